@@ -1,0 +1,137 @@
+//! Events as values: what the data plane tells the control plane.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::config::Route;
+
+/// Something that an operator or an auditor may want to know.
+#[derive(Debug)]
+pub enum Event {
+    /// A connection ended; exactly one per accepted connection that carried or tried anything.
+    Connection(Box<Connection>),
+}
+
+/// The account of one connection, from accept to close. Holds no payload and no patient data.
+#[derive(Debug)]
+pub struct Connection {
+    /// The route that it came in by.
+    pub route: Arc<Route>,
+    /// Who connected to us.
+    pub source: SocketAddr,
+    /// The target that was reached, where one was.
+    pub target: Option<SocketAddr>,
+    /// The accepted peer, where the handshake got so far.
+    pub peer: Option<PeerInfo>,
+    /// What was negotiated.
+    pub tls: Option<TlsInfo>,
+    /// Payload bytes that went from the plain side into TLS (passthrough: from source to target).
+    pub sealed_bytes: u64,
+    /// Payload bytes that came out of TLS to the plain side (passthrough: from target to source).
+    pub opened_bytes: u64,
+    /// From accept to close.
+    pub duration: Duration,
+    /// How it ended.
+    pub close: Close,
+}
+
+/// The TLS party opposite.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PeerInfo {
+    /// The name that it was accepted by, as configured: `dns:gw.region.example`.
+    pub identity: String,
+    /// SHA-256 of its SubjectPublicKeyInfo, lower-case hexadecimal.
+    pub key_sha256: String,
+    /// Serial number of its certificate, lower-case hexadecimal.
+    pub serial: String,
+}
+
+/// What a handshake negotiated, in the names of the IANA registries.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsInfo {
+    /// `TLSv1.3` or `TLSv1.2`.
+    pub version: &'static str,
+    /// `TLS_AES_256_GCM_SHA384` and the like.
+    pub suite: &'static str,
+    /// `X25519MLKEM768` and the like.
+    pub group: &'static str,
+}
+
+/// How a connection ended: who, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Close {
+    /// Who ended it.
+    pub by: Party,
+    /// Why.
+    pub reason: Reason,
+}
+
+/// Who ended a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Party {
+    /// The application on the plain side.
+    PlainSide,
+    /// The TLS party opposite.
+    TlsPeer,
+    /// The target that we connect to, before it was reached.
+    Target,
+    /// This gateway.
+    Gateway,
+}
+
+impl fmt::Display for Party {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::PlainSide => "plain side",
+            Self::TlsPeer => "TLS peer",
+            Self::Target => "target",
+            Self::Gateway => "gateway",
+        })
+    }
+}
+
+/// Why a connection ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reason {
+    /// Both directions ended in order.
+    Complete,
+    /// A socket was reset or failed; the text is the system's.
+    Reset(String),
+    /// The TLS stream ended without close_notify: it was cut.
+    Truncated,
+    /// The peer was refused, or refused us; the sentence names certificate, rule and remedy.
+    Handshake(String),
+    /// No target could be reached; the sentence names each and its cause.
+    Unreachable(String),
+    /// A deadline passed; which one.
+    Deadline(&'static str),
+    /// Nothing came before the other side closed: a probe, not an error.
+    Empty,
+    /// The peer's records broke TLS; the text is the record layer's.
+    Protocol(String),
+    /// A limit of ours was reached; which one.
+    Limit(&'static str),
+    /// The process is stopping and the drain's time was over.
+    Drained,
+    /// A defect of ours, contained to this connection.
+    Internal(String),
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Complete => f.write_str("complete"),
+            Self::Reset(cause) => write!(f, "reset: {cause}"),
+            Self::Truncated => f.write_str("cut off: the stream ended without close_notify"),
+            Self::Handshake(sentence) | Self::Unreachable(sentence) => f.write_str(sentence),
+            Self::Deadline(which) => write!(f, "{which} deadline passed"),
+            Self::Empty => f.write_str("closed without a byte"),
+            Self::Protocol(what) => write!(f, "TLS record layer: {what}"),
+            Self::Limit(which) => write!(f, "limit reached: {which}"),
+            Self::Drained => f.write_str("drain deadline passed"),
+            Self::Internal(what) => write!(f, "internal error: {what}"),
+        }
+    }
+}

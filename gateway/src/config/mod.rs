@@ -1,0 +1,222 @@
+//! The configuration as it is meant: addresses parsed, defaults filled in, nothing optional without a
+//! meaning.
+//!
+//! `file` reads the TOML as written and keeps where each value stands, `resolve` turns it into these
+//! types and gathers every problem on the way. Files that the configuration names (certificates, keys)
+//! are not opened here: that is `pki`'s work.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A whole configuration that was found good.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The file it was read from, as given on the command line.
+    pub file: PathBuf,
+    /// What concerns the process and no route.
+    pub gateway: Gateway,
+    /// The routes in the order of the file; never empty, names are unique.
+    pub routes: Vec<Arc<Route>>,
+}
+
+/// What concerns the process and no route.
+#[derive(Debug, Clone)]
+pub struct Gateway {
+    /// CPUs with one worker each, ascending, without duplicates, never empty.
+    pub cores: Vec<usize>,
+    /// Where the admin socket is to stand.
+    pub admin: Option<PathBuf>,
+    /// Where metrics and health are served over HTTP.
+    pub metrics: Option<SocketAddr>,
+    /// How log lines are written.
+    pub log: LogFormat,
+}
+
+/// How log lines are written to standard error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// `key=value` for people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// One configured path: where it listens, its mode, its targets and its rules.
+#[derive(Debug, Clone)]
+pub struct Route {
+    /// The operator's name for it, unique: 1 to 64 of letters, digits, `-`, `_` and `.`.
+    pub name: String,
+    /// Line of the `[[route]]` header in the file, for messages.
+    pub line: usize,
+    /// Which side is TLS.
+    pub mode: Mode,
+    /// What the stream carries.
+    pub protocol: Protocol,
+    /// Where it listens. `[::]` takes IPv4 as well, as Linux does.
+    pub listen: SocketAddr,
+    /// Tried in order before the first byte; 1 to `limits::TARGETS_MAX`.
+    pub targets: Vec<Target>,
+    /// What it takes to speak TLS; `None` for passthrough only.
+    pub tls: Option<RouteTls>,
+    /// Its deadlines.
+    pub timeouts: Timeouts,
+}
+
+/// Which side of a route is TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Plaintext in, TLS out.
+    Originate,
+    /// TLS in, plaintext out.
+    Terminate,
+    /// TCP in, TCP out, for streams that are TLS already.
+    Passthrough,
+}
+
+/// What a route's stream carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    /// DICOM upper layer (PS3.8): the connecting side speaks first.
+    Dicom,
+    /// HL7 in MLLP frames: the connecting side speaks first.
+    Mllp,
+    /// Anything on TCP; either side may speak first.
+    Tcp,
+}
+
+/// One address that a route connects to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// Address or name.
+    pub host: Host,
+    /// TCP port, never 0.
+    pub port: u16,
+}
+
+/// The host part of a target.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Host {
+    /// A literal address.
+    Ip(IpAddr),
+    /// A DNS name in lower case, resolved again on each connect.
+    Name(String),
+}
+
+/// What a route needs to speak TLS.
+#[derive(Debug, Clone)]
+pub struct RouteTls {
+    /// Who this site is on this route. Routes that name the same files share one value.
+    pub identity: Arc<IdentityFiles>,
+    /// Identities that the peer may have; never empty.
+    pub peers: Vec<PeerName>,
+    /// Which protocol versions and suites may be negotiated.
+    pub policy: Policy,
+    /// Refuse key exchanges without a post-quantum part.
+    pub require_pq: bool,
+}
+
+/// The files that say who this site is and whom it trusts.
+///
+/// Paths are absolute, or relative to the working directory: `resolve` has joined relative ones to the
+/// folder of the configuration file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IdentityFiles {
+    /// Own certificate chain, leaf first, PEM.
+    pub certificate: Located<PathBuf>,
+    /// Its private key, PEM.
+    pub key: Located<PathBuf>,
+    /// Trust anchors for peers, PEM.
+    pub trust: Located<PathBuf>,
+    /// Revocation lists, PEM or DER; empty where none is configured.
+    pub crl: Vec<Located<PathBuf>>,
+}
+
+/// A value with the line of the configuration file that it stands on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Located<T> {
+    /// The value.
+    pub value: T,
+    /// Line in the configuration file, from 1.
+    pub line: usize,
+}
+
+/// An identity that a peer may be accepted by.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum PeerName {
+    /// `dns:` a DNS SAN, in lower case, without wildcard.
+    Dns(String),
+    /// `uri:` a URI SAN, compared octet by octet.
+    Uri(String),
+    /// `sha256:` of the DER SubjectPublicKeyInfo.
+    Sha256([u8; 32]),
+}
+
+/// Which protocol versions and suites may be negotiated (`design` of the TLS policy in ARCHITECTURE.md).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Policy {
+    /// TLS 1.3 and 1.2 with AES-256-GCM only. The default.
+    Hscn,
+    /// TLS 1.3 with AES-256-GCM only.
+    HscnTls13,
+    /// `Hscn` and the AES-128-GCM suites of PS3.15 B.12.
+    DicomB12,
+}
+
+/// The deadlines of a route.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Timeouts {
+    /// The whole TLS handshake.
+    pub handshake: Duration,
+    /// The connection to one target, name look-up included.
+    pub connect: Duration,
+    /// `dicom` and `mllp`: the first byte from the plain side.
+    pub first_byte: Duration,
+    /// Silence in both directions that ends a `tcp` connection; `None` is never.
+    pub idle: Option<Duration>,
+    /// How long a drain waits for open connections.
+    pub drain: Duration,
+    /// TCP keepalive on both sockets.
+    pub keepalive: Keepalive,
+    /// `TCP_USER_TIMEOUT`: how long sent bytes may stay unacknowledged.
+    pub user: Duration,
+}
+
+/// TCP keepalive of a socket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Keepalive {
+    /// Silence before the first probe.
+    pub idle: Duration,
+    /// Between probes.
+    pub interval: Duration,
+    /// Unanswered probes after which the peer is dead.
+    pub probes: u32,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            handshake: Duration::from_secs(5),
+            connect: Duration::from_secs(4),
+            first_byte: Duration::from_secs(5),
+            idle: None,
+            drain: Duration::from_secs(5 * 60),
+            keepalive: Keepalive {
+                idle: Duration::from_secs(60),
+                interval: Duration::from_secs(10),
+                probes: 6,
+            },
+            user: Duration::from_secs(120),
+        }
+    }
+}
+
+/// Something wrong with a configuration, in a sentence that says what to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// Line in the file, from 1; `None` where no line is to blame.
+    pub line: Option<usize>,
+    /// `route "ct-to-region": unknown key "target"; did you mean "targets"?`
+    pub text: String,
+}

@@ -1,0 +1,1 @@
+//! TLS: what may be negotiated, who may speak, and the handshake.
