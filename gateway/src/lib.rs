@@ -6,8 +6,13 @@
 //! holds them to it.
 
 pub mod audit;
+pub mod buffers;
 pub mod cli;
 pub mod config;
 pub mod limits;
+pub mod metrics;
 pub mod pki;
+pub mod relay;
 pub mod tls;
+pub mod upstream;
+pub mod uring;

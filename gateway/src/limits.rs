@@ -1,5 +1,7 @@
 //! Every fixed bound, its reason, and compile-time checks between them.
 
+use std::time::Duration;
+
 /// Peers that one route may name. A route joins two sites, a regional archive perhaps a few hundred.
 pub const PEERS_MAX: usize = 1024;
 
@@ -24,3 +26,65 @@ pub const CHAIN_CERTIFICATES_MAX: usize = 8;
 /// Events that may wait for the journal. When it is full, events are counted and dropped: a log that
 /// nobody reads must not stop a byte.
 pub const EVENTS_MAX: usize = 4096;
+
+/// Submission entries of a worker's ring. A worker submits what one turn of its loop produced: a
+/// few per connection that moved; a full queue is flushed, not refused.
+pub const RING_ENTRIES: u32 = 1024;
+
+/// Completion entries of a worker's ring: each open connection waits with two operations, so this
+/// carries 8,192 connections a core without overflow (which the kernel survives, more slowly).
+pub const RING_COMPLETIONS: u32 = 16_384;
+
+/// Tries of an operation that fails for a moment (no memory, not ready) before it counts as failed.
+pub const RETRIES_MAX: u32 = 100;
+
+/// Pause between such tries; with `RETRIES_MAX` a socket is given up after a second.
+pub const RETRY_PAUSE: Duration = Duration::from_millis(10);
+
+/// Octets of payload in one record (RFC 8446 section 5.1).
+pub const PLAINTEXT_ROOM: usize = 16_384;
+
+/// Octets that a record has beside its payload: header 5, then at most 8 of explicit nonce and 16 of
+/// tag (TLS 1.2), or 1 of content type and 16 of tag (TLS 1.3).
+pub const RECORD_OVERHEAD_MAX: usize = 29;
+
+/// Room behind a sealed batch for what TLS itself has to say (a key update, an alert), and behind a
+/// single record for the longest that TLS 1.2 allows (RFC 5246 section 6.2.3: 2,048 more, header 5).
+pub const CONTROL_ROOM: usize = 2304;
+
+/// Payload that moves in one turn. Cost per octet falls to a third from 16 KiB to 256 KiB.
+pub const BATCH_BYTES: usize = 256 << 10;
+
+/// Large buffers of each purpose that a core lends at a time: 64 connections at full speed, which
+/// need two of each, in 64 MiB a core.
+pub const POOL_BUFFERS: usize = 128;
+
+/// Octets of one handshake flight that are held: the longest legal message (RFC 8446 section 4: a
+/// uint24, which rustls bounds to 64 KiB) in records with their headers.
+pub const HANDSHAKE_BYTES_MAX: usize = 128 << 10;
+
+/// How long a refused peer is given to take its alert before the connection is reset.
+pub const ALERT_LINGER: Duration = Duration::from_secs(1);
+
+/// Octets of a refused peer that are thrown away while it takes its alert.
+pub const LINGER_BYTES_MAX: usize = 1 << 20;
+
+const _: () = assert!(BATCH_BYTES.is_multiple_of(PLAINTEXT_ROOM));
+const _: () = assert!(RECORD_OVERHEAD_MAX + CONTROL_ROOM >= 2048 + 5);
+const _: () = assert!(HANDSHAKE_BYTES_MAX > 65_536 + PLAINTEXT_ROOM);
+
+/// Names whose addresses a core remembers. Routes name a handful.
+pub const NAMES_MAX: usize = 1024;
+
+/// How long an address is used before the name is looked up again.
+pub const NAME_FRESH: Duration = Duration::from_secs(10);
+
+/// How long an address may still be used when the name cannot be looked up: a resolver that is down
+/// must not take the hospital's images with it.
+pub const NAME_STALE: Duration = Duration::from_secs(3600);
+
+/// Addresses of one name that are tried.
+pub const ADDRESSES_MAX: usize = 8;
+
+/// How long a broken TLS socket is still read for the alert that says why.
+pub const REASON_WAIT: Duration = Duration::from_secs(1);

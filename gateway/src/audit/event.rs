@@ -73,6 +73,8 @@ pub struct Close {
 pub enum Party {
     /// The application on the plain side.
     PlainSide,
+    /// Who connected to us, where neither side is plain (passthrough).
+    Source,
     /// The TLS party opposite.
     TlsPeer,
     /// The target that we connect to, before it was reached.
@@ -85,6 +87,7 @@ impl fmt::Display for Party {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::PlainSide => "plain side",
+            Self::Source => "source",
             Self::TlsPeer => "TLS peer",
             Self::Target => "target",
             Self::Gateway => "gateway",

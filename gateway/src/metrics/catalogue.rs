@@ -1,0 +1,163 @@
+//! Every metric: its name, its kind, its help, and where its number comes from.
+
+use std::fmt::Write as _;
+
+use super::{Core, Counter, RouteCounters};
+
+type OfRoute = fn(&RouteCounters) -> &Counter;
+type OfCore = fn(&Core) -> &Counter;
+
+const ROUTES: [(&str, &str, &str, OfRoute); 11] = [
+    (
+        "wardgate_connections_accepted_total",
+        "counter",
+        "Connections accepted.",
+        |r| &r.accepted,
+    ),
+    (
+        "wardgate_connections_complete_total",
+        "counter",
+        "Connections that ended in order.",
+        |r| &r.complete,
+    ),
+    (
+        "wardgate_connections_empty_total",
+        "counter",
+        "Connections closed without a byte.",
+        |r| &r.empty,
+    ),
+    (
+        "wardgate_handshakes_refused_total",
+        "counter",
+        "Handshakes that came to nothing.",
+        |r| &r.refused,
+    ),
+    (
+        "wardgate_targets_unreachable_total",
+        "counter",
+        "Connections without a target.",
+        |r| &r.unreachable,
+    ),
+    (
+        "wardgate_deadlines_passed_total",
+        "counter",
+        "Connections ended at a deadline.",
+        |r| &r.late,
+    ),
+    (
+        "wardgate_connections_limited_total",
+        "counter",
+        "Connections over a limit.",
+        |r| &r.limited,
+    ),
+    (
+        "wardgate_connections_broken_total",
+        "counter",
+        "Connections reset or cut off.",
+        |r| &r.broken,
+    ),
+    (
+        "wardgate_sealed_bytes_total",
+        "counter",
+        "Payload octets into TLS.",
+        |r| &r.sealed_bytes,
+    ),
+    (
+        "wardgate_opened_bytes_total",
+        "counter",
+        "Payload octets out of TLS.",
+        |r| &r.opened_bytes,
+    ),
+    (
+        "wardgate_connections_open",
+        "gauge",
+        "Connections open now.",
+        |r| &r.open,
+    ),
+];
+
+const CORES: [(&str, &str, &str, OfCore); 2] = [
+    (
+        "wardgate_buffers_exhausted_total",
+        "counter",
+        "Times all large buffers were lent.",
+        |c| &c.pool_exhausted,
+    ),
+    (
+        "wardgate_accept_paused_total",
+        "counter",
+        "Times accepting paused for want of resources.",
+        { |c| &c.accept_paused },
+    ),
+];
+
+/// The Prometheus text (format 0.0.4) of these cores; `routes` are the names in their order.
+/// `dropped` is how many log events were lost because nobody read the log.
+#[must_use]
+pub fn exposition<'c>(
+    routes: &[&str],
+    cores: impl Iterator<Item = &'c Core> + Clone,
+    dropped: u64,
+) -> String {
+    let mut text = String::new();
+    for (name, kind, help, number) in ROUTES {
+        head(&mut text, name, kind, help);
+        for (index, route) in routes.iter().enumerate() {
+            let blocks = cores.clone().filter_map(|core| core.routes.get(index));
+            let sum: u64 = blocks
+                .map(|block| number(block).get())
+                .fold(0, u64::wrapping_add);
+            // A route's name holds no character that would need escaping.
+            let _ = writeln!(text, "{name}{{route=\"{route}\"}} {sum}");
+        }
+    }
+    for (name, kind, help, number) in CORES {
+        head(&mut text, name, kind, help);
+        for core in cores.clone() {
+            let _ = writeln!(
+                text,
+                "{name}{{cpu=\"{}\"}} {}",
+                core.cpu,
+                number(core).get()
+            );
+        }
+    }
+    let lost = "wardgate_log_events_dropped_total";
+    head(
+        &mut text,
+        lost,
+        "counter",
+        "Log events lost because nobody read the log.",
+    );
+    let _ = writeln!(text, "{lost} {dropped}");
+    text
+}
+
+fn head(text: &mut String, name: &str, kind: &str, help: &str) {
+    let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cores_of_a_route_are_summed() {
+        let cores = [Core::new(0, 2), Core::new(1, 2)];
+        cores[0].routes[1].accepted.add(2);
+        cores[1].routes[1].accepted.add(3);
+        let text = exposition(&["a", "b"], cores.iter(), 7);
+        assert!(
+            text.contains("wardgate_connections_accepted_total{route=\"a\"} 0\n"),
+            "{text}"
+        );
+        assert!(
+            text.contains("wardgate_connections_accepted_total{route=\"b\"} 5\n"),
+            "{text}"
+        );
+        assert!(
+            text.contains("wardgate_log_events_dropped_total 7\n"),
+            "{text}"
+        );
+    }
+}

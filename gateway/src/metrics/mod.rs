@@ -1,0 +1,86 @@
+//! What is counted: one block of counters per core, written by that core alone, read by anyone.
+
+mod catalogue;
+
+pub use catalogue::exposition;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// The counters of one core.
+#[derive(Debug)]
+pub struct Core {
+    /// The CPU that the core's worker is pinned to.
+    pub cpu: usize,
+    /// One block per route, in the order of the configuration.
+    pub routes: Vec<RouteCounters>,
+    /// Times that a small buffer had to do because all large ones were lent.
+    pub pool_exhausted: Counter,
+    /// Times that accepting had to pause because descriptors or memory had run out.
+    pub accept_paused: Counter,
+}
+
+impl Core {
+    /// Counters for `routes` routes, all zero.
+    #[must_use]
+    pub fn new(cpu: usize, routes: usize) -> Self {
+        Self {
+            cpu,
+            routes: (0..routes).map(|_| RouteCounters::default()).collect(),
+            pool_exhausted: Counter::default(),
+            accept_paused: Counter::default(),
+        }
+    }
+}
+
+/// The counters of one route on one core.
+#[derive(Debug, Default)]
+pub struct RouteCounters {
+    /// Connections accepted.
+    pub accepted: Counter,
+    /// Connections that ended in order in both directions.
+    pub complete: Counter,
+    /// Connections closed by their opener without a byte.
+    pub empty: Counter,
+    /// Handshakes that came to nothing, whoever refused.
+    pub refused: Counter,
+    /// Connections whose targets could not be reached.
+    pub unreachable: Counter,
+    /// Connections that ended at a deadline.
+    pub late: Counter,
+    /// Connections turned away because a limit was reached.
+    pub limited: Counter,
+    /// Connections that broke: reset, truncated, against the protocol.
+    pub broken: Counter,
+    /// Payload octets from the plain side into TLS (passthrough: towards the target).
+    pub sealed_bytes: Counter,
+    /// Payload octets out of TLS to the plain side (passthrough: from the target).
+    pub opened_bytes: Counter,
+    /// Connections that are open now.
+    pub open: Counter,
+}
+
+/// A number that one thread changes and others read.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds `count`.
+    pub fn add(&self, count: u64) {
+        self.0.fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// Takes `count` away; for numbers that say how many are there now.
+    pub fn sub(&self, count: u64) {
+        self.0.fetch_sub(count, Ordering::Relaxed);
+    }
+
+    /// Sets the number, where it is counted elsewhere.
+    pub fn set(&self, count: u64) {
+        self.0.store(count, Ordering::Relaxed);
+    }
+
+    /// The number now.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}

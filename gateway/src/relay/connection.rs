@@ -1,0 +1,413 @@
+//! A connection's life: accepted, judged, connected, relayed, accounted for.
+
+use std::cell::{Cell, RefCell};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::engine::Engine;
+use super::link::Link;
+use super::open::{Cut, Held, Opening};
+use super::passthrough::Passing;
+use super::seal::{FirstBytes, Outlet, Sealing, receive};
+use crate::audit::{self, Close, Party, Reason};
+use crate::buffers::Pool;
+use crate::config::{Protocol, Route};
+use crate::metrics::{self, RouteCounters};
+use crate::tls::handshake::{Cause, Failed, Secured, handshake};
+use crate::tls::session::Session;
+use crate::tls::{
+    Acceptor, Connector, Judgement, PeerInfo, TlsInfo, describe, explain, explain_end,
+};
+use crate::upstream::{Attempts, Names};
+use crate::uring::{Socket, Verbs, race};
+
+/// What the connections of one core share.
+pub struct Core<V> {
+    /// How it reaches the network.
+    pub verbs: V,
+    /// Its buffers.
+    pub pool: Pool,
+    /// Its memory of names.
+    pub names: Names,
+    /// Its counters.
+    pub counters: Arc<metrics::Core>,
+    /// Becomes true when open connections must end.
+    pub stop: watch::Receiver<bool>,
+}
+
+/// A route with what it takes to serve it.
+pub struct Path {
+    /// The route.
+    pub route: Arc<Route>,
+    /// Its place in the configuration, and in `metrics::Core::routes`.
+    pub index: usize,
+    /// Its mode with that mode's means.
+    pub side: Side,
+}
+
+/// A route's mode, with what it shakes hands with.
+pub enum Side {
+    /// Plaintext in, TLS out.
+    Originate(Connector),
+    /// TLS in, plaintext out.
+    Terminate(Acceptor),
+    /// TCP in, TCP out.
+    Passthrough,
+}
+
+/// A connection that came in.
+pub struct Accepted<S> {
+    /// Its socket.
+    pub socket: S,
+    /// Who connected.
+    pub source: SocketAddr,
+}
+
+/// Serves one connection to its end and gives the account of it. Must not be dropped before.
+pub async fn serve<V: Verbs>(
+    core: &Core<V>,
+    path: &Path,
+    accepted: Accepted<V::Socket>,
+) -> audit::Connection {
+    let started = Instant::now();
+    let Some(counters) = core.counters.routes.get(path.index) else {
+        unreachable!("the counters were made for this configuration")
+    };
+    let mut work = Work {
+        core,
+        path,
+        counters,
+        account: Account::default(),
+    };
+    counters.open.add(1);
+    let close = work.run(accepted.socket).await;
+    counters.open.sub(1);
+    count(counters, &close.reason);
+    core.counters.pool_exhausted.set(core.pool.exhausted());
+    work.account.told(path, accepted.source, started, close)
+}
+
+#[derive(Default)]
+struct Account {
+    target: Option<SocketAddr>,
+    peer: Option<PeerInfo>,
+    tls: Option<TlsInfo>,
+    sealed: Cell<u64>,
+    opened: Cell<u64>,
+}
+
+impl Account {
+    fn told(
+        self,
+        path: &Path,
+        source: SocketAddr,
+        started: Instant,
+        close: Close,
+    ) -> audit::Connection {
+        audit::Connection {
+            route: Arc::clone(&path.route),
+            source,
+            target: self.target,
+            peer: self.peer,
+            tls: self.tls,
+            sealed_bytes: self.sealed.get(),
+            opened_bytes: self.opened.get(),
+            duration: started.elapsed(),
+            close,
+        }
+    }
+}
+
+struct Work<'c, V> {
+    core: &'c Core<V>,
+    path: &'c Path,
+    counters: &'c RouteCounters,
+    account: Account,
+}
+
+// A failed step has already ended the sockets that it knew.
+type Outcome<T> = Result<T, Close>;
+
+impl<V: Verbs> Work<'_, V> {
+    async fn run(&mut self, socket: V::Socket) -> Close {
+        let outcome = match &self.path.side {
+            Side::Originate(connector) => self.originate(socket, connector).await,
+            Side::Terminate(acceptor) => self.terminate(socket, acceptor).await,
+            Side::Passthrough => self.pass(socket).await,
+        };
+        outcome.unwrap_or_else(|close| close)
+    }
+
+    async fn originate(&mut self, near: V::Socket, connector: &Connector) -> Outcome<Close> {
+        let first = self.first_bytes(&near).await?;
+        let mut attempts = Attempts::new(&self.path.route);
+        let mut refusal = None;
+        while let Some(reached) = attempts.next(&self.core.verbs, &self.core.names).await {
+            let begun = connector
+                .start(&reached.host)
+                .map(|(c, j)| (Session::from(c), j));
+            match self.shake(&reached.socket, begun).await {
+                Ok((secured, judgement)) => {
+                    self.account.target = Some(reached.address);
+                    let held = Held::new(secured.incoming);
+                    let engine = RefCell::new(Engine::Buffered(secured.session));
+                    let link = Link::new(near, reached.socket);
+                    return Ok(self.relay(link, &engine, &judgement, first, held).await);
+                }
+                Err(close) => {
+                    attempts.reject(format!("target {}: {}", reached.address, close.reason));
+                    refusal = Some(close.by);
+                }
+            }
+        }
+        // The application sees what it would see without us: a refusal.
+        near.abort();
+        let sentence = attempts.sentence();
+        Ok(match refusal {
+            Some(by) => Close {
+                by,
+                reason: Reason::Handshake(sentence),
+            },
+            None => Close {
+                by: Party::Target,
+                reason: Reason::Unreachable(sentence),
+            },
+        })
+    }
+
+    async fn terminate(&mut self, far: V::Socket, acceptor: &Acceptor) -> Outcome<Close> {
+        let begun = acceptor.start().map(|(c, j)| (Session::from(c), j));
+        let (secured, judgement) = self.shake(&far, begun).await?;
+        let mut held = Held::new(secured.incoming);
+        let engine = RefCell::new(Engine::Buffered(secured.session));
+        if self.opener_speaks_first() {
+            self.first_payload(&far, &engine, &mut held, &judgement)
+                .await?;
+        }
+        let near = self.reach(&far).await?;
+        Ok(self
+            .relay(Link::new(near, far), &engine, &judgement, None, held)
+            .await)
+    }
+
+    async fn pass(&mut self, source: V::Socket) -> Outcome<Close> {
+        let first = self.first_bytes(&source).await?;
+        let target = self.reach(&source).await?;
+        let link = Link::new(source, target);
+        let direction = |bytes, counter, from, to| Passing {
+            pool: &self.core.pool,
+            bytes,
+            counter,
+            from,
+            to,
+        };
+        let (there, back) = (Party::Source, Party::Target);
+        let counters = self.counters;
+        let onward = direction(&self.account.sealed, &counters.sealed_bytes, there, back);
+        let homeward = direction(&self.account.opened, &counters.opened_bytes, back, there);
+        let both = async {
+            tokio::join!(
+                onward.run(&link, (&link.near, &link.far), first),
+                homeward.run(&link, (&link.far, &link.near), None),
+            )
+        };
+        link.watch(both, self.path.route.timeouts.idle, self.core.stop.clone())
+            .await;
+        Ok(link.close())
+    }
+
+    async fn relay(
+        &self,
+        link: Link<V::Socket, V::Socket>,
+        engine: &RefCell<Engine>,
+        judgement: &Judgement,
+        first: FirstBytes,
+        held: Held,
+    ) -> Close {
+        let outlet = Outlet::default();
+        let (pool, counters, account) = (&self.core.pool, self.counters, &self.account);
+        let sealing = Sealing {
+            engine,
+            outlet: &outlet,
+            pool,
+            bytes: &account.sealed,
+            counter: &counters.sealed_bytes,
+        };
+        let explain = |error: &rustls::Error| self.wrong_record(error, judgement);
+        let opening = Opening {
+            engine,
+            outlet: &outlet,
+            pool,
+            bytes: &account.opened,
+            counter: &counters.opened_bytes,
+            explain: &explain,
+        };
+        let both = async { tokio::join!(sealing.run(&link, first), opening.run(&link, held)) };
+        link.watch(both, self.path.route.timeouts.idle, self.core.stop.clone())
+            .await;
+        link.close()
+    }
+
+    // In DICOM and MLLP the side that connects speaks first (PS3.8 section 7.1; MLLP release 1).
+    fn opener_speaks_first(&self) -> bool {
+        self.path.route.protocol != Protocol::Tcp
+    }
+
+    async fn first_bytes(&self, socket: &V::Socket) -> Outcome<FirstBytes> {
+        if !self.opener_speaks_first() {
+            return Ok(None);
+        }
+        let limit = self.path.route.timeouts.first_byte;
+        let by = match self.path.side {
+            Side::Passthrough => Party::Source,
+            Side::Originate(_) | Side::Terminate(_) => Party::PlainSide,
+        };
+        match race(receive(socket, &self.core.pool), limit, || socket.abort()).await {
+            (_, true) => Err(late("first byte")),
+            (Ok(Some(first)), false) => Ok(Some(first)),
+            (Ok(None) | Err(_), false) => Err(Close {
+                by,
+                reason: Reason::Empty,
+            }),
+        }
+    }
+
+    async fn first_payload(
+        &self,
+        far: &V::Socket,
+        engine: &RefCell<Engine>,
+        held: &mut Held,
+        judgement: &Judgement,
+    ) -> Outcome<()> {
+        let limit = self.path.route.timeouts.first_byte;
+        let wait = held.first(far, engine, &self.core.pool);
+        let (outcome, late_) = race(wait, limit, || far.abort()).await;
+        if late_ {
+            return Err(late("first byte"));
+        }
+        let reason = match outcome {
+            Ok(true) => return Ok(()),
+            Ok(false) | Err(Cut::Truncated | Cut::Socket(_)) => Reason::Empty,
+            Err(Cut::Records(error)) => {
+                let alert = engine.borrow_mut().last_words();
+                crate::tls::handshake::tell(far, alert).await;
+                self.wrong_record(&error, judgement)
+            }
+        };
+        Err(Close {
+            by: Party::TlsPeer,
+            reason,
+        })
+    }
+
+    // Connects to the first target that answers; `waiting` is reset where none does.
+    async fn reach(&mut self, waiting: &V::Socket) -> Outcome<V::Socket> {
+        let mut attempts = Attempts::new(&self.path.route);
+        if let Some(reached) = attempts.next(&self.core.verbs, &self.core.names).await {
+            self.account.target = Some(reached.address);
+            return Ok(reached.socket);
+        }
+        waiting.abort();
+        let reason = Reason::Unreachable(attempts.sentence());
+        Err(Close {
+            by: Party::Target,
+            reason,
+        })
+    }
+
+    async fn shake(
+        &mut self,
+        socket: &V::Socket,
+        begun: Result<(Session, Arc<Judgement>), rustls::Error>,
+    ) -> Outcome<(Secured, Arc<Judgement>)> {
+        let (session, judgement) = begun.map_err(|error| {
+            socket.abort();
+            Close {
+                by: Party::Gateway,
+                reason: Reason::Internal(error.to_string()),
+            }
+        })?;
+        let limit = self.path.route.timeouts.handshake;
+        let secured = handshake(socket, session, limit)
+            .await
+            .map_err(|failed| refusal(&failed, &judgement))?;
+        self.account.tls = describe(secured.session.state());
+        self.account.peer = judgement.peer();
+        if self.account.peer.is_none() {
+            // The verifier runs in every full handshake, and there are no others; should that ever
+            // not hold, nobody passes.
+            socket.abort();
+            let reason = Reason::Internal("a peer without an accepted identity".to_owned());
+            return Err(Close {
+                by: Party::Gateway,
+                reason,
+            });
+        }
+        Ok((secured, judgement))
+    }
+
+    // A peer may refuse our certificate after our side of a TLS 1.3 handshake is done; until its
+    // first payload has come, an alert is its answer to the handshake.
+    fn wrong_record(&self, error: &rustls::Error, judgement: &Judgement) -> Reason {
+        match error {
+            rustls::Error::AlertReceived(_) if self.account.opened.get() == 0 => {
+                Reason::Handshake(explain(error, judgement, &[]))
+            }
+            _ => Reason::Protocol(error.to_string()),
+        }
+    }
+}
+
+fn refusal(failed: &Failed, judgement: &Judgement) -> Close {
+    let explained = |error| Reason::Handshake(explain(error, judgement, &failed.first));
+    match &failed.cause {
+        Cause::Tls(error @ rustls::Error::AlertReceived(_)) => Close {
+            by: Party::TlsPeer,
+            reason: explained(error),
+        },
+        Cause::Tls(error) => Close {
+            by: Party::Gateway,
+            reason: explained(error),
+        },
+        Cause::Deadline => late("handshake"),
+        Cause::TooLong => Close {
+            by: Party::Gateway,
+            reason: Reason::Limit("octets of a handshake flight"),
+        },
+        Cause::Closed | Cause::Socket(_) if failed.first.is_empty() => Close {
+            by: Party::TlsPeer,
+            reason: Reason::Empty,
+        },
+        Cause::Closed | Cause::Socket(_) => Close {
+            by: Party::TlsPeer,
+            reason: Reason::Handshake(explain_end(judgement, &failed.first)),
+        },
+    }
+}
+
+fn late(which: &'static str) -> Close {
+    Close {
+        by: Party::Gateway,
+        reason: Reason::Deadline(which),
+    }
+}
+
+fn count(counters: &RouteCounters, reason: &Reason) {
+    let counter = match reason {
+        Reason::Complete => &counters.complete,
+        Reason::Empty => &counters.empty,
+        Reason::Handshake(_) => &counters.refused,
+        Reason::Unreachable(_) => &counters.unreachable,
+        Reason::Deadline(_) => &counters.late,
+        Reason::Limit(_) => &counters.limited,
+        Reason::Reset(_)
+        | Reason::Truncated
+        | Reason::Protocol(_)
+        | Reason::Drained
+        | Reason::Internal(_) => &counters.broken,
+    };
+    counter.add(1);
+}

@@ -1,0 +1,119 @@
+//! The two sockets of a connection, what both directions share, and how it ends.
+
+use std::cell::{Cell, RefCell};
+use std::future::Future;
+use std::io;
+use std::pin::pin;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
+
+use crate::audit::{Close, Party, Reason};
+use crate::uring::Socket;
+
+/// Two sockets and the one end that they come to.
+///
+/// `near` is where payload is plain (passthrough: who connected to us), `far` the other.
+pub(super) struct Link<N, F> {
+    pub(super) near: N,
+    pub(super) far: F,
+    // The first cause is the cause; what follows from it is not told.
+    ended: RefCell<Option<Close>>,
+    // Who finished its direction first, where both do so in order.
+    finished: Cell<Option<Party>>,
+    moved: Cell<Instant>,
+}
+
+impl<N: Socket, F: Socket> Link<N, F> {
+    pub(super) fn new(near: N, far: F) -> Self {
+        Self {
+            near,
+            far,
+            ended: RefCell::new(None),
+            finished: Cell::new(None),
+            moved: Cell::new(Instant::now()),
+        }
+    }
+
+    /// Ends both sockets visibly: what they have not delivered whole must not look complete.
+    pub(super) fn fail(&self, by: Party, reason: Reason) {
+        self.note(by, reason);
+        self.near.abort();
+        self.far.abort();
+    }
+
+    /// Notes the cause without ending the sockets yet.
+    pub(super) fn note(&self, by: Party, reason: Reason) {
+        self.ended.borrow_mut().get_or_insert(Close { by, reason });
+    }
+
+    /// Whether a cause is known.
+    pub(super) fn failed(&self) -> bool {
+        self.ended.borrow().is_some()
+    }
+
+    /// Notes that `by` finished its direction in order.
+    pub(super) fn finish(&self, by: Party) {
+        self.finished.set(self.finished.get().or(Some(by)));
+    }
+
+    /// Notes that bytes moved just now.
+    pub(super) fn stir(&self) {
+        self.moved.set(Instant::now());
+    }
+
+    /// How it ended, once both directions have.
+    pub(super) fn close(&self) -> Close {
+        let complete = || Close {
+            by: self.finished.get().unwrap_or(Party::Gateway),
+            reason: Reason::Complete,
+        };
+        self.ended.borrow_mut().take().unwrap_or_else(complete)
+    }
+
+    /// Awaits both directions; ends them where nothing moved for `idle`, or the drain is over.
+    pub(super) async fn watch(
+        &self,
+        both: impl Future,
+        idle: Option<Duration>,
+        mut stop: watch::Receiver<bool>,
+    ) {
+        let mut both = pin!(both);
+        tokio::select! {
+            biased;
+            _ = &mut both => return,
+            () = self.idle(idle) => self.fail(Party::Gateway, Reason::Deadline("idle")),
+            () = stopped(&mut stop) => self.fail(Party::Gateway, Reason::Drained),
+        }
+        // The sockets are ended, so what is in flight comes back; it is never dropped.
+        both.await;
+    }
+
+    async fn idle(&self, limit: Option<Duration>) {
+        let Some(limit) = limit else {
+            return std::future::pending().await;
+        };
+        loop {
+            let until = self.moved.get() + limit;
+            if until <= Instant::now() {
+                return;
+            }
+            sleep_until(until).await;
+        }
+    }
+}
+
+/// Waits until connections must end.
+pub(super) async fn stopped(stop: &mut watch::Receiver<bool>) {
+    // A sender that is gone means that the process goes as well.
+    let _ = stop.wait_for(|stop| *stop).await;
+}
+
+/// A socket's end in the reason's words.
+pub(super) fn reset(error: &io::Error) -> Reason {
+    Reason::Reset(match error.kind() {
+        io::ErrorKind::TimedOut => "the other end stopped answering".to_owned(),
+        _ => error.to_string(),
+    })
+}

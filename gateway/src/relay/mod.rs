@@ -1,0 +1,14 @@
+//! One connection from accept to close: who must prove what, where it leads, and the bytes both
+//! ways.
+//!
+//! A route's mode is set-up, not data path: after `connection` has accepted, connected and shaken
+//! hands, originate and terminate are the same two pumps, `seal` and `open`, over one `link`.
+
+mod connection;
+mod engine;
+mod link;
+mod open;
+mod passthrough;
+mod seal;
+
+pub use connection::{Accepted, Core, Path, Side, serve};

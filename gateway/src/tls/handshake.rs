@@ -1,0 +1,180 @@
+//! Drives a handshake over a socket, within one deadline, and tells a refused peer why.
+
+use std::io;
+use std::time::Duration;
+
+use super::session::{Session, Step};
+use crate::buffers::Buffer;
+use crate::limits::{ALERT_LINGER, HANDSHAKE_BYTES_MAX, LINGER_BYTES_MAX};
+use crate::uring::{Patience, Socket, race};
+
+/// A connection that both ends have proved themselves on.
+pub struct Secured {
+    /// Seals and opens from here on.
+    pub session: Session,
+    /// Records that were received behind the handshake and not opened yet.
+    pub incoming: Buffer,
+}
+
+/// Why a handshake came to nothing. The peer was told what TLS lets us tell, and nothing passed.
+#[derive(Debug)]
+pub struct Failed {
+    /// The cause.
+    pub cause: Cause,
+    /// The first octets that the peer sent, for the explanation: it may not speak TLS at all.
+    pub first: Vec<u8>,
+}
+
+/// The cause of a failed handshake.
+#[derive(Debug)]
+pub enum Cause {
+    /// rustls or the verifier refused, or the peer's alert refused us.
+    Tls(rustls::Error),
+    /// The socket failed.
+    Socket(io::Error),
+    /// The peer closed before it was done.
+    Closed,
+    /// The deadline passed.
+    Deadline,
+    /// A flight longer than `limits::HANDSHAKE_BYTES_MAX`.
+    TooLong,
+}
+
+/// Takes `session` through its handshake within `limit`, a dripping peer included.
+///
+/// # Errors
+/// The cause; `socket` was then ended, with an alert where TLS has one, and is not to be used.
+pub async fn handshake<S: Socket>(
+    socket: &S,
+    session: Session,
+    limit: Duration,
+) -> Result<Secured, Failed> {
+    let mut driver = Driver {
+        socket,
+        session,
+        incoming: Buffer::with_room(FIRST_FLIGHT_ROOM),
+        first: Vec::new(),
+    };
+    let (outcome, late) = race(driver.run(), limit, || socket.abort()).await;
+    let cause = match outcome {
+        Ok(()) => {
+            return Ok(Secured {
+                session: driver.session,
+                incoming: driver.incoming,
+            });
+        }
+        Err(_) if late => Cause::Deadline,
+        Err(cause) => cause,
+    };
+    if let Cause::Tls(_) | Cause::TooLong = cause {
+        tell(socket, driver.session.last_words()).await;
+    }
+    Err(Failed {
+        cause,
+        first: driver.first,
+    })
+}
+
+// A hybrid key exchange and a chain of three certificates fit.
+const FIRST_FLIGHT_ROOM: usize = 16 << 10;
+
+// As many octets as an explanation looks at.
+const FIRST_OCTETS: usize = 64;
+
+struct Driver<'s, S> {
+    socket: &'s S,
+    session: Session,
+    incoming: Buffer,
+    first: Vec<u8>,
+}
+
+impl<S: Socket> Driver<'_, S> {
+    async fn run(&mut self) -> Result<(), Cause> {
+        let mut outgoing = Vec::new();
+        loop {
+            let step = self.session.advance(&mut self.incoming, &mut outgoing);
+            match step.map_err(Cause::Tls)? {
+                Step::Progress => {}
+                Step::NeedBytes => {
+                    self.send(&mut outgoing).await?;
+                    self.receive().await?;
+                }
+                Step::Done => return self.send(&mut outgoing).await,
+            }
+        }
+    }
+
+    async fn send(&self, outgoing: &mut Vec<u8>) -> Result<(), Cause> {
+        let bytes = std::mem::take(outgoing);
+        let all = 0..bytes.len();
+        self.socket
+            .write_all(bytes, all)
+            .await
+            .0
+            .map_err(Cause::Socket)
+    }
+
+    async fn receive(&mut self) -> Result<(), Cause> {
+        self.make_room()?;
+        let (bytes, room) = self.incoming.lend_spare();
+        let (outcome, bytes) = self.socket.read_some(bytes, room).await;
+        self.incoming.restore(bytes);
+        match outcome.map_err(Cause::Socket)? {
+            0 => Err(Cause::Closed),
+            count => {
+                self.incoming.fill(count);
+                self.note_first();
+                Ok(())
+            }
+        }
+    }
+
+    // A message may be longer than the first room; it must stand whole before rustls takes it.
+    fn make_room(&mut self) -> Result<(), Cause> {
+        self.incoming.compact();
+        if self.incoming.spare() == 0 {
+            let length = self.incoming.filled().len();
+            if length >= HANDSHAKE_BYTES_MAX {
+                return Err(Cause::TooLong);
+            }
+            let mut larger = Buffer::with_room((length * 2).min(HANDSHAKE_BYTES_MAX));
+            larger.append(self.incoming.filled());
+            self.incoming = larger;
+        }
+        Ok(())
+    }
+
+    fn note_first(&mut self) {
+        if self.first.is_empty() {
+            self.first
+                .extend(self.incoming.filled().iter().take(FIRST_OCTETS));
+        }
+    }
+}
+
+/// Sends a last alert and ends our direction in order; the socket is reset when the peer has read
+/// it or a second has passed. A reset at once could take the alert with it.
+pub async fn tell<S: Socket>(socket: &S, alert: Vec<u8>) {
+    let goodbye = async {
+        let all = 0..alert.len();
+        if socket.write_all(alert, all).await.0.is_ok() && socket.finish().is_ok() {
+            discard_rest(socket).await;
+        }
+    };
+    race(goodbye, ALERT_LINGER, || socket.abort()).await;
+    socket.abort();
+}
+
+async fn discard_rest<S: Socket>(socket: &S) {
+    let mut room = vec![0; 4096];
+    let mut rest = LINGER_BYTES_MAX;
+    while rest > 0 {
+        let all = 0..room.len();
+        let (outcome, bytes) = socket.read_some(room, all).await;
+        room = bytes;
+        match outcome {
+            Ok(count) if count > 0 => rest = rest.saturating_sub(count),
+            _ => return,
+        }
+    }
+}

@@ -1,0 +1,367 @@
+//! A TLS connection of rustls in either role, without a socket: bytes in, bytes out.
+//!
+//! rustls's unbuffered API asks its caller to handle one state at a time; this turns it into what
+//! the handshake and the relay need: advance, seal, open, close. rustls owns the records here; the
+//! keys can later be taken over by a record layer of our own.
+
+use rustls::client::UnbufferedClientConnection;
+use rustls::server::UnbufferedServerConnection;
+use rustls::unbuffered::{
+    ConnectionState, EncodeError, EncodeTlsData, EncryptError, UnbufferedStatus, WriteTraffic,
+};
+use rustls::{CommonState, Error};
+
+use crate::buffers::Buffer;
+use crate::limits::PLAINTEXT_ROOM;
+
+/// rustls's connection in either role, and what came early.
+pub struct Session {
+    connection: Connection,
+    // Payload that stood behind the end of the handshake in the same bytes.
+    early: Vec<u8>,
+    // rustls says so once; it may say so before anybody opens.
+    peer_closed: bool,
+}
+
+enum Connection {
+    Client(Box<UnbufferedClientConnection>),
+    Server(Box<UnbufferedServerConnection>),
+}
+
+impl From<UnbufferedClientConnection> for Session {
+    fn from(connection: UnbufferedClientConnection) -> Self {
+        Self::new(Connection::Client(Box::new(connection)))
+    }
+}
+
+impl From<UnbufferedServerConnection> for Session {
+    fn from(connection: UnbufferedServerConnection) -> Self {
+        Self::new(Connection::Server(Box::new(connection)))
+    }
+}
+
+/// Where a handshake stands after one step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// Something was done; go on.
+    Progress,
+    /// What was put out must be sent, and then more be received.
+    NeedBytes,
+    /// The handshake is over and payload may pass.
+    Done,
+}
+
+/// What opening has come to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Opened {
+    /// All whole records were opened; more must be received.
+    NeedBytes,
+    /// The room for payload is full; empty it and open again.
+    Full,
+    /// The peer has said close_notify: no payload will follow.
+    Closed,
+}
+
+/// Why sealing failed.
+#[derive(Debug, thiserror::Error)]
+pub enum SealError {
+    /// rustls refuses.
+    #[error(transparent)]
+    Tls(#[from] Error),
+    /// TLS 1.2 has no key update: 2^24 records end the connection (RFC 8446 section 5.5).
+    #[error(
+        "the record limit of a TLS 1.2 key is reached; use TLS 1.3 to move this much at a time"
+    )]
+    Exhausted,
+    /// The caller gave less room than `Purpose::Records` says, or payload before the handshake.
+    #[error("no room or no right to seal")]
+    Misused,
+}
+
+impl From<EncryptError> for SealError {
+    fn from(error: EncryptError) -> Self {
+        match error {
+            EncryptError::InsufficientSize(_) => Self::Misused,
+            EncryptError::EncryptExhausted => Self::Exhausted,
+        }
+    }
+}
+
+impl Session {
+    fn new(connection: Connection) -> Self {
+        Self {
+            connection,
+            early: Vec::new(),
+            peer_closed: false,
+        }
+    }
+
+    /// What was negotiated.
+    #[must_use]
+    pub fn state(&self) -> &CommonState {
+        match &self.connection {
+            Connection::Client(connection) => connection,
+            Connection::Server(connection) => connection,
+        }
+    }
+
+    /// Takes the handshake one step further: reads from `incoming`, appends what is to be sent to
+    /// `outgoing`.
+    ///
+    /// # Errors
+    /// What rustls found wrong; `last_words` then has what the peer should be told.
+    pub fn advance(
+        &mut self,
+        incoming: &mut Buffer,
+        outgoing: &mut Vec<u8>,
+    ) -> Result<Step, Error> {
+        let mut wants = Handshake::new(outgoing);
+        let discard = self.connection.process(incoming.filled_mut(), &mut wants)?;
+        let (step, closed, payload) = (wants.step, wants.closed, wants.payload);
+        incoming.consume(discard);
+        self.early.extend_from_slice(&payload);
+        self.peer_closed |= closed;
+        Ok(step)
+    }
+
+    /// Seals `plain` into records behind what `records` holds.
+    ///
+    /// # Errors
+    /// `Exhausted` where TLS 1.2 must end; others are defects of ours.
+    pub fn seal(&mut self, plain: &[u8], records: &mut Buffer) -> Result<(), SealError> {
+        self.write(Some(plain), records)
+    }
+
+    /// Appends close_notify to `records`: it tells the peer that our direction is whole.
+    ///
+    /// # Errors
+    /// As `seal`.
+    pub fn close_notify(&mut self, records: &mut Buffer) -> Result<(), SealError> {
+        self.write(None, records)
+    }
+
+    /// Opens records of `incoming` into `payload` until one of them has no more to give. What the
+    /// peer must be told in answer (a key update) is appended to `answer`.
+    ///
+    /// # Errors
+    /// What is wrong with the records; `last_words` then has the alert for the peer.
+    pub fn open(
+        &mut self,
+        incoming: &mut Buffer,
+        payload: &mut Buffer,
+        answer: &mut Vec<u8>,
+    ) -> Result<Opened, Error> {
+        let taken = payload.append(&self.early);
+        self.early.drain(..taken);
+        let mut wants = Opening {
+            payload,
+            answer,
+            opened: None,
+        };
+        loop {
+            if !self.early.is_empty() || wants.payload.spare() < PLAINTEXT_ROOM {
+                return Ok(Opened::Full);
+            }
+            if self.peer_closed {
+                return Ok(Opened::Closed);
+            }
+            let discard = self.connection.process(incoming.filled_mut(), &mut wants)?;
+            incoming.consume(discard);
+            if let Some(opened) = wants.opened {
+                self.peer_closed = opened == Opened::Closed;
+                return Ok(opened);
+            }
+        }
+    }
+
+    /// After an error: the alert that tells the peer, where there is one to tell.
+    #[must_use]
+    pub fn last_words(&mut self) -> Vec<u8> {
+        let mut outgoing = Vec::new();
+        // Each step encodes or sends; rustls repeats its error once it has nothing more to say.
+        for _ in 0..LAST_WORDS_STEPS {
+            let mut wants = Handshake::new(&mut outgoing);
+            if self.connection.process(&mut [], &mut wants).is_err() || wants.step != Step::Progress
+            {
+                break;
+            }
+        }
+        outgoing
+    }
+
+    // `None` writes close_notify. What rustls itself has to say (a key update) goes first, because
+    // the order on the wire must be the order of sealing.
+    fn write(&mut self, plain: Option<&[u8]>, records: &mut Buffer) -> Result<(), SealError> {
+        let mut wants = Sealing {
+            plain,
+            records,
+            outcome: None,
+        };
+        for _ in 0..SEAL_STEPS {
+            self.connection.process(&mut [], &mut wants)?;
+            if let Some(outcome) = wants.outcome.take() {
+                return outcome;
+            }
+        }
+        Err(SealError::Misused)
+    }
+}
+
+impl Connection {
+    fn process(&mut self, incoming: &mut [u8], wants: &mut impl Wants) -> Result<usize, Error> {
+        match self {
+            Self::Client(connection) => settle(connection.process_tls_records(incoming), wants),
+            Self::Server(connection) => settle(connection.process_tls_records(incoming), wants),
+        }
+    }
+}
+
+// An alert and at most a flight before it; a bound, so that no defect can spin here.
+const LAST_WORDS_STEPS: usize = 32;
+
+// A key update in answer and one of our own are encoded and sent in two steps each.
+const SEAL_STEPS: usize = 16;
+
+// What the caller does with the states of rustls's connection. A state that it does not name is
+// passed over: it comes again.
+trait Wants {
+    fn control(&mut self, words: &[u8]);
+    fn blocked(&mut self) {}
+    fn payload(&mut self, _bytes: &[u8]) {}
+    fn closed(&mut self) {}
+    fn ready<D>(&mut self, _traffic: WriteTraffic<'_, D>) {}
+}
+
+fn settle<D>(status: UnbufferedStatus<'_, '_, D>, wants: &mut impl Wants) -> Result<usize, Error> {
+    match status.state? {
+        ConnectionState::EncodeTlsData(mut data) => wants.control(&encode(&mut data)),
+        // The bytes are on their way to the peer before anything that is sealed later.
+        ConnectionState::TransmitTlsData(data) => data.done(),
+        ConnectionState::BlockedHandshake => wants.blocked(),
+        ConnectionState::WriteTraffic(traffic) => wants.ready(traffic),
+        ConnectionState::PeerClosed | ConnectionState::Closed => wants.closed(),
+        ConnectionState::ReadTraffic(mut traffic) => {
+            while let Some(record) = traffic.next_record() {
+                wants.payload(record?.payload);
+            }
+        }
+        // Early data is switched off in every configuration; further states are unknown to us.
+        _ => {
+            return Err(Error::General(
+                "unexpected state of the TLS connection".into(),
+            ));
+        }
+    }
+    Ok(status.discard)
+}
+
+fn encode<D>(data: &mut EncodeTlsData<'_, D>) -> Vec<u8> {
+    let mut words = Vec::new();
+    // The first call only asks how much room it takes.
+    if let Err(EncodeError::InsufficientSize(size)) = data.encode(&mut words) {
+        words.resize(size.required_size, 0);
+        let written = data.encode(&mut words).unwrap_or(0);
+        words.truncate(written);
+    }
+    words
+}
+
+struct Handshake<'a> {
+    outgoing: &'a mut Vec<u8>,
+    payload: Vec<u8>,
+    closed: bool,
+    step: Step,
+}
+
+impl<'a> Handshake<'a> {
+    fn new(outgoing: &'a mut Vec<u8>) -> Self {
+        Self {
+            outgoing,
+            payload: Vec::new(),
+            closed: false,
+            step: Step::Progress,
+        }
+    }
+}
+
+impl Wants for Handshake<'_> {
+    fn control(&mut self, words: &[u8]) {
+        self.outgoing.extend_from_slice(words);
+    }
+
+    fn blocked(&mut self) {
+        self.step = Step::NeedBytes;
+    }
+
+    fn payload(&mut self, bytes: &[u8]) {
+        self.payload.extend_from_slice(bytes);
+    }
+
+    fn closed(&mut self) {
+        self.closed = true;
+    }
+
+    fn ready<D>(&mut self, _traffic: WriteTraffic<'_, D>) {
+        self.step = Step::Done;
+    }
+}
+
+struct Sealing<'a> {
+    plain: Option<&'a [u8]>,
+    records: &'a mut Buffer,
+    outcome: Option<Result<(), SealError>>,
+}
+
+impl Wants for Sealing<'_> {
+    fn control(&mut self, words: &[u8]) {
+        if self.records.append(words) < words.len() {
+            self.outcome = Some(Err(SealError::Misused));
+        }
+    }
+
+    fn blocked(&mut self) {
+        self.outcome = Some(Err(SealError::Misused));
+    }
+
+    fn ready<D>(&mut self, mut traffic: WriteTraffic<'_, D>) {
+        let room = self.records.spare_mut();
+        let written = match self.plain {
+            Some(plain) => traffic.encrypt(plain, room),
+            None => traffic.queue_close_notify(room),
+        };
+        self.outcome = Some(
+            written
+                .map_err(SealError::from)
+                .map(|count| self.records.fill(count)),
+        );
+    }
+}
+
+struct Opening<'a> {
+    payload: &'a mut Buffer,
+    answer: &'a mut Vec<u8>,
+    opened: Option<Opened>,
+}
+
+impl Wants for Opening<'_> {
+    fn control(&mut self, words: &[u8]) {
+        self.answer.extend_from_slice(words);
+    }
+
+    fn blocked(&mut self) {
+        self.opened = Some(Opened::NeedBytes);
+    }
+
+    fn payload(&mut self, bytes: &[u8]) {
+        let taken = self.payload.append(bytes);
+        debug_assert_eq!(taken, bytes.len(), "room for one record was there");
+    }
+
+    fn closed(&mut self) {
+        self.opened = Some(Opened::Closed);
+    }
+
+    fn ready<D>(&mut self, _traffic: WriteTraffic<'_, D>) {
+        self.opened = Some(Opened::NeedBytes);
+    }
+}

@@ -1,0 +1,71 @@
+//! Names to addresses, asked again and again, with a short and bounded memory.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::io;
+use std::net::IpAddr;
+
+use tokio::time::Instant;
+
+use crate::limits::{ADDRESSES_MAX, NAME_FRESH, NAME_STALE, NAMES_MAX};
+use crate::uring::Verbs;
+
+/// A core's memory of names.
+#[derive(Debug, Default)]
+pub struct Names {
+    known: RefCell<HashMap<String, Known>>,
+}
+
+#[derive(Debug, Clone)]
+struct Known {
+    addresses: Vec<IpAddr>,
+    since: Instant,
+}
+
+impl Names {
+    /// Addresses of `name`, at most `limits::ADDRESSES_MAX`, in the resolver's order.
+    ///
+    /// They are asked for again when they are older than `limits::NAME_FRESH`; where the resolver
+    /// then fails, those of the last `limits::NAME_STALE` serve on.
+    ///
+    /// # Errors
+    /// What the resolver said, where nothing is remembered either. The future may be dropped.
+    pub async fn look_up<V: Verbs>(&self, verbs: &V, name: &str) -> io::Result<Vec<IpAddr>> {
+        if let Some(addresses) = self.recall(name, NAME_FRESH) {
+            return Ok(addresses);
+        }
+        match verbs.resolve(name).await {
+            Ok(mut addresses) => {
+                addresses.truncate(ADDRESSES_MAX);
+                self.remember(name, &addresses);
+                Ok(addresses)
+            }
+            Err(error) => self.recall(name, NAME_STALE).ok_or(error),
+        }
+    }
+
+    /// What is remembered of `name` and not older than `limits::NAME_STALE`.
+    pub fn last_known(&self, name: &str) -> Option<Vec<IpAddr>> {
+        self.recall(name, NAME_STALE)
+    }
+
+    fn recall(&self, name: &str, age_max: std::time::Duration) -> Option<Vec<IpAddr>> {
+        let known = self.known.borrow();
+        let found = known
+            .get(name)
+            .filter(|known| known.since.elapsed() < age_max)?;
+        Some(found.addresses.clone())
+    }
+
+    fn remember(&self, name: &str, addresses: &[IpAddr]) {
+        let mut known = self.known.borrow_mut();
+        // LIMIT: NAMES_MAX; a name beyond it is looked up each time.
+        if known.len() < NAMES_MAX || known.contains_key(name) {
+            let entry = Known {
+                addresses: addresses.to_vec(),
+                since: Instant::now(),
+            };
+            known.insert(name.to_owned(), entry);
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! The I/O verbs that the data plane uses, and their implementation on io_uring.
+//!
+//! The relay and the handshake are written against the traits here and nothing else, so they run on
+//! sockets of the kernel (`ring`) as well as on sockets in memory under a seeded scheduler, which the
+//! simulation tests bring along. This is the only module that names tokio-uring.
+//!
+//! The rule that everything here serves: an operation in flight is never dropped. A dropped read
+//! loses the bytes it was about to return and keeps the descriptor open. What must end early is
+//! ended by `Socket::abort` and then awaited; `race` does that for a deadline.
+
+mod patience;
+mod probe;
+mod ring;
+
+use std::future::Future;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::ops::Range;
+use std::time::Duration;
+
+pub use patience::{Patience, race};
+pub use probe::{Capabilities, Unavailable, probe};
+pub use ring::{Ring, RingSocket, spawn, start, wait_acceptable};
+
+/// One TCP connection.
+///
+/// At most one `read` or `wait_readable`, and one `write`, may be in flight at a time. A buffer
+/// that is lent to an operation comes back with its outcome.
+pub trait Socket: 'static {
+    /// Receives what is there into `bytes[room]`; 0 means that the peer finished its direction.
+    fn read(
+        &self,
+        bytes: Vec<u8>,
+        room: Range<usize>,
+    ) -> impl Future<Output = (io::Result<usize>, Vec<u8>)>;
+
+    /// Sends a part of `bytes[part]` and says how much.
+    fn write(
+        &self,
+        bytes: Vec<u8>,
+        part: Range<usize>,
+    ) -> impl Future<Output = (io::Result<usize>, Vec<u8>)>;
+
+    /// Waits until a read would return at once: bytes, the peer's end, or an error.
+    fn wait_readable(&self) -> impl Future<Output = io::Result<()>>;
+
+    /// Waits until the connection that `Verbs::connect` began is there or has failed.
+    fn wait_connected(&self) -> impl Future<Output = io::Result<()>>;
+
+    /// Ends our direction in order: the peer reads all that was sent, then the end (FIN).
+    fn finish(&self) -> io::Result<()>;
+
+    /// Ends both directions at once and visibly (RST). Operations in flight end with an error.
+    fn abort(&self);
+}
+
+/// What a connection needs beyond its first socket.
+pub trait Verbs: 'static {
+    /// The sockets that `connect` makes.
+    type Socket: Socket;
+
+    /// Begins a connection; `Socket::wait_connected` tells how it went.
+    ///
+    /// # Errors
+    /// What the system says at once: no descriptor, no route to that address.
+    fn connect(&self, to: SocketAddr, options: &SocketOptions) -> io::Result<Self::Socket>;
+
+    /// Addresses of a name, in the order of the system's resolver.
+    ///
+    /// # Errors
+    /// What the resolver says; an empty answer is an error as well.
+    fn resolve(&self, name: &str) -> impl Future<Output = io::Result<Vec<IpAddr>>>;
+}
+
+/// What every socket of the data plane is set to (both sides of a route).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SocketOptions {
+    /// Silence before the first keepalive probe.
+    pub keepalive_idle: Duration,
+    /// Between keepalive probes.
+    pub keepalive_interval: Duration,
+    /// Unanswered probes after which the peer is dead.
+    pub keepalive_probes: u32,
+    /// `TCP_USER_TIMEOUT`: finds a dead peer while data waits for acknowledgement.
+    pub user_timeout: Duration,
+}

@@ -1,0 +1,122 @@
+//! Patience with operations that fail for a moment, and the end of it.
+
+use std::future::Future;
+use std::io;
+use std::ops::Range;
+use std::pin::pin;
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use super::Socket;
+use crate::limits::{RETRIES_MAX, RETRY_PAUSE};
+
+/// Reads and writes that outlast what passes by itself: interruption, a socket that is not ready
+/// after all, a kernel short of memory. Everything else is the socket's end and returned.
+pub trait Patience: Socket {
+    /// `read` with patience.
+    fn read_some(
+        &self,
+        bytes: Vec<u8>,
+        room: Range<usize>,
+    ) -> impl Future<Output = (io::Result<usize>, Vec<u8>)>;
+
+    /// `write` with patience, until all of `bytes[part]` is sent.
+    fn write_all(
+        &self,
+        bytes: Vec<u8>,
+        part: Range<usize>,
+    ) -> impl Future<Output = (io::Result<()>, Vec<u8>)>;
+
+    /// `wait_readable` with patience.
+    fn readable(&self) -> impl Future<Output = io::Result<()>>;
+}
+
+impl<S: Socket> Patience for S {
+    async fn read_some(
+        &self,
+        mut bytes: Vec<u8>,
+        room: Range<usize>,
+    ) -> (io::Result<usize>, Vec<u8>) {
+        let mut retries = Retries::default();
+        loop {
+            let (outcome, back) = self.read(bytes, room.clone()).await;
+            bytes = back;
+            match outcome {
+                Err(error) if retries.allow(&error).await => {}
+                outcome => return (outcome, bytes),
+            }
+        }
+    }
+
+    async fn write_all(
+        &self,
+        mut bytes: Vec<u8>,
+        mut part: Range<usize>,
+    ) -> (io::Result<()>, Vec<u8>) {
+        let mut retries = Retries::default();
+        while !part.is_empty() {
+            let (outcome, back) = self.write(bytes, part.clone()).await;
+            bytes = back;
+            match outcome {
+                Ok(0) => return (Err(io::ErrorKind::WriteZero.into()), bytes),
+                Ok(sent) => {
+                    part.start = part.start.saturating_add(sent);
+                    retries = Retries::default();
+                }
+                Err(error) if retries.allow(&error).await => {}
+                Err(error) => return (Err(error), bytes),
+            }
+        }
+        (Ok(()), bytes)
+    }
+
+    async fn readable(&self) -> io::Result<()> {
+        let mut retries = Retries::default();
+        loop {
+            match self.wait_readable().await {
+                Err(error) if retries.allow(&error).await => {}
+                outcome => return outcome,
+            }
+        }
+    }
+}
+
+#[derive(Default)]
+struct Retries(u32);
+
+impl Retries {
+    // A pause between tries, because all of these pass with time and none with haste.
+    async fn allow(&mut self, error: &io::Error) -> bool {
+        self.0 = self.0.saturating_add(1);
+        if !passes_by_itself(error) || self.0 > RETRIES_MAX {
+            return false;
+        }
+        if error.kind() != io::ErrorKind::Interrupted {
+            sleep(RETRY_PAUSE).await;
+        }
+        true
+    }
+}
+
+fn passes_by_itself(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    matches!(
+        error.kind(),
+        io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock | io::ErrorKind::OutOfMemory
+    ) || error.raw_os_error() == Some(Errno::NOBUFS.raw_os_error())
+}
+
+/// Awaits `work` to its end; where `limit` passes first, calls `end` once, which must make `work`
+/// end soon (`Socket::abort`), and goes on awaiting. Returns the outcome and whether time was up.
+pub async fn race<W: Future>(work: W, limit: Duration, end: impl FnOnce()) -> (W::Output, bool) {
+    let mut work = pin!(work);
+    tokio::select! {
+        biased;
+        outcome = &mut work => (outcome, false),
+        () = sleep(limit) => {
+            end();
+            (work.await, true)
+        }
+    }
+}

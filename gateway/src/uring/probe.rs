@@ -1,0 +1,187 @@
+//! What this kernel's io_uring offers, found by trying, and why it cannot be had where it cannot.
+
+use std::fmt;
+use std::io;
+
+use io_uring::{IoUring, Probe, cqueue, opcode, squeue};
+use rustix::io::Errno;
+
+/// What the kernel offers of what we can use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Capabilities {
+    /// Completions are handled when the thread enters the kernel anyway (COOP_TASKRUN): no
+    /// interruption of a busy core.
+    pub cooperative: bool,
+    /// One thread submits (SINGLE_ISSUER): the kernel takes cheaper locks.
+    pub single_issuer: bool,
+}
+
+impl fmt::Display for Capabilities {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let word = |found| if found { "yes" } else { "no" };
+        write!(
+            f,
+            "cooperative task running: {}, single issuer: {}",
+            word(self.cooperative),
+            word(self.single_issuer)
+        )
+    }
+}
+
+/// Why io_uring cannot be had, in a sentence that says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum Unavailable {
+    /// ENOSYS.
+    #[error(
+        "this kernel ({kernel}) has no io_uring: it was built without it, or a container's seccomp \
+         profile hides it; run on a kernel of 6.1 or later, and allow io_uring_setup, \
+         io_uring_enter and io_uring_register in the profile"
+    )]
+    NoSystemCall {
+        /// The kernel's release.
+        kernel: String,
+    },
+    /// EPERM with the sysctl set.
+    #[error(
+        "io_uring is switched off on this system: kernel.io_uring_disabled is {value}; set it to 0, \
+         or to 1 with this service's group in kernel.io_uring_group"
+    )]
+    SwitchedOff {
+        /// The sysctl's value.
+        value: String,
+    },
+    /// EPERM or EACCES without the sysctl.
+    #[error(
+        "io_uring is forbidden to this process, most likely by a seccomp profile or a security \
+         module; allow io_uring_setup, io_uring_enter and io_uring_register"
+    )]
+    Forbidden,
+    /// ENOMEM.
+    #[error(
+        "there is not enough lockable memory for io_uring: the memlock limit is {limit}; raise it \
+         (LimitMEMLOCK=infinity in the unit, or `ulimit -l`) or free memory"
+    )]
+    Memory {
+        /// RLIMIT_MEMLOCK in words.
+        limit: String,
+    },
+    /// The ring is there but too old.
+    #[error("this kernel ({kernel}) is too old: io_uring lacks {lacks}; run on 6.1 or later")]
+    TooOld {
+        /// The kernel's release.
+        kernel: String,
+        /// The first thing missed.
+        lacks: &'static str,
+    },
+    /// Anything else.
+    #[error("io_uring cannot be set up: {0}")]
+    Other(io::Error),
+}
+
+/// Tries what we need, before any worker starts.
+///
+/// # Errors
+/// The reason why io_uring cannot be had or is older than Linux 6.1.
+pub fn probe() -> Result<Capabilities, Unavailable> {
+    let ring = IoUring::new(PROBE_ENTRIES).map_err(unavailable)?;
+    let mut known = Probe::new();
+    ring.submitter()
+        .register_probe(&mut known)
+        .map_err(unavailable)?;
+    // Version numbers lie (distributions port features back), so 6.1 is known by what came with
+    // it: zero-copy sendmsg among the operations, and deferred task running among the flags.
+    for (code, name) in NEEDED {
+        if !known.is_supported(code) {
+            return Err(Unavailable::TooOld {
+                kernel: release(),
+                lacks: name,
+            });
+        }
+    }
+    let deferred = builder()
+        .setup_single_issuer()
+        .setup_defer_taskrun()
+        .build(PROBE_ENTRIES);
+    if deferred.is_err() {
+        return Err(Unavailable::TooOld {
+            kernel: release(),
+            lacks: "deferred task running",
+        });
+    }
+    let cooperative = builder()
+        .setup_coop_taskrun()
+        .setup_taskrun_flag()
+        .build(PROBE_ENTRIES)
+        .is_ok();
+    let single_issuer = builder().setup_single_issuer().build(PROBE_ENTRIES).is_ok();
+    Ok(Capabilities {
+        cooperative,
+        single_issuer,
+    })
+}
+
+fn builder() -> io_uring::Builder<squeue::Entry, cqueue::Entry> {
+    IoUring::builder()
+}
+
+const PROBE_ENTRIES: u32 = 8;
+
+const NEEDED: [(u8, &str); 4] = [
+    (opcode::PollAdd::CODE, "poll"),
+    (opcode::Recv::CODE, "recv"),
+    (opcode::Send::CODE, "send"),
+    (opcode::SendMsgZc::CODE, "zero-copy sendmsg"),
+];
+
+fn unavailable(error: io::Error) -> Unavailable {
+    match error.raw_os_error().map(Errno::from_raw_os_error) {
+        Some(Errno::NOSYS) => Unavailable::NoSystemCall { kernel: release() },
+        Some(Errno::PERM | Errno::ACCESS) => match sysctl() {
+            Some(value) if value != "0" => Unavailable::SwitchedOff { value },
+            _ => Unavailable::Forbidden,
+        },
+        Some(Errno::NOMEM) => Unavailable::Memory { limit: memlock() },
+        _ => Unavailable::Other(error),
+    }
+}
+
+fn sysctl() -> Option<String> {
+    let text = std::fs::read_to_string("/proc/sys/kernel/io_uring_disabled").ok()?;
+    Some(text.trim().to_owned())
+}
+
+fn memlock() -> String {
+    match rustix::process::getrlimit(rustix::process::Resource::Memlock).current {
+        Some(bytes) => format!("{} KiB", bytes / 1024),
+        None => "unlimited".to_owned(),
+    }
+}
+
+fn release() -> String {
+    rustix::system::uname()
+        .release()
+        .to_string_lossy()
+        .into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_machine_has_what_is_needed() {
+        let found = probe().expect("the tests need io_uring of Linux 6.1 or later");
+        assert!(found.single_issuer, "6.0 and later have it: {found}");
+    }
+
+    #[test]
+    fn each_refusal_says_what_to_do() {
+        let missing = unavailable(io::Error::from_raw_os_error(Errno::NOSYS.raw_os_error()));
+        assert!(
+            missing.to_string().contains("kernel of 6.1 or later"),
+            "{missing}"
+        );
+        let memory = unavailable(io::Error::from_raw_os_error(Errno::NOMEM.raw_os_error()));
+        assert!(memory.to_string().contains("LimitMEMLOCK"), "{memory}");
+    }
+}

@@ -1,0 +1,250 @@
+//! The verbs on io_uring, through tokio-uring's runtime.
+//!
+//! Reads and writes are ring operations on buffers that the operation owns while it runs; waiting
+//! is a ring poll. tokio-uring has no poll and no send with flags, so these are its public one-shot
+//! operation with an entry of our own.
+
+use std::future::Future;
+use std::io;
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
+use std::ops::Range;
+use std::os::fd::AsRawFd;
+use std::rc::Rc;
+use std::time::Duration;
+
+use io_uring::{cqueue, opcode, squeue, types};
+use rustix::event::PollFlags;
+use socket2::{Domain, Protocol, SockRef, Socket as Socket2, TcpKeepalive, Type};
+use tokio_uring::{OneshotOutputTransform, UnsubmittedOneshot};
+
+use super::{Capabilities, Socket, SocketOptions, Verbs};
+use crate::limits::{RING_COMPLETIONS, RING_ENTRIES};
+
+/// Starts this thread's ring and runs `main` on it to its end.
+///
+/// # Errors
+/// What the kernel says to a ring of our size, which `probe` could not know.
+pub fn start<F: Future>(capabilities: &Capabilities, main: F) -> io::Result<F::Output> {
+    let mut ring = tokio_uring::uring_builder();
+    ring.setup_cqsize(RING_COMPLETIONS);
+    if capabilities.cooperative {
+        ring.setup_coop_taskrun().setup_taskrun_flag();
+    }
+    if capabilities.single_issuer {
+        ring.setup_single_issuer();
+    }
+    let mut builder = tokio_uring::builder();
+    builder.entries(RING_ENTRIES).uring_builder(&ring);
+    Ok(tokio_uring::Runtime::new(&builder)?.block_on(main))
+}
+
+/// Runs a task beside others on this thread's ring.
+pub fn spawn<F: Future + 'static>(task: F) -> tokio::task::JoinHandle<F::Output> {
+    tokio_uring::spawn(task)
+}
+
+/// Waits until `listener` has a connection to accept, or was shut down.
+///
+/// Accepting itself is a plain non-blocking call: a dropped accept in the ring would swallow a
+/// connection, and one readiness serves the whole backlog.
+///
+/// # Errors
+/// What the kernel says to the poll.
+pub async fn wait_acceptable(listener: &Rc<TcpListener>) -> io::Result<()> {
+    poll(Rc::clone(listener), PollFlags::IN).await
+}
+
+/// The verbs of the ring that this thread runs.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Ring;
+
+impl Verbs for Ring {
+    type Socket = RingSocket;
+
+    fn connect(&self, to: SocketAddr, options: &SocketOptions) -> io::Result<RingSocket> {
+        let socket = Socket2::new(Domain::for_address(to), Type::STREAM, Some(Protocol::TCP))?;
+        socket.set_nonblocking(true)?;
+        match socket.connect(&to.into()) {
+            Ok(()) => {}
+            Err(error) if error.raw_os_error() == Some(IN_PROGRESS) => {}
+            Err(error) => return Err(error),
+        }
+        RingSocket::new(socket.into(), options)
+    }
+
+    async fn resolve(&self, name: &str) -> io::Result<Vec<IpAddr>> {
+        let name = name.to_owned();
+        // The system's resolver blocks; it does so on a thread that carries no bytes.
+        let look_up = move || (name.as_str(), 0).to_socket_addrs();
+        let found = tokio::task::spawn_blocking(look_up)
+            .await
+            .map_err(io::Error::other)??;
+        let mut addresses: Vec<IpAddr> = Vec::new();
+        for address in found.map(|a| a.ip()) {
+            if !addresses.contains(&address) {
+                addresses.push(address);
+            }
+        }
+        if addresses.is_empty() {
+            return Err(io::Error::new(
+                io::ErrorKind::NotFound,
+                "the name has no address",
+            ));
+        }
+        Ok(addresses)
+    }
+}
+
+const IN_PROGRESS: i32 = rustix::io::Errno::INPROGRESS.raw_os_error();
+
+/// A TCP socket whose operations go through the ring of the thread it lives on.
+#[derive(Debug)]
+pub struct RingSocket {
+    // Shared with operations in flight: the descriptor stays open until the last has ended.
+    stream: Rc<TcpStream>,
+}
+
+impl RingSocket {
+    /// Takes over a connected or connecting socket and sets its options.
+    ///
+    /// # Errors
+    /// What the system says to an option; `options` within the configuration's bounds are accepted.
+    pub fn new(stream: TcpStream, options: &SocketOptions) -> io::Result<Self> {
+        // io_uring waits on a blocking socket; on one without O_NONBLOCK no kernel returns EAGAIN.
+        stream.set_nonblocking(false)?;
+        stream.set_nodelay(true)?;
+        let socket = SockRef::from(&stream);
+        let keepalive = TcpKeepalive::new()
+            .with_time(options.keepalive_idle)
+            .with_interval(options.keepalive_interval)
+            .with_retries(options.keepalive_probes);
+        socket.set_tcp_keepalive(&keepalive)?;
+        socket.set_tcp_user_timeout(Some(options.user_timeout))?;
+        Ok(Self {
+            stream: Rc::new(stream),
+        })
+    }
+}
+
+impl Socket for RingSocket {
+    async fn read(&self, mut bytes: Vec<u8>, room: Range<usize>) -> (io::Result<usize>, Vec<u8>) {
+        let Some(into) = bytes.get_mut(room) else {
+            return (Err(out_of_range()), bytes);
+        };
+        let (address, length) = (into.as_mut_ptr(), clamp(into.len()));
+        let entry = opcode::Recv::new(fd(&self.stream), address, length).build();
+        Lent::submit(&self.stream, bytes, entry).await
+    }
+
+    async fn write(&self, bytes: Vec<u8>, part: Range<usize>) -> (io::Result<usize>, Vec<u8>) {
+        let Some(from) = bytes.get(part) else {
+            return (Err(out_of_range()), bytes);
+        };
+        let (address, length) = (from.as_ptr(), clamp(from.len()));
+        let entry = opcode::Send::new(fd(&self.stream), address, length)
+            .flags(rustix::net::SendFlags::NOSIGNAL.bits().cast_signed())
+            .build();
+        Lent::submit(&self.stream, bytes, entry).await
+    }
+
+    async fn wait_readable(&self) -> io::Result<()> {
+        poll(Rc::clone(&self.stream), PollFlags::IN | PollFlags::RDHUP).await
+    }
+
+    async fn wait_connected(&self) -> io::Result<()> {
+        poll(Rc::clone(&self.stream), PollFlags::OUT).await?;
+        match self.stream.take_error()? {
+            Some(error) => Err(error),
+            None => Ok(()),
+        }
+    }
+
+    fn finish(&self) -> io::Result<()> {
+        self.stream.shutdown(std::net::Shutdown::Write)
+    }
+
+    fn abort(&self) {
+        // A connect to "unspecified" is Linux's way to reset at once: it sends RST and ends what
+        // is in flight, where a shutdown would send FIN, which says "complete". Linger makes the
+        // close reset too, should the first not be possible any more.
+        let _ = SockRef::from(&*self.stream).set_linger(Some(Duration::ZERO));
+        let _ = rustix::net::connect_unspec(&*self.stream);
+    }
+}
+
+fn fd(stream: &TcpStream) -> types::Fd {
+    types::Fd(stream.as_raw_fd())
+}
+
+// The ring counts in u32; a longer buffer is simply not filled whole at once.
+fn clamp(length: usize) -> u32 {
+    u32::try_from(length).unwrap_or(u32::MAX)
+}
+
+fn out_of_range() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, "range outside of the buffer")
+}
+
+// What an operation keeps alive while it runs: the buffer whose address the kernel has, and the
+// socket whose descriptor number it was given.
+struct Lent {
+    bytes: Vec<u8>,
+    _stream: Rc<TcpStream>,
+}
+
+impl Lent {
+    fn submit(
+        stream: &Rc<TcpStream>,
+        bytes: Vec<u8>,
+        entry: squeue::Entry,
+    ) -> impl Future<Output = (io::Result<usize>, Vec<u8>)> + use<> {
+        // Moving the Vec does not move the bytes that `entry` points to.
+        let lent = Self {
+            bytes,
+            _stream: Rc::clone(stream),
+        };
+        UnsubmittedOneshot::new(lent, Transferred, entry).submit()
+    }
+}
+
+struct Transferred;
+
+impl OneshotOutputTransform for Transferred {
+    type Output = (io::Result<usize>, Vec<u8>);
+    type StoredData = Lent;
+
+    fn transform_oneshot_output(self, lent: Lent, entry: cqueue::Entry) -> Self::Output {
+        (outcome(&entry), lent.bytes)
+    }
+}
+
+fn poll(
+    file: Rc<impl AsRawFd + 'static>,
+    events: PollFlags,
+) -> impl Future<Output = io::Result<()>> {
+    let descriptor = types::Fd(file.as_raw_fd());
+    let entry = opcode::PollAdd::new(descriptor, u32::from(events.bits())).build();
+    let file: Rc<dyn AsRawFd> = file;
+    UnsubmittedOneshot::new(file, Ready, entry).submit()
+}
+
+struct Ready;
+
+impl OneshotOutputTransform for Ready {
+    type Output = io::Result<()>;
+    // Kept, so that the descriptor number means this file for as long as the poll runs.
+    type StoredData = Rc<dyn AsRawFd>;
+
+    fn transform_oneshot_output(
+        self,
+        _file: Self::StoredData,
+        entry: cqueue::Entry,
+    ) -> Self::Output {
+        outcome(&entry).map(drop)
+    }
+}
+
+fn outcome(entry: &cqueue::Entry) -> io::Result<usize> {
+    usize::try_from(entry.result())
+        .map_err(|_| io::Error::from_raw_os_error(entry.result().saturating_neg()))
+}
