@@ -23,6 +23,15 @@ pub const PKI_FILE_BYTES_MAX: u64 = 64 << 20;
 /// Certificates in one chain that a peer may present, the leaf included (RFC 5280 sets no bound).
 pub const CHAIN_CERTIFICATES_MAX: usize = 8;
 
+/// Names of one certificate that a refusal shows; the others are counted. A gateway has one or two.
+pub const SHOWN_NAMES_MAX: usize = 6;
+
+/// Characters of one foreign name in a log line. A DNS name has at most 253 (RFC 1035 section 2.3.4).
+pub const SHOWN_NAME_CHARS_MAX: usize = 256;
+
+/// Characters of a sentence about a handshake. It must hold one certificate, the rule and the remedy.
+pub const SENTENCE_CHARS_MAX: usize = 4096;
+
 /// Events that may wait for the journal. When it is full, events are counted and dropped: a log that
 /// nobody reads must not stop a byte.
 pub const EVENTS_MAX: usize = 4096;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::Route;
+use crate::tls::{PeerInfo, TlsInfo};
 
 /// Something that an operator or an auditor may want to know.
 #[derive(Debug)]
@@ -35,28 +36,6 @@ pub struct Connection {
     pub duration: Duration,
     /// How it ended.
     pub close: Close,
-}
-
-/// The TLS party opposite.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PeerInfo {
-    /// The name that it was accepted by, as configured: `dns:gw.region.example`.
-    pub identity: String,
-    /// SHA-256 of its SubjectPublicKeyInfo, lower-case hexadecimal.
-    pub key_sha256: String,
-    /// Serial number of its certificate, lower-case hexadecimal.
-    pub serial: String,
-}
-
-/// What a handshake negotiated, in the names of the IANA registries.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TlsInfo {
-    /// `TLSv1.3` or `TLSv1.2`.
-    pub version: &'static str,
-    /// `TLS_AES_256_GCM_SHA384` and the like.
-    pub suite: &'static str,
-    /// `X25519MLKEM768` and the like.
-    pub group: &'static str,
 }
 
 /// How a connection ended: who, and why.

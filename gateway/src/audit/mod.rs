@@ -5,4 +5,6 @@
 
 mod event;
 
-pub use event::{Close, Connection, Event, Party, PeerInfo, Reason, TlsInfo};
+pub use event::{Close, Connection, Event, Party, Reason};
+
+pub use crate::tls::{PeerInfo, TlsInfo};

@@ -1,4 +1,30 @@
 //! TLS: what may be negotiated, who may speak, and the handshake.
+//!
+//! `policy` says which versions, suites and key exchanges there are, `verifier` judges a peer's
+//! certificates by `rules`, `identity` and `revocation`, `connector` and `acceptor` begin a handshake with a
+//! `Judgement` of its own, and `refusal` and `explain` say in one sentence why it failed. No module here
+//! knows a socket or, the certificates' dates apart, a clock.
 
+mod acceptor;
+mod connector;
+mod diagnosis;
+mod explain;
 pub mod handshake;
+mod identity;
+mod policy;
+mod refusal;
+mod revocation;
+mod rules;
 pub mod session;
+mod verifier;
+
+#[cfg(test)]
+mod tests;
+
+pub use acceptor::Acceptor;
+pub use connector::Connector;
+pub use explain::{explain, explain_end};
+pub use identity::{Description, PeerInfo};
+pub use policy::{TlsInfo, describe, provider, versions};
+pub use refusal::{Refusal, Rule};
+pub use verifier::{Judgement, Side};

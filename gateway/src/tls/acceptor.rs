@@ -1,0 +1,91 @@
+//! Begins handshakes where we accept.
+
+use std::sync::Arc;
+
+use rustls::compress::CompressionCache;
+use rustls::crypto::CryptoProvider;
+use rustls::server::{
+    NoServerSessionStorage, ResolvesServerCert, ServerConfig, UnbufferedServerConnection,
+};
+use rustls::sign::SingleCertAndKey;
+use rustls::{Error, SupportedProtocolVersion};
+
+use super::connector::{certified_key, own_description};
+use super::identity::Description;
+use super::policy::{demands, provider, versions};
+use super::rules::Rules;
+use super::verifier::{Judgement, Side, Verifier};
+use crate::config::RouteTls;
+use crate::pki::Identity;
+
+/// What all connections of a terminate route share.
+#[derive(Debug)]
+pub struct Acceptor {
+    provider: Arc<CryptoProvider>,
+    versions: &'static [&'static SupportedProtocolVersion],
+    resolver: Arc<dyn ResolvesServerCert>,
+    rules: Arc<Rules>,
+    demands: &'static str,
+    own: Arc<Description>,
+}
+
+impl Acceptor {
+    /// Prepares everything that does not depend on the connection.
+    ///
+    /// Fails where the key does not belong to the certificate, or where an anchor or a revocation list
+    /// cannot be read.
+    pub fn new(identity: &Arc<Identity>, tls: &RouteTls) -> Result<Self, Error> {
+        let provider = provider(tls.policy, tls.require_pq);
+        let certified = certified_key(identity, &provider)?;
+        let acceptor = Self {
+            rules: Arc::new(Rules::new(&identity.trust, &tls.peers, &provider)?),
+            provider,
+            versions: versions(tls.policy, tls.require_pq),
+            own: own_description(&certified),
+            resolver: Arc::new(SingleCertAndKey::from(certified)),
+            demands: demands(tls.policy, tls.require_pq),
+        };
+        // What could fail in `start` fails here, before the first connection.
+        acceptor.config(&acceptor.judgement())?;
+        Ok(acceptor)
+    }
+
+    /// Begins a handshake with whoever connected.
+    pub fn start(&self) -> Result<(UnbufferedServerConnection, Arc<Judgement>), Error> {
+        let judgement = self.judgement();
+        let config = Arc::new(self.config(&judgement)?);
+        Ok((UnbufferedServerConnection::new(config)?, judgement))
+    }
+
+    fn judgement(&self) -> Arc<Judgement> {
+        Arc::new(Judgement::new(
+            Side::Acceptor,
+            self.demands,
+            self.own.clone(),
+        ))
+    }
+
+    // rustls lets nobody change the verifier of a server's configuration, so each connection builds
+    // its own. That is some microseconds, against the hundreds that the signatures take.
+    fn config(&self, judgement: &Arc<Judgement>) -> Result<ServerConfig, Error> {
+        let verifier = Verifier::new(self.rules.clone(), judgement.clone());
+        let mut config = ServerConfig::builder_with_provider(self.provider.clone())
+            .with_protocol_versions(self.versions)?
+            .with_client_cert_verifier(Arc::new(verifier))
+            .with_cert_resolver(self.resolver.clone());
+        // Our order, so that AES-256 comes before what a policy allows beside it.
+        config.ignore_client_order = true;
+        // A resumed session would skip the verifier, and with it the revocation lists.
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.send_tls13_tickets = 0;
+        config.max_tls13_tickets = 0;
+        config.max_early_data_size = 0;
+        config.require_ems = true;
+        // The record layer of ours takes the keys over after the handshake.
+        config.enable_secret_extraction = true;
+        config.cert_compressors = Vec::new();
+        config.cert_decompressors = Vec::new();
+        config.cert_compression_cache = Arc::new(CompressionCache::Disabled);
+        Ok(config)
+    }
+}

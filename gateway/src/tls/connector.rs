@@ -1,0 +1,157 @@
+//! Begins handshakes where we connect.
+
+use std::sync::Arc;
+
+use rustls::client::{ResolvesClientCert, Resumption, UnbufferedClientConnection};
+use rustls::compress::CompressionCache;
+use rustls::pki_types::ServerName;
+use rustls::sign::CertifiedKey;
+use rustls::{ClientConfig, Error, SignatureScheme};
+
+use super::identity::Description;
+use super::policy::{demands, provider, versions};
+use super::rules::Rules;
+use super::verifier::{Judgement, Request, Side, Verifier};
+use crate::config::{Host, RouteTls};
+use crate::pki::Identity;
+
+/// What all connections of an originate route share.
+#[derive(Debug)]
+pub struct Connector {
+    // Its verifier knows no connection: `start` puts one in its place that does.
+    template: ClientConfig,
+    certified: Arc<CertifiedKey>,
+    rules: Arc<Rules>,
+    demands: &'static str,
+    own: Arc<Description>,
+}
+
+impl Connector {
+    /// Prepares everything that does not depend on the connection.
+    ///
+    /// Fails where the key does not belong to the certificate, or where an anchor or a revocation list
+    /// cannot be read.
+    pub fn new(identity: &Arc<Identity>, tls: &RouteTls) -> Result<Self, Error> {
+        let provider = provider(tls.policy, tls.require_pq);
+        let certified = certified_key(identity, &provider)?;
+        let own = own_description(&certified);
+        let rules = Arc::new(Rules::new(&identity.trust, &tls.peers, &provider)?);
+        let demands = demands(tls.policy, tls.require_pq);
+
+        let nobody = Arc::new(Judgement::new(Side::Connector, demands, own.clone()));
+        let mut template = ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(versions(tls.policy, tls.require_pq))?
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(Verifier::new(
+                rules.clone(),
+                nobody.clone(),
+            )))
+            .with_client_cert_resolver(Arc::new(Answer {
+                certified: certified.clone(),
+                judgement: nobody,
+            }));
+        // A resumed session would skip the verifier, and with it the revocation lists.
+        template.resumption = Resumption::disabled();
+        template.enable_early_data = false;
+        template.require_ems = true;
+        // The record layer of ours takes the keys over after the handshake.
+        template.enable_secret_extraction = true;
+        template.cert_compressors = Vec::new();
+        template.cert_decompressors = Vec::new();
+        template.cert_compression_cache = Arc::new(CompressionCache::Disabled);
+        Ok(Self {
+            template,
+            certified,
+            rules,
+            demands,
+            own,
+        })
+    }
+
+    /// Begins a handshake with `host`, whose name goes into the SNI; an address goes into none (RFC
+    /// 6066 section 3).
+    ///
+    /// Fails where the name is none that DNS could know.
+    pub fn start(
+        &self,
+        host: &Host,
+    ) -> Result<(UnbufferedClientConnection, Arc<Judgement>), Error> {
+        let name = server_name(host)?;
+        let judgement = Arc::new(Judgement::new(
+            Side::Connector,
+            self.demands,
+            self.own.clone(),
+        ));
+        let mut config = self.template.clone();
+        config
+            .dangerous()
+            .set_certificate_verifier(Arc::new(Verifier::new(
+                self.rules.clone(),
+                judgement.clone(),
+            )));
+        config.client_auth_cert_resolver = Arc::new(Answer {
+            certified: self.certified.clone(),
+            judgement: judgement.clone(),
+        });
+        Ok((
+            UnbufferedClientConnection::new(Arc::new(config), name)?,
+            judgement,
+        ))
+    }
+}
+
+/// Our chain and key as rustls wants them; fails where they do not belong together.
+pub(super) fn certified_key(
+    identity: &Identity,
+    provider: &rustls::crypto::CryptoProvider,
+) -> Result<Arc<CertifiedKey>, Error> {
+    let key = identity.key.clone_key();
+    Ok(Arc::new(CertifiedKey::from_der(
+        identity.chain.clone(),
+        key,
+        provider,
+    )?))
+}
+
+/// Our own certificate in words, for the sentences about peers that refuse it.
+pub(super) fn own_description(certified: &CertifiedKey) -> Arc<Description> {
+    let leaf = certified
+        .cert
+        .first()
+        .cloned()
+        .unwrap_or_else(|| Vec::new().into());
+    Arc::new(Description::new(&leaf))
+}
+
+fn server_name(host: &Host) -> Result<ServerName<'static>, Error> {
+    match host {
+        Host::Ip(address) => Ok(ServerName::from(*address)),
+        Host::Name(name) => ServerName::try_from(name.clone())
+            .map_err(|_| Error::General(format!("target \"{name}\" is not a DNS name"))),
+    }
+}
+
+/// Gives our certificate to a server that asks, and notes that it asked.
+#[derive(Debug)]
+struct Answer {
+    certified: Arc<CertifiedKey>,
+    judgement: Arc<Judgement>,
+}
+
+impl ResolvesClientCert for Answer {
+    // The server's hints are not asked: it may know our issuer by an intermediate that it does not
+    // name, and an answer that it does not like costs one alert with a reason.
+    fn resolve(&self, _hints: &[&[u8]], schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        // rustls would answer with no certificate, and a server that only "requests" one goes on.
+        let request = match self.certified.key.choose_scheme(schemes) {
+            Some(_) => Request::Answerable,
+            None => Request::Unanswerable,
+        };
+        self.judgement.requested(request);
+        Some(self.certified.clone())
+    }
+
+    fn has_certs(&self) -> bool {
+        true
+    }
+}

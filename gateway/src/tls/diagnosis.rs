@@ -1,0 +1,231 @@
+//! Finds what stands behind an error of the path building: which certificate, by which rule.
+//!
+//! webpki says what failed last, not where. Nothing here decides: the chain is refused already.
+
+use rustls::pki_types::{CertificateDer, UnixTime};
+use webpki::{Cert, EndEntityCert};
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+use super::refusal::{Refusal, Rule, key_fault, signature_fault};
+use super::rules::{Chain, Rules};
+use super::verifier::Side;
+
+impl Rules {
+    /// Finds the certificate and the rule behind an error of the path building.
+    pub(super) fn diagnose(
+        &self,
+        error: &webpki::Error,
+        leaf: &EndEntityCert<'_>,
+        chain: Chain<'_>,
+    ) -> Refusal {
+        use webpki::Error as E;
+        let refuse = |rule| Refusal::new(chain.side, chain.leaf, rule);
+        match error {
+            E::CertExpired { not_after, .. } => {
+                let rule = Rule::Expired {
+                    not_after: seconds(*not_after),
+                };
+                self.blame(chain, rule, |facts| {
+                    facts.validity().not_after.timestamp() == seconds(*not_after)
+                })
+            }
+            E::CertNotValidYet { not_before, .. } => {
+                let rule = Rule::NotYetValid {
+                    not_before: seconds(*not_before),
+                };
+                self.blame(chain, rule, |facts| {
+                    facts.validity().not_before.timestamp() == seconds(*not_before)
+                })
+            }
+            E::CaUsedAsEndEntity => refuse(Rule::CaAsLeaf),
+            E::RequiredEkuNotFoundContext(_) | E::EmptyEkuExtension => {
+                let purpose = chain.side;
+                self.blame(chain, Rule::Purpose, |facts| lacks_purpose(facts, purpose))
+            }
+            E::CertRevoked => self.blame_by(chain, leaf, Rule::Revoked, |certificate| {
+                self.revocation.names(certificate)
+            }),
+            E::CrlExpired { next_update, .. } => {
+                self.list_expired(leaf, chain, seconds(*next_update))
+            }
+            E::UnknownRevocationStatus => {
+                self.blame_by(chain, leaf, Rule::ListMissing, |certificate| {
+                    self.revocation.covering(certificate).is_none()
+                })
+            }
+            E::InvalidCrlSignatureForPublicKey
+            | E::IssuerNotCrlSigner
+            | E::UnsupportedCrlSignatureAlgorithmContext(_)
+            | E::UnsupportedCrlSignatureAlgorithmForPublicKeyContext(_) => {
+                refuse(Rule::ListUnusable {
+                    cause: name_of(error),
+                })
+            }
+            E::UnknownIssuer
+            | E::InvalidSignatureForPublicKey
+            | E::UnsupportedSignatureAlgorithmContext(_)
+            | E::UnsupportedSignatureAlgorithmForPublicKeyContext(_) => {
+                self.unknown_issuer(error, leaf, chain)
+            }
+            other => refuse(Rule::Path {
+                cause: name_of(other),
+            }),
+        }
+    }
+
+    /// The refusal of the first certificate in the chain that is at fault; the leaf where none is.
+    fn blame(
+        &self,
+        chain: Chain<'_>,
+        rule: Rule,
+        at_fault: impl Fn(&X509Certificate<'_>) -> bool,
+    ) -> Refusal {
+        let is_at_fault = |der: &CertificateDer<'_>| {
+            X509Certificate::from_der(der).is_ok_and(|(_, facts)| at_fault(&facts))
+        };
+        let refusal = Refusal::new(chain.side, chain.leaf, rule);
+        if is_at_fault(chain.leaf) {
+            return refusal;
+        }
+        match chain.intermediates.iter().find(|der| is_at_fault(der)) {
+            Some(issuer) => refusal.because_of(issuer),
+            None => refusal,
+        }
+    }
+
+    // As `blame`, for questions that the revocation lists answer.
+    fn blame_by(
+        &self,
+        chain: Chain<'_>,
+        leaf: &EndEntityCert<'_>,
+        rule: Rule,
+        at_fault: impl Fn(&Cert<'_>) -> bool,
+    ) -> Refusal {
+        let refusal = Refusal::new(chain.side, chain.leaf, rule);
+        if at_fault(leaf) {
+            return refusal;
+        }
+        let issuer = chain.intermediates.iter().find(|der| {
+            EndEntityCert::try_from(*der).is_ok_and(|certificate| at_fault(&certificate))
+        });
+        match issuer {
+            Some(issuer) => refusal.because_of(issuer),
+            None => refusal,
+        }
+    }
+
+    fn list_expired(
+        &self,
+        leaf: &EndEntityCert<'_>,
+        chain: Chain<'_>,
+        next_update: i64,
+    ) -> Refusal {
+        let of_issuer = |der| {
+            let certificate = EndEntityCert::try_from(der).ok()?;
+            self.revocation.covering(&certificate)
+        };
+        let list = [self.revocation.covering(leaf)]
+            .into_iter()
+            .chain(chain.intermediates.iter().map(of_issuer))
+            .flatten()
+            .find(|list| list.is_past(chain.now));
+        let (issuer, next_update) = match list {
+            Some(list) => (list.issuer, list.next_update),
+            None => (String::new(), next_update),
+        };
+        Refusal::new(
+            chain.side,
+            chain.leaf,
+            Rule::ListExpired {
+                issuer,
+                next_update,
+            },
+        )
+    }
+
+    /// Why no path was found: a weak key or signature on the way, another key under the same name, or
+    /// simply nobody we know.
+    fn unknown_issuer(
+        &self,
+        error: &webpki::Error,
+        leaf: &EndEntityCert<'_>,
+        chain: Chain<'_>,
+    ) -> Refusal {
+        let refuse = |rule| Refusal::new(chain.side, chain.leaf, rule);
+        if let Some(fault) = signature_fault(chain.leaf) {
+            return refuse(Rule::Signature { fault });
+        }
+        if let Some(fault) = self.weak_anchor(leaf, chain) {
+            return refuse(Rule::AnchorKey { fault });
+        }
+        for der in chain
+            .intermediates
+            .iter()
+            .filter(|der| !is_self_issued(der))
+        {
+            if let Some(fault) = signature_fault(der) {
+                return refuse(Rule::Signature { fault }).because_of(der);
+            }
+            let fault = EndEntityCert::try_from(der)
+                .ok()
+                .and_then(|issuer| key_fault(&issuer.subject_public_key_info()));
+            if let Some(fault) = fault {
+                return refuse(Rule::Key { fault }).because_of(der);
+            }
+        }
+        match error {
+            webpki::Error::UnknownIssuer if is_self_issued(chain.leaf) => refuse(Rule::SelfSigned),
+            webpki::Error::UnknownIssuer => refuse(Rule::UnknownIssuer),
+            _ => refuse(Rule::OtherKey),
+        }
+    }
+
+    // The anchor that the chain ends at by name, where its key is too weak to end it.
+    fn weak_anchor(&self, leaf: &EndEntityCert<'_>, chain: Chain<'_>) -> Option<String> {
+        let mut issuers = vec![leaf.issuer().to_vec()];
+        for der in chain.intermediates {
+            let Ok(certificate) = EndEntityCert::try_from(der) else {
+                continue;
+            };
+            issuers.push(certificate.issuer().to_vec());
+        }
+        self.anchors
+            .iter()
+            .zip(&self.anchor_facts)
+            .find(|(anchor, facts)| {
+                facts.key_fault.is_some()
+                    && issuers
+                        .iter()
+                        .any(|issuer| issuer.as_slice() == anchor.subject.as_ref())
+            })
+            .and_then(|(_, facts)| facts.key_fault.clone())
+    }
+}
+
+fn lacks_purpose(facts: &X509Certificate<'_>, side: Side) -> bool {
+    match facts.extended_key_usage() {
+        Ok(Some(usage)) => match side {
+            Side::Connector => !usage.value.server_auth,
+            Side::Acceptor => !usage.value.client_auth,
+        },
+        _ => false,
+    }
+}
+
+fn is_self_issued(der: &CertificateDer<'_>) -> bool {
+    EndEntityCert::try_from(der).is_ok_and(|facts| facts.issuer() == facts.subject())
+}
+
+fn seconds(moment: UnixTime) -> i64 {
+    i64::try_from(moment.as_secs()).unwrap_or(i64::MAX)
+}
+
+/// The name of an error without what it carries.
+fn name_of(error: &webpki::Error) -> String {
+    let whole = error.to_string();
+    whole
+        .split(['(', '{', ' '])
+        .next()
+        .unwrap_or_default()
+        .to_owned()
+}

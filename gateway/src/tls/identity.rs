@@ -1,0 +1,242 @@
+//! Who a certificate says it is, and which of a route's peers that makes it.
+//!
+//! Names count in the SubjectAltName alone (RFC 6125 section 6.4.4, RFC 9525 section 2): a common name
+//! never makes anyone a peer. Nothing here asks whether the certificate may be believed; that is
+//! `verifier`'s work and comes first.
+
+use std::collections::HashSet;
+use std::fmt;
+
+use ring::digest::{SHA256, digest};
+use rustls::pki_types::CertificateDer;
+use time::OffsetDateTime;
+use time::macros::format_description;
+use webpki::Cert;
+use x509_parser::extensions::GeneralName;
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+use crate::config::PeerName;
+use crate::limits::{SHOWN_NAME_CHARS_MAX, SHOWN_NAMES_MAX};
+
+/// The TLS party opposite.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PeerInfo {
+    /// The name that it was accepted by, as configured: `dns:gw.region.example`.
+    pub identity: String,
+    /// SHA-256 of its SubjectPublicKeyInfo, lower-case hexadecimal.
+    pub key_sha256: String,
+    /// Serial number of its certificate, lower-case hexadecimal.
+    pub serial: String,
+}
+
+/// The identities that a route accepts.
+#[derive(Debug)]
+pub(super) struct Peers {
+    accepted: HashSet<PeerName>,
+    shown: String,
+}
+
+impl Peers {
+    /// Takes the names as configured.
+    pub(super) fn new(names: &[PeerName]) -> Self {
+        Self {
+            accepted: names.iter().map(comparable).collect(),
+            shown: list(names.iter().map(written)),
+        }
+    }
+
+    /// The peer that `leaf` is, or `None` where no name and no key of it is listed.
+    ///
+    /// DNS names are compared whole and without regard to ASCII case. A wildcard in the certificate
+    /// matches nothing: it would let every host of a domain in where one was listed.
+    pub(super) fn recognise(&self, leaf: &Cert<'_>) -> Option<PeerInfo> {
+        let key = key_sha256(leaf);
+        let dns = leaf
+            .valid_dns_names()
+            .filter(|name| !name.contains('*'))
+            .map(|name| PeerName::Dns(name.to_ascii_lowercase()));
+        let uri = leaf
+            .valid_uri_names()
+            .map(|name| PeerName::Uri(name.to_owned()));
+        let name = dns
+            .chain(uri)
+            .chain([PeerName::Sha256(key)])
+            .find(|name| self.accepted.contains(name))?;
+        Some(PeerInfo {
+            identity: written(&name),
+            key_sha256: hex(&key),
+            serial: hex(positive(leaf.serial())),
+        })
+    }
+
+    /// The first of them as configured, for sentences.
+    pub(super) fn shown(&self) -> &str {
+        &self.shown
+    }
+}
+
+// The configuration has DNS names in lower case already; a comparison that lets people in does not
+// rely on it.
+fn comparable(name: &PeerName) -> PeerName {
+    match name {
+        PeerName::Dns(name) => PeerName::Dns(name.to_ascii_lowercase()),
+        other => other.clone(),
+    }
+}
+
+/// A peer's name as it stands in the configuration.
+fn written(name: &PeerName) -> String {
+    match name {
+        PeerName::Dns(name) => format!("dns:{name}"),
+        PeerName::Uri(name) => format!("uri:{name}"),
+        PeerName::Sha256(key) => format!("sha256:{}", hex(key)),
+    }
+}
+
+/// SHA-256 of the DER SubjectPublicKeyInfo.
+fn key_sha256(certificate: &Cert<'_>) -> [u8; 32] {
+    sha256(&certificate.subject_public_key_info())
+}
+
+fn sha256(bytes: &[u8]) -> [u8; 32] {
+    let mut sum = [0; 32];
+    sum.copy_from_slice(digest(&SHA256, bytes).as_ref());
+    sum
+}
+
+/// What a person needs to recognise a certificate. All text from outside is escaped and bounded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Description {
+    /// Names of the SubjectAltName, as one would list them in `peers`; at most
+    /// `limits::SHOWN_NAMES_MAX`.
+    pub names: Vec<String>,
+    /// How many more names there are.
+    pub names_hidden: usize,
+    /// Subject, as in `CN=gateway, O=Hospital`; empty where there is none.
+    pub subject: String,
+    /// Issuer, in the same form.
+    pub issuer: String,
+    /// Serial number, lower-case hexadecimal; empty where the certificate cannot be read.
+    pub serial: String,
+    /// SHA-256 of the whole certificate, lower-case hexadecimal.
+    pub fingerprint: String,
+    /// SHA-256 of its SubjectPublicKeyInfo, lower-case hexadecimal; empty where it cannot be read.
+    pub key_sha256: String,
+}
+
+impl Description {
+    /// Describes a certificate, readable or not.
+    pub fn new(der: &CertificateDer<'_>) -> Self {
+        let fingerprint = hex(&sha256(der));
+        let Ok((_, certificate)) = X509Certificate::from_der(der) else {
+            return Self {
+                names: Vec::new(),
+                names_hidden: 0,
+                subject: String::new(),
+                issuer: String::new(),
+                serial: String::new(),
+                fingerprint,
+                key_sha256: String::new(),
+            };
+        };
+        let (names, names_hidden) = names(&certificate);
+        Self {
+            names,
+            names_hidden,
+            subject: printable(&certificate.subject().to_string()),
+            issuer: printable(&certificate.issuer().to_string()),
+            serial: printable(&hex(positive(certificate.raw_serial()))),
+            fingerprint,
+            key_sha256: hex(&sha256(certificate.public_key().raw)),
+        }
+    }
+}
+
+impl fmt::Display for Description {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.serial.is_empty() {
+            return write!(f, "unreadable, SHA-256 {}", self.fingerprint);
+        }
+        if self.names.is_empty() {
+            write!(f, "subject \"{}\" without a DNS or URI name", self.subject)?;
+        } else {
+            f.write_str(&self.names.join(" "))?;
+        }
+        if self.names_hidden > 0 {
+            write!(f, " and {} more names", self.names_hidden)?;
+        }
+        write!(f, ", serial {}, SHA-256 {}", self.serial, self.fingerprint)
+    }
+}
+
+fn names(certificate: &X509Certificate<'_>) -> (Vec<String>, usize) {
+    let Ok(Some(extension)) = certificate.subject_alternative_name() else {
+        return (Vec::new(), 0);
+    };
+    let mut names = Vec::new();
+    let mut hidden = 0;
+    for name in &extension.value.general_names {
+        let name = match name {
+            GeneralName::DNSName(name) => format!("dns:{}", printable(name)),
+            GeneralName::URI(name) => format!("uri:{}", printable(name)),
+            _ => continue,
+        };
+        if names.len() < SHOWN_NAMES_MAX {
+            names.push(name);
+        } else {
+            hidden += 1;
+        }
+    }
+    (names, hidden)
+}
+
+/// The first names of a list, and how many there are beside.
+pub(super) fn list(names: impl ExactSizeIterator<Item = String>) -> String {
+    let hidden = names.len().saturating_sub(SHOWN_NAMES_MAX);
+    let shown: Vec<_> = names.take(SHOWN_NAMES_MAX).collect();
+    match hidden {
+        0 => shown.join(", "),
+        more => format!("{} and {more} more", shown.join(", ")),
+    }
+}
+
+/// Text from outside, fit for a terminal and a log: printable ASCII, the rest escaped, bounded.
+pub(super) fn printable(text: &str) -> String {
+    let mut shown = String::new();
+    for letter in text.chars() {
+        if shown.len() >= SHOWN_NAME_CHARS_MAX {
+            shown.push_str("...");
+            break;
+        }
+        match letter {
+            '"' | '\\' => shown.extend(letter.escape_default()),
+            ' '..='~' => shown.push(letter),
+            // Not only control characters: letters that turn the reading direction would let a
+            // certificate write a log line of its own.
+            _ => shown.extend(letter.escape_unicode()),
+        }
+    }
+    shown
+}
+
+/// Lower-case hexadecimal.
+pub(super) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// A DER INTEGER's content without the zero that only says "not negative".
+fn positive(integer: &[u8]) -> &[u8] {
+    match integer {
+        [0, rest @ ..] if !rest.is_empty() => rest,
+        whole => whole,
+    }
+}
+
+/// A moment in words; seconds since 1970, UTC.
+pub(super) fn date(seconds: i64) -> String {
+    let format = format_description!("[year]-[month]-[day] [hour]:[minute] UTC");
+    OffsetDateTime::from_unix_timestamp(seconds)
+        .ok()
+        .and_then(|moment| moment.format(&format).ok())
+        .unwrap_or_else(|| format!("{seconds} s after 1970"))
+}

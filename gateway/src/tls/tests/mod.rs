@@ -1,0 +1,1 @@
+//! Handshakes in memory between ours and all kinds of peers.

@@ -1,0 +1,302 @@
+//! Judges a peer's certificates, in both directions by the same rules.
+//!
+//! rustls's own verifiers tie a server to the host name that was dialled. Here a peer is whoever a route
+//! lists, wherever it was reached, so the path is built with webpki directly and the identity is checked
+//! after it. One `Rules` per route is shared; one `Judgement` per connection keeps what was found.
+
+use std::sync::{Arc, OnceLock};
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::{DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
+use webpki::KeyUsage;
+
+use super::identity::{Description, PeerInfo};
+use super::refusal::{Refusal, Rule};
+use super::rules::{Chain, Rules};
+
+/// Which end of a handshake this gateway is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// It connects and judges a server.
+    Connector,
+    /// It accepts and judges a client.
+    Acceptor,
+}
+
+impl Side {
+    /// The purpose that a peer's certificate must allow (RFC 5280 section 4.2.1.12).
+    pub(super) fn purpose(self) -> KeyUsage {
+        match self {
+            Self::Connector => KeyUsage::server_auth(),
+            Self::Acceptor => KeyUsage::client_auth(),
+        }
+    }
+}
+
+/// What one handshake found out about its peer. Shared by the connection's verifier and its owner.
+#[derive(Debug)]
+pub struct Judgement {
+    side: Side,
+    demands: &'static str,
+    own: Arc<Description>,
+    request: OnceLock<Request>,
+    accepted: OnceLock<PeerInfo>,
+    proved: OnceLock<()>,
+    refusal: OnceLock<Refusal>,
+}
+
+/// How a server asked for our certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Request {
+    /// By signature schemes that our key can make.
+    Answerable,
+    /// By schemes that our key cannot make, so that the answer would be no certificate.
+    Unanswerable,
+}
+
+impl Judgement {
+    pub(super) fn new(side: Side, demands: &'static str, own: Arc<Description>) -> Self {
+        Self {
+            side,
+            demands,
+            own,
+            request: OnceLock::new(),
+            accepted: OnceLock::new(),
+            proved: OnceLock::new(),
+            refusal: OnceLock::new(),
+        }
+    }
+
+    /// Whom the peer was accepted as.
+    ///
+    /// `None` until its chain was accepted, its key was proved by a signature over this handshake and,
+    /// where we connect, it asked for our certificate. A handshake that completes while this is `None`
+    /// was not mutual and must be ended.
+    pub fn peer(&self) -> Option<PeerInfo> {
+        self.proved.get()?;
+        let asked = self.request.get() == Some(&Request::Answerable);
+        if self.side == Side::Connector && !asked {
+            return None;
+        }
+        self.accepted.get().cloned()
+    }
+
+    /// Why we refused the peer, where we did.
+    pub fn refusal(&self) -> Option<Refusal> {
+        self.refusal.get().cloned()
+    }
+
+    /// Which end of the handshake we are.
+    pub fn side(&self) -> Side {
+        self.side
+    }
+
+    /// What the route's policy asks of a peer, in words.
+    pub(super) fn demands(&self) -> &'static str {
+        self.demands
+    }
+
+    /// Our own certificate.
+    pub(super) fn own(&self) -> &Description {
+        &self.own
+    }
+
+    /// Notes that the server asked for our certificate.
+    pub(super) fn requested(&self, request: Request) {
+        // A second request cannot take back what the first one said; rustls allows one.
+        let _ = self.request.set(request);
+    }
+
+    fn refuse(&self, refusal: Refusal) -> Error {
+        let error = refusal.error();
+        // The first refusal ends the handshake; there is no second.
+        let _ = self.refusal.set(refusal);
+        error
+    }
+}
+
+/// The verifier of one connection.
+#[derive(Debug)]
+pub(super) struct Verifier {
+    rules: Arc<Rules>,
+    judgement: Arc<Judgement>,
+}
+
+impl Verifier {
+    pub(super) fn new(rules: Arc<Rules>, judgement: Arc<Judgement>) -> Self {
+        Self { rules, judgement }
+    }
+
+    fn judge(
+        &self,
+        leaf: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<(), Error> {
+        let chain = Chain {
+            side: self.judgement.side,
+            leaf,
+            intermediates,
+            now,
+        };
+        let info = self
+            .rules
+            .judge(chain)
+            .map_err(|refusal| self.judgement.refuse(refusal))?;
+        // A second chain in one handshake would be a defect of rustls; the first one stands.
+        let _ = self.judgement.accepted.set(info);
+        Ok(())
+    }
+
+    /// Refuses a server that will not know who we are.
+    ///
+    /// In both versions of TLS a CertificateRequest is handled before the server's certificate is
+    /// judged (RFC 8446 section 4.3.2, RFC 5246 section 7.4.4), so that the note is there by now.
+    fn check_request(&self, leaf: &CertificateDer<'_>) -> Result<(), Error> {
+        let rule = match self.judgement.request.get() {
+            Some(Request::Answerable) => return Ok(()),
+            Some(Request::Unanswerable) => Rule::Unanswerable,
+            None => Rule::NotMutual,
+        };
+        Err(self
+            .judgement
+            .refuse(Refusal::new(self.judgement.side, leaf, rule)))
+    }
+
+    /// Notes whether the peer has the key of the certificate that it showed.
+    fn prove(
+        &self,
+        leaf: &CertificateDer<'_>,
+        verified: Result<HandshakeSignatureValid, Error>,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        match verified {
+            Ok(valid) => {
+                let _ = self.judgement.proved.set(());
+                Ok(valid)
+            }
+            Err(error) => {
+                let rule = Rule::NotProved {
+                    cause: error.to_string(),
+                };
+                let _ = self
+                    .judgement
+                    .refuse(Refusal::new(self.judgement.side, leaf, rule));
+                Err(error)
+            }
+        }
+    }
+
+    fn prove_tls12(
+        &self,
+        message: &[u8],
+        leaf: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let algorithms = &self.rules.algorithms;
+        self.prove(
+            leaf,
+            verify_tls12_signature(message, leaf, signature, algorithms),
+        )
+    }
+
+    fn prove_tls13(
+        &self,
+        message: &[u8],
+        leaf: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let algorithms = &self.rules.algorithms;
+        self.prove(
+            leaf,
+            verify_tls13_signature(message, leaf, signature, algorithms),
+        )
+    }
+}
+
+impl ServerCertVerifier for Verifier {
+    // The name that was dialled and a stapled OCSP response are not asked: `peers` names who may
+    // answer, and revocation rests on the lists.
+    fn verify_server_cert(
+        &self,
+        leaf: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        _dialled: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        self.check_request(leaf)?;
+        self.judge(leaf, intermediates, now)?;
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        leaf: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.prove_tls12(message, leaf, signature)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        leaf: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.prove_tls13(message, leaf, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.rules.algorithms.supported_schemes()
+    }
+}
+
+impl ClientCertVerifier for Verifier {
+    fn offer_client_auth(&self) -> bool {
+        true
+    }
+
+    fn client_auth_mandatory(&self) -> bool {
+        true
+    }
+
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &self.rules.hints
+    }
+
+    fn verify_client_cert(
+        &self,
+        leaf: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        self.judge(leaf, intermediates, now)?;
+        Ok(ClientCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        leaf: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.prove_tls12(message, leaf, signature)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        leaf: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.prove_tls13(message, leaf, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.rules.algorithms.supported_schemes()
+    }
+}
