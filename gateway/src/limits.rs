@@ -97,3 +97,40 @@ pub const ADDRESSES_MAX: usize = 8;
 
 /// How long a broken TLS socket is still read for the alert that says why.
 pub const REASON_WAIT: Duration = Duration::from_secs(1);
+
+/// Problems of a configuration that are told at once. More would scroll the first ones away.
+pub const CONFIG_PROBLEMS_MAX: usize = 200;
+
+/// Bytes of a route's name. It stands in every log line and is a label of every metric.
+pub const ROUTE_NAME_BYTES_MAX: usize = 64;
+
+/// Bytes of a Unix socket's path (`sun_path` of unix(7), with its final NUL).
+pub const SOCKET_PATH_BYTES_MAX: usize = 107;
+
+/// The shortest deadline. Less is below the round-trip times of wide-area links.
+pub const TIMEOUT_MIN: Duration = Duration::from_millis(100);
+
+/// The longest handshake. A peer that needs a minute holds a connection for nothing.
+pub const HANDSHAKE_TIMEOUT_MAX: Duration = Duration::from_secs(60);
+
+/// The longest connect to one target. The kernel's own limit is about two minutes, applications'
+/// are seconds.
+pub const CONNECT_TIMEOUT_MAX: Duration = Duration::from_secs(60);
+
+/// The longest wait for the first byte. An application that connects has something to say.
+pub const FIRST_BYTE_TIMEOUT_MAX: Duration = Duration::from_secs(10 * 60);
+
+/// The longest idle time. Who wants more wants "never".
+pub const IDLE_TIMEOUT_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// The longest drain. A large study over a slow line ends within a day.
+pub const DRAIN_TIMEOUT_MAX: Duration = Duration::from_secs(24 * 3600);
+
+/// The longest keepalive idle time and interval (`MAX_TCP_KEEPIDLE` and `MAX_TCP_KEEPINTVL` of Linux).
+pub const KEEPALIVE_MAX: Duration = Duration::from_secs(32_767);
+
+/// The most keepalive probes (`MAX_TCP_KEEPCNT` of Linux).
+pub const KEEPALIVE_PROBES_MAX: u32 = 127;
+
+/// The longest time that sent bytes may stay unacknowledged.
+pub const USER_TIMEOUT_MAX: Duration = Duration::from_secs(24 * 3600);

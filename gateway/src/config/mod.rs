@@ -5,10 +5,64 @@
 //! types and gathers every problem on the way. Files that the configuration names (certificates, keys)
 //! are not opened here: that is `pki`'s work.
 
+mod address;
+mod clash;
+mod file;
+mod gateway;
+mod identity;
+mod load;
+mod name;
+mod peer;
+mod problem;
+mod resolve;
+mod schema;
+mod show;
+mod suggest;
+mod syntax;
+mod table;
+#[cfg(test)]
+mod tests;
+mod timeouts;
+mod value;
+
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+
+pub use load::load;
+pub use problem::Problem;
+
+use problem::Problems;
+use resolve::Place;
+
+/// Reads a configuration from its text. `file` is where it comes from: relative paths begin at its
+/// folder.
+///
+/// # Errors
+///
+/// Every problem found, in the order of the file.
+pub fn parse(text: &str, file: &Path) -> Result<Config, Vec<Problem>> {
+    let cpus = gateway::allowed_cpus().map_err(|error| {
+        let text = format!("the kernel does not tell which CPUs this process may run on: {error}");
+        vec![Problem { line: None, text }]
+    })?;
+    parse_at(text, &Place { file, cpus: &cpus })
+}
+
+fn parse_at(text: &str, place: &Place<'_>) -> Result<Config, Vec<Problem>> {
+    let lines = syntax::Lines::of(text);
+    let mut problems = Problems::default();
+    let table = syntax::parse(text, &lines, &mut problems);
+    let mut reader = table::Reader {
+        lines: &lines,
+        problems: &mut problems,
+    };
+    let written = file::read(table, &mut reader);
+    let config = resolve::resolve(&written, place, &mut problems);
+    // INVARIANT: without a configuration there is a problem, and the other way round.
+    config.ok_or_else(|| problems.into_sorted())
+}
 
 /// A whole configuration that was found good.
 #[derive(Debug, Clone)]
@@ -154,9 +208,10 @@ pub enum PeerName {
 }
 
 /// Which protocol versions and suites may be negotiated (`design` of the TLS policy in ARCHITECTURE.md).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Policy {
     /// TLS 1.3 and 1.2 with AES-256-GCM only. The default.
+    #[default]
     Hscn,
     /// TLS 1.3 with AES-256-GCM only.
     HscnTls13,
@@ -210,13 +265,4 @@ impl Default for Timeouts {
             user: Duration::from_secs(120),
         }
     }
-}
-
-/// Something wrong with a configuration, in a sentence that says what to do.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problem {
-    /// Line in the file, from 1; `None` where no line is to blame.
-    pub line: Option<usize>,
-    /// `route "ct-to-region": unknown key "target"; did you mean "targets"?`
-    pub text: String,
 }

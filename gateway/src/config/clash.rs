@@ -1,0 +1,133 @@
+//! What is judged between routes: one name for two, two listeners in one place, and a route that feeds
+//! itself.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+
+use super::address::{covers, reaches};
+use super::problem::{Problems, quoted};
+use super::resolve::Draft;
+use super::{Located, Mode};
+
+/// Tells of names that stand more than once.
+pub(super) fn check_names(drafts: &[Draft<'_>], problems: &mut Problems) {
+    let mut lines = HashMap::new();
+    for name in drafts.iter().filter_map(|draft| draft.written.name.value()) {
+        if let Some(first) = lines.get(name.value.as_str()) {
+            let reason =
+                format!("is already used by the route of line {first}; give each route its own");
+            problems.accept::<()>("route: ", "name", name, Err(reason));
+        } else {
+            lines.insert(name.value.as_str(), name.line);
+        }
+    }
+}
+
+/// Tells of listeners that cannot both be opened, and of loops.
+pub(super) fn check_addresses(
+    drafts: &[Draft<'_>],
+    metrics: Option<(&Located<String>, SocketAddr)>,
+    problems: &mut Problems,
+) {
+    for (at, draft) in drafts.iter().enumerate() {
+        let earlier = drafts.get(..at).unwrap_or_default();
+        if let Some(text) = clash_of(draft, earlier) {
+            let line = draft
+                .listen
+                .as_ref()
+                .map_or(draft.written.line, |listen| listen.line);
+            problems.wrong(line, text);
+        }
+        check_loop(draft, problems);
+    }
+    if let Some((written, address)) = metrics {
+        check_metrics(written, address, drafts, problems);
+    }
+}
+
+/// The first of the `earlier` routes that listens where `draft` does, in words.
+fn clash_of(draft: &Draft<'_>, earlier: &[Draft<'_>]) -> Option<String> {
+    let own = draft.listen.as_ref()?.value;
+    let (other, taken) = earlier.iter().find_map(|other| {
+        let taken = other.listen.as_ref()?;
+        overlap(own, taken.value).then_some((other, taken))
+    })?;
+    let scope = &draft.written.scope;
+    let own_text = quoted(&draft.written.listen.value()?.value);
+    let taken_text = quoted(&other.written.listen.value()?.value);
+    let by = format!("{} (line {})", name(other), taken.line);
+    if own != taken.value {
+        return Some(format!(
+            "{scope}listen {own_text} and {taken_text} of {by} overlap; {}, so give each route an address or port of its own",
+            wide_text(own, taken.value)
+        ));
+    }
+    Some(match (draft.mode, other.mode) {
+        (Some(Mode::Terminate), Some(Mode::Originate)) => {
+            format!(
+                "{scope}listen {own_text} would take TLS where {by} takes plaintext; give each its own address or port"
+            )
+        }
+        (Some(Mode::Originate), Some(Mode::Terminate)) => {
+            format!(
+                "{scope}listen {own_text} would take plaintext where {by} takes TLS; give each its own address or port"
+            )
+        }
+        _ => format!(
+            "{scope}listen {own_text} is already used by {by}; give each route its own address or port"
+        ),
+    })
+}
+
+fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
+    covers(one, other) || covers(other, one)
+}
+
+fn wide_text(one: SocketAddr, other: SocketAddr) -> &'static str {
+    let wide = if covers(one, other) { one } else { other };
+    match wide {
+        SocketAddr::V4(_) => "0.0.0.0 is every IPv4 address of this machine",
+        SocketAddr::V6(_) => "[::] is every address of this machine, IPv4 too",
+    }
+}
+
+fn name<'d>(draft: &'d Draft<'_>) -> &'d str {
+    draft.written.scope.trim_end_matches(": ")
+}
+
+fn check_loop(draft: &Draft<'_>, problems: &mut Problems) {
+    let Some(listen) = &draft.listen else {
+        return;
+    };
+    for target in draft
+        .targets
+        .iter()
+        .filter(|target| reaches(&target.value, listen.value))
+    {
+        let text = format!(
+            "{}target \"{}\" is where this route listens, so it would connect to itself; write where the stream is to go",
+            draft.written.scope, target.value
+        );
+        problems.wrong(target.line, text);
+    }
+}
+
+fn check_metrics(
+    written: &Located<String>,
+    address: SocketAddr,
+    drafts: &[Draft<'_>],
+    problems: &mut Problems,
+) {
+    let taken = drafts.iter().find(|draft| {
+        let listen = draft.listen.as_ref();
+        listen.is_some_and(|listen| overlap(listen.value, address))
+    });
+    if let Some(draft) = taken {
+        let reason = format!(
+            "is where {} (line {}) listens; choose another port",
+            name(draft),
+            draft.written.line
+        );
+        problems.accept::<()>("[gateway]: ", "metrics", written, Err(reason));
+    }
+}

@@ -1,0 +1,257 @@
+//! The configuration as written: every value with its line, nothing judged but its TOML type.
+
+use toml::de::DeTable;
+
+use super::Located;
+use super::problem::quoted;
+use super::schema;
+use super::table::{Reader, Table, Written};
+
+/// A string with its line, if there is one.
+pub(super) type Text = Written<String>;
+
+/// Strings, each with its line.
+pub(super) type Texts = Written<Vec<Located<String>>>;
+
+/// The whole file.
+pub(super) struct File {
+    pub(super) gateway: Gateway,
+    pub(super) identity: Option<Identity>,
+    pub(super) timeouts: Timeouts,
+    /// `Absent` where the file has none.
+    pub(super) routes: Written<Vec<Route>>,
+}
+
+/// `[gateway]`.
+pub(super) struct Gateway {
+    pub(super) cores: Option<Cores>,
+    pub(super) admin: Text,
+    pub(super) metrics: Text,
+    pub(super) log: Text,
+}
+
+/// `cores`: a word or a list.
+pub(super) enum Cores {
+    Word(Located<String>),
+    List(Located<Vec<Located<i64>>>),
+    Refused,
+}
+
+/// `[identity]` or `[route.identity]`.
+pub(super) struct Identity {
+    pub(super) scope: String,
+    pub(super) line: usize,
+    pub(super) certificate: Text,
+    pub(super) key: Text,
+    pub(super) trust: Text,
+    pub(super) crl: Texts,
+}
+
+/// `[timeouts]` or `[route.timeouts]`.
+pub(super) struct Timeouts {
+    pub(super) scope: String,
+    pub(super) handshake: Text,
+    pub(super) connect: Text,
+    pub(super) first_byte: Text,
+    pub(super) idle: Text,
+    pub(super) drain: Text,
+    pub(super) keepalive: Keepalive,
+    pub(super) user: Text,
+}
+
+/// `keepalive` in a table of timeouts.
+pub(super) struct Keepalive {
+    pub(super) scope: String,
+    pub(super) idle: Text,
+    pub(super) interval: Text,
+    pub(super) probes: Written<i64>,
+}
+
+/// `[[route]]`.
+pub(super) struct Route {
+    /// `route "ct-to-region": `, or its number where it has no name.
+    pub(super) scope: String,
+    /// The line of its header.
+    pub(super) line: usize,
+    pub(super) name: Text,
+    pub(super) mode: Text,
+    pub(super) protocol: Text,
+    pub(super) listen: Text,
+    pub(super) targets: Texts,
+    pub(super) peers: Texts,
+    pub(super) policy: Text,
+    pub(super) require_pq: Written<bool>,
+    pub(super) identity: Option<Identity>,
+    pub(super) timeouts: Timeouts,
+}
+
+/// Reads the file's shape from its TOML.
+pub(super) fn read(root: DeTable<'_>, reader: &mut Reader<'_>) -> File {
+    let mut root = Table::root(&schema::ROOT, root);
+    let gateway = root.table(
+        "gateway",
+        &schema::GATEWAY,
+        "[gateway]: ".to_owned(),
+        reader,
+    );
+    let identity = root.table(
+        "identity",
+        &schema::IDENTITY,
+        "[identity]: ".to_owned(),
+        reader,
+    );
+    let timeouts = root.table(
+        "timeouts",
+        &schema::TIMEOUTS,
+        "[timeouts]: ".to_owned(),
+        reader,
+    );
+    let file = File {
+        gateway: read_gateway(gateway, reader),
+        identity: identity.map(|table| read_identity(table, reader)),
+        timeouts: read_timeouts(timeouts, "[timeouts]: ", reader),
+        routes: read_routes(&mut root, reader),
+    };
+    root.finish(reader);
+    file
+}
+
+fn read_gateway(table: Option<Table<'_>>, reader: &mut Reader<'_>) -> Gateway {
+    let Some(mut table) = table else {
+        return Gateway {
+            cores: None,
+            admin: Text::Absent,
+            metrics: Text::Absent,
+            log: Text::Absent,
+        };
+    };
+    let gateway = Gateway {
+        cores: read_cores(&mut table, reader),
+        admin: table.leaf("admin", reader),
+        metrics: table.leaf("metrics", reader),
+        log: table.leaf("log", reader),
+    };
+    table.finish(reader);
+    gateway
+}
+
+fn read_cores(table: &mut Table<'_>, reader: &mut Reader<'_>) -> Option<Cores> {
+    if table.is_string("cores") {
+        let word = table.leaf("cores", reader);
+        return word.value().cloned().map(Cores::Word);
+    }
+    match table.list("cores", reader) {
+        Written::Absent => None,
+        Written::Refused => Some(Cores::Refused),
+        Written::Value(list) => Some(Cores::List(list)),
+    }
+}
+
+fn read_identity(mut table: Table<'_>, reader: &mut Reader<'_>) -> Identity {
+    let identity = Identity {
+        scope: table.scope.clone(),
+        line: table.line,
+        certificate: table.leaf("certificate", reader),
+        key: table.leaf("key", reader),
+        trust: table.leaf("trust", reader),
+        crl: table.list("crl", reader),
+    };
+    table.finish(reader);
+    identity
+}
+
+fn read_timeouts(table: Option<Table<'_>>, scope: &str, reader: &mut Reader<'_>) -> Timeouts {
+    let Some(mut table) = table else {
+        return Timeouts {
+            scope: scope.to_owned(),
+            handshake: Text::Absent,
+            connect: Text::Absent,
+            first_byte: Text::Absent,
+            idle: Text::Absent,
+            drain: Text::Absent,
+            keepalive: read_keepalive(None, scope, reader),
+            user: Text::Absent,
+        };
+    };
+    let keepalive_scope = format!("{scope}keepalive: ");
+    let keepalive = table.table("keepalive", &schema::KEEPALIVE, keepalive_scope, reader);
+    let timeouts = Timeouts {
+        scope: scope.to_owned(),
+        handshake: table.leaf("handshake", reader),
+        connect: table.leaf("connect", reader),
+        first_byte: table.leaf("first_byte", reader),
+        idle: table.leaf("idle", reader),
+        drain: table.leaf("drain", reader),
+        keepalive: read_keepalive(keepalive, scope, reader),
+        user: table.leaf("user", reader),
+    };
+    table.finish(reader);
+    timeouts
+}
+
+fn read_keepalive(table: Option<Table<'_>>, scope: &str, reader: &mut Reader<'_>) -> Keepalive {
+    let Some(mut table) = table else {
+        return Keepalive {
+            scope: scope.to_owned(),
+            idle: Text::Absent,
+            interval: Text::Absent,
+            probes: Written::Absent,
+        };
+    };
+    let keepalive = Keepalive {
+        scope: table.scope.clone(),
+        idle: table.leaf("idle", reader),
+        interval: table.leaf("interval", reader),
+        probes: table.leaf("probes", reader),
+    };
+    table.finish(reader);
+    keepalive
+}
+
+fn read_routes(root: &mut Table<'_>, reader: &mut Reader<'_>) -> Written<Vec<Route>> {
+    match root.tables("route", &schema::ROUTE, reader) {
+        Written::Absent => Written::Absent,
+        Written::Refused => Written::Refused,
+        Written::Value(tables) => {
+            let numbered = (1..).zip(tables.value);
+            let routes = numbered.map(|(number, table)| read_route(number, table, reader));
+            Written::Value(Located {
+                value: routes.collect(),
+                line: tables.line,
+            })
+        }
+    }
+}
+
+fn read_route(number: usize, mut table: Table<'_>, reader: &mut Reader<'_>) -> Route {
+    let scope = match table.peek("name") {
+        Some(name) => format!("route {}: ", quoted(name)),
+        None => format!("route number {number}: "),
+    };
+    table.scope.clone_from(&scope);
+    let identity_scope = format!("{scope}[route.identity]: ");
+    let identity = table.table("identity", &schema::ROUTE_IDENTITY, identity_scope, reader);
+    let timeouts_scope = format!("{scope}[route.timeouts]: ");
+    let timeouts = table.table(
+        "timeouts",
+        &schema::ROUTE_TIMEOUTS,
+        timeouts_scope.clone(),
+        reader,
+    );
+    let route = Route {
+        scope,
+        line: table.line,
+        name: table.leaf("name", reader),
+        mode: table.leaf("mode", reader),
+        protocol: table.leaf("protocol", reader),
+        listen: table.leaf("listen", reader),
+        targets: table.list("targets", reader),
+        peers: table.list("peers", reader),
+        policy: table.leaf("policy", reader),
+        require_pq: table.leaf("require_pq", reader),
+        identity: identity.map(|table| read_identity(table, reader)),
+        timeouts: read_timeouts(timeouts, &timeouts_scope, reader),
+    };
+    table.finish(reader);
+    route
+}

@@ -1,0 +1,189 @@
+//! The `[gateway]` table: cores, admin socket, metrics and log.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use rustix::process::getpid;
+use rustix::thread::{CpuSet, sched_getaffinity};
+
+use super::file::{self, Cores};
+use super::identity::{folder, path};
+use super::problem::Problems;
+use super::resolve::Place;
+use super::{Gateway, Located, LogFormat, address, value};
+use crate::limits::{CORES_MAX, SOCKET_PATH_BYTES_MAX};
+
+/// The CPUs that the main thread, and thereby a new worker, may run on, ascending.
+///
+/// Workers pin themselves, the main thread never: its set is that of the process whoever asks.
+pub(super) fn allowed_cpus() -> std::io::Result<Vec<usize>> {
+    let allowed = sched_getaffinity(Some(getpid()))?;
+    Ok((0..CpuSet::MAX_CPU)
+        .filter(|cpu| allowed.is_set(*cpu))
+        .collect())
+}
+
+/// Finds the meaning of the table; an absent one has a meaning, too.
+pub(super) fn resolve(
+    written: &file::Gateway,
+    place: &Place<'_>,
+    problems: &mut Problems,
+) -> Option<Gateway> {
+    let scope = "[gateway]: ";
+    let cores = cores(written.cores.as_ref(), place.cpus, problems);
+    let folder = folder(place.file);
+    let admin = written
+        .admin
+        .value()
+        .map(|text| problems.accept(scope, "admin", text, admin(folder, &text.value)));
+    let metrics = written.metrics.value();
+    let metrics =
+        metrics.map(|text| problems.accept(scope, "metrics", text, metrics_address(&text.value)));
+    let log = written.log.value();
+    let log = log.map(|text| {
+        problems.accept(
+            scope,
+            "log",
+            text,
+            value::word(&text.value, &LogFormat::WORDS),
+        )
+    });
+    Some(Gateway {
+        cores: cores?,
+        admin: flat(admin)?,
+        metrics: flat(metrics)?,
+        log: flat(log)?.unwrap_or(LogFormat::Text),
+    })
+}
+
+/// `None` where a value was refused, `Some(None)` where there is none.
+fn flat<T>(read: Option<Option<T>>) -> Option<Option<T>> {
+    match read {
+        Some(None) => None,
+        Some(value) => Some(value),
+        None => Some(None),
+    }
+}
+
+fn cores(written: Option<&Cores>, cpus: &[usize], problems: &mut Problems) -> Option<Vec<usize>> {
+    match written {
+        None => all(cpus, 1, problems),
+        Some(Cores::Word(word)) if word.value == "all" => all(cpus, word.line, problems),
+        Some(Cores::Word(word)) => {
+            let reason =
+                "is neither \"all\" nor a list; write \"all\", or the CPUs: [2, 3]".to_owned();
+            problems.accept("[gateway]: ", "cores", word, Err(reason))
+        }
+        Some(Cores::List(list)) => listed(list, cpus, problems),
+        Some(Cores::Refused) => None,
+    }
+}
+
+fn all(cpus: &[usize], line: usize, problems: &mut Problems) -> Option<Vec<usize>> {
+    // LIMIT: `CORES_MAX`.
+    if cpus.len() > CORES_MAX {
+        let count = cpus.len();
+        let text = format!(
+            "[gateway]: cores \"all\" is {count} CPUs here, and {CORES_MAX} are the most; list those to use"
+        );
+        problems.wrong(line, text);
+        return None;
+    }
+    Some(cpus.to_vec())
+}
+
+fn listed(
+    list: &Located<Vec<Located<i64>>>,
+    cpus: &[usize],
+    problems: &mut Problems,
+) -> Option<Vec<usize>> {
+    if list.value.is_empty() {
+        problems.wrong(
+            list.line,
+            "[gateway]: cores is empty; list at least one CPU, or write \"all\"".to_owned(),
+        );
+        return None;
+    }
+    let mut cores = Vec::with_capacity(list.value.len());
+    for core in &list.value {
+        let Located {
+            value: number,
+            line,
+        } = core;
+        match usize::try_from(*number)
+            .ok()
+            .filter(|number| cpus.contains(number))
+        {
+            Some(number) if cores.contains(&number) => {
+                let text = format!(
+                    "[gateway]: cores has {number} twice; one worker runs on each CPU: remove one"
+                );
+                problems.wrong(*line, text);
+            }
+            Some(number) => cores.push(number),
+            None => {
+                let allowed = ranges(cpus);
+                let text = format!(
+                    "[gateway]: cores has {number}, and this process may run on {allowed}; choose from these"
+                );
+                problems.wrong(*line, text);
+            }
+        }
+    }
+    // LIMIT: `CORES_MAX`.
+    if cores.len() > CORES_MAX {
+        let text = format!(
+            "[gateway]: cores has {} CPUs, and {CORES_MAX} are the most",
+            cores.len()
+        );
+        problems.wrong(list.line, text);
+    }
+    cores.sort_unstable();
+    Some(cores)
+}
+
+/// `0-3, 6`, as in /proc and /sys.
+fn ranges(cpus: &[usize]) -> String {
+    let runs = cpus.chunk_by(|one, next| one.checked_add(1) == Some(*next));
+    let texts: Vec<_> = runs
+        .filter_map(|run| match (run.first()?, run.last()?) {
+            (first, last) if first == last => Some(format!("{first}")),
+            (first, last) => Some(format!("{first}-{last}")),
+        })
+        .collect();
+    texts.join(", ")
+}
+
+fn admin(folder: &Path, text: &str) -> Result<PathBuf, String> {
+    let path = path(folder, text)?;
+    let length = path.as_os_str().len();
+    // LIMIT: `SOCKET_PATH_BYTES_MAX`.
+    if length > SOCKET_PATH_BYTES_MAX {
+        return Err(format!(
+            "is a path of {length} bytes, and a socket's may have {SOCKET_PATH_BYTES_MAX}; choose a shorter one"
+        ));
+    }
+    Ok(path)
+}
+
+fn metrics_address(text: &str) -> Result<SocketAddr, String> {
+    address::listen(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn allowed_cpus_are_listed_as_ranges() {
+        assert_eq!(ranges(&[0, 1, 2, 3, 6]), "0-3, 6");
+        assert_eq!(ranges(&[5]), "5");
+    }
+
+    #[test]
+    fn this_process_may_run_somewhere() {
+        let cpus = allowed_cpus().expect("the kernel tells");
+        assert!(!cpus.is_empty());
+        assert!(cpus.is_sorted());
+    }
+}

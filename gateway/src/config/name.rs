@@ -1,0 +1,98 @@
+//! Names: of routes, and of hosts in the DNS.
+
+use std::net::IpAddr;
+
+use super::problem::quoted;
+use crate::limits::ROUTE_NAME_BYTES_MAX;
+
+/// Bytes of a DNS name without its final dot (RFC 1035 section 2.3.4).
+const NAME_BYTES_MAX: usize = 253;
+/// Bytes of one label (RFC 1035 section 2.3.4).
+const LABEL_BYTES_MAX: usize = 63;
+
+/// Reads the name of a route; fails with the end of a sentence.
+pub(super) fn route_name(name: &str) -> Result<String, String> {
+    let is_legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    if name.is_empty() {
+        return Err("is empty; write a short name, such as \"pacs-to-region\"".to_owned());
+    }
+    if let Some(wrong) = name.chars().find(|c| !is_legal(*c)) {
+        return Err(format!(
+            "has {wrong:?}; write letters from a to z, digits, \"-\", \"_\" and \".\" only"
+        ));
+    }
+    // LIMIT: `ROUTE_NAME_BYTES_MAX`.
+    if name.len() > ROUTE_NAME_BYTES_MAX {
+        return Err(format!(
+            "has {} characters, and {ROUTE_NAME_BYTES_MAX} are the most; shorten it",
+            name.len()
+        ));
+    }
+    Ok(name.to_owned())
+}
+
+/// Reads a DNS name and gives it in lower case; fails with the end of a sentence.
+///
+/// Underscores are taken: names of Windows hosts have them.
+pub(super) fn dns_name(text: &str) -> Result<String, String> {
+    if text.is_empty() {
+        return Err("has no host name".to_owned());
+    }
+    if !text.is_ascii() {
+        return Err("has letters outside ASCII; write the name in its \"xn--\" form".to_owned());
+    }
+    if text.ends_with('.') {
+        return Err("ends with a dot; leave it out".to_owned());
+    }
+    if text.len() > NAME_BYTES_MAX {
+        return Err(format!(
+            "has a name of {} bytes, and DNS allows {NAME_BYTES_MAX}",
+            text.len()
+        ));
+    }
+    for label in text.split('.') {
+        check_label(label)?;
+    }
+    let last = text.rsplit('.').next().unwrap_or_default();
+    if last.bytes().all(|byte| byte.is_ascii_digit()) {
+        // RFC 1123 section 2.1: what ends in a number is meant as an address.
+        return Err("is neither an IPv4 address nor a DNS name; write four numbers from 0 to 255, or a name".to_owned());
+    }
+    Ok(text.to_ascii_lowercase())
+}
+
+fn check_label(label: &str) -> Result<(), String> {
+    let is_legal = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+    if label.is_empty() {
+        return Err(
+            "is not a DNS name: it has nothing between two dots, or begins with one".to_owned(),
+        );
+    }
+    if label.len() > LABEL_BYTES_MAX {
+        return Err(format!(
+            "is not a DNS name: {} has more than {LABEL_BYTES_MAX} characters",
+            quoted(label)
+        ));
+    }
+    if let Some(wrong) = label.chars().find(|c| !c.is_ascii() || !is_legal(*c as u8)) {
+        return Err(format!(
+            "is not a DNS name: {wrong:?} cannot be part of one"
+        ));
+    }
+    if label.starts_with('-') || label.ends_with('-') {
+        return Err(format!(
+            "is not a DNS name: {} begins or ends with a hyphen",
+            quoted(label)
+        ));
+    }
+    Ok(())
+}
+
+/// Whether `text` is an IP address, in brackets or not.
+pub(super) fn ip_address(text: &str) -> Option<IpAddr> {
+    let bare = text
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'))
+        .unwrap_or(text);
+    bare.parse().ok()
+}

@@ -1,0 +1,146 @@
+//! Every key that a configuration file may hold, by table, with an example of its value.
+//!
+//! A new key is added here, in `file`, in `resolve` and in `packaging/etc/wardgate.toml`.
+
+/// A table and its keys.
+#[derive(Debug)]
+pub(super) struct Schema {
+    /// The header as written in a file; empty for the top of the file.
+    pub(super) header: &'static str,
+    /// What comes before the names of tables in this one: `route.` for those of a route.
+    pub(super) parent: &'static str,
+    /// Its keys.
+    pub(super) keys: &'static [Key],
+}
+
+/// A key and how its value is written.
+#[derive(Debug)]
+pub(super) struct Key {
+    /// As written before the equals sign.
+    pub(super) name: &'static str,
+    /// A good value in TOML.
+    pub(super) example: &'static str,
+}
+
+const fn key(name: &'static str, example: &'static str) -> Key {
+    Key { name, example }
+}
+
+/// The top of the file.
+pub(super) static ROOT: Schema = Schema {
+    header: "",
+    parent: "",
+    keys: &[
+        key("gateway", "{ cores = \"all\" }"),
+        key(
+            "identity",
+            "{ certificate = \"...\", key = \"...\", trust = \"...\" }",
+        ),
+        key("timeouts", "{ connect = \"4s\" }"),
+        key("route", "[ { ... } ]"),
+    ],
+};
+
+/// What concerns the process and no route.
+pub(super) static GATEWAY: Schema = Schema {
+    header: "[gateway]",
+    parent: "",
+    keys: &[
+        key("cores", "[2, 3]"),
+        key("admin", "\"/run/wardgate/admin.sock\""),
+        key("metrics", "\"127.0.0.1:9464\""),
+        key("log", "\"text\""),
+    ],
+};
+
+/// Who the site is.
+pub(super) static IDENTITY: Schema = Schema {
+    header: "[identity]",
+    parent: "",
+    keys: IDENTITY_KEYS,
+};
+
+/// Who the site is on one route.
+pub(super) static ROUTE_IDENTITY: Schema = Schema {
+    header: "[route.identity]",
+    parent: "route.",
+    keys: IDENTITY_KEYS,
+};
+
+const IDENTITY_KEYS: &[Key] = &[
+    key("certificate", "\"/etc/wardgate/pki/site.pem\""),
+    key("key", "\"/etc/wardgate/pki/site.key\""),
+    key("trust", "\"/etc/wardgate/pki/trust.pem\""),
+    key("crl", "[\"/etc/wardgate/pki/trust.crl\"]"),
+];
+
+/// The deadlines of all routes.
+pub(super) static TIMEOUTS: Schema = Schema {
+    header: "[timeouts]",
+    parent: "",
+    keys: TIMEOUTS_KEYS,
+};
+
+/// The deadlines of one route.
+pub(super) static ROUTE_TIMEOUTS: Schema = Schema {
+    header: "[route.timeouts]",
+    parent: "route.",
+    keys: TIMEOUTS_KEYS,
+};
+
+const TIMEOUTS_KEYS: &[Key] = &[
+    key("handshake", "\"5s\""),
+    key("connect", "\"4s\""),
+    key("first_byte", "\"5s\""),
+    key("idle", "\"never\""),
+    key("drain", "\"5min\""),
+    key(
+        "keepalive",
+        "{ idle = \"60s\", interval = \"10s\", probes = 6 }",
+    ),
+    key("user", "\"120s\""),
+];
+
+/// TCP keepalive.
+pub(super) static KEEPALIVE: Schema = Schema {
+    header: "keepalive",
+    parent: "",
+    keys: &[
+        key("idle", "\"60s\""),
+        key("interval", "\"10s\""),
+        key("probes", "6"),
+    ],
+};
+
+/// One route.
+pub(super) static ROUTE: Schema = Schema {
+    header: "[[route]]",
+    parent: "route.",
+    keys: &[
+        key("name", "\"pacs-to-region\""),
+        key("mode", "\"originate\""),
+        key("protocol", "\"dicom\""),
+        key("listen", "\"10.20.0.5:11112\""),
+        key("targets", "[\"gw.region.example:2762\"]"),
+        key("peers", "[\"dns:gw.region.example\"]"),
+        key("policy", "\"hscn\""),
+        key("require_pq", "true"),
+        key(
+            "identity",
+            "{ certificate = \"...\", key = \"...\", trust = \"...\" }",
+        ),
+        key("timeouts", "{ connect = \"4s\" }"),
+    ],
+};
+
+/// Every table, for the search where a misplaced key belongs.
+pub(super) static ALL: [&Schema; 8] = [
+    &ROOT,
+    &GATEWAY,
+    &IDENTITY,
+    &TIMEOUTS,
+    &KEEPALIVE,
+    &ROUTE,
+    &ROUTE_IDENTITY,
+    &ROUTE_TIMEOUTS,
+];

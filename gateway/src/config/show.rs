@@ -1,0 +1,85 @@
+//! The words of the configuration file for what the program means, in both directions.
+
+use std::fmt;
+
+use super::{Host, LogFormat, Mode, PeerName, Policy, Protocol, Target};
+
+impl LogFormat {
+    /// The words of `log`.
+    pub(super) const WORDS: [(&'static str, Self); 2] =
+        [("text", Self::Text), ("json", Self::Json)];
+}
+
+impl Mode {
+    /// The words of `mode`.
+    pub(super) const WORDS: [(&'static str, Self); 3] = [
+        ("originate", Self::Originate),
+        ("terminate", Self::Terminate),
+        ("passthrough", Self::Passthrough),
+    ];
+}
+
+impl Protocol {
+    /// The words of `protocol`.
+    pub(super) const WORDS: [(&'static str, Self); 3] = [
+        ("dicom", Self::Dicom),
+        ("mllp", Self::Mllp),
+        ("tcp", Self::Tcp),
+    ];
+}
+
+impl Policy {
+    /// The words of `policy`.
+    pub(super) const WORDS: [(&'static str, Self); 3] = [
+        ("hscn", Self::Hscn),
+        ("hscn-tls13", Self::HscnTls13),
+        ("dicom-b12", Self::DicomB12),
+    ];
+}
+
+fn word_of<T: PartialEq>(meant: &T, words: &[(&'static str, T)]) -> &'static str {
+    let word = words.iter().find(|(_, value)| value == meant);
+    word.map_or("", |(word, _)| word)
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(word_of(self, &Self::WORDS))
+    }
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(word_of(self, &Self::WORDS))
+    }
+}
+
+impl fmt::Display for Policy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(word_of(self, &Self::WORDS))
+    }
+}
+
+/// `10.20.0.9:104`, `[fd00::9]:104` or `gw.region.example:2762`.
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.host {
+            Host::Ip(ip) => std::net::SocketAddr::new(*ip, self.port).fmt(f),
+            Host::Name(name) => write!(f, "{name}:{}", self.port),
+        }
+    }
+}
+
+/// With its prefix, as in `peers`; digests in lower case without colons.
+impl fmt::Display for PeerName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Dns(name) => write!(f, "dns:{name}"),
+            Self::Uri(uri) => write!(f, "uri:{uri}"),
+            Self::Sha256(digest) => {
+                f.write_str("sha256:")?;
+                digest.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+            }
+        }
+    }
+}

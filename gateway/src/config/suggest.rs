@@ -1,0 +1,75 @@
+//! What an operator may have meant by a word that is not known.
+
+use strsim::osa_distance;
+
+use super::schema::{ALL, Schema};
+
+/// What to do about an unknown key in the table of `schema`.
+pub(super) fn remedy(key: &str, schema: &Schema) -> String {
+    if let Some(remedy) = familiar(key, schema) {
+        return remedy;
+    }
+    let names = schema.keys.iter().map(|key| key.name);
+    if let Some(near) = nearest(key, names) {
+        return format!("did you mean {near:?}?");
+    }
+    if let Some(table) = home(key, schema) {
+        return format!("it belongs in {table}");
+    }
+    let names: Vec<_> = schema.keys.iter().map(|key| key.name).collect();
+    format!("known here are {}", names.join(", "))
+}
+
+/// The word of `known` that `word` is a likely misspelling of.
+pub(super) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    // Distances are quadratic in the length, and no key is as long as this.
+    if word.len() > 40 {
+        return None;
+    }
+    let word = word.to_lowercase().replace('-', "_");
+    let distances = known
+        .into_iter()
+        .map(|known| (osa_distance(&word, &known.replace('-', "_")), known));
+    let (distance, near) = distances.min_by_key(|(distance, _)| *distance)?;
+    let longest = word.chars().count().max(near.len());
+    (distance * 3 <= longest).then_some(near)
+}
+
+/// Another table that has this very key; a route's own if the key stands in a route.
+fn home(key: &str, schema: &Schema) -> Option<&'static str> {
+    let mut homes = ALL
+        .iter()
+        .filter(|other| other.keys.iter().any(|known| known.name == key));
+    let near = homes
+        .clone()
+        .find(|other| other.parent == schema.parent && !other.header.is_empty());
+    near.or_else(|| homes.find(|other| !other.header.is_empty()))
+        .map(|home| home.header)
+}
+
+/// Words that other programs use for what is meant here.
+fn familiar(key: &str, schema: &Schema) -> Option<String> {
+    let lower = key.to_lowercase().replace('-', "_");
+    if matches!(
+        lower.as_str(),
+        "verify" | "verify_peer" | "insecure" | "skip_verify" | "verify_client"
+    ) {
+        return Some("peers are always verified and no key turns that off; remove it".to_owned());
+    }
+    let meant = match lower.as_str() {
+        "cert" | "certs" | "crt" | "certfile" | "cert_file" => "certificate",
+        "keyfile" | "key_file" | "private_key" => "key",
+        "ca" | "cafile" | "ca_file" | "cacert" | "roots" | "truststore" => "trust",
+        "crls" | "revocation" => "crl",
+        "bind" | "address" | "accept" | "port" | "source" => "listen",
+        "backend" | "backends" | "upstream" | "upstreams" | "destination" | "connect_to"
+        | "forward" | "to" => "targets",
+        "allow" | "allowed" | "allowed_peers" | "san" | "sans" | "verify_name" => "peers",
+        "type" | "direction" => "mode",
+        "ciphers" | "suites" | "tls_version" | "min_version" => "policy",
+        "workers" | "threads" | "cpus" => "cores",
+        _ => return None,
+    };
+    let known = schema.keys.iter().any(|key| key.name == meant);
+    known.then(|| format!("did you mean {meant:?}?"))
+}

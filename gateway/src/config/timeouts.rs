@@ -1,0 +1,225 @@
+//! Deadlines: bounds of each, and a route's own over the site's.
+
+use std::time::Duration;
+
+use super::file;
+use super::problem::{Problems, quoted};
+use super::resolve::Draft;
+use super::table::Written;
+use super::value::{duration, written};
+use super::{Keepalive, Located, Mode, Protocol, Timeouts};
+use crate::limits;
+
+/// The shortest and longest that a duration may be.
+#[derive(Clone, Copy)]
+struct Bounds {
+    min: Duration,
+    max: Duration,
+    /// Whether "never" may stand instead.
+    never: bool,
+}
+
+const HANDSHAKE: Bounds = bounds(limits::TIMEOUT_MIN, limits::HANDSHAKE_TIMEOUT_MAX);
+const CONNECT: Bounds = bounds(limits::TIMEOUT_MIN, limits::CONNECT_TIMEOUT_MAX);
+const FIRST_BYTE: Bounds = bounds(limits::TIMEOUT_MIN, limits::FIRST_BYTE_TIMEOUT_MAX);
+const IDLE: Bounds = Bounds {
+    min: Duration::from_secs(1),
+    max: limits::IDLE_TIMEOUT_MAX,
+    never: true,
+};
+const DRAIN: Bounds = bounds(limits::TIMEOUT_MIN, limits::DRAIN_TIMEOUT_MAX);
+const KEEPALIVE: Bounds = bounds(Duration::from_secs(1), limits::KEEPALIVE_MAX);
+const USER: Bounds = bounds(Duration::from_secs(1), limits::USER_TIMEOUT_MAX);
+
+const fn bounds(min: Duration, max: Duration) -> Bounds {
+    Bounds {
+        min,
+        max,
+        never: false,
+    }
+}
+
+/// The site's deadlines: `[timeouts]` over the defaults.
+pub(super) fn site(written: &file::Timeouts, problems: &mut Problems) -> Timeouts {
+    overlay(written, &Timeouts::default(), problems)
+}
+
+/// A route's deadlines: `[route.timeouts]` over the site's.
+pub(super) fn route(
+    written: &file::Timeouts,
+    site: &Timeouts,
+    mode: Option<Mode>,
+    protocol: Option<Protocol>,
+    problems: &mut Problems,
+) -> Timeouts {
+    let timeouts = overlay(written, site, problems);
+    if let (Some(idle), Some(protocol @ (Protocol::Dicom | Protocol::Mllp))) =
+        (written.idle.value(), protocol)
+        && timeouts.idle.is_some()
+    {
+        let value = quoted(&idle.value);
+        let text = format!(
+            "{}idle {value} is for tcp routes: {}; remove it",
+            written.scope,
+            silence(protocol)
+        );
+        problems.wrong(idle.line, text);
+    }
+    if let (Some(first_byte), Some(Protocol::Tcp)) = (written.first_byte.value(), protocol) {
+        let reason = "is for dicom and mllp routes: on a tcp route either side may speak first, and late; remove it";
+        problems.wrong(
+            first_byte.line,
+            format!("{}first_byte {reason}", written.scope),
+        );
+    }
+    if let (Some(handshake), Some(Mode::Passthrough)) = (written.handshake.value(), mode) {
+        let reason = "is for originate and terminate: a passthrough route makes no handshake of its own; remove it";
+        problems.wrong(
+            handshake.line,
+            format!("{}handshake {reason}", written.scope),
+        );
+    }
+    timeouts
+}
+
+/// A site's `idle` would reach DICOM and MLLP routes that have none of their own.
+pub(super) fn check_site_idle(
+    site: &file::Timeouts,
+    drafts: &[Draft<'_>],
+    problems: &mut Problems,
+) {
+    let Some(idle) = site
+        .idle
+        .value()
+        .filter(|idle| within(&idle.value, "idle", IDLE).is_ok())
+    else {
+        return;
+    };
+    let struck = drafts.iter().find_map(|draft| {
+        let protocol = draft
+            .protocol
+            .filter(|protocol| *protocol != Protocol::Tcp)?;
+        draft
+            .written
+            .timeouts
+            .idle
+            .is_absent()
+            .then_some((draft.written, protocol))
+    });
+    let Some((route, protocol)) = struck else {
+        return;
+    };
+    let name = route.scope.trim_end_matches(": ");
+    let text = format!(
+        "{}idle {} would also end connections of {name}: {}; write it in the [route.timeouts] of tcp routes",
+        site.scope,
+        quoted(&idle.value),
+        silence(protocol)
+    );
+    problems.wrong(idle.line, text);
+}
+
+/// Why silence is no sign of a dead connection.
+fn silence(protocol: Protocol) -> &'static str {
+    match protocol {
+        Protocol::Dicom => "a DICOM association is silent for minutes while a C-MOVE is pending",
+        Protocol::Mllp => "an MLLP connection is silent for hours between messages",
+        Protocol::Tcp => "a stream may be silent",
+    }
+}
+
+/// The values written, over those of `below` key by key.
+fn overlay(own: &file::Timeouts, below: &Timeouts, problems: &mut Problems) -> Timeouts {
+    let scope = &own.scope;
+    let mut read = |key, text: &file::Text, bounds, below| {
+        bounded(scope, key, text, bounds, problems).unwrap_or(below)
+    };
+    Timeouts {
+        handshake: read("handshake", &own.handshake, HANDSHAKE, below.handshake),
+        connect: read("connect", &own.connect, CONNECT, below.connect),
+        first_byte: read("first_byte", &own.first_byte, FIRST_BYTE, below.first_byte),
+        drain: read("drain", &own.drain, DRAIN, below.drain),
+        user: read("user", &own.user, USER, below.user),
+        idle: idle(own, below.idle, problems),
+        keepalive: keepalive(&own.keepalive, &below.keepalive, problems),
+    }
+}
+
+fn idle(
+    own: &file::Timeouts,
+    below: Option<Duration>,
+    problems: &mut Problems,
+) -> Option<Duration> {
+    match own.idle.value() {
+        None => below,
+        Some(text) if text.value == "never" => None,
+        Some(_) => bounded(&own.scope, "idle", &own.idle, IDLE, problems),
+    }
+}
+
+fn keepalive(own: &file::Keepalive, below: &Keepalive, problems: &mut Problems) -> Keepalive {
+    let scope = &own.scope;
+    let mut seconds = |key, text: &file::Text, below| {
+        let read = bounded(scope, key, text, KEEPALIVE, problems);
+        let (Some(value), Some(text)) = (read, text.value()) else {
+            return below;
+        };
+        if value.subsec_nanos() != 0 {
+            let reason = "is not in whole seconds, and the kernel counts keepalive in seconds; write for example \"10s\"";
+            problems.accept::<()>(scope, key, text, Err(reason.to_owned()));
+        }
+        value
+    };
+    Keepalive {
+        idle: seconds("idle", &own.idle, below.idle),
+        interval: seconds("interval", &own.interval, below.interval),
+        probes: probes(scope, &own.probes, problems).unwrap_or(below.probes),
+    }
+}
+
+fn probes(scope: &str, written: &Written<i64>, problems: &mut Problems) -> Option<u32> {
+    let Located { value, line } = *written.value()?;
+    let max = limits::KEEPALIVE_PROBES_MAX;
+    let probes = u32::try_from(value)
+        .ok()
+        .filter(|probes| (1..=max).contains(probes));
+    if probes.is_none() {
+        problems.wrong(
+            line,
+            format!("{scope}probes {value} is out of range; write a number from 1 to {max}"),
+        );
+    }
+    probes
+}
+
+fn bounded(
+    scope: &str,
+    key: &str,
+    text: &file::Text,
+    bounds: Bounds,
+    problems: &mut Problems,
+) -> Option<Duration> {
+    let text = text.value()?;
+    problems.accept(scope, key, text, within(&text.value, key, bounds))
+}
+
+fn within(text: &str, key: &str, bounds: Bounds) -> Result<Duration, String> {
+    if text == "never" {
+        return Err(format!(
+            "would let {key} wait for ever; write a duration up to {}",
+            quoted(&written(bounds.max))
+        ));
+    }
+    let value = duration(text)?;
+    let (min, max) = (written(bounds.min), written(bounds.max));
+    if value < bounds.min {
+        let or_never = if bounds.never { ", or \"never\"" } else { "" };
+        return Err(format!(
+            "is too short; write \"{min}\" to \"{max}\"{or_never}"
+        ));
+    }
+    if value > bounds.max {
+        return Err(format!("is too long; write \"{min}\" to \"{max}\""));
+    }
+    Ok(value)
+}

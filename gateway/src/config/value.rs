@@ -1,0 +1,126 @@
+//! Single values: words of a closed set, and durations with their unit.
+//!
+//! Every reader here gives the end of a sentence where it fails; the caller puts the key before it.
+
+use std::time::Duration;
+
+use super::problem::quoted;
+use super::suggest;
+
+/// A word of a closed set, with what it stands for.
+pub(super) fn word<T: Copy>(text: &str, known: &[(&'static str, T)]) -> Result<T, String> {
+    if let Some((_, meant)) = known.iter().find(|(word, _)| *word == text) {
+        return Ok(*meant);
+    }
+    let words: Vec<_> = known.iter().map(|(word, _)| quoted(word)).collect();
+    let known = known.iter().map(|(word, _)| *word);
+    match suggest::nearest(text, known) {
+        Some(near) => Err(format!("is not known; did you mean {near:?}?")),
+        None => Err(format!("is not known; write one of {}", words.join(", "))),
+    }
+}
+
+/// Units of a duration, in milliseconds.
+const UNITS: [(&str, u64); 4] = [("ms", 1), ("s", 1000), ("min", 60_000), ("h", 3_600_000)];
+
+/// Reads `"250ms"`, `"5s"`, `"5min"` or `"1h"`.
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
+    let digits_end = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
+    let (digits, unit) = text.split_at(digits_end);
+    if digits.is_empty() {
+        return Err("is not a duration; write a whole number and its unit: \"250ms\", \"5s\", \"5min\" or \"1h\"".to_owned());
+    }
+    let Some((_, unit_millis)) = UNITS.iter().find(|(name, _)| *name == unit) else {
+        return Err(unit_remedy(digits, unit));
+    };
+    let millis = digits
+        .parse::<u64>()
+        .ok()
+        .and_then(|number| number.checked_mul(*unit_millis));
+    let millis = millis.ok_or("is longer than any duration; write a smaller number")?;
+    Ok(Duration::from_millis(millis))
+}
+
+fn unit_remedy(digits: &str, unit: &str) -> String {
+    let digits = digits.get(..12).unwrap_or(digits);
+    let plain = unit.trim().to_lowercase();
+    let meant = match plain.as_str() {
+        "" => {
+            return format!(
+                "has no unit; write \"{digits}s\" for seconds, \"{digits}ms\" for milliseconds"
+            );
+        }
+        "m" => {
+            return format!(
+                "has the unit \"m\"; write \"{digits}min\" for minutes, \"{digits}ms\" for milliseconds"
+            );
+        }
+        "d" | "day" | "days" => {
+            return "has the unit of days; write it in hours: \"24h\" for one day".to_owned();
+        }
+        "msec" | "millis" | "milliseconds" | "ms" => "ms",
+        "sec" | "secs" | "second" | "seconds" | "s" => "s",
+        "mins" | "minute" | "minutes" | "min" => "min",
+        "hr" | "hrs" | "hour" | "hours" | "h" => "h",
+        other if other.starts_with(['.', ',']) => {
+            return "has a fraction; write a whole number of a smaller unit: \"1500ms\" for one and a half seconds".to_owned();
+        }
+        _ => {
+            return format!(
+                "has an unknown unit {}; write ms, s, min or h",
+                quoted(unit)
+            );
+        }
+    };
+    format!("has its unit written in another way; write \"{digits}{meant}\"")
+}
+
+/// A duration as an operator would write it.
+pub(super) fn written(duration: Duration) -> String {
+    let millis = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    let mut units = UNITS.iter().rev();
+    let whole = units.find(|(_, unit)| millis >= *unit && millis % unit == 0);
+    whole.map_or("0s".to_owned(), |(name, unit)| {
+        format!("{}{name}", millis / unit)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_read_with_every_unit() {
+        let read = |text| duration(text).expect("it is well written");
+        assert_eq!(read("250ms"), Duration::from_millis(250));
+        assert_eq!(read("5s"), Duration::from_secs(5));
+        assert_eq!(read("5min"), Duration::from_secs(300));
+        assert_eq!(read("1h"), Duration::from_secs(3600));
+        for text in ["250ms", "5s", "5min", "1h", "90s"] {
+            assert_eq!(written(read(text)), text);
+        }
+    }
+
+    #[test]
+    fn durations_without_a_clear_unit_are_refused_with_the_right_one() {
+        for (text, remedy) in [
+            ("5", "write \"5s\""),
+            ("5m", "write \"5min\""),
+            ("5 s", "write \"5s\""),
+            ("5SEC", "write \"5s\""),
+            ("1d", "\"24h\""),
+            ("1.5s", "\"1500ms\""),
+            ("5 fortnights", "write ms, s, min or h"),
+            ("soon", "write a whole number and its unit"),
+            ("", "write a whole number and its unit"),
+            ("-5s", "write a whole number and its unit"),
+            ("99999999999999999999s", "write a smaller number"),
+            ("18446744073709551615h", "write a smaller number"),
+        ] {
+            let reason = duration(text).expect_err(text);
+            assert!(reason.contains(remedy), "{text}: {reason}");
+        }
+    }
+}
