@@ -1,7 +1,16 @@
 //! Certificates, keys and revocation lists: making them, loading them, judging their dates.
 //!
 //! `authority` makes a site's own CA and issues from it, `store` loads what a route names and finds
-//! what is wrong with it, `show` says in words what is in a file. Nothing here speaks TLS.
+//! what is wrong with it, `expiry` says how long it lasts, `show` says in words what is in a file.
+//! Below them `file` reads, `facts` parses, `rules` judges, Nothing here speaks TLS.
+
+pub mod expiry;
+mod facts;
+mod file;
+#[cfg(test)]
+mod fixture;
+mod rules;
+pub mod store;
 
 use std::fmt;
 

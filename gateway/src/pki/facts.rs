@@ -1,0 +1,441 @@
+//! What certificates and revocation lists say, parsed once into plain values.
+//!
+//! Nothing is judged here: `rules` does that, and `show` puts it into words. Text that comes out of a
+//! file is untrusted: whoever prints it uses `{:?}`, so that no control character reaches a terminal.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use x509_parser::certificate::X509Certificate;
+use x509_parser::extensions::{
+    ExtendedKeyUsage, GeneralName, KeyUsage, ParsedExtension, X509Extension,
+};
+use x509_parser::prelude::FromDer;
+use x509_parser::public_key::PublicKey;
+use x509_parser::revocation_list::{CertificateRevocationList, RevokedCertificate};
+use x509_parser::signature_algorithm::RsaSsaPssParams;
+use x509_parser::x509::{AlgorithmIdentifier, SubjectPublicKeyInfo, X509Version};
+
+/// Signature algorithms: object identifier, name, and the broken hash where it rests on one.
+const SIGNATURES: &[(&str, &str, Option<&str>)] = &[
+    ("1.2.840.113549.1.1.2", "RSA with MD2", Some("MD2")),
+    ("1.2.840.113549.1.1.3", "RSA with MD4", Some("MD4")),
+    ("1.2.840.113549.1.1.4", "RSA with MD5", Some("MD5")),
+    ("1.2.840.113549.1.1.5", "RSA with SHA-1", Some("SHA-1")),
+    ("1.3.14.3.2.29", "RSA with SHA-1", Some("SHA-1")),
+    ("1.2.840.113549.1.1.14", "RSA with SHA-224", None),
+    ("1.2.840.113549.1.1.11", "RSA with SHA-256", None),
+    ("1.2.840.113549.1.1.12", "RSA with SHA-384", None),
+    ("1.2.840.113549.1.1.13", "RSA with SHA-512", None),
+    ("1.2.840.10040.4.3", "DSA with SHA-1", Some("SHA-1")),
+    ("1.2.840.10045.4.1", "ECDSA with SHA-1", Some("SHA-1")),
+    ("1.2.840.10045.4.3.1", "ECDSA with SHA-224", None),
+    ("1.2.840.10045.4.3.2", "ECDSA with SHA-256", None),
+    ("1.2.840.10045.4.3.3", "ECDSA with SHA-384", None),
+    ("1.2.840.10045.4.3.4", "ECDSA with SHA-512", None),
+    ("1.3.101.112", "Ed25519", None),
+    ("1.3.101.113", "Ed448", None),
+];
+
+/// RSASSA-PSS, whose hash stands in its parameters (RFC 4055 section 3.1).
+const RSA_PSS: &str = "1.2.840.113549.1.1.10";
+
+/// Hashes that RSASSA-PSS names.
+const HASHES: &[(&str, &str, Option<&str>)] = &[
+    ("1.3.14.3.2.26", "RSA-PSS with SHA-1", Some("SHA-1")),
+    ("2.16.840.1.101.3.4.2.1", "RSA-PSS with SHA-256", None),
+    ("2.16.840.1.101.3.4.2.2", "RSA-PSS with SHA-384", None),
+    ("2.16.840.1.101.3.4.2.3", "RSA-PSS with SHA-512", None),
+];
+
+/// Named curves: object identifier, name, bits.
+const CURVES: &[(&str, &str, usize)] = &[
+    ("1.2.840.10045.3.1.1", "P-192", 192),
+    ("1.3.132.0.33", "P-224", 224),
+    ("1.2.840.10045.3.1.7", "P-256", 256),
+    ("1.3.132.0.34", "P-384", 384),
+    ("1.3.132.0.35", "P-521", 521),
+    ("1.3.132.0.10", "secp256k1", 256),
+];
+
+/// What a certificate says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Facts {
+    /// Distinguished name: `CN=gw.hospital.example`.
+    pub(crate) subject: String,
+    pub(crate) issuer: String,
+    /// The names as DER, for comparison.
+    pub(crate) subject_der: Vec<u8>,
+    pub(crate) issuer_der: Vec<u8>,
+    /// X.509 version, 1 to 3.
+    pub(crate) version: u32,
+    /// Serial number without leading zero bytes, as CRLs are compared.
+    pub(crate) serial: Vec<u8>,
+    /// Seconds since 1970.
+    pub(crate) not_before: i64,
+    pub(crate) not_after: i64,
+    pub(crate) key: Key,
+    /// The SubjectPublicKeyInfo as DER: what `sha256:` identities are computed over.
+    pub(crate) spki: Vec<u8>,
+    pub(crate) signature: Signature,
+    /// SAN entries: `dns:...`, `uri:...`, `ip:...`, `email:...`, `other`.
+    pub(crate) names: Vec<String>,
+    /// Whether basicConstraints make it a CA, and how many CAs may follow below it.
+    pub(crate) ca: bool,
+    pub(crate) path_length: Option<u32>,
+    /// keyUsage and extendedKeyUsage, where present.
+    pub(crate) usage: Option<Vec<&'static str>>,
+    pub(crate) extended_usage: Option<Vec<String>>,
+}
+
+/// A public key's type and strength.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Key {
+    pub(crate) family: Family,
+    /// `RSA`, `EC P-256`, `Ed25519`, or the object identifier of something else.
+    pub(crate) name: String,
+    /// 0 where unknown.
+    pub(crate) bits: usize,
+}
+
+/// Families of public keys that the rules tell apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Family {
+    Rsa,
+    Ec,
+    Other,
+}
+
+/// How a certificate or list is signed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Signature {
+    pub(crate) name: String,
+    /// The hash that makes it forgeable, where there is one.
+    pub(crate) broken_hash: Option<&'static str>,
+}
+
+impl Facts {
+    /// Parses a certificate; the error is the parser's.
+    pub(crate) fn of(der: &[u8]) -> Result<Self, String> {
+        let (rest, certificate) =
+            X509Certificate::from_der(der).map_err(|error| error.to_string())?;
+        if !rest.is_empty() {
+            return Err("bytes follow its end".to_owned());
+        }
+        Ok(Self::from_parsed(&certificate))
+    }
+
+    fn from_parsed(certificate: &X509Certificate<'_>) -> Self {
+        let extensions = Extensions::of(certificate.extensions());
+        Self {
+            subject: certificate.subject().to_string(),
+            issuer: certificate.issuer().to_string(),
+            subject_der: certificate.subject().as_raw().to_vec(),
+            issuer_der: certificate.issuer().as_raw().to_vec(),
+            version: version(certificate.version()),
+            serial: trim(certificate.raw_serial()),
+            not_before: certificate.validity().not_before.timestamp(),
+            not_after: certificate.validity().not_after.timestamp(),
+            key: Key::of(certificate.public_key()),
+            spki: certificate.public_key().raw.to_vec(),
+            signature: Signature::of(&certificate.signature_algorithm),
+            names: extensions.names,
+            ca: extensions.ca,
+            path_length: extensions.path_length,
+            usage: extensions.usage,
+            extended_usage: extensions.extended_usage,
+        }
+    }
+
+    /// Whether subject and issuer are the same: a root, or a certificate that signs itself.
+    pub(crate) fn self_issued(&self) -> bool {
+        self.subject_der == self.issuer_der
+    }
+
+    /// The serial number in lower-case hexadecimal.
+    pub(crate) fn serial_hex(&self) -> String {
+        hex(&self.serial)
+    }
+}
+
+/// What the extensions of a certificate say. A certificate that repeats one has its last word taken
+/// here; TLS refuses it by itself.
+#[derive(Default)]
+struct Extensions {
+    names: Vec<String>,
+    ca: bool,
+    path_length: Option<u32>,
+    usage: Option<Vec<&'static str>>,
+    extended_usage: Option<Vec<String>>,
+}
+
+impl Extensions {
+    fn of(extensions: &[X509Extension<'_>]) -> Self {
+        let mut all = Self::default();
+        for extension in extensions {
+            match extension.parsed_extension() {
+                ParsedExtension::SubjectAlternativeName(san) => {
+                    all.names = san.general_names.iter().map(general_name).collect();
+                }
+                ParsedExtension::BasicConstraints(constraints) => {
+                    all.ca = constraints.ca;
+                    all.path_length = constraints.path_len_constraint;
+                }
+                ParsedExtension::KeyUsage(usage) => all.usage = Some(usages(usage)),
+                ParsedExtension::ExtendedKeyUsage(usage) => {
+                    all.extended_usage = Some(extended_usages(usage));
+                }
+                _ => {}
+            }
+        }
+        all
+    }
+}
+
+impl Key {
+    fn of(spki: &SubjectPublicKeyInfo<'_>) -> Self {
+        let oid = spki.algorithm.algorithm.to_id_string();
+        match spki.parsed() {
+            Ok(PublicKey::RSA(key)) => Self {
+                family: Family::Rsa,
+                name: "RSA".to_owned(),
+                bits: bits(key.modulus),
+            },
+            Ok(PublicKey::EC(point)) => Self::ec(&spki.algorithm, point.key_size()),
+            _ => Self {
+                family: Family::Other,
+                name: signature_name(&oid).map_or(oid, |(name, _)| name.to_owned()),
+                bits: 0,
+            },
+        }
+    }
+
+    fn ec(algorithm: &AlgorithmIdentifier<'_>, point_bits: usize) -> Self {
+        let oid = algorithm.parameters.as_ref().and_then(|p| p.as_oid().ok());
+        let oid = oid.map_or_else(|| "unnamed curve".to_owned(), |oid| oid.to_id_string());
+        let known = CURVES.iter().find(|(known, ..)| *known == oid);
+        let (name, bits) =
+            known.map_or((oid.as_str(), point_bits), |(_, name, bits)| (name, *bits));
+        Self {
+            family: Family::Ec,
+            name: format!("EC {name}"),
+            bits,
+        }
+    }
+}
+
+impl Signature {
+    fn of(algorithm: &AlgorithmIdentifier<'_>) -> Self {
+        let oid = algorithm.algorithm.to_id_string();
+        let found = if oid == RSA_PSS {
+            pss_hash(algorithm).and_then(|hash| find(HASHES, &hash))
+        } else {
+            signature_name(&oid)
+        };
+        let (name, broken_hash) = found.unwrap_or((&oid, None));
+        Self {
+            name: name.to_owned(),
+            broken_hash,
+        }
+    }
+}
+
+fn pss_hash(algorithm: &AlgorithmIdentifier<'_>) -> Option<String> {
+    let parameters = algorithm.parameters.as_ref()?;
+    let parameters = RsaSsaPssParams::try_from(parameters).ok()?;
+    Some(parameters.hash_algorithm_oid().to_id_string())
+}
+
+fn signature_name(oid: &str) -> Option<(&'static str, Option<&'static str>)> {
+    find(SIGNATURES, oid)
+}
+
+fn find(
+    table: &[(&str, &'static str, Option<&'static str>)],
+    oid: &str,
+) -> Option<(&'static str, Option<&'static str>)> {
+    let row = table.iter().find(|(known, ..)| *known == oid)?;
+    Some((row.1, row.2))
+}
+
+fn version(version: X509Version) -> u32 {
+    version.0.saturating_add(1)
+}
+
+fn general_name(name: &GeneralName<'_>) -> String {
+    match name {
+        GeneralName::DNSName(name) => format!("dns:{name}"),
+        GeneralName::URI(uri) => format!("uri:{uri}"),
+        GeneralName::RFC822Name(name) => format!("email:{name}"),
+        GeneralName::IPAddress(octets) => ip_name(octets),
+        _ => "other".to_owned(),
+    }
+}
+
+fn ip_name(octets: &[u8]) -> String {
+    if let Ok(octets) = <[u8; 4]>::try_from(octets) {
+        format!("ip:{}", Ipv4Addr::from(octets))
+    } else if let Ok(octets) = <[u8; 16]>::try_from(octets) {
+        format!("ip:{}", Ipv6Addr::from(octets))
+    } else {
+        format!("ip:{}", hex(octets))
+    }
+}
+
+fn usages(usage: &KeyUsage) -> Vec<&'static str> {
+    let all = [
+        (usage.digital_signature(), "digitalSignature"),
+        (usage.non_repudiation(), "nonRepudiation"),
+        (usage.key_encipherment(), "keyEncipherment"),
+        (usage.data_encipherment(), "dataEncipherment"),
+        (usage.key_agreement(), "keyAgreement"),
+        (usage.key_cert_sign(), "keyCertSign"),
+        (usage.crl_sign(), "cRLSign"),
+    ];
+    let set = all.into_iter().filter(|(set, _)| *set);
+    set.map(|(_, name)| name).collect()
+}
+
+fn extended_usages(usage: &ExtendedKeyUsage<'_>) -> Vec<String> {
+    let known = [
+        (usage.any, "anyExtendedKeyUsage"),
+        (usage.server_auth, "serverAuth"),
+        (usage.client_auth, "clientAuth"),
+        (usage.code_signing, "codeSigning"),
+        (usage.email_protection, "emailProtection"),
+        (usage.time_stamping, "timeStamping"),
+        (usage.ocsp_signing, "OCSPSigning"),
+    ];
+    let set = known.into_iter().filter(|(set, _)| *set);
+    let others = usage
+        .other
+        .iter()
+        .map(x509_parser::oid_registry::Oid::to_id_string);
+    set.map(|(_, name)| name.to_owned()).chain(others).collect()
+}
+
+/// What a revocation list says; its entries are in `revoked`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct CrlFacts {
+    pub(crate) issuer: String,
+    pub(crate) issuer_der: Vec<u8>,
+    /// CRL number in lower-case hexadecimal, where it has one.
+    pub(crate) number: Option<Vec<u8>>,
+    /// Seconds since 1970.
+    pub(crate) this_update: i64,
+    pub(crate) next_update: Option<i64>,
+    pub(crate) signature: Signature,
+    /// A list of changes to another list (RFC 5280 section 5.2.4).
+    pub(crate) delta: bool,
+    /// A list that speaks for other CAs too (RFC 5280 section 5.2.5).
+    pub(crate) indirect: bool,
+    /// In the order of the list.
+    pub(crate) revoked: Vec<Revoked>,
+}
+
+/// One entry of a revocation list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Revoked {
+    /// Serial number without leading zero bytes.
+    pub(crate) serial: Vec<u8>,
+    /// Seconds since 1970.
+    pub(crate) at: i64,
+    /// `Key Compromise` and the like, where given.
+    pub(crate) reason: Option<String>,
+}
+
+impl CrlFacts {
+    /// Parses a revocation list; the error is the parser's.
+    pub(crate) fn of(der: &[u8]) -> Result<Self, String> {
+        let (rest, crl) =
+            CertificateRevocationList::from_der(der).map_err(|error| error.to_string())?;
+        if !rest.is_empty() {
+            return Err("bytes follow its end".to_owned());
+        }
+        Ok(Self::from_parsed(&crl))
+    }
+
+    fn from_parsed(crl: &CertificateRevocationList<'_>) -> Self {
+        let extensions = || crl.extensions().iter().map(X509Extension::parsed_extension);
+        Self {
+            issuer: crl.issuer().to_string(),
+            issuer_der: crl.issuer().as_raw().to_vec(),
+            number: crl.crl_number().map(x509_parser::num_bigint::BigUint::to_bytes_be),
+            this_update: crl.last_update().timestamp(),
+            next_update: crl.next_update().map(|at| at.timestamp()),
+            signature: Signature::of(&crl.signature_algorithm),
+            delta: crl.extensions().iter().any(|extension| {
+                extension.oid == x509_parser::oid_registry::OID_X509_EXT_DELTA_CRL_INDICATOR
+            }),
+            indirect: extensions().any(|parsed| {
+                matches!(parsed, ParsedExtension::IssuingDistributionPoint(p) if p.indirect_crl)
+            }),
+            revoked: crl.iter_revoked_certificates().map(revoked).collect(),
+        }
+    }
+
+    /// The entry that revokes `certificate`, where this list is of its issuer and has one.
+    pub(crate) fn revokes(&self, certificate: &Facts) -> Option<&Revoked> {
+        if self.issuer_der != certificate.issuer_der {
+            return None;
+        }
+        self.revoked
+            .iter()
+            .find(|entry| entry.serial == certificate.serial)
+    }
+}
+
+fn revoked(entry: &RevokedCertificate<'_>) -> Revoked {
+    Revoked {
+        serial: trim(entry.raw_serial()),
+        at: entry.revocation_date.timestamp(),
+        reason: entry.reason_code().map(|(_, reason)| reason.to_string()),
+    }
+}
+
+/// Whether `certificate` (DER) carries a signature by the key in `issuer` (DER). `None` where the
+/// algorithm is not known here, so nothing can be said.
+pub(crate) fn certificate_signed_by(certificate: &[u8], issuer: &[u8]) -> Option<bool> {
+    let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
+    let (_, issuer) = X509Certificate::from_der(issuer).ok()?;
+    judged(&certificate.verify_signature(Some(issuer.public_key())))
+}
+
+/// The same for a revocation list.
+pub(crate) fn crl_signed_by(crl: &[u8], issuer: &[u8]) -> Option<bool> {
+    let (_, crl) = CertificateRevocationList::from_der(crl).ok()?;
+    let (_, issuer) = X509Certificate::from_der(issuer).ok()?;
+    judged(&crl.verify_signature(issuer.public_key()))
+}
+
+fn judged(outcome: &Result<(), x509_parser::error::X509Error>) -> Option<bool> {
+    match outcome {
+        Ok(()) => Some(true),
+        Err(x509_parser::error::X509Error::SignatureVerificationError) => Some(false),
+        Err(_) => None,
+    }
+}
+
+/// Lower-case hexadecimal.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// A serial number without leading zero bytes; zero itself stays one byte.
+pub(crate) fn trim(serial: &[u8]) -> Vec<u8> {
+    let first = serial.iter().position(|byte| *byte != 0);
+    let kept = first.and_then(|first| serial.get(first..));
+    kept.unwrap_or(&[0]).to_vec()
+}
+
+fn bits(modulus: &[u8]) -> usize {
+    let significant = trim(modulus);
+    let leading = significant
+        .first()
+        .map_or(0, |byte| byte.leading_zeros() as usize);
+    (significant.len() * 8).saturating_sub(leading)
+}

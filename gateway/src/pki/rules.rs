@@ -1,0 +1,216 @@
+//! What a certificate must be to serve on a route: pure judgements over `Facts`.
+//!
+//! Each answer is a predicate with its remedy (`expired 2026-03-01; issue a new one ...`): the caller
+//! puts the object in front. The strengths are those of PS3.15 B.13: RSA from 2048 bit, elliptic
+//! curves from 256 bit, SHA-256 or better.
+
+use super::expiry::date;
+use super::facts::{CrlFacts, Facts, Family, Key};
+use crate::config::Mode;
+
+/// The weakest keys that are taken (PS3.15 B.13), in bits.
+const RSA_BITS_MIN: usize = 2048;
+const EC_BITS_MIN: usize = 256;
+
+const ISSUE: &str = "issue a new one with `wardgate pki issue`";
+const ASK: &str = "get a current one from its CA";
+
+/// What is wrong with the certificate that a site shows on a route of `mode`; `now` in seconds since
+/// 1970. Empty where it is good.
+pub(crate) fn leaf(facts: &Facts, mode: Mode, now: i64) -> Vec<String> {
+    let mut problems: Vec<String> = dates(facts, now, ISSUE).into_iter().collect();
+    if facts.ca {
+        let subject = &facts.subject;
+        problems.push(format!(
+            "is a CA certificate ({subject:?}), not that of a site; issue one from it with \
+             `wardgate pki issue`"
+        ));
+    } else if facts.version < 3 {
+        problems.push(version(facts, ISSUE));
+    } else {
+        problems.extend(names(facts));
+        problems.extend(usage(facts));
+        problems.extend(extended_usage(facts, mode));
+    }
+    problems.extend(weak_key(&facts.key, ISSUE));
+    problems.extend(broken_signature(facts, ISSUE));
+    problems
+}
+
+/// What is wrong with a certificate between leaf and root.
+pub(crate) fn intermediate(facts: &Facts, now: i64) -> Vec<String> {
+    let mut problems: Vec<String> = dates(facts, now, ASK).into_iter().collect();
+    problems.extend(authority(facts));
+    // A root signs itself, and nobody checks that signature: it is trusted by being known.
+    if !facts.self_issued() {
+        problems.extend(broken_signature(facts, ASK));
+    }
+    problems
+}
+
+/// What is wrong with a certificate as a trust anchor, dates aside: they are judged over all anchors.
+pub(crate) fn anchor(facts: &Facts) -> Vec<String> {
+    authority(facts)
+}
+
+fn authority(facts: &Facts) -> Vec<String> {
+    let mut problems = Vec::new();
+    if facts.version < 3 {
+        problems.push(version(facts, ASK));
+    } else if !facts.ca {
+        problems
+            .push("is not a CA certificate; put that of the CA that issued it there".to_owned());
+    }
+    problems.extend(weak_key(&facts.key, ASK));
+    problems
+}
+
+/// Says that no trust anchor is current; `None` where at least one is.
+pub(crate) fn anchors_current(anchors: &[&Facts], now: i64) -> Option<String> {
+    if anchors
+        .iter()
+        .any(|ca| ca.not_before <= now && now < ca.not_after)
+    {
+        return None;
+    }
+    let coming = anchors.iter().filter(|ca| now < ca.not_before);
+    if let Some(first) = coming.min_by_key(|ca| ca.not_before) {
+        let (subject, from, today) = (&first.subject, date(first.not_before), date(now));
+        return Some(format!(
+            "holds no CA that is valid today: {subject:?} is only from {from}, and this machine's \
+             clock says {today}; correct the clock"
+        ));
+    }
+    let last = anchors.iter().max_by_key(|ca| ca.not_after)?;
+    let (subject, ended) = (&last.subject, date(last.not_after));
+    Some(format!(
+        "holds expired CAs only, the last ({subject:?}) until {ended}; get the current CA \
+         certificates of your peers"
+    ))
+}
+
+fn dates(facts: &Facts, now: i64, remedy: &str) -> Option<String> {
+    if facts.not_after <= now {
+        let ended = date(facts.not_after);
+        Some(format!("expired {ended}; {remedy}"))
+    } else if now < facts.not_before {
+        let (from, today) = (date(facts.not_before), date(now));
+        Some(format!(
+            "is valid only from {from}, and this machine's clock says {today}; correct the clock, \
+             or wait"
+        ))
+    } else {
+        None
+    }
+}
+
+fn version(facts: &Facts, remedy: &str) -> String {
+    let version = facts.version;
+    format!("is X.509 version {version}, which cannot carry names and usages; {remedy}")
+}
+
+/// Peers find a site by its DNS or URI names; what stands in CN alone counts for nothing (RFC 9525).
+fn names(facts: &Facts) -> Option<String> {
+    let usable = |name: &String| name.starts_with("dns:") || name.starts_with("uri:");
+    (!facts.names.iter().any(usable)).then(|| {
+        "has no DNS or URI name in its SAN, and CN does not count; issue a new one with \
+         `wardgate pki issue --dns NAME`"
+            .to_owned()
+    })
+}
+
+/// TLS 1.3 and ECDHE sign with the certificate's key (RFC 8446 section 4.4.2.2).
+fn usage(facts: &Facts) -> Option<String> {
+    let usage = facts.usage.as_ref()?;
+    (!usage.contains(&"digitalSignature"))
+        .then(|| format!("lacks digitalSignature in its key usage, which TLS needs; {ISSUE}"))
+}
+
+fn extended_usage(facts: &Facts, mode: Mode) -> Option<String> {
+    let (needed, act, mode) = match mode {
+        Mode::Originate => ("clientAuth", "connects", "originate"),
+        Mode::Terminate => ("serverAuth", "accepts", "terminate"),
+        Mode::Passthrough => return None,
+    };
+    let usages = facts.extended_usage.as_ref()?;
+    // anyExtendedKeyUsage is not enough: peers that follow webpki ask for the usage itself.
+    (!usages.iter().any(|usage| usage == needed)).then(|| {
+        format!(
+            "lacks {needed} in its extended key usage, and mode \"{mode}\" {act} with it; {ISSUE}"
+        )
+    })
+}
+
+/// Says that a key is too weak, where it is.
+pub(crate) fn weak_key(key: &Key, remedy: &str) -> Option<String> {
+    let least = match key.family {
+        Family::Rsa => RSA_BITS_MIN,
+        Family::Ec => EC_BITS_MIN,
+        Family::Other => return None,
+    };
+    let (name, bits) = (&key.name, key.bits);
+    (bits < least)
+        .then(|| format!("has a weak key ({name}, {bits} bit; {least} is the least); {remedy}"))
+}
+
+fn broken_signature(facts: &Facts, remedy: &str) -> Option<String> {
+    let hash = facts.signature.broken_hash?;
+    Some(format!(
+        "is signed with {hash}, which can be forged (SHA-256 is the least); {remedy}"
+    ))
+}
+
+/// Says where a chain is out of order (leaf first, then each issuer: RFC 8446 section 4.4.2).
+pub(crate) fn chain_order(chain: &[Facts]) -> Option<String> {
+    let broken = chain.windows(2).find_map(|pair| match pair {
+        [below, above] if below.issuer_der != above.subject_der => Some((below, above)),
+        _ => None,
+    });
+    let (below, above) = broken?;
+    let (subject, issuer, next) = (&below.subject, &below.issuer, &above.subject);
+    Some(format!(
+        "has its chain out of order: {subject:?} was issued by {issuer:?} but is followed by \
+         {next:?}; put the site's own certificate first, then each issuer"
+    ))
+}
+
+/// What is wrong with a revocation list by itself, who signed it aside.
+pub(crate) fn crl(facts: &CrlFacts, now: i64) -> Vec<String> {
+    let mut problems = Vec::new();
+    if facts.delta {
+        problems.push(
+            "is a delta list, which names changes only; fetch the full list from the CA".to_owned(),
+        );
+    }
+    if facts.indirect {
+        problems.push(
+            "is an indirect list, which speaks for several CAs and is not supported; ask each CA \
+             for a list of its own"
+                .to_owned(),
+        );
+    }
+    problems.extend(crl_dates(facts, now));
+    if let Some(hash) = facts.signature.broken_hash {
+        problems.push(format!(
+            "is signed with {hash}, which can be forged; ask the CA for one signed with SHA-256"
+        ));
+    }
+    problems
+}
+
+fn crl_dates(facts: &CrlFacts, now: i64) -> Option<String> {
+    let Some(next_update) = facts.next_update else {
+        return Some(
+            "has no nextUpdate, so nobody can tell when it is out of date; ask the CA for one that \
+             has (RFC 5280 section 5.1.2.5)"
+                .to_owned(),
+        );
+    };
+    (next_update <= now).then(|| {
+        let ended = date(next_update);
+        format!(
+            "expired {ended}, and without it every peer of that CA is refused; fetch the current \
+             one, or make it with `wardgate pki renew --crl`"
+        )
+    })
+}
