@@ -5,6 +5,7 @@
 //! here opens with what it is for. Modules import only from layers below their own; `tests/tidy.rs`
 //! holds them to it.
 
+pub mod admin;
 pub mod audit;
 pub mod buffers;
 pub mod cli;
@@ -13,6 +14,8 @@ pub mod limits;
 pub mod metrics;
 pub mod pki;
 pub mod relay;
+pub mod supervisor;
 pub mod tls;
 pub mod upstream;
 pub mod uring;
+pub mod worker;

@@ -134,3 +134,36 @@ pub const KEEPALIVE_PROBES_MAX: u32 = 127;
 
 /// The longest time that sent bytes may stay unacknowledged.
 pub const USER_TIMEOUT_MAX: Duration = Duration::from_secs(24 * 3600);
+
+/// Messages that may wait in a worker's mailbox: connections on their way to it.
+pub const MAILBOX_MAX: usize = 1024;
+
+/// Connections that are accepted in one turn before other tasks get theirs.
+pub const ACCEPT_BATCH: usize = 64;
+
+/// Pause of a listener when descriptors or memory have run out.
+pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Connections that the kernel holds for a listener that is busy (bounded by net.core.somaxconn).
+pub const LISTEN_BACKLOG: i32 = 4096;
+
+/// Descriptors that are not for connections: rings, listeners, log, metrics, files being read.
+pub const DESCRIPTORS_RESERVED: usize = 256;
+
+/// Refusals of one route and kind that are logged in a row before the rate limit bites.
+pub const REFUSALS_BURST: u32 = 10;
+
+/// One refusal of a route and kind is logged per this time after the burst.
+pub const REFUSALS_EVERY: Duration = Duration::from_secs(1);
+
+/// Metrics requests served at a time; more wait.
+pub const METRICS_REQUESTS_MAX: usize = 8;
+
+/// Octets of a metrics request.
+pub const METRICS_REQUEST_BYTES_MAX: usize = 8192;
+
+/// How long a metrics request may take, whole.
+pub const METRICS_DEADLINE: Duration = Duration::from_secs(5);
+
+/// How long workers may take to end once their connections were told to.
+pub const WORKERS_END: Duration = Duration::from_secs(5);

@@ -13,6 +13,33 @@ use crate::tls::{PeerInfo, TlsInfo};
 pub enum Event {
     /// A connection ended; exactly one per accepted connection that carried or tried anything.
     Connection(Box<Connection>),
+    /// All listeners are open; once per start.
+    Ready {
+        /// How many routes there are.
+        routes: usize,
+        /// The CPUs with a worker, in words.
+        cores: String,
+        /// The program's version.
+        version: &'static str,
+    },
+    /// A sentence of the supervisor's.
+    Notice {
+        /// Who should care.
+        level: Level,
+        /// The sentence.
+        text: String,
+    },
+}
+
+/// Who should care about a notice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Level {
+    /// Whoever reads the log.
+    Info,
+    /// The operator may soon have to act.
+    Warn,
+    /// The operator must act.
+    Error,
 }
 
 /// The account of one connection, from accept to close. Holds no payload and no patient data.

@@ -4,7 +4,10 @@
 //! and never a byte of a connection.
 
 mod event;
+mod journal;
+mod rate;
 
-pub use event::{Close, Connection, Event, Party, Reason};
+pub use event::{Close, Connection, Event, Level, Party, Reason};
+pub use journal::{Journal, Writer};
 
 pub use crate::tls::{PeerInfo, TlsInfo};

@@ -1,11 +1,23 @@
 //! `wardgate check`: every problem of a configuration at once.
 
-use super::ConfigArgs;
+use std::time::SystemTime;
 
-/// Reports the problems of a configuration.
+use super::{ConfigArgs, EXIT_CONFIG, EXIT_GOOD};
+use crate::supervisor::prepare;
+
+/// Reports the problems of a configuration and of the files that it names.
 pub(crate) fn run(args: &ConfigArgs) -> anyhow::Result<u8> {
-    anyhow::bail!(
-        "cannot check {}: the loader is not there yet",
-        args.config.display()
-    )
+    match prepare(&args.config, SystemTime::now()) {
+        Ok(prepared) => {
+            let routes = prepared.config.routes.len();
+            println!("{}: good; {routes} routes", args.config.display());
+            Ok(EXIT_GOOD)
+        }
+        Err(problems) => {
+            for problem in problems {
+                eprintln!("{problem}");
+            }
+            Ok(EXIT_CONFIG)
+        }
+    }
 }

@@ -1,11 +1,18 @@
 //! `wardgate run`: the gateway in the foreground.
 
-use super::ConfigArgs;
+use super::{ConfigArgs, EXIT_CONFIG, EXIT_GOOD};
+use crate::supervisor::{self, Stopped};
 
 /// Runs the gateway until it is told to stop.
 pub(crate) fn run(args: &ConfigArgs) -> anyhow::Result<u8> {
-    anyhow::bail!(
-        "cannot run {}: the supervisor is not there yet",
-        args.config.display()
-    )
+    match supervisor::run(&args.config) {
+        Ok(()) => Ok(EXIT_GOOD),
+        Err(Stopped::Refused(problems)) => {
+            for problem in problems {
+                eprintln!("{problem}");
+            }
+            Ok(EXIT_CONFIG)
+        }
+        Err(Stopped::Broken(sentence)) => Err(anyhow::anyhow!(sentence)),
+    }
 }

@@ -119,7 +119,7 @@ pub struct Route {
 }
 
 /// Which side of a route is TLS.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Mode {
     /// Plaintext in, TLS out.
     Originate,

@@ -1,6 +1,7 @@
 //! Every metric: its name, its kind, its help, and where its number comes from.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use super::{Core, Counter, RouteCounters};
 
@@ -94,16 +95,12 @@ const CORES: [(&str, &str, &str, OfCore); 2] = [
 /// The Prometheus text (format 0.0.4) of these cores; `routes` are the names in their order.
 /// `dropped` is how many log events were lost because nobody read the log.
 #[must_use]
-pub fn exposition<'c>(
-    routes: &[&str],
-    cores: impl Iterator<Item = &'c Core> + Clone,
-    dropped: u64,
-) -> String {
+pub fn exposition(routes: &[&str], cores: &[Arc<Core>], dropped: u64) -> String {
     let mut text = String::new();
     for (name, kind, help, number) in ROUTES {
         head(&mut text, name, kind, help);
         for (index, route) in routes.iter().enumerate() {
-            let blocks = cores.clone().filter_map(|core| core.routes.get(index));
+            let blocks = cores.iter().filter_map(|core| core.routes.get(index));
             let sum: u64 = blocks
                 .map(|block| number(block).get())
                 .fold(0, u64::wrapping_add);
@@ -113,7 +110,7 @@ pub fn exposition<'c>(
     }
     for (name, kind, help, number) in CORES {
         head(&mut text, name, kind, help);
-        for core in cores.clone() {
+        for core in cores {
             let _ = writeln!(
                 text,
                 "{name}{{cpu=\"{}\"}} {}",
@@ -143,10 +140,10 @@ mod tests {
 
     #[test]
     fn the_cores_of_a_route_are_summed() {
-        let cores = [Core::new(0, 2), Core::new(1, 2)];
+        let cores = [Arc::new(Core::new(0, 2)), Arc::new(Core::new(1, 2))];
         cores[0].routes[1].accepted.add(2);
         cores[1].routes[1].accepted.add(3);
-        let text = exposition(&["a", "b"], cores.iter(), 7);
+        let text = exposition(&["a", "b"], &cores, 7);
         assert!(
             text.contains("wardgate_connections_accepted_total{route=\"a\"} 0\n"),
             "{text}"

@@ -51,9 +51,9 @@ pub struct Path {
 /// A route's mode, with what it shakes hands with.
 pub enum Side {
     /// Plaintext in, TLS out.
-    Originate(Connector),
+    Originate(Box<Connector>),
     /// TLS in, plaintext out.
-    Terminate(Acceptor),
+    Terminate(Box<Acceptor>),
     /// TCP in, TCP out.
     Passthrough,
 }

@@ -1,0 +1,88 @@
+//! How often what strangers can cause at will is logged.
+
+use std::collections::HashMap;
+use std::time::Instant;
+
+use crate::limits::{REFUSALS_BURST, REFUSALS_EVERY};
+
+/// What is limited on its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Kind {
+    Refused,
+    Unreachable,
+    Late,
+    Limited,
+}
+
+/// A bucket per route and kind; the configuration bounds how many there are.
+#[derive(Debug, Default)]
+pub(super) struct Rate {
+    buckets: HashMap<(String, Kind), Bucket>,
+}
+
+#[derive(Debug)]
+struct Bucket {
+    tokens: u32,
+    refilled: Instant,
+    suppressed: u64,
+}
+
+impl Rate {
+    /// Whether a line may pass, and how many were held back since the last that did.
+    pub(super) fn allow(&mut self, route: &str, kind: Kind, now: Instant) -> Option<u64> {
+        let full = Bucket {
+            tokens: REFUSALS_BURST,
+            refilled: now,
+            suppressed: 0,
+        };
+        let bucket = self.buckets.entry((route.to_owned(), kind)).or_insert(full);
+        bucket.refill(now);
+        match bucket.tokens.checked_sub(1) {
+            Some(rest) => {
+                bucket.tokens = rest;
+                Some(std::mem::take(&mut bucket.suppressed))
+            }
+            None => {
+                bucket.suppressed = bucket.suppressed.saturating_add(1);
+                None
+            }
+        }
+    }
+}
+
+impl Bucket {
+    fn refill(&mut self, now: Instant) {
+        while self.tokens < REFUSALS_BURST
+            && now.saturating_duration_since(self.refilled) >= REFUSALS_EVERY
+        {
+            self.tokens += 1;
+            self.refilled += REFUSALS_EVERY;
+        }
+        if self.tokens == REFUSALS_BURST {
+            self.refilled = now;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flood_costs_a_burst_and_then_one_line_each_second() {
+        let mut rate = Rate::default();
+        let start = Instant::now();
+        let passed = (0..1000)
+            .filter(|_| rate.allow("r", Kind::Refused, start).is_some())
+            .count();
+        assert_eq!(passed, REFUSALS_BURST as usize);
+        let later = start + REFUSALS_EVERY;
+        assert_eq!(
+            rate.allow("r", Kind::Refused, later),
+            Some(1000 - u64::from(REFUSALS_BURST))
+        );
+        assert_eq!(rate.allow("r", Kind::Refused, later), None);
+        assert_eq!(rate.allow("other", Kind::Refused, later), Some(0));
+        assert_eq!(rate.allow("r", Kind::Late, later), Some(0));
+    }
+}

@@ -1,0 +1,90 @@
+//! Listeners, opened before the workers start, so that a port in use is a refusal to start.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::config::{Config, Route};
+use crate::limits::LISTEN_BACKLOG;
+
+/// One listener a route, in their order.
+///
+/// # Errors
+/// A sentence for each that cannot be opened.
+pub(super) fn routes(config: &Config) -> Result<Vec<TcpListener>, Vec<String>> {
+    let mut listeners = Vec::new();
+    let mut problems = Vec::new();
+    for route in &config.routes {
+        match listen(route.listen) {
+            Ok(listener) => listeners.push(listener),
+            Err(error) => problems.push(refusal(config, route, &error)),
+        }
+    }
+    if problems.is_empty() {
+        Ok(listeners)
+    } else {
+        Err(problems)
+    }
+}
+
+/// The listener for metrics, where one is configured.
+///
+/// # Errors
+/// Why it cannot be opened.
+pub(super) fn metrics(config: &Config) -> Result<Option<TcpListener>, String> {
+    let Some(address) = config.gateway.metrics else {
+        return Ok(None);
+    };
+    listen(address).map(Some).map_err(|error| {
+        format!(
+            "{}: metrics \"{address}\": {}",
+            config.file.display(),
+            why(address, &error)
+        )
+    })
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
+    // A restart must not wait for the last connections' TIME_WAIT.
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(false)?;
+    }
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(LISTEN_BACKLOG)?;
+    Ok(socket.into())
+}
+
+fn refusal(config: &Config, route: &Route, error: &io::Error) -> String {
+    let (file, line) = (config.file.display(), route.line);
+    let (name, listen) = (&route.name, route.listen);
+    format!(
+        "{file}:{line}: route \"{name}\": listen \"{listen}\": {}",
+        why(listen, error)
+    )
+}
+
+fn why(address: SocketAddr, error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => format!(
+            "the port is in use by another program; `ss -ltnp 'sport = :{}'` names it",
+            address.port()
+        ),
+        io::ErrorKind::AddrNotAvailable => {
+            "this machine has no such address; `ip address` lists those that it has".to_owned()
+        }
+        io::ErrorKind::PermissionDenied => format!(
+            "port {} needs a privilege; run as a service with CAP_NET_BIND_SERVICE, or take a port \
+             from 1024 on",
+            address.port()
+        ),
+        _ => error.to_string(),
+    }
+}

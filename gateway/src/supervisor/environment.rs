@@ -1,0 +1,76 @@
+//! What the machine must offer before anything starts, and what was found.
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use super::Prepared;
+use crate::config::Config;
+use crate::limits::DESCRIPTORS_RESERVED;
+use crate::uring::{self, Capabilities, Unavailable};
+
+/// Tries io_uring.
+///
+/// # Errors
+/// Why it cannot be had, and what to do.
+pub(super) fn probe() -> Result<Capabilities, Unavailable> {
+    uring::probe()
+}
+
+/// Raises the limit of open descriptors to what the system allows and says how many connections
+/// that carries.
+///
+/// # Errors
+/// When not even a handful would fit.
+pub(super) fn raise_descriptors(config: &Config) -> Result<usize, String> {
+    let limit = getrlimit(Resource::Nofile);
+    let _ = setrlimit(
+        Resource::Nofile,
+        Rlimit {
+            current: limit.maximum,
+            maximum: limit.maximum,
+        },
+    );
+    let most = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    let own = DESCRIPTORS_RESERVED + config.routes.len() + 8 * config.gateway.cores.len();
+    let left = usize::try_from(most)
+        .unwrap_or(usize::MAX)
+        .saturating_sub(own);
+    // Two sockets a connection.
+    let connections = left / 2;
+    if connections < CONNECTIONS_MIN {
+        return Err(format!(
+            "the limit of open files is {most}, which leaves room for {connections} connections; \
+             raise it to {} or more (LimitNOFILE in the unit, or `ulimit -n`)",
+            own + 2 * CONNECTIONS_COMFORTABLE
+        ));
+    }
+    Ok(connections)
+}
+
+const CONNECTIONS_MIN: usize = 64;
+const CONNECTIONS_COMFORTABLE: usize = 4096;
+
+/// What an operator should know about this start.
+pub(super) fn remarks(prepared: &Prepared, capabilities: &Capabilities) -> Vec<String> {
+    let mut remarks = vec![format!("io_uring: {capabilities}")];
+    if let Some(path) = &prepared.config.gateway.admin {
+        remarks.push(format!(
+            "admin socket {} is configured; this version does not serve it yet",
+            path.display()
+        ));
+    }
+    for path in prepared.paths.iter() {
+        if path
+            .route
+            .tls
+            .as_ref()
+            .is_some_and(|tls| tls.identity.crl.is_empty())
+        {
+            remarks.push(format!(
+                "route \"{}\": no crl is configured, so a revoked certificate of a listed peer \
+                 would be accepted until it expires",
+                path.route.name
+            ));
+        }
+    }
+    remarks
+}

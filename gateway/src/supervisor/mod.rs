@@ -1,0 +1,228 @@
+//! The main thread: prepares everything, starts the workers, and waits for the word to stop.
+//!
+//! It carries no payload. What can be found wrong is found before the first listener is open, and
+//! told in sentences; from then on it serves metrics and handles signals.
+
+mod bind;
+mod environment;
+mod notify;
+mod prepare;
+mod workers;
+
+use std::cell::Cell;
+use std::net::TcpListener;
+use std::path::Path as FilePath;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::LocalSet;
+use tokio::time::{Instant, sleep, timeout};
+
+pub use prepare::{Prepared, prepare};
+
+use crate::admin::{self, View};
+use crate::audit::{Event, Journal, Level};
+use crate::config::Config;
+use crate::limits::WORKERS_END;
+use crate::worker::abort_on_foreign_panic;
+use workers::Workers;
+
+/// Why the gateway did not start, or did not go on.
+#[derive(Debug)]
+pub enum Stopped {
+    /// The configuration or the environment does not allow it; each sentence is one problem.
+    Refused(Vec<String>),
+    /// Something broke while it ran.
+    Broken(String),
+}
+
+/// Runs the gateway until it is told to stop.
+///
+/// # Errors
+/// Every reason why it cannot start, or the one why it could not go on.
+pub fn run(file: &FilePath) -> Result<(), Stopped> {
+    abort_on_foreign_panic();
+    let capabilities = environment::probe().map_err(refused)?;
+    let prepared = prepare(file, SystemTime::now()).map_err(Stopped::Refused)?;
+    let connections_max = environment::raise_descriptors(&prepared.config).map_err(refused)?;
+    let listeners = bind::routes(&prepared.config).map_err(Stopped::Refused)?;
+    let metrics = bind::metrics(&prepared.config).map_err(refused)?;
+
+    let (journal, writer) =
+        Journal::start(prepared.config.gateway.log).map_err(|e| refused(e.to_string()))?;
+    for text in environment::remarks(&prepared, &capabilities) {
+        notice(&journal, Level::Info, text);
+    }
+    let config = prepared.config.clone();
+    let outcome = Workers::start(prepared, capabilities, listeners, &journal, connections_max)
+        .map_err(Stopped::Broken)
+        .and_then(|workers| supervise(&config, workers, metrics, &journal));
+    writer.finish(LOG_END);
+    outcome
+}
+
+// How long the last lines of the log may take to be read.
+const LOG_END: Duration = Duration::from_secs(2);
+
+fn refused(sentence: impl ToString) -> Stopped {
+    Stopped::Refused(vec![sentence.to_string()])
+}
+
+fn supervise(
+    config: &Config,
+    workers: Workers,
+    metrics: Option<TcpListener>,
+    journal: &Journal,
+) -> Result<(), Stopped> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Stopped::Broken(error.to_string()))?;
+    let local = LocalSet::new();
+    runtime.block_on(local.run_until(async {
+        let mut signals = Signals::new().map_err(|error| Stopped::Broken(error.to_string()))?;
+        let view = Rc::new(View {
+            routes: config
+                .routes
+                .iter()
+                .map(|route| route.name.clone())
+                .collect(),
+            cores: workers.counters.clone(),
+            journal: journal.clone(),
+            ready: Cell::new(true),
+        });
+        if let Some(listener) = metrics {
+            let listener = tokio::net::TcpListener::from_std(listener)
+                .map_err(|error| Stopped::Broken(error.to_string()))?;
+            tokio::task::spawn_local(admin::serve(listener, Rc::clone(&view)));
+        }
+        journal.tell(Event::Ready {
+            routes: config.routes.len(),
+            cores: in_words(&config.gateway.cores),
+            version: env!("CARGO_PKG_VERSION"),
+        });
+        notify::ready();
+        serve(workers, &mut signals, &view, drain_limit(config), journal).await
+    }))
+}
+
+async fn serve(
+    mut workers: Workers,
+    signals: &mut Signals,
+    view: &View,
+    drain: Duration,
+    journal: &Journal,
+) -> Result<(), Stopped> {
+    loop {
+        tokio::select! {
+            asked = signals.next() => match asked {
+                Asked::Stop => break,
+                Asked::Reload => notice(journal, Level::Warn, NO_RELOAD.to_owned()),
+            },
+            lost = workers.lost() => return Err(Stopped::Broken(lost)),
+        }
+    }
+    view.ready.set(false);
+    notify::stopping();
+    workers.stop_accepting().await;
+    let open = workers.open();
+    let told = format!(
+        "draining: {open} connections are open, they have {} s",
+        drain.as_secs()
+    );
+    notice(journal, Level::Info, told);
+    tokio::select! {
+        () = workers.emptied() => {}
+        () = sleep(drain) => {}
+        // Asked twice, the operator means now.
+        () = signals.stop() => {}
+    }
+    end(workers, journal).await
+}
+
+const NO_RELOAD: &str =
+    "SIGHUP: this version does not reload; restart to take the new configuration";
+
+async fn end(workers: Workers, journal: &Journal) -> Result<(), Stopped> {
+    let cut = workers.open();
+    if cut > 0 {
+        notice(
+            journal,
+            Level::Warn,
+            format!("{cut} connections did not end in time and are reset"),
+        );
+    }
+    workers.reset_connections();
+    let until = Instant::now() + WORKERS_END;
+    if timeout(WORKERS_END, workers.emptied()).await.is_err() {
+        let left = workers.open();
+        return Err(Stopped::Broken(format!(
+            "{left} connections could not be ended"
+        )));
+    }
+    workers
+        .join(until.saturating_duration_since(Instant::now()))
+        .await
+        .map_err(Stopped::Broken)
+}
+
+// Routes may differ; the process waits for the most patient.
+fn drain_limit(config: &Config) -> Duration {
+    config
+        .routes
+        .iter()
+        .map(|route| route.timeouts.drain)
+        .max()
+        .unwrap_or_default()
+}
+
+fn notice(journal: &Journal, level: Level, text: String) {
+    journal.tell(Event::Notice { level, text });
+}
+
+fn in_words(cores: &[usize]) -> String {
+    cores
+        .iter()
+        .map(usize::to_string)
+        .collect::<Vec<_>>()
+        .join(",")
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    async fn next(&mut self) -> Asked {
+        tokio::select! {
+            _ = self.terminate.recv() => Asked::Stop,
+            _ = self.interrupt.recv() => Asked::Stop,
+            _ = self.hangup.recv() => Asked::Reload,
+        }
+    }
+
+    async fn stop(&mut self) {
+        while self.next().await != Asked::Stop {}
+    }
+}
+
+#[derive(PartialEq)]
+enum Asked {
+    Stop,
+    Reload,
+}
+
+/// All routes of a configuration, ready to serve.
+pub(crate) type Paths = Arc<[crate::relay::Path]>;

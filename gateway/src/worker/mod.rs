@@ -1,0 +1,208 @@
+//! One worker: a thread pinned to a core, with a ring, buffers, names and counters of its own.
+//!
+//! It accepts for the routes whose listeners it was given, hands each connection to the least loaded
+//! core, and serves those that are handed to it. It waits for nobody: what it has to tell goes into
+//! the journal's bounded queue.
+
+mod contain;
+mod listener;
+mod placement;
+
+pub use contain::abort_on_foreign_panic;
+pub use placement::{Loads, Seat};
+
+use std::io;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+
+use crate::audit::{Close, Connection, Event, Journal, Party, Reason};
+use crate::buffers::Pool;
+use crate::metrics;
+use crate::relay::{Accepted, Core, Path, serve};
+use crate::upstream::{Names, socket_options};
+use crate::uring::{self, Capabilities, Ring, RingSocket};
+
+/// What a worker is told.
+pub enum Message {
+    /// Serve this connection.
+    Connection(Handed),
+    /// Close the listeners; open connections go on.
+    StopAccepting,
+    /// End when the last connection has ended.
+    End,
+}
+
+/// A connection on its way to the core that serves it.
+pub struct Handed {
+    /// The route's place in the configuration.
+    pub path: usize,
+    /// The accepted socket.
+    pub socket: TcpStream,
+    /// Who connected.
+    pub source: SocketAddr,
+    /// Its place among the core's connections.
+    pub seat: Seat,
+}
+
+/// Everything a worker starts with.
+pub struct Plan {
+    /// The CPU to run on.
+    pub cpu: usize,
+    /// Its place among the workers, and in `Loads`.
+    pub core: usize,
+    /// What the kernel's ring offers.
+    pub capabilities: Capabilities,
+    /// All routes.
+    pub paths: Arc<[Path]>,
+    /// The listeners that this worker accepts on, with their routes' places.
+    pub listeners: Vec<(usize, TcpListener)>,
+    /// Every worker's mailbox, in the order of the cores.
+    pub mailboxes: Vec<mpsc::Sender<Message>>,
+    /// This worker's mailbox.
+    pub inbox: mpsc::Receiver<Message>,
+    /// How many connections each core has.
+    pub loads: Arc<Loads>,
+    /// This core's counters.
+    pub counters: Arc<metrics::Core>,
+    /// Where events go.
+    pub journal: Journal,
+    /// Becomes true when open connections must end.
+    pub stop: watch::Receiver<bool>,
+}
+
+/// Starts the worker's thread. `ready` is told once how it went.
+///
+/// # Errors
+/// When the system has no thread to give.
+pub fn start(
+    plan: Plan,
+    ready: std::sync::mpsc::Sender<io::Result<()>>,
+) -> io::Result<JoinHandle<()>> {
+    let name = format!("{}{}", contain::WORKER_PREFIX, plan.cpu);
+    std::thread::Builder::new().name(name).spawn(move || {
+        if let Err(error) = pin(plan.cpu) {
+            let _ = ready.send(Err(error));
+            return;
+        }
+        let capabilities = plan.capabilities;
+        let told = ready.clone();
+        let main = async move {
+            let _ = told.send(Ok(()));
+            run(plan).await;
+        };
+        if let Err(error) = uring::start(&capabilities, main) {
+            let _ = ready.send(Err(error));
+        }
+    })
+}
+
+// Pinned before the ring and the buffers are made, so that their memory is the core's own.
+fn pin(cpu: usize) -> io::Result<()> {
+    let set = core_affinity::set_for_current(core_affinity::CoreId { id: cpu });
+    let now = rustix::thread::sched_getaffinity(None)?;
+    if set && now.is_set(cpu) && now.count() == 1 {
+        return Ok(());
+    }
+    Err(io::Error::other(format!(
+        "this thread cannot be pinned to CPU {cpu}"
+    )))
+}
+
+/// What the tasks of one worker share.
+struct Shared {
+    core: Core<Ring>,
+    place: usize,
+    paths: Arc<[Path]>,
+    mailboxes: Vec<mpsc::Sender<Message>>,
+    loads: Arc<Loads>,
+    journal: Journal,
+}
+
+async fn run(plan: Plan) {
+    let shared = Rc::new(Shared {
+        core: Core {
+            verbs: Ring,
+            pool: Pool::default(),
+            names: Names::default(),
+            counters: plan.counters,
+            stop: plan.stop,
+        },
+        place: plan.core,
+        paths: plan.paths,
+        mailboxes: plan.mailboxes,
+        loads: plan.loads,
+        journal: plan.journal,
+    });
+    let mut inbox = plan.inbox;
+    let mut connections = JoinSet::new();
+    let listeners: Vec<_> = plan
+        .listeners
+        .into_iter()
+        .map(|(path, listener)| listener::start(Rc::clone(&shared), path, listener))
+        .collect();
+    let mut listeners = Some(listeners);
+    loop {
+        tokio::select! {
+            message = inbox.recv() => match message {
+                Some(Message::Connection(handed)) => {
+                    connections.spawn_local(connection(Rc::clone(&shared), handed));
+                }
+                Some(Message::StopAccepting) => {
+                    for listener in listeners.take().into_iter().flatten() {
+                        listener.stop().await;
+                    }
+                }
+                Some(Message::End) | None => break,
+            },
+            // Reaped as they end, so that a finished task leaves nothing behind.
+            Some(_) = connections.join_next() => {}
+        }
+    }
+    for listener in listeners.take().into_iter().flatten() {
+        listener.stop().await;
+    }
+    while connections.join_next().await.is_some() {}
+}
+
+async fn connection(shared: Rc<Shared>, handed: Handed) {
+    let Handed {
+        path,
+        socket,
+        source,
+        seat,
+    } = handed;
+    let Some(path) = shared.paths.get(path) else {
+        return;
+    };
+    let options = socket_options(&path.route.timeouts);
+    let account = match RingSocket::new(socket, &options) {
+        // It was reset between accept and here, before it carried anything.
+        Err(_) => return,
+        Ok(socket) => {
+            let accepted = Accepted { socket, source };
+            contain::contained(serve(&shared.core, path, accepted)).await
+        }
+    };
+    let account = account.unwrap_or_else(|panic| Connection {
+        route: Arc::clone(&path.route),
+        source,
+        target: None,
+        peer: None,
+        tls: None,
+        sealed_bytes: 0,
+        opened_bytes: 0,
+        duration: Duration::ZERO,
+        close: Close {
+            by: Party::Gateway,
+            reason: Reason::Internal(panic),
+        },
+    });
+    drop(seat);
+    shared.journal.tell(Event::Connection(Box::new(account)));
+}
