@@ -26,7 +26,8 @@ fn listen_remedy(text: &str) -> String {
     let port = text.trim_start_matches([':', '*']);
     if let Ok(port) = port.parse::<u16>() {
         return format!(
-            "has no address; write \"0.0.0.0:{port}\" for every IPv4 address of this machine, or better one of them"
+            "has no address; write \"0.0.0.0:{port}\" for every IPv4 address of this machine, or \
+             better one of them"
         );
     }
     if let Some(remedy) = brackets_remedy(text) {
@@ -40,7 +41,8 @@ fn listen_remedy(text: &str) -> String {
         Some(("localhost", port)) => {
             format!("has a name, and listening takes an address; write \"127.0.0.1:{port}\"")
         }
-        _ => "is not an IP address and port; write an address of this machine, such as \"10.20.0.5:11112\" \
+        _ => "is not an IP address and port; write an address of this machine, such as \
+            \"10.20.0.5:11112\" \
               or \"[fd00::5]:11112\""
             .to_owned(),
     }
@@ -167,11 +169,13 @@ pub(super) fn covers(wide: SocketAddr, narrow: SocketAddr) -> bool {
 /// Whether a connection to `target` comes out at the listener on `listen`, as far as can be told
 /// without knowing the addresses of this machine.
 pub(super) fn reaches(target: &Target, listen: SocketAddr) -> bool {
-    let at = |ip: IpAddr| covers(listen, SocketAddr::new(ip, target.port));
+    let is_wide = listen.ip().is_unspecified();
+    // Of the addresses that a wildcard listens on, loopback alone is known to be ours.
+    let at = |ip: IpAddr| {
+        (ip.is_loopback() || !is_wide) && covers(listen, SocketAddr::new(ip, target.port))
+    };
     match &target.host {
-        Host::Ip(ip) => {
-            at(*ip) || ip.is_loopback() && listen.ip().is_unspecified() && at(loopback_like(*ip))
-        }
+        Host::Ip(ip) => at(*ip),
         Host::Name(name) if name == "localhost" => {
             at(Ipv4Addr::LOCALHOST.into()) || at(Ipv6Addr::LOCALHOST.into())
         }
@@ -210,6 +214,19 @@ mod tests {
         assert_eq!(listen("[::ffff:10.0.0.1]:104"), Ok(at("10.0.0.1:104")));
         let target = target("[::ffff:10.0.0.1]:104").expect("it is a target");
         assert_eq!(target.host, Host::Ip(Ipv4Addr::new(10, 0, 0, 1).into()));
+    }
+
+    #[test]
+    fn a_target_comes_back_where_it_is_known_to_be_the_listener() {
+        let reaches = |to, from| reaches(&target(to).expect("it is a target"), at(from));
+        assert!(reaches("10.0.0.1:104", "10.0.0.1:104"));
+        assert!(reaches("127.0.0.1:104", "0.0.0.0:104"));
+        assert!(reaches("127.0.0.1:104", "[::]:104"));
+        assert!(reaches("localhost:104", "[::1]:104"));
+        assert!(!reaches("10.0.0.9:104", "0.0.0.0:104"));
+        assert!(!reaches("[fd00::9]:104", "[::]:104"));
+        assert!(!reaches("localhost:104", "10.0.0.1:104"));
+        assert!(!reaches("127.0.0.1:105", "0.0.0.0:104"));
     }
 
     #[test]

@@ -1,13 +1,13 @@
-//! What is judged between routes: one name for two, two listeners in one place, and a route that feeds
-//! itself.
+//! What is judged between routes: one name for two, two listeners in one place, and routes that
+//! feed themselves.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 
 use super::address::{covers, reaches};
 use super::problem::{Problems, quoted};
 use super::resolve::Draft;
-use super::{Located, Mode};
+use super::{Located, Mode, Target};
 
 /// Tells of names that stand more than once.
 pub(super) fn check_names(drafts: &[Draft<'_>], problems: &mut Problems) {
@@ -38,8 +38,8 @@ pub(super) fn check_addresses(
                 .map_or(draft.written.line, |listen| listen.line);
             problems.wrong(line, text);
         }
-        check_loop(draft, problems);
     }
+    LoopSearch::new(drafts).run(problems);
     if let Some((written, address)) = metrics {
         check_metrics(written, address, drafts, problems);
     }
@@ -58,23 +58,27 @@ fn clash_of(draft: &Draft<'_>, earlier: &[Draft<'_>]) -> Option<String> {
     let by = format!("{} (line {})", name(other), taken.line);
     if own != taken.value {
         return Some(format!(
-            "{scope}listen {own_text} and {taken_text} of {by} overlap; {}, so give each route an address or port of its own",
+            "{scope}listen {own_text} and {taken_text} of {by} overlap; {}, so give each route an \
+             address or port of its own",
             wide_text(own, taken.value)
         ));
     }
     Some(match (draft.mode, other.mode) {
         (Some(Mode::Terminate), Some(Mode::Originate)) => {
             format!(
-                "{scope}listen {own_text} would take TLS where {by} takes plaintext; give each its own address or port"
+                "{scope}listen {own_text} would take TLS where {by} takes plaintext; give each its \
+                 own address or port"
             )
         }
         (Some(Mode::Originate), Some(Mode::Terminate)) => {
             format!(
-                "{scope}listen {own_text} would take plaintext where {by} takes TLS; give each its own address or port"
+                "{scope}listen {own_text} would take plaintext where {by} takes TLS; give each its \
+                 own address or port"
             )
         }
         _ => format!(
-            "{scope}listen {own_text} is already used by {by}; give each route its own address or port"
+            "{scope}listen {own_text} is already used by {by}; give each route its own address or \
+             port"
         ),
     })
 }
@@ -95,21 +99,85 @@ fn name<'d>(draft: &'d Draft<'_>) -> &'d str {
     draft.written.scope.trim_end_matches(": ")
 }
 
-fn check_loop(draft: &Draft<'_>, problems: &mut Problems) {
-    let Some(listen) = &draft.listen else {
-        return;
-    };
-    for target in draft
-        .targets
-        .iter()
-        .filter(|target| reaches(&target.value, listen.value))
-    {
-        let text = format!(
-            "{}target \"{}\" is where this route listens, so it would connect to itself; write where the stream is to go",
-            draft.written.scope, target.value
-        );
-        problems.wrong(target.line, text);
+/// Tells of targets that lead back to where the connection came from, over one route or several.
+struct LoopSearch<'a, 'd> {
+    drafts: &'a [Draft<'d>],
+    /// Routes on the way from the first to the one at hand.
+    open: Vec<usize>,
+    done: HashSet<usize>,
+}
+
+impl<'a, 'd> LoopSearch<'a, 'd> {
+    fn new(drafts: &'a [Draft<'d>]) -> Self {
+        Self {
+            drafts,
+            open: Vec::new(),
+            done: HashSet::new(),
+        }
     }
+
+    fn run(&mut self, problems: &mut Problems) {
+        for at in 0..self.drafts.len() {
+            self.visit(at, problems);
+        }
+    }
+
+    /// No deeper than there are routes.
+    fn visit(&mut self, at: usize, problems: &mut Problems) {
+        let Some(draft) = self.drafts.get(at).filter(|_| !self.done.contains(&at)) else {
+            return;
+        };
+        self.open.push(at);
+        for target in &draft.targets {
+            for (next, other) in listeners_at(self.drafts, &target.value) {
+                if self.open.contains(&next) {
+                    problems.wrong(target.line, loop_text(draft, target, other, at == next));
+                } else {
+                    self.visit(next, problems);
+                }
+            }
+        }
+        self.open.pop();
+        self.done.insert(at);
+    }
+}
+
+fn listeners_at<'a, 'd>(
+    drafts: &'a [Draft<'d>],
+    target: &Target,
+) -> impl Iterator<Item = (usize, &'a Draft<'d>)> {
+    let is_reached = |draft: &Draft<'_>| {
+        draft
+            .listen
+            .as_ref()
+            .is_some_and(|listen| reaches(target, listen.value))
+    };
+    drafts
+        .iter()
+        .enumerate()
+        .filter(move |(_, draft)| is_reached(draft))
+}
+
+fn loop_text(
+    draft: &Draft<'_>,
+    target: &Located<Target>,
+    other: &Draft<'_>,
+    is_own: bool,
+) -> String {
+    let Draft { written, .. } = draft;
+    let what = if is_own {
+        "this route listens, so it would connect to itself".to_owned()
+    } else {
+        format!(
+            "{} listens, and its connections come back here",
+            name(other)
+        )
+    };
+    let target = &target.value;
+    format!(
+        "{}target \"{target}\" is where {what}; write where the stream is to go",
+        written.scope
+    )
 }
 
 fn check_metrics(
@@ -124,9 +192,12 @@ fn check_metrics(
     });
     if let Some(draft) = taken {
         let reason = format!(
-            "is where {} (line {}) listens; choose another port",
+            "is where {} listens (line {}); choose another port",
             name(draft),
-            draft.written.line
+            draft
+                .listen
+                .as_ref()
+                .map_or(draft.written.line, |listen| listen.line)
         );
         problems.accept::<()>("[gateway]: ", "metrics", written, Err(reason));
     }

@@ -84,7 +84,8 @@ fn all(cpus: &[usize], line: usize, problems: &mut Problems) -> Option<Vec<usize
     if cpus.len() > CORES_MAX {
         let count = cpus.len();
         let text = format!(
-            "[gateway]: cores \"all\" is {count} CPUs here, and {CORES_MAX} are the most; list those to use"
+            "[gateway]: cores \"all\" is {count} CPUs here, and {CORES_MAX} are the most; list \
+             those to use"
         );
         problems.wrong(line, text);
         return None;
@@ -124,7 +125,8 @@ fn listed(
             None => {
                 let allowed = ranges(cpus);
                 let text = format!(
-                    "[gateway]: cores has {number}, and this process may run on {allowed}; choose from these"
+                    "[gateway]: cores has {number}, and this process may run on {allowed}; choose \
+                     from these"
                 );
                 problems.wrong(*line, text);
             }
@@ -160,13 +162,17 @@ fn admin(folder: &Path, text: &str) -> Result<PathBuf, String> {
     // LIMIT: `SOCKET_PATH_BYTES_MAX`.
     if length > SOCKET_PATH_BYTES_MAX {
         return Err(format!(
-            "is a path of {length} bytes, and a socket's may have {SOCKET_PATH_BYTES_MAX}; choose a shorter one"
+            "is a path of {length} bytes, and a socket's may have {SOCKET_PATH_BYTES_MAX}; choose \
+             a shorter one"
         ));
     }
     Ok(path)
 }
 
 fn metrics_address(text: &str) -> Result<SocketAddr, String> {
+    if let Ok(port) = text.trim_start_matches(':').parse::<u16>() {
+        return Err(format!("has no address; write \"127.0.0.1:{port}\""));
+    }
     address::listen(text)
 }
 

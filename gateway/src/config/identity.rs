@@ -22,8 +22,9 @@ impl<'a> Identities<'a> {
         }
     }
 
-    /// Finds the meaning of a table; routes that name the same files get one value, so that the files
-    /// are loaded once.
+    /// Finds the meaning of a table.
+    ///
+    /// Routes that name the same files get one value, so that the files are loaded once.
     pub(super) fn resolve(
         &mut self,
         written: &file::Identity,
@@ -57,7 +58,8 @@ impl<'a> Identities<'a> {
         let scope = &identity.scope;
         if written.is_absent() {
             let text = format!(
-                "{scope}{key} is missing; an identity needs certificate, key and trust, and takes none of \
+                "{scope}{key} is missing; an identity needs certificate, key and trust, and takes \
+                 none of \
                  them from elsewhere"
             );
             problems.missing(Some(identity.line), text);
@@ -108,7 +110,8 @@ fn check_trust(scope: &str, files: &IdentityFiles, problems: &mut Problems) {
         _ => return,
     };
     let text = format!(
-        "{scope}trust {:?} is the file of the site's own {same}; name the file with the certificates of the \
+        "{scope}trust {:?} is the file of the site's own {same}; name the file with the \
+         certificates of the \
          authorities that issue to peers",
         trust.value
     );

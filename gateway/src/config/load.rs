@@ -66,7 +66,8 @@ fn check_size(bytes: u64) -> Result<(), String> {
     // LIMIT: `CONFIG_BYTES_MAX`.
     if bytes > CONFIG_BYTES_MAX {
         return Err(format!(
-            "the file has more than {CONFIG_BYTES_MAX} bytes, which no configuration has; is it the right one?"
+            "the file has more than {CONFIG_BYTES_MAX} bytes, which no configuration has; is it \
+             the right one?"
         ));
     }
     Ok(())
@@ -83,4 +84,88 @@ fn unreadable(error: &io::Error) -> String {
 
 fn whole(text: String) -> Problem {
     Problem { line: None, text }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use std::fs;
+    use std::path::PathBuf;
+
+    use super::*;
+
+    fn problem_of(path: &Path) -> Problem {
+        let problems = load(path).expect_err("it is refused");
+        assert_eq!(problems.len(), 1, "{problems:?}");
+        problems.into_iter().next().expect("there is one")
+    }
+
+    fn written(bytes: &[u8]) -> (tempfile::TempDir, PathBuf) {
+        let folder = tempfile::tempdir().expect("there is room");
+        let path = folder.path().join("wardgate.toml");
+        fs::write(&path, bytes).expect("there is room");
+        (folder, path)
+    }
+
+    #[test]
+    fn a_good_file_is_loaded_with_paths_in_its_folder() {
+        let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/data/config");
+        let text = fs::read(data.join("good/minimal.toml")).expect("it is in the repository");
+        let (folder, path) = written(&text);
+        let config = load(&path).expect("it is good");
+        let tls = config.routes[0].tls.as_ref().expect("it speaks TLS");
+        assert_eq!(
+            tls.identity.trust.value,
+            folder.path().join("pki/trust.pem")
+        );
+        assert!(!config.gateway.cores.is_empty());
+    }
+
+    #[test]
+    fn a_file_that_everybody_may_write_is_refused() {
+        let (_folder, path) = written(b"");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o646)).expect("it is ours");
+        let problem = problem_of(&path);
+        assert!(problem.text.contains("chmod o-w"), "{problem:?}");
+    }
+
+    #[test]
+    fn what_is_no_regular_file_is_refused_without_waiting() {
+        let folder = tempfile::tempdir().expect("there is room");
+        assert!(
+            problem_of(folder.path())
+                .text
+                .contains("not a regular file")
+        );
+        let pipe = folder.path().join("pipe");
+        rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RUSR)
+            .expect("it can be made");
+        assert!(problem_of(&pipe).text.contains("not a regular file"));
+        let missing = problem_of(&folder.path().join("missing"));
+        assert!(
+            missing.text.contains("name the file with --config"),
+            "{missing:?}"
+        );
+    }
+
+    #[test]
+    fn a_file_that_is_too_large_is_refused() {
+        let (_folder, path) = written(&vec![b'\n'; CONFIG_BYTES_MAX as usize + 1]);
+        let problem = problem_of(&path);
+        assert!(
+            problem.text.contains("more than 4194304 bytes"),
+            "{problem:?}"
+        );
+    }
+
+    #[test]
+    fn a_file_that_is_not_utf8_is_refused_with_the_line() {
+        let (_folder, path) = written(b"# one\n# two\n# K\xf6ln\n");
+        let problem = problem_of(&path);
+        assert_eq!(problem.line, Some(3));
+        assert!(problem.text.contains("UTF-8"), "{problem:?}");
+        let shown = problem.display(Path::new("wardgate.toml")).to_string();
+        assert!(shown.starts_with("wardgate.toml:3: "), "{shown}");
+    }
 }

@@ -1,9 +1,9 @@
-//! The configuration as it is meant: addresses parsed, defaults filled in, nothing optional without a
-//! meaning.
+//! The configuration as it is meant: addresses parsed, defaults filled in, nothing optional
+//! without a meaning.
 //!
-//! `file` reads the TOML as written and keeps where each value stands, `resolve` turns it into these
-//! types and gathers every problem on the way. Files that the configuration names (certificates, keys)
-//! are not opened here: that is `pki`'s work.
+//! `file` reads the TOML as written and keeps where each value stands, `resolve` turns it into
+//! these types and gathers every problem on the way. Files that the configuration names
+//! (certificates, keys) are not opened here: that is `pki`'s work.
 
 mod address;
 mod clash;
@@ -52,8 +52,12 @@ pub fn parse(text: &str, file: &Path) -> Result<Config, Vec<Problem>> {
 
 fn parse_at(text: &str, place: &Place<'_>) -> Result<Config, Vec<Problem>> {
     let lines = syntax::Lines::of(text);
+    if let Some(problem) = syntax::pem(text, &lines) {
+        return Err(vec![problem]);
+    }
     let mut problems = Problems::default();
-    let table = syntax::parse(text, &lines, &mut problems);
+    let text = syntax::without_bare_keys(text, &lines, &mut problems);
+    let table = syntax::parse(&text, &lines, &mut problems);
     let mut reader = table::Reader {
         lines: &lines,
         problems: &mut problems,
@@ -173,8 +177,8 @@ pub struct RouteTls {
 
 /// The files that say who this site is and whom it trusts.
 ///
-/// Paths are absolute, or relative to the working directory: `resolve` has joined relative ones to the
-/// folder of the configuration file.
+/// Paths are absolute, or relative to the working directory: `resolve` has joined relative ones to
+/// the folder of the configuration file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IdentityFiles {
     /// Own certificate chain, leaf first, PEM.
@@ -207,7 +211,8 @@ pub enum PeerName {
     Sha256([u8; 32]),
 }
 
-/// Which protocol versions and suites may be negotiated (`design` of the TLS policy in ARCHITECTURE.md).
+/// Which protocol versions and suites may be negotiated (`design` of the TLS policy in
+/// ARCHITECTURE.md).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Policy {
     /// TLS 1.3 and 1.2 with AES-256-GCM only. The default.

@@ -56,7 +56,11 @@ pub(super) fn dns_name(text: &str) -> Result<String, String> {
     let last = text.rsplit('.').next().unwrap_or_default();
     if last.bytes().all(|byte| byte.is_ascii_digit()) {
         // RFC 1123 section 2.1: what ends in a number is meant as an address.
-        return Err("is neither an IPv4 address nor a DNS name; write four numbers from 0 to 255, or a name".to_owned());
+        return Err(
+            "is neither an IPv4 address nor a DNS name; write four numbers from 0 to 255, \
+            or a name"
+                .to_owned(),
+        );
     }
     Ok(text.to_ascii_lowercase())
 }

@@ -20,9 +20,12 @@ fn dns(name: &str) -> Result<PeerName, String> {
         );
     }
     if ip_address(name).is_some() {
-        return Err("is an IP address, and peers are known by name or key; write the DNS name in the peer's \
+        return Err(
+            "is an IP address, and peers are known by name or key; write the DNS name in \
+            the peer's \
                     certificate, or \"sha256:\" and the SHA-256 of its public key"
-            .to_owned());
+                .to_owned(),
+        );
     }
     dns_name(name).map(PeerName::Dns)
 }
@@ -104,12 +107,14 @@ fn prefix_remedy(text: &str) -> String {
         return format!("has no prefix; write \"uri:{text}\"");
     }
     if ip_address(text).is_some() {
-        return "is an IP address, and peers are known by name or key; write \"dns:\" and the DNS name in the \
+        return "is an IP address, and peers are known by name or key; write \"dns:\" and the DNS \
+            name in the \
                 peer's certificate"
             .to_owned();
     }
     if text.starts_with("cn=") || text.starts_with("CN=") {
-        return "is a common name, and names count in the subject alternative names alone; write \"dns:\" and a \
+        return "is a common name, and names count in the subject alternative names alone; write \
+            \"dns:\" and a \
                 DNS name in the peer's certificate"
             .to_owned();
     }
@@ -121,12 +126,18 @@ fn prefix_remedy(text: &str) -> String {
         Some((prefix, rest)) => {
             let lower = prefix.trim().to_lowercase();
             match lower.as_str() {
-                "dns" | "uri" | "sha256" => format!("has its prefix in other letters; write \"{lower}:{rest}\""),
-                _ => "has an unknown prefix; write \"dns:\", \"uri:\" or \"sha256:\" and what the peer's certificate has"
+                "dns" | "uri" | "sha256" => format!(
+                    "has its prefix in other letters; write \
+                 \"{lower}:{rest}\""
+                ),
+                _ => "has an unknown prefix; write \"dns:\", \"uri:\" or \"sha256:\" and what the \
+                    peer's certificate has"
                     .to_owned(),
             }
         }
-        None => "has no prefix; write \"dns:\", \"uri:\" or \"sha256:\" and what the peer's certificate has".to_owned(),
+        None => "has no prefix; write \"dns:\", \"uri:\" or \"sha256:\" and what the peer's \
+            certificate has"
+            .to_owned(),
     }
 }
 

@@ -80,8 +80,8 @@ impl Problems {
 
     /// All problems in the order of the file.
     ///
-    /// Where the text is not TOML, what seems to be missing may only not have been understood, and a
-    /// value on a line with such an error is not what the operator wrote: neither is told.
+    /// Where the text is not TOML, what seems to be missing may only not have been understood, and
+    /// a value on a line with such an error is not what the operator wrote: neither is told.
     pub(super) fn into_sorted(self) -> Vec<Problem> {
         let mut all = self.syntax;
         all.sort_by_key(|problem| problem.line);
@@ -99,7 +99,8 @@ impl Problems {
     }
 }
 
-/// LIMIT: `CONFIG_PROBLEMS_MAX`; a file of another kind would give one problem for each of its lines.
+/// LIMIT: `CONFIG_PROBLEMS_MAX`; a file of another kind would give one problem for each of its
+/// lines.
 fn shorten(problems: &mut Vec<Problem>) {
     let Some(more @ 1..) = problems.len().checked_sub(CONFIG_PROBLEMS_MAX) else {
         return;

@@ -189,7 +189,8 @@ impl<'a> Resolver<'a> {
             0 => Some("is empty; name at least one host and port".to_owned()),
             // LIMIT: `TARGETS_MAX`.
             count if count > TARGETS_MAX => Some(format!(
-                "has {count} elements, and {TARGETS_MAX} are the most; they are tried in order while an \
+                "has {count} elements, and {TARGETS_MAX} are the most; they are tried in order \
+                 while an \
                  application waits, so leave some out"
             )),
             _ => None,
@@ -205,7 +206,8 @@ impl<'a> Resolver<'a> {
         let scope = &route.scope;
         if let (Written::Absent, Some(mode)) = (&route.peers, mode) {
             let text = format!(
-                "{scope}peers is missing; mode \"{mode}\" needs the identities that the peer may have, because \
+                "{scope}peers is missing; mode \"{mode}\" needs the identities that the peer may \
+                 have, because \
                  being signed by a trusted CA alone is never enough; write {PEERS_REMEDY}"
             );
             self.problems.missing(Some(route.line), text);
@@ -213,7 +215,8 @@ impl<'a> Resolver<'a> {
         let peers = route.peers.value()?;
         let reason = match peers.value.len() {
             0 => Some(
-                "is empty, and being signed by a trusted CA alone is never enough; name at least one peer"
+                "is empty, and being signed by a trusted CA alone is never enough; name at least \
+                 one peer"
                     .to_owned(),
             ),
             // LIMIT: `PEERS_MAX`.
@@ -272,7 +275,8 @@ impl<'a> Resolver<'a> {
         let identity = own.or_else(|| self.site_identity.clone());
         if let (None, Some(mode)) = (&identity, mode) {
             let text = format!(
-                "{}mode \"{mode}\" needs an identity, and there is neither [identity] nor [route.identity]; \
+                "{}mode \"{mode}\" needs an identity, and there is neither [identity] nor \
+                 [route.identity]; \
                  write one with certificate, key and trust",
                 route.scope
             );
@@ -294,8 +298,8 @@ impl<'a> Resolver<'a> {
         self.problems.accept(&route.scope, "policy", text, read)
     }
 
-    /// Passthrough sees nothing of the TLS that it carries: rules about it would promise what nobody
-    /// checks.
+    /// Passthrough sees nothing of the TLS that it carries: rules about it would promise what
+    /// nobody checks.
     fn refuse_tls_keys(&mut self, route: &file::Route) {
         let identity = route.identity.as_ref().map(|identity| identity.line);
         let lines = [
@@ -306,7 +310,8 @@ impl<'a> Resolver<'a> {
         ];
         for (key, line) in lines {
             let text = format!(
-                "{}{key} cannot be kept in mode \"passthrough\": the TLS that passes is made and checked by the \
+                "{}{key} cannot be kept in mode \"passthrough\": the TLS that passes is made and \
+                 checked by the \
                  programs at both ends; remove it, or choose mode \"originate\" or \"terminate\"",
                 route.scope
             );
@@ -317,7 +322,8 @@ impl<'a> Resolver<'a> {
 }
 
 const NAME_REMEDY: &str = "name = \"pacs-to-region\"";
-const MODE_REMEDY: &str = "mode = \"originate\" (plaintext in, TLS out), \"terminate\" (TLS in, plaintext out) or \
+const MODE_REMEDY: &str = "mode = \"originate\" (plaintext in, TLS out), \"terminate\" (TLS in, \
+    plaintext out) or \
                            \"passthrough\" (for streams that are TLS already)";
 const PROTOCOL_REMEDY: &str = "protocol = \"dicom\", \"mllp\" (HL7) or \"tcp\" (anything else)";
 const LISTEN_REMEDY: &str = "where this route takes connections: listen = \"10.20.0.5:11112\"";

@@ -1,12 +1,17 @@
 //! From text to a TOML table: lines of positions, and syntax errors in words.
 
-use toml::de::DeTable;
+use std::borrow::Cow;
+use std::ops::Range;
 
-use super::problem::{Problems, quoted};
+use toml::de::{DeTable, Error};
+
+use super::problem::{Problem, Problems, quoted};
 
 /// Where the lines of a text begin.
 pub(super) struct Lines {
+    /// Offsets of the first bytes of lines, ascending; the first is 0.
     starts: Vec<usize>,
+    end: usize,
 }
 
 impl Lines {
@@ -15,6 +20,7 @@ impl Lines {
         let after_newlines = text.match_indices('\n').map(|(at, _)| at.saturating_add(1));
         Self {
             starts: std::iter::once(0).chain(after_newlines).collect(),
+            end: text.len(),
         }
     }
 
@@ -22,6 +28,71 @@ impl Lines {
     pub(super) fn at(&self, offset: usize) -> usize {
         self.starts.partition_point(|start| *start <= offset)
     }
+
+    /// The bytes of the line that holds the byte at `offset`, without its newline.
+    fn range_at(&self, offset: usize) -> Option<Range<usize>> {
+        let line = self.at(offset);
+        let start = *self.starts.get(line.checked_sub(1)?)?;
+        let next = self
+            .starts
+            .get(line)
+            .map_or(self.end, |next| next.saturating_sub(1));
+        Some(start..next)
+    }
+}
+
+/// Tells of a certificate or key given in place of a configuration, and repeats nothing of it: it
+/// may be secret.
+pub(super) fn pem(text: &str, lines: &Lines) -> Option<Problem> {
+    let at = text.find("-----BEGIN ")?;
+    Some(Problem {
+        line: Some(lines.at(at)),
+        text: "this is a file of certificates or keys in PEM; name the configuration file"
+            .to_owned(),
+    })
+}
+
+/// Tells of lines that hold a key alone, and gives the text without them.
+///
+/// The TOML parser builds nothing of what comes after such a line.
+pub(super) fn without_bare_keys<'i>(
+    text: &'i str,
+    lines: &Lines,
+    problems: &mut Problems,
+) -> Cow<'i, str> {
+    let mut text = Cow::Borrowed(text);
+    for _ in 0..BARE_KEY_PASSES_MAX {
+        let (_, errors) = DeTable::parse_recoverable(&text);
+        let is_bare = |error: &Error| error.message().starts_with(BARE_KEY);
+        let bare = errors.into_iter().filter(is_bare);
+        let bare: Vec<_> = bare
+            .filter_map(|error| lines.range_at(error.span()?.start))
+            .collect();
+        if bare.is_empty() {
+            break;
+        }
+        for range in bare {
+            let found = text.get(range.clone()).unwrap_or_default().trim();
+            let text_of = format!(
+                "not TOML: {BARE_KEY} at {}; write key = value",
+                quoted(found)
+            );
+            problems.syntax(Some(lines.at(range.start)), text_of);
+            blank(text.to_mut(), range);
+        }
+    }
+    text
+}
+
+/// Each pass parses the file once, and nearly always finds all such lines at once.
+const BARE_KEY_PASSES_MAX: usize = 8;
+
+const BARE_KEY: &str = "key with no value";
+
+/// Overwrites with as many spaces, so that all else stays where it is.
+fn blank(text: &mut String, range: Range<usize>) {
+    let spaces = " ".repeat(range.len());
+    text.replace_range(range, &spaces);
 }
 
 /// Reads as much of `text` as is TOML and tells what is not.
@@ -30,24 +101,46 @@ pub(super) fn parse<'i>(text: &'i str, lines: &Lines, problems: &mut Problems) -
     for error in errors {
         let span = error.span();
         let line = span.as_ref().map(|span| lines.at(span.start));
-        let source = span.and_then(|span| Some((span.start, text.get(span)?)));
-        problems.syntax(line, sentence(error.message(), text, source));
+        problems.syntax(line, sentence(error.message(), text, span));
     }
     table.into_inner()
 }
 
 /// Says in words what the TOML parser found, with a remedy where there is one that fits.
-fn sentence(message: &str, text: &str, source: Option<(usize, &str)>) -> String {
-    let found = source.map(|(_, found)| found).unwrap_or_default();
+fn sentence(message: &str, text: &str, span: Option<Range<usize>>) -> String {
+    let found = span.and_then(|span| Some((span.start, text.get(span)?)));
     if message == "duplicate key" {
-        return duplicate(text, source);
+        return duplicate(text, found);
     }
-    let found = match found.trim() {
+    let word = found
+        .map(|(start, _)| word_at(text, start))
+        .unwrap_or_default();
+    if word.is_empty() && message.starts_with("string values must be quoted") {
+        return "not TOML: key with no value behind its equals sign; write one".to_owned();
+    }
+    let at = match word {
         "" => String::new(),
-        found => format!(" at {}", quoted(found)),
+        word => format!(" at {}", quoted(word)),
     };
-    let remedy = remedy(message);
-    format!("not TOML: {message}{found}{remedy}")
+    // What the parser expected is told in the words of the remedy, if there is one.
+    let (head, _) = message.split_once(", expected ").unwrap_or((message, ""));
+    match remedy(head) {
+        Some(remedy) => format!("not TOML: {head}{at}; {remedy}"),
+        None => format!("not TOML: {message}{at}"),
+    }
+}
+
+/// The word of `text` that the byte at `offset` belongs to.
+fn word_at(text: &str, offset: usize) -> &str {
+    let is_end =
+        |c: char| c.is_whitespace() || matches!(c, '=' | ',' | '[' | ']' | '{' | '}' | '#');
+    let Some((before, after)) = text.split_at_checked(offset) else {
+        return "";
+    };
+    let start = before.rfind(is_end).map_or(0, |at| at.saturating_add(1));
+    let length = after.find(is_end).unwrap_or(after.len());
+    let word = text.get(start..offset.saturating_add(length));
+    word.unwrap_or_default().trim()
 }
 
 fn duplicate(text: &str, source: Option<(usize, &str)>) -> String {
@@ -58,12 +151,16 @@ fn duplicate(text: &str, source: Option<(usize, &str)>) -> String {
     let line = before.rsplit('\n').next().unwrap_or_default().trim_start();
     if line.starts_with("[[") {
         return format!(
-            "table [[{key}]] comes after [{key}] or a table in it; begin each route with [[route]], and put its \
-             [route.identity] and [route.timeouts] below it"
+            "table {} comes after a single one of this name or a table in it; begin each route \
+             with [[route]], and put its [route.identity] and [route.timeouts] below it",
+            quoted(&format!("[[{key}]]"))
         );
     }
     match line.strip_prefix('[') {
-        Some(parents) => format!("table [{parents}{key}] is written twice; join the two"),
+        Some(parents) => format!(
+            "table {} is written twice; join the two",
+            quoted(&format!("[{parents}{key}]"))
+        ),
         None => format!(
             "key {} is written twice in one table; keep one",
             quoted(key)
@@ -71,21 +168,27 @@ fn duplicate(text: &str, source: Option<(usize, &str)>) -> String {
     }
 }
 
-fn remedy(message: &str) -> &'static str {
-    match message {
-        "string values must be quoted" => "; put the value in double quotes",
-        "missing value" | "missing value for key" => "; write a value behind the equals sign",
-        "key with no value" => "; write key = value",
-        "unclosed table" => "; close the header with \"]\"",
-        "unclosed array table" => "; close the header with \"]]\"",
-        "unclosed array" => "; close the list with \"]\"",
-        "unclosed inline table" => "; close the table with \"}\"",
-        "missing comma between array elements" | "missing comma between key-value pairs" => {
-            "; separate them with commas"
+fn remedy(message: &str) -> Option<&'static str> {
+    Some(match message {
+        "string values must be quoted" => "put the value in double quotes",
+        "missing value" | "missing value for key" => "write a value behind the equals sign",
+        "unclosed table" => "close the header with \"]\"",
+        "unclosed array table" => "close the header with \"]]\"",
+        "unclosed array" => "close the list with \"]\"",
+        "unclosed inline table" => "close the table with \"}\"",
+        "missing comma between array elements" => {
+            "put a comma between elements, and \"]\" behind the last"
         }
-        message if message.starts_with("invalid basic string") => {
-            "; close the string with a double quote on the same line"
+        "missing comma between key-value pairs" => {
+            "put a comma between keys, and \"}\" behind the last"
         }
-        _ => "",
-    }
+        "invalid basic string" => "close the string with a double quote on the same line",
+        "invalid literal string" => "close the string with a single quote on the same line",
+        "invalid float"
+        | "invalid integer number"
+        | "invalid date-time"
+        | "unexpected leading zero" => "addresses, names and durations stand in double quotes",
+        "invalid boolean" => "write true or false",
+        _ => return None,
+    })
 }

@@ -182,7 +182,8 @@ impl<'i> Table<'i> {
             DeValue::Array(elements) => elements,
             DeValue::Table(_) => {
                 let text = format!(
-                    "[{name}] is a list of tables; write [[{name}]], in double brackets, and what belongs to it below"
+                    "[{name}] is a list of tables; write [[{name}]], in double brackets, and what \
+                     belongs to it below"
                 );
                 reader.problems.wrong(line, text);
                 return Written::Refused;
@@ -190,7 +191,8 @@ impl<'i> Table<'i> {
             other => {
                 let found = shown_value(&other);
                 let text = format!(
-                    "{name} must be tables, found {found}; write [[{name}]] and what belongs to it below"
+                    "{name} must be tables, found {found}; write [[{name}]] and what belongs to it \
+                     below"
                 );
                 reader.problems.wrong(line, text);
                 return Written::Refused;

@@ -66,14 +66,16 @@ pub(super) fn route(
         problems.wrong(idle.line, text);
     }
     if let (Some(first_byte), Some(Protocol::Tcp)) = (written.first_byte.value(), protocol) {
-        let reason = "is for dicom and mllp routes: on a tcp route either side may speak first, and late; remove it";
+        let reason = "is for dicom and mllp routes: on a tcp route either side may speak first, \
+            and late; remove it";
         problems.wrong(
             first_byte.line,
             format!("{}first_byte {reason}", written.scope),
         );
     }
     if let (Some(handshake), Some(Mode::Passthrough)) = (written.handshake.value(), mode) {
-        let reason = "is for originate and terminate: a passthrough route makes no handshake of its own; remove it";
+        let reason = "is for originate and terminate: a passthrough route makes no handshake of \
+            its own; remove it";
         problems.wrong(
             handshake.line,
             format!("{}handshake {reason}", written.scope),
@@ -111,7 +113,8 @@ pub(super) fn check_site_idle(
     };
     let name = route.scope.trim_end_matches(": ");
     let text = format!(
-        "{}idle {} would also end connections of {name}: {}; write it in the [route.timeouts] of tcp routes",
+        "{}idle {} would also end connections of {name}: {}; write it in the [route.timeouts] of \
+         tcp routes",
         site.scope,
         quoted(&idle.value),
         silence(protocol)
@@ -165,7 +168,8 @@ fn keepalive(own: &file::Keepalive, below: &Keepalive, problems: &mut Problems) 
             return below;
         };
         if value.subsec_nanos() != 0 {
-            let reason = "is not in whole seconds, and the kernel counts keepalive in seconds; write for example \"10s\"";
+            let reason = "is not in whole seconds, and the kernel counts keepalive in seconds; \
+                write for example \"10s\"";
             problems.accept::<()>(scope, key, text, Err(reason.to_owned()));
         }
         value

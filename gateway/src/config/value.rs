@@ -30,7 +30,11 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
         .unwrap_or(text.len());
     let (digits, unit) = text.split_at(digits_end);
     if digits.is_empty() {
-        return Err("is not a duration; write a whole number and its unit: \"250ms\", \"5s\", \"5min\" or \"1h\"".to_owned());
+        return Err(
+            "is not a duration; write a whole number and its unit: \"250ms\", \"5s\", \
+            \"5min\" or \"1h\""
+                .to_owned(),
+        );
     }
     let Some((_, unit_millis)) = UNITS.iter().find(|(name, _)| *name == unit) else {
         return Err(unit_remedy(digits, unit));
@@ -54,7 +58,8 @@ fn unit_remedy(digits: &str, unit: &str) -> String {
         }
         "m" => {
             return format!(
-                "has the unit \"m\"; write \"{digits}min\" for minutes, \"{digits}ms\" for milliseconds"
+                "has the unit \"m\"; write \"{digits}min\" for minutes, \"{digits}ms\" for \
+                 milliseconds"
             );
         }
         "d" | "day" | "days" => {
@@ -65,7 +70,8 @@ fn unit_remedy(digits: &str, unit: &str) -> String {
         "mins" | "minute" | "minutes" | "min" => "min",
         "hr" | "hrs" | "hour" | "hours" | "h" => "h",
         other if other.starts_with(['.', ',']) => {
-            return "has a fraction; write a whole number of a smaller unit: \"1500ms\" for one and a half seconds".to_owned();
+            return "has a fraction; write a whole number of a smaller unit: \"1500ms\" for one and \
+                a half seconds".to_owned();
         }
         _ => {
             return format!(
