@@ -1,11 +1,13 @@
 //! Whole configurations: wrong ones with their messages, good ones with their meaning.
 
+mod mutations;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::*;
 
-/// What the configurations in `tests/data/config` are written for, whatever machine the tests run on.
+/// What the configurations in `tests/data/config` are written for, on whatever machine.
 const CPUS: [usize; 5] = [0, 1, 2, 3, 6];
 
 fn data() -> PathBuf {
@@ -62,4 +64,298 @@ fn wrong_configurations_give_the_messages_kept_beside_them() {
         }
     }
     assert!(differences.is_empty(), "{differences}");
+}
+
+fn good(name: &str) -> Config {
+    let path = data().join("good").join(name);
+    let text = fs::read_to_string(path).expect("it is in the repository");
+    parse_good(&text, &format!("/etc/wardgate/{name}"))
+}
+
+fn parse_good(text: &str, file: &str) -> Config {
+    parse_here(text, file).unwrap_or_else(|_| panic!("refused:\n{}", messages(text, file)))
+}
+
+fn address(text: &str) -> SocketAddr {
+    text.parse().expect("it is an address")
+}
+
+fn files(tls: &RouteTls) -> (&Path, &Path, &Path, Vec<&Path>) {
+    let IdentityFiles {
+        certificate,
+        key,
+        trust,
+        crl,
+    } = &*tls.identity;
+    let crl = crl.iter().map(|crl| crl.value.as_path()).collect();
+    (&certificate.value, &key.value, &trust.value, crl)
+}
+
+#[test]
+fn every_good_configuration_is_taken() {
+    let cases = toml_files(&data().join("good"));
+    assert!(cases.len() >= 3);
+    for case in cases {
+        let text = fs::read_to_string(&case).expect("it is text");
+        parse_good(&text, "wardgate.toml");
+    }
+}
+
+#[test]
+fn the_documented_example_means_what_it_says() {
+    let config = good("design.toml");
+    assert_eq!(config.file, Path::new("/etc/wardgate/design.toml"));
+    assert_eq!(config.gateway.cores, CPUS);
+    assert_eq!(
+        config.gateway.admin.as_deref(),
+        Some(Path::new("/run/wardgate/admin.sock"))
+    );
+    assert_eq!(config.gateway.metrics, Some(address("127.0.0.1:9464")));
+    assert_eq!(config.gateway.log, LogFormat::Text);
+    let [out, back] = &config.routes[..] else {
+        panic!("two routes");
+    };
+    assert_eq!(
+        (out.name.as_str(), out.mode, out.protocol),
+        ("pacs-to-region", Mode::Originate, Protocol::Dicom)
+    );
+    assert_eq!(out.listen, address("10.20.0.5:11112"));
+    let target = Target {
+        host: Host::Name("gw.region.example".to_owned()),
+        port: 2762,
+    };
+    assert_eq!(out.targets, [target]);
+    assert_eq!(out.timeouts, Timeouts::default());
+    let tls = out.tls.as_ref().expect("it speaks TLS");
+    assert_eq!(tls.peers, [PeerName::Dns("gw.region.example".to_owned())]);
+    assert_eq!((tls.policy, tls.require_pq), (Policy::Hscn, false));
+    let folder = Path::new("/etc/wardgate/pki");
+    let [certificate, key, trust] =
+        ["site.pem", "site.key", "trust.pem"].map(|name| folder.join(name));
+    let crl = folder.join("trust.crl");
+    assert_eq!(files(tls), (&*certificate, &*key, &*trust, vec![&*crl]));
+    assert_eq!(back.mode, Mode::Terminate);
+    assert_eq!(back.targets[0].host, Host::Ip([10, 20, 0, 9].into()));
+    let tls = back.tls.as_ref().expect("it speaks TLS");
+    assert_eq!(tls.identity.certificate.value, folder.join("region.pem"));
+    // The route's identity replaces the site's wholly: its CRL does not shine through.
+    assert!(tls.identity.crl.is_empty());
+}
+
+#[test]
+fn a_minimal_configuration_takes_the_defaults() {
+    let config = good("minimal.toml");
+    assert_eq!(config.gateway.cores, CPUS);
+    assert_eq!(
+        (config.gateway.admin.as_ref(), config.gateway.metrics),
+        (None, None)
+    );
+    assert_eq!(config.gateway.log, LogFormat::Text);
+    let [route] = &config.routes[..] else {
+        panic!("one route");
+    };
+    assert_eq!(route.line, 6);
+    assert_eq!(route.timeouts, Timeouts::default());
+    let tls = route.tls.as_ref().expect("it speaks TLS");
+    assert_eq!(
+        tls.identity.key.value,
+        Path::new("/etc/wardgate/pki/site.key")
+    );
+    assert_eq!(tls.identity.key.line, 3);
+}
+
+#[test]
+fn every_key_is_read_in_its_uncommon_forms() {
+    let config = good("everything.toml");
+    assert_eq!(config.gateway.cores, [0, 2, 6]);
+    assert_eq!(
+        config.gateway.admin.as_deref(),
+        Some(Path::new("/etc/wardgate/admin.sock"))
+    );
+    assert_eq!(config.gateway.metrics, Some(address("[::1]:9464")));
+    assert_eq!(config.gateway.log, LogFormat::Json);
+    let [mllp, any, native] = &config.routes[..] else {
+        panic!("three routes");
+    };
+    assert_eq!(mllp.listen, address("[fd00::10]:2575"));
+    let targets: Vec<_> = mllp.targets.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        targets,
+        [
+            "[fd00::9]:2575",
+            "engine.hospital.example:2575",
+            "10.20.0.9:2575"
+        ]
+    );
+    let tls = mllp.tls.as_ref().expect("it speaks TLS");
+    let peers: Vec<_> = tls.peers.iter().map(ToString::to_string).collect();
+    let digest = "sha256:aa5d27bc5d6b5ea9a2a1ef7e3f7d3f57a0f8b9ad3b6d1b0dd53a6c7f2a3e4b5c";
+    assert_eq!(
+        peers,
+        [
+            "dns:gw.region.example",
+            "uri:spiffe://region.example/gateway",
+            digest
+        ]
+    );
+    assert_eq!((tls.policy, tls.require_pq), (Policy::DicomB12, true));
+    assert!(Arc::ptr_eq(
+        &tls.identity,
+        &any.tls.as_ref().expect("it speaks TLS").identity
+    ));
+    assert_eq!(
+        any.tls.as_ref().map(|tls| tls.policy),
+        Some(Policy::HscnTls13)
+    );
+    assert!(native.tls.is_none());
+    assert_eq!(native.mode, Mode::Passthrough);
+}
+
+#[test]
+fn a_routes_timeouts_override_the_sites_key_by_key() {
+    let config = good("everything.toml");
+    let [mllp, any, native] = &config.routes[..] else {
+        panic!("three routes");
+    };
+    let site = Timeouts {
+        connect: Duration::from_millis(250),
+        drain: Duration::from_secs(3600),
+        keepalive: Keepalive {
+            idle: Duration::from_secs(90),
+            probes: 3,
+            ..Timeouts::default().keepalive
+        },
+        ..Timeouts::default()
+    };
+    assert_eq!(native.timeouts, site);
+    let idle = Some(Duration::from_secs(3600));
+    assert_eq!(
+        any.timeouts,
+        Timeouts {
+            idle,
+            ..site.clone()
+        }
+    );
+    let expected = Timeouts {
+        handshake: Duration::from_secs(10),
+        user: Duration::from_secs(300),
+        keepalive: Keepalive {
+            interval: Duration::from_secs(5),
+            probes: 4,
+            ..site.keepalive.clone()
+        },
+        ..site
+    };
+    assert_eq!(mllp.timeouts, expected);
+}
+
+#[test]
+fn words_are_shown_as_they_are_configured() {
+    let words = [Mode::Originate, Mode::Terminate, Mode::Passthrough].map(|mode| mode.to_string());
+    assert_eq!(words, ["originate", "terminate", "passthrough"]);
+    let words =
+        [Protocol::Dicom, Protocol::Mllp, Protocol::Tcp].map(|protocol| protocol.to_string());
+    assert_eq!(words, ["dicom", "mllp", "tcp"]);
+    let words =
+        [Policy::Hscn, Policy::HscnTls13, Policy::DicomB12].map(|policy| policy.to_string());
+    assert_eq!(words, ["hscn", "hscn-tls13", "dicom-b12"]);
+}
+
+#[test]
+fn a_file_of_another_kind_gives_a_bounded_number_of_problems() {
+    let text = "lorem = ipsum dolor sit amet\n".repeat(10_000);
+    let problems = parse_here(&text, "wardgate.toml").expect_err("it is no configuration");
+    assert_eq!(problems.len(), crate::limits::CONFIG_PROBLEMS_MAX + 1);
+    let last = problems.last().expect("there are some");
+    assert_eq!(last.text, "and 9800 more problems; mend these first");
+}
+
+#[test]
+fn more_routes_than_the_limit_are_refused() {
+    use crate::limits::ROUTES_MAX;
+    let mut text = String::new();
+    for number in 0..=ROUTES_MAX {
+        text += &format!(
+            "[[route]]\nname = \"r{number}\"\nmode = \"passthrough\"\nprotocol = \"tcp\"\n\
+             listen = \"10.0.0.1:{}\"\ntargets = [\"10.0.0.2:1\"]\n",
+            number + 1
+        );
+    }
+    let found = messages(&text, "wardgate.toml");
+    assert_eq!(found.lines().count(), 1, "{found}");
+    assert!(found.contains("more than 1024 routes"), "{found}");
+    let fewer = text.rsplit_once("[[route]]").expect("there are routes").0;
+    assert_eq!(parse_good(fewer, "wardgate.toml").routes.len(), ROUTES_MAX);
+}
+
+fn reference() -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../packaging/etc/wardgate.toml");
+    fs::read_to_string(path).expect("it is in the repository")
+}
+
+/// The reference with every commented key in force.
+fn reference_in_full() -> String {
+    let is_key = |rest: &str| rest.starts_with(|c: char| c == '[' || c.is_ascii_lowercase());
+    let lines = reference();
+    let lines = lines.lines().map(|line| match line.strip_prefix('#') {
+        Some(rest) if is_key(rest) => rest,
+        _ => line,
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn the_reference_names_every_key_and_only_true_defaults() {
+    let text = reference_in_full();
+    for schema in schema::ALL.iter().filter(|schema| !schema.keys.is_empty()) {
+        for key in schema.keys {
+            let found = text.contains(&format!("{} = ", key.name))
+                || text.contains(&format!("{}]", key.name));
+            assert!(
+                found,
+                "{} {} is not in the reference",
+                schema.header, key.name
+            );
+        }
+    }
+    let as_is = parse_good(&reference(), "wardgate.toml");
+    let in_full = parse_good(&text, "wardgate.toml");
+    assert_eq!(as_is.gateway.cores, in_full.gateway.cores);
+    assert_eq!(as_is.gateway.log, in_full.gateway.log);
+    let [as_is, in_full] = [&as_is.routes[0], &in_full.routes[0]];
+    assert_eq!(as_is.timeouts, Timeouts::default());
+    assert_eq!(in_full.timeouts, Timeouts::default());
+    let tls = |route: &Route| route.tls.as_ref().map(|tls| (tls.policy, tls.require_pq));
+    assert_eq!(tls(as_is), tls(in_full));
+}
+
+#[test]
+fn every_key_of_a_table_stands_in_that_table_of_the_reference() {
+    let text = reference_in_full();
+    let mut header = "";
+    let mut written = std::collections::HashSet::new();
+    for line in text.lines().map(str::trim) {
+        if line.starts_with('[') {
+            header = line;
+        } else if let Some((key, _)) = line.split_once(" = ") {
+            written.insert((header, key));
+        }
+    }
+    let tables = [
+        &schema::GATEWAY,
+        &schema::IDENTITY,
+        &schema::TIMEOUTS,
+        &schema::ROUTE_IDENTITY,
+        &schema::ROUTE_TIMEOUTS,
+    ];
+    for schema in tables {
+        for key in schema.keys {
+            assert!(
+                written.contains(&(schema.header, key.name)),
+                "{} {}",
+                schema.header,
+                key.name
+            );
+        }
+    }
 }
