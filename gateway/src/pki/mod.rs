@@ -2,15 +2,22 @@
 //!
 //! `authority` makes a site's own CA and issues from it, `store` loads what a route names and finds
 //! what is wrong with it, `expiry` says how long it lasts, `show` says in words what is in a file.
-//! Below them `file` reads, `facts` parses, `rules` judges, Nothing here speaks TLS.
+//! Below them `file` reads, `facts` parses, `rules` judges, `profile` says what new certificates look
+//! like, `folder` and `index` keep a CA's state and `write` writes. Nothing here speaks TLS.
 
+pub mod authority;
 pub mod expiry;
 mod facts;
 mod file;
 #[cfg(test)]
 mod fixture;
+mod folder;
+
+mod index;
+mod profile;
 mod rules;
 pub mod store;
+mod write;
 
 use std::fmt;
 

@@ -1,0 +1,118 @@
+//! The folder of a CA and the files that its commands write: opening, locking, reading, writing.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
+
+use rcgen::KeyPair;
+use rustls::pki_types::CertificateDer;
+use zeroize::{Zeroize, Zeroizing};
+
+use super::authority::Error;
+use super::facts::Facts;
+use super::file::{self, Role};
+use super::{store, write};
+
+pub(crate) fn file_error(path: &Path, problem: String) -> Error {
+    let path = path.to_owned();
+    Error::File { path, problem }
+}
+
+fn write_error(path: &Path, cause: io::Error) -> Error {
+    let path = path.to_owned();
+    Error::Write { path, cause }
+}
+
+/// Makes the folder of a CA. It may be read by all: its key is closed by its own permissions.
+pub(crate) fn create_folder(dir: &Path) -> Result<(), Error> {
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o755)
+        .create(dir)
+        .map_err(|cause| write_error(dir, cause))
+}
+
+/// Waits until no other command has the folder, and keeps them out until the result is dropped.
+pub(crate) fn lock(dir: &Path) -> Result<File, Error> {
+    let missing = |cause: io::Error| match cause.kind() {
+        io::ErrorKind::NotFound => file_error(
+            dir,
+            "does not exist; make a CA with `wardgate pki init`".to_owned(),
+        ),
+        _ => file_error(dir, format!("cannot be opened: {cause}")),
+    };
+    let folder = File::open(dir).map_err(missing)?;
+    folder.lock().map_err(missing)?;
+    Ok(folder)
+}
+
+pub(crate) fn refuse_existing(path: &Path, remedy: &'static str) -> Result<(), Error> {
+    // A link that leads nowhere is there as well.
+    if path.symlink_metadata().is_ok() {
+        let path = path.to_owned();
+        return Err(Error::Exists { path, remedy });
+    }
+    Ok(())
+}
+
+/// The first certificate of a file.
+pub(crate) fn read_certificate(path: &Path, role: Role) -> Result<CertificateDer<'static>, Error> {
+    let contents = file::read(path, role).and_then(|raw| file::parse_pem(&raw.bytes));
+    let mut contents = contents.map_err(|problem| file_error(path, problem))?;
+    if contents.certificates.is_empty() {
+        return Err(file_error(path, "holds no certificate".to_owned()));
+    }
+    Ok(contents.certificates.swap_remove(0))
+}
+
+/// The CA's key, which must be closed to others and belong to `certificate`.
+pub(crate) fn read_key(path: &Path, certificate: &Facts) -> Result<Zeroizing<KeyPair>, Error> {
+    let raw = file::read(path, Role::Authority).map_err(|problem| file_error(path, problem))?;
+    if let Some(problem) = raw.key_mode_problem(path) {
+        return Err(file_error(path, problem));
+    }
+    let contents = file::parse_pem(&raw.bytes).map_err(|problem| file_error(path, problem))?;
+    let [key] = contents.keys.as_slice() else {
+        return Err(file_error(path, "does not hold one private key".to_owned()));
+    };
+    if store::public_key(key).as_ref() != Some(&certificate.spki) {
+        return Err(file_error(
+            path,
+            "does not belong to ca.pem beside it".to_owned(),
+        ));
+    }
+    Ok(Zeroizing::new(KeyPair::try_from(key)?))
+}
+
+/// Whether a file may be there already.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Write {
+    New,
+    Replace,
+}
+
+pub(crate) fn write_key(path: &Path, key: &KeyPair, how: Write) -> Result<(), Error> {
+    let mut pem = key.serialize_pem();
+    let written = write_file(path, pem.as_bytes(), write::MODE_KEY, how);
+    pem.zeroize();
+    written
+}
+
+pub(crate) fn write_public(path: &Path, pem: &str, how: Write) -> Result<(), Error> {
+    write_file(path, pem.as_bytes(), write::MODE_PUBLIC, how)
+}
+
+fn write_file(path: &Path, bytes: &[u8], mode: u32, how: Write) -> Result<(), Error> {
+    let written = match how {
+        Write::New => write::create(path, bytes, mode),
+        Write::Replace => write::replace(path, bytes, mode),
+    };
+    written.map_err(|cause| match cause.kind() {
+        io::ErrorKind::AlreadyExists => Error::Exists {
+            path: path.to_owned(),
+            remedy: "somebody else has just made it",
+        },
+        _ => write_error(path, cause),
+    })
+}

@@ -1,0 +1,201 @@
+//! What the certificates of a site look like: names, dates, usages, serial numbers.
+
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
+    KeyPair, KeyUsagePurpose, SanType, SerialNumber,
+};
+use ring::rand::SecureRandom;
+use rustls::pki_types::DnsName;
+use time::OffsetDateTime;
+use zeroize::Zeroizing;
+
+use super::authority::Error;
+
+/// Seconds by which certificates and lists begin in the past, because clocks differ between sites.
+pub(crate) const BACKDATED: i64 = 60 * 60;
+/// Bytes of a serial number: 126 random bits of at most 159 (RFC 5280 section 4.1.2.2).
+const SERIAL_BYTES: usize = 16;
+/// Characters of a common name (RFC 5280 appendix A, ub-common-name).
+const COMMON_NAME_MAX: usize = 64;
+/// Seconds of a day.
+const DAY: i64 = 24 * 60 * 60;
+
+/// Types of keys that are made here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum KeyType {
+    /// ECDSA on P-256.
+    P256,
+    /// ECDSA on P-384.
+    P384,
+}
+
+impl KeyType {
+    pub(crate) fn generate(self) -> Result<Zeroizing<KeyPair>, Error> {
+        let algorithm = match self {
+            Self::P256 => &rcgen::PKCS_ECDSA_P256_SHA256,
+            Self::P384 => &rcgen::PKCS_ECDSA_P384_SHA384,
+        };
+        Ok(Zeroizing::new(KeyPair::generate_for(algorithm)?))
+    }
+}
+
+/// What a new CA is to be.
+#[derive(Debug, Clone)]
+pub struct NewAuthority {
+    /// Its common name, 1 to 64 characters.
+    pub name: String,
+    /// Its key.
+    pub key: KeyType,
+    /// Days that it is valid for.
+    pub days: u32,
+    /// Days until its first revocation list must be renewed.
+    pub crl_days: u32,
+}
+
+/// What a new certificate is to be.
+#[derive(Debug, Clone)]
+pub struct NewCertificate {
+    /// DNS names, without wildcards.
+    pub dns: Vec<String>,
+    /// URI names.
+    pub uri: Vec<String>,
+    /// Its key.
+    pub key: KeyType,
+    /// Days that it is valid for; it never outlives its CA.
+    pub days: u32,
+}
+
+pub(crate) fn authority_params(
+    name: &str,
+    days: u32,
+    now: i64,
+) -> Result<CertificateParams, Error> {
+    let mut params = CertificateParams::default();
+    params.distinguished_name = distinguished_name(name);
+    params.not_before = instant(now - BACKDATED)?;
+    params.not_after = instant(after(now, days))?;
+    params.serial_number = Some(random_serial()?);
+    // It signs certificates of sites and no further CAs.
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    Ok(params)
+}
+
+pub(crate) fn leaf_params(
+    wanted: &NewCertificate,
+    not_before: i64,
+    not_after: i64,
+) -> Result<CertificateParams, Error> {
+    let mut params = CertificateParams::default();
+    params.subject_alt_names = alternative_names(wanted)?;
+    // For people to read; whoever checks names looks at the SAN.
+    let first = wanted.dns.iter().chain(&wanted.uri).next();
+    params.distinguished_name = match first {
+        Some(name) if name.chars().count() <= COMMON_NAME_MAX => distinguished_name(name),
+        _ => DistinguishedName::new(),
+    };
+    params.not_before = instant(not_before)?;
+    params.not_after = instant(not_after)?;
+    params.serial_number = Some(random_serial()?);
+    params.is_ca = IsCa::ExplicitNoCa;
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    // A site accepts on some routes and connects on others, with the same certificate.
+    params.extended_key_usages = vec![
+        ExtendedKeyUsagePurpose::ServerAuth,
+        ExtendedKeyUsagePurpose::ClientAuth,
+    ];
+    params.use_authority_key_identifier_extension = true;
+    Ok(params)
+}
+
+fn alternative_names(wanted: &NewCertificate) -> Result<Vec<SanType>, Error> {
+    let mut names = Vec::new();
+    for name in &wanted.dns {
+        names.push(SanType::DnsName(dns_name(name)?.try_into()?));
+    }
+    for name in &wanted.uri {
+        names.push(SanType::URI(uri_name(name)?.try_into()?));
+    }
+    if names.is_empty() {
+        return Err(Error::Name {
+            name: String::new(),
+            problem: "is none at all; give at least one with --dns or --uri",
+        });
+    }
+    Ok(names)
+}
+
+fn dns_name(name: &str) -> Result<String, Error> {
+    let problem = if name.contains('*') {
+        "has a wildcard, but a certificate names one site; write the name out"
+    } else if name.parse::<std::net::IpAddr>().is_ok() {
+        "is an address; give a DNS name, which need not resolve, or a URI"
+    } else if DnsName::try_from(name).is_err() {
+        "is not a DNS name; labels of letters, digits and hyphens with dots between are"
+    } else {
+        return Ok(name.to_ascii_lowercase());
+    };
+    let name = name.to_owned();
+    Err(Error::Name { name, problem })
+}
+
+/// A URI as a SAN has it: absolute, ASCII (RFC 5280 section 4.2.1.6).
+fn uri_name(name: &str) -> Result<&str, Error> {
+    let scheme = name.split_once(':').map_or(
+        "",
+        |(scheme, rest)| {
+            if rest.is_empty() { "" } else { scheme }
+        },
+    );
+    let scheme_good = scheme.starts_with(|c: char| c.is_ascii_alphabetic())
+        && scheme
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c));
+    if scheme_good && name.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Ok(name);
+    }
+    Err(Error::Name {
+        name: name.to_owned(),
+        problem: "is not an absolute URI; write it like urn:nhs:ods:X26 or https://gw.example/",
+    })
+}
+
+pub(crate) fn common_name(name: &str) -> Result<&str, Error> {
+    let problem = if name.trim().is_empty() {
+        "is empty; give the CA a name that people will recognise"
+    } else if name.chars().count() > COMMON_NAME_MAX {
+        "is longer than 64 characters; shorten it"
+    } else if name.chars().any(char::is_control) {
+        "has control characters; leave them out"
+    } else {
+        return Ok(name);
+    };
+    let name = name.to_owned();
+    Err(Error::Name { name, problem })
+}
+
+fn distinguished_name(common_name: &str) -> DistinguishedName {
+    let mut name = DistinguishedName::new();
+    name.push(DnType::CommonName, common_name);
+    name
+}
+
+/// Always positive, always of the same length: the first byte is between 0x40 and 0x7f.
+fn random_serial() -> Result<SerialNumber, Error> {
+    let mut bytes = [0; SERIAL_BYTES];
+    ring::rand::SystemRandom::new()
+        .fill(&mut bytes)
+        .map_err(|_| Error::Crypto("the system gave no random bytes".to_owned()))?;
+    bytes[0] = (bytes[0] & 0x3f) | 0x40;
+    Ok(SerialNumber::from_slice(&bytes))
+}
+
+pub(crate) fn after(now: i64, days: u32) -> i64 {
+    now.saturating_add(i64::from(days).saturating_mul(DAY))
+}
+
+pub(crate) fn instant(unix: i64) -> Result<OffsetDateTime, Error> {
+    OffsetDateTime::from_unix_timestamp(unix).map_err(|_| {
+        Error::Crypto("its dates go beyond the calendar; give fewer --days".to_owned())
+    })
+}

@@ -1,0 +1,168 @@
+//! Writes files whole or not at all: a temporary file in the same folder, synced, then renamed.
+//!
+//! A file has its permissions from the moment it exists, so a key is never readable a moment too wide.
+
+use std::fs::{File, Metadata, Permissions};
+use std::io::{self, Write};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
+use std::path::Path;
+
+use tempfile::NamedTempFile;
+
+/// Permissions of private keys.
+pub(crate) const MODE_KEY: u32 = 0o600;
+/// Permissions of what may be read by all.
+pub(crate) const MODE_PUBLIC: u32 = 0o644;
+
+/// The widest permissions that a replaced file keeps: its owner writes, its group and others read.
+const MODE_KEPT: u32 = 0o644;
+
+/// Writes a new file.
+///
+/// # Errors
+///
+/// `AlreadyExists` where `path` exists, which is then left as it is; else what the system says.
+pub(crate) fn create(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    let file = temporary(path, bytes, mode)?;
+    file.persist_noclobber(path).map_err(|error| error.error)?;
+    sync_folder(path)
+}
+
+/// Writes a file in the place of another, which keeps its owner and its permissions; where there is
+/// none, like `create`.
+///
+/// A key that a service reads through its group must stay readable for it after a renewal.
+///
+/// # Errors
+///
+/// What the system says; the old file is then as it was.
+pub(crate) fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    let file = temporary(path, bytes, mode)?;
+    if let Ok(old) = std::fs::metadata(path) {
+        take_over(file.as_file(), &old)?;
+    }
+    file.persist(path).map_err(|error| error.error)?;
+    sync_folder(path)
+}
+
+fn temporary(path: &Path, bytes: &[u8], mode: u32) -> io::Result<NamedTempFile> {
+    let name = path.file_name().ok_or(io::ErrorKind::InvalidFilename)?;
+    let mut prefix = std::ffi::OsString::from(".");
+    prefix.push(name);
+    let mut file = tempfile::Builder::new()
+        .prefix(&prefix)
+        .permissions(Permissions::from_mode(mode))
+        .tempfile_in(folder(path))?;
+    file.write_all(bytes)?;
+    file.as_file().sync_all()?;
+    Ok(file)
+}
+
+/// Gives `file` the owner and the permissions of the file that it will replace.
+fn take_over(file: &File, old: &Metadata) -> io::Result<()> {
+    let new = file.metadata()?;
+    if (old.uid(), old.gid()) != (new.uid(), new.gid()) {
+        fchown(file, Some(old.uid()), Some(old.gid()))?;
+    }
+    file.set_permissions(Permissions::from_mode(old.mode() & MODE_KEPT))
+}
+
+/// A rename is on the disk only when its folder is.
+fn sync_folder(path: &Path) -> io::Result<()> {
+    File::open(folder(path))?.sync_all()
+}
+
+fn folder(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        _ => Path::new("."),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(dir: &Path) -> Vec<String> {
+        let entries = std::fs::read_dir(dir).expect("a folder");
+        let name = |entry: io::Result<std::fs::DirEntry>| entry.expect("an entry").file_name();
+        let mut names: Vec<_> = entries
+            .map(|entry| name(entry).to_string_lossy().into_owned())
+            .collect();
+        names.sort();
+        names
+    }
+
+    fn mode(path: &Path) -> u32 {
+        std::fs::metadata(path).expect("stat").mode() & 0o7777
+    }
+
+    #[test]
+    fn create_writes_the_whole_file_with_its_mode_and_leaves_nothing_else() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = dir.path().join("site.key");
+        create(&path, b"secret", MODE_KEY).expect("written");
+        assert_eq!(std::fs::read(&path).expect("read"), b"secret");
+        assert_eq!(mode(&path), 0o600);
+        assert_eq!(names(dir.path()), ["site.key"]);
+    }
+
+    #[test]
+    fn create_leaves_an_existing_file_alone() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = dir.path().join("site.key");
+        std::fs::write(&path, "old").expect("write");
+        let error = create(&path, b"new", MODE_KEY).expect_err("refused");
+        assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(std::fs::read(&path).expect("read"), b"old");
+        assert_eq!(names(dir.path()), ["site.key"]);
+    }
+
+    #[test]
+    fn replace_keeps_the_mode_of_the_old_file_but_none_that_others_could_write() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = dir.path().join("site.key");
+        create(&path, b"old", MODE_KEY).expect("written");
+        std::fs::set_permissions(&path, Permissions::from_mode(0o666)).expect("chmod");
+        replace(&path, b"new", MODE_KEY).expect("replaced");
+        assert_eq!(mode(&path), 0o644);
+        std::fs::set_permissions(&path, Permissions::from_mode(0o640)).expect("chmod");
+        replace(&path, b"newer", MODE_KEY).expect("replaced");
+        assert_eq!(mode(&path), 0o640);
+        assert_eq!(std::fs::read(&path).expect("read"), b"newer");
+        assert_eq!(names(dir.path()), ["site.key"]);
+    }
+
+    #[test]
+    fn a_write_that_fails_leaves_the_old_file_and_no_other() {
+        let dir = tempfile::tempdir().expect("a folder");
+        // A folder that is not empty cannot be replaced by a file: the last step fails.
+        let path = dir.path().join("taken");
+        std::fs::create_dir(&path).expect("mkdir");
+        std::fs::write(path.join("inside"), "old").expect("write");
+        replace(&path, b"new", MODE_PUBLIC).expect_err("refused");
+        assert_eq!(names(dir.path()), ["taken"]);
+        assert_eq!(names(&path), ["inside"]);
+    }
+
+    #[test]
+    fn readers_see_the_old_file_or_the_new_one_and_never_a_part() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = dir.path().join("site.pem");
+        let contents = [vec![b'a'; 1 << 20], vec![b'b'; 1 << 19]];
+        create(&path, &contents[0], MODE_PUBLIC).expect("written");
+        let done = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for round in 0..50 {
+                    replace(&path, &contents[round % 2], MODE_PUBLIC).expect("replaced");
+                }
+                done.store(true, std::sync::atomic::Ordering::Release);
+            });
+            while !done.load(std::sync::atomic::Ordering::Acquire) {
+                let seen = std::fs::read(&path).expect("read");
+                assert!(contents.contains(&seen), "{} bytes seen", seen.len());
+            }
+        });
+    }
+}
