@@ -93,9 +93,11 @@ fn incompatible(cause: &PeerIncompatible, judgement: &Judgement) -> String {
         P::ExtendedMasterSecretExtensionRequired => {
             "speaks TLS 1.2 without extended master secret (RFC 7627)"
         }
-        P::NoSignatureSchemesInCommon
-        | P::NoCertificateRequestSignatureSchemesInCommon
-        | P::SignatureAlgorithmsExtensionRequired => {
+        // TLS 1.2 brought the extension, and rustls looks for it before it looks at the version.
+        P::SignatureAlgorithmsExtensionRequired => {
+            "offers no signature algorithms, as TLS before 1.2 does not"
+        }
+        P::NoSignatureSchemesInCommon | P::NoCertificateRequestSignatureSchemesInCommon => {
             return format!(
                 "the {peer} accepts no signature that our key can make (certificate {}); update the \
                  {peer}, or use a key of another kind",
@@ -157,7 +159,8 @@ fn by_other_alert(alert: AlertDescription, judgement: &Judgement) -> String {
         AlertDescription::HandshakeFailure
         | AlertDescription::ProtocolVersion
         | AlertDescription::InsufficientSecurity => format!(
-            "the {peer} found nothing in common with us: {name}; it needs {}, and our certificate {}",
+            "the {peer} found nothing in common with us: {name}; it needs {}, and must accept the \
+             signatures of our key (certificate {})",
             judgement.demands(),
             judgement.own()
         ),

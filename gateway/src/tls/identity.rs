@@ -65,7 +65,7 @@ impl Peers {
         Some(PeerInfo {
             identity: written(&name),
             key_sha256: hex(&key),
-            serial: hex(positive(leaf.serial())),
+            serial: serial(leaf.serial()),
         })
     }
 
@@ -145,7 +145,7 @@ impl Description {
             names_hidden,
             subject: printable(&certificate.subject().to_string()),
             issuer: printable(&certificate.issuer().to_string()),
-            serial: printable(&hex(positive(certificate.raw_serial()))),
+            serial: serial(certificate.raw_serial()),
             fingerprint,
             key_sha256: hex(&sha256(certificate.public_key().raw)),
         }
@@ -224,11 +224,12 @@ pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// A DER INTEGER's content without the zero that only says "not negative".
-fn positive(integer: &[u8]) -> &[u8] {
+/// A serial number (the content of a DER INTEGER) without the zero that only says "not negative".
+/// RFC 5280 section 4.1.2.2 bounds it to 20 octets and webpki does not, so `printable` does.
+fn serial(integer: &[u8]) -> String {
     match integer {
-        [0, rest @ ..] if !rest.is_empty() => rest,
-        whole => whole,
+        [0, rest @ ..] if !rest.is_empty() => printable(&hex(rest)),
+        whole => printable(&hex(whole)),
     }
 }
 

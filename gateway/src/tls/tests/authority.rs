@@ -1,0 +1,296 @@
+//! Certificates of all kinds, made for one test each.
+
+use std::sync::Arc;
+
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, DistinguishedName,
+    DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose,
+    PublicKeyData, RevokedCertParams, SanType, SerialNumber,
+};
+use rustls::pki_types::{
+    CertificateDer, CertificateRevocationListDer, PrivateKeyDer, PrivatePkcs8KeyDer,
+};
+use rustls::sign::{CertifiedKey, Signer, SigningKey};
+use rustls::{SignatureAlgorithm, SignatureScheme};
+use time::{Duration, OffsetDateTime};
+
+/// The serial number of certificates that say nothing else: `0a11`.
+pub(super) const SERIAL: u64 = 0x0a11;
+
+/// A certificate and what signs for it.
+pub(super) struct Own {
+    pub(super) chain: Vec<CertificateDer<'static>>,
+    key: Option<KeyPair>,
+    forged: Forged,
+}
+
+impl Own {
+    /// A certificate whose key nobody here has.
+    pub(super) fn without_key(
+        chain: Vec<CertificateDer<'static>>,
+        scheme: SignatureScheme,
+    ) -> Self {
+        Self {
+            chain,
+            key: None,
+            forged: Forged(scheme),
+        }
+    }
+
+    /// The same, presented by somebody who took the certificate alone.
+    pub(super) fn stolen(self) -> Self {
+        Self { key: None, ..self }
+    }
+
+    pub(super) fn leaf(&self) -> CertificateDer<'static> {
+        self.chain.first().expect("a chain has a leaf").clone()
+    }
+
+    pub(super) fn private_key(&self) -> PrivateKeyDer<'static> {
+        let key = self.key.as_ref().expect("a key of its own");
+        PrivatePkcs8KeyDer::from(key.serialize_der()).into()
+    }
+
+    /// As a foreign peer presents it, however odd.
+    pub(super) fn certified(&self) -> Arc<CertifiedKey> {
+        let key: Arc<dyn SigningKey> = match &self.key {
+            Some(_) => rustls::crypto::ring::sign::any_supported_type(&self.private_key())
+                .expect("a key that ring knows"),
+            None => Arc::new(self.forged),
+        };
+        Arc::new(CertifiedKey::new(self.chain.clone(), key))
+    }
+}
+
+/// Signs with zeros.
+#[derive(Debug, Clone, Copy)]
+struct Forged(SignatureScheme);
+
+impl SigningKey for Forged {
+    fn choose_scheme(&self, offered: &[SignatureScheme]) -> Option<Box<dyn Signer>> {
+        offered
+            .contains(&self.0)
+            .then(|| Box::new(*self) as Box<dyn Signer>)
+    }
+
+    fn algorithm(&self) -> SignatureAlgorithm {
+        match self.0 {
+            SignatureScheme::RSA_PSS_SHA256 => SignatureAlgorithm::RSA,
+            _ => SignatureAlgorithm::ECDSA,
+        }
+    }
+}
+
+impl Signer for Forged {
+    fn sign(&self, _message: &[u8]) -> Result<Vec<u8>, rustls::Error> {
+        Ok(vec![0; 64])
+    }
+
+    fn scheme(&self) -> SignatureScheme {
+        self.0
+    }
+}
+
+/// A certificate authority.
+pub(super) struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+    chain: Vec<CertificateDer<'static>>,
+}
+
+impl Authority {
+    pub(super) fn new(name: &str) -> Self {
+        Self::root(ca_params(name))
+    }
+
+    /// A root whose last day was in 2021.
+    pub(super) fn expired(name: &str) -> Self {
+        let mut params = ca_params(name);
+        params.not_before = day(2020, 1);
+        params.not_after = day(2021, 1);
+        Self::root(params)
+    }
+
+    fn root(params: CertificateParams) -> Self {
+        let key = KeyPair::generate().expect("a key");
+        let certificate = params.self_signed(&key).expect("a root");
+        Self {
+            issuer: Issuer::new(params, key),
+            chain: vec![certificate.der().clone()],
+        }
+    }
+
+    /// An intermediate CA of this one.
+    pub(super) fn intermediate(
+        &self,
+        name: &str,
+        change: impl FnOnce(&mut CertificateParams),
+    ) -> Self {
+        let key = KeyPair::generate().expect("a key");
+        let mut params = ca_params(name);
+        change(&mut params);
+        let certificate = params
+            .signed_by(&key, &self.issuer)
+            .expect("an intermediate");
+        let mut chain = vec![certificate.der().clone()];
+        chain.extend(self.chain.iter().cloned());
+        Self {
+            issuer: Issuer::new(params, key),
+            chain,
+        }
+    }
+
+    pub(super) fn der(&self) -> CertificateDer<'static> {
+        self.chain.first().expect("a CA has a certificate").clone()
+    }
+
+    /// A good certificate with these DNS names.
+    pub(super) fn issue(&self, names: &[&str]) -> Own {
+        self.issue_with(names, |_| {})
+    }
+
+    pub(super) fn issue_with(
+        &self,
+        names: &[&str],
+        change: impl FnOnce(&mut CertificateParams),
+    ) -> Own {
+        let mut params = leaf_params(names);
+        change(&mut params);
+        let key = KeyPair::generate().expect("a key");
+        let leaf = params
+            .signed_by(&key, &self.issuer)
+            .expect("a certificate")
+            .der()
+            .clone();
+        self.own(leaf, Some(key))
+    }
+
+    /// A certificate for a key that somebody else made.
+    pub(super) fn issue_for(&self, key: &impl PublicKeyData, scheme: SignatureScheme) -> Own {
+        let leaf = leaf_params(&[super::PEER]).signed_by(key, &self.issuer);
+        Own {
+            forged: Forged(scheme),
+            ..self.own(leaf.expect("a certificate").der().clone(), None)
+        }
+    }
+
+    /// This CA's own certificate and key, as if they were a peer's.
+    pub(super) fn into_peer(self) -> Own {
+        let key = KeyPair::from_pkcs8_der_and_sign_algo(
+            &PrivatePkcs8KeyDer::from(self.issuer.key().serialize_der()),
+            &rcgen::PKCS_ECDSA_P256_SHA256,
+        );
+        Own {
+            chain: self.chain,
+            key: Some(key.expect("the same key")),
+            forged: no_key(),
+        }
+    }
+
+    /// A list of revoked serial numbers that is fresh for a week.
+    pub(super) fn crl(&self, revoked: &[u64]) -> CertificateRevocationListDer<'static> {
+        let now = OffsetDateTime::now_utc();
+        self.crl_between(revoked, now - Duration::days(1), now + Duration::days(7))
+    }
+
+    /// A list that was due for renewal in 2021.
+    pub(super) fn old_crl(&self) -> CertificateRevocationListDer<'static> {
+        self.crl_between(&[], day(2020, 1), day(2021, 1))
+    }
+
+    fn crl_between(
+        &self,
+        revoked: &[u64],
+        this_update: OffsetDateTime,
+        next_update: OffsetDateTime,
+    ) -> CertificateRevocationListDer<'static> {
+        let entry = |serial: &u64| RevokedCertParams {
+            serial_number: SerialNumber::from(*serial),
+            revocation_time: this_update,
+            reason_code: None,
+            invalidity_date: None,
+        };
+        let params = CertificateRevocationListParams {
+            this_update,
+            next_update,
+            crl_number: SerialNumber::from(1u64),
+            issuing_distribution_point: None,
+            revoked_certs: revoked.iter().map(entry).collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        params
+            .signed_by(&self.issuer)
+            .expect("a revocation list")
+            .into()
+    }
+
+    // The root stays at home, as RFC 8446 section 4.4.2 allows.
+    fn own(&self, leaf: CertificateDer<'static>, key: Option<KeyPair>) -> Own {
+        let mut chain = vec![leaf];
+        let intermediates = self.chain.len() - 1;
+        chain.extend(self.chain.iter().take(intermediates).cloned());
+        Own {
+            chain,
+            key,
+            forged: no_key(),
+        }
+    }
+}
+
+/// A certificate that issued itself and is no CA.
+pub(super) fn self_signed(names: &[&str]) -> Own {
+    let key = KeyPair::generate().expect("a key");
+    let leaf = leaf_params(names)
+        .self_signed(&key)
+        .expect("a certificate")
+        .der()
+        .clone();
+    Own {
+        chain: vec![leaf],
+        key: Some(key),
+        forged: no_key(),
+    }
+}
+
+fn no_key() -> Forged {
+    Forged(SignatureScheme::ECDSA_NISTP256_SHA256)
+}
+
+/// The start of a month.
+pub(super) fn day(year: i32, month: u8) -> OffsetDateTime {
+    rcgen::date_time_ymd(year, month, 1)
+}
+
+pub(super) fn dns(name: &str) -> SanType {
+    SanType::DnsName(name.try_into().expect("ASCII"))
+}
+
+pub(super) fn uri(name: &str) -> SanType {
+    SanType::URI(name.try_into().expect("ASCII"))
+}
+
+fn leaf_params(names: &[&str]) -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.subject_alt_names = names.iter().map(|name| dns(name)).collect();
+    params.distinguished_name = called("leaf");
+    params.serial_number = Some(SerialNumber::from(SERIAL));
+    params.extended_key_usages = vec![
+        ExtendedKeyUsagePurpose::ServerAuth,
+        ExtendedKeyUsagePurpose::ClientAuth,
+    ];
+    params.is_ca = IsCa::ExplicitNoCa;
+    params
+}
+
+fn ca_params(name: &str) -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.distinguished_name = called(name);
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    params
+}
+
+pub(super) fn called(name: &str) -> DistinguishedName {
+    let mut called = DistinguishedName::new();
+    called.push(DnType::CommonName, name);
+    called
+}

@@ -1,0 +1,614 @@
+//! Peers that must be refused: each as server and as client, in TLS 1.3 and 1.2, with the alert that it
+//! really receives and the sentence that the operator reads.
+
+use rcgen::{
+    ExtendedKeyUsagePurpose, GeneralSubtree, NameConstraints, SerialNumber, SubjectPublicKeyInfo,
+};
+use rustls::pki_types::CertificateDer;
+use rustls::version::{TLS12, TLS13};
+use rustls::{AlertDescription as Alert, SignatureScheme, SupportedProtocolVersion};
+
+use super::authority::{Authority, Own, called, day, self_signed};
+use super::ends::{Credulous, Foreign, Ours, everything, foreign_client, foreign_server, talk};
+use super::{Gateway, PEER};
+use crate::limits::CHAIN_CERTIFICATES_MAX;
+use crate::tls::Side;
+
+const VERSIONS: [&SupportedProtocolVersion; 2] = [&TLS13, &TLS12];
+
+/// Meets `peer` on one side and holds alert, outcome and sentence against what is expected.
+fn refused_on(side: Side, gateway: &Gateway, peer: &Own, alert: Alert, words: &[&str]) {
+    for version in VERSIONS {
+        let (ours, foreign) = meet(side, gateway, peer, version);
+        let case = format!("{side:?} {:?} {words:?}", version.version);
+        assert!(!ours.is_established, "{case}: established");
+        assert_eq!(ours.judgement.peer(), None, "{case}");
+        assert_eq!(
+            foreign.alert(),
+            Some(alert),
+            "{case}: {:?} {:?}",
+            foreign.error,
+            ours.error
+        );
+        let sentence = ours.sentence();
+        for word in words {
+            assert!(
+                sentence.contains(word),
+                "{case}: no \"{word}\" in: {sentence}"
+            );
+        }
+        assert!(sentence.contains("; "), "{case}: no remedy in: {sentence}");
+        assert!(
+            !sentence.chars().any(char::is_control),
+            "{case}: {sentence:?}"
+        );
+    }
+}
+
+fn refused(gateway: &Gateway, peer: &Own, alert: Alert, words: &[&str]) {
+    refused_on(Side::Connector, gateway, peer, alert, words);
+    refused_on(Side::Acceptor, gateway, peer, alert, words);
+}
+
+fn meet(
+    side: Side,
+    gateway: &Gateway,
+    peer: &Own,
+    version: &'static SupportedProtocolVersion,
+) -> (Ours, Foreign) {
+    match side {
+        Side::Connector => {
+            let config = foreign_server(peer, Credulous::default(), everything(), &[version]);
+            let (mut ours, mut foreign) = (Ours::connecting(gateway), Foreign::server(config));
+            talk(&mut ours, &mut foreign);
+            (ours, foreign)
+        }
+        Side::Acceptor => {
+            let config = foreign_client(Some(peer), everything(), &[version]);
+            let (mut ours, mut foreign) = (Ours::accepting(gateway), Foreign::client(config));
+            talk(&mut foreign, &mut ours);
+            (ours, foreign)
+        }
+    }
+}
+
+#[test]
+fn a_client_without_certificate_is_refused() {
+    let gateway = Gateway::under(&Authority::new("Site CA"));
+    for version in VERSIONS {
+        let config = foreign_client(None, everything(), &[version]);
+        let (mut ours, mut foreign) = (Ours::accepting(&gateway), Foreign::client(config));
+        talk(&mut foreign, &mut ours);
+        assert!(!ours.is_established);
+        assert_eq!(foreign.alert(), Some(Alert::CertificateRequired));
+        let sentence = ours.sentence();
+        assert!(sentence.contains("offered no certificate"), "{sentence}");
+        assert!(
+            sentence.contains("give the client a certificate"),
+            "{sentence}"
+        );
+    }
+}
+
+#[test]
+fn a_certificate_of_another_ca_is_refused() {
+    let gateway = Gateway::under(&Authority::new("Site CA"));
+    let peer = Authority::new("Other CA").issue(&[PEER]);
+    refused(
+        &gateway,
+        &peer,
+        Alert::UnknownCA,
+        &[
+            "dns:peer.example, serial 0a11",
+            "no CA of this route's trust",
+            "add \"CN=Other CA\"",
+        ],
+    );
+}
+
+#[test]
+fn a_ca_of_the_same_name_with_another_key_is_refused() {
+    let gateway = Gateway::under(&Authority::new("Site CA"));
+    let peer = Authority::new("Site CA").issue(&[PEER]);
+    let words = [
+        "serial 0a11",
+        "another key signed it",
+        "put its new certificate",
+    ];
+    refused(&gateway, &peer, Alert::UnknownCA, &words);
+}
+
+#[test]
+fn a_good_certificate_of_an_unlisted_name_is_refused() {
+    let authority = Authority::new("Site CA");
+    let gateway = Gateway::under(&authority);
+    let peer = authority.issue(&["other.example"]);
+    let words = [
+        "dns:other.example, serial 0a11",
+        "none of this route's peers (dns:peer.example)",
+        "add \"dns:other.example\" to the route's peers",
+    ];
+    refused(&gateway, &peer, Alert::AccessDenied, &words);
+}
+
+#[test]
+fn a_common_name_makes_nobody_a_peer() {
+    let authority = Authority::new("Site CA");
+    let gateway = Gateway::under(&authority);
+    let peer = authority.issue_with(&[], |params| params.distinguished_name = called(PEER));
+    let words = [
+        "subject \"CN=peer.example\" without a DNS or URI name",
+        "none of this route's peers",
+        "add \"sha256:",
+    ];
+    refused(&gateway, &peer, Alert::AccessDenied, &words);
+    // Nor does it beside another name.
+    let peer = authority.issue_with(&["other.example"], |params| {
+        params.distinguished_name = called(PEER);
+    });
+    refused(&gateway, &peer, Alert::AccessDenied, &["dns:other.example"]);
+}
+
+#[test]
+fn a_wildcard_name_matches_nobody() {
+    let authority = Authority::new("Site CA");
+    let gateway = Gateway::under(&authority);
+    let peer = authority.issue(&["*.example"]);
+    refused(
+        &gateway,
+        &peer,
+        Alert::AccessDenied,
+        &["dns:*.example", "none of this route's peers"],
+    );
+}
+
+#[test]
+fn a_name_that_only_begins_or_ends_alike_matches_nobody() {
+    let authority = Authority::new("Site CA");
+    let gateway = Gateway::under(&authority);
+    for name in [
+        "peer.example.org",
+        "a.peer.example",
+        "peer.exampl",
+        "peer.example.",
+    ] {
+        let peer = authority.issue(&[name]);
+        refused(
+            &gateway,
+            &peer,
+            Alert::AccessDenied,
+            &["none of this route's peers"],
+        );
+    }
+}
+
+#[test]
+fn an_expired_certificate_is_refused() {
+    let authority = Authority::new("Site CA");
+    let gateway = Gateway::under(&authority);
+    let peer = authority.issue_with(&[PEER], |params| {
+        params.not_before = day(2020, 1);
+        params.not_after = day(2020, 2);
+    });
+    let words = [
+        "serial 0a11",
+        "it expired on 2020-02-01",
+        "install a renewed certificate",
+    ];
+    refused(&gateway, &peer, Alert::CertificateExpired, &words);
+}
+
+#[test]
+fn a_certificate_of_the_future_is_refused() {
+    let authority = Authority::new("Site CA");
+    let gateway = Gateway::under(&authority);
+    let peer = authority.issue_with(&[PEER], |params| params.not_before = day(2400, 1));
+    let words = [
+        "serial 0a11",
+        "not valid before 2400-01-01",
+        "compare the clocks",
+    ];
+    refused(&gateway, &peer, Alert::CertificateExpired, &words);
+}
+
+#[test]
+fn an_expired_intermediate_is_refused_and_named() {
+    let root = Authority::new("Site CA");
+    let middle = root.intermediate("Middle CA", |params| {
+        params.not_before = day(2020, 1);
+        params.not_after = day(2020, 2);
+    });
+    let gateway = Gateway::under(&root);
+    let words = [
+        "dns:peer.example",
+        "its issuer \"CN=Middle CA\"",
+        "expired on 2020-02-01",
+    ];
+    refused(
+        &gateway,
+        &middle.issue(&[PEER]),
+        Alert::CertificateExpired,
+        &words,
+    );
+}
+
+#[test]
+fn an_expired_trust_anchor_ends_its_chains() {
+    let authority = Authority::expired("Site CA");
+    let gateway = Gateway::under(&authority);
+    let words = [
+        "serial 0a11",
+        "trust anchor that expired on 2021-01-01",
+        "renewed certificate",
+    ];
+    refused(
+        &gateway,
+        &authority.issue(&[PEER]),
+        Alert::UnknownCA,
+        &words,
+    );
+}
+
+#[test]
+fn a_revoked_certificate_is_refused() {
+    let authority = Authority::new("Site CA");
+    let gateway = Gateway::under(&authority).with_crls(vec![authority.crl(&[0x0a11])]);
+    let words = ["serial 0a11", "it is revoked", "have a new certificate"];
+    refused(
+        &gateway,
+        &authority.issue(&[PEER]),
+        Alert::CertificateRevoked,
+        &words,
+    );
+}
+
+#[test]
+fn a_revoked_intermediate_is_refused_and_named() {
+    let root = Authority::new("Site CA");
+    let middle = root.intermediate("Middle CA", |params| {
+        params.serial_number = Some(SerialNumber::from(0x77u64));
+    });
+    let gateway = Gateway::under(&root).with_crls(vec![root.crl(&[0x77]), middle.crl(&[])]);
+    let words = ["its issuer \"CN=Middle CA\" (serial 77) is revoked"];
+    refused(
+        &gateway,
+        &middle.issue(&[PEER]),
+        Alert::CertificateRevoked,
+        &words,
+    );
+}
+
+#[test]
+fn the_newest_list_of_an_issuer_decides() {
+    let authority = Authority::new("Site CA");
+    let lists = vec![authority.old_crl(), authority.crl(&[0x0a11])];
+    let gateway = Gateway::under(&authority).with_crls(lists);
+    refused(
+        &gateway,
+        &authority.issue(&[PEER]),
+        Alert::CertificateRevoked,
+        &["is revoked"],
+    );
+}
+
+#[test]
+fn an_expired_revocation_list_lets_nobody_in() {
+    let authority = Authority::new("Site CA");
+    let gateway = Gateway::under(&authority).with_crls(vec![authority.old_crl()]);
+    let words = [
+        "serial 0a11",
+        "revocation list of \"CN=Site CA\", which was due for renewal on 2021-01-01",
+        "put the CA's current list into this route's crl",
+    ];
+    refused(
+        &gateway,
+        &authority.issue(&[PEER]),
+        Alert::UnknownCA,
+        &words,
+    );
+}
+
+#[test]
+fn a_missing_revocation_list_lets_nobody_in() {
+    let authority = Authority::new("Site CA");
+    let gateway = Gateway::under(&authority).with_crls(vec![Authority::new("Other CA").crl(&[])]);
+    let words = [
+        "serial 0a11",
+        "no revocation list",
+        "put the list of \"CN=Site CA\"",
+    ];
+    refused(
+        &gateway,
+        &authority.issue(&[PEER]),
+        Alert::UnknownCA,
+        &words,
+    );
+}
+
+#[test]
+fn a_missing_list_for_an_intermediate_lets_nobody_in() {
+    let root = Authority::new("Site CA");
+    let middle = root.intermediate("Middle CA", |_| {});
+    let gateway = Gateway::under(&root).with_crls(vec![middle.crl(&[])]);
+    let words = [
+        "its issuer \"CN=Middle CA\"",
+        "no revocation list",
+        "list of \"CN=Site CA\"",
+    ];
+    refused(&gateway, &middle.issue(&[PEER]), Alert::UnknownCA, &words);
+}
+
+#[test]
+fn a_list_by_another_key_lets_nobody_in() {
+    let authority = Authority::new("Site CA");
+    let gateway = Gateway::under(&authority).with_crls(vec![Authority::new("Site CA").crl(&[])]);
+    let words = [
+        "cannot be used (InvalidCrlSignatureForPublicKey)",
+        "fetch the list again",
+    ];
+    refused(
+        &gateway,
+        &authority.issue(&[PEER]),
+        Alert::UnknownCA,
+        &words,
+    );
+}
+
+#[test]
+fn a_ca_certificate_is_no_peer() {
+    let root = Authority::new("Site CA");
+    let gateway = Gateway::under(&root);
+    let peer = root.intermediate("Middle CA", |params| {
+        params.subject_alt_names = vec![super::authority::dns(PEER)];
+    });
+    let words = [
+        "dns:peer.example",
+        "is a CA's certificate",
+        "a certificate of its own",
+    ];
+    refused(
+        &gateway,
+        &peer.into_peer(),
+        Alert::UnsupportedCertificate,
+        &words,
+    );
+}
+
+#[test]
+fn a_trust_anchor_that_is_a_ca_is_no_peer() {
+    let root = Authority::new("Site CA");
+    let gateway = Gateway::under(&root);
+    refused(
+        &gateway,
+        &root.into_peer(),
+        Alert::UnsupportedCertificate,
+        &["is a CA's certificate"],
+    );
+}
+
+#[test]
+fn a_certificate_for_the_other_side_of_tls_is_refused() {
+    let authority = Authority::new("Site CA");
+    let gateway = Gateway::under(&authority);
+    let only = |usage: ExtendedKeyUsagePurpose| {
+        authority.issue_with(&[PEER], |params| params.extended_key_usages = vec![usage])
+    };
+    let client = only(ExtendedKeyUsagePurpose::ClientAuth);
+    let words = [
+        "serial 0a11",
+        "extended key usage (serverAuth)",
+        "serverAuth and clientAuth",
+    ];
+    refused_on(
+        Side::Connector,
+        &gateway,
+        &client,
+        Alert::UnsupportedCertificate,
+        &words,
+    );
+    let server = only(ExtendedKeyUsagePurpose::ServerAuth);
+    let words = [
+        "serial 0a11",
+        "extended key usage (clientAuth)",
+        "serverAuth and clientAuth",
+    ];
+    refused_on(
+        Side::Acceptor,
+        &gateway,
+        &server,
+        Alert::UnsupportedCertificate,
+        &words,
+    );
+}
+
+#[test]
+fn a_self_signed_certificate_is_refused() {
+    let gateway = Gateway::under(&Authority::new("Site CA"));
+    let words = [
+        "dns:peer.example",
+        "is self-signed",
+        "a certificate from a CA",
+    ];
+    refused(&gateway, &self_signed(&[PEER]), Alert::UnknownCA, &words);
+}
+
+#[test]
+fn an_rsa_key_of_1024_bits_is_refused() {
+    let authority = Authority::new("Site CA");
+    let gateway = Gateway::under(&authority);
+    let key = include_bytes!("../../../../tests/data/tls/rsa-1024.spki.der");
+    let key = SubjectPublicKeyInfo::from_der(key).expect("a public key");
+    let peer = authority.issue_for(&key, SignatureScheme::RSA_PSS_SHA256);
+    let words = [
+        "serial 0a11",
+        "an RSA key of 1024 bits",
+        "RSA 2048 bits or more",
+    ];
+    refused(&gateway, &peer, Alert::BadCertificate, &words);
+}
+
+#[test]
+fn a_trust_anchor_with_an_rsa_key_of_1024_bits_vouches_for_nobody() {
+    let mut gateway = Gateway::under(&Authority::new("Site CA"));
+    gateway.trust.anchors = vec![fixture(include_bytes!(
+        "../../../../tests/data/tls/weak-anchor.der"
+    ))];
+    let leaf = fixture(include_bytes!(
+        "../../../../tests/data/tls/weak-anchor-leaf.der"
+    ));
+    let peer = Own::without_key(vec![leaf], SignatureScheme::ECDSA_NISTP256_SHA256);
+    let words = [
+        "serial 51",
+        "trust anchor with an RSA key of 1024 bits",
+        "replace the CA",
+    ];
+    refused(&gateway, &peer, Alert::UnknownCA, &words);
+}
+
+#[test]
+fn a_signature_with_sha_1_is_refused() {
+    let mut gateway = Gateway::under(&Authority::new("Site CA"));
+    gateway.trust.anchors = vec![fixture(include_bytes!(
+        "../../../../tests/data/tls/sha1-anchor.der"
+    ))];
+    let leaf = fixture(include_bytes!("../../../../tests/data/tls/sha1-leaf.der"));
+    let peer = Own::without_key(vec![leaf], SignatureScheme::ECDSA_NISTP256_SHA256);
+    let words = [
+        "serial 52",
+        "signed by ECDSA with SHA-1",
+        "anew with SHA-256",
+    ];
+    refused(&gateway, &peer, Alert::BadCertificate, &words);
+}
+
+#[test]
+fn a_chain_that_is_too_long_is_refused() {
+    let authority = Authority::new("Site CA");
+    let gateway = Gateway::under(&authority);
+    let mut peer = authority.issue(&[PEER]);
+    while peer.chain.len() <= CHAIN_CERTIFICATES_MAX {
+        peer.chain.push(authority.der());
+    }
+    let words = [
+        "serial 0a11",
+        "a chain of 9 certificates",
+        "its intermediates only",
+    ];
+    refused(&gateway, &peer, Alert::BadCertificate, &words);
+}
+
+#[test]
+fn a_name_that_the_issuer_may_not_give_is_refused() {
+    let root = Authority::new("Site CA");
+    let middle = root.intermediate("Middle CA", |params| {
+        params.name_constraints = Some(NameConstraints {
+            permitted_subtrees: vec![GeneralSubtree::DnsName("region.example".into())],
+            excluded_subtrees: Vec::new(),
+        });
+    });
+    let gateway = Gateway::under(&root);
+    let words = ["serial 0a11", "NameConstraintViolation"];
+    refused(
+        &gateway,
+        &middle.issue(&[PEER]),
+        Alert::BadCertificate,
+        &words,
+    );
+}
+
+#[test]
+fn a_stolen_certificate_without_its_key_is_refused() {
+    let authority = Authority::new("Site CA");
+    let gateway = Gateway::under(&authority);
+    let words = [
+        "serial 0a11",
+        "did not prove that it has the certificate's key",
+    ];
+    refused(
+        &gateway,
+        &authority.issue(&[PEER]).stolen(),
+        Alert::DecryptError,
+        &words,
+    );
+}
+
+#[test]
+fn bytes_that_are_no_certificate_are_refused() {
+    let gateway = Gateway::under(&Authority::new("Site CA"));
+    let noise = CertificateDer::from(vec![0x30, 0x03, 0x1b, 0x5b, 0x41]);
+    let peer = Own::without_key(vec![noise], SignatureScheme::ECDSA_NISTP256_SHA256);
+    let words = ["certificate unreadable, SHA-256 ", "cannot be read"];
+    refused(&gateway, &peer, Alert::BadCertificate, &words);
+}
+
+#[test]
+fn a_server_that_asks_for_no_certificate_is_refused_within_the_handshake() {
+    let authority = Authority::new("Site CA");
+    let gateway = Gateway::under(&authority);
+    let peer = authority.issue(&[PEER]);
+    for version in VERSIONS {
+        let silent = Credulous {
+            asks: false,
+            insists: false,
+            ..Credulous::default()
+        };
+        let config = foreign_server(&peer, silent, everything(), &[version]);
+        let (mut ours, mut foreign) = (Ours::connecting(&gateway), Foreign::server(config));
+        talk(&mut ours, &mut foreign);
+        assert!(!ours.is_established, "{:?}", version.version);
+        assert_eq!(
+            foreign.alert(),
+            Some(Alert::HandshakeFailure),
+            "{:?}",
+            version.version
+        );
+        assert!(foreign.connection.is_handshaking());
+        let sentence = ours.sentence();
+        assert!(
+            sentence.contains("dns:peer.example, serial 0a11"),
+            "{sentence}"
+        );
+        assert!(
+            sentence.contains("asked for no client certificate"),
+            "{sentence}"
+        );
+        assert!(
+            sentence.contains("turn on client certificates"),
+            "{sentence}"
+        );
+    }
+}
+
+#[test]
+fn a_server_that_asks_by_signatures_we_cannot_make_is_refused() {
+    let authority = Authority::new("Site CA");
+    let gateway = Gateway::under(&authority);
+    let peer = authority.issue(&[PEER]);
+    for version in VERSIONS {
+        // Without our refusal rustls would send an empty certificate, and this server would go on.
+        let asks = Credulous {
+            insists: false,
+            schemes: vec![SignatureScheme::RSA_PSS_SHA256],
+            ..Credulous::default()
+        };
+        let config = foreign_server(&peer, asks, everything(), &[version]);
+        let (mut ours, mut foreign) = (Ours::connecting(&gateway), Foreign::server(config));
+        talk(&mut ours, &mut foreign);
+        assert!(!ours.is_established, "{:?}", version.version);
+        assert_eq!(
+            foreign.alert(),
+            Some(Alert::HandshakeFailure),
+            "{:?}",
+            version.version
+        );
+        let sentence = ours.sentence();
+        assert!(
+            sentence.contains("of a kind that our key is not"),
+            "{sentence}"
+        );
+    }
+}
+
+fn fixture(bytes: &[u8]) -> CertificateDer<'static> {
+    CertificateDer::from(bytes.to_vec())
+}

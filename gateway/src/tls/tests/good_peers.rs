@@ -1,0 +1,154 @@
+//! Peers that must be accepted, by each kind of name, and what is then known of them.
+
+use ring::digest::{SHA256, digest};
+use rustls::version::{TLS12, TLS13};
+use webpki::EndEntityCert;
+
+use super::authority::{Authority, Own, self_signed, uri};
+use super::ends::{Credulous, Foreign, Ours, everything, foreign_client, foreign_server, talk};
+use super::{Gateway, PEER};
+use crate::config::PeerName;
+use crate::tls::PeerInfo;
+
+/// Meets `peer` on both sides and in both versions; it must be accepted as `identity` each time.
+fn accepted(gateway: &Gateway, peer: &Own, identity: &str) {
+    for version in [&TLS13, &TLS12] {
+        let config = foreign_server(peer, Credulous::default(), everything(), &[version]);
+        let (mut ours, mut foreign) = (Ours::connecting(gateway), Foreign::server(config));
+        talk(&mut ours, &mut foreign);
+        assert_accepted(&ours, &foreign, peer, identity);
+
+        let config = foreign_client(Some(peer), everything(), &[version]);
+        let (mut ours, mut foreign) = (Ours::accepting(gateway), Foreign::client(config));
+        talk(&mut foreign, &mut ours);
+        assert_accepted(&ours, &foreign, peer, identity);
+    }
+}
+
+fn assert_accepted(ours: &Ours, foreign: &Foreign, peer: &Own, identity: &str) {
+    assert_eq!(
+        ours.error,
+        None,
+        "{}",
+        ours.error
+            .as_ref()
+            .map_or(String::new(), |_| ours.sentence())
+    );
+    assert_eq!(foreign.error, None);
+    assert!(ours.is_established && !foreign.connection.is_handshaking());
+    let info = PeerInfo {
+        identity: identity.into(),
+        key_sha256: hex(&key_sha256(peer)),
+        serial: "0a11".into(),
+    };
+    assert_eq!(ours.judgement.peer(), Some(info));
+    assert_eq!(ours.judgement.refusal(), None);
+}
+
+fn key_sha256(peer: &Own) -> [u8; 32] {
+    let leaf = peer.leaf();
+    let leaf = EndEntityCert::try_from(&leaf).expect("a certificate");
+    let sum = digest(&SHA256, &leaf.subject_public_key_info());
+    sum.as_ref().try_into().expect("32 bytes")
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[test]
+fn a_listed_dns_name_is_accepted_whatever_its_case() {
+    let authority = Authority::new("Site CA");
+    let gateway = Gateway::under(&authority);
+    accepted(&gateway, &authority.issue(&[PEER]), "dns:peer.example");
+    accepted(
+        &gateway,
+        &authority.issue(&["PEER.Example"]),
+        "dns:peer.example",
+    );
+    accepted(
+        &gateway,
+        &authority.issue(&["other.example", PEER]),
+        "dns:peer.example",
+    );
+}
+
+#[test]
+fn a_listed_uri_is_accepted_octet_by_octet() {
+    let authority = Authority::new("Site CA");
+    let name = "spiffe://region.example/Gateway";
+    let gateway = Gateway::under(&authority).with_peers(vec![PeerName::Uri(name.into())]);
+    let peer = authority.issue_with(&[], |params| params.subject_alt_names = vec![uri(name)]);
+    accepted(&gateway, &peer, "uri:spiffe://region.example/Gateway");
+
+    let other = authority.issue_with(&[], |params| {
+        params.subject_alt_names = vec![uri("spiffe://region.example/gateway")];
+    });
+    let config = foreign_client(Some(&other), everything(), &[&TLS13]);
+    let (mut ours, mut foreign) = (Ours::accepting(&gateway), Foreign::client(config));
+    talk(&mut foreign, &mut ours);
+    assert!(!ours.is_established);
+    assert_eq!(ours.judgement.peer(), None);
+}
+
+#[test]
+fn a_listed_key_is_accepted_without_any_name() {
+    let authority = Authority::new("Site CA");
+    let peer = authority.issue(&[]);
+    let key = key_sha256(&peer);
+    let gateway = Gateway::under(&authority).with_peers(vec![PeerName::Sha256(key)]);
+    accepted(&gateway, &peer, &format!("sha256:{}", hex(&key)));
+}
+
+#[test]
+fn the_first_matching_of_several_peers_is_named() {
+    let authority = Authority::new("Site CA");
+    let peer = authority.issue(&[PEER]);
+    let gateway = Gateway::under(&authority).with_peers(vec![
+        PeerName::Dns("another.example".into()),
+        PeerName::Sha256(key_sha256(&peer)),
+        PeerName::Dns(PEER.into()),
+    ]);
+    accepted(&gateway, &peer, "dns:peer.example");
+}
+
+#[test]
+fn a_chain_over_an_intermediate_is_accepted_with_fresh_lists() {
+    let root = Authority::new("Site CA");
+    let middle = root.intermediate("Middle CA", |_| {});
+    let gateway = Gateway::under(&root).with_crls(vec![root.crl(&[]), middle.crl(&[0x99])]);
+    accepted(&gateway, &middle.issue(&[PEER]), "dns:peer.example");
+}
+
+#[test]
+fn a_fresh_list_is_believed_though_an_old_one_was_left_behind() {
+    let authority = Authority::new("Site CA");
+    let lists = vec![authority.old_crl(), authority.crl(&[])];
+    let gateway = Gateway::under(&authority).with_crls(lists);
+    accepted(&gateway, &authority.issue(&[PEER]), "dns:peer.example");
+}
+
+#[test]
+fn a_self_signed_certificate_is_accepted_where_it_is_the_trust() {
+    let peer = self_signed(&[PEER]);
+    let mut gateway = Gateway::under(&Authority::new("Site CA"));
+    gateway.trust.anchors.push(peer.leaf());
+    accepted(&gateway, &peer, "dns:peer.example");
+}
+
+#[test]
+fn two_of_ours_accept_each_other() {
+    let authority = Authority::new("Site CA");
+    let mut site =
+        Gateway::under(&authority).with_peers(vec![PeerName::Dns("region.example".into())]);
+    site.own = authority.issue(&["site.example"]);
+    let mut region =
+        Gateway::under(&authority).with_peers(vec![PeerName::Dns("site.example".into())]);
+    region.own = authority.issue(&["region.example"]);
+
+    let (mut client, mut server) = (Ours::connecting(&site), Ours::accepting(&region));
+    talk(&mut client, &mut server);
+    assert!(client.is_established && server.is_established);
+    let names = [client, server].map(|end| end.judgement.peer().expect("a peer").identity);
+    assert_eq!(names, ["dns:region.example", "dns:site.example"]);
+}

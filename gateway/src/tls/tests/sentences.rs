@@ -1,0 +1,338 @@
+//! The sentences about failed handshakes that no certificate of the peer is to blame for.
+
+use rustls::{AlertDescription as Alert, Error, InvalidMessage, PeerIncompatible, PeerMisbehaved};
+
+use super::authority::{Authority, dns};
+use super::ends::{End, Foreign, Ours, everything, foreign_client, talk};
+use super::{Gateway, PEER};
+use crate::limits::{SENTENCE_CHARS_MAX, SHOWN_NAMES_MAX};
+use crate::tls::{explain, explain_end};
+
+fn gateway() -> Gateway {
+    Gateway::under(&Authority::new("Site CA"))
+}
+
+fn connecting(error: &Error) -> String {
+    explain(error, &Ours::connecting(&gateway()).judgement, &[])
+}
+
+#[test]
+fn an_alert_says_what_the_peer_holds_against_our_certificate() {
+    let cases = [
+        (
+            Alert::UnknownCA,
+            "unknown_ca",
+            "add the CA that issued it, \"CN=Site CA\"",
+        ),
+        (Alert::CertificateExpired, "certificate_expired", "renew it"),
+        (
+            Alert::CertificateRevoked,
+            "certificate_revoked",
+            "have a new one issued",
+        ),
+        (
+            Alert::AccessDenied,
+            "access_denied",
+            "list one of its names or its key (sha256:",
+        ),
+        (
+            Alert::BadCertificate,
+            "bad_certificate",
+            "wardgate pki show",
+        ),
+        (
+            Alert::UnsupportedCertificate,
+            "unsupported_certificate",
+            "wardgate pki show",
+        ),
+        (
+            Alert::CertificateUnknown,
+            "certificate_unknown",
+            "wardgate pki show",
+        ),
+        (Alert::DecryptError, "decrypt_error", "wardgate pki show"),
+        (
+            Alert::CertificateRequired,
+            "certificate_required",
+            "accept the signatures of our key",
+        ),
+    ];
+    for (alert, name, remedy) in cases {
+        let sentence = connecting(&Error::AlertReceived(alert));
+        for word in [name, remedy, "dns:us.example, serial 0a11"] {
+            assert!(sentence.contains(word), "{alert:?}: {sentence}");
+        }
+    }
+}
+
+#[test]
+fn other_alerts_say_what_is_needed_or_where_to_look() {
+    let cases = [
+        (
+            Alert::HandshakeFailure,
+            "handshake_failure; it needs TLS 1.3 with AES-256-GCM",
+        ),
+        (
+            Alert::ProtocolVersion,
+            "protocol_version; it needs TLS 1.3 with AES-256-GCM",
+        ),
+        (
+            Alert::InsufficientSecurity,
+            "insufficient_security; it needs TLS 1.3",
+        ),
+        (
+            Alert::UnrecognisedName,
+            "unrecognized_name; write the target by a name",
+        ),
+        (
+            Alert::NoApplicationProtocol,
+            "no_application_protocol; let it take",
+        ),
+        (Alert::InternalError, "internal_error; its log says why"),
+        (Alert::DecodeError, "decode_error; its log says why"),
+        (Alert::Unknown(0xee), "alert 238; its log says why"),
+    ];
+    for (alert, words) in cases {
+        let sentence = connecting(&Error::AlertReceived(alert));
+        assert!(sentence.contains(words), "{alert:?}: {sentence}");
+    }
+}
+
+#[test]
+fn a_refusal_by_the_other_gateway_is_explained_at_both_ends() {
+    let authority = Authority::new("Site CA");
+    let here = Gateway::under(&authority)
+        .with_peers(vec![crate::config::PeerName::Dns("us.example".into())]);
+    let there = Gateway::under(&authority);
+    let (mut client, mut server) = (Ours::connecting(&here), Ours::accepting(&there));
+    talk(&mut client, &mut server);
+    assert!(
+        server.sentence().contains("is none of this route's peers"),
+        "{}",
+        server.sentence()
+    );
+    let sentence = client.sentence();
+    assert!(
+        sentence.starts_with("the server refused our certificate dns:us.example"),
+        "{sentence}"
+    );
+    assert!(sentence.contains("access_denied"), "{sentence}");
+}
+
+#[test]
+fn a_peer_that_speaks_no_tls_is_named_by_what_it_speaks() {
+    let associate = [1, 0, 0, 0, 0, 0xcd, 0, 1];
+    let cases: [(&[u8], &str); 9] = [
+        (&associate, "plaintext DICOM, not TLS"),
+        (b"\x0bMSH|^~\\&", "plaintext HL7, not TLS"),
+        (b"MSH|^~\\&", "plaintext HL7, not TLS"),
+        (b"GET / HTTP/1.1\r\n", "plaintext HTTP, not TLS"),
+        (b"OPTIONS ", "plaintext HTTP, not TLS"),
+        (b"SSH-2.0-x", "SSH, not TLS"),
+        (b"PROXY TCP4 ", "a PROXY protocol header"),
+        (&[0x80, 0x2e, 1, 3, 1, 0, 0x15, 0], "SSL 2"),
+        (b"\xff\xfb\x1f\xff\xfb", "something else, not TLS"),
+    ];
+    for (first, words) in cases {
+        let mut ours = Ours::accepting(&gateway());
+        // Long enough that rustls need not wait for the rest of a record.
+        let mut sent = first.to_vec();
+        sent.resize(80_000, 0);
+        ours.advance(&sent);
+        let sentence = ours.sentence();
+        assert!(sentence.contains(words), "{first:?}: {sentence}");
+        let eight = first.get(..8).unwrap_or(first);
+        assert!(
+            explain_end(&ours.judgement, eight).contains(words),
+            "{first:?}"
+        );
+    }
+}
+
+#[test]
+fn an_abort_in_plain_dicom_is_recognised_where_we_connect() {
+    let mut ours = Ours::connecting(&gateway());
+    ours.advance(&[7, 0, 0, 0, 0, 4, 0, 0, 2, 0]);
+    let sentence = ours.sentence();
+    assert!(
+        sentence.contains("the server sent plaintext DICOM, not TLS"),
+        "{sentence}"
+    );
+    assert!(
+        sentence.contains("is the target a terminate route"),
+        "{sentence}"
+    );
+}
+
+#[test]
+fn a_connection_that_ends_early_is_told_apart() {
+    let ours = Ours::connecting(&gateway());
+    assert!(explain_end(&ours.judgement, &[]).contains("before it sent a byte"));
+    let tls = explain_end(&ours.judgement, &[0x16, 3, 3]);
+    assert!(tls.contains("in the middle of the handshake"), "{tls}");
+    let ours = Ours::accepting(&gateway());
+    assert!(explain_end(&ours.judgement, &[]).contains("the client closed the connection"));
+}
+
+/// A ClientHello of TLS 1.1 (RFC 4346 section 7.4.1.2) with these extensions.
+fn hello_of_tls_1_1(extensions: &[u8]) -> Vec<u8> {
+    let mut hello = vec![3, 2];
+    hello.extend([7; 32]);
+    hello.extend([0, 0, 2, 0, 0x2f, 1, 0]);
+    if !extensions.is_empty() {
+        hello.extend([0, extensions.len() as u8]);
+        hello.extend(extensions);
+    }
+    let length = hello.len() as u8;
+    [
+        &[0x16, 3, 1, 0, length + 4, 1, 0, 0, length],
+        hello.as_slice(),
+    ]
+    .concat()
+}
+
+#[test]
+fn tls_1_1_is_told_what_is_needed() {
+    let mut ours = Ours::accepting(&gateway());
+    let answer = ours.advance(&hello_of_tls_1_1(&[]));
+    let sentence = ours.sentence();
+    assert!(
+        sentence.contains("as TLS before 1.2 does not; it needs TLS 1.3"),
+        "{sentence}"
+    );
+    assert_eq!(
+        answer.get(5..),
+        Some(&[2u8, 40][..]),
+        "a fatal handshake_failure"
+    );
+
+    // With signature_algorithms: ecdsa_secp256r1_sha256 (RFC 5246 section 7.4.1.4.1).
+    let mut ours = Ours::accepting(&gateway());
+    let answer = ours.advance(&hello_of_tls_1_1(&[0, 13, 0, 4, 0, 2, 4, 3]));
+    let sentence = ours.sentence();
+    assert!(
+        sentence.contains("no version of TLS that this route accepts; it needs"),
+        "{sentence}"
+    );
+    assert_eq!(
+        answer.get(5..),
+        Some(&[2u8, 70][..]),
+        "a fatal protocol_version"
+    );
+}
+
+#[test]
+fn every_other_class_of_error_has_its_words() {
+    let cases = [
+        (
+            Error::PeerIncompatible(PeerIncompatible::NoCipherSuitesInCommon),
+            "no cipher suite",
+        ),
+        (
+            Error::PeerIncompatible(PeerIncompatible::NoKxGroupsInCommon),
+            "no key exchange",
+        ),
+        (
+            Error::PeerIncompatible(PeerIncompatible::NoSignatureSchemesInCommon),
+            "no signature",
+        ),
+        (
+            Error::PeerIncompatible(PeerIncompatible::NullCompressionRequired),
+            "NullCompression",
+        ),
+        (
+            Error::PeerMisbehaved(PeerMisbehaved::MissingKeyShare),
+            "broke the rules of TLS",
+        ),
+        (
+            Error::InvalidMessage(InvalidMessage::InvalidCcs),
+            "broke the rules of TLS",
+        ),
+        (
+            Error::InvalidMessage(InvalidMessage::UnknownProtocolVersion),
+            "unknown version of TLS",
+        ),
+        (Error::DecryptError, "failed its integrity check"),
+        (Error::FailedToGetCurrentTime, "set its clock"),
+        (
+            Error::General("x\ny".into()),
+            "the handshake failed: unexpected error: x\\u{a}y",
+        ),
+    ];
+    for (error, words) in cases {
+        let sentence = connecting(&error);
+        assert!(sentence.contains(words), "{error:?}: {sentence}");
+        assert!(!sentence.chars().any(char::is_control));
+    }
+}
+
+#[test]
+fn names_from_outside_are_escaped_and_bounded() {
+    let authority = Authority::new("Site CA");
+    let gateway = Gateway::under(&authority);
+    let evil = "a\u{1b}[2J\u{202e}\"; ok=\"".to_owned() + &"x".repeat(5000);
+    let peer = authority.issue_with(&[], |params| {
+        params.distinguished_name = super::authority::called(&evil);
+        params.subject_alt_names = (0..50)
+            .map(|number| dns(&format!("n{number}.{}example", "label.".repeat(30))))
+            .collect();
+    });
+    let mut foreign = Foreign::client(foreign_client(
+        Some(&peer),
+        everything(),
+        &[&rustls::version::TLS13],
+    ));
+    let mut ours = Ours::accepting(&gateway);
+    talk(&mut foreign, &mut ours);
+    let sentence = ours.sentence();
+    assert!(
+        sentence.chars().all(|letter| (' '..='~').contains(&letter)),
+        "{sentence}"
+    );
+    assert!(sentence.chars().count() <= SENTENCE_CHARS_MAX);
+    assert!(
+        sentence.contains(&format!("and {} more names", 50 - SHOWN_NAMES_MAX)),
+        "{sentence}"
+    );
+
+    let peer = authority.issue_with(&[], |params| {
+        params.distinguished_name = super::authority::called(&evil);
+    });
+    let mut foreign = Foreign::client(foreign_client(
+        Some(&peer),
+        everything(),
+        &[&rustls::version::TLS13],
+    ));
+    let mut ours = Ours::accepting(&gateway);
+    talk(&mut foreign, &mut ours);
+    let sentence = ours.sentence();
+    assert!(
+        sentence.chars().all(|letter| (' '..='~').contains(&letter)),
+        "{sentence}"
+    );
+    assert!(
+        sentence.contains("subject \"CN=a\\u{1b}[2J\\u{202e}\\\"; ok"),
+        "{sentence}"
+    );
+    assert!(sentence.chars().count() < 1000, "{sentence}");
+}
+
+#[test]
+fn a_peer_list_is_shown_shortened() {
+    let authority = Authority::new("Site CA");
+    let peers = (0..20)
+        .map(|n| crate::config::PeerName::Dns(format!("p{n}.example")))
+        .collect();
+    let gateway = Gateway::under(&authority).with_peers(peers);
+    let peer = authority.issue(&[PEER]);
+    let mut foreign = Foreign::client(foreign_client(
+        Some(&peer),
+        everything(),
+        &[&rustls::version::TLS13],
+    ));
+    let mut ours = Ours::accepting(&gateway);
+    talk(&mut foreign, &mut ours);
+    let words = "(dns:p0.example, dns:p1.example, dns:p2.example, dns:p3.example, dns:p4.example, \
+                 dns:p5.example and 14 more)";
+    assert!(ours.sentence().contains(words), "{}", ours.sentence());
+}
