@@ -1,2 +1,126 @@
-//! Placeholder.
-fn main() {}
+//! The project's checks and chores: `cargo xtask check` and `cargo xtask test`.
+//!
+//! `check` is what passes before every commit. `test` is everything: it brings the programs that the
+//! tests talk to, runs every tier and ends with a count. Nothing here is part of the gateway.
+
+mod libtest;
+mod packages;
+mod python;
+mod report;
+mod steps;
+mod tiers;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+use anyhow::Context as _;
+use clap::Parser;
+
+use steps::Steps;
+
+/// The project's checks and chores.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+enum Task {
+    /// What passes before every commit: format, lints, tidy, unit tests, documentation
+    Check,
+    /// Everything: brings the programs the tests need, then lints, all tests, documentation
+    Test,
+}
+
+fn main() -> ExitCode {
+    let task = Task::parse();
+    match Workspace::find().and_then(|workspace| run(&task, &workspace)) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs the task's steps, all of them, and says whether each was good.
+fn run(task: &Task, workspace: &Workspace) -> anyhow::Result<bool> {
+    let mut steps = Steps::default();
+    if matches!(task, Task::Test) {
+        steps.run("debian packages", || packages::prepare(workspace));
+        steps.run("python packages", || python::prepare(workspace));
+    }
+    steps.cargo(workspace, "format", &["fmt", "--all", "--check"]);
+    steps.cargo(workspace, "clippy", &CLIPPY);
+
+    let (mut names, mut built) = (vec!["tidy".to_owned(), "unit".to_owned()], true);
+    if matches!(task, Task::Test) {
+        built = steps.cargo(workspace, "build", &BUILD);
+        names = tiers::names(workspace)?;
+    }
+    let tiers = tiers::run_all(workspace, &mut steps, &names, built)?;
+
+    steps.run("documentation", || documentation(workspace));
+    Ok(report::print(&tiers, &steps))
+}
+
+const CLIPPY: [&str; 7] = [
+    "clippy",
+    "--workspace",
+    "--all-targets",
+    "--locked",
+    "--",
+    "-D",
+    "warnings",
+];
+
+// The tests start the programs from the target folder, so these must be of today.
+const BUILD: [&str; 4] = ["build", "--workspace", "--bins", "--locked"];
+
+fn documentation(workspace: &Workspace) -> anyhow::Result<()> {
+    let mut cargo = workspace.cargo(&["doc", "--workspace", "--no-deps", "--locked"]);
+    steps::must(cargo.env("RUSTDOCFLAGS", "-D warnings"))
+}
+
+/// Where the sources are and where what is built goes.
+pub(crate) struct Workspace {
+    root: PathBuf,
+    target: PathBuf,
+}
+
+impl Workspace {
+    /// Finds the workspace from what `cargo run` tells about this package.
+    fn find() -> anyhow::Result<Self> {
+        let manifest = std::env::var_os("CARGO_MANIFEST_DIR")
+            .context("CARGO_MANIFEST_DIR is not set; run this as `cargo xtask`")?;
+        let root = Path::new(&manifest)
+            .ancestors()
+            .nth(2)
+            .context("this package does not lie in .ci/xtask")?
+            .to_owned();
+        // A relative CARGO_TARGET_DIR counts from where cargo runs, which is the root here.
+        let target = match std::env::var_os("CARGO_TARGET_DIR") {
+            Some(folder) => root.join(folder),
+            None => root.join("target"),
+        };
+        Ok(Self { root, target })
+    }
+
+    /// A file of the sources, by its path from the root.
+    pub(crate) fn source(&self, path: &str) -> PathBuf {
+        self.root.join(path)
+    }
+
+    /// A file that a build or a test makes, by its path in the target folder.
+    pub(crate) fn product(&self, path: &str) -> PathBuf {
+        self.target.join(path)
+    }
+
+    /// The cargo that runs us, in the root, with nothing to read from.
+    pub(crate) fn cargo(&self, arguments: &[&str]) -> Command {
+        let program = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let mut cargo = Command::new(program);
+        cargo
+            .args(arguments)
+            .current_dir(&self.root)
+            .stdin(std::process::Stdio::null());
+        cargo
+    }
+}

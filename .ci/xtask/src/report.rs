@@ -1,0 +1,86 @@
+//! The end of a run: what took how long, what was skipped, what failed, and one line that counts.
+
+use crate::libtest::Counts;
+use crate::steps::{Steps, seconds};
+use crate::tiers::Tier;
+
+/// Prints the report and says whether everything was good. The last line holds the counts alone.
+pub(crate) fn print(tiers: &[Tier], steps: &Steps) -> bool {
+    println!("steps");
+    for step in steps.all() {
+        let outcome = step.failure.as_deref().map_or("good", |_| "FAILED");
+        println!("  {:<20} {:>9}  {outcome}", step.name, seconds(step.took));
+    }
+    for skip in tiers.iter().flat_map(|tier| &tier.skipped) {
+        println!("SKIPPED {}: {}: {}", skip.tier, skip.test, skip.reason);
+    }
+    for tier in tiers {
+        for test in &tier.failed {
+            println!("FAILED {}: {test}", tier.name);
+        }
+    }
+    let mut good = true;
+    for step in steps.all() {
+        if let Some(why) = &step.failure {
+            println!("FAILED step {}: {why}", step.name);
+            good = false;
+        }
+    }
+    println!("\n{}", table(tiers));
+    println!("{}", last_line(total(tiers)));
+    good
+}
+
+/// One row a tier.
+fn table(tiers: &[Tier]) -> String {
+    let mut table = format!(
+        "{:<12} {:>7} {:>7} {:>8} {:>9}\n",
+        "tier", "passed", "failed", "skipped", "time"
+    );
+    for tier in tiers {
+        let Counts {
+            passed,
+            failed,
+            skipped,
+        } = tier.counts;
+        table += &format!(
+            "{:<12} {passed:>7} {failed:>7} {skipped:>8} {:>9}\n",
+            tier.name,
+            seconds(tier.took)
+        );
+    }
+    table
+}
+
+fn total(tiers: &[Tier]) -> Counts {
+    let mut sum = Counts::default();
+    for tier in tiers {
+        sum += tier.counts;
+    }
+    sum
+}
+
+/// The form that programs around the tests read: do not change it.
+fn last_line(counts: Counts) -> String {
+    let Counts {
+        passed,
+        failed,
+        skipped,
+    } = counts;
+    format!("{passed} passed, {failed} failed, {skipped} skipped")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_line_holds_the_three_counts() {
+        let counts = Counts {
+            passed: 120,
+            failed: 0,
+            skipped: 3,
+        };
+        assert_eq!(last_line(counts), "120 passed, 0 failed, 3 skipped");
+    }
+}

@@ -1,0 +1,96 @@
+//! Steps with a name: each is announced, timed and, when it fails, remembered; the rest still runs.
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+
+use crate::Workspace;
+
+/// The steps that ran, in order.
+#[derive(Debug, Default)]
+pub(crate) struct Steps {
+    done: Vec<Step>,
+}
+
+/// One step that ran.
+#[derive(Debug)]
+pub(crate) struct Step {
+    /// Its name, as announced.
+    pub(crate) name: String,
+    /// How long it took.
+    pub(crate) took: Duration,
+    /// Why it failed, if it did.
+    pub(crate) failure: Option<String>,
+}
+
+impl Steps {
+    /// Runs one step and says whether it was good.
+    pub(crate) fn run(&mut self, name: &str, act: impl FnOnce() -> anyhow::Result<()>) -> bool {
+        println!("==> {name}");
+        let start = Instant::now();
+        let failure = act().err().map(|error| format!("{error:#}"));
+        let took = start.elapsed();
+        match &failure {
+            None => println!("==> {name}: good, {}\n", seconds(took)),
+            Some(why) => println!("==> {name}: FAILED after {}: {why}\n", seconds(took)),
+        }
+        let good = failure.is_none();
+        self.done.push(Step {
+            name: name.to_owned(),
+            took,
+            failure,
+        });
+        good
+    }
+
+    /// Runs cargo as one step and says whether it was good.
+    pub(crate) fn cargo(&mut self, workspace: &Workspace, name: &str, arguments: &[&str]) -> bool {
+        self.run(name, || must(&mut workspace.cargo(arguments)))
+    }
+
+    /// The last `count` steps, or fewer where fewer ran.
+    pub(crate) fn tail(&self, count: usize) -> &[Step] {
+        &self.done[self.done.len().saturating_sub(count)..]
+    }
+
+    /// The steps in the order they ran.
+    pub(crate) fn all(&self) -> &[Step] {
+        &self.done
+    }
+}
+
+/// Runs a command whose output goes where ours goes; an exit code other than 0 is an error.
+pub(crate) fn must(command: &mut Command) -> anyhow::Result<()> {
+    let status = command
+        .status()
+        .with_context(|| format!("cannot run {command:?}"))?;
+    anyhow::ensure!(status.success(), "{command:?} ended with {status}");
+    Ok(())
+}
+
+/// A duration for people: `0.4 s`, `83.0 s`.
+pub(crate) fn seconds(duration: Duration) -> String {
+    format!("{:.1} s", duration.as_secs_f64())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failed_step_is_remembered_and_the_next_one_runs() {
+        let mut steps = Steps::default();
+        assert!(!steps.run("first", || anyhow::bail!("no")));
+        assert!(steps.run("second", || Ok(())));
+        let failures: Vec<_> = steps.all().iter().map(|s| s.failure.as_deref()).collect();
+        assert_eq!(failures, [Some("no"), None]);
+    }
+
+    #[test]
+    fn a_command_that_fails_is_an_error_that_names_it() {
+        let error = must(Command::new("false").arg("x")).expect_err("false fails");
+        assert!(error.to_string().contains(r#""false" "x""#), "{error}");
+        assert!(must(&mut Command::new("true")).is_ok());
+    }
+}

@@ -1,0 +1,291 @@
+//! The tiers of tests: which there are, running one after another, and what each came to.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+
+use crate::Workspace;
+use crate::libtest::{self, Counts, Line};
+use crate::steps::Steps;
+
+/// The tiers that must be there, in the order they run: what fails soonest comes first.
+const EXPECTED: [&str; 7] = [
+    "tidy",
+    "unit",
+    "simulation",
+    "direct",
+    "security",
+    "network",
+    "interop",
+];
+
+/// What one tier came to.
+#[derive(Debug)]
+pub(crate) struct Tier {
+    /// `unit`, `direct`, ...
+    pub(crate) name: String,
+    /// How its tests ended; what could not run is under `skipped` alone.
+    pub(crate) counts: Counts,
+    /// From start to end, the build of its test program included.
+    pub(crate) took: Duration,
+    /// Names of tests that did not hold.
+    pub(crate) failed: Vec<String>,
+    /// Tests that could not run, and why.
+    pub(crate) skipped: Vec<Skip>,
+}
+
+/// A test that could not run here.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Skip {
+    /// The tier it belongs to.
+    pub(crate) tier: String,
+    /// Its name.
+    pub(crate) test: String,
+    /// What is missing.
+    pub(crate) reason: String,
+}
+
+/// Names of all tiers: those that must be there, then any other test target of the tests' crate.
+pub(crate) fn names(workspace: &Workspace) -> anyhow::Result<Vec<String>> {
+    let manifest = fs::read_to_string(workspace.source("tests/Cargo.toml"))
+        .context("cannot read tests/Cargo.toml")?;
+    let mut names: Vec<String> = EXPECTED.map(str::to_owned).into();
+    for target in test_targets(&manifest) {
+        if !names.contains(&target) {
+            names.push(target);
+        }
+    }
+    Ok(names)
+}
+
+/// Runs the tiers one after another, each as a step, whatever became of the one before.
+///
+/// Where the programs could not be built, nothing runs: the tests would judge those of yesterday.
+pub(crate) fn run_all(
+    workspace: &Workspace,
+    steps: &mut Steps,
+    names: &[String],
+    built: bool,
+) -> anyhow::Result<Vec<Tier>> {
+    let mut tiers = Vec::new();
+    fs::create_dir_all(workspace.product("."))?;
+    fs::write(workspace.product(SKIPS), "").context("cannot start the list of skips")?;
+    for name in names {
+        let start = Instant::now();
+        let mut tier = Tier::new(name);
+        steps.run(&format!("{name} tests"), || {
+            anyhow::ensure!(built, "not run, because the build failed");
+            tier.run(workspace)
+        });
+        tier.took = start.elapsed();
+        tiers.push(tier);
+    }
+    for (tier, step) in tiers.iter_mut().zip(steps.tail(names.len())) {
+        // A test program that did not build or died has no line of counts, and is no success.
+        if step.failure.is_some() {
+            tier.counts.failed = tier.counts.failed.max(1);
+        }
+    }
+    Ok(tiers)
+}
+
+/// The list that the tests' harness appends to, in the target folder.
+const SKIPS: &str = "skips.tsv";
+
+impl Tier {
+    fn new(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            counts: Counts::default(),
+            took: Duration::ZERO,
+            failed: Vec::new(),
+            skipped: Vec::new(),
+        }
+    }
+
+    /// Runs the tier's tests; an error where a test failed or one that was asked for was skipped.
+    fn run(&mut self, workspace: &Workspace) -> anyhow::Result<()> {
+        let ended = self.stream(workspace);
+        let skips = fs::read_to_string(workspace.product(SKIPS))
+            .context("cannot read the list of skips")?;
+        self.subtract(read_skips(&skips)?);
+        ended?;
+        anyhow::ensure!(
+            self.counts != Counts::default(),
+            "there is not one test in this tier"
+        );
+        let required = std::env::var("WARDGATE_REQUIRE").unwrap_or_default();
+        anyhow::ensure!(
+            self.skipped.is_empty() || !is_required(&required, &self.name),
+            "{} tests were skipped, and WARDGATE_REQUIRE={required} asks for them",
+            self.skipped.len()
+        );
+        Ok(())
+    }
+
+    /// Runs cargo, passes its output on line by line and takes the counts from it.
+    fn stream(&mut self, workspace: &Workspace) -> anyhow::Result<()> {
+        let mut cargo = workspace.cargo(&["test", "--workspace", "--locked", "--no-fail-fast"]);
+        match self.name.as_str() {
+            "unit" => cargo.args(["--lib", "--bins"]),
+            target => cargo.args(["--test", target]),
+        };
+        cargo.env("WARDGATE_SKIPS", workspace.product(SKIPS));
+        let mut child = cargo
+            .stdout(Stdio::piped())
+            .spawn()
+            .context("cannot run cargo")?;
+        let output = child.stdout.take().expect("stdout was asked to be a pipe");
+        for line in BufReader::new(output).split(b'\n') {
+            // A test may print bytes that are no text; the counts are.
+            let line = line.context("cannot read the output of cargo")?;
+            let line = String::from_utf8_lossy(&line);
+            println!("{line}");
+            self.take(&line);
+        }
+        let status = child.wait().context("cannot wait for cargo")?;
+        anyhow::ensure!(status.success(), "cargo test ended with {status}");
+        Ok(())
+    }
+
+    /// Takes one line of the harness into account.
+    fn take(&mut self, line: &str) {
+        match libtest::read(line) {
+            Some(Line::Result(counts)) => self.counts += counts,
+            Some(Line::Failed(test)) => self.failed.push(test.to_owned()),
+            Some(Line::Ignored(test, reason)) => self.skipped.push(Skip {
+                tier: self.name.clone(),
+                test: test.to_owned(),
+                reason: format!("marked as ignored {reason}").trim_end().to_owned(),
+            }),
+            None => {}
+        }
+    }
+
+    /// Moves tests that said they could not run from the passed to the skipped.
+    fn subtract(&mut self, skips: BTreeSet<Skip>) {
+        for skip in skips.into_iter().filter(|skip| skip.tier == self.name) {
+            self.counts.passed = self.counts.passed.saturating_sub(1);
+            self.counts.skipped += 1;
+            self.skipped.push(skip);
+        }
+    }
+}
+
+/// `WARDGATE_REQUIRE` is `all` or a list of tiers with commas between.
+fn is_required(required: &str, tier: &str) -> bool {
+    required
+        .split(',')
+        .map(str::trim)
+        .any(|name| name == "all" || name == tier)
+}
+
+/// Reads `tier<TAB>test<TAB>reason` lines; a test that says so twice counts once.
+fn read_skips(text: &str) -> anyhow::Result<BTreeSet<Skip>> {
+    let mut skips: BTreeSet<Skip> = BTreeSet::new();
+    for line in text.lines() {
+        let mut parts = line.splitn(3, '\t').map(str::to_owned);
+        let (Some(tier), Some(test), Some(reason)) = (parts.next(), parts.next(), parts.next())
+        else {
+            anyhow::bail!("the list of skips has a line of another form: {line:?}");
+        };
+        if !skips.iter().any(|s| s.tier == tier && s.test == test) {
+            skips.insert(Skip { tier, test, reason });
+        }
+    }
+    Ok(skips)
+}
+
+/// Names of the `[[test]]` targets of a manifest, in its order.
+fn test_targets(manifest: &str) -> Vec<String> {
+    let mut names = Vec::new();
+    let mut within = false;
+    for line in manifest.lines().map(str::trim) {
+        if line.starts_with('[') {
+            within = line == "[[test]]";
+        } else if let Some(value) = line.strip_prefix("name").filter(|_| within) {
+            let value = value.trim_start_matches([' ', '=']);
+            names.push(value.trim_matches('"').to_owned());
+        }
+    }
+    names
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn skip(tier: &str, test: &str) -> Skip {
+        Skip {
+            tier: tier.to_owned(),
+            test: test.to_owned(),
+            reason: "no dcmtk".to_owned(),
+        }
+    }
+
+    #[test]
+    fn skips_are_read_and_a_repeated_one_counts_once() {
+        let text = "interop\techo\tno dcmtk\ninterop\techo\tagain\nnetwork\tx\ta\tb\n";
+        let skips = read_skips(text).expect("the form is right");
+        let lines: Vec<_> = skips.iter().map(|s| (&*s.test, &*s.reason)).collect();
+        assert_eq!(lines, [("echo", "no dcmtk"), ("x", "a\tb")]);
+    }
+
+    #[test]
+    fn a_skip_of_another_form_is_an_error() {
+        assert!(read_skips("interop\techo\n").is_err());
+        assert!(read_skips("\n").is_err());
+        assert!(read_skips("").expect("nothing is a form").is_empty());
+    }
+
+    #[test]
+    fn what_was_skipped_is_not_passed_and_other_tiers_stay_out() {
+        let mut tier = Tier::new("interop");
+        tier.take("test result: ok. 5 passed; 0 failed; 0 ignored; 0 measured");
+        tier.subtract(
+            [
+                skip("interop", "a"),
+                skip("interop", "b"),
+                skip("network", "c"),
+            ]
+            .into(),
+        );
+        assert_eq!((tier.counts.passed, tier.counts.skipped), (3, 2));
+        assert_eq!(tier.skipped.len(), 2);
+    }
+
+    #[test]
+    fn counts_of_several_test_programs_add_up_and_failures_are_named() {
+        let mut tier = Tier::new("unit");
+        for line in [
+            "test a::b ... FAILED",
+            "test a::c ... ignored, slow",
+            "test result: FAILED. 5 passed; 1 failed; 1 ignored; 0 measured",
+            "test result: ok. 2 passed; 0 failed; 0 ignored; 0 measured",
+        ] {
+            tier.take(line);
+        }
+        assert_eq!((tier.counts.passed, tier.counts.failed), (7, 1));
+        assert_eq!(tier.failed, ["a::b"]);
+        assert_eq!(tier.skipped[0].reason, "marked as ignored slow");
+    }
+
+    #[test]
+    fn required_tiers_are_all_or_those_named() {
+        assert!(is_required("all", "network"));
+        assert!(is_required("interop, network", "network"));
+        assert!(!is_required("interop", "network"));
+        assert!(!is_required("", "network"));
+    }
+
+    #[test]
+    fn test_targets_are_found_in_a_manifest() {
+        let manifest = "[package]\nname = \"tests\"\n\n[[test]]\nname = \"direct\"\n\
+                        path = \"direct/main.rs\"\n[[test]]\npath = \"t\"\nname=\"tidy\"\n[lints]\n";
+        assert_eq!(test_targets(manifest), ["direct", "tidy"]);
+    }
+}
