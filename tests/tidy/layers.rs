@@ -1,0 +1,264 @@
+//! Who may use whom: the rows of modules, and the names that stay in one place.
+
+use crate::source::{Finding, Source, is_word};
+
+/// The rows of ARCHITECTURE.md, lowest first. A module uses rows below its own alone.
+const ROWS: [&[&str]; 10] = [
+    &["sys", "limits"],
+    &[
+        "config", "metrics", "observe", "dicom", "hl7", "uring", "buffers",
+    ],
+    &["pki"],
+    &["tls"],
+    &["audit", "upstream"],
+    &["relay"],
+    &["worker"],
+    &["admin", "hardening", "upgrade"],
+    &["supervisor"],
+    &["cli", "main"],
+];
+
+/// Pairs within a row that are meant: the observer chooses between the protocols.
+const WITHIN_A_ROW: [(&str, &str); 2] = [("observe", "dicom"), ("observe", "hl7")];
+
+/// Finds uses of a module in the same row or above.
+pub(crate) fn upward_uses(source: &Source) -> Vec<Finding> {
+    let Some(own) = module(&source.path) else {
+        return Vec::new();
+    };
+    let Some(own_row) = row(own) else {
+        let what = format!("module {own:?} has no row; give it one in tests/tidy/layers.rs");
+        return vec![source.finding(0, what)];
+    };
+    let mut findings = Vec::new();
+    for (position, used) in used_modules(source) {
+        let allowed = used == own
+            || WITHIN_A_ROW.contains(&(own, used))
+            || row(used).is_some_and(|row| row < own_row);
+        if row(used).is_some() && !allowed {
+            findings.push(source.finding(position, format!("{own} must not use {used}")));
+        }
+    }
+    findings
+}
+
+/// Finds names of the ring's crates outside `gateway/src/uring`.
+pub(crate) fn ring_crates(source: &Source) -> Vec<Finding> {
+    if module(&source.path) == Some("uring") {
+        return Vec::new();
+    }
+    let names = ["tokio_uring", "io_uring"].into_iter();
+    names
+        .flat_map(|name| source.words(name).map(move |at| (at, name)))
+        .map(|(at, name)| source.finding(at, format!("only gateway/src/uring names {name}")))
+        .collect()
+}
+
+/// Finds unsafe code outside `gateway/src/sys`.
+pub(crate) fn unsafe_code(source: &Source) -> Vec<Finding> {
+    if module(&source.path) == Some("sys") {
+        return Vec::new();
+    }
+    let found = source.words("unsafe");
+    found
+        .map(|at| source.finding(at, "only gateway/src/sys holds unsafe code"))
+        .collect()
+}
+
+/// Finds uses of the gateway's data path in the bench.
+pub(crate) fn bench_uses_relay(source: &Source) -> Vec<Finding> {
+    if !source.path.starts_with("bench/") {
+        return Vec::new();
+    }
+    paths_from(source, "gateway")
+        .filter(|&(_, name)| name == "relay")
+        .map(|(at, _)| source.finding(at, "the bench must not share the relay's mistakes"))
+        .collect()
+}
+
+/// The module that a file of `gateway/src` belongs to; `lib.rs` only names modules.
+fn module(path: &str) -> Option<&str> {
+    let rest = path.strip_prefix("gateway/src/")?;
+    let name = rest.split('/').next()?.trim_end_matches(".rs");
+    (path.ends_with(".rs") && name != "lib").then_some(name)
+}
+
+fn row(module: &str) -> Option<usize> {
+    ROWS.iter().position(|row| row.contains(&module))
+}
+
+/// Every module of the crate that a file names, by `crate::` or by climbing with `super::`.
+fn used_modules(source: &Source) -> Vec<(usize, &str)> {
+    let mut used: Vec<_> = paths_from(source, "crate").collect();
+    for start in source.words("super") {
+        let before = source.code[..start].trim_end();
+        if before.ends_with("super::") {
+            continue;
+        }
+        let chain = &source.code[start..];
+        let climbed = chain
+            .split("::")
+            .take_while(|part| part.trim() == "super")
+            .count();
+        if climbed == depth(&source.path) + inline_depth(&source.code[..start]) {
+            let after = start + climbed * "super::".len();
+            used.extend(names_at(&source.code, after).map(|name| (start, name)));
+        }
+    }
+    used
+}
+
+/// Names that follow `root::`, those of `root::{a, b}` included.
+fn paths_from<'a>(source: &'a Source, root: &'a str) -> impl Iterator<Item = (usize, &'a str)> {
+    source.words(root).flat_map(move |at| {
+        let after = at + root.len();
+        let names = source.code[after..].strip_prefix("::").map(|_| after + 2);
+        let names = names.map(|from| names_at(&source.code, from));
+        names.into_iter().flatten().map(move |name| (at, name))
+    })
+}
+
+/// The name that stands here, or the first names of each path in braces.
+fn names_at(code: &str, at: usize) -> impl Iterator<Item = &str> {
+    let rest = code.get(at..).unwrap_or_default();
+    let mut names = Vec::new();
+    let Some(group) = rest.strip_prefix('{') else {
+        names.extend(first_word(rest));
+        return names.into_iter();
+    };
+    let (mut depth, mut begins) = (0, true);
+    for (i, c) in group.char_indices() {
+        match c {
+            '{' => depth += 1,
+            '}' if depth == 0 => break,
+            '}' => depth -= 1,
+            ',' if depth == 0 => begins = true,
+            c if begins && !c.is_whitespace() => {
+                names.extend(first_word(&group[i..]));
+                begins = false;
+            }
+            _ => {}
+        }
+    }
+    names.into_iter()
+}
+
+fn first_word(text: &str) -> Option<&str> {
+    let length = text.bytes().take_while(|&b| is_word(b)).count();
+    (length > 0).then(|| &text[..length])
+}
+
+/// How many modules deep a file lies: `relay/mod.rs` and `limits.rs` 1, `relay/seal.rs` 2.
+fn depth(path: &str) -> usize {
+    let rest = path.trim_start_matches("gateway/src/");
+    rest.trim_end_matches("/mod.rs").split('/').count()
+}
+
+/// How many `mod name {` are open at the end of the code given.
+fn inline_depth(code: &str) -> usize {
+    let mut open = Vec::new();
+    for (i, c) in code.char_indices() {
+        match c {
+            '{' => {
+                let mut words = code[..i].split_whitespace().rev();
+                words.next();
+                open.push(words.next() == Some("mod"));
+            }
+            '}' => {
+                open.pop();
+            }
+            _ => {}
+        }
+    }
+    open.into_iter().filter(|&is_module| is_module).count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn uses(path: &str, text: &str) -> usize {
+        upward_uses(&Source::new(path, text)).len()
+    }
+
+    #[test]
+    fn a_use_of_a_row_above_is_found_however_it_is_written() {
+        for text in [
+            "use crate::relay::Connection;",
+            "use crate::{limits, relay::{self, Close}};",
+            "fn f() { crate::cli::main(); }",
+            "use super::worker;",
+            "mod tests { use super::super::supervisor::X; }",
+        ] {
+            assert_eq!(uses("gateway/src/pki/mod.rs", text), 1, "{text}");
+        }
+        assert_eq!(
+            uses("gateway/src/pki/store.rs", "use super::super::tls::A;"),
+            1
+        );
+        assert_eq!(
+            uses("gateway/src/sys.rs", "use crate::limits;"),
+            1,
+            "same row"
+        );
+    }
+
+    #[test]
+    fn a_use_of_a_row_below_or_of_the_own_module_is_none() {
+        for text in [
+            "use crate::tls::{Policy, record};",
+            "use crate::relay::close;",
+            "// use crate::cli;",
+            "use super::worker;",
+            "mod tests { use super::*; use super::super::admin; }",
+            "use other_crate::cli::Main;",
+        ] {
+            assert_eq!(uses("gateway/src/relay/seal.rs", text), 0, "{text}");
+        }
+        assert_eq!(uses("gateway/src/observe.rs", "use crate::dicom::Pdu;"), 0);
+    }
+
+    #[test]
+    fn a_module_without_a_row_is_found() {
+        assert_eq!(uses("gateway/src/helpers.rs", ""), 1);
+    }
+
+    #[test]
+    fn ring_crates_are_found_outside_their_module_only() {
+        let text = "use tokio_uring::net::TcpStream; fn io_uring_disabled() {} io_uring::opcode::X";
+        assert_eq!(
+            ring_crates(&Source::new("gateway/src/relay/mod.rs", text)).len(),
+            2
+        );
+        assert_eq!(
+            ring_crates(&Source::new("gateway/src/uring/mod.rs", text)).len(),
+            0
+        );
+    }
+
+    #[test]
+    fn unsafe_code_is_found_outside_sys_only() {
+        let text = "unsafe { f() } // unsafe\n#![deny(unsafe_code)]";
+        assert_eq!(
+            unsafe_code(&Source::new("bench/src/main.rs", text)).len(),
+            1
+        );
+        assert_eq!(
+            unsafe_code(&Source::new("gateway/src/sys/ktls.rs", text)).len(),
+            0
+        );
+    }
+
+    #[test]
+    fn the_relay_is_found_in_the_bench_only() {
+        let text = "use gateway::{config, relay::seal};\nuse gateway::relay;";
+        assert_eq!(
+            bench_uses_relay(&Source::new("bench/src/main.rs", text)).len(),
+            2
+        );
+        assert_eq!(
+            bench_uses_relay(&Source::new("tests/src/lib.rs", text)).len(),
+            0
+        );
+    }
+}
