@@ -1,0 +1,111 @@
+//! What a run came to: rows of a name and a value, as a table for people or as JSON for programs.
+
+use std::fmt::Write as _;
+
+/// The rows of one run. Names carry their unit last: `latency_p99_us`.
+#[derive(Debug, Default)]
+pub(crate) struct Report {
+    rows: Vec<(String, Value)>,
+}
+
+#[derive(Debug)]
+enum Value {
+    Text(String),
+    Whole(u64),
+    Real(f64),
+}
+
+impl Report {
+    /// Adds a row of text.
+    pub(crate) fn text(&mut self, name: &str, value: &str) {
+        let value = Value::Text(value.to_owned());
+        self.rows.push((name.to_owned(), value));
+    }
+
+    /// Adds a row with a whole number.
+    pub(crate) fn whole(&mut self, name: &str, value: u64) {
+        self.rows.push((name.to_owned(), Value::Whole(value)));
+    }
+
+    /// Adds a row with a number, which must be finite: JSON knows no other.
+    pub(crate) fn real(&mut self, name: &str, value: f64) {
+        debug_assert!(value.is_finite(), "{name} is {value}");
+        self.rows.push((name.to_owned(), Value::Real(value)));
+    }
+
+    /// One line a row, the values under each other.
+    pub(crate) fn table(&self) -> String {
+        let width = self.rows.iter().map(|(name, _)| name.len()).max();
+        let width = width.unwrap_or_default();
+        let mut table = String::new();
+        for (name, value) in &self.rows {
+            let value = match value {
+                Value::Text(text) => text.clone(),
+                Value::Whole(number) => number.to_string(),
+                Value::Real(number) => format!("{number:.3}"),
+            };
+            // Writing to a String does not fail.
+            let _ = writeln!(table, "{name:<width$}  {value:>16}");
+        }
+        table
+    }
+
+    /// One flat JSON object on one line.
+    pub(crate) fn json(&self) -> String {
+        let members: Vec<String> = self
+            .rows
+            .iter()
+            .map(|(name, value)| match value {
+                Value::Text(text) => format!("{}:{}", quoted(name), quoted(text)),
+                Value::Whole(number) => format!("{}:{number}", quoted(name)),
+                Value::Real(number) => format!("{}:{number}", quoted(name)),
+            })
+            .collect();
+        format!("{{{}}}", members.join(","))
+    }
+}
+
+/// A JSON string (RFC 8259 section 7).
+fn quoted(text: &str) -> String {
+    let mut quoted = String::from("\"");
+    for c in text.chars() {
+        match c {
+            '"' => quoted.push_str("\\\""),
+            '\\' => quoted.push_str("\\\\"),
+            c if c < ' ' => {
+                let _ = write!(quoted, "\\u{:04x}", u32::from(c));
+            }
+            c => quoted.push(c),
+        }
+    }
+    quoted.push('"');
+    quoted
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample() -> Report {
+        let mut report = Report::default();
+        report.text("scenario", "a \"b\"\n");
+        report.whole("streams", 8);
+        report.real("seconds", 0.5);
+        report
+    }
+
+    #[test]
+    fn json_is_one_flat_object() {
+        let expected = r#"{"scenario":"a \"b\"\u000a","streams":8,"seconds":0.5}"#;
+        assert_eq!(sample().json(), expected);
+    }
+
+    #[test]
+    fn a_table_has_a_line_for_each_row_that_is_not_text_of_several() {
+        let mut report = Report::default();
+        report.whole("streams", 8);
+        report.real("seconds", 0.5);
+        let expected = "streams                 8\nseconds             0.500\n";
+        assert_eq!(report.table(), expected);
+    }
+}
