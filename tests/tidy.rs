@@ -81,8 +81,17 @@ fn every_relative_link_leads_somewhere() {
 #[test]
 fn the_readme_shows_the_two_commands() {
     let sources = source::all(root());
-    let missing = documents::missing_commands(&readme(&sources).text);
+    let readme = named(&sources, "README.md");
+    let missing = documents::missing_commands(&readme.text);
     assert!(missing.is_empty(), "README.md does not show {missing:?}");
+}
+
+#[test]
+fn every_bound_has_a_row_in_the_architecture() {
+    let sources = source::all(root());
+    let limits = named(&sources, "gateway/src/limits.rs");
+    let architecture = named(&sources, "ARCHITECTURE.md");
+    report(&documents::bounds_without_row(limits, &architecture.text));
 }
 
 // This goes as an ignored test when every tier of tests is there; `.ci/run` fails until then.
@@ -90,10 +99,8 @@ fn the_readme_shows_the_two_commands() {
 #[ignore = "the table of promises names tests that are still being written"]
 fn every_promise_of_the_readme_names_a_test_that_exists() {
     let sources = source::all(root());
-    report(&documents::promises_without_test(
-        readme(&sources),
-        &sources,
-    ));
+    let readme = named(&sources, "README.md");
+    report(&documents::promises_without_test(readme, &sources));
 }
 
 /// Holds one rule against every file and names each breach.
@@ -115,9 +122,9 @@ fn report(findings: &[Finding]) {
     );
 }
 
-fn readme(sources: &[Source]) -> &Source {
-    let found = sources.iter().find(|source| source.path == "README.md");
-    found.expect("there is a README.md")
+fn named<'a>(sources: &'a [Source], path: &str) -> &'a Source {
+    let found = sources.iter().find(|source| source.path == path);
+    found.unwrap_or_else(|| panic!("there is no {path}"))
 }
 
 fn root() -> &'static Path {

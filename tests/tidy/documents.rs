@@ -88,6 +88,26 @@ pub(crate) fn missing_commands(readme: &str) -> Vec<&'static str> {
         .collect()
 }
 
+/// Constants of `limits.rs` that ARCHITECTURE.md has no row for.
+pub(crate) fn bounds_without_row(limits: &Source, architecture: &str) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (line, text) in (1..).zip(limits.code.lines()) {
+        let name = text
+            .strip_prefix("pub const ")
+            .and_then(|rest| rest.split(':').next());
+        let row = |name: &str| {
+            let cell = format!("`{name}`");
+            let mut rows = architecture.lines().filter(|line| line.starts_with('|'));
+            rows.any(|row| row.contains(&cell))
+        };
+        if let Some(name) = name.filter(|name| !row(name)) {
+            let what = format!("{name} has no row among the bounds of ARCHITECTURE.md");
+            findings.push(limits.finding_on_line(line, what));
+        }
+    }
+    findings
+}
+
 /// Tests that README.md names and nobody wrote.
 pub(crate) fn promises_without_test(readme: &Source, sources: &[Source]) -> Vec<Finding> {
     let tests: BTreeSet<(&str, &str)> = sources
@@ -177,6 +197,17 @@ mod tests {
         assert_eq!(missing_commands(good), [""; 0]);
         let bad = "cargo run --release -- demo-x and `cargo xtask test`\n";
         assert_eq!(missing_commands(bad).len(), 2);
+    }
+
+    #[test]
+    fn a_bound_without_a_row_is_found() {
+        let text = "//! Bounds.\npub const A_MAX: u8 = 1;\npub const B_MAX: u8 = 2;\n";
+        let limits = Source::new("gateway/src/limits.rs", text);
+        let found = bounds_without_row(&limits, "About `B_MAX`.\n| x | `A_MAX` | y |\n");
+        let lines: Vec<_> = found.iter().map(ToString::to_string).collect();
+        let expected =
+            "gateway/src/limits.rs:3: B_MAX has no row among the bounds of ARCHITECTURE.md";
+        assert_eq!(lines, [expected]);
     }
 
     #[test]
