@@ -1,1 +1,30 @@
-//! Placeholder.
+//! The harness of the integration tests: the real program, its certificates, and the foreign programs
+//! that stand opposite.
+//!
+//! A test makes a [`Pki`], describes each [`Site`] by its routes, starts it as a [`Gateway`] process,
+//! and lets a [`Program`] speak through it. Everything a test starts ends with the value that started
+//! it, by process id. Nothing here uses the gateway's own data path: a harness that shared it would
+//! share its mistakes.
+
+mod background;
+pub mod dicom;
+mod gateway;
+pub mod http;
+pub mod logs;
+pub mod pki;
+mod ports;
+mod process;
+mod program;
+mod site;
+pub mod tier;
+mod wait;
+
+pub use background::Background;
+pub use gateway::Gateway;
+pub use logs::Line;
+pub use pki::Pki;
+pub use ports::free_port;
+pub use process::Process;
+pub use program::{Outcome, Program};
+pub use site::{Site, wardgate};
+pub use wait::{DEADLINE, until};

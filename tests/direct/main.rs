@@ -1,0 +1,1 @@
+//! The direct tier: the real program on loopback, one test per behaviour.

@@ -1,0 +1,1 @@
+//! The interop tier: foreign TLS and DICOM programs opposite.

@@ -1,0 +1,1 @@
+//! The network tier: two gateways between LAN and WAN namespaces.

@@ -1,0 +1,1 @@
+//! The simulation tier: state machines under seeded events and a virtual clock.

@@ -1,0 +1,173 @@
+//! The real program, running with a site's configuration.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ExitStatus, Stdio};
+use std::time::Duration;
+
+use rustix::process::Signal;
+use tempfile::TempDir;
+
+use crate::logs::Collector;
+use crate::{DEADLINE, Line, Process, Site, free_port, http, until};
+
+/// A running `wardgate run`. Dropping it kills the process.
+pub struct Gateway {
+    child: Child,
+    log: Collector,
+    folder: TempDir,
+    metrics: Option<SocketAddr>,
+}
+
+impl Gateway {
+    /// Writes the configuration, starts the program and waits until it says that it is ready.
+    pub(crate) fn start(site: &Site) -> Self {
+        let folder = TempDir::new().expect("the machine has a folder for temporary files");
+        let metrics = SocketAddr::from(([127, 0, 0, 1], free_port()));
+        let site = site.clone().gateway("metrics", format!("\"{metrics}\""));
+        let file = folder.path().join("wardgate.toml");
+        site.write(&file);
+        let mut child = site.program(&file).spawn(Stdio::null());
+        let mut log = Collector::default();
+        log.collect(child.stdout.take().expect("stdout is piped"));
+        log.collect(child.stderr.take().expect("stderr is piped"));
+        let metrics = Some(metrics);
+        let mut gateway = Self {
+            child,
+            log,
+            folder,
+            metrics,
+        };
+        gateway.wait_until_ready();
+        gateway
+    }
+
+    /// The process.
+    pub fn process(&self) -> Process {
+        Process::new(self.child.id())
+    }
+
+    /// Its configuration file, which a test may change before a reload.
+    pub fn config(&self) -> PathBuf {
+        self.folder.path().join("wardgate.toml")
+    }
+
+    /// The folder that the process was given for its configuration; gone when this is dropped.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// All that it has written, as it stands.
+    pub fn output(&self) -> String {
+        self.log.text()
+    }
+
+    /// All lines of its log until now.
+    pub fn lines(&self) -> Vec<Line> {
+        let lines = self.log.lines();
+        lines.iter().filter_map(|line| Line::parse(line)).collect()
+    }
+
+    /// The accounts of connections until now.
+    pub fn connections(&self) -> Vec<Line> {
+        let mut lines = self.lines();
+        lines.retain(Line::is_connection);
+        lines
+    }
+
+    /// Waits for a line of the log, those of the past included.
+    pub fn wait_for_line(
+        &self,
+        what: &str,
+        deadline: Duration,
+        accept: impl Fn(&Line) -> bool,
+    ) -> Line {
+        let found = self.log.wait_for(deadline, |text| {
+            Line::parse(text).filter(|line| accept(line))
+        });
+        found.unwrap_or_else(|| panic!("no log line in {deadline:?}: {what}"))
+    }
+
+    /// Waits for the account of a connection, those of the past included.
+    pub fn wait_for_connection_line(
+        &self,
+        what: &str,
+        deadline: Duration,
+        accept: impl Fn(&Line) -> bool,
+    ) -> Line {
+        self.wait_for_line(what, deadline, |line| line.is_connection() && accept(line))
+    }
+
+    /// Waits until it has told of this many connections, and returns their accounts.
+    pub fn wait_for_connections(&self, count: usize) -> Vec<Line> {
+        until(&format!("{count} connection lines"), DEADLINE, || {
+            Some(self.connections()).filter(|lines| lines.len() >= count)
+        })
+    }
+
+    /// Its metrics in Prometheus' text form. Not for gateways in a network namespace: metrics are
+    /// served on the loopback of that namespace.
+    pub fn metrics(&self) -> String {
+        let address = self.metrics.expect("the site was started with metrics");
+        let response = http::get(address, "/metrics");
+        assert_eq!(response.status, 200, "{}", response.body);
+        response.body
+    }
+
+    /// The value of one metric, summed over its labels; panics where there is none of that name.
+    pub fn metric(&self, name: &str) -> f64 {
+        let text = self.metrics();
+        let values: Vec<f64> = text
+            .lines()
+            .filter_map(|line| line.strip_prefix(name))
+            .filter(|rest| rest.starts_with(['{', ' ']))
+            .filter_map(|rest| rest.rsplit(' ').next()?.parse().ok())
+            .collect();
+        assert!(!values.is_empty(), "no metric {name} in\n{text}");
+        values.iter().sum()
+    }
+
+    /// Sends SIGTERM, waits for the end, and expects exit code 0.
+    pub fn stop(self) {
+        self.process().signal(Signal::TERM);
+        let (status, output) = self.wait(DEADLINE);
+        assert!(status.success(), "ended with {status} on SIGTERM\n{output}");
+    }
+
+    /// Waits until it has ended by itself, and returns its status and all that it wrote.
+    pub fn wait(mut self, deadline: Duration) -> (ExitStatus, String) {
+        let status = until("the gateway does not end", deadline, || {
+            self.child.try_wait().expect("the child is ours")
+        });
+        self.log.finish();
+        (status, self.output())
+    }
+
+    fn wait_until_ready(&mut self) {
+        until("the gateway does not say `ready`", DEADLINE, || {
+            let ready = self.lines().iter().any(|line| line.message() == "ready");
+            if !ready {
+                self.assert_running();
+            }
+            ready.then_some(())
+        });
+    }
+
+    fn assert_running(&mut self) {
+        if let Some(status) = self.child.try_wait().expect("the child is ours") {
+            self.log.finish();
+            panic!("wardgate ended: {status}");
+        }
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            let config = std::fs::read_to_string(self.config()).unwrap_or_default();
+            eprintln!("--- wardgate run\n{config}\n---\n{}", self.output());
+        }
+    }
+}

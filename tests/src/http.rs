@@ -1,0 +1,56 @@
+//! An HTTP/1.1 client of a few lines: one request, one connection, on loopback.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+
+use crate::DEADLINE;
+
+/// An answer.
+#[derive(Debug)]
+pub struct Response {
+    /// `200` and the like.
+    pub status: u16,
+    /// The body.
+    pub body: String,
+}
+
+/// Fetches a path.
+pub fn get(address: SocketAddr, path: &str) -> Response {
+    request(address, "GET", path, &[])
+}
+
+/// Posts bytes to a path.
+pub fn post(address: SocketAddr, path: &str, body: &[u8]) -> Response {
+    request(address, "POST", path, body)
+}
+
+/// Sends a request and reads the answer to its end; panics where there is none.
+pub fn request(address: SocketAddr, method: &str, path: &str, body: &[u8]) -> Response {
+    let answer = exchange(address, method, path, body)
+        .unwrap_or_else(|error| panic!("{method} http://{address}{path}: {error}"));
+    parse(&answer).unwrap_or_else(|| panic!("{method} http://{address}{path}: no HTTP: {answer}"))
+}
+
+fn exchange(address: SocketAddr, method: &str, path: &str, body: &[u8]) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect_timeout(&address, DEADLINE)?;
+    stream.set_read_timeout(Some(DEADLINE))?;
+    let length = body.len();
+    // HTTP/1.0, so that the answer is not chunked and ends with the connection.
+    write!(
+        stream,
+        "{method} {path} HTTP/1.0\r\nHost: {address}\r\nContent-Length: {length}\r\n\r\n"
+    )?;
+    stream.write_all(body)?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer)?;
+    Ok(String::from_utf8_lossy(&answer).into_owned())
+}
+
+fn parse(answer: &str) -> Option<Response> {
+    let (head, body) = answer.split_once("\r\n\r\n")?;
+    let status = head.split_whitespace().nth(1)?.parse().ok()?;
+    Some(Response {
+        status,
+        body: body.to_owned(),
+    })
+}

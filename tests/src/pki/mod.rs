@@ -1,0 +1,160 @@
+//! Certificates for the tests: good ones, and one of every kind that must be refused.
+//!
+//! Made by rcgen from keys of its own; RSA keys come from the `openssl` command, because ring makes
+//! none and rightly refuses short ones.
+
+mod leaf;
+
+use std::fs;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, DnType, IsCa, Issuer,
+    KeyIdMethod, KeyPair, KeyUsagePurpose, RevocationReason, RevokedCertParams, SerialNumber,
+};
+use tempfile::TempDir;
+use time::{Duration, OffsetDateTime};
+
+pub use leaf::{Key, Kind, Leaf};
+
+/// The serial number of each certificate of [`Kind::Revoked`], which the revocation list names.
+const REVOKED_SERIAL: [u8; 2] = [0x0b, 0xad];
+
+/// A certificate authority that both sites trust, another that neither trusts, and a folder for the
+/// files of both. The folder goes with the value.
+pub struct Pki {
+    folder: TempDir,
+    authority: Authority,
+    other: Authority,
+    leaves: AtomicU32,
+}
+
+/// A certificate authority with its key.
+struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+    certificate: String,
+}
+
+impl Pki {
+    /// Makes both authorities, ECDSA P-384.
+    pub fn new() -> Self {
+        let folder = TempDir::new().expect("the machine has a folder for temporary files");
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755))
+            .expect("the folder is ours");
+        let pki = Self {
+            folder,
+            authority: Authority::new("wardgate test authority"),
+            other: Authority::new("other test authority"),
+            leaves: AtomicU32::new(0),
+        };
+        write(&pki.trust(), &pki.authority.certificate, 0o644);
+        write(&pki.other_trust(), &pki.other.certificate, 0o644);
+        write(&pki.crl(), &pki.authority.crl(Duration::days(30)), 0o644);
+        let expired = pki.authority.crl(-Duration::days(1));
+        write(&pki.expired_crl(), &expired, 0o644);
+        pki
+    }
+
+    /// A good certificate for this DNS name with an ECDSA P-256 key.
+    pub fn leaf(&self, name: &str) -> Leaf {
+        self.make(name, Kind::Good, Key::P256)
+    }
+
+    /// A good certificate for this DNS name with a key of this kind.
+    pub fn leaf_with(&self, name: &str, key: Key) -> Leaf {
+        self.make(name, Kind::Good, key)
+    }
+
+    /// A certificate of an odd kind. [`Kind::OtherName`] is good but for its name, which is not the
+    /// one asked for.
+    pub fn odd(&self, name: &str, kind: Kind) -> Leaf {
+        self.make(name, kind, kind.key())
+    }
+
+    /// The trusted authority's certificate, PEM.
+    pub fn trust(&self) -> PathBuf {
+        self.path("trust.pem")
+    }
+
+    /// The other authority's certificate, PEM.
+    pub fn other_trust(&self) -> PathBuf {
+        self.path("other-trust.pem")
+    }
+
+    /// The trusted authority's revocation list, PEM, current for 30 days.
+    pub fn crl(&self) -> PathBuf {
+        self.path("trust.crl")
+    }
+
+    /// The same list, whose time was over yesterday.
+    pub fn expired_crl(&self) -> PathBuf {
+        self.path("expired.crl")
+    }
+
+    /// A file in the folder of this PKI.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// A stem that no other certificate's files have.
+    fn stem(&self, name: &str) -> PathBuf {
+        let number = self.leaves.fetch_add(1, Ordering::Relaxed);
+        self.path(&format!("{name}-{number}"))
+    }
+}
+
+impl Default for Pki {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Authority {
+    fn new(name: &str) -> Self {
+        let key = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P384_SHA384).expect("ring makes keys");
+        let mut params = CertificateParams::default();
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        params.not_before = OffsetDateTime::now_utc() - Duration::days(700);
+        params.not_after = OffsetDateTime::now_utc() + Duration::days(700);
+        let certificate = params.self_signed(&key).expect("the parameters are whole");
+        Self {
+            certificate: certificate.pem(),
+            issuer: Issuer::new(params, key),
+        }
+    }
+
+    /// A revocation list that names [`REVOKED_SERIAL`] and is current until `until` from now.
+    fn crl(&self, until: Duration) -> String {
+        let now = OffsetDateTime::now_utc();
+        let params = CertificateRevocationListParams {
+            this_update: now - Duration::days(2),
+            next_update: now + until,
+            crl_number: SerialNumber::from_slice(&[1]),
+            issuing_distribution_point: None,
+            revoked_certs: vec![RevokedCertParams {
+                serial_number: SerialNumber::from_slice(&REVOKED_SERIAL),
+                revocation_time: now - Duration::days(3),
+                reason_code: Some(RevocationReason::KeyCompromise),
+                invalidity_date: None,
+            }],
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        let list = params.signed_by(&self.issuer).expect("the dates are sound");
+        list.pem().expect("a list that was signed can be written")
+    }
+}
+
+/// Writes a file with exactly this mode.
+fn write(file: &Path, text: &str, mode: u32) {
+    use std::io::Write;
+    let mut options = fs::OpenOptions::new();
+    let opened = options.write(true).create_new(true).mode(mode).open(file);
+    opened
+        .and_then(|mut opened| opened.write_all(text.as_bytes()))
+        .unwrap_or_else(|error| panic!("cannot write {}: {error}", file.display()));
+}

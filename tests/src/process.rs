@@ -1,0 +1,103 @@
+//! What the kernel knows about a process: memory, descriptors, threads, listening ports.
+
+use std::fs;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+/// A running process, looked at through `/proc`.
+#[derive(Debug, Clone, Copy)]
+pub struct Process {
+    id: u32,
+}
+
+impl Process {
+    /// The process with this id, which must be a child of ours that was not yet waited for.
+    pub fn new(id: u32) -> Self {
+        Self { id }
+    }
+
+    /// Its process id.
+    pub fn id(self) -> u32 {
+        self.id
+    }
+
+    /// Memory that it has in RAM now (`VmRSS`), in bytes.
+    pub fn resident_bytes(self) -> u64 {
+        self.status("VmRSS:") * 1024
+    }
+
+    /// The most memory that it ever had in RAM (`VmHWM`), in bytes.
+    pub fn resident_bytes_max(self) -> u64 {
+        self.status("VmHWM:") * 1024
+    }
+
+    /// Its threads.
+    pub fn threads(self) -> u64 {
+        self.status("Threads:")
+    }
+
+    /// Its open file descriptors.
+    pub fn descriptors(self) -> usize {
+        fs::read_dir(format!("/proc/{}/fd", self.id))
+            .expect("the process lives and is ours")
+            .count()
+    }
+
+    /// Whether something listens on this TCP port in the network namespace of the process.
+    pub fn sees_listener(self, port: u16) -> bool {
+        ["tcp", "tcp6"].iter().any(|table| {
+            fs::read_to_string(format!("/proc/{}/net/{table}", self.id))
+                .is_ok_and(|text| text.lines().any(|line| is_listener(line, port)))
+        })
+    }
+
+    /// Sends a signal.
+    pub fn signal(self, signal: Signal) {
+        let id = i32::try_from(self.id).expect("process ids fit i32");
+        let id = Pid::from_raw(id).expect("process ids are positive");
+        // It may have ended by itself; whoever waits for it sees how.
+        let _ = kill_process(id, signal);
+    }
+
+    fn status(self, key: &str) -> u64 {
+        let text = fs::read_to_string(format!("/proc/{}/status", self.id))
+            .expect("the process lives and is ours");
+        text.lines()
+            .find_map(|line| line.strip_prefix(key))
+            .and_then(|rest| rest.split_whitespace().next())
+            .and_then(|number| number.parse().ok())
+            .unwrap_or_else(|| panic!("/proc/{}/status has no {key}", self.id))
+    }
+}
+
+/// Whether a line of `/proc/net/tcp` is a socket in LISTEN (state 0A) on `port`.
+fn is_listener(line: &str, port: u16) -> bool {
+    let mut fields = line.split_whitespace().skip(1);
+    let local = fields.next().unwrap_or_default();
+    let state = fields.nth(1).unwrap_or_default();
+    state == "0A" && local.ends_with(&format!(":{port:04X}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn own_process_is_seen() {
+        let process = Process::new(std::process::id());
+        assert!(process.resident_bytes() > 100_000);
+        assert!(process.resident_bytes_max() >= process.resident_bytes() / 2);
+        assert!(process.threads() >= 1);
+        assert!(process.descriptors() >= 3);
+    }
+
+    #[test]
+    fn listener_is_seen_while_it_stands() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("loopback has ports");
+        let port = listener.local_addr().expect("it is bound").port();
+        let process = Process::new(std::process::id());
+        assert!(process.sees_listener(port));
+        drop(listener);
+        assert!(!process.sees_listener(port));
+    }
+}

@@ -1,0 +1,271 @@
+//! One site's configuration, written as an operator would write it.
+
+use std::fmt::{Display, Write as _};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::pki::Leaf;
+use crate::{Gateway, Pki, Program};
+
+/// A site: who it is and which routes it has.
+#[derive(Debug, Clone)]
+pub struct Site {
+    identity: Leaf,
+    crl: Option<PathBuf>,
+    gateway: Vec<(String, String)>,
+    timeouts: Vec<(String, String)>,
+    routes: Vec<Route>,
+    namespace: Option<String>,
+}
+
+/// A route as lines of TOML.
+#[derive(Debug, Clone)]
+struct Route {
+    name: String,
+    protocol: String,
+    keys: Vec<(String, String)>,
+    timeouts: Vec<(String, String)>,
+    identity: Option<Leaf>,
+}
+
+impl Site {
+    /// A site with a good certificate for this DNS name, logging in JSON, on all cores.
+    pub fn new(pki: &Pki, name: &str) -> Self {
+        Self::with_identity(&pki.leaf(name))
+    }
+
+    /// A site with this certificate, key and trust.
+    pub fn with_identity(identity: &Leaf) -> Self {
+        Self {
+            identity: identity.clone(),
+            crl: None,
+            gateway: vec![("log".into(), quoted("json"))],
+            timeouts: Vec::new(),
+            routes: Vec::new(),
+            namespace: None,
+        }
+    }
+
+    /// Adds a route: plaintext in, TLS out.
+    pub fn originate(
+        self,
+        listen: impl Display,
+        target: impl Display,
+        peers: &[impl AsRef<str>],
+    ) -> Self {
+        self.route("originate", &listen, &target)
+            .set("peers", list(peers))
+    }
+
+    /// Adds a route: TLS in, plaintext out.
+    pub fn terminate(
+        self,
+        listen: impl Display,
+        target: impl Display,
+        peers: &[impl AsRef<str>],
+    ) -> Self {
+        self.route("terminate", &listen, &target)
+            .set("peers", list(peers))
+    }
+
+    /// Adds a route: TCP in, TCP out.
+    pub fn passthrough(self, listen: impl Display, target: impl Display) -> Self {
+        self.route("passthrough", &listen, &target).protocol("tcp")
+    }
+
+    /// Gives the last route another name than `mode-n`.
+    pub fn name(mut self, name: &str) -> Self {
+        name.clone_into(&mut self.last().name);
+        self
+    }
+
+    /// Gives the last route another protocol than `dicom`.
+    pub fn protocol(mut self, protocol: &str) -> Self {
+        protocol.clone_into(&mut self.last().protocol);
+        self
+    }
+
+    /// Sets any key of the last route to a value in TOML's own syntax: `set("policy", "\"hscn\"")`.
+    pub fn set(mut self, key: &str, value: impl Into<String>) -> Self {
+        replace(&mut self.last().keys, key, value.into());
+        self
+    }
+
+    /// Sets a key of `[route.timeouts]` of the last route, in TOML's own syntax.
+    pub fn route_timeout(mut self, key: &str, value: impl Into<String>) -> Self {
+        replace(&mut self.last().timeouts, key, value.into());
+        self
+    }
+
+    /// Gives the last route its own certificate, key and trust.
+    pub fn route_identity(mut self, identity: &Leaf) -> Self {
+        self.last().identity = Some(identity.clone());
+        self
+    }
+
+    /// Sets a key of `[gateway]`, in TOML's own syntax.
+    pub fn gateway(mut self, key: &str, value: impl Into<String>) -> Self {
+        replace(&mut self.gateway, key, value.into());
+        self
+    }
+
+    /// Sets a key of `[timeouts]`, in TOML's own syntax.
+    pub fn timeout(mut self, key: &str, value: impl Into<String>) -> Self {
+        replace(&mut self.timeouts, key, value.into());
+        self
+    }
+
+    /// Names a revocation list in `[identity]`.
+    pub fn crl(mut self, file: &Path) -> Self {
+        self.crl = Some(file.to_owned());
+        self
+    }
+
+    /// Runs the gateway in this network namespace.
+    pub fn netns(mut self, namespace: impl Into<Option<String>>) -> Self {
+        self.namespace = namespace.into();
+        self
+    }
+
+    /// The configuration as TOML.
+    pub fn toml(&self) -> String {
+        let mut text = String::new();
+        table(&mut text, "[gateway]", &self.gateway);
+        table(&mut text, "[timeouts]", &self.timeouts);
+        identity(&mut text, "[identity]", &self.identity);
+        if let Some(crl) = &self.crl {
+            let _ = writeln!(text, "crl = [{}]", quoted(&crl.display().to_string()));
+        }
+        for route in &self.routes {
+            route.write(&mut text);
+        }
+        text
+    }
+
+    /// Writes the configuration to a file.
+    pub fn write(&self, file: &Path) {
+        fs::write(file, self.toml()).expect("the folder of the test can be written");
+    }
+
+    /// Starts the real program and waits until it is ready.
+    pub fn start(&self) -> Gateway {
+        Gateway::start(self)
+    }
+
+    /// `wardgate run` on a configuration file, in the namespace of the site.
+    pub fn program(&self, file: &Path) -> Program {
+        Program::new(wardgate())
+            .args(["run", "--config"])
+            .arg(file)
+            .netns(self.namespace.clone())
+    }
+
+    fn route(mut self, mode: &str, listen: &dyn Display, target: &dyn Display) -> Self {
+        self.routes.push(Route {
+            name: format!("{mode}-{}", self.routes.len() + 1),
+            protocol: "dicom".into(),
+            keys: vec![
+                ("mode".into(), quoted(mode)),
+                ("listen".into(), quoted(&listen.to_string())),
+                ("targets".into(), list(&[target.to_string()])),
+            ],
+            timeouts: Vec::new(),
+            identity: None,
+        });
+        self
+    }
+
+    fn last(&mut self) -> &mut Route {
+        self.routes
+            .last_mut()
+            .expect("the site was given a route before its keys")
+    }
+}
+
+impl Route {
+    fn write(&self, text: &mut String) {
+        let _ = writeln!(text, "\n[[route]]\nname = {}", quoted(&self.name));
+        let _ = writeln!(text, "protocol = {}", quoted(&self.protocol));
+        for (key, value) in &self.keys {
+            let _ = writeln!(text, "{key} = {value}");
+        }
+        table(text, "[route.timeouts]", &self.timeouts);
+        if let Some(own) = &self.identity {
+            identity(text, "[route.identity]", own);
+        }
+    }
+}
+
+/// The program under test, beside the test's own executable: the same profile was built last.
+pub fn wardgate() -> PathBuf {
+    let own = std::env::current_exe().expect("the kernel knows what it runs");
+    let file = own
+        .parent()
+        .and_then(Path::parent)
+        .expect("tests run from target/<profile>/deps")
+        .join("wardgate");
+    assert!(
+        file.is_file(),
+        "{} is missing; build it first: cargo build -p wardgate",
+        file.display()
+    );
+    file
+}
+
+fn table(text: &mut String, header: &str, keys: &[(String, String)]) {
+    if keys.is_empty() {
+        return;
+    }
+    let _ = writeln!(text, "\n{header}");
+    for (key, value) in keys {
+        let _ = writeln!(text, "{key} = {value}");
+    }
+}
+
+fn identity(text: &mut String, header: &str, leaf: &Leaf) {
+    let _ = writeln!(text, "\n{header}");
+    for (key, file) in [
+        ("certificate", &leaf.certificate),
+        ("key", &leaf.key),
+        ("trust", &leaf.trust),
+    ] {
+        let _ = writeln!(text, "{key} = {}", quoted(&file.display().to_string()));
+    }
+}
+
+fn replace(keys: &mut Vec<(String, String)>, key: &str, value: String) {
+    keys.retain(|(old, _)| old != key);
+    keys.push((key.into(), value));
+}
+
+/// A TOML string. Test data holds neither quotes nor control characters.
+fn quoted(text: &str) -> String {
+    format!("\"{text}\"")
+}
+
+fn list(items: &[impl AsRef<str>]) -> String {
+    let items: Vec<_> = items.iter().map(|item| quoted(item.as_ref())).collect();
+    format!("[{}]", items.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn configuration_reads_as_an_operator_would_write_it() {
+        let pki = Pki::new();
+        let text = Site::new(&pki, "gw.a.example")
+            .originate("127.0.0.1:1", "gw.b.example:2", &["dns:gw.b.example"])
+            .name("out")
+            .protocol("tcp")
+            .set("targets", r#"["one:1", "two:2"]"#)
+            .route_timeout("user", "\"2s\"")
+            .toml();
+        let route = text.split_once("[[route]]").expect("there is a route").1;
+        let expected = "\nname = \"out\"\nprotocol = \"tcp\"\nmode = \"originate\"\n\
+            listen = \"127.0.0.1:1\"\npeers = [\"dns:gw.b.example\"]\n\
+            targets = [\"one:1\", \"two:2\"]\n\n[route.timeouts]\nuser = \"2s\"\n";
+        assert_eq!(route, expected);
+    }
+}
