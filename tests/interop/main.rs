@@ -1,1 +1,15 @@
-//! The interop tier: foreign TLS and DICOM programs opposite.
+//! The interop tier: the real program with foreign TLS and DICOM programs opposite.
+//!
+//! Whatever passes between two foreign programs directly must pass between them through the gateways,
+//! bit for bit; whatever the policy forbids must fail with a foreign program that would have done it.
+
+mod dcmtk;
+mod native;
+mod openssl;
+mod orthanc;
+mod pair;
+mod peers;
+mod pynetdicom;
+mod query;
+mod suites;
+mod tunnels;

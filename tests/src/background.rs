@@ -1,5 +1,6 @@
 //! A program that runs beside the test until its value is dropped.
 
+use std::io::Write;
 use std::process::{Child, ExitStatus, Stdio};
 use std::time::Duration;
 
@@ -46,6 +47,18 @@ impl Background {
         });
     }
 
+    /// Waits until it listens on a TCP port, or has ended because it cannot: `false`.
+    pub fn listens_or_ends(&mut self, port: u16) -> bool {
+        let process = self.process();
+        let what = format!("{} neither listens nor ends", self.command);
+        until(&what, DEADLINE, || {
+            if self.has_ended() {
+                return Some(false);
+            }
+            process.sees_listener(port).then_some(true)
+        })
+    }
+
     /// Waits until its output holds a text.
     pub fn wait_for_output(&mut self, text: &str) {
         let what = format!("{} does not say {text:?}", self.command);
@@ -68,12 +81,19 @@ impl Background {
         Process::new(self.child.id())
     }
 
-    /// Writes to its standard input.
-    pub fn write(&mut self, bytes: &[u8]) {
-        use std::io::Write;
+    /// Writes to its standard input, which it may have closed already.
+    pub fn try_write(&mut self, bytes: &[u8]) {
         let pipe = self.child.stdin.as_mut().expect("stdin is piped");
-        pipe.write_all(bytes)
-            .unwrap_or_else(|error| panic!("{} does not read: {error}", self.command));
+        let _ = pipe.write_all(bytes);
+    }
+
+    /// Whether it has ended by itself; all that it wrote has then been collected.
+    pub fn has_ended(&mut self) -> bool {
+        let ended = self.child.try_wait().expect("the child is ours").is_some();
+        if ended {
+            self.lines.finish();
+        }
+        ended
     }
 
     /// Waits until it ends by itself.

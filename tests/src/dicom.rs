@@ -160,8 +160,8 @@ pub struct Object {
     pub uid: String,
     /// Transfer syntax, of the file meta information.
     pub syntax: String,
-    /// SHA-256 of all bytes behind the file meta information.
-    pub sha256: Vec<u8>,
+    /// SHA-256 of all bytes behind the file meta information, lower-case hexadecimal.
+    pub sha256: String,
 }
 
 /// Reads a file; `None` where it is no DICOM file with file meta information.
@@ -171,21 +171,22 @@ pub fn object(file: &Path) -> Option<Object> {
     Some(Object {
         uid: text(meta.get(&(0x0002, 0x0003))?),
         syntax: text(meta.get(&(0x0002, 0x0010))?),
-        sha256: digest(&SHA256, data_set).as_ref().to_vec(),
+        sha256: hex(digest(&SHA256, data_set).as_ref()),
     })
 }
 
-/// All objects in the files of a folder, by their SOP instance UIDs.
-pub fn objects(folder: &Path) -> BTreeMap<String, Object> {
+/// All objects in the files of a folder, sorted.
+pub fn objects(folder: &Path) -> Vec<Object> {
     let entries = fs::read_dir(folder).expect("the folder is the test's own");
     let files = entries.map(|entry| entry.expect("the folder can be read").path());
-    by_uid(&files.collect::<Vec<_>>())
+    objects_in(&files.collect::<Vec<_>>())
 }
 
-/// The objects in these files, by their SOP instance UIDs.
-pub fn by_uid(files: &[PathBuf]) -> BTreeMap<String, Object> {
-    let objects = files.iter().filter_map(|file| object(file));
-    objects.map(|object| (object.uid.clone(), object)).collect()
+/// The objects in these files, sorted; files without file meta information are left out.
+pub fn objects_in(files: &[PathBuf]) -> Vec<Object> {
+    let mut objects: Vec<_> = files.iter().filter_map(|file| object(file)).collect();
+    objects.sort();
+    objects
 }
 
 type Meta<'a> = BTreeMap<(u16, u16), &'a [u8]>;
@@ -212,6 +213,10 @@ fn split(bytes: &[u8]) -> Option<(Meta<'_>, &[u8])> {
         rest = behind;
     }
     Some((meta, rest))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn text(value: &[u8]) -> String {

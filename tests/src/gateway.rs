@@ -110,8 +110,8 @@ impl Gateway {
     pub fn metrics(&self) -> String {
         let address = self.metrics.expect("the site was started with metrics");
         let response = http::get(address, "/metrics");
-        assert_eq!(response.status, 200, "{}", response.body);
-        response.body
+        assert_eq!(response.status, 200, "{}", response.text());
+        response.text()
     }
 
     /// The value of one metric, summed over its labels; panics where there is none of that name.

@@ -11,7 +11,14 @@ pub struct Response {
     /// `200` and the like.
     pub status: u16,
     /// The body.
-    pub body: String,
+    pub body: Vec<u8>,
+}
+
+impl Response {
+    /// The body as text.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
 }
 
 /// Fetches a path.
@@ -28,10 +35,16 @@ pub fn post(address: SocketAddr, path: &str, body: &[u8]) -> Response {
 pub fn request(address: SocketAddr, method: &str, path: &str, body: &[u8]) -> Response {
     let answer = exchange(address, method, path, body)
         .unwrap_or_else(|error| panic!("{method} http://{address}{path}: {error}"));
-    parse(&answer).unwrap_or_else(|| panic!("{method} http://{address}{path}: no HTTP: {answer}"))
+    parse(&answer)
+        .unwrap_or_else(|| panic!("{method} http://{address}{path}: no HTTP in the answer"))
 }
 
-fn exchange(address: SocketAddr, method: &str, path: &str, body: &[u8]) -> std::io::Result<String> {
+fn exchange(
+    address: SocketAddr,
+    method: &str,
+    path: &str,
+    body: &[u8],
+) -> std::io::Result<Vec<u8>> {
     let mut stream = TcpStream::connect_timeout(&address, DEADLINE)?;
     stream.set_read_timeout(Some(DEADLINE))?;
     let length = body.len();
@@ -43,14 +56,14 @@ fn exchange(address: SocketAddr, method: &str, path: &str, body: &[u8]) -> std::
     stream.write_all(body)?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer)?;
-    Ok(String::from_utf8_lossy(&answer).into_owned())
+    Ok(answer)
 }
 
-fn parse(answer: &str) -> Option<Response> {
-    let (head, body) = answer.split_once("\r\n\r\n")?;
-    let status = head.split_whitespace().nth(1)?.parse().ok()?;
+fn parse(answer: &[u8]) -> Option<Response> {
+    let end = answer.windows(4).position(|window| window == b"\r\n\r\n")?;
+    let head = std::str::from_utf8(answer.get(..end)?).ok()?;
     Some(Response {
-        status,
-        body: body.to_owned(),
+        status: head.split_whitespace().nth(1)?.parse().ok()?,
+        body: answer.get(end + 4..)?.to_vec(),
     })
 }

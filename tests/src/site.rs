@@ -196,8 +196,12 @@ impl Route {
     }
 }
 
-/// The program under test, beside the test's own executable: the same profile was built last.
+/// The program under test: what `WARDGATE_PROGRAM` names (an installed package, say), or the one
+/// beside the test's own executable.
 pub fn wardgate() -> PathBuf {
+    if let Some(file) = std::env::var_os("WARDGATE_PROGRAM") {
+        return file.into();
+    }
     let own = std::env::current_exe().expect("the kernel knows what it runs");
     let file = own
         .parent()
