@@ -1,10 +1,237 @@
 //! `wardgate demo`: two sites on this machine and a study between them.
+//!
+//! ```text
+//! sender -> gateway of site A == TLS == wire == TLS == gateway of site B -> archive
+//! ```
+//!
+//! The gateways are two `wardgate run` processes with configurations like any other. Sender, wire and
+//! archive are threads of this process: what the sender sent and what the archive received is compared,
+//! and the wire in between is searched for what must not be seen there.
+
+mod archive;
+mod dimse;
+mod files;
+mod made;
+mod needles;
+mod records;
+mod report;
+mod sender;
+mod site;
+mod stage;
+mod study;
+mod throwaway;
+mod wire;
+
+#[cfg(test)]
+mod tests;
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use anyhow::Context;
+use dicom_ul::pdu::{AssociationRQ, write_pdu};
+use ring::rand::{SecureRandom, SystemRandom};
+use tokio::signal::unix::{SignalKind, signal};
+
+use self::needles::{Hits, Needles, Search};
+use self::report::Report;
+use self::sender::Titles;
+use self::stage::Stage;
+use self::study::Study;
+use super::{EXIT_FAILED, EXIT_GOOD};
+use crate::limits;
+
+/// AE titles long enough that chance does not spell them.
+const TITLES: Titles = Titles {
+    calling: "HOSPITAL_CT_DEMO",
+    called: "REGION_PACS_DEMO",
+};
 
 /// How large, with whose files, and whether to keep what was made.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Args {}
+#[command(after_help = "Exit code 0 where every point of the report holds, 1 where one does not.")]
+pub(crate) struct Args {
+    /// How much to make and send: 1MiB to 32GiB, half CT slices, half one multi-frame object
+    #[arg(long, value_name = "SIZE", default_value = "1GiB", value_parser = parse_size)]
+    size: u64,
+    /// Send the DICOM files of this directory instead, and of those in it; other files are skipped
+    #[arg(long, value_name = "DIR", conflicts_with = "size")]
+    dicom: Option<PathBuf>,
+    /// Keep certificates and configurations, and say where they are
+    #[arg(long)]
+    keep: bool,
+}
 
 /// Runs the demonstration.
-pub(crate) fn run(_args: &Args) -> anyhow::Result<u8> {
-    anyhow::bail!("not there yet")
+pub(crate) fn run(args: &Args) -> anyhow::Result<u8> {
+    let stop = watch_signals()?;
+    let study = Arc::new(choose_study(args)?);
+    let found = try_search(&study)?;
+    let mut builder = tempfile::Builder::new();
+    // Kept after a failure as well, to see why.
+    let dir = builder
+        .prefix("wardgate-demo-")
+        .disable_cleanup(args.keep)
+        .tempdir()?;
+    let report = perform(args, dir.path(), &study, found, &stop).inspect_err(|_| {
+        if args.keep {
+            eprintln!("wardgate: kept {}", dir.path().display());
+        }
+    })?;
+    let mut out = io::stdout().lock();
+    write!(out, "{report}")?;
+    write!(out, "\n{}", what_next(args, dir.path()))?;
+    Ok(if report.holds() {
+        EXIT_GOOD
+    } else {
+        EXIT_FAILED
+    })
+}
+
+/// Brings up the sites in `dir`, sends the study, ends the sites, and judges.
+fn perform(
+    args: &Args,
+    dir: &Path,
+    study: &Arc<Study>,
+    found: Vec<Hits>,
+    stop: &AtomicBool,
+) -> anyhow::Result<Report> {
+    let mut stage = Stage::set(dir, study)?;
+    let account = stage.play(study, found, stop)?;
+    if args.keep {
+        stage.join_sites(dir)?;
+    }
+    Ok(Report::new(&account))
+}
+
+fn choose_study(args: &Args) -> anyhow::Result<Study> {
+    let mut needles = Needles::default();
+    needles.add("DICM", b"DICM");
+    needles.add(
+        format!("AE title {}", TITLES.calling),
+        TITLES.calling.as_bytes(),
+    );
+    needles.add(
+        format!("AE title {}", TITLES.called),
+        TITLES.called.as_bytes(),
+    );
+    match &args.dicom {
+        Some(dir) => files::study(dir, needles),
+        None => {
+            let mut seed = [0; 8];
+            let filled = SystemRandom::new().fill(&mut seed);
+            filled.ok().context("the system gives no random bytes")?;
+            made::study(args.size, u64::from_le_bytes(seed), needles)
+        }
+    }
+}
+
+/// Shows that the search can find: it is given the association request and an object in plaintext, and
+/// must find every needle.
+fn try_search(study: &Study) -> anyhow::Result<Vec<Hits>> {
+    let mut sink = Searching(Search::new(Arc::clone(&study.needles)));
+    let request = AssociationRQ {
+        protocol_version: 1,
+        calling_ae_title: TITLES.calling.into(),
+        called_ae_title: TITLES.called.into(),
+        application_context_name: "1.2.840.10008.3.1.1.1".into(),
+        presentation_contexts: Vec::new(),
+        user_variables: Vec::new(),
+    };
+    write_pdu(&mut sink, &request.into()).context("cannot encode an association request")?;
+    let objects = study.series.iter().flat_map(|series| &series.objects);
+    for object in objects.filter(|object| object.witness) {
+        object
+            .stream_at_rest(&mut sink)
+            .context("cannot read an object of the study")?;
+    }
+    Ok(study.needles.describe(sink.0.hits()))
+}
+
+struct Searching(Search);
+
+impl Write for Searching {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.feed(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Becomes true on SIGINT, SIGTERM and SIGHUP, so that the gateways can be ended in order.
+fn watch_signals() -> anyhow::Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let flag = Arc::clone(&stop);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .build()?;
+    let (mut interrupt, mut terminate, mut hangup) = {
+        let _inside = runtime.enter();
+        (
+            signal(SignalKind::interrupt())?,
+            signal(SignalKind::terminate())?,
+            signal(SignalKind::hangup())?,
+        )
+    };
+    let wait = move || {
+        runtime.block_on(async {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+                _ = hangup.recv() => {}
+            }
+        });
+        flag.store(true, Ordering::Relaxed);
+    };
+    thread::Builder::new().name("signals".into()).spawn(wait)?;
+    Ok(stop)
+}
+
+/// Ends the report: where things are, and three commands to try.
+fn what_next(args: &Args, dir: &Path) -> String {
+    let program = std::env::args().next().unwrap_or_else(|| "wardgate".into());
+    if !args.keep {
+        return format!(
+            "Next:\n  \
+             {program} demo --keep                keep the certificates and configurations\n  \
+             {program} demo --dicom DIR           send your own files\n  \
+             {program} pki --help                 make the certificates of two real sites\n"
+        );
+    }
+    let (a, b) = (dir.join("hospital"), dir.join("region"));
+    let (a, b) = (a.display(), b.display());
+    format!(
+        "Kept in {}. Next:\n  \
+         {program} pki show {a}/site.pem\n  \
+         {program} check --config {b}/wardgate.toml\n  \
+         {program} run --config {a}/wardgate.toml\n",
+        dir.display()
+    )
+}
+
+/// `64MiB`, `1GiB`: whole numbers of KiB, MiB or GiB.
+fn parse_size(text: &str) -> Result<u64, String> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    let shift = match unit {
+        "KiB" => 10,
+        "MiB" => 20,
+        "GiB" => 30,
+        _ => return Err("write it with its unit, as in 64MiB or 1GiB".into()),
+    };
+    let number: u64 = number
+        .parse()
+        .map_err(|_| "write a whole number and its unit")?;
+    let bytes = number.saturating_mul(1 << shift);
+    let allowed = limits::DEMO_SIZE_MIN_BYTES..=limits::DEMO_SIZE_MAX_BYTES;
+    match allowed.contains(&bytes) {
+        true => Ok(bytes),
+        false => Err("it must be between 1MiB and 32GiB".into()),
+    }
 }

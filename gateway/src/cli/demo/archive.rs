@@ -1,0 +1,149 @@
+//! The archive: a DICOM storage SCP that hashes what it receives and keeps none of it.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+
+use anyhow::{Context, bail};
+use dicom_ul::association::ServerAssociation;
+use dicom_ul::pdu::{PDataValue, PDataValueType};
+use dicom_ul::{Pdu, ServerAssociationOptions};
+
+use super::dimse::{Receipt, SUCCESS, StoreRequest, Tally};
+use crate::limits;
+
+/// The archive; it runs until the process ends.
+pub(super) struct Archive {
+    /// Where it listens.
+    pub(super) addr: SocketAddr,
+    shelf: Arc<Mutex<Shelf>>,
+}
+
+/// What the archive has seen.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Shelf {
+    /// What came, in the order in which it came.
+    pub(super) receipts: Vec<Receipt>,
+    /// Associations that were released in order.
+    pub(super) released: u64,
+    /// What went wrong on the others.
+    pub(super) faults: Vec<String>,
+}
+
+impl Archive {
+    /// Takes what comes to `listener` for `title` in one of the transfer syntaxes.
+    pub(super) fn start(
+        listener: TcpListener,
+        title: &'static str,
+        transfer_syntaxes: &[String],
+    ) -> io::Result<Self> {
+        let addr = listener.local_addr()?;
+        let shelf = Arc::new(Mutex::new(Shelf::default()));
+        let mut options = ServerAssociationOptions::new()
+            .accept_called_ae_title()
+            .ae_title(title)
+            .promiscuous(true)
+            .max_pdu_length(limits::DEMO_PDU_BYTES)
+            .read_timeout(limits::DEMO_STALL)
+            .write_timeout(limits::DEMO_STALL);
+        for syntax in transfer_syntaxes {
+            options = options.with_transfer_syntax(syntax.clone());
+        }
+        let shared = Arc::clone(&shelf);
+        let accept = move || {
+            for socket in listener.incoming().flatten() {
+                // One at a time is what the sender does; the next waits in the backlog.
+                let outcome = socket.set_nodelay(true).map_err(Into::into);
+                let outcome = outcome.and_then(|()| {
+                    let association = options.establish(socket).context("cannot associate")?;
+                    serve(association, &shared)
+                });
+                let mut shelf = lock(&shared);
+                match outcome {
+                    Ok(()) => shelf.released += 1,
+                    Err(error) => shelf.faults.push(format!("archive: {error:#}")),
+                }
+            }
+        };
+        thread::Builder::new()
+            .name("archive".into())
+            .spawn(accept)?;
+        Ok(Self { addr, shelf })
+    }
+
+    /// What it has seen so far.
+    pub(super) fn shelf(&self) -> Shelf {
+        lock(&self.shelf).clone()
+    }
+}
+
+fn lock(shelf: &Mutex<Shelf>) -> std::sync::MutexGuard<'_, Shelf> {
+    shelf.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Serves one association until it is released.
+fn serve(
+    mut association: ServerAssociation<TcpStream>,
+    shelf: &Mutex<Shelf>,
+) -> anyhow::Result<()> {
+    let mut command = Vec::new();
+    let mut open: Option<(StoreRequest, Tally)> = None;
+    loop {
+        let values = match association.receive()? {
+            Pdu::PData { data } => data,
+            Pdu::ReleaseRQ if open.is_none() => {
+                association.send(&Pdu::ReleaseRP)?;
+                return Ok(());
+            }
+            Pdu::ReleaseRQ => bail!("released in the middle of an object"),
+            Pdu::AbortRQ { .. } => bail!("aborted by the sender"),
+            _ => bail!("something else than P-DATA came"),
+        };
+        for value in &values {
+            if value.value_type == PDataValueType::Command {
+                open = begin(value, &mut command)?.or(open);
+            } else if let Some((request, receipt)) = take(value, &mut open)? {
+                // Entered before it is acknowledged: what was answered was received.
+                lock(shelf).receipts.push(receipt);
+                let context = value.presentation_context_id;
+                association.send(&request.response(context, SUCCESS)?)?;
+            }
+        }
+    }
+}
+
+/// Gathers a command; gives it when it is whole.
+fn begin(
+    value: &PDataValue,
+    command: &mut Vec<u8>,
+) -> anyhow::Result<Option<(StoreRequest, Tally)>> {
+    if command.len() + value.data.len() > limits::DEMO_PDU_BYTES as usize {
+        bail!("a command of more than {} bytes", limits::DEMO_PDU_BYTES);
+    }
+    command.extend(&value.data);
+    if !value.is_last {
+        return Ok(None);
+    }
+    let request = StoreRequest::parse(command)?;
+    command.clear();
+    Ok(Some((request, Tally::new())))
+}
+
+/// Hashes a fragment of a data set; gives the receipt behind the last.
+fn take(
+    value: &PDataValue,
+    open: &mut Option<(StoreRequest, Tally)>,
+) -> anyhow::Result<Option<(StoreRequest, Receipt)>> {
+    let Some((_, tally)) = open else {
+        bail!("a data set without a command");
+    };
+    tally.add(&value.data);
+    if !value.is_last {
+        return Ok(None);
+    }
+    Ok(open.take().map(|(request, tally)| {
+        let receipt = tally.receipt(&request.sop_instance);
+        (request, receipt)
+    }))
+}

@@ -1,0 +1,169 @@
+//! A run as it should be, and what each departure from it fails.
+
+use super::*;
+
+fn line(peer: &str, sealed_bytes: u64, opened_bytes: u64) -> ConnectionLine {
+    ConnectionLine {
+        peer: peer.into(),
+        key_sha256: "0123456789abcdef".repeat(4),
+        tls: VERSION.into(),
+        suite: SUITE.into(),
+        group: "X25519MLKEM768".into(),
+        sealed_bytes,
+        opened_bytes,
+        reason: "complete".into(),
+    }
+}
+
+/// A run in which everything but `sent` and `shelf` is as it should be.
+pub(in super::super) fn account(sent: Vec<Sent>, shelf: Shelf) -> Account {
+    let hits = |label: &str, length, count| Hits {
+        label: label.into(),
+        length,
+        count,
+    };
+    let direction = |bytes, records| Direction {
+        bytes,
+        records,
+        hits: vec![0, 0],
+        faults: Vec::new(),
+    };
+    let ledger = |name, peer, sealed, opened, cpu| Ledger {
+        name,
+        peer,
+        connections: vec![line(peer, sealed, opened), line(peer, sealed, opened)],
+        cpu: Duration::from_millis(cpu),
+    };
+    Account {
+        title: "2 CT slices".into(),
+        notes: vec!["1 file was left out".into()],
+        objects: sent.len(),
+        associations: 2,
+        sent,
+        shelf,
+        duration: Duration::from_millis(2500),
+        a: ledger("site A", "dns:gw.region.example", 500, 40, 250),
+        b: ledger("site B", "dns:gw.hospital.example", 40, 500, 280),
+        sight: Sight {
+            connections: 2,
+            forth: direction(1_002_000_000, [2, 0, 2, 61_000]),
+            back: direction(9_000, [2, 0, 2, 40]),
+            hits: vec![hits("DICM", 4, 1), hits("AE title A_TITLE_OF_DEMO", 15, 0)],
+        },
+        found: vec![hits("DICM", 4, 5), hits("AE title A_TITLE_OF_DEMO", 15, 1)],
+    }
+}
+
+fn good() -> Account {
+    let sent = |number: u8| Sent {
+        receipt: Receipt {
+            sop_instance: format!("2.25.{number}"),
+            sha256: [number; 32],
+            bytes: 500_000_000,
+        },
+        status: SUCCESS,
+    };
+    let sent = vec![sent(1), sent(2)];
+    let shelf = Shelf {
+        receipts: sent.iter().rev().map(|sent| sent.receipt.clone()).collect(),
+        released: 2,
+        faults: Vec::new(),
+    };
+    account(sent, shelf)
+}
+
+fn failing(account: &Account) -> Vec<String> {
+    let report = Report::new(account);
+    assert!(!report.holds());
+    let text = report.to_string();
+    let lines = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("  FAIL  "));
+    lines
+        .map(|line| line.split("  ").next().unwrap_or_default().to_owned())
+        .collect()
+}
+
+#[test]
+fn a_good_run_reads_like_this() {
+    let report = Report::new(&good());
+    assert!(report.holds());
+    assert_eq!(
+        report.to_string(),
+        include_str!("../../../../../tests/data/demo_report.txt")
+    );
+}
+
+#[test]
+fn a_lost_and_a_doubled_object_fail() {
+    let mut account = good();
+    account.shelf.receipts.pop();
+    assert_eq!(failing(&account), ["received", "unaltered"]);
+    let again = account.shelf.receipts[0].clone();
+    account.shelf.receipts.push(again);
+    assert_eq!(failing(&account), ["unaltered"]);
+}
+
+#[test]
+fn a_refused_object_fails() {
+    let mut account = good();
+    account.sent[0].status = 0xa700;
+    assert_eq!(failing(&account), ["answered"]);
+}
+
+#[test]
+fn what_was_not_logged_is_not_claimed() {
+    let mut account = good();
+    account.a.connections.clear();
+    account.b.connections.clear();
+    let failed = [
+        "version",
+        "suite",
+        "key exchange",
+        "site A",
+        "site B",
+        "bytes",
+    ];
+    assert_eq!(failing(&account), failed);
+    let mut account = good();
+    account.b.connections.pop();
+    assert_eq!(failing(&account), ["site B", "bytes"]);
+}
+
+#[test]
+fn weaker_tls_and_other_peers_fail() {
+    let mut account = good();
+    account.b.connections[1].suite = "TLS_AES_128_GCM_SHA256".into();
+    account.b.connections[0].tls = "TLSv1.2".into();
+    assert_eq!(failing(&account), ["version", "suite"]);
+    let mut account = good();
+    account.a.connections[1].peer = "-".into();
+    account.b.connections[1].reason = "connection reset".into();
+    assert_eq!(failing(&account), ["site A", "site B"]);
+}
+
+#[test]
+fn what_an_eavesdropper_finds_fails() {
+    let mut account = good();
+    account.sight.hits[1].count = 1;
+    assert_eq!(failing(&account), ["AE title A_TITLE_OF_DEMO"]);
+    account.sight.hits[0].count = 1000;
+    account
+        .sight
+        .back
+        .faults
+        .push("a record of type 1, which TLS does not have".into());
+    assert_eq!(
+        failing(&account),
+        ["B to A", "DICM", "AE title A_TITLE_OF_DEMO"]
+    );
+}
+
+#[test]
+fn a_search_that_found_nothing_in_plaintext_proves_nothing() {
+    let mut account = good();
+    account.found[0].count = 0;
+    assert_eq!(failing(&account), ["search"]);
+    account.found.clear();
+    assert_eq!(failing(&account), ["search"]);
+}

@@ -1,0 +1,245 @@
+//! The stage: both gateways, the wire between them and the archive, and one run over it.
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::TITLES;
+use super::archive::Archive;
+use super::needles::Hits;
+use super::report::{Account, Ledger};
+use super::sender::{self, Sent};
+use super::site::{self, Plan, Site};
+use super::study::Study;
+use super::throwaway;
+use super::wire::Wire;
+use crate::limits;
+
+/// How often the progress is drawn and the gateways are looked after.
+const TICK: Duration = Duration::from_millis(100);
+
+/// Both sites, the wire between them and the archive, all running.
+pub(super) struct Stage {
+    a: Site,
+    b: Site,
+    plan_a: Plan,
+    plan_b: Plan,
+    wire: Wire,
+    archive: Archive,
+}
+
+impl Stage {
+    /// Starts everything, in the order in which connections are made: last first.
+    pub(super) fn set(dir: &Path, study: &Study) -> anyhow::Result<Self> {
+        let archive = Archive::start(listener()?, TITLES.called, &study.transfer_syntaxes())?;
+        let (listen_a, listen_b) = free_ports()?;
+        let wire = Wire::start(listener()?, listen_b, Arc::clone(&study.needles))?;
+        let plan_a = Plan {
+            route: "ct-to-region",
+            mode: "originate",
+            listen: listen_a,
+            target: wire.addr,
+            note: "the wire of the demonstration",
+            peer: "dns:gw.region.example",
+        };
+        let plan_b = Plan {
+            route: "hospital-to-pacs",
+            mode: "terminate",
+            listen: listen_b,
+            target: archive.addr,
+            note: "your archive",
+            peer: "dns:gw.hospital.example",
+        };
+        let authority = throwaway::Authority::new()?;
+        let (dir_a, dir_b) = (dir.join("hospital"), dir.join("region"));
+        authority.equip(&dir_a, "gw.hospital.example")?;
+        authority.equip(&dir_b, "gw.region.example")?;
+        let b = Site::start("site B", &site::write_config(&dir_b, &plan_b)?)?;
+        let a = Site::start("site A", &site::write_config(&dir_a, &plan_a)?)?;
+        Ok(Self {
+            a,
+            b,
+            plan_a,
+            plan_b,
+            wire,
+            archive,
+        })
+    }
+
+    /// Sends the study from end to end, and measures.
+    pub(super) fn play(
+        &mut self,
+        study: &Arc<Study>,
+        found: Vec<Hits>,
+        stop: &AtomicBool,
+    ) -> anyhow::Result<Account> {
+        let (cpu_a, cpu_b) = (self.a.cpu()?, self.b.cpu()?);
+        let begin = Instant::now();
+        let sent = self.send(study, stop)?;
+        let duration = begin.elapsed();
+        let associations = study.series.len();
+        self.wait_quiet(associations as u64, stop)?;
+        let (a, b) = (
+            self.a.connections(associations),
+            self.b.connections(associations),
+        );
+        self.a.alive()?;
+        self.b.alive()?;
+        let ledger = |plan: &Plan, name, connections, cpu| Ledger {
+            name,
+            peer: plan.peer,
+            connections,
+            cpu,
+        };
+        Ok(Account {
+            title: study.title.clone(),
+            notes: study.notes.clone(),
+            objects: study.objects(),
+            associations: associations as u64,
+            sent,
+            shelf: self.archive.shelf(),
+            duration,
+            a: ledger(
+                &self.plan_a,
+                "site A",
+                a,
+                self.a.cpu()?.saturating_sub(cpu_a),
+            ),
+            b: ledger(
+                &self.plan_b,
+                "site B",
+                b,
+                self.b.cpu()?.saturating_sub(cpu_b),
+            ),
+            sight: self.wire.sight(),
+            found,
+        })
+    }
+
+    /// Lets a thread send the study, and watches that it gets on and that both gateways live.
+    fn send(&mut self, study: &Arc<Study>, stop: &AtomicBool) -> anyhow::Result<Vec<Sent>> {
+        let bar = progress_bar(study.bytes());
+        let moved = Arc::new(AtomicU64::new(0));
+        let (done, outcome) = mpsc::channel();
+        let (work, counter, to) = (Arc::clone(study), Arc::clone(&moved), self.plan_a.listen);
+        let send = move || {
+            // Nobody listens any more only where the run has failed for another reason.
+            let _ = done.send(sender::send(&work, to, TITLES, &counter));
+        };
+        thread::Builder::new().name("sender".into()).spawn(send)?;
+        let mut watch = Watch::new();
+        loop {
+            match outcome.recv_timeout(TICK) {
+                Ok(Ok(sent)) => {
+                    bar.finish_and_clear();
+                    return Ok(sent);
+                }
+                Ok(Err(error)) => return Err(self.explain(error)),
+                Err(RecvTimeoutError::Disconnected) => bail!("the sender's thread has panicked"),
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+            bar.set_position(moved.load(Ordering::Relaxed));
+            self.check(stop)?;
+            watch.progress(self.wire.moved() + moved.load(Ordering::Relaxed))?;
+        }
+    }
+
+    /// Waits until the wire has seen the end of every connection.
+    fn wait_quiet(&mut self, connections: u64, stop: &AtomicBool) -> anyhow::Result<()> {
+        let deadline = Instant::now() + limits::DEMO_STALL;
+        while !self.wire.quiet(connections) && Instant::now() < deadline {
+            self.check(stop)?;
+            thread::sleep(Duration::from_millis(5));
+        }
+        // Not quiet by now: the report says what is missing.
+        Ok(())
+    }
+
+    fn check(&mut self, stop: &AtomicBool) -> anyhow::Result<()> {
+        if stop.load(Ordering::Relaxed) {
+            bail!("interrupted");
+        }
+        self.a.alive()?;
+        self.b.alive()
+    }
+
+    /// Adds to a sender's error what the other parts know of it.
+    fn explain(&mut self, error: anyhow::Error) -> anyhow::Error {
+        // A gateway that has died is the better reason.
+        if let Err(death) = self.a.alive().and_then(|()| self.b.alive()) {
+            return death;
+        }
+        let faults = self.archive.shelf().faults.join("\n");
+        let (a, b) = (self.a.said(), self.b.said());
+        error.context(format!(
+            "the study did not get through\nsite A said:\n{a}\nsite B said:\n{b}\n{faults}"
+        ))
+    }
+
+    /// Takes the demonstration's wire out of the configuration that is kept.
+    pub(super) fn join_sites(&self, dir: &Path) -> anyhow::Result<()> {
+        let plan = Plan {
+            target: self.plan_b.listen,
+            note: "the gateway of site B",
+            ..self.plan_a
+        };
+        site::write_config(&dir.join("hospital"), &plan).map(drop)
+    }
+}
+
+/// Gives up when nothing has moved for `limits::DEMO_STALL`.
+struct Watch {
+    moved: u64,
+    since: Instant,
+}
+
+impl Watch {
+    fn new() -> Self {
+        Self {
+            moved: 0,
+            since: Instant::now(),
+        }
+    }
+
+    fn progress(&mut self, moved: u64) -> anyhow::Result<()> {
+        if moved != self.moved {
+            *self = Self {
+                moved,
+                since: Instant::now(),
+            };
+        }
+        if self.since.elapsed() > limits::DEMO_STALL {
+            let stall = limits::DEMO_STALL;
+            bail!("nothing has moved for {stall:?}, after {moved} bytes at sender and wire");
+        }
+        Ok(())
+    }
+}
+
+pub(super) fn listener() -> anyhow::Result<TcpListener> {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("cannot listen on 127.0.0.1")
+}
+
+/// Two ports that are free now. Another program may take one before a gateway does; the gateway then
+/// refuses to start, and says so.
+pub(super) fn free_ports() -> anyhow::Result<(SocketAddr, SocketAddr)> {
+    let (one, two) = (listener()?, listener()?);
+    Ok((one.local_addr()?, two.local_addr()?))
+}
+
+/// Hidden by indicatif where standard error is no terminal.
+fn progress_bar(bytes: u64) -> ProgressBar {
+    let bar = ProgressBar::new(bytes);
+    let template = "{bar:40} {bytes} of {total_bytes}  {bytes_per_sec}  {eta}";
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style);
+    }
+    bar
+}

@@ -1,0 +1,229 @@
+//! Sender, wire and archive against each other, without gateways: in plaintext the search must find,
+//! and what is altered on the way must show.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::sync::atomic::AtomicU64;
+use std::time::{Duration, Instant};
+
+use super::archive::Archive;
+use super::dimse::{Receipt, SUCCESS};
+use super::sender::Sent;
+use super::stage::{free_ports, listener};
+use super::wire::Wire;
+use super::*;
+
+const SIZE: u64 = 4 << 20;
+
+fn made() -> Study {
+    let args = Args {
+        size: SIZE,
+        dicom: None,
+        keep: false,
+    };
+    choose_study(&args).expect("study")
+}
+
+fn archive(study: &Study) -> Archive {
+    let listener = listener().expect("listener");
+    Archive::start(listener, TITLES.called, &study.transfer_syntaxes()).expect("archive")
+}
+
+/// The archive enters the release after it has answered it.
+fn released(archive: &Archive, associations: u64) -> archive::Shelf {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        let shelf = archive.shelf();
+        if shelf.released >= associations || Instant::now() > deadline {
+            return shelf;
+        }
+        thread::yield_now();
+    }
+}
+
+fn receipts(sent: &[Sent]) -> Vec<Receipt> {
+    sent.iter().map(|sent| sent.receipt.clone()).collect()
+}
+
+#[test]
+fn what_is_sent_arrives_with_equal_hashes() {
+    let study = made();
+    let archive = archive(&study);
+    let moved = AtomicU64::new(0);
+    let sent = sender::send(&study, archive.addr, TITLES, &moved).expect("sent");
+    let shelf = released(&archive, 2);
+    assert_eq!(sent.len(), 5);
+    assert!(sent.iter().all(|sent| sent.status == SUCCESS));
+    assert_eq!(receipts(&sent), shelf.receipts);
+    assert_eq!(moved.into_inner(), study.bytes());
+    assert_eq!((shelf.released, shelf.faults), (2, Vec::<String>::new()));
+}
+
+#[test]
+fn plaintext_on_the_wire_is_seen_and_is_no_tls() {
+    let study = made();
+    let archive = archive(&study);
+    let wire = listener().expect("listener");
+    let wire = Wire::start(wire, archive.addr, Arc::clone(&study.needles)).expect("wire");
+    sender::send(&study, wire.addr, TITLES, &AtomicU64::new(0)).expect("sent");
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !wire.quiet(2) {
+        assert!(Instant::now() < deadline, "the wire is not quiet");
+        thread::yield_now();
+    }
+    let sight = wire.sight();
+    assert_eq!(sight.connections, 2);
+    assert!(sight.forth.bytes > study.bytes());
+    assert!(
+        sight
+            .forth
+            .faults
+            .iter()
+            .all(|fault| fault.contains("record of type 1"))
+    );
+    assert_eq!(sight.forth.faults.len(), 2);
+    // In every frame `DICM` and the marker, in every object the marker once more.
+    let forth = &sight.forth.hits;
+    assert!(forth[0] >= 8, "{forth:?}");
+    assert_eq!(forth[1..], [2, 2, 13]);
+    // The answers name both applications, as the association's acceptance does.
+    assert_eq!(sight.back.hits, [0, 2, 2, 0]);
+    assert!(
+        sight
+            .hits
+            .iter()
+            .all(|hits| hits.count > hits.allowed(sight.forth.bytes))
+    );
+}
+
+#[test]
+fn the_search_is_tried_on_plaintext_first() {
+    let found = try_search(&made()).expect("tried");
+    assert_eq!(found.len(), 4);
+    assert!(found.iter().all(|hits| hits.count > 0), "{found:?}");
+}
+
+/// Relays one connection and flips a bit of byte number `at` on its way.
+fn corrupting(target: SocketAddr, at: usize) -> SocketAddr {
+    let listener = listener().expect("listener");
+    let addr = listener.local_addr().expect("address");
+    thread::spawn(move || {
+        for near in listener.incoming().flatten() {
+            let far = TcpStream::connect(target).expect("archive listens");
+            let (mut from, mut to) = (
+                far.try_clone().expect("clone"),
+                near.try_clone().expect("clone"),
+            );
+            thread::spawn(move || {
+                let _ = io::copy(&mut from, &mut to);
+                let _ = to.shutdown(Shutdown::Write);
+            });
+            flip(near, far, at);
+        }
+    });
+    addr
+}
+
+fn flip(mut near: TcpStream, mut far: TcpStream, at: usize) {
+    let (mut passed, mut buffer) = (0, vec![0; 1 << 16]);
+    while let Ok(read @ 1..) = near.read(&mut buffer) {
+        if (passed..passed + read).contains(&at) {
+            buffer[at - passed] ^= 1;
+        }
+        passed += read;
+        if far.write_all(&buffer[..read]).is_err() {
+            return;
+        }
+    }
+    let _ = far.shutdown(Shutdown::Write);
+}
+
+#[test]
+fn a_byte_altered_on_the_way_fails_the_report() {
+    let study = made();
+    let archive = archive(&study);
+    // In the pixels of the first object of each association.
+    let corrupting = corrupting(archive.addr, 300_000);
+    let sent = sender::send(&study, corrupting, TITLES, &AtomicU64::new(0)).expect("sent");
+    let shelf = released(&archive, 2);
+    let account = report::tests::account(sent, shelf);
+    let report = Report::new(&account);
+    assert!(!report.holds());
+    let text = report.to_string();
+    let unaltered = "SHA-256 of the data set equal at both ends for 3 of 5";
+    let line = text.lines().find(|line| line.contains(unaltered));
+    assert!(
+        line.expect("the line is there")
+            .starts_with("  FAIL  unaltered"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_sender_without_an_archive_fails_with_the_reason() {
+    let study = made();
+    let (nobody, _) = free_ports().expect("ports");
+    let outcome = sender::send(&study, nobody, TITLES, &AtomicU64::new(0));
+    let error = format!("{:#}", outcome.expect_err("nobody listens"));
+    assert!(error.contains("association 1: cannot associate"), "{error}");
+}
+
+#[test]
+fn sizes_are_written_with_units_and_have_bounds() {
+    assert_eq!(parse_size("64MiB"), Ok(64 << 20));
+    assert_eq!(parse_size("1GiB"), Ok(1 << 30));
+    assert_eq!(parse_size("2048KiB"), Ok(2 << 20));
+    for wrong in [
+        "",
+        "64",
+        "64MB",
+        "MiB",
+        "-1GiB",
+        "1.5GiB",
+        "1023KiB",
+        "33GiB",
+        "99999999999GiB",
+    ] {
+        assert!(parse_size(wrong).is_err(), "{wrong}");
+    }
+}
+
+#[test]
+fn the_users_files_are_sent_and_others_are_counted() {
+    let dir = tempfile::tempdir().expect("directory");
+    std::fs::create_dir(dir.path().join("deeper")).expect("directory");
+    std::fs::write(dir.path().join("readme.txt"), "not DICOM").expect("file");
+    for (at, place) in ["one.dcm", "deeper/two"].iter().enumerate() {
+        let made = made();
+        let mut set = Vec::new();
+        made.series[0].objects[at]
+            .stream(&mut set)
+            .expect("streams");
+        let syntax = dicom_transfer_syntax_registry::entries::EXPLICIT_VR_LITTLE_ENDIAN.erased();
+        let set = dicom_object::InMemDicomObject::read_dataset_with_ts(set.as_slice(), &syntax);
+        let meta = dicom_object::FileMetaTableBuilder::new().transfer_syntax(syntax.uid());
+        let file = set.expect("parses").with_meta(meta).expect("meta");
+        file.write_to_file(dir.path().join(place)).expect("written");
+    }
+    let dicom = Some(dir.path().to_path_buf());
+    let study = choose_study(&Args {
+        size: SIZE,
+        dicom,
+        keep: false,
+    })
+    .expect("study");
+    assert_eq!(study.objects(), 2);
+    assert!(study.title.contains("2 DICOM files"), "{}", study.title);
+    assert!(
+        study.title.contains("1 other files skipped"),
+        "{}",
+        study.title
+    );
+    // DICM, two AE titles, and a name each.
+    let found = try_search(&study).expect("tried");
+    assert_eq!(found.len(), 5);
+    assert!(found.iter().all(|hits| hits.count > 0), "{found:?}");
+    let archive = archive(&study);
+    let sent = sender::send(&study, archive.addr, TITLES, &AtomicU64::new(0)).expect("sent");
+    assert_eq!(receipts(&sent), released(&archive, 1).receipts);
+}

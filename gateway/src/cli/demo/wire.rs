@@ -1,0 +1,228 @@
+//! The wire between the two sites: a relay that reads along.
+//!
+//! Stands where an eavesdropper would, between site A and site B, and looks at every byte: TLS records
+//! are counted by type, and what must not be seen is searched for. It changes nothing.
+
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+
+use super::needles::{Hits, Needles, Search};
+use super::records::Records;
+use crate::limits;
+
+/// The relay between the sites.
+pub(super) struct Wire {
+    /// Where site A connects to.
+    pub(super) addr: SocketAddr,
+    shared: Arc<Shared>,
+}
+
+/// What passed in one direction, over all connections.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct Direction {
+    /// Every byte that passed.
+    pub(super) bytes: u64,
+    /// TLS records by type, in the order of `records::RECORD_TYPES`.
+    pub(super) records: [u64; 4],
+    /// How often each needle was found, in the order of the needles.
+    pub(super) hits: Vec<u64>,
+    /// What was not TLS 1.3.
+    pub(super) faults: Vec<String>,
+}
+
+/// What an eavesdropper saw.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct Sight {
+    /// Connections that carried bytes and have ended.
+    pub(super) connections: u64,
+    /// From site A to site B.
+    pub(super) forth: Direction,
+    /// From site B to site A.
+    pub(super) back: Direction,
+    /// Each needle with its hits in both directions.
+    pub(super) hits: Vec<Hits>,
+}
+
+struct Shared {
+    needles: Arc<Needles>,
+    target: SocketAddr,
+    /// Bytes so far in both directions: a sign of life.
+    moved: AtomicU64,
+    totals: Mutex<Totals>,
+}
+
+#[derive(Default)]
+struct Totals {
+    open: u64,
+    sight: Sight,
+}
+
+impl Wire {
+    /// Relays what comes to `listener` to `target`, and looks for the needles in it.
+    ///
+    /// Its threads end with their connections, or with the process.
+    pub(super) fn start(
+        listener: TcpListener,
+        target: SocketAddr,
+        needles: Arc<Needles>,
+    ) -> io::Result<Self> {
+        let addr = listener.local_addr()?;
+        let shared = Arc::new(Shared {
+            needles,
+            target,
+            moved: AtomicU64::new(0),
+            totals: Mutex::default(),
+        });
+        let worker = Arc::clone(&shared);
+        let accept = move || {
+            for near in listener.incoming().flatten() {
+                relay(near, &worker);
+            }
+        };
+        thread::Builder::new().name("wire".into()).spawn(accept)?;
+        Ok(Self { addr, shared })
+    }
+
+    /// Bytes that have passed so far, in both directions.
+    pub(super) fn moved(&self) -> u64 {
+        self.shared.moved.load(Ordering::Relaxed)
+    }
+
+    /// Whether `connections` have passed and all have ended.
+    pub(super) fn quiet(&self, connections: u64) -> bool {
+        let totals = self.shared.totals();
+        totals.open == 0 && totals.sight.connections >= connections
+    }
+
+    /// What was seen on the connections that have ended.
+    pub(super) fn sight(&self) -> Sight {
+        let mut sight = self.shared.totals().sight.clone();
+        let count = self.shared.needles.len();
+        sight.forth.hits.resize(count, 0);
+        sight.back.hits.resize(count, 0);
+        let both = sight.forth.hits.iter().zip(&sight.back.hits);
+        let both: Vec<u64> = both.map(|(forth, back)| forth + back).collect();
+        sight.hits = self.shared.needles.describe(&both);
+        sight
+    }
+}
+
+impl Shared {
+    // A thread that panicked left whole numbers behind; the run fails for its own reasons.
+    fn totals(&self) -> std::sync::MutexGuard<'_, Totals> {
+        self.totals.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Direction {
+    fn add(&mut self, other: &Self) {
+        self.bytes += other.bytes;
+        for (sum, more) in self.records.iter_mut().zip(other.records) {
+            *sum += more;
+        }
+        self.hits.resize(other.hits.len(), 0);
+        for (sum, more) in self.hits.iter_mut().zip(&other.hits) {
+            *sum += more;
+        }
+        self.faults.extend(other.faults.iter().cloned());
+    }
+}
+
+/// Relays one connection in two threads of its own.
+fn relay(near: TcpStream, shared: &Arc<Shared>) {
+    let worker = Arc::clone(shared);
+    shared.totals().open += 1;
+    let both = move || {
+        let outcome = both_ways(&near, &worker);
+        let mut totals = worker.totals();
+        totals.open -= 1;
+        let sight = &mut totals.sight;
+        match outcome {
+            Ok((forth, back)) if forth.bytes + back.bytes > 0 => {
+                sight.connections += 1;
+                sight.forth.add(&forth);
+                sight.back.add(&back);
+            }
+            // A probe: connected and closed without a byte.
+            Ok(_) => {}
+            Err(error) => sight.forth.faults.push(format!("relay: {error}")),
+        }
+    };
+    // Without a thread the connection closes, and the sender sees that.
+    if thread::Builder::new().spawn(both).is_err() {
+        shared.totals().open -= 1;
+    }
+}
+
+fn both_ways(near: &TcpStream, shared: &Shared) -> io::Result<(Direction, Direction)> {
+    let far = TcpStream::connect_timeout(&shared.target, limits::DEMO_STALL)?;
+    near.set_nodelay(true)?;
+    far.set_nodelay(true)?;
+    let far = &far;
+    thread::scope(|scope| {
+        let back = scope.spawn(move || pump(far, near, shared));
+        let forth = pump(near, far, shared);
+        let back = back
+            .join()
+            .unwrap_or_else(|_| Err(io::Error::other("panic")));
+        Ok((forth?, back?))
+    })
+}
+
+/// Passes one direction on until it ends, and looks at what passes.
+fn pump(mut from: &TcpStream, mut to: &TcpStream, shared: &Shared) -> io::Result<Direction> {
+    let mut search = Search::new(Arc::clone(&shared.needles));
+    let mut records = Records::default();
+    let mut bytes = 0;
+    let mut buffer = vec![0; limits::DEMO_WIRE_BUFFER_BYTES];
+    loop {
+        let read = match from.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(read) => read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(_) => return Ok(cut(from, to, bytes, &search, &records)),
+        };
+        let passed = buffer.get(..read).unwrap_or_default();
+        if to.write_all(passed).is_err() {
+            return Ok(cut(from, to, bytes, &search, &records));
+        }
+        bytes += read as u64;
+        shared.moved.fetch_add(read as u64, Ordering::Relaxed);
+        search.feed(passed);
+        records.feed(passed);
+    }
+    // The other direction may have more to say: half-close, as TCP does.
+    let _ = to.shutdown(Shutdown::Write);
+    let fault = if bytes > 0 {
+        records.finish().err()
+    } else {
+        None
+    };
+    Ok(Direction {
+        bytes,
+        records: records.counts(),
+        hits: search.hits().to_vec(),
+        faults: fault.iter().map(ToString::to_string).collect(),
+    })
+}
+
+/// Ends both directions of a connection that was reset, and says so.
+fn cut(
+    from: &TcpStream,
+    to: &TcpStream,
+    bytes: u64,
+    search: &Search,
+    records: &Records,
+) -> Direction {
+    let _ = from.shutdown(Shutdown::Both);
+    let _ = to.shutdown(Shutdown::Both);
+    Direction {
+        bytes,
+        records: records.counts(),
+        hits: search.hits().to_vec(),
+        faults: vec!["the connection was reset".into()],
+    }
+}
