@@ -57,7 +57,7 @@ impl Acceptor {
         Ok((UnbufferedServerConnection::new(config)?, judgement))
     }
 
-    fn judgement(&self) -> Arc<Judgement> {
+    pub(super) fn judgement(&self) -> Arc<Judgement> {
         Arc::new(Judgement::new(
             Side::Acceptor,
             self.demands,
@@ -67,7 +67,7 @@ impl Acceptor {
 
     // rustls lets nobody change the verifier of a server's configuration, so each connection builds
     // its own. That is some microseconds, against the hundreds that the signatures take.
-    fn config(&self, judgement: &Arc<Judgement>) -> Result<ServerConfig, Error> {
+    pub(super) fn config(&self, judgement: &Arc<Judgement>) -> Result<ServerConfig, Error> {
         let verifier = Verifier::new(self.rules.clone(), judgement.clone());
         let mut config = ServerConfig::builder_with_provider(self.provider.clone())
             .with_protocol_versions(self.versions)?

@@ -11,6 +11,7 @@ use rustls::{AlertDescription as Alert, SignatureScheme, SupportedProtocolVersio
 use super::authority::{Authority, Own, called, day, self_signed};
 use super::ends::{Credulous, Foreign, Ours, everything, foreign_client, foreign_server, talk};
 use super::{Gateway, PEER};
+use crate::config::PeerName;
 use crate::limits::CHAIN_CERTIFICATES_MAX;
 use crate::tls::Side;
 
@@ -153,12 +154,26 @@ fn a_common_name_makes_nobody_a_peer() {
 fn a_wildcard_name_matches_nobody() {
     let authority = Authority::new("Site CA");
     let gateway = Gateway::under(&authority);
-    let peer = authority.issue(&["*.example"]);
+    let peer = authority.issue(&["*.region.example"]);
     refused(
         &gateway,
         &peer,
         Alert::AccessDenied,
-        &["dns:*.example", "none of this route's peers"],
+        &["dns:*.region.example", "none of this route's peers"],
+    );
+}
+
+#[test]
+fn a_wildcard_name_matches_nobody_even_where_one_were_listed() {
+    let authority = Authority::new("Site CA");
+    let gateway =
+        Gateway::under(&authority).with_peers(vec![PeerName::Dns("*.region.example".into())]);
+    let peer = authority.issue(&["*.region.example"]);
+    refused(
+        &gateway,
+        &peer,
+        Alert::AccessDenied,
+        &["none of this route's peers"],
     );
 }
 

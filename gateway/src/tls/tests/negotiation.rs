@@ -273,6 +273,22 @@ fn no_ticket_is_sent_and_no_session_resumed_where_we_accept() {
 }
 
 #[test]
+fn each_lock_against_resumption_is_shut_on_its_own() {
+    let acceptor = Pair::new(Policy::Hscn, false).gateway.acceptor();
+    let config = acceptor
+        .config(&acceptor.judgement())
+        .expect("a configuration");
+    assert!(!config.session_storage.can_cache());
+    assert!(!config.ticketer.enabled());
+    assert_eq!(
+        (config.send_tls13_tickets, config.max_tls13_tickets),
+        (0, 0)
+    );
+    assert_eq!(config.max_early_data_size, 0);
+    assert!(!config.send_half_rtt_data);
+}
+
+#[test]
 fn no_session_is_resumed_where_we_connect() {
     let pair = Pair::new(Policy::Hscn, false);
     let peer = pair.authority.issue(&[PEER]);
@@ -289,6 +305,20 @@ fn no_session_is_resumed_where_we_connect() {
             assert!(ours.judgement.peer().is_some());
         }
     }
+}
+
+#[test]
+fn the_hello_asks_for_no_ticket() {
+    // An empty session_ticket extension (RFC 5077 section 3.2).
+    const SESSION_TICKET: [u8; 4] = [0, 35, 0, 0];
+    let pair = Pair::new(Policy::Hscn, false);
+    let hello = Ours::connecting(&pair.gateway).advance(&[]);
+    assert!(
+        hello
+            .windows(4)
+            .any(|window| window == EXTENDED_MASTER_SECRET)
+    );
+    assert!(!hello.windows(4).any(|window| window == SESSION_TICKET));
 }
 
 /// The extended master secret extension, empty (RFC 7627 section 5.1).
