@@ -7,6 +7,7 @@ mod authority;
 mod bad_peers;
 mod ends;
 mod good_peers;
+mod last_words;
 mod negotiation;
 mod sentences;
 
