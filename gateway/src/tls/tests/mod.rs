@@ -8,7 +8,9 @@ mod bad_peers;
 mod ends;
 mod good_peers;
 mod last_words;
+mod matrix;
 mod negotiation;
+mod outdated_peers;
 mod sentences;
 
 use std::path::PathBuf;
