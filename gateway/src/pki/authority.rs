@@ -26,6 +26,7 @@ use super::folder::{
 use super::index::{Entry, Index, parse_rfc3339, rfc3339};
 use super::profile::{BACKDATED, after, authority_params, common_name, instant, leaf_params};
 pub use super::profile::{KeyType, NewAuthority, NewCertificate};
+use super::write;
 
 /// Days that a new CA is valid for.
 pub const CA_DAYS: u32 = 3653;
@@ -168,6 +169,8 @@ pub struct Issued {
     pub ends: String,
     /// It ends earlier than asked for, because its CA does.
     pub cut_by_authority: bool,
+    /// Serial number of the certificate that it replaces.
+    pub replaced: Option<String>,
 }
 
 /// A revocation list that was written.
@@ -276,7 +279,7 @@ impl Authority {
         date(self.facts.not_after)
     }
 
-    /// Issues a certificate and its key into new files.
+    /// Issues a certificate and its key into new files, whose folders are created where missing.
     ///
     /// # Errors
     ///
@@ -292,6 +295,9 @@ impl Authority {
                 path,
                 "name other files with --out and --key-out, or replace both with `wardgate pki renew`",
             )?;
+        }
+        for path in [&output.certificate, &output.key] {
+            create_folder(write::folder(path))?;
         }
         self.issue_into(wanted, output, Write::New, now)
     }
@@ -322,7 +328,11 @@ impl Authority {
             },
             days,
         };
-        self.issue_into(&wanted, output, Write::Replace, now)
+        let issued = self.issue_into(&wanted, output, Write::Replace, now)?;
+        Ok(Issued {
+            replaced: Some(old.serial_hex()),
+            ..issued
+        })
     }
 
     fn issue_into(
@@ -360,6 +370,7 @@ impl Authority {
             ends: date(facts.not_after),
             names: facts.names,
             cut_by_authority: asked > not_after,
+            replaced: None,
         })
     }
 

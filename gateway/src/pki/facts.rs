@@ -155,6 +155,11 @@ impl Facts {
     pub(crate) fn serial_hex(&self) -> String {
         hex(&self.serial)
     }
+
+    /// `sha256:` and the hash of the public key, as `peers` takes it.
+    pub(crate) fn peer_sha256(&self) -> String {
+        format!("sha256:{}", sha256_hex(&self.spki))
+    }
 }
 
 /// What the extensions of a certificate say. A certificate that repeats one has its last word taken
@@ -192,6 +197,12 @@ impl Extensions {
 }
 
 impl Key {
+    /// The key of a SubjectPublicKeyInfo in DER.
+    pub(crate) fn of_spki(der: &[u8]) -> Option<Self> {
+        let (_, spki) = SubjectPublicKeyInfo::from_der(der).ok()?;
+        Some(Self::of(&spki))
+    }
+
     fn of(spki: &SubjectPublicKeyInfo<'_>) -> Self {
         let oid = spki.algorithm.algorithm.to_id_string();
         match spki.parsed() {
@@ -339,8 +350,8 @@ pub(crate) struct Revoked {
     pub(crate) serial: Vec<u8>,
     /// Seconds since 1970.
     pub(crate) at: i64,
-    /// `Key Compromise` and the like, where given.
-    pub(crate) reason: Option<String>,
+    /// `key-compromise` and the like, as the command line has them, where given.
+    pub(crate) reason: Option<&'static str>,
 }
 
 impl CrlFacts {
@@ -388,7 +399,24 @@ fn revoked(entry: &RevokedCertificate<'_>) -> Revoked {
     Revoked {
         serial: trim(entry.raw_serial()),
         at: entry.revocation_date.timestamp(),
-        reason: entry.reason_code().map(|(_, reason)| reason.to_string()),
+        reason: entry.reason_code().map(|(_, code)| reason(code.0)),
+    }
+}
+
+/// The reason codes of RFC 5280 section 5.3.1.
+fn reason(code: u8) -> &'static str {
+    match code {
+        0 => "unspecified",
+        1 => "key-compromise",
+        2 => "ca-compromise",
+        3 => "affiliation-changed",
+        4 => "superseded",
+        5 => "cessation-of-operation",
+        6 => "certificate-hold",
+        8 => "remove-from-crl",
+        9 => "privilege-withdrawn",
+        10 => "aa-compromise",
+        _ => "unknown reason",
     }
 }
 
@@ -413,6 +441,11 @@ fn judged(outcome: &Result<(), x509_parser::error::X509Error>) -> Option<bool> {
         Err(x509_parser::error::X509Error::SignatureVerificationError) => Some(false),
         Err(_) => None,
     }
+}
+
+/// SHA-256 in lower-case hexadecimal.
+pub(crate) fn sha256_hex(bytes: &[u8]) -> String {
+    hex(ring::digest::digest(&ring::digest::SHA256, bytes).as_ref())
 }
 
 /// Lower-case hexadecimal.

@@ -16,6 +16,7 @@ mod folder;
 mod index;
 mod profile;
 mod rules;
+pub mod show;
 pub mod store;
 mod write;
 

@@ -1,0 +1,295 @@
+//! Says in words what is in a certificate, key or revocation file.
+//!
+//! It describes and does not judge: `store` does, for the route that uses the file. Of a private key
+//! it tells the type and never a byte.
+
+use std::fmt::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use rustls::pki_types::PrivateKeyDer;
+
+use super::expiry::{date, days_between, plural, unix};
+use super::facts::{CrlFacts, Facts, Key, Revoked, hex, sha256_hex};
+use super::file::{self, Contents, Role};
+use super::store;
+
+/// Entries of a revocation list that are shown; the rest is counted. A screen or two.
+const REVOKED_SHOWN_MAX: usize = 100;
+
+/// Columns of the labels.
+const LABEL: usize = 14;
+
+/// A file that cannot be shown.
+#[derive(Debug, thiserror::Error)]
+#[error("{:?} {problem}", path.display().to_string())]
+pub struct Error {
+    path: PathBuf,
+    /// The predicate: why not, and what to do.
+    problem: String,
+}
+
+/// Describes the file at `path`, PEM or DER, as of `now`.
+///
+/// # Errors
+///
+/// A file that cannot be read, or that holds none of the three kinds.
+pub fn describe(path: &Path, now: SystemTime) -> Result<String, Error> {
+    let error = |problem: String| Error {
+        path: path.to_owned(),
+        problem,
+    };
+    let raw = file::read(path, Role::Certificate).map_err(error)?;
+    let contents = if file::is_der(&raw.bytes) {
+        from_der(&raw.bytes)
+    } else {
+        file::parse_pem(&raw.bytes).map_err(error)?
+    };
+    let open = raw.key_mode_problem(path).filter(|_| contents.has_key());
+    let text = Description::of(&contents, unix(now), open.as_deref());
+    if text.is_empty() {
+        return Err(error(
+            "holds no certificate, no private key and no revocation list; PEM or DER is expected"
+                .to_owned(),
+        ));
+    }
+    Ok(text)
+}
+
+/// DER does not say what it is: what parses is taken.
+fn from_der(bytes: &[u8]) -> Contents {
+    let mut contents = Contents::default();
+    if Facts::of(bytes).is_ok() {
+        contents.certificates.push(bytes.to_vec().into());
+    } else if CrlFacts::of(bytes).is_ok() {
+        contents.crls.push(bytes.to_vec().into());
+    } else {
+        contents
+            .keys
+            .extend(PrivateKeyDer::try_from(bytes.to_vec()));
+    }
+    contents
+}
+
+/// The text while it grows.
+struct Description {
+    text: String,
+    /// Seconds since 1970.
+    now: i64,
+}
+
+impl Description {
+    fn of(contents: &Contents, now: i64, open: Option<&str>) -> String {
+        let text = String::new();
+        let mut description = Self { text, now };
+        let parsed: Vec<_> = contents
+            .certificates
+            .iter()
+            .map(|der| Facts::of(der))
+            .collect();
+        for (index, (der, facts)) in contents.certificates.iter().zip(&parsed).enumerate() {
+            description.head(format_args!("certificate {}", index + 1));
+            match facts {
+                Ok(facts) => description.certificate(der, facts),
+                Err(error) => description.line("unreadable", error),
+            }
+        }
+        for crl in &contents.crls {
+            description.head(format_args!("revocation list"));
+            match CrlFacts::of(crl) {
+                Ok(facts) => description.crl(&facts),
+                Err(error) => description.line("unreadable", error),
+            }
+        }
+        let certificates: Vec<_> = parsed.iter().map(|facts| facts.as_ref().ok()).collect();
+        for key in &contents.keys {
+            description.key(key, &certificates);
+        }
+        if contents.encrypted_key {
+            description.head(format_args!("private key"));
+            description.line("type", "encrypted; nothing else can be said of it");
+        }
+        if let Some(problem) = open {
+            description.line("permissions", problem);
+        }
+        description.text
+    }
+
+    fn certificate(&mut self, der: &[u8], facts: &Facts) {
+        self.line("subject", format_args!("{:?}", facts.subject));
+        self.line(
+            "issuer",
+            format_args!("{:?}{}", facts.issuer, itself(facts)),
+        );
+        self.names(facts);
+        self.line("key", strength(&facts.key));
+        let broken = facts.signature.broken_hash;
+        let forgeable = broken.map_or("", |_| ", which can be forged");
+        self.line(
+            "signature",
+            format_args!("{}{forgeable}", facts.signature.name),
+        );
+        self.line("valid", self.validity(facts.not_before, facts.not_after));
+        self.line("use", usage(facts));
+        self.line("CA", authority(facts));
+        if facts.version < 3 {
+            self.line("version", format_args!("X.509 version {}", facts.version));
+        }
+        self.line("serial", facts.serial_hex());
+        self.line(
+            "fingerprint",
+            format_args!("{} (SHA-256 of the certificate)", sha256_hex(der)),
+        );
+        // A CA is nobody's peer.
+        if !facts.ca {
+            self.line("as a peer", format_args!("{:?}", facts.peer_sha256()));
+        }
+    }
+
+    fn names(&mut self, facts: &Facts) {
+        if facts.names.is_empty() {
+            self.line(
+                "names",
+                "none in the SAN; no peer can name it but by its key",
+            );
+        }
+        for (index, name) in facts.names.iter().enumerate() {
+            let label = if index == 0 { "names" } else { "" };
+            self.line(label, name.escape_debug());
+        }
+    }
+
+    fn crl(&mut self, facts: &CrlFacts) {
+        self.line("issuer", format_args!("{:?}", facts.issuer));
+        if let Some(number) = &facts.number {
+            self.line("number", decimal(number));
+        }
+        if facts.delta || facts.indirect {
+            self.line("kind", "delta or indirect, which is not supported");
+        }
+        self.line("signature", &facts.signature.name);
+        match facts.next_update {
+            Some(next) => self.line("valid", self.validity(facts.this_update, next)),
+            None => self.line(
+                "valid",
+                format_args!("from {}, without an end", date(facts.this_update)),
+            ),
+        }
+        let count = i64::try_from(facts.revoked.len()).unwrap_or(i64::MAX);
+        self.line("revoked", plural(count, "certificate"));
+        for entry in facts.revoked.iter().take(REVOKED_SHOWN_MAX) {
+            self.line("", revoked(entry));
+        }
+        if let Some(more) = facts.revoked.len().checked_sub(REVOKED_SHOWN_MAX)
+            && more > 0
+        {
+            self.line("", format_args!("and {more} more"));
+        }
+    }
+
+    fn key(&mut self, key: &PrivateKeyDer<'_>, certificates: &[Option<&Facts>]) {
+        self.head(format_args!("private key"));
+        let form = match key {
+            PrivateKeyDer::Pkcs1(_) => "PKCS#1",
+            PrivateKeyDer::Sec1(_) => "SEC1",
+            _ => "PKCS#8",
+        };
+        let Some(public) = store::public_key(key) else {
+            let problem = format!("in {form}, of a kind that cannot be used here, or damaged");
+            return self.line("type", problem);
+        };
+        let kind = Key::of_spki(&public).map_or_else(|| "unknown".to_owned(), |key| strength(&key));
+        self.line("type", format_args!("{kind}, in {form}"));
+        let fits = |facts: &Option<&Facts>| facts.is_some_and(|facts| facts.spki == public);
+        match certificates.iter().position(fits) {
+            Some(index) => self.line("belongs to", format_args!("certificate {}", index + 1)),
+            None if certificates.is_empty() => {}
+            None => self.line("belongs to", "no certificate in this file"),
+        }
+        let peer = format!("sha256:{}", sha256_hex(&public));
+        self.line("as a peer", format_args!("{peer:?}"));
+    }
+
+    /// `2026-11-23 to 2027-12-26, 398 days left`.
+    fn validity(&self, from: i64, to: i64) -> String {
+        let left = days_between(self.now, to);
+        let state = if to <= self.now {
+            format!("expired {} ago", plural(days_between(to, self.now), "day"))
+        } else if self.now < from {
+            format!(
+                "not yet valid, {} to go",
+                plural(days_between(self.now, from), "day")
+            )
+        } else {
+            format!("{} left", plural(left, "day"))
+        };
+        format!("{} to {}, {state}", date(from), date(to))
+    }
+
+    fn head(&mut self, what: fmt::Arguments<'_>) {
+        let gap = if self.text.is_empty() { "" } else { "\n" };
+        // Writing to a string cannot fail.
+        let _ = writeln!(self.text, "{gap}{what}");
+    }
+
+    fn line(&mut self, label: &str, value: impl fmt::Display) {
+        let _ = writeln!(self.text, "  {label:LABEL$}{value}");
+    }
+}
+
+fn itself(facts: &Facts) -> &'static str {
+    if facts.self_issued() { " (itself)" } else { "" }
+}
+
+fn strength(key: &Key) -> String {
+    if key.bits == 0 {
+        key.name.clone()
+    } else {
+        format!("{} ({} bit)", key.name, key.bits)
+    }
+}
+
+fn usage(facts: &Facts) -> String {
+    let extended = facts.extended_usage.as_ref().map_or_else(
+        || "any purpose".to_owned(),
+        |usages| {
+            let words = usages.iter().map(|usage| match usage.as_str() {
+                "serverAuth" => "TLS server",
+                "clientAuth" => "TLS client",
+                other => other,
+            });
+            words.collect::<Vec<_>>().join(", ")
+        },
+    );
+    match &facts.usage {
+        Some(usage) => format!("{extended}; key: {}", usage.join(", ")),
+        None => extended,
+    }
+}
+
+fn authority(facts: &Facts) -> String {
+    match (facts.ca, facts.path_length) {
+        (false, _) => "no".to_owned(),
+        (true, None) => "yes".to_owned(),
+        (true, Some(0)) => "yes, with no CA below it".to_owned(),
+        (true, Some(below)) => format!("yes, with up to {below} CAs below it"),
+    }
+}
+
+fn revoked(entry: &Revoked) -> String {
+    let reason = entry
+        .reason
+        .map_or_else(String::new, |reason| format!(", {reason}"));
+    format!("{} since {}{reason}", hex(&entry.serial), date(entry.at))
+}
+
+/// A CRL number: decimal where it fits, as its CA counts, else hexadecimal.
+fn decimal(number: &[u8]) -> String {
+    let value = number.iter().try_fold(0_u64, |value, byte| {
+        Some(value.checked_mul(256)? | u64::from(*byte))
+    });
+    value.map_or_else(|| format!("0x{}", hex(number)), |value| value.to_string())
+}
+
+#[cfg(test)]
+mod tests;

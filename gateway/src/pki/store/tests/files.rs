@@ -1,0 +1,246 @@
+//! Files that are missing, open, swapped, encrypted, binary or damaged; keys that do not belong.
+
+use std::time::SystemTime;
+
+use rcgen::KeyPair;
+
+use super::super::load;
+use super::{LEAF, Site, now, self_signed};
+use crate::config::Mode;
+
+#[test]
+fn missing_files_are_all_named() {
+    let mut site = Site::new();
+    site.add_crl("ca.crl", "");
+    for name in ["site.pem", "site.key", "trust.pem", "ca.crl"] {
+        std::fs::remove_file(site.path(name)).expect("removed");
+    }
+    assert_eq!(
+        site.problems(),
+        [
+            "11: certificate \"site.pem\" does not exist; correct the path, or make it with \
+             `wardgate pki issue`",
+            "12: key \"site.key\" does not exist; correct the path, or make it with `wardgate pki \
+             issue`",
+            "13: trust \"trust.pem\" does not exist; correct the path, or put the CA certificates \
+             of your peers there",
+            "14: crl \"ca.crl\" does not exist; correct the path, or fetch the list from its CA",
+        ]
+    );
+}
+
+#[test]
+fn a_folder_in_the_place_of_a_file_is_refused() {
+    let site = Site::new();
+    std::fs::remove_file(site.path("trust.pem")).expect("removed");
+    std::fs::create_dir(site.path("trust.pem")).expect("mkdir");
+    assert_eq!(
+        site.problems(),
+        ["13: trust \"trust.pem\" is not a regular file; name a file"]
+    );
+}
+
+#[test]
+fn key_open_to_every_user_is_refused() {
+    let site = Site::new();
+    for mode in [0o604, 0o602, 0o601, 0o644] {
+        site.chmod("site.key", mode);
+        let path = site.path("site.key");
+        let path = path
+            .strip_prefix(site.path(""))
+            .expect("inside")
+            .display()
+            .to_string();
+        assert_eq!(
+            site.problems(),
+            [format!(
+                "12: key \"site.key\" has mode {mode:04o}: it is open to every user; `chmod 0600 \
+                 {path}`, and replace the key if others had it"
+            )]
+        );
+    }
+}
+
+#[test]
+fn key_that_its_group_may_write_is_refused_and_read_is_not() {
+    let site = Site::new();
+    site.chmod("site.key", 0o660);
+    assert_eq!(
+        site.problems(),
+        [
+            "12: key \"site.key\" has mode 0660: its group may write to it; `chmod 0600 site.key`, \
+             and replace the key if others had it"
+        ]
+    );
+    site.chmod("site.key", 0o640);
+    site.load(Mode::Terminate).expect("a group may read");
+}
+
+#[test]
+fn encrypted_keys_of_both_forms_are_refused_with_the_way_to_decrypt() {
+    let message = "12: key \"site.key\" is encrypted, which is not supported; decrypt it with \
+                   `(umask 077; openssl pkey -in site.key -out site.key.plain)` and name that file";
+    let site = Site::new();
+    site.openssl("pkcs8 -topk8 -v2 aes256 -passout pass:secret -in site.key -out new.key");
+    site.write("site.key", site.read("new.key"));
+    assert_eq!(site.problems(), [message]);
+    let site = Site::new();
+    site.openssl("ec -aes256 -passout pass:secret -in site.key -out new.key");
+    site.write("site.key", site.read("new.key"));
+    assert!(site.read("site.key").contains("Proc-Type"));
+    assert_eq!(site.problems(), [message]);
+}
+
+#[test]
+fn keys_in_sec1_and_pkcs1_load() {
+    let site = Site::new();
+    site.openssl("ec -in site.key -out sec1.key");
+    site.write("site.key", site.read("sec1.key"));
+    assert!(site.read("site.key").contains("BEGIN EC PRIVATE KEY"));
+    site.load(Mode::Terminate).expect("SEC1");
+
+    let site = Site::new();
+    self_signed(&site, "rsa:2048", "-sha256", LEAF);
+    site.openssl("rsa -traditional -in site.key -out pkcs1.key");
+    site.write("site.key", site.read("pkcs1.key"));
+    assert!(site.read("site.key").contains("BEGIN RSA PRIVATE KEY"));
+    assert_eq!(
+        site.problems_of(Mode::Terminate, SystemTime::now()),
+        [""; 0]
+    );
+}
+
+#[test]
+fn swapped_certificate_and_key_are_recognised() {
+    let site = Site::new();
+    let (certificate, key) = (site.read("site.pem"), site.read("site.key"));
+    site.write("site.pem", key);
+    site.write("site.key", certificate);
+    assert_eq!(
+        site.problems(),
+        [
+            "11: certificate \"site.pem\" holds a private key and no certificate; are \
+             \"certificate\" and \"key\" swapped?",
+            "12: key \"site.key\" holds a certificate and no private key; are \"certificate\" and \
+             \"key\" swapped?",
+        ]
+    );
+}
+
+#[test]
+fn files_without_the_expected_section_are_refused() {
+    let mut site = Site::new();
+    site.add_crl("ca.crl", "hello");
+    for name in ["site.pem", "site.key", "trust.pem"] {
+        site.write(name, "hello");
+    }
+    assert_eq!(
+        site.problems(),
+        [
+            "11: certificate \"site.pem\" holds no certificate; PEM (\"-----BEGIN \
+             CERTIFICATE-----\") is expected",
+            "12: key \"site.key\" holds no private key; PEM with PKCS#8, SEC1 or PKCS#1 is \
+             expected",
+            "13: trust \"trust.pem\" holds no certificate; put the CA certificates of your peers \
+             there, as PEM",
+            "14: crl \"ca.crl\" holds no revocation list; PEM (\"-----BEGIN X509 CRL-----\") or \
+             DER is expected",
+        ]
+    );
+}
+
+#[test]
+fn binary_files_are_refused_with_the_way_to_convert_them() {
+    let site = Site::new();
+    site.openssl("x509 -in site.pem -outform DER -out site.der");
+    site.openssl("pkey -in site.key -outform DER -out key.der");
+    let read = |name: &str| std::fs::read(site.path(name)).expect("read");
+    site.write("site.pem", read("site.der"));
+    site.write("site.key", read("key.der"));
+    assert_eq!(
+        site.problems(),
+        [
+            "11: certificate \"site.pem\" is binary, and PEM is expected; convert it with `openssl \
+             x509 -inform DER -in site.pem`, or `openssl pkcs12` where it is PKCS#12",
+            "12: key \"site.key\" is binary, and PEM is expected; convert it with `openssl pkey \
+             -inform DER -in site.key`, or `openssl pkcs12` where it is PKCS#12",
+        ]
+    );
+}
+
+#[test]
+fn damaged_sections_are_refused() {
+    let site = Site::new();
+    site.write(
+        "site.pem",
+        "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+    );
+    site.write("trust.pem", "-----BEGIN CERTIFICATE-----\nAAAA\n");
+    let key = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n";
+    site.write("site.key", key);
+    let problems = site.problems();
+    assert_eq!(problems.len(), 3, "{problems:?}");
+    let [certificate, key, trust] = problems.as_slice() else {
+        unreachable!("three problems")
+    };
+    assert!(
+        certificate.starts_with(
+            "11: certificate \"site.pem\" holds something else than a certificate in section 1 ("
+        ) && certificate.ends_with("); copy it again"),
+        "{certificate}"
+    );
+    assert_eq!(
+        key,
+        "12: key \"site.key\" is of a kind that cannot be used here, or damaged; use RSA of 2048 to \
+         4096 bit, EC P-256, EC P-384 or Ed25519"
+    );
+    assert_eq!(
+        trust,
+        "13: trust \"trust.pem\" is not whole PEM: an \"-----END\" line is missing; copy it again"
+    );
+}
+
+#[test]
+fn key_of_another_certificate_is_refused() {
+    let site = Site::new();
+    let other = KeyPair::generate().expect("a key");
+    site.write("site.key", other.serialize_pem());
+    assert_eq!(
+        site.problems(),
+        [
+            "12: key \"site.key\" does not belong to certificate \"site.pem\": the public keys \
+             differ; name the key that the certificate was issued for"
+        ]
+    );
+}
+
+#[test]
+fn two_keys_in_one_file_are_refused() {
+    let site = Site::new();
+    let key = site.read("site.key");
+    site.write("site.key", format!("{key}{key}"));
+    assert_eq!(
+        site.problems(),
+        [
+            "12: key \"site.key\" holds 2 private keys; keep the one that the certificate was \
+             issued for"
+        ]
+    );
+}
+
+#[test]
+fn key_beside_the_certificate_is_refused_unless_it_is_the_key_file() {
+    let site = Site::new();
+    let both = [site.read("site.pem"), site.read("site.key")].concat();
+    site.write("site.pem", &both);
+    assert_eq!(
+        site.problems(),
+        [
+            "11: certificate \"site.pem\" also holds a private key; keep the key in the key file \
+             alone"
+        ]
+    );
+    let mut files = site.files();
+    files.key.value.clone_from(&files.certificate.value);
+    load(&files, Mode::Terminate, now()).expect("one file for both");
+}

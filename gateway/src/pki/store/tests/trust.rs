@@ -1,0 +1,94 @@
+//! Trust anchors that cannot be believed.
+
+use std::time::SystemTime;
+
+use rcgen::date_time_ymd;
+
+use super::{Ca, Site, self_signed};
+use crate::config::Mode;
+
+#[test]
+fn trust_with_a_private_key_is_refused() {
+    let site = Site::new();
+    site.write("trust.pem", site.ca.pem() + &site.ca.key.serialize_pem());
+    assert_eq!(
+        site.problems(),
+        [
+            "13: trust \"trust.pem\" holds a private key, but trust is handed to others; take it \
+             out, and replace that key if anyone had the file"
+        ]
+    );
+}
+
+#[test]
+fn trust_with_a_certificate_that_is_no_ca_is_refused() {
+    let site = Site::new();
+    site.write("trust.pem", site.ca.pem() + &site.read("site.pem"));
+    assert_eq!(
+        site.problems(),
+        [
+            "13: trust \"trust.pem\": \"CN=gw.hospital.example\" is not a CA certificate; put that \
+             of the CA that issued it there"
+        ]
+    );
+}
+
+#[test]
+fn expired_anchors_are_left_out_and_refused_where_no_other_is_left() {
+    let site = Site::new();
+    let old = Ca::with("Old CA", |ca| ca.not_after = date_time_ymd(2026, 2, 3));
+    let older = Ca::with("Older CA", |ca| ca.not_after = date_time_ymd(2025, 2, 3));
+    let all = [old.pem(), site.ca.pem(), older.pem()].concat();
+    site.write("trust.pem", all);
+    let identity = site.load(Mode::Terminate).expect("one is current");
+    assert_eq!(identity.trust.anchors, [site.ca.certificate.der().clone()]);
+    site.write("trust.pem", older.pem() + &old.pem());
+    assert_eq!(
+        site.problems(),
+        [
+            "13: trust \"trust.pem\" holds expired CAs only, the last (\"CN=Old CA\") until \
+             2026-02-03; get the current CA certificates of your peers"
+        ]
+    );
+}
+
+#[test]
+fn anchors_of_the_future_alone_are_refused_with_a_hint_at_the_clock() {
+    let site = Site::new();
+    let next = Ca::with("Next CA", |ca| ca.not_before = date_time_ymd(2026, 9, 1));
+    site.write("trust.pem", next.pem() + &site.ca.pem());
+    let identity = site.load(Mode::Terminate).expect("one is current");
+    assert_eq!(identity.trust.anchors.len(), 2);
+    site.write("trust.pem", next.pem());
+    assert_eq!(
+        site.problems(),
+        [
+            "13: trust \"trust.pem\" holds no CA that is valid today: \"CN=Next CA\" is only from \
+             2026-09-01, and this machine's clock says 2026-06-01; correct the clock"
+        ]
+    );
+}
+
+#[test]
+fn weak_anchor_is_refused_and_its_own_signature_is_not_judged() {
+    let site = Site::new();
+    let problems = || site.problems_of(Mode::Terminate, SystemTime::now());
+    let keep = (site.read("site.pem"), site.read("site.key"));
+    self_signed(
+        &site,
+        "rsa:1024",
+        "-sha1",
+        "-addext basicConstraints=critical,CA:TRUE",
+    );
+    site.write("trust.pem", site.read("site.pem"));
+    site.write("site.pem", &keep.0);
+    site.write("site.key", &keep.1);
+    site.leaf(|leaf| leaf.not_after = date_time_ymd(2999, 1, 1));
+    assert_eq!(
+        problems(),
+        [
+            "13: trust \"trust.pem\": \"CN=gw.example\" has a weak key (RSA, 1024 bit; 2048 is the \
+             least); get a current one from its CA"
+        ]
+    );
+}
