@@ -121,6 +121,21 @@ impl Workspace {
             .args(arguments)
             .current_dir(&self.root)
             .stdin(std::process::Stdio::null());
+        for (name, _) in std::env::vars_os() {
+            if name.to_str().is_some_and(is_of_this_package) {
+                cargo.env_remove(name);
+            }
+        }
         cargo
     }
+}
+
+/// Whether `cargo run` set a variable to describe this package to us.
+///
+/// Build scripts (ring's) watch some of them: left in place, they would make each change between
+/// `cargo test` and `cargo xtask` a rebuild of everything above ring.
+fn is_of_this_package(name: &str) -> bool {
+    ["CARGO_PKG_", "CARGO_MANIFEST_"]
+        .iter()
+        .any(|prefix| name.starts_with(prefix))
 }

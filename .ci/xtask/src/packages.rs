@@ -102,7 +102,7 @@ fn effective_user(status: &str) -> Option<u32> {
 
 fn install(missing: &[String]) -> anyhow::Result<()> {
     println!("installing {}", missing.join(" "));
-    let _quiet = NoDaemons::begin()?;
+    let _quiet = NoDaemons::begin(Path::new("/usr/sbin/policy-rc.d"))?;
     must(apt_get().arg("update"))?;
     must(
         apt_get()
@@ -125,32 +125,34 @@ fn apt_get() -> Command {
 
 /// While it lives, packages that are installed do not start their daemons: the tests start their own,
 /// on ports of their own.
-struct NoDaemons {
-    placed: bool,
+struct NoDaemons<'a> {
+    /// The file to take away again; none where it was there before.
+    placed: Option<&'a Path>,
 }
 
-const POLICY: &str = "/usr/sbin/policy-rc.d";
-
-impl NoDaemons {
-    fn begin() -> anyhow::Result<Self> {
+impl<'a> NoDaemons<'a> {
+    fn begin(policy: &'a Path) -> anyhow::Result<Self> {
         // Containers often have one that forbids already; it is not ours to remove.
-        if Path::new(POLICY).exists() {
-            return Ok(Self { placed: false });
+        if policy.exists() {
+            return Ok(Self { placed: None });
         }
-        fs::write(POLICY, "#!/bin/sh\nexit 101\n").context("cannot place policy-rc.d")?;
-        let guard = Self { placed: true };
-        fs::set_permissions(POLICY, fs::Permissions::from_mode(0o755))
+        fs::write(policy, "#!/bin/sh\nexit 101\n").context("cannot place policy-rc.d")?;
+        let guard = Self {
+            placed: Some(policy),
+        };
+        fs::set_permissions(policy, fs::Permissions::from_mode(0o755))
             .context("cannot make policy-rc.d executable")?;
         Ok(guard)
     }
 }
 
-impl Drop for NoDaemons {
+impl Drop for NoDaemons<'_> {
     fn drop(&mut self) {
-        if self.placed
-            && let Err(error) = fs::remove_file(POLICY)
+        if let Some(policy) = self.placed
+            && let Err(error) = fs::remove_file(policy)
         {
-            eprintln!("cannot remove {POLICY}: {error}; remove it, or no service will start");
+            let policy = policy.display();
+            eprintln!("cannot remove {policy}: {error}; remove it, or no service will start");
         }
     }
 }
@@ -192,6 +194,18 @@ mod tests {
         let listing = "installed dcmtk\nconfig-files haproxy\nnot-installed orthanc\n";
         let missing = without(&["dcmtk", "haproxy", "orthanc", "tcpdump"], listing);
         assert_eq!(missing, ["haproxy", "orthanc", "tcpdump"]);
+    }
+
+    #[test]
+    fn the_policy_stands_only_while_packages_are_installed() {
+        let file = std::env::temp_dir().join(format!("xtask-policy-{}", std::process::id()));
+        let guard = NoDaemons::begin(&file).expect("the policy can be placed");
+        let status = Command::new(&file).status().expect("the policy can be run");
+        assert_eq!(status.code(), Some(101), "forbidden by policy");
+        drop(NoDaemons::begin(&file).expect("there is one already"));
+        assert!(file.exists(), "a policy that was there before stays");
+        drop(guard);
+        assert!(!file.exists());
     }
 
     #[test]
