@@ -81,7 +81,7 @@ fn namespaces_missing() -> Option<String> {
     }
     let name = format!("wgprobe{}", std::process::id());
     let script = format!(
-        "ip netns add {name} && ip -n {name} link add {name} type dummy; \
+        "ip netns add {name} && ip -n {name} link add near type veth peer name far; \
          code=$?; ip netns del {name}; exit $code"
     );
     // Threads of one process share the name of the probe, so they take turns.

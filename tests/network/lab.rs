@@ -1,0 +1,252 @@
+//! Four namespaces in a row, joined by three veth pairs.
+
+use std::fs::File;
+use std::net::UdpSocket;
+use std::os::fd::AsFd;
+use std::panic::resume_unwind;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+use wardgate_tests::{Gateway, Pki, Program, Site};
+
+/// The name in site A's certificate.
+pub(crate) const A: &str = "gw.a.example";
+/// The name in site B's certificate.
+pub(crate) const B: &str = "gw.b.example";
+/// Where site A takes plaintext.
+pub(crate) const ENTRY: u16 = 11112;
+/// Where site B takes TLS (the registered port of DICOM over TLS).
+pub(crate) const WAN: u16 = 2762;
+/// Where the application behind site B listens.
+pub(crate) const TARGET: u16 = 104;
+
+/// IPv4 or IPv6 on all three links.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Family {
+    V4,
+    V6,
+}
+
+/// A place in the row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    Near,
+    GatewayA,
+    GatewayB,
+    Far,
+}
+
+/// The namespaces. They, and all that is in them, go with the value.
+pub(crate) struct Lab {
+    prefix: String,
+}
+
+/// A link: who is at its ends, with which interface and which addresses.
+struct Link {
+    name: &'static str,
+    ends: [(Place, &'static str, &'static str); 2],
+}
+
+const LINKS: [Link; 3] = [
+    Link {
+        name: "lan-a",
+        ends: [
+            (Place::Near, "10.71.1.2/24", "fd71:1::2/64"),
+            (Place::GatewayA, "10.71.1.1/24", "fd71:1::1/64"),
+        ],
+    },
+    Link {
+        name: "wan",
+        ends: [
+            (Place::GatewayA, "192.0.2.1/24", "2001:db8::1/64"),
+            (Place::GatewayB, "192.0.2.2/24", "2001:db8::2/64"),
+        ],
+    },
+    Link {
+        name: "lan-b",
+        ends: [
+            (Place::GatewayB, "10.71.2.1/24", "fd71:2::1/64"),
+            (Place::Far, "10.71.2.2/24", "fd71:2::2/64"),
+        ],
+    },
+];
+
+impl Place {
+    const ALL: [Self; 4] = [Self::Near, Self::GatewayA, Self::GatewayB, Self::Far];
+
+    fn suffix(self) -> &'static str {
+        match self {
+            Self::Near => "near",
+            Self::GatewayA => "gw-a",
+            Self::GatewayB => "gw-b",
+            Self::Far => "far",
+        }
+    }
+}
+
+impl Lab {
+    /// Makes the namespaces and the links; panics where that fails, having removed what it made.
+    pub(crate) fn new() -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let lab = Self {
+            prefix: format!("wgt{}-{number}", std::process::id()),
+        };
+        for place in Place::ALL {
+            ip(&["netns", "add", &lab.namespace(place)]);
+            lab.ip(place, &["link", "set", "lo", "up"]);
+        }
+        for link in &LINKS {
+            lab.join(link);
+        }
+        lab
+    }
+
+    /// The name of a namespace.
+    pub(crate) fn namespace(&self, place: Place) -> String {
+        format!("{}-{}", self.prefix, place.suffix())
+    }
+
+    /// A program to be run at a place.
+    pub(crate) fn program(&self, place: Place, name: &str) -> Program {
+        Program::new(name).netns(self.namespace(place))
+    }
+
+    /// Runs `work` on a thread that is in the namespace of a place: sockets that it makes stay there.
+    pub(crate) fn inside<T: Send>(&self, place: Place, work: impl FnOnce() -> T + Send) -> T {
+        let file = format!("/run/netns/{}", self.namespace(place));
+        let namespace = File::open(file).expect("the namespace was made");
+        std::thread::scope(|scope| {
+            let thread = scope.spawn(move || {
+                move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))
+                    .expect("who may make namespaces may enter them");
+                work()
+            });
+            thread.join().unwrap_or_else(|panic| resume_unwind(panic))
+        })
+    }
+
+    /// Sends a datagram from a place to the other end of a link, where nobody takes it.
+    pub(crate) fn send_datagram(&self, place: Place, link: &str, bytes: &[u8]) {
+        const DISCARD: u16 = 9;
+        let to = (Family::V4.opposite(place, link), DISCARD);
+        let socket = self.inside(place, || UdpSocket::bind("0.0.0.0:0"));
+        let socket = socket.expect("the place has ports");
+        socket.send_to(bytes, to).expect("the link is up");
+    }
+
+    /// Takes the WAN down or up at site A's end; the other end loses its carrier.
+    pub(crate) fn set_wan(&self, state: &str) {
+        self.ip(Place::GatewayA, &["link", "set", "wan", state]);
+    }
+
+    /// Sets the MTU of the WAN at both ends.
+    pub(crate) fn set_wan_mtu(&self, bytes: u16) {
+        for place in [Place::GatewayA, Place::GatewayB] {
+            self.ip(place, &["link", "set", "wan", "mtu", &bytes.to_string()]);
+        }
+    }
+
+    /// Both sites of a route of this protocol, not yet running. `families` are those of the LANs and
+    /// of the WAN.
+    pub(crate) fn sites(&self, pki: &Pki, protocol: &str, families: [Family; 2]) -> [Site; 2] {
+        let [lan, wan] = families;
+        let across = wan.address(Place::GatewayB, "wan", WAN);
+        let a = Site::new(pki, A)
+            .originate(
+                lan.address(Place::GatewayA, "lan-a", ENTRY),
+                &across,
+                &[format!("dns:{B}")],
+            )
+            .protocol(protocol)
+            .netns(self.namespace(Place::GatewayA));
+        let b = Site::new(pki, B)
+            .terminate(
+                &across,
+                lan.address(Place::Far, "lan-b", TARGET),
+                &[format!("dns:{A}")],
+            )
+            .protocol(protocol)
+            .netns(self.namespace(Place::GatewayB));
+        [a, b]
+    }
+
+    /// Both sites, running.
+    pub(crate) fn gateways(
+        &self,
+        pki: &Pki,
+        protocol: &str,
+        families: [Family; 2],
+    ) -> [Gateway; 2] {
+        let [a, b] = self.sites(pki, protocol, families);
+        let b = b.start();
+        [a.start(), b]
+    }
+
+    fn join(&self, link: &Link) {
+        let [left, right] = &link.ends;
+        let (left_ns, right_ns) = (self.namespace(left.0), self.namespace(right.0));
+        ip(&[
+            "link", "add", link.name, "netns", &left_ns, "type", "veth", //
+            "peer", "name", link.name, "netns", &right_ns,
+        ]);
+        for (place, v4, v6) in &link.ends {
+            self.ip(*place, &["addr", "add", v4, "dev", link.name]);
+            // Without duplicate address detection the address can be used at once.
+            self.ip(*place, &["addr", "add", v6, "dev", link.name, "nodad"]);
+            self.ip(*place, &["link", "set", link.name, "up"]);
+        }
+    }
+
+    fn ip(&self, place: Place, arguments: &[&str]) {
+        let namespace = self.namespace(place);
+        ip(&[&["-n", &namespace], arguments].concat());
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        for place in Place::ALL {
+            let delete = Program::new("ip").args(["netns", "del", &self.namespace(place)]);
+            // One that was never made is no reason to fail.
+            let _ = delete.run();
+        }
+    }
+}
+
+impl Family {
+    /// The address of a place on a link with a port, as a configuration names it.
+    pub(crate) fn address(self, place: Place, link: &str, port: u16) -> String {
+        match self {
+            Self::V4 => format!("{}:{port}", self.host(place, link)),
+            Self::V6 => format!("[{}]:{port}", self.host(place, link)),
+        }
+    }
+
+    /// The address of a place on a link.
+    pub(crate) fn host(self, place: Place, link: &str) -> &'static str {
+        self.end(link, |end| end == place)
+    }
+
+    /// The address of the other place on a link.
+    fn opposite(self, place: Place, link: &str) -> &'static str {
+        self.end(link, |end| end != place)
+    }
+
+    fn end(self, link: &str, wanted: impl Fn(Place) -> bool) -> &'static str {
+        let ends = LINKS.iter().filter(|item| item.name == link);
+        let mut ends = ends.flat_map(|item| &item.ends);
+        let (_, v4, v6) = ends
+            .find(|(end, ..)| wanted(*end))
+            .expect("the place is on the link");
+        let address = match self {
+            Self::V4 => v4,
+            Self::V6 => v6,
+        };
+        address.split('/').next().expect("a split has a first part")
+    }
+}
+
+fn ip(arguments: &[&str]) {
+    Program::new("ip").args(arguments).run().expect_success();
+}
