@@ -21,6 +21,10 @@ pub struct Session {
     early: Vec<u8>,
     // rustls says so once; it may say so before anybody opens.
     peer_closed: bool,
+    // A copy of what was received and not consumed when all whole records had been looked at.
+    // rustls may keep a part of a handshake message there (RFC 8446 section 5.1 lets one span
+    // records) and looks for it at every step, when we seal as well.
+    tail: Vec<u8>,
 }
 
 enum Connection {
@@ -93,6 +97,7 @@ impl Session {
             connection,
             early: Vec::new(),
             peer_closed: false,
+            tail: Vec::new(),
         }
     }
 
@@ -121,6 +126,7 @@ impl Session {
         incoming.consume(discard);
         self.early.extend_from_slice(&payload);
         self.peer_closed |= closed;
+        self.keep_tail(incoming);
         Ok(step)
     }
 
@@ -160,6 +166,8 @@ impl Session {
         };
         loop {
             if !self.early.is_empty() || wants.payload.spare() < PLAINTEXT_ROOM {
+                // Payload came last, and no handshake message may stand around it: no tail.
+                self.tail.clear();
                 return Ok(Opened::Full);
             }
             if self.peer_closed {
@@ -169,6 +177,7 @@ impl Session {
             incoming.consume(discard);
             if let Some(opened) = wants.opened {
                 self.peer_closed = opened == Opened::Closed;
+                self.keep_tail(incoming);
                 return Ok(opened);
             }
         }
@@ -190,6 +199,11 @@ impl Session {
         outgoing
     }
 
+    fn keep_tail(&mut self, incoming: &Buffer) {
+        self.tail.clear();
+        self.tail.extend_from_slice(incoming.filled());
+    }
+
     // `None` writes close_notify. What rustls itself has to say (a key update) goes first, because
     // the order on the wire must be the order of sealing.
     fn write(&mut self, plain: Option<&[u8]>, records: &mut Buffer) -> Result<(), SealError> {
@@ -199,7 +213,7 @@ impl Session {
             outcome: None,
         };
         for _ in 0..SEAL_STEPS {
-            self.connection.process(&mut [], &mut wants)?;
+            self.connection.process(&mut self.tail, &mut wants)?;
             if let Some(outcome) = wants.outcome.take() {
                 return outcome;
             }

@@ -12,6 +12,7 @@ mod matrix;
 mod negotiation;
 mod outdated_peers;
 mod sentences;
+mod split_messages;
 
 use std::path::PathBuf;
 use std::sync::Arc;
