@@ -2,20 +2,30 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
+use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
-use dicom_dictionary_std::tags;
-use dicom_object::{FileMetaTable, OpenFileOptions, Tag};
+use dicom_object::FileMetaTable;
 use dicom_ul::association::server::is_supported;
+use memchr::memmem;
 
 use super::needles::Needles;
 use super::study::{Object, Series, Source, Study};
 use crate::limits;
 
-/// Preamble and `DICM` (PS3.10 section 7.1), then the element that holds the group's length.
-const META_OFFSET: u64 = 128 + 4 + 12;
+/// What stands before `DICM` (PS3.10 section 7.1).
+const PREAMBLE_BYTES: u64 = 128;
+
+/// Behind preamble, `DICM` and the element that holds the length of the group.
+const META_OFFSET: u64 = PREAMBLE_BYTES + 4 + 12;
+
+/// Patient's Name (0010,0010) in little endian.
+const NAME_TAG: &[u8] = &[0x10, 0, 0x10, 0];
+
+/// The name is among the first elements of a data set; private ones before it are seldom long.
+const NAME_WITHIN_BYTES: u64 = 64 << 10;
 
 /// Names shorter than this come up by chance, and prove nothing.
 const NAME_BYTES_MIN: usize = 6;
@@ -102,7 +112,7 @@ impl Harvest {
             return;
         }
         let offset = META_OFFSET + u64::from(meta.information_group_length);
-        let name = patient_name(&path);
+        let name = patient_name(&path, offset);
         let witness = name.as_ref().is_some_and(|name| self.name(name));
         self.nameless += u64::from(name.is_none());
         let object = Object {
@@ -144,11 +154,11 @@ impl Harvest {
 
     fn title(&self, dir: &Path) -> String {
         let count: usize = self.objects.values().map(Vec::len).sum();
-        let skipped = match self.skipped {
-            0 => String::new(),
-            n => format!(" ({n} other files skipped)"),
-        };
-        format!("{count} DICOM files of {}{skipped}", dir.display())
+        let skipped = self.skipped;
+        format!(
+            "DICOM files of {}: {count}; other files skipped: {skipped}",
+            dir.display()
+        )
     }
 
     fn notes(&self) -> Vec<String> {
@@ -156,48 +166,87 @@ impl Harvest {
         if self.unsupported > 0 {
             let n = self.unsupported;
             notes.push(format!(
-                "{n} DICOM files not sent: transfer syntax unknown to the archive"
+                "not sent, transfer syntax unknown to the archive: {n}"
             ));
         }
         if self.nameless > 0 {
             let n = self.nameless;
             notes.push(format!(
-                "{n} objects without a patient's name of 6 or more ASCII letters"
+                "without a patient's name of 6 or more ASCII letters: {n}"
             ));
         }
         if self.needles.len() >= limits::DEMO_NEEDLES_MAX {
             let n = self.names;
             notes.push(format!(
-                "of the patients' names the first {n} are searched for"
+                "patients' names that are searched for, the first: {n}"
             ));
         }
         notes
     }
 }
 
-/// The file meta information and the file's length, where it is a DICOM file.
+/// The file meta information and the file's length, where it is a DICOM file that can be sent.
 fn meta_of(path: &Path) -> Option<(FileMetaTable, u64)> {
-    use std::io::{Seek, SeekFrom};
     let mut file = File::open(path).ok()?;
-    file.seek(SeekFrom::Start(128)).ok()?;
+    file.seek(SeekFrom::Start(PREAMBLE_BYTES)).ok()?;
     let bytes = file.metadata().ok()?.len();
-    let meta = FileMetaTable::from_reader(file).ok()?;
-    (bytes > META_OFFSET + u64::from(meta.information_group_length)).then_some((meta, bytes))
+    let meta = FileMetaTable::from_reader(BufReader::new(file)).ok()?;
+    let named = [
+        meta.media_storage_sop_class_uid(),
+        meta.media_storage_sop_instance_uid(),
+    ];
+    let whole = bytes > META_OFFSET + u64::from(meta.information_group_length);
+    (whole && !named.contains(&"")).then_some((meta, bytes))
 }
 
-/// The patient's name as it stands in the file, where a search for it means something.
-fn patient_name(path: &Path) -> Option<Vec<u8>> {
-    let behind_name = Tag(0x0010, 0x0011);
-    let file = OpenFileOptions::new()
-        .read_until(behind_name)
-        .open_file(path)
-        .ok()?;
-    let name = file
-        .element(tags::PATIENT_NAME)
-        .ok()?
-        .to_str()
-        .ok()?
-        .trim()
-        .to_owned();
-    (name.is_ascii() && name.len() >= NAME_BYTES_MIN).then(|| name.into_bytes())
+/// The patient's name as it stands near the start of the data set, where a search for it means
+/// something.
+///
+/// Looked for by its tag in the bytes, and not parsed: broken files make parsers allocate gigabytes.
+/// What is found wrongly is in the file all the same, and so must not be on the wire.
+fn patient_name(path: &Path, offset: u64) -> Option<Vec<u8>> {
+    let mut file = File::open(path).ok()?;
+    file.seek(SeekFrom::Start(offset)).ok()?;
+    let mut head = Vec::new();
+    file.take(NAME_WITHIN_BYTES).read_to_end(&mut head).ok()?;
+    let at = memmem::find(&head, NAME_TAG)?;
+    let (header, rest) = head.get(at + NAME_TAG.len()..)?.split_first_chunk()?;
+    // Explicit VR has the VR and a length of two bytes here, implicit VR a length of four
+    // (PS3.5 tables 7.1-2 and 7.1-3).
+    let length = match header {
+        [b'P', b'N', low, high] => u32::from(u16::from_le_bytes([*low, *high])),
+        length => u32::from_le_bytes(*length),
+    };
+    let name = rest.get(..usize::try_from(length).ok()?)?.trim_ascii();
+    let printable = name.iter().all(|byte| (b' '..=b'~').contains(byte));
+    (printable && name.len() >= NAME_BYTES_MIN).then(|| name.to_vec())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name_in(data_set: &[u8]) -> Option<Vec<u8>> {
+        let dir = tempfile::tempdir().expect("directory");
+        let path = dir.path().join("file");
+        fs::write(&path, [b"head", data_set].concat()).expect("file");
+        patient_name(&path, 4)
+    }
+
+    #[test]
+    fn names_are_found_in_explicit_and_implicit_vr() {
+        let explicit = b"\x08\0\x05\0CS\x02\0\x10\0\x10\0PN\x08\0Doe^Jane\x10\0\x20\0";
+        assert_eq!(name_in(explicit).as_deref(), Some(&b"Doe^Jane"[..]));
+        let implicit = b"\x10\0\x10\0\x08\0\0\0Doe^Jan \x10\0\x20\0";
+        assert_eq!(name_in(implicit).as_deref(), Some(&b"Doe^Jan"[..]));
+    }
+
+    #[test]
+    fn names_that_cannot_be_searched_for_are_none() {
+        assert_eq!(name_in(b"\x10\0\x10\0PN\x04\0Doe "), None);
+        assert_eq!(name_in(b"\x10\0\x10\0PN\x06\0D\xf6^Ann"), None);
+        assert_eq!(name_in(b"\x10\0\x10\0\xff\xff\xff\xffDoe^Jane"), None);
+        assert_eq!(name_in(b"\x10\0\x10\0P"), None);
+        assert_eq!(name_in(b"no tag at all"), None);
+    }
 }

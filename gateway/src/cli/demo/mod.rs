@@ -39,7 +39,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use self::needles::{Hits, Needles, Search};
 use self::report::Report;
 use self::sender::Titles;
-use self::stage::Stage;
+use self::stage::{HOSPITAL, REGION, Stage};
 use self::study::Study;
 use super::{EXIT_FAILED, EXIT_GOOD};
 use crate::limits;
@@ -204,7 +204,7 @@ fn what_next(args: &Args, dir: &Path) -> String {
              {program} pki --help                 make the certificates of two real sites\n"
         );
     }
-    let (a, b) = (dir.join("hospital"), dir.join("region"));
+    let (a, b) = (dir.join(HOSPITAL), dir.join(REGION));
     let (a, b) = (a.display(), b.display());
     format!(
         "Kept in {}. Next:\n  \

@@ -22,6 +22,12 @@ use super::throwaway;
 use super::wire::Wire;
 use crate::limits;
 
+/// Folder of site A.
+pub(super) const HOSPITAL: &str = "hospital";
+
+/// Folder of site B.
+pub(super) const REGION: &str = "region";
+
 /// How often the progress is drawn and the gateways are looked after.
 const TICK: Duration = Duration::from_millis(100);
 
@@ -57,12 +63,11 @@ impl Stage {
             note: "your archive",
             peer: "dns:gw.hospital.example",
         };
-        let authority = throwaway::Authority::new()?;
-        let (dir_a, dir_b) = (dir.join("hospital"), dir.join("region"));
-        authority.equip(&dir_a, "gw.hospital.example")?;
-        authority.equip(&dir_b, "gw.region.example")?;
-        let b = Site::start("site B", &site::write_config(&dir_b, &plan_b)?)?;
-        let a = Site::start("site A", &site::write_config(&dir_a, &plan_a)?)?;
+        let mut authority = throwaway::authority(dir)?;
+        throwaway::equip(&mut authority, dir, HOSPITAL, "gw.hospital.example")?;
+        throwaway::equip(&mut authority, dir, REGION, "gw.region.example")?;
+        let b = Site::start("site B", &site::write_config(&dir.join(REGION), &plan_b)?)?;
+        let a = Site::start("site A", &site::write_config(&dir.join(HOSPITAL), &plan_a)?)?;
         Ok(Self {
             a,
             b,
@@ -120,6 +125,7 @@ impl Stage {
             ),
             sight: self.wire.sight(),
             found,
+            debug_build: cfg!(debug_assertions),
         })
     }
 
@@ -190,7 +196,7 @@ impl Stage {
             note: "the gateway of site B",
             ..self.plan_a
         };
-        site::write_config(&dir.join("hospital"), &plan).map(drop)
+        site::write_config(&dir.join(HOSPITAL), &plan).map(drop)
     }
 }
 

@@ -51,6 +51,7 @@ pub(in super::super) fn account(sent: Vec<Sent>, shelf: Shelf) -> Account {
             hits: vec![hits("DICM", 4, 1), hits("AE title A_TITLE_OF_DEMO", 15, 0)],
         },
         found: vec![hits("DICM", 4, 5), hits("AE title A_TITLE_OF_DEMO", 15, 1)],
+        debug_build: false,
     }
 }
 
@@ -92,6 +93,30 @@ fn a_good_run_reads_like_this() {
         report.to_string(),
         include_str!("../../../../../tests/data/demo_report.txt")
     );
+}
+
+#[test]
+fn a_short_run_claims_no_cost_per_gb() {
+    let mut account = good();
+    account
+        .sent
+        .iter_mut()
+        .for_each(|sent| sent.receipt.bytes = 1_000_000);
+    let text = Report::new(&account).to_string();
+    assert!(
+        text.contains("0.25 s of CPU; too little was sent"),
+        "{text}"
+    );
+    assert!(!text.contains("s/GB"), "{text}");
+}
+
+#[test]
+fn a_debug_build_is_named() {
+    let account = Account {
+        debug_build: true,
+        ..good()
+    };
+    assert!(Report::new(&account).to_string().contains("debug build"));
 }
 
 #[test]
