@@ -197,3 +197,6 @@ pub const DEMO_SIZE_MIN_BYTES: u64 = 1 << 20;
 
 /// The largest study that is made. The headers of its slices are held in memory, about 2 KiB each.
 pub const DEMO_SIZE_MAX_BYTES: u64 = 32 << 30;
+
+/// Names that a core looks up at a time, each on a thread that waits for the system's resolver.
+pub const LOOK_UPS_MAX: usize = 8;

@@ -1,14 +1,15 @@
 //! A connection's life: accepted, judged, connected, relayed, accounted for.
 
 use std::cell::{Cell, RefCell};
+use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::sync::watch;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use super::engine::Engine;
-use super::link::Link;
+use super::link::{Link, stopped};
 use super::open::{Cut, Held, Opening};
 use super::passthrough::Passing;
 use super::seal::{FirstBytes, Outlet, Sealing, receive};
@@ -16,13 +17,13 @@ use crate::audit::{self, Close, Party, Reason};
 use crate::buffers::Pool;
 use crate::config::{Protocol, Route};
 use crate::metrics::{self, RouteCounters};
-use crate::tls::handshake::{Cause, Failed, Secured, handshake};
+use crate::tls::handshake::{Cause, Failed, Secured, handshake, tell};
 use crate::tls::session::Session;
 use crate::tls::{
-    Acceptor, Connector, Judgement, PeerInfo, TlsInfo, describe, explain, explain_end,
+    self, Acceptor, Connector, Judgement, PeerInfo, TlsInfo, describe, explain, explain_end,
 };
 use crate::upstream::{Attempts, Names};
-use crate::uring::{Socket, Verbs, race};
+use crate::uring::{Socket, Verbs, until};
 
 /// What the connections of one core share.
 pub struct Core<V> {
@@ -260,15 +261,14 @@ impl<V: Verbs> Work<'_, V> {
         if !self.opener_speaks_first() {
             return Ok(None);
         }
-        let limit = self.path.route.timeouts.first_byte;
         let by = match self.path.side {
             Side::Passthrough => Party::Source,
             Side::Originate(_) | Side::Terminate(_) => Party::PlainSide,
         };
-        match race(receive(socket, &self.core.pool), limit, || socket.abort()).await {
-            (_, true) => Err(late("first byte")),
-            (Ok(Some(first)), false) => Ok(Some(first)),
-            (Ok(None) | Err(_), false) => Err(Close {
+        let wait = receive(socket, &self.core.pool);
+        match self.before_first_byte(wait, socket).await? {
+            Ok(Some(first)) => Ok(Some(first)),
+            Ok(None) | Err(_) => Err(Close {
                 by,
                 reason: Reason::Empty,
             }),
@@ -282,18 +282,13 @@ impl<V: Verbs> Work<'_, V> {
         held: &mut Held,
         judgement: &Judgement,
     ) -> Outcome<()> {
-        let limit = self.path.route.timeouts.first_byte;
         let wait = held.first(far, engine, &self.core.pool);
-        let (outcome, late_) = race(wait, limit, || far.abort()).await;
-        if late_ {
-            return Err(late("first byte"));
-        }
-        let reason = match outcome {
+        let reason = match self.before_first_byte(wait, far).await? {
             Ok(true) => return Ok(()),
             Ok(false) | Err(Cut::Truncated | Cut::Socket(_)) => Reason::Empty,
             Err(Cut::Records(error)) => {
                 let alert = engine.borrow_mut().last_words();
-                crate::tls::handshake::tell(far, alert).await;
+                tell(far, alert).await;
                 self.wrong_record(&error, judgement)
             }
         };
@@ -301,6 +296,29 @@ impl<V: Verbs> Work<'_, V> {
             by: Party::TlsPeer,
             reason,
         })
+    }
+
+    // Awaits what the opener says first, on `socket`, for as long as it may take.
+    async fn before_first_byte<W: Future>(
+        &self,
+        wait: W,
+        socket: &V::Socket,
+    ) -> Outcome<W::Output> {
+        let limit = self.path.route.timeouts.first_byte;
+        let mut stop = self.core.stop.clone();
+        let time = async {
+            tokio::select! {
+                () = sleep(limit) => Reason::Deadline("first byte"),
+                () = stopped(&mut stop) => Reason::Drained,
+            }
+        };
+        match until(wait, time, || socket.abort()).await {
+            (outcome, None) => Ok(outcome),
+            (_, Some(reason)) => Err(Close {
+                by: Party::Gateway,
+                reason,
+            }),
+        }
     }
 
     // Connects to the first target that answers; `waiting` is reset where none does.
@@ -372,26 +390,27 @@ fn refusal(failed: &Failed, judgement: &Judgement) -> Close {
             by: Party::Gateway,
             reason: explained(error),
         },
-        Cause::Deadline => late("handshake"),
+        Cause::Deadline => Close {
+            by: Party::Gateway,
+            reason: Reason::Deadline("handshake"),
+        },
         Cause::TooLong => Close {
             by: Party::Gateway,
             reason: Reason::Limit("octets of a handshake flight"),
         },
-        Cause::Closed | Cause::Socket(_) if failed.first.is_empty() => Close {
-            by: Party::TlsPeer,
-            reason: Reason::Empty,
-        },
+        // Whoever connects to us and goes is a probe; a target that does so is worth a sentence.
+        Cause::Closed | Cause::Socket(_)
+            if failed.first.is_empty() && judgement.side() == tls::Side::Acceptor =>
+        {
+            Close {
+                by: Party::TlsPeer,
+                reason: Reason::Empty,
+            }
+        }
         Cause::Closed | Cause::Socket(_) => Close {
             by: Party::TlsPeer,
             reason: Reason::Handshake(explain_end(judgement, &failed.first)),
         },
-    }
-}
-
-fn late(which: &'static str) -> Close {
-    Close {
-        by: Party::Gateway,
-        reason: Reason::Deadline(which),
     }
 }
 

@@ -9,7 +9,7 @@ use super::engine::Engine;
 use super::link::{Link, reset};
 use crate::audit::{Party, Reason};
 use crate::buffers::{Buffer, Pool, Purpose};
-use crate::limits::{ALERT_LINGER, PLAINTEXT_ROOM, REASON_WAIT};
+use crate::limits::{ALERT_LINGER, CONTROL_ROOM, PLAINTEXT_ROOM, REASON_WAIT};
 use crate::metrics::Counter;
 use crate::tls::handshake::tell;
 use crate::tls::session::SealError;
@@ -142,6 +142,13 @@ impl Outlet {
             return;
         }
         self.answers.borrow_mut().append(answer);
+        if self.answers.borrow().len() > CONTROL_ROOM {
+            // LIMIT: what TLS owes in answer is one key update and one alert at a time.
+            return link.fail(
+                Party::TlsPeer,
+                Reason::Limit("answers owed to the TLS peer"),
+            );
+        }
         // Never wait for the turn here: sealing may be held up by a peer that reads only after we
         // have read.
         if let Ok(_turn) = self.turn.try_lock() {

@@ -18,13 +18,13 @@ use std::time::{Duration, SystemTime};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::LocalSet;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{sleep, timeout};
 
 pub use prepare::{Prepared, prepare};
 
 use crate::admin::{self, View};
 use crate::audit::{Event, Journal, Level};
-use crate::config::Config;
+use crate::config::{Config, Timeouts};
 use crate::limits::WORKERS_END;
 use crate::worker::abort_on_foreign_panic;
 use workers::Workers;
@@ -104,7 +104,7 @@ fn supervise(
             version: env!("CARGO_PKG_VERSION"),
         });
         notify::ready();
-        serve(workers, &mut signals, &view, drain_limit(config), journal).await
+        serve(workers, &mut signals, &view, config, journal).await
     }))
 }
 
@@ -112,7 +112,7 @@ async fn serve(
     mut workers: Workers,
     signals: &mut Signals,
     view: &View,
-    drain: Duration,
+    config: &Config,
     journal: &Journal,
 ) -> Result<(), Stopped> {
     loop {
@@ -124,6 +124,7 @@ async fn serve(
             lost = workers.lost() => return Err(Stopped::Broken(lost)),
         }
     }
+    let drain = longest(config, |timeouts| timeouts.drain);
     view.ready.set(false);
     notify::stopping();
     workers.stop_accepting().await;
@@ -139,13 +140,15 @@ async fn serve(
         // Asked twice, the operator means now.
         () = signals.stop() => {}
     }
-    end(workers, journal).await
+    // Connections that are still being set up end at their own deadlines.
+    let set_up = longest(config, |timeouts| timeouts.connect + timeouts.handshake);
+    end(workers, set_up + WORKERS_END, journal).await
 }
 
 const NO_RELOAD: &str =
     "SIGHUP: this version does not reload; restart to take the new configuration";
 
-async fn end(workers: Workers, journal: &Journal) -> Result<(), Stopped> {
+async fn end(workers: Workers, limit: Duration, journal: &Journal) -> Result<(), Stopped> {
     let cut = workers.open();
     if cut > 0 {
         notice(
@@ -155,27 +158,19 @@ async fn end(workers: Workers, journal: &Journal) -> Result<(), Stopped> {
         );
     }
     workers.reset_connections();
-    let until = Instant::now() + WORKERS_END;
-    if timeout(WORKERS_END, workers.emptied()).await.is_err() {
+    if timeout(limit, workers.emptied()).await.is_err() {
         let left = workers.open();
         return Err(Stopped::Broken(format!(
             "{left} connections could not be ended"
         )));
     }
-    workers
-        .join(until.saturating_duration_since(Instant::now()))
-        .await
-        .map_err(Stopped::Broken)
+    workers.join(WORKERS_END).await.map_err(Stopped::Broken)
 }
 
 // Routes may differ; the process waits for the most patient.
-fn drain_limit(config: &Config) -> Duration {
-    config
-        .routes
-        .iter()
-        .map(|route| route.timeouts.drain)
-        .max()
-        .unwrap_or_default()
+fn longest(config: &Config, of: impl Fn(&Timeouts) -> Duration) -> Duration {
+    let each = config.routes.iter().map(|route| of(&route.timeouts));
+    each.max().unwrap_or_default()
 }
 
 fn notice(journal: &Journal, level: Level, text: String) {

@@ -110,13 +110,23 @@ fn passes_by_itself(error: &io::Error) -> bool {
 /// Awaits `work` to its end; where `limit` passes first, calls `end` once, which must make `work`
 /// end soon (`Socket::abort`), and goes on awaiting. Returns the outcome and whether time was up.
 pub async fn race<W: Future>(work: W, limit: Duration, end: impl FnOnce()) -> (W::Output, bool) {
+    let (outcome, late) = until(work, sleep(limit), end).await;
+    (outcome, late.is_some())
+}
+
+/// As `race`, with a future that says when it is time, and why.
+pub async fn until<W: Future, T>(
+    work: W,
+    time: impl Future<Output = T>,
+    end: impl FnOnce(),
+) -> (W::Output, Option<T>) {
     let mut work = pin!(work);
     tokio::select! {
         biased;
-        outcome = &mut work => (outcome, false),
-        () = sleep(limit) => {
+        outcome = &mut work => (outcome, None),
+        why = time => {
             end();
-            (work.await, true)
+            (work.await, Some(why))
         }
     }
 }

@@ -10,15 +10,17 @@ use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use std::ops::Range;
 use std::os::fd::AsRawFd;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use io_uring::{cqueue, opcode, squeue, types};
 use rustix::event::PollFlags;
 use socket2::{Domain, Protocol, SockRef, Socket as Socket2, TcpKeepalive, Type};
+use tokio::sync::Semaphore;
 use tokio_uring::{OneshotOutputTransform, UnsubmittedOneshot};
 
 use super::{Capabilities, Socket, SocketOptions, Verbs};
-use crate::limits::{RING_COMPLETIONS, RING_ENTRIES};
+use crate::limits::{LOOK_UPS_MAX, RING_COMPLETIONS, RING_ENTRIES};
 
 /// Starts this thread's ring and runs `main` on it to its end.
 ///
@@ -55,8 +57,18 @@ pub async fn wait_acceptable(listener: &Rc<TcpListener>) -> io::Result<()> {
 }
 
 /// The verbs of the ring that this thread runs.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Ring;
+#[derive(Debug)]
+pub struct Ring {
+    look_ups: Arc<Semaphore>,
+}
+
+impl Default for Ring {
+    fn default() -> Self {
+        Self {
+            look_ups: Arc::new(Semaphore::new(LOOK_UPS_MAX)),
+        }
+    }
+}
 
 impl Verbs for Ring {
     type Socket = RingSocket;
@@ -74,8 +86,13 @@ impl Verbs for Ring {
 
     async fn resolve(&self, name: &str) -> io::Result<Vec<IpAddr>> {
         let name = name.to_owned();
+        // LIMIT: LOOK_UPS_MAX; who waits here is ended by the deadline of its connection.
+        let place = Arc::clone(&self.look_ups).acquire_owned().await;
         // The system's resolver blocks; it does so on a thread that carries no bytes.
-        let look_up = move || (name.as_str(), 0).to_socket_addrs();
+        let look_up = move || {
+            let _place = place;
+            (name.as_str(), 0).to_socket_addrs()
+        };
         let found = tokio::task::spawn_blocking(look_up)
             .await
             .map_err(io::Error::other)??;
@@ -123,6 +140,16 @@ impl RingSocket {
         Ok(Self {
             stream: Rc::new(stream),
         })
+    }
+}
+
+// A task that panicked leaves operations behind. They keep the descriptor open until they end, so
+// they are made to end.
+impl Drop for RingSocket {
+    fn drop(&mut self) {
+        if Rc::strong_count(&self.stream) > 1 {
+            self.abort();
+        }
     }
 }
 

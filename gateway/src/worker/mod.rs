@@ -127,7 +127,7 @@ struct Shared {
 async fn run(plan: Plan) {
     let shared = Rc::new(Shared {
         core: Core {
-            verbs: Ring,
+            verbs: Ring::default(),
             pool: Pool::default(),
             names: Names::default(),
             counters: plan.counters,
