@@ -1,1 +1,3 @@
 //! The direct tier: the real program on loopback, one test per behaviour.
+
+mod demo;
