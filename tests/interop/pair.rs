@@ -11,6 +11,13 @@ pub(crate) const B: &str = "gw.b.example";
 /// The only suite of TLS 1.3 that the default policy knows.
 pub(crate) const SUITE: &str = "TLS_AES_256_GCM_SHA384";
 
+/// All suites of the default policy, in the names of the IANA registry.
+pub(crate) const ALLOWED: [&str; 3] = [
+    SUITE,
+    "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384",
+    "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384",
+];
+
 /// Both gateways, and the port where plaintext enters.
 pub(crate) struct Pair {
     pub(crate) a: Gateway,

@@ -25,6 +25,26 @@ const ALLOWED: [&str; 3] = [
 /// Fewer weak offers that openssl can do with itself mean that the matrix compares next to nothing.
 const WEAK_MIN: usize = 30;
 
+/// Each kind of certificate that is refused, and what the log must say of it.
+const CAUSES: [(Kind, &str); Kind::REFUSED.len()] = [
+    (
+        Kind::OtherAuthority,
+        "issued by no CA of this route's trust",
+    ),
+    (Kind::OtherName, "other.example"),
+    (Kind::Expired, "expired"),
+    (Kind::NotYetValid, "not valid before"),
+    (Kind::Revoked, "revoked"),
+    (Kind::AuthorityAsLeaf, "CA's certificate"),
+    (Kind::WrongUsage, "extended key usage"),
+    (Kind::SelfSigned, "self-signed"),
+    (Kind::ShortRsa, "RSA key of 1024 bits"),
+    (Kind::CommonNameOnly, "without a DNS or URI name"),
+];
+
+/// Security level 0, for openssl itself would not show an RSA key of 1024 bits.
+const LAX: [&str; 2] = ["-cipher", "DEFAULT:@SECLEVEL=0"];
+
 #[test]
 fn terminate_takes_exactly_the_suites_of_the_policy() {
     if !tier::ready("interop", &[Need::Program("openssl")]) {
@@ -189,6 +209,61 @@ fn both_modes_refuse_tls12_without_extended_master_secret() {
     b.stop();
 }
 
+/// P-521, X448 and the finite fields are not in the policy (ARCHITECTURE.md, TLS policy).
+#[test]
+fn terminate_takes_exactly_the_classical_groups_of_the_policy() {
+    if !tier::ready("interop", &[Need::Program("openssl")]) {
+        return;
+    }
+    let pki = Pki::new();
+    let echo = Echo::start();
+    let wan = free_port();
+    let site = terminate(&pki, "tcp", wan, echo.port).start();
+    let own = pki.leaf(A);
+    for (group, name) in [
+        ("X25519", "x25519"),
+        ("P-256", "secp256r1"),
+        ("P-384", "secp384r1"),
+    ] {
+        let taken = talk(&client(wan, Some(&own)).args(["-tls1_3", "-groups", group]));
+        assert!(taken.is_ok(), "{group}: {taken:?}");
+        let what = format!("a connection with {name}");
+        site.wait_for_connection_line(&what, DEADLINE, |line| line.text("group") == name);
+    }
+    for group in ["P-521", "X448", "ffdhe3072"] {
+        let refused = talk(&client(wan, Some(&own)).args(["-tls1_3", "-groups", group]));
+        assert!(refused.is_err(), "{group}: {refused:?}");
+    }
+    site.stop();
+}
+
+/// RFC 8446 section 4.6.3: either side may ask for new keys at any time.
+#[test]
+fn terminate_follows_key_updates_of_openssl() {
+    if !tier::ready("interop", &[Need::Program("openssl")]) {
+        return;
+    }
+    let pki = Pki::new();
+    let echo = Echo::start();
+    let wan = free_port();
+    let site = terminate(&pki, "tcp", wan, echo.port).start();
+    let program = client(wan, Some(&pki.leaf(A))).args(["-tls1_3", "-no_ign_eof"]);
+    let mut client = Background::start(&program);
+    client.wait_for_output("Verify return code");
+    // `k` renews the client's keys, `K` asks for the server's to be renewed too.
+    for (number, command) in ["k\n", "K\n", "k\n", "K\n"].into_iter().enumerate() {
+        client.try_write(command.as_bytes());
+        until("s_client updates its keys", DEADLINE, || {
+            (client.output().matches("KEYUPDATE").count() > number).then_some(())
+        });
+        let said = format!("said under keys number {number}\n");
+        client.try_write(said.as_bytes());
+        client.wait_for_output(said.trim());
+    }
+    drop(client);
+    site.stop();
+}
+
 /// RFC 5746 makes renegotiation safe, but there is no need for it here, and it doubles what an
 /// attacker can ask for.
 #[test]
@@ -216,39 +291,51 @@ fn terminate_refuses_renegotiation() {
 
 /// Certificates that the two sites' own software would never make, but an attacker would.
 #[test]
-fn both_modes_refuse_certificates_of_every_odd_kind_from_openssl() {
+fn terminate_refuses_openssl_clients_with_certificates_of_every_odd_kind() {
     if !tier::ready("interop", &[Need::Program("openssl")]) {
         return;
     }
     let pki = Pki::new();
     let echo = Echo::start();
-    let (entry, wan, target) = (free_port(), free_port(), free_port());
-    let b = terminate(&pki, "tcp", wan, echo.port)
-        .crl(&pki.crl())
-        .start();
-    let a = originate(&pki, "tcp", entry, target)
-        .crl(&pki.crl())
-        .start();
-    // Level 0, for openssl itself would not show an RSA key of 1024 bits.
-    let lax = ["-cipher", "DEFAULT:@SECLEVEL=0"];
-    for kind in Kind::REFUSED {
-        let outcome = talk(&client(wan, Some(&pki.odd(A, kind))).args(lax));
-        assert!(outcome.is_err(), "terminate accepted {kind:?}: {outcome:?}");
-        let server = server(target, &pki.odd(B, kind)).args(lax);
-        let _server = Background::listening(&server, target);
-        assert!(!reversed(entry), "originate accepted {kind:?}");
+    for (good_ones, (kind, cause)) in CAUSES.into_iter().enumerate() {
+        let wan = free_port();
+        let site = terminate(&pki, "tcp", wan, echo.port).crl(&pki.crl());
+        let site = site.start();
+        let outcome = talk(&client(wan, Some(&pki.odd(A, kind))).args(LAX));
+        assert!(outcome.is_err(), "accepted {kind:?}: {outcome:?}");
+        let reason = assert_refused(&site);
+        assert!(reason.contains(cause), "{kind:?}: {reason}");
+        assert_eq!(echo.connections(), good_ones, "{kind:?} reached the target");
+        let good = talk(&client(wan, Some(&pki.leaf(A))));
+        assert!(
+            good.is_ok(),
+            "the good certificate is refused too: {good:?}"
+        );
+        site.stop();
     }
-    assert_eq!(echo.connections(), 0, "a refused peer reached the target");
-    let good = talk(&client(wan, Some(&pki.leaf(A))));
-    assert!(
-        good.is_ok(),
-        "the good certificate is refused too: {good:?}"
-    );
-    let server = server(target, &pki.leaf(B));
-    let _server = Background::listening(&server, target);
-    assert!(reversed(entry), "the good certificate is refused too");
-    a.stop();
-    b.stop();
+}
+
+#[test]
+fn originate_refuses_openssl_servers_with_certificates_of_every_odd_kind() {
+    if !tier::ready("interop", &[Need::Program("openssl")]) {
+        return;
+    }
+    let pki = Pki::new();
+    for (kind, cause) in CAUSES {
+        let (entry, target) = (free_port(), free_port());
+        let site = originate(&pki, "tcp", entry, target).crl(&pki.crl());
+        let site = site.start();
+        {
+            let server = server(target, &pki.odd(B, kind)).args(LAX);
+            let _server = Background::listening(&server, target);
+            assert!(!reversed(entry), "accepted {kind:?}");
+        }
+        let reason = assert_refused(&site);
+        assert!(reason.contains(cause), "{kind:?}: {reason}");
+        let _server = Background::listening(&server(target, &pki.leaf(B)), target);
+        assert!(reversed(entry), "the good certificate is refused too");
+        site.stop();
+    }
 }
 
 /// Offers and whether the gateway took each.

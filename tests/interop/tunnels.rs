@@ -7,12 +7,12 @@ use wardgate_tests::pki::Leaf;
 use wardgate_tests::tier::{self, Need};
 use wardgate_tests::{Background, Gateway, Pki, Program, dicom, free_port};
 
-use crate::pair::{A, B, assert_accepted, originate, terminate};
+use crate::pair::{A, ALLOWED, B, originate, terminate};
 use crate::peers::{DCMTK, storescp, storescu};
 
 #[test]
 fn originate_reaches_stunnel() {
-    far_end_is("stunnel4", |files| {
+    far_end_is("stunnel4", "TLSv1.3", |files| {
         let text = format!("accept = {}\nconnect = {}\n", files.listen, files.target);
         files.stunnel(&text, A)
     });
@@ -20,7 +20,7 @@ fn originate_reaches_stunnel() {
 
 #[test]
 fn terminate_serves_stunnel() {
-    near_end_is("stunnel4", |files| {
+    near_end_is("stunnel4", "TLSv1.3", |files| {
         let text = format!(
             "client = yes\naccept = {}\nconnect = 127.0.0.1:{}\nsni = {B}\n",
             files.listen, files.target
@@ -29,9 +29,32 @@ fn terminate_serves_stunnel() {
     });
 }
 
+/// TLS 1.2 has record layers and keys of its own.
+#[test]
+fn originate_reaches_stunnel_that_knows_tls12_alone() {
+    far_end_is("stunnel4", "TLSv1.2", |files| {
+        let text = format!(
+            "sslVersionMax = TLSv1.2\naccept = {}\nconnect = {}\n",
+            files.listen, files.target
+        );
+        files.stunnel(&text, A)
+    });
+}
+
+#[test]
+fn terminate_serves_stunnel_that_knows_tls12_alone() {
+    near_end_is("stunnel4", "TLSv1.2", |files| {
+        let text = format!(
+            "sslVersionMax = TLSv1.2\nclient = yes\naccept = {}\nconnect = 127.0.0.1:{}\nsni = {B}\n",
+            files.listen, files.target
+        );
+        files.stunnel(&text, B)
+    });
+}
+
 #[test]
 fn originate_reaches_haproxy() {
-    far_end_is("haproxy", |files| {
+    far_end_is("haproxy", "TLSv1.3", |files| {
         files.haproxy(&format!(
             "bind 127.0.0.1:{} ssl crt {} ca-file {} verify required ssl-min-ver TLSv1.2\n  \
              server far 127.0.0.1:{}\n",
@@ -45,7 +68,7 @@ fn originate_reaches_haproxy() {
 
 #[test]
 fn terminate_serves_haproxy() {
-    near_end_is("haproxy", |files| {
+    near_end_is("haproxy", "TLSv1.3", |files| {
         files.haproxy(&format!(
             "bind 127.0.0.1:{}\n  \
              server far 127.0.0.1:{} ssl crt {} ca-file {} verify required sni str({B}) verifyhost {B}\n",
@@ -91,7 +114,7 @@ impl Files<'_> {
 }
 
 /// storescu -> A originate ===> the other program -> storescp
-fn far_end_is(name: &'static str, program: impl Fn(&Files<'_>) -> Program) {
+fn far_end_is(name: &'static str, version: &str, program: impl Fn(&Files<'_>) -> Program) {
     if !tier::ready(
         "interop",
         &[DCMTK.as_slice(), &[Need::Program(name)]].concat(),
@@ -109,12 +132,12 @@ fn far_end_is(name: &'static str, program: impl Fn(&Files<'_>) -> Program) {
     };
     let _other = Background::listening(&program(&files), wan);
     let site = originate(&pki, "dicom", entry, wan).start();
-    store(entry, target, &site, B);
+    store(entry, target, &site, (version, B));
     site.stop();
 }
 
 /// storescu -> the other program ===> B terminate -> storescp
-fn near_end_is(name: &'static str, program: impl Fn(&Files<'_>) -> Program) {
+fn near_end_is(name: &'static str, version: &str, program: impl Fn(&Files<'_>) -> Program) {
     if !tier::ready(
         "interop",
         &[DCMTK.as_slice(), &[Need::Program(name)]].concat(),
@@ -132,12 +155,12 @@ fn near_end_is(name: &'static str, program: impl Fn(&Files<'_>) -> Program) {
         target: wan,
     };
     let _other = Background::listening(&program(&files), entry);
-    store(entry, target, &site, A);
+    store(entry, target, &site, (version, A));
     site.stop();
 }
 
 /// Sends a series on two associations, one after the other; it must arrive bit for bit.
-fn store(entry: u16, target: u16, site: &Gateway, peer: &str) {
+fn store(entry: u16, target: u16, site: &Gateway, (version, peer): (&str, &str)) {
     let sent = TempDir::new().expect("there is room");
     let received = TempDir::new().expect("there is room");
     let files = dicom::series(sent.path(), "WARDGATE", 8, 512);
@@ -147,6 +170,8 @@ fn store(entry: u16, target: u16, site: &Gateway, peer: &str) {
     }
     assert_eq!(dicom::objects(received.path()), dicom::objects_in(&files));
     for line in site.wait_for_connections(2) {
-        assert_accepted(&line, peer);
+        assert_eq!(line.text("tls"), version, "{line:?}");
+        assert_eq!(line.text("peer"), format!("dns:{peer}"), "{line:?}");
+        assert!(ALLOWED.contains(&line.text("suite")), "{line:?}");
     }
 }
