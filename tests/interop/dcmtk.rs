@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 use wardgate_tests::dicom::{self, Object};
 use wardgate_tests::tier::{self, Need};
-use wardgate_tests::{Pki, Program, free_port};
+use wardgate_tests::{Background, Pki, Program, free_port};
 
 use crate::pair::Pair;
-use crate::peers::{DCMTK, storescp, storescu};
+use crate::peers::{DCMTK, storescp, storescp_with, storescu};
 
 /// Transfer syntaxes (PS3.6 annex A) and the option that makes `storescu` propose each.
 const SYNTAXES: [(&str, &str); 13] = [
@@ -60,8 +60,8 @@ fn refusal_by_the_far_application_reaches_the_near_one() {
     let pki = Pki::new();
     let folder = TempDir::new().expect("there is room");
     let port = free_port();
-    let program = crate::peers::storescp_with(port, folder.path(), &["--refuse"]);
-    let _scp = wardgate_tests::Background::listening(&program, port);
+    let program = storescp_with(port, folder.path(), &["--refuse"]);
+    let _scp = Background::listening(&program, port);
     let pair = Pair::start(&pki, "dicom", port);
     let echo = Program::new("echoscu").args(["127.0.0.1", &pair.entry.to_string()]);
     let text = echo.run().expect_failure().text();
@@ -131,8 +131,8 @@ fn series_arrives_bit_for_bit_on_several_associations_at_once() {
     let received = TempDir::new().expect("there is room");
     let files = dicom::series(sent.path(), "WARDGATE", 24, 512);
     let port = free_port();
-    let program = crate::peers::storescp_with(port, received.path(), &["--fork"]);
-    let _scp = wardgate_tests::Background::listening(&program, port);
+    let program = storescp_with(port, received.path(), &["--fork"]);
+    let _scp = Background::listening(&program, port);
     let pair = Pair::start(&pki, "dicom", port);
     std::thread::scope(|scope| {
         for part in files.chunks(6) {

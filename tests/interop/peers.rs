@@ -24,15 +24,10 @@ pub(crate) fn loopback(port: u16) -> String {
 
 /// A storage provider that writes what comes, bit for bit as it comes, into a folder.
 pub(crate) fn storescp(port: u16, folder: &Path) -> Background {
-    Background::listening(&storescp_program(port, folder), port)
+    Background::listening(&storescp_with(port, folder, &[]), port)
 }
 
-/// The same, to be given more options. DCMTK's options may follow in any order; the port comes last.
-pub(crate) fn storescp_program(port: u16, folder: &Path) -> Program {
-    storescp_with(port, folder, &[])
-}
-
-/// The same with options of its own.
+/// The same as a program that is not yet running, with options of its own.
 pub(crate) fn storescp_with(port: u16, folder: &Path, options: &[&str]) -> Program {
     Program::new("storescp")
         .args(["-dhl", "+B", "+uf", "-pm", "+xa", "-od"])
