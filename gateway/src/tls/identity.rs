@@ -165,7 +165,13 @@ impl fmt::Display for Description {
         if self.names_hidden > 0 {
             write!(f, " and {} more names", self.names_hidden)?;
         }
-        write!(f, ", serial {}, SHA-256 {}", self.serial, self.fingerprint)
+        // Of the certificate, not of the key, which is what `peers` takes.
+        let Self {
+            serial,
+            fingerprint,
+            ..
+        } = self;
+        write!(f, ", serial {serial}, certificate SHA-256 {fingerprint}")
     }
 }
 
