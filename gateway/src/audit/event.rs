@@ -65,6 +65,27 @@ pub struct Connection {
     pub close: Close,
 }
 
+impl Connection {
+    /// The account of a connection that ended before it was served.
+    #[must_use]
+    pub fn unserved(route: Arc<Route>, source: SocketAddr, reason: Reason) -> Self {
+        Self {
+            route,
+            source,
+            target: None,
+            peer: None,
+            tls: None,
+            sealed_bytes: 0,
+            opened_bytes: 0,
+            duration: Duration::ZERO,
+            close: Close {
+                by: Party::Gateway,
+                reason,
+            },
+        }
+    }
+}
+
 /// How a connection ended: who, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Close {

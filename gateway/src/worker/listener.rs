@@ -12,7 +12,7 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::task::JoinHandle;
 
 use super::{Handed, Message, Shared};
-use crate::audit::{Close, Connection, Event, Party, Reason};
+use crate::audit::{Connection, Event, Reason};
 use crate::limits::{ACCEPT_BATCH, ACCEPT_PAUSE};
 use crate::uring;
 
@@ -129,18 +129,7 @@ fn turn_away(
     let Some(path) = shared.paths.get(path) else {
         return;
     };
-    shared.journal.tell(Event::Connection(Box::new(Connection {
-        route: Arc::clone(&path.route),
-        source,
-        target: None,
-        peer: None,
-        tls: None,
-        sealed_bytes: 0,
-        opened_bytes: 0,
-        duration: Duration::ZERO,
-        close: Close {
-            by: Party::Gateway,
-            reason: Reason::Limit(which),
-        },
-    })));
+    let route = Arc::clone(&path.route);
+    let account = Connection::unserved(route, source, Reason::Limit(which));
+    shared.journal.tell(Event::Connection(Box::new(account)));
 }

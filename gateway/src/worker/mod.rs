@@ -16,12 +16,11 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
-use crate::audit::{Close, Connection, Event, Journal, Party, Reason};
+use crate::audit::{Connection, Event, Journal, Reason};
 use crate::buffers::Pool;
 use crate::metrics;
 use crate::relay::{Accepted, Core, Path, serve};
@@ -189,19 +188,8 @@ async fn connection(shared: Rc<Shared>, handed: Handed) {
             contain::contained(serve(&shared.core, path, accepted)).await
         }
     };
-    let account = account.unwrap_or_else(|panic| Connection {
-        route: Arc::clone(&path.route),
-        source,
-        target: None,
-        peer: None,
-        tls: None,
-        sealed_bytes: 0,
-        opened_bytes: 0,
-        duration: Duration::ZERO,
-        close: Close {
-            by: Party::Gateway,
-            reason: Reason::Internal(panic),
-        },
+    let account = account.unwrap_or_else(|panic| {
+        Connection::unserved(Arc::clone(&path.route), source, Reason::Internal(panic))
     });
     drop(seat);
     shared.journal.tell(Event::Connection(Box::new(account)));
