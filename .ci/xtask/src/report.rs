@@ -4,7 +4,8 @@ use crate::libtest::Counts;
 use crate::steps::{Steps, seconds};
 use crate::tiers::Tier;
 
-/// Prints the report and says whether everything was good. The last line holds the counts alone.
+/// Prints the report and says whether everything was good. The last line but one holds the counts
+/// alone, the last line those of each tier.
 pub(crate) fn print(tiers: &[Tier], steps: &Steps) -> bool {
     println!("steps");
     for step in steps.all() {
@@ -27,7 +28,8 @@ pub(crate) fn print(tiers: &[Tier], steps: &Steps) -> bool {
         }
     }
     println!("\n{}", table(tiers));
-    println!("{}", last_line(total(tiers)));
+    println!("{}", counted(total(tiers)));
+    println!("{}", by_tier(tiers));
     good
 }
 
@@ -61,7 +63,7 @@ fn total(tiers: &[Tier]) -> Counts {
 }
 
 /// The form that programs around the tests read: do not change it.
-fn last_line(counts: Counts) -> String {
+fn counted(counts: Counts) -> String {
     let Counts {
         passed,
         failed,
@@ -70,17 +72,27 @@ fn last_line(counts: Counts) -> String {
     format!("{passed} passed, {failed} failed, {skipped} skipped")
 }
 
+fn by_tier(tiers: &[Tier]) -> String {
+    let each = tiers.iter().map(|tier| {
+        let Counts {
+            passed, skipped, ..
+        } = tier.counts;
+        format!("{} {passed} passed {skipped} skipped", tier.name)
+    });
+    format!("by tier: {}", each.collect::<Vec<_>>().join(", "))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn the_last_line_holds_the_three_counts() {
+    fn the_counts_stand_alone_on_their_line() {
         let counts = Counts {
             passed: 120,
             failed: 0,
             skipped: 3,
         };
-        assert_eq!(last_line(counts), "120 passed, 0 failed, 3 skipped");
+        assert_eq!(counted(counts), "120 passed, 0 failed, 3 skipped");
     }
 }

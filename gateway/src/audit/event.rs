@@ -110,15 +110,17 @@ pub enum Party {
     Gateway,
 }
 
-impl fmt::Display for Party {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl Party {
+    /// Its name in a log line.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
             Self::PlainSide => "plain side",
             Self::Source => "source",
             Self::TlsPeer => "TLS peer",
             Self::Target => "target",
             Self::Gateway => "gateway",
-        })
+        }
     }
 }
 
@@ -156,7 +158,14 @@ impl fmt::Display for Reason {
             Self::Reset(cause) => write!(f, "reset: {cause}"),
             Self::Truncated => f.write_str("cut off: the stream ended without close_notify"),
             Self::Handshake(sentence) | Self::Unreachable(sentence) => f.write_str(sentence),
-            Self::Deadline(which) => write!(f, "{which} deadline passed"),
+            Self::Deadline(which) => {
+                // Each deadline is named as its key is.
+                let key = which.replace(' ', "_");
+                write!(
+                    f,
+                    "{which} deadline passed; timeouts.{key} sets it for the route"
+                )
+            }
             Self::Empty => f.write_str("closed without a byte"),
             Self::Protocol(what) => write!(f, "TLS record layer: {what}"),
             Self::Limit(which) => write!(f, "limit reached: {which}"),

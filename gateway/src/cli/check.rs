@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use super::{ConfigArgs, EXIT_CONFIG, EXIT_GOOD};
-use crate::supervisor::prepare;
+use crate::supervisor::{prepare, remarks};
 
 /// Reports the problems of a configuration and of the files that it names.
 pub(crate) fn run(args: &ConfigArgs) -> anyhow::Result<u8> {
@@ -11,6 +11,9 @@ pub(crate) fn run(args: &ConfigArgs) -> anyhow::Result<u8> {
         Ok(prepared) => {
             let routes = prepared.config.routes.len();
             println!("{}: good; {routes} routes", args.config.display());
+            for remark in remarks(&prepared) {
+                println!("{}: {remark}", args.config.display());
+            }
             Ok(EXIT_GOOD)
         }
         Err(problems) => {

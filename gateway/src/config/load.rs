@@ -8,17 +8,16 @@ use std::path::Path;
 use rustix::fs::OFlags;
 
 use super::syntax::Lines;
-use super::{Config, Problem, parse};
+use super::{Found, Problem, find};
 use crate::limits::CONFIG_BYTES_MAX;
 
-/// Reads the configuration from `path`.
-///
-/// # Errors
-///
-/// Every problem found, in the order of the file.
-pub fn load(path: &Path) -> Result<Config, Vec<Problem>> {
-    let text = read(path).map_err(|problem| vec![problem])?;
-    parse(&text, path)
+/// Reads the configuration from `path`, as far as it can be read.
+#[must_use]
+pub fn load(path: &Path) -> Found {
+    match read(path) {
+        Ok(text) => find(&text, path),
+        Err(problem) => vec![problem].into(),
+    }
 }
 
 fn read(path: &Path) -> Result<String, Problem> {
@@ -96,7 +95,7 @@ mod tests {
     use super::*;
 
     fn problem_of(path: &Path) -> Problem {
-        let problems = load(path).expect_err("it is refused");
+        let problems = load(path).config.expect_err("it is refused");
         assert_eq!(problems.len(), 1, "{problems:?}");
         problems.into_iter().next().expect("there is one")
     }
@@ -113,7 +112,7 @@ mod tests {
         let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/data/config");
         let text = fs::read(data.join("good/minimal.toml")).expect("it is in the repository");
         let (folder, path) = written(&text);
-        let config = load(&path).expect("it is good");
+        let config = load(&path).config.expect("it is good");
         let tls = config.routes[0].tls.as_ref().expect("it speaks TLS");
         assert_eq!(
             tls.identity.trust.value,

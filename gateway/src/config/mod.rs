@@ -43,17 +43,41 @@ use resolve::Place;
 ///
 /// Every problem found, in the order of the file.
 pub fn parse(text: &str, file: &Path) -> Result<Config, Vec<Problem>> {
-    let cpus = gateway::allowed_cpus().map_err(|error| {
-        let text = format!("the kernel does not tell which CPUs this process may run on: {error}");
-        vec![Problem { line: None, text }]
-    })?;
-    parse_at(text, &Place { file, cpus: &cpus })
+    find(text, file).config
 }
 
-fn parse_at(text: &str, place: &Place<'_>) -> Result<Config, Vec<Problem>> {
+fn find(text: &str, file: &Path) -> Found {
+    match gateway::allowed_cpus() {
+        Ok(cpus) => parse_at(text, &Place { file, cpus: &cpus }),
+        Err(error) => {
+            let text =
+                format!("the kernel does not tell which CPUs this process may run on: {error}");
+            vec![Problem { line: None, text }].into()
+        }
+    }
+}
+
+/// A configuration and, where it is none, what can still be looked at.
+#[derive(Debug)]
+pub struct Found {
+    /// The configuration, or every problem of its text in the order of the file; never empty.
+    pub config: Result<Config, Vec<Problem>>,
+    /// The routes that could be read whole, so that the files they name can be judged in any case.
+    pub routes: Vec<Arc<Route>>,
+}
+
+impl From<Vec<Problem>> for Found {
+    fn from(problems: Vec<Problem>) -> Self {
+        let config = Err(problems);
+        let routes = Vec::new();
+        Self { config, routes }
+    }
+}
+
+fn parse_at(text: &str, place: &Place<'_>) -> Found {
     let lines = syntax::Lines::of(text);
     if let Some(problem) = syntax::pem(text, &lines) {
-        return Err(vec![problem]);
+        return vec![problem].into();
     }
     let mut problems = Problems::default();
     let text = syntax::without_bare_keys(text, &lines, &mut problems);
@@ -63,9 +87,10 @@ fn parse_at(text: &str, place: &Place<'_>) -> Result<Config, Vec<Problem>> {
         problems: &mut problems,
     };
     let written = file::read(table, &mut reader);
-    let config = resolve::resolve(&written, place, &mut problems);
+    let (config, routes) = resolve::resolve(&written, place, &mut problems);
     // INVARIANT: without a configuration there is a problem, and the other way round.
-    config.ok_or_else(|| problems.into_sorted())
+    let config = config.ok_or_else(|| problems.into_sorted());
+    Found { config, routes }
 }
 
 /// A whole configuration that was found good.

@@ -37,12 +37,13 @@ pub(super) struct Draft<'a> {
     route: Option<Route>,
 }
 
-/// Finds the meaning of `file`, or leaves problems why it has none.
+/// Finds the meaning of `file`, or leaves problems why it has none, and the routes that have one
+/// all the same.
 pub(super) fn resolve(
     file: &file::File,
     place: &Place<'_>,
     problems: &mut Problems,
-) -> Option<Config> {
+) -> (Option<Config>, Vec<Arc<Route>>) {
     let gateway = gateway::resolve(&file.gateway, place, problems);
     let mut resolver = Resolver::new(file, place, problems);
     let drafts: Vec<_> = routes(file, resolver.problems)
@@ -53,15 +54,18 @@ pub(super) fn resolve(
     clash::check_names(&drafts, problems);
     let metrics = gateway.as_ref().and_then(|gateway| gateway.metrics);
     clash::check_addresses(&drafts, file.gateway.metrics.value().zip(metrics), problems);
-    let routes: Option<Vec<_>> = drafts
+    let all = drafts.len();
+    let routes: Vec<_> = drafts
         .into_iter()
-        .map(|draft| draft.route.map(Arc::new))
+        .filter_map(|draft| draft.route.map(Arc::new))
         .collect();
-    problems.is_empty().then_some(Config {
+    let good = problems.is_empty() && routes.len() == all;
+    let config = gateway.filter(|_| good).map(|gateway| Config {
         file: place.file.to_owned(),
-        gateway: gateway?,
-        routes: routes?,
-    })
+        gateway,
+        routes: routes.clone(),
+    });
+    (config, routes)
 }
 
 fn routes<'f>(file: &'f file::File, problems: &mut Problems) -> &'f [file::Route] {

@@ -367,11 +367,19 @@ impl<V: Verbs> Work<'_, V> {
         Ok((secured, judgement))
     }
 
-    // A peer may refuse our certificate after our side of a TLS 1.3 handshake is done; until its
-    // first payload has come, an alert is its answer to the handshake.
+    // A server may refuse our certificate after our side of a TLS 1.3 handshake is done (RFC 8446
+    // section 4.4.2.4); until its first payload has come, an alert is its answer to the handshake.
     fn wrong_record(&self, error: &rustls::Error, judgement: &Judgement) -> Reason {
         match error {
-            rustls::Error::AlertReceived(_) if self.account.opened.get() == 0 => {
+            rustls::Error::AlertReceived(_)
+                if self.account.opened.get() == 0
+                    && judgement.side() == tls::Side::Connector
+                    && self
+                        .account
+                        .tls
+                        .as_ref()
+                        .is_some_and(|tls| tls.version == "TLSv1.3") =>
+            {
                 Reason::Handshake(explain(error, judgement, &[]))
             }
             _ => Reason::Protocol(error.to_string()),

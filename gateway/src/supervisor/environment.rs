@@ -49,9 +49,10 @@ pub(super) fn raise_descriptors(config: &Config) -> Result<usize, String> {
 const CONNECTIONS_MIN: usize = 64;
 const CONNECTIONS_COMFORTABLE: usize = 4096;
 
-/// What an operator should know about this start.
-pub(super) fn remarks(prepared: &Prepared, capabilities: &Capabilities) -> Vec<String> {
-    let mut remarks = vec![format!("io_uring: {capabilities}")];
+/// What an operator should know about a configuration that is good.
+#[must_use]
+pub fn remarks(prepared: &Prepared) -> Vec<String> {
+    let mut remarks = Vec::new();
     if let Some(path) = &prepared.config.gateway.admin {
         remarks.push(format!(
             "admin socket {} is configured; this version does not serve it yet",

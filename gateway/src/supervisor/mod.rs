@@ -20,6 +20,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::LocalSet;
 use tokio::time::{sleep, timeout};
 
+pub use environment::remarks;
 pub use prepare::{Prepared, prepare};
 
 use crate::admin::{self, View};
@@ -52,12 +53,13 @@ pub fn run(file: &FilePath) -> Result<(), Stopped> {
 
     let (journal, writer) =
         Journal::start(prepared.config.gateway.log).map_err(|e| refused(e.to_string()))?;
-    for text in environment::remarks(&prepared, &capabilities) {
+    notice(&journal, Level::Info, format!("io_uring: {capabilities}"));
+    for text in remarks(&prepared) {
         notice(&journal, Level::Info, text);
     }
     let config = prepared.config.clone();
     let outcome = Workers::start(prepared, capabilities, listeners, &journal, connections_max)
-        .map_err(Stopped::Broken)
+        .map_err(refused)
         .and_then(|workers| supervise(&config, workers, metrics, &journal));
     writer.finish(LOG_END);
     outcome

@@ -24,19 +24,13 @@ pub struct Prepared {
 /// # Errors
 /// Every problem found, in sentences with file, line and remedy.
 pub fn prepare(file: &FilePath, now: SystemTime) -> Result<Prepared, Vec<String>> {
-    let in_words = |problems: Vec<Problem>| {
-        problems
-            .iter()
-            .map(|problem| problem.display(file).to_string())
-            .collect::<Vec<_>>()
-    };
-    let config = config::load(file).map_err(in_words)?;
+    let found = config::load(file);
     let mut loader = Loader {
         now,
         loaded: HashMap::new(),
         problems: Vec::new(),
     };
-    let paths: Vec<_> = config
+    let paths: Vec<_> = found
         .routes
         .iter()
         .enumerate()
@@ -47,15 +41,23 @@ pub fn prepare(file: &FilePath, now: SystemTime) -> Result<Prepared, Vec<String>
             side,
         })
         .collect();
-    if loader.problems.is_empty() {
-        return Ok(Prepared {
-            config,
-            paths: paths.into(),
-        });
+    let mut problems = loader.problems;
+    match found.config {
+        Ok(config) if problems.is_empty() => {
+            return Ok(Prepared {
+                config,
+                paths: paths.into(),
+            });
+        }
+        Ok(_) => {}
+        Err(of_the_text) => problems.extend(of_the_text),
     }
-    loader.problems.sort_by_key(|problem| problem.line);
-    loader.problems.dedup();
-    Err(in_words(loader.problems))
+    problems.sort_by_key(|problem| problem.line.unwrap_or(usize::MAX));
+    problems.dedup();
+    Err(problems
+        .iter()
+        .map(|problem| problem.display(file).to_string())
+        .collect())
 }
 
 struct Loader {

@@ -6,6 +6,8 @@ use std::io;
 use io_uring::{IoUring, Probe, cqueue, opcode, squeue};
 use rustix::io::Errno;
 
+use crate::limits::{RING_COMPLETIONS, RING_ENTRIES};
+
 /// What the kernel offers of what we can use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Capabilities {
@@ -108,16 +110,40 @@ pub fn probe() -> Result<Capabilities, Unavailable> {
             lacks: "deferred task running",
         });
     }
-    let cooperative = builder()
-        .setup_coop_taskrun()
-        .setup_taskrun_flag()
-        .build(PROBE_ENTRIES)
-        .is_ok();
-    let single_issuer = builder().setup_single_issuer().build(PROBE_ENTRIES).is_ok();
-    Ok(Capabilities {
+    // A profile may allow to set a ring up and forbid to enter it.
+    ring.submit().map_err(unavailable)?;
+    // From the best to the plainest, in the size that the workers need.
+    let ladder = [(true, true), (true, false), (false, false)];
+    let rungs = ladder.map(|(cooperative, single_issuer)| Capabilities {
         cooperative,
         single_issuer,
-    })
+    });
+    let mut refusal = None;
+    for rung in rungs {
+        match rung.builder().build(RING_ENTRIES) {
+            Ok(_) => return Ok(rung),
+            Err(error) => refusal = Some(error),
+        }
+    }
+    Err(refusal.map_or_else(
+        || Unavailable::Other(io::ErrorKind::Unsupported.into()),
+        unavailable,
+    ))
+}
+
+impl Capabilities {
+    /// A worker's ring as these allow it.
+    pub(super) fn builder(self) -> io_uring::Builder<squeue::Entry, cqueue::Entry> {
+        let mut ring = builder();
+        ring.setup_cqsize(RING_COMPLETIONS);
+        if self.cooperative {
+            ring.setup_coop_taskrun().setup_taskrun_flag();
+        }
+        if self.single_issuer {
+            ring.setup_single_issuer();
+        }
+        ring
+    }
 }
 
 fn builder() -> io_uring::Builder<squeue::Entry, cqueue::Entry> {

@@ -20,23 +20,17 @@ use tokio::sync::Semaphore;
 use tokio_uring::{OneshotOutputTransform, UnsubmittedOneshot};
 
 use super::{Capabilities, Socket, SocketOptions, Verbs};
-use crate::limits::{LOOK_UPS_MAX, RING_COMPLETIONS, RING_ENTRIES};
+use crate::limits::{LOOK_UPS_MAX, RING_ENTRIES};
 
 /// Starts this thread's ring and runs `main` on it to its end.
 ///
 /// # Errors
 /// What the kernel says to a ring of our size, which `probe` could not know.
 pub fn start<F: Future>(capabilities: &Capabilities, main: F) -> io::Result<F::Output> {
-    let mut ring = tokio_uring::uring_builder();
-    ring.setup_cqsize(RING_COMPLETIONS);
-    if capabilities.cooperative {
-        ring.setup_coop_taskrun().setup_taskrun_flag();
-    }
-    if capabilities.single_issuer {
-        ring.setup_single_issuer();
-    }
     let mut builder = tokio_uring::builder();
-    builder.entries(RING_ENTRIES).uring_builder(&ring);
+    builder
+        .entries(RING_ENTRIES)
+        .uring_builder(&capabilities.builder());
     Ok(tokio_uring::Runtime::new(&builder)?.block_on(main))
 }
 
