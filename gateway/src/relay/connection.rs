@@ -83,12 +83,28 @@ pub async fn serve<V: Verbs>(
         counters,
         account: Account::default(),
     };
-    counters.open.add(1);
+    let open = Open::count(counters);
     let close = work.run(accepted.socket).await;
-    counters.open.sub(1);
+    drop(open);
     count(counters, &close.reason);
     core.counters.pool_exhausted.set(core.pool.exhausted());
     work.account.told(path, accepted.source, started, close)
+}
+
+/// A connection that is counted as open until this goes, also by a panic.
+struct Open<'c>(&'c RouteCounters);
+
+impl<'c> Open<'c> {
+    fn count(counters: &'c RouteCounters) -> Self {
+        counters.open.add(1);
+        Self(counters)
+    }
+}
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        self.0.open.sub(1);
+    }
 }
 
 #[derive(Default)]
