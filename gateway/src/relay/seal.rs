@@ -67,6 +67,10 @@ impl Sealing<'_> {
     // FIN becomes close_notify and FIN.
     async fn finish<N: Socket, F: Socket>(&self, link: &Link<N, F>) {
         let _turn = self.outlet.turn.lock().await;
+        if link.failed() {
+            // "Whole" would come before the alert that says otherwise.
+            return;
+        }
         let mut records = self.pool.take(Purpose::Records);
         if let Err(error) = self.engine.borrow_mut().close_notify(&mut records) {
             return link.fail(Party::Gateway, refusal(&error));
