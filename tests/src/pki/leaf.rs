@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use rcgen::{
     BasicConstraints, Certificate, CertificateParams, DistinguishedName, DnType,
-    ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose, PublicKeyData, SerialNumber,
+    ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose, PublicKeyData, SanType, SerialNumber,
     SubjectPublicKeyInfo,
 };
 use ring::digest::{SHA256, digest};
@@ -192,11 +192,10 @@ fn params(name: &str, kind: Kind) -> CertificateParams {
     } else {
         name
     };
-    let sans = match kind {
-        Kind::CommonNameOnly => Vec::new(),
-        _ => vec![name.to_owned()],
-    };
-    let mut params = CertificateParams::new(sans).expect("test names are DNS names");
+    let mut params = CertificateParams::default();
+    if kind != Kind::CommonNameOnly {
+        params.subject_alt_names = vec![alternative_name(name)];
+    }
     params.distinguished_name = DistinguishedName::new();
     params.distinguished_name.push(DnType::CommonName, name);
     params.use_authority_key_identifier_extension = kind != Kind::SelfSigned;
@@ -209,6 +208,15 @@ fn params(name: &str, kind: Kind) -> CertificateParams {
         _ => params.is_ca = IsCa::ExplicitNoCa,
     }
     params
+}
+
+fn alternative_name(name: &str) -> SanType {
+    let text = name.try_into().expect("test names are ASCII");
+    if name.contains("://") {
+        SanType::URI(text)
+    } else {
+        SanType::DnsName(text)
+    }
 }
 
 fn usages(kind: Kind) -> Vec<ExtendedKeyUsagePurpose> {

@@ -57,7 +57,7 @@ impl Pki {
         pki
     }
 
-    /// A good certificate for this DNS name with an ECDSA P-256 key.
+    /// A good certificate for this DNS name, or this URI, with an ECDSA P-256 key.
     pub fn leaf(&self, name: &str) -> Leaf {
         self.make(name, Kind::Good, Key::P256)
     }
@@ -93,6 +93,14 @@ impl Pki {
         self.path("expired.crl")
     }
 
+    /// The same list, whose time will be over soon. Another file for each name.
+    pub fn brief_crl(&self, name: &str, life: std::time::Duration) -> PathBuf {
+        let life = Duration::try_from(life).expect("a test waits for seconds");
+        let file = self.path(name);
+        write(&file, &self.authority.crl(life), 0o644);
+        file
+    }
+
     /// A file in the folder of this PKI.
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
@@ -101,6 +109,7 @@ impl Pki {
     /// A stem that no other certificate's files have.
     fn stem(&self, name: &str) -> PathBuf {
         let number = self.leaves.fetch_add(1, Ordering::Relaxed);
+        let name = name.replace(['/', ':'], "-");
         self.path(&format!("{name}-{number}"))
     }
 }
