@@ -130,6 +130,9 @@ impl<'a> Resolver<'a> {
             address::listen,
             LISTEN_REMEDY,
         );
+        if let (Some(Mode::Originate), Some(listen)) = (mode, listen) {
+            self.refuse_plaintext_everywhere(written, listen);
+        }
         let targets = self.targets(written);
         let tls = self.tls(written, mode);
         let timeouts = timeouts::route(
@@ -163,6 +166,18 @@ impl<'a> Resolver<'a> {
     }
 
     /// Reads what stands under a key that every route has.
+    // Plaintext that may come from the WAN as well would be sealed as this site's own.
+    fn refuse_plaintext_everywhere(&mut self, route: &file::Route, listen: SocketAddr) {
+        if let (true, Some(line)) = (listen.ip().is_unspecified(), line_of(&route.listen)) {
+            let scope = &route.scope;
+            let text = format!(
+                "{scope}listen \"{listen}\" would take plaintext from every network that this \
+                 machine is on, the WAN included; write its address on the LAN"
+            );
+            self.problems.wrong(line, text);
+        }
+    }
+
     fn required<T>(
         &mut self,
         route: &file::Route,
