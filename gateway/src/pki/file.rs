@@ -133,6 +133,14 @@ pub(crate) fn read(path: &Path, role: Role) -> Result<Raw, String> {
         ));
     }
     let mode = metadata.mode() & 0o7777;
+    // Whoever writes it decides who is believed. A key has a stricter rule of its own.
+    if role != Role::Key && mode & 0o002 != 0 {
+        let path = path.display();
+        return Err(format!(
+            "has mode {mode:04o}: every user of this machine may write to it; look at what it \
+             holds, then `chmod 0644 {path}`"
+        ));
+    }
     Ok(Raw { bytes, mode })
 }
 

@@ -24,11 +24,11 @@ fn write_error(path: &Path, cause: io::Error) -> Error {
     Error::Write { path, cause }
 }
 
-/// Makes the folder of a CA. It may be read by all: its key is closed by its own permissions.
+/// Makes the folder of a CA, for its owner alone: who may open it could also hold its lock.
 pub(crate) fn create_folder(dir: &Path) -> Result<(), Error> {
     std::fs::DirBuilder::new()
         .recursive(true)
-        .mode(0o755)
+        .mode(0o700)
         .create(dir)
         .map_err(|cause| write_error(dir, cause))
 }

@@ -14,8 +14,8 @@ pub(crate) const MODE_KEY: u32 = 0o600;
 /// Permissions of what may be read by all.
 pub(crate) const MODE_PUBLIC: u32 = 0o644;
 
-/// The widest permissions that a replaced file keeps: its owner writes, its group and others read.
-const MODE_KEPT: u32 = 0o644;
+/// What a replaced key keeps at most: its owner writes, its group reads, others do nothing.
+const MODE_KEY_KEPT: u32 = 0o640;
 
 /// Writes a new file.
 ///
@@ -39,7 +39,7 @@ pub(crate) fn create(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
 pub(crate) fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     let file = temporary(path, bytes, mode)?;
     if let Ok(old) = std::fs::metadata(path) {
-        take_over(file.as_file(), &old)?;
+        take_over(file.as_file(), &old, mode)?;
     }
     file.persist(path).map_err(|error| error.error)?;
     sync_folder(path)
@@ -59,12 +59,17 @@ fn temporary(path: &Path, bytes: &[u8], mode: u32) -> io::Result<NamedTempFile> 
 }
 
 /// Gives `file` the owner and the permissions of the file that it will replace.
-fn take_over(file: &File, old: &Metadata) -> io::Result<()> {
+fn take_over(file: &File, old: &Metadata, mode: u32) -> io::Result<()> {
     let new = file.metadata()?;
     if (old.uid(), old.gid()) != (new.uid(), new.gid()) {
         fchown(file, Some(old.uid()), Some(old.gid()))?;
     }
-    file.set_permissions(Permissions::from_mode(old.mode() & MODE_KEPT))
+    let kept = if mode == MODE_KEY {
+        MODE_KEY_KEPT
+    } else {
+        MODE_PUBLIC
+    };
+    file.set_permissions(Permissions::from_mode(old.mode() & kept))
 }
 
 /// A rename is on the disk only when its folder is.
