@@ -9,6 +9,7 @@ use tokio::time::{Instant, timeout};
 
 use super::Names;
 use crate::config::{Host, Route, Target, Timeouts};
+use crate::limits::{LOOK_UP_HASTE, SENTENCE_CHARS_MAX};
 use crate::uring::{Socket, SocketOptions, Verbs, race};
 
 /// The socket options that a route's deadlines ask for, for both of its sides.
@@ -89,7 +90,9 @@ impl<'r> Attempts<'r> {
     /// Why no target was good, in one sentence.
     #[must_use]
     pub fn sentence(&self) -> String {
-        self.failures.join("; ")
+        let whole = self.failures.join("; ");
+        // LIMIT: SENTENCE_CHARS_MAX.
+        whole.chars().take(SENTENCE_CHARS_MAX).collect()
     }
 
     async fn find<V: Verbs>(&mut self, verbs: &V, names: &Names, target: &'r Target) {
@@ -144,10 +147,16 @@ async fn look_up<V: Verbs>(
     name: &str,
     share: Duration,
 ) -> io::Result<Vec<IpAddr>> {
+    // Where an address is known, a resolver that hangs must not use up the time to connect to it.
+    let known = names.last_known(name);
+    let patience = match known {
+        Some(_) => LOOK_UP_HASTE.min(share / 2),
+        None => share / 2,
+    };
     // A look-up holds no ring operation, so it may be left behind.
-    match timeout(share, names.look_up(verbs, name)).await {
+    match timeout(patience, names.look_up(verbs, name)).await {
         Ok(found) => found,
-        Err(_) => names.last_known(name).ok_or_else(|| {
+        Err(_) => known.ok_or_else(|| {
             io::Error::new(io::ErrorKind::TimedOut, "the name was not resolved in time")
         }),
     }
@@ -158,7 +167,6 @@ fn in_words(error: &io::Error) -> String {
         io::ErrorKind::ConnectionRefused => {
             "connection refused; is the service running and listening there?".to_owned()
         }
-        io::ErrorKind::TimedOut if error.raw_os_error().is_none() => error.to_string(),
         _ => error.to_string(),
     }
 }

@@ -4,7 +4,9 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::io;
 use std::net::IpAddr;
+use std::rc::Rc;
 
+use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use crate::limits::{ADDRESSES_MAX, NAME_FRESH, NAME_STALE, NAMES_MAX};
@@ -14,6 +16,8 @@ use crate::uring::Verbs;
 #[derive(Debug, Default)]
 pub struct Names {
     known: RefCell<HashMap<String, Known>>,
+    // One look-up of a name at a time; who waits finds what the one before has found.
+    turns: RefCell<HashMap<String, Rc<Mutex<()>>>>,
 }
 
 #[derive(Debug, Clone)]
@@ -34,6 +38,11 @@ impl Names {
         if let Some(addresses) = self.recall(name, NAME_FRESH) {
             return Ok(addresses);
         }
+        let turn = self.turn(name);
+        let _turn = turn.lock().await;
+        if let Some(addresses) = self.recall(name, NAME_FRESH) {
+            return Ok(addresses);
+        }
         match verbs.resolve(name).await {
             Ok(mut addresses) => {
                 addresses.truncate(ADDRESSES_MAX);
@@ -47,6 +56,15 @@ impl Names {
     /// What is remembered of `name` and not older than `limits::NAME_STALE`.
     pub fn last_known(&self, name: &str) -> Option<Vec<IpAddr>> {
         self.recall(name, NAME_STALE)
+    }
+
+    fn turn(&self, name: &str) -> Rc<Mutex<()>> {
+        let mut turns = self.turns.borrow_mut();
+        // LIMIT: NAMES_MAX; those that nobody waits for make room.
+        if turns.len() >= NAMES_MAX {
+            turns.retain(|_, turn| Rc::strong_count(turn) > 1);
+        }
+        Rc::clone(turns.entry(name.to_owned()).or_default())
     }
 
     fn recall(&self, name: &str, age_max: std::time::Duration) -> Option<Vec<IpAddr>> {
