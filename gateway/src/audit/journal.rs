@@ -152,11 +152,8 @@ fn may_pass(account: &Connection, rate: &mut Rate) -> Option<u64> {
         Reason::Unreachable(_) => Kind::Unreachable,
         Reason::Deadline(_) => Kind::Late,
         Reason::Limit(_) => Kind::Limited,
-        Reason::Complete
-        | Reason::Reset(_)
-        | Reason::Truncated
-        | Reason::Drained
-        | Reason::Internal(_) => return Some(0),
+        Reason::Reset(_) | Reason::Truncated | Reason::Internal(_) => Kind::Broken,
+        Reason::Complete | Reason::Drained => return Some(0),
     };
     rate.allow(&account.route.name, kind, Instant::now())
 }

@@ -12,6 +12,7 @@ pub(super) enum Kind {
     Unreachable,
     Late,
     Limited,
+    Broken,
 }
 
 /// A bucket per route and kind; the configuration bounds how many there are.
