@@ -92,6 +92,9 @@ pub const NAME_FRESH: Duration = Duration::from_secs(10);
 /// must not take the hospital's images with it.
 pub const NAME_STALE: Duration = Duration::from_secs(3600);
 
+/// How long a look-up is waited for where an address is remembered that serves as well.
+pub const LOOK_UP_HASTE: Duration = Duration::from_millis(500);
+
 /// Addresses of one name that are tried.
 pub const ADDRESSES_MAX: usize = 8;
 
@@ -157,7 +160,7 @@ pub const REFUSALS_BURST: u32 = 10;
 pub const REFUSALS_EVERY: Duration = Duration::from_secs(1);
 
 /// Metrics requests served at a time; more wait.
-pub const METRICS_REQUESTS_MAX: usize = 8;
+pub const METRICS_REQUESTS_MAX: usize = 32;
 
 /// Octets of a metrics request.
 pub const METRICS_REQUEST_BYTES_MAX: usize = 8192;
@@ -200,3 +203,17 @@ pub const DEMO_SIZE_MAX_BYTES: u64 = 32 << 30;
 
 /// Names that a core looks up at a time, each on a thread that waits for the system's resolver.
 pub const LOOK_UPS_MAX: usize = 8;
+
+/// How long the header of a metrics request may take: it is one packet.
+pub const METRICS_HEADER_DEADLINE: Duration = Duration::from_millis(500);
+
+/// Handshakes of strangers that a core has under way; further ones are turned away before they cost
+/// more than a descriptor. Sites are few, and a handshake takes milliseconds.
+pub const HANDSHAKES_MAX: usize = 256;
+
+/// Of those, how many one address may have: others get their turn beside one that floods.
+pub const HANDSHAKES_OF_ONE_MAX: usize = 64;
+
+/// Silence after which a connection is ended whose one direction has finished in order: who went
+/// away for good leaves no other trace.
+pub const HALF_CLOSED_SILENCE: Duration = Duration::from_secs(15 * 60);

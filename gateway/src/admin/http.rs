@@ -14,7 +14,9 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use crate::audit::Journal;
-use crate::limits::{METRICS_DEADLINE, METRICS_REQUEST_BYTES_MAX, METRICS_REQUESTS_MAX};
+use crate::limits::{
+    METRICS_DEADLINE, METRICS_HEADER_DEADLINE, METRICS_REQUEST_BYTES_MAX, METRICS_REQUESTS_MAX,
+};
 use crate::metrics;
 
 /// What can be seen from outside.
@@ -52,7 +54,7 @@ pub async fn serve(listener: TcpListener, view: Rc<View>) {
 }
 
 async fn answer(mut stream: TcpStream, view: &View) -> io::Result<()> {
-    let request = request_line(&mut stream).await?;
+    let request = timeout(METRICS_HEADER_DEADLINE, request_line(&mut stream)).await??;
     let mut words = request.split_ascii_whitespace();
     let (status, body) = match (words.next(), words.next()) {
         (Some("GET"), Some("/metrics")) => ("200 OK", view.metrics()),

@@ -1,6 +1,8 @@
 //! What the machine must offer before anything starts, and what was found.
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::process::{
+    DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit,
+};
 
 use super::Prepared;
 use crate::config::Config;
@@ -13,6 +15,17 @@ use crate::uring::{self, Capabilities, Unavailable};
 /// Why it cannot be had, and what to do.
 pub(super) fn probe() -> Result<Capabilities, Unavailable> {
     uring::probe()
+}
+
+/// Keeps keys and payload out of core files, and other processes of the same user out of ours.
+pub(super) fn close_memory() {
+    // Neither can fail for what it asks here; a core file would then still need an operator's hand.
+    let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
+    let none = Rlimit {
+        current: Some(0),
+        maximum: Some(0),
+    };
+    let _ = setrlimit(Resource::Core, none);
 }
 
 /// Raises the limit of open descriptors to what the system allows and says how many connections

@@ -44,6 +44,7 @@ pub enum Stopped {
 /// # Errors
 /// Every reason why it cannot start, or the one why it could not go on.
 pub fn run(file: &FilePath) -> Result<(), Stopped> {
+    environment::close_memory();
     abort_on_foreign_panic();
     let capabilities = environment::probe().map_err(refused)?;
     let prepared = prepare(file, SystemTime::now()).map_err(Stopped::Refused)?;

@@ -157,6 +157,7 @@ impl Session {
         payload: &mut Buffer,
         answer: &mut Vec<u8>,
     ) -> Result<Opened, Error> {
+        let mut opened_some = false;
         let taken = payload.append(&self.early);
         self.early.drain(..taken);
         let mut wants = Opening {
@@ -166,8 +167,10 @@ impl Session {
         };
         loop {
             if !self.early.is_empty() || wants.payload.spare() < PLAINTEXT_ROOM {
-                // Payload came last, and no handshake message may stand around it: no tail.
-                self.tail.clear();
+                if opened_some {
+                    // Payload came last, and no handshake message may stand around it: no tail.
+                    self.tail.clear();
+                }
                 return Ok(Opened::Full);
             }
             if self.peer_closed {
@@ -175,6 +178,7 @@ impl Session {
             }
             let discard = self.connection.process(incoming.filled_mut(), &mut wants)?;
             incoming.consume(discard);
+            opened_some = true;
             if let Some(opened) = wants.opened {
                 self.peer_closed = opened == Opened::Closed;
                 self.keep_tail(incoming);
