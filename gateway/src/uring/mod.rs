@@ -25,9 +25,11 @@ pub use ring::{Ring, RingSocket, spawn, start, wait_acceptable};
 /// One TCP connection.
 ///
 /// At most one `read` or `wait_readable`, and one `write`, may be in flight at a time. A buffer
-/// that is lent to an operation comes back with its outcome.
+/// that is lent to an operation comes back with its outcome. Dropped without `finish`, a connection
+/// ends as by `abort`: only who says so ends it in order.
 pub trait Socket: 'static {
-    /// Receives what is there into `bytes[room]`; 0 means that the peer finished its direction.
+    /// Receives what is there into `bytes[room]`; 0 means that the peer finished its direction, and
+    /// never that the connection was reset.
     fn read(
         &self,
         bytes: Vec<u8>,

@@ -4,6 +4,7 @@
 //! is a ring poll. tokio-uring has no poll and no send with flags, so these are its public one-shot
 //! operation with an entry of our own.
 
+use std::cell::Cell;
 use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
@@ -14,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use io_uring::{cqueue, opcode, squeue, types};
-use rustix::event::PollFlags;
+use rustix::event::{PollFd, PollFlags, Timespec};
 use socket2::{Domain, Protocol, SockRef, Socket as Socket2, TcpKeepalive, Type};
 use tokio::sync::Semaphore;
 use tokio_uring::{OneshotOutputTransform, UnsubmittedOneshot};
@@ -113,6 +114,8 @@ const IN_PROGRESS: i32 = rustix::io::Errno::INPROGRESS.raw_os_error();
 pub struct RingSocket {
     // Shared with operations in flight: the descriptor stays open until the last has ended.
     stream: Rc<TcpStream>,
+    // Our direction was ended in order.
+    finished: Cell<bool>,
 }
 
 impl RingSocket {
@@ -133,15 +136,27 @@ impl RingSocket {
         socket.set_tcp_user_timeout(Some(options.user_timeout))?;
         Ok(Self {
             stream: Rc::new(stream),
+            finished: Cell::new(false),
         })
+    }
+
+    // Linux tells of a reset once. Where a send was told, a receive behind it returns 0 as if the
+    // peer had ended in order; but then both directions are down, though we ended none.
+    fn is_reset(&self) -> bool {
+        let mut polled = [PollFd::new(&*self.stream, PollFlags::IN)];
+        let at_once = Timespec::default();
+        let down = rustix::event::poll(&mut polled, Some(&at_once)).is_err()
+            || polled.iter().any(|p| p.revents().contains(PollFlags::HUP));
+        down && !self.finished.get()
     }
 }
 
-// A task that panicked leaves operations behind. They keep the descriptor open until they end, so
-// they are made to end.
+// Who drops a socket that it did not finish has failed, or panicked: a close would end it in order,
+// and say "complete". Operations that a panic left behind keep the descriptor open until they end,
+// so they are made to end.
 impl Drop for RingSocket {
     fn drop(&mut self) {
-        if Rc::strong_count(&self.stream) > 1 {
+        if !self.finished.get() || Rc::strong_count(&self.stream) > 1 {
             self.abort();
         }
     }
@@ -154,7 +169,13 @@ impl Socket for RingSocket {
         };
         let (address, length) = (into.as_mut_ptr(), clamp(into.len()));
         let entry = opcode::Recv::new(fd(&self.stream), address, length).build();
-        Lent::submit(&self.stream, bytes, entry).await
+        let (outcome, bytes) = Lent::submit(&self.stream, bytes, entry).await;
+        match outcome {
+            Ok(0) if length > 0 && self.is_reset() => {
+                (Err(io::ErrorKind::ConnectionReset.into()), bytes)
+            }
+            outcome => (outcome, bytes),
+        }
     }
 
     async fn write(&self, bytes: Vec<u8>, part: Range<usize>) -> (io::Result<usize>, Vec<u8>) {
@@ -181,7 +202,9 @@ impl Socket for RingSocket {
     }
 
     fn finish(&self) -> io::Result<()> {
-        self.stream.shutdown(std::net::Shutdown::Write)
+        self.stream.shutdown(std::net::Shutdown::Write)?;
+        self.finished.set(true);
+        Ok(())
     }
 
     fn abort(&self) {
@@ -268,4 +291,81 @@ impl OneshotOutputTransform for Ready {
 fn outcome(entry: &cqueue::Entry) -> io::Result<usize> {
     usize::try_from(entry.result())
         .map_err(|_| io::Error::from_raw_os_error(entry.result().saturating_neg()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+
+    use super::super::probe;
+    use super::*;
+
+    #[test]
+    fn a_reset_behind_a_failed_send_is_not_an_end() {
+        on_ring(async |socket, peer| {
+            reset(peer);
+            socket.wait_readable().await.expect("a reset is readable");
+            // The first operation is told of the reset, and Linux tells nobody else.
+            let (sent, _) = socket.write(vec![0], 0..1).await;
+            assert!(sent.is_err(), "{sent:?}");
+            let (read, _) = socket.read(vec![0], 0..1).await;
+            let error = read.expect_err("nothing ended in order");
+            assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+        });
+    }
+
+    #[test]
+    fn the_peers_end_is_an_end_in_a_half_closed_stream_too() {
+        on_ring(async |socket, peer| {
+            peer.shutdown(std::net::Shutdown::Write).expect("open");
+            let (read, _) = socket.read(vec![0], 0..1).await;
+            assert_eq!(read.expect("an orderly end"), 0);
+        });
+        on_ring(async |socket, peer| {
+            socket.finish().expect("open");
+            drop(peer);
+            let (read, _) = socket.read(vec![0], 0..1).await;
+            assert_eq!(read.expect("an orderly end"), 0);
+        });
+    }
+
+    #[test]
+    fn a_socket_that_is_dropped_unfinished_resets() {
+        on_ring(async |socket, mut peer| {
+            drop(socket);
+            let error = peer.read(&mut [0]).expect_err("not an orderly end");
+            assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+        });
+        on_ring(async |socket, mut peer| {
+            socket.finish().expect("open");
+            drop(socket);
+            assert_eq!(peer.read(&mut [0]).expect("an orderly end"), 0);
+        });
+    }
+
+    fn on_ring(test: impl AsyncFnOnce(RingSocket, TcpStream)) {
+        let capabilities = probe().expect("io_uring");
+        start(&capabilities, async {
+            let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+            let address = listener.local_addr().expect("it is bound");
+            let ours = TcpStream::connect(address).expect("it listens");
+            let (peer, _) = listener.accept().expect("a connection");
+            let options = SocketOptions {
+                keepalive_idle: Duration::from_secs(60),
+                keepalive_interval: Duration::from_secs(10),
+                keepalive_probes: 6,
+                user_timeout: Duration::from_secs(120),
+            };
+            let socket = RingSocket::new(ours, &options).expect("good options");
+            test(socket, peer).await;
+        })
+        .expect("a ring");
+    }
+
+    fn reset(peer: TcpStream) {
+        let peer = SockRef::from(&peer)
+            .set_linger(Some(Duration::ZERO))
+            .map(|()| peer);
+        drop(peer.expect("linger can be set"));
+    }
 }
