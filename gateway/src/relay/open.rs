@@ -175,11 +175,10 @@ impl Opening<'_> {
 
     async fn deliver<N: Socket, F: Socket>(&self, link: &Link<N, F>, mut payload: Buffer) {
         let count = payload.filled().len() as u64;
-        match write(&link.near, &mut payload).await {
+        match write(link, &link.near, &mut payload).await {
             Ok(()) => {
                 self.bytes.set(self.bytes.get().saturating_add(count));
                 self.counter.add(count);
-                link.stir();
             }
             Err(error) => link.fail(Party::PlainSide, reset(&error)),
         }

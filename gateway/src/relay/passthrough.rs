@@ -30,12 +30,11 @@ impl Passing<'_> {
         while !link.failed() {
             if let Some(mut full) = batch.take() {
                 let count = full.filled().len() as u64;
-                if let Err(error) = write(sink, &mut full).await {
+                if let Err(error) = write(link, sink, &mut full).await {
                     return link.fail(self.to, reset(&error));
                 }
                 self.bytes.set(self.bytes.get().saturating_add(count));
                 self.counter.add(count);
-                link.stir();
             }
             match receive(source, self.pool).await {
                 Ok(Some(next)) => batch = Some(next),

@@ -53,7 +53,7 @@ impl Sealing<'_> {
                 return link.fail(Party::Gateway, refusal(&error));
             }
             batch.consume(part);
-            if let Err(error) = write(&link.far, &mut records).await {
+            if let Err(error) = write(link, &link.far, &mut records).await {
                 return self.lost(link, &error).await;
             }
         }
@@ -61,7 +61,6 @@ impl Sealing<'_> {
         self.bytes
             .set(self.bytes.get().saturating_add(count as u64));
         self.counter.add(count as u64);
-        link.stir();
     }
 
     // FIN becomes close_notify and FIN.
@@ -75,7 +74,7 @@ impl Sealing<'_> {
         if let Err(error) = self.engine.borrow_mut().close_notify(&mut records) {
             return link.fail(Party::Gateway, refusal(&error));
         }
-        let sent = write(&link.far, &mut records).await;
+        let sent = write(link, &link.far, &mut records).await;
         match sent.and_then(|()| link.far.finish()) {
             Ok(()) => link.finish(Party::PlainSide),
             Err(error) => self.lost(link, &error).await,
@@ -102,14 +101,21 @@ pub(super) async fn receive<S: Socket>(socket: &S, pool: &Pool) -> io::Result<Op
     Ok(Some(batch).filter(|batch| !batch.is_empty()))
 }
 
-/// Sends all that `records` holds.
-pub(super) async fn write<S: Socket>(socket: &S, records: &mut Buffer) -> io::Result<()> {
-    let (bytes, part) = records.lend_filled();
-    let count = part.len();
-    let (outcome, bytes) = socket.write_all(bytes, part).await;
-    records.restore(bytes);
-    records.consume(count);
-    outcome
+/// Sends all that `records` holds. Every part that the socket takes counts as movement: a slow
+/// reader is not an idle one.
+pub(super) async fn write<S: Socket, N: Socket, F: Socket>(
+    link: &Link<N, F>,
+    socket: &S,
+    records: &mut Buffer,
+) -> io::Result<()> {
+    while !records.is_empty() {
+        let (bytes, part) = records.lend_filled();
+        let (outcome, bytes) = socket.write_some(bytes, part).await;
+        records.restore(bytes);
+        records.consume(outcome?);
+        link.stir();
+    }
+    Ok(())
 }
 
 // A large buffer takes a large batch; a small one, lent when the pool was empty, one record.

@@ -21,7 +21,14 @@ pub trait Patience: Socket {
         room: Range<usize>,
     ) -> impl Future<Output = (io::Result<usize>, Vec<u8>)>;
 
-    /// `write` with patience, until all of `bytes[part]` is sent.
+    /// `write` with patience: a part of what is not empty, and how much that was, never 0.
+    fn write_some(
+        &self,
+        bytes: Vec<u8>,
+        part: Range<usize>,
+    ) -> impl Future<Output = (io::Result<usize>, Vec<u8>)>;
+
+    /// `write_some` until all of `bytes[part]` is sent.
     fn write_all(
         &self,
         bytes: Vec<u8>,
@@ -49,22 +56,33 @@ impl<S: Socket> Patience for S {
         }
     }
 
+    async fn write_some(
+        &self,
+        mut bytes: Vec<u8>,
+        part: Range<usize>,
+    ) -> (io::Result<usize>, Vec<u8>) {
+        let mut retries = Retries::default();
+        loop {
+            let (outcome, back) = self.write(bytes, part.clone()).await;
+            bytes = back;
+            match outcome {
+                Ok(0) => return (Err(io::ErrorKind::WriteZero.into()), bytes),
+                Err(error) if retries.allow(&error).await => {}
+                outcome => return (outcome, bytes),
+            }
+        }
+    }
+
     async fn write_all(
         &self,
         mut bytes: Vec<u8>,
         mut part: Range<usize>,
     ) -> (io::Result<()>, Vec<u8>) {
-        let mut retries = Retries::default();
         while !part.is_empty() {
-            let (outcome, back) = self.write(bytes, part.clone()).await;
+            let (outcome, back) = self.write_some(bytes, part.clone()).await;
             bytes = back;
             match outcome {
-                Ok(0) => return (Err(io::ErrorKind::WriteZero.into()), bytes),
-                Ok(sent) => {
-                    part.start = part.start.saturating_add(sent);
-                    retries = Retries::default();
-                }
-                Err(error) if retries.allow(&error).await => {}
+                Ok(sent) => part.start = part.start.saturating_add(sent),
                 Err(error) => return (Err(error), bytes),
             }
         }
