@@ -37,6 +37,9 @@ impl Sealing<'_> {
             match receive(&link.near, self.pool).await {
                 Ok(Some(batch)) => self.send(link, batch).await,
                 Ok(None) => return self.finish(link).await,
+                // It was the opening direction that ended this socket, and its alert to the peer is
+                // still on the way: it ends the other one as well.
+                Err(_) if link.failed() => return,
                 Err(error) => return link.fail(Party::PlainSide, reset(&error)),
             }
         }
