@@ -1,0 +1,190 @@
+//! Deadlines and the drain, on the virtual clock: to the second, and told at both ends.
+
+use std::time::Duration;
+
+use gateway::audit::{Connection, Reason};
+use gateway::config::{Mode, Protocol};
+
+use crate::app::{End, Script};
+use crate::chain::{Report, Scenario};
+use crate::oracle::judge;
+use crate::site::{by_address, by_name};
+use crate::socket::{REFUSING_PORT, SILENT_PORT, UNKNOWN_NAME};
+
+const THROUGH_TLS: &[Mode] = &[Mode::Originate, Mode::Terminate];
+
+#[test]
+fn silence_for_the_idle_time_ends_a_tcp_connection() {
+    for modes in [THROUGH_TLS, &[Mode::Passthrough]] {
+        let mut scenario = waiting(modes, Protocol::Tcp);
+        scenario.timeouts.idle = Some(Duration::from_secs(600));
+        let report = judged(&scenario);
+        // Whichever gateway's clock began first ends it.
+        let account = ended_by(&report, |reason| *reason == Reason::Deadline("idle"));
+        assert!(within(account, 600, 605), "{account:?}");
+    }
+}
+
+#[test]
+fn a_stream_that_moves_now_and_then_is_not_idle() {
+    let mut scenario = Scenario::calm(3, THROUGH_TLS, Protocol::Tcp);
+    scenario.timeouts.idle = Some(Duration::from_secs(10));
+    for script in &mut scenario.scripts {
+        script.amount = 40;
+        script.chunk_max = 1;
+    }
+    scenario.scripts[0].think_max = Duration::from_secs(9);
+    let report = judged(&scenario);
+    assert!(all_complete(&report), "{report:#?}");
+}
+
+#[test]
+fn a_slow_reader_is_not_idle_while_it_takes_bytes() {
+    // One gateway alone: before a second one, the first has nothing left to move and is idle.
+    let mut scenario = Scenario::calm(3, &[Mode::Passthrough], Protocol::Tcp);
+    scenario.timeouts.idle = Some(Duration::from_secs(10));
+    scenario.scripts[0].amount = 200_000;
+    scenario.scripts[0].chunk_max = 100_000;
+    // About 500 octets a second, out of a batch that the gateway holds whole.
+    scenario.natures[1].capacity = 4096;
+    scenario.scripts[1].chunk_max = 1000;
+    scenario.scripts[1].think_max = Duration::from_secs(2);
+    let report = judged(&scenario);
+    assert!(all_complete(&report), "{report:#?}");
+}
+
+#[test]
+fn an_application_that_says_nothing_is_told_after_the_first_byte_deadline() {
+    for modes in [THROUGH_TLS, &[Mode::Passthrough]] {
+        let report = judged(&waiting(modes, Protocol::Dicom));
+        let account = ended_by(&report, |reason| *reason == Reason::Deadline("first byte"));
+        assert!(within(account, 5, 5), "{account:?}");
+        assert!(report.a.told.is_some() && report.b.is_empty(), "{report:?}");
+    }
+}
+
+#[test]
+fn the_end_of_the_drain_is_told_at_both_ends() {
+    for modes in [THROUGH_TLS, &[Mode::Passthrough]] {
+        let mut scenario = waiting(modes, Protocol::Tcp);
+        scenario.stop_at = Some(Duration::from_secs(90));
+        let report = judged(&scenario);
+        let account = ended_by(&report, |reason| *reason == Reason::Drained);
+        assert!(within(account, 90, 90), "{account:?}");
+        assert!(
+            report.a.told.is_some() && report.b.iter().all(|b| b.told.is_some()),
+            "{report:?}"
+        );
+    }
+}
+
+#[test]
+fn an_application_hears_within_four_seconds_that_no_target_can_be_reached() {
+    let silent = by_address(SILENT_PORT);
+    let refusing = by_address(REFUSING_PORT);
+    let unknown = by_name(UNKNOWN_NAME, 104);
+    for modes in [&[Mode::Originate], &[Mode::Passthrough]] {
+        let mut scenario = waiting(modes, Protocol::Tcp);
+        scenario.bad_targets = vec![
+            silent.clone(),
+            refusing.clone(),
+            unknown.clone(),
+            silent.clone(),
+        ];
+        // The good one is silent too.
+        scenario.by_name = false;
+        scenario.last_target = Some(silent.clone());
+        let report = judged(&scenario);
+        let account = ended_by(&report, |reason| matches!(reason, Reason::Unreachable(_)));
+        assert!(within(account, 3, 4), "{account:?}");
+        assert!(report.a.told.is_some(), "{report:?}");
+    }
+}
+
+#[test]
+fn targets_that_do_not_answer_leave_time_for_the_one_that_does() {
+    let mut scenario = Scenario::calm(5, THROUGH_TLS, Protocol::Dicom);
+    scenario.bad_targets = vec![
+        by_address(SILENT_PORT),
+        by_address(REFUSING_PORT),
+        by_name(UNKNOWN_NAME, 104),
+    ];
+    let report = judged(&scenario);
+    assert!(all_complete(&report), "{report:#?}");
+}
+
+#[test]
+fn a_wrong_record_is_told_to_the_peer_by_an_alert() {
+    for seed in 1..=20 {
+        let mut scenario = Scenario::calm(seed, THROUGH_TLS, Protocol::Tcp);
+        for script in &mut scenario.scripts {
+            script.amount = 40_000;
+            script.end = End::Never;
+        }
+        // Far behind the handshake, on its way to the acceptor.
+        scenario.natures[1].altered = Some((1, 20_000));
+        let report = judged(&scenario);
+        for (place, account) in &report.accounts {
+            let reason = account.close.reason.to_string();
+            let words: &[_] = match place {
+                // Until the peer's first payload an alert counts as its answer to the handshake.
+                0 => &["BadRecordMac", "bad_record_mac"],
+                _ => &["decrypt"],
+            };
+            let is_told = words.iter().any(|word| reason.contains(word));
+            assert!(is_told, "seed {seed}, gateway {place}: {reason}");
+        }
+    }
+}
+
+#[test]
+fn a_peer_that_drips_its_handshake_is_ended_at_the_deadline() {
+    let mut scenario = waiting(THROUGH_TLS, Protocol::Tcp);
+    let drip = Duration::from_millis(100);
+    scenario.natures[1].transfer_max = 1;
+    scenario.natures[1].pause = (drip, drip);
+    let report = judged(&scenario);
+    let account = ended_by(&report, |reason| *reason == Reason::Deadline("handshake"));
+    assert!(within(account, 5, 5), "{account:?}");
+    assert!(report.a.told.is_some() && report.b.is_empty(), "{report:?}");
+}
+
+// Applications that say nothing and wait to be told.
+fn waiting(modes: &[Mode], protocol: Protocol) -> Scenario {
+    let mut scenario = Scenario::calm(1, modes, protocol);
+    for script in &mut scenario.scripts {
+        *script = Script {
+            amount: 0,
+            end: End::Never,
+            ..Script::default()
+        };
+    }
+    scenario
+}
+
+fn judged(scenario: &Scenario) -> Report {
+    let report = scenario.run();
+    assert_eq!(judge(scenario, &report), [""; 0], "{report:#?}");
+    report
+}
+
+fn ended_by(report: &Report, is_it: impl Fn(&Reason) -> bool) -> &Connection {
+    let mut accounts = report.accounts.iter().map(|(_, account)| account);
+    accounts
+        .find(|account| is_it(&account.close.reason))
+        .unwrap_or_else(|| panic!("no such account: {report:#?}"))
+}
+
+fn within(account: &Connection, least: u64, most: u64) -> bool {
+    let slack = Duration::from_millis(500);
+    let (least, most) = (
+        Duration::from_secs(least) - slack,
+        Duration::from_secs(most) + slack,
+    );
+    (least..=most).contains(&account.duration)
+}
+
+fn all_complete(report: &Report) -> bool {
+    let complete = |entry: &(usize, Connection)| entry.1.close.reason == Reason::Complete;
+    !report.accounts.is_empty() && report.accounts.iter().all(complete)
+}

@@ -1,0 +1,118 @@
+//! Whole or told: what must hold of every run, whatever happened in it.
+//!
+//! Each direction either arrived whole (the receiver read exactly what was sent, and then an orderly
+//! end, after the sender had ended it), or both applications that were still there saw a failure.
+//! Never short and orderly, never altered, never more. An application is not there any more when it
+//! reset the connection itself, or when it had ended its own direction and read the other's orderly
+//! end: it has closed then, and TCP knows no way to reach it.
+
+use gateway::audit::{Party, Reason};
+use gateway::config::Mode;
+
+use crate::app::Story;
+use crate::chain::{Report, Scenario};
+
+/// What is wrong with a run; empty is good.
+pub(crate) fn judge(scenario: &Scenario, report: &Report) -> Vec<String> {
+    let mut wrong = report.violations.clone();
+    let (b, strays) = match report.b.split_last() {
+        Some((last, strays)) => (Some(last), strays),
+        None => (None, &[][..]),
+    };
+    match b {
+        Some(b) => {
+            wrong.extend(direction("A to B", &report.a, b));
+            wrong.extend(direction("B to A", b, &report.a));
+        }
+        // There was nobody to receive anything, and nobody who could have ended in order.
+        None => wrong.extend(towards_nobody(&report.a)),
+    }
+    for stray in strays {
+        if stray.received > 0 || (stray.ended && !stray.left) {
+            wrong.push(format!(
+                "an attempt that was given up looked real: {stray:?}"
+            ));
+        }
+    }
+    wrong.extend(accounts(scenario, report));
+    wrong
+}
+
+/// Whether both directions arrived whole.
+pub(crate) fn is_whole(report: &Report) -> bool {
+    let whole = |b: &Story| arrived(&report.a, b) && arrived(b, &report.a);
+    report.b.last().is_some_and(whole)
+}
+
+fn arrived(sender: &Story, receiver: &Story) -> bool {
+    sender.finished && receiver.ended && sender.sent == receiver.received
+}
+
+fn direction(name: &str, sender: &Story, receiver: &Story) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let mut note = |what: &str| wrong.push(format!("{name}: {what}: {sender:?} -> {receiver:?}"));
+    if receiver.altered.is_some() {
+        note("altered");
+    }
+    if receiver.received > sender.sent {
+        note("more was received than sent");
+    }
+    if arrived(sender, receiver) {
+        return wrong;
+    }
+    if receiver.ended {
+        note("short and orderly");
+    }
+    let knows = |story: &Story| story.told.is_some() || story.left || story.is_over();
+    if !knows(sender) {
+        note("the sender was not told");
+    }
+    if !knows(receiver) {
+        note("the receiver was not told");
+    }
+    wrong
+}
+
+fn towards_nobody(a: &Story) -> Vec<String> {
+    let mut wrong = Vec::new();
+    if a.received > 0 {
+        wrong.push(format!("A received what nobody sent: {a:?}"));
+    }
+    if a.sent > 0 && a.told.is_none() && !a.left {
+        wrong.push(format!("nobody took A's bytes, and A was not told: {a:?}"));
+    }
+    wrong
+}
+
+fn accounts(scenario: &Scenario, report: &Report) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let whole = is_whole(report);
+    let sent_by_b = report.b.last().map_or(0, |b| b.sent);
+    for (place, account) in &report.accounts {
+        let mut note = |what: &str| wrong.push(format!("gateway {place}: {what}: {account:?}"));
+        let complete = account.close.reason == Reason::Complete;
+        // A failure behind the last octet may still be noted by whoever met it.
+        if whole && !complete && scenario.is_calm() {
+            note("all arrived, and the account says otherwise");
+        }
+        if let Reason::Internal(_) = account.close.reason {
+            note("a defect");
+        }
+        if complete && account.close.by == Party::Gateway {
+            note("nobody ended it");
+        }
+        let (onward, homeward) = match scenario.modes[*place] {
+            Mode::Terminate => (account.opened_bytes, account.sealed_bytes),
+            Mode::Originate | Mode::Passthrough => (account.sealed_bytes, account.opened_bytes),
+        };
+        let carries_tls = scenario.modes[*place] == Mode::Passthrough
+            && scenario.modes.contains(&Mode::Originate);
+        if !carries_tls && (onward > report.a.sent || homeward > sent_by_b) {
+            note("more was moved than sent");
+        }
+        if !carries_tls && complete && (onward != report.a.sent || homeward != sent_by_b) {
+            note("complete, and the counts are not what was sent");
+        }
+    }
+    wrong
+}

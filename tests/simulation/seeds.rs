@@ -1,0 +1,245 @@
+//! From a seed to a scenario, and runs over many seeds.
+
+use std::time::{Duration, Instant};
+
+use gateway::config::{Mode, Protocol, Target, Timeouts};
+use rustix::io::Errno;
+
+use crate::app::{End, Order, Script};
+use crate::chain::{Disturbance, Report, Scenario};
+use crate::oracle::{is_whole, judge};
+use crate::random::Random;
+use crate::site::{by_address, by_name};
+use crate::socket::{REFUSING_PORT, SILENT_PORT, UNKNOWN_NAME};
+use crate::wire::Nature;
+use crate::world::{Fault, Faults};
+
+/// Chains whose middle is TLS.
+pub(crate) const TLS: [&[Mode]; 2] = [
+    &[Mode::Originate, Mode::Terminate],
+    &[Mode::Originate, Mode::Passthrough, Mode::Terminate],
+];
+
+/// Chains that pass bytes through as they are.
+pub(crate) const PASSTHROUGH: [&[Mode]; 2] = [
+    &[Mode::Passthrough],
+    &[Mode::Passthrough, Mode::Passthrough],
+];
+
+/// What ends connections for good.
+pub(crate) const FATAL: [Errno; 6] = [
+    Errno::CONNRESET,
+    Errno::PIPE,
+    Errno::MFILE,
+    Errno::NOBUFS,
+    Errno::IO,
+    Errno::TIMEDOUT,
+];
+
+impl Scenario {
+    /// Where nothing goes wrong: applications that speak and end in order, over fast wires.
+    pub(crate) fn calm(seed: u64, modes: &[Mode], protocol: Protocol) -> Self {
+        let nature = Nature {
+            capacity: 64 << 10,
+            transfer_max: 64 << 10,
+            latency_max: Duration::from_millis(3),
+            pause: (Duration::ZERO, Duration::from_millis(1)),
+            keeps_data_behind_reset: true,
+            altered: None,
+        };
+        Self {
+            seed,
+            modes: modes.to_vec(),
+            protocol,
+            bad_targets: Vec::new(),
+            by_name: false,
+            last_target: None,
+            timeouts: Timeouts::default(),
+            buffers: 2,
+            natures: vec![nature; modes.len() + 1],
+            scripts: [Script::default(), Script::default()],
+            faults: Faults::default(),
+            disturbances: Vec::new(),
+            stop_at: None,
+            flaw: None,
+        }
+    }
+
+    /// Whatever this seed brings.
+    pub(crate) fn random(seed: u64, chains: &[&[Mode]]) -> Self {
+        let mut random = Random::new(seed);
+        let modes = random.pick(chains);
+        let protocol = random.pick(&[Protocol::Tcp, Protocol::Tcp, Protocol::Dicom]);
+        let mut scenario = Self::calm(seed, modes, protocol);
+        scenario.buffers = random.pick(&[0, 1, 2]);
+        scenario.by_name = random.chance(300);
+        scenario.bad_targets = bad_targets(&mut random);
+        scenario.natures = modes
+            .iter()
+            .chain(&modes[..1])
+            .map(|_| nature(&mut random))
+            .collect();
+        let narrowest = |nature: &Nature| nature.transfer_max.min(nature.capacity);
+        let narrowest = scenario.natures.iter().map(narrowest).min();
+        // So that no stream takes more than some hundred operations.
+        let amount_max = 200 * narrowest.expect("there are wires") as u64;
+        scenario.scripts = scripts(&mut random, amount_max);
+        scenario.faults.passing_per_mille = random.pick(&[0, 0, 20, 200]);
+        scenario.go_wrong(&mut random);
+        scenario
+    }
+
+    // More than half of all scenarios have nothing but short transfers and failures that pass.
+    fn go_wrong(&mut self, random: &mut Random) {
+        let soon = |random: &mut Random| {
+            let most = random.pick(&[20, 200, 2000]);
+            Duration::from_millis(random.below(most))
+        };
+        match random.below(18) {
+            0 => self.scripts[0].leaves_at = Some(soon(random)),
+            1 => self.scripts[1].leaves_at = Some(soon(random)),
+            2 => self.scripts[0].leave_behind_some(random),
+            3 => self.scripts[1].leave_behind_some(random),
+            4 => self.stop_at = Some(soon(random)),
+            5 => {
+                let how = random.pick(&[Disturbance::Cut, Disturbance::Die]);
+                let wire = random.length(self.natures.len()) - 1;
+                self.disturbances.push((soon(random), wire, how));
+            }
+            6 => {
+                let cause = random.pick(&FATAL);
+                let at = random.below(200);
+                let lasts = cause == Errno::NOBUFS || random.chance(500);
+                self.faults.at = Some((at, Fault { cause, lasts }));
+            }
+            7 if self.modes.contains(&Mode::Originate) => {
+                let wire = random.length(self.modes.len() - 1);
+                let position = random.pick(&[300, 4000, 100_000]);
+                let side = random.length(2) - 1;
+                self.natures[wire].altered = Some((side, random.below(position)));
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether nothing but what passes by itself goes wrong.
+    pub(crate) fn is_calm(&self) -> bool {
+        let leaves = |script: &Script| script.leaves_at.is_some() || script.leaves_behind.is_some();
+        self.faults.at.is_none()
+            && self.disturbances.is_empty()
+            && self.stop_at.is_none()
+            && self.bad_targets.is_empty()
+            && self.natures.iter().all(|nature| nature.altered.is_none())
+            && !self.scripts.iter().any(leaves)
+    }
+}
+
+impl Script {
+    fn leave_behind_some(&mut self, random: &mut Random) {
+        self.leaves_behind = Some(random.below(self.amount + 1));
+    }
+}
+
+fn bad_targets(random: &mut Random) -> Vec<Target> {
+    let count = random.pick(&[0, 0, 0, 0, 1, 2]);
+    let bad = [
+        by_address(REFUSING_PORT),
+        by_address(SILENT_PORT),
+        by_name(UNKNOWN_NAME, 104),
+    ];
+    (0..count).map(|_| random.pick(&bad)).collect()
+}
+
+fn nature(random: &mut Random) -> Nature {
+    let transfer_max = random.pick(&[20, 100, 1460, 16 << 10, 64 << 10, 1 << 20]);
+    let pause_max = random.pick(&[0, 1, 3]);
+    Nature {
+        capacity: random.pick(&[64, 1000, 4096, 64 << 10, 1 << 20]),
+        transfer_max,
+        latency_max: Duration::from_millis(random.pick(&[0, 1, 5, 40])),
+        pause: (Duration::ZERO, Duration::from_millis(pause_max)),
+        keeps_data_behind_reset: random.chance(500),
+        altered: None,
+    }
+}
+
+fn scripts(random: &mut Random, amount_max: u64) -> [Script; 2] {
+    let mut script = || {
+        let most = random.pick(&[1, 60, 5000, 40_000, 40_000, 300_000]);
+        let amount = random.below(most.min(amount_max) + 1);
+        // So that no application takes more than some hundred turns for what it has to say.
+        let least = usize::try_from(amount / 300 + 1).expect("amounts fit in memory");
+        Script {
+            amount,
+            chunk_max: least + random.pick(&[1, 100, 4000, 100_000]),
+            think_max: Duration::from_millis(random.pick(&[0, 0, 1, 10])),
+            ..Script::default()
+        }
+    };
+    let mut scripts = [script(), script()];
+    // Which of the two sees to one direction first, or waits for the other to end; where both did,
+    // they would wait for each other for ever.
+    let which = random.length(2) - 1;
+    match random.below(5) {
+        0 => scripts[which].order = Order::SendThenReceive,
+        // It must be the other that speaks first, and who connects speaks first in DICOM.
+        1 => scripts[1].order = Order::ReceiveThenSend,
+        2 => scripts[which].end = End::AfterPeer,
+        _ => {}
+    }
+    scripts
+}
+
+/// Runs a scenario for each seed and judges it; fails with the seed and what was wrong.
+///
+/// `WARDGATE_SEED` replays one seed and shows what happens in it, `WARDGATE_SEEDS` sets how many.
+pub(crate) fn explore(count: u64, scenario: impl Fn(u64) -> Scenario) -> Tally {
+    let number = |name| Some(std::env::var(name).ok()?.parse::<u64>().expect("a number"));
+    let seeds = match number("WARDGATE_SEED") {
+        Some(seed) => seed..=seed,
+        None => 1..=number("WARDGATE_SEEDS").unwrap_or(count),
+    };
+    let begun = Instant::now();
+    let mut tally = Tally::default();
+    for seed in seeds {
+        let scenario = scenario(seed);
+        let report = scenario.run();
+        let wrong = judge(&scenario, &report);
+        assert!(
+            wrong.is_empty(),
+            "seed {seed} (WARDGATE_SEED={seed} replays it):\n{}\n{scenario:#?}\n{report:#?}",
+            wrong.join("\n"),
+        );
+        tally.add(&report);
+    }
+    println!("{tally:?} in {:?}", begun.elapsed());
+    tally
+}
+
+/// How runs ended.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    /// Both directions arrived whole.
+    pub(crate) whole: u64,
+    /// They did not, and who was there was told.
+    pub(crate) told: u64,
+    operations: u64,
+}
+
+impl Tally {
+    fn add(&mut self, report: &Report) {
+        self.operations += report.operations;
+        match is_whole(report) {
+            true => self.whole += 1,
+            false => self.told += 1,
+        }
+    }
+
+    /// A tier that only ever saw one of the two would show nothing.
+    pub(crate) fn expect_both(&self) {
+        if std::env::var_os("WARDGATE_SEED").is_none() {
+            let runs = self.whole + self.told;
+            assert!(self.whole > runs / 3 && self.told > runs / 5, "{self:?}");
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! The gateways of a run: their certificates, made once, and their routes.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::{Arc, OnceLock};
+
+use gateway::buffers::Pool;
+use gateway::config::{
+    Host, IdentityFiles, Located, Mode, PeerName, Policy, Protocol, Route, RouteTls, Target,
+    Timeouts,
+};
+use gateway::metrics;
+use gateway::pki::{Identity, Trust};
+use gateway::relay::{Core, Path, Side};
+use gateway::tls::{Acceptor, Connector};
+use gateway::upstream::Names;
+use rcgen::{
+    BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose, SerialNumber,
+};
+use rustls::pki_types::PrivatePkcs8KeyDer;
+use time::{Duration, OffsetDateTime};
+use tokio::sync::watch;
+
+use crate::socket::{GATEWAY_PORT, SimVerbs};
+
+/// The name that both gateways are known by.
+const NAME: &str = "gateway.example";
+
+/// A gateway: its route and its core.
+pub(crate) struct Site {
+    /// The route with its means.
+    pub(crate) path: Path,
+    /// Its core.
+    pub(crate) core: Core<SimVerbs>,
+    /// Large buffers of each purpose.
+    pub(crate) buffers: usize,
+}
+
+/// What a gateway's route is.
+#[derive(Debug, Clone)]
+pub(crate) struct Plan {
+    /// Its mode.
+    pub(crate) mode: Mode,
+    /// What it carries.
+    pub(crate) protocol: Protocol,
+    /// Tried in this order.
+    pub(crate) targets: Vec<Target>,
+    /// Its deadlines.
+    pub(crate) timeouts: Timeouts,
+    /// Large buffers of each purpose.
+    pub(crate) buffers: usize,
+}
+
+impl Site {
+    /// A gateway that waits for its first connection.
+    pub(crate) fn new(plan: Plan, verbs: SimVerbs, stop: watch::Receiver<bool>) -> Rc<Self> {
+        let tls = (plan.mode != Mode::Passthrough).then(tls);
+        let side = side(plan.mode);
+        let route = Route {
+            name: format!("{:?}", plan.mode).to_lowercase(),
+            line: 1,
+            mode: plan.mode,
+            protocol: plan.protocol,
+            listen: SocketAddr::new(Ipv4Addr::LOCALHOST.into(), GATEWAY_PORT),
+            targets: plan.targets,
+            tls,
+            timeouts: plan.timeouts,
+        };
+        Rc::new(Self {
+            path: Path {
+                route: Arc::new(route),
+                index: 0,
+                side,
+            },
+            core: Core {
+                verbs,
+                pool: Pool::new(plan.buffers),
+                names: Names::default(),
+                counters: Arc::new(metrics::Core::new(0, 1)),
+                stop,
+            },
+            buffers: plan.buffers,
+        })
+    }
+}
+
+/// A target by its address.
+pub(crate) fn by_address(port: u16) -> Target {
+    let host = Host::Ip(IpAddr::V4(Ipv4Addr::LOCALHOST));
+    Target { host, port }
+}
+
+/// A target by a name.
+pub(crate) fn by_name(name: &str, port: u16) -> Target {
+    let host = Host::Name(name.to_owned());
+    Target { host, port }
+}
+
+/// A route's way to shake hands with a gateway of the same authority.
+pub(crate) fn side(mode: Mode) -> Side {
+    let made = "an identity that was made for it";
+    match mode {
+        Mode::Originate => {
+            Side::Originate(Box::new(Connector::new(identity(), &tls()).expect(made)))
+        }
+        Mode::Terminate => {
+            Side::Terminate(Box::new(Acceptor::new(identity(), &tls()).expect(made)))
+        }
+        Mode::Passthrough => Side::Passthrough,
+    }
+}
+
+fn tls() -> RouteTls {
+    let none = || Located {
+        value: PathBuf::new(),
+        line: 1,
+    };
+    RouteTls {
+        identity: Arc::new(IdentityFiles {
+            certificate: none(),
+            key: none(),
+            trust: none(),
+            crl: Vec::new(),
+        }),
+        peers: vec![PeerName::Dns(NAME.to_owned())],
+        policy: Policy::Hscn,
+        require_pq: false,
+    }
+}
+
+// Ed25519, because its keys and signatures are always as long: the lengths of all flights are then
+// the same in every run, and with them the course of a seed.
+fn identity() -> &'static Arc<Identity> {
+    static MADE: OnceLock<Arc<Identity>> = OnceLock::new();
+    MADE.get_or_init(|| {
+        let root_key = KeyPair::generate_for(&rcgen::PKCS_ED25519).expect("a key");
+        let mut root = params(Vec::new(), 1);
+        root.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        root.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+        let anchor = root.self_signed(&root_key).expect("a whole certificate");
+        let issuer = Issuer::new(root, root_key);
+
+        let key = KeyPair::generate_for(&rcgen::PKCS_ED25519).expect("a key");
+        let mut leaf = params(vec![NAME.to_owned()], 2);
+        leaf.is_ca = IsCa::ExplicitNoCa;
+        leaf.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        leaf.extended_key_usages = vec![
+            ExtendedKeyUsagePurpose::ServerAuth,
+            ExtendedKeyUsagePurpose::ClientAuth,
+        ];
+        let certificate = leaf.signed_by(&key, &issuer).expect("a whole certificate");
+        Arc::new(Identity {
+            chain: vec![certificate.der().clone()],
+            key: PrivatePkcs8KeyDer::from(key.serialize_der()).into(),
+            trust: Trust {
+                anchors: vec![anchor.der().clone()],
+                crls: Vec::new(),
+            },
+        })
+    })
+}
+
+fn params(names: Vec<String>, serial: u8) -> CertificateParams {
+    let mut params = CertificateParams::new(names).expect("a DNS name");
+    params.serial_number = Some(SerialNumber::from_slice(&[serial]));
+    params.not_before = OffsetDateTime::now_utc() - Duration::days(1);
+    params.not_after = OffsetDateTime::now_utc() + Duration::days(1);
+    params
+}

@@ -1,0 +1,358 @@
+//! The verbs in memory: sockets over `wire`, with the pauses, short transfers and failures that
+//! `world` decides on, and a watch over how the gateways use them.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::ops::Range;
+use std::rc::Rc;
+use std::time::Duration;
+
+use gateway::uring::{Socket, SocketOptions, Verbs};
+use rustix::io::Errno;
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep, sleep_until};
+
+use crate::wire::{Progress, Side, Wire};
+use crate::world::{Arrival, Flaw, Verb, World};
+
+/// A wire and whoever waits for it to change.
+pub(crate) struct Shared {
+    pub(crate) wire: RefCell<Wire>,
+    changed: Notify,
+}
+
+/// One end of a wire.
+pub(crate) struct SimSocket {
+    world: Rc<World>,
+    shared: Rc<Shared>,
+    side: Side,
+    number: usize,
+    // A gateway's: its operations fail by plan, and none of them may be dropped.
+    is_watched: bool,
+    connecting: Option<(Option<Instant>, bool)>,
+    is_reading: Cell<bool>,
+    is_writing: Cell<bool>,
+    has_finished: Cell<bool>,
+    // For the flaw that loses the last write.
+    kept_back: RefCell<Vec<u8>>,
+}
+
+/// Both ends of a new wire; whichever is watched is a gateway's.
+pub(crate) fn pair(world: &Rc<World>, nature: usize, watched: [bool; 2]) -> [SimSocket; 2] {
+    let nature = world.natures[nature].clone();
+    let shared = Rc::new(Shared {
+        wire: RefCell::new(Wire::new(nature)),
+        changed: Notify::new(),
+    });
+    [0, 1].map(|side| SimSocket {
+        world: Rc::clone(world),
+        shared: Rc::clone(&shared),
+        side,
+        number: world.number(),
+        is_watched: watched[side],
+        connecting: None,
+        is_reading: Cell::new(false),
+        is_writing: Cell::new(false),
+        has_finished: Cell::new(false),
+        kept_back: RefCell::default(),
+    })
+}
+
+impl Shared {
+    /// Lets the network do something to the wire.
+    pub(crate) fn disturb(&self, how: impl FnOnce(&mut Wire)) {
+        how(&mut self.wire.borrow_mut());
+        self.changed.notify_waiters();
+    }
+}
+
+impl SimSocket {
+    /// The wire, for the network to disturb.
+    pub(crate) fn shared(&self) -> Rc<Shared> {
+        Rc::clone(&self.shared)
+    }
+
+    // Asks until there is an answer. Everything that changes the wire wakes who waits for it.
+    async fn until<T>(
+        &self,
+        mut ask: impl FnMut(&mut Wire, Instant) -> Progress<T>,
+    ) -> io::Result<T> {
+        loop {
+            let changed = self.shared.changed.notified();
+            let answer = ask(&mut self.shared.wire.borrow_mut(), Instant::now());
+            match answer {
+                Progress::Ready(outcome) => {
+                    self.shared.changed.notify_waiters();
+                    return outcome;
+                }
+                Progress::Wait(None) => changed.await,
+                Progress::Wait(Some(at)) => tokio::select! {
+                    biased;
+                    () = changed => {}
+                    () = sleep_until(at) => {}
+                },
+            }
+        }
+    }
+
+    // An operation from its beginning to its completion, with time before and after, so that
+    // completions come in another order than their causes.
+    async fn operate<T>(
+        &self,
+        verb: Verb,
+        ask: impl FnMut(&mut Wire, Instant) -> Progress<T>,
+    ) -> io::Result<T> {
+        let flight = self.take_off(verb);
+        let fault = match self.is_watched {
+            true => self.world.operation(self.number, verb),
+            false => None,
+        };
+        self.pause().await;
+        let outcome = match fault {
+            Some(cause) => Err(cause.into()),
+            None => {
+                let outcome = self.until(ask).await;
+                self.pause().await;
+                outcome
+            }
+        };
+        flight.land();
+        outcome
+    }
+
+    async fn pause(&self) {
+        let nature = self.shared.wire.borrow().nature.clone();
+        self.world.pause(&nature).await;
+    }
+
+    fn take_off(&self, verb: Verb) -> Flight<'_> {
+        let flag = match verb {
+            Verb::Write => &self.is_writing,
+            _ => &self.is_reading,
+        };
+        if flag.replace(true) {
+            let what = format!("socket {}: two {verb:?} in flight at a time", self.number);
+            self.world.violation(what);
+        }
+        Flight {
+            socket: self,
+            verb,
+            flag,
+            has_landed: false,
+        }
+    }
+
+    fn told<T>(&self, what: &str, outcome: &io::Result<T>, count: impl FnOnce(&T) -> usize) {
+        let outcome = match outcome {
+            Ok(value) => i64::try_from(count(value)).expect("lengths fit"),
+            Err(error) => -i64::from(error.raw_os_error().unwrap_or(1)),
+        };
+        self.world.note(self.number, what, outcome);
+    }
+
+    fn has_flaw(&self, flaw: Flaw) -> bool {
+        self.is_watched && self.world.flaw == Some(flaw)
+    }
+
+    fn now_and_then(&self, flaw: Flaw) -> bool {
+        self.has_flaw(flaw) && self.world.random.borrow_mut().chance(100)
+    }
+
+    fn put(&self, wire: &mut Wire, bytes: &[u8], now: Instant) -> Progress<usize> {
+        let random = &mut *self.world.random.borrow_mut();
+        wire.write(self.side, bytes, now, random)
+    }
+
+    // What the flaws make of a write.
+    fn put_flawed(&self, wire: &mut Wire, bytes: &[u8], now: Instant) -> Progress<usize> {
+        if self.has_flaw(Flaw::LosesLastWrite) {
+            let before = self.kept_back.replace(bytes.to_vec());
+            if !before.is_empty() {
+                let _ = self.put(wire, &before, now);
+            }
+            return Progress::Ready(Ok(bytes.len()));
+        }
+        if self.now_and_then(Flaw::SendsTwice) {
+            let _ = self.put(wire, bytes, now);
+        }
+        self.put(wire, bytes, now)
+    }
+}
+
+impl Socket for SimSocket {
+    async fn read(&self, mut bytes: Vec<u8>, room: Range<usize>) -> (io::Result<usize>, Vec<u8>) {
+        let into = bytes.get_mut(room).expect("the room is in the buffer");
+        let mut outcome = self
+            .operate(Verb::Read, |wire, now| {
+                let random = &mut *self.world.random.borrow_mut();
+                wire.read(self.side, into, now, random)
+            })
+            .await;
+        if self.has_flaw(Flaw::ReadsResetAsEnd) && outcome.is_err() {
+            outcome = Ok(0);
+        }
+        if self.now_and_then(Flaw::Alters)
+            && let Some(first) = into.first_mut()
+        {
+            *first ^= 1;
+        }
+        self.told("read", &outcome, |count| *count);
+        (outcome, bytes)
+    }
+
+    async fn write(&self, bytes: Vec<u8>, part: Range<usize>) -> (io::Result<usize>, Vec<u8>) {
+        let from = bytes.get(part).expect("the part is in the buffer");
+        let ask = |wire: &mut Wire, now| self.put_flawed(wire, from, now);
+        let outcome = self.operate(Verb::Write, ask).await;
+        self.told("write", &outcome, |count| *count);
+        (outcome, bytes)
+    }
+
+    async fn wait_readable(&self) -> io::Result<()> {
+        let ask = |wire: &mut Wire, now| wire.readable(self.side, now);
+        let outcome = self.operate(Verb::WaitReadable, ask).await;
+        self.told("wait_readable", &outcome, |()| 0);
+        outcome
+    }
+
+    async fn wait_connected(&self) -> io::Result<()> {
+        let (ready, is_refused) = self.connecting.expect("the socket was made by connect");
+        let ask = |wire: &mut Wire, now| match ready {
+            _ if wire.is_aborted(self.side) => Progress::Ready(Err(Errno::CONNRESET.into())),
+            Some(at) if at > now => Progress::Wait(Some(at)),
+            Some(_) if is_refused => Progress::Ready(Err(Errno::CONNREFUSED.into())),
+            Some(_) => Progress::Ready(Ok(())),
+            None => Progress::Wait(None),
+        };
+        let outcome = self.operate(Verb::WaitConnected, ask).await;
+        self.told("wait_connected", &outcome, |()| 0);
+        outcome
+    }
+
+    fn finish(&self) -> io::Result<()> {
+        let fault = match self.is_watched {
+            true => self.world.operation(self.number, Verb::Finish),
+            false => None,
+        };
+        let random = &mut *self.world.random.borrow_mut();
+        let outcome = match fault {
+            Some(cause) => Err(cause.into()),
+            None => {
+                let mut wire = self.shared.wire.borrow_mut();
+                wire.finish(self.side, Instant::now(), random)
+            }
+        };
+        self.has_finished.set(outcome.is_ok());
+        self.shared.changed.notify_waiters();
+        self.told("finish", &outcome, |()| 0);
+        outcome
+    }
+
+    fn abort(&self) {
+        let mut wire = self.shared.wire.borrow_mut();
+        let random = &mut *self.world.random.borrow_mut();
+        let now = Instant::now();
+        if self.has_flaw(Flaw::AbortsInOrder) {
+            wire.abort_in_order(self.side, now, random);
+        } else {
+            wire.abort(self.side, now, random);
+        }
+        self.shared.changed.notify_waiters();
+        self.world.note(self.number, "abort", 0);
+    }
+}
+
+impl Drop for SimSocket {
+    fn drop(&mut self) {
+        if self.is_watched && !self.has_finished.get() {
+            // The contract of `Socket`; applications close as the system does.
+            return self.abort();
+        }
+        let mut wire = self.shared.wire.borrow_mut();
+        let random = &mut *self.world.random.borrow_mut();
+        wire.close(self.side, Instant::now(), random);
+        self.shared.changed.notify_waiters();
+        self.world.note(self.number, "close", 0);
+    }
+}
+
+/// An operation in flight. A gateway that drops one has lost what it was about to return.
+struct Flight<'s> {
+    socket: &'s SimSocket,
+    verb: Verb,
+    flag: &'s Cell<bool>,
+    has_landed: bool,
+}
+
+impl Flight<'_> {
+    fn land(mut self) {
+        self.has_landed = true;
+    }
+}
+
+impl Drop for Flight<'_> {
+    fn drop(&mut self) {
+        self.flag.set(false);
+        let is_watched = self.socket.is_watched && !std::thread::panicking();
+        if !self.has_landed && is_watched {
+            let (number, verb) = (self.socket.number, self.verb);
+            let what = format!("socket {number}: a {verb:?} in flight was dropped");
+            self.socket.world.violation(what);
+        }
+    }
+}
+
+/// What a gateway reaches the network by; its connections are wires of this nature.
+pub(crate) struct SimVerbs {
+    pub(crate) world: Rc<World>,
+    pub(crate) nature: usize,
+}
+
+/// Nobody listens here: a connection is refused.
+pub(crate) const REFUSING_PORT: u16 = 1;
+
+/// Nobody answers here.
+pub(crate) const SILENT_PORT: u16 = 2;
+
+/// The application behind the last gateway.
+pub(crate) const APPLICATION_PORT: u16 = 104;
+
+/// Gateways listen here, each at its place in the chain above the first.
+pub(crate) const GATEWAY_PORT: u16 = 2762;
+
+/// A name that cannot be resolved.
+pub(crate) const UNKNOWN_NAME: &str = "unknown.example";
+
+impl Verbs for SimVerbs {
+    type Socket = SimSocket;
+
+    fn connect(&self, to: SocketAddr, _: &SocketOptions) -> io::Result<SimSocket> {
+        if let Some(cause) = self.world.operation(0, Verb::Connect) {
+            return Err(cause.into());
+        }
+        let port = to.port();
+        let watched = [true, port != APPLICATION_PORT];
+        let [mut ours, theirs] = pair(&self.world, self.nature, watched);
+        let at = Instant::now() + Duration::from_millis(self.world.random.borrow_mut().below(50));
+        ours.connecting = Some(((port != SILENT_PORT).then_some(at), port == REFUSING_PORT));
+        self.world.note(ours.number, "connect", port.into());
+        if port != SILENT_PORT && port != REFUSING_PORT {
+            let socket = theirs;
+            // Whoever takes arrivals does so until the run is over.
+            let _ = self.world.arrivals.send(Arrival { port, at, socket });
+        }
+        Ok(ours)
+    }
+
+    async fn resolve(&self, name: &str) -> io::Result<Vec<IpAddr>> {
+        let fault = self.world.operation(0, Verb::Resolve);
+        let pause = self.world.random.borrow_mut().below(100);
+        sleep(Duration::from_millis(pause)).await;
+        match fault {
+            Some(cause) => Err(cause.into()),
+            None if name == UNKNOWN_NAME => Err(io::Error::other("name does not exist")),
+            None => Ok(vec![IpAddr::V4(Ipv4Addr::LOCALHOST)]),
+        }
+    }
+}

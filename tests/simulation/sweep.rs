@@ -1,0 +1,116 @@
+//! Each operation made to fail once: every operation of a run without faults, in turn.
+
+use std::time::Duration;
+
+use gateway::config::{Mode, Protocol};
+use rustix::io::Errno;
+
+use crate::app::{End, Script};
+use crate::chain::Scenario;
+use crate::oracle::{is_whole, judge};
+use crate::seeds::FATAL;
+use crate::world::{Fault, Faults, PASSING};
+
+const THROUGH_TLS: &[Mode] = &[Mode::Originate, Mode::Terminate];
+const PASSED_THROUGH: &[Mode] = &[Mode::Passthrough];
+
+#[test]
+fn each_operation_that_fails_in_a_tcp_tunnel_is_told_at_both_ends() {
+    fail_each(&scenario(THROUGH_TLS, Protocol::Tcp));
+}
+
+#[test]
+fn each_operation_that_fails_in_a_dicom_tunnel_is_told_at_both_ends() {
+    fail_each(&scenario(THROUGH_TLS, Protocol::Dicom));
+}
+
+#[test]
+fn each_operation_that_fails_in_passthrough_is_told_at_both_ends() {
+    fail_each(&scenario(PASSED_THROUGH, Protocol::Dicom));
+}
+
+#[test]
+fn each_operation_that_fails_for_a_moment_costs_nothing() {
+    for (modes, protocol) in [
+        (THROUGH_TLS, Protocol::Dicom),
+        (PASSED_THROUGH, Protocol::Tcp),
+    ] {
+        for cause in PASSING {
+            fail_each_for_a_moment(&scenario(modes, protocol), cause);
+        }
+    }
+}
+
+// B answers while A still sends, and A ends first, so that half-closed streams are among the states.
+fn scenario(modes: &[Mode], protocol: Protocol) -> Scenario {
+    let mut scenario = Scenario::calm(7, modes, protocol);
+    scenario.by_name = true;
+    scenario.scripts[0].amount = 30_000;
+    scenario.scripts[0].chunk_max = 20_000;
+    scenario.scripts[1] = Script {
+        amount: 25_000,
+        chunk_max: 20_000,
+        think_max: Duration::from_millis(5),
+        end: End::AfterPeer,
+        ..Script::default()
+    };
+    scenario
+}
+
+fn fail_each(calm: &Scenario) {
+    let operations = operations_of(calm);
+    let mut told = 0;
+    for at in 1..=operations {
+        for cause in FATAL {
+            for lasts in [false, true] {
+                // A failure that passes by itself is none.
+                if lasts || cause != Errno::NOBUFS {
+                    told += u64::from(!run(calm, at, Fault { cause, lasts }));
+                }
+            }
+        }
+    }
+    // Only what fails behind the last octet can leave both directions whole.
+    assert!(told > operations * 5, "{told} of {operations} operations");
+}
+
+fn fail_each_for_a_moment(calm: &Scenario, cause: Errno) {
+    let mut told = Vec::new();
+    for at in 1..=operations_of(calm) {
+        let fault = Fault {
+            cause,
+            lasts: false,
+        };
+        if !run(calm, at, fault) {
+            told.push(at);
+        }
+    }
+    // The name, the connection and what shutdown(2) says are asked for once.
+    assert!(told.len() <= 8, "{cause:?}: operations {told:?}");
+}
+
+fn operations_of(calm: &Scenario) -> u64 {
+    let report = calm.run();
+    assert!(is_whole(&report), "{report:#?}");
+    assert_eq!(judge(calm, &report), [""; 0]);
+    report.operations
+}
+
+/// Whether both directions arrived whole.
+fn run(calm: &Scenario, at: u64, fault: Fault) -> bool {
+    let scenario = Scenario {
+        faults: Faults {
+            passing_per_mille: 0,
+            at: Some((at, fault)),
+        },
+        ..calm.clone()
+    };
+    let report = scenario.run();
+    let wrong = judge(&scenario, &report);
+    assert!(
+        wrong.is_empty(),
+        "operation {at}, {fault:?}:\n{}\n{report:#?}",
+        wrong.join("\n")
+    );
+    is_whole(&report)
+}

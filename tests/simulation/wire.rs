@@ -1,0 +1,359 @@
+//! One TCP connection in memory: two ends, bytes on their way between them, and every way to end.
+//!
+//! A state machine without tasks: it is asked what would happen at an instant of the virtual clock,
+//! and answers or says when to ask again. It does what Linux does, the awkward parts included: a
+//! reset overtakes data, data that arrived before a reset may or may not still be read, and a socket
+//! that is closed with unread data resets.
+
+use std::collections::VecDeque;
+use std::io;
+use std::time::Duration;
+
+use rustix::io::Errno;
+use tokio::time::Instant;
+
+use crate::random::Random;
+
+/// Which end of a wire: 0 connected, 1 accepted.
+pub(crate) type Side = usize;
+
+/// What a wire is like.
+#[derive(Debug, Clone)]
+pub(crate) struct Nature {
+    /// Octets that may be on their way or unread, in each direction.
+    pub(crate) capacity: usize,
+    /// The most that one operation moves.
+    pub(crate) transfer_max: usize,
+    /// From one end to the other.
+    pub(crate) latency_max: Duration,
+    /// How long an operation takes at least and at most, beyond what it waits for.
+    pub(crate) pause: (Duration, Duration),
+    /// Whether what arrived before a reset can still be read behind it.
+    pub(crate) keeps_data_behind_reset: bool,
+    /// An octet of the direction towards this end that is altered on its way.
+    pub(crate) altered: Option<(Side, u64)>,
+}
+
+/// What came of asking.
+pub(crate) enum Progress<T> {
+    /// It is done.
+    Ready(io::Result<T>),
+    /// Ask again when something changes, or at this instant.
+    Wait(Option<Instant>),
+}
+
+/// The connection.
+pub(crate) struct Wire {
+    pub(crate) nature: Nature,
+    ends: [End; 2],
+    dead: bool,
+}
+
+#[derive(Default)]
+struct End {
+    // What the other end has sent and this one has not read.
+    incoming: VecDeque<Segment>,
+    queued: usize,
+    sent_to: u64,
+    end_arrives: Option<Instant>,
+    reset: Option<(Instant, Errno)>,
+    finished: bool,
+    read_end: bool,
+    aborted: bool,
+    closed: bool,
+}
+
+struct Segment {
+    // `None` never arrives: the network died.
+    arrives: Option<Instant>,
+    bytes: Vec<u8>,
+    taken: usize,
+}
+
+impl Segment {
+    fn has_arrived(&self, now: Instant) -> bool {
+        self.arrives.is_some_and(|arrives| arrives <= now)
+    }
+}
+
+impl End {
+    fn broken(&self, now: Instant) -> Option<Errno> {
+        if self.aborted {
+            return Some(Errno::CONNRESET);
+        }
+        self.reset
+            .filter(|(at, _)| *at <= now)
+            .map(|(_, cause)| cause)
+    }
+
+    fn data_arrived(&self, now: Instant) -> bool {
+        let first = self.incoming.front();
+        first.is_some_and(|segment| segment.has_arrived(now))
+    }
+
+    fn end_arrived(&self, now: Instant) -> bool {
+        self.incoming.is_empty() && self.end_arrives.is_some_and(|at| at <= now)
+    }
+
+    // When a reader should look again, should nothing else happen.
+    fn next_event(&self) -> Option<Instant> {
+        let data = self.incoming.front().and_then(|segment| segment.arrives);
+        let reset = self.reset.map(|(at, _)| at);
+        [data, self.end_arrives, reset].into_iter().flatten().min()
+    }
+
+    fn is_over(&self) -> bool {
+        self.finished && self.read_end
+    }
+
+    fn take(&mut self, into: &mut [u8], now: Instant) -> usize {
+        let mut count = 0;
+        while count < into.len() && self.data_arrived(now) {
+            let segment = self.incoming.front_mut().expect("data has arrived");
+            let rest = &segment.bytes[segment.taken..];
+            let part = rest.len().min(into.len() - count);
+            into[count..count + part].copy_from_slice(&rest[..part]);
+            segment.taken += part;
+            count += part;
+            if segment.taken == segment.bytes.len() {
+                self.incoming.pop_front();
+            }
+        }
+        self.queued -= count;
+        count
+    }
+}
+
+impl Wire {
+    /// An open connection.
+    pub(crate) fn new(nature: Nature) -> Self {
+        Self {
+            nature,
+            ends: Default::default(),
+            dead: false,
+        }
+    }
+
+    /// As recv(2).
+    pub(crate) fn read(
+        &mut self,
+        side: Side,
+        into: &mut [u8],
+        now: Instant,
+        random: &mut Random,
+    ) -> Progress<usize> {
+        let most = random.length(self.nature.transfer_max).min(into.len());
+        let end = &mut self.ends[side];
+        if let Some(cause) = end.broken(now) {
+            let kept = self.nature.keeps_data_behind_reset && !end.aborted;
+            if !kept || !end.data_arrived(now) {
+                return failed(cause);
+            }
+        }
+        if end.data_arrived(now) {
+            return Progress::Ready(Ok(end.take(&mut into[..most], now)));
+        }
+        if end.end_arrived(now) {
+            end.read_end = true;
+            return Progress::Ready(Ok(0));
+        }
+        Progress::Wait(end.next_event())
+    }
+
+    /// As poll(2) for reading: true also where a read would tell of the end or of a failure.
+    pub(crate) fn readable(&self, side: Side, now: Instant) -> Progress<()> {
+        let end = &self.ends[side];
+        if end.broken(now).is_some() || end.data_arrived(now) || end.end_arrived(now) {
+            return Progress::Ready(Ok(()));
+        }
+        Progress::Wait(end.next_event())
+    }
+
+    /// As send(2).
+    pub(crate) fn write(
+        &mut self,
+        side: Side,
+        from: &[u8],
+        now: Instant,
+        random: &mut Random,
+    ) -> Progress<usize> {
+        let end = &self.ends[side];
+        if let Some(cause) = end.broken(now) {
+            let pipe = cause == Errno::CONNRESET && random.chance(500);
+            return failed(if pipe { Errno::PIPE } else { cause });
+        }
+        if end.finished {
+            return failed(Errno::PIPE);
+        }
+        let room = self
+            .nature
+            .capacity
+            .saturating_sub(self.ends[1 - side].queued);
+        let count = from
+            .len()
+            .min(room)
+            .min(random.length(self.nature.transfer_max));
+        if count == 0 && !from.is_empty() {
+            return Progress::Wait(end.reset.map(|(at, _)| at));
+        }
+        if self.ends[1 - side].closed {
+            // Nobody is there to take it; the answer to the segment is a reset.
+            self.reset_towards(side, Errno::CONNRESET, now, random);
+        } else if self.ends[1 - side].reset.is_none() {
+            // Behind a reset nothing arrives.
+            self.carry(1 - side, &from[..count], now, random);
+        }
+        Progress::Ready(Ok(count))
+    }
+
+    fn carry(&mut self, to: Side, bytes: &[u8], now: Instant, random: &mut Random) {
+        let mut bytes = bytes.to_vec();
+        let begins = self.ends[to].sent_to;
+        if let Some((side, position)) = self.nature.altered
+            && side == to
+            && let Some(offset) = position.checked_sub(begins)
+            && let Ok(offset) = usize::try_from(offset)
+            && let Some(octet) = bytes.get_mut(offset)
+        {
+            *octet ^= 1 << random.below(8);
+        }
+        let arrives = self.arrival(to, now, random);
+        let end = &mut self.ends[to];
+        end.sent_to += bytes.len() as u64;
+        end.queued += bytes.len();
+        end.incoming.push_back(Segment {
+            arrives,
+            bytes,
+            taken: 0,
+        });
+    }
+
+    // TCP keeps the order: nothing arrives before what was sent before it.
+    fn arrival(&self, to: Side, now: Instant, random: &mut Random) -> Option<Instant> {
+        let latest = self.ends[to]
+            .incoming
+            .back()
+            .and_then(|segment| segment.arrives);
+        let arrives = now + self.latency(random);
+        (!self.dead).then(|| latest.map_or(arrives, |latest| latest.max(arrives)))
+    }
+
+    fn latency(&self, random: &mut Random) -> Duration {
+        let most = self.nature.latency_max.as_millis();
+        let most = u64::try_from(most).expect("latencies are short");
+        Duration::from_millis(random.below(most + 1))
+    }
+
+    /// As shutdown(2) for writing.
+    pub(crate) fn finish(
+        &mut self,
+        side: Side,
+        now: Instant,
+        random: &mut Random,
+    ) -> io::Result<()> {
+        if self.ends[side].broken(now).is_some() {
+            return Err(Errno::NOTCONN.into());
+        }
+        if !self.ends[side].finished {
+            self.ends[side].finished = true;
+            if self.ends[1 - side].reset.is_none() {
+                self.ends[1 - side].end_arrives = self.arrival(1 - side, now, random);
+            }
+        }
+        Ok(())
+    }
+
+    /// Resets: what has not arrived yet may be lost.
+    pub(crate) fn abort(&mut self, side: Side, now: Instant, random: &mut Random) {
+        let end = &mut self.ends[side];
+        if end.aborted || end.closed {
+            return;
+        }
+        // A connection whose both directions are over has nothing left to reset, or just so.
+        let is_past = end.broken(now).is_some() || (end.is_over() && random.chance(500));
+        end.aborted = true;
+        end.incoming.clear();
+        end.queued = 0;
+        if !is_past {
+            self.reset_towards(1 - side, Errno::CONNRESET, now, random);
+        }
+    }
+
+    /// What no socket does: ends everything here, and tells the other end that all is well.
+    pub(crate) fn abort_in_order(&mut self, side: Side, now: Instant, random: &mut Random) {
+        let _ = self.finish(side, now, random);
+        self.ends[side].aborted = true;
+    }
+
+    /// As close(2): in order where nothing lies unread, a reset where something does.
+    pub(crate) fn close(&mut self, side: Side, now: Instant, random: &mut Random) {
+        let end = &self.ends[side];
+        if end.aborted || end.closed {
+            return;
+        }
+        if end.queued > 0 {
+            self.abort(side, now, random);
+        } else {
+            // A failure is known to whom it concerns already.
+            let _ = self.finish(side, now, random);
+        }
+        self.ends[side].closed = true;
+    }
+
+    /// The network resets both ends, as a firewall does.
+    pub(crate) fn cut(&mut self, now: Instant, random: &mut Random) {
+        for side in [0, 1] {
+            self.reset_towards(side, Errno::CONNRESET, now, random);
+        }
+    }
+
+    /// The network carries nothing from now on; each end gives up by itself after a while.
+    pub(crate) fn die(&mut self, now: Instant, random: &mut Random) {
+        self.dead = true;
+        for end in &mut self.ends {
+            let travelling = |segment: &&mut Segment| !segment.has_arrived(now);
+            for segment in end.incoming.iter_mut().filter(travelling) {
+                segment.arrives = None;
+            }
+            end.end_arrives = end.end_arrives.filter(|at| *at <= now);
+            let patience = Duration::from_secs(1 + random.below(120));
+            end.reset.get_or_insert((now + patience, Errno::TIMEDOUT));
+        }
+    }
+
+    /// Whether this end reset the connection by itself.
+    pub(crate) fn is_aborted(&self, side: Side) -> bool {
+        self.ends[side].aborted
+    }
+
+    fn reset_towards(&mut self, side: Side, cause: Errno, now: Instant, random: &mut Random) {
+        let arrives = now + self.latency(random);
+        if self.dead {
+            return;
+        }
+        let end = &mut self.ends[side];
+        if end.reset.is_none_or(|(at, _)| at > arrives) {
+            end.reset = Some((arrives, cause));
+        }
+        let travelling = end
+            .incoming
+            .iter()
+            .filter(|segment| !segment.has_arrived(now));
+        let lost = random.below(travelling.count() as u64 + 2);
+        for _ in 0..lost {
+            end.end_arrives = end.end_arrives.filter(|at| *at <= now);
+            if end
+                .incoming
+                .back()
+                .is_some_and(|last| !last.has_arrived(now))
+            {
+                let segment = end.incoming.pop_back().expect("it was looked at");
+                end.queued -= segment.bytes.len();
+            }
+        }
+    }
+}
+
+fn failed<T>(cause: Errno) -> Progress<T> {
+    Progress::Ready(Err(cause.into()))
+}
