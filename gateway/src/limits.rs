@@ -207,12 +207,9 @@ pub const LOOK_UPS_MAX: usize = 8;
 /// How long the header of a metrics request may take: it is one packet.
 pub const METRICS_HEADER_DEADLINE: Duration = Duration::from_millis(500);
 
-/// Handshakes of strangers that a core has under way; further ones are turned away before they cost
-/// more than a descriptor. Sites are few, and a handshake takes milliseconds.
-pub const HANDSHAKES_MAX: usize = 256;
-
-/// Of those, how many one address may have: others get their turn beside one that floods.
-pub const HANDSHAKES_OF_ONE_MAX: usize = 64;
+/// Strangers, who connected to a terminate route and have not proved themselves yet, may have one
+/// in this many of all places: whoever floods the WAN side leaves room for the LAN side.
+pub const STRANGERS_SHARE: usize = 2;
 
 /// Silence after which a connection is ended whose one direction has finished in order: who went
 /// away for good leaves no other trace.

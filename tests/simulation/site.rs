@@ -12,7 +12,7 @@ use gateway::config::{
 };
 use gateway::metrics;
 use gateway::pki::{Identity, Trust};
-use gateway::relay::{Core, Path, Side};
+use gateway::relay::{Core, Path, Side, Strangers};
 use gateway::tls::{Acceptor, Connector};
 use gateway::upstream::Names;
 use rcgen::{
@@ -79,6 +79,7 @@ impl Site {
                 pool: Pool::new(plan.buffers),
                 names: Names::default(),
                 counters: Arc::new(metrics::Core::new(0, 1)),
+                strangers: Strangers::new(16),
                 stop,
             },
             buffers: plan.buffers,

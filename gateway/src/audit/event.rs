@@ -158,6 +158,9 @@ impl fmt::Display for Reason {
             Self::Reset(cause) => write!(f, "reset: {cause}"),
             Self::Truncated => f.write_str("cut off: the stream ended without close_notify"),
             Self::Handshake(sentence) | Self::Unreachable(sentence) => f.write_str(sentence),
+            Self::Deadline("half-closed") => f.write_str(
+                "one side had finished and nothing moved for long; the other never ended",
+            ),
             Self::Deadline(which) => {
                 // Each deadline is named as its key is.
                 let key = which.replace(' ', "_");

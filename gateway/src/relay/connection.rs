@@ -35,8 +35,38 @@ pub struct Core<V> {
     pub names: Names,
     /// Its counters.
     pub counters: Arc<metrics::Core>,
+    /// Handshakes with strangers that may be under way at a time.
+    pub strangers: Strangers,
     /// Becomes true when open connections must end.
     pub stop: watch::Receiver<bool>,
+}
+
+/// Places for those who connected to a terminate route and have not proved who they are.
+#[derive(Debug)]
+pub struct Strangers {
+    free: Cell<usize>,
+}
+
+impl Strangers {
+    /// At most `most` at a time.
+    #[must_use]
+    pub fn new(most: usize) -> Self {
+        let free = Cell::new(most);
+        Self { free }
+    }
+
+    fn place(&self) -> Option<StrangersPlace<'_>> {
+        self.free.set(self.free.get().checked_sub(1)?);
+        Some(StrangersPlace(self))
+    }
+}
+
+struct StrangersPlace<'s>(&'s Strangers);
+
+impl Drop for StrangersPlace<'_> {
+    fn drop(&mut self) {
+        self.0.free.set(self.0.free.get().saturating_add(1));
+    }
 }
 
 /// A route with what it takes to serve it.
@@ -196,8 +226,18 @@ impl<V: Verbs> Work<'_, V> {
     }
 
     async fn terminate(&mut self, far: V::Socket, acceptor: &Acceptor) -> Outcome<Close> {
+        let Some(place) = self.core.strangers.place() else {
+            // LIMIT: STRANGERS_SHARE, counted in wardgate_connections_limited_total.
+            far.abort();
+            let reason = Reason::Limit("handshakes under way");
+            return Err(Close {
+                by: Party::Gateway,
+                reason,
+            });
+        };
         let begun = acceptor.start().map(|(c, j)| (Session::from(c), j));
         let (secured, judgement) = self.shake(&far, begun).await?;
+        drop(place);
         let mut held = Held::new(secured.incoming);
         let engine = RefCell::new(Engine::Buffered(secured.session));
         if self.opener_speaks_first() {

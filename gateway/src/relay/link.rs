@@ -7,9 +7,10 @@ use std::pin::pin;
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::audit::{Close, Party, Reason};
+use crate::limits::HALF_CLOSED_SILENCE;
 use crate::uring::Socket;
 
 /// Two sockets and the one end that they come to.
@@ -56,6 +57,7 @@ impl<N: Socket, F: Socket> Link<N, F> {
     /// Notes that `by` finished its direction in order.
     pub(super) fn finish(&self, by: Party) {
         self.finished.set(self.finished.get().or(Some(by)));
+        self.stir();
     }
 
     /// Notes that bytes moved just now.
@@ -84,10 +86,23 @@ impl<N: Socket, F: Socket> Link<N, F> {
             biased;
             _ = &mut both => return,
             () = self.idle(idle) => self.fail(Party::Gateway, Reason::Deadline("idle")),
+            () = self.forsaken() => self.fail(Party::Gateway, Reason::Deadline("half-closed")),
             () = stopped(&mut stop) => self.fail(Party::Gateway, Reason::Drained),
         }
         // The sockets are ended, so what is in flight comes back; it is never dropped.
         both.await;
+    }
+
+    // One direction has finished in order and the other has been silent for long: whoever finished
+    // may be gone altogether, which TCP tells only to those who send.
+    async fn forsaken(&self) {
+        loop {
+            sleep(HALF_CLOSED_SILENCE / 8).await;
+            let silent = self.moved.get().elapsed() >= HALF_CLOSED_SILENCE;
+            if silent && self.finished.get().is_some() {
+                return;
+            }
+        }
     }
 
     async fn idle(&self, limit: Option<Duration>) {

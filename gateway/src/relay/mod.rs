@@ -11,4 +11,4 @@ mod open;
 mod passthrough;
 mod seal;
 
-pub use connection::{Accepted, Core, Path, Side, serve};
+pub use connection::{Accepted, Core, Path, Side, Strangers, serve};

@@ -7,6 +7,7 @@ use rustix::process::{
 use super::Prepared;
 use crate::config::Config;
 use crate::limits::DESCRIPTORS_RESERVED;
+use crate::relay::Side;
 use crate::uring::{self, Capabilities, Unavailable};
 
 /// Tries io_uring.
@@ -73,6 +74,13 @@ pub fn remarks(prepared: &Prepared) -> Vec<String> {
         ));
     }
     for path in prepared.paths.iter() {
+        if matches!(path.side, Side::Passthrough) {
+            remarks.push(format!(
+                "route \"{}\": passthrough carries bytes as they are; what is not TLS already \
+                 crosses in the clear",
+                path.route.name
+            ));
+        }
         if path
             .route
             .tls

@@ -134,6 +134,9 @@ impl RingSocket {
             .with_retries(options.keepalive_probes);
         socket.set_tcp_keepalive(&keepalive)?;
         socket.set_tcp_user_timeout(Some(options.user_timeout))?;
+        // Whatever closes it, the end of the process included, resets: an orderly end is said, by
+        // `finish`, and never implied.
+        socket.set_linger(Some(Duration::ZERO))?;
         Ok(Self {
             stream: Rc::new(stream),
             finished: Cell::new(false),
@@ -202,6 +205,8 @@ impl Socket for RingSocket {
     }
 
     fn finish(&self) -> io::Result<()> {
+        // What was sent before is now delivered even if we close at once.
+        SockRef::from(&*self.stream).set_linger(None)?;
         self.stream.shutdown(std::net::Shutdown::Write)?;
         self.finished.set(true);
         Ok(())

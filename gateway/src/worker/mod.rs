@@ -23,7 +23,7 @@ use tokio::task::JoinSet;
 use crate::audit::{Connection, Event, Journal, Reason};
 use crate::buffers::Pool;
 use crate::metrics;
-use crate::relay::{Accepted, Core, Path, serve};
+use crate::relay::{Accepted, Core, Path, Strangers, serve};
 use crate::upstream::{Names, socket_options};
 use crate::uring::{self, Capabilities, Ring, RingSocket};
 
@@ -130,6 +130,7 @@ async fn run(plan: Plan) {
             pool: Pool::default(),
             names: Names::default(),
             counters: plan.counters,
+            strangers: Strangers::new(plan.loads.strangers_max()),
             stop: plan.stop,
         },
         place: plan.core,

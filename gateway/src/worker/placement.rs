@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use crate::limits::STRANGERS_SHARE;
+
 /// How many connections each core has, and how many there may be in all.
 #[derive(Debug)]
 pub struct Loads {
@@ -36,6 +38,13 @@ impl Loads {
             loads: Arc::clone(self),
             core,
         })
+    }
+
+    /// How many handshakes with strangers a core may have under way.
+    #[must_use]
+    pub fn strangers_max(&self) -> usize {
+        let share = self.max / STRANGERS_SHARE;
+        share.div_ceil(self.open.len().max(1))
     }
 
     /// Connections on all cores.
