@@ -1,0 +1,99 @@
+//! Bad clients against terminate routes: the matrix.
+
+use wardgate_tests::{DEADLINE, Gateway, Pki, Site, free_port};
+
+use crate::cases::{Case, Role};
+use crate::plain::{MARKER, Witness, assert_sound, loopback, of_route};
+use crate::tls::{Peer, TlsEnd, knock};
+
+const OWN: &str = "gw.b.example";
+const PEER: &str = "gw.a.example";
+
+/// Goal: no bad client causes one connection to the target, each is told the right alert, and the
+/// operator one line that names certificate, rule and remedy.
+/// Method: a route and a target of its own for each case, so that nothing hides behind another.
+#[test]
+fn terminate_refuses_every_bad_client_and_says_why() {
+    let pki = Pki::new();
+    let cases = Case::all(&pki, Role::Client, PEER);
+    let (site, doors) = site(&pki, &cases);
+    let gateway = site.start();
+    for (case, door) in cases.iter().zip(&doors) {
+        let (received, end) = knock(door.port, &case.peer, MARKER);
+        assert_eq!(received, b"", "{}: it received payload", case.name);
+        assert_eq!(end, TlsEnd::Alert(case.alert), "{}", case.name);
+        assert_refused(&gateway, case, door);
+    }
+    assert_sound(&gateway);
+    gateway.stop();
+}
+
+/// The matrix means nothing where a good client would be refused too.
+#[test]
+fn the_routes_of_the_matrix_take_a_good_client() {
+    let pki = Pki::new();
+    let mut cases = Case::all(&pki, Role::Client, PEER);
+    // Not the route whose authority issued to nobody here.
+    cases.retain(|case| case.trust == pki.trust());
+    let (site, doors) = site(&pki, &cases);
+    let gateway = site.start();
+    let good = Peer::of(&pki.leaf(PEER));
+    for (case, door) in cases.iter().zip(&doors) {
+        let mut tls = crate::tls::Tls::connect(door.port, good.client()).expect_shake();
+        tls.send(MARKER);
+        tls.close_notify();
+        wardgate_tests::until(&case.name, DEADLINE, || {
+            (door.target.heard() == MARKER).then_some(())
+        });
+    }
+    assert_sound(&gateway);
+    gateway.stop();
+}
+
+struct Door {
+    port: u16,
+    target: Witness,
+}
+
+fn site(pki: &Pki, cases: &[Case]) -> (Site, Vec<Door>) {
+    let own = pki.leaf(OWN);
+    let mut site = Site::with_identity(&own);
+    let mut doors = Vec::new();
+    for case in cases {
+        let door = Door {
+            port: free_port(),
+            target: Witness::start(),
+        };
+        // Both names: the certificate with a SHA-1 signature must fail for its signature.
+        let peers = [format!("dns:{PEER}"), "dns:peer.example".to_owned()];
+        site = site
+            .terminate(loopback(door.port), loopback(door.target.port), &peers)
+            .name(&case.name)
+            .protocol("tcp")
+            .set("identity", case.identity(&own));
+        doors.push(door);
+    }
+    (site, doors)
+}
+
+fn assert_refused(gateway: &Gateway, case: &Case, door: &Door) {
+    let is_its = |line: &wardgate_tests::Line| line.text("route") == case.name;
+    let line = gateway.wait_for_connection_line(&case.name, DEADLINE, is_its);
+    case.assert_told(&line);
+    assert_eq!(line.text("target"), "-", "{}: {line:?}", case.name);
+    let lines = gateway.connections();
+    let told = lines.iter().filter(|line| is_its(line)).count();
+    assert_eq!(told, 1, "{}: one line each", case.name);
+    door.target.assert_alone(&case.name);
+    for (metric, expected) in [
+        ("wardgate_connections_accepted_total", 1),
+        ("wardgate_handshakes_refused_total", 1),
+        ("wardgate_connections_complete_total", 0),
+        ("wardgate_sealed_bytes_total", 0),
+        ("wardgate_opened_bytes_total", 0),
+        ("wardgate_connections_open", 0),
+    ] {
+        let found = of_route(gateway, metric, &case.name);
+        assert_eq!(found, expected, "{}: {metric}", case.name);
+    }
+}

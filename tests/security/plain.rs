@@ -1,0 +1,164 @@
+//! The plain side of a gateway: applications that connect, and targets that are connected to.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use wardgate_tests::{DEADLINE, Gateway, until};
+
+/// Stands for what a study holds. No byte of it may reach whom it is not for.
+pub(crate) const MARKER: &[u8] = b"\x01\x00MARKER^PATIENT^OF^THIS^TEST";
+
+/// `127.0.0.1:port`.
+pub(crate) fn loopback(port: u16) -> String {
+    format!("127.0.0.1:{port}")
+}
+
+/// How a stream ended for who read it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    /// FIN: what was received claims to be whole.
+    Orderly,
+    /// Reset or another failure: visibly broken.
+    Failed(ErrorKind),
+    /// The reader reset the connection itself, which tells it nothing.
+    Own,
+    /// Nothing for as long as a test waits.
+    Late,
+}
+
+impl End {
+    /// Whether the reader was told that something went wrong.
+    pub(crate) fn is_failure(self) -> bool {
+        matches!(self, Self::Failed(_))
+    }
+}
+
+/// What a reader got, and how it ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Received {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) end: End,
+}
+
+/// Reads to the end, whichever that is.
+pub(crate) fn receive_all(mut stream: &TcpStream) -> Received {
+    stream
+        .set_read_timeout(Some(DEADLINE))
+        .expect("the deadline is not zero");
+    let mut bytes = Vec::new();
+    let end = match stream.read_to_end(&mut bytes) {
+        Ok(_) => End::Orderly,
+        Err(error) if error.kind() == ErrorKind::WouldBlock => End::Late,
+        Err(error) => End::Failed(error.kind()),
+    };
+    Received { bytes, end }
+}
+
+/// Connects to a gateway's plaintext port as an application does.
+pub(crate) fn connect(port: u16) -> TcpStream {
+    let stream = TcpStream::connect(loopback(port)).expect("the gateway listens");
+    stream.set_nodelay(true).expect("TCP has the option");
+    stream
+}
+
+/// Sends the marker to a gateway's plaintext port and tells what came of it.
+pub(crate) fn offer_marker(port: u16) -> Received {
+    let mut stream = connect(port);
+    // The gateway may have refused already.
+    let _ = stream.write_all(MARKER);
+    receive_all(&stream)
+}
+
+/// Waits for the next connection at `listener`.
+pub(crate) fn accept(listener: &TcpListener) -> TcpStream {
+    listener
+        .set_nonblocking(true)
+        .expect("a listener has the option");
+    let (stream, _) = until("nobody connects", DEADLINE, || listener.accept().ok());
+    stream
+        .set_nonblocking(false)
+        .expect("a stream has the option");
+    stream.set_nodelay(true).expect("TCP has the option");
+    stream
+}
+
+/// A port of loopback that a test listens on.
+pub(crate) fn listener() -> (TcpListener, u16) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has ports");
+    let port = listener.local_addr().expect("it is bound").port();
+    (listener, port)
+}
+
+/// A target that says nothing and counts who came and what they said. It ends with the process.
+#[derive(Clone)]
+pub(crate) struct Witness {
+    pub(crate) port: u16,
+    connections: Arc<AtomicUsize>,
+    heard: Arc<Mutex<Vec<u8>>>,
+}
+
+impl Witness {
+    pub(crate) fn start() -> Self {
+        let (listener, port) = listener();
+        let witness = Self {
+            port,
+            connections: Arc::default(),
+            heard: Arc::default(),
+        };
+        let ours = witness.clone();
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                witness.connections.fetch_add(1, Ordering::SeqCst);
+                let heard = Arc::clone(&witness.heard);
+                std::thread::spawn(move || listen_to(stream, &heard));
+            }
+        });
+        ours
+    }
+
+    /// How many connections it was given.
+    pub(crate) fn connections(&self) -> usize {
+        self.connections.load(Ordering::SeqCst)
+    }
+
+    /// What it was told.
+    pub(crate) fn heard(&self) -> Vec<u8> {
+        self.heard.lock().expect("no holder panics").clone()
+    }
+
+    /// Checks that nobody ever came.
+    pub(crate) fn assert_alone(&self, case: &str) {
+        assert_eq!(self.connections(), 0, "{case}: the target was reached");
+        assert_eq!(self.heard(), b"", "{case}: the target heard something");
+    }
+}
+
+fn listen_to(mut stream: TcpStream, heard: &Mutex<Vec<u8>>) {
+    let mut buffer = [0; 4096];
+    while let Ok(count) = stream.read(&mut buffer) {
+        if count == 0 {
+            return;
+        }
+        let mut heard = heard.lock().expect("no holder panics");
+        heard.extend_from_slice(buffer.get(..count).unwrap_or_default());
+    }
+}
+
+/// Checks that nothing broke inside: a panic in a connection's task ends that connection alone, and
+/// would be taken for a failure that the test asked for.
+pub(crate) fn assert_sound(gateway: &Gateway) {
+    let output = gateway.output();
+    assert!(!output.contains("panicked"), "{output}");
+    assert!(!output.contains("internal error"), "{output}");
+}
+
+/// The value of one metric for one route.
+pub(crate) fn of_route(gateway: &Gateway, metric: &str, route: &str) -> u64 {
+    let text = gateway.metrics();
+    let start = format!("{metric}{{route=\"{route}\"}} ");
+    text.lines()
+        .find_map(|line| line.strip_prefix(&start)?.parse().ok())
+        .unwrap_or_else(|| panic!("no {start} in\n{text}"))
+}

@@ -1,0 +1,381 @@
+//! TLS parties of the tests: rustls, told to believe everybody and to claim what it has no right to.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::sync::Arc;
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::sign::{CertifiedKey, Signer, SigningKey, SingleCertAndKey};
+use rustls::{
+    AlertDescription, ClientConfig, ClientConnection, Connection, DigitallySignedStruct,
+    DistinguishedName, Error, ServerConfig, ServerConnection, SignatureAlgorithm, SignatureScheme,
+    SupportedProtocolVersion,
+};
+use wardgate_tests::DEADLINE;
+use wardgate_tests::pki::Leaf;
+
+use crate::plain::connect;
+
+/// The versions that a peer may speak.
+pub(crate) const VERSIONS: [&SupportedProtocolVersion; 2] =
+    [&rustls::version::TLS13, &rustls::version::TLS12];
+
+/// Who a peer of the tests claims to be, and what it can do.
+#[derive(Debug, Clone)]
+pub(crate) struct Peer {
+    own: Option<Arc<CertifiedKey>>,
+    asks: bool,
+    provider: Arc<CryptoProvider>,
+    versions: Vec<&'static SupportedProtocolVersion>,
+}
+
+impl Peer {
+    /// A peer without a certificate, which only a client can be.
+    pub(crate) fn nobody() -> Self {
+        Self {
+            own: None,
+            asks: true,
+            provider: Arc::new(rustls::crypto::aws_lc_rs::default_provider()),
+            versions: VERSIONS.to_vec(),
+        }
+    }
+
+    /// A peer with a certificate and its key.
+    pub(crate) fn of(leaf: &Leaf) -> Self {
+        let key = PrivateKeyDer::from_pem_file(&leaf.key).expect("the harness wrote it");
+        let key = rustls::crypto::ring::sign::any_supported_type(&key).expect("ring knows it");
+        Self::with(chain(leaf), key)
+    }
+
+    /// A peer with somebody's certificate and none of its keys: it signs at random.
+    pub(crate) fn without_key(leaf: &Leaf, scheme: SignatureScheme) -> Self {
+        Self::of_stolen(chain(leaf), scheme)
+    }
+
+    /// The same with certificates that stand in no file of the harness.
+    pub(crate) fn of_stolen(chain: Vec<CertificateDer<'static>>, scheme: SignatureScheme) -> Self {
+        Self::with(chain, Arc::new(Forger(scheme)))
+    }
+
+    fn with(chain: Vec<CertificateDer<'static>>, key: Arc<dyn SigningKey>) -> Self {
+        Self {
+            own: Some(Arc::new(CertifiedKey::new(chain, key))),
+            ..Self::nobody()
+        }
+    }
+
+    /// Speaks this version alone.
+    pub(crate) fn speaking(mut self, version: &'static SupportedProtocolVersion) -> Self {
+        self.versions = vec![version];
+        self
+    }
+
+    /// Knows no key exchange that withstands quantum computers.
+    pub(crate) fn classical(mut self) -> Self {
+        self.provider = Arc::new(rustls::crypto::ring::default_provider());
+        self
+    }
+
+    /// Asks for no certificate, where it is the server.
+    pub(crate) fn lax(mut self) -> Self {
+        self.asks = false;
+        self
+    }
+
+    /// What it does as a client.
+    pub(crate) fn client(&self) -> ClientConfig {
+        let builder = ClientConfig::builder_with_provider(Arc::clone(&self.provider))
+            .with_protocol_versions(&self.versions)
+            .expect("the provider has suites for the versions")
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(Credulous { asks: true }));
+        match &self.own {
+            Some(own) => {
+                builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(own.clone())))
+            }
+            None => builder.with_no_client_auth(),
+        }
+    }
+
+    /// What it does as a server.
+    pub(crate) fn server(&self) -> ServerConfig {
+        let own = self.own.clone().expect("a server has a certificate");
+        ServerConfig::builder_with_provider(Arc::clone(&self.provider))
+            .with_protocol_versions(&self.versions)
+            .expect("the provider has suites for the versions")
+            .with_client_cert_verifier(Arc::new(Credulous { asks: self.asks }))
+            .with_cert_resolver(Arc::new(SingleCertAndKey::from(own)))
+    }
+}
+
+/// The certificates of a leaf, its own first.
+pub(crate) fn chain(leaf: &Leaf) -> Vec<CertificateDer<'static>> {
+    let found = CertificateDer::pem_file_iter(&leaf.certificate).expect("the harness wrote it");
+    found.map(|item| item.expect("it is PEM")).collect()
+}
+
+/// How a TLS stream ended for who read it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TlsEnd {
+    /// close_notify came.
+    Orderly,
+    /// The stream ended without close_notify.
+    Cut,
+    /// RST or the like.
+    Reset,
+    /// The other end refused, with this alert.
+    Alert(AlertDescription),
+    /// Our own side found something wrong, or nothing came for as long as a test waits.
+    Other,
+}
+
+/// One end of a TLS connection on loopback.
+pub(crate) struct Tls {
+    pub(crate) connection: Connection,
+    pub(crate) socket: TcpStream,
+}
+
+impl Tls {
+    /// Begins as the client of a gateway's TLS port.
+    pub(crate) fn connect(port: u16, config: impl Into<Arc<ClientConfig>>) -> Self {
+        let name = ServerName::try_from("gw.b.example").expect("it is a name");
+        let connection = ClientConnection::new(config.into(), name).expect("the name is allowed");
+        Self::new(connection.into(), connect(port))
+    }
+
+    /// Begins as the server of a gateway that has connected.
+    pub(crate) fn accept(socket: TcpStream, config: ServerConfig) -> Self {
+        let connection = ServerConnection::new(Arc::new(config)).expect("the settings are sound");
+        Self::new(connection.into(), socket)
+    }
+
+    fn new(connection: Connection, socket: TcpStream) -> Self {
+        for set in [TcpStream::set_read_timeout, TcpStream::set_write_timeout] {
+            set(&socket, Some(DEADLINE)).expect("the deadline is not zero");
+        }
+        Self { connection, socket }
+    }
+
+    /// Shakes hands as far as this end can tell. A client of TLS 1.3 is done before the server has
+    /// judged it.
+    pub(crate) fn shake(&mut self) -> Result<(), TlsEnd> {
+        while self.connection.is_handshaking() || self.connection.wants_write() {
+            self.connection
+                .complete_io(&mut self.socket)
+                .map_err(|error| end(&error))?;
+        }
+        Ok(())
+    }
+
+    /// Shakes hands with somebody who takes part.
+    pub(crate) fn expect_shake(mut self) -> Self {
+        self.shake().expect("the gateway takes a good peer");
+        self
+    }
+
+    /// Sends payload as far as the other end still takes it.
+    pub(crate) fn send(&mut self, payload: &[u8]) {
+        let written = self.connection.writer().write_all(payload);
+        written.expect("there is room before the socket");
+        // The other end may be gone; then reading says so.
+        let _ = self.flush();
+    }
+
+    /// Reads exactly so many bytes of payload.
+    pub(crate) fn receive_exactly(&mut self, count: usize) -> Vec<u8> {
+        let mut bytes = vec![0; count];
+        let mut filled = 0;
+        while let Some(room) = bytes.get_mut(filled..).filter(|room| !room.is_empty()) {
+            match self.receive_some(room) {
+                Ok(0) => panic!("the stream ends after {filled} of {count} bytes"),
+                Ok(more) => filled += more,
+                Err(error) => panic!("after {filled} of {count} bytes: {error}"),
+            }
+        }
+        bytes
+    }
+
+    /// Reads payload to the end, whichever that is.
+    pub(crate) fn receive_all(&mut self) -> (Vec<u8>, TlsEnd) {
+        let mut bytes = Vec::new();
+        let mut buffer = [0; 4096];
+        loop {
+            match self.receive_some(&mut buffer) {
+                Ok(0) => return (bytes, TlsEnd::Orderly),
+                Ok(count) => bytes.extend_from_slice(buffer.get(..count).unwrap_or_default()),
+                Err(error) => return (bytes, end(&error)),
+            }
+        }
+    }
+
+    fn receive_some(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        loop {
+            match self.connection.reader().read(buffer) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                other => return other,
+            }
+            self.connection.read_tls(&mut self.socket)?;
+            let processed = self.connection.process_new_packets();
+            // What TLS itself has to say, an alert of ours included.
+            let _ = self.flush();
+            processed.map_err(std::io::Error::other)?;
+        }
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        while self.connection.wants_write() {
+            self.connection.write_tls(&mut self.socket)?;
+        }
+        Ok(())
+    }
+
+    /// Says close_notify; the socket stays open.
+    pub(crate) fn close_notify(&mut self) {
+        self.connection.send_close_notify();
+        self.flush().expect("the other end still takes it");
+    }
+}
+
+/// Shakes hands as a client, claims to be somebody, offers payload as a whole stream, and tells what
+/// came of it.
+pub(crate) fn knock(port: u16, peer: &Peer, payload: &[u8]) -> (Vec<u8>, TlsEnd) {
+    let mut tls = Tls::connect(port, peer.client());
+    if let Err(end) = tls.shake() {
+        return (Vec::new(), end);
+    }
+    tls.send(payload);
+    tls.connection.send_close_notify();
+    let _ = tls.flush();
+    tls.receive_all()
+}
+
+fn end(error: &std::io::Error) -> TlsEnd {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
+    match (inner, error.kind()) {
+        (Some(Error::AlertReceived(alert)), _) => TlsEnd::Alert(*alert),
+        (Some(_), _) => TlsEnd::Other,
+        (None, ErrorKind::UnexpectedEof) => TlsEnd::Cut,
+        (None, ErrorKind::ConnectionReset | ErrorKind::BrokenPipe) => TlsEnd::Reset,
+        _ => TlsEnd::Other,
+    }
+}
+
+/// Signs with nothing.
+#[derive(Debug, Clone, Copy)]
+struct Forger(SignatureScheme);
+
+impl SigningKey for Forger {
+    fn choose_scheme(&self, offered: &[SignatureScheme]) -> Option<Box<dyn Signer>> {
+        let known = offered.contains(&self.0);
+        known.then(|| Box::new(*self) as Box<dyn Signer>)
+    }
+
+    fn algorithm(&self) -> SignatureAlgorithm {
+        match self.0 {
+            SignatureScheme::RSA_PSS_SHA256 => SignatureAlgorithm::RSA,
+            _ => SignatureAlgorithm::ECDSA,
+        }
+    }
+}
+
+impl Signer for Forger {
+    fn sign(&self, _message: &[u8]) -> Result<Vec<u8>, Error> {
+        Ok(vec![0; 64])
+    }
+
+    fn scheme(&self) -> SignatureScheme {
+        self.0
+    }
+}
+
+/// Believes every certificate.
+#[derive(Debug)]
+struct Credulous {
+    asks: bool,
+}
+
+impl Credulous {
+    fn algorithms() -> rustls::crypto::WebPkiSupportedAlgorithms {
+        rustls::crypto::ring::default_provider().signature_verification_algorithms
+    }
+}
+
+impl ServerCertVerifier for Credulous {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        leaf: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls12_signature(message, leaf, signature, &Self::algorithms())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        leaf: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(message, leaf, signature, &Self::algorithms())
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        Self::algorithms().supported_schemes()
+    }
+}
+
+impl ClientCertVerifier for Credulous {
+    fn offer_client_auth(&self) -> bool {
+        self.asks
+    }
+
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &[]
+    }
+
+    fn verify_client_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        Ok(ClientCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        leaf: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        ServerCertVerifier::verify_tls12_signature(self, message, leaf, signature)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        leaf: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        ServerCertVerifier::verify_tls13_signature(self, message, leaf, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        Self::algorithms().supported_schemes()
+    }
+}
