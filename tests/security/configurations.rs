@@ -1,0 +1,188 @@
+//! No accepted configuration lets an unauthenticated peer through: random good ones, each tried.
+
+use std::net::TcpListener;
+
+use wardgate_tests::pki::{Kind, Leaf};
+use wardgate_tests::{DEADLINE, Gateway, Pki, Site, free_port, until};
+
+use crate::dice::{Dice, seed};
+use crate::plain::{self, MARKER, Witness, assert_sound, listener, loopback, offer_marker};
+use crate::tls::{Peer, Tls, TlsEnd, knock};
+
+const OWN: &str = "gw.own.example";
+const PEER: &str = "gw.peer.example";
+
+/// Gateways, and the routes in each. Every route is a configuration of its own.
+const GATEWAYS: u64 = 15;
+const ROUTES: usize = 4;
+
+/// A route with random keys, and what stands at its far end.
+enum Door {
+    Terminate { port: u16, target: Witness },
+    Originate { entry: u16, server: TcpListener },
+}
+
+struct World {
+    pki: Pki,
+    good: Leaf,
+    other: Leaf,
+}
+
+/// Goal: whatever good values the keys of a configuration have, who shows no certificate or one of
+/// another authority moves no byte; who shows the right one does.
+#[test]
+fn no_accepted_configuration_lets_an_unauthenticated_peer_through() {
+    let seed = seed();
+    let pki = Pki::new();
+    let world = World {
+        good: pki.leaf(PEER),
+        other: pki.odd(PEER, Kind::OtherAuthority),
+        pki,
+    };
+    for number in 0..GATEWAYS {
+        let mut dice = Dice::of_case(seed, number);
+        let (site, doors) = random_site(&world, &mut dice);
+        let text = site.toml();
+        let gateway = site.start();
+        for door in &doors {
+            match door {
+                Door::Terminate { port, target } => try_clients(&world, *port, target, &text),
+                Door::Originate { entry, server } => try_servers(&world, *entry, server, &text),
+            }
+        }
+        assert_counted(&gateway, &doors);
+        assert_sound(&gateway);
+        gateway.stop();
+    }
+}
+
+fn try_clients(world: &World, port: u16, target: &Witness, case: &str) {
+    for stranger in [Peer::nobody(), Peer::of(&world.other)] {
+        let (bytes, end) = knock(port, &stranger, MARKER);
+        assert_eq!(bytes, b"", "{case}");
+        assert!(matches!(end, TlsEnd::Alert(_)), "{end:?}\n{case}");
+    }
+    target.assert_alone(case);
+    let mut tls = Tls::connect(port, Peer::of(&world.good).client()).expect_shake();
+    tls.send(MARKER);
+    until(case, DEADLINE, || (target.heard() == MARKER).then_some(()));
+}
+
+fn try_servers(world: &World, entry: u16, listener: &TcpListener, case: &str) {
+    let strangers = [Peer::of(&world.good).lax(), Peer::of(&world.other)];
+    let all = strangers.map(|stranger| (stranger, false));
+    for (server, good) in all.into_iter().chain([(Peer::of(&world.good), true)]) {
+        std::thread::scope(|scope| {
+            let application = scope.spawn(|| offer_marker(entry));
+            let mut tls = Tls::accept(plain::accept(listener), server.server());
+            match tls.shake() {
+                Ok(()) if good => {
+                    assert_eq!(tls.receive_exactly(MARKER.len()), MARKER, "{case}");
+                }
+                Ok(()) => {
+                    let (bytes, end) = tls.receive_all();
+                    assert_eq!(bytes, b"", "{case}");
+                    assert!(matches!(end, TlsEnd::Alert(_)), "{end:?}\n{case}");
+                }
+                Err(end) => assert!(!good, "{end:?}\n{case}"),
+            }
+            drop(tls);
+            let received = application.join().expect("the application ends");
+            assert_eq!(received.bytes, b"", "{case}");
+            assert!(received.end.is_failure(), "{received:?}\n{case}");
+        });
+    }
+}
+
+fn assert_counted(gateway: &Gateway, doors: &[Door]) {
+    let refused = gateway.metric("wardgate_handshakes_refused_total");
+    assert_eq!(refused, 2.0 * doors.len() as f64);
+}
+
+fn random_site(world: &World, dice: &mut Dice) -> (Site, Vec<Door>) {
+    let mut site = Site::new(&world.pki, OWN);
+    if dice.one_in(2) {
+        site = site.crl(&world.pki.crl());
+    }
+    if dice.one_in(2) {
+        site = site.gateway("cores", dice.pick(&["\"all\"", "[0]"]));
+    }
+    for (key, values) in [
+        ("handshake", ["\"3s\"", "\"60s\""]),
+        ("connect", ["\"1s\"", "\"60s\""]),
+        ("drain", ["\"100ms\"", "\"24h\""]),
+        ("user", ["\"1s\"", "\"1h\""]),
+        ("keepalive", ["{ idle = \"1s\" }", "{ probes = 127 }"]),
+    ] {
+        if dice.one_in(3) {
+            site = site.timeout(key, dice.pick(&values));
+        }
+    }
+    let mut doors = Vec::new();
+    for _ in 0..ROUTES {
+        let door;
+        (site, door) = random_route(world, site, dice);
+        doors.push(door);
+    }
+    (site, doors)
+}
+
+fn random_route(world: &World, site: Site, dice: &mut Dice) -> (Site, Door) {
+    let peers = random_peers(world, dice);
+    let (mut site, door) = if dice.one_in(2) {
+        let (port, target) = (free_port(), Witness::start());
+        let site = site.terminate(loopback(port), loopback(target.port), &peers);
+        (site, Door::Terminate { port, target })
+    } else {
+        let entry = free_port();
+        let (server, port) = listener();
+        let site = site.originate(loopback(entry), loopback(port), &peers);
+        (site, Door::Originate { entry, server })
+    };
+    let protocol = dice.pick(&["dicom", "mllp", "tcp"]);
+    site = site.protocol(protocol);
+    if dice.one_in(2) {
+        site = site.set(
+            "policy",
+            dice.pick(&["\"hscn\"", "\"hscn-tls13\"", "\"dicom-b12\""]),
+        );
+    }
+    if dice.one_in(2) {
+        site = site.set("require_pq", dice.pick(&["true", "false"]));
+    }
+    if dice.one_in(3) {
+        site = site.route_identity(&world.pki.leaf(OWN));
+    }
+    let (key, value) = match protocol {
+        "tcp" => ("idle", "\"1h\""),
+        _ => ("first_byte", "\"10min\""),
+    };
+    if dice.one_in(3) {
+        site = site.route_timeout(key, value);
+    }
+    if dice.one_in(3) {
+        site = site.route_timeout("handshake", "\"4s\"");
+    }
+    (site, door)
+}
+
+/// The good peer by one of its names, among others.
+fn random_peers(world: &World, dice: &mut Dice) -> Vec<String> {
+    let mut peers = vec![match dice.below(3) {
+        0 => format!("sha256:{}", world.good.key_sha256),
+        1 => format!("dns:{}", PEER.to_uppercase()),
+        _ => format!("dns:{PEER}"),
+    }];
+    for more in [
+        "uri:spiffe://example/gateway".to_owned(),
+        "dns:another.example".to_owned(),
+        // The stranger's name is listed; its authority is not trusted. Its key would be of no
+        // use either.
+        format!("sha256:{}", "ab".repeat(32)),
+    ] {
+        if dice.one_in(3) {
+            peers.push(more);
+        }
+    }
+    peers
+}

@@ -1,0 +1,124 @@
+//! No key of the configuration turns the check of the peer off.
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use wardgate_tests::{Pki, Program, Site, tier, wardgate};
+
+/// All keys that a configuration can hold. Whoever adds one asks here whether it lets a peer in who
+/// has not proved himself.
+const KEYS: [&str; 31] = [
+    "admin",
+    "certificate",
+    "connect",
+    "cores",
+    "crl",
+    "drain",
+    "first_byte",
+    "gateway",
+    "handshake",
+    "identity",
+    "idle",
+    "interval",
+    "keepalive",
+    "key",
+    "listen",
+    "log",
+    "metrics",
+    "mode",
+    "name",
+    "peers",
+    "policy",
+    "probes",
+    "protocol",
+    "require_pq",
+    "route",
+    "route.identity",
+    "route.timeouts",
+    "targets",
+    "timeouts",
+    "trust",
+    "user",
+];
+
+/// The annotated reference names every key; a test beside the schema holds it complete.
+#[test]
+fn the_configuration_has_no_key_that_is_not_listed_here() {
+    let file = tier::workspace().join("packaging/etc/wardgate.toml");
+    let text = fs::read_to_string(file).expect("it is in the repository");
+    let mut found = BTreeSet::new();
+    for line in text.lines() {
+        let line = line.strip_prefix('#').unwrap_or(line);
+        if let Some(table) = line.strip_prefix('[') {
+            found.insert(table.trim_matches(['[', ']']));
+        } else if let Some((key, value)) = line.split_once(" = ")
+            && !key.contains(' ')
+        {
+            found.insert(key);
+            if let Some(inner) = value.strip_prefix("{ ") {
+                let keys = inner
+                    .split(", ")
+                    .filter_map(|part| part.split(" = ").next());
+                found.extend(keys);
+            }
+        }
+    }
+    assert_eq!(found, KEYS.into_iter().collect());
+}
+
+/// What other programs call it, and what somebody in a hurry may try.
+#[test]
+fn whatever_would_turn_the_check_off_is_refused() {
+    let pki = Pki::new();
+    let site = || {
+        Site::new(&pki, "gw.example").terminate(
+            "127.0.0.1:2762",
+            "127.0.0.1:104",
+            &["dns:a.example"],
+        )
+    };
+    let mut wrong = Vec::new();
+    for (key, value) in [
+        ("verify", "false"),
+        ("verify", "\"none\""),
+        ("verify_peer", "false"),
+        ("verifyPeer", "false"),
+        ("insecure", "true"),
+        ("skip_verify", "true"),
+        ("client_auth", "\"optional\""),
+        ("mutual", "false"),
+        ("ciphers", "\"ALL\""),
+        ("tls_min", "\"1.0\""),
+        ("resumption", "true"),
+        ("tickets", "true"),
+        ("early_data", "true"),
+        ("policy", "\"none\""),
+        ("policy", "\"legacy\""),
+        ("peers", "[]"),
+        ("peers", "[\"*\"]"),
+        ("peers", "[\"dns:*\"]"),
+        ("peers", "[\"dns:*.example\"]"),
+        ("peers", "[\"any\"]"),
+        ("peers", "[\"sha256:\"]"),
+        ("peers", "true"),
+    ] {
+        wrong.push((format!("{key} = {value}"), site().set(key, value)));
+    }
+    for (key, value) in [("verify", "false"), ("insecure", "true")] {
+        wrong.push((format!("[gateway] {key}"), site().gateway(key, value)));
+    }
+    for (case, site) in wrong {
+        assert_eq!(check(&pki, &site.toml()), Some(78), "{case}");
+    }
+    let without_peers = site().toml().replace("peers = [\"dns:a.example\"]\n", "");
+    assert!(!without_peers.contains("peers"));
+    assert_eq!(check(&pki, &without_peers), Some(78), "no peers");
+    assert_eq!(check(&pki, &site().toml()), Some(0), "the good one");
+}
+
+fn check(pki: &Pki, toml: &str) -> Option<i32> {
+    let file = pki.path("checked.toml");
+    fs::write(&file, toml).expect("the folder is ours");
+    let check = Program::new(wardgate()).args(["check", "--config"]);
+    check.arg(&file).run().status?.code()
+}
