@@ -125,13 +125,13 @@ mod tests {
     }
 
     #[test]
-    fn replace_keeps_the_mode_of_the_old_file_but_none_that_others_could_write() {
+    fn a_replaced_key_keeps_its_mode_but_nothing_that_opens_it_to_others() {
         let dir = tempfile::tempdir().expect("a folder");
         let path = dir.path().join("site.key");
         create(&path, b"old", MODE_KEY).expect("written");
         std::fs::set_permissions(&path, Permissions::from_mode(0o666)).expect("chmod");
         replace(&path, b"new", MODE_KEY).expect("replaced");
-        assert_eq!(mode(&path), 0o644);
+        assert_eq!(mode(&path), 0o640);
         std::fs::set_permissions(&path, Permissions::from_mode(0o640)).expect("chmod");
         replace(&path, b"newer", MODE_KEY).expect("replaced");
         assert_eq!(mode(&path), 0o640);
