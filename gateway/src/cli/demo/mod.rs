@@ -83,7 +83,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<u8> {
     })?;
     let mut out = io::stdout().lock();
     write!(out, "{report}")?;
-    write!(out, "\n{}", what_next(args, dir.path()))?;
+    write!(out, "\n{}", what_next(args.keep, dir.path(), &invocation()))?;
     Ok(if report.holds() {
         EXIT_GOOD
     } else {
@@ -194,9 +194,8 @@ fn watch_signals() -> anyhow::Result<Arc<AtomicBool>> {
 }
 
 /// Ends the report: where things are, and three commands to try.
-fn what_next(args: &Args, dir: &Path) -> String {
-    let program = std::env::args().next().unwrap_or_else(|| "wardgate".into());
-    if !args.keep {
+fn what_next(keep: bool, dir: &Path, program: &str) -> String {
+    if !keep {
         return format!(
             "Next:\n  \
              {program} demo --keep                keep the certificates and configurations\n  \
@@ -207,12 +206,32 @@ fn what_next(args: &Args, dir: &Path) -> String {
     let (a, b) = (dir.join(HOSPITAL), dir.join(REGION));
     let (a, b) = (a.display(), b.display());
     format!(
-        "Kept in {}. Next:\n  \
-         {program} pki show {a}/site.pem\n  \
-         {program} check --config {b}/wardgate.toml\n  \
-         {program} run --config {a}/wardgate.toml\n",
+        "Kept in {}. Next, both sites, each in a terminal of its own, and what a certificate says:\n  \
+         {program} run --config {b}/wardgate.toml\n  \
+         {program} run --config {a}/wardgate.toml\n  \
+         {program} pki show {a}/site.pem\n",
         dir.display()
     )
+}
+
+/// How to start this program again from here, whatever is installed.
+fn invocation() -> String {
+    let program = std::env::current_exe().unwrap_or_else(|_| "wardgate".into());
+    std::env::current_dir()
+        .ok()
+        .and_then(|here| by_cargo(&program, &here))
+        .unwrap_or_else(|| program.display().to_string())
+}
+
+/// The command of cargo that starts `program`, where cargo built it for the project in `here`.
+fn by_cargo(program: &Path, here: &Path) -> Option<String> {
+    let built = program.parent()?.strip_prefix(here.join("target")).ok()?;
+    let command = match built.to_str()? {
+        "release" => "cargo run --release --",
+        "debug" => "cargo run --",
+        _ => return None,
+    };
+    here.join("Cargo.toml").is_file().then(|| command.into())
 }
 
 /// `64MiB`, `1GiB`: whole numbers of KiB, MiB or GiB.
