@@ -71,12 +71,8 @@ pub(crate) struct Init {
 pub(crate) struct Issue {
     #[command(flatten)]
     ca: Dir,
-    /// A DNS name of the site, as peers will list it; may be given several times
-    #[arg(long, value_name = "NAME", required_unless_present = "uri")]
-    dns: Vec<String>,
-    /// A URI of the site, such as urn:nhs:ods:X26; may be given several times
-    #[arg(long, value_name = "URI")]
-    uri: Vec<String>,
+    #[command(flatten)]
+    names: Names,
     /// Where the certificate goes; must not exist
     #[arg(long, value_name = "FILE", default_value = "site.pem")]
     out: PathBuf,
@@ -91,6 +87,18 @@ pub(crate) struct Issue {
     days: u32,
 }
 
+/// Who the site is: one name at least, of either kind.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = true)]
+pub(crate) struct Names {
+    /// A DNS name of the site, as peers will list it; may be given several times
+    #[arg(long, value_name = "NAME")]
+    dns: Vec<String>,
+    /// A URI of the site, such as urn:nhs:ods:X26; may be given several times
+    #[arg(long, value_name = "URI")]
+    uri: Vec<String>,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct Show {
     /// Files to describe, PEM or DER
@@ -102,25 +110,28 @@ pub(crate) struct Show {
 pub(crate) struct Renew {
     #[command(flatten)]
     ca: Dir,
-    /// The certificate to replace by one with the same names
-    #[arg(
-        long,
-        value_name = "FILE",
-        requires = "key",
-        required_unless_present = "crl"
-    )]
-    certificate: Option<PathBuf>,
+    #[command(flatten)]
+    what: Renewed,
     /// Its private key, which is replaced by a new one
     #[arg(long, value_name = "FILE", requires = "certificate")]
     key: Option<PathBuf>,
     /// Days that the certificate is valid for; it never outlives its CA
     #[arg(long, default_value_t = CERTIFICATE_DAYS, value_parser = days())]
     days: u32,
+    #[command(flatten)]
+    crl_days: CrlDays,
+}
+
+/// What is renewed: a certificate, the revocation list, or both.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = true)]
+pub(crate) struct Renewed {
+    /// The certificate to replace by one with the same names
+    #[arg(long, value_name = "FILE", requires = "key")]
+    certificate: Option<PathBuf>,
     /// Write the revocation list anew, before it expires
     #[arg(long)]
     crl: bool,
-    #[command(flatten)]
-    crl_days: CrlDays,
 }
 
 #[derive(Debug, Args)]
@@ -197,8 +208,8 @@ fn init(args: &Init, now: SystemTime) -> anyhow::Result<()> {
 
 fn issue(args: &Issue, now: SystemTime) -> anyhow::Result<()> {
     let wanted = NewCertificate {
-        dns: args.dns.clone(),
-        uri: args.uri.clone(),
+        dns: args.names.dns.clone(),
+        uri: args.names.uri.clone(),
         key: args.key,
         days: args.days,
     };
@@ -231,30 +242,36 @@ fn report_issued(issued: &Issued, output: &Output) {
     );
 }
 
+/// Shows what can be read; a file that cannot be read fails the command, and hides none of the others.
 fn show(args: &Show, now: SystemTime) -> anyhow::Result<()> {
-    let text = described(&args.files, now)?;
+    let (text, problems) = described(&args.files, now);
     match std::io::stdout().write_all(text.as_bytes()) {
         // Whoever read it, `head` perhaps, has seen enough.
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-        written => Ok(written?),
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => {}
+        written => written?,
     }
+    anyhow::ensure!(problems.is_empty(), problems.join("\n"));
+    Ok(())
 }
 
-fn described(files: &[PathBuf], now: SystemTime) -> Result<String, show::Error> {
-    let mut text = String::new();
-    for (index, file) in files.iter().enumerate() {
-        if files.len() > 1 {
-            let gap = if index == 0 { "" } else { "\n" };
-            text += &format!("{gap}{}\n\n", file.display());
+fn described(files: &[PathBuf], now: SystemTime) -> (String, Vec<String>) {
+    let (mut text, mut problems) = (String::new(), Vec::new());
+    for file in files {
+        match show::describe(file, now) {
+            Ok(description) if files.len() > 1 => {
+                let gap = if text.is_empty() { "" } else { "\n" };
+                text += &format!("{gap}{}\n\n{description}", file.display());
+            }
+            Ok(description) => text += &description,
+            Err(error) => problems.push(error.to_string()),
         }
-        text += &show::describe(file, now)?;
     }
-    Ok(text)
+    (text, problems)
 }
 
 fn renew(args: &Renew, now: SystemTime) -> anyhow::Result<()> {
     let mut authority = Authority::open(&args.ca.dir)?;
-    if let (Some(certificate), Some(key)) = (&args.certificate, &args.key) {
+    if let (Some(certificate), Some(key)) = (&args.what.certificate, &args.key) {
         let output = Output {
             certificate: certificate.clone(),
             key: key.clone(),
@@ -262,13 +279,13 @@ fn renew(args: &Renew, now: SystemTime) -> anyhow::Result<()> {
         let issued = authority.renew(&output, args.days, now)?;
         report_issued(&issued, &output);
         println!(
-            "next: `wardgate reload` where it is used; peers that list its key by sha256: need the \
-             new one. The old certificate stays good until it ends or `wardgate pki revoke \
+            "next: restart wardgate where it is used ({ENDINGS}); peers that list its key by sha256: \
+             need the new one. The old certificate stays good until it ends or `wardgate pki revoke \
              --serial {}`",
             issued.replaced.as_deref().unwrap_or_default()
         );
     }
-    if args.crl {
+    if args.what.crl {
         report_crl(&authority.renew_crl(args.crl_days.crl_days, now)?);
     }
     Ok(())
@@ -296,8 +313,13 @@ fn report_crl(crl: &CrlWritten) {
         crl.revoked,
         crl.due
     );
-    println!("next: hand it to every site that trusts this CA, and `wardgate reload` there");
+    println!(
+        "next: hand it to every site that trusts this CA, and restart wardgate there ({ENDINGS})"
+    );
 }
+
+/// What a restart does to connections, for those who hesitate.
+const ENDINGS: &str = "SIGTERM lets open connections end first, within their drain time";
 
 #[cfg(test)]
 mod tests {
@@ -343,7 +365,8 @@ mod tests {
         run("renew --dir @/ca --crl --crl-days 7");
         let files =
             ["ca/ca.crl", "pki/site.pem"].map(|file| PathBuf::from(format!("{dir}/{file}")));
-        let shown = described(&files, SystemTime::now()).expect("a list and a certificate");
+        let (shown, problems) = described(&files, SystemTime::now());
+        assert_eq!(problems, [""; 0]);
         assert!(
             shown.starts_with(&format!("{dir}/ca/ca.crl\n\nrevocation list\n")),
             "{shown}"
@@ -354,6 +377,54 @@ mod tests {
         );
         assert!(shown.contains("  number        4\n"), "{shown}");
         assert!(shown.contains("key-compromise"), "{shown}");
+    }
+
+    #[test]
+    fn show_describes_what_it_can_read_and_fails_for_the_rest() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let dir = dir.path().display();
+        run_line(&format!("init --dir {dir}/ca --name Region")).expect("a CA");
+        let files = [
+            "ca/gone.pem",
+            "ca/ca.pem",
+            "ca/issued.toml",
+            "ca/gone.crl",
+            "ca/ca.crl",
+        ]
+        .map(|file| PathBuf::from(format!("{dir}/{file}")));
+        let (shown, problems) = described(&files, SystemTime::now());
+        assert!(
+            shown.starts_with(&format!("{dir}/ca/ca.pem\n\ncertificate 1\n")),
+            "{shown}"
+        );
+        assert!(
+            shown.contains(&format!("\n\n{dir}/ca/ca.crl\n\nrevocation list\n")),
+            "{shown}"
+        );
+        let [gone, other, list] = &problems[..] else {
+            panic!("three problems: {problems:?}");
+        };
+        assert!(gone.contains("gone.pem"), "{gone}");
+        assert!(other.contains("issued.toml"), "{other}");
+        assert!(list.contains("gone.crl"), "{list}");
+        let error = run_line(&format!("show {dir}/ca/ca.pem {dir}/ca/gone.pem"));
+        let error = error.expect_err("one file is missing").to_string();
+        assert_eq!(error, *gone);
+    }
+
+    #[test]
+    fn a_command_that_misses_a_choice_names_all_of_it() {
+        for (line, choices) in [
+            ("issue", ["--dns <NAME>", "--uri <URI>"]),
+            ("renew", ["--certificate <FILE>", "--crl"]),
+            ("revoke", ["--serial <HEX>", "--certificate <FILE>"]),
+        ] {
+            let error = parse(line).expect_err(line).to_string();
+            let missing = error.split("Usage:").next().expect("the first part");
+            for choice in choices {
+                assert!(missing.contains(choice), "no {choice:?} in {error}");
+            }
+        }
     }
 
     #[test]
