@@ -219,17 +219,17 @@ impl Refusal {
             }
             Rule::Revoked => "let the peer have a new certificate; a revoked one stays so".into(),
             Rule::ListExpired { .. } => {
-                "put the CA's current list into this route's crl, then `wardgate reload`".into()
+                "put the CA's current list into this route's crl, then restart wardgate".into()
             }
             Rule::ListMissing => {
                 let blamed = self.issuer.as_ref().unwrap_or(&self.certificate);
                 format!(
-                    "put the list of \"{}\" into this route's crl, then `wardgate reload`",
+                    "put the list of \"{}\" into this route's crl, then restart wardgate",
                     blamed.issuer
                 )
             }
             Rule::ListUnusable { .. } => {
-                "fetch the list again from its CA into this route's crl, then `wardgate reload`"
+                "fetch the list again from its CA into this route's crl, then restart wardgate"
                     .into()
             }
             Rule::Purpose => "have it issued anew with serverAuth and clientAuth".into(),

@@ -123,7 +123,7 @@ fn an_expired_revocation_list_lets_nobody_in() {
     let words = [
         "serial 0a11",
         "revocation list of \"CN=Site CA\", which was due for renewal on 2021-01-01",
-        "put the CA's current list into this route's crl",
+        "put the CA's current list into this route's crl, then restart wardgate",
     ];
     refused(
         &gateway,
