@@ -61,7 +61,8 @@ pub const RECORD_OVERHEAD_MAX: usize = 29;
 /// single record for the longest that TLS 1.2 allows (RFC 5246 section 6.2.3: 2,048 more, header 5).
 pub const CONTROL_ROOM: usize = 2304;
 
-/// Payload that moves in one turn. Cost per octet falls to a third from 16 KiB to 256 KiB.
+/// Payload that moves in one turn. Smaller batches cost much more per octet; larger ones gain less
+/// and hold more memory.
 pub const BATCH_BYTES: usize = 256 << 10;
 
 /// Large buffers of each purpose that a core lends at a time: 64 connections at full speed, which
@@ -116,8 +117,8 @@ pub const TIMEOUT_MIN: Duration = Duration::from_millis(100);
 /// The longest handshake. A peer that needs a minute holds a connection for nothing.
 pub const HANDSHAKE_TIMEOUT_MAX: Duration = Duration::from_secs(60);
 
-/// The longest connect to one target. The kernel's own limit is about two minutes, applications'
-/// are seconds.
+/// The longest connect, all targets of a route together. The kernel's own limit for one is about two
+/// minutes, applications' are seconds.
 pub const CONNECT_TIMEOUT_MAX: Duration = Duration::from_secs(60);
 
 /// The longest wait for the first byte. An application that connects has something to say.
@@ -126,7 +127,7 @@ pub const FIRST_BYTE_TIMEOUT_MAX: Duration = Duration::from_secs(10 * 60);
 /// The longest idle time. Who wants more wants "never".
 pub const IDLE_TIMEOUT_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
 
-/// The longest drain. A large study over a slow line ends within a day.
+/// The longest drain, of which the process takes that of its most patient route. A large study over a slow line ends within a day.
 pub const DRAIN_TIMEOUT_MAX: Duration = Duration::from_secs(24 * 3600);
 
 /// The longest keepalive idle time and interval (`MAX_TCP_KEEPIDLE` and `MAX_TCP_KEEPINTVL` of Linux).
@@ -170,6 +171,7 @@ pub const METRICS_DEADLINE: Duration = Duration::from_secs(5);
 
 /// How long workers may take to end once their connections were told to.
 pub const WORKERS_END: Duration = Duration::from_secs(5);
+
 /// Byte strings that the demonstration looks for on the wire. Each costs a pass over all that crosses.
 pub const DEMO_NEEDLES_MAX: usize = 12;
 
@@ -177,7 +179,7 @@ pub const DEMO_NEEDLES_MAX: usize = 12;
 pub const DEMO_WIRE_BUFFER_BYTES: usize = 1 << 20;
 
 /// The longest PDU that the demonstration's archive takes: so long that headers cost nothing, and no
-/// longer, since whole PDUs are gathered and copied (1 MiB costs 7 % more CPU than this).
+/// longer, since whole PDUs are gathered and copied, which costs the more the longer they are.
 pub const DEMO_PDU_BYTES: u32 = 1 << 18;
 
 /// When nothing has moved for this long, the demonstration gives up and says where it stood.
