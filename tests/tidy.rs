@@ -3,6 +3,8 @@
 //! Each test here is one rule over the whole tree. What finds the breaches lies in `tidy/`, and beside
 //! each finder a test shows it something that breaks the rule.
 
+#[path = "tidy/commands.rs"]
+mod commands;
 #[path = "tidy/documents.rs"]
 mod documents;
 #[path = "tidy/layers.rs"]
@@ -16,6 +18,7 @@ mod text;
 
 use std::path::Path;
 
+use commands::Commands;
 use source::{Finding, Source};
 
 #[test]
@@ -84,6 +87,15 @@ fn the_readme_shows_the_two_commands() {
     let readme = named(&sources, "README.md");
     let missing = documents::missing_commands(&readme.text);
     assert!(missing.is_empty(), "README.md does not show {missing:?}");
+}
+
+#[test]
+fn every_command_that_a_text_names_exists() {
+    let sources = source::all(root());
+    let cli = named(&sources, "gateway/src/cli/mod.rs");
+    let pki = named(&sources, "gateway/src/cli/pki.rs");
+    let commands = Commands::of(cli, pki);
+    expect_none(|source| commands::unknown(source, &commands));
 }
 
 #[test]

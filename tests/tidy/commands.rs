@@ -1,0 +1,139 @@
+//! The rule on commands: where a text tells its reader to type one of wardgate's, that one exists.
+
+use crate::source::{Finding, Source};
+
+/// The commands that the program has, as the enums of its command line name them.
+pub(crate) struct Commands {
+    all: Vec<String>,
+    pki: Vec<String>,
+}
+
+impl Commands {
+    /// Reads the commands from `cli/mod.rs` and those of `pki` from `cli/pki.rs`.
+    pub(crate) fn of(cli: &Source, pki: &Source) -> Self {
+        let commands = Self {
+            all: variants(cli),
+            pki: variants(pki),
+        };
+        let read = !commands.all.is_empty() && !commands.pki.is_empty();
+        assert!(read, "no `enum Command` found: the rule would find nothing");
+        commands
+    }
+
+    /// Whether `wardgate` followed by these words is a command, whatever its options.
+    fn know<'a>(&self, mut words: impl Iterator<Item = &'a str>) -> bool {
+        let has = |commands: &[String], word: &str| commands.iter().any(|known| known == word);
+        match words.next() {
+            Some("pki") => words
+                .next()
+                .is_none_or(|word| word.starts_with('-') || has(&self.pki, word)),
+            Some(word) => ["--help", "--version"].contains(&word) || has(&self.all, word),
+            None => true,
+        }
+    }
+}
+
+/// Variants of `enum Command`, as clap writes them.
+fn variants(source: &Source) -> Vec<String> {
+    let body = source.code.split("enum Command {").nth(1);
+    let body = body.and_then(|rest| rest.split("\n}").next());
+    let names = body.unwrap_or_default().lines().map(str::trim);
+    names
+        .filter(|line| line.starts_with(|c: char| c.is_ascii_uppercase()))
+        .filter_map(|line| line.split(['(', ',', ' ']).next())
+        .map(str::to_lowercase)
+        .collect()
+}
+
+/// How a command begins, installed or not.
+const STARTS: [&str; 3] = ["wardgate ", "cargo run --release -- ", "cargo run -- "];
+
+/// Finds commands in backquotes, and in documents on lines of their own, that do not exist.
+pub(crate) fn unknown(source: &Source, commands: &Commands) -> Vec<Finding> {
+    spans(&source.text)
+        .chain(lines(source))
+        .filter_map(|(at, text)| {
+            let rest = STARTS.iter().find_map(|start| text.strip_prefix(start))?;
+            // A string or comment may go on in the next line.
+            let words = rest
+                .split_whitespace()
+                .filter(|word| !["\\", "//", "///", "//!", "#"].contains(word));
+            let what = || format!("there is no command `{}`", text.trim());
+            (!commands.know(words)).then(|| source.finding(at, what()))
+        })
+        .collect()
+}
+
+/// What stands between a backquote and the next, with its position.
+fn spans(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    text.match_indices('`')
+        .filter_map(|(at, _)| Some((at, text[at + 1..].split_once('`')?.0)))
+}
+
+/// Lines of a document's fenced blocks, without a prompt, with their position.
+fn lines(source: &Source) -> impl Iterator<Item = (usize, &str)> {
+    let text = if source.is("md") { &source.text } else { "" };
+    let (mut fenced, mut at) = (false, 0);
+    text.split_inclusive('\n').filter_map(move |line| {
+        let here = at;
+        at += line.len();
+        fenced ^= line.starts_with("```");
+        fenced.then(|| (here, line.trim().trim_start_matches("$ ")))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn commands() -> Commands {
+        let cli = "#[derive(Parser)]\nenum Command {\n    /// Runs.\n    Run(Args),\n    \
+                   #[command(subcommand)]\n    Pki(pki::Command),\n}\nenum Other {\n    No,\n}\n";
+        let pki = "enum Command {\n    /// Shows, not Hides.\n    Show(Show),\n}\n";
+        Commands::of(&Source::new("mod.rs", cli), &Source::new("pki.rs", pki))
+    }
+
+    /// The findings in a text where `@` stands for the program and `%` for cargo's way to run it: as
+    /// they stand here, they are no commands of this file.
+    fn found(path: &str, text: &str) -> Vec<String> {
+        let text = text.replace('@', "wardgate");
+        let text = text.replace('%', "cargo run --release --");
+        let source = Source::new(path, &text);
+        let findings = unknown(&source, &commands());
+        findings.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn the_variants_of_the_command_line_are_its_commands() {
+        assert_eq!(commands().all, ["run", "pki"]);
+        assert_eq!(commands().pki, ["show"]);
+    }
+
+    #[test]
+    fn a_command_that_does_not_exist_is_found_wherever_it_stands() {
+        for text in [
+            "// `@ reload`",
+            "\"then `@ status --all`\"",
+            "`@ pki hide x.pem`",
+            "`@ no`",
+            "`@ hides`",
+            "`% stop`",
+            "f(\"`@ \\\n  reload`\")",
+            "/// `@ pki\n/// hide`",
+        ] {
+            assert_eq!(found("a.rs", text).len(), 1, "{text}");
+        }
+        let line = "a.md:2: there is no command `@ pki hide`".replace('@', "wardgate");
+        assert_eq!(found("a.md", "```\n$ @ pki hide\n```\n"), [line]);
+    }
+
+    #[test]
+    fn commands_that_exist_and_words_about_the_program_are_not_found() {
+        let good = "`@ run --config x` `@ pki` `@ pki --help` `@ pki show a.pem` `@ --version`\n\
+                    `@` `@.toml` `cargo run -- run` `cargo run`\n@ carries\n```\n@ run\n```\n\
+                    @ reloads nothing\n```\ninstall @ /usr/bin\n```\n";
+        assert_eq!(found("a.md", good), [""; 0]);
+        assert_eq!(found("a.rs", "`@ pki show \\\n    --x`"), [""; 0]);
+        assert_eq!(found("a.toml", "# `@ run`,\n@ reload\n"), [""; 0]);
+    }
+}
