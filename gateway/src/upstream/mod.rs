@@ -2,6 +2,8 @@
 
 mod connect;
 mod names;
+#[cfg(test)]
+mod tests;
 
 pub use connect::{Attempts, Reached, socket_options};
 pub use names::Names;

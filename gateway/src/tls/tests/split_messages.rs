@@ -128,3 +128,26 @@ fn payload_in_the_middle_of_a_message_is_refused() {
     let refused = session.open(&mut incoming, &mut payload, &mut Vec::new());
     assert!(refused.is_err(), "RFC 8446 section 5.1: {refused:?}");
 }
+
+#[test]
+fn sealing_goes_on_while_payload_and_a_part_came_with_the_handshake() {
+    let (mut session, mut scribe) = accepted();
+    let mut incoming = Buffer::with_room(64 << 10);
+    incoming.append(&scribe.record(APPLICATION_DATA, &[7; 10_000]));
+    incoming.append(&scribe.record(HANDSHAKE, &KEY_UPDATE[..2]));
+    while session
+        .advance(&mut incoming, &mut Vec::new())
+        .expect("a good peer")
+        != Step::Done
+    {}
+    // What the pool lends when it is exhausted: after the early payload no whole record fits.
+    let mut payload = Buffer::with_room(crate::limits::PLAINTEXT_ROOM);
+    let opened = session
+        .open(&mut incoming, &mut payload, &mut Vec::new())
+        .expect("payload");
+    assert_eq!((opened, payload.filled().len()), (Opened::Full, 10_000));
+    let mut records = Buffer::with_room(64 << 10);
+    session
+        .seal(b"meanwhile", &mut records)
+        .expect("our direction is not concerned");
+}

@@ -1,0 +1,138 @@
+//! Attempts at targets whose name cannot be looked up in time.
+
+use std::cell::Cell;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::ops::Range;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use super::{Attempts, Names};
+use crate::config::{self, Route};
+use crate::uring::{Socket, SocketOptions, Verbs};
+
+const ROUTE: &str = r#"
+[identity]
+certificate = "site.pem"
+key = "site.key"
+trust = "trust.pem"
+
+[[route]]
+name = "pacs-to-region"
+mode = "originate"
+protocol = "dicom"
+listen = "127.0.0.1:11112"
+targets = ["gw.region.example:2762"]
+peers = ["dns:gw.region.example"]
+"#;
+
+/// A socket that only connects, over a WAN of 20 ms.
+struct Far;
+
+impl Socket for Far {
+    async fn read(&self, bytes: Vec<u8>, _room: Range<usize>) -> (io::Result<usize>, Vec<u8>) {
+        (Ok(0), bytes)
+    }
+
+    async fn write(&self, bytes: Vec<u8>, part: Range<usize>) -> (io::Result<usize>, Vec<u8>) {
+        (Ok(part.len()), bytes)
+    }
+
+    async fn wait_readable(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    async fn wait_connected(&self) -> io::Result<()> {
+        sleep(Duration::from_millis(20)).await;
+        Ok(())
+    }
+
+    fn finish(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn abort(&self) {}
+}
+
+/// A resolver that answers after a while, or does not.
+struct Net {
+    hangs: Cell<bool>,
+    asked: Cell<u32>,
+}
+
+impl Verbs for Net {
+    type Socket = Far;
+
+    fn connect(&self, _to: SocketAddr, _options: &SocketOptions) -> io::Result<Far> {
+        Ok(Far)
+    }
+
+    async fn resolve(&self, _name: &str) -> io::Result<Vec<IpAddr>> {
+        self.asked.set(self.asked.get() + 1);
+        sleep(Duration::from_millis(if self.hangs.get() {
+            30_000
+        } else {
+            50
+        }))
+        .await;
+        Ok(vec![Ipv4Addr::LOCALHOST.into()])
+    }
+}
+
+fn route() -> Arc<Route> {
+    let config = config::parse(ROUTE, Path::new("wardgate.toml")).expect("a good route");
+    config.routes.into_iter().next().expect("one route")
+}
+
+fn net() -> Net {
+    Net {
+        hangs: Cell::new(false),
+        asked: Cell::new(0),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_resolver_that_hangs_does_not_stop_a_known_target() {
+    let (route, net, names) = (route(), net(), Names::default());
+    assert!(Attempts::new(&route).next(&net, &names).await.is_some());
+    sleep(2 * crate::limits::NAME_FRESH).await;
+    net.hangs.set(true);
+    let start = Instant::now();
+    let reached = Attempts::new(&route).next(&net, &names).await;
+    assert!(reached.is_some(), "by the address that is remembered");
+    assert!(
+        start.elapsed() < Duration::from_secs(1),
+        "{:?}",
+        start.elapsed()
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_resolver_that_hangs_is_told_within_the_time_to_connect() {
+    let (route, net, names) = (route(), net(), Names::default());
+    net.hangs.set(true);
+    let start = Instant::now();
+    let mut attempts = Attempts::new(&route);
+    assert!(attempts.next(&net, &names).await.is_none());
+    assert!(
+        start.elapsed() <= route.timeouts.connect,
+        "{:?}",
+        start.elapsed()
+    );
+    assert!(
+        attempts.sentence().contains("gw.region.example:2762"),
+        "{}",
+        attempts.sentence()
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_connections_at_once_ask_for_a_name_once() {
+    let (route, net, names) = (route(), net(), Names::default());
+    let one = || async { Attempts::new(&route).next(&net, &names).await.is_some() };
+    assert_eq!(tokio::join!(one(), one(), one()), (true, true, true));
+    assert_eq!(net.asked.get(), 1);
+}
