@@ -1,3 +1,19 @@
 //! The direct tier: the real program on loopback, one test per behaviour.
 
+mod admin;
+mod check;
+mod churn;
 mod demo;
+mod drain;
+mod endings;
+mod journal;
+mod noise;
+mod options;
+mod pair;
+mod pressure;
+mod random;
+mod refused;
+mod relay;
+mod routes;
+mod targets;
+mod workers;

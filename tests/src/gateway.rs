@@ -105,11 +105,15 @@ impl Gateway {
         })
     }
 
+    /// Where it serves metrics and health.
+    pub fn metrics_address(&self) -> SocketAddr {
+        self.metrics.expect("the site was started with metrics")
+    }
+
     /// Its metrics in Prometheus' text form. Not for gateways in a network namespace: metrics are
     /// served on the loopback of that namespace.
     pub fn metrics(&self) -> String {
-        let address = self.metrics.expect("the site was started with metrics");
-        let response = http::get(address, "/metrics");
+        let response = http::get(self.metrics_address(), "/metrics");
         assert_eq!(response.status, 200, "{}", response.text());
         response.text()
     }

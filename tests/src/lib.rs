@@ -16,7 +16,9 @@ mod ports;
 mod process;
 mod program;
 mod site;
+pub mod stream;
 pub mod tier;
+pub mod tls;
 mod wait;
 
 pub use background::Background;
@@ -24,7 +26,7 @@ pub use gateway::Gateway;
 pub use logs::Line;
 pub use pki::Pki;
 pub use ports::free_port;
-pub use process::Process;
+pub use process::{Process, Thread};
 pub use program::{Outcome, Program};
 pub use site::{Site, wardgate};
 pub use wait::{DEADLINE, until};

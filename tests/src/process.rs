@@ -1,6 +1,8 @@
 //! What the kernel knows about a process: memory, descriptors, threads, listening ports.
 
 use std::fs;
+use std::path::Path;
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -34,6 +36,18 @@ impl Process {
     /// Its threads.
     pub fn threads(self) -> u64 {
         self.status("Threads:")
+    }
+
+    /// Its threads whose names begin with `prefix`, in the order of their ids.
+    pub fn threads_named(self, prefix: &str) -> Vec<Thread> {
+        let folder = format!("/proc/{}/task", self.id);
+        let entries = fs::read_dir(folder).expect("the process lives and is ours");
+        let mut threads: Vec<_> = entries
+            .filter_map(|entry| Thread::read(&entry.ok()?.path()))
+            .filter(|thread| thread.name.starts_with(prefix))
+            .collect();
+        threads.sort_by_key(|thread| thread.id);
+        threads
     }
 
     /// Its open file descriptors.
@@ -70,6 +84,38 @@ impl Process {
     }
 }
 
+/// A thread of a process, as it was when it was looked at.
+#[derive(Debug, Clone)]
+pub struct Thread {
+    /// Its thread id.
+    pub id: u32,
+    /// Its name (`comm`).
+    pub name: String,
+    /// The CPUs that it may run on, as the kernel writes them: `0-1,4`.
+    pub cpus_allowed: String,
+    /// Time that it spent on a CPU.
+    pub cpu_time: Duration,
+}
+
+impl Thread {
+    // `None` where the thread has just ended.
+    fn read(folder: &Path) -> Option<Self> {
+        let status = fs::read_to_string(folder.join("status")).ok()?;
+        let times = fs::read_to_string(folder.join("schedstat")).ok()?;
+        let field = |key: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(key))?;
+            Some(line.trim().to_owned())
+        };
+        let nanoseconds = times.split_whitespace().next()?.parse().ok()?;
+        Some(Self {
+            id: field("Pid:")?.parse().ok()?,
+            name: field("Name:")?,
+            cpus_allowed: field("Cpus_allowed_list:")?,
+            cpu_time: Duration::from_nanos(nanoseconds),
+        })
+    }
+}
+
 /// Whether a line of `/proc/net/tcp` is a socket in LISTEN (state 0A) on `port`.
 fn is_listener(line: &str, port: u16) -> bool {
     let mut fields = line.split_whitespace().skip(1);
@@ -89,6 +135,9 @@ mod tests {
         assert!(process.resident_bytes_max() >= process.resident_bytes() / 2);
         assert!(process.threads() >= 1);
         assert!(process.descriptors() >= 3);
+        let threads = process.threads_named("");
+        assert!(threads.iter().any(|thread| thread.id == process.id()));
+        assert!(threads.iter().all(|thread| !thread.cpus_allowed.is_empty()));
     }
 
     #[test]

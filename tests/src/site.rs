@@ -127,6 +127,12 @@ impl Site {
         self
     }
 
+    /// Gives the last route these targets instead of its one.
+    pub fn targets(self, targets: &[impl Display]) -> Self {
+        let targets: Vec<_> = targets.iter().map(ToString::to_string).collect();
+        self.set("targets", list(&targets))
+    }
+
     /// The configuration as TOML.
     pub fn toml(&self) -> String {
         let mut text = String::new();

@@ -1,0 +1,151 @@
+//! Metrics and health over HTTP.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::Write;
+use std::net::Shutdown;
+use std::time::{Duration, Instant};
+
+use wardgate_tests::http;
+use wardgate_tests::stream::{Ending, connect, ending, expect_noise, send_noise};
+use wardgate_tests::tier::workspace;
+
+use crate::pair::{Pair, Through};
+
+/// Dashboards and alerts rest on names, kinds and help: a change is one that users see.
+/// Set `WARDGATE_BLESS=1` to write them as they are now.
+#[test]
+fn names_of_metrics_are_those_of_the_golden_list() {
+    let through = Through::start();
+    let text = through.gateway.metrics();
+    let mut found: String = text
+        .lines()
+        .filter(|line| line.starts_with('#'))
+        .flat_map(|line| [line, "\n"])
+        .collect();
+    let path = workspace().join("tests/data/metrics.expected");
+    if std::env::var_os("WARDGATE_BLESS").is_some() {
+        fs::write(&path, &found).expect("the folder can be written");
+    }
+    let expected = fs::read_to_string(&path).unwrap_or_default();
+    found.truncate(found.trim_end().len());
+    assert_eq!(found, expected.trim_end());
+}
+
+/// The text format of Prometheus: HELP and TYPE once for each name, then its samples.
+#[test]
+fn metrics_are_well_formed() {
+    let text = Through::start().gateway.metrics();
+    let mut known = BTreeSet::new();
+    let mut current = "";
+    for line in text.lines() {
+        let words: Vec<_> = line.split_whitespace().collect();
+        match words.as_slice() {
+            ["#", "HELP", name, help, ..] => {
+                assert!(known.insert(*name), "{name} comes twice");
+                assert!(!help.is_empty());
+                current = name;
+            }
+            ["#", "TYPE", name, kind] => {
+                assert_eq!(*name, current, "{line}");
+                let total = name.ends_with("_total");
+                assert_eq!(*kind == "counter", total, "{line}");
+            }
+            [sample, value] => {
+                let name = sample.split('{').next().expect("split gives one");
+                assert_eq!(name, current, "{line}");
+                assert!(value.parse::<f64>().is_ok(), "{line}");
+            }
+            _ => panic!("no line of the text format: {line:?}"),
+        }
+    }
+    assert!(known.iter().all(|name| name.starts_with("wardgate_")));
+}
+
+#[test]
+fn bytes_and_connections_are_counted_by_route() {
+    let pair = Pair::start("tcp");
+    let (mut client, mut server) = pair.join();
+    for gateway in [&pair.a, &pair.b] {
+        assert_eq!(gateway.metric("wardgate_connections_open") as u64, 1);
+    }
+    send_noise(&mut client, 1, 70_000);
+    client.shutdown(Shutdown::Write).expect("it is connected");
+    expect_noise(&mut server, 1, 70_000);
+    send_noise(&mut server, 2, 30_000);
+    drop(server);
+    expect_noise(&mut client, 2, 30_000);
+    assert_eq!(ending(&mut client), (0, Ending::Orderly));
+    let counted = |gateway: &wardgate_tests::Gateway, route: &str| {
+        gateway.wait_for_connections(1);
+        let text = gateway.metrics();
+        [
+            "sealed_bytes_total",
+            "opened_bytes_total",
+            "connections_accepted_total",
+            "connections_complete_total",
+            "connections_open",
+        ]
+        .map(|name| {
+            let start = format!("wardgate_{name}{{route=\"{route}\"}} ");
+            let value = text.lines().find_map(|line| line.strip_prefix(&start));
+            let value = value.unwrap_or_else(|| panic!("no {start} in\n{text}"));
+            value.parse::<u64>().expect("it is a number")
+        })
+    };
+    assert_eq!(counted(&pair.a, "originate-1"), [70_000, 30_000, 1, 1, 0]);
+    assert_eq!(counted(&pair.b, "terminate-1"), [30_000, 70_000, 1, 1, 0]);
+}
+
+#[test]
+fn other_paths_and_methods_are_refused() {
+    let through = Through::start();
+    let metrics = through.gateway.metrics_address();
+    assert_eq!(http::get(metrics, "/healthz").text(), "ok\n");
+    assert_eq!(http::get(metrics, "/").status, 404);
+    assert_eq!(http::get(metrics, "/metrics/../../etc").status, 404);
+    assert_eq!(http::post(metrics, "/metrics", b"").status, 405);
+    assert_eq!(
+        http::request(metrics, "DELETE", "/healthz", b"").status,
+        405
+    );
+}
+
+/// Fewer slow clients than there are places: they must cost the others nothing.
+#[test]
+fn slow_scraper_does_not_hold_up_others() {
+    let through = Through::start();
+    let metrics = through.gateway.metrics_address();
+    let mut slow: Vec<_> = (0..4).map(|_| connect(metrics)).collect();
+    for stream in &mut slow {
+        stream.write_all(b"GET /metr").expect("it is connected");
+    }
+    let start = Instant::now();
+    assert_eq!(http::get(metrics, "/metrics").status, 200);
+    let took = start.elapsed();
+    assert!(took < Duration::from_secs(3), "it took {took:?}");
+}
+
+/// More slow clients than there are places: they are thrown out, and the next is served.
+#[test]
+fn scrapers_that_hang_are_thrown_out() {
+    let through = Through::start();
+    let metrics = through.gateway.metrics_address();
+    let hanging: Vec<_> = (0..10).map(|_| connect(metrics)).collect();
+    assert_eq!(http::get(metrics, "/healthz").status, 200);
+    drop(hanging);
+}
+
+#[test]
+fn endless_request_is_cut_off() {
+    let through = Through::start();
+    let mut stream = connect(through.gateway.metrics_address());
+    // The gateway may have answered and closed before all of it is sent.
+    let _ = stream.write_all(&vec![b'x'; 1 << 20]);
+    let (count, _) = ending(&mut stream);
+    assert!(count < 1000, "{count} bytes of answer");
+    assert_eq!(
+        through.gateway.metric("wardgate_log_events_dropped_total") as u64,
+        0
+    );
+}

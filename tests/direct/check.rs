@@ -1,0 +1,197 @@
+//! `wardgate check` on good configurations whose files are not, held against golden messages.
+//!
+//! Wrong configurations themselves are a unit test's (`gateway/src/config/tests.rs`). Set
+//! `WARDGATE_BLESS=1` to write the messages as they are now, then read the difference.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
+use wardgate_tests::pki::{Kind, Leaf};
+use wardgate_tests::tier::workspace;
+use wardgate_tests::{Outcome, Pki, Program, Site, wardgate};
+
+use crate::pair::{A, B};
+
+/// Checks a site and holds what it says against `tests/data/check/NAME.expected`.
+fn golden(name: &str, pki: &Pki, site: &Site) {
+    let folder = TempDir::new().expect("the machine has a folder for temporary files");
+    let file = folder.path().join("wardgate.toml");
+    site.write(&file);
+    let outcome = check(&file);
+    let code = outcome.status.and_then(|status| status.code());
+    assert_eq!(code, Some(78), "{outcome}");
+    let found = outcome
+        .text()
+        .replace(&folder.path().display().to_string(), "SITE")
+        .replace(&pki.path("").display().to_string(), "PKI/");
+    let found = without_dates(&found);
+    let path = expected(name);
+    if std::env::var_os("WARDGATE_BLESS").is_some() {
+        fs::write(&path, &found).expect("the folder can be written");
+    }
+    let expected = fs::read_to_string(&path).unwrap_or_default();
+    assert_eq!(found, expected, "{}", path.display());
+}
+
+fn expected(name: &str) -> PathBuf {
+    let folder = workspace().join("tests/data/check");
+    folder.join(name).with_added_extension("expected")
+}
+
+fn check(file: &Path) -> Outcome {
+    let program = Program::new(wardgate());
+    program.args(["check", "--config"]).arg(file).run()
+}
+
+/// Writes DATE for each calendar date, whatever day the test runs on.
+fn without_dates(text: &str) -> String {
+    let shape = |word: &str| -> String {
+        let class = |c: char| if c.is_ascii_digit() { '9' } else { c };
+        word.chars().map(class).collect()
+    };
+    let mut told = String::new();
+    let mut rest = text;
+    while let Some(next) = rest.chars().next() {
+        if rest.get(..10).map(shape).as_deref() == Some("9999-99-99") {
+            told += "DATE";
+            rest = &rest[10..];
+        } else {
+            told.push(next);
+            rest = &rest[next.len_utf8()..];
+        }
+    }
+    told
+}
+
+fn originate(leaf: &Leaf) -> Site {
+    let peers = [format!("dns:{B}")];
+    Site::with_identity(leaf).originate("127.0.0.1:11112", "127.0.0.1:2762", &peers)
+}
+
+fn terminate(leaf: &Leaf) -> Site {
+    let peers = [format!("dns:{B}")];
+    Site::with_identity(leaf).terminate("127.0.0.1:2762", "127.0.0.1:11112", &peers)
+}
+
+#[test]
+fn good_site_is_good() {
+    let pki = Pki::new();
+    let site = originate(&pki.leaf(A)).crl(&pki.crl());
+    let folder = TempDir::new().expect("the machine has a folder for temporary files");
+    let file = folder.path().join("wardgate.toml");
+    site.write(&file);
+    let outcome = check(&file).expect_success();
+    assert_eq!(
+        outcome.text(),
+        format!("{}: good; 1 routes\n", file.display())
+    );
+}
+
+#[test]
+fn wrong_command_line_is_a_usage_error() {
+    let outcome = Program::new(wardgate()).args(["check", "--konfig"]).run();
+    let code = outcome.status.and_then(|status| status.code());
+    assert_eq!(code, Some(2), "{outcome}");
+}
+
+#[test]
+fn odd_certificates_are_named() {
+    let pki = Pki::new();
+    for (name, kind) in [
+        ("certificate-expired", Kind::Expired),
+        ("certificate-not-yet-valid", Kind::NotYetValid),
+        ("certificate-of-a-ca", Kind::AuthorityAsLeaf),
+        ("certificate-with-wrong-usage", Kind::WrongUsage),
+        ("certificate-with-short-rsa-key", Kind::ShortRsa),
+        ("certificate-without-names", Kind::CommonNameOnly),
+        ("certificate-of-a-server-originates", Kind::ServerOnly),
+    ] {
+        golden(name, &pki, &originate(&pki.odd(A, kind)));
+    }
+    let client = pki.odd(A, Kind::ClientOnly);
+    golden(
+        "certificate-of-a-client-terminates",
+        &pki,
+        &terminate(&client),
+    );
+}
+
+#[test]
+fn own_revocation_is_named() {
+    let pki = Pki::new();
+    let site = originate(&pki.odd(A, Kind::Revoked)).crl(&pki.crl());
+    golden("certificate-revoked", &pki, &site);
+}
+
+#[test]
+fn wrong_keys_are_named() {
+    let pki = Pki::new();
+    let mut leaf = pki.leaf(A);
+    leaf.key = pki.leaf(A).key;
+    golden("key-of-another", &pki, &originate(&leaf));
+
+    let leaf = pki.leaf(A);
+    for (name, mode) in [("key-world-readable", 0o644), ("key-group-writable", 0o620)] {
+        fs::set_permissions(&leaf.key, fs::Permissions::from_mode(mode)).expect("it is ours");
+        golden(name, &pki, &originate(&leaf));
+    }
+
+    let leaf = pki.leaf(A);
+    fs::remove_file(&leaf.key).expect("it is ours");
+    golden("key-missing", &pki, &originate(&leaf));
+
+    let mut leaf = pki.leaf(A);
+    leaf.key = leaf.certificate.clone();
+    golden("key-is-a-certificate", &pki, &originate(&leaf));
+}
+
+#[test]
+fn wrong_files_are_named() {
+    let pki = Pki::new();
+    let mut leaf = pki.leaf(A);
+    leaf.certificate = pki.path("nowhere.pem");
+    golden("certificate-missing", &pki, &originate(&leaf));
+
+    let mut leaf = pki.leaf(A);
+    leaf.certificate = leaf.key.clone();
+    golden("certificate-is-a-key", &pki, &originate(&leaf));
+
+    let mut leaf = pki.leaf(A);
+    leaf.trust = pki.path("nowhere.pem");
+    golden("trust-missing", &pki, &originate(&leaf));
+
+    let mut leaf = pki.leaf(A);
+    leaf.trust = leaf.certificate.clone();
+    golden("trust-is-own-certificate", &pki, &originate(&leaf));
+
+    let leaf = pki.leaf(A);
+    fs::write(&leaf.certificate, [0x30, 0x82, 1, 0]).expect("it is ours");
+    golden("certificate-is-binary", &pki, &originate(&leaf));
+}
+
+#[test]
+fn wrong_revocation_lists_are_named() {
+    let pki = Pki::new();
+    let site = originate(&pki.leaf(A));
+    let expired = site.clone().crl(&pki.expired_crl());
+    golden("crl-expired", &pki, &expired);
+    let missing = site.clone().crl(&pki.path("nowhere.crl"));
+    golden("crl-missing", &pki, &missing);
+    golden("crl-is-a-certificate", &pki, &site.crl(&pki.trust()));
+}
+
+#[test]
+fn several_problems_are_told_at_once() {
+    let pki = Pki::new();
+    let leaf = pki.odd(A, Kind::Expired);
+    fs::set_permissions(&leaf.key, fs::Permissions::from_mode(0o644)).expect("it is ours");
+    let mut other = pki.odd(A, Kind::AuthorityAsLeaf);
+    other.key = pki.leaf(A).key;
+    let site = originate(&leaf)
+        .crl(&pki.expired_crl())
+        .terminate("127.0.0.1:2763", "127.0.0.1:11113", &[format!("dns:{B}")])
+        .route_identity(&other);
+    golden("several-at-once", &pki, &site);
+}

@@ -1,0 +1,185 @@
+//! Connections by the thousand, opened, used and closed: nothing of them may stay behind.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use wardgate_tests::stream::{Ending, accept, connect, ending, expect_noise, send_noise};
+use wardgate_tests::{DEADLINE, Gateway, Process, until};
+
+use crate::pair::Pair;
+
+/// Rounds, and the connections that are open at the same time in each.
+const ROUNDS: usize = 20;
+const CONNECTIONS: usize = 2000;
+/// Threads that open them.
+const CLIENTS: usize = 4;
+/// Bytes to and fro on each.
+const BYTES: usize = 700;
+/// The first rounds fill pools, tables and the allocator's arenas.
+const SETTLED: usize = 3;
+/// Memory that may differ between two looks at an idle process.
+const SLACK: u64 = 4 << 20;
+
+/// What a process holds.
+#[derive(Debug, Clone, Copy)]
+struct Held {
+    descriptors: usize,
+    threads: u64,
+    memory: u64,
+}
+
+#[test]
+fn connections_leave_nothing_behind() {
+    raise_descriptors();
+    // 2,000 handshakes at once take longer than one may; deadlines are another test's.
+    let pair = Pair::with("dicom", |site| {
+        site.timeout("handshake", "\"60s\"")
+            .timeout("connect", "\"60s\"")
+            .timeout("first_byte", "\"60s\"")
+    });
+    let start = Instant::now();
+    let mut rounds = Vec::new();
+    for round in 0..ROUNDS {
+        turn(pair.entry, &pair.exit);
+        rounds.push([&pair.a, &pair.b].map(|gateway| settle(gateway, round + 1)));
+    }
+    println!("{ROUNDS} rounds took {:?}", start.elapsed());
+    for gateway in 0..2 {
+        let after = |round: usize| rounds[round - 1][gateway];
+        let (early, late) = (after(SETTLED), after(ROUNDS));
+        assert_eq!(early.descriptors, late.descriptors, "{rounds:#?}");
+        assert!(late.threads <= early.threads, "{rounds:#?}");
+        assert!(late.memory < early.memory + SLACK, "{rounds:#?}");
+    }
+    for gateway in [&pair.a, &pair.b] {
+        let total = (ROUNDS * CONNECTIONS) as u64;
+        let complete = gateway.metric("wardgate_connections_complete_total");
+        assert_eq!(complete as u64, total);
+        let lost = gateway.metric("wardgate_log_events_dropped_total") as usize;
+        assert_eq!(gateway.connections().len() + lost, ROUNDS * CONNECTIONS);
+    }
+}
+
+/// What the gateway holds when no connection is open any more.
+fn settle(gateway: &Gateway, rounds: usize) -> Held {
+    let total = (rounds * CONNECTIONS) as u64;
+    until("all connections have ended", DEADLINE, || {
+        let ended = gateway.metric("wardgate_connections_complete_total") as u64;
+        let open = gateway.metric("wardgate_connections_open") as u64;
+        (ended == total && open == 0).then_some(())
+    });
+    let process = gateway.process();
+    // The task of a connection is gone a moment after it was counted; so are its sockets.
+    let mut seen = process.descriptors();
+    let descriptors = until("descriptors come to rest", DEADLINE, || {
+        let before = std::mem::replace(&mut seen, process.descriptors());
+        (before == seen && seen < CONNECTIONS / 2).then_some(seen)
+    });
+    Held {
+        descriptors,
+        threads: process.threads(),
+        memory: process.resident_bytes(),
+    }
+}
+
+/// One round: all open, all used, all closed.
+fn turn(entry: SocketAddr, exit: &TcpListener) {
+    let exit = exit.try_clone().expect("descriptors are left");
+    let server = std::thread::spawn(move || serve(&exit));
+    let clients: Vec<JoinHandle<()>> = (0..CLIENTS)
+        .map(|_| std::thread::spawn(move || use_connections(entry)))
+        .collect();
+    for client in clients {
+        client.join().expect("every connection is served");
+    }
+    server.join().expect("every connection arrives");
+}
+
+fn use_connections(entry: SocketAddr) {
+    let mut streams: Vec<_> = (0..CONNECTIONS / CLIENTS)
+        .map(|_| {
+            let mut stream = connect(entry);
+            send_noise(&mut stream, 5, BYTES);
+            stream
+        })
+        .collect();
+    for stream in &mut streams {
+        expect_noise(stream, 6, BYTES);
+    }
+    for stream in &mut streams {
+        stream.shutdown(Shutdown::Write).expect("it is connected");
+    }
+    for stream in &mut streams {
+        assert_eq!(ending(stream), (0, Ending::Orderly));
+    }
+}
+
+fn serve(exit: &TcpListener) {
+    let mut streams: Vec<_> = (0..CONNECTIONS)
+        .map(|_| {
+            let mut stream = accept(exit);
+            expect_noise(&mut stream, 5, BYTES);
+            send_noise(&mut stream, 6, BYTES);
+            stream
+        })
+        .collect();
+    for stream in &mut streams {
+        assert_eq!(ending(stream), (0, Ending::Orderly));
+    }
+}
+
+/// Connections that break leave no more behind than those that end in order.
+#[test]
+fn broken_connections_leave_nothing_behind() {
+    let pair = Pair::start("tcp");
+    let mut early = None;
+    for round in 0..6 {
+        for _ in 0..100 {
+            break_one(&pair, round);
+        }
+        let held = [&pair.a, &pair.b].map(|gateway| {
+            until("all connections have ended", DEADLINE, || {
+                let open = gateway.metric("wardgate_connections_open") as u64;
+                (open == 0).then_some(())
+            });
+            gateway.process()
+        });
+        let early = *early.get_or_insert_with(|| held.map(Process::descriptors));
+        until("descriptors are as before", DEADLINE, || {
+            (held.map(Process::descriptors) == early).then_some(())
+        });
+    }
+}
+
+fn break_one(pair: &Pair, way: usize) {
+    let (mut client, mut server): (TcpStream, TcpStream) = pair.join();
+    client.write_all(&[1; 100]).expect("it is connected");
+    server.read_exact(&mut [0; 100]).expect("it arrives");
+    match way % 3 {
+        0 => wardgate_tests::stream::reset(client),
+        1 => wardgate_tests::stream::reset(server),
+        _ => {
+            wardgate_tests::stream::reset(client);
+            wardgate_tests::stream::reset(server);
+        }
+    }
+}
+
+/// The test holds both ends of each connection.
+fn raise_descriptors() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    setrlimit(Resource::Nofile, raised).expect("up to its maximum anybody may");
+    let most = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    let needed = 3 * CONNECTIONS as u64;
+    assert!(
+        most >= needed,
+        "the limit of open files is {most}; this needs {needed}"
+    );
+}

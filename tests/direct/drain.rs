@@ -1,0 +1,174 @@
+//! How the gateway starts, and how signals end it.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+use wardgate_tests::stream::{Ending, connect, ending, expect_noise, send_noise};
+use wardgate_tests::{DEADLINE, Gateway, Pki, http, until};
+
+use crate::pair::{Pair, Terminate, Through, local, originate};
+
+#[test]
+fn one_line_says_ready_with_routes_cores_and_version() {
+    let pki = Pki::new();
+    let gateway = originate(&pki, local(), local())
+        .originate(local(), local(), &["dns:gw.c.example"])
+        .gateway("cores", "[0]")
+        .start();
+    let lines = gateway.lines();
+    let ready: Vec<_> = lines.iter().filter(|l| l.message() == "ready").collect();
+    assert_eq!(ready.len(), 1, "{lines:#?}");
+    assert_eq!(ready[0].number("routes"), 2);
+    assert_eq!(ready[0].text("cores"), "0");
+    assert_eq!(ready[0].text("version"), env!("CARGO_PKG_VERSION"));
+    assert_eq!(ready[0].text("level"), "INFO");
+    gateway.stop();
+}
+
+#[test]
+fn sigterm_lets_open_connections_end_and_refuses_new_ones() {
+    let pair = Pair::start("tcp");
+    let (mut client, mut server) = pair.join();
+    for gateway in [&pair.a, &pair.b] {
+        gateway.process().signal(Signal::TERM);
+        wait_for_draining(gateway);
+    }
+    wait_until_refused(pair.entry);
+    send_noise(&mut client, 1, 1 << 20);
+    client.shutdown(Shutdown::Write).expect("it is connected");
+    expect_noise(&mut server, 1, 1 << 20);
+    assert_eq!(ending(&mut server), (0, Ending::Orderly));
+    send_noise(&mut server, 2, 1000);
+    drop(server);
+    expect_noise(&mut client, 2, 1000);
+    assert_eq!(ending(&mut client), (0, Ending::Orderly));
+    for gateway in [pair.a, pair.b] {
+        let line = &gateway.wait_for_connections(1)[0];
+        assert_eq!(line.text("reason"), "complete", "{line:?}");
+        let (status, output) = gateway.wait(DEADLINE);
+        assert_eq!(status.code(), Some(0), "{output}");
+    }
+}
+
+#[test]
+fn drain_deadline_resets_what_is_open_and_says_so() {
+    let through = Through::with(|site| site.timeout("drain", "\"300ms\""));
+    let (mut client, mut server) = through.join();
+    send_noise(&mut client, 1, 100);
+    expect_noise(&mut server, 1, 100);
+    through.gateway.process().signal(Signal::TERM);
+    assert_eq!(ending(&mut client), (0, Ending::Reset));
+    assert_eq!(ending(&mut server), (0, Ending::Reset));
+    let line = &through.gateway.wait_for_connections(1)[0];
+    assert_eq!(line.text("reason"), "drain deadline passed");
+    assert_eq!(line.text("ended_by"), "gateway");
+    assert_eq!(line.number("sealed_bytes"), 100);
+    let (status, output) = through.gateway.wait(DEADLINE);
+    assert_eq!(status.code(), Some(0), "{output}");
+    assert!(output.contains("1 connections did not end in time"));
+}
+
+#[test]
+fn second_sigterm_ends_at_once() {
+    let through = Through::start();
+    let (mut client, _server) = through.join();
+    end_twice(through.gateway);
+    assert_eq!(ending(&mut client), (0, Ending::Reset));
+}
+
+/// A connection whose opener has said nothing is no reason to stay, nor one to fail.
+#[test]
+fn second_sigterm_ends_what_has_not_begun() {
+    let pki = Pki::new();
+    let entry = local();
+    let gateway = originate(&pki, entry, local())
+        .route_timeout("first_byte", "\"5min\"")
+        .start();
+    let mut client = connect(entry);
+    wait_for_open(&gateway, 1.0);
+    end_twice(gateway);
+    assert_eq!(ending(&mut client), (0, Ending::Reset));
+}
+
+/// A handshake ends at its own deadline, which is seconds; the process waits no longer than that.
+#[test]
+fn second_sigterm_waits_for_a_handshake_until_its_deadline() {
+    let terminate = Terminate::with(|site| site.timeout("handshake", "\"2s\""));
+    let mut client = connect(terminate.entry);
+    wait_for_open(&terminate.gateway, 1.0);
+    end_twice(terminate.gateway);
+    assert_eq!(ending(&mut client), (0, Ending::Reset));
+}
+
+#[test]
+fn sigint_drains_as_well() {
+    let through = Through::start();
+    through.gateway.process().signal(Signal::INT);
+    let (status, output) = through.gateway.wait(DEADLINE);
+    assert_eq!(status.code(), Some(0), "{output}");
+}
+
+#[test]
+fn sighup_does_not_end_the_process() {
+    let through = Through::start();
+    through.gateway.process().signal(Signal::HUP);
+    through
+        .gateway
+        .wait_for_line("SIGHUP", DEADLINE, |line| line.message().contains("SIGHUP"));
+    let (mut client, mut server) = through.join();
+    client.write_all(b"still there").expect("it is connected");
+    let mut heard = [0; 11];
+    server.read_exact(&mut heard).expect("all arrives");
+    assert_eq!(&heard, b"still there");
+    drop((client, server));
+    through.gateway.stop();
+}
+
+#[test]
+fn readiness_is_gone_while_draining_and_health_is_not() {
+    let through = Through::start();
+    let (client, server) = through.join();
+    let metrics = through.gateway.metrics_address();
+    assert_eq!(http::get(metrics, "/readyz").text(), "ready\n");
+    through.gateway.process().signal(Signal::TERM);
+    wait_for_draining(&through.gateway);
+    let answer = http::get(metrics, "/readyz");
+    assert_eq!(answer.status, 503, "{}", answer.text());
+    assert_eq!(http::get(metrics, "/healthz").status, 200);
+    assert_eq!(http::get(metrics, "/metrics").status, 200);
+    drop((client, server));
+    let (status, output) = through.gateway.wait(DEADLINE);
+    assert_eq!(status.code(), Some(0), "{output}");
+}
+
+fn end_twice(gateway: Gateway) {
+    gateway.process().signal(Signal::TERM);
+    wait_for_draining(&gateway);
+    let start = Instant::now();
+    gateway.process().signal(Signal::TERM);
+    let (status, output) = gateway.wait(DEADLINE);
+    assert_eq!(status.code(), Some(0), "{output}");
+    let took = start.elapsed();
+    assert!(took < Duration::from_secs(3), "it took {took:?}\n{output}");
+}
+
+fn wait_for_draining(gateway: &Gateway) {
+    gateway.wait_for_line("draining", DEADLINE, |line| {
+        line.message().starts_with("draining: 1 connections")
+    });
+}
+
+fn wait_for_open(gateway: &Gateway, count: f64) {
+    until("the connection is counted", DEADLINE, || {
+        (gateway.metric("wardgate_connections_open") >= count).then_some(())
+    });
+}
+
+fn wait_until_refused(to: SocketAddr) {
+    until("new connections are refused", DEADLINE, || {
+        let error = TcpStream::connect_timeout(&to, DEADLINE).err()?;
+        (error.kind() == ErrorKind::ConnectionRefused).then_some(())
+    });
+}
