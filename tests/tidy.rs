@@ -106,9 +106,7 @@ fn every_bound_has_a_row_in_the_architecture() {
     report(&documents::bounds_without_row(limits, &architecture.text));
 }
 
-// This goes as an ignored test when every tier of tests is there; `.ci/run` fails until then.
 #[test]
-#[ignore = "the table of promises names tests that are still being written"]
 fn every_promise_of_the_readme_names_a_test_that_exists() {
     let sources = source::all(root());
     let readme = named(&sources, "README.md");

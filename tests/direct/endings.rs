@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::net::Shutdown;
 use std::time::Duration;
 
+use rustix::process::Signal;
 use wardgate_tests::stream::{Ending, accept, connect, ending, expect_noise, reset, send_noise};
 use wardgate_tests::tls::{TLS12, TLS13};
 use wardgate_tests::{DEADLINE, Gateway};
@@ -63,6 +64,21 @@ fn reset_after_a_finished_direction_still_resets_the_other() {
         ),
         "{failed}"
     );
+}
+
+/// Not even the end of the process may look like the end of a stream.
+#[test]
+fn killed_gateway_is_a_reset_at_both_applications() {
+    for kill_the_first in [true, false] {
+        let pair = Pair::start("dicom");
+        let (mut client, mut server) = pair.join();
+        send_noise(&mut client, 1, 100_000);
+        expect_noise(&mut server, 1, 100_000);
+        let victim = if kill_the_first { &pair.a } else { &pair.b };
+        victim.process().signal(Signal::KILL);
+        assert_eq!(ending(&mut server), (0, Ending::Reset));
+        assert_eq!(ending(&mut client), (0, Ending::Reset));
+    }
 }
 
 #[test]

@@ -165,13 +165,19 @@ impl Gateway {
     }
 }
 
+/// Lines of a gateway's log that a failed test shows.
+const LINES_SHOWN: usize = 100;
+
 impl Drop for Gateway {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
         if std::thread::panicking() {
             let config = std::fs::read_to_string(self.config()).unwrap_or_default();
-            eprintln!("--- wardgate run\n{config}\n---\n{}", self.output());
+            let output = self.output();
+            let first_shown = output.lines().count().saturating_sub(LINES_SHOWN);
+            let tail: Vec<_> = output.lines().skip(first_shown).collect();
+            eprintln!("--- wardgate run\n{config}\n---\n{}", tail.join("\n"));
         }
     }
 }

@@ -112,4 +112,16 @@ mod tests {
         drop(first);
         assert!(loads.seat(0).is_some());
     }
+
+    #[test]
+    fn strangers_leave_room_for_the_others_on_every_core() {
+        let loads = Loads::new(2, 1000);
+        assert_eq!(loads.strangers_max(), 250);
+        assert!(2 * loads.strangers_max() <= 1000 / STRANGERS_SHARE);
+        assert_eq!(
+            Loads::new(2, 1).strangers_max(),
+            0,
+            "a house of one has no room for strangers"
+        );
+    }
 }
