@@ -49,10 +49,13 @@ fn connections_leave_nothing_behind() {
         rounds.push([&pair.a, &pair.b].map(|gateway| settle(gateway, round + 1)));
     }
     println!("{ROUNDS} rounds took {:?}", start.elapsed());
-    for gateway in 0..2 {
+    for (gateway, process) in [pair.a.process(), pair.b.process()].into_iter().enumerate() {
         let after = |round: usize| rounds[round - 1][gateway];
         let (early, late) = (after(SETTLED), after(ROUNDS));
-        assert_eq!(early.descriptors, late.descriptors, "{rounds:#?}");
+        // A request for metrics has a socket for a moment as well.
+        until("descriptors are as before", DEADLINE, || {
+            (process.descriptors() <= early.descriptors).then_some(())
+        });
         assert!(late.threads <= early.threads, "{rounds:#?}");
         let least = |from: usize| {
             let window = rounds.iter().skip(from).take(WINDOW);
@@ -163,7 +166,8 @@ fn broken_connections_leave_nothing_behind() {
         });
         let early = *early.get_or_insert_with(|| held.map(Process::descriptors));
         until("descriptors are as before", DEADLINE, || {
-            (held.map(Process::descriptors) == early).then_some(())
+            let now = held.map(Process::descriptors);
+            (now[0] <= early[0] && now[1] <= early[1]).then_some(())
         });
     }
 }

@@ -66,6 +66,7 @@ fn unread_log_does_not_stop_the_stream() {
     let (entry, exit) = (local(), listen());
     let site = Site::new(&Pki::new(), A).passthrough(entry, address(&exit));
     let mut gateway = Unread::start(site);
+    let mut times = Vec::new();
     for number in 0..5000_u32 {
         let start = Instant::now();
         let mut client = connect(entry);
@@ -76,12 +77,16 @@ fn unread_log_does_not_stop_the_stream() {
         let mut heard = [0; 4];
         server.read_exact(&mut heard).expect("all arrives");
         assert_eq!(heard, number.to_le_bytes());
-        let took = start.elapsed();
-        assert!(
-            took < Duration::from_secs(2),
-            "connection {number} took {took:?}"
-        );
+        times.push(start.elapsed());
     }
+    // Not each one: this machine may look away for a while. A log that held up connections would
+    // hold up all that come when it is full.
+    times.sort();
+    let slow = times[times.len() * 99 / 100];
+    assert!(
+        slow < Duration::from_millis(500),
+        "one in a hundred took {slow:?}"
+    );
     // 64 KiB in the pipe and 4,096 events in the queue; the rest is lost, and counted.
     until("events are lost", DEADLINE, || {
         (gateway.dropped() > 100).then_some(())
@@ -127,7 +132,9 @@ fn every_accepted_peer_is_logged() {
 fn accepted_peer_without_a_byte_is_logged() {
     let terminate = Terminate::with(|site| site);
     let mut peer = terminate.greeted(TLS13);
-    peer.finish().expect("it is connected");
+    // No FIN behind it: the gateway may have ended the connection before there is one.
+    let goodbye = peer.close_notify();
+    peer.socket.write_all(&goodbye).expect("it is connected");
     let line = &terminate.gateway.wait_for_connections(1)[0];
     assert_eq!(line.text("peer"), format!("dns:{A}"));
     assert_eq!(line.text("reason"), "closed without a byte");

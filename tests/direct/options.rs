@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
 use socket2::Socket;
-use wardgate_tests::Process;
 use wardgate_tests::tls::TLS13;
+use wardgate_tests::{DEADLINE, Process, until};
 
 use crate::pair::{Terminate, Through};
 
@@ -32,7 +32,15 @@ const DEFAULTS: Options = Options {
     user_timeout: Some(Duration::from_secs(120)),
 };
 
-/// The options of the process's connection to `peer`.
+/// Waits until the process's connection to `peer` has these options: the gateway sets them while
+/// the connection is being made, and its other end may know of it first.
+fn expect_options(process: Process, peer: SocketAddr, expected: &Options) {
+    let what = format!("the connection to {peer} has {expected:?}");
+    until(&what, DEADLINE, || {
+        (options(process, peer) == *expected).then_some(())
+    });
+}
+
 fn options(process: Process, peer: SocketAddr) -> Options {
     let socket = sockets(process)
         .into_iter()
@@ -82,7 +90,7 @@ fn both_legs_have_the_defaults() {
     let process = terminate.gateway.process();
     for socket in [&peer.socket, &server] {
         let far = socket.local_addr().expect("it is connected");
-        assert_eq!(options(process, far), DEFAULTS);
+        expect_options(process, far, &DEFAULTS);
     }
 }
 
@@ -104,6 +112,6 @@ fn both_legs_have_what_the_route_says() {
     };
     for socket in [&client, &server] {
         let far = socket.local_addr().expect("it is connected");
-        assert_eq!(options(through.gateway.process(), far), expected);
+        expect_options(through.gateway.process(), far, &expected);
     }
 }
