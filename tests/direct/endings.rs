@@ -70,7 +70,7 @@ fn reset_after_a_finished_direction_still_resets_the_other() {
 #[test]
 fn killed_gateway_is_a_reset_at_both_applications() {
     for kill_the_first in [true, false] {
-        let pair = Pair::start("dicom");
+        let pair = Pair::start("tcp");
         let (mut client, mut server) = pair.join();
         send_noise(&mut client, 1, 100_000);
         expect_noise(&mut server, 1, 100_000);
