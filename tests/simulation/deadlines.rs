@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use gateway::audit::{Connection, Reason};
 use gateway::config::{Mode, Protocol};
+use gateway::limits::HALF_CLOSED_SILENCE;
 
 use crate::app::{End, Script};
 use crate::chain::{Report, Scenario};
@@ -60,6 +61,23 @@ fn an_application_that_says_nothing_is_told_after_the_first_byte_deadline() {
         let account = ended_by(&report, |reason| *reason == Reason::Deadline("first byte"));
         assert!(within(account, 5, 5), "{account:?}");
         assert!(report.a.told.is_some() && report.b.is_empty(), "{report:?}");
+    }
+}
+
+#[test]
+fn a_connection_that_only_one_side_ever_finishes_is_ended_at_last() {
+    for modes in [THROUGH_TLS, &[Mode::Passthrough]] {
+        let mut scenario = Scenario::calm(4, modes, Protocol::Tcp);
+        scenario.scripts[1].end = End::Never;
+        // Application B is as good as gone: it has read the end and looks at its socket no more, so
+        // nobody can tell it; what must end is all between.
+        let report = scenario.run();
+        let forsaken = Reason::Deadline("half-closed");
+        let account = ended_by(&report, |reason| *reason == forsaken);
+        let silence = HALF_CLOSED_SILENCE.as_secs();
+        assert!(within(account, silence, silence * 9 / 8 + 5), "{account:?}");
+        assert_eq!(report.accounts.len(), modes.len(), "{report:#?}");
+        assert!(report.a.told.is_some(), "{report:?}");
     }
 }
 
