@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 
 use socket2::{Domain, Socket, Type};
 use wardgate_tests::pki::Kind;
-use wardgate_tests::stream::{Ending, accept, connect, ending, expect_noise, send_noise};
+use wardgate_tests::stream::{
+    Ending, accept, connect, ending, ending_of, expect_noise, send_noise,
+};
 use wardgate_tests::tls::{TLS13, TlsPeer};
 use wardgate_tests::{DEADLINE, Pki, free_port, until};
 
@@ -128,8 +130,7 @@ fn without_any_target_the_application_is_reset_in_time_and_the_log_names_each() 
 fn name_without_an_address_is_told() {
     let through = Through::with(|site| site.targets(&["nowhere.invalid:104"]));
     let start = Instant::now();
-    let mut client = connect(through.entry);
-    assert_eq!(ending(&mut client), (0, Ending::Reset));
+    assert_eq!(ending_of(through.entry), (0, Ending::Reset));
     let took = start.elapsed();
     assert!(took < PATIENCE, "it took {took:?}");
     let line = &through.gateway.wait_for_connections(1)[0];
@@ -200,8 +201,7 @@ fn target_that_speaks_no_tls_is_a_reset_and_told() {
 fn target_that_comes_back_is_used() {
     let place = local();
     let through = Through::with(|site| site.targets(&[place]));
-    let mut client = connect(through.entry);
-    assert_eq!(ending(&mut client), (0, Ending::Reset));
+    assert_eq!(ending_of(through.entry), (0, Ending::Reset));
     let exit = TcpListener::bind(place).expect("the port is free");
     let mut client = connect(through.entry);
     let mut server = accept(&exit);

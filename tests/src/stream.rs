@@ -110,6 +110,16 @@ pub fn connect(to: SocketAddr) -> TcpStream {
     bounded(stream.unwrap_or_else(|error| panic!("cannot connect to {to}: {error}")))
 }
 
+/// Connects, says nothing, and reads to the end, as `ending` does. A refusal may come before the
+/// connect has returned, which then tells of it.
+pub fn ending_of(to: SocketAddr) -> (u64, Ending) {
+    match TcpStream::connect_timeout(&to, DEADLINE) {
+        Ok(stream) => ending(&mut bounded(stream)),
+        Err(error) if error.kind() == ErrorKind::ConnectionReset => (0, Ending::Reset),
+        Err(error) => panic!("cannot connect to {to}: {error}"),
+    }
+}
+
 /// Accepts the next connection, with time limits on accepting, reading and writing.
 pub fn accept(listener: &TcpListener) -> TcpStream {
     let stream = until("no connection arrives", DEADLINE, || accept_now(listener));
