@@ -164,10 +164,6 @@ fn days() -> clap::builder::RangedI64ValueParser<u32> {
 }
 
 /// Runs one of the commands.
-#[allow(
-    clippy::needless_pass_by_value,
-    reason = "the command tree hands its commands over, here as elsewhere"
-)]
 pub(crate) fn run(command: Command) -> anyhow::Result<u8> {
     let now = SystemTime::now();
     match &command {
