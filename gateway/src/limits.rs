@@ -53,21 +53,58 @@ pub const RETRY_PAUSE: Duration = Duration::from_millis(10);
 /// Octets of payload in one record (RFC 8446 section 5.1).
 pub const PLAINTEXT_ROOM: usize = 16_384;
 
-/// Octets that a record has beside its payload: header 5, then at most 8 of explicit nonce and 16 of
-/// tag (TLS 1.2), or 1 of content type and 16 of tag (TLS 1.3).
+/// Octets of a record's header (RFC 8446 section 5.1).
+pub const RECORD_HEADER: usize = 5;
+
+/// Octets that a TLS 1.3 record of AES-GCM has behind its payload: content type 1, tag 16 (RFC 8446
+/// section 5.2).
+pub const RECORD_TRAILER: usize = 17;
+
+/// Octets of a sealed record of full length, and so the room in which its payload is received.
+pub const RECORD_ROOM: usize = RECORD_HEADER + PLAINTEXT_ROOM + RECORD_TRAILER;
+
+/// Octets behind the header of a TLS 1.3 record, at most (RFC 8446 section 5.2).
+pub const CIPHERTEXT_MAX: usize = PLAINTEXT_ROOM + 256;
+
+/// Octets that a record of either version has beside its payload: header 5, then at most 8 of explicit
+/// nonce and 16 of tag (TLS 1.2), or 1 of content type and 16 of tag (TLS 1.3).
 pub const RECORD_OVERHEAD_MAX: usize = 29;
 
-/// Room behind a sealed batch for what TLS itself has to say (a key update, an alert), and behind a
-/// single record for the longest that TLS 1.2 allows (RFC 5246 section 6.2.3: 2,048 more, header 5).
+/// Octets of what TLS itself may owe the peer at a time: a key update and an alert.
 pub const CONTROL_ROOM: usize = 2304;
 
-/// Payload that moves in one turn. Smaller batches cost much more per octet; larger ones gain less
-/// and hold more memory.
-pub const BATCH_BYTES: usize = 256 << 10;
+/// Records of full length in a small buffer: 64 KiB of payload. Messages and most PDUs fit in one turn,
+/// and so does the longest record of TLS 1.2 (RFC 5246 section 6.2.3).
+pub const RECORDS_SMALL: usize = 4;
 
-/// Large buffers of each purpose that a core lends at a time: 64 connections at full speed, which
-/// need two of each, in 64 MiB a core.
-pub const POOL_BUFFERS: usize = 128;
+/// Records of full length in a large buffer: 1 MiB of payload. Smaller turns cost more kernel time per
+/// octet; larger ones gain little, and hold up the other connections of the core for longer.
+pub const RECORDS_LARGE: usize = 64;
+
+/// Parts of memory that one send or receive takes: as many as a large buffer has records.
+pub const PARTS_MAX: usize = RECORDS_LARGE;
+
+/// Large buffers that a core lends at a time: 64 directions at full speed, in 64 MiB a core.
+pub const POOL_LARGE: usize = 64;
+
+/// Small buffers that a core keeps when they are given back, in 16 MiB. More are made as they are needed,
+/// two for each open connection at most.
+pub const POOL_SMALL: usize = 256;
+
+/// Turns in a row that move little before a connection goes back to small buffers.
+pub const SMALL_READS_MAX: u32 = 8;
+
+/// Records that one key seals before it is updated (RFC 8446 section 5.5 allows 2^24.5 of AES-GCM).
+pub const KEY_RECORDS_MAX: u64 = 1 << 24;
+
+/// Key updates that a peer may ask for without payload between them; BoringSSL and rustls bound them so.
+pub const KEY_UPDATES_MAX: u32 = 32;
+
+/// Records without payload that a peer may send in a row, as rustls bounds them.
+pub const EMPTY_RECORDS_MAX: u32 = 32;
+
+/// Octets of a handshake message behind the handshake (a session ticket), as rustls bounds them.
+pub const POST_HANDSHAKE_MESSAGE_MAX: usize = 0xffff;
 
 /// Octets of one handshake flight that are held: the longest legal message (RFC 8446 section 4: a
 /// uint24, which rustls bounds to 64 KiB) in records with their headers.
@@ -79,8 +116,8 @@ pub const ALERT_LINGER: Duration = Duration::from_secs(1);
 /// Octets of a refused peer that are thrown away while it takes its alert.
 pub const LINGER_BYTES_MAX: usize = 1 << 20;
 
-const _: () = assert!(BATCH_BYTES.is_multiple_of(PLAINTEXT_ROOM));
-const _: () = assert!(RECORD_OVERHEAD_MAX + CONTROL_ROOM >= 2048 + 5);
+const _: () = assert!(RECORDS_SMALL * RECORD_ROOM >= 2 * (RECORD_HEADER + PLAINTEXT_ROOM + 2048));
+const _: () = assert!(RECORDS_LARGE as u64 * 2 < KEY_RECORDS_MAX);
 const _: () = assert!(HANDSHAKE_BYTES_MAX > 65_536 + PLAINTEXT_ROOM);
 
 /// Names whose addresses a core remembers. Routes name a handful.

@@ -4,9 +4,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use gateway::audit::Connection;
-use gateway::buffers::Purpose;
-use gateway::config::{Mode, Protocol, Target, Timeouts};
-use gateway::limits::BATCH_BYTES;
+use gateway::buffers::{Buffer, Size};
+use gateway::config::{Mode, Protocol, RecordLayer, Target, Timeouts};
 use gateway::relay::{Accepted, serve};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinSet, LocalSet};
@@ -37,6 +36,10 @@ pub(crate) struct Scenario {
     pub(crate) timeouts: Timeouts,
     /// Large buffers of each core.
     pub(crate) buffers: usize,
+    /// The record layer of each gateway.
+    pub(crate) layers: Vec<RecordLayer>,
+    /// Records that a key seals before it is updated.
+    pub(crate) key_records: u64,
     /// The wires, one more than there are gateways.
     pub(crate) natures: Vec<Nature>,
     /// Application A and application B.
@@ -259,19 +262,15 @@ impl<'s> Run<'s> {
                 let what = format!("gateway {place}: {open} connections count as open");
                 self.world.violation(what);
             }
-            for (purpose, large) in [
-                (Purpose::Batch, Purpose::Batch.room(BATCH_BYTES)),
-                (Purpose::Records, Purpose::Records.room(BATCH_BYTES)),
-            ] {
-                let lent: Vec<_> = (0..site.buffers)
-                    .map(|_| site.core.pool.take(purpose))
-                    .collect();
-                let back = lent.iter().filter(|buffer| buffer.spare() == large).count();
-                if back != site.buffers {
-                    let lost = site.buffers - back;
-                    let what = format!("gateway {place}: {lost} buffers for {purpose:?} are gone");
-                    self.world.violation(what);
-                }
+            let lent: Vec<_> = (0..site.buffers)
+                .map(|_| site.core.pool.take(Size::Large))
+                .collect();
+            let large = |buffer: &&Buffer| buffer.room() == Size::Large.room();
+            let back = lent.iter().filter(large).count();
+            if back != site.buffers {
+                let lost = site.buffers - back;
+                let what = format!("gateway {place}: {lost} large buffers are gone");
+                self.world.violation(what);
             }
         }
     }
@@ -303,6 +302,8 @@ impl Scenario {
             targets,
             timeouts: self.timeouts.clone(),
             buffers: self.buffers,
+            layer: self.layers[place],
+            key_records: self.key_records,
         }
     }
 }

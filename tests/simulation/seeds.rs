@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use gateway::config::{Mode, Protocol, Target, Timeouts};
+use gateway::config::{Mode, Protocol, RecordLayer, Target, Timeouts};
+use gateway::limits::KEY_RECORDS_MAX;
 use rustix::io::Errno;
 
 use crate::app::{End, Order, Script};
@@ -56,6 +57,8 @@ impl Scenario {
             last_target: None,
             timeouts: Timeouts::default(),
             buffers: 2,
+            layers: vec![RecordLayer::InPlace; modes.len()],
+            key_records: KEY_RECORDS_MAX,
             natures: vec![nature; modes.len() + 1],
             scripts: [Script::default(), Script::default()],
             faults: Faults::default(),
@@ -72,6 +75,15 @@ impl Scenario {
         let protocol = random.pick(&[Protocol::Tcp, Protocol::Tcp, Protocol::Dicom]);
         let mut scenario = Self::calm(seed, modes, protocol);
         scenario.buffers = random.pick(&[0, 1, 2]);
+        let layer = |_| {
+            random.pick(&[
+                RecordLayer::InPlace,
+                RecordLayer::InPlace,
+                RecordLayer::Rustls,
+            ])
+        };
+        scenario.layers = modes.iter().map(layer).collect();
+        scenario.key_records = random.pick(&[KEY_RECORDS_MAX, 1, 7]);
         scenario.by_name = random.chance(300);
         scenario.bad_targets = bad_targets(&mut random);
         scenario.natures = modes

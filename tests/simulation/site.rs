@@ -7,9 +7,10 @@ use std::sync::{Arc, OnceLock};
 
 use gateway::buffers::Pool;
 use gateway::config::{
-    Host, IdentityFiles, Located, Mode, PeerName, Policy, Protocol, Route, RouteTls, Target,
-    Timeouts,
+    Host, IdentityFiles, Located, Mode, PeerName, Policy, Protocol, RecordLayer, Route, RouteTls,
+    Target, Timeouts,
 };
+use gateway::limits::KEY_RECORDS_MAX;
 use gateway::metrics;
 use gateway::pki::{Identity, Trust};
 use gateway::relay::{Core, Path, Side, Strangers};
@@ -34,7 +35,7 @@ pub(crate) struct Site {
     pub(crate) path: Path,
     /// Its core.
     pub(crate) core: Core<SimVerbs>,
-    /// Large buffers of each purpose.
+    /// Large buffers of its core.
     pub(crate) buffers: usize,
 }
 
@@ -49,14 +50,22 @@ pub(crate) struct Plan {
     pub(crate) targets: Vec<Target>,
     /// Its deadlines.
     pub(crate) timeouts: Timeouts,
-    /// Large buffers of each purpose.
+    /// Large buffers of its core.
     pub(crate) buffers: usize,
+    /// Who seals and opens its records.
+    pub(crate) layer: RecordLayer,
+    /// Records that a key seals before it is updated.
+    pub(crate) key_records: u64,
 }
 
 impl Site {
     /// A gateway that waits for its first connection.
     pub(crate) fn new(plan: Plan, verbs: SimVerbs, stop: watch::Receiver<bool>) -> Rc<Self> {
-        let tls = (plan.mode != Mode::Passthrough).then(tls);
+        let tls = (plan.mode != Mode::Passthrough).then(|| RouteTls {
+            record_layer: plan.layer,
+            key_records: plan.key_records,
+            ..tls()
+        });
         let side = side(plan.mode);
         let route = Route {
             name: format!("{:?}", plan.mode).to_lowercase(),
@@ -128,6 +137,8 @@ fn tls() -> RouteTls {
         peers: vec![PeerName::Dns(NAME.to_owned())],
         policy: Policy::Hscn,
         require_pq: false,
+        record_layer: RecordLayer::InPlace,
+        key_records: KEY_RECORDS_MAX,
     }
 }
 

@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::rc::Rc;
 use std::time::Duration;
 
-use gateway::uring::{Socket, SocketOptions, Verbs};
+use gateway::uring::{Lent, Socket, SocketOptions, Verbs};
 use rustix::io::Errno;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, sleep_until};
@@ -208,6 +208,31 @@ impl Socket for SimSocket {
         self.told("write", &outcome, |count| *count);
         (outcome, bytes)
     }
+
+    async fn readv(&self, (mut bytes, parts): Lent) -> (io::Result<usize>, Lent) {
+        let room = parts.iter().map(ExactSizeIterator::len).sum();
+        let (outcome, received) = self.read(vec![0; room], 0..room).await;
+        let places = parts.iter().flat_map(Clone::clone);
+        let count = *outcome.as_ref().unwrap_or(&0);
+        for (place, octet) in places.zip(received.iter().take(count)) {
+            bytes[place] = *octet;
+        }
+        (outcome, (bytes, parts))
+    }
+
+    async fn writev(&self, (bytes, parts): Lent) -> (io::Result<usize>, Lent) {
+        let whole: Vec<u8> = parts
+            .iter()
+            .flat_map(|part| &bytes[part.clone()])
+            .copied()
+            .collect();
+        let all = 0..whole.len();
+        let (outcome, _) = self.write(whole, all).await;
+        (outcome, (bytes, parts))
+    }
+
+    // Wires know no delayed acknowledgement.
+    fn acknowledge(&self) {}
 
     async fn wait_readable(&self) -> io::Result<()> {
         let ask = |wire: &mut Wire, now| wire.readable(self.side, now);

@@ -1,26 +1,33 @@
 //! Buffers for bytes on their way, and the pool of each core that lends them.
 //!
-//! A connection that moves bytes borrows large buffers and gives them back when it falls idle.
-//! When all are lent, further connections get small ones of their own: slower, never stuck behind
-//! another connection's slow reader.
+//! A connection that moves bytes borrows buffers and gives them back when it falls idle: small ones
+//! while it chats, large ones while it moves images. When all large ones are lent, further
+//! connections go on with small ones: slower, never stuck behind another connection's slow reader.
 
+mod appetite;
+mod batch;
 mod pool;
 
-pub use pool::Pool;
+pub use appetite::Appetite;
+pub use batch::Batch;
+pub use pool::{Pool, Size};
 
+use std::collections::VecDeque;
 use std::ops::Range;
 use std::rc::Rc;
 
-use crate::limits::PLAINTEXT_ROOM;
 use pool::Shelf;
 
-/// A borrowed piece of memory with a filled part. Goes back to its pool when dropped.
+/// A borrowed piece of memory: a filled stretch that is still to be looked at, and parts that are on
+/// their way out. Goes back to its pool when dropped.
 #[derive(Debug)]
 pub struct Buffer {
     bytes: Vec<u8>,
     // INVARIANT: start <= end <= bytes.len() while no operation has the bytes.
     start: usize,
     end: usize,
+    // What is to be sent, in order. It may lie before `start`: it stays where it is until it is sent.
+    parts: VecDeque<Range<usize>>,
     home: Option<Rc<Shelf>>,
 }
 
@@ -28,34 +35,59 @@ impl Buffer {
     /// A buffer of its own, outside of any pool.
     #[must_use]
     pub fn with_room(room: usize) -> Self {
+        Self::around(vec![0; room], VecDeque::new(), None)
+    }
+
+    /// A buffer of its own that holds `bytes`, all of them to be sent.
+    #[must_use]
+    pub fn of(bytes: Vec<u8>) -> Self {
+        let mut buffer = Self::around(bytes, VecDeque::new(), None);
+        buffer.send(0..buffer.bytes.len());
+        buffer
+    }
+
+    fn around(bytes: Vec<u8>, parts: VecDeque<Range<usize>>, home: Option<Rc<Shelf>>) -> Self {
         Self {
-            bytes: vec![0; room],
+            bytes,
             start: 0,
             end: 0,
-            home: None,
+            parts,
+            home,
         }
     }
 
-    /// The filled part.
+    /// The filled stretch.
     #[must_use]
     pub fn filled(&self) -> &[u8] {
         self.bytes.get(self.start..self.end).unwrap_or_default()
     }
 
-    /// The filled part, to be changed in place.
+    /// The filled stretch, to be changed in place.
     pub fn filled_mut(&mut self) -> &mut [u8] {
         self.bytes.get_mut(self.start..self.end).unwrap_or_default()
     }
 
-    /// The room behind the filled part.
+    /// Where the filled stretch begins.
+    #[must_use]
+    pub fn start(&self) -> usize {
+        self.start
+    }
+
+    /// The room behind the filled stretch.
     pub fn spare_mut(&mut self) -> &mut [u8] {
         self.bytes.get_mut(self.end..).unwrap_or_default()
     }
 
-    /// Octets of room behind the filled part.
+    /// Octets of room behind the filled stretch.
     #[must_use]
     pub fn spare(&self) -> usize {
         self.bytes.len().saturating_sub(self.end)
+    }
+
+    /// Octets of memory.
+    #[must_use]
+    pub fn room(&self) -> usize {
+        self.bytes.len()
     }
 
     /// Whether nothing is filled.
@@ -69,7 +101,7 @@ impl Buffer {
         self.end = self.end.saturating_add(count).min(self.bytes.len());
     }
 
-    /// Takes `count` octets from the front of the filled part.
+    /// Takes `count` octets from the front of the filled stretch.
     pub fn consume(&mut self, count: usize) {
         self.start = self.start.saturating_add(count).min(self.end);
         if self.start == self.end {
@@ -77,8 +109,10 @@ impl Buffer {
         }
     }
 
-    /// Moves the filled part to the front, so that all other room lies behind it.
+    /// Moves the filled stretch to the front, so that all other room lies behind it. What was to be
+    /// sent must be gone.
     pub fn compact(&mut self) {
+        debug_assert!(self.parts.is_empty(), "moved over what is to be sent");
         if self.start > 0 {
             self.bytes.copy_within(self.start..self.end, 0);
             (self.start, self.end) = (0, self.end.saturating_sub(self.start));
@@ -102,11 +136,6 @@ impl Buffer {
         (bytes, room)
     }
 
-    /// Lends the memory and the range of the filled part to an operation.
-    pub fn lend_filled(&mut self) -> (Vec<u8>, Range<usize>) {
-        (std::mem::take(&mut self.bytes), self.start..self.end)
-    }
-
     /// Takes the memory back from an operation.
     pub fn restore(&mut self, bytes: Vec<u8>) {
         debug_assert!(
@@ -115,36 +144,67 @@ impl Buffer {
         );
         self.bytes = bytes;
     }
+
+    /// Adds a part of the memory to what is to be sent.
+    pub fn send(&mut self, part: Range<usize>) {
+        if !part.is_empty() {
+            self.parts.push_back(part);
+        }
+    }
+
+    /// Makes all that is filled something to be sent.
+    pub fn send_filled(&mut self) {
+        self.send(self.start..self.end);
+        (self.start, self.end) = (0, 0);
+    }
+
+    /// How many parts are to be sent.
+    #[must_use]
+    pub fn parts(&self) -> usize {
+        self.parts.len()
+    }
+
+    /// Octets that are to be sent.
+    #[must_use]
+    pub fn outgoing(&self) -> usize {
+        self.parts.iter().map(ExactSizeIterator::len).sum()
+    }
+
+    /// Lends the memory and the parts that are to be sent to an operation.
+    pub fn lend_parts(&mut self) -> (Vec<u8>, VecDeque<Range<usize>>) {
+        (
+            std::mem::take(&mut self.bytes),
+            std::mem::take(&mut self.parts),
+        )
+    }
+
+    /// Takes memory and parts back from an operation that sent `count` octets.
+    pub fn restore_parts(&mut self, (bytes, parts): (Vec<u8>, VecDeque<Range<usize>>)) {
+        (self.bytes, self.parts) = (bytes, parts);
+    }
+
+    /// Takes `count` octets from the front of what is to be sent.
+    pub fn sent(&mut self, mut count: usize) {
+        while let Some(part) = self.parts.front_mut() {
+            if count < part.len() {
+                part.start = part.start.saturating_add(count);
+                return;
+            }
+            count = count.saturating_sub(part.len());
+            self.parts.pop_front();
+        }
+    }
 }
 
 impl Drop for Buffer {
     fn drop(&mut self) {
         if let Some(home) = self.home.take() {
-            home.give_back(std::mem::take(&mut self.bytes));
-        }
-    }
-}
-
-/// What a buffer is needed for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Purpose {
-    /// Payload as the applications see it, or records as they were received.
-    Batch,
-    /// Records made from a batch of payload: the payload, and header and tag of each record.
-    Records,
-}
-
-impl Purpose {
-    /// Octets of room, for a batch of `payload` octets.
-    #[must_use]
-    pub const fn room(self, payload: usize) -> usize {
-        match self {
-            Self::Batch => payload,
-            Self::Records => {
-                let records = payload.div_ceil(PLAINTEXT_ROOM);
-                records * (PLAINTEXT_ROOM + crate::limits::RECORD_OVERHEAD_MAX)
-                    + crate::limits::CONTROL_ROOM
-            }
+            self.parts.clear();
+            let memory = (
+                std::mem::take(&mut self.bytes),
+                std::mem::take(&mut self.parts),
+            );
+            home.give_back(memory);
         }
     }
 }
@@ -175,9 +235,27 @@ mod tests {
     }
 
     #[test]
-    fn records_room_holds_the_sealed_batch() {
-        let payload = 3 * PLAINTEXT_ROOM + 1;
-        let sealed = payload + 4 * crate::limits::RECORD_OVERHEAD_MAX;
-        assert!(Purpose::Records.room(payload) >= sealed);
+    fn parts_leave_in_order_at_any_split() {
+        for split in 1..=6 {
+            let mut buffer = Buffer::with_room(9);
+            buffer.append(b"ab-cde-f-");
+            for part in [0..2, 3..6, 6..6, 7..8] {
+                buffer.send(part);
+            }
+            let mut left = Vec::new();
+            while buffer.parts() > 0 {
+                let whole: Vec<u8> = buffer
+                    .parts
+                    .iter()
+                    .flat_map(Clone::clone)
+                    .map(|at| buffer.bytes[at])
+                    .collect();
+                assert_eq!(whole.len(), buffer.outgoing());
+                let count = split.min(whole.len());
+                left.extend_from_slice(&whole[..count]);
+                buffer.sent(count);
+            }
+            assert_eq!(left, b"abcdef");
+        }
     }
 }

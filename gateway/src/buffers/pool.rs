@@ -1,104 +1,145 @@
-//! A core's pool of large buffers.
+//! A core's pool of buffers.
 
 use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::ops::Range;
 use std::rc::Rc;
 
-use super::{Buffer, Purpose};
-use crate::limits::{BATCH_BYTES, PLAINTEXT_ROOM, POOL_BUFFERS};
+use super::{Batch, Buffer};
+use crate::limits::{POOL_LARGE, POOL_SMALL, RECORD_ROOM, RECORDS_LARGE, RECORDS_SMALL};
 
-/// Lends large buffers while there are some, and makes small ones when there are none.
+/// How large a buffer is.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub enum Size {
+    /// `RECORDS_SMALL` records: messages, and the beginning of everything.
+    #[default]
+    Small,
+    /// `RECORDS_LARGE` records: bulk.
+    Large,
+}
+
+impl Size {
+    /// Octets of memory.
+    #[must_use]
+    pub const fn room(self) -> usize {
+        self.records() * RECORD_ROOM
+    }
+
+    /// Records of full length that there is room for.
+    #[must_use]
+    pub const fn records(self) -> usize {
+        match self {
+            Self::Small => RECORDS_SMALL,
+            Self::Large => RECORDS_LARGE,
+        }
+    }
+}
+
+/// Lends large buffers while there are some, and small ones in any case.
 #[derive(Debug, Clone)]
 pub struct Pool {
-    batches: Rc<Shelf>,
-    records: Rc<Shelf>,
+    large: Rc<Shelf>,
+    small: Rc<Shelf>,
 }
 
 impl Default for Pool {
     fn default() -> Self {
-        Self::new(POOL_BUFFERS)
+        Self::new(POOL_LARGE)
     }
 }
 
 impl Pool {
-    /// A pool that lends at most `count` large buffers of each purpose at a time.
+    /// A pool that lends at most `large` large buffers at a time.
     ///
-    /// Memory is taken from the system when it is first lent and kept from then on.
+    /// Memory is taken from the system when it is first lent. Large buffers are kept from then on,
+    /// and small ones up to `limits::POOL_SMALL`.
     #[must_use]
-    pub fn new(count: usize) -> Self {
+    pub fn new(large: usize) -> Self {
         Self {
-            batches: Shelf::new(count),
-            records: Shelf::new(count),
+            large: Shelf::new(Size::Large, large),
+            small: Shelf::new(Size::Small, POOL_SMALL),
         }
     }
 
-    /// Lends a buffer: large where one is left, else one record long.
+    /// Lends an empty buffer: a small one where no large one is left.
     #[must_use]
-    pub fn take(&self, purpose: Purpose) -> Buffer {
-        let shelf = match purpose {
-            Purpose::Batch => &self.batches,
-            Purpose::Records => &self.records,
+    pub fn take(&self, size: Size) -> Buffer {
+        let large = match size {
+            Size::Large => self.large.take(),
+            Size::Small => None,
         };
-        shelf
-            .take(purpose)
-            .unwrap_or_else(|| Buffer::with_room(purpose.room(PLAINTEXT_ROOM)))
+        large.unwrap_or_else(|| self.small.take_or_make())
     }
 
-    /// How many times a small buffer was made because all large ones were lent.
+    /// Lends an empty batch.
+    #[must_use]
+    pub fn batch(&self, size: Size) -> Batch {
+        Batch::new(self.take(size))
+    }
+
+    /// How many times a small buffer was lent because all large ones were.
     #[must_use]
     pub fn exhausted(&self) -> u64 {
-        self.batches
-            .exhausted
-            .get()
-            .saturating_add(self.records.exhausted.get())
+        self.large.exhausted.get()
     }
 }
 
+type Memory = (Vec<u8>, VecDeque<Range<usize>>);
+
 #[derive(Debug)]
 pub(super) struct Shelf {
-    free: RefCell<Vec<Vec<u8>>>,
-    // Buffers that were never made yet; with `free` and those lent, this is the pool's bound.
+    size: Size,
+    free: RefCell<Vec<Memory>>,
+    // Buffers that were never made yet; with `free` and those lent, this is the shelf's bound.
     unmade: Cell<usize>,
     exhausted: Cell<u64>,
 }
 
 impl Shelf {
-    fn new(count: usize) -> Rc<Self> {
+    fn new(size: Size, count: usize) -> Rc<Self> {
         Rc::new(Self {
+            size,
             free: RefCell::new(Vec::with_capacity(count)),
             unmade: Cell::new(count),
             exhausted: Cell::new(0),
         })
     }
 
-    fn take(self: &Rc<Self>, purpose: Purpose) -> Option<Buffer> {
+    fn take(self: &Rc<Self>) -> Option<Buffer> {
         let kept = self.free.borrow_mut().pop();
-        let bytes = match (kept, self.unmade.get().checked_sub(1)) {
-            (Some(bytes), _) => bytes,
+        let (bytes, parts) = match (kept, self.unmade.get().checked_sub(1)) {
+            (Some(memory), _) => memory,
             (None, Some(rest)) => {
                 self.unmade.set(rest);
-                vec![0; purpose.room(BATCH_BYTES)]
+                make(self.size)
             }
             (None, None) => {
                 self.exhausted.set(self.exhausted.get().saturating_add(1));
                 return None;
             }
         };
-        Some(Buffer {
-            bytes,
-            start: 0,
-            end: 0,
-            home: Some(Rc::clone(self)),
+        Some(Buffer::around(bytes, parts, Some(Rc::clone(self))))
+    }
+
+    fn take_or_make(self: &Rc<Self>) -> Buffer {
+        self.take().unwrap_or_else(|| {
+            let (bytes, parts) = make(self.size);
+            Buffer::around(bytes, parts, None)
         })
     }
 
-    pub(super) fn give_back(&self, bytes: Vec<u8>) {
-        if bytes.is_empty() {
+    pub(super) fn give_back(&self, memory: Memory) {
+        if memory.0.is_empty() {
             // An operation that was dropped has kept the memory; a new one may be made for it.
             self.unmade.set(self.unmade.get().saturating_add(1));
         } else {
-            self.free.borrow_mut().push(bytes);
+            self.free.borrow_mut().push(memory);
         }
     }
+}
+
+fn make(size: Size) -> Memory {
+    (vec![0; size.room()], VecDeque::with_capacity(RECORDS_LARGE))
 }
 
 #[cfg(test)]
@@ -106,27 +147,36 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_exhausted_pool_lends_one_record() {
+    fn an_exhausted_pool_lends_small_buffers() {
         let pool = Pool::new(1);
-        let large = pool.take(Purpose::Batch);
-        let small = pool.take(Purpose::Batch);
-        assert_eq!(large.spare(), BATCH_BYTES);
-        assert_eq!(small.spare(), PLAINTEXT_ROOM);
+        let large = pool.take(Size::Large);
+        let small = pool.take(Size::Large);
+        assert_eq!(large.spare(), Size::Large.room());
+        assert_eq!(small.spare(), Size::Small.room());
         assert_eq!(pool.exhausted(), 1);
         drop(large);
-        assert_eq!(pool.take(Purpose::Batch).spare(), BATCH_BYTES);
+        assert_eq!(pool.take(Size::Large).spare(), Size::Large.room());
+    }
+
+    #[test]
+    fn small_buffers_do_not_run_out() {
+        let pool = Pool::new(0);
+        let many: Vec<_> = (0..POOL_SMALL + 3)
+            .map(|_| pool.take(Size::Small))
+            .collect();
+        assert!(many.iter().all(|b| b.spare() == Size::Small.room()));
+        assert_eq!(pool.exhausted(), 0);
+        drop(many);
+        assert_eq!(pool.small.free.borrow().len(), POOL_SMALL);
     }
 
     #[test]
     fn a_buffer_lost_to_an_operation_is_made_anew() {
         let pool = Pool::new(1);
-        let mut buffer = pool.take(Purpose::Records);
+        let mut buffer = pool.take(Size::Large);
         let lent = buffer.lend_spare();
         drop(buffer);
         drop(lent);
-        assert_eq!(
-            pool.take(Purpose::Records).spare(),
-            Purpose::Records.room(BATCH_BYTES)
-        );
+        assert_eq!(pool.take(Size::Large).spare(), Size::Large.room());
     }
 }

@@ -81,6 +81,8 @@ pub(super) struct Route {
     pub(super) peers: Texts,
     pub(super) policy: Text,
     pub(super) require_pq: Written<bool>,
+    pub(super) record_layer: Text,
+    pub(super) key_records: Written<i64>,
     pub(super) identity: Option<Identity>,
     pub(super) timeouts: Timeouts,
 }
@@ -249,6 +251,8 @@ fn read_route(number: usize, mut table: Table<'_>, reader: &mut Reader<'_>) -> R
         peers: table.list("peers", reader),
         policy: table.leaf("policy", reader),
         require_pq: table.leaf("require_pq", reader),
+        record_layer: table.leaf("record_layer", reader),
+        key_records: table.leaf("key_records", reader),
         identity: identity.map(|table| read_identity(table, reader)),
         timeouts: read_timeouts(timeouts, &timeouts_scope, reader),
     };

@@ -198,6 +198,20 @@ pub struct RouteTls {
     pub policy: Policy,
     /// Refuse key exchanges without a post-quantum part.
     pub require_pq: bool,
+    /// Who seals and opens the records of TLS 1.3.
+    pub record_layer: RecordLayer,
+    /// Records that a key of TLS 1.3 seals before it is updated; 1 to `limits::KEY_RECORDS_MAX`.
+    pub key_records: u64,
+}
+
+/// Who seals and opens the records of TLS 1.3. Those of TLS 1.2 are rustls's in any case.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub enum RecordLayer {
+    /// Our own, where the bytes lie.
+    #[default]
+    InPlace,
+    /// rustls's, which copies payload: the reference.
+    Rustls,
 }
 
 /// The files that say who this site is and whom it trusts.

@@ -13,10 +13,11 @@ use super::peer::peer;
 use super::problem::{Problems, quoted};
 use super::table::Written;
 use super::{
-    Config, IdentityFiles, Located, Mode, PeerName, Policy, Protocol, Route, RouteTls, Target,
+    Config, IdentityFiles, Located, Mode, PeerName, Policy, Protocol, RecordLayer, Route, RouteTls,
+    Target,
 };
 use super::{address, clash, gateway, name, timeouts, value};
-use crate::limits::{PEERS_MAX, ROUTES_MAX, TARGETS_MAX};
+use crate::limits::{KEY_RECORDS_MAX, PEERS_MAX, ROUTES_MAX, TARGETS_MAX};
 
 /// What the meaning of a file depends on besides its text.
 pub(super) struct Place<'a> {
@@ -284,6 +285,8 @@ impl<'a> Resolver<'a> {
     /// What TLS needs: `Some(None)` for passthrough, `None` where a problem is in the way.
     fn tls(&mut self, route: &file::Route, mode: Option<Mode>) -> Option<Option<RouteTls>> {
         let policy = self.policy(route);
+        let record_layer = self.record_layer(route);
+        let key_records = self.key_records(route);
         let own = route.identity.as_ref();
         let own = own.map(|identity| self.identities.resolve(identity, self.problems));
         if mode == Some(Mode::Passthrough) {
@@ -306,7 +309,34 @@ impl<'a> Resolver<'a> {
             peers: peers?,
             policy: policy?,
             require_pq: route.require_pq.value().is_some_and(|flag| flag.value),
+            record_layer: record_layer?,
+            key_records: key_records?,
         }))
+    }
+
+    fn record_layer(&mut self, route: &file::Route) -> Option<RecordLayer> {
+        let Some(text) = route.record_layer.value() else {
+            return Some(RecordLayer::default());
+        };
+        let read = value::word(&text.value, &RecordLayer::WORDS);
+        self.problems
+            .accept(&route.scope, "record_layer", text, read)
+    }
+
+    fn key_records(&mut self, route: &file::Route) -> Option<u64> {
+        let Some(written) = route.key_records.value() else {
+            return route.key_records.is_absent().then_some(KEY_RECORDS_MAX);
+        };
+        let read = u64::try_from(written.value).ok();
+        let read = read.filter(|records| (1..=KEY_RECORDS_MAX).contains(records));
+        if read.is_none() {
+            let text = format!(
+                "{}key_records {} is out of range; write a number from 1 to {KEY_RECORDS_MAX}",
+                route.scope, written.value
+            );
+            self.problems.wrong(written.line, text);
+        }
+        read
     }
 
     fn policy(&mut self, route: &file::Route) -> Option<Policy> {
@@ -325,6 +355,8 @@ impl<'a> Resolver<'a> {
             ("peers", line_of(&route.peers)),
             ("policy", line_of(&route.policy)),
             ("require_pq", line_of(&route.require_pq)),
+            ("record_layer", line_of(&route.record_layer)),
+            ("key_records", line_of(&route.key_records)),
             ("[route.identity]", identity),
         ];
         for (key, line) in lines {

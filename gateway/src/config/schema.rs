@@ -125,6 +125,8 @@ pub(super) static ROUTE: Schema = Schema {
         key("peers", "[\"dns:gw.region.example\"]"),
         key("policy", "\"hscn\""),
         key("require_pq", "true"),
+        key("record_layer", "\"in-place\""),
+        key("key_records", "16777216"),
         key(
             "identity",
             "{ certificate = \"...\", key = \"...\", trust = \"...\" }",

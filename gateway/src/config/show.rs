@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Host, LogFormat, Mode, PeerName, Policy, Protocol, Target};
+use super::{Host, LogFormat, Mode, PeerName, Policy, Protocol, RecordLayer, Target};
 
 impl LogFormat {
     /// The words of `log`.
@@ -35,6 +35,12 @@ impl Policy {
         ("hscn-tls13", Self::HscnTls13),
         ("dicom-b12", Self::DicomB12),
     ];
+}
+
+impl RecordLayer {
+    /// The words of `record_layer`.
+    pub(super) const WORDS: [(&'static str, Self); 2] =
+        [("in-place", Self::InPlace), ("rustls", Self::Rustls)];
 }
 
 fn word_of<T: PartialEq>(meant: &T, words: &[(&'static str, T)]) -> &'static str {

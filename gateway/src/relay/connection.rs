@@ -14,7 +14,7 @@ use super::open::{Cut, Held, Opening};
 use super::passthrough::Passing;
 use super::seal::{FirstBytes, Outlet, Sealing, receive};
 use crate::audit::{self, Close, Party, Reason};
-use crate::buffers::Pool;
+use crate::buffers::{Appetite, Pool};
 use crate::config::{Protocol, Route};
 use crate::metrics::{self, RouteCounters};
 use crate::tls::handshake::{Cause, Failed, Secured, handshake, tell};
@@ -199,9 +199,14 @@ impl<V: Verbs> Work<'_, V> {
             match self.shake(&reached.socket, begun).await {
                 Ok((secured, judgement)) => {
                     self.account.target = Some(reached.address);
-                    let held = Held::new(secured.incoming);
-                    let engine = RefCell::new(Engine::Buffered(secured.session));
                     let link = Link::new(near, reached.socket);
+                    let (engine, held) = match self.engine(secured) {
+                        Ok(begun) => begun,
+                        Err(reason) => {
+                            link.fail(Party::Gateway, reason);
+                            return Ok(link.close());
+                        }
+                    };
                     return Ok(self.relay(link, &engine, &judgement, first, held).await);
                 }
                 Err(close) => {
@@ -238,8 +243,11 @@ impl<V: Verbs> Work<'_, V> {
         let begun = acceptor.start().map(|(c, j)| (Session::from(c), j));
         let (secured, judgement) = self.shake(&far, begun).await?;
         drop(place);
-        let mut held = Held::new(secured.incoming);
-        let engine = RefCell::new(Engine::Buffered(secured.session));
+        let (engine, mut held) = self.engine(secured).map_err(|reason| {
+            far.abort();
+            let by = Party::Gateway;
+            Close { by, reason }
+        })?;
         if self.opener_speaks_first() {
             self.first_payload(&far, &engine, &mut held, &judgement)
                 .await?;
@@ -308,6 +316,15 @@ impl<V: Verbs> Work<'_, V> {
         link.close()
     }
 
+    fn engine(&self, secured: Secured) -> Result<(RefCell<Engine>, Held), Reason> {
+        let Some(tls) = &self.path.route.tls else {
+            unreachable!("who shook hands has a TLS route")
+        };
+        let (engine, held) = Engine::new(secured, tls.record_layer, tls.key_records)
+            .map_err(|error| Reason::Internal(error.to_string()))?;
+        Ok((RefCell::new(engine), held))
+    }
+
     // In DICOM and MLLP the side that connects speaks first (PS3.8 section 7.1; MLLP release 1).
     fn opener_speaks_first(&self) -> bool {
         self.path.route.protocol != Protocol::Tcp
@@ -321,7 +338,8 @@ impl<V: Verbs> Work<'_, V> {
             Side::Passthrough => Party::Source,
             Side::Originate(_) | Side::Terminate(_) => Party::PlainSide,
         };
-        let wait = receive(socket, &self.core.pool);
+        let mut appetite = Appetite::default();
+        let wait = receive(socket, &self.core.pool, &mut appetite);
         match self.before_first_byte(wait, socket).await? {
             Ok(Some(first)) => Ok(Some(first)),
             Ok(None) | Err(_) => Err(Close {

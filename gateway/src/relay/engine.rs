@@ -1,48 +1,175 @@
 //! Which record layer a connection has, chosen once.
 
-use crate::buffers::Buffer;
-use crate::tls::session::{Opened, SealError, Session};
+use rustls::Error;
+
+use super::open::Held;
+use crate::buffers::{Batch, Buffer, Pool, Size};
+use crate::config::RecordLayer;
+use crate::limits::{CONTROL_ROOM, PLAINTEXT_ROOM, RECORD_OVERHEAD_MAX};
+use crate::tls::handshake::Secured;
+use crate::tls::post_handshake::{InPlace, Progress};
+use crate::tls::session::{HandedOver, Opened, SealError, Session};
 
 /// The record layer of a connection.
-///
-/// It is an enum so that another one (records sealed and opened where they lie, or the kernel's)
-/// takes its place beside rustls's without a change to the pumps.
 pub(super) enum Engine {
-    /// rustls's own records: payload is copied once on its way through.
-    Buffered(Session),
+    /// Records are sealed and opened where they lie; TLS 1.3.
+    InPlace(Box<InPlace>),
+    /// rustls's own records: payload is copied on its way through. TLS 1.2, and the reference.
+    Buffered(Box<Session>),
+}
+
+/// A batch on its way through the engine.
+pub(super) struct Unsealed {
+    batch: Option<Batch>,
+    // The record that is next, where the batch is sealed in several turns.
+    next: usize,
+}
+
+impl From<Batch> for Unsealed {
+    fn from(batch: Batch) -> Self {
+        let batch = Some(batch);
+        Self { batch, next: 0 }
+    }
+}
+
+impl Unsealed {
+    /// Records that are still to be sealed.
+    pub(super) fn records(&self) -> usize {
+        let records = self.batch.as_ref().map_or(0, Batch::records);
+        records.saturating_sub(self.next)
+    }
 }
 
 impl Engine {
-    /// Seals `plain` into records behind what `records` holds.
-    pub(super) fn seal(&mut self, plain: &[u8], records: &mut Buffer) -> Result<(), SealError> {
+    /// Goes on where the handshake has ended, with what was received behind it.
+    ///
+    /// # Errors
+    /// What rustls says to the hand-over.
+    pub(super) fn new(
+        secured: Secured,
+        layer: RecordLayer,
+        key_records: u64,
+    ) -> Result<(Self, Held), Error> {
+        let Secured { session, incoming } = secured;
+        let handed_over = match layer {
+            RecordLayer::InPlace => session.hand_over(incoming.filled(), key_records)?,
+            RecordLayer::Rustls => HandedOver::Kept(session),
+        };
+        Ok(match handed_over {
+            HandedOver::InPlace(in_place, early) => {
+                (Self::InPlace(in_place), Held::new(incoming, early))
+            }
+            HandedOver::Kept(session) => (
+                Self::Buffered(Box::new(session)),
+                Held::new(incoming, Vec::new()),
+            ),
+        })
+    }
+
+    /// Appends what must go out before `records` more are sealed.
+    pub(super) fn before(
+        &mut self,
+        records: usize,
+        outgoing: &mut Vec<u8>,
+    ) -> Result<(), SealError> {
         match self {
-            Self::Buffered(session) => session.seal(plain, records),
+            Self::InPlace(in_place) => Ok(in_place.before(records, outgoing)?),
+            // rustls puts its key updates in front of what it seals.
+            Self::Buffered(_) => Ok(()),
+        }
+    }
+
+    /// Seals as much as one send takes; `None` when nothing is left.
+    pub(super) fn seal(
+        &mut self,
+        plain: &mut Unsealed,
+        pool: &Pool,
+    ) -> Result<Option<Buffer>, SealError> {
+        match self {
+            Self::InPlace(in_place) => match plain.batch.take() {
+                Some(batch) => Ok(Some(in_place.seal(batch).map_err(defect)?)),
+                None => Ok(None),
+            },
+            Self::Buffered(session) => seal_copy(session, plain, pool),
         }
     }
 
     /// Appends close_notify.
-    pub(super) fn close_notify(&mut self, records: &mut Buffer) -> Result<(), SealError> {
+    pub(super) fn close_notify(&mut self, outgoing: &mut Vec<u8>) -> Result<(), SealError> {
         match self {
-            Self::Buffered(session) => session.close_notify(records),
+            Self::InPlace(in_place) => Ok(in_place.close_notify(outgoing)?),
+            Self::Buffered(session) => {
+                let mut records = Buffer::with_room(CONTROL_ROOM);
+                session.close_notify(&mut records)?;
+                outgoing.extend_from_slice(records.filled());
+                Ok(())
+            }
         }
     }
 
-    /// Opens whole records of `incoming` into `payload`.
+    /// Opens whole records of `incoming`. The payload becomes parts to be sent, of `incoming` where
+    /// records are opened in place, else of `payload`, which is borrowed from `pool`.
     pub(super) fn open(
         &mut self,
         incoming: &mut Buffer,
-        payload: &mut Buffer,
+        payload: &mut Option<Buffer>,
+        pool: &Pool,
         answer: &mut Vec<u8>,
-    ) -> Result<Opened, rustls::Error> {
+    ) -> Result<Opened, Error> {
         match self {
-            Self::Buffered(session) => session.open(incoming, payload, answer),
+            Self::InPlace(in_place) => Ok(match in_place.open(incoming)? {
+                Progress::NeedBytes => Opened::NeedBytes,
+                Progress::Full => Opened::Full,
+                Progress::Closed => Opened::Closed,
+            }),
+            Self::Buffered(session) => {
+                let size = match incoming.filled().len() > Size::Small.room() {
+                    true => Size::Large,
+                    false => Size::Small,
+                };
+                let mut copied = pool.take(size);
+                let opened = session.open(incoming, &mut copied, answer);
+                copied.send_filled();
+                *payload = Some(copied).filter(|copied| copied.parts() > 0);
+                opened
+            }
         }
     }
 
     /// The alert for the peer after an error.
     pub(super) fn last_words(&mut self) -> Vec<u8> {
         match self {
+            Self::InPlace(in_place) => in_place.last_words(),
             Self::Buffered(session) => session.last_words(),
         }
     }
+}
+
+fn seal_copy(
+    session: &mut Session,
+    plain: &mut Unsealed,
+    pool: &Pool,
+) -> Result<Option<Buffer>, SealError> {
+    let left = plain.records();
+    let Some(batch) = plain.batch.as_ref().filter(|_| left > 0) else {
+        plain.batch = None;
+        return Ok(None);
+    };
+    let size = match left < Size::Small.records() {
+        true => Size::Small,
+        false => Size::Large,
+    };
+    let mut records = pool.take(size);
+    // What rustls puts in front of a record has room as well.
+    const ROOM: usize = PLAINTEXT_ROOM + RECORD_OVERHEAD_MAX + CONTROL_ROOM;
+    while plain.next < batch.records() && records.spare() >= ROOM {
+        session.seal(batch.payload(plain.next), &mut records)?;
+        plain.next = plain.next.saturating_add(1);
+    }
+    records.send_filled();
+    Ok(Some(records))
+}
+
+fn defect(error: crate::tls::record::RecordError) -> SealError {
+    SealError::Tls(Error::General(error.to_string()))
 }

@@ -7,16 +7,18 @@ use super::engine::Engine;
 use super::link::{Link, reset};
 use super::seal::{Outlet, write};
 use crate::audit::{Party, Reason};
-use crate::buffers::{Buffer, Pool, Purpose};
+use crate::buffers::{Appetite, Buffer, Pool, Size};
 use crate::metrics::Counter;
 use crate::tls::session::Opened;
 use crate::uring::{Patience, Socket};
 
 /// Records received and payload opened that has not moved on yet.
-#[derive(Default)]
 pub(super) struct Held {
+    // What was received. Payload that was opened in place is among its parts.
     incoming: Option<Buffer>,
+    // Payload that lies elsewhere.
     payload: Option<Buffer>,
+    appetite: Appetite,
 }
 
 /// What opening has come to, and why it stopped.
@@ -31,11 +33,12 @@ pub(super) enum Cut {
 }
 
 impl Held {
-    /// Begins with what was received behind the handshake.
-    pub(super) fn new(incoming: Buffer) -> Self {
+    /// Begins with what was received behind the handshake, and payload of it that is opened already.
+    pub(super) fn new(incoming: Buffer, early: Vec<u8>) -> Self {
         Self {
             incoming: Some(incoming).filter(|buffer| !buffer.is_empty()),
-            payload: None,
+            payload: Some(Buffer::of(early)).filter(|buffer| buffer.parts() > 0),
+            appetite: Appetite::default(),
         }
     }
 
@@ -47,18 +50,26 @@ impl Held {
         pool: &Pool,
     ) -> Result<bool, Cut> {
         loop {
+            if self.payload().is_some() {
+                return Ok(true);
+            }
             let mut answer = Vec::new();
             let opened = self.open(engine, pool, &mut answer)?;
             let all = 0..answer.len();
             far.write_all(answer, all).await.0.map_err(Cut::Socket)?;
-            if self.payload.is_some() {
-                return Ok(true);
+            match opened {
+                _ if self.payload().is_some() => {}
+                Opened::Closed => return Ok(false),
+                Opened::Full => {}
+                Opened::NeedBytes => self.receive(far, pool).await?,
             }
-            if opened == Opened::Closed {
-                return Ok(false);
-            }
-            self.receive(far, pool).await?;
         }
+    }
+
+    // The payload that is to be delivered next.
+    fn payload(&mut self) -> Option<&mut Buffer> {
+        let held = [&mut self.payload, &mut self.incoming];
+        held.into_iter().flatten().find(|buffer| buffer.parts() > 0)
     }
 
     fn open(
@@ -69,25 +80,28 @@ impl Held {
     ) -> Result<Opened, Cut> {
         let mut none = Buffer::with_room(0);
         let incoming = self.incoming.as_mut().unwrap_or(&mut none);
-        let mut payload = self
-            .payload
-            .take()
-            .unwrap_or_else(|| pool.take(Purpose::Batch));
-        let opened = engine.borrow_mut().open(incoming, &mut payload, answer);
-        self.payload = Some(payload).filter(|payload| !payload.is_empty());
-        // Nothing is held while idle.
-        self.incoming = self.incoming.take().filter(|incoming| !incoming.is_empty());
+        let mut engine = engine.borrow_mut();
+        let opened = engine.open(incoming, &mut self.payload, pool, answer);
         opened.map_err(Cut::Records)
     }
 
+    // Nothing is held while idle.
+    fn let_go(&mut self) {
+        self.payload = None;
+        self.incoming = self.incoming.take().filter(|incoming| !incoming.is_empty());
+    }
+
     async fn receive<F: Socket>(&mut self, far: &F, pool: &Pool) -> Result<(), Cut> {
+        self.let_go();
         far.readable().await.map_err(Cut::Socket)?;
+        let size = self.appetite.size();
         let mut incoming = match self.incoming.take() {
-            Some(incoming) => with_room(incoming, pool),
-            None => pool.take(Purpose::Records),
+            Some(incoming) => with_room(incoming, pool, size),
+            None => pool.take(size),
         };
         let (bytes, room) = incoming.lend_spare();
-        if room.is_empty() {
+        let spare = room.len();
+        if spare == 0 {
             return Err(Cut::Records(rustls::Error::General(
                 "record without an end".into(),
             )));
@@ -97,6 +111,7 @@ impl Held {
         match outcome.map_err(Cut::Socket)? {
             0 => Err(Cut::Truncated),
             count => {
+                self.appetite.ate(count, spare);
                 incoming.fill(count);
                 self.incoming = Some(incoming);
                 Ok(())
@@ -105,15 +120,21 @@ impl Held {
     }
 }
 
-// What the handshake left may stand in a buffer too small for a record.
-fn with_room(mut incoming: Buffer, pool: &Pool) -> Buffer {
+// The beginning of a record stays where it is when there is room behind it. What the handshake left
+// may stand in a buffer too small for a record, and bulk has begun in a small one.
+fn with_room(mut incoming: Buffer, pool: &Pool, size: Size) -> Buffer {
     incoming.compact();
-    if incoming.spare() + incoming.filled().len() >= Purpose::Records.room(1) {
+    if incoming.room() >= size.room()
+        || size == Size::Small && incoming.room() >= Size::Small.room()
+    {
         return incoming;
     }
-    let mut larger = pool.take(Purpose::Records);
-    larger.append(incoming.filled());
-    larger
+    let mut larger = pool.take(size);
+    if larger.spare() > incoming.room() || incoming.room() < Size::Small.room() {
+        larger.append(incoming.filled());
+        return larger;
+    }
+    incoming
 }
 
 /// What the opening direction needs beside the link.
@@ -152,12 +173,13 @@ impl Opening<'_> {
     ) -> Result<(), Cut> {
         let mut answer = Vec::new();
         while !link.failed() {
+            // What was opened before this direction ran comes first.
+            self.deliver(link, held).await;
             let opened = held.open(self.engine, self.pool, &mut answer)?;
-            self.outlet.post(link, &mut answer).await;
-            if let Some(payload) = held.payload.take() {
-                self.deliver(link, payload).await;
-            }
+            self.outlet.post(link, self.engine, &mut answer).await;
+            self.deliver(link, held).await;
             match opened {
+                _ if link.failed() => return Ok(()),
                 Opened::Full => {}
                 Opened::NeedBytes => held.receive(&link.far, self.pool).await?,
                 Opened::Closed => {
@@ -173,14 +195,18 @@ impl Opening<'_> {
         Ok(())
     }
 
-    async fn deliver<N: Socket, F: Socket>(&self, link: &Link<N, F>, mut payload: Buffer) {
-        let count = payload.filled().len() as u64;
-        match write(link, &link.near, &mut payload).await {
-            Ok(()) => {
-                self.bytes.set(self.bytes.get().saturating_add(count));
-                self.counter.add(count);
+    async fn deliver<N: Socket, F: Socket>(&self, link: &Link<N, F>, held: &mut Held) {
+        while let Some(payload) = held.payload()
+            && !link.failed()
+        {
+            let count = payload.outgoing() as u64;
+            match write(link, &link.near, payload).await {
+                Ok(()) => {
+                    self.bytes.set(self.bytes.get().saturating_add(count));
+                    self.counter.add(count);
+                }
+                Err(error) => link.fail(Party::PlainSide, reset(&error)),
             }
-            Err(error) => link.fail(Party::PlainSide, reset(&error)),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::cell::Cell;
 use super::link::{Link, reset};
 use super::seal::{FirstBytes, receive, write};
 use crate::audit::Party;
-use crate::buffers::Pool;
+use crate::buffers::{Appetite, Pool};
 use crate::metrics::Counter;
 use crate::uring::Socket;
 
@@ -27,16 +27,18 @@ impl Passing<'_> {
         first: FirstBytes,
     ) {
         let mut batch = first;
+        let mut appetite = Appetite::default();
         while !link.failed() {
-            if let Some(mut full) = batch.take() {
-                let count = full.filled().len() as u64;
+            if let Some(full) = batch.take() {
+                let count = full.len() as u64;
+                let mut full = full.into_payload();
                 if let Err(error) = write(link, sink, &mut full).await {
                     return link.fail(self.to, reset(&error));
                 }
                 self.bytes.set(self.bytes.get().saturating_add(count));
                 self.counter.add(count);
             }
-            match receive(source, self.pool).await {
+            match receive(source, self.pool, &mut appetite).await {
                 Ok(Some(next)) => batch = Some(next),
                 Ok(None) => match sink.finish() {
                     Ok(()) => return link.finish(self.from),

@@ -5,18 +5,18 @@ use std::io;
 
 use tokio::sync::Mutex;
 
-use super::engine::Engine;
+use super::engine::{Engine, Unsealed};
 use super::link::{Link, reset};
 use crate::audit::{Party, Reason};
-use crate::buffers::{Buffer, Pool, Purpose};
-use crate::limits::{ALERT_LINGER, CONTROL_ROOM, PLAINTEXT_ROOM, REASON_WAIT};
+use crate::buffers::{Appetite, Batch, Buffer, Pool};
+use crate::limits::{ALERT_LINGER, CONTROL_ROOM, REASON_WAIT};
 use crate::metrics::Counter;
 use crate::tls::handshake::tell;
 use crate::tls::session::SealError;
 use crate::uring::{Patience, Socket, race};
 
 /// The first bytes of the plain side, read before there was anywhere to send them.
-pub(super) type FirstBytes = Option<Buffer>;
+pub(super) type FirstBytes = Option<Batch>;
 
 /// What the sealing direction needs beside the link.
 pub(super) struct Sealing<'c> {
@@ -30,11 +30,12 @@ pub(super) struct Sealing<'c> {
 impl Sealing<'_> {
     /// Moves payload until the plain side finishes or something fails; the link knows which.
     pub(super) async fn run<N: Socket, F: Socket>(&self, link: &Link<N, F>, first: FirstBytes) {
+        let mut appetite = Appetite::default();
         if let Some(batch) = first {
             self.send(link, batch).await;
         }
         while !link.failed() {
-            match receive(&link.near, self.pool).await {
+            match receive(&link.near, self.pool, &mut appetite).await {
                 Ok(Some(batch)) => self.send(link, batch).await,
                 Ok(None) => return self.finish(link).await,
                 // It was the opening direction that ended this socket, and its alert to the peer is
@@ -45,39 +46,49 @@ impl Sealing<'_> {
         }
     }
 
-    async fn send<N: Socket, F: Socket>(&self, link: &Link<N, F>, mut batch: Buffer) {
-        let count = batch.filled().len();
+    async fn send<N: Socket, F: Socket>(&self, link: &Link<N, F>, batch: Batch) {
+        let count = batch.len() as u64;
+        let is_short = count < batch.room() as u64;
+        self.seal(link, batch).await;
+        if is_short && !link.failed() {
+            // The sender may hold the rest of a message back until this is acknowledged.
+            link.near.acknowledge();
+        }
+        self.bytes.set(self.bytes.get().saturating_add(count));
+        self.counter.add(count);
+    }
+
+    async fn seal<N: Socket, F: Socket>(&self, link: &Link<N, F>, batch: Batch) {
+        let mut plain = Unsealed::from(batch);
         let _turn = self.outlet.turn.lock().await;
-        let mut records = self.pool.take(Purpose::Records);
-        while !batch.is_empty() && !link.failed() {
-            let part = batch.filled().len().min(payload_that_fits(&records));
-            let plain = batch.filled().get(..part).unwrap_or_default();
-            if let Err(error) = self.engine.borrow_mut().seal(plain, &mut records) {
-                return link.fail(Party::Gateway, refusal(&error));
-            }
-            batch.consume(part);
+        while !link.failed() {
+            // What was sealed before goes out before what is sealed now.
+            self.outlet.answer(link, self.engine, plain.records()).await;
+            let sealed = self.engine.borrow_mut().seal(&mut plain, self.pool);
+            let mut records = match sealed {
+                Ok(Some(records)) => records,
+                Ok(None) => return,
+                Err(error) => return link.fail(Party::Gateway, refusal(&error)),
+            };
             if let Err(error) = write(link, &link.far, &mut records).await {
                 return self.lost(link, &error).await;
             }
         }
-        self.outlet.answer(link).await;
-        self.bytes
-            .set(self.bytes.get().saturating_add(count as u64));
-        self.counter.add(count as u64);
     }
 
     // FIN becomes close_notify and FIN.
     async fn finish<N: Socket, F: Socket>(&self, link: &Link<N, F>) {
         let _turn = self.outlet.turn.lock().await;
+        self.outlet.answer(link, self.engine, 1).await;
         if link.failed() {
             // "Whole" would come before the alert that says otherwise.
             return;
         }
-        let mut records = self.pool.take(Purpose::Records);
-        if let Err(error) = self.engine.borrow_mut().close_notify(&mut records) {
+        let mut words = Vec::new();
+        if let Err(error) = self.engine.borrow_mut().close_notify(&mut words) {
             return link.fail(Party::Gateway, refusal(&error));
         }
-        let sent = write(link, &link.far, &mut records).await;
+        let sent = write(link, &link.far, &mut Buffer::of(words)).await;
         match sent.and_then(|()| link.far.finish()) {
             Ok(()) => link.finish(Party::PlainSide),
             Err(error) => self.lost(link, &error).await,
@@ -94,40 +105,35 @@ impl Sealing<'_> {
 
 /// Receives once from the plain side, borrowing memory only when there is something to receive.
 /// `None` is the end.
-pub(super) async fn receive<S: Socket>(socket: &S, pool: &Pool) -> io::Result<Option<Buffer>> {
+pub(super) async fn receive<S: Socket>(
+    socket: &S,
+    pool: &Pool,
+    appetite: &mut Appetite,
+) -> io::Result<FirstBytes> {
     socket.readable().await?;
-    let mut batch = pool.take(Purpose::Batch);
-    let (bytes, room) = batch.lend_spare();
-    let (outcome, bytes) = socket.read_some(bytes, room).await;
-    batch.restore(bytes);
-    batch.fill(outcome?);
+    let mut batch = pool.batch(appetite.size());
+    let (outcome, lent) = socket.readv_some(batch.lend()).await;
+    batch.restore(lent);
+    let count = outcome?;
+    batch.fill(count);
+    appetite.ate(count, batch.room());
     Ok(Some(batch).filter(|batch| !batch.is_empty()))
 }
 
-/// Sends all that `records` holds. Every part that the socket takes counts as movement: a slow
-/// reader is not an idle one.
+/// Sends the parts of `buffer`. Whatever the socket takes counts as movement: a slow reader is not an
+/// idle one.
 pub(super) async fn write<S: Socket, N: Socket, F: Socket>(
     link: &Link<N, F>,
     socket: &S,
-    records: &mut Buffer,
+    buffer: &mut Buffer,
 ) -> io::Result<()> {
-    while !records.is_empty() {
-        let (bytes, part) = records.lend_filled();
-        let (outcome, bytes) = socket.write_some(bytes, part).await;
-        records.restore(bytes);
-        records.consume(outcome?);
+    while buffer.parts() > 0 {
+        let (outcome, lent) = socket.writev_some(buffer.lend_parts()).await;
+        buffer.restore_parts(lent);
+        buffer.sent(outcome?);
         link.stir();
     }
     Ok(())
-}
-
-// A large buffer takes a large batch; a small one, lent when the pool was empty, one record.
-fn payload_that_fits(records: &Buffer) -> usize {
-    let mut payload = PLAINTEXT_ROOM;
-    while Purpose::Records.room(payload + PLAINTEXT_ROOM) <= records.spare() {
-        payload += PLAINTEXT_ROOM;
-    }
-    payload
 }
 
 fn refusal(error: &SealError) -> Reason {
@@ -149,11 +155,14 @@ pub(super) struct Outlet {
 }
 
 impl Outlet {
-    /// Takes an answer in; it goes out at once, or right behind the batch that is on its way.
-    pub(super) async fn post<N: Socket, F: Socket>(&self, link: &Link<N, F>, answer: &mut Vec<u8>) {
-        if answer.is_empty() {
-            return;
-        }
+    /// Takes an answer in; it goes out at once, or with the batch that is on its way, and so does what
+    /// the engine owes.
+    pub(super) async fn post<N: Socket, F: Socket>(
+        &self,
+        link: &Link<N, F>,
+        engine: &RefCell<Engine>,
+        answer: &mut Vec<u8>,
+    ) {
         self.answers.borrow_mut().append(answer);
         if self.answers.borrow().len() > CONTROL_ROOM {
             // LIMIT: what TLS owes in answer is one key update and one alert at a time.
@@ -165,14 +174,22 @@ impl Outlet {
         // Never wait for the turn here: sealing may be held up by a peer that reads only after we
         // have read.
         if let Ok(_turn) = self.turn.try_lock() {
-            self.answer(link).await;
+            self.answer(link, engine, 0).await;
         }
     }
 
-    /// Sends the answers that wait. The caller has the turn.
-    async fn answer<N: Socket, F: Socket>(&self, link: &Link<N, F>) {
+    /// Sends what TLS owes before `records` more are sealed. The caller has the turn.
+    async fn answer<N: Socket, F: Socket>(
+        &self,
+        link: &Link<N, F>,
+        engine: &RefCell<Engine>,
+        records: usize,
+    ) {
         loop {
-            let answers = std::mem::take(&mut *self.answers.borrow_mut());
+            let mut answers = std::mem::take(&mut *self.answers.borrow_mut());
+            if let Err(error) = engine.borrow_mut().before(records, &mut answers) {
+                return link.fail(Party::Gateway, refusal(&error));
+            }
             if answers.is_empty() || link.failed() {
                 return;
             }

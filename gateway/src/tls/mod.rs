@@ -6,12 +6,15 @@
 //! knows a socket or, the certificates' dates apart, a clock.
 
 mod acceptor;
+mod aead;
 mod connector;
 mod diagnosis;
 mod explain;
 pub mod handshake;
 mod identity;
 mod policy;
+pub mod post_handshake;
+pub mod record;
 mod refusal;
 mod revocation;
 mod rules;

@@ -8,6 +8,9 @@ use std::sync::Arc;
 use rustls::crypto::aws_lc_rs::kx_group::X25519MLKEM768;
 // The AEAD, the signatures and the randomness come from this one name, so that another provider
 // can take its place in this module alone.
+#[cfg(not(feature = "provider-ring"))]
+use rustls::crypto::aws_lc_rs::{self as engine, cipher_suite as suites, kx_group as groups};
+#[cfg(feature = "provider-ring")]
 use rustls::crypto::ring::{self as engine, cipher_suite as suites, kx_group as groups};
 use rustls::crypto::{CryptoProvider, SupportedKxGroup};
 use rustls::version::{TLS12, TLS13};

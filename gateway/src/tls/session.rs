@@ -9,10 +9,11 @@ use rustls::server::UnbufferedServerConnection;
 use rustls::unbuffered::{
     ConnectionState, EncodeError, EncodeTlsData, EncryptError, UnbufferedStatus, WriteTraffic,
 };
-use rustls::{CommonState, Error};
+use rustls::{CommonState, Error, ProtocolVersion};
 
+use super::post_handshake::{InPlace, Schedule};
 use crate::buffers::Buffer;
-use crate::limits::PLAINTEXT_ROOM;
+use crate::limits::{PLAINTEXT_ROOM, RECORD_HEADER};
 
 /// rustls's connection in either role, and what came early.
 pub struct Session {
@@ -77,7 +78,7 @@ pub enum SealError {
         "the record limit of a TLS 1.2 key is reached; use TLS 1.3 to move this much at a time"
     )]
     Exhausted,
-    /// The caller gave less room than `Purpose::Records` says, or payload before the handshake.
+    /// The caller gave too little room, or payload before the handshake.
     #[error("no room or no right to seal")]
     Misused,
 }
@@ -203,6 +204,38 @@ impl Session {
         outgoing
     }
 
+    /// Hands the records over to a layer of our own, the handshake being done; `tail` is what was
+    /// received behind it. The second part of the outcome is payload that rustls has opened already.
+    ///
+    /// TLS 1.2 stays with rustls, and so does a connection of whose `tail` rustls has opened a part
+    /// of a handshake message: that part cannot be opened again.
+    ///
+    /// # Errors
+    /// What rustls says to the hand-over; the connection is lost then.
+    pub fn hand_over(self, tail: &[u8], key_records: u64) -> Result<HandedOver, Error> {
+        let is_tls13 = self.state().protocol_version() == Some(ProtocolVersion::TLSv1_3);
+        if !is_tls13 || holds_whole_record(tail) {
+            return Ok(HandedOver::Kept(self));
+        }
+        let (secrets, schedule) = match self.connection {
+            Connection::Client(connection) => {
+                let (secrets, schedule) = connection.dangerous_into_kernel_connection()?;
+                (secrets, Schedule::Client(Box::new(schedule)))
+            }
+            Connection::Server(connection) => {
+                let (secrets, schedule) = connection.dangerous_into_kernel_connection()?;
+                (secrets, Schedule::Server(Box::new(schedule)))
+            }
+        };
+        let in_place = InPlace::new(&secrets, schedule, key_records);
+        let mut in_place =
+            in_place.ok_or_else(|| Error::General("suite without AES-GCM".into()))?;
+        if self.peer_closed {
+            in_place.peer_closed();
+        }
+        Ok(HandedOver::InPlace(Box::new(in_place), self.early))
+    }
+
     fn keep_tail(&mut self, incoming: &Buffer) {
         self.tail.clear();
         self.tail.extend_from_slice(incoming.filled());
@@ -224,6 +257,24 @@ impl Session {
         }
         Err(SealError::Misused)
     }
+}
+
+/// Who has the records after the handshake.
+pub enum HandedOver {
+    /// Our own layer, and the payload that came with the handshake's last bytes.
+    InPlace(Box<InPlace>, Vec<u8>),
+    /// rustls.
+    Kept(Session),
+}
+
+// rustls looks at every whole record before it says that the handshake is done; one that still stands
+// there is a part of a message that it waits for the rest of.
+fn holds_whole_record(tail: &[u8]) -> bool {
+    let length = tail.get(3..5).and_then(|length| length.first_chunk());
+    length.is_some_and(|length| {
+        let length = usize::from(u16::from_be_bytes(*length));
+        tail.len() >= RECORD_HEADER.saturating_add(length)
+    })
 }
 
 impl Connection {

@@ -12,6 +12,7 @@ mod patience;
 mod probe;
 mod ring;
 
+use std::collections::VecDeque;
 use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -22,9 +23,15 @@ pub use patience::{Patience, race, until};
 pub use probe::{Capabilities, Unavailable, probe};
 pub use ring::{Ring, RingSocket, spawn, start, wait_acceptable};
 
+/// Parts of a buffer, in order: at most `limits::PARTS_MAX` of them take part in an operation.
+pub type Parts = VecDeque<Range<usize>>;
+
+/// A buffer that is lent to an operation with the parts of it that it fills or sends.
+pub type Lent = (Vec<u8>, Parts);
+
 /// One TCP connection.
 ///
-/// At most one `read` or `wait_readable`, and one `write`, may be in flight at a time. A buffer
+/// At most one read or `wait_readable`, and one write, may be in flight at a time. A buffer
 /// that is lent to an operation comes back with its outcome. Dropped without `finish`, a connection
 /// ends as by `abort`: only who says so ends it in order.
 pub trait Socket: 'static {
@@ -42,6 +49,17 @@ pub trait Socket: 'static {
         bytes: Vec<u8>,
         part: Range<usize>,
     ) -> impl Future<Output = (io::Result<usize>, Vec<u8>)>;
+
+    /// As `read`, into the parts of a buffer, one after the other.
+    fn readv(&self, lent: Lent) -> impl Future<Output = (io::Result<usize>, Lent)>;
+
+    /// As `write`, of the parts of a buffer, one after the other.
+    fn writev(&self, lent: Lent) -> impl Future<Output = (io::Result<usize>, Lent)>;
+
+    /// Has what was received acknowledged at once: the sender may hold back more until then, as
+    /// Nagle's algorithm does (RFC 9293 section 3.7.4), while we would wait for something to send with
+    /// it (section 3.8.6.3).
+    fn acknowledge(&self);
 
     /// Waits until a read would return at once: bytes, the peer's end, or an error.
     fn wait_readable(&self) -> impl Future<Output = io::Result<()>>;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use super::Socket;
+use super::{Lent, Socket};
 use crate::limits::{RETRIES_MAX, RETRY_PAUSE};
 
 /// Reads and writes that outlast what passes by itself: interruption, a socket that is not ready
@@ -34,6 +34,12 @@ pub trait Patience: Socket {
         bytes: Vec<u8>,
         part: Range<usize>,
     ) -> impl Future<Output = (io::Result<()>, Vec<u8>)>;
+
+    /// `readv` with patience.
+    fn readv_some(&self, lent: Lent) -> impl Future<Output = (io::Result<usize>, Lent)>;
+
+    /// `writev` with patience: a part of what is not empty, and how much that was, never 0.
+    fn writev_some(&self, lent: Lent) -> impl Future<Output = (io::Result<usize>, Lent)>;
 
     /// `wait_readable` with patience.
     fn readable(&self) -> impl Future<Output = io::Result<()>>;
@@ -87,6 +93,31 @@ impl<S: Socket> Patience for S {
             }
         }
         (Ok(()), bytes)
+    }
+
+    async fn readv_some(&self, mut lent: Lent) -> (io::Result<usize>, Lent) {
+        let mut retries = Retries::default();
+        loop {
+            let (outcome, back) = self.readv(lent).await;
+            lent = back;
+            match outcome {
+                Err(error) if retries.allow(&error).await => {}
+                outcome => return (outcome, lent),
+            }
+        }
+    }
+
+    async fn writev_some(&self, mut lent: Lent) -> (io::Result<usize>, Lent) {
+        let mut retries = Retries::default();
+        loop {
+            let (outcome, back) = self.writev(lent).await;
+            lent = back;
+            match outcome {
+                Ok(0) => return (Err(io::ErrorKind::WriteZero.into()), lent),
+                Err(error) if retries.allow(&error).await => {}
+                outcome => return (outcome, lent),
+            }
+        }
     }
 
     async fn readable(&self) -> io::Result<()> {

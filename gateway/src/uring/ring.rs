@@ -1,12 +1,13 @@
 //! The verbs on io_uring, through tokio-uring's runtime.
 //!
-//! Reads and writes are ring operations on buffers that the operation owns while it runs; waiting
-//! is a ring poll. tokio-uring has no poll and no send with flags, so these are its public one-shot
-//! operation with an entry of our own.
+//! Everything that waits, waits in the ring: readiness is a ring poll, made of tokio-uring's public
+//! one-shot operation with an entry of our own. What a socket gives or takes at once moves in a plain
+//! system call behind it: a read or send through the ring would cost a further turn of the loop each,
+//! which is half of a message's time through us and a few per cent of bulk (ARCHITECTURE.md).
 
 use std::cell::Cell;
 use std::future::Future;
-use std::io;
+use std::io::{self, IoSlice, IoSliceMut};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use std::ops::Range;
 use std::os::fd::AsRawFd;
@@ -14,14 +15,17 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use io_uring::{cqueue, opcode, squeue, types};
+use io_uring::{cqueue, opcode, types};
 use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::net::{
+    RecvAncillaryBuffer, RecvFlags, SendAncillaryBuffer, SendFlags, recvmsg, sendmsg,
+};
 use socket2::{Domain, Protocol, SockRef, Socket as Socket2, TcpKeepalive, Type};
 use tokio::sync::Semaphore;
 use tokio_uring::{OneshotOutputTransform, UnsubmittedOneshot};
 
-use super::{Capabilities, Socket, SocketOptions, Verbs};
-use crate::limits::{LOOK_UPS_MAX, RING_ENTRIES};
+use super::{Capabilities, Lent, Parts, Socket, SocketOptions, Verbs};
+use crate::limits::{LOOK_UPS_MAX, PARTS_MAX, RING_ENTRIES};
 
 /// Starts this thread's ring and runs `main` on it to its end.
 ///
@@ -124,8 +128,6 @@ impl RingSocket {
     /// # Errors
     /// What the system says to an option; `options` within the configuration's bounds are accepted.
     pub fn new(stream: TcpStream, options: &SocketOptions) -> io::Result<Self> {
-        // io_uring waits on a blocking socket; on one without O_NONBLOCK no kernel returns EAGAIN.
-        stream.set_nonblocking(false)?;
         stream.set_nodelay(true)?;
         let socket = SockRef::from(&stream);
         let keepalive = TcpKeepalive::new()
@@ -141,6 +143,37 @@ impl RingSocket {
             stream: Rc::new(stream),
             finished: Cell::new(false),
         })
+    }
+
+    async fn at_once_or_wait(
+        &self,
+        events: PollFlags,
+        mut attempt: impl FnMut() -> io::Result<usize>,
+    ) -> io::Result<usize> {
+        loop {
+            match attempt() {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    poll(Rc::clone(&self.stream), events).await?;
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+
+    fn receive(&self, into: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        let control = &mut RecvAncillaryBuffer::default();
+        let received = recvmsg(&*self.stream, into, control, RecvFlags::DONTWAIT)?;
+        let room = into.iter().any(|part| !part.is_empty());
+        if received.bytes == 0 && room && self.is_reset() {
+            return Err(io::ErrorKind::ConnectionReset.into());
+        }
+        Ok(received.bytes)
+    }
+
+    fn send(&self, from: &[IoSlice<'_>]) -> io::Result<usize> {
+        let control = &mut SendAncillaryBuffer::default();
+        let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+        Ok(sendmsg(&*self.stream, from, control, flags)?)
     }
 
     // Linux tells of a reset once. Where a send was told, a receive behind it returns 0 as if the
@@ -167,33 +200,54 @@ impl Drop for RingSocket {
 
 impl Socket for RingSocket {
     async fn read(&self, mut bytes: Vec<u8>, room: Range<usize>) -> (io::Result<usize>, Vec<u8>) {
-        let Some(into) = bytes.get_mut(room) else {
-            return (Err(out_of_range()), bytes);
-        };
-        let (address, length) = (into.as_mut_ptr(), clamp(into.len()));
-        let entry = opcode::Recv::new(fd(&self.stream), address, length).build();
-        let (outcome, bytes) = Lent::submit(&self.stream, bytes, entry).await;
-        match outcome {
-            Ok(0) if length > 0 && self.is_reset() => {
-                (Err(io::ErrorKind::ConnectionReset.into()), bytes)
+        let outcome = match bytes.get_mut(room) {
+            Some(into) => {
+                let receive = || self.receive(&mut [IoSliceMut::new(into)]);
+                self.at_once_or_wait(READABLE, receive).await
             }
-            outcome => (outcome, bytes),
-        }
+            None => Err(out_of_range()),
+        };
+        (outcome, bytes)
     }
 
     async fn write(&self, bytes: Vec<u8>, part: Range<usize>) -> (io::Result<usize>, Vec<u8>) {
-        let Some(from) = bytes.get(part) else {
-            return (Err(out_of_range()), bytes);
+        let outcome = match bytes.get(part) {
+            Some(from) => {
+                let send = || self.send(&[IoSlice::new(from)]);
+                self.at_once_or_wait(PollFlags::OUT, send).await
+            }
+            None => Err(out_of_range()),
         };
-        let (address, length) = (from.as_ptr(), clamp(from.len()));
-        let entry = opcode::Send::new(fd(&self.stream), address, length)
-            .flags(rustix::net::SendFlags::NOSIGNAL.bits().cast_signed())
-            .build();
-        Lent::submit(&self.stream, bytes, entry).await
+        (outcome, bytes)
+    }
+
+    async fn readv(&self, (mut bytes, parts): Lent) -> (io::Result<usize>, Lent) {
+        let receive = || {
+            let mut into = std::array::from_fn(|_| IoSliceMut::new(&mut []));
+            let count = scatter(&mut bytes, &parts, &mut into)?;
+            self.receive(into.get_mut(..count).unwrap_or_default())
+        };
+        let outcome = self.at_once_or_wait(READABLE, receive).await;
+        (outcome, (bytes, parts))
+    }
+
+    async fn writev(&self, (bytes, parts): Lent) -> (io::Result<usize>, Lent) {
+        let send = || {
+            let mut from = [IoSlice::new(&[]); PARTS_MAX];
+            let count = gather(&bytes, &parts, &mut from)?;
+            self.send(from.get(..count).unwrap_or_default())
+        };
+        let outcome = self.at_once_or_wait(PollFlags::OUT, send).await;
+        (outcome, (bytes, parts))
+    }
+
+    fn acknowledge(&self) {
+        // Who does not let us gets his acknowledgement later.
+        let _ = rustix::net::sockopt::set_tcp_quickack(&*self.stream, true);
     }
 
     async fn wait_readable(&self) -> io::Result<()> {
-        poll(Rc::clone(&self.stream), PollFlags::IN | PollFlags::RDHUP).await
+        poll(Rc::clone(&self.stream), READABLE).await
     }
 
     async fn wait_connected(&self) -> io::Result<()> {
@@ -221,50 +275,39 @@ impl Socket for RingSocket {
     }
 }
 
-fn fd(stream: &TcpStream) -> types::Fd {
-    types::Fd(stream.as_raw_fd())
+const READABLE: PollFlags = PollFlags::IN.union(PollFlags::RDHUP);
+
+// Parts come in the order of the memory, so each is split off what the one before has left.
+fn scatter<'b>(
+    mut bytes: &'b mut [u8],
+    parts: &Parts,
+    into: &mut [IoSliceMut<'b>; PARTS_MAX],
+) -> io::Result<usize> {
+    let mut behind = 0;
+    for (slot, part) in into.iter_mut().zip(parts) {
+        let gap = part.start.checked_sub(behind).ok_or_else(out_of_range)?;
+        let (_, rest) = bytes.split_at_mut_checked(gap).ok_or_else(out_of_range)?;
+        let (room, rest) = rest
+            .split_at_mut_checked(part.len())
+            .ok_or_else(out_of_range)?;
+        (*slot, bytes, behind) = (IoSliceMut::new(room), rest, part.end);
+    }
+    Ok(parts.len().min(into.len()))
 }
 
-// The ring counts in u32; a longer buffer is simply not filled whole at once.
-fn clamp(length: usize) -> u32 {
-    u32::try_from(length).unwrap_or(u32::MAX)
+fn gather<'b>(
+    bytes: &'b [u8],
+    parts: &Parts,
+    from: &mut [IoSlice<'b>; PARTS_MAX],
+) -> io::Result<usize> {
+    for (slot, part) in from.iter_mut().zip(parts) {
+        *slot = IoSlice::new(bytes.get(part.clone()).ok_or_else(out_of_range)?);
+    }
+    Ok(parts.len().min(from.len()))
 }
 
 fn out_of_range() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, "range outside of the buffer")
-}
-
-// What an operation keeps alive while it runs: the buffer whose address the kernel has, and the
-// socket whose descriptor number it was given.
-struct Lent {
-    bytes: Vec<u8>,
-    _stream: Rc<TcpStream>,
-}
-
-impl Lent {
-    fn submit(
-        stream: &Rc<TcpStream>,
-        bytes: Vec<u8>,
-        entry: squeue::Entry,
-    ) -> impl Future<Output = (io::Result<usize>, Vec<u8>)> + use<> {
-        // Moving the Vec does not move the bytes that `entry` points to.
-        let lent = Self {
-            bytes,
-            _stream: Rc::clone(stream),
-        };
-        UnsubmittedOneshot::new(lent, Transferred, entry).submit()
-    }
-}
-
-struct Transferred;
-
-impl OneshotOutputTransform for Transferred {
-    type Output = (io::Result<usize>, Vec<u8>);
-    type StoredData = Lent;
-
-    fn transform_oneshot_output(self, lent: Lent, entry: cqueue::Entry) -> Self::Output {
-        (outcome(&entry), lent.bytes)
-    }
 }
 
 fn poll(
@@ -289,13 +332,15 @@ impl OneshotOutputTransform for Ready {
         _file: Self::StoredData,
         entry: cqueue::Entry,
     ) -> Self::Output {
-        outcome(&entry).map(drop)
+        outcome(&entry)
     }
 }
 
-fn outcome(entry: &cqueue::Entry) -> io::Result<usize> {
-    usize::try_from(entry.result())
-        .map_err(|_| io::Error::from_raw_os_error(entry.result().saturating_neg()))
+fn outcome(entry: &cqueue::Entry) -> io::Result<()> {
+    match entry.result() {
+        result if result < 0 => Err(io::Error::from_raw_os_error(result.saturating_neg())),
+        _ => Ok(()),
+    }
 }
 
 #[cfg(test)]

@@ -21,7 +21,8 @@ use rustls::pki_types::CertificateRevocationListDer;
 
 use self::authority::{Authority, Own};
 use super::{Acceptor, Connector};
-use crate::config::{Host, IdentityFiles, Located, PeerName, Policy, RouteTls};
+use crate::config::{Host, IdentityFiles, Located, PeerName, Policy, RecordLayer, RouteTls};
+use crate::limits::KEY_RECORDS_MAX;
 use crate::pki::{Identity, Trust};
 
 /// The name that routes in these tests list.
@@ -92,6 +93,8 @@ impl Gateway {
             peers: self.peers.clone(),
             policy: self.policy,
             require_pq: self.require_pq,
+            record_layer: RecordLayer::default(),
+            key_records: KEY_RECORDS_MAX,
         }
     }
 }

@@ -1,0 +1,152 @@
+//! Plaintext in record-shaped room: what is received there is sealed where it lies.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+
+use super::Buffer;
+use crate::limits::{PLAINTEXT_ROOM, RECORD_HEADER, RECORD_ROOM};
+
+/// A buffer cut into rooms for one record each: header, payload, content type and tag. Payload fills
+/// one room after the other, so the records that are made of it lie behind each other without a gap.
+#[derive(Debug)]
+pub struct Batch {
+    buffer: Buffer,
+    octets: usize,
+}
+
+impl Batch {
+    /// An empty batch in `buffer`'s memory.
+    #[must_use]
+    pub fn new(buffer: Buffer) -> Self {
+        Self { buffer, octets: 0 }
+    }
+
+    /// A batch of its own that holds one octet, or none.
+    #[cfg(test)]
+    #[must_use]
+    pub fn holding(plain: &[u8]) -> Self {
+        let rooms = plain.len().div_ceil(PLAINTEXT_ROOM).max(1);
+        let mut batch = Self::new(Buffer::with_room(rooms * RECORD_ROOM));
+        let rooms = batch.buffer.bytes.chunks_mut(RECORD_ROOM);
+        for (room, plain) in rooms.zip(plain.chunks(PLAINTEXT_ROOM)) {
+            room[RECORD_HEADER..RECORD_HEADER + plain.len()].copy_from_slice(plain);
+        }
+        batch.fill(plain.len());
+        batch
+    }
+
+    /// Octets of payload.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.octets
+    }
+
+    /// Whether there is no payload.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.octets == 0
+    }
+
+    /// Records that the payload makes.
+    #[must_use]
+    pub fn records(&self) -> usize {
+        self.octets.div_ceil(PLAINTEXT_ROOM)
+    }
+
+    /// Octets of payload that there is room for.
+    #[must_use]
+    pub fn room(&self) -> usize {
+        (self.buffer.room() / RECORD_ROOM).saturating_mul(PLAINTEXT_ROOM)
+    }
+
+    /// Lends the memory and the payload's part of each room to an operation.
+    pub fn lend(&mut self) -> (Vec<u8>, VecDeque<Range<usize>>) {
+        let (bytes, mut parts) = self.buffer.lend_parts();
+        parts.clear();
+        let starts = (0..bytes.len() / RECORD_ROOM).map(|n| n * RECORD_ROOM + RECORD_HEADER);
+        parts.extend(starts.map(|start| start..start + PLAINTEXT_ROOM));
+        (bytes, parts)
+    }
+
+    /// Takes memory and parts back from an operation.
+    pub fn restore(&mut self, (bytes, mut parts): (Vec<u8>, VecDeque<Range<usize>>)) {
+        parts.clear();
+        self.buffer.restore_parts((bytes, parts));
+    }
+
+    /// Says how many octets an operation received.
+    pub fn fill(&mut self, count: usize) {
+        self.octets = count.min(self.room());
+    }
+
+    /// The rooms that hold payload, each whole, with the payload's octets.
+    pub fn rooms(&mut self) -> impl Iterator<Item = (&mut [u8], usize)> {
+        let octets = self.octets;
+        let starts = (0..octets).step_by(PLAINTEXT_ROOM);
+        let lengths = starts.map(move |start| octets.saturating_sub(start).min(PLAINTEXT_ROOM));
+        self.buffer.bytes.chunks_mut(RECORD_ROOM).zip(lengths)
+    }
+
+    /// The payload of the record at place `index`.
+    #[must_use]
+    pub fn payload(&self, index: usize) -> &[u8] {
+        let start = index.saturating_mul(PLAINTEXT_ROOM).min(self.octets);
+        let length = self.octets.saturating_sub(start).min(PLAINTEXT_ROOM);
+        let at = index
+            .saturating_mul(RECORD_ROOM)
+            .saturating_add(RECORD_HEADER);
+        let payload = at..at.saturating_add(length);
+        self.buffer.bytes.get(payload).unwrap_or_default()
+    }
+
+    /// The memory, of which the payload is to be sent as it is.
+    #[must_use]
+    pub fn into_payload(self) -> Buffer {
+        let mut buffer = self.buffer;
+        for index in 0..self.octets.div_ceil(PLAINTEXT_ROOM) {
+            let done = index.saturating_mul(PLAINTEXT_ROOM);
+            let length = self.octets.saturating_sub(done).min(PLAINTEXT_ROOM);
+            let start = index
+                .saturating_mul(RECORD_ROOM)
+                .saturating_add(RECORD_HEADER);
+            buffer.send(start..start.saturating_add(length));
+        }
+        buffer
+    }
+
+    /// The memory, of which the first `length` octets are records to be sent.
+    #[must_use]
+    pub fn into_records(self, length: usize) -> Buffer {
+        let mut buffer = self.buffer;
+        buffer.send(0..length.min(buffer.bytes.len()));
+        buffer
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn payload_fills_one_room_after_the_other() {
+        let mut batch = Batch::new(Buffer::with_room(3 * RECORD_ROOM));
+        let (bytes, parts) = batch.lend();
+        assert_eq!(parts.len(), 3);
+        assert!(parts.iter().all(|part| part.len() == PLAINTEXT_ROOM));
+        batch.restore((bytes, parts));
+        batch.fill(PLAINTEXT_ROOM + 7);
+        let lengths: Vec<usize> = batch.rooms().map(|(_, length)| length).collect();
+        assert_eq!(lengths, [PLAINTEXT_ROOM, 7]);
+        assert_eq!((batch.records(), batch.payload(1).len()), (2, 7));
+        assert_eq!(batch.payload(2), b"");
+    }
+
+    #[test]
+    fn a_full_batch_has_no_short_room() {
+        let mut batch = Batch::new(Buffer::with_room(2 * RECORD_ROOM + 100));
+        assert_eq!(batch.room(), 2 * PLAINTEXT_ROOM);
+        batch.fill(usize::MAX);
+        let lengths: Vec<usize> = batch.rooms().map(|(_, length)| length).collect();
+        assert_eq!(lengths, [PLAINTEXT_ROOM; 2]);
+    }
+}

@@ -1,0 +1,435 @@
+//! What follows a TLS 1.3 handshake beside payload: key updates, alerts, tickets, the end.
+//!
+//! rustls has made the handshake and keeps the key schedule; from here on its records are ours
+//! (`record`). The rules are those of RFC 8446 sections 4.6, 5.1 and 6.
+
+use rustls::client::ClientConnectionData;
+use rustls::kernel::KernelConnection;
+use rustls::server::ServerConnectionData;
+use rustls::{AlertDescription, ConnectionTrafficSecrets, Error, ExtractedSecrets};
+
+use super::record::{Content, Opener, Record, RecordError, Sealer};
+use crate::buffers::{Batch, Buffer};
+use crate::limits::{
+    EMPTY_RECORDS_MAX, KEY_UPDATES_MAX, PARTS_MAX, POST_HANDSHAKE_MESSAGE_MAX, RECORD_HEADER,
+    RECORD_TRAILER,
+};
+
+/// rustls's key schedule, which goes on when keys are updated.
+pub enum Schedule {
+    /// Of the end that connected.
+    Client(Box<KernelConnection<ClientConnectionData>>),
+    /// Of the end that accepted.
+    Server(Box<KernelConnection<ServerConnectionData>>),
+}
+
+impl Schedule {
+    fn next_to_seal(&mut self) -> Result<(u64, ConnectionTrafficSecrets), Error> {
+        match self {
+            Self::Client(schedule) => schedule.update_tx_secret(),
+            Self::Server(schedule) => schedule.update_tx_secret(),
+        }
+    }
+
+    fn next_to_open(&mut self) -> Result<(u64, ConnectionTrafficSecrets), Error> {
+        match self {
+            Self::Client(schedule) => schedule.update_rx_secret(),
+            Self::Server(schedule) => schedule.update_rx_secret(),
+        }
+    }
+}
+
+/// What is wrong with what the peer sent.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum Wrong {
+    /// A record.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    /// A handshake message that has no place here, or stands where it must not.
+    #[error("unexpected handshake message after the handshake: {0}")]
+    Unexpected(&'static str),
+    /// A message that does not parse.
+    #[error("malformed message after the handshake: {0}")]
+    Malformed(&'static str),
+    /// A value that is not allowed.
+    #[error("illegal value after the handshake: {0}")]
+    Illegal(&'static str),
+    /// More of what costs us work than an honest peer has a use for.
+    #[error("the peer sends too many {0}")]
+    TooMany(&'static str),
+    /// The peer told us of an error, or of its own.
+    #[error("received fatal alert: {0:?}")]
+    Alert(AlertDescription),
+    /// The key schedule failed.
+    #[error("key update failed: {0}")]
+    Schedule(Error),
+}
+
+impl Wrong {
+    // What the peer is told. An alert is not answered (RFC 8446 section 6.2).
+    fn alert(&self) -> Option<AlertDescription> {
+        match self {
+            Self::Record(error) => Some(error.alert()),
+            Self::Unexpected(_) | Self::TooMany(_) => Some(AlertDescription::UnexpectedMessage),
+            Self::Malformed(_) => Some(AlertDescription::DecodeError),
+            Self::Illegal(_) => Some(AlertDescription::IllegalParameter),
+            Self::Alert(_) => None,
+            Self::Schedule(_) => Some(AlertDescription::InternalError),
+        }
+    }
+}
+
+impl From<Wrong> for Error {
+    fn from(wrong: Wrong) -> Self {
+        match wrong {
+            Wrong::Alert(description) => Self::AlertReceived(description),
+            Wrong::Record(RecordError::Mac) => Self::DecryptError,
+            Wrong::Record(RecordError::Oversized) => Self::PeerSentOversizedRecord,
+            Wrong::Schedule(error) => error,
+            other => Self::General(other.to_string()),
+        }
+    }
+}
+
+/// Where opening stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Progress {
+    /// All whole records were opened; more must be received.
+    NeedBytes,
+    /// There are as many parts as one send takes; send them and open again.
+    Full,
+    /// The peer has said close_notify: no payload will follow.
+    Closed,
+}
+
+/// A connection whose records are sealed and opened where they lie.
+pub struct InPlace {
+    sealer: Sealer,
+    opener: Opener,
+    schedule: Schedule,
+    // Records that a key seals before it is updated.
+    key_records: u64,
+    // The peer asked for a key update of ours.
+    owes_key_update: bool,
+    messages: Messages,
+    peer_closed: bool,
+    // Nothing follows the alert that ended the connection.
+    alert: Option<AlertDescription>,
+}
+
+impl InPlace {
+    /// Takes over from the handshake; `None` where the suite is not of AES-GCM. A key seals
+    /// `key_records` records before it is updated, or those of one turn where that is more.
+    #[must_use]
+    pub fn new(secrets: &ExtractedSecrets, schedule: Schedule, key_records: u64) -> Option<Self> {
+        Some(Self {
+            sealer: Sealer::new(secrets.tx.0, &secrets.tx.1)?,
+            opener: Opener::new(secrets.rx.0, &secrets.rx.1)?,
+            schedule,
+            key_records,
+            owes_key_update: false,
+            messages: Messages::default(),
+            peer_closed: false,
+            alert: None,
+        })
+    }
+
+    /// Notes that the peer's close_notify came with its last handshake message.
+    pub fn peer_closed(&mut self) {
+        self.peer_closed = true;
+    }
+
+    /// Appends what must go out before `records` more records are sealed: a key update that the peer
+    /// asked for (RFC 8446 section 4.6.3), or that the key's limit asks for (section 5.5).
+    ///
+    /// # Errors
+    /// Defects of the key schedule or of ours.
+    pub fn before(&mut self, records: usize, outgoing: &mut Vec<u8>) -> Result<(), Error> {
+        let after = self.sealer.records().saturating_add(records as u64);
+        if self.owes_key_update || after > self.key_records {
+            // update_not_requested: the peer looks after its own key.
+            self.control(Content::Handshake, &[KEY_UPDATE, 0, 0, 1, 0], outgoing)?;
+            let (sequence, secrets) = self.schedule.next_to_seal()?;
+            self.sealer = Sealer::new(sequence, &secrets).ok_or_else(other_suite)?;
+            self.owes_key_update = false;
+        }
+        Ok(())
+    }
+
+    /// Seals a batch where it lies.
+    ///
+    /// # Errors
+    /// Defects of ours alone.
+    pub fn seal(&mut self, mut batch: Batch) -> Result<Buffer, RecordError> {
+        let mut length = 0_usize;
+        for (room, octets) in batch.rooms() {
+            length = length.saturating_add(self.sealer.seal(Content::Data, room, octets)?);
+        }
+        Ok(batch.into_records(length))
+    }
+
+    /// Appends close_notify.
+    ///
+    /// # Errors
+    /// Defects of ours alone.
+    pub fn close_notify(&mut self, outgoing: &mut Vec<u8>) -> Result<(), Error> {
+        const WARNING: u8 = 1;
+        let close = [WARNING, AlertDescription::CloseNotify.into()];
+        self.control(Content::Alert, &close, outgoing)
+    }
+
+    /// After an error: the alert that tells the peer, where there is one to tell.
+    #[must_use]
+    pub fn last_words(&mut self) -> Vec<u8> {
+        const FATAL: u8 = 2;
+        let mut outgoing = Vec::new();
+        if let Some(description) = self.alert.take() {
+            let alert = [FATAL, description.into()];
+            // Without an alert the peer sees a reset, which says "cut" as well.
+            let _ = self.control(Content::Alert, &alert, &mut outgoing);
+        }
+        outgoing
+    }
+
+    /// Opens the whole records of `incoming` where they lie, and makes their payload `incoming`'s
+    /// parts to be sent.
+    ///
+    /// # Errors
+    /// What is wrong with the records; `last_words` then has the alert for the peer. What was opened
+    /// before stands among the parts.
+    pub fn open(&mut self, incoming: &mut Buffer) -> Result<Progress, Wrong> {
+        let opened = self.open_all(incoming);
+        if let Err(wrong) = &opened {
+            self.alert = wrong.alert();
+        }
+        opened
+    }
+
+    fn open_all(&mut self, incoming: &mut Buffer) -> Result<Progress, Wrong> {
+        while !self.peer_closed {
+            if incoming.parts() >= PARTS_MAX {
+                return Ok(Progress::Full);
+            }
+            let start = incoming.start();
+            let Some(record) = self.opener.open(incoming.filled_mut())? else {
+                return Ok(Progress::NeedBytes);
+            };
+            self.take(&record, incoming, start)?;
+            incoming.consume(record.length);
+        }
+        // Whatever stands behind close_notify is ignored (RFC 8446 section 6.1).
+        incoming.consume(usize::MAX);
+        Ok(Progress::Closed)
+    }
+
+    // `start` is where the record begins in `incoming`.
+    fn take(&mut self, record: &Record, incoming: &mut Buffer, start: usize) -> Result<(), Wrong> {
+        self.messages.admit(record)?;
+        match record.content {
+            Content::Data => {
+                let at = |offset: usize| start.saturating_add(offset);
+                incoming.send(at(record.range.start)..at(record.range.end));
+                Ok(())
+            }
+            Content::Alert => {
+                let range = record.range.clone();
+                self.heed(incoming.filled().get(range).unwrap_or_default())
+            }
+            Content::Handshake => {
+                let range = record.range.clone();
+                let message = incoming.filled().get(range).unwrap_or_default();
+                match self.messages.read(message, &self.schedule)? {
+                    Some(request) => self.update_opener(request),
+                    None => Ok(()),
+                }
+            }
+        }
+    }
+
+    fn update_opener(&mut self, request: UpdateRequest) -> Result<(), Wrong> {
+        let (sequence, secrets) = self.schedule.next_to_open().map_err(Wrong::Schedule)?;
+        let opener = Opener::new(sequence, &secrets);
+        self.opener = opener.ok_or_else(|| Wrong::Schedule(other_suite()))?;
+        // Several requests before our answer are answered by one (RFC 8446 section 4.6.3).
+        self.owes_key_update |= request == UpdateRequest::Requested;
+        Ok(())
+    }
+
+    // RFC 8446 section 6: the level is ignored, all but two alerts are fatal.
+    fn heed(&mut self, alert: &[u8]) -> Result<(), Wrong> {
+        let [level, description] = *alert else {
+            return Err(Wrong::Malformed("alert"));
+        };
+        let description = AlertDescription::from(description);
+        match description {
+            AlertDescription::CloseNotify => self.peer_closed = true,
+            // It announces a close_notify; some send it for no reason.
+            AlertDescription::UserCanceled if level == 1 => self.messages.warning()?,
+            _ => return Err(Wrong::Alert(description)),
+        }
+        Ok(())
+    }
+
+    fn control(
+        &mut self,
+        content: Content,
+        message: &[u8],
+        outgoing: &mut Vec<u8>,
+    ) -> Result<(), Error> {
+        let mut room = [0; RECORD_HEADER + CONTROL_MESSAGE_MAX + RECORD_TRAILER];
+        let into = room.get_mut(RECORD_HEADER..RECORD_HEADER.saturating_add(message.len()));
+        into.ok_or_else(|| Error::General("control message too long".into()))?
+            .copy_from_slice(message);
+        let length = self
+            .sealer
+            .seal(content, &mut room, message.len())
+            .map_err(|error| Error::General(error.to_string()))?;
+        outgoing.extend_from_slice(room.get(..length).unwrap_or_default());
+        Ok(())
+    }
+}
+
+// A key update: type, length, one octet.
+const CONTROL_MESSAGE_MAX: usize = 5;
+
+// Handshake types (RFC 8446 section 4).
+const NEW_SESSION_TICKET: u8 = 4;
+const KEY_UPDATE: u8 = 24;
+
+fn other_suite() -> Error {
+    Error::General("the key schedule gave keys of another suite".into())
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum UpdateRequest {
+    NotRequested,
+    Requested,
+}
+
+/// Handshake messages as they come, split over records or several in one (RFC 8446 section 5.1).
+/// Nothing of them is kept but where the message stands: tickets are of no use to us.
+#[derive(Debug, Default)]
+struct Messages {
+    // Octets of the message's header that came, and their values.
+    header: [u8; 4],
+    header_octets: usize,
+    // Octets of its body that are still to come.
+    rest: usize,
+    // Of a key update.
+    request: Option<u8>,
+    empty_records: u32,
+    key_updates: u32,
+    warnings: u32,
+}
+
+impl Messages {
+    // What holds of a record before its content is looked at.
+    fn admit(&mut self, record: &Record) -> Result<(), Wrong> {
+        let is_empty = record.range.is_empty();
+        if record.content != Content::Handshake && self.is_within() {
+            // RFC 8446 section 5.1: other records must not come between the parts of a message.
+            return Err(Wrong::Unexpected("a record between the parts of a message"));
+        }
+        if is_empty && record.content != Content::Data {
+            // RFC 8446 section 5.4.
+            return Err(Wrong::Unexpected("an empty message"));
+        }
+        self.empty_records = match is_empty {
+            true => self.empty_records.saturating_add(1),
+            false => 0,
+        };
+        if self.empty_records > EMPTY_RECORDS_MAX {
+            return Err(Wrong::TooMany("records without payload"));
+        }
+        if record.content == Content::Data {
+            self.key_updates = 0;
+        }
+        Ok(())
+    }
+
+    fn is_within(&self) -> bool {
+        self.header_octets > 0
+    }
+
+    fn warning(&mut self) -> Result<(), Wrong> {
+        const WARNINGS_MAX: u32 = 4;
+        self.warnings = self.warnings.saturating_add(1);
+        if self.warnings > WARNINGS_MAX {
+            return Err(Wrong::TooMany("warnings"));
+        }
+        Ok(())
+    }
+
+    // Reads one record's worth. A key update must be the last in its record, because the next one is
+    // under another key (RFC 8446 section 5.1).
+    fn read(
+        &mut self,
+        mut bytes: &[u8],
+        schedule: &Schedule,
+    ) -> Result<Option<UpdateRequest>, Wrong> {
+        while let Some((octet, rest)) = bytes.split_first() {
+            if let Some(slot) = self.header.get_mut(self.header_octets) {
+                *slot = *octet;
+                self.header_octets = self.header_octets.saturating_add(1);
+                bytes = rest;
+                if self.header_octets == self.header.len() {
+                    self.begin(schedule)?;
+                }
+            } else {
+                if self.header.first() == Some(&KEY_UPDATE) {
+                    self.request = Some(*octet);
+                }
+                let (body, behind) = bytes.split_at_checked(self.rest).unwrap_or((bytes, &[]));
+                self.rest = self.rest.saturating_sub(body.len());
+                bytes = behind;
+            }
+            if self.header_octets == self.header.len() && self.rest == 0 {
+                let update = self.end()?;
+                if update.is_some() {
+                    if !bytes.is_empty() {
+                        return Err(Wrong::Unexpected("something behind a key update"));
+                    }
+                    return Ok(update);
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    fn begin(&mut self, schedule: &Schedule) -> Result<(), Wrong> {
+        let [kind, high, middle, low] = self.header;
+        let length = u32::from_be_bytes([0, high, middle, low]);
+        self.rest = usize::try_from(length).unwrap_or(usize::MAX);
+        match (kind, schedule) {
+            (KEY_UPDATE, _) if self.rest != 1 => Err(Wrong::Malformed("key update")),
+            (KEY_UPDATE, _) => Ok(()),
+            // Only a server has tickets to give (RFC 8446 section 4.6.1).
+            (NEW_SESSION_TICKET, Schedule::Client(_))
+                if self.rest <= POST_HANDSHAKE_MESSAGE_MAX =>
+            {
+                Ok(())
+            }
+            (NEW_SESSION_TICKET, Schedule::Client(_)) => Err(Wrong::Malformed("session ticket")),
+            // Post-handshake authentication was not offered, and renegotiation is gone.
+            _ => Err(Wrong::Unexpected("type")),
+        }
+    }
+
+    fn end(&mut self) -> Result<Option<UpdateRequest>, Wrong> {
+        self.header_octets = 0;
+        match self.request.take() {
+            None => Ok(None),
+            Some(0) => self.count(UpdateRequest::NotRequested),
+            Some(1) => self.count(UpdateRequest::Requested),
+            Some(_) => Err(Wrong::Illegal("key update request")),
+        }
+    }
+
+    fn count(&mut self, request: UpdateRequest) -> Result<Option<UpdateRequest>, Wrong> {
+        self.key_updates = self.key_updates.saturating_add(1);
+        if self.key_updates > KEY_UPDATES_MAX {
+            return Err(Wrong::TooMany("key updates"));
+        }
+        Ok(Some(request))
+    }
+}

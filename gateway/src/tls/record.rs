@@ -1,0 +1,201 @@
+//! The TLS 1.3 record layer after the handshake: seals and opens records where they lie.
+//!
+//! RFC 8446 section 5 for records of AES-GCM. Nothing here knows a socket, allocates, or copies
+//! payload. What control messages mean is `post_handshake`'s business.
+
+use std::ops::Range;
+
+use rustls::{AlertDescription, ConnectionTrafficSecrets};
+
+use super::aead::{Keys, TAG};
+use crate::limits::{CIPHERTEXT_MAX, PLAINTEXT_ROOM, RECORD_HEADER, RECORD_TRAILER};
+
+/// The content types that a protected record may have (RFC 8446 section 5.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Content {
+    /// An alert.
+    Alert,
+    /// A handshake message, or a part of one or several.
+    Handshake,
+    /// Payload.
+    Data,
+}
+
+impl Content {
+    const fn octet(self) -> u8 {
+        match self {
+            Self::Alert => 21,
+            Self::Handshake => 22,
+            Self::Data => 23,
+        }
+    }
+
+    const fn of(octet: u8) -> Option<Self> {
+        match octet {
+            21 => Some(Self::Alert),
+            22 => Some(Self::Handshake),
+            23 => Some(Self::Data),
+            _ => None,
+        }
+    }
+}
+
+/// What is wrong with a record, or with our own use of the layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum RecordError {
+    /// Not protected, or of a type that has no place here (RFC 8446 section 5).
+    #[error("record of an unexpected type ({0})")]
+    Type(u8),
+    /// Longer than section 5.2 allows, sealed or opened.
+    #[error("record is longer than TLS allows")]
+    Oversized,
+    /// Forged, damaged, replayed, out of order, or under another key (section 5.2).
+    #[error("record does not authenticate (bad_record_mac)")]
+    Mac,
+    /// Zeros alone, without a content type (section 5.4).
+    #[error("record without a content type")]
+    NoContent,
+    /// 2^64 records: a sequence number must not wrap (section 5.3).
+    #[error("the sequence numbers are used up")]
+    SequenceEnd,
+    /// The caller gave less room than a record takes.
+    #[error("no room for the record")]
+    NoRoom,
+    /// The cipher refused to encrypt.
+    #[error("the cipher failed")]
+    Cipher,
+}
+
+impl RecordError {
+    /// What the peer is told (RFC 8446 section 6.2).
+    #[must_use]
+    pub fn alert(self) -> AlertDescription {
+        match self {
+            Self::Type(_) | Self::NoContent => AlertDescription::UnexpectedMessage,
+            Self::Oversized => AlertDescription::RecordOverflow,
+            Self::Mac => AlertDescription::BadRecordMac,
+            Self::SequenceEnd | Self::NoRoom | Self::Cipher => AlertDescription::InternalError,
+        }
+    }
+}
+
+/// Seals one direction's records.
+pub struct Sealer(Keys);
+
+impl Sealer {
+    /// Goes on from `sequence` with these secrets; `None` where they are not of AES-GCM.
+    #[must_use]
+    pub fn new(sequence: u64, secrets: &ConnectionTrafficSecrets) -> Option<Self> {
+        Keys::new(sequence, secrets).map(Self)
+    }
+
+    /// Records that this key has sealed.
+    #[must_use]
+    pub fn records(&self) -> u64 {
+        self.0.records()
+    }
+
+    /// Seals the `length` octets that stand behind the header's room in `room`; header, content type
+    /// and tag are written around them. Returns the record's length.
+    ///
+    /// # Errors
+    /// `NoRoom` where `room` is shorter than the record or `length` more than a record holds.
+    pub fn seal(
+        &mut self,
+        content: Content,
+        room: &mut [u8],
+        length: usize,
+    ) -> Result<usize, RecordError> {
+        if length > PLAINTEXT_ROOM {
+            return Err(RecordError::NoRoom);
+        }
+        let whole = RECORD_HEADER + length + RECORD_TRAILER;
+        let record = room.get_mut(..whole).ok_or(RecordError::NoRoom)?;
+        let (head, body) = record
+            .split_first_chunk_mut::<RECORD_HEADER>()
+            .ok_or(RecordError::NoRoom)?;
+        let (inner, tag) = body
+            .split_last_chunk_mut::<TAG>()
+            .ok_or(RecordError::NoRoom)?;
+        let protected = u16::try_from(length + RECORD_TRAILER).map_err(|_| RecordError::NoRoom)?;
+        *head = header(protected);
+        *inner.last_mut().ok_or(RecordError::NoRoom)? = content.octet();
+        *tag = self.0.seal(*head, inner)?;
+        Ok(whole)
+    }
+}
+
+/// A record that was opened where it lay.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// Its inner content type.
+    pub content: Content,
+    /// Where its content lies, counted from the record's first octet. May be empty.
+    pub range: Range<usize>,
+    /// Octets of the whole record, header and tag included.
+    pub length: usize,
+}
+
+/// Opens one direction's records.
+pub struct Opener(Keys);
+
+impl Opener {
+    /// Goes on from `sequence` with these secrets; `None` where they are not of AES-GCM.
+    #[must_use]
+    pub fn new(sequence: u64, secrets: &ConnectionTrafficSecrets) -> Option<Self> {
+        Keys::new(sequence, secrets).map(Self)
+    }
+
+    /// Opens the record at the front of `bytes`, or gives `None` while it is not there whole.
+    ///
+    /// # Errors
+    /// What is wrong with it. The connection must end then: the record is lost.
+    pub fn open(&mut self, bytes: &mut [u8]) -> Result<Option<Record>, RecordError> {
+        let Some((head, rest)) = bytes.split_first_chunk_mut::<RECORD_HEADER>() else {
+            return Ok(None);
+        };
+        let protected = protected_length(*head)?;
+        let Some(protected) = rest.get_mut(..protected) else {
+            return Ok(None);
+        };
+        let length = RECORD_HEADER.saturating_add(protected.len());
+        let inner = self.0.open(*head, protected)?;
+        let (content, count) = strip(inner)?;
+        Ok(Some(Record {
+            content,
+            range: RECORD_HEADER..RECORD_HEADER.saturating_add(count),
+            length,
+        }))
+    }
+}
+
+// The legacy version is authenticated and otherwise ignored (RFC 8446 section 5.1).
+fn protected_length([kind, _, _, high, low]: [u8; RECORD_HEADER]) -> Result<usize, RecordError> {
+    // After the handshake every record is protected, and looks like payload (section 5.2).
+    if kind != Content::Data.octet() {
+        return Err(RecordError::Type(kind));
+    }
+    let length = usize::from(u16::from_be_bytes([high, low]));
+    if length > CIPHERTEXT_MAX {
+        return Err(RecordError::Oversized);
+    }
+    Ok(length)
+}
+
+// opaque_type application_data, legacy_record_version 0x0303 (RFC 8446 section 5.2).
+fn header(protected: u16) -> [u8; RECORD_HEADER] {
+    let [high, low] = protected.to_be_bytes();
+    [Content::Data.octet(), 3, 3, high, low]
+}
+
+// Takes padding and content type off (RFC 8446 section 5.4); what is left is the content.
+fn strip(inner: &[u8]) -> Result<(Content, usize), RecordError> {
+    if inner.len() > PLAINTEXT_ROOM + 1 {
+        return Err(RecordError::Oversized);
+    }
+    let last = inner.iter().rposition(|octet| *octet != 0);
+    let count = last.ok_or(RecordError::NoContent)?;
+    let kind = inner.get(count).copied().ok_or(RecordError::NoContent)?;
+    let content = Content::of(kind).ok_or(RecordError::Type(kind))?;
+    Ok((content, count))
+}
