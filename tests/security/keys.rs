@@ -7,7 +7,7 @@ use wardgate_tests::{Pki, Program, Site, tier, wardgate};
 
 /// All keys that a configuration can hold. Whoever adds one asks here whether it lets a peer in who
 /// has not proved himself.
-const KEYS: [&str; 31] = [
+const KEYS: [&str; 33] = [
     "admin",
     "certificate",
     "connect",
@@ -22,6 +22,7 @@ const KEYS: [&str; 31] = [
     "interval",
     "keepalive",
     "key",
+    "key_records",
     "listen",
     "log",
     "metrics",
@@ -31,6 +32,7 @@ const KEYS: [&str; 31] = [
     "policy",
     "probes",
     "protocol",
+    "record_layer",
     "require_pq",
     "route",
     "route.identity",

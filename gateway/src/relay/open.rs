@@ -120,21 +120,20 @@ impl Held {
     }
 }
 
-// The beginning of a record stays where it is when there is room behind it. What the handshake left
-// may stand in a buffer too small for a record, and bulk has begun in a small one.
+// The beginning of a record moves to the front, so that the rest of it has room behind it. It moves to
+// another buffer where that is larger: what the handshake left may stand in one too small for a
+// record, and bulk begins in a small one.
 fn with_room(mut incoming: Buffer, pool: &Pool, size: Size) -> Buffer {
     incoming.compact();
-    if incoming.room() >= size.room()
-        || size == Size::Small && incoming.room() >= Size::Small.room()
-    {
+    if incoming.room() >= size.room() {
         return incoming;
     }
-    let mut larger = pool.take(size);
-    if larger.spare() > incoming.room() || incoming.room() < Size::Small.room() {
-        larger.append(incoming.filled());
-        return larger;
+    let mut other = pool.take(size);
+    if other.room() <= incoming.room() {
+        return incoming;
     }
-    incoming
+    other.append(incoming.filled());
+    other
 }
 
 /// What the opening direction needs beside the link.
