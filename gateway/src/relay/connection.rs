@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 
 use tokio::sync::watch;
@@ -189,14 +190,16 @@ impl<V: Verbs> Work<'_, V> {
     }
 
     async fn originate(&mut self, near: V::Socket, connector: &Connector) -> Outcome<Close> {
-        let first = self.first_bytes(&near).await?;
+        // What comes before the relay is boxed: a connection that rests keeps no room for it.
+        let first = Box::pin(self.first_bytes(&near)).await?;
         let mut attempts = Attempts::new(&self.path.route);
         let mut refusal = None;
-        while let Some(reached) = attempts.next(&self.core.verbs, &self.core.names).await {
+        while let Some(reached) = Box::pin(attempts.next(&self.core.verbs, &self.core.names)).await
+        {
             let begun = connector
                 .start(&reached.host)
                 .map(|(c, j)| (Session::from(c), j));
-            match self.shake(&reached.socket, begun).await {
+            match Box::pin(self.shake(&reached.socket, begun)).await {
                 Ok((secured, judgement)) => {
                     self.account.target = Some(reached.address);
                     let link = Link::new(near, reached.socket);
@@ -241,7 +244,7 @@ impl<V: Verbs> Work<'_, V> {
             });
         };
         let begun = acceptor.start().map(|(c, j)| (Session::from(c), j));
-        let (secured, judgement) = self.shake(&far, begun).await?;
+        let (secured, judgement) = Box::pin(self.shake(&far, begun)).await?;
         drop(place);
         let (engine, mut held) = self.engine(secured).map_err(|reason| {
             far.abort();
@@ -249,18 +252,17 @@ impl<V: Verbs> Work<'_, V> {
             Close { by, reason }
         })?;
         if self.opener_speaks_first() {
-            self.first_payload(&far, &engine, &mut held, &judgement)
-                .await?;
+            Box::pin(self.first_payload(&far, &engine, &mut held, &judgement)).await?;
         }
-        let near = self.reach(&far).await?;
+        let near = Box::pin(self.reach(&far)).await?;
         Ok(self
             .relay(Link::new(near, far), &engine, &judgement, None, held)
             .await)
     }
 
     async fn pass(&mut self, source: V::Socket) -> Outcome<Close> {
-        let first = self.first_bytes(&source).await?;
-        let target = self.reach(&source).await?;
+        let first = Box::pin(self.first_bytes(&source)).await?;
+        let target = Box::pin(self.reach(&source)).await?;
         let link = Link::new(source, target);
         let direction = |bytes, counter, from, to| Passing {
             pool: &self.core.pool,
@@ -279,6 +281,7 @@ impl<V: Verbs> Work<'_, V> {
                 homeward.run(&link, (&link.far, &link.near), None),
             )
         };
+        let both = pin!(both);
         link.watch(both, self.path.route.timeouts.idle, self.core.stop.clone())
             .await;
         Ok(link.close())
@@ -311,6 +314,7 @@ impl<V: Verbs> Work<'_, V> {
             explain: &explain,
         };
         let both = async { tokio::join!(sealing.run(&link, first), opening.run(&link, held)) };
+        let both = pin!(both);
         link.watch(both, self.path.route.timeouts.idle, self.core.stop.clone())
             .await;
         link.close()

@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::io;
-use std::pin::pin;
+use std::pin::Pin;
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -77,11 +77,10 @@ impl<N: Socket, F: Socket> Link<N, F> {
     /// Awaits both directions; ends them where nothing moved for `idle`, or the drain is over.
     pub(super) async fn watch(
         &self,
-        both: impl Future,
+        mut both: Pin<&mut impl Future>,
         idle: Option<Duration>,
         mut stop: watch::Receiver<bool>,
     ) {
-        let mut both = pin!(both);
         tokio::select! {
             biased;
             _ = &mut both => return,

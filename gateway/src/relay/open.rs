@@ -160,7 +160,7 @@ impl Opening<'_> {
                 // The plain side learns of it at once, the peer by an alert.
                 link.near.abort();
                 let alert = self.engine.borrow_mut().last_words();
-                self.outlet.last_words(link, alert).await;
+                Box::pin(self.outlet.last_words(link, alert)).await;
             }
         }
     }

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
+use std::pin::Pin;
 use std::task::Poll;
 
 /// What the names of worker threads begin with.
@@ -15,12 +15,11 @@ thread_local! {
 }
 
 /// Polls `work`, and gives a panic's message instead of passing the panic on.
-pub(super) async fn contained<W: Future>(work: W) -> Result<W::Output, String> {
-    let mut work = pin!(work);
+pub(super) async fn contained<W: Future + Unpin>(mut work: W) -> Result<W::Output, String> {
     std::future::poll_fn(|context| {
         CONTAINED.set(true);
         // The connection's state is dropped after a panic and never looked at again.
-        let polled = catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(context)));
+        let polled = catch_unwind(AssertUnwindSafe(|| Pin::new(&mut work).poll(context)));
         CONTAINED.set(false);
         match polled {
             Ok(Poll::Pending) => Poll::Pending,
@@ -61,8 +60,10 @@ mod tests {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .build()
             .expect("a runtime");
-        let outcome = runtime.block_on(contained(async { panic!("the {} broke", "axle") }));
+        let outcome = runtime.block_on(contained(Box::pin(async {
+            panic!("the {} broke", "axle")
+        })));
         assert_eq!(outcome, Err::<(), _>("the axle broke".to_owned()));
-        assert_eq!(runtime.block_on(contained(async { 7 })), Ok(7));
+        assert_eq!(runtime.block_on(contained(Box::pin(async { 7 }))), Ok(7));
     }
 }

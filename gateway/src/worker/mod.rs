@@ -186,7 +186,9 @@ async fn connection(shared: Rc<Shared>, handed: Handed) {
         Err(_) => return,
         Ok(socket) => {
             let accepted = Accepted { socket, source };
-            contain::contained(serve(&shared.core, path, accepted)).await
+            // Boxed, because a future that is passed on by value is held twice.
+            let served = Box::pin(serve(&shared.core, path, accepted));
+            contain::contained(served).await
         }
     };
     let account = account.unwrap_or_else(|panic| {
