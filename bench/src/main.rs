@@ -4,18 +4,16 @@
 //! of gateways, another program, or nothing. It uses threads and blocking sockets and no code of the
 //! gateway, so that it does not share the gateway's mistakes.
 
-mod bulk;
 mod cpu;
+mod load;
 mod pattern;
-mod pingpong;
 mod report;
 mod server;
 mod size;
 
-use std::net::SocketAddr;
-use std::time::Duration;
+use clap::{Parser, Subcommand};
 
-use clap::{Args, Parser, Subcommand};
+use load::{bulk, pingpong};
 
 /// Load generator and measurements for wardgate.
 #[derive(Debug, Parser)]
@@ -34,32 +32,6 @@ enum Command {
     Bulk(bulk::Options),
     /// Send a message, wait for its echo, and measure how long that took
     Pingpong(pingpong::Options),
-}
-
-/// What stands between.
-#[derive(Debug, Clone, Args)]
-struct Between {
-    /// Where the generator connects
-    #[arg(long, value_name = "ADDR")]
-    connect: SocketAddr,
-    /// Where the other end listens
-    #[arg(long, value_name = "ADDR")]
-    listen: SocketAddr,
-    /// Connections side by side
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=4096))]
-    streams: u32,
-    /// Give up when nothing moves for so many seconds
-    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3600))]
-    stall: u64,
-    /// Also give the CPU time that these processes used meanwhile
-    #[arg(long = "pid", value_name = "PID")]
-    pids: Vec<u32>,
-}
-
-impl Between {
-    fn stall(&self) -> Duration {
-        Duration::from_secs(self.stall)
-    }
 }
 
 fn main() -> anyhow::Result<()> {

@@ -33,6 +33,17 @@ impl Report {
         self.rows.push((name.to_owned(), Value::Real(value)));
     }
 
+    /// The number in the row of this name; `None` where there is no such row, or it holds text.
+    #[allow(dead_code, reason = "for a caller that compares many runs")]
+    pub(crate) fn number(&self, name: &str) -> Option<f64> {
+        let (_, value) = self.rows.iter().find(|(row, _)| row == name)?;
+        match value {
+            Value::Text(_) => None,
+            Value::Whole(number) => Some(*number as f64),
+            Value::Real(number) => Some(*number),
+        }
+    }
+
     /// One line a row, the values under each other.
     pub(crate) fn table(&self) -> String {
         let width = self.rows.iter().map(|(name, _)| name.len()).max();
@@ -98,6 +109,15 @@ mod tests {
     fn json_is_one_flat_object() {
         let expected = r#"{"scenario":"a \"b\"\u000a","streams":8,"seconds":0.5}"#;
         assert_eq!(sample().json(), expected);
+    }
+
+    #[test]
+    fn numbers_are_found_by_name_and_text_is_none() {
+        let report = sample();
+        assert_eq!(report.number("streams"), Some(8.0));
+        assert_eq!(report.number("seconds"), Some(0.5));
+        assert_eq!(report.number("scenario"), None);
+        assert_eq!(report.number("missing"), None);
     }
 
     #[test]

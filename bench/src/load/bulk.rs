@@ -9,25 +9,26 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, anyhow};
 use clap::Args;
 
+use crate::load::Between;
 use crate::pattern::Pattern;
 use crate::report::Report;
 use crate::server::{self, Server};
-use crate::{Between, cpu, size};
+use crate::{cpu, size};
 
 /// How much, and in what pieces.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Options {
     #[command(flatten)]
-    between: Between,
+    pub(crate) between: Between,
     /// Payload of all connections together
     #[arg(long, value_name = "SIZE", default_value = "1GiB", value_parser = size::parse)]
-    size: u64,
+    pub(crate) size: u64,
     /// Bytes that are handed to the kernel at once
     #[arg(long, value_name = "SIZE", default_value = "1MiB", value_parser = chunk)]
-    chunk: usize,
+    pub(crate) chunk: usize,
     /// Count what arrives without comparing it: costs the sink less
     #[arg(long)]
-    count_only: bool,
+    pub(crate) count_only: bool,
 }
 
 /// Larger pieces gain nothing, and every connection holds one at each end.

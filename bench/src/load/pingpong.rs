@@ -12,25 +12,26 @@ use anyhow::{Context as _, anyhow};
 use clap::Args;
 use hdrhistogram::Histogram;
 
+use crate::cpu;
+use crate::load::Between;
 use crate::pattern::Pattern;
 use crate::report::Report;
 use crate::server::{self, Server};
-use crate::{Between, cpu};
 
 /// How many messages, how large, how often.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Options {
     #[command(flatten)]
-    between: Between,
+    pub(crate) between: Between,
     /// Messages on each connection
     #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..))]
-    count: u32,
+    pub(crate) count: u32,
     /// Bytes of a message
     #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=(16 << 20)))]
-    bytes: u32,
+    pub(crate) bytes: u32,
     /// Messages a second on each connection; without it, each follows the echo of the one before
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
-    rate: Option<u32>,
+    pub(crate) rate: Option<u32>,
 }
 
 /// Microseconds from which on an echo counts as this long; longer than any stall may be.
