@@ -1,16 +1,61 @@
-//! CPU time of other processes, from `/proc/PID/stat`.
+//! CPU time of other processes, from `/proc/PID/stat`, and the CPU that this one runs on.
 
 use std::fs;
+use std::thread;
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
+use core_affinity::CoreId;
+
+use crate::report::Report;
 
 /// Clock ticks a second in `/proc`: fixed at 100 for programs on x86-64 Linux (`USER_HZ`).
 const TICKS_PER_SECOND: u64 = 100;
 
-/// User and system time that the processes have used so far.
-pub(crate) fn used(pids: &[u32]) -> anyhow::Result<Duration> {
-    pids.iter().map(|&pid| used_by(pid)).sum()
+/// What processes had used when the meter was started.
+pub(crate) struct Meter {
+    before: Vec<(u32, Duration)>,
+}
+
+impl Meter {
+    /// Looks at the processes for the first time.
+    ///
+    /// # Errors
+    ///
+    /// Where there is no such process.
+    pub(crate) fn start(pids: &[u32]) -> anyhow::Result<Self> {
+        let before = pids.iter().map(|&pid| Ok((pid, used_by(pid)?)));
+        let before = before.collect::<anyhow::Result<_>>()?;
+        Ok(Self { before })
+    }
+
+    /// What each has used since then, in the order of the process ids.
+    pub(crate) fn read(&self) -> anyhow::Result<Used> {
+        let used = self
+            .before
+            .iter()
+            .map(|&(pid, before)| Ok(used_by(pid)?.saturating_sub(before)));
+        Ok(Used(used.collect::<anyhow::Result<_>>()?))
+    }
+}
+
+/// User and system time of each process. Its grain is 10 ms.
+#[derive(Debug, Clone)]
+pub(crate) struct Used(Vec<Duration>);
+
+impl Used {
+    /// Adds the sum as `name`, and each as `process_1_name`, times a factor; nothing for no process.
+    pub(crate) fn rows(&self, report: &mut Report, name: &str, factor: f64) {
+        if self.0.is_empty() {
+            return;
+        }
+        let sum: Duration = self.0.iter().sum();
+        report.real(name, sum.as_secs_f64() * factor);
+        for (number, used) in (1..).zip(&self.0) {
+            let name = format!("process_{number}_{name}");
+            report.real(&name, used.as_secs_f64() * factor);
+        }
+    }
 }
 
 fn used_by(pid: u32) -> anyhow::Result<Duration> {
@@ -29,6 +74,28 @@ fn ticks(stat: &str) -> Option<u64> {
     Some(user + system)
 }
 
+/// Does the work on one CPU, all threads that it starts included; without a number, on any.
+///
+/// The work has a thread of its own, so the caller's affinity stays what it is.
+pub(crate) fn pinned<T: Send>(
+    cpu: Option<usize>,
+    work: impl FnOnce() -> anyhow::Result<T> + Send,
+) -> anyhow::Result<T> {
+    let Some(id) = cpu else {
+        return work();
+    };
+    thread::scope(|scope| {
+        let thread = scope.spawn(move || {
+            let own = core_affinity::get_core_ids().unwrap_or_default();
+            let pinned =
+                own.contains(&CoreId { id }) && core_affinity::set_for_current(CoreId { id });
+            anyhow::ensure!(pinned, "cannot run on CPU {id}");
+            work()
+        });
+        thread.join().map_err(|_| anyhow!("the run panicked"))?
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -42,8 +109,33 @@ mod tests {
 
     #[test]
     fn this_process_has_a_time_and_a_missing_one_is_an_error() {
-        assert!(used(&[std::process::id()]).is_ok());
-        let error = used(&[u32::MAX]).expect_err("there is no such process");
+        let meter = Meter::start(&[std::process::id()]).expect("this process is there");
+        assert_eq!(meter.read().expect("and still is").0.len(), 1);
+        let error = Meter::start(&[u32::MAX]).err().expect("no such process");
         assert!(error.to_string().contains("/proc/4294967295/stat"));
+    }
+
+    #[test]
+    fn each_process_has_a_row_beside_the_sum() {
+        let used = Used(vec![Duration::from_secs(2), Duration::from_secs(4)]);
+        let mut report = Report::default();
+        used.rows(&mut report, "cpu_seconds_per_gigabyte", 0.5);
+        assert_eq!(report.number("cpu_seconds_per_gigabyte"), Some(3.0));
+        let second = report.number("process_2_cpu_seconds_per_gigabyte");
+        assert_eq!(second, Some(2.0));
+    }
+
+    #[test]
+    fn pinned_work_and_its_threads_run_on_one_cpu() {
+        let cpus = || core_affinity::get_core_ids().expect("Linux tells").len();
+        let before = cpus();
+        let first = core_affinity::get_core_ids().expect("Linux tells")[0].id;
+        let inside = pinned(Some(first), || {
+            let child = thread::spawn(cpus).join();
+            Ok((cpus(), child.expect("counting does not fail")))
+        });
+        assert_eq!(inside.expect("the CPU is there"), (1, 1));
+        assert_eq!(cpus(), before);
+        assert!(pinned(Some(4000), || Ok(())).is_err());
     }
 }

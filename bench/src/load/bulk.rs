@@ -1,38 +1,49 @@
-//! Bulk: bytes one way through several connections at once, counted and compared at the far end.
+//! Bulk: payload through several connections at once, counted and compared at the far end.
 
-use std::io::{self, Read as _, Write as _};
-use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::sync::{Arc, Barrier};
-use std::thread;
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, anyhow};
 use clap::Args;
 
-use crate::load::Between;
-use crate::pattern::Pattern;
+use super::poll::{self, Settings, Sink};
+use super::stream::{Direction, Generator, Moved, Plan, Receiver};
+use super::{Between, per_second};
+use crate::cpu::{self, Meter, Used};
 use crate::report::Report;
-use crate::server::{self, Server};
-use crate::{cpu, size};
+use crate::{server, size};
 
-/// How much, and in what pieces.
+/// How much, which way, and in what pieces.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Options {
     #[command(flatten)]
     pub(crate) between: Between,
-    /// Payload of all connections together
+    #[command(flatten)]
+    pub(crate) pieces: Pieces,
+    /// Payload of all connections together, in each direction
     #[arg(long, value_name = "SIZE", default_value = "1GiB", value_parser = size::parse)]
     pub(crate) size: u64,
+    /// Which way the payload goes
+    #[arg(long, value_enum, default_value = "there")]
+    pub(crate) direction: Direction,
+}
+
+/// How the payload is handed over at both ends.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Pieces {
     /// Bytes that are handed to the kernel at once
     #[arg(long, value_name = "SIZE", default_value = "1MiB", value_parser = chunk)]
     pub(crate) chunk: usize,
-    /// Count what arrives without comparing it: costs the sink less
+    /// Count what arrives without comparing it: costs the receiving end next to nothing
     #[arg(long)]
     pub(crate) count_only: bool,
+    /// Threads at each end
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=64))]
+    pub(crate) threads: u8,
 }
 
-/// Larger pieces gain nothing, and every connection holds one at each end.
-const CHUNK_MAX: usize = 64 << 20;
+/// Larger pieces gain nothing, and a vectored write takes 1024 pieces of the pattern's block.
+const CHUNK_MAX: usize = 32 << 20;
 
 fn chunk(text: &str) -> Result<usize, String> {
     let size = usize::try_from(size::parse(text)?).unwrap_or(usize::MAX);
@@ -40,6 +51,16 @@ fn chunk(text: &str) -> Result<usize, String> {
         return Err(format!("more than {CHUNK_MAX} bytes"));
     }
     Ok(size)
+}
+
+impl Pieces {
+    pub(crate) fn settings(&self, stall: Duration) -> Settings {
+        Settings {
+            threads: self.threads.into(),
+            room: self.chunk,
+            stall,
+        }
+    }
 }
 
 /// Pushes the bytes through and reports how long that took.
@@ -53,231 +74,283 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<Report> {
         options.size >= 4 * u64::from(between.streams),
         "a stream spells its number first: --size must be 4 bytes a stream or more"
     );
-    let sink = start_sink(options, between.listen)?;
-    push(options, &sink, between.connect)
-}
-
-fn start_sink(options: &Options, listen: SocketAddr) -> anyhow::Result<Server<Arrived>> {
-    let Options {
-        chunk, count_only, ..
-    } = *options;
-    Server::start(listen, options.between.stall(), move |stream| {
-        drain(stream, chunk, !count_only)
+    super::allow_descriptors(2 * u64::from(between.streams))?;
+    cpu::pinned(between.cpu, || {
+        let plan = Arc::new(plan(options));
+        let sink = start_sink(options, &plan)?;
+        push(options, &plan, &sink, between.connect)
     })
 }
 
-fn push(options: &Options, sink: &Server<Arrived>, connect: SocketAddr) -> anyhow::Result<Report> {
-    let between = &options.between;
-    let shares = shares(options.size, between.streams);
-    let cpu_before = cpu::used(&between.pids)?;
-    let elapsed = generate(&shares, options.chunk, connect, between.stall())?;
-    let arrived = sink.wait(between.streams, between.stall())?;
-    let cpu = cpu::used(&between.pids)?.saturating_sub(cpu_before);
-    compare(&shares, &arrived)?;
-    Ok(report(options, elapsed, cpu))
+fn plan(options: &Options) -> Plan {
+    Plan {
+        size: options.size,
+        streams: options.between.streams,
+        direction: options.direction,
+        chunk: options.pieces.chunk,
+        compare: !options.pieces.count_only,
+        stop: false.into(),
+        arrived: 0.into(),
+    }
 }
 
-/// What one connection of the sink got.
-#[derive(Debug)]
-struct Arrived {
-    /// The stream's number, which its first four bytes spell.
-    number: u32,
-    bytes: u64,
+fn start_sink(options: &Options, plan: &Arc<Plan>) -> anyhow::Result<Sink<Moved>> {
+    let plan = Arc::clone(plan);
+    let settings = options.pieces.settings(options.between.stall());
+    Sink::start(&options.between, settings, move || {
+        Receiver::new(Arc::clone(&plan))
+    })
 }
 
-/// Even shares of the whole, the first ones a byte larger where it does not divide.
-fn shares(size: u64, streams: u32) -> Vec<u64> {
-    let streams = u64::from(streams);
-    (0..streams)
-        .map(|n| size / streams + u64::from(n < size % streams))
-        .collect()
-}
-
-/// Sends every stream its share from a thread of its own; from the first byte to the last end.
-fn generate(
-    shares: &[u64],
-    chunk: usize,
+fn push(
+    options: &Options,
+    plan: &Arc<Plan>,
+    sink: &Sink<Moved>,
     connect: SocketAddr,
-    stall: Duration,
-) -> anyhow::Result<Duration> {
+) -> anyhow::Result<Report> {
+    let between = &options.between;
     // Connections first, so that handshakes are no part of the time.
-    let streams: Vec<TcpStream> = shares
-        .iter()
-        .map(|_| server::connect(connect, stall))
-        .collect::<Result<_, _>>()?;
-    let start = Arc::new(Barrier::new(shares.len() + 1));
-    let threads: Vec<_> = (0..)
-        .zip(streams)
-        .zip(shares)
-        .map(|((number, stream), &share)| {
-            let start = Arc::clone(&start);
-            thread::spawn(move || {
-                start.wait();
-                send(stream, number, share, chunk)
-            })
+    let streams = (0..between.streams)
+        .map(|number| {
+            let stream = server::connect(connect, between)?;
+            Ok((stream, Generator::new(Arc::clone(plan), number)))
         })
-        .collect();
-    start.wait();
+        .collect::<anyhow::Result<_>>()?;
+    let meter = Meter::start(&between.pids)?;
     let begun = Instant::now();
-    for (number, thread) in threads.into_iter().enumerate() {
-        let outcome = thread
-            .join()
-            .map_err(|_| anyhow!("stream {number} panicked"))?;
-        outcome.with_context(|| format!("stream {number} failed at the sending end"))?;
-    }
-    Ok(begun.elapsed())
+    let sent = poll::drive(streams, options.pieces.settings(between.stall()));
+    let elapsed = begun.elapsed();
+    // What the sink saw says more than that a connection of the generator then broke.
+    let arrived = sink.wait(
+        if sent.is_ok() { between.streams } else { 1 },
+        between.stall(),
+    );
+    let (sent, arrived) = match (sent, arrived) {
+        (Ok(sent), Ok(arrived)) => (sent, arrived),
+        (Err(near), Err(far)) => return Err(near.context(format!("{far:#}"))),
+        (Err(error), _) | (_, Err(error)) => return Err(error),
+    };
+    let used = meter.read()?;
+    compare(plan, &sent, &arrived)?;
+    Ok(report(options, elapsed, &used))
 }
 
-/// Sends one share, ends its direction, and waits until the far end has done the same.
-fn send(mut stream: TcpStream, number: u32, share: u64, chunk: usize) -> io::Result<()> {
-    let pattern = Pattern::of_stream(number);
-    let mut buffer = vec![0; chunk];
-    let mut position = 0;
-    while position < share {
-        let left = usize::try_from(share - position).unwrap_or(usize::MAX);
-        let piece = &mut buffer[..left.min(chunk)];
-        pattern.fill(position, piece);
-        stream.write_all(piece)?;
-        position += piece.len() as u64;
-    }
-    stream.shutdown(Shutdown::Write)?;
-    match stream.read(&mut buffer)? {
-        0 => Ok(()),
-        n => Err(io::Error::other(format!(
-            "{n} bytes came back; the sink sends none"
-        ))),
-    }
-}
-
-/// Reads one stream to its end and compares it with what it must be.
-fn drain(mut stream: TcpStream, chunk: usize, compare: bool) -> io::Result<Arrived> {
-    let mut number = [0; 4];
-    stream.read_exact(&mut number)?;
-    let number = u32::from_be_bytes(number);
-    let pattern = Pattern::of_stream(number);
-    let mut buffer = vec![0; chunk];
-    let mut bytes = 4;
-    loop {
-        let n = match stream.read(&mut buffer)? {
-            0 => return Ok(Arrived { number, bytes }),
-            n => n,
-        };
-        if compare && !pattern.holds(bytes, &buffer[..n]) {
-            let what = format!("stream {number} differs in the {n} bytes after {bytes}");
-            return Err(io::Error::other(what));
-        }
-        bytes += n as u64;
-    }
-}
-
-/// Every stream must have arrived once, and whole.
-fn compare(shares: &[u64], arrived: &[Arrived]) -> anyhow::Result<()> {
-    for (number, &share) in (0..).zip(shares) {
-        let mut found = arrived.iter().filter(|stream| stream.number == number);
-        let bytes = found.next().map(|stream| stream.bytes);
+/// Every stream must have arrived once, and whole, in both directions.
+pub(crate) fn compare(plan: &Plan, sent: &[Moved], arrived: &[Moved]) -> anyhow::Result<()> {
+    for number in 0..plan.streams {
+        let near = one(sent, number, "sending")?;
+        let far = one(arrived, number, "listening")?;
         anyhow::ensure!(
-            bytes == Some(share) && found.next().is_none(),
-            "stream {number}: {share} bytes were sent, {bytes:?} arrived"
+            (near.sent, near.arrived) == (far.arrived, far.sent),
+            "stream {number}: {} bytes were sent there and {} back, {} and {} arrived",
+            near.sent,
+            far.sent,
+            far.arrived,
+            near.arrived
         );
     }
     Ok(())
 }
 
-fn report(options: &Options, elapsed: Duration, cpu: Duration) -> Report {
-    let gigabytes = options.size as f64 / 1e9;
-    let seconds = elapsed.as_secs_f64().max(1e-9);
+fn one(ends: &[Moved], number: u32, which: &str) -> anyhow::Result<Moved> {
+    let mut found = ends.iter().filter(|end| end.number == number);
+    match (found.next(), found.next()) {
+        (Some(&end), None) => Ok(end),
+        (None, _) => anyhow::bail!("stream {number} is missing at the {which} end"),
+        (Some(_), Some(_)) => anyhow::bail!("stream {number} is doubled at the {which} end"),
+    }
+}
+
+fn report(options: &Options, elapsed: Duration, used: &Used) -> Report {
+    let directions = if options.direction == Direction::Both {
+        2
+    } else {
+        1
+    };
+    let payload = options.size * directions;
+    let gigabytes = payload as f64 / 1e9;
     let mut report = Report::default();
     report.text("scenario", "bulk");
     report.whole("streams", options.between.streams.into());
-    report.whole("payload_bytes", options.size);
-    report.whole("chunk_bytes", options.chunk as u64);
-    report.text(
-        "compared",
-        if options.count_only {
-            "count"
-        } else {
-            "content"
-        },
-    );
-    report.real("elapsed_seconds", seconds);
-    report.real("gigabytes_per_second", gigabytes / seconds);
-    if !options.between.pids.is_empty() {
-        report.real("cpu_seconds", cpu.as_secs_f64());
-        report.real("cpu_seconds_per_gigabyte", cpu.as_secs_f64() / gigabytes);
-    }
+    let direction = match options.direction {
+        Direction::There => "there",
+        Direction::Back => "back",
+        Direction::Both => "both",
+    };
+    report.text("direction", direction);
+    report.whole("payload_bytes", payload);
+    report.whole("chunk_bytes", options.pieces.chunk as u64);
+    let compared = if options.pieces.count_only {
+        "count"
+    } else {
+        "content"
+    };
+    report.text("compared", compared);
+    report.real("elapsed_seconds", elapsed.as_secs_f64());
+    report.real("gigabytes_per_second", per_second(gigabytes, elapsed));
+    used.rows(&mut report, "cpu_seconds", 1.0);
+    used.rows(&mut report, "cpu_seconds_per_gigabyte", 1.0 / gigabytes);
     report
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::io::{Read as _, Write as _};
+    use std::net::{Shutdown, TcpListener};
 
-    fn options(streams: u32, size: u64, chunk: usize) -> Options {
-        let any = "127.0.0.1:0".parse().expect("an address");
+    use super::*;
+    use crate::pattern::Pattern;
+
+    fn options(streams: u32, size: u64, chunk: usize, direction: Direction) -> Options {
         Options {
             between: Between {
-                connect: any,
-                listen: any,
-                streams,
-                stall: 10,
                 pids: vec![std::process::id()],
+                ..Between::on_loopback(streams)
+            },
+            pieces: Pieces {
+                chunk,
+                count_only: false,
+                threads: 2,
             },
             size,
-            chunk,
-            count_only: false,
+            direction,
         }
+    }
+
+    fn over_loopback(options: &Options) -> anyhow::Result<Report> {
+        let plan = Arc::new(plan(options));
+        let sink = start_sink(options, &plan).expect("the sink starts");
+        push(options, &plan, &sink, sink.address())
     }
 
     #[test]
     fn every_byte_of_every_stream_arrives_over_loopback() {
-        for (streams, size, chunk) in [(1, 5, 1), (1, 1 << 20, 4096), (7, 3_000_001, 65_536)] {
-            let options = options(streams, size, chunk);
-            let sink = start_sink(&options, options.between.listen).expect("the sink starts");
-            let report = push(&options, &sink, sink.address()).expect("the bytes arrive");
-            assert!(report.json().contains(&format!("\"payload_bytes\":{size}")));
-            assert!(report.table().contains("cpu_seconds_per_gigabyte"));
+        for direction in [Direction::There, Direction::Back, Direction::Both] {
+            for (streams, size, chunk) in [(1, 5, 1), (1, 1 << 20, 4096), (7, 3_000_001, 65_536)] {
+                let mut options = options(streams, size, chunk, direction);
+                for count_only in [false, true] {
+                    options.pieces.count_only = count_only;
+                    let report = over_loopback(&options).expect("the bytes arrive");
+                    let ways = if direction == Direction::Both { 2 } else { 1 };
+                    let payload = report.number("payload_bytes");
+                    assert_eq!(payload, Some((size * ways) as f64));
+                    assert!(report.number("cpu_seconds_per_gigabyte").is_some());
+                }
+            }
         }
     }
 
     #[test]
+    fn two_thousand_streams_need_two_threads_an_end() {
+        let options = options(2000, 20_000_000, 65_536, Direction::Both);
+        let options = Options {
+            between: Between {
+                stall: 60,
+                ..options.between.clone()
+            },
+            ..options
+        };
+        super::super::allow_descriptors(4000).expect("the system allows them");
+        over_loopback(&options).expect("the bytes arrive");
+    }
+
+    #[test]
     fn a_changed_byte_is_found_by_the_sink() {
-        let options = options(1, 100_000, 4096);
-        let sink = start_sink(&options, options.between.listen).expect("the sink starts");
+        let options = options(1, 100_000, 4096, Direction::There);
+        let plan = Arc::new(plan(&options));
+        let sink = start_sink(&options, &plan).expect("the sink starts");
         let mut bytes = vec![0; 100_000];
         Pattern::of_stream(0).fill(0, &mut bytes);
         bytes[70_000] ^= 0x10;
-        let mut stream = server::connect(sink.address(), Duration::from_secs(10)).expect("up");
+        let mut stream = server::connect(sink.address(), &options.between).expect("up");
         // The sink may close as soon as it has seen the byte.
         let _ = stream.write_all(&bytes);
         drop(stream);
         let error = sink
             .wait(1, Duration::from_secs(10))
             .expect_err("a byte differs");
+        let error = format!("{error:#}");
+        assert!(error.contains("stream 0 differs"), "{error}");
+    }
+
+    /// A far end of the test's own: gets what the generator sends, and answers as it likes.
+    fn against(options: &Options, answer: &[u8]) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+        let address = listener.local_addr().expect("it listens");
+        let plan = Arc::new(plan(options));
+        let sink = start_sink(options, &plan).expect("the sink starts");
+        let pushed = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let (mut stream, _) = listener.accept().expect("the generator connects");
+                stream.write_all(answer).expect("the answer fits");
+                stream.shutdown(Shutdown::Write).expect("it is open");
+                let _ = stream.read_to_end(&mut Vec::new());
+            });
+            push(options, &plan, &sink, address)
+        });
+        format!("{:#}", pushed.expect_err("the answer is not the payload"))
+    }
+
+    #[test]
+    fn a_changed_or_missing_byte_on_the_way_back_is_found() {
+        let mut options = options(1, 1000, 4096, Direction::Back);
+        options.between.stall = 1;
+        let mut bytes = vec![0; 1000];
+        Pattern::of_stream(1 << 31).fill(0, &mut bytes);
+        let error = against(&options, &bytes[..999]);
+        assert!(error.contains("ended by the other side"), "{error}");
+        bytes[999] ^= 1;
+        let error = against(&options, &bytes);
+        assert!(error.contains("stream 0 differs"), "{error}");
+    }
+
+    #[test]
+    fn a_stall_ends_the_run() {
+        let mut options = options(1, 1000, 4096, Direction::Back);
+        options.between.stall = 1;
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+        let plan = Arc::new(plan(&options));
+        let sink = start_sink(&options, &plan).expect("the sink starts");
+        let address = listener.local_addr().expect("it listens");
+        let error = push(&options, &plan, &sink, address).expect_err("nobody answers");
+        let error = format!("{error:#}");
         assert!(
-            format!("{error:#}").contains("stream 0 differs"),
-            "{error:#}"
+            error.contains("nothing moved for 1s, 1 are open"),
+            "{error}"
         );
     }
 
     #[test]
     fn a_stream_that_is_short_or_missing_or_doubled_is_found() {
-        let arrived = |number, bytes| Arrived { number, bytes };
-        assert!(compare(&[5, 5], &[arrived(1, 5), arrived(0, 5)]).is_ok());
-        assert!(compare(&[5, 5], &[arrived(1, 5), arrived(0, 4)]).is_err());
-        assert!(compare(&[5, 5], &[arrived(1, 5)]).is_err());
-        assert!(compare(&[5], &[arrived(0, 5), arrived(0, 5)]).is_err());
+        let plan = plan(&options(2, 10, 1, Direction::There));
+        let near = |number| Moved {
+            number,
+            sent: 5,
+            arrived: 0,
+        };
+        let far = |number, arrived| Moved {
+            number,
+            sent: 0,
+            arrived,
+        };
+        let sent = [near(0), near(1)];
+        assert!(compare(&plan, &sent, &[far(1, 5), far(0, 5)]).is_ok());
+        assert!(compare(&plan, &sent, &[far(1, 5), far(0, 4)]).is_err());
+        assert!(compare(&plan, &sent, &[far(1, 5)]).is_err());
+        assert!(compare(&plan, &sent, &[far(0, 5), far(0, 5), far(1, 5)]).is_err());
     }
 
     #[test]
     fn shares_add_up_to_the_whole() {
-        assert_eq!(shares(10, 3), [4, 3, 3]);
-        assert_eq!(shares(3, 1), [3]);
+        let plan = plan(&options(3, 10, 1, Direction::There));
+        let shares: Vec<_> = (0..3).map(|number| plan.share(number)).collect();
+        assert_eq!(shares, [4, 3, 3]);
     }
 
     #[test]
     fn a_sink_that_nobody_reaches_ends_the_wait() {
-        let options = options(1, 5, 1);
-        let sink = start_sink(&options, options.between.listen).expect("the sink starts");
+        let options = options(1, 5, 1, Direction::There);
+        let sink = start_sink(&options, &Arc::new(plan(&options))).expect("the sink starts");
         let error = sink
             .wait(1, Duration::from_millis(20))
             .expect_err("nobody came");

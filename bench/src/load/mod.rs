@@ -3,12 +3,18 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use anyhow::Context as _;
 use clap::Args;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 pub(crate) mod bulk;
+mod latency;
+mod message;
 pub(crate) mod pingpong;
+mod poll;
+mod stream;
 
-/// What stands between.
+/// What stands between, and how both ends behave.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Between {
     /// Where the generator connects
@@ -18,21 +24,54 @@ pub(crate) struct Between {
     #[arg(long, value_name = "ADDR")]
     pub(crate) listen: SocketAddr,
     /// Connections side by side
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=4096))]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub(crate) streams: u32,
     /// Give up when nothing moves for so many seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub(crate) stall: u64,
-    /// Also give the CPU time that these processes used meanwhile
+    /// Also give what this process used meanwhile; may be repeated, and each has its rows
     #[arg(long = "pid", value_name = "PID")]
     pub(crate) pids: Vec<u32>,
+    /// Congestion control of both ends: reno, cubic, ...
+    #[arg(long, value_name = "NAME")]
+    pub(crate) congestion: Option<String>,
+    /// Run both ends on this CPU alone
+    #[arg(long, value_name = "N")]
+    pub(crate) cpu: Option<usize>,
 }
 
 impl Between {
     pub(crate) fn stall(&self) -> Duration {
         Duration::from_secs(self.stall)
     }
+
+    /// Nothing between, on a port that the system gives.
+    #[cfg(test)]
+    pub(crate) fn on_loopback(streams: u32) -> Self {
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        Self {
+            connect: any,
+            listen: any,
+            streams,
+            stall: 10,
+            pids: Vec::new(),
+            congestion: None,
+            cpu: None,
+        }
+    }
+
+    /// For scenarios that have a thread for each connection.
+    fn with_threads(&self) -> anyhow::Result<()> {
+        anyhow::ensure!(
+            self.streams <= THREADS_MAX,
+            "this scenario has a thread for each stream: --streams is {THREADS_MAX} at most"
+        );
+        Ok(())
+    }
 }
+
+/// Threads of an end of the scenarios that have one for each connection.
+const THREADS_MAX: u32 = 256;
 
 /// A scenario's options as the command line has them when it names the two addresses alone.
 #[allow(
@@ -51,6 +90,36 @@ pub(crate) fn defaults<O: Args>(connect: SocketAddr, listen: SocketAddr) -> O {
     O::from_arg_matches(&matches).expect("the two addresses are all that is required")
 }
 
+/// What happened so often in so long, a second.
+fn per_second(count: f64, elapsed: Duration) -> f64 {
+    count / elapsed.as_secs_f64().max(1e-9)
+}
+
+/// Descriptors that the process needs beside its connections.
+const DESCRIPTORS_BESIDE: u64 = 200;
+
+/// Raises the limit on descriptors where so many sockets need it.
+fn allow_descriptors(sockets: u64) -> anyhow::Result<()> {
+    let needed = sockets + DESCRIPTORS_BESIDE;
+    let limit = getrlimit(Resource::Nofile);
+    // No limit is enough for any number.
+    if limit.current.is_none_or(|current| current >= needed) {
+        return Ok(());
+    }
+    let maximum = limit.maximum.map(|maximum| maximum.max(needed));
+    let raised = Rlimit {
+        current: Some(needed),
+        maximum,
+    };
+    setrlimit(Resource::Nofile, raised).with_context(|| {
+        format!(
+            "{sockets} sockets need {needed} descriptors, and the hard limit is {}: raise it \
+             (ulimit -Hn {needed}, or run as root)",
+            limit.maximum.unwrap_or(u64::MAX)
+        )
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -63,5 +132,11 @@ mod tests {
         assert_eq!(options.between.listen, address(2));
         assert_eq!(options.between.streams, 1);
         assert_eq!(options.rate, None);
+    }
+
+    #[test]
+    fn more_descriptors_than_the_kernel_has_are_refused_with_what_is_needed() {
+        let error = allow_descriptors(1 << 40).expect_err("no machine has so many");
+        assert!(error.to_string().contains("ulimit -Hn"), "{error}");
     }
 }

@@ -1,9 +1,9 @@
-//! Ping-pong: a message and its echo, again and again, and how long each took.
+//! Ping-pong: an HL7 message and its answer, again and again, and how long each took.
 //!
 //! With a rate, messages are due at fixed times, and each is timed from when it was *due*: one slow
-//! echo makes those behind it late, and a user would have felt that (coordinated omission).
+//! answer makes those behind it late, and a user would have felt that (coordinated omission).
 
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -12,9 +12,9 @@ use anyhow::{Context as _, anyhow};
 use clap::Args;
 use hdrhistogram::Histogram;
 
-use crate::cpu;
-use crate::load::Between;
-use crate::pattern::Pattern;
+use super::message::{self, Control};
+use super::{Between, latency, per_second};
+use crate::cpu::{self, Meter};
 use crate::report::Report;
 use crate::server::{self, Server};
 
@@ -26,60 +26,87 @@ pub(crate) struct Options {
     /// Messages on each connection
     #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) count: u32,
-    /// Bytes of a message
-    #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=(16 << 20)))]
-    pub(crate) bytes: u32,
+    #[command(flatten)]
+    pub(crate) talk: Talk,
     /// Messages a second on each connection; without it, each follows the echo of the one before
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub(crate) rate: Option<u32>,
 }
 
-/// Microseconds from which on an echo counts as this long; longer than any stall may be.
-const LATENCY_MAX_US: u64 = 3_600_000_000;
-
-/// Significant digits that the histogram keeps.
-const DIGITS: u8 = 3;
+/// What is said.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct Talk {
+    /// Octets of a message, and of its answer
+    #[arg(long = "message", value_name = "OCTETS", default_value_t = 200, value_parser = clap::value_parser!(u32).range(i64::from(message::MESSAGE_MIN)..=i64::from(message::MESSAGE_MAX)))]
+    pub(crate) octets: u32,
+}
 
 /// The last part of a wait is spun: a sleep may end a scheduler's tick late.
 const SPIN: Duration = Duration::from_micros(200);
+
+/// Messages on each connection before those that are timed: they set up both sides.
+const WARM_UP: u32 = 10;
 
 /// Sends the messages and reports the latencies.
 ///
 /// # Errors
 ///
-/// Where a connection fails or stalls, or an echo is not what was sent.
+/// Where a connection fails or stalls, or an answer is not what belongs to the message.
 pub(crate) fn run(options: &Options) -> anyhow::Result<Report> {
-    let server = start_echo(options, options.between.listen)?;
-    let report = measure(options, options.between.connect)?;
-    server.wait(options.between.streams, options.between.stall())?;
+    let between = &options.between;
+    between.with_threads()?;
+    cpu::pinned(between.cpu, || {
+        let server = start_echo(between)?;
+        measure(options, &server, between.connect)
+    })
+}
+
+fn start_echo(between: &Between) -> anyhow::Result<Server<()>> {
+    Server::start(between, answer)
+}
+
+/// Answers whatever comes, until the other side ends.
+pub(crate) fn answer(mut stream: TcpStream) -> io::Result<()> {
+    let mut block = Vec::new();
+    while message::read(&mut stream, &mut block)?.is_some() {
+        stream.write_all(&message::answer_to(&block)?)?;
+    }
+    Ok(())
+}
+
+fn measure(options: &Options, server: &Server<()>, connect: SocketAddr) -> anyhow::Result<Report> {
+    let between = &options.between;
+    let meter = Meter::start(&between.pids)?;
+    let begun = Instant::now();
+    let latencies = converse_all(options, connect);
+    let elapsed = begun.elapsed();
+    let streams = if latencies.is_ok() {
+        between.streams
+    } else {
+        1
+    };
+    // What the answering end saw says more than that a connection then broke.
+    server.wait(streams, between.stall())?;
+    let latencies = latencies?;
+    let used = meter.read()?;
+    let mut report = report(options, &latencies, elapsed);
+    let messages = latencies.len().max(1) as f64;
+    used.rows(&mut report, "cpu_us_per_message", 1e6 / messages);
     Ok(report)
 }
 
-fn start_echo(options: &Options, listen: SocketAddr) -> anyhow::Result<Server<()>> {
-    Server::start(listen, options.between.stall(), echo)
-}
-
-/// Sends back whatever comes, until the other side ends.
-fn echo(mut stream: TcpStream) -> io::Result<()> {
-    let mut buffer = vec![0; 64 << 10];
-    loop {
-        match stream.read(&mut buffer)? {
-            0 => return Ok(()),
-            n => stream.write_all(&buffer[..n])?,
-        }
-    }
-}
-
-fn measure(options: &Options, connect: SocketAddr) -> anyhow::Result<Report> {
-    let cpu_before = cpu::used(&options.between.pids)?;
-    let begun = Instant::now();
+/// The latencies of all connections.
+pub(crate) fn converse_all(
+    options: &Options,
+    connect: SocketAddr,
+) -> anyhow::Result<Histogram<u64>> {
     let threads: Vec<_> = (0..options.between.streams)
         .map(|number| {
             let options = options.clone();
             thread::spawn(move || converse(&options, number, connect))
         })
         .collect();
-    let mut latencies = histogram();
+    let mut latencies = latency::histogram();
     for (number, thread) in threads.into_iter().enumerate() {
         let outcome = thread
             .join()
@@ -89,37 +116,52 @@ fn measure(options: &Options, connect: SocketAddr) -> anyhow::Result<Report> {
             .add(&own)
             .context("histograms have the same bounds")?;
     }
-    let elapsed = begun.elapsed();
-    let cpu = cpu::used(&options.between.pids)?.saturating_sub(cpu_before);
-    Ok(report(options, &latencies, elapsed, cpu))
+    Ok(latencies)
 }
 
-fn histogram() -> Histogram<u64> {
-    Histogram::new_with_bounds(1, LATENCY_MAX_US, DIGITS).expect("the bounds are constants")
-}
-
-/// One connection's messages and echoes.
-fn converse(options: &Options, number: u32, connect: SocketAddr) -> anyhow::Result<Histogram<u64>> {
-    let mut stream = server::connect(connect, options.between.stall())?;
-    let pattern = Pattern::of_stream(number);
-    let mut message = vec![0; options.bytes as usize];
-    let mut latencies = histogram();
+/// One connection's messages and answers.
+fn converse(options: &Options, stream: u32, connect: SocketAddr) -> anyhow::Result<Histogram<u64>> {
+    let mut socket = server::connect(connect, &options.between)?;
+    let mut latencies = latency::histogram();
+    for number in 0..WARM_UP {
+        exchange(
+            &mut socket,
+            options.talk,
+            Control { stream, number },
+            Instant::now,
+        )?;
+    }
     let schedule = Schedule {
         begin: Instant::now(),
         interval: options.rate.map(|rate| Duration::from_secs(1) / rate),
     };
     for n in 0..options.count {
-        let position = u64::from(n) * u64::from(options.bytes);
-        pattern.fill(position, &mut message);
-        let due = schedule.wait(n);
-        stream.write_all(&message)?;
-        stream.read_exact(&mut message)?;
-        let took = due.elapsed();
-        anyhow::ensure!(pattern.holds(position, &message), "echo {n} differs");
-        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-        latencies.saturating_record(micros.max(1));
+        let number = n.wrapping_add(WARM_UP);
+        let control = Control { stream, number };
+        let took = exchange(&mut socket, options.talk, control, || schedule.wait(n))?;
+        latencies.saturating_record(latency::micros(took));
     }
     Ok(latencies)
+}
+
+/// Says one message when it is due, and how long its answer took from then.
+fn exchange(
+    socket: &mut TcpStream,
+    talk: Talk,
+    control: Control,
+    due: impl FnOnce() -> Instant,
+) -> anyhow::Result<Duration> {
+    let octets = talk.octets as usize;
+    let message = control.message(octets);
+    let expected = control.answer(octets);
+    let mut block = Vec::with_capacity(octets);
+    let due = due();
+    socket.write_all(&message)?;
+    message::read(socket, &mut block)?.context("the other side ended the connection")?;
+    let took = due.elapsed();
+    let number = control.number;
+    anyhow::ensure!(block == expected, "the answer to message {number} differs");
+    Ok(took)
 }
 
 /// When messages are due.
@@ -145,41 +187,18 @@ impl Schedule {
     }
 }
 
-fn report(
-    options: &Options,
-    latencies: &Histogram<u64>,
-    elapsed: Duration,
-    cpu: Duration,
-) -> Report {
+fn report(options: &Options, latencies: &Histogram<u64>, elapsed: Duration) -> Report {
     let mut report = Report::default();
     report.text("scenario", "pingpong");
     report.whole("streams", options.between.streams.into());
-    report.whole("message_bytes", options.bytes.into());
+    report.whole("message_bytes", options.talk.octets.into());
     report.whole("messages", latencies.len());
     if let Some(rate) = options.rate {
         report.whole("messages_per_second_asked", rate.into());
     }
     let messages = latencies.len() as f64;
-    report.real(
-        "messages_per_second",
-        messages / elapsed.as_secs_f64().max(1e-9),
-    );
-    report.real("latency_mean_us", latencies.mean());
-    for (name, quantile) in [
-        ("latency_p50_us", 0.5),
-        ("latency_p90_us", 0.9),
-        ("latency_p99_us", 0.99),
-        ("latency_p999_us", 0.999),
-    ] {
-        report.whole(name, latencies.value_at_quantile(quantile));
-    }
-    report.whole("latency_max_us", latencies.max());
-    if !options.between.pids.is_empty() {
-        report.real(
-            "cpu_us_per_message",
-            cpu.as_secs_f64() * 1e6 / messages.max(1.0),
-        );
-    }
+    report.real("messages_per_second", per_second(messages, elapsed));
+    latency::rows(&mut report, "latency", latencies);
     report
 }
 
@@ -188,69 +207,96 @@ mod tests {
     use super::*;
 
     fn options(streams: u32, count: u32, rate: Option<u32>) -> Options {
-        let any = "127.0.0.1:0".parse().expect("an address");
         Options {
-            between: Between {
-                connect: any,
-                listen: any,
-                streams,
-                stall: 10,
-                pids: Vec::new(),
-            },
+            between: Between::on_loopback(streams),
             count,
-            bytes: 200,
+            talk: Talk { octets: 200 },
             rate,
         }
     }
 
-    #[test]
-    fn every_message_is_echoed_and_timed() {
-        let options = options(3, 50, None);
-        let server = start_echo(&options, options.between.listen).expect("the echo starts");
-        let report = measure(&options, server.address()).expect("the echoes come");
-        server
-            .wait(3, Duration::from_secs(10))
-            .expect("all connections end");
-        assert!(
-            report.json().contains("\"messages\":150"),
-            "{}",
-            report.json()
-        );
-    }
-
-    /// An echo that stalls once for 100 ms makes about 100 messages late at 1000 a second, not one.
-    #[test]
-    fn one_slow_echo_counts_for_all_that_it_delayed() {
-        const STALL: Duration = Duration::from_millis(100);
-        let options = options(1, 300, Some(1000));
-        let server = Server::start(options.between.listen, STALL * 50, |mut stream| {
-            let mut message = [0; 200];
-            for n in 0..300 {
-                stream.read_exact(&mut message)?;
-                if n == 50 {
-                    thread::sleep(STALL);
+    /// Answers through `spoil`, which may wait or change the answer to the message of that number.
+    fn spoiling(
+        between: &Between,
+        spoil: impl Fn(u32, &mut Vec<u8>) + Send + Sync + 'static,
+    ) -> Server<()> {
+        Server::start(between, move |mut stream| {
+            let mut block = Vec::new();
+            for number in 0.. {
+                if message::read(&mut stream, &mut block)?.is_none() {
+                    break;
                 }
-                stream.write_all(&message)?;
+                let mut answer = message::answer_to(&block)?;
+                spoil(number, &mut answer);
+                stream.write_all(&answer)?;
             }
             Ok(())
         })
-        .expect("the echo starts");
-        let latencies = converse(&options, 0, server.address()).expect("the echoes come");
-        let late = latencies.count_between(20_000, LATENCY_MAX_US);
+        .expect("the echo starts")
+    }
+
+    #[test]
+    fn every_message_is_answered_and_timed() {
+        let options = options(3, 50, None);
+        let server = start_echo(&options.between).expect("the echo starts");
+        let report = measure(&options, &server, server.address()).expect("the answers come");
+        assert_eq!(report.number("messages"), Some(150.0));
+        assert!(report.number("latency_p99_us") >= Some(1.0));
+    }
+
+    /// An answer that stalls once for 100 ms makes about 100 messages late at 1000 a second, not one.
+    #[test]
+    fn one_slow_answer_counts_for_all_that_it_delayed() {
+        const STALL: Duration = Duration::from_millis(100);
+        let options = options(1, 300, Some(1000));
+        let server = spoiling(&options.between, |number, _| {
+            if number == 50 {
+                thread::sleep(STALL);
+            }
+        });
+        let latencies = converse(&options, 0, server.address()).expect("the answers come");
+        let late = latencies.count_between(20_000, latency::MAX_US);
         assert!(late >= 40, "{late} of 300 were late");
     }
 
     #[test]
-    fn an_echo_that_differs_is_an_error() {
+    fn an_answer_that_differs_is_an_error() {
         let options = options(1, 5, None);
-        let server = Server::start(options.between.listen, Duration::from_secs(10), |stream| {
-            let mut message = [0; 200];
-            (&stream).read_exact(&mut message)?;
-            message[100] ^= 1;
-            (&stream).write_all(&message)
-        })
-        .expect("the echo starts");
+        let server = spoiling(&options.between, |number, answer| {
+            if number == 12 {
+                answer[100] ^= 1;
+            }
+        });
         let error = converse(&options, 0, server.address()).expect_err("a byte differs");
-        assert!(error.to_string().contains("echo 0 differs"), "{error}");
+        let error = format!("{error:#}");
+        assert!(error.contains("answer to message 12 differs"), "{error}");
+    }
+
+    #[test]
+    fn a_message_that_differs_is_named_by_the_answering_end() {
+        let options = options(1, 5, None);
+        let server = start_echo(&options.between).expect("the echo starts");
+        let mut stream = server::connect(server.address(), &options.between).expect("up");
+        let control = Control {
+            stream: 0,
+            number: 4,
+        };
+        let mut message = control.message(200);
+        message[120] ^= 1;
+        stream.write_all(&message).expect("it is open");
+        let error = server
+            .wait(1, Duration::from_secs(10))
+            .expect_err("differs");
+        let error = format!("{error:#}");
+        assert!(error.contains("message 4 of stream 0 differs"), "{error}");
+    }
+
+    #[test]
+    fn an_answer_that_never_comes_is_an_error() {
+        let mut options = options(1, 5, None);
+        options.between.stall = 1;
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
+        let to = listener.local_addr().expect("it listens");
+        assert!(converse(&options, 0, to).is_err());
     }
 }

@@ -1,0 +1,350 @@
+//! One stream of bulk payload: what its two ends send and expect.
+//!
+//! The generator's end sends the stream's number at least, so that the sink knows whose payload it
+//! sends back. Neither end finishes its direction before it has all: peers that end a connection at
+//! the first FIN would cut the other direction.
+
+use std::io::{self, Write as _};
+use std::net::{Shutdown, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use clap::ValueEnum;
+use rustix::event::epoll::EventFlags;
+use rustix::net::{RecvFlags, recv};
+
+use super::poll::Task;
+use crate::pattern::{NUMBER, Pattern};
+
+/// Which way payload goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Direction {
+    /// From the generator to the sink
+    There,
+    /// From the sink to the generator
+    Back,
+    /// Both ways at once, as much each way
+    Both,
+}
+
+/// What both ends know of all streams.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    /// Octets of all streams together in each direction that is used.
+    pub(crate) size: u64,
+    pub(crate) streams: u32,
+    pub(crate) direction: Direction,
+    /// Octets that are handed to the kernel at once.
+    pub(crate) chunk: usize,
+    /// Compare the content of what arrives.
+    pub(crate) compare: bool,
+    /// Ends the generator's streams when it is set, whatever `size` says.
+    pub(crate) stop: AtomicBool,
+    /// Octets that have arrived so far, of all streams.
+    pub(crate) arrived: AtomicU64,
+}
+
+impl Plan {
+    /// An even share of the whole; the first streams have a byte more where it does not divide.
+    pub(crate) fn share(&self, number: u32) -> u64 {
+        let streams = u64::from(self.streams);
+        self.size / streams + u64::from(u64::from(number) < self.size % streams)
+    }
+
+    /// What the generator sends.
+    fn there(&self, number: u32) -> u64 {
+        match self.direction {
+            Direction::There | Direction::Both => self.share(number),
+            Direction::Back => NUMBER as u64,
+        }
+    }
+
+    /// What the sink sends.
+    fn back(&self, number: u32) -> u64 {
+        match self.direction {
+            Direction::Back | Direction::Both => self.share(number),
+            Direction::There => 0,
+        }
+    }
+}
+
+/// What one end of a stream came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Moved {
+    pub(crate) number: u32,
+    pub(crate) sent: u64,
+    pub(crate) arrived: u64,
+}
+
+/// The payload that the sink sends belongs to streams of other numbers than the generator's.
+const BACK: u32 = 1 << 31;
+
+/// The end that connects.
+#[derive(Debug)]
+pub(crate) struct Generator {
+    plan: Arc<Plan>,
+    number: u32,
+    outgoing: Outgoing,
+    incoming: Incoming,
+    finished: bool,
+}
+
+impl Generator {
+    pub(crate) fn new(plan: Arc<Plan>, number: u32) -> Self {
+        Self {
+            outgoing: Outgoing::new(number, plan.there(number), plan.chunk),
+            incoming: Incoming::new(number | BACK, plan.back(number), plan.compare),
+            plan,
+            number,
+            finished: false,
+        }
+    }
+
+    fn has_all(&self) -> bool {
+        self.outgoing.is_done() && self.incoming.position >= self.incoming.share
+    }
+}
+
+impl Task for Generator {
+    type Outcome = Moved;
+
+    fn turn(
+        &mut self,
+        stream: &TcpStream,
+        ready: EventFlags,
+        room: &mut [u8],
+    ) -> io::Result<Option<Moved>> {
+        if self.plan.stop.load(Ordering::Relaxed) {
+            self.outgoing.share = self.outgoing.position.max(NUMBER as u64);
+        }
+        if ready.contains(EventFlags::OUT) {
+            self.outgoing.write(stream)?;
+        }
+        let arrived = match ready.contains(EventFlags::IN) {
+            true => self.incoming.read(stream, room)?,
+            false => Arrived::Nothing,
+        };
+        if self.has_all() && !self.finished {
+            stream.shutdown(Shutdown::Write)?;
+            self.finished = true;
+        }
+        match arrived {
+            Arrived::Bytes(n) => {
+                self.plan.arrived.fetch_add(n, Ordering::Relaxed);
+                Ok(None)
+            }
+            Arrived::End if self.finished => Ok(Some(Moved {
+                number: self.number,
+                sent: self.outgoing.position,
+                arrived: self.incoming.position,
+            })),
+            Arrived::End => Err(self.outgoing.cut(self.number, &self.incoming)),
+            Arrived::Nothing => Ok(None),
+        }
+    }
+
+    fn wants(&self) -> EventFlags {
+        wants(&self.outgoing)
+    }
+}
+
+/// The end that listens.
+#[derive(Debug)]
+pub(crate) struct Receiver {
+    plan: Arc<Plan>,
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    /// The octets of the stream's number that have come, and how many.
+    Unnamed([u8; NUMBER], usize),
+    Named(u32, Outgoing, Incoming),
+}
+
+impl Receiver {
+    pub(crate) fn new(plan: Arc<Plan>) -> Self {
+        Self {
+            plan,
+            state: State::Unnamed([0; NUMBER], 0),
+        }
+    }
+
+    /// Takes the stream's number from its first octets.
+    fn name(&mut self, stream: &TcpStream) -> io::Result<()> {
+        let State::Unnamed(octets, have) = &mut self.state else {
+            return Ok(());
+        };
+        let (_, n) = recv(stream, &mut octets[*have..], RecvFlags::empty())?;
+        if n == 0 {
+            return Err(io::Error::other("a stream ended before its number"));
+        }
+        *have += n;
+        if *have < NUMBER {
+            return Ok(());
+        }
+        let number = u32::from_be_bytes(*octets);
+        if number >= self.plan.streams {
+            let what = format!("stream {number} of {} is none of ours", self.plan.streams);
+            return Err(io::Error::other(what));
+        }
+        let outgoing = Outgoing::new(number | BACK, self.plan.back(number), self.plan.chunk);
+        let mut incoming = Incoming::new(number, u64::MAX, self.plan.compare);
+        incoming.position = NUMBER as u64;
+        self.state = State::Named(number, outgoing, incoming);
+        Ok(())
+    }
+}
+
+impl Task for Receiver {
+    type Outcome = Moved;
+
+    fn turn(
+        &mut self,
+        stream: &TcpStream,
+        ready: EventFlags,
+        room: &mut [u8],
+    ) -> io::Result<Option<Moved>> {
+        let State::Named(number, outgoing, incoming) = &mut self.state else {
+            self.name(stream)?;
+            return Ok(None);
+        };
+        if ready.contains(EventFlags::OUT) {
+            outgoing.write(stream)?;
+        }
+        if !ready.contains(EventFlags::IN) {
+            return Ok(None);
+        }
+        match incoming.read(stream, room)? {
+            Arrived::Bytes(n) => {
+                self.plan.arrived.fetch_add(n, Ordering::Relaxed);
+                Ok(None)
+            }
+            Arrived::Nothing => Ok(None),
+            Arrived::End if outgoing.is_done() => Ok(Some(Moved {
+                number: *number,
+                sent: outgoing.position,
+                arrived: incoming.position,
+            })),
+            Arrived::End => Err(outgoing.cut(*number, incoming)),
+        }
+    }
+
+    fn wants(&self) -> EventFlags {
+        match &self.state {
+            State::Unnamed(..) => EventFlags::IN,
+            State::Named(_, outgoing, _) => wants(outgoing),
+        }
+    }
+}
+
+fn wants(outgoing: &Outgoing) -> EventFlags {
+    if outgoing.is_done() {
+        EventFlags::IN
+    } else {
+        EventFlags::IN | EventFlags::OUT
+    }
+}
+
+/// What one end sends.
+#[derive(Debug)]
+struct Outgoing {
+    pattern: Pattern,
+    share: u64,
+    position: u64,
+    chunk: usize,
+}
+
+impl Outgoing {
+    fn new(number: u32, share: u64, chunk: usize) -> Self {
+        Self {
+            pattern: Pattern::of_stream(number),
+            share,
+            position: 0,
+            chunk,
+        }
+    }
+
+    fn is_done(&self) -> bool {
+        self.position >= self.share
+    }
+
+    /// Writes as much as the kernel takes, a chunk at most.
+    fn write(&mut self, mut stream: &TcpStream) -> io::Result<()> {
+        let left = usize::try_from(self.share - self.position).unwrap_or(usize::MAX);
+        let length = left.min(self.chunk);
+        if length == 0 {
+            return Ok(());
+        }
+        match stream.write_vectored(&self.pattern.gather(self.position, length)) {
+            Ok(n) => self.position += n as u64,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    fn cut(&self, number: u32, incoming: &Incoming) -> io::Error {
+        io::Error::other(format!(
+            "stream {number} was ended by the other side when {} of {} octets were sent and {} had \
+             arrived",
+            self.position, self.share, incoming.position
+        ))
+    }
+}
+
+/// What one end receives.
+#[derive(Debug)]
+struct Incoming {
+    pattern: Pattern,
+    number: u32,
+    /// More than this is an error.
+    share: u64,
+    position: u64,
+    compare: bool,
+}
+
+enum Arrived {
+    Nothing,
+    Bytes(u64),
+    End,
+}
+
+impl Incoming {
+    fn new(number: u32, share: u64, compare: bool) -> Self {
+        Self {
+            pattern: Pattern::of_stream(number),
+            number: number & !BACK,
+            share,
+            position: 0,
+            compare,
+        }
+    }
+
+    /// Reads what is there, as much as the room holds, and compares it.
+    fn read(&mut self, stream: &TcpStream, room: &mut [u8]) -> io::Result<Arrived> {
+        // Without a comparison nobody looks at the bytes, and TCP drops them uncopied (tcp(7)).
+        let flags = if self.compare {
+            RecvFlags::empty()
+        } else {
+            RecvFlags::TRUNC
+        };
+        let n = match recv(stream, &mut *room, flags) {
+            Ok((_, 0)) => return Ok(Arrived::End),
+            Ok((_, n)) => n,
+            Err(rustix::io::Errno::AGAIN) => return Ok(Arrived::Nothing),
+            Err(error) => return Err(error.into()),
+        };
+        let (number, position) = (self.number, self.position);
+        if self.compare && !self.pattern.holds(position, &room[..n]) {
+            let what = format!("stream {number} differs in the {n} bytes after {position}");
+            return Err(io::Error::other(what));
+        }
+        self.position += n as u64;
+        if self.position > self.share {
+            let what = format!("stream {number} has more than its {} bytes", self.share);
+            return Err(io::Error::other(what));
+        }
+        Ok(Arrived::Bytes(n as u64))
+    }
+}
