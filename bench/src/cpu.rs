@@ -8,6 +8,7 @@ use anyhow::{Context as _, anyhow};
 use core_affinity::CoreId;
 
 use crate::report::Report;
+use crate::report::plot::{Bars, Plot, Spread};
 
 /// Clock ticks a second in `/proc`: fixed at 100 for programs on x86-64 Linux (`USER_HZ`).
 const TICKS_PER_SECOND: u64 = 100;
@@ -55,6 +56,23 @@ impl Used {
             let name = format!("process_{number}_{name}");
             report.real(&name, used.as_secs_f64() * factor);
         }
+    }
+
+    /// A bar for each process, times a factor; nothing for no process.
+    pub(crate) fn plot(&self, report: &mut Report, unit: &str, factor: f64) {
+        if self.0.is_empty() {
+            return;
+        }
+        let bars = self
+            .0
+            .iter()
+            .map(|used| Some(Spread::one(used.as_secs_f64() * factor)));
+        let bars = Bars {
+            unit: unit.to_owned(),
+            groups: (1..=self.0.len()).map(|n| format!("process {n}")).collect(),
+            series: vec![("CPU".to_owned(), bars.collect())],
+        };
+        report.plot("CPU time by process", Plot::Bars(bars));
     }
 }
 

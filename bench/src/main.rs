@@ -11,9 +11,14 @@ mod report;
 mod server;
 mod size;
 
+use std::path::PathBuf;
+
+use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 
 use load::{bulk, pingpong};
+use report::html;
+use report::machine::Machine;
 
 /// Load generator and measurements for wardgate.
 #[derive(Debug, Parser)]
@@ -24,6 +29,9 @@ struct Cli {
     /// Print one JSON object instead of a table
     #[arg(long, global = true)]
     json: bool,
+    /// Also write a page with tables and plots to this file
+    #[arg(long, global = true, value_name = "FILE")]
+    html: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -40,6 +48,11 @@ fn main() -> anyhow::Result<()> {
         Command::Bulk(options) => bulk::run(options)?,
         Command::Pingpong(options) => pingpong::run(options)?,
     };
+    if let Some(file) = &cli.html {
+        let title = format!("wardgate-bench: {}", report.name());
+        let page = html::page(&title, &Machine::here(), &report.sections("Figures"))?;
+        std::fs::write(file, page).with_context(|| format!("cannot write {}", file.display()))?;
+    }
     if cli.json {
         println!("{}", report.json());
     } else {

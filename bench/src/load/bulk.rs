@@ -190,6 +190,7 @@ fn report(options: &Options, elapsed: Duration, used: &Used) -> Report {
     report.real("gigabytes_per_second", per_second(gigabytes, elapsed));
     used.rows(&mut report, "cpu_seconds", 1.0);
     used.rows(&mut report, "cpu_seconds_per_gigabyte", 1.0 / gigabytes);
+    used.plot(&mut report, "CPU seconds per GB", 1.0 / gigabytes);
     report
 }
 

@@ -199,6 +199,8 @@ fn report(options: &Options, latencies: &Histogram<u64>, elapsed: Duration) -> R
     let messages = latencies.len() as f64;
     report.real("messages_per_second", per_second(messages, elapsed));
     latency::rows(&mut report, "latency", latencies);
+    let curve = latency::curves("round trip", &[("round trips", latencies)]);
+    report.plot("Round trips", curve);
     report
 }
 

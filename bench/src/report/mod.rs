@@ -1,14 +1,23 @@
-//! What a run came to: rows of a name and a value, as a table for people or as JSON for programs.
+//! What a run came to: rows of a name and a value, as a table or a page for people or as JSON for
+//! programs.
 
 use std::fmt::Write as _;
 
+pub(crate) mod html;
+pub(crate) mod machine;
+pub(crate) mod plot;
+
+use html::{Section, Table};
+use plot::Plot;
+
 /// The rows of one run. Names carry their unit last: `latency_p99_us`.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Report {
     rows: Vec<(String, Value)>,
+    plots: Vec<(String, Plot)>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum Value {
     Text(String),
     Whole(u64),
@@ -44,17 +53,48 @@ impl Report {
         }
     }
 
+    /// The scenario's name, from the row that holds it.
+    pub(crate) fn name(&self) -> &str {
+        let row = self.rows.iter().find(|(name, _)| name == "scenario");
+        match row {
+            Some((_, Value::Text(name))) => name,
+            _ => "run",
+        }
+    }
+
+    /// Adds a plot that pages show under its title.
+    pub(crate) fn plot(&mut self, title: &str, plot: Plot) {
+        self.plots.push((title.to_owned(), plot));
+    }
+
+    /// The rows as a section of a page, and one more for each plot.
+    pub(crate) fn sections(&self, title: &str) -> Vec<Section> {
+        let rows = self.rows.iter();
+        let rows = rows.map(|(name, value)| vec![name.clone(), value.shown()]);
+        let table = Table {
+            head: Vec::new(),
+            rows: rows.collect(),
+        };
+        let figures = Section {
+            title: title.to_owned(),
+            table,
+            ..Section::default()
+        };
+        let plots = self.plots.iter().map(|(title, plot)| Section {
+            title: title.clone(),
+            plot: Some(plot.clone()),
+            ..Section::default()
+        });
+        [figures].into_iter().chain(plots).collect()
+    }
+
     /// One line a row, the values under each other.
     pub(crate) fn table(&self) -> String {
         let width = self.rows.iter().map(|(name, _)| name.len()).max();
         let width = width.unwrap_or_default();
         let mut table = String::new();
         for (name, value) in &self.rows {
-            let value = match value {
-                Value::Text(text) => text.clone(),
-                Value::Whole(number) => number.to_string(),
-                Value::Real(number) => format!("{number:.3}"),
-            };
+            let value = value.shown();
             // Writing to a String does not fail.
             let _ = writeln!(table, "{name:<width$}  {value:>16}");
         }
@@ -73,6 +113,16 @@ impl Report {
             })
             .collect();
         format!("{{{}}}", members.join(","))
+    }
+}
+
+impl Value {
+    fn shown(&self) -> String {
+        match self {
+            Self::Text(text) => text.clone(),
+            Self::Whole(number) => number.to_string(),
+            Self::Real(number) => format!("{number:.3}"),
+        }
     }
 }
 
