@@ -6,6 +6,7 @@
 
 mod cpu;
 mod load;
+mod memory;
 mod pattern;
 mod report;
 mod server;
@@ -16,7 +17,7 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 
-use load::{bulk, pingpong};
+use load::{bulk, idle, pingpong};
 use report::html;
 use report::machine::Machine;
 
@@ -36,8 +37,10 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Push bytes one way through several connections, and count what arrives
+    /// Push bytes through several connections, and compare what arrives
     Bulk(bulk::Options),
+    /// Let many connections rest, and measure what each costs in memory
+    Idle(idle::Options),
     /// Send a message, wait for its echo, and measure how long that took
     Pingpong(pingpong::Options),
 }
@@ -46,6 +49,7 @@ fn main() -> anyhow::Result<()> {
     let cli = Cli::parse();
     let report = match &cli.command {
         Command::Bulk(options) => bulk::run(options)?,
+        Command::Idle(options) => idle::run(options)?,
         Command::Pingpong(options) => pingpong::run(options)?,
     };
     if let Some(file) = &cli.html {

@@ -78,7 +78,7 @@ impl Control {
 pub(crate) fn read(stream: &mut impl Read, block: &mut Vec<u8>) -> io::Result<Option<()>> {
     block.clear();
     let mut room = [0; 16 << 10];
-    while !block.ends_with(&END) {
+    while !is_whole(block) {
         let n = stream.read(&mut room)?;
         match (n, block.is_empty()) {
             (0, true) => return Ok(None),
@@ -90,6 +90,11 @@ pub(crate) fn read(stream: &mut impl Read, block: &mut Vec<u8>) -> io::Result<Op
         }
     }
     Ok(Some(()))
+}
+
+/// Whether what has come ends a block.
+pub(crate) fn is_whole(block: &[u8]) -> bool {
+    block.ends_with(&END)
 }
 
 /// The answer to a block, which must be the message that its control id says.

@@ -8,6 +8,7 @@ use clap::Args;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 pub(crate) mod bulk;
+pub(crate) mod idle;
 mod latency;
 mod message;
 pub(crate) mod pingpong;

@@ -146,6 +146,7 @@ impl Bars {
         chart
             .configure_mesh()
             .disable_x_mesh()
+            .light_line_style(TRANSPARENT)
             .x_labels(0)
             .y_desc(self.unit.as_str())
             .y_label_formatter(&|value| number(*value))
@@ -180,17 +181,26 @@ impl Lines {
     fn draw(&self, area: &Area) -> Drawn {
         let series: Vec<Vec<(f64, f64)>> =
             self.series.iter().map(|(_, p)| self.points(p)).collect();
-        let across = range(series.iter().flatten().map(|point| point.0));
+        let across: Range<f64> = range(series.iter().flatten().map(|point| point.0));
         let top = top(series.iter().flatten().map(|point| point.1));
+        let logarithmic = self.logarithmic;
+        let decades = across.end - across.start;
+        // A mark at each power of ten.
+        let marks = if logarithmic {
+            decades as usize + 1
+        } else {
+            10
+        };
         let mut chart = ChartBuilder::on(area)
             .margin(10)
             .margin_right(30)
             .x_label_area_size(BELOW)
             .y_label_area_size(LEFT)
             .build_cartesian_2d(across, 0.0..top)?;
-        let logarithmic = self.logarithmic;
         chart
             .configure_mesh()
+            .light_line_style(TRANSPARENT)
+            .x_labels(marks)
             .x_desc(self.across.as_str())
             .y_desc(self.up.as_str())
             .x_label_formatter(&|x| number(if logarithmic { 10_f64.powf(*x) } else { *x }))
