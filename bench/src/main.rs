@@ -17,7 +17,7 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 
-use load::{bulk, idle, pingpong};
+use load::{bulk, handshake, idle, mixed, pingpong, scale};
 use report::html;
 use report::machine::Machine;
 
@@ -39,18 +39,27 @@ struct Cli {
 enum Command {
     /// Push bytes through several connections, and compare what arrives
     Bulk(bulk::Options),
+    /// Make full mutual TLS handshakes with a terminating side
+    Handshake(handshake::Options),
     /// Let many connections rest, and measure what each costs in memory
     Idle(idle::Options),
+    /// Measure what bulk does to the latency of small messages beside it
+    Mixed(mixed::Options),
     /// Send a message, wait for its echo, and measure how long that took
     Pingpong(pingpong::Options),
+    /// Push bytes through more and more connections
+    Scale(scale::Options),
 }
 
 fn main() -> anyhow::Result<()> {
     let cli = Cli::parse();
     let report = match &cli.command {
         Command::Bulk(options) => bulk::run(options)?,
+        Command::Handshake(options) => handshake::run(options)?,
         Command::Idle(options) => idle::run(options)?,
+        Command::Mixed(options) => mixed::run(options)?,
         Command::Pingpong(options) => pingpong::run(options)?,
+        Command::Scale(options) => scale::run(options)?,
     };
     if let Some(file) = &cli.html {
         let title = format!("wardgate-bench: {}", report.name());

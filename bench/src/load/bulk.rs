@@ -194,6 +194,14 @@ fn report(options: &Options, elapsed: Duration, used: &Used) -> Report {
     report
 }
 
+/// With nothing between.
+#[cfg(test)]
+pub(crate) fn over_loopback(options: &Options) -> anyhow::Result<Report> {
+    let plan = Arc::new(plan(options));
+    let sink = start_sink(options, &plan)?;
+    push(options, &plan, &sink, sink.address())
+}
+
 #[cfg(test)]
 mod tests {
     use std::io::{Read as _, Write as _};
@@ -216,12 +224,6 @@ mod tests {
             size,
             direction,
         }
-    }
-
-    fn over_loopback(options: &Options) -> anyhow::Result<Report> {
-        let plan = Arc::new(plan(options));
-        let sink = start_sink(options, &plan).expect("the sink starts");
-        push(options, &plan, &sink, sink.address())
     }
 
     #[test]

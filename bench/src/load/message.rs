@@ -92,6 +92,11 @@ pub(crate) fn read(stream: &mut impl Read, block: &mut Vec<u8>) -> io::Result<Op
     Ok(Some(()))
 }
 
+/// Whether these octets begin a block.
+pub(crate) fn begins(block: &[u8]) -> bool {
+    block.first() == Some(&BEGIN)
+}
+
 /// Whether what has come ends a block.
 pub(crate) fn is_whole(block: &[u8]) -> bool {
     block.ends_with(&END)

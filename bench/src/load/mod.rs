@@ -8,11 +8,14 @@ use clap::Args;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 pub(crate) mod bulk;
+pub(crate) mod handshake;
 pub(crate) mod idle;
 mod latency;
 mod message;
+pub(crate) mod mixed;
 pub(crate) mod pingpong;
 mod poll;
+pub(crate) mod scale;
 mod stream;
 
 /// What stands between, and how both ends behave.
@@ -74,7 +77,8 @@ impl Between {
 /// Threads of an end of the scenarios that have one for each connection.
 const THREADS_MAX: u32 = 256;
 
-/// A scenario's options as the command line has them when it names the two addresses alone.
+/// A scenario's options as the command line has them when it names the two addresses alone; for those
+/// that need no more.
 #[allow(
     dead_code,
     reason = "for a caller that runs scenarios over many chains"

@@ -71,7 +71,8 @@ pub(crate) struct Settings {
     pub(crate) stall: Duration,
 }
 
-fn drive_here<T: Task>(
+/// The same without a thread of its own.
+pub(crate) fn drive_here<T: Task>(
     connections: Vec<(TcpStream, T)>,
     settings: Settings,
 ) -> anyhow::Result<Vec<T::Outcome>> {

@@ -43,14 +43,18 @@ impl Report {
     }
 
     /// The number in the row of this name; `None` where there is no such row, or it holds text.
-    #[allow(dead_code, reason = "for a caller that compares many runs")]
     pub(crate) fn number(&self, name: &str) -> Option<f64> {
-        let (_, value) = self.rows.iter().find(|(row, _)| row == name)?;
-        match value {
+        let found = self.numbers().find(|(row, _)| *row == name);
+        found.map(|(_, number)| number)
+    }
+
+    /// All rows that hold numbers.
+    pub(crate) fn numbers(&self) -> impl Iterator<Item = (&str, f64)> {
+        self.rows.iter().filter_map(|(name, value)| match value {
             Value::Text(_) => None,
-            Value::Whole(number) => Some(*number as f64),
-            Value::Real(number) => Some(*number),
-        }
+            Value::Whole(number) => Some((name.as_str(), *number as f64)),
+            Value::Real(number) => Some((name.as_str(), *number)),
+        })
     }
 
     /// The scenario's name, from the row that holds it.
