@@ -17,7 +17,7 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 
-use load::{bulk, handshake, idle, mixed, pingpong, scale};
+use load::{bulk, dicom, handshake, idle, mixed, pingpong, scale};
 use report::html;
 use report::machine::Machine;
 
@@ -39,6 +39,8 @@ struct Cli {
 enum Command {
     /// Push bytes through several connections, and compare what arrives
     Bulk(bulk::Options),
+    /// Store DICOM objects through several associations
+    Dicom(dicom::Options),
     /// Make full mutual TLS handshakes with a terminating side
     Handshake(handshake::Options),
     /// Let many connections rest, and measure what each costs in memory
@@ -55,6 +57,7 @@ fn main() -> anyhow::Result<()> {
     let cli = Cli::parse();
     let report = match &cli.command {
         Command::Bulk(options) => bulk::run(options)?,
+        Command::Dicom(options) => dicom::run(options)?,
         Command::Handshake(options) => handshake::run(options)?,
         Command::Idle(options) => idle::run(options)?,
         Command::Mixed(options) => mixed::run(options)?,

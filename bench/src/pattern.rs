@@ -33,7 +33,6 @@ impl Pattern {
     }
 
     /// Fills a buffer with what stands at `position` of the stream.
-    #[cfg(test)]
     pub(crate) fn fill(&self, position: u64, buffer: &mut [u8]) {
         let mut filled = 0;
         while filled < buffer.len() {

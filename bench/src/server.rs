@@ -61,7 +61,6 @@ impl<T: Send + 'static> Server<T> {
     }
 
     /// Where it listens, the port included that the system gave.
-    #[cfg(test)]
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }

@@ -8,6 +8,8 @@ use clap::Args;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 pub(crate) mod bulk;
+mod delay;
+pub(crate) mod dicom;
 pub(crate) mod handshake;
 pub(crate) mod idle;
 mod latency;
