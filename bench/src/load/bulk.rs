@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 use clap::Args;
 
 use super::poll::{self, Settings, Sink};
-use super::stream::{Direction, Generator, Moved, Plan, Receiver};
+use super::stream::{self, Direction, Moved, Named, Plan, Receiver};
 use super::{Between, per_second};
 use crate::cpu::{self, Meter, Used};
 use crate::report::Report;
-use crate::{server, size};
+use crate::size;
 
 /// How much, which way, and in what pieces.
 #[derive(Debug, Clone, Args)]
@@ -91,6 +91,7 @@ fn plan(options: &Options) -> Plan {
         compare: !options.pieces.count_only,
         stop: false.into(),
         arrived: 0.into(),
+        named: Named::default(),
     }
 }
 
@@ -109,30 +110,27 @@ fn push(
     connect: SocketAddr,
 ) -> anyhow::Result<Report> {
     let between = &options.between;
-    // Connections first, so that handshakes are no part of the time.
-    let streams = (0..between.streams)
-        .map(|number| {
-            let stream = server::connect(connect, between)?;
-            Ok((stream, Generator::new(Arc::clone(plan), number)))
-        })
-        .collect::<anyhow::Result<_>>()?;
+    let streams = match stream::connect_all(plan, connect, between) {
+        Ok(streams) => streams,
+        Err(near) => return Err(with_far(near, sink)),
+    };
     let meter = Meter::start(&between.pids)?;
     let begun = Instant::now();
     let sent = poll::drive(streams, options.pieces.settings(between.stall()));
     let elapsed = begun.elapsed();
-    // What the sink saw says more than that a connection of the generator then broke.
-    let arrived = sink.wait(
-        if sent.is_ok() { between.streams } else { 1 },
-        between.stall(),
-    );
-    let (sent, arrived) = match (sent, arrived) {
-        (Ok(sent), Ok(arrived)) => (sent, arrived),
-        (Err(near), Err(far)) => return Err(near.context(format!("{far:#}"))),
-        (Err(error), _) | (_, Err(error)) => return Err(error),
-    };
+    let sent = sent.map_err(|near| with_far(near, sink))?;
+    let arrived = sink.wait(between.streams, between.stall())?;
     let used = meter.read()?;
     compare(plan, &sent, &arrived)?;
     Ok(report(options, elapsed, &used))
+}
+
+/// What the sink saw says more than that a connection of the generator then broke.
+fn with_far(near: anyhow::Error, sink: &Sink<Moved>) -> anyhow::Error {
+    match sink.failure() {
+        Some(far) => near.context(format!("{far:#}")),
+        None => near,
+    }
 }
 
 /// Every stream must have arrived once, and whole, in both directions.
@@ -204,11 +202,13 @@ pub(crate) fn over_loopback(options: &Options) -> anyhow::Result<Report> {
 
 #[cfg(test)]
 mod tests {
-    use std::io::{Read as _, Write as _};
+    use std::io::Write as _;
     use std::net::{Shutdown, TcpListener};
 
     use super::*;
+    use crate::load::stream::Generator;
     use crate::pattern::Pattern;
+    use crate::server;
 
     fn options(streams: u32, size: u64, chunk: usize, direction: Direction) -> Options {
         Options {
@@ -229,7 +229,12 @@ mod tests {
     #[test]
     fn every_byte_of_every_stream_arrives_over_loopback() {
         for direction in [Direction::There, Direction::Back, Direction::Both] {
-            for (streams, size, chunk) in [(1, 5, 1), (1, 1 << 20, 4096), (7, 3_000_001, 65_536)] {
+            for (streams, size, chunk) in [
+                (1, 4, 1),
+                (1, 5, 1),
+                (1, 1 << 20, 4096),
+                (7, 3_000_001, 65_536),
+            ] {
                 let mut options = options(streams, size, chunk, direction);
                 for count_only in [false, true] {
                     options.pieces.count_only = count_only;
@@ -276,22 +281,20 @@ mod tests {
         assert!(error.contains("stream 0 differs"), "{error}");
     }
 
-    /// A far end of the test's own: gets what the generator sends, and answers as it likes.
-    fn against(options: &Options, answer: &[u8]) -> String {
+    /// What comes of one stream whose far end is the test's own, and sends this and no more.
+    fn against(options: &Options, answer: &[u8], end: bool) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
         let address = listener.local_addr().expect("it listens");
-        let plan = Arc::new(plan(options));
-        let sink = start_sink(options, &plan).expect("the sink starts");
-        let pushed = std::thread::scope(|scope| {
-            scope.spawn(|| {
-                let (mut stream, _) = listener.accept().expect("the generator connects");
-                stream.write_all(answer).expect("the answer fits");
-                stream.shutdown(Shutdown::Write).expect("it is open");
-                let _ = stream.read_to_end(&mut Vec::new());
-            });
-            push(options, &plan, &sink, address)
-        });
-        format!("{:#}", pushed.expect_err("the answer is not the payload"))
+        let stream = server::connect(address, &options.between).expect("it listens");
+        let (mut far, _) = listener.accept().expect("it was connected");
+        far.write_all(answer).expect("the answer fits");
+        if end {
+            far.shutdown(Shutdown::Write).expect("it is open");
+        }
+        let generator = Generator::new(Arc::new(plan(options)), 0);
+        let settings = options.pieces.settings(options.between.stall());
+        let driven = poll::drive(vec![(stream, generator)], settings);
+        format!("{:#}", driven.expect_err("the answer is not the payload"))
     }
 
     #[test]
@@ -300,10 +303,10 @@ mod tests {
         options.between.stall = 1;
         let mut bytes = vec![0; 1000];
         Pattern::of_stream(1 << 31).fill(0, &mut bytes);
-        let error = against(&options, &bytes[..999]);
+        let error = against(&options, &bytes[..999], true);
         assert!(error.contains("ended by the other side"), "{error}");
         bytes[999] ^= 1;
-        let error = against(&options, &bytes);
+        let error = against(&options, &bytes, true);
         assert!(error.contains("stream 0 differs"), "{error}");
     }
 
@@ -311,16 +314,24 @@ mod tests {
     fn a_stall_ends_the_run() {
         let mut options = options(1, 1000, 4096, Direction::Back);
         options.between.stall = 1;
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
-        let plan = Arc::new(plan(&options));
-        let sink = start_sink(&options, &plan).expect("the sink starts");
-        let address = listener.local_addr().expect("it listens");
-        let error = push(&options, &plan, &sink, address).expect_err("nobody answers");
-        let error = format!("{error:#}");
+        let error = against(&options, &[], false);
         assert!(
             error.contains("nothing moved for 1s, 1 are open"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn a_stream_that_never_reaches_the_sink_is_an_error() {
+        let mut options = options(2, 1000, 4096, Direction::There);
+        options.between.stall = 1;
+        let elsewhere = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+        let address = elsewhere.local_addr().expect("it listens");
+        let plan = Arc::new(plan(&options));
+        let sink = start_sink(&options, &plan).expect("the sink starts");
+        let error = push(&options, &plan, &sink, address).expect_err("nobody answers");
+        let error = format!("{error:#}");
+        assert!(error.contains("0 streams have reached the sink"), "{error}");
     }
 
     #[test]

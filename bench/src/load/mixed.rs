@@ -1,7 +1,7 @@
 //! Mixed: what bulk on the same path does to the latency of small messages.
 
 use std::io;
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread;
@@ -13,11 +13,11 @@ use hdrhistogram::Histogram;
 
 use super::bulk::{self, Pieces};
 use super::pingpong::{self, Talk};
-use super::stream::{Direction, Generator, Moved, Plan, Receiver};
+use super::stream::{self, Direction, Moved, Named, Plan, Receiver};
 use super::{Between, latency, message, per_second, poll};
 use crate::cpu::{self, Meter, Used};
 use crate::report::Report;
-use crate::server::{self, Server};
+use crate::server::Server;
 
 /// The bulk, and the messages beside it.
 #[derive(Debug, Clone, Args)]
@@ -65,6 +65,7 @@ fn plan(options: &Options) -> Plan {
         compare: !options.pieces.count_only,
         stop: false.into(),
         arrived: 0.into(),
+        named: Named::default(),
     }
 }
 
@@ -126,7 +127,7 @@ fn beside_bulk(
     talk: &pingpong::Options,
     connect: SocketAddr,
 ) -> anyhow::Result<Loaded> {
-    let streams = connect_all(options, plan, connect)?;
+    let streams = stream::connect_all(plan, connect, &options.between)?;
     let settings = options.pieces.settings(options.between.stall());
     let bulk = thread::spawn(move || poll::drive(streams, settings));
     let measured = until_it_moves(options, plan).and_then(|()| {
@@ -152,19 +153,6 @@ fn beside_bulk(
         elapsed,
         used,
     })
-}
-
-fn connect_all(
-    options: &Options,
-    plan: &Arc<Plan>,
-    connect: SocketAddr,
-) -> anyhow::Result<Vec<(TcpStream, Generator)>> {
-    (0..options.between.streams)
-        .map(|number| {
-            let stream = server::connect(connect, &options.between)?;
-            Ok((stream, Generator::new(Arc::clone(plan), number)))
-        })
-        .collect()
 }
 
 /// Octets of each stream after which its buffers, and those between, are full.
@@ -248,14 +236,16 @@ mod tests {
         let mut options = options();
         options.between.stall = 1;
         let plan = Arc::new(plan(&options));
+        let taken = Arc::clone(&plan);
         // Messages are answered; bulk is taken in no further than the first octets.
-        let server = Server::start(&options.between, |mut stream| {
+        let server = Server::start(&options.between, move |mut stream| {
             let mut first = [0];
             stream.peek(&mut first)?;
             if message::begins(&first) {
                 return pingpong::answer(stream).map(|()| None);
             }
             stream.read_exact(&mut [0; 4])?;
+            taken.named.add();
             thread::park_timeout(Duration::from_secs(5));
             Ok(None)
         });

@@ -168,11 +168,20 @@ impl<O: Send + 'static> Sink<O> {
         self.address
     }
 
+    /// Why a connection failed here, where one did; the other end may know of it a little sooner.
+    pub(crate) fn failure(&self) -> Option<io::Error> {
+        let outcomes = std::iter::from_fn(|| self.outcomes.0.recv_timeout(SOONER).ok());
+        outcomes.fuse().find_map(Result::err)
+    }
+
     /// Waits for what came of so many connections; the first failure ends the wait.
     pub(crate) fn wait(&self, connections: u32, stall: Duration) -> anyhow::Result<Vec<O>> {
         self.outcomes.wait(connections, stall)
     }
 }
+
+/// A connection is closed before its outcome is told.
+const SOONER: Duration = Duration::from_millis(200);
 
 impl<O> Drop for Sink<O> {
     fn drop(&mut self) {

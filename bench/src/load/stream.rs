@@ -5,16 +5,20 @@
 //! the first FIN would cut the other direction.
 
 use std::io::{self, Write as _};
-use std::net::{Shutdown, TcpStream};
-use std::sync::Arc;
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Duration;
 
+use anyhow::Context as _;
 use clap::ValueEnum;
 use rustix::event::epoll::EventFlags;
 use rustix::net::{RecvFlags, recv};
 
+use super::Between;
 use super::poll::Task;
 use crate::pattern::{NUMBER, Pattern};
+use crate::server;
 
 /// Which way payload goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -30,6 +34,8 @@ pub(crate) enum Direction {
 /// What both ends know of all streams.
 #[derive(Debug)]
 pub(crate) struct Plan {
+    /// Streams whose number has reached the sink.
+    pub(crate) named: Named,
     /// Octets of all streams together in each direction that is used.
     pub(crate) size: u64,
     pub(crate) streams: u32,
@@ -68,6 +74,61 @@ impl Plan {
     }
 }
 
+/// A number that grows, and that can be waited for.
+#[derive(Debug, Default)]
+pub(crate) struct Named {
+    count: Mutex<u32>,
+    grown: Condvar,
+}
+
+impl Named {
+    pub(super) fn add(&self) {
+        // Whoever panicked with it left a number.
+        *self.count.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        self.grown.notify_all();
+    }
+
+    /// Waits until it is so high; an error where it does not grow for `stall`.
+    fn wait(&self, wanted: u32, stall: Duration) -> anyhow::Result<()> {
+        let mut count = self.count.lock().unwrap_or_else(PoisonError::into_inner);
+        while *count < wanted {
+            let before = *count;
+            let waited = self.grown.wait_timeout(count, stall);
+            (count, _) = waited.unwrap_or_else(PoisonError::into_inner);
+            anyhow::ensure!(
+                *count > before,
+                "{before} streams have reached the sink, and no other did for {stall:?}"
+            );
+        }
+        Ok(())
+    }
+}
+
+/// Streams that are set up at the same time: more would wait for each other's handshakes.
+const AT_ONCE: u32 = 32;
+
+/// Connects all streams, each until its number has reached the sink: what lies between is set up then,
+/// and no part of what is measured after.
+pub(crate) fn connect_all(
+    plan: &Arc<Plan>,
+    connect: SocketAddr,
+    between: &Between,
+) -> anyhow::Result<Vec<(TcpStream, Generator)>> {
+    let streams = (0..plan.streams).map(|number| {
+        let generator = Generator::new(Arc::clone(plan), number);
+        let mut stream = server::connect(connect, between)?;
+        stream
+            .write_all(&number.to_be_bytes())
+            .with_context(|| format!("stream {number} could not be set up"))?;
+        let at_least = (number + 1).saturating_sub(AT_ONCE);
+        plan.named.wait(at_least, between.stall())?;
+        Ok((stream, generator))
+    });
+    let streams = streams.collect::<anyhow::Result<_>>()?;
+    plan.named.wait(plan.streams, between.stall())?;
+    Ok(streams)
+}
+
 /// What one end of a stream came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Moved {
@@ -90,9 +151,12 @@ pub(crate) struct Generator {
 }
 
 impl Generator {
+    /// For a connection on which the stream's number has been sent.
     pub(crate) fn new(plan: Arc<Plan>, number: u32) -> Self {
+        let mut outgoing = Outgoing::new(number, plan.there(number), plan.chunk);
+        outgoing.position = NUMBER as u64;
         Self {
-            outgoing: Outgoing::new(number, plan.there(number), plan.chunk),
+            outgoing,
             incoming: Incoming::new(number | BACK, plan.back(number), plan.compare),
             plan,
             number,
@@ -144,6 +208,10 @@ impl Task for Generator {
     }
 
     fn wants(&self) -> EventFlags {
+        if self.has_all() && !self.finished {
+            // To be given the turn in which it finishes.
+            return EventFlags::IN | EventFlags::OUT;
+        }
         wants(&self.outgoing)
     }
 }
@@ -192,6 +260,7 @@ impl Receiver {
         let mut incoming = Incoming::new(number, u64::MAX, self.plan.compare);
         incoming.position = NUMBER as u64;
         self.state = State::Named(number, outgoing, incoming);
+        self.plan.named.add();
         Ok(())
     }
 }
