@@ -45,10 +45,13 @@ impl<T: Send + 'static> Server<T> {
                 thread::spawn(move || {
                     let outcome = stream.and_then(|stream| {
                         prepare(&stream, stall)?;
-                        work(stream)
+                        let said = speaks(&stream)?;
+                        said.then(|| work(stream)).transpose()
                     });
-                    // Nobody waits any more once the run has failed elsewhere.
-                    let _ = sender.send(outcome);
+                    if let Some(outcome) = outcome.transpose() {
+                        // Nobody waits any more once the run has failed elsewhere.
+                        let _ = sender.send(outcome);
+                    }
                 });
             }
         });
@@ -80,6 +83,15 @@ impl<T> Drop for Server<T> {
         {
             let _ = acceptor.join();
         }
+    }
+}
+
+/// Waits for the first byte. A connection on which nothing is said is a probe's, and none of the run's.
+fn speaks(stream: &TcpStream) -> io::Result<bool> {
+    match stream.peek(&mut [0]) {
+        Ok(n) => Ok(n > 0),
+        Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Ok(false),
+        Err(error) => Err(error),
     }
 }
 
@@ -181,6 +193,8 @@ fn prepare(stream: &TcpStream, stall: Duration) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write as _;
+
     use super::*;
 
     #[test]
@@ -207,6 +221,18 @@ mod tests {
             let name = Socket::from(stream).tcp_congestion().expect("it has one");
             assert!(name.starts_with(b"reno"), "{name:?}");
         }
+    }
+
+    #[test]
+    fn a_connection_that_says_nothing_is_not_counted() {
+        let between = Between::on_loopback(1);
+        let server = Server::start(&between, |_| Ok(())).expect("it listens");
+        drop(connect(server.address(), &between).expect("it accepts"));
+        let error = server.wait(1, Duration::from_millis(100));
+        assert!(error.is_err(), "a probe was counted");
+        let mut stream = connect(server.address(), &between).expect("it accepts");
+        stream.write_all(b"x").expect("it is open");
+        server.wait(1, between.stall()).expect("it was said");
     }
 
     #[test]

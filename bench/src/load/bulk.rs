@@ -249,6 +249,15 @@ mod tests {
     }
 
     #[test]
+    fn a_probe_that_says_nothing_is_no_stream() {
+        let options = options(2, 1000, 64, Direction::There);
+        let plan = Arc::new(plan(&options));
+        let sink = start_sink(&options, &plan).expect("the sink starts");
+        drop(server::connect(sink.address(), &options.between).expect("it accepts"));
+        push(&options, &plan, &sink, sink.address()).expect("the bytes arrive");
+    }
+
+    #[test]
     fn two_thousand_streams_need_two_threads_an_end() {
         let options = options(2000, 20_000_000, 65_536, Direction::Both);
         let options = Options {

@@ -34,6 +34,11 @@ pub(crate) trait Task: Send + 'static {
 
     /// What it waits for next.
     fn wants(&self) -> EventFlags;
+
+    /// Whether nothing was said at all: a probe's connection is none of the run's.
+    fn is_nothing(_: &Self::Outcome) -> bool {
+        false
+    }
 }
 
 /// Drives tasks on connections that stand, spread over threads, until all are done.
@@ -266,7 +271,9 @@ impl<T: Task, F: Fn() -> T> Member<T, F> {
                 (LISTENER, Some(front)) => front.accept()?,
                 (WAKER, _) => self.take_in()?,
                 _ => {
-                    if let Some(outcome) = self.turns.turn(event) {
+                    let outcome = self.turns.turn(event);
+                    let said = |outcome: &io::Result<_>| !outcome.as_ref().is_ok_and(T::is_nothing);
+                    if let Some(outcome) = outcome.filter(said) {
                         let _ = self.sender.send(outcome);
                     }
                 }

@@ -137,6 +137,13 @@ pub(crate) struct Moved {
     pub(crate) arrived: u64,
 }
 
+/// What comes of a connection on which nothing was said.
+const NOTHING: Moved = Moved {
+    number: u32::MAX,
+    sent: 0,
+    arrived: 0,
+};
+
 /// The payload that the sink sends belongs to streams of other numbers than the generator's.
 const BACK: u32 = 1 << 31;
 
@@ -238,18 +245,22 @@ impl Receiver {
         }
     }
 
-    /// Takes the stream's number from its first octets.
-    fn name(&mut self, stream: &TcpStream) -> io::Result<()> {
+    /// Takes the stream's number from its first octets; what came where none ever do.
+    fn name(&mut self, stream: &TcpStream) -> io::Result<Option<Moved>> {
         let State::Unnamed(octets, have) = &mut self.state else {
-            return Ok(());
+            return Ok(None);
         };
-        let (_, n) = recv(stream, &mut octets[*have..], RecvFlags::empty())?;
-        if n == 0 {
-            return Err(io::Error::other("a stream ended before its number"));
-        }
+        let n = match recv(stream, &mut octets[*have..], RecvFlags::empty()) {
+            Ok((_, 0)) | Err(rustix::io::Errno::CONNRESET) if *have == 0 => {
+                return Ok(Some(NOTHING));
+            }
+            Ok((_, 0)) => return Err(io::Error::other("a stream ended before its number")),
+            Ok((_, n)) => n,
+            Err(error) => return Err(error.into()),
+        };
         *have += n;
         if *have < NUMBER {
-            return Ok(());
+            return Ok(None);
         }
         let number = u32::from_be_bytes(*octets);
         if number >= self.plan.streams {
@@ -261,7 +272,7 @@ impl Receiver {
         incoming.position = NUMBER as u64;
         self.state = State::Named(number, outgoing, incoming);
         self.plan.named.add();
-        Ok(())
+        Ok(None)
     }
 }
 
@@ -275,8 +286,7 @@ impl Task for Receiver {
         room: &mut [u8],
     ) -> io::Result<Option<Moved>> {
         let State::Named(number, outgoing, incoming) = &mut self.state else {
-            self.name(stream)?;
-            return Ok(None);
+            return self.name(stream);
         };
         if ready.contains(EventFlags::OUT) {
             outgoing.write(stream)?;
@@ -304,6 +314,10 @@ impl Task for Receiver {
             State::Unnamed(..) => EventFlags::IN,
             State::Named(_, outgoing, _) => wants(outgoing),
         }
+    }
+
+    fn is_nothing(moved: &Moved) -> bool {
+        *moved == NOTHING
     }
 }
 
