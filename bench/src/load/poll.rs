@@ -61,7 +61,7 @@ pub(crate) fn drive<T: Task>(
     let mut outcomes = Vec::new();
     for thread in threads {
         let share = thread.join().map_err(|_| anyhow!("a generator panicked"))?;
-        outcomes.extend(share?);
+        outcomes.extend(share.context("a connection failed at the sending end")?);
     }
     Ok(outcomes)
 }
@@ -93,7 +93,7 @@ pub(crate) fn drive_here<T: Task>(
         anyhow::ensure!(!ready.is_empty(), stalled());
         for event in ready {
             if let Some(outcome) = turns.turn(event) {
-                outcomes.push(outcome.context("a connection failed at the sending end")?);
+                outcomes.push(outcome?);
             }
         }
     }
