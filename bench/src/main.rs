@@ -1,8 +1,8 @@
 //! `wardgate-bench`: pushes bytes through whatever stands between two addresses, and measures.
 //!
 //! The generator connects to one address, the sink listens on the other; what lies between is a pair
-//! of gateways, another program, or nothing. It uses threads and blocking sockets and no code of the
-//! gateway, so that it does not share the gateway's mistakes.
+//! of gateways, another program, or nothing. It uses no code of the gateway, so that it does not share
+//! the gateway's mistakes.
 
 mod cpu;
 mod load;
