@@ -265,7 +265,7 @@ impl<'s> Run<'s> {
             let lent: Vec<_> = (0..site.buffers)
                 .map(|_| site.core.pool.take(Size::Large))
                 .collect();
-            let large = |buffer: &&Buffer| buffer.room() == Size::Large.room();
+            let large = |buffer: &&Buffer| buffer.memory() == Size::Large.room();
             let back = lent.iter().filter(large).count();
             if back != site.buffers {
                 let lost = site.buffers - back;

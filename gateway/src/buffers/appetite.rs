@@ -1,34 +1,51 @@
 //! How large a buffer one direction of a connection borrows next.
 
-use super::Size;
-use crate::limits::{RECORDS_SMALL, SMALL_READS_MAX};
+use super::{Pool, Size, Talker};
+use crate::limits::{PLAINTEXT_ROOM, RECORDS_SMALL, SMALL_READS_MAX};
 
 /// Learns from what was received: who fills small buffers gets large ones, who hardly fills large
 /// ones goes back to small ones.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Appetite {
-    size: Size,
+    talker: Talker,
+    is_bulk: bool,
     small_reads: u32,
 }
 
 impl Appetite {
+    /// That of one direction of `talker`.
+    #[must_use]
+    pub fn new(talker: Talker) -> Self {
+        Self {
+            talker,
+            is_bulk: false,
+            small_reads: 0,
+        }
+    }
+
     /// What to borrow next.
     #[must_use]
-    pub fn size(&self) -> Size {
-        self.size
+    pub fn size(&self, pool: &Pool) -> Size {
+        match self.is_bulk {
+            true => pool.turns().next(self.talker),
+            false => Size::Small,
+        }
     }
 
     /// Notes that `count` octets were received into `room` octets.
-    pub fn ate(&mut self, count: usize, room: usize) {
+    pub fn ate(&mut self, count: usize, room: usize, pool: &Pool) {
         if count >= room {
-            (self.size, self.small_reads) = (Size::Large, 0);
-        } else if count <= RECORDS_SMALL * crate::limits::PLAINTEXT_ROOM {
-            self.small_reads = self.small_reads.saturating_add(1);
-            if self.small_reads >= SMALL_READS_MAX {
-                self.size = Size::Small;
-            }
-        } else {
+            (self.is_bulk, self.small_reads) = (true, 0);
+            return;
+        }
+        if count > RECORDS_SMALL * PLAINTEXT_ROOM {
             self.small_reads = 0;
+            return;
+        }
+        self.small_reads = self.small_reads.saturating_add(1);
+        self.is_bulk &= self.small_reads < SMALL_READS_MAX;
+        if !self.is_bulk {
+            pool.turns().heard(self.talker);
         }
     }
 }
@@ -39,17 +56,22 @@ mod tests {
 
     #[test]
     fn bulk_gets_large_buffers_and_chatter_small_ones() {
-        let mut appetite = Appetite::default();
-        assert_eq!(appetite.size(), Size::Small);
-        appetite.ate(200, 65_536);
-        assert_eq!(appetite.size(), Size::Small);
-        appetite.ate(65_536, 65_536);
-        assert_eq!(appetite.size(), Size::Large);
+        let pool = Pool::default();
+        let mut appetite = Appetite::new(pool.turns().join());
+        assert_eq!(appetite.size(&pool), Size::Small);
+        appetite.ate(200, 65_536, &pool);
+        assert_eq!(appetite.size(&pool), Size::Small);
+        appetite.ate(65_536, 65_536, &pool);
+        assert_eq!(appetite.size(&pool), Size::Large);
         for _ in 1..SMALL_READS_MAX {
-            appetite.ate(200, 1 << 20);
+            appetite.ate(200, 1 << 20, &pool);
         }
-        assert_eq!(appetite.size(), Size::Large, "a pause is no change of mind");
-        appetite.ate(200, 1 << 20);
-        assert_eq!(appetite.size(), Size::Small);
+        assert_eq!(
+            appetite.size(&pool),
+            Size::Large,
+            "a pause is no change of mind"
+        );
+        appetite.ate(200, 1 << 20, &pool);
+        assert_eq!(appetite.size(&pool), Size::Small);
     }
 }

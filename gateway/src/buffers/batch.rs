@@ -56,14 +56,14 @@ impl Batch {
     /// Octets of payload that there is room for.
     #[must_use]
     pub fn room(&self) -> usize {
-        (self.buffer.room() / RECORD_ROOM).saturating_mul(PLAINTEXT_ROOM)
+        (self.buffer.room / RECORD_ROOM).saturating_mul(PLAINTEXT_ROOM)
     }
 
     /// Lends the memory and the payload's part of each room to an operation.
     pub fn lend(&mut self) -> (Vec<u8>, VecDeque<Range<usize>>) {
         let (bytes, mut parts) = self.buffer.lend_parts();
         parts.clear();
-        let starts = (0..bytes.len() / RECORD_ROOM).map(|n| n * RECORD_ROOM + RECORD_HEADER);
+        let starts = (0..self.buffer.room / RECORD_ROOM).map(|n| n * RECORD_ROOM + RECORD_HEADER);
         parts.extend(starts.map(|start| start..start + PLAINTEXT_ROOM));
         (bytes, parts)
     }

@@ -7,10 +7,12 @@
 mod appetite;
 mod batch;
 mod pool;
+mod turns;
 
 pub use appetite::Appetite;
 pub use batch::Batch;
 pub use pool::{Pool, Size};
+pub use turns::Talker;
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -23,7 +25,9 @@ use pool::Shelf;
 #[derive(Debug)]
 pub struct Buffer {
     bytes: Vec<u8>,
-    // INVARIANT: start <= end <= bytes.len() while no operation has the bytes.
+    // How much of the memory is used this time.
+    room: usize,
+    // INVARIANT: start <= end <= room <= bytes.len() while no operation has the bytes.
     start: usize,
     end: usize,
     // What is to be sent, in order. It may lie before `start`: it stays where it is until it is sent.
@@ -48,6 +52,7 @@ impl Buffer {
 
     fn around(bytes: Vec<u8>, parts: VecDeque<Range<usize>>, home: Option<Rc<Shelf>>) -> Self {
         Self {
+            room: bytes.len(),
             bytes,
             start: 0,
             end: 0,
@@ -75,18 +80,23 @@ impl Buffer {
 
     /// The room behind the filled stretch.
     pub fn spare_mut(&mut self) -> &mut [u8] {
-        self.bytes.get_mut(self.end..).unwrap_or_default()
+        self.bytes.get_mut(self.end..self.room).unwrap_or_default()
+    }
+
+    /// Uses no more than `room` octets of the memory from now on, or what is filled already.
+    pub fn limit(&mut self, room: usize) {
+        self.room = room.max(self.end).min(self.bytes.len());
     }
 
     /// Octets of room behind the filled stretch.
     #[must_use]
     pub fn spare(&self) -> usize {
-        self.bytes.len().saturating_sub(self.end)
+        self.room.saturating_sub(self.end)
     }
 
     /// Octets of memory.
     #[must_use]
-    pub fn room(&self) -> usize {
+    pub fn memory(&self) -> usize {
         self.bytes.len()
     }
 
@@ -98,7 +108,7 @@ impl Buffer {
 
     /// Adds what was written into the room; at most the room there is.
     pub fn fill(&mut self, count: usize) {
-        self.end = self.end.saturating_add(count).min(self.bytes.len());
+        self.end = self.end.saturating_add(count).min(self.room);
     }
 
     /// Takes `count` octets from the front of the filled stretch.
@@ -132,8 +142,7 @@ impl Buffer {
     /// Lends the memory and the range of its room to an operation; `restore` brings it back.
     pub fn lend_spare(&mut self) -> (Vec<u8>, Range<usize>) {
         let bytes = std::mem::take(&mut self.bytes);
-        let room = self.end..bytes.len();
-        (bytes, room)
+        (bytes, self.end..self.room)
     }
 
     /// Takes the memory back from an operation.

@@ -5,8 +5,11 @@ use std::collections::VecDeque;
 use std::ops::Range;
 use std::rc::Rc;
 
+use super::turns::Turns;
 use super::{Batch, Buffer};
-use crate::limits::{POOL_LARGE, POOL_SMALL, RECORD_ROOM, RECORDS_LARGE, RECORDS_SMALL};
+use crate::limits::{
+    POOL_LARGE, POOL_SMALL, RECORD_ROOM, RECORDS_LARGE, RECORDS_MEDIUM, RECORDS_SMALL,
+};
 
 /// How large a buffer is.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -14,6 +17,8 @@ pub enum Size {
     /// `RECORDS_SMALL` records: messages, and the beginning of everything.
     #[default]
     Small,
+    /// `RECORDS_MEDIUM` records: bulk beside chatter.
+    Medium,
     /// `RECORDS_LARGE` records: bulk.
     Large,
 }
@@ -30,6 +35,7 @@ impl Size {
     pub const fn records(self) -> usize {
         match self {
             Self::Small => RECORDS_SMALL,
+            Self::Medium => RECORDS_MEDIUM,
             Self::Large => RECORDS_LARGE,
         }
     }
@@ -40,6 +46,7 @@ impl Size {
 pub struct Pool {
     large: Rc<Shelf>,
     small: Rc<Shelf>,
+    turns: Rc<Turns>,
 }
 
 impl Default for Pool {
@@ -58,6 +65,7 @@ impl Pool {
         Self {
             large: Shelf::new(Size::Large, large),
             small: Shelf::new(Size::Small, POOL_SMALL),
+            turns: Rc::default(),
         }
     }
 
@@ -65,16 +73,24 @@ impl Pool {
     #[must_use]
     pub fn take(&self, size: Size) -> Buffer {
         let large = match size {
-            Size::Large => self.large.take(),
+            Size::Large | Size::Medium => self.large.take(),
             Size::Small => None,
         };
-        large.unwrap_or_else(|| self.small.take_or_make())
+        let mut buffer = large.unwrap_or_else(|| self.small.take_or_make());
+        buffer.limit(size.room());
+        buffer
     }
 
     /// Lends an empty batch.
     #[must_use]
     pub fn batch(&self, size: Size) -> Batch {
         Batch::new(self.take(size))
+    }
+
+    /// Who takes turns with whom on this core.
+    #[must_use]
+    pub fn turns(&self) -> &Turns {
+        &self.turns
     }
 
     /// How many times a small buffer was lent because all large ones were.

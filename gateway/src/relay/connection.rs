@@ -15,7 +15,7 @@ use super::open::{Cut, Held, Opening};
 use super::passthrough::Passing;
 use super::seal::{FirstBytes, Outlet, Sealing, receive};
 use crate::audit::{self, Close, Party, Reason};
-use crate::buffers::{Appetite, Pool};
+use crate::buffers::{Appetite, Pool, Talker};
 use crate::config::{Protocol, Route};
 use crate::metrics::{self, RouteCounters};
 use crate::tls::handshake::{Cause, Failed, Secured, handshake, tell};
@@ -112,6 +112,7 @@ pub async fn serve<V: Verbs>(
         core,
         path,
         counters,
+        talker: core.pool.turns().join(),
         account: Account::default(),
     };
     let open = Open::count(counters);
@@ -173,6 +174,7 @@ struct Work<'c, V> {
     core: &'c Core<V>,
     path: &'c Path,
     counters: &'c RouteCounters,
+    talker: Talker,
     account: Account,
 }
 
@@ -266,6 +268,7 @@ impl<V: Verbs> Work<'_, V> {
         let link = Link::new(source, target);
         let direction = |bytes, counter, from, to| Passing {
             pool: &self.core.pool,
+            talker: self.talker,
             bytes,
             counter,
             from,
@@ -301,6 +304,7 @@ impl<V: Verbs> Work<'_, V> {
             engine,
             outlet: &outlet,
             pool,
+            talker: self.talker,
             bytes: &account.sealed,
             counter: &counters.sealed_bytes,
         };
@@ -324,7 +328,7 @@ impl<V: Verbs> Work<'_, V> {
         let Some(tls) = &self.path.route.tls else {
             unreachable!("who shook hands has a TLS route")
         };
-        let (engine, held) = Engine::new(secured, tls.record_layer, tls.key_records)
+        let (engine, held) = Engine::new(secured, tls.record_layer, tls.key_records, self.talker)
             .map_err(|error| Reason::Internal(error.to_string()))?;
         Ok((RefCell::new(engine), held))
     }
@@ -342,7 +346,7 @@ impl<V: Verbs> Work<'_, V> {
             Side::Passthrough => Party::Source,
             Side::Originate(_) | Side::Terminate(_) => Party::PlainSide,
         };
-        let mut appetite = Appetite::default();
+        let mut appetite = Appetite::new(self.talker);
         let wait = receive(socket, &self.core.pool, &mut appetite);
         match self.before_first_byte(wait, socket).await? {
             Ok(Some(first)) => Ok(Some(first)),

@@ -3,7 +3,7 @@
 use rustls::Error;
 
 use super::open::Held;
-use crate::buffers::{Batch, Buffer, Pool, Size};
+use crate::buffers::{Batch, Buffer, Pool, Size, Talker};
 use crate::config::RecordLayer;
 use crate::limits::{CONTROL_ROOM, PLAINTEXT_ROOM, RECORD_OVERHEAD_MAX};
 use crate::tls::handshake::Secured;
@@ -49,6 +49,7 @@ impl Engine {
         secured: Secured,
         layer: RecordLayer,
         key_records: u64,
+        talker: Talker,
     ) -> Result<(Self, Held), Error> {
         let Secured { session, incoming } = secured;
         let handed_over = match layer {
@@ -57,11 +58,11 @@ impl Engine {
         };
         Ok(match handed_over {
             HandedOver::InPlace(in_place, early) => {
-                (Self::InPlace(in_place), Held::new(incoming, early))
+                (Self::InPlace(in_place), Held::new(incoming, early, talker))
             }
             HandedOver::Kept(session) => (
                 Self::Buffered(Box::new(session)),
-                Held::new(incoming, Vec::new()),
+                Held::new(incoming, Vec::new(), talker),
             ),
         })
     }

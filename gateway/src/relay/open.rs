@@ -7,7 +7,7 @@ use super::engine::Engine;
 use super::link::{Link, reset};
 use super::seal::{Outlet, write};
 use crate::audit::{Party, Reason};
-use crate::buffers::{Appetite, Buffer, Pool, Size};
+use crate::buffers::{Appetite, Buffer, Pool, Size, Talker};
 use crate::metrics::Counter;
 use crate::tls::session::Opened;
 use crate::uring::{Patience, Socket};
@@ -34,11 +34,11 @@ pub(super) enum Cut {
 
 impl Held {
     /// Begins with what was received behind the handshake, and payload of it that is opened already.
-    pub(super) fn new(incoming: Buffer, early: Vec<u8>) -> Self {
+    pub(super) fn new(incoming: Buffer, early: Vec<u8>, talker: Talker) -> Self {
         Self {
             incoming: Some(incoming).filter(|buffer| !buffer.is_empty()),
             payload: Some(Buffer::of(early)).filter(|buffer| buffer.parts() > 0),
-            appetite: Appetite::default(),
+            appetite: Appetite::new(talker),
         }
     }
 
@@ -94,7 +94,7 @@ impl Held {
     async fn receive<F: Socket>(&mut self, far: &F, pool: &Pool) -> Result<(), Cut> {
         self.let_go();
         far.readable().await.map_err(Cut::Socket)?;
-        let size = self.appetite.size();
+        let size = self.appetite.size(pool);
         let mut incoming = match self.incoming.take() {
             Some(incoming) => with_room(incoming, pool, size),
             None => pool.take(size),
@@ -111,7 +111,7 @@ impl Held {
         match outcome.map_err(Cut::Socket)? {
             0 => Err(Cut::Truncated),
             count => {
-                self.appetite.ate(count, spare);
+                self.appetite.ate(count, spare, pool);
                 incoming.fill(count);
                 self.incoming = Some(incoming);
                 Ok(())
@@ -125,15 +125,15 @@ impl Held {
 // record, and bulk begins in a small one.
 fn with_room(mut incoming: Buffer, pool: &Pool, size: Size) -> Buffer {
     incoming.compact();
-    if incoming.room() >= size.room() {
-        return incoming;
+    if incoming.memory() < size.room() {
+        let mut other = pool.take(size);
+        if other.memory() > incoming.memory() {
+            other.append(incoming.filled());
+            return other;
+        }
     }
-    let mut other = pool.take(size);
-    if other.room() <= incoming.room() {
-        return incoming;
-    }
-    other.append(incoming.filled());
-    other
+    incoming.limit(size.room());
+    incoming
 }
 
 /// What the opening direction needs beside the link.

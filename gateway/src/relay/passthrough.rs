@@ -5,13 +5,14 @@ use std::cell::Cell;
 use super::link::{Link, reset};
 use super::seal::{FirstBytes, receive, write};
 use crate::audit::Party;
-use crate::buffers::{Appetite, Pool};
+use crate::buffers::{Appetite, Pool, Talker};
 use crate::metrics::Counter;
 use crate::uring::Socket;
 
 /// One direction of a passthrough connection.
 pub(super) struct Passing<'c> {
     pub(super) pool: &'c Pool,
+    pub(super) talker: Talker,
     pub(super) bytes: &'c Cell<u64>,
     pub(super) counter: &'c Counter,
     pub(super) from: Party,
@@ -27,7 +28,7 @@ impl Passing<'_> {
         first: FirstBytes,
     ) {
         let mut batch = first;
-        let mut appetite = Appetite::default();
+        let mut appetite = Appetite::new(self.talker);
         while !link.failed() {
             if let Some(full) = batch.take() {
                 let count = full.len() as u64;

@@ -8,7 +8,7 @@ use tokio::sync::Mutex;
 use super::engine::{Engine, Unsealed};
 use super::link::{Link, reset};
 use crate::audit::{Party, Reason};
-use crate::buffers::{Appetite, Batch, Buffer, Pool};
+use crate::buffers::{Appetite, Batch, Buffer, Pool, Talker};
 use crate::limits::{ALERT_LINGER, CONTROL_ROOM, REASON_WAIT};
 use crate::metrics::Counter;
 use crate::tls::handshake::tell;
@@ -23,6 +23,7 @@ pub(super) struct Sealing<'c> {
     pub(super) engine: &'c RefCell<Engine>,
     pub(super) outlet: &'c Outlet,
     pub(super) pool: &'c Pool,
+    pub(super) talker: Talker,
     pub(super) bytes: &'c Cell<u64>,
     pub(super) counter: &'c Counter,
 }
@@ -30,7 +31,7 @@ pub(super) struct Sealing<'c> {
 impl Sealing<'_> {
     /// Moves payload until the plain side finishes or something fails; the link knows which.
     pub(super) async fn run<N: Socket, F: Socket>(&self, link: &Link<N, F>, first: FirstBytes) {
-        let mut appetite = Appetite::default();
+        let mut appetite = Appetite::new(self.talker);
         if let Some(batch) = first {
             self.send(link, batch).await;
         }
@@ -111,12 +112,12 @@ pub(super) async fn receive<S: Socket>(
     appetite: &mut Appetite,
 ) -> io::Result<FirstBytes> {
     socket.readable().await?;
-    let mut batch = pool.batch(appetite.size());
+    let mut batch = pool.batch(appetite.size(pool));
     let (outcome, lent) = socket.readv_some(batch.lend()).await;
     batch.restore(lent);
     let count = outcome?;
     batch.fill(count);
-    appetite.ate(count, batch.room());
+    appetite.ate(count, batch.room(), pool);
     Ok(Some(batch).filter(|batch| !batch.is_empty()))
 }
 

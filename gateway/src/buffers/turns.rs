@@ -1,0 +1,82 @@
+//! How long a turn bulk may take on a core that others share.
+
+use std::cell::Cell;
+
+use super::Size;
+use crate::limits::SHORT_TURNS;
+
+/// One connection, as `Turns` knows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Talker(u64);
+
+/// Who said something short on this core of late. While anybody else chats, bulk takes shorter turns,
+/// so that no message waits for a whole large batch.
+#[derive(Debug, Default)]
+pub struct Turns {
+    count: Cell<u64>,
+    // The last two that chatted, the latter one first.
+    talkers: Cell<[Option<Talker>; 2]>,
+    short: Cell<u32>,
+}
+
+impl Turns {
+    /// A new connection.
+    pub fn join(&self) -> Talker {
+        self.count.set(self.count.get().wrapping_add(1));
+        Talker(self.count.get())
+    }
+
+    /// Notes that `talker` said something short.
+    pub(super) fn heard(&self, talker: Talker) {
+        let [latter, former] = self.talkers.get();
+        if latter != Some(talker) {
+            self.talkers.set([Some(talker), latter]);
+        } else {
+            self.talkers.set([latter, former]);
+        }
+        self.short.set(SHORT_TURNS);
+    }
+
+    /// How large a turn of bulk `talker` may take now.
+    pub(super) fn next(&self, talker: Talker) -> Size {
+        let others = self.talkers.get().into_iter().flatten();
+        let Some(rest) = self.short.get().checked_sub(1) else {
+            self.talkers.set([None; 2]);
+            return Size::Large;
+        };
+        if others.filter(|other| *other != talker).count() == 0 {
+            return Size::Large;
+        }
+        self.short.set(rest);
+        Size::Medium
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bulk_beside_chatter_takes_short_turns_for_a_while() {
+        let turns = Turns::default();
+        let (bulk, chatter) = (turns.join(), turns.join());
+        assert_eq!(turns.next(bulk), Size::Large);
+        turns.heard(chatter);
+        for _ in 0..SHORT_TURNS {
+            assert_eq!(turns.next(bulk), Size::Medium);
+        }
+        assert_eq!(turns.next(bulk), Size::Large, "silence again");
+    }
+
+    #[test]
+    fn ones_own_answers_shorten_nothing() {
+        let turns = Turns::default();
+        let (one, other) = (turns.join(), turns.join());
+        turns.heard(one);
+        assert_eq!(turns.next(one), Size::Large);
+        turns.heard(other);
+        turns.heard(one);
+        turns.heard(one);
+        assert_eq!(turns.next(one), Size::Medium, "the other one chats too");
+    }
+}
