@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::{Core, Counter, RouteCounters};
 
 type OfRoute = fn(&RouteCounters) -> &Counter;
-type OfCore = fn(&Core) -> &Counter;
+type OfCore = fn(&Core) -> u64;
 
 const ROUTES: [(&str, &str, &str, OfRoute); 11] = [
     (
@@ -77,18 +77,36 @@ const ROUTES: [(&str, &str, &str, OfRoute); 11] = [
     ),
 ];
 
-const CORES: [(&str, &str, &str, OfCore); 2] = [
+const CORES: [(&str, &str, &str, OfCore); 5] = [
+    (
+        "wardgate_core_connections_total",
+        "counter",
+        "Connections that the core was given.",
+        |c| c.given.get(),
+    ),
+    (
+        "wardgate_core_connections_open",
+        "gauge",
+        "Connections that the core has now.",
+        |c| c.open.get(),
+    ),
+    (
+        "wardgate_core_bytes_total",
+        "counter",
+        "Payload octets that the core moved, both ways.",
+        Core::moved_bytes,
+    ),
     (
         "wardgate_buffers_exhausted_total",
         "counter",
         "Times all large buffers were lent.",
-        |c| &c.pool_exhausted,
+        |c| c.pool_exhausted.get(),
     ),
     (
         "wardgate_accept_paused_total",
         "counter",
         "Times accepting paused for want of resources.",
-        { |c| &c.accept_paused },
+        |c| c.accept_paused.get(),
     ),
 ];
 
@@ -111,12 +129,7 @@ pub fn exposition(routes: &[&str], cores: &[Arc<Core>], dropped: u64) -> String 
     for (name, kind, help, number) in CORES {
         head(&mut text, name, kind, help);
         for core in cores {
-            let _ = writeln!(
-                text,
-                "{name}{{cpu=\"{}\"}} {}",
-                core.cpu,
-                number(core).get()
-            );
+            let _ = writeln!(text, "{name}{{cpu=\"{}\"}} {}", core.cpu, number(core));
         }
     }
     let lost = "wardgate_log_events_dropped_total";
@@ -137,6 +150,23 @@ fn head(text: &mut String, name: &str, kind: &str, help: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_core_shows_what_it_has_and_what_it_moved() {
+        let core = Core::new(3, 2);
+        core.given.add(5);
+        core.open.add(2);
+        core.routes[0].sealed_bytes.add(10);
+        core.routes[1].opened_bytes.add(7);
+        let text = exposition(&["a", "b"], &[Arc::new(core)], 0);
+        for line in [
+            "wardgate_core_connections_total{cpu=\"3\"} 5\n",
+            "wardgate_core_connections_open{cpu=\"3\"} 2\n",
+            "wardgate_core_bytes_total{cpu=\"3\"} 17\n",
+        ] {
+            assert!(text.contains(line), "{line}{text}");
+        }
+    }
 
     #[test]
     fn the_cores_of_a_route_are_summed() {

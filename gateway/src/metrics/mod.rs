@@ -1,4 +1,7 @@
 //! What is counted: one block of counters per core, written by that core alone, read by anyone.
+//!
+//! Only the connections that a core is given (`Core::given`, `Core::open`) are counted by whichever
+//! core gives them.
 
 mod catalogue;
 
@@ -13,6 +16,10 @@ pub struct Core {
     pub cpu: usize,
     /// One block per route, in the order of the configuration.
     pub routes: Vec<RouteCounters>,
+    /// Connections that the core was given to serve.
+    pub given: Counter,
+    /// Connections that it has now, those on their way to it included.
+    pub open: Counter,
     /// Times that a small buffer had to do because all large ones were lent.
     pub pool_exhausted: Counter,
     /// Times that accepting had to pause because descriptors or memory had run out.
@@ -26,9 +33,21 @@ impl Core {
         Self {
             cpu,
             routes: (0..routes).map(|_| RouteCounters::default()).collect(),
+            given: Counter::default(),
+            open: Counter::default(),
             pool_exhausted: Counter::default(),
             accept_paused: Counter::default(),
         }
+    }
+
+    /// Payload octets that the core has moved, both ways and on all routes.
+    #[must_use]
+    pub fn moved_bytes(&self) -> u64 {
+        let moved = |route: &RouteCounters| {
+            let (sealed, opened) = (route.sealed_bytes.get(), route.opened_bytes.get());
+            sealed.wrapping_add(opened)
+        };
+        self.routes.iter().map(moved).fold(0, u64::wrapping_add)
     }
 }
 
@@ -59,7 +78,7 @@ pub struct RouteCounters {
     pub open: Counter,
 }
 
-/// A number that one thread changes and others read.
+/// A number that others may read while it is changed.
 #[derive(Debug, Default)]
 pub struct Counter(AtomicU64);
 

@@ -46,10 +46,10 @@ impl Workers {
             .collect();
         let (stop, stopped) = watch::channel(false);
         let mut workers = Self {
+            loads: Loads::new(counters.clone(), connections_max),
             counters,
             mailboxes,
             threads: Vec::new(),
-            loads: Loads::new(cores.len(), connections_max),
             stop,
         };
         let mut listeners = dealt(listeners, cores.len());

@@ -1,11 +1,11 @@
-//! One core accepts for a route and hands each connection to the core that has the fewest.
+//! One core accepts for a route and hands each connection to the least loaded core.
 
 use std::cell::Cell;
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use socket2::SockRef;
 use tokio::sync::mpsc::error::TrySendError;
@@ -88,7 +88,11 @@ fn place(shared: &Rc<Shared>, path: usize, socket: TcpStream, source: SocketAddr
     if let Some(counters) = counters {
         counters.accepted.add(1);
     }
-    let Some(seat) = shared.loads.seat(shared.place) else {
+    let seat = shared
+        .scales
+        .borrow_mut()
+        .seat(shared.place, Instant::now());
+    let Some(seat) = seat else {
         return turn_away(shared, path, &socket, source, "open connections");
     };
     let core = seat.core();

@@ -9,16 +9,19 @@ mod listener;
 mod placement;
 
 pub use contain::abort_on_foreign_panic;
-pub use placement::{Loads, Seat};
+pub use placement::{Loads, Scales, Seat};
 
+use std::cell::RefCell;
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Instant;
 
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
+use tokio::time::{MissedTickBehavior, interval};
 
 use crate::audit::{Connection, Event, Journal, Reason};
 use crate::buffers::Pool;
@@ -65,7 +68,7 @@ pub struct Plan {
     pub mailboxes: Vec<mpsc::Sender<Message>>,
     /// This worker's mailbox.
     pub inbox: mpsc::Receiver<Message>,
-    /// How many connections each core has.
+    /// How many connections each core has, and may have.
     pub loads: Arc<Loads>,
     /// This core's counters.
     pub counters: Arc<metrics::Core>,
@@ -119,7 +122,7 @@ struct Shared {
     place: usize,
     paths: Arc<[Path]>,
     mailboxes: Vec<mpsc::Sender<Message>>,
-    loads: Arc<Loads>,
+    scales: RefCell<Scales>,
     journal: Journal,
 }
 
@@ -136,7 +139,7 @@ async fn run(plan: Plan) {
         place: plan.core,
         paths: plan.paths,
         mailboxes: plan.mailboxes,
-        loads: plan.loads,
+        scales: RefCell::new(Scales::new(&plan.loads, Instant::now())),
         journal: plan.journal,
     });
     let mut inbox = plan.inbox;
@@ -146,7 +149,10 @@ async fn run(plan: Plan) {
         .into_iter()
         .map(|(path, listener)| listener::start(Rc::clone(&shared), path, listener))
         .collect();
+    let accepts = !listeners.is_empty();
     let mut listeners = Some(listeners);
+    let mut looks = interval(placement::SAMPLE_EVERY);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             message = inbox.recv() => match message {
@@ -162,6 +168,8 @@ async fn run(plan: Plan) {
             },
             // Reaped as they end, so that a finished task leaves nothing behind.
             Some(_) = connections.join_next() => {}
+            // Only who places connections needs to know the loads.
+            _ = looks.tick(), if accepts => shared.scales.borrow_mut().look(Instant::now()),
         }
     }
     for listener in listeners.take().into_iter().flatten() {
