@@ -3,6 +3,7 @@
 mod admin;
 mod check;
 mod churn;
+mod cores;
 mod demo;
 mod drain;
 mod endings;

@@ -68,7 +68,7 @@ fn push(seed: u64, mut client: TcpStream, mut server: TcpStream) {
     sender.join().expect("all bytes are sent");
 }
 
-fn all_cores() -> Vec<usize> {
+pub(crate) fn all_cores() -> Vec<usize> {
     let allowed = rustix::thread::sched_getaffinity(None).expect("the kernel knows");
     (0..rustix::thread::CpuSet::MAX_CPU)
         .filter(|cpu| allowed.is_set(*cpu))

@@ -1,0 +1,181 @@
+//! Connections are shared out so that each core carries as much, and no thread beside the workers
+//! carries any of it.
+
+use std::io::Write;
+use std::net::{Shutdown, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use wardgate_tests::stream::{Ending, ending, expect_noise, send_noise};
+use wardgate_tests::{DEADLINE, Gateway, until};
+
+use crate::pair::{Pair, Through};
+use crate::workers::all_cores;
+
+/// Of connections that come before any of them has carried a byte, each core gets as many, and so
+/// carries as much, since all carry the same.
+#[test]
+fn heavy_connections_are_shared_evenly_by_the_cores() {
+    for count in [4, 16] {
+        let (through, cores) = on_two_cores();
+        let joined: Vec<_> = (0..count).map(|_| through.join()).collect();
+        let even = vec![count as u64 / cores; cores as usize];
+        let open = by_core(&through.gateway, "wardgate_core_connections_open");
+        assert_eq!(open, even, "{count} connections");
+        push_all(joined);
+        through.gateway.wait_for_connections(count);
+        let moved = by_core(&through.gateway, "wardgate_core_bytes_total");
+        let even = vec![(count * SIZE) as u64 / cores; cores as usize];
+        assert_eq!(moved, even, "{count} connections of {SIZE} bytes each");
+        until("all places are given back", DEADLINE, || {
+            let open = by_core(&through.gateway, "wardgate_core_connections_open");
+            (open.iter().sum::<u64>() == 0).then_some(())
+        });
+    }
+}
+
+/// As connections come that find others at work, each goes where less is carried.
+#[test]
+fn heavy_connections_are_shared_evenly_while_others_are_at_work() {
+    let (through, cores) = on_two_cores();
+    let mut streams = Vec::new();
+    for count in 1..=8 {
+        streams.push(Stream::start(through.join()));
+        // It is at work, and was for a while, before the next one comes.
+        let moved = || through.gateway.metric("wardgate_core_bytes_total") as u64;
+        let aim = moved() + 20 * count * PIECE as u64;
+        until("the streams flow", DEADLINE, || {
+            (moved() >= aim).then_some(())
+        });
+    }
+    let open = by_core(&through.gateway, "wardgate_core_connections_open");
+    let spread = open.iter().max().zip(open.iter().min());
+    let spread = spread.map(|(most, least)| most - least);
+    // A machine that is busy with other things lets one core carry less for a while, and it then
+    // gets one more.
+    assert!(spread <= Some(2), "8 streams on {cores} cores: {open:?}");
+    streams.into_iter().for_each(Stream::stop);
+}
+
+/// What the ring cannot do at once, it does when the socket is ready, and never on a thread of the
+/// kernel's own (`iou-wrk-...`), which would run on any core. Seen in the middle of connecting,
+/// handshakes, bulk in both directions, and with peers that do not read.
+#[test]
+fn kernel_carries_nothing_on_threads_of_its_own() {
+    let pair = Pair::start("tcp");
+    let mut streams = Vec::new();
+    for _ in 0..8 {
+        let (client, server) = pair.join();
+        streams.push(Stream::start((client, server)));
+        let (client, server) = pair.join();
+        streams.push(Stream::start((server, client)));
+        expect_no_kernel_threads(&pair);
+    }
+    let moved = || pair.b.metric("wardgate_core_bytes_total") as u64;
+    let aim = moved() + (64 << 20);
+    until("the streams flow", DEADLINE, || {
+        expect_no_kernel_threads(&pair);
+        (moved() >= aim).then_some(())
+    });
+    streams.into_iter().for_each(Stream::stop);
+    // Nobody reads: in the end every buffer on the way is full, and a send waits in each ring.
+    let (mut client, _server) = pair.join();
+    client.set_nonblocking(true).expect("it is a socket");
+    let mut last = 0;
+    until("the way is full", DEADLINE, || {
+        expect_no_kernel_threads(&pair);
+        while client.write(&[0; PIECE]).is_ok() {}
+        let before = std::mem::replace(&mut last, moved());
+        (last == before).then_some(())
+    });
+    expect_no_kernel_threads(&pair);
+}
+
+fn expect_no_kernel_threads(pair: &Pair) {
+    for gateway in [&pair.a, &pair.b] {
+        let threads = gateway.process().threads_named("");
+        let named = |prefix| threads.iter().filter(move |t| t.name.starts_with(prefix));
+        assert!(named("worker-").count() > 0, "{threads:?}");
+        assert_eq!(named("iou-").count(), 0, "{threads:?}");
+    }
+}
+
+/// A route on two cores, or on one where there is no other, and how many they are.
+fn on_two_cores() -> (Through, u64) {
+    let mut cores = all_cores();
+    cores.truncate(2);
+    let through = Through::with(|site| site.gateway("cores", format!("{cores:?}")));
+    (through, cores.len() as u64)
+}
+
+fn by_core(gateway: &Gateway, name: &str) -> Vec<u64> {
+    let text = gateway.metrics();
+    let samples = text.lines().filter_map(|line| line.strip_prefix(name));
+    let samples = samples.filter(|rest| rest.starts_with("{cpu="));
+    samples
+        .map(|rest| rest.rsplit(' ').next().expect("a sample has a value"))
+        .map(|value| value.parse().expect("it is a number"))
+        .collect()
+}
+
+const SIZE: usize = 4 << 20;
+
+fn push_all(joined: Vec<(TcpStream, TcpStream)>) {
+    let pushes: Vec<_> = (0..)
+        .zip(joined)
+        .map(|(seed, (client, server))| std::thread::spawn(move || push(seed, client, server)))
+        .collect();
+    for push in pushes {
+        push.join().expect("all bytes arrive");
+    }
+}
+
+fn push(seed: u64, mut client: TcpStream, mut server: TcpStream) {
+    let sender = std::thread::spawn(move || {
+        send_noise(&mut client, seed, SIZE);
+        client.shutdown(Shutdown::Write).expect("it is connected");
+        client
+    });
+    expect_noise(&mut server, seed, SIZE);
+    assert_eq!(ending(&mut server), (0, Ending::Orderly));
+    sender.join().expect("all bytes are sent");
+}
+
+const PIECE: usize = 256 << 10;
+
+/// A connection that carries 25 MB/s until it is told to stop: so little that no core is full.
+struct Stream {
+    stopping: Arc<AtomicBool>,
+    sender: JoinHandle<()>,
+    receiver: JoinHandle<()>,
+}
+
+impl Stream {
+    fn start((mut from, mut to): (TcpStream, TcpStream)) -> Self {
+        let stopping = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stopping);
+        let sender = std::thread::spawn(move || {
+            while !stopped.load(Ordering::Relaxed) {
+                send_noise(&mut from, 7, PIECE);
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            from.shutdown(Shutdown::Write).expect("it is connected");
+        });
+        let receiver = std::thread::spawn(move || {
+            std::io::copy(&mut to, &mut std::io::sink()).expect("it ends in order");
+        });
+        Self {
+            stopping,
+            sender,
+            receiver,
+        }
+    }
+
+    fn stop(self) {
+        self.stopping.store(true, Ordering::Relaxed);
+        self.sender.join().expect("it could send");
+        self.receiver.join().expect("it could receive");
+    }
+}
