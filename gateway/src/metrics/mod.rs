@@ -20,6 +20,9 @@ pub struct Core {
     pub given: Counter,
     /// Connections that it has now, those on their way to it included.
     pub open: Counter,
+    /// Connections at work, each once a turn of its core's clock. Read by those that place
+    /// connections, and no metric.
+    pub at_work: Counter,
     /// Times that a small buffer had to do because all large ones were lent.
     pub pool_exhausted: Counter,
     /// Times that accepting had to pause because descriptors or memory had run out.
@@ -35,6 +38,7 @@ impl Core {
             routes: (0..routes).map(|_| RouteCounters::default()).collect(),
             given: Counter::default(),
             open: Counter::default(),
+            at_work: Counter::default(),
             pool_exhausted: Counter::default(),
             accept_paused: Counter::default(),
         }
@@ -43,11 +47,8 @@ impl Core {
     /// Payload octets that the core has moved, both ways and on all routes.
     #[must_use]
     pub fn moved_bytes(&self) -> u64 {
-        let moved = |route: &RouteCounters| {
-            let (sealed, opened) = (route.sealed_bytes.get(), route.opened_bytes.get());
-            sealed.wrapping_add(opened)
-        };
-        self.routes.iter().map(moved).fold(0, u64::wrapping_add)
+        let moved = self.routes.iter().map(RouteCounters::moved_bytes);
+        moved.fold(0, u64::wrapping_add)
     }
 }
 
@@ -76,6 +77,15 @@ pub struct RouteCounters {
     pub opened_bytes: Counter,
     /// Connections that are open now.
     pub open: Counter,
+}
+
+impl RouteCounters {
+    /// Payload octets that were moved, both ways.
+    #[must_use]
+    pub fn moved_bytes(&self) -> u64 {
+        let (sealed, opened) = (self.sealed_bytes.get(), self.opened_bytes.get());
+        sealed.wrapping_add(opened)
+    }
 }
 
 /// A number that others may read while it is changed.

@@ -5,13 +5,14 @@
 //! the journal's bounded queue.
 
 mod contain;
+mod effort;
 mod listener;
 mod placement;
 
 pub use contain::abort_on_foreign_panic;
 pub use placement::{Loads, Scales, Seat};
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::rc::Rc;
@@ -29,6 +30,7 @@ use crate::metrics;
 use crate::relay::{Accepted, Core, Path, Strangers, serve};
 use crate::upstream::{Names, socket_options};
 use crate::uring::{self, Capabilities, Ring, RingSocket};
+use effort::{Effort, measured};
 
 /// What a worker is told.
 pub enum Message {
@@ -123,6 +125,8 @@ struct Shared {
     paths: Arc<[Path]>,
     mailboxes: Vec<mpsc::Sender<Message>>,
     scales: RefCell<Scales>,
+    // Goes on by one every `placement::TURN` while there are connections.
+    clock: Cell<u64>,
     journal: Journal,
 }
 
@@ -139,6 +143,7 @@ async fn run(plan: Plan) {
         place: plan.core,
         paths: plan.paths,
         mailboxes: plan.mailboxes,
+        clock: Cell::new(0),
         scales: RefCell::new(Scales::new(&plan.loads, Instant::now())),
         journal: plan.journal,
     });
@@ -151,8 +156,8 @@ async fn run(plan: Plan) {
         .collect();
     let accepts = !listeners.is_empty();
     let mut listeners = Some(listeners);
-    let mut looks = interval(placement::SAMPLE_EVERY);
-    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut turns = interval(placement::TURN);
+    turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             message = inbox.recv() => match message {
@@ -168,14 +173,19 @@ async fn run(plan: Plan) {
             },
             // Reaped as they end, so that a finished task leaves nothing behind.
             Some(_) = connections.join_next() => {}
-            // Only who places connections needs to know the loads.
-            _ = looks.tick(), if accepts => shared.scales.borrow_mut().look(Instant::now()),
+            // A core that neither serves nor places connections may sleep.
+            _ = turns.tick(), if accepts || !connections.is_empty() => turn(&shared),
         }
     }
     for listener in listeners.take().into_iter().flatten() {
         listener.stop().await;
     }
     while connections.join_next().await.is_some() {}
+}
+
+fn turn(shared: &Shared) {
+    shared.clock.set(shared.clock.get().wrapping_add(1));
+    shared.scales.borrow_mut().look(Instant::now());
 }
 
 async fn connection(shared: Rc<Shared>, handed: Handed) {
@@ -185,7 +195,8 @@ async fn connection(shared: Rc<Shared>, handed: Handed) {
         source,
         seat,
     } = handed;
-    let Some(path) = shared.paths.get(path) else {
+    let counters = &shared.core.counters;
+    let (Some(path), Some(of_route)) = (shared.paths.get(path), counters.routes.get(path)) else {
         return;
     };
     let options = socket_options(&path.route.timeouts);
@@ -195,8 +206,14 @@ async fn connection(shared: Rc<Shared>, handed: Handed) {
         Ok(socket) => {
             let accepted = Accepted { socket, source };
             // Boxed, because a future that is passed on by value is held twice.
-            let served = Box::pin(serve(&shared.core, path, accepted));
-            contain::contained(served).await
+            let work = contain::contained(Box::pin(serve(&shared.core, path, accepted)));
+            let mut effort = Effort::default();
+            let each = |bytes| {
+                if effort.add(shared.clock.get(), bytes) {
+                    counters.at_work.add(1);
+                }
+            };
+            measured(work, || of_route.moved_bytes(), each).await
         }
     };
     let account = account.unwrap_or_else(|panic| {

@@ -1,19 +1,18 @@
 //! Which core serves a connection: the one with the least to do, as far as can be seen.
 //!
-//! A core's load is a number of octets, and the sum of three:
+//! A core's load is a number of connections, and the sum of three:
 //!
-//! 1. what it moved in the last moments, by its own counters;
-//! 2. what its newcomers will add: a connection that was just seated has shown nothing yet, and is
-//!    taken for one like the others;
-//! 3. a little for each of its connections, which may begin to carry something at any time.
+//! 1. its work: by half what it moved lately, in parts of what an average connection at work moves,
+//!    and by half how many of its connections are at work. Octets alone would not do: a core that is
+//!    fully used moves as many for ten connections as for five. Connections alone would not either:
+//!    one may be a hundred times as heavy as another;
+//! 2. its newcomers: a connection that was just seated has shown nothing yet, and is taken for one
+//!    that will be at work;
+//! 3. a little for all that are open, and may begin to work at any time.
 //!
-//! The first two fade together: in the time in which a connection's octets fill the first, its part
-//! of the second goes, and what it carries is counted once. The third is so small that any number
-//! of idle connections weighs as much as a small part of the traffic, or where there is none as one
-//! newcomer: it decides between cores that are alike in the first two.
-//!
-//! What several connections would like to carry cannot be seen on a core that is fully used: two
-//! such cores look alike, whatever the number of their connections.
+//! The first two fade together: in the time in which a connection's work fills the first, its part of
+//! the second goes, and it is counted once. The third is a small part of what is at work everywhere,
+//! however many connections are idle: it decides between cores that are alike in the first two.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -25,16 +24,14 @@ use crate::metrics::Core;
 /// between two images, shorter than what a modality waits between two studies.
 const MEMORY: Duration = Duration::from_secs(2);
 
-/// How often the counters are looked at. A few times in `MEMORY`, and rarely enough that it costs
-/// nothing to do so on an idle machine.
-pub(super) const SAMPLE_EVERY: Duration = Duration::from_millis(250);
+/// How often the counters are looked at, and how long a connection has to show that it is at work. A
+/// few times in `MEMORY`, and rarely enough that it costs nothing on an idle machine.
+pub(super) const TURN: Duration = Duration::from_millis(250);
 
-// A newcomer counts as the average connection, and as no less than this part of what the busiest
-// core moves: a thousand idle connections must not make the average nothing.
-const NEWCOMER_PART: f64 = 8.0;
-
-// All open connections together weigh as much as this part of the traffic.
+// All open connections together weigh as much as this part of those at work, or as half of one: less
+// than any one connection more or less.
 const OPEN_PART: f64 = 32.0;
+const OPEN_LEAST: f64 = 0.5;
 
 /// How many connections each core has, and how many there may be in all.
 #[derive(Debug)]
@@ -73,23 +70,31 @@ pub struct Scales {
     pasts: Vec<Past>,
 }
 
-/// A core's counters when they were looked at last, and what they have been.
-#[derive(Debug)]
+/// A core's counters when they were looked at last, and what they have been: sums in which the past
+/// counts the less, the longer ago it is.
+#[derive(Debug, Default)]
 struct Past {
-    moved_bytes: u64,
-    given: u64,
-    /// Octets moved, the more recent the more they count.
+    seen: Seen,
     recent_bytes: f64,
-    /// Connections given, in the same way.
+    recent_at_work: f64,
     newcomers: f64,
+}
+
+/// What was read of a core's counters.
+#[derive(Debug, Default, Clone, Copy)]
+struct Seen {
+    moved_bytes: u64,
+    at_work: u64,
+    given: u64,
 }
 
 /// A core as it is weighed.
 struct Weighed {
     core: usize,
-    open: f64,
-    newcomers: f64,
     recent_bytes: f64,
+    at_work: f64,
+    newcomers: f64,
+    open: f64,
 }
 
 impl Scales {
@@ -97,10 +102,8 @@ impl Scales {
     #[must_use]
     pub fn new(loads: &Arc<Loads>, now: Instant) -> Self {
         let pasts = loads.cores.iter().map(|core| Past {
-            moved_bytes: core.moved_bytes(),
-            given: core.given.get(),
-            recent_bytes: 0.0,
-            newcomers: 0.0,
+            seen: Seen::of(core),
+            ..Past::default()
         });
         Self {
             looked: now,
@@ -109,14 +112,14 @@ impl Scales {
         }
     }
 
-    /// Looks at the counters of all cores, if it is time to. To be called every `SAMPLE_EVERY`.
+    /// Looks at the counters of all cores, if it is time to. To be called every `TURN`.
     pub fn look(&mut self, now: Instant) {
         let passed = now.saturating_duration_since(self.looked);
-        if passed < SAMPLE_EVERY {
+        if passed < TURN {
             return;
         }
         self.looked = now;
-        let kept = (-passed.as_secs_f64() / MEMORY.as_secs_f64()).exp();
+        let kept = kept(passed);
         for (past, core) in self.pasts.iter_mut().zip(&self.loads.cores) {
             past.look(core, kept);
         }
@@ -140,11 +143,8 @@ impl Scales {
 
     fn least_loaded(&self, own: usize) -> Option<usize> {
         let cores: Vec<_> = self.weighed().collect();
-        let newcomer = newcomer(&cores);
-        let any = any(&cores);
-        let load = |weighed: &Weighed| {
-            weighed.recent_bytes + weighed.newcomers * newcomer + weighed.open * any
-        };
+        let all = Sums::of(&cores);
+        let load = |weighed: &Weighed| all.load(weighed);
         let own = cores.get(own).into_iter();
         let least = own
             .chain(&cores)
@@ -158,46 +158,74 @@ impl Scales {
     }
 }
 
-impl Past {
-    fn look(&mut self, core: &Core, kept: f64) {
-        let (moved_bytes, given) = (core.moved_bytes(), core.given.get());
-        let moved = moved_bytes.wrapping_sub(self.moved_bytes);
-        self.recent_bytes = self.recent_bytes * kept + moved as f64;
-        self.newcomers = self.newcomers * kept + given.wrapping_sub(self.given) as f64;
-        (self.moved_bytes, self.given) = (moved_bytes, given);
-    }
-
-    // Connections are counted up to this moment, so that a burst is spread by those before it.
-    fn weigh(&self, core: usize, counters: &Core) -> Weighed {
-        let open = counters.open.get() as f64;
-        let newcomers = self.newcomers + counters.given.get().wrapping_sub(self.given) as f64;
-        Weighed {
-            core,
-            open,
-            // Who has gone again will add nothing.
-            newcomers: newcomers.min(open),
-            recent_bytes: self.recent_bytes,
+impl Seen {
+    fn of(core: &Core) -> Self {
+        Self {
+            moved_bytes: core.moved_bytes(),
+            at_work: core.at_work.get(),
+            given: core.given.get(),
         }
     }
 }
 
-// What a newcomer is expected to carry: the average of those that have shown it. At least one octet,
-// so that newcomers are counted where nothing moves.
-fn newcomer(cores: &[Weighed]) -> f64 {
-    let shown: f64 = cores.iter().map(|core| core.open - core.newcomers).sum();
-    let busiest = cores.iter().map(|core| core.recent_bytes);
-    let least = busiest.fold(0.0, f64::max) / NEWCOMER_PART;
-    (traffic(cores) / shown.max(1.0)).max(least).max(1.0)
+impl Past {
+    fn look(&mut self, core: &Core, kept: f64) {
+        let (before, now) = (self.seen, Seen::of(core));
+        let add = |sum: &mut f64, before: u64, now: u64| {
+            *sum = *sum * kept + now.wrapping_sub(before) as f64;
+        };
+        add(&mut self.recent_bytes, before.moved_bytes, now.moved_bytes);
+        add(&mut self.recent_at_work, before.at_work, now.at_work);
+        add(&mut self.newcomers, before.given, now.given);
+        self.seen = now;
+    }
+
+    // Newcomers are counted up to this moment, so that a burst is spread by those before it.
+    fn weigh(&self, core: usize, counters: &Core) -> Weighed {
+        let open = counters.open.get() as f64;
+        let given = counters.given.get().wrapping_sub(self.seen.given) as f64;
+        Weighed {
+            core,
+            recent_bytes: self.recent_bytes,
+            // Each was counted once a turn.
+            at_work: self.recent_at_work * (1.0 - kept(TURN)),
+            // Who has gone again will not work.
+            newcomers: (self.newcomers + given).min(open),
+            open,
+        }
+    }
 }
 
-// What any open connection counts, whatever it carries.
-fn any(cores: &[Weighed]) -> f64 {
-    let open: f64 = cores.iter().map(|core| core.open).sum();
-    (traffic(cores) / OPEN_PART).max(1.0) / open.max(1.0)
+// How much of a sum is left when so much time has passed.
+fn kept(passed: Duration) -> f64 {
+    (-passed.as_secs_f64() / MEMORY.as_secs_f64()).exp()
 }
 
-fn traffic(cores: &[Weighed]) -> f64 {
-    cores.iter().map(|core| core.recent_bytes).sum()
+/// All cores together.
+struct Sums {
+    recent_bytes: f64,
+    at_work: f64,
+    open: f64,
+}
+
+impl Sums {
+    fn of(cores: &[Weighed]) -> Self {
+        let sum = |part: fn(&Weighed) -> f64| cores.iter().map(part).sum::<f64>();
+        Self {
+            recent_bytes: sum(|core| core.recent_bytes).max(1.0),
+            at_work: sum(|core| core.at_work),
+            open: sum(|core| core.open).max(1.0),
+        }
+    }
+
+    // The load of one of the cores, in connections.
+    fn load(&self, core: &Weighed) -> f64 {
+        // Where none is at work, what little moves counts as one that is.
+        let by_bytes = core.recent_bytes / self.recent_bytes * self.at_work.max(1.0);
+        let work = f64::midpoint(by_bytes, core.at_work);
+        let any = (self.at_work / OPEN_PART).max(OPEN_LEAST) / self.open;
+        work + core.newcomers + core.open * any
+    }
 }
 
 /// A connection's place on a core; given back when dropped.
@@ -230,6 +258,9 @@ mod tests {
         loads: Arc<Loads>,
         scales: Scales,
         now: Instant,
+        turn_end: Instant,
+        /// What a core can move in a second.
+        most: f64,
         carried: Vec<(Seat, u64)>,
     }
 
@@ -242,6 +273,8 @@ mod tests {
                 scales: Scales::new(&loads, now),
                 loads,
                 now,
+                turn_end: now + TURN,
+                most: f64::INFINITY,
                 carried: Vec::new(),
             }
         }
@@ -285,13 +318,25 @@ mod tests {
         fn pass(&mut self, time: Duration) {
             let until = self.now + time;
             while self.now < until {
-                let step = SAMPLE_EVERY.min(until - self.now);
+                let step = (self.turn_end - self.now).min(until - self.now);
+                self.carry(step);
                 self.now += step;
-                for (seat, bytes_per_second) in &self.carried {
-                    let bytes = *bytes_per_second as f64 * step.as_secs_f64();
-                    seat.counters.routes[0].sealed_bytes.add(bytes as u64);
+                if self.now == self.turn_end {
+                    self.turn_end += TURN;
+                    let heavy = self.carried.iter().filter(|(_, bytes)| *bytes >= HEAVY);
+                    heavy.for_each(|(seat, _)| seat.counters.at_work.add(1));
                 }
                 self.scales.look(self.now);
+            }
+        }
+
+        // Each its part, or as much of it as its core can.
+        fn carry(&self, time: Duration) {
+            for (core, counters) in self.loads.cores.iter().enumerate() {
+                let here = self.carried.iter().filter(|(seat, _)| seat.core == core);
+                let wanted: f64 = here.map(|(_, bytes)| *bytes as f64).sum();
+                let bytes = wanted.min(self.most) * time.as_secs_f64();
+                counters.routes[0].sealed_bytes.add(bytes as u64);
             }
         }
 
@@ -337,6 +382,22 @@ mod tests {
                     let each = machine.loaded();
                     assert!(spread(&each) <= 1, "{count}, {pause} ms apart: {each:?}");
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn heavy_connections_spread_evenly_over_cores_that_are_fully_used() {
+        for count in [4, 8, 16, 40] {
+            for pause in [0, 10, 300, 5000, 60_000] {
+                let mut machine = Machine::new(2);
+                machine.most = 1.5 * HEAVY as f64;
+                for _ in 0..count {
+                    machine.seat(HEAVY);
+                    machine.pass(Duration::from_millis(pause));
+                }
+                let each = machine.loaded();
+                assert!(spread(&each) <= 1, "{count}, {pause} ms apart: {each:?}");
             }
         }
     }
