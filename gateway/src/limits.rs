@@ -14,6 +14,10 @@ pub const ROUTES_MAX: usize = 1024;
 /// Worker threads. More cores than this have not been tried.
 pub const CORES_MAX: usize = 128;
 
+/// The longest that an idle worker stays awake. A sleeping one is woken in some 50 us, so whoever
+/// waits a thousand times as long gains nothing that could be measured.
+pub const BUSY_POLL_MAX: Duration = Duration::from_millis(100);
+
 /// Bytes of a configuration file. A hand-written file is a few KiB.
 pub const CONFIG_BYTES_MAX: u64 = 4 << 20;
 

@@ -93,6 +93,41 @@ fn kernel_carries_nothing_on_threads_of_its_own() {
     expect_no_kernel_threads(&pair);
 }
 
+/// With `busy_poll` a worker stays awake for that long after a message, and no longer.
+#[test]
+fn busy_worker_stays_awake_for_its_time_and_then_sleeps() {
+    let through = Through::with(|site| site.gateway("busy_poll", "\"100ms\""));
+    let (mut client, mut server) = through.join();
+    let used = || {
+        let workers = through.gateway.process().threads_named("worker-");
+        workers
+            .iter()
+            .map(|worker| worker.cpu_time)
+            .sum::<Duration>()
+    };
+    let asleep = || {
+        let mut last = used();
+        until("the workers sleep", DEADLINE, || {
+            // Not to wait for anything: what is looked at is what they use in this time.
+            std::thread::sleep(Duration::from_millis(50));
+            let before = std::mem::replace(&mut last, used());
+            (last - before < Duration::from_millis(5)).then_some(last)
+        })
+    };
+    let before = asleep();
+    send_noise(&mut client, 1, 100);
+    expect_noise(&mut server, 1, 100);
+    // A message takes a few hundred microseconds; on a busy machine it gets a part of the 100 ms.
+    until("a worker is awake", DEADLINE, || {
+        (used() - before > Duration::from_millis(15)).then_some(())
+    });
+    asleep();
+    send_noise(&mut server, 2, 1 << 20);
+    expect_noise(&mut client, 2, 1 << 20);
+    drop((client, server));
+    through.gateway.stop();
+}
+
 fn expect_no_kernel_threads(pair: &Pair) {
     for gateway in [&pair.a, &pair.b] {
         let threads = gateway.process().threads_named("");

@@ -25,6 +25,7 @@ pub(super) struct File {
 /// `[gateway]`.
 pub(super) struct Gateway {
     pub(super) cores: Option<Cores>,
+    pub(super) busy_poll: Text,
     pub(super) admin: Text,
     pub(super) metrics: Text,
     pub(super) log: Text,
@@ -122,6 +123,7 @@ fn read_gateway(table: Option<Table<'_>>, reader: &mut Reader<'_>) -> Gateway {
     let Some(mut table) = table else {
         return Gateway {
             cores: None,
+            busy_poll: Text::Absent,
             admin: Text::Absent,
             metrics: Text::Absent,
             log: Text::Absent,
@@ -129,6 +131,7 @@ fn read_gateway(table: Option<Table<'_>>, reader: &mut Reader<'_>) -> Gateway {
     };
     let gateway = Gateway {
         cores: read_cores(&mut table, reader),
+        busy_poll: table.leaf("busy_poll", reader),
         admin: table.leaf("admin", reader),
         metrics: table.leaf("metrics", reader),
         log: table.leaf("log", reader),

@@ -1,7 +1,8 @@
-//! The `[gateway]` table: cores, admin socket, metrics and log.
+//! The `[gateway]` table: cores, busy polling, admin socket, metrics and log.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::process::getpid;
 use rustix::thread::{CpuSet, sched_getaffinity};
@@ -11,7 +12,7 @@ use super::identity::{folder, path};
 use super::problem::Problems;
 use super::resolve::Place;
 use super::{Gateway, Located, LogFormat, address, value};
-use crate::limits::{CORES_MAX, SOCKET_PATH_BYTES_MAX};
+use crate::limits::{BUSY_POLL_MAX, CORES_MAX, SOCKET_PATH_BYTES_MAX};
 
 /// The CPUs that the main thread, and thereby a new worker, may run on, ascending.
 ///
@@ -31,6 +32,10 @@ pub(super) fn resolve(
 ) -> Option<Gateway> {
     let scope = "[gateway]: ";
     let cores = cores(written.cores.as_ref(), place.cpus, problems);
+    let busy_poll = written
+        .busy_poll
+        .value()
+        .map(|text| problems.accept(scope, "busy_poll", text, busy_poll(&text.value)));
     let folder = folder(place.file);
     let admin = written
         .admin
@@ -50,6 +55,8 @@ pub(super) fn resolve(
     });
     Some(Gateway {
         cores: cores?,
+        cores_listed: matches!(written.cores, Some(Cores::List(_))),
+        busy_poll: flat(busy_poll)?.flatten(),
         admin: flat(admin)?,
         metrics: flat(metrics)?,
         log: flat(log)?.unwrap_or(LogFormat::Text),
@@ -154,6 +161,21 @@ fn ranges(cpus: &[usize]) -> String {
         })
         .collect();
     texts.join(", ")
+}
+
+fn busy_poll(text: &str) -> Result<Option<Duration>, String> {
+    if text == "off" {
+        return Ok(None);
+    }
+    let time = value::duration(text)?;
+    // LIMIT: `BUSY_POLL_MAX`.
+    if time.is_zero() || time > BUSY_POLL_MAX {
+        let max = value::written(BUSY_POLL_MAX);
+        return Err(format!(
+            "is out of range; write \"1us\" to \"{max}\", or \"off\""
+        ));
+    }
+    Ok(Some(time))
 }
 
 fn admin(folder: &Path, text: &str) -> Result<PathBuf, String> {

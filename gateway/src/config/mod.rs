@@ -109,6 +109,10 @@ pub struct Config {
 pub struct Gateway {
     /// CPUs with one worker each, ascending, without duplicates, never empty.
     pub cores: Vec<usize>,
+    /// Whether the operator listed them; else they are all that the process may run on.
+    pub cores_listed: bool,
+    /// How long a worker stays awake after its last activity, using its core; `None` is not at all.
+    pub busy_poll: Option<Duration>,
     /// Where the admin socket is to stand.
     pub admin: Option<PathBuf>,
     /// Where metrics and health are served over HTTP.

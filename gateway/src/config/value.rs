@@ -20,10 +20,16 @@ pub(super) fn word<T: Copy>(text: &str, known: &[(&'static str, T)]) -> Result<T
     }
 }
 
-/// Units of a duration, in milliseconds.
-const UNITS: [(&str, u64); 4] = [("ms", 1), ("s", 1000), ("min", 60_000), ("h", 3_600_000)];
+/// Units of a duration, in microseconds.
+const UNITS: [(&str, u64); 5] = [
+    ("us", 1),
+    ("ms", 1000),
+    ("s", 1_000_000),
+    ("min", 60_000_000),
+    ("h", 3_600_000_000),
+];
 
-/// Reads `"250ms"`, `"5s"`, `"5min"` or `"1h"`.
+/// Reads `"50us"`, `"250ms"`, `"5s"`, `"5min"` or `"1h"`.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let digits_end = text
         .find(|c: char| !c.is_ascii_digit())
@@ -36,15 +42,15 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
                 .to_owned(),
         );
     }
-    let Some((_, unit_millis)) = UNITS.iter().find(|(name, _)| *name == unit) else {
+    let Some((_, unit_micros)) = UNITS.iter().find(|(name, _)| *name == unit) else {
         return Err(unit_remedy(digits, unit));
     };
-    let millis = digits
+    let micros = digits
         .parse::<u64>()
         .ok()
-        .and_then(|number| number.checked_mul(*unit_millis));
-    let millis = millis.ok_or("is longer than any duration; write a smaller number")?;
-    Ok(Duration::from_millis(millis))
+        .and_then(|number| number.checked_mul(*unit_micros));
+    let micros = micros.ok_or("is longer than any duration; write a smaller number")?;
+    Ok(Duration::from_micros(micros))
 }
 
 fn unit_remedy(digits: &str, unit: &str) -> String {
@@ -65,6 +71,7 @@ fn unit_remedy(digits: &str, unit: &str) -> String {
         "d" | "day" | "days" => {
             return "has the unit of days; write it in hours: \"24h\" for one day".to_owned();
         }
+        "usec" | "micros" | "microseconds" | "us" | "\u{b5}s" | "\u{3bc}s" => "us",
         "msec" | "millis" | "milliseconds" | "ms" => "ms",
         "sec" | "secs" | "second" | "seconds" | "s" => "s",
         "mins" | "minute" | "minutes" | "min" => "min",
@@ -75,7 +82,7 @@ fn unit_remedy(digits: &str, unit: &str) -> String {
         }
         _ => {
             return format!(
-                "has an unknown unit {}; write ms, s, min or h",
+                "has an unknown unit {}; write us, ms, s, min or h",
                 quoted(unit)
             );
         }
@@ -85,11 +92,11 @@ fn unit_remedy(digits: &str, unit: &str) -> String {
 
 /// A duration as an operator would write it.
 pub(super) fn written(duration: Duration) -> String {
-    let millis = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
     let mut units = UNITS.iter().rev();
-    let whole = units.find(|(_, unit)| millis >= *unit && millis % unit == 0);
+    let whole = units.find(|(_, unit)| micros >= *unit && micros % unit == 0);
     whole.map_or("0s".to_owned(), |(name, unit)| {
-        format!("{}{name}", millis / unit)
+        format!("{}{name}", micros / unit)
     })
 }
 
@@ -100,11 +107,12 @@ mod tests {
     #[test]
     fn durations_are_read_with_every_unit() {
         let read = |text| duration(text).expect("it is well written");
+        assert_eq!(read("50us"), Duration::from_micros(50));
         assert_eq!(read("250ms"), Duration::from_millis(250));
         assert_eq!(read("5s"), Duration::from_secs(5));
         assert_eq!(read("5min"), Duration::from_secs(300));
         assert_eq!(read("1h"), Duration::from_secs(3600));
-        for text in ["250ms", "5s", "5min", "1h", "90s"] {
+        for text in ["50us", "1500us", "250ms", "5s", "5min", "1h", "90s"] {
             assert_eq!(written(read(text)), text);
         }
     }
@@ -118,7 +126,8 @@ mod tests {
             ("5SEC", "write \"5s\""),
             ("1d", "\"24h\""),
             ("1.5s", "\"1500ms\""),
-            ("5 fortnights", "write ms, s, min or h"),
+            ("5 fortnights", "write us, ms, s, min or h"),
+            ("50µs", "write \"50us\""),
             ("soon", "write a whole number and its unit"),
             ("", "write a whole number and its unit"),
             ("-5s", "write a whole number and its unit"),

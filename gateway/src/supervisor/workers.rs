@@ -38,6 +38,7 @@ impl Workers {
         connections_max: usize,
     ) -> Result<Self, String> {
         let cores = &prepared.config.gateway.cores;
+        let busy_poll = prepared.config.gateway.busy_poll;
         let (mailboxes, inboxes): (Vec<_>, Vec<_>) =
             cores.iter().map(|_| mpsc::channel(MAILBOX_MAX)).unzip();
         let counters: Vec<_> = cores
@@ -58,6 +59,7 @@ impl Workers {
             let plan = Plan {
                 cpu: *cpu,
                 core,
+                busy_poll,
                 capabilities,
                 paths: Arc::clone(&prepared.paths),
                 listeners: listeners

@@ -11,6 +11,7 @@
 mod patience;
 mod probe;
 mod ring;
+mod turn;
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -22,6 +23,7 @@ use std::time::Duration;
 pub use patience::{Patience, race, until};
 pub use probe::{Capabilities, Unavailable, probe};
 pub use ring::{Ring, RingSocket, spawn, start, wait_acceptable};
+pub use turn::turn;
 
 /// Parts of a buffer, in order: at most `limits::PARTS_MAX` of them take part in an operation.
 pub type Parts = VecDeque<Range<usize>>;

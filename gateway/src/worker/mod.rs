@@ -8,6 +8,7 @@ mod contain;
 mod effort;
 mod listener;
 mod placement;
+mod wakeful;
 
 pub use contain::abort_on_foreign_panic;
 pub use placement::{Loads, Scales, Seat};
@@ -18,7 +19,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -31,6 +32,7 @@ use crate::relay::{Accepted, Core, Path, Strangers, serve};
 use crate::upstream::{Names, socket_options};
 use crate::uring::{self, Capabilities, Ring, RingSocket};
 use effort::{Effort, measured};
+use wakeful::Wakeful;
 
 /// What a worker is told.
 pub enum Message {
@@ -60,6 +62,8 @@ pub struct Plan {
     pub cpu: usize,
     /// Its place among the workers, and in `Loads`.
     pub core: usize,
+    /// How long to stay awake after the last activity; `None` is not at all.
+    pub busy_poll: Option<Duration>,
     /// What the kernel's ring offers.
     pub capabilities: Capabilities,
     /// All routes.
@@ -128,6 +132,7 @@ struct Shared {
     // Goes on by one every `placement::TURN` while there are connections.
     clock: Cell<u64>,
     journal: Journal,
+    wakeful: Option<Rc<Wakeful>>,
 }
 
 async fn run(plan: Plan) {
@@ -146,6 +151,11 @@ async fn run(plan: Plan) {
         clock: Cell::new(0),
         scales: RefCell::new(Scales::new(&plan.loads, Instant::now())),
         journal: plan.journal,
+        wakeful: plan.busy_poll.map(Wakeful::new),
+    });
+    let awake = shared.wakeful.clone().map(|wakeful| {
+        let keep = async move { wakeful.keep().await };
+        uring::spawn(keep)
     });
     let mut inbox = plan.inbox;
     let mut connections = JoinSet::new();
@@ -181,6 +191,10 @@ async fn run(plan: Plan) {
         listener.stop().await;
     }
     while connections.join_next().await.is_some() {}
+    if let (Some(wakeful), Some(awake)) = (&shared.wakeful, awake) {
+        wakeful.end();
+        let _ = awake.await;
+    }
 }
 
 fn turn(shared: &Shared) {
@@ -211,6 +225,9 @@ async fn connection(shared: Rc<Shared>, handed: Handed) {
             let each = |bytes| {
                 if effort.add(shared.clock.get(), bytes) {
                     counters.at_work.add(1);
+                }
+                if let Some(wakeful) = &shared.wakeful {
+                    wakeful.stir();
                 }
             };
             measured(work, || of_route.moved_bytes(), each).await

@@ -1,0 +1,46 @@
+//! One turn of a worker's loop that does not sleep.
+
+use std::io;
+
+/// Submits what waits to be submitted and looks once for what has completed; other tasks get their
+/// turn meanwhile.
+///
+/// A task that only yields would not do: the ring is told of operations when the thread parks, which
+/// it does not while a task is ready. So this waits for an operation, one that is complete at once.
+///
+/// # Errors
+/// What the kernel says to an operation that does nothing.
+pub async fn turn() -> io::Result<()> {
+    tokio_uring::no_op().await
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, TcpStream};
+    use std::rc::Rc;
+    use std::time::{Duration, Instant};
+
+    use super::super::{probe, spawn, start, wait_acceptable};
+    use super::*;
+
+    /// The operation of another task must be submitted, and its completion seen, while one task
+    /// does nothing but turn.
+    #[test]
+    fn other_tasks_reach_the_ring_while_one_turns() {
+        let capabilities = probe().expect("io_uring");
+        let listener = Rc::new(TcpListener::bind("127.0.0.1:0").expect("a free port"));
+        let address = listener.local_addr().expect("it is bound");
+        let work = async move {
+            let waiting = spawn(async move { wait_acceptable(&listener).await });
+            let begun = Instant::now();
+            let mut connected = None;
+            while !waiting.is_finished() {
+                turn().await.expect("nothing can be done");
+                connected.get_or_insert_with(|| TcpStream::connect(address).expect("it listens"));
+                assert!(begun.elapsed() < Duration::from_secs(10), "never seen");
+            }
+            waiting.await.expect("no panic").expect("it is acceptable");
+        };
+        start(&capabilities, work).expect("a ring");
+    }
+}
