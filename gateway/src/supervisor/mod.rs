@@ -5,6 +5,7 @@
 
 mod bind;
 mod environment;
+mod nodes;
 mod notify;
 mod prepare;
 mod workers;
@@ -28,6 +29,7 @@ use crate::audit::{Event, Journal, Level};
 use crate::config::{Config, Timeouts};
 use crate::limits::WORKERS_END;
 use crate::worker::abort_on_foreign_panic;
+use nodes::Nodes;
 use workers::Workers;
 
 /// Why the gateway did not start, or did not go on.
@@ -57,6 +59,10 @@ pub fn run(file: &FilePath) -> Result<(), Stopped> {
     notice(&journal, Level::Info, format!("io_uring: {capabilities}"));
     for text in remarks(&prepared) {
         notice(&journal, Level::Info, text);
+    }
+    let nodes = Nodes::read(FilePath::new(nodes::FOLDER));
+    for (level, text) in nodes.remarks(&prepared.config.gateway) {
+        notice(&journal, level, text);
     }
     let config = prepared.config.clone();
     let outcome = Workers::start(prepared, capabilities, listeners, &journal, connections_max)

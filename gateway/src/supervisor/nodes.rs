@@ -1,0 +1,180 @@
+//! Which memory node each worker's CPU is on, where the machine has more than one.
+//!
+//! A worker pins itself before it makes its ring and its buffers, so that the kernel gives it memory
+//! of its own node. What is left to say is where the workers are.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use rustix::thread::CpuSet;
+
+use crate::audit::Level;
+use crate::config::Gateway;
+
+/// Where Linux tells of memory nodes.
+pub(super) const FOLDER: &str = "/sys/devices/system/node";
+
+/// The CPUs of each memory node that has any.
+#[derive(Debug, PartialEq)]
+pub(super) struct Nodes(BTreeMap<usize, Vec<usize>>);
+
+impl Nodes {
+    /// As `folder` tells; none where it does not.
+    pub(super) fn read(folder: &Path) -> Self {
+        let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+        let nodes = entries.filter_map(|entry| {
+            let name = entry.file_name();
+            let number = name.to_str()?.strip_prefix("node")?.parse().ok()?;
+            let cpus = cpus(&fs::read_to_string(entry.path().join("cpulist")).ok()?)?;
+            Some((number, cpus)).filter(|(_, cpus)| !cpus.is_empty())
+        });
+        Self(nodes.collect())
+    }
+
+    /// What the operator should know of these cores' nodes; nothing where there is only one.
+    pub(super) fn remarks(&self, gateway: &Gateway) -> Vec<(Level, String)> {
+        if self.0.len() < 2 {
+            return Vec::new();
+        }
+        let used = self.used(&gateway.cores);
+        let mut remarks = vec![(Level::Info, whereabouts(&used))];
+        if used.len() > 1 && !gateway.cores_listed {
+            remarks.push((Level::Warn, spread(used.len())));
+        }
+        remarks
+    }
+
+    // Those of `cores` that each node has, where it has any.
+    fn used(&self, cores: &[usize]) -> Vec<(usize, Vec<usize>)> {
+        let nodes = self.0.iter().map(|(node, cpus)| {
+            let used = cores.iter().copied().filter(|cpu| cpus.contains(cpu));
+            (*node, used.collect::<Vec<_>>())
+        });
+        nodes.filter(|(_, cpus)| !cpus.is_empty()).collect()
+    }
+}
+
+fn whereabouts(used: &[(usize, Vec<usize>)]) -> String {
+    let nodes = used.iter().map(|(node, cpus)| {
+        let cpus: Vec<_> = cpus.iter().map(usize::to_string).collect();
+        format!("workers {} on node {node}", cpus.join(","))
+    });
+    let nodes: Vec<_> = nodes.collect();
+    format!(
+        "memory nodes: {}; each made its ring and its buffers there",
+        nodes.join(", ")
+    )
+}
+
+fn spread(nodes: usize) -> String {
+    format!(
+        "[gateway]: cores are all CPUs, on {nodes} memory nodes: what a worker carries that is not \
+         on the network card's node crosses between them, which costs time; list the CPUs of that \
+         node (/sys/class/net/INTERFACE/device/numa_node has its number), or list all that are \
+         meant"
+    )
+}
+
+/// Reads `0-3,8`, as in /sys; `None` where it is something else.
+fn cpus(text: &str) -> Option<Vec<usize>> {
+    let mut cpus = Vec::new();
+    for range in text.trim().split(',').filter(|range| !range.is_empty()) {
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        let (first, last) = (first.parse().ok()?, last.parse::<usize>().ok()?);
+        // The most that the kernel's own sets hold.
+        if last >= CpuSet::MAX_CPU {
+            return None;
+        }
+        cpus.extend(first..=last);
+    }
+    Some(cpus)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::LogFormat;
+
+    fn tree(nodes: &[(&str, Option<&str>)]) -> tempfile::TempDir {
+        let folder = tempfile::TempDir::new().expect("a folder");
+        for (name, cpulist) in nodes {
+            let node = folder.path().join(name);
+            fs::create_dir(&node).expect("it is new");
+            if let Some(text) = cpulist {
+                fs::write(node.join("cpulist"), text).expect("it can be written");
+            }
+        }
+        folder
+    }
+
+    fn read(nodes: &[(&str, Option<&str>)]) -> Nodes {
+        Nodes::read(tree(nodes).path())
+    }
+
+    fn gateway(cores: &[usize], cores_listed: bool) -> Gateway {
+        Gateway {
+            cores: cores.to_owned(),
+            cores_listed,
+            busy_poll: None,
+            admin: None,
+            metrics: None,
+            log: LogFormat::Text,
+        }
+    }
+
+    const TWO: [(&str, Option<&str>); 5] = [
+        ("node0", Some("0-3,8-9\n")),
+        ("node1", Some("4-7,10\n")),
+        // Memory without CPUs, as of an expansion card.
+        ("node2", Some("\n")),
+        ("power", None),
+        ("node", None),
+    ];
+
+    #[test]
+    fn nodes_are_read_with_their_cpus() {
+        let expected = [(0, vec![0, 1, 2, 3, 8, 9]), (1, vec![4, 5, 6, 7, 10])];
+        assert_eq!(read(&TWO), Nodes(expected.into()));
+    }
+
+    #[test]
+    fn what_is_no_list_of_cpus_is_no_node() {
+        for text in ["0-", "-3", "a", "0-99999999999999999999", "0-4000000000"] {
+            assert_eq!(read(&[("node0", Some(text))]), Nodes(BTreeMap::new()));
+        }
+        assert_eq!(read(&[("node0", None)]), Nodes(BTreeMap::new()));
+        let nowhere = Nodes::read(Path::new("/nowhere"));
+        assert_eq!(nowhere, Nodes(BTreeMap::new()));
+    }
+
+    #[test]
+    fn one_node_is_not_worth_a_word() {
+        let nodes = read(&[("node0", Some("0-63\n")), ("node1", Some("\n"))]);
+        assert!(nodes.remarks(&gateway(&[0, 1, 2], false)).is_empty());
+    }
+
+    #[test]
+    fn workers_of_one_node_are_told_and_not_warned_of() {
+        let [(Level::Info, text)] = &read(&TWO).remarks(&gateway(&[4, 5], false))[..] else {
+            panic!("one remark");
+        };
+        assert!(text.contains("workers 4,5 on node 1; each"), "{text}");
+    }
+
+    #[test]
+    fn workers_on_two_nodes_are_warned_of_unless_they_were_listed() {
+        let nodes = read(&TWO);
+        let remarks = nodes.remarks(&gateway(&[0, 8, 4], false));
+        let [(Level::Info, told), (Level::Warn, warning)] = &remarks[..] else {
+            panic!("two remarks: {remarks:?}");
+        };
+        assert!(
+            told.contains("workers 0,8 on node 0, workers 4 on node 1"),
+            "{told}"
+        );
+        assert!(warning.contains("on 2 memory nodes"), "{warning}");
+        let listed = nodes.remarks(&gateway(&[0, 8, 4], true));
+        assert_eq!(listed.len(), 1, "who lists them knows: {listed:?}");
+    }
+}
