@@ -76,7 +76,8 @@ impl Used {
     }
 }
 
-fn used_by(pid: u32) -> anyhow::Result<Duration> {
+/// User and system time of one process, in steps of 10 ms; threads that have ended are part of it.
+pub(crate) fn used_by(pid: u32) -> anyhow::Result<Duration> {
     let path = format!("/proc/{pid}/stat");
     let stat = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
     let ticks = ticks(&stat).with_context(|| format!("{path} is of another form"))?;

@@ -4,15 +4,20 @@
 //! of gateways, another program, or nothing. It uses no code of the gateway, so that it does not share
 //! the gateway's mistakes.
 
+mod chain;
 mod cpu;
 mod load;
 mod memory;
 mod pattern;
+mod peers;
+mod pin;
+mod relay;
 mod report;
 mod server;
 mod size;
 
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
@@ -49,11 +54,18 @@ enum Command {
     Mixed(mixed::Options),
     /// Send a message, wait for its echo, and measure how long that took
     Pingpong(pingpong::Options),
+    /// Measure wardgate beside the programs that one would run instead, all in one run
+    Peers(peers::Options),
+    /// Relay plain bytes without crypto: the floor that gateways are measured against
+    Relay(relay::Options),
+    /// Become a program on one core
+    #[command(hide = true)]
+    Pinned(pin::Options),
     /// Push bytes through more and more connections
     Scale(scale::Options),
 }
 
-fn main() -> anyhow::Result<()> {
+fn main() -> anyhow::Result<ExitCode> {
     let cli = Cli::parse();
     let report = match &cli.command {
         Command::Bulk(options) => bulk::run(options)?,
@@ -62,6 +74,9 @@ fn main() -> anyhow::Result<()> {
         Command::Idle(options) => idle::run(options)?,
         Command::Mixed(options) => mixed::run(options)?,
         Command::Pingpong(options) => pingpong::run(options)?,
+        Command::Peers(options) => return exit(peers::run(options, cli.html.as_deref())?),
+        Command::Relay(options) => return relay::run(options).map(|()| ExitCode::SUCCESS),
+        Command::Pinned(options) => return pin::run(options).map(|()| ExitCode::SUCCESS),
         Command::Scale(options) => scale::run(options)?,
     };
     if let Some(file) = &cli.html {
@@ -74,5 +89,13 @@ fn main() -> anyhow::Result<()> {
     } else {
         print!("{}", report.table());
     }
-    Ok(())
+    Ok(ExitCode::SUCCESS)
+}
+
+fn exit(good: bool) -> anyhow::Result<ExitCode> {
+    Ok(if good {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }

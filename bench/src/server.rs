@@ -12,6 +12,7 @@ use anyhow::Context as _;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::load::Between;
+use crate::pin;
 
 /// A listening end that works on each connection and hands over what came of it.
 ///
@@ -37,6 +38,7 @@ impl<T: Send + 'static> Server<T> {
         let work = Arc::new(work);
         let stall = between.stall();
         let acceptor = thread::spawn(move || {
+            pin::as_listening_end();
             for stream in listener.incoming() {
                 if stop.load(Ordering::Relaxed) {
                     return;

@@ -53,6 +53,9 @@ pub(crate) struct Options {
     /// The one key exchange that is offered
     #[arg(long, value_enum, default_value = "x25519")]
     pub(crate) group: Group,
+    /// Also take an end without close_notify and without an alert, as nginx makes it
+    #[arg(long)]
+    pub(crate) bare_end: bool,
 }
 
 /// A key exchange.
@@ -112,6 +115,7 @@ struct Client {
     config: Arc<ClientConfig>,
     name: ServerName<'static>,
     asked: Arc<Asked>,
+    bare_end: bool,
 }
 
 /// The client's certificate, and how often a server asked for it.
@@ -158,6 +162,7 @@ impl Client {
             config: Arc::new(config),
             name,
             asked,
+            bare_end: options.bare_end,
         })
     }
 
@@ -178,13 +183,13 @@ impl Client {
             kind == Some(HandshakeKind::Full),
             "the handshake was not a full one, but {kind:?}"
         );
-        end(&mut tls, &mut stream)?;
+        end(&mut tls, &mut stream, self.bare_end)?;
         Ok(took)
     }
 }
 
 /// Ends the connection in order, and waits for the other side to do the same.
-fn end(tls: &mut ClientConnection, stream: &mut TcpStream) -> anyhow::Result<()> {
+fn end(tls: &mut ClientConnection, stream: &mut TcpStream, bare: bool) -> anyhow::Result<()> {
     tls.send_close_notify();
     while tls.wants_write() {
         tls.write_tls(stream)?;
@@ -194,7 +199,7 @@ fn end(tls: &mut ClientConnection, stream: &mut TcpStream) -> anyhow::Result<()>
     loop {
         let n = tls.read_tls(stream)?;
         let state = tls.process_new_packets()?;
-        if state.peer_has_closed() {
+        if state.peer_has_closed() || bare && n == 0 {
             return Ok(());
         }
         anyhow::ensure!(n > 0, "the server ended without a close_notify");

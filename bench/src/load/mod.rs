@@ -81,10 +81,6 @@ const THREADS_MAX: u32 = 256;
 
 /// A scenario's options as the command line has them when it names the two addresses alone; for those
 /// that need no more.
-#[allow(
-    dead_code,
-    reason = "for a caller that runs scenarios over many chains"
-)]
 pub(crate) fn defaults<O: Args>(connect: SocketAddr, listen: SocketAddr) -> O {
     let command = O::augment_args(clap::Command::new("defaults").no_binary_name(true));
     let words = [
@@ -103,10 +99,10 @@ fn per_second(count: f64, elapsed: Duration) -> f64 {
 }
 
 /// Descriptors that the process needs beside its connections.
-const DESCRIPTORS_BESIDE: u64 = 200;
+pub(crate) const DESCRIPTORS_BESIDE: u64 = 200;
 
 /// Raises the limit on descriptors where so many sockets need it.
-fn allow_descriptors(sockets: u64) -> anyhow::Result<()> {
+pub(crate) fn allow_descriptors(sockets: u64) -> anyhow::Result<()> {
     let needed = sockets + DESCRIPTORS_BESIDE;
     let limit = getrlimit(Resource::Nofile);
     // No limit is enough for any number.

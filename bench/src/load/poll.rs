@@ -16,6 +16,7 @@ use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 use rustix::event::{EventfdFlags, Timespec, eventfd};
 
 use super::Between;
+use crate::pin;
 use crate::server::{self, Outcomes};
 
 /// What is to be done on one connection.
@@ -162,7 +163,10 @@ impl<O: Send + 'static> Sink<O> {
                 stopping: Arc::clone(&stopping),
             };
             member.register()?;
-            sink.threads.push(thread::spawn(move || member.run()));
+            sink.threads.push(thread::spawn(move || {
+                pin::as_listening_end();
+                member.run();
+            }));
         }
         Ok(sink)
     }

@@ -34,7 +34,6 @@ pub(crate) struct Spread {
 
 impl Spread {
     /// Of one figure or more; `None` of none.
-    #[allow(dead_code, reason = "for a caller that compares many runs")]
     pub(crate) fn of(figures: &[f64]) -> Option<Self> {
         let mut sorted = figures.to_vec();
         sorted.sort_by(f64::total_cmp);

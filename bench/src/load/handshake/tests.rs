@@ -51,6 +51,7 @@ impl Site {
             trust: self.path("trust"),
             name: "localhost".to_owned(),
             group,
+            bare_end: false,
         }
     }
 
@@ -186,6 +187,18 @@ fn an_end_without_close_notify_is_a_failure() {
         error.to_string().contains("without a close_notify"),
         "{error}"
     );
+}
+
+#[test]
+fn where_a_bare_end_is_taken_a_refusal_still_is_a_failure() {
+    let (site, other) = (Site::new("localhost"), Site::new("localhost"));
+    let mut options = site.options(Group::X25519, 1);
+    options.bare_end = true;
+    let client = Client::new(&options).expect("the files are there");
+    let cut = site.serve_until(Some(&site), End::Cut);
+    assert!(client.shake(cut.address(), &options.between).is_ok());
+    let refusing = site.serve(Some(&other));
+    assert!(client.shake(refusing.address(), &options.between).is_err());
 }
 
 #[test]

@@ -1,0 +1,397 @@
+//! Chains: an originating and a terminating end, between a plain address and a plain target.
+//!
+//! ```text
+//! generator -> [ A: originate ] == mutual TLS ==> [ B: terminate ] -> sink
+//! ```
+//!
+//! A chain may be of one program, of two, of plain relays without TLS, or of nothing at all.
+
+mod certificates;
+mod config;
+pub(crate) mod packages;
+mod process;
+mod usage;
+
+use std::ffi::OsString;
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+
+use certificates::{Certificates, Identity};
+use config::Leg;
+pub(crate) use process::{Process, Start};
+pub(crate) use usage::{Cpu, memory};
+
+/// The two ends, seen from TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    Originate,
+    Terminate,
+}
+
+impl End {
+    /// As wardgate's configuration has it.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Originate => "originate",
+            Self::Terminate => "terminate",
+        }
+    }
+
+    /// The DNS name in its certificate.
+    fn host(self) -> &'static str {
+        match self {
+            Self::Originate => "originate.bench.example",
+            Self::Terminate => "terminate.bench.example",
+        }
+    }
+
+    fn opposite(self) -> Self {
+        match self {
+            Self::Originate => Self::Terminate,
+            Self::Terminate => Self::Originate,
+        }
+    }
+}
+
+/// What can stand at an end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Program {
+    Wardgate,
+    Haproxy,
+    Stunnel,
+    Nginx,
+    /// Our own, without TLS.
+    Relay,
+}
+
+/// A program as shipped or with larger buffers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Member {
+    pub(crate) program: Program,
+    pub(crate) tuned: bool,
+}
+
+/// A chain by its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Chain {
+    pub(crate) name: &'static str,
+    /// A and B; none where the generator talks to the sink.
+    pub(crate) ends: Option<[Member; 2]>,
+}
+
+const WARDGATE: Member = shipped(Program::Wardgate);
+const HAPROXY: Member = shipped(Program::Haproxy);
+const STUNNEL: Member = shipped(Program::Stunnel);
+const NGINX: Member = shipped(Program::Nginx);
+const RELAY: Member = shipped(Program::Relay);
+
+const fn shipped(program: Program) -> Member {
+    Member {
+        program,
+        tuned: false,
+    }
+}
+
+const fn tuned(program: Program) -> Member {
+    Member {
+        program,
+        tuned: true,
+    }
+}
+
+const fn pair(name: &'static str, a: Member, b: Member) -> Chain {
+    Chain {
+        name,
+        ends: Some([a, b]),
+    }
+}
+
+/// All chains, in the order of a round.
+pub(crate) const ALL: [Chain; 10] = [
+    pair("wardgate", WARDGATE, WARDGATE),
+    pair("haproxy", HAPROXY, HAPROXY),
+    pair(
+        "haproxy-tuned",
+        tuned(Program::Haproxy),
+        tuned(Program::Haproxy),
+    ),
+    pair("nginx", NGINX, NGINX),
+    pair("nginx-tuned", tuned(Program::Nginx), tuned(Program::Nginx)),
+    pair("stunnel", STUNNEL, STUNNEL),
+    pair("wardgate-haproxy", WARDGATE, HAPROXY),
+    pair("haproxy-wardgate", HAPROXY, WARDGATE),
+    pair("relay", RELAY, RELAY),
+    Chain {
+        name: "direct",
+        ends: None,
+    },
+];
+
+impl Chain {
+    /// # Errors
+    ///
+    /// Where there is none of that name, with those that there are.
+    pub(crate) fn named(name: &str) -> Result<Self, String> {
+        ALL.into_iter()
+            .find(|chain| chain.name == name)
+            .ok_or_else(|| {
+                let names = ALL.map(|chain| chain.name).join(", ");
+                format!("there is no chain {name:?}; there are {names}")
+            })
+    }
+
+    /// Whether the program stands at one of its ends.
+    pub(crate) fn has(&self, program: Program) -> bool {
+        self.ends
+            .iter()
+            .flatten()
+            .any(|member| member.program == program)
+    }
+
+    /// Whether it is a peer to compare with: another program at both ends, with TLS.
+    pub(crate) fn is_peer(&self) -> bool {
+        self.ends.is_some() && !self.has(Program::Wardgate) && !self.has(Program::Relay)
+    }
+}
+
+/// The cores of A and B.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Cores {
+    pub(crate) a: usize,
+    pub(crate) b: usize,
+}
+
+/// What the chains of a run have in common.
+#[derive(Debug)]
+pub(crate) struct Kit {
+    /// Configurations and logs; the programs' working folder.
+    pub(crate) folder: PathBuf,
+    certificates: Certificates,
+    wardgate: PathBuf,
+    /// What a plain relay reads at once, as its command line has it.
+    batch: String,
+    /// Connections that every end must be able to hold.
+    connections: u32,
+    next_port: u16,
+}
+
+/// The first port of a run, which has the ports of its namespace for itself; those that the system
+/// gives to connecting sockets begin at 32768.
+const FIRST_PORT: u16 = 10_001;
+
+const PORTS_END: u16 = 32_000;
+
+impl Kit {
+    /// # Errors
+    ///
+    /// Where the certificates cannot be made.
+    pub(crate) fn new(
+        folder: &Path,
+        wardgate: &Path,
+        batch: u64,
+        connections: u32,
+    ) -> anyhow::Result<Self> {
+        Ok(Self {
+            folder: folder.to_owned(),
+            certificates: Certificates::make(folder)?,
+            wardgate: wardgate.to_owned(),
+            batch: batch.to_string(),
+            connections,
+            next_port: FIRST_PORT,
+        })
+    }
+
+    /// An address that no other part of this run has had, so that nothing of an earlier one is in its
+    /// way.
+    fn address(&mut self) -> anyhow::Result<SocketAddr> {
+        anyhow::ensure!(self.next_port < PORTS_END, "the run has used all its ports");
+        self.next_port += 1;
+        Ok(SocketAddr::from(([127, 0, 0, 1], self.next_port)))
+    }
+
+    /// Starts the chain and waits until both ends listen.
+    ///
+    /// # Errors
+    ///
+    /// Where an end does not come up, with what it said.
+    pub(crate) fn start(&mut self, chain: Chain, cores: Cores) -> anyhow::Result<Running> {
+        let target = self.address()?;
+        let Some([a, b]) = chain.ends else {
+            return Ok(Running {
+                chain,
+                connect: target,
+                target,
+                terminator: None,
+                ends: None,
+            });
+        };
+        let (connect, between) = (self.address()?, self.address()?);
+        let terminator = (b.program != Program::Relay).then(|| Terminator {
+            program: b.program,
+            address: between,
+            name: End::Terminate.host(),
+            identity: self.certificates.identity(End::Originate),
+        });
+        // B first, so that A finds what it leads to.
+        let b = self.start_end(b, End::Terminate, between, target, cores.b)?;
+        let a = self.start_end(a, End::Originate, connect, between, cores.a)?;
+        Ok(Running {
+            chain,
+            connect,
+            target,
+            terminator,
+            ends: Some([a, b]),
+        })
+    }
+
+    fn start_end(
+        &self,
+        member: Member,
+        end: End,
+        listen: SocketAddr,
+        target: SocketAddr,
+        core: usize,
+    ) -> anyhow::Result<Process> {
+        let leg = Leg {
+            end,
+            listen,
+            target,
+            core,
+            connections: self.connections,
+        };
+        let name = format!("{}-{}", listen.port(), end.name());
+        let config = self.folder.join(format!("{name}.conf"));
+        if let Some(text) = config::text(member, &leg, &self.certificates) {
+            fs::write(&config, text)
+                .with_context(|| format!("cannot write {}", config.display()))?;
+        }
+        let (program, arguments) = self.command(member.program, &leg, &config)?;
+        let mut process = Process::start(Start {
+            core,
+            program,
+            arguments,
+            environment: &[],
+            log: self.folder.join(format!("{name}.log")),
+        })?;
+        process.wait_listening(listen)?;
+        Ok(process)
+    }
+
+    fn command(
+        &self,
+        program: Program,
+        leg: &Leg,
+        config: &Path,
+    ) -> anyhow::Result<(PathBuf, Vec<OsString>)> {
+        let config = config.as_os_str().to_owned();
+        let words = |words: &[&str]| words.iter().map(OsString::from).collect::<Vec<_>>();
+        let with = |mut first: Vec<OsString>| {
+            first.push(config.clone());
+            first
+        };
+        Ok(match program {
+            Program::Wardgate => (self.wardgate.clone(), with(words(&["run", "--config"]))),
+            Program::Haproxy => ("/usr/sbin/haproxy".into(), with(words(&["-db", "-f"]))),
+            Program::Stunnel => ("/usr/bin/stunnel4".into(), with(words(&[]))),
+            Program::Nginx => {
+                let mut all = words(&["-p"]);
+                all.push(self.folder.as_os_str().to_owned());
+                all.extend(words(&["-e", "stderr", "-c"]));
+                ("/usr/sbin/nginx".into(), with(all))
+            }
+            Program::Relay => {
+                let (listen, target) = (leg.listen.to_string(), leg.target.to_string());
+                let all = ["relay", "--listen", &listen, "--target", &target];
+                let mut all = words(&all);
+                all.extend(words(&["--batch", &self.batch]));
+                (std::env::current_exe()?, all)
+            }
+        })
+    }
+}
+
+/// A terminating end, and what one must be to make handshakes with it.
+#[derive(Debug)]
+pub(crate) struct Terminator {
+    pub(crate) program: Program,
+    pub(crate) address: SocketAddr,
+    /// The DNS name in its certificate.
+    pub(crate) name: &'static str,
+    /// That of A.
+    pub(crate) identity: Identity,
+}
+
+/// A chain that is up. Its programs end with it.
+#[derive(Debug)]
+pub(crate) struct Running {
+    pub(crate) chain: Chain,
+    /// Where the generator connects.
+    pub(crate) connect: SocketAddr,
+    /// Where the sink must listen.
+    pub(crate) target: SocketAddr,
+    /// B, where it takes TLS.
+    pub(crate) terminator: Option<Terminator>,
+    ends: Option<[Process; 2]>,
+}
+
+impl Running {
+    /// The processes of A and of B.
+    pub(crate) fn pids(&self) -> Option<[Vec<u32>; 2]> {
+        self.ends
+            .as_ref()
+            .map(|ends| ends.each_ref().map(Process::pids))
+    }
+
+    /// CPU time of A and of B up to now.
+    ///
+    /// # Errors
+    ///
+    /// Where an end has died, with what it said.
+    pub(crate) fn cpu(&self) -> anyhow::Result<Option<[Cpu; 2]>> {
+        let Some([a, b]) = self.pids() else {
+            return Ok(None);
+        };
+        let both = Cpu::of(&a).and_then(|a| Ok([a, Cpu::of(&b)?]));
+        both.map(Some).with_context(|| self.last_words())
+    }
+
+    /// The end of what its programs said.
+    pub(crate) fn last_words(&self) -> String {
+        let mut said = format!("chain {}", self.chain.name);
+        for (end, process) in ["A", "B"].iter().zip(self.ends.iter().flatten()) {
+            said += &format!("\n{end} said: {}", process.last_words());
+        }
+        said
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chains_are_found_by_their_names() {
+        for chain in ALL {
+            assert_eq!(Chain::named(chain.name), Ok(chain));
+        }
+        let problem = Chain::named("haproxxy").expect_err("there is none");
+        assert!(problem.contains("haproxy-tuned"), "{problem}");
+    }
+
+    #[test]
+    fn peers_are_the_other_programs_alone() {
+        let peers: Vec<_> = ALL.iter().filter(|chain| chain.is_peer()).collect();
+        let names: Vec<_> = peers.iter().map(|chain| chain.name).collect();
+        let expected = [
+            "haproxy",
+            "haproxy-tuned",
+            "nginx",
+            "nginx-tuned",
+            "stunnel",
+        ];
+        assert_eq!(names, expected);
+    }
+}

@@ -1,0 +1,264 @@
+//! What each scenario does with a chain, and the figures that come of it.
+//!
+//! A figure's name ends with its unit. `a` and `b` are the two ends; without either it is both.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::sync::mpsc::channel;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use clap::ValueEnum;
+
+use super::Plan;
+use super::dicom::{self, Series};
+use crate::chain::{Program, Running, memory};
+use crate::load::handshake::{self, Group};
+use crate::load::{self, Between, bulk, mixed, pingpong};
+use crate::report::Report;
+use crate::server::{self, Server};
+
+/// What is done through every chain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+pub(crate) enum Scenario {
+    /// Bytes one way: CPU seconds per GB of each end, and the rate
+    Bulk,
+    /// Full mutual handshakes with B, one after another: CPU time of each
+    Handshake,
+    /// 200 bytes and their echo: the latency
+    Pingpong,
+    /// Messages at a fixed rate, beside a stream of bulk through the same chain
+    Mixed,
+    /// A CT series by dcmtk's programs, with their defaults and without Nagle's algorithm
+    Dicom,
+    /// Many connections that have spoken once and are silent: memory of each end
+    Idle,
+}
+
+impl Scenario {
+    /// In the order of a round.
+    pub(crate) const ALL: [Self; 6] = [
+        Self::Bulk,
+        Self::Handshake,
+        Self::Pingpong,
+        Self::Mixed,
+        Self::Dicom,
+        Self::Idle,
+    ];
+}
+
+/// A name and a value.
+pub(crate) type Figure = (String, f64);
+
+/// No scenario is silent for longer.
+const STALL: Duration = Duration::from_secs(60);
+
+/// Messages a second beside bulk.
+const MIXED_RATE: u32 = 50;
+
+/// What a scenario needs beside the chain.
+#[derive(Debug)]
+pub(crate) struct Bench<'a> {
+    pub(crate) plan: &'a Plan,
+    pub(crate) series: &'a Series,
+    pub(crate) cores: dicom::Cores,
+    /// Compare every byte: in the warm-up, whose figures do not count.
+    pub(crate) compare: bool,
+}
+
+impl Bench<'_> {
+    /// # Errors
+    ///
+    /// Where bytes are lost or changed, a program fails or something stalls; with what the ends said.
+    pub(crate) fn measure(&self, what: Scenario, chain: &Running) -> anyhow::Result<Vec<Figure>> {
+        let figures = match what {
+            Scenario::Bulk => self.bulk(chain),
+            Scenario::Handshake => self.handshake(chain),
+            Scenario::Pingpong => self.pingpong(chain),
+            Scenario::Mixed => self.mixed(chain),
+            Scenario::Dicom => self.dicom(chain),
+            Scenario::Idle => self.idle(chain),
+        };
+        figures.with_context(|| chain.last_words())
+    }
+
+    fn bulk(&self, chain: &Running) -> anyhow::Result<Vec<Figure>> {
+        let mut figures = Vec::new();
+        for &streams in &self.plan.streams {
+            let mut options: bulk::Options = load::defaults(chain.connect, chain.target);
+            options.between.streams = streams;
+            options.between.stall = STALL.as_secs();
+            options.pieces.count_only = !self.compare;
+            // The same connections with next to nothing in them: handshakes are no part of bulk.
+            options.size = 4 * u64::from(streams);
+            let (_, empty) = used(chain, || bulk::run(&options))?;
+            options.size = self.plan.size.max(options.size);
+            let (report, full) = used(chain, || bulk::run(&options))?;
+            let rate = number(&report, "gigabytes_per_second")?;
+            figures.push((format!("bulk_{streams}_gb_per_s"), rate));
+            if let Some((full, empty)) = full.zip(empty) {
+                let gigabytes = options.size as f64 / 1e9;
+                let [a, b] = [0, 1].map(|end| (full[end] - empty[end]).max(0.0) / gigabytes);
+                figures.push((format!("bulk_{streams}_a_s_per_gb"), a));
+                figures.push((format!("bulk_{streams}_b_s_per_gb"), b));
+                figures.push((format!("bulk_{streams}_s_per_gb"), a + b));
+            }
+        }
+        Ok(figures)
+    }
+
+    /// With B alone, by a client of our own: what originates has no part in it.
+    fn handshake(&self, chain: &Running) -> anyhow::Result<Vec<Figure>> {
+        let Some(b) = chain.terminator.as_ref() else {
+            return Ok(Vec::new());
+        };
+        let mut groups = vec![(Group::X25519, "handshake_ms")];
+        if b.program == Program::Wardgate {
+            groups.push((Group::X25519mlkem768, "handshake_pq_ms"));
+        }
+        let mut figures = Vec::new();
+        for (group, figure) in groups {
+            let options = handshake::Options {
+                between: Between {
+                    connect: b.address,
+                    ..between(chain)
+                },
+                count: self.plan.handshakes,
+                certificate: b.identity.certificate.clone(),
+                key: b.identity.key.clone(),
+                trust: b.identity.trust.clone(),
+                name: b.name.to_owned(),
+                group,
+                bare_end: b.program == Program::Nginx,
+            };
+            let (_, spent) = used(chain, || handshake::run(&options))?;
+            if let Some([_, b]) = spent {
+                figures.push((figure.to_owned(), b * 1e3 / f64::from(options.count)));
+            }
+        }
+        Ok(figures)
+    }
+
+    fn pingpong(&self, chain: &Running) -> anyhow::Result<Vec<Figure>> {
+        let mut options: pingpong::Options = load::defaults(chain.connect, chain.target);
+        options.count = self.plan.messages;
+        options.between.stall = STALL.as_secs();
+        let report = pingpong::run(&options)?;
+        let p50 = number(&report, "latency_p50_us")?;
+        let p99 = number(&report, "latency_p99_us")?;
+        Ok(vec![
+            ("pingpong_p50_us".to_owned(), p50),
+            ("pingpong_p99_us".to_owned(), p99),
+        ])
+    }
+
+    fn mixed(&self, chain: &Running) -> anyhow::Result<Vec<Figure>> {
+        let mut options: mixed::Options = load::defaults(chain.connect, chain.target);
+        options.between.stall = STALL.as_secs();
+        options.pieces.count_only = !self.compare;
+        // Few enough that a core which is busy with bulk can answer each before the next is due.
+        options.rate = MIXED_RATE;
+        options.count = (self.plan.messages / MIXED_RATE).max(1);
+        let report = mixed::run(&options)?;
+        let figures = [
+            ("mixed_unloaded_p99_us", "unloaded_p99_us"),
+            ("mixed_p99_us", "loaded_p99_us"),
+            ("mixed_gb_per_s", "bulk_gigabytes_per_second"),
+        ];
+        figures
+            .into_iter()
+            .map(|(figure, row)| Ok((figure.to_owned(), number(&report, row)?)))
+            .collect()
+    }
+
+    fn dicom(&self, chain: &Running) -> anyhow::Result<Vec<Figure>> {
+        let defaults = self.series.send(chain, self.cores, false)?;
+        let nodelay = self.series.send(chain, self.cores, true)?;
+        Ok(vec![
+            ("dicom_ms_per_object".to_owned(), defaults),
+            ("dicom_nodelay_ms_per_object".to_owned(), nodelay),
+        ])
+    }
+
+    /// The chain must be fresh: memory that it once had and gave back would hide what it takes now.
+    fn idle(&self, chain: &Running) -> anyhow::Result<Vec<Figure>> {
+        let Some(ends) = chain.pids() else {
+            return Ok(Vec::new());
+        };
+        let before = [memory(&ends[0])?, memory(&ends[1])?];
+        // The far ends are held by a channel: a thread for each would be memory, of ours.
+        let (hold, held) = channel();
+        let hold = Arc::new(hold);
+        let between = between(chain);
+        let echo = Server::start(&between, move |mut stream| {
+            echo_once(&mut stream)?;
+            // Nobody receives once the run has failed elsewhere.
+            let _ = hold.send(stream);
+            Ok(())
+        })?;
+        let mut near = Vec::new();
+        for _ in 0..self.plan.idle {
+            let mut stream = server::connect(chain.connect, &between)?;
+            speak(&mut stream)?;
+            near.push(stream);
+        }
+        echo.wait(self.plan.idle, STALL)?;
+        let ends = chain.pids().unwrap_or_default();
+        let kib = |end: usize| -> anyhow::Result<f64> {
+            let grown = memory(&ends[end])?.saturating_sub(before[end]);
+            Ok(grown as f64 / 1024.0 / f64::from(self.plan.idle))
+        };
+        let figures = vec![
+            ("idle_a_kib".to_owned(), kib(0)?),
+            ("idle_b_kib".to_owned(), kib(1)?),
+        ];
+        drop((near, held));
+        Ok(figures)
+    }
+}
+
+/// The chain's addresses, for ends of our own.
+fn between(chain: &Running) -> Between {
+    let options: pingpong::Options = load::defaults(chain.connect, chain.target);
+    Between {
+        stall: STALL.as_secs(),
+        ..options.between
+    }
+}
+
+/// CPU seconds that A and B used while it ran; none where there is neither.
+fn used<T>(
+    chain: &Running,
+    run: impl FnOnce() -> anyhow::Result<T>,
+) -> anyhow::Result<(T, Option<[f64; 2]>)> {
+    let before = chain.cpu()?;
+    let outcome = run()?;
+    let spent = before.zip(chain.cpu()?).map(|(before, after)| {
+        [0, 1].map(|end: usize| after[end].since(&before[end]).as_secs_f64())
+    });
+    Ok((outcome, spent))
+}
+
+fn number(report: &Report, name: &str) -> anyhow::Result<f64> {
+    report
+        .number(name)
+        .with_context(|| format!("the scenario gives no {name}"))
+}
+
+/// What an idle or short connection says, and hears again.
+const WORD: [u8; 200] = [b'w'; 200];
+
+fn speak(stream: &mut TcpStream) -> anyhow::Result<()> {
+    let mut heard = [0; WORD.len()];
+    stream.write_all(&WORD)?;
+    stream.read_exact(&mut heard)?;
+    anyhow::ensure!(heard == WORD, "the echo differs");
+    Ok(())
+}
+
+fn echo_once(stream: &mut TcpStream) -> std::io::Result<()> {
+    let mut heard = [0; WORD.len()];
+    stream.read_exact(&mut heard)?;
+    stream.write_all(&heard)
+}
