@@ -109,10 +109,16 @@ pub struct InPlace {
     schedule: Schedule,
     // Records that a key seals before it is updated.
     key_records: u64,
+    // Sealed before the hand-over and not sent yet.
+    unsent: Vec<u8>,
     // The peer asked for a key update of ours.
     owes_key_update: bool,
+    // We have said close_notify, and nothing may follow it.
+    closed: bool,
     messages: Messages,
     peer_closed: bool,
+    // What ended the connection: nothing is opened after it.
+    wrong: Option<Wrong>,
     // Nothing follows the alert that ended the connection.
     alert: Option<AlertDescription>,
 }
@@ -127,9 +133,12 @@ impl InPlace {
             opener: Opener::new(secrets.rx.0, &secrets.rx.1)?,
             schedule,
             key_records,
+            unsent: Vec::new(),
             owes_key_update: false,
+            closed: false,
             messages: Messages::default(),
             peer_closed: false,
+            wrong: None,
             alert: None,
         })
     }
@@ -139,14 +148,23 @@ impl InPlace {
         self.peer_closed = true;
     }
 
+    /// Takes records over that were sealed before the first of ours, and must go out before it.
+    pub fn take_unsent(&mut self, records: Vec<u8>) {
+        self.unsent = records;
+    }
+
     /// Appends what must go out before `records` more records are sealed: a key update that the peer
     /// asked for (RFC 8446 section 4.6.3), or that the key's limit asks for (section 5.5).
     ///
     /// # Errors
     /// Defects of the key schedule or of ours.
     pub fn before(&mut self, records: usize, outgoing: &mut Vec<u8>) -> Result<(), Error> {
-        let after = self.sealer.records().saturating_add(records as u64);
-        if self.owes_key_update || after > self.key_records {
+        outgoing.append(&mut self.unsent);
+        if self.closed {
+            // An answer is owed before our next payload only, and no payload comes any more.
+            return Ok(());
+        }
+        if self.owes_key_update || self.is_worn(records) {
             // update_not_requested: the peer looks after its own key.
             self.control(Content::Handshake, &[KEY_UPDATE, 0, 0, 1, 0], outgoing)?;
             let (sequence, secrets) = self.schedule.next_to_seal()?;
@@ -154,6 +172,12 @@ impl InPlace {
             self.owes_key_update = false;
         }
         Ok(())
+    }
+
+    // A fresh key takes a turn of any length: otherwise a limit below one turn would never be met.
+    fn is_worn(&self, records: usize) -> bool {
+        let sealed = self.sealer.records();
+        sealed > 0 && sealed.saturating_add(records as u64) > self.key_records
     }
 
     /// Seals a batch where it lies.
@@ -173,15 +197,15 @@ impl InPlace {
     /// # Errors
     /// Defects of ours alone.
     pub fn close_notify(&mut self, outgoing: &mut Vec<u8>) -> Result<(), Error> {
-        const WARNING: u8 = 1;
         let close = [WARNING, AlertDescription::CloseNotify.into()];
-        self.control(Content::Alert, &close, outgoing)
+        self.control(Content::Alert, &close, outgoing)?;
+        self.closed = true;
+        Ok(())
     }
 
     /// After an error: the alert that tells the peer, where there is one to tell.
     #[must_use]
     pub fn last_words(&mut self) -> Vec<u8> {
-        const FATAL: u8 = 2;
         let mut outgoing = Vec::new();
         if let Some(description) = self.alert.take() {
             let alert = [FATAL, description.into()];
@@ -196,11 +220,15 @@ impl InPlace {
     ///
     /// # Errors
     /// What is wrong with the records; `last_words` then has the alert for the peer. What was opened
-    /// before stands among the parts.
+    /// before stands among the parts. Nothing is opened ever after.
     pub fn open(&mut self, incoming: &mut Buffer) -> Result<Progress, Wrong> {
+        if let Some(wrong) = &self.wrong {
+            return Err(wrong.clone());
+        }
         let opened = self.open_all(incoming);
         if let Err(wrong) = &opened {
             self.alert = wrong.alert();
+            self.wrong = Some(wrong.clone());
         }
         opened
     }
@@ -255,16 +283,19 @@ impl InPlace {
         Ok(())
     }
 
-    // RFC 8446 section 6: the level is ignored, all but two alerts are fatal.
+    // RFC 8446 section 6: which of the two levels it has says nothing, all but two alerts are fatal.
     fn heed(&mut self, alert: &[u8]) -> Result<(), Wrong> {
         let [level, description] = *alert else {
             return Err(Wrong::Malformed("alert"));
         };
+        if !matches!(level, WARNING | FATAL) {
+            return Err(Wrong::Illegal("alert level"));
+        }
         let description = AlertDescription::from(description);
         match description {
             AlertDescription::CloseNotify => self.peer_closed = true,
             // It announces a close_notify; some send it for no reason.
-            AlertDescription::UserCanceled if level == 1 => self.messages.warning()?,
+            AlertDescription::UserCanceled if level == WARNING => self.messages.warning()?,
             _ => return Err(Wrong::Alert(description)),
         }
         Ok(())
@@ -295,6 +326,10 @@ const CONTROL_MESSAGE_MAX: usize = 5;
 // Handshake types (RFC 8446 section 4).
 const NEW_SESSION_TICKET: u8 = 4;
 const KEY_UPDATE: u8 = 24;
+
+// Levels of an alert (RFC 8446 section 6).
+const WARNING: u8 = 1;
+const FATAL: u8 = 2;
 
 fn other_suite() -> Error {
     Error::General("the key schedule gave keys of another suite".into())
@@ -341,7 +376,7 @@ impl Messages {
         if self.empty_records > EMPTY_RECORDS_MAX {
             return Err(Wrong::TooMany("records without payload"));
         }
-        if record.content == Content::Data {
+        if record.content == Content::Data && !is_empty {
             self.key_updates = 0;
         }
         Ok(())
@@ -384,12 +419,11 @@ impl Messages {
                 bytes = behind;
             }
             if self.header_octets == self.header.len() && self.rest == 0 {
-                let update = self.end()?;
-                if update.is_some() {
-                    if !bytes.is_empty() {
-                        return Err(Wrong::Unexpected("something behind a key update"));
-                    }
-                    return Ok(update);
+                if self.request.is_some() && !bytes.is_empty() {
+                    return Err(Wrong::Unexpected("something behind a key update"));
+                }
+                if let Some(update) = self.end()? {
+                    return Ok(Some(update));
                 }
             }
         }

@@ -212,11 +212,12 @@ impl Session {
     ///
     /// # Errors
     /// What rustls says to the hand-over; the connection is lost then.
-    pub fn hand_over(self, tail: &[u8], key_records: u64) -> Result<HandedOver, Error> {
+    pub fn hand_over(mut self, tail: &[u8], key_records: u64) -> Result<HandedOver, Error> {
         let is_tls13 = self.state().protocol_version() == Some(ProtocolVersion::TLSv1_3);
         if !is_tls13 || holds_whole_record(tail) {
             return Ok(HandedOver::Kept(self));
         }
+        let unsent = self.fetch_unsent()?;
         let (secrets, schedule) = match self.connection {
             Connection::Client(connection) => {
                 let (secrets, schedule) = connection.dangerous_into_kernel_connection()?;
@@ -230,10 +231,25 @@ impl Session {
         let in_place = InPlace::new(&secrets, schedule, key_records);
         let mut in_place =
             in_place.ok_or_else(|| Error::General("suite without AES-GCM".into()))?;
+        in_place.take_unsent(unsent);
         if self.peer_closed {
             in_place.peer_closed();
         }
         Ok(HandedOver::InPlace(Box::new(in_place), self.early))
+    }
+
+    // A peer may ask for a key update in the same bytes that end its handshake. rustls then goes on to
+    // its next key at once, but keeps the message that says so until it writes payload, and a hand-over
+    // would lose it: the peer could open nothing of ours.
+    fn fetch_unsent(&mut self) -> Result<Vec<u8>, Error> {
+        let mut wants = Fetching::default();
+        for _ in 0..SEAL_STEPS {
+            self.connection.process(&mut self.tail, &mut wants)?;
+            if wants.is_ready {
+                break;
+            }
+        }
+        Ok(wants.unsent)
     }
 
     fn keep_tail(&mut self, incoming: &Buffer) {
@@ -404,6 +420,29 @@ impl Wants for Sealing<'_> {
                 .map_err(SealError::from)
                 .map(|count| self.records.fill(count)),
         );
+    }
+}
+
+// Makes rustls write what it holds back, and nothing else.
+#[derive(Default)]
+struct Fetching {
+    unsent: Vec<u8>,
+    has_asked: bool,
+    is_ready: bool,
+}
+
+impl Wants for Fetching {
+    fn control(&mut self, words: &[u8]) {
+        self.unsent.extend_from_slice(words);
+    }
+
+    fn ready<D>(&mut self, mut traffic: WriteTraffic<'_, D>) {
+        self.is_ready = self.has_asked;
+        self.has_asked = true;
+        // An octet without room for it is refused before it is sealed, but after what stands in line
+        // before it was put where it is to be fetched.
+        let refused = traffic.encrypt(&[0], &mut []);
+        debug_assert!(refused.is_err(), "an octet was sealed into no room");
     }
 }
 
