@@ -307,6 +307,7 @@ impl InPlace {
         message: &[u8],
         outgoing: &mut Vec<u8>,
     ) -> Result<(), Error> {
+        outgoing.append(&mut self.unsent);
         let mut room = [0; RECORD_HEADER + CONTROL_MESSAGE_MAX + RECORD_TRAILER];
         let into = room.get_mut(RECORD_HEADER..RECORD_HEADER.saturating_add(message.len()));
         into.ok_or_else(|| Error::General("control message too long".into()))?

@@ -151,6 +151,10 @@ impl Opener {
     /// # Errors
     /// What is wrong with it. The connection must end then: the record is lost.
     pub fn open(&mut self, bytes: &mut [u8]) -> Result<Option<Record>, RecordError> {
+        if let Some(kind) = bytes.first().filter(|kind| **kind != Content::Data.octet()) {
+            // After the handshake every record is protected, and looks like payload (section 5.2).
+            return Err(RecordError::Type(*kind));
+        }
         let Some((head, rest)) = bytes.split_first_chunk_mut::<RECORD_HEADER>() else {
             return Ok(None);
         };
@@ -170,11 +174,7 @@ impl Opener {
 }
 
 // The legacy version is authenticated and otherwise ignored (RFC 8446 section 5.1).
-fn protected_length([kind, _, _, high, low]: [u8; RECORD_HEADER]) -> Result<usize, RecordError> {
-    // After the handshake every record is protected, and looks like payload (section 5.2).
-    if kind != Content::Data.octet() {
-        return Err(RecordError::Type(kind));
-    }
+fn protected_length([_, _, _, high, low]: [u8; RECORD_HEADER]) -> Result<usize, RecordError> {
     let length = usize::from(u16::from_be_bytes([high, low]));
     if length > CIPHERTEXT_MAX {
         return Err(RecordError::Oversized);

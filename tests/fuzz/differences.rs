@@ -1,0 +1,206 @@
+//! Where the two record layers differ on purpose, by name. Nothing else may differ.
+//!
+//! In every one of these the connection ends, with us or with both; what is delivered before is the
+//! same. rustls says nothing to the peer in some of them, and waits for a whole message or record where
+//! its header is enough to refuse it.
+
+use gateway::tls::post_handshake::Wrong;
+use gateway::tls::record::RecordError;
+use rustls::{AlertDescription, Error, InvalidMessage, PeerMisbehaved};
+
+use crate::engines::{End, Outcome};
+use crate::recipe::Dish;
+
+/// A difference, and the section of RFC 8446 that is for us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum Difference {
+    /// The outer type of a protected record is application_data, and is authenticated as sent (5.2).
+    /// rustls makes the authenticated data anew and looks at the type of some alone.
+    OuterType,
+    /// The outer version is authenticated as sent (5.2). rustls authenticates 0x0303 instead, and
+    /// refuses versions beyond 0x03xx.
+    OuterVersion,
+    /// A record longer than 2^14 + 256 is record_overflow, by its header (5.2). rustls takes 2^14 + 2048,
+    /// and looks at the tag first; beyond that it says decode_error.
+    LongCiphertext,
+    /// An unknown content type is unexpected_message (5). rustls says decode_error.
+    InnerType,
+    /// Zeros alone are unexpected_message (5.4). rustls says nothing.
+    NoContent,
+    /// A record between the parts of a message is refused (5.1), with unexpected_message. rustls says
+    /// nothing.
+    Interleaved,
+    /// An empty handshake message or alert is unexpected_message (5.4). rustls passes over the first
+    /// and says decode_error to the second.
+    EmptyMessage,
+    /// The header of a message is enough to refuse it, by its type (4.6) or length (6.2). rustls waits
+    /// for the rest and parses it first; of a message beyond 64 KiB it says nothing.
+    MessageHeader,
+    /// A ticket is of no use to us and is not looked at (4.6.1). rustls parses it: decode_error.
+    Ticket,
+    /// More than is bearable is unexpected_message. rustls says nothing.
+    TooMany,
+    /// Records without payload are no payload between key updates. For rustls they are.
+    EmptyBetweenUpdates,
+    /// What is counted against floods is counted anew after the hand-over: what came with the
+    /// handshake's last bytes was counted by rustls.
+    CountedAnew,
+    /// An alert is fatal whatever its level, and is not answered (6.2). rustls answers a warning with
+    /// decode_error.
+    WarningAnswered,
+}
+
+/// Says what distinguishes `ours` from `theirs`: nothing, a known difference, or an unknown one.
+pub(crate) fn between(
+    dish: &Dish,
+    ours: &Outcome,
+    theirs: &Outcome,
+) -> Result<Option<Difference>, String> {
+    if is_same(ours, theirs) {
+        return Ok(None);
+    }
+    let causes = [
+        theirs_alone(dish, theirs),
+        known(ours),
+        ours_alone(dish, ours),
+    ];
+    let mut known = causes.into_iter().flatten();
+    let known = known.find(|known| is_borne_out(*known, ours, theirs));
+    known.map(Some).ok_or_else(|| {
+        format!(
+            "ours: {} octets, {:?}, alert {:?}\ntheirs: {} octets, {:?}, alert {:?}",
+            ours.plain.len(),
+            ours.end,
+            ours.alert,
+            theirs.plain.len(),
+            theirs.end,
+            theirs.alert
+        )
+    })
+}
+
+fn is_same(ours: &Outcome, theirs: &Outcome) -> bool {
+    let ends = match (&ours.end, &theirs.end) {
+        (End::Ours(..), End::Rustls(_)) => ours.alert == theirs.alert,
+        (ours, theirs) => ours == theirs,
+    };
+    ends && ours.plain == theirs.plain
+}
+
+fn known(ours: &Outcome) -> Option<Difference> {
+    let (wrong, outer) = match &ours.end {
+        End::Ours(wrong, outer) => (wrong, outer),
+        End::Open | End::Closed | End::Rustls(_) => return None,
+    };
+    Some(match wrong {
+        Wrong::Record(RecordError::Type(_)) if *outer != Some(23) => Difference::OuterType,
+        Wrong::Record(RecordError::Type(_)) => Difference::InnerType,
+        Wrong::Record(RecordError::Mac) => Difference::OuterVersion,
+        Wrong::Record(RecordError::Oversized) => Difference::LongCiphertext,
+        Wrong::Record(RecordError::NoContent) => Difference::NoContent,
+        Wrong::Unexpected("a record between the parts of a message") => Difference::Interleaved,
+        Wrong::Unexpected("an empty message") => Difference::EmptyMessage,
+        Wrong::Unexpected("type") => Difference::MessageHeader,
+        Wrong::Malformed("key update" | "session ticket") => Difference::MessageHeader,
+        Wrong::TooMany(_) => Difference::TooMany,
+        Wrong::Alert(_) => Difference::WarningAnswered,
+        _ => return None,
+    })
+}
+
+// rustls ends where we may go on, to whatever end.
+fn theirs_alone(dish: &Dish, theirs: &Outcome) -> Option<Difference> {
+    match &theirs.end {
+        End::Rustls(Error::DecryptError) if dish.has_odd_version => Some(Difference::OuterVersion),
+        End::Rustls(Error::InvalidMessage(InvalidMessage::UnknownProtocolVersion)) => {
+            Some(Difference::OuterVersion)
+        }
+        End::Rustls(Error::InvalidMessage(_)) if dish.has_odd_ticket => Some(Difference::Ticket),
+        End::Rustls(Error::PeerMisbehaved(
+            PeerMisbehaved::TooManyEmptyFragments
+            | PeerMisbehaved::TooManyKeyUpdateRequests
+            | PeerMisbehaved::TooManyWarningAlertsReceived,
+        )) if dish.has_flood => Some(Difference::CountedAnew),
+        _ => None,
+    }
+}
+
+// We end where rustls goes on, to whatever end.
+fn ours_alone(dish: &Dish, ours: &Outcome) -> Option<Difference> {
+    match &ours.end {
+        End::Ours(Wrong::TooMany("key updates"), _) if dish.has_flood => {
+            Some(Difference::EmptyBetweenUpdates)
+        }
+        _ => None,
+    }
+}
+
+// What must hold of each difference beside its name.
+fn is_borne_out(difference: Difference, ours: &Outcome, theirs: &Outcome) -> bool {
+    let told = ours.alert.as_deref();
+    let is_alert = |alert: AlertDescription| told == Some(&[2, u8::from(alert)]);
+    let (same, silent) = (ours.plain == theirs.plain, theirs.alert.is_none());
+    let refuses = |refused: fn(&Error) -> bool| matches!(&theirs.end, End::Rustls(e) if refused(e));
+    let goes_on = theirs.plain.starts_with(&ours.plain);
+    match difference {
+        Difference::OuterType => goes_on && is_alert(AlertDescription::UnexpectedMessage),
+        Difference::OuterVersion => match &ours.end {
+            End::Ours(Wrong::Record(RecordError::Mac), _) if goes_on => {
+                is_alert(AlertDescription::BadRecordMac)
+            }
+            _ => ours.plain.starts_with(&theirs.plain),
+        },
+        Difference::LongCiphertext => {
+            same && is_alert(AlertDescription::RecordOverflow) && theirs.end != End::Closed
+        }
+        Difference::InnerType => {
+            same && is_alert(AlertDescription::UnexpectedMessage)
+                && refuses(|error| {
+                    matches!(
+                        error,
+                        Error::InvalidMessage(InvalidMessage::InvalidContentType)
+                            | Error::PeerMisbehaved(
+                                PeerMisbehaved::MessageInterleavedWithHandshakeMessage
+                            )
+                            | Error::PeerMisbehaved(PeerMisbehaved::TooManyEmptyFragments)
+                    )
+                })
+        }
+        Difference::NoContent => {
+            same && silent
+                && is_alert(AlertDescription::UnexpectedMessage)
+                && refuses(|error| {
+                    *error == Error::PeerMisbehaved(PeerMisbehaved::IllegalTlsInnerPlaintext)
+                })
+        }
+        Difference::Interleaved => {
+            same && silent
+                && is_alert(AlertDescription::UnexpectedMessage)
+                && refuses(|error| {
+                    *error
+                        == Error::PeerMisbehaved(
+                            PeerMisbehaved::MessageInterleavedWithHandshakeMessage,
+                        )
+                })
+        }
+        Difference::EmptyMessage => goes_on && is_alert(AlertDescription::UnexpectedMessage),
+        Difference::MessageHeader => {
+            let expected = match &ours.end {
+                End::Ours(Wrong::Unexpected(_), _) => AlertDescription::UnexpectedMessage,
+                _ => AlertDescription::DecodeError,
+            };
+            same && is_alert(expected) && theirs.end != End::Closed
+        }
+        Difference::CountedAnew => ours.had_early && ours.plain.starts_with(&theirs.plain),
+        Difference::Ticket => ours.plain.starts_with(&theirs.plain),
+        Difference::TooMany => {
+            same && silent
+                && is_alert(AlertDescription::UnexpectedMessage)
+                && refuses(|error| matches!(error, Error::PeerMisbehaved(_)))
+        }
+        Difference::EmptyBetweenUpdates => goes_on && is_alert(AlertDescription::UnexpectedMessage),
+        Difference::WarningAnswered => {
+            same && told.is_none() && refuses(|error| matches!(error, Error::AlertReceived(_)))
+        }
+    }
+}

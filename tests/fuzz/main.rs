@@ -1,0 +1,16 @@
+//! The fuzz tier: our record layer under records that nobody should send.
+//!
+//! `pair` makes handshakes that can be had twice, `peer` any record there is, `recipe` streams of them
+//! from `choices`, `engines` takes a stream through our layer and rustls's, and `differences` names
+//! what may differ between the two. `differential` compares them over seeds.
+
+mod choices;
+mod differences;
+mod engines;
+mod pair;
+mod peer;
+#[path = "../simulation/random.rs"]
+mod random;
+mod recipe;
+
+mod differential;
