@@ -30,12 +30,27 @@ impl Keys {
             ConnectionTrafficSecrets::Aes128Gcm { key, iv } => (&aead::AES_128_GCM, key, iv),
             _ => return None,
         };
-        let key = aead::UnboundKey::new(algorithm, key.as_ref()).ok()?;
+        Self::with(algorithm, key.as_ref(), iv.as_ref(), sequence)
+    }
+
+    fn with(
+        algorithm: &'static aead::Algorithm,
+        key: &[u8],
+        iv: &[u8],
+        sequence: u64,
+    ) -> Option<Self> {
+        let key = aead::UnboundKey::new(algorithm, key).ok()?;
         Some(Self {
             key: aead::LessSafeKey::new(key),
-            iv: iv.as_ref().try_into().ok()?,
+            iv: iv.try_into().ok()?,
             sequence,
         })
+    }
+
+    /// Keys of AES-128-GCM, which no secrets can be made for outside of rustls.
+    #[cfg(test)]
+    pub(super) fn of_128(key: [u8; 16], iv: [u8; 12], sequence: u64) -> Self {
+        Self::with(&aead::AES_128_GCM, &key, &iv, sequence).expect("lengths that fit")
     }
 
     /// Records that were protected under this key so far.

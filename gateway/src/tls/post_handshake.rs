@@ -468,3 +468,6 @@ impl Messages {
         Ok(Some(request))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -199,3 +199,6 @@ fn strip(inner: &[u8]) -> Result<(Content, usize), RecordError> {
     let content = Content::of(kind).ok_or(RecordError::Type(kind))?;
     Ok((content, count))
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,6 +12,7 @@ mod matrix;
 mod negotiation;
 mod outdated_peers;
 mod sentences;
+pub(super) mod sessions;
 mod split_messages;
 
 use std::path::PathBuf;
