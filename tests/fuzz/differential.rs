@@ -9,6 +9,7 @@ use rustls::CipherSuite;
 
 use crate::choices::Choices;
 use crate::differences::{Difference, between};
+use crate::driver::alone;
 use crate::engines::{self, Course, End, Engine, Layer, Outcome};
 use crate::pair::{self, Kind, Role};
 use crate::random::Random;
@@ -104,6 +105,7 @@ impl Drop for Named {
 
 #[test]
 fn the_same_records_give_the_same_payload_and_the_same_end() {
+    let _alone = alone();
     let mut differences: BTreeMap<Option<Difference>, u64> = BTreeMap::new();
     let mut ends: BTreeMap<&str, u64> = BTreeMap::new();
     let count = seeds(|seed| {
@@ -149,6 +151,7 @@ fn two_handshakes_with_the_same_chance_are_one() {
 
 #[test]
 fn what_one_layer_seals_the_other_opens() {
+    let _alone = alone();
     let count = seeds(|seed| {
         let _named = Named(seed);
         exchange(&mut Random::new(seed));

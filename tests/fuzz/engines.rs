@@ -126,7 +126,8 @@ fn batch(plain: &[u8]) -> Batch {
     batch
 }
 
-fn gather(buffer: &mut Buffer, into: &mut Vec<u8>) {
+/// Moves what of `buffer` is to be sent to the end of `into`.
+pub(crate) fn gather(buffer: &mut Buffer, into: &mut Vec<u8>) {
     let (bytes, mut parts) = buffer.lend_parts();
     for part in parts.drain(..) {
         into.extend_from_slice(&bytes[part]);

@@ -2,10 +2,12 @@
 //!
 //! `pair` makes handshakes that can be had twice, `peer` any record there is, `recipe` streams of them
 //! from `choices`, `engines` takes a stream through our layer and rustls's, and `differences` names
-//! what may differ between the two. `differential` compares them over seeds.
+//! what may differ between the two. `differential` compares them over seeds; `targets` are fuzzed by
+//! `driver`, from the corpus that is kept.
 
 mod choices;
 mod differences;
+mod driver;
 mod engines;
 mod pair;
 mod peer;
@@ -14,3 +16,4 @@ mod random;
 mod recipe;
 
 mod differential;
+mod targets;

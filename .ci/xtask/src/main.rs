@@ -1,8 +1,10 @@
-//! The project's checks and chores: `cargo xtask check` and `cargo xtask test`.
+//! The project's checks and chores: `cargo xtask check`, `cargo xtask test` and `cargo xtask fuzz`.
 //!
 //! `check` is what passes before every commit. `test` is everything: it brings the programs that the
-//! tests talk to, runs every tier and ends with a count. Nothing here is part of the gateway.
+//! tests talk to, runs every tier and ends with a count. `fuzz` looks for more than `test` has time for.
+//! Nothing here is part of the gateway.
 
+mod fuzz;
 mod libtest;
 mod packages;
 mod python;
@@ -26,6 +28,8 @@ enum Task {
     Check,
     /// Everything: brings the programs the tests need, then lints, all tests, documentation
     Test,
+    /// Fuzzes one target of tests/fuzz, or all of them, from the kept corpus and a new seed
+    Fuzz(fuzz::Fuzz),
 }
 
 fn main() -> ExitCode {
@@ -42,6 +46,9 @@ fn main() -> ExitCode {
 
 /// Runs the task's steps, all of them, and says whether each was good.
 fn run(task: &Task, workspace: &Workspace) -> anyhow::Result<bool> {
+    if let Task::Fuzz(fuzz) = task {
+        return fuzz.run(workspace);
+    }
     let mut steps = Steps::default();
     if matches!(task, Task::Test) {
         steps.run("debian packages", || packages::prepare(workspace));

@@ -13,10 +13,11 @@ use crate::libtest::{self, Counts, Line};
 use crate::steps::Steps;
 
 /// The tiers that must be there, in the order they run: what fails soonest comes first.
-const EXPECTED: [&str; 7] = [
+const EXPECTED: [&str; 8] = [
     "tidy",
     "unit",
     "simulation",
+    "fuzz",
     "direct",
     "security",
     "network",

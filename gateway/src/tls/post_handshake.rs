@@ -452,20 +452,18 @@ impl Messages {
 
     fn end(&mut self) -> Result<Option<UpdateRequest>, Wrong> {
         self.header_octets = 0;
-        match self.request.take() {
-            None => Ok(None),
-            Some(0) => self.count(UpdateRequest::NotRequested),
-            Some(1) => self.count(UpdateRequest::Requested),
-            Some(_) => Err(Wrong::Illegal("key update request")),
-        }
-    }
-
-    fn count(&mut self, request: UpdateRequest) -> Result<Option<UpdateRequest>, Wrong> {
+        let Some(request) = self.request.take() else {
+            return Ok(None);
+        };
         self.key_updates = self.key_updates.saturating_add(1);
         if self.key_updates > KEY_UPDATES_MAX {
             return Err(Wrong::TooMany("key updates"));
         }
-        Ok(Some(request))
+        match request {
+            0 => Ok(Some(UpdateRequest::NotRequested)),
+            1 => Ok(Some(UpdateRequest::Requested)),
+            _ => Err(Wrong::Illegal("key update request")),
+        }
     }
 }
 

@@ -1,0 +1,47 @@
+//! Fuzzing for longer than the tests do: the same targets, another seed, more time.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::Context as _;
+use clap::Args;
+
+use crate::Workspace;
+use crate::steps::must;
+
+/// What is fuzzed, and for how long.
+#[derive(Debug, Args)]
+pub(crate) struct Fuzz {
+    /// A target by its name, or a part of it; all of them without
+    target: Option<String>,
+    /// Seconds for each target
+    #[arg(long, default_value_t = 60)]
+    seconds: u64,
+    /// Where the mutations begin; the clock says without
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Puts inputs that show something new into the corpus
+    #[arg(long)]
+    keep: bool,
+}
+
+impl Fuzz {
+    /// Runs the targets; a find is an error, and lies in the corpus.
+    pub(crate) fn run(&self, workspace: &Workspace) -> anyhow::Result<bool> {
+        let targets = format!("targets::{}", self.target.as_deref().unwrap_or_default());
+        let mut cargo = workspace.cargo(&["test", "--locked", "-p", "wardgate-tests"]);
+        cargo.args(["--test", "fuzz", "--", "--nocapture", &targets]);
+        cargo.env("WARDGATE_FUZZ_SECONDS", self.seconds.to_string());
+        let seed = self.seed.map_or_else(clock, Ok)?;
+        cargo.env("WARDGATE_FUZZ_SEED", seed.to_string());
+        if self.keep {
+            cargo.env("WARDGATE_FUZZ_KEEP", "1");
+        }
+        must(&mut cargo)?;
+        Ok(true)
+    }
+}
+
+fn clock() -> anyhow::Result<u64> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    Ok(now.context("the clock stands before 1970")?.as_secs())
+}
