@@ -77,6 +77,11 @@ const ROUTES: [(&str, &str, &str, OfRoute); 11] = [
     ),
 ];
 
+const DIRECTIONS: [(&str, OfRoute); 2] = [
+    ("sealed", |r| &r.key_updates.sealed),
+    ("opened", |r| &r.key_updates.opened),
+];
+
 const CORES: [(&str, &str, &str, OfCore); 5] = [
     (
         "wardgate_core_connections_total",
@@ -118,12 +123,23 @@ pub fn exposition(routes: &[&str], cores: &[Arc<Core>], dropped: u64) -> String 
     for (name, kind, help, number) in ROUTES {
         head(&mut text, name, kind, help);
         for (index, route) in routes.iter().enumerate() {
-            let blocks = cores.iter().filter_map(|core| core.routes.get(index));
-            let sum: u64 = blocks
-                .map(|block| number(block).get())
-                .fold(0, u64::wrapping_add);
+            let sum = sum(cores, index, number);
             // A route's name holds no character that would need escaping.
             let _ = writeln!(text, "{name}{{route=\"{route}\"}} {sum}");
+        }
+    }
+    let name = "wardgate_key_updates_total";
+    head(
+        &mut text,
+        name,
+        "counter",
+        "Key updates of the in-place record layer.",
+    );
+    for (index, route) in routes.iter().enumerate() {
+        for (direction, number) in DIRECTIONS {
+            let sum = sum(cores, index, number);
+            let labels = format!("route=\"{route}\",direction=\"{direction}\"");
+            let _ = writeln!(text, "{name}{{{labels}}} {sum}");
         }
     }
     for (name, kind, help, number) in CORES {
@@ -141,6 +157,13 @@ pub fn exposition(routes: &[&str], cores: &[Arc<Core>], dropped: u64) -> String 
     );
     let _ = writeln!(text, "{lost} {dropped}");
     text
+}
+
+fn sum(cores: &[Arc<Core>], route: usize, number: OfRoute) -> u64 {
+    let blocks = cores.iter().filter_map(|core| core.routes.get(route));
+    blocks
+        .map(|block| number(block).get())
+        .fold(0, u64::wrapping_add)
 }
 
 fn head(text: &mut String, name: &str, kind: &str, help: &str) {
@@ -173,6 +196,8 @@ mod tests {
         let cores = [Arc::new(Core::new(0, 2)), Arc::new(Core::new(1, 2))];
         cores[0].routes[1].accepted.add(2);
         cores[1].routes[1].accepted.add(3);
+        cores[0].routes[0].key_updates.sealed.add(4);
+        cores[1].routes[0].key_updates.sealed.add(1);
         let text = exposition(&["a", "b"], &cores, 7);
         assert!(
             text.contains("wardgate_connections_accepted_total{route=\"a\"} 0\n"),
@@ -182,6 +207,12 @@ mod tests {
             text.contains("wardgate_connections_accepted_total{route=\"b\"} 5\n"),
             "{text}"
         );
+        let directions = [("sealed", 5), ("opened", 0)];
+        for (direction, sum) in directions {
+            let labels = format!("{{route=\"a\",direction=\"{direction}\"}}");
+            let line = format!("wardgate_key_updates_total{labels} {sum}\n");
+            assert!(text.contains(&line), "{text}");
+        }
         assert!(
             text.contains("wardgate_log_events_dropped_total 7\n"),
             "{text}"

@@ -7,6 +7,7 @@ mod catalogue;
 
 pub use catalogue::exposition;
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The counters of one core.
@@ -77,6 +78,17 @@ pub struct RouteCounters {
     pub opened_bytes: Counter,
     /// Connections that are open now.
     pub open: Counter,
+    /// Key updates of its connections, which their record layers count.
+    pub key_updates: Arc<KeyUpdates>,
+}
+
+/// Key updates in each direction (RFC 8446 section 4.6.3).
+#[derive(Debug, Default)]
+pub struct KeyUpdates {
+    /// Of keys that seal: our own limit was reached, or the peer asked.
+    pub sealed: Counter,
+    /// Of keys that open: the peer's.
+    pub opened: Counter,
 }
 
 impl RouteCounters {

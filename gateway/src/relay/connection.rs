@@ -328,8 +328,10 @@ impl<V: Verbs> Work<'_, V> {
         let Some(tls) = &self.path.route.tls else {
             unreachable!("who shook hands has a TLS route")
         };
-        let (engine, held) = Engine::new(secured, tls.record_layer, tls.key_records, self.talker)
-            .map_err(|error| Reason::Internal(error.to_string()))?;
+        let (mut engine, held) =
+            Engine::new(secured, tls.record_layer, tls.key_records, self.talker)
+                .map_err(|error| Reason::Internal(error.to_string()))?;
+        engine.count_key_updates(&self.counters.key_updates);
         Ok((RefCell::new(engine), held))
     }
 

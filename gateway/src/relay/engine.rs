@@ -1,11 +1,14 @@
 //! Which record layer a connection has, chosen once.
 
+use std::sync::Arc;
+
 use rustls::Error;
 
 use super::open::Held;
 use crate::buffers::{Batch, Buffer, Pool, Size, Talker};
 use crate::config::RecordLayer;
 use crate::limits::{CONTROL_ROOM, PLAINTEXT_ROOM, RECORD_OVERHEAD_MAX};
+use crate::metrics::KeyUpdates;
 use crate::tls::handshake::Secured;
 use crate::tls::post_handshake::{InPlace, Progress};
 use crate::tls::session::{HandedOver, Opened, SealError, Session};
@@ -65,6 +68,13 @@ impl Engine {
                 Held::new(incoming, Vec::new(), talker),
             ),
         })
+    }
+
+    /// Counts key updates there from now on; rustls does not tell of those that it makes.
+    pub(super) fn count_key_updates(&mut self, there: &Arc<KeyUpdates>) {
+        if let Self::InPlace(in_place) = self {
+            in_place.count_key_updates(there);
+        }
     }
 
     /// Appends what must go out before `records` more are sealed.

@@ -3,6 +3,8 @@
 //! rustls has made the handshake and keeps the key schedule; from here on its records are ours
 //! (`record`). The rules are those of RFC 8446 sections 4.6, 5.1 and 6.
 
+use std::sync::Arc;
+
 use rustls::client::ClientConnectionData;
 use rustls::kernel::KernelConnection;
 use rustls::server::ServerConnectionData;
@@ -14,6 +16,7 @@ use crate::limits::{
     EMPTY_RECORDS_MAX, KEY_UPDATES_MAX, PARTS_MAX, POST_HANDSHAKE_MESSAGE_MAX, RECORD_HEADER,
     RECORD_TRAILER,
 };
+use crate::metrics::KeyUpdates;
 
 /// rustls's key schedule, which goes on when keys are updated.
 pub enum Schedule {
@@ -115,6 +118,7 @@ pub struct InPlace {
     owes_key_update: bool,
     // We have said close_notify, and nothing may follow it.
     closed: bool,
+    key_updates: Arc<KeyUpdates>,
     messages: Messages,
     peer_closed: bool,
     // What ended the connection: nothing is opened after it.
@@ -136,6 +140,7 @@ impl InPlace {
             unsent: Vec::new(),
             owes_key_update: false,
             closed: false,
+            key_updates: Arc::default(),
             messages: Messages::default(),
             peer_closed: false,
             wrong: None,
@@ -151,6 +156,11 @@ impl InPlace {
     /// Takes records over that were sealed before the first of ours, and must go out before it.
     pub fn take_unsent(&mut self, records: Vec<u8>) {
         self.unsent = records;
+    }
+
+    /// Counts key updates there from now on.
+    pub fn count_key_updates(&mut self, there: &Arc<KeyUpdates>) {
+        self.key_updates = Arc::clone(there);
     }
 
     /// Appends what must go out before `records` more records are sealed: a key update that the peer
@@ -170,6 +180,7 @@ impl InPlace {
             let (sequence, secrets) = self.schedule.next_to_seal()?;
             self.sealer = Sealer::new(sequence, &secrets).ok_or_else(other_suite)?;
             self.owes_key_update = false;
+            self.key_updates.sealed.add(1);
         }
         Ok(())
     }
@@ -278,6 +289,7 @@ impl InPlace {
         let (sequence, secrets) = self.schedule.next_to_open().map_err(Wrong::Schedule)?;
         let opener = Opener::new(sequence, &secrets);
         self.opener = opener.ok_or_else(|| Wrong::Schedule(other_suite()))?;
+        self.key_updates.opened.add(1);
         // Several requests before our answer are answered by one (RFC 8446 section 4.6.3).
         self.owes_key_update |= request == UpdateRequest::Requested;
         Ok(())
