@@ -17,4 +17,5 @@ mod refused;
 mod relay;
 mod routes;
 mod targets;
+mod updates;
 mod workers;

@@ -64,11 +64,16 @@ pub(crate) struct Originate {
 impl Originate {
     /// A `tcp` route.
     pub(crate) fn start() -> Self {
+        Self::with(|site| site.protocol("tcp"))
+    }
+
+    /// A route as `adapt` leaves it.
+    pub(crate) fn with(adapt: impl FnOnce(Site) -> Site) -> Self {
         let pki = Pki::new();
         let (entry, wan) = (local(), listen());
-        let site = originate(&pki, entry, address(&wan)).protocol("tcp");
+        let site = originate(&pki, entry, address(&wan));
         Self {
-            gateway: site.start(),
+            gateway: adapt(site).start(),
             entry,
             wan,
             identity: pki.leaf(B),

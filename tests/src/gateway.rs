@@ -131,6 +131,20 @@ impl Gateway {
         values.iter().sum()
     }
 
+    /// Key updates of all routes until now: of keys that seal, and of keys that open.
+    pub fn key_updates(&self) -> (u64, u64) {
+        let text = self.metrics();
+        let sum = |direction: &str| -> u64 {
+            let label = format!("direction=\"{direction}\"");
+            text.lines()
+                .filter(|line| line.starts_with("wardgate_key_updates_total{"))
+                .filter(|line| line.contains(&label))
+                .filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok())
+                .sum()
+        };
+        (sum("sealed"), sum("opened"))
+    }
+
     /// Sends SIGTERM, waits for the end, and expects exit code 0.
     pub fn stop(self) {
         self.process().signal(Signal::TERM);

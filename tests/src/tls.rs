@@ -112,6 +112,16 @@ impl TlsPeer {
         self.records().expect("memory takes all")
     }
 
+    /// Changes the key that we seal with and asks the peer to change its own (RFC 8446 section 4.6.3).
+    ///
+    /// # Errors
+    /// What the socket or rustls says; TLS 1.2 has no such thing.
+    pub fn refresh_keys(&mut self) -> io::Result<()> {
+        let refreshed = self.tls.refresh_traffic_keys();
+        refreshed.map_err(|error| io::Error::new(ErrorKind::InvalidInput, error))?;
+        self.flush()
+    }
+
     /// Says close_notify and sends it in a record that is not sent.
     pub fn close_notify(&mut self) -> Vec<u8> {
         self.tls.send_close_notify();

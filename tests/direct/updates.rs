@@ -1,0 +1,179 @@
+//! Keys change while payload moves in both directions, and no byte is lost by it.
+//!
+//! The gateways do it at their own limit, lowered by `key_records`; rustls opposite does it and asks for
+//! it. OpenSSL does so in the interop tier.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
+use wardgate_tests::stream::{Noise, expect_noise, send_noise};
+use wardgate_tests::tls::{TLS12, TLS13, TlsPeer};
+use wardgate_tests::{Gateway, Site};
+
+use crate::pair::{Originate, Pair, Terminate};
+
+/// A lowered limit. A batch holds up to 64 records, so this is a key update every one or two of them.
+const KEY_RECORDS: u64 = 100;
+/// Octets of payload in a record, at most.
+const RECORD: u64 = 16_384;
+
+const MIB: usize = 1 << 20;
+
+/// Sends noise both ways at once, compares all of it, and ends both directions in order.
+fn exchange(client: &TcpStream, server: &TcpStream, count: usize) {
+    std::thread::scope(|scope| {
+        for (mut from, mut to, seed) in [(client, server, 1), (server, client, 2)] {
+            scope.spawn(move || send_noise(&mut from, seed, count));
+            scope.spawn(move || expect_noise(&mut to, seed, count));
+        }
+    });
+}
+
+fn lowered(site: Site) -> Site {
+    site.protocol("tcp")
+        .set("key_records", KEY_RECORDS.to_string())
+}
+
+#[test]
+fn keys_are_updated_at_their_limit_in_both_directions_under_load() {
+    const COUNT: usize = 200 * MIB;
+    let pair = Pair::with("tcp", lowered);
+    let (client, server) = pair.join();
+    exchange(&client, &server, COUNT);
+    // At least as many records as full ones would be, in each direction.
+    let least = COUNT as u64 / RECORD / KEY_RECORDS;
+    let (a, b) = (pair.a.key_updates(), pair.b.key_updates());
+    for updates in [a.0, a.1, b.0, b.1] {
+        assert!(updates >= least, "{updates} updates, not {least}");
+    }
+    assert_eq!(a, (b.1, b.0), "one end missed an update of the other's");
+}
+
+#[test]
+fn a_limit_below_one_batch_still_carries_all() {
+    let pair = Pair::with("tcp", |site| lowered(site).set("key_records", "1"));
+    let (client, server) = pair.join();
+    exchange(&client, &server, 20 * MIB);
+    let ((sealed, _), (_, opened)) = (pair.a.key_updates(), pair.b.key_updates());
+    assert!(sealed > 0 && sealed == opened, "{sealed} {opened}");
+}
+
+/// The reference engine and ours, in every combination, with keys that change often.
+#[test]
+fn both_record_layers_understand_each_other_in_every_combination() {
+    const COUNT: usize = 50 * MIB;
+    for layers in [
+        ["in-place", "in-place"],
+        ["in-place", "rustls"],
+        ["rustls", "in-place"],
+        ["rustls", "rustls"],
+    ] {
+        let [at_a, at_b] = layers;
+        let pair = Pair::with("tcp", |site| {
+            let is_a = site.toml().contains("mode = \"originate\"");
+            let layer = if is_a { at_a } else { at_b };
+            lowered(site).set("record_layer", format!("\"{layer}\""))
+        });
+        let (client, server) = pair.join();
+        exchange(&client, &server, COUNT);
+        let least = COUNT as u64 / RECORD / KEY_RECORDS;
+        for (gateway, own, other) in [(&pair.a, at_a, at_b), (&pair.b, at_b, at_a)] {
+            let (sealed, opened) = gateway.key_updates();
+            // rustls keeps to its own limit, and does not tell what it opened.
+            let (seals, opens) = (own == "in-place", own == other && own == "in-place");
+            assert_eq!(sealed >= least, seals, "{layers:?}: {sealed} sealed");
+            assert_eq!(opened >= least, opens, "{layers:?}: {opened} opened");
+        }
+    }
+}
+
+/// How often the peer changes its keys.
+const REFRESHES: usize = 40;
+/// As `send_noise` sends it.
+const PIECE: usize = 64 << 10;
+/// What moves each way between two key updates of the peer.
+const PIECES_BETWEEN: usize = 16;
+
+/// Noise from the TLS peer and to it at the same time. Where it `refreshes`, the peer changes its key
+/// again and again, and asks for a new one of the gateway's each time.
+fn converse(peer: &mut TlsPeer, plain: &TcpStream, refreshes: bool) {
+    let pieces = PIECES_BETWEEN * REFRESHES;
+    std::thread::scope(|scope| {
+        let (mut from, mut to) = (plain, plain);
+        // The plain side does not wait for the peer, so batches of the gateway are on their way when
+        // the peer's key updates come.
+        scope.spawn(move || send_noise(&mut from, 3, pieces * PIECE));
+        scope.spawn(move || expect_noise(&mut to, 4, pieces * PIECE));
+        let (mut sent, mut expected) = (Noise::new(4), Noise::new(3));
+        let mut bytes = vec![0; PIECE];
+        for piece in 1..=pieces {
+            peer.write_all(&sent.take(PIECE)).expect("it is connected");
+            peer.read_exact(&mut bytes).expect("all comes");
+            assert!(bytes == expected.take(PIECE), "piece {piece} differs");
+            if refreshes && piece % PIECES_BETWEEN == 0 {
+                peer.refresh_keys().expect("TLS 1.3 has key updates");
+            }
+        }
+    });
+    round_trip(peer, plain);
+}
+
+/// What was sent before has been opened when the answer is there, and so has its answer.
+fn round_trip(peer: &mut TlsPeer, mut plain: &TcpStream) {
+    send_noise(peer, 5, 100);
+    expect_noise(&mut plain, 5, 100);
+    send_noise(&mut plain, 6, 100);
+    expect_noise(peer, 6, 100);
+}
+
+fn assert_followed(gateway: &Gateway) {
+    let (sealed, opened) = gateway.key_updates();
+    assert_eq!(opened, REFRESHES as u64);
+    // Requests that come while a batch is on its way are answered by one update.
+    assert!((1..=opened).contains(&sealed), "{sealed} answers");
+}
+
+#[test]
+fn terminate_follows_the_key_updates_of_a_rustls_client() {
+    let terminate = Terminate::with(|site| site.protocol("tcp"));
+    let (mut peer, plain) = terminate.join(TLS13);
+    converse(&mut peer, &plain, true);
+    assert_followed(&terminate.gateway);
+}
+
+#[test]
+fn originate_follows_the_key_updates_of_a_rustls_server() {
+    let originate = Originate::start();
+    let (plain, mut peer) = originate.join(TLS13);
+    converse(&mut peer, &plain, true);
+    assert_followed(&originate.gateway);
+}
+
+/// Both ends update at the same time, each at its own pace.
+#[test]
+fn updates_of_both_ends_may_cross() {
+    for layer in ["in-place", "rustls"] {
+        let layer = format!("\"{layer}\"");
+        let adapt = |site| lowered(site).set("record_layer", layer.as_str());
+        let terminate = Terminate::with(adapt);
+        let (mut peer, plain) = terminate.join(TLS13);
+        converse(&mut peer, &plain, true);
+        let originate = Originate::with(adapt);
+        let (plain, mut peer) = originate.join(TLS13);
+        converse(&mut peer, &plain, true);
+    }
+}
+
+/// TLS 1.2 has no key updates, and rustls's records in any case.
+#[test]
+fn tls12_carries_the_same_traffic_in_both_modes() {
+    let terminate = Terminate::with(lowered);
+    let (mut peer, plain) = terminate.join(TLS12);
+    converse(&mut peer, &plain, false);
+    let originate = Originate::with(lowered);
+    let (plain, mut peer) = originate.join(TLS12);
+    converse(&mut peer, &plain, false);
+    for gateway in [&terminate.gateway, &originate.gateway] {
+        assert_eq!(gateway.key_updates(), (0, 0));
+    }
+}
