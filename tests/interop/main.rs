@@ -13,3 +13,4 @@ mod pynetdicom;
 mod query;
 mod suites;
 mod tunnels;
+mod updates;
