@@ -38,12 +38,7 @@ impl TlsPeer {
         version: &'static SupportedProtocolVersion,
         socket: TcpStream,
     ) -> Self {
-        let config = ClientConfig::builder_with_provider(provider())
-            .with_protocol_versions(&[version])
-            .expect("ring speaks both versions")
-            .with_root_certificates(roots(identity))
-            .with_client_auth_cert(chain(identity), key(identity))
-            .expect("the certificate and its key belong together");
+        let config = client_config(identity, version);
         let name = ServerName::try_from(server).expect("tests use DNS names");
         let tls = ClientConnection::new(Arc::new(config), name).expect("the settings are whole");
         Self {
@@ -58,15 +53,7 @@ impl TlsPeer {
         version: &'static SupportedProtocolVersion,
         socket: TcpStream,
     ) -> Self {
-        let verifier = WebPkiClientVerifier::builder_with_provider(roots(identity), provider())
-            .build()
-            .expect("there are roots");
-        let config = ServerConfig::builder_with_provider(provider())
-            .with_protocol_versions(&[version])
-            .expect("ring speaks both versions")
-            .with_client_cert_verifier(verifier)
-            .with_single_cert(chain(identity), key(identity))
-            .expect("the certificate and its key belong together");
+        let config = server_config(identity, version);
         let tls = ServerConnection::new(Arc::new(config)).expect("the settings are whole");
         Self {
             tls: tls.into(),
@@ -183,6 +170,29 @@ impl Write for TlsPeer {
         let records = self.records()?;
         self.socket.write_all(&records)
     }
+}
+
+/// A client with this certificate, which believes this trust.
+pub fn client_config(identity: &Leaf, version: &'static SupportedProtocolVersion) -> ClientConfig {
+    ClientConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[version])
+        .expect("ring speaks both versions")
+        .with_root_certificates(roots(identity))
+        .with_client_auth_cert(chain(identity), key(identity))
+        .expect("the certificate and its key belong together")
+}
+
+/// A server with this certificate, which demands one of this trust.
+pub fn server_config(identity: &Leaf, version: &'static SupportedProtocolVersion) -> ServerConfig {
+    let verifier = WebPkiClientVerifier::builder_with_provider(roots(identity), provider())
+        .build()
+        .expect("there are roots");
+    ServerConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[version])
+        .expect("ring speaks both versions")
+        .with_client_cert_verifier(verifier)
+        .with_single_cert(chain(identity), key(identity))
+        .expect("the certificate and its key belong together")
 }
 
 fn provider() -> Arc<CryptoProvider> {
