@@ -57,6 +57,8 @@ pub fn run(file: &FilePath) -> Result<(), Stopped> {
     let (journal, writer) =
         Journal::start(prepared.config.gateway.log).map_err(|e| refused(e.to_string()))?;
     notice(&journal, Level::Info, format!("io_uring: {capabilities}"));
+    let cipher = format!("cipher: {}", environment::cipher());
+    notice(&journal, Level::Info, cipher);
     for text in remarks(&prepared) {
         notice(&journal, Level::Info, text);
     }

@@ -28,6 +28,6 @@ pub use acceptor::Acceptor;
 pub use connector::Connector;
 pub use explain::{explain, explain_end};
 pub use identity::{Description, PeerInfo};
-pub use policy::{TlsInfo, describe, provider, versions};
+pub use policy::{PROVIDER, TlsInfo, describe, provider, versions};
 pub use refusal::{Refusal, Rule};
 pub use verifier::{Judgement, Side};

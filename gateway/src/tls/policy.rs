@@ -21,6 +21,13 @@ use rustls::{
 
 use crate::config::Policy;
 
+/// The cipher's implementation, as it is called.
+#[cfg(not(feature = "provider-ring"))]
+pub const PROVIDER: &str = "aws-lc-rs";
+/// The cipher's implementation, as it is called.
+#[cfg(feature = "provider-ring")]
+pub const PROVIDER: &str = "ring";
+
 /// What a handshake negotiated, in the names of the IANA registries.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TlsInfo {
