@@ -16,6 +16,7 @@ use crate::steps::Steps;
 const EXPECTED: [&str; 8] = [
     "tidy",
     "unit",
+    RING,
     "simulation",
     "fuzz",
     "direct",
@@ -23,6 +24,9 @@ const EXPECTED: [&str; 8] = [
     "network",
     "interop",
 ];
+
+/// The gateway's unit tests once more, with the cipher that is not the default.
+const RING: &str = "unit-with-ring";
 
 /// What one tier came to.
 #[derive(Debug)]
@@ -130,10 +134,11 @@ impl Tier {
 
     /// Runs cargo, passes its output on line by line and takes the counts from it.
     fn stream(&mut self, workspace: &Workspace) -> anyhow::Result<()> {
-        let mut cargo = workspace.cargo(&["test", "--workspace", "--locked", "--no-fail-fast"]);
+        let mut cargo = workspace.cargo(&["test", "--locked", "--no-fail-fast"]);
         match self.name.as_str() {
-            "unit" => cargo.args(["--lib", "--bins"]),
-            target => cargo.args(["--test", target]),
+            "unit" => cargo.args(["--workspace", "--lib", "--bins"]),
+            RING => cargo.args(["-p", "wardgate", "--lib", "--features", "provider-ring"]),
+            target => cargo.args(["--workspace", "--test", target]),
         };
         cargo.env("WARDGATE_SKIPS", workspace.product(SKIPS));
         let mut child = cargo
