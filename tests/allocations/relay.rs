@@ -48,7 +48,7 @@ fn exchange(client: &mut TcpStream, server: &mut TcpStream, count: usize) {
 
 /// Moves bytes one way; a thread for the other end is all that it costs.
 fn move_bytes(client: &mut TcpStream, server: &mut TcpStream, room: &mut [u8], count: usize) {
-    const PIECE: [u8; 256 << 10] = [0x5a; 256 << 10];
+    static PIECE: [u8; 256 << 10] = [0x5a; 256 << 10];
     thread::scope(|scope| {
         scope.spawn(|| {
             for _ in 0..count / PIECE.len() {
