@@ -2,12 +2,13 @@
 //!
 //! The generator connects to one address, the sink listens on the other; what lies between is a pair
 //! of gateways, another program, or nothing. It uses no code of the gateway, so that it does not share
-//! the gateway's mistakes.
+//! the gateway's mistakes; `micro` alone runs pieces of the gateway.
 
 mod chain;
 mod cpu;
 mod load;
 mod memory;
+mod micro;
 mod pattern;
 mod peers;
 mod pin;
@@ -48,6 +49,8 @@ enum Command {
     Dicom(dicom::Options),
     /// Make full mutual TLS handshakes with a terminating side
     Handshake(handshake::Options),
+    /// Run single pieces of the byte path in memory, and measure each
+    Micro(micro::Options),
     /// Let many connections rest, and measure what each costs in memory
     Idle(idle::Options),
     /// Measure what bulk does to the latency of small messages beside it
@@ -72,6 +75,7 @@ fn main() -> anyhow::Result<ExitCode> {
         Command::Dicom(options) => dicom::run(options)?,
         Command::Handshake(options) => handshake::run(options)?,
         Command::Idle(options) => idle::run(options)?,
+        Command::Micro(options) => return micro::run(options).map(|()| ExitCode::SUCCESS),
         Command::Mixed(options) => mixed::run(options)?,
         Command::Pingpong(options) => pingpong::run(options)?,
         Command::Peers(options) => return exit(peers::run(options, cli.html.as_deref())?),

@@ -1,0 +1,120 @@
+//! Single pieces of the byte path in memory: records, buffers, handshakes.
+//!
+//! Each case is timed in turns, all cases by turns, so that a machine that slows down slows all of them;
+//! the median of the turns is given. With `--iterations` and `--quiet` a case is only run so many times,
+//! for a tool that counts instructions.
+
+mod handshake;
+mod pool;
+mod record;
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use clap::Args;
+
+/// What to measure.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Options {
+    /// Only this case; may be given several times
+    #[arg(long = "case", value_name = "NAME")]
+    cases: Vec<String>,
+    /// Turns of each case
+    #[arg(long, value_name = "N", default_value_t = 201, value_parser = clap::value_parser!(u32).range(1..))]
+    iterations: u32,
+    /// Print nothing
+    #[arg(long)]
+    quiet: bool,
+    /// List the cases
+    #[arg(long)]
+    list: bool,
+}
+
+/// One piece of work that is done again and again.
+pub(crate) trait Turn {
+    /// Does it once and says how long the part took that is measured.
+    fn turn(&mut self) -> Duration;
+}
+
+/// A piece by its name.
+pub(crate) struct Case {
+    pub(crate) name: &'static str,
+    /// Operations in one turn.
+    pub(crate) operations: u32,
+    /// Octets that one operation moves; 0 where that has no meaning.
+    pub(crate) octets: usize,
+    /// Sets it up.
+    pub(crate) begin: fn() -> anyhow::Result<Box<dyn Turn>>,
+}
+
+fn all() -> Vec<Case> {
+    let groups = [record::cases(), pool::cases(), handshake::cases()];
+    groups.into_iter().flatten().collect()
+}
+
+/// Runs the cases and prints what they took.
+pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
+    let mut cases = all();
+    if options.list {
+        cases.iter().for_each(|case| println!("{}", case.name));
+        return Ok(());
+    }
+    for name in &options.cases {
+        let known = cases.iter().any(|case| case.name == name);
+        anyhow::ensure!(known, "no case {name:?}; --list names them");
+    }
+    cases.retain(|case| options.cases.is_empty() || options.cases.iter().any(|n| n == case.name));
+    let mut turns = Vec::new();
+    for case in &cases {
+        let turn = (case.begin)().with_context(|| format!("cannot set {:?} up", case.name))?;
+        turns.push((turn, Vec::new()));
+    }
+    for _ in 0..options.iterations {
+        for (turn, times) in &mut turns {
+            times.push(turn.turn());
+        }
+    }
+    if !options.quiet {
+        println!("records and handshakes by {}\n", gateway::tls::PROVIDER);
+        println!(
+            "{:<16} {:>12} {:>10} {:>10} {:>8}",
+            "case", "ns each", "fastest", "slowest", "s/GB"
+        );
+        for (case, (_, times)) in cases.iter().zip(&mut turns) {
+            println!("{}", row(case, times));
+        }
+    }
+    Ok(())
+}
+
+/// Median, tenth and ninetieth of a hundred.
+fn row(case: &Case, times: &mut [Duration]) -> String {
+    times.sort_unstable();
+    let each = |hundredth: usize| {
+        let time = times.get(times.len() * hundredth / 100);
+        time.map_or(0.0, Duration::as_secs_f64) / f64::from(case.operations)
+    };
+    let per_gigabyte = match case.octets {
+        0 => "-".to_owned(),
+        octets => format!("{:.4}", each(50) / octets as f64 * 1e9),
+    };
+    let [median, fast, slow] = [50, 10, 90].map(|hundredth| each(hundredth) * 1e9);
+    format!(
+        "{:<16} {median:>12.1} {fast:>10.1} {slow:>10.1} {per_gigabyte:>8}",
+        case.name
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_case_runs() {
+        for case in all() {
+            let mut turn = (case.begin)().expect(case.name);
+            assert!(turn.turn() > Duration::ZERO, "{}", case.name);
+            turn.turn();
+        }
+    }
+}
