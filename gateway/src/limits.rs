@@ -102,6 +102,17 @@ pub const POOL_LARGE: usize = 64;
 /// two for each open connection at most.
 pub const POOL_SMALL: usize = 256;
 
+/// Octets that a pipe takes: what a large buffer holds (`fs.pipe-max-size` allows 1 MiB to everybody).
+pub const PIPE_ROOM: usize = 1 << 20;
+
+/// Octets that a pipe must take to be used. It is what Linux makes where nothing is asked; smaller ones
+/// cost more than copying.
+pub const PIPE_ROOM_MIN: usize = 64 << 10;
+
+/// Pipes that a core lends at a time, with two descriptors each. Linux gives a user without privilege 64
+/// pipes of 1 MiB in all (`fs.pipe-user-pages-soft`), which is four cores' worth.
+pub const PIPES_MAX: usize = 16;
+
 /// Turns in a row that move little before a connection goes back to small buffers.
 pub const SMALL_READS_MAX: u32 = 8;
 

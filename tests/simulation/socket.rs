@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::rc::Rc;
 use std::time::Duration;
 
-use gateway::uring::{Lent, Socket, SocketOptions, Verbs};
+use gateway::uring::{Lent, Pipe, Socket, SocketOptions, Verbs};
 use rustix::io::Errno;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, sleep_until};
@@ -128,7 +128,7 @@ impl SimSocket {
 
     fn take_off(&self, verb: Verb) -> Flight<'_> {
         let flag = match verb {
-            Verb::Write => &self.is_writing,
+            Verb::Write | Verb::SpliceOut => &self.is_writing,
             _ => &self.is_reading,
         };
         if flag.replace(true) {
@@ -180,7 +180,56 @@ impl SimSocket {
     }
 }
 
+impl SimSocket {
+    // What splice(2) does; it does not wait.
+    fn pour_into(&self, pipe: &SimPipe) -> io::Result<usize> {
+        if pipe.held() > 0 {
+            let what = format!("socket {}: the pipe is not empty", self.number);
+            self.world.violation(what);
+        }
+        if self.is_reading.get() {
+            let what = format!("socket {}: a splice beside a read", self.number);
+            self.world.violation(what);
+        }
+        let mut bytes = vec![0; self.world.random.borrow_mut().length(PIPE_ROOM)];
+        let progress = {
+            let random = &mut *self.world.random.borrow_mut();
+            let mut wire = self.shared.wire.borrow_mut();
+            wire.read(self.side, &mut bytes, Instant::now(), random)
+        };
+        let outcome = match progress {
+            Progress::Ready(Err(_)) if self.has_flaw(Flaw::ReadsResetAsEnd) => Ok(0),
+            Progress::Ready(outcome) => outcome,
+            Progress::Wait(_) => Err(Errno::AGAIN.into()),
+        };
+        bytes.truncate(*outcome.as_ref().unwrap_or(&0));
+        if self.now_and_then(Flaw::Alters)
+            && let Some(first) = bytes.first_mut()
+        {
+            *first ^= 1;
+        }
+        self.shared.changed.notify_waiters();
+        pipe.0.replace(bytes);
+        outcome
+    }
+}
+
+/// Where bytes wait between two sockets.
+#[derive(Debug, Default)]
+pub(crate) struct SimPipe(RefCell<Vec<u8>>);
+
+/// Few octets, so that a long stream fills a pipe.
+const PIPE_ROOM: usize = 128 << 10;
+
+impl Pipe for SimPipe {
+    fn held(&self) -> usize {
+        self.0.borrow().len()
+    }
+}
+
 impl Socket for SimSocket {
+    type Pipe = SimPipe;
+
     async fn read(&self, mut bytes: Vec<u8>, room: Range<usize>) -> (io::Result<usize>, Vec<u8>) {
         let into = bytes.get_mut(room).expect("the room is in the buffer");
         let mut outcome = self
@@ -229,6 +278,30 @@ impl Socket for SimSocket {
         let all = 0..whole.len();
         let (outcome, _) = self.write(whole, all).await;
         (outcome, (bytes, parts))
+    }
+
+    fn splice_in(&self, pipe: &SimPipe) -> io::Result<usize> {
+        let outcome = match self.world.operation(self.number, Verb::SpliceIn) {
+            Some(cause) => Err(cause.into()),
+            None => self.pour_into(pipe),
+        };
+        self.told("splice_in", &outcome, |count| *count);
+        outcome
+    }
+
+    async fn splice_out(&self, pipe: &SimPipe) -> io::Result<usize> {
+        let bytes = pipe.0.borrow().clone();
+        if bytes.is_empty() {
+            let what = format!("socket {}: nothing in the pipe", self.number);
+            self.world.violation(what);
+        }
+        let ask = |wire: &mut Wire, now| self.put_flawed(wire, &bytes, now);
+        let outcome = self.operate(Verb::SpliceOut, ask).await;
+        if let Ok(count) = outcome {
+            pipe.0.borrow_mut().drain(..count);
+        }
+        self.told("splice_out", &outcome, |count| *count);
+        outcome
     }
 
     // Wires know no delayed acknowledgement.
@@ -368,6 +441,13 @@ impl Verbs for SimVerbs {
             let _ = self.world.arrivals.send(Arrival { port, at, socket });
         }
         Ok(ours)
+    }
+
+    fn pipe(&self) -> io::Result<SimPipe> {
+        match self.world.operation(0, Verb::Pipe) {
+            Some(cause) => Err(cause.into()),
+            None => Ok(SimPipe::default()),
+        }
     }
 
     async fn resolve(&self, name: &str) -> io::Result<Vec<IpAddr>> {

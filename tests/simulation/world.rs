@@ -25,6 +25,10 @@ pub(crate) enum Verb {
     Read,
     /// `Socket::write`.
     Write,
+    /// `Socket::splice_in`.
+    SpliceIn,
+    /// `Socket::splice_out`.
+    SpliceOut,
     /// `Socket::wait_readable`.
     WaitReadable,
     /// `Socket::wait_connected`.
@@ -33,14 +37,24 @@ pub(crate) enum Verb {
     Finish,
     /// `Verbs::connect`.
     Connect,
+    /// `Verbs::pipe`.
+    Pipe,
     /// `Verbs::resolve`.
     Resolve,
 }
 
 impl Verb {
-    // Those that come back to work after a failure that passes by itself.
+    // Those that do not end a connection by a failure that passes by itself.
     fn is_retried(self) -> bool {
-        matches!(self, Self::Read | Self::Write | Self::WaitReadable)
+        matches!(
+            self,
+            Self::Read
+                | Self::Write
+                | Self::SpliceIn
+                | Self::SpliceOut
+                | Self::Pipe
+                | Self::WaitReadable
+        )
     }
 }
 

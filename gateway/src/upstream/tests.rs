@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep};
 
 use super::{Attempts, Names};
 use crate::config::{self, Route};
-use crate::uring::{Lent, Socket, SocketOptions, Verbs};
+use crate::uring::{Lent, Pipe, Socket, SocketOptions, Verbs};
 
 const ROUTE: &str = r#"
 [identity]
@@ -32,7 +32,17 @@ peers = ["dns:gw.region.example"]
 /// A socket that only connects, over a WAN of 20 ms.
 struct Far;
 
+struct NoPipe;
+
+impl Pipe for NoPipe {
+    fn held(&self) -> usize {
+        0
+    }
+}
+
 impl Socket for Far {
+    type Pipe = NoPipe;
+
     async fn read(&self, bytes: Vec<u8>, _room: Range<usize>) -> (io::Result<usize>, Vec<u8>) {
         (Ok(0), bytes)
     }
@@ -47,6 +57,14 @@ impl Socket for Far {
 
     async fn writev(&self, lent: Lent) -> (io::Result<usize>, Lent) {
         (Ok(lent.1.iter().map(ExactSizeIterator::len).sum()), lent)
+    }
+
+    fn splice_in(&self, _pipe: &NoPipe) -> io::Result<usize> {
+        Ok(0)
+    }
+
+    async fn splice_out(&self, _pipe: &NoPipe) -> io::Result<usize> {
+        Err(io::ErrorKind::InvalidInput.into())
     }
 
     fn acknowledge(&self) {}
@@ -78,6 +96,10 @@ impl Verbs for Net {
 
     fn connect(&self, _to: SocketAddr, _options: &SocketOptions) -> io::Result<Far> {
         Ok(Far)
+    }
+
+    fn pipe(&self) -> io::Result<NoPipe> {
+        Ok(NoPipe)
     }
 
     async fn resolve(&self, _name: &str) -> io::Result<Vec<IpAddr>> {

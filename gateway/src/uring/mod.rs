@@ -8,7 +8,9 @@
 //! loses the bytes it was about to return and keeps the descriptor open. What must end early is
 //! ended by `Socket::abort` and then awaited; `race` does that for a deadline.
 
+mod kernel_pipe;
 mod patience;
+mod pipes;
 mod probe;
 mod ring;
 mod turn;
@@ -20,7 +22,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 use std::time::Duration;
 
-pub use patience::{Patience, race, until};
+pub use kernel_pipe::KernelPipe;
+pub use patience::{Patience, passes_by_itself, race, until};
+pub use pipes::{LentPipe, Pipes};
 pub use probe::{Capabilities, Unavailable, probe};
 pub use ring::{Ring, RingSocket, spawn, start, wait_acceptable};
 pub use turn::turn;
@@ -31,12 +35,21 @@ pub type Parts = VecDeque<Range<usize>>;
 /// A buffer that is lent to an operation with the parts of it that it fills or sends.
 pub type Lent = (Vec<u8>, Parts);
 
+/// Where bytes wait between two sockets without being copied: they pass by reference.
+pub trait Pipe: 'static {
+    /// Octets that are in it.
+    fn held(&self) -> usize;
+}
+
 /// One TCP connection.
 ///
 /// At most one read or `wait_readable`, and one write, may be in flight at a time. A buffer
 /// that is lent to an operation comes back with its outcome. Dropped without `finish`, a connection
 /// ends as by `abort`: only who says so ends it in order.
 pub trait Socket: 'static {
+    /// What bytes pass through from this socket to another of its kind.
+    type Pipe: Pipe;
+
     /// Receives what is there into `bytes[room]`; 0 means that the peer finished its direction, and
     /// never that the connection was reset.
     fn read(
@@ -57,6 +70,17 @@ pub trait Socket: 'static {
 
     /// As `write`, of the parts of a buffer, one after the other.
     fn writev(&self, lent: Lent) -> impl Future<Output = (io::Result<usize>, Lent)>;
+
+    /// Moves what is there into `pipe`, which must be empty, at once, and says how much; 0 means what
+    /// it means for `read`.
+    ///
+    /// # Errors
+    /// `WouldBlock` where nothing can be moved so. That is not only where nothing is there: urgent
+    /// data (RFC 6093) can be read, but not passed by reference.
+    fn splice_in(&self, pipe: &Self::Pipe) -> io::Result<usize>;
+
+    /// Sends a part of what `pipe` holds, which must be something, and says how much.
+    fn splice_out(&self, pipe: &Self::Pipe) -> impl Future<Output = io::Result<usize>>;
 
     /// Has what was received acknowledged at once: the sender may hold back more until then, as
     /// Nagle's algorithm does (RFC 9293 section 3.7.4), while we would wait for something to send with
@@ -86,6 +110,12 @@ pub trait Verbs: 'static {
     /// # Errors
     /// What the system says at once: no descriptor, no route to that address.
     fn connect(&self, to: SocketAddr, options: &SocketOptions) -> io::Result<Self::Socket>;
+
+    /// Makes a pipe between such sockets.
+    ///
+    /// # Errors
+    /// What the system says: no descriptor, or no memory for another pipe.
+    fn pipe(&self) -> io::Result<<Self::Socket as Socket>::Pipe>;
 
     /// Addresses of a name, in the order of the system's resolver.
     ///

@@ -41,6 +41,9 @@ pub trait Patience: Socket {
     /// `writev` with patience: a part of what is not empty, and how much that was, never 0.
     fn writev_some(&self, lent: Lent) -> impl Future<Output = (io::Result<usize>, Lent)>;
 
+    /// `splice_out` with patience: how much was sent, never 0.
+    fn splice_out_some(&self, pipe: &Self::Pipe) -> impl Future<Output = io::Result<usize>>;
+
     /// `wait_readable` with patience.
     fn readable(&self) -> impl Future<Output = io::Result<()>>;
 }
@@ -120,6 +123,17 @@ impl<S: Socket> Patience for S {
         }
     }
 
+    async fn splice_out_some(&self, pipe: &S::Pipe) -> io::Result<usize> {
+        let mut retries = Retries::default();
+        loop {
+            match self.splice_out(pipe).await {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Err(error) if retries.allow(&error).await => {}
+                outcome => return outcome,
+            }
+        }
+    }
+
     async fn readable(&self) -> io::Result<()> {
         let mut retries = Retries::default();
         loop {
@@ -148,7 +162,8 @@ impl Retries {
     }
 }
 
-fn passes_by_itself(error: &io::Error) -> bool {
+/// Whether an operation that failed so may succeed when it is tried again.
+pub fn passes_by_itself(error: &io::Error) -> bool {
     use rustix::io::Errno;
     matches!(
         error.kind(),

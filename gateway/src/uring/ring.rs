@@ -24,7 +24,7 @@ use socket2::{Domain, Protocol, SockRef, Socket as Socket2, TcpKeepalive, Type};
 use tokio::sync::Semaphore;
 use tokio_uring::{OneshotOutputTransform, UnsubmittedOneshot};
 
-use super::{Capabilities, Lent, Parts, Socket, SocketOptions, Verbs};
+use super::{Capabilities, KernelPipe, Lent, Parts, Socket, SocketOptions, Verbs};
 use crate::limits::{LOOK_UPS_MAX, PARTS_MAX, RING_ENTRIES};
 
 /// Starts this thread's ring and runs `main` on it to its end.
@@ -83,6 +83,10 @@ impl Verbs for Ring {
         RingSocket::new(socket.into(), options)
     }
 
+    fn pipe(&self) -> io::Result<KernelPipe> {
+        KernelPipe::new()
+    }
+
     async fn resolve(&self, name: &str) -> io::Result<Vec<IpAddr>> {
         let name = name.to_owned();
         // LIMIT: LOOK_UPS_MAX; who waits here is ended by the deadline of its connection.
@@ -129,6 +133,8 @@ impl RingSocket {
     /// What the system says to an option; `options` within the configuration's bounds are accepted.
     pub fn new(stream: TcpStream, options: &SocketOptions) -> io::Result<Self> {
         stream.set_nodelay(true)?;
+        // Sends and receives say for themselves that they do not wait; a splice cannot.
+        stream.set_nonblocking(true)?;
         let socket = SockRef::from(&stream);
         let keepalive = TcpKeepalive::new()
             .with_time(options.keepalive_idle)
@@ -164,10 +170,18 @@ impl RingSocket {
         let control = &mut RecvAncillaryBuffer::default();
         let received = recvmsg(&*self.stream, into, control, RecvFlags::DONTWAIT)?;
         let room = into.iter().any(|part| !part.is_empty());
-        if received.bytes == 0 && room && self.is_reset() {
-            return Err(io::ErrorKind::ConnectionReset.into());
+        match received.bytes {
+            0 if room => self.end(),
+            count => Ok(count),
         }
-        Ok(received.bytes)
+    }
+
+    // What it means that nothing was received.
+    fn end(&self) -> io::Result<usize> {
+        match self.is_reset() {
+            true => Err(io::ErrorKind::ConnectionReset.into()),
+            false => Ok(0),
+        }
     }
 
     fn send(&self, from: &[IoSlice<'_>]) -> io::Result<usize> {
@@ -199,6 +213,8 @@ impl Drop for RingSocket {
 }
 
 impl Socket for RingSocket {
+    type Pipe = KernelPipe;
+
     async fn read(&self, mut bytes: Vec<u8>, room: Range<usize>) -> (io::Result<usize>, Vec<u8>) {
         let outcome = match bytes.get_mut(room) {
             Some(into) => {
@@ -239,6 +255,18 @@ impl Socket for RingSocket {
         };
         let outcome = self.at_once_or_wait(PollFlags::OUT, send).await;
         (outcome, (bytes, parts))
+    }
+
+    fn splice_in(&self, pipe: &KernelPipe) -> io::Result<usize> {
+        match pipe.fill(&*self.stream)? {
+            0 => self.end(),
+            count => Ok(count),
+        }
+    }
+
+    async fn splice_out(&self, pipe: &KernelPipe) -> io::Result<usize> {
+        let send = || pipe.drain(&*self.stream);
+        self.at_once_or_wait(PollFlags::OUT, send).await
     }
 
     fn acknowledge(&self) {
