@@ -11,6 +11,7 @@ mod journal;
 mod noise;
 mod options;
 mod pair;
+mod passthrough;
 mod pressure;
 mod random;
 mod refused;

@@ -57,7 +57,7 @@ fn stall(pair: &Pair, sender: TcpStream, mut reader: TcpStream) {
 }
 
 /// Sends noise until nothing goes any more, and returns how much went.
-fn push_until_held_up(sender: &TcpStream) -> usize {
+pub(crate) fn push_until_held_up(sender: &TcpStream) -> usize {
     sender.set_nonblocking(true).expect("it is a socket");
     let mut noise = Noise::new(1);
     let mut sent = 0;

@@ -7,13 +7,14 @@ use gateway::audit::Connection;
 use gateway::buffers::{Buffer, Size};
 use gateway::config::{Mode, Protocol, RecordLayer, Target, Timeouts};
 use gateway::relay::{Accepted, serve};
+use gateway::uring::Pipe;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinSet, LocalSet};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::app::{self, Script, Story, stream};
 use crate::site::{self, Site};
-use crate::socket::{APPLICATION_PORT, GATEWAY_PORT, Shared, SimVerbs, pair};
+use crate::socket::{APPLICATION_PORT, GATEWAY_PORT, Shared, SimPipe, SimVerbs, pair};
 use crate::wire::Nature;
 use crate::world::{Arrival, Faults, Flaw, World};
 
@@ -36,6 +37,8 @@ pub(crate) struct Scenario {
     pub(crate) timeouts: Timeouts,
     /// Large buffers of each core.
     pub(crate) buffers: usize,
+    /// Pipes of each core.
+    pub(crate) pipes: usize,
     /// The record layer of each gateway.
     pub(crate) layers: Vec<RecordLayer>,
     /// Records that a key seals before it is updated.
@@ -254,9 +257,23 @@ impl<'s> Run<'s> {
         }
     }
 
+    // All pipes are there again, and nothing is in them.
+    fn check_pipes(&self, place: usize, site: &Site) {
+        let make = || Ok(SimPipe::default());
+        let lent: Vec<_> = (0..site.pipes)
+            .filter_map(|_| site.core.pipes.take(make))
+            .collect();
+        let empty = lent.iter().filter(|pipe| pipe.held() == 0).count();
+        if empty != site.pipes || site.core.pipes.take(make).is_some() {
+            let what = format!("gateway {place}: {empty} empty pipes of {}", site.pipes);
+            self.world.violation(what);
+        }
+    }
+
     // All that was lent is back, and nothing counts as open.
     fn check_sites(&self) {
         for (place, site) in self.sites.iter().enumerate() {
+            self.check_pipes(place, site);
             let open = site.core.counters.routes[0].open.get();
             if open != 0 {
                 let what = format!("gateway {place}: {open} connections count as open");
@@ -302,6 +319,7 @@ impl Scenario {
             targets,
             timeouts: self.timeouts.clone(),
             buffers: self.buffers,
+            pipes: self.pipes,
             layer: self.layers[place],
             key_records: self.key_records,
         }

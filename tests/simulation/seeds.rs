@@ -57,6 +57,7 @@ impl Scenario {
             last_target: None,
             timeouts: Timeouts::default(),
             buffers: 2,
+            pipes: 2,
             layers: vec![RecordLayer::InPlace; modes.len()],
             key_records: KEY_RECORDS_MAX,
             natures: vec![nature; modes.len() + 1],
@@ -75,6 +76,7 @@ impl Scenario {
         let protocol = random.pick(&[Protocol::Tcp, Protocol::Tcp, Protocol::Dicom]);
         let mut scenario = Self::calm(seed, modes, protocol);
         scenario.buffers = random.pick(&[0, 1, 2]);
+        scenario.pipes = random.pick(&[0, 1, 2, 2]);
         let layer = |_| {
             random.pick(&[
                 RecordLayer::InPlace,

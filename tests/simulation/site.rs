@@ -16,6 +16,7 @@ use gateway::pki::{Identity, Trust};
 use gateway::relay::{Core, Path, Side, Strangers};
 use gateway::tls::{Acceptor, Connector};
 use gateway::upstream::Names;
+use gateway::uring::Pipes;
 use rcgen::{
     BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose, SerialNumber,
@@ -37,6 +38,8 @@ pub(crate) struct Site {
     pub(crate) core: Core<SimVerbs>,
     /// Large buffers of its core.
     pub(crate) buffers: usize,
+    /// Pipes of its core.
+    pub(crate) pipes: usize,
 }
 
 /// What a gateway's route is.
@@ -52,6 +55,8 @@ pub(crate) struct Plan {
     pub(crate) timeouts: Timeouts,
     /// Large buffers of its core.
     pub(crate) buffers: usize,
+    /// Pipes of its core.
+    pub(crate) pipes: usize,
     /// Who seals and opens its records.
     pub(crate) layer: RecordLayer,
     /// Records that a key seals before it is updated.
@@ -86,12 +91,14 @@ impl Site {
             core: Core {
                 verbs,
                 pool: Pool::new(plan.buffers),
+                pipes: Pipes::new(plan.pipes),
                 names: Names::default(),
                 counters: Arc::new(metrics::Core::new(0, 1)),
                 strangers: Strangers::new(16),
                 stop,
             },
             buffers: plan.buffers,
+            pipes: plan.pipes,
         })
     }
 }

@@ -1,5 +1,6 @@
 //! What the kernel knows about a process: memory, descriptors, threads, listening ports.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
@@ -55,6 +56,17 @@ impl Process {
         fs::read_dir(format!("/proc/{}/fd", self.id))
             .expect("the process lives and is ours")
             .count()
+    }
+
+    /// Its pipes, each counted once whichever of its ends are open.
+    pub fn pipes(self) -> usize {
+        let entries = fs::read_dir(format!("/proc/{}/fd", self.id));
+        let pipes: BTreeSet<_> = entries
+            .expect("the process lives and is ours")
+            .filter_map(|entry| fs::read_link(entry.ok()?.path()).ok())
+            .filter(|target| target.to_string_lossy().starts_with("pipe:"))
+            .collect();
+        pipes.len()
     }
 
     /// Whether something listens on this TCP port in the network namespace of the process.

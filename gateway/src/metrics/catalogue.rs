@@ -82,7 +82,7 @@ const DIRECTIONS: [(&str, OfRoute); 2] = [
     ("opened", |r| &r.key_updates.opened),
 ];
 
-const CORES: [(&str, &str, &str, OfCore); 5] = [
+const CORES: [(&str, &str, &str, OfCore); 7] = [
     (
         "wardgate_core_connections_total",
         "counter",
@@ -106,6 +106,18 @@ const CORES: [(&str, &str, &str, OfCore); 5] = [
         "counter",
         "Times all large buffers were lent.",
         |c| c.pool_exhausted.get(),
+    ),
+    (
+        "wardgate_pipes_exhausted_total",
+        "counter",
+        "Times passthrough copied because no pipe was to be had.",
+        |c| c.pipes_exhausted.get(),
+    ),
+    (
+        "wardgate_spliced_bytes_total",
+        "counter",
+        "Octets that passthrough moved without copying them.",
+        |c| c.spliced_bytes.get(),
     ),
     (
         "wardgate_accept_paused_total",

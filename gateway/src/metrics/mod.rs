@@ -26,6 +26,10 @@ pub struct Core {
     pub at_work: Counter,
     /// Times that a small buffer had to do because all large ones were lent.
     pub pool_exhausted: Counter,
+    /// Times that passthrough had to copy because no pipe was to be had.
+    pub pipes_exhausted: Counter,
+    /// Octets that passthrough moved without copying them.
+    pub spliced_bytes: Counter,
     /// Times that accepting had to pause because descriptors or memory had run out.
     pub accept_paused: Counter,
 }
@@ -41,6 +45,8 @@ impl Core {
             open: Counter::default(),
             at_work: Counter::default(),
             pool_exhausted: Counter::default(),
+            pipes_exhausted: Counter::default(),
+            spliced_bytes: Counter::default(),
             accept_paused: Counter::default(),
         }
     }

@@ -24,14 +24,16 @@ use crate::tls::{
     self, Acceptor, Connector, Judgement, PeerInfo, TlsInfo, describe, explain, explain_end,
 };
 use crate::upstream::{Attempts, Names};
-use crate::uring::{Socket, Verbs, until};
+use crate::uring::{Pipes, Socket, Verbs, until};
 
 /// What the connections of one core share.
-pub struct Core<V> {
+pub struct Core<V: Verbs> {
     /// How it reaches the network.
     pub verbs: V,
     /// Its buffers.
     pub pool: Pool,
+    /// Its pipes, for passthrough.
+    pub pipes: Pipes<<V::Socket as Socket>::Pipe>,
     /// Its memory of names.
     pub names: Names,
     /// Its counters.
@@ -170,7 +172,7 @@ impl Account {
     }
 }
 
-struct Work<'c, V> {
+struct Work<'c, V: Verbs> {
     core: &'c Core<V>,
     path: &'c Path,
     counters: &'c RouteCounters,
@@ -267,7 +269,7 @@ impl<V: Verbs> Work<'_, V> {
         let target = Box::pin(self.reach(&source)).await?;
         let link = Link::new(source, target);
         let direction = |bytes, counter, from, to| Passing {
-            pool: &self.core.pool,
+            core: self.core,
             talker: self.talker,
             bytes,
             counter,

@@ -1,17 +1,21 @@
 //! Passthrough: bytes both ways as they are, for streams that are TLS already.
+//!
+//! They go through a pipe, so that nothing is copied; where no pipe is to be had, through a buffer.
 
 use std::cell::Cell;
+use std::io;
 
+use super::connection::Core;
 use super::link::{Link, reset};
-use super::seal::{FirstBytes, receive, write};
+use super::seal::{FirstBytes, receive_ready, write};
 use crate::audit::Party;
-use crate::buffers::{Appetite, Pool, Talker};
+use crate::buffers::{Appetite, Batch, Talker};
 use crate::metrics::Counter;
-use crate::uring::Socket;
+use crate::uring::{LentPipe, Patience, Pipe, Socket, Verbs, passes_by_itself};
 
 /// One direction of a passthrough connection.
-pub(super) struct Passing<'c> {
-    pub(super) pool: &'c Pool,
+pub(super) struct Passing<'c, V: Verbs> {
+    pub(super) core: &'c Core<V>,
     pub(super) talker: Talker,
     pub(super) bytes: &'c Cell<u64>,
     pub(super) counter: &'c Counter,
@@ -19,28 +23,32 @@ pub(super) struct Passing<'c> {
     pub(super) to: Party,
 }
 
-impl Passing<'_> {
+type PipeOf<V> = <<V as Verbs>::Socket as Socket>::Pipe;
+
+/// What was received, and lies where it is borrowed until it is sent.
+enum Load<'c, P: Pipe> {
+    Buffer(Batch),
+    Pipe(LentPipe<'c, P>),
+}
+
+impl<'c, V: Verbs> Passing<'c, V> {
     /// Moves bytes from `source` to `sink`, both of `link`, until the source finishes.
-    pub(super) async fn run<N: Socket, F: Socket>(
+    pub(super) async fn run(
         &self,
-        link: &Link<N, F>,
-        (source, sink): (&impl Socket, &impl Socket),
+        link: &Link<V::Socket, V::Socket>,
+        (source, sink): (&V::Socket, &V::Socket),
         first: FirstBytes,
     ) {
-        let mut batch = first;
+        let mut load = first.map(Load::Buffer);
         let mut appetite = Appetite::new(self.talker);
         while !link.failed() {
-            if let Some(full) = batch.take() {
-                let count = full.len() as u64;
-                let mut full = full.into_payload();
-                if let Err(error) = write(link, sink, &mut full).await {
-                    return link.fail(self.to, reset(&error));
-                }
-                self.bytes.set(self.bytes.get().saturating_add(count));
-                self.counter.add(count);
+            if let Some(full) = load.take()
+                && let Err(error) = self.send(link, sink, full).await
+            {
+                return link.fail(self.to, reset(&error));
             }
-            match receive(source, self.pool, &mut appetite).await {
-                Ok(Some(next)) => batch = Some(next),
+            match self.receive(source, &mut appetite).await {
+                Ok(Some(next)) => load = Some(next),
                 Ok(None) => match sink.finish() {
                     Ok(()) => return link.finish(self.from),
                     Err(error) => return link.fail(self.to, reset(&error)),
@@ -48,5 +56,58 @@ impl Passing<'_> {
                 Err(error) => return link.fail(self.from, reset(&error)),
             }
         }
+    }
+
+    // `None` is the end.
+    async fn receive(
+        &self,
+        source: &V::Socket,
+        appetite: &mut Appetite,
+    ) -> io::Result<Option<Load<'c, PipeOf<V>>>> {
+        source.readable().await?;
+        if let Some(pipe) = self.core.pipes.take(|| self.core.verbs.pipe()) {
+            match source.splice_in(&pipe) {
+                Ok(0) => return Ok(None),
+                Ok(_) => return Ok(Some(Load::Pipe(pipe))),
+                // What cannot be passed by reference can be read.
+                Err(error) if passes_by_itself(&error) => {}
+                Err(error) => return Err(error),
+            }
+        } else {
+            // LIMIT: PIPES_MAX.
+            self.core.counters.pipes_exhausted.add(1);
+        }
+        let batch = receive_ready(source, &self.core.pool, appetite).await?;
+        Ok(batch.map(Load::Buffer))
+    }
+
+    async fn send(
+        &self,
+        link: &Link<V::Socket, V::Socket>,
+        sink: &V::Socket,
+        load: Load<'c, PipeOf<V>>,
+    ) -> io::Result<()> {
+        match load {
+            Load::Buffer(batch) => {
+                let count = batch.len();
+                write(link, sink, &mut batch.into_payload()).await?;
+                self.count(count);
+            }
+            Load::Pipe(pipe) => {
+                while pipe.held() > 0 {
+                    let count = sink.splice_out_some(&pipe).await?;
+                    link.stir();
+                    self.count(count);
+                    self.core.counters.spliced_bytes.add(count as u64);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn count(&self, count: usize) {
+        let count = count as u64;
+        self.bytes.set(self.bytes.get().saturating_add(count));
+        self.counter.add(count);
     }
 }

@@ -112,6 +112,15 @@ pub(super) async fn receive<S: Socket>(
     appetite: &mut Appetite,
 ) -> io::Result<FirstBytes> {
     socket.readable().await?;
+    receive_ready(socket, pool, appetite).await
+}
+
+/// As `receive`, where it is known that there is something to receive.
+pub(super) async fn receive_ready<S: Socket>(
+    socket: &S,
+    pool: &Pool,
+    appetite: &mut Appetite,
+) -> io::Result<FirstBytes> {
     let mut batch = pool.batch(appetite.size(pool));
     let (outcome, lent) = socket.readv_some(batch.lend()).await;
     batch.restore(lent);

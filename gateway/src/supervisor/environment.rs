@@ -7,8 +7,8 @@ use rustix::process::{
 };
 
 use super::Prepared;
-use crate::config::Config;
-use crate::limits::DESCRIPTORS_RESERVED;
+use crate::config::{Config, Mode};
+use crate::limits::{DESCRIPTORS_RESERVED, PIPES_MAX};
 use crate::relay::Side;
 use crate::tls::PROVIDER;
 use crate::uring::{self, Capabilities, Unavailable};
@@ -78,7 +78,11 @@ pub(super) fn raise_descriptors(config: &Config) -> Result<usize, String> {
         },
     );
     let most = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-    let own = DESCRIPTORS_RESERVED + config.routes.len() + 8 * config.gateway.cores.len();
+    let passes = config.routes.iter().any(|r| r.mode == Mode::Passthrough);
+    // Two descriptors a pipe.
+    let pipes = if passes { 2 * PIPES_MAX } else { 0 };
+    let cores = config.gateway.cores.len();
+    let own = DESCRIPTORS_RESERVED + config.routes.len() + (8 + pipes) * cores;
     let left = usize::try_from(most)
         .unwrap_or(usize::MAX)
         .saturating_sub(own);

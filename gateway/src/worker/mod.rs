@@ -30,7 +30,7 @@ use crate::buffers::Pool;
 use crate::metrics;
 use crate::relay::{Accepted, Core, Path, Strangers, serve};
 use crate::upstream::{Names, socket_options};
-use crate::uring::{self, Capabilities, Ring, RingSocket};
+use crate::uring::{self, Capabilities, Pipes, Ring, RingSocket};
 use effort::{Effort, measured};
 use wakeful::Wakeful;
 
@@ -140,6 +140,7 @@ async fn run(plan: Plan) {
         core: Core {
             verbs: Ring::default(),
             pool: Pool::default(),
+            pipes: Pipes::default(),
             names: Names::default(),
             counters: plan.counters,
             strangers: Strangers::new(plan.loads.strangers_max()),
