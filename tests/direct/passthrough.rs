@@ -1,8 +1,9 @@
 //! Passthrough moves bytes through pipes of the kernel, a bounded number of them, and none is lost.
 
-use std::net::{Shutdown, SocketAddr};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 
 use gateway::limits::PIPES_MAX;
+use rustix::net::SendFlags;
 use wardgate_tests::stream::{Ending, ending, expect_noise, reset, send_noise};
 use wardgate_tests::{DEADLINE, until};
 
@@ -84,6 +85,29 @@ fn pipes_are_bounded_and_none_is_lent_with_something_in_it() {
         expect_noise(&mut server, 3, 100_000);
     }
     assert!(process.pipes() - pipes <= PIPES_MAX);
+}
+
+/// Urgent data stops a splice for as long as nobody reads it. It is part of the stream (RFC 6093).
+#[test]
+fn urgent_data_neither_stops_the_stream_nor_is_lost() {
+    let through = Through::start();
+    let (mut client, mut server) = through.join();
+    for seed in 1..=20 {
+        send_noise(&mut client, seed, 100_000);
+        let sent = rustix::net::send(&client, b"!", SendFlags::OOB);
+        assert_eq!(sent.expect("it is connected"), 1);
+        expect_noise(&mut server, seed, 100_000);
+        assert_eq!(one_octet(&mut server), b'!');
+    }
+    client.shutdown(Shutdown::Write).expect("it is connected");
+    assert_eq!(ending(&mut server), (0, Ending::Orderly));
+}
+
+fn one_octet(stream: &mut TcpStream) -> u8 {
+    use std::io::Read;
+    let mut octet = [0];
+    stream.read_exact(&mut octet).expect("it arrives");
+    octet[0]
 }
 
 /// What was taken from the sender and not delivered is told by a reset, at both ends.

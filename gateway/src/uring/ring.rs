@@ -142,6 +142,8 @@ impl RingSocket {
             .with_retries(options.keepalive_probes);
         socket.set_tcp_keepalive(&keepalive)?;
         socket.set_tcp_user_timeout(Some(options.user_timeout))?;
+        // Urgent data (RFC 6093) stays where it is in the stream: Linux takes it out otherwise.
+        socket.set_out_of_band_inline(true)?;
         // Whatever closes it, the end of the process included, resets: an orderly end is said, by
         // `finish`, and never implied.
         socket.set_linger(Some(Duration::ZERO))?;
