@@ -375,9 +375,9 @@ fn outcome(entry: &cqueue::Entry) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Read;
+    use std::io::{Read, Write};
 
-    use super::super::probe;
+    use super::super::{Pipe, probe};
     use super::*;
 
     #[test]
@@ -391,6 +391,47 @@ mod tests {
             let (read, _) = socket.read(vec![0], 0..1).await;
             let error = read.expect_err("nothing ended in order");
             assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+        });
+    }
+
+    #[test]
+    fn a_reset_behind_a_failed_send_is_not_an_end_of_a_splice_either() {
+        on_ring(async |socket, peer| {
+            let pipe = KernelPipe::new().expect("a pipe");
+            reset(peer);
+            socket.wait_readable().await.expect("a reset is readable");
+            let (sent, _) = socket.write(vec![0], 0..1).await;
+            assert!(sent.is_err(), "{sent:?}");
+            socket.splice_in(&pipe).expect_err("nothing ended in order");
+        });
+    }
+
+    #[test]
+    fn a_splice_moves_what_is_there_and_does_not_wait_for_more() {
+        on_ring(async |socket, mut peer| {
+            let pipe = KernelPipe::new().expect("a pipe");
+            let none = socket.splice_in(&pipe).expect_err("nothing was sent");
+            assert_eq!(none.kind(), io::ErrorKind::WouldBlock);
+            peer.write_all(b"there").expect("it is connected");
+            socket.wait_readable().await.expect("something is there");
+            assert_eq!(socket.splice_in(&pipe).expect("five octets"), 5);
+            assert_eq!(pipe.held(), 5);
+            // Behind a full pipe `WouldBlock` would say nothing about the socket.
+            let full = socket.splice_in(&pipe).expect_err("it is not empty");
+            assert_eq!(full.kind(), io::ErrorKind::InvalidInput);
+            // Both ends are the same socket here: they come back to who sent them.
+            assert_eq!(socket.splice_out(&pipe).await.expect("room for five"), 5);
+            let mut back = [0; 5];
+            peer.read_exact(&mut back).expect("they come back");
+            assert_eq!((&back, pipe.held()), (b"there", 0));
+            let empty = socket.splice_out(&pipe).await;
+            assert_eq!(
+                empty.expect_err("it is empty").kind(),
+                io::ErrorKind::InvalidInput
+            );
+            peer.shutdown(std::net::Shutdown::Write).expect("open");
+            socket.wait_readable().await.expect("an end is readable");
+            assert_eq!(socket.splice_in(&pipe).expect("an orderly end"), 0);
         });
     }
 
