@@ -11,7 +11,7 @@ use tokio::time::timeout;
 use crate::chain::Scenario;
 use crate::oracle::judge;
 use crate::seeds::{PASSTHROUGH, TLS};
-use crate::socket::{SimSocket, pair};
+use crate::socket::{SimPipe, SimSocket, pair};
 use crate::world::{Faults, Flaw, World};
 
 #[test]
@@ -52,6 +52,20 @@ fn a_dropped_operation_is_caught() {
 }
 
 #[test]
+fn a_splice_beside_a_read_is_caught() {
+    let violations = with_socket(async |socket| {
+        let pipe = SimPipe::default();
+        let read = socket.read(vec![0; 10], 0..10);
+        let splice = async {
+            assert!(socket.splice_in(&pipe).is_err());
+            socket.abort();
+        };
+        let _ = tokio::join!(read, splice);
+    });
+    assert_eq!(violations, ["socket 1: a splice beside a read"]);
+}
+
+#[test]
 fn two_reads_at_a_time_are_caught() {
     let violations = with_socket(async |socket| {
         let first = socket.wait_readable();
@@ -77,14 +91,21 @@ fn a_seed_replays_to_the_last_operation() {
     assert_ne!(other(1), other(2));
 }
 
+// Bytes that pass through are copied where there is no pipe.
 fn expect_caught(flaw: Flaw, chains: &[&[Mode]], as_what: &str) {
-    let caught = (1..=300).find(|seed| {
-        let mut scenario = Scenario::random(*seed, chains);
-        scenario.flaw = Some(flaw);
-        let wrong = judge(&scenario, &scenario.run());
-        wrong.iter().any(|wrong| wrong.contains(as_what))
-    });
-    assert!(caught.is_some(), "{flaw:?} was not caught in 300 seeds");
+    for pipes in [0, 2] {
+        let caught = (1..=300).find(|seed| {
+            let mut scenario = Scenario::random(*seed, chains);
+            scenario.flaw = Some(flaw);
+            scenario.pipes = pipes;
+            let wrong = judge(&scenario, &scenario.run());
+            wrong.iter().any(|wrong| wrong.contains(as_what))
+        });
+        assert!(
+            caught.is_some(),
+            "{flaw:?} was not caught in 300 seeds with {pipes} pipes"
+        );
+    }
 }
 
 fn with_socket(use_it: impl AsyncFnOnce(&SimSocket)) -> Vec<String> {

@@ -30,14 +30,27 @@ fn each_operation_that_fails_in_passthrough_is_told_at_both_ends() {
 }
 
 #[test]
+fn each_operation_that_fails_where_passthrough_copies_is_told_at_both_ends() {
+    fail_each(&without_pipes(PASSED_THROUGH, Protocol::Dicom));
+}
+
+#[test]
 fn each_operation_that_fails_for_a_moment_costs_nothing() {
-    for (modes, protocol) in [
-        (THROUGH_TLS, Protocol::Dicom),
-        (PASSED_THROUGH, Protocol::Tcp),
+    for scenario in [
+        scenario(THROUGH_TLS, Protocol::Dicom),
+        scenario(PASSED_THROUGH, Protocol::Tcp),
+        without_pipes(PASSED_THROUGH, Protocol::Tcp),
     ] {
         for cause in PASSING {
-            fail_each_for_a_moment(&scenario(modes, protocol), cause);
+            fail_each_for_a_moment(&scenario, cause);
         }
+    }
+}
+
+fn without_pipes(modes: &[Mode], protocol: Protocol) -> Scenario {
+    Scenario {
+        pipes: 0,
+        ..scenario(modes, protocol)
     }
 }
 
