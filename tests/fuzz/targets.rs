@@ -113,16 +113,15 @@ fn octets(choices: &mut Choices<'_>, peer: &mut Peer) -> (Vec<u8>, Vec<u8>) {
         }
         let content_type = choices.pick(&[DATA, 22, 21, 22, 22, 21, 0]);
         let mut inner = choices.take(length).to_vec();
-        if content_type == DATA {
-            payload.extend_from_slice(&inner);
-        }
         inner.extend((content_type != 0).then_some(content_type));
         if choices.chance(20) {
             inner.resize(inner.len() + choices.below(20_000), 0);
         }
-        // Without a type of its own the last octet is one; it may be that of payload.
-        if inner.last() == Some(&DATA) && content_type == 0 {
-            payload.extend_from_slice(&inner[..inner.len() - 1]);
+        // The last octet that is not zero is the type, wherever it came from.
+        if let Some(end) = inner.iter().rposition(|octet| *octet != 0)
+            && inner[end] == DATA
+        {
+            payload.extend_from_slice(&inner[..end]);
         }
         stream.extend(peer.protect(inner));
     }
