@@ -1,10 +1,11 @@
-//! The project's checks and chores: `cargo xtask check`, `cargo xtask test` and `cargo xtask fuzz`.
+//! The project's checks and chores: `cargo xtask check`, `test`, `gate`, `fuzz` and `endurance`.
 //!
 //! `check` is what passes before every commit. `test` is everything: it brings the programs that the
 //! tests talk to, runs every tier and ends with a count. `fuzz` looks for more than `test` has time for.
 //! Nothing here is part of the gateway.
 
 mod fuzz;
+mod gate;
 mod libtest;
 mod packages;
 mod python;
@@ -30,6 +31,18 @@ enum Task {
     Test,
     /// Fuzzes one target of tests/fuzz, or all of them, from the kept corpus and a new seed
     Fuzz(fuzz::Fuzz),
+    /// Counts the instructions of the byte path's pieces against bench/micro-baseline.toml
+    Gate {
+        /// Write the baseline as it is now
+        #[arg(long)]
+        renew: bool,
+    },
+    /// Hundreds of gigabytes through one connection of a release build, all compared: minutes
+    Endurance {
+        /// How many (10^9 bytes); 275 and more pass the default limit of records per key
+        #[arg(long, value_name = "N", default_value_t = 300)]
+        gigabytes: u32,
+    },
 }
 
 fn main() -> ExitCode {
@@ -46,10 +59,19 @@ fn main() -> ExitCode {
 
 /// Runs the task's steps, all of them, and says whether each was good.
 fn run(task: &Task, workspace: &Workspace) -> anyhow::Result<bool> {
-    if let Task::Fuzz(fuzz) = task {
-        return fuzz.run(workspace);
-    }
     let mut steps = Steps::default();
+    match task {
+        Task::Gate { renew } => {
+            steps.run("gate", || gate::run(workspace, *renew));
+            return Ok(report::print(&[], &steps));
+        }
+        Task::Endurance { gigabytes } => {
+            steps.run("endurance", || endurance(workspace, *gigabytes));
+            return Ok(report::print(&[], &steps));
+        }
+        Task::Fuzz(fuzz) => return fuzz.run(workspace),
+        Task::Check | Task::Test => {}
+    }
     if matches!(task, Task::Test) {
         steps.run("debian packages", || packages::prepare(workspace));
         steps.run("python packages", || python::prepare(workspace));
@@ -63,6 +85,9 @@ fn run(task: &Task, workspace: &Workspace) -> anyhow::Result<bool> {
         names = tiers::names(workspace)?;
     }
     let tiers = tiers::run_all(workspace, &mut steps, &names, built)?;
+    if matches!(task, Task::Test) {
+        steps.run("gate", || count_instructions(workspace));
+    }
 
     steps.run("documentation", || documentation(workspace));
     Ok(report::print(&tiers, &steps))
@@ -80,6 +105,24 @@ const CLIPPY: [&str; 7] = [
 
 // The tests start the programs from the target folder, so these must be of today.
 const BUILD: [&str; 4] = ["build", "--workspace", "--bins", "--locked"];
+
+fn count_instructions(workspace: &Workspace) -> anyhow::Result<()> {
+    if !gate::can_run() && !tiers::requires("gate") {
+        println!("SKIPPED gate: valgrind is not installed");
+        return Ok(());
+    }
+    gate::run(workspace, false)
+}
+
+fn endurance(workspace: &Workspace, gigabytes: u32) -> anyhow::Result<()> {
+    let build = ["build", "--release", "--locked", "-p", "wardgate"];
+    steps::must(&mut workspace.cargo(&build))?;
+    let run = ["run", "--locked", "-p", "wardgate-tests"];
+    let mut program = workspace.cargo(&run);
+    program.args(["--bin", "endurance", "--"]);
+    program.arg(gigabytes.to_string());
+    steps::must(program.env("WARDGATE_PROGRAM", workspace.product("release/wardgate")))
+}
 
 fn documentation(workspace: &Workspace) -> anyhow::Result<()> {
     let mut cargo = workspace.cargo(&["doc", "--workspace", "--no-deps", "--locked"]);

@@ -36,7 +36,7 @@ pub(crate) fn print(tiers: &[Tier], steps: &Steps) -> bool {
 /// One row a tier.
 fn table(tiers: &[Tier]) -> String {
     let mut table = format!(
-        "{:<12} {:>7} {:>7} {:>8} {:>9}\n",
+        "{:<14} {:>7} {:>7} {:>8} {:>9}\n",
         "tier", "passed", "failed", "skipped", "time"
     );
     for tier in tiers {
@@ -46,7 +46,7 @@ fn table(tiers: &[Tier]) -> String {
             skipped,
         } = tier.counts;
         table += &format!(
-            "{:<12} {passed:>7} {failed:>7} {skipped:>8} {:>9}\n",
+            "{:<14} {passed:>7} {failed:>7} {skipped:>8} {:>9}\n",
             tier.name,
             seconds(tier.took)
         );

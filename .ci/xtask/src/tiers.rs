@@ -182,6 +182,12 @@ impl Tier {
     }
 }
 
+/// Whether the environment promised that this can run here.
+pub(crate) fn requires(name: &str) -> bool {
+    let required = std::env::var("WARDGATE_REQUIRE").unwrap_or_default();
+    is_required(&required, name)
+}
+
 /// `WARDGATE_REQUIRE` is `all` or a list of tiers with commas between.
 fn is_required(required: &str, tier: &str) -> bool {
     required

@@ -1,0 +1,164 @@
+//! Counts instructions of the byte path's pieces, and holds them against a committed baseline.
+//!
+//! Time tells little on a busy machine; valgrind counts the same instructions every time. Each case of
+//! `wardgate-bench micro` runs twice with different numbers of turns: what both have in common, the
+//! program's start and the case's set-up, cancels out. valgrind knows neither VAES nor AVX-512, so the
+//! cipher runs with AES-NI here on any machine of the last ten years.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use anyhow::Context as _;
+
+use crate::Workspace;
+use crate::steps::must;
+
+/// Cases without randomness: a turn costs the same every time.
+const CASES: [&str; 6] = [
+    "seal-16k",
+    "seal-200",
+    "open-16k",
+    "open-200",
+    "pool-take",
+    "batch-lend",
+];
+/// Turns of the two runs.
+const TURNS: [u64; 2] = [20, 60];
+/// Parts in a thousand that a count may be above or below its baseline.
+const TOLERANCE: u64 = 30;
+const BASELINE: &str = "bench/micro-baseline.toml";
+
+/// Instructions of one turn of each case.
+type Counts = BTreeMap<String, u64>;
+
+/// Whether the tool that counts is there.
+pub(crate) fn can_run() -> bool {
+    let asked = Command::new("valgrind").arg("--version").output();
+    asked.is_ok_and(|output| output.status.success())
+}
+
+/// Counts and compares; where the baseline is to be renewed, writes it instead.
+pub(crate) fn run(workspace: &Workspace, renew: bool) -> anyhow::Result<()> {
+    let build = ["build", "--profile", "gate", "--locked", "-p"];
+    must(workspace.cargo(&build).arg("wardgate-bench"))?;
+    let program = workspace.product("gate/wardgate-bench");
+    let mut counts = Counts::new();
+    for case in CASES {
+        let file = workspace.product(&format!("gate/{case}.callgrind"));
+        let [few, many] = TURNS.map(|turns| instructions(&program, case, turns, &file));
+        let more = many?.saturating_sub(few?);
+        counts.insert(case.to_owned(), more / (TURNS[1] - TURNS[0]));
+    }
+    let baseline = workspace.source(BASELINE);
+    if renew {
+        fs::write(&baseline, write(&counts)).context("cannot write the baseline")?;
+        println!("{BASELINE} is renewed");
+        return Ok(());
+    }
+    let text = fs::read_to_string(&baseline).with_context(|| format!("cannot read {BASELINE}"))?;
+    judge(&read(&text)?, &counts)
+}
+
+/// All instructions of a program that runs one case so many times.
+fn instructions(program: &Path, case: &str, turns: u64, file: &Path) -> anyhow::Result<u64> {
+    let mut option = std::ffi::OsString::from("--callgrind-out-file=");
+    option.push(file);
+    let mut command = Command::new("valgrind");
+    command
+        .args(["--tool=callgrind", "--quiet"])
+        .arg(option)
+        .arg(program)
+        .args(["micro", "--quiet", "--case", case, "--iterations"])
+        .arg(turns.to_string())
+        .stdin(Stdio::null());
+    must(&mut command)?;
+    let text = fs::read_to_string(file).context("callgrind has written nothing")?;
+    total(&text).context("callgrind's file has another form")
+}
+
+/// The line `totals: NUMBER` of callgrind's file.
+fn total(text: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix("totals:"));
+    line?.trim().parse().ok()
+}
+
+/// Prints each count beside its baseline; an error where one is too high, or has none.
+fn judge(baseline: &Counts, counts: &Counts) -> anyhow::Result<()> {
+    let mut wrong = Vec::new();
+    for (case, &count) in counts {
+        let Some(&before) = baseline.get(case) else {
+            wrong.push(format!("{case} has no baseline"));
+            continue;
+        };
+        let change = (count as f64 / before as f64 - 1.0) * 100.0;
+        println!("{case:<12} {before:>10} -> {count:>10} instructions a turn, {change:+.2} %");
+        if count * 1000 > before * (1000 + TOLERANCE) {
+            wrong.push(format!("{case} takes {change:+.1} % instructions"));
+        } else if count * 1000 < before * (1000 - TOLERANCE) {
+            println!("{case} has become cheaper: `cargo xtask gate --renew` keeps it so");
+        }
+    }
+    anyhow::ensure!(
+        wrong.is_empty(),
+        "{}; where that is meant, renew the baseline by `cargo xtask gate --renew` and say why",
+        wrong.join(", ")
+    );
+    Ok(())
+}
+
+const HEAD: &str =
+    "# Instructions of one turn of each case of `wardgate-bench micro`, counted by callgrind.
+# `cargo xtask gate` compares, `cargo xtask gate --renew` writes this file.
+";
+
+fn write(counts: &Counts) -> String {
+    let lines = counts
+        .iter()
+        .map(|(case, count)| format!("{case} = {count}\n"));
+    HEAD.chars()
+        .chain(lines.collect::<String>().chars())
+        .collect()
+}
+
+fn read(text: &str) -> anyhow::Result<Counts> {
+    let lines = text.lines().filter(|line| !line.starts_with('#'));
+    let pairs = lines.filter(|line| !line.trim().is_empty()).map(|line| {
+        let pair = line.split_once(" = ");
+        let pair = pair.and_then(|(case, count)| Some((case.to_owned(), count.parse().ok()?)));
+        pair.with_context(|| format!("{BASELINE}: {line:?} is no `case = count`"))
+    });
+    pairs.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn counts(seal: u64) -> Counts {
+        [("seal-16k".to_owned(), seal)].into()
+    }
+
+    #[test]
+    fn more_instructions_fail_beyond_the_tolerance_and_fewer_do_not() {
+        assert!(judge(&counts(1000), &counts(1030)).is_ok());
+        assert!(judge(&counts(1000), &counts(1031)).is_err());
+        assert!(judge(&counts(1000), &counts(500)).is_ok());
+        assert!(judge(&Counts::new(), &counts(1)).is_err(), "no baseline");
+    }
+
+    #[test]
+    fn a_baseline_is_read_as_it_was_written() {
+        let written = write(&counts(12));
+        assert_eq!(read(&written).ok(), Some(counts(12)), "{written}");
+        assert!(read("seal-16k = many\n").is_err());
+    }
+
+    #[test]
+    fn the_total_is_found_in_callgrinds_file() {
+        let text = "version: 1\nsummary: 12 \n\nfn=(0)\n1 12\ntotals: 1234\n";
+        assert_eq!(total(text), Some(1234));
+        assert_eq!(total("fn=(0)\n"), None);
+    }
+}
