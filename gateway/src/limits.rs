@@ -116,6 +116,10 @@ pub const PIPES_MAX: usize = 16;
 /// Turns in a row that move little before a connection goes back to small buffers.
 pub const SMALL_READS_MAX: u32 = 8;
 
+/// Messages in a row, each answered before the next, after which the plain side is not acknowledged ahead
+/// of the answer any more.
+pub const EXCHANGES_MIN: u32 = 8;
+
 /// Records that one key seals before it is updated (RFC 8446 section 5.5 allows 2^24.5 of AES-GCM).
 pub const KEY_RECORDS_MAX: u64 = 1 << 24;
 

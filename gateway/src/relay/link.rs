@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::audit::{Close, Party, Reason};
-use crate::limits::HALF_CLOSED_SILENCE;
+use crate::limits::{EXCHANGES_MIN, HALF_CLOSED_SILENCE};
 use crate::uring::Socket;
 
 /// Two sockets and the one end that they come to.
@@ -24,6 +24,10 @@ pub(super) struct Link<N, F> {
     // Who finished its direction first, where both do so in order.
     finished: Cell<Option<Party>>,
     moved: Cell<Instant>,
+    // Whether something was delivered to the near side since it spoke last, and how many times in a
+    // row that was so when it spoke.
+    answered: Cell<bool>,
+    exchanges: Cell<u32>,
 }
 
 impl<N: Socket, F: Socket> Link<N, F> {
@@ -34,6 +38,8 @@ impl<N: Socket, F: Socket> Link<N, F> {
             ended: RefCell::new(None),
             finished: Cell::new(None),
             moved: Cell::new(Instant::now()),
+            answered: Cell::new(false),
+            exchanges: Cell::new(0),
         }
     }
 
@@ -63,6 +69,23 @@ impl<N: Socket, F: Socket> Link<N, F> {
     /// Notes that bytes moved just now.
     pub(super) fn stir(&self) {
         self.moved.set(Instant::now());
+    }
+
+    /// Notes that the near side was sent something.
+    pub(super) fn answer(&self) {
+        self.answered.set(true);
+    }
+
+    /// Notes that the near side spoke, and says whether it has been message and answer by turns for a
+    /// while. Then each answer carries the acknowledgement that the next message may wait for, and who
+    /// holds back a part of a message breaks the turns.
+    pub(super) fn is_conversation(&self) -> bool {
+        let exchanges = match self.answered.replace(false) {
+            true => self.exchanges.get().saturating_add(1),
+            false => 0,
+        };
+        self.exchanges.set(exchanges);
+        exchanges >= EXCHANGES_MIN
     }
 
     /// How it ended, once both directions have.

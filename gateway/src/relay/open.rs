@@ -201,6 +201,7 @@ impl Opening<'_> {
             let count = payload.outgoing() as u64;
             match write(link, &link.near, payload).await {
                 Ok(()) => {
+                    link.answer();
                     self.bytes.set(self.bytes.get().saturating_add(count));
                     self.counter.add(count);
                 }

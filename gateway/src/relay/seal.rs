@@ -38,7 +38,7 @@ impl Sealing<'_> {
         while !link.failed() {
             match receive(&link.near, self.pool, &mut appetite).await {
                 Ok(Some(batch)) => self.send(link, batch).await,
-                Ok(None) => return self.finish(link).await,
+                Ok(None) => return Box::pin(self.finish(link)).await,
                 // It was the opening direction that ended this socket, and its alert to the peer is
                 // still on the way: it ends the other one as well.
                 Err(_) if link.failed() => return,
@@ -51,7 +51,8 @@ impl Sealing<'_> {
         let count = batch.len() as u64;
         let is_short = count < batch.room() as u64;
         self.seal(link, batch).await;
-        if is_short && !link.failed() {
+        let converses = link.is_conversation();
+        if is_short && !converses && !link.failed() {
             // The sender may hold the rest of a message back until this is acknowledged.
             link.near.acknowledge();
         }
@@ -72,7 +73,7 @@ impl Sealing<'_> {
                 Err(error) => return link.fail(Party::Gateway, refusal(&error)),
             };
             if let Err(error) = write(link, &link.far, &mut records).await {
-                return self.lost(link, &error).await;
+                return Box::pin(self.lost(link, &error)).await;
             }
         }
     }

@@ -156,7 +156,8 @@ impl Retries {
             return false;
         }
         if error.kind() != io::ErrorKind::Interrupted {
-            sleep(RETRY_PAUSE).await;
+            // Boxed, because every transfer would hold room for what hardly ever happens.
+            Box::pin(sleep(RETRY_PAUSE)).await;
         }
         true
     }
