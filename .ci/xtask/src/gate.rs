@@ -1,4 +1,5 @@
-//! Counts instructions of the byte path's pieces, and holds them against a committed baseline.
+//! Counts instructions of the byte path's pieces, holds them against a committed baseline, and holds
+//! bulk through a pair against HAProxy's.
 //!
 //! Time tells little on a busy machine; valgrind counts the same instructions every time. Each case of
 //! `wardgate-bench micro` runs twice with different numbers of turns: what both have in common, the
@@ -60,6 +61,26 @@ pub(crate) fn run(workspace: &Workspace, renew: bool) -> anyhow::Result<()> {
     let text = fs::read_to_string(&baseline).with_context(|| format!("cannot read {BASELINE}"))?;
     judge(&read(&text)?, &counts)
 }
+
+/// Bulk through a pair beside bulk through a pair of HAProxy as shipped, in one short run: an error
+/// where a byte costs more of HAProxy's CPU time than `RATIO_MAX`. It costs a third of it or less, so
+/// this is no measurement: it finds a byte path that has lost its way.
+pub(crate) fn ratio(workspace: &Workspace) -> anyhow::Result<()> {
+    let build = ["build", "--profile", "gate", "--locked", "-p"];
+    must(
+        workspace
+            .cargo(&build)
+            .args(["wardgate", "-p", "wardgate-bench"]),
+    )?;
+    let mut peers = Command::new(workspace.product("gate/wardgate-bench"));
+    peers
+        .args(["peers", "--quick", "--only", "wardgate,haproxy"])
+        .args(["--scenarios", "bulk", "--at-most", RATIO_MAX, "--wardgate"])
+        .arg(workspace.product("gate/wardgate"));
+    must(&mut peers)
+}
+
+const RATIO_MAX: &str = "0.7";
 
 /// All instructions of a program that runs one case so many times.
 fn instructions(program: &Path, case: &str, turns: u64, file: &Path) -> anyhow::Result<u64> {

@@ -87,6 +87,7 @@ fn run(task: &Task, workspace: &Workspace) -> anyhow::Result<bool> {
     let tiers = tiers::run_all(workspace, &mut steps, &names, built)?;
     if matches!(task, Task::Test) {
         steps.run("gate", || count_instructions(workspace));
+        steps.run("ratio", || compare_with_haproxy(workspace));
     }
 
     steps.run("documentation", || documentation(workspace));
@@ -112,6 +113,14 @@ fn count_instructions(workspace: &Workspace) -> anyhow::Result<()> {
         return Ok(());
     }
     gate::run(workspace, false)
+}
+
+fn compare_with_haproxy(workspace: &Workspace) -> anyhow::Result<()> {
+    if !packages::is_root()? && !tiers::requires("ratio") {
+        println!("SKIPPED ratio: only root can make a network namespace and install HAProxy");
+        return Ok(());
+    }
+    gate::ratio(workspace)
 }
 
 fn endurance(workspace: &Workspace, gigabytes: u32) -> anyhow::Result<()> {
