@@ -7,8 +7,9 @@ use wardgate_tests::{Pki, Program, Site, tier, wardgate};
 
 /// All keys that a configuration can hold. Whoever adds one asks here whether it lets a peer in who
 /// has not proved himself.
-const KEYS: [&str; 33] = [
+const KEYS: [&str; 34] = [
     "admin",
+    "busy_poll",
     "certificate",
     "connect",
     "cores",

@@ -89,6 +89,7 @@ fn without(wanted: &[&str], listing: &str) -> Vec<String> {
         .collect()
 }
 
+/// Whether packages can be installed and namespaces made.
 pub(crate) fn is_root() -> anyhow::Result<bool> {
     let status = fs::read_to_string("/proc/self/status").context("cannot read our own status")?;
     Ok(effective_user(&status) == Some(0))
