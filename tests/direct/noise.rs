@@ -200,6 +200,12 @@ fn silent_handshake_ends_at_its_deadline() {
     let start = Instant::now();
     assert_ne!(ending(&mut stream).1, Ending::Orderly);
     assert!(start.elapsed() < Duration::from_secs(5));
+    // The peer sees the end before it is counted.
+    terminate
+        .gateway
+        .wait_for_connection_line("handshake", DEADLINE, |line| {
+            line.text("reason").starts_with("handshake deadline passed")
+        });
     assert_eq!(
         metric(&terminate.gateway, "wardgate_deadlines_passed_total"),
         1
