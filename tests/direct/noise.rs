@@ -22,6 +22,19 @@ fn metric(gateway: &Gateway, name: &str) -> u64 {
     gateway.metric(name) as u64
 }
 
+/// The peer sees the end before it is told and counted.
+fn expect_one_late_handshake(terminate: &Terminate) {
+    terminate
+        .gateway
+        .wait_for_connection_line("handshake", DEADLINE, |line| {
+            line.text("reason").starts_with("handshake deadline passed")
+        });
+    assert_eq!(
+        metric(&terminate.gateway, "wardgate_deadlines_passed_total"),
+        1
+    );
+}
+
 /// A ClientHello as it goes over the wire.
 fn client_hello(terminate: &Terminate) -> Vec<u8> {
     terminate.peer(TLS13).first_flight()
@@ -169,15 +182,7 @@ fn dripping_handshake_ends_at_its_deadline() {
     let took = start.elapsed();
     assert!(took > Duration::from_millis(900), "it took {took:?}");
     assert!(took < Duration::from_secs(5), "it took {took:?}");
-    terminate
-        .gateway
-        .wait_for_connection_line("handshake", DEADLINE, |line| {
-            line.text("reason").starts_with("handshake deadline passed")
-        });
-    assert_eq!(
-        metric(&terminate.gateway, "wardgate_deadlines_passed_total"),
-        1
-    );
+    expect_one_late_handshake(&terminate);
     assert_good_connection_works(&terminate);
 }
 
@@ -200,16 +205,7 @@ fn silent_handshake_ends_at_its_deadline() {
     let start = Instant::now();
     assert_ne!(ending(&mut stream).1, Ending::Orderly);
     assert!(start.elapsed() < Duration::from_secs(5));
-    // The peer sees the end before it is counted.
-    terminate
-        .gateway
-        .wait_for_connection_line("handshake", DEADLINE, |line| {
-            line.text("reason").starts_with("handshake deadline passed")
-        });
-    assert_eq!(
-        metric(&terminate.gateway, "wardgate_deadlines_passed_total"),
-        1
-    );
+    expect_one_late_handshake(&terminate);
 }
 
 /// Half handshakes by the hundred wait for their deadline without holding up anybody.
