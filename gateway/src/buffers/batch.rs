@@ -21,20 +21,6 @@ impl Batch {
         Self { buffer, octets: 0 }
     }
 
-    /// A batch of its own that holds one octet, or none.
-    #[cfg(test)]
-    #[must_use]
-    pub fn holding(plain: &[u8]) -> Self {
-        let rooms = plain.len().div_ceil(PLAINTEXT_ROOM).max(1);
-        let mut batch = Self::new(Buffer::with_room(rooms * RECORD_ROOM));
-        let rooms = batch.buffer.bytes.chunks_mut(RECORD_ROOM);
-        for (room, plain) in rooms.zip(plain.chunks(PLAINTEXT_ROOM)) {
-            room[RECORD_HEADER..RECORD_HEADER + plain.len()].copy_from_slice(plain);
-        }
-        batch.fill(plain.len());
-        batch
-    }
-
     /// Octets of payload.
     #[must_use]
     pub fn len(&self) -> usize {
