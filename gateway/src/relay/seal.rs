@@ -51,8 +51,11 @@ impl Sealing<'_> {
         let count = batch.len() as u64;
         let is_short = count < batch.room() as u64;
         self.seal(link, batch).await;
+        if link.failed() {
+            return;
+        }
         let converses = link.is_conversation();
-        if is_short && !converses && !link.failed() {
+        if is_short && !converses {
             // The sender may hold the rest of a message back until this is acknowledged.
             link.near.acknowledge();
         }
