@@ -171,9 +171,9 @@ impl Opening<'_> {
         held: &mut Held,
     ) -> Result<(), Cut> {
         let mut answer = Vec::new();
+        // What was opened before this direction ran comes first.
+        self.deliver(link, held).await;
         while !link.failed() {
-            // What was opened before this direction ran comes first.
-            self.deliver(link, held).await;
             let opened = held.open(self.engine, self.pool, &mut answer)?;
             self.outlet.post(link, self.engine, &mut answer).await;
             self.deliver(link, held).await;
