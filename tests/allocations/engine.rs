@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use gateway::buffers::{Buffer, Pool, Size};
 use gateway::limits::{KEY_RECORDS_MAX, PLAINTEXT_ROOM};
-use gateway::tls::post_handshake::{InPlace, Progress};
-use gateway::tls::session::{HandedOver, Session, Step};
+use gateway::tls::post_handshake::InPlace;
+use gateway::tls::session::{HandedOver, Opened, Session, Step};
 use rustls::client::UnbufferedClientConnection;
 use rustls::pki_types::ServerName;
 use rustls::server::UnbufferedServerConnection;
@@ -80,7 +80,7 @@ impl Ends {
         records.sent(all);
 
         let progress = self.opening.open(&mut incoming).expect("they are whole");
-        assert!(matches!(progress, Progress::NeedBytes | Progress::Full));
+        assert!(matches!(progress, Opened::NeedBytes | Opened::Full));
         assert_eq!(incoming.outgoing(), octets);
         let lent = incoming.lend_parts();
         incoming.restore_parts(lent);

@@ -2,7 +2,7 @@
 
 use gateway::buffers::{Batch, Buffer};
 use gateway::limits::{CONTROL_ROOM, KEY_RECORDS_MAX, PLAINTEXT_ROOM, RECORD_ROOM};
-use gateway::tls::post_handshake::{InPlace, Progress, Wrong};
+use gateway::tls::post_handshake::{InPlace, Wrong};
 use gateway::tls::session::{HandedOver, Opened, Session};
 use rustls::Error;
 
@@ -251,9 +251,9 @@ pub(crate) fn open_ours(in_place: &mut InPlace, incoming: &mut Buffer, plain: &m
         let opened = in_place.open(incoming);
         gather(incoming, plain);
         match opened {
-            Ok(Progress::Full) => {}
-            Ok(Progress::NeedBytes) => return End::Open,
-            Ok(Progress::Closed) => return End::Closed,
+            Ok(Opened::Full) => {}
+            Ok(Opened::NeedBytes) => return End::Open,
+            Ok(Opened::Closed) => return End::Closed,
             Err(wrong) => {
                 assert_eq!(
                     in_place.open(incoming),

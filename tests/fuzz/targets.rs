@@ -2,8 +2,8 @@
 
 use gateway::buffers::Buffer;
 use gateway::limits::KEY_RECORDS_MAX;
-use gateway::tls::post_handshake::{InPlace, Progress};
-use gateway::tls::session::HandedOver;
+use gateway::tls::post_handshake::InPlace;
+use gateway::tls::session::{self, HandedOver};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 
 use crate::choices::Choices;
@@ -163,9 +163,9 @@ impl Opened {
             self.allocated += region.change().bytes_allocated;
             engines::gather(incoming, &mut self.plain);
             self.end = match progress {
-                Ok(Progress::Full) => continue,
-                Ok(Progress::NeedBytes) => End::Open,
-                Ok(Progress::Closed) => End::Closed,
+                Ok(session::Opened::Full) => continue,
+                Ok(session::Opened::NeedBytes) => End::Open,
+                Ok(session::Opened::Closed) => End::Closed,
                 Err(wrong) => End::Ours(wrong, None),
             };
             return;

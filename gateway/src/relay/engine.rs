@@ -10,7 +10,7 @@ use crate::config::RecordLayer;
 use crate::limits::{CONTROL_ROOM, PLAINTEXT_ROOM, RECORD_OVERHEAD_MAX};
 use crate::metrics::KeyUpdates;
 use crate::tls::handshake::Secured;
-use crate::tls::post_handshake::{InPlace, Progress};
+use crate::tls::post_handshake::InPlace;
 use crate::tls::session::{HandedOver, Opened, SealError, Session};
 
 /// The record layer of a connection.
@@ -128,11 +128,7 @@ impl Engine {
         answer: &mut Vec<u8>,
     ) -> Result<Opened, Error> {
         match self {
-            Self::InPlace(in_place) => Ok(match in_place.open(incoming)? {
-                Progress::NeedBytes => Opened::NeedBytes,
-                Progress::Full => Opened::Full,
-                Progress::Closed => Opened::Closed,
-            }),
+            Self::InPlace(in_place) => Ok(in_place.open(incoming)?),
             Self::Buffered(session) => {
                 let size = match incoming.filled().len() > Size::Small.room() {
                     true => Size::Large,

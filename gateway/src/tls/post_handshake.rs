@@ -11,6 +11,7 @@ use rustls::server::ServerConnectionData;
 use rustls::{AlertDescription, ConnectionTrafficSecrets, Error, ExtractedSecrets};
 
 use super::record::{Content, Opener, Record, RecordError, Sealer};
+use super::session::Opened;
 use crate::buffers::{Batch, Buffer};
 use crate::limits::{
     EMPTY_RECORDS_MAX, KEY_UPDATES_MAX, PARTS_MAX, POST_HANDSHAKE_MESSAGE_MAX, RECORD_HEADER,
@@ -92,17 +93,6 @@ impl From<Wrong> for Error {
             other => Self::General(other.to_string()),
         }
     }
-}
-
-/// Where opening stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Progress {
-    /// All whole records were opened; more must be received.
-    NeedBytes,
-    /// There are as many parts as one send takes; send them and open again.
-    Full,
-    /// The peer has said close_notify: no payload will follow.
-    Closed,
 }
 
 /// A connection whose records are sealed and opened where they lie.
@@ -232,7 +222,7 @@ impl InPlace {
     /// # Errors
     /// What is wrong with the records; `last_words` then has the alert for the peer. What was opened
     /// before stands among the parts. Nothing is opened ever after.
-    pub fn open(&mut self, incoming: &mut Buffer) -> Result<Progress, Wrong> {
+    pub fn open(&mut self, incoming: &mut Buffer) -> Result<Opened, Wrong> {
         if let Some(wrong) = &self.wrong {
             return Err(wrong.clone());
         }
@@ -244,21 +234,21 @@ impl InPlace {
         opened
     }
 
-    fn open_all(&mut self, incoming: &mut Buffer) -> Result<Progress, Wrong> {
+    fn open_all(&mut self, incoming: &mut Buffer) -> Result<Opened, Wrong> {
         while !self.peer_closed {
             if incoming.parts() >= PARTS_MAX {
-                return Ok(Progress::Full);
+                return Ok(Opened::Full);
             }
             let start = incoming.start();
             let Some(record) = self.opener.open(incoming.filled_mut())? else {
-                return Ok(Progress::NeedBytes);
+                return Ok(Opened::NeedBytes);
             };
             self.take(&record, incoming, start)?;
             incoming.consume(record.length);
         }
         // Whatever stands behind close_notify is ignored (RFC 8446 section 6.1).
         incoming.consume(usize::MAX);
-        Ok(Progress::Closed)
+        Ok(Opened::Closed)
     }
 
     // `start` is where the record begins in `incoming`.

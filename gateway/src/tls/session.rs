@@ -61,7 +61,7 @@ pub enum Step {
 pub enum Opened {
     /// All whole records were opened; more must be received.
     NeedBytes,
-    /// The room for payload is full; empty it and open again.
+    /// There is as much payload as one turn takes; send it and open again.
     Full,
     /// The peer has said close_notify: no payload will follow.
     Closed,

@@ -39,14 +39,14 @@ impl Pair {
     }
 
     /// Lets the peer send one record, and gives the payload that came and how opening stands.
-    fn take(&mut self, content: Content, bytes: &[u8]) -> (Vec<u8>, Result<Progress, Wrong>) {
+    fn take(&mut self, content: Content, bytes: &[u8]) -> (Vec<u8>, Result<Opened, Wrong>) {
         let record = self.record(content, bytes);
         receive(&mut self.ours, &record)
     }
 
     fn accept(&mut self, content: Content, bytes: &[u8]) {
         let (plain, progress) = self.take(content, bytes);
-        assert_eq!(progress, Ok(Progress::NeedBytes));
+        assert_eq!(progress, Ok(Opened::NeedBytes));
         assert_eq!(plain, if content == Content::Data { bytes } else { b"" });
     }
 
@@ -84,7 +84,7 @@ fn record(from: &mut InPlace, content: Content, bytes: &[u8]) -> Vec<u8> {
     room
 }
 
-fn receive(ours: &mut InPlace, records: &[u8]) -> (Vec<u8>, Result<Progress, Wrong>) {
+fn receive(ours: &mut InPlace, records: &[u8]) -> (Vec<u8>, Result<Opened, Wrong>) {
     let mut incoming = Buffer::with_room(records.len() + 1);
     incoming.append(records);
     let progress = ours.open(&mut incoming);
@@ -313,12 +313,9 @@ fn close_notify_of_either_level_is_the_end_and_what_follows_is_ignored() {
             records.extend(pair.record(Content::Data, b"behind"));
             records.extend(b"and no record at all");
             let (plain, progress) = receive(&mut pair.ours, &records);
-            assert_eq!(
-                (&plain[..], progress),
-                (&b"before"[..], Ok(Progress::Closed))
-            );
+            assert_eq!((&plain[..], progress), (&b"before"[..], Ok(Opened::Closed)));
             let (plain, progress) = pair.take(Content::Data, b"later");
-            assert_eq!((&plain[..], progress), (&b""[..], Ok(Progress::Closed)));
+            assert_eq!((&plain[..], progress), (&b""[..], Ok(Opened::Closed)));
             assert_eq!(pair.alert(), None);
             let ours = record(&mut pair.ours, Content::Data, b"our direction goes on");
             assert_eq!(read(&mut pair.peer, &ours).len(), 1);
@@ -448,7 +445,7 @@ fn records_come_in_any_pieces() {
         for piece in records.chunks(piece) {
             incoming.compact();
             incoming.append(piece);
-            assert_eq!(pair.ours.open(&mut incoming), Ok(Progress::NeedBytes));
+            assert_eq!(pair.ours.open(&mut incoming), Ok(Opened::NeedBytes));
             plain.extend(sent(&mut incoming));
         }
         assert_eq!(plain, b"onetwo");
@@ -462,9 +459,9 @@ fn no_more_parts_are_opened_than_one_send_takes() {
     for _ in 0..PARTS_MAX + 3 {
         incoming.append(&pair.record(Content::Data, b"x"));
     }
-    assert_eq!(pair.ours.open(&mut incoming), Ok(Progress::Full));
+    assert_eq!(pair.ours.open(&mut incoming), Ok(Opened::Full));
     assert_eq!(sent(&mut incoming).len(), PARTS_MAX);
-    assert_eq!(pair.ours.open(&mut incoming), Ok(Progress::NeedBytes));
+    assert_eq!(pair.ours.open(&mut incoming), Ok(Opened::NeedBytes));
     assert_eq!(sent(&mut incoming).len(), 3);
 }
 
@@ -530,10 +527,7 @@ fn close_notify_with_the_last_flight_is_heeded_after_the_hand_over() {
     let (_, tail) = run(&mut almost.server, &flight);
     let (mut ours, early) = hand_over(almost.server, &tail, KEY_RECORDS_MAX);
     assert_eq!(early, b"all of it");
-    assert_eq!(
-        receive(&mut ours, &tail),
-        (Vec::new(), Ok(Progress::Closed))
-    );
+    assert_eq!(receive(&mut ours, &tail), (Vec::new(), Ok(Opened::Closed)));
 }
 
 #[test]
@@ -551,6 +545,6 @@ fn a_part_of_a_record_behind_the_last_flight_is_not_lost() {
     let (plain, progress) = receive(&mut ours, &whole);
     assert_eq!(
         (&plain[..], progress),
-        (&b"payload"[..], Ok(Progress::NeedBytes))
+        (&b"payload"[..], Ok(Opened::NeedBytes))
     );
 }
