@@ -10,6 +10,8 @@ pub mod audit;
 pub mod buffers;
 pub mod cli;
 pub mod config;
+pub mod dicom;
+pub mod hl7;
 pub mod limits;
 pub mod metrics;
 pub mod pki;

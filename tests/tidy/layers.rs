@@ -3,11 +3,10 @@
 use crate::source::{Finding, Source, is_word};
 
 /// The rows of ARCHITECTURE.md, lowest first. A module uses rows below its own alone.
-const ROWS: [&[&str]; 10] = [
+const ROWS: [&[&str]; 11] = [
     &["sys", "limits"],
-    &[
-        "config", "metrics", "observe", "dicom", "hl7", "uring", "buffers",
-    ],
+    &["dicom", "hl7"],
+    &["config", "metrics", "observe", "uring", "buffers"],
     &["pki"],
     &["tls"],
     &["audit", "upstream"],
@@ -17,9 +16,6 @@ const ROWS: [&[&str]; 10] = [
     &["supervisor"],
     &["cli", "main"],
 ];
-
-/// Pairs within a row that are meant: the observer chooses between the protocols.
-const WITHIN_A_ROW: [(&str, &str); 2] = [("observe", "dicom"), ("observe", "hl7")];
 
 /// Finds uses of a module in the same row or above.
 pub(crate) fn upward_uses(source: &Source) -> Vec<Finding> {
@@ -32,9 +28,7 @@ pub(crate) fn upward_uses(source: &Source) -> Vec<Finding> {
     };
     let mut findings = Vec::new();
     for (position, used) in used_modules(source) {
-        let allowed = used == own
-            || WITHIN_A_ROW.contains(&(own, used))
-            || row(used).is_some_and(|row| row < own_row);
+        let allowed = used == own || row(used).is_some_and(|row| row < own_row);
         if row(used).is_some() && !allowed {
             findings.push(source.finding(position, format!("{own} must not use {used}")));
         }
