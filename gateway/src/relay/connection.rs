@@ -186,16 +186,17 @@ type Outcome<T> = Result<T, Close>;
 impl<V: Verbs> Work<'_, V> {
     async fn run(&mut self, socket: V::Socket) -> Close {
         let outcome = match &self.path.side {
-            Side::Originate(connector) => self.originate(socket, connector).await,
-            Side::Terminate(acceptor) => self.terminate(socket, acceptor).await,
-            Side::Passthrough => self.pass(socket).await,
+            // Boxed: each would keep the room that the largest needs.
+            Side::Originate(connector) => Box::pin(self.originate(socket, connector)).await,
+            Side::Terminate(acceptor) => Box::pin(self.terminate(socket, acceptor)).await,
+            Side::Passthrough => Box::pin(self.pass(socket)).await,
         };
         outcome.unwrap_or_else(|close| close)
     }
 
     async fn originate(&mut self, near: V::Socket, connector: &Connector) -> Outcome<Close> {
         // What comes before the relay is boxed: a connection that rests keeps no room for it.
-        let first = Box::pin(self.first_bytes(&near)).await?;
+        let mut first = Box::pin(self.first_bytes(&near)).await?;
         let mut attempts = Attempts::new(&self.path.route);
         let mut refusal = None;
         while let Some(reached) = Box::pin(attempts.next(&self.core.verbs, &self.core.names)).await
@@ -207,14 +208,17 @@ impl<V: Verbs> Work<'_, V> {
                 Ok((secured, judgement)) => {
                     self.account.target = Some(reached.address);
                     let link = Link::new(near, reached.socket);
-                    let (engine, held) = match self.engine(secured) {
+                    let (engine, mut held) = match self.engine(secured) {
                         Ok(begun) => begun,
                         Err(reason) => {
                             link.fail(Party::Gateway, reason);
                             return Ok(link.close());
                         }
                     };
-                    return Ok(self.relay(link, &engine, &judgement, first, held).await);
+                    let first = &mut first;
+                    return Ok(self
+                        .relay(&link, &engine, &judgement, first, &mut held)
+                        .await);
                 }
                 Err(close) => {
                     attempts.reject(format!("target {}: {}", reached.address, close.reason));
@@ -259,13 +263,14 @@ impl<V: Verbs> Work<'_, V> {
             Box::pin(self.first_payload(&far, &engine, &mut held, &judgement)).await?;
         }
         let near = Box::pin(self.reach(&far)).await?;
+        let link = Link::new(near, far);
         Ok(self
-            .relay(Link::new(near, far), &engine, &judgement, None, held)
+            .relay(&link, &engine, &judgement, &mut None, &mut held)
             .await)
     }
 
     async fn pass(&mut self, source: V::Socket) -> Outcome<Close> {
-        let first = Box::pin(self.first_bytes(&source)).await?;
+        let mut first = Box::pin(self.first_bytes(&source)).await?;
         let target = Box::pin(self.reach(&source)).await?;
         let link = Link::new(source, target);
         let direction = |bytes, counter, from, to| Passing {
@@ -280,10 +285,11 @@ impl<V: Verbs> Work<'_, V> {
         let counters = self.counters;
         let onward = direction(&self.account.sealed, &counters.sealed_bytes, there, back);
         let homeward = direction(&self.account.opened, &counters.opened_bytes, back, there);
+        let mut nothing = None;
         let both = async {
             tokio::join!(
-                onward.run(&link, (&link.near, &link.far), first),
-                homeward.run(&link, (&link.far, &link.near), None),
+                onward.run(&link, (&link.near, &link.far), &mut first),
+                homeward.run(&link, (&link.far, &link.near), &mut nothing),
             )
         };
         let both = pin!(both);
@@ -294,11 +300,11 @@ impl<V: Verbs> Work<'_, V> {
 
     async fn relay(
         &self,
-        link: Link<V::Socket, V::Socket>,
+        link: &Link<V::Socket, V::Socket>,
         engine: &RefCell<Engine>,
         judgement: &Judgement,
-        first: FirstBytes,
-        held: Held,
+        first: &mut FirstBytes,
+        held: &mut Held,
     ) -> Close {
         let outlet = Outlet::default();
         let (pool, counters, account) = (&self.core.pool, self.counters, &self.account);
@@ -319,7 +325,7 @@ impl<V: Verbs> Work<'_, V> {
             counter: &counters.opened_bytes,
             explain: &explain,
         };
-        let both = async { tokio::join!(sealing.run(&link, first), opening.run(&link, held)) };
+        let both = async { tokio::join!(sealing.run(link, first), opening.run(link, held)) };
         let both = pin!(both);
         link.watch(both, self.path.route.timeouts.idle, self.core.stop.clone())
             .await;

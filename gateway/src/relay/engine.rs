@@ -21,21 +21,32 @@ pub(super) enum Engine {
     Buffered(Box<Session>),
 }
 
-/// A batch on its way through the engine.
+/// A batch on its way through the engine, or none.
+#[derive(Default)]
 pub(super) struct Unsealed {
     batch: Option<Batch>,
     // The record that is next, where the batch is sealed in several turns.
     next: usize,
 }
 
-impl From<Batch> for Unsealed {
-    fn from(batch: Batch) -> Self {
-        let batch = Some(batch);
-        Self { batch, next: 0 }
-    }
-}
-
 impl Unsealed {
+    /// Takes in the next batch.
+    pub(super) fn hold(&mut self, batch: Batch) {
+        self.batch = Some(batch);
+        self.next = 0;
+    }
+
+    /// Octets of payload.
+    pub(super) fn len(&self) -> usize {
+        self.batch.as_ref().map_or(0, Batch::len)
+    }
+
+    /// Whether the socket had no more to give than this.
+    pub(super) fn is_short(&self) -> bool {
+        let room = self.batch.as_ref().map_or(0, Batch::room);
+        self.len() < room
+    }
+
     /// Records that are still to be sealed.
     pub(super) fn records(&self) -> usize {
         let records = self.batch.as_ref().map_or(0, Batch::records);

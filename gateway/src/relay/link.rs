@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep};
 
 use crate::audit::{Close, Party, Reason};
 use crate::limits::{EXCHANGES_MIN, HALF_CLOSED_SILENCE};
@@ -107,39 +107,34 @@ impl<N: Socket, F: Socket> Link<N, F> {
         tokio::select! {
             biased;
             _ = &mut both => return,
-            () = self.idle(idle) => self.fail(Party::Gateway, Reason::Deadline("idle")),
-            () = self.forsaken() => self.fail(Party::Gateway, Reason::Deadline("half-closed")),
+            which = self.silent(idle) => self.fail(Party::Gateway, Reason::Deadline(which)),
             () = stopped(&mut stop) => self.fail(Party::Gateway, Reason::Drained),
         }
         // The sockets are ended, so what is in flight comes back; it is never dropped.
         both.await;
     }
 
-    // One direction has finished in order and the other has been silent for long: whoever finished
-    // may be gone altogether, which TCP tells only to those who send.
-    async fn forsaken(&self) {
+    // Waits until nothing has moved for too long, and says by which deadline. One timer for both, which
+    // looks again after at most `LOOK_EVERY`, because every connection that rests has it.
+    async fn silent(&self, idle: Option<Duration>) -> &'static str {
         loop {
-            sleep(HALF_CLOSED_SILENCE / 8).await;
-            let silent = self.moved.get().elapsed() >= HALF_CLOSED_SILENCE;
-            if silent && self.finished.get().is_some() {
-                return;
+            let silence = self.moved.get().elapsed();
+            if idle.is_some_and(|idle| silence >= idle) {
+                return "idle";
             }
-        }
-    }
-
-    async fn idle(&self, limit: Option<Duration>) {
-        let Some(limit) = limit else {
-            return std::future::pending().await;
-        };
-        loop {
-            let until = self.moved.get() + limit;
-            if until <= Instant::now() {
-                return;
+            // One direction has finished in order and the other has been silent for long: whoever
+            // finished may be gone altogether, which TCP tells only to those who send.
+            if silence >= HALF_CLOSED_SILENCE && self.finished.get().is_some() {
+                return "half-closed";
             }
-            sleep_until(until).await;
+            let left = idle.map_or(LOOK_EVERY, |idle| idle.saturating_sub(silence));
+            sleep(left.min(LOOK_EVERY)).await;
         }
     }
 }
+
+// How late a half-closed connection may be found silent.
+const LOOK_EVERY: Duration = Duration::from_secs(HALF_CLOSED_SILENCE.as_secs() / 8);
 
 /// Waits until connections must end.
 pub(super) async fn stopped(stop: &mut watch::Receiver<bool>) {

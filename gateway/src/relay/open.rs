@@ -148,8 +148,8 @@ pub(super) struct Opening<'c> {
 
 impl Opening<'_> {
     /// Moves payload until the peer says close_notify or something fails; the link knows which.
-    pub(super) async fn run<N: Socket, F: Socket>(&self, link: &Link<N, F>, mut held: Held) {
-        let outcome = self.pump(link, &mut held).await;
+    pub(super) async fn run<N: Socket, F: Socket>(&self, link: &Link<N, F>, held: &mut Held) {
+        let outcome = self.pump(link, held).await;
         self.outlet.opening_ended();
         match outcome {
             Ok(()) => {}

@@ -37,9 +37,9 @@ impl<'c, V: Verbs> Passing<'c, V> {
         &self,
         link: &Link<V::Socket, V::Socket>,
         (source, sink): (&V::Socket, &V::Socket),
-        first: FirstBytes,
+        first: &mut FirstBytes,
     ) {
-        let mut load = first.map(Load::Buffer);
+        let mut load = first.take().map(Load::Buffer);
         let mut appetite = Appetite::new(self.talker);
         while !link.failed() {
             if let Some(full) = load.take()

@@ -30,14 +30,24 @@ pub(super) struct Sealing<'c> {
 
 impl Sealing<'_> {
     /// Moves payload until the plain side finishes or something fails; the link knows which.
-    pub(super) async fn run<N: Socket, F: Socket>(&self, link: &Link<N, F>, first: FirstBytes) {
+    pub(super) async fn run<N: Socket, F: Socket>(
+        &self,
+        link: &Link<N, F>,
+        first: &mut FirstBytes,
+    ) {
         let mut appetite = Appetite::new(self.talker);
-        if let Some(batch) = first {
-            self.send(link, batch).await;
+        let mut plain = Unsealed::default();
+        // What is handed on is lent, here and below: each level that owned it would keep room for it.
+        if let Some(batch) = first.take() {
+            plain.hold(batch);
+            self.send(link, &mut plain).await;
         }
         while !link.failed() {
             match receive(&link.near, self.pool, &mut appetite).await {
-                Ok(Some(batch)) => self.send(link, batch).await,
+                Ok(Some(batch)) => {
+                    plain.hold(batch);
+                    self.send(link, &mut plain).await;
+                }
                 Ok(None) => return Box::pin(self.finish(link)).await,
                 // It was the opening direction that ended this socket, and its alert to the peer is
                 // still on the way: it ends the other one as well.
@@ -47,10 +57,10 @@ impl Sealing<'_> {
         }
     }
 
-    async fn send<N: Socket, F: Socket>(&self, link: &Link<N, F>, batch: Batch) {
-        let count = batch.len() as u64;
-        let is_short = count < batch.room() as u64;
-        self.seal(link, batch).await;
+    async fn send<N: Socket, F: Socket>(&self, link: &Link<N, F>, plain: &mut Unsealed) {
+        let count = plain.len() as u64;
+        let is_short = plain.is_short();
+        self.seal(link, plain).await;
         if link.failed() {
             return;
         }
@@ -63,13 +73,12 @@ impl Sealing<'_> {
         self.counter.add(count);
     }
 
-    async fn seal<N: Socket, F: Socket>(&self, link: &Link<N, F>, batch: Batch) {
-        let mut plain = Unsealed::from(batch);
+    async fn seal<N: Socket, F: Socket>(&self, link: &Link<N, F>, plain: &mut Unsealed) {
         let _turn = self.outlet.turn.lock().await;
         while !link.failed() {
             // What was sealed before goes out before what is sealed now.
             self.outlet.answer(link, self.engine, plain.records()).await;
-            let sealed = self.engine.borrow_mut().seal(&mut plain, self.pool);
+            let sealed = self.engine.borrow_mut().seal(plain, self.pool);
             let mut records = match sealed {
                 Ok(Some(records)) => records,
                 Ok(None) => return,
@@ -150,6 +159,13 @@ pub(super) async fn write<S: Socket, N: Socket, F: Socket>(
     Ok(())
 }
 
+async fn send_answers<N: Socket, F: Socket>(link: &Link<N, F>, answers: Vec<u8>) {
+    let all = 0..answers.len();
+    if let Err(error) = link.far.write_all(answers, all).await.0 {
+        link.fail(Party::TlsPeer, reset(&error));
+    }
+}
+
 fn refusal(error: &SealError) -> Reason {
     match error {
         SealError::Exhausted => Reason::Limit(
@@ -199,19 +215,23 @@ impl Outlet {
         engine: &RefCell<Engine>,
         records: usize,
     ) {
-        loop {
-            let mut answers = std::mem::take(&mut *self.answers.borrow_mut());
-            if let Err(error) = engine.borrow_mut().before(records, &mut answers) {
-                return link.fail(Party::Gateway, refusal(&error));
-            }
-            if answers.is_empty() || link.failed() {
-                return;
-            }
-            let all = 0..answers.len();
-            if let Err(error) = link.far.write_all(answers, all).await.0 {
-                return link.fail(Party::TlsPeer, reset(&error));
-            }
+        while let Some(answers) = self.owed(link, engine, records) {
+            // Boxed, because it is rare, and a connection that rests keeps no room for it.
+            Box::pin(send_answers(link, answers)).await;
         }
+    }
+
+    fn owed<N: Socket, F: Socket>(
+        &self,
+        link: &Link<N, F>,
+        engine: &RefCell<Engine>,
+        records: usize,
+    ) -> Option<Vec<u8>> {
+        let mut answers = std::mem::take(&mut *self.answers.borrow_mut());
+        if let Err(error) = engine.borrow_mut().before(records, &mut answers) {
+            link.fail(Party::Gateway, refusal(&error));
+        }
+        Some(answers).filter(|answers| !answers.is_empty() && !link.failed())
     }
 
     /// Sends the alert that ends the connection, behind the batch that is on its way; a peer that
