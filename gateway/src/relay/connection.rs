@@ -215,7 +215,7 @@ impl<V: Verbs> Work<'_, V> {
                             return Ok(link.close());
                         }
                     };
-                    let first = &mut first;
+                    let first = Some(&mut first);
                     return Ok(self
                         .relay(&link, &engine, &judgement, first, &mut held)
                         .await);
@@ -265,7 +265,7 @@ impl<V: Verbs> Work<'_, V> {
         let near = Box::pin(self.reach(&far)).await?;
         let link = Link::new(near, far);
         Ok(self
-            .relay(&link, &engine, &judgement, &mut None, &mut held)
+            .relay(&link, &engine, &judgement, None, &mut held)
             .await)
     }
 
@@ -285,11 +285,10 @@ impl<V: Verbs> Work<'_, V> {
         let counters = self.counters;
         let onward = direction(&self.account.sealed, &counters.sealed_bytes, there, back);
         let homeward = direction(&self.account.opened, &counters.opened_bytes, back, there);
-        let mut nothing = None;
         let both = async {
             tokio::join!(
-                onward.run(&link, (&link.near, &link.far), &mut first),
-                homeward.run(&link, (&link.far, &link.near), &mut nothing),
+                onward.run(&link, (&link.near, &link.far), Some(&mut first)),
+                homeward.run(&link, (&link.far, &link.near), None),
             )
         };
         let both = pin!(both);
@@ -303,7 +302,7 @@ impl<V: Verbs> Work<'_, V> {
         link: &Link<V::Socket, V::Socket>,
         engine: &RefCell<Engine>,
         judgement: &Judgement,
-        first: &mut FirstBytes,
+        first: Option<&mut FirstBytes>,
         held: &mut Held,
     ) -> Close {
         let outlet = Outlet::default();

@@ -30,10 +30,11 @@ pub(super) struct Unsealed {
 }
 
 impl Unsealed {
-    /// Takes in the next batch.
-    pub(super) fn hold(&mut self, batch: Batch) {
-        self.batch = Some(batch);
+    /// Takes in the next batch, and says whether there is one.
+    pub(super) fn hold(&mut self, batch: Option<Batch>) -> bool {
+        self.batch = batch;
         self.next = 0;
+        self.batch.is_some()
     }
 
     /// Octets of payload.

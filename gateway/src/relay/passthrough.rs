@@ -37,9 +37,9 @@ impl<'c, V: Verbs> Passing<'c, V> {
         &self,
         link: &Link<V::Socket, V::Socket>,
         (source, sink): (&V::Socket, &V::Socket),
-        first: &mut FirstBytes,
+        first: Option<&mut FirstBytes>,
     ) {
-        let mut load = first.take().map(Load::Buffer);
+        let mut load = first.and_then(Option::take).map(Load::Buffer);
         let mut appetite = Appetite::new(self.talker);
         while !link.failed() {
             if let Some(full) = load.take()

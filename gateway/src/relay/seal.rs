@@ -30,25 +30,23 @@ pub(super) struct Sealing<'c> {
 
 impl Sealing<'_> {
     /// Moves payload until the plain side finishes or something fails; the link knows which.
+    ///
+    /// What is handed on is lent, here and below: each level that owned it would keep room for it.
     pub(super) async fn run<N: Socket, F: Socket>(
         &self,
         link: &Link<N, F>,
-        first: &mut FirstBytes,
+        first: Option<&mut FirstBytes>,
     ) {
         let mut appetite = Appetite::new(self.talker);
         let mut plain = Unsealed::default();
-        // What is handed on is lent, here and below: each level that owned it would keep room for it.
-        if let Some(batch) = first.take() {
-            plain.hold(batch);
+        if plain.hold(first.and_then(Option::take)) {
             self.send(link, &mut plain).await;
         }
         while !link.failed() {
-            match receive(&link.near, self.pool, &mut appetite).await {
-                Ok(Some(batch)) => {
-                    plain.hold(batch);
-                    self.send(link, &mut plain).await;
-                }
-                Ok(None) => return Box::pin(self.finish(link)).await,
+            let received = receive(&link.near, self.pool, &mut appetite).await;
+            match received.map(|batch| plain.hold(batch)) {
+                Ok(true) => self.send(link, &mut plain).await,
+                Ok(false) => return Box::pin(self.finish(link)).await,
                 // It was the opening direction that ended this socket, and its alert to the peer is
                 // still on the way: it ends the other one as well.
                 Err(_) if link.failed() => return,
@@ -78,16 +76,25 @@ impl Sealing<'_> {
         while !link.failed() {
             // What was sealed before goes out before what is sealed now.
             self.outlet.answer(link, self.engine, plain.records()).await;
-            let sealed = self.engine.borrow_mut().seal(plain, self.pool);
-            let mut records = match sealed {
-                Ok(Some(records)) => records,
-                Ok(None) => return,
-                Err(error) => return link.fail(Party::Gateway, refusal(&error)),
+            let Some(mut records) = self.next(link, plain) else {
+                return;
             };
             if let Err(error) = write(link, &link.far, &mut records).await {
                 return Box::pin(self.lost(link, &error)).await;
             }
         }
+    }
+
+    fn next<N: Socket, F: Socket>(
+        &self,
+        link: &Link<N, F>,
+        plain: &mut Unsealed,
+    ) -> Option<Buffer> {
+        let sealed = self.engine.borrow_mut().seal(plain, self.pool);
+        sealed.unwrap_or_else(|error| {
+            link.fail(Party::Gateway, refusal(&error));
+            None
+        })
     }
 
     // FIN becomes close_notify and FIN.
