@@ -40,6 +40,10 @@ pub const SENTENCE_CHARS_MAX: usize = 4096;
 /// nobody reads must not stop a byte.
 pub const EVENTS_MAX: usize = 4096;
 
+/// How long the journal is away after it has written all there was. Nobody reads a log so fast, and
+/// `EVENTS_MAX` are not told in that time.
+pub const JOURNAL_PAUSE: Duration = Duration::from_millis(10);
+
 /// Submission entries of a worker's ring. A worker submits what one turn of its loop produced: a
 /// few per connection that moved; a full queue is flushed, not refused.
 pub const RING_ENTRIES: u32 = 1024;

@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, RecvError, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,7 @@ use tracing_subscriber::FmtSubscriber;
 use super::event::{Connection, Event, Level, Reason};
 use super::rate::{Kind, Rate};
 use crate::config::LogFormat;
-use crate::limits::EVENTS_MAX;
+use crate::limits::{EVENTS_MAX, JOURNAL_PAUSE};
 
 /// Where events are told. Never waits.
 #[derive(Debug, Clone)]
@@ -98,7 +98,7 @@ fn write_all(events: &Receiver<Entry>, format: LogFormat) {
         .with_target(false);
     let writing = || {
         let mut rate = Rate::default();
-        while let Ok(Entry::Event(event)) = events.recv() {
+        while let Ok(Entry::Event(event)) = next(events) {
             write(event, &mut rate);
         }
     };
@@ -109,6 +109,16 @@ fn write_all(events: &Receiver<Entry>, format: LogFormat) {
             subscriber::with_default(flat.with_span_list(false).finish(), writing);
         }
     }
+}
+
+// Waking a sleeping thread costs who tells something, so after a line that is followed by none it is
+// not asleep in the queue but away for a moment, and what is told meanwhile wakes nobody.
+fn next(events: &Receiver<Entry>) -> Result<Entry, RecvError> {
+    if let Ok(entry) = events.try_recv() {
+        return Ok(entry);
+    }
+    std::thread::sleep(JOURNAL_PAUSE);
+    events.recv()
 }
 
 fn write(event: Event, rate: &mut Rate) {
