@@ -283,3 +283,10 @@ pub const STRANGERS_SHARE: usize = 2;
 /// Silence after which a connection is ended whose one direction has finished in order: who went
 /// away for good leaves no other trace.
 pub const HALF_CLOSED_SILENCE: Duration = Duration::from_secs(15 * 60);
+
+/// Octets of an A-ASSOCIATE-RQ or -AC, whole. 128 contexts with ten transfer syntaxes each are 80 KiB;
+/// a user identity (a SAML assertion) may add some tens.
+pub const REQUEST_BYTES_MAX: usize = 1 << 20;
+
+/// Presentation contexts of one association: there are 128 odd identifiers (PS3.8 section 9.3.2.2).
+pub const CONTEXTS_MAX: usize = 128;

@@ -1,0 +1,59 @@
+//! PDUs and commands as applications send them, for the tests.
+
+/// A PDU of any type.
+pub(crate) fn pdu(kind: u8, body: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(body.len()).expect("a short body");
+    [&[kind, 0][..], &length.to_be_bytes(), body].concat()
+}
+
+/// An item of an A-ASSOCIATE PDU.
+pub(crate) fn item(kind: u8, value: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(value.len()).expect("a short value");
+    [&[kind, 0][..], &length.to_be_bytes(), value].concat()
+}
+
+/// An A-ASSOCIATE-RQ that proposes these contexts.
+pub(crate) fn request(calling: &str, called: &str, contexts: &[(u8, &str)]) -> Vec<u8> {
+    associate(0x01, calling, called, &proposed(contexts), &user(&[]))
+}
+
+/// An A-ASSOCIATE-RQ with a user identity: a name and a passcode (PS3.7 section D.3.3.7).
+pub(crate) fn request_with_identity(calling: &str, called: &str, secret: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(secret.len()).expect("a short secret");
+    let field = [&length.to_be_bytes()[..], secret].concat();
+    let identity = item(0x58, &[&[2, 0][..], &field, &field].concat());
+    associate(0x01, calling, called, &proposed(&[]), &user(&identity))
+}
+
+fn proposed(contexts: &[(u8, &str)]) -> Vec<u8> {
+    let context = |(id, uid): &(u8, &str)| {
+        let abstract_syntax = item(0x30, uid.as_bytes());
+        let transfer_syntax = item(0x40, b"1.2.840.10008.1.2");
+        item(
+            0x20,
+            &[&[*id, 0, 0, 0][..], &abstract_syntax, &transfer_syntax].concat(),
+        )
+    };
+    contexts.iter().flat_map(context).collect()
+}
+
+fn user(more: &[u8]) -> Vec<u8> {
+    let length = item(0x51, &16_384_u32.to_be_bytes());
+    let class = item(0x52, b"1.2.3.4");
+    let version = item(0x55, b"MADE_1");
+    item(0x50, &[&length, &class, &version, more].concat())
+}
+
+fn associate(kind: u8, calling: &str, called: &str, contexts: &[u8], user: &[u8]) -> Vec<u8> {
+    let mut body = vec![0, 1, 0, 0];
+    for title in [called, calling] {
+        let mut field = title.as_bytes().to_vec();
+        field.resize(16, b' ');
+        body.extend(field);
+    }
+    body.resize(68, 0);
+    body.extend(item(0x10, b"1.2.840.10008.3.1.1.1"));
+    body.extend_from_slice(contexts);
+    body.extend_from_slice(user);
+    pdu(kind, &body)
+}

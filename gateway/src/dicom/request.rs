@@ -1,0 +1,400 @@
+//! The request that opens an association, judged as its bytes come (PS3.8 section 9.3.2).
+
+use thiserror::Error;
+
+use super::items::{Items, Malformed};
+use super::user_information::UserInformation;
+use super::{AeTitle, Answer, SopClass};
+use crate::limits::{CONTEXTS_MAX, REQUEST_BYTES_MAX};
+
+/// The type of an A-ASSOCIATE-RQ.
+pub(super) const TYPE: u8 = 0x01;
+/// Octets of a PDU's header: type, reserved, length.
+const HEADER: usize = 6;
+/// Octets between the header and the items: version, reserved, both titles, reserved.
+pub(super) const FIXED: usize = 68;
+
+/// Items of an A-ASSOCIATE-RQ.
+const CONTEXT: u8 = 0x20;
+const ABSTRACT_SYNTAX: u8 = 0x30;
+pub(super) const USER_INFORMATION: u8 = 0x50;
+
+/// An A-ASSOCIATE-RQ, as far as a gateway has use for it. It holds no user identity.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AssociateRq {
+    /// Who is called.
+    pub called: AeTitle,
+    /// Who calls.
+    pub calling: AeTitle,
+    /// The presentation contexts that are proposed, up to `CONTEXTS_MAX`.
+    pub contexts: Vec<Proposed>,
+    /// What the caller says of itself.
+    pub user: UserInformation,
+}
+
+/// A presentation context as it is proposed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Proposed {
+    /// Its identifier.
+    pub id: u8,
+    /// Its abstract syntax; `None` where that is no well-formed UID.
+    pub sop_class: Option<SopClass>,
+}
+
+/// Why bytes are no A-ASSOCIATE-RQ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum NoRequest {
+    /// A PDU that exists, but opens no association.
+    #[error("{} where an A-ASSOCIATE-RQ was due", pdu_name(*.0))]
+    OtherPdu(u8),
+    /// A PDU of a type that the standard does not have.
+    #[error("a PDU of unknown type {0:#04x} where an A-ASSOCIATE-RQ was due")]
+    UnknownPdu(u8),
+    /// Something else.
+    #[error("not DICOM: begins with the octet {0:#04x}")]
+    NotDicom(u8),
+    /// Version 1 is not among those offered (PS3.8 table 9-11). Judged when the PDU is there whole.
+    #[error("A-ASSOCIATE-RQ does not offer version 1 of the protocol")]
+    Version,
+    /// Nothing but padding in place of the called AE title. Judged when the PDU is there whole.
+    #[error("A-ASSOCIATE-RQ without a called AE title")]
+    CalledEmpty,
+    /// Nothing but padding in place of the calling AE title. Judged when the PDU is there whole.
+    #[error("A-ASSOCIATE-RQ without a calling AE title")]
+    CallingEmpty,
+    /// Lengths that contradict each other.
+    #[error("A-ASSOCIATE-RQ with lengths that cannot be")]
+    Malformed,
+    /// More octets than any request needs.
+    #[error("A-ASSOCIATE-RQ of more than {REQUEST_BYTES_MAX} octets")]
+    TooLong,
+}
+
+impl AssociateRq {
+    /// Reads the request at the beginning of `bytes`, and says how many octets it has.
+    ///
+    /// `Ok(None)` where all so far could begin one. Calling it again with more costs little until the
+    /// request is whole. Judged as early as possible, but for what is answered by an A-ASSOCIATE-RJ:
+    /// that is due when the request was read whole.
+    ///
+    /// # Errors
+    /// At the first octet with which it can no longer become one.
+    pub fn read(bytes: &[u8]) -> Result<Option<(Self, usize)>, NoRequest> {
+        let Some(length) = length(bytes)? else {
+            return Ok(None);
+        };
+        let Some(body) = bytes.get(HEADER..length) else {
+            return Ok(None);
+        };
+        Ok(Some((Self::read_body(body)?, length)))
+    }
+
+    /// Reads what stands behind the header of a whole PDU.
+    pub(super) fn read_body(body: &[u8]) -> Result<Self, NoRequest> {
+        let (fixed, items) = body
+            .split_first_chunk::<FIXED>()
+            .ok_or(NoRequest::Malformed)?;
+        let fixed = Fixed::read(fixed);
+        if !fixed.offers_version_1 {
+            return Err(NoRequest::Version);
+        }
+        let mut read = Self {
+            called: fixed.called.ok_or(NoRequest::CalledEmpty)?,
+            calling: fixed.calling.ok_or(NoRequest::CallingEmpty)?,
+            contexts: Vec::new(),
+            user: UserInformation::default(),
+        };
+        read.read_items(items)?;
+        Ok(read)
+    }
+
+    fn read_items(&mut self, items: &[u8]) -> Result<(), Malformed> {
+        for item in Items::new(items) {
+            match item? {
+                (CONTEXT, value) => {
+                    let context = Proposed::read(value)?;
+                    if self.contexts.len() < CONTEXTS_MAX {
+                        self.contexts.push(context);
+                    }
+                }
+                (USER_INFORMATION, value) => self.user = UserInformation::read(value)?,
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+// Octets of the whole PDU, once its header is there.
+fn length(bytes: &[u8]) -> Result<Option<usize>, NoRequest> {
+    match bytes.first() {
+        None | Some(&TYPE) => {}
+        Some(&kind) => return Err(other(kind)),
+    }
+    // What is not there yet could still be 0: the length is this at least.
+    let mut field = [0; 4];
+    let there = bytes.get(2..bytes.len().min(HEADER)).unwrap_or(&[]);
+    for (octet, there) in field.iter_mut().zip(there) {
+        *octet = *there;
+    }
+    let length = usize::try_from(u32::from_be_bytes(field)).map_err(|_| NoRequest::TooLong)?;
+    if length > REQUEST_BYTES_MAX - HEADER {
+        return Err(NoRequest::TooLong);
+    }
+    if there.len() < field.len() {
+        return Ok(None);
+    }
+    if length < FIXED {
+        return Err(NoRequest::Malformed);
+    }
+    Ok(Some(HEADER + length))
+}
+
+// PDU types are below 10H, where the types of items begin; 0BH is how MLLP begins.
+fn other(kind: u8) -> NoRequest {
+    match kind {
+        0x02..=0x07 => NoRequest::OtherPdu(kind),
+        0x0b | 0x10.. => NoRequest::NotDicom(kind),
+        _ => NoRequest::UnknownPdu(kind),
+    }
+}
+
+/// The name of a PDU type (PS3.8 section 9.3.1).
+pub(super) fn pdu_name(kind: u8) -> &'static str {
+    match kind {
+        0x01 => "A-ASSOCIATE-RQ",
+        0x02 => "A-ASSOCIATE-AC",
+        0x03 => "A-ASSOCIATE-RJ",
+        0x04 => "P-DATA-TF",
+        0x05 => "A-RELEASE-RQ",
+        0x06 => "A-RELEASE-RP",
+        0x07 => "A-ABORT",
+        _ => "unknown PDU",
+    }
+}
+
+// The fields that an A-ASSOCIATE-RQ has before its items.
+struct Fixed {
+    offers_version_1: bool,
+    called: Option<AeTitle>,
+    calling: Option<AeTitle>,
+}
+
+impl Fixed {
+    fn read(octets: &[u8; FIXED]) -> Self {
+        let title = |from: usize| {
+            let field = octets.get(from..)?.first_chunk::<16>()?;
+            AeTitle::from_field(field)
+        };
+        Self {
+            offers_version_1: octets.get(1).is_some_and(|low| low & 1 == 1),
+            called: title(4),
+            calling: title(20),
+        }
+    }
+}
+
+impl Proposed {
+    fn read(value: &[u8]) -> Result<Self, Malformed> {
+        let (head, items) = value.split_first_chunk::<4>().ok_or(Malformed)?;
+        let [id, ..] = *head;
+        let mut sop_class = None;
+        for item in Items::new(items) {
+            if let (ABSTRACT_SYNTAX, uid) = item? {
+                sop_class = SopClass::from_field(uid);
+            }
+        }
+        Ok(Self { id, sop_class })
+    }
+}
+
+impl From<Malformed> for NoRequest {
+    fn from(_: Malformed) -> Self {
+        Self::Malformed
+    }
+}
+
+impl NoRequest {
+    /// What is answered; `None` where the connection is closed without a word, since whoever speaks
+    /// another protocol would not understand one.
+    #[must_use]
+    pub fn answer(&self) -> Option<Answer> {
+        match self {
+            Self::OtherPdu(_) => Some(Answer::unexpected_pdu()),
+            Self::UnknownPdu(_) => Some(Answer::unrecognized_pdu()),
+            Self::NotDicom(_) => None,
+            Self::Version => Some(Answer::protocol_version_not_supported()),
+            Self::CalledEmpty => Some(Answer::called_ae_not_recognized()),
+            Self::CallingEmpty => Some(Answer::calling_ae_not_recognized()),
+            Self::Malformed | Self::TooLong => Some(Answer::invalid_parameter()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::made;
+    use super::*;
+
+    const CT: &str = "1.2.840.10008.5.1.4.1.1.2";
+
+    fn read(bytes: &[u8]) -> Result<Option<(AssociateRq, usize)>, NoRequest> {
+        AssociateRq::read(bytes)
+    }
+
+    fn whole(bytes: &[u8]) -> AssociateRq {
+        let (request, length) = read(bytes).expect("a request").expect("a whole one");
+        assert_eq!(length, bytes.len());
+        request
+    }
+
+    #[test]
+    fn a_request_is_read_once_it_is_whole() {
+        let octets = made::request("CT_1", "PACS", &[(1, CT), (3, "1.2.840.10008.1.1")]);
+        for end in 0..octets.len() {
+            assert_eq!(read(&octets[..end]), Ok(None), "{end}");
+        }
+        let request = whole(&octets);
+        assert_eq!(request.calling.to_string(), "CT_1");
+        assert_eq!(request.called.to_string(), "PACS");
+        let contexts: Vec<_> = request
+            .contexts
+            .iter()
+            .map(|c| (c.id, c.sop_class.as_ref().expect("a UID").to_string()))
+            .collect();
+        assert_eq!(
+            contexts,
+            [
+                (1, "CT Image Storage".to_owned()),
+                (3, "Verification SOP Class".to_owned())
+            ]
+        );
+        assert_eq!(request.user.pdu_length_max, 16_384);
+        assert_eq!(
+            request.user.implementation.map(|name| name.to_string()),
+            Some("MADE_1".to_owned())
+        );
+        // What comes behind it is not looked at.
+        let more = [&octets[..], &[0xff; 9]].concat();
+        assert_eq!(read(&more), Ok(Some((request, octets.len()))));
+    }
+
+    #[test]
+    fn another_pdu_is_told_by_its_first_octet() {
+        for kind in 2..=7 {
+            let no = read(&[kind]).expect_err("another PDU");
+            assert_eq!(no, NoRequest::OtherPdu(kind));
+            assert_eq!(no.answer(), Some(Answer::unexpected_pdu()));
+        }
+        for kind in [0, 8, 9, 10, 12, 15] {
+            let no = read(&[kind, 0, 0, 0]).expect_err("an unknown PDU");
+            assert_eq!(no, NoRequest::UnknownPdu(kind));
+            assert_eq!(no.answer(), Some(Answer::unrecognized_pdu()));
+        }
+    }
+
+    #[test]
+    fn other_protocols_get_no_answer() {
+        for start in [
+            &b"GET / HTTP/1.1"[..],
+            b"SSH-2.0",
+            b"\x16\x03\x01",
+            b"\x0bMSH|",
+            b"\xff",
+        ] {
+            let no = read(start).expect_err("not DICOM");
+            assert_eq!(no, NoRequest::NotDicom(start[0]));
+            assert_eq!(no.answer(), None);
+        }
+    }
+
+    #[test]
+    fn a_length_beyond_the_bound_is_refused_by_its_first_octet() {
+        assert_eq!(read(&[1, 0, 1]), Err(NoRequest::TooLong));
+        assert_eq!(read(&[1, 0xff, 0, 0x10]), Err(NoRequest::TooLong));
+        assert_eq!(read(&[1, 0, 0, 0x0f, 0xff, 0xfb]), Err(NoRequest::TooLong));
+        assert_eq!(read(&[1, 0, 0, 0x0f, 0xff, 0xfa]), Ok(None));
+        assert_eq!(
+            NoRequest::TooLong.answer(),
+            Some(Answer::invalid_parameter())
+        );
+    }
+
+    #[test]
+    fn lengths_that_cannot_be_are_malformed() {
+        assert_eq!(read(&[1, 0, 0, 0, 0, 67]), Err(NoRequest::Malformed));
+        let good = made::request("CT_1", "PACS", &[(1, CT)]);
+        // The application context, the context and its abstract syntax, each one octet too long.
+        for at in [77, 102, 110] {
+            let mut octets = good.clone();
+            octets[at] = octets[at].wrapping_add(200);
+            assert_eq!(read(&octets), Err(NoRequest::Malformed), "{at}");
+        }
+        assert_eq!(
+            NoRequest::Malformed.answer(),
+            Some(Answer::invalid_parameter())
+        );
+    }
+
+    #[test]
+    fn a_rejection_waits_for_the_whole_request() {
+        let good = made::request("CT_1", "PACS", &[(1, CT)]);
+        let cases = [
+            (
+                7,
+                1,
+                NoRequest::Version,
+                Answer::protocol_version_not_supported(),
+            ),
+            (
+                10,
+                16,
+                NoRequest::CalledEmpty,
+                Answer::called_ae_not_recognized(),
+            ),
+            (
+                26,
+                16,
+                NoRequest::CallingEmpty,
+                Answer::calling_ae_not_recognized(),
+            ),
+        ];
+        for (from, count, no, answer) in cases {
+            let mut octets = good.clone();
+            octets[from..from + count].fill(0);
+            assert_eq!(read(&octets[..octets.len() - 1]), Ok(None));
+            assert_eq!(read(&octets), Err(no));
+            assert_eq!(no.answer(), Some(answer));
+        }
+    }
+
+    #[test]
+    fn other_versions_may_be_offered_beside_the_first() {
+        let mut octets = made::request("CT_1", "PACS", &[]);
+        octets[6..8].copy_from_slice(&[0x80, 0x03]);
+        whole(&octets);
+    }
+
+    #[test]
+    fn a_user_identity_leaves_no_trace() {
+        let secret = b"correct horse battery staple";
+        let octets = made::request_with_identity("CT_1", "PACS", secret);
+        let holds = |text: &str| text.contains("horse") || text.contains("104, 111, 114, 115");
+        assert!(octets.windows(5).any(|window| window == b"horse"));
+        assert!(!holds(&format!("{:?}", whole(&octets))));
+    }
+
+    #[test]
+    fn contexts_beyond_the_bound_are_left_out() {
+        let many: Vec<_> = (0..200).map(|n| (n, CT)).collect();
+        let request = whole(&made::request("CT_1", "PACS", &many));
+        assert_eq!(request.contexts.len(), CONTEXTS_MAX);
+    }
+
+    #[test]
+    fn what_is_no_uid_is_not_kept_as_one() {
+        let request = whole(&made::request("CT_1", "PACS", &[(1, "DOE^JANE")]));
+        assert_eq!(request.contexts[0].sop_class, None);
+        assert!(!format!("{request:?}").contains("DOE"));
+    }
+}

@@ -1,0 +1,140 @@
+//! What either side says of itself when an association is made (PS3.8 section 9.3.2.3, PS3.7 annex D).
+//!
+//! Of the user identity (PS3.7 section D.3.3.7), which may be a password or a token, nothing is read
+//! and nothing kept: no type here has room for it.
+
+use std::fmt;
+
+use super::items::{Items, Malformed};
+
+/// Sub-items of the user information.
+const LENGTH_MAX: u8 = 0x51;
+const WINDOW: u8 = 0x53;
+const VERSION_NAME: u8 = 0x55;
+
+/// What one side says of itself.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct UserInformation {
+    /// Octets behind the header of the P-DATA-TF PDUs that it takes; 0 where it does not care.
+    pub pdu_length_max: u32,
+    /// The program behind it, where it says so in its place's legal characters.
+    pub implementation: Option<VersionName>,
+    /// How many operations it wants outstanding at a time; one in each direction where `None`.
+    pub window: Option<Window>,
+}
+
+/// An asynchronous operations window (PS3.7 section D.3.3.3); 0 is without limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Window {
+    /// Operations that it invokes.
+    pub invoked: u16,
+    /// Operations that it performs.
+    pub performed: u16,
+}
+
+/// An implementation version name: 1 to 16 printable ASCII characters (PS3.7 section D.3.3.2.3).
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct VersionName {
+    // Octets behind `length` are 0.
+    octets: [u8; 16],
+    length: u8,
+}
+
+impl UserInformation {
+    /// Reads the value of a user information item.
+    pub(super) fn read(value: &[u8]) -> Result<Self, Malformed> {
+        let mut read = Self::default();
+        for item in Items::new(value) {
+            match item? {
+                (LENGTH_MAX, value) => read.pdu_length_max = u32::from_be_bytes(whole(value)?),
+                (WINDOW, value) => read.window = Some(Window::read(value)?),
+                (VERSION_NAME, value) => read.implementation = VersionName::read(value),
+                _ => {}
+            }
+        }
+        Ok(read)
+    }
+}
+
+impl Window {
+    fn read(value: &[u8]) -> Result<Self, Malformed> {
+        let [a, b, c, d] = whole(value)?;
+        Ok(Self {
+            invoked: u16::from_be_bytes([a, b]),
+            performed: u16::from_be_bytes([c, d]),
+        })
+    }
+}
+
+fn whole(value: &[u8]) -> Result<[u8; 4], Malformed> {
+    value.try_into().map_err(|_| Malformed)
+}
+
+impl VersionName {
+    fn read(value: &[u8]) -> Option<Self> {
+        let end = value.iter().rposition(|octet| !matches!(octet, b' ' | 0))?;
+        let kept = value.get(..=end)?;
+        if !kept.iter().all(|octet| matches!(octet, b' '..=b'~')) {
+            return None;
+        }
+        let mut octets = [0; 16];
+        octets.get_mut(..kept.len())?.copy_from_slice(kept);
+        let length = u8::try_from(kept.len()).ok()?;
+        Some(Self { octets, length })
+    }
+
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        let octets = self.octets.get(..usize::from(self.length));
+        str::from_utf8(octets.unwrap_or(&[])).unwrap_or("")
+    }
+}
+
+impl fmt::Display for VersionName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl fmt::Debug for VersionName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_with_other_characters_are_not_kept() {
+        let shown = |value: &[u8]| VersionName::read(value).map(|name| name.to_string());
+        assert_eq!(
+            shown(b"OFFIS_DCMTK_367 ").as_deref(),
+            Some("OFFIS_DCMTK_367")
+        );
+        assert_eq!(
+            shown(b"PYNETDICOM_304\0").as_deref(),
+            Some("PYNETDICOM_304")
+        );
+        assert_eq!(shown(b"A2345678901234567"), None);
+        assert_eq!(shown(b"A\nB"), None);
+        assert_eq!(shown(b"A\xe4B"), None);
+        assert_eq!(shown(b" \0"), None);
+    }
+
+    #[test]
+    fn lengths_that_cannot_be_are_malformed() {
+        assert_eq!(
+            UserInformation::read(&[0x51, 0, 0, 3, 0, 0, 1]),
+            Err(Malformed)
+        );
+        assert_eq!(
+            UserInformation::read(&[0x53, 0, 0, 5, 0, 0, 0, 1, 2]),
+            Err(Malformed)
+        );
+        assert_eq!(UserInformation::read(&[0x52, 0, 0, 5, 1]), Err(Malformed));
+        assert_eq!(UserInformation::read(&[]), Ok(UserInformation::default()));
+    }
+}
