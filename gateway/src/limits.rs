@@ -290,3 +290,6 @@ pub const REQUEST_BYTES_MAX: usize = 1 << 20;
 
 /// Presentation contexts of one association: there are 128 odd identifiers (PS3.8 section 9.3.2.2).
 pub const CONTEXTS_MAX: usize = 128;
+/// Octets of junk (CR, LF, NUL) ahead of the first MLLP frame of a stream. Programs that write line
+/// ends around their messages have one to four.
+pub const MLLP_START_JUNK_MAX: usize = 8;

@@ -1,0 +1,88 @@
+//! Whether a stream begins as MLLP does.
+
+use super::is_junk;
+use crate::limits::MLLP_START_JUNK_MAX;
+
+/// The octet that begins a frame: VT, `<SB>` of HL7's Implementation Guide, appendix C section C.4.2.
+pub(super) const START: u8 = 0x0b;
+
+/// What the first octets of a stream say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start {
+    /// Not enough yet: nothing, or nothing but junk.
+    More,
+    /// A frame begins.
+    Legal,
+    /// No stream of MLLP begins like this.
+    Wrong,
+}
+
+/// Judges all that has come of a stream so far: a frame begins it, with at most a few octets of junk
+/// ahead.
+///
+/// It looks no further than the first octet of the frame, so what a frame holds is not judged.
+#[must_use]
+pub fn start(bytes: &[u8]) -> Start {
+    let looked_at = bytes.iter().take(MLLP_START_JUNK_MAX + 1);
+    match looked_at.copied().find(|octet| !is_junk(*octet)) {
+        Some(START) => Start::Legal,
+        None if bytes.len() <= MLLP_START_JUNK_MAX => Start::More,
+        _ => Start::Wrong,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frame_begins_a_stream() {
+        assert_eq!(start(b"\x0bMSH|^~\\&|"), Start::Legal);
+        assert_eq!(start(b"\x0b"), Start::Legal);
+        assert_eq!(start(b"\r\n\0\x0bMSH"), Start::Legal);
+    }
+
+    #[test]
+    fn what_says_nothing_yet_is_waited_for() {
+        for bytes in [&b""[..], b"\r", b"\n\0", &[0; MLLP_START_JUNK_MAX]] {
+            assert_eq!(start(bytes), Start::More, "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn other_protocols_do_not_begin_so() {
+        for bytes in [
+            &b"GET / HTTP/1.1\r\n"[..],
+            b"\r\n\r\nGET / HTTP/1.0\r\n",
+            b"SSH-2.0-OpenSSH_9.2\r\n",
+            b"MSH|^~\\&|",
+            b"\x01\0\0\0\0\xcd\0\x01",
+            b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03",
+            b" \x0bMSH",
+            b"\r\n\x1c\r",
+            b"\xff",
+        ] {
+            assert_eq!(start(bytes), Start::Wrong, "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn junk_is_bounded() {
+        let mut bytes = vec![b'\r'; MLLP_START_JUNK_MAX];
+        bytes.push(START);
+        assert_eq!(start(&bytes), Start::Legal);
+        bytes.insert(0, b'\n');
+        assert_eq!(start(&bytes), Start::Wrong);
+        assert_eq!(start(&[0; 100_000]), Start::Wrong);
+    }
+
+    #[test]
+    fn a_verdict_stands_whatever_follows() {
+        for stream in [&b"\r\n\x0bMSH|"[..], b"\0GET", &[0; 20]] {
+            let verdicts: Vec<_> = (0..=stream.len()).map(|to| start(&stream[..to])).collect();
+            let first = verdicts.iter().position(|verdict| *verdict != Start::More);
+            let decided = &verdicts[first.expect("it is decided")..];
+            assert!(decided.iter().all(|verdict| *verdict == decided[0]));
+        }
+    }
+}
