@@ -8,6 +8,26 @@ pub const PEERS_MAX: usize = 1024;
 /// Targets that one route may name. They are tried in order while an application waits.
 pub const TARGETS_MAX: usize = 16;
 
+/// AE titles in one list of a route. A region may have some hundreds of modalities.
+pub const AE_TITLES_MAX: usize = 1024;
+
+/// The most that a route's own bound of open associations may be. No archive takes as many, and there
+/// are descriptors for fewer.
+pub const ASSOCIATIONS_MAX: u32 = 65_536;
+
+/// The shortest time between two probes of a target. A peer that is asked more often has to do with us
+/// alone.
+pub const HEALTH_INTERVAL_MIN: Duration = Duration::from_secs(1);
+
+/// The longest time between two probes of a target. What is asked less often is not watched.
+pub const HEALTH_INTERVAL_MAX: Duration = Duration::from_secs(3600);
+
+/// The longest that one probe may take, as for the connections it stands for.
+pub const HEALTH_TIMEOUT_MAX: Duration = Duration::from_secs(60);
+
+/// The most probes in a row that may be asked for before a target counts as up or down.
+pub const HEALTH_COUNT_MAX: u32 = 100;
+
 /// Routes in one configuration. Each has a listener on one core.
 pub const ROUTES_MAX: usize = 1024;
 

@@ -7,8 +7,8 @@ use std::sync::{Arc, OnceLock};
 
 use gateway::buffers::Pool;
 use gateway::config::{
-    Host, IdentityFiles, Located, Mode, PeerName, Policy, Protocol, RecordLayer, Route, RouteTls,
-    Target, Timeouts,
+    Host, IdentityFiles, Located, Mode, Observe, PeerName, Policy, Protocol, RecordLayer, Route,
+    RouteTls, Target, Timeouts,
 };
 use gateway::limits::KEY_RECORDS_MAX;
 use gateway::metrics;
@@ -81,6 +81,9 @@ impl Site {
             targets: plan.targets,
             tls,
             timeouts: plan.timeouts,
+            observe: Observe::Off,
+            dicom: None,
+            health: None,
         };
         Rc::new(Self {
             path: Path {

@@ -5,13 +5,11 @@ use toml::de::DeTable;
 use super::Located;
 use super::problem::quoted;
 use super::schema;
-use super::table::{Reader, Table, Written};
+pub(super) use super::table::Texts;
+use super::table::{Named, Reader, Table, Written};
 
 /// A string with its line, if there is one.
 pub(super) type Text = Written<String>;
-
-/// Strings, each with its line.
-pub(super) type Texts = Written<Vec<Located<String>>>;
 
 /// The whole file.
 pub(super) struct File {
@@ -84,8 +82,47 @@ pub(super) struct Route {
     pub(super) require_pq: Written<bool>,
     pub(super) record_layer: Text,
     pub(super) key_records: Written<i64>,
+    pub(super) observe: Text,
+    pub(super) rules: Text,
+    pub(super) called_ae: Texts,
+    pub(super) calling_ae: Texts,
+    pub(super) ae_bind: Written<Named>,
+    pub(super) commands: Texts,
+    pub(super) associations: Written<i64>,
+    pub(super) returns: Text,
+    pub(super) health: Health,
+    pub(super) ae: Written<Vec<Ae>>,
     pub(super) identity: Option<Identity>,
     pub(super) timeouts: Timeouts,
+}
+
+/// `[[route.ae]]`.
+pub(super) struct Ae {
+    pub(super) scope: String,
+    pub(super) line: usize,
+    pub(super) called: Texts,
+    pub(super) targets: Texts,
+}
+
+/// `health`: a word, or the table `[route.health]`.
+pub(super) enum Health {
+    /// Nothing that could be read.
+    Absent,
+    Word(Located<String>),
+    Table(Box<HealthTable>),
+}
+
+/// `[route.health]`.
+pub(super) struct HealthTable {
+    pub(super) scope: String,
+    pub(super) line: usize,
+    pub(super) probe: Text,
+    pub(super) interval: Text,
+    pub(super) timeout: Text,
+    pub(super) rise: Written<i64>,
+    pub(super) fall: Written<i64>,
+    pub(super) calling: Text,
+    pub(super) called: Text,
 }
 
 /// Reads the file's shape from its TOML.
@@ -256,9 +293,72 @@ fn read_route(number: usize, mut table: Table<'_>, reader: &mut Reader<'_>) -> R
         require_pq: table.leaf("require_pq", reader),
         record_layer: table.leaf("record_layer", reader),
         key_records: table.leaf("key_records", reader),
+        observe: table.leaf("observe", reader),
+        rules: table.leaf("rules", reader),
+        called_ae: table.list("called_ae", reader),
+        calling_ae: table.list("calling_ae", reader),
+        ae_bind: table.named_lists("ae_bind", reader),
+        commands: table.list("commands", reader),
+        associations: table.leaf("associations", reader),
+        returns: table.leaf("return", reader),
+        health: read_health(&mut table, reader),
+        ae: read_tables_of_titles(&mut table, reader),
         identity: identity.map(|table| read_identity(table, reader)),
         timeouts: read_timeouts(timeouts, &timeouts_scope, reader),
     };
     table.finish(reader);
     route
+}
+
+fn read_health(route: &mut Table<'_>, reader: &mut Reader<'_>) -> Health {
+    if route.is_string("health") {
+        let word = route.leaf("health", reader);
+        return word.value().cloned().map_or(Health::Absent, Health::Word);
+    }
+    let scope = format!("{}[route.health]: ", route.scope);
+    let Some(mut table) = route.table("health", &schema::ROUTE_HEALTH, scope, reader) else {
+        return Health::Absent;
+    };
+    let health = HealthTable {
+        scope: table.scope.clone(),
+        line: table.line,
+        probe: table.leaf("probe", reader),
+        interval: table.leaf("interval", reader),
+        timeout: table.leaf("timeout", reader),
+        rise: table.leaf("rise", reader),
+        fall: table.leaf("fall", reader),
+        calling: table.leaf("calling", reader),
+        called: table.leaf("called", reader),
+    };
+    table.finish(reader);
+    Health::Table(Box::new(health))
+}
+
+fn read_tables_of_titles(route: &mut Table<'_>, reader: &mut Reader<'_>) -> Written<Vec<Ae>> {
+    match route.tables("ae", &schema::ROUTE_AE, reader) {
+        Written::Absent => Written::Absent,
+        Written::Refused => Written::Refused,
+        Written::Value(tables) => {
+            let scope = format!("{}[[route.ae]]: ", route.scope);
+            let read = tables.value.into_iter().map(|mut table| {
+                table.scope.clone_from(&scope);
+                read_table_of_titles(table, reader)
+            });
+            Written::Value(Located {
+                value: read.collect(),
+                line: tables.line,
+            })
+        }
+    }
+}
+
+fn read_table_of_titles(mut table: Table<'_>, reader: &mut Reader<'_>) -> Ae {
+    let ae = Ae {
+        scope: table.scope.clone(),
+        line: table.line,
+        called: table.one_or_list("called", reader),
+        targets: table.list("targets", reader),
+    };
+    table.finish(reader);
+    ae
 }

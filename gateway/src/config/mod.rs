@@ -6,15 +6,22 @@
 //! (certificates, keys) are not opened here: that is `pki`'s work.
 
 mod address;
+mod bind;
+mod by_title;
 mod clash;
+mod dicom;
 mod file;
 mod gateway;
+mod health;
 mod identity;
+mod list;
 mod load;
 mod name;
+mod observe;
 mod peer;
 mod problem;
 mod resolve;
+mod returns;
 mod schema;
 mod show;
 mod suggest;
@@ -30,7 +37,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use dicom::{ByTitle, Dicom};
+pub use health::{Health, Probe};
 pub use load::load;
+pub use observe::Observe;
 pub use problem::Problem;
 
 use problem::Problems;
@@ -143,12 +153,20 @@ pub struct Route {
     pub protocol: Protocol,
     /// Where it listens. `[::]` takes IPv4 as well, as Linux does.
     pub listen: SocketAddr,
-    /// Tried in order before the first byte; 1 to `limits::TARGETS_MAX`.
+    /// Tried in order before the first byte; at most `limits::TARGETS_MAX`, and at least one unless
+    /// `dicom` has targets by title.
     pub targets: Vec<Target>,
     /// What it takes to speak TLS; `None` for passthrough only.
     pub tls: Option<RouteTls>,
     /// Its deadlines.
     pub timeouts: Timeouts,
+    /// Whether it looks at what passes; `Off` for protocol `Tcp` and mode `Passthrough`.
+    pub observe: Observe,
+    /// What it allows and where that leads; `Some` exactly where it carries DICOM and its mode is
+    /// `Originate` or `Terminate`.
+    pub dicom: Option<Dicom>,
+    /// How it finds out whether its targets are there; `None` is not at all.
+    pub health: Option<Health>,
 }
 
 /// Which side of a route is TLS.

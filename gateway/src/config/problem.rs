@@ -5,6 +5,7 @@ use std::fmt;
 use std::path::Path;
 
 use super::Located;
+use super::table::Written;
 use crate::limits::CONFIG_PROBLEMS_MAX;
 
 /// Something wrong with a configuration, in a sentence that says what to do.
@@ -71,6 +72,25 @@ impl Problems {
             self.wrong(written.line, format!("{scope}{key} {value} {reason}"));
         })
         .ok()
+    }
+
+    /// Gives a number from 1 to `max`, if one is written.
+    pub(super) fn accept_number(
+        &mut self,
+        scope: &str,
+        key: &str,
+        written: &Written<i64>,
+        max: u64,
+    ) -> Option<u64> {
+        let Located { value, line } = *written.value()?;
+        let read = u64::try_from(value).ok();
+        let read = read.filter(|number| (1..=max).contains(number));
+        if read.is_none() {
+            let text =
+                format!("{scope}{key} {value} is out of range; write a number from 1 to {max}");
+            self.wrong(line, text);
+        }
+        read
     }
 
     /// Whether nothing was found.

@@ -9,15 +9,15 @@ use std::sync::Arc;
 
 use super::file::{self, Text};
 use super::identity::Identities;
-use super::peer::peer;
-use super::problem::{Problems, quoted};
+use super::problem::Problems;
 use super::table::Written;
 use super::{
     Config, IdentityFiles, Located, Mode, PeerName, Policy, Protocol, RecordLayer, Route, RouteTls,
     Target,
 };
-use super::{address, clash, gateway, name, timeouts, value};
-use crate::limits::{KEY_RECORDS_MAX, PEERS_MAX, ROUTES_MAX, TARGETS_MAX};
+use super::{address, clash, gateway, list, name, timeouts, value};
+use super::{dicom, health, observe, returns};
+use crate::limits::{KEY_RECORDS_MAX, ROUTES_MAX};
 
 /// What the meaning of a file depends on besides its text.
 pub(super) struct Place<'a> {
@@ -33,6 +33,7 @@ pub(super) struct Draft<'a> {
     pub(super) mode: Option<Mode>,
     pub(super) protocol: Option<Protocol>,
     pub(super) listen: Option<Located<SocketAddr>>,
+    /// All that it may connect to, whatever chooses between them.
     pub(super) targets: Vec<Located<Target>>,
     /// Complete, if all of it could be read.
     route: Option<Route>,
@@ -53,6 +54,7 @@ pub(super) fn resolve(
         .collect();
     timeouts::check_site_idle(&file.timeouts, &drafts, problems);
     clash::check_names(&drafts, problems);
+    returns::check(&drafts, problems);
     let metrics = gateway.as_ref().and_then(|gateway| gateway.metrics);
     clash::check_addresses(&drafts, file.gateway.metrics.value().zip(metrics), problems);
     let all = drafts.len();
@@ -134,7 +136,15 @@ impl<'a> Resolver<'a> {
         if let (Some(Mode::Originate), Some(listen)) = (mode, listen) {
             self.refuse_plaintext_everywhere(written, listen);
         }
-        let targets = self.targets(written);
+        let mut targets = self.targets(written);
+        let observe = observe::resolve(written, mode, protocol, self.problems);
+        let ground = dicom::Ground {
+            mode,
+            protocol,
+            observe,
+        };
+        let by_title = dicom::resolve(written, ground, self.problems);
+        let health = health::resolve(written, mode, protocol, self.problems);
         let tls = self.tls(written, mode);
         let timeouts = timeouts::route(
             &written.timeouts,
@@ -153,8 +163,12 @@ impl<'a> Resolver<'a> {
                 targets: targets.iter().map(|target| target.value.clone()).collect(),
                 tls: tls?,
                 timeouts,
+                observe,
+                dicom: by_title.dicom,
+                health,
             })
         })();
+        targets.extend(by_title.targets);
         let listen = located(listen, &written.listen);
         Draft {
             written,
@@ -166,7 +180,6 @@ impl<'a> Resolver<'a> {
         }
     }
 
-    /// Reads what stands under a key that every route has.
     // Plaintext that may come from the WAN as well would be sealed as this site's own.
     fn refuse_plaintext_everywhere(&mut self, route: &file::Route, listen: SocketAddr) {
         if let (true, Some(line)) = (listen.ip().is_unspecified(), line_of(&route.listen)) {
@@ -179,6 +192,7 @@ impl<'a> Resolver<'a> {
         }
     }
 
+    /// Reads what stands under a key that every route has.
     fn required<T>(
         &mut self,
         route: &file::Route,
@@ -198,28 +212,15 @@ impl<'a> Resolver<'a> {
 
     fn targets(&mut self, route: &file::Route) -> Vec<Located<Target>> {
         let scope = &route.scope;
-        if route.targets.is_absent() {
+        // Tables of titles have targets of their own.
+        if route.targets.is_absent() && route.ae.is_absent() {
             let text = format!("{scope}targets is missing; write {TARGETS_REMEDY}");
             self.problems.missing(Some(route.line), text);
         }
-        let Some(targets) = route.targets.value() else {
-            return Vec::new();
-        };
-        let reason = match targets.value.len() {
-            0 => Some("is empty; name at least one host and port".to_owned()),
-            // LIMIT: `TARGETS_MAX`.
-            count if count > TARGETS_MAX => Some(format!(
-                "has {count} elements, and {TARGETS_MAX} are the most; they are tried in order \
-                 while an \
-                 application waits, so leave some out"
-            )),
-            _ => None,
-        };
-        if let Some(reason) = reason {
-            self.problems
-                .wrong(targets.line, format!("{scope}targets {reason}"));
-        }
-        self.elements(scope, "target", &targets.value, address::target)
+        let written = route.targets.value();
+        written.map_or_else(Vec::new, |written| {
+            list::targets(scope, written, self.problems)
+        })
     }
 
     fn peers(&mut self, route: &file::Route, mode: Option<Mode>) -> Option<Vec<PeerName>> {
@@ -232,54 +233,7 @@ impl<'a> Resolver<'a> {
             );
             self.problems.missing(Some(route.line), text);
         }
-        let peers = route.peers.value()?;
-        let reason = match peers.value.len() {
-            0 => Some(
-                "is empty, and being signed by a trusted CA alone is never enough; name at least \
-                 one peer"
-                    .to_owned(),
-            ),
-            // LIMIT: `PEERS_MAX`.
-            count if count > PEERS_MAX => Some(format!(
-                "has {count} elements, and {PEERS_MAX} are the most; split the route"
-            )),
-            _ => None,
-        };
-        if let Some(reason) = reason {
-            self.problems
-                .wrong(peers.line, format!("{scope}peers {reason}"));
-        }
-        let read = self.elements(scope, "peer", &peers.value, peer);
-        Some(read.into_iter().map(|peer| peer.value).collect())
-    }
-
-    /// Reads each element of a list and tells of those that are there already.
-    fn elements<T: PartialEq>(
-        &mut self,
-        scope: &str,
-        noun: &str,
-        written: &[Located<String>],
-        read: impl Fn(&str) -> Result<T, String>,
-    ) -> Vec<Located<T>> {
-        let mut elements: Vec<Located<T>> = Vec::new();
-        // Each is compared with all before: a list that is too long already is not read to its end.
-        for text in written.iter().take(PEERS_MAX) {
-            let Some(value) = self.problems.accept(scope, noun, text, read(&text.value)) else {
-                continue;
-            };
-            let line = text.line;
-            if let Some(first) = elements.iter().find(|element| element.value == value) {
-                let shown = quoted(&text.value);
-                let text = format!(
-                    "{scope}{noun} {shown} stands on line {} already; remove one",
-                    first.line
-                );
-                self.problems.wrong(line, text);
-            } else {
-                elements.push(Located { value, line });
-            }
-        }
-        elements
+        Some(list::peers(scope, route.peers.value()?, self.problems))
     }
 
     /// What TLS needs: `Some(None)` for passthrough, `None` where a problem is in the way.
@@ -324,19 +278,12 @@ impl<'a> Resolver<'a> {
     }
 
     fn key_records(&mut self, route: &file::Route) -> Option<u64> {
-        let Some(written) = route.key_records.value() else {
-            return route.key_records.is_absent().then_some(KEY_RECORDS_MAX);
-        };
-        let read = u64::try_from(written.value).ok();
-        let read = read.filter(|records| (1..=KEY_RECORDS_MAX).contains(records));
-        if read.is_none() {
-            let text = format!(
-                "{}key_records {} is out of range; write a number from 1 to {KEY_RECORDS_MAX}",
-                route.scope, written.value
-            );
-            self.problems.wrong(written.line, text);
+        if route.key_records.is_absent() {
+            return Some(KEY_RECORDS_MAX);
         }
-        read
+        let (scope, written) = (&route.scope, &route.key_records);
+        self.problems
+            .accept_number(scope, "key_records", written, KEY_RECORDS_MAX)
     }
 
     fn policy(&mut self, route: &file::Route) -> Option<Policy> {

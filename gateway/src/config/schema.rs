@@ -128,6 +128,19 @@ pub(super) static ROUTE: Schema = Schema {
         key("require_pq", "true"),
         key("record_layer", "\"in-place\""),
         key("key_records", "16777216"),
+        key("observe", "\"strict\""),
+        key("rules", "\"report\""),
+        key("called_ae", "[\"ARCHIVE\"]"),
+        key("calling_ae", "[\"CT_A\", \"MR_B\"]"),
+        key("ae_bind", "{ \"CT_A\" = \"dns:gw.a.example\" }"),
+        key("commands", "[\"C-ECHO\", \"C-STORE\"]"),
+        key("associations", "40"),
+        key("return", "\"region-to-pacs\""),
+        key("health", "{ probe = \"connect\" }"),
+        key(
+            "ae",
+            "[ { called = \"ARCHIVE\", targets = [\"10.20.0.9:104\"] } ]",
+        ),
         key(
             "identity",
             "{ certificate = \"...\", key = \"...\", trust = \"...\" }",
@@ -136,8 +149,33 @@ pub(super) static ROUTE: Schema = Schema {
     ],
 };
 
+/// Targets that the called AE title chooses.
+pub(super) static ROUTE_AE: Schema = Schema {
+    header: "[[route.ae]]",
+    parent: "route.ae.",
+    keys: &[
+        key("called", "[\"ARCHIVE\"]"),
+        key("targets", "[\"10.20.0.9:104\"]"),
+    ],
+};
+
+/// How a route finds out whether its targets are there.
+pub(super) static ROUTE_HEALTH: Schema = Schema {
+    header: "[route.health]",
+    parent: "route.",
+    keys: &[
+        key("probe", "\"connect\""),
+        key("interval", "\"10s\""),
+        key("timeout", "\"5s\""),
+        key("rise", "1"),
+        key("fall", "3"),
+        key("calling", "\"WARDGATE\""),
+        key("called", "\"ANY-SCP\""),
+    ],
+};
+
 /// Every table, for the search where a misplaced key belongs.
-pub(super) static ALL: [&Schema; 8] = [
+pub(super) static ALL: [&Schema; 10] = [
     &ROOT,
     &GATEWAY,
     &IDENTITY,
@@ -146,4 +184,6 @@ pub(super) static ALL: [&Schema; 8] = [
     &ROUTE,
     &ROUTE_IDENTITY,
     &ROUTE_TIMEOUTS,
+    &ROUTE_AE,
+    &ROUTE_HEALTH,
 ];

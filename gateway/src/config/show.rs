@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Host, LogFormat, Mode, PeerName, Policy, Protocol, RecordLayer, Target};
+use super::{Host, LogFormat, Mode, Observe, PeerName, Policy, Protocol, RecordLayer, Target};
 
 impl LogFormat {
     /// The words of `log`.
@@ -25,6 +25,15 @@ impl Protocol {
         ("dicom", Self::Dicom),
         ("mllp", Self::Mllp),
         ("tcp", Self::Tcp),
+    ];
+}
+
+impl Observe {
+    /// The words of `observe`.
+    pub(super) const WORDS: [(&'static str, Self); 3] = [
+        ("off", Self::Off),
+        ("lenient", Self::Lenient),
+        ("strict", Self::Strict),
     ];
 }
 
@@ -55,6 +64,12 @@ impl fmt::Display for Mode {
 }
 
 impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(word_of(self, &Self::WORDS))
+    }
+}
+
+impl fmt::Display for Observe {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(word_of(self, &Self::WORDS))
     }

@@ -27,9 +27,12 @@ pub(super) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) 
         return None;
     }
     let word = word.to_lowercase().replace('-', "_");
-    let distances = known
-        .into_iter()
-        .map(|known| (osa_distance(&word, &known.replace('-', "_")), known));
+    let distances = known.into_iter().map(|known| {
+        (
+            osa_distance(&word, &known.to_lowercase().replace('-', "_")),
+            known,
+        )
+    });
     let (distance, near) = distances.min_by_key(|(distance, _)| *distance)?;
     let longest = word.chars().count().max(near.len());
     (distance * 3 <= longest).then_some(near)
@@ -68,6 +71,11 @@ fn familiar(key: &str, schema: &Schema) -> Option<String> {
         "type" | "direction" => "mode",
         "ciphers" | "suites" | "tls_version" | "min_version" => "policy",
         "workers" | "threads" | "cpus" => "cores",
+        "inspect" | "inspection" | "sniff" => "observe",
+        "healthcheck" | "health_check" | "probe" | "check" => "health",
+        "max_associations" | "associations_max" => "associations",
+        "services" | "operations" | "dimse" | "allow_commands" => "commands",
+        "return_route" | "returns" | "back" => "return",
         _ => return None,
     };
     let known = schema.keys.iter().any(|key| key.name == meant);

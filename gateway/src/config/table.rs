@@ -37,6 +37,12 @@ impl<T> Written<T> {
     }
 }
 
+/// Strings, each with its line.
+pub(super) type Texts = Written<Vec<Located<String>>>;
+
+/// Strings under the operator's own words.
+pub(super) type Named = Vec<(Located<String>, Texts)>;
+
 /// A type that stands alone under a key.
 pub(super) trait Leaf: DeserializeOwned {
     /// What an operator must write.
@@ -117,8 +123,18 @@ impl<'i> Table<'i> {
                 reader,
             );
         };
-        let written = elements.len();
-        let mut read = Vec::with_capacity(written);
+        self.elements(name, elements, line, reader)
+    }
+
+    /// Reads the elements of a list that stands under `name`.
+    fn elements<T: Leaf>(
+        &self,
+        name: &str,
+        elements: &[Spanned<DeValue<'i>>],
+        line: usize,
+        reader: &mut Reader<'_>,
+    ) -> Written<Vec<Located<T>>> {
+        let mut read = Vec::with_capacity(elements.len());
         for element in elements.iter().cloned() {
             let line = reader.lines.at(element.span().start);
             match deserialize(element) {
@@ -133,10 +149,76 @@ impl<'i> Table<'i> {
                 }
             }
         }
-        if read.is_empty() && written > 0 {
+        if read.is_empty() && !elements.is_empty() {
             return Written::Refused;
         }
         Written::Value(Located { value: read, line })
+    }
+
+    /// Takes a list of strings, or a string alone as a list of one.
+    pub(super) fn one_or_list(&mut self, name: &str, reader: &mut Reader<'_>) -> Texts {
+        if !self.is_string(name) {
+            return self.list(name, reader);
+        }
+        match self.leaf(name, reader) {
+            Written::Value(one) => Written::Value(list_of_one(one)),
+            Written::Absent => Written::Absent,
+            Written::Refused => Written::Refused,
+        }
+    }
+
+    /// Takes a table whose keys are the operator's own words, each with a string or a list of
+    /// strings, in the order of the file.
+    pub(super) fn named_lists(&mut self, name: &str, reader: &mut Reader<'_>) -> Written<Named> {
+        let Some((key, value)) = self.take(name) else {
+            return Written::Absent;
+        };
+        let line = reader.lines.at(value.span().start);
+        let DeValue::Table(entries) = value.get_ref() else {
+            return self.refuse(key, line, "a table", &shown(&value), reader);
+        };
+        // Where a value is missing, the TOML parser puts one of its own that stands nowhere.
+        let entries = entries.iter().filter(|(_, value)| !value.span().is_empty());
+        let mut entries: Vec<_> = entries.collect();
+        entries.sort_by_key(|(key, _)| key.span().start);
+        let mut read = Vec::with_capacity(entries.len());
+        for (word, value) in entries {
+            let line = reader.lines.at(word.span().start);
+            let list = self.named_list(key, word.get_ref(), value, reader);
+            let value = word.get_ref().clone().into_owned();
+            read.push((Located { value, line }, list));
+        }
+        Written::Value(Located { value: read, line })
+    }
+
+    fn named_list(
+        &self,
+        key: &Key,
+        word: &str,
+        value: &Spanned<DeValue<'i>>,
+        reader: &mut Reader<'_>,
+    ) -> Texts {
+        let line = reader.lines.at(value.span().start);
+        let name = format!("{}: {}", key.name, quoted(word));
+        match value.get_ref() {
+            DeValue::String(text) => {
+                let value = text.clone().into_owned();
+                Written::Value(list_of_one(Located { value, line }))
+            }
+            DeValue::Array(elements) => self.elements(&name, elements, line, reader),
+            other => {
+                let text = format!(
+                    "{}{name} must be a string or a list of strings, found {}; write for example {} \
+                     = {}",
+                    self.scope,
+                    shown_value(other),
+                    key.name,
+                    key.example
+                );
+                reader.problems.wrong(line, text);
+                Written::Refused
+            }
+        }
     }
 
     /// Takes a table within this one. `scope` is what its messages begin with.
@@ -178,11 +260,12 @@ impl<'i> Table<'i> {
             return Written::Absent;
         };
         let line = reader.lines.at(value.span().start);
+        let (scope, name) = (&self.scope, format!("{}{name}", self.schema.parent));
         let elements = match value.into_inner() {
             DeValue::Array(elements) => elements,
             DeValue::Table(_) => {
                 let text = format!(
-                    "[{name}] is a list of tables; write [[{name}]], in double brackets, and what \
+                    "{scope}[{name}] is a list of tables; write [[{name}]], in double brackets, and what \
                      belongs to it below"
                 );
                 reader.problems.wrong(line, text);
@@ -191,7 +274,7 @@ impl<'i> Table<'i> {
             other => {
                 let found = shown_value(&other);
                 let text = format!(
-                    "{name} must be tables, found {found}; write [[{name}]] and what belongs to it \
+                    "{scope}{name} must be tables, found {found}; write [[{name}]] and what belongs to it \
                      below"
                 );
                 reader.problems.wrong(line, text);
@@ -207,7 +290,7 @@ impl<'i> Table<'i> {
                 }
                 other => {
                     let found = shown_value(&other);
-                    let text = format!("each [[{name}]] must be a table, found {found}");
+                    let text = format!("{scope}each [[{name}]] must be a table, found {found}");
                     reader.problems.wrong(line, text);
                 }
             }
@@ -266,6 +349,12 @@ impl<'i> Table<'i> {
         reader.problems.wrong(line, text);
         Written::Refused
     }
+}
+
+fn list_of_one(one: Located<String>) -> Located<Vec<Located<String>>> {
+    let line = one.line;
+    let value = vec![one];
+    Located { value, line }
 }
 
 fn deserialize<T: Leaf>(value: Spanned<DeValue<'_>>) -> Result<T, String> {

@@ -331,6 +331,13 @@ fn the_reference_names_every_key_and_only_true_defaults() {
     let [as_is, in_full] = [&as_is.routes[0], &in_full.routes[0]];
     assert_eq!(as_is.timeouts, Timeouts::default());
     assert_eq!(in_full.timeouts, Timeouts::default());
+    assert_eq!(
+        (as_is.observe, in_full.observe),
+        (Observe::Lenient, Observe::Lenient)
+    );
+    let enforce = |route: &Route| route.dicom.as_ref().map(|dicom| dicom.enforce);
+    assert_eq!((enforce(as_is), enforce(in_full)), (Some(true), Some(true)));
+    assert_eq!((&as_is.health, &in_full.health), (&None, &None));
     let tls = |route: &Route| route.tls.as_ref().map(|tls| (tls.policy, tls.require_pq));
     assert_eq!(tls(as_is), tls(in_full));
 }
@@ -353,6 +360,8 @@ fn every_key_of_a_table_stands_in_that_table_of_the_reference() {
         &schema::TIMEOUTS,
         &schema::ROUTE_IDENTITY,
         &schema::ROUTE_TIMEOUTS,
+        &schema::ROUTE_AE,
+        &schema::ROUTE_HEALTH,
     ];
     for schema in tables {
         for key in schema.keys {

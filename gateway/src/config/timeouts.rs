@@ -7,12 +7,12 @@ use super::problem::{Problems, quoted};
 use super::resolve::Draft;
 use super::table::Written;
 use super::value::{duration, written};
-use super::{Keepalive, Located, Mode, Protocol, Timeouts};
+use super::{Keepalive, Mode, Protocol, Timeouts};
 use crate::limits;
 
 /// The shortest and longest that a duration may be.
 #[derive(Clone, Copy)]
-struct Bounds {
+pub(super) struct Bounds {
     min: Duration,
     max: Duration,
     /// Whether "never" may stand instead.
@@ -31,7 +31,8 @@ const DRAIN: Bounds = bounds(limits::TIMEOUT_MIN, limits::DRAIN_TIMEOUT_MAX);
 const KEEPALIVE: Bounds = bounds(Duration::from_secs(1), limits::KEEPALIVE_MAX);
 const USER: Bounds = bounds(Duration::from_secs(1), limits::USER_TIMEOUT_MAX);
 
-const fn bounds(min: Duration, max: Duration) -> Bounds {
+/// From `min` to `max`, and never `"never"`.
+pub(super) const fn bounds(min: Duration, max: Duration) -> Bounds {
     Bounds {
         min,
         max,
@@ -182,21 +183,13 @@ fn keepalive(own: &file::Keepalive, below: &Keepalive, problems: &mut Problems) 
 }
 
 fn probes(scope: &str, written: &Written<i64>, problems: &mut Problems) -> Option<u32> {
-    let Located { value, line } = *written.value()?;
-    let max = limits::KEEPALIVE_PROBES_MAX;
-    let probes = u32::try_from(value)
-        .ok()
-        .filter(|probes| (1..=max).contains(probes));
-    if probes.is_none() {
-        problems.wrong(
-            line,
-            format!("{scope}probes {value} is out of range; write a number from 1 to {max}"),
-        );
-    }
-    probes
+    let max = limits::KEEPALIVE_PROBES_MAX.into();
+    let read = problems.accept_number(scope, "probes", written, max)?;
+    u32::try_from(read).ok()
 }
 
-fn bounded(
+/// Reads a duration, if one is written.
+pub(super) fn bounded(
     scope: &str,
     key: &str,
     text: &file::Text,

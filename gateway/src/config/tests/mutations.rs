@@ -68,7 +68,7 @@ fn check(text: &str, seed: u64) {
         Ok(config) => {
             assert!(!config.routes.is_empty(), "seed {seed}");
             for route in &config.routes {
-                assert!(!route.targets.is_empty(), "seed {seed}");
+                assert_leads_somewhere(route, seed);
                 assert_eq!(
                     route.tls.is_none(),
                     route.mode == Mode::Passthrough,
@@ -98,6 +98,21 @@ fn check(text: &str, seed: u64) {
             );
         }
     }
+}
+
+fn assert_leads_somewhere(route: &Route, seed: u64) {
+    let tables = route.dicom.iter().flat_map(|dicom| &dicom.by_title);
+    let mut tables = tables.peekable();
+    assert!(
+        !route.targets.is_empty() || tables.peek().is_some(),
+        "seed {seed}"
+    );
+    for table in tables {
+        assert!(!table.called.is_empty(), "seed {seed}");
+        assert!(!table.targets.is_empty(), "seed {seed}");
+    }
+    let looks = route.protocol == Protocol::Dicom && route.mode != Mode::Passthrough;
+    assert_eq!(route.dicom.is_some(), looks, "seed {seed}");
 }
 
 #[test]
