@@ -4,7 +4,7 @@ use super::dicom::{is_listed, read_title, shown};
 use super::file;
 use super::list::List;
 use super::peer::peer;
-use super::problem::Problems;
+use super::problem::{Problems, quoted};
 use super::{Located, Mode, PeerName};
 use crate::dicom::AeTitle;
 use crate::limits::{AE_TITLES_MAX, PEERS_MAX};
@@ -24,7 +24,10 @@ pub(super) fn resolve(route: &file::Route, problems: &mut Problems) -> Vec<Bound
     let count = table.value.len();
     // LIMIT: `AE_TITLES_MAX`.
     if count == 0 {
-        let text = format!("{scope}is empty; name an AE title and its identity, or remove it");
+        let text = format!(
+            "{}ae_bind is empty; name an AE title and its identity, or remove it",
+            route.scope
+        );
         problems.wrong(table.line, text);
     } else if count > AE_TITLES_MAX {
         let text =
@@ -47,11 +50,12 @@ fn entry(
     identities: &file::Texts,
     problems: &mut Problems,
 ) -> Option<Bound> {
+    let shown = quoted(&title.value);
     let title = read_title(scope, "AE title", title, problems);
     // LIMIT: `PEERS_MAX`.
     let list = List {
         scope,
-        key: "a title",
+        key: &shown,
         noun: "identity",
         max: PEERS_MAX,
         empty: "has no identity; name one of the route's peers",

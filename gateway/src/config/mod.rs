@@ -20,6 +20,7 @@ mod name;
 mod observe;
 mod peer;
 mod problem;
+mod remark;
 mod resolve;
 mod returns;
 mod schema;

@@ -7,7 +7,14 @@ use super::{Located, Mode, Protocol};
 
 /// Tells of a `return` that names no route by which an association could come back.
 pub(super) fn check(drafts: &[Draft<'_>], problems: &mut Problems) {
-    for draft in drafts {
+    // Where it has no place at all, that is told already.
+    let is_fit = |draft: &&Draft<'_>| {
+        draft
+            .protocol
+            .is_none_or(|protocol| protocol == Protocol::Dicom)
+            && draft.mode != Some(Mode::Passthrough)
+    };
+    for draft in drafts.iter().filter(is_fit) {
         let Some(name) = draft.written.returns.value() else {
             continue;
         };
@@ -36,19 +43,17 @@ fn judge(draft: &Draft<'_>, name: &Located<String>, drafts: &[Draft<'_>]) -> Res
     let (Some(own), Some(other)) = (draft.mode, back.mode) else {
         return Ok(());
     };
-    match (own, other) {
-        (Mode::Originate, Mode::Terminate) | (Mode::Terminate, Mode::Originate) => Ok(()),
-        // It cannot have a way back itself, which is told elsewhere.
-        (Mode::Passthrough, _) => Ok(()),
-        (Mode::Originate, _) => Err(format!(
-            "has mode \"{other}\"; what goes out by originate comes back by a route with mode \
-             \"terminate\""
-        )),
-        (Mode::Terminate, _) => Err(format!(
-            "has mode \"{other}\"; what came in by terminate is answered by a route with mode \
-             \"originate\""
-        )),
+    let opposite = match own {
+        Mode::Originate => Mode::Terminate,
+        Mode::Terminate | Mode::Passthrough => Mode::Originate,
+    };
+    if other == opposite {
+        return Ok(());
     }
+    Err(format!(
+        "has mode \"{other}\"; what a route with mode \"{own}\" sends is answered by one with mode \
+         \"{opposite}\""
+    ))
 }
 
 fn unknown(name: &Located<String>, own: &Draft<'_>, drafts: &[Draft<'_>]) -> String {

@@ -281,7 +281,8 @@ impl<'i> Table<'i> {
                 return Written::Refused;
             }
         };
-        let mut tables = Vec::with_capacity(elements.len());
+        let written = elements.len();
+        let mut tables = Vec::with_capacity(written);
         for element in elements {
             let line = reader.lines.at(element.span().start);
             match element.into_inner() {
@@ -294,6 +295,9 @@ impl<'i> Table<'i> {
                     reader.problems.wrong(line, text);
                 }
             }
+        }
+        if tables.is_empty() && written > 0 {
+            return Written::Refused;
         }
         Written::Value(Located {
             value: tables,

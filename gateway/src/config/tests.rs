@@ -1,5 +1,6 @@
 //! Whole configurations: wrong ones with their messages, good ones with their meaning.
 
+mod dicom;
 mod mutations;
 
 use std::fs;

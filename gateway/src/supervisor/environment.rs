@@ -131,6 +131,7 @@ pub fn remarks(prepared: &Prepared) -> Vec<String> {
                 path.route.name
             ));
         }
+        remarks.extend(path.route.remarks());
     }
     remarks
 }

@@ -120,6 +120,7 @@ fn damaged_configurations_never_panic() {
     let good = [
         reference_in_full(),
         fs::read_to_string(data().join("good/everything.toml")).expect("it is text"),
+        fs::read_to_string(data().join("good/dicom.toml")).expect("it is text"),
     ];
     for seed in 1..=2000 {
         let mut random = Random(seed);
