@@ -163,6 +163,10 @@ pub const HANDSHAKE_BYTES_MAX: usize = 128 << 10;
 /// How long a refused peer is given to take its alert before the connection is reset.
 pub const ALERT_LINGER: Duration = Duration::from_secs(1);
 
+/// How long an application is given to close after it was told that its association is refused or
+/// broken off: the ARTIM timer (PS3.8 section 9.1.5), for which no standard has a value.
+pub const ARTIM: Duration = Duration::from_secs(5);
+
 /// Octets of a refused peer that are thrown away while it takes its alert.
 pub const LINGER_BYTES_MAX: usize = 1 << 20;
 

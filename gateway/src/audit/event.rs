@@ -141,6 +141,10 @@ pub enum Reason {
     Deadline(&'static str),
     /// Nothing came before the other side closed: a probe, not an error.
     Empty,
+    /// What came first is not how the route's protocol begins; the sentence says why.
+    Illegal(String),
+    /// The rules of the route do not allow it; the sentence names the rule.
+    Forbidden(String),
     /// The peer's records broke TLS; the text is the record layer's.
     Protocol(String),
     /// A limit of ours was reached; which one.
@@ -157,7 +161,10 @@ impl fmt::Display for Reason {
             Self::Complete => f.write_str("complete"),
             Self::Reset(cause) => write!(f, "reset: {cause}"),
             Self::Truncated => f.write_str("cut off: the stream ended without close_notify"),
-            Self::Handshake(sentence) | Self::Unreachable(sentence) => f.write_str(sentence),
+            Self::Handshake(sentence)
+            | Self::Unreachable(sentence)
+            | Self::Illegal(sentence)
+            | Self::Forbidden(sentence) => f.write_str(sentence),
             Self::Deadline("half-closed") => f.write_str(
                 "one side had finished and nothing moved for long; the other never ended",
             ),

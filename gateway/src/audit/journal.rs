@@ -160,6 +160,8 @@ fn may_pass(account: &Connection, rate: &mut Rate) -> Option<u64> {
         Reason::Empty => return None,
         Reason::Handshake(_) | Reason::Protocol(_) => Kind::Refused,
         Reason::Unreachable(_) => Kind::Unreachable,
+        Reason::Illegal(_) => Kind::Illegal,
+        Reason::Forbidden(_) => Kind::Forbidden,
         Reason::Deadline(_) => Kind::Late,
         Reason::Limit(_) => Kind::Limited,
         Reason::Reset(_) | Reason::Truncated | Reason::Internal(_) => Kind::Broken,

@@ -10,6 +10,8 @@ use crate::limits::{REFUSALS_BURST, REFUSALS_EVERY};
 pub(super) enum Kind {
     Refused,
     Unreachable,
+    Illegal,
+    Forbidden,
     Late,
     Limited,
     Broken,

@@ -65,6 +65,28 @@ impl Batch {
         self.octets = count.min(self.room());
     }
 
+    /// Copies as much of `source` as an empty batch has room for and says how much that was.
+    pub fn copy_from(&mut self, source: &[u8]) -> usize {
+        let count = source.len().min(self.room());
+        let payload = source.get(..count).unwrap_or_default();
+        let rooms = self.buffer.bytes.chunks_mut(RECORD_ROOM);
+        for (room, piece) in rooms.zip(payload.chunks(PLAINTEXT_ROOM)) {
+            let at = RECORD_HEADER..RECORD_HEADER.saturating_add(piece.len());
+            if let Some(there) = room.get_mut(at) {
+                there.copy_from_slice(piece);
+            }
+        }
+        self.octets = count;
+        count
+    }
+
+    /// Adds the payload to `there`.
+    pub fn append_to(&self, there: &mut Vec<u8>) {
+        for index in 0..self.records() {
+            there.extend_from_slice(self.payload(index));
+        }
+    }
+
     /// The rooms that hold payload, each whole, with the payload's octets.
     pub fn rooms(&mut self) -> impl Iterator<Item = (&mut [u8], usize)> {
         let octets = self.octets;
@@ -112,6 +134,20 @@ impl Batch {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_copied_in_comes_out_whole() {
+        for length in [0, 1, PLAINTEXT_ROOM, PLAINTEXT_ROOM + 1, 3 * PLAINTEXT_ROOM] {
+            let source: Vec<u8> = (0..length).map(|n| n.to_le_bytes()[0]).collect();
+            let mut batch = Batch::new(Buffer::with_room(3 * RECORD_ROOM));
+            assert_eq!(batch.copy_from(&source), length);
+            let mut there = Vec::new();
+            batch.append_to(&mut there);
+            assert_eq!(there, source);
+        }
+        let mut batch = Batch::new(Buffer::with_room(RECORD_ROOM));
+        assert_eq!(batch.copy_from(&[7; PLAINTEXT_ROOM + 9]), PLAINTEXT_ROOM);
+    }
 
     #[test]
     fn payload_fills_one_room_after_the_other() {

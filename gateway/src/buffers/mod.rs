@@ -179,6 +179,13 @@ impl Buffer {
         self.parts.iter().map(ExactSizeIterator::len).sum()
     }
 
+    /// Moves what is to be sent behind `there`.
+    pub fn move_outgoing(&mut self, there: &mut Vec<u8>) {
+        for part in self.parts.drain(..) {
+            there.extend_from_slice(self.bytes.get(part).unwrap_or_default());
+        }
+    }
+
     /// Lends the memory and the parts that are to be sent to an operation.
     pub fn lend_parts(&mut self) -> (Vec<u8>, VecDeque<Range<usize>>) {
         (

@@ -8,7 +8,7 @@ use super::{Core, Counter, RouteCounters};
 type OfRoute = fn(&RouteCounters) -> &Counter;
 type OfCore = fn(&Core) -> u64;
 
-const ROUTES: [(&str, &str, &str, OfRoute); 11] = [
+const ROUTES: [(&str, &str, &str, OfRoute); 13] = [
     (
         "wardgate_connections_accepted_total",
         "counter",
@@ -38,6 +38,18 @@ const ROUTES: [(&str, &str, &str, OfRoute); 11] = [
         "counter",
         "Connections without a target.",
         |r| &r.unreachable,
+    ),
+    (
+        "wardgate_starts_illegal_total",
+        "counter",
+        "Connections that did not begin as their route's protocol does.",
+        |r| &r.illegal,
+    ),
+    (
+        "wardgate_connections_forbidden_total",
+        "counter",
+        "Connections that the rules of their route did not allow.",
+        |r| &r.forbidden,
     ),
     (
         "wardgate_deadlines_passed_total",

@@ -72,6 +72,10 @@ pub struct RouteCounters {
     pub refused: Counter,
     /// Connections whose targets could not be reached.
     pub unreachable: Counter,
+    /// Connections that did not begin as their route's protocol does.
+    pub illegal: Counter,
+    /// Connections that the rules of their route did not allow.
+    pub forbidden: Counter,
     /// Connections that ended at a deadline.
     pub late: Counter,
     /// Connections turned away because a limit was reached.

@@ -5,18 +5,23 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
+use super::admission::{Admission, Admitted, Refused};
 use super::engine::Engine;
+use super::first::{Beginning, First, NoStart};
 use super::link::{Link, stopped};
 use super::open::{Cut, Held, Opening};
 use super::passthrough::Passing;
-use super::seal::{FirstBytes, Outlet, Sealing, receive};
+use super::seal::{Outlet, Sealing, receive};
 use crate::audit::{self, Close, Party, Reason};
 use crate::buffers::{Appetite, Pool, Talker};
-use crate::config::{Protocol, Route};
+use crate::config::{Route, Target};
+use crate::dicom::Answer;
+use crate::limits::ARTIM;
 use crate::metrics::{self, RouteCounters};
 use crate::tls::handshake::{Cause, Failed, Secured, handshake, tell};
 use crate::tls::session::Session;
@@ -24,7 +29,7 @@ use crate::tls::{
     self, Acceptor, Connector, Judgement, PeerInfo, TlsInfo, describe, explain, explain_end,
 };
 use crate::upstream::{Attempts, Names};
-use crate::uring::{Pipes, Socket, Verbs, until};
+use crate::uring::{Pipes, Socket, Verbs, part, until};
 
 /// What the connections of one core share.
 pub struct Core<V: Verbs> {
@@ -80,6 +85,22 @@ pub struct Path {
     pub index: usize,
     /// Its mode with that mode's means.
     pub side: Side,
+    // What its associations are held to, where it looks into DICOM.
+    admission: Option<Admission>,
+}
+
+impl Path {
+    /// A route at place `index` of the configuration.
+    #[must_use]
+    pub fn new(route: Arc<Route>, index: usize, side: Side) -> Self {
+        let admission = route.dicom.as_ref().map(Admission::new);
+        Self {
+            route,
+            index,
+            side,
+            admission,
+        }
+    }
 }
 
 /// A route's mode, with what it shakes hands with.
@@ -183,7 +204,7 @@ struct Work<'c, V: Verbs> {
 // A failed step has already ended the sockets that it knew.
 type Outcome<T> = Result<T, Close>;
 
-impl<V: Verbs> Work<'_, V> {
+impl<'c, V: Verbs> Work<'c, V> {
     async fn run(&mut self, socket: V::Socket) -> Close {
         let outcome = match &self.path.side {
             // Boxed: each would keep the room that the largest needs.
@@ -197,14 +218,19 @@ impl<V: Verbs> Work<'_, V> {
     async fn originate(&mut self, near: V::Socket, connector: &Connector) -> Outcome<Close> {
         // What comes before the relay is boxed: a connection that rests keeps no room for it.
         let mut first = Box::pin(self.first_bytes(&near)).await?;
-        let mut attempts = Attempts::new(&self.path.route);
+        let admitted = match self.admit(&mut first) {
+            Ok(admitted) => admitted,
+            Err(refused) => return Err(Box::pin(self.refuse(&near, refused)).await),
+        };
+        let mut attempts = Attempts::new(&self.path.route, admitted.targets);
         let mut refusal = None;
         while let Some(reached) = Box::pin(attempts.next(&self.core.verbs, &self.core.names)).await
         {
             let begun = connector
                 .start(&reached.host)
                 .map(|(c, j)| (Session::from(c), j));
-            match Box::pin(self.shake(&reached.socket, begun)).await {
+            let limit = self.handshake_limit(&attempts);
+            match Box::pin(self.shake(&reached.socket, begun, limit)).await {
                 Ok((secured, judgement)) => {
                     self.account.target = Some(reached.address);
                     let link = Link::new(near, reached.socket);
@@ -215,7 +241,7 @@ impl<V: Verbs> Work<'_, V> {
                             return Ok(link.close());
                         }
                     };
-                    let first = Some(&mut first);
+                    let first = &mut first.bytes;
                     return Ok(self
                         .relay(&link, &engine, &judgement, first, &mut held)
                         .await);
@@ -227,7 +253,7 @@ impl<V: Verbs> Work<'_, V> {
             }
         }
         // The application sees what it would see without us: a refusal.
-        near.abort();
+        Box::pin(self.say_unreachable(&near)).await;
         let sentence = attempts.sentence();
         Ok(match refusal {
             Some(by) => Close {
@@ -252,26 +278,48 @@ impl<V: Verbs> Work<'_, V> {
             });
         };
         let begun = acceptor.start().map(|(c, j)| (Session::from(c), j));
-        let (secured, judgement) = Box::pin(self.shake(&far, begun)).await?;
+        let limit = self.path.route.timeouts.handshake;
+        let (secured, judgement) = Box::pin(self.shake(&far, begun, limit)).await?;
         drop(place);
         let (engine, mut held) = self.engine(secured).map_err(|reason| {
             far.abort();
             let by = Party::Gateway;
             Close { by, reason }
         })?;
-        if self.opener_speaks_first() {
-            Box::pin(self.first_payload(&far, &engine, &mut held, &judgement)).await?;
-        }
-        let near = Box::pin(self.reach(&far)).await?;
+        let first = self.first_payload(&far, &engine, &mut held, &judgement);
+        let mut first = Box::pin(first).await?;
+        let admitted = match self.admit(&mut first) {
+            Ok(admitted) => admitted,
+            Err(refused) => {
+                let words = Some(refused.answer);
+                Box::pin(self.say_sealed(&far, &engine, words)).await;
+                return Err(refused.into_close());
+            }
+        };
+        let near = match Box::pin(self.reach(admitted.targets)).await {
+            Ok(near) => near,
+            Err(close) => {
+                let words = self.unreachable_words();
+                Box::pin(self.say_sealed(&far, &engine, words)).await;
+                return Err(close);
+            }
+        };
+        held.hold(first.bytes);
         let link = Link::new(near, far);
         Ok(self
-            .relay(&link, &engine, &judgement, None, &mut held)
+            .relay(&link, &engine, &judgement, &mut Vec::new(), &mut held)
             .await)
     }
 
     async fn pass(&mut self, source: V::Socket) -> Outcome<Close> {
-        let mut first = Box::pin(self.first_bytes(&source)).await?;
-        let target = Box::pin(self.reach(&source)).await?;
+        let first = Box::pin(self.first_bytes(&source)).await?;
+        let target = match Box::pin(self.reach(&self.path.route.targets)).await {
+            Ok(target) => target,
+            Err(close) => {
+                source.abort();
+                return Err(close);
+            }
+        };
         let link = Link::new(source, target);
         let direction = |bytes, counter, from, to| Passing {
             core: self.core,
@@ -287,8 +335,8 @@ impl<V: Verbs> Work<'_, V> {
         let homeward = direction(&self.account.opened, &counters.opened_bytes, back, there);
         let both = async {
             tokio::join!(
-                onward.run(&link, (&link.near, &link.far), Some(&mut first)),
-                homeward.run(&link, (&link.far, &link.near), None),
+                onward.run(&link, (&link.near, &link.far), first.bytes),
+                homeward.run(&link, (&link.far, &link.near), Vec::new()),
             )
         };
         let both = pin!(both);
@@ -302,7 +350,7 @@ impl<V: Verbs> Work<'_, V> {
         link: &Link<V::Socket, V::Socket>,
         engine: &RefCell<Engine>,
         judgement: &Judgement,
-        first: Option<&mut FirstBytes>,
+        first: &mut Vec<u8>,
         held: &mut Held,
     ) -> Close {
         let outlet = Outlet::default();
@@ -342,41 +390,59 @@ impl<V: Verbs> Work<'_, V> {
         Ok((RefCell::new(engine), held))
     }
 
-    // In DICOM and MLLP the side that connects speaks first (PS3.8 section 7.1; MLLP release 1).
-    fn opener_speaks_first(&self) -> bool {
-        self.path.route.protocol != Protocol::Tcp
-    }
-
-    async fn first_bytes(&self, socket: &V::Socket) -> Outcome<FirstBytes> {
-        if !self.opener_speaks_first() {
-            return Ok(None);
-        }
+    // What the opener says first on a plain socket; an illegal start is answered and ended.
+    async fn first_bytes(&self, socket: &V::Socket) -> Outcome<First> {
+        let beginning = Beginning::of(&self.path.route);
+        let mut first = First::default();
+        let wait = self.gather(socket, beginning, &mut first);
         let by = match self.path.side {
             Side::Passthrough => Party::Source,
             Side::Originate(_) | Side::Terminate(_) => Party::PlainSide,
         };
-        let mut appetite = Appetite::new(self.talker);
-        let wait = receive(socket, &self.core.pool, &mut appetite);
-        match self.before_first_byte(wait, socket).await? {
-            Ok(Some(first)) => Ok(Some(first)),
-            Ok(None) | Err(_) => Err(Close {
-                by,
-                reason: Reason::Empty,
-            }),
-        }
+        let reason = match self.before_first_byte(wait, socket).await? {
+            Ok(()) => return Ok(first),
+            Err(NoStart::Ended) => first.unfinished(),
+            Err(NoStart::Illegal(illegal)) => {
+                self.say(socket, illegal.answer).await;
+                Reason::Illegal(illegal.sentence)
+            }
+        };
+        Err(Close { by, reason })
     }
 
+    async fn gather(
+        &self,
+        socket: &V::Socket,
+        beginning: Beginning,
+        first: &mut First,
+    ) -> Result<(), NoStart> {
+        let mut appetite = Appetite::new(self.talker);
+        while !first.is_legal(beginning).map_err(NoStart::Illegal)? {
+            let received = receive(socket, &self.core.pool, &mut appetite).await;
+            let batch = received.ok().flatten().ok_or(NoStart::Ended)?;
+            batch.append_to(&mut first.bytes);
+        }
+        Ok(())
+    }
+
+    // The same where the opener is the TLS peer.
     async fn first_payload(
         &self,
         far: &V::Socket,
         engine: &RefCell<Engine>,
         held: &mut Held,
         judgement: &Judgement,
-    ) -> Outcome<()> {
-        let wait = held.first(far, engine, &self.core.pool);
+    ) -> Outcome<First> {
+        let beginning = Beginning::of(&self.path.route);
+        let mut first = First::default();
+        let wait = self.gather_payload(far, engine, held, beginning, &mut first);
         let reason = match self.before_first_byte(wait, far).await? {
-            Ok(true) => return Ok(()),
-            Ok(false) | Err(Cut::Truncated | Cut::Socket(_)) => Reason::Empty,
+            Ok(Ok(())) => return Ok(first),
+            Ok(Err(NoStart::Ended)) | Err(Cut::Truncated | Cut::Socket(_)) => first.unfinished(),
+            Ok(Err(NoStart::Illegal(illegal))) => {
+                self.say_sealed(far, engine, illegal.answer).await;
+                Reason::Illegal(illegal.sentence)
+            }
             Err(Cut::Records(error)) => {
                 let alert = engine.borrow_mut().last_words();
                 tell(far, alert).await;
@@ -387,6 +453,88 @@ impl<V: Verbs> Work<'_, V> {
             by: Party::TlsPeer,
             reason,
         })
+    }
+
+    async fn gather_payload(
+        &self,
+        far: &V::Socket,
+        engine: &RefCell<Engine>,
+        held: &mut Held,
+        beginning: Beginning,
+        first: &mut First,
+    ) -> Result<Result<(), NoStart>, Cut> {
+        loop {
+            match first.is_legal(beginning) {
+                Ok(true) => return Ok(Ok(())),
+                Ok(false) => {}
+                Err(illegal) => return Ok(Err(NoStart::Illegal(illegal))),
+            }
+            if !held.first(far, engine, &self.core.pool).await? {
+                return Ok(Err(NoStart::Ended));
+            }
+            held.move_payload(&mut first.bytes);
+        }
+    }
+
+    // Whether the connection may go on, and where to; the request is of no more use then.
+    fn admit(&mut self, first: &mut First) -> Result<Admitted<'c>, Refused> {
+        let path = self.path;
+        let (Some(admission), Some(request)) = (&path.admission, first.request.take()) else {
+            return Ok(Admitted::anyone(&path.route.targets));
+        };
+        let identity = match path.side {
+            Side::Terminate(_) => self.account.peer.as_ref(),
+            Side::Originate(_) | Side::Passthrough => None,
+        };
+        let identity = identity.map(|peer| peer.identity.as_str());
+        admission.admit(&path.route, &request, identity)
+    }
+
+    async fn refuse(&self, near: &V::Socket, refused: Refused) -> Close {
+        self.say(near, Some(refused.answer)).await;
+        refused.into_close()
+    }
+
+    // The last word to an application; without one it sees a reset.
+    async fn say(&self, plain: &V::Socket, words: Option<Answer>) {
+        match words {
+            Some(words) => part(plain, words.octets().to_vec(), ARTIM).await,
+            None => plain.abort(),
+        }
+    }
+
+    // The same to one behind the TLS peer.
+    async fn say_sealed(&self, far: &V::Socket, engine: &RefCell<Engine>, words: Option<Answer>) {
+        let Some(words) = words else {
+            return far.abort();
+        };
+        let sealed = engine
+            .borrow_mut()
+            .farewell(&words.octets(), &self.core.pool);
+        match sealed {
+            Ok(sealed) => part(far, sealed, ARTIM).await,
+            Err(_) => far.abort(),
+        }
+    }
+
+    async fn say_unreachable(&self, near: &V::Socket) {
+        self.say(near, self.unreachable_words()).await;
+    }
+
+    // What an application is told whose association has nowhere to go for now.
+    fn unreachable_words(&self) -> Option<Answer> {
+        let speaks_dicom = Beginning::of(&self.path.route) == Beginning::Request;
+        speaks_dicom.then(Answer::temporary_congestion)
+    }
+
+    // Who waits for an answer to its request does so for about as long as `connect` allows; all that
+    // leads to the far side has that time together.
+    fn handshake_limit(&self, attempts: &Attempts<'_>) -> Duration {
+        let limit = self.path.route.timeouts.handshake;
+        match Beginning::of(&self.path.route) {
+            Beginning::Request => limit.min(attempts.left()),
+            Beginning::Either | Beginning::Opener | Beginning::Frame => limit,
+        }
     }
 
     // Awaits what the opener says first, on `socket`, for as long as it may take.
@@ -412,14 +560,13 @@ impl<V: Verbs> Work<'_, V> {
         }
     }
 
-    // Connects to the first target that answers; `waiting` is reset where none does.
-    async fn reach(&mut self, waiting: &V::Socket) -> Outcome<V::Socket> {
-        let mut attempts = Attempts::new(&self.path.route);
+    // Connects to the first of `targets` that answers.
+    async fn reach(&mut self, targets: &[Target]) -> Outcome<V::Socket> {
+        let mut attempts = Attempts::new(&self.path.route, targets);
         if let Some(reached) = attempts.next(&self.core.verbs, &self.core.names).await {
             self.account.target = Some(reached.address);
             return Ok(reached.socket);
         }
-        waiting.abort();
         let reason = Reason::Unreachable(attempts.sentence());
         Err(Close {
             by: Party::Target,
@@ -431,6 +578,7 @@ impl<V: Verbs> Work<'_, V> {
         &mut self,
         socket: &V::Socket,
         begun: Result<(Session, Arc<Judgement>), rustls::Error>,
+        limit: Duration,
     ) -> Outcome<(Secured, Arc<Judgement>)> {
         let (session, judgement) = begun.map_err(|error| {
             socket.abort();
@@ -439,7 +587,6 @@ impl<V: Verbs> Work<'_, V> {
                 reason: Reason::Internal(error.to_string()),
             }
         })?;
-        let limit = self.path.route.timeouts.handshake;
         let secured = handshake(socket, session, limit)
             .await
             .map_err(|failed| refusal(&failed, &judgement))?;
@@ -519,6 +666,8 @@ fn count(counters: &RouteCounters, reason: &Reason) {
         Reason::Empty => &counters.empty,
         Reason::Handshake(_) => &counters.refused,
         Reason::Unreachable(_) => &counters.unreachable,
+        Reason::Illegal(_) => &counters.illegal,
+        Reason::Forbidden(_) => &counters.forbidden,
         Reason::Deadline(_) => &counters.late,
         Reason::Limit(_) => &counters.limited,
         Reason::Reset(_)

@@ -130,6 +130,21 @@ impl Engine {
         }
     }
 
+    /// Seals `words` and close_notify behind them, to be sent as they are: the last that the peer hears.
+    pub(super) fn farewell(&mut self, words: &[u8], pool: &Pool) -> Result<Vec<u8>, SealError> {
+        let mut outgoing = Vec::new();
+        self.before(1, &mut outgoing)?;
+        let mut batch = pool.batch(Size::Small);
+        batch.copy_from(words);
+        let mut plain = Unsealed::default();
+        plain.hold(Some(batch));
+        while let Some(mut records) = self.seal(&mut plain, pool)? {
+            records.move_outgoing(&mut outgoing);
+        }
+        self.close_notify(&mut outgoing)?;
+        Ok(outgoing)
+    }
+
     /// Opens whole records of `incoming`. The payload becomes parts to be sent, of `incoming` where
     /// records are opened in place, else of `payload`, which is borrowed from `pool`.
     pub(super) fn open(

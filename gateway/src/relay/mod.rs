@@ -4,8 +4,10 @@
 //! A route's mode is set-up, not data path: after `connection` has accepted, connected and shaken
 //! hands, originate and terminate are the same two pumps, `seal` and `open`, over one `link`.
 
+mod admission;
 mod connection;
 mod engine;
+mod first;
 mod link;
 mod open;
 mod passthrough;

@@ -66,6 +66,19 @@ impl Held {
         }
     }
 
+    /// Moves payload that was opened behind `there`.
+    pub(super) fn move_payload(&mut self, there: &mut Vec<u8>) {
+        while let Some(payload) = self.payload() {
+            payload.move_outgoing(there);
+        }
+    }
+
+    /// Gives payload back, to be delivered before all that is to come.
+    pub(super) fn hold(&mut self, payload: Vec<u8>) {
+        debug_assert!(self.payload().is_none(), "payload in front of payload");
+        self.payload = Some(Buffer::of(payload)).filter(|buffer| buffer.parts() > 0);
+    }
+
     // The payload that is to be delivered next.
     fn payload(&mut self) -> Option<&mut Buffer> {
         let held = [&mut self.payload, &mut self.incoming];

@@ -7,9 +7,9 @@ use std::io;
 
 use super::connection::Core;
 use super::link::{Link, reset};
-use super::seal::{FirstBytes, receive_ready, write};
+use super::seal::{receive_ready, write};
 use crate::audit::Party;
-use crate::buffers::{Appetite, Batch, Talker};
+use crate::buffers::{Appetite, Buffer, Talker};
 use crate::metrics::Counter;
 use crate::uring::{LentPipe, Patience, Pipe, Socket, Verbs, passes_by_itself};
 
@@ -27,7 +27,7 @@ type PipeOf<V> = <<V as Verbs>::Socket as Socket>::Pipe;
 
 /// What was received, and lies where it is borrowed until it is sent.
 enum Load<'c, P: Pipe> {
-    Buffer(Batch),
+    Buffer(Buffer),
     Pipe(LentPipe<'c, P>),
 }
 
@@ -37,9 +37,9 @@ impl<'c, V: Verbs> Passing<'c, V> {
         &self,
         link: &Link<V::Socket, V::Socket>,
         (source, sink): (&V::Socket, &V::Socket),
-        first: Option<&mut FirstBytes>,
+        first: Vec<u8>,
     ) {
-        let mut load = first.and_then(Option::take).map(Load::Buffer);
+        let mut load = Some(Load::Buffer(Buffer::of(first)));
         let mut appetite = Appetite::new(self.talker);
         while !link.failed() {
             if let Some(full) = load.take()
@@ -78,7 +78,7 @@ impl<'c, V: Verbs> Passing<'c, V> {
             self.core.counters.pipes_exhausted.add(1);
         }
         let batch = receive_ready(source, &self.core.pool, appetite).await?;
-        Ok(batch.map(Load::Buffer))
+        Ok(batch.map(|batch| Load::Buffer(batch.into_payload())))
     }
 
     async fn send(
@@ -88,9 +88,9 @@ impl<'c, V: Verbs> Passing<'c, V> {
         load: Load<'c, PipeOf<V>>,
     ) -> io::Result<()> {
         match load {
-            Load::Buffer(batch) => {
-                let count = batch.len();
-                write(link, sink, &mut batch.into_payload()).await?;
+            Load::Buffer(mut buffer) => {
+                let count = buffer.outgoing();
+                write(link, sink, &mut buffer).await?;
                 self.count(count);
             }
             Load::Pipe(pipe) => {

@@ -8,15 +8,12 @@ use tokio::sync::Mutex;
 use super::engine::{Engine, Unsealed};
 use super::link::{Link, reset};
 use crate::audit::{Party, Reason};
-use crate::buffers::{Appetite, Batch, Buffer, Pool, Talker};
+use crate::buffers::{Appetite, Batch, Buffer, Pool, Size, Talker};
 use crate::limits::{ALERT_LINGER, CONTROL_ROOM, REASON_WAIT};
 use crate::metrics::Counter;
 use crate::tls::handshake::tell;
 use crate::tls::session::SealError;
 use crate::uring::{Patience, Socket, race};
-
-/// The first bytes of the plain side, read before there was anywhere to send them.
-pub(super) type FirstBytes = Option<Batch>;
 
 /// What the sealing direction needs beside the link.
 pub(super) struct Sealing<'c> {
@@ -32,16 +29,15 @@ impl Sealing<'_> {
     /// Moves payload until the plain side finishes or something fails; the link knows which.
     ///
     /// What is handed on is lent, here and below: each level that owned it would keep room for it.
-    pub(super) async fn run<N: Socket, F: Socket>(
-        &self,
-        link: &Link<N, F>,
-        first: Option<&mut FirstBytes>,
-    ) {
+    pub(super) async fn run<N: Socket, F: Socket>(&self, link: &Link<N, F>, first: &mut Vec<u8>) {
         let mut appetite = Appetite::new(self.talker);
         let mut plain = Unsealed::default();
-        if plain.hold(first.and_then(Option::take)) {
+        let mut sent = 0;
+        while let Some(batch) = self.next_of(first, &mut sent) {
+            plain.hold(Some(batch));
             self.send(link, &mut plain).await;
         }
+        *first = Vec::new();
         while !link.failed() {
             let received = receive(&link.near, self.pool, &mut appetite).await;
             match received.map(|batch| plain.hold(batch)) {
@@ -53,6 +49,13 @@ impl Sealing<'_> {
                 Err(error) => return link.fail(Party::PlainSide, reset(&error)),
             }
         }
+    }
+
+    fn next_of(&self, first: &[u8], sent: &mut usize) -> Option<Batch> {
+        let rest = first.get(*sent..).filter(|rest| !rest.is_empty())?;
+        let mut batch = self.pool.batch(Size::Small);
+        *sent = sent.saturating_add(batch.copy_from(rest));
+        Some(batch)
     }
 
     async fn send<N: Socket, F: Socket>(&self, link: &Link<N, F>, plain: &mut Unsealed) {
@@ -130,7 +133,7 @@ pub(super) async fn receive<S: Socket>(
     socket: &S,
     pool: &Pool,
     appetite: &mut Appetite,
-) -> io::Result<FirstBytes> {
+) -> io::Result<Option<Batch>> {
     socket.readable().await?;
     receive_ready(socket, pool, appetite).await
 }
@@ -140,7 +143,7 @@ pub(super) async fn receive_ready<S: Socket>(
     socket: &S,
     pool: &Pool,
     appetite: &mut Appetite,
-) -> io::Result<FirstBytes> {
+) -> io::Result<Option<Batch>> {
     let mut batch = pool.batch(appetite.size(pool));
     let (outcome, lent) = socket.readv_some(batch.lend()).await;
     batch.restore(lent);

@@ -35,11 +35,7 @@ pub fn prepare(file: &FilePath, now: SystemTime) -> Result<Prepared, Vec<String>
         .iter()
         .enumerate()
         .filter_map(|(index, route)| Some((index, route, loader.side(route)?)))
-        .map(|(index, route, side)| Path {
-            route: Arc::clone(route),
-            index,
-            side,
-        })
+        .map(|(index, route, side)| Path::new(Arc::clone(route), index, side))
         .collect();
     let mut problems = loader.problems;
     match found.config {

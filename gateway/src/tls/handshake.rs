@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::session::{Session, Step};
 use crate::buffers::Buffer;
-use crate::limits::{ALERT_LINGER, HANDSHAKE_BYTES_MAX, LINGER_BYTES_MAX};
-use crate::uring::{Patience, Socket, race};
+use crate::limits::{ALERT_LINGER, HANDSHAKE_BYTES_MAX};
+use crate::uring::{Patience, Socket, part, race};
 
 /// A connection that both ends have proved themselves on.
 pub struct Secured {
@@ -152,29 +152,7 @@ impl<S: Socket> Driver<'_, S> {
     }
 }
 
-/// Sends a last alert and ends our direction in order; the socket is reset when the peer has read
-/// it or a second has passed. A reset at once could take the alert with it.
+/// Sends a last alert and ends our direction in order, as `uring::part` does.
 pub async fn tell<S: Socket>(socket: &S, alert: Vec<u8>) {
-    let goodbye = async {
-        let all = 0..alert.len();
-        if socket.write_all(alert, all).await.0.is_ok() && socket.finish().is_ok() {
-            discard_rest(socket).await;
-        }
-    };
-    race(goodbye, ALERT_LINGER, || socket.abort()).await;
-    socket.abort();
-}
-
-async fn discard_rest<S: Socket>(socket: &S) {
-    let mut room = vec![0; 4096];
-    let mut rest = LINGER_BYTES_MAX;
-    while rest > 0 {
-        let all = 0..room.len();
-        let (outcome, bytes) = socket.read_some(room, all).await;
-        room = bytes;
-        match outcome {
-            Ok(count) if count > 0 => rest = rest.saturating_sub(count),
-            _ => return,
-        }
-    }
+    part(socket, alert, ALERT_LINGER).await;
 }

@@ -50,11 +50,11 @@ pub struct Attempts<'r> {
 }
 
 impl<'r> Attempts<'r> {
-    /// Attempts at the targets of `route`, from now.
+    /// Attempts at `targets` within the deadlines of `route`, from now.
     #[must_use]
-    pub fn new(route: &'r Route) -> Self {
+    pub fn new(route: &'r Route, targets: &'r [Target]) -> Self {
         Self {
-            targets: route.targets.iter().collect(),
+            targets: targets.iter().collect(),
             addresses: VecDeque::new(),
             options: socket_options(&route.timeouts),
             until: Instant::now() + route.timeouts.connect,
@@ -80,6 +80,12 @@ impl<'r> Attempts<'r> {
             let target = self.targets.pop_front()?;
             self.find(verbs, names, target).await;
         }
+    }
+
+    /// What is left of the time for all attempts.
+    #[must_use]
+    pub fn left(&self) -> Duration {
+        self.until.saturating_duration_since(Instant::now())
     }
 
     /// Notes why a target that was reached is not good enough; the next one may be.
@@ -129,8 +135,7 @@ impl<'r> Attempts<'r> {
     // out of its queue already).
     fn share(&self) -> Duration {
         let parts = self.targets.len() + self.addresses.len() + 1;
-        let left = self.until.saturating_duration_since(Instant::now());
-        left / u32::try_from(parts).unwrap_or(u32::MAX)
+        self.left() / u32::try_from(parts).unwrap_or(u32::MAX)
     }
 
     fn note(&mut self, what: &str, error: &io::Error) {

@@ -129,11 +129,18 @@ fn net() -> Net {
 #[tokio::test(start_paused = true)]
 async fn a_resolver_that_hangs_does_not_stop_a_known_target() {
     let (route, net, names) = (route(), net(), Names::default());
-    assert!(Attempts::new(&route).next(&net, &names).await.is_some());
+    assert!(
+        Attempts::new(&route, &route.targets)
+            .next(&net, &names)
+            .await
+            .is_some()
+    );
     sleep(2 * crate::limits::NAME_FRESH).await;
     net.hangs.set(true);
     let start = Instant::now();
-    let reached = Attempts::new(&route).next(&net, &names).await;
+    let reached = Attempts::new(&route, &route.targets)
+        .next(&net, &names)
+        .await;
     assert!(reached.is_some(), "by the address that is remembered");
     assert!(
         start.elapsed() < Duration::from_secs(1),
@@ -147,7 +154,7 @@ async fn a_resolver_that_hangs_is_told_within_the_time_to_connect() {
     let (route, net, names) = (route(), net(), Names::default());
     net.hangs.set(true);
     let start = Instant::now();
-    let mut attempts = Attempts::new(&route);
+    let mut attempts = Attempts::new(&route, &route.targets);
     assert!(attempts.next(&net, &names).await.is_none());
     assert!(
         start.elapsed() <= route.timeouts.connect,
@@ -164,7 +171,12 @@ async fn a_resolver_that_hangs_is_told_within_the_time_to_connect() {
 #[tokio::test(start_paused = true)]
 async fn many_connections_at_once_ask_for_a_name_once() {
     let (route, net, names) = (route(), net(), Names::default());
-    let one = || async { Attempts::new(&route).next(&net, &names).await.is_some() };
+    let one = || async {
+        Attempts::new(&route, &route.targets)
+            .next(&net, &names)
+            .await
+            .is_some()
+    };
     assert_eq!(tokio::join!(one(), one(), one()), (true, true, true));
     assert_eq!(net.asked.get(), 1);
 }

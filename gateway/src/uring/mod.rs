@@ -8,6 +8,7 @@
 //! loses the bytes it was about to return and keeps the descriptor open. What must end early is
 //! ended by `Socket::abort` and then awaited; `race` does that for a deadline.
 
+mod farewell;
 mod kernel_pipe;
 mod patience;
 mod pipes;
@@ -22,6 +23,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 use std::time::Duration;
 
+pub use farewell::part;
 pub use kernel_pipe::KernelPipe;
 pub use patience::{Patience, passes_by_itself, race, until};
 pub use pipes::{LentPipe, Pipes};

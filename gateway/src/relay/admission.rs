@@ -1,0 +1,142 @@
+//! Whether an association may begin, and where it leads.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use crate::audit::{Close, Party, Reason};
+use crate::config::{ByTitle, Dicom, Route, Target};
+use crate::dicom::{Answer, AssociateRq, Binding, Refusal, Rules};
+
+/// What a route's associations are held to, on all cores.
+#[derive(Debug)]
+pub(super) struct Admission {
+    rules: Rules,
+    open: AtomicU32,
+    open_max: u32,
+}
+
+/// A place among the associations that a route may have open at a time.
+#[derive(Debug)]
+pub(super) struct Place<'a>(&'a AtomicU32);
+
+/// An association that may begin.
+#[derive(Debug)]
+pub(super) struct Admitted<'a> {
+    /// Where it leads, in the order in which it is tried.
+    pub(super) targets: &'a [Target],
+    /// Its place; as long as it lasts.
+    pub(super) place: Option<Place<'a>>,
+    /// The rule that would have refused it, on a route that only reports.
+    pub(super) reported: Option<String>,
+}
+
+/// An association that may not begin.
+#[derive(Debug)]
+pub(super) struct Refused {
+    /// Why, for the log.
+    pub(super) sentence: String,
+    /// What its requestor is told.
+    pub(super) answer: Answer,
+}
+
+impl<'a> Admitted<'a> {
+    /// What nobody has rules for.
+    pub(super) fn anyone(targets: &'a [Target]) -> Self {
+        Self {
+            targets,
+            place: None,
+            reported: None,
+        }
+    }
+}
+
+impl Refused {
+    /// How a connection ends by it.
+    pub(super) fn into_close(self) -> Close {
+        Close {
+            by: Party::Gateway,
+            reason: Reason::Forbidden(self.sentence),
+        }
+    }
+}
+
+impl Admission {
+    pub(super) fn new(dicom: &Dicom) -> Self {
+        let bound = dicom.bound.iter().map(|(title, peers)| Binding {
+            title: *title,
+            identities: peers.iter().map(ToString::to_string).collect(),
+        });
+        Self {
+            rules: Rules {
+                called: dicom.called.clone(),
+                calling: dicom.calling.clone(),
+                bound: bound.collect(),
+                commands: dicom.commands.clone(),
+                enforce: dicom.enforce,
+            },
+            open: AtomicU32::new(0),
+            open_max: dicom.associations_max.unwrap_or(u32::MAX),
+        }
+    }
+
+    /// Judges a request of `route`'s, from the peer of this identity if it came in TLS.
+    pub(super) fn admit<'a>(
+        &'a self,
+        route: &'a Route,
+        request: &AssociateRq,
+        identity: Option<&str>,
+    ) -> Result<Admitted<'a>, Refused> {
+        let reported = match self.rules.judge(request, identity) {
+            Err(refusal) if self.rules.enforce => return Err(refusal.into()),
+            judged => judged.err().map(|refusal| refusal.to_string()),
+        };
+        let targets = targets(route, request)?;
+        // LIMIT: associations_max of the route.
+        let place = self.place().ok_or_else(|| Refused {
+            sentence: format!("{} associations are open, as many as may be", self.open_max),
+            answer: Answer::local_limit_exceeded(),
+        })?;
+        Ok(Admitted {
+            targets,
+            place: Some(place),
+            reported,
+        })
+    }
+
+    fn place(&self) -> Option<Place<'_>> {
+        let one_more = |open: u32| (open < self.open_max).then(|| open.saturating_add(1));
+        let taken = self
+            .open
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more);
+        taken.ok().map(|_| Place(&self.open))
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+// The targets of the title that is called, or those of the route where it has no other.
+fn targets<'a>(route: &'a Route, request: &AssociateRq) -> Result<&'a [Target], Refused> {
+    let tables = route.dicom.iter().flat_map(|dicom| &dicom.by_title);
+    let is_called = |table: &&ByTitle| table.called.contains(&request.called);
+    let found = tables.into_iter().find(is_called);
+    let targets = found.map_or(&route.targets, |table| &table.targets);
+    if targets.is_empty() {
+        return Err(Refused {
+            sentence: format!("called AE title \"{}\" has no targets", request.called),
+            answer: Answer::called_ae_not_recognized(),
+        });
+    }
+    Ok(targets)
+}
+
+impl From<Refusal> for Refused {
+    fn from(refusal: Refusal) -> Self {
+        Self {
+            sentence: refusal.to_string(),
+            answer: refusal.answer(),
+        }
+    }
+}
