@@ -317,3 +317,22 @@ pub const CONTEXTS_MAX: usize = 128;
 /// Octets of junk (CR, LF, NUL) ahead of the first MLLP frame of a stream. Programs that write line
 /// ends around their messages have one to four.
 pub const MLLP_START_JUNK_MAX: usize = 8;
+
+/// Octets of a command set. The longest, of a C-MOVE response or an N-SET request, have a few hundred.
+pub const COMMAND_BYTES_MAX: usize = 64 << 10;
+
+/// Requests of one direction that are remembered until they are answered. Most applications wait for
+/// each answer; windows of some tens are seen.
+pub const OUTSTANDING_MAX: usize = 256;
+
+/// SOP classes of one association that are counted apart. A study has a handful.
+pub const SOP_CLASSES_MAX: usize = 64;
+
+/// Failure codes of one association that are counted apart.
+pub const FAILURES_MAX: usize = 16;
+
+/// Move destinations of one association that are told. A workstation moves to itself, a router to a few.
+pub const DESTINATIONS_MAX: usize = 16;
+
+/// The longest answer to a C-STORE that is told apart from a longer one.
+pub const STORE_LATENCY_MAX: Duration = Duration::from_secs(3600);

@@ -57,3 +57,50 @@ fn associate(kind: u8, calling: &str, called: &str, contexts: &[u8], user: &[u8]
     body.extend_from_slice(user);
     pdu(kind, &body)
 }
+
+/// A presentation data value. Control: 1 a command, 2 the last part.
+pub(crate) fn pdv(context: u8, control: u8, fragment: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(fragment.len() + 2).expect("a short fragment");
+    [&length.to_be_bytes()[..], &[context, control], fragment].concat()
+}
+
+/// An element of a command set: group 0000, implicit VR little endian.
+pub(crate) fn element(element: u16, value: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(value.len()).expect("a short value");
+    let tag = [&[0, 0][..], &element.to_le_bytes()].concat();
+    [&tag[..], &length.to_le_bytes(), value].concat()
+}
+
+/// A request with a Message ID.
+pub(crate) fn command(field: u16, message: u16, has_data: bool, more: &[u8]) -> Vec<u8> {
+    let data = if has_data { 0_u16 } else { 0x0101 };
+    [
+        &element(0x0100, &field.to_le_bytes())[..],
+        &element(0x0110, &message.to_le_bytes()),
+        &element(0x0800, &data.to_le_bytes()),
+        more,
+    ]
+    .concat()
+}
+
+/// A response, or a C-CANCEL, which has no status in fact.
+pub(crate) fn response(field: u16, message: u16, status: u16) -> Vec<u8> {
+    [
+        element(0x0100, &field.to_le_bytes()),
+        element(0x0120, &message.to_le_bytes()),
+        element(0x0800, &0x0101_u16.to_le_bytes()),
+        element(0x0900, &status.to_le_bytes()),
+    ]
+    .concat()
+}
+
+/// An A-ASSOCIATE-AC with these results of contexts.
+pub(crate) fn accept(results: &[(u8, u8)]) -> Vec<u8> {
+    let transfer_syntax = item(0x40, b"1.2.840.10008.1.2");
+    let result = |(id, result): &(u8, u8)| {
+        let value = [&[*id, 0, *result, 0][..], &transfer_syntax].concat();
+        item(0x21, &value)
+    };
+    let results: Vec<u8> = results.iter().flat_map(result).collect();
+    associate(0x02, "CT_1", "PACS", &results, &user(&[]))
+}

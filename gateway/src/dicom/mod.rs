@@ -2,21 +2,38 @@
 //!
 //! Pure: no socket, no clock. Nothing here changes a byte or keeps one of a data set.
 
+mod accept;
 mod answer;
+mod association;
 mod command;
+mod command_set;
 mod items;
+mod latency;
 #[cfg(test)]
 mod made;
+mod record;
 mod request;
+mod role;
 mod rules;
 mod sop_class;
+mod stream;
+mod tally;
+#[cfg(test)]
+mod tests;
 mod title;
 mod user_information;
+mod verdict;
 
+pub use accept::ContextResult;
 pub use answer::{Abort, Answer, Rejection};
+pub use association::{Association, Manner, Phase};
 pub use command::{Command, NotACommand};
+pub use command_set::{Class, Status};
+pub use record::{ClassCount, CommandCount, Context, Ending, Failure, Latency, Party, Record};
 pub use request::{AssociateRq, NoRequest, Proposed};
+pub use role::Role;
 pub use rules::{Binding, Refusal, Rules};
 pub use sop_class::SopClass;
 pub use title::{AeTitle, NotATitle};
 pub use user_information::{UserInformation, VersionName, Window};
+pub use verdict::{Asked, Reason, Verdict, Violation};

@@ -42,7 +42,7 @@ pub struct Proposed {
 }
 
 /// Why bytes are no A-ASSOCIATE-RQ.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Error)]
 pub enum NoRequest {
     /// A PDU that exists, but opens no association.
     #[error("{} where an A-ASSOCIATE-RQ was due", pdu_name(*.0))]

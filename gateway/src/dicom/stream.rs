@@ -1,0 +1,508 @@
+//! One direction of an association: follows PDUs and what is in them (PS3.8 sections 9.3 and annex E).
+//!
+//! It looks at 6 octets of each PDU and 6 of each presentation data value. Data sets are counted and
+//! skipped: a slice that holds nothing else costs the same whatever its length.
+
+use std::borrow::Cow;
+
+use super::request::FIXED;
+use super::verdict::Violation;
+use crate::limits::{COMMAND_BYTES_MAX, REQUEST_BYTES_MAX};
+
+/// Octets of a PDU's header, and of a presentation data value's with context and control.
+const HEADER: usize = 6;
+/// Octets of a presentation data value that its own length does not count.
+const PDV_LENGTH: u32 = 4;
+/// Octets of it that its length does count beside the fragment: context and control.
+const PDV_CONTROL: u32 = 2;
+
+/// PDU types (PS3.8 section 9.3.1).
+pub(super) const REQUEST: u8 = 0x01;
+pub(super) const ACCEPT: u8 = 0x02;
+pub(super) const REJECT: u8 = 0x03;
+pub(super) const DATA: u8 = 0x04;
+pub(super) const RELEASE_REQUEST: u8 = 0x05;
+pub(super) const RELEASE_REPLY: u8 = 0x06;
+pub(super) const ABORT: u8 = 0x07;
+
+/// Bits of the control octet (PS3.8 section E.2); the others are not tested.
+const IS_COMMAND: u8 = 1;
+const IS_LAST: u8 = 2;
+
+/// What has passed whole.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Event<'a> {
+    /// A PDU of any type but P-DATA-TF, without its header.
+    Pdu(u8, Cow<'a, [u8]>),
+    /// A command set.
+    Command(Cow<'a, [u8]>),
+    /// A data set of so many octets.
+    DataSet(u64),
+}
+
+/// Types of PDUs, as a set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Types(u8);
+
+impl Types {
+    /// Those that the standard has.
+    pub(super) const ALL: Self = Self::of(&[
+        REQUEST,
+        ACCEPT,
+        REJECT,
+        DATA,
+        RELEASE_REQUEST,
+        RELEASE_REPLY,
+        ABORT,
+    ]);
+
+    pub(super) const fn of(types: &[u8]) -> Self {
+        let (mut set, mut rest) = (0, types);
+        while let [first, others @ ..] = rest {
+            set |= 1 << *first;
+            rest = others;
+        }
+        Self(set)
+    }
+
+    pub(super) const fn and(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    pub(super) const fn without(self, kind: u8) -> Self {
+        Self(self.0 & !Self::of(&[kind]).0)
+    }
+
+    fn has(self, kind: u8) -> bool {
+        self.0 & 1_u8.checked_shl(kind.into()).unwrap_or(0) != 0
+    }
+}
+
+/// Reads one direction at any split.
+#[derive(Debug)]
+pub(super) struct Stream {
+    state: State,
+    /// The PDUs that may begin now.
+    pub(super) legal: Types,
+    head: Head,
+    // Octets of the PDU behind the presentation data value at hand.
+    pdu_left: u32,
+    // Octets of the fragment, or of the PDU that is gathered.
+    left: u32,
+    // The context of the command set that is gathered.
+    context: u8,
+    // Octets of the data set at hand.
+    octets: u64,
+    gathered: Vec<u8>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    // A PDU's header comes next, or its rest.
+    Pdu,
+    // The header of a presentation data value.
+    Pdv,
+    // A PDU that is gathered.
+    Whole(u8),
+    // A fragment of a command set; whether it is the last.
+    Command(bool),
+    // A fragment of a data set; whether it is the last.
+    Data(bool),
+}
+
+impl Stream {
+    /// A direction in which `legal` may begin.
+    pub(super) fn new(legal: Types) -> Self {
+        Self {
+            state: State::Pdu,
+            legal,
+            head: Head::default(),
+            pdu_left: 0,
+            left: 0,
+            context: 0,
+            octets: 0,
+            gathered: Vec::new(),
+        }
+    }
+
+    /// Whether every PDU that began has passed whole.
+    pub(super) fn is_between_pdus(&self) -> bool {
+        self.state == State::Pdu && self.head.count == 0
+    }
+
+    /// Reads on, up to the next event or the end of `bytes`.
+    pub(super) fn next<'a>(
+        &mut self,
+        bytes: &mut &'a [u8],
+    ) -> Result<Option<Event<'a>>, Violation> {
+        loop {
+            match self.state {
+                State::Pdu => match self.head.take(bytes) {
+                    Some(header) => self.begin_pdu(header)?,
+                    None => return Ok(None),
+                },
+                State::Pdv => match self.head.take(bytes) {
+                    Some(header) => self.begin_pdv(header)?,
+                    None => return Ok(None),
+                },
+                State::Data(is_last) => {
+                    self.skip(bytes);
+                    if self.left > 0 {
+                        return Ok(None);
+                    }
+                    self.end_pdv()?;
+                    if is_last {
+                        return Ok(Some(Event::DataSet(std::mem::take(&mut self.octets))));
+                    }
+                }
+                State::Command(false) => {
+                    self.gather(bytes);
+                    if self.left > 0 {
+                        return Ok(None);
+                    }
+                    self.end_pdv()?;
+                }
+                State::Command(true) => match self.whole(bytes) {
+                    Some(set) => {
+                        self.end_pdv()?;
+                        return Ok(Some(Event::Command(set)));
+                    }
+                    None => return Ok(None),
+                },
+                State::Whole(kind) => match self.whole(bytes) {
+                    Some(body) => {
+                        self.state = State::Pdu;
+                        return Ok(Some(Event::Pdu(kind, body)));
+                    }
+                    None => return Ok(None),
+                },
+            }
+        }
+    }
+
+    fn begin_pdu(&mut self, header: [u8; HEADER]) -> Result<(), Violation> {
+        let [kind, _, a, b, c, d] = header;
+        let length = u32::from_be_bytes([a, b, c, d]);
+        if !matches!(kind, REQUEST..=ABORT) {
+            return Err(Violation::UnknownPdu(kind));
+        }
+        if !self.legal.has(kind) {
+            return Err(Violation::UnexpectedPdu(kind));
+        }
+        if kind == DATA {
+            self.pdu_left = length;
+            // It holds at least one value (PS3.8 section 9.3.5).
+            return self.begin_values().map_err(|_| Violation::PduLength(kind));
+        }
+        let is_legal = match kind {
+            REQUEST | ACCEPT => {
+                let length = usize::try_from(length).unwrap_or(usize::MAX);
+                (FIXED..=REQUEST_BYTES_MAX - HEADER).contains(&length)
+            }
+            _ => length == 4,
+        };
+        if !is_legal {
+            return Err(Violation::PduLength(kind));
+        }
+        self.left = length;
+        self.state = State::Whole(kind);
+        Ok(())
+    }
+
+    fn begin_values(&mut self) -> Result<(), Violation> {
+        if self.pdu_left < PDV_LENGTH + PDV_CONTROL {
+            return Err(Violation::PdvLength);
+        }
+        self.state = State::Pdv;
+        Ok(())
+    }
+
+    fn begin_pdv(&mut self, header: [u8; HEADER]) -> Result<(), Violation> {
+        let [a, b, c, d, context, control] = header;
+        let length = u32::from_be_bytes([a, b, c, d]);
+        let behind = self.pdu_left.checked_sub(PDV_LENGTH);
+        let behind = behind.and_then(|rest| rest.checked_sub(length));
+        self.pdu_left = behind.ok_or(Violation::PdvLength)?;
+        self.left = length
+            .checked_sub(PDV_CONTROL)
+            .ok_or(Violation::PdvLength)?;
+        let is_last = control & IS_LAST != 0;
+        if control & IS_COMMAND != 0 {
+            return self.begin_command(context, is_last);
+        }
+        if self.is_within_command() {
+            return Err(Violation::Interleaved);
+        }
+        self.octets = self.octets.saturating_add(self.left.into());
+        self.state = State::Data(is_last);
+        Ok(())
+    }
+
+    fn begin_command(&mut self, context: u8, is_last: bool) -> Result<(), Violation> {
+        if self.is_within_command() && self.context != context {
+            return Err(Violation::Interleaved);
+        }
+        let fragment = usize::try_from(self.left).unwrap_or(usize::MAX);
+        if fragment > COMMAND_BYTES_MAX.saturating_sub(self.gathered.len()) {
+            return Err(Violation::CommandTooLong);
+        }
+        self.context = context;
+        // A data set that was not finished ends where the next command begins.
+        self.octets = 0;
+        self.state = State::Command(is_last);
+        Ok(())
+    }
+
+    // Whether a part of a command set has passed, and it was not the last.
+    fn is_within_command(&self) -> bool {
+        !self.gathered.is_empty()
+    }
+
+    fn end_pdv(&mut self) -> Result<(), Violation> {
+        if self.pdu_left > 0 {
+            return self.begin_values();
+        }
+        self.state = State::Pdu;
+        Ok(())
+    }
+
+    // Goes over as much of the fragment as is there.
+    fn skip(&mut self, bytes: &mut &[u8]) {
+        let skipped = self.left.min(clamp(bytes.len()));
+        *bytes = bytes.get(wide(skipped)..).unwrap_or(&[]);
+        self.left -= skipped;
+    }
+
+    // Keeps as much as is there. Memory grows with what came, not with what was announced.
+    fn gather(&mut self, bytes: &mut &[u8]) {
+        let before = *bytes;
+        self.skip(bytes);
+        let taken = before.len() - bytes.len();
+        self.gathered
+            .extend_from_slice(before.get(..taken).unwrap_or(&[]));
+    }
+
+    // What is gathered and its rest; straight from `bytes` where they hold all of it.
+    fn whole<'a>(&mut self, bytes: &mut &'a [u8]) -> Option<Cow<'a, [u8]>> {
+        if self.gathered.is_empty() && bytes.len() >= wide(self.left) {
+            let (whole, rest) = bytes.split_at_checked(wide(self.left))?;
+            *bytes = rest;
+            self.left = 0;
+            return Some(Cow::Borrowed(whole));
+        }
+        self.gather(bytes);
+        (self.left == 0).then(|| Cow::Owned(std::mem::take(&mut self.gathered)))
+    }
+}
+
+fn clamp(length: usize) -> u32 {
+    u32::try_from(length).unwrap_or(u32::MAX)
+}
+
+fn wide(length: u32) -> usize {
+    usize::try_from(length).unwrap_or(usize::MAX)
+}
+
+/// A header, as far as it has come.
+#[derive(Debug, Default)]
+struct Head {
+    octets: [u8; HEADER],
+    count: u8,
+}
+
+impl Head {
+    fn take(&mut self, bytes: &mut &[u8]) -> Option<[u8; HEADER]> {
+        if self.count == 0
+            && let Some((header, rest)) = bytes.split_first_chunk::<HEADER>()
+        {
+            *bytes = rest;
+            return Some(*header);
+        }
+        let room = self.octets.get_mut(usize::from(self.count)..)?;
+        for there in room {
+            let Some((octet, rest)) = bytes.split_first() else {
+                return None;
+            };
+            (*there, *bytes) = (*octet, rest);
+            self.count += 1;
+        }
+        self.count = 0;
+        Some(self.octets)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::made;
+    use super::*;
+
+    // The events of a stream in pieces of this length, and where it ends.
+    fn events(octets: &[u8], piece: usize) -> (Vec<String>, Result<bool, Violation>) {
+        let mut stream = Stream::new(Types::ALL);
+        let mut events = Vec::new();
+        for mut bytes in octets.chunks(piece) {
+            loop {
+                match stream.next(&mut bytes) {
+                    Ok(Some(event)) => events.push(shown(&event)),
+                    Ok(None) => break,
+                    Err(violation) => return (events, Err(violation)),
+                }
+            }
+            assert!(bytes.is_empty());
+        }
+        (events, Ok(stream.is_between_pdus()))
+    }
+
+    fn shown(event: &Event<'_>) -> String {
+        match event {
+            Event::Pdu(kind, body) => format!("{kind}: {}", body.len()),
+            Event::Command(set) => format!("command {set:?}"),
+            Event::DataSet(octets) => format!("data {octets}"),
+        }
+    }
+
+    // The same at every length of pieces.
+    fn at_any_split(octets: &[u8]) -> (Vec<String>, Result<bool, Violation>) {
+        let whole = events(octets, octets.len().max(1));
+        for piece in 1..octets.len() {
+            assert_eq!(events(octets, piece), whole, "pieces of {piece}");
+        }
+        whole
+    }
+
+    fn refused(octets: &[u8]) -> Violation {
+        at_any_split(octets).1.expect_err("a violation")
+    }
+
+    #[test]
+    fn values_are_told_however_they_lie_in_pdus() {
+        // Two fragments of a command in two PDUs, then three of its data in two PDUs.
+        let octets = [
+            made::pdu(DATA, &made::pdv(1, 1, &[1, 2, 3])),
+            made::pdu(
+                DATA,
+                &[made::pdv(1, 3, &[4]), made::pdv(1, 0, &[0; 100])].concat(),
+            ),
+            made::pdu(
+                DATA,
+                &[made::pdv(1, 0, &[0; 7]), made::pdv(1, 2, &[])].concat(),
+            ),
+            made::pdu(RELEASE_REQUEST, &[0; 4]),
+        ]
+        .concat();
+        let (events, end) = at_any_split(&octets);
+        assert_eq!(events, ["command [1, 2, 3, 4]", "data 107", "5: 4"]);
+        assert_eq!(end, Ok(true));
+    }
+
+    #[test]
+    fn a_pdu_that_began_is_not_between_pdus() {
+        let octets = made::pdu(DATA, &made::pdv(1, 2, &[0; 9]));
+        for end in 0..=octets.len() {
+            let is_whole = end == 0 || end == octets.len();
+            assert_eq!(events(&octets[..end], 64).1, Ok(is_whole), "{end}");
+        }
+    }
+
+    #[test]
+    fn lengths_of_4_gib_are_followed_and_reserve_nothing() {
+        let mut stream = Stream::new(Types::ALL);
+        let header = [4, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xfb, 1, 2];
+        assert_eq!(stream.next(&mut &header[..]), Ok(None));
+        let piece = vec![0; 1 << 20];
+        let mut left = u64::from(u32::MAX) - 6;
+        while left > piece.len() as u64 {
+            assert_eq!(stream.next(&mut &piece[..]), Ok(None));
+            left -= piece.len() as u64;
+        }
+        assert!(!stream.is_between_pdus());
+        let rest = &piece[..usize::try_from(left).expect("little")];
+        let data = Event::DataSet(u64::from(u32::MAX) - 6);
+        assert_eq!(stream.next(&mut &rest[..]), Ok(Some(data)));
+        assert!(stream.is_between_pdus());
+        assert_eq!(stream.gathered.capacity(), 0);
+    }
+
+    #[test]
+    fn announced_octets_are_not_reserved() {
+        let mut stream = Stream::new(Types::ALL);
+        let header = [1, 0, 0, 0x0f, 0xff, 0xfa, 9, 9];
+        assert_eq!(stream.next(&mut &header[..]), Ok(None));
+        assert!(stream.gathered.capacity() < 64);
+    }
+
+    #[test]
+    fn lengths_that_cannot_be_are_violations() {
+        for (kind, length) in [
+            (1, 67),
+            (2, 67),
+            (3, 3),
+            (5, 5),
+            (6, 0),
+            (7, 5),
+            (4, 5),
+            (4, 0),
+        ] {
+            let octets = [kind, 0, 0, 0, 0, length];
+            assert_eq!(refused(&octets), Violation::PduLength(kind));
+        }
+        let long = [1, 0, 0, 0x0f, 0xff, 0xfb];
+        assert_eq!(refused(&long), Violation::PduLength(1));
+        // A value longer than its PDU, one too short for its context, and octets behind the last one.
+        for value in [
+            &[0, 0, 0, 3, 1, 2][..],
+            &[0, 0, 0, 1, 1, 2],
+            &[0, 0, 0, 2, 1, 2, 0],
+        ] {
+            assert_eq!(refused(&made::pdu(DATA, value)), Violation::PdvLength);
+        }
+        let huge = [0xff, 0xff, 0xff, 0xff, 1, 2];
+        assert_eq!(refused(&made::pdu(DATA, &huge)), Violation::PdvLength);
+    }
+
+    #[test]
+    fn pdus_that_are_unknown_or_not_legal_now_are_violations() {
+        for kind in [0, 8, 9, 0x48, 0xff] {
+            let octets = [kind, 0, 0, 0, 0, 4];
+            assert_eq!(refused(&octets), Violation::UnknownPdu(kind));
+        }
+        let mut stream = Stream::new(Types::of(&[ABORT]));
+        let octets = made::pdu(RELEASE_REQUEST, &[0; 4]);
+        let unexpected = Err(Violation::UnexpectedPdu(RELEASE_REQUEST));
+        assert_eq!(stream.next(&mut &octets[..]), unexpected);
+    }
+
+    #[test]
+    fn nothing_comes_between_the_parts_of_a_command() {
+        let part = made::pdu(DATA, &made::pdv(1, 1, &[1]));
+        let data = made::pdu(DATA, &made::pdv(1, 2, &[2]));
+        let other = made::pdu(DATA, &made::pdv(3, 3, &[2]));
+        for next in [data, other] {
+            let octets = [part.clone(), next].concat();
+            assert_eq!(refused(&octets), Violation::Interleaved);
+        }
+    }
+
+    #[test]
+    fn a_command_beyond_the_bound_is_refused_by_its_header() {
+        let part = made::pdu(DATA, &made::pdv(1, 1, &[0; 60_000]));
+        let more = u32::try_from(COMMAND_BYTES_MAX - 60_000 + 1).expect("little") + 2;
+        let header = [&more.to_be_bytes()[..], &[1, 1]].concat();
+        let next = [&[4, 0, 0, 1, 0, 0][..], &header].concat();
+        let (events, end) = events(&[part, next].concat(), 7000);
+        assert_eq!(events, [""; 0]);
+        assert_eq!(end, Err(Violation::CommandTooLong));
+    }
+
+    #[test]
+    fn an_unfinished_data_set_is_not_added_to_the_next() {
+        let octets = [
+            made::pdv(1, 3, &[1]),
+            made::pdv(1, 0, &[0; 50]),
+            made::pdv(1, 3, &[2]),
+            made::pdv(1, 2, &[0; 5]),
+        ];
+        let (events, _) = at_any_split(&made::pdu(DATA, &octets.concat()));
+        assert_eq!(events, ["command [1]", "command [2]", "data 5"]);
+    }
+}

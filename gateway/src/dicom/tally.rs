@@ -1,0 +1,269 @@
+//! Counts what is asked, answered and stored in an association.
+
+use std::time::{Duration, Instant};
+
+use super::command_set::{Class, CommandSet, Status};
+use super::latency::Latencies;
+use super::record::{ClassCount, CommandCount, Failure, Record};
+use super::role::Both;
+use super::{AeTitle, Asked, Command, Role, SopClass};
+use crate::limits::{DESTINATIONS_MAX, FAILURES_MAX, OUTSTANDING_MAX, SOP_CLASSES_MAX};
+
+/// The counts of one association. Either side may ask the other.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    commands: Vec<CommandCount>,
+    unknown_commands: u64,
+    cancels: u64,
+    unmatched: u64,
+    failures: Vec<Failure>,
+    other_failures: u64,
+    classes: Vec<ClassCount>,
+    destinations: Vec<AeTitle>,
+    // Requests that were not answered finally, by who asked, the oldest first.
+    outstanding: Both<Vec<Outstanding>>,
+    // The C-STORE request whose data set is on its way, by who sends it.
+    sending: Both<Option<u16>>,
+    // C-STORE requests among those outstanding.
+    stores: usize,
+    storing_since: Option<Instant>,
+    storing: Duration,
+    latencies: Latencies,
+}
+
+/// Who sent something, and when it was seen.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Seen {
+    pub(super) by: Role,
+    pub(super) now: Instant,
+}
+
+#[derive(Debug)]
+struct Outstanding {
+    message: u16,
+    command: Command,
+    // The index of its SOP class, where it stores an object.
+    class: Option<usize>,
+    octets: u64,
+    // When it was there whole, with its data set.
+    sent: Option<Instant>,
+}
+
+impl Tally {
+    /// Counts a request.
+    pub(super) fn request(&mut self, seen: Seen, asked: Asked, message: u16, set: &CommandSet<'_>) {
+        *self.sending.of_mut(seen.by) = None;
+        let Asked::For(command) = asked else {
+            self.unknown_commands += 1;
+            return;
+        };
+        self.count(command, seen.by, |count| count.requests += 1);
+        let class = (command == Command::CStore).then(|| self.class(set.sop_class()));
+        self.remember(seen.by, Outstanding::new(message, command, class));
+        match command {
+            Command::CStore => self.store_begins(seen, message, set.has_data_set()),
+            Command::CMove => self.note_destination(set.destination()),
+            _ => {}
+        }
+    }
+
+    fn store_begins(&mut self, seen: Seen, message: u16, has_data: bool) {
+        if self.stores > 0 {
+            self.storing_since.get_or_insert(seen.now);
+        }
+        if has_data {
+            *self.sending.of_mut(seen.by) = Some(message);
+        } else {
+            self.sent(seen, message, 0);
+        }
+    }
+
+    /// Notes that a data set has passed whole.
+    pub(super) fn data_set(&mut self, seen: Seen, octets: u64) {
+        if let Some(message) = self.sending.of_mut(seen.by).take() {
+            self.sent(seen, message, octets);
+        }
+    }
+
+    fn sent(&mut self, seen: Seen, message: u16, octets: u64) {
+        let mut outstanding = self.outstanding.of_mut(seen.by).iter_mut().rev();
+        let is_it = |one: &&mut Outstanding| one.class.is_some() && one.message == message;
+        if let Some(store) = outstanding.find(is_it) {
+            (store.octets, store.sent) = (octets, Some(seen.now));
+        }
+    }
+
+    /// Counts a response, to a request of the other side.
+    pub(super) fn response(&mut self, seen: Seen, asked: Asked, message: u16, status: Status) {
+        let Asked::For(command) = asked else {
+            self.unmatched += 1;
+            return;
+        };
+        let (asked_by, class) = (seen.by.other(), status.class());
+        self.count(command, asked_by, |count| *count.of_mut(class) += 1);
+        if class == Class::Failure {
+            self.note_failure(command, status);
+        }
+        let outstanding = self.outstanding.of_mut(asked_by);
+        let is_it = |one: &Outstanding| one.message == message && one.command == command;
+        let Some(at) = outstanding.iter().position(is_it) else {
+            self.unmatched += 1;
+            return;
+        };
+        if class != Class::Pending {
+            let request = outstanding.remove(at);
+            self.answered(&request, class, seen.now);
+        }
+    }
+
+    fn answered(&mut self, request: &Outstanding, class: Class, now: Instant) {
+        let Some(stored) = request.class else {
+            return;
+        };
+        if let Some(count) = self.classes.get_mut(stored)
+            && matches!(class, Class::Success | Class::Warning)
+        {
+            count.objects += 1;
+            count.octets = count.octets.saturating_add(request.octets);
+        }
+        if let Some(sent) = request.sent {
+            self.latencies.note(now.saturating_duration_since(sent));
+        }
+        self.stores = self.stores.saturating_sub(1);
+        if self.stores == 0 {
+            let since = self.storing_since.take().unwrap_or(now);
+            self.storing += now.saturating_duration_since(since);
+        }
+    }
+
+    /// Counts a C-CANCEL.
+    pub(super) fn cancel(&mut self, by: Role) {
+        *self.sending.of_mut(by) = None;
+        self.cancels += 1;
+    }
+
+    /// Where C-MOVE requests wanted objects sent so far.
+    pub(super) fn destinations(&self) -> &[AeTitle] {
+        &self.destinations
+    }
+
+    fn count(&mut self, command: Command, by: Role, how: impl FnOnce(&mut CommandCount)) {
+        let is_it = |count: &&mut CommandCount| count.command == command && count.by == by;
+        if let Some(count) = self.commands.iter_mut().find(is_it) {
+            return how(count);
+        }
+        // There are as many as there are commands, twice.
+        let mut count = CommandCount::new(command, by);
+        how(&mut count);
+        self.commands.push(count);
+    }
+
+    fn remember(&mut self, by: Role, request: Outstanding) {
+        let outstanding = self.outstanding.of_mut(by);
+        if outstanding.len() < OUTSTANDING_MAX {
+            self.stores += usize::from(request.class.is_some());
+            outstanding.push(request);
+        }
+    }
+
+    // Counts a C-STORE request under its class, and gives the index of that.
+    fn class(&mut self, class: Option<SopClass>) -> usize {
+        let at = self.classes.iter().position(|count| count.class == class);
+        let at = at.unwrap_or_else(|| self.new_class(class));
+        if let Some(count) = self.classes.get_mut(at) {
+            count.requests += 1;
+        }
+        at
+    }
+
+    fn new_class(&mut self, class: Option<SopClass>) -> usize {
+        let is_apart = |count: &&ClassCount| count.class.is_some();
+        let is_full = self.classes.iter().filter(is_apart).count() >= SOP_CLASSES_MAX;
+        if class.is_some() && is_full {
+            let others = self.classes.iter().position(|count| count.class.is_none());
+            return others.unwrap_or_else(|| self.new_class(None));
+        }
+        self.classes.push(ClassCount {
+            class,
+            requests: 0,
+            objects: 0,
+            octets: 0,
+        });
+        self.classes.len() - 1
+    }
+
+    fn note_failure(&mut self, command: Command, status: Status) {
+        let is_it = |one: &&mut Failure| one.command == command && one.status == status;
+        if let Some(failure) = self.failures.iter_mut().find(is_it) {
+            failure.count += 1;
+        } else if self.failures.len() < FAILURES_MAX {
+            self.failures.push(Failure {
+                command,
+                status,
+                count: 1,
+            });
+        } else {
+            self.other_failures += 1;
+        }
+    }
+
+    fn note_destination(&mut self, title: Option<AeTitle>) {
+        let is_new = |title: &AeTitle| !self.destinations.contains(title);
+        if self.destinations.len() < DESTINATIONS_MAX
+            && let Some(title) = title.filter(is_new)
+        {
+            self.destinations.push(title);
+        }
+    }
+
+    /// Puts the counts into a record.
+    pub(super) fn finish(self, record: &mut Record) {
+        record.commands = self.commands;
+        record.unknown_commands = self.unknown_commands;
+        record.cancels = self.cancels;
+        record.unmatched = self.unmatched;
+        record.failures = self.failures;
+        record.other_failures = self.other_failures;
+        record.classes = self.classes;
+        record.storing = self.storing;
+        record.latency = self.latencies.latency();
+        record.destinations = self.destinations;
+    }
+}
+
+impl Outstanding {
+    fn new(message: u16, command: Command, class: Option<usize>) -> Self {
+        Self {
+            message,
+            command,
+            class,
+            octets: 0,
+            sent: None,
+        }
+    }
+}
+
+impl CommandCount {
+    fn new(command: Command, by: Role) -> Self {
+        Self {
+            command,
+            by,
+            requests: 0,
+            pending: 0,
+            success: 0,
+            warning: 0,
+            failure: 0,
+            cancel: 0,
+        }
+    }
+
+    fn of_mut(&mut self, class: Class) -> &mut u64 {
+        match class {
+            Class::Pending => &mut self.pending,
+            Class::Success => &mut self.success,
+            Class::Warning => &mut self.warning,
+            Class::Failure => &mut self.failure,
+            Class::Cancel => &mut self.cancel,
+        }
+    }
+}

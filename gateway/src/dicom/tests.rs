@@ -1,0 +1,1 @@
+//! Whole associations, at any split.
