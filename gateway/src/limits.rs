@@ -336,3 +336,26 @@ pub const DESTINATIONS_MAX: usize = 16;
 
 /// The longest answer to a C-STORE that is told apart from a longer one.
 pub const STORE_LATENCY_MAX: Duration = Duration::from_secs(3600);
+/// Octets of junk in a row between two MLLP frames before the stream counts as something else. Whoever
+/// sends one a second to keep a connection alive is known as MLLP for most of a day.
+pub const MLLP_JUNK_MAX: u64 = 64 << 10;
+
+/// Octets of an MLLP frame in which its type and its code are looked for. MSH has some hundred.
+pub const MLLP_HEAD_BYTES_MAX: usize = 4096;
+
+/// Octets of an MLLP frame beyond which it is counted as too long. It passes: reports with pictures in
+/// them have tens of MiB, and receivers have bounds of their own.
+pub const MLLP_OVERSIZE_BYTES: u64 = 64 << 20;
+
+/// Messages of an MLLP connection whose acknowledgements are waited for with a time. Most senders wait
+/// for each, those who do not have some tens under way.
+pub const MLLP_PENDING_MAX: usize = 256;
+
+/// Types of messages that are counted apart in one MLLP connection. An interface carries a handful.
+pub const MLLP_TYPES_MAX: usize = 32;
+
+/// The shortest and the longest time to an acknowledgement that are told apart from shorter and longer
+/// ones: below the one is a machine's own noise, beyond the other every sender has given up.
+pub const MLLP_LATENCY_MIN: Duration = Duration::from_micros(10);
+/// See `MLLP_LATENCY_MIN`.
+pub const MLLP_LATENCY_MAX: Duration = Duration::from_secs(3600);

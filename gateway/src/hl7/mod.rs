@@ -1,9 +1,23 @@
 //! What passes in MLLP frames (HL7's Minimal Lower Layer Protocol), told from their bytes.
 //!
-//! Pure: no socket, no clock. Nothing past MSH and MSA is ever looked at.
+//! Pure: no socket, no clock. Nothing past MSH and MSA is ever looked at, and of these two no more
+//! is kept than a message's type and an acknowledgement's code. What a frame holds is not judged.
 
+mod code;
+mod conversation;
+mod frame;
+mod head;
+mod kind;
+mod latency;
+mod pending;
+mod record;
 mod start;
 
+pub use code::{Code, Codes};
+pub use conversation::{Conversation, Manner, Verdict};
+pub use kind::{MessageType, MessageTypes};
+pub use latency::Latencies;
+pub use record::{NotMllp, Record, Role, Unanswered};
 pub use start::{Start, start};
 
 /// Octets that programs put around frames and that nobody misses: CR, LF and NUL.

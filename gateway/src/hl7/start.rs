@@ -3,7 +3,8 @@
 use super::is_junk;
 use crate::limits::MLLP_START_JUNK_MAX;
 
-/// The octet that begins a frame: VT, `<SB>` of HL7's Implementation Guide, appendix C section C.4.2.
+/// The octet that begins a frame: VT, `<SB>` of HL7's Implementation Guide, appendix C section
+/// C.4.2.
 pub(super) const START: u8 = 0x0b;
 
 /// What the first octets of a stream say.
@@ -17,8 +18,8 @@ pub enum Start {
     Wrong,
 }
 
-/// Judges all that has come of a stream so far: a frame begins it, with at most a few octets of junk
-/// ahead.
+/// Judges all that has come of a stream so far: a frame begins it, with at most a few octets of
+/// junk ahead.
 ///
 /// It looks no further than the first octet of the frame, so what a frame holds is not judged.
 #[must_use]

@@ -1,0 +1,170 @@
+//! Follows both directions of a connection in MLLP and counts what passes.
+
+use std::fmt;
+use std::time::Instant;
+
+use super::code::Code;
+use super::frame::{Frame, Reader, Stray};
+use super::pending::{Answered, Pending};
+use super::record::{NotMllp, Record, Role, Unanswered};
+
+/// What becomes of a conversation that is not MLLP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Manner {
+    /// It must end.
+    Strict,
+    /// It goes on, and is not looked at any more.
+    Lenient,
+}
+
+/// What is to be done with bytes that were seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub enum Verdict {
+    /// They pass.
+    Pass,
+    /// They do not, and nothing after them does: strict manner alone.
+    End(NotMllp),
+}
+
+/// A conversation between a sender of messages and their receiver.
+///
+/// Acknowledgements are taken for the messages in the order of these (HL7 v2.5.1 section 2.9: the
+/// receiver answers each). It keeps no octet of a text longer than a slice, but the field that it
+/// reads.
+pub struct Conversation {
+    manner: Manner,
+    sender: Reader,
+    receiver: Reader,
+    pending: Pending,
+    // Whether the receiver acknowledges twice: that it has a message, and later what came of it.
+    acknowledges_twice: bool,
+    record: Record,
+}
+
+impl Conversation {
+    /// A conversation in which nothing was said yet.
+    #[must_use]
+    pub fn new(manner: Manner) -> Self {
+        Self {
+            manner,
+            sender: Reader::new(),
+            receiver: Reader::new(),
+            pending: Pending::default(),
+            acknowledges_twice: false,
+            record: Record::default(),
+        }
+    }
+
+    /// Looks at the next bytes that one side sent, as they pass at this time.
+    pub fn see(&mut self, by: Role, bytes: &[u8], now: Instant) -> Verdict {
+        if self.record.not_followed.is_none()
+            && let Err(stray) = self.follow(by, bytes, now)
+        {
+            self.give_up(match stray {
+                Stray::Octet => NotMllp::OutsideOfFrames(by),
+                Stray::Junk => NotMllp::NoFrame(by),
+            });
+        }
+        match (self.manner, self.record.not_followed) {
+            (Manner::Strict, Some(why)) => Verdict::End(why),
+            _ => Verdict::Pass,
+        }
+    }
+
+    /// What was counted until now; `unanswered` comes with the end.
+    #[must_use]
+    pub fn so_far(&self) -> &Record {
+        &self.record
+    }
+
+    /// What was not acknowledged until now. Of a conversation that is no longer followed nobody
+    /// knows.
+    #[must_use]
+    pub fn unanswered(&self, now: Instant) -> Unanswered {
+        Unanswered {
+            messages: self.pending.count(),
+            waited: self.pending.waited(now),
+            is_cut: self.sender.is_within() && self.is_known(),
+        }
+    }
+
+    /// The account of the conversation, when it has ended.
+    #[must_use]
+    pub fn finish(mut self, now: Instant) -> Record {
+        self.record.unanswered = self.unanswered(now);
+        self.record
+    }
+
+    fn follow(&mut self, by: Role, mut bytes: &[u8], now: Instant) -> Result<(), Stray> {
+        loop {
+            let read = match by {
+                Role::Sender => self.sender.next(&mut bytes),
+                Role::Receiver => self.receiver.next(&mut bytes),
+            };
+            let both = [&self.sender, &self.receiver];
+            self.record.junk_bytes = both.map(Reader::junk_bytes).iter().sum();
+            self.record.oversize = both.map(Reader::oversize).iter().sum();
+            match (read?, by) {
+                (None, _) => return Ok(()),
+                (Some(frame), Role::Sender) => self.message(&frame, now),
+                (Some(frame), Role::Receiver) => self.acknowledgement(&frame, now),
+            }
+        }
+    }
+
+    fn message(&mut self, frame: &Frame, now: Instant) {
+        // That an answer has arrived is itself not answered.
+        if frame.told.code.is_some_and(Code::is_commit) {
+            return;
+        }
+        self.record.messages.count(frame.told.kind);
+        self.record.message_bytes = self.record.message_bytes.saturating_add(frame.bytes);
+        if !self.pending.add(now) {
+            self.record.untimed += 1;
+        }
+    }
+
+    fn acknowledgement(&mut self, frame: &Frame, now: Instant) {
+        let code = frame.told.code;
+        self.record.acknowledgements.count(code);
+        let bytes = &mut self.record.acknowledgement_bytes;
+        *bytes = bytes.saturating_add(frame.bytes);
+        // What came of a message is told later, and maybe not in the order of the messages.
+        if self.acknowledges_twice && !code.is_some_and(Code::is_commit) {
+            return;
+        }
+        self.acknowledges_twice |= matches!(code, Some(Code::CommitAccept | Code::Ack));
+        match self.pending.answer(now) {
+            Answered::After(time) => self.record.latencies.record(time),
+            Answered::Untimed => {}
+            Answered::Nobody => self.record.unasked += 1,
+        }
+    }
+
+    fn give_up(&mut self, why: NotMllp) {
+        self.record.not_followed = Some(why);
+        if !self.is_known() {
+            self.pending = Pending::default();
+        }
+    }
+
+    // Whether what is known of the messages under way is true: not when further bytes pass unseen.
+    fn is_known(&self) -> bool {
+        self.manner == Manner::Strict || self.record.not_followed.is_none()
+    }
+}
+
+impl fmt::Debug for Conversation {
+    // What a reader is in the middle of is nobody's.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Conversation")
+            .field("manner", &self.manner)
+            .field("pending", &self.pending)
+            .field("record", &self.record)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,390 @@
+//! Conversations as two sides have them, and what is told of them.
+
+use std::time::Duration;
+
+use super::*;
+use crate::hl7::MessageType;
+use crate::limits::{MLLP_OVERSIZE_BYTES, MLLP_PENDING_MAX};
+
+const STEP: Duration = Duration::from_millis(20);
+
+fn framed(text: &str) -> Vec<u8> {
+    [b"\x0b", text.as_bytes(), b"\x1c\r"].concat()
+}
+
+fn message(kind: &str) -> Vec<u8> {
+    framed(&format!(
+        "MSH|^~\\&|RIS|A|PACS|B|20260101||{kind}|17|P|2.5.1\rPID|1||SECRET^NUMBER||SECRET^NAME\r"
+    ))
+}
+
+fn answer(code: &str) -> Vec<u8> {
+    framed(&format!(
+        "MSH|^~\\&|PACS|B|RIS|A|20260101||ACK^A01^ACK|18|P|2.5.1\rMSA|{code}|17|SECRET text\r"
+    ))
+}
+
+/// A conversation with a clock.
+struct Talk {
+    conversation: Conversation,
+    now: Instant,
+}
+
+impl Talk {
+    fn new(manner: Manner) -> Self {
+        let conversation = Conversation::new(manner);
+        let now = Instant::now();
+        Self { conversation, now }
+    }
+
+    fn says(&mut self, by: Role, bytes: &[u8]) -> Verdict {
+        self.conversation.see(by, bytes, self.now)
+    }
+
+    fn sends(&mut self, bytes: &[u8]) -> &mut Self {
+        assert_eq!(self.says(Role::Sender, bytes), Verdict::Pass);
+        self
+    }
+
+    fn answers(&mut self, bytes: &[u8]) -> &mut Self {
+        assert_eq!(self.says(Role::Receiver, bytes), Verdict::Pass);
+        self
+    }
+
+    fn later(&mut self) -> &mut Self {
+        self.now += STEP;
+        self
+    }
+
+    fn finish(self) -> Record {
+        self.conversation.finish(self.now)
+    }
+}
+
+fn lenient() -> Talk {
+    Talk::new(Manner::Lenient)
+}
+
+fn types(record: &Record) -> Vec<(String, u64)> {
+    let each = record.messages.each();
+    each.map(|(kind, count)| (kind.to_string(), count))
+        .collect()
+}
+
+fn is_about(found: Option<Duration>, exact: Duration) -> bool {
+    found.is_some_and(|found| found.abs_diff(exact) <= exact / 100)
+}
+
+#[test]
+fn a_message_and_its_acknowledgement_are_counted_and_timed() {
+    let mut talk = lenient();
+    let (order, ack) = (message("ORM^O01"), answer("AA"));
+    talk.sends(&order).later().answers(&ack);
+    let record = talk.finish();
+    assert_eq!(types(&record), [("ORM^O01".to_owned(), 1)]);
+    assert_eq!(record.acknowledgements.of(Code::ApplicationAccept), 1);
+    assert_eq!(record.acknowledgements.total(), 1);
+    assert_eq!(record.message_bytes, order.len() as u64 - 3);
+    assert_eq!(record.acknowledgement_bytes, ack.len() as u64 - 3);
+    assert!(is_about(record.latencies.p50(), STEP), "{record:?}");
+    assert_eq!(record.unanswered, Unanswered::default());
+    assert_eq!(
+        (record.unasked, record.untimed, record.junk_bytes),
+        (0, 0, 0)
+    );
+}
+
+#[test]
+fn time_runs_from_the_end_of_the_message_to_the_end_of_the_answer() {
+    let mut talk = lenient();
+    let (order, ack) = (message("ORM^O01"), answer("AA"));
+    talk.sends(&order[..9]).later().later().sends(&order[9..]);
+    talk.later().answers(&ack[..5]).later().answers(&ack[5..]);
+    assert!(is_about(talk.finish().latencies.max(), 2 * STEP));
+}
+
+#[test]
+fn pipelined_messages_are_answered_in_their_order() {
+    let mut talk = lenient();
+    let three = ["ADT^A01", "ADT^A08", "ADT^A08"].map(message).concat();
+    talk.sends(&three).later().answers(&answer("AA"));
+    let two = [answer("AE"), answer("AR")].concat();
+    talk.later().answers(&two);
+    let record = talk.finish();
+    let counted = [("ADT^A01".to_owned(), 1), ("ADT^A08".to_owned(), 2)];
+    assert_eq!(types(&record), counted);
+    let said = |code| record.acknowledgements.of(code);
+    assert_eq!(
+        said(Code::ApplicationError) + said(Code::ApplicationReject),
+        2
+    );
+    assert_eq!(record.latencies.count(), 3);
+    assert!(is_about(record.latencies.max(), 2 * STEP));
+    assert_eq!(record.unanswered.messages, 0);
+}
+
+#[test]
+fn the_record_is_the_same_at_any_split() {
+    let sent = [
+        &b"\r\n"[..],
+        &message("ADT^A01"),
+        b"\n\0",
+        &message("ORU^R01"),
+        b"\x0bMSH|",
+    ];
+    let (sent, answered) = (sent.concat(), [answer("AA"), framed("\x06")].concat());
+    let now = Instant::now();
+    let play = |first: usize, second: usize| {
+        let mut talk = Conversation::new(Manner::Strict);
+        for piece in [&sent[..first], &sent[first..second], &sent[second..]] {
+            assert_eq!(talk.see(Role::Sender, piece, now), Verdict::Pass);
+        }
+        let middle = first.min(answered.len());
+        for piece in [&answered[..middle], &answered[middle..]] {
+            assert_eq!(talk.see(Role::Receiver, piece, now), Verdict::Pass);
+        }
+        talk.finish(now)
+    };
+    let whole = play(0, 0);
+    assert_eq!((whole.messages.total(), whole.latencies.count()), (2, 2));
+    assert_eq!((whole.junk_bytes, whole.unanswered.is_cut), (4, true));
+    for first in 0..=sent.len() {
+        for second in first..=sent.len() {
+            assert_eq!(play(first, second), whole, "{first} {second}");
+        }
+    }
+}
+
+#[test]
+fn what_was_not_acknowledged_is_told() {
+    let mut talk = lenient();
+    let order = message("ORM^O01");
+    talk.sends(&order).answers(&answer("AA"));
+    talk.sends(&order).later().sends(&order);
+    let told = talk.conversation.unanswered(talk.now);
+    assert_eq!((told.messages, told.waited), (2, Some(STEP)));
+    assert!(!told.is_cut);
+    talk.sends(&order[..order.len() - 1]).later();
+    let record = talk.finish();
+    assert_eq!(record.unanswered.messages, 2);
+    assert_eq!(record.unanswered.waited, Some(2 * STEP));
+    assert!(record.unanswered.is_cut, "an octet is missing");
+    assert_eq!(record.messages.total(), 3);
+}
+
+#[test]
+fn an_answer_without_a_code_is_an_answer() {
+    let mut talk = lenient();
+    for text in [
+        "MSH|^~\\&|||||||ACK\rERR|x\rMSA|AA",
+        "garbage",
+        "",
+        "MSH|^~\\&|||||||ACK\rMSA|XX",
+    ] {
+        talk.sends(&message("ADT^A01")).answers(&framed(text));
+    }
+    let record = talk.finish();
+    assert_eq!(record.acknowledgements.other(), 4);
+    assert_eq!((record.unanswered.messages, record.unasked), (0, 0));
+}
+
+#[test]
+fn answers_that_nobody_asked_for_are_counted() {
+    let mut talk = lenient();
+    talk.answers(&answer("AA"));
+    talk.sends(&message("ADT^A01"))
+        .answers(&answer("AA"))
+        .answers(&answer("AA"));
+    let record = talk.finish();
+    assert_eq!((record.unasked, record.latencies.count()), (2, 1));
+    assert_eq!(record.acknowledgements.total(), 3);
+}
+
+/// Enhanced mode: CA when the message is stored, AA or AE when the application is through with it,
+/// and between the two the sender has gone on.
+#[test]
+fn a_message_is_answered_by_the_first_of_two_acknowledgements() {
+    let mut talk = lenient();
+    talk.sends(&message("ORM^O01"))
+        .later()
+        .answers(&answer("CA"));
+    talk.sends(&message("ORM^O01")).later();
+    talk.answers(&answer("AE")).sends(&answer("CA")).later();
+    talk.answers(&answer("CA")).later().answers(&answer("AA"));
+    let record = talk.finish();
+    assert_eq!(record.messages.total(), 2, "the sender's CA is no message");
+    assert_eq!(record.acknowledgements.total(), 4);
+    assert_eq!(record.latencies.count(), 2);
+    assert!(is_about(record.latencies.max(), 2 * STEP));
+    assert_eq!((record.unanswered.messages, record.unasked), (0, 0));
+}
+
+/// Commit acknowledgements may be asked for in the case of errors alone (MSH-15 is ER).
+#[test]
+fn a_commit_error_does_not_make_acceptances_second_answers() {
+    let mut talk = lenient();
+    for code in ["CE", "AA", "CR", "AA"] {
+        talk.sends(&message("ORM^O01")).answers(&answer(code));
+    }
+    let record = talk.finish();
+    assert_eq!(
+        (record.unanswered.messages, record.latencies.count()),
+        (0, 4)
+    );
+}
+
+#[test]
+fn acknowledgements_of_release_2_are_known() {
+    let mut talk = lenient();
+    talk.sends(&message("ADT^A01")).later();
+    talk.answers(b"\x0b\x06\x1c\r")
+        .later()
+        .answers(&answer("AA"));
+    talk.sends(b"\x0b\x06\x1c\r");
+    talk.sends(&message("ADT^A08")).answers(b"\x0b\x15\x1c\r");
+    let record = talk.finish();
+    assert_eq!(record.messages.total(), 2);
+    let said = [Code::Ack, Code::Nak, Code::ApplicationAccept];
+    assert_eq!(said.map(|code| record.acknowledgements.of(code)), [1, 1, 1]);
+    assert!(is_about(record.latencies.max(), STEP));
+    assert_eq!((record.unanswered.messages, record.unasked), (0, 0));
+}
+
+/// An application's answer may come as a message of a connection of its own, and is acknowledged
+/// there.
+#[test]
+fn a_deferred_answer_is_a_message_of_its_sender() {
+    let mut talk = lenient();
+    talk.sends(&answer("AA")).answers(&answer("CA"));
+    let record = talk.finish();
+    assert_eq!(types(&record), [("ACK^A01".to_owned(), 1)]);
+    assert_eq!((record.unanswered.messages, record.unasked), (0, 0));
+}
+
+#[test]
+fn junk_between_frames_is_counted_and_passes() {
+    let mut talk = Talk::new(Manner::Strict);
+    talk.sends(b"\r\n")
+        .sends(&message("ADT^A01"))
+        .answers(b"\0");
+    talk.answers(&answer("AA")).answers(b"\n").sends(b"\n\n");
+    let record = talk.finish();
+    assert_eq!((record.junk_bytes, record.not_followed), (6, None));
+    assert_eq!(record.latencies.count(), 1);
+}
+
+#[test]
+fn strict_ends_what_is_not_mllp() {
+    let mut talk = Talk::new(Manner::Strict);
+    talk.sends(&message("ADT^A01"));
+    let why = NotMllp::OutsideOfFrames(Role::Receiver);
+    assert_eq!(
+        talk.says(Role::Receiver, b"HTTP/1.1 400"),
+        Verdict::End(why)
+    );
+    assert_eq!(talk.says(Role::Sender, &answer("AA")), Verdict::End(why));
+    assert_eq!(
+        why.to_string(),
+        "octets of the receiver stand outside of any frame"
+    );
+    let record = talk.finish();
+    assert_eq!(record.not_followed, Some(why));
+    assert_eq!(record.unanswered.messages, 1);
+}
+
+#[test]
+fn strict_ends_junk_without_end() {
+    let mut talk = Talk::new(Manner::Strict);
+    talk.sends(&vec![0; 60_000]);
+    let why = NotMllp::NoFrame(Role::Sender);
+    assert_eq!(talk.says(Role::Sender, &vec![0; 60_000]), Verdict::End(why));
+}
+
+#[test]
+fn lenient_looks_no_further_and_claims_nothing_of_what_it_did_not_see() {
+    let mut talk = lenient();
+    talk.sends(&message("ADT^A01")).sends(&message("ADT^A01"));
+    talk.sends(&message("ADT^A01")[..9]).answers(&answer("AA"));
+    assert_eq!(talk.conversation.so_far().not_followed, None);
+    talk.answers(b"?").sends(b"?\x1c\r").answers(&answer("AA"));
+    let why = Some(NotMllp::OutsideOfFrames(Role::Receiver));
+    assert_eq!(talk.conversation.so_far().not_followed, why);
+    let record = talk.finish();
+    assert_eq!(record.messages.total(), 2);
+    assert_eq!(record.acknowledgements.total(), 1);
+    assert_eq!(record.unanswered, Unanswered::default());
+}
+
+#[test]
+fn what_is_under_way_is_bounded_and_the_rest_counted() {
+    let mut talk = lenient();
+    for _ in 0..MLLP_PENDING_MAX + 10 {
+        talk.sends(&message("ADT^A01"));
+    }
+    for _ in 0..MLLP_PENDING_MAX + 9 {
+        talk.answers(&answer("AA"));
+    }
+    let record = talk.finish();
+    assert_eq!(record.untimed, 10);
+    assert_eq!(record.latencies.count(), MLLP_PENDING_MAX as u64);
+    assert_eq!((record.unanswered.messages, record.unasked), (1, 0));
+    assert_eq!(record.unanswered.waited, None);
+}
+
+#[test]
+fn a_frame_that_is_too_long_is_counted_once() {
+    let mut talk = lenient();
+    let piece = vec![b'x'; 16 << 20];
+    talk.sends(b"\x0b");
+    for _ in 0..=MLLP_OVERSIZE_BYTES >> 24 {
+        talk.sends(&piece);
+    }
+    assert_eq!(talk.conversation.so_far().oversize, 1, "it has no end yet");
+    talk.sends(b"\x1c\r");
+    let record = talk.finish();
+    assert_eq!((record.oversize, record.messages.other()), (1, 1));
+}
+
+#[test]
+fn text_in_utf_16_is_a_message_of_another_type() {
+    let text: String = "MSH|^~\\&|||||||ADT^A01|\rPID|\u{1c}\r\u{b}\u{1c1c}|".to_owned();
+    let octets: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let frame = [b"\x0b", &octets[..], b"\x1c\r"].concat();
+    let mut talk = Talk::new(Manner::Strict);
+    talk.sends(&frame).answers(&frame);
+    let record = talk.finish();
+    assert_eq!((record.messages.other(), record.latencies.count()), (1, 1));
+}
+
+#[test]
+fn nothing_of_a_text_can_be_shown() {
+    let mut talk = lenient();
+    let mut whole = [message("ADT^A01"), message("SECRET"), answer("SECRET")].concat();
+    whole.extend(b"\x0bSECRET");
+    // At every octet a reader may be in the middle of something.
+    for octet in whole {
+        talk.sends(&[octet]);
+        let shown = format!("{:?}", talk.conversation);
+        assert!(
+            !shown.contains("SEC") && !shown.contains("83, 69, 67"),
+            "{shown}"
+        );
+    }
+    talk.answers(&answer("SECRET"));
+    let shown = format!("{:?}", talk.finish());
+    assert!(shown.contains("[65, 68, 84]"), "it shows the type: {shown}");
+    assert!(
+        !shown.contains("SEC") && !shown.contains("83, 69, 67"),
+        "{shown}"
+    );
+}
+
+#[test]
+fn a_conversation_is_small() {
+    assert!(
+        size_of::<Conversation>() <= 512,
+        "{}",
+        size_of::<Conversation>()
+    );
+    assert_eq!(size_of::<MessageType>(), 7);
+}

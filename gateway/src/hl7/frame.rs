@@ -1,0 +1,283 @@
+//! One direction of a stream in frames: where each begins and ends, and what its head tells.
+//!
+//! A frame is 0BH, a text, 1CH 0DH (HL7's Implementation Guide, appendix C section C.4.2). The text
+//! may be in any encoding, so 1CH alone ends nothing. Where a text holds the two in a row, its
+//! frame ends there: no receiver could tell it from an end either. No octet of a text is copied.
+
+use memchr::memchr;
+
+use super::head::{Head, Told};
+use super::is_junk;
+use super::start::START;
+use crate::limits::{MLLP_JUNK_MAX, MLLP_OVERSIZE_BYTES};
+
+/// The first of the two octets that end a frame.
+const END: u8 = 0x1c;
+/// The second.
+const END_RETURN: u8 = b'\r';
+
+/// Reads one direction, in slices of any size.
+pub(super) struct Reader {
+    place: Place,
+    junk_bytes: u64,
+    oversize: u64,
+}
+
+#[derive(Clone, Copy)]
+enum Place {
+    /// Outside of frames, behind so many octets of junk in a row.
+    Between(u64),
+    /// In a frame's text.
+    Within(Text),
+}
+
+#[derive(Clone, Copy)]
+struct Text {
+    head: Head,
+    bytes: u64,
+    // Whether the last octet was the first of an end, and is not yet counted as text.
+    may_end: bool,
+}
+
+/// A frame that has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Frame {
+    /// What its head told.
+    pub(super) told: Told,
+    /// Octets of its text.
+    pub(super) bytes: u64,
+}
+
+/// Octets outside of frames that are no MLLP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stray {
+    /// Something else than junk.
+    Octet,
+    /// Junk without end.
+    Junk,
+}
+
+impl Reader {
+    pub(super) fn new() -> Self {
+        Self {
+            place: Place::Between(0),
+            junk_bytes: 0,
+            oversize: 0,
+        }
+    }
+
+    /// Octets of junk until now.
+    pub(super) fn junk_bytes(&self) -> u64 {
+        self.junk_bytes
+    }
+
+    /// Frames until now whose text is longer than any message should be.
+    pub(super) fn oversize(&self) -> u64 {
+        self.oversize
+    }
+
+    /// Whether a frame has begun that has not ended.
+    pub(super) fn is_within(&self) -> bool {
+        matches!(self.place, Place::Within(_))
+    }
+
+    /// Reads as far as the end of the next frame, or all there is, and takes what it read off
+    /// `bytes`.
+    pub(super) fn next(&mut self, bytes: &mut &[u8]) -> Result<Option<Frame>, Stray> {
+        if let Place::Between(run) = self.place {
+            self.between(run, bytes)?;
+        }
+        let Place::Within(text) = &mut self.place else {
+            return Ok(None);
+        };
+        let was_oversize = text.is_oversize();
+        let has_ended = text.read(bytes);
+        self.oversize += u64::from(text.is_oversize() && !was_oversize);
+        let frame = has_ended.then(|| text.finish());
+        if has_ended {
+            self.place = Place::Between(0);
+        }
+        Ok(frame)
+    }
+
+    // Reads as far as the beginning of a frame.
+    fn between(&mut self, run: u64, bytes: &mut &[u8]) -> Result<(), Stray> {
+        let junk = bytes.iter().position(|octet| !is_junk(*octet));
+        let junk = take(bytes, junk.unwrap_or(bytes.len())).len() as u64;
+        // LIMIT: MLLP_JUNK_MAX, told as what it is, since whoever looks on finds no message here.
+        let counted = junk.min(MLLP_JUNK_MAX.saturating_sub(run));
+        self.junk_bytes = self.junk_bytes.saturating_add(counted);
+        if counted < junk {
+            return Err(Stray::Junk);
+        }
+        self.place = match take(bytes, 1) {
+            [] => Place::Between(run.saturating_add(counted)),
+            [START] => Place::Within(Text::new()),
+            _ => return Err(Stray::Octet),
+        };
+        Ok(())
+    }
+}
+
+impl Text {
+    fn new() -> Self {
+        Self {
+            head: Head::new(),
+            bytes: 0,
+            may_end: false,
+        }
+    }
+
+    // Whether the frame has ended; if not, all of `bytes` is read.
+    fn read(&mut self, bytes: &mut &[u8]) -> bool {
+        while let Some(next) = bytes.first() {
+            if self.may_end && *next == END_RETURN {
+                take(bytes, 1);
+                return true;
+            }
+            if self.may_end {
+                self.may_end = false;
+                self.add(&[END]);
+            }
+            let end = memchr(END, bytes);
+            self.add(take(bytes, end.unwrap_or(bytes.len())));
+            self.may_end = !take(bytes, 1).is_empty();
+        }
+        false
+    }
+
+    fn add(&mut self, text: &[u8]) {
+        self.head.read(text);
+        self.bytes = self.bytes.saturating_add(text.len() as u64);
+    }
+
+    fn is_oversize(&self) -> bool {
+        self.bytes > MLLP_OVERSIZE_BYTES
+    }
+
+    fn finish(&self) -> Frame {
+        Frame {
+            told: self.head.finish(),
+            bytes: self.bytes,
+        }
+    }
+}
+
+// The first `count` octets, or all where there are fewer.
+fn take<'b>(bytes: &mut &'b [u8], count: usize) -> &'b [u8] {
+    let (taken, rest) = bytes.split_at_checked(count).unwrap_or((bytes, &[]));
+    *bytes = rest;
+    taken
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MESSAGE: &[u8] = b"\x0bMSH|^~\\&|||||||ADT^A01|1|P|2.3\rPID|1||4711\r\x1c\r";
+
+    fn all(reader: &mut Reader, mut bytes: &[u8]) -> Result<Vec<Frame>, Stray> {
+        let mut frames = Vec::new();
+        while let Some(frame) = reader.next(&mut bytes)? {
+            frames.push(frame);
+        }
+        assert!(bytes.is_empty(), "without an error all is read");
+        Ok(frames)
+    }
+
+    fn lengths(bytes: &[u8]) -> Vec<u64> {
+        let frames = all(&mut Reader::new(), bytes).expect("MLLP");
+        frames.iter().map(|frame| frame.bytes).collect()
+    }
+
+    #[test]
+    fn frames_are_found_however_they_lie() {
+        assert_eq!(lengths(MESSAGE), [MESSAGE.len() as u64 - 3]);
+        assert_eq!(lengths(&[MESSAGE, MESSAGE].concat()).len(), 2);
+        assert_eq!(lengths(b"\x0b\x1c\r\r\n\0\x0ba\x1c\r\n"), [0, 1]);
+        assert_eq!(lengths(b""), [0; 0]);
+    }
+
+    #[test]
+    fn one_octet_of_an_end_ends_nothing() {
+        assert_eq!(lengths(b"\x0ba\x1cb\rc\x1c\x1c\r"), [6]);
+        assert_eq!(lengths(b"\x0b\x1c\x1c\x1c\r"), [2]);
+        assert_eq!(lengths(b"\x0b\r\x1c\n\x1c\x0b\r\x1c\r"), [6]);
+        assert_eq!(lengths(b"\x0ba\x1c\n"), [0; 0]);
+    }
+
+    #[test]
+    fn any_split_finds_the_same() {
+        let stream = [b"\r\n", MESSAGE, b"\r", b"\x0b\x1c\x1c\x1c\r\0", MESSAGE].concat();
+        let whole = all(&mut Reader::new(), &stream).expect("MLLP");
+        assert_eq!(whole.len(), 3);
+        for first in 0..=stream.len() {
+            for second in first..=stream.len() {
+                let mut reader = Reader::new();
+                let pieces = [&stream[..first], &stream[first..second], &stream[second..]];
+                let frames = pieces
+                    .map(|piece| all(&mut reader, piece).expect("MLLP"))
+                    .concat();
+                assert_eq!(frames, whole, "{first} {second}");
+                assert_eq!(reader.junk_bytes(), 4);
+                assert!(!reader.is_within());
+            }
+        }
+    }
+
+    #[test]
+    fn a_frame_is_cut_until_its_last_octet() {
+        let mut reader = Reader::new();
+        for octet in MESSAGE {
+            let frames = all(&mut reader, &[*octet]).expect("MLLP");
+            assert_eq!(frames.is_empty(), reader.is_within());
+        }
+    }
+
+    #[test]
+    fn text_of_two_octets_a_character_passes() {
+        let text = "MSH|^~\\&|\u{1c}\r\u{b}Ünïcödé\u{d0d}\u{1c1c}|\u{1c0b}|\rPID|";
+        for octets in [u16::to_le_bytes, u16::to_be_bytes] {
+            let text: Vec<u8> = text.encode_utf16().flat_map(octets).collect();
+            let frame = [b"\x0b", &text[..], b"\x1c\r"].concat();
+            assert_eq!(lengths(&frame), [text.len() as u64]);
+        }
+    }
+
+    #[test]
+    fn what_stands_outside_of_frames_is_junk_or_wrong() {
+        for (stream, wrong) in [
+            (&b"x"[..], Stray::Octet),
+            (b"\x0ba\x1c\rb\x0bc\x1c\r", Stray::Octet),
+            (b"\r\x1c\r", Stray::Octet),
+            (&[0; MLLP_JUNK_MAX as usize + 1], Stray::Junk),
+        ] {
+            for size in [1, 2, 3, 1000, stream.len()] {
+                let mut reader = Reader::new();
+                let mut pieces = stream.chunks(size);
+                let found = pieces.find_map(|piece| all(&mut reader, piece).err());
+                assert_eq!(found, Some(wrong));
+                assert!(reader.junk_bytes() <= MLLP_JUNK_MAX);
+            }
+        }
+        let filled = [&[b'\n'; MLLP_JUNK_MAX as usize][..], MESSAGE].concat();
+        assert_eq!(lengths(&[&filled[..], &filled].concat()).len(), 2);
+    }
+
+    #[test]
+    fn long_frames_are_counted_as_such_and_pass() {
+        let text = vec![b'x'; 1 << 20];
+        let mut reader = Reader::new();
+        all(&mut reader, b"\x0b").expect("MLLP");
+        let mut bytes = 0;
+        while bytes < MLLP_OVERSIZE_BYTES {
+            assert_eq!(reader.oversize(), 0, "{bytes}");
+            all(&mut reader, &text).expect("MLLP");
+            bytes += text.len() as u64;
+        }
+        assert_eq!(reader.oversize(), 0, "as long as is allowed");
+        let frames = all(&mut reader, b"xx\x1c\r").expect("MLLP");
+        assert_eq!(frames[0].bytes, bytes + 2);
+        assert_eq!(reader.oversize(), 1);
+    }
+}

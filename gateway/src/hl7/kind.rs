@@ -1,0 +1,162 @@
+//! The types of messages, and how often each passed.
+
+use std::fmt;
+
+use crate::limits::MLLP_TYPES_MAX;
+
+/// What a message is: code and trigger event of MSH-9, such as `ADT^A01`.
+///
+/// Both have three characters, and so nothing else can be in it: no name, no number of a patient
+/// that a shifted field brings here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct MessageType {
+    code: [u8; 3],
+    event: Option<[u8; 3]>,
+}
+
+impl MessageType {
+    /// Reads the first two components of MSH-9, with `^` between them (HL7 v2.5.1 chapter 2A, data
+    /// type MSG).
+    ///
+    /// Acknowledgements may leave the second away.
+    pub(super) fn from_field(field: &[u8]) -> Option<Self> {
+        let (code, event) = match field.split_at_checked(3)? {
+            (code, [] | [b'^']) => (code, None),
+            (code, [b'^', event @ ..]) => (code, Some(word(event)?)),
+            _ => return None,
+        };
+        let code = word(code).filter(|[first, ..]| first.is_ascii_uppercase())?;
+        Some(Self { code, event })
+    }
+}
+
+fn word(octets: &[u8]) -> Option<[u8; 3]> {
+    let is_word = |octet: &u8| octet.is_ascii_uppercase() || octet.is_ascii_digit();
+    let word: [u8; 3] = octets.try_into().ok()?;
+    word.iter().all(is_word).then_some(word)
+}
+
+impl fmt::Display for MessageType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.code.escape_ascii())?;
+        match &self.event {
+            Some(event) => write!(f, "^{}", event.escape_ascii()),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Messages by their type: the first so many types that came, and the rest in one.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct MessageTypes {
+    known: Vec<(MessageType, u64)>,
+    other: u64,
+}
+
+impl MessageTypes {
+    /// How many messages were of this type.
+    #[must_use]
+    pub fn of(&self, kind: MessageType) -> u64 {
+        self.each()
+            .find(|(this, _)| *this == kind)
+            .map_or(0, |(_, count)| count)
+    }
+
+    /// Messages without a type that could be read, and those of types beyond the bound.
+    #[must_use]
+    pub fn other(&self) -> u64 {
+        self.other
+    }
+
+    /// All of them.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        let known = self.known.iter().map(|(_, count)| count).sum::<u64>();
+        known.saturating_add(self.other)
+    }
+
+    /// Every type that came with how often, in the order in which they came first.
+    pub fn each(&self) -> impl Iterator<Item = (MessageType, u64)> + '_ {
+        self.known.iter().copied()
+    }
+
+    pub(super) fn count(&mut self, kind: Option<MessageType>) {
+        match kind.and_then(|kind| self.place(kind)) {
+            Some(count) => *count += 1,
+            None => self.other += 1,
+        }
+    }
+
+    // LIMIT: MLLP_TYPES_MAX, counted as `other`.
+    fn place(&mut self, kind: MessageType) -> Option<&mut u64> {
+        let at = self.known.iter().position(|(this, _)| *this == kind);
+        if at.is_none() && self.known.len() < MLLP_TYPES_MAX {
+            self.known.push((kind, 0));
+        }
+        let at = at.or(self.known.len().checked_sub(1))?;
+        let (this, count) = self.known.get_mut(at)?;
+        (*this == kind).then_some(count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(field: &str) -> Option<String> {
+        MessageType::from_field(field.as_bytes()).map(|kind| kind.to_string())
+    }
+
+    #[test]
+    fn types_of_the_field_are_read() {
+        for (field, shown) in [
+            ("ADT^A01", "ADT^A01"),
+            ("ORU^R01", "ORU^R01"),
+            ("ZPI^Z99", "ZPI^Z99"),
+            ("ACK", "ACK"),
+            ("ACK^", "ACK"),
+            ("Q01^QRY", "Q01^QRY"),
+        ] {
+            assert_eq!(read(field).as_deref(), Some(shown), "{field}");
+        }
+    }
+
+    #[test]
+    fn nothing_else_is_kept() {
+        for field in [
+            "",
+            "^",
+            "AD",
+            "ADT^A",
+            "ADT^A011",
+            "ADTA",
+            "SMITH^JOHN",
+            "Lee^Jon",
+            "943^476",
+            "ADT_A01",
+            "ADT^\u{e9}1",
+            "AD ^A01",
+            "ADT^A01^",
+        ] {
+            assert_eq!(read(field), None, "{field}");
+        }
+    }
+
+    #[test]
+    fn types_beyond_the_bound_are_counted_together() {
+        let mut types = MessageTypes::default();
+        let kind = |n: usize| MessageType::from_field(format!("Z{n:02}").as_bytes());
+        for n in 0..MLLP_TYPES_MAX + 5 {
+            types.count(kind(n));
+            types.count(kind(0));
+        }
+        types.count(None);
+        assert_eq!(types.each().count(), MLLP_TYPES_MAX);
+        assert_eq!(
+            types.of(kind(0).expect("a type")),
+            MLLP_TYPES_MAX as u64 + 6
+        );
+        assert_eq!(types.other(), 6);
+        assert_eq!(types.total(), 2 * (MLLP_TYPES_MAX as u64 + 5) + 1);
+    }
+}
