@@ -89,6 +89,73 @@ fn good_site_is_good() {
     );
 }
 
+/// What `check` says of a good site, without the path before each line.
+fn remarks(site: &Site) -> Vec<String> {
+    let folder = TempDir::new().expect("the machine has a folder for temporary files");
+    let file = folder.path().join("wardgate.toml");
+    site.write(&file);
+    let path = format!("{}: ", file.display());
+    let text = check(&file).expect_success().text();
+    text.lines().map(|line| line.replace(&path, "")).collect()
+}
+
+#[test]
+fn rules_that_leave_something_open_are_good_and_told() {
+    let pki = Pki::new();
+    let site = || originate(&pki.leaf(A)).name("out").crl(&pki.crl());
+    let good = "good; 1 routes";
+    let strict = || site().set("observe", "\"strict\"");
+    assert_eq!(remarks(&strict().set("commands", r#"["C-STORE"]"#)), [good]);
+    assert_eq!(
+        remarks(&strict().set("commands", r#"["C-STORE", "C-MOVE"]"#)),
+        [
+            good,
+            "route \"out\": the images of a C-MOVE come in an association that the other side \
+             opens, and no route is named that brings it; write return = \"NAME\", if it is to \
+             come through this gateway"
+        ]
+    );
+    assert_eq!(
+        remarks(&site().set("calling_ae", r#"["CT_A"]"#)),
+        [
+            good,
+            "route \"out\": observe = \"lenient\" lets what is not DICOM pass by the rules; \
+             write observe = \"strict\" where they must hold against everybody"
+        ]
+    );
+    let report = strict().set("calling_ae", r#"["CT_A"]"#);
+    assert_eq!(
+        remarks(&report.set("rules", "\"report\"")),
+        [
+            good,
+            "route \"out\": rules = \"report\": what they forbid is logged, and passes; remove \
+             the line to refuse it"
+        ]
+    );
+}
+
+#[test]
+fn a_way_back_and_a_listener_for_several_archives_are_good() {
+    let pki = Pki::new();
+    let peers = [format!("dns:{B}")];
+    let archives = r#"[{ called = "A", targets = ["127.0.0.1:105"] }, { called = ["B"], targets = ["127.0.0.1:106"] }]"#;
+    let site = originate(&pki.leaf(A))
+        .name("out")
+        .crl(&pki.crl())
+        .set("commands", r#"["C-ECHO", "C-MOVE"]"#)
+        .set("observe", "\"strict\"")
+        .set("return", "\"back\"")
+        .set("health", "\"tls\"")
+        .terminate("127.0.0.1:2763", "127.0.0.1:104", &peers)
+        .name("back")
+        .set("ae", archives)
+        .set("ae_bind", format!(r#"{{ "CT A" = "dns:{B}" }}"#))
+        .set("return", "\"out\"")
+        .set("health", r#"{ probe = "c-echo", fall = 2 }"#)
+        .set("observe", "\"strict\"");
+    assert_eq!(remarks(&site), ["good; 2 routes"]);
+}
+
 #[test]
 fn wrong_command_line_is_a_usage_error() {
     let outcome = Program::new(wardgate()).args(["check", "--konfig"]).run();

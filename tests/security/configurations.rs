@@ -153,6 +153,9 @@ fn random_route(world: &World, site: Site, dice: &mut Dice) -> (Site, Door) {
     if dice.one_in(3) {
         site = site.route_identity(&world.pki.leaf(OWN));
     }
+    if protocol != "tcp" {
+        site = random_looking(site, protocol, dice);
+    }
     let (key, value) = match protocol {
         "tcp" => ("idle", "\"1h\""),
         _ => ("first_byte", "\"10min\""),
@@ -164,6 +167,25 @@ fn random_route(world: &World, site: Site, dice: &mut Dice) -> (Site, Door) {
         site = site.route_timeout("handshake", "\"4s\"");
     }
     (site, door)
+}
+
+/// Keys of looking at what passes, as far as they let pass what is neither DICOM nor HL7.
+fn random_looking(site: Site, protocol: &str, dice: &mut Dice) -> Site {
+    if dice.one_in(3) {
+        return site.set("observe", "\"off\"");
+    }
+    if protocol == "mllp" || dice.one_in(2) {
+        return site.set("observe", "\"lenient\"");
+    }
+    let lists = [
+        ("called_ae", "[\"ARCHIVE\"]"),
+        ("calling_ae", "[\"CT_A\", \"MR_B\"]"),
+        ("commands", "[\"C-ECHO\", \"C-STORE\"]"),
+        ("associations", "65536"),
+    ];
+    let chosen = lists.into_iter().filter(|_| dice.one_in(2));
+    let site = chosen.fold(site, |site, (key, value)| site.set(key, value));
+    site.set("rules", "\"report\"")
 }
 
 /// The good peer by one of its names, among others.

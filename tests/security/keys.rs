@@ -123,6 +123,12 @@ fn whatever_would_turn_the_check_off_is_refused() {
         ("peers", "[\"any\"]"),
         ("peers", "[\"sha256:\"]"),
         ("peers", "true"),
+        ("ae_bind", "{ CT_A = \"dns:stranger.example\" }"),
+        ("ae_bind", "{ CT_A = \"*\" }"),
+        ("ae_bind", "{ CT_A = [] }"),
+        ("observe", "\"none\""),
+        ("rules", "\"off\""),
+        ("health", "\"plain\""),
     ] {
         wrong.push((format!("{key} = {value}"), site().set(key, value)));
     }
