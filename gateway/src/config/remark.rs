@@ -72,8 +72,10 @@ fn told_only(dicom: &Dicom) -> Option<String> {
     })
 }
 
+/// Where commands are listed, looking away is not lenient but a hole, so that the observer is strict.
 fn unjudged(dicom: &Dicom, observe: Observe) -> Option<String> {
-    let passes = dicom.enforce && dicom.has_rules() && observe == Observe::Lenient;
+    let is_lenient = observe == Observe::Lenient && dicom.commands.is_none();
+    let passes = dicom.enforce && dicom.has_rules() && is_lenient;
     passes.then(|| {
         "observe = \"lenient\" lets what is not DICOM pass by the rules; write observe = \"strict\" \
          where they must hold against everybody"

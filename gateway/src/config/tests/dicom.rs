@@ -177,6 +177,8 @@ fn a_route_without_rules_needs_no_remark() {
     assert_eq!(remarks("rules = \"report\"\nassociations = 3"), [""; 0]);
     let strict = "observe = \"strict\"\ncommands = [\"C-ECHO\", \"C-STORE\"]";
     assert_eq!(remarks(strict), [""; 0]);
+    // A list of commands that is enforced makes the observer strict.
+    assert_eq!(remarks("commands = [\"C-ECHO\"]"), [""; 0]);
 }
 
 #[test]
