@@ -14,6 +14,7 @@ pub mod dicom;
 pub mod hl7;
 pub mod limits;
 pub mod metrics;
+pub mod observe;
 pub mod pki;
 pub mod relay;
 pub mod supervisor;

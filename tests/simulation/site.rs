@@ -86,11 +86,7 @@ impl Site {
             health: None,
         };
         Rc::new(Self {
-            path: Path {
-                route: Arc::new(route),
-                index: 0,
-                side,
-            },
+            path: Path::new(Arc::new(route), 0, side),
             core: Core {
                 verbs,
                 pool: Pool::new(plan.buffers),

@@ -307,6 +307,25 @@ impl Socket for SimSocket {
     // Wires know no delayed acknowledgement.
     fn acknowledge(&self) {}
 
+    fn send_now(&self, words: &[u8]) -> io::Result<()> {
+        if self.is_writing.get() {
+            let what = format!("socket {}: a word beside a write", self.number);
+            self.world.violation(what);
+        }
+        let sent = {
+            let mut wire = self.shared.wire.borrow_mut();
+            self.put(&mut wire, words, Instant::now())
+        };
+        self.shared.changed.notify_waiters();
+        let outcome = match sent {
+            Progress::Ready(Ok(count)) if count == words.len() => Ok(()),
+            Progress::Ready(Err(error)) => Err(error),
+            Progress::Ready(Ok(_)) | Progress::Wait(_) => Err(io::ErrorKind::WriteZero.into()),
+        };
+        self.told("send_now", &outcome, |()| words.len());
+        outcome
+    }
+
     async fn wait_readable(&self) -> io::Result<()> {
         let ask = |wire: &mut Wire, now| wire.readable(self.side, now);
         let outcome = self.operate(Verb::WaitReadable, ask).await;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::Route;
+use crate::observe::Observed;
 use crate::tls::{PeerInfo, TlsInfo};
 
 /// Something that an operator or an auditor may want to know.
@@ -59,6 +60,10 @@ pub struct Connection {
     pub sealed_bytes: u64,
     /// Payload bytes that came out of TLS to the plain side (passthrough: from target to source).
     pub opened_bytes: u64,
+    /// What was seen of it, where something looked.
+    pub observed: Option<Observed>,
+    /// The rule that would have refused it, on a route that only reports.
+    pub reported: Option<String>,
     /// From accept to close.
     pub duration: Duration,
     /// How it ended.
@@ -77,6 +82,8 @@ impl Connection {
             tls: None,
             sealed_bytes: 0,
             opened_bytes: 0,
+            observed: None,
+            reported: None,
             duration: Duration::ZERO,
             close: Close {
                 by: Party::Gateway,

@@ -11,6 +11,7 @@ use tracing::subscriber;
 use tracing_subscriber::FmtSubscriber;
 
 use super::event::{Connection, Event, Level, Reason};
+use super::observed;
 use super::rate::{Kind, Rate};
 use crate::config::LogFormat;
 use crate::limits::{EVENTS_MAX, JOURNAL_PAUSE};
@@ -125,6 +126,7 @@ fn write(event: Event, rate: &mut Rate) {
     match event {
         Event::Connection(account) => {
             if let Some(suppressed) = may_pass(&account, rate) {
+                observed::write(&account);
                 connection(&account, suppressed);
             }
         }

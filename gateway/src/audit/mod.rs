@@ -5,6 +5,7 @@
 
 mod event;
 mod journal;
+mod observed;
 mod rate;
 
 pub use event::{Close, Connection, Event, Level, Party, Reason};

@@ -173,6 +173,12 @@ impl Buffer {
         self.parts.len()
     }
 
+    /// What is to be sent, part by part.
+    pub fn outgoing_parts(&self) -> impl Iterator<Item = &[u8]> {
+        let parts = self.parts.iter().cloned();
+        parts.map(|part| self.bytes.get(part).unwrap_or_default())
+    }
+
     /// Octets that are to be sent.
     #[must_use]
     pub fn outgoing(&self) -> usize {

@@ -1,5 +1,6 @@
 //! Whether an association may begin, and where it leads.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::audit::{Close, Party, Reason};
@@ -9,7 +10,7 @@ use crate::dicom::{Answer, AssociateRq, Binding, Refusal, Rules};
 /// What a route's associations are held to, on all cores.
 #[derive(Debug)]
 pub(super) struct Admission {
-    rules: Rules,
+    rules: Arc<Rules>,
     open: AtomicU32,
     open_max: u32,
 }
@@ -24,7 +25,7 @@ pub(super) struct Admitted<'a> {
     /// Where it leads, in the order in which it is tried.
     pub(super) targets: &'a [Target],
     /// Its place; as long as it lasts.
-    pub(super) place: Option<Place<'a>>,
+    _place: Option<Place<'a>>,
     /// The rule that would have refused it, on a route that only reports.
     pub(super) reported: Option<String>,
 }
@@ -43,7 +44,7 @@ impl<'a> Admitted<'a> {
     pub(super) fn anyone(targets: &'a [Target]) -> Self {
         Self {
             targets,
-            place: None,
+            _place: None,
             reported: None,
         }
     }
@@ -66,16 +67,21 @@ impl Admission {
             identities: peers.iter().map(ToString::to_string).collect(),
         });
         Self {
-            rules: Rules {
+            rules: Arc::new(Rules {
                 called: dicom.called.clone(),
                 calling: dicom.calling.clone(),
                 bound: bound.collect(),
                 commands: dicom.commands.clone(),
                 enforce: dicom.enforce,
-            },
+            }),
             open: AtomicU32::new(0),
             open_max: dicom.associations_max.unwrap_or(u32::MAX),
         }
+    }
+
+    /// The rules, which hold for what comes later as well.
+    pub(super) fn rules(&self) -> Arc<Rules> {
+        Arc::clone(&self.rules)
     }
 
     /// Judges a request of `route`'s, from the peer of this identity if it came in TLS.
@@ -97,7 +103,7 @@ impl Admission {
         })?;
         Ok(Admitted {
             targets,
-            place: Some(place),
+            _place: Some(place),
             reported,
         })
     }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
+use super::account::{Account, Open, answered, count, ending};
 use super::admission::{Admission, Admitted, Refused};
 use super::engine::Engine;
 use super::first::{Beginning, First, NoStart};
@@ -19,15 +20,15 @@ use super::passthrough::Passing;
 use super::seal::{Outlet, Sealing, receive};
 use crate::audit::{self, Close, Party, Reason};
 use crate::buffers::{Appetite, Pool, Talker};
-use crate::config::{Route, Target};
-use crate::dicom::Answer;
+use crate::config::{Observe, Protocol, Route, Target};
+use crate::dicom::{self, Answer};
+use crate::hl7;
 use crate::limits::ARTIM;
 use crate::metrics::{self, RouteCounters};
+use crate::observe::{Direction, Observer};
 use crate::tls::handshake::{Cause, Failed, Secured, handshake, tell};
 use crate::tls::session::Session;
-use crate::tls::{
-    self, Acceptor, Connector, Judgement, PeerInfo, TlsInfo, describe, explain, explain_end,
-};
+use crate::tls::{self, Acceptor, Connector, Judgement, describe, explain, explain_end};
 use crate::upstream::{Attempts, Names};
 use crate::uring::{Pipes, Socket, Verbs, part, until};
 
@@ -146,53 +147,6 @@ pub async fn serve<V: Verbs>(
     work.account.told(path, accepted.source, started, close)
 }
 
-/// A connection that is counted as open until this goes, also by a panic.
-struct Open<'c>(&'c RouteCounters);
-
-impl<'c> Open<'c> {
-    fn count(counters: &'c RouteCounters) -> Self {
-        counters.open.add(1);
-        Self(counters)
-    }
-}
-
-impl Drop for Open<'_> {
-    fn drop(&mut self) {
-        self.0.open.sub(1);
-    }
-}
-
-#[derive(Default)]
-struct Account {
-    target: Option<SocketAddr>,
-    peer: Option<PeerInfo>,
-    tls: Option<TlsInfo>,
-    sealed: Cell<u64>,
-    opened: Cell<u64>,
-}
-
-impl Account {
-    fn told(
-        self,
-        path: &Path,
-        source: SocketAddr,
-        started: Instant,
-        close: Close,
-    ) -> audit::Connection {
-        audit::Connection {
-            route: Arc::clone(&path.route),
-            source,
-            target: self.target,
-            peer: self.peer,
-            tls: self.tls,
-            sealed_bytes: self.sealed.get(),
-            opened_bytes: self.opened.get(),
-            duration: started.elapsed(),
-            close,
-        }
-    }
-}
-
 struct Work<'c, V: Verbs> {
     core: &'c Core<V>,
     path: &'c Path,
@@ -220,7 +174,7 @@ impl<'c, V: Verbs> Work<'c, V> {
         let mut first = Box::pin(self.first_bytes(&near)).await?;
         let admitted = match self.admit(&mut first) {
             Ok(admitted) => admitted,
-            Err(refused) => return Err(Box::pin(self.refuse(&near, refused)).await),
+            Err(refused) => return Err(Box::pin(self.refuse(&near, &first, refused)).await),
         };
         let mut attempts = Attempts::new(&self.path.route, admitted.targets);
         let mut refusal = None;
@@ -233,7 +187,8 @@ impl<'c, V: Verbs> Work<'c, V> {
             match Box::pin(self.shake(&reached.socket, begun, limit)).await {
                 Ok((secured, judgement)) => {
                     self.account.target = Some(reached.address);
-                    let link = Link::new(near, reached.socket);
+                    let observer = self.observer();
+                    let link = Link::new(near, reached.socket, observer, Direction::Homeward);
                     let (engine, mut held) = match self.engine(secured) {
                         Ok(begun) => begun,
                         Err(reason) => {
@@ -242,9 +197,11 @@ impl<'c, V: Verbs> Work<'c, V> {
                         }
                     };
                     let first = &mut first.bytes;
-                    return Ok(self
+                    let close = self
                         .relay(&link, &engine, &judgement, first, &mut held)
-                        .await);
+                        .await;
+                    self.note_observed(&link, &close);
+                    return Ok(close);
                 }
                 Err(close) => {
                     attempts.reject(format!("target {}: {}", reached.address, close.reason));
@@ -253,7 +210,7 @@ impl<'c, V: Verbs> Work<'c, V> {
             }
         }
         // The application sees what it would see without us: a refusal.
-        Box::pin(self.say_unreachable(&near)).await;
+        Box::pin(self.say_unreachable(&near, &first)).await;
         let sentence = attempts.sentence();
         Ok(match refusal {
             Some(by) => Close {
@@ -292,6 +249,7 @@ impl<'c, V: Verbs> Work<'c, V> {
             Ok(admitted) => admitted,
             Err(refused) => {
                 let words = Some(refused.answer);
+                self.note_answered(&first, words);
                 Box::pin(self.say_sealed(&far, &engine, words)).await;
                 return Err(refused.into_close());
             }
@@ -300,15 +258,19 @@ impl<'c, V: Verbs> Work<'c, V> {
             Ok(near) => near,
             Err(close) => {
                 let words = self.unreachable_words();
+                self.note_answered(&first, words);
                 Box::pin(self.say_sealed(&far, &engine, words)).await;
                 return Err(close);
             }
         };
         held.hold(first.bytes);
-        let link = Link::new(near, far);
-        Ok(self
-            .relay(&link, &engine, &judgement, &mut Vec::new(), &mut held)
-            .await)
+        let link = Link::new(near, far, self.observer(), Direction::Onward);
+        let mut nothing = Vec::new();
+        let close = self
+            .relay(&link, &engine, &judgement, &mut nothing, &mut held)
+            .await;
+        self.note_observed(&link, &close);
+        Ok(close)
     }
 
     async fn pass(&mut self, source: V::Socket) -> Outcome<Close> {
@@ -320,7 +282,7 @@ impl<'c, V: Verbs> Work<'c, V> {
                 return Err(close);
             }
         };
-        let link = Link::new(source, target);
+        let link = Link::new(source, target, Observer::Blind, Direction::Homeward);
         let direction = |bytes, counter, from, to| Passing {
             core: self.core,
             talker: self.talker,
@@ -377,6 +339,12 @@ impl<'c, V: Verbs> Work<'c, V> {
         link.watch(both, self.path.route.timeouts.idle, self.core.stop.clone())
             .await;
         link.close()
+    }
+
+    fn note_observed(&mut self, link: &Link<V::Socket, V::Socket>, close: &Close) {
+        let ending = ending(close, &self.path.side);
+        let now = Instant::now().into_std();
+        self.account.observed = link.observer().finish(ending, now);
     }
 
     fn engine(&self, secured: Secured) -> Result<(RefCell<Engine>, Held), Reason> {
@@ -487,10 +455,13 @@ impl<'c, V: Verbs> Work<'c, V> {
             Side::Originate(_) | Side::Passthrough => None,
         };
         let identity = identity.map(|peer| peer.identity.as_str());
-        admission.admit(&path.route, &request, identity)
+        let mut admitted = admission.admit(&path.route, &request, identity)?;
+        self.account.reported = admitted.reported.take();
+        Ok(admitted)
     }
 
-    async fn refuse(&self, near: &V::Socket, refused: Refused) -> Close {
+    async fn refuse(&mut self, near: &V::Socket, first: &First, refused: Refused) -> Close {
+        self.note_answered(first, Some(refused.answer));
         self.say(near, Some(refused.answer)).await;
         refused.into_close()
     }
@@ -517,8 +488,43 @@ impl<'c, V: Verbs> Work<'c, V> {
         }
     }
 
-    async fn say_unreachable(&self, near: &V::Socket) {
-        self.say(near, self.unreachable_words()).await;
+    async fn say_unreachable(&mut self, near: &V::Socket, first: &First) {
+        let words = self.unreachable_words();
+        self.note_answered(first, words);
+        self.say(near, words).await;
+    }
+
+    // What is told of an association that ends with our answer to its request.
+    fn note_answered(&mut self, first: &First, words: Option<Answer>) {
+        let Some(words) = words else { return };
+        let mut observer = self.observer();
+        let now = Instant::now().into_std();
+        // Whatever the verdict: nothing of it goes on.
+        let _ = observer.see(Direction::Onward, &first.bytes, now);
+        self.account.observed = observer.finish(answered(words), now);
+    }
+
+    fn observer(&self) -> Observer {
+        let route = &self.path.route;
+        let is_strict = match route.observe {
+            Observe::Off => return Observer::Blind,
+            Observe::Lenient => false,
+            Observe::Strict => true,
+        };
+        match (route.protocol, &self.path.admission) {
+            (Protocol::Dicom, Some(admission)) => {
+                let manner = match is_strict {
+                    true => dicom::Manner::Strict,
+                    false => dicom::Manner::Lenient,
+                };
+                Observer::of_dicom(manner, admission.rules(), Instant::now().into_std())
+            }
+            (Protocol::Mllp, _) => Observer::of_mllp(match is_strict {
+                true => hl7::Manner::Strict,
+                false => hl7::Manner::Lenient,
+            }),
+            (Protocol::Dicom | Protocol::Tcp, _) => Observer::Blind,
+        }
     }
 
     // What an application is told whose association has nowhere to go for now.
@@ -658,23 +664,4 @@ fn refusal(failed: &Failed, judgement: &Judgement) -> Close {
             reason: Reason::Handshake(explain_end(judgement, &failed.first)),
         },
     }
-}
-
-fn count(counters: &RouteCounters, reason: &Reason) {
-    let counter = match reason {
-        Reason::Complete => &counters.complete,
-        Reason::Empty => &counters.empty,
-        Reason::Handshake(_) => &counters.refused,
-        Reason::Unreachable(_) => &counters.unreachable,
-        Reason::Illegal(_) => &counters.illegal,
-        Reason::Forbidden(_) => &counters.forbidden,
-        Reason::Deadline(_) => &counters.late,
-        Reason::Limit(_) => &counters.limited,
-        Reason::Reset(_)
-        | Reason::Truncated
-        | Reason::Protocol(_)
-        | Reason::Drained
-        | Reason::Internal(_) => &counters.broken,
-    };
-    counter.add(1);
 }

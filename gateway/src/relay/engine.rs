@@ -42,6 +42,12 @@ impl Unsealed {
         self.batch.as_ref().map_or(0, Batch::len)
     }
 
+    /// The payload, record by record.
+    pub(super) fn payloads(&self) -> impl Iterator<Item = &[u8]> {
+        let batches = self.batch.iter();
+        batches.flat_map(|batch| (0..batch.records()).map(|index| batch.payload(index)))
+    }
+
     /// Whether the socket had no more to give than this.
     pub(super) fn is_short(&self) -> bool {
         let room = self.batch.as_ref().map_or(0, Batch::room);

@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::audit::{Close, Party, Reason};
 use crate::limits::{EXCHANGES_MIN, HALF_CLOSED_SILENCE};
+use crate::observe::{Direction, Forbidden, Observer};
 use crate::uring::Socket;
 
 /// Two sockets and the one end that they come to.
@@ -28,11 +29,23 @@ pub(super) struct Link<N, F> {
     // row that was so when it spoke.
     answered: Cell<bool>,
     exchanges: Cell<u32>,
+    observer: RefCell<Observer>,
+    // Where bytes for the near side go, seen from who connected.
+    nearward: Direction,
+    // Whether the near side has been delivered whole messages, and would understand another.
+    listens: Cell<bool>,
+    // The near side was told why, and is waited for.
+    parting: Cell<bool>,
 }
 
 impl<N: Socket, F: Socket> Link<N, F> {
-    pub(super) fn new(near: N, far: F) -> Self {
+    /// `nearward` is where bytes for the near side go.
+    pub(super) fn new(near: N, far: F, observer: Observer, nearward: Direction) -> Self {
         Self {
+            observer: RefCell::new(observer),
+            nearward,
+            listens: Cell::new(true),
+            parting: Cell::new(false),
             near,
             far,
             ended: RefCell::new(None),
@@ -46,8 +59,79 @@ impl<N: Socket, F: Socket> Link<N, F> {
     /// Ends both sockets visibly: what they have not delivered whole must not look complete.
     pub(super) fn fail(&self, by: Party, reason: Reason) {
         self.note(by, reason);
-        self.near.abort();
+        self.end_near(None);
         self.far.abort();
+    }
+
+    /// As `fail`, because of what was seen.
+    fn forbid(&self, why: &Forbidden) {
+        self.note(Party::Gateway, Reason::Forbidden(why.to_string()));
+        self.end_near(Some(why));
+        self.far.abort();
+    }
+
+    /// Ends the near side: by a word of its own protocol where there is one for it and it can be said,
+    /// else by a reset. Who was told is waited for until it closes; the sealing direction does so.
+    pub(super) fn end_near(&self, why: Option<&Forbidden>) {
+        if self.parting.get() {
+            return;
+        }
+        let words = self.observer.borrow().last_words(self.nearward, why);
+        if let Some(words) = words.filter(|_| self.listens.get())
+            && self.near.send_now(&words.octets()).is_ok()
+            && self.near.finish().is_ok()
+        {
+            return self.parting.set(true);
+        }
+        self.near.abort();
+    }
+
+    /// Whether the near side was told that the connection has ended, and may not have closed yet.
+    pub(super) fn is_parting(&self) -> bool {
+        self.parting.get()
+    }
+
+    /// Whether the applications have said all that they had to say.
+    pub(super) fn is_over(&self) -> bool {
+        self.observer.borrow().is_over()
+    }
+
+    /// Looks at bytes that come from the near side; whether they may go on.
+    pub(super) fn see_from_near<'b>(&self, parts: impl Iterator<Item = &'b [u8]>) -> bool {
+        let direction = match self.nearward {
+            Direction::Onward => Direction::Homeward,
+            Direction::Homeward => Direction::Onward,
+        };
+        self.see(direction, parts)
+    }
+
+    /// Looks at bytes for the near side; whether they may go on. They must be told as delivered when
+    /// they are.
+    pub(super) fn see_for_near<'b>(&self, parts: impl Iterator<Item = &'b [u8]>) -> bool {
+        let may_go_on = self.see(self.nearward, parts);
+        self.listens.set(false);
+        may_go_on
+    }
+
+    fn see<'b>(&self, direction: Direction, parts: impl Iterator<Item = &'b [u8]>) -> bool {
+        let mut observer = self.observer.borrow_mut();
+        if observer.is_blind() {
+            return true;
+        }
+        let now = Instant::now().into_std();
+        for part in parts {
+            if let Err(why) = observer.see(direction, part, now) {
+                drop(observer);
+                self.forbid(&why);
+                return false;
+            }
+        }
+        true
+    }
+
+    /// The observer, when the connection has ended.
+    pub(super) fn observer(&self) -> Observer {
+        self.observer.take()
     }
 
     /// Notes the cause without ending the sockets yet.
@@ -71,9 +155,11 @@ impl<N: Socket, F: Socket> Link<N, F> {
         self.moved.set(Instant::now());
     }
 
-    /// Notes that the near side was sent something.
+    /// Notes that all that was seen for the near side has been delivered.
     pub(super) fn answer(&self) {
         self.answered.set(true);
+        self.listens
+            .set(self.observer.borrow().may_speak(self.nearward));
     }
 
     /// Notes that the near side spoke, and says whether it has been message and answer by turns for a

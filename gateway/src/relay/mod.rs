@@ -4,6 +4,7 @@
 //! A route's mode is set-up, not data path: after `connection` has accepted, connected and shaken
 //! hands, originate and terminate are the same two pumps, `seal` and `open`, over one `link`.
 
+mod account;
 mod admission;
 mod connection;
 mod engine;

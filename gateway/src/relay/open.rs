@@ -167,11 +167,13 @@ impl Opening<'_> {
         match outcome {
             Ok(()) => {}
             Err(Cut::Socket(error)) => link.fail(Party::TlsPeer, reset(&error)),
+            // Many peers close without a word after the release of an association.
+            Err(Cut::Truncated) if link.is_over() => self.finish(link),
             Err(Cut::Truncated) => link.fail(Party::TlsPeer, Reason::Truncated),
             Err(Cut::Records(error)) => {
                 link.note(Party::TlsPeer, (self.explain)(&error));
                 // The plain side learns of it at once, the peer by an alert.
-                link.near.abort();
+                link.end_near(None);
                 let alert = self.engine.borrow_mut().last_words();
                 Box::pin(self.outlet.last_words(link, alert)).await;
             }
@@ -195,11 +197,7 @@ impl Opening<'_> {
                 Opened::Full => {}
                 Opened::NeedBytes => held.receive(&link.far, self.pool).await?,
                 Opened::Closed => {
-                    // close_notify becomes FIN; the other direction may go on.
-                    match link.near.finish() {
-                        Ok(()) => link.finish(Party::TlsPeer),
-                        Err(error) => link.fail(Party::PlainSide, reset(&error)),
-                    }
+                    self.finish(link);
                     return Ok(());
                 }
             }
@@ -207,10 +205,21 @@ impl Opening<'_> {
         Ok(())
     }
 
+    // close_notify becomes FIN; the other direction may go on.
+    fn finish<N: Socket, F: Socket>(&self, link: &Link<N, F>) {
+        match link.near.finish() {
+            Ok(()) => link.finish(Party::TlsPeer),
+            Err(error) => link.fail(Party::PlainSide, reset(&error)),
+        }
+    }
+
     async fn deliver<N: Socket, F: Socket>(&self, link: &Link<N, F>, held: &mut Held) {
         while let Some(payload) = held.payload()
             && !link.failed()
         {
+            if !link.see_for_near(payload.outgoing_parts()) {
+                return;
+            }
             let count = payload.outgoing() as u64;
             match write(link, &link.near, payload).await {
                 Ok(()) => {

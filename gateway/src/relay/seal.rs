@@ -9,11 +9,11 @@ use super::engine::{Engine, Unsealed};
 use super::link::{Link, reset};
 use crate::audit::{Party, Reason};
 use crate::buffers::{Appetite, Batch, Buffer, Pool, Size, Talker};
-use crate::limits::{ALERT_LINGER, CONTROL_ROOM, REASON_WAIT};
+use crate::limits::{ALERT_LINGER, ARTIM, CONTROL_ROOM, REASON_WAIT};
 use crate::metrics::Counter;
 use crate::tls::handshake::tell;
 use crate::tls::session::SealError;
-use crate::uring::{Patience, Socket, race};
+use crate::uring::{Patience, Socket, part, race};
 
 /// What the sealing direction needs beside the link.
 pub(super) struct Sealing<'c> {
@@ -26,10 +26,17 @@ pub(super) struct Sealing<'c> {
 }
 
 impl Sealing<'_> {
-    /// Moves payload until the plain side finishes or something fails; the link knows which.
-    ///
-    /// What is handed on is lent, here and below: each level that owned it would keep room for it.
+    /// Moves payload until the plain side finishes or something fails; the link knows which. Where the
+    /// plain side was told of a failure, it is given time to close.
     pub(super) async fn run<N: Socket, F: Socket>(&self, link: &Link<N, F>, first: &mut Vec<u8>) {
+        self.pump(link, first).await;
+        if link.is_parting() {
+            Box::pin(part(&link.near, Vec::new(), ARTIM)).await;
+        }
+    }
+
+    // What is handed on is lent, here and below: each level that owned it would keep room for it.
+    async fn pump<N: Socket, F: Socket>(&self, link: &Link<N, F>, first: &mut Vec<u8>) {
         let mut appetite = Appetite::new(self.talker);
         let mut plain = Unsealed::default();
         let mut sent = 0;
@@ -59,6 +66,9 @@ impl Sealing<'_> {
     }
 
     async fn send<N: Socket, F: Socket>(&self, link: &Link<N, F>, plain: &mut Unsealed) {
+        if link.failed() || !link.see_from_near(plain.payloads()) {
+            return;
+        }
         let count = plain.len() as u64;
         let is_short = plain.is_short();
         self.seal(link, plain).await;

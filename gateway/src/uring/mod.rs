@@ -89,6 +89,12 @@ pub trait Socket: 'static {
     /// it (section 3.8.6.3).
     fn acknowledge(&self);
 
+    /// Sends `words`, at once and whole, while no write is in flight.
+    ///
+    /// # Errors
+    /// They were not sent, or not whole: nothing may follow but `abort`.
+    fn send_now(&self, words: &[u8]) -> io::Result<()>;
+
     /// Waits until a read would return at once: bytes, the peer's end, or an error.
     fn wait_readable(&self) -> impl Future<Output = io::Result<()>>;
 

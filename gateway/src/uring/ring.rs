@@ -276,6 +276,13 @@ impl Socket for RingSocket {
         let _ = rustix::net::sockopt::set_tcp_quickack(&*self.stream, true);
     }
 
+    fn send_now(&self, words: &[u8]) -> io::Result<()> {
+        match self.send(&[IoSlice::new(words)])? {
+            count if count == words.len() => Ok(()),
+            _ => Err(io::ErrorKind::WriteZero.into()),
+        }
+    }
+
     async fn wait_readable(&self) -> io::Result<()> {
         poll(Rc::clone(&self.stream), READABLE).await
     }

@@ -1,0 +1,191 @@
+//! The lines about what was seen of a connection: one per association or conversation.
+//!
+//! They hold what the records hold, which have no room for patient data.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::event::Connection;
+use crate::dicom::{self, Ending};
+use crate::hl7;
+use crate::observe::Observed;
+
+/// Writes the line about what was seen, where something was.
+pub(super) fn write(account: &Connection) {
+    if is_void(account) {
+        return;
+    }
+    match &account.observed {
+        Some(Observed::Association(record)) => association(account, record),
+        Some(Observed::Conversation(record)) => conversation(account, record),
+        None => {}
+    }
+}
+
+fn association(account: &Connection, record: &dicom::Record) {
+    let latency = record.latency.as_ref();
+    let reported = account.reported.as_deref();
+    tracing::info!(
+        route = %account.route.name,
+        source = %account.source,
+        target = %shown(account.target),
+        peer = %shown(account.peer.as_ref().map(|peer| &peer.identity)),
+        calling = %shown(record.calling),
+        called = %shown(record.called),
+        implementation = %shown(record.requestor.implementation),
+        contexts_accepted = record.accepted(),
+        contexts_rejected = record.contexts.len().saturating_sub(record.accepted()),
+        commands = %List(&record.commands, command),
+        failures = %List(&record.failures, failure),
+        objects = record.objects(),
+        object_bytes = record.octets(),
+        classes = %List(&record.classes, class),
+        bytes_per_second = record.rate().unwrap_or_default().round(),
+        store_p50_ms = milliseconds(latency.map(|l| l.p50)),
+        store_p99_ms = milliseconds(latency.map(|l| l.p99)),
+        store_max_ms = milliseconds(latency.map(|l| l.max)),
+        destinations = %List(&record.destinations, each),
+        seconds = record.duration.as_secs_f64(),
+        ended = record.ending.word(),
+        how = %record.ending,
+        would_refuse = %shown(reported),
+        would_forbid = %List(&record.not_allowed, each),
+        "association"
+    );
+    if let Some((by, what)) = &record.not_followed {
+        let route = &account.route.name;
+        tracing::warn!(%route, source = %account.source, why = %format!("{by} sent {what}"),
+            "association not followed any more");
+    }
+    warn_of_destinations(account, record);
+}
+
+// The far side opens those associations itself, and needs a way back (PS3.4 section C.4.2).
+fn warn_of_destinations(account: &Connection, record: &dicom::Record) {
+    let dicom = account.route.dicom.as_ref();
+    let has_return = dicom.is_some_and(|dicom| dicom.returns.is_some());
+    if !record.destinations.is_empty() && !has_return {
+        tracing::warn!(
+            route = %account.route.name,
+            destinations = %List(&record.destinations, each),
+            "C-MOVE to destinations without a way back: name the route of the returning associations in return"
+        );
+    }
+}
+
+fn conversation(account: &Connection, record: &hl7::Record) {
+    let latencies = &record.latencies;
+    let types: Vec<_> = record.messages.each().collect();
+    let codes: Vec<_> = record.acknowledgements.each().collect();
+    tracing::info!(
+        route = %account.route.name,
+        source = %account.source,
+        target = %shown(account.target),
+        peer = %shown(account.peer.as_ref().map(|peer| &peer.identity)),
+        messages = record.messages.total(),
+        message_bytes = record.message_bytes,
+        types = %List(&types, with_count),
+        acknowledgements = record.acknowledgements.total(),
+        codes = %List(&codes, with_count),
+        ack_p50_ms = milliseconds(latencies.p50()),
+        ack_p99_ms = milliseconds(latencies.p99()),
+        ack_max_ms = milliseconds(latencies.max()),
+        unanswered = record.unanswered.messages,
+        cut = record.unanswered.is_cut,
+        junk_bytes = record.junk_bytes,
+        oversize = record.oversize,
+        seconds = account.duration.as_secs_f64(),
+        "conversation"
+    );
+    if let Some(why) = record.not_followed {
+        let route = &account.route.name;
+        tracing::warn!(%route, source = %account.source, %why, "conversation not followed any more");
+    }
+}
+
+fn command(count: &dicom::CommandCount, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    write!(f, "{} {}", count.command, count.requests)?;
+    if count.by == dicom::Role::Acceptor {
+        f.write_str(" by the acceptor")?;
+    }
+    let outcomes = [
+        ("success", count.success),
+        ("warning", count.warning),
+        ("failure", count.failure),
+        ("cancelled", count.cancel),
+    ];
+    let mut said = outcomes.into_iter().filter(|(_, number)| *number > 0);
+    let Some((word, number)) = said.next() else {
+        return Ok(());
+    };
+    write!(f, " ({word} {number}")?;
+    said.try_for_each(|(word, number)| write!(f, ", {word} {number}"))?;
+    f.write_str(")")
+}
+
+fn failure(failure: &dicom::Failure, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    write!(
+        f,
+        "{} {} {}",
+        failure.command, failure.status, failure.count
+    )
+}
+
+fn class(count: &dicom::ClassCount, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    match &count.class {
+        Some(class) => write!(f, "{class}")?,
+        None => f.write_str("other")?,
+    }
+    write!(f, " {} ({} bytes)", count.objects, count.octets)
+}
+
+fn each(value: &impl fmt::Display, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    write!(f, "{value}")
+}
+
+fn with_count(
+    (value, count): &(impl fmt::Display, u64),
+    f: &mut fmt::Formatter<'_>,
+) -> fmt::Result {
+    write!(f, "{value} {count}")
+}
+
+/// Values with commas between them, or a dash.
+struct List<'l, T, W>(&'l [T], W);
+
+impl<T, W: Fn(&T, &mut fmt::Formatter<'_>) -> fmt::Result> fmt::Display for List<'_, T, W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some((first, rest)) = self.0.split_first() else {
+            return f.write_str("-");
+        };
+        (self.1)(first, f)?;
+        rest.iter().try_for_each(|value| {
+            f.write_str(", ")?;
+            (self.1)(value, f)
+        })
+    }
+}
+
+fn shown(value: Option<impl fmt::Display>) -> String {
+    value.map_or_else(|| "-".to_owned(), |value| value.to_string())
+}
+
+// A log is read by people and by programs: numbers stay numbers, and none is 0.
+fn milliseconds(time: Option<Duration>) -> f64 {
+    time.unwrap_or_default().as_secs_f64() * 1000.0
+}
+
+/// Whether it is of no worth to anyone: an association that was never asked for.
+fn is_void(account: &Connection) -> bool {
+    match &account.observed {
+        Some(Observed::Association(record)) => {
+            record.calling.is_none() && !matches!(record.ending, Ending::Policy(_))
+        }
+        Some(Observed::Conversation(record)) => {
+            record.messages.total() == 0
+                && record.not_followed.is_none()
+                && !record.unanswered.is_cut
+        }
+        None => true,
+    }
+}

@@ -1,0 +1,243 @@
+//! Looks at what passes on a connection, in the protocol of its route. It never changes a byte.
+//!
+//! Pure, as what it chooses between: the association observer of `dicom`, the conversation observer
+//! of `hl7`, or none.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use thiserror::Error;
+
+use crate::dicom::{self, Answer, Association, Ending, Phase, Role, Rules};
+use crate::hl7::{self, Conversation, NotMllp};
+
+/// Where bytes go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    /// From who connected to whom we connect.
+    Onward,
+    /// Back.
+    Homeward,
+}
+
+/// What looks at one connection.
+#[derive(Debug, Default)]
+pub enum Observer {
+    /// Nothing.
+    #[default]
+    Blind,
+    /// A DICOM association.
+    Association(Box<Association>),
+    /// HL7 messages and their acknowledgements, in MLLP frames.
+    Conversation(Box<Conversation>),
+}
+
+/// What was seen, when the connection has ended.
+#[derive(Debug)]
+pub enum Observed {
+    /// An association.
+    Association(Box<dicom::Record>),
+    /// A conversation.
+    Conversation(Box<hl7::Record>),
+}
+
+/// Why a connection must end whose bytes were looked at: none of them may pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum Forbidden {
+    /// What the route does not allow in an association.
+    #[error("{0}")]
+    Association(dicom::Reason),
+    /// What is not MLLP, on a route that insists on it.
+    #[error("{0}")]
+    Conversation(NotMllp),
+}
+
+impl Observer {
+    /// One for an association.
+    #[must_use]
+    pub fn of_dicom(manner: dicom::Manner, rules: Arc<Rules>, now: Instant) -> Self {
+        Self::Association(Box::new(Association::new(manner, rules, now)))
+    }
+
+    /// One for a conversation.
+    #[must_use]
+    pub fn of_mllp(manner: hl7::Manner) -> Self {
+        Self::Conversation(Box::new(Conversation::new(manner)))
+    }
+
+    /// Whether nothing is looked at.
+    #[must_use]
+    pub fn is_blind(&self) -> bool {
+        matches!(self, Self::Blind)
+    }
+
+    /// Looks at bytes before they go on. They may be cut anywhere.
+    ///
+    /// # Errors
+    /// They must not go on, and nothing behind them.
+    pub fn see(
+        &mut self,
+        direction: Direction,
+        bytes: &[u8],
+        now: Instant,
+    ) -> Result<(), Forbidden> {
+        match self {
+            Self::Blind => Ok(()),
+            Self::Association(association) => {
+                match association.see(source_of(direction), bytes, now) {
+                    dicom::Verdict::Pass => Ok(()),
+                    dicom::Verdict::End(reason) => Err(Forbidden::Association(reason)),
+                }
+            }
+            Self::Conversation(conversation) => {
+                let by = match direction {
+                    Direction::Onward => hl7::Role::Sender,
+                    Direction::Homeward => hl7::Role::Receiver,
+                };
+                match conversation.see(by, bytes, now) {
+                    hl7::Verdict::Pass => Ok(()),
+                    hl7::Verdict::End(why) => Err(Forbidden::Conversation(why)),
+                }
+            }
+        }
+    }
+
+    /// Whether the application that `direction` leads to may be told something of our own behind what
+    /// has been seen: only between two messages of a protocol that has words for it.
+    #[must_use]
+    pub fn may_speak(&self, direction: Direction) -> bool {
+        match self {
+            Self::Association(association) => association.is_between_pdus(source_of(direction)),
+            Self::Blind | Self::Conversation(_) => false,
+        }
+    }
+
+    /// What the application that `direction` leads to is told when the connection breaks off, and why
+    /// if it is our doing; `None` where there are no words.
+    #[must_use]
+    pub fn last_words(&self, direction: Direction, why: Option<&Forbidden>) -> Option<Answer> {
+        let Self::Association(association) = self else {
+            return None;
+        };
+        let broken_off = match why {
+            Some(Forbidden::Association(reason)) => reason.answer(),
+            Some(Forbidden::Conversation(_)) | None => Answer::aborted(),
+        };
+        match (association.phase(), direction) {
+            (Phase::Awaited | Phase::Over, _) => None,
+            (Phase::Requested, Direction::Homeward) if why.is_none() => {
+                Some(Answer::temporary_congestion())
+            }
+            (Phase::Requested | Phase::Established | Phase::Releasing, _) => Some(broken_off),
+        }
+    }
+
+    /// Whether the applications have ended in order what they had to do, so that a connection that is
+    /// cut off now takes nothing with it.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        match self {
+            Self::Association(association) => association.is_over(),
+            Self::Blind | Self::Conversation(_) => false,
+        }
+    }
+
+    /// Tells what was seen; `ending` is how the connection ended, where the association did not say.
+    #[must_use]
+    pub fn finish(self, ending: Ending, now: Instant) -> Option<Observed> {
+        match self {
+            Self::Blind => None,
+            Self::Association(association) => {
+                let record = association.finish(ending, now);
+                Some(Observed::Association(Box::new(record)))
+            }
+            Self::Conversation(conversation) => {
+                let record = conversation.finish(now);
+                Some(Observed::Conversation(Box::new(record)))
+            }
+        }
+    }
+}
+
+// Whose bytes go there. Who connects is who asks for the association (PS3.8 section 7.1).
+fn source_of(direction: Direction) -> Role {
+    match direction {
+        Direction::Onward => Role::Requestor,
+        Direction::Homeward => Role::Acceptor,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dicom::{AeTitle, AssociateRq};
+
+    fn request() -> Vec<u8> {
+        let title = |text: &str| text.parse::<AeTitle>().expect("a title").to_field();
+        let mut body = vec![0, 1, 0, 0];
+        body.extend(title("PACS"));
+        body.extend(title("CT_1"));
+        body.extend([0; 32]);
+        let mut pdu = vec![1, 0, 0, 0, 0, 68];
+        pdu.append(&mut body);
+        assert!(matches!(AssociateRq::read(&pdu), Ok(Some(_))));
+        pdu
+    }
+
+    fn observer() -> Observer {
+        let rules = Arc::new(Rules::default());
+        Observer::of_dicom(dicom::Manner::Strict, rules, Instant::now())
+    }
+
+    #[test]
+    fn who_waits_for_an_answer_to_its_request_is_rejected_for_the_moment() {
+        let mut observer = observer();
+        assert_eq!(observer.last_words(Direction::Homeward, None), None);
+        let seen = observer.see(Direction::Onward, &request(), Instant::now());
+        assert_eq!(seen, Ok(()));
+        let words = observer.last_words(Direction::Homeward, None);
+        assert_eq!(words, Some(Answer::temporary_congestion()));
+        let words = observer.last_words(Direction::Onward, None);
+        assert_eq!(words, Some(Answer::aborted()));
+        assert!(observer.may_speak(Direction::Homeward));
+    }
+
+    #[test]
+    fn nothing_is_said_inside_of_a_pdu() {
+        let mut observer = observer();
+        let request = request();
+        let seen = observer.see(Direction::Onward, &request[..20], Instant::now());
+        assert_eq!(seen, Ok(()));
+        assert!(!observer.may_speak(Direction::Onward));
+        let seen = observer.see(Direction::Onward, &request[20..], Instant::now());
+        assert_eq!(seen, Ok(()));
+        assert!(observer.may_speak(Direction::Onward));
+    }
+
+    #[test]
+    fn an_association_that_was_aborted_is_over() {
+        let mut observer = observer();
+        let now = Instant::now();
+        assert_eq!(observer.see(Direction::Onward, &request(), now), Ok(()));
+        let abort = Answer::aborted().octets();
+        assert_eq!(observer.see(Direction::Onward, &abort, now), Ok(()));
+        assert!(observer.is_over());
+        assert_eq!(observer.last_words(Direction::Homeward, None), None);
+    }
+
+    #[test]
+    fn what_is_not_mllp_is_forbidden_where_the_route_insists() {
+        let mut observer = Observer::of_mllp(hl7::Manner::Strict);
+        let seen = observer.see(Direction::Onward, b"GET / HTTP/1.1", Instant::now());
+        assert!(matches!(seen, Err(Forbidden::Conversation(_))));
+        assert_eq!(observer.last_words(Direction::Homeward, None), None);
+    }
+
+    #[test]
+    fn who_is_blind_lets_everything_pass_and_tells_nothing() {
+        let mut observer = Observer::default();
+        let seen = observer.see(Direction::Onward, b"anything", Instant::now());
+        assert_eq!(seen, Ok(()));
+        assert!(observer.finish(Ending::Stopped, Instant::now()).is_none());
+    }
+}
