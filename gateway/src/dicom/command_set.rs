@@ -20,7 +20,7 @@ const RESPONSE: u16 = 0x8000;
 const NO_DATA_SET: u16 = 0x0101;
 
 /// The elements of a command set that are looked at.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct CommandSet<'a> {
     field: Option<u16>,
     message: Option<u16>,

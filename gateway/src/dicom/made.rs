@@ -104,3 +104,20 @@ pub(crate) fn accept(results: &[(u8, u8)]) -> Vec<u8> {
     let results: Vec<u8> = results.iter().flat_map(result).collect();
     associate(0x02, "CT_1", "PACS", &results, &user(&[]))
 }
+
+/// A message in PDUs of their own for command set and data set.
+pub(crate) fn message(context: u8, command: &[u8], data: Option<&[u8]>) -> Vec<u8> {
+    let command = pdu(0x04, &pdv(context, 3, command));
+    let data = data.map(|data| pdu(0x04, &pdv(context, 2, data)));
+    [command, data.unwrap_or_default()].concat()
+}
+
+/// A C-STORE-RQ of this SOP class.
+pub(crate) fn store(message: u16, class: &str, has_data: bool) -> Vec<u8> {
+    command(
+        0x0001,
+        message,
+        has_data,
+        &element(0x0002, class.as_bytes()),
+    )
+}

@@ -4,6 +4,7 @@
 //! skipped: a slice that holds nothing else costs the same whatever its length.
 
 use std::borrow::Cow;
+use std::fmt;
 
 use super::request::FIXED;
 use super::verdict::Violation;
@@ -30,7 +31,7 @@ const IS_COMMAND: u8 = 1;
 const IS_LAST: u8 = 2;
 
 /// What has passed whole.
-#[derive(Debug, PartialEq, Eq)]
+#[cfg_attr(test, derive(Debug, PartialEq, Eq))]
 pub(super) enum Event<'a> {
     /// A PDU of any type but P-DATA-TF, without its header.
     Pdu(u8, Cow<'a, [u8]>),
@@ -79,7 +80,6 @@ impl Types {
 }
 
 /// Reads one direction at any split.
-#[derive(Debug)]
 pub(super) struct Stream {
     state: State,
     /// The PDUs that may begin now.
@@ -295,6 +295,15 @@ impl Stream {
     }
 }
 
+/// Without what is gathered: it may hold a user identity.
+impl fmt::Debug for Stream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut stream = f.debug_struct("Stream");
+        stream.field("state", &self.state).field("left", &self.left);
+        stream.finish_non_exhaustive()
+    }
+}
+
 fn clamp(length: usize) -> u32 {
     u32::try_from(length).unwrap_or(u32::MAX)
 }
@@ -304,7 +313,7 @@ fn wide(length: u32) -> usize {
 }
 
 /// A header, as far as it has come.
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Head {
     octets: [u8; HEADER],
     count: u8,
@@ -320,9 +329,7 @@ impl Head {
         }
         let room = self.octets.get_mut(usize::from(self.count)..)?;
         for there in room {
-            let Some((octet, rest)) = bytes.split_first() else {
-                return None;
-            };
+            let (octet, rest) = bytes.split_first()?;
             (*there, *bytes) = (*octet, rest);
             self.count += 1;
         }

@@ -1,1 +1,390 @@
 //! Whole associations, at any split.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::made;
+use super::{
+    AeTitle, Answer, Asked, Association, ClassCount, Command, CommandCount, ContextResult, Ending,
+    Manner, Party, Phase, Reason, Record, Role, Rules, Status, Verdict, Violation,
+};
+use crate::limits::{DESTINATIONS_MAX, FAILURES_MAX, OUTSTANDING_MAX, SOP_CLASSES_MAX};
+use Role::{Acceptor, Requestor};
+
+mod bounds;
+mod refusals;
+mod splits;
+
+const CT: &str = "1.2.840.10008.5.1.4.1.1.2";
+const MR: &str = "1.2.840.10008.5.1.4.1.1.4";
+const FIND: &str = "1.2.840.10008.5.1.4.1.2.2.1";
+
+const STORE: u16 = 0x0001;
+const GET: u16 = 0x0010;
+const MOVE: u16 = 0x0021;
+const ECHO: u16 = 0x0030;
+
+/// What passes, and by whom.
+type Script = Vec<(Role, Vec<u8>)>;
+
+/// An association under test and its clock.
+struct Watched {
+    association: Association,
+    now: Instant,
+}
+
+impl Watched {
+    fn new(manner: Manner, rules: Rules) -> Self {
+        let now = Instant::now();
+        Self {
+            association: Association::new(manner, Arc::new(rules), now),
+            now,
+        }
+    }
+
+    /// One that was accepted.
+    fn open(manner: Manner, rules: Rules) -> Self {
+        let mut watched = Self::new(manner, rules);
+        for (by, octets) in opening() {
+            assert_eq!(watched.see(by, &octets), Verdict::Pass);
+        }
+        watched
+    }
+
+    fn see(&mut self, by: Role, octets: &[u8]) -> Verdict {
+        self.association.see(by, octets, self.now)
+    }
+
+    fn pass(&mut self, by: Role, octets: &[u8]) {
+        assert_eq!(self.see(by, octets), Verdict::Pass);
+    }
+
+    fn wait(&mut self, millis: u64) {
+        self.now += Duration::from_millis(millis);
+    }
+
+    /// Its record, where its connection is lost.
+    fn lost(self) -> Record {
+        self.association.finish(Ending::Lost { by: None }, self.now)
+    }
+}
+
+/// A request for three contexts, of which two are accepted.
+fn opening() -> Script {
+    let contexts = [(1, CT), (3, MR), (5, FIND)];
+    vec![
+        (Requestor, made::request("CT_1", "PACS", &contexts)),
+        (Acceptor, made::accept(&[(1, 0), (3, 3), (5, 0)])),
+    ]
+}
+
+fn release() -> Script {
+    vec![
+        (Requestor, made::pdu(5, &[0; 4])),
+        (Acceptor, made::pdu(6, &[0; 4])),
+    ]
+}
+
+fn response(field: u16, message: u16, status: u16) -> Vec<u8> {
+    made::message(1, &made::response(field | 0x8000, message, status), None)
+}
+
+fn store(message: u16, class: &str, octets: usize) -> Vec<u8> {
+    let command = made::store(message, class, true);
+    made::message(1, &command, Some(&vec![0xa5; octets]))
+}
+
+fn count(record: &Record, command: Command, by: Role) -> CommandCount {
+    let mut counts = record.commands.iter();
+    let found = counts.find(|count| count.command == command && count.by == by);
+    *found.expect("a count")
+}
+
+fn class<'a>(record: &'a Record, name: &str) -> &'a ClassCount {
+    let mut classes = record.classes.iter();
+    let is_it = |count: &&ClassCount| count.class.as_ref().is_some_and(|c| c.to_string() == name);
+    classes.find(is_it).expect("a class")
+}
+
+fn title(text: &str) -> AeTitle {
+    text.parse().expect("a title")
+}
+
+#[test]
+fn a_store_is_told_by_class_size_and_time() {
+    let mut watched = Watched::open(Manner::Strict, Rules::default());
+    for (message, octets, status) in [(1, 1000, 0), (2, 500, 0xb007), (3, 70, 0xa700)] {
+        watched.pass(Requestor, &store(message, CT, octets));
+        watched.wait(20);
+        watched.pass(Acceptor, &response(STORE, message, status));
+        watched.wait(500);
+    }
+    for (by, octets) in release() {
+        watched.pass(by, &octets);
+    }
+    assert!(watched.association.is_over());
+    let record = watched.lost();
+    assert_eq!(record.ending, Ending::Released { by: Requestor });
+    assert_eq!(record.calling, Some(title("CT_1")));
+    assert_eq!(record.called, Some(title("PACS")));
+    assert_eq!((record.accepted(), record.contexts.len()), (2, 3));
+    assert_eq!(record.contexts[1].result, ContextResult::AbstractSyntax);
+    assert_eq!(
+        record.acceptor.map(|user| user.pdu_length_max),
+        Some(16_384)
+    );
+    let stores = count(&record, Command::CStore, Requestor);
+    assert_eq!((stores.requests, stores.success), (3, 1));
+    assert_eq!((stores.warning, stores.failure), (1, 1));
+    let failure = record.failures[0];
+    assert_eq!(failure.status, Status(0xa700));
+    assert_eq!((failure.command, failure.count), (Command::CStore, 1));
+    let ct = class(&record, "CT Image Storage");
+    assert_eq!((ct.requests, ct.objects, ct.octets), (3, 2, 1500));
+    assert_eq!((record.objects(), record.octets()), (2, 1500));
+    assert_eq!(record.storing, Duration::from_millis(60));
+    assert_eq!(record.rate(), Some(25_000.0));
+    let latency = record.latency.expect("three answers");
+    assert_eq!(latency.count, 3);
+    let off = latency.p50.abs_diff(Duration::from_millis(20));
+    assert!(off < Duration::from_millis(1), "{latency:?}");
+    assert_eq!(record.duration, Duration::from_millis(1560));
+}
+
+#[test]
+fn latency_counts_from_the_last_octet_of_the_data_set() {
+    let mut watched = Watched::open(Manner::Strict, Rules::default());
+    let octets = store(1, CT, 1000);
+    let (last, first) = octets.split_last().expect("octets");
+    watched.pass(Requestor, first);
+    watched.wait(1000);
+    watched.pass(Requestor, &[*last]);
+    watched.wait(10);
+    watched.pass(Acceptor, &response(STORE, 1, 0));
+    let record = watched.lost();
+    let latency = record.latency.expect("an answer");
+    assert!(latency.max < Duration::from_millis(11), "{latency:?}");
+    assert_eq!(record.storing, Duration::from_millis(1010));
+}
+
+#[test]
+fn roles_flip_in_a_retrieval() {
+    let mut watched = Watched::open(Manner::Strict, Rules::default());
+    let get = made::command(GET, 1, true, &made::element(2, FIND.as_bytes()));
+    watched.pass(Requestor, &made::message(5, &get, Some(&[0; 40])));
+    for message in 1..=2 {
+        // The same number as that of the C-GET, in the other direction.
+        watched.pass(Acceptor, &store(message, MR, 300));
+        watched.pass(Requestor, &response(STORE, message, 0));
+        watched.pass(Acceptor, &response(GET, 1, 0xff00));
+    }
+    watched.pass(Acceptor, &response(GET, 1, 0));
+    let record = watched.lost();
+    let get = count(&record, Command::CGet, Requestor);
+    assert_eq!((get.requests, get.pending, get.success), (1, 2, 1));
+    let stores = count(&record, Command::CStore, Acceptor);
+    assert_eq!((stores.requests, stores.success), (2, 2));
+    assert_eq!(class(&record, "MR Image Storage").octets, 600);
+    assert_eq!(record.unmatched, 0);
+}
+
+#[test]
+fn many_may_be_outstanding_and_are_answered_in_any_order() {
+    let mut watched = Watched::open(Manner::Strict, Rules::default());
+    for message in 1..=10 {
+        watched.pass(Requestor, &store(message, CT, usize::from(message)));
+        watched.wait(1);
+    }
+    for message in (1..=10).rev() {
+        let status = if message % 2 == 0 { 0 } else { 0xc001 };
+        watched.pass(Acceptor, &response(STORE, message, status));
+    }
+    let record = watched.lost();
+    let ct = class(&record, "CT Image Storage");
+    assert_eq!((ct.requests, ct.objects), (10, 5));
+    assert_eq!(ct.octets, 2 + 4 + 6 + 8 + 10);
+    assert_eq!(record.latency.expect("answers").count, 10);
+    assert_eq!(record.storing, Duration::from_millis(10));
+}
+
+#[test]
+fn a_request_that_nobody_answers_is_no_object() {
+    let mut watched = Watched::open(Manner::Strict, Rules::default());
+    watched.pass(Requestor, &store(1, CT, 1000));
+    watched.wait(5000);
+    let record = watched.lost();
+    assert_eq!(record.ending, Ending::Lost { by: None });
+    let ct = class(&record, "CT Image Storage");
+    assert_eq!((ct.requests, ct.objects, ct.octets), (1, 0, 0));
+    assert_eq!((record.rate(), record.latency), (None, None));
+}
+
+#[test]
+fn responses_without_a_request_are_counted_as_such() {
+    let mut watched = Watched::open(Manner::Strict, Rules::default());
+    watched.pass(
+        Requestor,
+        &made::message(1, &made::command(ECHO, 1, false, &[]), None),
+    );
+    watched.pass(Acceptor, &response(ECHO, 2, 0));
+    watched.pass(Acceptor, &response(STORE, 1, 0));
+    watched.pass(Acceptor, &response(0x7777, 1, 0));
+    let record = watched.lost();
+    assert_eq!(record.unmatched, 3);
+    assert_eq!(count(&record, Command::CEcho, Requestor).success, 1);
+    assert_eq!(record.objects(), 0);
+}
+
+#[test]
+fn a_cancelled_query_is_told() {
+    let mut watched = Watched::open(Manner::Strict, Rules::default());
+    let find = made::command(0x0020, 9, true, &[]);
+    watched.pass(Requestor, &made::message(5, &find, Some(b"DOE^JANE")));
+    watched.pass(Acceptor, &response(0x0020, 9, 0xff00));
+    watched.pass(
+        Requestor,
+        &made::message(5, &made::response(0x0fff, 9, 0), None),
+    );
+    watched.pass(Acceptor, &response(0x0020, 9, 0xfe00));
+    let record = watched.lost();
+    let find = count(&record, Command::CFind, Requestor);
+    assert_eq!((find.requests, find.pending, find.cancel), (1, 1, 1));
+    assert_eq!(record.cancels, 1);
+}
+
+#[test]
+fn move_destinations_are_told_at_once() {
+    let mut watched = Watched::open(Manner::Strict, Rules::default());
+    for destination in ["STORE_2 ", "WS_7", "STORE_2"] {
+        let to = made::element(0x0600, destination.as_bytes());
+        let command = made::command(MOVE, 1, true, &to);
+        watched.pass(Requestor, &made::message(5, &command, Some(&[0; 10])));
+        watched.pass(Acceptor, &response(MOVE, 1, 0xa801));
+    }
+    let expected = [title("STORE_2"), title("WS_7")];
+    assert_eq!(watched.association.destinations(), expected);
+    assert_eq!(watched.lost().destinations, expected);
+}
+
+#[test]
+fn values_of_one_message_may_lie_in_any_pdus() {
+    let mut watched = Watched::open(Manner::Strict, Rules::default());
+    let command = made::store(7, CT, true);
+    let (one, two) = command.split_at(9);
+    let octets = [
+        made::pdu(4, &made::pdv(1, 1, one)),
+        // The rest of the command and the first of the data in one PDU, more data in the next.
+        made::pdu(
+            4,
+            &[made::pdv(1, 3, two), made::pdv(1, 0, &[0; 30])].concat(),
+        ),
+        made::pdu(
+            4,
+            &[made::pdv(1, 0, &[0; 20]), made::pdv(1, 2, &[])].concat(),
+        ),
+    ];
+    watched.pass(Requestor, &octets.concat());
+    watched.pass(Acceptor, &response(STORE, 7, 0));
+    assert_eq!(class(&watched.lost(), "CT Image Storage").octets, 50);
+}
+
+#[test]
+fn both_sides_may_ask_for_the_release_at_once() {
+    let mut watched = Watched::open(Manner::Strict, Rules::default());
+    watched.pass(Acceptor, &made::pdu(5, &[0; 4]));
+    watched.pass(Requestor, &made::pdu(5, &[0; 4]));
+    watched.pass(Requestor, &made::pdu(6, &[0; 4]));
+    assert_eq!(watched.association.phase(), Phase::Releasing);
+    watched.pass(Acceptor, &made::pdu(6, &[0; 4]));
+    assert_eq!(watched.association.phase(), Phase::Over);
+    assert_eq!(watched.lost().ending, Ending::Released { by: Acceptor });
+}
+
+#[test]
+fn who_was_asked_for_a_release_may_still_send() {
+    let mut watched = Watched::open(Manner::Strict, Rules::default());
+    watched.pass(Requestor, &store(1, CT, 10));
+    watched.pass(Requestor, &made::pdu(5, &[0; 4]));
+    watched.pass(Acceptor, &response(STORE, 1, 0));
+    assert!(!watched.association.is_over());
+    watched.pass(Acceptor, &made::pdu(6, &[0; 4]));
+    assert_eq!(watched.lost().objects(), 1);
+}
+
+#[test]
+fn an_abort_says_who_and_why_and_the_rest_is_not_looked_at() {
+    let mut watched = Watched::open(Manner::Strict, Rules::default());
+    watched.pass(Acceptor, &Answer::unexpected_pdu().octets());
+    watched.pass(Requestor, &store(1, CT, 10));
+    let record = watched.lost();
+    let Answer::Abort(abort) = Answer::unexpected_pdu() else {
+        panic!("an abort");
+    };
+    let by = Party::Acceptor;
+    assert_eq!(record.ending, Ending::Aborted { by, abort });
+    assert_eq!(record.commands, []);
+}
+
+#[test]
+fn a_rejection_ends_it_before_it_begins() {
+    let mut watched = Watched::new(Manner::Strict, Rules::default());
+    watched.pass(Requestor, &made::request("CT_1", "PACS", &[(1, CT)]));
+    assert_eq!(watched.association.phase(), Phase::Requested);
+    watched.pass(Acceptor, &Answer::called_ae_not_recognized().octets());
+    assert!(watched.association.is_over());
+    let record = watched.lost();
+    let Answer::Reject(rejection) = Answer::called_ae_not_recognized() else {
+        panic!("a rejection");
+    };
+    let by = Party::Acceptor;
+    assert_eq!(record.ending, Ending::Rejected { by, rejection });
+    assert_eq!((record.accepted(), record.acceptor), (0, None));
+    assert_eq!(record.contexts[0].result, ContextResult::Unanswered);
+}
+
+#[test]
+fn the_connection_says_how_it_ended_where_the_association_did_not() {
+    let watched = Watched::open(Manner::Strict, Rules::default());
+    let ending = Ending::Truncated { by: Acceptor };
+    let record = watched.association.finish(ending.clone(), watched.now);
+    assert_eq!(record.ending, ending);
+}
+
+#[test]
+fn nothing_of_a_patient_is_told() {
+    let marks = ["DOE", "JANE", "19700101", "4.3.2.1", "horse"];
+    let mut watched = Watched::new(Manner::Lenient, Rules::default());
+    let request = made::request_with_identity("CT_1", "PACS", b"horse");
+    // Shown at every step, as far as it has come.
+    let mut shown = String::new();
+    for octet in request {
+        watched.pass(Requestor, &[octet]);
+        shown.push_str(&format!("{:?}\n", watched.association));
+    }
+    watched.pass(Acceptor, &made::accept(&[(1, 0)]));
+    let more = [
+        made::element(0x0002, b"DOE^JANE"),
+        made::element(0x0600, b"DOE^JANE 19700101"),
+        made::element(0x1000, b"4.3.2.1"),
+    ];
+    for field in [STORE, MOVE, 0x0020, 0x0110, 0x0120] {
+        let command = made::command(field, 1, true, &more.concat());
+        let message = made::message(1, &command, Some(b"DOE^JANE 19700101"));
+        for octet in message {
+            watched.pass(Requestor, &[octet]);
+            shown.push_str(&format!("{:?}\n", watched.association));
+        }
+        watched.pass(Acceptor, &response(field, 1, 0));
+    }
+    watched.pass(Acceptor, b"DOE^JANE");
+    assert!(!watched.association.is_followed());
+    shown.push_str(&format!("{:?}\n", watched.association));
+    let record = watched.lost();
+    assert_eq!(record.objects(), 1);
+    shown.push_str(&format!("{record:?}"));
+    for mark in marks {
+        assert!(!shown.contains(mark), "{mark} is told");
+        let octets = format!("{:?}", mark.as_bytes());
+        assert!(!shown.contains(octets.trim_matches(['[', ']'])), "{mark}");
+    }
+}

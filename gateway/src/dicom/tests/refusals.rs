@@ -1,0 +1,214 @@
+//! What must not pass, and what passes without being looked at.
+
+use super::*;
+
+fn only(commands: &[Command], enforce: bool) -> Rules {
+    Rules {
+        commands: Some(commands.to_vec()),
+        enforce,
+        ..Rules::default()
+    }
+}
+
+fn echo() -> Vec<u8> {
+    made::message(1, &made::command(ECHO, 1, false, &[]), None)
+}
+
+fn refused(verdict: Verdict) -> Reason {
+    match verdict {
+        Verdict::End(reason) => reason,
+        Verdict::Pass => panic!("it passed"),
+    }
+}
+
+#[test]
+fn a_command_that_is_not_listed_ends_the_association() {
+    let mut watched = Watched::open(Manner::Lenient, only(&[Command::CEcho], true));
+    watched.pass(Requestor, &echo());
+    watched.pass(Acceptor, &response(ECHO, 1, 0));
+    let reason = refused(watched.see(Requestor, &store(2, CT, 9)));
+    let command = Asked::For(Command::CStore);
+    assert_eq!(
+        reason,
+        Reason::NotAllowed {
+            by: Requestor,
+            command
+        }
+    );
+    assert_eq!(reason.answer(), Answer::aborted());
+    // And for good.
+    assert_eq!(watched.see(Acceptor, &[]), Verdict::End(reason));
+    assert_eq!(watched.see(Requestor, &echo()), Verdict::End(reason));
+    let record = watched.lost();
+    assert_eq!(record.ending, Ending::Policy(reason));
+    assert_eq!(record.not_allowed, [Command::CStore]);
+    assert_eq!(count(&record, Command::CStore, Requestor).requests, 1);
+}
+
+#[test]
+fn the_acceptor_may_not_ask_for_more_either() {
+    let mut watched = Watched::open(Manner::Lenient, only(&[Command::CGet], true));
+    let get = made::command(GET, 1, true, &[]);
+    watched.pass(Requestor, &made::message(5, &get, Some(&[0; 4])));
+    let reason = refused(watched.see(Acceptor, &store(1, CT, 9)));
+    let command = Asked::For(Command::CStore);
+    assert_eq!(
+        reason,
+        Reason::NotAllowed {
+            by: Acceptor,
+            command
+        }
+    );
+}
+
+#[test]
+fn an_unknown_command_is_on_no_list() {
+    let odd = made::message(1, &made::command(0x7777, 1, false, &[]), None);
+    let mut watched = Watched::open(Manner::Strict, Rules::default());
+    watched.pass(Requestor, &odd);
+    assert_eq!(watched.lost().unknown_commands, 1);
+    let mut watched = Watched::open(Manner::Strict, only(&Command::ALL, true));
+    let reason = refused(watched.see(Requestor, &odd));
+    let command = Asked::Unknown(0x7777);
+    assert_eq!(
+        reason,
+        Reason::NotAllowed {
+            by: Requestor,
+            command
+        }
+    );
+}
+
+#[test]
+fn in_report_mode_what_is_not_listed_passes_and_is_told() {
+    let mut watched = Watched::open(Manner::Lenient, only(&[Command::CEcho], false));
+    watched.pass(Requestor, &store(2, CT, 9));
+    watched.pass(Acceptor, &response(STORE, 2, 0));
+    let record = watched.lost();
+    assert_eq!(record.not_allowed, [Command::CStore]);
+    assert_eq!(record.objects(), 1);
+}
+
+#[test]
+fn what_was_whole_before_the_refusal_stays_so() {
+    let mut watched = Watched::open(Manner::Lenient, only(&[Command::CEcho], true));
+    let octets = store(2, CT, 9);
+    let mut whole = Watched::open(Manner::Lenient, only(&[Command::CEcho], true));
+    refused(whole.see(Requestor, &octets));
+    assert!(whole.association.is_between_pdus(Requestor));
+    assert!(whole.association.is_between_pdus(Acceptor));
+    // A part of the command has passed already.
+    watched.pass(Requestor, &octets[..20]);
+    refused(watched.see(Requestor, &octets[20..]));
+    assert!(!watched.association.is_between_pdus(Requestor));
+    assert!(watched.association.is_between_pdus(Acceptor));
+}
+
+#[test]
+fn strict_ends_what_is_not_dicom_as_the_standard_asks() {
+    let by = Acceptor;
+    let cases = [
+        (b"HTTP/1.1 400".to_vec(), Violation::UnknownPdu(b'H')),
+        (made::request("A", "B", &[]), Violation::UnexpectedPdu(1)),
+        (made::pdu(6, &[0; 4]), Violation::UnexpectedPdu(6)),
+        (made::pdu(4, &[0; 3]), Violation::PduLength(4)),
+        (made::pdu(4, &made::pdv(1, 3, &[1, 2])), Violation::Command),
+    ];
+    for (octets, what) in cases {
+        let mut watched = Watched::open(Manner::Strict, Rules::default());
+        let reason = refused(watched.see(by, &octets));
+        assert_eq!(reason, Reason::Violation { by, what });
+        assert!(watched.association.is_between_pdus(by));
+        let record = watched.lost();
+        assert_eq!(record.ending, Ending::Policy(reason));
+        assert_eq!(record.not_followed, None);
+    }
+}
+
+#[test]
+fn lenient_lets_it_pass_and_looks_no_more() {
+    let mut watched = Watched::open(Manner::Lenient, Rules::default());
+    watched.pass(Requestor, &store(1, CT, 9));
+    watched.pass(Acceptor, &response(STORE, 1, 0));
+    assert_eq!(watched.association.not_followed(), None);
+    watched.pass(Acceptor, b"HTTP/1.1 400");
+    let told = Some((Acceptor, Violation::UnknownPdu(b'H')));
+    assert_eq!(watched.association.not_followed(), told);
+    assert!(!watched.association.is_followed());
+    for by in [Requestor, Acceptor] {
+        watched.pass(by, &store(2, CT, 9));
+        assert!(!watched.association.is_between_pdus(by));
+    }
+    assert!(!watched.association.is_over());
+    let record = watched.lost();
+    assert_eq!(record.not_followed, told);
+    assert_eq!(record.ending, Ending::Lost { by: None });
+    assert_eq!(record.objects(), 1);
+}
+
+#[test]
+fn who_is_held_to_a_list_of_commands_cannot_make_us_look_away() {
+    let mut watched = Watched::open(Manner::Lenient, only(&[Command::CEcho], true));
+    let reason = refused(watched.see(Requestor, &[0x20; 6]));
+    let what = Violation::UnknownPdu(0x20);
+    assert_eq!(
+        reason,
+        Reason::Violation {
+            by: Requestor,
+            what
+        }
+    );
+    // A list that only reports holds nobody.
+    let mut watched = Watched::open(Manner::Lenient, only(&[Command::CEcho], false));
+    watched.pass(Requestor, &[0x20; 6]);
+}
+
+#[test]
+fn behind_the_end_nothing_is_told_but_a_new_request_is_refused() {
+    let open = |manner| {
+        let mut watched = Watched::open(manner, Rules::default());
+        for (by, octets) in release() {
+            watched.pass(by, &octets);
+        }
+        watched
+    };
+    let mut watched = open(Manner::Lenient);
+    watched.pass(Requestor, &[0; 9]);
+    assert_eq!(watched.association.not_followed(), None);
+    let ending = Ending::Released { by: Requestor };
+    assert_eq!(watched.lost().ending, ending);
+    let mut watched = open(Manner::Strict);
+    watched.pass(Acceptor, &Answer::aborted().octets());
+    refused(watched.see(Requestor, &made::request("CT_1", "PACS", &[])));
+}
+
+#[test]
+fn nothing_is_legal_before_its_time() {
+    let cases = [
+        (Requestor, 2),
+        (Requestor, 4),
+        (Requestor, 5),
+        (Requestor, 7),
+        (Acceptor, 1),
+        (Acceptor, 2),
+        (Acceptor, 3),
+        (Acceptor, 4),
+        (Acceptor, 6),
+    ];
+    for (by, kind) in cases {
+        let mut watched = Watched::new(Manner::Strict, Rules::default());
+        let what = Violation::UnexpectedPdu(kind);
+        let reason = refused(watched.see(by, &[kind, 0, 0, 0, 0, 4]));
+        assert_eq!(reason, Reason::Violation { by, what });
+    }
+    // Between request and answer, the requestor may only give up.
+    for kind in [1, 4, 5, 6] {
+        let mut watched = Watched::new(Manner::Strict, Rules::default());
+        watched.pass(Requestor, &made::request("CT_1", "PACS", &[]));
+        refused(watched.see(Requestor, &[kind, 0, 0, 0, 0, 100]));
+    }
+    // Who asked for the release sends nothing more.
+    let mut watched = Watched::open(Manner::Strict, Rules::default());
+    watched.pass(Requestor, &made::pdu(5, &[0; 4]));
+    refused(watched.see(Requestor, &echo()));
+}
