@@ -6,6 +6,7 @@
 //! `driver`, from the corpus that is kept.
 
 mod choices;
+mod dicom;
 mod differences;
 mod driver;
 mod engines;

@@ -1,0 +1,180 @@
+//! What is fuzzed of DICOM: the request at any octets, and whole associations at any split.
+
+#[path = "../../gateway/src/dicom/made.rs"]
+mod made;
+mod script;
+
+mod targets {
+    use std::sync::Arc;
+    use std::time::Instant;
+
+    use gateway::dicom::{
+        AssociateRq, Association, Command, Ending, Manner, NoRequest, Record, Role, Rules, Verdict,
+    };
+    use stats_alloc::{INSTRUMENTED_SYSTEM, Region};
+
+    use super::script::{self, Script};
+    use crate::choices::Choices;
+    use crate::driver::fuzz;
+
+    /// Octets that reading a request may allocate for each of its own: contexts in a growing list, and
+    /// UIDs that no table has.
+    const PER_OCTET: usize = 16;
+
+    /// Octets that watching an association may hold, beside what it gathers of the PDU at hand: what it
+    /// counts, each kind of it bounded.
+    const WATCHING_MAX: usize = 96 << 10;
+
+    #[test]
+    fn dicom_request() {
+        fuzz("dicom_request", read);
+    }
+
+    #[test]
+    fn dicom_association() {
+        fuzz("dicom_association", watch);
+    }
+
+    // Any octets; by the first of them, a request with the right length or with the one that stands there.
+    fn read(input: &[u8]) -> String {
+        let Some((choice, input)) = input.split_first() else {
+            return String::new();
+        };
+        let mut octets = input.to_vec();
+        let length = u32::try_from(octets.len().saturating_sub(6)).expect("short");
+        if let (1, Some(there)) = (choice % 2, octets.get_mut(2..6)) {
+            there.copy_from_slice(&length.to_be_bytes());
+        }
+        // What is made once for the process is made here.
+        drop(AssociateRq::read(&made_once()));
+        let region = Region::new(&INSTRUMENTED_SYSTEM);
+        let whole = AssociateRq::read(&octets);
+        let allocated = region.change().bytes_allocated;
+        let bound = 256 + PER_OCTET * octets.len();
+        assert!(allocated <= bound, "{allocated} octets of {bound}");
+        judge_prefixes(&octets, &whole);
+        match whole {
+            Ok(Some((request, _))) => {
+                let named = request.contexts.iter().filter(|c| c.sop_class.is_some());
+                let user = request.user;
+                format!(
+                    "{} {} {} {}",
+                    request.contexts.len().min(4),
+                    named.count().min(3),
+                    user.implementation.is_some(),
+                    user.window.is_some()
+                )
+            }
+            Ok(None) => "more".to_owned(),
+            Err(no) => without_digits(&format!("{no:?}")),
+        }
+    }
+
+    fn made_once() -> Vec<u8> {
+        super::made::request("A", "B", &[(1, "1.2")])
+    }
+
+    // A beginning is never refused where the whole is not, and is refused for good.
+    fn judge_prefixes(octets: &[u8], whole: &Result<Option<(AssociateRq, usize)>, NoRequest>) {
+        let mut refused = None;
+        for end in 0..=octets.len() {
+            let read = AssociateRq::read(&octets[..end]);
+            if let (Some(before), now) = (refused, &read) {
+                assert_eq!(now, &Err(before), "at {end}");
+            }
+            match (&read, whole) {
+                (Ok(None), Ok(Some((_, length)))) => assert!(end < *length, "at {end}"),
+                (Ok(None), _) => {}
+                (Err(no), Err(last)) => assert_eq!(no, last, "at {end}"),
+                (read, whole) => assert_eq!(read, whole, "at {end}"),
+            }
+            refused = read.err();
+        }
+    }
+
+    // Two directions, whole, in pieces, and joined: the same comes of them.
+    fn watch(input: &[u8]) -> String {
+        let mut choices = Choices::new(input);
+        let manner = choices.pick(&[Manner::Lenient, Manner::Strict]);
+        let rules = Arc::new(rules(&mut choices));
+        let length = 1 + choices.below(40);
+        let script = script::make(&mut choices);
+        let play = |script: &Script| play(script, manner, &rules);
+        drop(play(&script::opening()));
+        let whole = play(&script);
+        assert_eq!(play(&script::cut(&script, length)), whole, "cut");
+        assert_eq!(play(&script::joined(&script)), whole, "joined");
+        whole.word()
+    }
+
+    fn rules(choices: &mut Choices<'_>) -> Rules {
+        let lists = [None, None, Some(vec![Command::CEcho, Command::CStore])];
+        Rules {
+            commands: lists[choices.below(3)].clone(),
+            enforce: choices.octet() % 2 == 0,
+            ..Rules::default()
+        }
+    }
+
+    /// What came of an association.
+    #[derive(Debug, PartialEq)]
+    struct Watched {
+        record: Record,
+        phase: String,
+        // Of the requestor and the acceptor, where nobody ended it.
+        between: Option<[bool; 2]>,
+    }
+
+    fn play(script: &Script, manner: Manner, rules: &Arc<Rules>) -> Watched {
+        let now = Instant::now();
+        let region = Region::new(&INSTRUMENTED_SYSTEM);
+        let mut association = Association::new(manner, Arc::clone(rules), now);
+        let mut end = None;
+        let mut passed = 0;
+        for (by, octets) in script {
+            passed += octets.len();
+            match (association.see(*by, octets, now), end) {
+                (Verdict::Pass, None) => {}
+                (Verdict::Pass, Some(_)) => panic!("a verdict was taken back"),
+                (Verdict::End(reason), None) => end = Some(reason),
+                (Verdict::End(reason), Some(before)) => assert_eq!(reason, before),
+            }
+        }
+        let change = region.change();
+        let held = change.bytes_allocated - change.bytes_deallocated;
+        let bound = WATCHING_MAX + 2 * passed;
+        assert!(held <= bound, "{held} octets of {bound}");
+        let between = [Role::Requestor, Role::Acceptor].map(|by| association.is_between_pdus(by));
+        let followed = association.is_followed() || end.is_some();
+        assert!(followed || between == [false; 2]);
+        Watched {
+            phase: format!("{:?}", association.phase()),
+            between: end.is_none().then_some(between),
+            record: association.finish(Ending::Stopped, now),
+        }
+    }
+
+    impl Watched {
+        fn word(&self) -> String {
+            let record = &self.record;
+            let not_followed = record.not_followed.map(|(_, what)| format!("{what:?}"));
+            let ending = match &record.ending {
+                Ending::Policy(reason) => format!("{reason:?}"),
+                other => other.word().to_owned(),
+            };
+            let lists = [
+                record.commands.len().min(4),
+                record.failures.len().min(2),
+                record.classes.len().min(3),
+                record.destinations.len().min(2),
+            ];
+            let text = format!("{} {ending} {not_followed:?}", self.phase);
+            let (objects, unmatched) = (record.objects().min(2), record.unmatched.min(1));
+            format!("{} {lists:?} {objects} {unmatched}", without_digits(&text))
+        }
+    }
+
+    fn without_digits(text: &str) -> String {
+        text.chars().filter(|c| !c.is_ascii_digit()).collect()
+    }
+}
