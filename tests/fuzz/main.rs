@@ -1,9 +1,9 @@
-//! The fuzz tier: our record layer under records that nobody should send.
+//! The fuzz tier: our record layer and our parsers under what nobody should send.
 //!
 //! `pair` makes handshakes that can be had twice, `peer` any record there is, `recipe` streams of them
 //! from `choices`, `engines` takes a stream through our layer and rustls's, and `differences` names
 //! what may differ between the two. `differential` compares them over seeds; `targets` are fuzzed by
-//! `driver`, from the corpus that is kept.
+//! `driver`, from the corpus that is kept. `hl7` has the targets of MLLP.
 
 mod choices;
 mod dicom;
@@ -17,4 +17,5 @@ mod random;
 mod recipe;
 
 mod differential;
+mod hl7;
 mod targets;

@@ -1,5 +1,6 @@
 //! How long acknowledgements took.
 
+use std::fmt;
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
@@ -13,7 +14,7 @@ const FIGURES: u8 = 2;
 ///
 /// It takes memory with the first time, and no more after it. Shorter and longer ones than the
 /// bounds count as the bounds.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Clone, PartialEq, Default)]
 pub struct Latencies(Option<Box<Histogram<u32>>>);
 
 impl Latencies {
@@ -64,6 +65,18 @@ impl Latencies {
         let histogram = self.0.as_ref()?;
         let time = Duration::from_micros(histogram.value_at_quantile(quantile));
         Some(time.min(MLLP_LATENCY_MAX))
+    }
+}
+
+impl fmt::Debug for Latencies {
+    // Some thousand counters say less than four figures.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Latencies")
+            .field("count", &self.count())
+            .field("p50", &self.p50())
+            .field("p99", &self.p99())
+            .field("max", &self.max())
+            .finish()
     }
 }
 
