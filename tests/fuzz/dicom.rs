@@ -2,6 +2,7 @@
 
 #[path = "../../gateway/src/dicom/made.rs"]
 mod made;
+mod memory;
 mod script;
 
 mod targets {
@@ -111,7 +112,7 @@ mod targets {
         let lists = [None, None, Some(vec![Command::CEcho, Command::CStore])];
         Rules {
             commands: lists[choices.below(3)].clone(),
-            enforce: choices.octet() % 2 == 0,
+            enforce: choices.octet().is_multiple_of(2),
             ..Rules::default()
         }
     }

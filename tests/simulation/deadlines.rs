@@ -57,7 +57,7 @@ fn a_slow_reader_is_not_idle_while_it_takes_bytes() {
 #[test]
 fn an_application_that_says_nothing_is_told_after_the_first_byte_deadline() {
     for modes in [THROUGH_TLS, &[Mode::Passthrough]] {
-        let report = judged(&waiting(modes, Protocol::Dicom));
+        let report = judged(&waiting(modes, Protocol::Mllp));
         let account = ended_by(&report, |reason| *reason == Reason::Deadline("first byte"));
         assert!(within(account, 5, 5), "{account:?}");
         assert!(report.a.told.is_some() && report.b.is_empty(), "{report:?}");
@@ -121,7 +121,7 @@ fn an_application_hears_within_four_seconds_that_no_target_can_be_reached() {
 
 #[test]
 fn targets_that_do_not_answer_leave_time_for_the_one_that_does() {
-    let mut scenario = Scenario::calm(5, THROUGH_TLS, Protocol::Dicom);
+    let mut scenario = Scenario::calm(5, THROUGH_TLS, Protocol::Mllp);
     scenario.bad_targets = vec![
         by_address(SILENT_PORT),
         by_address(REFUSING_PORT),

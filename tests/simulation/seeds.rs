@@ -73,7 +73,7 @@ impl Scenario {
     pub(crate) fn random(seed: u64, chains: &[&[Mode]]) -> Self {
         let mut random = Random::new(seed);
         let modes = random.pick(chains);
-        let protocol = random.pick(&[Protocol::Tcp, Protocol::Tcp, Protocol::Dicom]);
+        let protocol = random.pick(&[Protocol::Tcp, Protocol::Tcp, Protocol::Mllp]);
         let mut scenario = Self::calm(seed, modes, protocol);
         scenario.buffers = random.pick(&[0, 1, 2]);
         scenario.pipes = random.pick(&[0, 1, 2, 2]);

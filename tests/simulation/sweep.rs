@@ -20,24 +20,24 @@ fn each_operation_that_fails_in_a_tcp_tunnel_is_told_at_both_ends() {
 }
 
 #[test]
-fn each_operation_that_fails_in_a_dicom_tunnel_is_told_at_both_ends() {
-    fail_each(&scenario(THROUGH_TLS, Protocol::Dicom));
+fn each_operation_that_fails_in_an_mllp_tunnel_is_told_at_both_ends() {
+    fail_each(&scenario(THROUGH_TLS, Protocol::Mllp));
 }
 
 #[test]
 fn each_operation_that_fails_in_passthrough_is_told_at_both_ends() {
-    fail_each(&scenario(PASSED_THROUGH, Protocol::Dicom));
+    fail_each(&scenario(PASSED_THROUGH, Protocol::Mllp));
 }
 
 #[test]
 fn each_operation_that_fails_where_passthrough_copies_is_told_at_both_ends() {
-    fail_each(&without_pipes(PASSED_THROUGH, Protocol::Dicom));
+    fail_each(&without_pipes(PASSED_THROUGH, Protocol::Mllp));
 }
 
 #[test]
 fn each_operation_that_fails_for_a_moment_costs_nothing() {
     for scenario in [
-        scenario(THROUGH_TLS, Protocol::Dicom),
+        scenario(THROUGH_TLS, Protocol::Mllp),
         scenario(PASSED_THROUGH, Protocol::Tcp),
         without_pipes(PASSED_THROUGH, Protocol::Tcp),
     ] {

@@ -182,7 +182,7 @@ impl Association {
         self.phase = Phase::Releasing;
     }
 
-    // Both sides may ask at once; then each grants the other's (PS3.8 section 7.2.2.7).
+    // Both sides may ask at once; then each grants the other's (PS3.8 section 7.2.2).
     fn release_granted(&mut self, by: Role) {
         *self.granted.of_mut(by) = true;
         let waits = |role: Role| *self.asked.of(role) && !self.granted.of(role.other());

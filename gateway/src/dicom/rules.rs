@@ -86,7 +86,8 @@ impl Rules {
         })
     }
 
-    /// Whether a request with this command may pass. Its response may pass wherever it did.
+    /// Whether a request with this command may pass. Its responses may wherever it did, and so may the
+    /// C-CANCEL that ends it.
     #[must_use]
     pub fn allows(&self, command: Command) -> bool {
         is_listed(self.commands.as_deref(), &command)

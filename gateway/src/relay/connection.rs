@@ -1,29 +1,27 @@
 //! A connection's life: accepted, judged, connected, relayed, accounted for.
 
 use std::cell::{Cell, RefCell};
-use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
-use super::account::{Account, Open, answered, count, ending};
-use super::admission::{Admission, Admitted, Refused};
+use super::account::{Account, Open, count, ending};
+use super::admission::Admission;
 use super::engine::Engine;
-use super::first::{Beginning, First, NoStart};
-use super::link::{Link, stopped};
-use super::open::{Cut, Held, Opening};
+use super::first::Beginning;
+use super::link::Link;
+use super::open::{Held, Opening};
 use super::passthrough::Passing;
-use super::seal::{Outlet, Sealing, receive};
+use super::seal::{Outlet, Sealing};
 use crate::audit::{self, Close, Party, Reason};
-use crate::buffers::{Appetite, Pool, Talker};
+use crate::buffers::{Pool, Talker};
 use crate::config::{Observe, Protocol, Route, Target};
 use crate::dicom::{self, Answer};
 use crate::hl7;
-use crate::limits::ARTIM;
 use crate::metrics::{self, RouteCounters};
 use crate::observe::{Direction, Observer};
 use crate::tls::handshake::{Cause, Failed, Secured, handshake, tell};
@@ -87,7 +85,7 @@ pub struct Path {
     /// Its mode with that mode's means.
     pub side: Side,
     // What its associations are held to, where it looks into DICOM.
-    admission: Option<Admission>,
+    pub(super) admission: Option<Admission>,
 }
 
 impl Path {
@@ -147,16 +145,17 @@ pub async fn serve<V: Verbs>(
     work.account.told(path, accepted.source, started, close)
 }
 
-struct Work<'c, V: Verbs> {
-    core: &'c Core<V>,
-    path: &'c Path,
+/// A connection at work.
+pub(super) struct Work<'c, V: Verbs> {
+    pub(super) core: &'c Core<V>,
+    pub(super) path: &'c Path,
     counters: &'c RouteCounters,
-    talker: Talker,
-    account: Account,
+    pub(super) talker: Talker,
+    pub(super) account: Account,
 }
 
 // A failed step has already ended the sockets that it knew.
-type Outcome<T> = Result<T, Close>;
+pub(super) type Outcome<T> = Result<T, Close>;
 
 impl<'c, V: Verbs> Work<'c, V> {
     async fn run(&mut self, socket: V::Socket) -> Close {
@@ -358,153 +357,8 @@ impl<'c, V: Verbs> Work<'c, V> {
         Ok((RefCell::new(engine), held))
     }
 
-    // What the opener says first on a plain socket; an illegal start is answered and ended.
-    async fn first_bytes(&self, socket: &V::Socket) -> Outcome<First> {
-        let beginning = Beginning::of(&self.path.route);
-        let mut first = First::default();
-        let wait = self.gather(socket, beginning, &mut first);
-        let by = match self.path.side {
-            Side::Passthrough => Party::Source,
-            Side::Originate(_) | Side::Terminate(_) => Party::PlainSide,
-        };
-        let reason = match self.before_first_byte(wait, socket).await? {
-            Ok(()) => return Ok(first),
-            Err(NoStart::Ended) => first.unfinished(),
-            Err(NoStart::Illegal(illegal)) => {
-                self.say(socket, illegal.answer).await;
-                Reason::Illegal(illegal.sentence)
-            }
-        };
-        Err(Close { by, reason })
-    }
-
-    async fn gather(
-        &self,
-        socket: &V::Socket,
-        beginning: Beginning,
-        first: &mut First,
-    ) -> Result<(), NoStart> {
-        let mut appetite = Appetite::new(self.talker);
-        while !first.is_legal(beginning).map_err(NoStart::Illegal)? {
-            let received = receive(socket, &self.core.pool, &mut appetite).await;
-            let batch = received.ok().flatten().ok_or(NoStart::Ended)?;
-            batch.append_to(&mut first.bytes);
-        }
-        Ok(())
-    }
-
-    // The same where the opener is the TLS peer.
-    async fn first_payload(
-        &self,
-        far: &V::Socket,
-        engine: &RefCell<Engine>,
-        held: &mut Held,
-        judgement: &Judgement,
-    ) -> Outcome<First> {
-        let beginning = Beginning::of(&self.path.route);
-        let mut first = First::default();
-        let wait = self.gather_payload(far, engine, held, beginning, &mut first);
-        let reason = match self.before_first_byte(wait, far).await? {
-            Ok(Ok(())) => return Ok(first),
-            Ok(Err(NoStart::Ended)) | Err(Cut::Truncated | Cut::Socket(_)) => first.unfinished(),
-            Ok(Err(NoStart::Illegal(illegal))) => {
-                self.say_sealed(far, engine, illegal.answer).await;
-                Reason::Illegal(illegal.sentence)
-            }
-            Err(Cut::Records(error)) => {
-                let alert = engine.borrow_mut().last_words();
-                tell(far, alert).await;
-                self.wrong_record(&error, judgement)
-            }
-        };
-        Err(Close {
-            by: Party::TlsPeer,
-            reason,
-        })
-    }
-
-    async fn gather_payload(
-        &self,
-        far: &V::Socket,
-        engine: &RefCell<Engine>,
-        held: &mut Held,
-        beginning: Beginning,
-        first: &mut First,
-    ) -> Result<Result<(), NoStart>, Cut> {
-        loop {
-            match first.is_legal(beginning) {
-                Ok(true) => return Ok(Ok(())),
-                Ok(false) => {}
-                Err(illegal) => return Ok(Err(NoStart::Illegal(illegal))),
-            }
-            if !held.first(far, engine, &self.core.pool).await? {
-                return Ok(Err(NoStart::Ended));
-            }
-            held.move_payload(&mut first.bytes);
-        }
-    }
-
-    // Whether the connection may go on, and where to; the request is of no more use then.
-    fn admit(&mut self, first: &mut First) -> Result<Admitted<'c>, Refused> {
-        let path = self.path;
-        let (Some(admission), Some(request)) = (&path.admission, first.request.take()) else {
-            return Ok(Admitted::anyone(&path.route.targets));
-        };
-        let identity = match path.side {
-            Side::Terminate(_) => self.account.peer.as_ref(),
-            Side::Originate(_) | Side::Passthrough => None,
-        };
-        let identity = identity.map(|peer| peer.identity.as_str());
-        let mut admitted = admission.admit(&path.route, &request, identity)?;
-        self.account.reported = admitted.reported.take();
-        Ok(admitted)
-    }
-
-    async fn refuse(&mut self, near: &V::Socket, first: &First, refused: Refused) -> Close {
-        self.note_answered(first, Some(refused.answer));
-        self.say(near, Some(refused.answer)).await;
-        refused.into_close()
-    }
-
-    // The last word to an application; without one it sees a reset.
-    async fn say(&self, plain: &V::Socket, words: Option<Answer>) {
-        match words {
-            Some(words) => part(plain, words.octets().to_vec(), ARTIM).await,
-            None => plain.abort(),
-        }
-    }
-
-    // The same to one behind the TLS peer.
-    async fn say_sealed(&self, far: &V::Socket, engine: &RefCell<Engine>, words: Option<Answer>) {
-        let Some(words) = words else {
-            return far.abort();
-        };
-        let sealed = engine
-            .borrow_mut()
-            .farewell(&words.octets(), &self.core.pool);
-        match sealed {
-            Ok(sealed) => part(far, sealed, ARTIM).await,
-            Err(_) => far.abort(),
-        }
-    }
-
-    async fn say_unreachable(&mut self, near: &V::Socket, first: &First) {
-        let words = self.unreachable_words();
-        self.note_answered(first, words);
-        self.say(near, words).await;
-    }
-
-    // What is told of an association that ends with our answer to its request.
-    fn note_answered(&mut self, first: &First, words: Option<Answer>) {
-        let Some(words) = words else { return };
-        let mut observer = self.observer();
-        let now = Instant::now().into_std();
-        // Whatever the verdict: nothing of it goes on.
-        let _ = observer.see(Direction::Onward, &first.bytes, now);
-        self.account.observed = observer.finish(answered(words), now);
-    }
-
-    fn observer(&self) -> Observer {
+    /// What looks at this connection.
+    pub(super) fn observer(&self) -> Observer {
         let route = &self.path.route;
         let is_strict = match route.observe {
             Observe::Off => return Observer::Blind,
@@ -540,29 +394,6 @@ impl<'c, V: Verbs> Work<'c, V> {
         match Beginning::of(&self.path.route) {
             Beginning::Request => limit.min(attempts.left()),
             Beginning::Either | Beginning::Opener | Beginning::Frame => limit,
-        }
-    }
-
-    // Awaits what the opener says first, on `socket`, for as long as it may take.
-    async fn before_first_byte<W: Future>(
-        &self,
-        wait: W,
-        socket: &V::Socket,
-    ) -> Outcome<W::Output> {
-        let limit = self.path.route.timeouts.first_byte;
-        let mut stop = self.core.stop.clone();
-        let time = async {
-            tokio::select! {
-                () = sleep(limit) => Reason::Deadline("first byte"),
-                () = stopped(&mut stop) => Reason::Drained,
-            }
-        };
-        match until(wait, time, || socket.abort()).await {
-            (outcome, None) => Ok(outcome),
-            (_, Some(reason)) => Err(Close {
-                by: Party::Gateway,
-                reason,
-            }),
         }
     }
 
@@ -613,7 +444,7 @@ impl<'c, V: Verbs> Work<'c, V> {
 
     // A server may refuse our certificate after our side of a TLS 1.3 handshake is done (RFC 8446
     // section 4.4.2.4); until its first payload has come, an alert is its answer to the handshake.
-    fn wrong_record(&self, error: &rustls::Error, judgement: &Judgement) -> Reason {
+    pub(super) fn wrong_record(&self, error: &rustls::Error, judgement: &Judgement) -> Reason {
         match error {
             rustls::Error::AlertReceived(_)
                 if self.account.opened.get() == 0

@@ -12,6 +12,7 @@ mod first;
 mod link;
 mod open;
 mod passthrough;
+mod reception;
 mod seal;
 
 pub use connection::{Accepted, Core, Path, Side, Strangers, serve};

@@ -101,7 +101,7 @@ fn command(choices: &mut Choices<'_>) -> Vec<u8> {
     let message = u16::from(choices.octet() % 4);
     let class = made::element(0x0002, choices.pick(&CLASSES).as_bytes());
     let destination = made::element(0x0600, choices.pick(&["WS_1", "WS_2 ", " "]).as_bytes());
-    let has_data = choices.octet() % 4 != 0;
+    let has_data = !choices.octet().is_multiple_of(4);
     match choices.octet() % 4 {
         0 => made::command(field, message, has_data, &[]),
         1 => made::store(message, choices.pick(&CLASSES), has_data),

@@ -1,0 +1,207 @@
+//! What comes before there is a way onward: the first bytes, whether they may go on, and the last word
+//! to whom we cannot serve.
+
+use std::cell::RefCell;
+use std::future::Future;
+
+use tokio::time::{Instant, sleep};
+
+use super::account::answered;
+use super::admission::{Admitted, Refused};
+use super::connection::{Outcome, Side, Work};
+use super::engine::Engine;
+use super::first::{Beginning, First, NoStart};
+use super::link::stopped;
+use super::open::{Cut, Held};
+use super::seal::receive;
+use crate::audit::{Close, Party, Reason};
+use crate::buffers::Appetite;
+use crate::dicom::Answer;
+use crate::limits::ARTIM;
+use crate::observe::Direction;
+use crate::tls::Judgement;
+use crate::tls::handshake::tell;
+use crate::uring::{Verbs, part, until};
+
+impl<'c, V: Verbs> Work<'c, V> {
+    /// What the opener says first on a plain socket; an illegal start is answered and ended.
+    pub(super) async fn first_bytes(&self, socket: &V::Socket) -> Outcome<First> {
+        let beginning = Beginning::of(&self.path.route);
+        let mut first = First::default();
+        let wait = self.gather(socket, beginning, &mut first);
+        let by = match self.path.side {
+            Side::Passthrough => Party::Source,
+            Side::Originate(_) | Side::Terminate(_) => Party::PlainSide,
+        };
+        let reason = match self.before_first_byte(wait, socket).await? {
+            Ok(()) => return Ok(first),
+            Err(NoStart::Ended) => first.unfinished(),
+            Err(NoStart::Illegal(illegal)) => {
+                self.say(socket, illegal.answer).await;
+                Reason::Illegal(illegal.sentence)
+            }
+        };
+        Err(Close { by, reason })
+    }
+
+    async fn gather(
+        &self,
+        socket: &V::Socket,
+        beginning: Beginning,
+        first: &mut First,
+    ) -> Result<(), NoStart> {
+        let mut appetite = Appetite::new(self.talker);
+        while !first.is_legal(beginning).map_err(NoStart::Illegal)? {
+            let received = receive(socket, &self.core.pool, &mut appetite).await;
+            let batch = received.ok().flatten().ok_or(NoStart::Ended)?;
+            batch.append_to(&mut first.bytes);
+        }
+        Ok(())
+    }
+
+    /// The same where the opener is the TLS peer.
+    pub(super) async fn first_payload(
+        &self,
+        far: &V::Socket,
+        engine: &RefCell<Engine>,
+        held: &mut Held,
+        judgement: &Judgement,
+    ) -> Outcome<First> {
+        let beginning = Beginning::of(&self.path.route);
+        let mut first = First::default();
+        let wait = self.gather_payload(far, engine, held, beginning, &mut first);
+        let reason = match self.before_first_byte(wait, far).await? {
+            Ok(Ok(())) => return Ok(first),
+            Ok(Err(NoStart::Ended)) | Err(Cut::Truncated | Cut::Socket(_)) => first.unfinished(),
+            Ok(Err(NoStart::Illegal(illegal))) => {
+                self.say_sealed(far, engine, illegal.answer).await;
+                Reason::Illegal(illegal.sentence)
+            }
+            Err(Cut::Records(error)) => {
+                let alert = engine.borrow_mut().last_words();
+                tell(far, alert).await;
+                self.wrong_record(&error, judgement)
+            }
+        };
+        Err(Close {
+            by: Party::TlsPeer,
+            reason,
+        })
+    }
+
+    async fn gather_payload(
+        &self,
+        far: &V::Socket,
+        engine: &RefCell<Engine>,
+        held: &mut Held,
+        beginning: Beginning,
+        first: &mut First,
+    ) -> Result<Result<(), NoStart>, Cut> {
+        loop {
+            match first.is_legal(beginning) {
+                Ok(true) => return Ok(Ok(())),
+                Ok(false) => {}
+                Err(illegal) => return Ok(Err(NoStart::Illegal(illegal))),
+            }
+            if !held.first(far, engine, &self.core.pool).await? {
+                return Ok(Err(NoStart::Ended));
+            }
+            held.move_payload(&mut first.bytes);
+        }
+    }
+
+    /// Whether the connection may go on, and where to; the request is of no more use then.
+    pub(super) fn admit(&mut self, first: &mut First) -> Result<Admitted<'c>, Refused> {
+        let path = self.path;
+        let (Some(admission), Some(request)) = (&path.admission, first.request.take()) else {
+            return Ok(Admitted::anyone(&path.route.targets));
+        };
+        let identity = match path.side {
+            Side::Terminate(_) => self.account.peer.as_ref(),
+            Side::Originate(_) | Side::Passthrough => None,
+        };
+        let identity = identity.map(|peer| peer.identity.as_str());
+        let mut admitted = admission.admit(&path.route, &request, identity)?;
+        self.account.reported = admitted.reported.take();
+        Ok(admitted)
+    }
+
+    /// Tells an application that its association may not begin, and how that ends the connection.
+    pub(super) async fn refuse(
+        &mut self,
+        near: &V::Socket,
+        first: &First,
+        refused: Refused,
+    ) -> Close {
+        self.note_answered(first, Some(refused.answer));
+        self.say(near, Some(refused.answer)).await;
+        refused.into_close()
+    }
+
+    // The last word to an application; without one it sees a reset.
+    async fn say(&self, plain: &V::Socket, words: Option<Answer>) {
+        match words {
+            Some(words) => part(plain, words.octets().to_vec(), ARTIM).await,
+            None => plain.abort(),
+        }
+    }
+
+    /// The last word to an application behind the TLS peer; without one it sees a reset.
+    pub(super) async fn say_sealed(
+        &self,
+        far: &V::Socket,
+        engine: &RefCell<Engine>,
+        words: Option<Answer>,
+    ) {
+        let Some(words) = words else {
+            return far.abort();
+        };
+        let sealed = engine
+            .borrow_mut()
+            .farewell(&words.octets(), &self.core.pool);
+        match sealed {
+            Ok(sealed) => part(far, sealed, ARTIM).await,
+            Err(_) => far.abort(),
+        }
+    }
+
+    /// Tells an application that the far side cannot be reached.
+    pub(super) async fn say_unreachable(&mut self, near: &V::Socket, first: &First) {
+        let words = self.unreachable_words();
+        self.note_answered(first, words);
+        self.say(near, words).await;
+    }
+
+    /// Keeps for the account that an association ended with our answer to its request.
+    pub(super) fn note_answered(&mut self, first: &First, words: Option<Answer>) {
+        let Some(words) = words else { return };
+        let mut observer = self.observer();
+        let now = Instant::now().into_std();
+        // Whatever the verdict: nothing of it goes on.
+        let _ = observer.see(Direction::Onward, &first.bytes, now);
+        self.account.observed = observer.finish(answered(words), now);
+    }
+
+    // Awaits what the opener says first, on `socket`, for as long as it may take.
+    async fn before_first_byte<W: Future>(
+        &self,
+        wait: W,
+        socket: &V::Socket,
+    ) -> Outcome<W::Output> {
+        let limit = self.path.route.timeouts.first_byte;
+        let mut stop = self.core.stop.clone();
+        let time = async {
+            tokio::select! {
+                () = sleep(limit) => Reason::Deadline("first byte"),
+                () = stopped(&mut stop) => Reason::Drained,
+            }
+        };
+        match until(wait, time, || socket.abort()).await {
+            (outcome, None) => Ok(outcome),
+            (_, Some(reason)) => Err(Close {
+                by: Party::Gateway,
+                reason,
+            }),
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! What watching an association asks for: little when it is open, nothing per object.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use gateway::dicom::{Association, Manner, Role, Rules, Verdict};
+use stats_alloc::{INSTRUMENTED_SYSTEM, Region};
+
+use super::{made, script};
+use crate::driver::alone;
+
+const CT: &str = "1.2.840.10008.5.1.4.1.1.2";
+
+fn store(message: u16) -> Vec<u8> {
+    made::message(1, &made::store(message, CT, true), Some(&[0; 5000]))
+}
+
+fn stored(message: u16) -> Vec<u8> {
+    made::message(1, &made::response(0x8001, message, 0), None)
+}
+
+fn pass(association: &mut Association, by: Role, octets: &[u8], now: Instant) {
+    assert_eq!(association.see(by, octets, now), Verdict::Pass);
+}
+
+#[test]
+fn an_association_holds_little_and_stores_ask_for_nothing() {
+    let _alone = alone();
+    let (opening, store, stored) = (script::opening(), store(1), stored(1));
+    let (rules, mut now) = (Arc::new(Rules::default()), Instant::now());
+    let region = Region::new(&INSTRUMENTED_SYSTEM);
+    let held = || {
+        let change = region.change();
+        change.bytes_allocated - change.bytes_deallocated
+    };
+    // The table of SOP classes is made once for the process.
+    drop(gateway::dicom::SopClass::from_field(CT.as_bytes()));
+    let before = held();
+    let mut association = Association::new(Manner::Lenient, rules, now);
+    let unborn = held() - before;
+    for (by, octets) in &opening {
+        pass(&mut association, *by, octets, now);
+    }
+    let open = held() - before;
+    let mut exchange = |association: &mut Association, count: u32| {
+        for _ in 0..count {
+            pass(association, Role::Requestor, &store, now);
+            now += Duration::from_millis(20);
+            pass(association, Role::Acceptor, &stored, now);
+        }
+    };
+    exchange(&mut association, 1);
+    let storing = held() - before;
+    println!("heap: {unborn} new, {open} open, {storing} after an object");
+    println!("itself: {}", size_of::<Association>());
+    assert!(unborn == 0 && open <= 512 && storing <= 8192);
+    let allocations = region.change().allocations;
+    exchange(&mut association, 1000);
+    assert_eq!(region.change().allocations, allocations);
+}
