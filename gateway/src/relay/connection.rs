@@ -20,15 +20,15 @@ use super::seal::{Outlet, Sealing};
 use crate::audit::{self, Close, Party, Reason};
 use crate::buffers::{Pool, Talker};
 use crate::config::{Observe, Protocol, Route, Target};
-use crate::dicom::{self, Answer};
+use crate::dicom;
 use crate::hl7;
 use crate::metrics::{self, RouteCounters};
 use crate::observe::{Direction, Observer};
-use crate::tls::handshake::{Cause, Failed, Secured, handshake, tell};
+use crate::tls::handshake::{Cause, Failed, Secured, handshake};
 use crate::tls::session::Session;
 use crate::tls::{self, Acceptor, Connector, Judgement, describe, explain, explain_end};
 use crate::upstream::{Attempts, Names};
-use crate::uring::{Pipes, Socket, Verbs, part, until};
+use crate::uring::{Pipes, Socket, Verbs};
 
 /// What the connections of one core share.
 pub struct Core<V: Verbs> {
@@ -379,12 +379,6 @@ impl<'c, V: Verbs> Work<'c, V> {
             }),
             (Protocol::Dicom | Protocol::Tcp, _) => Observer::Blind,
         }
-    }
-
-    // What an application is told whose association has nowhere to go for now.
-    fn unreachable_words(&self) -> Option<Answer> {
-        let speaks_dicom = Beginning::of(&self.path.route) == Beginning::Request;
-        speaks_dicom.then(Answer::temporary_congestion)
     }
 
     // Who waits for an answer to its request does so for about as long as `connect` allows; all that

@@ -21,7 +21,7 @@ use crate::limits::ARTIM;
 use crate::observe::Direction;
 use crate::tls::Judgement;
 use crate::tls::handshake::tell;
-use crate::uring::{Verbs, part, until};
+use crate::uring::{Socket, Verbs, part, until};
 
 impl<'c, V: Verbs> Work<'c, V> {
     /// What the opener says first on a plain socket; an illegal start is answered and ended.
@@ -203,5 +203,11 @@ impl<'c, V: Verbs> Work<'c, V> {
                 reason,
             }),
         }
+    }
+
+    /// What an application is told whose association has nowhere to go for now.
+    pub(super) fn unreachable_words(&self) -> Option<Answer> {
+        let speaks_dicom = Beginning::of(&self.path.route) == Beginning::Request;
+        speaks_dicom.then(Answer::temporary_congestion)
     }
 }
