@@ -7,8 +7,17 @@ use std::sync::{Arc, Mutex};
 
 use wardgate_tests::{DEADLINE, Gateway, until};
 
-/// Stands for what a study holds. No byte of it may reach whom it is not for.
-pub(crate) const MARKER: &[u8] = b"\x01\x00MARKER^PATIENT^OF^THIS^TEST";
+/// Stands for what a study holds: the request of an association, so that a route of DICOM takes it. No
+/// byte of it may reach whom it is not for.
+pub(crate) const MARKER: &[u8] = b"\x01\x00\x00\x00\x00\x44\x00\x01\x00\x00\
+    MARKER^PATIENT^^OF^THIS^TEST^^^^\
+    \0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
+
+/// What an application is told that has nowhere to go: rejected for the moment (PS3.8 table 9-21).
+const REJECTED: &[u8] = &[3, 0, 0, 0, 0, 4, 0, 2, 3, 1];
+
+/// What it is told when its association breaks off between two PDUs (PS3.8 table 9-26).
+const ABORTED: &[u8] = &[7, 0, 0, 0, 0, 4, 0, 0, 2, 0];
 
 /// `127.0.0.1:port`.
 pub(crate) fn loopback(port: u16) -> String {
@@ -22,6 +31,8 @@ pub(crate) enum End {
     Orderly,
     /// Reset or another failure: visibly broken.
     Failed(ErrorKind),
+    /// FIN behind a last word of DICOM that says what went wrong.
+    Told,
     /// The reader reset the connection itself, which tells it nothing.
     Own,
     /// Nothing for as long as a test waits.
@@ -31,7 +42,7 @@ pub(crate) enum End {
 impl End {
     /// Whether the reader was told that something went wrong.
     pub(crate) fn is_failure(self) -> bool {
-        matches!(self, Self::Failed(_))
+        matches!(self, Self::Failed(_) | Self::Told)
     }
 }
 
@@ -49,7 +60,16 @@ pub(crate) fn receive_all(mut stream: &TcpStream) -> Received {
         .expect("the deadline is not zero");
     let mut bytes = Vec::new();
     let end = match stream.read_to_end(&mut bytes) {
-        Ok(_) => End::Orderly,
+        Ok(_) => match [REJECTED, ABORTED]
+            .into_iter()
+            .any(|word| bytes.ends_with(word))
+        {
+            true => {
+                bytes.truncate(bytes.len() - REJECTED.len());
+                End::Told
+            }
+            false => End::Orderly,
+        },
         Err(error) if error.kind() == ErrorKind::WouldBlock => End::Late,
         Err(error) => End::Failed(error.kind()),
     };

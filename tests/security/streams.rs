@@ -104,7 +104,9 @@ fn at_targets(outcomes: &Receiver<Told>, count: u64) -> HashMap<u64, Outcome> {
     seen
 }
 
-/// Both gateways, with a route for DICOM and one for any protocol.
+const ROUTES: [&str; 2] = ["one", "another"];
+
+/// Both gateways, with two routes for any protocol.
 struct Pair {
     a: Gateway,
     b: Gateway,
@@ -115,18 +117,18 @@ impl Pair {
     fn start(target: u16) -> Self {
         let pki = Pki::new();
         let (mut a, mut b) = (Site::new(&pki, A), Site::new(&pki, B));
-        let entries = ["dicom", "tcp"].map(|protocol| {
+        let entries = ROUTES.map(|name| {
             let (entry, wan) = (free_port(), free_port());
             a = a
                 .clone()
                 .originate(loopback(entry), loopback(wan), &[format!("dns:{B}")])
-                .name(protocol)
-                .protocol(protocol);
+                .name(name)
+                .protocol("tcp");
             b = b
                 .clone()
                 .terminate(loopback(wan), loopback(target), &[format!("dns:{A}")])
-                .name(protocol)
-                .protocol(protocol);
+                .name(name)
+                .protocol("tcp");
             entry
         });
         Self {
@@ -140,7 +142,7 @@ impl Pair {
     fn assert_counted(&self, orderly: u64) {
         for gateway in [&self.a, &self.b] {
             let sum = |metric: &str| -> u64 {
-                let each = ["dicom", "tcp"].map(|route| of_route(gateway, metric, route));
+                let each = ROUTES.map(|route| of_route(gateway, metric, route));
                 each.iter().sum()
             };
             until("connections are left open", DEADLINE, || {

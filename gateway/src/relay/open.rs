@@ -73,10 +73,13 @@ impl Held {
         }
     }
 
-    /// Gives payload back, to be delivered before all that is to come.
+    /// Gives payload back that was moved out, to be delivered before all that is to come.
     pub(super) fn hold(&mut self, payload: Vec<u8>) {
+        if payload.is_empty() {
+            return;
+        }
         debug_assert!(self.payload().is_none(), "payload in front of payload");
-        self.payload = Some(Buffer::of(payload)).filter(|buffer| buffer.parts() > 0);
+        self.payload = Some(Buffer::of(payload));
     }
 
     // The payload that is to be delivered next.
