@@ -1,9 +1,10 @@
-//! The interop tier: the real program with foreign TLS and DICOM programs opposite.
+//! The interop tier: the real program with foreign TLS, DICOM and HL7 programs opposite.
 //!
 //! Whatever passes between two foreign programs directly must pass between them through the gateways,
 //! bit for bit; whatever the policy forbids must fail with a foreign program that would have done it.
 
 mod dcmtk;
+mod hl7;
 mod native;
 mod openssl;
 mod orthanc;
