@@ -3,6 +3,8 @@
 //! Whatever passes between two foreign programs directly must pass between them through the gateways,
 //! bit for bit; whatever the policy forbids must fail with a foreign program that would have done it.
 
+mod answers;
+mod associations;
 mod dcmtk;
 mod hl7;
 mod native;
@@ -12,6 +14,7 @@ mod pair;
 mod peers;
 mod pynetdicom;
 mod query;
+mod rules;
 mod suites;
 mod tunnels;
 mod updates;

@@ -91,6 +91,12 @@ impl Site {
         self
     }
 
+    /// Leaves a key of the last route out.
+    pub fn unset(mut self, key: &str) -> Self {
+        self.last().keys.retain(|(old, _)| old != key);
+        self
+    }
+
     /// Sets a key of `[route.timeouts]` of the last route, in TOML's own syntax.
     pub fn route_timeout(mut self, key: &str, value: impl Into<String>) -> Self {
         replace(&mut self.last().timeouts, key, value.into());

@@ -1,0 +1,140 @@
+//! Applications in pynetdicom that say what they send and what they are told.
+
+use std::path::Path;
+use std::time::Duration;
+
+use wardgate_tests::tier::{Need, python, workspace};
+use wardgate_tests::{Background, Program, free_port, until};
+
+/// What these applications need.
+pub(crate) const PYNETDICOM: [Need; 1] = [Need::Python];
+
+/// Modalities give up at about 5 s, so an answer that comes later is of no use to them.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The title by which tests call where it does not matter.
+pub(crate) const CALLING: &str = "CT_A";
+/// The title that tests call where it does not matter.
+pub(crate) const CALLED: &str = "ARCHIVE";
+
+/// Asks for one association, does `actions` in it, and tells what became of all that, line by line: see
+/// the head of `requestor.py`.
+pub(crate) fn ask(port: u16, calling: &str, called: &str, actions: &[&str]) -> Told {
+    let program = requestor(port, calling, called, actions);
+    Told(program.run().expect_success().text())
+}
+
+/// The same without a title that matters.
+pub(crate) fn ask_to(port: u16, actions: &[&str]) -> Told {
+    ask(port, CALLING, CALLED, actions)
+}
+
+fn requestor(port: u16, calling: &str, called: &str, actions: &[&str]) -> Program {
+    script("requestor.py")
+        .args([&port.to_string(), calling, called])
+        .args(actions)
+}
+
+fn script(name: &str) -> Program {
+    let folder = workspace().join(Path::new("tests/interop/associations"));
+    Program::new(python()).arg(folder.join(name))
+}
+
+/// What an application says of its association.
+#[derive(Debug)]
+pub(crate) struct Told(String);
+
+impl Told {
+    /// Its lines without the last one, which says how and when it ended.
+    pub(crate) fn lines(&self) -> Vec<&str> {
+        let lines = self.0.lines();
+        lines.filter(|line| !line.starts_with("ended")).collect()
+    }
+
+    /// How the association ended: `rejected`, `aborted` or `released`.
+    pub(crate) fn ended(&self) -> &str {
+        self.ending().0
+    }
+
+    /// Checks that it was told this and nothing else, and soon enough.
+    #[track_caller]
+    pub(crate) fn assert_rejected(&self, code: &str) {
+        assert_eq!(self.lines(), [format!("rejected {code}")], "{self:?}");
+        assert_eq!(self.ended(), "rejected", "{self:?}");
+        assert!(self.ending().1 < PATIENCE, "{self:?}");
+    }
+
+    fn ending(&self) -> (&str, Duration) {
+        let line = self.0.lines().find_map(|line| line.strip_prefix("ended "));
+        let (how, time) = line
+            .and_then(|line| line.split_once(' '))
+            .unwrap_or_else(|| panic!("it does not say how it ended: {self:?}"));
+        let time = time.parse().expect("milliseconds are a number");
+        (how, Duration::from_millis(time))
+    }
+}
+
+/// An association that stays open until it is told to end, or is ended.
+pub(crate) struct Open(Background);
+
+impl Open {
+    /// Asks for one, does `actions` in it, and holds it.
+    pub(crate) fn start(port: u16, calling: &str, called: &str, actions: &[&str]) -> Self {
+        let actions = [actions, &["hold"]].concat();
+        let mut program = Background::start(&requestor(port, calling, called, &actions));
+        program.wait_for_output("accepted");
+        Self(program)
+    }
+
+    /// Waits until it has done this.
+    pub(crate) fn wait_for(&mut self, line: &str) {
+        self.0.wait_for_output(line);
+    }
+
+    /// Releases it, and tells what became of it.
+    pub(crate) fn release(mut self) -> Told {
+        self.0.try_write(b"\n");
+        self.told()
+    }
+
+    /// Waits until it has ended, and tells what became of it.
+    pub(crate) fn told(mut self) -> Told {
+        until(
+            "the association does not end",
+            wardgate_tests::DEADLINE,
+            || self.0.has_ended().then_some(()),
+        );
+        Told(self.0.output())
+    }
+}
+
+/// An application that takes every association and says what it is sent.
+pub(crate) struct Provider {
+    pub(crate) port: u16,
+    program: Background,
+}
+
+impl Provider {
+    pub(crate) fn start() -> Self {
+        let port = free_port();
+        let program = script("provider.py").arg(port.to_string());
+        let program = Background::listening(&program, port);
+        Self { port, program }
+    }
+
+    /// Waits for a line, those of the past included.
+    pub(crate) fn wait_for(&mut self, line: &str) {
+        self.program.wait_for_output(line);
+    }
+
+    /// What it said until now: see the head of `provider.py`.
+    pub(crate) fn told(&self) -> Vec<String> {
+        self.program.output().lines().map(str::to_owned).collect()
+    }
+
+    /// The same when the connection is gone.
+    pub(crate) fn told_when_closed(&mut self) -> Vec<String> {
+        self.wait_for("closed");
+        self.told()
+    }
+}
