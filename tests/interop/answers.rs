@@ -11,7 +11,7 @@ use rustix::process::Signal;
 use socket2::{Domain, Socket, Type};
 use wardgate_tests::stream::{Ending, accept, connect, reset};
 use wardgate_tests::tier::{self, Need};
-use wardgate_tests::{DEADLINE, Gateway, Pki, Program, Site, free_port, until};
+use wardgate_tests::{DEADLINE, Gateway, Pki, Program, Site, free_port};
 
 use crate::associations::{CALLED, CALLING, Open, PATIENCE, PYNETDICOM, Provider, ask_to};
 use crate::pair::{A, B, Pair, originate, terminate};
@@ -121,8 +121,9 @@ fn far_gateway_that_has_no_address_is_a_rejection_for_the_moment() {
     if !ready() {
         return;
     }
+    let pki = Pki::new();
     let entry = free_port();
-    let site = Site::new(&Pki::new(), A).originate(
+    let site = Site::new(&pki, A).originate(
         loopback(entry),
         "gw.nowhere.invalid:2762",
         &[format!("dns:{B}")],
@@ -465,7 +466,27 @@ fn archive_that_resets_an_open_association_is_an_abort() {
     } = InHand::start();
     reset(archive);
     assert_eq!(hear(&mut requestor), (ABORT.to_vec(), Ending::Orderly));
+    drop(requestor);
     pair.stop();
+}
+
+#[test]
+fn far_gateway_that_dies_before_the_answer_is_a_rejection_for_the_moment() {
+    if !tier::ready("interop", &[]) {
+        return;
+    }
+    let target = TcpListener::bind("127.0.0.1:0").expect("loopback has ports");
+    let port = target.local_addr().expect("it is bound").port();
+    let pair = Pair::start(&Pki::new(), "dicom", port);
+    let mut requestor = connect(local(pair.entry));
+    requestor.write_all(&request()).expect("it is connected");
+    let mut archive = accept(&target);
+    expect(&mut archive, &request());
+    kill(pair.b);
+    let heard = hear(&mut requestor);
+    assert_eq!(heard, (REJECT_TEMPORARY.to_vec(), Ending::Orderly));
+    drop(requestor);
+    pair.a.stop();
 }
 
 /// An A-ABORT there would be read as a part of the PDU.
@@ -522,25 +543,67 @@ fn sender_in_the_middle_of_its_own_pdu_is_told_by_an_abort() {
     expect(&mut archive, &half_of_data());
     kill(pair.b);
     assert_eq!(hear(&mut requestor), (ABORT.to_vec(), Ending::Orderly));
+    drop(requestor);
     pair.a.stop();
 }
 
 /// Who does not close after it was told is not waited for longer than the ARTIM timer.
 #[test]
-fn who_does_not_close_after_an_answer_is_reset() {
+fn who_does_not_close_after_a_rejection_is_reset() {
     if !tier::ready("interop", &[]) {
         return;
     }
     let (a, entry) = alone(&Pki::new(), free_port());
     let mut client = connect(local(entry));
     client.write_all(&request()).expect("it is connected");
-    assert_eq!(
-        hear(&mut client),
-        (REJECT_TEMPORARY.to_vec(), Ending::Orderly)
-    );
-    until("the gateway still waits", DEADLINE, || {
-        client.write_all(&[0]).err()
-    });
+    let heard = hear(&mut client);
+    assert_eq!(heard, (REJECT_TEMPORARY.to_vec(), Ending::Orderly));
     a.wait_for_connections(1);
+    // It is open still, at this end alone.
+    drop(client);
     a.stop();
+}
+
+#[test]
+fn who_does_not_close_after_an_abort_is_reset() {
+    if !tier::ready("interop", &[]) {
+        return;
+    }
+    let InHand {
+        pair,
+        mut requestor,
+        archive,
+    } = InHand::start();
+    reset(archive);
+    assert_eq!(hear(&mut requestor), (ABORT.to_vec(), Ending::Orderly));
+    pair.a.wait_for_connections(1);
+    // It is open still, at this end alone.
+    drop(requestor);
+    pair.stop();
+}
+
+/// A stop does not wait for longer than it may, either.
+#[test]
+fn who_does_not_close_after_an_abort_does_not_hold_up_a_stop() {
+    if !tier::ready("interop", &[]) {
+        return;
+    }
+    let pki = Pki::new();
+    let (entry, wan) = (free_port(), free_port());
+    let target = TcpListener::bind("127.0.0.1:0").expect("loopback has ports");
+    let port = target.local_addr().expect("it is bound").port();
+    let b = terminate(&pki, "dicom", wan, port).start();
+    let a = originate(&pki, "dicom", entry, wan)
+        .timeout("drain", "\"1s\"")
+        .start();
+    let mut requestor = connect(local(entry));
+    requestor.write_all(&request()).expect("it is connected");
+    let mut archive = accept(&target);
+    expect(&mut archive, &request());
+    archive.write_all(&acceptance()).expect("it is connected");
+    expect(&mut requestor, &acceptance());
+    reset(archive);
+    assert_eq!(hear(&mut requestor), (ABORT.to_vec(), Ending::Orderly));
+    a.stop();
+    b.stop();
 }
