@@ -37,7 +37,7 @@ struct Held {
 fn connections_leave_nothing_behind() {
     raise_descriptors();
     // 2,000 handshakes at once take longer than one may; deadlines are another test's.
-    let pair = Pair::with("dicom", |site| {
+    let pair = Pair::with("mllp", |site| {
         site.timeout("handshake", "\"60s\"")
             .timeout("connect", "\"60s\"")
             .timeout("first_byte", "\"60s\"")

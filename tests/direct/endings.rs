@@ -184,9 +184,9 @@ fn unreachable_target_is_no_orderly_end_for_the_tls_peer() {
 
 #[test]
 fn idle_connections_live_on_by_default() {
-    let pair = Pair::start("dicom");
+    let pair = Pair::start("mllp");
     let mut client = connect(pair.entry);
-    client.write_all(b"a").expect("it is connected");
+    client.write_all(b"\x0b").expect("it is connected");
     let mut server = accept(&pair.exit);
     let mut heard = [0];
     server.read_exact(&mut heard).expect("the byte arrives");

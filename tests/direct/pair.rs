@@ -168,14 +168,16 @@ impl Through {
     }
 }
 
-/// Site A with a DICOM route from `entry` to a TLS server that must be B.
+/// Site A with an MLLP route, which takes any noise, from `entry` to a TLS server that must be B.
 pub(crate) fn originate(pki: &Pki, entry: SocketAddr, wan: SocketAddr) -> Site {
-    Site::new(pki, A).originate(entry, wan, &[format!("dns:{B}")])
+    let site = Site::new(pki, A).originate(entry, wan, &[format!("dns:{B}")]);
+    site.protocol("mllp")
 }
 
-/// Site B with a DICOM route for TLS clients that must be A.
+/// Site B with an MLLP route, which takes any noise, for TLS clients that must be A.
 pub(crate) fn terminate(pki: &Pki, wan: SocketAddr, exit: SocketAddr) -> Site {
-    Site::new(pki, B).terminate(wan, exit, &[format!("dns:{A}")])
+    let site = Site::new(pki, B).terminate(wan, exit, &[format!("dns:{A}")]);
+    site.protocol("mllp")
 }
 
 /// A server's socket on loopback.

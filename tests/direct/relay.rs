@@ -102,7 +102,7 @@ fn pieces_of_every_size_around_a_record_arrive_whole() {
 
 #[test]
 fn half_close_still_delivers_the_reply() {
-    let pair = Pair::start("dicom");
+    let pair = Pair::start("mllp");
     let mut client = connect(pair.entry);
     send_noise(&mut client, 1, 1000);
     client.shutdown(Shutdown::Write).expect("it is connected");
@@ -204,35 +204,35 @@ fn tls_peer_that_has_finished_still_gets_32_mib() {
 /// Clients of TLS 1.3 may send payload right behind their Finished, in the same segment.
 #[test]
 fn payload_behind_the_finished_message_is_not_lost() {
-    for protocol in ["tcp", "dicom"] {
+    for protocol in ["tcp", "mllp"] {
         let terminate = Terminate::with(|site| site.protocol(protocol));
         let mut peer = terminate.peer(TLS13);
         let mut last = peer.handshake_but_last().expect("the server is B");
-        last.extend(peer.seal(b"first words"));
+        last.extend(peer.seal(b"\x0bfirst words"));
         last.extend(peer.seal(b", and more"));
         peer.socket.write_all(&last).expect("it is connected");
         let mut server = accept(&terminate.exit);
-        let mut heard = [0; 21];
+        let mut heard = [0; 22];
         server.read_exact(&mut heard).expect("all arrives");
-        assert_eq!(&heard, b"first words, and more", "{protocol}");
+        assert_eq!(&heard, b"\x0bfirst words, and more", "{protocol}");
     }
 }
 
 /// The whole conversation of a client that says one thing, in the same segment as its Finished.
 #[test]
 fn payload_and_end_behind_the_finished_message_are_not_lost() {
-    for protocol in ["tcp", "dicom"] {
+    for protocol in ["tcp", "mllp"] {
         let terminate = Terminate::with(|site| site.protocol(protocol));
         let mut peer = terminate.peer(TLS13);
         let mut last = peer.handshake_but_last().expect("the server is B");
-        last.extend(peer.seal(b"all"));
+        last.extend(peer.seal(b"\x0ball"));
         last.extend(peer.close_notify());
         peer.socket.write_all(&last).expect("it is connected");
         peer.socket
             .shutdown(Shutdown::Write)
             .expect("it is connected");
         let mut server = accept(&terminate.exit);
-        assert_eq!(ending(&mut server), (3, Ending::Orderly), "{protocol}");
+        assert_eq!(ending(&mut server), (4, Ending::Orderly), "{protocol}");
         drop(server);
         assert_eq!(ending(&mut peer), (0, Ending::Orderly), "{protocol}");
         let line = &terminate.gateway.wait_for_connections(1)[0];

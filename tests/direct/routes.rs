@@ -24,8 +24,9 @@ fn exchange(mut client: TcpStream, exit: &TcpListener) {
 }
 
 #[test]
-fn originate_and_terminate_carry_every_protocol() {
-    for protocol in ["dicom", "mllp", "tcp"] {
+fn originate_and_terminate_carry_what_their_protocol_begins_with() {
+    // DICOM has its own words, and tests/interop speaks them.
+    for protocol in ["mllp", "tcp"] {
         let pair = Pair::start(protocol);
         exchange(connect(pair.entry), &pair.exit);
         for (gateway, mode) in [(&pair.a, "originate"), (&pair.b, "terminate")] {
@@ -56,6 +57,7 @@ fn addresses_may_be_ipv6() {
     let pki = Pki::new();
     let _b = Site::new(&pki, B)
         .terminate(wan, address(&exit), &[format!("dns:{A}")])
+        .protocol("mllp")
         .start();
     let a = originate(&pki, entry, wan).start();
     exchange(connect(entry), &exit);

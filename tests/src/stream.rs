@@ -11,24 +11,35 @@ use crate::{DEADLINE, until};
 /// Noise moves in pieces of this many bytes.
 const PIECE: usize = 64 << 10;
 
-/// Bytes without a pattern, the same ones for the same seed.
+/// Bytes without a pattern, the same ones for the same seed; the first begins a frame of MLLP, so that
+/// a route of it takes them.
 #[derive(Debug, Clone)]
-pub struct Noise(u64);
+pub struct Noise {
+    state: u64,
+    has_begun: bool,
+}
 
 impl Noise {
     /// The noise of this seed, from its start.
     pub fn new(seed: u64) -> Self {
-        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
+        Self {
+            state: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1,
+            has_begun: false,
+        }
     }
 
     /// The next `count` bytes. Asked for in pieces of the same lengths, they are the same bytes.
     pub fn take(&mut self, count: usize) -> Vec<u8> {
         let mut bytes = vec![0; count];
         for place in bytes.chunks_mut(8) {
-            self.0 ^= self.0 << 13;
-            self.0 ^= self.0 >> 7;
-            self.0 ^= self.0 << 17;
-            place.copy_from_slice(&self.0.to_le_bytes()[..place.len()]);
+            self.state ^= self.state << 13;
+            self.state ^= self.state >> 7;
+            self.state ^= self.state << 17;
+            place.copy_from_slice(&self.state.to_le_bytes()[..place.len()]);
+        }
+        if let Some(first) = bytes.first_mut().filter(|_| !self.has_begun) {
+            *first = 0x0b;
+            self.has_begun = true;
         }
         bytes
     }
