@@ -131,7 +131,10 @@ fn play(sayings: &[Saying], manner: Manner, piece: usize) -> (Record, Verdict) {
     for saying in sayings {
         now = saying.now;
         for piece in saying.bytes.chunks(piece) {
-            verdict = conversation.see(saying.by, piece, now);
+            // Nothing is a piece, too.
+            for piece in [piece, &[]] {
+                verdict = conversation.see(saying.by, piece, now);
+            }
         }
     }
     let record = conversation.finish(now);

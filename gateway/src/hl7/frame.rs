@@ -4,17 +4,15 @@
 //! may be in any encoding, so 1CH alone ends nothing. Where a text holds the two in a row, its
 //! frame ends there: no receiver could tell it from an end either. No octet of a text is copied.
 
-use memchr::memchr;
+use memchr::{memchr, memmem};
 
 use super::head::{Head, Told};
 use super::is_junk;
 use super::start::START;
 use crate::limits::{MLLP_JUNK_MAX, MLLP_OVERSIZE_BYTES};
 
-/// The first of the two octets that end a frame.
-const END: u8 = 0x1c;
-/// The second.
-const END_RETURN: u8 = b'\r';
+/// The two octets that end a frame: FS and CR.
+const END: [u8; 2] = [0x1c, b'\r'];
 
 /// Reads one direction, in slices of any size.
 pub(super) struct Reader {
@@ -130,19 +128,25 @@ impl Text {
 
     // Whether the frame has ended; if not, all of `bytes` is read.
     fn read(&mut self, bytes: &mut &[u8]) -> bool {
-        while let Some(next) = bytes.first() {
-            if self.may_end && *next == END_RETURN {
-                take(bytes, 1);
-                return true;
-            }
-            if self.may_end {
-                self.may_end = false;
-                self.add(&[END]);
-            }
-            let end = memchr(END, bytes);
-            self.add(take(bytes, end.unwrap_or(bytes.len())));
-            self.may_end = !take(bytes, 1).is_empty();
+        let Some(next) = bytes.first() else {
+            return false;
+        };
+        if self.may_end && *next == END[1] {
+            take(bytes, 1);
+            return true;
         }
+        if self.may_end {
+            self.add(&END[..1]);
+        }
+        if let Some(at) = find_end(bytes) {
+            self.add(take(bytes, at));
+            take(bytes, END.len());
+            return true;
+        }
+        self.may_end = bytes.last() == END.first();
+        let text = bytes.len().saturating_sub(usize::from(self.may_end));
+        self.add(take(bytes, text));
+        take(bytes, 1);
         false
     }
 
@@ -161,6 +165,14 @@ impl Text {
             bytes: self.bytes,
         }
     }
+}
+
+// The first octet is found four times as fast as both. Text that is full of it (UTF-16 has pages of
+// such characters) is searched for both.
+fn find_end(bytes: &[u8]) -> Option<usize> {
+    let first = memchr(END[0], bytes)?;
+    let both = memmem::find(bytes.get(first..)?, &END)?;
+    first.checked_add(both)
 }
 
 // The first `count` octets, or all where there are fewer.

@@ -190,7 +190,7 @@ fn is_segment_end(octet: u8) -> bool {
 #[derive(Clone, Copy)]
 struct Few<const N: usize> {
     octets: [u8; N],
-    length: usize,
+    length: u8,
 }
 
 impl<const N: usize> Few<N> {
@@ -200,7 +200,7 @@ impl<const N: usize> Few<N> {
     };
 
     fn with(mut self, octet: u8) -> Self {
-        if let Some(place) = self.octets.get_mut(self.length) {
+        if let Some(place) = self.octets.get_mut(usize::from(self.length)) {
             *place = octet;
         }
         self.length = self.length.saturating_add(1);
@@ -208,7 +208,7 @@ impl<const N: usize> Few<N> {
     }
 
     fn octets(&self) -> &[u8] {
-        self.octets.get(..self.length).unwrap_or(&[])
+        self.octets.get(..usize::from(self.length)).unwrap_or(&[])
     }
 
     fn only(&self) -> Option<u8> {
