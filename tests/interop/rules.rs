@@ -221,6 +221,40 @@ fn forbidden_command_aborts_both_ends_and_does_not_arrive() {
     }
 }
 
+/// What C-GET retrieves comes back as C-STORE, which the archive sends.
+#[test]
+fn rules_of_commands_hold_for_the_archive_as_well() {
+    if !tier::ready("interop", &PYNETDICOM) {
+        return;
+    }
+    for at in BOTH {
+        let mut provider = Provider::start();
+        let ruled = Ruled::start(at, provider.port, &[("commands", "[\"C-GET\"]")]);
+        let told = ask_to(ruled.entry, &["get"]);
+        assert!(told.lines().contains(&"aborted 2 0"), "{at:?} {told:?}");
+        assert!(!told.lines().contains(&"stored"), "{at:?} {told:?}");
+        let requested = format!("requested {CALLING} {CALLED}");
+        assert_eq!(
+            provider.told_when_closed(),
+            [&*requested, "C-GET", "aborted 2 0", "closed"],
+            "{at:?}"
+        );
+        ruled.stop();
+        let both = [("commands", "[\"C-GET\", \"C-STORE\"]")];
+        let ruled = Ruled::start(at, provider.port, &both);
+        let told = ask_to(ruled.entry, &["get"]);
+        let expected = ["accepted", "stored", "get 0xff00", "get 0x0000"];
+        assert_eq!(told.lines(), expected, "{at:?}");
+        let line = association(ruled.judge(), "its end", |_| true);
+        assert_eq!(
+            line.text("commands"),
+            "C-GET 1 (success 1), C-STORE 1 by the acceptor (success 1)",
+            "{line:?}"
+        );
+        ruled.stop();
+    }
+}
+
 #[test]
 fn dcmtk_cannot_store_where_only_echo_is_allowed() {
     if !tier::ready("interop", &DCMTK) {

@@ -2,7 +2,7 @@
 #
 #   requestor.py PORT CALLING CALLED [ACTION...]
 #
-# An action is `echo`, `store` or `find`, with `*COUNT` behind it where it is done several times, or
+# An action is `echo`, `store`, `find` or `get`, with `*COUNT` behind it where it is done several times, or
 # `hold`: wait for a line on standard input, or for the end of the association. After the last one the
 # association is released, if there still is one.
 #
@@ -15,12 +15,20 @@ import time
 
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ImplicitVRLittleEndian, generate_uid
-from pynetdicom import AE, evt
+from pynetdicom import AE, build_role, evt
 from pynetdicom.pdu import A_ABORT_RQ, A_ASSOCIATE_RJ
 from pynetdicom.sop_class import (
     CTImageStorage,
     StudyRootQueryRetrieveInformationModelFind,
+    StudyRootQueryRetrieveInformationModelGet,
     Verification,
+)
+
+CLASSES = (
+    Verification,
+    CTImageStorage,
+    StudyRootQueryRetrieveInformationModelFind,
+    StudyRootQueryRetrieveInformationModelGet,
 )
 
 START = time.monotonic()
@@ -54,6 +62,11 @@ def image():
     return data
 
 
+def stored(event):
+    say("stored")
+    return 0x0000
+
+
 def query():
     keys = Dataset()
     keys.QueryRetrieveLevel = "STUDY"
@@ -84,6 +97,9 @@ def act(association, what):
     elif what == "find":
         model = StudyRootQueryRetrieveInformationModelFind
         answers = [status for status, _ in association.send_c_find(query(), model)]
+    elif what == "get":
+        model = StudyRootQueryRetrieveInformationModelGet
+        answers = [status for status, _ in association.send_c_get(query(), model)]
     else:
         raise ValueError(what)
     for status in answers:
@@ -94,11 +110,14 @@ def main():
     port, calling, called, *actions = sys.argv[1:]
     entity = AE(ae_title=calling)
     entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = 30
-    for name in (Verification, CTImageStorage, StudyRootQueryRetrieveInformationModelFind):
+    for name in CLASSES:
         entity.add_requested_context(name, ImplicitVRLittleEndian)
-    handlers = [(evt.EVT_PDU_RECV, hear)]
     association = entity.associate(
-        "127.0.0.1", int(port), ae_title=called, evt_handlers=handlers
+        "127.0.0.1",
+        int(port),
+        ae_title=called,
+        ext_neg=[build_role(CTImageStorage, scu_role=True, scp_role=True)],
+        evt_handlers=[(evt.EVT_PDU_RECV, hear), (evt.EVT_C_STORE, stored)],
     )
     if association.is_established:
         say("accepted")
