@@ -75,3 +75,9 @@ pub(crate) fn assert_accepted(line: &Line, peer: &str) {
     assert_eq!(line.text("suite"), SUITE, "{line:?}");
     assert_eq!(line.text("peer"), format!("dns:{peer}"), "{line:?}");
 }
+
+/// Site A with nothing but what `target` is behind it.
+pub(crate) fn alone(pki: &Pki, target: u16) -> (Gateway, u16) {
+    let entry = free_port();
+    (originate(pki, "dicom", entry, target).start(), entry)
+}
