@@ -194,7 +194,13 @@ impl<N: Socket, F: Socket> Link<N, F> {
             biased;
             _ = &mut both => return,
             which = self.silent(idle) => self.fail(Party::Gateway, Reason::Deadline(which)),
-            () = stopped(&mut stop) => self.fail(Party::Gateway, Reason::Drained),
+            () = stopped(&mut stop) => {
+                // Who was told before has had its time.
+                match self.is_parting() {
+                    true => self.near.abort(),
+                    false => self.fail(Party::Gateway, Reason::Drained),
+                }
+            }
         }
         // The sockets are ended, so what is in flight comes back; it is never dropped.
         both.await;

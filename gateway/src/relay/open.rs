@@ -181,6 +181,10 @@ impl Opening<'_> {
                 Box::pin(self.outlet.last_words(link, alert)).await;
             }
         }
+        if link.is_parting() {
+            // The sealing direction receives, and nothing may ever come.
+            Box::pin(self.outlet.parted(link)).await;
+        }
     }
 
     async fn pump<N: Socket, F: Socket>(

@@ -3,7 +3,8 @@
 use std::cell::{Cell, RefCell};
 use std::io;
 
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Notify};
+use tokio::time::timeout;
 
 use super::engine::{Engine, Unsealed};
 use super::link::{Link, reset};
@@ -33,6 +34,7 @@ impl Sealing<'_> {
         if link.is_parting() {
             Box::pin(part(&link.near, Vec::new(), ARTIM)).await;
         }
+        self.outlet.sealing_over.notify_one();
     }
 
     // What is handed on is lent, here and below: each level that owned it would keep room for it.
@@ -132,7 +134,7 @@ impl Sealing<'_> {
     // A peer that refuses us says why in an alert and resets: the alert may still lie unread. The
     // opening direction gets a moment to find it, because the first cause is what is told.
     async fn lost<N: Socket, F: Socket>(&self, link: &Link<N, F>, error: &io::Error) {
-        let _ = tokio::time::timeout(REASON_WAIT, self.outlet.opened_all()).await;
+        let _ = timeout(REASON_WAIT, self.outlet.opened_all()).await;
         link.fail(Party::TlsPeer, reset(error));
     }
 }
@@ -201,7 +203,8 @@ fn refusal(error: &SealError) -> Reason {
 pub(super) struct Outlet {
     turn: Mutex<()>,
     answers: RefCell<Vec<u8>>,
-    opening_over: tokio::sync::Notify,
+    opening_over: Notify,
+    sealing_over: Notify,
 }
 
 impl Outlet {
@@ -271,5 +274,12 @@ impl Outlet {
 
     async fn opened_all(&self) {
         self.opening_over.notified().await;
+    }
+
+    /// Waits until a plain side that was told why has closed; it is reset when it takes too long.
+    pub(super) async fn parted<N: Socket, F: Socket>(&self, link: &Link<N, F>) {
+        if timeout(ARTIM, self.sealing_over.notified()).await.is_err() {
+            link.near.abort();
+        }
     }
 }
