@@ -359,3 +359,10 @@ pub const MLLP_TYPES_MAX: usize = 32;
 pub const MLLP_LATENCY_MIN: Duration = Duration::from_micros(10);
 /// See `MLLP_LATENCY_MIN`.
 pub const MLLP_LATENCY_MAX: Duration = Duration::from_secs(3600);
+/// Octets of a PDU that an archive may send us where we ask it a C-ECHO, and of the command in it. Its
+/// longest, the A-ASSOCIATE-AC of one presentation context, has some hundreds.
+pub const ECHO_PDU_BYTES_MAX: u32 = 16_384;
+
+/// Octets that a receiver may answer to our own HL7 message. An acknowledgement has some hundreds; other
+/// messages may come before it.
+pub const PROBE_ANSWER_BYTES_MAX: usize = 64 << 10;

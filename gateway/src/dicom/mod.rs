@@ -7,6 +7,7 @@ mod answer;
 mod association;
 mod command;
 mod command_set;
+mod echo;
 mod items;
 mod latency;
 #[cfg(test)]
@@ -29,6 +30,7 @@ pub use answer::{Abort, Answer, Rejection};
 pub use association::{Association, Manner, Phase};
 pub use command::{Command, NotACommand};
 pub use command_set::{Class, Status};
+pub use echo::{Echo, Next, NoEcho};
 pub use record::{ClassCount, CommandCount, Context, Ending, Failure, Latency, Party, Record};
 pub use request::{AssociateRq, NoRequest, Proposed};
 pub use role::Role;

@@ -10,6 +10,7 @@ mod head;
 mod kind;
 mod latency;
 mod pending;
+mod probe;
 mod record;
 mod start;
 
@@ -17,6 +18,7 @@ pub use code::{Code, Codes};
 pub use conversation::{Conversation, Manner, Verdict};
 pub use kind::{MessageType, MessageTypes};
 pub use latency::Latencies;
+pub use probe::{NoAcknowledgement, Reply, question};
 pub use record::{NotMllp, Record, Role, Unanswered};
 pub use start::{Start, start};
 

@@ -1,0 +1,192 @@
+//! A message of our own, by which a gateway finds out whether a receiver answers.
+//!
+//! It is NMQ^N01, an application management query (HL7 v2.3 chapter 14), with the sender's clock as its
+//! one segment. The standard has it for this: to ask a system about itself. It is about no patient, no
+//! order and no document, it is marked as training (MSH-11 `T`), and it is an event of its own, so an
+//! engine that routes by MSH-9 has no rule that would take it for anything else. The receiver sees it
+//! all the same, once in each interval, and may log it, or refuse it as a type that it does not know:
+//! an acknowledgement with any code is an answer.
+
+use thiserror::Error;
+use time::format_description::BorrowedFormatItem;
+use time::macros::format_description;
+use time::{OffsetDateTime, UtcOffset};
+
+use super::is_junk;
+use super::start::START;
+use crate::limits::PROBE_ANSWER_BYTES_MAX;
+
+/// The message in its frame. By its control id, MSH-10, it differs from all that are made in other
+/// seconds.
+#[must_use]
+pub fn question(now: OffsetDateTime) -> Vec<u8> {
+    let now = now.to_offset(UtcOffset::UTC);
+    // Without a time the message is one all the same: MSH-7 is optional in v2.3.
+    let time = now.format(TIME).unwrap_or_default();
+    let id = now.unix_timestamp();
+    let text = format!("MSH|^~\\&|WARDGATE||||{time}||NMQ^N01|WARDGATE{id}|T|2.3\rNCK|{time}\r");
+    [&[START], text.as_bytes(), &END].concat()
+}
+
+/// A time stamp of HL7 (v2.3 section 2.8.42) in UTC.
+const TIME: &[BorrowedFormatItem<'_>] =
+    format_description!("[year][month][day][hour][minute][second]+0000");
+
+/// The octets that end a frame (HL7's Implementation Guide, appendix C section C.4.2).
+const END: [u8; 2] = [0x1c, b'\r'];
+
+/// What MSA-1 may say (HL7 table 0008).
+const CODES: [&[u8]; 6] = [b"AA", b"AE", b"AR", b"CA", b"CE", b"CR"];
+
+/// The texts of a commit acknowledgement in MLLP release 2: taken, and not taken.
+const COMMIT: [&[u8]; 2] = [&[0x06], &[0x15]];
+
+/// What came instead of an acknowledgement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum NoAcknowledgement {
+    /// An octet outside of a frame.
+    #[error("the answer is not MLLP: octet {0:#04x} outside of a frame")]
+    NotMllp(u8),
+    /// Much, and no acknowledgement in it.
+    #[error("no acknowledgement within {PROBE_ANSWER_BYTES_MAX} octets")]
+    TooLong,
+}
+
+/// Reads what comes back until there is an acknowledgement in it.
+#[derive(Debug, Default)]
+pub struct Reply {
+    // What came and is not a whole frame yet.
+    incoming: Vec<u8>,
+    length: usize,
+}
+
+impl Reply {
+    /// Takes the next octets, and says whether the message was acknowledged.
+    ///
+    /// # Errors
+    /// Why it will not be.
+    pub fn take(&mut self, bytes: &[u8]) -> Result<bool, NoAcknowledgement> {
+        self.length = self.length.saturating_add(bytes.len());
+        // LIMIT: PROBE_ANSWER_BYTES_MAX, told as the failure of this probe.
+        if self.length > PROBE_ANSWER_BYTES_MAX {
+            return Err(NoAcknowledgement::TooLong);
+        }
+        self.incoming.extend_from_slice(bytes);
+        while let Some(text) = self.frame()? {
+            if acknowledges(&text) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    // Takes the text of the first frame off what came, if it is there whole.
+    fn frame(&mut self) -> Result<Option<Vec<u8>>, NoAcknowledgement> {
+        let junk = self.incoming.iter().take_while(|octet| is_junk(**octet));
+        self.incoming.drain(..junk.count());
+        let Some((first, text)) = self.incoming.split_first() else {
+            return Ok(None);
+        };
+        if *first != START {
+            return Err(NoAcknowledgement::NotMllp(*first));
+        }
+        let Some(length) = text.windows(END.len()).position(|pair| pair == END) else {
+            return Ok(None);
+        };
+        let frame = self.incoming.drain(..=length.saturating_add(END.len()));
+        Ok(Some(frame.skip(1).take(length).collect()))
+    }
+}
+
+fn acknowledges(text: &[u8]) -> bool {
+    if COMMIT.contains(&text) {
+        return true;
+    }
+    // MSH-1 is the octet that separates fields, in all segments.
+    let Some((separator, _)) = text.strip_prefix(b"MSH").and_then(<[u8]>::split_first) else {
+        return false;
+    };
+    let segments = text.split(|octet| matches!(octet, b'\r' | b'\n'));
+    let mut codes = segments.filter_map(|segment| {
+        let mut fields = segment.split(|octet| octet == separator);
+        let is_answer = fields.next() == Some(b"MSA");
+        fields.next().filter(|_| is_answer)
+    });
+    codes.any(|code| CODES.contains(&code))
+}
+
+#[cfg(test)]
+mod tests {
+    use time::macros::datetime;
+
+    use super::super::{Start, start};
+    use super::*;
+
+    const ANSWER: &[u8] =
+        b"\x0bMSH|^~\\&|ENGINE||WARDGATE||20261123||ACK|7|T|2.3\rMSA|AA|WARDGATE1\r\x1c\r";
+
+    fn answer(code: &str) -> Vec<u8> {
+        let text = String::from_utf8_lossy(ANSWER).replace("|AA|", &format!("|{code}|"));
+        text.into_bytes()
+    }
+
+    #[test]
+    fn the_question_is_a_message_in_a_frame() {
+        let now = datetime!(2026-11-23 23:59:08.5 +1);
+        let expected =
+            b"\x0bMSH|^~\\&|WARDGATE||||20261123225908+0000||NMQ^N01|WARDGATE1795474748|T|\
+            2.3\rNCK|20261123225908+0000\r\x1c\r";
+        let question = question(now);
+        assert_eq!(question, expected);
+        assert_eq!(start(&question), Start::Legal);
+        assert_eq!(
+            Reply::default().take(&question),
+            Ok(false),
+            "it is no answer to itself"
+        );
+    }
+
+    #[test]
+    fn any_code_is_an_answer_at_any_split() {
+        for code in ["AA", "AE", "AR", "CA", "CE", "CR"] {
+            let bytes = [b"\r\n\0", &answer(code)[..]].concat();
+            for size in 1..=bytes.len() {
+                let mut reply = Reply::default();
+                let mut taken = bytes.chunks(size).map(|part| reply.take(part));
+                assert!(taken.any(|taken| taken == Ok(true)), "{code} by {size}");
+            }
+        }
+        for commit in [b"\x0b\x06\x1c\r", b"\x0b\x15\x1c\r"] {
+            assert_eq!(Reply::default().take(commit), Ok(true));
+        }
+    }
+
+    #[test]
+    fn other_messages_are_passed_over() {
+        let other = b"\x0bMSH|^~\\&|ENGINE||||20261123||ADT^A08|7|P|2.3\rPID|MSA|AA\r\x1c\r";
+        let mut reply = Reply::default();
+        assert_eq!(reply.take(other), Ok(false));
+        assert_eq!(reply.take(&answer("XX")), Ok(false));
+        assert_eq!(reply.take(&answer("AA")), Ok(true));
+    }
+
+    #[test]
+    fn separators_are_those_of_the_message() {
+        let text = String::from_utf8_lossy(ANSWER).replace('|', "#");
+        assert_eq!(Reply::default().take(text.as_bytes()), Ok(true));
+    }
+
+    #[test]
+    fn what_is_not_mllp_is_told() {
+        let outcome = Reply::default().take(b"HTTP/1.1 400 Bad Request\r\n");
+        assert_eq!(outcome, Err(NoAcknowledgement::NotMllp(b'H')));
+    }
+
+    #[test]
+    fn an_answer_without_an_end_is_bounded() {
+        let mut reply = Reply::default();
+        assert_eq!(reply.take(b"\x0bMSH|"), Ok(false));
+        let outcome = reply.take(&[b'x'; PROBE_ANSWER_BYTES_MAX]);
+        assert_eq!(outcome, Err(NoAcknowledgement::TooLong));
+    }
+}
