@@ -366,3 +366,8 @@ pub const ECHO_PDU_BYTES_MAX: u32 = 16_384;
 /// Octets that a receiver may answer to our own HL7 message. An acknowledgement has some hundreds; other
 /// messages may come before it.
 pub const PROBE_ANSWER_BYTES_MAX: usize = 64 << 10;
+
+/// Probes that a core makes at a time; the next waits for its turn. So many handshakes at once hold up
+/// the bytes of others for some tens of milliseconds, and a target that says nothing takes a place for
+/// the time of its timeout.
+pub const PROBES_MAX: usize = 32;

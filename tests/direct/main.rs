@@ -7,6 +7,7 @@ mod cores;
 mod demo;
 mod drain;
 mod endings;
+mod health;
 mod journal;
 mod noise;
 mod options;

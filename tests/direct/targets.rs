@@ -17,13 +17,13 @@ use crate::pair::{B, Through, address, listen, local, originate, terminate};
 const PATIENCE: Duration = Duration::from_millis(4500);
 
 /// An address that never answers: a listener whose backlog is full drops who knocks.
-struct BlackHole {
+pub(crate) struct BlackHole {
     listener: Socket,
     _waiting: Vec<Socket>,
 }
 
 impl BlackHole {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let listener = Socket::new(Domain::IPV4, Type::STREAM, None).expect("descriptors");
         let place = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
         listener.bind(&place.into()).expect("the port is free");
@@ -44,7 +44,7 @@ impl BlackHole {
         hole
     }
 
-    fn address(&self) -> SocketAddr {
+    pub(crate) fn address(&self) -> SocketAddr {
         let address = self.listener.local_addr().expect("it is bound");
         address.as_socket().expect("it is IPv4")
     }

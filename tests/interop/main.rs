@@ -6,6 +6,7 @@
 mod answers;
 mod associations;
 mod dcmtk;
+mod health;
 mod hl7;
 mod lost;
 mod native;

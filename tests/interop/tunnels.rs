@@ -81,15 +81,15 @@ fn terminate_serves_haproxy() {
 }
 
 /// What the other program's configuration is made of.
-struct Files<'a> {
-    folder: &'a Path,
-    leaf: Leaf,
-    listen: u16,
-    target: u16,
+pub(crate) struct Files<'a> {
+    pub(crate) folder: &'a Path,
+    pub(crate) leaf: Leaf,
+    pub(crate) listen: u16,
+    pub(crate) target: u16,
 }
 
 impl Files<'_> {
-    fn stunnel(&self, service: &str, peer: &str) -> Program {
+    pub(crate) fn stunnel(&self, service: &str, peer: &str) -> Program {
         let file = self.folder.join("stunnel.conf");
         let text = format!(
             "foreground = yes\npid =\nsyslog = no\n[tunnel]\n{service}cert = {}\nkey = {}\n\
@@ -102,7 +102,7 @@ impl Files<'_> {
         Program::new("stunnel4").arg(file)
     }
 
-    fn haproxy(&self, lines: &str) -> Program {
+    pub(crate) fn haproxy(&self, lines: &str) -> Program {
         let file = self.folder.join("haproxy.cfg");
         let text = format!(
             "global\n  maxconn 100\ndefaults\n  mode tcp\n  timeout connect 5s\n  \

@@ -25,6 +25,8 @@ pub struct View {
     pub routes: Vec<String>,
     /// The counters of each core.
     pub cores: Vec<Arc<metrics::Core>>,
+    /// The targets that are probed.
+    pub targets: Vec<Arc<metrics::Target>>,
     /// For the number of dropped events.
     pub journal: Journal,
     /// Whether new connections are taken: false once a drain has begun.
@@ -98,6 +100,6 @@ async fn request_line(stream: &mut TcpStream) -> io::Result<String> {
 impl View {
     fn metrics(&self) -> String {
         let routes: Vec<&str> = self.routes.iter().map(String::as_str).collect();
-        metrics::exposition(&routes, &self.cores, self.journal.dropped())
+        metrics::exposition(&routes, &self.cores, &self.targets, self.journal.dropped())
     }
 }

@@ -3,10 +3,11 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use super::{Core, Counter, RouteCounters};
+use super::{Core, Counter, RouteCounters, Target};
 
 type OfRoute = fn(&RouteCounters) -> &Counter;
 type OfCore = fn(&Core) -> u64;
+type OfTarget = fn(&Target) -> &Counter;
 
 const ROUTES: [(&str, &str, &str, OfRoute); 13] = [
     (
@@ -139,10 +140,17 @@ const CORES: [(&str, &str, &str, OfCore); 7] = [
     ),
 ];
 
-/// The Prometheus text (format 0.0.4) of these cores; `routes` are the names in their order.
-/// `dropped` is how many log events were lost because nobody read the log.
+const OUTCOMES: [(&str, OfTarget); 2] = [("good", |t| &t.good), ("bad", |t| &t.bad)];
+
+/// The Prometheus text (format 0.0.4) of these cores; `routes` are the names in their order, `targets`
+/// those that are probed. `dropped` is how many log events were lost because nobody read the log.
 #[must_use]
-pub fn exposition(routes: &[&str], cores: &[Arc<Core>], dropped: u64) -> String {
+pub fn exposition(
+    routes: &[&str],
+    cores: &[Arc<Core>],
+    targets: &[Arc<Target>],
+    dropped: u64,
+) -> String {
     let mut text = String::new();
     for (name, kind, help, number) in ROUTES {
         head(&mut text, name, kind, help);
@@ -166,6 +174,7 @@ pub fn exposition(routes: &[&str], cores: &[Arc<Core>], dropped: u64) -> String 
             let _ = writeln!(text, "{name}{{{labels}}} {sum}");
         }
     }
+    health(&mut text, targets);
     for (name, kind, help, number) in CORES {
         head(&mut text, name, kind, help);
         for core in cores {
@@ -181,6 +190,29 @@ pub fn exposition(routes: &[&str], cores: &[Arc<Core>], dropped: u64) -> String 
     );
     let _ = writeln!(text, "{lost} {dropped}");
     text
+}
+
+fn health(text: &mut String, targets: &[Arc<Target>]) {
+    let name = "wardgate_target_up";
+    let help = "Whether the target counts as there, where it is probed.";
+    head(text, name, "gauge", help);
+    for target in targets {
+        let _ = writeln!(text, "{name}{{{}}} {}", labels(target), target.up.get());
+    }
+    let name = "wardgate_health_probes_total";
+    head(text, name, "counter", "Probes of the target.");
+    for target in targets {
+        for (outcome, number) in OUTCOMES {
+            let labels = format!("{},outcome=\"{outcome}\"", labels(target));
+            let _ = writeln!(text, "{name}{{{labels}}} {}", number(target).get());
+        }
+    }
+}
+
+// Neither a route's name nor an address or DNS name holds a character that would need escaping.
+fn labels(target: &Target) -> String {
+    let Target { route, name, .. } = target;
+    format!("route=\"{route}\",target=\"{name}\"")
 }
 
 fn sum(cores: &[Arc<Core>], route: usize, number: OfRoute) -> u64 {
@@ -205,7 +237,7 @@ mod tests {
         core.open.add(2);
         core.routes[0].sealed_bytes.add(10);
         core.routes[1].opened_bytes.add(7);
-        let text = exposition(&["a", "b"], &[Arc::new(core)], 0);
+        let text = exposition(&["a", "b"], &[Arc::new(core)], &[], 0);
         for line in [
             "wardgate_core_connections_total{cpu=\"3\"} 5\n",
             "wardgate_core_connections_open{cpu=\"3\"} 2\n",
@@ -216,13 +248,30 @@ mod tests {
     }
 
     #[test]
+    fn a_target_shows_whether_it_is_there_and_what_its_probes_were() {
+        let target = Target::new("ct".to_owned(), "[::1]:104".to_owned());
+        target.good.add(3);
+        target.bad.add(2);
+        target.up.set(0);
+        let text = exposition(&["ct"], &[], &[Arc::new(target)], 0);
+        let labels = "route=\"ct\",target=\"[::1]:104\"";
+        for line in [
+            format!("wardgate_target_up{{{labels}}} 0\n"),
+            format!("wardgate_health_probes_total{{{labels},outcome=\"good\"}} 3\n"),
+            format!("wardgate_health_probes_total{{{labels},outcome=\"bad\"}} 2\n"),
+        ] {
+            assert!(text.contains(&line), "{line}{text}");
+        }
+    }
+
+    #[test]
     fn the_cores_of_a_route_are_summed() {
         let cores = [Arc::new(Core::new(0, 2)), Arc::new(Core::new(1, 2))];
         cores[0].routes[1].accepted.add(2);
         cores[1].routes[1].accepted.add(3);
         cores[0].routes[0].key_updates.sealed.add(4);
         cores[1].routes[0].key_updates.sealed.add(1);
-        let text = exposition(&["a", "b"], &cores, 7);
+        let text = exposition(&["a", "b"], &cores, &[], 7);
         assert!(
             text.contains("wardgate_connections_accepted_total{route=\"a\"} 0\n"),
             "{text}"

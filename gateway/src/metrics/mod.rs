@@ -1,7 +1,8 @@
 //! What is counted: one block of counters per core, written by that core alone, read by anyone.
 //!
 //! Only the connections that a core is given (`Core::given`, `Core::open`) are counted by whichever
-//! core gives them.
+//! core gives them. Targets that are probed have blocks of their own, each written by the one core that
+//! probes it and read by all.
 
 mod catalogue;
 
@@ -107,6 +108,37 @@ impl RouteCounters {
     pub fn moved_bytes(&self) -> u64 {
         let (sealed, opened) = (self.sealed_bytes.get(), self.opened_bytes.get());
         sealed.wrapping_add(opened)
+    }
+}
+
+/// What the probes of one target have told.
+#[derive(Debug)]
+pub struct Target {
+    /// The route, by its name.
+    pub route: String,
+    /// The target, as it is configured.
+    pub name: String,
+    /// 1 where it counts as there, and 0 where it is known not to be. Read by whoever connects.
+    pub up: Counter,
+    /// Probes that it answered.
+    pub good: Counter,
+    /// Probes that it did not.
+    pub bad: Counter,
+}
+
+impl Target {
+    /// A target that nothing is known of, which counts as there.
+    #[must_use]
+    pub fn new(route: String, name: String) -> Self {
+        let up = Counter::default();
+        up.set(1);
+        Self {
+            route,
+            name,
+            up,
+            good: Counter::default(),
+            bad: Counter::default(),
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use rustix::process::{
 
 use super::Prepared;
 use crate::config::{Config, Mode};
-use crate::limits::{DESCRIPTORS_RESERVED, PIPES_MAX};
+use crate::limits::{DESCRIPTORS_RESERVED, PIPES_MAX, PROBES_MAX};
 use crate::relay::Side;
 use crate::tls::PROVIDER;
 use crate::uring::{self, Capabilities, Unavailable};
@@ -81,8 +81,10 @@ pub(super) fn raise_descriptors(config: &Config) -> Result<usize, String> {
     let passes = config.routes.iter().any(|r| r.mode == Mode::Passthrough);
     // Two descriptors a pipe.
     let pipes = if passes { 2 * PIPES_MAX } else { 0 };
+    let probes_any = config.routes.iter().any(|r| r.health.is_some());
+    let probes = if probes_any { PROBES_MAX } else { 0 };
     let cores = config.gateway.cores.len();
-    let own = DESCRIPTORS_RESERVED + config.routes.len() + (8 + pipes) * cores;
+    let own = DESCRIPTORS_RESERVED + config.routes.len() + (8 + pipes + probes) * cores;
     let left = usize::try_from(most)
         .unwrap_or(usize::MAX)
         .saturating_sub(own);

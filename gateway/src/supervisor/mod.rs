@@ -101,6 +101,7 @@ fn supervise(
                 .map(|route| route.name.clone())
                 .collect(),
             cores: workers.counters.clone(),
+            targets: workers.upstreams.counters().to_vec(),
             journal: journal.clone(),
             ready: Cell::new(true),
         });

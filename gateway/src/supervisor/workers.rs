@@ -12,6 +12,7 @@ use super::Prepared;
 use crate::audit::Journal;
 use crate::limits::MAILBOX_MAX;
 use crate::metrics;
+use crate::upstream::Upstreams;
 use crate::uring::Capabilities;
 use crate::worker::{self, Loads, Message, Plan};
 
@@ -19,6 +20,8 @@ use crate::worker::{self, Loads, Message, Plan};
 pub(super) struct Workers {
     /// The counters of each core.
     pub(super) counters: Vec<Arc<metrics::Core>>,
+    /// The targets of all routes, with what is known of each.
+    pub(super) upstreams: Arc<Upstreams>,
     mailboxes: Vec<mpsc::Sender<Message>>,
     threads: Vec<JoinHandle<()>>,
     loads: Arc<Loads>,
@@ -49,6 +52,7 @@ impl Workers {
         let mut workers = Self {
             loads: Loads::new(counters.clone(), connections_max),
             counters,
+            upstreams: Upstreams::new(prepared.paths.iter().map(|path| &*path.route)),
             mailboxes,
             threads: Vec::new(),
             stop,
@@ -62,6 +66,7 @@ impl Workers {
                 busy_poll,
                 capabilities,
                 paths: Arc::clone(&prepared.paths),
+                upstreams: Arc::clone(&workers.upstreams),
                 listeners: listeners
                     .get_mut(core)
                     .map(std::mem::take)

@@ -5,12 +5,13 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use tokio::time::{Instant, timeout};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep};
 
-use super::Names;
+use super::{Names, Upstreams};
 use crate::config::{Host, Route, Target, Timeouts};
 use crate::limits::{LOOK_UP_HASTE, SENTENCE_CHARS_MAX};
-use crate::uring::{Socket, SocketOptions, Verbs, race};
+use crate::uring::{Socket, SocketOptions, Verbs, until};
 
 /// The socket options that a route's deadlines ask for, for both of its sides.
 #[must_use]
@@ -39,13 +40,21 @@ pub struct Reached<S> {
 /// All of them together take no longer than the route's `connect`: each gets its even share of the
 /// time that is left, so that an unreachable first target leaves time for the second, and the
 /// application hears of a refusal while it still listens.
+///
+/// Targets that are known to be down come last. They come all the same: a probe may be wrong, and must
+/// not stop what would work.
 #[derive(Debug)]
 pub struct Attempts<'r> {
+    route: &'r Route,
     targets: VecDeque<&'r Target>,
+    // Whether those that are down stand last already.
+    is_sorted: bool,
     // Addresses of the target at hand that were not tried yet.
     addresses: VecDeque<(SocketAddr, &'r Target)>,
     options: SocketOptions,
     until: Instant,
+    // Becomes true when there is no more time; not heeded where connections are served.
+    stop: Option<watch::Receiver<bool>>,
     failures: Vec<String>,
 }
 
@@ -54,16 +63,30 @@ impl<'r> Attempts<'r> {
     #[must_use]
     pub fn new(route: &'r Route, targets: &'r [Target]) -> Self {
         Self {
+            route,
             targets: targets.iter().collect(),
+            is_sorted: false,
             addresses: VecDeque::new(),
             options: socket_options(&route.timeouts),
             until: Instant::now() + route.timeouts.connect,
+            stop: None,
             failures: Vec::new(),
+        }
+    }
+
+    /// The same within `limit`, and no longer than until `stop` becomes true.
+    #[must_use]
+    pub(super) fn within(self, limit: Duration, stop: watch::Receiver<bool>) -> Self {
+        Self {
+            until: Instant::now() + limit,
+            stop: Some(stop),
+            ..self
         }
     }
 
     /// The next target that can be reached; `None` when no more are left.
     pub async fn next<V: Verbs>(&mut self, verbs: &V, names: &Names) -> Option<Reached<V::Socket>> {
+        self.sort(names.upstreams());
         loop {
             while let Some((address, target)) = self.addresses.pop_front() {
                 match self.connect(verbs, address).await {
@@ -101,10 +124,20 @@ impl<'r> Attempts<'r> {
         whole.chars().take(SENTENCE_CHARS_MAX).collect()
     }
 
+    // What is known now decides, so it is asked when the first is due.
+    fn sort(&mut self, upstreams: &Upstreams) {
+        if std::mem::replace(&mut self.is_sorted, true) {
+            return;
+        }
+        let is_up = |target: &&Target| !upstreams.is_down(self.route, target);
+        let (up, down): (Vec<_>, Vec<_>) = self.targets.drain(..).partition(is_up);
+        self.targets.extend(up.into_iter().chain(down));
+    }
+
     async fn find<V: Verbs>(&mut self, verbs: &V, names: &Names, target: &'r Target) {
         let found = match &target.host {
             Host::Ip(address) => Ok(vec![*address]),
-            Host::Name(name) => look_up(verbs, names, name, self.share()).await,
+            Host::Name(name) => self.look_up(verbs, names, name).await,
         };
         match found {
             Ok(found) => {
@@ -124,16 +157,38 @@ impl<'r> Attempts<'r> {
 
     async fn connect<V: Verbs>(&self, verbs: &V, to: SocketAddr) -> io::Result<V::Socket> {
         let socket = verbs.connect(to, &self.options)?;
-        let (outcome, late) = race(socket.wait_connected(), self.share(), || socket.abort()).await;
-        if late {
-            return Err(io::Error::new(io::ErrorKind::TimedOut, "no answer in time"));
+        let over = over(self.share(), self.stop.clone());
+        match until(socket.wait_connected(), over, || socket.abort()).await {
+            (outcome, None) => outcome.map(|()| socket),
+            (_, Some(why)) => Err(io::Error::new(io::ErrorKind::TimedOut, why)),
         }
-        outcome.map(|()| socket)
+    }
+
+    async fn look_up<V: Verbs>(
+        &self,
+        verbs: &V,
+        names: &Names,
+        name: &str,
+    ) -> io::Result<Vec<IpAddr>> {
+        // Where an address is known, a resolver that hangs must not use up the time to connect to it.
+        let (known, half) = (names.last_known(name), self.share() / 2);
+        let patience = match known {
+            Some(_) => LOOK_UP_HASTE.min(half),
+            None => half,
+        };
+        tokio::select! {
+            biased;
+            // A look-up holds no ring operation, so it may be left behind.
+            found = names.look_up(verbs, name) => found,
+            _ = over(patience, self.stop.clone()) => known.ok_or_else(|| {
+                io::Error::new(io::ErrorKind::TimedOut, "the name was not resolved in time")
+            }),
+        }
     }
 
     // An even part of the time left for each attempt that may still come, this one included (it is
     // out of its queue already).
-    fn share(&self) -> Duration {
+    pub(super) fn share(&self) -> Duration {
         let parts = self.targets.len() + self.addresses.len() + 1;
         self.left() / u32::try_from(parts).unwrap_or(u32::MAX)
     }
@@ -146,25 +201,23 @@ impl<'r> Attempts<'r> {
     }
 }
 
-async fn look_up<V: Verbs>(
-    verbs: &V,
-    names: &Names,
-    name: &str,
-    share: Duration,
-) -> io::Result<Vec<IpAddr>> {
-    // Where an address is known, a resolver that hangs must not use up the time to connect to it.
-    let known = names.last_known(name);
-    let patience = match known {
-        Some(_) => LOOK_UP_HASTE.min(share / 2),
-        None => share / 2,
+/// Waits until the time is over, and says why: `limit` has passed, or `stop` became true.
+pub(super) async fn over(limit: Duration, stop: Option<watch::Receiver<bool>>) -> &'static str {
+    let stopped = async {
+        match stop {
+            Some(mut stop) => stopped(&mut stop).await,
+            None => std::future::pending().await,
+        }
     };
-    // A look-up holds no ring operation, so it may be left behind.
-    match timeout(patience, names.look_up(verbs, name)).await {
-        Ok(found) => found,
-        Err(_) => known.ok_or_else(|| {
-            io::Error::new(io::ErrorKind::TimedOut, "the name was not resolved in time")
-        }),
+    tokio::select! {
+        () = sleep(limit) => "no answer in time",
+        () = stopped => "the gateway is about to stop",
     }
+}
+
+/// Waits until `stop` becomes true, or nobody is left who could make it so.
+pub(super) async fn stopped(stop: &mut watch::Receiver<bool>) {
+    let _ = stop.wait_for(|stop| *stop).await;
 }
 
 fn in_words(error: &io::Error) -> String {

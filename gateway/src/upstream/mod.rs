@@ -1,9 +1,18 @@
-//! Where a route connects to: names and their addresses, targets in their order.
+//! Where a route connects to: names and their addresses, targets in their order, and whether they are
+//! there.
 
 mod connect;
+mod health;
 mod names;
+mod probe;
 #[cfg(test)]
 mod tests;
+mod upstreams;
+mod watch;
 
 pub use connect::{Attempts, Reached, socket_options};
+pub use health::{Health, Transition};
 pub use names::Names;
+pub use probe::Prober;
+pub use upstreams::{Upstreams, Watched};
+pub use watch::watch;

@@ -1,14 +1,17 @@
-//! Names to addresses, asked again and again, with a short and bounded memory.
+//! What a core knows of targets: addresses of their names, asked again and again, with a short and
+//! bounded memory; and whether they are there, which all cores know alike.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::io;
 use std::net::IpAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
+use super::Upstreams;
 use crate::limits::{ADDRESSES_MAX, NAME_FRESH, NAME_STALE, NAMES_MAX};
 use crate::uring::Verbs;
 
@@ -18,6 +21,7 @@ pub struct Names {
     known: RefCell<HashMap<String, Known>>,
     // One look-up of a name at a time; who waits finds what the one before has found.
     turns: RefCell<HashMap<String, Rc<Mutex<()>>>>,
+    upstreams: Arc<Upstreams>,
 }
 
 #[derive(Debug, Clone)]
@@ -27,6 +31,21 @@ struct Known {
 }
 
 impl Names {
+    /// Without a memory yet, where this is known of targets.
+    #[must_use]
+    pub fn new(upstreams: Arc<Upstreams>) -> Self {
+        Self {
+            upstreams,
+            ..Self::default()
+        }
+    }
+
+    /// What is known of targets.
+    #[must_use]
+    pub fn upstreams(&self) -> &Upstreams {
+        &self.upstreams
+    }
+
     /// Addresses of `name`, at most `limits::ADDRESSES_MAX`, in the resolver's order.
     ///
     /// They are asked for again when they are older than `limits::NAME_FRESH`; where the resolver

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use super::{Attempts, Names};
+use super::{Attempts, Names, Upstreams};
 use crate::config::{self, Route};
 use crate::uring::{Lent, Pipe, Socket, SocketOptions, Verbs};
 
@@ -170,6 +170,59 @@ async fn a_resolver_that_hangs_is_told_within_the_time_to_connect() {
         "{}",
         attempts.sentence()
     );
+}
+
+/// A route of three targets with health, one of them a title's own, and what is known of them.
+fn probed() -> (Arc<Route>, Names, Arc<Upstreams>) {
+    let text = ROUTE.replace(
+        "targets = [\"gw.region.example:2762\"]",
+        "targets = [\"127.0.0.1:1\", \"127.0.0.1:2\"]\nhealth = \"c-echo\"",
+    );
+    let text = text
+        + "[[route.ae]]\ncalled = [\"CT_B\", \"CT_C\"]\ntargets = [\"127.0.0.1:3\", \"127.0.0.1:1\"]\n";
+    let config = config::parse(&text, Path::new("wardgate.toml")).expect("a good route");
+    let route = config.routes.into_iter().next().expect("one route");
+    let upstreams = Upstreams::new([&*route]);
+    (route, Names::new(Arc::clone(&upstreams)), upstreams)
+}
+
+async fn ports(route: &Route, names: &Names) -> Vec<u16> {
+    let (net, mut attempts) = (net(), Attempts::new(route, &route.targets));
+    let mut ports = Vec::new();
+    while let Some(reached) = attempts.next(&net, names).await {
+        ports.push(reached.address.port());
+    }
+    ports
+}
+
+#[tokio::test(start_paused = true)]
+async fn targets_that_are_down_are_tried_last_and_never_not_at_all() {
+    let (route, names, upstreams) = probed();
+    assert_eq!(ports(&route, &names).await, [1, 2], "unknown is up");
+    let counters = upstreams.counters();
+    counters[0].up.set(0);
+    assert_eq!(ports(&route, &names).await, [2, 1]);
+    counters[1].up.set(0);
+    assert_eq!(ports(&route, &names).await, [1, 2], "in their order");
+    counters[0].up.set(1);
+    assert_eq!(ports(&route, &names).await, [1, 2]);
+}
+
+#[test]
+fn each_target_of_a_route_is_probed_once_by_the_title_that_it_has() {
+    let (route, _, upstreams) = probed();
+    let watched = upstreams.of(&route);
+    let told: Vec<_> = watched
+        .iter()
+        .map(|watched| format!("{} {}", watched.target, watched.called))
+        .collect();
+    let expected = [
+        "127.0.0.1:1 ANY-SCP",
+        "127.0.0.1:2 ANY-SCP",
+        "127.0.0.1:3 CT_B",
+    ];
+    assert_eq!(told, expected);
+    assert!(Upstreams::new([&*self::route()]).counters().is_empty());
 }
 
 #[tokio::test(start_paused = true)]

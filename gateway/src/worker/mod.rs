@@ -8,6 +8,7 @@ mod contain;
 mod effort;
 mod listener;
 mod placement;
+mod probes;
 mod wakeful;
 
 pub use contain::abort_on_foreign_panic;
@@ -29,16 +30,17 @@ use crate::audit::{Connection, Event, Journal, Reason};
 use crate::buffers::Pool;
 use crate::metrics;
 use crate::relay::{Accepted, Core, Path, Strangers, serve};
-use crate::upstream::{Names, socket_options};
+use crate::upstream::{Names, Upstreams, socket_options};
 use crate::uring::{self, Capabilities, Pipes, Ring, RingSocket};
 use effort::{Effort, measured};
+use probes::Probes;
 use wakeful::Wakeful;
 
 /// What a worker is told.
 pub enum Message {
     /// Serve this connection.
     Connection(Handed),
-    /// Close the listeners; open connections go on.
+    /// Close the listeners and end the probes; open connections go on.
     StopAccepting,
     /// End when the last connection has ended.
     End,
@@ -68,7 +70,10 @@ pub struct Plan {
     pub capabilities: Capabilities,
     /// All routes.
     pub paths: Arc<[Path]>,
-    /// The listeners that this worker accepts on, with their routes' places.
+    /// The targets of all routes, with what is known of each.
+    pub upstreams: Arc<Upstreams>,
+    /// The listeners that this worker accepts on, with their routes' places. It also probes the targets
+    /// of these routes.
     pub listeners: Vec<(usize, TcpListener)>,
     /// Every worker's mailbox, in the order of the cores.
     pub mailboxes: Vec<mpsc::Sender<Message>>,
@@ -141,7 +146,7 @@ async fn run(plan: Plan) {
             verbs: Ring::default(),
             pool: Pool::default(),
             pipes: Pipes::default(),
-            names: Names::default(),
+            names: Names::new(plan.upstreams),
             counters: plan.counters,
             strangers: Strangers::new(plan.loads.strangers_max()),
             stop: plan.stop,
@@ -160,6 +165,8 @@ async fn run(plan: Plan) {
     });
     let mut inbox = plan.inbox;
     let mut connections = JoinSet::new();
+    let places: Vec<_> = plan.listeners.iter().map(|(path, _)| *path).collect();
+    let mut probes = Probes::start(&shared, &places);
     let listeners: Vec<_> = plan
         .listeners
         .into_iter()
@@ -179,6 +186,7 @@ async fn run(plan: Plan) {
                     for listener in listeners.take().into_iter().flatten() {
                         listener.stop().await;
                     }
+                    probes.stop().await;
                 }
                 Some(Message::End) | None => break,
             },
@@ -191,6 +199,7 @@ async fn run(plan: Plan) {
     for listener in listeners.take().into_iter().flatten() {
         listener.stop().await;
     }
+    probes.stop().await;
     while connections.join_next().await.is_some() {}
     if let (Some(wakeful), Some(awake)) = (&shared.wakeful, awake) {
         wakeful.end();

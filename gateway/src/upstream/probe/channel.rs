@@ -1,0 +1,261 @@
+//! What a probe speaks and hears: plain on terminate and passthrough routes, TLS on originate routes.
+//!
+//! rustls keeps the records here: a probe moves some hundreds of octets, and what counts is the
+//! handshake, which is that of every connection.
+
+use std::io;
+use std::sync::Arc;
+
+use rustls::{Error, ProtocolVersion};
+
+use crate::buffers::Buffer;
+use crate::config::Host;
+use crate::limits::{CONTROL_ROOM, HEALTH_TIMEOUT_MAX, PLAINTEXT_ROOM, RECORD_ROOM};
+use crate::tls::handshake::{Cause, Failed, Secured, handshake, tell};
+use crate::tls::session::{Opened, Session};
+use crate::tls::{Connector, Judgement, explain, explain_end};
+use crate::uring::{Patience, Socket};
+
+/// A connection of a probe.
+pub(super) enum Channel<'s, S> {
+    /// As it is.
+    Plain(&'s S),
+    /// With the handshake done.
+    Tls(Box<Tls<'s, S>>),
+}
+
+/// Why nothing more is to be heard.
+#[derive(Debug)]
+pub(super) enum Cut {
+    /// The target closed, in order.
+    Closed,
+    /// Its TLS stream ended without close_notify.
+    Truncated,
+    /// The socket failed.
+    Socket(io::Error),
+    /// TLS failed, in a sentence.
+    Tls(String),
+}
+
+/// What came next in TLS.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Heard {
+    /// Payload.
+    Payload(Vec<u8>),
+    /// Something of TLS's own that is no alert: a ticket, or a key update.
+    Message,
+    /// close_notify.
+    Closed,
+}
+
+impl<'s, S: Socket> Channel<'s, S> {
+    /// Shakes hands, where there is something to shake hands with.
+    pub(super) async fn open(
+        socket: &'s S,
+        connector: Option<&Connector>,
+        host: &Host,
+    ) -> Result<Self, Cut> {
+        match connector {
+            Some(connector) => Tls::open(socket, connector, host).await,
+            None => Ok(Self::Plain(socket)),
+        }
+    }
+
+    /// Sends all of `bytes`.
+    pub(super) async fn send(&mut self, bytes: Vec<u8>) -> Result<(), Cut> {
+        match self {
+            Self::Plain(socket) => {
+                let all = 0..bytes.len();
+                socket.write_all(bytes, all).await.0.map_err(Cut::Socket)
+            }
+            Self::Tls(tls) => {
+                let records = tls.seal(&bytes)?;
+                tls.send(records).await
+            }
+        }
+    }
+
+    /// What came next, never empty.
+    pub(super) async fn receive(&mut self) -> Result<Vec<u8>, Cut> {
+        let tls = match self {
+            Self::Plain(socket) => return receive(*socket).await,
+            Self::Tls(tls) => tls,
+        };
+        loop {
+            match tls.hear().await? {
+                Heard::Payload(payload) => return Ok(payload),
+                Heard::Message => {}
+                Heard::Closed => return Err(Cut::Closed),
+            }
+        }
+    }
+
+    /// Ends the connection in order, as far as that is possible still, and gives the target a moment
+    /// to do the same: reset at once, it would take the probe for a broken connection.
+    pub(super) async fn part(self) {
+        match self {
+            Self::Plain(socket) => tell(socket, Vec::new()).await,
+            Self::Tls(mut tls) => {
+                let goodbye = tls.close_notify();
+                tell(tls.socket, goodbye).await;
+            }
+        }
+    }
+}
+
+async fn receive<S: Socket>(socket: &S) -> Result<Vec<u8>, Cut> {
+    let room = vec![0; PLAINTEXT_ROOM];
+    let all = 0..room.len();
+    let (outcome, mut bytes) = socket.read_some(room, all).await;
+    match outcome.map_err(Cut::Socket)? {
+        0 => Err(Cut::Closed),
+        count => {
+            bytes.truncate(count);
+            Ok(bytes)
+        }
+    }
+}
+
+/// A TLS connection after its handshake.
+pub(super) struct Tls<'s, S> {
+    socket: &'s S,
+    session: Session,
+    judgement: Arc<Judgement>,
+    // Records that were received and not opened yet.
+    incoming: Buffer,
+    has_heard_payload: bool,
+    has_said_goodbye: bool,
+}
+
+impl<'s, S: Socket> Tls<'s, S> {
+    async fn open(
+        socket: &'s S,
+        connector: &Connector,
+        host: &Host,
+    ) -> Result<Channel<'s, S>, Cut> {
+        let (connection, judgement) = connector.start(host).map_err(defect)?;
+        // The probe's own time ends before.
+        let shaken = handshake(socket, Session::from(connection), HEALTH_TIMEOUT_MAX).await;
+        let Secured { session, incoming } =
+            shaken.map_err(|failed| Cut::Tls(refusal(&failed, &judgement)))?;
+        if judgement.peer().is_none() {
+            // As for connections: the verifier runs in every handshake; should that ever not hold,
+            // nobody counts as there.
+            return Err(Cut::Tls("a peer without an accepted identity".to_owned()));
+        }
+        let mut room = Buffer::with_room(incoming.filled().len().saturating_add(2 * RECORD_ROOM));
+        room.append(incoming.filled());
+        Ok(Channel::Tls(Box::new(Self {
+            socket,
+            session,
+            judgement,
+            incoming: room,
+            has_heard_payload: false,
+            has_said_goodbye: false,
+        })))
+    }
+
+    /// Whether TLS 1.3 was negotiated.
+    pub(super) fn is_tls13(&self) -> bool {
+        self.session.state().protocol_version() == Some(ProtocolVersion::TLSv1_3)
+    }
+
+    /// Sends close_notify; our direction is over, the other goes on.
+    pub(super) async fn say_goodbye(&mut self) -> Result<(), Cut> {
+        let goodbye = self.close_notify();
+        self.send(goodbye).await
+    }
+
+    /// Waits for whatever comes next.
+    pub(super) async fn hear(&mut self) -> Result<Heard, Cut> {
+        loop {
+            let before = self.incoming.filled().len();
+            let mut payload = Buffer::with_room(PLAINTEXT_ROOM);
+            let mut answer = Vec::new();
+            let opened = self
+                .session
+                .open(&mut self.incoming, &mut payload, &mut answer);
+            let opened = opened.map_err(|error| self.wrong(&error))?;
+            let all = 0..answer.len();
+            let sent = self.socket.write_all(answer, all).await.0;
+            sent.map_err(Cut::Socket)?;
+            if !payload.is_empty() {
+                self.has_heard_payload = true;
+                return Ok(Heard::Payload(payload.filled().to_vec()));
+            }
+            match opened {
+                Opened::Closed => return Ok(Heard::Closed),
+                _ if self.incoming.filled().len() < before => return Ok(Heard::Message),
+                Opened::Full => {}
+                Opened::NeedBytes => self.receive().await?,
+            }
+        }
+    }
+
+    fn seal(&mut self, plain: &[u8]) -> Result<Vec<u8>, Cut> {
+        let mut records = Buffer::with_room(plain.len().saturating_add(CONTROL_ROOM));
+        let sealed = self.session.seal(plain, &mut records);
+        sealed.map_err(|error| Cut::Tls(error.to_string()))?;
+        Ok(records.filled().to_vec())
+    }
+
+    // Where it cannot be said it is not: the socket then ends without it.
+    fn close_notify(&mut self) -> Vec<u8> {
+        let mut records = Buffer::with_room(CONTROL_ROOM);
+        if !std::mem::replace(&mut self.has_said_goodbye, true) {
+            let _ = self.session.close_notify(&mut records);
+        }
+        records.filled().to_vec()
+    }
+
+    async fn send(&mut self, records: Vec<u8>) -> Result<(), Cut> {
+        let all = 0..records.len();
+        let Err(error) = self.socket.write_all(records, all).await.0 else {
+            return Ok(());
+        };
+        // The alert that says why may have come before the reset.
+        match self.hear().await {
+            Err(cut @ Cut::Tls(_)) => Err(cut),
+            _ => Err(Cut::Socket(error)),
+        }
+    }
+
+    async fn receive(&mut self) -> Result<(), Cut> {
+        self.incoming.compact();
+        let (bytes, room) = self.incoming.lend_spare();
+        let has_room = !room.is_empty();
+        let (outcome, bytes) = self.socket.read_some(bytes, room).await;
+        self.incoming.restore(bytes);
+        match outcome.map_err(Cut::Socket)? {
+            0 if has_room => Err(Cut::Truncated),
+            0 => Err(Cut::Tls("a record without an end".to_owned())),
+            count => {
+                self.incoming.fill(count);
+                Ok(())
+            }
+        }
+    }
+
+    // In TLS 1.3 an alert before the first payload is the server's answer to the handshake (RFC 8446
+    // section 4.4.2.4).
+    fn wrong(&self, error: &Error) -> Cut {
+        let is_answer = self.is_tls13() && !self.has_heard_payload;
+        Cut::Tls(match error {
+            Error::AlertReceived(_) if is_answer => explain(error, &self.judgement, &[]),
+            _ => format!("TLS record layer: {error}"),
+        })
+    }
+}
+
+fn refusal(failed: &Failed, judgement: &Judgement) -> String {
+    match &failed.cause {
+        Cause::Tls(error) => explain(error, judgement, &failed.first),
+        Cause::Closed | Cause::Socket(_) => explain_end(judgement, &failed.first),
+        Cause::Deadline => "the handshake did not end in time".to_owned(),
+        Cause::TooLong => "too many octets in a flight of the handshake".to_owned(),
+    }
+}
+
+fn defect(error: Error) -> Cut {
+    Cut::Tls(error.to_string())
+}

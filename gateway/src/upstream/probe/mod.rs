@@ -1,0 +1,128 @@
+//! One probe: asks a target whether it is there, by the way that a connection of its route would take.
+//!
+//! A probe ends within its timeout, or at once when the gateway stops. Then its socket is aborted and
+//! what is in flight awaited, as everywhere.
+
+mod channel;
+mod echo;
+mod mllp;
+mod proof;
+
+use std::cell::Cell;
+use std::slice;
+
+use tokio::sync::watch;
+
+use self::channel::{Channel, Cut};
+use super::connect::{over, stopped};
+use super::{Attempts, Names, Reached, Watched};
+use crate::config::{Health, Probe, Route};
+use crate::tls::Connector;
+use crate::uring::{Socket, Verbs, until};
+
+/// What the probes of a route are made with.
+pub struct Prober<'p, V> {
+    /// How the core reaches the network.
+    pub verbs: &'p V,
+    /// What it knows of targets.
+    pub names: &'p Names,
+    /// The route.
+    pub route: &'p Route,
+    /// What it shakes hands with, where its targets are behind TLS.
+    pub connector: Option<&'p Connector>,
+    /// Becomes true when there must be no more probes.
+    pub stop: watch::Receiver<bool>,
+}
+
+impl<V: Verbs> Prober<'_, V> {
+    /// Asks once.
+    ///
+    /// # Errors
+    /// Why it counts as not there, in a sentence.
+    pub async fn probe(&self, watched: &Watched, health: &Health) -> Result<(), String> {
+        let target = slice::from_ref(&watched.target);
+        let attempts = Attempts::new(self.route, target);
+        let mut attempts = attempts.within(health.timeout, self.stop.clone());
+        while let Some(reached) = attempts.next(self.verbs, self.names).await {
+            let over = over(attempts.share(), Some(self.stop.clone()));
+            match self.visit(&reached, watched, health, over).await {
+                Ok(()) => return Ok(()),
+                Err(why) => attempts.reject(format!("target {}: {why}", reached.address)),
+            }
+        }
+        Err(attempts.sentence())
+    }
+
+    async fn visit(
+        &self,
+        reached: &Reached<V::Socket>,
+        watched: &Watched,
+        health: &Health,
+        over: impl Future<Output = &'static str>,
+    ) -> Result<(), String> {
+        let socket = &reached.socket;
+        // Who is only to accept a connection has done so.
+        let connector = self.connector.filter(|_| health.probe != Probe::Connect);
+        let awaited = Cell::new("the handshake");
+        let mut channel = None;
+        let talk = async {
+            let opened = Channel::open(socket, connector, &reached.host).await;
+            let channel = channel.insert(opened.map_err(Failure::Cut)?);
+            converse(channel, watched, health, &awaited).await
+        };
+        let (outcome, ended) = until(talk, over, || socket.abort()).await;
+        if let (Some(channel), None) = (channel, ended) {
+            let mut stop = self.stop.clone();
+            until(channel.part(), stopped(&mut stop), || socket.abort()).await;
+        }
+        match (outcome, ended) {
+            (Ok(()), _) => Ok(()),
+            (Err(_), Some(why)) => Err(format!("{why}: {} did not come", awaited.get())),
+            (Err(why), None) => Err(why.in_words(awaited.get())),
+        }
+    }
+}
+
+async fn converse<S: Socket>(
+    channel: &mut Channel<'_, S>,
+    watched: &Watched,
+    health: &Health,
+    awaited: &Cell<&'static str>,
+) -> Result<(), Failure> {
+    match health.probe {
+        Probe::Connect => Ok(()),
+        Probe::Tls => proof::wait(channel, awaited).await,
+        Probe::CEcho => echo::ask(channel, health.calling, watched.called, awaited).await,
+        Probe::Mllp => mllp::ask(channel, awaited).await,
+    }
+}
+
+/// Why a probe was not answered as it should.
+#[derive(Debug)]
+enum Failure {
+    /// Nothing more comes.
+    Cut(Cut),
+    /// What came was not good.
+    Answer(String),
+}
+
+impl From<Cut> for Failure {
+    fn from(cut: Cut) -> Self {
+        Self::Cut(cut)
+    }
+}
+
+impl Failure {
+    fn in_words(&self, awaited: &str) -> String {
+        match self {
+            Self::Answer(why) | Self::Cut(Cut::Tls(why)) => why.clone(),
+            Self::Cut(Cut::Closed) => format!("it closed the connection before {awaited} came"),
+            Self::Cut(Cut::Truncated) => {
+                format!("the connection ended without close_notify before {awaited} came")
+            }
+            Self::Cut(Cut::Socket(error)) => {
+                format!("the connection broke before {awaited} came: {error}")
+            }
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! The targets of all routes that are probed, with what is known of each: one table for all cores.
+//!
+//! Each entry is written by the one core that probes it, once a probe, and read by whoever connects.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::config::{Route, Target};
+use crate::dicom::AeTitle;
+use crate::metrics;
+
+/// The targets that are probed, by the names of their routes.
+#[derive(Debug, Default)]
+pub struct Upstreams {
+    by_route: HashMap<String, Vec<Arc<Watched>>>,
+    // In the order of the configuration.
+    counters: Vec<Arc<metrics::Target>>,
+}
+
+/// A target that is probed.
+#[derive(Debug)]
+pub struct Watched {
+    /// The target.
+    pub target: Target,
+    /// What a C-ECHO calls it: its own title where it is a title's target, else the route's choice.
+    pub called: AeTitle,
+    /// What its probes have told.
+    pub counters: Arc<metrics::Target>,
+}
+
+impl Upstreams {
+    /// The targets of these routes, as far as they are probed; nothing is known of them yet.
+    #[must_use]
+    pub fn new<'r>(routes: impl IntoIterator<Item = &'r Route>) -> Arc<Self> {
+        let mut upstreams = Self::default();
+        for route in routes {
+            let watched = watched(route);
+            let counters = watched.iter().map(|watched| Arc::clone(&watched.counters));
+            upstreams.counters.extend(counters);
+            upstreams.by_route.insert(route.name.clone(), watched);
+        }
+        Arc::new(upstreams)
+    }
+
+    /// What is known of all of them, for the metrics.
+    #[must_use]
+    pub fn counters(&self) -> &[Arc<metrics::Target>] {
+        &self.counters
+    }
+
+    /// The targets of a route that are probed.
+    #[must_use]
+    pub fn of(&self, route: &Route) -> &[Arc<Watched>] {
+        self.by_route.get(&route.name).map_or(&[], Vec::as_slice)
+    }
+
+    /// Whether a target is known not to answer.
+    pub(super) fn is_down(&self, route: &Route, target: &Target) -> bool {
+        let mut watched = self.of(route).iter();
+        let found = watched.find(|watched| watched.target == *target);
+        found.is_some_and(|found| found.counters.up.get() == 0)
+    }
+}
+
+// A target that stands in several lists of a route is probed once.
+fn watched(route: &Route) -> Vec<Arc<Watched>> {
+    let Some(health) = &route.health else {
+        return Vec::new();
+    };
+    let own = route.targets.iter().map(|target| (target, health.called));
+    let by_title = route.dicom.iter().flat_map(|dicom| &dicom.by_title);
+    let by_title = by_title.flat_map(|table| {
+        let called = table.called.first().copied().unwrap_or(health.called);
+        table.targets.iter().map(move |target| (target, called))
+    });
+    let mut all: Vec<Arc<Watched>> = Vec::new();
+    for (target, called) in own.chain(by_title) {
+        if !all.iter().any(|watched| watched.target == *target) {
+            let counters = metrics::Target::new(route.name.clone(), target.to_string());
+            all.push(Arc::new(Watched {
+                target: target.clone(),
+                called,
+                counters: Arc::new(counters),
+            }));
+        }
+    }
+    all
+}

@@ -1,0 +1,309 @@
+//! Targets that are probed: what their probes find, who is told, and which target is taken.
+
+use std::io::{self, Read};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rustls::{ServerConnection, SupportedProtocolVersion};
+use wardgate_tests::pki::{Kind, Leaf};
+use wardgate_tests::stream::{accept, connect, expect_noise, send_noise};
+use wardgate_tests::tls::{TLS12, TLS13, server_config};
+use wardgate_tests::{DEADLINE, Gateway, Line, Pki, Site, until};
+
+use crate::pair::{A, B, Through, address, listen, local, originate, terminate};
+use crate::targets::BlackHole;
+
+/// Probed each second, and down or up after one probe.
+fn health(probe: &str) -> String {
+    format!("{{ probe = \"{probe}\", interval = \"1s\", timeout = \"1s\", rise = 1, fall = 1 }}")
+}
+
+/// The value of a metric of this target.
+fn of_target(gateway: &Gateway, name: &str, target: SocketAddr, label: &str) -> Option<u64> {
+    let text = gateway.metrics();
+    let is_it = |line: &&str| {
+        line.starts_with(&format!("{name}{{"))
+            && line.contains(&format!("target=\"{target}\""))
+            && line.contains(label)
+    };
+    text.lines().find(is_it)?.rsplit(' ').next()?.parse().ok()
+}
+
+fn probes(gateway: &Gateway, target: SocketAddr, outcome: &str) -> u64 {
+    let label = format!("outcome=\"{outcome}\"");
+    let name = "wardgate_health_probes_total";
+    of_target(gateway, name, target, &label).expect("the target is probed")
+}
+
+fn wait_for_probes(gateway: &Gateway, target: SocketAddr, outcome: &str, least: u64) {
+    until(&format!("{least} {outcome} probes"), DEADLINE, || {
+        (probes(gateway, target, outcome) >= least).then_some(())
+    });
+}
+
+fn wait_for_state(gateway: &Gateway, target: SocketAddr, up: u64) {
+    until(&format!("wardgate_target_up is {up}"), DEADLINE, || {
+        (of_target(gateway, "wardgate_target_up", target, "") == Some(up)).then_some(())
+    });
+}
+
+/// The line that tells of a change of this target.
+fn wait_for_change(gateway: &Gateway, target: SocketAddr, change: &str) -> Line {
+    let start = format!("target {target} is {change}");
+    gateway.wait_for_line(&start, DEADLINE, |line| line.message().contains(&start))
+}
+
+fn changes(gateway: &Gateway) -> Vec<String> {
+    let lines = gateway.lines();
+    let told = lines.iter().map(Line::message);
+    let changes = told.filter(|text| text.contains(" is down: ") || text.contains(" is up again"));
+    changes.map(ToOwned::to_owned).collect()
+}
+
+/// An application that takes every connection and ends when the other side does.
+fn polite() -> SocketAddr {
+    let listener = listen();
+    let place = address(&listener);
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            std::thread::spawn(move || {
+                let mut room = [0; 1024];
+                while stream.read(&mut room).is_ok_and(|count| count > 0) {}
+                // Who came may be gone already.
+                let _ = stream.shutdown(Shutdown::Write);
+            });
+        }
+    });
+    place
+}
+
+/// Site A that probes `wan` by its handshake.
+fn probing(pki: &Pki, wan: SocketAddr) -> Site {
+    let site = originate(pki, local(), wan).protocol("tcp");
+    site.set("health", health("tls"))
+}
+
+/// Site B, which accepts peers of this identity's trust.
+fn far(identity: &Leaf, wan: SocketAddr) -> Site {
+    Site::with_identity(identity)
+        .terminate(wan, polite(), &[format!("dns:{A}")])
+        .protocol("tcp")
+}
+
+#[test]
+fn tls_probe_proves_that_the_far_gateway_accepts_us() {
+    let (pki, wan) = (Pki::new(), local());
+    let b = far(&pki.leaf(B), wan).start();
+    let a = probing(&pki, wan).start();
+    wait_for_probes(&a, wan, "good", 2);
+    assert_eq!(of_target(&a, "wardgate_target_up", wan, ""), Some(1));
+    assert_eq!(probes(&a, wan, "bad"), 0);
+    assert_eq!(changes(&a), [""; 0], "unknown was up already");
+    let line = &b.wait_for_connections(1)[0];
+    assert_eq!(line.text("peer"), format!("dns:{A}"));
+    assert_eq!(line.text("reason"), "complete", "{line:?}");
+}
+
+#[test]
+fn tls_probe_tells_why_the_far_side_refuses_us() {
+    let (pki, wan) = (Pki::new(), local());
+    let mut identity = pki.leaf(B);
+    identity.trust = pki.other_trust();
+    let _b = far(&identity, wan).start();
+    let a = probing(&pki, wan).start();
+    let line = wait_for_change(&a, wan, "down");
+    assert_eq!(line.text("level"), "WARN");
+    for part in [
+        "route \"originate-1\"",
+        "the server refused our certificate",
+        "unknown_ca",
+        "add the CA that issued it",
+    ] {
+        assert!(line.message().contains(part), "{part}: {line:?}");
+    }
+    wait_for_state(&a, wan, 0);
+    wait_for_probes(&a, wan, "bad", 3);
+    assert_eq!(changes(&a).len(), 1, "told once: {:#?}", changes(&a));
+}
+
+#[test]
+fn tls_probe_tells_of_a_server_that_is_another() {
+    let (pki, wan) = (Pki::new(), local());
+    let _b = far(&pki.odd(B, Kind::OtherName), wan).start();
+    let a = probing(&pki, wan).start();
+    let line = wait_for_change(&a, wan, "down");
+    assert!(line.message().contains("other.example"), "{line:?}");
+}
+
+#[test]
+fn far_gateway_that_stops_is_down_and_up_again_when_it_is_back() {
+    let (pki, wan) = (Pki::new(), local());
+    let b = far(&pki.leaf(B), wan);
+    let running = b.start();
+    let a = probing(&pki, wan).start();
+    wait_for_probes(&a, wan, "good", 1);
+    running.stop();
+    let line = wait_for_change(&a, wan, "down");
+    assert!(line.message().contains("connection refused"), "{line:?}");
+    wait_for_state(&a, wan, 0);
+    let _back = b.start();
+    let line = wait_for_change(&a, wan, "up again after");
+    assert_eq!(line.text("level"), "INFO");
+    wait_for_state(&a, wan, 1);
+    assert_eq!(changes(&a).len(), 2, "{:#?}", changes(&a));
+}
+
+/// What the servers of the next test say, one after the other, once they have judged the gateway.
+#[derive(Clone, Copy, PartialEq)]
+enum Word {
+    /// The session tickets that rustls gives in TLS 1.3, or its Finished in TLS 1.2.
+    Last(&'static SupportedProtocolVersion),
+    /// close_notify.
+    Goodbye,
+    /// Nothing, and the socket ends.
+    End,
+    /// Nothing.
+    None,
+}
+
+fn say(word: Word, identity: &Leaf, mut socket: TcpStream) -> io::Result<()> {
+    let version = match word {
+        Word::Last(version) => version,
+        _ => TLS13,
+    };
+    let mut config = server_config(identity, version);
+    if !matches!(word, Word::Last(_)) {
+        config.send_tls13_tickets = 0;
+    }
+    let mut tls = ServerConnection::new(Arc::new(config)).expect("the settings are whole");
+    while tls.is_handshaking() {
+        tls.complete_io(&mut socket)?;
+    }
+    match word {
+        Word::Goodbye => {
+            tls.send_close_notify();
+            tls.write_tls(&mut socket)?;
+        }
+        Word::End => socket.shutdown(Shutdown::Write)?,
+        Word::Last(_) | Word::None => {}
+    }
+    // The gateway ends the connection.
+    let mut room = [0; 1024];
+    while socket.read(&mut room)? > 0 {}
+    Ok(())
+}
+
+#[test]
+fn proof_is_the_servers_word_and_no_bare_end_and_no_silence() {
+    let (pki, wan) = (Pki::new(), listen());
+    let (identity, place) = (pki.leaf(B), address(&wan));
+    std::thread::spawn(move || {
+        let words = [Word::Last(TLS13), Word::Last(TLS12), Word::Goodbye];
+        for word in words.into_iter().chain([Word::End, Word::None]) {
+            // A probe whose time is over resets.
+            let said = say(word, &identity, accept(&wan));
+            assert!(said.is_ok() || word == Word::None, "{said:?}");
+        }
+    });
+    let health = "{ probe = \"tls\", interval = \"2s\", timeout = \"2s\", fall = 1 }";
+    let a = probing(&pki, place).set("health", health).start();
+    wait_for_probes(&a, place, "good", 3);
+    assert_eq!(probes(&a, place, "bad"), 0);
+    let line = wait_for_change(&a, place, "down");
+    let words = "without close_notify before the server's word on our certificate came";
+    assert!(line.message().contains(words), "{line:?}");
+    wait_for_probes(&a, place, "bad", 2);
+    assert_eq!(probes(&a, place, "good"), 3);
+}
+
+/// The first target says nothing, and an attempt at it would take half of the time to connect.
+#[test]
+fn target_that_is_down_is_not_waited_for() {
+    let (hole, exit) = (BlackHole::new(), listen());
+    let through = Through::with(|site| {
+        site.targets(&[hole.address(), address(&exit)])
+            .set("health", health("connect"))
+            .timeout("connect", "\"20s\"")
+    });
+    let line = wait_for_change(&through.gateway, hole.address(), "down");
+    assert!(line.message().contains("no answer in time"), "{line:?}");
+    wait_for_state(&through.gateway, hole.address(), 0);
+    let start = Instant::now();
+    let mut client = connect(through.entry);
+    send_noise(&mut client, 1, 1000);
+    // The probes of this target are connections as well.
+    let mut servers = Vec::new();
+    let mut server = until("the client's connection", DEADLINE, || {
+        let mut server = accept(&exit);
+        let mut first = [0];
+        let came = server.peek(&mut first).is_ok_and(|count| count > 0);
+        if came {
+            return Some(server);
+        }
+        server.shutdown(Shutdown::Both).ok();
+        let _ = server.read(&mut first);
+        servers.push(server);
+        None
+    });
+    let took = start.elapsed();
+    assert!(took < Duration::from_secs(3), "it took {took:?}");
+    expect_noise(&mut server, 1, 1000);
+}
+
+/// The application is no DICOM archive, so its probe is bad; what comes by the route passes all the same.
+#[test]
+fn wrong_probe_stops_no_connection() {
+    let (pki, entry, place) = (Pki::new(), local(), local());
+    let exit = TcpListener::bind(place).expect("the port is free");
+    std::thread::spawn(move || {
+        for mut stream in exit.incoming().flatten() {
+            std::thread::spawn(move || {
+                let mut first = [0; 1000];
+                // A probe begins with 01H and is not answered; noise is sent back.
+                while stream.read_exact(&mut first).is_ok() && first[0] != 1 {
+                    send_noise(&mut stream, 2, 1000);
+                }
+            });
+        }
+    });
+    let wan = local();
+    let _b = terminate(&pki, wan, place)
+        .set("observe", "\"off\"")
+        .start();
+    let a = originate(&pki, entry, wan)
+        .set("health", health("c-echo"))
+        .set("observe", "\"off\"")
+        .start();
+    wait_for_change(&a, wan, "down");
+    wait_for_state(&a, wan, 0);
+    for _ in 0..3 {
+        let mut client = connect(entry);
+        send_noise(&mut client, 7, 1000);
+        expect_noise(&mut client, 2, 1000);
+    }
+}
+
+#[test]
+fn probe_under_way_does_not_hold_up_the_end() {
+    let hole = BlackHole::new();
+    let health = "{ probe = \"connect\", interval = \"60s\", timeout = \"60s\" }";
+    let through = Through::with(|site| {
+        site.targets(&[hole.address()])
+            .set("health", health)
+            .timeout("drain", "\"1s\"")
+    });
+    // The probe has begun with the worker, before the gateway said that it is ready.
+    let start = Instant::now();
+    through.gateway.stop();
+    let took = start.elapsed();
+    assert!(took < Duration::from_secs(3), "it took {took:?}");
+}
+
+#[test]
+fn targets_that_are_not_probed_have_no_state() {
+    let through = Through::start();
+    let text = through.gateway.metrics();
+    assert!(!text.contains("wardgate_target_up{"), "{text}");
+    assert!(!text.contains("wardgate_health_probes_total{"), "{text}");
+}
