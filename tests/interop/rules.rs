@@ -289,6 +289,7 @@ fn rules_that_only_report_let_everything_pass_and_name_it() {
             ("rules", "\"report\""),
             ("calling_ae", "[\"MR_B\"]"),
             ("commands", "[\"C-ECHO\"]"),
+            ("associations", "1"),
         ];
         let ruled = Ruled::start(at, provider.port, &rules);
         let told = ask_to(ruled.entry, &["echo", "store", "find"]);
@@ -302,7 +303,6 @@ fn rules_that_only_report_let_everything_pass_and_name_it() {
         );
         assert_eq!(line.text("would_forbid"), "C-STORE, C-FIND", "{line:?}");
         assert_eq!(line.text("ended"), "released");
-        // The bound of associations is no rule about who may: it holds all the same, and so does this.
         let told = ask(ruled.entry, "MR_B", CALLED, &["echo"]);
         assert_eq!(told.ended(), "released");
         let line = association(ruled.judge(), "the one that is allowed", |line| {
@@ -310,6 +310,18 @@ fn rules_that_only_report_let_everything_pass_and_name_it() {
         });
         assert_eq!(line.text("would_refuse"), "-", "{line:?}");
         assert_eq!(line.text("would_forbid"), "-", "{line:?}");
+        let mut first = Open::start(ruled.entry, "MR_B", CALLED, &["echo"]);
+        first.wait_for("echo 0x0000");
+        let told = ask(ruled.entry, "MR_B", "SECOND", &["echo"]);
+        assert_eq!(told.ended(), "released", "one more than may be open");
+        let line = association(ruled.judge(), "the second", |line| {
+            line.text("called") == "SECOND"
+        });
+        assert_eq!(
+            line.text("would_refuse"),
+            "1 associations are open, as many as may be"
+        );
+        drop(first);
         ruled.stop();
     }
 }

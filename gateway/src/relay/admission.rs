@@ -91,29 +91,44 @@ impl Admission {
         request: &AssociateRq,
         identity: Option<&str>,
     ) -> Result<Admitted<'a>, Refused> {
-        let reported = match self.rules.judge(request, identity) {
-            Err(refusal) if self.rules.enforce => return Err(refusal.into()),
-            judged => judged.err().map(|refusal| refusal.to_string()),
-        };
+        let judged = self.rules.judge(request, identity);
+        let by_rule = self.held_to(judged.map_err(Refused::from))?;
         let targets = targets(route, request)?;
-        // LIMIT: associations_max of the route.
-        let place = self.place().ok_or_else(|| Refused {
-            sentence: format!("{} associations are open, as many as may be", self.open_max),
-            answer: Answer::local_limit_exceeded(),
-        })?;
+        let (place, counted) = self.place();
+        let by_number = self.held_to(counted)?;
         Ok(Admitted {
             targets,
-            _place: Some(place),
-            reported,
+            _place: place,
+            reported: by_rule.or(by_number),
         })
     }
 
-    fn place(&self) -> Option<Place<'_>> {
-        let one_more = |open: u32| (open < self.open_max).then(|| open.saturating_add(1));
+    // Why it would be refused, on a route that only reports.
+    fn held_to(&self, judged: Result<(), Refused>) -> Result<Option<String>, Refused> {
+        match judged {
+            Err(refused) if self.rules.enforce => Err(refused),
+            judged => Ok(judged.err().map(|refused| refused.sentence)),
+        }
+    }
+
+    // A place, if there is one, and whether it is one too many.
+    fn place(&self) -> (Option<Place<'_>>, Result<(), Refused>) {
+        let one_more = |open: u32| {
+            let is_allowed = open < self.open_max || !self.rules.enforce;
+            is_allowed.then(|| open.saturating_add(1))
+        };
         let taken = self
             .open
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more);
-        taken.ok().map(|_| Place(&self.open))
+        // LIMIT: associations of the route.
+        let counted = match taken {
+            Ok(before) if before < self.open_max => Ok(()),
+            _ => Err(Refused {
+                sentence: format!("{} associations are open, as many as may be", self.open_max),
+                answer: Answer::local_limit_exceeded(),
+            }),
+        };
+        (taken.ok().map(|_| Place(&self.open)), counted)
     }
 }
 
