@@ -104,10 +104,9 @@ fn rules_that_leave_something_open_are_good_and_told() {
     let pki = Pki::new();
     let site = || originate(&pki.leaf(A)).name("out").crl(&pki.crl());
     let good = "good; 1 routes";
-    let strict = || site().set("observe", "\"strict\"");
-    assert_eq!(remarks(&strict().set("commands", r#"["C-STORE"]"#)), [good]);
+    assert_eq!(remarks(&site().set("commands", r#"["C-STORE"]"#)), [good]);
     assert_eq!(
-        remarks(&strict().set("commands", r#"["C-STORE", "C-MOVE"]"#)),
+        remarks(&site().set("commands", r#"["C-STORE", "C-MOVE"]"#)),
         [
             good,
             "route \"out\": the images of a C-MOVE come in an association that the other side \
@@ -115,15 +114,8 @@ fn rules_that_leave_something_open_are_good_and_told() {
              come through this gateway"
         ]
     );
-    assert_eq!(
-        remarks(&site().set("calling_ae", r#"["CT_A"]"#)),
-        [
-            good,
-            "route \"out\": observe = \"lenient\" lets what is not DICOM pass by the rules; \
-             write observe = \"strict\" where they must hold against everybody"
-        ]
-    );
-    let report = strict().set("calling_ae", r#"["CT_A"]"#);
+    let report = site().set("calling_ae", r#"["CT_A"]"#);
+    assert_eq!(remarks(&report), [good]);
     assert_eq!(
         remarks(&report.set("rules", "\"report\"")),
         [

@@ -1,6 +1,6 @@
 //! What an operator should know about a route that is good.
 
-use super::{Dicom, Observe, Route};
+use super::{Dicom, Route};
 use crate::dicom::Command;
 
 impl Route {
@@ -10,12 +10,7 @@ impl Route {
         let Some(dicom) = &self.dicom else {
             return Vec::new();
         };
-        let remarks = [
-            no_way_back(dicom),
-            retrieval_alone(dicom),
-            told_only(dicom),
-            unjudged(dicom, self.observe),
-        ];
+        let remarks = [no_way_back(dicom), retrieval_alone(dicom), told_only(dicom)];
         let remarks = remarks.into_iter().flatten();
         remarks
             .map(|remark| format!("route \"{}\": {remark}", self.name))
@@ -30,6 +25,7 @@ impl Dicom {
         self.called.is_some()
             || self.calling.is_some()
             || self.commands.is_some()
+            || self.associations_max.is_some()
             || !self.bound.is_empty()
     }
 
@@ -68,17 +64,6 @@ fn retrieval_alone(dicom: &Dicom) -> Option<String> {
 fn told_only(dicom: &Dicom) -> Option<String> {
     (!dicom.enforce && dicom.has_rules()).then(|| {
         "rules = \"report\": what they forbid is logged, and passes; remove the line to refuse it"
-            .to_owned()
-    })
-}
-
-/// Where commands are listed, looking away is not lenient but a hole, so that the observer is strict.
-fn unjudged(dicom: &Dicom, observe: Observe) -> Option<String> {
-    let is_lenient = observe == Observe::Lenient && dicom.commands.is_none();
-    let passes = dicom.enforce && dicom.has_rules() && is_lenient;
-    passes.then(|| {
-        "observe = \"lenient\" lets what is not DICOM pass by the rules; write observe = \"strict\" \
-         where they must hold against everybody"
             .to_owned()
     })
 }
