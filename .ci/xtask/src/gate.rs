@@ -17,11 +17,14 @@ use crate::Workspace;
 use crate::steps::must;
 
 /// Cases without randomness: a turn costs the same every time.
-const CASES: [&str; 6] = [
+const CASES: [&str; 9] = [
     "seal-16k",
     "seal-200",
     "open-16k",
     "open-200",
+    "observe-16k",
+    "observe-128k",
+    "observe-hl7",
     "pool-take",
     "batch-lend",
 ];

@@ -25,7 +25,7 @@ pub(crate) struct Leg {
 /// The text of the configuration file; the plain relay has none.
 pub(super) fn text(member: Member, leg: &Leg, files: &Certificates) -> Option<String> {
     match member.program {
-        Program::Wardgate => Some(wardgate(leg, files)),
+        Program::Wardgate => Some(wardgate(leg, files, member.dicom)),
         Program::Haproxy => Some(haproxy(leg, files, member.tuned)),
         Program::Stunnel => Some(stunnel(leg, files)),
         Program::Nginx => Some(nginx(leg, files, member.tuned)),
@@ -33,7 +33,7 @@ pub(super) fn text(member: Member, leg: &Leg, files: &Certificates) -> Option<St
     }
 }
 
-fn wardgate(leg: &Leg, files: &Certificates) -> String {
+fn wardgate(leg: &Leg, files: &Certificates, dicom: bool) -> String {
     let Leg {
         end,
         listen,
@@ -53,7 +53,7 @@ trust = "{trust}"
 [[route]]
 name = "bench"
 mode = "{mode}"
-protocol = "tcp"
+protocol = "{protocol}"
 listen = "{listen}"
 targets = ["{target}"]
 peers = ["dns:{peer}"]
@@ -68,6 +68,7 @@ drain = "1s"
         key = files.key(end).display(),
         trust = files.trust().display(),
         mode = end.name(),
+        protocol = if dicom { "dicom" } else { "tcp" },
         peer = end.opposite().host(),
     )
 }
@@ -261,7 +262,12 @@ mod tests {
         ];
         programs
             .iter()
-            .flat_map(|&program| ENDS.map(|end| text(Member { program, tuned }, &leg(end), &files)))
+            .map(|&program| Member {
+                program,
+                tuned,
+                dicom: false,
+            })
+            .flat_map(|member| ENDS.map(|end| text(member, &leg(end), &files)))
             .map(|text| text.expect("it has a configuration"))
             .collect()
     }

@@ -72,6 +72,8 @@ pub(crate) enum Program {
 pub(crate) struct Member {
     pub(crate) program: Program,
     pub(crate) tuned: bool,
+    /// Told that it carries DICOM, so that it looks at what passes; wardgate alone knows it.
+    pub(crate) dicom: bool,
 }
 
 /// A chain by its name.
@@ -83,6 +85,10 @@ pub(crate) struct Chain {
 }
 
 const WARDGATE: Member = shipped(Program::Wardgate);
+const WARDGATE_DICOM: Member = Member {
+    dicom: true,
+    ..WARDGATE
+};
 const HAPROXY: Member = shipped(Program::Haproxy);
 const STUNNEL: Member = shipped(Program::Stunnel);
 const NGINX: Member = shipped(Program::Nginx);
@@ -92,6 +98,7 @@ const fn shipped(program: Program) -> Member {
     Member {
         program,
         tuned: false,
+        dicom: false,
     }
 }
 
@@ -99,6 +106,7 @@ const fn tuned(program: Program) -> Member {
     Member {
         program,
         tuned: true,
+        dicom: false,
     }
 }
 
@@ -110,8 +118,9 @@ const fn pair(name: &'static str, a: Member, b: Member) -> Chain {
 }
 
 /// All chains, in the order of a round.
-pub(crate) const ALL: [Chain; 10] = [
+pub(crate) const ALL: [Chain; 11] = [
     pair("wardgate", WARDGATE, WARDGATE),
+    pair("wardgate-dicom", WARDGATE_DICOM, WARDGATE_DICOM),
     pair("haproxy", HAPROXY, HAPROXY),
     pair(
         "haproxy-tuned",
@@ -149,6 +158,11 @@ impl Chain {
             .iter()
             .flatten()
             .any(|member| member.program == program)
+    }
+
+    /// Whether it carries DICOM and nothing else.
+    pub(crate) fn is_dicom(&self) -> bool {
+        self.ends.iter().flatten().any(|member| member.dicom)
     }
 
     /// Whether it is a peer to compare with: another program at both ends, with TLS.

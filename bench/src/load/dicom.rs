@@ -15,7 +15,7 @@ use crate::report::Report;
 use crate::server::Server;
 use crate::size;
 
-mod pdu;
+pub(crate) mod pdu;
 mod store;
 
 use store::{Job, Storer, Writes};
@@ -80,6 +80,11 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
+    /// Octets of an object's pixels.
+    pub(crate) fn pixels(self) -> u32 {
+        self.facts().2
+    }
+
     /// Name, SOP class, octets of pixels, and objects of an association where none are asked for.
     fn facts(self) -> (&'static str, &'static str, u32, u16) {
         match self {

@@ -5,6 +5,7 @@
 //! for a tool that counts instructions.
 
 mod handshake;
+mod observe;
 mod pool;
 mod record;
 
@@ -48,7 +49,12 @@ pub(crate) struct Case {
 }
 
 fn all() -> Vec<Case> {
-    let groups = [record::cases(), pool::cases(), handshake::cases()];
+    let groups = [
+        record::cases(),
+        observe::cases(),
+        pool::cases(),
+        handshake::cases(),
+    ];
     groups.into_iter().flatten().collect()
 }
 

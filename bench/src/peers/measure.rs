@@ -32,20 +32,28 @@ pub(crate) enum Scenario {
     Mixed,
     /// A CT series by dcmtk's programs, with their defaults and without Nagle's algorithm
     Dicom,
+    /// Mammograms stored by the bench itself, in PDUs of 16 and of 128 KiB: CPU seconds per GB
+    Store,
     /// Many connections that have spoken once and are silent: memory of each end
     Idle,
 }
 
 impl Scenario {
     /// In the order of a round.
-    pub(crate) const ALL: [Self; 6] = [
+    pub(crate) const ALL: [Self; 7] = [
         Self::Bulk,
         Self::Handshake,
         Self::Pingpong,
         Self::Mixed,
         Self::Dicom,
+        Self::Store,
         Self::Idle,
     ];
+
+    /// Whether what is done is DICOM, which any chain carries.
+    pub(crate) fn is_dicom(self) -> bool {
+        matches!(self, Self::Dicom | Self::Store)
+    }
 }
 
 /// A name and a value.
@@ -53,6 +61,12 @@ pub(crate) type Figure = (String, f64);
 
 /// No scenario is silent for longer.
 const STALL: Duration = Duration::from_secs(60);
+
+/// PDUs of stored objects: DCMTK's default, and one that archives like better.
+const STORE_PDUS: [(u32, &str); 2] = [
+    (16 << 10, "store_16k_s_per_gb"),
+    (128 << 10, "store_128k_s_per_gb"),
+];
 
 /// Messages a second beside bulk.
 const MIXED_RATE: u32 = 50;
@@ -78,6 +92,7 @@ impl Bench<'_> {
             Scenario::Pingpong => self.pingpong(chain),
             Scenario::Mixed => self.mixed(chain),
             Scenario::Dicom => self.dicom(chain),
+            Scenario::Store => self.store(chain),
             Scenario::Idle => self.idle(chain),
         };
         figures.with_context(|| chain.last_words())
@@ -179,6 +194,27 @@ impl Bench<'_> {
             ("dicom_ms_per_object".to_owned(), defaults),
             ("dicom_nodelay_ms_per_object".to_owned(), nodelay),
         ])
+    }
+
+    fn store(&self, chain: &Running) -> anyhow::Result<Vec<Figure>> {
+        let mut figures = Vec::new();
+        for (pdu, figure) in STORE_PDUS {
+            let mut options: load::dicom::Options = load::defaults(chain.connect, chain.target);
+            options.between.stall = STALL.as_secs();
+            options.kind = load::dicom::Kind::Mg;
+            let object = options.kind.pixels();
+            let objects = (self.plan.size / u64::from(object)).max(1);
+            options.objects = Some(u16::try_from(objects).unwrap_or(u16::MAX));
+            options.pdu = pdu;
+            options.nodelay = true;
+            options.count_only = !self.compare;
+            let (_, spent) = used(chain, || load::dicom::run(&options))?;
+            if let Some([a, b]) = spent {
+                let gigabytes = objects as f64 * f64::from(object) / 1e9;
+                figures.push((figure.to_owned(), (a + b) / gigabytes));
+            }
+        }
+        Ok(figures)
     }
 
     /// The chain must be fresh: memory that it once had and gave back would hide what it takes now.

@@ -215,7 +215,8 @@ impl Campaign {
             .collect::<anyhow::Result<_>>()?;
         for round in 0..=self.plan.rounds {
             for &scenario in &scenarios {
-                for chain in &running {
+                let fits = |running: &&Running| scenario.is_dicom() || !running.chain.is_dicom();
+                for chain in running.iter().filter(fits) {
                     self.measure(at, round, scenario, chain);
                 }
             }
@@ -227,6 +228,9 @@ impl Campaign {
     fn idle(&mut self, at: Placement) -> anyhow::Result<()> {
         let cores = self.sit(at)?.gateways;
         for chain in self.plan.chains.clone() {
+            if chain.is_dicom() {
+                continue;
+            }
             let running = self.kit.start(chain, cores)?;
             self.measure(at, 1, Scenario::Idle, &running);
         }

@@ -127,6 +127,15 @@ impl Tables<'_> {
                     ("TCP_NODELAY=1", "dicom_nodelay_ms_per_object", 2),
                 ],
             )],
+            Scenario::Store => vec![self.plain(
+                &format!("DICOM, {at}: CPU seconds per GB of A and B for mammograms that are stored"),
+                "by the bench itself, an object after the other; wardgate-dicom looks at what passes",
+                at,
+                &[
+                    ("PDUs of 16 KiB", "store_16k_s_per_gb", 3),
+                    ("PDUs of 128 KiB", "store_128k_s_per_gb", 3),
+                ],
+            )],
             Scenario::Idle => vec![self.plain(
                 &format!(
                     "Idle: KiB of user memory for each of {} connections",

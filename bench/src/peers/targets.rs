@@ -76,6 +76,7 @@ pub(crate) fn all(plan: &Plan, results: &Results, floor: &Floor) -> Vec<Goal> {
                 Scenario::Pingpong => goals.extend(judge.latency(at)),
                 Scenario::Mixed => goals.push(judge.loaded(at)),
                 Scenario::Dicom => goals.extend(judge.dicom(at)),
+                Scenario::Store => goals.extend(judge.observing(at)),
                 Scenario::Idle => {}
             }
         }
@@ -91,6 +92,9 @@ pub(crate) fn all(plan: &Plan, results: &Results, floor: &Floor) -> Vec<Goal> {
 /// Wardgate's own chain, and the one it is first compared with.
 const OURS: &str = "wardgate";
 const HAPROXY: &str = "haproxy";
+
+/// The same that looks at what passes.
+const OBSERVED: &str = "wardgate-dicom";
 
 struct Judge<'a> {
     results: &'a Results,
@@ -195,6 +199,21 @@ impl Judge<'_> {
         let what = format!("DICOM, TCP_NODELAY, {at}: time per object / best peer");
         goals.push(goal(what, 1.0, best));
         goals
+    }
+
+    /// What looking at it adds.
+    fn observing(&self, at: Placement) -> Vec<Goal> {
+        let figures = [
+            ("16 KiB", "store_16k_s_per_gb"),
+            ("128 KiB", "store_128k_s_per_gb"),
+        ];
+        figures
+            .map(|(pdu, figure)| {
+                let ratio = self.results.ratio(at, OBSERVED, OURS, figure);
+                let what = format!("DICOM stored in PDUs of {pdu}, {at}: CPU observed / not");
+                goal(what, 1.01, ratio)
+            })
+            .into()
     }
 
     fn memory(&self, at: Placement) -> Vec<Goal> {

@@ -4,8 +4,8 @@
 use std::io::{self, Read, Write};
 
 /// PDU types (PS3.8 section 9.3.1).
-pub(super) const ASSOCIATE_RQ: u8 = 0x01;
-pub(super) const ASSOCIATE_AC: u8 = 0x02;
+pub(crate) const ASSOCIATE_RQ: u8 = 0x01;
+pub(crate) const ASSOCIATE_AC: u8 = 0x02;
 pub(super) const DATA: u8 = 0x04;
 pub(super) const RELEASE_RQ: u8 = 0x05;
 pub(super) const RELEASE_RP: u8 = 0x06;
@@ -28,17 +28,17 @@ const IMPLEMENTATION: &str = "2.25.1";
 
 /// What the two ends say of themselves in an association's request or answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Proposal {
-    pub(super) sop_class: String,
+pub(crate) struct Proposal {
+    pub(crate) sop_class: String,
     /// Octets of the largest PDU that is received.
-    pub(super) pdu_max: u32,
+    pub(crate) pdu_max: u32,
     /// Operations that may be outstanding.
-    pub(super) outstanding: u16,
+    pub(crate) outstanding: u16,
 }
 
 impl Proposal {
     /// The body of an A-ASSOCIATE-RQ (PS3.8 section 9.3.2) or -AC (9.3.3).
-    pub(super) fn body(&self, kind: u8) -> Vec<u8> {
+    pub(crate) fn body(&self, kind: u8) -> Vec<u8> {
         let mut body = vec![0, 1, 0, 0];
         body.extend_from_slice(b"BENCH-SINK      BENCH-GENERATOR ");
         body.extend_from_slice(&[0; 32]);
@@ -115,7 +115,7 @@ fn items(mut bytes: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
 }
 
 /// Writes a PDU that is not of data, at once.
-pub(super) fn write(stream: &mut impl Write, kind: u8, body: &[u8]) -> io::Result<()> {
+pub(crate) fn write(stream: &mut impl Write, kind: u8, body: &[u8]) -> io::Result<()> {
     let length = u32::try_from(body.len()).map_err(io::Error::other)?;
     let mut pdu = vec![kind, 0];
     pdu.extend_from_slice(&length.to_be_bytes());
@@ -142,10 +142,10 @@ pub(super) fn read(stream: &mut impl Read, body: &mut Vec<u8>) -> io::Result<Opt
 
 /// What a fragment belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Control {
+pub(crate) struct Control {
     /// A command, or a data set.
-    pub(super) command: bool,
-    pub(super) last: bool,
+    pub(crate) command: bool,
+    pub(crate) last: bool,
 }
 
 /// Octets of a fragment that fill a PDU of this size.
@@ -154,7 +154,7 @@ pub(super) fn fragment_max(pdu_max: u32) -> usize {
 }
 
 /// Lays one fragment into a P-DATA-TF; `fill` writes its octets. The first 12 octets are its heads.
-pub(super) fn lay(
+pub(crate) fn lay(
     pdu: &mut Vec<u8>,
     control: Control,
     length: usize,
@@ -200,7 +200,7 @@ pub(super) fn fragments(mut body: &[u8]) -> impl Iterator<Item = io::Result<(Con
 
 /// A command of the two that a transfer needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Command {
+pub(crate) enum Command {
     /// C-STORE-RQ (PS3.7 table 9.3-1).
     Store {
         message: u16,
@@ -228,7 +228,7 @@ const WITHOUT_DATA_SET: u16 = 0x0101;
 
 impl Command {
     /// The command set, in implicit VR little endian (PS3.7 section 6.3.1).
-    pub(super) fn bytes(&self) -> Vec<u8> {
+    pub(crate) fn bytes(&self) -> Vec<u8> {
         let mut set = Vec::new();
         match self {
             Self::Store {

@@ -1,0 +1,154 @@
+//! Looking at what passes: an object of a DICOM association in PDUs of two sizes, and HL7 messages.
+//!
+//! As on a route, the bytes come in the payloads of records, 16 KiB each, cut anywhere in a PDU.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use gateway::dicom::{Manner, Rules};
+use gateway::hl7;
+use gateway::observe::{Direction, Observer};
+
+use super::{Case, Turn};
+use crate::load::dicom::pdu::{
+    self, ASSOCIATE_AC, ASSOCIATE_RQ, Command, Control, Proposal, write,
+};
+
+/// Octets of one operation, as the cases of records have.
+const RECORD: usize = 16 << 10;
+/// Records of one turn.
+const RECORDS: usize = 64;
+/// Octets of a message with its acknowledgement, and how many pairs a turn has.
+const MESSAGE: usize = 200;
+const MESSAGES: usize = 1000;
+
+pub(super) fn cases() -> Vec<Case> {
+    vec![
+        case("observe-16k", || Store::begin(16 << 10)),
+        case("observe-128k", || Store::begin(128 << 10)),
+        Case {
+            name: "observe-hl7",
+            operations: MESSAGES as u32,
+            octets: MESSAGE,
+            begin: || Ok(Box::new(Talk::begin())),
+        },
+    ]
+}
+
+fn case(name: &'static str, begin: fn() -> anyhow::Result<Box<dyn Turn>>) -> Case {
+    Case {
+        name,
+        operations: RECORDS as u32,
+        octets: RECORD,
+        begin,
+    }
+}
+
+/// An association in which an object without end is stored.
+struct Store {
+    observer: Observer,
+    // PDUs of the object, whole ones, again and again.
+    object: Vec<u8>,
+}
+
+impl Store {
+    fn begin(pdu_octets: usize) -> anyhow::Result<Box<dyn Turn>> {
+        let sop_class = "1.2.840.10008.5.1.4.1.1.2";
+        let proposal = Proposal {
+            sop_class: sop_class.to_owned(),
+            pdu_max: 0,
+            outstanding: 1,
+        };
+        let mut observer =
+            Observer::of_dicom(Manner::Strict, Arc::new(Rules::default()), Instant::now());
+        for (direction, kind) in [
+            (Direction::Onward, ASSOCIATE_RQ),
+            (Direction::Homeward, ASSOCIATE_AC),
+        ] {
+            let mut association = Vec::new();
+            write(&mut association, kind, &proposal.body(kind))?;
+            see(&mut observer, direction, &association)?;
+        }
+        let command = Command::Store {
+            message: 1,
+            sop_class: sop_class.to_owned(),
+            instance: "2.25.1".to_owned(),
+        };
+        let mut bytes = Vec::new();
+        let command = command.bytes();
+        let control = Control {
+            command: true,
+            last: true,
+        };
+        pdu::lay(&mut bytes, control, command.len(), |room| {
+            room.copy_from_slice(&command);
+        })?;
+        see(&mut observer, Direction::Onward, &bytes)?;
+        let control = Control {
+            command: false,
+            last: false,
+        };
+        pdu::lay(&mut bytes, control, pdu_octets - HEADS, |_| {})?;
+        let object = bytes.repeat(RECORDS * RECORD / pdu_octets);
+        Ok(Box::new(Self { observer, object }))
+    }
+}
+
+/// Octets of a PDU and a presentation data value before the fragment.
+const HEADS: usize = 12;
+
+fn see(observer: &mut Observer, direction: Direction, bytes: &[u8]) -> anyhow::Result<()> {
+    let seen = observer.see(direction, bytes, Instant::now());
+    seen.context("the observer forbids what is legal")
+}
+
+impl Turn for Store {
+    fn turn(&mut self) -> Duration {
+        let start = Instant::now();
+        for record in self.object.chunks(RECORD) {
+            let seen = self.observer.see(Direction::Onward, record, start);
+            assert_eq!(seen, Ok(()));
+        }
+        start.elapsed()
+    }
+}
+
+/// Messages and their acknowledgements by turns.
+struct Talk {
+    observer: Observer,
+    message: Vec<u8>,
+    acknowledgement: Vec<u8>,
+}
+
+impl Talk {
+    fn begin() -> Self {
+        let acknowledgement = frame("MSH|^~\\&|B|B|A|A|20260101||ACK^A01|1|P|2.5\rMSA|AA|1\r");
+        let head = "MSH|^~\\&|A|A|B|B|20260101||ADT^A01|1|P|2.5\rPID|1||";
+        let rest = MESSAGE - acknowledgement.len() - frame(head).len();
+        Self {
+            observer: Observer::of_mllp(hl7::Manner::Strict),
+            message: frame(&format!("{head}{}", "x".repeat(rest))),
+            acknowledgement,
+        }
+    }
+}
+
+/// A frame of MLLP.
+fn frame(text: &str) -> Vec<u8> {
+    [b"\x0b", text.as_bytes(), b"\x1c\r"].concat()
+}
+
+impl Turn for Talk {
+    fn turn(&mut self) -> Duration {
+        let start = Instant::now();
+        for _ in 0..MESSAGES {
+            let asked = self.observer.see(Direction::Onward, &self.message, start);
+            let answered = self
+                .observer
+                .see(Direction::Homeward, &self.acknowledgement, start);
+            assert_eq!((asked, answered), (Ok(()), Ok(())));
+        }
+        start.elapsed()
+    }
+}
