@@ -9,7 +9,7 @@ use gateway::uring::{Socket, race};
 use tokio::sync::Notify;
 use tokio::time::sleep;
 
-use crate::random::octet;
+use crate::payload::Payload;
 use crate::socket::SimSocket;
 use crate::world::World;
 
@@ -30,6 +30,8 @@ pub(crate) struct Script {
     pub(crate) leaves_at: Option<Duration>,
     /// Behind how many octets it resets the connection.
     pub(crate) leaves_behind: Option<u64>,
+    /// How long it keeps its socket open when it was told of the end in words.
+    pub(crate) stays: Duration,
 }
 
 /// Which direction an application sees to first.
@@ -64,6 +66,7 @@ impl Default for Script {
             end: End::Finish,
             leaves_at: None,
             leaves_behind: None,
+            stays: Duration::ZERO,
         }
     }
 }
@@ -81,9 +84,11 @@ pub(crate) struct Story {
     pub(crate) received: u64,
     /// The place of the first octet that was not what the other end sent there.
     pub(crate) altered: Option<u64>,
+    /// Octets of an A-ASSOCIATE-RJ or A-ABORT that it read between two PDUs, or instead of the first.
+    pub(crate) words: Vec<u8>,
     /// It read the other end's orderly end.
     pub(crate) ended: bool,
-    /// The failure that it saw, were it the reset of the connection.
+    /// The failure that it saw, were it the reset of the connection or words of the gateway's.
     pub(crate) told: Option<io::ErrorKind>,
 }
 
@@ -94,17 +99,12 @@ impl Story {
     }
 }
 
-/// Payload that the application on side `side` of the run sends.
-pub(crate) fn stream(seed: u64, side: usize) -> u64 {
-    seed.wrapping_mul(2).wrapping_add(side as u64)
-}
-
 /// Runs an application to its end. `streams` are what it sends and what it is to receive.
 pub(crate) async fn run(
     world: Rc<World>,
     socket: SimSocket,
     script: Script,
-    streams: [u64; 2],
+    streams: [Payload; 2],
 ) -> Story {
     let limit = script.leaves_at.unwrap_or(Duration::MAX);
     let application = Application {
@@ -124,7 +124,7 @@ struct Application {
     world: Rc<World>,
     socket: SimSocket,
     script: Script,
-    streams: [u64; 2],
+    streams: [Payload; 2],
     story: RefCell<Story>,
     position: Cell<u64>,
     changed: Notify,
@@ -149,8 +149,12 @@ impl Application {
 
     async fn send(&self) {
         while self.is_there() && self.position.get() < self.script.amount {
-            self.send_chunk().await;
-            self.think().await;
+            if self.may_go_on() {
+                self.send_chunk().await;
+                self.think().await;
+            } else {
+                self.changed.notified().await;
+            }
         }
         while self.is_there() && !self.may_finish() {
             self.changed.notified().await;
@@ -161,6 +165,13 @@ impl Application {
                 Err(error) => self.broke(&error),
             }
         }
+    }
+
+    // An association goes on when the other side has opened it too.
+    fn may_go_on(&self) -> bool {
+        let story = self.story.borrow();
+        let is_open = story.received >= self.streams[1].opening();
+        is_open || story.ended || self.position.get() < self.streams[0].unasked()
     }
 
     fn may_finish(&self) -> bool {
@@ -174,10 +185,13 @@ impl Application {
     async fn send_chunk(&self) {
         let begin = self.position.get();
         let most = usize::try_from(self.script.amount - begin).expect("amounts fit in memory");
+        let unasked = self.streams[0].unasked().checked_sub(begin);
+        let unasked = unasked.filter(|unasked| *unasked > 0).unwrap_or(u64::MAX);
+        let most = most.min(usize::try_from(unasked).unwrap_or(usize::MAX));
         let count = self.chunk().min(most);
         let mut chunk: Vec<_> = (begin..)
             .take(count)
-            .map(|at| octet(self.streams[0], at))
+            .map(|at| self.streams[0].octet(at))
             .collect();
         let mut part = 0..count;
         while self.is_there() && !part.is_empty() {
@@ -205,11 +219,15 @@ impl Application {
             let (outcome, back) = self.socket.read(room, 0..most).await;
             room = back;
             match outcome {
+                Ok(0) if !self.story.borrow().words.is_empty() => self.heard_words().await,
                 Ok(0) => {
                     self.story.borrow_mut().ended = true;
                     self.changed.notify_one();
                 }
-                Ok(count) => self.took(&room[..count]),
+                Ok(count) => {
+                    self.took(&room[..count]);
+                    self.changed.notify_one();
+                }
                 Err(error) => self.broke(&error),
             }
             self.think().await;
@@ -219,12 +237,37 @@ impl Application {
     fn took(&self, bytes: &[u8]) {
         let mut story = self.story.borrow_mut();
         for byte in bytes {
-            if *byte != octet(self.streams[1], story.received) {
+            let expected = self.streams[1].octet(story.received);
+            let is_between = self.streams[1].is_between(story.received);
+            let may_be_words = is_between && *byte != expected && matches!(byte, 3 | 7);
+            if may_be_words || !story.words.is_empty() {
+                story.words.push(*byte);
+                continue;
+            }
+            if *byte != expected {
                 let place = story.received;
                 story.altered.get_or_insert(place);
             }
             story.received += 1;
         }
+    }
+
+    // Words that are not whole, or others than these, are no word but an altered stream.
+    async fn heard_words(&self) {
+        let is_good = matches!(
+            self.story.borrow().words[..],
+            [3, 0, 0, 0, 0, 4, 0, 1 | 2, 1..=3, _] | [7, 0, 0, 0, 0, 4, 0, 0, 2, _]
+        );
+        if !is_good {
+            let mut story = self.story.borrow_mut();
+            story.altered = Some(story.received);
+            story.ended = true;
+            return;
+        }
+        self.story.borrow_mut().told = Some(io::ErrorKind::ConnectionAborted);
+        self.changed.notify_one();
+        sleep(self.script.stays).await;
+        self.end();
     }
 
     fn chunk(&self) -> usize {

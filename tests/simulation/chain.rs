@@ -5,14 +5,15 @@ use std::time::Duration;
 
 use gateway::audit::Connection;
 use gateway::buffers::{Buffer, Size};
-use gateway::config::{Mode, Protocol, RecordLayer, Target, Timeouts};
+use gateway::config::{Mode, Observe, Protocol, RecordLayer, Target, Timeouts};
 use gateway::relay::{Accepted, serve};
 use gateway::uring::Pipe;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinSet, LocalSet};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use crate::app::{self, Script, Story, stream};
+use crate::app::{self, Script, Story};
+use crate::payload::Payload;
 use crate::site::{self, Site};
 use crate::socket::{APPLICATION_PORT, GATEWAY_PORT, Shared, SimPipe, SimVerbs, pair};
 use crate::wire::Nature;
@@ -27,6 +28,8 @@ pub(crate) struct Scenario {
     pub(crate) modes: Vec<Mode>,
     /// What all routes carry.
     pub(crate) protocol: Protocol,
+    /// How it is looked at.
+    pub(crate) observe: Observe,
     /// Targets that the first gateway tries before the good one.
     pub(crate) bad_targets: Vec<Target>,
     /// The good target by its name rather than its address.
@@ -171,7 +174,7 @@ impl<'s> Run<'s> {
         let [ours, theirs] = pair(&self.world, 0, [false, true]);
         self.disturb(0, &ours.shared());
         let script = self.scenario.scripts[0].clone();
-        let streams = [0, 1].map(|side| stream(self.scenario.seed, side));
+        let streams = [0, 1].map(|side| self.scenario.payload(side));
         let a = app::run(Rc::clone(&self.world), ours, script, streams);
         self.parties.spawn_local(async { Ended::A(a.await) });
         self.serve(0, Instant::now(), theirs);
@@ -219,7 +222,7 @@ impl<'s> Run<'s> {
         let which = self.reached_b;
         self.reached_b += 1;
         let script = self.scenario.scripts[1].clone();
-        let streams = [1, 0].map(|side| stream(self.scenario.seed, side));
+        let streams = [1, 0].map(|side| self.scenario.payload(side));
         let world = Rc::clone(&self.world);
         self.parties.spawn_local(async move {
             sleep_until(at).await;
@@ -294,6 +297,10 @@ impl<'s> Run<'s> {
 }
 
 impl Scenario {
+    fn payload(&self, side: usize) -> Payload {
+        Payload::new(self.seed, side, self.protocol == Protocol::Dicom)
+    }
+
     fn plan(&self, place: usize) -> site::Plan {
         let last = place + 1 == self.modes.len();
         let step = u16::try_from(place + 1).expect("chains are short");
@@ -316,6 +323,7 @@ impl Scenario {
         site::Plan {
             mode: self.modes[place],
             protocol: self.protocol,
+            observe: self.observe,
             targets,
             timeouts: self.timeouts.clone(),
             buffers: self.buffers,

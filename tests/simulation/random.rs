@@ -42,7 +42,7 @@ impl Random {
 /// The octet at `position` of the payload called `stream`. No two streams or stretches are alike, so
 /// that bytes lost, doubled, swapped or strayed from elsewhere are all seen.
 pub(crate) fn octet(stream: u64, position: u64) -> u8 {
-    // Every stream begins as MLLP does, so that a route of it takes any.
+    // It begins as MLLP does, so that a route of it takes any.
     if position == 0 {
         return 0x0b;
     }

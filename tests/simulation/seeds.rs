@@ -2,13 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use gateway::config::{Mode, Protocol, RecordLayer, Target, Timeouts};
+use gateway::config::{Mode, Observe, Protocol, RecordLayer, Target, Timeouts};
 use gateway::limits::KEY_RECORDS_MAX;
 use rustix::io::Errno;
 
-use crate::app::{End, Order, Script};
+use crate::app::{End, Order, Script, Story};
 use crate::chain::{Disturbance, Report, Scenario};
 use crate::oracle::{is_whole, judge};
+use crate::payload::OPENING_MAX;
 use crate::random::Random;
 use crate::site::{by_address, by_name};
 use crate::socket::{REFUSING_PORT, SILENT_PORT, UNKNOWN_NAME};
@@ -52,6 +53,7 @@ impl Scenario {
             seed,
             modes: modes.to_vec(),
             protocol,
+            observe: Observe::Lenient,
             bad_targets: Vec::new(),
             by_name: false,
             last_target: None,
@@ -73,8 +75,11 @@ impl Scenario {
     pub(crate) fn random(seed: u64, chains: &[&[Mode]]) -> Self {
         let mut random = Random::new(seed);
         let modes = random.pick(chains);
-        let protocol = random.pick(&[Protocol::Tcp, Protocol::Tcp, Protocol::Mllp]);
+        let protocol = random.pick(&[Protocol::Tcp, Protocol::Mllp, Protocol::Dicom]);
         let mut scenario = Self::calm(seed, modes, protocol);
+        if protocol == Protocol::Dicom {
+            scenario.observe = random.pick(&[Observe::Off, Observe::Lenient, Observe::Strict]);
+        }
         scenario.buffers = random.pick(&[0, 1, 2]);
         scenario.pipes = random.pick(&[0, 1, 2, 2]);
         let layer = |_| {
@@ -98,6 +103,9 @@ impl Scenario {
         // So that no stream takes more than some hundred operations.
         let amount_max = 200 * narrowest.expect("there are wires") as u64;
         scenario.scripts = scripts(&mut random, amount_max);
+        if protocol == Protocol::Dicom {
+            converse(&mut scenario.scripts);
+        }
         scenario.faults.passing_per_mille = random.pick(&[0, 0, 20, 200]);
         scenario.go_wrong(&mut random);
         scenario
@@ -154,6 +162,16 @@ impl Script {
     }
 }
 
+// Each waits for the other's first PDU, so both must read from the beginning, and where one waits for
+// the other's end, there must be all of a first PDU.
+fn converse(scripts: &mut [Script; 2]) {
+    let waits = scripts.iter().any(|script| script.end != End::Finish);
+    for script in scripts {
+        script.order = Order::Both;
+        script.amount += if waits { OPENING_MAX } else { 0 };
+    }
+}
+
 fn bad_targets(random: &mut Random) -> Vec<Target> {
     let count = random.pick(&[0, 0, 0, 0, 1, 2]);
     let bad = [
@@ -186,6 +204,7 @@ fn scripts(random: &mut Random, amount_max: u64) -> [Script; 2] {
         Script {
             amount,
             chunk_max: least + random.pick(&[1, 100, 4000, 100_000]),
+            stays: Duration::from_secs(random.pick(&[0, 0, 0, 60])),
             think_max: Duration::from_millis(random.pick(&[0, 0, 1, 10])),
             ..Script::default()
         }
@@ -230,6 +249,9 @@ pub(crate) fn explore(count: u64, scenario: impl Fn(u64) -> Scenario) -> Tally {
     tally
 }
 
+/// Octets of an A-ASSOCIATE-RJ or A-ABORT.
+const WORDS: usize = 10;
+
 /// How runs ended.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
@@ -237,12 +259,16 @@ pub(crate) struct Tally {
     pub(crate) whole: u64,
     /// They did not, and who was there was told.
     pub(crate) told: u64,
+    /// An application was told in words.
+    pub(crate) worded: u64,
     operations: u64,
 }
 
 impl Tally {
     fn add(&mut self, report: &Report) {
         self.operations += report.operations;
+        let has_words = |story: &Story| story.words.len() == WORDS;
+        self.worded += u64::from(has_words(&report.a) || report.b.iter().any(has_words));
         match is_whole(report) {
             true => self.whole += 1,
             false => self.told += 1,
@@ -254,6 +280,14 @@ impl Tally {
         if std::env::var_os("WARDGATE_SEED").is_none() {
             let runs = self.whole + self.told;
             assert!(self.whole > runs / 3 && self.told > runs / 5, "{self:?}");
+        }
+    }
+
+    /// Nor would one in which nobody was told in words.
+    pub(crate) fn expect_words(&self) {
+        if std::env::var_os("WARDGATE_SEED").is_none() {
+            let runs = self.whole + self.told;
+            assert!(self.worded > runs / 50, "{self:?}");
         }
     }
 }

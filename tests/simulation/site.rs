@@ -7,8 +7,8 @@ use std::sync::{Arc, OnceLock};
 
 use gateway::buffers::Pool;
 use gateway::config::{
-    Host, IdentityFiles, Located, Mode, Observe, PeerName, Policy, Protocol, RecordLayer, Route,
-    RouteTls, Target, Timeouts,
+    Dicom, Host, IdentityFiles, Located, Mode, Observe, PeerName, Policy, Protocol, RecordLayer,
+    Route, RouteTls, Target, Timeouts,
 };
 use gateway::limits::KEY_RECORDS_MAX;
 use gateway::metrics;
@@ -49,6 +49,8 @@ pub(crate) struct Plan {
     pub(crate) mode: Mode,
     /// What it carries.
     pub(crate) protocol: Protocol,
+    /// How it is looked at.
+    pub(crate) observe: Observe,
     /// Tried in this order.
     pub(crate) targets: Vec<Target>,
     /// Its deadlines.
@@ -72,6 +74,7 @@ impl Site {
             ..tls()
         });
         let side = side(plan.mode);
+        let is_seen = plan.protocol == Protocol::Dicom && plan.mode != Mode::Passthrough;
         let route = Route {
             name: format!("{:?}", plan.mode).to_lowercase(),
             line: 1,
@@ -81,8 +84,8 @@ impl Site {
             targets: plan.targets,
             tls,
             timeouts: plan.timeouts,
-            observe: Observe::Off,
-            dicom: None,
+            observe: plan.observe,
+            dicom: is_seen.then(no_rules),
             health: None,
         };
         Rc::new(Self {
@@ -99,6 +102,20 @@ impl Site {
             buffers: plan.buffers,
             pipes: plan.pipes,
         })
+    }
+}
+
+/// What a route of DICOM has that allows everything.
+fn no_rules() -> Dicom {
+    Dicom {
+        called: None,
+        calling: None,
+        bound: Vec::new(),
+        commands: None,
+        enforce: true,
+        associations_max: None,
+        by_title: Vec::new(),
+        returns: None,
     }
 }
 

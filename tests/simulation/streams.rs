@@ -5,7 +5,9 @@ use crate::seeds::{PASSTHROUGH, TLS, explore};
 
 #[test]
 fn streams_through_tls_arrive_whole_or_both_ends_are_told() {
-    explore(3000, |seed| Scenario::random(seed, &TLS)).expect_both();
+    let tally = explore(3000, |seed| Scenario::random(seed, &TLS));
+    tally.expect_both();
+    tally.expect_words();
 }
 
 #[test]

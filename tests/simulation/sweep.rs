@@ -25,6 +25,11 @@ fn each_operation_that_fails_in_an_mllp_tunnel_is_told_at_both_ends() {
 }
 
 #[test]
+fn each_operation_that_fails_in_a_dicom_tunnel_is_told_at_both_ends() {
+    fail_each(&scenario(THROUGH_TLS, Protocol::Dicom));
+}
+
+#[test]
 fn each_operation_that_fails_in_passthrough_is_told_at_both_ends() {
     fail_each(&scenario(PASSED_THROUGH, Protocol::Mllp));
 }

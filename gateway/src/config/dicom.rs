@@ -22,10 +22,9 @@ pub struct Dicom {
     pub bound: Vec<(AeTitle, Vec<PeerName>)>,
     /// Commands that may be sent, by either side; `None` is any. Never empty.
     pub commands: Option<Vec<Command>>,
-    /// Whether what the four above forbid is refused; else it is only told.
+    /// Whether what the four above and the one below forbid is refused; else it is only told.
     pub enforce: bool,
-    /// Associations that may be open at a time; `None` is no bound of the route's own. It holds
-    /// whether rules are enforced or not.
+    /// Associations that may be open at a time; `None` is no bound of the route's own.
     pub associations_max: Option<u32>,
     /// Targets by called title. No title is in two of them, and all are in `called` if there is one.
     /// The route's own targets are for all other titles; where there are none, those are refused.
