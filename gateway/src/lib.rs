@@ -13,6 +13,7 @@ pub mod config;
 pub mod dicom;
 pub mod hl7;
 pub mod limits;
+pub mod measure;
 pub mod metrics;
 pub mod observe;
 pub mod pki;

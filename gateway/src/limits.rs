@@ -333,9 +333,6 @@ pub const FAILURES_MAX: usize = 16;
 
 /// Move destinations of one association that are told. A workstation moves to itself, a router to a few.
 pub const DESTINATIONS_MAX: usize = 16;
-
-/// The longest answer to a C-STORE that is told apart from a longer one.
-pub const STORE_LATENCY_MAX: Duration = Duration::from_secs(3600);
 /// Octets of junk in a row between two MLLP frames before the stream counts as something else. Whoever
 /// sends one a second to keep a connection alive is known as MLLP for most of a day.
 pub const MLLP_JUNK_MAX: u64 = 64 << 10;
@@ -354,11 +351,12 @@ pub const MLLP_PENDING_MAX: usize = 256;
 /// Types of messages that are counted apart in one MLLP connection. An interface carries a handful.
 pub const MLLP_TYPES_MAX: usize = 32;
 
-/// The shortest and the longest time to an acknowledgement that are told apart from shorter and longer
-/// ones: below the one is a machine's own noise, beyond the other every sender has given up.
-pub const MLLP_LATENCY_MIN: Duration = Duration::from_micros(10);
-/// See `MLLP_LATENCY_MIN`.
-pub const MLLP_LATENCY_MAX: Duration = Duration::from_secs(3600);
+/// The shortest and the longest time to an answer (of a C-STORE, of an MLLP message) that are told apart
+/// from shorter and longer ones: below the one is a machine's own noise, beyond the other every
+/// application has given up.
+pub const LATENCY_MIN: Duration = Duration::from_micros(10);
+/// See `LATENCY_MIN`.
+pub const LATENCY_MAX: Duration = Duration::from_secs(3600);
 /// Octets of a PDU that an archive may send us where we ask it a C-ECHO, and of the command in it. Its
 /// longest, the A-ASSOCIATE-AC of one presentation context, has some hundreds.
 pub const ECHO_PDU_BYTES_MAX: u32 = 16_384;

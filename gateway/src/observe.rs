@@ -53,16 +53,22 @@ pub enum Forbidden {
 }
 
 impl Observer {
-    /// One for an association.
+    /// One for an association, which counts into `counts` as well.
     #[must_use]
-    pub fn of_dicom(manner: dicom::Manner, rules: Arc<Rules>, now: Instant) -> Self {
-        Self::Association(Box::new(Association::new(manner, rules, now)))
+    pub fn of_dicom(
+        manner: dicom::Manner,
+        rules: Arc<Rules>,
+        counts: Option<Arc<dicom::Counts>>,
+        now: Instant,
+    ) -> Self {
+        let association = Association::new(manner, rules, now).counted(counts);
+        Self::Association(Box::new(association))
     }
 
-    /// One for a conversation.
+    /// One for a conversation, which counts into `counts` as well.
     #[must_use]
-    pub fn of_mllp(manner: hl7::Manner) -> Self {
-        Self::Conversation(Box::new(Conversation::new(manner)))
+    pub fn of_mllp(manner: hl7::Manner, counts: Option<Arc<hl7::Counts>>) -> Self {
+        Self::Conversation(Box::new(Conversation::new(manner).counted(counts)))
     }
 
     /// Whether nothing is looked at.
@@ -186,7 +192,7 @@ mod tests {
 
     fn observer() -> Observer {
         let rules = Arc::new(Rules::default());
-        Observer::of_dicom(dicom::Manner::Strict, rules, Instant::now())
+        Observer::of_dicom(dicom::Manner::Strict, rules, None, Instant::now())
     }
 
     #[test]
@@ -227,7 +233,7 @@ mod tests {
 
     #[test]
     fn what_is_not_mllp_is_forbidden_where_the_route_insists() {
-        let mut observer = Observer::of_mllp(hl7::Manner::Strict);
+        let mut observer = Observer::of_mllp(hl7::Manner::Strict, None);
         let seen = observer.see(Direction::Onward, b"GET / HTTP/1.1", Instant::now());
         assert!(matches!(seen, Err(Forbidden::Conversation(_))));
         assert_eq!(observer.last_words(Direction::Homeward, None), None);

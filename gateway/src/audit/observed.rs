@@ -6,7 +6,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::event::Connection;
-use crate::dicom::{self, Ending};
+use crate::dicom;
 use crate::hl7;
 use crate::observe::Observed;
 
@@ -23,7 +23,7 @@ pub(super) fn write(account: &Connection) {
 }
 
 fn association(account: &Connection, record: &dicom::Record) {
-    let latency = record.latency.as_ref();
+    let latencies = &record.latencies;
     let reported = account.reported.as_deref();
     tracing::info!(
         route = %account.route.name,
@@ -41,9 +41,9 @@ fn association(account: &Connection, record: &dicom::Record) {
         object_bytes = record.octets(),
         classes = %List(&record.classes, class),
         bytes_per_second = record.rate().unwrap_or_default().round(),
-        store_p50_ms = milliseconds(latency.map(|l| l.p50)),
-        store_p99_ms = milliseconds(latency.map(|l| l.p99)),
-        store_max_ms = milliseconds(latency.map(|l| l.max)),
+        store_p50_ms = milliseconds(latencies.p50()),
+        store_p99_ms = milliseconds(latencies.p99()),
+        store_max_ms = milliseconds(latencies.max()),
         destinations = %List(&record.destinations, each),
         seconds = record.duration.as_secs_f64(),
         ended = record.ending.word(),
@@ -175,12 +175,10 @@ fn milliseconds(time: Option<Duration>) -> f64 {
     time.unwrap_or_default().as_secs_f64() * 1000.0
 }
 
-/// Whether it is of no worth to anyone: an association that was never asked for.
+/// Whether it is of no worth to anyone.
 fn is_void(account: &Connection) -> bool {
     match &account.observed {
-        Some(Observed::Association(record)) => {
-            record.calling.is_none() && !matches!(record.ending, Ending::Policy(_))
-        }
+        Some(Observed::Association(record)) => record.is_void(),
         Some(Observed::Conversation(record)) => {
             record.messages.total() == 0
                 && record.not_followed.is_none()

@@ -13,8 +13,8 @@ use super::role::Both;
 use super::stream::{self, Event, Stream, Types};
 use super::tally::{Seen, Tally};
 use super::{
-    Abort, AeTitle, Asked, AssociateRq, Command, ContextResult, Reason, Rejection, Role, Rules,
-    UserInformation, Verdict, Violation,
+    Abort, AeTitle, Asked, AssociateRq, Command, ContextResult, Counts, Reason, Rejection, Role,
+    Rules, UserInformation, Verdict, Violation,
 };
 
 /// What happens where bytes turn out not to be DICOM.
@@ -62,6 +62,7 @@ pub struct Association {
     // Made when they are needed: most of the connections of a scan never come so far.
     parties: Option<Box<Parties>>,
     tally: Option<Box<Tally>>,
+    counts: Option<Arc<Counts>>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -102,7 +103,15 @@ impl Association {
             ending: None,
             parties: None,
             tally: None,
+            counts: None,
         }
+    }
+
+    /// Counts what passes into `counts` as well, those of its route, where there are some.
+    #[must_use]
+    pub fn counted(mut self, counts: Option<Arc<Counts>>) -> Self {
+        self.counts = counts;
+        self
     }
 
     /// Looks at the next bytes of one side, before they pass on. They may be cut anywhere.
@@ -121,6 +130,9 @@ impl Association {
                 // Behind its end, an association has nothing to say, well or badly.
                 let told = self.phase != Phase::Over;
                 self.course = Course::Lost(told.then_some((by, what)));
+                if let Some(counts) = self.counts.as_ref().filter(|_| told) {
+                    counts.not_followed.add(1);
+                }
                 Verdict::Pass
             }
             Err(reason) => {
@@ -278,7 +290,8 @@ impl Association {
     }
 
     fn tally(&mut self) -> &mut Tally {
-        self.tally.get_or_insert_default()
+        let make = || Box::new(Tally::new(self.counts.clone()));
+        self.tally.get_or_insert_with(make)
     }
 
     /// How far it has come. It stays where it was when nobody looks any more.
@@ -353,6 +366,9 @@ impl Association {
         }
         let is_not_allowed = |command: &Command| !self.rules.allows(*command);
         record.not_allowed = record.asked_for().filter(is_not_allowed).collect();
+        if let Some(counts) = self.counts.filter(|_| !record.is_void()) {
+            counts.ended(&record.ending);
+        }
         record
     }
 }

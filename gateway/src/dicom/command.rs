@@ -63,6 +63,13 @@ impl Command {
             Self::NDelete => "N-DELETE",
         }
     }
+
+    /// Whether it has answers on its way to the last one, and may be cancelled meanwhile (PS3.7 sections
+    /// 9.1.2 to 9.1.4).
+    #[must_use]
+    pub fn has_course(self) -> bool {
+        matches!(self, Self::CFind | Self::CGet | Self::CMove)
+    }
 }
 
 impl fmt::Display for Command {

@@ -151,6 +151,29 @@ pub enum Class {
     Pending,
 }
 
+impl Class {
+    /// All of them, in the order of the type.
+    pub const ALL: [Self; 5] = [
+        Self::Success,
+        Self::Warning,
+        Self::Failure,
+        Self::Cancel,
+        Self::Pending,
+    ];
+
+    /// It in one word: a value of logs and metrics.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Success => "success",
+            Self::Warning => "warning",
+            Self::Failure => "failure",
+            Self::Cancel => "cancelled",
+            Self::Pending => "pending",
+        }
+    }
+}
+
 impl Status {
     /// What it amounts to. What the standard has no range for is a failure.
     #[must_use]

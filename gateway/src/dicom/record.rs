@@ -11,6 +11,7 @@ use super::{
     Abort, AeTitle, Command, ContextResult, Reason, Refusal, Rejection, Role, SopClass,
     UserInformation, Violation,
 };
+use crate::measure::Latencies;
 
 /// One association, from its first octet to its end.
 #[derive(Debug, Clone, PartialEq)]
@@ -43,7 +44,7 @@ pub struct Record {
     /// counts once, and pauses do not count.
     pub storing: Duration,
     /// How long the answers to C-STORE requests took, from the last octet of the data set.
-    pub latency: Option<Latency>,
+    pub latencies: Latencies,
     /// Where C-MOVE requests wanted objects sent.
     pub destinations: Vec<AeTitle>,
     /// Commands that the rules do not list, and that were asked for all the same.
@@ -74,7 +75,7 @@ impl Record {
             other_failures: 0,
             classes: Vec::new(),
             storing: Duration::ZERO,
-            latency: None,
+            latencies: Latencies::default(),
             destinations: Vec::new(),
             not_allowed: Vec::new(),
             duration,
@@ -114,6 +115,12 @@ impl Record {
         let seconds = self.storing.as_secs_f64();
         let octets = self.octets();
         (octets > 0 && seconds > 0.0).then(|| octets as f64 / seconds)
+    }
+
+    /// Whether it is of no worth to anyone: an association that was never asked for.
+    #[must_use]
+    pub fn is_void(&self) -> bool {
+        self.calling.is_none() && !matches!(self.ending, Ending::Policy(_))
     }
 
     /// Presentation contexts that were accepted.
@@ -180,19 +187,6 @@ pub struct ClassCount {
     pub octets: u64,
 }
 
-/// How long answers took, to two digits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Latency {
-    /// Answers.
-    pub count: u64,
-    /// Half of them took no longer.
-    pub p50: Duration,
-    /// 99 in 100 took no longer.
-    pub p99: Duration,
-    /// The slowest.
-    pub max: Duration,
-}
-
 /// Who may have sent what ended an association.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Party {
@@ -250,6 +244,19 @@ pub enum Ending {
 }
 
 impl Ending {
+    /// All that `word` may give.
+    pub const WORDS: [&str; 9] = [
+        "released",
+        "aborted",
+        "rejected",
+        "closed",
+        "lost",
+        "truncated",
+        "refused",
+        "policy",
+        "stopped",
+    ];
+
     /// The kind of it, in one word: a value of logs and metrics.
     #[must_use]
     pub fn word(&self) -> &'static str {
@@ -358,7 +365,7 @@ mod tests {
         ];
         for (ending, words) in cases {
             assert_eq!(ending.to_string(), words);
-            assert!(!ending.word().is_empty());
+            assert!(Ending::WORDS.contains(&ending.word()), "{ending}");
         }
     }
 }

@@ -1,13 +1,14 @@
 //! Counts what is asked, answered and stored in an association.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::command_set::{Class, CommandSet, Status};
-use super::latency::Latencies;
 use super::record::{ClassCount, CommandCount, Failure, Record};
 use super::role::Both;
-use super::{AeTitle, Asked, Command, Role, SopClass};
+use super::{AeTitle, Asked, Command, Counts, Role, SopClass};
 use crate::limits::{DESTINATIONS_MAX, FAILURES_MAX, OUTSTANDING_MAX, SOP_CLASSES_MAX};
+use crate::measure::Latencies;
 
 /// The counts of one association. Either side may ask the other.
 #[derive(Debug, Default)]
@@ -29,6 +30,8 @@ pub(super) struct Tally {
     storing_since: Option<Instant>,
     storing: Duration,
     latencies: Latencies,
+    // Those of the route, which are told of each at once.
+    counts: Option<Arc<Counts>>,
 }
 
 /// Who sent something, and when it was seen.
@@ -50,6 +53,14 @@ struct Outstanding {
 }
 
 impl Tally {
+    /// Counts nothing yet; `counts` are those of the route.
+    pub(super) fn new(counts: Option<Arc<Counts>>) -> Self {
+        Self {
+            counts,
+            ..Self::default()
+        }
+    }
+
     /// Counts a request.
     pub(super) fn request(&mut self, seen: Seen, asked: Asked, message: u16, set: &CommandSet<'_>) {
         *self.sending.of_mut(seen.by) = None;
@@ -58,6 +69,7 @@ impl Tally {
             return;
         };
         self.count(command, seen.by, |count| count.requests += 1);
+        self.tell(|counts| counts.request(command));
         let class = (command == Command::CStore).then(|| self.class(set.sop_class()));
         self.remember(seen.by, Outstanding::new(message, command, class));
         match command {
@@ -101,6 +113,7 @@ impl Tally {
         };
         let (asked_by, class) = (seen.by.other(), status.class());
         self.count(command, asked_by, |count| *count.of_mut(class) += 1);
+        self.tell(|counts| counts.response(command, class));
         if class == Class::Failure {
             self.note_failure(command, status);
         }
@@ -125,9 +138,12 @@ impl Tally {
         {
             count.objects += 1;
             count.octets = count.octets.saturating_add(request.octets);
+            self.tell(|counts| counts.stored(request.octets));
         }
         if let Some(sent) = request.sent {
-            self.latencies.note(now.saturating_duration_since(sent));
+            let time = now.saturating_duration_since(sent);
+            self.latencies.note(time);
+            self.tell(|counts| counts.store_answered(time));
         }
         self.stores = self.stores.saturating_sub(1);
         if self.stores == 0 {
@@ -156,6 +172,12 @@ impl Tally {
         let mut count = CommandCount::new(command, by);
         how(&mut count);
         self.commands.push(count);
+    }
+
+    fn tell(&self, what: impl FnOnce(&Counts)) {
+        if let Some(counts) = &self.counts {
+            what(counts);
+        }
     }
 
     fn remember(&mut self, by: Role, request: Outstanding) {
@@ -226,7 +248,7 @@ impl Tally {
         record.other_failures = self.other_failures;
         record.classes = self.classes;
         record.storing = self.storing;
-        record.latency = self.latencies.latency();
+        record.latencies = self.latencies;
         record.destinations = self.destinations;
     }
 }

@@ -1,9 +1,11 @@
 //! Follows both directions of a connection in MLLP and counts what passes.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::code::Code;
+use super::counts::Counts;
 use super::frame::{Frame, Reader, Stray};
 use super::pending::{Answered, Pending};
 use super::record::{NotMllp, Record, Role, Unanswered};
@@ -40,6 +42,8 @@ pub struct Conversation {
     // Whether the receiver acknowledges twice: that it has a message, and later what came of it.
     acknowledges_twice: bool,
     record: Record,
+    // Those of the route, which are told of each at once.
+    counts: Option<Arc<Counts>>,
 }
 
 impl Conversation {
@@ -53,7 +57,15 @@ impl Conversation {
             pending: Pending::default(),
             acknowledges_twice: false,
             record: Record::default(),
+            counts: None,
         }
+    }
+
+    /// Counts what passes into `counts` as well, those of its route, where there are some.
+    #[must_use]
+    pub fn counted(mut self, counts: Option<Arc<Counts>>) -> Self {
+        self.counts = counts;
+        self
     }
 
     /// Looks at the next bytes that one side sent, as they pass at this time.
@@ -93,6 +105,7 @@ impl Conversation {
     #[must_use]
     pub fn finish(mut self, now: Instant) -> Record {
         self.record.unanswered = self.unanswered(now);
+        self.tell(|counts| counts.unanswered.add(self.record.unanswered.messages));
         self.record
     }
 
@@ -104,12 +117,20 @@ impl Conversation {
             };
             let both = [&self.sender, &self.receiver];
             self.record.junk_bytes = both.map(Reader::junk_bytes).iter().sum();
-            self.record.oversize = both.map(Reader::oversize).iter().sum();
+            self.note_oversize(both.map(Reader::oversize).iter().sum());
             match (read?, by) {
                 (None, _) => return Ok(()),
                 (Some(frame), Role::Sender) => self.message(&frame, now),
                 (Some(frame), Role::Receiver) => self.acknowledgement(&frame, now),
             }
+        }
+    }
+
+    fn note_oversize(&mut self, frames: u64) {
+        let more = frames.saturating_sub(self.record.oversize);
+        if more > 0 {
+            self.record.oversize = frames;
+            self.tell(|counts| counts.oversize.add(more));
         }
     }
 
@@ -120,6 +141,7 @@ impl Conversation {
         }
         self.record.messages.count(frame.told.kind);
         self.record.message_bytes = self.record.message_bytes.saturating_add(frame.bytes);
+        self.tell(|counts| counts.message(frame.bytes));
         if !self.pending.add(now) {
             self.record.untimed += 1;
         }
@@ -130,13 +152,17 @@ impl Conversation {
         self.record.acknowledgements.count(code);
         let bytes = &mut self.record.acknowledgement_bytes;
         *bytes = bytes.saturating_add(frame.bytes);
+        self.tell(|counts| counts.acknowledgement(code));
         // What came of a message is told later, and maybe not in the order of the messages.
         if self.acknowledges_twice && !code.is_some_and(Code::is_commit) {
             return;
         }
         self.acknowledges_twice |= matches!(code, Some(Code::CommitAccept | Code::Ack));
         match self.pending.answer(now) {
-            Answered::After(time) => self.record.latencies.record(time),
+            Answered::After(time) => {
+                self.record.latencies.note(time);
+                self.tell(|counts| counts.answered(time));
+            }
             Answered::Untimed => {}
             Answered::Nobody => self.record.unasked += 1,
         }
@@ -144,8 +170,17 @@ impl Conversation {
 
     fn give_up(&mut self, why: NotMllp) {
         self.record.not_followed = Some(why);
+        if self.manner == Manner::Lenient {
+            self.tell(|counts| counts.not_followed.add(1));
+        }
         if !self.is_known() {
             self.pending = Pending::default();
+        }
+    }
+
+    fn tell(&self, what: impl FnOnce(&Counts)) {
+        if let Some(counts) = &self.counts {
+            what(counts);
         }
     }
 

@@ -5,10 +5,10 @@
 
 mod code;
 mod conversation;
+mod counts;
 mod frame;
 mod head;
 mod kind;
-mod latency;
 mod pending;
 mod probe;
 mod record;
@@ -16,8 +16,8 @@ mod start;
 
 pub use code::{Code, Codes};
 pub use conversation::{Conversation, Manner, Verdict};
+pub use counts::Counts;
 pub use kind::{MessageType, MessageTypes};
-pub use latency::Latencies;
 pub use probe::{NoAcknowledgement, Reply, question};
 pub use record::{NotMllp, Record, Role, Unanswered};
 pub use start::{Start, start};

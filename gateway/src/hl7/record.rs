@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::code::Codes;
 use super::kind::MessageTypes;
-use super::latency::Latencies;
+use crate::measure::Latencies;
 
 /// The side of a conversation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use super::{Core, Counter, RouteCounters, Target};
+use super::{Core, Counter, RouteCounters, Target, passing};
 
 type OfRoute = fn(&RouteCounters) -> &Counter;
 type OfCore = fn(&Core) -> u64;
@@ -174,6 +174,7 @@ pub fn exposition(
             let _ = writeln!(text, "{name}{{{labels}}} {sum}");
         }
     }
+    passing::write(&mut text, routes, cores);
     health(&mut text, targets);
     for (name, kind, help, number) in CORES {
         head(&mut text, name, kind, help);
@@ -222,7 +223,7 @@ fn sum(cores: &[Arc<Core>], route: usize, number: OfRoute) -> u64 {
         .fold(0, u64::wrapping_add)
 }
 
-fn head(text: &mut String, name: &str, kind: &str, help: &str) {
+pub(super) fn head(text: &mut String, name: &str, kind: &str, help: &str) {
     let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}");
 }
 

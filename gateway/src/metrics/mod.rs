@@ -5,11 +5,15 @@
 //! probes it and read by all.
 
 mod catalogue;
+mod passing;
 
 pub use catalogue::exposition;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::dicom;
+use crate::hl7;
+pub use crate::measure::Counter;
 
 /// The counters of one core.
 #[derive(Debug)]
@@ -36,12 +40,21 @@ pub struct Core {
 }
 
 impl Core {
-    /// Counters for `routes` routes, all zero.
+    /// Counters for `routes` routes, all zero, of which none is looked into.
     #[must_use]
     pub fn new(cpu: usize, routes: usize) -> Self {
+        Self::looking(cpu, (0..routes).map(|_| Seen::Nothing))
+    }
+
+    /// Counters for routes that are looked into so, all zero.
+    pub fn looking(cpu: usize, routes: impl Iterator<Item = Seen>) -> Self {
+        let counters = |seen| RouteCounters {
+            seen,
+            ..RouteCounters::default()
+        };
         Self {
             cpu,
-            routes: (0..routes).map(|_| RouteCounters::default()).collect(),
+            routes: routes.map(counters).collect(),
             given: Counter::default(),
             open: Counter::default(),
             at_work: Counter::default(),
@@ -91,6 +104,41 @@ pub struct RouteCounters {
     pub open: Counter,
     /// Key updates of its connections, which their record layers count.
     pub key_updates: Arc<KeyUpdates>,
+    /// What its observers count.
+    pub seen: Seen,
+}
+
+/// What is counted of what passes, where somebody looks. Its observers add to it as it passes, since
+/// connections stay for hours and months.
+#[derive(Debug, Default)]
+pub enum Seen {
+    /// Nobody looks.
+    #[default]
+    Nothing,
+    /// DICOM associations.
+    Associations(Arc<dicom::Counts>),
+    /// Conversations in MLLP.
+    Conversations(Arc<hl7::Counts>),
+}
+
+impl Seen {
+    /// The counts of associations, where it is these that pass.
+    #[must_use]
+    pub fn associations(&self) -> Option<Arc<dicom::Counts>> {
+        match self {
+            Self::Associations(counts) => Some(Arc::clone(counts)),
+            Self::Nothing | Self::Conversations(_) => None,
+        }
+    }
+
+    /// The counts of conversations, where it is these that pass.
+    #[must_use]
+    pub fn conversations(&self) -> Option<Arc<hl7::Counts>> {
+        match self {
+            Self::Conversations(counts) => Some(Arc::clone(counts)),
+            Self::Nothing | Self::Associations(_) => None,
+        }
+    }
 }
 
 /// Key updates in each direction (RFC 8446 section 4.6.3).
@@ -139,31 +187,5 @@ impl Target {
             good: Counter::default(),
             bad: Counter::default(),
         }
-    }
-}
-
-/// A number that others may read while it is changed.
-#[derive(Debug, Default)]
-pub struct Counter(AtomicU64);
-
-impl Counter {
-    /// Adds `count`.
-    pub fn add(&self, count: u64) {
-        self.0.fetch_add(count, Ordering::Relaxed);
-    }
-
-    /// Takes `count` away; for numbers that say how many are there now.
-    pub fn sub(&self, count: u64) {
-        self.0.fetch_sub(count, Ordering::Relaxed);
-    }
-
-    /// Sets the number, where it is counted elsewhere.
-    pub fn set(&self, count: u64) {
-        self.0.store(count, Ordering::Relaxed);
-    }
-
-    /// The number now.
-    pub fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
     }
 }

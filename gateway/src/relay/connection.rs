@@ -19,9 +19,7 @@ use super::passthrough::Passing;
 use super::seal::{Outlet, Sealing};
 use crate::audit::{self, Close, Party, Reason};
 use crate::buffers::{Pool, Talker};
-use crate::config::{Observe, Protocol, Route, Target};
-use crate::dicom;
-use crate::hl7;
+use crate::config::{Route, Target};
 use crate::metrics::{self, RouteCounters};
 use crate::observe::{Direction, Observer};
 use crate::tls::handshake::{Cause, Failed, Secured, handshake};
@@ -359,26 +357,7 @@ impl<'c, V: Verbs> Work<'c, V> {
 
     /// What looks at this connection.
     pub(super) fn observer(&self) -> Observer {
-        let route = &self.path.route;
-        let is_strict = match route.observe {
-            Observe::Off => return Observer::Blind,
-            Observe::Lenient => false,
-            Observe::Strict => true,
-        };
-        match (route.protocol, &self.path.admission) {
-            (Protocol::Dicom, Some(admission)) => {
-                let manner = match is_strict {
-                    true => dicom::Manner::Strict,
-                    false => dicom::Manner::Lenient,
-                };
-                Observer::of_dicom(manner, admission.rules(), Instant::now().into_std())
-            }
-            (Protocol::Mllp, _) => Observer::of_mllp(match is_strict {
-                true => hl7::Manner::Strict,
-                false => hl7::Manner::Lenient,
-            }),
-            (Protocol::Dicom | Protocol::Tcp, _) => Observer::Blind,
-        }
+        self.path.observer(&self.counters.seen)
     }
 
     // Who waits for an answer to its request does so for about as long as `connect` allows; all that

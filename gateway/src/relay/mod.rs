@@ -10,6 +10,7 @@ mod connection;
 mod engine;
 mod first;
 mod link;
+mod look;
 mod open;
 mod passthrough;
 mod reception;

@@ -12,6 +12,7 @@ use super::Prepared;
 use crate::audit::Journal;
 use crate::limits::MAILBOX_MAX;
 use crate::metrics;
+use crate::relay::Path;
 use crate::upstream::Upstreams;
 use crate::uring::Capabilities;
 use crate::worker::{self, Loads, Message, Plan};
@@ -46,7 +47,10 @@ impl Workers {
             cores.iter().map(|_| mpsc::channel(MAILBOX_MAX)).unzip();
         let counters: Vec<_> = cores
             .iter()
-            .map(|cpu| Arc::new(metrics::Core::new(*cpu, prepared.paths.len())))
+            .map(|cpu| {
+                let seen = prepared.paths.iter().map(Path::seen);
+                Arc::new(metrics::Core::looking(*cpu, seen))
+            })
             .collect();
         let (stop, stopped) = watch::channel(false);
         let mut workers = Self {

@@ -6,6 +6,8 @@ use super::*;
 use crate::hl7::MessageType;
 use crate::limits::{MLLP_OVERSIZE_BYTES, MLLP_PENDING_MAX};
 
+mod live;
+
 const STEP: Duration = Duration::from_millis(20);
 
 fn framed(text: &str) -> Vec<u8> {

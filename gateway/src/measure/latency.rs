@@ -1,19 +1,21 @@
-//! How long acknowledgements took.
+//! How long answers took, in little memory.
 
 use std::fmt;
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
-use crate::limits::{MLLP_LATENCY_MAX, MLLP_LATENCY_MIN};
+use crate::limits::{LATENCY_MAX, LATENCY_MIN};
 
 /// Two figures are exact: what is shown is off by a hundredth at most.
 const FIGURES: u8 = 2;
+/// What there is room for at first, in microseconds. More is made when a slower answer comes.
+const FIRST_US: u64 = 20_000;
 
-/// Times from the end of a message to the end of its acknowledgement.
+/// Times of the answers in one connection.
 ///
-/// It takes memory with the first time, and no more after it. Shorter and longer ones than the
-/// bounds count as the bounds.
+/// It takes memory with the first time, and more when one comes that is longer than all before, up to
+/// a bound. Shorter and longer ones than `LATENCY_MIN` and `LATENCY_MAX` count as these.
 #[derive(Clone, PartialEq, Default)]
 pub struct Latencies(Option<Box<Histogram<u32>>>);
 
@@ -42,29 +44,18 @@ impl Latencies {
         self.at(1.0)
     }
 
-    /// The times that came, rising, with how often each.
-    pub fn each(&self) -> impl Iterator<Item = (Duration, u64)> + '_ {
-        let steps = self
-            .0
-            .iter()
-            .flat_map(|histogram| histogram.iter_recorded());
-        steps.map(|step| {
-            let time = Duration::from_micros(step.value_iterated_to());
-            (time, step.count_since_last_iteration())
-        })
-    }
-
-    pub(super) fn record(&mut self, time: Duration) {
-        let time = time.clamp(MLLP_LATENCY_MIN, MLLP_LATENCY_MAX);
-        self.0
-            .get_or_insert_with(empty)
-            .saturating_record(micros(time));
+    /// Notes an answer that took so long.
+    pub fn note(&mut self, time: Duration) {
+        let time = time.clamp(LATENCY_MIN, LATENCY_MAX);
+        let histogram = self.0.get_or_insert_with(empty);
+        // It grows up to LATENCY_MAX, so there is room for it.
+        histogram.record(micros(time)).ok();
     }
 
     fn at(&self, quantile: f64) -> Option<Duration> {
         let histogram = self.0.as_ref()?;
         let time = Duration::from_micros(histogram.value_at_quantile(quantile));
-        Some(time.min(MLLP_LATENCY_MAX))
+        Some(time.min(LATENCY_MAX))
     }
 }
 
@@ -81,9 +72,10 @@ impl fmt::Debug for Latencies {
 }
 
 fn empty() -> Box<Histogram<u32>> {
-    let bounds = [MLLP_LATENCY_MIN, MLLP_LATENCY_MAX].map(micros);
-    let histogram = Histogram::new_with_bounds(bounds[0], bounds[1], FIGURES);
-    Box::new(histogram.expect("the bounds are constants that a test has tried"))
+    let histogram = Histogram::new_with_bounds(micros(LATENCY_MIN), FIRST_US, FIGURES);
+    let mut histogram = histogram.expect("the bounds are constants that a test has tried");
+    histogram.auto(true);
+    Box::new(histogram)
 }
 
 fn micros(time: Duration) -> u64 {
@@ -99,7 +91,7 @@ mod tests {
         let mut latencies = Latencies::default();
         assert_eq!((latencies.count(), latencies.p50()), (0, None));
         for milliseconds in 1..=1000 {
-            latencies.record(Duration::from_millis(milliseconds));
+            latencies.note(Duration::from_millis(milliseconds));
         }
         for (found, exact) in [
             (latencies.p50(), 500.0),
@@ -110,23 +102,31 @@ mod tests {
             assert!((found / exact - 1.0).abs() <= 0.01, "{found} {exact}");
         }
         assert_eq!(latencies.count(), 1000);
-        assert_eq!(latencies.each().map(|(_, count)| count).sum::<u64>(), 1000);
     }
 
     #[test]
     fn times_beyond_the_bounds_count_as_the_bounds() {
         let mut latencies = Latencies::default();
-        latencies.record(Duration::ZERO);
-        assert!(latencies.max() < Some(2 * MLLP_LATENCY_MIN));
-        latencies.record(Duration::MAX);
-        assert_eq!(latencies.max(), Some(MLLP_LATENCY_MAX));
+        latencies.note(Duration::ZERO);
+        assert!(latencies.max() < Some(2 * LATENCY_MIN));
+        latencies.note(Duration::MAX);
+        assert!(latencies.p50() < Some(2 * LATENCY_MIN));
+        assert_eq!(latencies.max(), Some(LATENCY_MAX));
         assert_eq!(latencies.count(), 2);
     }
 
     #[test]
-    fn memory_is_taken_with_the_first_time() {
+    fn memory_is_taken_with_the_first_time_and_is_bounded() {
         assert_eq!(size_of::<Latencies>(), size_of::<usize>());
-        let counters = empty().distinct_values() * size_of::<u32>();
-        assert!(counters <= 12 << 10, "{counters}");
+        let mut latencies = Latencies::default();
+        let mut counters = |time| {
+            latencies.note(time);
+            let histogram = latencies.0.as_ref().expect("there is one time");
+            histogram.distinct_values() * size_of::<u32>()
+        };
+        let first = counters(Duration::from_millis(1));
+        assert!(first <= 6 << 10, "{first}");
+        let most = counters(Duration::MAX);
+        assert!(most <= 16 << 10, "{most}");
     }
 }

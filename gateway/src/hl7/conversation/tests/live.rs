@@ -1,0 +1,67 @@
+//! What the route's counts show while a conversation goes on, and after it.
+
+use super::*;
+
+fn counted(manner: Manner) -> (Talk, Arc<Counts>) {
+    let counts = Arc::new(Counts::default());
+    let mut talk = Talk::new(manner);
+    talk.conversation = talk.conversation.counted(Some(Arc::clone(&counts)));
+    (talk, counts)
+}
+
+fn said(counts: &Counts) -> Vec<(&'static str, u64)> {
+    let said = counts.acknowledgements();
+    let said = said.map(|(code, count)| (code, count.get()));
+    said.filter(|(_, count)| *count > 0).collect()
+}
+
+#[test]
+fn messages_and_answers_are_counted_when_they_pass() {
+    let (mut talk, counts) = counted(Manner::Strict);
+    let order = message("ORM^O01");
+    talk.sends(&order).sends(&order).later();
+    assert_eq!(counts.messages.get(), 2);
+    assert_eq!(counts.message_bytes.get(), 2 * (order.len() as u64 - 3));
+    assert_eq!(said(&counts), []);
+    talk.answers(&answer("AA")).later().answers(&answer("ZZ"));
+    assert_eq!(said(&counts), [("AA", 1), ("other", 1)]);
+    assert_eq!(counts.answers.each().sum::<u64>(), 2);
+    assert_eq!(counts.answers.micros(), 60_000);
+    talk.sends(&order);
+    assert_eq!(counts.unanswered.get(), 0, "an answer may come");
+    talk.finish();
+    assert_eq!((counts.messages.get(), counts.unanswered.get()), (3, 1));
+}
+
+#[test]
+fn what_has_an_octet_for_an_answer_is_counted_by_its_name() {
+    let (mut talk, counts) = counted(Manner::Strict);
+    talk.sends(&message("ADT^A01")).answers(b"\x0b\x06\x1c\r");
+    talk.sends(&message("ADT^A01")).answers(b"\x0b\x15\x1c\r");
+    assert_eq!(said(&counts), [("ACK", 1), ("NAK", 1)]);
+}
+
+#[test]
+fn a_long_frame_is_counted_before_its_end_and_once() {
+    let (mut talk, counts) = counted(Manner::Strict);
+    let piece = vec![b'x'; 16 << 20];
+    talk.sends(b"\x0b");
+    for _ in 0..=MLLP_OVERSIZE_BYTES >> 24 {
+        talk.sends(&piece);
+    }
+    assert_eq!(counts.oversize.get(), 1);
+    talk.sends(b"\x1c\r");
+    assert_eq!((counts.oversize.get(), counts.messages.get()), (1, 1));
+}
+
+#[test]
+fn who_is_not_followed_any_more_is_counted_once_and_at_once() {
+    let (mut talk, counts) = counted(Manner::Lenient);
+    for _ in 0..3 {
+        talk.sends(b"GET / HTTP/1.1\r\n\r\n");
+        assert_eq!(counts.not_followed.get(), 1);
+    }
+    let (mut talk, counts) = counted(Manner::Strict);
+    assert!(matches!(talk.says(Role::Sender, b"GET"), Verdict::End(_)));
+    assert_eq!(counts.not_followed.get(), 0, "it is ended");
+}

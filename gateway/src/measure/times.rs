@@ -1,0 +1,86 @@
+//! How long things took, on a scale that never changes.
+
+use std::time::Duration;
+
+use super::Counter;
+
+/// The scale: upper bounds in microseconds, each with its name in seconds. From what a LAN takes to what
+/// no application waits for; two or three steps a decade show a shift, and tell a percentile to half of
+/// itself.
+pub const SCALE: [(u64, &str); 14] = [
+    (1_000, "0.001"),
+    (2_500, "0.0025"),
+    (5_000, "0.005"),
+    (10_000, "0.01"),
+    (25_000, "0.025"),
+    (50_000, "0.05"),
+    (100_000, "0.1"),
+    (250_000, "0.25"),
+    (500_000, "0.5"),
+    (1_000_000, "1"),
+    (2_500_000, "2.5"),
+    (5_000_000, "5"),
+    (10_000_000, "10"),
+    (30_000_000, "30"),
+];
+
+/// Times by the step of the scale that they fall under, and their sum: of many connections together,
+/// where `Latencies` are of one.
+#[derive(Debug, Default)]
+pub struct Times {
+    // One for each step, without what fell under the steps before.
+    steps: [Counter; SCALE.len()],
+    beyond: Counter,
+    micros: Counter,
+}
+
+impl Times {
+    /// Notes that something took so long.
+    pub fn note(&self, time: Duration) {
+        let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        let mut steps = SCALE.iter().zip(&self.steps);
+        let step = steps.find(|((bound, _), _)| micros <= *bound);
+        step.map_or(&self.beyond, |(_, counter)| counter).add(1);
+        self.micros.add(micros);
+    }
+
+    /// How many fell under each step alone, and last those beyond all.
+    pub fn each(&self) -> impl Iterator<Item = u64> + '_ {
+        let all = self.steps.iter().chain([&self.beyond]);
+        all.map(Counter::get)
+    }
+
+    /// All of them together, in microseconds.
+    #[must_use]
+    pub fn micros(&self) -> u64 {
+        self.micros.get()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_scale_rises_and_its_names_are_its_bounds() {
+        assert!(SCALE.is_sorted_by(|one, next| one.0 < next.0));
+        for (micros, name) in SCALE {
+            let seconds: f64 = name.parse().expect("a name is a number");
+            let exact = Duration::from_micros(micros).as_secs_f64();
+            assert!((seconds - exact).abs() < 1e-9, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_time_falls_under_the_first_step_that_it_does_not_exceed() {
+        let times = Times::default();
+        for micros in [0, 1_000, 1_001, 30_000_000, 30_000_001] {
+            times.note(Duration::from_micros(micros));
+        }
+        let mut expected = [0; SCALE.len() + 1];
+        [expected[0], expected[1]] = [2, 1];
+        [expected[13], expected[14]] = [1, 1];
+        assert_eq!(times.each().collect::<Vec<_>>(), expected);
+        assert_eq!(times.micros(), 60_002_002);
+    }
+}

@@ -1,0 +1,231 @@
+//! The metrics of what passes in associations and conversations, on the routes that look at it.
+//!
+//! Labels are names of routes and words of this program; nothing that came over a network is one. What
+//! was stored by SOP class, and under whose titles, is told in the log, one line per association.
+//!
+//! Every row is there from the beginning, so that the first event shows as an increase. But responses
+//! that the standard does not have come with the first of them.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use super::catalogue::head;
+use super::{Core, Counter, Seen};
+use crate::dicom::{self, Class, Command, OfCommand};
+use crate::hl7;
+use crate::measure::{SCALE, Times};
+
+/// The routes' names with their counts, a block per core. None looks at both protocols.
+type Blocks<'r, T> = Vec<(&'r str, Vec<Arc<T>>)>;
+/// A metric: its name, its help, and its rows in one block.
+type Family<T> = (&'static str, &'static str, fn(&T) -> Vec<Row>);
+
+struct Row {
+    // Behind the route's.
+    labels: String,
+    number: u64,
+    // Left out while it is zero.
+    is_rare: bool,
+}
+
+const ASSOCIATIONS: [Family<dicom::Counts>; 5] = [
+    (
+        "wardgate_associations_total",
+        "Associations that were asked for and have ended, by how they ended.",
+        endings,
+    ),
+    (
+        "wardgate_dimse_requests_total",
+        "DIMSE requests, of either side.",
+        requests,
+    ),
+    (
+        "wardgate_dimse_responses_total",
+        "DIMSE responses, of either side.",
+        responses,
+    ),
+    (
+        "wardgate_objects_total",
+        "Objects that were stored by C-STORE.",
+        |c| vec![Row::of(c.objects.get())],
+    ),
+    (
+        "wardgate_object_bytes_total",
+        "Octets of the data sets of stored objects.",
+        |c| vec![Row::of(c.object_bytes.get())],
+    ),
+];
+
+const CONVERSATIONS: [Family<hl7::Counts>; 5] = [
+    (
+        "wardgate_mllp_messages_total",
+        "HL7 messages that came whole.",
+        |c| vec![Row::of(c.messages.get())],
+    ),
+    (
+        "wardgate_mllp_message_bytes_total",
+        "Octets of HL7 messages.",
+        |c| vec![Row::of(c.message_bytes.get())],
+    ),
+    (
+        "wardgate_mllp_acknowledgements_total",
+        "Acknowledgements of HL7 messages, by their code.",
+        acknowledgements,
+    ),
+    (
+        "wardgate_mllp_unanswered_total",
+        "HL7 messages that were not acknowledged when their connection ended.",
+        |c| vec![Row::of(c.unanswered.get())],
+    ),
+    (
+        "wardgate_mllp_oversize_total",
+        "MLLP frames that were longer than any message should be, and passed.",
+        |c| vec![Row::of(c.oversize.get())],
+    ),
+];
+
+/// Writes them; `routes` are the names in their order.
+pub(super) fn write(text: &mut String, routes: &[&str], cores: &[Arc<Core>]) {
+    let associations = blocks(routes, cores, Seen::associations);
+    let conversations = blocks(routes, cores, Seen::conversations);
+    families(text, &ASSOCIATIONS, &associations);
+    let help = "Seconds from the last octet of a C-STORE request to its answer.";
+    times(text, "wardgate_store_seconds", help, &associations, |c| {
+        &c.stores
+    });
+    families(text, &CONVERSATIONS, &conversations);
+    let help = "Seconds from the end of an HL7 message to the end of its first acknowledgement.";
+    times(text, "wardgate_mllp_seconds", help, &conversations, |c| {
+        &c.answers
+    });
+    let name = "wardgate_not_followed_total";
+    let help = "Connections that went on unseen after what is not their route's protocol.";
+    head(text, name, "counter", help);
+    rows(text, name, &associations, |c| {
+        vec![Row::of(c.not_followed.get())]
+    });
+    rows(text, name, &conversations, |c| {
+        vec![Row::of(c.not_followed.get())]
+    });
+}
+
+fn blocks<'r, T>(
+    routes: &[&'r str],
+    cores: &[Arc<Core>],
+    of: fn(&Seen) -> Option<Arc<T>>,
+) -> Blocks<'r, T> {
+    let routes = routes.iter().enumerate().map(|(index, route)| {
+        let counters = cores.iter().filter_map(|core| core.routes.get(index));
+        let blocks: Vec<_> = counters.filter_map(|route| of(&route.seen)).collect();
+        (*route, blocks)
+    });
+    routes.filter(|(_, blocks)| !blocks.is_empty()).collect()
+}
+
+fn families<T>(text: &mut String, families: &[Family<T>], blocks: &Blocks<'_, T>) {
+    for (name, help, of) in families {
+        head(text, name, "counter", help);
+        rows(text, name, blocks, of);
+    }
+}
+
+fn rows<T>(text: &mut String, name: &str, blocks: &Blocks<'_, T>, of: impl Fn(&T) -> Vec<Row>) {
+    for (route, blocks) in blocks {
+        let summed = summed(blocks, &of).into_iter();
+        for row in summed.filter(|row| row.number > 0 || !row.is_rare) {
+            let Row { labels, number, .. } = row;
+            let _ = writeln!(text, "{name}{{route=\"{route}\"{labels}}} {number}");
+        }
+    }
+}
+
+// Every block has the same rows in the same order.
+fn summed<T>(blocks: &[Arc<T>], of: impl Fn(&T) -> Vec<Row>) -> Vec<Row> {
+    let mut blocks = blocks.iter().map(|block| of(block));
+    let mut sums = blocks.next().unwrap_or_default();
+    for rows in blocks {
+        for (sum, row) in sums.iter_mut().zip(rows) {
+            sum.number = sum.number.wrapping_add(row.number);
+        }
+    }
+    sums
+}
+
+/// A histogram. Its count is the sum of its steps, so that the two agree while others write.
+fn times<T>(
+    text: &mut String,
+    name: &str,
+    help: &str,
+    blocks: &Blocks<'_, T>,
+    of: impl Fn(&T) -> &Times,
+) {
+    head(text, name, "histogram", help);
+    let bounds = SCALE.iter().map(|(_, name)| *name).chain(["+Inf"]);
+    for (route, blocks) in blocks {
+        let route = format!("route=\"{route}\"");
+        let mut count = 0_u64;
+        for (step, bound) in bounds.clone().enumerate() {
+            let of_step = blocks.iter().filter_map(|block| of(block).each().nth(step));
+            count = of_step.fold(count, u64::wrapping_add);
+            let _ = writeln!(text, "{name}_bucket{{{route},le=\"{bound}\"}} {count}");
+        }
+        let micros = blocks.iter().map(|block| of(block).micros());
+        let micros = micros.fold(0, u64::wrapping_add);
+        let (seconds, rest) = (micros / 1_000_000, micros % 1_000_000);
+        let _ = writeln!(text, "{name}_sum{{{route}}} {seconds}.{rest:06}");
+        let _ = writeln!(text, "{name}_count{{{route}}} {count}");
+    }
+}
+
+fn endings(counts: &dicom::Counts) -> Vec<Row> {
+    let endings = counts.endings();
+    let row = |(word, count): (&str, &Counter)| Row::labelled(format!(",ended=\"{word}\""), count);
+    endings.map(row).collect()
+}
+
+fn requests(counts: &dicom::Counts) -> Vec<Row> {
+    let row = |(command, of): (Command, &OfCommand)| {
+        Row::labelled(format!(",command=\"{command}\""), &of.requests)
+    };
+    counts.commands().map(row).collect()
+}
+
+fn responses(counts: &dicom::Counts) -> Vec<Row> {
+    let mut rows = Vec::new();
+    for (command, of) in counts.commands() {
+        for (class, count) in of.responses() {
+            let labels = format!(",command=\"{command}\",class=\"{}\"", class.word());
+            let is_rare = matches!(class, Class::Pending | Class::Cancel) && !command.has_course();
+            rows.push(Row {
+                is_rare,
+                ..Row::labelled(labels, count)
+            });
+        }
+    }
+    rows
+}
+
+fn acknowledgements(counts: &hl7::Counts) -> Vec<Row> {
+    let row = |(code, count): (&str, &Counter)| Row::labelled(format!(",code=\"{code}\""), count);
+    counts.acknowledgements().map(row).collect()
+}
+
+impl Row {
+    fn of(number: u64) -> Self {
+        Self {
+            labels: String::new(),
+            number,
+            is_rare: false,
+        }
+    }
+
+    fn labelled(labels: String, count: &Counter) -> Self {
+        Self {
+            labels,
+            ..Self::of(count.get())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
