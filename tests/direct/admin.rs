@@ -35,9 +35,17 @@ fn names_of_metrics_are_those_of_the_golden_list() {
 /// The text format of Prometheus: HELP and TYPE once for each name, then its samples.
 #[test]
 fn metrics_are_well_formed() {
-    let text = Through::start().gateway.metrics();
+    assert_well_formed(&Through::start().gateway.metrics());
+    for protocol in ["dicom", "mllp"] {
+        assert_well_formed(&Pair::start(protocol).a.metrics());
+    }
+}
+
+#[track_caller]
+fn assert_well_formed(text: &str) {
     let mut known = BTreeSet::new();
     let mut current = "";
+    let mut is_histogram = false;
     for line in text.lines() {
         let words: Vec<_> = line.split_whitespace().collect();
         match words.as_slice() {
@@ -50,10 +58,17 @@ fn metrics_are_well_formed() {
                 assert_eq!(*name, current, "{line}");
                 let total = name.ends_with("_total");
                 assert_eq!(*kind == "counter", total, "{line}");
+                is_histogram = *kind == "histogram";
+                assert_eq!(is_histogram, name.ends_with("_seconds"), "{line}");
             }
             [sample, value] => {
                 let name = sample.split('{').next().expect("split gives one");
-                assert_eq!(name, current, "{line}");
+                let rest = name.strip_prefix(current);
+                let parts: &[_] = match is_histogram {
+                    true => &["_bucket", "_sum", "_count"],
+                    false => &[""],
+                };
+                assert!(rest.is_some_and(|rest| parts.contains(&rest)), "{line}");
                 assert!(value.parse::<f64>().is_ok(), "{line}");
             }
             _ => panic!("no line of the text format: {line:?}"),

@@ -12,6 +12,7 @@ mod journal;
 mod noise;
 mod options;
 mod pair;
+mod passing;
 mod passthrough;
 mod pressure;
 mod random;

@@ -5,6 +5,7 @@
 
 mod answers;
 mod associations;
+mod counted;
 mod dcmtk;
 mod health;
 mod hl7;

@@ -99,7 +99,10 @@ fn who_is_not_followed_any_more_is_counted_once_and_at_once() {
         assert_eq!(counts.not_followed.get(), 1);
     }
     let (mut watched, counts) = opened(Manner::Strict);
-    assert!(matches!(watched.see(Requestor, b"GET / HTTP"), Verdict::End(_)));
+    assert!(matches!(
+        watched.see(Requestor, b"GET / HTTP"),
+        Verdict::End(_)
+    ));
     assert_eq!(counts.not_followed.get(), 0, "it is ended");
     watched.lost();
     assert_eq!(ended(&counts), [("policy", 1)]);
