@@ -85,6 +85,12 @@ fn messages_are_counted_while_their_connection_is_open() {
             ],
         );
     }
+    for word in ["ADT", "A08", "4711", "RIS"] {
+        assert!(
+            !pair.a.metrics().contains(word),
+            "{word} is from the network"
+        );
+    }
     client.shutdown(Shutdown::Write).expect("it is connected");
     drop(server);
     assert_eq!(ending(&mut client), (0, Ending::Orderly));

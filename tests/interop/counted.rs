@@ -50,6 +50,10 @@ fn an_association_is_counted_while_it_lasts() {
         let stored = "command=\"C-STORE\",class=\"success\" 3";
         assert!(responses.iter().any(|row| row == stored), "{responses:?}");
         assert_eq!(rows(gateway, "wardgate_associations_total"), [""; 0]);
+        let text = gateway.metrics();
+        for word in [CALLING, CALLED, "1.2.840"] {
+            assert!(!text.contains(word), "{word} is from the network");
+        }
     }
     assert_eq!(open.release().ended(), "released");
     for gateway in [&pair.a, &pair.b] {
