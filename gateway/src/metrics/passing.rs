@@ -19,6 +19,8 @@ use crate::measure::{SCALE, Times};
 type Blocks<'r, T> = Vec<(&'r str, Vec<Arc<T>>)>;
 /// A metric: its name, its help, and its rows in one block.
 type Family<T> = (&'static str, &'static str, fn(&T) -> Vec<Row>);
+/// A histogram: its name, its help, and its times in one block.
+type Histogram<T> = (&'static str, &'static str, fn(&T) -> &Times);
 
 struct Row {
     // Behind the route's.
@@ -84,20 +86,26 @@ const CONVERSATIONS: [Family<hl7::Counts>; 5] = [
     ),
 ];
 
+const STORES: Histogram<dicom::Counts> = (
+    "wardgate_store_seconds",
+    "Seconds from the last octet of a C-STORE request to its answer.",
+    |c| &c.stores,
+);
+
+const ANSWERS: Histogram<hl7::Counts> = (
+    "wardgate_mllp_seconds",
+    "Seconds from the end of an HL7 message to the end of its first acknowledgement.",
+    |c| &c.answers,
+);
+
 /// Writes them; `routes` are the names in their order.
 pub(super) fn write(text: &mut String, routes: &[&str], cores: &[Arc<Core>]) {
     let associations = blocks(routes, cores, Seen::associations);
     let conversations = blocks(routes, cores, Seen::conversations);
     families(text, &ASSOCIATIONS, &associations);
-    let help = "Seconds from the last octet of a C-STORE request to its answer.";
-    times(text, "wardgate_store_seconds", help, &associations, |c| {
-        &c.stores
-    });
+    histogram(text, STORES, &associations);
     families(text, &CONVERSATIONS, &conversations);
-    let help = "Seconds from the end of an HL7 message to the end of its first acknowledgement.";
-    times(text, "wardgate_mllp_seconds", help, &conversations, |c| {
-        &c.answers
-    });
+    histogram(text, ANSWERS, &conversations);
     let name = "wardgate_not_followed_total";
     let help = "Connections that went on unseen after what is not their route's protocol.";
     head(text, name, "counter", help);
@@ -151,14 +159,8 @@ fn summed<T>(blocks: &[Arc<T>], of: impl Fn(&T) -> Vec<Row>) -> Vec<Row> {
     sums
 }
 
-/// A histogram. Its count is the sum of its steps, so that the two agree while others write.
-fn times<T>(
-    text: &mut String,
-    name: &str,
-    help: &str,
-    blocks: &Blocks<'_, T>,
-    of: impl Fn(&T) -> &Times,
-) {
+// Its count is the sum of its steps, so that the two agree while others write.
+fn histogram<T>(text: &mut String, (name, help, of): Histogram<T>, blocks: &Blocks<'_, T>) {
     head(text, name, "histogram", help);
     let bounds = SCALE.iter().map(|(_, name)| *name).chain(["+Inf"]);
     for (route, blocks) in blocks {
