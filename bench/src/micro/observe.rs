@@ -1,6 +1,7 @@
 //! Looking at what passes: an object of a DICOM association in PDUs of two sizes, and HL7 messages.
 //!
-//! As on a route, the bytes come in the payloads of records, 16 KiB each, cut anywhere in a PDU.
+//! As on a route, the bytes come in the payloads of records, 16 KiB each, cut anywhere in a PDU, and what
+//! is seen is counted for the metrics.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -60,8 +61,8 @@ impl Store {
             pdu_max: 0,
             outstanding: 1,
         };
-        let mut observer =
-            Observer::of_dicom(Manner::Strict, Arc::new(Rules::default()), Instant::now());
+        let (rules, counts) = (Arc::new(Rules::default()), Some(Arc::default()));
+        let mut observer = Observer::of_dicom(Manner::Strict, rules, counts, Instant::now());
         for (direction, kind) in [
             (Direction::Onward, ASSOCIATE_RQ),
             (Direction::Homeward, ASSOCIATE_AC),
@@ -127,7 +128,7 @@ impl Talk {
         let head = "MSH|^~\\&|A|A|B|B|20260101||ADT^A01|1|P|2.5\rPID|1||";
         let rest = MESSAGE - acknowledgement.len() - frame(head).len();
         Self {
-            observer: Observer::of_mllp(hl7::Manner::Strict),
+            observer: Observer::of_mllp(hl7::Manner::Strict, Some(Arc::default())),
             message: frame(&format!("{head}{}", "x".repeat(rest))),
             acknowledgement,
         }
