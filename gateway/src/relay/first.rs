@@ -13,7 +13,7 @@ pub(super) struct First {
     /// All that has come, in order.
     pub(super) bytes: Vec<u8>,
     /// The request among them, on a route that looks into DICOM.
-    pub(super) request: Option<AssociateRq>,
+    pub(super) request: Option<Box<AssociateRq>>,
 }
 
 /// What came first is not how the route's protocol begins.
@@ -93,7 +93,7 @@ impl First {
             sentence: no_request.to_string(),
             answer: no_request.answer(),
         })?;
-        self.request = read.map(|(request, _)| request);
+        self.request = read.map(|(request, _)| Box::new(request));
         Ok(self.request.is_some())
     }
 }

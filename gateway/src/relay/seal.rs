@@ -42,8 +42,7 @@ impl Sealing<'_> {
         let mut appetite = Appetite::new(self.talker);
         let mut plain = Unsealed::default();
         let mut sent = 0;
-        while let Some(batch) = self.next_of(first, &mut sent) {
-            plain.hold(Some(batch));
+        while plain.hold(self.next_of(first, &mut sent)) {
             self.send(link, &mut plain).await;
         }
         *first = Vec::new();

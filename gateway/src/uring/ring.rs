@@ -153,17 +153,21 @@ impl RingSocket {
         })
     }
 
-    async fn at_once_or_wait(
+    // A block that captures what it is given, here and below.
+    #[expect(clippy::manual_async_fn, reason = "it has room for its arguments once")]
+    fn at_once_or_wait(
         &self,
         events: PollFlags,
         mut attempt: impl FnMut() -> io::Result<usize>,
-    ) -> io::Result<usize> {
-        loop {
-            match attempt() {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    poll(Rc::clone(&self.stream), events).await?;
+    ) -> impl Future<Output = io::Result<usize>> {
+        async move {
+            loop {
+                match attempt() {
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                        poll(Rc::clone(&self.stream), events).await?;
+                    }
+                    outcome => return outcome,
                 }
-                outcome => return outcome,
             }
         }
     }
@@ -239,24 +243,32 @@ impl Socket for RingSocket {
         (outcome, bytes)
     }
 
-    async fn readv(&self, (mut bytes, parts): Lent) -> (io::Result<usize>, Lent) {
-        let receive = || {
-            let mut into = std::array::from_fn(|_| IoSliceMut::new(&mut []));
-            let count = scatter(&mut bytes, &parts, &mut into)?;
-            self.receive(into.get_mut(..count).unwrap_or_default())
-        };
-        let outcome = self.at_once_or_wait(READABLE, receive).await;
-        (outcome, (bytes, parts))
+    #[expect(clippy::manual_async_fn, reason = "it has room for its arguments once")]
+    fn readv(&self, mut lent: Lent) -> impl Future<Output = (io::Result<usize>, Lent)> {
+        async move {
+            let receive = || {
+                let (bytes, parts) = &mut lent;
+                let mut into = std::array::from_fn(|_| IoSliceMut::new(&mut []));
+                let count = scatter(bytes, parts, &mut into)?;
+                self.receive(into.get_mut(..count).unwrap_or_default())
+            };
+            let outcome = self.at_once_or_wait(READABLE, receive).await;
+            (outcome, lent)
+        }
     }
 
-    async fn writev(&self, (bytes, parts): Lent) -> (io::Result<usize>, Lent) {
-        let send = || {
-            let mut from = [IoSlice::new(&[]); PARTS_MAX];
-            let count = gather(&bytes, &parts, &mut from)?;
-            self.send(from.get(..count).unwrap_or_default())
-        };
-        let outcome = self.at_once_or_wait(PollFlags::OUT, send).await;
-        (outcome, (bytes, parts))
+    #[expect(clippy::manual_async_fn, reason = "it has room for its arguments once")]
+    fn writev(&self, lent: Lent) -> impl Future<Output = (io::Result<usize>, Lent)> {
+        async move {
+            let send = || {
+                let (bytes, parts) = &lent;
+                let mut from = [IoSlice::new(&[]); PARTS_MAX];
+                let count = gather(bytes, parts, &mut from)?;
+                self.send(from.get(..count).unwrap_or_default())
+            };
+            let outcome = self.at_once_or_wait(PollFlags::OUT, send).await;
+            (outcome, lent)
+        }
     }
 
     fn splice_in(&self, pipe: &KernelPipe) -> io::Result<usize> {
