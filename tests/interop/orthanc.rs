@@ -71,18 +71,43 @@ fn ready() -> bool {
     )
 }
 
-/// A running Orthanc that knows one remote modality, `far`, with TLS.
-struct Orthanc {
+/// A running Orthanc that knows one remote modality, `far`.
+pub(crate) struct Orthanc {
     rest: SocketAddr,
     _server: Background,
     folder: TempDir,
 }
 
 impl Orthanc {
+    /// With DICOM TLS on, also to the modality.
     fn start(leaf: &Leaf, port: u16, far: u16) -> Self {
+        Self::with(
+            port,
+            json!({
+                "DicomTlsEnabled": true,
+                "DicomTlsCertificate": leaf.certificate,
+                "DicomTlsPrivateKey": leaf.key,
+                "DicomTlsTrustedCertificates": leaf.trust,
+                "DicomTlsRemoteCertificateRequired": true,
+                "DicomModalities": {
+                    "far": {
+                        "AET": "STORESCP", "Host": "127.0.0.1", "Port": far, "UseDicomTls": true
+                    }
+                }
+            }),
+        )
+    }
+
+    /// Without TLS; the modality has this title.
+    pub(crate) fn plain(port: u16, title: &str, far: u16) -> Self {
+        let far = json!({ "AET": title, "Host": "127.0.0.1", "Port": far });
+        Self::with(port, json!({ "DicomModalities": { "far": far } }))
+    }
+
+    fn with(port: u16, keys: Value) -> Self {
         let folder = TempDir::new().expect("there is room");
         let rest = SocketAddr::from(([127, 0, 0, 1], free_port()));
-        let config = json!({
+        let mut config = json!({
             "Name": "orthanc",
             "StorageDirectory": folder.path().join("store"),
             "IndexDirectory": folder.path().join("store"),
@@ -92,15 +117,11 @@ impl Orthanc {
             "DicomAet": "ORTHANC",
             "DicomPort": port,
             "DicomAlwaysAllowStore": true,
-            "DicomTlsEnabled": true,
-            "DicomTlsCertificate": leaf.certificate,
-            "DicomTlsPrivateKey": leaf.key,
-            "DicomTlsTrustedCertificates": leaf.trust,
-            "DicomTlsRemoteCertificateRequired": true,
-            "DicomModalities": {
-                "far": { "AET": "STORESCP", "Host": "127.0.0.1", "Port": far, "UseDicomTls": true }
-            }
         });
+        let (Value::Object(all), Value::Object(keys)) = (&mut config, keys) else {
+            panic!("both are objects");
+        };
+        all.extend(keys);
         let file = folder.path().join("orthanc.json");
         std::fs::write(&file, config.to_string()).expect("there is room");
         let mut server = Background::start(&Program::new("Orthanc").arg(file));
@@ -113,16 +134,21 @@ impl Orthanc {
         }
     }
 
-    fn upload(&self, file: &[u8]) {
+    pub(crate) fn upload(&self, file: &[u8]) {
         let response = http::post(self.rest, "/instances", file);
         assert_eq!(response.status, 200, "{}", response.text());
     }
 
     /// Sends all instances to `far`, and waits for the end.
-    fn store_everything(&self) {
-        let instances = self.instances().to_string();
-        let response = http::post(self.rest, "/modalities/far/store", instances.as_bytes());
+    pub(crate) fn store_everything(&self) {
+        self.ask("/modalities/far/store", &self.instances());
+    }
+
+    /// Posts to a path of its REST interface, and returns the answer.
+    pub(crate) fn ask(&self, path: &str, body: &Value) -> Value {
+        let response = http::post(self.rest, path, body.to_string().as_bytes());
         assert_eq!(response.status, 200, "{}", response.text());
+        serde_json::from_slice(&response.body).unwrap_or_default()
     }
 
     /// What it holds, read back by REST.

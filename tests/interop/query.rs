@@ -17,7 +17,7 @@ use wardgate_tests::{Background, Gateway, Pki, Program, Site, dicom, free_port};
 use crate::pair::{A, B};
 use crate::peers::{loopback, storescu};
 
-const NEEDS: [Need; 5] = [
+pub(crate) const NEEDS: [Need; 5] = [
     Need::Program("dcmqrscp"),
     Need::Program("findscu"),
     Need::Program("getscu"),
@@ -25,7 +25,7 @@ const NEEDS: [Need; 5] = [
     Need::Program("storescu"),
 ];
 /// The one study that `dicom::series` makes.
-const STUDY: [&str; 4] = ["-k", "0008,0052=STUDY", "-k", "0020,000d=2.25.2"];
+pub(crate) const STUDY: [&str; 4] = ["-k", "0008,0052=STUDY", "-k", "0020,000d=2.25.2"];
 
 #[test]
 fn find_answers_through_the_pair() {
@@ -176,7 +176,7 @@ impl Client {
 }
 
 /// The archive's tables: `HOME` is where site B takes plaintext for the return route.
-fn configuration(store: &Path, back: u16) -> String {
+pub(crate) fn configuration(store: &Path, back: u16) -> String {
     format!(
         "NetworkTCPPort = 11112\nMaxPDUSize = 16384\nMaxAssociations = 16\n\
          HostTable BEGIN\nhome = (HOME, 127.0.0.1, {back})\nHostTable END\n\

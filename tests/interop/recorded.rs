@@ -1,0 +1,212 @@
+//! Associations between foreign programs, recorded without gateways, and what the observer makes of them.
+//!
+//! However the octets are cut, the record must be the same, and it must say what pynetdicom's decoders say
+//! of them (`oracle.py`).
+
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+use tempfile::TempDir;
+use wardgate_tests::tier::{self, Need, python, workspace};
+use wardgate_tests::{Background, Program, dicom, free_port};
+
+use crate::orthanc::Orthanc;
+use crate::peers::{storescp, storescp_with, storescu};
+use crate::query::{NEEDS, STUDY, configuration};
+use crate::tap::{Recording, Tap};
+
+mod oracle;
+mod replay;
+
+use oracle::assert_told;
+use replay::assert_same_however_it_is_cut;
+
+/// PDU lengths that archives take: of any length, pynetdicom's own, and so short that command sets are cut.
+const PDU_LENGTHS: [u16; 3] = [0, 16_382, 128];
+
+#[test]
+fn what_pynetdicom_says_is_recorded_at_any_split() {
+    if !tier::ready("interop", &[Need::Python]) {
+        return;
+    }
+    let home = free_port();
+    let way_back = Tap::to(home);
+    let ports = PDU_LENGTHS.map(|length| (free_port(), length));
+    let _archive = archive(way_back.port, &ports);
+    let taps = ports.map(|(port, _)| Tap::to(port));
+    let [any, own, short] = &taps;
+    let scenarios = [
+        (
+            any,
+            "echo:3 store:14 find:20 fail worklist:5 cancel get:9:4096 move:9 astray commit \
+             commit_apart film reject abort aborted everything:3:0",
+        ),
+        (own, "store:7 get:12:0 everything:3"),
+        (short, "store:7 everything:3:200"),
+    ];
+    let mut modality = modality(home);
+    for (tap, names) in scenarios {
+        modality = modality.arg(tap.port.to_string()).args(names.split(' '));
+    }
+    modality.run().expect_success();
+    let recordings = [
+        any.recordings(16),
+        own.recordings(3),
+        short.recordings(2),
+        way_back.recordings(2),
+    ];
+    judge(&recordings.concat());
+}
+
+/// What DCMTK sends, to itself.
+#[test]
+fn what_dcmtk_says_is_recorded_at_any_split() {
+    if !tier::ready("interop", &[Need::Python]) || !tier::ready("interop", &NEEDS) {
+        return;
+    }
+    let sent = TempDir::new().expect("there is room");
+    let files = dicom::series(sent.path(), "WARDGATE", 6, 64);
+    let mut recordings = stored_by_dcmtk(&files);
+    recordings.extend(queried_by_dcmtk(&files));
+    judge(&recordings);
+}
+
+#[test]
+fn what_orthanc_says_is_recorded_at_any_split() {
+    let needs = [NEEDS.as_slice(), &[Need::Program("Orthanc")]].concat();
+    if !tier::ready("interop", &[Need::Python]) || !tier::ready("interop", &needs) {
+        return;
+    }
+    let folder = TempDir::new().expect("there is room");
+    let files = dicom::series(folder.path(), "WARDGATE", 5, 64);
+    let (port, own) = (free_port(), free_port());
+    let (tap, way_back) = (Tap::to(port), Tap::to(own));
+    let _archive = dcmqrscp(folder.path(), port, way_back.port);
+    let orthanc = Orthanc::plain(own, "ARCHIVE", tap.port);
+    for file in &files {
+        orthanc.upload(&std::fs::read(file).expect("the test wrote it"));
+    }
+    orthanc.ask("/modalities/far/echo", &json!({}));
+    orthanc.store_everything();
+    let query = json!({ "Level": "Study", "Query": { "StudyInstanceUID": "2.25.2" } });
+    let found = orthanc.ask("/modalities/far/query", &query);
+    let path = found["Path"].as_str().expect("a path of a query");
+    orthanc.ask(&format!("{path}/retrieve"), &json!({ "TargetAet": "HOME" }));
+    // It sends one association at a time, and keeps some open until it needs another.
+    drop(orthanc);
+    judge(&[tap.recordings(4), way_back.recordings(1)].concat());
+}
+
+fn judge(recordings: &[Recording]) {
+    let records: Vec<_> = recordings
+        .iter()
+        .map(assert_same_however_it_is_cut)
+        .collect();
+    assert_told(recordings, &records);
+}
+
+/// Storage, verification, a rejection and aborts.
+fn stored_by_dcmtk(files: &[PathBuf]) -> Vec<Recording> {
+    let received = TempDir::new().expect("there is room");
+    let mut recordings = Vec::new();
+    for (options, calls) in [
+        (&["--max-pdu", "4096"][..], 3),
+        (&["--max-pdu", "131072"], 3),
+        (&["--refuse"], 1),
+        (&["--abort-during"], 1),
+        (&["--abort-after"], 1),
+    ] {
+        let port = free_port();
+        let program = storescp_with(port, received.path(), options);
+        let _scp = Background::listening(&program, port);
+        let tap = Tap::to(port);
+        storescu(tap.port, &["-nh", "--max-send-pdu", "8192"], files).run();
+        if calls > 1 {
+            storescu(tap.port, &["-xi", "-pdu", "4096", "--abort"], files).run();
+            let call = ["127.0.0.1", &tap.port.to_string()];
+            let echo = Program::new("echoscu").args(["--repeat", "3", "-pts", "38"]);
+            echo.args(call).run().expect_success();
+        }
+        recordings.extend(tap.recordings(calls));
+    }
+    // The samples have other SOP classes and transfer syntaxes.
+    let port = free_port();
+    let _scp = storescp(port, received.path());
+    let tap = Tap::to(port);
+    for option in ["-xe", "-xi", "-xb", "-xr", "-xd"] {
+        storescu(tap.port, &["-nh", "-R", option], &small_samples()).run();
+    }
+    let sent = tap.recordings(5);
+    recordings.extend(sent);
+    recordings
+}
+
+fn small_samples() -> Vec<PathBuf> {
+    let mut samples = dicom::samples();
+    let is_small = |file: &PathBuf| file.metadata().is_ok_and(|data| data.len() < 60_000);
+    samples.retain(is_small);
+    samples
+}
+
+/// Query and retrieval.
+fn queried_by_dcmtk(files: &[PathBuf]) -> Vec<Recording> {
+    let folder = TempDir::new().expect("there is room");
+    let (port, home) = (free_port(), free_port());
+    let (tap, way_back) = (Tap::to(port), Tap::to(home));
+    let _archive = dcmqrscp(folder.path(), port, way_back.port);
+    storescu(tap.port, &["-aec", "ARCHIVE"], files)
+        .run()
+        .expect_success();
+    let find = ["-S", "-k", "0010,0010"];
+    let own_port = home.to_string();
+    let calls: [(&str, &[&str]); 4] = [
+        ("findscu", &find),
+        ("findscu", &["-S", "-k", "0010,0010", "--cancel", "1"]),
+        ("getscu", &["-S", "+B"]),
+        ("movescu", &["-S", "-aem", "HOME", "+P", &own_port, "+B"]),
+    ];
+    for (program, options) in calls {
+        let port = tap.port.to_string();
+        Program::new(program)
+            .args(["-aet", "HOME", "-aec", "ARCHIVE"])
+            .args(options)
+            .args(STUDY)
+            .args(["127.0.0.1", &port])
+            .current_dir(folder.path())
+            .run();
+    }
+    [tap.recordings(5), way_back.recordings(1)].concat()
+}
+
+/// DCMTK's archive, with the destination `HOME` at a port.
+fn dcmqrscp(folder: &Path, port: u16, home: u16) -> Background {
+    let file = folder.join("dcmqrscp.cfg");
+    let store = folder.join("store");
+    std::fs::create_dir(&store).expect("there is room");
+    std::fs::write(&file, configuration(&store, home)).expect("there is room");
+    let program = Program::new("dcmqrscp").args(["-dhl", "-c"]).arg(&file);
+    Background::listening(&program.arg(port.to_string()), port)
+}
+
+/// pynetdicom's archive at these ports, each with the PDU length that it takes there.
+pub(crate) fn archive(home: u16, ports: &[(u16, u16)]) -> Background {
+    let places = ports
+        .iter()
+        .map(|(port, length)| format!("{port}:{length}"));
+    let program = script("archive.py").arg(home.to_string()).args(places);
+    let mut archive = Background::start(&program);
+    for (port, _) in ports {
+        archive.wait_for_port(*port);
+    }
+    archive
+}
+
+/// pynetdicom's modality; ports and scenarios follow.
+pub(crate) fn modality(home: u16) -> Program {
+    script("modality.py").arg(home.to_string())
+}
+
+fn script(name: &str) -> Program {
+    let folder = workspace().join("tests/interop/recorded");
+    Program::new(python()).arg(folder.join(name))
+}

@@ -1,0 +1,108 @@
+//! Feeds a recording to the observer, cut in many ways.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use gateway::dicom::{Association, Ending, Manner, Record, Role, Rules, Verdict};
+
+use crate::tap::Recording;
+
+/// Octets of each direction at each of which a recording is cut.
+const PLACES: usize = 2048;
+/// Times that it is cut at random.
+const RANDOM: u64 = 200;
+/// What these begin with.
+const SEED: u64 = 0x5eed_0f_a55_0c1a;
+/// Recordings up to this length are also fed octet by octet.
+const OCTETWISE_MAX: usize = 100_000;
+
+type Parts<'a> = Vec<(Role, &'a [u8])>;
+
+/// Checks that the same record comes of it however it is cut, and returns that.
+pub(super) fn assert_same_however_it_is_cut(recording: &Recording) -> Record {
+    let runs = runs(recording);
+    let runs: Parts = runs.iter().map(|(by, run)| (*by, &**run)).collect();
+    let ended = recording.ended.first().expect("it has ended");
+    let play = |parts: &Parts, how: &str| play(parts, *ended, how);
+    let whole = play(&runs, "whole");
+    let assert_same = |parts: &Parts, how: &str| assert_eq!(play(parts, how), whole, "{how}");
+    for by in [Role::Requestor, Role::Acceptor] {
+        for place in 1..recording.of(by).len().min(PLACES) {
+            assert_same(&in_two(&runs, by, place), &format!("{by} at {place}"));
+        }
+    }
+    for number in 0..RANDOM {
+        let seed = SEED ^ number;
+        assert_same(&at_random(&runs, seed), &format!("seed {seed:#x}"));
+    }
+    if runs.iter().map(|(_, run)| run.len()).sum::<usize>() < OCTETWISE_MAX {
+        assert_same(&pieces(&runs, |_| 1), "octet by octet");
+    }
+    whole
+}
+
+/// What one side sent until the other one did.
+fn runs(recording: &Recording) -> Vec<(Role, Vec<u8>)> {
+    let mut runs: Vec<(Role, Vec<u8>)> = Vec::new();
+    for (by, octets) in &recording.parts {
+        match runs.last_mut() {
+            Some((last, run)) if last == by => run.extend(octets),
+            _ => runs.push((*by, octets.clone())),
+        }
+    }
+    runs
+}
+
+/// Cut at one place of one direction.
+fn in_two<'a>(runs: &Parts<'a>, by: Role, mut place: usize) -> Parts<'a> {
+    let mut parts = Vec::new();
+    for (from, run) in runs {
+        if *from == by && (1..run.len()).contains(&place) {
+            let (before, behind) = run.split_at(place);
+            parts.extend([(by, before), (by, behind)]);
+            place = 0;
+            continue;
+        }
+        if *from == by {
+            place = place.saturating_sub(run.len());
+        }
+        parts.push((*from, *run));
+    }
+    parts
+}
+
+/// Cut at many places, mostly near to each other or mostly far apart.
+fn at_random<'a>(runs: &Parts<'a>, seed: u64) -> Parts<'a> {
+    let mut state = seed;
+    let mut next = move |below: usize| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        usize::try_from(state >> 16).expect("64 bits") % below
+    };
+    let length_max = [3, 20, 500, 5_000, 50_000][next(5)];
+    pieces(runs, |_| 1 + next(length_max))
+}
+
+fn pieces<'a>(runs: &Parts<'a>, mut length: impl FnMut(&[u8]) -> usize) -> Parts<'a> {
+    let mut parts = Vec::new();
+    for (by, mut run) in runs.iter().copied() {
+        while !run.is_empty() {
+            let (piece, rest) = run.split_at(length(run).min(run.len()));
+            parts.push((by, piece));
+            run = rest;
+        }
+    }
+    parts
+}
+
+// Strict, so that whatever cannot be followed ends it.
+fn play(parts: &Parts, ended: Role, how: &str) -> Record {
+    let now = Instant::now();
+    let mut association = Association::new(Manner::Strict, Arc::new(Rules::default()), now);
+    for (by, octets) in parts {
+        let verdict = association.see(*by, octets, now);
+        assert_eq!(verdict, Verdict::Pass, "{how}: {by}: {association:?}");
+    }
+    association.finish(Ending::Closed { by: ended }, now)
+}
