@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 use tempfile::TempDir;
+use wardgate_tests::dicom::Slice;
 use wardgate_tests::tier::{self, Need, python, workspace};
 use wardgate_tests::{Background, Program, dicom, free_port};
 
@@ -65,7 +66,16 @@ fn what_dcmtk_says_is_recorded_at_any_split() {
         return;
     }
     let sent = TempDir::new().expect("there is room");
-    let files = dicom::series(sent.path(), "WARDGATE", 6, 64);
+    let mut files = dicom::series(sent.path(), "WARDGATE", 4, 64);
+    // One that does not fit into the longest PDU.
+    files.push(
+        Slice {
+            number: 5,
+            marker: "WARDGATE",
+            side: 300,
+        }
+        .write(sent.path()),
+    );
     let mut recordings = stored_by_dcmtk(&files);
     recordings.extend(queried_by_dcmtk(&files));
     judge(&recordings);
@@ -109,18 +119,18 @@ fn judge(recordings: &[Recording]) {
 fn stored_by_dcmtk(files: &[PathBuf]) -> Vec<Recording> {
     let received = TempDir::new().expect("there is room");
     let mut recordings = Vec::new();
-    for (options, calls) in [
-        (&["--max-pdu", "4096"][..], 3),
-        (&["--max-pdu", "131072"], 3),
-        (&["--refuse"], 1),
-        (&["--abort-during"], 1),
-        (&["--abort-after"], 1),
+    for (options, sends, calls) in [
+        (&["--max-pdu", "4096"][..], "16384", 3),
+        (&["--max-pdu", "131072"], "131072", 3),
+        (&["--refuse"], "16384", 1),
+        (&["--abort-during"], "16384", 1),
+        (&["--abort-after"], "16384", 1),
     ] {
         let port = free_port();
         let program = storescp_with(port, received.path(), options);
         let _scp = Background::listening(&program, port);
         let tap = Tap::to(port);
-        storescu(tap.port, &["-nh", "--max-send-pdu", "8192"], files).run();
+        storescu(tap.port, &["-nh", "--max-send-pdu", sends], files).run();
         if calls > 1 {
             storescu(tap.port, &["-xi", "-pdu", "4096", "--abort"], files).run();
             let call = ["127.0.0.1", &tap.port.to_string()];
@@ -133,19 +143,19 @@ fn stored_by_dcmtk(files: &[PathBuf]) -> Vec<Recording> {
     let port = free_port();
     let _scp = storescp(port, received.path());
     let tap = Tap::to(port);
-    for option in ["-xe", "-xi", "-xb", "-xr", "-xd"] {
-        storescu(tap.port, &["-nh", "-R", option], &small_samples()).run();
+    for option in ["-xb", "-xr", "-xd"] {
+        storescu(tap.port, &["-nh", "-R", option], &some_samples()).run();
     }
-    let sent = tap.recordings(5);
+    let sent = tap.recordings(3);
     recordings.extend(sent);
     recordings
 }
 
-fn small_samples() -> Vec<PathBuf> {
+fn some_samples() -> Vec<PathBuf> {
     let mut samples = dicom::samples();
     let is_small = |file: &PathBuf| file.metadata().is_ok_and(|data| data.len() < 60_000);
     samples.retain(is_small);
-    samples
+    samples.into_iter().step_by(4).collect()
 }
 
 /// Query and retrieval.

@@ -26,6 +26,9 @@ pub(super) fn assert_same_however_it_is_cut(recording: &Recording) -> Record {
     let play = |parts: &Parts, how: &str| play(parts, *ended, how);
     let whole = play(&runs, "whole");
     let assert_same = |parts: &Parts, how: &str| assert_eq!(play(parts, how), whole, "{how}");
+    let recorded = recording.parts.iter();
+    let recorded = recorded.map(|(by, part)| (*by, &**part)).collect();
+    assert_same(&recorded, "as it was recorded");
     for by in [Role::Requestor, Role::Acceptor] {
         for place in 1..recording.of(by).len().min(PLACES) {
             assert_same(&in_two(&runs, by, place), &format!("{by} at {place}"));
