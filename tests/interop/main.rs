@@ -6,6 +6,7 @@
 mod answers;
 mod associations;
 mod counted;
+mod counts;
 mod dcmtk;
 mod health;
 mod hl7;

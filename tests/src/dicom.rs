@@ -160,6 +160,8 @@ pub struct Object {
     pub uid: String,
     /// Transfer syntax, of the file meta information.
     pub syntax: String,
+    /// Bytes behind the file meta information.
+    pub octets: usize,
     /// SHA-256 of all bytes behind the file meta information, lower-case hexadecimal.
     pub sha256: String,
 }
@@ -171,6 +173,7 @@ pub fn object(file: &Path) -> Option<Object> {
     Some(Object {
         uid: text(meta.get(&(0x0002, 0x0003))?),
         syntax: text(meta.get(&(0x0002, 0x0010))?),
+        octets: data_set.len(),
         sha256: hex(digest(&SHA256, data_set).as_ref()),
     })
 }

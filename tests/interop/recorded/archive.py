@@ -33,7 +33,7 @@ from pynetdicom.sop_class import (
     Verification,
 )
 
-from common import CLASSES, image, say, status_of
+from common import CLASSES, MARKER, hasten, image, say, status_of
 
 SERVICES = (
     Verification,
@@ -91,7 +91,10 @@ def matches(event):
 def find(event):
     count(event, "C-FIND")
     if matches(event) < 0:
-        yield 0xC001, None
+        failure = Dataset()
+        failure.Status = 0xC001
+        failure.ErrorComment = MARKER
+        yield failure, None
         return
     for number in range(matches(event)):
         if event.identifier.get("PatientID") == "wait" and number == 3:
@@ -101,7 +104,7 @@ def find(event):
             return
         match = Dataset()
         match.PatientName = event.identifier.get("PatientName", "")
-        match.PatientID = f"WGT-{number}"
+        match.PatientID = f"{MARKER}{number}"
         yield (0xFF01 if number % 2 else 0xFF00), match
 
 
@@ -173,6 +176,7 @@ def serve(port, pdu):
     for name, syntaxes in CLASSES:
         entity.add_supported_context(name, syntaxes, scu_role=True, scp_role=True)
     handlers = [
+        (evt.EVT_CONN_OPEN, hasten),
         (evt.EVT_CONN_CLOSE, closed),
         (evt.EVT_ASYNC_OPS, lambda event: (3, 2)),
         (evt.EVT_USER_ID, lambda event: (True, None)),

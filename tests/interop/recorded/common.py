@@ -1,4 +1,6 @@
 # What both applications know: SOP classes, and objects of them.
+import os
+import socket
 import sys
 
 from pydicom.dataset import Dataset, FileMetaDataset
@@ -19,6 +21,8 @@ from pynetdicom.sop_class import (
     SecondaryCaptureImageStorage,
 )
 
+# What stands for the patient.
+MARKER = os.environ.get("MARKER", "WARDGATE")
 # A class of a vendor's own.
 PRIVATE = "1.3.6.1.4.1.5962.301.9"
 _config.UNRESTRICTED_STORAGE_SERVICE = True
@@ -39,6 +43,12 @@ def say(*words):
     sys.stdout.flush()
 
 
+def hasten(event):
+    """Lets small pieces go out at once: each object would take two delayed acknowledgements."""
+    connection = event.assoc.dul.socket.socket
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
 def status_of(uid):
     return int(str(uid).rpartition(".")[2])
 
@@ -51,8 +61,8 @@ def image(number, status, octets):
     data = Dataset()
     data.SOPClassUID = name
     data.SOPInstanceUID = f"2.25.77.{COUNT}.{status}"
-    data.PatientName = "WARDGATE^TEST"
-    data.PatientID = "WGT-1"
+    data.PatientName = f"{MARKER}^TEST"
+    data.PatientID = MARKER
     data.StudyInstanceUID = "2.25.2"
     data.SeriesInstanceUID = "2.25.3"
     pixels = bytes(index * 7 % 251 for index in range(octets // 2 * 2))

@@ -4,12 +4,14 @@
 #
 # It listens on HOME under the title HOME for what a C-MOVE brings and for reports of storage commitment, and
 # asks PORT for one association for each scenario: a function of this program with that name, and behind a
-# colon its number and the PDU length that the modality takes, as in `find:100:4096`. It writes for each
+# colon its number and the PDU length that the modality takes, as in `find:100:4096`. It calls by the name of
+# the scenario in capitals, and writes for each
 #
 #   told SCENARIO {"C-STORE": {"requests": COUNT, "success": COUNT, ...}, ..., "objects": COUNT, "octets": COUNT}
 #
-# with the requests that it sent and received and their answers; objects are those stored with success or a
-# warning, octets those of their data sets, as they went out or came in.
+# with the requests that it sent and their answers, and behind ` by the acceptor` those that the archive sent
+# in the same association. `told home` is of an association that the archive asked for. Objects are those
+# stored with success or a warning, octets those of their data sets, as they went out or came in.
 import json
 import sys
 import threading
@@ -33,7 +35,7 @@ from pynetdicom.sop_class import (
 )
 from pynetdicom.status import code_to_category
 
-from common import CLASSES, image, say, status_of
+from common import CLASSES, MARKER, hasten, image, say, status_of
 
 COMMITMENT = "1.2.840.10008.1.20.1.1"
 REPORTED = threading.Event()
@@ -90,7 +92,7 @@ def send(association, told, data):
 def keys(count):
     identifier = Dataset()
     identifier.QueryRetrieveLevel = "STUDY"
-    identifier.PatientName = "WARDGATE^TEST"
+    identifier.PatientName = f"{MARKER}^TEST"
     identifier.PatientID = ""
     identifier.NumberOfStudyRelatedInstances = count
     return identifier
@@ -185,23 +187,27 @@ def everything(association, told, count):
         what(association, told, count)
 
 
-def received(told):
+def received(told, by=""):
     """Handlers of what the archive sends."""
 
     def stored(event):
         status = status_of(event.request.AffectedSOPInstanceUID)
-        told.request("C-STORE")
-        told.status("C-STORE", status)
+        told.request("C-STORE" + by)
+        told.status("C-STORE" + by, status)
         told.store(status, len(event.request.DataSet.getvalue()))
         return status
 
     def reported(event):
-        told.request("N-EVENT-REPORT")
-        told.status("N-EVENT-REPORT", 0x0000)
+        told.request("N-EVENT-REPORT" + by)
+        told.status("N-EVENT-REPORT" + by, 0x0000)
         threading.Timer(0.1, REPORTED.set).start()
         return 0x0000, None
 
-    return [(evt.EVT_C_STORE, stored), (evt.EVT_N_EVENT_REPORT, reported)]
+    return [
+        (evt.EVT_CONN_OPEN, hasten),
+        (evt.EVT_C_STORE, stored),
+        (evt.EVT_N_EVENT_REPORT, reported),
+    ]
 
 
 def home(port):
@@ -247,14 +253,14 @@ def negotiation():
     identity = UserIdentityNegotiation()
     identity.user_identity_type = 2
     identity.primary_field = b"wardgate"
-    identity.secondary_field = b"secret"
+    identity.secondary_field = MARKER.encode()
     return roles + [window, identity]
 
 
 def perform(port, scenario):
     name, count, pdu = (scenario.split(":") + ["1", "16382"])[:3]
     told = Told()
-    entity = AE(ae_title="MODALITY")
+    entity = AE(ae_title=name.upper())
     entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = 30
     entity.maximum_pdu_size = int(pdu)
     contexts(entity)
@@ -269,7 +275,7 @@ def perform(port, scenario):
         port,
         ae_title="OTHER" if name == "reject" else "ARCHIVE",
         ext_neg=negotiation(),
-        evt_handlers=received(told) + [(evt.EVT_DIMSE_SENT, out)],
+        evt_handlers=received(told, " by the acceptor") + [(evt.EVT_DIMSE_SENT, out)],
     )
     association.sent = sent
     if association.is_established:

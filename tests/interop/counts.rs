@@ -1,0 +1,237 @@
+//! What both sites log of associations, beside what the applications say that they did.
+//!
+//! ```text
+//! modality -> A originate ===> B terminate -> archive
+//!     HOME <- A terminate <=== B originate <- archive       the way back: what C-MOVE brings, reports
+//! ```
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+use tempfile::TempDir;
+use wardgate_tests::tier::{self, Need};
+use wardgate_tests::{Background, DEADLINE, Gateway, Line, Pki, Site, dicom, free_port, until};
+
+use crate::pair::{A, B, Pair};
+use crate::peers::{DCMTK, loopback, storescp_with, storescu};
+use crate::recorded::{archive, modality};
+
+/// The titles by which the scenarios of one run of the modality call are their names.
+const SCENARIOS: [&str; 14] = [
+    "echo:30",
+    "store:50",
+    "find:300",
+    "worklist:60",
+    "cancel",
+    "fail",
+    "get:40",
+    "move:40",
+    "astray",
+    "commit",
+    "commit_apart",
+    "film",
+    "abort:2",
+    "everything:4",
+];
+
+#[test]
+fn a_thousand_objects_are_a_thousand_in_the_log_of_both_sites() {
+    if !tier::ready("interop", &DCMTK) {
+        return;
+    }
+    let pki = Pki::new();
+    let (sent, received) = (TempDir::new(), TempDir::new());
+    let (sent, received) = (sent.expect("room"), received.expect("room"));
+    let files = dicom::series(sent.path(), "WARDGATE", 1000, 2);
+    let port = free_port();
+    // DCMTK's own variable; without it each object takes two delayed acknowledgements.
+    let scp = storescp_with(port, received.path(), &[]).env("TCP_NODELAY", "1");
+    let _scp = Background::listening(&scp, port);
+    let pair = Pair::start(&pki, "dicom", port);
+    let program = storescu(pair.entry, &["-R", "-aet", "ROW"], &files);
+    program.env("TCP_NODELAY", "1").run().expect_success();
+    let objects = dicom::objects(received.path());
+    assert_eq!(objects, dicom::objects_in(&files));
+    let octets: usize = objects.iter().map(|object| object.octets).sum();
+    for gateway in [&pair.a, &pair.b] {
+        let line = association(gateway, "ROW");
+        assert_eq!(line.text("commands"), "C-STORE 1000 (success 1000)");
+        assert_eq!(line.number("objects"), 1000);
+        assert_eq!(line.number("object_bytes"), octets as u64);
+        let classes = format!("CT Image Storage 1000 ({octets} bytes)");
+        assert_eq!(line.text("classes"), classes);
+        assert_eq!(line.text("failures"), "-");
+        assert_eq!(line.text("how"), "released by requestor");
+    }
+    pair.stop();
+}
+
+#[test]
+fn both_sites_log_what_the_applications_say() {
+    if !tier::ready("interop", &[Need::Python]) {
+        return;
+    }
+    let sites = Sites::start();
+    let program = modality(sites.home).arg(sites.entry.to_string());
+    let text = program.args(SCENARIOS).run().expect_success().text();
+    let told: Vec<_> = text.lines().filter_map(Told::read).collect();
+    let (home, told): (Vec<_>, Vec<_>) = told.into_iter().partition(|told| told.name == "home");
+    assert_eq!(told.len(), SCENARIOS.len(), "{text}");
+    assert_eq!(told[2].counts["C-FIND"]["pending"], 300, "{text}");
+    for gateway in [&sites.a, &sites.b] {
+        for told in &told {
+            let line = association(gateway, &told.title());
+            told.assert_logged(&line);
+            sites.assert_heard(told);
+            let moves = matches!(&*told.name, "move" | "astray" | "everything");
+            assert_eq!(line.text("destinations") != "-", moves, "{line:?}");
+            let ended = if told.name == "abort" {
+                "aborted"
+            } else {
+                "released"
+            };
+            assert_eq!(line.text("ended"), ended, "{line:?}");
+        }
+        // By the way back: C-MOVE's objects, and a report of storage commitment.
+        let back = until("two associations come back", DEADLINE, || {
+            let mut lines = gateway.lines();
+            lines.retain(|line| is_association(line, "ARCHIVE"));
+            (lines.len() >= 2).then_some(lines)
+        });
+        assert_eq!((back.len(), home.len()), (2, 2), "{back:#?}\n{text}");
+        for (told, line) in home.iter().zip(&back) {
+            told.assert_logged(line);
+            assert_eq!(line.text("called"), "HOME");
+        }
+        let output = gateway.output();
+        assert!(!output.contains("without a way back"), "{output}");
+        assert!(!output.contains("not followed"), "{output}");
+    }
+    sites.stop();
+}
+
+/// Both sites, each with a route forth and one back, and the archive behind B.
+struct Sites {
+    a: Gateway,
+    b: Gateway,
+    entry: u16,
+    home: u16,
+    archive: Background,
+}
+
+impl Sites {
+    fn start() -> Self {
+        let pki = Pki::new();
+        let [entry, wan, port, home, back, back_wan] = [(); 6].map(|()| free_port());
+        let archive = archive(back, &[(port, 16_382)]);
+        let b = Site::new(&pki, B)
+            .terminate(loopback(wan), loopback(port), &[format!("dns:{A}")])
+            .set("return", "\"back\"")
+            .originate(loopback(back), loopback(back_wan), &[format!("dns:{A}")])
+            .name("back");
+        let a = Site::new(&pki, A)
+            .originate(loopback(entry), loopback(wan), &[format!("dns:{B}")])
+            .set("return", "\"back\"")
+            .terminate(loopback(back_wan), loopback(home), &[format!("dns:{B}")])
+            .name("back");
+        Self {
+            b: b.start(),
+            a: a.start(),
+            entry,
+            home,
+            archive,
+        }
+    }
+
+    /// Checks that the archive heard what the modality asked it.
+    fn assert_heard(&self, told: &Told) {
+        let start = format!("closed {} ", told.title());
+        let heard: Value = until("the archive has heard it all", DEADLINE, || {
+            let output = self.archive.output();
+            let line = output.lines().find_map(|line| line.strip_prefix(&start))?;
+            serde_json::from_str(line).ok()
+        });
+        for (command, counts) in told.commands() {
+            if !command.ends_with("acceptor") {
+                assert_eq!(heard[command], counts["requests"], "{command}: {heard}");
+            }
+        }
+    }
+
+    fn stop(self) {
+        self.a.stop();
+        self.b.stop();
+    }
+}
+
+/// What the modality says of one association.
+struct Told {
+    name: String,
+    counts: Value,
+}
+
+impl Told {
+    fn read(line: &str) -> Option<Self> {
+        let (scenario, counts) = line.strip_prefix("told ")?.split_once(' ')?;
+        let name = scenario.split(':').next()?.to_owned();
+        let counts = serde_json::from_str(counts).expect("it writes JSON");
+        Some(Self { name, counts })
+    }
+
+    /// The title by which it called.
+    fn title(&self) -> String {
+        self.name.to_uppercase()
+    }
+
+    fn commands(&self) -> impl Iterator<Item = (&String, &Value)> {
+        let counts = self.counts.as_object().expect("an object");
+        counts.iter().filter(|(_, counts)| counts.is_object())
+    }
+
+    /// Checks that the log says the same.
+    fn assert_logged(&self, line: &Line) {
+        let expected: BTreeSet<_> = self.commands().map(|one| in_log(one)).collect();
+        let logged = line.text("commands").replace(", C-", "\nC-");
+        let logged = logged.replace(", N-", "\nN-");
+        let logged: BTreeSet<_> = logged.lines().map(str::to_owned).collect();
+        assert_eq!(logged, expected, "{}", self.name);
+        assert_eq!(self.counts["objects"], line.number("objects"), "{line:?}");
+        assert_eq!(
+            self.counts["octets"],
+            line.number("object_bytes"),
+            "{line:?}"
+        );
+    }
+}
+
+/// A command with its counts, as the log has it.
+fn in_log((command, counts): (&String, &Value)) -> String {
+    let (name, by) = command.split_once(' ').unwrap_or((command, ""));
+    let mut text = format!("{name} {}", counts["requests"]);
+    if !by.is_empty() {
+        text = format!("{text} {by}");
+    }
+    let words = [
+        ("success", "success"),
+        ("warning", "warning"),
+        ("failure", "failure"),
+        ("cancel", "cancelled"),
+    ];
+    let said = words.iter().filter_map(|(key, word)| {
+        let count = counts.get(key)?;
+        Some(format!("{word} {count}"))
+    });
+    let said: Vec<_> = said.collect();
+    match said.is_empty() {
+        true => text,
+        false => format!("{text} ({})", said.join(", ")),
+    }
+}
+
+fn association(gateway: &Gateway, calling: &str) -> Line {
+    gateway.wait_for_line(calling, DEADLINE, |line| is_association(line, calling))
+}
+
+fn is_association(line: &Line, calling: &str) -> bool {
+    line.message() == "association" && line.text("calling") == calling
+}
