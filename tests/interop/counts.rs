@@ -190,7 +190,7 @@ impl Told {
 
     /// Checks that the log says the same.
     fn assert_logged(&self, line: &Line) {
-        let expected: BTreeSet<_> = self.commands().map(|one| in_log(one)).collect();
+        let expected: BTreeSet<_> = self.commands().map(in_log).collect();
         let logged = line.text("commands").replace(", C-", "\nC-");
         let logged = logged.replace(", N-", "\nN-");
         let logged: BTreeSet<_> = logged.lines().map(str::to_owned).collect();

@@ -17,6 +17,7 @@ mod openssl;
 mod orthanc;
 mod pair;
 mod peers;
+mod planted;
 mod pynetdicom;
 mod query;
 mod recorded;

@@ -12,7 +12,7 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
     JPEGBaseline8Bit,
 )
-from pynetdicom import _config
+from pynetdicom import register_uid
 from pynetdicom.sop_class import (
     CTImageStorage,
     DigitalMammographyXRayImageStorageForPresentation,
@@ -20,12 +20,13 @@ from pynetdicom.sop_class import (
     MRImageStorage,
     SecondaryCaptureImageStorage,
 )
+from pynetdicom.service_class import StorageServiceClass
 
 # What stands for the patient.
 MARKER = os.environ.get("MARKER", "WARDGATE")
 # A class of a vendor's own.
 PRIVATE = "1.3.6.1.4.1.5962.301.9"
-_config.UNRESTRICTED_STORAGE_SERVICE = True
+register_uid(PRIVATE, "PrivateStorage", StorageServiceClass)
 # Each SOP class with the transfer syntaxes in which it is stored here.
 CLASSES = (
     (CTImageStorage, [ImplicitVRLittleEndian]),

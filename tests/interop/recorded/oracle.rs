@@ -2,7 +2,9 @@
 
 use std::fmt::Write as _;
 
-use gateway::dicom::{CommandCount, ContextResult, Ending, Record, Role, UserInformation};
+use gateway::dicom::{
+    CommandCount, ContextResult, Ending, Record, Role, SopClass, UserInformation,
+};
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 
@@ -58,7 +60,7 @@ fn told(record: &Record) -> Value {
         .contexts
         .iter()
         .map(|context| {
-            let class = context.sop_class.as_ref().map(|class| class.uid());
+            let class = context.sop_class.as_ref().map(SopClass::uid);
             let value = json!([class, number(context.result)]);
             (context.id.to_string(), value)
         })

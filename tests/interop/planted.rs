@@ -1,0 +1,272 @@
+//! A name planted wherever a patient's may stand: it passes, and nothing tells of it.
+//!
+//! ```text
+//! modality -tap-> A ===tap===> B -tap-> archive       DICOM, and the way back
+//! sender   -tap-> A ===tap===> B -tap-> receiver      HL7
+//! ```
+//!
+//! The logs have one level, which is all that the program says; A writes JSON, B text. What is meant for
+//! logs (AE titles, names of implementations, types of messages) holds no name here.
+
+use std::io::Write;
+use std::net::Shutdown;
+
+use tempfile::TempDir;
+use wardgate_tests::stream::connect;
+use wardgate_tests::tier::{self, Need};
+use wardgate_tests::{Background, DEADLINE, Pki, Site, free_port, http, until};
+
+use crate::octets::{acceptance, hear, local, pdu, request};
+use crate::pair::{A, B};
+use crate::peers::{Echo, loopback};
+use crate::recorded::{archive, modality};
+use crate::tap::Tap;
+
+/// No other word has this in it, nor any number that the program writes.
+const MARKER: &str = "ZZPATIENTMARKER";
+
+/// What the modality does; each tells the archive the name, or is told it.
+const SCENARIOS: [&str; 11] = [
+    "store:14",
+    "find:9",
+    "worklist:5",
+    "cancel",
+    "fail",
+    "get:9",
+    "move:9",
+    "astray",
+    "aborted",
+    "reject",
+    "everything:3",
+];
+
+/// Connections that A and B tell of: those of the scenarios, what comes back of `move`, what makes no sense, and
+/// those of HL7. What makes no sense from its first octet ends at A.
+const CONNECTIONS: [usize; 2] = [SCENARIOS.len() + 1 + 7 + 3, SCENARIOS.len() + 1 + 4 + 2];
+/// What both logs say of them.
+const TOLD: [&str; 7] = [
+    "released",
+    "aborted",
+    "rejected",
+    "C-MOVE 1",
+    "ORU^R01 2",
+    "octets of the sender stand outside",
+    "association not followed",
+];
+
+#[test]
+fn a_planted_name_is_in_no_log_no_metric_and_not_between_the_sites() {
+    if !tier::ready("interop", &[Need::Python]) {
+        return;
+    }
+    let chain = Chain::start();
+    chain.speak_dicom();
+    chain.speak_nonsense();
+    chain.speak_hl7();
+    // Each of them is one that could be found.
+    for tap in &chain.plain {
+        assert!(holds_one_of(&tap.octets(), &utf_8()), "a plain leg");
+    }
+    for tap in chain.plain.iter().skip(2) {
+        for form in utf_16() {
+            assert!(holds_one_of(&tap.octets(), &[form]), "plain HL7");
+        }
+    }
+    for (plain, between) in chain.plain.iter().step_by(2).zip(&chain.between) {
+        let (plain, octets) = (plain.octets(), between.octets());
+        assert!(octets.len() > plain.len(), "it passed between the sites");
+        assert_clean("what passed between the sites", &octets);
+    }
+    assert_clean("what came back", &chain.between[2].octets());
+    for (gateway, count) in [chain.a, chain.b].into_iter().zip(CONNECTIONS) {
+        assert_clean("the metrics", gateway.metrics().as_bytes());
+        let log = gateway.stop(count);
+        for words in TOLD {
+            assert!(log.contains(words), "no {words:?} in\n{log}");
+        }
+        assert_clean("the log", log.as_bytes());
+    }
+}
+
+/// Both gateways, with a tap at each leg.
+struct Chain {
+    a: Running,
+    b: Running,
+    /// Of DICOM at the near site and at the far one, and of HL7 the same.
+    plain: [Tap; 4],
+    /// DICOM, HL7, and the associations that come back.
+    between: [Tap; 3],
+    home: u16,
+    _archive: Background,
+    _pki: Pki,
+}
+
+impl Chain {
+    fn start() -> Self {
+        let pki = Pki::new();
+        let [entry, wan, port, home, back, back_wan] = [(); 6].map(|()| free_port());
+        let [hl7_entry, hl7_wan] = [(); 2].map(|()| free_port());
+        let plain = [entry, port, hl7_entry, Echo::start().port].map(Tap::to);
+        let between = [wan, hl7_wan, back_wan].map(Tap::to);
+        let archive = archive(back, &[(port, 16_382)]);
+        let (to_a, to_b) = ([format!("dns:{A}")], [format!("dns:{B}")]);
+        let b = Site::new(&pki, B)
+            .gateway("log", "\"text\"")
+            .terminate(loopback(wan), loopback(plain[1].port), &to_a)
+            .originate(loopback(back), loopback(between[2].port), &to_a)
+            .terminate(loopback(hl7_wan), loopback(plain[3].port), &to_a)
+            .protocol("mllp");
+        let a = Site::new(&pki, A)
+            .originate(loopback(entry), loopback(between[0].port), &to_b)
+            .terminate(loopback(back_wan), loopback(home), &to_b)
+            .originate(loopback(hl7_entry), loopback(between[1].port), &to_b)
+            .protocol("mllp");
+        Self {
+            b: Running::start(b),
+            a: Running::start(a),
+            plain,
+            between,
+            home,
+            _archive: archive,
+            _pki: pki,
+        }
+    }
+
+    fn speak_dicom(&self) {
+        let program = modality(self.home).env("MARKER", MARKER);
+        let program = program.arg(self.plain[0].port.to_string()).args(SCENARIOS);
+        program.run().expect_success();
+    }
+
+    /// The name where no application puts it.
+    fn speak_nonsense(&self) {
+        let name = MARKER.repeat(40).into_bytes();
+        let value = |control: u8, octets: &[u8]| {
+            let length = u32::try_from(octets.len() + 2).expect("short");
+            let value = [&length.to_be_bytes()[..], &[1, control], octets].concat();
+            pdu(4, &value)
+        };
+        // A command set of another group, which is none.
+        let element = [&[0x10, 0, 0x10, 0, 15, 0, 0, 0][..], MARKER.as_bytes()].concat();
+        for octets in [
+            name.clone(),
+            [request(), name.clone()].concat(),
+            [request(), value(2, &name)].concat(),
+            [request(), acceptance(), value(3, &element)].concat(),
+            [request(), pdu(9, &name)].concat(),
+            pdu(1, &name),
+        ] {
+            say(self.plain[0].port, &octets);
+        }
+        // An archive that the name makes no sense to either.
+        say(self.plain[0].port, &[&b"\x16\x03\x01"[..], &name].concat());
+    }
+
+    fn speak_hl7(&self) {
+        let frame = |text: &[u8]| [&[0x0b], text, &[0x1c, 0x0d]].concat();
+        let message = |name: &str, kind: &str| {
+            format!(
+                "MSH|^~\\&|{name}|{name}|{name}|{name}|20260101||{kind}|{name}|P|2.5.1\r\
+                 PID|1||{name}^^^A||{name}^X\rMSA|{name}|{name}\r"
+            )
+        };
+        let report = message(MARKER, "ORU^R01");
+        let messages = [
+            report.clone().into_bytes(),
+            message(&MARKER.to_lowercase(), "ORU^R01").into_bytes(),
+            message(MARKER, MARKER).into_bytes(),
+            format!("{MARKER}|{MARKER}\r").into_bytes(),
+            format!("MSH|^~\\&|A\rMSA|{MARKER}|1\r").into_bytes(),
+            utf_16_of(&report, u16::to_le_bytes),
+            utf_16_of(&report, u16::to_be_bytes),
+        ];
+        let frames = messages.map(|text| frame(&text)).concat();
+        // What stands outside of frames is looked at, and then nothing is.
+        say(
+            self.plain[2].port,
+            &[&frames, MARKER.as_bytes(), &frames].concat(),
+        );
+        say(self.plain[2].port, &frames);
+        say(self.plain[2].port, MARKER.as_bytes());
+    }
+}
+
+/// A gateway whose log need not be JSON.
+struct Running {
+    program: Background,
+    metrics: u16,
+    _folder: TempDir,
+}
+
+impl Running {
+    fn start(site: Site) -> Self {
+        let folder = TempDir::new().expect("there is room");
+        let metrics = free_port();
+        let site = site.gateway("metrics", format!("\"127.0.0.1:{metrics}\""));
+        let file = folder.path().join("wardgate.toml");
+        site.write(&file);
+        // It heeds no such variable; if ever it does, this is the level that counts.
+        let mut program = Background::start(&site.program(&file).env("RUST_LOG", "trace"));
+        program.wait_for_output("ready");
+        Self {
+            program,
+            metrics,
+            _folder: folder,
+        }
+    }
+
+    fn metrics(&self) -> String {
+        http::get(local(self.metrics), "/metrics").text()
+    }
+
+    /// Its log, when all that passed has been told.
+    fn stop(self, count: usize) -> String {
+        let connections = || self.program.output().matches("sealed_bytes").count();
+        until("all connections are told", DEADLINE, || {
+            (connections() >= count).then_some(())
+        });
+        self.program.stop()
+    }
+}
+
+/// Says it, and waits until all is over.
+fn say(port: u16, octets: &[u8]) {
+    let mut stream = connect(local(port));
+    // It may be reset before it has said all.
+    let _ = stream.write_all(octets);
+    let _ = stream.shutdown(Shutdown::Write);
+    hear(&mut stream);
+}
+
+fn assert_clean(place: &str, octets: &[u8]) {
+    let shown = [", ", ""].map(|between| {
+        let numbers = MARKER.bytes().take(6).map(|octet| octet.to_string());
+        numbers.collect::<Vec<_>>().join(between).into_bytes()
+    });
+    let hexadecimal: String = MARKER.bytes().map(|octet| format!("{octet:02x}")).collect();
+    let forms = [&utf_8()[..], &utf_16(), &shown, &[hexadecimal.into_bytes()]].concat();
+    let text = String::from_utf8_lossy(octets);
+    assert!(!holds_one_of(octets, &forms), "in {place}:\n{text}");
+}
+
+/// Whether it has one of these in it, in capitals or not.
+fn holds_one_of(octets: &[u8], forms: &[Vec<u8>]) -> bool {
+    let octets = octets.to_ascii_lowercase();
+    let has = |form: &Vec<u8>| {
+        let form = form.to_ascii_lowercase();
+        octets.windows(form.len()).any(|window| window == form)
+    };
+    forms.iter().any(has)
+}
+
+fn utf_8() -> [Vec<u8>; 1] {
+    [MARKER.into()]
+}
+
+fn utf_16() -> [Vec<u8>; 2] {
+    [u16::to_le_bytes, u16::to_be_bytes].map(|bytes| utf_16_of(MARKER, bytes))
+}
+
+fn utf_16_of(text: &str, bytes: fn(u16) -> [u8; 2]) -> Vec<u8> {
+    text.encode_utf16().flat_map(bytes).collect()
+}
