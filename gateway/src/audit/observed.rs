@@ -34,7 +34,7 @@ fn association(account: &Connection, record: &dicom::Record) {
         called = %shown(record.called),
         implementation = %shown(record.requestor.implementation),
         contexts_accepted = record.accepted(),
-        contexts_rejected = record.contexts.len().saturating_sub(record.accepted()),
+        contexts_rejected = record.rejected(),
         commands = %List(&record.commands, command),
         failures = %List(&record.failures, failure),
         objects = record.objects(),

@@ -129,6 +129,16 @@ impl Record {
         let accepted = |context: &&Context| context.result == ContextResult::Accepted;
         self.contexts.iter().filter(accepted).count()
     }
+
+    /// Presentation contexts that were rejected, each for itself. Where the association as a whole was,
+    /// and where no answer came, none was.
+    #[must_use]
+    pub fn rejected(&self) -> usize {
+        let is_none =
+            |result| matches!(result, ContextResult::Accepted | ContextResult::Unanswered);
+        let rejected = |context: &&Context| !is_none(context.result);
+        self.contexts.iter().filter(rejected).count()
+    }
 }
 
 /// A presentation context.

@@ -128,7 +128,8 @@ fn a_store_is_told_by_class_size_and_time() {
     assert_eq!(record.ending, Ending::Released { by: Requestor });
     assert_eq!(record.calling, Some(title("CT_1")));
     assert_eq!(record.called, Some(title("PACS")));
-    assert_eq!((record.accepted(), record.contexts.len()), (2, 3));
+    assert_eq!((record.accepted(), record.rejected()), (2, 1));
+    assert_eq!(record.contexts.len(), 3);
     assert_eq!(record.contexts[1].result, ContextResult::AbstractSyntax);
     assert_eq!(
         record.acceptor.map(|user| user.pdu_length_max),
@@ -343,7 +344,8 @@ fn a_rejection_ends_it_before_it_begins() {
     };
     let by = Party::Acceptor;
     assert_eq!(record.ending, Ending::Rejected { by, rejection });
-    assert_eq!((record.accepted(), record.acceptor), (0, None));
+    assert_eq!((record.accepted(), record.rejected()), (0, 0));
+    assert_eq!(record.acceptor, None);
     assert_eq!(record.contexts[0].result, ContextResult::Unanswered);
 }
 
