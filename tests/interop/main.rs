@@ -21,6 +21,7 @@ mod planted;
 mod pynetdicom;
 mod query;
 mod recorded;
+mod reports;
 mod rules;
 mod suites;
 mod tap;

@@ -7,11 +7,13 @@
 # colon its number and the PDU length that the modality takes, as in `find:100:4096`. It calls by the name of
 # the scenario in capitals, and writes for each
 #
-#   told SCENARIO {"C-STORE": {"requests": COUNT, "success": COUNT, ...}, ..., "objects": COUNT, "octets": COUNT}
+#   told SCENARIO {"C-STORE": {"requests": COUNT, "success": COUNT, ...}, ..., "objects": COUNT, "octets": COUNT,
+#     "accepted": COUNT, "rejected": COUNT}
 #
 # with the requests that it sent and their answers, and behind ` by the acceptor` those that the archive sent
 # in the same association. `told home` is of an association that the archive asked for. Objects are those
-# stored with success or a warning, octets those of their data sets, as they went out or came in.
+# stored with success or a warning, octets those of their data sets, as they went out or came in. What
+# was accepted and rejected are presentation contexts.
 import json
 import sys
 import threading
@@ -44,6 +46,7 @@ REPORTED = threading.Event()
 class Told:
     def __init__(self):
         self.commands = {}
+        self.contexts = {}
         self.stored = Counter()
 
     def request(self, name):
@@ -65,7 +68,8 @@ class Told:
 
     def write(self, scenario):
         stored = {"objects": self.stored["objects"], "octets": self.stored["octets"]}
-        say("told", scenario, json.dumps(self.commands | stored, sort_keys=True))
+        said = self.commands | self.contexts | stored
+        say("told", scenario, json.dumps(said, sort_keys=True))
 
 
 def echo(association, told, count):
@@ -278,6 +282,10 @@ def perform(port, scenario):
         evt_handlers=received(told, " by the acceptor") + [(evt.EVT_DIMSE_SENT, out)],
     )
     association.sent = sent
+    told.contexts = {
+        "accepted": len(association.accepted_contexts),
+        "rejected": len(association.rejected_contexts),
+    }
     if association.is_established:
         globals()[name](association, told, int(count))
     if association.is_established:
