@@ -17,9 +17,10 @@ use crate::peers::{DCMTK, loopback, storescp_with, storescu};
 use crate::recorded::{archive, modality};
 
 /// The titles by which the scenarios of one run of the modality call are their names.
-const SCENARIOS: [&str; 15] = [
+const SCENARIOS: [&str; 16] = [
     "echo:30",
     "store:50",
+    "pipeline:60",
     "find:300",
     "worklist:60",
     "cancel",
@@ -76,7 +77,7 @@ fn both_sites_log_what_the_applications_say() {
     let (told, text) = sites.perform(&SCENARIOS);
     let (home, told): (Vec<_>, Vec<_>) = told.into_iter().partition(|told| told.name == "home");
     assert_eq!(told.len(), SCENARIOS.len(), "{text}");
-    assert_eq!(told[2].counts["C-FIND"]["pending"], 300, "{text}");
+    assert_eq!(told[3].counts["C-FIND"]["pending"], 300, "{text}");
     for gateway in [&sites.a, &sites.b] {
         for told in &told {
             let line = association(gateway, &told.title());

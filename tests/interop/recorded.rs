@@ -39,11 +39,11 @@ fn what_pynetdicom_says_is_recorded_at_any_split() {
     let scenarios = [
         (
             any,
-            "echo:3 store:14 find:20 fail worklist:5 cancel get:9:4096 move:9 astray commit \
+            "echo:3 store:14 pipeline:20 find:20 fail worklist:5 cancel get:9:4096 move:9 astray commit \
              commit_apart film reject abort aborted everything:3:0",
         ),
         (own, "store:7 get:12:0 everything:3"),
-        (short, "store:7 everything:3:200"),
+        (short, "store:7 everything:3:200 pipeline:10"),
     ];
     let mut modality = modality(home);
     for (tap, names) in scenarios {
@@ -51,9 +51,9 @@ fn what_pynetdicom_says_is_recorded_at_any_split() {
     }
     modality.run().expect_success();
     let recordings = [
-        any.recordings(16),
+        any.recordings(17),
         own.recordings(3),
-        short.recordings(2),
+        short.recordings(3),
         way_back.recordings(2),
     ];
     judge(&recordings.concat());

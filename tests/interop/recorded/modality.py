@@ -17,10 +17,14 @@
 import json
 import sys
 import threading
+import time
 from collections import Counter
+from io import BytesIO
 
 from pydicom.dataset import Dataset
 from pynetdicom import AE, build_role, evt
+from pynetdicom.dimse_primitives import C_STORE
+from pynetdicom.dsutils import encode
 from pynetdicom.pdu_primitives import (
     AsynchronousOperationsWindowNegotiation,
     UserIdentityNegotiation,
@@ -91,6 +95,35 @@ def send(association, told, data):
     told.answers("C-STORE", [status])
     if "Status" in status:
         told.store(status.Status, octets)
+
+
+def pipeline(association, told, count):
+    """Sends them all before it looks at an answer, with message identifiers that wrap around."""
+    association._reactor_checkpoint.clear()
+    while not association._is_paused:
+        time.sleep(0.001)
+    context = association._get_valid_context(
+        CLASSES[0][0], CLASSES[0][1][0], "scu", allow_conversion=False
+    )
+    octets = {}
+    for number in range(count):
+        data = image(0, {3: 0xA700}.get(number, 0), 40 * number)
+        request = C_STORE()
+        request.MessageID = (65_530 + number) % 65_536
+        request.AffectedSOPClassUID = data.SOPClassUID
+        request.AffectedSOPInstanceUID = data.SOPInstanceUID
+        request.Priority = 2
+        encoded = encode(data, True, True)
+        octets[request.MessageID] = len(encoded)
+        request.DataSet = BytesIO(encoded)
+        association.dimse.send_msg(request, context.context_id)
+    for _ in range(count):
+        _, response = association.dimse.get_msg(block=True)
+        answer = Dataset()
+        answer.Status = response.Status
+        told.answers("C-STORE", [answer])
+        told.store(response.Status, octets[response.MessageIDBeingRespondedTo])
+    association._reactor_checkpoint.set()
 
 
 def keys(count):
