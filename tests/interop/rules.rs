@@ -99,7 +99,7 @@ fn titles_that_are_not_listed_are_rejected_for_good() {
             line.text("calling") == "CT_Z"
         });
         assert_eq!(line.text("called"), "ARCHIVE");
-        assert_eq!(line.text("ended"), "rejected", "{line:?}");
+        assert_eq!(line.text("ended"), "refused", "{line:?}");
         let connection = ruled
             .judge()
             .wait_for_connection_line("why", DEADLINE, |line| line.text("reason").contains("CT_Z"));

@@ -1,6 +1,7 @@
 //! The lines about what was seen of a connection: one per association or conversation.
 //!
-//! They hold what the records hold, which have no room for patient data.
+//! They hold what the records hold, which have no room for patient data. What an application chose is
+//! written as a text in quotes, so that it cannot look like a field of the line.
 
 use std::fmt;
 use std::time::Duration;
@@ -30,9 +31,9 @@ fn association(account: &Connection, record: &dicom::Record) {
         source = %account.source,
         target = %shown(account.target),
         peer = %shown(account.peer.as_ref().map(|peer| &peer.identity)),
-        calling = %shown(record.calling),
-        called = %shown(record.called),
-        implementation = %shown(record.requestor.implementation),
+        calling = shown(record.calling),
+        called = shown(record.called),
+        implementation = shown(record.requestor.implementation),
         contexts_accepted = record.accepted(),
         contexts_rejected = record.rejected(),
         commands = %List(&record.commands, command),
@@ -44,12 +45,12 @@ fn association(account: &Connection, record: &dicom::Record) {
         store_p50_ms = milliseconds(latencies.p50()),
         store_p99_ms = milliseconds(latencies.p99()),
         store_max_ms = milliseconds(latencies.max()),
-        destinations = %List(&record.destinations, each),
+        destinations = List(&record.destinations, each).to_string(),
         seconds = record.duration.as_secs_f64(),
         ended = record.ending.word(),
-        how = %record.ending,
-        would_refuse = %shown(reported),
-        would_forbid = %List(&record.not_allowed, each),
+        how = record.ending.to_string(),
+        would_refuse = shown(reported),
+        would_forbid = would_forbid(record),
         "association"
     );
     if let Some((by, what)) = &record.not_followed {
@@ -67,7 +68,7 @@ fn warn_of_destinations(account: &Connection, record: &dicom::Record) {
     if !record.destinations.is_empty() && !has_return {
         tracing::warn!(
             route = %account.route.name,
-            destinations = %List(&record.destinations, each),
+            destinations = List(&record.destinations, each).to_string(),
             "C-MOVE to destinations without a way back: name the route of the returning associations in return"
         );
     }
@@ -100,6 +101,15 @@ fn conversation(account: &Connection, record: &hl7::Record) {
     if let Some(why) = record.not_followed {
         let route = &account.route.name;
         tracing::warn!(%route, source = %account.source, %why, "conversation not followed any more");
+    }
+}
+
+fn would_forbid(record: &dicom::Record) -> String {
+    let known = List(&record.not_allowed, each).to_string();
+    match (record.unknown_not_allowed, record.not_allowed.is_empty()) {
+        (0, _) => known,
+        (unknown, true) => format!("unknown commands {unknown}"),
+        (unknown, false) => format!("{known}, unknown commands {unknown}"),
     }
 }
 

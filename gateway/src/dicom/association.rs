@@ -126,7 +126,7 @@ impl Association {
         let between = self.between_pdus();
         match self.follow(Seen { by, now }, bytes) {
             Ok(()) => Verdict::Pass,
-            Err(Reason::Violation { what, .. }) if !self.is_strict => {
+            Err(Reason::Violation { what, .. }) if !self.is_strict && !self.is_forbidden(what) => {
                 // Behind its end, an association has nothing to say, well or badly.
                 let told = self.phase != Phase::Over;
                 self.course = Course::Lost(told.then_some((by, what)));
@@ -140,6 +140,11 @@ impl Association {
                 Verdict::End(reason)
             }
         }
+    }
+
+    // A second request would not be judged by its titles.
+    fn is_forbidden(&self, what: Violation) -> bool {
+        what == Violation::UnexpectedPdu(stream::REQUEST) && self.rules.hold_titles()
     }
 
     fn follow(&mut self, seen: Seen, mut bytes: &[u8]) -> Result<(), Reason> {
@@ -366,6 +371,9 @@ impl Association {
         }
         let is_not_allowed = |command: &Command| !self.rules.allows(*command);
         record.not_allowed = record.asked_for().filter(is_not_allowed).collect();
+        if self.rules.commands.is_some() {
+            record.unknown_not_allowed = record.unknown_commands;
+        }
         if let Some(counts) = self.counts.filter(|_| !record.is_void()) {
             counts.ended(&record.ending);
         }

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use super::command_set::Status;
 use super::{
-    Abort, AeTitle, Command, ContextResult, Reason, Refusal, Rejection, Role, SopClass,
-    UserInformation, Violation,
+    Abort, AeTitle, Command, ContextResult, Reason, Rejection, Role, SopClass, UserInformation,
+    Violation,
 };
 use crate::measure::Latencies;
 
@@ -49,6 +49,8 @@ pub struct Record {
     pub destinations: Vec<AeTitle>,
     /// Commands that the rules do not list, and that were asked for all the same.
     pub not_allowed: Vec<Command>,
+    /// Requests with unknown commands, where the rules list commands: they list none of these.
+    pub unknown_not_allowed: u64,
     /// From the beginning to the end.
     pub duration: Duration,
     /// Who ended it, and how.
@@ -78,6 +80,7 @@ impl Record {
             latencies: Latencies::default(),
             destinations: Vec::new(),
             not_allowed: Vec::new(),
+            unknown_not_allowed: 0,
             duration,
             ending,
             not_followed: None,
@@ -245,8 +248,8 @@ pub enum Ending {
         /// Whose stream.
         by: Role,
     },
-    /// The rules of the route did not allow it to begin.
-    Refused(Refusal),
+    /// The rules of the route did not allow it to begin; which of them, in words.
+    Refused(String),
     /// The route did not allow it to go on.
     Policy(Reason),
     /// The gateway stopped, or the time of its drain was over.
@@ -322,7 +325,7 @@ impl fmt::Display for Ending {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Answer, Asked};
+    use super::super::{Answer, Asked, Refusal};
     use super::*;
 
     #[test]
@@ -364,7 +367,7 @@ mod tests {
             (Ending::Lost { by: None }, "lost"),
             (Ending::Truncated { by }, "cut on the side of the requestor"),
             (
-                Ending::Refused(Refusal::Calling(title)),
+                Ending::Refused(Refusal::Calling(title).to_string()),
                 "refused: calling AE title \"CT_9\" is not in calling_ae",
             ),
             (

@@ -37,6 +37,9 @@ pub enum Refusal {
     Called(AeTitle),
     /// The calling AE title is not listed.
     Calling(AeTitle),
+    /// The calling AE title holds what no title may, on a route that ties titles to sites: the receiver
+    /// might read a title in it that is tied.
+    Odd(AeTitle),
     /// The calling AE title belongs to another site.
     Bound {
         /// The title.
@@ -73,8 +76,23 @@ impl Rules {
         self.judge_binding(request.calling, identity)
     }
 
+    /// Whether a request that is refused now may not come later in the same connection either.
+    #[must_use]
+    pub fn hold_titles(&self) -> bool {
+        let lists = self.called.is_some() || self.calling.is_some();
+        self.enforce && (lists || !self.bound.is_empty())
+    }
+
+    // Only what is certain to be another title is free: receivers differ in what they make of others.
     fn judge_binding(&self, title: AeTitle, identity: Option<&str>) -> Result<(), Refusal> {
-        let mut bindings = self.bound.iter().filter(|bound| bound.title == title);
+        if title.is_odd() && !self.bound.is_empty() {
+            return Err(Refusal::Odd(title));
+        }
+        let is_tied = self.bound.iter().any(|bound| bound.title == title);
+        let mut bindings = self.bound.iter().filter(|bound| match is_tied {
+            true => bound.title == title,
+            false => bound.title.is_like(&title),
+        });
         let is_bound = bindings.clone().next().is_some();
         let is_owner = |one: &str| bindings.any(|bound| bound.identities.iter().any(|i| i == one));
         if !is_bound || identity.is_some_and(is_owner) {
@@ -104,7 +122,9 @@ impl Refusal {
     pub fn answer(&self) -> Answer {
         match self {
             Self::Called(_) => Answer::called_ae_not_recognized(),
-            Self::Calling(_) | Self::Bound { .. } => Answer::calling_ae_not_recognized(),
+            Self::Calling(_) | Self::Odd(_) | Self::Bound { .. } => {
+                Answer::calling_ae_not_recognized()
+            }
         }
     }
 }
@@ -117,6 +137,9 @@ impl fmt::Display for Refusal {
             }
             Self::Calling(title) => {
                 write!(f, "calling AE title \"{title}\" is not in calling_ae")
+            }
+            Self::Odd(title) => {
+                write!(f, "calling AE title \"{title}\" holds what no title may")
             }
             Self::Bound { title, identity } => {
                 write!(f, "calling AE title \"{title}\" came from ")?;
@@ -221,6 +244,28 @@ mod tests {
         assert_eq!(told(&rules, &ct, B), "");
         // A title that nobody has bound is everybody's.
         assert_eq!(told(&rules, &request("MR_1", "PACS"), B), "");
+    }
+
+    #[test]
+    fn what_a_receiver_might_take_for_a_bound_title_is_bound() {
+        let rules = Rules {
+            bound: vec![Binding {
+                title: title("CT_1"),
+                identities: vec!["dns:gw.a.example".to_owned()],
+            }],
+            ..Rules::default()
+        };
+        let small = request("ct_1", "PACS");
+        assert_eq!(told(&rules, &small, A), "");
+        assert_ne!(told(&rules, &small, B), "");
+        let odd = request("CT_1\0X", "PACS");
+        for identity in [A, B] {
+            assert_eq!(
+                told(&rules, &odd, identity),
+                "calling AE title \"CT_1\\x00X\" holds what no title may"
+            );
+        }
+        assert_eq!(told(&Rules::default(), &odd, B), "");
     }
 
     #[test]

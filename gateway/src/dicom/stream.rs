@@ -194,6 +194,8 @@ impl Stream {
             // It holds at least one value (PS3.8 section 9.3.5).
             return self.begin_values().map_err(|_| Violation::PduLength(kind));
         }
+        // The rest of a command does not come behind this.
+        self.gathered.clear();
         let is_legal = match kind {
             REQUEST | ACCEPT => {
                 let length = usize::try_from(length).unwrap_or(usize::MAX);

@@ -58,6 +58,20 @@ impl AeTitle {
         field
     }
 
+    /// Whether it holds what no title may: some receivers stop at such an octet, or take it for a space,
+    /// and so read another title.
+    #[must_use]
+    pub fn is_odd(&self) -> bool {
+        let is_good = |octet: &u8| matches!(octet, b' '..=b'~') && *octet != b'\\';
+        !self.octets().iter().all(is_good)
+    }
+
+    /// Whether it is the other but for upper and lower case, which some receivers do not tell apart.
+    #[must_use]
+    pub fn is_like(&self, other: &Self) -> bool {
+        self.octets().eq_ignore_ascii_case(other.octets())
+    }
+
     fn octets(&self) -> &[u8] {
         self.octets.get(..usize::from(self.length)).unwrap_or(&[])
     }
@@ -117,6 +131,22 @@ mod tests {
         assert_eq!("A\\B".parse::<AeTitle>(), Err(NotATitle::Character));
         assert_eq!("A\nB".parse::<AeTitle>(), Err(NotATitle::Character));
         assert!("A234567890123456".parse::<AeTitle>().is_ok());
+    }
+
+    #[test]
+    fn what_some_take_for_another_title_is_known() {
+        let field = |field: &[u8; 16]| AeTitle::from_field(field).expect("a title");
+        let title = field(b"CT_A            ");
+        assert!(!title.is_odd());
+        for odd in [
+            b"CT_A\0X          ",
+            b"\tCT_A           ",
+            b"CT_A\\           ",
+        ] {
+            assert!(field(odd).is_odd(), "{:?}", field(odd));
+        }
+        assert!(field(b"ct_a            ").is_like(&title));
+        assert!(!field(b"CT_B            ").is_like(&title));
     }
 
     #[test]

@@ -93,7 +93,7 @@ impl Admission {
     ) -> Result<Admitted<'a>, Refused> {
         let judged = self.rules.judge(request, identity);
         let by_rule = self.held_to(judged.map_err(Refused::from))?;
-        let targets = targets(route, request)?;
+        let targets = targets(route, request, self.rules.enforce)?;
         let (place, counted) = self.place();
         let by_number = self.held_to(counted)?;
         Ok(Admitted {
@@ -138,13 +138,19 @@ impl Drop for Place<'_> {
     }
 }
 
-// The targets of the title that is called, or those of the route where it has no other.
-fn targets<'a>(route: &'a Route, request: &AssociateRq) -> Result<&'a [Target], Refused> {
-    let tables = route.dicom.iter().flat_map(|dicom| &dicom.by_title);
+// The targets of the title that is called, or those of the route where it has no other. A title that a
+// receiver might read as another has none on a route that tells titles apart.
+fn targets<'a>(
+    route: &'a Route,
+    request: &AssociateRq,
+    enforce: bool,
+) -> Result<&'a [Target], Refused> {
+    let tables = || route.dicom.iter().flat_map(|dicom| &dicom.by_title);
     let is_called = |table: &&ByTitle| table.called.contains(&request.called);
-    let found = tables.into_iter().find(is_called);
+    let found = tables().find(is_called);
     let targets = found.map_or(&route.targets, |table| &table.targets);
-    if targets.is_empty() {
+    let is_doubtful = enforce && request.called.is_odd() && tables().next().is_some();
+    if targets.is_empty() || is_doubtful {
         return Err(Refused {
             sentence: format!("called AE title \"{}\" has no targets", request.called),
             answer: Answer::called_ae_not_recognized(),

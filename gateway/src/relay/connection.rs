@@ -246,7 +246,7 @@ impl<'c, V: Verbs> Work<'c, V> {
             Ok(admitted) => admitted,
             Err(refused) => {
                 let words = Some(refused.answer);
-                self.note_answered(&first, words);
+                self.note_refused(&first, &refused);
                 Box::pin(self.say_sealed(&far, &engine, words)).await;
                 return Err(refused.into_close());
             }

@@ -8,12 +8,14 @@ use crate::dicom::{Answer, AssociateRq};
 use crate::hl7::{self, Start};
 
 /// The first bytes of a connection.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct First {
     /// All that has come, in order.
     pub(super) bytes: Vec<u8>,
     /// The request among them, on a route that looks into DICOM.
     pub(super) request: Option<Box<AssociateRq>>,
+    /// Octets of that request.
+    pub(super) request_octets: usize,
 }
 
 /// What came first is not how the route's protocol begins.
@@ -93,7 +95,10 @@ impl First {
             sentence: no_request.to_string(),
             answer: no_request.answer(),
         })?;
-        self.request = read.map(|(request, _)| Box::new(request));
+        if let Some((request, octets)) = read {
+            self.request = Some(Box::new(request));
+            self.request_octets = octets;
+        }
         Ok(self.request.is_some())
     }
 }
@@ -105,7 +110,7 @@ mod tests {
     fn judged(beginning: Beginning, bytes: &[u8]) -> Result<bool, Option<Answer>> {
         let mut first = First {
             bytes: bytes.to_vec(),
-            request: None,
+            ..First::default()
         };
         first.is_legal(beginning).map_err(|illegal| illegal.answer)
     }

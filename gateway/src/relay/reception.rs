@@ -16,7 +16,7 @@ use super::open::{Cut, Held};
 use super::seal::receive;
 use crate::audit::{Close, Party, Reason};
 use crate::buffers::Appetite;
-use crate::dicom::Answer;
+use crate::dicom::{Answer, Ending};
 use crate::limits::ARTIM;
 use crate::observe::Direction;
 use crate::tls::Judgement;
@@ -133,7 +133,7 @@ impl<'c, V: Verbs> Work<'c, V> {
         first: &First,
         refused: Refused,
     ) -> Close {
-        self.note_answered(first, Some(refused.answer));
+        self.note_refused(first, &refused);
         self.say(near, Some(refused.answer)).await;
         refused.into_close()
     }
@@ -174,12 +174,24 @@ impl<'c, V: Verbs> Work<'c, V> {
 
     /// Keeps for the account that an association ended with our answer to its request.
     pub(super) fn note_answered(&mut self, first: &First, words: Option<Answer>) {
-        let Some(words) = words else { return };
+        if let Some(words) = words {
+            self.note_ending(first, answered(words));
+        }
+    }
+
+    /// Keeps for the account that an association ended by the rules.
+    pub(super) fn note_refused(&mut self, first: &First, refused: &Refused) {
+        self.note_ending(first, Ending::Refused(refused.sentence.clone()));
+    }
+
+    // What came behind the request was for the far side, and is of no matter here.
+    fn note_ending(&mut self, first: &First, ending: Ending) {
         let mut observer = self.observer();
         let now = Instant::now().into_std();
+        let request = first.bytes.get(..first.request_octets).unwrap_or(&[]);
         // Whatever the verdict: nothing of it goes on.
-        let _ = observer.see(Direction::Onward, &first.bytes, now);
-        self.account.observed = observer.finish(answered(words), now);
+        let _ = observer.see(Direction::Onward, request, now);
+        self.account.observed = observer.finish(ending, now);
     }
 
     // Awaits what the opener says first, on `socket`, for as long as it may take.

@@ -80,6 +80,54 @@ fn an_unknown_command_is_on_no_list() {
 }
 
 #[test]
+fn a_second_request_does_not_pass_where_titles_are_judged() {
+    let release = || {
+        release()
+            .into_iter()
+            .chain([(Requestor, opening()[0].1.clone())])
+    };
+    let rules = Rules {
+        calling: Some(vec!["CT_1".parse().expect("a title")]),
+        ..Rules::default()
+    };
+    let mut watched = Watched::open(Manner::Lenient, rules.clone());
+    let last = release().count() - 1;
+    for (number, (by, octets)) in release().enumerate() {
+        let verdict = watched.see(by, &octets);
+        assert_eq!(verdict != Verdict::Pass, number == last, "{verdict:?}");
+    }
+    let enforce = false;
+    let mut watched = Watched::open(Manner::Lenient, Rules { enforce, ..rules });
+    for (by, octets) in release() {
+        assert_eq!(watched.see(by, &octets), Verdict::Pass);
+    }
+}
+
+#[test]
+fn unknown_commands_that_a_list_would_stop_are_told() {
+    let odd = made::message(1, &made::command(0x7777, 1, false, &[]), None);
+    for (rules, told) in [(only(&[Command::CEcho], false), 1), (Rules::default(), 0)] {
+        let mut watched = Watched::open(Manner::Strict, rules);
+        watched.pass(Requestor, &odd);
+        assert_eq!(watched.lost().unknown_not_allowed, told);
+    }
+}
+
+#[test]
+fn an_abort_within_a_command_is_told_as_it_was_sent() {
+    let mut watched = Watched::open(Manner::Strict, Rules::default());
+    let part = [4, 0, 0, 0, 0, 10, 0, 0, 0, 6, 1, 1, 0, 0, 0, 0];
+    watched.pass(Requestor, &part);
+    watched.pass(Requestor, &[7, 0, 0, 0, 0, 4, 0, 0, 2, 1]);
+    let abort = crate::dicom::Abort {
+        source: 2,
+        reason: 1,
+    };
+    let by = Requestor.into();
+    assert_eq!(watched.lost().ending, Ending::Aborted { by, abort });
+}
+
+#[test]
 fn in_report_mode_what_is_not_listed_passes_and_is_told() {
     let mut watched = Watched::open(Manner::Lenient, only(&[Command::CEcho], false));
     watched.pass(Requestor, &store(2, CT, 9));
