@@ -308,13 +308,13 @@ impl Chain {
 }
 
 /// One of the two programs, with what it says.
-struct Peer {
+pub(crate) struct Peer {
     program: Background,
     commands: usize,
 }
 
 impl Peer {
-    fn receiver(port: u16) -> Self {
+    pub(crate) fn receiver(port: u16) -> Self {
         let program = script("receiver.py").arg(port.to_string());
         let program = Background::listening(&program, port);
         Self {
@@ -324,7 +324,7 @@ impl Peer {
     }
 
     /// A sender that is connected.
-    fn sender(port: u16) -> Self {
+    pub(crate) fn sender(port: u16) -> Self {
         let program = Background::start(&script("sender.py"));
         let mut sender = Self {
             program,
@@ -354,7 +354,7 @@ impl Peer {
     }
 
     /// Carries out a command.
-    fn does(&mut self, command: &str) {
+    pub(crate) fn does(&mut self, command: &str) {
         let number = self.begins(command);
         let said = self.waits_for_one_of([&format!("done {number}"), &format!("told {number} ")]);
         assert!(said.starts_with("done"), "{command}: {said}");
@@ -374,7 +374,7 @@ impl Peer {
     }
 
     /// Waits for a line that begins so.
-    fn says(&mut self, beginning: &str) {
+    pub(crate) fn says(&mut self, beginning: &str) {
         self.waits_for_one_of([beginning, beginning]);
     }
 
@@ -399,7 +399,7 @@ impl Peer {
     }
 
     /// What it sent or received: name, length and digest of each message.
-    fn messages(&self) -> Vec<String> {
+    pub(crate) fn messages(&self) -> Vec<String> {
         let lines = [self.lines("sent "), self.lines("received ")].concat();
         let behind = |line: &String| line.split_once(' ').map(|(_, rest)| rest.to_owned());
         lines.iter().filter_map(behind).collect()
@@ -412,7 +412,7 @@ impl Peer {
     }
 
     /// Names of messages that were accepted, in the order in which the sender heard of it.
-    fn accepted(&self) -> Vec<String> {
+    pub(crate) fn accepted(&self) -> Vec<String> {
         let name = |line: &String| line.split(' ').nth(1).map(str::to_owned);
         let lines = self.lines("acknowledged ");
         assert!(lines.iter().all(|line| line.ends_with(" AA")), "{lines:?}");

@@ -16,6 +16,7 @@ use crate::peers::{storescp_with, storescu};
 use crate::query::{NEEDS, STUDY, configuration};
 use crate::tap::{Recording, Tap};
 
+mod conversations;
 mod oracle;
 mod replay;
 

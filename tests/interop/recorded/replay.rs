@@ -1,9 +1,11 @@
 //! Feeds a recording to the observer, cut in many ways.
 
+use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Instant;
 
 use gateway::dicom::{Association, Ending, Manner, Record, Role, Rules, Verdict};
+use gateway::hl7::{self, Conversation};
 
 use crate::tap::Recording;
 
@@ -18,12 +20,23 @@ const OCTETWISE_MAX: usize = 100_000;
 
 type Parts<'a> = Vec<(Role, &'a [u8])>;
 
-/// Checks that the same record comes of it however it is cut, and returns that.
+/// Checks that the same record of an association comes of it however it is cut, and returns that.
 pub(super) fn assert_same_however_it_is_cut(recording: &Recording) -> Record {
+    let ended = *recording.ended.first().expect("it has ended");
+    same_of_all_cuts(recording, |parts, how| association(parts, ended, how))
+}
+
+/// The same of a conversation in HL7.
+pub(super) fn assert_same_conversation_however_it_is_cut(recording: &Recording) -> hl7::Record {
+    same_of_all_cuts(recording, conversation)
+}
+
+fn same_of_all_cuts<R: Debug + PartialEq>(
+    recording: &Recording,
+    play: impl Fn(&Parts, &str) -> R,
+) -> R {
     let runs = runs(recording);
     let runs: Parts = runs.iter().map(|(by, run)| (*by, &**run)).collect();
-    let ended = recording.ended.first().expect("it has ended");
-    let play = |parts: &Parts, how: &str| play(parts, *ended, how);
     let whole = play(&runs, "whole");
     let assert_same = |parts: &Parts, how: &str| assert_eq!(play(parts, how), whole, "{how}");
     let recorded = recording.parts.iter();
@@ -100,7 +113,7 @@ fn pieces<'a>(runs: &Parts<'a>, mut length: impl FnMut(&[u8]) -> usize) -> Parts
 }
 
 // Strict, so that whatever cannot be followed ends it.
-fn play(parts: &Parts, ended: Role, how: &str) -> Record {
+fn association(parts: &Parts, ended: Role, how: &str) -> Record {
     let now = Instant::now();
     let mut association = Association::new(Manner::Strict, Arc::new(Rules::default()), now);
     for (by, octets) in parts {
@@ -108,4 +121,18 @@ fn play(parts: &Parts, ended: Role, how: &str) -> Record {
         assert_eq!(verdict, Verdict::Pass, "{how}: {by}: {association:?}");
     }
     association.finish(Ending::Closed { by: ended }, now)
+}
+
+fn conversation(parts: &Parts, how: &str) -> hl7::Record {
+    let now = Instant::now();
+    let mut conversation = Conversation::new(hl7::Manner::Strict);
+    for (by, octets) in parts {
+        let role = match by {
+            Role::Requestor => hl7::Role::Sender,
+            Role::Acceptor => hl7::Role::Receiver,
+        };
+        let verdict = conversation.see(role, octets, now);
+        assert_eq!(verdict, hl7::Verdict::Pass, "{how}: {by}");
+    }
+    conversation.finish(now)
 }
