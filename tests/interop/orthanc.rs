@@ -104,6 +104,14 @@ impl Orthanc {
         Self::with(port, json!({ "DicomModalities": { "far": far } }))
     }
 
+    /// Tells it of another remote modality, without TLS.
+    pub(crate) fn knows(&self, name: &str, title: &str, port: u16) {
+        let far = json!({ "AET": title, "Host": "127.0.0.1", "Port": port }).to_string();
+        let path = format!("/modalities/{name}");
+        let response = http::request(self.rest, "PUT", &path, far.as_bytes());
+        assert_eq!(response.status, 200, "{}", response.text());
+    }
+
     fn with(port: u16, keys: Value) -> Self {
         let folder = TempDir::new().expect("there is room");
         let rest = SocketAddr::from(([127, 0, 0, 1], free_port()));

@@ -26,6 +26,9 @@ use replay::assert_same_however_it_is_cut;
 /// PDU lengths that archives take: of any length, pynetdicom's own, and so short that command sets are cut.
 const PDU_LENGTHS: [u16; 3] = [0, 16_382, 128];
 
+/// CT Image Storage.
+const CT_IMAGE: &str = "1.2.840.10008.5.1.4.1.1.2";
+
 #[test]
 fn what_pynetdicom_says_is_recorded_at_any_split() {
     if !tier::ready("interop", &[Need::Python]) {
@@ -103,9 +106,23 @@ fn what_orthanc_says_is_recorded_at_any_split() {
     let found = orthanc.ask("/modalities/far/query", &query);
     let path = found["Path"].as_str().expect("a path of a query");
     orthanc.ask(&format!("{path}/retrieve"), &json!({ "TargetAet": "HOME" }));
-    // It sends one association at a time, and keeps some open until it needs another.
+    let commits = commits_by_orthanc(&orthanc, &way_back);
+    // It keeps an association open for a while, in case that it needs it again.
     drop(orthanc);
-    judge(&[tap.recordings(4), way_back.recordings(1)].concat());
+    judge(&[tap.recordings(4), way_back.recordings(2), commits].concat());
+}
+
+/// A request of storage commitment; the report comes in an association of its own.
+fn commits_by_orthanc(orthanc: &Orthanc, way_back: &Tap) -> Vec<Recording> {
+    let port = free_port();
+    let mut archive = archive(way_back.port, &[(port, 16_382)]);
+    let tap = Tap::to(port);
+    orthanc.knows("committing", "ARCHIVE", tap.port);
+    let object = json!({ "SOPClassUID": CT_IMAGE, "SOPInstanceUID": "2.25.7" });
+    let request = json!({ "DicomInstances": [object] });
+    orthanc.ask("/modalities/committing/storage-commitment", &request);
+    archive.wait_for_output("reported 0x0000");
+    tap.recordings(1)
 }
 
 fn judge(recordings: &[Recording]) {
@@ -173,8 +190,10 @@ fn queried_by_dcmtk(files: &[PathBuf]) -> Vec<Recording> {
         .expect_success();
     let find = ["-S", "-k", "0010,0010"];
     let own_port = home.to_string();
-    let calls: [(&str, &[&str]); 4] = [
+    let calls: [(&str, &[&str]); 5] = [
         ("findscu", &find),
+        // A worklist, which this archive does not have.
+        ("findscu", &["-W", "-k", "0010,0010"]),
         ("findscu", &["-S", "-k", "0010,0010", "--cancel", "1"]),
         ("getscu", &["-S", "+B"]),
         ("movescu", &["-S", "-aem", "HOME", "+P", &own_port, "+B"]),
@@ -189,7 +208,7 @@ fn queried_by_dcmtk(files: &[PathBuf]) -> Vec<Recording> {
             .current_dir(folder.path())
             .run();
     }
-    [tap.recordings(5), way_back.recordings(1)].concat()
+    [tap.recordings(6), way_back.recordings(1)].concat()
 }
 
 /// DCMTK's archive, with the destination `HOME` at a port.

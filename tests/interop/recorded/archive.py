@@ -9,8 +9,8 @@
 #   aborts instead.
 # - C-FIND, C-GET and C-MOVE have as many matches as NumberOfStudyRelatedInstances says; -1 is a failure. With `wait`
 #   as PatientID, C-FIND waits after three of them until it is cancelled.
-# - Storage commitment is reported within the association where the transaction ends in 1, else in one of
-#   its own.
+# - Storage commitment is reported within the association where the transaction is 2.25.9.1, else in one
+#   of its own.
 #
 # It writes `closed CALLING {"C-STORE": COUNT, ..., "octets": COUNT}` for each association, octets being those
 # of data sets of C-STORE.
@@ -142,13 +142,13 @@ def move(event):
 def action(event):
     count(event, "N-ACTION")
     if event.request.RequestedSOPClassUID == StorageCommitmentPushModel:
-        transaction = event.action_information.TransactionUID
-        threading.Thread(target=report, args=(event.assoc, transaction)).start()
+        asked = event.action_information
+        threading.Thread(target=report, args=(event.assoc, asked)).start()
     return 0x0000, None
 
 
-def report(association, transaction):
-    own = transaction.endswith("1")
+def report(association, asked):
+    own = asked.TransactionUID == "2.25.9.1"
     if not own:
         entity = AE(ae_title="ARCHIVE")
         entity.acse_timeout = entity.dimse_timeout = 30
@@ -156,7 +156,8 @@ def report(association, transaction):
         role = build_role(StorageCommitmentPushModel, scp_role=True)
         association = entity.associate("127.0.0.1", HOME, ae_title="HOME", ext_neg=[role])
     result = Dataset()
-    result.TransactionUID = transaction
+    result.TransactionUID = asked.TransactionUID
+    result.ReferencedSOPSequence = asked.ReferencedSOPSequence
     status, _ = association.send_n_event_report(
         result, 1, StorageCommitmentPushModel, "1.2.840.10008.1.20.1.1"
     )

@@ -180,6 +180,10 @@ def commit(association, told, count, transaction="2.25.9.1"):
     REPORTED.clear()
     request = Dataset()
     request.TransactionUID = transaction
+    stored = Dataset()
+    stored.ReferencedSOPClassUID = CLASSES[0][0]
+    stored.ReferencedSOPInstanceUID = "2.25.7"
+    request.ReferencedSOPSequence = [stored]
     status, _ = association.send_n_action(
         request, 1, StorageCommitmentPushModel, COMMITMENT
     )
