@@ -79,6 +79,9 @@ class Oracle:
             if len(self.octets[by]) < length:
                 return
             whole, self.octets[by] = self.octets[by][:length], self.octets[by][length:]
+            if self.told["ended"]:
+                # What crosses an end on its way is of no worth.
+                continue
             pdu = PDUS[whole[0]]()
             pdu.decode(whole)
             getattr(self, type(pdu).__name__)(by, pdu)
@@ -109,8 +112,7 @@ class Oracle:
         self.end("aborted", by, [pdu.source, pdu.reason_diagnostic])
 
     def end(self, how, by, codes):
-        # What comes behind an end is of no worth.
-        self.told["ended"] = self.told["ended"] or [how, NAMES[by], codes]
+        self.told["ended"] = [how, NAMES[by], codes]
 
     def P_DATA_TF(self, by, pdu):
         for item in pdu.presentation_data_value_items:
