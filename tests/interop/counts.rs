@@ -5,7 +5,8 @@
 //!     HOME <- A terminate <=== B originate <- archive       the way back: what C-MOVE brings, reports
 //! ```
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -107,6 +108,7 @@ fn both_sites_log_what_the_applications_say() {
             told.assert_logged(line);
             assert_eq!(line.text("called"), "HOME");
         }
+        assert_in_metrics(gateway, told.iter().chain(&home));
         let output = gateway.output();
         assert!(!output.contains("without a way back"), "{output}");
         assert!(!output.contains("not followed"), "{output}");
@@ -248,6 +250,63 @@ fn in_log((command, counts): (&String, &Value)) -> String {
         true => text,
         false => format!("{text} ({})", said.join(", ")),
     }
+}
+
+/// Checks that the metrics of all routes together are what all associations come to.
+fn assert_in_metrics<'t>(gateway: &Gateway, told: impl Iterator<Item = &'t Told>) {
+    let mut expected: BTreeMap<String, u64> = BTreeMap::new();
+    for told in told {
+        for which in ["objects", "octets"] {
+            *expected.entry(which.to_owned()).or_default() += number(&told.counts[which]);
+        }
+        for (command, counts) in told.commands() {
+            let name = command.split(' ').next().unwrap_or_default();
+            for (what, count) in counts.as_object().expect("an object") {
+                let what = what.replace("cancel", "cancelled");
+                *expected.entry(format!("{name} {what}")).or_default() += number(count);
+            }
+        }
+    }
+    // They follow the log within moments; what differs for longer is shown.
+    let start = Instant::now();
+    until("one of both", 2 * DEADLINE, || {
+        let metrics = in_metrics(&gateway.metrics());
+        if start.elapsed() > DEADLINE {
+            assert_eq!(metrics, expected);
+        }
+        (metrics == expected).then_some(())
+    });
+}
+
+/// The metrics that count what is asked and answered, without those that are zero.
+fn in_metrics(text: &str) -> BTreeMap<String, u64> {
+    let mut metrics = BTreeMap::new();
+    for line in text.lines() {
+        let (name, count) = line.rsplit_once(' ').unwrap_or((line, ""));
+        let label = |key: &str| {
+            let (_, value) = name.split_once(&format!("{key}=\""))?;
+            value.split('"').next()
+        };
+        let command = label("command").unwrap_or_default();
+        let key = match name.split('{').next() {
+            Some("wardgate_dimse_requests_total") => format!("{command} requests"),
+            Some("wardgate_dimse_responses_total") => {
+                format!("{command} {}", label("class").unwrap_or_default())
+            }
+            Some("wardgate_objects_total") => "objects".to_owned(),
+            Some("wardgate_object_bytes_total") => "octets".to_owned(),
+            _ => continue,
+        };
+        let count: u64 = count.parse().expect("a count");
+        if count > 0 {
+            *metrics.entry(key).or_default() += count;
+        }
+    }
+    metrics
+}
+
+fn number(value: &Value) -> u64 {
+    value.as_u64().expect("a count")
 }
 
 /// Waits for what the gateway logs of the association that this title asked for.
