@@ -8,7 +8,7 @@ mod octets;
 #[cfg(test)]
 mod tests;
 
-use std::fmt;
+use std::{fmt, mem};
 
 use thiserror::Error;
 
@@ -27,7 +27,7 @@ pub struct Echo {
     incoming: Vec<u8>,
     // The part of the answer's command set that came.
     command: Vec<u8>,
-    is_answered: bool,
+    is_there: bool,
 }
 
 /// What the other side is to say next.
@@ -93,15 +93,16 @@ impl Echo {
             phase: Phase::Associating,
             incoming: Vec::new(),
             command: Vec::new(),
-            is_answered: false,
+            is_there: false,
         };
         (echo, request(calling, called))
     }
 
-    /// Whether the C-ECHO was answered with success. What comes behind it changes that no more.
+    /// Whether it has shown that it is there: the C-ECHO was answered with success, or the association
+    /// rejected because it has as many as it may. What comes behind it changes that no more.
     #[must_use]
-    pub fn is_answered(&self) -> bool {
-        self.is_answered
+    pub fn is_there(&self) -> bool {
+        self.is_there
     }
 
     /// What the other side is to say next, by name.
@@ -116,12 +117,18 @@ impl Echo {
     /// Why there will be no good answer; `last_words` then has what the other side should be told.
     pub fn take(&mut self, bytes: &[u8]) -> Result<Next, NoEcho> {
         self.incoming.extend_from_slice(bytes);
-        while let Some((kind, body)) = self.pdu()? {
-            if let Some(next) = self.step(kind, &body)? {
-                return Ok(next);
+        let incoming = mem::take(&mut self.incoming);
+        let mut rest = &incoming[..];
+        let mut next = Next::Receive;
+        while let Some((kind, body, behind)) = first_pdu(rest)? {
+            rest = behind;
+            if let Some(step) = self.step(kind, body)? {
+                next = step;
+                break;
             }
         }
-        Ok(Next::Receive)
+        self.incoming.extend_from_slice(rest);
+        Ok(next)
     }
 
     /// What ends the association where it is neither released nor broken off by the other side.
@@ -131,30 +138,10 @@ impl Echo {
             source: 0,
             reason: 0,
         });
-        match std::mem::replace(&mut self.phase, Phase::Over) {
+        match mem::replace(&mut self.phase, Phase::Over) {
             Phase::Over => Vec::new(),
             _ => abort.octets().to_vec(),
         }
-    }
-
-    // Takes the first PDU off what came, if it is there whole.
-    fn pdu(&mut self) -> Result<Option<(u8, Vec<u8>)>, NoEcho> {
-        let Some(header) = self.incoming.first_chunk::<HEADER>() else {
-            return Ok(None);
-        };
-        let [kind, _, a, b, c, d] = *header;
-        let length = u32::from_be_bytes([a, b, c, d]);
-        // LIMIT: ECHO_PDU_BYTES_MAX, told as the failure of this C-ECHO.
-        if length > ECHO_PDU_BYTES_MAX {
-            return Err(NoEcho::TooLong(length));
-        }
-        let end = usize::try_from(length).unwrap_or(usize::MAX);
-        let end = end.saturating_add(HEADER);
-        if self.incoming.len() < end {
-            return Ok(None);
-        }
-        let body = self.incoming.drain(..end).skip(HEADER).collect();
-        Ok(Some((kind, body)))
     }
 
     fn step(&mut self, kind: u8, body: &[u8]) -> Result<Option<Next>, NoEcho> {
@@ -167,11 +154,13 @@ impl Echo {
             (Phase::Associating, REJECT) => {
                 self.phase = Phase::Over;
                 let [_, result, source, reason] = four(body, "an A-ASSOCIATE-RJ")?;
-                Err(NoEcho::Rejected(Rejection {
+                let rejection = Rejection {
                     result,
                     source,
                     reason,
-                }))
+                };
+                self.is_there = is_busy(rejection);
+                Err(NoEcho::Rejected(rejection))
             }
             (Phase::Associating, ACCEPT) => {
                 match context_result(body) {
@@ -197,6 +186,9 @@ impl Echo {
     // 9.3.5).
     fn data(&mut self, mut body: &[u8]) -> Result<Option<Next>, NoEcho> {
         const WRONG: NoEcho = NoEcho::Malformed(RESPONSE);
+        if body.is_empty() {
+            return Err(WRONG);
+        }
         while let Some((length, rest)) = body.split_first_chunk::<4>() {
             let length = usize::try_from(u32::from_be_bytes(*length)).unwrap_or(usize::MAX);
             let (value, rest) = rest.split_at_checked(length).ok_or(WRONG)?;
@@ -208,6 +200,10 @@ impl Echo {
             self.gather(fragment)?;
             if control & LAST != 0 {
                 return self.answered().map(Some);
+            }
+            // One that brings nothing could come without an end.
+            if fragment.is_empty() {
+                return Err(WRONG);
             }
             body = rest;
         }
@@ -231,13 +227,35 @@ impl Echo {
     fn answered(&mut self) -> Result<Next, NoEcho> {
         match status(&self.command).ok_or(NoEcho::Malformed(RESPONSE))? {
             0 => {
-                self.is_answered = true;
+                self.is_there = true;
                 self.phase = Phase::Releasing;
                 Ok(Next::Send(pdu(RELEASE, &[0; 4])))
             }
             other => Err(NoEcho::Status(other)),
         }
     }
+}
+
+// Splits the first PDU off, if it is there whole: its type, its body, and what is behind it.
+fn first_pdu(bytes: &[u8]) -> Result<Option<(u8, &[u8], &[u8])>, NoEcho> {
+    let Some((header, behind)) = bytes.split_first_chunk::<HEADER>() else {
+        return Ok(None);
+    };
+    let [kind, _, a, b, c, d] = *header;
+    let length = u32::from_be_bytes([a, b, c, d]);
+    // LIMIT: ECHO_PDU_BYTES_MAX, told as the failure of this C-ECHO.
+    if length > ECHO_PDU_BYTES_MAX {
+        return Err(NoEcho::TooLong(length));
+    }
+    let end = usize::try_from(length).unwrap_or(usize::MAX);
+    let parts = behind.split_at_checked(end);
+    Ok(parts.map(|(body, behind)| (kind, body, behind)))
+}
+
+// local-limit-exceeded: as many associations as it may have (PS3.8 table 9-21). temporary-congestion does
+// not count: a gateway between us says so where nothing answers behind it.
+fn is_busy(rejection: Rejection) -> bool {
+    Answer::Reject(rejection) == Answer::local_limit_exceeded()
 }
 
 fn due(phase: Phase) -> &'static str {

@@ -103,12 +103,12 @@ fn an_echo_goes_from_request_to_release_at_any_split() {
         let mut echo = begin();
         let steps = take_in_parts(&mut echo, &whole, size).expect("all is well");
         assert_eq!(steps, expected, "{size}");
-        assert!(echo.is_answered());
+        assert!(echo.is_there());
         assert!(echo.last_words().is_empty(), "it is released");
     }
     let mut echo = begin();
     take_all(&mut echo, &[acceptance(0)]).expect("accepted");
-    assert!(!echo.is_answered());
+    assert!(!echo.is_there());
 }
 
 #[test]
@@ -124,7 +124,7 @@ fn an_answer_may_come_in_fragments_and_several_pdus() {
         echo.take(&values(&[(3, three)])),
         Ok(Next::Send(_))
     ));
-    assert!(echo.is_answered());
+    assert!(echo.is_there());
 }
 
 #[test]
@@ -156,7 +156,7 @@ fn refusals_are_told_in_the_words_of_the_standard() {
         let mut echo = begin();
         let outcome = take_all(&mut echo, pdus);
         assert_eq!(outcome.expect_err(words).to_string(), words);
-        assert!(!echo.is_answered());
+        assert!(!echo.is_there());
     }
 }
 
@@ -174,17 +174,36 @@ fn who_was_not_refused_is_told_that_we_break_off() {
 }
 
 #[test]
+fn archive_that_has_as_many_as_it_may_is_there() {
+    let mut echo = begin();
+    let rejection = Answer::local_limit_exceeded().octets();
+    echo.take(&rejection).expect_err("a rejection");
+    assert!(echo.is_there());
+    for other in [
+        // So says a gateway whose archive does not answer.
+        Answer::temporary_congestion(),
+        Answer::calling_ae_not_recognized(),
+    ] {
+        let mut echo = begin();
+        echo.take(&other.octets()).expect_err("a rejection");
+        assert!(!echo.is_there(), "{other:?}");
+    }
+}
+
+#[test]
 fn what_was_answered_stays_answered() {
     let mut echo = begin();
     take_all(&mut echo, &[acceptance(0), answer(0)]).expect("an answer");
     echo.take(&Answer::aborted().octets())
         .expect_err("an abort");
-    assert!(echo.is_answered());
+    assert!(echo.is_there());
 }
 
 #[test]
 fn answers_to_others_and_lengths_that_cannot_be_are_none() {
-    let wrong: [Vec<u8>; 7] = [
+    let wrong: [Vec<u8>; 9] = [
+        made::pdu(0x04, &[]),
+        values(&[(1, &[])]),
         values(&[(3, &response(2, 0))]),
         values(&[(2, &response(1, 0))]),
         values(&[(3, &response(1, 0)[..9])]),
@@ -197,7 +216,7 @@ fn answers_to_others_and_lengths_that_cannot_be_are_none() {
         let mut echo = begin();
         echo.take(&acceptance(0)).expect("accepted");
         assert!(echo.take(&bytes).is_err(), "{bytes:?}");
-        assert!(!echo.is_answered());
+        assert!(!echo.is_there());
     }
     for bytes in [
         &b"HTTP/1.1 400 Bad Request\r\n\r\n"[..],

@@ -9,7 +9,7 @@ use crate::uring::Socket;
 
 /// Asks, and releases the association.
 ///
-/// What the archive has answered with success stays answered, however the release goes.
+/// An archive that was found there stays so, however the rest goes.
 pub(super) async fn ask<S: Socket>(
     channel: &mut Channel<'_, S>,
     calling: AeTitle,
@@ -25,7 +25,7 @@ pub(super) async fn ask<S: Socket>(
         let _ = channel.send(abort).await;
     }
     match outcome {
-        Err(why) if !echo.is_answered() => Err(why),
+        Err(why) if !echo.is_there() => Err(why),
         _ => Ok(()),
     }
 }
