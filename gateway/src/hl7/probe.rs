@@ -7,6 +7,8 @@
 //! all the same, once in each interval, and may log it, or refuse it as a type that it does not know:
 //! an acknowledgement with any code is an answer.
 
+use std::mem;
+
 use thiserror::Error;
 use time::format_description::BorrowedFormatItem;
 use time::macros::format_description;
@@ -53,10 +55,14 @@ pub enum NoAcknowledgement {
 }
 
 /// Reads what comes back until there is an acknowledgement in it.
-#[derive(Debug, Default)]
+///
+/// Not `Debug`: what an application says reaches no log.
+#[derive(Default)]
 pub struct Reply {
     // What came and is not a whole frame yet.
     incoming: Vec<u8>,
+    // The octets of it in which the end of a frame does not begin.
+    searched: usize,
     length: usize,
 }
 
@@ -72,31 +78,41 @@ impl Reply {
             return Err(NoAcknowledgement::TooLong);
         }
         self.incoming.extend_from_slice(bytes);
-        while let Some(text) = self.frame()? {
-            if acknowledges(&text) {
-                return Ok(true);
-            }
+        let incoming = mem::take(&mut self.incoming);
+        let mut rest = &incoming[..];
+        let mut is_there = false;
+        while let Some((text, behind)) = self.frame(&mut rest)? {
+            (rest, self.searched) = (behind, 0);
+            is_there = is_there || acknowledges(text);
         }
-        Ok(false)
+        self.incoming.extend_from_slice(rest);
+        Ok(is_there)
     }
 
-    // Takes the text of the first frame off what came, if it is there whole.
-    fn frame(&mut self) -> Result<Option<Vec<u8>>, NoAcknowledgement> {
-        let junk = self.incoming.iter().take_while(|octet| is_junk(**octet));
-        self.incoming.drain(..junk.count());
-        let Some((first, text)) = self.incoming.split_first() else {
+    // The text of the first frame and what is behind it, if it is there whole; the junk before it is
+    // passed over.
+    fn frame<'b>(&mut self, rest: &mut &'b [u8]) -> Result<Option<Frame<'b>>, NoAcknowledgement> {
+        let junk = rest.iter().take_while(|octet| is_junk(**octet)).count();
+        *rest = rest.get(junk..).unwrap_or_default();
+        let Some((first, text)) = rest.split_first() else {
             return Ok(None);
         };
         if *first != START {
             return Err(NoAcknowledgement::NotMllp(*first));
         }
-        let Some(length) = text.windows(END.len()).position(|pair| pair == END) else {
+        let new = text.get(self.searched..).unwrap_or_default();
+        let Some(length) = new.windows(END.len()).position(|pair| pair == END) else {
+            self.searched = text.len().saturating_sub(END.len() - 1);
             return Ok(None);
         };
-        let frame = self.incoming.drain(..=length.saturating_add(END.len()));
-        Ok(Some(frame.skip(1).take(length).collect()))
+        let end = self.searched.saturating_add(length);
+        let parts = text.split_at_checked(end);
+        Ok(parts.map(|(text, end)| (text, end.get(END.len()..).unwrap_or_default())))
     }
 }
+
+/// A frame's text, and what is behind the frame.
+type Frame<'b> = (&'b [u8], &'b [u8]);
 
 fn acknowledges(text: &[u8]) -> bool {
     if COMMIT.contains(&text) {
