@@ -361,6 +361,14 @@ pub const LATENCY_MAX: Duration = Duration::from_secs(3600);
 /// longest, the A-ASSOCIATE-AC of one presentation context, has some hundreds.
 pub const ECHO_PDU_BYTES_MAX: u32 = 16_384;
 
+/// Bad probes in a row, all with the same cause, after which a target that is down is told to be down for
+/// another cause than was told. Fewer could be one that comes and goes.
+pub const CAUSE_CHANGES_AFTER: u32 = 3;
+
+/// Octets that a target may send to one probe behind the handshake, records of TLS and all. What a probe
+/// waits for comes within some hundreds; payload may come before it.
+pub const PROBE_BYTES_MAX: usize = 256 << 10;
+
 /// Octets that a receiver may answer to our own HL7 message. An acknowledgement has some hundreds; other
 /// messages may come before it.
 pub const PROBE_ANSWER_BYTES_MAX: usize = 64 << 10;

@@ -1,6 +1,6 @@
 //! Targets that are probed: what their probes find, who is told, and which target is taken.
 
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -215,6 +215,42 @@ fn proof_is_the_servers_word_and_no_bare_end_and_no_silence() {
     assert!(line.message().contains(words), "{line:?}");
     wait_for_probes(&a, place, "bad", 2);
     assert_eq!(probes(&a, place, "good"), 3);
+}
+
+/// Payload proves nothing, and may come before the proof: to a server that sends it for ever the probe
+/// listens for a while only, and the core is held up by none of it.
+#[test]
+fn server_that_sends_for_ever_is_not_listened_to() {
+    const LONG: usize = 1 << 30;
+    let (pki, wan) = (Pki::new(), listen());
+    let (identity, place) = (pki.leaf(B), address(&wan));
+    let server = std::thread::spawn(move || {
+        let mut config = server_config(&identity, TLS13);
+        config.send_tls13_tickets = 0;
+        let mut tls = ServerConnection::new(Arc::new(config)).expect("the settings are whole");
+        let mut socket = accept(&wan);
+        while tls.is_handshaking() {
+            tls.complete_io(&mut socket).expect("it is accepted");
+        }
+        let (payload, mut sent) = (vec![7; 16 << 10], 0);
+        while sent < LONG {
+            tls.writer().write_all(&payload).expect("into memory");
+            if tls.write_tls(&mut socket).is_err() {
+                break;
+            }
+            sent += payload.len();
+        }
+        sent
+    });
+    let a = probing(&pki, place).start();
+    let line = wait_for_change(&a, place, "down");
+    let words = "it sent more than 262144 octets before the server's word on our certificate came";
+    assert!(line.message().contains(words), "{line:?}");
+    wait_for_state(&a, place, 0);
+    // What the kernels hold is in it.
+    let sent = server.join().expect("no panic");
+    assert!(sent < LONG / 16, "{sent}");
+    a.stop();
 }
 
 /// The first target says nothing, and an attempt at it would take half of the time to connect.

@@ -4,6 +4,8 @@
 
 use std::time::{Duration, Instant};
 
+use crate::limits::CAUSE_CHANGES_AFTER;
+
 /// A target's state between probes.
 ///
 /// A target that nothing is known of counts as up: a probe only ever takes away.
@@ -11,10 +13,20 @@ use std::time::{Duration, Instant};
 pub struct Health {
     rise: u32,
     fall: u32,
-    // Since when it is down.
-    down: Option<Instant>,
+    down: Option<Down>,
     // Probes in a row that speak against the state it is in.
     against: u32,
+}
+
+/// What is known of a target that is down.
+#[derive(Debug)]
+struct Down {
+    since: Instant,
+    // The cause that was told.
+    told: String,
+    // The last probe's cause, and how many probes in a row had it.
+    last: String,
+    run: u32,
 }
 
 /// A change that an operator should hear of.
@@ -22,6 +34,8 @@ pub struct Health {
 pub enum Transition {
     /// It does not answer any more; why the last probe failed.
     Down(String),
+    /// It does not answer still, for another reason than was told, which stays.
+    StillDown(String),
     /// It answers again, after so long.
     Up(Duration),
 }
@@ -46,7 +60,7 @@ impl Health {
 
     /// Notes a good probe.
     pub fn on_success(&mut self, now: Instant) -> Option<Transition> {
-        let Some(since) = self.down else {
+        let Some(down) = &self.down else {
             self.against = 0;
             return None;
         };
@@ -54,22 +68,44 @@ impl Health {
         if self.against < self.rise {
             return None;
         }
+        let after = now.saturating_duration_since(down.since);
         (self.down, self.against) = (None, 0);
-        Some(Transition::Up(now.saturating_duration_since(since)))
+        Some(Transition::Up(after))
     }
 
     /// Notes a bad probe, and why it was bad.
     pub fn on_failure(&mut self, now: Instant, why: String) -> Option<Transition> {
-        if self.down.is_some() {
+        if let Some(down) = &mut self.down {
             self.against = 0;
-            return None;
+            return down.on_failure(why);
         }
         self.against = self.against.saturating_add(1);
         if self.against < self.fall {
             return None;
         }
-        (self.down, self.against) = (Some(now), 0);
+        self.against = 0;
+        self.down = Some(Down {
+            since: now,
+            told: why.clone(),
+            last: why.clone(),
+            run: 1,
+        });
         Some(Transition::Down(why))
+    }
+}
+
+impl Down {
+    fn on_failure(&mut self, why: String) -> Option<Transition> {
+        self.run = match why == self.last {
+            true => self.run.saturating_add(1),
+            false => 1,
+        };
+        self.last = why;
+        if self.last == self.told || self.run < CAUSE_CHANGES_AFTER {
+            return None;
+        }
+        self.told.clone_from(&self.last);
+        Some(Transition::StillDown(self.told.clone()))
     }
 }
 
@@ -114,6 +150,26 @@ mod tests {
         let up = health.on_success(start + 9 * SECOND);
         assert_eq!(up, Some(Transition::Up(9 * SECOND)));
         assert!(health.is_up());
+    }
+
+    #[test]
+    fn another_cause_is_told_once_it_stays() {
+        let now = Instant::now();
+        let mut health = Health::new(2, 1);
+        let mut fail = |why: &str| health.on_failure(now, why.to_owned());
+        assert_eq!(fail("refused"), Some(Transition::Down("refused".into())));
+        for _ in 0..20 {
+            for why in ["title", "title", "refused", "time"] {
+                assert_eq!(fail(why), None, "it comes and goes");
+            }
+        }
+        assert_eq!(fail("title"), None);
+        assert_eq!(fail("title"), None);
+        let still = Transition::StillDown("title".into());
+        assert_eq!(fail("title"), Some(still));
+        for _ in 0..20 {
+            assert_eq!(fail("title"), None, "told once");
+        }
     }
 
     #[test]

@@ -112,6 +112,7 @@ fn tell(journal: &Journal, route: &Route, watched: &Watched, transition: &Transi
     let about = about(route, watched);
     let (level, text) = match transition {
         Transition::Down(why) => (Level::Warn, format!("{about} is down: {why}")),
+        Transition::StillDown(why) => (Level::Warn, format!("{about} is still down: {why}")),
         Transition::Up(after) => {
             let seconds = after.as_secs();
             (

@@ -4,13 +4,16 @@
 //! handshake, which is that of every connection.
 
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 
 use rustls::{Error, ProtocolVersion};
 
 use crate::buffers::Buffer;
 use crate::config::Host;
-use crate::limits::{CONTROL_ROOM, HEALTH_TIMEOUT_MAX, PLAINTEXT_ROOM, RECORD_ROOM};
+use crate::limits::{
+    CONTROL_ROOM, HEALTH_TIMEOUT_MAX, PLAINTEXT_ROOM, PROBE_BYTES_MAX, RECORD_ROOM,
+};
 use crate::tls::handshake::{Cause, Failed, Secured, handshake, tell};
 use crate::tls::session::{Opened, Session};
 use crate::tls::{Connector, Judgement, explain, explain_end};
@@ -19,7 +22,7 @@ use crate::uring::{Patience, Socket};
 /// A connection of a probe.
 pub(super) enum Channel<'s, S> {
     /// As it is.
-    Plain(&'s S),
+    Plain(Source<'s, S>),
     /// With the handshake done.
     Tls(Box<Tls<'s, S>>),
 }
@@ -31,14 +34,15 @@ pub(super) enum Cut {
     Closed,
     /// Its TLS stream ended without close_notify.
     Truncated,
+    /// It sent more than `PROBE_BYTES_MAX` octets.
+    TooMuch,
     /// The socket failed.
     Socket(io::Error),
     /// TLS failed, in a sentence.
     Tls(String),
 }
 
-/// What came next in TLS.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What came next in TLS. Not `Debug`: what an application says reaches no log.
 pub(super) enum Heard {
     /// Payload.
     Payload(Vec<u8>),
@@ -57,16 +61,17 @@ impl<'s, S: Socket> Channel<'s, S> {
     ) -> Result<Self, Cut> {
         match connector {
             Some(connector) => Tls::open(socket, connector, host).await,
-            None => Ok(Self::Plain(socket)),
+            None => Ok(Self::Plain(Source::new(socket))),
         }
     }
 
     /// Sends all of `bytes`.
     pub(super) async fn send(&mut self, bytes: Vec<u8>) -> Result<(), Cut> {
         match self {
-            Self::Plain(socket) => {
+            Self::Plain(source) => {
                 let all = 0..bytes.len();
-                socket.write_all(bytes, all).await.0.map_err(Cut::Socket)
+                let sent = source.socket.write_all(bytes, all).await.0;
+                sent.map_err(Cut::Socket)
             }
             Self::Tls(tls) => {
                 let records = tls.seal(&bytes)?;
@@ -78,7 +83,7 @@ impl<'s, S: Socket> Channel<'s, S> {
     /// What came next, never empty.
     pub(super) async fn receive(&mut self) -> Result<Vec<u8>, Cut> {
         let tls = match self {
-            Self::Plain(socket) => return receive(*socket).await,
+            Self::Plain(source) => return source.receive().await,
             Self::Tls(tls) => tls,
         };
         loop {
@@ -94,31 +99,64 @@ impl<'s, S: Socket> Channel<'s, S> {
     /// to do the same: reset at once, it would take the probe for a broken connection.
     pub(super) async fn part(self) {
         match self {
-            Self::Plain(socket) => tell(socket, Vec::new()).await,
+            Self::Plain(source) => tell(source.socket, Vec::new()).await,
             Self::Tls(mut tls) => {
                 let goodbye = tls.close_notify();
-                tell(tls.socket, goodbye).await;
+                tell(tls.source.socket, goodbye).await;
             }
         }
     }
 }
 
-async fn receive<S: Socket>(socket: &S) -> Result<Vec<u8>, Cut> {
-    let room = vec![0; PLAINTEXT_ROOM];
-    let all = 0..room.len();
-    let (outcome, mut bytes) = socket.read_some(room, all).await;
-    match outcome.map_err(Cut::Socket)? {
-        0 => Err(Cut::Closed),
-        count => {
-            bytes.truncate(count);
-            Ok(bytes)
+/// What comes from a target, as far as a probe listens to it.
+pub(super) struct Source<'s, S> {
+    socket: &'s S,
+    // Octets that it may send still.
+    rest: usize,
+}
+
+impl<'s, S: Socket> Source<'s, S> {
+    fn new(socket: &'s S) -> Self {
+        Self {
+            socket,
+            rest: PROBE_BYTES_MAX,
+        }
+    }
+
+    /// Reads as a socket does; 0 where the target has ended.
+    ///
+    /// Each read waits on the ring first, even where octets lie there already: who sends without an
+    /// end would else be read without a pause, and the connections of this core stand still so long.
+    async fn read(&mut self, bytes: Vec<u8>, room: Range<usize>) -> (Result<usize, Cut>, Vec<u8>) {
+        if let Err(error) = self.socket.readable().await {
+            return (Err(Cut::Socket(error)), bytes);
+        }
+        let (outcome, bytes) = self.socket.read_some(bytes, room).await;
+        let outcome = outcome.map_err(Cut::Socket).and_then(|count| {
+            // LIMIT: PROBE_BYTES_MAX, told as the failure of this probe.
+            self.rest = self.rest.checked_sub(count).ok_or(Cut::TooMuch)?;
+            Ok(count)
+        });
+        (outcome, bytes)
+    }
+
+    async fn receive(&mut self) -> Result<Vec<u8>, Cut> {
+        let room = vec![0; PLAINTEXT_ROOM];
+        let all = 0..room.len();
+        let (outcome, mut bytes) = self.read(room, all).await;
+        match outcome? {
+            0 => Err(Cut::Closed),
+            count => {
+                bytes.truncate(count);
+                Ok(bytes)
+            }
         }
     }
 }
 
 /// A TLS connection after its handshake.
 pub(super) struct Tls<'s, S> {
-    socket: &'s S,
+    source: Source<'s, S>,
     session: Session,
     judgement: Arc<Judgement>,
     // Records that were received and not opened yet.
@@ -146,7 +184,7 @@ impl<'s, S: Socket> Tls<'s, S> {
         let mut room = Buffer::with_room(incoming.filled().len().saturating_add(2 * RECORD_ROOM));
         room.append(incoming.filled());
         Ok(Channel::Tls(Box::new(Self {
-            socket,
+            source: Source::new(socket),
             session,
             judgement,
             incoming: room,
@@ -177,7 +215,7 @@ impl<'s, S: Socket> Tls<'s, S> {
                 .open(&mut self.incoming, &mut payload, &mut answer);
             let opened = opened.map_err(|error| self.wrong(&error))?;
             let all = 0..answer.len();
-            let sent = self.socket.write_all(answer, all).await.0;
+            let sent = self.source.socket.write_all(answer, all).await.0;
             sent.map_err(Cut::Socket)?;
             if !payload.is_empty() {
                 self.has_heard_payload = true;
@@ -210,7 +248,7 @@ impl<'s, S: Socket> Tls<'s, S> {
 
     async fn send(&mut self, records: Vec<u8>) -> Result<(), Cut> {
         let all = 0..records.len();
-        let Err(error) = self.socket.write_all(records, all).await.0 else {
+        let Err(error) = self.source.socket.write_all(records, all).await.0 else {
             return Ok(());
         };
         // The alert that says why may have come before the reset.
@@ -224,9 +262,9 @@ impl<'s, S: Socket> Tls<'s, S> {
         self.incoming.compact();
         let (bytes, room) = self.incoming.lend_spare();
         let has_room = !room.is_empty();
-        let (outcome, bytes) = self.socket.read_some(bytes, room).await;
+        let (outcome, bytes) = self.source.read(bytes, room).await;
         self.incoming.restore(bytes);
-        match outcome.map_err(Cut::Socket)? {
+        match outcome? {
             0 if has_room => Err(Cut::Truncated),
             0 => Err(Cut::Tls("a record without an end".to_owned())),
             count => {

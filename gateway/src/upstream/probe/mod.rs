@@ -17,6 +17,7 @@ use self::channel::{Channel, Cut};
 use super::connect::{over, stopped};
 use super::{Attempts, Names, Reached, Watched};
 use crate::config::{Health, Probe, Route};
+use crate::limits::PROBE_BYTES_MAX;
 use crate::tls::Connector;
 use crate::uring::{Socket, Verbs, until};
 
@@ -119,6 +120,9 @@ impl Failure {
             Self::Cut(Cut::Closed) => format!("it closed the connection before {awaited} came"),
             Self::Cut(Cut::Truncated) => {
                 format!("the connection ended without close_notify before {awaited} came")
+            }
+            Self::Cut(Cut::TooMuch) => {
+                format!("it sent more than {PROBE_BYTES_MAX} octets before {awaited} came")
             }
             Self::Cut(Cut::Socket(error)) => {
                 format!("the connection broke before {awaited} came: {error}")
