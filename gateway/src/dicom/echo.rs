@@ -236,8 +236,11 @@ impl Echo {
     }
 }
 
-// Splits the first PDU off, if it is there whole: its type, its body, and what is behind it.
-fn first_pdu(bytes: &[u8]) -> Result<Option<(u8, &[u8], &[u8])>, NoEcho> {
+/// A PDU's type, its body, and what is behind it.
+type Pdu<'b> = (u8, &'b [u8], &'b [u8]);
+
+// Splits the first PDU off, if it is there whole.
+fn first_pdu(bytes: &[u8]) -> Result<Option<Pdu<'_>>, NoEcho> {
     let Some((header, behind)) = bytes.split_first_chunk::<HEADER>() else {
         return Ok(None);
     };
