@@ -199,6 +199,10 @@ pub const CONFIG_PROBLEMS_MAX: usize = 200;
 /// Bytes of a route's name. It stands in every log line and is a label of every metric.
 pub const ROUTE_NAME_BYTES_MAX: usize = 64;
 
+/// Bytes of a service label, so that it fits with its prefix into a protocol name of ALPN (RFC 7301 section
+/// 3.1 allows 255).
+pub const SERVICE_LABEL_BYTES_MAX: usize = 64;
+
 /// Bytes of a Unix socket's path (`sun_path` of unix(7), with its final NUL).
 pub const SOCKET_PATH_BYTES_MAX: usize = 107;
 

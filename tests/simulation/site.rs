@@ -7,8 +7,8 @@ use std::sync::{Arc, OnceLock};
 
 use gateway::buffers::Pool;
 use gateway::config::{
-    Dicom, Host, IdentityFiles, Located, Mode, Observe, PeerName, Policy, Protocol, RecordLayer,
-    Route, RouteTls, Target, Timeouts,
+    Dicom, Host, IdentityFiles, Located, Mode, Observe, Peer, PeerName, Policy, Protocol,
+    RecordLayer, Route, RouteTls, Target, Timeouts, TrustFiles,
 };
 use gateway::limits::KEY_RECORDS_MAX;
 use gateway::metrics;
@@ -122,13 +122,21 @@ fn no_rules() -> Dicom {
 /// A target by its address.
 pub(crate) fn by_address(port: u16) -> Target {
     let host = Host::Ip(IpAddr::V4(Ipv4Addr::LOCALHOST));
-    Target { host, port }
+    Target {
+        host,
+        port,
+        expected: None,
+    }
 }
 
 /// A target by a name.
 pub(crate) fn by_name(name: &str, port: u16) -> Target {
     let host = Host::Name(name.to_owned());
-    Target { host, port }
+    Target {
+        host,
+        port,
+        expected: None,
+    }
 }
 
 /// A route's way to shake hands with a gateway of the same authority.
@@ -154,10 +162,17 @@ fn tls() -> RouteTls {
         identity: Arc::new(IdentityFiles {
             certificate: none(),
             key: none(),
-            trust: none(),
-            crl: Vec::new(),
+            trust: None,
         }),
-        peers: vec![PeerName::Dns(NAME.to_owned())],
+        peers: vec![Arc::new(Peer {
+            name: None,
+            identities: vec![PeerName::Dns(NAME.to_owned())],
+            trust: Arc::new(TrustFiles {
+                trust: none(),
+                crl: Vec::new(),
+            }),
+        })],
+        service: None,
         policy: Policy::Hscn,
         require_pq: false,
         record_layer: RecordLayer::InPlace,

@@ -8,7 +8,9 @@ use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context as _;
 use gateway::buffers::Buffer;
-use gateway::config::{IdentityFiles, Located, Mode, PeerName, Policy, RecordLayer, RouteTls};
+use gateway::config::{
+    IdentityFiles, Located, Mode, Peer, PeerName, Policy, RecordLayer, RouteTls, TrustFiles,
+};
 use gateway::limits::{HANDSHAKE_BYTES_MAX, KEY_RECORDS_MAX};
 use gateway::pki::authority::{Authority, KeyType, NewAuthority, NewCertificate, Output};
 use gateway::pki::{Identity, store};
@@ -49,9 +51,15 @@ impl Shake {
         let mut authority = authority(folder.path())?;
         let (_, client) = identity(folder.path(), &mut authority, CLIENT, Mode::Originate)?;
         let (files, server) = identity(folder.path(), &mut authority, SERVER, Mode::Terminate)?;
+        let peer = Peer {
+            name: None,
+            identities: vec![PeerName::Dns(CLIENT.into())],
+            trust: files.trust.clone().context("it has trust")?,
+        };
         let rules = RouteTls {
             identity: Arc::new(files),
-            peers: vec![PeerName::Dns(CLIENT.into())],
+            peers: vec![Arc::new(peer)],
+            service: None,
             policy: Policy::Hscn,
             require_pq: false,
             record_layer: RecordLayer::InPlace,
@@ -132,8 +140,10 @@ fn identity(
     let files = IdentityFiles {
         certificate: located(output.certificate),
         key: located(output.key),
-        trust: located(folder.join("ca/ca.pem")),
-        crl: Vec::new(),
+        trust: Some(Arc::new(TrustFiles {
+            trust: located(folder.join("ca/ca.pem")),
+            crl: Vec::new(),
+        })),
     };
     let loaded = store::load(&files, mode, SystemTime::now());
     let identity = loaded.map_err(|problems| anyhow::anyhow!("{problems:?}"))?;

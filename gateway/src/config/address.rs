@@ -94,7 +94,11 @@ pub(super) fn target(text: &str) -> Result<Target, String> {
         _ => return Err(port_remedy(port)),
     };
     let host = host_of(host)?;
-    Ok(Target { host, port })
+    Ok(Target {
+        host,
+        port,
+        expected: None,
+    })
 }
 
 fn host_of(host: &str) -> Result<Host, String> {

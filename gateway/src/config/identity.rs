@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::file::{self, Text};
 use super::problem::Problems;
-use super::{IdentityFiles, Located};
+use super::{IdentityFiles, Located, TrustFiles};
 
 /// The identities met so far.
 pub(super) struct Identities<'a> {
@@ -41,8 +41,10 @@ impl<'a> Identities<'a> {
         let files = IdentityFiles {
             certificate: certificate?,
             key: key?,
-            trust: trust?,
-            crl: crl.into_iter().collect::<Option<_>>()?,
+            trust: Some(Arc::new(TrustFiles {
+                trust: trust?,
+                crl: crl.into_iter().collect::<Option<_>>()?,
+            })),
         };
         check_trust(&written.scope, &files, problems);
         Some(self.shared(files))
@@ -95,15 +97,17 @@ impl<'a> Identities<'a> {
 }
 
 fn paths(files: &IdentityFiles) -> impl Iterator<Item = &Path> {
-    let own = [&files.certificate, &files.key, &files.trust];
-    own.into_iter()
-        .chain(&files.crl)
+    let own = [&files.certificate, &files.key].into_iter();
+    let trust = files.trust.iter();
+    own.chain(trust.flat_map(|files| std::iter::once(&files.trust).chain(&files.crl)))
         .map(|path| path.value.as_path())
 }
 
 /// A site that trusts its own certificate or key file has mixed up two names.
 fn check_trust(scope: &str, files: &IdentityFiles, problems: &mut Problems) {
-    let trust = &files.trust;
+    let Some(TrustFiles { trust, .. }) = files.trust.as_deref() else {
+        return;
+    };
     let same = match &trust.value {
         path if *path == files.certificate.value => "certificate",
         path if *path == files.key.value => "key",

@@ -115,7 +115,7 @@ mod tests {
         let config = load(&path).config.expect("it is good");
         let tls = config.routes[0].tls.as_ref().expect("it speaks TLS");
         assert_eq!(
-            tls.identity.trust.value,
+            tls.peers[0].trust.trust.value,
             folder.path().join("pki/trust.pem")
         );
         assert!(!config.gateway.cores.is_empty());

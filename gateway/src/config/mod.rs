@@ -199,6 +199,9 @@ pub struct Target {
     pub host: Host,
     /// TCP port, never 0.
     pub port: u16,
+    /// The identities of which a TLS server at this target must prove one; `None` where any identity of the
+    /// route's peers will do, and on routes that do not connect in TLS. A subset of those of the route's peers.
+    pub expected: Option<Arc<[PeerName]>>,
 }
 
 /// The host part of a target.
@@ -215,8 +218,11 @@ pub enum Host {
 pub struct RouteTls {
     /// Who this site is on this route. Routes that name the same files share one value.
     pub identity: Arc<IdentityFiles>,
-    /// Identities that the peer may have; never empty.
-    pub peers: Vec<PeerName>,
+    /// The peers that may be opposite, each with the CAs that may vouch for it; never empty. No identity is
+    /// in two of them.
+    pub peers: Vec<Arc<Peer>>,
+    /// The service label that both ends of this route agree on; `None` where it has none.
+    pub service: Option<ServiceLabel>,
     /// Which protocol versions and suites may be negotiated.
     pub policy: Policy,
     /// Refuse key exchanges without a post-quantum part.
@@ -226,6 +232,32 @@ pub struct RouteTls {
     /// Records that a key of TLS 1.3 seals before it is updated; 1 to `limits::KEY_RECORDS_MAX`.
     pub key_records: u64,
 }
+
+/// A peer: the identities that it may be accepted by, and the CAs that may vouch for them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Peer {
+    /// The name of its `[[peer]]` table; `None` for the identities that a route lists itself, for which the
+    /// trust of the route's identity vouches.
+    pub name: Option<String>,
+    /// What its certificate must prove, any one of them; 1 to `limits::PEERS_MAX`.
+    pub identities: Vec<PeerName>,
+    /// The CAs that may vouch for these identities. Peers that name the same files share one value.
+    pub trust: Arc<TrustFiles>,
+}
+
+/// The files of the CAs that may vouch for a peer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TrustFiles {
+    /// Trust anchors, PEM.
+    pub trust: Located<PathBuf>,
+    /// Revocation lists, PEM or DER; empty where none is configured.
+    pub crl: Vec<Located<PathBuf>>,
+}
+
+/// A label by which both ends of a route know that they are the two ends of the same route: 1 to
+/// `limits::SERVICE_LABEL_BYTES_MAX` of letters, digits, `-`, `_` and `.`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServiceLabel(pub(crate) String);
 
 /// Who seals and opens the records of TLS 1.3. Those of TLS 1.2 are rustls's in any case.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -237,7 +269,7 @@ pub enum RecordLayer {
     Rustls,
 }
 
-/// The files that say who this site is and whom it trusts.
+/// The files that say who this site is, and whom it trusts where a route lists identities itself.
 ///
 /// Paths are absolute, or relative to the working directory: `resolve` has joined relative ones to
 /// the folder of the configuration file.
@@ -247,10 +279,9 @@ pub struct IdentityFiles {
     pub certificate: Located<PathBuf>,
     /// Its private key, PEM.
     pub key: Located<PathBuf>,
-    /// Trust anchors for peers, PEM.
-    pub trust: Located<PathBuf>,
-    /// Revocation lists, PEM or DER; empty where none is configured.
-    pub crl: Vec<Located<PathBuf>>,
+    /// The CAs that may vouch for identities that a route lists itself; `None` where every route names its
+    /// peers by `[[peer]]` tables.
+    pub trust: Option<Arc<TrustFiles>>,
 }
 
 /// A value with the line of the configuration file that it stands on.

@@ -12,8 +12,8 @@ use super::identity::Identities;
 use super::problem::Problems;
 use super::table::Written;
 use super::{
-    Config, IdentityFiles, Located, Mode, PeerName, Policy, Protocol, RecordLayer, Route, RouteTls,
-    Target,
+    Config, IdentityFiles, Located, Mode, Peer, PeerName, Policy, Protocol, RecordLayer, Route,
+    RouteTls, Target,
 };
 use super::{address, clash, gateway, list, name, timeouts, value};
 use super::{dicom, health, observe, returns};
@@ -258,9 +258,18 @@ impl<'a> Resolver<'a> {
             );
             self.problems.missing(Some(route.line), text);
         }
+        let identity = identity??;
+        let peers = identity.trust.clone().zip(peers).map(|(trust, listed)| {
+            Arc::new(Peer {
+                name: None,
+                identities: listed,
+                trust,
+            })
+        });
         Some(Some(RouteTls {
-            identity: identity??,
-            peers: peers?,
+            identity,
+            peers: vec![peers?],
+            service: None,
             policy: policy?,
             require_pq: route.require_pq.value().is_some_and(|flag| flag.value),
             record_layer: record_layer?,

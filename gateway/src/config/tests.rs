@@ -86,8 +86,8 @@ fn files(tls: &RouteTls) -> (&Path, &Path, &Path, Vec<&Path>) {
         certificate,
         key,
         trust,
-        crl,
     } = &*tls.identity;
+    let TrustFiles { trust, crl } = trust.as_deref().expect("it has trust");
     let crl = crl.iter().map(|crl| crl.value.as_path()).collect();
     (&certificate.value, &key.value, &trust.value, crl)
 }
@@ -124,11 +124,15 @@ fn the_documented_example_means_what_it_says() {
     let target = Target {
         host: Host::Name("gw.region.example".to_owned()),
         port: 2762,
+        expected: None,
     };
     assert_eq!(out.targets, [target]);
     assert_eq!(out.timeouts, Timeouts::default());
     let tls = out.tls.as_ref().expect("it speaks TLS");
-    assert_eq!(tls.peers, [PeerName::Dns("gw.region.example".to_owned())]);
+    assert_eq!(
+        tls.peers[0].identities,
+        [PeerName::Dns("gw.region.example".to_owned())]
+    );
     assert_eq!((tls.policy, tls.require_pq), (Policy::Hscn, false));
     let folder = Path::new("/etc/wardgate/pki");
     let [certificate, key, trust] =
@@ -140,7 +144,7 @@ fn the_documented_example_means_what_it_says() {
     let tls = back.tls.as_ref().expect("it speaks TLS");
     assert_eq!(tls.identity.certificate.value, folder.join("region.pem"));
     // The route's identity replaces the site's wholly: its CRL does not shine through.
-    assert!(tls.identity.crl.is_empty());
+    assert!(tls.peers[0].trust.crl.is_empty());
 }
 
 #[test]
@@ -194,7 +198,11 @@ fn every_key_is_read_in_its_uncommon_forms() {
         ]
     );
     let tls = mllp.tls.as_ref().expect("it speaks TLS");
-    let peers: Vec<_> = tls.peers.iter().map(ToString::to_string).collect();
+    let peers: Vec<_> = tls.peers[0]
+        .identities
+        .iter()
+        .map(ToString::to_string)
+        .collect();
     let digest = "sha256:aa5d27bc5d6b5ea9a2a1ef7e3f7d3f57a0f8b9ad3b6d1b0dd53a6c7f2a3e4b5c";
     assert_eq!(
         peers,

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rcgen::{
@@ -12,7 +13,7 @@ use rcgen::{
 use tempfile::TempDir;
 
 use super::{Identity, store};
-use crate::config::{IdentityFiles, Located, Mode, Problem};
+use crate::config::{IdentityFiles, Located, Mode, Problem, TrustFiles};
 
 /// Lines of the configuration on which the files are named.
 pub(crate) const LINES: [usize; 4] = [11, 12, 13, 14];
@@ -178,8 +179,10 @@ impl Site {
         IdentityFiles {
             certificate: at("site.pem", LINES[0]),
             key: at("site.key", LINES[1]),
-            trust: at("trust.pem", LINES[2]),
-            crl: self.crls.iter().map(|name| at(name, LINES[3])).collect(),
+            trust: Some(Arc::new(TrustFiles {
+                trust: at("trust.pem", LINES[2]),
+                crl: self.crls.iter().map(|name| at(name, LINES[3])).collect(),
+            })),
         }
     }
 

@@ -34,7 +34,8 @@ pub fn load(files: &IdentityFiles, mode: Mode, now: SystemTime) -> Result<Identi
     };
     let chain = loader.chain(files);
     let key = loader.key(files, &chain);
-    let anchors = loader.anchors(&files.trust);
+    let trust = files.trust.as_deref();
+    let anchors = trust.map_or_else(Vec::new, |trust| loader.anchors(&trust.trust));
     let crls = loader.crls(files, &chain, &anchors);
     match key {
         Some(key) if loader.problems.is_empty() => Ok(Identity {
@@ -239,7 +240,7 @@ impl Loader {
         anchors: &[Parsed],
     ) -> Vec<CertificateRevocationListDer<'static>> {
         let mut all = Vec::new();
-        for at in &files.crl {
+        for at in files.trust.iter().flat_map(|trust| &trust.crl) {
             let crls = self.crl_file(at);
             for crl in &crls {
                 self.judge_crl(at, crl, chain, anchors, files);

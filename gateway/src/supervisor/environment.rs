@@ -125,7 +125,7 @@ pub fn remarks(prepared: &Prepared) -> Vec<String> {
             .route
             .tls
             .as_ref()
-            .is_some_and(|tls| tls.identity.crl.is_empty())
+            .is_some_and(|tls| tls.peers.iter().any(|peer| peer.trust.crl.is_empty()))
         {
             remarks.push(format!(
                 "route \"{}\": no crl is configured, so a revoked certificate of a listed peer \

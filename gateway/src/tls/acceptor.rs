@@ -10,7 +10,7 @@ use rustls::server::{
 use rustls::sign::SingleCertAndKey;
 use rustls::{Error, SupportedProtocolVersion};
 
-use super::connector::{certified_key, own_description};
+use super::connector::{certified_key, listed, own_description};
 use super::identity::Description;
 use super::policy::{demands, provider, versions};
 use super::rules::Rules;
@@ -38,7 +38,7 @@ impl Acceptor {
         let provider = provider(tls.policy, tls.require_pq);
         let certified = certified_key(identity, &provider)?;
         let acceptor = Self {
-            rules: Arc::new(Rules::new(&identity.trust, &tls.peers, &provider)?),
+            rules: Arc::new(Rules::new(&identity.trust, &listed(tls), &provider)?),
             provider,
             versions: versions(tls.policy, tls.require_pq),
             own: own_description(&certified),

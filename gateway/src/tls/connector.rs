@@ -12,7 +12,7 @@ use super::identity::Description;
 use super::policy::{demands, provider, versions};
 use super::rules::Rules;
 use super::verifier::{Judgement, Request, Side, Verifier};
-use crate::config::{Host, RouteTls};
+use crate::config::{Host, PeerName, RouteTls};
 use crate::pki::Identity;
 
 /// What all connections of an originate route share.
@@ -35,7 +35,7 @@ impl Connector {
         let provider = provider(tls.policy, tls.require_pq);
         let certified = certified_key(identity, &provider)?;
         let own = own_description(&certified);
-        let rules = Arc::new(Rules::new(&identity.trust, &tls.peers, &provider)?);
+        let rules = Arc::new(Rules::new(&identity.trust, &listed(tls), &provider)?);
         let demands = demands(tls.policy, tls.require_pq);
 
         let nobody = Arc::new(Judgement::new(Side::Connector, demands, own.clone()));
@@ -98,6 +98,12 @@ impl Connector {
             judgement,
         ))
     }
+}
+
+/// All identities that the route's peers may be accepted by.
+pub(super) fn listed(tls: &RouteTls) -> Vec<PeerName> {
+    let peers = tls.peers.iter();
+    peers.flat_map(|peer| peer.identities.clone()).collect()
 }
 
 /// Our chain and key as rustls wants them; fails where they do not belong together.

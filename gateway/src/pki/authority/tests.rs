@@ -5,6 +5,7 @@ mod revocation;
 use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use tempfile::TempDir;
@@ -14,7 +15,7 @@ use super::super::file::parse_crls;
 use super::super::fixture::openssl;
 use super::super::{Identity, store};
 use super::*;
-use crate::config::{IdentityFiles, Located, Mode, Problem};
+use crate::config::{IdentityFiles, Located, Mode, Problem, TrustFiles};
 
 /// A folder with a CA named `Region CA` in `ca`, made now: openssl looks at the real clock.
 struct Region {
@@ -71,8 +72,10 @@ impl Region {
         let files = IdentityFiles {
             certificate: at(output.certificate),
             key: at(output.key),
-            trust: at(self.path("ca/ca.pem")),
-            crl: vec![at(self.path("ca/ca.crl"))],
+            trust: Some(Arc::new(TrustFiles {
+                trust: at(self.path("ca/ca.pem")),
+                crl: vec![at(self.path("ca/ca.crl"))],
+            })),
         };
         store::load(&files, Mode::Terminate, now)?;
         store::load(&files, Mode::Originate, now)

@@ -22,7 +22,9 @@ use rustls::pki_types::CertificateRevocationListDer;
 
 use self::authority::{Authority, Own};
 use super::{Acceptor, Connector};
-use crate::config::{Host, IdentityFiles, Located, PeerName, Policy, RecordLayer, RouteTls};
+use crate::config::{
+    Host, IdentityFiles, Located, Peer, PeerName, Policy, RecordLayer, RouteTls, TrustFiles,
+};
 use crate::limits::KEY_RECORDS_MAX;
 use crate::pki::{Identity, Trust};
 
@@ -88,10 +90,17 @@ impl Gateway {
             identity: Arc::new(IdentityFiles {
                 certificate: file("site.pem"),
                 key: file("site.key"),
-                trust: file("trust.pem"),
-                crl: Vec::new(),
+                trust: None,
             }),
-            peers: self.peers.clone(),
+            peers: vec![Arc::new(Peer {
+                name: None,
+                identities: self.peers.clone(),
+                trust: Arc::new(TrustFiles {
+                    trust: file("trust.pem"),
+                    crl: Vec::new(),
+                }),
+            })],
+            service: None,
             policy: self.policy,
             require_pq: self.require_pq,
             record_layer: RecordLayer::default(),
