@@ -31,8 +31,8 @@ pub struct Reached<S> {
     pub socket: S,
     /// Where it leads.
     pub address: SocketAddr,
-    /// The target's host as configured.
-    pub host: Host,
+    /// The target as configured.
+    pub target: Target,
 }
 
 /// The attempts of one connection at its route's targets.
@@ -94,7 +94,7 @@ impl<'r> Attempts<'r> {
                         return Some(Reached {
                             socket,
                             address,
-                            host: target.host.clone(),
+                            target: target.clone(),
                         });
                     }
                     Err(error) => self.note(&address.to_string(), &error),
