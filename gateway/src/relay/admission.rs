@@ -71,6 +71,7 @@ impl Admission {
                 called: dicom.called.clone(),
                 calling: dicom.calling.clone(),
                 bound: bound.collect(),
+                by_title: !dicom.by_title.is_empty(),
                 commands: dicom.commands.clone(),
                 enforce: dicom.enforce,
             }),
