@@ -114,6 +114,7 @@ fn no_rules() -> Dicom {
         commands: None,
         enforce: true,
         associations_max: None,
+        associations_per_peer: None,
         by_title: Vec::new(),
         returns: None,
     }

@@ -90,7 +90,7 @@ impl Path {
     /// A route at place `index` of the configuration.
     #[must_use]
     pub fn new(route: Arc<Route>, index: usize, side: Side) -> Self {
-        let admission = route.dicom.as_ref().map(Admission::new);
+        let admission = Admission::new(&route);
         Self {
             route,
             index,
