@@ -29,7 +29,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use crate::audit::{Connection, Event, Journal, Reason};
 use crate::buffers::Pool;
 use crate::metrics;
-use crate::relay::{Accepted, Core, Path, Strangers, serve};
+use crate::relay::{Accepted, Core, HandshakeLimiter, Path, serve};
 use crate::upstream::{Names, Upstreams, socket_options};
 use crate::uring::{self, Capabilities, Pipes, Ring, RingSocket};
 use effort::{Effort, measured};
@@ -141,14 +141,15 @@ struct Shared {
 }
 
 async fn run(plan: Plan) {
+    let places = plan.loads.unauthenticated_max();
     let shared = Rc::new(Shared {
         core: Core {
             verbs: Ring::default(),
             pool: Pool::default(),
             pipes: Pipes::default(),
             names: Names::new(plan.upstreams),
+            limiter: HandshakeLimiter::new(places, Arc::clone(&plan.counters)),
             counters: plan.counters,
-            strangers: Strangers::new(plan.loads.strangers_max()),
             stop: plan.stop,
         },
         place: plan.core,
