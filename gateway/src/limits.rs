@@ -190,6 +190,20 @@ pub const LOOK_UP_HASTE: Duration = Duration::from_millis(500);
 /// Addresses of one name that are tried.
 pub const ADDRESSES_MAX: usize = 8;
 
+/// How long an attempt at one address of a name has before the next address is tried beside it (RFC 8305
+/// section 5 recommends it): longer than the round trip of any link between hospitals.
+pub const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
+
+/// How long an address that did not answer is tried after the others. When it is back, it is used again
+/// within this time; until then one connection in this time pays for trying it.
+pub const ADDRESS_SILENT: Duration = Duration::from_secs(60);
+
+/// How often an address that stays silent is reported.
+pub const ADDRESS_REPORT_EVERY: Duration = Duration::from_secs(3600);
+
+/// Silent addresses that the gateway remembers. Routes have a handful of addresses.
+pub const DEAD_ADDRESSES_MAX: usize = 1024;
+
 /// How long a broken TLS socket is still read for the alert that says why.
 pub const REASON_WAIT: Duration = Duration::from_secs(1);
 

@@ -165,7 +165,7 @@ impl Route {
     pub fn associations_per_peer(&self) -> Option<u32> {
         let dicom = self.dicom.as_ref()?;
         let tls = self.tls.as_ref().filter(|_| self.mode == Mode::Terminate)?;
-        let share = || Some(share(dicom.associations_max?, tls.peers.len()));
+        let share = || Some(share(dicom.associations_max?, tls.sites().count()));
         dicom.associations_per_peer.or_else(share)
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::audit::{Close, Party, Reason};
-use crate::config::{ByTitle, Route, Target};
+use crate::config::{ByTitle, Route, RouteTls, Target};
 use crate::dicom::{Answer, AssociateRq, Binding, Refusal, Rules};
 
 /// What a route's associations are held to, on all cores.
@@ -13,8 +13,9 @@ use crate::dicom::{Answer, AssociateRq, Binding, Refusal, Rules};
 pub(super) struct Admission {
     rules: Arc<Rules>,
     open: Open,
-    // By the identities that peers are accepted by: as many as are configured, so none is ever added.
-    by_peer: HashMap<String, Open>,
+    // By the identities that peers are accepted by: as many as are configured, so none is ever added. Those
+    // of one `[[peer]]` share one count.
+    by_peer: HashMap<String, Arc<Open>>,
 }
 
 /// How many associations are open, and how many may be.
@@ -89,10 +90,15 @@ impl Admission {
             identities: peers.iter().map(ToString::to_string).collect(),
         });
         let per_peer = route.associations_per_peer();
-        let peers = route.tls.iter().flat_map(|tls| &tls.peers);
+        let sites = route.tls.iter().flat_map(RouteTls::sites);
         let by_peer = per_peer.map(|most| {
-            let peers = peers.map(|peer| (peer.to_string(), Open::new(most)));
-            peers.collect()
+            let counted_together = sites.map(|identities| (identities, Arc::new(Open::new(most))));
+            counted_together
+                .flat_map(|(identities, open)| {
+                    let each = identities.iter().map(ToString::to_string);
+                    each.map(move |identity| (identity, Arc::clone(&open)))
+                })
+                .collect()
         });
         Some(Self {
             rules: Arc::new(Rules {

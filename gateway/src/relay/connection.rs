@@ -192,7 +192,7 @@ impl<'c, V: Verbs> Work<'c, V> {
                 reason: Reason::Handshake(sentence),
             },
             None => Close {
-                by: Party::Target,
+                by: unreachable_by(&attempts),
                 reason: Reason::Unreachable(sentence),
             },
         })
@@ -348,7 +348,7 @@ impl<'c, V: Verbs> Work<'c, V> {
         }
         let reason = Reason::Unreachable(attempts.sentence());
         Err(Close {
-            by: Party::Target,
+            by: unreachable_by(&attempts),
             reason,
         })
     }
@@ -439,6 +439,14 @@ impl<'c, V: Verbs> Work<'c, V> {
             }
             _ => Reason::Protocol(error.to_string()),
         }
+    }
+}
+
+// A machine that has no source ports left must not blame the target.
+fn unreachable_by(attempts: &Attempts<'_>) -> Party {
+    match attempts.lacks_ports() {
+        true => Party::Gateway,
+        false => Party::Target,
     }
 }
 
