@@ -2,7 +2,8 @@
 //!
 //! `authority` makes a site's own CA and issues from it, `store` loads what a route names and finds
 //! what is wrong with it, `expiry` says how long it lasts, `show` says in words what is in a file.
-//! `crl` holds the revocation lists. Below them `file` reads, `facts` and `der` parse, `rules` judges, `profile` says what new certificates look
+//! `crl` holds revocation lists. Below them `pem` and `der` read, `file` reads files, `facts` parses, `rules` judges,
+//! `profile` says what new certificates look
 //! like, `folder` and `index` keep a CA's state and `write` writes. Nothing here speaks TLS.
 
 pub mod authority;
@@ -16,6 +17,7 @@ mod fixture;
 mod folder;
 
 mod index;
+pub mod pem;
 mod profile;
 mod rules;
 pub mod show;
