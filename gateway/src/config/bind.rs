@@ -79,7 +79,7 @@ fn refuse_twice(scope: &str, bound: &Bound, before: &[Bound], problems: &mut Pro
     let first = before.iter().find(|other| other.title.value == title.value);
     if let Some(first) = first {
         let text = format!(
-            "{scope}AE title {} stands on line {} already; write one with a list of identities",
+            "{scope}AE title {} duplicates line {}; write one with a list of identities",
             shown(title.value),
             first.title.line
         );
@@ -98,8 +98,8 @@ pub(super) fn check(
 ) {
     if let (Some(Mode::Originate), Some(table)) = (mode, route.ae_bind.value()) {
         let text = format!(
-            "{}ae_bind is for terminate routes: here applications connect in plaintext, and nobody \
-             proves an identity; remove it, and name the titles that may call in calling_ae",
+            "{}ae_bind applies only to mode \"terminate\": here applications connect in plaintext and \
+             prove no identity; remove it, and list the titles that may call in calling_ae",
             route.scope
         );
         problems.wrong(table.line, text);
@@ -109,7 +109,7 @@ pub(super) fn check(
     for Bound { title, identities } in bound {
         if !is_listed(calling, title.value) {
             let text = format!(
-                "{scope}AE title {} is not in calling_ae, so it could never call; add it there, or \
+                "{scope}AE title {} is not in calling_ae, which rejects it in any case; add it there, or \
                  remove it here",
                 shown(title.value)
             );

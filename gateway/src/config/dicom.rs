@@ -138,7 +138,7 @@ fn refuse_unfit(route: &file::Route, ground: Ground<'_>, problems: &mut Problems
     let (needless, reason) = match (ground.mode, ground.protocol, ground.observe) {
         (Some(Mode::Passthrough), _, _) => ("", BLIND),
         (_, Some(Protocol::Mllp | Protocol::Tcp), _) => {
-            ("", "is for dicom routes, and this is none; remove it")
+            ("", "applies only to protocol \"dicom\"; remove it")
         }
         // What comes back by another route is judged there.
         (_, _, Observe::Off) => ("return", UNSEEN),
@@ -150,8 +150,8 @@ fn refuse_unfit(route: &file::Route, ground: Ground<'_>, problems: &mut Problems
     false
 }
 
-const UNSEEN: &str = "cannot be kept with observe = \"off\", because nobody sees the association; \
-    remove it, or write observe = \"strict\" or \"lenient\"";
+const UNSEEN: &str = "cannot be kept with observe = \"off\", because the route does not look at associations \
+    then; remove it, or write observe = \"strict\" or \"lenient\"";
 
 /// The keys for DICOM alone that are written, with their lines.
 fn written_keys(route: &file::Route) -> Vec<(&'static str, usize)> {

@@ -94,7 +94,7 @@ impl List<'_> {
         };
         let shown = quoted(&text.value);
         let text = format!(
-            "{}{} {shown} stands on line {} already; remove one",
+            "{}{} {shown} duplicates line {}; remove one",
             self.scope, self.noun, first.line
         );
         problems.wrong(line, text);

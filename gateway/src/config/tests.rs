@@ -282,7 +282,7 @@ fn a_file_of_another_kind_gives_a_bounded_number_of_problems() {
     let problems = parse_here(&text, "wardgate.toml").expect_err("it is no configuration");
     assert_eq!(problems.len(), crate::limits::CONFIG_PROBLEMS_MAX + 1);
     let last = problems.last().expect("there are some");
-    assert_eq!(last.text, "and 9800 more problems; mend these first");
+    assert_eq!(last.text, "and 9800 more problems; fix these first");
 }
 
 #[test]
