@@ -191,6 +191,20 @@ pub const LOOK_UP_HASTE: Duration = Duration::from_millis(500);
 /// Addresses of one name that are tried.
 pub const ADDRESSES_MAX: usize = 8;
 
+/// How long an attempt at one address of a name has before the next address is tried beside it (RFC 8305
+/// section 5 recommends it): longer than the round trip of any link between hospitals.
+pub const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
+
+/// How long an address that did not answer is tried after the others. When it is back, it is used again
+/// within this time; until then one connection in this time pays for trying it.
+pub const ADDRESS_SILENT: Duration = Duration::from_secs(60);
+
+/// How often an address that stays silent is reported.
+pub const ADDRESS_REPORT_EVERY: Duration = Duration::from_secs(3600);
+
+/// Silent addresses that the gateway remembers. Routes have a handful of addresses.
+pub const DEAD_ADDRESSES_MAX: usize = 1024;
+
 /// How long a broken TLS socket is still read for the alert that says why.
 pub const REASON_WAIT: Duration = Duration::from_secs(1);
 
@@ -309,9 +323,27 @@ pub const LOOK_UPS_MAX: usize = 8;
 /// How long the header of a metrics request may take: it is one packet.
 pub const METRICS_HEADER_DEADLINE: Duration = Duration::from_millis(500);
 
-/// Strangers, who connected to a terminate route and have not proved themselves yet, may have one
-/// in this many of all places: whoever floods the WAN side leaves room for the LAN side.
-pub const STRANGERS_SHARE: usize = 2;
+/// Unauthenticated clients may hold one in this many of all places in each of three stages: handshake,
+/// first message, passthrough without an answer. A flood of all three leaves a quarter of the places.
+pub const UNAUTHENTICATED_SHARE: usize = 4;
+
+/// One address may hold one in this many of a stage's places, and of its memory. A whole site connects
+/// from one address after an outage of its line, so one address needs many places for a moment.
+pub const SOURCE_SHARE: usize = 4;
+
+/// Places of a stage that one address may hold on a small machine, where `SOURCE_SHARE` is fewer.
+pub const SOURCE_PLACES_MIN: usize = 16;
+
+/// Memory that a place stands for. A handshake of usual length uses less; what uses more counts as
+/// several.
+pub const PLACE_BYTES: usize = 16 << 10;
+
+/// Memory that unauthenticated clients may use on one core in one stage: 2,048 places, and three
+/// stages are 96 MiB a core.
+pub const UNAUTHENTICATED_BYTES: usize = 32 << 20;
+
+const _: () = assert!(UNAUTHENTICATED_BYTES / SOURCE_SHARE >= 2 * HANDSHAKE_BYTES_MAX);
+const _: () = assert!(UNAUTHENTICATED_BYTES / SOURCE_SHARE >= 2 * REQUEST_BYTES_MAX);
 
 /// Silence after which a connection is ended whose one direction has finished in order: who went
 /// away for good leaves no other trace.

@@ -21,6 +21,7 @@ mod names;
 mod party;
 mod plain;
 mod resumption;
+mod second_request;
 mod secrets;
 mod streams;
 mod tls;

@@ -13,7 +13,7 @@ use gateway::config::{
 use gateway::limits::KEY_RECORDS_MAX;
 use gateway::metrics;
 use gateway::pki::{Identity, Trust};
-use gateway::relay::{Core, Path, Side, Strangers};
+use gateway::relay::{Core, HandshakeLimiter, Path, Side};
 use gateway::tls::{Acceptor, Connector};
 use gateway::upstream::Names;
 use gateway::uring::Pipes;
@@ -88,6 +88,7 @@ impl Site {
             dicom: is_seen.then(no_rules),
             health: None,
         };
+        let counters = Arc::new(metrics::Core::new(0, 1));
         Rc::new(Self {
             path: Path::new(Arc::new(route), 0, side),
             core: Core {
@@ -95,8 +96,8 @@ impl Site {
                 pool: Pool::new(plan.buffers),
                 pipes: Pipes::new(plan.pipes),
                 names: Names::default(),
-                counters: Arc::new(metrics::Core::new(0, 1)),
-                strangers: Strangers::new(16),
+                limiter: HandshakeLimiter::new(16, Arc::clone(&counters)),
+                counters,
                 stop,
             },
             buffers: plan.buffers,
@@ -114,6 +115,7 @@ fn no_rules() -> Dicom {
         commands: None,
         enforce: true,
         associations_max: None,
+        associations_per_peer: None,
         by_title: Vec::new(),
         returns: None,
     }

@@ -238,6 +238,20 @@ pub struct RouteTls {
     pub key_records: u64,
 }
 
+impl RouteTls {
+    /// The sites that may be opposite, each by its identities: a `[[peer]]` with all of them, and each identity
+    /// that the route lists itself alone.
+    pub fn sites(&self) -> impl Iterator<Item = &[PeerName]> {
+        self.peers.iter().flat_map(|peer| {
+            let together = match peer.name {
+                Some(_) => peer.identities.len(),
+                None => 1,
+            };
+            peer.identities.chunks(together.max(1))
+        })
+    }
+}
+
 /// A peer: the identities that it may be accepted by, and the CAs that may vouch for them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Peer {

@@ -112,6 +112,7 @@ impl Dicom {
             || self.calling.is_some()
             || self.commands.is_some()
             || self.associations_max.is_some()
+            || self.associations_per_peer.is_some()
             || !self.bound.is_empty()
     }
 

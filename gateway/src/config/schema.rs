@@ -157,6 +157,7 @@ pub(super) static ROUTE: Schema = Schema {
         key("ae_bind", "{ \"CT_A\" = \"dns:gw.a.example\" }"),
         key("commands", "[\"C-ECHO\", \"C-STORE\"]"),
         key("associations", "40"),
+        key("associations_per_peer", "20"),
         key("return", "\"region-to-pacs\""),
         key("health", "{ probe = \"connect\" }"),
         key(

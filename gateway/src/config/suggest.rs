@@ -76,6 +76,7 @@ fn familiar(key: &str, schema: &Schema) -> Option<String> {
         "inspect" | "inspection" | "sniff" => "observe",
         "healthcheck" | "health_check" | "probe" | "check" => "health",
         "max_associations" | "associations_max" => "associations",
+        "max_associations_per_peer" | "peer_associations" => "associations_per_peer",
         "services" | "operations" | "dimse" | "allow_commands" => "commands",
         "return_route" | "returns" | "back" => "return",
         _ => return None,

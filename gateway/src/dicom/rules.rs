@@ -15,6 +15,8 @@ pub struct Rules {
     pub calling: Option<Vec<AeTitle>>,
     /// Titles that only their own site may call with (`ae_bind`).
     pub bound: Vec<Binding>,
+    /// Whether the called title chooses the targets (`[[route.ae]]`).
+    pub by_title: bool,
     /// Commands that either side may send (`commands`); any where `None`.
     pub commands: Option<Vec<Command>>,
     /// Whether what is not allowed is refused, or only told of (`rules = "report"`).
@@ -55,6 +57,7 @@ impl Default for Rules {
             called: None,
             calling: None,
             bound: Vec::new(),
+            by_title: false,
             commands: None,
             enforce: true,
         }
@@ -76,11 +79,19 @@ impl Rules {
         self.judge_binding(request.calling, identity)
     }
 
-    /// Whether a request that is refused now may not come later in the same connection either.
+    /// Whether there is a rule about what passes, enforced or not: a list of commands, or anything that
+    /// an A-ASSOCIATE-RQ is judged or routed by.
     #[must_use]
-    pub fn hold_titles(&self) -> bool {
-        let lists = self.called.is_some() || self.calling.is_some();
-        self.enforce && (lists || !self.bound.is_empty())
+    pub fn are_any(&self) -> bool {
+        let lists = self.called.is_some() || self.calling.is_some() || self.commands.is_some();
+        lists || !self.bound.is_empty() || self.by_title
+    }
+
+    /// Whether everything that passes must be followed, because what the observer does not see could
+    /// evade a rule: a forbidden command, or a second A-ASSOCIATE-RQ, whose titles nobody judges.
+    #[must_use]
+    pub fn must_follow(&self) -> bool {
+        self.enforce && self.are_any()
     }
 
     // Only what is certain to be another title is free: receivers differ in what they make of others.

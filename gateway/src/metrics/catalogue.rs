@@ -3,11 +3,12 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use super::{Core, Counter, RouteCounters, Target, passing};
+use super::{Core, Counter, RouteCounters, Stage, Target, Unauthenticated, passing};
 
 type OfRoute = fn(&RouteCounters) -> &Counter;
 type OfCore = fn(&Core) -> u64;
 type OfTarget = fn(&Target) -> &Counter;
+type OfStage = fn(&Unauthenticated) -> &Counter;
 
 const ROUTES: [(&str, &str, &str, OfRoute); 13] = [
     (
@@ -140,6 +141,13 @@ const CORES: [(&str, &str, &str, OfCore); 7] = [
     ),
 ];
 
+const ENDED: [(&str, OfStage); 4] = [
+    ("places_of_address", |u| &u.ended_source_places),
+    ("memory_of_address", |u| &u.ended_source_memory),
+    ("places", |u| &u.ended_places),
+    ("memory", |u| &u.ended_memory),
+];
+
 const OUTCOMES: [(&str, OfTarget); 2] = [("good", |t| &t.good), ("bad", |t| &t.bad)];
 
 /// The Prometheus text (format 0.0.4) of these cores; `routes` are the names in their order, `targets`
@@ -182,6 +190,7 @@ pub fn exposition(
             let _ = writeln!(text, "{name}{{cpu=\"{}\"}} {}", core.cpu, number(core));
         }
     }
+    unauthenticated(&mut text, cores);
     let lost = "wardgate_log_events_dropped_total";
     head(
         &mut text,
@@ -191,6 +200,29 @@ pub fn exposition(
     );
     let _ = writeln!(text, "{lost} {dropped}");
     text
+}
+
+fn unauthenticated(text: &mut String, cores: &[Arc<Core>]) {
+    let sum = |stage, number: OfStage| -> u64 {
+        let cores = cores.iter().map(|core| core.unauthenticated(stage));
+        cores.map(|block| number(block).get()).sum()
+    };
+    let name = "wardgate_unauthenticated_open";
+    let help = "Connections of clients that have not proved who they are.";
+    head(text, name, "gauge", help);
+    for stage in Stage::ALL {
+        let open = sum(stage, |block| &block.open);
+        let _ = writeln!(text, "{name}{{stage=\"{}\"}} {open}", stage.name());
+    }
+    let name = "wardgate_unauthenticated_ended_total";
+    let help = "Connections of such clients that were ended because a limit was reached.";
+    head(text, name, "counter", help);
+    for stage in Stage::ALL {
+        for (limit, number) in ENDED {
+            let labels = format!("stage=\"{}\",limit=\"{limit}\"", stage.name());
+            let _ = writeln!(text, "{name}{{{labels}}} {}", sum(stage, number));
+        }
+    }
 }
 
 fn health(text: &mut String, targets: &[Arc<Target>]) {

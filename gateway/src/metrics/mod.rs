@@ -37,6 +37,51 @@ pub struct Core {
     pub spliced_bytes: Counter,
     /// Times that accepting had to pause because descriptors or memory had run out.
     pub accept_paused: Counter,
+    /// Clients that have not proved who they are, one block for each stage.
+    pub unauthenticated: [Unauthenticated; Stage::COUNT],
+}
+
+/// How far a client has come that has not proved who it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// On a terminate route: until its handshake is done.
+    Handshake,
+    /// On an originate route: until its first message is whole.
+    FirstMessage,
+    /// On a passthrough route: until the target has answered.
+    Passthrough,
+}
+
+impl Stage {
+    /// How many there are.
+    pub const COUNT: usize = 3;
+    /// All of them.
+    pub const ALL: [Self; Self::COUNT] = [Self::Handshake, Self::FirstMessage, Self::Passthrough];
+
+    /// Its name in a metric.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Handshake => "handshake",
+            Self::FirstMessage => "first_message",
+            Self::Passthrough => "passthrough",
+        }
+    }
+}
+
+/// What is counted of unauthenticated clients in one stage.
+#[derive(Debug, Default)]
+pub struct Unauthenticated {
+    /// Connections that hold a place now.
+    pub open: Counter,
+    /// Connections ended because their address had as many as it may.
+    pub ended_source_places: Counter,
+    /// Connections ended because those of their address used as much memory as they may.
+    pub ended_source_memory: Counter,
+    /// Connections ended because all places were taken.
+    pub ended_places: Counter,
+    /// Connections ended because all memory for them was used.
+    pub ended_memory: Counter,
 }
 
 impl Core {
@@ -62,7 +107,14 @@ impl Core {
             pipes_exhausted: Counter::default(),
             spliced_bytes: Counter::default(),
             accept_paused: Counter::default(),
+            unauthenticated: Default::default(),
         }
+    }
+
+    /// The block of one stage.
+    #[must_use]
+    pub fn unauthenticated(&self, stage: Stage) -> &Unauthenticated {
+        &self.unauthenticated[stage as usize]
     }
 
     /// Payload octets that the core has moved, both ways and on all routes.

@@ -2,7 +2,7 @@
 //!
 //! `authority` makes a site's own CA and issues from it, `store` loads what a route names and finds
 //! what is wrong with it, `expiry` says how long it lasts, `show` says in words what is in a file.
-//! Below them `file` reads, `facts` parses, `rules` judges, `profile` says what new certificates look
+//! Below them `pem` reads text, `file` reads files, `facts` parses, `rules` judges, `profile` says what new certificates look
 //! like, `folder` and `index` keep a CA's state and `write` writes. Nothing here speaks TLS.
 
 pub mod authority;
@@ -14,6 +14,7 @@ mod fixture;
 mod folder;
 
 mod index;
+pub mod pem;
 mod profile;
 mod rules;
 pub mod show;

@@ -1,6 +1,6 @@
 //! A connection's life: accepted, judged, connected, relayed, accounted for.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
@@ -13,6 +13,7 @@ use super::account::{Account, Open, count, ending};
 use super::admission::Admission;
 use super::engine::Engine;
 use super::first::Beginning;
+use super::limiter::{HandshakeLimiter, Place};
 use super::link::Link;
 use super::open::{Held, Opening};
 use super::passthrough::Passing;
@@ -20,13 +21,13 @@ use super::seal::{Outlet, Sealing};
 use crate::audit::{self, Close, Party, Reason};
 use crate::buffers::{Pool, Talker};
 use crate::config::{Route, Target};
-use crate::metrics::{self, RouteCounters};
+use crate::metrics::{self, RouteCounters, Stage};
 use crate::observe::{Direction, Observer};
 use crate::tls::handshake::{Cause, Failed, Secured, handshake};
 use crate::tls::session::Session;
 use crate::tls::{self, Acceptor, Connector, Judgement, describe, explain, explain_end};
 use crate::upstream::{Attempts, Names};
-use crate::uring::{Pipes, Socket, Verbs};
+use crate::uring::{Patience, Pipes, Socket, Verbs, race, until};
 
 /// What the connections of one core share.
 pub struct Core<V: Verbs> {
@@ -40,38 +41,10 @@ pub struct Core<V: Verbs> {
     pub names: Names,
     /// Its counters.
     pub counters: Arc<metrics::Core>,
-    /// Handshakes with strangers that may be under way at a time.
-    pub strangers: Strangers,
+    /// What its unauthenticated clients hold.
+    pub limiter: HandshakeLimiter,
     /// Becomes true when open connections must end.
     pub stop: watch::Receiver<bool>,
-}
-
-/// Places for those who connected to a terminate route and have not proved who they are.
-#[derive(Debug)]
-pub struct Strangers {
-    free: Cell<usize>,
-}
-
-impl Strangers {
-    /// At most `most` at a time.
-    #[must_use]
-    pub fn new(most: usize) -> Self {
-        let free = Cell::new(most);
-        Self { free }
-    }
-
-    fn place(&self) -> Option<StrangersPlace<'_>> {
-        self.free.set(self.free.get().checked_sub(1)?);
-        Some(StrangersPlace(self))
-    }
-}
-
-struct StrangersPlace<'s>(&'s Strangers);
-
-impl Drop for StrangersPlace<'_> {
-    fn drop(&mut self) {
-        self.0.free.set(self.0.free.get().saturating_add(1));
-    }
 }
 
 /// A route with what it takes to serve it.
@@ -90,7 +63,7 @@ impl Path {
     /// A route at place `index` of the configuration.
     #[must_use]
     pub fn new(route: Arc<Route>, index: usize, side: Side) -> Self {
-        let admission = route.dicom.as_ref().map(Admission::new);
+        let admission = Admission::new(&route);
         Self {
             route,
             index,
@@ -131,6 +104,7 @@ pub async fn serve<V: Verbs>(
     let mut work = Work {
         core,
         path,
+        source: accepted.source,
         counters,
         talker: core.pool.turns().join(),
         account: Account::default(),
@@ -147,6 +121,7 @@ pub async fn serve<V: Verbs>(
 pub(super) struct Work<'c, V: Verbs> {
     pub(super) core: &'c Core<V>,
     pub(super) path: &'c Path,
+    source: SocketAddr,
     counters: &'c RouteCounters,
     pub(super) talker: Talker,
     pub(super) account: Account,
@@ -168,7 +143,9 @@ impl<'c, V: Verbs> Work<'c, V> {
 
     async fn originate(&mut self, near: V::Socket, connector: &Connector) -> Outcome<Close> {
         // What comes before the relay is boxed: a connection that rests keeps no room for it.
-        let mut first = Box::pin(self.first_bytes(&near)).await?;
+        let place = self.place(Stage::FirstMessage);
+        let mut first = Box::pin(self.first_bytes(&near, &place)).await?;
+        drop(place);
         let admitted = match self.admit(&mut first) {
             Ok(admitted) => admitted,
             Err(refused) => return Err(Box::pin(self.refuse(&near, &first, refused)).await),
@@ -215,25 +192,15 @@ impl<'c, V: Verbs> Work<'c, V> {
                 reason: Reason::Handshake(sentence),
             },
             None => Close {
-                by: Party::Target,
+                by: unreachable_by(&attempts),
                 reason: Reason::Unreachable(sentence),
             },
         })
     }
 
     async fn terminate(&mut self, far: V::Socket, acceptor: &Acceptor) -> Outcome<Close> {
-        let Some(place) = self.core.strangers.place() else {
-            // LIMIT: STRANGERS_SHARE, counted in wardgate_connections_limited_total.
-            far.abort();
-            let reason = Reason::Limit("handshakes under way");
-            return Err(Close {
-                by: Party::Gateway,
-                reason,
-            });
-        };
-        let begun = acceptor.start().map(|(c, j)| (Session::from(c), j));
-        let limit = self.path.route.timeouts.handshake;
-        let (secured, judgement) = Box::pin(self.shake(&far, begun, limit)).await?;
+        let place = self.place(Stage::Handshake);
+        let (secured, judgement) = Box::pin(self.accept(&far, acceptor, &place)).await?;
         drop(place);
         let (engine, mut held) = self.engine(secured).map_err(|reason| {
             far.abort();
@@ -271,7 +238,9 @@ impl<'c, V: Verbs> Work<'c, V> {
     }
 
     async fn pass(&mut self, source: V::Socket) -> Outcome<Close> {
-        let first = Box::pin(self.first_bytes(&source)).await?;
+        let place = self.place(Stage::Passthrough);
+        let first = Box::pin(self.first_bytes(&source, &place)).await?;
+        drop(place);
         let target = match Box::pin(self.reach(&self.path.route.targets)).await {
             Ok(target) => target,
             Err(close) => {
@@ -379,9 +348,47 @@ impl<'c, V: Verbs> Work<'c, V> {
         }
         let reason = Reason::Unreachable(attempts.sentence());
         Err(Close {
-            by: Party::Target,
+            by: unreachable_by(&attempts),
             reason,
         })
+    }
+
+    fn place(&self, stage: Stage) -> Place<'c> {
+        self.core.limiter.admit(stage, self.source.ip())
+    }
+
+    // A client that says nothing costs a socket and its place: all else is made when bytes have come.
+    async fn accept(
+        &mut self,
+        far: &V::Socket,
+        acceptor: &Acceptor,
+        place: &Place<'_>,
+    ) -> Outcome<(Secured, Arc<Judgement>)> {
+        let limit = self.path.route.timeouts.handshake;
+        let work = async {
+            let waited = Instant::now();
+            let (ready, late) = race(far.readable(), limit, || far.abort()).await;
+            if late {
+                return Err(Close {
+                    by: Party::Gateway,
+                    reason: Reason::Deadline("handshake"),
+                });
+            }
+            ready.map_err(|_| Close {
+                by: Party::TlsPeer,
+                reason: Reason::Empty,
+            })?;
+            let begun = acceptor.start().map(|(c, j)| (Session::from(c), j));
+            let limit = limit.saturating_sub(waited.elapsed());
+            Box::pin(self.shake(far, begun, limit)).await
+        };
+        match until(work, place.ended(), || far.abort()).await {
+            (outcome, None) => outcome,
+            (_, Some(reason)) => Err(Close {
+                by: Party::Gateway,
+                reason,
+            }),
+        }
     }
 
     async fn shake(
@@ -432,6 +439,14 @@ impl<'c, V: Verbs> Work<'c, V> {
             }
             _ => Reason::Protocol(error.to_string()),
         }
+    }
+}
+
+// A machine that has no source ports left must not blame the target.
+fn unreachable_by(attempts: &Attempts<'_>) -> Party {
+    match attempts.lacks_ports() {
+        true => Party::Gateway,
+        false => Party::Target,
     }
 }
 

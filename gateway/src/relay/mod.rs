@@ -9,6 +9,7 @@ mod admission;
 mod connection;
 mod engine;
 mod first;
+mod limiter;
 mod link;
 mod look;
 mod open;
@@ -16,4 +17,5 @@ mod passthrough;
 mod reception;
 mod seal;
 
-pub use connection::{Accepted, Core, Path, Side, Strangers, serve};
+pub use connection::{Accepted, Core, Path, Side, serve};
+pub use limiter::HandshakeLimiter;

@@ -11,6 +11,7 @@ use super::admission::{Admitted, Refused};
 use super::connection::{Outcome, Side, Work};
 use super::engine::Engine;
 use super::first::{Beginning, First, NoStart};
+use super::limiter::Place;
 use super::link::stopped;
 use super::open::{Cut, Held};
 use super::seal::receive;
@@ -25,15 +26,19 @@ use crate::uring::{Socket, Verbs, part, until};
 
 impl<'c, V: Verbs> Work<'c, V> {
     /// What the opener says first on a plain socket; an illegal start is answered and ended.
-    pub(super) async fn first_bytes(&self, socket: &V::Socket) -> Outcome<First> {
+    pub(super) async fn first_bytes(
+        &self,
+        socket: &V::Socket,
+        place: &Place<'_>,
+    ) -> Outcome<First> {
         let beginning = Beginning::of(&self.path.route);
         let mut first = First::default();
-        let wait = self.gather(socket, beginning, &mut first);
+        let wait = self.gather(socket, beginning, &mut first, place);
         let by = match self.path.side {
             Side::Passthrough => Party::Source,
             Side::Originate(_) | Side::Terminate(_) => Party::PlainSide,
         };
-        let reason = match self.before_first_byte(wait, socket).await? {
+        let reason = match self.before_first_byte(wait, socket, Some(place)).await? {
             Ok(()) => return Ok(first),
             Err(NoStart::Ended) => first.unfinished(),
             Err(NoStart::Illegal(illegal)) => {
@@ -49,12 +54,14 @@ impl<'c, V: Verbs> Work<'c, V> {
         socket: &V::Socket,
         beginning: Beginning,
         first: &mut First,
+        place: &Place<'_>,
     ) -> Result<(), NoStart> {
         let mut appetite = Appetite::new(self.talker);
         while !first.is_legal(beginning).map_err(NoStart::Illegal)? {
             let received = receive(socket, &self.core.pool, &mut appetite).await;
             let batch = received.ok().flatten().ok_or(NoStart::Ended)?;
             batch.append_to(&mut first.bytes);
+            place.hold(first.bytes.capacity());
         }
         Ok(())
     }
@@ -70,7 +77,7 @@ impl<'c, V: Verbs> Work<'c, V> {
         let beginning = Beginning::of(&self.path.route);
         let mut first = First::default();
         let wait = self.gather_payload(far, engine, held, beginning, &mut first);
-        let reason = match self.before_first_byte(wait, far).await? {
+        let reason = match self.before_first_byte(wait, far, None).await? {
             Ok(Ok(())) => return Ok(first),
             Ok(Err(NoStart::Ended)) | Err(Cut::Truncated | Cut::Socket(_)) => first.unfinished(),
             Ok(Err(NoStart::Illegal(illegal))) => {
@@ -199,6 +206,7 @@ impl<'c, V: Verbs> Work<'c, V> {
         &self,
         wait: W,
         socket: &V::Socket,
+        place: Option<&Place<'_>>,
     ) -> Outcome<W::Output> {
         let limit = self.path.route.timeouts.first_byte;
         let mut stop = self.core.stop.clone();
@@ -206,6 +214,7 @@ impl<'c, V: Verbs> Work<'c, V> {
             tokio::select! {
                 () = sleep(limit) => Reason::Deadline("first byte"),
                 () = stopped(&mut stop) => Reason::Drained,
+                reason = lost(place) => reason,
             }
         };
         match until(wait, time, || socket.abort()).await {
@@ -221,5 +230,13 @@ impl<'c, V: Verbs> Work<'c, V> {
     pub(super) fn unreachable_words(&self) -> Option<Answer> {
         let speaks_dicom = Beginning::of(&self.path.route) == Beginning::Request;
         speaks_dicom.then(Answer::temporary_congestion)
+    }
+}
+
+// Returns when an unauthenticated client must give up its place.
+async fn lost(place: Option<&Place<'_>>) -> Reason {
+    match place {
+        Some(place) => place.ended().await,
+        None => std::future::pending().await,
     }
 }

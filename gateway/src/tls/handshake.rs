@@ -52,7 +52,7 @@ pub async fn handshake<S: Socket>(
     let mut driver = Driver {
         socket,
         session,
-        incoming: Buffer::with_room(FIRST_FLIGHT_ROOM),
+        incoming: Buffer::with_room(0),
         first: Vec::new(),
     };
     let (outcome, late) = race(driver.run(), limit, || socket.abort()).await;
@@ -76,7 +76,7 @@ pub async fn handshake<S: Socket>(
 }
 
 // A hybrid key exchange and a chain of three certificates fit.
-const FIRST_FLIGHT_ROOM: usize = 16 << 10;
+const FIRST_ROOM: usize = 8 << 10;
 
 // As many octets as an explanation looks at.
 const FIRST_OCTETS: usize = 64;
@@ -114,7 +114,12 @@ impl<S: Socket> Driver<'_, S> {
             .map_err(Cause::Socket)
     }
 
+    // Memory is taken when bytes have come: a peer that says nothing holds none.
     async fn receive(&mut self) -> Result<(), Cause> {
+        if self.incoming.is_empty() {
+            self.incoming = Buffer::with_room(0);
+            self.socket.readable().await.map_err(Cause::Socket)?;
+        }
         self.make_room()?;
         let (bytes, room) = self.incoming.lend_spare();
         let (outcome, bytes) = self.socket.read_some(bytes, room).await;
@@ -137,7 +142,8 @@ impl<S: Socket> Driver<'_, S> {
             if length >= HANDSHAKE_BYTES_MAX {
                 return Err(Cause::TooLong);
             }
-            let mut larger = Buffer::with_room((length * 2).min(HANDSHAKE_BYTES_MAX));
+            let room = length.saturating_mul(2).max(FIRST_ROOM);
+            let mut larger = Buffer::with_room(room.min(HANDSHAKE_BYTES_MAX));
             larger.append(self.incoming.filled());
             self.incoming = larger;
         }

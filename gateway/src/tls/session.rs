@@ -127,7 +127,9 @@ impl Session {
         incoming.consume(discard);
         self.early.extend_from_slice(&payload);
         self.peer_closed |= closed;
-        self.keep_tail(incoming);
+        if step == Step::Done {
+            self.keep_tail(incoming);
+        }
         Ok(step)
     }
 

@@ -3,6 +3,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::fmt;
 use std::io;
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -11,7 +12,8 @@ use std::sync::Arc;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use super::Upstreams;
+use super::{AddressReport, Upstreams};
+use crate::config::Route;
 use crate::limits::{ADDRESSES_MAX, NAME_FRESH, NAME_STALE, NAMES_MAX};
 use crate::uring::Verbs;
 
@@ -22,6 +24,16 @@ pub struct Names {
     // One look-up of a name at a time; who waits finds what the one before has found.
     turns: RefCell<HashMap<String, Rc<Mutex<()>>>>,
     upstreams: Arc<Upstreams>,
+    reporter: Reporter,
+}
+
+#[derive(Default)]
+struct Reporter(Option<Box<dyn Fn(&Route, &AddressReport)>>);
+
+impl fmt::Debug for Reporter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Reporter")
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -37,6 +49,21 @@ impl Names {
         Self {
             upstreams,
             ..Self::default()
+        }
+    }
+
+    /// The same, with `report` called for each report about an address of a route's target.
+    #[must_use]
+    pub fn reporting(self, report: impl Fn(&Route, &AddressReport) + 'static) -> Self {
+        Self {
+            reporter: Reporter(Some(Box::new(report))),
+            ..self
+        }
+    }
+
+    pub(super) fn report(&self, route: &Route, report: &AddressReport) {
+        if let Reporter(Some(reporter)) = &self.reporter {
+            reporter(route, report);
         }
     }
 

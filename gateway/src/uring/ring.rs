@@ -8,7 +8,9 @@
 use std::cell::Cell;
 use std::future::Future;
 use std::io::{self, IoSlice, IoSliceMut};
-use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
+use std::net::{
+    IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, ToSocketAddrs, UdpSocket,
+};
 use std::ops::Range;
 use std::os::fd::AsRawFd;
 use std::rc::Rc;
@@ -78,6 +80,9 @@ impl Verbs for Ring {
         match socket.connect(&to.into()) {
             Ok(()) => {}
             Err(error) if error.raw_os_error() == Some(IN_PROGRESS) => {}
+            Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable => {
+                return Err(no_source(to, error));
+            }
             Err(error) => return Err(error),
         }
         RingSocket::new(socket.into(), options)
@@ -321,6 +326,23 @@ impl Socket for RingSocket {
         // close reset too, should the first not be possible any more.
         let _ = SockRef::from(&*self.stream).set_linger(Some(Duration::ZERO));
         let _ = rustix::net::connect_unspec(&*self.stream);
+    }
+}
+
+// Linux says EADDRNOTAVAIL where all source ports are in use, and also where this machine has no address
+// of the family. UDP has ports of its own, so it tells the two apart; it sends nothing to connect.
+fn no_source(to: SocketAddr, error: io::Error) -> io::Error {
+    let any: IpAddr = match to {
+        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let has_source = UdpSocket::bind((any, 0)).and_then(|udp| udp.connect(to));
+    match has_source {
+        Err(other) if other.kind() == io::ErrorKind::AddrNotAvailable => {
+            let why = "this machine has no address from which it could be reached";
+            io::Error::new(io::ErrorKind::NetworkUnreachable, why)
+        }
+        _ => error,
     }
 }
 

@@ -26,11 +26,11 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::audit::{Connection, Event, Journal, Reason};
+use crate::audit::{Connection, Event, Journal, Level, Reason};
 use crate::buffers::Pool;
 use crate::metrics;
-use crate::relay::{Accepted, Core, Path, Strangers, serve};
-use crate::upstream::{Names, Upstreams, socket_options};
+use crate::relay::{Accepted, Core, HandshakeLimiter, Path, serve};
+use crate::upstream::{AddressReport, Names, Upstreams, socket_options};
 use crate::uring::{self, Capabilities, Pipes, Ring, RingSocket};
 use effort::{Effort, measured};
 use probes::Probes;
@@ -141,14 +141,15 @@ struct Shared {
 }
 
 async fn run(plan: Plan) {
+    let places = plan.loads.unauthenticated_max();
     let shared = Rc::new(Shared {
         core: Core {
             verbs: Ring::default(),
             pool: Pool::default(),
             pipes: Pipes::default(),
-            names: Names::new(plan.upstreams),
+            names: names(plan.upstreams, &plan.journal),
+            limiter: HandshakeLimiter::new(places, Arc::clone(&plan.counters)),
             counters: plan.counters,
-            strangers: Strangers::new(plan.loads.strangers_max()),
             stop: plan.stop,
         },
         place: plan.core,
@@ -205,6 +206,19 @@ async fn run(plan: Plan) {
         wakeful.end();
         let _ = awake.await;
     }
+}
+
+// What is known of targets and their addresses, and what of it is logged.
+fn names(upstreams: Arc<Upstreams>, journal: &Journal) -> Names {
+    let journal = journal.clone();
+    Names::new(upstreams).reporting(move |route, report| {
+        let level = match report {
+            AddressReport::Silent { .. } => Level::Warn,
+            AddressReport::Answers { .. } => Level::Info,
+        };
+        let text = format!("route \"{}\": {report}", route.name);
+        journal.tell(Event::Notice { level, text });
+    })
 }
 
 fn turn(shared: &Shared) {

@@ -17,7 +17,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::limits::STRANGERS_SHARE;
+use crate::limits::UNAUTHENTICATED_SHARE;
 use crate::metrics::Core;
 
 /// Over what time the past is forgotten (to a third). Longer than the pauses of an association
@@ -47,10 +47,10 @@ impl Loads {
         Arc::new(Self { cores, max })
     }
 
-    /// How many handshakes with strangers a core may have under way.
+    /// How many unauthenticated clients a core may have in each stage.
     #[must_use]
-    pub fn strangers_max(&self) -> usize {
-        let share = self.max / STRANGERS_SHARE;
+    pub fn unauthenticated_max(&self) -> usize {
+        let share = self.max / UNAUTHENTICATED_SHARE;
         share.div_ceil(self.cores.len().max(1))
     }
 
@@ -252,6 +252,7 @@ impl Drop for Seat {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metrics::Stage;
 
     /// Cores under a clock of their own, with connections that carry so much per second.
     struct Machine {
@@ -472,15 +473,11 @@ mod tests {
     }
 
     #[test]
-    fn strangers_leave_room_for_the_others_on_every_core() {
+    fn unauthenticated_clients_leave_places_for_others_on_every_core() {
         let cores = |count| (0..count).map(|cpu| Arc::new(Core::new(cpu, 1))).collect();
         let loads = Loads::new(cores(2), 1000);
-        assert_eq!(loads.strangers_max(), 250);
-        assert!(2 * loads.strangers_max() <= 1000 / STRANGERS_SHARE);
-        assert_eq!(
-            Loads::new(cores(2), 1).strangers_max(),
-            0,
-            "a house of one has no room for strangers"
-        );
+        assert_eq!(loads.unauthenticated_max(), 125);
+        let all_stages = Stage::COUNT * 2 * loads.unauthenticated_max();
+        assert!(all_stages < 1000, "{all_stages}");
     }
 }

@@ -1,0 +1,232 @@
+//! Who holds how many places and how much memory, and which connection is ended when either runs out.
+//!
+//! Pure: ages are an order of admission, sockets are elsewhere. The oldest connection is ended, because
+//! a good client finishes within a few round trips: what has been half open for long is what an
+//! attacker leaves. It is the oldest of the source that holds the most, so that a source ends its own
+//! connections before those of others.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::{IpAddr, Ipv4Addr};
+
+use crate::limits::PLACE_BYTES;
+
+/// One client, as far as its address tells: an IPv4 address, or the /64 of an IPv6 address, of which a
+/// single machine may use every address (RFC 4291 section 2.5.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum Source {
+    V4(Ipv4Addr),
+    V6([u16; 4]),
+}
+
+impl From<IpAddr> for Source {
+    fn from(address: IpAddr) -> Self {
+        match address.to_canonical() {
+            IpAddr::V4(address) => Self::V4(address),
+            IpAddr::V6(address) => {
+                let [a, b, c, d, ..] = address.segments();
+                Self::V6([a, b, c, d])
+            }
+        }
+    }
+}
+
+/// How much all sources together, and one of them, may hold.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Bounds {
+    /// Connections of all sources.
+    pub(super) places: usize,
+    /// Connections of one source.
+    pub(super) source_places: usize,
+    /// Memory of all sources, in units of `PLACE_BYTES`.
+    pub(super) units: usize,
+    /// Memory of one source, in units of `PLACE_BYTES`.
+    pub(super) source_units: usize,
+}
+
+/// What ran out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Exhausted {
+    SourcePlaces,
+    SourceMemory,
+    Places,
+    Memory,
+}
+
+/// A connection's entry in the table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Ticket {
+    source: Source,
+    age: u64,
+}
+
+/// The table. `H` is what the caller reaches a connection by.
+#[derive(Debug)]
+pub(super) struct Places<H> {
+    bounds: Bounds,
+    admitted: u64,
+    // INVARIANT: each holds at least one connection, so there are never more than places.
+    sources: HashMap<Source, Holder<H>>,
+    // INVARIANT: one entry for each source. The last holds the most; among equals it has the oldest
+    // connection.
+    by_places: BTreeSet<Rank>,
+    by_units: BTreeSet<Rank>,
+    places: usize,
+    units: usize,
+}
+
+type Rank = (usize, Reverse<u64>, Source);
+
+#[derive(Debug)]
+struct Holder<H> {
+    // By age.
+    held: BTreeMap<u64, Held<H>>,
+    units: usize,
+}
+
+#[derive(Debug)]
+struct Held<H> {
+    handle: H,
+    units: usize,
+}
+
+impl<H> Places<H> {
+    /// An empty table.
+    pub(super) fn new(bounds: Bounds) -> Self {
+        Self {
+            bounds,
+            admitted: 0,
+            sources: HashMap::new(),
+            by_places: BTreeSet::new(),
+            by_units: BTreeSet::new(),
+            places: 0,
+            units: 0,
+        }
+    }
+
+    /// Connections that hold a place.
+    pub(super) fn held(&self) -> usize {
+        self.places
+    }
+
+    /// Admits a connection. What it returns beside the ticket must be ended, and holds nothing any
+    /// more; that may be the connection itself.
+    pub(super) fn admit(&mut self, source: Source, handle: H) -> (Ticket, Vec<(H, Exhausted)>) {
+        let age = self.admitted;
+        self.admitted = age.wrapping_add(1);
+        self.change(source, |holder| {
+            holder.insert(age, Held { handle, units: 1 })
+        });
+        (Ticket { source, age }, self.end_excess(source))
+    }
+
+    /// Notes that a connection now uses `bytes` of memory. What it returns must be ended, as `admit`
+    /// says. An entry that was ended stays so.
+    pub(super) fn resize(&mut self, ticket: Ticket, bytes: usize) -> Vec<(H, Exhausted)> {
+        let units = bytes.div_ceil(PLACE_BYTES).max(1);
+        let Ticket { source, age } = ticket;
+        if self.find(ticket).is_none_or(|held| held.units == units) {
+            return Vec::new();
+        }
+        self.change(source, |holder| {
+            if let Some(held) = holder.remove(age) {
+                holder.insert(age, Held { units, ..held });
+            }
+        });
+        self.end_excess(source)
+    }
+
+    /// Gives a place back, if the connection still holds one.
+    pub(super) fn release(&mut self, ticket: Ticket) {
+        if self.find(ticket).is_some() {
+            self.change(ticket.source, |holder| holder.remove(ticket.age));
+        }
+    }
+
+    fn find(&self, ticket: Ticket) -> Option<&Held<H>> {
+        self.sources.get(&ticket.source)?.held.get(&ticket.age)
+    }
+
+    // `source` is the one that has just grown. Its own bounds come first, so that a source over its
+    // bound costs nobody else a place.
+    fn end_excess(&mut self, source: Source) -> Vec<(H, Exhausted)> {
+        let mut ended = Vec::new();
+        while let Some((victim, why)) = self.excess(source) {
+            let oldest = self.change(victim, Holder::remove_oldest);
+            ended.extend(oldest.map(|held| (held.handle, why)));
+        }
+        ended
+    }
+
+    // Which source must give up its oldest connection, and why.
+    fn excess(&self, source: Source) -> Option<(Source, Exhausted)> {
+        let (own_places, own_units) = self
+            .sources
+            .get(&source)
+            .map_or((0, 0), |holder| (holder.held.len(), holder.units));
+        let most = |ranks: &BTreeSet<Rank>| ranks.last().map(|(_, _, source)| *source);
+        if own_places > self.bounds.source_places {
+            Some((source, Exhausted::SourcePlaces))
+        } else if own_units > self.bounds.source_units {
+            Some((source, Exhausted::SourceMemory))
+        } else if self.places > self.bounds.places {
+            Some((most(&self.by_places)?, Exhausted::Places))
+        } else if self.units > self.bounds.units {
+            Some((most(&self.by_units)?, Exhausted::Memory))
+        } else {
+            None
+        }
+    }
+
+    // Every change of a source goes through here, so that the ranks and sums follow.
+    fn change<R>(&mut self, source: Source, change: impl FnOnce(&mut Holder<H>) -> R) -> R {
+        let holder = self.sources.entry(source).or_insert_with(|| Holder {
+            held: BTreeMap::new(),
+            units: 0,
+        });
+        if let Some(oldest) = holder.oldest() {
+            self.by_places.remove(&(holder.held.len(), oldest, source));
+            self.by_units.remove(&(holder.units, oldest, source));
+        }
+        self.places = self.places.saturating_sub(holder.held.len());
+        self.units = self.units.saturating_sub(holder.units);
+        let outcome = change(holder);
+        self.places = self.places.saturating_add(holder.held.len());
+        self.units = self.units.saturating_add(holder.units);
+        match holder.oldest() {
+            Some(oldest) => {
+                self.by_places.insert((holder.held.len(), oldest, source));
+                self.by_units.insert((holder.units, oldest, source));
+            }
+            None => {
+                self.sources.remove(&source);
+            }
+        }
+        outcome
+    }
+}
+
+impl<H> Holder<H> {
+    fn insert(&mut self, age: u64, held: Held<H>) {
+        self.units = self.units.saturating_add(held.units);
+        self.held.insert(age, held);
+    }
+
+    fn remove(&mut self, age: u64) -> Option<Held<H>> {
+        let held = self.held.remove(&age)?;
+        self.units = self.units.saturating_sub(held.units);
+        Some(held)
+    }
+
+    fn remove_oldest(&mut self) -> Option<Held<H>> {
+        let age = *self.held.first_key_value()?.0;
+        self.remove(age)
+    }
+
+    fn oldest(&self) -> Option<Reverse<u64>> {
+        self.held.first_key_value().map(|(age, _)| Reverse(*age))
+    }
+}
+
+#[cfg(test)]
+mod tests;
