@@ -18,6 +18,7 @@ pub mod record;
 mod refusal;
 mod revocation;
 mod rules;
+mod service;
 pub mod session;
 mod verifier;
 
