@@ -26,3 +26,4 @@ mod secrets;
 mod streams;
 mod tls;
 mod truncation;
+mod vouching;

@@ -103,11 +103,23 @@ impl Kind {
 }
 
 impl Pki {
+    /// A certificate for all of these names, DNS names and URIs, good but for its kind.
+    pub fn leaf_of(&self, names: &[&str], kind: Kind) -> Leaf {
+        let (first, further) = names.split_first().expect("a certificate has a name");
+        self.make_with(first, further, kind, kind.key())
+    }
+
     /// Makes a certificate and its key, and writes their files.
     pub(super) fn make(&self, name: &str, kind: Kind, key: Key) -> Leaf {
+        self.make_with(name, &[], kind, key)
+    }
+
+    fn make_with(&self, name: &str, further: &[&str], kind: Kind, key: Key) -> Leaf {
         let stem = self.stem(name);
         let material = Material::new(key, &stem);
-        let params = params(name, kind);
+        let mut params = params(name, kind);
+        let further = further.iter().map(|name| alternative_name(name));
+        params.subject_alt_names.extend(further);
         let certificate = match kind {
             Kind::SelfSigned => material.self_signed(&params),
             Kind::OtherAuthority => sign(&params, &material, &self.other),
