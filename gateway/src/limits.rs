@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-/// Peers that one route may name. A route joins two sites, a regional archive perhaps a few hundred.
+/// Identities that one peer or all peers of one route may have. A route joins two sites, a regional archive
+/// perhaps a few hundred.
 pub const PEERS_MAX: usize = 1024;
 
 /// Targets that one route may name. They are tried in order while an application waits.
@@ -212,6 +213,10 @@ pub const CONFIG_PROBLEMS_MAX: usize = 200;
 
 /// Bytes of a route's name. It stands in every log line and is a label of every metric.
 pub const ROUTE_NAME_BYTES_MAX: usize = 64;
+
+/// `[[peer]]` tables. Each has files of its own, which are held while the gateway runs; more partners than
+/// routes need a second gateway.
+pub const PEER_TABLES_MAX: usize = 1024;
 
 /// Bytes of a service label, so that it fits with its prefix into a protocol name of ALPN (RFC 7301 section
 /// 3.1 allows 255).

@@ -26,8 +26,8 @@ fn listen_remedy(text: &str) -> String {
     let port = text.trim_start_matches([':', '*']);
     if let Ok(port) = port.parse::<u16>() {
         return format!(
-            "has no address; write \"0.0.0.0:{port}\" for every IPv4 address of this machine, or \
-             better one of them"
+            "has no address; write the address of this machine on which clients connect, for example \
+             \"10.20.0.5:{port}\""
         );
     }
     if let Some(remedy) = brackets_remedy(text) {

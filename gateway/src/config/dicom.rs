@@ -3,7 +3,9 @@
 use super::file;
 use super::list::{self, List, title, values};
 use super::observe::BLIND;
+use super::peers::{PeerTables, RoutePeers};
 use super::problem::Problems;
+use super::targets::Expected;
 use super::value;
 use super::{Located, Mode, Observe, PeerName, Protocol, Route, Target};
 use super::{bind, by_title};
@@ -48,10 +50,13 @@ pub struct ByTitle {
 
 /// What the meaning of these keys depends on.
 #[derive(Clone, Copy)]
-pub(super) struct Ground {
+pub(super) struct Ground<'a> {
     pub(super) mode: Option<Mode>,
     pub(super) protocol: Option<Protocol>,
     pub(super) observe: Observe,
+    pub(super) tables: &'a PeerTables,
+    pub(super) peers: &'a RoutePeers,
+    pub(super) expected: &'a Expected<'a>,
 }
 
 /// The rules of a route, and every target in them.
@@ -63,7 +68,11 @@ pub(super) struct Resolved {
 }
 
 /// Reads the keys that are for DICOM alone.
-pub(super) fn resolve(route: &file::Route, ground: Ground, problems: &mut Problems) -> Resolved {
+pub(super) fn resolve(
+    route: &file::Route,
+    ground: Ground<'_>,
+    problems: &mut Problems,
+) -> Resolved {
     let scope = &route.scope;
     let mut titles = |key, written: &file::Texts| {
         let list = written.value()?;
@@ -71,11 +80,12 @@ pub(super) fn resolve(route: &file::Route, ground: Ground, problems: &mut Proble
     };
     let called = titles("called_ae", &route.called_ae);
     let calling = titles("calling_ae", &route.calling_ae);
-    let bound = bind::resolve(route, problems);
-    let tables = by_title::resolve(route, problems);
+    let bound = bind::resolve(route, ground.tables, problems);
+    let tables = by_title::resolve(route, ground.expected, problems);
     let is_fit = refuse_unfit(route, ground, problems);
     if is_fit {
-        bind::check(route, ground.mode, &bound, calling.as_deref(), problems);
+        let calling = calling.as_deref();
+        bind::check(route, ground.mode, &bound, ground.peers, calling, problems);
         by_title::check(route, &tables, called.as_deref(), problems);
     }
     let dicom = Dicom {
@@ -176,12 +186,12 @@ fn share(associations: u32, peers: usize) -> u32 {
 }
 
 /// Tells of keys that this route cannot keep; whether there is none.
-fn refuse_unfit(route: &file::Route, ground: Ground, problems: &mut Problems) -> bool {
+fn refuse_unfit(route: &file::Route, ground: Ground<'_>, problems: &mut Problems) -> bool {
     let written = written_keys(route);
     let (needless, reason) = match (ground.mode, ground.protocol, ground.observe) {
         (Some(Mode::Passthrough), _, _) => ("", BLIND),
         (_, Some(Protocol::Mllp | Protocol::Tcp), _) => {
-            ("", "is for dicom routes, and this is none; remove it")
+            ("", "applies only to protocol \"dicom\"; remove it")
         }
         // What comes back by another route is judged there.
         (_, _, Observe::Off) => ("return", UNSEEN),
@@ -193,8 +203,8 @@ fn refuse_unfit(route: &file::Route, ground: Ground, problems: &mut Problems) ->
     false
 }
 
-const UNSEEN: &str = "cannot be kept with observe = \"off\", because nobody sees the association; \
-    remove it, or write observe = \"strict\" or \"lenient\"";
+const UNSEEN: &str = "cannot be kept with observe = \"off\", because the route does not look at associations \
+    then; remove it, or write observe = \"strict\" or \"lenient\"";
 
 /// The keys for DICOM alone that are written, with their lines.
 fn written_keys(route: &file::Route) -> Vec<(&'static str, usize)> {

@@ -6,7 +6,7 @@ use super::Located;
 use super::problem::quoted;
 use super::schema;
 pub(super) use super::table::Texts;
-use super::table::{Named, Reader, Table, Written};
+use super::table::{Named, Reader, Table, TextOrTable, Written};
 
 /// A string with its line, if there is one.
 pub(super) type Text = Written<String>;
@@ -16,6 +16,7 @@ pub(super) struct File {
     pub(super) gateway: Gateway,
     pub(super) identity: Option<Identity>,
     pub(super) timeouts: Timeouts,
+    pub(super) peers: Written<Vec<Peer>>,
     /// `Absent` where the file has none.
     pub(super) routes: Written<Vec<Route>>,
 }
@@ -42,6 +43,18 @@ pub(super) struct Identity {
     pub(super) line: usize,
     pub(super) certificate: Text,
     pub(super) key: Text,
+    pub(super) trust: Text,
+    pub(super) crl: Texts,
+}
+
+/// `[[peer]]`.
+pub(super) struct Peer {
+    /// `peer "region": `, or its number where it has no name.
+    pub(super) scope: String,
+    /// The line of its header.
+    pub(super) line: usize,
+    pub(super) name: Text,
+    pub(super) identity: Texts,
     pub(super) trust: Text,
     pub(super) crl: Texts,
 }
@@ -76,8 +89,9 @@ pub(super) struct Route {
     pub(super) mode: Text,
     pub(super) protocol: Text,
     pub(super) listen: Text,
-    pub(super) targets: Texts,
+    pub(super) targets: Targets,
     pub(super) peers: Texts,
+    pub(super) service: Text,
     pub(super) policy: Text,
     pub(super) require_pq: Written<bool>,
     pub(super) record_layer: Text,
@@ -102,7 +116,17 @@ pub(super) struct Ae {
     pub(super) scope: String,
     pub(super) line: usize,
     pub(super) called: Texts,
-    pub(super) targets: Texts,
+    pub(super) targets: Targets,
+}
+
+/// `targets`.
+pub(super) type Targets = Written<Vec<Target>>;
+
+/// A target: its address alone, or a table.
+pub(super) struct Target {
+    pub(super) address: Located<String>,
+    /// The peer that must answer there.
+    pub(super) peer: Texts,
 }
 
 /// `health`: a word, or the table `[route.health]`.
@@ -151,6 +175,7 @@ pub(super) fn read(root: DeTable<'_>, reader: &mut Reader<'_>) -> File {
         gateway: read_gateway(gateway, reader),
         identity: identity.map(|table| read_identity(table, reader)),
         timeouts: read_timeouts(timeouts, "[timeouts]: ", reader),
+        peers: read_peers(&mut root, reader),
         routes: read_routes(&mut root, reader),
     };
     root.finish(reader);
@@ -251,6 +276,38 @@ fn read_keepalive(table: Option<Table<'_>>, scope: &str, reader: &mut Reader<'_>
     keepalive
 }
 
+fn read_peers(root: &mut Table<'_>, reader: &mut Reader<'_>) -> Written<Vec<Peer>> {
+    match root.tables("peer", &schema::PEER, reader) {
+        Written::Absent => Written::Absent,
+        Written::Refused => Written::Refused,
+        Written::Value(tables) => {
+            let numbered = (1..).zip(tables.value);
+            let peers = numbered.map(|(number, table)| read_peer(number, table, reader));
+            Written::Value(Located {
+                value: peers.collect(),
+                line: tables.line,
+            })
+        }
+    }
+}
+
+fn read_peer(number: usize, mut table: Table<'_>, reader: &mut Reader<'_>) -> Peer {
+    table.scope = match table.peek("name") {
+        Some(name) => format!("peer {}: ", quoted(name)),
+        None => format!("peer number {number}: "),
+    };
+    let peer = Peer {
+        scope: table.scope.clone(),
+        line: table.line,
+        name: table.leaf("name", reader),
+        identity: table.one_or_list("identity", reader),
+        trust: table.leaf("trust", reader),
+        crl: table.list("crl", reader),
+    };
+    table.finish(reader);
+    peer
+}
+
 fn read_routes(root: &mut Table<'_>, reader: &mut Reader<'_>) -> Written<Vec<Route>> {
     match root.tables("route", &schema::ROUTE, reader) {
         Written::Absent => Written::Absent,
@@ -288,8 +345,9 @@ fn read_route(number: usize, mut table: Table<'_>, reader: &mut Reader<'_>) -> R
         mode: table.leaf("mode", reader),
         protocol: table.leaf("protocol", reader),
         listen: table.leaf("listen", reader),
-        targets: table.list("targets", reader),
+        targets: read_targets(&mut table, reader),
         peers: table.list("peers", reader),
+        service: table.leaf("service", reader),
         policy: table.leaf("policy", reader),
         require_pq: table.leaf("require_pq", reader),
         record_layer: table.leaf("record_layer", reader),
@@ -359,8 +417,50 @@ fn read_table_of_titles(mut table: Table<'_>, reader: &mut Reader<'_>) -> Ae {
         scope: table.scope.clone(),
         line: table.line,
         called: table.one_or_list("called", reader),
-        targets: table.list("targets", reader),
+        targets: read_targets(&mut table, reader),
     };
     table.finish(reader);
     ae
+}
+
+fn read_targets(table: &mut Table<'_>, reader: &mut Reader<'_>) -> Targets {
+    let scope = format!("{}targets: ", table.scope);
+    match table.texts_or_tables("targets", &schema::TARGET, &scope, reader) {
+        Written::Absent => Written::Absent,
+        Written::Refused => Written::Refused,
+        Written::Value(elements) => {
+            let written = elements.value.len();
+            let read = elements.value.into_iter();
+            let read = read.filter_map(|element| read_target(element, reader));
+            let value: Vec<_> = read.collect();
+            let line = elements.line;
+            match (value.is_empty(), written) {
+                (true, 1..) => Written::Refused,
+                _ => Written::Value(Located { value, line }),
+            }
+        }
+    }
+}
+
+/// Reads one target; `None` where its address cannot be read.
+fn read_target(element: TextOrTable<'_>, reader: &mut Reader<'_>) -> Option<Target> {
+    let mut table = match element {
+        TextOrTable::Text(address) => {
+            let peer = Texts::Absent;
+            return Some(Target { address, peer });
+        }
+        TextOrTable::Table(table) => table,
+    };
+    let address: Text = table.leaf("address", reader);
+    if address.is_absent() {
+        let text = format!(
+            "{}address is missing; write {{ address = \"gw.region.example:2762\", peer = \"region\" }}",
+            table.scope
+        );
+        reader.problems.missing(Some(table.line), text);
+    }
+    let peer = table.one_or_list("peer", reader);
+    table.finish(reader);
+    let address = address.value()?.clone();
+    Some(Target { address, peer })
 }

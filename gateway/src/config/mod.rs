@@ -19,6 +19,7 @@ mod load;
 mod name;
 mod observe;
 mod peer;
+mod peers;
 mod problem;
 mod remark;
 mod resolve;
@@ -28,6 +29,7 @@ mod show;
 mod suggest;
 mod syntax;
 mod table;
+mod targets;
 #[cfg(test)]
 mod tests;
 mod timeouts;
@@ -111,6 +113,9 @@ pub struct Config {
     pub file: PathBuf,
     /// What concerns the process and no route.
     pub gateway: Gateway,
+    /// The `[[peer]]` tables in the order of the file, whether or not a route lists them; names are
+    /// unique, and no identity is in two of them.
+    pub peers: Vec<Arc<Peer>>,
     /// The routes in the order of the file; never empty, names are unique.
     pub routes: Vec<Arc<Route>>,
 }
@@ -182,7 +187,7 @@ pub enum Mode {
 }
 
 /// What a route's stream carries.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Protocol {
     /// DICOM upper layer (PS3.8): the connecting side speaks first.
     Dicom,
@@ -270,7 +275,7 @@ pub struct TrustFiles {
 
 /// A label by which both ends of a route know that they are the two ends of the same route: 1 to
 /// `limits::SERVICE_LABEL_BYTES_MAX` of letters, digits, `-`, `_` and `.`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ServiceLabel(pub(crate) String);
 
 /// Who seals and opens the records of TLS 1.3. Those of TLS 1.2 are rustls's in any case.

@@ -13,6 +13,14 @@ pub(super) struct Schema {
     pub(super) keys: &'static [Key],
 }
 
+impl Schema {
+    /// The names of its keys with commas between.
+    pub(super) fn key_names(&self) -> String {
+        let names: Vec<_> = self.keys.iter().map(|key| key.name).collect();
+        names.join(", ")
+    }
+}
+
 /// A key and how its value is written.
 #[derive(Debug)]
 pub(super) struct Key {
@@ -37,6 +45,7 @@ pub(super) static ROOT: Schema = Schema {
             "{ certificate = \"...\", key = \"...\", trust = \"...\" }",
         ),
         key("timeouts", "{ connect = \"4s\" }"),
+        key("peer", "[ { ... } ]"),
         key("route", "[ { ... } ]"),
     ],
 };
@@ -74,6 +83,18 @@ const IDENTITY_KEYS: &[Key] = &[
     key("trust", "\"/etc/wardgate/pki/trust.pem\""),
     key("crl", "[\"/etc/wardgate/pki/trust.crl\"]"),
 ];
+
+/// A peer, and the CAs that may vouch for it.
+pub(super) static PEER: Schema = Schema {
+    header: "[[peer]]",
+    parent: "peer.",
+    keys: &[
+        key("name", "\"region\""),
+        key("identity", "\"dns:gw.region.example\""),
+        key("trust", "\"/etc/wardgate/pki/region-ca.pem\""),
+        key("crl", "[\"/etc/wardgate/pki/region-ca.crl\"]"),
+    ],
+};
 
 /// The deadlines of all routes.
 pub(super) static TIMEOUTS: Schema = Schema {
@@ -124,6 +145,7 @@ pub(super) static ROUTE: Schema = Schema {
         key("listen", "\"10.20.0.5:11112\""),
         key("targets", "[\"gw.region.example:2762\"]"),
         key("peers", "[\"dns:gw.region.example\"]"),
+        key("service", "\"archive\""),
         key("policy", "\"hscn\""),
         key("require_pq", "true"),
         key("record_layer", "\"in-place\""),
@@ -147,6 +169,16 @@ pub(super) static ROUTE: Schema = Schema {
             "{ certificate = \"...\", key = \"...\", trust = \"...\" }",
         ),
         key("timeouts", "{ connect = \"4s\" }"),
+    ],
+};
+
+/// A target with the peer that must answer there.
+pub(super) static TARGET: Schema = Schema {
+    header: "targets",
+    parent: "targets.",
+    keys: &[
+        key("address", "\"gw.region.example:2762\""),
+        key("peer", "\"region\""),
     ],
 };
 
@@ -176,7 +208,7 @@ pub(super) static ROUTE_HEALTH: Schema = Schema {
 };
 
 /// Every table, for the search where a misplaced key belongs.
-pub(super) static ALL: [&Schema; 10] = [
+pub(super) static ALL: [&Schema; 12] = [
     &ROOT,
     &GATEWAY,
     &IDENTITY,
@@ -187,4 +219,6 @@ pub(super) static ALL: [&Schema; 10] = [
     &ROUTE_TIMEOUTS,
     &ROUTE_AE,
     &ROUTE_HEALTH,
+    &PEER,
+    &TARGET,
 ];

@@ -16,8 +16,7 @@ pub(super) fn remedy(key: &str, schema: &Schema) -> String {
     if let Some(table) = home(key, schema) {
         return format!("it belongs in {table}");
     }
-    let names: Vec<_> = schema.keys.iter().map(|key| key.name).collect();
-    format!("known here are {}", names.join(", "))
+    format!("known here are {}", schema.key_names())
 }
 
 /// The word of `known` that `word` is a likely misspelling of.
@@ -68,6 +67,9 @@ fn familiar(key: &str, schema: &Schema) -> Option<String> {
         "backend" | "backends" | "upstream" | "upstreams" | "destination" | "connect_to"
         | "forward" | "to" => "targets",
         "allow" | "allowed" | "allowed_peers" | "san" | "sans" | "verify_name" => "peers",
+        "dns" | "names" | "subject" => "identity",
+        "host" => "address",
+        "label" | "alpn" | "sni" => "service",
         "type" | "direction" => "mode",
         "ciphers" | "suites" | "tls_version" | "min_version" => "policy",
         "workers" | "threads" | "cpus" => "cores",
@@ -78,6 +80,10 @@ fn familiar(key: &str, schema: &Schema) -> Option<String> {
         "services" | "operations" | "dimse" | "allow_commands" => "commands",
         "return_route" | "returns" | "back" => "return",
         _ => return None,
+    };
+    let meant = match schema.header {
+        "[[peer]]" if meant == "peers" => "identity",
+        _ => meant,
     };
     let known = schema.keys.iter().any(|key| key.name == meant);
     known.then(|| format!("did you mean {meant:?}?"))

@@ -2,6 +2,7 @@
 
 mod dicom;
 mod mutations;
+mod peers;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -124,7 +125,7 @@ fn the_documented_example_means_what_it_says() {
     let target = Target {
         host: Host::Name("gw.region.example".to_owned()),
         port: 2762,
-        expected: None,
+        expected: Some([PeerName::Dns("gw.region.example".to_owned())].into()),
     };
     assert_eq!(out.targets, [target]);
     assert_eq!(out.timeouts, Timeouts::default());
@@ -281,7 +282,7 @@ fn a_file_of_another_kind_gives_a_bounded_number_of_problems() {
     let problems = parse_here(&text, "wardgate.toml").expect_err("it is no configuration");
     assert_eq!(problems.len(), crate::limits::CONFIG_PROBLEMS_MAX + 1);
     let last = problems.last().expect("there are some");
-    assert_eq!(last.text, "and 9800 more problems; mend these first");
+    assert_eq!(last.text, "and 9800 more problems; fix these first");
 }
 
 #[test]
@@ -366,6 +367,7 @@ fn every_key_of_a_table_stands_in_that_table_of_the_reference() {
     let tables = [
         &schema::GATEWAY,
         &schema::IDENTITY,
+        &schema::PEER,
         &schema::TIMEOUTS,
         &schema::ROUTE_IDENTITY,
         &schema::ROUTE_TIMEOUTS,

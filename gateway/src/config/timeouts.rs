@@ -60,14 +60,14 @@ pub(super) fn route(
     {
         let value = quoted(&idle.value);
         let text = format!(
-            "{}idle {value} is for tcp routes: {}; remove it",
+            "{}idle {value} applies only to protocol \"tcp\": {}; remove it",
             written.scope,
             silence(protocol)
         );
         problems.wrong(idle.line, text);
     }
     if let (Some(first_byte), Some(Protocol::Tcp)) = (written.first_byte.value(), protocol) {
-        let reason = "is for dicom and mllp routes: on a tcp route either side may speak first, \
+        let reason = "applies only to protocols \"dicom\" and \"mllp\": on a tcp route either side may speak first, \
             and late; remove it";
         problems.wrong(
             first_byte.line,
@@ -75,7 +75,7 @@ pub(super) fn route(
         );
     }
     if let (Some(handshake), Some(Mode::Passthrough)) = (written.handshake.value(), mode) {
-        let reason = "is for originate and terminate: a passthrough route makes no handshake of \
+        let reason = "applies only to modes \"originate\" and \"terminate\": a passthrough route makes no handshake of \
             its own; remove it";
         problems.wrong(
             handshake.line,

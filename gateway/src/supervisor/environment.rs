@@ -113,6 +113,7 @@ pub fn remarks(prepared: &Prepared) -> Vec<String> {
             path.display()
         ));
     }
+    remarks.extend(prepared.config.remarks());
     for path in prepared.paths.iter() {
         if matches!(path.side, Side::Passthrough) {
             remarks.push(format!(
