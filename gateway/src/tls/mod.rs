@@ -8,10 +8,12 @@
 mod acceptor;
 mod aead;
 mod connector;
+mod der;
 mod diagnosis;
 mod explain;
 pub mod handshake;
 mod identity;
+mod names;
 mod policy;
 pub mod post_handshake;
 pub mod record;
