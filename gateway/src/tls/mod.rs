@@ -7,6 +7,7 @@
 
 mod acceptor;
 mod aead;
+pub mod chain;
 mod connector;
 mod der;
 mod diagnosis;

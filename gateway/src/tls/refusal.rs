@@ -41,6 +41,11 @@ pub enum Rule {
         /// How many there were.
         presented: usize,
     },
+    /// A certificate beyond `limits::CERTIFICATE_BYTES_MAX` or `limits::CERTIFICATE_ELEMENTS_MAX`.
+    TooLarge {
+        /// `16500 bytes, which is more than 16384`.
+        fault: String,
+    },
     /// Not an X.509 version 3 certificate that can be judged (RFC 5280).
     Unreadable {
         /// The parser's word for it.
@@ -144,6 +149,7 @@ impl Refusal {
             Rule::NotMutual | Rule::Unanswerable => return Error::General(self.rule.to_string()),
             // bad_certificate.
             Rule::ChainTooLong { .. }
+            | Rule::TooLarge { .. }
             | Rule::Unreadable { .. }
             | Rule::Key { .. }
             | Rule::Signature { .. }
@@ -186,6 +192,9 @@ impl Refusal {
             Rule::ChainTooLong { .. } => "let the peer send its own certificate and its \
                  intermediates only"
                 .into(),
+            Rule::TooLarge { .. } => {
+                "have the certificate issued anew with fewer names and extensions".into()
+            }
             Rule::Unreadable { .. } | Rule::Path { .. } => {
                 "have the certificate issued anew by RFC 5280".into()
             }
@@ -297,6 +306,7 @@ impl fmt::Display for Rule {
                     "came in a chain of {presented} certificates, which is too long"
                 )
             }
+            Self::TooLarge { fault } => write!(f, "has {fault}"),
             Self::Unreadable { cause } => write!(f, "cannot be read ({cause})"),
             Self::Key { fault } => write!(f, "has {fault}, which is not accepted"),
             Self::AnchorKey { fault } => {
