@@ -48,6 +48,22 @@ pub const PKI_FILE_BYTES_MAX: u64 = 64 << 20;
 /// Certificates in one chain that a peer may present, the leaf included (RFC 5280 sets no bound).
 pub const CHAIN_CERTIFICATES_MAX: usize = 8;
 
+/// Bytes of one certificate that a peer may present. RSA-4096 with many extensions takes 3 KiB; two
+/// hundred names take six more.
+pub const CERTIFICATE_BYTES_MAX: usize = 16 << 10;
+
+/// DER elements of one certificate that a peer may present: names, extensions and their parts. Root
+/// certificates of public CAs have 70 to 113, a peer's own about 200; a DNS name more is one more.
+pub const CERTIFICATE_ELEMENTS_MAX: usize = 512;
+
+/// Steps from a certificate to a possible issuer that building a path may take. At each step webpki reads
+/// all intermediates again. A path of three CAs with two certificates each takes 14.
+pub const PATH_STEPS_MAX: usize = 16;
+
+/// Certificates of one chain that may fail a signature check before no other is checked. A legal chain has
+/// two where the CA has renewed its key under its name.
+pub const FORGED_CERTIFICATES_MAX: usize = 3;
+
 /// Names of one certificate that a refusal shows; the others are counted. A gateway has one or two.
 pub const SHOWN_NAMES_MAX: usize = 6;
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use rustls::compress::CompressionCache;
 use rustls::crypto::CryptoProvider;
+use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::{
     NoServerSessionStorage, ResolvesServerCert, ServerConfig, UnbufferedServerConnection,
 };
@@ -11,9 +12,10 @@ use rustls::sign::SingleCertAndKey;
 use rustls::{Error, SupportedProtocolVersion};
 
 use super::connector::{certified_key, listed, own_description};
-use super::identity::Description;
+use super::identity::{Description, PeerInfo};
 use super::policy::{demands, provider, versions};
-use super::rules::Rules;
+use super::refusal::Refusal;
+use super::rules::{Chain, Rules};
 use super::verifier::{Judgement, Side, Verifier};
 use crate::config::RouteTls;
 use crate::pki::Identity;
@@ -55,6 +57,22 @@ impl Acceptor {
         let judgement = self.judgement();
         let config = Arc::new(self.config(&judgement)?);
         Ok((UnbufferedServerConnection::new(config)?, judgement))
+    }
+
+    /// Judges a client's chain by the rules of this route, as a handshake does, but without one: for
+    /// measurements and tests of what a chain may cost.
+    pub fn judge(
+        &self,
+        leaf: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<PeerInfo, Refusal> {
+        self.rules.judge(Chain {
+            side: Side::Acceptor,
+            leaf,
+            intermediates,
+            now,
+        })
     }
 
     pub(super) fn judgement(&self) -> Arc<Judgement> {

@@ -7,11 +7,14 @@
 
 mod acceptor;
 mod aead;
+pub mod chain;
 mod connector;
+mod der;
 mod diagnosis;
 mod explain;
 pub mod handshake;
 mod identity;
+mod names;
 mod policy;
 pub mod post_handshake;
 pub mod record;

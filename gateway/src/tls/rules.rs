@@ -11,6 +11,7 @@ use rustls::{DistinguishedName, Error};
 use webpki::{EndEntityCert, VerifiedPath};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
+use super::chain::{self, Checks};
 use super::identity::{PeerInfo, Peers};
 use super::refusal::{Refusal, Rule, key_fault};
 use super::revocation::{Revocation, options};
@@ -75,6 +76,12 @@ impl Rules {
                 presented: chain.intermediates.len() + 1,
             }));
         }
+        self.check_size(chain)?;
+        let intermediates = chain::cut(chain.leaf, chain.intermediates, self.anchors_at(chain.now));
+        let chain = Chain {
+            intermediates: &intermediates,
+            ..chain
+        };
         let leaf = EndEntityCert::try_from(chain.leaf).map_err(|cause| {
             refuse(Rule::Unreadable {
                 cause: cause.to_string(),
@@ -91,6 +98,29 @@ impl Rules {
         })
     }
 
+    /// Refuses a certificate that is too large before anything reads it.
+    fn check_size(&self, chain: Chain<'_>) -> Result<(), Refusal> {
+        let presented = std::iter::once(chain.leaf).chain(chain.intermediates);
+        for (index, certificate) in presented.enumerate() {
+            if let Some(fault) = chain::size_fault(certificate) {
+                let refusal = Refusal::new(chain.side, chain.leaf, Rule::TooLarge { fault });
+                return Err(match index {
+                    0 => refusal,
+                    _ => refusal.because_of(certificate),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn anchors_at(&self, now: UnixTime) -> impl Iterator<Item = chain::Anchor<'_>> + Clone {
+        let anchors = self.anchors.iter().zip(&self.anchor_facts);
+        anchors.map(move |(anchor, facts)| chain::Anchor {
+            anchor,
+            in_force: !facts.is_past(now),
+        })
+    }
+
     fn check_path(&self, leaf: &EndEntityCert<'_>, chain: Chain<'_>) -> Result<(), Refusal> {
         let anchor_expired = Cell::new(None);
         let anchor_is_valid = |path: &VerifiedPath<'_>| match self.expiry(path, chain.now) {
@@ -101,8 +131,11 @@ impl Rules {
             }
         };
         let lists = self.revocation.lists();
+        let checks = Checks::default();
+        let counted = checks.counted(self.algorithms.all);
+        let algorithms: Vec<_> = counted.iter().map(|algorithm| algorithm as _).collect();
         let Err(error) = leaf.verify_for_usage(
-            self.algorithms.all,
+            &algorithms,
             &self.anchors,
             chain.intermediates,
             chain.now,
@@ -129,8 +162,7 @@ impl Rules {
             .iter()
             .position(|anchor| std::ptr::eq(anchor, path.anchor()))
             .and_then(|index| self.anchor_facts.get(index))?;
-        let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
-        (now > facts.not_after).then_some(facts.not_after)
+        facts.is_past(now).then_some(facts.not_after)
     }
 }
 
@@ -148,6 +180,10 @@ pub(super) struct Chain<'a> {
 }
 
 impl AnchorFacts {
+    fn is_past(&self, now: UnixTime) -> bool {
+        i64::try_from(now.as_secs()).unwrap_or(i64::MAX) > self.not_after
+    }
+
     fn new(der: &CertificateDer<'_>) -> Self {
         match X509Certificate::from_der(der) {
             Ok((_, facts)) => Self {
