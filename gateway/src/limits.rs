@@ -333,8 +333,10 @@ pub const DEMO_SIZE_MIN_BYTES: u64 = 1 << 20;
 /// The largest study that is made. The headers of its slices are held in memory, about 2 KiB each.
 pub const DEMO_SIZE_MAX_BYTES: u64 = 32 << 30;
 
-/// Names that a core looks up at a time, each on a thread that waits for the system's resolver.
-pub const LOOK_UPS_MAX: usize = 8;
+/// Names that a core looks up at a time, each on a thread of its own that waits for the system's
+/// resolver. A name has one look-up at a time, so a configuration of fewer names never reaches the bound:
+/// a name whose server hangs keeps its own thread, and none of another name's.
+pub const LOOK_UPS_MAX: usize = 256;
 
 /// How long the header of a metrics request may take: it is one packet.
 pub const METRICS_HEADER_DEADLINE: Duration = Duration::from_millis(500);

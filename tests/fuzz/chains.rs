@@ -7,7 +7,9 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::sync::{Arc, OnceLock};
 
-use gateway::config::{IdentityFiles, Located, PeerName, Policy, RecordLayer, RouteTls};
+use gateway::config::{
+    IdentityFiles, Located, Peer, PeerName, Policy, RecordLayer, RouteTls, TrustFiles,
+};
 use gateway::limits::{
     FORGED_CERTIFICATES_MAX, KEY_RECORDS_MAX, PATH_STEPS_MAX, SENTENCE_CHARS_MAX,
     SHOWN_NAME_CHARS_MAX, SHOWN_NAMES_MAX,
@@ -583,13 +585,20 @@ fn rules() -> RouteTls {
         identity: Arc::new(IdentityFiles {
             certificate: file("site.pem"),
             key: file("site.key"),
-            trust: file("trust.pem"),
-            crl: Vec::new(),
+            trust: None,
         }),
-        peers: vec![
-            PeerName::Dns("peer.example".into()),
-            PeerName::Uri("urn:peer".into()),
-        ],
+        peers: vec![Arc::new(Peer {
+            name: None,
+            identities: vec![
+                PeerName::Dns("peer.example".into()),
+                PeerName::Uri("urn:peer".into()),
+            ],
+            trust: Arc::new(TrustFiles {
+                trust: file("trust.pem"),
+                crl: Vec::new(),
+            }),
+        })],
+        service: None,
         policy: Policy::Hscn,
         require_pq: false,
         record_layer: RecordLayer::default(),

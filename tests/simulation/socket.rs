@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::rc::Rc;
 use std::time::Duration;
 
-use gateway::uring::{Lent, Pipe, Socket, SocketOptions, Verbs};
+use gateway::uring::{Lent, LookUp, Pipe, Socket, SocketOptions, Verbs};
 use rustix::io::Errno;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, sleep_until};
@@ -469,14 +469,17 @@ impl Verbs for SimVerbs {
         }
     }
 
-    async fn resolve(&self, name: &str) -> io::Result<Vec<IpAddr>> {
+    fn resolve(&self, name: &str) -> LookUp {
         let fault = self.world.operation(0, Verb::Resolve);
         let pause = self.world.random.borrow_mut().below(100);
-        sleep(Duration::from_millis(pause)).await;
-        match fault {
-            Some(cause) => Err(cause.into()),
-            None if name == UNKNOWN_NAME => Err(io::Error::other("name does not exist")),
-            None => Ok(vec![IpAddr::V4(Ipv4Addr::LOCALHOST)]),
-        }
+        let is_unknown = name == UNKNOWN_NAME;
+        Box::pin(async move {
+            sleep(Duration::from_millis(pause)).await;
+            match fault {
+                Some(cause) => Err(cause.into()),
+                None if is_unknown => Err(io::Error::other("name does not exist")),
+                None => Ok(vec![IpAddr::V4(Ipv4Addr::LOCALHOST)]),
+            }
+        })
     }
 }

@@ -21,6 +21,7 @@ use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
+use std::pin::Pin;
 use std::time::Duration;
 
 pub use farewell::part;
@@ -108,6 +109,10 @@ pub trait Socket: 'static {
     fn abort(&self);
 }
 
+/// A look-up of a name under way. Dropped, it goes on without anybody who hears of its end: it may hold
+/// a thread of the system's resolver for as long as that likes.
+pub type LookUp = Pin<Box<dyn Future<Output = io::Result<Vec<IpAddr>>>>>;
+
 /// What a connection needs beyond its first socket.
 pub trait Verbs: 'static {
     /// The sockets that `connect` makes.
@@ -125,11 +130,9 @@ pub trait Verbs: 'static {
     /// What the system says: no descriptor, or no memory for another pipe.
     fn pipe(&self) -> io::Result<<Self::Socket as Socket>::Pipe>;
 
-    /// Addresses of a name, in the order of the system's resolver.
-    ///
-    /// # Errors
-    /// What the resolver says; an empty answer is an error as well.
-    fn resolve(&self, name: &str) -> impl Future<Output = io::Result<Vec<IpAddr>>>;
+    /// Begins to look up a name. It gives the addresses in the order of the system's resolver, or what
+    /// the resolver says; an empty answer is an error as well.
+    fn resolve(&self, name: &str) -> LookUp;
 }
 
 /// What every socket of the data plane is set to (both sides of a route).

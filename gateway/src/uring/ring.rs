@@ -26,7 +26,7 @@ use socket2::{Domain, Protocol, SockRef, Socket as Socket2, TcpKeepalive, Type};
 use tokio::sync::Semaphore;
 use tokio_uring::{OneshotOutputTransform, UnsubmittedOneshot};
 
-use super::{Capabilities, KernelPipe, Lent, Parts, Socket, SocketOptions, Verbs};
+use super::{Capabilities, KernelPipe, Lent, LookUp, Parts, Socket, SocketOptions, Verbs};
 use crate::limits::{LOOK_UPS_MAX, PARTS_MAX, RING_ENTRIES};
 
 /// Starts this thread's ring and runs `main` on it to its end.
@@ -61,14 +61,30 @@ pub async fn wait_acceptable(listener: &Rc<TcpListener>) -> io::Result<()> {
 #[derive(Debug)]
 pub struct Ring {
     look_ups: Arc<Semaphore>,
+    resolver: Resolver,
 }
+
+/// Looks up a name, and blocks as long as it likes.
+pub(crate) type Resolver = fn(&str) -> io::Result<Vec<IpAddr>>;
 
 impl Default for Ring {
     fn default() -> Self {
+        Self::resolving_by(system)
+    }
+}
+
+impl Ring {
+    pub(crate) fn resolving_by(resolver: Resolver) -> Self {
         Self {
             look_ups: Arc::new(Semaphore::new(LOOK_UPS_MAX)),
+            resolver,
         }
     }
+}
+
+fn system(name: &str) -> io::Result<Vec<IpAddr>> {
+    let found = (name, 0).to_socket_addrs()?;
+    Ok(found.map(|address| address.ip()).collect())
 }
 
 impl Verbs for Ring {
@@ -92,31 +108,33 @@ impl Verbs for Ring {
         KernelPipe::new()
     }
 
-    async fn resolve(&self, name: &str) -> io::Result<Vec<IpAddr>> {
-        let name = name.to_owned();
-        // LIMIT: LOOK_UPS_MAX; who waits here is ended by the deadline of its connection.
-        let place = Arc::clone(&self.look_ups).acquire_owned().await;
-        // The system's resolver blocks; it does so on a thread that carries no bytes.
-        let look_up = move || {
-            let _place = place;
-            (name.as_str(), 0).to_socket_addrs()
-        };
-        let found = tokio::task::spawn_blocking(look_up)
-            .await
-            .map_err(io::Error::other)??;
-        let mut addresses: Vec<IpAddr> = Vec::new();
-        for address in found.map(|a| a.ip()) {
-            if !addresses.contains(&address) {
-                addresses.push(address);
+    fn resolve(&self, name: &str) -> LookUp {
+        let (places, resolver, name) = (Arc::clone(&self.look_ups), self.resolver, name.to_owned());
+        Box::pin(async move {
+            // LIMIT: LOOK_UPS_MAX; a connection that waits here is ended by its deadline.
+            let place = places.acquire_owned().await;
+            // The system's resolver blocks; it does so on a thread that carries no bytes.
+            let look_up = move || {
+                let _place = place;
+                resolver(&name)
+            };
+            let found = tokio::task::spawn_blocking(look_up)
+                .await
+                .map_err(io::Error::other)??;
+            let mut addresses: Vec<IpAddr> = Vec::new();
+            for address in found {
+                if !addresses.contains(&address) {
+                    addresses.push(address);
+                }
             }
-        }
-        if addresses.is_empty() {
-            return Err(io::Error::new(
-                io::ErrorKind::NotFound,
-                "the name has no address",
-            ));
-        }
-        Ok(addresses)
+            if addresses.is_empty() {
+                return Err(io::Error::new(
+                    io::ErrorKind::NotFound,
+                    "the name has no address",
+                ));
+            }
+            Ok(addresses)
+        })
     }
 }
 
