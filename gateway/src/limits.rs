@@ -269,6 +269,9 @@ pub const REFUSALS_BURST: u32 = 10;
 /// One refusal of a route and kind is logged per this time after the burst.
 pub const REFUSALS_EVERY: Duration = Duration::from_secs(1);
 
+/// How often a signal is logged that the gateway ignores. Who sends one in a loop fills no log.
+pub const SIGNAL_REPORT_EVERY: Duration = Duration::from_secs(60);
+
 /// Metrics requests served at a time; more wait.
 pub const METRICS_REQUESTS_MAX: usize = 32;
 
