@@ -245,8 +245,11 @@ pub const KEEPALIVE_MAX: Duration = Duration::from_secs(32_767);
 /// The most keepalive probes (`MAX_TCP_KEEPCNT` of Linux).
 pub const KEEPALIVE_PROBES_MAX: u32 = 127;
 
-/// The longest time that sent bytes may stay unacknowledged.
+/// The longest time that a peer may leave what it was sent without an answer.
 pub const USER_TIMEOUT_MAX: Duration = Duration::from_secs(24 * 3600);
+
+/// The longest time that a receiver which answers may read nothing. Who wants more wants "never".
+pub const STALL_TIMEOUT_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// Messages that may wait in a worker's mailbox: connections on their way to it.
 pub const MAILBOX_MAX: usize = 1024;
