@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::rc::Rc;
 use std::time::Duration;
 
-use gateway::uring::{Lent, Pipe, Socket, SocketOptions, Verbs};
+use gateway::uring::{Lent, Pipe, SendQueue, Socket, SocketOptions, Verbs};
 use rustix::io::Errno;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, sleep_until};
@@ -325,6 +325,13 @@ impl Socket for SimSocket {
         self.told("send_now", &outcome, |()| words.len());
         outcome
     }
+
+    fn send_queue(&self) -> io::Result<SendQueue> {
+        Ok(self.shared.wire.borrow().send_queue(self.side))
+    }
+
+    // Wires that died end by themselves.
+    fn set_user_timeout(&self, _: Option<Duration>) {}
 
     async fn wait_readable(&self) -> io::Result<()> {
         let ask = |wire: &mut Wire, now| wire.readable(self.side, now);

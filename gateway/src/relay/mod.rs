@@ -13,6 +13,7 @@ mod link;
 mod look;
 mod open;
 mod passthrough;
+mod receiver;
 mod reception;
 mod seal;
 
