@@ -266,8 +266,11 @@ pub const KEEPALIVE_MAX: Duration = Duration::from_secs(32_767);
 /// The most keepalive probes (`MAX_TCP_KEEPCNT` of Linux).
 pub const KEEPALIVE_PROBES_MAX: u32 = 127;
 
-/// The longest time that sent bytes may stay unacknowledged.
+/// The longest time that a peer may leave what it was sent without an answer.
 pub const USER_TIMEOUT_MAX: Duration = Duration::from_secs(24 * 3600);
+
+/// The longest time that a receiver which answers may read nothing. Who wants more wants "never".
+pub const STALL_TIMEOUT_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// Messages that may wait in a worker's mailbox: connections on their way to it.
 pub const MAILBOX_MAX: usize = 1024;
@@ -289,6 +292,9 @@ pub const REFUSALS_BURST: u32 = 10;
 
 /// One refusal of a route and kind is logged per this time after the burst.
 pub const REFUSALS_EVERY: Duration = Duration::from_secs(1);
+
+/// How often a signal is logged that the gateway ignores. Who sends one in a loop fills no log.
+pub const SIGNAL_REPORT_EVERY: Duration = Duration::from_secs(60);
 
 /// Metrics requests served at a time; more wait.
 pub const METRICS_REQUESTS_MAX: usize = 32;

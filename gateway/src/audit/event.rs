@@ -146,6 +146,8 @@ pub enum Reason {
     Unreachable(String),
     /// A deadline passed; which one.
     Deadline(&'static str),
+    /// A receiver acknowledged but did not read for longer than `timeouts.stall`; who.
+    Stalled(Party),
     /// Nothing came before the other side closed: a probe, not an error.
     Empty,
     /// What came first is not how the route's protocol begins; the sentence says why.
@@ -183,6 +185,12 @@ impl fmt::Display for Reason {
                     "{which} deadline passed; timeouts.{key} sets it for the route"
                 )
             }
+            Self::Stalled(receiver) => write!(
+                f,
+                "stall deadline passed: the {} is there but did not read; timeouts.stall sets it for \
+                 the route",
+                receiver.name()
+            ),
             Self::Empty => f.write_str("closed without a byte"),
             Self::Protocol(what) => write!(f, "TLS record layer: {what}"),
             Self::Limit(which) => write!(f, "limit reached: {which}"),

@@ -164,7 +164,7 @@ fn may_pass(account: &Connection, rate: &mut Rate) -> Option<u64> {
         Reason::Unreachable(_) => Kind::Unreachable,
         Reason::Illegal(_) => Kind::Illegal,
         Reason::Forbidden(_) => Kind::Forbidden,
-        Reason::Deadline(_) => Kind::Late,
+        Reason::Deadline(_) | Reason::Stalled(_) => Kind::Late,
         Reason::Limit(_) => Kind::Limited,
         Reason::Reset(_) | Reason::Truncated | Reason::Internal(_) => Kind::Broken,
         Reason::Complete | Reason::Drained => return Some(0),

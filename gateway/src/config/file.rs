@@ -69,6 +69,7 @@ pub(super) struct Timeouts {
     pub(super) drain: Text,
     pub(super) keepalive: Keepalive,
     pub(super) user: Text,
+    pub(super) stall: Text,
 }
 
 /// `keepalive` in a table of timeouts.
@@ -239,6 +240,7 @@ fn read_timeouts(table: Option<Table<'_>>, scope: &str, reader: &mut Reader<'_>)
             drain: Text::Absent,
             keepalive: read_keepalive(None, scope, reader),
             user: Text::Absent,
+            stall: Text::Absent,
         };
     };
     let keepalive_scope = format!("{scope}keepalive: ");
@@ -252,6 +254,7 @@ fn read_timeouts(table: Option<Table<'_>>, scope: &str, reader: &mut Reader<'_>)
         drain: table.leaf("drain", reader),
         keepalive: read_keepalive(keepalive, scope, reader),
         user: table.leaf("user", reader),
+        stall: table.leaf("stall", reader),
     };
     table.finish(reader);
     timeouts

@@ -351,8 +351,10 @@ pub struct Timeouts {
     pub drain: Duration,
     /// TCP keepalive on both sockets.
     pub keepalive: Keepalive,
-    /// `TCP_USER_TIMEOUT`: how long sent bytes may stay unacknowledged.
+    /// How long a peer may leave what it was sent without an answer (`TCP_USER_TIMEOUT`).
     pub user: Duration,
+    /// How long a receiver that answers may read nothing; `None` is never.
+    pub stall: Option<Duration>,
 }
 
 /// TCP keepalive of a socket.
@@ -380,6 +382,7 @@ impl Default for Timeouts {
                 probes: 6,
             },
             user: Duration::from_secs(120),
+            stall: None,
         }
     }
 }

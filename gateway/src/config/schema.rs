@@ -121,6 +121,7 @@ const TIMEOUTS_KEYS: &[Key] = &[
         "{ idle = \"60s\", interval = \"10s\", probes = 6 }",
     ),
     key("user", "\"120s\""),
+    key("stall", "\"never\""),
 ];
 
 /// TCP keepalive.

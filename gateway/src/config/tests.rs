@@ -254,6 +254,7 @@ fn a_routes_timeouts_override_the_sites_key_by_key() {
     let expected = Timeouts {
         handshake: Duration::from_secs(10),
         user: Duration::from_secs(300),
+        stall: Some(Duration::from_secs(8 * 3600)),
         keepalive: Keepalive {
             interval: Duration::from_secs(5),
             probes: 4,

@@ -107,7 +107,7 @@ pub(super) fn count(counters: &RouteCounters, reason: &Reason) {
         Reason::Unreachable(_) => &counters.unreachable,
         Reason::Illegal(_) => &counters.illegal,
         Reason::Forbidden(_) => &counters.forbidden,
-        Reason::Deadline(_) => &counters.late,
+        Reason::Deadline(_) | Reason::Stalled(_) => &counters.late,
         Reason::Limit(_) => &counters.limited,
         Reason::Reset(_)
         | Reason::Truncated

@@ -268,7 +268,8 @@ impl<'c, V: Verbs> Work<'c, V> {
             )
         };
         let both = pin!(both);
-        link.watch(both, self.path.route.timeouts.idle, self.core.stop.clone())
+        let timeouts = &self.path.route.timeouts;
+        link.watch(both, timeouts, [there, back], self.core.stop.clone())
             .await;
         Ok(link.close())
     }
@@ -302,7 +303,9 @@ impl<'c, V: Verbs> Work<'c, V> {
         };
         let both = async { tokio::join!(sealing.run(link, first), opening.run(link, held)) };
         let both = pin!(both);
-        link.watch(both, self.path.route.timeouts.idle, self.core.stop.clone())
+        let timeouts = &self.path.route.timeouts;
+        let parties = [Party::PlainSide, Party::TlsPeer];
+        link.watch(both, timeouts, parties, self.core.stop.clone())
             .await;
         link.close()
     }

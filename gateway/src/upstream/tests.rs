@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep};
 use super::{AddressReport, Attempts, Names, Upstreams};
 use crate::config::{self, Route};
 use crate::limits::{ADDRESS_SILENT, ATTEMPT_DELAY};
-use crate::uring::{Lent, LookUp, Pipe, Ring, Socket, SocketOptions, Verbs};
+use crate::uring::{Lent, LookUp, Pipe, Ring, SendQueue, Socket, SocketOptions, Verbs};
 
 const ROUTE: &str = r#"
 [identity]
@@ -90,6 +90,12 @@ impl Socket for Far {
     fn send_now(&self, _: &[u8]) -> io::Result<()> {
         unreachable!("nothing is sent")
     }
+
+    fn send_queue(&self) -> io::Result<SendQueue> {
+        Ok(SendQueue::default())
+    }
+
+    fn set_user_timeout(&self, _: Option<Duration>) {}
 
     async fn wait_readable(&self) -> io::Result<()> {
         Ok(())

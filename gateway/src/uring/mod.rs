@@ -96,6 +96,16 @@ pub trait Socket: 'static {
     /// They were not sent, or not whole: nothing may follow but `abort`.
     fn send_now(&self, words: &[u8]) -> io::Result<()>;
 
+    /// What was sent and is not acknowledged yet.
+    ///
+    /// # Errors
+    /// What the system says; `Unsupported` where it does not know.
+    fn send_queue(&self) -> io::Result<SendQueue>;
+
+    /// Sets how long sent bytes may stay unacknowledged before the system ends the connection
+    /// (`TCP_USER_TIMEOUT`); `None` leaves it to the system.
+    fn set_user_timeout(&self, limit: Option<Duration>);
+
     /// Waits until a read would return at once: bytes, the peer's end, or an error.
     fn wait_readable(&self) -> impl Future<Output = io::Result<()>>;
 
@@ -133,6 +143,37 @@ pub trait Verbs: 'static {
     /// Begins to look up a name. It gives the addresses in the order of the system's resolver, or what
     /// the resolver says; an empty answer is an error as well.
     fn resolve(&self, name: &str) -> LookUp;
+}
+
+/// What one end of a connection has sent that the other end has not acknowledged.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct SendQueue {
+    /// Bytes that the other end acknowledged since the connection began.
+    pub acked: u64,
+    /// Segments that are on their way.
+    pub in_flight: u32,
+    /// Bytes that wait to be sent.
+    pub unsent: u32,
+    /// Bytes that the other end has room for (its receive window).
+    pub window: u32,
+    /// Attempts in a row without any answer, probes of a closed window included; `None` where the last
+    /// one was answered.
+    pub unanswered: Option<u32>,
+}
+
+impl SendQueue {
+    /// Whether all is acknowledged.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.in_flight == 0 && self.unsent == 0
+    }
+
+    /// Whether nothing can be sent because the other end has no room for it.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        // A window may have room, but less than a segment.
+        !self.is_empty() && (self.window == 0 || self.in_flight == 0)
+    }
 }
 
 /// What every socket of the data plane is set to (both sides of a route).

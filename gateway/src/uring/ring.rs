@@ -26,8 +26,11 @@ use socket2::{Domain, Protocol, SockRef, Socket as Socket2, TcpKeepalive, Type};
 use tokio::sync::Semaphore;
 use tokio_uring::{OneshotOutputTransform, UnsubmittedOneshot};
 
-use super::{Capabilities, KernelPipe, Lent, LookUp, Parts, Socket, SocketOptions, Verbs};
+use super::{
+    Capabilities, KernelPipe, Lent, LookUp, Parts, SendQueue, Socket, SocketOptions, Verbs,
+};
 use crate::limits::{LOOK_UPS_MAX, PARTS_MAX, RING_ENTRIES};
+use crate::sys::tcp_info;
 
 /// Starts this thread's ring and runs `main` on it to its end.
 ///
@@ -316,6 +319,31 @@ impl Socket for RingSocket {
             count if count == words.len() => Ok(()),
             _ => Err(io::ErrorKind::WriteZero.into()),
         }
+    }
+
+    fn send_queue(&self) -> io::Result<SendQueue> {
+        let info = tcp_info(&*self.stream)?;
+        let (count, is_unanswered) = match info.unacked {
+            0 => (info.probes, true),
+            // Sent again since anything came back. Both are counted in ticks of the kernel, so an answer
+            // within the same tick is one.
+            _ => (
+                info.retransmits,
+                info.last_data_sent < info.last_ack_received,
+            ),
+        };
+        Ok(SendQueue {
+            acked: info.bytes_acked,
+            in_flight: info.unacked,
+            unsent: info.unsent_bytes,
+            window: info.send_window,
+            unanswered: (is_unanswered && count > 0).then_some(count.into()),
+        })
+    }
+
+    fn set_user_timeout(&self, limit: Option<Duration>) {
+        // It can only fail on a socket that has ended.
+        let _ = SockRef::from(&*self.stream).set_tcp_user_timeout(limit);
     }
 
     async fn wait_readable(&self) -> io::Result<()> {
