@@ -13,6 +13,8 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
+use gateway::config::CipherSetting;
+use gateway::tls::{CipherChoice, CpuFeatures};
 
 /// What to measure.
 #[derive(Debug, Clone, Args)]
@@ -81,7 +83,8 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         }
     }
     if !options.quiet {
-        println!("records and handshakes by {}\n", gateway::tls::PROVIDER);
+        let choice = CipherChoice::new(CipherSetting::Auto, CpuFeatures::detect());
+        println!("cipher of this machine: {choice}\n");
         println!(
             "{:<16} {:>12} {:>10} {:>10} {:>8}",
             "case", "ns each", "fastest", "slowest", "s/GB"

@@ -25,6 +25,7 @@ pub(super) struct File {
 pub(super) struct Gateway {
     pub(super) cores: Option<Cores>,
     pub(super) busy_poll: Text,
+    pub(super) cipher: Text,
     pub(super) admin: Text,
     pub(super) metrics: Text,
     pub(super) log: Text,
@@ -188,6 +189,7 @@ fn read_gateway(table: Option<Table<'_>>, reader: &mut Reader<'_>) -> Gateway {
         return Gateway {
             cores: None,
             busy_poll: Text::Absent,
+            cipher: Text::Absent,
             admin: Text::Absent,
             metrics: Text::Absent,
             log: Text::Absent,
@@ -196,6 +198,7 @@ fn read_gateway(table: Option<Table<'_>>, reader: &mut Reader<'_>) -> Gateway {
     let gateway = Gateway {
         cores: read_cores(&mut table, reader),
         busy_poll: table.leaf("busy_poll", reader),
+        cipher: table.leaf("cipher", reader),
         admin: table.leaf("admin", reader),
         metrics: table.leaf("metrics", reader),
         log: table.leaf("log", reader),

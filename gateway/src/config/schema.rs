@@ -57,6 +57,7 @@ pub(super) static GATEWAY: Schema = Schema {
     keys: &[
         key("cores", "[2, 3]"),
         key("busy_poll", "\"50us\""),
+        key("cipher", "\"auto\""),
         key("admin", "\"/run/wardgate/admin.sock\""),
         key("metrics", "\"127.0.0.1:9464\""),
         key("log", "\"text\""),

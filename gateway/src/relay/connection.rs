@@ -25,7 +25,7 @@ use crate::metrics::{self, RouteCounters, Stage};
 use crate::observe::{Direction, Observer};
 use crate::tls::handshake::{Cause, Failed, Secured, handshake};
 use crate::tls::session::Session;
-use crate::tls::{self, Acceptor, Connector, Judgement, describe, explain, explain_end};
+use crate::tls::{self, Acceptor, Cipher, Connector, Judgement, describe, explain, explain_end};
 use crate::upstream::{Attempts, Names};
 use crate::uring::{Patience, Pipes, Socket, Verbs, race, until};
 
@@ -33,6 +33,8 @@ use crate::uring::{Patience, Pipes, Socket, Verbs, race, until};
 pub struct Core<V: Verbs> {
     /// How it reaches the network.
     pub verbs: V,
+    /// What seals and opens records in place.
+    pub cipher: Cipher,
     /// Its buffers.
     pub pool: Pool,
     /// Its pipes, for passthrough.
@@ -320,9 +322,14 @@ impl<'c, V: Verbs> Work<'c, V> {
         let Some(tls) = &self.path.route.tls else {
             unreachable!("who shook hands has a TLS route")
         };
-        let (mut engine, held) =
-            Engine::new(secured, tls.record_layer, tls.key_records, self.talker)
-                .map_err(|error| Reason::Internal(error.to_string()))?;
+        let (mut engine, held) = Engine::new(
+            secured,
+            tls.record_layer,
+            self.core.cipher,
+            tls.key_records,
+            self.talker,
+        )
+        .map_err(|error| Reason::Internal(error.to_string()))?;
         engine.count_key_updates(&self.counters.key_updates);
         Ok((RefCell::new(engine), held))
     }

@@ -29,6 +29,7 @@ use crate::admin::{self, View};
 use crate::audit::{Event, Journal, Level};
 use crate::config::{Config, Timeouts};
 use crate::limits::WORKERS_END;
+use crate::tls::{CipherChoice, CpuFeatures};
 use crate::worker::abort_on_foreign_panic;
 use nodes::Nodes;
 use signals::{Asked, Ignored, Signals};
@@ -60,8 +61,8 @@ pub fn run(file: &FilePath) -> Result<(), Stopped> {
     let (journal, writer) =
         Journal::start(prepared.config.gateway.log).map_err(|e| refused(e.to_string()))?;
     notice(&journal, Level::Info, format!("io_uring: {capabilities}"));
-    let cipher = format!("cipher: {}", environment::cipher());
-    notice(&journal, Level::Info, cipher);
+    let choice = CipherChoice::new(prepared.config.gateway.cipher, CpuFeatures::detect());
+    notice(&journal, Level::Info, format!("cipher: {choice}"));
     for text in remarks(&prepared) {
         notice(&journal, Level::Info, text);
     }
@@ -70,12 +71,18 @@ pub fn run(file: &FilePath) -> Result<(), Stopped> {
         notice(&journal, level, text);
     }
     let config = prepared.config.clone();
-    let outcome = Workers::start(prepared, capabilities, listeners, &journal, connections_max)
-        .map_err(refused)
-        .and_then(|workers| {
-            let main_thread = (runtime, ignored);
-            supervise(&config, workers, metrics, &journal, main_thread)
-        });
+    let started = Workers::start(
+        prepared,
+        capabilities,
+        choice.cipher,
+        listeners,
+        &journal,
+        connections_max,
+    );
+    let outcome = started.map_err(refused).and_then(|workers| {
+        let main_thread = (runtime, ignored);
+        supervise(&config, workers, metrics, &journal, main_thread)
+    });
     writer.finish(LOG_END);
     outcome
 }

@@ -5,13 +5,7 @@
 
 use std::sync::Arc;
 
-use rustls::crypto::aws_lc_rs::kx_group::X25519MLKEM768;
-// The AEAD, the signatures and the randomness come from this one name, so that another provider
-// can take its place in this module alone.
-#[cfg(not(feature = "provider-ring"))]
 use rustls::crypto::aws_lc_rs::{self as engine, cipher_suite as suites, kx_group as groups};
-#[cfg(feature = "provider-ring")]
-use rustls::crypto::ring::{self as engine, cipher_suite as suites, kx_group as groups};
 use rustls::crypto::{CryptoProvider, SupportedKxGroup};
 use rustls::version::{TLS12, TLS13};
 use rustls::{
@@ -20,13 +14,6 @@ use rustls::{
 };
 
 use crate::config::Policy;
-
-/// The cipher's implementation, as it is called.
-#[cfg(not(feature = "provider-ring"))]
-pub const PROVIDER: &str = "aws-lc-rs";
-/// The cipher's implementation, as it is called.
-#[cfg(feature = "provider-ring")]
-pub const PROVIDER: &str = "ring";
 
 /// What a handshake negotiated, in the names of the IANA registries.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -127,14 +114,14 @@ fn cipher_suites(policy: Policy, require_pq: bool) -> Vec<SupportedCipherSuite> 
     chosen
 }
 
-// The engine has no ML-KEM, hence the one group of another provider. rustls sends its X25519 half as
-// a share of its own, so a peer without ML-KEM costs no second round trip.
+// rustls sends the X25519 half of the first as a share of its own, so a peer without ML-KEM costs no
+// second round trip.
 fn kx_groups(require_pq: bool) -> Vec<&'static dyn SupportedKxGroup> {
     if require_pq {
-        return vec![X25519MLKEM768];
+        return vec![groups::X25519MLKEM768];
     }
     vec![
-        X25519MLKEM768,
+        groups::X25519MLKEM768,
         groups::X25519,
         groups::SECP256R1,
         groups::SECP384R1,
