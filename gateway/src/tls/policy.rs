@@ -13,9 +13,11 @@ use rustls::crypto::aws_lc_rs::{self as engine, cipher_suite as suites, kx_group
 #[cfg(feature = "provider-ring")]
 use rustls::crypto::ring::{self as engine, cipher_suite as suites, kx_group as groups};
 use rustls::crypto::{CryptoProvider, SupportedKxGroup};
+use rustls::pki_types::PrivateKeyDer;
+use rustls::sign::SigningKey;
 use rustls::version::{TLS12, TLS13};
 use rustls::{
-    CipherSuite, CommonState, NamedGroup, ProtocolVersion, SupportedCipherSuite,
+    CipherSuite, CommonState, Error, NamedGroup, ProtocolVersion, SupportedCipherSuite,
     SupportedProtocolVersion,
 };
 
@@ -52,6 +54,11 @@ pub fn provider(policy: Policy, require_pq: bool) -> Arc<CryptoProvider> {
         secure_random: base.secure_random,
         key_provider: base.key_provider,
     })
+}
+
+/// The private key as the provider signs with it. The provider's own form of it is not wiped.
+pub(super) fn signing_key(key: &PrivateKeyDer<'_>) -> Result<Arc<dyn SigningKey>, Error> {
+    engine::sign::any_supported_type(key)
 }
 
 /// The protocol versions of a route.
