@@ -19,6 +19,7 @@ mod meddling;
 mod middle;
 mod names;
 mod party;
+mod pem;
 mod plain;
 mod resumption;
 mod second_request;

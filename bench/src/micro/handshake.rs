@@ -157,12 +157,12 @@ fn client_config(
     let mut provider = aws_lc_rs::default_provider();
     provider.kx_groups = vec![group];
     let mut roots = RootCertStore::empty();
-    for anchor in identity.trust.anchors {
+    for anchor in identity.trust.anchors.clone() {
         roots.add(anchor)?;
     }
     let config = ClientConfig::builder_with_provider(Arc::new(provider))
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .with_root_certificates(roots)
-        .with_client_auth_cert(identity.chain, identity.key)?;
+        .with_client_auth_cert(identity.chain.clone(), identity.key.clone_key())?;
     Ok(config)
 }

@@ -24,12 +24,13 @@ mod write;
 use std::fmt;
 
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
+use zeroize::Zeroize;
 
 /// Who a site is on a route, loaded and found good.
 pub struct Identity {
     /// Own chain, leaf first.
     pub chain: Vec<CertificateDer<'static>>,
-    /// The leaf's private key.
+    /// The leaf's private key, wiped when dropped.
     pub key: PrivateKeyDer<'static>,
     /// Whom it believes.
     pub trust: Trust,
@@ -42,6 +43,13 @@ pub struct Trust {
     pub anchors: Vec<CertificateDer<'static>>,
     /// Revocation lists; empty means that revocation is not checked.
     pub crls: Vec<CertificateRevocationListDer<'static>>,
+}
+
+// rustls keeps a form of its own of the key, in memory of the cryptographic library that is not wiped.
+impl Drop for Identity {
+    fn drop(&mut self) {
+        self.key.zeroize();
+    }
 }
 
 // The key must not reach a log by accident.

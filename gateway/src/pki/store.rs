@@ -156,6 +156,17 @@ impl Loader {
             self.add(at, Role::Key, problem);
         }
         let mut contents = self.sections(at, Role::Key, &raw.bytes)?;
+        if contents.has_key()
+            && !contents.certificates.is_empty()
+            && files.certificate.value != at.value
+        {
+            self.add(
+                at,
+                Role::Key,
+                "also holds a certificate, which is not read here; keep the key alone, or name this \
+                 file in \"certificate\" too",
+            );
+        }
         if let Some(problem) = key_count_problem(path, &contents) {
             self.add(at, Role::Key, problem);
             return None;
@@ -252,7 +263,7 @@ impl Loader {
 
     fn crl_file(&mut self, at: &Located<PathBuf>) -> Vec<CertificateRevocationListDer<'static>> {
         let read = file::read(&at.value, Role::Crl);
-        let crls = read.and_then(|raw| file::parse_crls(&raw.bytes));
+        let crls = read.and_then(|raw| file::parse_crls(&at.value, &raw.bytes));
         match crls {
             Ok(crls) if crls.is_empty() => self.add(
                 at,
@@ -329,20 +340,16 @@ impl Loader {
 
     fn sections(&mut self, at: &Located<PathBuf>, role: Role, bytes: &[u8]) -> Option<Contents> {
         if file::is_der(bytes) {
-            let path = at.value.display();
-            let tool = if role == Role::Key { "pkey" } else { "x509" };
-            self.add(
-                at,
-                role,
-                format!(
-                    "is binary, and PEM is expected; convert it with `openssl {tool} -inform DER \
-                     -in {path}`, or `openssl pkcs12` where it is PKCS#12"
-                ),
-            );
+            self.add(at, role, file::der_problem(&at.value, role, bytes));
             return None;
         }
-        match file::parse_pem(bytes) {
-            Ok(contents) => Some(contents),
+        match file::parse_pem(&at.value, bytes) {
+            Ok(contents) => {
+                if let Some(problem) = contents.out_of_place(role) {
+                    self.add(at, role, problem);
+                }
+                Some(contents)
+            }
             Err(problem) => {
                 self.add(at, role, problem);
                 None

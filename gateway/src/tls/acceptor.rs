@@ -38,7 +38,7 @@ impl Acceptor {
     /// cannot be read.
     pub fn new(identity: &Arc<Identity>, tls: &RouteTls) -> Result<Self, Error> {
         let provider = provider(tls.policy, tls.require_pq);
-        let certified = certified_key(identity, &provider)?;
+        let certified = certified_key(identity)?;
         let acceptor = Self {
             rules: Arc::new(Rules::new(&identity.trust, &listed(tls), &provider)?),
             provider,

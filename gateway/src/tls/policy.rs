@@ -7,9 +7,11 @@ use std::sync::Arc;
 
 use rustls::crypto::aws_lc_rs::{self as engine, cipher_suite as suites, kx_group as groups};
 use rustls::crypto::{CryptoProvider, SupportedKxGroup};
+use rustls::pki_types::PrivateKeyDer;
+use rustls::sign::SigningKey;
 use rustls::version::{TLS12, TLS13};
 use rustls::{
-    CipherSuite, CommonState, NamedGroup, ProtocolVersion, SupportedCipherSuite,
+    CipherSuite, CommonState, Error, NamedGroup, ProtocolVersion, SupportedCipherSuite,
     SupportedProtocolVersion,
 };
 
@@ -39,6 +41,11 @@ pub fn provider(policy: Policy, require_pq: bool) -> Arc<CryptoProvider> {
         secure_random: base.secure_random,
         key_provider: base.key_provider,
     })
+}
+
+/// The private key as the provider signs with it. The provider's own form of it is not wiped.
+pub(super) fn signing_key(key: &PrivateKeyDer<'_>) -> Result<Arc<dyn SigningKey>, Error> {
+    engine::sign::any_supported_type(key)
 }
 
 /// The protocol versions of a route.

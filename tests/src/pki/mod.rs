@@ -52,6 +52,8 @@ impl Pki {
         write(&pki.trust(), &pki.authority.certificate, 0o644);
         write(&pki.other_trust(), &pki.other.certificate, 0o644);
         write(&pki.crl(), &pki.authority.crl(Duration::days(30)), 0o644);
+        let of_other = pki.other.crl(Duration::days(30));
+        write(&pki.other_crl(), &of_other, 0o644);
         let expired = pki.authority.crl(-Duration::days(1));
         write(&pki.expired_crl(), &expired, 0o644);
         pki
@@ -88,7 +90,12 @@ impl Pki {
         self.path("trust.crl")
     }
 
-    /// The same list, whose time was over yesterday.
+    /// The other authority's revocation list, PEM, which names no certificate of the tests.
+    pub fn other_crl(&self) -> PathBuf {
+        self.path("other-trust.crl")
+    }
+
+    /// The trusted authority's list as in [`Pki::crl`], whose time was over yesterday.
     pub fn expired_crl(&self) -> PathBuf {
         self.path("expired.crl")
     }
