@@ -28,7 +28,7 @@ use crate::admin::{self, View};
 use crate::audit::{Event, Journal, Level};
 use crate::config::{Config, Timeouts};
 use crate::limits::WORKERS_END;
-use crate::worker::abort_on_foreign_panic;
+use crate::worker::report_panics;
 use nodes::Nodes;
 use workers::Workers;
 
@@ -47,7 +47,6 @@ pub enum Stopped {
 /// Every reason why it cannot start, or the one why it could not go on.
 pub fn run(file: &FilePath) -> Result<(), Stopped> {
     environment::close_memory();
-    abort_on_foreign_panic();
     let capabilities = environment::probe().map_err(refused)?;
     let prepared = prepare(file, SystemTime::now()).map_err(Stopped::Refused)?;
     let connections_max = environment::raise_descriptors(&prepared.config).map_err(refused)?;
@@ -56,6 +55,7 @@ pub fn run(file: &FilePath) -> Result<(), Stopped> {
 
     let (journal, writer) =
         Journal::start(prepared.config.gateway.log).map_err(|e| refused(e.to_string()))?;
+    report_panics(journal.clone());
     notice(&journal, Level::Info, format!("io_uring: {capabilities}"));
     let cipher = format!("cipher: {}", environment::cipher());
     notice(&journal, Level::Info, cipher);
