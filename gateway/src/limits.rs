@@ -287,6 +287,10 @@ pub const LISTEN_BACKLOG: i32 = 4096;
 /// Descriptors that are not for connections: rings, listeners, log, metrics, files being read.
 pub const DESCRIPTORS_RESERVED: usize = 256;
 
+/// How long the report of a panic that ends the process may take to be written: a standard error that
+/// nobody reads must not keep the process from ending, and so from being started again.
+pub const PANIC_REPORT: Duration = Duration::from_secs(1);
+
 /// Refusals of one route and kind that are logged in a row before the rate limit bites.
 pub const REFUSALS_BURST: u32 = 10;
 
@@ -296,8 +300,13 @@ pub const REFUSALS_EVERY: Duration = Duration::from_secs(1);
 /// How often a signal is logged that the gateway ignores. Who sends one in a loop fills no log.
 pub const SIGNAL_REPORT_EVERY: Duration = Duration::from_secs(60);
 
-/// Metrics requests served at a time; more wait.
-pub const METRICS_REQUESTS_MAX: usize = 32;
+/// Metrics requests served at a time. A further one ends the oldest of the source that has the most. Half
+/// of the descriptors that are reserved.
+pub const METRICS_REQUESTS_MAX: usize = 128;
+
+/// How long a metrics request is not ended by a further one: a client sends its request at once when it
+/// has connected. With `METRICS_REQUESTS_MAX` this lets 2,560 connections a second in.
+pub const METRICS_GRACE: Duration = Duration::from_millis(50);
 
 /// Octets of a metrics request.
 pub const METRICS_REQUEST_BYTES_MAX: usize = 8192;

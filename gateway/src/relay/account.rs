@@ -103,7 +103,7 @@ pub(super) fn count(counters: &RouteCounters, reason: &Reason) {
     let counter = match reason {
         Reason::Complete => &counters.complete,
         Reason::Empty => &counters.empty,
-        Reason::Handshake(_) => &counters.refused,
+        Reason::Handshake(..) => &counters.refused,
         Reason::Unreachable(_) => &counters.unreachable,
         Reason::Illegal(_) => &counters.illegal,
         Reason::Forbidden(_) => &counters.forbidden,

@@ -25,7 +25,9 @@ use crate::metrics::{self, RouteCounters, Stage};
 use crate::observe::{Direction, Observer};
 use crate::tls::handshake::{Cause, Failed, Secured, handshake};
 use crate::tls::session::Session;
-use crate::tls::{self, Acceptor, Cipher, Connector, Judgement, describe, explain, explain_end};
+use crate::tls::{
+    self, Acceptor, Cipher, Connector, Judgement, RefusalClass, describe, explain, explain_end,
+};
 use crate::upstream::{Attempts, Names};
 use crate::uring::{Patience, Pipes, Socket, Verbs, race, until};
 
@@ -181,7 +183,11 @@ impl<'c, V: Verbs> Work<'c, V> {
                 }
                 Err(close) => {
                     attempts.reject(format!("target {}: {}", reached.address, close.reason));
-                    refusal = Some(close.by);
+                    let class = match close.reason {
+                        Reason::Handshake(class, _) => class,
+                        _ => RefusalClass::default(),
+                    };
+                    refusal = Some((close.by, class));
                 }
             }
         }
@@ -189,9 +195,9 @@ impl<'c, V: Verbs> Work<'c, V> {
         Box::pin(self.say_unreachable(&near, &first)).await;
         let sentence = attempts.sentence();
         Ok(match refusal {
-            Some(by) => Close {
+            Some((by, class)) => Close {
                 by,
-                reason: Reason::Handshake(sentence),
+                reason: Reason::Handshake(class, sentence),
             },
             None => Close {
                 by: unreachable_by(&attempts),
@@ -445,7 +451,7 @@ impl<'c, V: Verbs> Work<'c, V> {
                         .as_ref()
                         .is_some_and(|tls| tls.version == "TLSv1.3") =>
             {
-                Reason::Handshake(explain(error, judgement, &[]))
+                Reason::Handshake(class(judgement), explain(error, judgement, &[]))
             }
             _ => Reason::Protocol(error.to_string()),
         }
@@ -460,8 +466,14 @@ fn unreachable_by(attempts: &Attempts<'_>) -> Party {
     }
 }
 
+fn class(judgement: &Judgement) -> RefusalClass {
+    let refusal = judgement.refusal();
+    refusal.map_or_else(RefusalClass::default, |refusal| refusal.class())
+}
+
 fn refusal(failed: &Failed, judgement: &Judgement) -> Close {
-    let explained = |error| Reason::Handshake(explain(error, judgement, &failed.first));
+    let class = class(judgement);
+    let explained = |error| Reason::Handshake(class, explain(error, judgement, &failed.first));
     match &failed.cause {
         Cause::Tls(error @ rustls::Error::AlertReceived(_)) => Close {
             by: Party::TlsPeer,
@@ -490,7 +502,7 @@ fn refusal(failed: &Failed, judgement: &Judgement) -> Close {
         }
         Cause::Closed | Cause::Socket(_) => Close {
             by: Party::TlsPeer,
-            reason: Reason::Handshake(explain_end(judgement, &failed.first)),
+            reason: Reason::Handshake(class, explain_end(judgement, &failed.first)),
         },
     }
 }

@@ -30,7 +30,7 @@ use crate::audit::{Event, Journal, Level};
 use crate::config::{Config, Timeouts};
 use crate::limits::WORKERS_END;
 use crate::tls::{CipherChoice, CpuFeatures};
-use crate::worker::abort_on_foreign_panic;
+use crate::worker::report_panics;
 use nodes::Nodes;
 use signals::{Asked, Ignored, Signals};
 use workers::Workers;
@@ -50,7 +50,6 @@ pub enum Stopped {
 /// Every reason why it cannot start, or the one why it could not go on.
 pub fn run(file: &FilePath) -> Result<(), Stopped> {
     environment::close_memory();
-    abort_on_foreign_panic();
     let (runtime, ignored) = main_thread().map_err(|error| Stopped::Broken(error.to_string()))?;
     let capabilities = environment::probe().map_err(refused)?;
     let prepared = prepare(file, SystemTime::now()).map_err(Stopped::Refused)?;
@@ -60,6 +59,7 @@ pub fn run(file: &FilePath) -> Result<(), Stopped> {
 
     let (journal, writer) =
         Journal::start(prepared.config.gateway.log).map_err(|e| refused(e.to_string()))?;
+    report_panics(journal.clone());
     notice(&journal, Level::Info, format!("io_uring: {capabilities}"));
     let choice = CipherChoice::new(prepared.config.gateway.cipher, CpuFeatures::detect());
     notice(&journal, Level::Info, format!("cipher: {choice}"));

@@ -35,5 +35,5 @@ pub use connector::Connector;
 pub use explain::{explain, explain_end};
 pub use identity::{Description, PeerInfo};
 pub use policy::{TlsInfo, describe, provider, versions};
-pub use refusal::{Refusal, Rule};
+pub use refusal::{Refusal, RefusalClass, Rule};
 pub use verifier::{Judgement, Side};

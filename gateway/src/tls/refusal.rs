@@ -124,6 +124,24 @@ pub enum Rule {
     },
 }
 
+/// What a failed handshake says about the peer, as far as its log lines are limited apart: a flood of
+/// one class must not hide another.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum RefusalClass {
+    /// Anything but the classes below: port scans, other protocols, certificates of unknown CAs.
+    /// Everybody who can connect can cause it at will.
+    #[default]
+    Unknown,
+    /// A certificate of a trusted CA that is revoked; nobody else can cause it.
+    Revoked,
+    /// A certificate of a trusted CA that is good, but is none of the route's peers; nobody else can
+    /// cause it.
+    NotListed,
+    /// A certificate that is refused for another reason: it expired, its revocation list is missing, the
+    /// peer did not prove its key. Certificates of unknown CAs can be among them.
+    Unacceptable,
+}
+
 impl Refusal {
     pub(super) fn new(side: Side, leaf: &CertificateDer<'_>, rule: Rule) -> Self {
         Self {
@@ -139,6 +157,36 @@ impl Refusal {
         Self {
             issuer: Some(Box::new(Description::new(issuer))),
             ..self
+        }
+    }
+
+    /// What the refusal says about the peer.
+    #[must_use]
+    pub fn class(&self) -> RefusalClass {
+        match &self.rule {
+            Rule::Revoked => RefusalClass::Revoked,
+            Rule::NotListed { .. } => RefusalClass::NotListed,
+            Rule::AnchorKey { .. }
+            | Rule::Expired { .. }
+            | Rule::NotYetValid { .. }
+            | Rule::AnchorExpired { .. }
+            | Rule::ListExpired { .. }
+            | Rule::ListMissing
+            | Rule::ListUnusable { .. }
+            | Rule::Purpose
+            | Rule::NotProved { .. } => RefusalClass::Unacceptable,
+            Rule::NotMutual
+            | Rule::Unanswerable
+            | Rule::ChainTooLong { .. }
+            | Rule::TooLarge { .. }
+            | Rule::Unreadable { .. }
+            | Rule::Key { .. }
+            | Rule::Signature { .. }
+            | Rule::CaAsLeaf
+            | Rule::UnknownIssuer
+            | Rule::SelfSigned
+            | Rule::OtherKey
+            | Rule::Path { .. } => RefusalClass::Unknown,
         }
     }
 

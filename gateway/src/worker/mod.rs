@@ -11,7 +11,7 @@ mod placement;
 mod probes;
 mod wakeful;
 
-pub use contain::abort_on_foreign_panic;
+pub use contain::report_panics;
 pub use placement::{Loads, Scales, Seat};
 
 use std::cell::{Cell, RefCell};
