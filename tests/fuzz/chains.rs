@@ -375,7 +375,9 @@ fn names(input: &[u8]) -> String {
                 .filter(letters)
                 .take(40)
                 .collect();
-            let described = &refusal.certificate;
+            let Some(described) = &refusal.certificate else {
+                unreachable!("a chain was judged")
+            };
             let subject = described.subject.len() * 4 / NAME_MAX;
             format!(
                 "{rule} {} {subject} {}",
@@ -566,12 +568,13 @@ fn route() -> &'static Route {
         let identity = Identity {
             chain: vec![certificate.der().clone()],
             key: key.into(),
-            trust: Trust {
-                anchors: vec![certificate.der().clone()],
-                crls: Vec::new(),
-            },
         };
-        let acceptor = Acceptor::new(&Arc::new(identity), &rules()).expect("a good acceptor");
+        let trust = Arc::new(Trust {
+            anchors: vec![certificate.der().clone()],
+            crls: Vec::new(),
+        });
+        let acceptor = Acceptor::new(&Arc::new(identity), &rules(), &[trust]);
+        let acceptor = acceptor.expect("a good acceptor");
         Route { acceptor, ca }
     })
 }

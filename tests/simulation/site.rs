@@ -147,10 +147,12 @@ pub(crate) fn side(mode: Mode) -> Side {
     let made = "an identity that was made for it";
     match mode {
         Mode::Originate => {
-            Side::Originate(Box::new(Connector::new(identity(), &tls()).expect(made)))
+            let connector = Connector::new(identity(), &tls(), &[trust()]);
+            Side::Originate(Box::new(connector.expect(made)))
         }
         Mode::Terminate => {
-            Side::Terminate(Box::new(Acceptor::new(identity(), &tls()).expect(made)))
+            let acceptor = Acceptor::new(identity(), &tls(), &[trust()]);
+            Side::Terminate(Box::new(acceptor.expect(made)))
         }
         Mode::Passthrough => Side::Passthrough,
     }
@@ -185,8 +187,8 @@ fn tls() -> RouteTls {
 
 // Ed25519, because its keys and signatures are always as long: the lengths of all flights are then
 // the same in every run, and with them the course of a seed.
-fn identity() -> &'static Arc<Identity> {
-    static MADE: OnceLock<Arc<Identity>> = OnceLock::new();
+fn made() -> &'static (Arc<Identity>, Arc<Trust>) {
+    static MADE: OnceLock<(Arc<Identity>, Arc<Trust>)> = OnceLock::new();
     MADE.get_or_init(|| {
         let root_key = KeyPair::generate_for(&rcgen::PKCS_ED25519).expect("a key");
         let mut root = params(Vec::new(), 1);
@@ -204,15 +206,21 @@ fn identity() -> &'static Arc<Identity> {
             ExtendedKeyUsagePurpose::ClientAuth,
         ];
         let certificate = leaf.signed_by(&key, &issuer).expect("a whole certificate");
-        Arc::new(Identity {
+        let identity = Identity {
             chain: vec![certificate.der().clone()],
             key: PrivatePkcs8KeyDer::from(key.serialize_der()).into(),
-            trust: Trust {
-                anchors: vec![anchor.der().clone()],
-                crls: Vec::new(),
-            },
-        })
+        };
+        let trust = Trust::new(vec![anchor.der().clone()]);
+        (Arc::new(identity), Arc::new(trust))
     })
+}
+
+fn identity() -> &'static Arc<Identity> {
+    &made().0
+}
+
+fn trust() -> Arc<Trust> {
+    Arc::clone(&made().1)
 }
 
 fn params(names: Vec<String>, serial: u8) -> CertificateParams {

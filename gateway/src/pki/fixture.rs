@@ -12,7 +12,7 @@ use rcgen::{
 };
 use tempfile::TempDir;
 
-use super::{Identity, store};
+use super::{Identity, Trust, store};
 use crate::config::{IdentityFiles, Located, Mode, Problem, TrustFiles};
 
 /// Lines of the configuration on which the files are named.
@@ -186,8 +186,9 @@ impl Site {
         }
     }
 
-    pub(crate) fn load(&self, mode: Mode) -> Result<Identity, Vec<Problem>> {
-        store::load(&self.files(), mode, now())
+    pub(crate) fn load(&self, mode: Mode) -> Result<(Arc<Identity>, Arc<Trust>), Vec<Problem>> {
+        let (identity, trust) = store::load(&Arc::new(self.files()), mode, now())?;
+        Ok((identity, trust.expect("a site has trust")))
     }
 
     /// The problems of a terminate route at `now()`: line and text, without the folder's name.
@@ -196,7 +197,7 @@ impl Site {
     }
 
     pub(crate) fn problems_of(&self, mode: Mode, now: SystemTime) -> Vec<String> {
-        let loaded = store::load(&self.files(), mode, now);
+        let loaded = store::load(&Arc::new(self.files()), mode, now);
         let problems = loaded.err().unwrap_or_default();
         let folder = format!("{}/", self.dir.path().display());
         let text = |problem: Problem| {

@@ -159,7 +159,7 @@ impl<'c, V: Verbs> Work<'c, V> {
         while let Some(reached) = Box::pin(attempts.next(&self.core.verbs, &self.core.names)).await
         {
             let begun = connector
-                .start(&reached.host)
+                .start(&reached.target)
                 .map(|(c, j)| (Session::from(c), j));
             let limit = self.handshake_limit(&attempts);
             match Box::pin(self.shake(&reached.socket, begun, limit)).await {
@@ -424,6 +424,13 @@ impl<'c, V: Verbs> Work<'c, V> {
             .await
             .map_err(|failed| refusal(&failed, &judgement))?;
         self.account.tls = describe(secured.session.state());
+        if let Err(error) = judgement.check_confirmed(secured.session.state()) {
+            socket.abort();
+            return Err(Close {
+                by: Party::Gateway,
+                reason: Reason::Handshake(class(&judgement), explain(&error, &judgement, &[])),
+            });
+        }
         self.account.peer = judgement.peer();
         if self.account.peer.is_none() {
             // The verifier runs in every full handshake, and there are no others; should that ever

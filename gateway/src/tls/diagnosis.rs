@@ -3,7 +3,7 @@
 //! webpki says what failed last, not where. Nothing here decides: the chain is refused already.
 
 use rustls::pki_types::{CertificateDer, UnixTime};
-use webpki::{Cert, EndEntityCert};
+use webpki::EndEntityCert;
 use x509_parser::extensions::ExtendedKeyUsage;
 use x509_parser::prelude::{FromDer, Validity};
 
@@ -48,25 +48,6 @@ impl Rules {
                     lacks_purpose(certificate, purpose)
                 })
             }
-            E::CertRevoked => self.blame_by(chain, leaf, Rule::Revoked, |certificate| {
-                self.revocation.names(certificate)
-            }),
-            E::CrlExpired { next_update, .. } => {
-                self.list_expired(leaf, chain, seconds(*next_update))
-            }
-            E::UnknownRevocationStatus => {
-                self.blame_by(chain, leaf, Rule::ListMissing, |certificate| {
-                    self.revocation.covering(certificate).is_none()
-                })
-            }
-            E::InvalidCrlSignatureForPublicKey
-            | E::IssuerNotCrlSigner
-            | E::UnsupportedCrlSignatureAlgorithmContext(_)
-            | E::UnsupportedCrlSignatureAlgorithmForPublicKeyContext(_) => {
-                refuse(Rule::ListUnusable {
-                    cause: name_of(error),
-                })
-            }
             E::UnknownIssuer
             | E::InvalidSignatureForPublicKey
             | E::UnsupportedSignatureAlgorithmContext(_)
@@ -96,56 +77,6 @@ impl Rules {
             Some(issuer) => refusal.because_of(issuer),
             None => refusal,
         }
-    }
-
-    // As `blame`, for questions that the revocation lists answer.
-    fn blame_by(
-        &self,
-        chain: Chain<'_>,
-        leaf: &EndEntityCert<'_>,
-        rule: Rule,
-        at_fault: impl Fn(&Cert<'_>) -> bool,
-    ) -> Refusal {
-        let refusal = Refusal::new(chain.side, chain.leaf, rule);
-        if at_fault(leaf) {
-            return refusal;
-        }
-        let issuer = chain.intermediates.iter().find(|der| {
-            EndEntityCert::try_from(*der).is_ok_and(|certificate| at_fault(&certificate))
-        });
-        match issuer {
-            Some(issuer) => refusal.because_of(issuer),
-            None => refusal,
-        }
-    }
-
-    fn list_expired(
-        &self,
-        leaf: &EndEntityCert<'_>,
-        chain: Chain<'_>,
-        next_update: i64,
-    ) -> Refusal {
-        let of_issuer = |der| {
-            let certificate = EndEntityCert::try_from(der).ok()?;
-            self.revocation.covering(&certificate)
-        };
-        let list = [self.revocation.covering(leaf)]
-            .into_iter()
-            .chain(chain.intermediates.iter().map(of_issuer))
-            .flatten()
-            .find(|list| list.is_past(chain.now));
-        let (issuer, next_update) = match list {
-            Some(list) => (list.issuer, list.next_update),
-            None => (String::new(), next_update),
-        };
-        Refusal::new(
-            chain.side,
-            chain.leaf,
-            Rule::ListExpired {
-                issuer,
-                next_update,
-            },
-        )
     }
 
     /// Why no path was found: a weak key or signature on the way, another key under the same name, or

@@ -23,6 +23,7 @@ pub mod record;
 mod refusal;
 mod revocation;
 mod rules;
+mod service;
 pub mod session;
 mod verifier;
 

@@ -21,8 +21,8 @@ use super::verifier::Side;
 pub struct Refusal {
     /// Which end we were.
     pub side: Side,
-    /// The peer's own certificate.
-    pub certificate: Box<Description>,
+    /// The peer's own certificate; `None` where it had not been sent yet.
+    pub certificate: Option<Box<Description>>,
     /// The certificate of an issuer, where that one broke the rule.
     pub issuer: Option<Box<Description>>,
     /// The rule.
@@ -32,6 +32,13 @@ pub struct Refusal {
 /// The rules that a peer's certificate can break. Dates are seconds since 1970.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Rule {
+    /// The client asked for another service than the route's, or the server did not confirm it.
+    Service {
+        /// The service label of the route, where it has one.
+        own: Option<String>,
+        /// The label that the client asked for, where it did.
+        asked: Option<String>,
+    },
     /// The server asked for no certificate of ours.
     NotMutual,
     /// The server asked, but by signature schemes that our key cannot make.
@@ -98,8 +105,15 @@ pub enum Rule {
         /// nextUpdate.
         next_update: i64,
     },
-    /// There are revocation lists, but none covers it.
+    /// There are revocation lists, but none is its issuer's.
     ListMissing,
+    /// The lists of its issuer's name are signed by other keys than that which signed it.
+    ListOfOtherKey,
+    /// The lists of its issuer are about other certificates.
+    ListOutOfScope {
+        /// What the last of them is about: `is about CA certificates only`.
+        scope: String,
+    },
     /// The revocation list that covers it cannot be believed.
     ListUnusable {
         /// webpki's word for it.
@@ -116,6 +130,26 @@ pub enum Rule {
     NotListed {
         /// Who is listed, as configured, shortened.
         peers: String,
+    },
+    /// A certificate with a peer's name, from a CA that may vouch for other peers only.
+    OtherAuthority {
+        /// Subject of the trust anchor.
+        authority: String,
+        /// The name, as configured.
+        identity: String,
+        /// The name of the peer's `[[peer]]` table, where it has one.
+        peer: Option<String>,
+        /// The file of the CAs that may vouch for it.
+        trust: String,
+    },
+    /// One of the peers, but not one that is expected at this target.
+    NotExpected {
+        /// The target, as configured.
+        target: String,
+        /// Whom it proved to be.
+        identity: String,
+        /// Who is expected, as configured, shortened.
+        expected: String,
     },
     /// The peer did not prove that it has the certificate's key.
     NotProved {
@@ -134,8 +168,8 @@ pub enum RefusalClass {
     Unknown,
     /// A certificate of a trusted CA that is revoked; nobody else can cause it.
     Revoked,
-    /// A certificate of a trusted CA that is good, but is none of the route's peers; nobody else can
-    /// cause it.
+    /// A good certificate of a trusted CA that is none of the route's peers, or not the one that was due.
+    /// Only a party that has such a certificate can cause it.
     NotListed,
     /// A certificate that is refused for another reason: it expired, its revocation list is missing, the
     /// peer did not prove its key. Certificates of unknown CAs can be among them.
@@ -146,7 +180,17 @@ impl Refusal {
     pub(super) fn new(side: Side, leaf: &CertificateDer<'_>, rule: Rule) -> Self {
         Self {
             side,
-            certificate: Box::new(Description::new(leaf)),
+            certificate: Some(Box::new(Description::new(leaf))),
+            issuer: None,
+            rule,
+        }
+    }
+
+    /// A refusal for what the peer said in its hello.
+    pub(super) fn of_hello(side: Side, rule: Rule) -> Self {
+        Self {
+            side,
+            certificate: None,
             issuer: None,
             rule,
         }
@@ -165,17 +209,22 @@ impl Refusal {
     pub fn class(&self) -> RefusalClass {
         match &self.rule {
             Rule::Revoked => RefusalClass::Revoked,
-            Rule::NotListed { .. } => RefusalClass::NotListed,
+            Rule::NotListed { .. } | Rule::OtherAuthority { .. } | Rule::NotExpected { .. } => {
+                RefusalClass::NotListed
+            }
             Rule::AnchorKey { .. }
             | Rule::Expired { .. }
             | Rule::NotYetValid { .. }
             | Rule::AnchorExpired { .. }
             | Rule::ListExpired { .. }
             | Rule::ListMissing
+            | Rule::ListOfOtherKey
+            | Rule::ListOutOfScope { .. }
             | Rule::ListUnusable { .. }
             | Rule::Purpose
             | Rule::NotProved { .. } => RefusalClass::Unacceptable,
-            Rule::NotMutual
+            Rule::Service { .. }
+            | Rule::NotMutual
             | Rule::Unanswerable
             | Rule::ChainTooLong { .. }
             | Rule::TooLarge { .. }
@@ -194,7 +243,9 @@ impl Refusal {
     pub(super) fn error(&self) -> Error {
         let error = match &self.rule {
             // handshake_failure: there is no alert for a server that asks too little.
-            Rule::NotMutual | Rule::Unanswerable => return Error::General(self.rule.to_string()),
+            Rule::NotMutual | Rule::Unanswerable | Rule::Service { .. } => {
+                return Error::General(self.rule.to_string());
+            }
             // bad_certificate.
             Rule::ChainTooLong { .. }
             | Rule::TooLarge { .. }
@@ -212,16 +263,20 @@ impl Refusal {
             | Rule::AnchorKey { .. }
             | Rule::AnchorExpired { .. } => CertificateError::UnknownIssuer,
             Rule::ListExpired { .. } => CertificateError::ExpiredRevocationList,
-            Rule::ListMissing | Rule::ListUnusable { .. } => {
-                CertificateError::UnknownRevocationStatus
-            }
+            Rule::ListMissing
+            | Rule::ListOfOtherKey
+            | Rule::ListOutOfScope { .. }
+            | Rule::ListUnusable { .. } => CertificateError::UnknownRevocationStatus,
             // certificate_expired, which means "not currently valid" as well.
             Rule::Expired { .. } => CertificateError::Expired,
             Rule::NotYetValid { .. } => CertificateError::NotValidYet,
             // certificate_revoked.
             Rule::Revoked => CertificateError::Revoked,
-            // access_denied: "when access control was applied".
-            Rule::NotListed { .. } => CertificateError::ApplicationVerificationFailure,
+            // access_denied: "a valid certificate was received, but when access control was applied, the sender
+            // decided not to proceed".
+            Rule::NotListed { .. } | Rule::OtherAuthority { .. } | Rule::NotExpected { .. } => {
+                CertificateError::ApplicationVerificationFailure
+            }
             // decrypt_error; the verifier returns rustls's own error, this is its like.
             Rule::NotProved { .. } => CertificateError::BadSignature,
         };
@@ -229,7 +284,25 @@ impl Refusal {
     }
 
     fn remedy(&self) -> String {
+        // What concerns a certificate is said of it alone, so that there is one.
+        let unknown = String::new();
+        let certificate = self.certificate.as_deref();
+        let issuer_of =
+            |blamed: Option<&Description>| blamed.map_or(String::new(), |one| one.issuer.clone());
         match &self.rule {
+            Rule::Service { own: None, .. } => {
+                "see where the client's target leads, or write the same service at \
+                 both ends"
+                    .into()
+            }
+            Rule::Service { own: Some(own), .. } => match self.side {
+                Side::Connector => format!(
+                    "see where the target's address leads, or write service = \"{own}\" at its route as well"
+                ),
+                Side::Acceptor => format!(
+                    "see where the client's target leads, or write service = \"{own}\" at its route as well"
+                ),
+            },
             Rule::NotMutual => "turn on client certificates at the server (wardgate: mode \
                  \"terminate\"; stunnel: verifyPeer or verifyChain; HAProxy: verify required)"
                 .into(),
@@ -261,7 +334,7 @@ impl Refusal {
             Rule::UnknownIssuer => format!(
                 "if that CA is to be believed, add \"{}\" to this route's trust; let the peer send \
                  its intermediates as well",
-                self.certificate.issuer
+                issuer_of(certificate)
             ),
             Rule::SelfSigned => {
                 "give the peer a certificate from a CA in this route's trust".into()
@@ -280,11 +353,10 @@ impl Refusal {
             Rule::ListExpired { .. } => {
                 "put the CA's current list into this route's crl, then restart wardgate".into()
             }
-            Rule::ListMissing => {
-                let blamed = self.issuer.as_ref().unwrap_or(&self.certificate);
+            Rule::ListMissing | Rule::ListOfOtherKey | Rule::ListOutOfScope { .. } => {
                 format!(
                     "put the list of \"{}\" into this route's crl, then restart wardgate",
-                    blamed.issuer
+                    issuer_of(self.issuer.as_deref().or(certificate))
                 )
             }
             Rule::ListUnusable { .. } => {
@@ -292,16 +364,31 @@ impl Refusal {
                     .into()
             }
             Rule::Purpose => "have it issued anew with serverAuth and clientAuth".into(),
-            Rule::NotListed { .. } => match self.certificate.names.first() {
+            Rule::NotListed { .. } => match certificate.and_then(|one| one.names.first()) {
                 Some(name) => {
                     format!("if this is the right peer, add \"{name}\" to the route's peers")
                 }
                 None => format!(
                     "have it issued anew with a DNS or URI name, or add \"sha256:{}\" to the \
                      route's peers",
-                    self.certificate.key_sha256
+                    certificate.map_or(&unknown, |one| &one.key_sha256)
                 ),
             },
+            Rule::OtherAuthority { peer, trust, .. } => {
+                let whose = match peer {
+                    Some(peer) => format!(" of [[peer]] \"{peer}\""),
+                    None => String::new(),
+                };
+                format!(
+                    "only the CAs{whose} in \"{trust}\" may; where the peer has changed its CA, compare the \
+                     new CA certificate with its owner before you put it there"
+                )
+            }
+            Rule::NotExpected { .. } => {
+                "see where the target's address leads, or name this peer for the \
+                 target"
+                    .into()
+            }
             Rule::NotProved { .. } => {
                 "see whether key and certificate of the peer belong together".into()
             }
@@ -315,11 +402,11 @@ impl fmt::Display for Refusal {
             Side::Connector => "server",
             Side::Acceptor => "client",
         };
-        write!(
-            f,
-            "refused the {whose} with certificate {}: ",
-            self.certificate
-        )?;
+        write!(f, "refused the {whose}")?;
+        if let Some(certificate) = &self.certificate {
+            write!(f, " with certificate {certificate}")?;
+        }
+        f.write_str(": ")?;
         match (&self.issuer, &self.rule) {
             (_, Rule::NotMutual | Rule::Unanswerable | Rule::NotProved { .. }) => {}
             (Some(issuer), _) => write!(
@@ -344,6 +431,18 @@ impl fmt::Display for Refusal {
 impl fmt::Display for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Service { own, asked } => match (own, asked) {
+                (Some(own), Some(asked)) => write!(
+                    f,
+                    "asked for service \"{asked}\", and this route is service \"{own}\""
+                ),
+                (None, Some(asked)) => write!(
+                    f,
+                    "asked for service \"{asked}\", and this route has no service label"
+                ),
+                (Some(own), None) => write!(f, "did not name service \"{own}\" of this route"),
+                (None, None) => f.write_str("named no service"),
+            },
             Self::NotMutual => f.write_str("the server asked for no client certificate"),
             Self::Unanswerable => f.write_str(
                 "the server asked for a client certificate of a kind that our key is not",
@@ -391,6 +490,14 @@ impl fmt::Display for Rule {
                 date(*next_update)
             ),
             Self::ListMissing => f.write_str("is covered by no revocation list of this route"),
+            Self::ListOfOtherKey => f.write_str(
+                "is covered by no revocation list of this route: another key of its CA signed those that \
+                 are there",
+            ),
+            Self::ListOutOfScope { scope } => write!(
+                f,
+                "is covered by no revocation list of this route: its CA's {scope}"
+            ),
             Self::ListUnusable { cause } => {
                 write!(
                     f,
@@ -402,6 +509,22 @@ impl fmt::Display for Rule {
             Self::NotListed { peers } => {
                 write!(f, "is none of this route's peers ({peers})")
             }
+            Self::OtherAuthority {
+                authority,
+                identity,
+                ..
+            } => write!(
+                f,
+                "was issued by \"{authority}\", which may not vouch for \"{identity}\""
+            ),
+            Self::NotExpected {
+                target,
+                identity,
+                expected,
+            } => write!(
+                f,
+                "proves \"{identity}\", and {expected} is expected at target {target}"
+            ),
             Self::NotProved { cause } => {
                 write!(
                     f,

@@ -33,8 +33,8 @@ pub struct Reached<S> {
     pub socket: S,
     /// Where it leads.
     pub address: SocketAddr,
-    /// The target's host as configured.
-    pub host: Host,
+    /// The target as configured.
+    pub target: Target,
 }
 
 /// The attempts of one connection at its route's targets.
@@ -210,7 +210,7 @@ impl<'r> Attempts<'r> {
         Some(Reached {
             socket,
             address,
-            host: target.host.clone(),
+            target: target.clone(),
         })
     }
 

@@ -232,7 +232,7 @@ fn an_rsa_key_of_1024_bits_is_refused() {
 #[test]
 fn a_trust_anchor_with_an_rsa_key_of_1024_bits_vouches_for_nobody() {
     let mut gateway = Gateway::under(&Authority::new("Site CA"));
-    gateway.trust.anchors = vec![fixture(include_bytes!(
+    gateway.listed[0].anchors = vec![fixture(include_bytes!(
         "../../../../tests/data/tls/weak-anchor.der"
     ))];
     let leaf = fixture(include_bytes!(
@@ -250,7 +250,7 @@ fn a_trust_anchor_with_an_rsa_key_of_1024_bits_vouches_for_nobody() {
 #[test]
 fn a_signature_with_sha_1_is_refused() {
     let mut gateway = Gateway::under(&Authority::new("Site CA"));
-    gateway.trust.anchors = vec![fixture(include_bytes!(
+    gateway.listed[0].anchors = vec![fixture(include_bytes!(
         "../../../../tests/data/tls/sha1-anchor.der"
     ))];
     let leaf = fixture(include_bytes!("../../../../tests/data/tls/sha1-leaf.der"));

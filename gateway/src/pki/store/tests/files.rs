@@ -261,7 +261,7 @@ fn key_beside_the_certificate_is_refused_unless_it_is_the_key_file() {
     );
     let mut files = site.files();
     files.key.value.clone_from(&files.certificate.value);
-    load(&files, Mode::Terminate, now()).expect("one file for both");
+    load(&files.into(), Mode::Terminate, now()).expect("one file for both");
 }
 
 #[test]
