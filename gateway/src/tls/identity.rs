@@ -42,13 +42,18 @@ impl PeerInfo {
         }
     }
 
-    /// Whether it has proved this identity, written as in the configuration: one that it may be accepted by, or the
-    /// hash of its key. A name that its certificate bears beside does not count, because its CA may not vouch for it.
+    /// All identities that it has proved, as they are written in the configuration: that which it was accepted by
+    /// first, and the hash of its key last. A name that its certificate bears beside does not count, because its CA
+    /// may not vouch for it.
     #[must_use]
-    pub fn has_proved(&self, identity: &str) -> bool {
-        self.identity == identity
-            || self.further.iter().any(|further| further == identity)
-            || identity.strip_prefix("sha256:") == Some(&self.key_sha256)
+    pub fn identities(&self) -> Vec<String> {
+        let mut all = vec![self.identity.clone()];
+        all.extend_from_slice(&self.further);
+        let key = format!("sha256:{}", self.key_sha256);
+        if !all.contains(&key) {
+            all.push(key);
+        }
+        all
     }
 }
 

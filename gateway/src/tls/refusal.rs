@@ -32,12 +32,17 @@ pub struct Refusal {
 /// The rules that a peer's certificate can break. Dates are seconds since 1970.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Rule {
-    /// The client asked for another service than the route's, or the server did not confirm it.
+    /// The client asked for another service than the route's, or for none where it has one.
     Service {
         /// The service label of the route, where it has one.
         own: Option<String>,
         /// The label that the client asked for, where it did.
         asked: Option<String>,
+    },
+    /// The server did not confirm the route's service.
+    ServiceNotConfirmed {
+        /// The service label of the route.
+        own: String,
     },
     /// The server asked for no certificate of ours.
     NotMutual,
@@ -243,7 +248,10 @@ impl Refusal {
     pub(super) fn error(&self) -> Error {
         let error = match &self.rule {
             // handshake_failure: there is no alert for a server that asks too little.
-            Rule::NotMutual | Rule::Unanswerable | Rule::Service { .. } => {
+            Rule::NotMutual
+            | Rule::Unanswerable
+            | Rule::Service { .. }
+            | Rule::ServiceNotConfirmed { .. } => {
                 return Error::General(self.rule.to_string());
             }
             // bad_certificate.
@@ -291,18 +299,17 @@ impl Refusal {
             |blamed: Option<&Description>| blamed.map_or(String::new(), |one| one.issuer.clone());
         match &self.rule {
             Rule::Service { own: None, .. } => {
-                "see where the client's target leads, or write the same service at \
-                 both ends"
+                "see where the client's target leads, or take the label off \
+                 at its route"
                     .into()
             }
-            Rule::Service { own: Some(own), .. } => match self.side {
-                Side::Connector => format!(
-                    "see where the target's address leads, or write service = \"{own}\" at its route as well"
-                ),
-                Side::Acceptor => format!(
-                    "see where the client's target leads, or write service = \"{own}\" at its route as well"
-                ),
-            },
+            Rule::Service { own: Some(own), .. } => format!(
+                "see where the client's target leads, or write service = \"{own}\" at its route too"
+            ),
+            Rule::ServiceNotConfirmed { own } => format!(
+                "see where the target's address leads, or write service = \"{own}\" at the server's route \
+                 too; a server that is not wardgate needs a route without it"
+            ),
             Rule::NotMutual => "turn on client certificates at the server (wardgate: mode \
                  \"terminate\"; stunnel: verifyPeer or verifyChain; HAProxy: verify required)"
                 .into(),
@@ -431,18 +438,19 @@ impl fmt::Display for Refusal {
 impl fmt::Display for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Service { own, asked } => match (own, asked) {
-                (Some(own), Some(asked)) => write!(
-                    f,
-                    "asked for service \"{asked}\", and this route is service \"{own}\""
-                ),
-                (None, Some(asked)) => write!(
-                    f,
-                    "asked for service \"{asked}\", and this route has no service label"
-                ),
-                (Some(own), None) => write!(f, "did not name service \"{own}\" of this route"),
-                (None, None) => f.write_str("named no service"),
-            },
+            Self::Service { own, asked } => {
+                match asked {
+                    Some(asked) => write!(f, "asked for service \"{asked}\"")?,
+                    None => f.write_str("named no service")?,
+                }
+                match own {
+                    Some(own) => write!(f, ", and this route is service \"{own}\""),
+                    None => f.write_str(", and this route has no service label"),
+                }
+            }
+            Self::ServiceNotConfirmed { own } => {
+                write!(f, "did not confirm service \"{own}\" of this route")
+            }
             Self::NotMutual => f.write_str("the server asked for no client certificate"),
             Self::Unanswerable => f.write_str(
                 "the server asked for a client certificate of a kind that our key is not",

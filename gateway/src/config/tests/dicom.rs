@@ -290,25 +290,3 @@ fn more_titles_than_the_limit_are_refused() {
         assert!(found.contains("1024"), "{found}");
     }
 }
-
-#[test]
-fn the_route_of_the_readme_is_good() {
-    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md");
-    let readme = fs::read_to_string(readme).expect("it is in the repository");
-    let section = readme
-        .split_once("## What a route allows")
-        .expect("it is there");
-    let block = section
-        .1
-        .split_once("```toml")
-        .expect("it has an example")
-        .1;
-    let example = block.split_once("```").expect("it ends").0;
-    let back = fs::read_to_string(data().join("good/minimal.toml")).expect("it is text");
-    let name = good("minimal.toml").routes[0].name.clone();
-    let back = back.replace(&format!("\"{name}\""), "\"to-region\"");
-    let config = parse_good(&format!("{back}\n{example}"), "wardgate.toml");
-    let route = config.routes.last().expect("there are routes");
-    assert_eq!(route.name, "from-region");
-    assert_eq!(route.remarks().len(), 1, "{:?}", route.remarks());
-}

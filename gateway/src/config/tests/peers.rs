@@ -259,3 +259,36 @@ fn more_peers_than_the_limits_are_refused() {
         "{found}"
     );
 }
+
+/// The blocks of TOML in the README.
+fn readme_examples() -> Vec<String> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md");
+    let text = fs::read_to_string(path).expect("it is in the repository");
+    let blocks = text.split("```toml\n").skip(1);
+    let blocks = blocks.filter_map(|block| block.split_once("```"));
+    blocks.map(|(block, _)| block.to_owned()).collect()
+}
+
+#[test]
+fn the_examples_of_the_readme_are_good_and_leave_nothing_open() {
+    let examples = readme_examples();
+    let [hospital, region, hub, rules] = &examples[..] else {
+        panic!("four examples");
+    };
+    for text in [hospital, region, hub] {
+        let config = parse_good(text, "README.toml");
+        let of_routes = config.routes.iter().flat_map(|route| route.remarks());
+        let all: Vec<_> = config.remarks().into_iter().chain(of_routes).collect();
+        assert_eq!(all, [""; 0], "{text}");
+    }
+    // What a route allows is shown without the rest of the file.
+    let mut routes = hub.split("[[route]]");
+    let head = routes.next().expect("a split has a first part");
+    let others: String = routes
+        .skip(1)
+        .map(|route| format!("[[route]]{route}"))
+        .collect();
+    let config = parse_good(&format!("{head}{rules}{others}"), "README.toml");
+    // It begins with rules = "report", and that is remarked.
+    assert_eq!(route(&config, "from-hospitals").remarks().len(), 1);
+}
