@@ -229,6 +229,7 @@ impl Refusal {
             | Rule::Purpose
             | Rule::NotProved { .. } => RefusalClass::Unacceptable,
             Rule::Service { .. }
+            | Rule::ServiceNotConfirmed { .. }
             | Rule::NotMutual
             | Rule::Unanswerable
             | Rule::ChainTooLong { .. }
