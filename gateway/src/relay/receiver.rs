@@ -86,10 +86,10 @@ impl Receiver {
         if !self.is_slow {
             return State::Busy;
         }
-        let stands = now.saturating_duration_since(self.since);
-        if self.is_unanswered(queue, limits.user, now) || (!is_closed && stands >= limits.user) {
+        if self.is_unanswered(queue, limits.user, now) {
             return State::Gone;
         }
+        let stands = now.saturating_duration_since(self.since);
         match limits.stall {
             Some(stall) if is_closed && stands >= stall => State::Stalled,
             _ => State::Slow,
@@ -216,14 +216,30 @@ mod tests {
         let start = Instant::now();
         let mut receiver = Receiver::new(start);
         receiver.look(&closed(10, None), LIMITS, start);
-        let state = looks(&mut receiver, (start, 10, 40), LIMITS, |_| {
-            in_flight(20, None)
-        });
+        let repeats = |second: u32| in_flight(20, Some(second / 20));
+        assert_eq!(
+            looks(&mut receiver, (start, 10, 40), LIMITS, repeats),
+            State::Slow
+        );
+        assert_eq!(
+            looks(&mut receiver, (start, 50, 50), LIMITS, repeats),
+            State::Gone
+        );
+    }
+
+    // What was dropped while the window was closed is sent again only a while after it has opened.
+    #[test]
+    fn a_window_that_opens_after_long_gives_time_to_send_again() {
+        let start = Instant::now();
+        let mut receiver = Receiver::new(start);
+        let hour = (start, 0, 3600);
+        assert_eq!(
+            looks(&mut receiver, hour, LIMITS, |_| closed(10, None)),
+            State::Slow
+        );
+        let then = (start, 3610, 3700);
+        let state = looks(&mut receiver, then, LIMITS, |_| in_flight(10, None));
         assert_eq!(state, State::Slow);
-        let state = looks(&mut receiver, (start, 50, 50), LIMITS, |_| {
-            in_flight(20, None)
-        });
-        assert_eq!(state, State::Gone);
     }
 
     #[test]

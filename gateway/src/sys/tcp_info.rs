@@ -7,10 +7,10 @@ use std::time::Duration;
 /// The part of `struct tcp_info` that is used here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TcpInfo {
-    /// Retransmissions in a row without progress (`tcpi_retransmits`).
-    pub retransmits: u8,
     /// Probes of a closed window in a row without an answer (`tcpi_probes`).
     pub probes: u8,
+    /// How often the time between retransmissions or probes was doubled (`tcpi_backoff`).
+    pub backoff: u8,
     /// Segments that were sent and are not acknowledged (`tcpi_unacked`).
     pub unacked: u32,
     /// Time since data was sent last, retransmissions included (`tcpi_last_data_sent`).
@@ -63,8 +63,8 @@ pub fn tcp_info(socket: impl AsFd) -> io::Result<TcpInfo> {
 fn parse(bytes: &[u8; LENGTH]) -> TcpInfo {
     let millis = |at| Duration::from_millis(u64::from(u32_at(bytes, at)));
     TcpInfo {
-        retransmits: bytes[2],
         probes: bytes[3],
+        backoff: bytes[4],
         unacked: u32_at(bytes, 24),
         last_data_sent: millis(44),
         last_ack_received: millis(56),
@@ -134,7 +134,7 @@ mod tests {
         assert!(done.bytes_acked > closed.bytes_acked, "{done:?}");
         assert!(done.last_ack_received < Duration::from_secs(5), "{done:?}");
         assert!(done.last_data_sent < Duration::from_secs(5), "{done:?}");
-        assert_eq!((done.probes, done.retransmits), (0, 0));
+        assert_eq!((done.probes, done.backoff), (0, 0));
     }
 
     #[test]

@@ -326,11 +326,9 @@ impl Socket for RingSocket {
         let (count, is_unanswered) = match info.unacked {
             0 => (info.probes, true),
             // Sent again since anything came back. Both are counted in ticks of the kernel, so an answer
-            // within the same tick is one.
-            _ => (
-                info.retransmits,
-                info.last_data_sent < info.last_ack_received,
-            ),
+            // within the same tick is one. Where a window closed over what was sent, the kernel counts
+            // no retransmissions, but doubles the time between them all the same.
+            _ => (info.backoff, info.last_data_sent < info.last_ack_received),
         };
         Ok(SendQueue {
             acked: info.bytes_acked,
