@@ -24,6 +24,7 @@ pub mod show;
 pub mod store;
 mod write;
 
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -58,6 +59,20 @@ impl Trust {
             anchors,
             crls: Vec::new(),
         }
+    }
+
+    /// The different subject names of the anchors, in their order.
+    #[must_use]
+    pub fn subjects(&self) -> Vec<String> {
+        let facts = self
+            .anchors
+            .iter()
+            .filter_map(|der| facts::Facts::of(der).ok());
+        let mut seen = HashSet::new();
+        facts
+            .filter(|facts| seen.insert(facts.subject_der.clone()))
+            .map(|facts| facts.subject)
+            .collect()
     }
 
     /// The same with revocation lists, which the anchors or the CAs of `issuers` have signed. A list that none of

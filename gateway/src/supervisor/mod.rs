@@ -3,6 +3,7 @@
 //! It carries no payload. What can be found wrong is found before the first listener is open, and
 //! told in sentences; from then on it serves metrics and handles signals.
 
+mod ambiguity;
 mod bind;
 mod environment;
 mod nodes;
