@@ -116,21 +116,17 @@ mod tests {
         assert_eq!(runtime.block_on(contained(Box::pin(async { 7 }))), Ok(7));
     }
 
-    /// Which part a process of its own plays; it has a hook, and a standard error of its own.
-    const PART: &str = "WARDGATE_TEST_PANIC";
-    const CONTAINED_PART: &str = "contained";
-    const FOREIGN_PART: &str = "foreign";
+    /// Set in the process that a test starts of itself, to have a panic hook and a standard error of its own.
+    const CHILD: &str = "WARDGATE_TEST_PANIC";
 
-    /// Runs `part` in a process whose standard error nobody reads, and gives its exit and its output.
-    fn play(part: &str) -> (ExitStatus, String) {
+    /// Runs the test `name` in a process whose standard error nobody reads, and gives its exit and its output.
+    fn run_child(name: &str) -> (ExitStatus, String) {
         let program = std::env::current_exe().expect("this program");
         let mut child = Command::new(program)
-            .args([
-                "--exact",
-                "worker::contain::tests::with_standard_error_full",
-            ])
-            .args(["--ignored", "--nocapture"])
-            .env(PART, part)
+            .arg("--exact")
+            .arg(format!("worker::contain::tests::{name}"))
+            .arg("--nocapture")
+            .env(CHILD, "1")
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -141,7 +137,7 @@ mod tests {
                 Some(status) => break status,
                 None if Instant::now() > until => {
                     child.kill().expect("it is ours");
-                    panic!("the process of part \"{part}\" hangs");
+                    panic!("the process of \"{name}\" hangs");
                 }
                 None => std::thread::sleep(Duration::from_millis(20)),
             }
@@ -154,34 +150,35 @@ mod tests {
 
     #[test]
     fn a_panic_of_a_connection_does_not_stop_its_worker_where_nobody_reads_the_log() {
-        let (status, output) = play(CONTAINED_PART);
+        if std::env::var_os(CHILD).is_some() {
+            with_standard_error_full(a_panic_becomes_its_message);
+        }
+        let name = "a_panic_of_a_connection_does_not_stop_its_worker_where_nobody_reads_the_log";
+        let (status, output) = run_child(name);
         assert!(output.contains("the worker goes on"), "{output}");
         assert!(status.success(), "{status:?}");
     }
 
     #[test]
     fn a_panic_of_a_worker_ends_the_process_where_nobody_reads_the_log() {
-        let (status, output) = play(FOREIGN_PART);
+        if std::env::var_os(CHILD).is_some() {
+            with_standard_error_full(|| panic!("outside of a connection"));
+        }
+        let name = "a_panic_of_a_worker_ends_the_process_where_nobody_reads_the_log";
+        let (status, output) = run_child(name);
         assert!(output.contains("about to panic"), "{output}");
         assert_eq!(status.signal(), Some(6), "SIGABRT: {status:?}");
     }
 
-    #[test]
-    #[ignore = "a part of the two above, in a process of its own"]
-    fn with_standard_error_full() {
-        let Ok(part) = std::env::var(PART) else {
-            return;
-        };
+    /// What the child process does.
+    fn with_standard_error_full(work: fn()) -> ! {
         let (journal, _writer) = Journal::start(LogFormat::Text).expect("a thread");
         report_panics(journal);
         fill_standard_error();
         let name = format!("{WORKER_PREFIX}0");
         let worker = std::thread::Builder::new().name(name).spawn(move || {
             println!("about to panic");
-            if part == FOREIGN_PART {
-                panic!("outside of a connection");
-            }
-            a_panic_becomes_its_message();
+            work();
             println!("the worker goes on");
         });
         worker.expect("a thread").join().expect("it was contained");
