@@ -29,6 +29,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
+use zeroize::Zeroize;
 
 pub use crl::Crl;
 
@@ -36,7 +37,7 @@ pub use crl::Crl;
 pub struct Identity {
     /// Own chain, leaf first.
     pub chain: Vec<CertificateDer<'static>>,
-    /// The leaf's private key.
+    /// The leaf's private key, wiped when dropped.
     pub key: PrivateKeyDer<'static>,
 }
 
@@ -99,6 +100,13 @@ impl Trust {
             anchors: self.anchors,
             crls,
         })
+    }
+}
+
+// rustls keeps a form of its own of the key, in memory of the cryptographic library that is not wiped.
+impl Drop for Identity {
+    fn drop(&mut self) {
+        self.key.zeroize();
     }
 }
 

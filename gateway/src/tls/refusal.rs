@@ -8,10 +8,12 @@ use std::fmt;
 
 use rustls::pki_types::CertificateDer;
 use rustls::{CertificateError, Error};
-use x509_parser::prelude::{FromDer, SubjectPublicKeyInfo, X509Certificate};
+use x509_parser::prelude::{FromDer, SubjectPublicKeyInfo};
 use x509_parser::public_key::PublicKey;
 
+use super::der::{Elements, Layout, OBJECT_IDENTIFIER};
 use super::identity::{Description, date};
+use super::names::object_identifier;
 use super::verifier::Side;
 
 /// A peer's certificate that was refused.
@@ -50,6 +52,11 @@ pub enum Rule {
     ChainTooLong {
         /// How many there were.
         presented: usize,
+    },
+    /// A certificate beyond `limits::CERTIFICATE_BYTES_MAX` or `limits::CERTIFICATE_ELEMENTS_MAX`.
+    TooLarge {
+        /// `16500 bytes, which is more than 16384`.
+        fault: String,
     },
     /// Not an X.509 version 3 certificate that can be judged (RFC 5280).
     Unreadable {
@@ -156,6 +163,24 @@ pub enum Rule {
     },
 }
 
+/// What a failed handshake says about the peer, as far as its log lines are limited apart: a flood of
+/// one class must not hide another.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum RefusalClass {
+    /// Anything but the classes below: port scans, other protocols, certificates of unknown CAs.
+    /// Everybody who can connect can cause it at will.
+    #[default]
+    Unknown,
+    /// A certificate of a trusted CA that is revoked; nobody else can cause it.
+    Revoked,
+    /// A good certificate of a trusted CA that is none of the route's peers, or not the one that was due.
+    /// Only a party that has such a certificate can cause it.
+    NotListed,
+    /// A certificate that is refused for another reason: it expired, its revocation list is missing, the
+    /// peer did not prove its key. Certificates of unknown CAs can be among them.
+    Unacceptable,
+}
+
 impl Refusal {
     pub(super) fn new(side: Side, leaf: &CertificateDer<'_>, rule: Rule) -> Self {
         Self {
@@ -184,6 +209,42 @@ impl Refusal {
         }
     }
 
+    /// What the refusal says about the peer.
+    #[must_use]
+    pub fn class(&self) -> RefusalClass {
+        match &self.rule {
+            Rule::Revoked => RefusalClass::Revoked,
+            Rule::NotListed { .. } | Rule::OtherAuthority { .. } | Rule::NotExpected { .. } => {
+                RefusalClass::NotListed
+            }
+            Rule::AnchorKey { .. }
+            | Rule::Expired { .. }
+            | Rule::NotYetValid { .. }
+            | Rule::AnchorExpired { .. }
+            | Rule::ListExpired { .. }
+            | Rule::ListMissing
+            | Rule::ListOfOtherKey
+            | Rule::ListOutOfScope { .. }
+            | Rule::ListUnusable { .. }
+            | Rule::Purpose
+            | Rule::NotProved { .. } => RefusalClass::Unacceptable,
+            Rule::Service { .. }
+            | Rule::ServiceNotConfirmed { .. }
+            | Rule::NotMutual
+            | Rule::Unanswerable
+            | Rule::ChainTooLong { .. }
+            | Rule::TooLarge { .. }
+            | Rule::Unreadable { .. }
+            | Rule::Key { .. }
+            | Rule::Signature { .. }
+            | Rule::CaAsLeaf
+            | Rule::UnknownIssuer
+            | Rule::SelfSigned
+            | Rule::OtherKey
+            | Rule::Path { .. } => RefusalClass::Unknown,
+        }
+    }
+
     /// The error that makes rustls send the alert for this rule.
     pub(super) fn error(&self) -> Error {
         let error = match &self.rule {
@@ -196,6 +257,7 @@ impl Refusal {
             }
             // bad_certificate.
             Rule::ChainTooLong { .. }
+            | Rule::TooLarge { .. }
             | Rule::Unreadable { .. }
             | Rule::Key { .. }
             | Rule::Signature { .. }
@@ -259,6 +321,9 @@ impl Refusal {
             Rule::ChainTooLong { .. } => "let the peer send its own certificate and its \
                  intermediates only"
                 .into(),
+            Rule::TooLarge { .. } => {
+                "have the certificate issued anew with fewer names and extensions".into()
+            }
             Rule::Unreadable { .. } | Rule::Path { .. } => {
                 "have the certificate issued anew by RFC 5280".into()
             }
@@ -397,6 +462,7 @@ impl fmt::Display for Rule {
                     "came in a chain of {presented} certificates, which is too long"
                 )
             }
+            Self::TooLarge { fault } => write!(f, "has {fault}"),
             Self::Unreadable { cause } => write!(f, "cannot be read ({cause})"),
             Self::Key { fault } => write!(f, "has {fault}, which is not accepted"),
             Self::AnchorKey { fault } => {
@@ -490,7 +556,7 @@ pub(super) fn key_fault(spki: &[u8]) -> Option<String> {
         let bits = bits(key.modulus);
         return (bits < RSA_BITS_MIN).then(|| format!("an RSA key of {bits} bits"));
     }
-    let algorithm = spki.algorithm.algorithm.to_id_string();
+    let algorithm = object_identifier(spki.algorithm.algorithm.as_bytes());
     let parameters = spki
         .algorithm
         .parameters
@@ -498,7 +564,9 @@ pub(super) fn key_fault(spki: &[u8]) -> Option<String> {
         .and_then(|any| any.as_oid().ok());
     match (
         algorithm.as_str(),
-        parameters.map(|oid| oid.to_id_string()).as_deref(),
+        parameters
+            .map(|oid| object_identifier(oid.as_bytes()))
+            .as_deref(),
     ) {
         // id-ecPublicKey on P-256 or P-384 (RFC 5480), Ed25519 (RFC 8410).
         ("1.2.840.10045.2.1", Some("1.2.840.10045.3.1.7" | "1.3.132.0.34")) => None,
@@ -520,8 +588,8 @@ fn bits(modulus: &[u8]) -> usize {
 
 /// What is wrong with the algorithm that a certificate is signed by, where something is.
 pub(super) fn signature_fault(der: &CertificateDer<'_>) -> Option<String> {
-    let (_, certificate) = X509Certificate::from_der(der).ok()?;
-    let algorithm = certificate.signature_algorithm.algorithm.to_id_string();
+    let mut algorithm = Elements(Layout::of(der)?.signature);
+    let algorithm = object_identifier(algorithm.next_if(OBJECT_IDENTIFIER)?);
     let fault = match algorithm.as_str() {
         // ECDSA with SHA-256 and SHA-384, Ed25519, RSA with SHA-256, SHA-384 and SHA-512, RSASSA-PSS.
         "1.2.840.10045.4.3.2" | "1.2.840.10045.4.3.3" | "1.3.101.112" => return None,
