@@ -19,6 +19,7 @@ mod random;
 mod refused;
 mod relay;
 mod routes;
+mod stalls;
 mod targets;
 mod updates;
 mod workers;

@@ -16,6 +16,7 @@
 //! between them: what arrives at the far end went through both gateways. tcpdump looks at the WAN and,
 //! so that its finding nothing means something, at the LAN.
 
+mod addresses;
 mod capture;
 mod ciphertext;
 mod cut;

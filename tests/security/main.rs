@@ -10,6 +10,7 @@
 mod bad_clients;
 mod bad_servers;
 mod cases;
+mod chains;
 mod configurations;
 mod dice;
 mod hybrid;
@@ -19,6 +20,7 @@ mod meddling;
 mod middle;
 mod names;
 mod party;
+mod pem;
 mod plain;
 mod resumption;
 mod second_request;

@@ -14,7 +14,7 @@ use gateway::limits::KEY_RECORDS_MAX;
 use gateway::metrics;
 use gateway::pki::{Identity, Trust};
 use gateway::relay::{Core, HandshakeLimiter, Path, Side};
-use gateway::tls::{Acceptor, Connector};
+use gateway::tls::{Acceptor, Cipher, Connector};
 use gateway::upstream::Names;
 use gateway::uring::Pipes;
 use rcgen::{
@@ -93,6 +93,7 @@ impl Site {
             path: Path::new(Arc::new(route), 0, side),
             core: Core {
                 verbs,
+                cipher: Cipher::fastest(),
                 pool: Pool::new(plan.buffers),
                 pipes: Pipes::new(plan.pipes),
                 names: Names::default(),

@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::time::Duration;
 
+use gateway::uring::SendQueue;
 use rustix::io::Errno;
 use tokio::time::Instant;
 
@@ -318,6 +319,20 @@ impl Wire {
             end.end_arrives = end.end_arrives.filter(|at| *at <= now);
             let patience = Duration::from_secs(1 + random.below(120));
             end.reset.get_or_insert((now + patience, Errno::TIMEDOUT));
+        }
+    }
+
+    /// What this end has sent and the other has not read.
+    pub(crate) fn send_queue(&self, side: Side) -> SendQueue {
+        let other = &self.ends[1 - side];
+        let room = self.nature.capacity.saturating_sub(other.queued);
+        let count = |number: usize| u32::try_from(number).expect("wires hold little");
+        SendQueue {
+            acked: other.sent_to.saturating_sub(other.queued as u64),
+            in_flight: (other.queued > 0 && room > 0).into(),
+            unsent: count(other.queued),
+            window: count(room),
+            unanswered: None,
         }
     }
 

@@ -48,7 +48,7 @@ struct Shake {
 impl Shake {
     fn begin(group: &'static dyn SupportedKxGroup) -> anyhow::Result<Box<dyn Turn>> {
         let folder = tempfile::tempdir()?;
-        let mut authority = authority(folder.path())?;
+        let mut authority = authority(folder.path(), KeyType::P256)?;
         let client = own(folder.path(), &mut authority, CLIENT, Mode::Originate)?;
         let server = own(folder.path(), &mut authority, SERVER, Mode::Terminate)?;
         let files = server.files;
@@ -109,10 +109,10 @@ fn flight(end: &mut Session, incoming: &mut Buffer, outgoing: &mut Buffer) -> bo
     step == Step::Done
 }
 
-fn authority(folder: &Path) -> anyhow::Result<Authority> {
+pub(super) fn authority(folder: &Path, key: KeyType) -> anyhow::Result<Authority> {
     let wanted = NewAuthority {
         name: "bench".into(),
-        key: KeyType::P256,
+        key,
         days: 30,
         crl_days: 30,
     };
@@ -121,13 +121,18 @@ fn authority(folder: &Path) -> anyhow::Result<Authority> {
 }
 
 /// An end of the handshake: its files, and what was loaded of them.
-struct Own {
-    files: Arc<IdentityFiles>,
-    identity: Arc<Identity>,
-    trust: Arc<Trust>,
+pub(super) struct Own {
+    pub(super) files: Arc<IdentityFiles>,
+    pub(super) identity: Arc<Identity>,
+    pub(super) trust: Arc<Trust>,
 }
 
-fn own(folder: &Path, authority: &mut Authority, name: &str, mode: Mode) -> anyhow::Result<Own> {
+pub(super) fn own(
+    folder: &Path,
+    authority: &mut Authority,
+    name: &str,
+    mode: Mode,
+) -> anyhow::Result<Own> {
     let wanted = NewCertificate {
         dns: vec![name.to_owned()],
         uri: Vec::new(),
@@ -157,7 +162,10 @@ fn own(folder: &Path, authority: &mut Authority, name: &str, mode: Mode) -> anyh
     })
 }
 
-fn client_config(own: &Own, group: &'static dyn SupportedKxGroup) -> anyhow::Result<ClientConfig> {
+pub(super) fn client_config(
+    own: &Own,
+    group: &'static dyn SupportedKxGroup,
+) -> anyhow::Result<ClientConfig> {
     let mut provider = aws_lc_rs::default_provider();
     provider.kx_groups = vec![group];
     let mut roots = RootCertStore::empty();

@@ -25,6 +25,7 @@ pub(super) struct File {
 pub(super) struct Gateway {
     pub(super) cores: Option<Cores>,
     pub(super) busy_poll: Text,
+    pub(super) cipher: Text,
     pub(super) admin: Text,
     pub(super) metrics: Text,
     pub(super) log: Text,
@@ -69,6 +70,7 @@ pub(super) struct Timeouts {
     pub(super) drain: Text,
     pub(super) keepalive: Keepalive,
     pub(super) user: Text,
+    pub(super) stall: Text,
 }
 
 /// `keepalive` in a table of timeouts.
@@ -187,6 +189,7 @@ fn read_gateway(table: Option<Table<'_>>, reader: &mut Reader<'_>) -> Gateway {
         return Gateway {
             cores: None,
             busy_poll: Text::Absent,
+            cipher: Text::Absent,
             admin: Text::Absent,
             metrics: Text::Absent,
             log: Text::Absent,
@@ -195,6 +198,7 @@ fn read_gateway(table: Option<Table<'_>>, reader: &mut Reader<'_>) -> Gateway {
     let gateway = Gateway {
         cores: read_cores(&mut table, reader),
         busy_poll: table.leaf("busy_poll", reader),
+        cipher: table.leaf("cipher", reader),
         admin: table.leaf("admin", reader),
         metrics: table.leaf("metrics", reader),
         log: table.leaf("log", reader),
@@ -239,6 +243,7 @@ fn read_timeouts(table: Option<Table<'_>>, scope: &str, reader: &mut Reader<'_>)
             drain: Text::Absent,
             keepalive: read_keepalive(None, scope, reader),
             user: Text::Absent,
+            stall: Text::Absent,
         };
     };
     let keepalive_scope = format!("{scope}keepalive: ");
@@ -252,6 +257,7 @@ fn read_timeouts(table: Option<Table<'_>>, scope: &str, reader: &mut Reader<'_>)
         drain: table.leaf("drain", reader),
         keepalive: read_keepalive(keepalive, scope, reader),
         user: table.leaf("user", reader),
+        stall: table.leaf("stall", reader),
     };
     table.finish(reader);
     timeouts

@@ -129,12 +129,26 @@ pub struct Gateway {
     pub cores_listed: bool,
     /// How long a worker stays awake after its last activity, using its core; `None` is not at all.
     pub busy_poll: Option<Duration>,
+    /// What seals and opens the records of TLS 1.3.
+    pub cipher: CipherSetting,
     /// Where the admin socket is to stand.
     pub admin: Option<PathBuf>,
     /// Where metrics and health are served over HTTP.
     pub metrics: Option<SocketAddr>,
     /// How log lines are written.
     pub log: LogFormat,
+}
+
+/// Which implementation of AES-GCM seals and opens the records of TLS 1.3.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub enum CipherSetting {
+    /// The fastest on this CPU.
+    #[default]
+    Auto,
+    /// aws-lc-rs.
+    AwsLc,
+    /// ring.
+    Ring,
 }
 
 /// How log lines are written to standard error.
@@ -351,8 +365,10 @@ pub struct Timeouts {
     pub drain: Duration,
     /// TCP keepalive on both sockets.
     pub keepalive: Keepalive,
-    /// `TCP_USER_TIMEOUT`: how long sent bytes may stay unacknowledged.
+    /// How long a peer may leave what it was sent without an answer (`TCP_USER_TIMEOUT`).
     pub user: Duration,
+    /// How long a receiver that answers may read nothing; `None` is never.
+    pub stall: Option<Duration>,
 }
 
 /// TCP keepalive of a socket.
@@ -380,6 +396,7 @@ impl Default for Timeouts {
                 probes: 6,
             },
             user: Duration::from_secs(120),
+            stall: None,
         }
     }
 }

@@ -57,6 +57,7 @@ pub(super) static GATEWAY: Schema = Schema {
     keys: &[
         key("cores", "[2, 3]"),
         key("busy_poll", "\"50us\""),
+        key("cipher", "\"auto\""),
         key("admin", "\"/run/wardgate/admin.sock\""),
         key("metrics", "\"127.0.0.1:9464\""),
         key("log", "\"text\""),
@@ -121,6 +122,7 @@ const TIMEOUTS_KEYS: &[Key] = &[
         "{ idle = \"60s\", interval = \"10s\", probes = 6 }",
     ),
     key("user", "\"120s\""),
+    key("stall", "\"never\""),
 ];
 
 /// TCP keepalive.

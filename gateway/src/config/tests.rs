@@ -154,6 +154,7 @@ fn a_minimal_configuration_takes_the_defaults() {
     assert_eq!(config.gateway.cores, CPUS);
     assert!(!config.gateway.cores_listed);
     assert_eq!(config.gateway.busy_poll, None);
+    assert_eq!(config.gateway.cipher, CipherSetting::Auto);
     assert_eq!(
         (config.gateway.admin.as_ref(), config.gateway.metrics),
         (None, None)
@@ -179,6 +180,7 @@ fn every_key_is_read_in_its_uncommon_forms() {
     assert!(config.gateway.cores_listed);
     let busy_poll = Some(Duration::from_micros(1500));
     assert_eq!(config.gateway.busy_poll, busy_poll);
+    assert_eq!(config.gateway.cipher, CipherSetting::Ring);
     assert_eq!(
         config.gateway.admin.as_deref(),
         Some(Path::new("/etc/wardgate/admin.sock"))
@@ -254,6 +256,7 @@ fn a_routes_timeouts_override_the_sites_key_by_key() {
     let expected = Timeouts {
         handshake: Duration::from_secs(10),
         user: Duration::from_secs(300),
+        stall: Some(Duration::from_secs(8 * 3600)),
         keepalive: Keepalive {
             interval: Duration::from_secs(5),
             probes: 4,
@@ -338,6 +341,7 @@ fn the_reference_names_every_key_and_only_true_defaults() {
     assert_eq!(as_is.gateway.cores, in_full.gateway.cores);
     assert_eq!(as_is.gateway.log, in_full.gateway.log);
     assert_eq!(as_is.gateway.busy_poll, in_full.gateway.busy_poll);
+    assert_eq!(as_is.gateway.cipher, in_full.gateway.cipher);
     let [as_is, in_full] = [&as_is.routes[0], &in_full.routes[0]];
     assert_eq!(as_is.timeouts, Timeouts::default());
     assert_eq!(in_full.timeouts, Timeouts::default());

@@ -154,12 +154,6 @@ impl Crl {
         self.scope.as_ref()?.mismatch(certificate, is_leaf)
     }
 
-    /// Its size, for tests of what is kept.
-    #[cfg(test)]
-    pub(crate) fn entries(&self) -> usize {
-        self.serials.len()
-    }
-
     // As webpki verifies certificates: by the first algorithm whose identifiers are those of signature and key.
     fn verify(&self, spki: &[u8]) -> Option<SignedBy> {
         let fields = Fields::of(&self.der)?;

@@ -24,10 +24,12 @@ pub mod show;
 pub mod store;
 mod write;
 
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
+use zeroize::Zeroize;
 
 pub use crl::Crl;
 
@@ -35,7 +37,7 @@ pub use crl::Crl;
 pub struct Identity {
     /// Own chain, leaf first.
     pub chain: Vec<CertificateDer<'static>>,
-    /// The leaf's private key.
+    /// The leaf's private key, wiped when dropped.
     pub key: PrivateKeyDer<'static>,
 }
 
@@ -57,6 +59,20 @@ impl Trust {
             anchors,
             crls: Vec::new(),
         }
+    }
+
+    /// The different subject names of the anchors, in their order.
+    #[must_use]
+    pub fn subjects(&self) -> Vec<String> {
+        let facts = self
+            .anchors
+            .iter()
+            .filter_map(|der| facts::Facts::of(der).ok());
+        let mut seen = HashSet::new();
+        facts
+            .filter(|facts| seen.insert(facts.subject_der.clone()))
+            .map(|facts| facts.subject)
+            .collect()
     }
 
     /// The same with revocation lists, which the anchors or the CAs of `issuers` have signed. A list that none of
@@ -84,6 +100,13 @@ impl Trust {
             anchors: self.anchors,
             crls,
         })
+    }
+}
+
+// rustls keeps a form of its own of the key, in memory of the cryptographic library that is not wiped.
+impl Drop for Identity {
+    fn drop(&mut self) {
+        self.key.zeroize();
     }
 }
 

@@ -209,6 +209,18 @@ pub fn read(text: &[u8]) -> Pem {
     }
 }
 
+/// The text of a private key in PKCS#8, with nothing left of it elsewhere in memory.
+pub(crate) fn of_key(pkcs8: &[u8]) -> Zeroizing<String> {
+    const HEAD: &str = "-----BEGIN PRIVATE KEY-----\n";
+    const TAIL: &str = "-----END PRIVATE KEY-----\n";
+    let body = base64::encode(pkcs8);
+    let mut text = Zeroizing::new(String::with_capacity(HEAD.len() + body.len() + TAIL.len()));
+    for part in [HEAD, &body, TAIL] {
+        text.push_str(part);
+    }
+    text
+}
+
 /// The encoding of a text whose characters have more than one byte.
 fn foreign_encoding(text: &[u8]) -> Option<&'static str> {
     match text {

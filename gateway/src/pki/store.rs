@@ -157,7 +157,7 @@ impl Store {
         if let Some(known) = self.crl_files.get(path) {
             return Arc::clone(known);
         }
-        let crls = file::read(path, Role::Crl).and_then(|raw| file::parse_crls(&raw.bytes));
+        let crls = file::read(path, Role::Crl).and_then(|raw| file::parse_crls(path, &raw.bytes));
         let now = self.now;
         let read = crls.map(|crls| crls.into_iter().map(|der| ReadCrl::new(der, now)).collect());
         let read = Arc::new(read);
@@ -310,6 +310,17 @@ impl<'a> Loader<'a> {
             self.add(at, Role::Key, problem);
         }
         let mut contents = self.sections(at, Role::Key, &raw.bytes)?;
+        if contents.has_key()
+            && !contents.certificates.is_empty()
+            && files.certificate.value != at.value
+        {
+            self.add(
+                at,
+                Role::Key,
+                "also holds a certificate, which is not read here; keep the key alone, or name this \
+                 file in \"certificate\" too",
+            );
+        }
         if let Some(problem) = key_count_problem(path, &contents) {
             self.add(at, Role::Key, problem);
             return None;
@@ -482,20 +493,16 @@ impl<'a> Loader<'a> {
 
     fn sections(&mut self, at: &Located<PathBuf>, role: Role, bytes: &[u8]) -> Option<Contents> {
         if file::is_der(bytes) {
-            let path = at.value.display();
-            let tool = if role == Role::Key { "pkey" } else { "x509" };
-            self.add(
-                at,
-                role,
-                format!(
-                    "is binary, and PEM is expected; convert it with `openssl {tool} -inform DER \
-                     -in {path}`, or `openssl pkcs12` where it is PKCS#12"
-                ),
-            );
+            self.add(at, role, file::der_problem(&at.value, role, bytes));
             return None;
         }
-        match file::parse_pem(bytes) {
-            Ok(contents) => Some(contents),
+        match file::parse_pem(&at.value, bytes) {
+            Ok(contents) => {
+                if let Some(problem) = contents.out_of_place(role) {
+                    self.add(at, role, problem);
+                }
+                Some(contents)
+            }
             Err(problem) => {
                 self.add(at, role, problem);
                 None

@@ -119,17 +119,18 @@ impl Admission {
         Arc::clone(&self.rules)
     }
 
-    /// Judges a request of `route`'s, from the peer of this identity if it came in TLS.
+    /// Judges a request of `route`'s, from a TLS peer that has proved these identities, that by which it was accepted
+    /// first; from the plain side where there is none.
     pub(super) fn admit<'a>(
         &'a self,
         route: &'a Route,
         request: &AssociateRq,
-        identity: Option<&str>,
+        identities: &[String],
     ) -> Result<Admitted<'a>, Refused> {
-        let judged = self.rules.judge(request, identity);
+        let judged = self.rules.judge(request, identities);
         let by_rule = self.held_to(judged.map_err(Refused::from))?;
         let targets = targets(route, request, self.rules.enforce)?;
-        let (of_peer, by_share) = self.place_of_peer(identity)?;
+        let (of_peer, by_share) = self.place_of_peer(identities.first())?;
         let (of_all, by_number) = self.place_of_all()?;
         Ok(Admitted {
             targets,
@@ -142,7 +143,7 @@ impl Admission {
     // below gives its places back.
     fn place_of_peer(
         &self,
-        identity: Option<&str>,
+        identity: Option<&String>,
     ) -> Result<(Option<Place<'_>>, Option<String>), Refused> {
         let Some((identity, open)) = identity.and_then(|one| self.by_peer.get_key_value(one))
         else {
@@ -254,8 +255,8 @@ listen = "127.0.0.1:2762"
 targets = ["127.0.0.1:104"]
 peers = ["dns:gw.a.example", "dns:gw.b.example"]
 "#;
-    const A: Option<&str> = Some("dns:gw.a.example");
-    const B: Option<&str> = Some("dns:gw.b.example");
+    const A: &str = "dns:gw.a.example";
+    const B: &str = "dns:gw.b.example";
 
     fn route(lines: &str) -> Arc<Route> {
         let config = config::parse(&format!("{ROUTE}{lines}"), Path::new("wardgate.toml"));
@@ -276,7 +277,7 @@ peers = ["dns:gw.a.example", "dns:gw.b.example"]
     fn a_peer_that_takes_all_it_can_get_leaves_a_place_to_the_other() {
         let route = route("associations = 5");
         let admission = Admission::new(&route).expect("it carries DICOM");
-        let admit = |identity| admission.admit(&route, &request(), identity);
+        let admit = |one: &str| admission.admit(&route, &request(), &[one.to_owned()]);
         let of_a: Vec<_> = (0..4).map(|_| admit(A).expect("a place")).collect();
         let refused = admit(A).expect_err("the last place is not for A");
         assert_eq!(refused.answer, Answer::local_limit_exceeded());
@@ -304,7 +305,7 @@ peers = ["dns:gw.a.example", "dns:gw.b.example"]
     fn a_bound_for_each_peer_needs_none_for_the_route() {
         let route = route("associations_per_peer = 1");
         let admission = Admission::new(&route).expect("it carries DICOM");
-        let admit = |identity| admission.admit(&route, &request(), identity);
+        let admit = |one: &str| admission.admit(&route, &request(), &[one.to_owned()]);
         let _of_a = admit(A).expect("a place");
         let _of_b = admit(B).expect("a place");
         assert!(admit(A).is_err());
@@ -314,7 +315,11 @@ peers = ["dns:gw.a.example", "dns:gw.b.example"]
     fn where_rules_only_report_what_is_too_much_is_admitted_and_counted() {
         let route = route("associations_per_peer = 1\nrules = \"report\"");
         let admission = Admission::new(&route).expect("it carries DICOM");
-        let admit = || admission.admit(&route, &request(), A).expect("a place");
+        let admit = || {
+            admission
+                .admit(&route, &request(), &[A.to_owned()])
+                .expect("a place")
+        };
         let (first, second) = (admit(), admit());
         assert_eq!(first.reported, None);
         assert!(second.reported.is_some());

@@ -21,6 +21,7 @@ use crate::dicom::{Answer, Ending};
 use crate::limits::ARTIM;
 use crate::observe::Direction;
 use crate::tls::Judgement;
+use crate::tls::PeerInfo;
 use crate::tls::handshake::tell;
 use crate::uring::{Socket, Verbs, part, until};
 
@@ -123,12 +124,12 @@ impl<'c, V: Verbs> Work<'c, V> {
         let (Some(admission), Some(request)) = (&path.admission, first.request.take()) else {
             return Ok(Admitted::anyone(&path.route.targets));
         };
-        let identity = match path.side {
+        let peer = match path.side {
             Side::Terminate(_) => self.account.peer.as_ref(),
             Side::Originate(_) | Side::Passthrough => None,
         };
-        let identity = identity.map(|peer| peer.identity.as_str());
-        let mut admitted = admission.admit(&path.route, &request, identity)?;
+        let identities = peer.map_or_else(Vec::new, PeerInfo::identities);
+        let mut admitted = admission.admit(&path.route, &request, &identities)?;
         self.account.reported = admitted.reported.take();
         Ok(admitted)
     }

@@ -1,7 +1,5 @@
 //! What the machine must offer before anything starts, and what was found.
 
-use std::arch::is_x86_feature_detected as has;
-
 use rustix::process::{
     DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit,
 };
@@ -10,7 +8,6 @@ use super::Prepared;
 use crate::config::{Config, Mode};
 use crate::limits::{DESCRIPTORS_RESERVED, PIPES_MAX, PROBES_MAX};
 use crate::relay::Side;
-use crate::tls::PROVIDER;
 use crate::uring::{self, Capabilities, Unavailable};
 
 /// Tries io_uring.
@@ -19,37 +16,6 @@ use crate::uring::{self, Capabilities, Unavailable};
 /// Why it cannot be had, and what to do.
 pub(super) fn probe() -> Result<Capabilities, Unavailable> {
     uring::probe()
-}
-
-/// Which implementation seals and opens records here, and which of this machine's instructions for it
-/// are used: `aws-lc-rs with AES-NI, VAES, AVX-512`.
-pub(super) fn cipher() -> String {
-    let found = Instructions {
-        aes: has!("aes") && has!("pclmulqdq") && has!("ssse3"),
-        vaes: has!("vaes") && has!("vpclmulqdq") && has!("avx2"),
-        avx512: has!("avx512f") && has!("avx512bw") && has!("avx512dq") && has!("avx512vl"),
-    };
-    format!("{PROVIDER} with {}", found.used_by(PROVIDER))
-}
-
-/// Instructions for AES-GCM.
-struct Instructions {
-    aes: bool,
-    vaes: bool,
-    avx512: bool,
-}
-
-impl Instructions {
-    // aws-lc-rs has VAES code for AVX-512 alone (aesni-gcm-avx512), ring for AVX2 alone
-    // (aes-gcm-avx2); without them both use AES-NI.
-    fn used_by(&self, provider: &str) -> &'static str {
-        match (provider, self.aes, self.vaes, self.avx512) {
-            ("aws-lc-rs", true, true, true) => "AES-NI, VAES, AVX-512",
-            ("ring", true, true, _) => "AES-NI, VAES, AVX2",
-            (_, true, _, _) => "AES-NI",
-            (_, false, _, _) => "no AES instructions: bulk will be slow",
-        }
-    }
 }
 
 /// Keeps keys and payload out of core files, and other processes of the same user out of ours.
@@ -137,27 +103,4 @@ pub fn remarks(prepared: &Prepared) -> Vec<String> {
         remarks.extend(path.route.remarks());
     }
     remarks
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_cipher_is_told_with_what_it_uses_of_the_machine() {
-        let all = Instructions {
-            aes: true,
-            vaes: true,
-            avx512: true,
-        };
-        assert_eq!(all.used_by("aws-lc-rs"), "AES-NI, VAES, AVX-512");
-        assert_eq!(all.used_by("ring"), "AES-NI, VAES, AVX2");
-        let without_avx512 = Instructions {
-            avx512: false,
-            ..all
-        };
-        assert_eq!(without_avx512.used_by("aws-lc-rs"), "AES-NI");
-        assert_eq!(without_avx512.used_by("ring"), "AES-NI, VAES, AVX2");
-        assert!(cipher().starts_with(PROVIDER));
-    }
 }

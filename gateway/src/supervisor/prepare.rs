@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::Paths;
+use super::ambiguity::Listings;
 use crate::config::{self, Config, Mode, Peer, Problem, Route};
 use crate::pki::store::Store;
 use crate::pki::{Identity, Trust};
@@ -33,14 +34,18 @@ pub fn prepare(file: &FilePath, now: SystemTime) -> Result<Prepared, Vec<String>
     for route in &found.routes {
         loader.identity(route);
     }
+    let mut listings = Listings::default();
     let paths: Vec<_> = found
         .routes
         .iter()
         .enumerate()
-        .filter_map(|(index, route)| Some((index, route, loader.side(route)?)))
+        .filter_map(|(index, route)| Some((index, route, loader.side(route, &mut listings)?)))
         .map(|(index, route, side)| Path::new(Arc::clone(route), index, side))
         .collect();
     let mut problems = loader.into_problems();
+    let named = found.routes.iter().flat_map(|route| &route.tls);
+    let named: Vec<_> = named.flat_map(|tls| tls.peers.iter().cloned()).collect();
+    problems.extend(listings.problems(&named));
     match found.config {
         Ok(config) if problems.is_empty() => {
             return Ok(Prepared {
@@ -65,7 +70,7 @@ struct Loader {
 }
 
 impl Loader {
-    fn side(&mut self, route: &Route) -> Option<Side> {
+    fn side<'r>(&mut self, route: &'r Route, listings: &mut Listings<'r>) -> Option<Side> {
         let Some(tls) = &route.tls else {
             return Some(Side::Passthrough);
         };
@@ -76,6 +81,11 @@ impl Loader {
             .iter()
             .map(|peer| self.trust(route, peer))
             .collect();
+        for (peer, trust) in tls.peers.iter().zip(&trust) {
+            if let Some(trust) = trust {
+                listings.note(route, peer, trust);
+            }
+        }
         let (identity, trust) = (identity?, trust.into_iter().collect::<Option<Vec<_>>>()?);
         let side = match route.mode {
             Mode::Originate => Connector::new(&identity, tls, &trust)

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use rustls::compress::CompressionCache;
 use rustls::crypto::CryptoProvider;
+use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::{
     ClientHello, NoServerSessionStorage, ResolvesServerCert, ServerConfig,
     UnbufferedServerConnection,
@@ -12,9 +13,10 @@ use rustls::sign::CertifiedKey;
 use rustls::{Error, SupportedProtocolVersion};
 
 use super::connector::{certified_key, own_description};
-use super::identity::Description;
+use super::identity::{Description, PeerInfo};
 use super::policy::{demands, provider, versions};
-use super::rules::Rules;
+use super::refusal::Refusal;
+use super::rules::{Chain, Rules};
 use super::service::{Asked, asked, protocol_name};
 use super::verifier::{Judgement, Side, Verifier};
 use crate::config::{RouteTls, ServiceLabel};
@@ -43,7 +45,7 @@ impl Acceptor {
         trust: &[Arc<Trust>],
     ) -> Result<Self, Error> {
         let provider = provider(tls.policy, tls.require_pq);
-        let certified = certified_key(identity, &provider)?;
+        let certified = certified_key(identity)?;
         let acceptor = Self {
             rules: Arc::new(Rules::new(&tls.peers, trust, &provider)?),
             provider,
@@ -63,6 +65,25 @@ impl Acceptor {
         let judgement = self.judgement();
         let config = Arc::new(self.config(&judgement)?);
         Ok((UnbufferedServerConnection::new(config)?, judgement))
+    }
+
+    /// Judges a client's chain by the rules of this route, as a handshake does, but without one: for
+    /// measurements and tests of what a chain may cost.
+    pub fn judge(
+        &self,
+        leaf: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<PeerInfo, Refusal> {
+        let accepted = self.rules.judge(Chain {
+            side: Side::Acceptor,
+            leaf,
+            intermediates,
+            expected: None,
+            now,
+        })?;
+        accepted.check_revocation(Side::Acceptor, leaf)?;
+        Ok(accepted.info)
     }
 
     pub(super) fn judgement(&self) -> Arc<Judgement> {

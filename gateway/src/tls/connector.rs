@@ -9,7 +9,7 @@ use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, Error, SignatureScheme};
 
 use super::identity::Description;
-use super::policy::{demands, provider, versions};
+use super::policy::{demands, provider, signing_key, versions};
 use super::rules::Rules;
 use super::service::protocol_name;
 use super::verifier::{Judgement, Request, Side, Verifier};
@@ -39,7 +39,7 @@ impl Connector {
         trust: &[Arc<Trust>],
     ) -> Result<Self, Error> {
         let provider = provider(tls.policy, tls.require_pq);
-        let certified = certified_key(identity, &provider)?;
+        let certified = certified_key(identity)?;
         let own = own_description(&certified);
         let rules = Arc::new(Rules::new(&tls.peers, trust, &provider)?);
         let demands = demands(tls.policy, tls.require_pq);
@@ -111,16 +111,12 @@ impl Connector {
 }
 
 /// Our chain and key as rustls wants them; fails where they do not belong together.
-pub(super) fn certified_key(
-    identity: &Identity,
-    provider: &rustls::crypto::CryptoProvider,
-) -> Result<Arc<CertifiedKey>, Error> {
-    let key = identity.key.clone_key();
-    Ok(Arc::new(CertifiedKey::from_der(
-        identity.chain.clone(),
-        key,
-        provider,
-    )?))
+pub(super) fn certified_key(identity: &Identity) -> Result<Arc<CertifiedKey>, Error> {
+    // `CertifiedKey::from_der` would take a copy of the key and not wipe it.
+    let key = signing_key(&identity.key)?;
+    let certified = CertifiedKey::new(identity.chain.clone(), key);
+    certified.keys_match()?;
+    Ok(Arc::new(certified))
 }
 
 /// Our own certificate in words, for the sentences about peers that refuse it.

@@ -13,9 +13,9 @@ use rustls::pki_types::CertificateDer;
 use time::OffsetDateTime;
 use time::macros::format_description;
 use webpki::Cert;
-use x509_parser::extensions::GeneralName;
-use x509_parser::prelude::{FromDer, X509Certificate};
 
+use super::der::Layout;
+use super::names::{alternative_names, distinguished_name};
 use crate::config::{Peer, PeerName, Target};
 use crate::limits::{SHOWN_NAME_CHARS_MAX, SHOWN_NAMES_MAX};
 
@@ -42,13 +42,18 @@ impl PeerInfo {
         }
     }
 
-    /// Whether it has proved this identity, written as in the configuration: one that it may be accepted by, or the
-    /// hash of its key. A name that its certificate bears beside does not count, because its CA may not vouch for it.
+    /// All identities that it has proved, as they are written in the configuration: that which it was accepted by
+    /// first, and the hash of its key last. A name that its certificate bears beside does not count, because its CA
+    /// may not vouch for it.
     #[must_use]
-    pub fn has_proved(&self, identity: &str) -> bool {
-        self.identity == identity
-            || self.further.iter().any(|further| further == identity)
-            || identity.strip_prefix("sha256:") == Some(&self.key_sha256)
+    pub fn identities(&self) -> Vec<String> {
+        let mut all = vec![self.identity.clone()];
+        all.extend_from_slice(&self.further);
+        let key = format!("sha256:{}", self.key_sha256);
+        if !all.contains(&key) {
+            all.push(key);
+        }
+        all
     }
 }
 
@@ -168,7 +173,7 @@ impl Description {
     /// Describes a certificate, readable or not.
     pub fn new(der: &CertificateDer<'_>) -> Self {
         let fingerprint = hex(&sha256(der));
-        let Ok((_, certificate)) = X509Certificate::from_der(der) else {
+        let Some(certificate) = Layout::of(der) else {
             return Self {
                 names: Vec::new(),
                 names_hidden: 0,
@@ -179,15 +184,15 @@ impl Description {
                 key_sha256: String::new(),
             };
         };
-        let (names, names_hidden) = names(&certificate);
+        let (names, names_hidden) = alternative_names(&certificate);
         Self {
             names,
             names_hidden,
-            subject: printable(&certificate.subject().to_string()),
-            issuer: printable(&certificate.issuer().to_string()),
-            serial: serial(certificate.raw_serial()),
+            subject: distinguished_name(certificate.subject),
+            issuer: distinguished_name(certificate.issuer),
+            serial: serial(certificate.serial),
             fingerprint,
-            key_sha256: hex(&sha256(certificate.public_key().raw)),
+            key_sha256: hex(&sha256(certificate.key_element)),
         }
     }
 }
@@ -213,27 +218,6 @@ impl fmt::Display for Description {
         } = self;
         write!(f, ", serial {serial}, certificate SHA-256 {fingerprint}")
     }
-}
-
-fn names(certificate: &X509Certificate<'_>) -> (Vec<String>, usize) {
-    let Ok(Some(extension)) = certificate.subject_alternative_name() else {
-        return (Vec::new(), 0);
-    };
-    let mut names = Vec::new();
-    let mut hidden = 0;
-    for name in &extension.value.general_names {
-        let name = match name {
-            GeneralName::DNSName(name) => format!("dns:{}", printable(name)),
-            GeneralName::URI(name) => format!("uri:{}", printable(name)),
-            _ => continue,
-        };
-        if names.len() < SHOWN_NAMES_MAX {
-            names.push(name);
-        } else {
-            hidden += 1;
-        }
-    }
-    (names, hidden)
 }
 
 /// The first names of a list, and how many there are beside.
@@ -271,12 +255,16 @@ pub(super) fn hex(bytes: &[u8]) -> String {
 }
 
 /// A serial number (the content of a DER INTEGER) without the zero that only says "not negative".
-/// RFC 5280 section 4.1.2.2 bounds it to 20 octets and webpki does not, so `printable` does.
+/// RFC 5280 section 4.1.2.2 bounds it to 20 bytes and webpki does not, so `printable` does.
 fn serial(integer: &[u8]) -> String {
-    match integer {
-        [0, rest @ ..] if !rest.is_empty() => printable(&hex(rest)),
-        whole => printable(&hex(whole)),
-    }
+    let significant = match integer {
+        [0, rest @ ..] if !rest.is_empty() => rest,
+        whole => whole,
+    };
+    let shown = significant
+        .get(..=SHOWN_NAME_CHARS_MAX)
+        .unwrap_or(significant);
+    printable(&hex(shown))
 }
 
 /// A moment in words; seconds since 1970, UTC.

@@ -8,10 +8,12 @@ use std::fmt;
 
 use rustls::pki_types::CertificateDer;
 use rustls::{CertificateError, Error};
-use x509_parser::prelude::{FromDer, SubjectPublicKeyInfo, X509Certificate};
+use x509_parser::prelude::{FromDer, SubjectPublicKeyInfo};
 use x509_parser::public_key::PublicKey;
 
+use super::der::{Elements, Layout, OBJECT_IDENTIFIER};
 use super::identity::{Description, date};
+use super::names::object_identifier;
 use super::verifier::Side;
 
 /// A peer's certificate that was refused.
@@ -30,12 +32,17 @@ pub struct Refusal {
 /// The rules that a peer's certificate can break. Dates are seconds since 1970.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Rule {
-    /// The client asked for another service than the route's, or the server did not confirm it.
+    /// The client asked for another service than the route's, or for none where it has one.
     Service {
         /// The service label of the route, where it has one.
         own: Option<String>,
         /// The label that the client asked for, where it did.
         asked: Option<String>,
+    },
+    /// The server did not confirm the route's service.
+    ServiceNotConfirmed {
+        /// The service label of the route.
+        own: String,
     },
     /// The server asked for no certificate of ours.
     NotMutual,
@@ -45,6 +52,11 @@ pub enum Rule {
     ChainTooLong {
         /// How many there were.
         presented: usize,
+    },
+    /// A certificate beyond `limits::CERTIFICATE_BYTES_MAX` or `limits::CERTIFICATE_ELEMENTS_MAX`.
+    TooLarge {
+        /// `16500 bytes, which is more than 16384`.
+        fault: String,
     },
     /// Not an X.509 version 3 certificate that can be judged (RFC 5280).
     Unreadable {
@@ -151,6 +163,24 @@ pub enum Rule {
     },
 }
 
+/// What a failed handshake says about the peer, as far as its log lines are limited apart: a flood of
+/// one class must not hide another.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum RefusalClass {
+    /// Anything but the classes below: port scans, other protocols, certificates of unknown CAs.
+    /// Everybody who can connect can cause it at will.
+    #[default]
+    Unknown,
+    /// A certificate of a trusted CA that is revoked; nobody else can cause it.
+    Revoked,
+    /// A good certificate of a trusted CA that is none of the route's peers, or not the one that was due.
+    /// Only a party that has such a certificate can cause it.
+    NotListed,
+    /// A certificate that is refused for another reason: it expired, its revocation list is missing, the
+    /// peer did not prove its key. Certificates of unknown CAs can be among them.
+    Unacceptable,
+}
+
 impl Refusal {
     pub(super) fn new(side: Side, leaf: &CertificateDer<'_>, rule: Rule) -> Self {
         Self {
@@ -179,15 +209,55 @@ impl Refusal {
         }
     }
 
+    /// What the refusal says about the peer.
+    #[must_use]
+    pub fn class(&self) -> RefusalClass {
+        match &self.rule {
+            Rule::Revoked => RefusalClass::Revoked,
+            Rule::NotListed { .. } | Rule::OtherAuthority { .. } | Rule::NotExpected { .. } => {
+                RefusalClass::NotListed
+            }
+            Rule::AnchorKey { .. }
+            | Rule::Expired { .. }
+            | Rule::NotYetValid { .. }
+            | Rule::AnchorExpired { .. }
+            | Rule::ListExpired { .. }
+            | Rule::ListMissing
+            | Rule::ListOfOtherKey
+            | Rule::ListOutOfScope { .. }
+            | Rule::ListUnusable { .. }
+            | Rule::Purpose
+            | Rule::NotProved { .. } => RefusalClass::Unacceptable,
+            Rule::Service { .. }
+            | Rule::ServiceNotConfirmed { .. }
+            | Rule::NotMutual
+            | Rule::Unanswerable
+            | Rule::ChainTooLong { .. }
+            | Rule::TooLarge { .. }
+            | Rule::Unreadable { .. }
+            | Rule::Key { .. }
+            | Rule::Signature { .. }
+            | Rule::CaAsLeaf
+            | Rule::UnknownIssuer
+            | Rule::SelfSigned
+            | Rule::OtherKey
+            | Rule::Path { .. } => RefusalClass::Unknown,
+        }
+    }
+
     /// The error that makes rustls send the alert for this rule.
     pub(super) fn error(&self) -> Error {
         let error = match &self.rule {
             // handshake_failure: there is no alert for a server that asks too little.
-            Rule::NotMutual | Rule::Unanswerable | Rule::Service { .. } => {
+            Rule::NotMutual
+            | Rule::Unanswerable
+            | Rule::Service { .. }
+            | Rule::ServiceNotConfirmed { .. } => {
                 return Error::General(self.rule.to_string());
             }
             // bad_certificate.
             Rule::ChainTooLong { .. }
+            | Rule::TooLarge { .. }
             | Rule::Unreadable { .. }
             | Rule::Key { .. }
             | Rule::Signature { .. }
@@ -230,18 +300,17 @@ impl Refusal {
             |blamed: Option<&Description>| blamed.map_or(String::new(), |one| one.issuer.clone());
         match &self.rule {
             Rule::Service { own: None, .. } => {
-                "see where the client's target leads, or write the same service at \
-                 both ends"
+                "see where the client's target leads, or take the label off \
+                 at its route"
                     .into()
             }
-            Rule::Service { own: Some(own), .. } => match self.side {
-                Side::Connector => format!(
-                    "see where the target's address leads, or write service = \"{own}\" at its route as well"
-                ),
-                Side::Acceptor => format!(
-                    "see where the client's target leads, or write service = \"{own}\" at its route as well"
-                ),
-            },
+            Rule::Service { own: Some(own), .. } => format!(
+                "see where the client's target leads, or write service = \"{own}\" at its route too"
+            ),
+            Rule::ServiceNotConfirmed { own } => format!(
+                "see where the target's address leads, or write service = \"{own}\" at the server's route \
+                 too; a server that is not wardgate needs a route without it"
+            ),
             Rule::NotMutual => "turn on client certificates at the server (wardgate: mode \
                  \"terminate\"; stunnel: verifyPeer or verifyChain; HAProxy: verify required)"
                 .into(),
@@ -252,6 +321,9 @@ impl Refusal {
             Rule::ChainTooLong { .. } => "let the peer send its own certificate and its \
                  intermediates only"
                 .into(),
+            Rule::TooLarge { .. } => {
+                "have the certificate issued anew with fewer names and extensions".into()
+            }
             Rule::Unreadable { .. } | Rule::Path { .. } => {
                 "have the certificate issued anew by RFC 5280".into()
             }
@@ -367,18 +439,19 @@ impl fmt::Display for Refusal {
 impl fmt::Display for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Service { own, asked } => match (own, asked) {
-                (Some(own), Some(asked)) => write!(
-                    f,
-                    "asked for service \"{asked}\", and this route is service \"{own}\""
-                ),
-                (None, Some(asked)) => write!(
-                    f,
-                    "asked for service \"{asked}\", and this route has no service label"
-                ),
-                (Some(own), None) => write!(f, "did not name service \"{own}\" of this route"),
-                (None, None) => f.write_str("named no service"),
-            },
+            Self::Service { own, asked } => {
+                match asked {
+                    Some(asked) => write!(f, "asked for service \"{asked}\"")?,
+                    None => f.write_str("named no service")?,
+                }
+                match own {
+                    Some(own) => write!(f, ", and this route is service \"{own}\""),
+                    None => f.write_str(", and this route has no service label"),
+                }
+            }
+            Self::ServiceNotConfirmed { own } => {
+                write!(f, "did not confirm service \"{own}\" of this route")
+            }
             Self::NotMutual => f.write_str("the server asked for no client certificate"),
             Self::Unanswerable => f.write_str(
                 "the server asked for a client certificate of a kind that our key is not",
@@ -389,6 +462,7 @@ impl fmt::Display for Rule {
                     "came in a chain of {presented} certificates, which is too long"
                 )
             }
+            Self::TooLarge { fault } => write!(f, "has {fault}"),
             Self::Unreadable { cause } => write!(f, "cannot be read ({cause})"),
             Self::Key { fault } => write!(f, "has {fault}, which is not accepted"),
             Self::AnchorKey { fault } => {
@@ -482,7 +556,7 @@ pub(super) fn key_fault(spki: &[u8]) -> Option<String> {
         let bits = bits(key.modulus);
         return (bits < RSA_BITS_MIN).then(|| format!("an RSA key of {bits} bits"));
     }
-    let algorithm = spki.algorithm.algorithm.to_id_string();
+    let algorithm = object_identifier(spki.algorithm.algorithm.as_bytes());
     let parameters = spki
         .algorithm
         .parameters
@@ -490,7 +564,9 @@ pub(super) fn key_fault(spki: &[u8]) -> Option<String> {
         .and_then(|any| any.as_oid().ok());
     match (
         algorithm.as_str(),
-        parameters.map(|oid| oid.to_id_string()).as_deref(),
+        parameters
+            .map(|oid| object_identifier(oid.as_bytes()))
+            .as_deref(),
     ) {
         // id-ecPublicKey on P-256 or P-384 (RFC 5480), Ed25519 (RFC 8410).
         ("1.2.840.10045.2.1", Some("1.2.840.10045.3.1.7" | "1.3.132.0.34")) => None,
@@ -512,8 +588,8 @@ fn bits(modulus: &[u8]) -> usize {
 
 /// What is wrong with the algorithm that a certificate is signed by, where something is.
 pub(super) fn signature_fault(der: &CertificateDer<'_>) -> Option<String> {
-    let (_, certificate) = X509Certificate::from_der(der).ok()?;
-    let algorithm = certificate.signature_algorithm.algorithm.to_id_string();
+    let mut algorithm = Elements(Layout::of(der)?.signature);
+    let algorithm = object_identifier(algorithm.next_if(OBJECT_IDENTIFIER)?);
     let fault = match algorithm.as_str() {
         // ECDSA with SHA-256 and SHA-384, Ed25519, RSA with SHA-256, SHA-384 and SHA-512, RSASSA-PSS.
         "1.2.840.10045.4.3.2" | "1.2.840.10045.4.3.3" | "1.3.101.112" => return None,

@@ -15,6 +15,7 @@ use rustls::{DistinguishedName, Error};
 use webpki::{EndEntityCert, VerifiedPath};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
+use super::chain::{self, Checks};
 use super::identity::{PeerInfo, Peers, Proved, list, printable};
 use super::refusal::{Refusal, Rule, key_fault};
 use super::revocation::PathCertificate;
@@ -139,6 +140,12 @@ impl Rules {
                 presented: chain.intermediates.len() + 1,
             }));
         }
+        self.check_size(chain)?;
+        let intermediates = chain::cut(chain.leaf, chain.intermediates, self.anchors_at(chain.now));
+        let chain = Chain {
+            intermediates: &intermediates,
+            ..chain
+        };
         let leaf = EndEntityCert::try_from(chain.leaf).map_err(|cause| {
             refuse(Rule::Unreadable {
                 cause: cause.to_string(),
@@ -148,6 +155,30 @@ impl Rules {
             return Err(refuse(Rule::Key { fault }));
         }
         self.find_path(&leaf, chain)
+    }
+
+    /// Refuses a certificate that is too large before anything reads it.
+    fn check_size(&self, chain: Chain<'_>) -> Result<(), Refusal> {
+        let presented = std::iter::once(chain.leaf).chain(chain.intermediates);
+        for (index, certificate) in presented.enumerate() {
+            if let Some(fault) = chain::size_fault(certificate) {
+                let refusal = Refusal::new(chain.side, chain.leaf, Rule::TooLarge { fault });
+                return Err(match index {
+                    0 => refusal,
+                    _ => refusal.because_of(certificate),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn anchors_at(&self, now: UnixTime) -> impl Iterator<Item = chain::Anchor<'_>> + Clone {
+        let anchors = self.anchors.iter().zip(&self.anchor_facts);
+        anchors.map(move |(anchor, facts)| chain::Anchor {
+            anchor,
+            // Where an anchor does not vouch for every peer, a path may have to go on beyond it.
+            in_force: !facts.is_past(now) && facts.vouches_for.len() == self.groups.len(),
+        })
     }
 
     fn find_path(&self, leaf: &EndEntityCert<'_>, chain: Chain<'_>) -> Result<Accepted, Refusal> {
@@ -160,8 +191,11 @@ impl Rules {
             expired: Cell::new(None),
             other_authority: Cell::new(None),
         };
+        let checks = Checks::default();
+        let counted = checks.counted(self.algorithms.all);
+        let algorithms: Vec<_> = counted.iter().map(|algorithm| algorithm as _).collect();
         let path = leaf.verify_for_usage(
-            self.algorithms.all,
+            &algorithms,
             &self.anchors,
             chain.intermediates,
             chain.now,
@@ -215,7 +249,7 @@ impl Search<'_> {
         }
         // webpki takes an anchor's key and name alone (RFC 5280 section 6.1.1 allows that); an operator who sees a
         // CA's last day pass expects it to end.
-        if seconds(self.chain.now) > facts.not_after {
+        if facts.is_past(self.chain.now) {
             self.expired.set(Some(facts.not_after));
             return refused;
         }
@@ -359,10 +393,6 @@ impl Accepted {
     }
 }
 
-fn seconds(moment: UnixTime) -> i64 {
-    i64::try_from(moment.as_secs()).unwrap_or(i64::MAX)
-}
-
 /// A chain as presented, and what it is to be judged for.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Chain<'a> {
@@ -379,6 +409,10 @@ pub(super) struct Chain<'a> {
 }
 
 impl AnchorFacts {
+    fn is_past(&self, now: UnixTime) -> bool {
+        i64::try_from(now.as_secs()).unwrap_or(i64::MAX) > self.not_after
+    }
+
     fn new(der: &CertificateDer<'_>, peer: usize) -> Self {
         let vouches_for = vec![peer];
         match X509Certificate::from_der(der) {

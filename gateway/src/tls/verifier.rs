@@ -143,7 +143,9 @@ impl Judgement {
             (Asked::Another(label), _) => Some(label),
             (Asked::Nothing, Some(_)) => None,
         };
-        Err(self.refuse_service(asked))
+        let own = self.service.as_ref().map(|label| label.0.clone());
+        let rule = Rule::Service { own, asked };
+        Err(self.refuse(Refusal::of_hello(self.side, rule)))
     }
 
     /// Refuses a server that did not confirm the route's service, the handshake being complete; `state` is its end.
@@ -153,16 +155,17 @@ impl Judgement {
     pub fn check_confirmed(&self, state: &CommonState) -> Result<(), Error> {
         match &self.service {
             Some(label) if state.alpn_protocol() != Some(&protocol_name(label)) => {
-                Err(self.refuse_service(None))
+                let own = label.0.clone();
+                let rule = Rule::ServiceNotConfirmed { own };
+                Err(self.refuse(Refusal::of_hello(self.side, rule)))
             }
             _ => Ok(()),
         }
     }
 
-    fn refuse_service(&self, asked: Option<String>) -> Error {
-        let own = self.service.as_ref().map(|label| label.0.clone());
-        let rule = Rule::Service { own, asked };
-        self.refuse(Refusal::of_hello(self.side, rule))
+    /// Whether the server has asked for our certificate. Until then it has not seen it.
+    pub(super) fn was_asked(&self) -> bool {
+        self.request.get().is_some()
     }
 
     fn refuse(&self, refusal: Refusal) -> Error {

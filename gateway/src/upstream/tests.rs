@@ -2,7 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::Range;
 use std::path::Path;
 use std::rc::Rc;
@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep};
 use super::{AddressReport, Attempts, Names, Upstreams};
 use crate::config::{self, Route};
 use crate::limits::{ADDRESS_SILENT, ATTEMPT_DELAY};
-use crate::uring::{Lent, Pipe, Socket, SocketOptions, Verbs};
+use crate::uring::{Lent, LookUp, Pipe, Ring, SendQueue, Socket, SocketOptions, Verbs};
 
 const ROUTE: &str = r#"
 [identity]
@@ -91,6 +91,12 @@ impl Socket for Far {
         unreachable!("nothing is sent")
     }
 
+    fn send_queue(&self) -> io::Result<SendQueue> {
+        Ok(SendQueue::default())
+    }
+
+    fn set_user_timeout(&self, _: Option<Duration>) {}
+
     async fn wait_readable(&self) -> io::Result<()> {
         Ok(())
     }
@@ -125,7 +131,10 @@ impl Drop for Far {
     }
 }
 
-/// A resolver that answers after a while, or does not, and addresses with their fates.
+/// For so long a resolver hangs; then it answers all the same.
+const HANGS_MS: u64 = 30_000;
+
+/// A resolver that answers after a while, or hangs, and addresses with their fates.
 struct Net {
     hangs: Cell<bool>,
     asked: Cell<u32>,
@@ -158,16 +167,14 @@ impl Verbs for Net {
         Ok(NoPipe)
     }
 
-    async fn resolve(&self, _name: &str) -> io::Result<Vec<IpAddr>> {
+    fn resolve(&self, _name: &str) -> LookUp {
         self.asked.set(self.asked.get() + 1);
-        sleep(Duration::from_millis(if self.hangs.get() {
-            30_000
-        } else {
-            50
-        }))
-        .await;
-        let addresses = self.addresses.borrow();
-        Ok(addresses.iter().map(|(ip, _)| *ip).collect())
+        let time = Duration::from_millis(if self.hangs.get() { HANGS_MS } else { 50 });
+        let addresses = self.addresses.borrow().iter().map(|(ip, _)| *ip).collect();
+        Box::pin(async move {
+            sleep(time).await;
+            Ok(addresses)
+        })
     }
 }
 
@@ -488,4 +495,70 @@ async fn a_machine_without_source_ports_does_not_blame_the_target() {
         ip("192.0.2.2")
     );
     assert!(reports.borrow().is_empty(), "the address is not silent");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_name_whose_look_up_hangs_is_asked_for_once() {
+    let (route, net, names) = (route(), net(), Names::default());
+    net.hangs.set(true);
+    let start = Instant::now();
+    let next = || async {
+        let mut attempts = Attempts::new(&route, &route.targets);
+        attempts.next(&net, &names).await.is_some()
+    };
+    let mut failed = 0;
+    while !next().await {
+        failed += 1;
+        assert_eq!(net.asked.get(), 1, "{failed} connections had no more time");
+    }
+    // A connection that came before the resolver answered got its answer; no other was begun.
+    assert!(failed >= 10, "{failed}");
+    let time = start.elapsed();
+    assert!(time < Duration::from_millis(HANGS_MS + 100), "{time:?}");
+    assert_eq!(net.asked.get(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_nobody_waited_for_is_as_old_as_its_question() {
+    let (net, names) = (net(), Names::default());
+    let look_up = || names.look_up(&net, "gw.region.example");
+    let waited = tokio::time::timeout(Duration::from_millis(10), look_up()).await;
+    assert!(waited.is_err());
+    sleep(crate::limits::NAME_STALE).await;
+    look_up().await.expect("the resolver answers");
+    assert_eq!(net.asked.get(), 2, "the first answer is too old");
+}
+
+/// Blocks for the names of one zone, as the system's resolver does while that zone's servers hang.
+fn zone_hangs(name: &str) -> io::Result<Vec<IpAddr>> {
+    if name.ends_with(".hangs.example") {
+        std::thread::sleep(Duration::from_secs(3));
+    }
+    Ok(vec![Ipv4Addr::LOCALHOST.into()])
+}
+
+#[test]
+fn names_of_a_zone_that_hangs_hold_their_own_places_and_no_other_name_waits() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .expect("a runtime");
+    let (ring, names) = (Ring::resolving_by(zone_hangs), Names::default());
+    runtime.block_on(async {
+        let hung: Vec<_> = (0..12).map(|n| format!("gw{n}.hangs.example")).collect();
+        // More connections than there ever were places, none of which waits for long.
+        for _ in 0..3 {
+            for name in &hung {
+                let wait = names.look_up(&ring, name);
+                let waited = tokio::time::timeout(Duration::from_millis(5), wait).await;
+                assert!(waited.is_err(), "{name} hangs");
+            }
+        }
+        let start = std::time::Instant::now();
+        let good = names.look_up(&ring, "gw.region.example").await;
+        good.expect("its server answers");
+        let time = start.elapsed();
+        assert!(time < Duration::from_secs(1), "{time:?}");
+    });
+    runtime.shutdown_background();
 }

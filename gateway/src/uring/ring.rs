@@ -26,8 +26,11 @@ use socket2::{Domain, Protocol, SockRef, Socket as Socket2, TcpKeepalive, Type};
 use tokio::sync::Semaphore;
 use tokio_uring::{OneshotOutputTransform, UnsubmittedOneshot};
 
-use super::{Capabilities, KernelPipe, Lent, Parts, Socket, SocketOptions, Verbs};
+use super::{
+    Capabilities, KernelPipe, Lent, LookUp, Parts, SendQueue, Socket, SocketOptions, Verbs,
+};
 use crate::limits::{LOOK_UPS_MAX, PARTS_MAX, RING_ENTRIES};
+use crate::sys::tcp_info;
 
 /// Starts this thread's ring and runs `main` on it to its end.
 ///
@@ -61,14 +64,30 @@ pub async fn wait_acceptable(listener: &Rc<TcpListener>) -> io::Result<()> {
 #[derive(Debug)]
 pub struct Ring {
     look_ups: Arc<Semaphore>,
+    resolver: Resolver,
 }
+
+/// Looks up a name, and blocks as long as it likes.
+pub(crate) type Resolver = fn(&str) -> io::Result<Vec<IpAddr>>;
 
 impl Default for Ring {
     fn default() -> Self {
+        Self::resolving_by(system)
+    }
+}
+
+impl Ring {
+    pub(crate) fn resolving_by(resolver: Resolver) -> Self {
         Self {
             look_ups: Arc::new(Semaphore::new(LOOK_UPS_MAX)),
+            resolver,
         }
     }
+}
+
+fn system(name: &str) -> io::Result<Vec<IpAddr>> {
+    let found = (name, 0).to_socket_addrs()?;
+    Ok(found.map(|address| address.ip()).collect())
 }
 
 impl Verbs for Ring {
@@ -92,31 +111,33 @@ impl Verbs for Ring {
         KernelPipe::new()
     }
 
-    async fn resolve(&self, name: &str) -> io::Result<Vec<IpAddr>> {
-        let name = name.to_owned();
-        // LIMIT: LOOK_UPS_MAX; who waits here is ended by the deadline of its connection.
-        let place = Arc::clone(&self.look_ups).acquire_owned().await;
-        // The system's resolver blocks; it does so on a thread that carries no bytes.
-        let look_up = move || {
-            let _place = place;
-            (name.as_str(), 0).to_socket_addrs()
-        };
-        let found = tokio::task::spawn_blocking(look_up)
-            .await
-            .map_err(io::Error::other)??;
-        let mut addresses: Vec<IpAddr> = Vec::new();
-        for address in found.map(|a| a.ip()) {
-            if !addresses.contains(&address) {
-                addresses.push(address);
+    fn resolve(&self, name: &str) -> LookUp {
+        let (places, resolver, name) = (Arc::clone(&self.look_ups), self.resolver, name.to_owned());
+        Box::pin(async move {
+            // LIMIT: LOOK_UPS_MAX; a connection that waits here is ended by its deadline.
+            let place = places.acquire_owned().await;
+            // The system's resolver blocks; it does so on a thread that carries no bytes.
+            let look_up = move || {
+                let _place = place;
+                resolver(&name)
+            };
+            let found = tokio::task::spawn_blocking(look_up)
+                .await
+                .map_err(io::Error::other)??;
+            let mut addresses: Vec<IpAddr> = Vec::new();
+            for address in found {
+                if !addresses.contains(&address) {
+                    addresses.push(address);
+                }
             }
-        }
-        if addresses.is_empty() {
-            return Err(io::Error::new(
-                io::ErrorKind::NotFound,
-                "the name has no address",
-            ));
-        }
-        Ok(addresses)
+            if addresses.is_empty() {
+                return Err(io::Error::new(
+                    io::ErrorKind::NotFound,
+                    "the name has no address",
+                ));
+            }
+            Ok(addresses)
+        })
     }
 }
 
@@ -298,6 +319,29 @@ impl Socket for RingSocket {
             count if count == words.len() => Ok(()),
             _ => Err(io::ErrorKind::WriteZero.into()),
         }
+    }
+
+    fn send_queue(&self) -> io::Result<SendQueue> {
+        let info = tcp_info(&*self.stream)?;
+        let (count, is_unanswered) = match info.unacked {
+            0 => (info.probes, true),
+            // Sent again since anything came back. Both are counted in ticks of the kernel, so an answer
+            // within the same tick is one. Where a window closed over what was sent, the kernel counts
+            // no retransmissions, but doubles the time between them all the same.
+            _ => (info.backoff, info.last_data_sent < info.last_ack_received),
+        };
+        Ok(SendQueue {
+            acked: info.bytes_acked,
+            in_flight: info.unacked,
+            unsent: info.unsent_bytes,
+            window: info.send_window,
+            unanswered: (is_unanswered && count > 0).then_some(count.into()),
+        })
+    }
+
+    fn set_user_timeout(&self, limit: Option<Duration>) {
+        // It can only fail on a socket that has ended.
+        let _ = SockRef::from(&*self.stream).set_tcp_user_timeout(limit);
     }
 
     async fn wait_readable(&self) -> io::Result<()> {

@@ -11,7 +11,7 @@ mod placement;
 mod probes;
 mod wakeful;
 
-pub use contain::abort_on_foreign_panic;
+pub use contain::report_panics;
 pub use placement::{Loads, Scales, Seat};
 
 use std::cell::{Cell, RefCell};
@@ -30,6 +30,7 @@ use crate::audit::{Connection, Event, Journal, Level, Reason};
 use crate::buffers::Pool;
 use crate::metrics;
 use crate::relay::{Accepted, Core, HandshakeLimiter, Path, serve};
+use crate::tls::Cipher;
 use crate::upstream::{AddressReport, Names, Upstreams, socket_options};
 use crate::uring::{self, Capabilities, Pipes, Ring, RingSocket};
 use effort::{Effort, measured};
@@ -66,6 +67,8 @@ pub struct Plan {
     pub core: usize,
     /// How long to stay awake after the last activity; `None` is not at all.
     pub busy_poll: Option<Duration>,
+    /// What seals and opens records in place.
+    pub cipher: Cipher,
     /// What the kernel's ring offers.
     pub capabilities: Capabilities,
     /// All routes.
@@ -145,6 +148,7 @@ async fn run(plan: Plan) {
     let shared = Rc::new(Shared {
         core: Core {
             verbs: Ring::default(),
+            cipher: plan.cipher,
             pool: Pool::default(),
             pipes: Pipes::default(),
             names: names(plan.upstreams, &plan.journal),

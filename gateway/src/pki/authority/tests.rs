@@ -87,7 +87,7 @@ impl Region {
 
     fn crl(&self) -> CrlFacts {
         let bytes = std::fs::read(self.path("ca/ca.crl")).expect("a list");
-        let crls = parse_crls(&bytes).expect("PEM");
+        let crls = parse_crls(&self.path("ca/ca.crl"), &bytes).expect("PEM");
         CrlFacts::of(&crls[0]).expect("a list")
     }
 

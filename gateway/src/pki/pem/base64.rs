@@ -74,6 +74,48 @@ pub(super) fn decode(
     Ok(decoded)
 }
 
+/// Characters in a line of RFC 7468 section 2.
+const LINE_CHARS: usize = 64;
+
+/// Encodes `bytes` in lines of 64 characters, each with its end, without looking them up in a table.
+pub(super) fn encode(bytes: &[u8]) -> Zeroizing<String> {
+    let characters = bytes.len().div_ceil(3) * 4;
+    let mut text = Zeroizing::new(String::with_capacity(
+        characters + characters / LINE_CHARS + 1,
+    ));
+    for chunk in bytes.chunks(LINE_CHARS / 4 * 3) {
+        for group in chunk.chunks(3) {
+            let byte = |index| u32::from(group.get(index).copied().unwrap_or(0));
+            let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
+            for place in 0..4 {
+                let is_padding = place > group.len();
+                let value = (bits >> (18 - 6 * place) & 63) as u8;
+                let character = if is_padding {
+                    PADDING
+                } else {
+                    character(value)
+                };
+                text.push(char::from(character));
+            }
+        }
+        text.push('\n');
+    }
+    text
+}
+
+/// The character of a value below 64, by arithmetic alone.
+fn character(value: u8) -> u8 {
+    // The alphabet has five ranges; each term is the distance from one to the next.
+    let beyond = |last: u8| within(i16::from(value), last + 1, 63);
+    let character = i16::from(value)
+        + i16::from(b'A')
+        + (beyond(25) & 6)
+        + (beyond(51) & -75)
+        + (beyond(61) & -15)
+        + (beyond(62) & 3);
+    character.to_le_bytes()[0]
+}
+
 /// Whether a byte is a character of base64, padding included.
 pub(super) fn is_in_alphabet(byte: u8) -> bool {
     byte == PADDING || value_of_public(byte) <= 63
@@ -148,6 +190,19 @@ mod tests {
             let expected = expected.map_or(0xff, |value| u8::try_from(value).expect("below 64"));
             assert_eq!(value_of_secret(byte), expected, "{byte:#x}");
             assert_eq!(value_of_public(byte), expected, "{byte:#x}");
+        }
+    }
+
+    #[test]
+    fn what_was_encoded_is_decoded_again() {
+        let bytes: Vec<u8> = (0..=255).collect();
+        for length in 0..200 {
+            let bytes = &bytes[256 - length..];
+            let text = encode(bytes);
+            assert_eq!(decoded(&text).as_deref(), Ok(bytes));
+            assert!(text.lines().all(|line| line.len() <= 64), "{text:?}");
+            let characters = bytes.len().div_ceil(3) * 4;
+            assert_eq!(text.capacity(), characters + characters / 64 + 1);
         }
     }
 

@@ -11,7 +11,7 @@ use crate::config::PeerName;
 use crate::tls::PeerInfo;
 
 /// Meets `peer` on both sides and in both versions; it must be accepted as `identity` each time.
-fn accepted(gateway: &Gateway, peer: &Own, identity: &str) {
+pub(super) fn accepted(gateway: &Gateway, peer: &Own, identity: &str) {
     accepted_as(gateway, peer, &[identity]);
 }
 
@@ -52,7 +52,7 @@ fn assert_accepted(ours: &Ours, foreign: &Foreign, peer: &Own, identities: &[&st
     assert_eq!(ours.judgement.refusal(), None);
 }
 
-fn key_sha256(peer: &Own) -> [u8; 32] {
+pub(super) fn key_sha256(peer: &Own) -> [u8; 32] {
     let leaf = peer.leaf();
     let leaf = EndEntityCert::try_from(&leaf).expect("a certificate");
     let sum = digest(&SHA256, &leaf.subject_public_key_info());

@@ -5,6 +5,8 @@
 
 mod authority;
 mod bad_peers;
+mod costly_chains;
+mod crl_choice;
 mod ends;
 mod good_peers;
 mod last_words;
@@ -14,6 +16,8 @@ mod outdated_peers;
 mod sentences;
 pub(super) mod sessions;
 mod split_messages;
+mod targets;
+mod vouching;
 
 use std::path::PathBuf;
 use std::sync::Arc;
