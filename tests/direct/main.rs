@@ -11,6 +11,7 @@ mod health;
 mod journal;
 mod noise;
 mod options;
+mod owners;
 mod pair;
 mod passing;
 mod passthrough;

@@ -3,8 +3,9 @@
 //!
 //! `file` reads the TOML as written and keeps where each value stands, `resolve` turns it into
 //! these types and gathers every problem on the way. Files that the configuration names
-//! (certificates, keys) are not opened here: that is `pki`'s work.
+//! (certificates, keys) are not opened here: that is `pki`'s work. `access` says who can change a file.
 
+pub(crate) mod access;
 mod address;
 mod bind;
 mod by_title;

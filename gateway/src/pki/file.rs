@@ -12,6 +12,7 @@ use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKey
 use zeroize::{Zeroize, Zeroizing};
 
 use super::pem::{self, Kind, Section};
+use crate::config::access::Process;
 use crate::limits::PKI_FILE_BYTES_MAX;
 
 /// Permission bits that a key file must not have: anything for others, and writing for its group.
@@ -31,13 +32,15 @@ pub(crate) enum Role {
     Crl,
     /// A file of a CA's folder.
     Authority,
+    /// A file that is described or revoked, whoever it belongs to.
+    Given,
 }
 
 impl Role {
     /// What to do where the file is missing.
     fn remedy_missing(self) -> &'static str {
         match self {
-            Self::Certificate | Self::Key => {
+            Self::Certificate | Self::Key | Self::Given => {
                 "correct the path, or make it with `wardgate pki issue`"
             }
             Self::Trust => "correct the path, or put the CA certificates of your peers there",
@@ -57,6 +60,7 @@ impl fmt::Display for Role {
             Self::Trust => "trust",
             Self::Crl => "crl",
             Self::Authority => "authority",
+            Self::Given => "file",
         })
     }
 }
@@ -174,7 +178,16 @@ pub(crate) fn read(path: &Path, role: Role) -> Result<Raw, String> {
              holds, then `chmod 0644 {path}`"
         ));
     }
-    Ok(Raw { bytes, mode })
+    let process = Process::current();
+    let problem = match role {
+        Role::Given => None,
+        Role::Key => process.problem_of_key(path, &metadata),
+        _ => process.problem(path, &metadata),
+    };
+    match problem {
+        Some(problem) => Err(problem),
+        None => Ok(Raw { bytes, mode }),
+    }
 }
 
 /// Room for the whole file at once: a vector that grows would leave unwiped copies of a key behind.

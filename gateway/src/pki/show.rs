@@ -48,7 +48,7 @@ pub fn describe(path: &Path, now: SystemTime) -> Result<Shown, Error> {
         path: path.to_owned(),
         problem,
     };
-    let raw = file::read(path, Role::Certificate).map_err(error)?;
+    let raw = file::read(path, Role::Given).map_err(error)?;
     let (contents, unread) = if file::is_der(&raw.bytes) {
         (from_der(&raw.bytes), Vec::new())
     } else {

@@ -69,10 +69,16 @@ pub(super) fn raise_descriptors(config: &Config) -> Result<usize, String> {
 const CONNECTIONS_MIN: usize = 64;
 const CONNECTIONS_COMFORTABLE: usize = 4096;
 
+const AS_ROOT: &str = "wardgate runs as root here, so that a fault in it would open the whole machine; run \
+                       it as a user of its own, with CAP_NET_BIND_SERVICE for ports below 1024";
+
 /// What an operator should know about a configuration that is good.
 #[must_use]
 pub fn remarks(prepared: &Prepared) -> Vec<String> {
     let mut remarks = Vec::new();
+    if rustix::process::geteuid().is_root() {
+        remarks.push(AS_ROOT.to_owned());
+    }
     if let Some(path) = &prepared.config.gateway.admin {
         remarks.push(format!(
             "admin socket {} is configured; this version does not serve it yet",
