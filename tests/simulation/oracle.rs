@@ -39,12 +39,15 @@ pub(crate) fn judge(scenario: &Scenario, report: &Report) -> Vec<String> {
     wrong
 }
 
-// Which of B's connections was used: the last, but for attempts that another address overtook and that
-// may have reached B only later.
+// Which of B's connections was used: the last, but for attempts that another address overtook. One of
+// those may have reached B only later, and B may have spoken on it, but it has received nothing.
 fn served(report: &Report) -> Option<usize> {
-    let is_used = |b: &Story| b.sent > 0 || b.received > 0 || b.told.is_none();
-    let used = report.b.iter().rposition(is_used);
-    used.or_else(|| report.b.len().checked_sub(1))
+    let is_used = |b: &Story| b.received > 0 || (b.told.is_none() && !b.left);
+    let most = || {
+        let each = report.b.iter().enumerate();
+        each.max_by_key(|(_, b)| b.sent).map(|(which, _)| which)
+    };
+    report.b.iter().rposition(is_used).or_else(most)
 }
 
 /// Whether both directions arrived whole.

@@ -30,8 +30,10 @@ pub struct Names {
     reporter: Reporter,
 }
 
+type Report = dyn Fn(&Route, &AddressReport);
+
 #[derive(Default)]
-struct Reporter(Option<Box<dyn Fn(&Route, &AddressReport)>>);
+struct Reporter(Option<Box<Report>>);
 
 impl fmt::Debug for Reporter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
