@@ -139,6 +139,25 @@ impl Authority {
         }
     }
 
+    /// A certificate for another CA's name and key, issued by this one.
+    pub(super) fn certify(&self, other: &Self, name: &str) -> CertificateDer<'static> {
+        self.certify_until(other, name, day(2049, 1))
+    }
+
+    /// The same with another last day.
+    pub(super) fn certify_until(
+        &self,
+        other: &Self,
+        name: &str,
+        until: OffsetDateTime,
+    ) -> CertificateDer<'static> {
+        let mut params = ca_params(name);
+        params.not_before = day(2020, 1);
+        params.not_after = until;
+        let certificate = params.signed_by(other.issuer.key(), &self.issuer);
+        certificate.expect("a certificate").der().clone()
+    }
+
     pub(super) fn der(&self) -> CertificateDer<'static> {
         self.chain.first().expect("a CA has a certificate").clone()
     }

@@ -11,7 +11,7 @@ use crate::config::PeerName;
 use crate::tls::PeerInfo;
 
 /// Meets `peer` on both sides and in both versions; it must be accepted as `identity` each time.
-fn accepted(gateway: &Gateway, peer: &Own, identity: &str) {
+pub(super) fn accepted(gateway: &Gateway, peer: &Own, identity: &str) {
     for version in [&TLS13, &TLS12] {
         let config = foreign_server(peer, Credulous::default(), everything(), &[version]);
         let (mut ours, mut foreign) = (Ours::connecting(gateway), Foreign::server(config));

@@ -5,6 +5,7 @@
 
 mod authority;
 mod bad_peers;
+mod costly_chains;
 mod ends;
 mod good_peers;
 mod last_words;
