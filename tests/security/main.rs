@@ -10,6 +10,7 @@
 mod bad_clients;
 mod bad_servers;
 mod cases;
+mod chains;
 mod configurations;
 mod dice;
 mod hybrid;
