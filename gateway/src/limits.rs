@@ -139,6 +139,11 @@ pub const PARTS_MAX: usize = RECORDS_LARGE;
 /// Large buffers that a core lends at a time: 64 directions at full speed, in 64 MiB a core.
 pub const POOL_LARGE: usize = 64;
 
+/// Large buffers of a core that may hold the beginning of a record while the rest of it is waited for. When
+/// more are lent, such a beginning moves to a small buffer: two copies of some KiB for each wait, which bulk
+/// on few connections does not pay.
+pub const POOL_LARGE_AT_REST: usize = 8;
+
 /// Small buffers that a core keeps when they are given back, in 16 MiB. More are made as they are needed,
 /// two for each open connection at most.
 pub const POOL_SMALL: usize = 256;

@@ -33,6 +33,7 @@ pub(crate) struct SimSocket {
     connecting: Option<(Option<Instant>, bool)>,
     is_reading: Cell<bool>,
     is_writing: Cell<bool>,
+    is_waiting_to_write: Cell<bool>,
     has_finished: Cell<bool>,
     // For the flaw that loses the last write.
     kept_back: RefCell<Vec<u8>>,
@@ -54,6 +55,7 @@ pub(crate) fn pair(world: &Rc<World>, nature: usize, watched: [bool; 2]) -> [Sim
         connecting: None,
         is_reading: Cell::new(false),
         is_writing: Cell::new(false),
+        is_waiting_to_write: Cell::new(false),
         has_finished: Cell::new(false),
         kept_back: RefCell::default(),
     })
@@ -129,6 +131,7 @@ impl SimSocket {
     fn take_off(&self, verb: Verb) -> Flight<'_> {
         let flag = match verb {
             Verb::Write | Verb::SpliceOut => &self.is_writing,
+            Verb::WaitWritable => &self.is_waiting_to_write,
             _ => &self.is_reading,
         };
         if flag.replace(true) {
@@ -337,6 +340,24 @@ impl Socket for SimSocket {
         let ask = |wire: &mut Wire, now| wire.readable(self.side, now);
         let outcome = self.operate(Verb::WaitReadable, ask).await;
         self.told("wait_readable", &outcome, |()| 0);
+        outcome
+    }
+
+    fn send_room(&self) -> usize {
+        let wire = self.shared.wire.borrow();
+        match wire.send_room(self.side, Instant::now()) {
+            Progress::Ready(room) => room.unwrap_or(usize::MAX),
+            Progress::Wait(_) => 0,
+        }
+    }
+
+    async fn wait_writable(&self) -> io::Result<()> {
+        let ask = |wire: &mut Wire, now| match wire.send_room(self.side, now) {
+            Progress::Ready(_) => Progress::Ready(Ok(())),
+            Progress::Wait(at) => Progress::Wait(at),
+        };
+        let outcome = self.operate(Verb::WaitWritable, ask).await;
+        self.told("wait_writable", &outcome, |()| 0);
         outcome
     }
 

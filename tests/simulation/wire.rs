@@ -170,6 +170,23 @@ impl Wire {
         Progress::Wait(end.next_event())
     }
 
+    /// As poll(2) for writing, with the bytes that a send takes at most: an error where a send would tell
+    /// of a failure.
+    pub(crate) fn send_room(&self, side: Side, now: Instant) -> Progress<usize> {
+        let end = &self.ends[side];
+        if let Some(cause) = end.broken(now) {
+            return failed(cause);
+        }
+        if end.finished {
+            return failed(Errno::PIPE);
+        }
+        let queued = self.ends[1 - side].queued;
+        match self.nature.capacity.saturating_sub(queued) {
+            0 => Progress::Wait(end.reset.map(|(at, _)| at)),
+            room => Progress::Ready(Ok(room)),
+        }
+    }
+
     /// As send(2).
     pub(crate) fn write(
         &mut self,

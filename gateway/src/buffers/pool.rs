@@ -8,7 +8,8 @@ use std::rc::Rc;
 use super::turns::Turns;
 use super::{Batch, Buffer};
 use crate::limits::{
-    POOL_LARGE, POOL_SMALL, RECORD_ROOM, RECORDS_LARGE, RECORDS_MEDIUM, RECORDS_SMALL,
+    POOL_LARGE, POOL_LARGE_AT_REST, POOL_SMALL, RECORD_ROOM, RECORDS_LARGE, RECORDS_MEDIUM,
+    RECORDS_SMALL,
 };
 
 /// How large a buffer is.
@@ -81,16 +82,39 @@ impl Pool {
         buffer
     }
 
+    /// Lends an empty buffer of which no more than `most` bytes are used, or a small one.
+    #[must_use]
+    pub fn take_within(&self, size: Size, most: usize) -> Buffer {
+        if most <= Size::Small.room() {
+            return self.take(Size::Small);
+        }
+        let mut buffer = self.take(size);
+        buffer.limit(size.room().min(most));
+        buffer
+    }
+
     /// Lends an empty batch.
     #[must_use]
     pub fn batch(&self, size: Size) -> Batch {
         Batch::new(self.take(size))
     }
 
+    /// Lends an empty batch as `take_within` lends a buffer.
+    #[must_use]
+    pub fn batch_within(&self, size: Size, most: usize) -> Batch {
+        Batch::new(self.take_within(size, most))
+    }
+
     /// Who takes turns with whom on this core.
     #[must_use]
     pub fn turns(&self) -> &Turns {
         &self.turns
+    }
+
+    /// Whether so many large buffers are lent that none should be held while its user waits.
+    #[must_use]
+    pub fn is_in_demand(&self) -> bool {
+        self.large.lent() > POOL_LARGE_AT_REST
     }
 
     /// How many times a small buffer was lent because all large ones were.
@@ -105,6 +129,8 @@ type Memory = (Vec<u8>, VecDeque<Range<usize>>);
 #[derive(Debug)]
 pub(super) struct Shelf {
     size: Size,
+    // How many there may be.
+    count: usize,
     free: RefCell<Vec<Memory>>,
     // Buffers that were never made yet; with `free` and those lent, this is the shelf's bound.
     unmade: Cell<usize>,
@@ -115,10 +141,16 @@ impl Shelf {
     fn new(size: Size, count: usize) -> Rc<Self> {
         Rc::new(Self {
             size,
+            count,
             free: RefCell::new(Vec::with_capacity(count)),
             unmade: Cell::new(count),
             exhausted: Cell::new(0),
         })
+    }
+
+    fn lent(&self) -> usize {
+        let here = self.unmade.get().saturating_add(self.free.borrow().len());
+        self.count.saturating_sub(here)
     }
 
     fn take(self: &Rc<Self>) -> Option<Buffer> {
@@ -253,6 +285,38 @@ mod tests {
             let part = records.outgoing_parts().next().expect("a record");
             assert_eq!((page_offset(part), part.len()), (PAGE_OFFSET, 29));
         }
+    }
+
+    #[test]
+    fn no_large_buffer_is_lent_for_a_receiver_that_takes_little() {
+        let pool = Pool::new(1);
+        for (most, room) in [
+            (0, Size::Small.room()),
+            (Size::Small.room(), Size::Small.room()),
+            (300_000, 300_000),
+            (usize::MAX, Size::Large.room()),
+        ] {
+            let buffer = pool.take_within(Size::Large, most);
+            assert_eq!(buffer.spare(), room);
+            assert_eq!(
+                buffer.memory() > Size::Small.room(),
+                room > Size::Small.room()
+            );
+        }
+        assert_eq!(pool.exhausted(), 0);
+    }
+
+    #[test]
+    fn large_buffers_are_in_demand_when_many_are_lent() {
+        let pool = Pool::new(POOL_LARGE);
+        let mut lent: Vec<_> = (0..POOL_LARGE_AT_REST)
+            .map(|_| pool.take(Size::Large))
+            .collect();
+        assert!(!pool.is_in_demand());
+        lent.push(pool.take(Size::Large));
+        assert!(pool.is_in_demand());
+        lent.pop();
+        assert!(!pool.is_in_demand());
     }
 
     #[test]

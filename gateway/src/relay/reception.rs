@@ -14,7 +14,7 @@ use super::first::{Beginning, First, NoStart};
 use super::limiter::Place;
 use super::link::stopped;
 use super::open::{Cut, Held};
-use super::seal::receive;
+use super::seal::receive_ready;
 use crate::audit::{Close, Party, Reason};
 use crate::buffers::Appetite;
 use crate::dicom::{Answer, Ending};
@@ -23,7 +23,7 @@ use crate::observe::Direction;
 use crate::tls::Judgement;
 use crate::tls::PeerInfo;
 use crate::tls::handshake::tell;
-use crate::uring::{Socket, Verbs, part, until};
+use crate::uring::{Patience, Socket, Verbs, part, until};
 
 impl<'c, V: Verbs> Work<'c, V> {
     /// What the opener says first on a plain socket; an illegal start is answered and ended.
@@ -59,7 +59,9 @@ impl<'c, V: Verbs> Work<'c, V> {
     ) -> Result<(), NoStart> {
         let mut appetite = Appetite::new(self.talker);
         while !first.is_legal(beginning).map_err(NoStart::Illegal)? {
-            let received = receive(socket, &self.core.pool, &mut appetite).await;
+            let ready = socket.readable().await;
+            ready.map_err(|_| NoStart::Ended)?;
+            let received = receive_ready(socket, 0, &self.core.pool, &mut appetite).await;
             let batch = received.ok().flatten().ok_or(NoStart::Ended)?;
             batch.append_to(&mut first.bytes);
             place.hold(first.bytes.capacity());

@@ -46,7 +46,7 @@ pub trait Pipe: 'static {
 
 /// One TCP connection.
 ///
-/// At most one read or `wait_readable`, and one write, may be in flight at a time. A buffer
+/// At most one read or `wait_readable`, one write, and one `wait_writable` may be in flight at a time. A buffer
 /// that is lent to an operation comes back with its outcome. Dropped without `finish`, a connection
 /// ends as by `abort`: only who says so ends it in order.
 pub trait Socket: 'static {
@@ -108,6 +108,13 @@ pub trait Socket: 'static {
 
     /// Waits until a read would return at once: bytes, the peer's end, or an error.
     fn wait_readable(&self) -> impl Future<Output = io::Result<()>>;
+
+    /// How many bytes a send takes at once, at least: 0 while the receiver is behind. Never 0 for a
+    /// socket that has failed, so that a send finds out why.
+    fn send_room(&self) -> usize;
+
+    /// Waits until `send_room` is not 0.
+    fn wait_writable(&self) -> impl Future<Output = io::Result<()>>;
 
     /// Waits until the connection that `Verbs::connect` began is there or has failed.
     fn wait_connected(&self) -> impl Future<Output = io::Result<()>>;

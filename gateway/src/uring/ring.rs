@@ -348,6 +348,24 @@ impl Socket for RingSocket {
         poll(Rc::clone(&self.stream), READABLE).await
     }
 
+    // Linux calls a socket writable when a third of its send buffer is free (`sk_stream_is_writable`).
+    // A sixteenth of that is left for the kernel's own structures. The send buffer grows with what the
+    // receiver acknowledges, so this is the kernel's measure of the receiver.
+    fn send_room(&self) -> usize {
+        let mut polled = [PollFd::new(&*self.stream, PollFlags::OUT)];
+        match rustix::event::poll(&mut polled, Some(&Timespec::default())) {
+            Ok(0) => 0,
+            _ => {
+                let size = SockRef::from(&*self.stream).send_buffer_size();
+                (size.unwrap_or_default() / 16).saturating_mul(5).max(1)
+            }
+        }
+    }
+
+    async fn wait_writable(&self) -> io::Result<()> {
+        poll(Rc::clone(&self.stream), PollFlags::OUT).await
+    }
+
     async fn wait_connected(&self) -> io::Result<()> {
         poll(Rc::clone(&self.stream), PollFlags::OUT).await?;
         match self.stream.take_error()? {
