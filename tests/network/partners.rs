@@ -20,7 +20,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use tempfile::TempDir;
 use wardgate_tests::tier::{self, Need, workspace};
-use wardgate_tests::{Background, DEADLINE, Gateway, Line, Outcome, Program, dicom, wardgate};
+use wardgate_tests::{Background, Gateway, Outcome, Program, dicom, wardgate};
 
 const NEEDS: [Need; 4] = [
     Need::Namespaces,
