@@ -5,7 +5,7 @@ use rustix::process::{
 };
 
 use super::Prepared;
-use crate::config::{Config, Mode};
+use crate::config::{Config, Mode, Route};
 use crate::limits::{DESCRIPTORS_RESERVED, PIPES_MAX, PROBES_MAX};
 use crate::relay::Side;
 use crate::uring::{self, Capabilities, Unavailable};
@@ -72,6 +72,12 @@ const CONNECTIONS_COMFORTABLE: usize = 4096;
 const AS_ROOT: &str = "wardgate runs as root here, so that a fault in it would open the whole machine; run \
                        it as a user of its own, with CAP_NET_BIND_SERVICE for ports below 1024";
 
+/// Whether a route lists identities itself, and their trust has no revocation lists.
+fn lists_without_crl(route: &Route) -> bool {
+    let mut peers = route.tls.iter().flat_map(|tls| &tls.peers);
+    peers.any(|peer| peer.name.is_none() && peer.trust.crl.is_empty())
+}
+
 /// What an operator should know about a configuration that is good.
 #[must_use]
 pub fn remarks(prepared: &Prepared) -> Vec<String> {
@@ -86,6 +92,18 @@ pub fn remarks(prepared: &Prepared) -> Vec<String> {
         ));
     }
     remarks.extend(prepared.config.remarks());
+    for peer in prepared
+        .config
+        .peers
+        .iter()
+        .filter(|peer| peer.trust.crl.is_empty())
+    {
+        remarks.push(format!(
+            "peer \"{}\": no crl is configured, so a revoked certificate of this peer would be accepted until \
+             it expires",
+            peer.name.as_deref().unwrap_or_default()
+        ));
+    }
     for path in prepared.paths.iter() {
         if matches!(path.side, Side::Passthrough) {
             remarks.push(format!(
@@ -94,12 +112,7 @@ pub fn remarks(prepared: &Prepared) -> Vec<String> {
                 path.route.name
             ));
         }
-        if path
-            .route
-            .tls
-            .as_ref()
-            .is_some_and(|tls| tls.peers.iter().any(|peer| peer.trust.crl.is_empty()))
-        {
+        if lists_without_crl(&path.route) {
             remarks.push(format!(
                 "route \"{}\": no crl is configured, so a revoked certificate of a listed peer \
                  would be accepted until it expires",
