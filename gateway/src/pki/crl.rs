@@ -145,7 +145,7 @@ impl Crl {
         let from = usize::try_from(at).ok()?.checked_sub(1)?;
         let length = usize::from(*self.der.get(from)?);
         let rest = self.der.get(from.checked_add(1)?.checked_add(length)?..)?;
-        let date = Elements::of(rest).next().and_then(|date| time(date.whole));
+        let date = Elements(rest).next().and_then(|date| time(date.whole));
         Some(date.unwrap_or(0))
     }
 
@@ -159,9 +159,9 @@ impl Crl {
     // As webpki verifies certificates: by the first algorithm whose identifiers are those of signature and key.
     fn verify(&self, spki: &[u8]) -> Option<SignedBy> {
         let fields = Fields::of(&self.der)?;
-        let mut key = Elements::of(der::only(spki, SEQUENCE)?);
-        let key_algorithm = key.next_tagged(SEQUENCE)?.content;
-        let key = whole_bytes(key.next_tagged(BIT_STRING)?.content)?;
+        let mut key = Elements(der::only(spki, SEQUENCE)?);
+        let key_algorithm = key.next_if(SEQUENCE)?;
+        let key = whole_bytes(key.next_if(BIT_STRING)?)?;
         let signature = whole_bytes(fields.signature)?;
         let all = aws_lc_rs::default_provider()
             .signature_verification_algorithms
@@ -240,12 +240,14 @@ impl Scope {
             return Some("is not about CA certificates".to_owned());
         }
         let named = der::certificate_extension(certificate, CRL_DISTRIBUTION_POINTS)?;
-        let points = Elements::of(der::only(named, SEQUENCE).unwrap_or_default());
+        let points = Elements(der::only(named, SEQUENCE).unwrap_or_default());
         // One for some reasons only, or with a list of another CA, is none that this list is published at.
         let whole = points.filter(|point| {
-            let parts = Elements::of(point.content);
-            !parts.clone().any(|part| part.tag == context(1))
-                && !parts.clone().any(|part| part.tag == context_constructed(2))
+            let parts = Elements(point.content);
+            !parts.into_iter().any(|part| part.tag == context(1))
+                && !parts
+                    .into_iter()
+                    .any(|part| part.tag == context_constructed(2))
         });
         let named: Vec<String> = whole
             .flat_map(|point| distribution_point_uris(point.content))
@@ -265,10 +267,10 @@ impl Scope {
 
 /// The URIs of a `DistributionPoint` or an `IssuingDistributionPoint`: [0] distributionPoint, [0] fullName, [6] URI.
 fn distribution_point_uris(point: &[u8]) -> Vec<String> {
-    let name = Elements::of(point).find(|part| part.tag == context_constructed(0));
-    let full = name.and_then(|name| Elements::of(name.content).next_tagged(context_constructed(0)));
+    let name = Elements(point).find(|part| part.tag == context_constructed(0));
+    let full = name.and_then(|name| Elements(name.content).element_if(context_constructed(0)));
     let names = full.map_or(&[][..], |full| full.content);
-    Elements::of(names)
+    Elements(names)
         .filter(|name| name.tag == context(6))
         .map(|uri| String::from_utf8_lossy(uri.content).into_owned())
         .collect()
@@ -276,7 +278,7 @@ fn distribution_point_uris(point: &[u8]) -> Vec<String> {
 
 /// Whether the BOOLEAN `[number]` is there and true.
 fn flag(point: &[u8], number: u8) -> bool {
-    Elements::of(point).any(|part| part.tag == context(number) && part.content != [0])
+    Elements(point).any(|part| part.tag == context(number) && part.content != [0])
 }
 
 /// The parts of a list.
@@ -293,20 +295,20 @@ struct Fields<'a> {
 
 impl<'a> Fields<'a> {
     fn of(der: &'a [u8]) -> Option<Self> {
-        let mut outer = Elements::of(der::only(der, SEQUENCE)?);
-        let signed = outer.next_tagged(SEQUENCE)?;
-        let algorithm = outer.next_tagged(SEQUENCE)?;
-        let signature = outer.next_tagged(BIT_STRING)?.content;
-        let mut inner = Elements::of(signed.content);
-        inner.next_tagged(INTEGER);
-        inner.next_tagged(SEQUENCE)?;
-        let issuer = inner.next_tagged(SEQUENCE)?.whole;
+        let mut outer = Elements(der::only(der, SEQUENCE)?);
+        let signed = outer.element_if(SEQUENCE)?;
+        let algorithm = outer.element_if(SEQUENCE)?;
+        let signature = outer.next_if(BIT_STRING)?;
+        let mut inner = Elements(signed.content);
+        inner.element_if(INTEGER);
+        inner.element_if(SEQUENCE)?;
+        let issuer = inner.element_if(SEQUENCE)?.whole;
         let this_update = inner.next()?.whole;
         let next_update = take_time(&mut inner);
         // The entries.
-        inner.next_tagged(SEQUENCE);
+        inner.element_if(SEQUENCE);
         let extensions = inner
-            .next_tagged(context_constructed(0))
+            .element_if(context_constructed(0))
             .and_then(|all| der::only(all.content, SEQUENCE));
         Some(Self {
             to_be_signed: signed.whole,
@@ -328,8 +330,8 @@ impl<'a> Fields<'a> {
 /// UTCTime or GeneralizedTime.
 fn take_time<'a>(fields: &mut Elements<'a>) -> Option<&'a [u8]> {
     let time = fields
-        .next_tagged(0x17)
-        .or_else(|| fields.next_tagged(0x18))?;
+        .element_if(0x17)
+        .or_else(|| fields.element_if(0x18))?;
     Some(time.whole)
 }
 

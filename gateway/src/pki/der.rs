@@ -1,13 +1,20 @@
-//! Reads DER (X.690) element by element, without copying. It knows lengths and tags, not what they mean.
+//! Steps through DER elements (X.690 section 8.1) without reading what they hold.
+//!
+//! Everything here takes time linear in the bytes it looks at, allocates nothing and does not recurse, so
+//! that it may look at a certificate before anything else does.
 
-/// One element: tag, length, content.
+/// Elements that follow each other. Ends at the first byte that begins none, which is then not empty.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Elements<'a>(pub(crate) &'a [u8]);
+
+/// One element.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Element<'a> {
-    /// The identifier byte.
+    /// Its identifier byte. Tag numbers above 30 take several; no certificate has them.
     pub(crate) tag: u8,
-    /// What stands behind the length.
+    /// Its contents.
     pub(crate) content: &'a [u8],
-    /// The element with its tag and length.
+    /// The same with tag and length.
     pub(crate) whole: &'a [u8],
 }
 
@@ -17,6 +24,8 @@ pub(crate) const BIT_STRING: u8 = 0x03;
 pub(crate) const OCTET_STRING: u8 = 0x04;
 pub(crate) const OBJECT_IDENTIFIER: u8 = 0x06;
 pub(crate) const SEQUENCE: u8 = 0x30;
+/// Set in the identifier of an element that holds elements.
+const CONSTRUCTED: u8 = 0x20;
 
 /// `[number]` with content that is no element itself.
 pub(crate) const fn context(number: u8) -> u8 {
@@ -28,50 +37,67 @@ pub(crate) const fn context_constructed(number: u8) -> u8 {
     0xa0 | number
 }
 
-/// The elements that stand one after the other in some bytes.
-///
-/// It ends at the first byte that is no whole element; `rest` is then not empty.
-#[derive(Debug, Clone)]
-pub(crate) struct Elements<'a> {
-    pub(crate) rest: &'a [u8],
-}
-
 impl<'a> Elements<'a> {
-    pub(crate) fn of(bytes: &'a [u8]) -> Self {
-        Self { rest: bytes }
+    /// Takes the next element if it has this tag, and gives its contents.
+    pub(crate) fn next_if(&mut self, tag: u8) -> Option<&'a [u8]> {
+        self.element_if(tag).map(|element| element.content)
     }
 
-    /// The next element where it has this tag; else nothing is taken.
-    pub(crate) fn next_tagged(&mut self, tag: u8) -> Option<Element<'a>> {
-        if self.rest.first() != Some(&tag) {
-            return None;
+    /// Takes the next element if it has this tag.
+    pub(crate) fn element_if(&mut self, tag: u8) -> Option<Element<'a>> {
+        let mut ahead = *self;
+        let element = ahead.next().filter(|element| element.tag == tag)?;
+        *self = ahead;
+        Some(element)
+    }
+
+    fn header(&mut self) -> Option<(u8, usize)> {
+        let (&tag, rest) = self.0.split_first()?;
+        let (&first, mut rest) = rest.split_first()?;
+        let mut length = usize::from(first);
+        if first >= 0x80 {
+            let count = usize::from(first & 0x7f);
+            // Four octets are 4 GiB; DER has no indefinite length (0x80).
+            if !(1..=4).contains(&count) {
+                return None;
+            }
+            let (octets, after) = rest.split_at_checked(count)?;
+            length = octets
+                .iter()
+                .fold(0, |sum, octet| sum << 8 | usize::from(*octet));
+            rest = after;
         }
-        self.next()
+        self.0 = rest;
+        Some((tag, length))
+    }
+
+    /// How many elements there are, with those inside of others, but not those inside of strings.
+    /// Stops counting above `most`.
+    pub(crate) fn count_within(mut self, most: usize) -> usize {
+        let mut count = 0;
+        while count <= most
+            && let Some((tag, length)) = self.header()
+        {
+            count += 1;
+            // The elements inside follow the header, so that stepping over it enters it.
+            if tag & CONSTRUCTED == 0 {
+                self.0 = self.0.get(length..).unwrap_or_default();
+            }
+        }
+        count
     }
 }
 
 impl<'a> Iterator for Elements<'a> {
     type Item = Element<'a>;
 
-    // Tags above 30 and lengths of more than four bytes stand in no certificate and no list.
     fn next(&mut self) -> Option<Element<'a>> {
-        let (&tag, behind_tag) = self.rest.split_first()?;
-        if tag & 0x1f == 0x1f {
-            return None;
-        }
-        let (&first, behind_first) = behind_tag.split_first()?;
-        let (length, behind) = match first {
-            0..=0x7f => (usize::from(first), behind_first),
-            0x81..=0x84 => {
-                let (bytes, behind) = behind_first.split_at_checked(usize::from(first & 0x7f))?;
-                let add = |sum: usize, byte: &u8| sum << 8 | usize::from(*byte);
-                (bytes.iter().fold(0, add), behind)
-            }
-            _ => return None,
-        };
-        let (content, rest) = behind.split_at_checked(length)?;
-        let whole = self.rest.get(..self.rest.len().checked_sub(rest.len())?)?;
-        self.rest = rest;
+        let start = self.0;
+        let mut ahead = *self;
+        let (tag, length) = ahead.header()?;
+        let (content, rest) = ahead.0.split_at_checked(length)?;
+        self.0 = rest;
+        let whole = start.get(..start.len().saturating_sub(rest.len()))?;
         Some(Element {
             tag,
             content,
@@ -82,29 +108,29 @@ impl<'a> Iterator for Elements<'a> {
 
 /// The content of the only element in `bytes`, where it has this tag and nothing follows it.
 pub(crate) fn only(bytes: &[u8], tag: u8) -> Option<&[u8]> {
-    let mut elements = Elements::of(bytes);
-    let element = elements.next_tagged(tag)?;
-    elements.rest.is_empty().then_some(element.content)
+    let mut elements = Elements(bytes);
+    let content = elements.next_if(tag)?;
+    elements.0.is_empty().then_some(content)
 }
 
 /// The value of the extension with this object identifier (its content bytes) in a certificate.
 pub(crate) fn certificate_extension<'a>(certificate: &'a [u8], oid: &[u8]) -> Option<&'a [u8]> {
     let signed = only(certificate, SEQUENCE)?;
-    let to_be_signed = Elements::of(signed).next_tagged(SEQUENCE)?.content;
-    let mut fields = Elements::of(to_be_signed);
+    let to_be_signed = Elements(signed).next_if(SEQUENCE)?;
+    let mut fields = Elements(to_be_signed);
     let extensions = fields.find(|field| field.tag == context_constructed(3))?;
     extension(only(extensions.content, SEQUENCE)?, oid)
 }
 
 /// The value of the extension with this object identifier in the content of an `Extensions`.
 pub(crate) fn extension<'a>(extensions: &'a [u8], oid: &[u8]) -> Option<&'a [u8]> {
-    Elements::of(extensions).find_map(|extension| {
-        let mut fields = Elements::of(extension.content);
-        if fields.next_tagged(OBJECT_IDENTIFIER)?.content != oid {
+    Elements(extensions).find_map(|extension| {
+        let mut fields = Elements(extension.content);
+        if fields.next_if(OBJECT_IDENTIFIER)? != oid {
             return None;
         }
-        fields.next_tagged(BOOLEAN);
-        Some(fields.next_tagged(OCTET_STRING)?.content)
+        fields.next_if(BOOLEAN);
+        fields.next_if(OCTET_STRING)
     })
 }
 
@@ -115,7 +141,7 @@ mod tests {
     #[test]
     fn elements_are_read_one_after_the_other() {
         let bytes = [0x02, 1, 5, 0x04, 0x81, 2, 7, 8, 0x30, 0];
-        let read: Vec<_> = Elements::of(&bytes).collect();
+        let read: Vec<_> = Elements(&bytes).collect();
         let contents: Vec<_> = read.iter().map(|one| (one.tag, one.content)).collect();
         let expected: [(u8, &[u8]); 3] =
             [(INTEGER, &[5]), (OCTET_STRING, &[7, 8]), (SEQUENCE, &[])];
@@ -134,9 +160,9 @@ mod tests {
             &[0x3f, 0x20, 0],
         ];
         for bytes in cases {
-            let mut elements = Elements::of(bytes);
+            let mut elements = Elements(bytes);
             assert_eq!(elements.next(), None, "{bytes:x?}");
-            assert_eq!(elements.rest, bytes);
+            assert_eq!(elements.0, bytes);
         }
         assert_eq!(only(&[0x30, 0, 0], SEQUENCE), None);
     }

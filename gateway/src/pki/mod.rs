@@ -8,7 +8,7 @@
 
 pub mod authority;
 pub(crate) mod crl;
-mod der;
+pub(crate) mod der;
 pub mod expiry;
 mod facts;
 mod file;

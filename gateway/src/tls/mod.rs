@@ -25,6 +25,7 @@ mod revocation;
 mod rules;
 mod service;
 pub mod session;
+mod strength;
 mod verifier;
 
 #[cfg(test)]

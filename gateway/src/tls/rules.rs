@@ -17,8 +17,9 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::chain::{self, Checks};
 use super::identity::{PeerInfo, Peers, Proved, list, printable};
-use super::refusal::{Refusal, Rule, key_fault};
+use super::refusal::{Refusal, Rule};
 use super::revocation::PathCertificate;
+use super::strength::key_fault;
 use super::verifier::Side;
 use crate::config::{Peer, Target};
 use crate::limits::CHAIN_CERTIFICATES_MAX;
