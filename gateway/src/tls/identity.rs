@@ -18,6 +18,7 @@ use super::der::Layout;
 use super::names::{alternative_names, distinguished_name};
 use crate::config::{Peer, PeerName, Target};
 use crate::limits::{SHOWN_NAME_CHARS_MAX, SHOWN_NAMES_MAX};
+use crate::pki::crl::KeyHash;
 
 /// The TLS party opposite.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,11 +34,17 @@ pub struct PeerInfo {
 }
 
 impl PeerInfo {
-    pub(super) fn new(leaf: &Cert<'_>, identity: String, further: Vec<String>) -> Self {
+    /// `key` is the hash of the leaf's SubjectPublicKeyInfo.
+    pub(super) fn new(
+        leaf: &Cert<'_>,
+        key: &KeyHash,
+        identity: String,
+        further: Vec<String>,
+    ) -> Self {
         Self {
             identity,
             further,
-            key_sha256: hex(&key_sha256(leaf)),
+            key_sha256: hex(key),
             serial: serial(leaf.serial()),
         }
     }
@@ -92,11 +99,17 @@ impl Peers {
         }
     }
 
-    /// The listed identities that `leaf` bears: DNS names, then URIs, then its key; empty where none is listed.
+    /// The listed identities that `leaf` bears: DNS names, then URIs, then its key, of which `key` is the hash; empty
+    /// where none is listed.
     ///
     /// DNS names are compared whole and without regard to ASCII case. A wildcard in the certificate
     /// matches nothing: it would let every host of a domain in where one was listed.
-    pub(super) fn proved(&self, leaf: &Cert<'_>, target: Option<&Target>) -> Vec<Proved> {
+    pub(super) fn proved(
+        &self,
+        leaf: &Cert<'_>,
+        key: &KeyHash,
+        target: Option<&Target>,
+    ) -> Vec<Proved> {
         let expected = target.and_then(|target| target.expected.as_deref());
         let dns = leaf
             .valid_dns_names()
@@ -106,7 +119,7 @@ impl Peers {
             .valid_uri_names()
             .map(|name| PeerName::Uri(name.to_owned()));
         let mut proved: Vec<Proved> = Vec::new();
-        for name in dns.chain(uri).chain([PeerName::Sha256(key_sha256(leaf))]) {
+        for name in dns.chain(uri).chain([PeerName::Sha256(*key)]) {
             let Some(group) = self.listed.get(&name) else {
                 continue;
             };
@@ -136,11 +149,6 @@ fn comparable(name: &PeerName) -> PeerName {
         PeerName::Dns(name) => PeerName::Dns(name.to_ascii_lowercase()),
         other => other.clone(),
     }
-}
-
-/// SHA-256 of the DER SubjectPublicKeyInfo.
-fn key_sha256(certificate: &Cert<'_>) -> [u8; 32] {
-    sha256(&certificate.subject_public_key_info())
 }
 
 fn sha256(bytes: &[u8]) -> [u8; 32] {
@@ -251,7 +259,10 @@ pub(super) fn printable(text: &str) -> String {
 
 /// Lower-case hexadecimal.
 pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 0x0f]);
+    digits
+        .filter_map(|digit| char::from_digit(u32::from(digit), 16))
+        .collect()
 }
 
 /// A serial number (the content of a DER INTEGER) without the zero that only says "not negative".

@@ -189,6 +189,7 @@ impl Rules {
             leaf,
             chain,
             proved: OnceCell::new(),
+            key: OnceCell::new(),
             found: Cell::new(None),
             expired: Cell::new(None),
             other_authority: Cell::new(None),
@@ -225,6 +226,7 @@ struct Search<'a> {
     chain: Chain<'a>,
     // Found out once there is a path: nobody has many names read without the signature of a CA.
     proved: OnceCell<Vec<Proved>>,
+    key: OnceCell<KeyHash>,
     // The peer, and the anchor that vouches for it.
     found: Cell<Option<(usize, usize)>>,
     // notAfter of an anchor that would have vouched.
@@ -260,10 +262,18 @@ impl Search<'_> {
         Ok(())
     }
 
+    /// The hash of the leaf's key.
+    fn key(&self) -> &KeyHash {
+        self.key
+            .get_or_init(|| key_hash(&self.leaf.subject_public_key_info()))
+    }
+
     /// The listed identities that the leaf bears.
     fn proved(&self) -> &[Proved] {
-        self.proved
-            .get_or_init(|| self.rules.peers.proved(self.leaf, self.chain.expected))
+        self.proved.get_or_init(|| {
+            let (leaf, key) = (self.leaf, self.key());
+            self.rules.peers.proved(leaf, key, self.chain.expected)
+        })
     }
 
     /// The peers whose identities the leaf bears, in the configuration's order: those that are expected, or all
@@ -310,6 +320,7 @@ impl Search<'_> {
         let further = of_group().filter(|proved| proved.name != first.name);
         let info = PeerInfo::new(
             self.leaf,
+            self.key(),
             first.name.to_string(),
             further.map(|proved| proved.name.to_string()).collect(),
         );
