@@ -12,6 +12,7 @@ mod bad_servers;
 mod cases;
 mod configurations;
 mod dice;
+mod floods;
 mod hybrid;
 mod keys;
 mod meddler;
