@@ -28,3 +28,4 @@ mod secrets;
 mod streams;
 mod tls;
 mod truncation;
+mod vouching;

@@ -12,10 +12,19 @@ use crate::{Gateway, Pki, Program};
 pub struct Site {
     identity: Leaf,
     crl: Option<PathBuf>,
+    peers: Vec<Peer>,
     gateway: Vec<(String, String)>,
     timeouts: Vec<(String, String)>,
     routes: Vec<Route>,
     namespace: Option<String>,
+}
+
+/// A `[[peer]]` table.
+#[derive(Debug, Clone)]
+struct Peer {
+    name: String,
+    identity: String,
+    trust: PathBuf,
 }
 
 /// A route as lines of TOML.
@@ -39,6 +48,7 @@ impl Site {
         Self {
             identity: identity.clone(),
             crl: None,
+            peers: Vec::new(),
             gateway: vec![("log".into(), quoted("json"))],
             timeouts: Vec::new(),
             routes: Vec::new(),
@@ -121,6 +131,17 @@ impl Site {
         self
     }
 
+    /// Adds a `[[peer]]` table. A site with such tables has no `trust` in its `[identity]`, as the README
+    /// has it.
+    pub fn peer(mut self, name: &str, identity: &str, trust: &Path) -> Self {
+        self.peers.push(Peer {
+            name: name.into(),
+            identity: identity.into(),
+            trust: trust.to_owned(),
+        });
+        self
+    }
+
     /// Names a revocation list in `[identity]`.
     pub fn crl(mut self, file: &Path) -> Self {
         self.crl = Some(file.to_owned());
@@ -144,9 +165,19 @@ impl Site {
         let mut text = String::new();
         table(&mut text, "[gateway]", &self.gateway);
         table(&mut text, "[timeouts]", &self.timeouts);
-        identity(&mut text, "[identity]", &self.identity);
+        let with_trust = self.peers.is_empty();
+        identity(&mut text, "[identity]", &self.identity, with_trust);
         if let Some(crl) = &self.crl {
             let _ = writeln!(text, "crl = [{}]", quoted(&crl.display().to_string()));
+        }
+        for peer in &self.peers {
+            let trust = quoted(&peer.trust.display().to_string());
+            let keys = [
+                ("name".into(), quoted(&peer.name)),
+                ("identity".into(), quoted(&peer.identity)),
+                ("trust".into(), trust),
+            ];
+            table(&mut text, "[[peer]]", &keys);
         }
         for route in &self.routes {
             route.write(&mut text);
@@ -203,7 +234,7 @@ impl Route {
         }
         table(text, "[route.timeouts]", &self.timeouts);
         if let Some(own) = &self.identity {
-            identity(text, "[route.identity]", own);
+            identity(text, "[route.identity]", own, true);
         }
     }
 }
@@ -238,13 +269,11 @@ fn table(text: &mut String, header: &str, keys: &[(String, String)]) {
     }
 }
 
-fn identity(text: &mut String, header: &str, leaf: &Leaf) {
+fn identity(text: &mut String, header: &str, leaf: &Leaf, with_trust: bool) {
     let _ = writeln!(text, "\n{header}");
-    for (key, file) in [
-        ("certificate", &leaf.certificate),
-        ("key", &leaf.key),
-        ("trust", &leaf.trust),
-    ] {
+    let own = [("certificate", &leaf.certificate), ("key", &leaf.key)];
+    let trust = with_trust.then_some(("trust", &leaf.trust));
+    for (key, file) in own.into_iter().chain(trust) {
         let _ = writeln!(text, "{key} = {}", quoted(&file.display().to_string()));
     }
 }
