@@ -1,11 +1,13 @@
 //! What the machine must offer before anything starts, and what was found.
 
+use std::sync::Arc;
+
 use rustix::process::{
     DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit,
 };
 
 use super::Prepared;
-use crate::config::{Config, Mode};
+use crate::config::{Config, Mode, Peer};
 use crate::limits::{DESCRIPTORS_RESERVED, PIPES_MAX, PROBES_MAX};
 use crate::relay::Side;
 use crate::uring::{self, Capabilities, Unavailable};
@@ -86,6 +88,14 @@ pub fn remarks(prepared: &Prepared) -> Vec<String> {
         ));
     }
     remarks.extend(prepared.config.remarks());
+    let no_crl = |peer: &&Arc<Peer>| peer.trust.crl.is_empty();
+    for peer in prepared.config.peers.iter().filter(no_crl) {
+        remarks.push(format!(
+            "peer \"{}\": no crl is configured, so a revoked certificate of this peer would be \
+             accepted until it expires",
+            peer.name.as_deref().unwrap_or_default()
+        ));
+    }
     for path in prepared.paths.iter() {
         if matches!(path.side, Side::Passthrough) {
             remarks.push(format!(
@@ -94,12 +104,8 @@ pub fn remarks(prepared: &Prepared) -> Vec<String> {
                 path.route.name
             ));
         }
-        if path
-            .route
-            .tls
-            .as_ref()
-            .is_some_and(|tls| tls.peers.iter().any(|peer| peer.trust.crl.is_empty()))
-        {
+        let mut peers = path.route.tls.iter().flat_map(|tls| &tls.peers);
+        if peers.any(|peer| peer.name.is_none() && no_crl(&peer)) {
             remarks.push(format!(
                 "route \"{}\": no crl is configured, so a revoked certificate of a listed peer \
                  would be accepted until it expires",
