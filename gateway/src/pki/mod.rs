@@ -1,7 +1,7 @@
 //! Certificates, keys and revocation lists: making them, loading them, judging their dates.
 //!
 //! `authority` makes a site's own CA and issues from it, `store` loads what a route names and finds
-//! what is wrong with it, `expiry` says how long it lasts, `show` says in words what is in a file.
+//! what is wrong with it, `own` finds this site among its own peers, `expiry` says how long it lasts, `show` says in words what is in a file.
 //! Below them `file` reads, `facts` parses, `rules` judges, `profile` says what new certificates look
 //! like, `folder` and `index` keep a CA's state and `write` writes. Nothing here speaks TLS.
 
@@ -14,6 +14,7 @@ mod fixture;
 mod folder;
 
 mod index;
+mod own;
 mod profile;
 mod rules;
 pub mod show;

@@ -69,6 +69,19 @@ impl Loader {
             return Some(Side::Passthrough);
         };
         let identity = self.identity(route, tls)?;
+        if let Some(own) = identity.among(&tls.peers) {
+            let text = format!(
+                "route \"{}\": peers lists \"{own}\", which this site's own certificate {:?} proves: \
+                 every holder of that key would count as the peer, and so would this gateway itself; \
+                 write the identity of the other site, which `wardgate pki show` prints of its \
+                 certificate",
+                route.name,
+                tls.identity.certificate.value.display().to_string()
+            );
+            let line = Some(route.line);
+            self.problems.push(Problem { line, text });
+            return None;
+        }
         let side = match route.mode {
             Mode::Originate => Connector::new(&identity, tls).map(|c| Side::Originate(Box::new(c))),
             Mode::Terminate => Acceptor::new(&identity, tls).map(|a| Side::Terminate(Box::new(a))),
