@@ -199,6 +199,9 @@ pub const CONFIG_PROBLEMS_MAX: usize = 200;
 /// Bytes of a route's name. It stands in every log line and is a label of every metric.
 pub const ROUTE_NAME_BYTES_MAX: usize = 64;
 
+/// Bytes of the name of a network interface (`IFNAMSIZ` of Linux, without its final NUL).
+pub const INTERFACE_BYTES_MAX: usize = 15;
+
 /// Bytes of a Unix socket's path (`sun_path` of unix(7), with its final NUL).
 pub const SOCKET_PATH_BYTES_MAX: usize = 107;
 

@@ -17,5 +17,6 @@
 mod capture;
 mod ciphertext;
 mod cut;
+mod interface;
 mod lab;
 mod mllp;

@@ -12,8 +12,8 @@ use super::identity::Identities;
 use super::problem::Problems;
 use super::table::Written;
 use super::{
-    Config, IdentityFiles, Located, Mode, PeerName, Policy, Protocol, RecordLayer, Route, RouteTls,
-    Target,
+    Config, IdentityFiles, InterfaceName, Located, Mode, PeerName, Policy, Protocol, RecordLayer,
+    Route, RouteTls, Target,
 };
 use super::{address, clash, gateway, list, name, timeouts, value};
 use super::{dicom, health, observe, returns};
@@ -33,6 +33,8 @@ pub(super) struct Draft<'a> {
     pub(super) mode: Option<Mode>,
     pub(super) protocol: Option<Protocol>,
     pub(super) listen: Option<Located<SocketAddr>>,
+    /// The interface that `listen` is restricted to, if any.
+    pub(super) interface: Option<InterfaceName>,
     /// All that it may connect to, whatever chooses between them.
     pub(super) targets: Vec<Located<Target>>,
     /// Complete, if all of it could be read.
@@ -133,7 +135,9 @@ impl<'a> Resolver<'a> {
             address::listen,
             LISTEN_REMEDY,
         );
-        if let (Some(Mode::Originate), Some(listen)) = (mode, listen) {
+        let interface = self.interface(written);
+        let is_everywhere = written.interface.is_absent();
+        if let (Some(Mode::Originate), Some(listen), true) = (mode, listen, is_everywhere) {
             self.refuse_plaintext_everywhere(written, listen);
         }
         let mut targets = self.targets(written);
@@ -160,6 +164,7 @@ impl<'a> Resolver<'a> {
                 mode: mode?,
                 protocol: protocol?,
                 listen: listen?,
+                interface: interface.clone(),
                 targets: targets.iter().map(|target| target.value.clone()).collect(),
                 tls: tls?,
                 timeouts,
@@ -175,9 +180,16 @@ impl<'a> Resolver<'a> {
             mode,
             protocol,
             listen,
+            interface,
             targets,
             route,
         }
+    }
+
+    fn interface(&mut self, route: &file::Route) -> Option<InterfaceName> {
+        let text = route.interface.value()?;
+        let read = name::interface(&text.value);
+        self.problems.accept(&route.scope, "interface", text, read)
     }
 
     // Plaintext that may come from the WAN as well would be sealed as this site's own.
@@ -186,7 +198,8 @@ impl<'a> Resolver<'a> {
             let scope = &route.scope;
             let text = format!(
                 "{scope}listen \"{listen}\" would take plaintext from every network that this \
-                 machine is on, the WAN included; write its address on the LAN"
+                 machine is on, the WAN included; write its address on the LAN, or add \
+                 interface = \"NAME\" with the LAN's interface"
             );
             self.problems.wrong(line, text);
         }
