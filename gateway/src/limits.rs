@@ -243,6 +243,9 @@ pub const PEER_TABLES_MAX: usize = 1024;
 /// 3.1 allows 255).
 pub const SERVICE_LABEL_BYTES_MAX: usize = 64;
 
+/// Bytes of the name of a network interface (`IFNAMSIZ` of Linux, without its final NUL).
+pub const INTERFACE_BYTES_MAX: usize = 15;
+
 /// Bytes of a Unix socket's path (`sun_path` of unix(7), with its final NUL).
 pub const SOCKET_PATH_BYTES_MAX: usize = 107;
 

@@ -383,10 +383,7 @@ fn a_probe_finds_a_target_down_where_another_peer_answers() {
             .name("out")
             .protocol("tcp")
             .set("targets", target)
-            .set(
-                "health",
-                "{ probe = \"tls\", interval = \"1s\", fall = 1 }",
-            )
+            .set("health", "{ probe = \"tls\", interval = \"1s\", fall = 1 }")
             .start()
     };
     let gateway = start("hospital-a");

@@ -81,6 +81,7 @@ impl Site {
             mode: plan.mode,
             protocol: plan.protocol,
             listen: SocketAddr::new(Ipv4Addr::LOCALHOST.into(), GATEWAY_PORT),
+            interface: None,
             targets: plan.targets,
             tls,
             timeouts: plan.timeouts,

@@ -174,6 +174,9 @@ pub struct Route {
     pub protocol: Protocol,
     /// Where it listens. `[::]` takes IPv4 as well, as Linux does.
     pub listen: SocketAddr,
+    /// The interface that connections must come in by; `None` is every one, since Linux answers for each
+    /// of its addresses on all of them.
+    pub interface: Option<InterfaceName>,
     /// Tried in order before the first byte; at most `limits::TARGETS_MAX`, and at least one unless
     /// `dicom` has targets by title.
     pub targets: Vec<Target>,
@@ -188,6 +191,19 @@ pub struct Route {
     pub dicom: Option<Dicom>,
     /// How it finds out whether its targets are there; `None` is not at all.
     pub health: Option<Health>,
+}
+
+/// The name of a network interface: 1 to `limits::INTERFACE_BYTES_MAX` bytes without blanks, `/` and `:`.
+/// Whether the machine has it is not known here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InterfaceName(String);
+
+impl InterfaceName {
+    /// As `ip link` shows it.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
 }
 
 /// Which side of a route is TLS.

@@ -15,8 +15,8 @@ use super::problem::{Problems, quoted};
 use super::table::Written;
 use super::targets::{self, Expected};
 use super::{
-    Config, IdentityFiles, Located, Mode, Policy, Protocol, RecordLayer, Route, RouteTls,
-    ServiceLabel, Target,
+    Config, IdentityFiles, InterfaceName, Located, Mode, Policy, Protocol, RecordLayer, Route,
+    RouteTls, ServiceLabel, Target,
 };
 use super::{address, clash, gateway, name, timeouts, value};
 use super::{dicom, health, observe, returns};
@@ -36,6 +36,8 @@ pub(super) struct Draft<'a> {
     pub(super) mode: Option<Mode>,
     pub(super) protocol: Option<Protocol>,
     pub(super) listen: Option<Located<SocketAddr>>,
+    /// The interface that `listen` is restricted to, if any.
+    pub(super) interface: Option<InterfaceName>,
     /// All that it may connect to, whatever chooses between them.
     pub(super) targets: Vec<Located<Target>>,
     /// Complete, if all of it could be read.
@@ -144,7 +146,9 @@ impl<'a> Resolver<'a> {
             address::listen,
             LISTEN_REMEDY,
         );
-        if let (Some(Mode::Originate), Some(listen)) = (mode, listen) {
+        let interface = self.interface(written);
+        let is_everywhere = written.interface.is_absent();
+        if let (Some(Mode::Originate), Some(listen), true) = (mode, listen, is_everywhere) {
             self.refuse_plaintext_everywhere(written, listen);
         }
         let tables = Arc::clone(&self.peer_tables);
@@ -177,6 +181,7 @@ impl<'a> Resolver<'a> {
                 mode: mode?,
                 protocol: protocol?,
                 listen: listen?,
+                interface: interface.clone(),
                 targets: targets.iter().map(|target| target.value.clone()).collect(),
                 tls: tls?,
                 timeouts,
@@ -192,9 +197,16 @@ impl<'a> Resolver<'a> {
             mode,
             protocol,
             listen,
+            interface,
             targets,
             route,
         }
+    }
+
+    fn interface(&mut self, route: &file::Route) -> Option<InterfaceName> {
+        let text = route.interface.value()?;
+        let read = name::interface(&text.value);
+        self.problems.accept(&route.scope, "interface", text, read)
     }
 
     // Plaintext that may come from the WAN as well would be sealed as this site's own.
@@ -203,7 +215,8 @@ impl<'a> Resolver<'a> {
             let scope = &route.scope;
             let text = format!(
                 "{scope}listen \"{listen}\" would take plaintext from every network that this \
-                 machine is on, the WAN included; write its address on the LAN"
+                 machine is on, the WAN included; write its address on the LAN, or add \
+                 interface = \"NAME\" with the LAN's interface"
             );
             self.problems.wrong(line, text);
         }

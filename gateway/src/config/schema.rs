@@ -145,6 +145,7 @@ pub(super) static ROUTE: Schema = Schema {
         key("mode", "\"originate\""),
         key("protocol", "\"dicom\""),
         key("listen", "\"10.20.0.5:11112\""),
+        key("interface", "\"lan0\""),
         key("targets", "[\"gw.region.example:2762\"]"),
         key("peers", "[\"dns:gw.region.example\"]"),
         key("service", "\"archive\""),
