@@ -364,24 +364,42 @@ pub const LOOK_UPS_MAX: usize = 256;
 /// How long the header of a metrics request may take: it is one packet.
 pub const METRICS_HEADER_DEADLINE: Duration = Duration::from_millis(500);
 
-/// Unauthenticated clients may hold one in this many of all places in each of three stages: handshake,
-/// first message, passthrough without an answer. A flood of all three leaves a quarter of the places.
-pub const UNAUTHENTICATED_SHARE: usize = 4;
+/// Clients whose handshake is not done may hold one in this many of all places.
+pub const HANDSHAKES_SHARE: usize = 2;
 
-/// One address may hold one in this many of a stage's places, and of its memory. A whole site connects
-/// from one address after an outage of its line, so one address needs many places for a moment.
-pub const SOURCE_SHARE: usize = 4;
+/// Clients that have sent no first message to an originate route, and clients of passthrough routes that
+/// the target has not answered, may each hold one in this many of all places.
+pub const OPENERS_SHARE: usize = 4;
+
+/// One address may hold one in this many of the places of a stage, and of its memory. A whole site
+/// connects from one address after an outage of its line, so one address needs many places for a moment;
+/// others get places in any case, because the address with the most gives its own up.
+pub const SOURCE_SHARE: usize = 2;
 
 /// Places of a stage that one address may hold on a small machine, where `SOURCE_SHARE` is fewer.
 pub const SOURCE_PLACES_MIN: usize = 16;
 
-/// Memory that a place stands for. A handshake of usual length uses less; what uses more counts as
-/// several.
+/// Memory that a place stands for. A half-open handshake uses 15 KiB, a silent connection 6; what uses
+/// more counts as several.
 pub const PLACE_BYTES: usize = 16 << 10;
 
-/// Memory that unauthenticated clients may use on one core in one stage: 2,048 places, and three
-/// stages are 96 MiB a core.
-pub const UNAUTHENTICATED_BYTES: usize = 32 << 20;
+/// Memory that a connection uses beside what it has received.
+pub const CONNECTION_BYTES: usize = 12 << 10;
+
+/// Memory that unauthenticated clients may use on one core in one stage, of which there are three. It
+/// carries 2,048 places, each twice as large as usual.
+pub const UNAUTHENTICATED_BYTES: usize = 64 << 20;
+
+/// Steps of handshakes have one in this many of a core's time while payload moves there: about a hundred
+/// handshakes a second. To accept, answer and close those connections takes the core another twentieth.
+pub const STEPS_SHARE: u32 = 20;
+
+/// Time that steps of handshakes may take at once before the share applies: a site that connects anew.
+pub const STEPS_BURST: Duration = Duration::from_millis(20);
+
+/// The most time beyond the share that later steps wait for: one that took longer must not hold up
+/// others for a second.
+pub const STEPS_DEBT_MAX: Duration = Duration::from_millis(3);
 
 const _: () = assert!(UNAUTHENTICATED_BYTES / SOURCE_SHARE >= 2 * HANDSHAKE_BYTES_MAX);
 const _: () = assert!(UNAUTHENTICATED_BYTES / SOURCE_SHARE >= 2 * REQUEST_BYTES_MAX);

@@ -13,6 +13,7 @@ mod cases;
 mod chains;
 mod configurations;
 mod dice;
+mod floods;
 mod hybrid;
 mod keys;
 mod meddler;

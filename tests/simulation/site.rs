@@ -98,7 +98,7 @@ impl Site {
                 pool: Pool::new(plan.buffers),
                 pipes: Pipes::new(plan.pipes),
                 names: Names::default(),
-                limiter: HandshakeLimiter::new(16, Arc::clone(&counters)),
+                limiter: HandshakeLimiter::new([16; 3], Arc::clone(&counters)),
                 counters,
                 stop,
             },

@@ -96,7 +96,7 @@ const DIRECTIONS: [(&str, OfRoute); 2] = [
     ("opened", |r| &r.key_updates.opened),
 ];
 
-const CORES: [(&str, &str, &str, OfCore); 7] = [
+const CORES: [(&str, &str, &str, OfCore); 8] = [
     (
         "wardgate_core_connections_total",
         "counter",
@@ -138,6 +138,12 @@ const CORES: [(&str, &str, &str, OfCore); 7] = [
         "counter",
         "Times accepting paused for want of resources.",
         |c| c.accept_paused.get(),
+    ),
+    (
+        "wardgate_handshake_steps_delayed_total",
+        "counter",
+        "Steps of handshakes with clients that waited for others.",
+        |c| c.steps_delayed.get(),
     ),
 ];
 
@@ -189,6 +195,15 @@ pub fn exposition(
         for core in cores {
             let _ = writeln!(text, "{name}{{cpu=\"{}\"}} {}", core.cpu, number(core));
         }
+    }
+    let name = "wardgate_handshake_cpu_seconds_total";
+    let help = "Time of the core that handshakes with clients took.";
+    head(&mut text, name, "counter", help);
+    for core in cores {
+        let micros = core.steps_micros.get();
+        let (seconds, rest) = (micros / 1_000_000, micros % 1_000_000);
+        let cpu = core.cpu;
+        let _ = writeln!(text, "{name}{{cpu=\"{cpu}\"}} {seconds}.{rest:06}");
     }
     unauthenticated(&mut text, cores);
     let lost = "wardgate_log_events_dropped_total";

@@ -37,6 +37,10 @@ pub struct Core {
     pub spliced_bytes: Counter,
     /// Times that accepting had to pause because descriptors or memory had run out.
     pub accept_paused: Counter,
+    /// Steps of handshakes with clients that had to wait for their turn.
+    pub steps_delayed: Counter,
+    /// Microseconds of the core's time that steps of handshakes with clients took.
+    pub steps_micros: Counter,
     /// Clients that have not proved who they are, one block for each stage.
     pub unauthenticated: [Unauthenticated; Stage::COUNT],
 }
@@ -107,6 +111,8 @@ impl Core {
             pipes_exhausted: Counter::default(),
             spliced_bytes: Counter::default(),
             accept_paused: Counter::default(),
+            steps_delayed: Counter::default(),
+            steps_micros: Counter::default(),
             unauthenticated: Default::default(),
         }
     }

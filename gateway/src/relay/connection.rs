@@ -23,7 +23,7 @@ use crate::buffers::{Pool, Talker};
 use crate::config::{Route, Target};
 use crate::metrics::{self, RouteCounters, Stage};
 use crate::observe::{Direction, Observer};
-use crate::tls::handshake::{Cause, Failed, Secured, handshake};
+use crate::tls::handshake::{Cause, Failed, Pace, Secured, Unpaced, handshake};
 use crate::tls::session::Session;
 use crate::tls::{
     self, Acceptor, Cipher, Connector, Judgement, RefusalClass, describe, explain, explain_end,
@@ -162,7 +162,7 @@ impl<'c, V: Verbs> Work<'c, V> {
                 .start(&reached.target)
                 .map(|(c, j)| (Session::from(c), j));
             let limit = self.handshake_limit(&attempts);
-            match Box::pin(self.shake(&reached.socket, begun, limit)).await {
+            match Box::pin(self.shake(&reached.socket, begun, limit, &Unpaced)).await {
                 Ok((secured, judgement)) => {
                     self.account.target = Some(reached.address);
                     let observer = self.observer();
@@ -396,9 +396,13 @@ impl<'c, V: Verbs> Work<'c, V> {
             })?;
             let begun = acceptor.start().map(|(c, j)| (Session::from(c), j));
             let limit = limit.saturating_sub(waited.elapsed());
-            Box::pin(self.shake(far, begun, limit)).await
+            Box::pin(self.shake(far, begun, limit, place)).await
         };
-        match until(work, place.ended(), || far.abort()).await {
+        let end = || {
+            far.abort();
+            place.cancel();
+        };
+        match until(work, place.ended(), end).await {
             (outcome, None) => outcome,
             (_, Some(reason)) => Err(Close {
                 by: Party::Gateway,
@@ -412,6 +416,7 @@ impl<'c, V: Verbs> Work<'c, V> {
         socket: &V::Socket,
         begun: Result<(Session, Arc<Judgement>), rustls::Error>,
         limit: Duration,
+        pace: &impl Pace,
     ) -> Outcome<(Secured, Arc<Judgement>)> {
         let (session, judgement) = begun.map_err(|error| {
             socket.abort();
@@ -420,7 +425,7 @@ impl<'c, V: Verbs> Work<'c, V> {
                 reason: Reason::Internal(error.to_string()),
             }
         })?;
-        let secured = handshake(socket, session, limit)
+        let secured = handshake(socket, session, limit, pace)
             .await
             .map_err(|failed| refusal(&failed, &judgement))?;
         self.account.tls = describe(secured.session.state());

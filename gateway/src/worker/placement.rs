@@ -17,8 +17,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::limits::UNAUTHENTICATED_SHARE;
-use crate::metrics::Core;
+use crate::limits::{HANDSHAKES_SHARE, OPENERS_SHARE};
+use crate::metrics::{Core, Stage};
 
 /// Over what time the past is forgotten (to a third). Longer than the pauses of an association
 /// between two images, shorter than what a modality waits between two studies.
@@ -47,11 +47,14 @@ impl Loads {
         Arc::new(Self { cores, max })
     }
 
-    /// How many unauthenticated clients a core may have in each stage.
+    /// How many unauthenticated clients a core may have in this stage.
     #[must_use]
-    pub fn unauthenticated_max(&self) -> usize {
-        let share = self.max / UNAUTHENTICATED_SHARE;
-        share.div_ceil(self.cores.len().max(1))
+    pub fn unauthenticated_max(&self, stage: Stage) -> usize {
+        let share = match stage {
+            Stage::Handshake => HANDSHAKES_SHARE,
+            Stage::FirstMessage | Stage::Passthrough => OPENERS_SHARE,
+        };
+        (self.max / share).div_ceil(self.cores.len().max(1))
     }
 
     /// Connections on all cores.
@@ -252,7 +255,6 @@ impl Drop for Seat {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metrics::Stage;
 
     /// Cores under a clock of their own, with connections that carry so much per second.
     struct Machine {
@@ -476,8 +478,7 @@ mod tests {
     fn unauthenticated_clients_leave_places_for_others_on_every_core() {
         let cores = |count| (0..count).map(|cpu| Arc::new(Core::new(cpu, 1))).collect();
         let loads = Loads::new(cores(2), 1000);
-        assert_eq!(loads.unauthenticated_max(), 125);
-        let all_stages = Stage::COUNT * 2 * loads.unauthenticated_max();
-        assert!(all_stages < 1000, "{all_stages}");
+        let places = Stage::ALL.map(|stage| 2 * loads.unauthenticated_max(stage));
+        assert_eq!(places, [500, 250, 250]);
     }
 }

@@ -1,21 +1,29 @@
 //! What clients that have not proved who they are may hold on one core.
 //!
-//! Each stage has places of its own, so that a flood at one leaves the others as they were. A client
-//! gives its place back when it has proved itself: by its handshake, by a legal start of the route's
+//! Each stage has places of its own, so that a flood at one leaves the others as they were, and the
+//! steps of handshakes take turns with each other and with all else that the core does. A client gives its place back when it has proved itself: by its handshake, by a legal start of the route's
 //! protocol on a plain side, by the target's answer where bytes pass as they are.
 
+mod pacer;
 mod places;
+mod steps;
 
 use std::cell::{Cell, RefCell};
+use std::future::Future;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::Notify;
 
 use crate::audit::Reason;
-use crate::limits::{PLACE_BYTES, SOURCE_PLACES_MIN, SOURCE_SHARE, UNAUTHENTICATED_BYTES};
+use crate::limits::{
+    CONNECTION_BYTES, PLACE_BYTES, SOURCE_PLACES_MIN, SOURCE_SHARE, UNAUTHENTICATED_BYTES,
+};
 use crate::metrics::{self, Stage};
+use crate::tls::handshake::Pace;
+use pacer::{Pacer, Step};
 use places::{Bounds, Exhausted, Places, Source, Ticket};
 
 /// Limits what unauthenticated clients of one core hold, in each stage and by each address.
@@ -23,6 +31,7 @@ use places::{Bounds, Exhausted, Places, Source, Ticket};
 pub struct HandshakeLimiter {
     stages: [RefCell<Places<Rc<Handle>>>; Stage::COUNT],
     counters: Arc<metrics::Core>,
+    pacer: Pacer,
 }
 
 /// A connection's place; given back when dropped.
@@ -30,38 +39,63 @@ pub struct HandshakeLimiter {
 pub(super) struct Place<'l> {
     limiter: &'l HandshakeLimiter,
     stage: Stage,
+    source: Source,
     ticket: Ticket,
     handle: Rc<Handle>,
 }
 
-/// How a connection learns that its place was taken away.
+/// How a connection learns that its place was taken away, and that its time is up.
 #[derive(Debug, Default)]
 struct Handle {
     ended: Cell<Option<Exhausted>>,
     news: Notify,
+    is_cancelled: Cell<bool>,
+    cancelled: Notify,
 }
 
 impl HandshakeLimiter {
-    /// With `places` in each stage, as far as `UNAUTHENTICATED_BYTES` carries them.
+    /// With so many places in each stage, as far as `UNAUTHENTICATED_BYTES` carries them.
     #[must_use]
-    pub fn new(places: usize, counters: Arc<metrics::Core>) -> Self {
-        let bounds = bounds(places);
+    pub fn new(places: [usize; Stage::COUNT], counters: Arc<metrics::Core>) -> Self {
         Self {
-            stages: std::array::from_fn(|_| RefCell::new(Places::new(bounds))),
+            stages: places.map(|places| RefCell::new(Places::new(bounds(places)))),
+            pacer: Pacer::new(Arc::clone(&counters)),
             counters,
         }
     }
 
+    /// Gives the steps of handshakes their turns until `end`; before, they take them as they come.
+    /// `pass` must give every other task of the core a turn.
+    pub async fn run<P: Future>(&self, pass: impl Fn() -> P) {
+        self.pacer.run(pass).await;
+    }
+
+    /// Lets `run` return.
+    pub fn end(&self) {
+        self.pacer.end();
+    }
+
+    /// Whether the time in which payload moves is to be noted.
+    #[must_use]
+    pub fn is_watching(&self) -> bool {
+        self.pacer.is_watching()
+    }
+
+    /// Notes that the core moved payload for so long.
+    pub fn note_relayed(&self, time: Duration) {
+        self.pacer.note_relayed(time);
+    }
+
     /// Takes a place for a connection from `source`; another connection may lose its own by that.
     pub(super) fn admit(&self, stage: Stage, source: IpAddr) -> Place<'_> {
+        let source = Source::from(source);
         let handle = Rc::new(Handle::default());
-        let (ticket, ended) = self.places(stage, |places| {
-            places.admit(Source::from(source), Rc::clone(&handle))
-        });
-        self.end(stage, ended);
+        let (ticket, ended) = self.places(stage, |places| places.admit(source, Rc::clone(&handle)));
+        self.end_all(stage, ended);
         Place {
             limiter: self,
             stage,
+            source,
             ticket,
             handle,
         }
@@ -75,7 +109,7 @@ impl HandshakeLimiter {
         outcome
     }
 
-    fn end(&self, stage: Stage, ended: Vec<(Rc<Handle>, Exhausted)>) {
+    fn end_all(&self, stage: Stage, ended: Vec<(Rc<Handle>, Exhausted)>) {
         let counters = self.counters.unauthenticated(stage);
         for (handle, why) in ended {
             let counter = match why {
@@ -93,10 +127,11 @@ impl HandshakeLimiter {
 
 impl Place<'_> {
     /// Notes that the connection uses `bytes` of memory beside what every connection has.
-    pub(super) fn hold(&self, bytes: usize) {
+    pub(super) fn hold_bytes(&self, bytes: usize) {
+        let bytes = bytes.saturating_add(CONNECTION_BYTES);
         let resize = |places: &mut Places<_>| places.resize(self.ticket, bytes);
         let ended = self.limiter.places(self.stage, resize);
-        self.limiter.end(self.stage, ended);
+        self.limiter.end_all(self.stage, ended);
     }
 
     /// Returns when another connection needs the place more. The connection must then be ended.
@@ -110,6 +145,32 @@ impl Place<'_> {
     }
 }
 
+impl<'l> Pace for Place<'l> {
+    type Step = Step<'l>;
+
+    async fn step(&self) -> Option<Step<'l>> {
+        let cancelled = async {
+            while !self.handle.is_cancelled.get() {
+                self.handle.cancelled.notified().await;
+            }
+        };
+        tokio::select! {
+            biased;
+            () = cancelled => None,
+            step = self.limiter.pacer.turn(self.source) => Some(step),
+        }
+    }
+
+    fn hold(&self, bytes: usize) {
+        self.hold_bytes(bytes);
+    }
+
+    fn cancel(&self) {
+        self.handle.is_cancelled.set(true);
+        self.handle.cancelled.notify_one();
+    }
+}
+
 impl Drop for Place<'_> {
     fn drop(&mut self) {
         let release = |places: &mut Places<_>| places.release(self.ticket);
@@ -120,7 +181,9 @@ impl Drop for Place<'_> {
 // LIMIT: UNAUTHENTICATED_BYTES, SOURCE_SHARE, counted in wardgate_unauthenticated_ended_total.
 fn bounds(places: usize) -> Bounds {
     let units = UNAUTHENTICATED_BYTES / PLACE_BYTES;
-    let places = places.min(units);
+    // Places run out before memory as long as handshakes are of usual length: where memory is what runs
+    // out, what uses much of it is ended.
+    let places = places.min(units / 2);
     Bounds {
         places,
         source_places: (places / SOURCE_SHARE).max(SOURCE_PLACES_MIN).min(places),
@@ -167,7 +230,7 @@ mod tests {
     use super::*;
 
     fn limiter(places: usize) -> HandshakeLimiter {
-        HandshakeLimiter::new(places, Arc::new(metrics::Core::new(0, 0)))
+        HandshakeLimiter::new([places; Stage::COUNT], Arc::new(metrics::Core::new(0, 0)))
     }
 
     fn address(last: u8) -> IpAddr {
