@@ -60,8 +60,12 @@ pub const CERTIFICATE_ELEMENTS_MAX: usize = 512;
 /// all intermediates again. A path of three CAs with two certificates each takes 14.
 pub const PATH_STEPS_MAX: usize = 16;
 
-/// Certificates of one chain that may fail a signature check before no other is checked. A legal chain has
-/// two where the CA has renewed its key under its name.
+/// Certificates of one chain that may fail a signature check before any has passed one. In a legal chain
+/// one does, where a CA has renewed its key under its name and its old key is trusted.
+pub const FORGED_AT_FIRST_MAX: usize = 2;
+
+/// Certificates of one chain that may fail a signature check in all. In a legal chain a second one does,
+/// where an intermediate CA has renewed its key as well.
 pub const FORGED_CERTIFICATES_MAX: usize = 3;
 
 /// Names of one certificate that a refusal shows; the others are counted. A gateway has one or two.

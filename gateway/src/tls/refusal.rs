@@ -5,6 +5,7 @@
 //! the alert it stands for.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 
 use rustls::pki_types::CertificateDer;
 use rustls::{CertificateError, Error};
@@ -328,12 +329,12 @@ impl Refusal {
                 "have the certificate issued anew by RFC 5280".into()
             }
             Rule::Key { .. } => {
-                "have it issued anew for a key of RSA 2048 bits or more, ECDSA P-256 \
+                "have it issued anew for a key of RSA 2048 to 8192 bits, ECDSA P-256 \
                  or P-384, or Ed25519"
                     .into()
             }
             Rule::AnchorKey { .. } => {
-                "replace the CA by one with RSA 2048 bits or more, ECDSA P-256 \
+                "replace the CA by one with RSA 2048 to 8192 bits, ECDSA P-256 \
                  or P-384, or Ed25519"
                     .into()
             }
@@ -544,8 +545,8 @@ impl fmt::Display for Rule {
     }
 }
 
-/// Bits that an RSA key must have (NIST SP 800-131A).
-const RSA_BITS_MIN: usize = 2048;
+/// Bits that an RSA key must have (NIST SP 800-131A), and those that no library here verifies beyond.
+const RSA_BITS: RangeInclusive<usize> = 2048..=8192;
 
 /// What is wrong with a public key (DER SubjectPublicKeyInfo), where something is.
 pub(super) fn key_fault(spki: &[u8]) -> Option<String> {
@@ -554,7 +555,7 @@ pub(super) fn key_fault(spki: &[u8]) -> Option<String> {
     };
     if let Ok(PublicKey::RSA(key)) = spki.parsed() {
         let bits = bits(key.modulus);
-        return (bits < RSA_BITS_MIN).then(|| format!("an RSA key of {bits} bits"));
+        return (!RSA_BITS.contains(&bits)).then(|| format!("an RSA key of {bits} bits"));
     }
     let algorithm = object_identifier(spki.algorithm.algorithm.as_bytes());
     let parameters = spki
