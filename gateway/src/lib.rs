@@ -19,6 +19,7 @@ pub mod observe;
 pub mod pki;
 pub mod relay;
 pub mod supervisor;
+pub mod sys;
 pub mod tls;
 pub mod upstream;
 pub mod uring;

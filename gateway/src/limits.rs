@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-/// Peers that one route may name. A route joins two sites, a regional archive perhaps a few hundred.
+/// Identities that one peer or all peers of one route may have. A route joins two sites, a regional archive
+/// perhaps a few hundred.
 pub const PEERS_MAX: usize = 1024;
 
 /// Targets that one route may name. They are tried in order while an application waits.
@@ -46,6 +47,26 @@ pub const PKI_FILE_BYTES_MAX: u64 = 64 << 20;
 
 /// Certificates in one chain that a peer may present, the leaf included (RFC 5280 sets no bound).
 pub const CHAIN_CERTIFICATES_MAX: usize = 8;
+
+/// Bytes of one certificate that a peer may present. RSA-4096 with many extensions takes 3 KiB; two
+/// hundred names take six more.
+pub const CERTIFICATE_BYTES_MAX: usize = 16 << 10;
+
+/// DER elements of one certificate that a peer may present: names, extensions and their parts. Root
+/// certificates of public CAs have 70 to 113, a peer's own about 200; a DNS name more is one more.
+pub const CERTIFICATE_ELEMENTS_MAX: usize = 512;
+
+/// Steps from a certificate to a possible issuer that building a path may take. At each step webpki reads
+/// all intermediates again. A path of three CAs with two certificates each takes 14.
+pub const PATH_STEPS_MAX: usize = 16;
+
+/// Certificates of one chain that may fail a signature check before any has passed one. In a legal chain
+/// one does, where a CA has renewed its key under its name and its old key is trusted.
+pub const FORGED_AT_FIRST_MAX: usize = 2;
+
+/// Certificates of one chain that may fail a signature check in all. In a legal chain a second one does,
+/// where an intermediate CA has renewed its key as well.
+pub const FORGED_CERTIFICATES_MAX: usize = 3;
 
 /// Names of one certificate that a refusal shows; the others are counted. A gateway has one or two.
 pub const SHOWN_NAMES_MAX: usize = 6;
@@ -122,6 +143,11 @@ pub const PARTS_MAX: usize = RECORDS_LARGE;
 /// Large buffers that a core lends at a time: 64 directions at full speed, in 64 MiB a core.
 pub const POOL_LARGE: usize = 64;
 
+/// Large buffers of a core that may hold the beginning of a record while the rest of it is waited for. When
+/// more are lent, such a beginning moves to a small buffer: two copies of some KiB for each wait, which bulk
+/// on few connections does not pay.
+pub const POOL_LARGE_AT_REST: usize = 8;
+
 /// Small buffers that a core keeps when they are given back, in 16 MiB. More are made as they are needed,
 /// two for each open connection at most.
 pub const POOL_SMALL: usize = 256;
@@ -190,6 +216,20 @@ pub const LOOK_UP_HASTE: Duration = Duration::from_millis(500);
 /// Addresses of one name that are tried.
 pub const ADDRESSES_MAX: usize = 8;
 
+/// How long an attempt at one address of a name has before the next address is tried beside it (RFC 8305
+/// section 5 recommends it): longer than the round trip of any link between hospitals.
+pub const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
+
+/// How long an address that did not answer is tried after the others. When it is back, it is used again
+/// within this time; until then one connection in this time pays for trying it.
+pub const ADDRESS_SILENT: Duration = Duration::from_secs(60);
+
+/// How often an address that stays silent is reported.
+pub const ADDRESS_REPORT_EVERY: Duration = Duration::from_secs(3600);
+
+/// Silent addresses that the gateway remembers. Routes have a handful of addresses.
+pub const DEAD_ADDRESSES_MAX: usize = 1024;
+
 /// How long a broken TLS socket is still read for the alert that says why.
 pub const REASON_WAIT: Duration = Duration::from_secs(1);
 
@@ -198,6 +238,17 @@ pub const CONFIG_PROBLEMS_MAX: usize = 200;
 
 /// Bytes of a route's name. It stands in every log line and is a label of every metric.
 pub const ROUTE_NAME_BYTES_MAX: usize = 64;
+
+/// `[[peer]]` tables. Each has files of its own, which are held while the gateway runs; more partners than
+/// routes need a second gateway.
+pub const PEER_TABLES_MAX: usize = 1024;
+
+/// Bytes of a service label, so that it fits with its prefix into a protocol name of ALPN (RFC 7301 section
+/// 3.1 allows 255).
+pub const SERVICE_LABEL_BYTES_MAX: usize = 64;
+
+/// Bytes of the name of a network interface (`IFNAMSIZ` of Linux, without its final NUL).
+pub const INTERFACE_BYTES_MAX: usize = 15;
 
 /// Bytes of a Unix socket's path (`sun_path` of unix(7), with its final NUL).
 pub const SOCKET_PATH_BYTES_MAX: usize = 107;
@@ -227,8 +278,11 @@ pub const KEEPALIVE_MAX: Duration = Duration::from_secs(32_767);
 /// The most keepalive probes (`MAX_TCP_KEEPCNT` of Linux).
 pub const KEEPALIVE_PROBES_MAX: u32 = 127;
 
-/// The longest time that sent bytes may stay unacknowledged.
+/// The longest time that a peer may leave what it was sent without an answer.
 pub const USER_TIMEOUT_MAX: Duration = Duration::from_secs(24 * 3600);
+
+/// The longest time that a receiver which answers may read nothing. Who wants more wants "never".
+pub const STALL_TIMEOUT_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// Messages that may wait in a worker's mailbox: connections on their way to it.
 pub const MAILBOX_MAX: usize = 1024;
@@ -245,14 +299,26 @@ pub const LISTEN_BACKLOG: i32 = 4096;
 /// Descriptors that are not for connections: rings, listeners, log, metrics, files being read.
 pub const DESCRIPTORS_RESERVED: usize = 256;
 
+/// How long the report of a panic that ends the process may take to be written: a standard error that
+/// nobody reads must not keep the process from ending, and so from being started again.
+pub const PANIC_REPORT: Duration = Duration::from_secs(1);
+
 /// Refusals of one route and kind that are logged in a row before the rate limit bites.
 pub const REFUSALS_BURST: u32 = 10;
 
 /// One refusal of a route and kind is logged per this time after the burst.
 pub const REFUSALS_EVERY: Duration = Duration::from_secs(1);
 
-/// Metrics requests served at a time; more wait.
-pub const METRICS_REQUESTS_MAX: usize = 32;
+/// How often a signal is logged that the gateway ignores. Who sends one in a loop fills no log.
+pub const SIGNAL_REPORT_EVERY: Duration = Duration::from_secs(60);
+
+/// Metrics requests served at a time. A further one ends the oldest of the source that has the most. Half
+/// of the descriptors that are reserved.
+pub const METRICS_REQUESTS_MAX: usize = 128;
+
+/// How long a metrics request is not ended by a further one: a client sends its request at once when it
+/// has connected. With `METRICS_REQUESTS_MAX` this lets 2,560 connections a second in.
+pub const METRICS_GRACE: Duration = Duration::from_millis(50);
 
 /// Octets of a metrics request.
 pub const METRICS_REQUEST_BYTES_MAX: usize = 8192;
@@ -294,8 +360,10 @@ pub const DEMO_SIZE_MIN_BYTES: u64 = 1 << 20;
 /// The largest study that is made. The headers of its slices are held in memory, about 2 KiB each.
 pub const DEMO_SIZE_MAX_BYTES: u64 = 32 << 30;
 
-/// Names that a core looks up at a time, each on a thread that waits for the system's resolver.
-pub const LOOK_UPS_MAX: usize = 8;
+/// Names that a core looks up at a time, each on a thread of its own that waits for the system's
+/// resolver. A name has one look-up at a time, so a configuration of fewer names never reaches the bound:
+/// a name whose server hangs keeps its own thread, and none of another name's.
+pub const LOOK_UPS_MAX: usize = 256;
 
 /// How long the header of a metrics request may take: it is one packet.
 pub const METRICS_HEADER_DEADLINE: Duration = Duration::from_millis(500);

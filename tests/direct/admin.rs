@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write;
 use std::net::Shutdown;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use wardgate_tests::http;
@@ -124,6 +126,48 @@ fn other_paths_and_methods_are_refused() {
         http::request(metrics, "DELETE", "/healthz", b"").status,
         405
     );
+}
+
+/// Many more slow clients than there are places, each of which comes back when it is thrown out.
+#[test]
+fn readiness_is_answered_while_hundreds_of_clients_drip() {
+    let through = Through::start();
+    let metrics = through.gateway.metrics_address();
+    let over = AtomicBool::new(false);
+    let drip = || {
+        let mut clients: Vec<_> = (0..50).map(|_| connect(metrics)).collect();
+        while !over.load(Ordering::Relaxed) {
+            for client in &mut clients {
+                if client.write_all(b"x").is_err() {
+                    *client = connect(metrics);
+                }
+            }
+            thread::sleep(Duration::from_millis(50));
+        }
+    };
+    thread::scope(|scope| {
+        // Also when an assertion fails, or the scope would wait for ever.
+        let _over = Defer(|| over.store(true, Ordering::Relaxed));
+        for _ in 0..8 {
+            scope.spawn(drip);
+        }
+        thread::sleep(Duration::from_millis(500));
+        for path in ["/readyz", "/readyz", "/metrics", "/healthz", "/readyz"] {
+            let start = Instant::now();
+            assert_eq!(http::get(metrics, path).status, 200);
+            let took = start.elapsed();
+            assert!(took < Duration::from_secs(2), "{path} took {took:?}");
+            thread::sleep(Duration::from_millis(200));
+        }
+    });
+}
+
+struct Defer<F: Fn()>(F);
+
+impl<F: Fn()> Drop for Defer<F> {
+    fn drop(&mut self) {
+        (self.0)();
+    }
 }
 
 /// Fewer slow clients than there are places: they must cost the others nothing.

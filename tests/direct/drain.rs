@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use wardgate_tests::stream::{Ending, connect, ending, expect_noise, send_noise};
-use wardgate_tests::{DEADLINE, Gateway, Pki, http, until};
+use wardgate_tests::{DEADLINE, Gateway, Pki, Program, http, until};
 
 use crate::pair::{Pair, Terminate, Through, local, originate};
 
@@ -171,4 +171,50 @@ fn wait_until_refused(to: SocketAddr) {
         let error = TcpStream::connect_timeout(&to, DEADLINE).err()?;
         (error.kind() == ErrorKind::ConnectionRefused).then_some(())
     });
+}
+
+/// Each of these ends a process that does not handle it.
+const MEANINGLESS: [(Signal, &str); 7] = [
+    (Signal::USR1, "SIGUSR1"),
+    (Signal::USR2, "SIGUSR2"),
+    (Signal::ALARM, "SIGALRM"),
+    (Signal::VTALARM, "SIGVTALRM"),
+    (Signal::PROF, "SIGPROF"),
+    (Signal::IO, "SIGIO"),
+    (Signal::POWER, "SIGPWR"),
+];
+
+#[test]
+fn signals_that_mean_nothing_are_ignored_with_one_line_each() {
+    let through = Through::start();
+    let (mut client, mut server) = through.join();
+    let id = through.gateway.process().id();
+    let real_time = format!("kill -34 {id}; kill -64 {id}");
+    let kill = Program::new("sh").args(["-c", &real_time]);
+    kill.run().expect_success();
+    for number in [34, 64] {
+        let line = format!("real-time signal {number} is ignored");
+        through
+            .gateway
+            .wait_for_line(&line, DEADLINE, |found| found.message().contains(&line));
+    }
+    for _ in 0..3 {
+        for (signal, name) in MEANINGLESS {
+            through.gateway.process().signal(signal);
+            until(&format!("{name} is logged"), DEADLINE, || {
+                let output = through.gateway.output();
+                output.contains(&format!("{name} is ignored")).then_some(())
+            });
+        }
+    }
+    send_noise(&mut client, 1, 1000);
+    expect_noise(&mut server, 1, 1000);
+    through.gateway.process().signal(Signal::TERM);
+    drop((client, server));
+    let (status, output) = through.gateway.wait(DEADLINE);
+    assert_eq!(status.code(), Some(0), "{output}");
+    for (_, name) in MEANINGLESS {
+        let lines = output.matches(&format!("{name} is ignored")).count();
+        assert_eq!(lines, 1, "{output}");
+    }
 }

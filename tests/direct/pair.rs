@@ -30,14 +30,23 @@ impl Pair {
 
     /// Both gateways, with what `adapt` adds to each site.
     pub(crate) fn with(protocol: &str, adapt: impl Fn(Site) -> Site) -> Self {
+        Self::each(protocol, &adapt, &adapt)
+    }
+
+    /// Both gateways, with what is added to the site of each.
+    pub(crate) fn each(
+        protocol: &str,
+        adapt_a: impl Fn(Site) -> Site,
+        adapt_b: impl Fn(Site) -> Site,
+    ) -> Self {
         let pki = Pki::new();
         let (entry, wan) = (local(), local());
         let exit = listen();
         let b = terminate(&pki, wan, address(&exit)).protocol(protocol);
         let a = originate(&pki, entry, wan).protocol(protocol);
         Self {
-            b: adapt(b).start(),
-            a: adapt(a).start(),
+            b: adapt_b(b).start(),
+            a: adapt_a(a).start(),
             entry,
             exit,
             _pki: pki,

@@ -133,3 +133,53 @@ fn reset_of_a_stalled_connection_is_seen_through_it() {
         SockRef::from(&client).take_error().expect("it is a socket")
     });
 }
+
+/// Readers that do not read at the same time.
+const STALLED: usize = 100;
+
+/// Memory that a gateway may gain by each of them.
+const STALLED_MAX: u64 = 256 << 10;
+
+/// A buffer grows with what the receiver takes: many readers that take nothing cost little, and leave the
+/// large buffers to others.
+#[test]
+fn hundred_stalled_readers_cost_little_and_leave_the_large_buffers_to_others() {
+    let pair = Pair::with("tcp", |site| site.gateway("cores", "[0]"));
+    let memory = || [&pair.a, &pair.b].map(|g| g.process().resident_bytes());
+    let before = memory();
+    let ends: Vec<_> = (0..STALLED).map(|_| pair.join()).collect();
+    let senders: Vec<&TcpStream> = ends.iter().map(|(sender, _)| sender).collect();
+    push_all_until_held_up(&senders);
+    for (gateway, (before, after)) in ["A", "B"].iter().zip(before.iter().zip(memory())) {
+        let each = after.saturating_sub(*before) / STALLED as u64;
+        println!("gateway {gateway} gained {each} bytes for each stalled reader");
+        assert!(each < STALLED_MAX, "{gateway} gained {each} bytes for each");
+    }
+    drop(ends);
+    for gateway in [&pair.a, &pair.b] {
+        gateway.wait_for_connections(STALLED);
+        assert_eq!(gateway.metric("wardgate_buffers_exhausted_total"), 0.0);
+    }
+}
+
+/// Sends on all of them until none has taken anything for a while.
+fn push_all_until_held_up(senders: &[&TcpStream]) {
+    let piece = Noise::new(1).take(PIECE);
+    let mut last = Instant::now();
+    for sender in senders {
+        sender.set_nonblocking(true).expect("it is a socket");
+        // The kernel's memory for all TCP sockets is bounded: the gateways' sockets are to have it.
+        let small = SockRef::from(*sender).set_send_buffer_size(64 << 10);
+        small.expect("it is a socket");
+    }
+    while last.elapsed() < HELD_UP {
+        for mut sender in senders.iter().copied() {
+            match sender.write(&piece) {
+                Ok(_) => last = Instant::now(),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                Err(error) => panic!("cannot send: {error}"),
+            }
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}

@@ -252,3 +252,24 @@ fn close_notify_right_behind_the_handshake_is_an_end_without_a_byte() {
     drop(server);
     assert_eq!(ending(&mut peer), (0, Ending::Orderly));
 }
+
+/// The wire does not depend on the cipher: each opens what the other seals.
+#[test]
+fn gateways_with_different_ciphers_understand_each_other() {
+    for [a, b] in [["aws-lc", "ring"], ["ring", "aws-lc"]] {
+        let pair = Pair::each(
+            "tcp",
+            |site| site.gateway("cipher", format!("{a:?}")),
+            |site| site.gateway("cipher", format!("{b:?}")),
+        );
+        let (client, server) = pair.join();
+        cross(&client, &server, 8 << 20);
+        for (gateway, cipher) in [(&pair.a, a), (&pair.b, b)] {
+            let told = format!("cipher: {cipher} with ");
+            let lines = gateway.lines();
+            let line = lines.iter().find(|line| line.message().starts_with(&told));
+            let line = line.expect("the log names the cipher").message();
+            assert!(line.contains("set by the key \"cipher\""), "{line}");
+        }
+    }
+}

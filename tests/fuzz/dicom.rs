@@ -110,10 +110,42 @@ mod targets {
 
     fn rules(choices: &mut Choices<'_>) -> Rules {
         let lists = [None, None, Some(vec![Command::CEcho, Command::CStore])];
+        let commands = lists[choices.below(3)].clone();
+        let octet = choices.octet();
+        let titles = ["CT_1".parse().expect("a title")];
         Rules {
-            commands: lists[choices.below(3)].clone(),
-            enforce: choices.octet().is_multiple_of(2),
+            commands,
+            enforce: octet.is_multiple_of(2),
+            calling: (octet / 2).is_multiple_of(2).then(|| titles.to_vec()),
+            by_title: (octet / 4).is_multiple_of(8),
             ..Rules::default()
+        }
+    }
+
+    /// The headers of PDUs in what one side sent, by their lengths alone: as a receiver would find them
+    /// that minds neither order nor contents.
+    #[derive(Default)]
+    struct Headers {
+        header: Vec<u8>,
+        // Octets until the next header.
+        left: u64,
+        requests: usize,
+    }
+
+    impl Headers {
+        fn pass(&mut self, octets: &[u8]) {
+            for octet in octets {
+                if self.left > 0 {
+                    self.left -= 1;
+                    continue;
+                }
+                self.header.push(*octet);
+                if let [kind, _, a, b, c, d] = self.header[..] {
+                    self.requests += usize::from(kind == 1);
+                    self.left = u32::from_be_bytes([a, b, c, d]).into();
+                    self.header.clear();
+                }
+            }
         }
     }
 
@@ -132,10 +164,17 @@ mod targets {
         let mut association = Association::new(manner, Arc::clone(rules), now);
         let mut end = None;
         let mut passed = 0;
+        let mut forwarded = [Headers::default(), Headers::default()];
         for (by, octets) in script {
             passed += octets.len();
             match (association.see(*by, octets, now), end) {
-                (Verdict::Pass, None) => {}
+                (Verdict::Pass, None) => {
+                    let [requestor, acceptor] = &mut forwarded;
+                    match by {
+                        Role::Requestor => requestor.pass(octets),
+                        Role::Acceptor => acceptor.pass(octets),
+                    }
+                }
                 (Verdict::Pass, Some(_)) => panic!("a verdict was taken back"),
                 (Verdict::End(reason), None) => end = Some(reason),
                 (Verdict::End(reason), Some(before)) => assert_eq!(reason, before),
@@ -145,6 +184,13 @@ mod targets {
         let held = change.bytes_allocated - change.bytes_deallocated;
         let bound = WATCHING_MAX + 2 * passed;
         assert!(held <= bound, "{held} octets of {bound}");
+        let are_judged = rules.calling.is_some() || rules.by_title || rules.commands.is_some();
+        if rules.enforce && are_judged {
+            let [requestor, acceptor] = &forwarded;
+            assert!(requestor.requests <= 1, "a second request was forwarded");
+            assert_eq!(acceptor.requests, 0, "the acceptor's was forwarded");
+            assert!(association.is_followed() || end.is_some());
+        }
         let between = [Role::Requestor, Role::Acceptor].map(|by| association.is_between_pdus(by));
         let followed = association.is_followed() || end.is_some();
         assert!(followed || between == [false; 2]);

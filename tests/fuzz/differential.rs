@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use gateway::buffers::Buffer;
+use gateway::tls::Cipher;
 use gateway::tls::session::HandedOver;
 use rustls::CipherSuite;
 
@@ -51,7 +52,7 @@ pub(crate) fn play(octets: &[u8]) -> Result<Compared, String> {
         early: stream.len().min(20_000) * early_of_256 / 256,
         pieces: &pieces,
     };
-    let ours = engines::go(&course, Layer::InPlace);
+    let ours = engines::go_in_place(&course);
     let theirs = engines::go(&course, Layer::Rustls);
     let difference = between(&dish, &ours, &theirs)?;
     Ok(Compared { ours, difference })
@@ -165,8 +166,9 @@ fn exchange(random: &mut Random) {
     let (session, mut rustls) = pair::both(kind(&mut Choices::new(&octets)));
     let most = random.pick(&[3, 40]);
     let limit = random.length(most);
+    let cipher = random.pick(&Cipher::ALL);
     let handed = session
-        .hand_over(&[], limit as u64)
+        .hand_over(&[], cipher, limit as u64)
         .expect("a handshake that is done");
     let HandedOver::InPlace(in_place, early) = handed else {
         panic!("nothing keeps our layer from taking over")

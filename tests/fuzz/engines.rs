@@ -2,6 +2,7 @@
 
 use gateway::buffers::{Batch, Buffer};
 use gateway::limits::{CONTROL_ROOM, KEY_RECORDS_MAX, PLAINTEXT_ROOM, RECORD_ROOM};
+use gateway::tls::Cipher;
 use gateway::tls::post_handshake::{InPlace, Wrong};
 use gateway::tls::session::{HandedOver, Opened, Session};
 use rustls::Error;
@@ -23,7 +24,7 @@ pub(crate) struct Course<'s> {
 /// Which record layer a receiver has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Layer {
-    InPlace,
+    InPlace(Cipher),
     Rustls,
 }
 
@@ -52,6 +53,13 @@ pub(crate) struct Outcome {
     pub(crate) is_in_place: bool,
     /// Whether a part of the stream came with the handshake.
     pub(crate) had_early: bool,
+}
+
+/// Sends the course through our layer with each cipher, which must come to the same.
+pub(crate) fn go_in_place(course: &Course<'_>) -> Outcome {
+    let [one, other] = Cipher::ALL.map(|cipher| go(course, Layer::InPlace(cipher)));
+    assert_eq!(one, other, "the ciphers differ");
+    one
 }
 
 /// Sends the course through one of the layers, and payload back where it has not failed.
@@ -163,8 +171,8 @@ impl Taker {
         }
         let mut plain = Vec::new();
         let engine = match layer {
-            Layer::InPlace if end == End::Open => {
-                let handed = session.hand_over(incoming.filled(), KEY_RECORDS_MAX);
+            Layer::InPlace(cipher) if end == End::Open => {
+                let handed = session.hand_over(incoming.filled(), cipher, KEY_RECORDS_MAX);
                 match handed.expect("the handshake is done") {
                     HandedOver::InPlace(in_place, early) => {
                         plain = early;

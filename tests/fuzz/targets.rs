@@ -2,6 +2,7 @@
 
 use gateway::buffers::Buffer;
 use gateway::limits::KEY_RECORDS_MAX;
+use gateway::tls::Cipher;
 use gateway::tls::post_handshake::InPlace;
 use gateway::tls::session::{self, HandedOver};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
@@ -11,7 +12,7 @@ use crate::differences::between;
 use crate::differential;
 use crate::driver::fuzz;
 use crate::engines::{self, Course, End, Layer, Outcome};
-use crate::pair::{self, Kind};
+use crate::pair::{self, Kind, Role};
 use crate::peer::{DATA, Peer};
 use crate::recipe::Dish;
 
@@ -82,13 +83,15 @@ fn take_over(input: &[u8]) -> String {
         pieces: &[1 + choices.below(500)],
     };
     let region = Region::new(MEMORY);
-    let ours = engines::go(&course, Layer::InPlace);
+    let ours = engines::go(&course, Layer::InPlace(Cipher::AwsLc));
     let allocated = region.change().bytes_allocated;
     let bound = CONNECTION_MAX + 16 * stream.len();
     assert!(
         allocated <= bound || !ours.is_in_place,
         "{allocated} octets of {bound}"
     );
+    let by_ring = engines::go(&course, Layer::InPlace(Cipher::Ring));
+    assert_eq!(ours, by_ring, "the ciphers differ");
     let theirs = engines::go(&course, Layer::Rustls);
     // What is in these octets nobody knows.
     let dish = Dish {
@@ -130,7 +133,11 @@ fn octets(choices: &mut Choices<'_>, peer: &mut Peer) -> (Vec<u8>, Vec<u8>) {
 
 fn in_place(kind: Kind) -> Box<InPlace> {
     let (session, _) = pair::both(kind);
-    match session.hand_over(&[], KEY_RECORDS_MAX) {
+    let cipher = match kind.role {
+        Role::Client => Cipher::AwsLc,
+        Role::Server => Cipher::Ring,
+    };
+    match session.hand_over(&[], cipher, KEY_RECORDS_MAX) {
         Ok(HandedOver::InPlace(in_place, _)) => in_place,
         _ => panic!("nothing keeps our layer from taking over"),
     }

@@ -190,6 +190,39 @@ fn associations_beyond_the_bound_are_rejected_for_the_moment() {
     }
 }
 
+/// Two sites lead to one archive that takes five associations.
+#[test]
+fn one_site_leaves_associations_to_the_other() {
+    const C: &str = "gw.c.example";
+    if !tier::ready("interop", &PYNETDICOM) {
+        return;
+    }
+    let pki = Pki::new();
+    let provider = Provider::start();
+    let [wan, from_a, from_c] = [(); 3].map(|()| free_port());
+    let b = terminate(&pki, "dicom", wan, provider.port)
+        .set("peers", format!("[\"dns:{A}\", \"dns:{C}\"]"))
+        .set("associations", "5")
+        .start();
+    let a = originate(&pki, "dicom", from_a, wan).start();
+    let c = Site::new(&pki, C)
+        .originate(loopback(from_c), loopback(wan), &[format!("dns:{B}")])
+        .start();
+    let of_a = [(); 4].map(|()| Open::start(from_a, CALLING, CALLED, &[]));
+    ask_to(from_a, &["echo"]).assert_rejected(LIMIT);
+    assert_eq!(ask_to(from_c, &["echo"]).ended(), "released");
+    b.wait_for_connection_line("why", DEADLINE, |line| {
+        line.text("reason")
+            .contains(&format!("4 associations of \"dns:{A}\" are open"))
+    });
+    for open in of_a {
+        assert_eq!(open.release().ended(), "released");
+    }
+    for gateway in [a, b, c] {
+        gateway.stop();
+    }
+}
+
 /// Whatever the applications negotiated, the archive does not see a command that the route forbids.
 #[test]
 fn forbidden_command_aborts_both_ends_and_does_not_arrive() {

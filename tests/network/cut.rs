@@ -13,6 +13,8 @@ use crate::lab::{ENTRY, Family, Lab, Place, TARGET};
 const USER_TIMEOUT: Duration = Duration::from_secs(2);
 /// What may pass beyond that: the kernel looks at the time when a retransmission is due.
 const MARGIN: Duration = Duration::from_secs(8);
+/// Between two probes of a window that was closed for a few seconds.
+const PROBES_MAX: Duration = Duration::from_secs(7);
 /// The longest that an application waits for a far site that is not there.
 const REFUSAL: Duration = Duration::from_secs(5);
 
@@ -56,6 +58,35 @@ fn cut_wan_resets_both_applications_in_mid_transfer() {
         assert_ne!(line.text("reason"), "complete", "{line:?}");
         gateway.stop();
     }
+}
+
+/// The far application does not read, and site B's window is closed when it vanishes.
+#[test]
+fn cut_wan_resets_a_sender_whose_receiver_did_not_read() {
+    if !tier::ready("network", &[Need::Namespaces]) {
+        return;
+    }
+    let lab = Lab::new();
+    let pki = Pki::new();
+    let [a, b] = gateways(&lab, &pki);
+    let (mut near, far) = streams(&lab);
+    let found = USER_TIMEOUT + 4 * PROBES_MAX;
+    near.set_write_timeout(Some(found)).expect("not zero");
+    let writer = std::thread::spawn(move || write_until_end(&mut near));
+    std::thread::sleep(USER_TIMEOUT + USER_TIMEOUT / 2);
+    assert!(!writer.is_finished(), "a receiver that answers is alive");
+    lab.set_wan("down");
+    assert_eq!(writer.join().expect("it does not panic"), End::Reset);
+    let line = &a.wait_for_connections(1)[0];
+    let reason = line.text("reason");
+    assert!(
+        reason.contains("the other end stopped answering"),
+        "{reason}"
+    );
+    assert_eq!(line.text("ended_by"), "TLS peer");
+    drop(far);
+    a.stop();
+    b.stop();
 }
 
 /// Nobody sends, so only keepalive can find out.

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::net::UdpSocket;
 use std::os::fd::AsFd;
 use std::panic::resume_unwind;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
@@ -140,6 +141,41 @@ impl Lab {
         self.ip(Place::GatewayA, &["link", "set", "wan", state]);
     }
 
+    /// What names programs that are started at a place find, as in /etc/hosts.
+    pub(crate) fn set_hosts(&self, place: Place, text: &str) {
+        // `ip netns exec` puts the files of this folder over those of /etc.
+        let folder = self.files(place);
+        std::fs::create_dir_all(&folder).expect("who may make namespaces may write there");
+        std::fs::write(folder.join("hosts"), text).expect("the folder was made");
+    }
+
+    /// An address on the WAN behind which nobody answers, though packets for it are sent.
+    pub(crate) fn silence(&self, address: &str) {
+        let nobody = ["lladdr", "02:00:00:00:00:99", "dev", "wan"];
+        self.ip(
+            Place::GatewayA,
+            &[&["neigh", "add", address][..], &nobody].concat(),
+        );
+    }
+
+    /// Leaves a place this range of source ports.
+    pub(crate) fn set_source_ports(&self, place: Place, range: &str) {
+        let setting = format!("net.ipv4.ip_local_port_range={range}");
+        let set = self.program(place, "sysctl").args(["-w", &setting]);
+        set.run().expect_success();
+    }
+
+    fn files(&self, place: Place) -> PathBuf {
+        Path::new("/etc/netns").join(self.namespace(place))
+    }
+
+    /// Lets site B send what is for site A's LAN over the WAN, to site A's gateway.
+    pub(crate) fn lead_lan_of_a_over_the_wan(&self) {
+        let gateway = Family::V4.host(Place::GatewayA, "wan");
+        let route = ["route", "add", "10.71.1.0/24", "via", gateway];
+        self.ip(Place::GatewayB, &route);
+    }
+
     /// Sets the MTU of the WAN at both ends.
     pub(crate) fn set_wan_mtu(&self, bytes: u16) {
         for place in [Place::GatewayA, Place::GatewayB] {
@@ -210,6 +246,8 @@ impl Drop for Lab {
             let delete = Program::new("ip").args(["netns", "del", &self.namespace(place)]);
             // One that was never made is no reason to fail.
             let _ = delete.run();
+            // Most places have no files of their own.
+            let _ = std::fs::remove_dir_all(self.files(place));
         }
     }
 }

@@ -10,12 +10,17 @@
 //! fd71:1::2    fd71:1::1  2001:db8::1 2001:db8::2 fd71:2::1   fd71:2::2
 //! ```
 //!
+//! `partners` has a topology of its own, drawn there.
+//!
 //! Four network namespaces and three veth pairs, made for each test and gone with it. Nothing forwards
 //! between them: what arrives at the far end went through both gateways. tcpdump looks at the WAN and,
 //! so that its finding nothing means something, at the LAN.
 
+mod addresses;
 mod capture;
 mod ciphertext;
 mod cut;
+mod interface;
 mod lab;
 mod mllp;
+mod partners;

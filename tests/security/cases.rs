@@ -107,8 +107,8 @@ impl Bench<'_> {
 
     fn by_kind(&self, role: Role) -> Vec<Case> {
         use Kind::{
-            AuthorityAsLeaf, CommonNameOnly, Expired, NotYetValid, OtherAuthority, OtherName,
-            Revoked, SelfSigned, ShortRsa, WrongUsage,
+            AuthorityAsLeaf, CommonNameOnly, Expired, Namesakes, NotYetValid, OtherAuthority,
+            OtherName, Revoked, SelfSigned, ShortRsa, WrongUsage,
         };
         let (one_sided, usage) = match role {
             Role::Client => (Kind::ServerOnly, "extended key usage (clientAuth)"),
@@ -120,7 +120,7 @@ impl Bench<'_> {
         let unlisted = "is none of this route's peers";
         let issue_own = "issue the peer a certificate of its own";
         let both = "anew with serverAuth and clientAuth";
-        let bits = "RSA 2048 bits or more";
+        let bits = "RSA 2048 to 8192 bits";
         vec![
             of(
                 "other-ca",
@@ -128,6 +128,13 @@ impl Bench<'_> {
                 Alert::UnknownCA,
                 "by no CA",
                 add,
+            ),
+            of(
+                "namesakes",
+                Namesakes,
+                Alert::UnknownCA,
+                "another key signed it",
+                "put its new certificate",
             ),
             of(
                 "other-name",

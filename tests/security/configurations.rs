@@ -112,6 +112,7 @@ fn random_site(world: &World, dice: &mut Dice) -> (Site, Vec<Door>) {
         ("connect", ["\"1s\"", "\"60s\""]),
         ("drain", ["\"100ms\"", "\"24h\""]),
         ("user", ["\"1s\"", "\"1h\""]),
+        ("stall", ["\"1h\"", "\"never\""]),
         ("keepalive", ["{ idle = \"1s\" }", "{ probes = 127 }"]),
     ] {
         if dice.one_in(3) {

@@ -1,10 +1,15 @@
 //! Nothing secret is written where somebody might read it: logs, metrics, what `/proc` shows.
 
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io::Write;
 use std::net::SocketAddr;
+use std::os::unix::fs::FileExt;
 
-use wardgate_tests::pki::{Kind, Leaf};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
+use wardgate_tests::pki::{Key, Kind, Leaf};
+use wardgate_tests::tier::{self, Need};
 use wardgate_tests::{Background, DEADLINE, Pki, Site, free_port, http, until};
 
 use crate::plain::{MARKER, Witness, connect, loopback, receive_all};
@@ -93,6 +98,107 @@ fn assert_nothing_secret(gateway: &Background, metrics: String, identities: &[&L
     }
     // The search can find something.
     assert!(places[0].1.contains(A) && places[2].1.contains("run"));
+}
+
+/// Goal: a private key lies in memory only in the form in which the cryptographic library signs with it.
+/// Method: the memory of a running gateway is searched for the text of its key files and for the keys in
+/// them as bytes. There are several, because memory that was freed is used again sooner or later. Who
+/// searches is root, like a program that could dump the memory of the process.
+#[test]
+fn memory_holds_no_key_as_its_file_has_it() {
+    if !tier::ready("security", &[Need::Root]) {
+        return;
+    }
+    let pki = Pki::new();
+    let mut own = vec![pki.leaf(A)];
+    for number in 0..8 {
+        let name = format!("gw{number}.a.example");
+        let key = if number < 4 {
+            Key::Rsa(2048)
+        } else {
+            Key::P256
+        };
+        own.push(pki.leaf_with(&name, key));
+    }
+    let peers = [format!("dns:{B}")];
+    let mut site = Site::with_identity(&own[0]);
+    for identity in &own {
+        site = site
+            .terminate(loopback(free_port()), loopback(9), &peers)
+            .protocol("tcp")
+            .route_identity(identity);
+    }
+    let gateway = site.start();
+    let memory = memory(gateway.process().id());
+    let needles = own.iter().flat_map(parts_of_key).collect::<Vec<_>>();
+    assert_eq!(found(&memory, &needles), 0, "parts of keys in memory");
+    // The search can find something.
+    let certificate = CertificateDer::from_pem_file(&own[3].certificate).expect("the same");
+    assert!(found(&memory, &[certificate[100..132].to_vec()]) > 0);
+    gateway.stop();
+}
+
+/// Secret parts of a key: the lines of its file, and 32 bytes here and there of the numbers in it.
+fn parts_of_key(identity: &Leaf) -> Vec<Vec<u8>> {
+    let der = PrivatePkcs8KeyDer::from_pem_file(&identity.key).expect("the harness wrote it");
+    let der = der.secret_pkcs8_der();
+    // P-256: the number follows 36 bytes of algorithm. RSA of 2048 bit: the private exponent and a prime
+    // follow the modulus, which is public.
+    let starts: &[usize] = if der.len() < 200 {
+        &[36]
+    } else {
+        &[320, 480, 600]
+    };
+    let numbers = starts.iter().map(|at| der[*at..at + 32].to_vec());
+    let mut lines = key_lines(identity);
+    // The public key, which certificates have too, is in lines of its own.
+    let public = if der.len() < 200 {
+        1..lines.len()
+    } else {
+        0..7
+    };
+    lines.drain(public);
+    let lines = lines.iter().filter_map(|line| line.as_bytes().get(..32));
+    numbers.chain(lines.map(<[u8]>::to_vec)).collect()
+}
+
+/// How many of the needles, 32 bytes each, are in memory.
+fn found(memory: &[Vec<u8>], needles: &[Vec<u8>]) -> usize {
+    let starts: HashMap<&[u8], &[u8]> = needles.iter().map(|n| n.split_at(8)).collect();
+    let mut found = HashSet::new();
+    for part in memory {
+        for (at, start) in part.windows(8).enumerate() {
+            // Most memory is zero.
+            if start[0] == 0 {
+                continue;
+            }
+            if let Some((start, rest)) = starts.get_key_value(start)
+                && part[at + 8..].starts_with(rest)
+            {
+                found.insert(*start);
+            }
+        }
+    }
+    found.len()
+}
+
+/// All that a process may write to, in parts.
+fn memory(process: u32) -> Vec<Vec<u8>> {
+    let maps = fs::read_to_string(format!("/proc/{process}/maps")).expect("we are root");
+    let file = fs::File::open(format!("/proc/{process}/mem")).expect("we are root");
+    let parts = maps.lines().filter_map(|line| {
+        let (range, rest) = line.split_once(' ')?;
+        let (start, end) = range.split_once('-')?;
+        let at = |text| u64::from_str_radix(text, 16).expect("an address");
+        // Files that are mapped, and rings and buffers shared with the kernel, cannot hold a key.
+        let is_own = rest.starts_with("rw-p") && !rest.ends_with("[vvar]");
+        is_own.then(|| {
+            let length = usize::try_from(at(end) - at(start)).expect("it fits");
+            let mut part = vec![0; length];
+            file.read_exact_at(&mut part, at(start)).map(|()| part)
+        })
+    });
+    parts.filter_map(Result::ok).collect()
 }
 
 /// The lines of base64 of a private key.

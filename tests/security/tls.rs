@@ -29,6 +29,7 @@ pub(crate) const VERSIONS: [&SupportedProtocolVersion; 2] =
 pub(crate) struct Peer {
     own: Option<Arc<CertifiedKey>>,
     asks: bool,
+    protocols: Vec<Vec<u8>>,
     provider: Arc<CryptoProvider>,
     versions: Vec<&'static SupportedProtocolVersion>,
 }
@@ -39,6 +40,7 @@ impl Peer {
         Self {
             own: None,
             asks: true,
+            protocols: Vec::new(),
             provider: Arc::new(rustls::crypto::aws_lc_rs::default_provider()),
             versions: VERSIONS.to_vec(),
         }
@@ -86,6 +88,12 @@ impl Peer {
         self
     }
 
+    /// Offers or takes this protocol of ALPN.
+    pub(crate) fn protocol(mut self, name: &str) -> Self {
+        self.protocols.push(name.as_bytes().to_vec());
+        self
+    }
+
     /// What it does as a client.
     pub(crate) fn client(&self) -> ClientConfig {
         let builder = ClientConfig::builder_with_provider(Arc::clone(&self.provider))
@@ -93,22 +101,26 @@ impl Peer {
             .expect("the provider has suites for the versions")
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(Credulous { asks: true }));
-        match &self.own {
+        let mut config = match &self.own {
             Some(own) => {
                 builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(own.clone())))
             }
             None => builder.with_no_client_auth(),
-        }
+        };
+        config.alpn_protocols.clone_from(&self.protocols);
+        config
     }
 
     /// What it does as a server.
     pub(crate) fn server(&self) -> ServerConfig {
         let own = self.own.clone().expect("a server has a certificate");
-        ServerConfig::builder_with_provider(Arc::clone(&self.provider))
+        let mut config = ServerConfig::builder_with_provider(Arc::clone(&self.provider))
             .with_protocol_versions(&self.versions)
             .expect("the provider has suites for the versions")
             .with_client_cert_verifier(Arc::new(Credulous { asks: self.asks }))
-            .with_cert_resolver(Arc::new(SingleCertAndKey::from(own)))
+            .with_cert_resolver(Arc::new(SingleCertAndKey::from(own)));
+        config.alpn_protocols.clone_from(&self.protocols);
+        config
     }
 }
 

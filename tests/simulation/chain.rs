@@ -32,8 +32,8 @@ pub(crate) struct Scenario {
     pub(crate) observe: Observe,
     /// Targets that the first gateway tries before the good one.
     pub(crate) bad_targets: Vec<Target>,
-    /// The good target by its name rather than its address.
-    pub(crate) by_name: bool,
+    /// The good target by this name rather than its address.
+    pub(crate) by_name: Option<&'static str>,
     /// In place of the good target, at the last gateway.
     pub(crate) last_target: Option<Target>,
     /// All routes' deadlines.
@@ -309,10 +309,9 @@ impl Scenario {
         } else {
             GATEWAY_PORT + step
         };
-        let good = if self.by_name {
-            site::by_name("next.example", port)
-        } else {
-            site::by_address(port)
+        let good = match self.by_name {
+            Some(name) => site::by_name(name, port),
+            None => site::by_address(port),
         };
         let mut targets = match place {
             0 => self.bad_targets.clone(),

@@ -10,7 +10,7 @@ use crate::app::{End, Script};
 use crate::chain::{Report, Scenario};
 use crate::oracle::judge;
 use crate::site::{by_address, by_name};
-use crate::socket::{REFUSING_PORT, SILENT_PORT, UNKNOWN_NAME};
+use crate::socket::{HALF_SILENT_NAME, HALF_SLOW_NAME, REFUSING_PORT, SILENT_PORT, UNKNOWN_NAME};
 
 const THROUGH_TLS: &[Mode] = &[Mode::Originate, Mode::Terminate];
 
@@ -110,7 +110,7 @@ fn an_application_hears_within_four_seconds_that_no_target_can_be_reached() {
             silent.clone(),
         ];
         // The good one is silent too.
-        scenario.by_name = false;
+        scenario.by_name = None;
         scenario.last_target = Some(silent.clone());
         let report = judged(&scenario);
         let account = ended_by(&report, |reason| matches!(reason, Reason::Unreachable(_)));
@@ -129,6 +129,25 @@ fn targets_that_do_not_answer_leave_time_for_the_one_that_does() {
     ];
     let report = judged(&scenario);
     assert!(all_complete(&report), "{report:#?}");
+}
+
+#[test]
+fn an_address_that_is_silent_or_slow_holds_up_no_connection() {
+    let through_one: &[&[Mode]] = &[&[Mode::Originate, Mode::Terminate], &[Mode::Passthrough]];
+    for modes in through_one {
+        for name in [HALF_SILENT_NAME, HALF_SLOW_NAME] {
+            for seed in 1..=20 {
+                let mut scenario = Scenario::calm(seed, modes, Protocol::Tcp);
+                scenario.by_name = Some(name);
+                let report = judged(&scenario);
+                let served = report.accounts.iter().map(|(_, account)| account);
+                let served: Vec<_> = served.filter(|account| account.target.is_some()).collect();
+                assert_eq!(served.len(), modes.len(), "seed {seed}: {report:#?}");
+                let complete = |account: &&Connection| account.close.reason == Reason::Complete;
+                assert!(served.iter().all(complete), "seed {seed}: {report:#?}");
+            }
+        }
+    }
 }
 
 #[test]

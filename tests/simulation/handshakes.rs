@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use gateway::config::{Host, Mode};
+use gateway::config::Mode;
 use gateway::relay::Side;
 use gateway::tls::handshake::{Cause, Failed, Secured, Unpaced, handshake};
 use gateway::tls::session::Session;
@@ -12,7 +12,7 @@ use tokio::task::LocalSet;
 use crate::chain::Scenario;
 use crate::random::Random;
 use crate::seeds::FATAL;
-use crate::site::side;
+use crate::site::{by_name, side};
 use crate::socket::{SimSocket, pair};
 use crate::wire::Nature;
 use crate::world::{Fault, Faults, World};
@@ -162,8 +162,8 @@ async fn end(
 fn session(mode: Mode) -> Session {
     match side(mode) {
         Side::Originate(connector) => {
-            let host = Host::Name("gateway.example".to_owned());
-            connector.start(&host).expect("a DNS name").0.into()
+            let target = by_name("gateway.example", 2762);
+            connector.start(&target).expect("a DNS name").0.into()
         }
         Side::Terminate(acceptor) => acceptor.start().expect("it began before").0.into(),
         Side::Passthrough => unreachable!("passthrough shakes no hands"),

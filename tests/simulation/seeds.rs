@@ -12,7 +12,7 @@ use crate::oracle::{is_whole, judge};
 use crate::payload::OPENING_MAX;
 use crate::random::Random;
 use crate::site::{by_address, by_name};
-use crate::socket::{REFUSING_PORT, SILENT_PORT, UNKNOWN_NAME};
+use crate::socket::{HALF_SILENT_NAME, HALF_SLOW_NAME, REFUSING_PORT, SILENT_PORT, UNKNOWN_NAME};
 use crate::wire::Nature;
 use crate::world::{Fault, Faults};
 
@@ -55,7 +55,7 @@ impl Scenario {
             protocol,
             observe: Observe::Lenient,
             bad_targets: Vec::new(),
-            by_name: false,
+            by_name: None,
             last_target: None,
             timeouts: Timeouts::default(),
             buffers: 2,
@@ -91,7 +91,7 @@ impl Scenario {
         };
         scenario.layers = modes.iter().map(layer).collect();
         scenario.key_records = random.pick(&[KEY_RECORDS_MAX, 1, 7]);
-        scenario.by_name = random.chance(300);
+        scenario.by_name = name(&mut random);
         scenario.bad_targets = bad_targets(&mut random);
         scenario.natures = modes
             .iter()
@@ -170,6 +170,11 @@ fn converse(scripts: &mut [Script; 2]) {
         script.order = Order::Both;
         script.amount += if waits { OPENING_MAX } else { 0 };
     }
+}
+
+fn name(random: &mut Random) -> Option<&'static str> {
+    let names = ["next.example", HALF_SILENT_NAME, HALF_SLOW_NAME];
+    random.chance(400).then(|| random.pick(&names))
 }
 
 fn bad_targets(random: &mut Random) -> Vec<Target> {

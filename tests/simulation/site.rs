@@ -7,14 +7,14 @@ use std::sync::{Arc, OnceLock};
 
 use gateway::buffers::Pool;
 use gateway::config::{
-    Dicom, Host, IdentityFiles, Located, Mode, Observe, PeerName, Policy, Protocol, RecordLayer,
-    Route, RouteTls, Target, Timeouts,
+    Dicom, Host, IdentityFiles, Located, Mode, Observe, Peer, PeerName, Policy, Protocol,
+    RecordLayer, Route, RouteTls, Target, Timeouts, TrustFiles,
 };
 use gateway::limits::KEY_RECORDS_MAX;
 use gateway::metrics;
 use gateway::pki::{Identity, Trust};
 use gateway::relay::{Core, HandshakeLimiter, Path, Side};
-use gateway::tls::{Acceptor, Connector};
+use gateway::tls::{Acceptor, Cipher, Connector};
 use gateway::upstream::Names;
 use gateway::uring::Pipes;
 use rcgen::{
@@ -81,6 +81,7 @@ impl Site {
             mode: plan.mode,
             protocol: plan.protocol,
             listen: SocketAddr::new(Ipv4Addr::LOCALHOST.into(), GATEWAY_PORT),
+            interface: None,
             targets: plan.targets,
             tls,
             timeouts: plan.timeouts,
@@ -93,6 +94,7 @@ impl Site {
             path: Path::new(Arc::new(route), 0, side),
             core: Core {
                 verbs,
+                cipher: Cipher::fastest(),
                 pool: Pool::new(plan.buffers),
                 pipes: Pipes::new(plan.pipes),
                 names: Names::default(),
@@ -115,6 +117,7 @@ fn no_rules() -> Dicom {
         commands: None,
         enforce: true,
         associations_max: None,
+        associations_per_peer: None,
         by_title: Vec::new(),
         returns: None,
     }
@@ -123,13 +126,21 @@ fn no_rules() -> Dicom {
 /// A target by its address.
 pub(crate) fn by_address(port: u16) -> Target {
     let host = Host::Ip(IpAddr::V4(Ipv4Addr::LOCALHOST));
-    Target { host, port }
+    Target {
+        host,
+        port,
+        expected: None,
+    }
 }
 
 /// A target by a name.
 pub(crate) fn by_name(name: &str, port: u16) -> Target {
     let host = Host::Name(name.to_owned());
-    Target { host, port }
+    Target {
+        host,
+        port,
+        expected: None,
+    }
 }
 
 /// A route's way to shake hands with a gateway of the same authority.
@@ -137,10 +148,12 @@ pub(crate) fn side(mode: Mode) -> Side {
     let made = "an identity that was made for it";
     match mode {
         Mode::Originate => {
-            Side::Originate(Box::new(Connector::new(identity(), &tls()).expect(made)))
+            let connector = Connector::new(identity(), &tls(), &[trust()]);
+            Side::Originate(Box::new(connector.expect(made)))
         }
         Mode::Terminate => {
-            Side::Terminate(Box::new(Acceptor::new(identity(), &tls()).expect(made)))
+            let acceptor = Acceptor::new(identity(), &tls(), &[trust()]);
+            Side::Terminate(Box::new(acceptor.expect(made)))
         }
         Mode::Passthrough => Side::Passthrough,
     }
@@ -155,10 +168,17 @@ fn tls() -> RouteTls {
         identity: Arc::new(IdentityFiles {
             certificate: none(),
             key: none(),
-            trust: none(),
-            crl: Vec::new(),
+            trust: None,
         }),
-        peers: vec![PeerName::Dns(NAME.to_owned())],
+        peers: vec![Arc::new(Peer {
+            name: None,
+            identities: vec![PeerName::Dns(NAME.to_owned())],
+            trust: Arc::new(TrustFiles {
+                trust: none(),
+                crl: Vec::new(),
+            }),
+        })],
+        service: None,
         policy: Policy::Hscn,
         require_pq: false,
         record_layer: RecordLayer::InPlace,
@@ -168,8 +188,8 @@ fn tls() -> RouteTls {
 
 // Ed25519, because its keys and signatures are always as long: the lengths of all flights are then
 // the same in every run, and with them the course of a seed.
-fn identity() -> &'static Arc<Identity> {
-    static MADE: OnceLock<Arc<Identity>> = OnceLock::new();
+fn made() -> &'static (Arc<Identity>, Arc<Trust>) {
+    static MADE: OnceLock<(Arc<Identity>, Arc<Trust>)> = OnceLock::new();
     MADE.get_or_init(|| {
         let root_key = KeyPair::generate_for(&rcgen::PKCS_ED25519).expect("a key");
         let mut root = params(Vec::new(), 1);
@@ -187,15 +207,21 @@ fn identity() -> &'static Arc<Identity> {
             ExtendedKeyUsagePurpose::ClientAuth,
         ];
         let certificate = leaf.signed_by(&key, &issuer).expect("a whole certificate");
-        Arc::new(Identity {
+        let identity = Identity {
             chain: vec![certificate.der().clone()],
             key: PrivatePkcs8KeyDer::from(key.serialize_der()).into(),
-            trust: Trust {
-                anchors: vec![anchor.der().clone()],
-                crls: Vec::new(),
-            },
-        })
+        };
+        let trust = Trust::new(vec![anchor.der().clone()]);
+        (Arc::new(identity), Arc::new(trust))
     })
+}
+
+fn identity() -> &'static Arc<Identity> {
+    &made().0
+}
+
+fn trust() -> Arc<Trust> {
+    Arc::clone(&made().1)
 }
 
 fn params(names: Vec<String>, serial: u8) -> CertificateParams {

@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::rc::Rc;
 use std::time::Duration;
 
-use gateway::uring::{Lent, Pipe, Socket, SocketOptions, Verbs};
+use gateway::uring::{Lent, LookUp, Pipe, SendQueue, Socket, SocketOptions, Verbs};
 use rustix::io::Errno;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, sleep_until};
@@ -33,6 +33,7 @@ pub(crate) struct SimSocket {
     connecting: Option<(Option<Instant>, bool)>,
     is_reading: Cell<bool>,
     is_writing: Cell<bool>,
+    is_waiting_to_write: Cell<bool>,
     has_finished: Cell<bool>,
     // For the flaw that loses the last write.
     kept_back: RefCell<Vec<u8>>,
@@ -54,6 +55,7 @@ pub(crate) fn pair(world: &Rc<World>, nature: usize, watched: [bool; 2]) -> [Sim
         connecting: None,
         is_reading: Cell::new(false),
         is_writing: Cell::new(false),
+        is_waiting_to_write: Cell::new(false),
         has_finished: Cell::new(false),
         kept_back: RefCell::default(),
     })
@@ -129,6 +131,7 @@ impl SimSocket {
     fn take_off(&self, verb: Verb) -> Flight<'_> {
         let flag = match verb {
             Verb::Write | Verb::SpliceOut => &self.is_writing,
+            Verb::WaitWritable => &self.is_waiting_to_write,
             _ => &self.is_reading,
         };
         if flag.replace(true) {
@@ -326,10 +329,35 @@ impl Socket for SimSocket {
         outcome
     }
 
+    fn send_queue(&self) -> io::Result<SendQueue> {
+        Ok(self.shared.wire.borrow().send_queue(self.side))
+    }
+
+    // Wires that died end by themselves.
+    fn set_user_timeout(&self, _: Option<Duration>) {}
+
     async fn wait_readable(&self) -> io::Result<()> {
         let ask = |wire: &mut Wire, now| wire.readable(self.side, now);
         let outcome = self.operate(Verb::WaitReadable, ask).await;
         self.told("wait_readable", &outcome, |()| 0);
+        outcome
+    }
+
+    fn send_room(&self) -> usize {
+        let wire = self.shared.wire.borrow();
+        match wire.send_room(self.side, Instant::now()) {
+            Progress::Ready(room) => room.unwrap_or(usize::MAX),
+            Progress::Wait(_) => 0,
+        }
+    }
+
+    async fn wait_writable(&self) -> io::Result<()> {
+        let ask = |wire: &mut Wire, now| match wire.send_room(self.side, now) {
+            Progress::Ready(_) => Progress::Ready(Ok(())),
+            Progress::Wait(at) => Progress::Wait(at),
+        };
+        let outcome = self.operate(Verb::WaitWritable, ask).await;
+        self.told("wait_writable", &outcome, |()| 0);
         outcome
     }
 
@@ -441,6 +469,18 @@ pub(crate) const GATEWAY_PORT: u16 = 2762;
 /// A name that cannot be resolved.
 pub(crate) const UNKNOWN_NAME: &str = "unknown.example";
 
+/// A name with an address that never answers before the good one.
+pub(crate) const HALF_SILENT_NAME: &str = "half-silent.example";
+
+/// A name with an address that answers late before the good one, so that both are tried.
+pub(crate) const HALF_SLOW_NAME: &str = "half-slow.example";
+
+/// Nothing answers here, whatever the port.
+const SILENT_ADDRESS: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+
+/// What is at `Ipv4Addr::LOCALHOST` answers here too, but not as soon.
+const SLOW_ADDRESS: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
+
 impl Verbs for SimVerbs {
     type Socket = SimSocket;
 
@@ -451,10 +491,16 @@ impl Verbs for SimVerbs {
         let port = to.port();
         let watched = [true, port != APPLICATION_PORT];
         let [mut ours, theirs] = pair(&self.world, self.nature, watched);
-        let at = Instant::now() + Duration::from_millis(self.world.random.borrow_mut().below(50));
-        ours.connecting = Some(((port != SILENT_PORT).then_some(at), port == REFUSING_PORT));
+        let is_silent = port == SILENT_PORT || to.ip() == SILENT_ADDRESS;
+        let round_trip = match to.ip() == SLOW_ADDRESS {
+            // Behind 250 ms the next address is tried; one that answers within 50 ms is first then.
+            true => self.world.random.borrow_mut().pick(&[100, 200, 301, 400]),
+            false => self.world.random.borrow_mut().below(50),
+        };
+        let at = Instant::now() + Duration::from_millis(round_trip);
+        ours.connecting = Some(((!is_silent).then_some(at), port == REFUSING_PORT));
         self.world.note(ours.number, "connect", port.into());
-        if port != SILENT_PORT && port != REFUSING_PORT {
+        if !is_silent && port != REFUSING_PORT {
             let socket = theirs;
             // Whoever takes arrivals does so until the run is over.
             let _ = self.world.arrivals.send(Arrival { port, at, socket });
@@ -469,14 +515,25 @@ impl Verbs for SimVerbs {
         }
     }
 
-    async fn resolve(&self, name: &str) -> io::Result<Vec<IpAddr>> {
+    fn resolve(&self, name: &str) -> LookUp {
         let fault = self.world.operation(0, Verb::Resolve);
         let pause = self.world.random.borrow_mut().below(100);
-        sleep(Duration::from_millis(pause)).await;
-        match fault {
-            Some(cause) => Err(cause.into()),
-            None if name == UNKNOWN_NAME => Err(io::Error::other("name does not exist")),
-            None => Ok(vec![IpAddr::V4(Ipv4Addr::LOCALHOST)]),
-        }
+        let is_unknown = name == UNKNOWN_NAME;
+        let before = match name {
+            HALF_SILENT_NAME => Some(SILENT_ADDRESS),
+            HALF_SLOW_NAME => Some(SLOW_ADDRESS),
+            _ => None,
+        };
+        Box::pin(async move {
+            sleep(Duration::from_millis(pause)).await;
+            match fault {
+                Some(cause) => Err(cause.into()),
+                None if is_unknown => Err(io::Error::other("name does not exist")),
+                None => {
+                    let all = before.into_iter().chain([Ipv4Addr::LOCALHOST]);
+                    Ok(all.map(IpAddr::V4).collect())
+                }
+            }
+        })
     }
 }

@@ -9,6 +9,7 @@ use crate::app::{End, Script};
 use crate::chain::Scenario;
 use crate::oracle::{is_whole, judge};
 use crate::seeds::FATAL;
+use crate::socket::HALF_SILENT_NAME;
 use crate::world::{Fault, Faults, PASSING};
 
 const THROUGH_TLS: &[Mode] = &[Mode::Originate, Mode::Terminate];
@@ -62,7 +63,7 @@ fn without_pipes(modes: &[Mode], protocol: Protocol) -> Scenario {
 // B answers while A still sends, and A ends first, so that half-closed streams are among the states.
 fn scenario(modes: &[Mode], protocol: Protocol) -> Scenario {
     let mut scenario = Scenario::calm(7, modes, protocol);
-    scenario.by_name = true;
+    scenario.by_name = Some(HALF_SILENT_NAME);
     scenario.scripts[0].amount = 30_000;
     scenario.scripts[0].chunk_max = 20_000;
     scenario.scripts[1] = Script {

@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::time::Duration;
 
+use gateway::uring::SendQueue;
 use rustix::io::Errno;
 use tokio::time::Instant;
 
@@ -169,6 +170,23 @@ impl Wire {
         Progress::Wait(end.next_event())
     }
 
+    /// As poll(2) for writing, with the bytes that a send takes at most: an error where a send would tell
+    /// of a failure.
+    pub(crate) fn send_room(&self, side: Side, now: Instant) -> Progress<usize> {
+        let end = &self.ends[side];
+        if let Some(cause) = end.broken(now) {
+            return failed(cause);
+        }
+        if end.finished {
+            return failed(Errno::PIPE);
+        }
+        let queued = self.ends[1 - side].queued;
+        match self.nature.capacity.saturating_sub(queued) {
+            0 => Progress::Wait(end.reset.map(|(at, _)| at)),
+            room => Progress::Ready(Ok(room)),
+        }
+    }
+
     /// As send(2).
     pub(crate) fn write(
         &mut self,
@@ -318,6 +336,20 @@ impl Wire {
             end.end_arrives = end.end_arrives.filter(|at| *at <= now);
             let patience = Duration::from_secs(1 + random.below(120));
             end.reset.get_or_insert((now + patience, Errno::TIMEDOUT));
+        }
+    }
+
+    /// What this end has sent and the other has not read.
+    pub(crate) fn send_queue(&self, side: Side) -> SendQueue {
+        let other = &self.ends[1 - side];
+        let room = self.nature.capacity.saturating_sub(other.queued);
+        let count = |number: usize| u32::try_from(number).expect("wires hold little");
+        SendQueue {
+            acked: other.sent_to.saturating_sub(other.queued as u64),
+            in_flight: (other.queued > 0 && room > 0).into(),
+            unsent: count(other.queued),
+            window: count(room),
+            unanswered: None,
         }
     }
 

@@ -31,6 +31,8 @@ pub(crate) enum Verb {
     SpliceOut,
     /// `Socket::wait_readable`.
     WaitReadable,
+    /// `Socket::wait_writable`.
+    WaitWritable,
     /// `Socket::wait_connected`.
     WaitConnected,
     /// `Socket::finish`.
@@ -54,6 +56,7 @@ impl Verb {
                 | Self::SpliceOut
                 | Self::Pipe
                 | Self::WaitReadable
+                | Self::WaitWritable
         )
     }
 }

@@ -1,5 +1,6 @@
 //! The real program, running with a site's configuration.
 
+use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ExitStatus, Stdio};
@@ -9,7 +10,7 @@ use rustix::process::Signal;
 use tempfile::TempDir;
 
 use crate::logs::Collector;
-use crate::{DEADLINE, Line, Process, Site, free_port, http, until};
+use crate::{DEADLINE, Line, Process, Program, Site, free_port, http, until, wardgate};
 
 /// A running `wardgate run`. Dropping it kills the process.
 pub struct Gateway {
@@ -27,11 +28,26 @@ impl Gateway {
         let site = site.clone().gateway("metrics", format!("\"{metrics}\""));
         let file = folder.path().join("wardgate.toml");
         site.write(&file);
-        let mut child = site.program(&file).spawn(Stdio::null());
+        Self::spawn(&site.program(&file), folder, Some(metrics))
+    }
+
+    /// Starts the program in a network namespace with a configuration as an operator has written it, and
+    /// waits until it says that it is ready. It must log in JSON.
+    pub fn with_config(text: &str, namespace: &str) -> Self {
+        let folder = TempDir::new().expect("the machine has a folder for temporary files");
+        let file = folder.path().join("wardgate.toml");
+        fs::write(&file, text).expect("the folder is ours");
+        let program = Program::new(wardgate())
+            .args(["run", "--config"])
+            .arg(&file);
+        Self::spawn(&program.netns(namespace.to_owned()), folder, None)
+    }
+
+    fn spawn(program: &Program, folder: TempDir, metrics: Option<SocketAddr>) -> Self {
+        let mut child = program.spawn(Stdio::null());
         let mut log = Collector::default();
         log.collect(child.stdout.take().expect("stdout is piped"));
         log.collect(child.stderr.take().expect("stderr is piped"));
-        let metrics = Some(metrics);
         let mut gateway = Self {
             child,
             log,
@@ -187,7 +203,7 @@ impl Drop for Gateway {
         let _ = self.child.kill();
         let _ = self.child.wait();
         if std::thread::panicking() {
-            let config = std::fs::read_to_string(self.config()).unwrap_or_default();
+            let config = fs::read_to_string(self.config()).unwrap_or_default();
             let output = self.output();
             let first_shown = output.lines().count().saturating_sub(LINES_SHOWN);
             let tail: Vec<_> = output.lines().skip(first_shown).collect();

@@ -7,6 +7,7 @@
 //! share its mistakes.
 
 mod background;
+pub mod der;
 pub mod dicom;
 mod gateway;
 pub mod http;

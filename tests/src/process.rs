@@ -34,6 +34,23 @@ impl Process {
         self.status("VmHWM:") * 1024
     }
 
+    /// Time that processors have worked for it, all threads together, in steps of 10 ms.
+    pub fn cpu_time(self) -> Duration {
+        let path = format!("/proc/{}/stat", self.id);
+        let stat = fs::read_to_string(path).expect("the process lives and is ours");
+        // proc(5): the fields `utime` and `stime`, behind the name in parentheses, in ticks of 10 ms.
+        let fields = stat
+            .rsplit(')')
+            .next()
+            .expect("the name is there")
+            .split_whitespace();
+        let ticks = fields
+            .skip(11)
+            .take(2)
+            .map(|field| field.parse::<u64>().expect("a number"));
+        Duration::from_millis(10 * ticks.sum::<u64>())
+    }
+
     /// Its threads.
     pub fn threads(self) -> u64 {
         self.status("Threads:")

@@ -12,6 +12,7 @@ use crate::{Gateway, Pki, Program};
 pub struct Site {
     identity: Leaf,
     crl: Option<PathBuf>,
+    peers: String,
     gateway: Vec<(String, String)>,
     timeouts: Vec<(String, String)>,
     routes: Vec<Route>,
@@ -40,6 +41,7 @@ impl Site {
         Self {
             identity: identity.clone(),
             crl: None,
+            peers: String::new(),
             gateway: vec![("log".into(), quoted("json"))],
             timeouts: Vec::new(),
             routes: Vec::new(),
@@ -129,6 +131,33 @@ impl Site {
         self
     }
 
+    /// Adds a `[[peer]]` table: these identities, for which the CAs in `trust` may vouch.
+    pub fn peer(self, name: &str, identities: &[impl AsRef<str>], trust: &Path) -> Self {
+        self.peer_with_crls(name, identities, trust, &[])
+    }
+
+    /// The same with revocation lists.
+    pub fn peer_with_crls(
+        mut self,
+        name: &str,
+        identities: &[impl AsRef<str>],
+        trust: &Path,
+        crls: &[&Path],
+    ) -> Self {
+        let _ = write!(
+            self.peers,
+            "\n[[peer]]\nname = {}\nidentity = {}\ntrust = {}\n",
+            quoted(name),
+            list(identities),
+            quoted(&trust.display().to_string()),
+        );
+        if !crls.is_empty() {
+            let crls: Vec<_> = crls.iter().map(|crl| crl.display().to_string()).collect();
+            let _ = writeln!(self.peers, "crl = {}", list(&crls));
+        }
+        self
+    }
+
     /// Runs the gateway in this network namespace.
     pub fn netns(mut self, namespace: impl Into<Option<String>>) -> Self {
         self.namespace = namespace.into();
@@ -156,6 +185,7 @@ impl Site {
         if let Some(crl) = &self.crl {
             let _ = writeln!(text, "crl = [{}]", quoted(&crl.display().to_string()));
         }
+        text.push_str(&self.peers);
         for route in &self.routes {
             route.write(&mut text);
         }

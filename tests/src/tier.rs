@@ -18,6 +18,8 @@ pub enum Need {
     Program(&'static str),
     /// A Python with pydicom and pynetdicom (see [`python`]).
     Python,
+    /// The user root, who may read the memory of other processes and change owners of files.
+    Root,
     /// The right to make network namespaces and capture in them.
     Namespaces,
 }
@@ -68,6 +70,8 @@ impl Need {
                     python.display()
                 )
             }),
+            Self::Root => (!rustix::process::geteuid().is_root())
+                .then(|| "the user is not root; run the tests as root".to_owned()),
             Self::Namespaces => namespaces_missing(),
         }
     }

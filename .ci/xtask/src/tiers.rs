@@ -13,10 +13,9 @@ use crate::libtest::{self, Counts, Line};
 use crate::steps::Steps;
 
 /// The tiers that must be there, in the order they run: what fails soonest comes first.
-const EXPECTED: [&str; 9] = [
+const EXPECTED: [&str; 8] = [
     "tidy",
     "unit",
-    RING,
     "simulation",
     "fuzz",
     "direct",
@@ -24,9 +23,6 @@ const EXPECTED: [&str; 9] = [
     "network",
     "interop",
 ];
-
-/// The gateway's unit tests once more, with the cipher that is not the default.
-const RING: &str = "unit-with-ring";
 
 /// What one tier came to.
 #[derive(Debug)]
@@ -137,7 +133,6 @@ impl Tier {
         let mut cargo = workspace.cargo(&["test", "--locked", "--no-fail-fast"]);
         match self.name.as_str() {
             "unit" => cargo.args(["--workspace", "--lib", "--bins"]),
-            RING => cargo.args(["-p", "wardgate", "--lib", "--features", "provider-ring"]),
             target => cargo.args(["--workspace", "--test", target]),
         };
         cargo.env("WARDGATE_SKIPS", workspace.product(SKIPS));

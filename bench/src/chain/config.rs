@@ -7,6 +7,8 @@
 
 use std::net::SocketAddr;
 
+use gateway::tls::Cipher;
+
 use super::certificates::Certificates;
 use super::{End, Member, Program};
 
@@ -25,7 +27,7 @@ pub(crate) struct Leg {
 /// The text of the configuration file; the plain relay has none.
 pub(super) fn text(member: Member, leg: &Leg, files: &Certificates) -> Option<String> {
     match member.program {
-        Program::Wardgate => Some(wardgate(leg, files, member.dicom)),
+        Program::Wardgate => Some(wardgate(leg, files, member)),
         Program::Haproxy => Some(haproxy(leg, files, member.tuned)),
         Program::Stunnel => Some(stunnel(leg, files)),
         Program::Nginx => Some(nginx(leg, files, member.tuned)),
@@ -33,7 +35,7 @@ pub(super) fn text(member: Member, leg: &Leg, files: &Certificates) -> Option<St
     }
 }
 
-fn wardgate(leg: &Leg, files: &Certificates, dicom: bool) -> String {
+fn wardgate(leg: &Leg, files: &Certificates, member: Member) -> String {
     let Leg {
         end,
         listen,
@@ -44,6 +46,7 @@ fn wardgate(leg: &Leg, files: &Certificates, dicom: bool) -> String {
     format!(
         r#"[gateway]
 cores = [{core}]
+{cipher}
 
 [identity]
 certificate = "{certificate}"
@@ -64,13 +67,25 @@ handshake = "60s"
 connect = "60s"
 drain = "1s"
 "#,
+        cipher = if member.other_cipher {
+            other_cipher()
+        } else {
+            String::new()
+        },
         certificate = files.certificate(end).display(),
         key = files.key(end).display(),
         trust = files.trust().display(),
         mode = end.name(),
-        protocol = if dicom { "dicom" } else { "tcp" },
+        protocol = if member.dicom { "dicom" } else { "tcp" },
         peer = end.opposite().host(),
     )
+}
+
+/// The key that sets the cipher that wardgate would not choose here.
+fn other_cipher() -> String {
+    let fastest = Cipher::fastest();
+    let other = Cipher::ALL.into_iter().find(|cipher| *cipher != fastest);
+    other.map_or_else(String::new, |other| format!("cipher = \"{other}\""))
 }
 
 /// The suite that every program is held to.
@@ -266,6 +281,7 @@ mod tests {
                 program,
                 tuned,
                 dicom: false,
+                other_cipher: false,
             })
             .flat_map(|member| ENDS.map(|end| text(member, &leg(end), &files)))
             .map(|text| text.expect("it has a configuration"))

@@ -74,6 +74,8 @@ pub(crate) struct Member {
     pub(crate) tuned: bool,
     /// Told that it carries DICOM, so that it looks at what passes; wardgate alone knows it.
     pub(crate) dicom: bool,
+    /// With the cipher that wardgate would not choose on this machine.
+    pub(crate) other_cipher: bool,
 }
 
 /// A chain by its name.
@@ -89,6 +91,10 @@ const WARDGATE_DICOM: Member = Member {
     dicom: true,
     ..WARDGATE
 };
+const WARDGATE_OTHER_CIPHER: Member = Member {
+    other_cipher: true,
+    ..WARDGATE
+};
 const HAPROXY: Member = shipped(Program::Haproxy);
 const STUNNEL: Member = shipped(Program::Stunnel);
 const NGINX: Member = shipped(Program::Nginx);
@@ -99,6 +105,7 @@ const fn shipped(program: Program) -> Member {
         program,
         tuned: false,
         dicom: false,
+        other_cipher: false,
     }
 }
 
@@ -107,6 +114,7 @@ const fn tuned(program: Program) -> Member {
         program,
         tuned: true,
         dicom: false,
+        other_cipher: false,
     }
 }
 
@@ -118,9 +126,14 @@ const fn pair(name: &'static str, a: Member, b: Member) -> Chain {
 }
 
 /// All chains, in the order of a round.
-pub(crate) const ALL: [Chain; 11] = [
+pub(crate) const ALL: [Chain; 12] = [
     pair("wardgate", WARDGATE, WARDGATE),
     pair("wardgate-dicom", WARDGATE_DICOM, WARDGATE_DICOM),
+    pair(
+        "wardgate-other-cipher",
+        WARDGATE_OTHER_CIPHER,
+        WARDGATE_OTHER_CIPHER,
+    ),
     pair("haproxy", HAPROXY, HAPROXY),
     pair(
         "haproxy-tuned",
@@ -163,6 +176,11 @@ impl Chain {
     /// Whether it carries DICOM and nothing else.
     pub(crate) fn is_dicom(&self) -> bool {
         self.ends.iter().flatten().any(|member| member.dicom)
+    }
+
+    /// Whether it is there to compare ciphers, and so for bulk alone.
+    pub(crate) fn compares_ciphers(&self) -> bool {
+        self.ends.iter().flatten().any(|member| member.other_cipher)
     }
 
     /// Whether it is a peer to compare with: another program at both ends, with TLS.

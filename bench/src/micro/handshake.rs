@@ -8,10 +8,12 @@ use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context as _;
 use gateway::buffers::Buffer;
-use gateway::config::{IdentityFiles, Located, Mode, PeerName, Policy, RecordLayer, RouteTls};
+use gateway::config::{
+    IdentityFiles, Located, Mode, Peer, PeerName, Policy, RecordLayer, RouteTls, TrustFiles,
+};
 use gateway::limits::{HANDSHAKE_BYTES_MAX, KEY_RECORDS_MAX};
 use gateway::pki::authority::{Authority, KeyType, NewAuthority, NewCertificate, Output};
-use gateway::pki::{Identity, store};
+use gateway::pki::{Identity, Trust, store};
 use gateway::tls::Acceptor;
 use gateway::tls::session::{Session, Step};
 use rustls::client::UnbufferedClientConnection;
@@ -46,20 +48,27 @@ struct Shake {
 impl Shake {
     fn begin(group: &'static dyn SupportedKxGroup) -> anyhow::Result<Box<dyn Turn>> {
         let folder = tempfile::tempdir()?;
-        let mut authority = authority(folder.path())?;
-        let (_, client) = identity(folder.path(), &mut authority, CLIENT, Mode::Originate)?;
-        let (files, server) = identity(folder.path(), &mut authority, SERVER, Mode::Terminate)?;
+        let mut authority = authority(folder.path(), KeyType::P256)?;
+        let client = own(folder.path(), &mut authority, CLIENT, Mode::Originate)?;
+        let server = own(folder.path(), &mut authority, SERVER, Mode::Terminate)?;
+        let files = server.files;
+        let peer = Peer {
+            name: None,
+            identities: vec![PeerName::Dns(CLIENT.into())],
+            trust: files.trust.clone().context("it has trust")?,
+        };
         let rules = RouteTls {
-            identity: Arc::new(files),
-            peers: vec![PeerName::Dns(CLIENT.into())],
+            identity: files,
+            peers: vec![Arc::new(peer)],
+            service: None,
             policy: Policy::Hscn,
             require_pq: false,
             record_layer: RecordLayer::InPlace,
             key_records: KEY_RECORDS_MAX,
         };
         Ok(Box::new(Self {
-            acceptor: Acceptor::new(&Arc::new(server), &rules)?,
-            client: Arc::new(client_config(client, group)?),
+            acceptor: Acceptor::new(&server.identity, &rules, &[server.trust])?,
+            client: Arc::new(client_config(&client, group)?),
         }))
     }
 }
@@ -100,10 +109,10 @@ fn flight(end: &mut Session, incoming: &mut Buffer, outgoing: &mut Buffer) -> bo
     step == Step::Done
 }
 
-fn authority(folder: &Path) -> anyhow::Result<Authority> {
+pub(super) fn authority(folder: &Path, key: KeyType) -> anyhow::Result<Authority> {
     let wanted = NewAuthority {
         name: "bench".into(),
-        key: KeyType::P256,
+        key,
         days: 30,
         crl_days: 30,
     };
@@ -111,12 +120,19 @@ fn authority(folder: &Path) -> anyhow::Result<Authority> {
     made.context("cannot make an authority")
 }
 
-fn identity(
+/// An end of the handshake: its files, and what was loaded of them.
+pub(super) struct Own {
+    pub(super) files: Arc<IdentityFiles>,
+    pub(super) identity: Arc<Identity>,
+    pub(super) trust: Arc<Trust>,
+}
+
+pub(super) fn own(
     folder: &Path,
     authority: &mut Authority,
     name: &str,
     mode: Mode,
-) -> anyhow::Result<(IdentityFiles, Identity)> {
+) -> anyhow::Result<Own> {
     let wanted = NewCertificate {
         dns: vec![name.to_owned()],
         uri: Vec::new(),
@@ -129,30 +145,36 @@ fn identity(
     };
     authority.issue(&wanted, &output, SystemTime::now())?;
     let located = |value| Located { value, line: 1 };
-    let files = IdentityFiles {
+    let files = Arc::new(IdentityFiles {
         certificate: located(output.certificate),
         key: located(output.key),
-        trust: located(folder.join("ca/ca.pem")),
-        crl: Vec::new(),
-    };
+        trust: Some(Arc::new(TrustFiles {
+            trust: located(folder.join("ca/ca.pem")),
+            crl: Vec::new(),
+        })),
+    });
     let loaded = store::load(&files, mode, SystemTime::now());
-    let identity = loaded.map_err(|problems| anyhow::anyhow!("{problems:?}"))?;
-    Ok((files, identity))
+    let (identity, trust) = loaded.map_err(|problems| anyhow::anyhow!("{problems:?}"))?;
+    Ok(Own {
+        files,
+        identity,
+        trust: trust.context("it has trust")?,
+    })
 }
 
-fn client_config(
-    identity: Identity,
+pub(super) fn client_config(
+    own: &Own,
     group: &'static dyn SupportedKxGroup,
 ) -> anyhow::Result<ClientConfig> {
     let mut provider = aws_lc_rs::default_provider();
     provider.kx_groups = vec![group];
     let mut roots = RootCertStore::empty();
-    for anchor in identity.trust.anchors {
-        roots.add(anchor)?;
+    for anchor in &own.trust.anchors {
+        roots.add(anchor.clone())?;
     }
     let config = ClientConfig::builder_with_provider(Arc::new(provider))
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .with_root_certificates(roots)
-        .with_client_auth_cert(identity.chain, identity.key)?;
+        .with_client_auth_cert(own.identity.chain.clone(), own.identity.key.clone_key())?;
     Ok(config)
 }

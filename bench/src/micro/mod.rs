@@ -8,11 +8,14 @@ mod handshake;
 mod observe;
 mod pool;
 mod record;
+mod refused;
 
 use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
+use gateway::config::CipherSetting;
+use gateway::tls::{CipherChoice, CpuFeatures};
 
 /// What to measure.
 #[derive(Debug, Clone, Args)]
@@ -54,6 +57,7 @@ fn all() -> Vec<Case> {
         observe::cases(),
         pool::cases(),
         handshake::cases(),
+        refused::cases(),
     ];
     groups.into_iter().flatten().collect()
 }
@@ -81,7 +85,8 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         }
     }
     if !options.quiet {
-        println!("records and handshakes by {}\n", gateway::tls::PROVIDER);
+        let choice = CipherChoice::new(CipherSetting::Auto, CpuFeatures::detect());
+        println!("cipher of this machine: {choice}\n");
         println!(
             "{:<16} {:>12} {:>10} {:>10} {:>8}",
             "case", "ns each", "fastest", "slowest", "s/GB"

@@ -1,8 +1,10 @@
-//! Records of TLS 1.3 with AES-256-GCM, sealed and opened where they lie, and the bare ciphers.
+//! Records of TLS 1.3 with AES-256-GCM, sealed and opened where they lie, by aws-lc and by ring, and
+//! the bare ciphers.
 
 use std::time::{Duration, Instant};
 
 use gateway::limits::{PLAINTEXT_ROOM, RECORD_HEADER, RECORD_ROOM};
+use gateway::tls::Cipher;
 use gateway::tls::record::{Content, Opener, Sealer};
 use rustls::ConnectionTrafficSecrets;
 use rustls::crypto::cipher::{AeadKey, Iv};
@@ -17,10 +19,14 @@ const SMALL: usize = 200;
 
 pub(super) fn cases() -> Vec<Case> {
     vec![
-        case("seal-16k", LARGE, || Ok(Box::new(Seal(Line::new(LARGE))))),
-        case("seal-200", SMALL, || Ok(Box::new(Seal(Line::new(SMALL))))),
-        case("open-16k", LARGE, || Ok(Box::new(Open(Line::new(LARGE))))),
-        case("open-200", SMALL, || Ok(Box::new(Open(Line::new(SMALL))))),
+        case("seal-16k", LARGE, || Seal::begin(Cipher::AwsLc, LARGE)),
+        case("seal-200", SMALL, || Seal::begin(Cipher::AwsLc, SMALL)),
+        case("open-16k", LARGE, || Open::begin(Cipher::AwsLc, LARGE)),
+        case("open-200", SMALL, || Open::begin(Cipher::AwsLc, SMALL)),
+        case("seal-ring-16k", LARGE, || Seal::begin(Cipher::Ring, LARGE)),
+        case("seal-ring-200", SMALL, || Seal::begin(Cipher::Ring, SMALL)),
+        case("open-ring-16k", LARGE, || Open::begin(Cipher::Ring, LARGE)),
+        case("open-ring-200", SMALL, || Open::begin(Cipher::Ring, SMALL)),
         case("aws-lc-16k", LARGE, || AwsLc::begin(LARGE)),
         case("aws-lc-200", SMALL, || AwsLc::begin(SMALL)),
         case("ring-16k", LARGE, || Ring::begin(LARGE)),
@@ -46,14 +52,14 @@ struct Line {
 }
 
 impl Line {
-    fn new(octets: usize) -> Self {
+    fn new(cipher: Cipher, octets: usize) -> Self {
         let secrets = || ConnectionTrafficSecrets::Aes256Gcm {
             key: AeadKey::from([7; 32]),
             iv: Iv::from([9; 12]),
         };
         Self {
-            sealer: Sealer::new(0, &secrets()).expect("it is AES-GCM"),
-            opener: Opener::new(0, &secrets()).expect("it is AES-GCM"),
+            sealer: Sealer::new(cipher, 0, &secrets()).expect("it is AES-GCM"),
+            opener: Opener::new(cipher, 0, &secrets()).expect("it is AES-GCM"),
             rooms: vec![0x5a; RECORDS * RECORD_ROOM],
             octets,
         }
@@ -80,6 +86,12 @@ impl Line {
 
 struct Seal(Line);
 
+impl Seal {
+    fn begin(cipher: Cipher, octets: usize) -> anyhow::Result<Box<dyn Turn>> {
+        Ok(Box::new(Self(Line::new(cipher, octets))))
+    }
+}
+
 impl Turn for Seal {
     fn turn(&mut self) -> Duration {
         let start = Instant::now();
@@ -89,6 +101,12 @@ impl Turn for Seal {
 }
 
 struct Open(Line);
+
+impl Open {
+    fn begin(cipher: Cipher, octets: usize) -> anyhow::Result<Box<dyn Turn>> {
+        Ok(Box::new(Self(Line::new(cipher, octets))))
+    }
+}
 
 impl Turn for Open {
     fn turn(&mut self) -> Duration {

@@ -13,7 +13,7 @@ use clap::ValueEnum;
 
 use super::Plan;
 use super::dicom::{self, Series};
-use crate::chain::{Program, Running, memory};
+use crate::chain::{Chain, Program, Running, memory};
 use crate::load::handshake::{self, Group};
 use crate::load::{self, Between, bulk, mixed, pingpong};
 use crate::report::Report;
@@ -53,6 +53,11 @@ impl Scenario {
     /// Whether what is done is DICOM, which any chain carries.
     pub(crate) fn is_dicom(self) -> bool {
         matches!(self, Self::Dicom | Self::Store)
+    }
+
+    /// Whether this is measured of `chain`: some chains are there for one comparison.
+    pub(super) fn fits(self, chain: &Chain) -> bool {
+        (self.is_dicom() || !chain.is_dicom()) && (self == Self::Bulk || !chain.compares_ciphers())
     }
 }
 

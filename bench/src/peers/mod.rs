@@ -215,7 +215,7 @@ impl Campaign {
             .collect::<anyhow::Result<_>>()?;
         for round in 0..=self.plan.rounds {
             for &scenario in &scenarios {
-                let fits = |running: &&Running| scenario.is_dicom() || !running.chain.is_dicom();
+                let fits = |running: &&Running| scenario.fits(&running.chain);
                 for chain in running.iter().filter(fits) {
                     self.measure(at, round, scenario, chain);
                 }
@@ -228,7 +228,7 @@ impl Campaign {
     fn idle(&mut self, at: Placement) -> anyhow::Result<()> {
         let cores = self.sit(at)?.gateways;
         for chain in self.plan.chains.clone() {
-            if chain.is_dicom() {
+            if !Scenario::Idle.fits(&chain) {
                 continue;
             }
             let running = self.kit.start(chain, cores)?;

@@ -1,21 +1,25 @@
 //! `/metrics`, `/healthz` and `/readyz` over HTTP/1.0, on the supervisor's thread.
 //!
-//! One request a connection, at most a few at a time, each within a deadline: a scraper that hangs
-//! or a stranger that drips costs nothing else.
+//! One request a connection, a bounded number at a time, each within a deadline. When all places are
+//! taken, a new request ends one that is older than `METRICS_GRACE`, instead of waiting for its deadline:
+//! clients that send nothing, or a byte now and then, do not keep a health check out.
 
 use std::cell::Cell;
+use std::collections::VecDeque;
 use std::io;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
-use tokio::time::timeout;
+use tokio::task::{AbortHandle, yield_now};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::audit::Journal;
 use crate::limits::{
-    METRICS_DEADLINE, METRICS_HEADER_DEADLINE, METRICS_REQUEST_BYTES_MAX, METRICS_REQUESTS_MAX,
+    ACCEPT_PAUSE, METRICS_DEADLINE, METRICS_GRACE, METRICS_HEADER_DEADLINE,
+    METRICS_REQUEST_BYTES_MAX, METRICS_REQUESTS_MAX,
 };
 use crate::metrics;
 
@@ -35,23 +39,73 @@ pub struct View {
 
 /// Answers requests until it is dropped.
 pub async fn serve(listener: TcpListener, view: Rc<View>) {
-    let places = Arc::new(Semaphore::new(METRICS_REQUESTS_MAX));
+    let mut requests = Requests::default();
     loop {
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
-            return;
-        };
         match listener.accept().await {
-            Ok((stream, _)) => {
+            Ok((stream, source)) => {
                 let view = Rc::clone(&view);
-                tokio::task::spawn_local(async move {
-                    // Who asks too slowly gets no answer; there is nobody to tell.
+                requests.make_room().await;
+                let task = tokio::task::spawn_local(async move {
+                    // A client that asks too slowly gets no answer, and nobody is to be notified.
                     let _ = timeout(METRICS_DEADLINE, answer(stream, &view)).await;
-                    drop(place);
                 });
+                requests.add(source.ip(), task.abort_handle());
+                // The requests get their turn between two that are accepted.
+                yield_now().await;
             }
             // Out of descriptors, most likely; what waits in the backlog is not lost.
-            Err(_) => tokio::time::sleep(crate::limits::ACCEPT_PAUSE).await,
+            Err(_) => sleep(ACCEPT_PAUSE).await,
         }
+    }
+}
+
+/// The requests that are answered now, oldest first.
+#[derive(Default)]
+struct Requests(VecDeque<Request>);
+
+struct Request {
+    source: IpAddr,
+    since: Instant,
+    task: AbortHandle,
+}
+
+impl Requests {
+    // LIMIT: METRICS_REQUESTS_MAX. The source that has the most places gives its oldest one, so that a
+    // flood from one address ends nobody else's request.
+    async fn make_room(&mut self) {
+        loop {
+            self.0.retain(|request| !request.task.is_finished());
+            let Some(at) = self.to_be_ended() else {
+                return;
+            };
+            let age = self.0.get(at).map(|request| request.since.elapsed());
+            let grace = METRICS_GRACE.saturating_sub(age.unwrap_or_default());
+            if grace.is_zero() {
+                self.0.remove(at).inspect(|request| request.task.abort());
+            } else {
+                sleep(grace).await;
+            }
+        }
+    }
+
+    fn to_be_ended(&self) -> Option<usize> {
+        if self.0.len() < METRICS_REQUESTS_MAX {
+            return None;
+        }
+        let count = |source: IpAddr| self.0.iter().filter(|one| one.source == source).count();
+        // Of several, `max_by_key` gives the last; so the youngest come first.
+        let youngest_first = self.0.iter().enumerate().rev();
+        let most = youngest_first.max_by_key(|(_, request)| count(request.source));
+        most.map(|(at, _)| at)
+    }
+
+    fn add(&mut self, source: IpAddr, task: AbortHandle) {
+        let since = Instant::now();
+        self.0.push_back(Request {
+            source,
+            since,
+            task,
+        });
     }
 }
 
@@ -101,5 +155,53 @@ impl View {
     fn metrics(&self) -> String {
         let routes: Vec<&str> = self.routes.iter().map(String::as_str).collect();
         metrics::exposition(&routes, &self.cores, &self.targets, self.journal.dropped())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn source(last: u8) -> IpAddr {
+        IpAddr::from([192, 0, 2, last])
+    }
+
+    // Requests of these sources that never end, oldest first.
+    fn requests(sources: impl Iterator<Item = u8>) -> Requests {
+        let mut requests = Requests::default();
+        for last in sources {
+            let task = tokio::spawn(std::future::pending::<()>());
+            requests.add(source(last), task.abort_handle());
+        }
+        requests
+    }
+
+    fn left(requests: &Requests, last: u8) -> usize {
+        let mut left = requests.0.iter();
+        left.by_ref()
+            .filter(|one| one.source == source(last))
+            .count()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_flood_from_one_address_ends_nobody_elses_request() {
+        let others = METRICS_REQUESTS_MAX - 2;
+        let mut requests = requests([1].into_iter().chain((0..others).map(|_| 2)).chain([3]));
+        for _ in 0..3 * METRICS_REQUESTS_MAX {
+            requests.make_room().await;
+            let task = tokio::spawn(std::future::pending::<()>());
+            requests.add(source(2), task.abort_handle());
+            assert!(requests.0.len() <= METRICS_REQUESTS_MAX);
+        }
+        assert_eq!((left(&requests, 1), left(&requests, 3)), (1, 1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_has_a_moment_to_come_whole_before_it_is_ended() {
+        let mut requests = requests((0..METRICS_REQUESTS_MAX).map(|_| 1));
+        let start = Instant::now();
+        requests.make_room().await;
+        assert_eq!(start.elapsed(), METRICS_GRACE);
+        assert_eq!(requests.0.len(), METRICS_REQUESTS_MAX - 1);
     }
 }

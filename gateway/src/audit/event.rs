@@ -1,5 +1,6 @@
 //! Events as values: what the data plane tells the control plane.
 
+use std::backtrace::Backtrace;
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -7,7 +8,7 @@ use std::time::Duration;
 
 use crate::config::Route;
 use crate::observe::Observed;
-use crate::tls::{PeerInfo, TlsInfo};
+use crate::tls::{PeerInfo, RefusalClass, TlsInfo};
 
 /// Something that an operator or an auditor may want to know.
 #[derive(Debug)]
@@ -22,6 +23,14 @@ pub enum Event {
         cores: String,
         /// The program's version.
         version: &'static str,
+    },
+    /// A defect of ours that ended a connection. Where it was found is resolved when it is written, not
+    /// by the worker.
+    Panic {
+        /// The thread, the place and the message.
+        text: String,
+        /// How it came there, where `RUST_BACKTRACE` asks for that.
+        backtrace: Backtrace,
     },
     /// A sentence of the supervisor's.
     Notice {
@@ -140,12 +149,15 @@ pub enum Reason {
     Reset(String),
     /// The TLS stream ended without close_notify: it was cut.
     Truncated,
-    /// The peer was refused, or refused us; the sentence names certificate, rule and remedy.
-    Handshake(String),
+    /// The peer was refused, or refused us; the sentence names certificate, rule and remedy. The class is
+    /// for the rate of log lines.
+    Handshake(RefusalClass, String),
     /// No target could be reached; the sentence names each and its cause.
     Unreachable(String),
     /// A deadline passed; which one.
     Deadline(&'static str),
+    /// A receiver acknowledged but did not read for longer than `timeouts.stall`; who.
+    Stalled(Party),
     /// Nothing came before the other side closed: a probe, not an error.
     Empty,
     /// What came first is not how the route's protocol begins; the sentence says why.
@@ -168,7 +180,7 @@ impl fmt::Display for Reason {
             Self::Complete => f.write_str("complete"),
             Self::Reset(cause) => write!(f, "reset: {cause}"),
             Self::Truncated => f.write_str("cut off: the stream ended without close_notify"),
-            Self::Handshake(sentence)
+            Self::Handshake(_, sentence)
             | Self::Unreachable(sentence)
             | Self::Illegal(sentence)
             | Self::Forbidden(sentence) => f.write_str(sentence),
@@ -183,6 +195,12 @@ impl fmt::Display for Reason {
                     "{which} deadline passed; timeouts.{key} sets it for the route"
                 )
             }
+            Self::Stalled(receiver) => write!(
+                f,
+                "stall deadline passed: the {} is there but did not read; timeouts.stall sets it for \
+                 the route",
+                receiver.name()
+            ),
             Self::Empty => f.write_str("closed without a byte"),
             Self::Protocol(what) => write!(f, "TLS record layer: {what}"),
             Self::Limit(which) => write!(f, "limit reached: {which}"),

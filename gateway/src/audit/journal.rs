@@ -1,5 +1,6 @@
 //! The journal: a bounded queue, and the one thread that writes what comes out of it.
 
+use std::backtrace::BacktraceStatus;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,6 +16,7 @@ use super::observed;
 use super::rate::{Kind, Rate};
 use crate::config::LogFormat;
 use crate::limits::{EVENTS_MAX, JOURNAL_PAUSE};
+use crate::tls::RefusalClass;
 
 /// Where events are told. Never waits.
 #[derive(Debug, Clone)]
@@ -137,6 +139,10 @@ fn write(event: Event, rate: &mut Rate) {
         } => {
             tracing::info!(routes, cores = %cores, version, "ready");
         }
+        Event::Panic { text, backtrace } => match backtrace.status() {
+            BacktraceStatus::Captured => tracing::error!("{text}\n{backtrace}"),
+            _ => tracing::error!("{text}"),
+        },
         Event::Notice {
             level: Level::Info,
             text,
@@ -160,11 +166,12 @@ fn may_pass(account: &Connection, rate: &mut Rate) -> Option<u64> {
     }
     let kind = match account.close.reason {
         Reason::Empty => return None,
-        Reason::Handshake(_) | Reason::Protocol(_) => Kind::Refused,
+        Reason::Handshake(class, _) => Kind::Refused(class),
+        Reason::Protocol(_) => Kind::Refused(RefusalClass::Unknown),
         Reason::Unreachable(_) => Kind::Unreachable,
         Reason::Illegal(_) => Kind::Illegal,
         Reason::Forbidden(_) => Kind::Forbidden,
-        Reason::Deadline(_) => Kind::Late,
+        Reason::Deadline(_) | Reason::Stalled(_) => Kind::Late,
         Reason::Limit(_) => Kind::Limited,
         Reason::Reset(_) | Reason::Truncated | Reason::Internal(_) => Kind::Broken,
         Reason::Complete | Reason::Drained => return Some(0),

@@ -105,12 +105,14 @@ fn conversation(account: &Connection, record: &hl7::Record) {
 }
 
 fn would_forbid(record: &dicom::Record) -> String {
-    let known = List(&record.not_allowed, each).to_string();
-    match (record.unknown_not_allowed, record.not_allowed.is_empty()) {
-        (0, _) => known,
-        (unknown, true) => format!("unknown commands {unknown}"),
-        (unknown, false) => format!("{known}, unknown commands {unknown}"),
+    let mut forbidden: Vec<_> = record.not_allowed.iter().map(ToString::to_string).collect();
+    if record.unknown_not_allowed > 0 {
+        forbidden.push(format!("unknown commands {}", record.unknown_not_allowed));
     }
+    if let Some((by, what)) = record.not_followed.filter(|_| record.would_end) {
+        forbidden.push(format!("what cannot be followed: {by} sent {what}"));
+    }
+    List(&forbidden, each).to_string()
 }
 
 fn command(count: &dicom::CommandCount, f: &mut fmt::Formatter<'_>) -> fmt::Result {

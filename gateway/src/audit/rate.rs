@@ -1,14 +1,15 @@
-//! How often what strangers can cause at will is logged.
+//! How often the lines are logged that unauthenticated clients can cause at will.
 
 use std::collections::HashMap;
 use std::time::Instant;
 
 use crate::limits::{REFUSALS_BURST, REFUSALS_EVERY};
+use crate::tls::RefusalClass;
 
 /// What is limited on its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Kind {
-    Refused,
+    Refused(RefusalClass),
     Unreachable,
     Illegal,
     Forbidden,
@@ -76,16 +77,41 @@ mod tests {
         let mut rate = Rate::default();
         let start = Instant::now();
         let passed = (0..1000)
-            .filter(|_| rate.allow("r", Kind::Refused, start).is_some())
+            .filter(|_| {
+                rate.allow("r", Kind::Refused(RefusalClass::Unknown), start)
+                    .is_some()
+            })
             .count();
         assert_eq!(passed, REFUSALS_BURST as usize);
         let later = start + REFUSALS_EVERY;
         assert_eq!(
-            rate.allow("r", Kind::Refused, later),
+            rate.allow("r", Kind::Refused(RefusalClass::Unknown), later),
             Some(1000 - u64::from(REFUSALS_BURST))
         );
-        assert_eq!(rate.allow("r", Kind::Refused, later), None);
-        assert_eq!(rate.allow("other", Kind::Refused, later), Some(0));
+        assert_eq!(
+            rate.allow("r", Kind::Refused(RefusalClass::Unknown), later),
+            None
+        );
+        assert_eq!(
+            rate.allow("other", Kind::Refused(RefusalClass::Unknown), later),
+            Some(0)
+        );
         assert_eq!(rate.allow("r", Kind::Late, later), Some(0));
+    }
+
+    #[test]
+    fn a_flood_of_scans_hides_no_refused_certificate() {
+        let mut rate = Rate::default();
+        let now = Instant::now();
+        for _ in 0..1000 {
+            rate.allow("r", Kind::Refused(RefusalClass::Unknown), now);
+        }
+        for class in [
+            RefusalClass::Revoked,
+            RefusalClass::NotListed,
+            RefusalClass::Unacceptable,
+        ] {
+            assert_eq!(rate.allow("r", Kind::Refused(class), now), Some(0));
+        }
     }
 }

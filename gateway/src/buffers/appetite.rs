@@ -1,4 +1,5 @@
-//! How large a buffer one direction of a connection borrows next.
+//! How large a buffer one direction of a connection wants next, by what its sender offers. How much of it
+//! the receiver takes is the socket's to say (`uring::Socket::send_room`).
 
 use super::{Pool, Size, Talker};
 use crate::limits::{PLAINTEXT_ROOM, RECORDS_SMALL, SMALL_READS_MAX};
@@ -21,6 +22,12 @@ impl Appetite {
             is_bulk: false,
             small_reads: 0,
         }
+    }
+
+    /// Whether large buffers are wanted.
+    #[must_use]
+    pub fn is_bulk(&self) -> bool {
+        self.is_bulk
     }
 
     /// What to borrow next.

@@ -42,14 +42,16 @@ impl Batch {
     /// Octets of payload that there is room for.
     #[must_use]
     pub fn room(&self) -> usize {
-        (self.buffer.room / RECORD_ROOM).saturating_mul(PLAINTEXT_ROOM)
+        (self.buffer.room() / RECORD_ROOM).saturating_mul(PLAINTEXT_ROOM)
     }
 
     /// Lends the memory and the payload's part of each room to an operation.
     pub fn lend(&mut self) -> (Vec<u8>, VecDeque<Range<usize>>) {
+        let rooms = self.buffer.room() / RECORD_ROOM;
+        let first = self.buffer.origin.saturating_add(RECORD_HEADER);
         let (bytes, mut parts) = self.buffer.lend_parts();
         parts.clear();
-        let starts = (0..self.buffer.room / RECORD_ROOM).map(|n| n * RECORD_ROOM + RECORD_HEADER);
+        let starts = (0..rooms).map(|n| n * RECORD_ROOM + first);
         parts.extend(starts.map(|start| start..start + PLAINTEXT_ROOM));
         (bytes, parts)
     }
@@ -69,7 +71,7 @@ impl Batch {
     pub fn copy_from(&mut self, source: &[u8]) -> usize {
         let count = source.len().min(self.room());
         let payload = source.get(..count).unwrap_or_default();
-        let rooms = self.buffer.bytes.chunks_mut(RECORD_ROOM);
+        let rooms = self.buffer.memory_mut().chunks_mut(RECORD_ROOM);
         for (room, piece) in rooms.zip(payload.chunks(PLAINTEXT_ROOM)) {
             let at = RECORD_HEADER..RECORD_HEADER.saturating_add(piece.len());
             if let Some(there) = room.get_mut(at) {
@@ -92,7 +94,8 @@ impl Batch {
         let octets = self.octets;
         let starts = (0..octets).step_by(PLAINTEXT_ROOM);
         let lengths = starts.map(move |start| octets.saturating_sub(start).min(PLAINTEXT_ROOM));
-        self.buffer.bytes.chunks_mut(RECORD_ROOM).zip(lengths)
+        let rooms = self.buffer.memory_mut().chunks_mut(RECORD_ROOM);
+        rooms.zip(lengths)
     }
 
     /// The payload of the record at place `index`.
@@ -100,9 +103,7 @@ impl Batch {
     pub fn payload(&self, index: usize) -> &[u8] {
         let start = index.saturating_mul(PLAINTEXT_ROOM).min(self.octets);
         let length = self.octets.saturating_sub(start).min(PLAINTEXT_ROOM);
-        let at = index
-            .saturating_mul(RECORD_ROOM)
-            .saturating_add(RECORD_HEADER);
+        let at = start_of(&self.buffer, index);
         let payload = at..at.saturating_add(length);
         self.buffer.bytes.get(payload).unwrap_or_default()
     }
@@ -114,9 +115,7 @@ impl Batch {
         for index in 0..self.octets.div_ceil(PLAINTEXT_ROOM) {
             let done = index.saturating_mul(PLAINTEXT_ROOM);
             let length = self.octets.saturating_sub(done).min(PLAINTEXT_ROOM);
-            let start = index
-                .saturating_mul(RECORD_ROOM)
-                .saturating_add(RECORD_HEADER);
+            let start = start_of(&buffer, index);
             buffer.send(start..start.saturating_add(length));
         }
         buffer
@@ -126,9 +125,17 @@ impl Batch {
     #[must_use]
     pub fn into_records(self, length: usize) -> Buffer {
         let mut buffer = self.buffer;
-        buffer.send(0..length.min(buffer.bytes.len()));
+        let length = length.min(buffer.memory());
+        buffer.send(buffer.origin..buffer.origin.saturating_add(length));
         buffer
     }
+}
+
+// Where the payload of the record at place `index` begins in the memory.
+fn start_of(buffer: &Buffer, index: usize) -> usize {
+    let start = index.saturating_mul(RECORD_ROOM);
+    let start = start.saturating_add(RECORD_HEADER);
+    buffer.origin.saturating_add(start)
 }
 
 #[cfg(test)]

@@ -25,9 +25,12 @@ use pool::Shelf;
 #[derive(Debug)]
 pub struct Buffer {
     bytes: Vec<u8>,
-    // How much of the memory is used this time.
-    room: usize,
-    // INVARIANT: start <= end <= room <= bytes.len() while no operation has the bytes.
+    // Where the room begins. INVARIANT: in a buffer of a pool that is `pool::PAGE_OFFSET` bytes into a
+    // page of memory, however often the buffer is lent, emptied and compacted.
+    origin: usize,
+    // Where the room that is used this time ends.
+    room_end: usize,
+    // INVARIANT: origin <= start <= end <= room_end <= bytes.len() while no operation has the bytes.
     start: usize,
     end: usize,
     // What is to be sent, in order. It may lie before `start`: it stays where it is until it is sent.
@@ -39,23 +42,30 @@ impl Buffer {
     /// A buffer of its own, outside of any pool.
     #[must_use]
     pub fn with_room(room: usize) -> Self {
-        Self::around(vec![0; room], VecDeque::new(), None)
+        Self::around(vec![0; room], VecDeque::new(), 0, None)
     }
 
     /// A buffer of its own that holds `bytes`, all of them to be sent.
     #[must_use]
     pub fn of(bytes: Vec<u8>) -> Self {
-        let mut buffer = Self::around(bytes, VecDeque::new(), None);
+        let mut buffer = Self::around(bytes, VecDeque::new(), 0, None);
         buffer.send(0..buffer.bytes.len());
         buffer
     }
 
-    fn around(bytes: Vec<u8>, parts: VecDeque<Range<usize>>, home: Option<Rc<Shelf>>) -> Self {
+    // An empty buffer whose room begins at `origin`, at most the length of `bytes`.
+    fn around(
+        bytes: Vec<u8>,
+        parts: VecDeque<Range<usize>>,
+        origin: usize,
+        home: Option<Rc<Shelf>>,
+    ) -> Self {
         Self {
-            room: bytes.len(),
+            room_end: bytes.len(),
             bytes,
-            start: 0,
-            end: 0,
+            origin,
+            start: origin,
+            end: origin,
             parts,
             home,
         }
@@ -80,24 +90,37 @@ impl Buffer {
 
     /// The room behind the filled stretch.
     pub fn spare_mut(&mut self) -> &mut [u8] {
-        self.bytes.get_mut(self.end..self.room).unwrap_or_default()
+        self.bytes
+            .get_mut(self.end..self.room_end)
+            .unwrap_or_default()
     }
 
     /// Uses no more than `room` octets of the memory from now on, or what is filled already.
     pub fn limit(&mut self, room: usize) {
-        self.room = room.max(self.end).min(self.bytes.len());
+        let room_end = self.origin.saturating_add(room);
+        self.room_end = room_end.max(self.end).min(self.bytes.len());
     }
 
     /// Octets of room behind the filled stretch.
     #[must_use]
     pub fn spare(&self) -> usize {
-        self.room.saturating_sub(self.end)
+        self.room_end.saturating_sub(self.end)
     }
 
-    /// Octets of memory.
+    /// Bytes of room that the whole memory has.
     #[must_use]
     pub fn memory(&self) -> usize {
-        self.bytes.len()
+        self.bytes.len().saturating_sub(self.origin)
+    }
+
+    // Bytes of room that are used this time, the filled stretch included.
+    fn room(&self) -> usize {
+        self.room_end.saturating_sub(self.origin)
+    }
+
+    // The whole memory from where the room begins.
+    fn memory_mut(&mut self) -> &mut [u8] {
+        self.bytes.get_mut(self.origin..).unwrap_or_default()
     }
 
     /// Whether nothing is filled.
@@ -108,14 +131,14 @@ impl Buffer {
 
     /// Adds what was written into the room; at most the room there is.
     pub fn fill(&mut self, count: usize) {
-        self.end = self.end.saturating_add(count).min(self.room);
+        self.end = self.end.saturating_add(count).min(self.room_end);
     }
 
     /// Takes `count` octets from the front of the filled stretch.
     pub fn consume(&mut self, count: usize) {
         self.start = self.start.saturating_add(count).min(self.end);
         if self.start == self.end {
-            (self.start, self.end) = (0, 0);
+            (self.start, self.end) = (self.origin, self.origin);
         }
     }
 
@@ -123,9 +146,10 @@ impl Buffer {
     /// sent must be gone.
     pub fn compact(&mut self) {
         debug_assert!(self.parts.is_empty(), "moved over what is to be sent");
-        if self.start > 0 {
-            self.bytes.copy_within(self.start..self.end, 0);
-            (self.start, self.end) = (0, self.end.saturating_sub(self.start));
+        if self.start > self.origin {
+            self.bytes.copy_within(self.start..self.end, self.origin);
+            let end = self.end.saturating_sub(self.start);
+            (self.start, self.end) = (self.origin, self.origin.saturating_add(end));
         }
     }
 
@@ -142,7 +166,7 @@ impl Buffer {
     /// Lends the memory and the range of its room to an operation; `restore` brings it back.
     pub fn lend_spare(&mut self) -> (Vec<u8>, Range<usize>) {
         let bytes = std::mem::take(&mut self.bytes);
-        (bytes, self.end..self.room)
+        (bytes, self.end..self.room_end)
     }
 
     /// Takes the memory back from an operation.
@@ -164,7 +188,7 @@ impl Buffer {
     /// Makes all that is filled something to be sent.
     pub fn send_filled(&mut self) {
         self.send(self.start..self.end);
-        (self.start, self.end) = (0, 0);
+        (self.start, self.end) = (self.origin, self.origin);
     }
 
     /// How many parts are to be sent.

@@ -254,11 +254,14 @@ fn described(files: &[PathBuf], now: SystemTime) -> (String, Vec<String>) {
     let (mut text, mut problems) = (String::new(), Vec::new());
     for file in files {
         match show::describe(file, now) {
-            Ok(description) if files.len() > 1 => {
-                let gap = if text.is_empty() { "" } else { "\n" };
-                text += &format!("{gap}{}\n\n{description}", file.display());
+            Ok(shown) => {
+                if files.len() > 1 {
+                    let gap = if text.is_empty() { "" } else { "\n" };
+                    text += &format!("{gap}{}\n\n", file.display());
+                }
+                text += &shown.text;
+                problems.extend(shown.unread.iter().map(show::Error::to_string));
             }
-            Ok(description) => text += &description,
             Err(error) => problems.push(error.to_string()),
         }
     }

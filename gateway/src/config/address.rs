@@ -26,8 +26,8 @@ fn listen_remedy(text: &str) -> String {
     let port = text.trim_start_matches([':', '*']);
     if let Ok(port) = port.parse::<u16>() {
         return format!(
-            "has no address; write \"0.0.0.0:{port}\" for every IPv4 address of this machine, or \
-             better one of them"
+            "has no address; write the address of this machine on which clients connect, for example \
+             \"10.20.0.5:{port}\""
         );
     }
     if let Some(remedy) = brackets_remedy(text) {
@@ -94,7 +94,11 @@ pub(super) fn target(text: &str) -> Result<Target, String> {
         _ => return Err(port_remedy(port)),
     };
     let host = host_of(host)?;
-    Ok(Target { host, port })
+    Ok(Target {
+        host,
+        port,
+        expected: None,
+    })
 }
 
 fn host_of(host: &str) -> Result<Host, String> {

@@ -3,7 +3,7 @@
 use super::dicom::{is_listed, read_title, shown};
 use super::file;
 use super::list::List;
-use super::peer::peer;
+use super::peers::{PeerTables, Reference, RoutePeers};
 use super::problem::{Problems, quoted};
 use super::{Located, Mode, PeerName};
 use crate::dicom::AeTitle;
@@ -12,11 +12,15 @@ use crate::limits::{AE_TITLES_MAX, PEERS_MAX};
 /// A title and who may use it.
 pub(super) struct Bound {
     title: Located<AeTitle>,
-    identities: Vec<Located<PeerName>>,
+    identities: Vec<Located<Reference>>,
 }
 
 /// Reads the table.
-pub(super) fn resolve(route: &file::Route, problems: &mut Problems) -> Vec<Bound> {
+pub(super) fn resolve(
+    route: &file::Route,
+    tables: &PeerTables,
+    problems: &mut Problems,
+) -> Vec<Bound> {
     let Some(table) = route.ae_bind.value() else {
         return Vec::new();
     };
@@ -36,7 +40,7 @@ pub(super) fn resolve(route: &file::Route, problems: &mut Problems) -> Vec<Bound
     }
     let mut all: Vec<Bound> = Vec::new();
     for (title, identities) in table.value.iter().take(AE_TITLES_MAX) {
-        if let Some(bound) = entry(scope, title, identities, problems) {
+        if let Some(bound) = entry(scope, title, identities, tables, problems) {
             refuse_twice(scope, &bound, &all, problems);
             all.push(bound);
         }
@@ -48,6 +52,7 @@ fn entry(
     scope: &str,
     title: &Located<String>,
     identities: &file::Texts,
+    tables: &PeerTables,
     problems: &mut Problems,
 ) -> Option<Bound> {
     let shown = quoted(&title.value);
@@ -61,7 +66,7 @@ fn entry(
         empty: "has no identity; name one of the route's peers",
         long: "leave some out",
     };
-    let identities = list.read(identities.value()?, peer, problems);
+    let identities = list.read(identities.value()?, |text| tables.reference(text), problems);
     Some(Bound {
         title: title?,
         identities,
@@ -74,7 +79,7 @@ fn refuse_twice(scope: &str, bound: &Bound, before: &[Bound], problems: &mut Pro
     let first = before.iter().find(|other| other.title.value == title.value);
     if let Some(first) = first {
         let text = format!(
-            "{scope}AE title {} stands on line {} already; write one with a list of identities",
+            "{scope}AE title {} duplicates line {}; write one with a list of identities",
             shown(title.value),
             first.title.line
         );
@@ -87,58 +92,68 @@ pub(super) fn check(
     route: &file::Route,
     mode: Option<Mode>,
     bound: &[Bound],
+    peers: &RoutePeers,
     calling: Option<&[Located<AeTitle>]>,
     problems: &mut Problems,
 ) {
     if let (Some(Mode::Originate), Some(table)) = (mode, route.ae_bind.value()) {
         let text = format!(
-            "{}ae_bind is for terminate routes: here applications connect in plaintext, and nobody \
-             proves an identity; remove it, and name the titles that may call in calling_ae",
+            "{}ae_bind applies only to mode \"terminate\": here applications connect in plaintext and \
+             prove no identity; remove it, and list the titles that may call in calling_ae",
             route.scope
         );
         problems.wrong(table.line, text);
         return;
     }
-    let peers = peers(route);
     let scope = &format!("{}ae_bind: ", route.scope);
     for Bound { title, identities } in bound {
         if !is_listed(calling, title.value) {
             let text = format!(
-                "{scope}AE title {} is not in calling_ae, so it could never call; add it there, or \
+                "{scope}AE title {} is not in calling_ae, which rejects it in any case; add it there, or \
                  remove it here",
                 shown(title.value)
             );
             problems.wrong(title.line, text);
         }
-        let strangers = identities.iter().filter(|identity| {
-            let listed = peers.as_ref();
-            listed.is_some_and(|peers| !peers.contains(&identity.value))
-        });
-        for stranger in strangers {
+        // A listed peer may have any key.
+        let is_key = |one: &Reference| matches!(one, Reference::Identity(PeerName::Sha256(_)));
+        let unlisted = identities
+            .iter()
+            .filter(|identity| !is_key(&identity.value) && !peers.may_list(&identity.value));
+        for identity in unlisted {
             let text = format!(
-                "{scope}identity \"{}\" of {} is not in peers, so it could never come; add it there, \
-                 or remove it here",
-                stranger.value,
+                "{scope}{} of {} is not in peers, so nobody could use the title; add it there, or \
+                 remove it here",
+                named(&identity.value),
                 shown(title.value)
             );
-            problems.wrong(stranger.line, text);
+            problems.wrong(identity.line, text);
         }
     }
 }
 
-/// The route's peers, if all of them can be read. What is wrong with them is told where they are.
-fn peers(route: &file::Route) -> Option<Vec<PeerName>> {
-    let written = route.peers.value()?;
-    // LIMIT: `PEERS_MAX`.
-    let written = written.value.iter().take(PEERS_MAX);
-    written.map(|text| peer(&text.value).ok()).collect()
+/// `peer "region"` or `identity "dns:gw.region.example"`.
+fn named(reference: &Reference) -> String {
+    match reference {
+        Reference::Table(peer) => {
+            format!("peer {}", quoted(peer.name.as_deref().unwrap_or_default()))
+        }
+        Reference::Unread(name) => format!("peer {}", quoted(name)),
+        Reference::Identity(identity) => format!("identity \"{identity}\""),
+    }
 }
 
 /// The table as it is meant.
 pub(super) fn meant(bound: &[Bound]) -> Vec<(AeTitle, Vec<PeerName>)> {
     let names = |bound: &Bound| {
-        let identities = bound.identities.iter();
-        identities.map(|identity| identity.value.clone()).collect()
+        let references = bound.identities.iter().map(|one| &one.value);
+        let mut names: Vec<PeerName> = Vec::new();
+        for identity in references.flat_map(Reference::identities) {
+            if !names.contains(identity) {
+                names.push(identity.clone());
+            }
+        }
+        names
     };
     let meant = bound.iter();
     meant

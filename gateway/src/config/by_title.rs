@@ -6,6 +6,7 @@ use super::dicom::{ByTitle, is_listed, shown};
 use super::file;
 use super::list;
 use super::problem::Problems;
+use super::targets::{Expected, targets};
 use super::{Located, Target};
 use crate::dicom::AeTitle;
 use crate::limits::AE_TITLES_MAX;
@@ -17,7 +18,11 @@ pub(super) struct Table {
 }
 
 /// Reads the tables.
-pub(super) fn resolve(route: &file::Route, problems: &mut Problems) -> Vec<Table> {
+pub(super) fn resolve(
+    route: &file::Route,
+    expected: &Expected<'_>,
+    problems: &mut Problems,
+) -> Vec<Table> {
     let Some(tables) = route.ae.value() else {
         return Vec::new();
     };
@@ -35,10 +40,12 @@ pub(super) fn resolve(route: &file::Route, problems: &mut Problems) -> Vec<Table
         return Vec::new();
     }
     let tables = tables.value.iter();
-    tables.map(|written| table(written, problems)).collect()
+    tables
+        .map(|written| table(written, expected, problems))
+        .collect()
 }
 
-fn table(written: &file::Ae, problems: &mut Problems) -> Table {
+fn table(written: &file::Ae, expected: &Expected<'_>, problems: &mut Problems) -> Table {
     let file::Ae { scope, line, .. } = written;
     for (key, is_absent, remedy) in [
         ("called", written.called.is_absent(), CALLED_REMEDY),
@@ -51,11 +58,11 @@ fn table(written: &file::Ae, problems: &mut Problems) -> Table {
     }
     let called = written.called.value();
     let called = called.map(|list| list::titles(scope, "called", list, problems));
-    let targets = written.targets.value();
-    let targets = targets.map(|list| list::targets(scope, list, problems));
+    let listed = written.targets.value();
+    let listed = listed.map(|list| targets(scope, list, expected, problems));
     Table {
         called: called.unwrap_or_default(),
-        targets: targets.unwrap_or_default(),
+        targets: listed.unwrap_or_default(),
     }
 }
 

@@ -3,9 +3,11 @@
 use super::file;
 use super::list::{self, List, title, values};
 use super::observe::BLIND;
+use super::peers::{PeerTables, RoutePeers};
 use super::problem::Problems;
+use super::targets::Expected;
 use super::value;
-use super::{Located, Mode, Observe, PeerName, Protocol, Target};
+use super::{Located, Mode, Observe, PeerName, Protocol, Route, Target};
 use super::{bind, by_title};
 use crate::dicom::{AeTitle, Command};
 use crate::limits::ASSOCIATIONS_MAX;
@@ -26,6 +28,9 @@ pub struct Dicom {
     pub enforce: bool,
     /// Associations that may be open at a time; `None` is no bound of the route's own.
     pub associations_max: Option<u32>,
+    /// Of these, how many one peer may have open, as written: not above `associations_max`, and `None` on
+    /// routes of mode `Originate`. `Route::associations_per_peer` is what holds.
+    pub associations_per_peer: Option<u32>,
     /// Targets by called title. No title is in two of them, and all are in `called` if there is one.
     /// The route's own targets are for all other titles; where there are none, those are refused.
     pub by_title: Vec<ByTitle>,
@@ -45,10 +50,13 @@ pub struct ByTitle {
 
 /// What the meaning of these keys depends on.
 #[derive(Clone, Copy)]
-pub(super) struct Ground {
+pub(super) struct Ground<'a> {
     pub(super) mode: Option<Mode>,
     pub(super) protocol: Option<Protocol>,
     pub(super) observe: Observe,
+    pub(super) tables: &'a PeerTables,
+    pub(super) peers: &'a RoutePeers,
+    pub(super) expected: &'a Expected<'a>,
 }
 
 /// The rules of a route, and every target in them.
@@ -60,7 +68,11 @@ pub(super) struct Resolved {
 }
 
 /// Reads the keys that are for DICOM alone.
-pub(super) fn resolve(route: &file::Route, ground: Ground, problems: &mut Problems) -> Resolved {
+pub(super) fn resolve(
+    route: &file::Route,
+    ground: Ground<'_>,
+    problems: &mut Problems,
+) -> Resolved {
     let scope = &route.scope;
     let mut titles = |key, written: &file::Texts| {
         let list = written.value()?;
@@ -68,11 +80,12 @@ pub(super) fn resolve(route: &file::Route, ground: Ground, problems: &mut Proble
     };
     let called = titles("called_ae", &route.called_ae);
     let calling = titles("calling_ae", &route.calling_ae);
-    let bound = bind::resolve(route, problems);
-    let tables = by_title::resolve(route, problems);
+    let bound = bind::resolve(route, ground.tables, problems);
+    let tables = by_title::resolve(route, ground.expected, problems);
     let is_fit = refuse_unfit(route, ground, problems);
     if is_fit {
-        bind::check(route, ground.mode, &bound, calling.as_deref(), problems);
+        let calling = calling.as_deref();
+        bind::check(route, ground.mode, &bound, ground.peers, calling, problems);
         by_title::check(route, &tables, called.as_deref(), problems);
     }
     let dicom = Dicom {
@@ -82,6 +95,7 @@ pub(super) fn resolve(route: &file::Route, ground: Ground, problems: &mut Proble
         commands: commands(route, problems),
         enforce: enforce(route, problems),
         associations_max: associations(route, problems),
+        associations_per_peer: associations_per_peer(route, ground.mode, problems),
         by_title: tables.iter().map(by_title::meant).collect(),
         returns: route.returns.value().map(|name| name.value.clone()),
     };
@@ -122,13 +136,62 @@ fn associations(route: &file::Route, problems: &mut Problems) -> Option<u32> {
     u32::try_from(read).ok()
 }
 
+fn associations_per_peer(
+    route: &file::Route,
+    mode: Option<Mode>,
+    problems: &mut Problems,
+) -> Option<u32> {
+    let (scope, written) = (&route.scope, &route.associations_per_peer);
+    let key = "associations_per_peer";
+    if let (Some(Mode::Originate), Some(number)) = (mode, written.value()) {
+        let text = format!(
+            "{scope}{key} is for terminate routes: here applications connect in plaintext, and none \
+             proves which peer it is; remove it, and bound all of them with associations"
+        );
+        problems.wrong(number.line, text);
+        return None;
+    }
+    // LIMIT: `ASSOCIATIONS_MAX`.
+    let number = problems.accept_number(scope, key, written, ASSOCIATIONS_MAX.into())?;
+    let all = route.associations.value().map(|all| all.value);
+    let all = all.and_then(|all| u64::try_from(all).ok());
+    if let (Some(all), Some(written)) = (all.filter(|all| *all < number), written.value()) {
+        let text = format!(
+            "{scope}{key} {number} is more than associations {all}, which all peers share; write {all} or less"
+        );
+        problems.wrong(written.line, text);
+    }
+    u32::try_from(number).ok()
+}
+
+impl Route {
+    /// Associations that one peer may have open at a time on this route; `None` where only the route as
+    /// a whole has a bound, or none at all.
+    ///
+    /// Where `associations_per_peer` is not written, `associations` keeps one place for each other peer,
+    /// but no more than half of all places: a peer that takes all it can get shuts nobody out, and on a
+    /// route of many peers most of the places still go to a peer that needs them.
+    #[must_use]
+    pub fn associations_per_peer(&self) -> Option<u32> {
+        let dicom = self.dicom.as_ref()?;
+        let tls = self.tls.as_ref().filter(|_| self.mode == Mode::Terminate)?;
+        let share = || Some(share(dicom.associations_max?, tls.sites().count()));
+        dicom.associations_per_peer.or_else(share)
+    }
+}
+
+fn share(associations: u32, peers: usize) -> u32 {
+    let others = u32::try_from(peers.saturating_sub(1)).unwrap_or(u32::MAX);
+    associations.saturating_sub(others.min(associations / 2))
+}
+
 /// Tells of keys that this route cannot keep; whether there is none.
-fn refuse_unfit(route: &file::Route, ground: Ground, problems: &mut Problems) -> bool {
+fn refuse_unfit(route: &file::Route, ground: Ground<'_>, problems: &mut Problems) -> bool {
     let written = written_keys(route);
     let (needless, reason) = match (ground.mode, ground.protocol, ground.observe) {
         (Some(Mode::Passthrough), _, _) => ("", BLIND),
         (_, Some(Protocol::Mllp | Protocol::Tcp), _) => {
-            ("", "is for dicom routes, and this is none; remove it")
+            ("", "applies only to protocol \"dicom\"; remove it")
         }
         // What comes back by another route is judged there.
         (_, _, Observe::Off) => ("return", UNSEEN),
@@ -140,8 +203,8 @@ fn refuse_unfit(route: &file::Route, ground: Ground, problems: &mut Problems) ->
     false
 }
 
-const UNSEEN: &str = "cannot be kept with observe = \"off\", because nobody sees the association; \
-    remove it, or write observe = \"strict\" or \"lenient\"";
+const UNSEEN: &str = "cannot be kept with observe = \"off\", because the route does not look at associations \
+    then; remove it, or write observe = \"strict\" or \"lenient\"";
 
 /// The keys for DICOM alone that are written, with their lines.
 fn written_keys(route: &file::Route) -> Vec<(&'static str, usize)> {
@@ -155,6 +218,13 @@ fn written_keys(route: &file::Route) -> Vec<(&'static str, usize)> {
         (
             "associations",
             route.associations.value().map(|number| number.line),
+        ),
+        (
+            "associations_per_peer",
+            route
+                .associations_per_peer
+                .value()
+                .map(|number| number.line),
         ),
         ("[[route.ae]]", route.ae.value().map(|tables| tables.line)),
         ("return", route.returns.value().map(|text| text.line)),

@@ -6,7 +6,7 @@ use super::Located;
 use super::problem::quoted;
 use super::schema;
 pub(super) use super::table::Texts;
-use super::table::{Named, Reader, Table, Written};
+use super::table::{Named, Reader, Table, TextOrTable, Written};
 
 /// A string with its line, if there is one.
 pub(super) type Text = Written<String>;
@@ -16,6 +16,7 @@ pub(super) struct File {
     pub(super) gateway: Gateway,
     pub(super) identity: Option<Identity>,
     pub(super) timeouts: Timeouts,
+    pub(super) peers: Written<Vec<Peer>>,
     /// `Absent` where the file has none.
     pub(super) routes: Written<Vec<Route>>,
 }
@@ -24,6 +25,7 @@ pub(super) struct File {
 pub(super) struct Gateway {
     pub(super) cores: Option<Cores>,
     pub(super) busy_poll: Text,
+    pub(super) cipher: Text,
     pub(super) admin: Text,
     pub(super) metrics: Text,
     pub(super) log: Text,
@@ -46,6 +48,18 @@ pub(super) struct Identity {
     pub(super) crl: Texts,
 }
 
+/// `[[peer]]`.
+pub(super) struct Peer {
+    /// `peer "region": `, or its number where it has no name.
+    pub(super) scope: String,
+    /// The line of its header.
+    pub(super) line: usize,
+    pub(super) name: Text,
+    pub(super) identity: Texts,
+    pub(super) trust: Text,
+    pub(super) crl: Texts,
+}
+
 /// `[timeouts]` or `[route.timeouts]`.
 pub(super) struct Timeouts {
     pub(super) scope: String,
@@ -56,6 +70,7 @@ pub(super) struct Timeouts {
     pub(super) drain: Text,
     pub(super) keepalive: Keepalive,
     pub(super) user: Text,
+    pub(super) stall: Text,
 }
 
 /// `keepalive` in a table of timeouts.
@@ -76,8 +91,10 @@ pub(super) struct Route {
     pub(super) mode: Text,
     pub(super) protocol: Text,
     pub(super) listen: Text,
-    pub(super) targets: Texts,
+    pub(super) interface: Text,
+    pub(super) targets: Targets,
     pub(super) peers: Texts,
+    pub(super) service: Text,
     pub(super) policy: Text,
     pub(super) require_pq: Written<bool>,
     pub(super) record_layer: Text,
@@ -89,6 +106,7 @@ pub(super) struct Route {
     pub(super) ae_bind: Written<Named>,
     pub(super) commands: Texts,
     pub(super) associations: Written<i64>,
+    pub(super) associations_per_peer: Written<i64>,
     pub(super) returns: Text,
     pub(super) health: Health,
     pub(super) ae: Written<Vec<Ae>>,
@@ -101,7 +119,17 @@ pub(super) struct Ae {
     pub(super) scope: String,
     pub(super) line: usize,
     pub(super) called: Texts,
-    pub(super) targets: Texts,
+    pub(super) targets: Targets,
+}
+
+/// `targets`.
+pub(super) type Targets = Written<Vec<Target>>;
+
+/// A target: its address alone, or a table.
+pub(super) struct Target {
+    pub(super) address: Located<String>,
+    /// The peer that must answer there.
+    pub(super) peer: Texts,
 }
 
 /// `health`: a word, or the table `[route.health]`.
@@ -150,6 +178,7 @@ pub(super) fn read(root: DeTable<'_>, reader: &mut Reader<'_>) -> File {
         gateway: read_gateway(gateway, reader),
         identity: identity.map(|table| read_identity(table, reader)),
         timeouts: read_timeouts(timeouts, "[timeouts]: ", reader),
+        peers: read_peers(&mut root, reader),
         routes: read_routes(&mut root, reader),
     };
     root.finish(reader);
@@ -161,6 +190,7 @@ fn read_gateway(table: Option<Table<'_>>, reader: &mut Reader<'_>) -> Gateway {
         return Gateway {
             cores: None,
             busy_poll: Text::Absent,
+            cipher: Text::Absent,
             admin: Text::Absent,
             metrics: Text::Absent,
             log: Text::Absent,
@@ -169,6 +199,7 @@ fn read_gateway(table: Option<Table<'_>>, reader: &mut Reader<'_>) -> Gateway {
     let gateway = Gateway {
         cores: read_cores(&mut table, reader),
         busy_poll: table.leaf("busy_poll", reader),
+        cipher: table.leaf("cipher", reader),
         admin: table.leaf("admin", reader),
         metrics: table.leaf("metrics", reader),
         log: table.leaf("log", reader),
@@ -213,6 +244,7 @@ fn read_timeouts(table: Option<Table<'_>>, scope: &str, reader: &mut Reader<'_>)
             drain: Text::Absent,
             keepalive: read_keepalive(None, scope, reader),
             user: Text::Absent,
+            stall: Text::Absent,
         };
     };
     let keepalive_scope = format!("{scope}keepalive: ");
@@ -226,6 +258,7 @@ fn read_timeouts(table: Option<Table<'_>>, scope: &str, reader: &mut Reader<'_>)
         drain: table.leaf("drain", reader),
         keepalive: read_keepalive(keepalive, scope, reader),
         user: table.leaf("user", reader),
+        stall: table.leaf("stall", reader),
     };
     table.finish(reader);
     timeouts
@@ -248,6 +281,38 @@ fn read_keepalive(table: Option<Table<'_>>, scope: &str, reader: &mut Reader<'_>
     };
     table.finish(reader);
     keepalive
+}
+
+fn read_peers(root: &mut Table<'_>, reader: &mut Reader<'_>) -> Written<Vec<Peer>> {
+    match root.tables("peer", &schema::PEER, reader) {
+        Written::Absent => Written::Absent,
+        Written::Refused => Written::Refused,
+        Written::Value(tables) => {
+            let numbered = (1..).zip(tables.value);
+            let peers = numbered.map(|(number, table)| read_peer(number, table, reader));
+            Written::Value(Located {
+                value: peers.collect(),
+                line: tables.line,
+            })
+        }
+    }
+}
+
+fn read_peer(number: usize, mut table: Table<'_>, reader: &mut Reader<'_>) -> Peer {
+    table.scope = match table.peek("name") {
+        Some(name) => format!("peer {}: ", quoted(name)),
+        None => format!("peer number {number}: "),
+    };
+    let peer = Peer {
+        scope: table.scope.clone(),
+        line: table.line,
+        name: table.leaf("name", reader),
+        identity: table.one_or_list("identity", reader),
+        trust: table.leaf("trust", reader),
+        crl: table.list("crl", reader),
+    };
+    table.finish(reader);
+    peer
 }
 
 fn read_routes(root: &mut Table<'_>, reader: &mut Reader<'_>) -> Written<Vec<Route>> {
@@ -287,8 +352,10 @@ fn read_route(number: usize, mut table: Table<'_>, reader: &mut Reader<'_>) -> R
         mode: table.leaf("mode", reader),
         protocol: table.leaf("protocol", reader),
         listen: table.leaf("listen", reader),
-        targets: table.list("targets", reader),
+        interface: table.leaf("interface", reader),
+        targets: read_targets(&mut table, reader),
         peers: table.list("peers", reader),
+        service: table.leaf("service", reader),
         policy: table.leaf("policy", reader),
         require_pq: table.leaf("require_pq", reader),
         record_layer: table.leaf("record_layer", reader),
@@ -300,6 +367,7 @@ fn read_route(number: usize, mut table: Table<'_>, reader: &mut Reader<'_>) -> R
         ae_bind: table.named_lists("ae_bind", reader),
         commands: table.list("commands", reader),
         associations: table.leaf("associations", reader),
+        associations_per_peer: table.leaf("associations_per_peer", reader),
         returns: table.leaf("return", reader),
         health: read_health(&mut table, reader),
         ae: read_tables_of_titles(&mut table, reader),
@@ -357,8 +425,50 @@ fn read_table_of_titles(mut table: Table<'_>, reader: &mut Reader<'_>) -> Ae {
         scope: table.scope.clone(),
         line: table.line,
         called: table.one_or_list("called", reader),
-        targets: table.list("targets", reader),
+        targets: read_targets(&mut table, reader),
     };
     table.finish(reader);
     ae
+}
+
+fn read_targets(table: &mut Table<'_>, reader: &mut Reader<'_>) -> Targets {
+    let scope = format!("{}targets: ", table.scope);
+    match table.texts_or_tables("targets", &schema::TARGET, &scope, reader) {
+        Written::Absent => Written::Absent,
+        Written::Refused => Written::Refused,
+        Written::Value(elements) => {
+            let written = elements.value.len();
+            let read = elements.value.into_iter();
+            let read = read.filter_map(|element| read_target(element, reader));
+            let value: Vec<_> = read.collect();
+            let line = elements.line;
+            match (value.is_empty(), written) {
+                (true, 1..) => Written::Refused,
+                _ => Written::Value(Located { value, line }),
+            }
+        }
+    }
+}
+
+/// Reads one target; `None` where its address cannot be read.
+fn read_target(element: TextOrTable<'_>, reader: &mut Reader<'_>) -> Option<Target> {
+    let mut table = match element {
+        TextOrTable::Text(address) => {
+            let peer = Texts::Absent;
+            return Some(Target { address, peer });
+        }
+        TextOrTable::Table(table) => table,
+    };
+    let address: Text = table.leaf("address", reader);
+    if address.is_absent() {
+        let text = format!(
+            "{}address is missing; write {{ address = \"gw.region.example:2762\", peer = \"region\" }}",
+            table.scope
+        );
+        reader.problems.missing(Some(table.line), text);
+    }
+    let peer = table.one_or_list("peer", reader);
+    table.finish(reader);
+    let address = address.value()?.clone();
+    Some(Target { address, peer })
 }

@@ -1,4 +1,4 @@
-//! The `[gateway]` table: cores, busy polling, admin socket, metrics and log.
+//! The `[gateway]` table: cores, busy polling, cipher, admin socket, metrics and log.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use super::file::{self, Cores};
 use super::identity::{folder, path};
 use super::problem::Problems;
 use super::resolve::Place;
-use super::{Gateway, Located, LogFormat, address, value};
+use super::{CipherSetting, Gateway, Located, LogFormat, address, value};
 use crate::limits::{BUSY_POLL_MAX, CORES_MAX, SOCKET_PATH_BYTES_MAX};
 
 /// The CPUs that the main thread, and thereby a new worker, may run on, ascending.
@@ -36,6 +36,11 @@ pub(super) fn resolve(
         .busy_poll
         .value()
         .map(|text| problems.accept(scope, "busy_poll", text, busy_poll(&text.value)));
+    let cipher = written.cipher.value();
+    let cipher = cipher.map(|text| {
+        let read = value::word(&text.value, &CipherSetting::WORDS);
+        problems.accept(scope, "cipher", text, read)
+    });
     let folder = folder(place.file);
     let admin = written
         .admin
@@ -57,6 +62,7 @@ pub(super) fn resolve(
         cores: cores?,
         cores_listed: matches!(written.cores, Some(Cores::List(_))),
         busy_poll: flat(busy_poll)?.flatten(),
+        cipher: flat(cipher)?.unwrap_or_default(),
         admin: flat(admin)?,
         metrics: flat(metrics)?,
         log: flat(log)?.unwrap_or(LogFormat::Text),

@@ -211,14 +211,18 @@ fn probe(
 fn misfit(probe: Probe, mode: Option<Mode>, protocol: Option<Protocol>) -> Option<&'static str> {
     match (probe, mode, protocol) {
         (Probe::Connect, ..) => None,
-        (_, Some(Mode::Passthrough), _) => {
-            Some("speaks, and a passthrough route only carries what others say")
-        }
+        (_, Some(Mode::Passthrough), _) => Some(
+            "would need the route to send bytes of its own, and mode \"passthrough\" only carries those of others",
+        ),
         (Probe::Tls, Some(Mode::Terminate), _) => {
-            Some("is for originate routes: the targets of this one are reached in plaintext")
+            Some("applies only to mode \"originate\": this route reaches its targets in plaintext")
         }
-        (Probe::CEcho, _, Some(Protocol::Mllp | Protocol::Tcp)) => Some("is for dicom routes"),
-        (Probe::Mllp, _, Some(Protocol::Dicom | Protocol::Tcp)) => Some("is for mllp routes"),
+        (Probe::CEcho, _, Some(Protocol::Mllp | Protocol::Tcp)) => {
+            Some("applies only to protocol \"dicom\"")
+        }
+        (Probe::Mllp, _, Some(Protocol::Dicom | Protocol::Tcp)) => {
+            Some("applies only to protocol \"mllp\"")
+        }
         _ => None,
     }
 }

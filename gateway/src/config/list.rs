@@ -1,10 +1,9 @@
 //! Lists: how many elements they may have, and none of them twice.
 
+use super::Located;
 use super::problem::{Problems, quoted};
-use super::{Located, PeerName, Target};
-use super::{address, peer};
 use crate::dicom::AeTitle;
-use crate::limits::{AE_TITLES_MAX, PEERS_MAX, TARGETS_MAX};
+use crate::limits::{AE_TITLES_MAX, PEERS_MAX};
 
 /// Elements of a list that are compared with each other: as many as the longest one may have.
 const COMPARED_MAX: usize = if PEERS_MAX > AE_TITLES_MAX {
@@ -30,23 +29,35 @@ pub(super) struct List<'a> {
 }
 
 impl List<'_> {
-    /// Reads each element and tells of those that are there already.
+    /// Reads each element and reports those that are written twice.
     pub(super) fn read<T: PartialEq>(
         &self,
         written: &Located<Vec<Located<String>>>,
         read: impl Fn(&str) -> Result<T, String>,
         problems: &mut Problems,
     ) -> Vec<Located<T>> {
+        let read = self.read_elements(written, |text| text, read, problems);
+        read.into_iter().map(|(_, element)| element).collect()
+    }
+
+    /// Reads each element by its `text`; returns those that can be read beside what is written.
+    pub(super) fn read_elements<'w, E, T: PartialEq>(
+        &self,
+        written: &'w Located<Vec<E>>,
+        text: impl Fn(&E) -> &Located<String>,
+        read: impl Fn(&str) -> Result<T, String>,
+        problems: &mut Problems,
+    ) -> Vec<(&'w E, Located<T>)> {
         self.check_length(written.value.len(), written.line, problems);
-        let mut elements: Vec<Located<T>> = Vec::new();
+        let mut elements: Vec<(&E, Located<T>)> = Vec::new();
         // Each is compared with all before: a list that is far too long is not read to its end.
-        for text in written.value.iter().take(COMPARED_MAX) {
+        for element in written.value.iter().take(COMPARED_MAX) {
+            let text = text(element);
             let read = read(&text.value);
             let read = problems.accept(self.scope, self.noun, text, read);
-            if let Some(element) =
-                read.and_then(|value| self.once(text, value, &elements, problems))
+            if let Some(value) = read.and_then(|value| self.once(text, value, &elements, problems))
             {
-                elements.push(element);
+                elements.push((element, value));
             }
         }
         elements
@@ -70,62 +81,25 @@ impl List<'_> {
     }
 
     /// An element, unless it is among those `before` it.
-    fn once<T: PartialEq>(
+    fn once<E, T: PartialEq>(
         &self,
         text: &Located<String>,
         value: T,
-        before: &[Located<T>],
+        before: &[(E, Located<T>)],
         problems: &mut Problems,
     ) -> Option<Located<T>> {
         let line = text.line;
-        let Some(first) = before.iter().find(|element| element.value == value) else {
+        let Some((_, first)) = before.iter().find(|(_, element)| element.value == value) else {
             return Some(Located { value, line });
         };
         let shown = quoted(&text.value);
         let text = format!(
-            "{}{} {shown} stands on line {} already; remove one",
+            "{}{} {shown} duplicates line {}; remove one",
             self.scope, self.noun, first.line
         );
         problems.wrong(line, text);
         None
     }
-}
-
-/// Reads `targets`.
-pub(super) fn targets(
-    scope: &str,
-    written: &Located<Vec<Located<String>>>,
-    problems: &mut Problems,
-) -> Vec<Located<Target>> {
-    // LIMIT: `TARGETS_MAX`.
-    let list = List {
-        scope,
-        key: "targets",
-        noun: "target",
-        max: TARGETS_MAX,
-        empty: "is empty; name at least one host and port",
-        long: "they are tried in order while an application waits, so leave some out",
-    };
-    list.read(written, address::target, problems)
-}
-
-/// Reads `peers`.
-pub(super) fn peers(
-    scope: &str,
-    written: &Located<Vec<Located<String>>>,
-    problems: &mut Problems,
-) -> Vec<PeerName> {
-    // LIMIT: `PEERS_MAX`.
-    let list = List {
-        scope,
-        key: "peers",
-        noun: "peer",
-        max: PEERS_MAX,
-        empty: "is empty, and being signed by a trusted CA alone is never enough; name at least \
-                one peer",
-        long: "split the route",
-    };
-    values(list.read(written, peer::peer, problems))
 }
 
 /// Reads AE titles that stand under `key`.

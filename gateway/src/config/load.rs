@@ -1,4 +1,4 @@
-//! Reading the configuration file, once it is known to be one that only its owner writes.
+//! Reads the configuration file, once it is known to be in the hands of root or of the process's user.
 
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Read};
@@ -7,6 +7,7 @@ use std::path::Path;
 
 use rustix::fs::OFlags;
 
+use super::access::Process;
 use super::syntax::Lines;
 use super::{Found, Problem, find};
 use crate::limits::CONFIG_BYTES_MAX;
@@ -24,6 +25,9 @@ fn read(path: &Path) -> Result<String, Problem> {
     let file = open(path).map_err(|error| whole(unreadable(&error)))?;
     let metadata = file.metadata().map_err(|error| whole(unreadable(&error)))?;
     check(&metadata).map_err(whole)?;
+    if let Some(problem) = Process::current().problem(path, &metadata) {
+        return Err(whole(format!("the file {problem}")));
+    }
     let mut bytes = Vec::new();
     let mut bounded = file.take(CONFIG_BYTES_MAX.saturating_add(1));
     bounded
@@ -115,7 +119,7 @@ mod tests {
         let config = load(&path).config.expect("it is good");
         let tls = config.routes[0].tls.as_ref().expect("it speaks TLS");
         assert_eq!(
-            tls.identity.trust.value,
+            tls.peers[0].trust.trust.value,
             folder.path().join("pki/trust.pem")
         );
         assert!(!config.gateway.cores.is_empty());

@@ -3,8 +3,9 @@
 //!
 //! `file` reads the TOML as written and keeps where each value stands, `resolve` turns it into
 //! these types and gathers every problem on the way. Files that the configuration names
-//! (certificates, keys) are not opened here: that is `pki`'s work.
+//! (certificates, keys) are not opened here: that is `pki`'s work. `access` says who can change a file.
 
+pub(crate) mod access;
 mod address;
 mod bind;
 mod by_title;
@@ -19,6 +20,7 @@ mod load;
 mod name;
 mod observe;
 mod peer;
+mod peers;
 mod problem;
 mod remark;
 mod resolve;
@@ -28,6 +30,7 @@ mod show;
 mod suggest;
 mod syntax;
 mod table;
+mod targets;
 #[cfg(test)]
 mod tests;
 mod timeouts;
@@ -111,6 +114,9 @@ pub struct Config {
     pub file: PathBuf,
     /// What concerns the process and no route.
     pub gateway: Gateway,
+    /// The `[[peer]]` tables in the order of the file, whether or not a route lists them; names are
+    /// unique, and no identity is in two of them.
+    pub peers: Vec<Arc<Peer>>,
     /// The routes in the order of the file; never empty, names are unique.
     pub routes: Vec<Arc<Route>>,
 }
@@ -124,12 +130,26 @@ pub struct Gateway {
     pub cores_listed: bool,
     /// How long a worker stays awake after its last activity, using its core; `None` is not at all.
     pub busy_poll: Option<Duration>,
+    /// What seals and opens the records of TLS 1.3.
+    pub cipher: CipherSetting,
     /// Where the admin socket is to stand.
     pub admin: Option<PathBuf>,
     /// Where metrics and health are served over HTTP.
     pub metrics: Option<SocketAddr>,
     /// How log lines are written.
     pub log: LogFormat,
+}
+
+/// Which implementation of AES-GCM seals and opens the records of TLS 1.3.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub enum CipherSetting {
+    /// The fastest on this CPU.
+    #[default]
+    Auto,
+    /// aws-lc-rs.
+    AwsLc,
+    /// ring.
+    Ring,
 }
 
 /// How log lines are written to standard error.
@@ -154,6 +174,9 @@ pub struct Route {
     pub protocol: Protocol,
     /// Where it listens. `[::]` takes IPv4 as well, as Linux does.
     pub listen: SocketAddr,
+    /// The interface that connections must come in by; `None` is every one, since Linux answers for each
+    /// of its addresses on all of them.
+    pub interface: Option<InterfaceName>,
     /// Tried in order before the first byte; at most `limits::TARGETS_MAX`, and at least one unless
     /// `dicom` has targets by title.
     pub targets: Vec<Target>,
@@ -170,6 +193,19 @@ pub struct Route {
     pub health: Option<Health>,
 }
 
+/// The name of a network interface: 1 to `limits::INTERFACE_BYTES_MAX` bytes without blanks, `/` and `:`.
+/// Whether the machine has it is not known here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InterfaceName(String);
+
+impl InterfaceName {
+    /// As `ip link` shows it.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 /// Which side of a route is TLS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Mode {
@@ -182,7 +218,7 @@ pub enum Mode {
 }
 
 /// What a route's stream carries.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Protocol {
     /// DICOM upper layer (PS3.8): the connecting side speaks first.
     Dicom,
@@ -199,6 +235,9 @@ pub struct Target {
     pub host: Host,
     /// TCP port, never 0.
     pub port: u16,
+    /// The identities of which a TLS server at this target must prove one; `None` where any identity of the
+    /// route's peers will do, and on routes that do not connect in TLS. A subset of those of the route's peers.
+    pub expected: Option<Arc<[PeerName]>>,
 }
 
 /// The host part of a target.
@@ -215,8 +254,11 @@ pub enum Host {
 pub struct RouteTls {
     /// Who this site is on this route. Routes that name the same files share one value.
     pub identity: Arc<IdentityFiles>,
-    /// Identities that the peer may have; never empty.
-    pub peers: Vec<PeerName>,
+    /// The peers that may be opposite, each with the CAs that may vouch for it; never empty. No identity is
+    /// in two of them.
+    pub peers: Vec<Arc<Peer>>,
+    /// The service label that both ends of this route agree on; `None` where it has none.
+    pub service: Option<ServiceLabel>,
     /// Which protocol versions and suites may be negotiated.
     pub policy: Policy,
     /// Refuse key exchanges without a post-quantum part.
@@ -226,6 +268,46 @@ pub struct RouteTls {
     /// Records that a key of TLS 1.3 seals before it is updated; 1 to `limits::KEY_RECORDS_MAX`.
     pub key_records: u64,
 }
+
+impl RouteTls {
+    /// The sites that may be opposite, each by its identities: a `[[peer]]` with all of them, and each identity
+    /// that the route lists itself alone.
+    pub fn sites(&self) -> impl Iterator<Item = &[PeerName]> {
+        self.peers.iter().flat_map(|peer| {
+            let together = match peer.name {
+                Some(_) => peer.identities.len(),
+                None => 1,
+            };
+            peer.identities.chunks(together.max(1))
+        })
+    }
+}
+
+/// A peer: the identities that it may be accepted by, and the CAs that may vouch for them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Peer {
+    /// The name of its `[[peer]]` table; `None` for the identities that a route lists itself, for which the
+    /// trust of the route's identity vouches.
+    pub name: Option<String>,
+    /// What its certificate must prove, any one of them; 1 to `limits::PEERS_MAX`.
+    pub identities: Vec<PeerName>,
+    /// The CAs that may vouch for these identities. Peers that name the same files share one value.
+    pub trust: Arc<TrustFiles>,
+}
+
+/// The files of the CAs that may vouch for a peer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TrustFiles {
+    /// Trust anchors, PEM.
+    pub trust: Located<PathBuf>,
+    /// Revocation lists, PEM or DER; empty where none is configured.
+    pub crl: Vec<Located<PathBuf>>,
+}
+
+/// A label by which both ends of a route know that they are the two ends of the same route: 1 to
+/// `limits::SERVICE_LABEL_BYTES_MAX` of letters, digits, `-`, `_` and `.`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ServiceLabel(pub(crate) String);
 
 /// Who seals and opens the records of TLS 1.3. Those of TLS 1.2 are rustls's in any case.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -237,7 +319,7 @@ pub enum RecordLayer {
     Rustls,
 }
 
-/// The files that say who this site is and whom it trusts.
+/// The files that say who this site is, and whom it trusts where a route lists identities itself.
 ///
 /// Paths are absolute, or relative to the working directory: `resolve` has joined relative ones to
 /// the folder of the configuration file.
@@ -247,10 +329,9 @@ pub struct IdentityFiles {
     pub certificate: Located<PathBuf>,
     /// Its private key, PEM.
     pub key: Located<PathBuf>,
-    /// Trust anchors for peers, PEM.
-    pub trust: Located<PathBuf>,
-    /// Revocation lists, PEM or DER; empty where none is configured.
-    pub crl: Vec<Located<PathBuf>>,
+    /// The CAs that may vouch for identities that a route lists itself; `None` where every route names its
+    /// peers by `[[peer]]` tables.
+    pub trust: Option<Arc<TrustFiles>>,
 }
 
 /// A value with the line of the configuration file that it stands on.
@@ -301,8 +382,10 @@ pub struct Timeouts {
     pub drain: Duration,
     /// TCP keepalive on both sockets.
     pub keepalive: Keepalive,
-    /// `TCP_USER_TIMEOUT`: how long sent bytes may stay unacknowledged.
+    /// How long a peer may leave what it was sent without an answer (`TCP_USER_TIMEOUT`).
     pub user: Duration,
+    /// How long a receiver that answers may read nothing; `None` is never.
+    pub stall: Option<Duration>,
 }
 
 /// TCP keepalive of a socket.
@@ -330,6 +413,7 @@ impl Default for Timeouts {
                 probes: 6,
             },
             user: Duration::from_secs(120),
+            stall: None,
         }
     }
 }

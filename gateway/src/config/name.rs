@@ -1,9 +1,10 @@
-//! Names: of routes, and of hosts in the DNS.
+//! Names: of routes, peers and services, and of hosts in the DNS.
 
 use std::net::IpAddr;
 
 use super::problem::quoted;
-use crate::limits::ROUTE_NAME_BYTES_MAX;
+use super::{InterfaceName, ServiceLabel};
+use crate::limits::{INTERFACE_BYTES_MAX, ROUTE_NAME_BYTES_MAX, SERVICE_LABEL_BYTES_MAX};
 
 /// Bytes of a DNS name without its final dot (RFC 1035 section 2.3.4).
 const NAME_BYTES_MAX: usize = 253;
@@ -12,23 +13,55 @@ const LABEL_BYTES_MAX: usize = 63;
 
 /// Reads the name of a route; fails with the end of a sentence.
 pub(super) fn route_name(name: &str) -> Result<String, String> {
+    short_name(name, "pacs-to-region", ROUTE_NAME_BYTES_MAX)
+}
+
+/// Reads a service label; fails with the end of a sentence.
+pub(super) fn service_label(label: &str) -> Result<ServiceLabel, String> {
+    short_name(label, "archive", SERVICE_LABEL_BYTES_MAX).map(ServiceLabel)
+}
+
+/// Reads a name of at most `bytes_max` bytes; fails with the end of a sentence.
+pub(super) fn short_name(name: &str, example: &str, bytes_max: usize) -> Result<String, String> {
     let is_legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     if name.is_empty() {
-        return Err("is empty; write a short name, such as \"pacs-to-region\"".to_owned());
+        return Err(format!("is empty; write a short name, such as {example:?}"));
     }
     if let Some(wrong) = name.chars().find(|c| !is_legal(*c)) {
         return Err(format!(
             "has {wrong:?}; write letters from a to z, digits, \"-\", \"_\" and \".\" only"
         ));
     }
-    // LIMIT: `ROUTE_NAME_BYTES_MAX`.
-    if name.len() > ROUTE_NAME_BYTES_MAX {
+    // LIMIT: `ROUTE_NAME_BYTES_MAX` or `SERVICE_LABEL_BYTES_MAX`.
+    if name.len() > bytes_max {
         return Err(format!(
-            "has {} characters, and {ROUTE_NAME_BYTES_MAX} are the most; shorten it",
+            "has {} characters, and {bytes_max} are the most; shorten it",
             name.len()
         ));
     }
     Ok(name.to_owned())
+}
+
+/// Reads the name of a network interface as Linux takes it; fails with the end of a sentence.
+pub(super) fn interface(name: &str) -> Result<InterfaceName, String> {
+    if name.is_empty() {
+        return Err("is empty; write a name that `ip link` shows, or remove it".to_owned());
+    }
+    let is_legal = |c: char| !c.is_whitespace() && !c.is_control() && !matches!(c, '/' | ':');
+    let wrong = name.chars().find(|c| !is_legal(*c));
+    if let Some(wrong) = wrong.or_else(|| name.chars().find(|_| matches!(name, "." | ".."))) {
+        return Err(format!(
+            "has {wrong:?}, which no name of an interface has; write one that `ip link` shows"
+        ));
+    }
+    // LIMIT: `INTERFACE_BYTES_MAX`.
+    if name.len() > INTERFACE_BYTES_MAX {
+        return Err(format!(
+            "has {} bytes, and Linux allows {INTERFACE_BYTES_MAX}; write the name that `ip link` shows",
+            name.len()
+        ));
+    }
+    Ok(InterfaceName(name.to_owned()))
 }
 
 /// Reads a DNS name and gives it in lower case; fails with the end of a sentence.

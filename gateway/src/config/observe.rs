@@ -35,7 +35,7 @@ pub(super) fn resolve(
     let reason = match (mode, protocol) {
         (Some(Mode::Passthrough), _) => BLIND,
         (_, Some(Protocol::Tcp)) => {
-            "is for dicom and mllp routes: what a tcp stream carries is not known; remove it"
+            "applies only to protocols \"dicom\" and \"mllp\": what a tcp stream carries is not known; remove it"
         }
         _ => return read.unwrap_or(default),
     };

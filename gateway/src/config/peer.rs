@@ -16,7 +16,10 @@ pub(super) fn peer(text: &str) -> Result<PeerName, String> {
 fn dns(name: &str) -> Result<PeerName, String> {
     if name.contains('*') {
         return Err(
-            "has a wildcard, and a peer is one host; name each host that may connect".to_owned(),
+            "has a wildcard, and a peer is one host; name each host that may connect, or, if its \
+             certificate has wildcards only, write \"sha256:\" and the SHA-256 of its public key \
+             (`wardgate pki show` prints it)"
+                .to_owned(),
         );
     }
     if ip_address(name).is_some() {

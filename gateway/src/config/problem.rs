@@ -128,7 +128,7 @@ fn shorten(problems: &mut Vec<Problem>) {
     problems.truncate(CONFIG_PROBLEMS_MAX);
     problems.push(Problem {
         line: None,
-        text: format!("and {more} more problems; mend these first"),
+        text: format!("and {more} more problems; fix these first"),
     });
 }
 

@@ -1,18 +1,104 @@
-//! What an operator should know about a route that is good.
+//! What an operator should know about a configuration that is good.
 
-use super::{Dicom, Route};
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::{Config, Dicom, Mode, Peer, Protocol, Route, RouteTls, ServiceLabel, Target};
 use crate::dicom::Command;
+
+impl Config {
+    /// Sentences about the peers and about routes beside each other, in full: `peer "region": ...`.
+    #[must_use]
+    pub fn remarks(&self) -> Vec<String> {
+        let peers = self.peers.iter().filter_map(|peer| self.unused(peer));
+        peers.chain(self.alike()).collect()
+    }
+
+    fn unused(&self, peer: &Arc<Peer>) -> Option<String> {
+        let mut listed = self.routes.iter().flat_map(|route| &route.tls);
+        let is_listed = |tls: &RouteTls| tls.peers.iter().any(|listed| Arc::ptr_eq(listed, peer));
+        let name = peer.name.as_deref().unwrap_or_default();
+        (!listed.any(is_listed)).then(|| {
+            format!("peer \"{name}\": no route lists it; write its name in peers of a route, or remove it")
+        })
+    }
+
+    /// Routes that a peer cannot tell from an earlier one, so that a connection of one of them that is
+    /// redirected on the network path would be served by the other.
+    fn alike(&self) -> Vec<String> {
+        type Seen<'a> = (&'a Path, Mode, Protocol, Option<&'a ServiceLabel>);
+        let mut seen = HashMap::<_, &str>::new();
+        let mut remarks = Vec::new();
+        for route in &self.routes {
+            let Some(tls) = &route.tls else {
+                continue;
+            };
+            let certificate = tls.identity.certificate.value.as_path();
+            let kind: Seen<'_> = (
+                certificate,
+                route.mode,
+                route.protocol,
+                tls.service.as_ref(),
+            );
+            let mut other = None;
+            for identity in tls.peers.iter().flat_map(|peer| &peer.identities) {
+                match seen.entry((kind, identity)) {
+                    Entry::Occupied(earlier) => other = other.or(Some(*earlier.get())),
+                    Entry::Vacant(free) => {
+                        free.insert(&route.name);
+                    }
+                }
+            }
+            remarks.extend(other.map(|other| alike(route, tls, other)));
+        }
+        remarks
+    }
+}
+
+fn alike(route: &Route, tls: &RouteTls, other: &str) -> String {
+    let same = match &tls.service {
+        Some(_) => "write another service in one of them",
+        None => "write service = \"NAME\" in each of them",
+    };
+    format!(
+        "route \"{}\": a connection that is redirected on the network path could reach route \
+         \"{other}\" instead, or the other way round: both have the same certificate, mode, protocol \
+         and peer; {same}, and the same at the other end",
+        route.name
+    )
+}
+
+/// Targets at which any listed peer may answer.
+fn any_peer(route: &Route) -> Option<String> {
+    route
+        .tls
+        .as_ref()
+        .filter(|_| route.mode == Mode::Originate)?;
+    let by_title = route.dicom.iter().flat_map(|dicom| &dicom.by_title);
+    let mut targets = route
+        .targets
+        .iter()
+        .chain(by_title.flat_map(|table| &table.targets));
+    let target = targets.find(|target: &&Target| target.expected.is_none())?;
+    Some(format!(
+        "any of its peers may answer at target \"{target}\"; if it is one of them, write {{ address = \
+         \"{target}\", peer = \"NAME\" }}"
+    ))
+}
 
 impl Route {
     /// Sentences about what this route's rules do not do, in full: `route "ct": ...`.
     #[must_use]
     pub fn remarks(&self) -> Vec<String> {
-        let Some(dicom) = &self.dicom else {
-            return Vec::new();
-        };
-        let remarks = [no_way_back(dicom), retrieval_alone(dicom), told_only(dicom)];
-        let remarks = remarks.into_iter().flatten();
+        let of_dicom = self
+            .dicom
+            .iter()
+            .flat_map(|dicom| [no_way_back(dicom), retrieval_alone(dicom), told_only(dicom)]);
+        let remarks = std::iter::once(any_peer(self)).chain(of_dicom);
         remarks
+            .flatten()
             .map(|remark| format!("route \"{}\": {remark}", self.name))
             .collect()
     }
@@ -26,6 +112,7 @@ impl Dicom {
             || self.calling.is_some()
             || self.commands.is_some()
             || self.associations_max.is_some()
+            || self.associations_per_peer.is_some()
             || !self.bound.is_empty()
     }
 

@@ -3,19 +3,22 @@
 //! Nothing stops at the first problem: each value is judged where it can be, and a value that could
 //! not be read is left out of what is judged together.
 
+use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
 use super::file::{self, Text};
-use super::identity::Identities;
-use super::problem::Problems;
+use super::identity::{self, Identities};
+use super::peers::{PeerTables, RoutePeers};
+use super::problem::{Problems, quoted};
 use super::table::Written;
+use super::targets::{self, Expected};
 use super::{
-    Config, IdentityFiles, Located, Mode, PeerName, Policy, Protocol, RecordLayer, Route, RouteTls,
-    Target,
+    Config, IdentityFiles, InterfaceName, Located, Mode, Policy, Protocol, RecordLayer, Route,
+    RouteTls, ServiceLabel, Target,
 };
-use super::{address, clash, gateway, list, name, timeouts, value};
+use super::{address, clash, gateway, name, timeouts, value};
 use super::{dicom, health, observe, returns};
 use crate::limits::{KEY_RECORDS_MAX, ROUTES_MAX};
 
@@ -33,6 +36,8 @@ pub(super) struct Draft<'a> {
     pub(super) mode: Option<Mode>,
     pub(super) protocol: Option<Protocol>,
     pub(super) listen: Option<Located<SocketAddr>>,
+    /// The interface that `listen` is restricted to, if any.
+    pub(super) interface: Option<InterfaceName>,
     /// All that it may connect to, whatever chooses between them.
     pub(super) targets: Vec<Located<Target>>,
     /// Complete, if all of it could be read.
@@ -52,6 +57,7 @@ pub(super) fn resolve(
         .iter()
         .map(|written| resolver.route(written))
         .collect();
+    let peers = resolver.peer_tables.all().to_vec();
     timeouts::check_site_idle(&file.timeouts, &drafts, problems);
     clash::check_names(&drafts, problems);
     returns::check(&drafts, problems);
@@ -66,6 +72,7 @@ pub(super) fn resolve(
     let config = gateway.filter(|_| good).map(|gateway| Config {
         file: place.file.to_owned(),
         gateway,
+        peers,
         routes: routes.clone(),
     });
     (config, routes)
@@ -91,19 +98,25 @@ fn routes<'f>(file: &'f file::File, problems: &mut Problems) -> &'f [file::Route
 struct Resolver<'a> {
     problems: &'a mut Problems,
     identities: Identities<'a>,
+    peer_tables: Arc<PeerTables>,
     /// The site's own: `None` where there is no `[identity]`, `Some(None)` where it has problems.
     site_identity: Option<Option<Arc<IdentityFiles>>>,
     site_timeouts: super::Timeouts,
+    /// Lines of the trust of tables and of the certificate that it was judged beside.
+    trust_checked: HashSet<(usize, usize)>,
 }
 
 impl<'a> Resolver<'a> {
     fn new(file: &file::File, place: &Place<'a>, problems: &'a mut Problems) -> Self {
         let mut identities = Identities::new(place.file);
+        let peer_tables = PeerTables::resolve(file, &mut identities, problems);
         let identity = file.identity.as_ref();
         Self {
             site_identity: identity.map(|written| identities.resolve(written, problems)),
             site_timeouts: timeouts::site(&file.timeouts, problems),
             identities,
+            peer_tables: Arc::new(peer_tables),
+            trust_checked: HashSet::new(),
             problems,
         }
     }
@@ -133,19 +146,27 @@ impl<'a> Resolver<'a> {
             address::listen,
             LISTEN_REMEDY,
         );
-        if let (Some(Mode::Originate), Some(listen)) = (mode, listen) {
+        let interface = self.interface(written);
+        let is_everywhere = written.interface.is_absent();
+        if let (Some(Mode::Originate), Some(listen), true) = (mode, listen, is_everywhere) {
             self.refuse_plaintext_everywhere(written, listen);
         }
-        let mut targets = self.targets(written);
+        let tables = Arc::clone(&self.peer_tables);
+        let peers = self.peers(written, mode);
+        let expected = Expected::new(written, mode, &tables, &peers);
+        let mut targets = self.targets(written, &expected);
         let observe = observe::resolve(written, mode, protocol, self.problems);
         let ground = dicom::Ground {
             mode,
             protocol,
             observe,
+            tables: &tables,
+            peers: &peers,
+            expected: &expected,
         };
         let by_title = dicom::resolve(written, ground, self.problems);
         let health = health::resolve(written, mode, protocol, self.problems);
-        let tls = self.tls(written, mode);
+        let tls = self.tls(written, mode, &peers);
         let timeouts = timeouts::route(
             &written.timeouts,
             &self.site_timeouts,
@@ -160,6 +181,7 @@ impl<'a> Resolver<'a> {
                 mode: mode?,
                 protocol: protocol?,
                 listen: listen?,
+                interface: interface.clone(),
                 targets: targets.iter().map(|target| target.value.clone()).collect(),
                 tls: tls?,
                 timeouts,
@@ -175,9 +197,16 @@ impl<'a> Resolver<'a> {
             mode,
             protocol,
             listen,
+            interface,
             targets,
             route,
         }
+    }
+
+    fn interface(&mut self, route: &file::Route) -> Option<InterfaceName> {
+        let text = route.interface.value()?;
+        let read = name::interface(&text.value);
+        self.problems.accept(&route.scope, "interface", text, read)
     }
 
     // Plaintext that may come from the WAN as well would be sealed as this site's own.
@@ -186,7 +215,8 @@ impl<'a> Resolver<'a> {
             let scope = &route.scope;
             let text = format!(
                 "{scope}listen \"{listen}\" would take plaintext from every network that this \
-                 machine is on, the WAN included; write its address on the LAN"
+                 machine is on, the WAN included; write its address on the LAN, or add \
+                 interface = \"NAME\" with the LAN's interface"
             );
             self.problems.wrong(line, text);
         }
@@ -210,7 +240,7 @@ impl<'a> Resolver<'a> {
         self.problems.accept(scope, key, text, read(&text.value))
     }
 
-    fn targets(&mut self, route: &file::Route) -> Vec<Located<Target>> {
+    fn targets(&mut self, route: &file::Route, expected: &Expected<'_>) -> Vec<Located<Target>> {
         let scope = &route.scope;
         // Tables of titles have targets of their own.
         if route.targets.is_absent() && route.ae.is_absent() {
@@ -219,53 +249,103 @@ impl<'a> Resolver<'a> {
         }
         let written = route.targets.value();
         written.map_or_else(Vec::new, |written| {
-            list::targets(scope, written, self.problems)
+            targets::targets(scope, written, expected, self.problems)
         })
     }
 
-    fn peers(&mut self, route: &file::Route, mode: Option<Mode>) -> Option<Vec<PeerName>> {
+    /// The peers that a route lists; none for passthrough, which refuses the key.
+    fn peers(&mut self, route: &file::Route, mode: Option<Mode>) -> RoutePeers {
         let scope = &route.scope;
-        if let (Written::Absent, Some(mode)) = (&route.peers, mode) {
-            let text = format!(
-                "{scope}peers is missing; mode \"{mode}\" needs the identities that the peer may \
-                 have, because \
-                 being signed by a trusted CA alone is never enough; write {PEERS_REMEDY}"
-            );
-            self.problems.missing(Some(route.line), text);
+        match mode {
+            Some(Mode::Passthrough) => return RoutePeers::default(),
+            Some(mode) if route.peers.is_absent() => {
+                let text = format!(
+                    "{scope}peers is missing; mode \"{mode}\" needs the peers that may be \
+                     opposite, because being signed by a trusted CA alone is never enough; write \
+                     {PEERS_REMEDY}"
+                );
+                self.problems.missing(Some(route.line), text);
+            }
+            _ => {}
         }
-        Some(list::peers(scope, route.peers.value()?, self.problems))
+        RoutePeers::resolve(route, &self.peer_tables, self.problems)
     }
 
     /// What TLS needs: `Some(None)` for passthrough, `None` where a problem is in the way.
-    fn tls(&mut self, route: &file::Route, mode: Option<Mode>) -> Option<Option<RouteTls>> {
+    fn tls(
+        &mut self,
+        route: &file::Route,
+        mode: Option<Mode>,
+        peers: &RoutePeers,
+    ) -> Option<Option<RouteTls>> {
         let policy = self.policy(route);
         let record_layer = self.record_layer(route);
         let key_records = self.key_records(route);
+        let service = self.service(route);
         let own = route.identity.as_ref();
         let own = own.map(|identity| self.identities.resolve(identity, self.problems));
         if mode == Some(Mode::Passthrough) {
             self.refuse_tls_keys(route);
             return Some(None);
         }
-        let peers = self.peers(route, mode);
         let identity = own.or_else(|| self.site_identity.clone());
         if let (None, Some(mode)) = (&identity, mode) {
             let text = format!(
                 "{}mode \"{mode}\" needs an identity, and there is neither [identity] nor \
-                 [route.identity]; \
-                 write one with certificate, key and trust",
+                 [route.identity]; write one with certificate and key",
                 route.scope
             );
             self.problems.missing(Some(route.line), text);
         }
+        let identity = identity??;
+        self.check_trust(route, peers, &identity);
+        let peers = peers.meant(identity.trust.as_ref());
         Some(Some(RouteTls {
-            identity: identity??,
+            identity,
             peers: peers?,
+            service: service?,
             policy: policy?,
             require_pq: route.require_pq.value().is_some_and(|flag| flag.value),
             record_layer: record_layer?,
             key_records: key_records?,
         }))
+    }
+
+    /// Judges who vouches for the peers of a route beside who the site is there.
+    fn check_trust(&mut self, route: &file::Route, peers: &RoutePeers, identity: &IdentityFiles) {
+        for peer in peers.tables() {
+            let lines = (peer.trust.trust.line, identity.certificate.line);
+            if self.trust_checked.insert(lines) {
+                let scope = format!(
+                    "peer {}: ",
+                    quoted(peer.name.as_deref().unwrap_or_default())
+                );
+                identity::check_trust(&scope, &peer.trust, identity, self.problems);
+            }
+        }
+        if let (None, Some(line)) = (&identity.trust, peers.own_line()) {
+            let table = match route.identity {
+                Some(_) => "[route.identity]",
+                None => "[identity]",
+            };
+            let text = format!(
+                "{}peers lists identities itself, and {table} has no trust that could vouch for \
+                 them; write a [[peer]] with name, identity and trust and list its name here, or \
+                 write trust in {table}",
+                route.scope
+            );
+            self.problems.missing(Some(line), text);
+        }
+    }
+
+    fn service(&mut self, route: &file::Route) -> Option<Option<ServiceLabel>> {
+        let Some(text) = route.service.value() else {
+            return Some(None);
+        };
+        let read = name::service_label(&text.value);
+        self.problems
+            .accept(&route.scope, "service", text, read)
+            .map(Some)
     }
 
     fn record_layer(&mut self, route: &file::Route) -> Option<RecordLayer> {
@@ -300,6 +380,7 @@ impl<'a> Resolver<'a> {
         let identity = route.identity.as_ref().map(|identity| identity.line);
         let lines = [
             ("peers", line_of(&route.peers)),
+            ("service", line_of(&route.service)),
             ("policy", line_of(&route.policy)),
             ("require_pq", line_of(&route.require_pq)),
             ("record_layer", line_of(&route.record_layer)),
@@ -326,7 +407,8 @@ const MODE_REMEDY: &str = "mode = \"originate\" (plaintext in, TLS out), \"termi
 const PROTOCOL_REMEDY: &str = "protocol = \"dicom\", \"mllp\" (HL7) or \"tcp\" (anything else)";
 const LISTEN_REMEDY: &str = "where this route takes connections: listen = \"10.20.0.5:11112\"";
 const TARGETS_REMEDY: &str = "where connections go to: targets = [\"gw.region.example:2762\"]";
-const PEERS_REMEDY: &str = "for example peers = [\"dns:gw.region.example\"]";
+const PEERS_REMEDY: &str =
+    "peers = [\"region\"], and a [[peer]] with this name, its identity and trust";
 
 fn line_of<T>(written: &Written<T>) -> Option<usize> {
     written.value().map(|value| value.line)

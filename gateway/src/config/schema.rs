@@ -13,6 +13,14 @@ pub(super) struct Schema {
     pub(super) keys: &'static [Key],
 }
 
+impl Schema {
+    /// The names of its keys with commas between.
+    pub(super) fn key_names(&self) -> String {
+        let names: Vec<_> = self.keys.iter().map(|key| key.name).collect();
+        names.join(", ")
+    }
+}
+
 /// A key and how its value is written.
 #[derive(Debug)]
 pub(super) struct Key {
@@ -37,6 +45,7 @@ pub(super) static ROOT: Schema = Schema {
             "{ certificate = \"...\", key = \"...\", trust = \"...\" }",
         ),
         key("timeouts", "{ connect = \"4s\" }"),
+        key("peer", "[ { ... } ]"),
         key("route", "[ { ... } ]"),
     ],
 };
@@ -48,6 +57,7 @@ pub(super) static GATEWAY: Schema = Schema {
     keys: &[
         key("cores", "[2, 3]"),
         key("busy_poll", "\"50us\""),
+        key("cipher", "\"auto\""),
         key("admin", "\"/run/wardgate/admin.sock\""),
         key("metrics", "\"127.0.0.1:9464\""),
         key("log", "\"text\""),
@@ -75,6 +85,18 @@ const IDENTITY_KEYS: &[Key] = &[
     key("crl", "[\"/etc/wardgate/pki/trust.crl\"]"),
 ];
 
+/// A peer, and the CAs that may vouch for it.
+pub(super) static PEER: Schema = Schema {
+    header: "[[peer]]",
+    parent: "peer.",
+    keys: &[
+        key("name", "\"region\""),
+        key("identity", "\"dns:gw.region.example\""),
+        key("trust", "\"/etc/wardgate/pki/region-ca.pem\""),
+        key("crl", "[\"/etc/wardgate/pki/region-ca.crl\"]"),
+    ],
+};
+
 /// The deadlines of all routes.
 pub(super) static TIMEOUTS: Schema = Schema {
     header: "[timeouts]",
@@ -100,6 +122,7 @@ const TIMEOUTS_KEYS: &[Key] = &[
         "{ idle = \"60s\", interval = \"10s\", probes = 6 }",
     ),
     key("user", "\"120s\""),
+    key("stall", "\"never\""),
 ];
 
 /// TCP keepalive.
@@ -122,8 +145,10 @@ pub(super) static ROUTE: Schema = Schema {
         key("mode", "\"originate\""),
         key("protocol", "\"dicom\""),
         key("listen", "\"10.20.0.5:11112\""),
+        key("interface", "\"lan0\""),
         key("targets", "[\"gw.region.example:2762\"]"),
         key("peers", "[\"dns:gw.region.example\"]"),
+        key("service", "\"archive\""),
         key("policy", "\"hscn\""),
         key("require_pq", "true"),
         key("record_layer", "\"in-place\""),
@@ -135,6 +160,7 @@ pub(super) static ROUTE: Schema = Schema {
         key("ae_bind", "{ \"CT_A\" = \"dns:gw.a.example\" }"),
         key("commands", "[\"C-ECHO\", \"C-STORE\"]"),
         key("associations", "40"),
+        key("associations_per_peer", "20"),
         key("return", "\"region-to-pacs\""),
         key("health", "{ probe = \"connect\" }"),
         key(
@@ -146,6 +172,16 @@ pub(super) static ROUTE: Schema = Schema {
             "{ certificate = \"...\", key = \"...\", trust = \"...\" }",
         ),
         key("timeouts", "{ connect = \"4s\" }"),
+    ],
+};
+
+/// A target with the peer that must answer there.
+pub(super) static TARGET: Schema = Schema {
+    header: "targets",
+    parent: "targets.",
+    keys: &[
+        key("address", "\"gw.region.example:2762\""),
+        key("peer", "\"region\""),
     ],
 };
 
@@ -175,7 +211,7 @@ pub(super) static ROUTE_HEALTH: Schema = Schema {
 };
 
 /// Every table, for the search where a misplaced key belongs.
-pub(super) static ALL: [&Schema; 10] = [
+pub(super) static ALL: [&Schema; 12] = [
     &ROOT,
     &GATEWAY,
     &IDENTITY,
@@ -186,4 +222,6 @@ pub(super) static ALL: [&Schema; 10] = [
     &ROUTE_TIMEOUTS,
     &ROUTE_AE,
     &ROUTE_HEALTH,
+    &PEER,
+    &TARGET,
 ];

@@ -2,12 +2,23 @@
 
 use std::fmt;
 
-use super::{Host, LogFormat, Mode, Observe, PeerName, Policy, Protocol, RecordLayer, Target};
+use super::{
+    CipherSetting, Host, LogFormat, Mode, Observe, PeerName, Policy, Protocol, RecordLayer, Target,
+};
 
 impl LogFormat {
     /// The words of `log`.
     pub(super) const WORDS: [(&'static str, Self); 2] =
         [("text", Self::Text), ("json", Self::Json)];
+}
+
+impl CipherSetting {
+    /// The words of `cipher`.
+    pub(super) const WORDS: [(&'static str, Self); 3] = [
+        ("auto", Self::Auto),
+        ("aws-lc", Self::AwsLc),
+        ("ring", Self::Ring),
+    ];
 }
 
 impl Mode {

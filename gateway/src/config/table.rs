@@ -43,6 +43,12 @@ pub(super) type Texts = Written<Vec<Located<String>>>;
 /// Strings under the operator's own words.
 pub(super) type Named = Vec<(Located<String>, Texts)>;
 
+/// An element of a list that may hold strings and tables.
+pub(super) enum TextOrTable<'i> {
+    Text(Located<String>),
+    Table(Table<'i>),
+}
+
 /// A type that stands alone under a key.
 pub(super) trait Leaf: DeserializeOwned {
     /// What an operator must write.
@@ -155,10 +161,69 @@ impl<'i> Table<'i> {
         Written::Value(Located { value: read, line })
     }
 
+    /// Takes a list whose elements are strings or tables of `schema`. `scope` is what the messages of
+    /// the tables begin with.
+    pub(super) fn texts_or_tables(
+        &mut self,
+        name: &str,
+        schema: &'static Schema,
+        scope: &str,
+        reader: &mut Reader<'_>,
+    ) -> Written<Vec<TextOrTable<'i>>> {
+        let Some((key, value)) = self.take(name) else {
+            return Written::Absent;
+        };
+        let line = reader.lines.at(value.span().start);
+        let found = shown(&value);
+        let DeValue::Array(elements) = value.into_inner() else {
+            return self.refuse(key, line, "a list in square brackets", &found, reader);
+        };
+        let written = elements.len();
+        let mut read = Vec::with_capacity(written);
+        for element in elements {
+            let line = reader.lines.at(element.span().start);
+            match element.into_inner() {
+                DeValue::String(text) => read.push(TextOrTable::Text(Located {
+                    value: text.into_owned(),
+                    line,
+                })),
+                DeValue::Table(entries) => {
+                    let table = Self::new(schema, scope.to_owned(), line, entries);
+                    read.push(TextOrTable::Table(table));
+                }
+                other => {
+                    let found = shown_value(&other);
+                    let text = format!(
+                        "{}{name}: each element must be {} or a table of {}, found {found}",
+                        self.scope,
+                        String::EXPECTED,
+                        schema.key_names()
+                    );
+                    reader.problems.wrong(line, text);
+                }
+            }
+        }
+        if read.is_empty() && written > 0 {
+            return Written::Refused;
+        }
+        Written::Value(Located { value: read, line })
+    }
+
     /// Takes a list of strings, or a string alone as a list of one.
     pub(super) fn one_or_list(&mut self, name: &str, reader: &mut Reader<'_>) -> Texts {
-        if !self.is_string(name) {
-            return self.list(name, reader);
+        let value = self.entries.get(name).map(|value| value.get_ref());
+        match value {
+            None | Some(DeValue::String(_)) => {}
+            Some(DeValue::Array(_)) => return self.list(name, reader),
+            Some(other) => {
+                let found = shown_value(other);
+                let Some((key, value)) = self.take(name) else {
+                    return Written::Absent;
+                };
+                let line = reader.lines.at(value.span().start);
+                let expected = "a string or a list of strings";
+                return self.refuse(key, line, expected, &found, reader);
+            }
         }
         match self.leaf(name, reader) {
             Written::Value(one) => Written::Value(list_of_one(one)),

@@ -2,6 +2,7 @@
 
 mod dicom;
 mod mutations;
+mod peers;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -86,8 +87,8 @@ fn files(tls: &RouteTls) -> (&Path, &Path, &Path, Vec<&Path>) {
         certificate,
         key,
         trust,
-        crl,
     } = &*tls.identity;
+    let TrustFiles { trust, crl } = trust.as_deref().expect("it has trust");
     let crl = crl.iter().map(|crl| crl.value.as_path()).collect();
     (&certificate.value, &key.value, &trust.value, crl)
 }
@@ -124,11 +125,15 @@ fn the_documented_example_means_what_it_says() {
     let target = Target {
         host: Host::Name("gw.region.example".to_owned()),
         port: 2762,
+        expected: Some([PeerName::Dns("gw.region.example".to_owned())].into()),
     };
     assert_eq!(out.targets, [target]);
     assert_eq!(out.timeouts, Timeouts::default());
     let tls = out.tls.as_ref().expect("it speaks TLS");
-    assert_eq!(tls.peers, [PeerName::Dns("gw.region.example".to_owned())]);
+    assert_eq!(
+        tls.peers[0].identities,
+        [PeerName::Dns("gw.region.example".to_owned())]
+    );
     assert_eq!((tls.policy, tls.require_pq), (Policy::Hscn, false));
     let folder = Path::new("/etc/wardgate/pki");
     let [certificate, key, trust] =
@@ -140,7 +145,7 @@ fn the_documented_example_means_what_it_says() {
     let tls = back.tls.as_ref().expect("it speaks TLS");
     assert_eq!(tls.identity.certificate.value, folder.join("region.pem"));
     // The route's identity replaces the site's wholly: its CRL does not shine through.
-    assert!(tls.identity.crl.is_empty());
+    assert!(tls.peers[0].trust.crl.is_empty());
 }
 
 #[test]
@@ -149,6 +154,7 @@ fn a_minimal_configuration_takes_the_defaults() {
     assert_eq!(config.gateway.cores, CPUS);
     assert!(!config.gateway.cores_listed);
     assert_eq!(config.gateway.busy_poll, None);
+    assert_eq!(config.gateway.cipher, CipherSetting::Auto);
     assert_eq!(
         (config.gateway.admin.as_ref(), config.gateway.metrics),
         (None, None)
@@ -174,6 +180,7 @@ fn every_key_is_read_in_its_uncommon_forms() {
     assert!(config.gateway.cores_listed);
     let busy_poll = Some(Duration::from_micros(1500));
     assert_eq!(config.gateway.busy_poll, busy_poll);
+    assert_eq!(config.gateway.cipher, CipherSetting::Ring);
     assert_eq!(
         config.gateway.admin.as_deref(),
         Some(Path::new("/etc/wardgate/admin.sock"))
@@ -194,7 +201,11 @@ fn every_key_is_read_in_its_uncommon_forms() {
         ]
     );
     let tls = mllp.tls.as_ref().expect("it speaks TLS");
-    let peers: Vec<_> = tls.peers.iter().map(ToString::to_string).collect();
+    let peers: Vec<_> = tls.peers[0]
+        .identities
+        .iter()
+        .map(ToString::to_string)
+        .collect();
     let digest = "sha256:aa5d27bc5d6b5ea9a2a1ef7e3f7d3f57a0f8b9ad3b6d1b0dd53a6c7f2a3e4b5c";
     assert_eq!(
         peers,
@@ -215,6 +226,8 @@ fn every_key_is_read_in_its_uncommon_forms() {
     );
     assert!(native.tls.is_none());
     assert_eq!(native.mode, Mode::Passthrough);
+    let interface = any.interface.as_ref().map(InterfaceName::as_str);
+    assert_eq!((interface, &mllp.interface), (Some("wan0.12"), &None));
 }
 
 #[test]
@@ -245,6 +258,7 @@ fn a_routes_timeouts_override_the_sites_key_by_key() {
     let expected = Timeouts {
         handshake: Duration::from_secs(10),
         user: Duration::from_secs(300),
+        stall: Some(Duration::from_secs(8 * 3600)),
         keepalive: Keepalive {
             interval: Duration::from_secs(5),
             probes: 4,
@@ -273,7 +287,7 @@ fn a_file_of_another_kind_gives_a_bounded_number_of_problems() {
     let problems = parse_here(&text, "wardgate.toml").expect_err("it is no configuration");
     assert_eq!(problems.len(), crate::limits::CONFIG_PROBLEMS_MAX + 1);
     let last = problems.last().expect("there are some");
-    assert_eq!(last.text, "and 9800 more problems; mend these first");
+    assert_eq!(last.text, "and 9800 more problems; fix these first");
 }
 
 #[test]
@@ -329,6 +343,7 @@ fn the_reference_names_every_key_and_only_true_defaults() {
     assert_eq!(as_is.gateway.cores, in_full.gateway.cores);
     assert_eq!(as_is.gateway.log, in_full.gateway.log);
     assert_eq!(as_is.gateway.busy_poll, in_full.gateway.busy_poll);
+    assert_eq!(as_is.gateway.cipher, in_full.gateway.cipher);
     let [as_is, in_full] = [&as_is.routes[0], &in_full.routes[0]];
     assert_eq!(as_is.timeouts, Timeouts::default());
     assert_eq!(in_full.timeouts, Timeouts::default());
@@ -358,6 +373,7 @@ fn every_key_of_a_table_stands_in_that_table_of_the_reference() {
     let tables = [
         &schema::GATEWAY,
         &schema::IDENTITY,
+        &schema::PEER,
         &schema::TIMEOUTS,
         &schema::ROUTE_IDENTITY,
         &schema::ROUTE_TIMEOUTS,
@@ -374,4 +390,31 @@ fn every_key_of_a_table_stands_in_that_table_of_the_reference() {
             );
         }
     }
+}
+
+#[test]
+fn routes_share_an_address_where_each_has_its_interface() {
+    let text = fs::read_to_string(data().join("good/minimal.toml")).expect("it is text");
+    let (site, route) = text.split_at(text.find("[[route]]").expect("it has one"));
+    let listen = route
+        .lines()
+        .find(|line| line.starts_with("listen"))
+        .expect("a listener");
+    // One of them takes every address, which an originate route does on one interface alone.
+    let with = |name: &str, address: &str, interface: &str| {
+        let name_line = route
+            .lines()
+            .find(|line| line.starts_with("name"))
+            .expect("a name");
+        let route = route.replace(name_line, &format!("name = \"{name}\""));
+        let lines = format!("listen = \"{address}\"\ninterface = \"{interface}\"");
+        route.replace(listen, &lines)
+    };
+    let a = with("a", "0.0.0.0:11112", "lan0");
+    let b = with("b", "10.20.0.5:11112", "lan1");
+    let config = parse_good(&format!("{site}{a}\n{b}"), "wardgate.toml");
+    assert_eq!(config.routes.len(), 2);
+    let same = with("b", "10.20.0.5:11112", "lan0");
+    let found = messages(&format!("{site}{a}\n{same}"), "wardgate.toml");
+    assert!(found.contains("overlap"), "{found}");
 }

@@ -30,6 +30,11 @@ const IDLE: Bounds = Bounds {
 const DRAIN: Bounds = bounds(limits::TIMEOUT_MIN, limits::DRAIN_TIMEOUT_MAX);
 const KEEPALIVE: Bounds = bounds(Duration::from_secs(1), limits::KEEPALIVE_MAX);
 const USER: Bounds = bounds(Duration::from_secs(1), limits::USER_TIMEOUT_MAX);
+const STALL: Bounds = Bounds {
+    min: Duration::from_secs(1),
+    max: limits::STALL_TIMEOUT_MAX,
+    never: true,
+};
 
 /// From `min` to `max`, and never `"never"`.
 pub(super) const fn bounds(min: Duration, max: Duration) -> Bounds {
@@ -60,14 +65,14 @@ pub(super) fn route(
     {
         let value = quoted(&idle.value);
         let text = format!(
-            "{}idle {value} is for tcp routes: {}; remove it",
+            "{}idle {value} applies only to protocol \"tcp\": {}; remove it",
             written.scope,
             silence(protocol)
         );
         problems.wrong(idle.line, text);
     }
     if let (Some(first_byte), Some(Protocol::Tcp)) = (written.first_byte.value(), protocol) {
-        let reason = "is for dicom and mllp routes: on a tcp route either side may speak first, \
+        let reason = "applies only to protocols \"dicom\" and \"mllp\": on a tcp route either side may speak first, \
             and late; remove it";
         problems.wrong(
             first_byte.line,
@@ -75,7 +80,7 @@ pub(super) fn route(
         );
     }
     if let (Some(handshake), Some(Mode::Passthrough)) = (written.handshake.value(), mode) {
-        let reason = "is for originate and terminate: a passthrough route makes no handshake of \
+        let reason = "applies only to modes \"originate\" and \"terminate\": a passthrough route makes no handshake of \
             its own; remove it";
         problems.wrong(
             handshake.line,
@@ -144,20 +149,23 @@ fn overlay(own: &file::Timeouts, below: &Timeouts, problems: &mut Problems) -> T
         first_byte: read("first_byte", &own.first_byte, FIRST_BYTE, below.first_byte),
         drain: read("drain", &own.drain, DRAIN, below.drain),
         user: read("user", &own.user, USER, below.user),
-        idle: idle(own, below.idle, problems),
+        idle: or_never((scope, "idle", &own.idle), IDLE, below.idle, problems),
+        stall: or_never((scope, "stall", &own.stall), STALL, below.stall, problems),
         keepalive: keepalive(&own.keepalive, &below.keepalive, problems),
     }
 }
 
-fn idle(
-    own: &file::Timeouts,
+/// A deadline that may be "never".
+fn or_never(
+    (scope, key, text): (&str, &str, &file::Text),
+    bounds: Bounds,
     below: Option<Duration>,
     problems: &mut Problems,
 ) -> Option<Duration> {
-    match own.idle.value() {
+    match text.value() {
         None => below,
         Some(text) if text.value == "never" => None,
-        Some(_) => bounded(&own.scope, "idle", &own.idle, IDLE, problems),
+        Some(_) => bounded(scope, key, text, bounds, problems),
     }
 }
 

@@ -24,8 +24,8 @@ pub enum Manner {
     Strict,
     /// They pass, and nothing that follows is looked at.
     ///
-    /// But where the rules enforce a list of commands the manner is strict: whoever may make us look away
-    /// could ask for anything then.
+    /// Rules that are enforced make the manner strict (`Rules::must_follow`): a side that can make the
+    /// observer look away could then send any command, or a second request with any titles.
     #[default]
     Lenient,
 }
@@ -58,6 +58,7 @@ pub struct Association {
     asked: Both<bool>,
     granted: Both<bool>,
     released_by: Option<Role>,
+    aborted_by: Option<Role>,
     ending: Option<Ending>,
     // Made when they are needed: most of the connections of a scan never come so far.
     parties: Option<Box<Parties>>,
@@ -88,7 +89,7 @@ impl Association {
     #[must_use]
     pub fn new(manner: Manner, rules: Arc<Rules>, now: Instant) -> Self {
         Self {
-            is_strict: manner == Manner::Strict || (rules.enforce && rules.commands.is_some()),
+            is_strict: manner == Manner::Strict || rules.must_follow(),
             rules,
             began: now,
             course: Course::Followed,
@@ -100,6 +101,7 @@ impl Association {
             asked: Both::default(),
             granted: Both::default(),
             released_by: None,
+            aborted_by: None,
             ending: None,
             parties: None,
             tally: None,
@@ -126,9 +128,10 @@ impl Association {
         let between = self.between_pdus();
         match self.follow(Seen { by, now }, bytes) {
             Ok(()) => Verdict::Pass,
-            Err(Reason::Violation { what, .. }) if !self.is_strict && !self.is_forbidden(what) => {
-                // Behind its end, an association has nothing to say, well or badly.
-                let told = self.phase != Phase::Over;
+            Err(Reason::Violation { what, .. }) if !self.is_strict => {
+                // After its end an association has nothing more to send, well or badly; but rules that
+                // only report must report what could evade them there.
+                let told = self.phase != Phase::Over || self.rules.are_any();
                 self.course = Course::Lost(told.then_some((by, what)));
                 if let Some(counts) = self.counts.as_ref().filter(|_| told) {
                     counts.not_followed.add(1);
@@ -140,11 +143,6 @@ impl Association {
                 Verdict::End(reason)
             }
         }
-    }
-
-    // A second request would not be judged by its titles.
-    fn is_forbidden(&self, what: Violation) -> bool {
-        what == Violation::UnexpectedPdu(stream::REQUEST) && self.rules.hold_titles()
     }
 
     fn follow(&mut self, seen: Seen, mut bytes: &[u8]) -> Result<(), Reason> {
@@ -213,6 +211,7 @@ impl Association {
     // By an A-ABORT or A-ASSOCIATE-RJ; the stream lets none pass of another length.
     fn broken_off(&mut self, by: Role, kind: u8, body: &[u8]) {
         self.phase = Phase::Over;
+        self.aborted_by = Some(by).filter(|_| kind == stream::ABORT);
         let [_, result, source, reason] = body.first_chunk().copied().unwrap_or_default();
         self.ending = Some(match kind {
             stream::REJECT => Ending::Rejected {
@@ -241,8 +240,12 @@ impl Association {
                 Types::of(&[stream::ACCEPT, stream::REJECT, stream::ABORT])
             }
             (Phase::Established | Phase::Releasing, _) => abort.and(self.legal_within(by)),
-            // Ignored by who gets it (state 13), but for a new request.
-            (Phase::Over, _) => Types::ALL.without(stream::REQUEST),
+            // Was on its way when the other side aborted, and is ignored there (state 13).
+            (Phase::Over, _) if self.aborted_by == Some(by.other()) => {
+                Types::ALL.without(stream::REQUEST)
+            }
+            // A side that has ended the association may only abort what it still receives.
+            (Phase::Over, _) => abort,
         }
     }
 
@@ -363,6 +366,7 @@ impl Association {
         };
         let mut record = Record::new(ending, now.saturating_duration_since(self.began));
         record.not_followed = not_followed;
+        record.would_end = not_followed.is_some() && self.rules.are_any();
         if let Some(parties) = self.parties {
             parties.finish(&mut record);
         }

@@ -57,6 +57,8 @@ pub struct Record {
     pub ending: Ending,
     /// Who sent what could not be followed: all numbers are of what passed before.
     pub not_followed: Option<(Role, Violation)>,
+    /// Whether the association would have ended there if the rules were enforced.
+    pub would_end: bool,
 }
 
 impl Record {
@@ -84,6 +86,7 @@ impl Record {
             duration,
             ending,
             not_followed: None,
+            would_end: false,
         }
     }
 

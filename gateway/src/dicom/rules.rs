@@ -15,6 +15,8 @@ pub struct Rules {
     pub calling: Option<Vec<AeTitle>>,
     /// Titles that only their own site may call with (`ae_bind`).
     pub bound: Vec<Binding>,
+    /// Whether the called title chooses the targets (`[[route.ae]]`).
+    pub by_title: bool,
     /// Commands that either side may send (`commands`); any where `None`.
     pub commands: Option<Vec<Command>>,
     /// Whether what is not allowed is refused, or only told of (`rules = "report"`).
@@ -55,6 +57,7 @@ impl Default for Rules {
             called: None,
             calling: None,
             bound: Vec::new(),
+            by_title: false,
             commands: None,
             enforce: true,
         }
@@ -62,29 +65,38 @@ impl Default for Rules {
 }
 
 impl Rules {
-    /// Judges a request that came from `identity`, the name by which its TLS peer was accepted.
+    /// Judges a request that came from a TLS peer which has proved these identities, that by which it was accepted
+    /// first; from the plain side where there is none.
     ///
     /// # Errors
     /// The first rule that does not allow it.
-    pub fn judge(&self, request: &AssociateRq, identity: Option<&str>) -> Result<(), Refusal> {
+    pub fn judge(&self, request: &AssociateRq, identities: &[String]) -> Result<(), Refusal> {
         if !is_listed(self.called.as_deref(), &request.called) {
             return Err(Refusal::Called(request.called));
         }
         if !is_listed(self.calling.as_deref(), &request.calling) {
             return Err(Refusal::Calling(request.calling));
         }
-        self.judge_binding(request.calling, identity)
+        self.judge_binding(request.calling, identities)
     }
 
-    /// Whether a request that is refused now may not come later in the same connection either.
+    /// Whether there is a rule about what passes, enforced or not: a list of commands, or anything that
+    /// an A-ASSOCIATE-RQ is judged or routed by.
     #[must_use]
-    pub fn hold_titles(&self) -> bool {
-        let lists = self.called.is_some() || self.calling.is_some();
-        self.enforce && (lists || !self.bound.is_empty())
+    pub fn are_any(&self) -> bool {
+        let lists = self.called.is_some() || self.calling.is_some() || self.commands.is_some();
+        lists || !self.bound.is_empty() || self.by_title
+    }
+
+    /// Whether everything that passes must be followed, because what the observer does not see could
+    /// evade a rule: a forbidden command, or a second A-ASSOCIATE-RQ, whose titles nobody judges.
+    #[must_use]
+    pub fn must_follow(&self) -> bool {
+        self.enforce && self.are_any()
     }
 
     // Only what is certain to be another title is free: receivers differ in what they make of others.
-    fn judge_binding(&self, title: AeTitle, identity: Option<&str>) -> Result<(), Refusal> {
+    fn judge_binding(&self, title: AeTitle, identities: &[String]) -> Result<(), Refusal> {
         if title.is_odd() && !self.bound.is_empty() {
             return Err(Refusal::Odd(title));
         }
@@ -94,13 +106,13 @@ impl Rules {
             false => bound.title.is_like(&title),
         });
         let is_bound = bindings.clone().next().is_some();
-        let is_owner = |one: &str| bindings.any(|bound| bound.identities.iter().any(|i| i == one));
-        if !is_bound || identity.is_some_and(is_owner) {
+        let has_proved = |owner: &String| identities.contains(owner);
+        if !is_bound || bindings.any(|bound| bound.identities.iter().any(has_proved)) {
             return Ok(());
         }
         Err(Refusal::Bound {
             title,
-            identity: identity.map(ToOwned::to_owned),
+            identity: identities.first().cloned(),
         })
     }
 
@@ -171,8 +183,13 @@ mod tests {
         read.expect("a whole one").0
     }
 
+    fn judge(rules: &Rules, request: &AssociateRq, identity: Option<&str>) -> Result<(), Refusal> {
+        let identities: Vec<_> = identity.map(ToOwned::to_owned).into_iter().collect();
+        rules.judge(request, &identities)
+    }
+
     fn told(rules: &Rules, request: &AssociateRq, identity: Option<&str>) -> String {
-        match rules.judge(request, identity) {
+        match judge(rules, request, identity) {
             Ok(()) => String::new(),
             Err(refusal) => refusal.to_string(),
         }
@@ -181,7 +198,7 @@ mod tests {
     #[test]
     fn without_rules_everything_is_allowed() {
         let rules = Rules::default();
-        assert_eq!(rules.judge(&request("CT_1", "PACS"), None), Ok(()));
+        assert_eq!(judge(&rules, &request("CT_1", "PACS"), None), Ok(()));
         assert!(Command::ALL.into_iter().all(|c| rules.allows(c)));
     }
 
@@ -192,14 +209,14 @@ mod tests {
             calling: Some(vec![title("CT_1")]),
             ..Rules::default()
         };
-        assert_eq!(rules.judge(&request("CT_1", " RIS "), A), Ok(()));
-        let refused = rules.judge(&request("CT_1", "ris"), A).expect_err("case");
+        assert_eq!(judge(&rules, &request("CT_1", " RIS "), A), Ok(()));
+        let refused = judge(&rules, &request("CT_1", "ris"), A).expect_err("case");
         assert_eq!(refused.answer(), Answer::called_ae_not_recognized());
         assert_eq!(
             refused.to_string(),
             "called AE title \"ris\" is not in called_ae"
         );
-        let refused = rules.judge(&request("CT_2", "RIS"), A).expect_err("CT_2");
+        let refused = judge(&rules, &request("CT_2", "RIS"), A).expect_err("CT_2");
         assert_eq!(refused.answer(), Answer::calling_ae_not_recognized());
         assert_eq!(
             refused.to_string(),
@@ -214,7 +231,7 @@ mod tests {
             commands: Some(Vec::new()),
             ..Rules::default()
         };
-        assert!(rules.judge(&request("CT_1", "PACS"), A).is_err());
+        assert!(judge(&rules, &request("CT_1", "PACS"), A).is_err());
         assert!(!rules.allows(Command::CEcho));
     }
 
@@ -242,6 +259,9 @@ mod tests {
         );
         rules.bound.push(binding("dns:gw.b.example"));
         assert_eq!(told(&rules, &ct, B), "");
+        // Any identity that the peer has proved will do.
+        let both = ["dns:other.example", "dns:gw.a.example"].map(ToOwned::to_owned);
+        assert_eq!(rules.judge(&ct, &both), Ok(()));
         // A title that nobody has bound is everybody's.
         assert_eq!(told(&rules, &request("MR_1", "PACS"), B), "");
     }

@@ -12,6 +12,7 @@ use crate::limits::{DESTINATIONS_MAX, FAILURES_MAX, OUTSTANDING_MAX, SOP_CLASSES
 use Role::{Acceptor, Requestor};
 
 mod bounds;
+mod evasion;
 mod live;
 mod refusals;
 mod splits;

@@ -481,7 +481,7 @@ impl Authority {
 
     /// Reads a certificate and makes sure that this CA signed it.
     fn read_issued(&self, path: &Path) -> Result<Facts, Error> {
-        let certificate = read_certificate(path, Role::Certificate)?;
+        let certificate = read_certificate(path, Role::Given)?;
         let facts = Facts::of(&certificate).map_err(|problem| file_error(path, problem))?;
         let ours = facts.issuer_der == self.facts.subject_der
             && facts::certificate_signed_by(&certificate, &self.certificate) == Some(true);

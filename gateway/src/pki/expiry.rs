@@ -9,8 +9,9 @@ use rustls::pki_types::CertificateDer;
 use time::OffsetDateTime;
 use time::macros::format_description;
 
-use super::Identity;
-use super::facts::{CrlFacts, Facts};
+use super::crl::CrlHead;
+use super::facts::Facts;
+use super::{Identity, Trust};
 
 /// Seconds of a day.
 const DAY: i64 = 24 * 60 * 60;
@@ -78,17 +79,16 @@ impl Expiry {
     }
 }
 
-/// Everything of an identity that ends: own chain, trust anchors, revocation lists.
+/// Everything of an identity and of the trust in its peers that ends: own chain, trust anchors, revocation lists.
 #[must_use]
-pub fn of(identity: &Identity) -> Vec<Expiry> {
+pub fn of(identity: &Identity, trust: &Trust) -> Vec<Expiry> {
     let certificates = |role: &'static str, list: &[CertificateDer<'_>]| -> Vec<Expiry> {
         let facts = list.iter().filter_map(|der| Facts::of(der).ok());
         facts.map(|facts| of_certificate(role, &facts)).collect()
     };
     let mut all = certificates("certificate", &identity.chain);
-    all.extend(certificates("trusted CA", &identity.trust.anchors));
-    let crls = identity.trust.crls.iter();
-    all.extend(crls.filter_map(|der| of_crl(&CrlFacts::of(der).ok()?)));
+    all.extend(certificates("trusted CA", &trust.anchors));
+    all.extend(trust.crls.iter().filter_map(|crl| of_crl(crl.head())));
     all
 }
 
@@ -100,10 +100,10 @@ fn of_certificate(role: &str, facts: &Facts) -> Expiry {
     }
 }
 
-fn of_crl(facts: &CrlFacts) -> Option<Expiry> {
+fn of_crl(head: &CrlHead) -> Option<Expiry> {
     Some(Expiry {
-        what: format!("revocation list of {:?}", facts.issuer),
-        ends: system_time(facts.next_update?),
+        what: format!("revocation list of {:?}", head.issuer),
+        ends: system_time(head.next_update?),
         days: CRL_DAYS,
     })
 }

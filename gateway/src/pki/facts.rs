@@ -235,7 +235,7 @@ impl Key {
 }
 
 impl Signature {
-    fn of(algorithm: &AlgorithmIdentifier<'_>) -> Self {
+    pub(crate) fn of(algorithm: &AlgorithmIdentifier<'_>) -> Self {
         let oid = algorithm.algorithm.to_id_string();
         let found = if oid == RSA_PSS {
             pss_hash(algorithm).and_then(|hash| find(HASHES, &hash))
@@ -383,16 +383,6 @@ impl CrlFacts {
             revoked: crl.iter_revoked_certificates().map(revoked).collect(),
         }
     }
-
-    /// The entry that revokes `certificate`, where this list is of its issuer and has one.
-    pub(crate) fn revokes(&self, certificate: &Facts) -> Option<&Revoked> {
-        if self.issuer_der != certificate.issuer_der {
-            return None;
-        }
-        self.revoked
-            .iter()
-            .find(|entry| entry.serial == certificate.serial)
-    }
 }
 
 fn revoked(entry: &RevokedCertificate<'_>) -> Revoked {
@@ -426,13 +416,6 @@ pub(crate) fn certificate_signed_by(certificate: &[u8], issuer: &[u8]) -> Option
     let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
     let (_, issuer) = X509Certificate::from_der(issuer).ok()?;
     judged(&certificate.verify_signature(Some(issuer.public_key())))
-}
-
-/// The same for a revocation list.
-pub(crate) fn crl_signed_by(crl: &[u8], issuer: &[u8]) -> Option<bool> {
-    let (_, crl) = CertificateRevocationList::from_der(crl).ok()?;
-    let (_, issuer) = X509Certificate::from_der(issuer).ok()?;
-    judged(&crl.verify_signature(issuer.public_key()))
 }
 
 fn judged(outcome: &Result<(), x509_parser::error::X509Error>) -> Option<bool> {

@@ -8,10 +8,11 @@ use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
-use rustls::pki_types::pem::{self, PemObject, SectionKind};
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
 use zeroize::{Zeroize, Zeroizing};
 
+use super::pem::{self, Kind, Section};
+use crate::config::access::Process;
 use crate::limits::PKI_FILE_BYTES_MAX;
 
 /// Permission bits that a key file must not have: anything for others, and writing for its group.
@@ -31,13 +32,15 @@ pub(crate) enum Role {
     Crl,
     /// A file of a CA's folder.
     Authority,
+    /// A file that is described or revoked, whoever it belongs to.
+    Given,
 }
 
 impl Role {
     /// What to do where the file is missing.
     fn remedy_missing(self) -> &'static str {
         match self {
-            Self::Certificate | Self::Key => {
+            Self::Certificate | Self::Key | Self::Given => {
                 "correct the path, or make it with `wardgate pki issue`"
             }
             Self::Trust => "correct the path, or put the CA certificates of your peers there",
@@ -57,6 +60,7 @@ impl fmt::Display for Role {
             Self::Trust => "trust",
             Self::Crl => "crl",
             Self::Authority => "authority",
+            Self::Given => "file",
         })
     }
 }
@@ -97,6 +101,39 @@ pub(crate) struct Contents {
 }
 
 impl Contents {
+    /// Takes the content of a section.
+    fn add(&mut self, section: &mut Section) {
+        let der = std::mem::take(&mut *section.der);
+        match section.kind {
+            Kind::Certificate => self.certificates.push(der.into()),
+            Kind::Crl => self.crls.push(der.into()),
+            Kind::Pkcs8Key => self.keys.push(PrivateKeyDer::Pkcs8(der.into())),
+            Kind::Pkcs1Key => self.keys.push(PrivateKeyDer::Pkcs1(der.into())),
+            Kind::Sec1Key => self.keys.push(PrivateKeyDer::Sec1(der.into())),
+            Kind::EncryptedKey => self.encrypted_key = true,
+            Kind::EcParameters | Kind::Unused(_) => {}
+        }
+    }
+
+    /// Says of what is in the file, but is not read from a file of `role`, where it belongs.
+    pub(crate) fn out_of_place(&self, role: Role) -> Option<&'static str> {
+        match role {
+            Role::Crl if self.has_key() => Some(
+                "holds a private key, but revocation lists are handed to others; take it out, and \
+                 replace that key if anyone had the file",
+            ),
+            Role::Crl if !self.certificates.is_empty() && !self.crls.is_empty() => Some(
+                "also holds a certificate, which is not read here; put CA certificates into \
+                 \"trust\"",
+            ),
+            Role::Certificate | Role::Key | Role::Trust if !self.crls.is_empty() => Some(
+                "also holds a revocation list, which is not read here; put it into a file of its own \
+                 and name that in \"crl\"",
+            ),
+            _ => None,
+        }
+    }
+
     /// Whether any private key is in it, readable or not.
     pub(crate) fn has_key(&self) -> bool {
         self.encrypted_key || !self.keys.is_empty()
@@ -141,7 +178,16 @@ pub(crate) fn read(path: &Path, role: Role) -> Result<Raw, String> {
              holds, then `chmod 0644 {path}`"
         ));
     }
-    Ok(Raw { bytes, mode })
+    let process = Process::current();
+    let problem = match role {
+        Role::Given => None,
+        Role::Key => process.problem_of_key(path, &metadata),
+        _ => process.problem(path, &metadata),
+    };
+    match problem {
+        Some(problem) => Err(problem),
+        None => Ok(Raw { bytes, mode }),
+    }
 }
 
 /// Room for the whole file at once: a vector that grows would leave unwiped copies of a key behind.
@@ -182,56 +228,88 @@ fn permission_problem(path: &Path, user: u32, metadata: Option<&Metadata>) -> St
     )
 }
 
-/// Sorts the PEM sections of a file. Text around the sections is skipped; the error is a predicate.
-pub(crate) fn parse_pem(bytes: &[u8]) -> Result<Contents, String> {
-    let mut contents = Contents::default();
-    contents.encrypted_key = contains(bytes, b"-----BEGIN ENCRYPTED PRIVATE KEY-----")
-        || contains(bytes, b"Proc-Type: 4,ENCRYPTED");
-    for section in <(SectionKind, Vec<u8>)>::pem_slice_iter(bytes) {
-        let (kind, der) = match section {
-            Ok(section) => section,
-            // The old form of encryption puts headers into the section, which breaks its base64.
-            Err(_) if contents.encrypted_key => continue,
-            Err(error) => return Err(pem_problem(&error)),
-        };
-        match kind {
-            SectionKind::Certificate => contents.certificates.push(der.into()),
-            SectionKind::Crl => contents.crls.push(der.into()),
-            _ => contents.keys.extend(PrivateKeyDer::from_pem(kind, der)),
-        }
+/// Sorts the PEM sections of the file at `path`. A section that is not read refuses the file; the error
+/// is a predicate.
+pub(crate) fn parse_pem(path: &Path, bytes: &[u8]) -> Result<Contents, String> {
+    let (contents, unread) = parse_readable(path, bytes);
+    let mut unread = unread.into_iter();
+    match (unread.next(), unread.len()) {
+        (None, _) => Ok(contents),
+        (Some(problem), 0) => Err(problem),
+        (Some(problem), more) => Err(format!("{problem} (and {more} more such sections)")),
     }
-    Ok(contents)
+}
+
+/// Sorts what can be read, and says of each section that cannot be read why, as predicates.
+pub(crate) fn parse_readable(path: &Path, bytes: &[u8]) -> (Contents, Vec<String>) {
+    let mut pem = pem::read(bytes);
+    let mut contents = Contents::default();
+    let mut unread = Vec::new();
+    let next = pem.sections.iter().skip(1).map(Some).chain([None]);
+    for (section, next) in pem.sections.iter().zip(next) {
+        unread.extend(section.unused(next, path));
+    }
+    unread.extend(pem.fault.map(|fault| fault.predicate(path)));
+    for section in &mut pem.sections {
+        contents.add(section);
+    }
+    (contents, unread)
 }
 
 /// Reads revocation lists as PEM, or as DER where the file does not look like PEM.
 pub(crate) fn parse_crls(
+    path: &Path,
     bytes: &[u8],
 ) -> Result<Vec<CertificateRevocationListDer<'static>>, String> {
     if is_der(bytes) {
         return Ok(vec![bytes.to_vec().into()]);
     }
-    let mut contents = parse_pem(bytes)?;
-    Ok(std::mem::take(&mut contents.crls))
+    let mut contents = parse_pem(path, bytes)?;
+    match contents.out_of_place(Role::Crl) {
+        Some(problem) => Err(problem.to_owned()),
+        None => Ok(std::mem::take(&mut contents.crls)),
+    }
 }
 
 /// Whether the bytes begin as DER does: with a SEQUENCE, as no PEM text does in practice.
 pub(crate) fn is_der(bytes: &[u8]) -> bool {
-    bytes.first() == Some(&0x30) && !contains(bytes, b"-----BEGIN ")
+    bytes.first() == Some(&0x30) && memchr::memmem::find(bytes, b"-----BEGIN ").is_none()
 }
 
-// The decoder's own words would quote bytes of the file, perhaps of a key.
-fn pem_problem(error: &pem::Error) -> String {
-    let why = match error {
-        pem::Error::MissingSectionEnd { .. } => "an \"-----END\" line is missing",
-        pem::Error::IllegalSectionStart { .. } => "a \"-----BEGIN\" line is broken",
-        pem::Error::Base64Decode(_) => "its base64 is broken",
-        _ => "it cannot be decoded",
+/// Says how a binary file becomes the PEM that is expected of a file of `role`. No command here shows a
+/// private key on the screen or writes it into a file that others may read.
+pub(crate) fn der_problem(path: &Path, role: Role, bytes: &[u8]) -> String {
+    let path = path.display();
+    let (form, command) = match (is_pkcs12(bytes), role) {
+        (true, Role::Key) => (
+            "PKCS#12",
+            format!("(umask 077; openssl pkcs12 -nocerts -nodes -in {path} -out {path}.new)"),
+        ),
+        (true, _) => (
+            "PKCS#12",
+            format!("openssl pkcs12 -nokeys -in {path} -out {path}.new"),
+        ),
+        (false, Role::Key) => (
+            "binary",
+            format!("(umask 077; openssl pkey -inform DER -in {path} -out {path}.new)"),
+        ),
+        (false, _) => (
+            "binary",
+            format!("openssl x509 -inform DER -in {path} -out {path}.new"),
+        ),
     };
-    format!("is not whole PEM: {why}; copy it again")
+    format!("is {form}, and PEM is expected; convert it with `{command}`, and name that file")
 }
 
-fn contains(bytes: &[u8], needle: &[u8]) -> bool {
-    bytes.windows(needle.len()).any(|window| window == needle)
+/// Whether DER is PKCS#12 (RFC 7292 section 4): a SEQUENCE that begins with version 3 and a SEQUENCE.
+fn is_pkcs12(der: &[u8]) -> bool {
+    let content = match der {
+        [0x30, short @ 0..0x80, content @ ..] => content.get(..usize::from(*short)),
+        [0x30, 0x80, content @ ..] => Some(content),
+        [0x30, long, rest @ ..] => rest.get(usize::from(long & 0x7f)..),
+        _ => None,
+    };
+    content.is_some_and(|content| content.starts_with(&[2, 1, 3, 0x30]))
 }
 
 #[cfg(test)]
@@ -295,15 +373,22 @@ mod tests {
 
     #[test]
     fn broken_pem_is_named_without_quoting_it() {
+        let path = Path::new("site.key");
         let cut = b"-----BEGIN PRIVATE KEY-----\nc2VjcmV0\n";
         assert_eq!(
-            parse_pem(cut).err().as_deref(),
-            Some("is not whole PEM: an \"-----END\" line is missing; copy it again")
+            parse_pem(path, cut).err().as_deref(),
+            Some(
+                "cannot be read beyond line 1: the section \"PRIVATE KEY\" that begins here has no \
+                 END marker; copy it again"
+            )
         );
         let garbled = b"-----BEGIN PRIVATE KEY-----\n!secret!\n-----END PRIVATE KEY-----\n";
         assert_eq!(
-            parse_pem(garbled).err().as_deref(),
-            Some("is not whole PEM: its base64 is broken; copy it again")
+            parse_pem(path, garbled).err().as_deref(),
+            Some(
+                "cannot be read beyond line 2: the base64 of the section \"PRIVATE KEY\" is broken \
+                 here; copy the section again"
+            )
         );
     }
 
@@ -318,8 +403,9 @@ mod tests {
                 state ^= state << 17;
                 bytes.push(state.to_le_bytes()[0]);
             }
-            let _ = parse_pem(&bytes);
-            let _ = parse_crls(bytes.get(28..).unwrap_or_default());
+            let path = Path::new("any.pem");
+            let _ = parse_pem(path, &bytes);
+            let _ = parse_crls(path, bytes.get(28..).unwrap_or_default());
         }
     }
 }

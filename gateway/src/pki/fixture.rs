@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rcgen::{
@@ -11,8 +12,8 @@ use rcgen::{
 };
 use tempfile::TempDir;
 
-use super::{Identity, store};
-use crate::config::{IdentityFiles, Located, Mode, Problem};
+use super::{Identity, Trust, store};
+use crate::config::{IdentityFiles, Located, Mode, Problem, TrustFiles};
 
 /// Lines of the configuration on which the files are named.
 pub(crate) const LINES: [usize; 4] = [11, 12, 13, 14];
@@ -178,13 +179,16 @@ impl Site {
         IdentityFiles {
             certificate: at("site.pem", LINES[0]),
             key: at("site.key", LINES[1]),
-            trust: at("trust.pem", LINES[2]),
-            crl: self.crls.iter().map(|name| at(name, LINES[3])).collect(),
+            trust: Some(Arc::new(TrustFiles {
+                trust: at("trust.pem", LINES[2]),
+                crl: self.crls.iter().map(|name| at(name, LINES[3])).collect(),
+            })),
         }
     }
 
-    pub(crate) fn load(&self, mode: Mode) -> Result<Identity, Vec<Problem>> {
-        store::load(&self.files(), mode, now())
+    pub(crate) fn load(&self, mode: Mode) -> Result<(Arc<Identity>, Arc<Trust>), Vec<Problem>> {
+        let (identity, trust) = store::load(&Arc::new(self.files()), mode, now())?;
+        Ok((identity, trust.expect("a site has trust")))
     }
 
     /// The problems of a terminate route at `now()`: line and text, without the folder's name.
@@ -193,7 +197,7 @@ impl Site {
     }
 
     pub(crate) fn problems_of(&self, mode: Mode, now: SystemTime) -> Vec<String> {
-        let loaded = store::load(&self.files(), mode, now);
+        let loaded = store::load(&Arc::new(self.files()), mode, now);
         let problems = loaded.err().unwrap_or_default();
         let folder = format!("{}/", self.dir.path().display());
         let text = |problem: Problem| {

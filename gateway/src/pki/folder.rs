@@ -7,12 +7,12 @@ use std::path::Path;
 
 use rcgen::KeyPair;
 use rustls::pki_types::CertificateDer;
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroizing;
 
 use super::authority::Error;
 use super::facts::Facts;
 use super::file::{self, Role};
-use super::{store, write};
+use super::{pem, store, write};
 
 pub(crate) fn file_error(path: &Path, problem: String) -> Error {
     let path = path.to_owned();
@@ -58,7 +58,7 @@ pub(crate) fn refuse_existing(path: &Path, remedy: &'static str) -> Result<(), E
 
 /// The first certificate of a file.
 pub(crate) fn read_certificate(path: &Path, role: Role) -> Result<CertificateDer<'static>, Error> {
-    let contents = file::read(path, role).and_then(|raw| file::parse_pem(&raw.bytes));
+    let contents = file::read(path, role).and_then(|raw| file::parse_pem(path, &raw.bytes));
     let mut contents = contents.map_err(|problem| file_error(path, problem))?;
     if contents.certificates.is_empty() {
         return Err(file_error(path, "holds no certificate".to_owned()));
@@ -72,7 +72,8 @@ pub(crate) fn read_key(path: &Path, certificate: &Facts) -> Result<Zeroizing<Key
     if let Some(problem) = raw.key_mode_problem(path) {
         return Err(file_error(path, problem));
     }
-    let contents = file::parse_pem(&raw.bytes).map_err(|problem| file_error(path, problem))?;
+    let contents =
+        file::parse_pem(path, &raw.bytes).map_err(|problem| file_error(path, problem))?;
     let [key] = contents.keys.as_slice() else {
         return Err(file_error(path, "does not hold one private key".to_owned()));
     };
@@ -93,10 +94,9 @@ pub(crate) enum Write {
 }
 
 pub(crate) fn write_key(path: &Path, key: &KeyPair, how: Write) -> Result<(), Error> {
-    let mut pem = key.serialize_pem();
-    let written = write_file(path, pem.as_bytes(), write::MODE_KEY, how);
-    pem.zeroize();
-    written
+    // `KeyPair::serialize_pem` would leave copies of the key behind.
+    let pem = pem::of_key(key.serialized_der());
+    write_file(path, pem.as_bytes(), write::MODE_KEY, how)
 }
 
 pub(crate) fn write_public(path: &Path, pem: &str, how: Write) -> Result<(), Error> {

@@ -1,11 +1,14 @@
 //! Certificates, keys and revocation lists: making them, loading them, judging their dates.
 //!
 //! `authority` makes a site's own CA and issues from it, `store` loads what a route names and finds
-//! what is wrong with it, `expiry` says how long it lasts, `show` says in words what is in a file.
-//! Below them `file` reads, `facts` parses, `rules` judges, `profile` says what new certificates look
+//! what is wrong with it, `own` finds this site among its own peers, `expiry` says how long it lasts, `show` says in
+//! words what is in a file. `crl` holds revocation lists. Below them `pem` and `der` read, `file` reads files, `facts`
+//! parses, `rules` judges, `profile` says what new certificates look
 //! like, `folder` and `index` keep a CA's state and `write` writes. Nothing here speaks TLS.
 
 pub mod authority;
+pub(crate) mod crl;
+mod der;
 pub mod expiry;
 mod facts;
 mod file;
@@ -14,33 +17,98 @@ mod fixture;
 mod folder;
 
 mod index;
+mod own;
+pub mod pem;
 mod profile;
 mod rules;
 pub mod show;
 pub mod store;
 mod write;
 
+use std::collections::HashSet;
 use std::fmt;
+use std::sync::Arc;
 
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
+use zeroize::Zeroize;
+
+pub use crl::Crl;
 
 /// Who a site is on a route, loaded and found good.
 pub struct Identity {
     /// Own chain, leaf first.
     pub chain: Vec<CertificateDer<'static>>,
-    /// The leaf's private key.
+    /// The leaf's private key, wiped when dropped.
     pub key: PrivateKeyDer<'static>,
-    /// Whom it believes.
-    pub trust: Trust,
 }
 
-/// What peers' certificates are judged by. Holds no private key.
-#[derive(Debug, Clone)]
+/// The CAs that may vouch for a peer, and their revocation lists. Routes and peers that name the same files share
+/// one value.
+#[derive(Debug)]
 pub struct Trust {
     /// Certificates of the trust anchors; never empty.
     pub anchors: Vec<CertificateDer<'static>>,
-    /// Revocation lists; empty means that revocation is not checked.
-    pub crls: Vec<CertificateRevocationListDer<'static>>,
+    /// Revocation lists, newest first; empty means that revocation is not checked.
+    pub crls: Vec<Arc<Crl>>,
+}
+
+impl Trust {
+    /// Trust in these anchors, without revocation lists.
+    #[must_use]
+    pub fn new(anchors: Vec<CertificateDer<'static>>) -> Self {
+        Self {
+            anchors,
+            crls: Vec::new(),
+        }
+    }
+
+    /// The different subject names of the anchors, in their order.
+    #[must_use]
+    pub fn subjects(&self) -> Vec<String> {
+        let facts = self
+            .anchors
+            .iter()
+            .filter_map(|der| facts::Facts::of(der).ok());
+        let mut seen = HashSet::new();
+        facts
+            .filter(|facts| seen.insert(facts.subject_der.clone()))
+            .map(|facts| facts.subject)
+            .collect()
+    }
+
+    /// The same with revocation lists, which the anchors or the CAs of `issuers` have signed. A list that none of
+    /// them has signed lets nobody in.
+    ///
+    /// # Errors
+    /// As `Crl::new`.
+    pub fn with_crls(
+        self,
+        crls: Vec<CertificateRevocationListDer<'static>>,
+        issuers: &[CertificateDer<'_>],
+    ) -> Result<Self, String> {
+        let mut crls = crls
+            .into_iter()
+            .map(|der| Crl::new(der).map(Arc::new))
+            .collect::<Result<Vec<_>, _>>()?;
+        for crl in &crls {
+            let known = self.anchors.iter().chain(issuers);
+            for issuer in known.filter_map(|der| facts::Facts::of(der).ok()) {
+                crl.signed_by(&issuer.spki);
+            }
+        }
+        crl::newest_first(&mut crls);
+        Ok(Self {
+            anchors: self.anchors,
+            crls,
+        })
+    }
+}
+
+// rustls keeps a form of its own of the key, in memory of the cryptographic library that is not wiped.
+impl Drop for Identity {
+    fn drop(&mut self) {
+        self.key.zeroize();
+    }
 }
 
 // The key must not reach a log by accident.
@@ -48,7 +116,6 @@ impl fmt::Debug for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Identity")
             .field("chain", &self.chain.len())
-            .field("trust", &self.trust.anchors.len())
             .finish_non_exhaustive()
     }
 }

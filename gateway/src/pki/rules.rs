@@ -4,8 +4,9 @@
 //! puts the object in front. The strengths are those of PS3.15 B.13: RSA from 2048 bit, elliptic
 //! curves from 256 bit, SHA-256 or better.
 
+use super::crl::CrlHead;
 use super::expiry::date;
-use super::facts::{CrlFacts, Facts, Family, Key};
+use super::facts::{Facts, Family, Key};
 use crate::config::Mode;
 
 /// The weakest keys that are taken (PS3.15 B.13), in bits.
@@ -175,7 +176,7 @@ pub(crate) fn chain_order(chain: &[Facts]) -> Option<String> {
 }
 
 /// What is wrong with a revocation list by itself, who signed it aside.
-pub(crate) fn crl(facts: &CrlFacts, now: i64) -> Vec<String> {
+pub(crate) fn crl(facts: &CrlHead, now: i64) -> Vec<String> {
     let mut problems = Vec::new();
     if facts.delta {
         problems.push(
@@ -198,7 +199,7 @@ pub(crate) fn crl(facts: &CrlFacts, now: i64) -> Vec<String> {
     problems
 }
 
-fn crl_dates(facts: &CrlFacts, now: i64) -> Option<String> {
+fn crl_dates(facts: &CrlHead, now: i64) -> Option<String> {
     let Some(next_update) = facts.next_update else {
         return Some(
             "has no nextUpdate, so nobody can tell when it is out of date; ask the CA for one that \

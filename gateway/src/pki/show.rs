@@ -29,31 +29,44 @@ pub struct Error {
     problem: String,
 }
 
+/// What is in a file.
+#[derive(Debug)]
+pub struct Shown {
+    /// The description of everything that can be read; never empty.
+    pub text: String,
+    /// One error for each PEM section that is not read.
+    pub unread: Vec<Error>,
+}
+
 /// Describes the file at `path`, PEM or DER, as of `now`.
 ///
 /// # Errors
 ///
 /// A file that cannot be read, or that holds none of the three kinds.
-pub fn describe(path: &Path, now: SystemTime) -> Result<String, Error> {
+pub fn describe(path: &Path, now: SystemTime) -> Result<Shown, Error> {
     let error = |problem: String| Error {
         path: path.to_owned(),
         problem,
     };
-    let raw = file::read(path, Role::Certificate).map_err(error)?;
-    let contents = if file::is_der(&raw.bytes) {
-        from_der(&raw.bytes)
+    let raw = file::read(path, Role::Given).map_err(error)?;
+    let (contents, unread) = if file::is_der(&raw.bytes) {
+        (from_der(&raw.bytes), Vec::new())
     } else {
-        file::parse_pem(&raw.bytes).map_err(error)?
+        file::parse_readable(path, &raw.bytes)
     };
     let open = raw.key_mode_problem(path).filter(|_| contents.has_key());
     let text = Description::of(&contents, unix(now), open.as_deref());
+    let mut unread = unread.into_iter().map(error);
     if text.is_empty() {
-        return Err(error(
-            "holds no certificate, no private key and no revocation list; PEM or DER is expected"
-                .to_owned(),
-        ));
+        return Err(unread.next().unwrap_or_else(|| {
+            error(
+                "holds no certificate, no private key and no revocation list; PEM or DER is expected"
+                    .to_owned(),
+            )
+        }));
     }
-    Ok(text)
+    let unread = unread.collect();
+    Ok(Shown { text, unread })
 }
 
 /// DER does not say what it is: what parses is taken.
@@ -63,10 +76,8 @@ fn from_der(bytes: &[u8]) -> Contents {
         contents.certificates.push(bytes.to_vec().into());
     } else if CrlFacts::of(bytes).is_ok() {
         contents.crls.push(bytes.to_vec().into());
-    } else {
-        contents
-            .keys
-            .extend(PrivateKeyDer::try_from(bytes.to_vec()));
+    } else if let Ok(key) = PrivateKeyDer::try_from(bytes) {
+        contents.keys.push(key.clone_key());
     }
     contents
 }

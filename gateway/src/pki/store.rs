@@ -1,55 +1,202 @@
-//! Loads the certificate, key, trust and revocation files of a route, and finds what is wrong.
+//! Loads the certificate, key, trust and revocation files of a configuration, and finds what is wrong.
 //!
 //! Every problem is reported, not the first. What passes here does not expire silently: `expiry` says
 //! how long it still lasts.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
 use zeroize::Zeroize;
 
+use super::crl::{self, Crl, CrlHead, SignedBy};
 use super::expiry::{date, unix};
-use super::facts::{self, CrlFacts, Facts};
+use super::facts::{self, Facts};
 use super::file::{self, Contents, Role};
 use super::{Identity, Trust, rules};
-use crate::config::{IdentityFiles, Located, Mode, Problem};
+use crate::config::{IdentityFiles, Located, Mode, Problem, TrustFiles};
 use crate::limits::CHAIN_CERTIFICATES_MAX;
 
-/// Loads the files of an identity for a route of `mode`.
-///
-/// Expired anchors are left out of the trust: TLS would believe them for ever, because the dates of
-/// an anchor are no part of path validation (RFC 5280 section 6.1.1). Anchors that are not valid yet
-/// stay, for a CA that is about to change.
+/// Loads the files of an identity for a route of `mode`, and those of the CAs that it trusts; the latter are
+/// `None` where it names none.
 ///
 /// # Errors
 ///
-/// Every problem found, with the line of the file's name in the configuration. A text begins with the
-/// object (`certificate "/etc/wardgate/site.pem" expired ...`): the caller puts the route in front.
-pub fn load(files: &IdentityFiles, mode: Mode, now: SystemTime) -> Result<Identity, Vec<Problem>> {
-    let mut loader = Loader {
-        mode,
-        now: unix(now),
-        problems: Vec::new(),
-    };
-    let chain = loader.chain(files);
-    let key = loader.key(files, &chain);
-    let anchors = loader.anchors(&files.trust);
-    let crls = loader.crls(files, &chain, &anchors);
-    match key {
-        Some(key) if loader.problems.is_empty() => Ok(Identity {
-            chain: chain.into_iter().map(|parsed| parsed.der).collect(),
-            key,
-            trust: Trust {
+/// Every problem found, as [`Store`] gathers them.
+pub fn load(
+    files: &Arc<IdentityFiles>,
+    mode: Mode,
+    now: SystemTime,
+) -> Result<(Arc<Identity>, Option<Arc<Trust>>), Vec<Problem>> {
+    let mut store = Store::new(now);
+    let identity = store.identity("", files, mode);
+    let trust = files.trust.as_ref().map(|files| store.trust("", files));
+    match identity {
+        Some(identity) if store.problems.is_empty() => Ok((identity, trust.flatten())),
+        _ => Err(store.problems),
+    }
+}
+
+/// The files of a configuration, each loaded once however many routes name it.
+///
+/// Identities are loaded before trust: the CAs of the own chains sign revocation lists as well, and an own
+/// certificate is looked up in every list.
+#[derive(Default)]
+pub struct Store {
+    /// Seconds since 1970.
+    now: i64,
+    problems: Vec<Problem>,
+    // By the address of the files, which are kept so that no other files get the same.
+    identities: HashMap<(*const IdentityFiles, Mode), (Arc<IdentityFiles>, Option<Arc<Identity>>)>,
+    trusts: HashMap<*const TrustFiles, (Arc<TrustFiles>, Option<Arc<Trust>>)>,
+    crl_files: HashMap<PathBuf, Arc<CrlFile>>,
+    own: Vec<OwnChain>,
+}
+
+/// The chain of an identity, with the scope and the place of its problems.
+struct OwnChain {
+    scope: String,
+    at: Located<PathBuf>,
+    chain: Vec<Parsed>,
+}
+
+/// What is in a file of revocation lists, or why it cannot be read.
+type CrlFile = Result<Vec<ReadCrl>, String>;
+
+/// A revocation list, and what is wrong with it whoever trusts its CA.
+struct ReadCrl {
+    crl: Option<Arc<Crl>>,
+    problems: Vec<String>,
+}
+
+impl Store {
+    /// Nothing is loaded yet. Dates are judged as of `now`.
+    #[must_use]
+    pub fn new(now: SystemTime) -> Self {
+        Self {
+            now: unix(now),
+            ..Self::default()
+        }
+    }
+
+    /// Loads certificate and key for a route of `mode`; `None` where there is a problem. `scope` is put in front of
+    /// the problems' texts (`route "ct": `), which go on with the object (`certificate "site.pem" expired ...`).
+    pub fn identity(
+        &mut self,
+        scope: &str,
+        files: &Arc<IdentityFiles>,
+        mode: Mode,
+    ) -> Option<Arc<Identity>> {
+        let key = (Arc::as_ptr(files), mode);
+        if let Some((_, known)) = self.identities.get(&key) {
+            return known.clone();
+        }
+        let mut loader = Loader::new(scope, self.now);
+        let chain = loader.chain(files, mode);
+        let key_file = loader.key(files, &chain);
+        let loaded = match key_file {
+            Some(key) if loader.problems.is_empty() => Some(Arc::new(Identity {
+                chain: chain.iter().map(|parsed| parsed.der.clone()).collect(),
+                key,
+            })),
+            Some(mut key) => {
+                key.zeroize();
+                None
+            }
+            None => None,
+        };
+        self.problems.append(&mut loader.problems);
+        self.own.push(OwnChain {
+            scope: scope.to_owned(),
+            at: files.certificate.clone(),
+            chain,
+        });
+        let kept = (Arc::clone(files), loaded.clone());
+        self.identities.insert(key, kept);
+        loaded
+    }
+
+    /// Loads the CAs that may vouch for a peer, and their revocation lists; `None` where there is a problem.
+    ///
+    /// Expired anchors are left out: TLS would believe them for ever, because the dates of an anchor are no part of
+    /// path validation (RFC 5280 section 6.1.1). Anchors that are not valid yet stay, for a CA that is about to
+    /// change.
+    pub fn trust(&mut self, scope: &str, files: &Arc<TrustFiles>) -> Option<Arc<Trust>> {
+        let key = Arc::as_ptr(files);
+        if let Some((_, known)) = self.trusts.get(&key) {
+            return known.clone();
+        }
+        let mut loader = Loader::new(scope, self.now);
+        let anchors = loader.anchors(&files.trust);
+        let mut crls = Vec::new();
+        for at in &files.crl {
+            let file = self.crl_file(&at.value);
+            crls.extend(loader.crls(at, &file, &anchors, &self.own));
+        }
+        crl::newest_first(&mut crls);
+        let loaded = loader.problems.is_empty().then(|| {
+            Arc::new(Trust {
                 anchors: loader.unexpired(anchors),
                 crls,
-            },
-        }),
-        Some(mut key) => {
-            key.zeroize();
-            Err(loader.problems)
+            })
+        });
+        self.problems.append(&mut loader.problems);
+        self.trusts.insert(key, (Arc::clone(files), loaded.clone()));
+        loaded
+    }
+
+    /// Every problem found, with the line of the file's name in the configuration.
+    #[must_use]
+    pub fn into_problems(self) -> Vec<Problem> {
+        self.problems
+    }
+
+    fn crl_file(&mut self, path: &Path) -> Arc<CrlFile> {
+        if let Some(known) = self.crl_files.get(path) {
+            return Arc::clone(known);
         }
-        None => Err(loader.problems),
+        let crls = file::read(path, Role::Crl).and_then(|raw| file::parse_crls(path, &raw.bytes));
+        let now = self.now;
+        let read = crls.map(|crls| crls.into_iter().map(|der| ReadCrl::new(der, now)).collect());
+        let read = Arc::new(read);
+        self.crl_files.insert(path.to_owned(), Arc::clone(&read));
+        read
+    }
+}
+
+impl ReadCrl {
+    fn new(der: CertificateRevocationListDer<'static>, now: i64) -> Self {
+        let head = match CrlHead::of(&der) {
+            Ok(head) => head,
+            Err(error) => {
+                let problem =
+                    format!("is not a revocation list that can be read ({error}); fetch it again");
+                return Self {
+                    crl: None,
+                    problems: vec![problem],
+                };
+            }
+        };
+        let issuer = head.issuer.clone();
+        let mut problems = rules::crl(&head, now);
+        let crl = match Crl::with_head(head, der) {
+            Ok(crl) => Some(Arc::new(crl)),
+            Err(error) => {
+                if problems.is_empty() {
+                    problems.push(format!(
+                        "cannot be used for TLS ({error}); ask the CA for a full list, version 2"
+                    ));
+                }
+                None
+            }
+        };
+        let of_issuer = |problem| format!("of {issuer:?} {problem}");
+        Self {
+            crl,
+            problems: problems.into_iter().map(of_issuer).collect(),
+        }
     }
 }
 
@@ -60,16 +207,24 @@ struct Parsed {
 }
 
 /// Gathers problems while it loads. Loading goes on after each, so that all are found.
-struct Loader {
-    mode: Mode,
+struct Loader<'a> {
+    scope: &'a str,
     /// Seconds since 1970.
     now: i64,
     problems: Vec<Problem>,
 }
 
-impl Loader {
+impl<'a> Loader<'a> {
+    fn new(scope: &'a str, now: i64) -> Self {
+        Self {
+            scope,
+            now,
+            problems: Vec::new(),
+        }
+    }
+
     /// Own chain, leaf first; empty where there is none to speak of.
-    fn chain(&mut self, files: &IdentityFiles) -> Vec<Parsed> {
+    fn chain(&mut self, files: &IdentityFiles, mode: Mode) -> Vec<Parsed> {
         let at = &files.certificate;
         let Some(mut contents) = self.pem(at, Role::Certificate) else {
             return Vec::new();
@@ -97,11 +252,11 @@ impl Loader {
             contents.certificates.truncate(CHAIN_CERTIFICATES_MAX);
         }
         let chain = self.parse(at, Role::Certificate, &mut contents);
-        self.judge_chain(at, &chain);
+        self.judge_chain(at, &chain, mode);
         chain
     }
 
-    fn judge_chain(&mut self, at: &Located<PathBuf>, chain: &[Parsed]) {
+    fn judge_chain(&mut self, at: &Located<PathBuf>, chain: &[Parsed], mode: Mode) {
         let facts: Vec<Facts> = chain.iter().map(|parsed| parsed.facts.clone()).collect();
         if let Some(disorder) = rules::chain_order(&facts) {
             // Which of them is the leaf is then a guess, so nothing is said of single certificates.
@@ -111,7 +266,7 @@ impl Loader {
         let Some((leaf, above)) = facts.split_first() else {
             return;
         };
-        for problem in rules::leaf(leaf, self.mode, self.now) {
+        for problem in rules::leaf(leaf, mode, self.now) {
             self.add(at, Role::Certificate, problem);
         }
         for ca in above {
@@ -155,6 +310,17 @@ impl Loader {
             self.add(at, Role::Key, problem);
         }
         let mut contents = self.sections(at, Role::Key, &raw.bytes)?;
+        if contents.has_key()
+            && !contents.certificates.is_empty()
+            && files.certificate.value != at.value
+        {
+            self.add(
+                at,
+                Role::Key,
+                "also holds a certificate, which is not read here; keep the key alone, or name this \
+                 file in \"certificate\" too",
+            );
+        }
         if let Some(problem) = key_count_problem(path, &contents) {
             self.add(at, Role::Key, problem);
             return None;
@@ -231,88 +397,87 @@ impl Loader {
         anchors.map(|anchor| anchor.der).collect()
     }
 
-    /// All revocation lists of all configured files.
+    /// The revocation lists of one file, signed by one of `anchors` or by a CA of an own chain: the CAs above this
+    /// site revoke peers' certificates as well.
     fn crls(
         &mut self,
-        files: &IdentityFiles,
-        chain: &[Parsed],
-        anchors: &[Parsed],
-    ) -> Vec<CertificateRevocationListDer<'static>> {
-        let mut all = Vec::new();
-        for at in &files.crl {
-            let crls = self.crl_file(at);
-            for crl in &crls {
-                self.judge_crl(at, crl, chain, anchors, files);
-            }
-            all.extend(crls);
-        }
-        all
-    }
-
-    fn crl_file(&mut self, at: &Located<PathBuf>) -> Vec<CertificateRevocationListDer<'static>> {
-        let read = file::read(&at.value, Role::Crl);
-        let crls = read.and_then(|raw| file::parse_crls(&raw.bytes));
-        match crls {
-            Ok(crls) if crls.is_empty() => self.add(
-                at,
-                Role::Crl,
-                "holds no revocation list; PEM (\"-----BEGIN X509 CRL-----\") or DER is expected",
-            ),
-            Ok(crls) => return crls,
-            Err(problem) => self.add(at, Role::Crl, problem),
-        }
-        Vec::new()
-    }
-
-    fn judge_crl(
-        &mut self,
         at: &Located<PathBuf>,
-        crl: &CertificateRevocationListDer<'static>,
-        chain: &[Parsed],
+        file: &CrlFile,
         anchors: &[Parsed],
-        files: &IdentityFiles,
-    ) {
-        let facts = match CrlFacts::of(crl) {
-            Ok(facts) => facts,
-            Err(error) => {
-                let problem =
-                    format!("is not a revocation list that can be read ({error}); fetch it again");
-                return self.add(at, Role::Crl, problem);
+        own: &[OwnChain],
+    ) -> Vec<Arc<Crl>> {
+        let lists = match file {
+            Ok(lists) if lists.is_empty() => {
+                self.add(
+                    at,
+                    Role::Crl,
+                    "holds no revocation list; PEM (\"-----BEGIN X509 CRL-----\") or DER is expected",
+                );
+                return Vec::new();
+            }
+            Ok(lists) => lists,
+            Err(problem) => {
+                self.add(at, Role::Crl, problem);
+                return Vec::new();
             }
         };
-        let mut problems = rules::crl(&facts, self.now);
-        // Intermediates of the own chain count: their CAs revoke peers' certificates as well.
-        let above = chain.get(1..).unwrap_or_default();
-        problems.extend(crl_issuer_problem(crl, &facts, anchors.iter().chain(above)));
-        if problems.is_empty() {
-            problems.extend(crl_refused(crl));
+        let above = own.iter().flat_map(|own| own.chain.iter().skip(1));
+        let known: Vec<&Parsed> = anchors.iter().chain(above).collect();
+        let mut usable = Vec::new();
+        for list in lists {
+            for problem in &list.problems {
+                self.add(at, Role::Crl, problem);
+            }
+            let Some(crl) = &list.crl else { continue };
+            match crl_issuer_problem(crl, &known) {
+                Some(problem) => {
+                    let issuer = &crl.head().issuer;
+                    self.add(at, Role::Crl, format!("of {issuer:?} {problem}"));
+                }
+                None => {
+                    self.judge_own_revocation(crl, at, &known, own);
+                    usable.push(Arc::clone(crl));
+                }
+            }
         }
-        let of = &facts.issuer;
-        for problem in problems {
-            self.add(at, Role::Crl, format!("of {of:?} {problem}"));
-        }
-        if let Some(leaf) = chain.first() {
-            self.judge_own_revocation(&facts, at, &leaf.facts, files);
-        }
+        usable
     }
 
+    /// A list is that of an own certificate's CA where the name is the same and the key is: names are not unique.
     fn judge_own_revocation(
         &mut self,
-        crl: &CrlFacts,
+        crl: &Crl,
         crl_at: &Located<PathBuf>,
-        leaf: &Facts,
-        files: &IdentityFiles,
+        known: &[&Parsed],
+        own: &[OwnChain],
     ) {
-        if let Some(entry) = crl.revokes(leaf) {
-            let (since, list) = (date(entry.at), crl_at.value.display().to_string());
-            self.add(
-                &files.certificate,
-                Role::Certificate,
-                format!(
-                    "was revoked {since}, says crl {list:?}; issue a new one with `wardgate pki \
-                     issue`"
+        for own in own {
+            let Some(leaf) = own.chain.first() else {
+                continue;
+            };
+            if crl.head().issuer_der != leaf.facts.issuer_der {
+                continue;
+            }
+            let Some(at) = crl.revoked_at(&leaf.facts.serial) else {
+                continue;
+            };
+            let is_signer = |ca: &&&Parsed| crl.signer() == Some(&crl::key_hash(&ca.facts.spki));
+            let signer = known.iter().find(is_signer);
+            let signed = signer.and_then(|ca| facts::certificate_signed_by(&leaf.der, &ca.der));
+            if signed == Some(false) {
+                continue;
+            }
+            let (since, list) = (date(at), crl_at.value.display().to_string());
+            let certificate = own.at.value.display().to_string();
+            self.problems.push(Problem {
+                line: Some(own.at.line),
+                text: format!(
+                    "{}{} {certificate:?} was revoked {since}, says crl {list:?}; issue a new one \
+                     with `wardgate pki issue`",
+                    own.scope,
+                    Role::Certificate
                 ),
-            );
+            });
         }
     }
 
@@ -328,20 +493,16 @@ impl Loader {
 
     fn sections(&mut self, at: &Located<PathBuf>, role: Role, bytes: &[u8]) -> Option<Contents> {
         if file::is_der(bytes) {
-            let path = at.value.display();
-            let tool = if role == Role::Key { "pkey" } else { "x509" };
-            self.add(
-                at,
-                role,
-                format!(
-                    "is binary, and PEM is expected; convert it with `openssl {tool} -inform DER \
-                     -in {path}`, or `openssl pkcs12` where it is PKCS#12"
-                ),
-            );
+            self.add(at, role, file::der_problem(&at.value, role, bytes));
             return None;
         }
-        match file::parse_pem(bytes) {
-            Ok(contents) => Some(contents),
+        match file::parse_pem(&at.value, bytes) {
+            Ok(contents) => {
+                if let Some(problem) = contents.out_of_place(role) {
+                    self.add(at, role, problem);
+                }
+                Some(contents)
+            }
             Err(problem) => {
                 self.add(at, role, problem);
                 None
@@ -377,7 +538,7 @@ impl Loader {
         let path = at.value.display().to_string();
         self.problems.push(Problem {
             line: Some(at.line),
-            text: format!("{role} {path:?} {}", problem.as_ref()),
+            text: format!("{}{role} {path:?} {}", self.scope, problem.as_ref()),
         });
     }
 
@@ -386,7 +547,7 @@ impl Loader {
         let (path, subject) = (at.value.display().to_string(), &which.subject);
         self.problems.push(Problem {
             line: Some(at.line),
-            text: format!("{role} {path:?}: {subject:?} {problem}"),
+            text: format!("{}{role} {path:?}: {subject:?} {problem}", self.scope),
         });
     }
 }
@@ -427,35 +588,24 @@ pub(crate) fn public_key(key: &PrivateKeyDer<'_>) -> Option<Vec<u8>> {
 }
 
 /// Says that no known CA signed a list. A CA may have several certificates under one name.
-fn crl_issuer_problem<'a>(
-    crl: &[u8],
-    facts: &CrlFacts,
-    known: impl Iterator<Item = &'a Parsed>,
-) -> Option<String> {
-    let named = known.filter(|ca| ca.facts.subject_der == facts.issuer_der);
-    let verdicts: Vec<_> = named.map(|ca| facts::crl_signed_by(crl, &ca.der)).collect();
-    if verdicts.is_empty() {
-        Some(
+fn crl_issuer_problem(crl: &Crl, known: &[&Parsed]) -> Option<String> {
+    let named = known
+        .iter()
+        .filter(|ca| ca.facts.subject_der == crl.head().issuer_der);
+    let mut verdicts: Vec<_> = named.map(|ca| crl.signed_by(&ca.facts.spki)).collect();
+    verdicts.dedup();
+    match verdicts[..] {
+        [] => Some(
             "belongs to no CA in \"trust\"; put that CA's certificate there, or take the list out"
                 .to_owned(),
-        )
-    } else if verdicts.iter().all(|verdict| *verdict == Some(false)) {
-        Some(
+        ),
+        [SignedBy::AnotherKey] => Some(
             "is not signed by that CA's key as \"trust\" has it; fetch list and CA certificate \
              again"
                 .to_owned(),
-        )
-    } else {
-        None
+        ),
+        _ => None,
     }
-}
-
-/// The last word is that of the verifier which will use the list.
-fn crl_refused(crl: &[u8]) -> Option<String> {
-    let error = webpki::OwnedCertRevocationList::from_der(crl).err()?;
-    Some(format!(
-        "cannot be used for TLS ({error}); ask the CA for a full list, version 2"
-    ))
 }
 
 #[cfg(test)]

@@ -103,11 +103,11 @@ pub(super) fn count(counters: &RouteCounters, reason: &Reason) {
     let counter = match reason {
         Reason::Complete => &counters.complete,
         Reason::Empty => &counters.empty,
-        Reason::Handshake(_) => &counters.refused,
+        Reason::Handshake(..) => &counters.refused,
         Reason::Unreachable(_) => &counters.unreachable,
         Reason::Illegal(_) => &counters.illegal,
         Reason::Forbidden(_) => &counters.forbidden,
-        Reason::Deadline(_) => &counters.late,
+        Reason::Deadline(_) | Reason::Stalled(_) => &counters.late,
         Reason::Limit(_) => &counters.limited,
         Reason::Reset(_)
         | Reason::Truncated

@@ -1,31 +1,41 @@
 //! Whether an association may begin, and where it leads.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::audit::{Close, Party, Reason};
-use crate::config::{ByTitle, Dicom, Route, Target};
+use crate::config::{ByTitle, Route, RouteTls, Target};
 use crate::dicom::{Answer, AssociateRq, Binding, Refusal, Rules};
 
 /// What a route's associations are held to, on all cores.
 #[derive(Debug)]
 pub(super) struct Admission {
     rules: Arc<Rules>,
-    open: AtomicU32,
-    open_max: u32,
+    open: Open,
+    // By the identities that peers are accepted by: as many as are configured, so none is ever added. Those
+    // of one `[[peer]]` share one count.
+    by_peer: HashMap<String, Arc<Open>>,
 }
 
-/// A place among the associations that a route may have open at a time.
+/// How many associations are open, and how many may be.
 #[derive(Debug)]
-pub(super) struct Place<'a>(&'a AtomicU32);
+struct Open {
+    count: AtomicU32,
+    most: u32,
+}
+
+/// A place among the associations that are counted together.
+#[derive(Debug)]
+struct Place<'a>(&'a Open);
 
 /// An association that may begin.
 #[derive(Debug)]
 pub(super) struct Admitted<'a> {
     /// Where it leads, in the order in which it is tried.
     pub(super) targets: &'a [Target],
-    /// Its place; as long as it lasts.
-    _place: Option<Place<'a>>,
+    /// Its places among its peer's and among all of the route, as long as it lasts.
+    _places: [Option<Place<'a>>; 2],
     /// The rule that would have refused it, on a route that only reports.
     pub(super) reported: Option<String>,
 }
@@ -44,13 +54,24 @@ impl<'a> Admitted<'a> {
     pub(super) fn anyone(targets: &'a [Target]) -> Self {
         Self {
             targets,
-            _place: None,
+            _places: [None, None],
             reported: None,
         }
     }
 }
 
 impl Refused {
+    // By the number of associations; the sentence is made only where it is needed.
+    fn check_number(is_one_too_many: bool, sentence: impl FnOnce() -> String) -> Result<(), Self> {
+        if !is_one_too_many {
+            return Ok(());
+        }
+        Err(Self {
+            sentence: sentence(),
+            answer: Answer::local_limit_exceeded(),
+        })
+    }
+
     /// How a connection ends by it.
     pub(super) fn into_close(self) -> Close {
         Close {
@@ -61,22 +82,40 @@ impl Refused {
 }
 
 impl Admission {
-    pub(super) fn new(dicom: &Dicom) -> Self {
+    /// What `route` allows, where it looks into DICOM.
+    pub(super) fn new(route: &Route) -> Option<Self> {
+        let dicom = route.dicom.as_ref()?;
         let bound = dicom.bound.iter().map(|(title, peers)| Binding {
             title: *title,
             identities: peers.iter().map(ToString::to_string).collect(),
         });
-        Self {
+        let open = Open::new(dicom.associations_max.unwrap_or(u32::MAX));
+        // A peer that may have all of them is bounded with the route.
+        let per_peer = route
+            .associations_per_peer()
+            .filter(|most| *most < open.most);
+        let sites = route.tls.iter().flat_map(RouteTls::sites);
+        let by_peer = per_peer.map(|most| {
+            let counted_together = sites.map(|identities| (identities, Arc::new(Open::new(most))));
+            counted_together
+                .flat_map(|(identities, open)| {
+                    let each = identities.iter().map(ToString::to_string);
+                    each.map(move |identity| (identity, Arc::clone(&open)))
+                })
+                .collect()
+        });
+        Some(Self {
             rules: Arc::new(Rules {
                 called: dicom.called.clone(),
                 calling: dicom.calling.clone(),
                 bound: bound.collect(),
+                by_title: !dicom.by_title.is_empty(),
                 commands: dicom.commands.clone(),
                 enforce: dicom.enforce,
             }),
-            open: AtomicU32::new(0),
-            open_max: dicom.associations_max.unwrap_or(u32::MAX),
-        }
+            open,
+            by_peer: by_peer.unwrap_or_default(),
+        })
     }
 
     /// The rules, which hold for what comes later as well.
@@ -84,23 +123,54 @@ impl Admission {
         Arc::clone(&self.rules)
     }
 
-    /// Judges a request of `route`'s, from the peer of this identity if it came in TLS.
+    /// Judges a request of `route`'s, from a TLS peer that has proved these identities, that by which it was accepted
+    /// first; from the plain side where there is none.
     pub(super) fn admit<'a>(
         &'a self,
         route: &'a Route,
         request: &AssociateRq,
-        identity: Option<&str>,
+        identities: &[String],
     ) -> Result<Admitted<'a>, Refused> {
-        let judged = self.rules.judge(request, identity);
+        let judged = self.rules.judge(request, identities);
         let by_rule = self.held_to(judged.map_err(Refused::from))?;
         let targets = targets(route, request, self.rules.enforce)?;
-        let (place, counted) = self.place();
-        let by_number = self.held_to(counted)?;
+        let (of_peer, by_share) = self.place_of_peer(identities.first())?;
+        let (of_all, by_number) = self.place_of_all()?;
         Ok(Admitted {
             targets,
-            _place: place,
-            reported: by_rule.or(by_number),
+            _places: [of_peer, of_all],
+            reported: by_rule.or(by_share).or(by_number),
         })
+    }
+
+    // LIMIT: associations of one peer, so that one cannot take those of all. What is refused here or
+    // below gives its places back.
+    fn place_of_peer(
+        &self,
+        identity: Option<&String>,
+    ) -> Result<(Option<Place<'_>>, Option<String>), Refused> {
+        let Some((identity, open)) = identity.and_then(|one| self.by_peer.get_key_value(one))
+        else {
+            return Ok((None, None));
+        };
+        let (place, is_one_too_many) = open.place(self.rules.enforce);
+        let reported = self.held_to(Refused::check_number(is_one_too_many, || {
+            let most = open.most;
+            format!("{most} associations of \"{identity}\" are open, as many as one peer may have")
+        }))?;
+        Ok((place, reported))
+    }
+
+    // LIMIT: associations of the route.
+    fn place_of_all(&self) -> Result<(Option<Place<'_>>, Option<String>), Refused> {
+        let (place, is_one_too_many) = self.open.place(self.rules.enforce);
+        let reported = self.held_to(Refused::check_number(is_one_too_many, || {
+            format!(
+                "{} associations are open, as many as may be",
+                self.open.most
+            )
+        }))?;
+        Ok((place, reported))
     }
 
     // Why it would be refused, on a route that only reports.
@@ -110,31 +180,31 @@ impl Admission {
             judged => Ok(judged.err().map(|refused| refused.sentence)),
         }
     }
+}
 
-    // A place, if there is one, and whether it is one too many.
-    fn place(&self) -> (Option<Place<'_>>, Result<(), Refused>) {
+impl Open {
+    fn new(most: u32) -> Self {
+        let count = AtomicU32::new(0);
+        Self { count, most }
+    }
+
+    // A place, and whether it is one too many; such a place is given only where none is refused.
+    fn place(&self, enforce: bool) -> (Option<Place<'_>>, bool) {
         let one_more = |open: u32| {
-            let is_allowed = open < self.open_max || !self.rules.enforce;
+            let is_allowed = open < self.most || !enforce;
             is_allowed.then(|| open.saturating_add(1))
         };
         let taken = self
-            .open
+            .count
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more);
-        // LIMIT: associations of the route.
-        let counted = match taken {
-            Ok(before) if before < self.open_max => Ok(()),
-            _ => Err(Refused {
-                sentence: format!("{} associations are open, as many as may be", self.open_max),
-                answer: Answer::local_limit_exceeded(),
-            }),
-        };
-        (taken.ok().map(|_| Place(&self.open)), counted)
+        let is_one_too_many = taken.is_err() || taken.is_ok_and(|before| before >= self.most);
+        (taken.ok().map(|_| Place(self)), is_one_too_many)
     }
 }
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.0.count.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -165,5 +235,117 @@ impl From<Refusal> for Refused {
             sentence: refusal.to_string(),
             answer: refusal.answer(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::config;
+
+    const ROUTE: &str = r#"
+[identity]
+certificate = "site.pem"
+key = "site.key"
+trust = "trust.pem"
+
+[[route]]
+name = "from-sites"
+mode = "terminate"
+protocol = "dicom"
+listen = "127.0.0.1:2762"
+targets = ["127.0.0.1:104"]
+peers = ["dns:gw.a.example", "dns:gw.b.example"]
+"#;
+    const A: &str = "dns:gw.a.example";
+    const B: &str = "dns:gw.b.example";
+
+    fn route(lines: &str) -> Arc<Route> {
+        let config = config::parse(&format!("{ROUTE}{lines}"), Path::new("wardgate.toml"));
+        let routes = config.expect("a good route").routes;
+        routes.into_iter().next().expect("one route")
+    }
+
+    fn request() -> AssociateRq {
+        AssociateRq {
+            called: "PACS".parse().expect("a title"),
+            calling: "CT_1".parse().expect("a title"),
+            contexts: Vec::new(),
+            user: crate::dicom::UserInformation::default(),
+        }
+    }
+
+    #[test]
+    fn a_peer_that_takes_all_it_can_get_leaves_a_place_to_the_other() {
+        let route = route("associations = 5");
+        let admission = Admission::new(&route).expect("it carries DICOM");
+        let admit = |one: &str| admission.admit(&route, &request(), &[one.to_owned()]);
+        let of_a: Vec<_> = (0..4).map(|_| admit(A).expect("a place")).collect();
+        let refused = admit(A).expect_err("the last place is not for A");
+        assert_eq!(refused.answer, Answer::local_limit_exceeded());
+        assert_eq!(
+            refused.sentence,
+            "4 associations of \"dns:gw.a.example\" are open, as many as one peer may have"
+        );
+        let of_b = admit(B).expect("a place");
+        let refused = admit(B).expect_err("all are taken");
+        assert_eq!(
+            refused.sentence,
+            "5 associations are open, as many as may be"
+        );
+        // What was refused holds no place, and what has ended gives its place back.
+        drop(of_b);
+        let of_b: Vec<_> = (0..1).map(|_| admit(B).expect("a place")).collect();
+        drop(of_a);
+        let more: Vec<_> = (0..3).map(|_| admit(B).expect("a place")).collect();
+        assert_eq!(of_b.len() + more.len(), 4);
+        assert!(admit(B).is_err());
+        assert!(admit(A).is_ok());
+    }
+
+    #[test]
+    fn a_bound_for_each_peer_needs_none_for_the_route() {
+        let route = route("associations_per_peer = 1");
+        let admission = Admission::new(&route).expect("it carries DICOM");
+        let admit = |one: &str| admission.admit(&route, &request(), &[one.to_owned()]);
+        let _of_a = admit(A).expect("a place");
+        let _of_b = admit(B).expect("a place");
+        assert!(admit(A).is_err());
+    }
+
+    #[test]
+    fn a_peer_that_may_have_all_is_told_of_the_bound_of_the_route() {
+        let route = route("associations = 1");
+        let admission = Admission::new(&route).expect("it carries DICOM");
+        let _open = admission
+            .admit(&route, &request(), &[A.to_owned()])
+            .expect("a place");
+        let refused = admission
+            .admit(&route, &request(), &[A.to_owned()])
+            .expect_err("full");
+        assert_eq!(
+            refused.sentence,
+            "1 associations are open, as many as may be"
+        );
+    }
+
+    #[test]
+    fn where_rules_only_report_what_is_too_much_is_admitted_and_counted() {
+        let route = route("associations_per_peer = 1\nrules = \"report\"");
+        let admission = Admission::new(&route).expect("it carries DICOM");
+        let admit = || {
+            admission
+                .admit(&route, &request(), &[A.to_owned()])
+                .expect("a place")
+        };
+        let (first, second) = (admit(), admit());
+        assert_eq!(first.reported, None);
+        assert!(second.reported.is_some());
+        drop(first);
+        assert!(admit().reported.is_some(), "the second is still open");
+        drop(second);
+        assert_eq!(admit().reported, None);
     }
 }

@@ -25,7 +25,9 @@ use crate::metrics::{self, RouteCounters, Stage};
 use crate::observe::{Direction, Observer};
 use crate::tls::handshake::{Cause, Failed, Pace, Secured, Unpaced, handshake};
 use crate::tls::session::Session;
-use crate::tls::{self, Acceptor, Connector, Judgement, describe, explain, explain_end};
+use crate::tls::{
+    self, Acceptor, Cipher, Connector, Judgement, RefusalClass, describe, explain, explain_end,
+};
 use crate::upstream::{Attempts, Names};
 use crate::uring::{Patience, Pipes, Socket, Verbs, race, until};
 
@@ -33,6 +35,8 @@ use crate::uring::{Patience, Pipes, Socket, Verbs, race, until};
 pub struct Core<V: Verbs> {
     /// How it reaches the network.
     pub verbs: V,
+    /// What seals and opens records in place.
+    pub cipher: Cipher,
     /// Its buffers.
     pub pool: Pool,
     /// Its pipes, for passthrough.
@@ -63,7 +67,7 @@ impl Path {
     /// A route at place `index` of the configuration.
     #[must_use]
     pub fn new(route: Arc<Route>, index: usize, side: Side) -> Self {
-        let admission = route.dicom.as_ref().map(Admission::new);
+        let admission = Admission::new(&route);
         Self {
             route,
             index,
@@ -155,7 +159,7 @@ impl<'c, V: Verbs> Work<'c, V> {
         while let Some(reached) = Box::pin(attempts.next(&self.core.verbs, &self.core.names)).await
         {
             let begun = connector
-                .start(&reached.host)
+                .start(&reached.target)
                 .map(|(c, j)| (Session::from(c), j));
             let limit = self.handshake_limit(&attempts);
             match Box::pin(self.shake(&reached.socket, begun, limit, &Unpaced)).await {
@@ -179,7 +183,11 @@ impl<'c, V: Verbs> Work<'c, V> {
                 }
                 Err(close) => {
                     attempts.reject(format!("target {}: {}", reached.address, close.reason));
-                    refusal = Some(close.by);
+                    let class = match close.reason {
+                        Reason::Handshake(class, _) => class,
+                        _ => RefusalClass::default(),
+                    };
+                    refusal = Some((close.by, class));
                 }
             }
         }
@@ -187,12 +195,12 @@ impl<'c, V: Verbs> Work<'c, V> {
         Box::pin(self.say_unreachable(&near, &first)).await;
         let sentence = attempts.sentence();
         Ok(match refusal {
-            Some(by) => Close {
+            Some((by, class)) => Close {
                 by,
-                reason: Reason::Handshake(sentence),
+                reason: Reason::Handshake(class, sentence),
             },
             None => Close {
-                by: Party::Target,
+                by: unreachable_by(&attempts),
                 reason: Reason::Unreachable(sentence),
             },
         })
@@ -268,7 +276,8 @@ impl<'c, V: Verbs> Work<'c, V> {
             )
         };
         let both = pin!(both);
-        link.watch(both, self.path.route.timeouts.idle, self.core.stop.clone())
+        let timeouts = &self.path.route.timeouts;
+        link.watch(both, timeouts, [there, back], self.core.stop.clone())
             .await;
         Ok(link.close())
     }
@@ -302,7 +311,9 @@ impl<'c, V: Verbs> Work<'c, V> {
         };
         let both = async { tokio::join!(sealing.run(link, first), opening.run(link, held)) };
         let both = pin!(both);
-        link.watch(both, self.path.route.timeouts.idle, self.core.stop.clone())
+        let timeouts = &self.path.route.timeouts;
+        let parties = [Party::PlainSide, Party::TlsPeer];
+        link.watch(both, timeouts, parties, self.core.stop.clone())
             .await;
         link.close()
     }
@@ -317,9 +328,14 @@ impl<'c, V: Verbs> Work<'c, V> {
         let Some(tls) = &self.path.route.tls else {
             unreachable!("who shook hands has a TLS route")
         };
-        let (mut engine, held) =
-            Engine::new(secured, tls.record_layer, tls.key_records, self.talker)
-                .map_err(|error| Reason::Internal(error.to_string()))?;
+        let (mut engine, held) = Engine::new(
+            secured,
+            tls.record_layer,
+            self.core.cipher,
+            tls.key_records,
+            self.talker,
+        )
+        .map_err(|error| Reason::Internal(error.to_string()))?;
         engine.count_key_updates(&self.counters.key_updates);
         Ok((RefCell::new(engine), held))
     }
@@ -348,7 +364,7 @@ impl<'c, V: Verbs> Work<'c, V> {
         }
         let reason = Reason::Unreachable(attempts.sentence());
         Err(Close {
-            by: Party::Target,
+            by: unreachable_by(&attempts),
             reason,
         })
     }
@@ -413,6 +429,13 @@ impl<'c, V: Verbs> Work<'c, V> {
             .await
             .map_err(|failed| refusal(&failed, &judgement))?;
         self.account.tls = describe(secured.session.state());
+        if let Err(error) = judgement.check_confirmed(secured.session.state()) {
+            socket.abort();
+            return Err(Close {
+                by: Party::Gateway,
+                reason: Reason::Handshake(class(&judgement), explain(&error, &judgement, &[])),
+            });
+        }
         self.account.peer = judgement.peer();
         if self.account.peer.is_none() {
             // The verifier runs in every full handshake, and there are no others; should that ever
@@ -440,15 +463,29 @@ impl<'c, V: Verbs> Work<'c, V> {
                         .as_ref()
                         .is_some_and(|tls| tls.version == "TLSv1.3") =>
             {
-                Reason::Handshake(explain(error, judgement, &[]))
+                Reason::Handshake(class(judgement), explain(error, judgement, &[]))
             }
             _ => Reason::Protocol(error.to_string()),
         }
     }
 }
 
+// A machine that has no source ports left must not blame the target.
+fn unreachable_by(attempts: &Attempts<'_>) -> Party {
+    match attempts.lacks_ports() {
+        true => Party::Gateway,
+        false => Party::Target,
+    }
+}
+
+fn class(judgement: &Judgement) -> RefusalClass {
+    let refusal = judgement.refusal();
+    refusal.map_or_else(RefusalClass::default, |refusal| refusal.class())
+}
+
 fn refusal(failed: &Failed, judgement: &Judgement) -> Close {
-    let explained = |error| Reason::Handshake(explain(error, judgement, &failed.first));
+    let class = class(judgement);
+    let explained = |error| Reason::Handshake(class, explain(error, judgement, &failed.first));
     match &failed.cause {
         Cause::Tls(error @ rustls::Error::AlertReceived(_)) => Close {
             by: Party::TlsPeer,
@@ -477,7 +514,7 @@ fn refusal(failed: &Failed, judgement: &Judgement) -> Close {
         }
         Cause::Closed | Cause::Socket(_) => Close {
             by: Party::TlsPeer,
-            reason: Reason::Handshake(explain_end(judgement, &failed.first)),
+            reason: Reason::Handshake(class, explain_end(judgement, &failed.first)),
         },
     }
 }

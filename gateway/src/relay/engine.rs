@@ -9,6 +9,7 @@ use crate::buffers::{Batch, Buffer, Pool, Size, Talker};
 use crate::config::RecordLayer;
 use crate::limits::{CONTROL_ROOM, PLAINTEXT_ROOM, RECORD_OVERHEAD_MAX};
 use crate::metrics::KeyUpdates;
+use crate::tls::Cipher;
 use crate::tls::handshake::Secured;
 use crate::tls::post_handshake::InPlace;
 use crate::tls::session::{HandedOver, Opened, SealError, Session};
@@ -62,19 +63,21 @@ impl Unsealed {
 }
 
 impl Engine {
-    /// Goes on where the handshake has ended, with what was received behind it.
+    /// Goes on where the handshake has ended, with what was received behind it. `cipher` is for records
+    /// that are sealed and opened in place; rustls has its own.
     ///
     /// # Errors
     /// What rustls says to the hand-over.
     pub(super) fn new(
         secured: Secured,
         layer: RecordLayer,
+        cipher: Cipher,
         key_records: u64,
         talker: Talker,
     ) -> Result<(Self, Held), Error> {
         let Secured { session, incoming } = secured;
         let handed_over = match layer {
-            RecordLayer::InPlace => session.hand_over(incoming.filled(), key_records)?,
+            RecordLayer::InPlace => session.hand_over(incoming.filled(), cipher, key_records)?,
             RecordLayer::Rustls => HandedOver::Kept(session),
         };
         Ok(match handed_over {

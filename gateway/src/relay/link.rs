@@ -9,7 +9,9 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
+use super::receiver::{Limits, Receiver, State};
 use crate::audit::{Close, Party, Reason};
+use crate::config::Timeouts;
 use crate::limits::{EXCHANGES_MIN, HALF_CLOSED_SILENCE};
 use crate::observe::{Direction, Forbidden, Observer};
 use crate::uring::Socket;
@@ -183,17 +185,19 @@ impl<N: Socket, F: Socket> Link<N, F> {
         self.ended.borrow_mut().take().unwrap_or_else(complete)
     }
 
-    /// Awaits both directions; ends them where nothing moved for `idle`, or the drain is over.
+    /// Awaits both directions; ends them where a deadline of `timeouts` passes, or the drain is over.
+    /// `parties` are at the near and the far socket.
     pub(super) async fn watch(
         &self,
         mut both: Pin<&mut impl Future>,
-        idle: Option<Duration>,
+        timeouts: &Timeouts,
+        parties: [Party; 2],
         mut stop: watch::Receiver<bool>,
     ) {
         tokio::select! {
             biased;
             _ = &mut both => return,
-            which = self.silent(idle) => self.fail(Party::Gateway, Reason::Deadline(which)),
+            close = self.overdue(timeouts, parties) => self.fail(close.by, close.reason),
             () = stopped(&mut stop) => {
                 // Who was told before has had its time.
                 match self.is_parting() {
@@ -206,26 +210,101 @@ impl<N: Socket, F: Socket> Link<N, F> {
         both.await;
     }
 
-    // Waits until nothing has moved for too long, and says by which deadline. One timer for both, which
-    // looks again after at most `LOOK_EVERY`, because every connection that rests has it.
-    async fn silent(&self, idle: Option<Duration>) -> &'static str {
+    // Waits until nothing has moved for too long or a receiver is gone, and returns how that ends the
+    // connection. One timer for all, because every connection that rests has it.
+    async fn overdue(&self, timeouts: &Timeouts, parties: [Party; 2]) -> Close {
+        let idle = timeouts.idle;
+        let limits = Limits {
+            user: timeouts.user,
+            stall: timeouts.stall,
+        };
+        let look_every = limits.look_every().min(LOOK_EVERY);
+        let mut receivers = Receivers::new();
+        let of_us = |which| Close {
+            by: Party::Gateway,
+            reason: Reason::Deadline(which),
+        };
         loop {
-            let silence = self.moved.get().elapsed();
+            let moved = self.moved.get();
+            let silence = moved.elapsed();
             if idle.is_some_and(|idle| silence >= idle) {
-                return "idle";
+                return of_us("idle");
             }
             // One direction has finished in order and the other has been silent for long: whoever
             // finished may be gone altogether, which TCP tells only to those who send.
             if silence >= HALF_CLOSED_SILENCE && self.finished.get().is_some() {
-                return "half-closed";
+                return of_us("half-closed");
+            }
+            // Where all had been taken and nothing moved since, there is nothing to ask the system.
+            if receivers.rest_since != Some(moved) {
+                let near = look_at(&self.near, &mut receivers.near, limits, parties[0]);
+                let far = look_at(&self.far, &mut receivers.far, limits, parties[1]);
+                receivers.rest_since = match (near, far) {
+                    (Err(close), _) | (_, Err(close)) => return close,
+                    (Ok(true), Ok(true)) => Some(moved),
+                    _ => None,
+                };
             }
             let left = idle.map_or(LOOK_EVERY, |idle| idle.saturating_sub(silence));
-            sleep(left.min(LOOK_EVERY)).await;
+            sleep(left.min(look_every)).await;
         }
     }
 }
 
-// How late a half-closed connection may be found silent.
+/// Both receivers of a connection.
+struct Receivers {
+    near: Receiver,
+    far: Receiver,
+    // When bytes had moved last as both had taken all.
+    rest_since: Option<Instant>,
+}
+
+impl Receivers {
+    fn new() -> Self {
+        let now = Instant::now().into_std();
+        Self {
+            near: Receiver::new(now),
+            far: Receiver::new(now),
+            rest_since: None,
+        }
+    }
+}
+
+// Whether `party` has taken all that was sent to it, or how the connection ends because it never will.
+fn look_at<S: Socket>(
+    socket: &S,
+    receiver: &mut Receiver,
+    limits: Limits,
+    party: Party,
+) -> Result<bool, Close> {
+    // A socket that has ended is known to who reads from it or writes to it; a kernel that does not know
+    // ends slow receivers as dead ones.
+    let Ok(queue) = socket.send_queue() else {
+        return Ok(false);
+    };
+    let was_slow = receiver.is_slow();
+    let state = receiver.look(&queue, limits, Instant::now().into_std());
+    if receiver.is_slow() != was_slow {
+        socket.set_user_timeout(was_slow.then_some(limits.user));
+    }
+    match state {
+        State::Done => Ok(true),
+        State::Busy | State::Slow => Ok(false),
+        State::Stalled => Err(Close {
+            by: Party::Gateway,
+            reason: Reason::Stalled(party),
+        }),
+        State::Gone => Err(Close {
+            by: party,
+            reason: Reason::Reset(GONE.to_owned()),
+        }),
+    }
+}
+
+const GONE: &str = "the other end stopped answering: neither data nor probes were acknowledged \
+    (timeouts.user, or keepalive)";
+
+// How late at most a half-closed connection may be found silent.
 const LOOK_EVERY: Duration = Duration::from_secs(HALF_CLOSED_SILENCE.as_secs() / 8);
 
 /// Waits until connections must end.
@@ -237,7 +316,7 @@ pub(super) async fn stopped(stop: &mut watch::Receiver<bool>) {
 /// A socket's end in the reason's words.
 pub(super) fn reset(error: &io::Error) -> Reason {
     Reason::Reset(match error.kind() {
-        io::ErrorKind::TimedOut => "the other end stopped answering".to_owned(),
+        io::ErrorKind::TimedOut => GONE.to_owned(),
         _ => error.to_string(),
     })
 }

@@ -14,6 +14,7 @@ mod link;
 mod look;
 mod open;
 mod passthrough;
+mod receiver;
 mod reception;
 mod seal;
 

@@ -5,7 +5,7 @@ use std::io;
 
 use super::engine::Engine;
 use super::link::{Link, reset};
-use super::seal::{Outlet, write};
+use super::seal::{Outlet, room_later, write};
 use crate::audit::{Party, Reason};
 use crate::buffers::{Appetite, Buffer, Pool, Size, Talker};
 use crate::metrics::Counter;
@@ -64,7 +64,7 @@ impl Held {
                 _ if self.payload().is_some() => {}
                 Opened::Closed => return Ok(false),
                 Opened::Full => {}
-                Opened::NeedBytes => self.receive(far, pool).await?,
+                Opened::NeedBytes => self.receive(far, None::<&F>, pool).await?,
             }
         }
     }
@@ -110,13 +110,44 @@ impl Held {
         self.incoming = self.incoming.take().filter(|incoming| !incoming.is_empty());
     }
 
-    async fn receive<F: Socket>(&mut self, far: &F, pool: &Pool) -> Result<(), Cut> {
+    // The beginning of a record moves to a small buffer, where the rest of it may be long in coming.
+    fn shrink(&mut self, pool: &Pool) {
+        if let Some(incoming) = &mut self.incoming
+            && incoming.memory() > Size::Small.room()
+            && incoming.filled().len() < Size::Small.room()
+        {
+            let mut small = pool.take(Size::Small);
+            small.append(incoming.filled());
+            *incoming = small;
+        }
+    }
+
+    // Receives what `near` will get, where it is there already.
+    async fn receive<F: Socket, N: Socket>(
+        &mut self,
+        far: &F,
+        near: Option<&N>,
+        pool: &Pool,
+    ) -> Result<(), Cut> {
         self.let_go();
+        if pool.is_in_demand() {
+            self.shrink(pool);
+        }
         far.readable().await.map_err(Cut::Socket)?;
+        let most = match near.filter(|_| self.appetite.is_bulk()) {
+            Some(near) => match near.send_room() {
+                0 => {
+                    self.shrink(pool);
+                    room_later(near).await
+                }
+                room => room,
+            },
+            None => 0,
+        };
         let size = self.appetite.size(pool);
         let mut incoming = match self.incoming.take() {
-            Some(incoming) => with_room(incoming, pool, size),
-            None => pool.take(size),
+            Some(incoming) => with_room(incoming, pool, size, most),
+            None => pool.take_within(size, most),
         };
         let (bytes, room) = incoming.lend_spare();
         let spare = room.len();
@@ -142,16 +173,17 @@ impl Held {
 // The beginning of a record moves to the front, so that the rest of it has room behind it. It moves to
 // another buffer where that is larger: what the handshake left may stand in one too small for a
 // record, and bulk begins in a small one.
-fn with_room(mut incoming: Buffer, pool: &Pool, size: Size) -> Buffer {
+fn with_room(mut incoming: Buffer, pool: &Pool, size: Size, most: usize) -> Buffer {
     incoming.compact();
-    if incoming.memory() < size.room() {
-        let mut other = pool.take(size);
+    let room = size.room().min(most.max(Size::Small.room()));
+    if incoming.memory() < room {
+        let mut other = pool.take_within(size, most);
         if other.memory() > incoming.memory() {
             other.append(incoming.filled());
             return other;
         }
     }
-    incoming.limit(size.room());
+    incoming.limit(room);
     incoming
 }
 
@@ -208,7 +240,7 @@ impl Opening<'_> {
             match opened {
                 _ if link.failed() => return Ok(()),
                 Opened::Full => {}
-                Opened::NeedBytes => held.receive(&link.far, self.pool).await?,
+                Opened::NeedBytes => held.receive(&link.far, Some(&link.near), self.pool).await?,
                 Opened::Closed => {
                     self.finish(link);
                     return Ok(());

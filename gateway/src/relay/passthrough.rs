@@ -7,7 +7,7 @@ use std::io;
 
 use super::connection::Core;
 use super::link::{Link, reset};
-use super::seal::{receive_ready, write};
+use super::seal::{receive_ready, room_of, write};
 use crate::audit::Party;
 use crate::buffers::{Appetite, Buffer, Talker};
 use crate::metrics::Counter;
@@ -47,7 +47,7 @@ impl<'c, V: Verbs> Passing<'c, V> {
             {
                 return link.fail(self.to, reset(&error));
             }
-            match self.receive(source, &mut appetite).await {
+            match self.receive((source, sink), &mut appetite).await {
                 Ok(Some(next)) => load = Some(next),
                 Ok(None) => match sink.finish() {
                     Ok(()) => return link.finish(self.from),
@@ -61,7 +61,7 @@ impl<'c, V: Verbs> Passing<'c, V> {
     // `None` is the end.
     async fn receive(
         &self,
-        source: &V::Socket,
+        (source, sink): (&V::Socket, &V::Socket),
         appetite: &mut Appetite,
     ) -> io::Result<Option<Load<'c, PipeOf<V>>>> {
         source.readable().await?;
@@ -77,7 +77,8 @@ impl<'c, V: Verbs> Passing<'c, V> {
             // LIMIT: PIPES_MAX.
             self.core.counters.pipes_exhausted.add(1);
         }
-        let batch = receive_ready(source, &self.core.pool, appetite).await?;
+        let most = room_of(sink, appetite.is_bulk()).await;
+        let batch = receive_ready(source, most, &self.core.pool, appetite).await?;
         Ok(batch.map(|batch| Load::Buffer(batch.into_payload())))
     }
 

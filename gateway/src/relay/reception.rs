@@ -14,15 +14,16 @@ use super::first::{Beginning, First, NoStart};
 use super::limiter::Place;
 use super::link::stopped;
 use super::open::{Cut, Held};
-use super::seal::receive;
+use super::seal::receive_ready;
 use crate::audit::{Close, Party, Reason};
 use crate::buffers::Appetite;
 use crate::dicom::{Answer, Ending};
 use crate::limits::ARTIM;
 use crate::observe::Direction;
 use crate::tls::Judgement;
+use crate::tls::PeerInfo;
 use crate::tls::handshake::tell;
-use crate::uring::{Socket, Verbs, part, until};
+use crate::uring::{Patience, Socket, Verbs, part, until};
 
 impl<'c, V: Verbs> Work<'c, V> {
     /// What the opener says first on a plain socket; an illegal start is answered and ended.
@@ -58,7 +59,9 @@ impl<'c, V: Verbs> Work<'c, V> {
     ) -> Result<(), NoStart> {
         let mut appetite = Appetite::new(self.talker);
         while !first.is_legal(beginning).map_err(NoStart::Illegal)? {
-            let received = receive(socket, &self.core.pool, &mut appetite).await;
+            let ready = socket.readable().await;
+            ready.map_err(|_| NoStart::Ended)?;
+            let received = receive_ready(socket, 0, &self.core.pool, &mut appetite).await;
             let batch = received.ok().flatten().ok_or(NoStart::Ended)?;
             batch.append_to(&mut first.bytes);
             place.hold_bytes(first.bytes.capacity());
@@ -123,12 +126,12 @@ impl<'c, V: Verbs> Work<'c, V> {
         let (Some(admission), Some(request)) = (&path.admission, first.request.take()) else {
             return Ok(Admitted::anyone(&path.route.targets));
         };
-        let identity = match path.side {
+        let peer = match path.side {
             Side::Terminate(_) => self.account.peer.as_ref(),
             Side::Originate(_) | Side::Passthrough => None,
         };
-        let identity = identity.map(|peer| peer.identity.as_str());
-        let mut admitted = admission.admit(&path.route, &request, identity)?;
+        let identities = peer.map_or_else(Vec::new, PeerInfo::identities);
+        let mut admitted = admission.admit(&path.route, &request, &identities)?;
         self.account.reported = admitted.reported.take();
         Ok(admitted)
     }

@@ -47,7 +47,7 @@ impl Sealing<'_> {
         }
         *first = Vec::new();
         while !link.failed() {
-            let received = receive(&link.near, self.pool, &mut appetite).await;
+            let received = receive(&link.near, &link.far, self.pool, &mut appetite).await;
             match received.map(|batch| plain.hold(batch)) {
                 Ok(true) => self.send(link, &mut plain).await,
                 Ok(false) => return Box::pin(self.finish(link)).await,
@@ -142,30 +142,55 @@ impl Sealing<'_> {
     }
 }
 
-/// Receives once from the plain side, borrowing memory only when there is something to receive.
-/// `None` is the end.
-pub(super) async fn receive<S: Socket>(
+/// Receives once from the plain side what `sink` will get, borrowing memory only when there is something
+/// to receive. `None` is the end.
+pub(super) async fn receive<S: Socket, T: Socket>(
     socket: &S,
+    sink: &T,
     pool: &Pool,
     appetite: &mut Appetite,
 ) -> io::Result<Option<Batch>> {
     socket.readable().await?;
-    receive_ready(socket, pool, appetite).await
+    let most = room_of(sink, appetite.is_bulk()).await;
+    receive_ready(socket, most, pool, appetite).await
 }
 
-/// As `receive`, where it is known that there is something to receive.
+/// As `receive`, where it is known that there is something to receive, and of how many bytes a batch of
+/// bulk may be.
 pub(super) async fn receive_ready<S: Socket>(
     socket: &S,
+    most: usize,
     pool: &Pool,
     appetite: &mut Appetite,
 ) -> io::Result<Option<Batch>> {
-    let mut batch = pool.batch(appetite.size(pool));
+    let mut batch = pool.batch_within(appetite.size(pool), most);
     let (outcome, lent) = socket.readv_some(batch.lend()).await;
     batch.restore(lent);
     let count = outcome?;
     batch.fill(count);
     appetite.ate(count, batch.room(), pool);
     Ok(Some(batch).filter(|batch| !batch.is_empty()))
+}
+
+/// How many bytes of bulk `sink` takes at once; of what is no bulk it takes a small buffer at any time.
+///
+/// A receiver that is behind is waited for here, before anything is received for it: what it does not
+/// take stays with the sender, and a large buffer is never stuck in front of it.
+pub(super) async fn room_of<S: Socket>(sink: &S, is_bulk: bool) -> usize {
+    if !is_bulk {
+        return 0;
+    }
+    match sink.send_room() {
+        0 => room_later(sink).await,
+        room => room,
+    }
+}
+
+/// As `room_of` for bulk, where the receiver is known to be behind.
+pub(super) async fn room_later<S: Socket>(sink: &S) -> usize {
+    // Where waiting fails the send finds out why.
+    let _ = sink.writable().await;
+    sink.send_room()
 }
 
 /// Sends the parts of `buffer`. Whatever the socket takes counts as movement: a slow reader is not an

@@ -1,16 +1,15 @@
 //! What the machine must offer before anything starts, and what was found.
 
-use std::arch::is_x86_feature_detected as has;
+use std::sync::Arc;
 
 use rustix::process::{
     DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit,
 };
 
-use super::Prepared;
-use crate::config::{Config, Mode};
+use super::{Prepared, bind};
+use crate::config::{Config, Mode, Peer};
 use crate::limits::{DESCRIPTORS_RESERVED, PIPES_MAX, PROBES_MAX};
 use crate::relay::Side;
-use crate::tls::PROVIDER;
 use crate::uring::{self, Capabilities, Unavailable};
 
 /// Tries io_uring.
@@ -19,37 +18,6 @@ use crate::uring::{self, Capabilities, Unavailable};
 /// Why it cannot be had, and what to do.
 pub(super) fn probe() -> Result<Capabilities, Unavailable> {
     uring::probe()
-}
-
-/// Which implementation seals and opens records here, and which of this machine's instructions for it
-/// are used: `aws-lc-rs with AES-NI, VAES, AVX-512`.
-pub(super) fn cipher() -> String {
-    let found = Instructions {
-        aes: has!("aes") && has!("pclmulqdq") && has!("ssse3"),
-        vaes: has!("vaes") && has!("vpclmulqdq") && has!("avx2"),
-        avx512: has!("avx512f") && has!("avx512bw") && has!("avx512dq") && has!("avx512vl"),
-    };
-    format!("{PROVIDER} with {}", found.used_by(PROVIDER))
-}
-
-/// Instructions for AES-GCM.
-struct Instructions {
-    aes: bool,
-    vaes: bool,
-    avx512: bool,
-}
-
-impl Instructions {
-    // aws-lc-rs has VAES code for AVX-512 alone (aesni-gcm-avx512), ring for AVX2 alone
-    // (aes-gcm-avx2); without them both use AES-NI.
-    fn used_by(&self, provider: &str) -> &'static str {
-        match (provider, self.aes, self.vaes, self.avx512) {
-            ("aws-lc-rs", true, true, true) => "AES-NI, VAES, AVX-512",
-            ("ring", true, true, _) => "AES-NI, VAES, AVX2",
-            (_, true, _, _) => "AES-NI",
-            (_, false, _, _) => "no AES instructions: bulk will be slow",
-        }
-    }
 }
 
 /// Keeps keys and payload out of core files, and other processes of the same user out of ours.
@@ -103,14 +71,29 @@ pub(super) fn raise_descriptors(config: &Config) -> Result<usize, String> {
 const CONNECTIONS_MIN: usize = 64;
 const CONNECTIONS_COMFORTABLE: usize = 4096;
 
+const AS_ROOT: &str = "wardgate runs as root here, so that a fault in it would open the whole machine; run \
+                       it as a user of its own, with CAP_NET_BIND_SERVICE for ports below 1024";
+
 /// What an operator should know about a configuration that is good.
 #[must_use]
 pub fn remarks(prepared: &Prepared) -> Vec<String> {
     let mut remarks = Vec::new();
+    if rustix::process::geteuid().is_root() {
+        remarks.push(AS_ROOT.to_owned());
+    }
     if let Some(path) = &prepared.config.gateway.admin {
         remarks.push(format!(
             "admin socket {} is configured; this version does not serve it yet",
             path.display()
+        ));
+    }
+    remarks.extend(prepared.config.remarks());
+    let no_crl = |peer: &&Arc<Peer>| peer.trust.crl.is_empty();
+    for peer in prepared.config.peers.iter().filter(no_crl) {
+        remarks.push(format!(
+            "peer \"{}\": no crl is configured, so a revoked certificate of this peer would be \
+             accepted until it expires",
+            peer.name.as_deref().unwrap_or_default()
         ));
     }
     for path in prepared.paths.iter() {
@@ -121,12 +104,16 @@ pub fn remarks(prepared: &Prepared) -> Vec<String> {
                 path.route.name
             ));
         }
-        if path
-            .route
-            .tls
-            .as_ref()
-            .is_some_and(|tls| tls.identity.crl.is_empty())
-        {
+        let interface = path.route.interface.as_ref();
+        if let Some(interface) = interface.filter(|interface| !bind::is_there(interface)) {
+            remarks.push(format!(
+                "route \"{}\": {}; the route would not start",
+                path.route.name,
+                bind::missing(interface)
+            ));
+        }
+        let mut peers = path.route.tls.iter().flat_map(|tls| &tls.peers);
+        if peers.any(|peer| peer.name.is_none() && no_crl(&peer)) {
             remarks.push(format!(
                 "route \"{}\": no crl is configured, so a revoked certificate of a listed peer \
                  would be accepted until it expires",
@@ -136,27 +123,4 @@ pub fn remarks(prepared: &Prepared) -> Vec<String> {
         remarks.extend(path.route.remarks());
     }
     remarks
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_cipher_is_told_with_what_it_uses_of_the_machine() {
-        let all = Instructions {
-            aes: true,
-            vaes: true,
-            avx512: true,
-        };
-        assert_eq!(all.used_by("aws-lc-rs"), "AES-NI, VAES, AVX-512");
-        assert_eq!(all.used_by("ring"), "AES-NI, VAES, AVX2");
-        let without_avx512 = Instructions {
-            avx512: false,
-            ..all
-        };
-        assert_eq!(without_avx512.used_by("aws-lc-rs"), "AES-NI");
-        assert_eq!(without_avx512.used_by("ring"), "AES-NI, VAES, AVX2");
-        assert!(cipher().starts_with(PROVIDER));
-    }
 }

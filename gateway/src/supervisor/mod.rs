@@ -3,11 +3,13 @@
 //! It carries no payload. What can be found wrong is found before the first listener is open, and
 //! told in sentences; from then on it serves metrics and handles signals.
 
+mod ambiguity;
 mod bind;
 mod environment;
 mod nodes;
 mod notify;
 mod prepare;
+mod signals;
 mod workers;
 
 use std::cell::Cell;
@@ -17,7 +19,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::runtime::Runtime;
 use tokio::task::LocalSet;
 use tokio::time::{sleep, timeout};
 
@@ -28,8 +30,10 @@ use crate::admin::{self, View};
 use crate::audit::{Event, Journal, Level};
 use crate::config::{Config, Timeouts};
 use crate::limits::WORKERS_END;
-use crate::worker::abort_on_foreign_panic;
+use crate::tls::{CipherChoice, CpuFeatures};
+use crate::worker::report_panics;
 use nodes::Nodes;
+use signals::{Asked, Ignored, Signals};
 use workers::Workers;
 
 /// Why the gateway did not start, or did not go on.
@@ -47,7 +51,7 @@ pub enum Stopped {
 /// Every reason why it cannot start, or the one why it could not go on.
 pub fn run(file: &FilePath) -> Result<(), Stopped> {
     environment::close_memory();
-    abort_on_foreign_panic();
+    let (runtime, ignored) = main_thread().map_err(|error| Stopped::Broken(error.to_string()))?;
     let capabilities = environment::probe().map_err(refused)?;
     let prepared = prepare(file, SystemTime::now()).map_err(Stopped::Refused)?;
     let connections_max = environment::raise_descriptors(&prepared.config).map_err(refused)?;
@@ -56,9 +60,10 @@ pub fn run(file: &FilePath) -> Result<(), Stopped> {
 
     let (journal, writer) =
         Journal::start(prepared.config.gateway.log).map_err(|e| refused(e.to_string()))?;
+    report_panics(journal.clone());
     notice(&journal, Level::Info, format!("io_uring: {capabilities}"));
-    let cipher = format!("cipher: {}", environment::cipher());
-    notice(&journal, Level::Info, cipher);
+    let choice = CipherChoice::new(prepared.config.gateway.cipher, CpuFeatures::detect());
+    notice(&journal, Level::Info, format!("cipher: {choice}"));
     for text in remarks(&prepared) {
         notice(&journal, Level::Info, text);
     }
@@ -67,9 +72,18 @@ pub fn run(file: &FilePath) -> Result<(), Stopped> {
         notice(&journal, level, text);
     }
     let config = prepared.config.clone();
-    let outcome = Workers::start(prepared, capabilities, listeners, &journal, connections_max)
-        .map_err(refused)
-        .and_then(|workers| supervise(&config, workers, metrics, &journal));
+    let started = Workers::start(
+        prepared,
+        capabilities,
+        choice.cipher,
+        listeners,
+        &journal,
+        connections_max,
+    );
+    let outcome = started.map_err(refused).and_then(|workers| {
+        let main_thread = (runtime, ignored);
+        supervise(&config, workers, metrics, &journal, main_thread)
+    });
     writer.finish(LOG_END);
     outcome
 }
@@ -81,19 +95,29 @@ fn refused(sentence: impl ToString) -> Stopped {
     Stopped::Refused(vec![sentence.to_string()])
 }
 
+// What the main thread waits with, and the signals that must not end the process even while it starts.
+fn main_thread() -> std::io::Result<(Runtime, Ignored)> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let ignored = {
+        let _inside = runtime.enter();
+        Ignored::new()?
+    };
+    Ok((runtime, ignored))
+}
+
 fn supervise(
     config: &Config,
     workers: Workers,
     metrics: Option<TcpListener>,
     journal: &Journal,
+    (runtime, ignored): (Runtime, Ignored),
 ) -> Result<(), Stopped> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Stopped::Broken(error.to_string()))?;
     let local = LocalSet::new();
     runtime.block_on(local.run_until(async {
-        let mut signals = Signals::new().map_err(|error| Stopped::Broken(error.to_string()))?;
+        let mut signals = Signals::new(ignored, journal.clone())
+            .map_err(|error| Stopped::Broken(error.to_string()))?;
         let view = Rc::new(View {
             routes: config
                 .routes
@@ -195,40 +219,6 @@ fn in_words(cores: &[usize]) -> String {
         .map(usize::to_string)
         .collect::<Vec<_>>()
         .join(",")
-}
-
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-    hangup: Signal,
-}
-
-impl Signals {
-    fn new() -> std::io::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            hangup: signal(SignalKind::hangup())?,
-        })
-    }
-
-    async fn next(&mut self) -> Asked {
-        tokio::select! {
-            _ = self.terminate.recv() => Asked::Stop,
-            _ = self.interrupt.recv() => Asked::Stop,
-            _ = self.hangup.recv() => Asked::Reload,
-        }
-    }
-
-    async fn stop(&mut self) {
-        while self.next().await != Asked::Stop {}
-    }
-}
-
-#[derive(PartialEq)]
-enum Asked {
-    Stop,
-    Reload,
 }
 
 /// All routes of a configuration, ready to serve.

@@ -94,7 +94,7 @@ fn cpus(text: &str) -> Option<Vec<usize>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::LogFormat;
+    use crate::config::{CipherSetting, LogFormat};
 
     fn tree(nodes: &[(&str, Option<&str>)]) -> tempfile::TempDir {
         let folder = tempfile::TempDir::new().expect("a folder");
@@ -117,6 +117,7 @@ mod tests {
             cores: cores.to_owned(),
             cores_listed,
             busy_poll: None,
+            cipher: CipherSetting::Auto,
             admin: None,
             metrics: None,
             log: LogFormat::Text,

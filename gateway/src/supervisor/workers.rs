@@ -13,6 +13,7 @@ use crate::audit::Journal;
 use crate::limits::MAILBOX_MAX;
 use crate::metrics;
 use crate::relay::Path;
+use crate::tls::Cipher;
 use crate::upstream::Upstreams;
 use crate::uring::Capabilities;
 use crate::worker::{self, Loads, Message, Plan};
@@ -37,6 +38,7 @@ impl Workers {
     pub(super) fn start(
         prepared: Prepared,
         capabilities: Capabilities,
+        cipher: Cipher,
         listeners: Vec<TcpListener>,
         journal: &Journal,
         connections_max: usize,
@@ -68,6 +70,7 @@ impl Workers {
                 cpu: *cpu,
                 core,
                 busy_poll,
+                cipher,
                 capabilities,
                 paths: Arc::clone(&prepared.paths),
                 upstreams: Arc::clone(&workers.upstreams),

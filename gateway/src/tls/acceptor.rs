@@ -4,45 +4,55 @@ use std::sync::Arc;
 
 use rustls::compress::CompressionCache;
 use rustls::crypto::CryptoProvider;
+use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::{
-    NoServerSessionStorage, ResolvesServerCert, ServerConfig, UnbufferedServerConnection,
+    ClientHello, NoServerSessionStorage, ResolvesServerCert, ServerConfig,
+    UnbufferedServerConnection,
 };
-use rustls::sign::SingleCertAndKey;
+use rustls::sign::CertifiedKey;
 use rustls::{Error, SupportedProtocolVersion};
 
 use super::connector::{certified_key, own_description};
-use super::identity::Description;
+use super::identity::{Description, PeerInfo};
 use super::policy::{demands, provider, versions};
-use super::rules::Rules;
+use super::refusal::Refusal;
+use super::rules::{Chain, Rules};
+use super::service::{Asked, asked, protocol_name};
 use super::verifier::{Judgement, Side, Verifier};
-use crate::config::RouteTls;
-use crate::pki::Identity;
+use crate::config::{RouteTls, ServiceLabel};
+use crate::pki::{Identity, Trust};
 
 /// What all connections of a terminate route share.
 #[derive(Debug)]
 pub struct Acceptor {
     provider: Arc<CryptoProvider>,
     versions: &'static [&'static SupportedProtocolVersion],
-    resolver: Arc<dyn ResolvesServerCert>,
+    certified: Arc<CertifiedKey>,
+    service: Option<ServiceLabel>,
     rules: Arc<Rules>,
     demands: &'static str,
     own: Arc<Description>,
 }
 
 impl Acceptor {
-    /// Prepares everything that does not depend on the connection.
+    /// Prepares everything that does not depend on the connection; `trust` has that of each of the route's peers, in
+    /// their order.
     ///
-    /// Fails where the key does not belong to the certificate, or where an anchor or a revocation list
-    /// cannot be read.
-    pub fn new(identity: &Arc<Identity>, tls: &RouteTls) -> Result<Self, Error> {
+    /// Fails where the key does not belong to the certificate, or where an anchor cannot be read.
+    pub fn new(
+        identity: &Arc<Identity>,
+        tls: &RouteTls,
+        trust: &[Arc<Trust>],
+    ) -> Result<Self, Error> {
         let provider = provider(tls.policy, tls.require_pq);
-        let certified = certified_key(identity, &provider)?;
+        let certified = certified_key(identity)?;
         let acceptor = Self {
-            rules: Arc::new(Rules::new(&identity.trust, &tls.peers, &provider)?),
+            rules: Arc::new(Rules::new(&tls.peers, trust, &provider)?),
             provider,
             versions: versions(tls.policy, tls.require_pq),
             own: own_description(&certified),
-            resolver: Arc::new(SingleCertAndKey::from(certified)),
+            certified,
+            service: tls.service.clone(),
             demands: demands(tls.policy, tls.require_pq),
         };
         // What could fail in `start` fails here, before the first connection.
@@ -57,11 +67,31 @@ impl Acceptor {
         Ok((UnbufferedServerConnection::new(config)?, judgement))
     }
 
+    /// Judges a client's chain by the rules of this route, as a handshake does, but without one: for
+    /// measurements and tests of what a chain may cost.
+    pub fn judge(
+        &self,
+        leaf: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<PeerInfo, Refusal> {
+        let accepted = self.rules.judge(Chain {
+            side: Side::Acceptor,
+            leaf,
+            intermediates,
+            expected: None,
+            now,
+        })?;
+        accepted.check_revocation(Side::Acceptor, leaf)?;
+        Ok(accepted.info)
+    }
+
     pub(super) fn judgement(&self) -> Arc<Judgement> {
         Arc::new(Judgement::new(
             Side::Acceptor,
             self.demands,
             self.own.clone(),
+            self.service.clone(),
         ))
     }
 
@@ -72,7 +102,12 @@ impl Acceptor {
         let mut config = ServerConfig::builder_with_provider(self.provider.clone())
             .with_protocol_versions(self.versions)?
             .with_client_cert_verifier(Arc::new(verifier))
-            .with_cert_resolver(self.resolver.clone());
+            .with_cert_resolver(Arc::new(Answer {
+                certified: self.certified.clone(),
+                judgement: judgement.clone(),
+            }));
+        // `Answer` has refused who asks for another one.
+        config.alpn_protocols = self.service.iter().map(protocol_name).collect();
         // Our order, so that AES-256 comes before what a policy allows beside it.
         config.ignore_client_order = true;
         // A resumed session would skip the verifier, and with it the revocation lists.
@@ -87,5 +122,24 @@ impl Acceptor {
         config.cert_decompressors = Vec::new();
         config.cert_compression_cache = Arc::new(CompressionCache::Disabled);
         Ok(config)
+    }
+}
+
+/// Gives our certificate to a client that asks for the route's service. rustls asks for it before any key exchange, so
+/// that a client which wants another one costs next to nothing; its alert is access_denied.
+#[derive(Debug)]
+struct Answer {
+    certified: Arc<CertifiedKey>,
+    judgement: Arc<Judgement>,
+}
+
+impl ResolvesServerCert for Answer {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let label = self.judgement.service();
+        let asked = hello
+            .alpn()
+            .map_or(Asked::Nothing, |offered| asked(offered, label));
+        self.judgement.check_asked(asked).ok()?;
+        Some(self.certified.clone())
     }
 }

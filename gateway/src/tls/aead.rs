@@ -1,56 +1,89 @@
-//! The AEAD that seals and opens records, from the provider that was built in.
+//! The AEAD that seals and opens records, by either implementation.
 //!
 //! aws-lc-rs and ring have the same interface here, and this is the only place that knows which of
-//! the two it is: aws-lc-rs uses AVX-512 where the machine has it, ring has no C library of its own.
-
-#[cfg(not(feature = "provider-ring"))]
-use aws_lc_rs::aead;
-#[cfg(feature = "provider-ring")]
-use ring::aead;
+//! the two it is. Each record costs one branch for that, and no memory.
 
 use rustls::ConnectionTrafficSecrets;
 
+use super::cipher::Cipher;
 use super::record::RecordError;
 
 /// Octets of a tag (RFC 8446 section 5.2 with RFC 5116 section 5.1).
 pub(super) const TAG: usize = 16;
 
+const NONCE: usize = 12;
+
 /// The key and the sequence number of one direction (RFC 8446 section 5.3).
 pub(super) struct Keys {
-    key: aead::LessSafeKey,
-    iv: [u8; aead::NONCE_LEN],
+    key: Key,
+    iv: [u8; NONCE],
     sequence: u64,
+}
+
+enum Key {
+    AwsLc(aws_lc_rs::aead::LessSafeKey),
+    // Boxed, because ring keeps the expanded key in the value: half a KiB that a connection with the
+    // other implementation must not pay for.
+    Ring(Box<ring::aead::LessSafeKey>),
+}
+
+#[derive(Clone, Copy)]
+enum Strength {
+    Aes128,
+    Aes256,
+}
+
+impl Key {
+    fn new(cipher: Cipher, strength: Strength, key: &[u8]) -> Option<Self> {
+        Some(match cipher {
+            Cipher::AwsLc => {
+                use aws_lc_rs::aead::{AES_128_GCM, AES_256_GCM, LessSafeKey, UnboundKey};
+                let algorithm = match strength {
+                    Strength::Aes128 => &AES_128_GCM,
+                    Strength::Aes256 => &AES_256_GCM,
+                };
+                Self::AwsLc(LessSafeKey::new(UnboundKey::new(algorithm, key).ok()?))
+            }
+            Cipher::Ring => {
+                use ring::aead::{AES_128_GCM, AES_256_GCM, LessSafeKey, UnboundKey};
+                let algorithm = match strength {
+                    Strength::Aes128 => &AES_128_GCM,
+                    Strength::Aes256 => &AES_256_GCM,
+                };
+                let key = UnboundKey::new(algorithm, key).ok()?;
+                Self::Ring(Box::new(LessSafeKey::new(key)))
+            }
+        })
+    }
 }
 
 impl Keys {
     /// Takes over traffic secrets; `None` where they are not of AES-GCM.
-    pub(super) fn new(sequence: u64, secrets: &ConnectionTrafficSecrets) -> Option<Self> {
-        let (algorithm, key, iv) = match secrets {
-            ConnectionTrafficSecrets::Aes256Gcm { key, iv } => (&aead::AES_256_GCM, key, iv),
-            ConnectionTrafficSecrets::Aes128Gcm { key, iv } => (&aead::AES_128_GCM, key, iv),
+    pub(super) fn new(
+        cipher: Cipher,
+        sequence: u64,
+        secrets: &ConnectionTrafficSecrets,
+    ) -> Option<Self> {
+        let (strength, key, iv) = match secrets {
+            ConnectionTrafficSecrets::Aes256Gcm { key, iv } => (Strength::Aes256, key, iv),
+            ConnectionTrafficSecrets::Aes128Gcm { key, iv } => (Strength::Aes128, key, iv),
             _ => return None,
         };
-        Self::with(algorithm, key.as_ref(), iv.as_ref(), sequence)
-    }
-
-    fn with(
-        algorithm: &'static aead::Algorithm,
-        key: &[u8],
-        iv: &[u8],
-        sequence: u64,
-    ) -> Option<Self> {
-        let key = aead::UnboundKey::new(algorithm, key).ok()?;
         Some(Self {
-            key: aead::LessSafeKey::new(key),
-            iv: iv.try_into().ok()?,
+            key: Key::new(cipher, strength, key.as_ref())?,
+            iv: iv.as_ref().try_into().ok()?,
             sequence,
         })
     }
 
     /// Keys of AES-128-GCM, which no secrets can be made for outside of rustls.
     #[cfg(test)]
-    pub(super) fn of_128(key: [u8; 16], iv: [u8; 12], sequence: u64) -> Self {
-        Self::with(&aead::AES_128_GCM, &key, &iv, sequence).expect("lengths that fit")
+    pub(super) fn of_128(cipher: Cipher, key: [u8; 16], iv: [u8; 12], sequence: u64) -> Self {
+        Self {
+            key: Key::new(cipher, Strength::Aes128, &key).expect("a length that fits"),
+            iv,
+            sequence,
+        }
     }
 
     /// Records that were protected under this key so far.
@@ -65,11 +98,21 @@ impl Keys {
         inner: &mut [u8],
     ) -> Result<[u8; TAG], RecordError> {
         let nonce = self.nonce()?;
-        let tag = self
-            .key
-            .seal_in_place_separate_tag(nonce, aead::Aad::from(header), inner)
-            .map_err(|_| RecordError::Cipher)?;
-        tag.as_ref().try_into().map_err(|_| RecordError::Cipher)
+        match &self.key {
+            Key::AwsLc(key) => {
+                use aws_lc_rs::aead::{Aad, Nonce};
+                let nonce = Nonce::assume_unique_for_key(nonce);
+                let tag = key.seal_in_place_separate_tag(nonce, Aad::from(header), inner);
+                tag.ok().and_then(|tag| tag.as_ref().try_into().ok())
+            }
+            Key::Ring(key) => {
+                use ring::aead::{Aad, Nonce};
+                let nonce = Nonce::assume_unique_for_key(nonce);
+                let tag = key.seal_in_place_separate_tag(nonce, Aad::from(header), inner);
+                tag.ok().and_then(|tag| tag.as_ref().try_into().ok())
+            }
+        }
+        .ok_or(RecordError::Cipher)
     }
 
     /// Checks and decrypts `protected`, whose last octets are the tag, where it lies.
@@ -79,23 +122,33 @@ impl Keys {
         protected: &'b mut [u8],
     ) -> Result<&'b mut [u8], RecordError> {
         let nonce = self.nonce()?;
-        self.key
-            .open_in_place(nonce, aead::Aad::from(header), protected)
-            .map_err(|_| RecordError::Mac)
+        match &self.key {
+            Key::AwsLc(key) => {
+                use aws_lc_rs::aead::{Aad, Nonce};
+                let nonce = Nonce::assume_unique_for_key(nonce);
+                key.open_in_place(nonce, Aad::from(header), protected).ok()
+            }
+            Key::Ring(key) => {
+                use ring::aead::{Aad, Nonce};
+                let nonce = Nonce::assume_unique_for_key(nonce);
+                key.open_in_place(nonce, Aad::from(header), protected).ok()
+            }
+        }
+        .ok_or(RecordError::Mac)
     }
 
     // Every call uses up a number, so no nonce is ever used twice under a key.
-    fn nonce(&mut self) -> Result<aead::Nonce, RecordError> {
+    fn nonce(&mut self) -> Result<[u8; NONCE], RecordError> {
         let mut nonce = self.iv;
         let sequence = self.sequence.to_be_bytes();
         // The number is as long as the nonce, filled with zeros in front.
-        for (byte, number) in nonce.iter_mut().skip(aead::NONCE_LEN - 8).zip(sequence) {
+        for (byte, number) in nonce.iter_mut().skip(NONCE - 8).zip(sequence) {
             *byte ^= number;
         }
         self.sequence = self
             .sequence
             .checked_add(1)
             .ok_or(RecordError::SequenceEnd)?;
-        Ok(aead::Nonce::assume_unique_for_key(nonce))
+        Ok(nonce)
     }
 }

@@ -9,11 +9,12 @@ use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, Error, SignatureScheme};
 
 use super::identity::Description;
-use super::policy::{demands, provider, versions};
+use super::policy::{demands, provider, signing_key, versions};
 use super::rules::Rules;
+use super::service::protocol_name;
 use super::verifier::{Judgement, Request, Side, Verifier};
-use crate::config::{Host, RouteTls};
-use crate::pki::Identity;
+use crate::config::{Host, RouteTls, ServiceLabel, Target};
+use crate::pki::{Identity, Trust};
 
 /// What all connections of an originate route share.
 #[derive(Debug)]
@@ -24,21 +25,26 @@ pub struct Connector {
     rules: Arc<Rules>,
     demands: &'static str,
     own: Arc<Description>,
+    service: Option<ServiceLabel>,
 }
 
 impl Connector {
-    /// Prepares everything that does not depend on the connection.
+    /// Prepares everything that does not depend on the connection; `trust` has that of each of the route's peers, in
+    /// their order.
     ///
-    /// Fails where the key does not belong to the certificate, or where an anchor or a revocation list
-    /// cannot be read.
-    pub fn new(identity: &Arc<Identity>, tls: &RouteTls) -> Result<Self, Error> {
+    /// Fails where the key does not belong to the certificate, or where an anchor cannot be read.
+    pub fn new(
+        identity: &Arc<Identity>,
+        tls: &RouteTls,
+        trust: &[Arc<Trust>],
+    ) -> Result<Self, Error> {
         let provider = provider(tls.policy, tls.require_pq);
-        let certified = certified_key(identity, &provider)?;
+        let certified = certified_key(identity)?;
         let own = own_description(&certified);
-        let rules = Arc::new(Rules::new(&identity.trust, &tls.peers, &provider)?);
+        let rules = Arc::new(Rules::new(&tls.peers, trust, &provider)?);
         let demands = demands(tls.policy, tls.require_pq);
 
-        let nobody = Arc::new(Judgement::new(Side::Connector, demands, own.clone()));
+        let nobody = Arc::new(Judgement::new(Side::Connector, demands, own.clone(), None));
         let mut template = ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(versions(tls.policy, tls.require_pq))?
             .dangerous()
@@ -50,6 +56,7 @@ impl Connector {
                 certified: certified.clone(),
                 judgement: nobody,
             }));
+        template.alpn_protocols = tls.service.iter().map(protocol_name).collect();
         // A resumed session would skip the verifier, and with it the revocation lists.
         template.resumption = Resumption::disabled();
         template.enable_early_data = false;
@@ -65,23 +72,26 @@ impl Connector {
             rules,
             demands,
             own,
+            service: tls.service.clone(),
         })
     }
 
-    /// Begins a handshake with `host`, whose name goes into the SNI; an address goes into none (RFC
-    /// 6066 section 3).
+    /// Begins a handshake with the server at `target`, whose name goes into the SNI; an address goes into none (RFC
+    /// 6066 section 3). The server must be one that is expected there, where the target says so.
     ///
     /// Fails where the name is none that DNS could know.
     pub fn start(
         &self,
-        host: &Host,
+        target: &Target,
     ) -> Result<(UnbufferedClientConnection, Arc<Judgement>), Error> {
-        let name = server_name(host)?;
-        let judgement = Arc::new(Judgement::new(
+        let name = server_name(&target.host)?;
+        let judgement = Judgement::new(
             Side::Connector,
             self.demands,
             self.own.clone(),
-        ));
+            self.service.clone(),
+        );
+        let judgement = Arc::new(judgement.at(target));
         let mut config = self.template.clone();
         config
             .dangerous()
@@ -101,16 +111,12 @@ impl Connector {
 }
 
 /// Our chain and key as rustls wants them; fails where they do not belong together.
-pub(super) fn certified_key(
-    identity: &Identity,
-    provider: &rustls::crypto::CryptoProvider,
-) -> Result<Arc<CertifiedKey>, Error> {
-    let key = identity.key.clone_key();
-    Ok(Arc::new(CertifiedKey::from_der(
-        identity.chain.clone(),
-        key,
-        provider,
-    )?))
+pub(super) fn certified_key(identity: &Identity) -> Result<Arc<CertifiedKey>, Error> {
+    // `CertifiedKey::from_der` would take a copy of the key and not wipe it.
+    let key = signing_key(&identity.key)?;
+    let certified = CertifiedKey::new(identity.chain.clone(), key);
+    certified.keys_match()?;
+    Ok(Arc::new(certified))
 }
 
 /// Our own certificate in words, for the sentences about peers that refuse it.

@@ -3,9 +3,11 @@
 //! webpki says what failed last, not where. Nothing here decides: the chain is refused already.
 
 use rustls::pki_types::{CertificateDer, UnixTime};
-use webpki::{Cert, EndEntityCert};
-use x509_parser::prelude::{FromDer, X509Certificate};
+use webpki::EndEntityCert;
+use x509_parser::extensions::ExtendedKeyUsage;
+use x509_parser::prelude::{FromDer, Validity};
 
+use super::der::Layout;
 use super::refusal::{Refusal, Rule, key_fault, signature_fault};
 use super::rules::{Chain, Rules};
 use super::verifier::Side;
@@ -25,40 +27,25 @@ impl Rules {
                 let rule = Rule::Expired {
                     not_after: seconds(*not_after),
                 };
-                self.blame(chain, rule, |facts| {
-                    facts.validity().not_after.timestamp() == seconds(*not_after)
+                self.blame(chain, rule, |certificate| {
+                    validity(certificate)
+                        .is_some_and(|dates| dates.not_after.timestamp() == seconds(*not_after))
                 })
             }
             E::CertNotValidYet { not_before, .. } => {
                 let rule = Rule::NotYetValid {
                     not_before: seconds(*not_before),
                 };
-                self.blame(chain, rule, |facts| {
-                    facts.validity().not_before.timestamp() == seconds(*not_before)
+                self.blame(chain, rule, |certificate| {
+                    validity(certificate)
+                        .is_some_and(|dates| dates.not_before.timestamp() == seconds(*not_before))
                 })
             }
             E::CaUsedAsEndEntity => refuse(Rule::CaAsLeaf),
             E::RequiredEkuNotFoundContext(_) | E::EmptyEkuExtension => {
                 let purpose = chain.side;
-                self.blame(chain, Rule::Purpose, |facts| lacks_purpose(facts, purpose))
-            }
-            E::CertRevoked => self.blame_by(chain, leaf, Rule::Revoked, |certificate| {
-                self.revocation.names(certificate)
-            }),
-            E::CrlExpired { next_update, .. } => {
-                self.list_expired(leaf, chain, seconds(*next_update))
-            }
-            E::UnknownRevocationStatus => {
-                self.blame_by(chain, leaf, Rule::ListMissing, |certificate| {
-                    self.revocation.covering(certificate).is_none()
-                })
-            }
-            E::InvalidCrlSignatureForPublicKey
-            | E::IssuerNotCrlSigner
-            | E::UnsupportedCrlSignatureAlgorithmContext(_)
-            | E::UnsupportedCrlSignatureAlgorithmForPublicKeyContext(_) => {
-                refuse(Rule::ListUnusable {
-                    cause: name_of(error),
+                self.blame(chain, Rule::Purpose, |certificate| {
+                    lacks_purpose(certificate, purpose)
                 })
             }
             E::UnknownIssuer
@@ -78,11 +65,10 @@ impl Rules {
         &self,
         chain: Chain<'_>,
         rule: Rule,
-        at_fault: impl Fn(&X509Certificate<'_>) -> bool,
+        at_fault: impl Fn(&Layout<'_>) -> bool,
     ) -> Refusal {
-        let is_at_fault = |der: &CertificateDer<'_>| {
-            X509Certificate::from_der(der).is_ok_and(|(_, facts)| at_fault(&facts))
-        };
+        let is_at_fault =
+            |der: &CertificateDer<'_>| Layout::of(der).is_some_and(|layout| at_fault(&layout));
         let refusal = Refusal::new(chain.side, chain.leaf, rule);
         if is_at_fault(chain.leaf) {
             return refusal;
@@ -91,56 +77,6 @@ impl Rules {
             Some(issuer) => refusal.because_of(issuer),
             None => refusal,
         }
-    }
-
-    // As `blame`, for questions that the revocation lists answer.
-    fn blame_by(
-        &self,
-        chain: Chain<'_>,
-        leaf: &EndEntityCert<'_>,
-        rule: Rule,
-        at_fault: impl Fn(&Cert<'_>) -> bool,
-    ) -> Refusal {
-        let refusal = Refusal::new(chain.side, chain.leaf, rule);
-        if at_fault(leaf) {
-            return refusal;
-        }
-        let issuer = chain.intermediates.iter().find(|der| {
-            EndEntityCert::try_from(*der).is_ok_and(|certificate| at_fault(&certificate))
-        });
-        match issuer {
-            Some(issuer) => refusal.because_of(issuer),
-            None => refusal,
-        }
-    }
-
-    fn list_expired(
-        &self,
-        leaf: &EndEntityCert<'_>,
-        chain: Chain<'_>,
-        next_update: i64,
-    ) -> Refusal {
-        let of_issuer = |der| {
-            let certificate = EndEntityCert::try_from(der).ok()?;
-            self.revocation.covering(&certificate)
-        };
-        let list = [self.revocation.covering(leaf)]
-            .into_iter()
-            .chain(chain.intermediates.iter().map(of_issuer))
-            .flatten()
-            .find(|list| list.is_past(chain.now));
-        let (issuer, next_update) = match list {
-            Some(list) => (list.issuer, list.next_update),
-            None => (String::new(), next_update),
-        };
-        Refusal::new(
-            chain.side,
-            chain.leaf,
-            Rule::ListExpired {
-                issuer,
-                next_update,
-            },
-        )
     }
 
     /// Why no path was found: a weak key or signature on the way, another key under the same name, or
@@ -202,15 +138,24 @@ impl Rules {
     }
 }
 
-fn lacks_purpose(facts: &X509Certificate<'_>, side: Side) -> bool {
-    match facts.extended_key_usage() {
-        Ok(Some(usage)) => match side {
-            Side::Connector => !usage.value.server_auth,
-            Side::Acceptor => !usage.value.client_auth,
+fn validity(certificate: &Layout<'_>) -> Option<Validity> {
+    let (_, dates) = Validity::from_der(certificate.validity_element).ok()?;
+    Some(dates)
+}
+
+fn lacks_purpose(certificate: &Layout<'_>, side: Side) -> bool {
+    let usage = certificate.extension(EXTENDED_KEY_USAGE);
+    match usage.map(ExtendedKeyUsage::from_der) {
+        Some(Ok((_, usage))) => match side {
+            Side::Connector => !usage.server_auth,
+            Side::Acceptor => !usage.client_auth,
         },
         _ => false,
     }
 }
+
+/// id-ce-extKeyUsage (RFC 5280 section 4.2.1.12).
+const EXTENDED_KEY_USAGE: &[u8] = &[0x55, 0x1d, 0x25];
 
 fn is_self_issued(der: &CertificateDer<'_>) -> bool {
     EndEntityCert::try_from(der).is_ok_and(|facts| facts.issuer() == facts.subject())

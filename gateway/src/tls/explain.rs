@@ -121,6 +121,18 @@ fn by_alert(alert: AlertDescription, judgement: &Judgement) -> String {
     let own = judgement.own();
     let name = alert_name(alert);
     let remedy = match alert {
+        AlertDescription::AccessDenied
+            if judgement.side() == Side::Connector && !judgement.was_asked() =>
+        {
+            let ours = match judgement.service() {
+                Some(label) => format!("service = \"{}\"", label.0),
+                None => "no service".to_owned(),
+            };
+            return format!(
+                "the {peer} refused the connection before it saw our certificate: {name}; give the routes at \
+                 both ends the same service (ours has {ours}), or see where the target's address leads"
+            );
+        }
         AlertDescription::UnknownCA => format!(
             "add the CA that issued it, \"{}\", to the {peer}'s trust, with a current revocation list \
              where it uses one",

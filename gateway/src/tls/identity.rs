@@ -4,18 +4,19 @@
 //! never makes anyone a peer. Nothing here asks whether the certificate may be believed; that is
 //! `verifier`'s work and comes first.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::fmt;
+use std::sync::Arc;
 
 use ring::digest::{SHA256, digest};
 use rustls::pki_types::CertificateDer;
 use time::OffsetDateTime;
 use time::macros::format_description;
 use webpki::Cert;
-use x509_parser::extensions::GeneralName;
-use x509_parser::prelude::{FromDer, X509Certificate};
 
-use crate::config::PeerName;
+use super::der::Layout;
+use super::names::{alternative_names, distinguished_name};
+use crate::config::{Peer, PeerName, Target};
 use crate::limits::{SHOWN_NAME_CHARS_MAX, SHOWN_NAMES_MAX};
 
 /// The TLS party opposite.
@@ -23,34 +24,80 @@ use crate::limits::{SHOWN_NAME_CHARS_MAX, SHOWN_NAMES_MAX};
 pub struct PeerInfo {
     /// The name that it was accepted by, as configured: `dns:gw.region.example`.
     pub identity: String,
+    /// Further identities of the same peer that its certificate bears; at most `limits::PEERS_MAX`.
+    pub further: Vec<String>,
     /// SHA-256 of its SubjectPublicKeyInfo, lower-case hexadecimal.
     pub key_sha256: String,
     /// Serial number of its certificate, lower-case hexadecimal.
     pub serial: String,
 }
 
-/// The identities that a route accepts.
-#[derive(Debug)]
-pub(super) struct Peers {
-    accepted: HashSet<PeerName>,
-    shown: String,
-}
-
-impl Peers {
-    /// Takes the names as configured.
-    pub(super) fn new(names: &[PeerName]) -> Self {
+impl PeerInfo {
+    pub(super) fn new(leaf: &Cert<'_>, identity: String, further: Vec<String>) -> Self {
         Self {
-            accepted: names.iter().map(comparable).collect(),
-            shown: list(names.iter().map(written)),
+            identity,
+            further,
+            key_sha256: hex(&key_sha256(leaf)),
+            serial: serial(leaf.serial()),
         }
     }
 
-    /// The peer that `leaf` is, or `None` where no name and no key of it is listed.
+    /// All identities that it has proved, as they are written in the configuration: that which it was accepted by
+    /// first, and the hash of its key last. A name that its certificate bears beside does not count, because its CA
+    /// may not vouch for it.
+    #[must_use]
+    pub fn identities(&self) -> Vec<String> {
+        let mut all = vec![self.identity.clone()];
+        all.extend_from_slice(&self.further);
+        let key = format!("sha256:{}", self.key_sha256);
+        if !all.contains(&key) {
+            all.push(key);
+        }
+        all
+    }
+}
+
+/// The identities of a route's peers.
+#[derive(Debug)]
+pub(super) struct Peers {
+    // With the number of the peer.
+    listed: HashMap<PeerName, usize>,
+    shown: String,
+}
+
+/// A listed identity that a certificate bears.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Proved {
+    /// The number of the peer that it is listed for.
+    pub(super) group: usize,
+    /// The identity.
+    pub(super) name: PeerName,
+    /// Whether it is expected at the target; true where nothing is said of that.
+    pub(super) is_expected: bool,
+}
+
+impl Peers {
+    /// Takes the identities as configured.
+    pub(super) fn new(peers: &[Arc<Peer>]) -> Self {
+        let mut listed = HashMap::new();
+        for (number, peer) in peers.iter().enumerate() {
+            for name in &peer.identities {
+                listed.entry(comparable(name)).or_insert(number);
+            }
+        }
+        let names: Vec<_> = peers.iter().flat_map(|peer| &peer.identities).collect();
+        Self {
+            listed,
+            shown: list(names.iter().map(ToString::to_string)),
+        }
+    }
+
+    /// The listed identities that `leaf` bears: DNS names, then URIs, then its key; empty where none is listed.
     ///
     /// DNS names are compared whole and without regard to ASCII case. A wildcard in the certificate
     /// matches nothing: it would let every host of a domain in where one was listed.
-    pub(super) fn recognise(&self, leaf: &Cert<'_>) -> Option<PeerInfo> {
-        let key = key_sha256(leaf);
+    pub(super) fn proved(&self, leaf: &Cert<'_>, target: Option<&Target>) -> Vec<Proved> {
+        let expected = target.and_then(|target| target.expected.as_deref());
         let dns = leaf
             .valid_dns_names()
             .filter(|name| !name.contains('*'))
@@ -58,15 +105,22 @@ impl Peers {
         let uri = leaf
             .valid_uri_names()
             .map(|name| PeerName::Uri(name.to_owned()));
-        let name = dns
-            .chain(uri)
-            .chain([PeerName::Sha256(key)])
-            .find(|name| self.accepted.contains(name))?;
-        Some(PeerInfo {
-            identity: written(&name),
-            key_sha256: hex(&key),
-            serial: serial(leaf.serial()),
-        })
+        let mut proved: Vec<Proved> = Vec::new();
+        for name in dns.chain(uri).chain([PeerName::Sha256(key_sha256(leaf))]) {
+            let Some(group) = self.listed.get(&name) else {
+                continue;
+            };
+            if proved.iter().any(|known| known.name == name) {
+                continue;
+            }
+            let is_it = |one: &PeerName| comparable(one) == name;
+            proved.push(Proved {
+                group: *group,
+                is_expected: expected.is_none_or(|expected| expected.iter().any(is_it)),
+                name,
+            });
+        }
+        proved
     }
 
     /// The first of them as configured, for sentences.
@@ -81,15 +135,6 @@ fn comparable(name: &PeerName) -> PeerName {
     match name {
         PeerName::Dns(name) => PeerName::Dns(name.to_ascii_lowercase()),
         other => other.clone(),
-    }
-}
-
-/// A peer's name as it stands in the configuration.
-fn written(name: &PeerName) -> String {
-    match name {
-        PeerName::Dns(name) => format!("dns:{name}"),
-        PeerName::Uri(name) => format!("uri:{name}"),
-        PeerName::Sha256(key) => format!("sha256:{}", hex(key)),
     }
 }
 
@@ -128,7 +173,7 @@ impl Description {
     /// Describes a certificate, readable or not.
     pub fn new(der: &CertificateDer<'_>) -> Self {
         let fingerprint = hex(&sha256(der));
-        let Ok((_, certificate)) = X509Certificate::from_der(der) else {
+        let Some(certificate) = Layout::of(der) else {
             return Self {
                 names: Vec::new(),
                 names_hidden: 0,
@@ -139,15 +184,15 @@ impl Description {
                 key_sha256: String::new(),
             };
         };
-        let (names, names_hidden) = names(&certificate);
+        let (names, names_hidden) = alternative_names(&certificate);
         Self {
             names,
             names_hidden,
-            subject: printable(&certificate.subject().to_string()),
-            issuer: printable(&certificate.issuer().to_string()),
-            serial: serial(certificate.raw_serial()),
+            subject: distinguished_name(certificate.subject),
+            issuer: distinguished_name(certificate.issuer),
+            serial: serial(certificate.serial),
             fingerprint,
-            key_sha256: hex(&sha256(certificate.public_key().raw)),
+            key_sha256: hex(&sha256(certificate.key_element)),
         }
     }
 }
@@ -173,27 +218,6 @@ impl fmt::Display for Description {
         } = self;
         write!(f, ", serial {serial}, certificate SHA-256 {fingerprint}")
     }
-}
-
-fn names(certificate: &X509Certificate<'_>) -> (Vec<String>, usize) {
-    let Ok(Some(extension)) = certificate.subject_alternative_name() else {
-        return (Vec::new(), 0);
-    };
-    let mut names = Vec::new();
-    let mut hidden = 0;
-    for name in &extension.value.general_names {
-        let name = match name {
-            GeneralName::DNSName(name) => format!("dns:{}", printable(name)),
-            GeneralName::URI(name) => format!("uri:{}", printable(name)),
-            _ => continue,
-        };
-        if names.len() < SHOWN_NAMES_MAX {
-            names.push(name);
-        } else {
-            hidden += 1;
-        }
-    }
-    (names, hidden)
 }
 
 /// The first names of a list, and how many there are beside.
@@ -231,12 +255,16 @@ pub(super) fn hex(bytes: &[u8]) -> String {
 }
 
 /// A serial number (the content of a DER INTEGER) without the zero that only says "not negative".
-/// RFC 5280 section 4.1.2.2 bounds it to 20 octets and webpki does not, so `printable` does.
+/// RFC 5280 section 4.1.2.2 bounds it to 20 bytes and webpki does not, so `printable` does.
 fn serial(integer: &[u8]) -> String {
-    match integer {
-        [0, rest @ ..] if !rest.is_empty() => printable(&hex(rest)),
-        whole => printable(&hex(whole)),
-    }
+    let significant = match integer {
+        [0, rest @ ..] if !rest.is_empty() => rest,
+        whole => whole,
+    };
+    let shown = significant
+        .get(..=SHOWN_NAME_CHARS_MAX)
+        .unwrap_or(significant);
+    printable(&hex(shown))
 }
 
 /// A moment in words; seconds since 1970, UTC.

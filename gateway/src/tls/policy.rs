@@ -5,28 +5,17 @@
 
 use std::sync::Arc;
 
-use rustls::crypto::aws_lc_rs::kx_group::X25519MLKEM768;
-// The AEAD, the signatures and the randomness come from this one name, so that another provider
-// can take its place in this module alone.
-#[cfg(not(feature = "provider-ring"))]
 use rustls::crypto::aws_lc_rs::{self as engine, cipher_suite as suites, kx_group as groups};
-#[cfg(feature = "provider-ring")]
-use rustls::crypto::ring::{self as engine, cipher_suite as suites, kx_group as groups};
 use rustls::crypto::{CryptoProvider, SupportedKxGroup};
+use rustls::pki_types::PrivateKeyDer;
+use rustls::sign::SigningKey;
 use rustls::version::{TLS12, TLS13};
 use rustls::{
-    CipherSuite, CommonState, NamedGroup, ProtocolVersion, SupportedCipherSuite,
+    CipherSuite, CommonState, Error, NamedGroup, ProtocolVersion, SupportedCipherSuite,
     SupportedProtocolVersion,
 };
 
 use crate::config::Policy;
-
-/// The cipher's implementation, as it is called.
-#[cfg(not(feature = "provider-ring"))]
-pub const PROVIDER: &str = "aws-lc-rs";
-/// The cipher's implementation, as it is called.
-#[cfg(feature = "provider-ring")]
-pub const PROVIDER: &str = "ring";
 
 /// What a handshake negotiated, in the names of the IANA registries.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,6 +41,11 @@ pub fn provider(policy: Policy, require_pq: bool) -> Arc<CryptoProvider> {
         secure_random: base.secure_random,
         key_provider: base.key_provider,
     })
+}
+
+/// The private key as the provider signs with it. The provider's own form of it is not wiped.
+pub(super) fn signing_key(key: &PrivateKeyDer<'_>) -> Result<Arc<dyn SigningKey>, Error> {
+    engine::sign::any_supported_type(key)
 }
 
 /// The protocol versions of a route.
@@ -127,14 +121,14 @@ fn cipher_suites(policy: Policy, require_pq: bool) -> Vec<SupportedCipherSuite> 
     chosen
 }
 
-// The engine has no ML-KEM, hence the one group of another provider. rustls sends its X25519 half as
-// a share of its own, so a peer without ML-KEM costs no second round trip.
+// rustls sends the X25519 half of the first as a share of its own, so a peer without ML-KEM costs no
+// second round trip.
 fn kx_groups(require_pq: bool) -> Vec<&'static dyn SupportedKxGroup> {
     if require_pq {
-        return vec![X25519MLKEM768];
+        return vec![groups::X25519MLKEM768];
     }
     vec![
-        X25519MLKEM768,
+        groups::X25519MLKEM768,
         groups::X25519,
         groups::SECP256R1,
         groups::SECP384R1,

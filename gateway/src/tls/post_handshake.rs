@@ -10,6 +10,7 @@ use rustls::kernel::KernelConnection;
 use rustls::server::ServerConnectionData;
 use rustls::{AlertDescription, ConnectionTrafficSecrets, Error, ExtractedSecrets};
 
+use super::cipher::Cipher;
 use super::record::{Content, Opener, Record, RecordError, Sealer};
 use super::session::Opened;
 use crate::buffers::{Batch, Buffer};
@@ -97,6 +98,7 @@ impl From<Wrong> for Error {
 
 /// A connection whose records are sealed and opened where they lie.
 pub struct InPlace {
+    cipher: Cipher,
     sealer: Sealer,
     opener: Opener,
     schedule: Schedule,
@@ -118,13 +120,20 @@ pub struct InPlace {
 }
 
 impl InPlace {
-    /// Takes over from the handshake; `None` where the suite is not of AES-GCM. A key seals
+    /// Takes over from the handshake, with `cipher` for the records; `None` where the suite is not of
+    /// AES-GCM. A key seals
     /// `key_records` records before it is updated, or those of one turn where that is more.
     #[must_use]
-    pub fn new(secrets: &ExtractedSecrets, schedule: Schedule, key_records: u64) -> Option<Self> {
+    pub fn new(
+        secrets: &ExtractedSecrets,
+        schedule: Schedule,
+        cipher: Cipher,
+        key_records: u64,
+    ) -> Option<Self> {
         Some(Self {
-            sealer: Sealer::new(secrets.tx.0, &secrets.tx.1)?,
-            opener: Opener::new(secrets.rx.0, &secrets.rx.1)?,
+            cipher,
+            sealer: Sealer::new(cipher, secrets.tx.0, &secrets.tx.1)?,
+            opener: Opener::new(cipher, secrets.rx.0, &secrets.rx.1)?,
             schedule,
             key_records,
             unsent: Vec::new(),
@@ -168,7 +177,8 @@ impl InPlace {
             // update_not_requested: the peer looks after its own key.
             self.control(Content::Handshake, &[KEY_UPDATE, 0, 0, 1, 0], outgoing)?;
             let (sequence, secrets) = self.schedule.next_to_seal()?;
-            self.sealer = Sealer::new(sequence, &secrets).ok_or_else(other_suite)?;
+            let sealer = Sealer::new(self.cipher, sequence, &secrets);
+            self.sealer = sealer.ok_or_else(other_suite)?;
             self.owes_key_update = false;
             self.key_updates.sealed.add(1);
         }
@@ -277,7 +287,7 @@ impl InPlace {
 
     fn update_opener(&mut self, request: UpdateRequest) -> Result<(), Wrong> {
         let (sequence, secrets) = self.schedule.next_to_open().map_err(Wrong::Schedule)?;
-        let opener = Opener::new(sequence, &secrets);
+        let opener = Opener::new(self.cipher, sequence, &secrets);
         self.opener = opener.ok_or_else(|| Wrong::Schedule(other_suite()))?;
         self.key_updates.opened.add(1);
         // Several requests before our answer are answered by one (RFC 8446 section 4.6.3).

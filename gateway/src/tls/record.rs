@@ -8,6 +8,7 @@ use std::ops::Range;
 use rustls::{AlertDescription, ConnectionTrafficSecrets};
 
 use super::aead::{Keys, TAG};
+use super::cipher::Cipher;
 use crate::limits::{CIPHERTEXT_MAX, PLAINTEXT_ROOM, RECORD_HEADER, RECORD_TRAILER};
 
 /// The content types that a protected record may have (RFC 8446 section 5.1).
@@ -85,8 +86,8 @@ pub struct Sealer(Keys);
 impl Sealer {
     /// Goes on from `sequence` with these secrets; `None` where they are not of AES-GCM.
     #[must_use]
-    pub fn new(sequence: u64, secrets: &ConnectionTrafficSecrets) -> Option<Self> {
-        Keys::new(sequence, secrets).map(Self)
+    pub fn new(cipher: Cipher, sequence: u64, secrets: &ConnectionTrafficSecrets) -> Option<Self> {
+        Keys::new(cipher, sequence, secrets).map(Self)
     }
 
     /// Records that this key has sealed.
@@ -142,8 +143,8 @@ pub struct Opener(Keys);
 impl Opener {
     /// Goes on from `sequence` with these secrets; `None` where they are not of AES-GCM.
     #[must_use]
-    pub fn new(sequence: u64, secrets: &ConnectionTrafficSecrets) -> Option<Self> {
-        Keys::new(sequence, secrets).map(Self)
+    pub fn new(cipher: Cipher, sequence: u64, secrets: &ConnectionTrafficSecrets) -> Option<Self> {
+        Keys::new(cipher, sequence, secrets).map(Self)
     }
 
     /// Opens the record at the front of `bytes`, or gives `None` while it is not there whole.

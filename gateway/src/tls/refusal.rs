@@ -5,13 +5,16 @@
 //! the alert it stands for.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 
 use rustls::pki_types::CertificateDer;
 use rustls::{CertificateError, Error};
-use x509_parser::prelude::{FromDer, SubjectPublicKeyInfo, X509Certificate};
+use x509_parser::prelude::{FromDer, SubjectPublicKeyInfo};
 use x509_parser::public_key::PublicKey;
 
+use super::der::{Elements, Layout, OBJECT_IDENTIFIER};
 use super::identity::{Description, date};
+use super::names::object_identifier;
 use super::verifier::Side;
 
 /// A peer's certificate that was refused.
@@ -19,8 +22,8 @@ use super::verifier::Side;
 pub struct Refusal {
     /// Which end we were.
     pub side: Side,
-    /// The peer's own certificate.
-    pub certificate: Box<Description>,
+    /// The peer's own certificate; `None` where it had not been sent yet.
+    pub certificate: Option<Box<Description>>,
     /// The certificate of an issuer, where that one broke the rule.
     pub issuer: Option<Box<Description>>,
     /// The rule.
@@ -30,6 +33,18 @@ pub struct Refusal {
 /// The rules that a peer's certificate can break. Dates are seconds since 1970.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Rule {
+    /// The client asked for another service than the route's, or for none where it has one.
+    Service {
+        /// The service label of the route, where it has one.
+        own: Option<String>,
+        /// The label that the client asked for, where it did.
+        asked: Option<String>,
+    },
+    /// The server did not confirm the route's service.
+    ServiceNotConfirmed {
+        /// The service label of the route.
+        own: String,
+    },
     /// The server asked for no certificate of ours.
     NotMutual,
     /// The server asked, but by signature schemes that our key cannot make.
@@ -38,6 +53,11 @@ pub enum Rule {
     ChainTooLong {
         /// How many there were.
         presented: usize,
+    },
+    /// A certificate beyond `limits::CERTIFICATE_BYTES_MAX` or `limits::CERTIFICATE_ELEMENTS_MAX`.
+    TooLarge {
+        /// `16500 bytes, which is more than 16384`.
+        fault: String,
     },
     /// Not an X.509 version 3 certificate that can be judged (RFC 5280).
     Unreadable {
@@ -91,8 +111,15 @@ pub enum Rule {
         /// nextUpdate.
         next_update: i64,
     },
-    /// There are revocation lists, but none covers it.
+    /// There are revocation lists, but none is its issuer's.
     ListMissing,
+    /// The lists of its issuer's name are signed by other keys than that which signed it.
+    ListOfOtherKey,
+    /// The lists of its issuer are about other certificates.
+    ListOutOfScope {
+        /// What the last of them is about: `is about CA certificates only`.
+        scope: String,
+    },
     /// The revocation list that covers it cannot be believed.
     ListUnusable {
         /// webpki's word for it.
@@ -110,6 +137,26 @@ pub enum Rule {
         /// Who is listed, as configured, shortened.
         peers: String,
     },
+    /// A certificate with a peer's name, from a CA that may vouch for other peers only.
+    OtherAuthority {
+        /// Subject of the trust anchor.
+        authority: String,
+        /// The name, as configured.
+        identity: String,
+        /// The name of the peer's `[[peer]]` table, where it has one.
+        peer: Option<String>,
+        /// The file of the CAs that may vouch for it.
+        trust: String,
+    },
+    /// One of the peers, but not one that is expected at this target.
+    NotExpected {
+        /// The target, as configured.
+        target: String,
+        /// Whom it proved to be.
+        identity: String,
+        /// Who is expected, as configured, shortened.
+        expected: String,
+    },
     /// The peer did not prove that it has the certificate's key.
     NotProved {
         /// rustls's word for it.
@@ -117,11 +164,39 @@ pub enum Rule {
     },
 }
 
+/// What a failed handshake says about the peer, as far as its log lines are limited apart: a flood of
+/// one class must not hide another.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum RefusalClass {
+    /// Anything but the classes below: port scans, other protocols, certificates of unknown CAs.
+    /// Everybody who can connect can cause it at will.
+    #[default]
+    Unknown,
+    /// A certificate of a trusted CA that is revoked; nobody else can cause it.
+    Revoked,
+    /// A good certificate of a trusted CA that is none of the route's peers, or not the one that was due.
+    /// Only a party that has such a certificate can cause it.
+    NotListed,
+    /// A certificate that is refused for another reason: it expired, its revocation list is missing, the
+    /// peer did not prove its key. Certificates of unknown CAs can be among them.
+    Unacceptable,
+}
+
 impl Refusal {
     pub(super) fn new(side: Side, leaf: &CertificateDer<'_>, rule: Rule) -> Self {
         Self {
             side,
-            certificate: Box::new(Description::new(leaf)),
+            certificate: Some(Box::new(Description::new(leaf))),
+            issuer: None,
+            rule,
+        }
+    }
+
+    /// A refusal for what the peer said in its hello.
+    pub(super) fn of_hello(side: Side, rule: Rule) -> Self {
+        Self {
+            side,
+            certificate: None,
             issuer: None,
             rule,
         }
@@ -135,13 +210,55 @@ impl Refusal {
         }
     }
 
+    /// What the refusal says about the peer.
+    #[must_use]
+    pub fn class(&self) -> RefusalClass {
+        match &self.rule {
+            Rule::Revoked => RefusalClass::Revoked,
+            Rule::NotListed { .. } | Rule::OtherAuthority { .. } | Rule::NotExpected { .. } => {
+                RefusalClass::NotListed
+            }
+            Rule::AnchorKey { .. }
+            | Rule::Expired { .. }
+            | Rule::NotYetValid { .. }
+            | Rule::AnchorExpired { .. }
+            | Rule::ListExpired { .. }
+            | Rule::ListMissing
+            | Rule::ListOfOtherKey
+            | Rule::ListOutOfScope { .. }
+            | Rule::ListUnusable { .. }
+            | Rule::Purpose
+            | Rule::NotProved { .. } => RefusalClass::Unacceptable,
+            Rule::Service { .. }
+            | Rule::ServiceNotConfirmed { .. }
+            | Rule::NotMutual
+            | Rule::Unanswerable
+            | Rule::ChainTooLong { .. }
+            | Rule::TooLarge { .. }
+            | Rule::Unreadable { .. }
+            | Rule::Key { .. }
+            | Rule::Signature { .. }
+            | Rule::CaAsLeaf
+            | Rule::UnknownIssuer
+            | Rule::SelfSigned
+            | Rule::OtherKey
+            | Rule::Path { .. } => RefusalClass::Unknown,
+        }
+    }
+
     /// The error that makes rustls send the alert for this rule.
     pub(super) fn error(&self) -> Error {
         let error = match &self.rule {
             // handshake_failure: there is no alert for a server that asks too little.
-            Rule::NotMutual | Rule::Unanswerable => return Error::General(self.rule.to_string()),
+            Rule::NotMutual
+            | Rule::Unanswerable
+            | Rule::Service { .. }
+            | Rule::ServiceNotConfirmed { .. } => {
+                return Error::General(self.rule.to_string());
+            }
             // bad_certificate.
             Rule::ChainTooLong { .. }
+            | Rule::TooLarge { .. }
             | Rule::Unreadable { .. }
             | Rule::Key { .. }
             | Rule::Signature { .. }
@@ -156,16 +273,20 @@ impl Refusal {
             | Rule::AnchorKey { .. }
             | Rule::AnchorExpired { .. } => CertificateError::UnknownIssuer,
             Rule::ListExpired { .. } => CertificateError::ExpiredRevocationList,
-            Rule::ListMissing | Rule::ListUnusable { .. } => {
-                CertificateError::UnknownRevocationStatus
-            }
+            Rule::ListMissing
+            | Rule::ListOfOtherKey
+            | Rule::ListOutOfScope { .. }
+            | Rule::ListUnusable { .. } => CertificateError::UnknownRevocationStatus,
             // certificate_expired, which means "not currently valid" as well.
             Rule::Expired { .. } => CertificateError::Expired,
             Rule::NotYetValid { .. } => CertificateError::NotValidYet,
             // certificate_revoked.
             Rule::Revoked => CertificateError::Revoked,
-            // access_denied: "when access control was applied".
-            Rule::NotListed { .. } => CertificateError::ApplicationVerificationFailure,
+            // access_denied: "a valid certificate was received, but when access control was applied, the sender
+            // decided not to proceed".
+            Rule::NotListed { .. } | Rule::OtherAuthority { .. } | Rule::NotExpected { .. } => {
+                CertificateError::ApplicationVerificationFailure
+            }
             // decrypt_error; the verifier returns rustls's own error, this is its like.
             Rule::NotProved { .. } => CertificateError::BadSignature,
         };
@@ -173,7 +294,24 @@ impl Refusal {
     }
 
     fn remedy(&self) -> String {
+        // What concerns a certificate is said of it alone, so that there is one.
+        let unknown = String::new();
+        let certificate = self.certificate.as_deref();
+        let issuer_of =
+            |blamed: Option<&Description>| blamed.map_or(String::new(), |one| one.issuer.clone());
         match &self.rule {
+            Rule::Service { own: None, .. } => {
+                "see where the client's target leads, or take the label off \
+                 at its route"
+                    .into()
+            }
+            Rule::Service { own: Some(own), .. } => format!(
+                "see where the client's target leads, or write service = \"{own}\" at its route too"
+            ),
+            Rule::ServiceNotConfirmed { own } => format!(
+                "see where the target's address leads, or write service = \"{own}\" at the server's route \
+                 too; a server that is not wardgate needs a route without it"
+            ),
             Rule::NotMutual => "turn on client certificates at the server (wardgate: mode \
                  \"terminate\"; stunnel: verifyPeer or verifyChain; HAProxy: verify required)"
                 .into(),
@@ -184,16 +322,19 @@ impl Refusal {
             Rule::ChainTooLong { .. } => "let the peer send its own certificate and its \
                  intermediates only"
                 .into(),
+            Rule::TooLarge { .. } => {
+                "have the certificate issued anew with fewer names and extensions".into()
+            }
             Rule::Unreadable { .. } | Rule::Path { .. } => {
                 "have the certificate issued anew by RFC 5280".into()
             }
             Rule::Key { .. } => {
-                "have it issued anew for a key of RSA 2048 bits or more, ECDSA P-256 \
+                "have it issued anew for a key of RSA 2048 to 8192 bits, ECDSA P-256 \
                  or P-384, or Ed25519"
                     .into()
             }
             Rule::AnchorKey { .. } => {
-                "replace the CA by one with RSA 2048 bits or more, ECDSA P-256 \
+                "replace the CA by one with RSA 2048 to 8192 bits, ECDSA P-256 \
                  or P-384, or Ed25519"
                     .into()
             }
@@ -202,7 +343,7 @@ impl Refusal {
             Rule::UnknownIssuer => format!(
                 "if that CA is to be believed, add \"{}\" to this route's trust; let the peer send \
                  its intermediates as well",
-                self.certificate.issuer
+                issuer_of(certificate)
             ),
             Rule::SelfSigned => {
                 "give the peer a certificate from a CA in this route's trust".into()
@@ -221,11 +362,10 @@ impl Refusal {
             Rule::ListExpired { .. } => {
                 "put the CA's current list into this route's crl, then restart wardgate".into()
             }
-            Rule::ListMissing => {
-                let blamed = self.issuer.as_ref().unwrap_or(&self.certificate);
+            Rule::ListMissing | Rule::ListOfOtherKey | Rule::ListOutOfScope { .. } => {
                 format!(
                     "put the list of \"{}\" into this route's crl, then restart wardgate",
-                    blamed.issuer
+                    issuer_of(self.issuer.as_deref().or(certificate))
                 )
             }
             Rule::ListUnusable { .. } => {
@@ -233,16 +373,31 @@ impl Refusal {
                     .into()
             }
             Rule::Purpose => "have it issued anew with serverAuth and clientAuth".into(),
-            Rule::NotListed { .. } => match self.certificate.names.first() {
+            Rule::NotListed { .. } => match certificate.and_then(|one| one.names.first()) {
                 Some(name) => {
                     format!("if this is the right peer, add \"{name}\" to the route's peers")
                 }
                 None => format!(
                     "have it issued anew with a DNS or URI name, or add \"sha256:{}\" to the \
                      route's peers",
-                    self.certificate.key_sha256
+                    certificate.map_or(&unknown, |one| &one.key_sha256)
                 ),
             },
+            Rule::OtherAuthority { peer, trust, .. } => {
+                let whose = match peer {
+                    Some(peer) => format!(" of [[peer]] \"{peer}\""),
+                    None => String::new(),
+                };
+                format!(
+                    "only the CAs{whose} in \"{trust}\" may; where the peer has changed its CA, compare the \
+                     new CA certificate with its owner before you put it there"
+                )
+            }
+            Rule::NotExpected { .. } => {
+                "see where the target's address leads, or name this peer for the \
+                 target"
+                    .into()
+            }
             Rule::NotProved { .. } => {
                 "see whether key and certificate of the peer belong together".into()
             }
@@ -256,11 +411,11 @@ impl fmt::Display for Refusal {
             Side::Connector => "server",
             Side::Acceptor => "client",
         };
-        write!(
-            f,
-            "refused the {whose} with certificate {}: ",
-            self.certificate
-        )?;
+        write!(f, "refused the {whose}")?;
+        if let Some(certificate) = &self.certificate {
+            write!(f, " with certificate {certificate}")?;
+        }
+        f.write_str(": ")?;
         match (&self.issuer, &self.rule) {
             (_, Rule::NotMutual | Rule::Unanswerable | Rule::NotProved { .. }) => {}
             (Some(issuer), _) => write!(
@@ -285,6 +440,19 @@ impl fmt::Display for Refusal {
 impl fmt::Display for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Service { own, asked } => {
+                match asked {
+                    Some(asked) => write!(f, "asked for service \"{asked}\"")?,
+                    None => f.write_str("named no service")?,
+                }
+                match own {
+                    Some(own) => write!(f, ", and this route is service \"{own}\""),
+                    None => f.write_str(", and this route has no service label"),
+                }
+            }
+            Self::ServiceNotConfirmed { own } => {
+                write!(f, "did not confirm service \"{own}\" of this route")
+            }
             Self::NotMutual => f.write_str("the server asked for no client certificate"),
             Self::Unanswerable => f.write_str(
                 "the server asked for a client certificate of a kind that our key is not",
@@ -295,6 +463,7 @@ impl fmt::Display for Rule {
                     "came in a chain of {presented} certificates, which is too long"
                 )
             }
+            Self::TooLarge { fault } => write!(f, "has {fault}"),
             Self::Unreadable { cause } => write!(f, "cannot be read ({cause})"),
             Self::Key { fault } => write!(f, "has {fault}, which is not accepted"),
             Self::AnchorKey { fault } => {
@@ -331,6 +500,14 @@ impl fmt::Display for Rule {
                 date(*next_update)
             ),
             Self::ListMissing => f.write_str("is covered by no revocation list of this route"),
+            Self::ListOfOtherKey => f.write_str(
+                "is covered by no revocation list of this route: another key of its CA signed those that \
+                 are there",
+            ),
+            Self::ListOutOfScope { scope } => write!(
+                f,
+                "is covered by no revocation list of this route: its CA's {scope}"
+            ),
             Self::ListUnusable { cause } => {
                 write!(
                     f,
@@ -342,6 +519,22 @@ impl fmt::Display for Rule {
             Self::NotListed { peers } => {
                 write!(f, "is none of this route's peers ({peers})")
             }
+            Self::OtherAuthority {
+                authority,
+                identity,
+                ..
+            } => write!(
+                f,
+                "was issued by \"{authority}\", which may not vouch for \"{identity}\""
+            ),
+            Self::NotExpected {
+                target,
+                identity,
+                expected,
+            } => write!(
+                f,
+                "proves \"{identity}\", and {expected} is expected at target {target}"
+            ),
             Self::NotProved { cause } => {
                 write!(
                     f,
@@ -352,8 +545,8 @@ impl fmt::Display for Rule {
     }
 }
 
-/// Bits that an RSA key must have (NIST SP 800-131A).
-const RSA_BITS_MIN: usize = 2048;
+/// Bits that an RSA key must have (NIST SP 800-131A), and those that no library here verifies beyond.
+const RSA_BITS: RangeInclusive<usize> = 2048..=8192;
 
 /// What is wrong with a public key (DER SubjectPublicKeyInfo), where something is.
 pub(super) fn key_fault(spki: &[u8]) -> Option<String> {
@@ -362,9 +555,9 @@ pub(super) fn key_fault(spki: &[u8]) -> Option<String> {
     };
     if let Ok(PublicKey::RSA(key)) = spki.parsed() {
         let bits = bits(key.modulus);
-        return (bits < RSA_BITS_MIN).then(|| format!("an RSA key of {bits} bits"));
+        return (!RSA_BITS.contains(&bits)).then(|| format!("an RSA key of {bits} bits"));
     }
-    let algorithm = spki.algorithm.algorithm.to_id_string();
+    let algorithm = object_identifier(spki.algorithm.algorithm.as_bytes());
     let parameters = spki
         .algorithm
         .parameters
@@ -372,7 +565,9 @@ pub(super) fn key_fault(spki: &[u8]) -> Option<String> {
         .and_then(|any| any.as_oid().ok());
     match (
         algorithm.as_str(),
-        parameters.map(|oid| oid.to_id_string()).as_deref(),
+        parameters
+            .map(|oid| object_identifier(oid.as_bytes()))
+            .as_deref(),
     ) {
         // id-ecPublicKey on P-256 or P-384 (RFC 5480), Ed25519 (RFC 8410).
         ("1.2.840.10045.2.1", Some("1.2.840.10045.3.1.7" | "1.3.132.0.34")) => None,
@@ -394,8 +589,8 @@ fn bits(modulus: &[u8]) -> usize {
 
 /// What is wrong with the algorithm that a certificate is signed by, where something is.
 pub(super) fn signature_fault(der: &CertificateDer<'_>) -> Option<String> {
-    let (_, certificate) = X509Certificate::from_der(der).ok()?;
-    let algorithm = certificate.signature_algorithm.algorithm.to_id_string();
+    let mut algorithm = Elements(Layout::of(der)?.signature);
+    let algorithm = object_identifier(algorithm.next_if(OBJECT_IDENTIFIER)?);
     let fault = match algorithm.as_str() {
         // ECDSA with SHA-256 and SHA-384, Ed25519, RSA with SHA-256, SHA-384 and SHA-512, RSASSA-PSS.
         "1.2.840.10045.4.3.2" | "1.2.840.10045.4.3.3" | "1.3.101.112" => return None,

@@ -1,114 +1,105 @@
-//! Revocation lists of a route, ready to be asked.
+//! Looks the certificates of a verified path up in the revocation lists of its peer's CAs.
 //!
-//! Where a route has lists, every certificate of a chain must be covered by one that is not past its
-//! next update (RFC 5280 section 6.3); a status that nobody can tell is a refusal. Where it has none,
-//! revocation is not checked, and `check` says so.
+//! Where a peer has lists, every certificate of its path must be covered by one that is not past its next update
+//! (RFC 5280 section 6.3); a status that is not known is a refusal. Where it has none, revocation is not checked,
+//! and `check` says so.
+//!
+//! The look-up comes after the peer has proved its key, so that nobody else has any use of it.
 
 use std::sync::Arc;
 
-use rustls::pki_types::{CertificateRevocationListDer, UnixTime};
-use rustls::{CertRevocationListError, OtherError};
-use webpki::{
-    Cert, CertRevocationList, ExpirationPolicy, OwnedCertRevocationList, RevocationCheckDepth,
-    RevocationOptions, RevocationOptionsBuilder, UnknownStatusPolicy,
-};
-use x509_parser::prelude::{CertificateRevocationList, FromDer};
+use rustls::pki_types::{CertificateDer, UnixTime};
+use webpki::Cert;
 
 use super::identity::printable;
+use super::refusal::Rule;
+use crate::pki::Crl;
+use crate::pki::crl::KeyHash;
 
-/// The lists of a route, newest first.
-#[derive(Debug)]
-pub(super) struct Revocation {
-    lists: Vec<List>,
-}
-
-#[derive(Debug)]
-struct List {
-    list: CertRevocationList<'static>,
-    issuer: String,
-    this_update: i64,
-    next_update: i64,
-}
-
-/// A list in words.
+/// A certificate of a verified path, with what its issuer is known by.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct ListInfo {
-    /// Subject of its issuer.
-    pub(super) issuer: String,
-    /// Seconds since 1970.
-    pub(super) next_update: i64,
+pub(super) struct PathCertificate {
+    der: CertificateDer<'static>,
+    serial: Vec<u8>,
+    issuer: Vec<u8>,
+    issuer_key: KeyHash,
+    issuer_may_sign_lists: bool,
+    is_leaf: bool,
 }
 
-impl Revocation {
-    /// Reads the lists. Fails on one that is not a full, direct CRL with a next update (RFC 5280
-    /// section 5.1.2).
-    pub(super) fn new(lists: &[CertificateRevocationListDer<'_>]) -> Result<Self, rustls::Error> {
-        let mut lists = lists.iter().map(List::new).collect::<Result<Vec<_>, _>>()?;
-        // The first list of an issuer decides, so an old one that was left behind must come last.
-        lists.sort_by_key(|list| std::cmp::Reverse((list.this_update, list.next_update)));
-        Ok(Self { lists })
+impl PathCertificate {
+    /// A certificate with the key of its issuer, and whether that one may sign lists.
+    pub(super) fn new(
+        certificate: &Cert<'_>,
+        is_leaf: bool,
+        (issuer_key, issuer_may_sign_lists): (KeyHash, bool),
+    ) -> Self {
+        Self {
+            der: certificate.der().into_owned(),
+            serial: certificate.serial().to_vec(),
+            issuer: certificate.issuer().to_vec(),
+            issuer_key,
+            issuer_may_sign_lists,
+            is_leaf,
+        }
     }
 
-    /// The lists as `with_options` wants them.
-    pub(super) fn lists(&self) -> Vec<&CertRevocationList<'static>> {
-        self.lists.iter().map(|list| &list.list).collect()
+    /// The certificate, where it is that of a CA.
+    pub(super) fn as_issuer(&self) -> Option<&CertificateDer<'static>> {
+        (!self.is_leaf).then_some(&self.der)
     }
 
-    /// Whether one of the lists names `certificate`.
-    pub(super) fn names(&self, certificate: &Cert<'_>) -> bool {
-        self.lists
-            .iter()
-            .filter(|list| list.list.issuer() == certificate.issuer())
-            .any(|list| matches!(list.list.find_serial(certificate.serial()), Ok(Some(_))))
+    /// Looks the certificate up in `crls`, which are in order, the newest first. The first list of its issuer's name
+    /// and key whose scope it is in decides (RFC 5280 section 6.3.3).
+    ///
+    /// # Errors
+    /// The rule that it breaks.
+    pub(super) fn check(&self, crls: &[Arc<Crl>], now: UnixTime) -> Result<(), Rule> {
+        let mut lack = Rule::ListMissing;
+        let is_of_issuer = |crl: &&Arc<Crl>| crl.issuer_name() == self.issuer;
+        for crl in crls.iter().filter(is_of_issuer) {
+            match crl.signer() {
+                Some(key) if *key == self.issuer_key => {}
+                Some(_) => {
+                    lack = Rule::ListOfOtherKey;
+                    continue;
+                }
+                None => {
+                    lack = Rule::ListUnusable {
+                        cause: "no CA of that name here signed it, or not by an accepted algorithm"
+                            .to_owned(),
+                    };
+                    continue;
+                }
+            }
+            if let Some(scope) = crl.out_of_scope(&self.der, self.is_leaf) {
+                lack = Rule::ListOutOfScope {
+                    scope: printable(&scope),
+                };
+                continue;
+            }
+            return self.check_by(crl, now);
+        }
+        Err(lack)
     }
 
-    /// The list that decides about `certificate`, whether it is fresh or not.
-    pub(super) fn covering(&self, certificate: &Cert<'_>) -> Option<ListInfo> {
-        let list = self
-            .lists
-            .iter()
-            .find(|list| list.list.issuer() == certificate.issuer())?;
-        Some(ListInfo {
-            issuer: list.issuer.clone(),
-            next_update: list.next_update,
-        })
-    }
-}
-
-/// How the lists are to be used; `None` where there are none.
-pub(super) fn options<'a>(
-    lists: &'a [&'a CertRevocationList<'a>],
-) -> Option<RevocationOptions<'a>> {
-    let builder = RevocationOptionsBuilder::new(lists).ok()?;
-    Some(
-        builder
-            .with_depth(RevocationCheckDepth::Chain)
-            .with_status_policy(UnknownStatusPolicy::Deny)
-            .with_expiration_policy(ExpirationPolicy::Enforce)
-            .build(),
-    )
-}
-
-impl ListInfo {
-    /// Whether its next update has passed.
-    pub(super) fn is_past(&self, now: UnixTime) -> bool {
-        i64::try_from(now.as_secs()).is_ok_and(|now| now >= self.next_update)
-    }
-}
-
-impl List {
-    fn new(der: &CertificateRevocationListDer<'_>) -> Result<Self, rustls::Error> {
-        let list = OwnedCertRevocationList::from_der(der)
-            .map_err(|cause| CertRevocationListError::Other(OtherError(Arc::new(cause))))?;
-        let (_, facts) = CertificateRevocationList::from_der(der)
-            .map_err(|_| CertRevocationListError::ParseError)?;
-        Ok(Self {
-            list: list.into(),
-            issuer: printable(&facts.issuer().to_string()),
-            this_update: facts.last_update().timestamp(),
-            next_update: facts
-                .next_update()
-                .map_or(i64::MIN, |moment| moment.timestamp()),
-        })
+    fn check_by(&self, crl: &Crl, now: UnixTime) -> Result<(), Rule> {
+        let head = crl.head();
+        let next_update = head.next_update.unwrap_or(i64::MIN);
+        if i64::try_from(now.as_secs()).is_ok_and(|now| now >= next_update) {
+            return Err(Rule::ListExpired {
+                issuer: printable(&head.issuer),
+                next_update,
+            });
+        }
+        if !self.issuer_may_sign_lists {
+            return Err(Rule::ListUnusable {
+                cause: "the key usage of its issuer lacks cRLSign".to_owned(),
+            });
+        }
+        match crl.revoked_at(&self.serial) {
+            Some(_) => Err(Rule::Revoked),
+            None => Ok(()),
+        }
     }
 }

@@ -1,9 +1,13 @@
 //! What a route asks of its peers' certificates, and the order in which it asks.
 //!
 //! webpki builds the path (RFC 5280 section 6); around it stand the rules that it has not: the chain's
-//! length, the leaf's own key, the anchors' last day, and the identity.
+//! length, the leaf's own key, the anchors' last day, the identity, and which CA may vouch for it.
+//!
+//! One search goes over the anchors of all peers, so that its cost does not grow with their number. A path
+//! counts only where it ends at an anchor of a peer of which the leaf bears an identity.
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
+use std::sync::Arc;
 
 use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms};
 use rustls::pki_types::{CertificateDer, TrustAnchor, UnixTime};
@@ -11,24 +15,34 @@ use rustls::{DistinguishedName, Error};
 use webpki::{EndEntityCert, VerifiedPath};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use super::identity::{PeerInfo, Peers};
+use super::chain::{self, Checks};
+use super::identity::{PeerInfo, Peers, Proved, list, printable};
 use super::refusal::{Refusal, Rule, key_fault};
-use super::revocation::{Revocation, options};
+use super::revocation::PathCertificate;
 use super::verifier::Side;
-use crate::config::PeerName;
+use crate::config::{Peer, Target};
 use crate::limits::CHAIN_CERTIFICATES_MAX;
 use crate::pki::Trust;
+use crate::pki::crl::{KeyHash, key_hash, may_sign_lists};
 
 /// What a route asks of its peers' certificates.
 #[derive(Debug)]
 pub(super) struct Rules {
+    // In the order of the configuration, which is that of `peers`' numbers.
+    groups: Vec<Group>,
     peers: Peers,
     // INVARIANT: `anchors` and `anchor_facts` have the same length and order.
     pub(super) anchors: Vec<TrustAnchor<'static>>,
     pub(super) anchor_facts: Vec<AnchorFacts>,
     pub(super) hints: Vec<DistinguishedName>,
-    pub(super) revocation: Revocation,
     pub(super) algorithms: WebPkiSupportedAlgorithms,
+}
+
+/// A peer, and the CAs that may vouch for it.
+#[derive(Debug)]
+struct Group {
+    peer: Arc<Peer>,
+    trust: Arc<Trust>,
 }
 
 /// What webpki leaves out of a trust anchor.
@@ -36,45 +50,102 @@ pub(super) struct Rules {
 pub(super) struct AnchorFacts {
     pub(super) not_after: i64,
     pub(super) key_fault: Option<String>,
+    subject: String,
+    key: KeyHash,
+    // INVARIANT: the numbers of the peers whose trust it is in, ascending.
+    vouches_for: Vec<usize>,
+}
+
+/// A peer that is accepted once it has proved its key and none of `path` is revoked.
+#[derive(Debug)]
+pub(super) struct Accepted {
+    /// Whom it is accepted as.
+    pub(super) info: PeerInfo,
+    trust: Arc<Trust>,
+    // The leaf first; empty where the trust has no revocation lists.
+    path: Vec<PathCertificate>,
+    now: UnixTime,
 }
 
 impl Rules {
-    /// Reads anchors and lists once. Fails where one of them cannot be read.
+    /// Reads the anchors of all peers; `trust` has that of each of `peers`, in their order. Fails where one of them
+    /// cannot be read.
     pub(super) fn new(
-        trust: &Trust,
-        peers: &[PeerName],
+        peers: &[Arc<Peer>],
+        trust: &[Arc<Trust>],
         provider: &CryptoProvider,
     ) -> Result<Self, Error> {
-        let mut anchors = Vec::new();
-        let mut anchor_facts = Vec::new();
-        for der in &trust.anchors {
-            let anchor = webpki::anchor_from_trusted_cert(der)
-                .map_err(|cause| Error::General(format!("trust anchor is unreadable: {cause}")))?;
-            anchors.push(anchor.to_owned());
-            anchor_facts.push(AnchorFacts::new(der));
+        if peers.len() != trust.len() {
+            return Err(Error::General("a peer without trust".into()));
         }
-        let hints = anchors
+        let groups: Vec<Group> = peers
             .iter()
-            .map(|anchor| DistinguishedName::in_sequence(&anchor.subject))
+            .zip(trust)
+            .map(|(peer, trust)| Group {
+                peer: Arc::clone(peer),
+                trust: Arc::clone(trust),
+            })
             .collect();
-        Ok(Self {
+        let mut rules = Self {
+            groups,
             peers: Peers::new(peers),
-            anchors,
-            anchor_facts,
-            hints,
-            revocation: Revocation::new(&trust.crls)?,
+            anchors: Vec::new(),
+            anchor_facts: Vec::new(),
+            hints: Vec::new(),
             algorithms: provider.signature_verification_algorithms,
-        })
+        };
+        rules.read_anchors()?;
+        Ok(rules)
     }
 
-    /// Says whom a chain belongs to, or why it is refused.
-    pub(super) fn judge(&self, chain: Chain<'_>) -> Result<PeerInfo, Refusal> {
+    // A certificate that several peers trust is one anchor: its signatures are checked once.
+    fn read_anchors(&mut self) -> Result<(), Error> {
+        let mut seen: Vec<&CertificateDer<'_>> = Vec::new();
+        for (number, group) in self.groups.iter().enumerate() {
+            for der in &group.trust.anchors {
+                if let Some(index) = seen.iter().position(|known| *known == der) {
+                    if let Some(facts) = self.anchor_facts.get_mut(index)
+                        && facts.vouches_for.last() != Some(&number)
+                    {
+                        facts.vouches_for.push(number);
+                    }
+                    continue;
+                }
+                let anchor = webpki::anchor_from_trusted_cert(der).map_err(|cause| {
+                    Error::General(format!("trust anchor is unreadable: {cause}"))
+                })?;
+                let hint = DistinguishedName::in_sequence(&anchor.subject);
+                // CAs of one name are one to the peer that asks whose certificates are taken.
+                if !self
+                    .hints
+                    .iter()
+                    .any(|known| known.as_ref() == hint.as_ref())
+                {
+                    self.hints.push(hint);
+                }
+                seen.push(der);
+                self.anchors.push(anchor.to_owned());
+                self.anchor_facts.push(AnchorFacts::new(der, number));
+            }
+        }
+        Ok(())
+    }
+
+    /// Finds out whom a chain belongs to, or why it is refused. What it gives counts for nothing before the peer has
+    /// proved its key and `Accepted::check_revocation` found nothing.
+    pub(super) fn judge(&self, chain: Chain<'_>) -> Result<Accepted, Refusal> {
         let refuse = |rule| Refusal::new(chain.side, chain.leaf, rule);
         if chain.intermediates.len() >= CHAIN_CERTIFICATES_MAX {
             return Err(refuse(Rule::ChainTooLong {
                 presented: chain.intermediates.len() + 1,
             }));
         }
+        self.check_size(chain)?;
+        let intermediates = chain::cut(chain.leaf, chain.intermediates, self.anchors_at(chain.now));
+        let chain = Chain {
+            intermediates: &intermediates,
+            ..chain
+        };
         let leaf = EndEntityCert::try_from(chain.leaf).map_err(|cause| {
             refuse(Rule::Unreadable {
                 cause: cause.to_string(),
@@ -83,54 +154,242 @@ impl Rules {
         if let Some(fault) = key_fault(&leaf.subject_public_key_info()) {
             return Err(refuse(Rule::Key { fault }));
         }
-        self.check_path(&leaf, chain)?;
-        self.peers.recognise(&leaf).ok_or_else(|| {
-            refuse(Rule::NotListed {
-                peers: self.peers.shown().to_owned(),
-            })
+        self.find_path(&leaf, chain)
+    }
+
+    /// Refuses a certificate that is too large before anything reads it.
+    fn check_size(&self, chain: Chain<'_>) -> Result<(), Refusal> {
+        let presented = std::iter::once(chain.leaf).chain(chain.intermediates);
+        for (index, certificate) in presented.enumerate() {
+            if let Some(fault) = chain::size_fault(certificate) {
+                let refusal = Refusal::new(chain.side, chain.leaf, Rule::TooLarge { fault });
+                return Err(match index {
+                    0 => refusal,
+                    _ => refusal.because_of(certificate),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn anchors_at(&self, now: UnixTime) -> impl Iterator<Item = chain::Anchor<'_>> + Clone {
+        let anchors = self.anchors.iter().zip(&self.anchor_facts);
+        anchors.map(move |(anchor, facts)| chain::Anchor {
+            anchor,
+            // Where an anchor does not vouch for every peer, a path may have to go on beyond it.
+            in_force: !facts.is_past(now) && facts.vouches_for.len() == self.groups.len(),
         })
     }
 
-    fn check_path(&self, leaf: &EndEntityCert<'_>, chain: Chain<'_>) -> Result<(), Refusal> {
-        let anchor_expired = Cell::new(None);
-        let anchor_is_valid = |path: &VerifiedPath<'_>| match self.expiry(path, chain.now) {
-            None => Ok(()),
-            Some(not_after) => {
-                anchor_expired.set(Some(not_after));
-                Err(webpki::Error::UnknownIssuer)
-            }
+    fn find_path(&self, leaf: &EndEntityCert<'_>, chain: Chain<'_>) -> Result<Accepted, Refusal> {
+        let search = Search {
+            rules: self,
+            leaf,
+            chain,
+            proved: OnceCell::new(),
+            found: Cell::new(None),
+            expired: Cell::new(None),
+            other_authority: Cell::new(None),
         };
-        let lists = self.revocation.lists();
-        let Err(error) = leaf.verify_for_usage(
-            self.algorithms.all,
+        let checks = Checks::default();
+        let counted = checks.counted(self.algorithms.all);
+        let algorithms: Vec<_> = counted.iter().map(|algorithm| algorithm as _).collect();
+        let path = leaf.verify_for_usage(
+            &algorithms,
             &self.anchors,
             chain.intermediates,
             chain.now,
             chain.side.purpose(),
-            options(&lists),
-            Some(&anchor_is_valid),
-        ) else {
-            return Ok(());
+            // Revocation is asked after the peer has proved its key.
+            None,
+            Some(&|path: &VerifiedPath<'_>| search.judge(path)),
+        );
+        let path = path.map_err(|error| search.explain(&error))?;
+        search.accept(&path)
+    }
+
+    /// The place of a path's anchor among `anchors`, and what is known of it.
+    fn anchor_of(&self, path: &VerifiedPath<'_>) -> Option<(usize, &AnchorFacts)> {
+        let is_it = |anchor: &TrustAnchor<'_>| std::ptr::eq(anchor, path.anchor());
+        let index = self.anchors.iter().position(is_it)?;
+        Some((index, self.anchor_facts.get(index)?))
+    }
+}
+
+/// The search for a path by which the leaf is one of the peers.
+struct Search<'a> {
+    rules: &'a Rules,
+    leaf: &'a EndEntityCert<'a>,
+    chain: Chain<'a>,
+    // Found out once there is a path: nobody has many names read without the signature of a CA.
+    proved: OnceCell<Vec<Proved>>,
+    // The peer, and the anchor that vouches for it.
+    found: Cell<Option<(usize, usize)>>,
+    // notAfter of an anchor that would have vouched.
+    expired: Cell<Option<i64>>,
+    // An anchor that vouched for a name which is not its to give.
+    other_authority: Cell<Option<usize>>,
+}
+
+impl Search<'_> {
+    /// Judges a path whose signatures, dates and constraints are good. An error lets the search go on.
+    fn judge(&self, path: &VerifiedPath<'_>) -> Result<(), webpki::Error> {
+        let refused = Err(webpki::Error::UnknownIssuer);
+        let Some((index, facts)) = self.rules.anchor_of(path) else {
+            return refused;
         };
-        // A path that was good but for its anchor's date says more than what other paths lacked.
-        Err(match anchor_expired.get() {
-            Some(not_after) => {
-                Refusal::new(chain.side, chain.leaf, Rule::AnchorExpired { not_after })
-            }
-            None => self.diagnose(&error, leaf, chain),
+        let candidates = self.candidates();
+        let vouched = candidates
+            .iter()
+            .copied()
+            .find(|group| facts.vouches_for.binary_search(group).is_ok());
+        if vouched.is_none() && !candidates.is_empty() {
+            self.other_authority.set(Some(index));
+            return refused;
+        }
+        // webpki takes an anchor's key and name alone (RFC 5280 section 6.1.1 allows that); an operator who sees a
+        // CA's last day pass expects it to end.
+        if facts.is_past(self.chain.now) {
+            self.expired.set(Some(facts.not_after));
+            return refused;
+        }
+        // Without any listed identity it is refused by `accept`, whatever other paths there are.
+        self.found.set(vouched.map(|group| (group, index)));
+        Ok(())
+    }
+
+    /// The listed identities that the leaf bears.
+    fn proved(&self) -> &[Proved] {
+        self.proved
+            .get_or_init(|| self.rules.peers.proved(self.leaf, self.chain.expected))
+    }
+
+    /// The peers whose identities the leaf bears, in the configuration's order: those that are expected, or all
+    /// where none is.
+    fn candidates(&self) -> Vec<usize> {
+        let proved = self.proved();
+        let any_expected = proved.iter().any(|proved| proved.is_expected);
+        let mut groups: Vec<_> = proved
+            .iter()
+            .filter(|proved| proved.is_expected || !any_expected)
+            .map(|proved| proved.group)
+            .collect();
+        groups.sort_unstable();
+        groups.dedup();
+        groups
+    }
+
+    /// Accepts the peer that `judge` has found.
+    fn accept(&self, path: &VerifiedPath<'_>) -> Result<Accepted, Refusal> {
+        let refuse = |rule| Refusal::new(self.chain.side, self.chain.leaf, rule);
+        let not_listed = || {
+            refuse(Rule::NotListed {
+                peers: self.rules.peers.shown().to_owned(),
+            })
+        };
+        let (number, anchor) = self.found.get().ok_or_else(not_listed)?;
+        let facts = self.rules.anchor_facts.get(anchor).ok_or_else(not_listed)?;
+        let group = self.rules.groups.get(number).ok_or_else(not_listed)?;
+        let of_group = || self.proved().iter().filter(|proved| proved.group == number);
+        let first = of_group()
+            .find(|proved| proved.is_expected)
+            .or_else(|| of_group().next())
+            .ok_or_else(not_listed)?;
+        if let Some(target) = self.chain.expected
+            && !first.is_expected
+        {
+            let expected = target.expected.as_deref().unwrap_or_default();
+            return Err(refuse(Rule::NotExpected {
+                target: target.to_string(),
+                identity: first.name.to_string(),
+                expected: list(expected.iter().map(ToString::to_string)),
+            }));
+        }
+        let further = of_group().filter(|proved| proved.name != first.name);
+        let info = PeerInfo::new(
+            self.leaf,
+            first.name.to_string(),
+            further.map(|proved| proved.name.to_string()).collect(),
+        );
+        let path = match group.trust.crls[..] {
+            [] => Vec::new(),
+            [..] => certificates(path, facts.key),
+        };
+        Ok(Accepted {
+            info,
+            trust: Arc::clone(&group.trust),
+            path,
+            now: self.chain.now,
         })
     }
 
-    // webpki takes an anchor's key and name alone (RFC 5280 section 6.1.1 allows that); an operator who
-    // sees a CA's last day pass expects it to end.
-    fn expiry(&self, path: &VerifiedPath<'_>, now: UnixTime) -> Option<i64> {
-        let facts = self
-            .anchors
-            .iter()
-            .position(|anchor| std::ptr::eq(anchor, path.anchor()))
-            .and_then(|index| self.anchor_facts.get(index))?;
-        let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
-        (now > facts.not_after).then_some(facts.not_after)
+    /// Why no path was found.
+    fn explain(&self, error: &webpki::Error) -> Refusal {
+        let refuse = |rule| Refusal::new(self.chain.side, self.chain.leaf, rule);
+        // A path that was good but for its anchor says more than what other paths lacked.
+        if let Some(not_after) = self.expired.get() {
+            return refuse(Rule::AnchorExpired { not_after });
+        }
+        let facts = self.other_authority.get();
+        let facts = facts.and_then(|anchor| self.rules.anchor_facts.get(anchor));
+        let claimed = self.candidates().first().copied();
+        let claimed = claimed.and_then(|claimed| {
+            let name = self
+                .proved()
+                .iter()
+                .find(|proved| proved.group == claimed)?;
+            Some((name, self.rules.groups.get(claimed)?))
+        });
+        match (facts, claimed) {
+            (Some(facts), Some((proved, group))) => refuse(Rule::OtherAuthority {
+                authority: facts.subject.clone(),
+                identity: proved.name.to_string(),
+                peer: group.peer.name.clone(),
+                trust: group.peer.trust.trust.value.display().to_string(),
+            }),
+            _ => self.rules.diagnose(error, self.leaf, self.chain),
+        }
+    }
+}
+
+/// The certificates of a path, the leaf first; `anchor` is the key that it ends at.
+fn certificates(path: &VerifiedPath<'_>, anchor: KeyHash) -> Vec<PathCertificate> {
+    let issuers: Vec<_> = path.intermediate_certificates().collect();
+    let issuer_at = |index: usize| match issuers.get(index) {
+        Some(issuer) => (
+            key_hash(&issuer.subject_public_key_info()),
+            may_sign_lists(&issuer.der()),
+        ),
+        None => (anchor, true),
+    };
+    let leaf = PathCertificate::new(path.end_entity(), true, issuer_at(0));
+    let above = issuers
+        .iter()
+        .enumerate()
+        .map(|(index, issuer)| PathCertificate::new(issuer, false, issuer_at(index + 1)));
+    std::iter::once(leaf).chain(above).collect()
+}
+
+impl Accepted {
+    /// Looks every certificate of the path up in the revocation lists of the peer's CAs, that next to the anchor
+    /// first.
+    pub(super) fn check_revocation(
+        &self,
+        side: Side,
+        leaf: &CertificateDer<'_>,
+    ) -> Result<(), Refusal> {
+        for certificate in self.path.iter().rev() {
+            certificate
+                .check(&self.trust.crls, self.now)
+                .map_err(|rule| {
+                    let refusal = Refusal::new(side, leaf, rule);
+                    match certificate.as_issuer() {
+                        Some(issuer) => refusal.because_of(issuer),
+                        None => refusal,
+                    }
+                })?;
+        }
+        Ok(())
     }
 }
 
@@ -143,21 +402,34 @@ pub(super) struct Chain<'a> {
     pub(super) leaf: &'a CertificateDer<'a>,
     /// What it sent beside, in its order.
     pub(super) intermediates: &'a [CertificateDer<'a>],
+    /// The target that we connected to, where the configuration says who is expected there.
+    pub(super) expected: Option<&'a Target>,
     /// The moment to judge by.
     pub(super) now: UnixTime,
 }
 
 impl AnchorFacts {
-    fn new(der: &CertificateDer<'_>) -> Self {
+    fn is_past(&self, now: UnixTime) -> bool {
+        i64::try_from(now.as_secs()).unwrap_or(i64::MAX) > self.not_after
+    }
+
+    fn new(der: &CertificateDer<'_>, peer: usize) -> Self {
+        let vouches_for = vec![peer];
         match X509Certificate::from_der(der) {
             Ok((_, facts)) => Self {
                 not_after: facts.validity().not_after.timestamp(),
                 key_fault: key_fault(facts.public_key().raw),
+                subject: printable(&facts.subject().to_string()),
+                key: key_hash(facts.public_key().raw),
+                vouches_for,
             },
             // webpki could read it. Without dates it is an anchor that ended long ago.
             Err(_) => Self {
                 not_after: i64::MIN,
                 key_fault: None,
+                subject: String::new(),
+                key: KeyHash::default(),
+                vouches_for,
             },
         }
     }

@@ -11,6 +11,7 @@ use rustls::unbuffered::{
 };
 use rustls::{AlertDescription, CommonState, Error, PeerMisbehaved, ProtocolVersion};
 
+use super::cipher::Cipher;
 use super::post_handshake::{InPlace, Schedule};
 use crate::buffers::Buffer;
 use crate::limits::{PLAINTEXT_ROOM, RECORD_HEADER};
@@ -230,15 +231,20 @@ impl Session {
         }
     }
 
-    /// Hands the records over to a layer of our own, the handshake being done; `tail` is what was
-    /// received behind it. The second part of the outcome is payload that rustls has opened already.
+    /// Hands the records over to a layer of our own with `cipher`, the handshake being done; `tail` is
+    /// what was received behind it. The second part of the outcome is payload that rustls has opened already.
     ///
     /// TLS 1.2 stays with rustls, and so does a connection of whose `tail` rustls has opened a part
     /// of a handshake message: that part cannot be opened again.
     ///
     /// # Errors
     /// What rustls says to the hand-over; the connection is lost then.
-    pub fn hand_over(mut self, tail: &[u8], key_records: u64) -> Result<HandedOver, Error> {
+    pub fn hand_over(
+        mut self,
+        tail: &[u8],
+        cipher: Cipher,
+        key_records: u64,
+    ) -> Result<HandedOver, Error> {
         let is_tls13 = self.state().protocol_version() == Some(ProtocolVersion::TLSv1_3);
         if !is_tls13 || holds_whole_record(tail) {
             return Ok(HandedOver::Kept(self));
@@ -254,7 +260,7 @@ impl Session {
                 (secrets, Schedule::Server(Box::new(schedule)))
             }
         };
-        let in_place = InPlace::new(&secrets, schedule, key_records);
+        let in_place = InPlace::new(&secrets, schedule, cipher, key_records);
         let mut in_place =
             in_place.ok_or_else(|| Error::General("suite without AES-GCM".into()))?;
         in_place.take_unsent(unsent);

@@ -10,12 +10,14 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::crypto::{verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::{DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
-use webpki::KeyUsage;
+use rustls::{CommonState, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
 
+use super::chain::Purpose;
 use super::identity::{Description, PeerInfo};
 use super::refusal::{Refusal, Rule};
-use super::rules::{Chain, Rules};
+use super::rules::{Accepted, Chain, Rules};
+use super::service::{Asked, protocol_name};
+use crate::config::{ServiceLabel, Target};
 
 /// Which end of a handshake this gateway is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,10 +30,10 @@ pub enum Side {
 
 impl Side {
     /// The purpose that a peer's certificate must allow (RFC 5280 section 4.2.1.12).
-    pub(super) fn purpose(self) -> KeyUsage {
+    pub(super) fn purpose(self) -> Purpose {
         match self {
-            Self::Connector => KeyUsage::server_auth(),
-            Self::Acceptor => KeyUsage::client_auth(),
+            Self::Connector => Purpose::server(),
+            Self::Acceptor => Purpose::client(),
         }
     }
 }
@@ -42,8 +44,13 @@ pub struct Judgement {
     side: Side,
     demands: &'static str,
     own: Arc<Description>,
+    // The route's service label.
+    service: Option<ServiceLabel>,
     request: OnceLock<Request>,
-    accepted: OnceLock<PeerInfo>,
+    // Where we connect and the configuration says who is expected there.
+    expected: Option<Target>,
+    accepted: OnceLock<Accepted>,
+    // Set once the key is proved and nothing is revoked.
     proved: OnceLock<()>,
     refusal: OnceLock<Refusal>,
 }
@@ -58,22 +65,35 @@ pub(super) enum Request {
 }
 
 impl Judgement {
-    pub(super) fn new(side: Side, demands: &'static str, own: Arc<Description>) -> Self {
+    pub(super) fn new(
+        side: Side,
+        demands: &'static str,
+        own: Arc<Description>,
+        service: Option<ServiceLabel>,
+    ) -> Self {
         Self {
             side,
             demands,
             own,
+            service,
             request: OnceLock::new(),
+            expected: None,
             accepted: OnceLock::new(),
             proved: OnceLock::new(),
             refusal: OnceLock::new(),
         }
     }
 
+    /// The same for a connection to `target`.
+    pub(super) fn at(self, target: &Target) -> Self {
+        let expected = target.expected.is_some().then(|| target.clone());
+        Self { expected, ..self }
+    }
+
     /// Whom the peer was accepted as.
     ///
-    /// `None` until its chain was accepted, its key was proved by a signature over this handshake and,
-    /// where we connect, it asked for our certificate. A handshake that completes while this is `None`
+    /// `None` until its chain was accepted, its key was proved by a signature over this handshake, no
+    /// certificate was found revoked and, where we connect, it asked for our certificate. A handshake that completes while this is `None`
     /// was not mutual and must be ended.
     pub fn peer(&self) -> Option<PeerInfo> {
         self.proved.get()?;
@@ -81,7 +101,7 @@ impl Judgement {
         if self.side == Side::Connector && !asked {
             return None;
         }
-        self.accepted.get().cloned()
+        Some(self.accepted.get()?.info.clone())
     }
 
     /// Why we refused the peer, where we did.
@@ -108,6 +128,44 @@ impl Judgement {
     pub(super) fn requested(&self, request: Request) {
         // A second request cannot take back what the first one said; rustls allows one.
         let _ = self.request.set(request);
+    }
+
+    /// The service label of the route.
+    pub(super) fn service(&self) -> Option<&ServiceLabel> {
+        self.service.as_ref()
+    }
+
+    /// Refuses a client that asks for another service than the route's. A route without a label takes a client that
+    /// asks for none, whatever other protocols it offers.
+    pub(super) fn check_asked(&self, asked: Asked) -> Result<(), Error> {
+        let asked = match (asked, &self.service) {
+            (Asked::This, _) | (Asked::Nothing, None) => return Ok(()),
+            (Asked::Another(label), _) => Some(label),
+            (Asked::Nothing, Some(_)) => None,
+        };
+        let own = self.service.as_ref().map(|label| label.0.clone());
+        let rule = Rule::Service { own, asked };
+        Err(self.refuse(Refusal::of_hello(self.side, rule)))
+    }
+
+    /// Refuses a server that did not confirm the route's service, the handshake being complete; `state` is its end.
+    ///
+    /// # Errors
+    /// What `explain` has the sentence for.
+    pub fn check_confirmed(&self, state: &CommonState) -> Result<(), Error> {
+        match &self.service {
+            Some(label) if state.alpn_protocol() != Some(&protocol_name(label)) => {
+                let own = label.0.clone();
+                let rule = Rule::ServiceNotConfirmed { own };
+                Err(self.refuse(Refusal::of_hello(self.side, rule)))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether the server has asked for our certificate. Until then it has not seen it.
+    pub(super) fn was_asked(&self) -> bool {
+        self.request.get().is_some()
     }
 
     fn refuse(&self, refusal: Refusal) -> Error {
@@ -140,14 +198,15 @@ impl Verifier {
             side: self.judgement.side,
             leaf,
             intermediates,
+            expected: self.judgement.expected.as_ref(),
             now,
         };
-        let info = self
+        let accepted = self
             .rules
             .judge(chain)
             .map_err(|refusal| self.judgement.refuse(refusal))?;
         // A second chain in one handshake would be a defect of rustls; the first one stands.
-        let _ = self.judgement.accepted.set(info);
+        let _ = self.judgement.accepted.set(accepted);
         Ok(())
     }
 
@@ -166,7 +225,8 @@ impl Verifier {
             .refuse(Refusal::new(self.judgement.side, leaf, rule)))
     }
 
-    /// Notes whether the peer has the key of the certificate that it showed.
+    /// Notes whether the peer has the key of the certificate that it showed, and then whether a certificate of its
+    /// path is revoked: the look-up in large lists is not for everybody who has seen a certificate.
     fn prove(
         &self,
         leaf: &CertificateDer<'_>,
@@ -174,6 +234,11 @@ impl Verifier {
     ) -> Result<HandshakeSignatureValid, Error> {
         match verified {
             Ok(valid) => {
+                if let Some(accepted) = self.judgement.accepted.get() {
+                    accepted
+                        .check_revocation(self.judgement.side, leaf)
+                        .map_err(|refusal| self.judgement.refuse(refusal))?;
+                }
                 let _ = self.judgement.proved.set(());
                 Ok(valid)
             }

@@ -8,10 +8,12 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
-use super::{Names, Upstreams};
+use super::Names;
+use super::addresses::AddressReport;
+use super::race::{Failed, Finish, race};
 use crate::config::{Host, Route, Target, Timeouts};
-use crate::limits::{LOOK_UP_HASTE, SENTENCE_CHARS_MAX};
-use crate::uring::{Socket, SocketOptions, Verbs, until};
+use crate::limits::{ATTEMPT_DELAY, LOOK_UP_HASTE, SENTENCE_CHARS_MAX};
+use crate::uring::{SocketOptions, Verbs};
 
 /// The socket options that a route's deadlines ask for, for both of its sides.
 #[must_use]
@@ -31,31 +33,43 @@ pub struct Reached<S> {
     pub socket: S,
     /// Where it leads.
     pub address: SocketAddr,
-    /// The target's host as configured.
-    pub host: Host,
+    /// The target as configured.
+    pub target: Target,
 }
 
 /// The attempts of one connection at its route's targets.
 ///
 /// All of them together take no longer than the route's `connect`: each gets its even share of the
 /// time that is left, so that an unreachable first target leaves time for the second, and the
-/// application hears of a refusal while it still listens.
+/// application hears of a refusal while it still listens. The addresses of a target's name share its
+/// part of the time: they are tried one beside the other, and the first that answers is used.
 ///
-/// Targets that are known to be down come last. They come all the same: a probe may be wrong, and must
-/// not stop what would work.
+/// Targets that are known to be down come last, and so do addresses that did not answer a short while
+/// ago. They come all the same: a probe may be wrong, and must not stop what would work.
 #[derive(Debug)]
 pub struct Attempts<'r> {
     route: &'r Route,
     targets: VecDeque<&'r Target>,
     // Whether those that are down stand last already.
     is_sorted: bool,
-    // Addresses of the target at hand that were not tried yet.
-    addresses: VecDeque<(SocketAddr, &'r Target)>,
+    // The target at hand, and its addresses that may still be tried.
+    target: Option<&'r Target>,
+    addresses: VecDeque<SocketAddr>,
     options: SocketOptions,
     until: Instant,
     // Becomes true when there is no more time; not heeded where connections are served.
     stop: Option<watch::Receiver<bool>>,
     failures: Vec<String>,
+    // Addresses that did not answer, which are reported if another one does.
+    silent: Vec<Silent<'r>>,
+    lacks_ports: bool,
+}
+
+#[derive(Debug)]
+struct Silent<'r> {
+    target: &'r Target,
+    address: SocketAddr,
+    why: String,
 }
 
 impl<'r> Attempts<'r> {
@@ -66,11 +80,14 @@ impl<'r> Attempts<'r> {
             route,
             targets: targets.iter().collect(),
             is_sorted: false,
+            target: None,
             addresses: VecDeque::new(),
             options: socket_options(&route.timeouts),
             until: Instant::now() + route.timeouts.connect,
             stop: None,
             failures: Vec::new(),
+            silent: Vec::new(),
+            lacks_ports: false,
         }
     }
 
@@ -86,21 +103,16 @@ impl<'r> Attempts<'r> {
 
     /// The next target that can be reached; `None` when no more are left.
     pub async fn next<V: Verbs>(&mut self, verbs: &V, names: &Names) -> Option<Reached<V::Socket>> {
-        self.sort(names.upstreams());
+        self.sort(names);
         loop {
-            while let Some((address, target)) = self.addresses.pop_front() {
-                match self.connect(verbs, address).await {
-                    Ok(socket) => {
-                        return Some(Reached {
-                            socket,
-                            address,
-                            host: target.host.clone(),
-                        });
-                    }
-                    Err(error) => self.note(&address.to_string(), &error),
-                }
+            if let Some(target) = self.target
+                && !self.addresses.is_empty()
+                && let Some(reached) = self.connect(verbs, names, target).await
+            {
+                return Some(reached);
             }
             let target = self.targets.pop_front()?;
+            self.target = Some(target);
             self.find(verbs, names, target).await;
         }
     }
@@ -124,12 +136,20 @@ impl<'r> Attempts<'r> {
         whole.chars().take(SENTENCE_CHARS_MAX).collect()
     }
 
+    /// Whether an attempt failed because this machine has no free source ports.
+    #[must_use]
+    pub fn lacks_ports(&self) -> bool {
+        self.lacks_ports
+    }
+
     // What is known now decides, so it is asked when the first is due.
-    fn sort(&mut self, upstreams: &Upstreams) {
+    fn sort(&mut self, names: &Names) {
         if std::mem::replace(&mut self.is_sorted, true) {
             return;
         }
-        let is_up = |target: &&Target| !upstreams.is_down(self.route, target);
+        let upstreams = names.upstreams();
+        let is_up =
+            |target: &&Target| !upstreams.is_down(self.route, target) && !is_silent(names, target);
         let (up, down): (Vec<_>, Vec<_>) = self.targets.drain(..).partition(is_up);
         self.targets.extend(up.into_iter().chain(down));
     }
@@ -141,10 +161,14 @@ impl<'r> Attempts<'r> {
         };
         match found {
             Ok(found) => {
-                let each = found
+                let dead = names.upstreams().dead_addresses();
+                let now = Instant::now().into_std();
+                let each = interleaved(found)
                     .into_iter()
-                    .map(|ip| (SocketAddr::new(ip, target.port), target));
-                self.addresses.extend(each);
+                    .map(|ip| SocketAddr::new(ip, target.port));
+                let (last, first): (Vec<_>, Vec<_>) =
+                    each.partition(|address| dead.is_dead(*address, now));
+                self.addresses.extend(first.into_iter().chain(last));
             }
             Err(error) => {
                 let Host::Name(name) = &target.host else {
@@ -155,12 +179,118 @@ impl<'r> Attempts<'r> {
         }
     }
 
-    async fn connect<V: Verbs>(&self, verbs: &V, to: SocketAddr) -> io::Result<V::Socket> {
-        let socket = verbs.connect(to, &self.options)?;
-        let over = over(self.share(), self.stop.clone());
-        match until(socket.wait_connected(), over, || socket.abort()).await {
-            (outcome, None) => outcome.map(|()| socket),
-            (_, Some(why)) => Err(io::Error::new(io::ErrorKind::TimedOut, why)),
+    // Connects to the first of the target's addresses that answers, within the target's part of the time.
+    async fn connect<V: Verbs>(
+        &mut self,
+        verbs: &V,
+        names: &Names,
+        target: &'r Target,
+    ) -> Option<Reached<V::Socket>> {
+        let part = self.left() / count(self.targets.len() + 1);
+        let delay = ATTEMPT_DELAY.min(part / count(self.addresses.len()));
+        let over = over(part, self.stop.clone());
+        let addresses = &mut self.addresses;
+        let Finish {
+            won,
+            failed,
+            overtaken,
+        } = race(verbs, &self.options, addresses, delay, over).await;
+        // They are tried again if the one that answered turns out not to be good.
+        self.addresses
+            .extend(overtaken.iter().map(|(address, _)| *address));
+        for failed in failed {
+            self.fail(names, target, &failed);
+        }
+        for (address, waited) in overtaken {
+            let why = format!("no answer within {} ms", waited.as_millis());
+            self.silence(names, target, address, waited, why);
+        }
+        let (socket, address) = won?;
+        self.report(names, target, address);
+        Some(Reached {
+            socket,
+            address,
+            target: target.clone(),
+        })
+    }
+
+    fn fail(&mut self, names: &Names, target: &'r Target, failed: &Failed) {
+        let Failed {
+            address,
+            error,
+            waited,
+        } = failed;
+        if error.kind() == io::ErrorKind::AddrNotAvailable {
+            self.lacks_ports = true;
+            let failure = format!("target {address} was not tried: {NO_PORTS}");
+            return self.failures.push(failure);
+        }
+        self.note(&address.to_string(), error);
+        let is_stopping = self.stop.as_ref().is_some_and(|stop| *stop.borrow());
+        match error.kind() {
+            _ if is_stopping => {}
+            io::ErrorKind::TimedOut => {
+                self.silence(names, target, *address, *waited, in_words(error));
+            }
+            io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
+                self.silence(names, target, *address, ATTEMPT_DELAY, in_words(error));
+            }
+            _ => {}
+        }
+    }
+
+    // Remembers an address that did not answer, if it had the time to.
+    fn silence(
+        &mut self,
+        names: &Names,
+        target: &'r Target,
+        address: SocketAddr,
+        waited: Duration,
+        why: String,
+    ) {
+        if waited < ATTEMPT_DELAY {
+            return;
+        }
+        let now = Instant::now().into_std();
+        names.upstreams().dead_addresses().on_silence(address, now);
+        self.silent.push(Silent {
+            target,
+            address,
+            why,
+        });
+    }
+
+    // Where no address answers at all, the connection's own line names each.
+    fn report(&mut self, names: &Names, target: &Target, used: SocketAddr) {
+        let now = Instant::now().into_std();
+        let after = names.upstreams().dead_addresses().on_answer(used, now);
+        if let Some(after) = after {
+            let report = AddressReport::Answers {
+                target: target.to_string(),
+                address: used,
+                after,
+            };
+            names.report(self.route, &report);
+        }
+        for Silent {
+            target,
+            address,
+            why,
+        } in self.silent.drain(..)
+        {
+            let mut dead = names.upstreams().dead_addresses();
+            let is_due = dead.should_report(address, now);
+            drop(dead);
+            if is_due {
+                let target = target.to_string();
+                let report = AddressReport::Silent {
+                    target,
+                    address,
+                    why,
+                    used,
+                };
+                names.report(self.route, &report);
+            }
         }
     }
 
@@ -189,8 +319,7 @@ impl<'r> Attempts<'r> {
     // An even part of the time left for each attempt that may still come, this one included (it is
     // out of its queue already).
     pub(super) fn share(&self) -> Duration {
-        let parts = self.targets.len() + self.addresses.len() + 1;
-        self.left() / u32::try_from(parts).unwrap_or(u32::MAX)
+        self.left() / count(self.targets.len() + self.addresses.len() + 1)
     }
 
     fn note(&mut self, what: &str, error: &io::Error) {
@@ -218,6 +347,46 @@ pub(super) async fn over(limit: Duration, stop: Option<watch::Receiver<bool>>) -
 /// Waits until `stop` becomes true, or nobody is left who could make it so.
 pub(super) async fn stopped(stop: &mut watch::Receiver<bool>) {
     let _ = stop.wait_for(|stop| *stop).await;
+}
+
+const NO_PORTS: &str = "this machine has no free source ports (net.ipv4.ip_local_port_range) for \
+    connections to it; widen that range, or find what holds so many connections";
+
+// Whether none of the addresses that are known for a target answered a short while ago.
+fn is_silent(names: &Names, target: &Target) -> bool {
+    let known = match &target.host {
+        Host::Ip(address) => vec![*address],
+        Host::Name(name) => names.last_known(name).unwrap_or_default(),
+    };
+    let (now, dead) = (
+        Instant::now().into_std(),
+        names.upstreams().dead_addresses(),
+    );
+    let is_dead = |ip: &IpAddr| dead.is_dead(SocketAddr::new(*ip, target.port), now);
+    !known.is_empty() && known.iter().all(is_dead)
+}
+
+// The families by turns, so that one that is cut off costs one delay (RFC 8305 section 4); within each,
+// the resolver's order stays.
+fn interleaved(found: Vec<IpAddr>) -> Vec<IpAddr> {
+    let begins_with_v4 = found.first().is_some_and(IpAddr::is_ipv4);
+    let (first, second): (Vec<_>, Vec<_>) = found
+        .into_iter()
+        .partition(|ip| ip.is_ipv4() == begins_with_v4);
+    let (mut first, mut second) = (first.into_iter(), second.into_iter());
+    let mut all = Vec::new();
+    loop {
+        let pair = [first.next(), second.next()];
+        if pair == [None, None] {
+            return all;
+        }
+        all.extend(pair.into_iter().flatten());
+    }
+}
+
+// As a divisor: never 0.
+fn count(parts: usize) -> u32 {
+    u32::try_from(parts.max(1)).unwrap_or(u32::MAX)
 }
 
 fn in_words(error: &io::Error) -> String {

@@ -1,15 +1,18 @@
 //! Where a route connects to: names and their addresses, targets in their order, and whether they are
 //! there.
 
+mod addresses;
 mod connect;
 mod health;
 mod names;
 mod probe;
+mod race;
 #[cfg(test)]
 mod tests;
 mod upstreams;
 mod watch;
 
+pub use addresses::AddressReport;
 pub use connect::{Attempts, Reached, socket_options};
 pub use health::{Health, Transition};
 pub use names::Names;

@@ -3,25 +3,49 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::fmt;
 use std::io;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use super::Upstreams;
+use super::{AddressReport, Upstreams};
+use crate::config::Route;
 use crate::limits::{ADDRESSES_MAX, NAME_FRESH, NAME_STALE, NAMES_MAX};
-use crate::uring::Verbs;
+use crate::uring::{LookUp, Verbs};
 
 /// A core's memory of names.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Names {
     known: RefCell<HashMap<String, Known>>,
-    // One look-up of a name at a time; who waits finds what the one before has found.
-    turns: RefCell<HashMap<String, Rc<Mutex<()>>>>,
+    // One look-up of a name at a time, which the connections that wait for it await by turns. It stays
+    // when a connection has no more time, and the next one goes on with it: a resolver that hangs for
+    // one name holds one thread, however many connections ask.
+    look_ups: RefCell<HashMap<String, Turn>>,
     upstreams: Arc<Upstreams>,
+    reporter: Reporter,
+}
+
+type Report = dyn Fn(&Route, &AddressReport);
+
+#[derive(Default)]
+struct Reporter(Option<Box<Report>>);
+
+impl fmt::Debug for Reporter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Reporter")
+    }
+}
+
+type Turn = Rc<Mutex<Option<Begun>>>;
+
+struct Begun {
+    since: Instant,
+    look_up: LookUp,
 }
 
 #[derive(Debug, Clone)]
@@ -37,6 +61,21 @@ impl Names {
         Self {
             upstreams,
             ..Self::default()
+        }
+    }
+
+    /// The same, with `report` called for each report about an address of a route's target.
+    #[must_use]
+    pub fn reporting(self, report: impl Fn(&Route, &AddressReport) + 'static) -> Self {
+        Self {
+            reporter: Reporter(Some(Box::new(report))),
+            ..self
+        }
+    }
+
+    pub(super) fn report(&self, route: &Route, report: &AddressReport) {
+        if let Reporter(Some(reporter)) = &self.reporter {
+            reporter(route, report);
         }
     }
 
@@ -58,14 +97,39 @@ impl Names {
             return Ok(addresses);
         }
         let turn = self.turn(name);
-        let _turn = turn.lock().await;
-        if let Some(addresses) = self.recall(name, NAME_FRESH) {
-            return Ok(addresses);
+        let mut turn = turn.lock().await;
+        loop {
+            if let Some(addresses) = self.recall(name, NAME_FRESH) {
+                return Ok(addresses);
+            }
+            let begun = turn.get_or_insert_with(|| Begun {
+                since: Instant::now(),
+                look_up: verbs.resolve(name),
+            });
+            let found = begun.look_up.as_mut().await;
+            let since = begun.since;
+            *turn = None;
+            let age_max = match found {
+                Ok(_) => NAME_STALE,
+                Err(_) => NAME_FRESH,
+            };
+            // It may have ended long ago, when nobody waited for it any more.
+            if since.elapsed() < age_max {
+                return self.conclude(name, found, since);
+            }
         }
-        match verbs.resolve(name).await {
+    }
+
+    fn conclude(
+        &self,
+        name: &str,
+        found: io::Result<Vec<IpAddr>>,
+        since: Instant,
+    ) -> io::Result<Vec<IpAddr>> {
+        match found {
             Ok(mut addresses) => {
                 addresses.truncate(ADDRESSES_MAX);
-                self.remember(name, &addresses);
+                self.remember(name, &addresses, since);
                 Ok(addresses)
             }
             Err(error) => self.recall(name, NAME_STALE).ok_or(error),
@@ -77,16 +141,17 @@ impl Names {
         self.recall(name, NAME_STALE)
     }
 
-    fn turn(&self, name: &str) -> Rc<Mutex<()>> {
-        let mut turns = self.turns.borrow_mut();
-        // LIMIT: NAMES_MAX; those that nobody waits for make room.
-        if turns.len() >= NAMES_MAX {
-            turns.retain(|_, turn| Rc::strong_count(turn) > 1);
+    fn turn(&self, name: &str) -> Turn {
+        let mut look_ups = self.look_ups.borrow_mut();
+        // LIMIT: NAMES_MAX; those that nobody waits for and that are not under way make room.
+        if look_ups.len() >= NAMES_MAX {
+            let is_free = |turn: &Turn| turn.try_lock().is_ok_and(|begun| begun.is_none());
+            look_ups.retain(|_, turn| Rc::strong_count(turn) > 1 || !is_free(turn));
         }
-        Rc::clone(turns.entry(name.to_owned()).or_default())
+        Rc::clone(look_ups.entry(name.to_owned()).or_default())
     }
 
-    fn recall(&self, name: &str, age_max: std::time::Duration) -> Option<Vec<IpAddr>> {
+    fn recall(&self, name: &str, age_max: Duration) -> Option<Vec<IpAddr>> {
         let known = self.known.borrow();
         let found = known
             .get(name)
@@ -94,13 +159,13 @@ impl Names {
         Some(found.addresses.clone())
     }
 
-    fn remember(&self, name: &str, addresses: &[IpAddr]) {
+    fn remember(&self, name: &str, addresses: &[IpAddr], since: Instant) {
         let mut known = self.known.borrow_mut();
         // LIMIT: NAMES_MAX; a name beyond it is looked up each time.
         if known.len() < NAMES_MAX || known.contains_key(name) {
             let entry = Known {
                 addresses: addresses.to_vec(),
-                since: Instant::now(),
+                since,
             };
             known.insert(name.to_owned(), entry);
         }

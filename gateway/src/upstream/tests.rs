@@ -1,18 +1,22 @@
-//! Attempts at targets whose name cannot be looked up in time.
+//! Attempts at targets whose name cannot be looked up in time, or whose addresses do not all answer.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::Range;
 use std::path::Path;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::io::Errno;
+use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
 
-use super::{Attempts, Names, Upstreams};
+use super::{AddressReport, Attempts, Names, Upstreams};
 use crate::config::{self, Route};
-use crate::uring::{Lent, Pipe, Socket, SocketOptions, Verbs};
+use crate::limits::{ADDRESS_SILENT, ATTEMPT_DELAY};
+use crate::uring::{Lent, LookUp, Pipe, Ring, SendQueue, Socket, SocketOptions, Verbs};
 
 const ROUTE: &str = r#"
 [identity]
@@ -29,8 +33,22 @@ targets = ["gw.region.example:2762"]
 peers = ["dns:gw.region.example"]
 "#;
 
-/// A socket that only connects, over a WAN of 20 ms.
-struct Far;
+/// A socket that only connects, over a WAN of 20 ms, or does not.
+struct Far {
+    fate: Fate,
+    aborted: Rc<Notify>,
+    open: Rc<Cell<u32>>,
+}
+
+/// What an attempt at an address comes to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    Answers,
+    IsSilent,
+    Refuses,
+    Unreachable,
+    NoPorts,
+}
 
 struct NoPipe;
 
@@ -73,48 +91,98 @@ impl Socket for Far {
         unreachable!("nothing is sent")
     }
 
+    fn send_queue(&self) -> io::Result<SendQueue> {
+        Ok(SendQueue::default())
+    }
+
+    fn set_user_timeout(&self, _: Option<Duration>) {}
+
     async fn wait_readable(&self) -> io::Result<()> {
         Ok(())
     }
 
-    async fn wait_connected(&self) -> io::Result<()> {
-        sleep(Duration::from_millis(20)).await;
+    fn send_room(&self) -> usize {
+        usize::MAX
+    }
+
+    async fn wait_writable(&self) -> io::Result<()> {
         Ok(())
+    }
+
+    async fn wait_connected(&self) -> io::Result<()> {
+        let answer = Duration::from_millis(match self.fate {
+            Fate::IsSilent => u64::MAX >> 10,
+            _ => 20,
+        });
+        tokio::select! {
+            () = sleep(answer) => match self.fate {
+                Fate::Refuses => Err(Errno::CONNREFUSED.into()),
+                Fate::Unreachable => Err(Errno::HOSTUNREACH.into()),
+                _ => Ok(()),
+            },
+            () = self.aborted.notified() => Err(Errno::CONNRESET.into()),
+        }
     }
 
     fn finish(&self) -> io::Result<()> {
         Ok(())
     }
 
-    fn abort(&self) {}
+    fn abort(&self) {
+        self.aborted.notify_one();
+    }
 }
 
-/// A resolver that answers after a while, or does not.
+impl Drop for Far {
+    fn drop(&mut self) {
+        self.open.set(self.open.get() - 1);
+    }
+}
+
+/// For so long a resolver hangs; then it answers all the same.
+const HANGS_MS: u64 = 30_000;
+
+/// A resolver that answers after a while, or hangs, and addresses with their fates.
 struct Net {
     hangs: Cell<bool>,
     asked: Cell<u32>,
+    addresses: RefCell<Vec<(IpAddr, Fate)>>,
+    // When each attempt began, and at which address.
+    begun: RefCell<Vec<(Instant, IpAddr)>>,
+    open: Rc<Cell<u32>>,
 }
 
 impl Verbs for Net {
     type Socket = Far;
 
-    fn connect(&self, _to: SocketAddr, _options: &SocketOptions) -> io::Result<Far> {
-        Ok(Far)
+    fn connect(&self, to: SocketAddr, _options: &SocketOptions) -> io::Result<Far> {
+        self.begun.borrow_mut().push((Instant::now(), to.ip()));
+        let addresses = self.addresses.borrow();
+        let known = addresses.iter().find(|(ip, _)| *ip == to.ip());
+        let fate = known.map_or(Fate::Answers, |(_, fate)| *fate);
+        if fate == Fate::NoPorts {
+            return Err(Errno::ADDRNOTAVAIL.into());
+        }
+        self.open.set(self.open.get() + 1);
+        Ok(Far {
+            fate,
+            aborted: Rc::default(),
+            open: Rc::clone(&self.open),
+        })
     }
 
     fn pipe(&self) -> io::Result<NoPipe> {
         Ok(NoPipe)
     }
 
-    async fn resolve(&self, _name: &str) -> io::Result<Vec<IpAddr>> {
+    fn resolve(&self, _name: &str) -> LookUp {
         self.asked.set(self.asked.get() + 1);
-        sleep(Duration::from_millis(if self.hangs.get() {
-            30_000
-        } else {
-            50
-        }))
-        .await;
-        Ok(vec![Ipv4Addr::LOCALHOST.into()])
+        let time = Duration::from_millis(if self.hangs.get() { HANGS_MS } else { 50 });
+        let addresses = self.addresses.borrow().iter().map(|(ip, _)| *ip).collect();
+        Box::pin(async move {
+            sleep(time).await;
+            Ok(addresses)
+        })
     }
 }
 
@@ -124,10 +192,22 @@ fn route() -> Arc<Route> {
 }
 
 fn net() -> Net {
+    with_addresses(&[("127.0.0.1", Fate::Answers)])
+}
+
+fn with_addresses(addresses: &[(&str, Fate)]) -> Net {
+    let each = addresses.iter().map(|(text, fate)| (ip(text), *fate));
     Net {
         hangs: Cell::new(false),
         asked: Cell::new(0),
+        addresses: RefCell::new(each.collect()),
+        begun: RefCell::default(),
+        open: Rc::default(),
     }
+}
+
+fn ip(text: &str) -> IpAddr {
+    text.parse().expect("an address")
 }
 
 #[tokio::test(start_paused = true)]
@@ -236,4 +316,257 @@ async fn many_connections_at_once_ask_for_a_name_once() {
     };
     assert_eq!(tokio::join!(one(), one(), one()), (true, true, true));
     assert_eq!(net.asked.get(), 1);
+}
+
+/// One connection to the route's targets: where it leads, how long it took, and why others failed.
+async fn connect_once(
+    net: &Net,
+    names: &Names,
+    route: &Route,
+) -> (Option<IpAddr>, Duration, String) {
+    let start = Instant::now();
+    let mut attempts = Attempts::new(route, &route.targets);
+    let reached = attempts.next(net, names).await;
+    let took = start.elapsed();
+    assert_eq!(net.open.get(), reached.iter().count() as u32, "left open");
+    let address = reached.map(|reached| reached.address.ip());
+    (address, took, attempts.sentence())
+}
+
+/// A memory of names, and what it reports.
+fn reported() -> (Names, Rc<RefCell<Vec<AddressReport>>>) {
+    let reports: Rc<RefCell<Vec<AddressReport>>> = Rc::default();
+    let sink = Rc::clone(&reports);
+    let report = move |_: &Route, report: &AddressReport| sink.borrow_mut().push(report.clone());
+    (Names::default().reporting(report), reports)
+}
+
+const LOOK_UP: Duration = Duration::from_millis(50);
+const ROUND_TRIP: Duration = Duration::from_millis(20);
+const A_BIT: Duration = Duration::from_millis(5);
+
+#[tokio::test(start_paused = true)]
+async fn an_address_that_is_silent_costs_one_delay_once_and_is_reported() {
+    let (route, (names, reports)) = (route(), reported());
+    let (dead, good) = (ip("2001:db8::1"), ip("192.0.2.1"));
+    let net = with_addresses(&[
+        ("2001:db8::1", Fate::IsSilent),
+        ("192.0.2.1", Fate::Answers),
+    ]);
+    let (reached, took, _) = connect_once(&net, &names, &route).await;
+    assert_eq!(reached, Some(good));
+    assert!(
+        took <= LOOK_UP + ATTEMPT_DELAY + ROUND_TRIP + A_BIT,
+        "{took:?}"
+    );
+    let text = reports.borrow()[0].to_string();
+    let (address, used) = ("[2001:db8::1]:2762", "192.0.2.1:2762 answered");
+    for part in [
+        "target gw.region.example:2762",
+        address,
+        "no answer within",
+        used,
+    ] {
+        assert!(text.contains(part), "{part:?} is missing in {text:?}");
+    }
+    for _ in 0..5 {
+        let (reached, took, _) = connect_once(&net, &names, &route).await;
+        assert_eq!(reached, Some(good));
+        assert!(took <= ROUND_TRIP + A_BIT, "{took:?}");
+    }
+    sleep(ADDRESS_SILENT).await;
+    net.begun.borrow_mut().clear();
+    let (reached, ..) = connect_once(&net, &names, &route).await;
+    assert_eq!(reached, Some(good));
+    assert_eq!(
+        net.begun.borrow()[0].1,
+        dead,
+        "it is tried again after a while"
+    );
+    assert_eq!(reports.borrow().len(), 1, "reported once");
+    net.addresses.borrow_mut()[0].1 = Fate::Answers;
+    sleep(ADDRESS_SILENT).await;
+    let (reached, ..) = connect_once(&net, &names, &route).await;
+    assert_eq!(reached, Some(dead));
+    let back = reports.borrow()[1].clone();
+    assert!(matches!(back, AddressReport::Answers { address, .. } if address.ip() == dead));
+}
+
+#[tokio::test(start_paused = true)]
+async fn addresses_are_tried_beside_each_other_with_families_by_turns() {
+    let (route, (names, reports)) = (route(), reported());
+    let all = ["2001:db8::1", "2001:db8::2", "192.0.2.1", "2001:db8::3"];
+    let net = with_addresses(&all.map(|address| (address, Fate::IsSilent)));
+    let (reached, took, sentence) = connect_once(&net, &names, &route).await;
+    assert_eq!(reached, None);
+    assert!(took <= route.timeouts.connect + A_BIT, "{took:?}");
+    let begun = net.begun.borrow();
+    let order = [all[0], all[2], all[1], all[3]].map(ip);
+    assert!(begun.iter().map(|(_, ip)| *ip).eq(order), "{begun:?}");
+    for pair in begun.windows(2) {
+        let delay = pair[1].0 - pair[0].0;
+        assert!(
+            delay >= ATTEMPT_DELAY && delay <= ATTEMPT_DELAY + A_BIT,
+            "{delay:?}"
+        );
+    }
+    for address in all {
+        assert!(sentence.contains(address), "{sentence}");
+    }
+    assert!(
+        reports.borrow().is_empty(),
+        "the connection's own line names them"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_address_that_refuses_gives_way_at_once_and_is_not_remembered() {
+    let (route, (names, reports)) = (route(), reported());
+    let net = with_addresses(&[("192.0.2.1", Fate::Refuses), ("192.0.2.2", Fate::Answers)]);
+    for look_up in [LOOK_UP, Duration::ZERO] {
+        let (reached, took, _) = connect_once(&net, &names, &route).await;
+        assert_eq!(reached, Some(ip("192.0.2.2")));
+        assert!(took <= look_up + 2 * ROUND_TRIP + A_BIT, "{took:?}");
+    }
+    assert!(reports.borrow().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_address_that_the_network_cannot_reach_is_remembered_and_reported() {
+    let (route, (names, reports)) = (route(), reported());
+    let net = with_addresses(&[
+        ("192.0.2.1", Fate::Unreachable),
+        ("192.0.2.2", Fate::Answers),
+    ]);
+    connect_once(&net, &names, &route).await;
+    let (reached, took, _) = connect_once(&net, &names, &route).await;
+    assert_eq!(reached, Some(ip("192.0.2.2")));
+    assert!(took <= ROUND_TRIP + A_BIT, "{took:?}");
+    assert_eq!(reports.borrow().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn addresses_that_were_overtaken_are_tried_again_when_the_first_is_rejected() {
+    let (route, names) = (route(), Names::default());
+    let net = with_addresses(&[
+        ("2001:db8::1", Fate::IsSilent),
+        ("192.0.2.1", Fate::Answers),
+    ]);
+    let mut attempts = Attempts::new(&route, &route.targets);
+    let reached = attempts.next(&net, &names).await.expect("one answers");
+    assert_eq!(reached.address.ip(), ip("192.0.2.1"));
+    attempts.reject("its certificate is not good".to_owned());
+    net.addresses.borrow_mut()[0].1 = Fate::Answers;
+    let reached = attempts.next(&net, &names).await.expect("now the other");
+    assert_eq!(reached.address.ip(), ip("2001:db8::1"));
+    assert!(
+        attempts.next(&net, &names).await.is_none(),
+        "each is used once"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn silent_targets_are_tried_after_the_others_for_a_while() {
+    let text = ROUTE.replace(
+        "\"gw.region.example:2762\"",
+        "\"192.0.2.1:1\", \"192.0.2.2:1\"",
+    );
+    let config = config::parse(&text, Path::new("wardgate.toml")).expect("a good route");
+    let (route, (names, reports)) = (config.routes[0].clone(), reported());
+    let net = with_addresses(&[("192.0.2.1", Fate::IsSilent)]);
+    let (reached, took, _) = connect_once(&net, &names, &route).await;
+    assert_eq!(reached, Some(ip("192.0.2.2")));
+    assert!(took > Duration::from_secs(1), "{took:?}");
+    assert_eq!(reports.borrow().len(), 1);
+    let (reached, took, _) = connect_once(&net, &names, &route).await;
+    assert_eq!(reached, Some(ip("192.0.2.2")));
+    assert!(took <= ROUND_TRIP + A_BIT, "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_machine_without_source_ports_does_not_blame_the_target() {
+    let (route, (names, reports)) = (route(), reported());
+    let net = with_addresses(&[("192.0.2.1", Fate::NoPorts)]);
+    let mut attempts = Attempts::new(&route, &route.targets);
+    assert!(attempts.next(&net, &names).await.is_none());
+    assert!(attempts.lacks_ports());
+    let sentence = attempts.sentence();
+    let words = "this machine has no free source ports (net.ipv4.ip_local_port_range)";
+    assert!(sentence.contains(words), "{sentence}");
+    net.addresses
+        .borrow_mut()
+        .push((ip("192.0.2.2"), Fate::Answers));
+    sleep(crate::limits::NAME_FRESH).await;
+    connect_once(&net, &names, &route).await;
+    assert_eq!(
+        net.begun.borrow().last().expect("an attempt").1,
+        ip("192.0.2.2")
+    );
+    assert!(reports.borrow().is_empty(), "the address is not silent");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_name_whose_look_up_hangs_is_asked_for_once() {
+    let (route, net, names) = (route(), net(), Names::default());
+    net.hangs.set(true);
+    let start = Instant::now();
+    let next = || async {
+        let mut attempts = Attempts::new(&route, &route.targets);
+        attempts.next(&net, &names).await.is_some()
+    };
+    let mut failed = 0;
+    while !next().await {
+        failed += 1;
+        assert_eq!(net.asked.get(), 1, "{failed} connections had no more time");
+    }
+    // A connection that came before the resolver answered got its answer; no other was begun.
+    assert!(failed >= 10, "{failed}");
+    let time = start.elapsed();
+    assert!(time < Duration::from_millis(HANGS_MS + 100), "{time:?}");
+    assert_eq!(net.asked.get(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_nobody_waited_for_is_as_old_as_its_question() {
+    let (net, names) = (net(), Names::default());
+    let look_up = || names.look_up(&net, "gw.region.example");
+    let waited = tokio::time::timeout(Duration::from_millis(10), look_up()).await;
+    assert!(waited.is_err());
+    sleep(crate::limits::NAME_STALE).await;
+    look_up().await.expect("the resolver answers");
+    assert_eq!(net.asked.get(), 2, "the first answer is too old");
+}
+
+/// Blocks for the names of one zone, as the system's resolver does while that zone's servers hang.
+fn zone_hangs(name: &str) -> io::Result<Vec<IpAddr>> {
+    if name.ends_with(".hangs.example") {
+        std::thread::sleep(Duration::from_secs(3));
+    }
+    Ok(vec![Ipv4Addr::LOCALHOST.into()])
+}
+
+#[test]
+fn names_of_a_zone_that_hangs_hold_their_own_places_and_no_other_name_waits() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .expect("a runtime");
+    let (ring, names) = (Ring::resolving_by(zone_hangs), Names::default());
+    runtime.block_on(async {
+        let hung: Vec<_> = (0..12).map(|n| format!("gw{n}.hangs.example")).collect();
+        // More connections than there ever were places, none of which waits for long.
+        for _ in 0..3 {
+            for name in &hung {
+                let wait = names.look_up(&ring, name);
+                let waited = tokio::time::timeout(Duration::from_millis(5), wait).await;
+                assert!(waited.is_err(), "{name} hangs");
+            }
+        }
+        let start = std::time::Instant::now();
+        let good = names.look_up(&ring, "gw.region.example").await;
+        good.expect("its server answers");
+        let time = start.elapsed();
+        assert!(time < Duration::from_secs(1), "{time:?}");
+    });
+    runtime.shutdown_background();
 }

@@ -1,10 +1,13 @@
-//! The targets of all routes that are probed, with what is known of each: one table for all cores.
+//! The targets of all routes that are probed, with what is known of each, and the addresses that did not
+//! answer: one table for all cores.
 //!
-//! Each entry is written by the one core that probes it, once a probe, and read by whoever connects.
+//! What is known of a target is written by the one core that probes it, once a probe, and read by whoever
+//! connects.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::addresses::DeadAddresses;
 use crate::config::{Route, Target};
 use crate::dicom::AeTitle;
 use crate::metrics;
@@ -15,6 +18,7 @@ pub struct Upstreams {
     by_route: HashMap<String, Vec<Arc<Watched>>>,
     // In the order of the configuration.
     counters: Vec<Arc<metrics::Target>>,
+    dead_addresses: Mutex<DeadAddresses>,
 }
 
 /// A target that is probed.
@@ -52,6 +56,13 @@ impl Upstreams {
     #[must_use]
     pub fn of(&self, route: &Route) -> &[Arc<Watched>] {
         self.by_route.get(&route.name).map_or(&[], Vec::as_slice)
+    }
+
+    /// The addresses that did not answer. Locked for a look-up or two per connection that is made, and
+    /// never across a wait.
+    pub(super) fn dead_addresses(&self) -> MutexGuard<'_, DeadAddresses> {
+        let addresses = self.dead_addresses.lock();
+        addresses.unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether a target is known not to answer.

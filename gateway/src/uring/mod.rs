@@ -21,6 +21,7 @@ use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
+use std::pin::Pin;
 use std::time::Duration;
 
 pub use farewell::part;
@@ -45,7 +46,7 @@ pub trait Pipe: 'static {
 
 /// One TCP connection.
 ///
-/// At most one read or `wait_readable`, and one write, may be in flight at a time. A buffer
+/// At most one read or `wait_readable`, one write, and one `wait_writable` may be in flight at a time. A buffer
 /// that is lent to an operation comes back with its outcome. Dropped without `finish`, a connection
 /// ends as by `abort`: only who says so ends it in order.
 pub trait Socket: 'static {
@@ -95,8 +96,25 @@ pub trait Socket: 'static {
     /// They were not sent, or not whole: nothing may follow but `abort`.
     fn send_now(&self, words: &[u8]) -> io::Result<()>;
 
+    /// What was sent and is not acknowledged yet.
+    ///
+    /// # Errors
+    /// What the system says; `Unsupported` where it does not know.
+    fn send_queue(&self) -> io::Result<SendQueue>;
+
+    /// Sets how long sent bytes may stay unacknowledged before the system ends the connection
+    /// (`TCP_USER_TIMEOUT`); `None` leaves it to the system.
+    fn set_user_timeout(&self, limit: Option<Duration>);
+
     /// Waits until a read would return at once: bytes, the peer's end, or an error.
     fn wait_readable(&self) -> impl Future<Output = io::Result<()>>;
+
+    /// How many bytes a send takes at once, at least: 0 while the receiver is behind. Never 0 for a
+    /// socket that has failed, so that a send finds out why.
+    fn send_room(&self) -> usize;
+
+    /// Waits until `send_room` is not 0.
+    fn wait_writable(&self) -> impl Future<Output = io::Result<()>>;
 
     /// Waits until the connection that `Verbs::connect` began is there or has failed.
     fn wait_connected(&self) -> impl Future<Output = io::Result<()>>;
@@ -107,6 +125,10 @@ pub trait Socket: 'static {
     /// Ends both directions at once and visibly (RST). Operations in flight end with an error.
     fn abort(&self);
 }
+
+/// A look-up of a name under way. Dropped, it goes on without anybody who hears of its end: it may hold
+/// a thread of the system's resolver for as long as that likes.
+pub type LookUp = Pin<Box<dyn Future<Output = io::Result<Vec<IpAddr>>>>>;
 
 /// What a connection needs beyond its first socket.
 pub trait Verbs: 'static {
@@ -125,11 +147,40 @@ pub trait Verbs: 'static {
     /// What the system says: no descriptor, or no memory for another pipe.
     fn pipe(&self) -> io::Result<<Self::Socket as Socket>::Pipe>;
 
-    /// Addresses of a name, in the order of the system's resolver.
-    ///
-    /// # Errors
-    /// What the resolver says; an empty answer is an error as well.
-    fn resolve(&self, name: &str) -> impl Future<Output = io::Result<Vec<IpAddr>>>;
+    /// Begins to look up a name. It gives the addresses in the order of the system's resolver, or what
+    /// the resolver says; an empty answer is an error as well.
+    fn resolve(&self, name: &str) -> LookUp;
+}
+
+/// What one end of a connection has sent that the other end has not acknowledged.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct SendQueue {
+    /// Bytes that the other end acknowledged since the connection began.
+    pub acked: u64,
+    /// Segments that are on their way.
+    pub in_flight: u32,
+    /// Bytes that wait to be sent.
+    pub unsent: u32,
+    /// Bytes that the other end has room for (its receive window).
+    pub window: u32,
+    /// Attempts in a row without any answer, probes of a closed window included; `None` where the last
+    /// one was answered.
+    pub unanswered: Option<u32>,
+}
+
+impl SendQueue {
+    /// Whether all is acknowledged.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.in_flight == 0 && self.unsent == 0
+    }
+
+    /// Whether nothing can be sent because the other end has no room for it.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        // A window may have room, but less than a segment.
+        !self.is_empty() && (self.window == 0 || self.in_flight == 0)
+    }
 }
 
 /// What every socket of the data plane is set to (both sides of a route).

@@ -46,6 +46,9 @@ pub trait Patience: Socket {
 
     /// `wait_readable` with patience.
     fn readable(&self) -> impl Future<Output = io::Result<()>>;
+
+    /// `wait_writable` with patience.
+    fn writable(&self) -> impl Future<Output = io::Result<()>>;
 }
 
 impl<S: Socket> Patience for S {
@@ -138,6 +141,16 @@ impl<S: Socket> Patience for S {
         let mut retries = Retries::default();
         loop {
             match self.wait_readable().await {
+                Err(error) if retries.allow(&error).await => {}
+                outcome => return outcome,
+            }
+        }
+    }
+
+    async fn writable(&self) -> io::Result<()> {
+        let mut retries = Retries::default();
+        loop {
+            match self.wait_writable().await {
                 Err(error) if retries.allow(&error).await => {}
                 outcome => return outcome,
             }

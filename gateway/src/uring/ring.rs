@@ -8,7 +8,9 @@
 use std::cell::Cell;
 use std::future::Future;
 use std::io::{self, IoSlice, IoSliceMut};
-use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
+use std::net::{
+    IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, ToSocketAddrs, UdpSocket,
+};
 use std::ops::Range;
 use std::os::fd::AsRawFd;
 use std::rc::Rc;
@@ -24,8 +26,11 @@ use socket2::{Domain, Protocol, SockRef, Socket as Socket2, TcpKeepalive, Type};
 use tokio::sync::Semaphore;
 use tokio_uring::{OneshotOutputTransform, UnsubmittedOneshot};
 
-use super::{Capabilities, KernelPipe, Lent, Parts, Socket, SocketOptions, Verbs};
+use super::{
+    Capabilities, KernelPipe, Lent, LookUp, Parts, SendQueue, Socket, SocketOptions, Verbs,
+};
 use crate::limits::{LOOK_UPS_MAX, PARTS_MAX, RING_ENTRIES};
+use crate::sys::tcp_info;
 
 /// Starts this thread's ring and runs `main` on it to its end.
 ///
@@ -59,14 +64,30 @@ pub async fn wait_acceptable(listener: &Rc<TcpListener>) -> io::Result<()> {
 #[derive(Debug)]
 pub struct Ring {
     look_ups: Arc<Semaphore>,
+    resolver: Resolver,
 }
+
+/// Looks up a name, and blocks as long as it likes.
+pub(crate) type Resolver = fn(&str) -> io::Result<Vec<IpAddr>>;
 
 impl Default for Ring {
     fn default() -> Self {
+        Self::resolving_by(system)
+    }
+}
+
+impl Ring {
+    pub(crate) fn resolving_by(resolver: Resolver) -> Self {
         Self {
             look_ups: Arc::new(Semaphore::new(LOOK_UPS_MAX)),
+            resolver,
         }
     }
+}
+
+fn system(name: &str) -> io::Result<Vec<IpAddr>> {
+    let found = (name, 0).to_socket_addrs()?;
+    Ok(found.map(|address| address.ip()).collect())
 }
 
 impl Verbs for Ring {
@@ -78,6 +99,9 @@ impl Verbs for Ring {
         match socket.connect(&to.into()) {
             Ok(()) => {}
             Err(error) if error.raw_os_error() == Some(IN_PROGRESS) => {}
+            Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable => {
+                return Err(no_source(to, error));
+            }
             Err(error) => return Err(error),
         }
         RingSocket::new(socket.into(), options)
@@ -87,31 +111,33 @@ impl Verbs for Ring {
         KernelPipe::new()
     }
 
-    async fn resolve(&self, name: &str) -> io::Result<Vec<IpAddr>> {
-        let name = name.to_owned();
-        // LIMIT: LOOK_UPS_MAX; who waits here is ended by the deadline of its connection.
-        let place = Arc::clone(&self.look_ups).acquire_owned().await;
-        // The system's resolver blocks; it does so on a thread that carries no bytes.
-        let look_up = move || {
-            let _place = place;
-            (name.as_str(), 0).to_socket_addrs()
-        };
-        let found = tokio::task::spawn_blocking(look_up)
-            .await
-            .map_err(io::Error::other)??;
-        let mut addresses: Vec<IpAddr> = Vec::new();
-        for address in found.map(|a| a.ip()) {
-            if !addresses.contains(&address) {
-                addresses.push(address);
+    fn resolve(&self, name: &str) -> LookUp {
+        let (places, resolver, name) = (Arc::clone(&self.look_ups), self.resolver, name.to_owned());
+        Box::pin(async move {
+            // LIMIT: LOOK_UPS_MAX; a connection that waits here is ended by its deadline.
+            let place = places.acquire_owned().await;
+            // The system's resolver blocks; it does so on a thread that carries no bytes.
+            let look_up = move || {
+                let _place = place;
+                resolver(&name)
+            };
+            let found = tokio::task::spawn_blocking(look_up)
+                .await
+                .map_err(io::Error::other)??;
+            let mut addresses: Vec<IpAddr> = Vec::new();
+            for address in found {
+                if !addresses.contains(&address) {
+                    addresses.push(address);
+                }
             }
-        }
-        if addresses.is_empty() {
-            return Err(io::Error::new(
-                io::ErrorKind::NotFound,
-                "the name has no address",
-            ));
-        }
-        Ok(addresses)
+            if addresses.is_empty() {
+                return Err(io::Error::new(
+                    io::ErrorKind::NotFound,
+                    "the name has no address",
+                ));
+            }
+            Ok(addresses)
+        })
     }
 }
 
@@ -295,8 +321,49 @@ impl Socket for RingSocket {
         }
     }
 
+    fn send_queue(&self) -> io::Result<SendQueue> {
+        let info = tcp_info(&*self.stream)?;
+        let (count, is_unanswered) = match info.unacked {
+            0 => (info.probes, true),
+            // Sent again since anything came back. Both are counted in ticks of the kernel, so an answer
+            // within the same tick is one. Where a window closed over what was sent, the kernel counts
+            // no retransmissions, but doubles the time between them all the same.
+            _ => (info.backoff, info.last_data_sent < info.last_ack_received),
+        };
+        Ok(SendQueue {
+            acked: info.bytes_acked,
+            in_flight: info.unacked,
+            unsent: info.unsent_bytes,
+            window: info.send_window,
+            unanswered: (is_unanswered && count > 0).then_some(count.into()),
+        })
+    }
+
+    fn set_user_timeout(&self, limit: Option<Duration>) {
+        // It can only fail on a socket that has ended.
+        let _ = SockRef::from(&*self.stream).set_tcp_user_timeout(limit);
+    }
+
     async fn wait_readable(&self) -> io::Result<()> {
         poll(Rc::clone(&self.stream), READABLE).await
+    }
+
+    // Linux calls a socket writable when a third of its send buffer is free (`sk_stream_is_writable`).
+    // A sixteenth of that is left for the kernel's own structures. The send buffer grows with what the
+    // receiver acknowledges, so this is the kernel's measure of the receiver.
+    fn send_room(&self) -> usize {
+        let mut polled = [PollFd::new(&*self.stream, PollFlags::OUT)];
+        match rustix::event::poll(&mut polled, Some(&Timespec::default())) {
+            Ok(0) => 0,
+            _ => {
+                let size = SockRef::from(&*self.stream).send_buffer_size();
+                (size.unwrap_or_default() / 16).saturating_mul(5).max(1)
+            }
+        }
+    }
+
+    async fn wait_writable(&self) -> io::Result<()> {
+        poll(Rc::clone(&self.stream), PollFlags::OUT).await
     }
 
     async fn wait_connected(&self) -> io::Result<()> {
@@ -321,6 +388,23 @@ impl Socket for RingSocket {
         // close reset too, should the first not be possible any more.
         let _ = SockRef::from(&*self.stream).set_linger(Some(Duration::ZERO));
         let _ = rustix::net::connect_unspec(&*self.stream);
+    }
+}
+
+// Linux says EADDRNOTAVAIL where all source ports are in use, and also where this machine has no address
+// of the family. UDP has ports of its own, so it tells the two apart; it sends nothing to connect.
+fn no_source(to: SocketAddr, error: io::Error) -> io::Error {
+    let any: IpAddr = match to {
+        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let has_source = UdpSocket::bind((any, 0)).and_then(|udp| udp.connect(to));
+    match has_source {
+        Err(other) if other.kind() == io::ErrorKind::AddrNotAvailable => {
+            let why = "this machine has no address from which it could be reached";
+            io::Error::new(io::ErrorKind::NetworkUnreachable, why)
+        }
+        _ => error,
     }
 }
 

@@ -1,10 +1,20 @@
 //! A panic in a connection's task ends that connection; any other panic of a worker ends the process.
+//!
+//! Nobody may be reading standard error, and a write to a full pipe waits for ever. So the hook writes
+//! nothing itself: a worker that goes on hands the report to the journal, and a report that ends the
+//! process gets a thread of its own and `PANIC_REPORT` to be written.
 
+use std::backtrace::{Backtrace, BacktraceStatus};
 use std::cell::Cell;
 use std::future::Future;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::io::{self, Write};
+use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind};
 use std::pin::Pin;
+use std::sync::mpsc::channel;
 use std::task::Poll;
+
+use crate::audit::{Event, Journal};
+use crate::limits::PANIC_REPORT;
 
 /// What the names of worker threads begin with.
 pub(super) const WORKER_PREFIX: &str = "worker-";
@@ -36,24 +46,63 @@ fn in_words(panic: &(dyn std::any::Any + Send)) -> String {
         .unwrap_or_else(|| "panic".to_owned())
 }
 
-/// Makes every panic of a worker outside of a connection end the process: a ring that is unwound
-/// with operations in flight would wait for them for ever. systemd starts the process again.
-pub fn abort_on_foreign_panic() {
-    let report = std::panic::take_hook();
+/// Reports every panic without waiting for anybody who reads, and makes those of a worker outside of a
+/// connection end the process: a ring that is unwound with operations in flight would wait for them for
+/// ever. systemd starts the process again.
+pub fn report_panics(journal: Journal) {
     std::panic::set_hook(Box::new(move |panic| {
-        report(panic);
-        let worker = std::thread::current()
-            .name()
-            .is_some_and(|n| n.starts_with(WORKER_PREFIX));
-        if worker && !CONTAINED.get() {
+        let (text, backtrace) = (report(panic), Backtrace::capture());
+        if CONTAINED.get() {
+            return journal.tell(Event::Panic { text, backtrace });
+        }
+        write_within_limit(text, backtrace);
+        let thread = std::thread::current();
+        if thread.name().is_some_and(|n| n.starts_with(WORKER_PREFIX)) {
             std::process::abort();
         }
     }));
 }
 
+fn report(panic: &PanicHookInfo<'_>) -> String {
+    let thread = std::thread::current();
+    let name = thread.name().unwrap_or("unnamed");
+    let place = panic.location().map(ToString::to_string);
+    format!(
+        "thread \"{name}\" panicked at {}: {}",
+        place.as_deref().unwrap_or("an unknown place"),
+        panic.payload_as_str().unwrap_or("panic")
+    )
+}
+
+// LIMIT: PANIC_REPORT.
+fn write_within_limit(text: String, backtrace: Backtrace) {
+    let (done, written) = channel::<()>();
+    let write = move || {
+        // The thread ends with the process where nobody reads.
+        let _ = match backtrace.status() {
+            BacktraceStatus::Captured => writeln!(io::stderr(), "{text}\n{backtrace}"),
+            _ => writeln!(io::stderr(), "{text}"),
+        };
+        drop(done);
+    };
+    let writer = std::thread::Builder::new().name("panic".to_owned());
+    if writer.spawn(write).is_ok() {
+        // Woken when `done` is dropped.
+        let _ = written.recv_timeout(PANIC_REPORT);
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use std::io::Read;
+    use std::os::unix::process::ExitStatusExt;
+    use std::process::{Command, ExitStatus, Stdio};
+    use std::time::{Duration, Instant};
+
+    use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+
     use super::*;
+    use crate::config::LogFormat;
 
     #[test]
     fn a_panic_becomes_its_message() {
@@ -65,5 +114,85 @@ mod tests {
         })));
         assert_eq!(outcome, Err::<(), _>("the axle broke".to_owned()));
         assert_eq!(runtime.block_on(contained(Box::pin(async { 7 }))), Ok(7));
+    }
+
+    /// Set in the process that a test starts of itself, to have a panic hook and a standard error of its own.
+    const CHILD: &str = "WARDGATE_TEST_PANIC";
+
+    /// Runs the test `name` in a process whose standard error nobody reads, and gives its exit and its output.
+    fn run_child(name: &str) -> (ExitStatus, String) {
+        let program = std::env::current_exe().expect("this program");
+        let mut child = Command::new(program)
+            .arg("--exact")
+            .arg(format!("worker::contain::tests::{name}"))
+            .arg("--nocapture")
+            .env(CHILD, "1")
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("it starts");
+        let until = Instant::now() + Duration::from_secs(20);
+        let status = loop {
+            match child.try_wait().expect("it is ours") {
+                Some(status) => break status,
+                None if Instant::now() > until => {
+                    child.kill().expect("it is ours");
+                    panic!("the process of \"{name}\" hangs");
+                }
+                None => std::thread::sleep(Duration::from_millis(20)),
+            }
+        };
+        let mut output = String::new();
+        let mut stdout = child.stdout.take().expect("it is a pipe");
+        stdout.read_to_string(&mut output).expect("it is text");
+        (status, output)
+    }
+
+    #[test]
+    fn a_panic_of_a_connection_does_not_stop_its_worker_where_nobody_reads_the_log() {
+        if std::env::var_os(CHILD).is_some() {
+            with_standard_error_full(a_panic_becomes_its_message);
+        }
+        let name = "a_panic_of_a_connection_does_not_stop_its_worker_where_nobody_reads_the_log";
+        let (status, output) = run_child(name);
+        assert!(output.contains("the worker goes on"), "{output}");
+        assert!(status.success(), "{status:?}");
+    }
+
+    #[test]
+    fn a_panic_of_a_worker_ends_the_process_where_nobody_reads_the_log() {
+        if std::env::var_os(CHILD).is_some() {
+            with_standard_error_full(|| panic!("outside of a connection"));
+        }
+        let name = "a_panic_of_a_worker_ends_the_process_where_nobody_reads_the_log";
+        let (status, output) = run_child(name);
+        assert!(output.contains("about to panic"), "{output}");
+        assert_eq!(status.signal(), Some(6), "SIGABRT: {status:?}");
+    }
+
+    /// What the child process does.
+    fn with_standard_error_full(work: fn()) -> ! {
+        let (journal, _writer) = Journal::start(LogFormat::Text).expect("a thread");
+        report_panics(journal);
+        fill_standard_error();
+        let name = format!("{WORKER_PREFIX}0");
+        let worker = std::thread::Builder::new().name(name).spawn(move || {
+            println!("about to panic");
+            work();
+            println!("the worker goes on");
+        });
+        worker.expect("a thread").join().expect("it was contained");
+        // The journal still waits for somebody to read.
+        std::process::exit(0);
+    }
+
+    // Until a write would wait, which it then does not.
+    fn fill_standard_error() {
+        let stderr = io::stderr();
+        let flags = fcntl_getfl(&stderr).expect("it is open");
+        fcntl_setfl(&stderr, flags | OFlags::NONBLOCK).expect("it is ours");
+        while rustix::io::write(&stderr, &[b'.'; 512]).is_ok() {}
+        while rustix::io::write(&stderr, b".").is_ok() {}
+        fcntl_setfl(&stderr, flags).expect("it is ours");
     }
 }

@@ -11,7 +11,7 @@ mod placement;
 mod probes;
 mod wakeful;
 
-pub use contain::abort_on_foreign_panic;
+pub use contain::report_panics;
 pub use placement::{Loads, Scales, Seat};
 
 use std::cell::{Cell, RefCell};
@@ -26,11 +26,12 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::audit::{Connection, Event, Journal, Reason};
+use crate::audit::{Connection, Event, Journal, Level, Reason};
 use crate::buffers::Pool;
 use crate::metrics::{self, Stage};
 use crate::relay::{Accepted, Core, HandshakeLimiter, Path, serve};
-use crate::upstream::{Names, Upstreams, socket_options};
+use crate::tls::Cipher;
+use crate::upstream::{AddressReport, Names, Upstreams, socket_options};
 use crate::uring::{self, Capabilities, Pipes, Ring, RingSocket};
 use effort::{Effort, measured};
 use probes::Probes;
@@ -66,6 +67,8 @@ pub struct Plan {
     pub core: usize,
     /// How long to stay awake after the last activity; `None` is not at all.
     pub busy_poll: Option<Duration>,
+    /// What seals and opens records in place.
+    pub cipher: Cipher,
     /// What the kernel's ring offers.
     pub capabilities: Capabilities,
     /// All routes.
@@ -145,9 +148,10 @@ async fn run(plan: Plan) {
     let shared = Rc::new(Shared {
         core: Core {
             verbs: Ring::default(),
+            cipher: plan.cipher,
             pool: Pool::default(),
             pipes: Pipes::default(),
-            names: Names::new(plan.upstreams),
+            names: names(plan.upstreams, &plan.journal),
             limiter: HandshakeLimiter::new(places, Arc::clone(&plan.counters)),
             counters: plan.counters,
             stop: plan.stop,
@@ -210,6 +214,19 @@ async fn run(plan: Plan) {
         wakeful.end();
         let _ = awake.await;
     }
+}
+
+// What is known of targets and their addresses, and what of it is logged.
+fn names(upstreams: Arc<Upstreams>, journal: &Journal) -> Names {
+    let journal = journal.clone();
+    Names::new(upstreams).reporting(move |route, report| {
+        let level = match report {
+            AddressReport::Silent { .. } => Level::Warn,
+            AddressReport::Answers { .. } => Level::Info,
+        };
+        let text = format!("route \"{}\": {report}", route.name);
+        journal.tell(Event::Notice { level, text });
+    })
 }
 
 fn turn(shared: &Shared) {

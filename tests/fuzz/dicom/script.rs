@@ -87,7 +87,10 @@ fn step(choices: &mut Choices<'_>) -> Vec<u8> {
         10 => made::pdu(5, &[0; 4]),
         11 => made::pdu(6, &[0; 4]),
         12 => made::pdu(choices.pick(&[7, 3, 7, 8]), choices.take(4)),
-        13 => made::pdu(choices.octet() % 9, choices.take(9)),
+        13 => match choices.octet() % 9 {
+            1 => made::request("MR_9", "OTHER", &[(1, CLASSES[0])]),
+            kind => made::pdu(kind, choices.take(9)),
+        },
         14 => endless(choices),
         _ => {
             let length = choices.below(30);

@@ -11,13 +11,15 @@ use rcgen::{
 use ring::digest::{SHA256, digest};
 use time::{Duration, OffsetDateTime};
 
-use super::{Authority, Pki, REVOKED_SERIAL, write};
+use gateway::limits::CHAIN_CERTIFICATES_MAX;
+
+use super::{AUTHORITY, Authority, Pki, REVOKED_SERIAL, write};
 use crate::Program;
 
 /// The files of one site's identity.
 #[derive(Debug, Clone)]
 pub struct Leaf {
-    /// Its certificate, PEM.
+    /// Its certificate, PEM, with the intermediates of its kind behind it.
     pub certificate: PathBuf,
     /// Its private key, PKCS #8 in PEM, mode 0600.
     pub key: PathBuf,
@@ -58,6 +60,12 @@ pub enum Kind {
     ShortRsa,
     /// Its name stands in the common name alone.
     CommonNameOnly,
+    /// Issued by a CA of somebody's own that bears the trusted authority's name. As many more
+    /// certificates of that name as a chain may have are presented with it, each with a key of its own.
+    Namesakes,
+    /// Issued by the trusted authority's new key. The certificate that the old key, which is trusted,
+    /// issued for the new one is presented with it. Nothing is wrong with that.
+    RenewedAuthority,
 }
 
 /// What kind of key a certificate is for.
@@ -103,15 +111,38 @@ impl Kind {
 }
 
 impl Pki {
+    /// A certificate for all of these names, DNS names and URIs, good but for its kind.
+    pub fn leaf_of(&self, names: &[&str], kind: Kind) -> Leaf {
+        let (first, further) = names.split_first().expect("a certificate has a name");
+        self.make_with(first, further, kind, kind.key())
+    }
+
     /// Makes a certificate and its key, and writes their files.
     pub(super) fn make(&self, name: &str, kind: Kind, key: Key) -> Leaf {
+        self.make_with(name, &[], kind, key)
+    }
+
+    fn make_with(&self, name: &str, further: &[&str], kind: Kind, key: Key) -> Leaf {
         let stem = self.stem(name);
         let material = Material::new(key, &stem);
-        let params = params(name, kind);
-        let certificate = match kind {
-            Kind::SelfSigned => material.self_signed(&params),
-            Kind::OtherAuthority => sign(&params, &material, &self.other),
-            _ => sign(&params, &material, &self.authority),
+        let mut params = params(name, kind);
+        let further = further.iter().map(|name| alternative_name(name));
+        params.subject_alt_names.extend(further);
+        let issued_by = |authority| sign(&params, &material, authority).pem();
+        let chain = match kind {
+            Kind::SelfSigned => material.self_signed(&params).pem(),
+            Kind::OtherAuthority => issued_by(&self.other),
+            Kind::Namesakes => {
+                let namesakes = (0..CHAIN_CERTIFICATES_MAX).map(|_| Authority::new(AUTHORITY));
+                let namesakes: Vec<_> = namesakes.collect();
+                let presented = namesakes[1..].iter().map(|ca| ca.certificate.as_str());
+                issued_by(&namesakes[0]) + &presented.collect::<String>()
+            }
+            Kind::RenewedAuthority => {
+                let renewed = Authority::new(AUTHORITY);
+                issued_by(&renewed) + &self.authority.certify(&renewed)
+            }
+            _ => issued_by(&self.authority),
         };
         let leaf = Leaf {
             certificate: stem.with_added_extension("pem"),
@@ -120,9 +151,9 @@ impl Pki {
             trust: self.trust(),
             key_sha256: material.sha256(),
         };
-        write(&leaf.certificate, &certificate.pem(), 0o644);
+        write(&leaf.certificate, &chain, 0o644);
         write(&leaf.key, &material.pem, 0o600);
-        let both = format!("{}{}", certificate.pem(), material.pem);
+        let both = format!("{chain}{}", material.pem);
         write(&leaf.both, &both, 0o600);
         leaf
     }

@@ -22,6 +22,9 @@ pub use leaf::{Key, Kind, Leaf};
 /// The serial number of each certificate of [`Kind::Revoked`], which the revocation list names.
 const REVOKED_SERIAL: [u8; 2] = [0x0b, 0xad];
 
+/// The name of the authority that both sites trust.
+const AUTHORITY: &str = "wardgate test authority";
+
 /// A certificate authority that both sites trust, another that neither trusts, and a folder for the
 /// files of both. The folder goes with the value.
 pub struct Pki {
@@ -45,13 +48,15 @@ impl Pki {
             .expect("the folder is ours");
         let pki = Self {
             folder,
-            authority: Authority::new("wardgate test authority"),
+            authority: Authority::new(AUTHORITY),
             other: Authority::new("other test authority"),
             leaves: AtomicU32::new(0),
         };
         write(&pki.trust(), &pki.authority.certificate, 0o644);
         write(&pki.other_trust(), &pki.other.certificate, 0o644);
         write(&pki.crl(), &pki.authority.crl(Duration::days(30)), 0o644);
+        let of_other = pki.other.crl(Duration::days(30));
+        write(&pki.other_crl(), &of_other, 0o644);
         let expired = pki.authority.crl(-Duration::days(1));
         write(&pki.expired_crl(), &expired, 0o644);
         pki
@@ -88,7 +93,12 @@ impl Pki {
         self.path("trust.crl")
     }
 
-    /// The same list, whose time was over yesterday.
+    /// The other authority's revocation list, PEM, which names no certificate of the tests.
+    pub fn other_crl(&self) -> PathBuf {
+        self.path("other-trust.crl")
+    }
+
+    /// The trusted authority's list as in [`Pki::crl`], whose time was over yesterday.
     pub fn expired_crl(&self) -> PathBuf {
         self.path("expired.crl")
     }
@@ -123,18 +133,19 @@ impl Default for Pki {
 impl Authority {
     fn new(name: &str) -> Self {
         let key = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P384_SHA384).expect("ring makes keys");
-        let mut params = CertificateParams::default();
-        params.distinguished_name = rcgen::DistinguishedName::new();
-        params.distinguished_name.push(DnType::CommonName, name);
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        params.not_before = OffsetDateTime::now_utc() - Duration::days(700);
-        params.not_after = OffsetDateTime::now_utc() + Duration::days(700);
+        let params = authority_params(name);
         let certificate = params.self_signed(&key).expect("the parameters are whole");
         Self {
             certificate: certificate.pem(),
             issuer: Issuer::new(params, key),
         }
+    }
+
+    /// A certificate for the key of another authority under the name [`AUTHORITY`], PEM.
+    fn certify(&self, other: &Self) -> String {
+        let params = authority_params(AUTHORITY);
+        let certificate = params.signed_by(other.issuer.key(), &self.issuer);
+        certificate.expect("the parameters are whole").pem()
     }
 
     /// A revocation list that names [`REVOKED_SERIAL`] and is current until `until` from now.
@@ -156,6 +167,17 @@ impl Authority {
         let list = params.signed_by(&self.issuer).expect("the dates are sound");
         list.pem().expect("a list that was signed can be written")
     }
+}
+
+fn authority_params(name: &str) -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, name);
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    params.not_before = OffsetDateTime::now_utc() - Duration::days(700);
+    params.not_after = OffsetDateTime::now_utc() + Duration::days(700);
+    params
 }
 
 /// Writes a file with exactly this mode.

@@ -35,8 +35,10 @@ pub(super) struct Plan {
     pub(super) target: SocketAddr,
     /// What stands beside the target in the file.
     pub(super) note: &'static str,
-    /// The identity that the peer must have.
+    /// The name of the peer, with which the files of its CA begin.
     pub(super) peer: &'static str,
+    /// The identity that the peer must have.
+    pub(super) identity: &'static str,
 }
 
 /// A running gateway. Dropped, it is ended.
@@ -75,6 +77,7 @@ impl Plan {
             target,
             note,
             peer,
+            identity,
         } = self;
         format!(
             r#"[gateway]
@@ -84,8 +87,12 @@ log = "json"
 [identity]
 certificate = "site.pem"
 key = "site.key"
-trust = "trust.pem"
-crl = ["trust.crl"]
+
+[[peer]]
+name = "{peer}"
+identity = "{identity}"
+trust = "{peer}-ca.pem"
+crl = ["{peer}-ca.crl"]
 
 [[route]]
 name = "{route}"
@@ -381,10 +388,12 @@ mod tests {
             listen: "127.0.0.1:11112".parse().expect("address"),
             target: "127.0.0.1:2762".parse().expect("address"),
             note: "the wire",
-            peer: "dns:gw.region.example",
+            peer: "region",
+            identity: "dns:gw.region.example",
         };
         let toml = plan.to_toml();
         assert!(toml.contains("targets = [\"127.0.0.1:2762\"]             # the wire\n"));
-        toml.parse::<toml::Table>().expect("valid TOML");
+        assert!(toml.contains("trust = \"region-ca.pem\"\n"));
+        crate::config::parse(&toml, Path::new("wardgate.toml")).expect("a good configuration");
     }
 }

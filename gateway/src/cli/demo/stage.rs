@@ -53,7 +53,8 @@ impl Stage {
             listen: listen_a,
             target: wire.addr,
             note: "the wire of the demonstration",
-            peer: "dns:gw.region.example",
+            peer: REGION,
+            identity: "dns:gw.region.example",
         };
         let plan_b = Plan {
             route: "hospital-to-pacs",
@@ -61,13 +62,16 @@ impl Stage {
             listen: listen_b,
             target: archive.addr,
             note: "your archive",
-            peer: "dns:gw.hospital.example",
+            peer: HOSPITAL,
+            identity: "dns:gw.hospital.example",
         };
-        let mut authority = throwaway::authority(dir)?;
-        throwaway::equip(&mut authority, dir, HOSPITAL, "gw.hospital.example")?;
-        throwaway::equip(&mut authority, dir, REGION, "gw.region.example")?;
-        let b = Site::start("site B", &site::write_config(&dir.join(REGION), &plan_b)?)?;
-        let a = Site::start("site A", &site::write_config(&dir.join(HOSPITAL), &plan_a)?)?;
+        let (hospital, region) = (dir.join(HOSPITAL), dir.join(REGION));
+        throwaway::equip(&hospital, "gw.hospital.example")?;
+        throwaway::equip(&region, "gw.region.example")?;
+        throwaway::introduce(&hospital, &region, REGION)?;
+        throwaway::introduce(&region, &hospital, HOSPITAL)?;
+        let b = Site::start("site B", &site::write_config(&region, &plan_b)?)?;
+        let a = Site::start("site A", &site::write_config(&hospital, &plan_a)?)?;
         Ok(Self {
             a,
             b,
@@ -99,7 +103,7 @@ impl Stage {
         self.b.alive()?;
         let ledger = |plan: &Plan, name, connections, cpu| Ledger {
             name,
-            peer: plan.peer,
+            peer: plan.identity,
             connections,
             cpu,
         };

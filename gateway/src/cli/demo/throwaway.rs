@@ -1,4 +1,5 @@
-//! A throwaway PKI: one certificate authority and a certificate for each site.
+//! A throwaway PKI, as two real sites have it: each site has its own certificate authority and gets the
+//! certificate of the other site's.
 
 use std::fs;
 use std::path::Path;
@@ -11,30 +12,16 @@ use crate::pki::authority::{Authority, KeyType, NewAuthority, NewCertificate, Ou
 /// How long it all is good: longer than any run, and no longer than a curious week with `--keep`.
 const DAYS: u32 = 7;
 
-/// Makes an authority in `dir/ca`, with an empty revocation list.
-pub(super) fn authority(dir: &Path) -> anyhow::Result<Authority> {
+/// Makes the folder of a site with its authority in `ca`, an empty revocation list and its certificate.
+pub(super) fn equip(site: &Path, name: &str) -> anyhow::Result<()> {
+    fs::create_dir(site).with_context(|| format!("cannot make {}", site.display()))?;
     let wanted = NewAuthority {
-        name: "wardgate demonstration CA".into(),
+        name: format!("Demonstration CA of {name}"),
         key: KeyType::P384,
         days: DAYS,
         crl_days: DAYS,
     };
-    Ok(Authority::init(
-        &dir.join("ca"),
-        &wanted,
-        SystemTime::now(),
-    )?)
-}
-
-/// Makes a site's certificate, and puts all that its gateway needs into `dir/site`.
-pub(super) fn equip(
-    authority: &mut Authority,
-    dir: &Path,
-    site: &str,
-    name: &str,
-) -> anyhow::Result<()> {
-    let (ca, site) = (dir.join("ca"), dir.join(site));
-    fs::create_dir(&site).with_context(|| format!("cannot make {}", site.display()))?;
+    let mut authority = Authority::init(&site.join("ca"), &wanted, SystemTime::now())?;
     let wanted = NewCertificate {
         dns: vec![name.into()],
         uri: Vec::new(),
@@ -46,9 +33,15 @@ pub(super) fn equip(
         key: site.join("site.key"),
     };
     authority.issue(&wanted, &output, SystemTime::now())?;
-    for (from, to) in [("ca.pem", "trust.pem"), ("ca.crl", "trust.crl")] {
-        let to = site.join(to);
-        fs::copy(ca.join(from), &to).with_context(|| format!("cannot write {}", to.display()))?;
+    Ok(())
+}
+
+/// Gives a site the public files of the `peer`'s authority, as `NAME-ca.pem` and `NAME-ca.crl`.
+pub(super) fn introduce(site: &Path, peer: &Path, name: &str) -> anyhow::Result<()> {
+    for end in ["pem", "crl"] {
+        let from = peer.join("ca").join(format!("ca.{end}"));
+        let to = site.join(format!("{name}-ca.{end}"));
+        fs::copy(from, &to).with_context(|| format!("cannot write {}", to.display()))?;
     }
     Ok(())
 }

@@ -33,6 +33,7 @@ const NO_RULES: Dicom = Dicom {
     commands: None,
     enforce: true,
     associations_max: None,
+    associations_per_peer: None,
     by_title: Vec::new(),
     returns: None,
 };
@@ -48,6 +49,39 @@ fn lists_of_titles_and_commands_are_read_without_the_spaces_around() {
     assert!(!dicom.enforce);
     assert_eq!(dicom.associations_max, Some(40));
     assert_eq!(dicom.returns.as_deref(), Some("from-regions"));
+}
+
+#[test]
+fn a_peer_may_not_take_the_places_of_all_others() {
+    let plain = |peers: usize, lines: &str| {
+        let text = fs::read_to_string(data().join("good/dicom.toml")).expect("it is text");
+        let peers = (0..peers).map(|number| format!("\"dns:gw{number}.example\""));
+        let peers = peers.collect::<Vec<_>>().join(", ");
+        let lines = format!("peers = [{peers}]\n{lines}");
+        let text = text.replace("peers = [\"dns:gw.a.example\"]\nhealth = \"off\"", &lines);
+        let route = Arc::clone(&parse_good(&text, "wardgate.toml").routes[2]);
+        assert_eq!(route.name, "plain");
+        route.associations_per_peer()
+    };
+    let cases = [
+        (1, "", None),
+        (3, "", None),
+        (1, "associations = 5", Some(5)),
+        (2, "associations = 5", Some(4)),
+        (3, "associations = 5", Some(3)),
+        (4, "associations = 5", Some(3)),
+        (300, "associations = 40", Some(20)),
+        (2, "associations = 1", Some(1)),
+        (2, "associations = 2", Some(1)),
+        (2, "associations_per_peer = 7", Some(7)),
+        (2, "associations = 40\nassociations_per_peer = 40", Some(40)),
+    ];
+    for (peers, lines, expected) in cases {
+        assert_eq!(plain(peers, lines), expected, "{peers} peers, {lines}");
+    }
+    // The peers of an originate route are those that it connects to.
+    assert_eq!(dicom("to-region").associations_max, Some(40));
+    assert_eq!(route("to-region").associations_per_peer(), None);
 }
 
 #[test]
@@ -255,26 +289,4 @@ fn more_titles_than_the_limit_are_refused() {
         assert_eq!(found.lines().count(), 1, "{found}");
         assert!(found.contains("1024"), "{found}");
     }
-}
-
-#[test]
-fn the_route_of_the_readme_is_good() {
-    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md");
-    let readme = fs::read_to_string(readme).expect("it is in the repository");
-    let section = readme
-        .split_once("## What a route allows")
-        .expect("it is there");
-    let block = section
-        .1
-        .split_once("```toml")
-        .expect("it has an example")
-        .1;
-    let example = block.split_once("```").expect("it ends").0;
-    let back = fs::read_to_string(data().join("good/minimal.toml")).expect("it is text");
-    let name = good("minimal.toml").routes[0].name.clone();
-    let back = back.replace(&format!("\"{name}\""), "\"to-region\"");
-    let config = parse_good(&format!("{back}\n{example}"), "wardgate.toml");
-    let route = config.routes.last().expect("there are routes");
-    assert_eq!(route.name, "from-region");
-    assert_eq!(route.remarks().len(), 1, "{:?}", route.remarks());
 }

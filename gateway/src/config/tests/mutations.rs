@@ -74,10 +74,9 @@ fn check(text: &str, seed: u64) {
                     route.mode == Mode::Passthrough,
                     "seed {seed}"
                 );
-                assert!(
-                    route.tls.iter().all(|tls| !tls.peers.is_empty()),
-                    "seed {seed}"
-                );
+                if let Some(tls) = &route.tls {
+                    assert_tells_peers_apart(tls, seed);
+                }
             }
         }
         Err(problems) => {
@@ -115,12 +114,24 @@ fn assert_leads_somewhere(route: &Route, seed: u64) {
     assert_eq!(route.dicom.is_some(), looks, "seed {seed}");
 }
 
+fn assert_tells_peers_apart(tls: &RouteTls, seed: u64) {
+    assert!(!tls.peers.is_empty(), "seed {seed}");
+    let mut seen = std::collections::HashSet::new();
+    for identity in tls.peers.iter().flat_map(|peer| &peer.identities) {
+        assert!(
+            seen.insert(identity),
+            "seed {seed}: {identity} has two peers"
+        );
+    }
+}
+
 #[test]
 fn damaged_configurations_never_panic() {
     let good = [
         reference_in_full(),
         fs::read_to_string(data().join("good/everything.toml")).expect("it is text"),
         fs::read_to_string(data().join("good/dicom.toml")).expect("it is text"),
+        fs::read_to_string(data().join("good/peers.toml")).expect("it is text"),
     ];
     for seed in 1..=2000 {
         let mut random = Random(seed);

@@ -80,30 +80,6 @@ fn an_unknown_command_is_on_no_list() {
 }
 
 #[test]
-fn a_second_request_does_not_pass_where_titles_are_judged() {
-    let release = || {
-        release()
-            .into_iter()
-            .chain([(Requestor, opening()[0].1.clone())])
-    };
-    let rules = Rules {
-        calling: Some(vec!["CT_1".parse().expect("a title")]),
-        ..Rules::default()
-    };
-    let mut watched = Watched::open(Manner::Lenient, rules.clone());
-    let last = release().count() - 1;
-    for (number, (by, octets)) in release().enumerate() {
-        let verdict = watched.see(by, &octets);
-        assert_eq!(verdict != Verdict::Pass, number == last, "{verdict:?}");
-    }
-    let enforce = false;
-    let mut watched = Watched::open(Manner::Lenient, Rules { enforce, ..rules });
-    for (by, octets) in release() {
-        assert_eq!(watched.see(by, &octets), Verdict::Pass);
-    }
-}
-
-#[test]
 fn unknown_commands_that_a_list_would_stop_are_told() {
     let odd = made::message(1, &made::command(0x7777, 1, false, &[]), None);
     for (rules, told) in [(only(&[Command::CEcho], false), 1), (Rules::default(), 0)] {

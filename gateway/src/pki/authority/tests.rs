@@ -5,6 +5,7 @@ mod revocation;
 use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use tempfile::TempDir;
@@ -12,9 +13,9 @@ use tempfile::TempDir;
 use super::super::facts::CrlFacts;
 use super::super::file::parse_crls;
 use super::super::fixture::openssl;
-use super::super::{Identity, store};
+use super::super::{Identity, Trust, store};
 use super::*;
-use crate::config::{IdentityFiles, Located, Mode, Problem};
+use crate::config::{IdentityFiles, Located, Mode, Problem, TrustFiles};
 
 /// A folder with a CA named `Region CA` in `ca`, made now: openssl looks at the real clock.
 struct Region {
@@ -65,22 +66,28 @@ impl Region {
         issued.expect("issued")
     }
 
-    fn load(&self, name: &str, now: SystemTime) -> Result<Identity, Vec<Problem>> {
+    fn load(
+        &self,
+        name: &str,
+        now: SystemTime,
+    ) -> Result<(Arc<Identity>, Option<Arc<Trust>>), Vec<Problem>> {
         let at = |value: PathBuf| Located { value, line: 1 };
         let output = self.output(name);
-        let files = IdentityFiles {
+        let files = Arc::new(IdentityFiles {
             certificate: at(output.certificate),
             key: at(output.key),
-            trust: at(self.path("ca/ca.pem")),
-            crl: vec![at(self.path("ca/ca.crl"))],
-        };
+            trust: Some(Arc::new(TrustFiles {
+                trust: at(self.path("ca/ca.pem")),
+                crl: vec![at(self.path("ca/ca.crl"))],
+            })),
+        });
         store::load(&files, Mode::Terminate, now)?;
         store::load(&files, Mode::Originate, now)
     }
 
     fn crl(&self) -> CrlFacts {
         let bytes = std::fs::read(self.path("ca/ca.crl")).expect("a list");
-        let crls = parse_crls(&bytes).expect("PEM");
+        let crls = parse_crls(&self.path("ca/ca.crl"), &bytes).expect("PEM");
         CrlFacts::of(&crls[0]).expect("a list")
     }
 
@@ -132,9 +139,9 @@ fn what_is_issued_loads_in_both_modes_with_the_first_revocation_list() {
             ["dns:gw.hospital.example", "uri:urn:nhs:ods:X26"]
         );
         assert!(!issued.cut_by_authority);
-        let identity = region.load("site", region.now).expect("good files");
+        let (identity, trust) = region.load("site", region.now).expect("good files");
         assert_eq!(identity.chain.len(), 1);
-        assert_eq!(identity.trust.crls.len(), 1);
+        assert_eq!(trust.expect("it has trust").crls.len(), 1);
     }
 }
 

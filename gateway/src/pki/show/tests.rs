@@ -12,7 +12,7 @@ fn shown(site: &Site, name: &str) -> String {
 }
 
 fn shown_at(site: &Site, name: &str, now: SystemTime) -> String {
-    describe(&site.path(name), now).expect("shown")
+    describe(&site.path(name), now).expect("shown").text
 }
 
 /// What openssl prints after the last `=` or space, as plain lower-case hexadecimal.
@@ -223,4 +223,29 @@ fn other_files_are_refused() {
              expected"
         )
     );
+}
+
+#[test]
+fn sections_that_are_not_read_are_reported_beside_those_that_are() {
+    let site = Site::new();
+    site.openssl("x509 -in trust.pem -trustout -out trusted.pem");
+    site.write(
+        "both.pem",
+        site.read("trusted.pem") + &site.read("site.pem"),
+    );
+    let path = site.path("both.pem");
+    let shown = describe(&path, now()).expect("one can be read");
+    assert!(shown.text.starts_with("certificate 1\n"), "{}", shown.text);
+    let path = path.display();
+    let unread: Vec<_> = shown.unread.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        unread,
+        [format!(
+            "\"{path}\" has a section \"TRUSTED CERTIFICATE\" in line 1 that is not read; convert the \
+             file with `openssl storeutl -certs -out {path}.new {path}`, and name that file"
+        )]
+    );
+    site.write("both.pem", site.read("trusted.pem"));
+    let error = describe(&site.path("both.pem"), now()).expect_err("nothing can be read");
+    assert_eq!(error.to_string(), unread[0]);
 }

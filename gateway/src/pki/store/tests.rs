@@ -17,10 +17,10 @@ fn good_files_load_in_both_modes() {
     let mut site = Site::new();
     site.add_crl("ca.crl", site.ca.crl(|_| {}));
     for mode in [Mode::Originate, Mode::Terminate] {
-        let identity = site.load(mode).expect("good files");
+        let (identity, trust) = site.load(mode).expect("good files");
         assert_eq!(identity.chain.len(), 1);
-        assert_eq!(identity.trust.anchors, [site.ca.certificate.der().clone()]);
-        assert_eq!(identity.trust.crls.len(), 1);
+        assert_eq!(trust.anchors, [site.ca.certificate.der().clone()]);
+        assert_eq!(trust.crls.len(), 1);
     }
 }
 

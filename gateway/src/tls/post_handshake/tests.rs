@@ -6,7 +6,7 @@ use super::*;
 use crate::limits::{KEY_RECORDS_MAX, PLAINTEXT_ROOM};
 use crate::tls::tests::sessions::{Almost, hand_over, run};
 
-/// Ours, and a peer of which every part is in the test's hand.
+/// Ours, and a peer of which every part is in the test's hand; each has another cipher.
 struct Pair {
     ours: InPlace,
     peer: InPlace,
@@ -20,13 +20,16 @@ impl Pair {
 
     fn server() -> Self {
         let (peer, ours) = Almost::begin().end();
-        Self::of(ours, peer)
+        Self {
+            ours: hand_over(ours, &[], Cipher::Ring, KEY_RECORDS_MAX).0,
+            peer: hand_over(peer, &[], Cipher::AwsLc, KEY_RECORDS_MAX).0,
+        }
     }
 
     fn of(ours: crate::tls::session::Session, peer: crate::tls::session::Session) -> Self {
         Self {
-            ours: hand_over(ours, &[], KEY_RECORDS_MAX).0,
-            peer: hand_over(peer, &[], KEY_RECORDS_MAX).0,
+            ours: hand_over(ours, &[], Cipher::AwsLc, KEY_RECORDS_MAX).0,
+            peer: hand_over(peer, &[], Cipher::Ring, KEY_RECORDS_MAX).0,
         }
     }
 
@@ -72,7 +75,8 @@ impl Pair {
     // The peer goes on to its next key.
     fn update_peer(&mut self) {
         let (sequence, secrets) = self.peer.schedule.next_to_seal().expect("keys");
-        self.peer.sealer = Sealer::new(sequence, &secrets).expect("AES-GCM");
+        let sealer = Sealer::new(self.peer.cipher, sequence, &secrets);
+        self.peer.sealer = sealer.expect("AES-GCM");
     }
 }
 
@@ -502,12 +506,12 @@ fn a_key_is_updated_when_it_has_sealed_its_records() {
 #[test]
 fn a_key_update_asked_for_with_the_last_flight_is_answered_after_the_hand_over() {
     let mut almost = Almost::begin();
-    let (mut peer, _) = hand_over(almost.client, &[], KEY_RECORDS_MAX);
+    let (mut peer, _) = hand_over(almost.client, &[], Cipher::Ring, KEY_RECORDS_MAX);
     let mut flight = almost.last_flight;
     flight.extend(record(&mut peer, Content::Data, b"early"));
     flight.extend(record(&mut peer, Content::Handshake, &REQUEST));
     let (_, tail) = run(&mut almost.server, &flight);
-    let (mut ours, early) = hand_over(almost.server, &tail, KEY_RECORDS_MAX);
+    let (mut ours, early) = hand_over(almost.server, &tail, Cipher::AwsLc, KEY_RECORDS_MAX);
     assert_eq!(early, b"early");
     let mut outgoing = Vec::new();
     ours.before(1, &mut outgoing).expect("keys");
@@ -520,12 +524,12 @@ fn a_key_update_asked_for_with_the_last_flight_is_answered_after_the_hand_over()
 #[test]
 fn close_notify_with_the_last_flight_is_heeded_after_the_hand_over() {
     let mut almost = Almost::begin();
-    let (mut peer, _) = hand_over(almost.client, &[], KEY_RECORDS_MAX);
+    let (mut peer, _) = hand_over(almost.client, &[], Cipher::Ring, KEY_RECORDS_MAX);
     let mut flight = almost.last_flight;
     flight.extend(record(&mut peer, Content::Data, b"all of it"));
     flight.extend(record(&mut peer, Content::Alert, &[1, 0]));
     let (_, tail) = run(&mut almost.server, &flight);
-    let (mut ours, early) = hand_over(almost.server, &tail, KEY_RECORDS_MAX);
+    let (mut ours, early) = hand_over(almost.server, &tail, Cipher::AwsLc, KEY_RECORDS_MAX);
     assert_eq!(early, b"all of it");
     assert_eq!(receive(&mut ours, &tail), (Vec::new(), Ok(Opened::Closed)));
 }
@@ -533,13 +537,13 @@ fn close_notify_with_the_last_flight_is_heeded_after_the_hand_over() {
 #[test]
 fn a_part_of_a_record_behind_the_last_flight_is_not_lost() {
     let mut almost = Almost::begin();
-    let (mut peer, _) = hand_over(almost.client, &[], KEY_RECORDS_MAX);
+    let (mut peer, _) = hand_over(almost.client, &[], Cipher::Ring, KEY_RECORDS_MAX);
     let behind = record(&mut peer, Content::Data, b"payload");
     let (now, later) = behind.split_at(11);
     let flight = [&almost.last_flight[..], now].concat();
     let (_, tail) = run(&mut almost.server, &flight);
     assert_eq!(tail, now);
-    let (mut ours, early) = hand_over(almost.server, &tail, KEY_RECORDS_MAX);
+    let (mut ours, early) = hand_over(almost.server, &tail, Cipher::AwsLc, KEY_RECORDS_MAX);
     assert!(early.is_empty());
     let whole = [&tail[..], later].concat();
     let (plain, progress) = receive(&mut ours, &whole);

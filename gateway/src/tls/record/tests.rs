@@ -1,4 +1,5 @@
-//! Single records, good ones and those that RFC 8446 section 5 tells to refuse.
+//! Single records, good ones and those that RFC 8446 section 5 tells to refuse, with each cipher
+//! against each.
 
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use rustls::AlertDescription as Alert;
@@ -16,12 +17,32 @@ fn secrets() -> ConnectionTrafficSecrets {
     }
 }
 
-fn opener(sequence: u64) -> Opener {
-    Opener::new(sequence, &secrets()).expect("AES-GCM")
+/// Which cipher seals and which opens. Every test runs with each pair.
+#[derive(Debug, Clone, Copy)]
+struct Ends {
+    seals: Cipher,
+    opens: Cipher,
 }
 
-fn sealer(sequence: u64) -> Sealer {
-    Sealer::new(sequence, &secrets()).expect("AES-GCM")
+impl Ends {
+    fn all() -> impl Iterator<Item = Self> {
+        let pairs = Cipher::ALL.map(|seals| Cipher::ALL.map(|opens| Self { seals, opens }));
+        pairs.into_iter().flatten()
+    }
+
+    fn opener(self, sequence: u64) -> Opener {
+        Opener::new(self.opens, sequence, &secrets()).expect("AES-GCM")
+    }
+
+    fn sealer(self, sequence: u64) -> Sealer {
+        Sealer::new(self.seals, sequence, &secrets()).expect("AES-GCM")
+    }
+
+    fn refused(self, record: &[u8]) -> Alert {
+        opened(&mut self.opener(0), record)
+            .expect_err("a wrong record")
+            .alert()
+    }
 }
 
 fn sealed(sealer: &mut Sealer, content: Content, plain: &[u8]) -> Vec<u8> {
@@ -64,12 +85,6 @@ fn opened(opener: &mut Opener, record: &[u8]) -> Result<(Content, Vec<u8>), Reco
     Ok((opened.content, bytes[opened.range].to_vec()))
 }
 
-fn refused(record: &[u8]) -> Alert {
-    opened(&mut opener(0), record)
-        .expect_err("a wrong record")
-        .alert()
-}
-
 fn hex(text: &str) -> Vec<u8> {
     let digits: Vec<_> = text.chars().filter(|c| !c.is_whitespace()).collect();
     let octet = |pair: &[char]| u8::from_str_radix(&pair.iter().collect::<String>(), 16);
@@ -79,10 +94,15 @@ fn hex(text: &str) -> Vec<u8> {
 
 #[test]
 fn records_of_rfc_8448_section_3_are_made_and_opened() {
-    let client = || {
+    let client = |cipher| {
         let key = hex("17422dda596ed5d9acd890e3c63f5051");
         let iv = hex("5b78923dee08579033e523d9");
-        Keys::of_128(key.try_into().expect("16"), iv.try_into().expect("12"), 0)
+        Keys::of_128(
+            cipher,
+            key.try_into().expect("16"),
+            iv.try_into().expect("12"),
+            0,
+        )
     };
     let payload: Vec<u8> = (0..50).collect();
     let data = hex(
@@ -91,223 +111,275 @@ fn records_of_rfc_8448_section_3_are_made_and_opened() {
          1e 3d ea e6 3a ee bb 21 69 49 15 e4",
     );
     let alert = hex("1703030013c9872760655666b74d7ff1153efd6db6d0b0e3");
-    let mut sealer = Sealer(client());
-    assert_eq!(sealed(&mut sealer, Content::Data, &payload), data);
-    assert_eq!(sealed(&mut sealer, Content::Alert, &[1, 0]), alert);
-    let mut opener = Opener(client());
-    assert_eq!(opened(&mut opener, &data), Ok((Content::Data, payload)));
-    assert_eq!(
-        opened(&mut opener, &alert),
-        Ok((Content::Alert, vec![1, 0]))
-    );
-}
-
-#[test]
-fn records_of_every_legal_size_open_to_what_was_sealed() {
-    let (mut sealer, mut opener) = (sealer(0), opener(0));
-    for length in [0, 1, 2, 15, 16, 17, 255, 256, 16_383, 16_384] {
-        let plain: Vec<u8> = (0..length).map(|at| at as u8).collect();
-        let record = sealed(&mut sealer, Content::Data, &plain);
-        assert_eq!(opened(&mut opener, &record), Ok((Content::Data, plain)));
-    }
-    assert_eq!(sealer.records(), 10);
-}
-
-#[test]
-fn what_is_sealed_is_what_another_cipher_makes_of_it() {
-    for sequence in [0, 1, 255, 256, 1 << 24, 1 << 32, u64::MAX - 1] {
-        let record = sealed(&mut sealer(sequence), Content::Handshake, b"\x18\0\0\x01\0");
-        assert_eq!(record, forged(sequence, b"\x18\0\0\x01\0\x16"));
-    }
-}
-
-#[test]
-fn no_more_is_sealed_than_a_record_holds_or_there_is_room_for() {
-    let mut sealer = sealer(0);
-    let mut room = vec![0; 20_000];
-    for (room, length) in [
-        (20_000, 16_385),
-        (121, 100),
-        (21, 0),
-        (0, 0),
-        (20_000, usize::MAX),
-    ] {
-        let rooms = room;
-        let room = &mut vec![0; room][..];
-        let refused = sealer.seal(Content::Data, room, length);
-        assert_eq!(refused, Err(RecordError::NoRoom), "{length} in {rooms}");
-    }
-    assert_eq!(sealer.records(), 0, "nothing was used up");
-    assert_eq!(sealer.seal(Content::Data, &mut room, 16_384), Ok(16_406));
-}
-
-#[test]
-fn a_sequence_number_never_comes_again() {
-    let (mut sealer, mut opener) = (sealer(u64::MAX - 1), opener(u64::MAX - 1));
-    let last = sealed(&mut sealer, Content::Data, b"last");
-    assert!(opened(&mut opener, &last).is_ok());
-    for _ in 0..3 {
-        let mut room = [0; 64];
-        let end = sealer.seal(Content::Data, &mut room, 1);
-        assert_eq!(end, Err(RecordError::SequenceEnd));
-        let after = forged(u64::MAX, b"x\x17");
-        assert_eq!(opened(&mut opener, &after), Err(RecordError::SequenceEnd));
-    }
-    assert_eq!(RecordError::SequenceEnd.alert(), Alert::InternalError);
-}
-
-#[test]
-fn a_record_opens_when_it_is_there_whole_and_not_before() {
-    let record = sealed(&mut sealer(0), Content::Data, b"payload");
-    let mut opener = opener(0);
-    for end in 0..record.len() {
-        let mut part = record[..end].to_vec();
-        assert_eq!(opener.open(&mut part), Ok(None), "{end}");
-        assert_eq!(part, record[..end], "half a record is left as it is");
-    }
-    let mut more = [&record[..], b"\x17\x03"].concat();
-    let opened = opener.open(&mut more).expect("good").expect("whole");
-    assert_eq!(opened.length, record.len());
-}
-
-#[test]
-fn an_outer_type_but_application_data_is_unexpected_at_its_first_octet() {
-    for kind in (0..=255).filter(|kind| *kind != 23) {
-        let first = opener(0).open(&mut [kind]);
-        assert_eq!(first, Err(RecordError::Type(kind)));
-        let whole = forged_under([kind, 3, 3, 0, 18], 0, b"x\x17");
-        assert_eq!(refused(&whole), Alert::UnexpectedMessage);
-    }
-}
-
-#[test]
-fn another_version_than_was_authenticated_is_bad_record_mac() {
-    for version in [[3, 1], [3, 4], [0, 0], [2, 3], [255, 255]] {
-        let mut record = forged(0, b"x\x17");
-        record[1..3].copy_from_slice(&version);
-        assert_eq!(refused(&record), Alert::BadRecordMac);
-        // The field is no matter beside that (RFC 8446 section 5.1).
-        let own = forged_under([23, version[0], version[1], 0, 18], 0, b"x\x17");
-        assert!(opened(&mut opener(0), &own).is_ok());
-    }
-}
-
-#[test]
-fn a_record_with_any_bit_changed_does_not_open() {
-    let record = sealed(&mut sealer(0), Content::Data, b"of one patient");
-    for bit in 0..record.len() * 8 {
-        let mut altered = record.clone();
-        altered[bit / 8] ^= 1 << (bit % 8);
-        // A larger length waits for more; with more it is forged as well.
-        altered.resize(70_000, 0);
-        assert!(opener(0).open(&mut altered).is_err(), "bit {bit}");
-    }
-}
-
-#[test]
-fn a_record_shorter_than_a_tag_is_bad_record_mac() {
-    for length in 0..TAG {
-        let mut record = vec![23, 3, 3, 0, length as u8];
-        record.resize(RECORD_HEADER + length, 0);
-        assert_eq!(refused(&record), Alert::BadRecordMac);
-    }
-}
-
-#[test]
-fn a_replayed_lost_or_reordered_record_is_bad_record_mac() {
-    let mut sealer = sealer(0);
-    let [first, second, third] =
-        [b"1", b"2", b"3"].map(|plain| sealed(&mut sealer, Content::Data, plain));
-    for order in [[&first, &first], [&first, &third], [&second, &first]] {
-        let mut opener = opener(0);
-        let outcomes = order.map(|record| opened(&mut opener, record));
-        assert!(outcomes.contains(&Err(RecordError::Mac)));
-    }
-    assert_eq!(RecordError::Mac.alert(), Alert::BadRecordMac);
-}
-
-#[test]
-fn a_record_under_another_key_or_another_cipher_is_bad_record_mac() {
-    let record = sealed(&mut sealer(0), Content::Data, b"payload");
-    let mut other = Opener(Keys::of_128([7; 16], IV, 0));
-    assert_eq!(opened(&mut other, &record), Err(RecordError::Mac));
-}
-
-#[test]
-fn padding_of_any_length_is_taken_off() {
-    for (content, padding) in [
-        (0, 0),
-        (0, 1),
-        (0, 16_384),
-        (1, 1),
-        (5, 255),
-        (16_384, 0),
-        (1, 16_383),
-    ] {
-        let mut inner = vec![0xab; content];
-        inner.push(23);
-        inner.resize(inner.len() + padding, 0);
-        let record = forged(0, &inner);
-        let plain = vec![0xab; content];
-        assert_eq!(opened(&mut opener(0), &record), Ok((Content::Data, plain)));
-    }
-}
-
-#[test]
-fn payload_that_ends_in_zeros_keeps_them() {
-    let record = forged(0, b"\0\0a\0\0\x17\0\0\0");
-    let plain = b"\0\0a\0\0".to_vec();
-    assert_eq!(opened(&mut opener(0), &record), Ok((Content::Data, plain)));
-}
-
-#[test]
-fn zeros_alone_are_unexpected() {
-    for zeros in [0, 1, 2, 16_385] {
+    for Ends { seals, opens } in Ends::all() {
+        let mut sealer = Sealer(client(seals));
+        assert_eq!(sealed(&mut sealer, Content::Data, &payload), data);
+        assert_eq!(sealed(&mut sealer, Content::Alert, &[1, 0]), alert);
+        let mut opener = Opener(client(opens));
         assert_eq!(
-            refused(&forged(0, &vec![0; zeros])),
-            Alert::UnexpectedMessage
+            opened(&mut opener, &data),
+            Ok((Content::Data, payload.clone()))
+        );
+        assert_eq!(
+            opened(&mut opener, &alert),
+            Ok((Content::Alert, vec![1, 0]))
         );
     }
 }
 
 #[test]
+fn records_of_every_legal_size_open_to_what_was_sealed() {
+    for ends in Ends::all() {
+        let (mut sealer, mut opener) = (ends.sealer(0), ends.opener(0));
+        for length in [0, 1, 2, 15, 16, 17, 255, 256, 16_383, 16_384] {
+            let plain: Vec<u8> = (0..length).map(|at| at as u8).collect();
+            let record = sealed(&mut sealer, Content::Data, &plain);
+            assert_eq!(opened(&mut opener, &record), Ok((Content::Data, plain)));
+        }
+        assert_eq!(sealer.records(), 10);
+    }
+}
+
+#[test]
+fn what_is_sealed_is_what_another_cipher_makes_of_it() {
+    for ends in Ends::all() {
+        for sequence in [0, 1, 255, 256, 1 << 24, 1 << 32, u64::MAX - 1] {
+            let record = sealed(
+                &mut ends.sealer(sequence),
+                Content::Handshake,
+                b"\x18\0\0\x01\0",
+            );
+            assert_eq!(record, forged(sequence, b"\x18\0\0\x01\0\x16"));
+        }
+    }
+}
+
+#[test]
+fn no_more_is_sealed_than_a_record_holds_or_there_is_room_for() {
+    for ends in Ends::all() {
+        let mut sealer = ends.sealer(0);
+        let mut room = vec![0; 20_000];
+        for (room, length) in [
+            (20_000, 16_385),
+            (121, 100),
+            (21, 0),
+            (0, 0),
+            (20_000, usize::MAX),
+        ] {
+            let rooms = room;
+            let room = &mut vec![0; room][..];
+            let refused = sealer.seal(Content::Data, room, length);
+            assert_eq!(refused, Err(RecordError::NoRoom), "{length} in {rooms}");
+        }
+        assert_eq!(sealer.records(), 0, "nothing was used up");
+        assert_eq!(sealer.seal(Content::Data, &mut room, 16_384), Ok(16_406));
+    }
+}
+
+#[test]
+fn a_sequence_number_never_comes_again() {
+    for ends in Ends::all() {
+        let (mut sealer, mut opener) = (ends.sealer(u64::MAX - 1), ends.opener(u64::MAX - 1));
+        let last = sealed(&mut sealer, Content::Data, b"last");
+        assert!(opened(&mut opener, &last).is_ok());
+        for _ in 0..3 {
+            let mut room = [0; 64];
+            let end = sealer.seal(Content::Data, &mut room, 1);
+            assert_eq!(end, Err(RecordError::SequenceEnd));
+            let after = forged(u64::MAX, b"x\x17");
+            assert_eq!(opened(&mut opener, &after), Err(RecordError::SequenceEnd));
+        }
+        assert_eq!(RecordError::SequenceEnd.alert(), Alert::InternalError);
+    }
+}
+
+#[test]
+fn a_record_opens_when_it_is_there_whole_and_not_before() {
+    for ends in Ends::all() {
+        let record = sealed(&mut ends.sealer(0), Content::Data, b"payload");
+        let mut opener = ends.opener(0);
+        for end in 0..record.len() {
+            let mut part = record[..end].to_vec();
+            assert_eq!(opener.open(&mut part), Ok(None), "{end}");
+            assert_eq!(part, record[..end], "half a record is left as it is");
+        }
+        let mut more = [&record[..], b"\x17\x03"].concat();
+        let opened = opener.open(&mut more).expect("good").expect("whole");
+        assert_eq!(opened.length, record.len());
+    }
+}
+
+#[test]
+fn an_outer_type_but_application_data_is_unexpected_at_its_first_octet() {
+    for ends in Ends::all() {
+        for kind in (0..=255).filter(|kind| *kind != 23) {
+            let first = ends.opener(0).open(&mut [kind]);
+            assert_eq!(first, Err(RecordError::Type(kind)));
+            let whole = forged_under([kind, 3, 3, 0, 18], 0, b"x\x17");
+            assert_eq!(ends.refused(&whole), Alert::UnexpectedMessage);
+        }
+    }
+}
+
+#[test]
+fn another_version_than_was_authenticated_is_bad_record_mac() {
+    for ends in Ends::all() {
+        for version in [[3, 1], [3, 4], [0, 0], [2, 3], [255, 255]] {
+            let mut record = forged(0, b"x\x17");
+            record[1..3].copy_from_slice(&version);
+            assert_eq!(ends.refused(&record), Alert::BadRecordMac);
+            // The field is no matter beside that (RFC 8446 section 5.1).
+            let own = forged_under([23, version[0], version[1], 0, 18], 0, b"x\x17");
+            assert!(opened(&mut ends.opener(0), &own).is_ok());
+        }
+    }
+}
+
+#[test]
+fn a_record_with_any_bit_changed_does_not_open() {
+    for ends in Ends::all() {
+        let record = sealed(&mut ends.sealer(0), Content::Data, b"of one patient");
+        for bit in 0..record.len() * 8 {
+            let mut altered = record.clone();
+            altered[bit / 8] ^= 1 << (bit % 8);
+            // A larger length waits for more; with more it is forged as well.
+            altered.resize(70_000, 0);
+            assert!(ends.opener(0).open(&mut altered).is_err(), "bit {bit}");
+        }
+    }
+}
+
+#[test]
+fn a_record_shorter_than_a_tag_is_bad_record_mac() {
+    for ends in Ends::all() {
+        for length in 0..TAG {
+            let mut record = vec![23, 3, 3, 0, length as u8];
+            record.resize(RECORD_HEADER + length, 0);
+            assert_eq!(ends.refused(&record), Alert::BadRecordMac);
+        }
+    }
+}
+
+#[test]
+fn a_replayed_lost_or_reordered_record_is_bad_record_mac() {
+    for ends in Ends::all() {
+        let mut sealer = ends.sealer(0);
+        let [first, second, third] =
+            [b"1", b"2", b"3"].map(|plain| sealed(&mut sealer, Content::Data, plain));
+        for order in [[&first, &first], [&first, &third], [&second, &first]] {
+            let mut opener = ends.opener(0);
+            let outcomes = order.map(|record| opened(&mut opener, record));
+            assert!(outcomes.contains(&Err(RecordError::Mac)));
+        }
+        assert_eq!(RecordError::Mac.alert(), Alert::BadRecordMac);
+    }
+}
+
+#[test]
+fn a_record_under_another_key_or_another_cipher_is_bad_record_mac() {
+    for ends in Ends::all() {
+        let record = sealed(&mut ends.sealer(0), Content::Data, b"payload");
+        let mut other = Opener(Keys::of_128(ends.opens, [7; 16], IV, 0));
+        assert_eq!(opened(&mut other, &record), Err(RecordError::Mac));
+    }
+}
+
+#[test]
+fn padding_of_any_length_is_taken_off() {
+    for ends in Ends::all() {
+        for (content, padding) in [
+            (0, 0),
+            (0, 1),
+            (0, 16_384),
+            (1, 1),
+            (5, 255),
+            (16_384, 0),
+            (1, 16_383),
+        ] {
+            let mut inner = vec![0xab; content];
+            inner.push(23);
+            inner.resize(inner.len() + padding, 0);
+            let record = forged(0, &inner);
+            let plain = vec![0xab; content];
+            assert_eq!(
+                opened(&mut ends.opener(0), &record),
+                Ok((Content::Data, plain))
+            );
+        }
+    }
+}
+
+#[test]
+fn payload_that_ends_in_zeros_keeps_them() {
+    for ends in Ends::all() {
+        let record = forged(0, b"\0\0a\0\0\x17\0\0\0");
+        let plain = b"\0\0a\0\0".to_vec();
+        assert_eq!(
+            opened(&mut ends.opener(0), &record),
+            Ok((Content::Data, plain))
+        );
+    }
+}
+
+#[test]
+fn zeros_alone_are_unexpected() {
+    for ends in Ends::all() {
+        for zeros in [0, 1, 2, 16_385] {
+            assert_eq!(
+                ends.refused(&forged(0, &vec![0; zeros])),
+                Alert::UnexpectedMessage
+            );
+        }
+    }
+}
+
+#[test]
 fn an_inner_plaintext_too_long_by_one_is_record_overflow() {
-    for (content, padding) in [(16_385, 0), (16_384, 1), (0, 16_385), (16_623, 0)] {
-        let mut inner = vec![1; content];
-        inner.push(23);
-        inner.resize(inner.len() + padding, 0);
-        assert_eq!(refused(&forged(0, &inner)), Alert::RecordOverflow);
-        assert_eq!(refused(&forged(0, &vec![0; 16_386])), Alert::RecordOverflow);
+    for ends in Ends::all() {
+        for (content, padding) in [(16_385, 0), (16_384, 1), (0, 16_385), (16_623, 0)] {
+            let mut inner = vec![1; content];
+            inner.push(23);
+            inner.resize(inner.len() + padding, 0);
+            assert_eq!(ends.refused(&forged(0, &inner)), Alert::RecordOverflow);
+            assert_eq!(
+                ends.refused(&forged(0, &vec![0; 16_386])),
+                Alert::RecordOverflow
+            );
+        }
     }
 }
 
 #[test]
 fn a_ciphertext_too_long_by_one_is_record_overflow_by_its_header() {
-    for length in [16_641_u16, 16_642, 18_432, u16::MAX] {
-        let [high, low] = length.to_be_bytes();
-        let refused = opener(0).open(&mut [23, 3, 3, high, low]);
-        assert_eq!(refused, Err(RecordError::Oversized));
+    for ends in Ends::all() {
+        for length in [16_641_u16, 16_642, 18_432, u16::MAX] {
+            let [high, low] = length.to_be_bytes();
+            let refused = ends.opener(0).open(&mut [23, 3, 3, high, low]);
+            assert_eq!(refused, Err(RecordError::Oversized));
+        }
+        // The longest that there may be is looked at, and forged.
+        let mut longest = vec![0; RECORD_HEADER + 16_640];
+        longest[..5].copy_from_slice(&[23, 3, 3, 65, 0]);
+        assert_eq!(ends.refused(&longest), Alert::BadRecordMac);
     }
-    // The longest that there may be is looked at, and forged.
-    let mut longest = vec![0; RECORD_HEADER + 16_640];
-    longest[..5].copy_from_slice(&[23, 3, 3, 65, 0]);
-    assert_eq!(refused(&longest), Alert::BadRecordMac);
 }
 
 #[test]
 fn of_all_content_types_three_have_a_place() {
-    for kind in 1..=255 {
-        let outcome = opened(&mut opener(0), &forged(0, &[b'x', kind]));
-        let expected = match kind {
-            21 => Ok((Content::Alert, vec![b'x'])),
-            22 => Ok((Content::Handshake, vec![b'x'])),
-            23 => Ok((Content::Data, vec![b'x'])),
-            _ => Err(RecordError::Type(kind)),
-        };
-        assert_eq!(outcome, expected);
+    for ends in Ends::all() {
+        for kind in 1..=255 {
+            let outcome = opened(&mut ends.opener(0), &forged(0, &[b'x', kind]));
+            let expected = match kind {
+                21 => Ok((Content::Alert, vec![b'x'])),
+                22 => Ok((Content::Handshake, vec![b'x'])),
+                23 => Ok((Content::Data, vec![b'x'])),
+                _ => Err(RecordError::Type(kind)),
+            };
+            assert_eq!(outcome, expected);
+        }
+        // A protected change_cipher_spec as well (RFC 8446 section 5).
+        assert_eq!(ends.refused(&forged(0, &[1, 20])), Alert::UnexpectedMessage);
     }
-    // A protected change_cipher_spec as well (RFC 8446 section 5).
-    assert_eq!(refused(&forged(0, &[1, 20])), Alert::UnexpectedMessage);
 }
 
 #[test]
@@ -316,5 +388,8 @@ fn secrets_of_another_cipher_are_not_taken() {
         key: AeadKey::from(KEY),
         iv: Iv::from(IV),
     };
-    assert!(Sealer::new(0, &secrets).is_none() && Opener::new(0, &secrets).is_none());
+    for cipher in Cipher::ALL {
+        assert!(Sealer::new(cipher, 0, &secrets).is_none());
+        assert!(Opener::new(cipher, 0, &secrets).is_none());
+    }
 }

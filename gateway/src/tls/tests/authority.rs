@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertificateRevocationListParams, DistinguishedName,
-    DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose,
-    PublicKeyData, RevokedCertParams, SanType, SerialNumber,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, CrlDistributionPoint,
+    CrlIssuingDistributionPoint, CrlScope, DistinguishedName, DnType, ExtendedKeyUsagePurpose,
+    IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose, PublicKeyData, RevokedCertParams, SanType,
+    SerialNumber,
 };
 use rustls::pki_types::{
     CertificateDer, CertificateRevocationListDer, PrivateKeyDer, PrivatePkcs8KeyDer,
@@ -93,13 +94,14 @@ impl Signer for Forged {
 
 /// A certificate authority.
 pub(super) struct Authority {
+    name: String,
     issuer: Issuer<'static, KeyPair>,
     chain: Vec<CertificateDer<'static>>,
 }
 
 impl Authority {
     pub(super) fn new(name: &str) -> Self {
-        Self::root(ca_params(name))
+        Self::root(name, ca_params(name))
     }
 
     /// A root whose last day was in 2021.
@@ -107,13 +109,14 @@ impl Authority {
         let mut params = ca_params(name);
         params.not_before = day(2020, 1);
         params.not_after = day(2021, 1);
-        Self::root(params)
+        Self::root(name, params)
     }
 
-    fn root(params: CertificateParams) -> Self {
+    fn root(name: &str, params: CertificateParams) -> Self {
         let key = KeyPair::generate().expect("a key");
         let certificate = params.self_signed(&key).expect("a root");
         Self {
+            name: name.to_owned(),
             issuer: Issuer::new(params, key),
             chain: vec![certificate.der().clone()],
         }
@@ -134,9 +137,54 @@ impl Authority {
         let mut chain = vec![certificate.der().clone()];
         chain.extend(self.chain.iter().cloned());
         Self {
+            name: name.to_owned(),
             issuer: Issuer::new(params, key),
             chain,
         }
+    }
+
+    /// A certificate of `other`'s name and key that this CA issued, to be presented beside a leaf of `other`'s.
+    pub(super) fn cross_sign(&self, other: &Self) -> CertificateDer<'static> {
+        self.cross_sign_with(other, |_| {})
+    }
+
+    pub(super) fn cross_sign_with(
+        &self,
+        other: &Self,
+        change: impl FnOnce(&mut CertificateParams),
+    ) -> CertificateDer<'static> {
+        let mut params = ca_params(&other.name);
+        change(&mut params);
+        let certificate = params.signed_by(other.issuer.key(), &self.issuer);
+        certificate.expect("a cross certificate").der().clone()
+    }
+
+    /// The same CA with a certificate that it issued to itself anew.
+    pub(super) fn reissued(&self) -> CertificateDer<'static> {
+        let mut params = ca_params(&self.name);
+        params.serial_number = Some(SerialNumber::from(0x77));
+        let certificate = params.self_signed(self.issuer.key());
+        certificate.expect("a root").der().clone()
+    }
+
+    /// A certificate for another CA's name and key, issued by this one.
+    pub(super) fn certify(&self, other: &Self, name: &str) -> CertificateDer<'static> {
+        self.certify_until(other, name, day(2049, 1))
+    }
+
+    /// The same with another last day.
+    pub(super) fn certify_until(
+        &self,
+        other: &Self,
+        name: &str,
+        until: OffsetDateTime,
+    ) -> CertificateDer<'static> {
+        let mut params = ca_params(name);
+        params.not_before = day(2020, 1);
+        params.not_after = until;
+        params.use_authority_key_identifier_extension = true;
+        let certificate = params.signed_by(other.issuer.key(), &self.issuer);
+        certificate.expect("a certificate").der().clone()
     }
 
     pub(super) fn der(&self) -> CertificateDer<'static> {
@@ -197,11 +245,39 @@ impl Authority {
         self.crl_between(&[], day(2020, 1), day(2021, 1))
     }
 
-    fn crl_between(
+    pub(super) fn crl_between(
         &self,
         revoked: &[u64],
         this_update: OffsetDateTime,
         next_update: OffsetDateTime,
+    ) -> CertificateRevocationListDer<'static> {
+        self.crl_with(revoked, this_update, next_update, None)
+    }
+
+    /// A fresh list that is published at `uri`, about these certificates alone.
+    pub(super) fn crl_at(
+        &self,
+        revoked: &[u64],
+        uri: &str,
+        scope: Option<CrlScope>,
+    ) -> CertificateRevocationListDer<'static> {
+        let now = OffsetDateTime::now_utc();
+        let point = CrlIssuingDistributionPoint {
+            distribution_point: CrlDistributionPoint {
+                uris: vec![uri.to_owned()],
+            },
+            scope,
+        };
+        let (from, to) = (now - Duration::days(1), now + Duration::days(7));
+        self.crl_with(revoked, from, to, Some(point))
+    }
+
+    fn crl_with(
+        &self,
+        revoked: &[u64],
+        this_update: OffsetDateTime,
+        next_update: OffsetDateTime,
+        issuing_distribution_point: Option<CrlIssuingDistributionPoint>,
     ) -> CertificateRevocationListDer<'static> {
         let entry = |serial: &u64| RevokedCertParams {
             serial_number: SerialNumber::from(*serial),
@@ -213,7 +289,7 @@ impl Authority {
             this_update,
             next_update,
             crl_number: SerialNumber::from(1u64),
-            issuing_distribution_point: None,
+            issuing_distribution_point,
             revoked_certs: revoked.iter().map(entry).collect(),
             key_identifier_method: KeyIdMethod::Sha256,
         };

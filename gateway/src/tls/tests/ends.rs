@@ -19,7 +19,7 @@ use rustls::{
 
 use super::authority::Own;
 use super::{Gateway, target};
-use crate::config::Host;
+use crate::config::Target;
 use crate::tls::{Acceptor, Connector, Judgement, TlsInfo, describe, explain};
 
 /// One end of a handshake.
@@ -73,8 +73,8 @@ impl Ours {
         Self::connecting_to(connector, &target())
     }
 
-    pub(super) fn connecting_to(connector: &Connector, host: &Host) -> Self {
-        let (connection, judgement) = connector.start(host).expect("a handshake begins");
+    pub(super) fn connecting_to(connector: &Connector, target: &Target) -> Self {
+        let (connection, judgement) = connector.start(target).expect("a handshake begins");
         Self::new(Unbuffered::Client(connection), judgement)
     }
 

@@ -11,21 +11,26 @@ use crate::config::PeerName;
 use crate::tls::PeerInfo;
 
 /// Meets `peer` on both sides and in both versions; it must be accepted as `identity` each time.
-fn accepted(gateway: &Gateway, peer: &Own, identity: &str) {
+pub(super) fn accepted(gateway: &Gateway, peer: &Own, identity: &str) {
+    accepted_as(gateway, peer, &[identity]);
+}
+
+/// The same with further identities behind the first.
+pub(super) fn accepted_as(gateway: &Gateway, peer: &Own, identities: &[&str]) {
     for version in [&TLS13, &TLS12] {
         let config = foreign_server(peer, Credulous::default(), everything(), &[version]);
         let (mut ours, mut foreign) = (Ours::connecting(gateway), Foreign::server(config));
         talk(&mut ours, &mut foreign);
-        assert_accepted(&ours, &foreign, peer, identity);
+        assert_accepted(&ours, &foreign, peer, identities);
 
         let config = foreign_client(Some(peer), everything(), &[version]);
         let (mut ours, mut foreign) = (Ours::accepting(gateway), Foreign::client(config));
         talk(&mut foreign, &mut ours);
-        assert_accepted(&ours, &foreign, peer, identity);
+        assert_accepted(&ours, &foreign, peer, identities);
     }
 }
 
-fn assert_accepted(ours: &Ours, foreign: &Foreign, peer: &Own, identity: &str) {
+fn assert_accepted(ours: &Ours, foreign: &Foreign, peer: &Own, identities: &[&str]) {
     assert_eq!(
         ours.error,
         None,
@@ -36,8 +41,10 @@ fn assert_accepted(ours: &Ours, foreign: &Foreign, peer: &Own, identity: &str) {
     );
     assert_eq!(foreign.error, None);
     assert!(ours.is_established && !foreign.connection.is_handshaking());
+    let mut identities = identities.iter().map(ToString::to_string);
     let info = PeerInfo {
-        identity: identity.into(),
+        identity: identities.next().expect("at least one"),
+        further: identities.collect(),
         key_sha256: hex(&key_sha256(peer)),
         serial: "0a11".into(),
     };
@@ -45,7 +52,7 @@ fn assert_accepted(ours: &Ours, foreign: &Foreign, peer: &Own, identity: &str) {
     assert_eq!(ours.judgement.refusal(), None);
 }
 
-fn key_sha256(peer: &Own) -> [u8; 32] {
+pub(super) fn key_sha256(peer: &Own) -> [u8; 32] {
     let leaf = peer.leaf();
     let leaf = EndEntityCert::try_from(&leaf).expect("a certificate");
     let sum = digest(&SHA256, &leaf.subject_public_key_info());
@@ -101,22 +108,28 @@ fn a_listed_key_is_accepted_without_any_name() {
 }
 
 #[test]
-fn the_first_matching_of_several_peers_is_named() {
+fn the_first_matching_of_several_identities_is_named_and_the_others_are_kept() {
     let authority = Authority::new("Site CA");
-    let peer = authority.issue(&[PEER]);
+    let peer = authority.issue(&[PEER, "unlisted.example", "second.example"]);
+    let key = key_sha256(&peer);
     let gateway = Gateway::under(&authority).with_peers(vec![
         PeerName::Dns("another.example".into()),
-        PeerName::Sha256(key_sha256(&peer)),
+        PeerName::Sha256(key),
+        PeerName::Dns("second.example".into()),
         PeerName::Dns(PEER.into()),
     ]);
-    accepted(&gateway, &peer, "dns:peer.example");
+    let key = format!("sha256:{}", hex(&key));
+    let identities = ["dns:peer.example", "dns:second.example", &key];
+    accepted_as(&gateway, &peer, &identities);
 }
 
 #[test]
 fn a_chain_over_an_intermediate_is_accepted_with_fresh_lists() {
     let root = Authority::new("Site CA");
     let middle = root.intermediate("Middle CA", |_| {});
-    let gateway = Gateway::under(&root).with_crls(vec![root.crl(&[]), middle.crl(&[0x99])]);
+    let gateway = Gateway::under(&root)
+        .with_issuers(vec![middle.der()])
+        .with_crls(vec![root.crl(&[]), middle.crl(&[0x99])]);
     accepted(&gateway, &middle.issue(&[PEER]), "dns:peer.example");
 }
 
@@ -132,7 +145,7 @@ fn a_fresh_list_is_believed_though_an_old_one_was_left_behind() {
 fn a_self_signed_certificate_is_accepted_where_it_is_the_trust() {
     let peer = self_signed(&[PEER]);
     let mut gateway = Gateway::under(&Authority::new("Site CA"));
-    gateway.trust.anchors.push(peer.leaf());
+    gateway.listed[0].anchors.push(peer.leaf());
     accepted(&gateway, &peer, "dns:peer.example");
 }
 

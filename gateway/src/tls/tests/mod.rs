@@ -5,6 +5,8 @@
 
 mod authority;
 mod bad_peers;
+mod costly_chains;
+mod crl_choice;
 mod ends;
 mod good_peers;
 mod last_words;
@@ -14,69 +16,127 @@ mod outdated_peers;
 mod sentences;
 pub(super) mod sessions;
 mod split_messages;
+mod targets;
+mod vouching;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use rustls::pki_types::CertificateRevocationListDer;
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer};
 
 use self::authority::{Authority, Own};
 use super::{Acceptor, Connector};
-use crate::config::{Host, IdentityFiles, Located, PeerName, Policy, RecordLayer, RouteTls};
+use crate::config::{
+    Host, IdentityFiles, Located, Peer, PeerName, Policy, RecordLayer, RouteTls, ServiceLabel,
+    Target, TrustFiles,
+};
 use crate::limits::KEY_RECORDS_MAX;
 use crate::pki::{Identity, Trust};
 
 /// The name that routes in these tests list.
 const PEER: &str = "peer.example";
 
-/// One gateway: who it is, whom it believes, whom its route lists.
+/// One gateway: who it is, whom its route lists, and whom it believes about them.
 struct Gateway {
     own: Own,
-    trust: Trust,
-    peers: Vec<PeerName>,
+    listed: Vec<Listed>,
+    service: Option<&'static str>,
     policy: Policy,
     require_pq: bool,
+}
+
+/// A peer that the route lists, and the CAs that may vouch for it.
+struct Listed {
+    name: Option<&'static str>,
+    identities: Vec<PeerName>,
+    anchors: Vec<CertificateDer<'static>>,
+    crls: Vec<CertificateRevocationListDer<'static>>,
+    // CAs that sign lists beside the anchors.
+    issuers: Vec<CertificateDer<'static>>,
+}
+
+impl Listed {
+    /// A peer of the table `name`, with one DNS name, of one CA.
+    fn named(name: &'static str, dns: &str, authority: &Authority) -> Self {
+        Self {
+            name: Some(name),
+            identities: vec![PeerName::Dns(dns.into())],
+            anchors: vec![authority.der()],
+            crls: Vec::new(),
+            issuers: Vec::new(),
+        }
+    }
+
+    fn trust(&self) -> Arc<Trust> {
+        let trust = Trust::new(self.anchors.clone()).with_crls(self.crls.clone(), &self.issuers);
+        Arc::new(trust.expect("good lists"))
+    }
 }
 
 impl Gateway {
     /// A gateway with a certificate of `authority`, which it believes, and `dns:peer.example` listed.
     fn under(authority: &Authority) -> Self {
+        let listed = Listed::named("", PEER, authority);
         Self {
             own: authority.issue(&["us.example"]),
-            trust: Trust {
-                anchors: vec![authority.der()],
-                crls: Vec::new(),
-            },
-            peers: vec![PeerName::Dns(PEER.into())],
+            listed: vec![Listed {
+                name: None,
+                ..listed
+            }],
+            service: None,
             policy: Policy::Hscn,
             require_pq: false,
         }
     }
 
+    /// The same that lists these peers.
+    fn listing(authority: &Authority, listed: Vec<Listed>) -> Self {
+        Self {
+            listed,
+            ..Self::under(authority)
+        }
+    }
+
     fn with_crls(mut self, crls: Vec<CertificateRevocationListDer<'static>>) -> Self {
-        self.trust.crls = crls;
+        self.listed[0].crls = crls;
+        self
+    }
+
+    /// CAs beside the anchors that sign its lists.
+    fn with_issuers(mut self, issuers: Vec<CertificateDer<'static>>) -> Self {
+        self.listed[0].issuers = issuers;
         self
     }
 
     fn with_peers(mut self, peers: Vec<PeerName>) -> Self {
-        self.peers = peers;
+        self.listed[0].identities = peers;
         self
     }
 
+    fn with_service(self, label: &'static str) -> Self {
+        Self {
+            service: Some(label),
+            ..self
+        }
+    }
+
     fn connector(&self) -> Connector {
-        Connector::new(&self.identity(), &self.rules()).expect("a good connector")
+        Connector::new(&self.identity(), &self.rules(), &self.trust()).expect("a good connector")
     }
 
     fn acceptor(&self) -> Acceptor {
-        Acceptor::new(&self.identity(), &self.rules()).expect("a good acceptor")
+        Acceptor::new(&self.identity(), &self.rules(), &self.trust()).expect("a good acceptor")
     }
 
     fn identity(&self) -> Arc<Identity> {
         Arc::new(Identity {
             chain: self.own.chain.clone(),
             key: self.own.private_key(),
-            trust: self.trust.clone(),
         })
+    }
+
+    fn trust(&self) -> Vec<Arc<Trust>> {
+        self.listed.iter().map(Listed::trust).collect()
     }
 
     fn rules(&self) -> RouteTls {
@@ -84,14 +144,24 @@ impl Gateway {
             value: PathBuf::from(name),
             line: 1,
         };
+        let peers = self.listed.iter().map(|listed| {
+            Arc::new(Peer {
+                name: listed.name.map(ToOwned::to_owned),
+                identities: listed.identities.clone(),
+                trust: Arc::new(TrustFiles {
+                    trust: file("trust.pem"),
+                    crl: Vec::new(),
+                }),
+            })
+        });
         RouteTls {
             identity: Arc::new(IdentityFiles {
                 certificate: file("site.pem"),
                 key: file("site.key"),
-                trust: file("trust.pem"),
-                crl: Vec::new(),
+                trust: None,
             }),
-            peers: self.peers.clone(),
+            peers: peers.collect(),
+            service: self.service.map(|label| ServiceLabel(label.to_owned())),
             policy: self.policy,
             require_pq: self.require_pq,
             record_layer: RecordLayer::default(),
@@ -100,6 +170,10 @@ impl Gateway {
     }
 }
 
-fn target() -> Host {
-    Host::Name("target.example".into())
+fn target() -> Target {
+    Target {
+        host: Host::Name("target.example".into()),
+        port: 2762,
+        expected: None,
+    }
 }

@@ -14,7 +14,7 @@ use super::ends::{
     Credulous, End, Foreign, Ours, everything, foreign_client, foreign_server, talk,
 };
 use super::{Gateway, PEER, target};
-use crate::config::{PeerName, Policy};
+use crate::config::{Host, PeerName, Policy, Target};
 use crate::tls::TlsInfo;
 
 const BOTH: [&SupportedProtocolVersion; 2] = [&TLS13, &TLS12];
@@ -389,13 +389,13 @@ fn position(bytes: &[u8], part: &[u8]) -> usize {
 fn the_name_of_the_target_is_asked_for_and_an_address_is_not() {
     let pair = Pair::new(Policy::Hscn, false);
     let connector = pair.gateway.connector();
-    let (name, address) = (
-        target(),
-        crate::config::Host::Ip("192.0.2.1".parse().expect("an address")),
-    );
+    let address = Target {
+        host: Host::Ip("192.0.2.1".parse().expect("an address")),
+        ..target()
+    };
     let peer = pair.authority.issue(&[PEER]);
-    for (host, asked) in [(name, Some("target.example")), (address, None)] {
-        let mut ours = Ours::connecting_to(&connector, &host);
+    for (target, asked) in [(target(), Some("target.example")), (address, None)] {
+        let mut ours = Ours::connecting_to(&connector, &target);
         let config = foreign_server(&peer, Credulous::default(), everything(), &BOTH);
         let mut foreign = Foreign::server(config);
         talk(&mut ours, &mut foreign);

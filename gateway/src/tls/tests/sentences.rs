@@ -6,6 +6,7 @@ use super::authority::{Authority, dns};
 use super::ends::{End, Foreign, Ours, everything, foreign_client, talk};
 use super::{Gateway, PEER};
 use crate::limits::{SENTENCE_CHARS_MAX, SHOWN_NAMES_MAX};
+use crate::tls::verifier::Request;
 use crate::tls::{explain, explain_end};
 
 fn gateway() -> Gateway {
@@ -13,7 +14,9 @@ fn gateway() -> Gateway {
 }
 
 fn connecting(error: &Error) -> String {
-    explain(error, &Ours::connecting(&gateway()).judgement, &[])
+    let ours = Ours::connecting(&gateway());
+    ours.judgement.requested(Request::Answerable);
+    explain(error, &ours.judgement, &[])
 }
 
 #[test]

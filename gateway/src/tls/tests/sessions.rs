@@ -4,6 +4,7 @@ use super::authority::Authority;
 use super::{Gateway, PEER, target};
 use crate::buffers::Buffer;
 use crate::config::PeerName;
+use crate::tls::Cipher;
 use crate::tls::session::{HandedOver, Session, Step};
 
 /// Client and server in the middle of their handshake: the client is done, and the server has not seen
@@ -59,9 +60,10 @@ pub(in crate::tls) fn run(session: &mut Session, received: &[u8]) -> (Vec<u8>, V
 pub(in crate::tls) fn hand_over(
     session: Session,
     tail: &[u8],
+    cipher: Cipher,
     key_records: u64,
 ) -> (crate::tls::post_handshake::InPlace, Vec<u8>) {
-    match session.hand_over(tail, key_records) {
+    match session.hand_over(tail, cipher, key_records) {
         Ok(HandedOver::InPlace(in_place, early)) => (*in_place, early),
         Ok(HandedOver::Kept(_)) => panic!("rustls kept it"),
         Err(error) => panic!("{error}"),

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use rustls::{Error, ProtocolVersion};
 
 use crate::buffers::Buffer;
-use crate::config::Host;
+use crate::config::Target;
 use crate::limits::{
     CONTROL_ROOM, HEALTH_TIMEOUT_MAX, PLAINTEXT_ROOM, PROBE_BYTES_MAX, RECORD_ROOM,
 };
@@ -57,10 +57,10 @@ impl<'s, S: Socket> Channel<'s, S> {
     pub(super) async fn open(
         socket: &'s S,
         connector: Option<&Connector>,
-        host: &Host,
+        target: &Target,
     ) -> Result<Self, Cut> {
         match connector {
-            Some(connector) => Tls::open(socket, connector, host).await,
+            Some(connector) => Tls::open(socket, connector, target).await,
             None => Ok(Self::Plain(Source::new(socket))),
         }
     }
@@ -169,9 +169,9 @@ impl<'s, S: Socket> Tls<'s, S> {
     async fn open(
         socket: &'s S,
         connector: &Connector,
-        host: &Host,
+        target: &Target,
     ) -> Result<Channel<'s, S>, Cut> {
-        let (connection, judgement) = connector.start(host).map_err(defect)?;
+        let (connection, judgement) = connector.start(target).map_err(defect)?;
         // The probe's own time ends before.
         let shaken = handshake(
             socket,
@@ -182,6 +182,9 @@ impl<'s, S: Socket> Tls<'s, S> {
         .await;
         let Secured { session, incoming } =
             shaken.map_err(|failed| Cut::Tls(refusal(&failed, &judgement)))?;
+        judgement
+            .check_confirmed(session.state())
+            .map_err(|error| Cut::Tls(explain(&error, &judgement, &[])))?;
         if judgement.peer().is_none() {
             // As for connections: the verifier runs in every handshake; should that ever not hold,
             // nobody counts as there.

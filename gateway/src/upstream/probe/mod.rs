@@ -67,7 +67,7 @@ impl<V: Verbs> Prober<'_, V> {
         let awaited = Cell::new("the handshake");
         let mut channel = None;
         let talk = async {
-            let opened = Channel::open(socket, connector, &reached.host).await;
+            let opened = Channel::open(socket, connector, &reached.target).await;
             let channel = channel.insert(opened.map_err(Failure::Cut)?);
             converse(channel, watched, health, &awaited).await
         };

@@ -168,7 +168,7 @@ fn chain_loads_leaf_first_and_is_refused_in_any_other_order() {
         "site.pem",
         [leaf.clone(), middle.pem(), site.ca.pem()].concat(),
     );
-    let identity = site.load(Mode::Terminate).expect("in order");
+    let (identity, _) = site.load(Mode::Terminate).expect("in order");
     assert_eq!(identity.chain.len(), 3);
     site.write("site.pem", [middle.pem(), leaf.clone()].concat());
     assert_eq!(

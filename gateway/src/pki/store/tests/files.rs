@@ -161,9 +161,27 @@ fn binary_files_are_refused_with_the_way_to_convert_them() {
         site.problems(),
         [
             "11: certificate \"site.pem\" is binary, and PEM is expected; convert it with `openssl \
-             x509 -inform DER -in site.pem`, or `openssl pkcs12` where it is PKCS#12",
-            "12: key \"site.key\" is binary, and PEM is expected; convert it with `openssl pkey \
-             -inform DER -in site.key`, or `openssl pkcs12` where it is PKCS#12",
+             x509 -inform DER -in site.pem -out site.pem.new`, and name that file",
+            "12: key \"site.key\" is binary, and PEM is expected; convert it with `(umask 077; \
+             openssl pkey -inform DER -in site.key -out site.key.new)`, and name that file",
+        ]
+    );
+}
+
+#[test]
+fn pkcs12_is_recognised_and_its_key_is_not_shown_on_the_screen() {
+    let site = Site::new();
+    site.openssl("pkcs12 -export -in site.pem -inkey site.key -passout pass: -out site.p12");
+    let bundle = std::fs::read(site.path("site.p12")).expect("read");
+    site.write("site.pem", &bundle);
+    site.write("site.key", &bundle);
+    assert_eq!(
+        site.problems(),
+        [
+            "11: certificate \"site.pem\" is PKCS#12, and PEM is expected; convert it with `openssl \
+             pkcs12 -nokeys -in site.pem -out site.pem.new`, and name that file",
+            "12: key \"site.key\" is PKCS#12, and PEM is expected; convert it with `(umask 077; \
+             openssl pkcs12 -nocerts -nodes -in site.key -out site.key.new)`, and name that file",
         ]
     );
 }
@@ -196,7 +214,8 @@ fn damaged_sections_are_refused() {
     );
     assert_eq!(
         trust,
-        "13: trust \"trust.pem\" is not whole PEM: an \"-----END\" line is missing; copy it again"
+        "13: trust \"trust.pem\" cannot be read beyond line 1: the section \"CERTIFICATE\" that \
+         begins here has no END marker; copy it again"
     );
 }
 
@@ -242,5 +261,83 @@ fn key_beside_the_certificate_is_refused_unless_it_is_the_key_file() {
     );
     let mut files = site.files();
     files.key.value.clone_from(&files.certificate.value);
-    load(&files, Mode::Terminate, now()).expect("one file for both");
+    load(&files.into(), Mode::Terminate, now()).expect("one file for both");
+}
+
+#[test]
+fn what_is_not_read_from_a_file_refuses_it() {
+    let mut site = Site::new();
+    let crl = || site.ca.crl(|_| {});
+    let lists = [crl(), crl()];
+    let (certificate, key) = (site.read("site.pem"), site.read("site.key"));
+    let trust = site.read("trust.pem");
+    site.write("site.pem", certificate.clone() + &lists[0]);
+    site.write("site.key", key.clone() + &certificate);
+    site.write("trust.pem", trust.clone() + &lists[0]);
+    site.add_crl("with-a-certificate.crl", trust + &lists[0]);
+    site.add_crl("with-a-key.crl", lists[1].clone() + &key);
+    assert_eq!(
+        site.problems(),
+        [
+            "11: certificate \"site.pem\" also holds a revocation list, which is not read here; put it \
+             into a file of its own and name that in \"crl\"",
+            "12: key \"site.key\" also holds a certificate, which is not read here; keep the key \
+             alone, or name this file in \"certificate\" too",
+            "13: trust \"trust.pem\" also holds a revocation list, which is not read here; put it into \
+             a file of its own and name that in \"crl\"",
+            "14: crl \"with-a-certificate.crl\" also holds a certificate, which is not read here; put \
+             CA certificates into \"trust\"",
+            "14: crl \"with-a-key.crl\" holds a private key, but revocation lists are handed to \
+             others; take it out, and replace that key if anyone had the file",
+        ]
+    );
+}
+
+#[test]
+fn sections_of_other_kinds_refuse_the_file_and_name_the_command_that_converts_it() {
+    let site = Site::new();
+    site.openssl("x509 -in trust.pem -trustout -out trusted.pem");
+    site.openssl("crl2pkcs7 -nocrl -certfile site.pem -out chain.p7");
+    let trusted = site.read("trusted.pem");
+    site.write("trust.pem", [trusted.as_str(); 3].concat());
+    site.write("site.pem", site.read("chain.p7"));
+    let path = |name: &str| site.path(name).display().to_string();
+    let folder = path("");
+    assert_eq!(
+        site.problems(),
+        [
+            "11: certificate \"site.pem\" has a section \"PKCS7\" in line 1 that is not read; convert \
+             the file with `openssl pkcs7 -print_certs -in site.pem -out site.pem.new`, and name that \
+             file",
+            "13: trust \"trust.pem\" has a section \"TRUSTED CERTIFICATE\" in line 1 that is not read; \
+             convert the file with `openssl storeutl -certs -out trust.pem.new trust.pem`, and name \
+             that file (and 2 more such sections)",
+        ]
+    );
+    for problem in site.problems() {
+        let command = problem.split('`').nth(1).expect("a command");
+        let arguments = command.strip_prefix("openssl ").expect("of openssl");
+        site.openssl(arguments);
+    }
+    for name in ["site.pem", "trust.pem"] {
+        std::fs::rename(format!("{folder}{name}.new"), path(name)).expect("converted");
+    }
+    assert_eq!(site.problems(), [""; 0]);
+}
+
+#[test]
+fn keys_as_openssl_writes_them_load_with_their_parameters() {
+    let site = Site::new();
+    site.openssl("ecparam -name prime256v1 -genkey -out site.key");
+    assert!(site.read("site.key").contains("BEGIN EC PARAMETERS"));
+    site.chmod("site.key", 0o600);
+    site.openssl(
+        "req -x509 -new -key site.key -days 30 -subj /CN=gw -out site.pem -addext \
+         subjectAltName=DNS:gw.example -addext basicConstraints=critical,CA:FALSE -addext \
+         keyUsage=digitalSignature",
+    );
+    assert_eq!(
+        site.problems_of(Mode::Terminate, SystemTime::now()),
+        [""; 0]
+    );
 }

@@ -1,0 +1,341 @@
+//! Who can change a file: its owner, its group, and everybody who may write to a folder on its path.
+//!
+//! Whoever changes the configuration or a key file decides where patient data goes, so each of them must
+//! be in the hands of root or of the user that the process runs as. Access control lists are not read:
+//! a user whom one of them lets write counts as the group.
+
+use std::ffi::OsString;
+use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Component, Path, PathBuf};
+
+/// Links that are followed on a path (`MAXSYMLINKS` of Linux).
+const LINKS_MAX: usize = 40;
+
+/// The user and the group that the process runs as.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Process {
+    user: u32,
+    group: u32,
+}
+
+/// Owner, group and permission bits of a file or folder.
+#[derive(Debug, Clone, Copy)]
+struct Access {
+    owner: u32,
+    group: u32,
+    mode: u32,
+}
+
+impl From<&Metadata> for Access {
+    fn from(metadata: &Metadata) -> Self {
+        Self {
+            owner: metadata.uid(),
+            group: metadata.gid(),
+            mode: metadata.mode() & 0o7777,
+        }
+    }
+}
+
+impl Access {
+    /// Whether others may add entries to a folder, but not rename or delete those of its owner.
+    fn is_shared(self) -> bool {
+        self.mode & 0o1000 != 0 && self.mode & 0o022 != 0
+    }
+}
+
+impl Process {
+    /// This process, by its effective ids.
+    pub(crate) fn current() -> Self {
+        Self {
+            user: rustix::process::geteuid().as_raw(),
+            group: rustix::process::getegid().as_raw(),
+        }
+    }
+
+    /// Says who else can change the file at `path`, which has this metadata, or put another in its
+    /// place. A predicate of the file, with the command that ends it.
+    pub(crate) fn problem(self, path: &Path, metadata: &Metadata) -> Option<String> {
+        self.problem_of_file(path, metadata.into())
+            .or_else(|| self.problem_of_path(path))
+    }
+
+    /// The same for a private key, whose permission bits have a stricter rule elsewhere.
+    pub(crate) fn problem_of_key(self, path: &Path, metadata: &Metadata) -> Option<String> {
+        let mut file = Access::from(metadata);
+        file.mode = 0;
+        self.problem_of_file(path, file)
+            .or_else(|| self.problem_of_path(path))
+    }
+
+    fn problem_of_file(self, path: &Path, file: Access) -> Option<String> {
+        let path = path.display();
+        if !self.trusts(file.owner) {
+            let (owner, user) = (file.owner, self.user);
+            return Some(format!(
+                "belongs to {}, but only {} may own it; look at what it holds, then `chown {user} \
+                 {path}`, or run wardgate as {}",
+                name(owner),
+                self.owners(),
+                name(owner)
+            ));
+        }
+        let writer = self.writer(file)?;
+        Some(format!(
+            "has mode {:04o}: {writer} can change it; look at what it holds, then `chmod go-w {path}`",
+            file.mode
+        ))
+    }
+
+    /// Follows the path from the root folder, through links, as the kernel does.
+    fn problem_of_path(self, path: &Path) -> Option<String> {
+        let mut at = PathBuf::from("/");
+        let mut pending = names(&std::path::absolute(path).ok()?);
+        let mut links = 0;
+        // Opening the file has failed, or will fail, where something on the way cannot be looked at.
+        let mut folder = Access::from(&at.symlink_metadata().ok()?);
+        loop {
+            if let Some(problem) = self.problem_of_folder(&at, folder) {
+                return Some(problem);
+            }
+            let name = pending.pop()?;
+            if name == ".." {
+                at.pop();
+                folder = Access::from(&at.symlink_metadata().ok()?);
+                continue;
+            }
+            let next = at.join(&name);
+            let metadata = next.symlink_metadata().ok()?;
+            if metadata.is_symlink() {
+                links += 1;
+                if links > LINKS_MAX {
+                    return None;
+                }
+                if folder.is_shared() && !self.trusts(metadata.uid()) {
+                    return Some(self.problem_of_link(&next, metadata.uid()));
+                }
+                let target = next.read_link().ok()?;
+                if target.is_absolute() {
+                    at = PathBuf::from("/");
+                    folder = Access::from(&at.symlink_metadata().ok()?);
+                }
+                pending.extend(names(&target));
+            } else if metadata.is_dir() {
+                at = next;
+                folder = Access::from(&metadata);
+            } else {
+                return None;
+            }
+        }
+    }
+
+    fn problem_of_folder(self, path: &Path, folder: Access) -> Option<String> {
+        let (mode, user) = (folder.mode, self.user);
+        let path = path.display();
+        if !self.trusts(folder.owner) {
+            let owner = name(folder.owner);
+            return Some(format!(
+                "is below folder \"{path}\" of {owner}, but only {} may own the folders above it; \
+                 `chown {user} {path}`, or move the file",
+                self.owners()
+            ));
+        }
+        // What is in a shared folder belongs to root or to us, or it is refused: others cannot touch it.
+        if folder.is_shared() {
+            return None;
+        }
+        let writer = self.writer(folder)?;
+        Some(format!(
+            "is below folder \"{path}\" with mode {mode:04o}: {writer} can replace the file; \
+             `chmod go-w {path}`, or move the file"
+        ))
+    }
+
+    fn problem_of_link(self, path: &Path, owner: u32) -> String {
+        let path = path.display();
+        let owner = name(owner);
+        format!(
+            "is reached through link \"{path}\", which belongs to {owner}, who can make it lead \
+             elsewhere; name the file itself"
+        )
+    }
+
+    /// Who may write besides the owner. Members of root's group and of the process's own count as the
+    /// process does.
+    fn writer(self, access: Access) -> Option<String> {
+        if access.mode & 0o002 != 0 {
+            Some("every user of this machine".to_owned())
+        } else if access.mode & 0o020 != 0 && access.group != 0 && access.group != self.group {
+            Some(format!("group {}", access.group))
+        } else {
+            None
+        }
+    }
+
+    /// The users who are trusted.
+    fn owners(self) -> String {
+        match self.user {
+            0 => "root (wardgate's user)".to_owned(),
+            user => format!("root and uid {user} (wardgate's user)"),
+        }
+    }
+
+    fn trusts(self, user: u32) -> bool {
+        user == 0 || user == self.user
+    }
+}
+
+fn name(user: u32) -> String {
+    match user {
+        0 => "root".to_owned(),
+        user => format!("uid {user}"),
+    }
+}
+
+/// The names on a path, last one first.
+fn names(path: &Path) -> Vec<OsString> {
+    let names = path.components().rev().filter_map(|part| match part {
+        Component::Normal(name) => Some(name.to_owned()),
+        Component::ParentDir => Some("..".into()),
+        _ => None,
+    });
+    names.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    use super::*;
+
+    const SERVICE: Process = Process {
+        user: 993,
+        group: 990,
+    };
+
+    fn access(owner: u32, group: u32, mode: u32) -> Access {
+        Access { owner, group, mode }
+    }
+
+    fn of_file(owner: u32, group: u32, mode: u32) -> Option<String> {
+        SERVICE.problem_of_file(Path::new("/etc/site.pem"), access(owner, group, mode))
+    }
+
+    fn of_folder(owner: u32, group: u32, mode: u32) -> Option<String> {
+        SERVICE.problem_of_folder(Path::new("/srv"), access(owner, group, mode))
+    }
+
+    #[test]
+    fn files_and_folders_of_root_and_of_the_service_user_are_accepted() {
+        for (owner, group, mode) in [
+            (0, 0, 0o644),
+            (993, 990, 0o600),
+            (0, 990, 0o640),
+            (0, 0, 0o664),
+            (993, 990, 0o770),
+        ] {
+            assert_eq!(of_file(owner, group, mode), None);
+            assert_eq!(of_folder(owner, group, mode), None);
+        }
+        // /tmp.
+        assert_eq!(of_folder(0, 0, 0o1777), None);
+    }
+
+    #[test]
+    fn a_file_that_another_user_can_change_is_refused_with_the_command_that_ends_it() {
+        assert_eq!(
+            of_file(1000, 990, 0o600).as_deref(),
+            Some(
+                "belongs to uid 1000, but only root and uid 993 (wardgate's user) may own it; look at \
+                 what it holds, then `chown 993 /etc/site.pem`, or run wardgate as uid 1000"
+            )
+        );
+        assert_eq!(
+            of_file(0, 100, 0o664).as_deref(),
+            Some(
+                "has mode 0664: group 100 can change it; look at what it holds, then `chmod go-w \
+                 /etc/site.pem`"
+            )
+        );
+    }
+
+    #[test]
+    fn a_folder_in_which_another_user_can_replace_files_is_refused() {
+        assert_eq!(
+            of_folder(1000, 990, 0o755).as_deref(),
+            Some(
+                "is below folder \"/srv\" of uid 1000, but only root and uid 993 (wardgate's user) may own \
+                 the folders above it; `chown 993 /srv`, or move the file"
+            )
+        );
+        assert_eq!(
+            of_folder(0, 100, 0o775).as_deref(),
+            Some(
+                "is below folder \"/srv\" with mode 0775: group 100 can replace the file; `chmod go-w /srv`, \
+                 or move the file"
+            )
+        );
+        assert_eq!(
+            of_folder(0, 0, 0o777).as_deref(),
+            Some(
+                "is below folder \"/srv\" with mode 0777: every user of this machine can replace the file; \
+                 `chmod go-w /srv`, or move the file"
+            )
+        );
+    }
+
+    /// Folders `open` (mode 0777) and `closed`, each with a file, in a folder of ours.
+    fn folders() -> tempfile::TempDir {
+        let dir = tempfile::tempdir().expect("a folder");
+        for name in ["open", "closed"] {
+            fs::create_dir(dir.path().join(name)).expect("mkdir");
+            fs::write(dir.path().join(name).join("file"), "").expect("written");
+        }
+        let open = Permissions::from_mode(0o777);
+        fs::set_permissions(dir.path().join("open"), open).expect("chmod");
+        dir
+    }
+
+    fn is_below_open_folder(dir: &Path, path: &str) -> bool {
+        let problem = Process::current().problem_of_path(&dir.join(path));
+        let folder = dir.join("open");
+        problem.is_some_and(|problem| {
+            assert!(
+                problem.contains(&format!("{folder:?} with mode 0777")),
+                "{problem}"
+            );
+            true
+        })
+    }
+
+    #[test]
+    fn every_folder_on_the_way_counts_whatever_the_path_looks_like() {
+        let dir = folders();
+        let dir = dir.path();
+        fs::create_dir(dir.join("open/below")).expect("mkdir");
+        fs::write(dir.join("open/below/file"), "").expect("written");
+        symlink(dir.join("open"), dir.join("closed/absolute")).expect("a link");
+        symlink("../open/below", dir.join("closed/relative")).expect("a link");
+        symlink(dir.join("closed/file"), dir.join("open/out")).expect("a link");
+        symlink("loop", dir.join("closed/loop")).expect("a link");
+        for path in [
+            "open/file",
+            "open/below/file",
+            "open/../closed/file",
+            "open/out",
+            "closed/absolute/file",
+            "closed/relative/file",
+        ] {
+            assert!(is_below_open_folder(dir, path), "{path}");
+        }
+        for path in [
+            "closed/file",
+            "closed/../closed/./file",
+            "closed/loop",
+            "none",
+        ] {
+            assert!(!is_below_open_folder(dir, path), "{path}");
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! Targets, and who is expected to answer at each of them.
+//!
+//! A listed peer must not answer for another one: whoever can redirect a connection on the network
+//! path would choose between them. So each target of an originate route has a peer that is written
+//! beside it or follows from its host name.
+
+use std::sync::Arc;
+
+use super::file;
+use super::list::{List, values};
+use super::peers::{PeerTables, Reference, RoutePeers};
+use super::problem::{Problems, quoted};
+use super::{Host, Located, Mode, PeerName, Target, address};
+use crate::limits::{PEERS_MAX, TARGETS_MAX};
+
+/// What decides who is expected at the targets of a route.
+pub(super) struct Expected<'a> {
+    mode: Option<Mode>,
+    tables: &'a PeerTables,
+    peers: &'a RoutePeers,
+    /// Whether all targets of the route are on one host, so that none can be taken for another.
+    is_one_host: bool,
+}
+
+impl<'a> Expected<'a> {
+    /// For the targets of `route`, those of its `[[route.ae]]` as well.
+    pub(super) fn new(
+        route: &file::Route,
+        mode: Option<Mode>,
+        tables: &'a PeerTables,
+        peers: &'a RoutePeers,
+    ) -> Self {
+        let by_title = route.ae.value().into_iter().flat_map(|all| &all.value);
+        let lists = std::iter::once(&route.targets).chain(by_title.map(|ae| &ae.targets));
+        let all = lists
+            .filter_map(|list| list.value())
+            .flat_map(|list| &list.value);
+        let mut hosts = all.map(|target| {
+            let read = address::target(&target.address.value);
+            read.map(|target| target.host).ok()
+        });
+        let first = hosts.next();
+        Self {
+            mode,
+            tables,
+            peers,
+            is_one_host: hosts.all(|host| Some(host) == first),
+        }
+    }
+
+    /// Who is expected at one target; `None` where it may be any listed peer, where nobody proves an
+    /// identity, and where a problem is in the way.
+    fn at(
+        &self,
+        scope: &str,
+        target: &Located<Target>,
+        written: &file::Target,
+        problems: &mut Problems,
+    ) -> Option<Arc<[PeerName]>> {
+        match self.mode? {
+            Mode::Originate => {}
+            mode @ (Mode::Terminate | Mode::Passthrough) => {
+                self.refuse_peer(mode, scope, written, problems);
+                return None;
+            }
+        }
+        if !written.peer.is_absent() {
+            return self.named(scope, target, written, problems);
+        }
+        if let Some(identities) = self.by_host(&target.value.host) {
+            return Some(identities.into());
+        }
+        if let Some(identities) = self.peers.only() {
+            return Some(identities.into());
+        }
+        if !self.is_one_host && self.peers.is_whole() {
+            let target_text = &target.value;
+            let text = format!(
+                "{scope}target \"{target_text}\" has no peer of its own, and one listed peer could \
+                 answer for another's target; write {{ address = \"{target_text}\", peer = ... }}, \
+                 with peer = {}",
+                self.peers.choices()
+            );
+            problems.wrong(target.line, text);
+        }
+        None
+    }
+
+    fn refuse_peer(
+        &self,
+        mode: Mode,
+        scope: &str,
+        written: &file::Target,
+        problems: &mut Problems,
+    ) {
+        let Some(peer) = written.peer.value() else {
+            return;
+        };
+        let reason = match mode {
+            Mode::Passthrough => "the programs at both ends check the TLS that passes",
+            _ => "this route reaches its targets in plaintext, and a target proves no identity",
+        };
+        let text = format!(
+            "{scope}peer of a target applies only to mode \"originate\": {reason}; write the \
+             address alone, {}",
+            quoted(&written.address.value)
+        );
+        problems.wrong(peer.line, text);
+    }
+
+    /// The identities that are written beside the address.
+    fn named(
+        &self,
+        scope: &str,
+        target: &Located<Target>,
+        written: &file::Target,
+        problems: &mut Problems,
+    ) -> Option<Arc<[PeerName]>> {
+        let scope = format!("{scope}target \"{}\": ", target.value);
+        // LIMIT: `PEERS_MAX`.
+        let list = List {
+            scope: &scope,
+            key: "peer",
+            noun: "peer",
+            max: PEERS_MAX,
+            empty: "is an empty list; name one of the route's peers, or remove it",
+            long: "leave some out",
+        };
+        let texts = written.peer.value()?;
+        let read = list.read(texts, |text| self.reference(text), problems);
+        if read.len() < texts.value.len() {
+            return None;
+        }
+        let mut identities: Vec<PeerName> = Vec::new();
+        for reference in values(read) {
+            for identity in reference.identities() {
+                if !identities.contains(identity) {
+                    identities.push(identity.clone());
+                }
+            }
+        }
+        // Of a table that could not be read, nothing is known.
+        (!identities.is_empty()).then(|| identities.into())
+    }
+
+    fn reference(&self, text: &str) -> Result<Reference, String> {
+        let reference = self.tables.reference(text)?;
+        if self.peers.may_list(&reference) {
+            return Ok(reference);
+        }
+        Err(format!(
+            "is not in peers of the route; write {}, or add it there",
+            self.peers.choices()
+        ))
+    }
+
+    /// The identities of the peer whose DNS name a target's host is.
+    fn by_host(&self, host: &Host) -> Option<&[PeerName]> {
+        let Host::Name(name) = host else {
+            return None;
+        };
+        self.peers.of(&PeerName::Dns(name.clone()))
+    }
+}
+
+/// Reads `targets`, each with who is expected there.
+pub(super) fn targets(
+    scope: &str,
+    written: &Located<Vec<file::Target>>,
+    expected: &Expected<'_>,
+    problems: &mut Problems,
+) -> Vec<Located<Target>> {
+    // LIMIT: `TARGETS_MAX`.
+    let list = List {
+        scope,
+        key: "targets",
+        noun: "target",
+        max: TARGETS_MAX,
+        empty: "is empty; name at least one host and port",
+        long: "they are tried in order while an application waits, so leave some out",
+    };
+    let read = list.read_elements(written, address_of, address::target, problems);
+    let read = read.into_iter().map(|(written, mut target)| {
+        target.value.expected = expected.at(scope, &target, written, problems);
+        target
+    });
+    read.collect()
+}
+
+fn address_of(target: &file::Target) -> &Located<String> {
+    &target.address
+}

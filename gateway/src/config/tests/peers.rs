@@ -1,0 +1,294 @@
+//! What `[[peer]]` tables, the peers of targets and services mean, and what is remarked about them.
+
+use super::*;
+use crate::limits::{PEER_TABLES_MAX, PEERS_MAX};
+
+fn config() -> Config {
+    good("peers.toml")
+}
+
+fn route(config: &Config, name: &str) -> Arc<Route> {
+    let mut routes = config.routes.iter();
+    let route = routes.find(|route| route.name == name);
+    Arc::clone(route.expect("it is in the file"))
+}
+
+fn tls(route: &Route) -> &RouteTls {
+    route.tls.as_ref().expect("it speaks TLS")
+}
+
+/// The names of a route's peers with their identities and trust.
+fn shown(tls: &RouteTls) -> Vec<String> {
+    let show = |peer: &Arc<Peer>| {
+        let identities: Vec<_> = peer.identities.iter().map(ToString::to_string).collect();
+        let name = peer.name.as_deref().unwrap_or("-");
+        let trust = peer.trust.trust.value.display();
+        format!("{name}: {} by {trust}", identities.join(" "))
+    };
+    tls.peers.iter().map(show).collect()
+}
+
+/// Each target with who is expected there.
+fn expected(targets: &[Target]) -> Vec<String> {
+    let show = |target: &Target| {
+        let identities = target.expected.iter().flat_map(|all| all.iter());
+        let identities: Vec<_> = identities.map(ToString::to_string).collect();
+        match &target.expected {
+            None => format!("{target}: any"),
+            Some(_) => format!("{target}: {}", identities.join(" ")),
+        }
+    };
+    targets.iter().map(show).collect()
+}
+
+const A: &str = "a: dns:gw.a.example by /etc/wardgate/pki/a-ca.pem";
+const REGION: &str = "Region.2: dns:gw1.region.example dns:gw2.region.example \
+    uri:spiffe://region.example/gateway by /etc/wardgate/pki/region-ca.pem";
+
+#[test]
+fn a_route_lists_peers_by_name_and_its_own_identities_are_one_peer_more() {
+    let config = config();
+    assert_eq!(config.peers.len(), 3);
+    let from_all = route(&config, "from-all");
+    assert_eq!(shown(tls(&from_all)), [A, REGION]);
+    let to_all = route(&config, "to-all");
+    assert_eq!(
+        shown(tls(&to_all)),
+        [
+            A,
+            REGION,
+            "b: dns:gw.b.example by /etc/wardgate/pki/region-ca.pem",
+            "-: dns:gw.c.example dns:gw.d.example by /etc/wardgate/pki/trust.pem"
+        ]
+    );
+}
+
+#[test]
+fn what_names_the_same_files_shares_one_value() {
+    let config = config();
+    let [a, region, b] = &config.peers[..] else {
+        panic!("three peers");
+    };
+    assert!(Arc::ptr_eq(&region.trust, &b.trust));
+    let crl = &a.trust.crl[0];
+    assert_eq!(crl.value, Path::new("/etc/wardgate/pki/a-ca.crl"));
+    let of_route = |name| Arc::clone(&tls(&route(&config, name)).peers[0]);
+    assert!(Arc::ptr_eq(&of_route("to-all"), a));
+    assert!(Arc::ptr_eq(&of_route("from-all"), a));
+    // No route that uses it lists identities itself.
+    assert_eq!(tls(&route(&config, "to-region")).identity.trust, None);
+}
+
+#[test]
+fn the_one_peer_of_a_route_is_expected_at_all_its_targets() {
+    let identities =
+        "dns:gw1.region.example dns:gw2.region.example uri:spiffe://region.example/gateway";
+    assert_eq!(
+        expected(&route(&config(), "to-region").targets),
+        [
+            format!("gw1.region.example:2762: {identities}"),
+            format!("198.51.100.7:2762: {identities}"),
+        ]
+    );
+}
+
+#[test]
+fn a_target_expects_who_is_written_or_whose_name_its_host_is() {
+    let to_all = route(&config(), "to-all");
+    assert_eq!(
+        expected(&to_all.targets),
+        [
+            "198.51.100.7:2762: dns:gw.a.example",
+            "gw2.region.example:2762: dns:gw1.region.example dns:gw2.region.example \
+             uri:spiffe://region.example/gateway",
+            "198.51.100.8:2762: dns:gw.b.example dns:gw1.region.example",
+            "gw.c.example:2762: dns:gw.c.example",
+        ]
+    );
+    let dicom = to_all.dicom.as_ref().expect("it carries DICOM");
+    assert_eq!(
+        expected(&dicom.by_title[0].targets),
+        ["198.51.100.9:2762: dns:gw.d.example"]
+    );
+}
+
+#[test]
+fn where_nothing_decides_any_peer_may_answer_on_one_host_alone() {
+    let config = config();
+    let one_host = route(&config, "to-one-host");
+    assert_eq!(
+        expected(&one_host.targets),
+        ["198.51.100.7:2762: any", "198.51.100.7:2763: any"]
+    );
+    assert_eq!(
+        one_host.remarks(),
+        [
+            "route \"to-one-host\": any of its peers may answer at target \"198.51.100.7:2762\"; if it \
+             is one of them, write { address = \"198.51.100.7:2762\", peer = \"NAME\" }"
+        ]
+    );
+    // Behind a terminate route nobody proves an identity.
+    assert_eq!(
+        expected(&route(&config, "from-all").targets),
+        ["10.20.0.9:104: any", "10.20.0.10:104: any"]
+    );
+    assert_eq!(route(&config, "from-all").remarks(), [""; 0]);
+}
+
+#[test]
+fn a_title_is_restricted_to_all_identities_of_a_peer_or_to_some() {
+    let route = route(&config(), "from-all");
+    let dicom = route.dicom.as_ref().expect("it carries DICOM");
+    let bound = dicom.bound.iter().map(|(title, identities)| {
+        let identities: Vec<_> = identities.iter().map(ToString::to_string).collect();
+        format!("{title}: {}", identities.join(" "))
+    });
+    let bound: Vec<_> = bound.collect();
+    assert_eq!(
+        bound,
+        [
+            "CT_A: dns:gw.a.example",
+            "MR_R: dns:gw1.region.example dns:gw2.region.example uri:spiffe://region.example/gateway",
+            "US_R: dns:gw2.region.example \
+             sha256:aa5d27bc5d6b5ea9a2a1ef7e3f7d3f57a0f8b9ad3b6d1b0dd53a6c7f2a3e4b5c",
+        ]
+    );
+}
+
+#[test]
+fn a_service_is_kept_as_it_is_written() {
+    let config = config();
+    let service = |name| tls(&route(&config, name)).service.clone();
+    let label = |text: &str| Some(ServiceLabel(text.to_owned()));
+    assert_eq!(service("to-region"), label("archive"));
+    assert_eq!(service("to-all"), label("ARCHIVE_2.x-y"));
+    assert_eq!(service("to-one-host"), None);
+}
+
+/// A file of terminate routes for these names, peers and further lines.
+fn terminate(routes: &[(&str, &str, &str)]) -> String {
+    let mut text =
+        "[identity]\ncertificate = \"site.pem\"\nkey = \"site.key\"\ntrust = \"ca.pem\"\n\
+                    [[peer]]\nname = \"a\"\nidentity = \"dns:gw.a.example\"\ntrust = \"a.pem\"\n\
+                    [[peer]]\nname = \"b\"\nidentity = \"dns:gw.b.example\"\ntrust = \"b.pem\"\n"
+            .to_owned();
+    for (port, (name, peers, lines)) in (1..).zip(routes) {
+        text += &format!(
+            "[[route]]\nname = \"{name}\"\nmode = \"terminate\"\nprotocol = \"tcp\"\n\
+             listen = \"192.0.2.10:{port}\"\ntargets = [\"10.20.0.9:{port}\"]\npeers = {peers}\n\
+             {lines}\n"
+        );
+    }
+    text
+}
+
+fn remarks(text: &str) -> Vec<String> {
+    parse_good(text, "wardgate.toml").remarks()
+}
+
+#[test]
+fn a_peer_that_no_route_lists_is_remarked() {
+    let text = terminate(&[("one", "[\"a\"]", "")]);
+    assert_eq!(
+        remarks(&text),
+        ["peer \"b\": no route lists it; write its name in peers of a route, or remove it"]
+    );
+}
+
+#[test]
+fn routes_that_a_redirected_connection_could_confuse_are_remarked() {
+    let both = "[\"a\", \"b\"]";
+    let remark = |one: &str, other: &str, remedy: &str| {
+        format!(
+            "route \"{one}\": a connection that is redirected on the network path could reach route \
+             \"{other}\" instead, or the other way round: both have the same certificate, mode, \
+             protocol and peer; {remedy}, and the same at the other end"
+        )
+    };
+    let none = "write service = \"NAME\" in each of them";
+    let same = "write another service in one of them";
+    let label = "service = \"archive\"";
+    let found = |one: (&str, &str), other: (&str, &str)| {
+        remarks(&terminate(&[
+            ("one", one.0, one.1),
+            ("two", other.0, other.1),
+        ]))
+    };
+    assert_eq!(
+        found((both, ""), ("[\"b\"]", "")),
+        [remark("two", "one", none)]
+    );
+    assert_eq!(
+        found((both, label), ("[\"b\"]", label)),
+        [remark("two", "one", same)]
+    );
+    let nothing: [String; 0] = [];
+    assert_eq!(found((both, label), (both, "service = \"ris\"")), nothing);
+    assert_eq!(found((both, label), (both, "")), nothing);
+    assert_eq!(found(("[\"a\"]", ""), ("[\"b\"]", "")), nothing);
+    let identity = "identity = { certificate = \"o.pem\", key = \"o.key\" }";
+    assert_eq!(found((both, ""), (both, identity)), nothing);
+}
+
+#[test]
+fn more_peers_than_the_limits_are_refused() {
+    let table = |number: usize, identities: usize| {
+        let names = (0..identities).map(|one| format!("\"dns:h{one}.p{number}\""));
+        let names: Vec<_> = names.collect();
+        format!(
+            "[[peer]]\nname = \"p{number}\"\nidentity = [{}]\ntrust = \"ca.pem\"\n",
+            names.join(", ")
+        )
+    };
+    let good = terminate(&[("one", "[\"a\", \"b\"]", "")]);
+    let tables: String = (0..=PEER_TABLES_MAX)
+        .map(|number| table(number, 1))
+        .collect();
+    let found = messages(&(good + &tables), "wardgate.toml");
+    assert_eq!(found.lines().count(), 1, "{found}");
+    assert!(found.contains("more than 1024 tables [[peer]]"), "{found}");
+
+    let text = terminate(&[("one", "[\"a\", \"b\", \"p0\", \"p1\"]", "")]);
+    let most = text.clone() + &table(0, PEERS_MAX / 2) + &table(1, PEERS_MAX / 2 - 2);
+    parse_good(&most, "wardgate.toml");
+    let more = text + &table(0, PEERS_MAX / 2) + &table(1, PEERS_MAX / 2 - 1);
+    let found = messages(&more, "wardgate.toml");
+    assert_eq!(found.lines().count(), 1, "{found}");
+    assert!(
+        found.contains("peers has 1025 identities in all"),
+        "{found}"
+    );
+}
+
+/// The blocks of TOML in the README.
+fn readme_examples() -> Vec<String> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md");
+    let text = fs::read_to_string(path).expect("it is in the repository");
+    let blocks = text.split("```toml\n").skip(1);
+    let blocks = blocks.filter_map(|block| block.split_once("```"));
+    blocks.map(|(block, _)| block.to_owned()).collect()
+}
+
+#[test]
+fn the_examples_of_the_readme_are_good_and_leave_nothing_open() {
+    let examples = readme_examples();
+    let [hospital, region, hub, rules] = &examples[..] else {
+        panic!("four examples");
+    };
+    for text in [hospital, region, hub] {
+        let config = parse_good(text, "README.toml");
+        let of_routes = config.routes.iter().flat_map(|route| route.remarks());
+        let all: Vec<_> = config.remarks().into_iter().chain(of_routes).collect();
+        assert_eq!(all, [""; 0], "{text}");
+    }
+    // What a route allows is shown without the rest of the file.
+    let mut routes = hub.split("[[route]]");
+    let head = routes.next().expect("a split has a first part");
+    let others: String = routes
+        .skip(1)
+        .map(|route| format!("[[route]]{route}"))
+        .collect();
+    let config = parse_good(&format!("{head}{rules}{others}"), "README.toml");
+    // It begins with rules = "report", and that is remarked.
+    assert_eq!(route(&config, "from-hospitals").remarks().len(), 1);
+}

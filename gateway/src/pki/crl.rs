@@ -1,0 +1,400 @@
+//! Revocation lists as TLS uses them: parsed once, verified once, searched by serial number.
+//!
+//! A large CA revokes hundreds of thousands of certificates. The bytes of a list are kept as they came, and
+//! beside them four bytes for each entry, in the order of the serial numbers. Which key signed the list is found
+//! out when it is loaded (RFC 5280 section 6.3.3, step g), so that a handshake only compares keys.
+
+use std::sync::{Arc, OnceLock};
+
+use ring::digest::{SHA256, digest};
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::CertificateRevocationListDer;
+use x509_parser::prelude::FromDer;
+use x509_parser::time::ASN1Time;
+use x509_parser::x509::{AlgorithmIdentifier, X509Name};
+
+use super::der::{self, BIT_STRING, Elements, INTEGER, SEQUENCE, context, context_constructed};
+use super::facts::Signature;
+
+/// SHA-256 of a DER SubjectPublicKeyInfo.
+pub(crate) type KeyHash = [u8; 32];
+
+/// A full, direct revocation list (RFC 5280 section 5).
+#[derive(Debug)]
+pub struct Crl {
+    der: CertificateRevocationListDer<'static>,
+    head: CrlHead,
+    scope: Option<Scope>,
+    // Where in `der` the content of each entry's serial number begins. It has fewer than 128 bytes, so that its
+    // length is the byte before.
+    // INVARIANT: in ascending order of the serial numbers, leading zeros aside.
+    serials: Vec<u32>,
+    signer: OnceLock<KeyHash>,
+}
+
+/// What a list says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct CrlHead {
+    /// Distinguished name: `CN=Region CA`.
+    pub(crate) issuer: String,
+    /// The name as DER.
+    pub(crate) issuer_der: Vec<u8>,
+    /// Seconds since 1970.
+    pub(crate) this_update: i64,
+    pub(crate) next_update: Option<i64>,
+    pub(crate) signature: Signature,
+    /// A list of changes to another list (RFC 5280 section 5.2.4).
+    pub(crate) delta: bool,
+    /// A list that holds entries of other CAs too (RFC 5280 section 5.2.5).
+    pub(crate) indirect: bool,
+}
+
+/// Whether a key signed a list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SignedBy {
+    /// It did.
+    ThisKey,
+    /// It did not.
+    AnotherKey,
+    /// The signature's algorithm, or the key's, is not supported.
+    Unsupported,
+}
+
+/// The certificates that a list is about, where it is not about all of its issuer (RFC 5280 section 5.2.5).
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Scope {
+    users_only: bool,
+    cas_only: bool,
+    /// URIs of the distribution points that it is published at.
+    points: Vec<String>,
+}
+
+const KEY_USAGE: &[u8] = &[0x55, 0x1d, 15];
+const DELTA_CRL_INDICATOR: &[u8] = &[0x55, 0x1d, 27];
+const ISSUING_DISTRIBUTION_POINT: &[u8] = &[0x55, 0x1d, 28];
+const CRL_DISTRIBUTION_POINTS: &[u8] = &[0x55, 0x1d, 31];
+
+impl Crl {
+    /// Takes a list over, with all its entries read.
+    ///
+    /// # Errors
+    /// Where it is none, or none that can be used: a delta list, an indirect one, one without nextUpdate, or one
+    /// with an entry that cannot be read. The text is the parser's.
+    pub fn new(der: CertificateRevocationListDer<'static>) -> Result<Self, String> {
+        let head = CrlHead::of(&der)?;
+        Self::with_head(head, der).map_err(|error| error.to_string())
+    }
+
+    pub(crate) fn with_head(
+        head: CrlHead,
+        der: CertificateRevocationListDer<'static>,
+    ) -> Result<Self, webpki::Error> {
+        let serials = sorted_serials(&der)?;
+        let scope =
+            Fields::of(&der).and_then(|fields| fields.extension(ISSUING_DISTRIBUTION_POINT));
+        Ok(Self {
+            scope: scope.map(Scope::of),
+            der,
+            head,
+            serials,
+            signer: OnceLock::new(),
+        })
+    }
+
+    /// What it says of itself.
+    pub(crate) fn head(&self) -> &CrlHead {
+        &self.head
+    }
+
+    /// The content of its issuer's name, as webpki gives that of a certificate.
+    pub(crate) fn issuer_name(&self) -> &[u8] {
+        der::only(&self.head.issuer_der, SEQUENCE).unwrap_or_default()
+    }
+
+    /// The key that signed it; `None` where no key that `signed_by` was asked about did.
+    pub(crate) fn signer(&self) -> Option<&KeyHash> {
+        self.signer.get()
+    }
+
+    /// Whether the key in `spki` (DER SubjectPublicKeyInfo) signed it. The signature is verified until one key is
+    /// found that did; from then on keys are compared.
+    pub(crate) fn signed_by(&self, spki: &[u8]) -> SignedBy {
+        let hash = key_hash(spki);
+        match self.signer.get() {
+            Some(signer) if *signer == hash => return SignedBy::ThisKey,
+            Some(_) => return SignedBy::AnotherKey,
+            None => {}
+        }
+        let verdict = self.verify(spki).unwrap_or(SignedBy::AnotherKey);
+        if verdict == SignedBy::ThisKey {
+            // Another thread may have found the same.
+            let _ = self.signer.set(hash);
+        }
+        verdict
+    }
+
+    /// When the certificate with this serial number was revoked, in seconds since 1970; `None` where it was not.
+    pub(crate) fn revoked_at(&self, serial: &[u8]) -> Option<i64> {
+        let wanted = trimmed(serial);
+        let found = self
+            .serials
+            .binary_search_by(|at| serial_at(&self.der, *at).cmp(wanted));
+        let at = *self.serials.get(found.ok()?)?;
+        // The date follows. That it can be read was found out when the list was loaded.
+        let from = usize::try_from(at).ok()?.checked_sub(1)?;
+        let length = usize::from(*self.der.get(from)?);
+        let rest = self.der.get(from.checked_add(1)?.checked_add(length)?..)?;
+        let date = Elements::of(rest).next().and_then(|date| time(date.whole));
+        Some(date.unwrap_or(0))
+    }
+
+    /// Why the list is not about `certificate` (DER), in words; `None` where it is. `is_leaf` says whether it is a
+    /// peer's own certificate rather than that of a CA.
+    pub(crate) fn out_of_scope(&self, certificate: &[u8], is_leaf: bool) -> Option<String> {
+        self.scope.as_ref()?.mismatch(certificate, is_leaf)
+    }
+
+    // As webpki verifies certificates: by the first algorithm whose identifiers are those of signature and key.
+    fn verify(&self, spki: &[u8]) -> Option<SignedBy> {
+        let fields = Fields::of(&self.der)?;
+        let mut key = Elements::of(der::only(spki, SEQUENCE)?);
+        let key_algorithm = key.next_tagged(SEQUENCE)?.content;
+        let key = whole_bytes(key.next_tagged(BIT_STRING)?.content)?;
+        let signature = whole_bytes(fields.signature)?;
+        let all = aws_lc_rs::default_provider()
+            .signature_verification_algorithms
+            .all;
+        let fitting = all.iter().find(|one| {
+            one.signature_alg_id().as_ref() == fields.algorithm
+                && one.public_key_alg_id().as_ref() == key_algorithm
+        });
+        let Some(fitting) = fitting else {
+            return Some(SignedBy::Unsupported);
+        };
+        let verified = fitting.verify_signature(key, fields.to_be_signed, signature);
+        Some(verified.map_or(SignedBy::AnotherKey, |()| SignedBy::ThisKey))
+    }
+}
+
+/// SHA-256 of a DER SubjectPublicKeyInfo.
+pub(crate) fn key_hash(spki: &[u8]) -> KeyHash {
+    let mut hash = [0; 32];
+    hash.copy_from_slice(digest(&SHA256, spki).as_ref());
+    hash
+}
+
+/// Whether the key usage of a CA's certificate (DER), where it has one, allows it to sign lists (RFC 5280 section
+/// 6.3.3, step f).
+pub(crate) fn may_sign_lists(certificate: &[u8]) -> bool {
+    let Some(usage) = der::certificate_extension(certificate, KEY_USAGE) else {
+        return true;
+    };
+    // cRLSign is bit 6, counted from the highest; the first byte says how many bits at the end are not used.
+    der::only(usage, BIT_STRING)
+        .and_then(|bits| bits.get(1))
+        .is_some_and(|bits| bits & 0x02 != 0)
+}
+
+impl CrlHead {
+    /// Reads the head of a list, its entries aside; the error is the end of a sentence.
+    pub(crate) fn of(der: &[u8]) -> Result<Self, String> {
+        let fields = Fields::of(der).ok_or("its DER is broken or cut off")?;
+        let (_, issuer) = X509Name::from_der(fields.issuer).map_err(|error| error.to_string())?;
+        let (_, algorithm) = AlgorithmIdentifier::from_der(fields.algorithm_der)
+            .map_err(|error| error.to_string())?;
+        let indirect = fields
+            .extension(ISSUING_DISTRIBUTION_POINT)
+            .and_then(|point| der::only(point, SEQUENCE))
+            .is_some_and(|point| flag(point, 4));
+        Ok(Self {
+            issuer: issuer.to_string(),
+            issuer_der: fields.issuer.to_vec(),
+            this_update: time(fields.this_update).ok_or("its thisUpdate is no time")?,
+            next_update: fields.next_update.and_then(time),
+            signature: Signature::of(&algorithm),
+            delta: fields.extension(DELTA_CRL_INDICATOR).is_some(),
+            indirect,
+        })
+    }
+}
+
+impl Scope {
+    // webpki has read it before and found nothing that it does not know.
+    fn of(point: &[u8]) -> Self {
+        let point = der::only(point, SEQUENCE).unwrap_or_default();
+        Self {
+            users_only: flag(point, 1),
+            cas_only: flag(point, 2),
+            points: distribution_point_uris(point),
+        }
+    }
+
+    // A certificate that names no distribution point is covered; one that names some must share one with the list.
+    fn mismatch(&self, certificate: &[u8], is_leaf: bool) -> Option<String> {
+        if self.cas_only && is_leaf {
+            return Some("is about CA certificates only".to_owned());
+        }
+        if self.users_only && !is_leaf {
+            return Some("is not about CA certificates".to_owned());
+        }
+        let named = der::certificate_extension(certificate, CRL_DISTRIBUTION_POINTS)?;
+        let points = Elements::of(der::only(named, SEQUENCE).unwrap_or_default());
+        // One for some reasons only, or with a list of another CA, is none that this list is published at.
+        let whole = points.filter(|point| {
+            let parts = Elements::of(point.content);
+            !parts.clone().any(|part| part.tag == context(1))
+                && !parts.clone().any(|part| part.tag == context_constructed(2))
+        });
+        let named: Vec<String> = whole
+            .flat_map(|point| distribution_point_uris(point.content))
+            .collect();
+        if named.iter().any(|uri| self.points.contains(uri)) {
+            return None;
+        }
+        let [ours, theirs] = [&self.points, &named].map(|uris| match uris.first() {
+            Some(uri) => format!("{uri:?}"),
+            None => "no URI".to_owned(),
+        });
+        Some(format!(
+            "is that of distribution point {ours}, and the certificate names {theirs}"
+        ))
+    }
+}
+
+/// The URIs of a `DistributionPoint` or an `IssuingDistributionPoint`: [0] distributionPoint, [0] fullName, [6] URI.
+fn distribution_point_uris(point: &[u8]) -> Vec<String> {
+    let name = Elements::of(point).find(|part| part.tag == context_constructed(0));
+    let full = name.and_then(|name| Elements::of(name.content).next_tagged(context_constructed(0)));
+    let names = full.map_or(&[][..], |full| full.content);
+    Elements::of(names)
+        .filter(|name| name.tag == context(6))
+        .map(|uri| String::from_utf8_lossy(uri.content).into_owned())
+        .collect()
+}
+
+/// Whether the BOOLEAN `[number]` is there and true.
+fn flag(point: &[u8], number: u8) -> bool {
+    Elements::of(point).any(|part| part.tag == context(number) && part.content != [0])
+}
+
+/// The parts of a list.
+struct Fields<'a> {
+    to_be_signed: &'a [u8],
+    algorithm: &'a [u8],
+    algorithm_der: &'a [u8],
+    signature: &'a [u8],
+    issuer: &'a [u8],
+    this_update: &'a [u8],
+    next_update: Option<&'a [u8]>,
+    extensions: &'a [u8],
+}
+
+impl<'a> Fields<'a> {
+    fn of(der: &'a [u8]) -> Option<Self> {
+        let mut outer = Elements::of(der::only(der, SEQUENCE)?);
+        let signed = outer.next_tagged(SEQUENCE)?;
+        let algorithm = outer.next_tagged(SEQUENCE)?;
+        let signature = outer.next_tagged(BIT_STRING)?.content;
+        let mut inner = Elements::of(signed.content);
+        inner.next_tagged(INTEGER);
+        inner.next_tagged(SEQUENCE)?;
+        let issuer = inner.next_tagged(SEQUENCE)?.whole;
+        let this_update = inner.next()?.whole;
+        let next_update = take_time(&mut inner);
+        // The entries.
+        inner.next_tagged(SEQUENCE);
+        let extensions = inner
+            .next_tagged(context_constructed(0))
+            .and_then(|all| der::only(all.content, SEQUENCE));
+        Some(Self {
+            to_be_signed: signed.whole,
+            algorithm: algorithm.content,
+            algorithm_der: algorithm.whole,
+            signature,
+            issuer,
+            this_update,
+            next_update,
+            extensions: extensions.unwrap_or_default(),
+        })
+    }
+
+    fn extension(&self, oid: &[u8]) -> Option<&'a [u8]> {
+        der::extension(self.extensions, oid)
+    }
+}
+
+/// UTCTime or GeneralizedTime.
+fn take_time<'a>(fields: &mut Elements<'a>) -> Option<&'a [u8]> {
+    let time = fields
+        .next_tagged(0x17)
+        .or_else(|| fields.next_tagged(0x18))?;
+    Some(time.whole)
+}
+
+fn time(der: &[u8]) -> Option<i64> {
+    let (_, time) = ASN1Time::from_der(der).ok()?;
+    Some(time.timestamp())
+}
+
+/// The content of a BIT STRING that has whole bytes.
+fn whole_bytes(bits: &[u8]) -> Option<&[u8]> {
+    match bits.split_first()? {
+        (0, bytes) => Some(bytes),
+        _ => None,
+    }
+}
+
+/// Reads every entry, and sorts them by serial number.
+fn sorted_serials(der: &[u8]) -> Result<Vec<u32>, webpki::Error> {
+    let list = webpki::BorrowedCertRevocationList::from_der(der)?;
+    let mut found = Vec::new();
+    for entry in &list {
+        let serial = entry?.serial_number;
+        let at = serial.as_ptr().addr().checked_sub(der.as_ptr().addr());
+        let at = at.and_then(|at| u32::try_from(at).ok());
+        let at = at.ok_or(webpki::Error::BadDer)?;
+        // RFC 5280 section 4.1.2.2 allows 20 bytes.
+        if serial_bytes(der, at) != Some(serial) {
+            return Err(webpki::Error::InvalidSerialNumber);
+        }
+        found.push((prefix(trimmed(serial)), at));
+    }
+    // The first bytes decide nearly always, and stand beside each other in memory.
+    found.sort_unstable_by(|(one, at), (other, other_at)| {
+        let whole = || serial_at(der, *at).cmp(serial_at(der, *other_at));
+        one.cmp(other).then_with(whole)
+    });
+    Ok(found.into_iter().map(|(_, at)| at).collect())
+}
+
+fn serial_bytes(der: &[u8], at: u32) -> Option<&[u8]> {
+    let at = usize::try_from(at).ok()?;
+    let length = usize::from(*der.get(at.checked_sub(1)?)?);
+    der.get(at..at.checked_add(length)?)
+}
+
+fn serial_at(der: &[u8], at: u32) -> &[u8] {
+    trimmed(serial_bytes(der, at).unwrap_or_default())
+}
+
+/// A serial number without leading zeros, of which some CAs write more than others.
+fn trimmed(serial: &[u8]) -> &[u8] {
+    let first = serial.iter().position(|byte| *byte != 0);
+    first
+        .and_then(|first| serial.get(first..))
+        .unwrap_or_default()
+}
+
+/// The first eight bytes, filled up with zeros: ordered as the whole, or equal.
+fn prefix(serial: &[u8]) -> u64 {
+    let mut bytes = [0; 8];
+    for (byte, first) in bytes.iter_mut().zip(serial) {
+        *byte = *first;
+    }
+    u64::from_be_bytes(bytes)
+}
+
+/// Newest first: the first one of a key decides, and one that was left behind does not.
+pub(crate) fn newest_first(crls: &mut [Arc<Crl>]) {
+    crls.sort_by_key(|crl| std::cmp::Reverse((crl.head.this_update, crl.head.next_update)));
+}

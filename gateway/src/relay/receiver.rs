@@ -1,0 +1,253 @@
+//! Whether who should receive what we send is there: slow, stalled, or gone.
+//!
+//! `TCP_USER_TIMEOUT` finds a peer that is gone, but ends one as well that is there and does not read: its
+//! receive window is closed, and it answers each probe of the window. So the timeout is taken off a socket
+//! while its peer's window is closed, and what it would have found is found here.
+//!
+//! Pure: no socket, no clock.
+
+use std::time::{Duration, Instant};
+
+use crate::uring::SendQueue;
+
+/// One of a connection's receivers.
+#[derive(Debug)]
+pub(super) struct Receiver {
+    // Bytes that it had acknowledged, and when that number changed last, as far as was looked.
+    acked: u64,
+    since: Instant,
+    // Its window was closed at some time, and it has not taken all since.
+    is_slow: bool,
+    // When an attempt to reach it was first seen to be without an answer, and its number.
+    unanswered: Option<(Instant, u32)>,
+}
+
+/// How long a receiver may be without progress.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    /// `timeouts.user`: without an answer.
+    pub(super) user: Duration,
+    /// `timeouts.stall`: with its window closed, though it answers.
+    pub(super) stall: Option<Duration>,
+}
+
+impl Limits {
+    /// How often a receiver is to be looked at, so that neither limit is missed by much.
+    pub(super) fn look_every(self) -> Duration {
+        self.stall.unwrap_or(self.user).min(self.user) / 4
+    }
+}
+
+/// What is to be done about a receiver.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum State {
+    /// All that was sent is acknowledged.
+    Done,
+    /// What is on its way is the kernel's to watch.
+    Busy,
+    /// It answers, but its window is or was closed.
+    Slow,
+    /// It did not read for longer than `stall`, though it answers.
+    Stalled,
+    /// It does not answer any more.
+    Gone,
+}
+
+impl Receiver {
+    /// A receiver that has acknowledged all that it was sent, as far as is known.
+    pub(super) fn new(now: Instant) -> Self {
+        Self {
+            acked: 0,
+            since: now,
+            is_slow: false,
+            unanswered: None,
+        }
+    }
+
+    /// Whether its window was closed, and it has not taken all since: `TCP_USER_TIMEOUT` must not end it.
+    pub(super) fn is_slow(&self) -> bool {
+        self.is_slow
+    }
+
+    /// Notes what the kernel knows of it now. To be asked about four times within each limit.
+    pub(super) fn look(&mut self, queue: &SendQueue, limits: Limits, now: Instant) -> State {
+        if queue.is_empty() {
+            *self = Self {
+                acked: queue.acked,
+                ..Self::new(now)
+            };
+            return State::Done;
+        }
+        if queue.acked != self.acked {
+            (self.acked, self.since, self.unanswered) = (queue.acked, now, None);
+        }
+        let is_closed = queue.is_closed();
+        self.is_slow |= is_closed;
+        if !self.is_slow {
+            return State::Busy;
+        }
+        if self.is_unanswered(queue, limits.user, now) {
+            return State::Gone;
+        }
+        let stands = now.saturating_duration_since(self.since);
+        match limits.stall {
+            Some(stall) if is_closed && stands >= stall => State::Stalled,
+            _ => State::Slow,
+        }
+    }
+
+    // Attempts go on at growing distances, up to two minutes, and each may be lost by itself. So at least
+    // two must have had no answer, and the first of them for `limit`.
+    fn is_unanswered(&mut self, queue: &SendQueue, limit: Duration, now: Instant) -> bool {
+        let Some(number) = queue.unanswered else {
+            self.unanswered = None;
+            return false;
+        };
+        let (since, first) = *self.unanswered.get_or_insert((now, number));
+        number > first && now.saturating_duration_since(since) >= limit
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+    const LIMITS: Limits = Limits {
+        user: Duration::from_secs(40),
+        stall: None,
+    };
+
+    /// Looks each ten seconds from `from` to `to`, in seconds, and returns the last state.
+    fn looks(
+        receiver: &mut Receiver,
+        (start, from, to): (Instant, u32, u32),
+        limits: Limits,
+        queue: impl Fn(u32) -> SendQueue,
+    ) -> State {
+        let mut state = State::Done;
+        for second in (from..=to).step_by(10) {
+            state = receiver.look(&queue(second), limits, start + second * SECOND);
+            if matches!(state, State::Stalled | State::Gone) {
+                break;
+            }
+        }
+        state
+    }
+
+    fn closed(acked: u64, unanswered: Option<u32>) -> SendQueue {
+        SendQueue {
+            acked,
+            in_flight: 0,
+            unsent: 1000,
+            window: 0,
+            unanswered,
+        }
+    }
+
+    fn in_flight(acked: u64, unanswered: Option<u32>) -> SendQueue {
+        SendQueue {
+            in_flight: 3,
+            window: 5000,
+            ..closed(acked, unanswered)
+        }
+    }
+
+    #[test]
+    fn a_receiver_that_answers_with_a_closed_window_is_slow_for_ever() {
+        let start = Instant::now();
+        let mut receiver = Receiver::new(start);
+        let day = (start, 0, 86_400);
+        let state = looks(&mut receiver, day, LIMITS, |_| closed(10, None));
+        assert_eq!(state, State::Slow);
+        let now = start + 86_410 * SECOND;
+        assert_eq!(
+            receiver.look(&SendQueue::default(), LIMITS, now),
+            State::Done
+        );
+        // From then on the kernel watches again.
+        let state = receiver.look(&in_flight(20, None), LIMITS, now + SECOND);
+        assert_eq!(state, State::Busy);
+    }
+
+    #[test]
+    fn a_receiver_that_stalls_longer_than_it_may_is_ended_unless_it_reads() {
+        let start = Instant::now();
+        let limits = Limits {
+            stall: Some(Duration::from_secs(60)),
+            ..LIMITS
+        };
+        let mut receiver = Receiver::new(start);
+        let minutes = (start, 0, 600);
+        let reads = |second: u32| closed(u64::from(second / 50), None);
+        assert_eq!(looks(&mut receiver, minutes, limits, reads), State::Slow);
+        let then = (start, 610, 1200);
+        let state = looks(&mut receiver, then, limits, |_| closed(99, None));
+        assert_eq!(state, State::Stalled);
+    }
+
+    #[test]
+    fn a_receiver_that_vanishes_behind_a_closed_window_is_gone() {
+        let start = Instant::now();
+        let mut receiver = Receiver::new(start);
+        let probes = |second: u32| closed(10, (second >= 100).then(|| 1 + (second - 100) / 30));
+        assert_eq!(
+            looks(&mut receiver, (start, 0, 130), LIMITS, probes),
+            State::Slow
+        );
+        assert_eq!(
+            looks(&mut receiver, (start, 140, 140), LIMITS, probes),
+            State::Gone
+        );
+    }
+
+    #[test]
+    fn one_probe_that_is_lost_is_no_sign_of_death() {
+        let start = Instant::now();
+        let mut receiver = Receiver::new(start);
+        // Probes are two minutes apart by now, and each third is lost.
+        let probes = |second: u32| closed(10, (second / 120 % 3 == 2).then_some(1));
+        let state = looks(&mut receiver, (start, 0, 36_000), LIMITS, probes);
+        assert_eq!(state, State::Slow);
+    }
+
+    #[test]
+    fn a_receiver_that_vanishes_after_it_was_slow_is_gone() {
+        let start = Instant::now();
+        let mut receiver = Receiver::new(start);
+        receiver.look(&closed(10, None), LIMITS, start);
+        let repeats = |second: u32| in_flight(20, Some(second / 20));
+        assert_eq!(
+            looks(&mut receiver, (start, 10, 40), LIMITS, repeats),
+            State::Slow
+        );
+        assert_eq!(
+            looks(&mut receiver, (start, 50, 50), LIMITS, repeats),
+            State::Gone
+        );
+    }
+
+    // What was dropped while the window was closed is sent again only a while after it has opened.
+    #[test]
+    fn a_window_that_opens_after_long_gives_time_to_send_again() {
+        let start = Instant::now();
+        let mut receiver = Receiver::new(start);
+        let hour = (start, 0, 3600);
+        assert_eq!(
+            looks(&mut receiver, hour, LIMITS, |_| closed(10, None)),
+            State::Slow
+        );
+        let then = (start, 3610, 3700);
+        let state = looks(&mut receiver, then, LIMITS, |_| in_flight(10, None));
+        assert_eq!(state, State::Slow);
+    }
+
+    #[test]
+    fn what_is_on_its_way_to_an_open_window_is_left_to_the_kernel() {
+        let start = Instant::now();
+        let mut receiver = Receiver::new(start);
+        let hour = (start, 0, 3600);
+        let state = looks(&mut receiver, hour, LIMITS, |_| in_flight(10, Some(9)));
+        assert_eq!(state, State::Busy);
+    }
+}

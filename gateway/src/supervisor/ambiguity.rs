@@ -1,0 +1,162 @@
+//! Refuses trust in which several CAs could vouch for the same peer.
+//!
+//! A CA vouches for every name that it likes. Where a route lists identities itself, all CAs in the trust of its
+//! identity may vouch for each of them; that is safe with one CA, and where keys are listed. CAs of one subject
+//! name count as one: its key was renewed.
+
+use std::collections::HashSet;
+use std::fmt::Write as _;
+use std::path::Path as FilePath;
+use std::sync::Arc;
+
+use crate::config::{Peer, PeerName, Problem, Route, TrustFiles};
+use crate::limits::ROUTE_NAME_BYTES_MAX;
+use crate::pki::Trust;
+
+/// Routes that list identities themselves, of one set of trust files.
+pub(super) struct Listing<'r> {
+    files: Arc<TrustFiles>,
+    trust: Arc<Trust>,
+    routes: Vec<(&'r Route, Arc<Peer>)>,
+}
+
+/// All listings of a configuration.
+#[derive(Default)]
+pub(super) struct Listings<'r> {
+    all: Vec<Listing<'r>>,
+}
+
+impl<'r> Listings<'r> {
+    /// Notes a peer of a route with what was loaded of its trust.
+    pub(super) fn note(&mut self, route: &'r Route, peer: &Arc<Peer>, trust: &Arc<Trust>) {
+        if peer.name.is_some() {
+            return;
+        }
+        let entry = (route, Arc::clone(peer));
+        let mut known = self.all.iter_mut();
+        match known.find(|listing| Arc::ptr_eq(&listing.trust, trust)) {
+            Some(listing) => listing.routes.push(entry),
+            None => self.all.push(Listing {
+                files: Arc::clone(&peer.trust),
+                trust: Arc::clone(trust),
+                routes: vec![entry],
+            }),
+        }
+    }
+
+    /// What is wrong with them; `named` are the tables that the configuration has.
+    pub(super) fn problems(&self, named: &[Arc<Peer>]) -> Vec<Problem> {
+        let taken = named.iter().flat_map(|peer| peer.name.clone()).collect();
+        self.all
+            .iter()
+            .filter_map(|listing| listing.problem(&taken))
+            .collect()
+    }
+}
+
+impl Listing<'_> {
+    fn problem(&self, taken: &HashSet<String>) -> Option<Problem> {
+        let subjects = self.trust.subjects();
+        let listed: Vec<&PeerName> = self.names().collect();
+        if subjects.len() < 2 || listed.is_empty() {
+            return None;
+        }
+        let file = self.files.trust.value.display().to_string();
+        let subjects: Vec<_> = subjects.iter().map(|name| format!("{name:?}")).collect();
+        let tables = self.tables(&listed, taken);
+        Some(Problem {
+            line: Some(self.files.trust.line),
+            text: format!(
+                "trust {file:?} holds CAs of {} names ({}), and each of them could issue a certificate for \
+                 any peer that a route lists by \"dns:\" or \"uri:\". Write a [[peer]] table for each peer, \
+                 with a file that holds its own CA alone, and list the tables' names:\n\n{tables}",
+                subjects.len(),
+                subjects.join(", ")
+            ),
+        })
+    }
+
+    /// Names that a CA gives, each once, in the order of the file. A key is not a CA's to give.
+    fn names(&self) -> impl Iterator<Item = &PeerName> {
+        let mut seen = HashSet::new();
+        let all = self.routes.iter().flat_map(|(_, peer)| &peer.identities);
+        all.filter(move |name| !matches!(name, PeerName::Sha256(_)) && seen.insert(*name))
+    }
+
+    /// What to write instead: a table for each name, and the lists of the routes. It is as long as the lists that
+    /// the configuration has.
+    fn tables(&self, listed: &[&PeerName], taken: &HashSet<String>) -> String {
+        let folder = self.files.trust.value.parent().unwrap_or(FilePath::new(""));
+        let mut names: Vec<String> = Vec::new();
+        let mut text = String::new();
+        for identity in listed {
+            let name = table_name(identity, |name| {
+                taken.contains(name) || names.iter().any(|known| known == name)
+            });
+            let file = |ending: &str| {
+                folder
+                    .join(format!("{name}-ca.{ending}"))
+                    .display()
+                    .to_string()
+            };
+            let _ = write!(
+                text,
+                "[[peer]]\nname = {name:?}\nidentity = {:?}\ntrust = {:?}\n",
+                identity.to_string(),
+                file("pem")
+            );
+            if !self.files.crl.is_empty() {
+                let _ = writeln!(text, "crl = [{:?}]", file("crl"));
+            }
+            text.push('\n');
+            names.push(name);
+        }
+        for (route, peer) in &self.routes {
+            let of = |identity: &PeerName| {
+                let table = listed.iter().position(|listed| *listed == identity);
+                let name = table.and_then(|index| names.get(index).cloned());
+                format!("{:?}", name.unwrap_or_else(|| identity.to_string()))
+            };
+            let tables = route.tls.iter().flat_map(|tls| &tls.peers);
+            let tables =
+                tables.filter_map(|peer| peer.name.as_ref().map(|name| format!("{name:?}")));
+            let peers: Vec<_> = tables.chain(peer.identities.iter().map(of)).collect();
+            let _ = writeln!(
+                text,
+                "# route {:?}\npeers = [{}]",
+                route.name,
+                peers.join(", ")
+            );
+        }
+        text.truncate(text.trim_end().len());
+        text
+    }
+}
+
+/// A name for the table of a peer: its own as far as a table may be called so.
+fn table_name(identity: &PeerName, is_taken: impl Fn(&str) -> bool) -> String {
+    let text = match identity {
+        PeerName::Dns(name) => name.as_str(),
+        PeerName::Uri(uri) => uri.split_once(':').map_or(uri.as_str(), |(_, rest)| rest),
+        PeerName::Sha256(_) => "",
+    };
+    let is_legal = |letter: char| letter.is_ascii_alphanumeric() || "-_.".contains(letter);
+    let letters = text
+        .chars()
+        .map(|letter| if is_legal(letter) { letter } else { '-' });
+    let mut name: String = letters.collect::<String>().trim_matches('-').to_owned();
+    // Room for a number.
+    name.truncate(ROUTE_NAME_BYTES_MAX.saturating_sub(6));
+    if !name.is_empty() && !is_taken(&name) {
+        return name;
+    }
+    let numbered = |number: usize| {
+        format!("{name}-{number}")
+            .trim_start_matches('-')
+            .to_owned()
+    };
+    (2..)
+        .map(numbered)
+        .find(|name| !is_taken(name))
+        .unwrap_or(name)
+}

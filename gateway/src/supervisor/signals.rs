@@ -1,0 +1,158 @@
+//! The signals that the program acts on, and those that it only logs.
+
+use std::future::poll_fn;
+use std::io;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use rustix::process::Signal as Number;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::{Event, Journal, Level};
+use crate::limits::SIGNAL_REPORT_EVERY;
+
+/// What a signal asks the program to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Asked {
+    /// To drain and end.
+    Stop,
+    /// To read its configuration again.
+    Reload,
+}
+
+/// The signals of a running gateway.
+pub(super) struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+    ignored: Ignored,
+    journal: Journal,
+}
+
+impl Signals {
+    /// Those that the program acts on, beside those that are ignored. Needs the runtime.
+    pub(super) fn new(ignored: Ignored, journal: Journal) -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+            ignored,
+            journal,
+        })
+    }
+
+    /// Waits for a signal that asks for something; logs the others. May be dropped.
+    pub(super) async fn next(&mut self) -> Asked {
+        loop {
+            let received = tokio::select! {
+                _ = self.terminate.recv() => return Asked::Stop,
+                _ = self.interrupt.recv() => return Asked::Stop,
+                _ = self.hangup.recv() => return Asked::Reload,
+                received = self.ignored.next() => received,
+            };
+            if let Some(text) = received {
+                let level = Level::Warn;
+                self.journal.tell(Event::Notice { level, text });
+            }
+        }
+    }
+
+    /// Waits until it is asked to stop.
+    pub(super) async fn stop(&mut self) {
+        while self.next().await != Asked::Stop {}
+    }
+}
+
+/// Signals that mean nothing here, but end a process that does not handle them: a script that was
+/// written for another program may send one (nginx opens its logs again at SIGUSR1).
+///
+/// SIGQUIT and the signals of faults and resource limits keep what the kernel does. SIGPIPE is ignored by
+/// Rust's runtime.
+pub(super) struct Ignored(Vec<Handled>);
+
+struct Handled {
+    name: String,
+    signal: Signal,
+    logged: Quiet,
+}
+
+/// The real-time signals of Linux that the C library leaves to programs.
+const REAL_TIME: std::ops::RangeInclusive<i32> = 34..=64;
+
+impl Ignored {
+    /// Handles them from now on. Needs the runtime.
+    pub(super) fn new() -> io::Result<Self> {
+        let named = [
+            ("SIGUSR1", Number::USR1),
+            ("SIGUSR2", Number::USR2),
+            ("SIGALRM", Number::ALARM),
+            ("SIGSTKFLT", Number::STKFLT),
+            ("SIGVTALRM", Number::VTALARM),
+            ("SIGPROF", Number::PROF),
+            ("SIGIO", Number::IO),
+            ("SIGPWR", Number::POWER),
+        ];
+        let named = named.map(|(name, number)| (name.to_owned(), number.as_raw()));
+        let real_time = REAL_TIME.map(|number| (format!("real-time signal {number}"), number));
+        let handle = |(name, number)| {
+            Ok(Handled {
+                name,
+                signal: signal(SignalKind::from_raw(number))?,
+                logged: Quiet::default(),
+            })
+        };
+        let all: io::Result<_> = named.into_iter().chain(real_time).map(handle).collect();
+        Ok(Self(all?))
+    }
+
+    // The next that is received, with a line for the log if one is due.
+    async fn next(&mut self) -> Option<String> {
+        poll_fn(|context| self.poll_next(context)).await
+    }
+
+    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<String>> {
+        for handled in &mut self.0 {
+            if handled.signal.poll_recv(context).is_ready() {
+                let line = || {
+                    let name = &handled.name;
+                    format!("{name} is ignored; SIGTERM or SIGINT stops the gateway")
+                };
+                return Poll::Ready(handled.logged.allow(Instant::now()).then(line));
+            }
+        }
+        Poll::Pending
+    }
+}
+
+/// Lets one line pass in each `limits::SIGNAL_REPORT_EVERY`.
+#[derive(Debug, Default)]
+struct Quiet {
+    last: Option<Instant>,
+}
+
+impl Quiet {
+    fn allow(&mut self, now: Instant) -> bool {
+        let since = |last| now.saturating_duration_since(last);
+        let is_due = self
+            .last
+            .is_none_or(|last| since(last) >= SIGNAL_REPORT_EVERY);
+        if is_due {
+            self.last = Some(now);
+        }
+        is_due
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_signal_that_comes_often_is_logged_once_a_minute() {
+        let (start, mut quiet) = (Instant::now(), Quiet::default());
+        let each = (0..300).map(|second| start + Duration::from_secs(second));
+        assert_eq!(each.filter(|now| quiet.allow(*now)).count(), 5);
+    }
+}

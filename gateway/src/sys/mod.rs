@@ -1,0 +1,9 @@
+//! System calls that no crate here offers without unsafe code: one call per function.
+#![expect(
+    unsafe_code,
+    reason = "each call has a justification, a safety comment and a test"
+)]
+
+mod tcp_info;
+
+pub use tcp_info::{TcpInfo, tcp_info};

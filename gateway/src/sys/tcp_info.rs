@@ -1,0 +1,145 @@
+//! What the kernel knows of a TCP connection (TCP_INFO of tcp(7)).
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd};
+use std::time::Duration;
+
+/// The part of `struct tcp_info` that is used here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TcpInfo {
+    /// Probes of a closed window in a row without an answer (`tcpi_probes`).
+    pub probes: u8,
+    /// How often the time between retransmissions or probes was doubled (`tcpi_backoff`).
+    pub backoff: u8,
+    /// Segments that were sent and are not acknowledged (`tcpi_unacked`).
+    pub unacked: u32,
+    /// Time since data was sent last, retransmissions included (`tcpi_last_data_sent`).
+    pub last_data_sent: Duration,
+    /// Time since the last acknowledgement arrived (`tcpi_last_ack_recv`).
+    pub last_ack_received: Duration,
+    /// Bytes that were acknowledged since the connection began (`tcpi_bytes_acked`).
+    pub bytes_acked: u64,
+    /// Bytes that the program has written and that were never sent (`tcpi_notsent_bytes`).
+    pub unsent_bytes: u32,
+    /// The receive window that the peer announced last, in bytes (`tcpi_snd_wnd`, Linux 5.4).
+    pub send_window: u32,
+}
+
+/// Octets of `struct tcp_info` up to the last field that is used. The kernel appends fields and never
+/// moves one (include/uapi/linux/tcp.h).
+const LENGTH: usize = 232;
+
+/// Asks the kernel what it knows of a connection.
+///
+/// # Errors
+/// What the kernel says: `socket` is not a TCP socket. `Unsupported` where the kernel is older than Linux
+/// 5.4 and does not know all of `TcpInfo`.
+pub fn tcp_info(socket: impl AsFd) -> io::Result<TcpInfo> {
+    let mut bytes = [0_u8; LENGTH];
+    let mut length = libc::socklen_t::try_from(LENGTH).map_err(io::Error::other)?;
+    let descriptor = socket.as_fd().as_raw_fd();
+    // JUSTIFICATION: neither std nor rustix nor socket2 offers TCP_INFO.
+    // SAFETY: the descriptor is open for as long as `socket` is borrowed. The kernel writes at most `length`
+    // bytes to `bytes`, which has as many and for which every value is valid, and how many those are to
+    // `length`; both outlive the call.
+    let outcome = unsafe {
+        libc::getsockopt(
+            descriptor,
+            libc::IPPROTO_TCP,
+            libc::TCP_INFO,
+            bytes.as_mut_ptr().cast(),
+            &raw mut length,
+        )
+    };
+    if outcome != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let known = usize::try_from(length).is_ok_and(|length| length >= LENGTH);
+    known
+        .then(|| parse(&bytes))
+        .ok_or_else(|| io::ErrorKind::Unsupported.into())
+}
+
+fn parse(bytes: &[u8; LENGTH]) -> TcpInfo {
+    let millis = |at| Duration::from_millis(u64::from(u32_at(bytes, at)));
+    TcpInfo {
+        probes: bytes[3],
+        backoff: bytes[4],
+        unacked: u32_at(bytes, 24),
+        last_data_sent: millis(44),
+        last_ack_received: millis(56),
+        bytes_acked: u64::from(u32_at(bytes, 120)) | u64::from(u32_at(bytes, 124)) << 32,
+        unsent_bytes: u32_at(bytes, 144),
+        send_window: u32_at(bytes, 228),
+    }
+}
+
+// Linux on x86-64 only, which is little-endian.
+fn u32_at(bytes: &[u8; LENGTH], at: usize) -> u32 {
+    let part = bytes.get(at..).and_then(|rest| rest.first_chunk());
+    part.copied().map_or(0, u32::from_le_bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{ErrorKind, Read, Write};
+    use std::net::{TcpListener, TcpStream, UdpSocket};
+    use std::thread::sleep;
+    use std::time::Instant;
+
+    use super::*;
+
+    fn pair() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = listener.local_addr().expect("it is bound");
+        let ours = TcpStream::connect(address).expect("it listens");
+        (ours, listener.accept().expect("a connection").0)
+    }
+
+    fn until(socket: &TcpStream, is_it: impl Fn(&TcpInfo) -> bool) -> TcpInfo {
+        let start = Instant::now();
+        loop {
+            let info = tcp_info(socket).expect("it is TCP");
+            if is_it(&info) {
+                return info;
+            }
+            assert!(start.elapsed() < Duration::from_secs(10), "{info:?}");
+            sleep(Duration::from_millis(10));
+        }
+    }
+
+    #[test]
+    fn a_receiver_that_does_not_read_shows_by_its_window_and_goes_on_when_it_reads() {
+        let (mut ours, mut peer) = pair();
+        let fresh = tcp_info(&ours).expect("it is TCP");
+        assert!(fresh.send_window > 0, "{fresh:?}");
+        ours.set_nonblocking(true).expect("it is a socket");
+        let mut sent = 0;
+        loop {
+            match ours.write(&[7; 65_536]) {
+                Ok(count) => sent += count,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) => panic!("{error}"),
+            }
+        }
+        let closed = until(&ours, |info| info.unacked == 0);
+        assert!(closed.unsent_bytes > 0, "{closed:?}");
+        let received = usize::try_from(closed.bytes_acked).expect("it is not much");
+        // The connection's SYN counts as one byte.
+        let account = received + closed.unsent_bytes as usize;
+        assert!(account.abs_diff(sent) <= 1, "{closed:?} of {sent}");
+        let mut whole = vec![0; sent];
+        peer.read_exact(&mut whole).expect("all of it arrives");
+        let done = until(&ours, |info| info.unsent_bytes == 0 && info.unacked == 0);
+        assert!(done.bytes_acked > closed.bytes_acked, "{done:?}");
+        assert!(done.last_ack_received < Duration::from_secs(5), "{done:?}");
+        assert!(done.last_data_sent < Duration::from_secs(5), "{done:?}");
+        assert_eq!((done.probes, done.backoff), (0, 0));
+    }
+
+    #[test]
+    fn what_is_no_tcp_socket_is_an_error() {
+        let socket = UdpSocket::bind("127.0.0.1:0").expect("a free port");
+        tcp_info(&socket).expect_err("UDP has no TCP_INFO");
+    }
+}

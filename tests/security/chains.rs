@@ -1,0 +1,148 @@
+//! Chains of certificates: what one may cost that was made to cost, and legal ones that look like it.
+
+use std::time::Duration;
+
+use rustls::pki_types::CertificateDer;
+use rustls::{AlertDescription as Alert, SignatureScheme};
+use wardgate_tests::der::{self, Parts, p256};
+use wardgate_tests::pki::Kind;
+use wardgate_tests::{DEADLINE, Gateway, Pki, Site, free_port, until};
+
+use crate::plain::{self, MARKER, Witness, assert_sound, listener, loopback, offer_marker};
+use crate::tls::{Peer, Tls, TlsEnd, chain, knock};
+
+const OWN: &str = "gw.b.example";
+const PEER: &str = "gw.a.example";
+const INTERMEDIATES: u8 = 7;
+
+/// Goal: a chain costs about what a handshake costs that is refused normally, whatever is in it.
+/// Method: chains that took from 6 ms to 2.9 s of a core each, ten times over one route, against a good
+/// certificate of an unlisted name as often, by the time that processors worked for the gateway.
+#[test]
+fn a_chain_that_was_made_to_cost_is_refused_for_little() {
+    let pki = Pki::new();
+    let target = Witness::start();
+    let port = free_port();
+    let site = Site::with_identity(&pki.leaf(OWN));
+    let peers = [format!("dns:{PEER}")];
+    let gateway = site
+        .terminate(loopback(port), loopback(target.port), &peers)
+        .protocol("tcp")
+        .start();
+    let normal = Peer::of(&pki.odd(PEER, Kind::OtherName));
+    let normal = cost(&gateway, port, &normal, Alert::AccessDenied);
+    for (name, peer, alert) in costly(&pki) {
+        let cost = cost(&gateway, port, &peer, alert);
+        assert!(
+            cost <= 2 * normal + Duration::from_millis(100),
+            "{name}: {cost:?} for {TIMES} handshakes, a normal refusal takes {normal:?}"
+        );
+    }
+    assert_eq!(target.connections(), 0);
+    assert_sound(&gateway);
+    gateway.stop();
+}
+
+const TIMES: usize = 10;
+
+/// What the processors worked for the gateway while it refused `peer` so many times.
+fn cost(gateway: &Gateway, port: u16, peer: &Peer, alert: Alert) -> Duration {
+    let before = gateway.process().cpu_time();
+    for _ in 0..TIMES {
+        let (received, end) = knock(port, peer, MARKER);
+        assert_eq!((received, end), (Vec::new(), TlsEnd::Alert(alert)));
+    }
+    gateway.process().cpu_time() - before
+}
+
+/// Peers whose chains nobody signed, and the alert that each gets.
+fn costly(pki: &Pki) -> Vec<(&'static str, Peer, Alert)> {
+    let scheme = SignatureScheme::ECDSA_NISTP256_SHA256;
+    let made = |leaf: Parts, intermediate: Option<Parts>| {
+        let mut chain = vec![CertificateDer::from(leaf.forged())];
+        for number in 0..INTERMEDIATES {
+            let keyed = intermediate
+                .clone()
+                .map(|parts| parts.with_key(p256(number)));
+            chain.extend(keyed.map(|parts| CertificateDer::from(parts.forged())));
+        }
+        Peer::of_stolen(chain, scheme)
+    };
+    let leaf = || Parts::new("leaf", "X");
+    let extensions = |count: usize| der::extension(&[0x2a], &[]).repeat(count);
+    let ca = |filling: &[u8]| Some(Parts::new("X", "X").with(filling).of_ca());
+    let names: Vec<_> = (0..9_000)
+        .map(|name| der::element(0x82, &[format!("{name:x}").as_bytes()]))
+        .collect();
+    vec![
+        (
+            "anchor names",
+            Peer::of(&pki.odd(PEER, Kind::Namesakes)),
+            Alert::UnknownCA,
+        ),
+        ("equal names", made(leaf(), ca(&[])), Alert::UnknownCA),
+        (
+            "as many extensions as there may be",
+            made(leaf(), ca(&extensions(150))),
+            Alert::UnknownCA,
+        ),
+        (
+            "more extensions",
+            made(leaf(), ca(&extensions(850))),
+            Alert::BadCertificate,
+        ),
+        (
+            "many names",
+            made(leaf().with(&der::alternative_names(&names)), None),
+            Alert::BadCertificate,
+        ),
+    ]
+}
+
+/// Goal: a certificate that the CA's new key signed is good where the old key is trusted and vouches for
+/// the new one (RFC 4210 section 4.4), although another certificate in the chain then bears the CA's name.
+#[test]
+fn a_client_of_a_ca_with_a_new_key_is_accepted() {
+    let pki = Pki::new();
+    let target = Witness::start();
+    let port = free_port();
+    let site = Site::with_identity(&pki.leaf(OWN));
+    let peers = [format!("dns:{PEER}")];
+    let gateway = site
+        .terminate(loopback(port), loopback(target.port), &peers)
+        .protocol("tcp")
+        .start();
+    let renewed = pki.odd(PEER, Kind::RenewedAuthority);
+    assert_eq!(chain(&renewed).len(), 2);
+    let mut tls = Tls::connect(port, Peer::of(&renewed).client()).expect_shake();
+    tls.send(MARKER);
+    tls.close_notify();
+    until("the marker at the target", DEADLINE, || {
+        (target.heard() == MARKER).then_some(())
+    });
+    assert_sound(&gateway);
+    gateway.stop();
+}
+
+/// The same of a server.
+#[test]
+fn a_server_of_a_ca_with_a_new_key_is_accepted() {
+    let pki = Pki::new();
+    let entry = free_port();
+    let (listener, port) = listener();
+    let site = Site::with_identity(&pki.leaf(OWN));
+    let peers = [format!("dns:{PEER}")];
+    let gateway = site
+        .originate(loopback(entry), loopback(port), &peers)
+        .protocol("tcp")
+        .start();
+    let renewed = Peer::of(&pki.odd(PEER, Kind::RenewedAuthority));
+    std::thread::scope(|scope| {
+        scope.spawn(|| offer_marker(entry));
+        let mut tls = Tls::accept(plain::accept(&listener), renewed.server()).expect_shake();
+        assert_eq!(tls.receive_exactly(MARKER.len()), MARKER);
+        tls.close_notify();
+    });
+    assert_sound(&gateway);
+    gateway.stop();
+}
