@@ -375,6 +375,24 @@ pub const HANDSHAKES_SHARE: usize = 2;
 /// the target has not answered, may each hold one in this many of all places.
 pub const OPENERS_SHARE: usize = 4;
 
+/// A passthrough route may have one in this many of all places open where it has no `connections`: who
+/// is on the other side is not known here, and the other routes need places too.
+pub const PASSTHROUGH_SHARE: usize = 2;
+
+/// The most that a route's own bound of open connections may be. There are descriptors for fewer.
+pub const ROUTE_CONNECTIONS_MAX: u32 = 1 << 20;
+
+/// Silence in both directions after which a passthrough connection is ended unless `idle` says otherwise.
+/// What passes may be MLLP, which is silent for a night; after a day it was forgotten.
+pub const PASSTHROUGH_IDLE: Duration = Duration::from_secs(24 * 3600);
+
+/// Connections above the number that there are places for, each of which ends an unauthenticated client
+/// that has not gone yet.
+pub const OVERFLOW_MAX: usize = 64;
+
+/// How often a stream that either side may begin is looked at for its first byte.
+pub const FIRST_MOVE_LOOK: Duration = Duration::from_secs(1);
+
 /// One address may hold one in this many of the places of a stage, and of its memory. A whole site
 /// connects from one address after an outage of its line, so one address needs many places for a moment;
 /// others get places in any case, because the address with the most gives its own up.

@@ -114,6 +114,68 @@ fn replayed_hellos_take_no_more_than_their_share_of_the_time_beside_bulk() {
     );
 }
 
+/// Goal: who says nothing on a plain side takes nobody's place.
+/// Method: one address holds more silent connections than the gateway may have at all; an application
+/// from elsewhere connects.
+#[test]
+fn silent_openers_on_a_plain_side_make_way_for_an_application_from_elsewhere() {
+    let pki = Pki::new();
+    let (port, nobody) = (free_port(), free_port());
+    let site = Site::new(&pki, OWN)
+        .originate(loopback(port), loopback(nobody), &[format!("dns:{PEER}")])
+        .protocol("mllp")
+        .timeout("first_byte", "\"60s\"")
+        .descriptors(700);
+    let gateway = site.start();
+    let held: Vec<_> = (0..400).map(|_| connect_from(SILENT, port)).collect();
+    until("some of them were ended", DEADLINE, || {
+        (gateway.metric("wardgate_unauthenticated_ended_total") > 0.0).then_some(())
+    });
+    let mut stream = connect_from(GOOD, port);
+    stream.write_all(b"\x0bMSH|").expect("it is connected");
+    // It was served: the gateway looked for its target.
+    gateway.wait_for_connection_line("the application's", DEADLINE, |line| {
+        line.text("source").starts_with("127.0.0.5:")
+            && line.text("reason").contains(&loopback(nobody))
+    });
+    drop(held);
+    gateway.stop();
+}
+
+/// Goal: a passthrough route has as many connections as `connections` says, and those that the target has
+/// answered are not ended for others.
+#[test]
+fn a_full_passthrough_route_ends_unanswered_connections_and_then_refuses() {
+    const MOST: usize = 20;
+    let pki = Pki::new();
+    let port = free_port();
+    let site = Site::new(&pki, OWN)
+        .passthrough(loopback(port), loopback(echo()))
+        .set("connections", MOST.to_string());
+    let gateway = site.start();
+    let _silent: Vec<_> = (0..2 * MOST).map(|_| connect_from(SILENT, port)).collect();
+    let mut served: Vec<_> = (0..MOST)
+        .map(|_| {
+            let mut stream = connect_patiently(GOOD, port).expect("it listens");
+            ask(&mut stream).expect("a silent one makes way");
+            stream
+        })
+        .collect();
+    // Each core ends those of its own.
+    until("no silent one is left", DEADLINE, || {
+        (gateway.metric("wardgate_unauthenticated_open") as usize == 0).then_some(())
+    });
+    let mut late = connect_patiently(GOOD, port).expect("it listens");
+    assert!(ask(&mut late).is_err(), "one more than may be");
+    gateway.wait_for_connection_line("the one too many", DEADLINE, |line| {
+        line.text("reason").contains("connections of this route")
+    });
+    for stream in &mut served {
+        ask(stream).expect("those that were answered stay");
+    }
+    gateway.stop();
+}
+
 /// The gateway with its routes, and bulk that goes on all the time.
 struct Arena {
     gateway: Gateway,

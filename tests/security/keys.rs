@@ -7,7 +7,7 @@ use wardgate_tests::{Pki, Program, Site, tier, wardgate};
 
 /// All keys that a configuration can hold. Whoever adds one asks here whether it lets a peer in who
 /// has not proved himself.
-const KEYS: [&str; 51] = [
+const KEYS: [&str; 52] = [
     "admin",
     "ae_bind",
     "associations",
@@ -19,6 +19,7 @@ const KEYS: [&str; 51] = [
     "certificate",
     "commands",
     "connect",
+    "connections",
     "cores",
     "crl",
     "drain",

@@ -7,6 +7,7 @@
 //! What is random is drawn from a seed that a failing test prints; `WARDGATE_SEED` replays it. Foreign
 //! TLS programs (renegotiation, extended master secret, every weaker suite) stand in the interop tier.
 
+mod alerts;
 mod bad_clients;
 mod bad_servers;
 mod cases;

@@ -88,6 +88,7 @@ impl Site {
             observe: plan.observe,
             dicom: is_seen.then(no_rules),
             health: None,
+            connections: None,
         };
         let counters = Arc::new(metrics::Core::new(0, 1));
         Rc::new(Self {
@@ -98,6 +99,7 @@ impl Site {
                 pool: Pool::new(plan.buffers),
                 pipes: Pipes::new(plan.pipes),
                 names: Names::default(),
+                connections_max: 1000,
                 limiter: HandshakeLimiter::new([16; 3], Arc::clone(&counters)),
                 counters,
                 stop,

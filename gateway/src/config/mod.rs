@@ -191,6 +191,9 @@ pub struct Route {
     pub dicom: Option<Dicom>,
     /// How it finds out whether its targets are there; `None` is not at all.
     pub health: Option<Health>,
+    /// How many connections it may have open; 1 to `limits::ROUTE_CONNECTIONS_MAX`. `None` is a share of
+    /// all for passthrough, else as many as there are.
+    pub connections: Option<u32>,
 }
 
 /// The name of a network interface: 1 to `limits::INTERFACE_BYTES_MAX` bytes without blanks, `/` and `:`.
@@ -376,7 +379,7 @@ pub struct Timeouts {
     pub connect: Duration,
     /// `dicom` and `mllp`: the first byte from the plain side.
     pub first_byte: Duration,
-    /// Silence in both directions that ends a `tcp` connection; `None` is never.
+    /// Silence in both directions that ends a connection of a `tcp` or passthrough route; `None` is never.
     pub idle: Option<Duration>,
     /// How long a drain waits for open connections.
     pub drain: Duration,

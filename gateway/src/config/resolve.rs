@@ -20,7 +20,7 @@ use super::{
 };
 use super::{address, clash, gateway, name, timeouts, value};
 use super::{dicom, health, observe, returns};
-use crate::limits::{KEY_RECORDS_MAX, ROUTES_MAX};
+use crate::limits::{KEY_RECORDS_MAX, ROUTE_CONNECTIONS_MAX, ROUTES_MAX};
 
 /// What the meaning of a file depends on besides its text.
 pub(super) struct Place<'a> {
@@ -102,18 +102,20 @@ struct Resolver<'a> {
     /// The site's own: `None` where there is no `[identity]`, `Some(None)` where it has problems.
     site_identity: Option<Option<Arc<IdentityFiles>>>,
     site_timeouts: super::Timeouts,
+    written_timeouts: &'a file::Timeouts,
     /// Lines of the trust of tables and of the certificate that it was judged beside.
     trust_checked: HashSet<(usize, usize)>,
 }
 
 impl<'a> Resolver<'a> {
-    fn new(file: &file::File, place: &Place<'a>, problems: &'a mut Problems) -> Self {
+    fn new(file: &'a file::File, place: &Place<'a>, problems: &'a mut Problems) -> Self {
         let mut identities = Identities::new(place.file);
         let peer_tables = PeerTables::resolve(file, &mut identities, problems);
         let identity = file.identity.as_ref();
         Self {
             site_identity: identity.map(|written| identities.resolve(written, problems)),
             site_timeouts: timeouts::site(&file.timeouts, problems),
+            written_timeouts: &file.timeouts,
             identities,
             peer_tables: Arc::new(peer_tables),
             trust_checked: HashSet::new(),
@@ -167,13 +169,16 @@ impl<'a> Resolver<'a> {
         let by_title = dicom::resolve(written, ground, self.problems);
         let health = health::resolve(written, mode, protocol, self.problems);
         let tls = self.tls(written, mode, &peers);
-        let timeouts = timeouts::route(
+        let connections = self.connections(written);
+        let mut timeouts = timeouts::route(
             &written.timeouts,
             &self.site_timeouts,
             mode,
             protocol,
             self.problems,
         );
+        let default_idle = timeouts::default_idle(&written.timeouts, self.written_timeouts, mode);
+        timeouts.idle = timeouts.idle.or(default_idle);
         let route = (|| {
             Some(Route {
                 name: name?,
@@ -188,6 +193,7 @@ impl<'a> Resolver<'a> {
                 observe,
                 dicom: by_title.dicom,
                 health,
+                connections,
             })
         })();
         targets.extend(by_title.targets);
@@ -346,6 +352,16 @@ impl<'a> Resolver<'a> {
         self.problems
             .accept(&route.scope, "service", text, read)
             .map(Some)
+    }
+
+    fn connections(&mut self, route: &file::Route) -> Option<u32> {
+        // LIMIT: `ROUTE_CONNECTIONS_MAX`.
+        let max = ROUTE_CONNECTIONS_MAX.into();
+        let (scope, written) = (&route.scope, &route.connections);
+        let read = self
+            .problems
+            .accept_number(scope, "connections", written, max)?;
+        u32::try_from(read).ok()
     }
 
     fn record_layer(&mut self, route: &file::Route) -> Option<RecordLayer> {

@@ -159,6 +159,7 @@ pub(super) static ROUTE: Schema = Schema {
         key("calling_ae", "[\"CT_A\", \"MR_B\"]"),
         key("ae_bind", "{ \"CT_A\" = \"dns:gw.a.example\" }"),
         key("commands", "[\"C-ECHO\", \"C-STORE\"]"),
+        key("connections", "200"),
         key("associations", "40"),
         key("associations_per_peer", "20"),
         key("return", "\"region-to-pacs\""),

@@ -79,6 +79,7 @@ fn familiar(key: &str, schema: &Schema) -> Option<String> {
         "workers" | "threads" | "cpus" => "cores",
         "inspect" | "inspection" | "sniff" => "observe",
         "healthcheck" | "health_check" | "probe" | "check" => "health",
+        "max_connections" | "connections_max" | "maxconn" => "connections",
         "max_associations" | "associations_max" => "associations",
         "max_associations_per_peer" | "peer_associations" => "associations_per_peer",
         "services" | "operations" | "dimse" | "allow_commands" => "commands",

@@ -246,7 +246,15 @@ fn a_routes_timeouts_override_the_sites_key_by_key() {
         },
         ..Timeouts::default()
     };
-    assert_eq!(native.timeouts, site);
+    // Nobody wrote how long what passes may be silent.
+    let idle = Some(crate::limits::PASSTHROUGH_IDLE);
+    let expected = Timeouts {
+        idle,
+        ..site.clone()
+    };
+    assert_eq!(native.timeouts, expected);
+    let connections = [mllp, any, native].map(|route| route.connections);
+    assert_eq!(connections, [Some(200), None, None]);
     let idle = Some(Duration::from_secs(3600));
     assert_eq!(
         any.timeouts,

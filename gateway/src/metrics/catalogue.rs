@@ -147,11 +147,13 @@ const CORES: [(&str, &str, &str, OfCore); 8] = [
     ),
 ];
 
-const ENDED: [(&str, OfStage); 4] = [
+const ENDED: [(&str, OfStage); 6] = [
     ("places_of_address", |u| &u.ended_source_places),
     ("memory_of_address", |u| &u.ended_source_memory),
     ("places", |u| &u.ended_places),
     ("memory", |u| &u.ended_memory),
+    ("connections_of_route", |u| &u.ended_route),
+    ("connections", |u| &u.ended_all),
 ];
 
 const OUTCOMES: [(&str, OfTarget); 2] = [("good", |t| &t.good), ("bad", |t| &t.bad)];

@@ -86,6 +86,10 @@ pub struct Unauthenticated {
     pub ended_places: Counter,
     /// Connections ended because all memory for them was used.
     pub ended_memory: Counter,
+    /// Connections ended because their route had as many as it may.
+    pub ended_route: Counter,
+    /// Connections ended because the process had as many as it may.
+    pub ended_all: Counter,
 }
 
 impl Core {
@@ -121,6 +125,12 @@ impl Core {
     #[must_use]
     pub fn unauthenticated(&self, stage: Stage) -> &Unauthenticated {
         &self.unauthenticated[stage as usize]
+    }
+
+    /// Clients that have not proved who they are, in all stages.
+    #[must_use]
+    pub fn unproved(&self) -> u64 {
+        self.unauthenticated.iter().map(|of| of.open.get()).sum()
     }
 
     /// Payload octets that the core has moved, both ways and on all routes.
@@ -160,6 +170,9 @@ pub struct RouteCounters {
     pub opened_bytes: Counter,
     /// Connections that are open now.
     pub open: Counter,
+    /// Those of them whose clients have not proved who they are. Read by whoever places connections, and
+    /// no metric.
+    pub unproved: Counter,
     /// Key updates of its connections, which their record layers count.
     pub key_updates: Arc<KeyUpdates>,
     /// What its observers count.

@@ -5,6 +5,8 @@
 use std::cell::Cell;
 use std::io;
 
+use tokio::sync::Notify;
+
 use super::connection::Core;
 use super::link::{Link, reset};
 use super::seal::{receive_ready, room_of, write};
@@ -21,6 +23,30 @@ pub(super) struct Passing<'c, V: Verbs> {
     pub(super) counter: &'c Counter,
     pub(super) from: Party,
     pub(super) to: Party,
+    /// Where it is noted that something has come.
+    pub(super) answered: Option<&'c Answered>,
+}
+
+/// Whether the target has sent its first bytes.
+#[derive(Debug, Default)]
+pub(super) struct Answered {
+    has_come: Cell<bool>,
+    news: Notify,
+}
+
+impl Answered {
+    fn note(&self) {
+        if !self.has_come.replace(true) {
+            self.news.notify_one();
+        }
+    }
+
+    /// Returns when it has.
+    pub(super) async fn wait(&self) {
+        while !self.has_come.get() {
+            self.news.notified().await;
+        }
+    }
 }
 
 type PipeOf<V> = <<V as Verbs>::Socket as Socket>::Pipe;
@@ -48,7 +74,12 @@ impl<'c, V: Verbs> Passing<'c, V> {
                 return link.fail(self.to, reset(&error));
             }
             match self.receive((source, sink), &mut appetite).await {
-                Ok(Some(next)) => load = Some(next),
+                Ok(Some(next)) => {
+                    if let Some(answered) = self.answered {
+                        answered.note();
+                    }
+                    load = Some(next);
+                }
                 Ok(None) => match sink.finish() {
                     Ok(()) => return link.finish(self.from),
                     Err(error) => return link.fail(self.to, reset(&error)),

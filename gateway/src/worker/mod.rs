@@ -152,6 +152,7 @@ async fn run(plan: Plan) {
             pool: Pool::default(),
             pipes: Pipes::default(),
             names: names(plan.upstreams, &plan.journal),
+            connections_max: plan.loads.connections_max(),
             limiter: HandshakeLimiter::new(places, Arc::clone(&plan.counters)),
             counters: plan.counters,
             stop: plan.stop,
@@ -250,7 +251,11 @@ async fn connection(shared: Rc<Shared>, handed: Handed) {
         // It was reset between accept and here, before it carried anything.
         Err(_) => return,
         Ok(socket) => {
-            let accepted = Accepted { socket, source };
+            let accepted = Accepted {
+                socket,
+                source,
+                is_beyond: seat.is_beyond(),
+            };
             // Boxed, because a future that is passed on by value is held twice.
             let work = contain::contained(Box::pin(serve(&shared.core, path, accepted)));
             let mut effort = Effort::default();

@@ -123,7 +123,6 @@ fn what_rustls_refuses_without_an_alert_is_answered_by_one() {
             [part, warning.clone()].concat(),
             10,
         ),
-        ("empty records", record(handshake, &[]).repeat(40), 10),
         ("warnings", warning.repeat(8), 10),
         ("a message of 16 MiB", long, 50),
         ("an alert of one octet", record(alert, &[1]), 50),
