@@ -20,6 +20,7 @@ mod middle;
 mod names;
 mod party;
 mod pem;
+mod permitted;
 mod plain;
 mod resumption;
 mod secrets;

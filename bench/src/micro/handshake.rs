@@ -10,7 +10,9 @@ use anyhow::Context as _;
 use gateway::buffers::Buffer;
 use gateway::config::{IdentityFiles, Located, Mode, PeerName, Policy, RecordLayer, RouteTls};
 use gateway::limits::{HANDSHAKE_BYTES_MAX, KEY_RECORDS_MAX};
-use gateway::pki::authority::{Authority, KeyType, NewAuthority, NewCertificate, Output};
+use gateway::pki::authority::{
+    Authority, KeyType, NewAuthority, NewCertificate, Output, Permitted,
+};
 use gateway::pki::{Identity, store};
 use gateway::tls::Acceptor;
 use gateway::tls::session::{Session, Step};
@@ -106,6 +108,7 @@ fn authority(folder: &Path) -> anyhow::Result<Authority> {
         key: KeyType::P256,
         days: 30,
         crl_days: 30,
+        permitted: Permitted::default(),
     };
     let made = Authority::init(&folder.join("ca"), &wanted, SystemTime::now());
     made.context("cannot make an authority")

@@ -2,10 +2,11 @@
 //!
 //! `authority` makes a site's own CA and issues from it, `store` loads what a route names and finds
 //! what is wrong with it, `expiry` says how long it lasts, `show` says in words what is in a file.
-//! Below them `pem` reads text, `file` reads files, `facts` parses, `rules` judges, `profile` says what new certificates look
-//! like, `folder` and `index` keep a CA's state and `write` writes. Nothing here speaks TLS.
+//! Below them `pem` reads text, `file` reads files, `facts` parses, `rules` judges, `profile` and `permitted` say what
+//! new certificates look like, `constraints` which names a CA may vouch for, `folder` and `index` keep a CA's state and `write` writes. Nothing here speaks TLS.
 
 pub mod authority;
+mod constraints;
 pub mod expiry;
 mod facts;
 mod file;
@@ -15,6 +16,7 @@ mod folder;
 
 mod index;
 pub mod pem;
+mod permitted;
 mod profile;
 mod rules;
 pub mod show;

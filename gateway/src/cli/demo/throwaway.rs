@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use anyhow::Context;
 
-use crate::pki::authority::{Authority, KeyType, NewAuthority, NewCertificate, Output};
+use crate::pki::authority::{Authority, KeyType, NewAuthority, NewCertificate, Output, Permitted};
 
 /// How long it all is good: longer than any run, and no longer than a curious week with `--keep`.
 const DAYS: u32 = 7;
@@ -18,6 +18,7 @@ pub(super) fn authority(dir: &Path) -> anyhow::Result<Authority> {
         key: KeyType::P384,
         days: DAYS,
         crl_days: DAYS,
+        permitted: Permitted::default(),
     };
     Ok(Authority::init(
         &dir.join("ca"),
