@@ -147,12 +147,19 @@ enum Accepted {
     None,
 }
 
+/// `--permit-dns`, `--permit-uri`, and names with who accepts them.
+type Case = (
+    &'static [&'static str],
+    &'static [&'static str],
+    &'static [(&'static str, Accepted)],
+);
+
 /// Goal: a name that a CA must not vouch for is refused by every verifier, and `pki issue` refuses it
 /// before. What webpki refuses beside that is known.
 #[test]
 fn verifiers_refuse_what_a_constrained_ca_must_not_vouch_for() {
     use Accepted::{All, ByOpenssl, None};
-    let cases: [(&[&str], &[&str], &[(&str, Accepted)]); 4] = [
+    let cases: [Case; 4] = [
         (
             &["gw.a.example"],
             &[],
