@@ -22,6 +22,7 @@ mod middle;
 mod names;
 mod party;
 mod pem;
+mod permitted;
 mod plain;
 mod resumption;
 mod second_request;
