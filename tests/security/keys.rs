@@ -7,16 +7,18 @@ use wardgate_tests::{Pki, Program, Site, tier, wardgate};
 
 /// All keys that a configuration can hold. Whoever adds one asks here whether it lets a peer in who
 /// has not proved himself.
-const KEYS: [&str; 51] = [
+const KEYS: [&str; 56] = [
     "admin",
     "ae_bind",
     "associations",
+    "associations_per_peer",
     "busy_poll",
     "called",
     "called_ae",
     "calling",
     "calling_ae",
     "certificate",
+    "cipher",
     "commands",
     "connect",
     "cores",
@@ -39,6 +41,7 @@ const KEYS: [&str; 51] = [
     "mode",
     "name",
     "observe",
+    "peer",
     "peers",
     "policy",
     "probe",
@@ -54,6 +57,8 @@ const KEYS: [&str; 51] = [
     "route.identity",
     "route.timeouts",
     "rules",
+    "service",
+    "stall",
     "targets",
     "timeout",
     "timeouts",
@@ -121,6 +126,8 @@ fn whatever_would_turn_the_check_off_is_refused() {
         ("peers", "[\"dns:*\"]"),
         ("peers", "[\"dns:*.example\"]"),
         ("peers", "[\"any\"]"),
+        ("service", "\"*\""),
+        ("service", "false"),
         ("peers", "[\"sha256:\"]"),
         ("peers", "true"),
         ("ae_bind", "{ CT_A = \"dns:stranger.example\" }"),
