@@ -7,7 +7,7 @@ use wardgate_tests::{Pki, Program, Site, tier, wardgate};
 
 /// All keys that a configuration can hold. Whoever adds one asks here whether it lets a peer in who
 /// has not proved himself.
-const KEYS: [&str; 51] = [
+const KEYS: [&str; 56] = [
     "admin",
     "ae_bind",
     "associations",
@@ -18,6 +18,7 @@ const KEYS: [&str; 51] = [
     "calling",
     "calling_ae",
     "certificate",
+    "cipher",
     "commands",
     "connect",
     "cores",
@@ -41,6 +42,7 @@ const KEYS: [&str; 51] = [
     "mode",
     "name",
     "observe",
+    "peer",
     "peers",
     "policy",
     "probe",
@@ -56,6 +58,8 @@ const KEYS: [&str; 51] = [
     "route.identity",
     "route.timeouts",
     "rules",
+    "service",
+    "stall",
     "targets",
     "timeout",
     "timeouts",
@@ -123,6 +127,8 @@ fn whatever_would_turn_the_check_off_is_refused() {
         ("peers", "[\"dns:*\"]"),
         ("peers", "[\"dns:*.example\"]"),
         ("peers", "[\"any\"]"),
+        ("service", "\"*\""),
+        ("service", "false"),
         ("peers", "[\"sha256:\"]"),
         ("peers", "true"),
         ("ae_bind", "{ CT_A = \"dns:stranger.example\" }"),
