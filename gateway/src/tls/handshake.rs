@@ -4,6 +4,8 @@ use std::future::Future;
 use std::io;
 use std::time::Duration;
 
+use rustls::{Error, InvalidMessage};
+
 use super::session::{Session, Step};
 use crate::buffers::Buffer;
 use crate::limits::{ALERT_LINGER, HANDSHAKE_BYTES_MAX};
@@ -30,7 +32,7 @@ pub struct Failed {
 #[derive(Debug)]
 pub enum Cause {
     /// rustls or the verifier refused, or the peer's alert refused us.
-    Tls(rustls::Error),
+    Tls(Error),
     /// The socket failed.
     Socket(io::Error),
     /// The peer closed before it was done.
@@ -106,8 +108,8 @@ pub async fn handshake<S: Socket>(
         Err(_) if late => Cause::Deadline,
         Err(cause) => cause,
     };
-    if let Cause::Tls(_) | Cause::TooLong = cause {
-        tell(socket, driver.last_words()).await;
+    if let Some(words) = driver.last_words(&cause) {
+        tell(socket, words).await;
     }
     Err(Failed {
         cause,
@@ -116,7 +118,7 @@ pub async fn handshake<S: Socket>(
 }
 
 // A hybrid key exchange and a chain of three certificates fit.
-const FIRST_ROOM: usize = 8 << 10;
+const FIRST_ROOM: usize = 4 << 10;
 
 // As many octets as an explanation looks at.
 const FIRST_OCTETS: usize = 64;
@@ -159,12 +161,17 @@ impl<S: Socket, P: Pace> Driver<'_, S, P> {
         }
     }
 
-    // What the peer is told when its handshake has failed: what was to be sent comes first, because the
-    // peer needs it to read the alert.
-    fn last_words(&mut self) -> Vec<u8> {
+    // What the peer is told when its handshake has failed, if it is there to be told. What was to be sent
+    // comes first, because the peer needs it to read the alert: before ServerHello it has no keys.
+    fn last_words(&mut self, cause: &Cause) -> Option<Vec<u8>> {
+        let error = match cause {
+            Cause::Tls(error) => error,
+            Cause::TooLong => &Error::InvalidMessage(InvalidMessage::HandshakePayloadTooLarge),
+            Cause::Socket(_) | Cause::Closed | Cause::Deadline => return None,
+        };
         let mut words = std::mem::take(&mut self.outgoing);
-        words.extend(self.session.last_words());
-        words
+        words.extend(self.session.alert(error));
+        Some(words)
     }
 
     async fn send(&mut self) -> Result<(), Cause> {
