@@ -15,9 +15,10 @@ use rustls::{DistinguishedName, Error};
 use webpki::{EndEntityCert, VerifiedPath};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
+use super::algorithms::key_fault;
 use super::chain::{self, Checks};
 use super::identity::{PeerInfo, Peers, Proved, list, printable};
-use super::refusal::{Refusal, Rule, key_fault};
+use super::refusal::{Refusal, Rule};
 use super::revocation::PathCertificate;
 use super::verifier::Side;
 use crate::config::{Peer, Target};
