@@ -102,11 +102,14 @@ impl Store {
             None => None,
         };
         self.problems.append(&mut loader.problems);
-        self.own.push(OwnChain {
-            scope: scope.to_owned(),
-            at: files.certificate.clone(),
-            chain,
-        });
+        // Routes of both modes show the same certificate.
+        if !self.own.iter().any(|own| own.at == files.certificate) {
+            self.own.push(OwnChain {
+                scope: scope.to_owned(),
+                at: files.certificate.clone(),
+                chain,
+            });
+        }
         let kept = (Arc::clone(files), loaded.clone());
         self.identities.insert(key, kept);
         loaded
