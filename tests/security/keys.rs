@@ -7,10 +7,11 @@ use wardgate_tests::{Pki, Program, Site, tier, wardgate};
 
 /// All keys that a configuration can hold. Whoever adds one asks here whether it lets a peer in who
 /// has not proved himself.
-const KEYS: [&str; 51] = [
+const KEYS: [&str; 53] = [
     "admin",
     "ae_bind",
     "associations",
+    "associations_per_peer",
     "busy_poll",
     "called",
     "called_ae",
@@ -29,6 +30,7 @@ const KEYS: [&str; 51] = [
     "health",
     "identity",
     "idle",
+    "interface",
     "interval",
     "keepalive",
     "key",
