@@ -275,6 +275,40 @@ fn wrong_revocation_lists_are_named() {
     golden("crl-is-a-certificate", &pki, &site.crl(&pki.trust()));
 }
 
+/// Where trust holds several CAs, each could issue a certificate for every peer.
+#[test]
+fn trust_of_several_cas_is_refused_with_the_tables_to_write() {
+    let pki = Pki::new();
+    let mut leaf = pki.leaf(A);
+    leaf.trust = pki.both_trusts();
+    let pin = format!("sha256:{}", "ab".repeat(32));
+    let site = Site::with_identity(&leaf)
+        .crl(&pki.crl())
+        .peer("third", &["dns:gw.c.example"], &pki.trust())
+        .originate(
+            "127.0.0.1:11112",
+            "127.0.0.1:2762",
+            &[format!("dns:{B}"), pin.clone()],
+        )
+        .terminate(
+            "127.0.0.1:2763",
+            "127.0.0.1:11113",
+            &[
+                format!("dns:{B}"),
+                "uri:urn:nhs:ods:X26".to_owned(),
+                "third".to_owned(),
+            ],
+        );
+    golden("trust-of-several-cas", &pki, &site);
+
+    // A key is no CA's to give.
+    let pinned = Site::with_identity(&leaf).originate("127.0.0.1:11112", "127.0.0.1:2762", &[pin]);
+    let folder = TempDir::new().expect("the machine has a folder for temporary files");
+    let file = folder.path().join("wardgate.toml");
+    pinned.write(&file);
+    check(&file).expect_success();
+}
+
 #[test]
 fn several_problems_are_told_at_once() {
     let pki = Pki::new();

@@ -137,6 +137,33 @@ fn tls_probe_tells_of_a_server_that_is_another() {
 }
 
 #[test]
+fn tls_probe_holds_the_server_to_the_target_s_peer_and_the_route_s_service() {
+    let (pki, wan) = (Pki::new(), local());
+    let _c = far(&pki.leaf("gw.c.example"), wan).start();
+    let peers = [format!("dns:{B}"), "dns:gw.c.example".to_owned()];
+    let target = format!("[{{ address = \"{wan}\", peer = \"dns:{B}\" }}]");
+    let a = probing(&pki, wan)
+        .set("peers", format!("{peers:?}"))
+        .set("targets", target)
+        .start();
+    let line = wait_for_change(&a, wan, "down");
+    let words = format!("proves \"dns:gw.c.example\", and dns:{B} is expected at target {wan}");
+    assert!(line.message().contains(&words), "{line:?}");
+
+    let wan = local();
+    let _b = far(&pki.leaf(B), wan).start();
+    let a = probing(&pki, wan).set("service", "\"archive\"").start();
+    let line = wait_for_change(&a, wan, "down");
+    let words = "ours has service = \"archive\"";
+    assert!(line.message().contains(words), "{line:?}");
+
+    let wan = local();
+    let _b = far(&pki.leaf(B), wan).set("service", "\"archive\"").start();
+    let a = probing(&pki, wan).set("service", "\"archive\"").start();
+    wait_for_probes(&a, wan, "good", 2);
+}
+
+#[test]
 fn far_gateway_that_stops_is_down_and_up_again_when_it_is_back() {
     let (pki, wan) = (Pki::new(), local());
     let b = far(&pki.leaf(B), wan);

@@ -9,6 +9,7 @@ mod drain;
 mod endings;
 mod health;
 mod journal;
+mod large_list;
 mod noise;
 mod options;
 mod owners;

@@ -4,7 +4,8 @@
 //! from `choices`, `engines` takes a stream through our layer and rustls's, and `differences` names
 //! what may differ between the two. `differential` compares them over seeds; `targets` are fuzzed by
 //! `driver`, from the corpus that is kept. `hl7` has the targets of MLLP, `pem` that of the reader of PEM
-//! files, `chains` those of certificates.
+//! files, `chains` those of certificates, `crls` that of
+//! revocation lists.
 
 mod choices;
 mod dicom;
@@ -19,6 +20,7 @@ mod random;
 mod recipe;
 
 mod chains;
+mod crls;
 mod differential;
 mod hl7;
 mod targets;

@@ -7,16 +7,18 @@ use wardgate_tests::{Pki, Program, Site, tier, wardgate};
 
 /// All keys that a configuration can hold. Whoever adds one asks here whether it lets a peer in who
 /// has not proved himself.
-const KEYS: [&str; 52] = [
+const KEYS: [&str; 58] = [
     "admin",
     "ae_bind",
     "associations",
+    "associations_per_peer",
     "busy_poll",
     "called",
     "called_ae",
     "calling",
     "calling_ae",
     "certificate",
+    "cipher",
     "commands",
     "connect",
     "connections",
@@ -30,6 +32,7 @@ const KEYS: [&str; 52] = [
     "health",
     "identity",
     "idle",
+    "interface",
     "interval",
     "keepalive",
     "key",
@@ -40,6 +43,7 @@ const KEYS: [&str; 52] = [
     "mode",
     "name",
     "observe",
+    "peer",
     "peers",
     "policy",
     "probe",
@@ -55,6 +59,8 @@ const KEYS: [&str; 52] = [
     "route.identity",
     "route.timeouts",
     "rules",
+    "service",
+    "stall",
     "targets",
     "timeout",
     "timeouts",
@@ -122,6 +128,8 @@ fn whatever_would_turn_the_check_off_is_refused() {
         ("peers", "[\"dns:*\"]"),
         ("peers", "[\"dns:*.example\"]"),
         ("peers", "[\"any\"]"),
+        ("service", "\"*\""),
+        ("service", "false"),
         ("peers", "[\"sha256:\"]"),
         ("peers", "true"),
         ("ae_bind", "{ CT_A = \"dns:stranger.example\" }"),

@@ -23,6 +23,7 @@ mod middle;
 mod names;
 mod party;
 mod pem;
+mod permitted;
 mod plain;
 mod resumption;
 mod second_request;

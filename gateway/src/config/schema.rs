@@ -40,10 +40,7 @@ pub(super) static ROOT: Schema = Schema {
     parent: "",
     keys: &[
         key("gateway", "{ cores = \"all\" }"),
-        key(
-            "identity",
-            "{ certificate = \"...\", key = \"...\", trust = \"...\" }",
-        ),
+        key("identity", "{ certificate = \"...\", key = \"...\" }"),
         key("timeouts", "{ connect = \"4s\" }"),
         key("peer", "[ { ... } ]"),
         key("route", "[ { ... } ]"),
@@ -168,10 +165,7 @@ pub(super) static ROUTE: Schema = Schema {
             "ae",
             "[ { called = \"ARCHIVE\", targets = [\"10.20.0.9:104\"] } ]",
         ),
-        key(
-            "identity",
-            "{ certificate = \"...\", key = \"...\", trust = \"...\" }",
-        ),
+        key("identity", "{ certificate = \"...\", key = \"...\" }"),
         key("timeouts", "{ connect = \"4s\" }"),
     ],
 };

@@ -134,7 +134,8 @@ impl Crl {
     }
 
     /// When the certificate with this serial number was revoked, in seconds since 1970; `None` where it was not.
-    pub(crate) fn revoked_at(&self, serial: &[u8]) -> Option<i64> {
+    #[must_use]
+    pub fn revoked_at(&self, serial: &[u8]) -> Option<i64> {
         let wanted = trimmed(serial);
         let found = self
             .serials
@@ -150,7 +151,8 @@ impl Crl {
 
     /// Why the list is not about `certificate` (DER), in words; `None` where it is. `is_leaf` says whether it is a
     /// peer's own certificate rather than that of a CA.
-    pub(crate) fn out_of_scope(&self, certificate: &[u8], is_leaf: bool) -> Option<String> {
+    #[must_use]
+    pub fn out_of_scope(&self, certificate: &[u8], is_leaf: bool) -> Option<String> {
         self.scope.as_ref()?.mismatch(certificate, is_leaf)
     }
 
@@ -364,7 +366,9 @@ fn sorted_serials(der: &[u8]) -> Result<Vec<u32>, webpki::Error> {
         let whole = || serial_at(der, *at).cmp(serial_at(der, *other_at));
         one.cmp(other).then_with(whole)
     });
-    Ok(found.into_iter().map(|(_, at)| at).collect())
+    let mut serials: Vec<u32> = found.iter().map(|(_, at)| *at).collect();
+    serials.shrink_to_fit();
+    Ok(serials)
 }
 
 fn serial_bytes(der: &[u8], at: u32) -> Option<&[u8]> {
@@ -397,4 +401,120 @@ fn prefix(serial: &[u8]) -> u64 {
 /// Newest first: the first one of a key decides, and one that was left behind does not.
 pub(crate) fn newest_first(crls: &mut [Arc<Crl>]) {
     crls.sort_by_key(|crl| std::cmp::Reverse((crl.head.this_update, crl.head.next_update)));
+}
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{CertificateRevocationListParams, RevokedCertParams, SerialNumber, date_time_ymd};
+
+    use super::super::facts::Facts;
+    use super::super::file::parse_crls;
+    use super::super::fixture::Ca;
+    use super::*;
+
+    fn list(ca: &Ca, change: impl FnOnce(&mut CertificateRevocationListParams)) -> Crl {
+        let pem = ca.crl(change);
+        let mut all = parse_crls(std::path::Path::new("ca.crl"), pem.as_bytes()).expect("PEM");
+        Crl::new(all.pop().expect("a list")).expect("a good list")
+    }
+
+    fn entry(serial: &[u8], day: u8) -> RevokedCertParams {
+        RevokedCertParams {
+            serial_number: SerialNumber::from_slice(serial),
+            revocation_time: date_time_ymd(2026, 5, day),
+            reason_code: None,
+            invalidity_date: None,
+        }
+    }
+
+    #[test]
+    fn entries_are_found_in_any_order_and_with_any_leading_zeros() {
+        let serials: [&[u8]; 7] = [
+            &[0x7f],
+            &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10],
+            &[1],
+            &[1, 2, 3, 4, 5, 6, 7, 8, 9],
+            &[0x0a, 0x11],
+            &[1, 0],
+            &[0x11; 20],
+        ];
+        let crl = list(&Ca::new("CA"), |crl| {
+            let entries = serials.iter().zip(1..);
+            crl.revoked_certs = entries.map(|(serial, day)| entry(serial, day)).collect();
+        });
+        for (serial, day) in serials.iter().zip(1..) {
+            let at = Some(date_time_ymd(2026, 5, day).unix_timestamp());
+            assert_eq!(crl.revoked_at(serial), at, "{serial:x?}");
+            assert_eq!(crl.revoked_at(&[&[0], *serial].concat()), at, "{serial:x?}");
+        }
+        let others: [&[u8]; 6] = [
+            &[],
+            &[0],
+            &[2],
+            &[1, 0, 0],
+            &[1, 2, 3, 4, 5, 6, 7, 8],
+            &[0x11; 21],
+        ];
+        for serial in others {
+            assert_eq!(crl.revoked_at(serial), None, "{serial:x?}");
+        }
+    }
+
+    #[test]
+    fn what_is_kept_beside_a_list_s_bytes_is_four_bytes_for_each_entry() {
+        let crl = list(&Ca::new("CA"), |crl| {
+            let serials = (1..=2000_u32).map(|serial| (serial * 7919).to_be_bytes());
+            crl.revoked_certs = serials.map(|serial| entry(&serial, 1)).collect();
+        });
+        assert_eq!(crl.serials.len(), 2000);
+        assert_eq!(size_of_val(&crl.serials[..]), 8000);
+        assert_eq!(crl.serials.capacity(), 2000);
+    }
+
+    #[test]
+    fn the_signature_is_verified_until_its_key_is_found() {
+        let (ca, other) = (Ca::new("CA"), Ca::new("CA"));
+        let spki = |ca: &Ca| Facts::of(ca.certificate.der()).expect("a CA").spki;
+        let crl = list(&ca, |_| {});
+        assert_eq!(crl.signer(), None);
+        assert_eq!(crl.signed_by(&spki(&other)), SignedBy::AnotherKey);
+        assert_eq!(crl.signer(), None);
+        assert_eq!(crl.signed_by(&spki(&ca)), SignedBy::ThisKey);
+        assert_eq!(crl.signer(), Some(&key_hash(&spki(&ca))));
+        assert_eq!(crl.signed_by(&spki(&other)), SignedBy::AnotherKey);
+        assert_eq!(crl.signed_by(&spki(&ca)), SignedBy::ThisKey);
+    }
+
+    #[test]
+    fn a_changed_list_is_signed_by_nobody() {
+        let ca = Ca::new("CA");
+        let spki = Facts::of(ca.certificate.der()).expect("a CA").spki;
+        let crl = list(&ca, |crl| crl.revoked_certs = vec![entry(&[0x42, 0x43], 1)]);
+        let mut der = crl.der.to_vec();
+        let at = der.windows(2).position(|bytes| bytes == [0x42, 0x43]);
+        der[at.expect("the serial number")] = 0x44;
+        let changed = Crl::new(der.into()).expect("it can be read");
+        assert_eq!(changed.signed_by(&spki), SignedBy::AnotherKey);
+        assert_eq!(changed.signed_by(&[]), SignedBy::AnotherKey);
+        assert_eq!(changed.signer(), None);
+    }
+
+    #[test]
+    fn the_first_eight_bytes_of_serial_numbers_do_not_decide_alone() {
+        // Equal in the first eight bytes, or shorter than that.
+        let serials: [&[u8]; 4] = [
+            &[1, 1, 1, 1, 1, 1, 1, 1, 2],
+            &[1, 1, 1, 1, 1, 1, 1, 1],
+            &[1, 1, 1, 1, 1, 1, 1, 1, 1],
+            &[1, 1, 1, 1, 1, 1, 1, 1, 0],
+        ];
+        let crl = list(&Ca::new("CA"), |crl| {
+            crl.revoked_certs = serials.map(|serial| entry(serial, 1)).to_vec();
+        });
+        assert!(
+            serials
+                .iter()
+                .all(|serial| crl.revoked_at(serial).is_some())
+        );
+    }
 }

@@ -3,21 +3,24 @@
 //! Every problem is reported, not the first. What passes here does not expire silently: `expiry` says
 //! how long it still lasts.
 
+mod lists;
+
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use zeroize::Zeroize;
 
-use super::crl::{self, Crl, CrlHead, SignedBy};
-use super::expiry::{date, unix};
+use super::crl;
+use super::expiry::unix;
 use super::facts::{self, Facts};
 use super::file::{self, Contents, Role};
 use super::{Identity, Trust, rules};
 use crate::config::{IdentityFiles, Located, Mode, Problem, TrustFiles};
 use crate::limits::CHAIN_CERTIFICATES_MAX;
+use lists::{CrlFile, ReadCrl};
 
 /// Loads the files of an identity for a route of `mode`, and those of the CAs that it trusts; the latter are
 /// `None` where it names none.
@@ -62,15 +65,6 @@ struct OwnChain {
     chain: Vec<Parsed>,
 }
 
-/// What is in a file of revocation lists, or why it cannot be read.
-type CrlFile = Result<Vec<ReadCrl>, String>;
-
-/// A revocation list, and what is wrong with it whoever trusts its CA.
-struct ReadCrl {
-    crl: Option<Arc<Crl>>,
-    problems: Vec<String>,
-}
-
 impl Store {
     /// Nothing is loaded yet. Dates are judged as of `now`.
     #[must_use]
@@ -108,11 +102,14 @@ impl Store {
             None => None,
         };
         self.problems.append(&mut loader.problems);
-        self.own.push(OwnChain {
-            scope: scope.to_owned(),
-            at: files.certificate.clone(),
-            chain,
-        });
+        // Routes of both modes show the same certificate.
+        if !self.own.iter().any(|own| own.at == files.certificate) {
+            self.own.push(OwnChain {
+                scope: scope.to_owned(),
+                at: files.certificate.clone(),
+                chain,
+            });
+        }
         let kept = (Arc::clone(files), loaded.clone());
         self.identities.insert(key, kept);
         loaded
@@ -163,40 +160,6 @@ impl Store {
         let read = Arc::new(read);
         self.crl_files.insert(path.to_owned(), Arc::clone(&read));
         read
-    }
-}
-
-impl ReadCrl {
-    fn new(der: CertificateRevocationListDer<'static>, now: i64) -> Self {
-        let head = match CrlHead::of(&der) {
-            Ok(head) => head,
-            Err(error) => {
-                let problem =
-                    format!("is not a revocation list that can be read ({error}); fetch it again");
-                return Self {
-                    crl: None,
-                    problems: vec![problem],
-                };
-            }
-        };
-        let issuer = head.issuer.clone();
-        let mut problems = rules::crl(&head, now);
-        let crl = match Crl::with_head(head, der) {
-            Ok(crl) => Some(Arc::new(crl)),
-            Err(error) => {
-                if problems.is_empty() {
-                    problems.push(format!(
-                        "cannot be used for TLS ({error}); ask the CA for a full list, version 2"
-                    ));
-                }
-                None
-            }
-        };
-        let of_issuer = |problem| format!("of {issuer:?} {problem}");
-        Self {
-            crl,
-            problems: problems.into_iter().map(of_issuer).collect(),
-        }
     }
 }
 
@@ -397,90 +360,6 @@ impl<'a> Loader<'a> {
         anchors.map(|anchor| anchor.der).collect()
     }
 
-    /// The revocation lists of one file, signed by one of `anchors` or by a CA of an own chain: the CAs above this
-    /// site revoke peers' certificates as well.
-    fn crls(
-        &mut self,
-        at: &Located<PathBuf>,
-        file: &CrlFile,
-        anchors: &[Parsed],
-        own: &[OwnChain],
-    ) -> Vec<Arc<Crl>> {
-        let lists = match file {
-            Ok(lists) if lists.is_empty() => {
-                self.add(
-                    at,
-                    Role::Crl,
-                    "holds no revocation list; PEM (\"-----BEGIN X509 CRL-----\") or DER is expected",
-                );
-                return Vec::new();
-            }
-            Ok(lists) => lists,
-            Err(problem) => {
-                self.add(at, Role::Crl, problem);
-                return Vec::new();
-            }
-        };
-        let above = own.iter().flat_map(|own| own.chain.iter().skip(1));
-        let known: Vec<&Parsed> = anchors.iter().chain(above).collect();
-        let mut usable = Vec::new();
-        for list in lists {
-            for problem in &list.problems {
-                self.add(at, Role::Crl, problem);
-            }
-            let Some(crl) = &list.crl else { continue };
-            match crl_issuer_problem(crl, &known) {
-                Some(problem) => {
-                    let issuer = &crl.head().issuer;
-                    self.add(at, Role::Crl, format!("of {issuer:?} {problem}"));
-                }
-                None => {
-                    self.judge_own_revocation(crl, at, &known, own);
-                    usable.push(Arc::clone(crl));
-                }
-            }
-        }
-        usable
-    }
-
-    /// A list is that of an own certificate's CA where the name is the same and the key is: names are not unique.
-    fn judge_own_revocation(
-        &mut self,
-        crl: &Crl,
-        crl_at: &Located<PathBuf>,
-        known: &[&Parsed],
-        own: &[OwnChain],
-    ) {
-        for own in own {
-            let Some(leaf) = own.chain.first() else {
-                continue;
-            };
-            if crl.head().issuer_der != leaf.facts.issuer_der {
-                continue;
-            }
-            let Some(at) = crl.revoked_at(&leaf.facts.serial) else {
-                continue;
-            };
-            let is_signer = |ca: &&&Parsed| crl.signer() == Some(&crl::key_hash(&ca.facts.spki));
-            let signer = known.iter().find(is_signer);
-            let signed = signer.and_then(|ca| facts::certificate_signed_by(&leaf.der, &ca.der));
-            if signed == Some(false) {
-                continue;
-            }
-            let (since, list) = (date(at), crl_at.value.display().to_string());
-            let certificate = own.at.value.display().to_string();
-            self.problems.push(Problem {
-                line: Some(own.at.line),
-                text: format!(
-                    "{}{} {certificate:?} was revoked {since}, says crl {list:?}; issue a new one \
-                     with `wardgate pki issue`",
-                    own.scope,
-                    Role::Certificate
-                ),
-            });
-        }
-    }
-
     fn pem(&mut self, at: &Located<PathBuf>, role: Role) -> Option<Contents> {
         match file::read(&at.value, role) {
             Ok(raw) => self.sections(at, role, &raw.bytes),
@@ -585,27 +464,6 @@ fn key_count_problem(path: &Path, contents: &Contents) -> Option<String> {
 pub(crate) fn public_key(key: &PrivateKeyDer<'_>) -> Option<Vec<u8>> {
     let signer = rustls::crypto::ring::sign::any_supported_type(key).ok()?;
     Some(signer.public_key()?.to_vec())
-}
-
-/// Says that no known CA signed a list. A CA may have several certificates under one name.
-fn crl_issuer_problem(crl: &Crl, known: &[&Parsed]) -> Option<String> {
-    let named = known
-        .iter()
-        .filter(|ca| ca.facts.subject_der == crl.head().issuer_der);
-    let mut verdicts: Vec<_> = named.map(|ca| crl.signed_by(&ca.facts.spki)).collect();
-    verdicts.dedup();
-    match verdicts[..] {
-        [] => Some(
-            "belongs to no CA in \"trust\"; put that CA's certificate there, or take the list out"
-                .to_owned(),
-        ),
-        [SignedBy::AnotherKey] => Some(
-            "is not signed by that CA's key as \"trust\" has it; fetch list and CA certificate \
-             again"
-                .to_owned(),
-        ),
-        _ => None,
-    }
 }
 
 #[cfg(test)]

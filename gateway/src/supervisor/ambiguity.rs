@@ -160,3 +160,24 @@ fn table_name(identity: &PeerName, is_taken: impl Fn(&str) -> bool) -> String {
         .find(|name| !is_taken(name))
         .unwrap_or(name)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_is_called_as_its_peer_as_far_as_it_may() {
+        let dns = |name: &str| PeerName::Dns(name.to_owned());
+        let uri = |uri: &str| PeerName::Uri(uri.to_owned());
+        let free = |_: &str| false;
+        assert_eq!(table_name(&dns("gw.a.example"), free), "gw.a.example");
+        let spiffe = uri("spiffe://region.example/gateway");
+        assert_eq!(table_name(&spiffe, free), "region.example-gateway");
+        assert_eq!(table_name(&uri("urn:nhs:ods:X26"), free), "nhs-ods-X26");
+        let taken = |name: &str| ["gw.a.example", "gw.a.example-2"].contains(&name);
+        assert_eq!(table_name(&dns("gw.a.example"), taken), "gw.a.example-3");
+        let long = table_name(&dns(&"x".repeat(200)), free);
+        assert!(long.len() <= ROUTE_NAME_BYTES_MAX);
+        assert_eq!(table_name(&uri("x:%%%"), free), "2");
+    }
+}

@@ -1,13 +1,11 @@
 //! What the machine must offer before anything starts, and what was found.
 
-use std::sync::Arc;
-
 use rustix::process::{
     DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit,
 };
 
 use super::{Prepared, bind};
-use crate::config::{Config, Mode, Peer};
+use crate::config::{Config, Mode, Route};
 use crate::limits::{DESCRIPTORS_RESERVED, PIPES_MAX, PROBES_MAX};
 use crate::relay::Side;
 use crate::uring::{self, Capabilities, Unavailable};
@@ -74,6 +72,12 @@ const CONNECTIONS_COMFORTABLE: usize = 4096;
 const AS_ROOT: &str = "wardgate runs as root here, so that a fault in it would open the whole machine; run \
                        it as a user of its own, with CAP_NET_BIND_SERVICE for ports below 1024";
 
+/// Whether a route lists identities itself, and their trust has no revocation lists.
+fn lists_without_crl(route: &Route) -> bool {
+    let mut peers = route.tls.iter().flat_map(|tls| &tls.peers);
+    peers.any(|peer| peer.name.is_none() && peer.trust.crl.is_empty())
+}
+
 /// What an operator should know about a configuration that is good.
 #[must_use]
 pub fn remarks(prepared: &Prepared) -> Vec<String> {
@@ -88,11 +92,15 @@ pub fn remarks(prepared: &Prepared) -> Vec<String> {
         ));
     }
     remarks.extend(prepared.config.remarks());
-    let no_crl = |peer: &&Arc<Peer>| peer.trust.crl.is_empty();
-    for peer in prepared.config.peers.iter().filter(no_crl) {
+    for peer in prepared
+        .config
+        .peers
+        .iter()
+        .filter(|peer| peer.trust.crl.is_empty())
+    {
         remarks.push(format!(
-            "peer \"{}\": no crl is configured, so a revoked certificate of this peer would be \
-             accepted until it expires",
+            "peer \"{}\": no crl is configured, so a revoked certificate of this peer would be accepted until \
+             it expires",
             peer.name.as_deref().unwrap_or_default()
         ));
     }
@@ -112,8 +120,7 @@ pub fn remarks(prepared: &Prepared) -> Vec<String> {
                 bind::missing(interface)
             ));
         }
-        let mut peers = path.route.tls.iter().flat_map(|tls| &tls.peers);
-        if peers.any(|peer| peer.name.is_none() && no_crl(&peer)) {
+        if lists_without_crl(&path.route) {
             remarks.push(format!(
                 "route \"{}\": no crl is configured, so a revoked certificate of a listed peer \
                  would be accepted until it expires",

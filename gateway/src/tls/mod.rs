@@ -8,6 +8,7 @@
 
 mod acceptor;
 mod aead;
+mod algorithms;
 pub mod chain;
 mod cipher;
 mod connector;

@@ -7,7 +7,7 @@
 //! counts only where it ends at an anchor of a peer of which the leaf bears an identity.
 
 use std::cell::{Cell, OnceCell};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms};
 use rustls::pki_types::{CertificateDer, TrustAnchor, UnixTime};
@@ -15,9 +15,10 @@ use rustls::{DistinguishedName, Error};
 use webpki::{EndEntityCert, VerifiedPath};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
+use super::algorithms::key_fault;
 use super::chain::{self, Checks};
 use super::identity::{PeerInfo, Peers, Proved, list, printable};
-use super::refusal::{Refusal, Rule, key_fault};
+use super::refusal::{Refusal, Rule};
 use super::revocation::PathCertificate;
 use super::verifier::Side;
 use crate::config::{Peer, Target};
@@ -62,8 +63,9 @@ pub(super) struct Accepted {
     /// Whom it is accepted as.
     pub(super) info: PeerInfo,
     trust: Arc<Trust>,
-    // The leaf first; empty where the trust has no revocation lists.
-    path: Vec<PathCertificate>,
+    // The leaf first; empty where the trust has no revocation lists, and once nothing of it was found revoked: a
+    // connection keeps this value.
+    path: Mutex<Vec<PathCertificate>>,
     now: UnixTime,
 }
 
@@ -318,7 +320,7 @@ impl Search<'_> {
         Ok(Accepted {
             info,
             trust: Arc::clone(&group.trust),
-            path,
+            path: Mutex::new(path),
             now: self.chain.now,
         })
     }
@@ -378,7 +380,8 @@ impl Accepted {
         side: Side,
         leaf: &CertificateDer<'_>,
     ) -> Result<(), Refusal> {
-        for certificate in self.path.iter().rev() {
+        let mut path = self.path.lock().unwrap_or_else(PoisonError::into_inner);
+        for certificate in path.iter().rev() {
             certificate
                 .check(&self.trust.crls, self.now)
                 .map_err(|rule| {
@@ -389,6 +392,7 @@ impl Accepted {
                     }
                 })?;
         }
+        *path = Vec::new();
         Ok(())
     }
 }

@@ -111,6 +111,27 @@ impl Pki {
         file
     }
 
+    /// The certificates of both authorities in one file, PEM.
+    pub fn both_trusts(&self) -> PathBuf {
+        let file = self.path("both-trusts.pem");
+        if !file.exists() {
+            let both = [&self.authority, &self.other].map(|one| one.certificate.as_str());
+            write(&file, &both.concat(), 0o644);
+        }
+        file
+    }
+
+    /// A list of the trusted authority that names so many certificates, none of them one of ours.
+    pub fn large_crl(&self, name: &str, entries: u32) -> PathBuf {
+        let file = self.path(name);
+        write(
+            &file,
+            &self.authority.list(Duration::days(30), entries),
+            0o644,
+        );
+        file
+    }
+
     /// A file in the folder of this PKI.
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
@@ -150,18 +171,34 @@ impl Authority {
 
     /// A revocation list that names [`REVOKED_SERIAL`] and is current until `until` from now.
     fn crl(&self, until: Duration) -> String {
+        self.list(until, 0)
+    }
+
+    /// The same with further entries.
+    fn list(&self, until: Duration, further: u32) -> String {
         let now = OffsetDateTime::now_utc();
+        // No serial number of 16 bytes is one of ours, which are shorter or have 20.
+        let further = (0..further).map(|number| RevokedCertParams {
+            serial_number: SerialNumber::from_slice(
+                &(0x7f << 120 | u128::from(number.wrapping_mul(0x9e37_79b1)) << 32).to_be_bytes(),
+            ),
+            revocation_time: now - Duration::days(3),
+            reason_code: None,
+            invalidity_date: None,
+        });
         let params = CertificateRevocationListParams {
             this_update: now - Duration::days(2),
             next_update: now + until,
             crl_number: SerialNumber::from_slice(&[1]),
             issuing_distribution_point: None,
-            revoked_certs: vec![RevokedCertParams {
+            revoked_certs: std::iter::once(RevokedCertParams {
                 serial_number: SerialNumber::from_slice(&REVOKED_SERIAL),
                 revocation_time: now - Duration::days(3),
                 reason_code: Some(RevocationReason::KeyCompromise),
                 invalidity_date: None,
-            }],
+            })
+            .chain(further)
+            .collect(),
             key_identifier_method: KeyIdMethod::Sha256,
         };
         let list = params.signed_by(&self.issuer).expect("the dates are sound");

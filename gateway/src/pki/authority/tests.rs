@@ -1,5 +1,6 @@
 //! A CA in a folder, from its first certificate to its end.
 
+mod permitted;
 mod revocation;
 
 use std::collections::BTreeSet;
@@ -29,19 +30,33 @@ impl Region {
     }
 
     fn with(key: KeyType, days: u32) -> Self {
-        let dir = tempfile::tempdir().expect("a folder");
-        let now = SystemTime::now();
-        let region = Self { dir, now };
+        let region = Self::empty();
         region.init(key, days).expect("a CA");
         region
     }
 
+    fn empty() -> Self {
+        let dir = tempfile::tempdir().expect("a folder");
+        let now = SystemTime::now();
+        Self { dir, now }
+    }
+
     fn init(&self, key: KeyType, days: u32) -> Result<Authority, Error> {
+        self.init_permitting(key, days, Permitted::default())
+    }
+
+    fn init_permitting(
+        &self,
+        key: KeyType,
+        days: u32,
+        permitted: Permitted,
+    ) -> Result<Authority, Error> {
         let wanted = NewAuthority {
             name: "Region CA".to_owned(),
             key,
             days,
             crl_days: CRL_DAYS,
+            permitted,
         };
         Authority::init(&self.path("ca"), &wanted, self.now)
     }
@@ -345,6 +360,7 @@ fn ca_names_that_cannot_stand_in_a_certificate_are_refused() {
             key: KeyType::P256,
             days: 1,
             crl_days: 1,
+            permitted: Permitted::default(),
         };
         let error = Authority::init(&dir.path().join("ca"), &wanted, SystemTime::now());
         let error = error.err().expect("refused").to_string();

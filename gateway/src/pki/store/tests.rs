@@ -3,6 +3,7 @@
 mod certificate;
 mod crl;
 mod files;
+mod shared;
 mod trust;
 
 use std::time::{Duration, SystemTime};

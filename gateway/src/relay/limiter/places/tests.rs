@@ -1,3 +1,5 @@
+//! Places are shared as the comments of `places` promise.
+
 use std::net::Ipv6Addr;
 
 use super::*;

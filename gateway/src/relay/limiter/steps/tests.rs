@@ -1,3 +1,5 @@
+//! Steps take turns, and no more than their share of time.
+
 use std::net::Ipv4Addr;
 
 use super::*;

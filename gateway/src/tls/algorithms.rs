@@ -1,0 +1,72 @@
+//! Which keys and signature algorithms of a peer's certificates are accepted.
+//!
+//! The verifier of the path decides; this module says in words what it does not accept.
+
+use std::ops::RangeInclusive;
+
+use rustls::pki_types::CertificateDer;
+use x509_parser::prelude::{FromDer, SubjectPublicKeyInfo};
+use x509_parser::public_key::PublicKey;
+
+use super::der::{Elements, Layout, OBJECT_IDENTIFIER};
+use super::names::object_identifier;
+
+/// Bits that an RSA key must have (NIST SP 800-131A), and those that no library here verifies beyond.
+const RSA_BITS: RangeInclusive<usize> = 2048..=8192;
+
+/// What is wrong with a public key (DER SubjectPublicKeyInfo), where something is.
+pub(super) fn key_fault(spki: &[u8]) -> Option<String> {
+    let Ok((_, spki)) = SubjectPublicKeyInfo::from_der(spki) else {
+        return Some("an unreadable key".into());
+    };
+    if let Ok(PublicKey::RSA(key)) = spki.parsed() {
+        let bits = bits(key.modulus);
+        return (!RSA_BITS.contains(&bits)).then(|| format!("an RSA key of {bits} bits"));
+    }
+    let algorithm = object_identifier(spki.algorithm.algorithm.as_bytes());
+    let parameters = spki
+        .algorithm
+        .parameters
+        .as_ref()
+        .and_then(|any| any.as_oid().ok());
+    match (
+        algorithm.as_str(),
+        parameters
+            .map(|oid| object_identifier(oid.as_bytes()))
+            .as_deref(),
+    ) {
+        // id-ecPublicKey on P-256 or P-384 (RFC 5480), Ed25519 (RFC 8410).
+        ("1.2.840.10045.2.1", Some("1.2.840.10045.3.1.7" | "1.3.132.0.34")) => None,
+        ("1.3.101.112", _) => None,
+        ("1.2.840.10045.2.1", _) => Some("an EC key on another curve than P-256 or P-384".into()),
+        (other, _) => Some(format!("a key of algorithm {other}")),
+    }
+}
+
+fn bits(modulus: &[u8]) -> usize {
+    let start = modulus
+        .iter()
+        .position(|byte| *byte != 0)
+        .unwrap_or(modulus.len());
+    let significant = modulus.get(start..).unwrap_or_default();
+    let unused = significant.first().map_or(0, |byte| byte.leading_zeros());
+    (significant.len() * 8).saturating_sub(unused as usize)
+}
+
+/// What is wrong with the algorithm that a certificate is signed by, where something is.
+pub(super) fn signature_fault(der: &CertificateDer<'_>) -> Option<String> {
+    let mut algorithm = Elements(Layout::of(der)?.signature);
+    let algorithm = object_identifier(algorithm.next_if(OBJECT_IDENTIFIER)?);
+    let fault = match algorithm.as_str() {
+        // ECDSA with SHA-256 and SHA-384, Ed25519, RSA with SHA-256, SHA-384 and SHA-512, RSASSA-PSS.
+        "1.2.840.10045.4.3.2" | "1.2.840.10045.4.3.3" | "1.3.101.112" => return None,
+        "1.2.840.113549.1.1.11" | "1.2.840.113549.1.1.12" | "1.2.840.113549.1.1.13" => return None,
+        "1.2.840.113549.1.1.10" => return None,
+        "1.2.840.113549.1.1.4" => "RSA with MD5",
+        "1.2.840.113549.1.1.5" => "RSA with SHA-1",
+        "1.2.840.10045.4.1" => "ECDSA with SHA-1",
+        "1.2.840.10045.4.3.4" => "ECDSA with SHA-512",
+        other => return Some(format!("algorithm {other}")),
+    };
+    Some(fault.into())
+}

@@ -1,0 +1,46 @@
+//! A revocation list of 10 MB: what it costs a gateway of many routes.
+
+use std::time::Duration;
+
+use wardgate_tests::{Gateway, Pki, Site, free_port};
+
+use crate::pair::{A, B};
+
+const ENTRIES: u32 = 420_000;
+const ROUTES: usize = 20;
+
+/// Goal: routes that name one list read it once and hold it once.
+/// Method: the CPU time and the memory that the process has used when it is ready. Time on the wall says
+/// little on a busy machine.
+#[test]
+fn twenty_routes_read_and_hold_a_large_revocation_list_once() {
+    let pki = Pki::new();
+    let list = pki.large_crl("large.crl", ENTRIES);
+    let start = |routes: usize| {
+        let mut site = Site::new(&pki, B).crl(&list);
+        for _ in 0..routes {
+            let (listen, target) = (free_port(), free_port());
+            site = site.terminate(
+                format!("127.0.0.1:{listen}"),
+                format!("127.0.0.1:{target}"),
+                &[format!("dns:{A}")],
+            );
+        }
+        site.start()
+    };
+    let (one_time, one_bytes) = cost(&start(1));
+    let (time, bytes) = cost(&start(ROUTES));
+    assert!(
+        time * 2 <= one_time * 3,
+        "{time:?} with {ROUTES} routes, {one_time:?} with one"
+    );
+    assert!(
+        bytes * 10 <= one_bytes * 12,
+        "{bytes} bytes with {ROUTES} routes, {one_bytes} with one"
+    );
+}
+
+fn cost(gateway: &Gateway) -> (Duration, u64) {
+    let process = gateway.process();
+    (process.cpu_time(), process.resident_bytes())
+}
