@@ -1,5 +1,5 @@
-//! Counts instructions of the byte path's pieces, holds them against a committed baseline, and holds
-//! bulk through a pair against HAProxy's.
+//! Counts instructions of the byte path's pieces and of refused handshakes, holds the former against a
+//! committed baseline and the latter against each other, and holds bulk through a pair against HAProxy's.
 //!
 //! Time tells little on a busy machine; valgrind counts the same instructions every time. Each case of
 //! `wardgate-bench micro` runs twice with different numbers of turns: what both have in common, the
@@ -32,6 +32,26 @@ const CASES: [&str; 9] = [
 const TURNS: [u64; 2] = [20, 60];
 /// Parts in a thousand that a count may be above or below its baseline.
 const TOLERANCE: u64 = 30;
+
+/// Refused handshakes, by what they may cost: so many parts in a hundred of `REFUSED_NORMALLY`. Their keys
+/// are random, so they are held against each other and not against a baseline.
+const REFUSED: [(&str, u64); 9] = [
+    ("refused-forged", 110),
+    ("refused-anchor-names", 200),
+    ("refused-equal-names", 110),
+    ("refused-web", 200),
+    ("refused-filled", 250),
+    ("refused-oversized", 110),
+    ("refused-names", 120),
+    ("refused-many-names", 110),
+    ("refused-certificates", 200),
+];
+/// A handshake that is refused although its certificate is good: its name is not listed.
+const REFUSED_NORMALLY: &str = "refused-unlisted";
+/// Turns of a refused handshake.
+const REFUSED_TURNS: u64 = 10;
+/// What counts of a refused handshake: the server's work.
+const REFUSED_PART: &str = "--toggle-collect=*micro::refused::answer*";
 const BASELINE: &str = "bench/micro-baseline.toml";
 
 /// Instructions of one turn of each case.
@@ -51,10 +71,11 @@ pub(crate) fn run(workspace: &Workspace, renew: bool) -> anyhow::Result<()> {
     let mut counts = Counts::new();
     for case in CASES {
         let file = workspace.product(&format!("gate/{case}.callgrind"));
-        let [few, many] = TURNS.map(|turns| instructions(&program, case, turns, &file));
+        let [few, many] = TURNS.map(|turns| instructions(&program, case, turns, &file, &[]));
         let more = many?.saturating_sub(few?);
         counts.insert(case.to_owned(), more / (TURNS[1] - TURNS[0]));
     }
+    refusals(workspace, &program)?;
     let baseline = workspace.source(BASELINE);
     if renew {
         fs::write(&baseline, write(&counts)).context("cannot write the baseline")?;
@@ -63,6 +84,36 @@ pub(crate) fn run(workspace: &Workspace, renew: bool) -> anyhow::Result<()> {
     }
     let text = fs::read_to_string(&baseline).with_context(|| format!("cannot read {BASELINE}"))?;
     judge(&read(&text)?, &counts)
+}
+
+/// Counts refused handshakes and holds each against the one that is refused normally.
+fn refusals(workspace: &Workspace, program: &Path) -> anyhow::Result<()> {
+    let count = |case: &str| {
+        let file = workspace.product(&format!("gate/{case}.callgrind"));
+        let all = instructions(program, case, REFUSED_TURNS, &file, &[REFUSED_PART])?;
+        anyhow::ensure!(all > 0, "{case}: callgrind found no {REFUSED_PART}");
+        Ok(all / REFUSED_TURNS)
+    };
+    let normal = count(REFUSED_NORMALLY)?;
+    println!("{REFUSED_NORMALLY:<20} {normal:>10} instructions");
+    let mut wrong = Vec::new();
+    for (case, most) in REFUSED {
+        let count = count(case)?;
+        println!(
+            "{case:<20} {count:>10} instructions, {} % (at most {most} %)",
+            count * 100 / normal
+        );
+        wrong.extend(excess(case, count, normal, most));
+    }
+    anyhow::ensure!(wrong.is_empty(), "{}", wrong.join(", "));
+    Ok(())
+}
+
+/// What to say of a refused handshake that costs more than it may.
+fn excess(case: &str, count: u64, normal: u64, most: u64) -> Option<String> {
+    (count * 100 > normal * most).then(|| {
+        format!("{case} takes more than {most} % of the instructions of {REFUSED_NORMALLY}")
+    })
 }
 
 /// Bulk through a pair beside bulk through a pair of HAProxy as shipped, in one short run: an error
@@ -86,13 +137,20 @@ pub(crate) fn ratio(workspace: &Workspace) -> anyhow::Result<()> {
 const RATIO_MAX: &str = "0.7";
 
 /// All instructions of a program that runs one case so many times.
-fn instructions(program: &Path, case: &str, turns: u64, file: &Path) -> anyhow::Result<u64> {
+fn instructions(
+    program: &Path,
+    case: &str,
+    turns: u64,
+    file: &Path,
+    options: &[&str],
+) -> anyhow::Result<u64> {
     let mut option = std::ffi::OsString::from("--callgrind-out-file=");
     option.push(file);
     let mut command = Command::new("valgrind");
     command
         .args(["--tool=callgrind", "--quiet"])
         .arg(option)
+        .args(options)
         .arg(program)
         .args(["micro", "--quiet", "--case", case, "--iterations"])
         .arg(turns.to_string())
@@ -170,6 +228,12 @@ mod tests {
         assert!(judge(&counts(1000), &counts(1031)).is_err());
         assert!(judge(&counts(1000), &counts(500)).is_ok());
         assert!(judge(&Counts::new(), &counts(1)).is_err(), "no baseline");
+    }
+
+    #[test]
+    fn a_refused_handshake_fails_above_its_share_of_a_normal_one() {
+        assert_eq!(excess("refused-forged", 200, 100, 200), None);
+        assert!(excess("refused-forged", 201, 100, 200).is_some());
     }
 
     #[test]

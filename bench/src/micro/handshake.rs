@@ -46,7 +46,7 @@ struct Shake {
 impl Shake {
     fn begin(group: &'static dyn SupportedKxGroup) -> anyhow::Result<Box<dyn Turn>> {
         let folder = tempfile::tempdir()?;
-        let mut authority = authority(folder.path())?;
+        let mut authority = authority(folder.path(), KeyType::P256)?;
         let (_, client) = identity(folder.path(), &mut authority, CLIENT, Mode::Originate)?;
         let (files, server) = identity(folder.path(), &mut authority, SERVER, Mode::Terminate)?;
         let rules = RouteTls {
@@ -100,10 +100,10 @@ fn flight(end: &mut Session, incoming: &mut Buffer, outgoing: &mut Buffer) -> bo
     step == Step::Done
 }
 
-fn authority(folder: &Path) -> anyhow::Result<Authority> {
+pub(super) fn authority(folder: &Path, key: KeyType) -> anyhow::Result<Authority> {
     let wanted = NewAuthority {
         name: "bench".into(),
-        key: KeyType::P256,
+        key,
         days: 30,
         crl_days: 30,
     };
@@ -111,7 +111,7 @@ fn authority(folder: &Path) -> anyhow::Result<Authority> {
     made.context("cannot make an authority")
 }
 
-fn identity(
+pub(super) fn identity(
     folder: &Path,
     authority: &mut Authority,
     name: &str,
@@ -140,7 +140,7 @@ fn identity(
     Ok((files, identity))
 }
 
-fn client_config(
+pub(super) fn client_config(
     identity: Identity,
     group: &'static dyn SupportedKxGroup,
 ) -> anyhow::Result<ClientConfig> {

@@ -8,6 +8,7 @@ mod handshake;
 mod observe;
 mod pool;
 mod record;
+mod refused;
 
 use std::time::Duration;
 
@@ -54,6 +55,7 @@ fn all() -> Vec<Case> {
         observe::cases(),
         pool::cases(),
         handshake::cases(),
+        refused::cases(),
     ];
     groups.into_iter().flatten().collect()
 }

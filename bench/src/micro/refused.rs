@@ -1,0 +1,261 @@
+//! Handshakes that end because the client's chain is refused: what they cost the side that terminates.
+//!
+//! `refused-unlisted` is the measure: a good certificate of a trusted CA whose name is not listed. The others
+//! present chains that were made to cost as much as possible. `cargo xtask gate` counts the instructions of
+//! `answer` alone, so the client's work and the making of the chain do not count.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use gateway::buffers::Buffer;
+use gateway::config::{Mode, PeerName, Policy, RecordLayer, RouteTls};
+use gateway::limits::{HANDSHAKE_BYTES_MAX, KEY_RECORDS_MAX};
+use gateway::pki::Identity;
+use gateway::pki::authority::{Authority, KeyType};
+use gateway::tls::Acceptor;
+use gateway::tls::session::{Session, Step};
+use rcgen::{
+    BasicConstraints, CertificateParams, CustomExtension, DistinguishedName, DnType,
+    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, SanType,
+};
+use rustls::ClientConfig;
+use rustls::client::UnbufferedClientConnection;
+use rustls::crypto::aws_lc_rs::kx_group::X25519MLKEM768;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
+
+use super::handshake::{authority, client_config, identity};
+use super::{Case, Turn};
+
+pub(super) fn cases() -> Vec<Case> {
+    let case = |name, begin| Case {
+        name,
+        operations: 1,
+        octets: 0,
+        begin,
+    };
+    vec![
+        case("refused-unlisted", || Refused::begin(Odd::Unlisted)),
+        case("refused-forged", || Refused::begin(Odd::Forged)),
+        case("refused-anchor-names", || {
+            Refused::begin(Odd::Names(ANCHOR, Filling::Nothing))
+        }),
+        case("refused-equal-names", || {
+            Refused::begin(Odd::Names("X", Filling::Nothing))
+        }),
+        case("refused-web", || Refused::begin(Odd::Web(Filling::Nothing))),
+        case("refused-filled", || Refused::begin(Odd::Web(Filling::Most))),
+        case("refused-oversized", || {
+            Refused::begin(Odd::Names("X", Filling::Beyond))
+        }),
+        case("refused-names", || Refused::begin(Odd::Alternatives(420))),
+        case("refused-many-names", || {
+            Refused::begin(Odd::Alternatives(5000))
+        }),
+        case("refused-certificates", || {
+            Refused::begin(Odd::Certificates(12_000))
+        }),
+    ]
+}
+
+/// The subject of the CA that the server trusts, as `handshake::authority` makes it.
+const ANCHOR: &str = "bench";
+const SERVER: &str = "server.example";
+/// What the server lists; nobody here has it.
+const LISTED: &str = "listed.example";
+const INTERMEDIATES: usize = 7;
+
+/// What the client presents.
+#[derive(Debug, Clone, Copy)]
+enum Odd {
+    /// A certificate of the trusted CA whose name is not listed.
+    Unlisted,
+    /// A certificate that bears the trusted CA's name as its issuer, and is signed by another key.
+    Forged,
+    /// As many intermediates as there may be, each of this subject and issuer, with a key of its own.
+    Names(&'static str, Filling),
+    /// The same in pairs that issue the next pair, up to the trusted CA's name: the most steps that the
+    /// gateway takes.
+    Web(Filling),
+    /// A forged certificate with so many names.
+    Alternatives(usize),
+    /// A forged certificate, and so many that are empty.
+    Certificates(usize),
+}
+
+/// What the intermediates hold beside.
+#[derive(Debug, Clone, Copy)]
+enum Filling {
+    Nothing,
+    /// As many extensions as there may be, and extended key usages ahead of the one that is needed.
+    Most,
+    /// Many more extensions.
+    Beyond,
+}
+
+struct Refused {
+    acceptor: Acceptor,
+    client: Arc<ClientConfig>,
+}
+
+impl Refused {
+    fn begin(odd: Odd) -> anyhow::Result<Box<dyn Turn>> {
+        let folder = tempfile::tempdir()?;
+        let mut authority = authority(folder.path(), KeyType::P384)?;
+        let (files, server) = identity(folder.path(), &mut authority, SERVER, Mode::Terminate)?;
+        let rules = RouteTls {
+            identity: Arc::new(files),
+            peers: vec![PeerName::Dns(LISTED.into())],
+            policy: Policy::Hscn,
+            require_pq: false,
+            record_layer: RecordLayer::InPlace,
+            key_records: KEY_RECORDS_MAX,
+        };
+        let (chain, key) = present(odd, folder.path(), &mut authority)?;
+        let trust = server.trust.clone();
+        let client = Identity { chain, key, trust };
+        Ok(Box::new(Self {
+            acceptor: Acceptor::new(&Arc::new(server), &rules)?,
+            client: Arc::new(client_config(client, X25519MLKEM768)?),
+        }))
+    }
+}
+
+impl Turn for Refused {
+    fn turn(&mut self) -> Duration {
+        let name = ServerName::try_from(SERVER).expect("it is a name");
+        let client = UnbufferedClientConnection::new(Arc::clone(&self.client), name);
+        let mut client = Session::from(client.expect("the settings are whole"));
+        let [mut to_client, mut to_server] =
+            [(); 2].map(|()| Buffer::with_room(HANDSHAKE_BYTES_MAX));
+        let mut server = None;
+        let mut spent = Duration::ZERO;
+        loop {
+            advance(&mut client, &mut to_client, &mut to_server).expect("the server is good");
+            let start = Instant::now();
+            let answered = answer(&self.acceptor, &mut server, &mut to_server, &mut to_client);
+            spent += start.elapsed();
+            if answered.is_err() {
+                return spent;
+            }
+        }
+    }
+}
+
+/// What the server does with a flight of the client. A function of its own, because `cargo xtask gate` counts
+/// what is done in it.
+#[inline(never)]
+fn answer(
+    acceptor: &Acceptor,
+    server: &mut Option<(Session, Arc<gateway::tls::Judgement>)>,
+    incoming: &mut Buffer,
+    outgoing: &mut Buffer,
+) -> anyhow::Result<()> {
+    if server.is_none() {
+        let (connection, judgement) = acceptor.start()?;
+        *server = Some((Session::from(connection), judgement));
+    }
+    let Some((session, judgement)) = server else {
+        return Ok(());
+    };
+    let outcome = advance(session, incoming, outgoing);
+    if outcome.is_err() {
+        // The sentence belongs to what a refusal costs.
+        let refusal = judgement.refusal().expect("the chain is at fault");
+        std::hint::black_box(refusal.to_string());
+    }
+    outcome
+}
+
+fn advance(end: &mut Session, incoming: &mut Buffer, outgoing: &mut Buffer) -> anyhow::Result<()> {
+    let mut words = Vec::new();
+    loop {
+        let step = end.advance(incoming, &mut words);
+        assert_eq!(outgoing.append(&words), words.len());
+        words.clear();
+        match step? {
+            Step::Progress => {}
+            _ => return Ok(()),
+        }
+    }
+}
+
+fn present(
+    odd: Odd,
+    folder: &Path,
+    authority: &mut Authority,
+) -> anyhow::Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)> {
+    let key = KeyPair::generate()?;
+    let private = PrivatePkcs8KeyDer::from(key.serialize_der()).into();
+    let mut leaf = CertificateParams::new(vec!["client.example".to_owned()])?;
+    let (first, mut rest) = match odd {
+        Odd::Unlisted => {
+            let (_, client) = identity(folder, authority, "client.example", Mode::Originate)?;
+            return Ok((client.chain, client.key));
+        }
+        Odd::Forged => (ANCHOR, Vec::new()),
+        Odd::Names(name, filling) => {
+            let made = (0..INTERMEDIATES).map(|_| self_made(name, name, filling));
+            (name, made.collect::<Result<_, _>>()?)
+        }
+        Odd::Web(filling) => {
+            let made = WEB.map(|(subject, issuer)| self_made(subject, issuer, filling));
+            ("A", made.into_iter().collect::<Result<_, _>>()?)
+        }
+        Odd::Alternatives(count) => {
+            let names = (0..count).map(|number| format!("{number:x}").try_into());
+            let names: Result<Vec<_>, _> = names.map(|name| name.map(SanType::DnsName)).collect();
+            leaf.subject_alt_names = names?;
+            (ANCHOR, Vec::new())
+        }
+        Odd::Certificates(count) => (ANCHOR, vec![CertificateDer::from(Vec::new()); count]),
+    };
+    let issuer = Issuer::new(of_ca(first, Filling::Nothing), p384()?);
+    rest.insert(0, leaf.signed_by(&key, &issuer)?.der().clone());
+    Ok((rest, private))
+}
+
+/// Subject and issuer of each: 2 + 4 + 4 steps to the last pair's issuer, and 4 to the other one.
+const WEB: [(&str, &str); INTERMEDIATES] = [
+    ("A", "B"),
+    ("A", "B"),
+    ("B", "C"),
+    ("B", "C"),
+    ("C", ANCHOR),
+    (ANCHOR, ANCHOR),
+    ("D", "D"),
+];
+
+/// A certificate of a CA that says that `issuer` signed it, with a P-384 key, as `wardgate pki init` makes one.
+fn self_made(
+    subject: &str,
+    issuer: &str,
+    filling: Filling,
+) -> anyhow::Result<CertificateDer<'static>> {
+    let issuer = Issuer::new(of_ca(issuer, Filling::Nothing), p384()?);
+    let certificate = of_ca(subject, filling).signed_by(&p384()?, &issuer)?;
+    Ok(certificate.der().clone())
+}
+
+fn p384() -> anyhow::Result<KeyPair> {
+    Ok(KeyPair::generate_for(&rcgen::PKCS_ECDSA_P384_SHA384)?)
+}
+
+fn of_ca(name: &str, filling: Filling) -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.distinguished_name = DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, name);
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let (extensions, usages) = match filling {
+        Filling::Nothing => return params,
+        Filling::Most => (27, 350),
+        Filling::Beyond => (850, 0),
+    };
+    let extension = CustomExtension::from_oid_content(&[1, 2], Vec::new());
+    params.custom_extensions = vec![extension; extensions];
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::Other(vec![1, 2]); usages];
+    params
+        .extended_key_usages
+        .push(ExtendedKeyUsagePurpose::ClientAuth);
+    params
+}
