@@ -36,7 +36,7 @@ pub(crate) fn odd_certificate(choices: &mut Choices<'_>, ca: &KeyPair) -> Certif
         let value = match choices.below(3) {
             0 => element(0x30, &[&several(choices, oid)]),
             1 => element(0x30, &[&several(choices, general_name)]),
-            _ => several(choices, |choices| text(choices)),
+            _ => several(choices, text),
         };
         let extensions = repeated(&der::extension(id, &value), 1 + many(choices) / 8);
         parts = parts.with(&extensions);

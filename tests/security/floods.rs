@@ -151,7 +151,7 @@ fn a_full_passthrough_route_ends_unanswered_connections_and_then_refuses() {
         .passthrough(loopback(port), loopback(echo()))
         .set("connections", MOST.to_string());
     let gateway = site.start();
-    let _silent: Vec<_> = (0..2 * MOST).map(|_| connect_from(SILENT, port)).collect();
+    let silent: Vec<_> = (0..2 * MOST).map(|_| connect_from(SILENT, port)).collect();
     let mut served: Vec<_> = (0..MOST)
         .map(|_| {
             let mut stream = connect_patiently(GOOD, port).expect("it listens");
@@ -171,6 +171,7 @@ fn a_full_passthrough_route_ends_unanswered_connections_and_then_refuses() {
     for stream in &mut served {
         ask(stream).expect("those that were answered stay");
     }
+    drop((served, silent));
     gateway.stop();
 }
 
@@ -286,7 +287,7 @@ impl Arena {
     fn attack(&self) -> Attack {
         let mut attack = self.flood();
         attack.join_in(self.tls, |course, port| {
-            hold_open(course, HOLDER, port, HELD)
+            hold_open(course, HOLDER, port, HELD);
         });
         attack.join_in(self.passthrough, |course, port| {
             hold_open(course, SILENT, port, SILENT_HELD);
