@@ -99,11 +99,11 @@ fn every_command_that_a_text_names_exists() {
 }
 
 #[test]
-fn every_bound_has_a_row_in_the_architecture() {
+fn every_bound_has_a_row_in_the_documents() {
     let sources = source::all(root());
     let limits = named(&sources, "gateway/src/limits.rs");
-    let architecture = named(&sources, "ARCHITECTURE.md");
-    report(&documents::bounds_without_row(limits, &architecture.text));
+    let bounds = named(&sources, "docs/bounds.md");
+    report(&documents::bounds_without_row(limits, &bounds.text));
 }
 
 #[test]
@@ -111,6 +111,14 @@ fn every_promise_of_the_readme_names_a_test_that_exists() {
     let sources = source::all(root());
     let readme = named(&sources, "README.md");
     report(&documents::promises_without_test(readme, &sources));
+}
+
+#[test]
+fn every_row_of_the_threat_model_names_tests_that_exist() {
+    let sources = source::all(root());
+    let model = named(&sources, "docs/threat-model.md");
+    report(&documents::promises_without_test(model, &sources));
+    report(&documents::rows_without_test(model));
 }
 
 /// Holds one rule against every file and names each breach.

@@ -52,6 +52,10 @@ pub const CHAIN_CERTIFICATES_MAX: usize = 8;
 /// hundred names take six more.
 pub const CERTIFICATE_BYTES_MAX: usize = 16 << 10;
 
+/// Extensions of one certificate that a peer may present. CAs' certificates have up to 12, a peer's own up
+/// to 16. webpki reads those of all intermediates at each step of the search for a path.
+pub const CERTIFICATE_EXTENSIONS_MAX: usize = 32;
+
 /// DER elements of one certificate that a peer may present: names, extensions and their parts. Root
 /// certificates of public CAs have 70 to 113, a peer's own about 200; a DNS name more is one more.
 pub const CERTIFICATE_ELEMENTS_MAX: usize = 512;
@@ -60,8 +64,12 @@ pub const CERTIFICATE_ELEMENTS_MAX: usize = 512;
 /// all intermediates again. A path of three CAs with two certificates each takes 14.
 pub const PATH_STEPS_MAX: usize = 16;
 
-/// Certificates of one chain that may fail a signature check before no other is checked. A legal chain has
-/// two where the CA has renewed its key under its name.
+/// Certificates of one chain that may fail a signature check before any has passed one. In a legal chain
+/// one does, where a CA has renewed its key under its name and its old key is trusted.
+pub const FORGED_AT_FIRST_MAX: usize = 2;
+
+/// Certificates of one chain that may fail a signature check in all. In a legal chain a second one does,
+/// where an intermediate CA has renewed its key as well.
 pub const FORGED_CERTIFICATES_MAX: usize = 3;
 
 /// Names of one certificate that a refusal shows; the others are counted. A gateway has one or two.
@@ -243,6 +251,9 @@ pub const PEER_TABLES_MAX: usize = 1024;
 /// 3.1 allows 255).
 pub const SERVICE_LABEL_BYTES_MAX: usize = 64;
 
+/// Bytes of the name of a network interface (`IFNAMSIZ` of Linux, without its final NUL).
+pub const INTERFACE_BYTES_MAX: usize = 15;
+
 /// Bytes of a Unix socket's path (`sun_path` of unix(7), with its final NUL).
 pub const SOCKET_PATH_BYTES_MAX: usize = 107;
 
@@ -361,24 +372,60 @@ pub const LOOK_UPS_MAX: usize = 256;
 /// How long the header of a metrics request may take: it is one packet.
 pub const METRICS_HEADER_DEADLINE: Duration = Duration::from_millis(500);
 
-/// Unauthenticated clients may hold one in this many of all places in each of three stages: handshake,
-/// first message, passthrough without an answer. A flood of all three leaves a quarter of the places.
-pub const UNAUTHENTICATED_SHARE: usize = 4;
+/// Clients whose handshake is not done may hold one in this many of all places.
+pub const HANDSHAKES_SHARE: usize = 2;
 
-/// One address may hold one in this many of a stage's places, and of its memory. A whole site connects
-/// from one address after an outage of its line, so one address needs many places for a moment.
-pub const SOURCE_SHARE: usize = 4;
+/// Clients that have sent no first message to an originate route, and clients of passthrough routes that
+/// the target has not answered, may each hold one in this many of all places.
+pub const OPENERS_SHARE: usize = 4;
+
+/// A passthrough route may have one in this many of all places open where it has no `connections`: who
+/// is on the other side is not known here, and the other routes need places too.
+pub const PASSTHROUGH_SHARE: usize = 2;
+
+/// The most that a route's own bound of open connections may be. There are descriptors for fewer.
+pub const ROUTE_CONNECTIONS_MAX: u32 = 1 << 20;
+
+/// Silence in both directions after which a passthrough connection is ended unless `idle` says otherwise.
+/// What passes may be MLLP, which is silent for a night; after a day it was forgotten.
+pub const PASSTHROUGH_IDLE: Duration = Duration::from_secs(24 * 3600);
+
+/// Connections above the number that there are places for, each of which ends an unauthenticated client
+/// that has not gone yet.
+pub const OVERFLOW_MAX: usize = 64;
+
+/// How often a stream that either side may begin is looked at for its first byte.
+pub const FIRST_MOVE_LOOK: Duration = Duration::from_secs(1);
+
+/// One address may hold one in this many of the places of a stage, and of its memory. A whole site
+/// connects from one address after an outage of its line, so one address needs many places for a moment;
+/// others get places in any case, because the address with the most gives its own up.
+pub const SOURCE_SHARE: usize = 2;
 
 /// Places of a stage that one address may hold on a small machine, where `SOURCE_SHARE` is fewer.
 pub const SOURCE_PLACES_MIN: usize = 16;
 
-/// Memory that a place stands for. A handshake of usual length uses less; what uses more counts as
-/// several.
+/// Memory that a place stands for. A half-open handshake uses 15 KiB, a silent connection 6; what uses
+/// more counts as several.
 pub const PLACE_BYTES: usize = 16 << 10;
 
-/// Memory that unauthenticated clients may use on one core in one stage: 2,048 places, and three
-/// stages are 96 MiB a core.
-pub const UNAUTHENTICATED_BYTES: usize = 32 << 20;
+/// Memory that a connection uses beside what it has received.
+pub const CONNECTION_BYTES: usize = 12 << 10;
+
+/// Memory that unauthenticated clients may use on one core in one stage, of which there are three. It
+/// carries 2,048 places, each twice as large as usual.
+pub const UNAUTHENTICATED_BYTES: usize = 64 << 20;
+
+/// Steps of handshakes have one in this many of a core's time while payload moves there: about a hundred
+/// handshakes a second. To accept, answer and close those connections takes the core another twentieth.
+pub const STEPS_SHARE: u32 = 20;
+
+/// Time that steps of handshakes may take at once before the share applies: a site that connects anew.
+pub const STEPS_BURST: Duration = Duration::from_millis(20);
+
+/// The most time beyond the share that later steps wait for: one that took longer must not hold up
+/// others for a second.
+pub const STEPS_DEBT_MAX: Duration = Duration::from_millis(3);
 
 const _: () = assert!(UNAUTHENTICATED_BYTES / SOURCE_SHARE >= 2 * HANDSHAKE_BYTES_MAX);
 const _: () = assert!(UNAUTHENTICATED_BYTES / SOURCE_SHARE >= 2 * REQUEST_BYTES_MAX);

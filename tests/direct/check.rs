@@ -145,6 +145,22 @@ fn rules_that_leave_something_open_are_good_and_told() {
 }
 
 #[test]
+fn an_interface_that_this_machine_lacks_is_good_and_told() {
+    let pki = Pki::new();
+    let site = || originate(&pki.leaf(A)).name("out").crl(&pki.crl());
+    let good = "good; 1 routes";
+    assert_eq!(remarks(&site().set("interface", "\"lo\"")), [good]);
+    assert_eq!(
+        remarks(&site().set("interface", "\"nosuch0\"")),
+        [
+            good,
+            "route \"out\": interface \"nosuch0\": this machine has no such interface; `ip link` \
+             lists those that it has; the route would not start"
+        ]
+    );
+}
+
+#[test]
 fn a_way_back_and_a_listener_for_several_archives_are_good() {
     let pki = Pki::new();
     let peers = [format!("dns:{B}")];

@@ -51,6 +51,37 @@ fn kernel_without_io_uring_refuses_start() {
     assert_says(&text, &["has no io_uring", "6.1 or later", "seccomp"]);
 }
 
+/// A listener on every interface instead of the one that is meant would be no listener to start with.
+#[test]
+fn interface_that_is_not_there_refuses_start() {
+    let text = refused(&some_site().set("interface", "\"nosuch0\""), None);
+    assert_says(
+        &text,
+        &[
+            "wardgate.toml:",
+            "\"nosuch0\"",
+            "no such interface",
+            "ip link",
+        ],
+    );
+}
+
+#[test]
+fn own_name_among_the_peers_refuses_start() {
+    let pki = Pki::new();
+    let site = Site::new(&pki, A).terminate(local(), local(), &[format!("dns:{A}")]);
+    let text = refused(&site, None);
+    let own = format!("\"dns:{A}\"");
+    assert_says(
+        &text,
+        &[
+            &own,
+            "own certificate",
+            "write the identity of the other site",
+        ],
+    );
+}
+
 #[test]
 fn forbidden_io_uring_refuses_start() {
     let text = refused(&some_site(), Some("io_uring_setup=EPERM"));

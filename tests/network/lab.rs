@@ -169,6 +169,13 @@ impl Lab {
         Path::new("/etc/netns").join(self.namespace(place))
     }
 
+    /// Lets site B send what is for site A's LAN over the WAN, to site A's gateway.
+    pub(crate) fn lead_lan_of_a_over_the_wan(&self) {
+        let gateway = Family::V4.host(Place::GatewayA, "wan");
+        let route = ["route", "add", "10.71.1.0/24", "via", gateway];
+        self.ip(Place::GatewayB, &route);
+    }
+
     /// Sets the MTU of the WAN at both ends.
     pub(crate) fn set_wan_mtu(&self, bytes: u16) {
         for place in [Place::GatewayA, Place::GatewayB] {

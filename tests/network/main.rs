@@ -20,6 +20,7 @@ mod addresses;
 mod capture;
 mod ciphertext;
 mod cut;
+mod interface;
 mod lab;
 mod mllp;
 mod partners;

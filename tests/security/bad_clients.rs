@@ -1,9 +1,12 @@
 //! Bad clients against terminate routes: the matrix.
 
+use std::io::Write;
+
+use wardgate_tests::pki::Kind;
 use wardgate_tests::{DEADLINE, Gateway, Pki, Site, free_port};
 
 use crate::cases::{Case, Role};
-use crate::plain::{MARKER, Witness, assert_sound, loopback, of_route};
+use crate::plain::{MARKER, Witness, assert_sound, connect, loopback, of_route, receive_all};
 use crate::tls::{Peer, TlsEnd, knock};
 
 const OWN: &str = "gw.b.example";
@@ -47,6 +50,42 @@ fn the_routes_of_the_matrix_take_a_good_client() {
         });
     }
     assert_sound(&gateway);
+    gateway.stop();
+}
+
+/// Scans use up the lines that their own kind may have, and no others.
+#[test]
+fn flood_of_scans_hides_no_line_about_a_refused_certificate() {
+    let pki = Pki::new();
+    let (port, target) = (free_port(), Witness::start());
+    let gateway = Site::new(&pki, OWN)
+        .crl(&pki.crl())
+        .terminate(
+            loopback(port),
+            loopback(target.port),
+            &[format!("dns:{PEER}")],
+        )
+        .protocol("tcp")
+        .start();
+    for _ in 0..100 {
+        let mut scan = connect(port);
+        scan.write_all(b"GET / HTTP/1.0\r\n\r\n")
+            .expect("it is open");
+        receive_all(&scan);
+    }
+    let refused = [
+        (pki.odd(PEER, Kind::Revoked), "it is revoked"),
+        (pki.leaf("gw.c.example"), "it is none of this route's peers"),
+        (pki.odd(PEER, Kind::Expired), "it expired"),
+    ];
+    for (leaf, why) in &refused {
+        knock(port, &Peer::of(leaf), MARKER);
+        gateway.wait_for_connection_line(why, DEADLINE, |line| line.text("reason").contains(why));
+    }
+    // The flood was held back.
+    let lines = gateway.connections().len();
+    assert!(lines < 50, "{lines} lines");
+    target.assert_alone("a flood of scans");
     gateway.stop();
 }
 

@@ -120,7 +120,7 @@ impl Bench<'_> {
         let unlisted = "is none of this route's peers";
         let issue_own = "issue the peer a certificate of its own";
         let both = "anew with serverAuth and clientAuth";
-        let bits = "RSA 2048 bits or more";
+        let bits = "RSA 2048 to 8192 bits";
         vec![
             of(
                 "other-ca",

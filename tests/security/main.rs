@@ -7,12 +7,15 @@
 //! What is random is drawn from a seed that a failing test prints; `WARDGATE_SEED` replays it. Foreign
 //! TLS programs (renegotiation, extended master secret, every weaker suite) stand in the interop tier.
 
+mod alerts;
 mod bad_clients;
 mod bad_servers;
 mod cases;
 mod chains;
 mod configurations;
 mod dice;
+mod elsewhere;
+mod floods;
 mod hybrid;
 mod keys;
 mod meddler;
@@ -21,6 +24,7 @@ mod middle;
 mod names;
 mod party;
 mod pem;
+mod permitted;
 mod plain;
 mod resumption;
 mod second_request;

@@ -175,7 +175,7 @@ fn is_refused(pki: &Pki, site: &Site, file: &PathBuf) -> bool {
     }
     let text = outcome.text();
     let lines: Vec<&str> = text.lines().collect();
-    let is_of_the_file = |line: &&str| line.contains(&format!("crl {file:?} "));
-    assert!(lines.iter().all(|line| is_of_the_file(&line)), "{text}");
+    let is_of_the_file = |line: &str| line.contains(&format!("crl {file:?} "));
+    assert!(lines.iter().all(|line| is_of_the_file(line)), "{text}");
     true
 }

@@ -362,3 +362,71 @@ fn serve(entry: u16, listener: &TcpListener, server: &Peer) -> Vec<u8> {
         received
     })
 }
+
+#[test]
+fn a_probe_finds_a_target_down_where_another_peer_answers() {
+    let pki = Pki::new();
+    let (port, target) = (free_port(), Witness::start());
+    // The gateway of hospital B, at an address that this site takes for that of hospital A.
+    let other = Site::with_identity(&of_b(&pki, &[B]))
+        .peer("region", &[format!("dns:{OWN}")], &pki.trust())
+        .terminate(loopback(port), loopback(target.port), &["region"])
+        .protocol("tcp")
+        .start();
+    let start = |peer: &str| {
+        let target = format!(
+            "[{{ address = \"{}\", peer = \"{peer}\" }}]",
+            loopback(port)
+        );
+        site(&pki)
+            .originate(loopback(free_port()), "", &["hospital-a", "hospital-b"])
+            .name("out")
+            .protocol("tcp")
+            .set("targets", target)
+            .set("health", "{ probe = \"tls\", interval = \"1s\", fall = 1 }")
+            .start()
+    };
+    let gateway = start("hospital-a");
+    gateway.wait_for_line("a target is down", DEADLINE, |line| {
+        line.message().contains("is expected at target")
+    });
+    assert_eq!(gateway.metric("wardgate_target_up"), 0.0);
+    gateway.stop();
+    let gateway = start("hospital-b");
+    wardgate_tests::until("the probe is good", DEADLINE, || {
+        let text = gateway.metrics();
+        let mut good = text.lines().filter(|line| {
+            line.starts_with("wardgate_health_probes_total{") && line.contains("good")
+        });
+        good.any(|line| !line.ends_with(" 0")).then_some(())
+    });
+    assert_eq!(gateway.metric("wardgate_target_up"), 1.0);
+    gateway.stop();
+    other.stop();
+}
+
+#[test]
+fn a_client_without_a_service_is_taken_by_routes_without_one_alone() {
+    let pki = Pki::new();
+    let target = Witness::start();
+    let [with, without] = [free_port(), free_port()];
+    let gateway = site(&pki)
+        .terminate(loopback(with), loopback(target.port), &["hospital-a"])
+        .name("with")
+        .set("service", "\"archive\"")
+        .terminate(loopback(without), loopback(target.port), &["hospital-a"])
+        .name("without")
+        .start();
+    let good = Peer::of(&pki.leaf(A));
+    let (received, end) = knock(with, &good, MARKER);
+    assert_eq!(received, b"");
+    assert!(matches!(end, TlsEnd::Alert(_)), "{end:?}");
+    target.assert_alone("with");
+    let mut tls = Tls::connect(without, good.client()).expect_shake();
+    tls.send(MARKER);
+    wardgate_tests::until("the target hears it", DEADLINE, || {
+        (target.heard() == MARKER).then_some(())
+    });
+    drop(tls);
+    gateway.stop();
+}

@@ -235,7 +235,11 @@ impl<'s> Run<'s> {
         self.parties.spawn_local(async move {
             sleep_until(at).await;
             let source = site.path.route.listen;
-            let accepted = Accepted { socket, source };
+            let accepted = Accepted {
+                socket,
+                source,
+                is_beyond: false,
+            };
             let account = serve(&site.core, &site.path, accepted).await;
             Ended::Gateway(place, Box::new(account))
         });

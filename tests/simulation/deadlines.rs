@@ -174,6 +174,43 @@ fn a_wrong_record_is_told_to_the_peer_by_an_alert() {
     }
 }
 
+/// The alert is sealed with the next number of its key. A record that is sealed before it and sent behind
+/// it, or the other way round, makes it unreadable: the peer would report a bad record of ours.
+#[test]
+fn an_alert_is_read_by_the_peer_though_its_own_stream_is_full_of_records() {
+    for seed in 1..=300 {
+        let mut scenario = Scenario::calm(seed, THROUGH_TLS, Protocol::Tcp);
+        // A key update before each batch, and a wire that takes little: the way out is often held up.
+        scenario.key_records = 1;
+        scenario.natures[1].capacity = 1000 + 37 * seed as usize;
+        scenario.natures[1].transfer_max = 700;
+        scenario.scripts[0].amount = 40_000;
+        scenario.scripts[1].amount = 400_000;
+        for script in &mut scenario.scripts {
+            script.end = End::Never;
+        }
+        scenario.natures[1].altered = Some((1, 10_000 + 50 * seed));
+        let report = judged(&scenario);
+        let connector = report.accounts.iter().find(|(place, _)| *place == 0);
+        let (_, account) = connector.expect("the connector has an account");
+        let reason = account.close.reason.to_string();
+        let is_told = ["BadRecordMac", "bad_record_mac", "reset"]
+            .iter()
+            .any(|word| reason.contains(word));
+        assert!(is_told, "seed {seed}: {reason}");
+    }
+}
+
+#[test]
+fn a_target_that_does_not_answer_a_passthrough_client_is_given_the_first_byte_deadline() {
+    let mut scenario = waiting(&[Mode::Passthrough], Protocol::Mllp);
+    scenario.scripts[0].amount = 100;
+    let report = judged(&scenario);
+    let account = ended_by(&report, |reason| *reason == Reason::Deadline("first byte"));
+    assert!(within(account, 5, 6), "{account:?}");
+    assert!(report.a.told.is_some() && report.b.iter().all(|b| b.told.is_some()));
+}
+
 #[test]
 fn a_peer_that_drips_its_handshake_is_ended_at_the_deadline() {
     let mut scenario = waiting(THROUGH_TLS, Protocol::Tcp);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use gateway::config::Mode;
 use gateway::relay::Side;
-use gateway::tls::handshake::{Cause, Failed, Secured, handshake};
+use gateway::tls::handshake::{Cause, Failed, Secured, Unpaced, handshake};
 use gateway::tls::session::Session;
 use tokio::task::LocalSet;
 
@@ -153,7 +153,7 @@ async fn end(
     session: Session,
     limit: Duration,
 ) -> (Option<SimSocket>, Result<Secured, Failed>) {
-    match handshake(&socket, session, limit).await {
+    match handshake(&socket, session, limit, &Unpaced).await {
         Ok(secured) => (Some(socket), Ok(secured)),
         Err(failed) => (None, Err(failed)),
     }

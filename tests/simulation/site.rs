@@ -81,12 +81,14 @@ impl Site {
             mode: plan.mode,
             protocol: plan.protocol,
             listen: SocketAddr::new(Ipv4Addr::LOCALHOST.into(), GATEWAY_PORT),
+            interface: None,
             targets: plan.targets,
             tls,
             timeouts: plan.timeouts,
             observe: plan.observe,
             dicom: is_seen.then(no_rules),
             health: None,
+            connections: None,
         };
         let counters = Arc::new(metrics::Core::new(0, 1));
         Rc::new(Self {
@@ -97,7 +99,8 @@ impl Site {
                 pool: Pool::new(plan.buffers),
                 pipes: Pipes::new(plan.pipes),
                 names: Names::default(),
-                limiter: HandshakeLimiter::new(16, Arc::clone(&counters)),
+                connections_max: 1000,
+                limiter: HandshakeLimiter::new([16; 3], Arc::clone(&counters)),
                 counters,
                 stop,
             },

@@ -17,6 +17,7 @@ pub struct Site {
     timeouts: Vec<(String, String)>,
     routes: Vec<Route>,
     namespace: Option<String>,
+    descriptors: Option<u64>,
 }
 
 /// A route as lines of TOML.
@@ -45,6 +46,7 @@ impl Site {
             timeouts: Vec::new(),
             routes: Vec::new(),
             namespace: None,
+            descriptors: None,
         }
     }
 
@@ -162,6 +164,12 @@ impl Site {
         self
     }
 
+    /// Lets the gateway have this many open files at most.
+    pub fn descriptors(mut self, most: u64) -> Self {
+        self.descriptors = Some(most);
+        self
+    }
+
     /// Gives the last route these targets instead of its one.
     pub fn targets(self, targets: &[impl Display]) -> Self {
         let targets: Vec<_> = targets.iter().map(ToString::to_string).collect();
@@ -196,7 +204,14 @@ impl Site {
 
     /// `wardgate run` on a configuration file, in the namespace of the site.
     pub fn program(&self, file: &Path) -> Program {
-        Program::new(wardgate())
+        let program = match self.descriptors {
+            // The shell becomes the program, so the process id is the program's.
+            Some(most) => Program::new("sh")
+                .args(["-c", &format!("ulimit -n {most} && exec \"$0\" \"$@\"")])
+                .arg(wardgate()),
+            None => Program::new(wardgate()),
+        };
+        program
             .args(["run", "--config"])
             .arg(file)
             .netns(self.namespace.clone())

@@ -88,8 +88,8 @@ pub(crate) fn missing_commands(readme: &str) -> Vec<&'static str> {
         .collect()
 }
 
-/// Constants of `limits.rs` that ARCHITECTURE.md has no row for.
-pub(crate) fn bounds_without_row(limits: &Source, architecture: &str) -> Vec<Finding> {
+/// Constants of `limits.rs` that docs/bounds.md has no row for.
+pub(crate) fn bounds_without_row(limits: &Source, bounds: &str) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (line, text) in (1..).zip(limits.code.lines()) {
         let name = text
@@ -97,18 +97,18 @@ pub(crate) fn bounds_without_row(limits: &Source, architecture: &str) -> Vec<Fin
             .and_then(|rest| rest.split(':').next());
         let row = |name: &str| {
             let cell = format!("`{name}`");
-            let mut rows = architecture.lines().filter(|line| line.starts_with('|'));
+            let mut rows = bounds.lines().filter(|line| line.starts_with('|'));
             rows.any(|row| row.contains(&cell))
         };
         if let Some(name) = name.filter(|name| !row(name)) {
-            let what = format!("{name} has no row among the bounds of ARCHITECTURE.md");
+            let what = format!("{name} has no row in docs/bounds.md");
             findings.push(limits.finding_on_line(line, what));
         }
     }
     findings
 }
 
-/// Tests that README.md names and nobody wrote.
+/// Tests that a document names and nobody wrote.
 pub(crate) fn promises_without_test(readme: &Source, sources: &[Source]) -> Vec<Finding> {
     let tests: BTreeSet<(&str, &str)> = sources
         .iter()
@@ -127,9 +127,27 @@ pub(crate) fn promises_without_test(readme: &Source, sources: &[Source]) -> Vec<
         .collect()
 }
 
-const TIERS: [&str; 6] = [
+/// Rows of tables that name no test.
+pub(crate) fn rows_without_test(model: &Source) -> Vec<Finding> {
+    let lines: Vec<&str> = model.text.lines().collect();
+    let is_row = |line: &str| line.starts_with("| ");
+    // The line below a table's head is the one of dashes.
+    let is_head = |at: usize| {
+        lines
+            .get(at + 1)
+            .is_some_and(|next| next.starts_with("|---"))
+    };
+    let rows = lines.iter().enumerate();
+    rows.filter(|(at, line)| is_row(line) && !is_head(*at))
+        .filter(|(_, line)| named_tests(line).next().is_none())
+        .map(|(at, _)| model.finding_on_line(at + 1, "this row names no test".to_owned()))
+        .collect()
+}
+
+const TIERS: [&str; 7] = [
     "simulation",
     "direct",
+    "fuzz",
     "network",
     "security",
     "interop",
@@ -205,9 +223,16 @@ mod tests {
         let limits = Source::new("gateway/src/limits.rs", text);
         let found = bounds_without_row(&limits, "About `B_MAX`.\n| x | `A_MAX` | y |\n");
         let lines: Vec<_> = found.iter().map(ToString::to_string).collect();
-        let expected =
-            "gateway/src/limits.rs:3: B_MAX has no row among the bounds of ARCHITECTURE.md";
+        let expected = "gateway/src/limits.rs:3: B_MAX has no row in docs/bounds.md";
         assert_eq!(lines, [expected]);
+    }
+
+    #[test]
+    fn a_row_of_the_threat_model_without_a_test_is_found() {
+        let text = "| who | test |\n|---|---|\n| a | `direct::held` |\n| b | `std::fs` |\n";
+        let found = rows_without_test(&Source::new("docs/threat-model.md", text));
+        let lines: Vec<_> = found.iter().map(ToString::to_string).collect();
+        assert_eq!(lines, ["docs/threat-model.md:4: this row names no test"]);
     }
 
     #[test]

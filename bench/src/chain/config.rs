@@ -51,6 +51,10 @@ cores = [{core}]
 [identity]
 certificate = "{certificate}"
 key = "{key}"
+
+[[peer]]
+name = "opposite"
+identity = "dns:{peer}"
 trust = "{trust}"
 
 [[route]]
@@ -59,7 +63,7 @@ mode = "{mode}"
 protocol = "{protocol}"
 listen = "{listen}"
 targets = ["{target}"]
-peers = ["dns:{peer}"]
+peers = ["opposite"]
 policy = "hscn-tls13"
 
 [route.timeouts]

@@ -12,7 +12,9 @@ use gateway::config::{
     IdentityFiles, Located, Mode, Peer, PeerName, Policy, RecordLayer, RouteTls, TrustFiles,
 };
 use gateway::limits::{HANDSHAKE_BYTES_MAX, KEY_RECORDS_MAX};
-use gateway::pki::authority::{Authority, KeyType, NewAuthority, NewCertificate, Output};
+use gateway::pki::authority::{
+    Authority, KeyType, NewAuthority, NewCertificate, Output, Permitted,
+};
 use gateway::pki::{Identity, Trust, store};
 use gateway::tls::Acceptor;
 use gateway::tls::session::{Session, Step};
@@ -141,6 +143,7 @@ pub(super) fn authority(folder: &Path, key: KeyType) -> anyhow::Result<Authority
         key,
         days: 30,
         crl_days: 30,
+        permitted: Permitted::default(),
     };
     let made = Authority::init(&folder.join("ca"), &wanted, SystemTime::now());
     made.context("cannot make an authority")

@@ -30,7 +30,7 @@ pub enum Event {
         /// The thread, the place and the message.
         text: String,
         /// How it came there, where `RUST_BACKTRACE` asks for that.
-        backtrace: Backtrace,
+        backtrace: Box<Backtrace>,
     },
     /// A sentence of the supervisor's.
     Notice {

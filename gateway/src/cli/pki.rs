@@ -12,7 +12,7 @@ use clap::{Args, Subcommand};
 use super::EXIT_GOOD;
 use crate::pki::authority::{
     Authority, CA_DAYS, CERTIFICATE_DAYS, CRL_DAYS, CrlWritten, Issued, KeyType, NewAuthority,
-    NewCertificate, Output, Reason, Revocable,
+    NewCertificate, Output, Permitted, Reason, Revocable,
 };
 use crate::pki::show;
 
@@ -63,6 +63,16 @@ pub(crate) struct Init {
     /// Days that the CA is valid for
     #[arg(long, default_value_t = CA_DAYS, value_parser = days())]
     days: u32,
+    /// A DNS name that the CA may vouch for, with all names below it; may be given several times. With
+    /// this or --permit-uri the CA may vouch for nothing else: peers refuse its certificates for other
+    /// names, even where its key was stolen
+    #[arg(long, value_name = "NAME")]
+    permit_dns: Vec<String>,
+    /// A host whose URIs the CA may vouch for, .HOST for all hosts below it; may be given several times.
+    /// A urn: has no host and cannot be permitted. wardgate and OpenSSL check the host; other programs
+    /// that verify with webpki (rustls) refuse every URI of such a CA
+    #[arg(long, value_name = "HOST")]
+    permit_uri: Vec<String>,
     #[command(flatten)]
     crl: CrlDays,
 }
@@ -182,6 +192,10 @@ fn init(args: &Init, now: SystemTime) -> anyhow::Result<()> {
         key: args.key,
         days: args.days,
         crl_days: args.crl.crl_days,
+        permitted: Permitted {
+            dns: args.permit_dns.clone(),
+            uri: args.permit_uri.clone(),
+        },
     };
     let authority = Authority::init(&args.ca.dir, &wanted, now)?;
     let dir = args.ca.dir.display();
@@ -190,6 +204,9 @@ fn init(args: &Init, now: SystemTime) -> anyhow::Result<()> {
         args.name,
         authority.ends()
     );
+    if let Some(permitted) = authority.permitted() {
+        println!("the CA may vouch for {permitted}, and for nothing else");
+    }
     println!(
         "next: issue a certificate with `wardgate pki issue --dir {dir} --dns NAME`, and give \
          ca.pem to the other site, where it goes into \"trust\"; ca.key stays here"
@@ -435,6 +452,22 @@ mod tests {
             error.expect_err("no CA").to_string(),
             format!("{path:?} does not exist; make a CA with `wardgate pki init`")
         );
+    }
+
+    #[test]
+    fn a_ca_for_some_names_issues_no_others() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let dir = dir.path().display();
+        run_line(&format!(
+            "init --dir {dir}/ca --name Region --permit-dns gw.a.example --permit-uri a.example"
+        ))
+        .expect("a CA");
+        let files = format!("--out {dir}/site.pem --key-out {dir}/site.key");
+        let issue = |names: &str| run_line(&format!("issue --dir {dir}/ca {names} {files}"));
+        let error = issue("--dns gw.a.example --dns gw.b.example").expect_err("not permitted");
+        let expected = "name \"dns:gw.b.example\" is not one that the CA in";
+        assert!(error.to_string().starts_with(expected), "{error}");
+        issue("--dns gw.a.example --uri https://a.example/gw").expect("permitted");
     }
 
     #[test]

@@ -50,7 +50,12 @@ fn clash_of(draft: &Draft<'_>, earlier: &[Draft<'_>]) -> Option<String> {
     let own = draft.listen.as_ref()?.value;
     let (other, taken) = earlier.iter().find_map(|other| {
         let taken = other.listen.as_ref()?;
-        overlap(own, taken.value).then_some((other, taken))
+        // Linux lets two sockets share an address when each is bound to an interface of its own.
+        let are_apart = match (&draft.interface, &other.interface) {
+            (Some(own), Some(other)) => own != other,
+            _ => false,
+        };
+        (overlap(own, taken.value) && !are_apart).then_some((other, taken))
     })?;
     let scope = &draft.written.scope;
     let own_text = quoted(&draft.written.listen.value()?.value);

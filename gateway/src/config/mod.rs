@@ -174,6 +174,9 @@ pub struct Route {
     pub protocol: Protocol,
     /// Where it listens. `[::]` takes IPv4 as well, as Linux does.
     pub listen: SocketAddr,
+    /// The interface that connections must come in by; `None` is every one, since Linux answers for each
+    /// of its addresses on all of them.
+    pub interface: Option<InterfaceName>,
     /// Tried in order before the first byte; at most `limits::TARGETS_MAX`, and at least one unless
     /// `dicom` has targets by title.
     pub targets: Vec<Target>,
@@ -188,6 +191,22 @@ pub struct Route {
     pub dicom: Option<Dicom>,
     /// How it finds out whether its targets are there; `None` is not at all.
     pub health: Option<Health>,
+    /// How many connections it may have open; 1 to `limits::ROUTE_CONNECTIONS_MAX`. `None` is a share of
+    /// all for passthrough, else as many as there are.
+    pub connections: Option<u32>,
+}
+
+/// The name of a network interface: 1 to `limits::INTERFACE_BYTES_MAX` bytes without blanks, `/` and `:`.
+/// Whether the machine has it is not known here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InterfaceName(String);
+
+impl InterfaceName {
+    /// As `ip link` shows it.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
 }
 
 /// Which side of a route is TLS.
@@ -360,7 +379,7 @@ pub struct Timeouts {
     pub connect: Duration,
     /// `dicom` and `mllp`: the first byte from the plain side.
     pub first_byte: Duration,
-    /// Silence in both directions that ends a `tcp` connection; `None` is never.
+    /// Silence in both directions that ends a connection of a `tcp` or passthrough route; `None` is never.
     pub idle: Option<Duration>,
     /// How long a drain waits for open connections.
     pub drain: Duration,

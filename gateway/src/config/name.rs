@@ -2,9 +2,9 @@
 
 use std::net::IpAddr;
 
-use super::ServiceLabel;
 use super::problem::quoted;
-use crate::limits::{ROUTE_NAME_BYTES_MAX, SERVICE_LABEL_BYTES_MAX};
+use super::{InterfaceName, ServiceLabel};
+use crate::limits::{INTERFACE_BYTES_MAX, ROUTE_NAME_BYTES_MAX, SERVICE_LABEL_BYTES_MAX};
 
 /// Bytes of a DNS name without its final dot (RFC 1035 section 2.3.4).
 const NAME_BYTES_MAX: usize = 253;
@@ -40,6 +40,28 @@ pub(super) fn short_name(name: &str, example: &str, bytes_max: usize) -> Result<
         ));
     }
     Ok(name.to_owned())
+}
+
+/// Reads the name of a network interface as Linux takes it; fails with the end of a sentence.
+pub(super) fn interface(name: &str) -> Result<InterfaceName, String> {
+    if name.is_empty() {
+        return Err("is empty; write a name that `ip link` shows, or remove it".to_owned());
+    }
+    let is_legal = |c: char| !c.is_whitespace() && !c.is_control() && !matches!(c, '/' | ':');
+    let wrong = name.chars().find(|c| !is_legal(*c));
+    if let Some(wrong) = wrong.or_else(|| name.chars().find(|_| matches!(name, "." | ".."))) {
+        return Err(format!(
+            "has {wrong:?}, which no name of an interface has; write one that `ip link` shows"
+        ));
+    }
+    // LIMIT: `INTERFACE_BYTES_MAX`.
+    if name.len() > INTERFACE_BYTES_MAX {
+        return Err(format!(
+            "has {} bytes, and Linux allows {INTERFACE_BYTES_MAX}; write the name that `ip link` shows",
+            name.len()
+        ));
+    }
+    Ok(InterfaceName(name.to_owned()))
 }
 
 /// Reads a DNS name and gives it in lower case; fails with the end of a sentence.

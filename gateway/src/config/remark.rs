@@ -12,8 +12,36 @@ impl Config {
     /// Sentences about the peers and about routes beside each other, in full: `peer "region": ...`.
     #[must_use]
     pub fn remarks(&self) -> Vec<String> {
-        let peers = self.peers.iter().filter_map(|peer| self.unused(peer));
-        peers.chain(self.alike()).collect()
+        let unused = self.peers.iter().filter_map(|peer| self.unused(peer));
+        let mut remarks: Vec<_> = unused.collect();
+        remarks.extend(self.listed_beside_a_table());
+        remarks.extend(self.alike());
+        remarks
+    }
+
+    /// Identities that a route lists itself although a table has them: another CA may vouch for them there
+    /// than the operator thinks.
+    fn listed_beside_a_table(&self) -> Vec<String> {
+        let named = self.peers.iter().flat_map(|peer| {
+            let name = peer.name.as_deref().unwrap_or_default();
+            peer.identities.iter().map(move |identity| (identity, name))
+        });
+        let named: HashMap<_, _> = named.collect();
+        let mut remarks = Vec::new();
+        for route in &self.routes {
+            let peers = route.tls.iter().flat_map(|tls| &tls.peers);
+            let own = peers.filter(|peer| peer.name.is_none());
+            for identity in own.flat_map(|peer| &peer.identities) {
+                if let Some(name) = named.get(identity) {
+                    remarks.push(format!(
+                        "route \"{}\": peers lists \"{identity}\" itself, so the trust of its identity \
+                         vouches for it, and not that of peer \"{name}\"; list \"{name}\" instead",
+                        route.name
+                    ));
+                }
+            }
+        }
+        remarks
     }
 
     fn unused(&self, peer: &Arc<Peer>) -> Option<String> {

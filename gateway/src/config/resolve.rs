@@ -15,12 +15,12 @@ use super::problem::{Problems, quoted};
 use super::table::Written;
 use super::targets::{self, Expected};
 use super::{
-    Config, IdentityFiles, Located, Mode, Policy, Protocol, RecordLayer, Route, RouteTls,
-    ServiceLabel, Target,
+    Config, IdentityFiles, InterfaceName, Located, Mode, Policy, Protocol, RecordLayer, Route,
+    RouteTls, ServiceLabel, Target,
 };
 use super::{address, clash, gateway, name, timeouts, value};
 use super::{dicom, health, observe, returns};
-use crate::limits::{KEY_RECORDS_MAX, ROUTES_MAX};
+use crate::limits::{KEY_RECORDS_MAX, ROUTE_CONNECTIONS_MAX, ROUTES_MAX};
 
 /// What the meaning of a file depends on besides its text.
 pub(super) struct Place<'a> {
@@ -36,6 +36,8 @@ pub(super) struct Draft<'a> {
     pub(super) mode: Option<Mode>,
     pub(super) protocol: Option<Protocol>,
     pub(super) listen: Option<Located<SocketAddr>>,
+    /// The interface that `listen` is restricted to, if any.
+    pub(super) interface: Option<InterfaceName>,
     /// All that it may connect to, whatever chooses between them.
     pub(super) targets: Vec<Located<Target>>,
     /// Complete, if all of it could be read.
@@ -100,18 +102,20 @@ struct Resolver<'a> {
     /// The site's own: `None` where there is no `[identity]`, `Some(None)` where it has problems.
     site_identity: Option<Option<Arc<IdentityFiles>>>,
     site_timeouts: super::Timeouts,
+    written_timeouts: &'a file::Timeouts,
     /// Lines of the trust of tables and of the certificate that it was judged beside.
     trust_checked: HashSet<(usize, usize)>,
 }
 
 impl<'a> Resolver<'a> {
-    fn new(file: &file::File, place: &Place<'a>, problems: &'a mut Problems) -> Self {
+    fn new(file: &'a file::File, place: &Place<'a>, problems: &'a mut Problems) -> Self {
         let mut identities = Identities::new(place.file);
         let peer_tables = PeerTables::resolve(file, &mut identities, problems);
         let identity = file.identity.as_ref();
         Self {
             site_identity: identity.map(|written| identities.resolve(written, problems)),
             site_timeouts: timeouts::site(&file.timeouts, problems),
+            written_timeouts: &file.timeouts,
             identities,
             peer_tables: Arc::new(peer_tables),
             trust_checked: HashSet::new(),
@@ -144,7 +148,9 @@ impl<'a> Resolver<'a> {
             address::listen,
             LISTEN_REMEDY,
         );
-        if let (Some(Mode::Originate), Some(listen)) = (mode, listen) {
+        let interface = self.interface(written);
+        let is_everywhere = written.interface.is_absent();
+        if let (Some(Mode::Originate), Some(listen), true) = (mode, listen, is_everywhere) {
             self.refuse_plaintext_everywhere(written, listen);
         }
         let tables = Arc::clone(&self.peer_tables);
@@ -163,13 +169,16 @@ impl<'a> Resolver<'a> {
         let by_title = dicom::resolve(written, ground, self.problems);
         let health = health::resolve(written, mode, protocol, self.problems);
         let tls = self.tls(written, mode, &peers);
-        let timeouts = timeouts::route(
+        let connections = self.connections(written);
+        let mut timeouts = timeouts::route(
             &written.timeouts,
             &self.site_timeouts,
             mode,
             protocol,
             self.problems,
         );
+        let default_idle = timeouts::default_idle(&written.timeouts, self.written_timeouts, mode);
+        timeouts.idle = timeouts.idle.or(default_idle);
         let route = (|| {
             Some(Route {
                 name: name?,
@@ -177,12 +186,14 @@ impl<'a> Resolver<'a> {
                 mode: mode?,
                 protocol: protocol?,
                 listen: listen?,
+                interface: interface.clone(),
                 targets: targets.iter().map(|target| target.value.clone()).collect(),
                 tls: tls?,
                 timeouts,
                 observe,
                 dicom: by_title.dicom,
                 health,
+                connections,
             })
         })();
         targets.extend(by_title.targets);
@@ -192,9 +203,16 @@ impl<'a> Resolver<'a> {
             mode,
             protocol,
             listen,
+            interface,
             targets,
             route,
         }
+    }
+
+    fn interface(&mut self, route: &file::Route) -> Option<InterfaceName> {
+        let text = route.interface.value()?;
+        let read = name::interface(&text.value);
+        self.problems.accept(&route.scope, "interface", text, read)
     }
 
     // Plaintext that may come from the WAN as well would be sealed as this site's own.
@@ -203,7 +221,8 @@ impl<'a> Resolver<'a> {
             let scope = &route.scope;
             let text = format!(
                 "{scope}listen \"{listen}\" would take plaintext from every network that this \
-                 machine is on, the WAN included; write its address on the LAN"
+                 machine is on, the WAN included; write its address on the LAN, or add \
+                 interface = \"NAME\" with the LAN's interface"
             );
             self.problems.wrong(line, text);
         }
@@ -333,6 +352,16 @@ impl<'a> Resolver<'a> {
         self.problems
             .accept(&route.scope, "service", text, read)
             .map(Some)
+    }
+
+    fn connections(&mut self, route: &file::Route) -> Option<u32> {
+        // LIMIT: `ROUTE_CONNECTIONS_MAX`.
+        let max = ROUTE_CONNECTIONS_MAX.into();
+        let (scope, written) = (&route.scope, &route.connections);
+        let read = self
+            .problems
+            .accept_number(scope, "connections", written, max)?;
+        u32::try_from(read).ok()
     }
 
     fn record_layer(&mut self, route: &file::Route) -> Option<RecordLayer> {

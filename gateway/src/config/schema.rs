@@ -40,10 +40,7 @@ pub(super) static ROOT: Schema = Schema {
     parent: "",
     keys: &[
         key("gateway", "{ cores = \"all\" }"),
-        key(
-            "identity",
-            "{ certificate = \"...\", key = \"...\", trust = \"...\" }",
-        ),
+        key("identity", "{ certificate = \"...\", key = \"...\" }"),
         key("timeouts", "{ connect = \"4s\" }"),
         key("peer", "[ { ... } ]"),
         key("route", "[ { ... } ]"),
@@ -145,6 +142,7 @@ pub(super) static ROUTE: Schema = Schema {
         key("mode", "\"originate\""),
         key("protocol", "\"dicom\""),
         key("listen", "\"10.20.0.5:11112\""),
+        key("interface", "\"lan0\""),
         key("targets", "[\"gw.region.example:2762\"]"),
         key("peers", "[\"dns:gw.region.example\"]"),
         key("service", "\"archive\""),
@@ -158,6 +156,7 @@ pub(super) static ROUTE: Schema = Schema {
         key("calling_ae", "[\"CT_A\", \"MR_B\"]"),
         key("ae_bind", "{ \"CT_A\" = \"dns:gw.a.example\" }"),
         key("commands", "[\"C-ECHO\", \"C-STORE\"]"),
+        key("connections", "200"),
         key("associations", "40"),
         key("associations_per_peer", "20"),
         key("return", "\"region-to-pacs\""),
@@ -166,10 +165,7 @@ pub(super) static ROUTE: Schema = Schema {
             "ae",
             "[ { called = \"ARCHIVE\", targets = [\"10.20.0.9:104\"] } ]",
         ),
-        key(
-            "identity",
-            "{ certificate = \"...\", key = \"...\", trust = \"...\" }",
-        ),
+        key("identity", "{ certificate = \"...\", key = \"...\" }"),
         key("timeouts", "{ connect = \"4s\" }"),
     ],
 };

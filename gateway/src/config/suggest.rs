@@ -10,10 +10,13 @@ pub(super) fn remedy(key: &str, schema: &Schema) -> String {
         return remedy;
     }
     let names = schema.keys.iter().map(|key| key.name);
-    if let Some(near) = nearest(key, names) {
+    let home = home(key, schema);
+    // A key of another table is no misspelling of one that is like it here, but may be short for it.
+    let near = nearest(key, names).filter(|near| home.is_none() || near.starts_with(key));
+    if let Some(near) = near {
         return format!("did you mean {near:?}?");
     }
-    if let Some(table) = home(key, schema) {
+    if let Some(table) = home {
         return format!("it belongs in {table}");
     }
     format!("known here are {}", schema.key_names())
@@ -63,6 +66,7 @@ fn familiar(key: &str, schema: &Schema) -> Option<String> {
         "keyfile" | "key_file" | "private_key" => "key",
         "ca" | "cafile" | "ca_file" | "cacert" | "roots" | "truststore" => "trust",
         "crls" | "revocation" => "crl",
+        "device" | "bind_device" | "bind_interface" | "nic" => "interface",
         "bind" | "address" | "accept" | "port" | "source" => "listen",
         "backend" | "backends" | "upstream" | "upstreams" | "destination" | "connect_to"
         | "forward" | "to" => "targets",
@@ -75,6 +79,7 @@ fn familiar(key: &str, schema: &Schema) -> Option<String> {
         "workers" | "threads" | "cpus" => "cores",
         "inspect" | "inspection" | "sniff" => "observe",
         "healthcheck" | "health_check" | "probe" | "check" => "health",
+        "max_connections" | "connections_max" | "maxconn" => "connections",
         "max_associations" | "associations_max" => "associations",
         "max_associations_per_peer" | "peer_associations" => "associations_per_peer",
         "services" | "operations" | "dimse" | "allow_commands" => "commands",

@@ -211,7 +211,7 @@ impl<'i> Table<'i> {
 
     /// Takes a list of strings, or a string alone as a list of one.
     pub(super) fn one_or_list(&mut self, name: &str, reader: &mut Reader<'_>) -> Texts {
-        let value = self.entries.get(name).map(|value| value.get_ref());
+        let value = self.entries.get(name).map(Spanned::get_ref);
         match value {
             None | Some(DeValue::String(_)) => {}
             Some(DeValue::Array(_)) => return self.list(name, reader),

@@ -226,6 +226,8 @@ fn every_key_is_read_in_its_uncommon_forms() {
     );
     assert!(native.tls.is_none());
     assert_eq!(native.mode, Mode::Passthrough);
+    let interface = any.interface.as_ref().map(InterfaceName::as_str);
+    assert_eq!((interface, &mllp.interface), (Some("wan0.12"), &None));
 }
 
 #[test]
@@ -244,7 +246,15 @@ fn a_routes_timeouts_override_the_sites_key_by_key() {
         },
         ..Timeouts::default()
     };
-    assert_eq!(native.timeouts, site);
+    // Nobody wrote how long what passes may be silent.
+    let idle = Some(crate::limits::PASSTHROUGH_IDLE);
+    let expected = Timeouts {
+        idle,
+        ..site.clone()
+    };
+    assert_eq!(native.timeouts, expected);
+    let connections = [mllp, any, native].map(|route| route.connections);
+    assert_eq!(connections, [Some(200), None, None]);
     let idle = Some(Duration::from_secs(3600));
     assert_eq!(
         any.timeouts,
@@ -388,4 +398,31 @@ fn every_key_of_a_table_stands_in_that_table_of_the_reference() {
             );
         }
     }
+}
+
+#[test]
+fn routes_share_an_address_where_each_has_its_interface() {
+    let text = fs::read_to_string(data().join("good/minimal.toml")).expect("it is text");
+    let (site, route) = text.split_at(text.find("[[route]]").expect("it has one"));
+    let listen = route
+        .lines()
+        .find(|line| line.starts_with("listen"))
+        .expect("a listener");
+    // One of them takes every address, which an originate route does on one interface alone.
+    let with = |name: &str, address: &str, interface: &str| {
+        let name_line = route
+            .lines()
+            .find(|line| line.starts_with("name"))
+            .expect("a name");
+        let route = route.replace(name_line, &format!("name = \"{name}\""));
+        let lines = format!("listen = \"{address}\"\ninterface = \"{interface}\"");
+        route.replace(listen, &lines)
+    };
+    let a = with("a", "0.0.0.0:11112", "lan0");
+    let b = with("b", "10.20.0.5:11112", "lan1");
+    let config = parse_good(&format!("{site}{a}\n{b}"), "wardgate.toml");
+    assert_eq!(config.routes.len(), 2);
+    let same = with("b", "10.20.0.5:11112", "lan0");
+    let found = messages(&format!("{site}{a}\n{same}"), "wardgate.toml");
+    assert!(found.contains("overlap"), "{found}");
 }

@@ -62,10 +62,11 @@ pub(super) fn route(
     if let (Some(idle), Some(protocol @ (Protocol::Dicom | Protocol::Mllp))) =
         (written.idle.value(), protocol)
         && timeouts.idle.is_some()
+        && mode != Some(Mode::Passthrough)
     {
         let value = quoted(&idle.value);
         let text = format!(
-            "{}idle {value} applies only to protocol \"tcp\": {}; remove it",
+            "{}idle {value} applies only to protocol \"tcp\" or mode \"passthrough\": {}; remove it",
             written.scope,
             silence(protocol)
         );
@@ -88,6 +89,18 @@ pub(super) fn route(
         );
     }
     timeouts
+}
+
+/// The idle time of a passthrough route where neither the route nor the site writes one: nobody here knows
+/// who connected, so a connection that everybody has forgotten must end.
+pub(super) fn default_idle(
+    route: &file::Timeouts,
+    site: &file::Timeouts,
+    mode: Option<Mode>,
+) -> Option<Duration> {
+    let is_written = !route.idle.is_absent() || !site.idle.is_absent();
+    let is_open = mode == Some(Mode::Passthrough) && !is_written;
+    is_open.then_some(limits::PASSTHROUGH_IDLE)
 }
 
 /// A site's `idle` would reach DICOM and MLLP routes that have none of their own.

@@ -96,7 +96,7 @@ const DIRECTIONS: [(&str, OfRoute); 2] = [
     ("opened", |r| &r.key_updates.opened),
 ];
 
-const CORES: [(&str, &str, &str, OfCore); 7] = [
+const CORES: [(&str, &str, &str, OfCore); 8] = [
     (
         "wardgate_core_connections_total",
         "counter",
@@ -139,13 +139,21 @@ const CORES: [(&str, &str, &str, OfCore); 7] = [
         "Times accepting paused for want of resources.",
         |c| c.accept_paused.get(),
     ),
+    (
+        "wardgate_handshake_steps_delayed_total",
+        "counter",
+        "Steps of handshakes with clients that waited for others.",
+        |c| c.steps_delayed.get(),
+    ),
 ];
 
-const ENDED: [(&str, OfStage); 4] = [
+const ENDED: [(&str, OfStage); 6] = [
     ("places_of_address", |u| &u.ended_source_places),
     ("memory_of_address", |u| &u.ended_source_memory),
     ("places", |u| &u.ended_places),
     ("memory", |u| &u.ended_memory),
+    ("connections_of_route", |u| &u.ended_route),
+    ("connections", |u| &u.ended_all),
 ];
 
 const OUTCOMES: [(&str, OfTarget); 2] = [("good", |t| &t.good), ("bad", |t| &t.bad)];
@@ -189,6 +197,15 @@ pub fn exposition(
         for core in cores {
             let _ = writeln!(text, "{name}{{cpu=\"{}\"}} {}", core.cpu, number(core));
         }
+    }
+    let name = "wardgate_handshake_cpu_seconds_total";
+    let help = "Time of the core that handshakes with clients took.";
+    head(&mut text, name, "counter", help);
+    for core in cores {
+        let micros = core.steps_micros.get();
+        let (seconds, rest) = (micros / 1_000_000, micros % 1_000_000);
+        let cpu = core.cpu;
+        let _ = writeln!(text, "{name}{{cpu=\"{cpu}\"}} {seconds}.{rest:06}");
     }
     unauthenticated(&mut text, cores);
     let lost = "wardgate_log_events_dropped_total";

@@ -37,6 +37,10 @@ pub struct Core {
     pub spliced_bytes: Counter,
     /// Times that accepting had to pause because descriptors or memory had run out.
     pub accept_paused: Counter,
+    /// Steps of handshakes with clients that had to wait for their turn.
+    pub steps_delayed: Counter,
+    /// Microseconds of the core's time that steps of handshakes with clients took.
+    pub steps_micros: Counter,
     /// Clients that have not proved who they are, one block for each stage.
     pub unauthenticated: [Unauthenticated; Stage::COUNT],
 }
@@ -82,6 +86,10 @@ pub struct Unauthenticated {
     pub ended_places: Counter,
     /// Connections ended because all memory for them was used.
     pub ended_memory: Counter,
+    /// Connections ended because their route had as many as it may.
+    pub ended_route: Counter,
+    /// Connections ended because the process had as many as it may.
+    pub ended_all: Counter,
 }
 
 impl Core {
@@ -107,6 +115,8 @@ impl Core {
             pipes_exhausted: Counter::default(),
             spliced_bytes: Counter::default(),
             accept_paused: Counter::default(),
+            steps_delayed: Counter::default(),
+            steps_micros: Counter::default(),
             unauthenticated: Default::default(),
         }
     }
@@ -115,6 +125,12 @@ impl Core {
     #[must_use]
     pub fn unauthenticated(&self, stage: Stage) -> &Unauthenticated {
         &self.unauthenticated[stage as usize]
+    }
+
+    /// Clients that have not proved who they are, in all stages.
+    #[must_use]
+    pub fn unproved(&self) -> u64 {
+        self.unauthenticated.iter().map(|of| of.open.get()).sum()
     }
 
     /// Payload octets that the core has moved, both ways and on all routes.
@@ -154,6 +170,9 @@ pub struct RouteCounters {
     pub opened_bytes: Counter,
     /// Connections that are open now.
     pub open: Counter,
+    /// Those of them whose clients have not proved who they are. Read by whoever places connections, and
+    /// no metric.
+    pub unproved: Counter,
     /// Key updates of its connections, which their record layers count.
     pub key_updates: Arc<KeyUpdates>,
     /// What its observers count.

@@ -24,7 +24,8 @@ use super::folder::{
     write_public,
 };
 use super::index::{Entry, Index, parse_rfc3339, rfc3339};
-use super::profile::{BACKDATED, after, authority_params, common_name, instant, leaf_params};
+pub use super::permitted::Permitted;
+use super::profile::{BACKDATED, after, authority_params, instant, leaf_params};
 pub use super::profile::{KeyType, NewAuthority, NewCertificate};
 use super::write;
 
@@ -69,6 +70,19 @@ pub enum Error {
         name: String,
         /// What is wrong with it, and what to do.
         problem: &'static str,
+    },
+    /// A name that the CA must not vouch for.
+    #[error(
+        "name {name:?} is not one that the CA in {} may vouch for: {permitted}; issue it from another CA",
+        quoted(dir)
+    )]
+    NotPermitted {
+        /// The name as given, `dns:...` or `uri:...`.
+        name: String,
+        /// The CA's folder.
+        dir: PathBuf,
+        /// The names that it may vouch for.
+        permitted: String,
     },
     /// The CA is past its end.
     #[error(
@@ -227,14 +241,14 @@ impl Authority {
     ///
     /// `Exists` where the folder has a CA, `Name`, `Write` and `Crypto`.
     pub fn init(dir: &Path, wanted: &NewAuthority, now: SystemTime) -> Result<Self, Error> {
-        let name = common_name(&wanted.name)?;
+        // What cannot be made leaves no folder behind.
+        let params = authority_params(wanted, unix(now))?;
         create_folder(dir)?;
         let lock = lock(dir)?;
         for file in ["ca.key", "ca.pem"] {
             refuse_existing(&dir.join(file), "name another folder with --dir")?;
         }
         let key = wanted.key.generate()?;
-        let params = authority_params(name, wanted.days, unix(now))?;
         let certificate = params.self_signed(&*key)?;
         write_key(&dir.join("ca.key"), &key, Write::New)?;
         write_public(&dir.join("ca.pem"), &certificate.pem(), Write::New)?;
@@ -277,6 +291,13 @@ impl Authority {
     #[must_use]
     pub fn ends(&self) -> String {
         date(self.facts.not_after)
+    }
+
+    /// The names that the CA may vouch for; `None` where that is every name.
+    #[must_use]
+    pub fn permitted(&self) -> Option<String> {
+        let constraints = self.facts.constraints.as_ref()?;
+        Some(constraints.permitted_text())
     }
 
     /// Issues a certificate and its key into new files, whose folders are created where missing.
@@ -357,6 +378,7 @@ impl Authority {
         let not_after = asked.min(self.facts.not_after);
         let not_before = (now - BACKDATED).max(self.facts.not_before);
         let params = leaf_params(wanted, not_before, not_after)?;
+        self.refuse_not_permitted(wanted)?;
         let key = wanted.key.generate()?;
         let certificate = params.signed_by(&*key, &self.issuer()?)?;
         let facts = own_facts(certificate.der())?;
@@ -372,6 +394,23 @@ impl Authority {
             cut_by_authority: asked > not_after,
             replaced: None,
         })
+    }
+
+    /// Peers would refuse such a certificate; who asked for it should know before.
+    fn refuse_not_permitted(&self, wanted: &NewCertificate) -> Result<(), Error> {
+        let Some(constraints) = &self.facts.constraints else {
+            return Ok(());
+        };
+        let dns = wanted.dns.iter().map(|name| format!("dns:{name}"));
+        let mut names = dns.chain(wanted.uri.iter().map(|name| format!("uri:{name}")));
+        match names.find(|name| !constraints.permit(name)) {
+            None => Ok(()),
+            Some(name) => Err(Error::NotPermitted {
+                name,
+                dir: self.dir.clone(),
+                permitted: constraints.permitted_text(),
+            }),
+        }
     }
 
     /// Revokes a certificate and writes the list anew. To revoke again is no error: the list is then

@@ -3,17 +3,18 @@
 //! Nothing is judged here: `rules` does that, and `show` puts it into words. Text that comes out of a
 //! file is untrusted: whoever prints it uses `{:?}`, so that no control character reaches a terminal.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
-
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::{
     ExtendedKeyUsage, GeneralName, KeyUsage, ParsedExtension, X509Extension,
 };
+use x509_parser::oid_registry::OID_X509_EXT_NAME_CONSTRAINTS;
 use x509_parser::prelude::FromDer;
 use x509_parser::public_key::PublicKey;
 use x509_parser::revocation_list::{CertificateRevocationList, RevokedCertificate};
 use x509_parser::signature_algorithm::RsaSsaPssParams;
 use x509_parser::x509::{AlgorithmIdentifier, SubjectPublicKeyInfo, X509Version};
+
+use super::constraints::{Constraints, ip_text};
 
 /// Signature algorithms: object identifier, name, and the broken hash where it rests on one.
 const SIGNATURES: &[(&str, &str, Option<&str>)] = &[
@@ -82,6 +83,8 @@ pub(crate) struct Facts {
     /// Whether basicConstraints make it a CA, and how many CAs may follow below it.
     pub(crate) ca: bool,
     pub(crate) path_length: Option<u32>,
+    /// Which names a CA may vouch for, where it is constrained.
+    pub(crate) constraints: Option<Constraints>,
     /// keyUsage and extendedKeyUsage, where present.
     pub(crate) usage: Option<Vec<&'static str>>,
     pub(crate) extended_usage: Option<Vec<String>>,
@@ -141,6 +144,7 @@ impl Facts {
             names: extensions.names,
             ca: extensions.ca,
             path_length: extensions.path_length,
+            constraints: extensions.constraints,
             usage: extensions.usage,
             extended_usage: extensions.extended_usage,
         }
@@ -169,6 +173,7 @@ struct Extensions {
     names: Vec<String>,
     ca: bool,
     path_length: Option<u32>,
+    constraints: Option<Constraints>,
     usage: Option<Vec<&'static str>>,
     extended_usage: Option<Vec<String>>,
 }
@@ -184,6 +189,12 @@ impl Extensions {
                 ParsedExtension::BasicConstraints(constraints) => {
                     all.ca = constraints.ca;
                     all.path_length = constraints.path_len_constraint;
+                }
+                ParsedExtension::NameConstraints(constraints) => {
+                    all.constraints = Some(Constraints::of(constraints, extension.critical));
+                }
+                _ if extension.oid == OID_X509_EXT_NAME_CONSTRAINTS => {
+                    all.constraints = Some(Constraints::unreadable(extension.critical));
                 }
                 ParsedExtension::KeyUsage(usage) => all.usage = Some(usages(usage)),
                 ParsedExtension::ExtendedKeyUsage(usage) => {
@@ -283,13 +294,7 @@ fn general_name(name: &GeneralName<'_>) -> String {
 }
 
 fn ip_name(octets: &[u8]) -> String {
-    if let Ok(octets) = <[u8; 4]>::try_from(octets) {
-        format!("ip:{}", Ipv4Addr::from(octets))
-    } else if let Ok(octets) = <[u8; 16]>::try_from(octets) {
-        format!("ip:{}", Ipv6Addr::from(octets))
-    } else {
-        format!("ip:{}", hex(octets))
-    }
+    format!("ip:{}", ip_text(octets))
 }
 
 fn usages(usage: &KeyUsage) -> Vec<&'static str> {

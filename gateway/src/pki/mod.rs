@@ -1,12 +1,14 @@
 //! Certificates, keys and revocation lists: making them, loading them, judging their dates.
 //!
 //! `authority` makes a site's own CA and issues from it, `store` loads what a route names and finds
-//! what is wrong with it, `expiry` says how long it lasts, `show` says in words what is in a file.
-//! `crl` holds revocation lists. Below them `pem` and `der` read, `file` reads files, `facts` parses,
-//! `rules` judges, `profile` says what new certificates look like, `folder` and `index` keep a CA's state
-//! and `write` writes. Nothing here speaks TLS.
+//! what is wrong with it, `own` finds this site among its own peers, `expiry` says how long it lasts, `show`
+//! says in words what is in a file. `crl` holds revocation lists. Below them `pem` and `der` read, `file`
+//! reads files, `facts` parses, `rules` judges, `profile` and `permitted` say what new certificates look
+//! like, `constraints` which names a CA may vouch for, `folder` and `index` keep a CA's state and `write`
+//! writes. Nothing here speaks TLS.
 
 pub mod authority;
+pub(crate) mod constraints;
 pub(crate) mod crl;
 pub(crate) mod der;
 pub mod expiry;
@@ -17,7 +19,9 @@ mod fixture;
 mod folder;
 
 mod index;
+mod own;
 pub mod pem;
+mod permitted;
 mod profile;
 mod rules;
 pub mod show;

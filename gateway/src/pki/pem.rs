@@ -272,6 +272,11 @@ impl<'a> Reader<'a> {
         let Some(length) = memmem::find(after, DASHES) else {
             return Err(self.fault(Why::BrokenMarker));
         };
+        // Dashes that belong to the next marker do not close this one.
+        let closing = after.get(length..).unwrap_or_default();
+        if closing.starts_with(BEGIN) || closing.starts_with(END) {
+            return Err(self.fault(Why::BrokenMarker));
+        }
         let name = after.get(..length).unwrap_or_default();
         let label = Label::of(name);
         self.advance(BEGIN.len() + length + DASHES.len());

@@ -1,8 +1,8 @@
 //! What the certificates of a site look like: names, dates, usages, serial numbers.
 
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
-    KeyPair, KeyUsagePurpose, SanType, SerialNumber,
+    BasicConstraints, CertificateParams, CustomExtension, DistinguishedName, DnType,
+    ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose, SanType, SerialNumber,
 };
 use ring::rand::SecureRandom;
 use rustls::pki_types::DnsName;
@@ -10,6 +10,7 @@ use time::OffsetDateTime;
 use zeroize::Zeroizing;
 
 use super::authority::Error;
+use super::permitted::{self, Permitted};
 
 /// Seconds by which certificates and lists begin in the past, because clocks differ between sites.
 pub(crate) const BACKDATED: i64 = 60 * 60;
@@ -50,6 +51,8 @@ pub struct NewAuthority {
     pub days: u32,
     /// Days until its first revocation list must be renewed.
     pub crl_days: u32,
+    /// The names that it may vouch for.
+    pub permitted: Permitted,
 }
 
 /// What a new certificate is to be.
@@ -66,18 +69,23 @@ pub struct NewCertificate {
 }
 
 pub(crate) fn authority_params(
-    name: &str,
-    days: u32,
+    wanted: &NewAuthority,
     now: i64,
 ) -> Result<CertificateParams, Error> {
     let mut params = CertificateParams::default();
-    params.distinguished_name = distinguished_name(name);
+    params.distinguished_name = distinguished_name(common_name(&wanted.name)?);
     params.not_before = instant(now - BACKDATED)?;
-    params.not_after = instant(after(now, days))?;
+    params.not_after = instant(after(now, wanted.days))?;
     params.serial_number = Some(random_serial()?);
     // It signs certificates of sites and no further CAs.
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    if let Some(content) = wanted.permitted.extension()? {
+        let mut extension = CustomExtension::from_oid_content(&permitted::OID, content);
+        // RFC 5280 section 4.2.1.10: a verifier that does not know it must refuse.
+        extension.set_criticality(true);
+        params.custom_extensions.push(extension);
+    }
     Ok(params)
 }
 
@@ -160,7 +168,7 @@ fn uri_name(name: &str) -> Result<&str, Error> {
     })
 }
 
-pub(crate) fn common_name(name: &str) -> Result<&str, Error> {
+fn common_name(name: &str) -> Result<&str, Error> {
     let problem = if name.trim().is_empty() {
         "is empty; give the CA a name that people will recognise"
     } else if name.chars().count() > COMMON_NAME_MAX {

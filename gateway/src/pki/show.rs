@@ -9,6 +9,7 @@ use std::time::SystemTime;
 
 use rustls::pki_types::PrivateKeyDer;
 
+use super::constraints::Constraints;
 use super::expiry::{date, days_between, plural, unix};
 use super::facts::{CrlFacts, Facts, Key, Revoked, hex, sha256_hex};
 use super::file::{self, Contents, Role};
@@ -143,6 +144,9 @@ impl Description {
         self.line("valid", self.validity(facts.not_before, facts.not_after));
         self.line("use", usage(facts));
         self.line("CA", authority(facts));
+        if let Some(constraints) = &facts.constraints {
+            self.constraints(constraints);
+        }
         if facts.version < 3 {
             self.line("version", format_args!("X.509 version {}", facts.version));
         }
@@ -167,6 +171,23 @@ impl Description {
         for (index, name) in facts.names.iter().enumerate() {
             let label = if index == 0 { "names" } else { "" };
             self.line(label, name.escape_debug());
+        }
+    }
+
+    fn constraints(&mut self, constraints: &Constraints) {
+        let note = if constraints.critical {
+            ""
+        } else {
+            " (not critical)"
+        };
+        for (label, subtrees) in [
+            ("permitted", &constraints.permitted),
+            ("excluded", &constraints.excluded),
+        ] {
+            for (index, subtree) in subtrees.iter().enumerate() {
+                let label = if index == 0 { label } else { "" };
+                self.line(label, format_args!("{subtree}{note}"));
+            }
         }
     }
 

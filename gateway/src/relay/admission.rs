@@ -89,7 +89,11 @@ impl Admission {
             title: *title,
             identities: peers.iter().map(ToString::to_string).collect(),
         });
-        let per_peer = route.associations_per_peer();
+        let open = Open::new(dicom.associations_max.unwrap_or(u32::MAX));
+        // A peer that may have all of them is bounded with the route.
+        let per_peer = route
+            .associations_per_peer()
+            .filter(|most| *most < open.most);
         let sites = route.tls.iter().flat_map(RouteTls::sites);
         let by_peer = per_peer.map(|most| {
             let counted_together = sites.map(|identities| (identities, Arc::new(Open::new(most))));
@@ -109,7 +113,7 @@ impl Admission {
                 commands: dicom.commands.clone(),
                 enforce: dicom.enforce,
             }),
-            open: Open::new(dicom.associations_max.unwrap_or(u32::MAX)),
+            open,
             by_peer: by_peer.unwrap_or_default(),
         })
     }
@@ -309,6 +313,22 @@ peers = ["dns:gw.a.example", "dns:gw.b.example"]
         let _of_a = admit(A).expect("a place");
         let _of_b = admit(B).expect("a place");
         assert!(admit(A).is_err());
+    }
+
+    #[test]
+    fn a_peer_that_may_have_all_is_told_of_the_bound_of_the_route() {
+        let route = route("associations = 1");
+        let admission = Admission::new(&route).expect("it carries DICOM");
+        let _open = admission
+            .admit(&route, &request(), &[A.to_owned()])
+            .expect("a place");
+        let refused = admission
+            .admit(&route, &request(), &[A.to_owned()])
+            .expect_err("full");
+        assert_eq!(
+            refused.sentence,
+            "1 associations are open, as many as may be"
+        );
     }
 
     #[test]

@@ -1,35 +1,36 @@
 //! A connection's life: accepted, judged, connected, relayed, accounted for.
 
 use std::cell::RefCell;
+use std::future::pending;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use super::account::{Account, Open, count, ending};
 use super::admission::Admission;
 use super::engine::Engine;
 use super::first::Beginning;
-use super::limiter::{HandshakeLimiter, Place};
+use super::limiter::{ALL_LIMIT, HandshakeLimiter, Place, ROUTE_LIMIT};
 use super::link::Link;
 use super::open::{Held, Opening};
-use super::passthrough::Passing;
+use super::passthrough::{Answered, Passing};
 use super::seal::{Outlet, Sealing};
 use crate::audit::{self, Close, Party, Reason};
 use crate::buffers::{Pool, Talker};
-use crate::config::{Route, Target};
+use crate::config::Route;
+use crate::limits::{FIRST_MOVE_LOOK, PASSTHROUGH_SHARE};
 use crate::metrics::{self, RouteCounters, Stage};
 use crate::observe::{Direction, Observer};
-use crate::tls::handshake::{Cause, Failed, Secured, handshake};
+use crate::tls::handshake::{Secured, Unpaced};
 use crate::tls::session::Session;
-use crate::tls::{
-    self, Acceptor, Cipher, Connector, Judgement, RefusalClass, describe, explain, explain_end,
-};
+use crate::tls::{Acceptor, Cipher, Connector, Judgement, RefusalClass};
 use crate::upstream::{Attempts, Names};
-use crate::uring::{Patience, Pipes, Socket, Verbs, race, until};
+use crate::uring::{Pipes, Socket, Verbs, until};
 
 /// What the connections of one core share.
 pub struct Core<V: Verbs> {
@@ -47,6 +48,8 @@ pub struct Core<V: Verbs> {
     pub counters: Arc<metrics::Core>,
     /// What its unauthenticated clients hold.
     pub limiter: HandshakeLimiter,
+    /// Connections that all cores may have together.
+    pub connections_max: usize,
     /// Becomes true when open connections must end.
     pub stop: watch::Receiver<bool>,
 }
@@ -61,6 +64,8 @@ pub struct Path {
     pub side: Side,
     // What its associations are held to, where it looks into DICOM.
     pub(super) admission: Option<Admission>,
+    // Its connections on all cores.
+    open: AtomicU32,
 }
 
 impl Path {
@@ -73,7 +78,40 @@ impl Path {
             index,
             side,
             admission,
+            open: AtomicU32::new(0),
         }
+    }
+
+    /// Whether it has as many connections as it may, where all routes together may have `all`.
+    #[must_use]
+    pub fn is_full(&self, all: usize) -> bool {
+        self.open.load(Ordering::Relaxed) >= self.connections_max(all)
+    }
+
+    // How many connections it may have, where all routes together may have `all`.
+    fn connections_max(&self, all: usize) -> u32 {
+        let default = match self.side {
+            Side::Passthrough => u32::try_from(all / PASSTHROUGH_SHARE).unwrap_or(u32::MAX),
+            Side::Originate(_) | Side::Terminate(_) => u32::MAX,
+        };
+        self.route.connections.unwrap_or(default)
+    }
+}
+
+// A connection among those of its route.
+struct OfRoute<'p>(&'p Path);
+
+impl<'p> OfRoute<'p> {
+    // The connection, and how many there were before.
+    fn count(path: &'p Path) -> (Self, u32) {
+        let before = path.open.fetch_add(1, Ordering::Relaxed);
+        (Self(path), before)
+    }
+}
+
+impl Drop for OfRoute<'_> {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -93,6 +131,9 @@ pub struct Accepted<S> {
     pub socket: S,
     /// Who connected.
     pub source: SocketAddr,
+    /// Whether there were as many connections as there may be: it is served where an unauthenticated
+    /// client can be ended for it.
+    pub is_beyond: bool,
 }
 
 /// Serves one connection to its end and gives the account of it. Must not be dropped before.
@@ -113,9 +154,18 @@ pub async fn serve<V: Verbs>(
         talker: core.pool.turns().join(),
         account: Account::default(),
     };
-    let open = Open::count(counters);
-    let close = work.run(accepted.socket).await;
-    drop(open);
+    let (of_route, before) = OfRoute::count(path);
+    let close = match work.admit_connection(before, accepted.is_beyond) {
+        Ok(()) => {
+            let _open = Open::count(counters);
+            work.run(accepted.socket).await
+        }
+        Err(close) => {
+            accepted.socket.abort();
+            close
+        }
+    };
+    drop(of_route);
     count(counters, &close.reason);
     core.counters.pool_exhausted.set(core.pool.exhausted());
     work.account.told(path, accepted.source, started, close)
@@ -135,6 +185,26 @@ pub(super) struct Work<'c, V: Verbs> {
 pub(super) type Outcome<T> = Result<T, Close>;
 
 impl<'c, V: Verbs> Work<'c, V> {
+    // Whether the connection may be served: its route has `open` others, and the process may have as
+    // many as it may.
+    fn admit_connection(&self, open: u32, is_beyond: bool) -> Outcome<()> {
+        let limiter = &self.core.limiter;
+        let most = self.path.connections_max(self.core.connections_max);
+        // LIMIT: PASSTHROUGH_SHARE, `connections`, OVERFLOW_MAX; counted in
+        // wardgate_connections_limited_total and wardgate_unauthenticated_ended_total.
+        let limit = if open >= most && !limiter.make_way_on(self.path.index) {
+            ROUTE_LIMIT
+        } else if is_beyond && !limiter.make_way() {
+            ALL_LIMIT
+        } else {
+            return Ok(());
+        };
+        Err(Close {
+            by: Party::Gateway,
+            reason: Reason::Limit(limit),
+        })
+    }
+
     async fn run(&mut self, socket: V::Socket) -> Close {
         let outcome = match &self.path.side {
             // Boxed: each would keep the room that the largest needs.
@@ -149,7 +219,9 @@ impl<'c, V: Verbs> Work<'c, V> {
         // What comes before the relay is boxed: a connection that rests keeps no room for it.
         let place = self.place(Stage::FirstMessage);
         let mut first = Box::pin(self.first_bytes(&near, &place)).await?;
-        drop(place);
+        // Where either side may begin, a client may be silent for ever.
+        let may_be_silent = Beginning::of(&self.path.route) == Beginning::Either;
+        let mut place = may_be_silent.then(|| Box::new(place));
         let admitted = match self.admit(&mut first) {
             Ok(admitted) => admitted,
             Err(refused) => return Err(Box::pin(self.refuse(&near, &first, refused)).await),
@@ -162,7 +234,7 @@ impl<'c, V: Verbs> Work<'c, V> {
                 .start(&reached.target)
                 .map(|(c, j)| (Session::from(c), j));
             let limit = self.handshake_limit(&attempts);
-            match Box::pin(self.shake(&reached.socket, begun, limit)).await {
+            match Box::pin(self.shake(&reached.socket, begun, limit, &Unpaced)).await {
                 Ok((secured, judgement)) => {
                     self.account.target = Some(reached.address);
                     let observer = self.observer();
@@ -175,9 +247,8 @@ impl<'c, V: Verbs> Work<'c, V> {
                         }
                     };
                     let first = &mut first.bytes;
-                    let close = self
-                        .relay(&link, &engine, &judgement, first, &mut held)
-                        .await;
+                    let (payload, place) = ((first, &mut held), place.take());
+                    let close = self.relay(&link, &engine, &judgement, payload, place).await;
                     self.note_observed(&link, &close);
                     return Ok(close);
                 }
@@ -226,7 +297,8 @@ impl<'c, V: Verbs> Work<'c, V> {
                 return Err(refused.into_close());
             }
         };
-        let near = match Box::pin(self.reach(admitted.targets)).await {
+        let attempts = Attempts::new(&self.path.route, admitted.targets);
+        let near = match Box::pin(self.reach(attempts)).await {
             Ok(near) => near,
             Err(close) => {
                 let words = self.unreachable_words();
@@ -238,9 +310,8 @@ impl<'c, V: Verbs> Work<'c, V> {
         held.hold(first.bytes);
         let link = Link::new(near, far, self.observer(), Direction::Onward);
         let mut nothing = Vec::new();
-        let close = self
-            .relay(&link, &engine, &judgement, &mut nothing, &mut held)
-            .await;
+        let payload = (&mut nothing, &mut held);
+        let close = self.relay(&link, &engine, &judgement, payload, None).await;
         self.note_observed(&link, &close);
         Ok(close)
     }
@@ -248,14 +319,8 @@ impl<'c, V: Verbs> Work<'c, V> {
     async fn pass(&mut self, source: V::Socket) -> Outcome<Close> {
         let place = self.place(Stage::Passthrough);
         let first = Box::pin(self.first_bytes(&source, &place)).await?;
-        drop(place);
-        let target = match Box::pin(self.reach(&self.path.route.targets)).await {
-            Ok(target) => target,
-            Err(close) => {
-                source.abort();
-                return Err(close);
-            }
-        };
+        let target = Box::pin(self.reach_for(&source, &place)).await?;
+        let answered = Answered::default();
         let link = Link::new(source, target, Observer::Blind, Direction::Homeward);
         let direction = |bytes, counter, from, to| Passing {
             core: self.core,
@@ -264,6 +329,7 @@ impl<'c, V: Verbs> Work<'c, V> {
             counter,
             from,
             to,
+            answered: Some(&answered).filter(|_| from == Party::Target),
         };
         let (there, back) = (Party::Source, Party::Target);
         let counters = self.counters;
@@ -275,11 +341,78 @@ impl<'c, V: Verbs> Work<'c, V> {
                 homeward.run(&link, (&link.far, &link.near), Vec::new()),
             )
         };
-        let both = pin!(both);
+        let mut both = pin!(both);
         let timeouts = &self.path.route.timeouts;
-        link.watch(both, timeouts, [there, back], self.core.stop.clone())
-            .await;
+        let (parties, stop) = ([there, back], &self.core.stop);
+        let until_answered = self.until_answered(place, &answered);
+        let watch = link.watch(
+            both.as_mut(),
+            timeouts,
+            parties,
+            stop.clone(),
+            until_answered,
+        );
+        if Box::pin(watch).await {
+            link.watch(both, timeouts, parties, stop.clone(), pending())
+                .await;
+        }
         Ok(link.close())
+    }
+
+    // The target for a client that may have to give up its place meanwhile.
+    async fn reach_for(&mut self, source: &V::Socket, place: &Place<'_>) -> Outcome<V::Socket> {
+        let (stopping, stopped) = watch::channel(false);
+        let route = &self.path.route;
+        let attempts = Attempts::new(route, &route.targets).ended_by(stopped);
+        let end = || {
+            source.abort();
+            let _ = stopping.send(true);
+        };
+        match until(self.reach(attempts), place.ended(), end).await {
+            (Ok(target), None) => Ok(target),
+            (Err(close), None) => {
+                source.abort();
+                Err(close)
+            }
+            (_, Some(reason)) => Err(Close {
+                by: Party::Gateway,
+                reason,
+            }),
+        }
+    }
+
+    // Returns when the target has sent something; or before, by what the client is ended, which has
+    // proved nothing until then.
+    async fn until_answered(&self, place: Place<'_>, answered: &Answered) -> Option<Reason> {
+        let late = async {
+            match Beginning::of(&self.path.route) {
+                // Both sides may be silent for as long as `idle` allows.
+                Beginning::Either => pending().await,
+                Beginning::Opener | Beginning::Request | Beginning::Frame => {
+                    sleep(self.path.route.timeouts.first_byte).await;
+                }
+            }
+        };
+        tokio::select! {
+            biased;
+            () = answered.wait() => None,
+            reason = place.ended() => Some(reason),
+            () = late => Some(Reason::Deadline("first byte")),
+        }
+    }
+
+    // Returns when either side has sent something; or before, by what the client is ended.
+    async fn until_moved(&self, place: Box<Place<'_>>) -> Option<Reason> {
+        let moved = async {
+            while self.account.sealed.get() == 0 && self.account.opened.get() == 0 {
+                sleep(FIRST_MOVE_LOOK).await;
+            }
+        };
+        tokio::select! {
+            biased;
+            () = moved => None,
+            reason = place.ended() => Some(reason),
+        }
     }
 
     async fn relay(
@@ -287,8 +420,8 @@ impl<'c, V: Verbs> Work<'c, V> {
         link: &Link<V::Socket, V::Socket>,
         engine: &RefCell<Engine>,
         judgement: &Judgement,
-        first: &mut Vec<u8>,
-        held: &mut Held,
+        (first, held): (&mut Vec<u8>, &mut Held),
+        place: Option<Box<Place<'_>>>,
     ) -> Close {
         let outlet = Outlet::default();
         let (pool, counters, account) = (&self.core.pool, self.counters, &self.account);
@@ -310,10 +443,17 @@ impl<'c, V: Verbs> Work<'c, V> {
             explain: &explain,
         };
         let both = async { tokio::join!(sealing.run(link, first), opening.run(link, held)) };
-        let both = pin!(both);
+        let mut both = pin!(both);
         let timeouts = &self.path.route.timeouts;
-        let parties = [Party::PlainSide, Party::TlsPeer];
-        link.watch(both, timeouts, parties, self.core.stop.clone())
+        let (parties, stop) = ([Party::PlainSide, Party::TlsPeer], &self.core.stop);
+        if let Some(place) = place {
+            let until_moved = self.until_moved(place);
+            let watch = link.watch(both.as_mut(), timeouts, parties, stop.clone(), until_moved);
+            if !Box::pin(watch).await {
+                return link.close();
+            }
+        }
+        link.watch(both, timeouts, parties, stop.clone(), pending())
             .await;
         link.close()
     }
@@ -355,9 +495,8 @@ impl<'c, V: Verbs> Work<'c, V> {
         }
     }
 
-    // Connects to the first of `targets` that answers.
-    async fn reach(&mut self, targets: &[Target]) -> Outcome<V::Socket> {
-        let mut attempts = Attempts::new(&self.path.route, targets);
+    // Connects to the first target that answers.
+    async fn reach(&mut self, mut attempts: Attempts<'_>) -> Outcome<V::Socket> {
         if let Some(reached) = attempts.next(&self.core.verbs, &self.core.names).await {
             self.account.target = Some(reached.address);
             return Ok(reached.socket);
@@ -370,98 +509,8 @@ impl<'c, V: Verbs> Work<'c, V> {
     }
 
     fn place(&self, stage: Stage) -> Place<'c> {
-        self.core.limiter.admit(stage, self.source.ip())
-    }
-
-    // A client that says nothing costs a socket and its place: all else is made when bytes have come.
-    async fn accept(
-        &mut self,
-        far: &V::Socket,
-        acceptor: &Acceptor,
-        place: &Place<'_>,
-    ) -> Outcome<(Secured, Arc<Judgement>)> {
-        let limit = self.path.route.timeouts.handshake;
-        let work = async {
-            let waited = Instant::now();
-            let (ready, late) = race(far.readable(), limit, || far.abort()).await;
-            if late {
-                return Err(Close {
-                    by: Party::Gateway,
-                    reason: Reason::Deadline("handshake"),
-                });
-            }
-            ready.map_err(|_| Close {
-                by: Party::TlsPeer,
-                reason: Reason::Empty,
-            })?;
-            let begun = acceptor.start().map(|(c, j)| (Session::from(c), j));
-            let limit = limit.saturating_sub(waited.elapsed());
-            Box::pin(self.shake(far, begun, limit)).await
-        };
-        match until(work, place.ended(), || far.abort()).await {
-            (outcome, None) => outcome,
-            (_, Some(reason)) => Err(Close {
-                by: Party::Gateway,
-                reason,
-            }),
-        }
-    }
-
-    async fn shake(
-        &mut self,
-        socket: &V::Socket,
-        begun: Result<(Session, Arc<Judgement>), rustls::Error>,
-        limit: Duration,
-    ) -> Outcome<(Secured, Arc<Judgement>)> {
-        let (session, judgement) = begun.map_err(|error| {
-            socket.abort();
-            Close {
-                by: Party::Gateway,
-                reason: Reason::Internal(error.to_string()),
-            }
-        })?;
-        let secured = handshake(socket, session, limit)
-            .await
-            .map_err(|failed| refusal(&failed, &judgement))?;
-        self.account.tls = describe(secured.session.state());
-        if let Err(error) = judgement.check_confirmed(secured.session.state()) {
-            socket.abort();
-            return Err(Close {
-                by: Party::Gateway,
-                reason: Reason::Handshake(class(&judgement), explain(&error, &judgement, &[])),
-            });
-        }
-        self.account.peer = judgement.peer();
-        if self.account.peer.is_none() {
-            // The verifier runs in every full handshake, and there are no others; should that ever
-            // not hold, nobody passes.
-            socket.abort();
-            let reason = Reason::Internal("a peer without an accepted identity".to_owned());
-            return Err(Close {
-                by: Party::Gateway,
-                reason,
-            });
-        }
-        Ok((secured, judgement))
-    }
-
-    // A server may refuse our certificate after our side of a TLS 1.3 handshake is done (RFC 8446
-    // section 4.4.2.4); until its first payload has come, an alert is its answer to the handshake.
-    pub(super) fn wrong_record(&self, error: &rustls::Error, judgement: &Judgement) -> Reason {
-        match error {
-            rustls::Error::AlertReceived(_)
-                if self.account.opened.get() == 0
-                    && judgement.side() == tls::Side::Connector
-                    && self
-                        .account
-                        .tls
-                        .as_ref()
-                        .is_some_and(|tls| tls.version == "TLSv1.3") =>
-            {
-                Reason::Handshake(class(judgement), explain(error, judgement, &[]))
-            }
-            _ => Reason::Protocol(error.to_string()),
-        }
+        let limiter = &self.core.limiter;
+        limiter.admit(stage, self.source.ip(), self.path.index)
     }
 }
 
@@ -470,46 +519,5 @@ fn unreachable_by(attempts: &Attempts<'_>) -> Party {
     match attempts.lacks_ports() {
         true => Party::Gateway,
         false => Party::Target,
-    }
-}
-
-fn class(judgement: &Judgement) -> RefusalClass {
-    let refusal = judgement.refusal();
-    refusal.map_or_else(RefusalClass::default, |refusal| refusal.class())
-}
-
-fn refusal(failed: &Failed, judgement: &Judgement) -> Close {
-    let class = class(judgement);
-    let explained = |error| Reason::Handshake(class, explain(error, judgement, &failed.first));
-    match &failed.cause {
-        Cause::Tls(error @ rustls::Error::AlertReceived(_)) => Close {
-            by: Party::TlsPeer,
-            reason: explained(error),
-        },
-        Cause::Tls(error) => Close {
-            by: Party::Gateway,
-            reason: explained(error),
-        },
-        Cause::Deadline => Close {
-            by: Party::Gateway,
-            reason: Reason::Deadline("handshake"),
-        },
-        Cause::TooLong => Close {
-            by: Party::Gateway,
-            reason: Reason::Limit("octets of a handshake flight"),
-        },
-        // Whoever connects to us and goes is a probe; a target that does so is worth a sentence.
-        Cause::Closed | Cause::Socket(_)
-            if failed.first.is_empty() && judgement.side() == tls::Side::Acceptor =>
-        {
-            Close {
-                by: Party::TlsPeer,
-                reason: Reason::Empty,
-            }
-        }
-        Cause::Closed | Cause::Socket(_) => Close {
-            by: Party::TlsPeer,
-            reason: Reason::Handshake(class, explain_end(judgement, &failed.first)),
-        },
     }
 }

@@ -186,17 +186,23 @@ impl<N: Socket, F: Socket> Link<N, F> {
     }
 
     /// Awaits both directions; ends them where a deadline of `timeouts` passes, or the drain is over.
-    /// `parties` are at the near and the far socket.
+    /// `parties` are at the near and the far socket. A reason that `until` returns ends the connection;
+    /// where it returns none, both directions go on, and the outcome is true.
     pub(super) async fn watch(
         &self,
         mut both: Pin<&mut impl Future>,
         timeouts: &Timeouts,
         parties: [Party; 2],
         mut stop: watch::Receiver<bool>,
-    ) {
+        until: impl Future<Output = Option<Reason>>,
+    ) -> bool {
         tokio::select! {
             biased;
-            _ = &mut both => return,
+            _ = &mut both => return false,
+            ended = until => match ended {
+                Some(reason) => self.fail(Party::Gateway, reason),
+                None => return true,
+            },
             close = self.overdue(timeouts, parties) => self.fail(close.by, close.reason),
             () = stopped(&mut stop) => {
                 // Who was told before has had its time.
@@ -208,6 +214,7 @@ impl<N: Socket, F: Socket> Link<N, F> {
         }
         // The sockets are ended, so what is in flight comes back; it is never dropped.
         both.await;
+        false
     }
 
     // Waits until nothing has moved for too long or a receiver is gone, and returns how that ends the

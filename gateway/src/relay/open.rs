@@ -54,9 +54,12 @@ impl Held {
                 return Ok(true);
             }
             let mut answer = Vec::new();
-            let opened = self.open(engine, pool, &mut answer)?;
+            let opened = self.open(engine, pool, &mut answer);
+            // Before the alert too, if there is one to come: it was sealed before.
             let all = 0..answer.len();
-            far.write_all(answer, all).await.0.map_err(Cut::Socket)?;
+            let sent = far.write_all(answer, all).await.0;
+            let opened = opened?;
+            sent.map_err(Cut::Socket)?;
             match opened {
                 _ if self.payload().is_some() => {}
                 Opened::Closed => return Ok(false),
@@ -209,8 +212,7 @@ impl Opening<'_> {
                 link.note(Party::TlsPeer, (self.explain)(&error));
                 // The plain side learns of it at once, the peer by an alert.
                 link.end_near(None);
-                let alert = self.engine.borrow_mut().last_words();
-                Box::pin(self.outlet.last_words(link, alert)).await;
+                Box::pin(self.outlet.last_words(link, self.engine)).await;
             }
         }
         if link.is_parting() {
@@ -228,7 +230,11 @@ impl Opening<'_> {
         // What was opened before this direction ran comes first.
         self.deliver(link, held).await;
         while !link.failed() {
-            let opened = held.open(self.engine, self.pool, &mut answer)?;
+            let opened = held.open(self.engine, self.pool, &mut answer);
+            if opened.is_err() {
+                self.outlet.owe(&mut answer);
+            }
+            let opened = opened?;
             self.outlet.post(link, self.engine, &mut answer).await;
             self.deliver(link, held).await;
             match opened {

@@ -5,11 +5,13 @@
 use std::cell::Cell;
 use std::io;
 
+use tokio::sync::Notify;
+
 use super::connection::Core;
 use super::link::{Link, reset};
 use super::seal::{receive_ready, room_of, write};
 use crate::audit::Party;
-use crate::buffers::{Appetite, Buffer, Size, Talker};
+use crate::buffers::{Appetite, Buffer, Talker};
 use crate::metrics::Counter;
 use crate::uring::{LentPipe, Patience, Pipe, Socket, Verbs, passes_by_itself};
 
@@ -21,6 +23,30 @@ pub(super) struct Passing<'c, V: Verbs> {
     pub(super) counter: &'c Counter,
     pub(super) from: Party,
     pub(super) to: Party,
+    /// Where it is noted that something has come.
+    pub(super) answered: Option<&'c Answered>,
+}
+
+/// Whether the target has sent its first bytes.
+#[derive(Debug, Default)]
+pub(super) struct Answered {
+    has_come: Cell<bool>,
+    news: Notify,
+}
+
+impl Answered {
+    fn note(&self) {
+        if !self.has_come.replace(true) {
+            self.news.notify_one();
+        }
+    }
+
+    /// Returns when it has.
+    pub(super) async fn wait(&self) {
+        while !self.has_come.get() {
+            self.news.notified().await;
+        }
+    }
 }
 
 type PipeOf<V> = <<V as Verbs>::Socket as Socket>::Pipe;
@@ -29,15 +55,6 @@ type PipeOf<V> = <<V as Verbs>::Socket as Socket>::Pipe;
 enum Load<'c, P: Pipe> {
     Buffer(Buffer),
     Pipe(LentPipe<'c, P>),
-}
-
-impl<P: Pipe> Load<'_, P> {
-    fn len(&self) -> usize {
-        match self {
-            Self::Buffer(buffer) => buffer.outgoing(),
-            Self::Pipe(pipe) => pipe.held(),
-        }
-    }
 }
 
 impl<'c, V: Verbs> Passing<'c, V> {
@@ -50,16 +67,19 @@ impl<'c, V: Verbs> Passing<'c, V> {
     ) {
         let mut load = Some(Load::Buffer(Buffer::of(first)));
         let mut appetite = Appetite::new(self.talker);
-        let mut was_bulk = false;
         while !link.failed() {
-            if let Some(full) = load.take() {
-                was_bulk = full.len() >= Size::Small.room();
-                if let Err(error) = self.send(link, sink, full).await {
-                    return link.fail(self.to, reset(&error));
-                }
+            if let Some(full) = load.take()
+                && let Err(error) = self.send(link, sink, full).await
+            {
+                return link.fail(self.to, reset(&error));
             }
-            match self.receive((source, sink), was_bulk, &mut appetite).await {
-                Ok(Some(next)) => load = Some(next),
+            match self.receive((source, sink), &mut appetite).await {
+                Ok(Some(next)) => {
+                    if let Some(answered) = self.answered {
+                        answered.note();
+                    }
+                    load = Some(next);
+                }
                 Ok(None) => match sink.finish() {
                     Ok(()) => return link.finish(self.from),
                     Err(error) => return link.fail(self.to, reset(&error)),
@@ -73,12 +93,9 @@ impl<'c, V: Verbs> Passing<'c, V> {
     async fn receive(
         &self,
         (source, sink): (&V::Socket, &V::Socket),
-        was_bulk: bool,
         appetite: &mut Appetite,
     ) -> io::Result<Option<Load<'c, PipeOf<V>>>> {
         source.readable().await?;
-        // Neither a pipe nor a buffer is borrowed for a receiver that is behind.
-        let most = room_of(sink, was_bulk || appetite.is_bulk()).await;
         if let Some(pipe) = self.core.pipes.take(|| self.core.verbs.pipe()) {
             match source.splice_in(&pipe) {
                 Ok(0) => return Ok(None),
@@ -91,6 +108,7 @@ impl<'c, V: Verbs> Passing<'c, V> {
             // LIMIT: PIPES_MAX.
             self.core.counters.pipes_exhausted.add(1);
         }
+        let most = room_of(sink, appetite.is_bulk()).await;
         let batch = receive_ready(source, most, &self.core.pool, appetite).await?;
         Ok(batch.map(|batch| Load::Buffer(batch.into_payload())))
     }

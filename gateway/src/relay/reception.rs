@@ -64,7 +64,7 @@ impl<'c, V: Verbs> Work<'c, V> {
             let received = receive_ready(socket, 0, &self.core.pool, &mut appetite).await;
             let batch = received.ok().flatten().ok_or(NoStart::Ended)?;
             batch.append_to(&mut first.bytes);
-            place.hold(first.bytes.capacity());
+            place.hold_bytes(first.bytes.capacity());
         }
         Ok(())
     }

@@ -90,6 +90,10 @@ impl Sealing<'_> {
         while !link.failed() {
             // What was sealed before goes out before what is sealed now.
             self.outlet.answer(link, self.engine, plain.records()).await;
+            if link.failed() {
+                // The opening direction has sealed an alert meanwhile: nothing may be sealed behind it.
+                return;
+            }
             let Some(mut records) = self.next(link, plain) else {
                 return;
             };
@@ -274,6 +278,10 @@ impl Outlet {
         engine: &RefCell<Engine>,
         records: usize,
     ) -> Option<Vec<u8>> {
+        if link.failed() {
+            // What is owed then goes out with the alert.
+            return None;
+        }
         let mut answers = std::mem::take(&mut *self.answers.borrow_mut());
         if let Err(error) = engine.borrow_mut().before(records, &mut answers) {
             link.fail(Party::Gateway, refusal(&error));
@@ -281,12 +289,25 @@ impl Outlet {
         Some(answers).filter(|answers| !answers.is_empty() && !link.failed())
     }
 
-    /// Sends the alert that ends the connection, behind the batch that is on its way; a peer that
-    /// takes neither is reset.
-    pub(super) async fn last_words<N: Socket, F: Socket>(&self, link: &Link<N, F>, alert: Vec<u8>) {
+    /// Keeps answers that must go out before the alert that ends the connection.
+    pub(super) fn owe(&self, answers: &mut Vec<u8>) {
+        self.answers.borrow_mut().append(answers);
+    }
+
+    /// Sends the alert that ends the connection, behind all that was sealed before it: the batch that
+    /// is on its way, and answers that wait. A peer that takes neither is reset. The link must have
+    /// failed, so that nothing is sealed meanwhile.
+    pub(super) async fn last_words<N: Socket, F: Socket>(
+        &self,
+        link: &Link<N, F>,
+        engine: &RefCell<Engine>,
+    ) {
+        debug_assert!(link.failed(), "more may be sealed");
         let goodbye = async {
             let _turn = self.turn.lock().await;
-            tell(&link.far, alert).await;
+            let mut words = self.answers.take();
+            words.extend(engine.borrow_mut().last_words());
+            tell(&link.far, words).await;
         };
         race(goodbye, 2 * ALERT_LINGER, || link.far.abort()).await;
     }

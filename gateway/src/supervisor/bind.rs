@@ -3,9 +3,11 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 
+use rustix::io::Errno;
+use rustix::net::netdevice::name_to_index;
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::config::{Config, Route};
+use crate::config::{Config, InterfaceName, Route};
 use crate::limits::LISTEN_BACKLOG;
 
 /// One listener a route, in their order.
@@ -16,7 +18,7 @@ pub(super) fn routes(config: &Config) -> Result<Vec<TcpListener>, Vec<String>> {
     let mut listeners = Vec::new();
     let mut problems = Vec::new();
     for route in &config.routes {
-        match listen(route.listen) {
+        match listen(route.listen, route.interface.as_ref()) {
             Ok(listener) => listeners.push(listener),
             Err(error) => problems.push(refusal(config, route, &error)),
         }
@@ -36,7 +38,7 @@ pub(super) fn metrics(config: &Config) -> Result<Option<TcpListener>, String> {
     let Some(address) = config.gateway.metrics else {
         return Ok(None);
     };
-    listen(address).map(Some).map_err(|error| {
+    listen(address, None).map(Some).map_err(|error| {
         format!(
             "{}: metrics \"{address}\": {}",
             config.file.display(),
@@ -45,7 +47,18 @@ pub(super) fn metrics(config: &Config) -> Result<Option<TcpListener>, String> {
     })
 }
 
-fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+/// Whether this machine has an interface of this name; where nobody can say, it has.
+pub(super) fn is_there(interface: &InterfaceName) -> bool {
+    let Ok(socket) = Socket::new(Domain::IPV4, Type::DGRAM, None) else {
+        return true;
+    };
+    !matches!(
+        name_to_index(&socket, interface.as_str()),
+        Err(Errno::NODEV)
+    )
+}
+
+fn listen(address: SocketAddr, interface: Option<&InterfaceName>) -> io::Result<TcpListener> {
     let socket = Socket::new(
         Domain::for_address(address),
         Type::STREAM,
@@ -57,6 +70,10 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
         socket.set_only_v6(false)?;
     }
     socket.set_nonblocking(true)?;
+    // Before the address is taken: another socket may have it on another interface.
+    if let Some(interface) = interface {
+        socket.bind_device(Some(interface.as_str().as_bytes()))?;
+    }
     socket.bind(&address.into())?;
     socket.listen(LISTEN_BACKLOG)?;
     Ok(socket.into())
@@ -65,9 +82,22 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 fn refusal(config: &Config, route: &Route, error: &io::Error) -> String {
     let (file, line) = (config.file.display(), route.line);
     let (name, listen) = (&route.name, route.listen);
+    if let (Some(interface), Some(NO_DEVICE)) = (&route.interface, error.raw_os_error()) {
+        return format!("{file}:{line}: route \"{name}\": {}", missing(interface));
+    }
     format!(
         "{file}:{line}: route \"{name}\": listen \"{listen}\": {}",
         why(listen, error)
+    )
+}
+
+const NO_DEVICE: i32 = Errno::NODEV.raw_os_error();
+
+/// What is wrong with an interface that is not there.
+pub(super) fn missing(interface: &InterfaceName) -> String {
+    format!(
+        "interface \"{}\": this machine has no such interface; `ip link` lists those that it has",
+        interface.as_str()
     )
 }
 

@@ -4,7 +4,7 @@ use rustix::process::{
     DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit,
 };
 
-use super::Prepared;
+use super::{Prepared, bind};
 use crate::config::{Config, Mode, Route};
 use crate::limits::{DESCRIPTORS_RESERVED, PIPES_MAX, PROBES_MAX};
 use crate::relay::Side;
@@ -110,6 +110,14 @@ pub fn remarks(prepared: &Prepared) -> Vec<String> {
                 "route \"{}\": passthrough carries bytes as they are; what is not TLS already \
                  crosses in the clear",
                 path.route.name
+            ));
+        }
+        let interface = path.route.interface.as_ref();
+        if let Some(interface) = interface.filter(|interface| !bind::is_there(interface)) {
+            remarks.push(format!(
+                "route \"{}\": {}; the route would not start",
+                path.route.name,
+                bind::missing(interface)
             ));
         }
         if lists_without_crl(&path.route) {

@@ -87,6 +87,19 @@ impl Loader {
             }
         }
         let (identity, trust) = (identity?, trust.into_iter().collect::<Option<Vec<_>>>()?);
+        if let Some(own) = identity.among(tls.peers.iter().flat_map(|peer| &peer.identities)) {
+            let text = format!(
+                "route \"{}\": peers lists \"{own}\", which this site's own certificate {:?} proves: \
+                 every holder of that key would count as the peer, and so would this gateway itself; \
+                 write the identity of the other site, which `wardgate pki show` prints of its \
+                 certificate",
+                route.name,
+                tls.identity.certificate.value.display().to_string()
+            );
+            let line = Some(route.line);
+            self.problems.push(Problem { line, text });
+            return None;
+        }
         let side = match route.mode {
             Mode::Originate => Connector::new(&identity, tls, &trust)
                 .map(|connector| Side::Originate(Box::new(connector))),

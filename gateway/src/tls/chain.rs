@@ -4,16 +4,17 @@
 //! order of the intermediates that fit by name, reads all of them again at every step, and stops after
 //! 200,000 steps or 100 signature checks (`verify_cert.rs`). So this module keeps three bounds:
 //!
-//! - A certificate is no larger than `CERTIFICATE_BYTES_MAX` and `CERTIFICATE_ELEMENTS_MAX`, so that
-//!   reading one costs little.
+//! - A certificate is no larger than `CERTIFICATE_BYTES_MAX`, `CERTIFICATE_EXTENSIONS_MAX` and
+//!   `CERTIFICATE_ELEMENTS_MAX`, so that reading one costs little.
 //! - The intermediates that are kept allow at most `PATH_STEPS_MAX` steps, so that reading all of them at
 //!   each step costs little.
-//! - Signature checks are computed once each, and end where `FORGED_CERTIFICATES_MAX` certificates have
-//!   failed one (`Checks`).
+//! - Signature checks are computed once each, and end where `FORGED_AT_FIRST_MAX` certificates have failed
+//!   one before any has passed, or `FORGED_CERTIFICATES_MAX` in all (`Checks`).
 //!
-//! With A anchors of one name, an unauthenticated peer costs `FORGED_CERTIFICATES_MAX` x A signature
-//! checks at most. Who presents intermediates that an anchor really issued (they are public) adds one
-//! check for each of them, and one for each forged certificate under each of their keys.
+//! webpki checks from the anchor down, so that a key is only used if an anchor vouches for it. With A anchors
+//! of one name, a peer without any certificate of theirs costs `FORGED_AT_FIRST_MAX` x A signature checks at
+//! most. A peer that presents intermediates that an anchor really issued (they are public) adds one check for
+//! each of them, and one for each forged certificate under each of their keys.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -21,11 +22,14 @@ use rustls::pki_types::{
     AlgorithmIdentifier, CertificateDer, InvalidSignature, SignatureVerificationAlgorithm,
     TrustAnchor,
 };
+use webpki::{
+    ExtendedKeyUsageValidator, KeyPurposeId, KeyPurposeIdIter, KeyUsage, RequiredEkuNotFoundContext,
+};
 
-use super::der::Layout;
+use super::der::{Elements, Layout, OCTET_STRING, SEQUENCE};
 use crate::limits::{
-    CERTIFICATE_BYTES_MAX, CERTIFICATE_ELEMENTS_MAX, CHAIN_CERTIFICATES_MAX,
-    FORGED_CERTIFICATES_MAX, PATH_STEPS_MAX,
+    CERTIFICATE_BYTES_MAX, CERTIFICATE_ELEMENTS_MAX, CERTIFICATE_EXTENSIONS_MAX,
+    CHAIN_CERTIFICATES_MAX, FORGED_AT_FIRST_MAX, FORGED_CERTIFICATES_MAX, PATH_STEPS_MAX,
 };
 
 /// What makes a certificate too large to be looked at, where something does.
@@ -36,12 +40,19 @@ pub(super) fn size_fault(certificate: &CertificateDer<'_>) -> Option<String> {
             "{length} bytes, which is more than {CERTIFICATE_BYTES_MAX}"
         ));
     }
-    let elements = Layout::of(certificate)?.elements(CERTIFICATE_ELEMENTS_MAX);
+    let layout = Layout::of(certificate)?;
+    if layout.extensions(CERTIFICATE_EXTENSIONS_MAX) > CERTIFICATE_EXTENSIONS_MAX {
+        return Some(format!("more than {CERTIFICATE_EXTENSIONS_MAX} extensions"));
+    }
+    let elements = layout.elements(CERTIFICATE_ELEMENTS_MAX);
     (elements > CERTIFICATE_ELEMENTS_MAX)
         .then(|| format!("names and extensions of more than {CERTIFICATE_ELEMENTS_MAX} elements"))
 }
 
-/// The intermediates that a path from `leaf` to one of `anchors` may need, in the order they came in.
+/// The intermediates that a path from `leaf` to one of `anchors` may need.
+///
+/// They keep their order, but certificates that a CA seems to have issued to itself come last: where a CA has
+/// renewed its key, the certificate that its old key issued for the new one is tried before the new root.
 ///
 /// Left out are:
 ///
@@ -68,6 +79,7 @@ pub fn cut<'a, 't>(
             kept.push(candidate);
         }
     }
+    kept.sort_by_key(|candidate| candidate.layout.map(|layout| SelfSigned::seems(&layout)));
     if let Some(leaf) = Layout::of(leaf) {
         thin(leaf.issuer, &mut kept);
     }
@@ -124,6 +136,46 @@ impl<'a> Candidate<'a> {
         self.layout.map(|layout| layout.subject)
     }
 }
+
+/// Whether a certificate seems to be signed by the key that it holds, by what it says of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum SelfSigned {
+    /// It names another issuer, or another key of an issuer of the same name (RFC 5280 section 4.2.1.1).
+    No,
+    /// Its issuer has its name, and it does not say with which key.
+    Perhaps,
+    /// Its issuer has its name, and its key.
+    Yes,
+}
+
+impl SelfSigned {
+    fn seems(layout: &Layout<'_>) -> Self {
+        if layout.issuer != layout.subject {
+            return Self::No;
+        }
+        let authority_key = layout
+            .extension(AUTHORITY_KEY_IDENTIFIER)
+            .unwrap_or_default();
+        let authority_key = Elements(authority_key)
+            .next_if(SEQUENCE)
+            .unwrap_or_default();
+        let subject_key = layout.extension(SUBJECT_KEY_IDENTIFIER).unwrap_or_default();
+        match (
+            Elements(authority_key).next_if(KEY_IDENTIFIER),
+            Elements(subject_key).next_if(OCTET_STRING),
+        ) {
+            (None, _) => Self::Perhaps,
+            (Some(authority), Some(subject)) if authority == subject => Self::Yes,
+            _ => Self::No,
+        }
+    }
+}
+
+/// id-ce-authorityKeyIdentifier and its keyIdentifier, and id-ce-subjectKeyIdentifier (RFC 5280 sections
+/// 4.2.1.1 and 4.2.1.2).
+const AUTHORITY_KEY_IDENTIFIER: &[u8] = &[0x55, 0x1d, 0x23];
+const KEY_IDENTIFIER: u8 = 0x80;
+const SUBJECT_KEY_IDENTIFIER: &[u8] = &[0x55, 0x1d, 0x0e];
 
 /// Leaves out certificates until a path from `issuer` on takes no more than `PATH_STEPS_MAX` steps.
 fn thin(issuer: &[u8], kept: &mut Vec<Candidate<'_>>) {
@@ -221,13 +273,65 @@ fn last_of_most_frequent_subject(kept: &[Candidate<'_>]) -> Option<usize> {
         .map(|(_, index)| index)
 }
 
+/// The purpose that a certificate must allow, where it says for what it is (RFC 5280 section 4.2.1.12).
+///
+/// As webpki's `KeyUsage`, which collects all other purposes in memory on the way, at each step of the search.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Purpose {
+    usage: KeyUsage,
+    wanted: KeyPurposeId<'static>,
+}
+
+impl Purpose {
+    /// For a server's certificate.
+    pub(super) fn server() -> Self {
+        Self {
+            usage: KeyUsage::server_auth(),
+            wanted: KeyPurposeId::new(&[0x2b, 6, 1, 5, 5, 7, 3, 1]),
+        }
+    }
+
+    /// For a client's certificate.
+    pub(super) fn client() -> Self {
+        Self {
+            usage: KeyUsage::client_auth(),
+            wanted: KeyPurposeId::new(&[0x2b, 6, 1, 5, 5, 7, 3, 2]),
+        }
+    }
+}
+
+impl ExtendedKeyUsageValidator for Purpose {
+    fn validate(&self, purposes: KeyPurposeIdIter<'_, '_>) -> Result<(), webpki::Error> {
+        let mut is_restricted = false;
+        for purpose in purposes {
+            is_restricted = true;
+            if purpose? == self.wanted {
+                return Ok(());
+            }
+        }
+        let missing = RequiredEkuNotFoundContext {
+            required: self.usage,
+            present: Vec::new(),
+        };
+        match is_restricted {
+            true => Err(webpki::Error::RequiredEkuNotFoundContext(missing)),
+            false => Ok(()),
+        }
+    }
+}
+
 /// The signature checks of one chain: each is computed once, and none once too many certificates failed.
 ///
 /// A certificate that failed under one key may be tried under another, because anchors and intermediates
-/// of one name with several keys are legal. When `FORGED_CERTIFICATES_MAX` have failed, no other
-/// certificate is checked any more and counts as failed too. A legal chain has two at most: its leaf,
-/// where an older key of the CA is tried first, and that CA's certificate, where it is tried under the key
-/// of an anchor of the same name.
+/// of one name with several keys are legal. When `FORGED_AT_FIRST_MAX` certificates have failed before any
+/// has passed, or `FORGED_CERTIFICATES_MAX` in all, no other certificate is checked any more, and those
+/// count as failed too.
+///
+/// A legal chain stays below. Before any certificate has passed, one fails: where a CA has renewed its key
+/// and its old one is trusted, what the new one signed fails under the old one. (A second one fails where
+/// the new root comes too and is not told from the certificate that the old key issued, which is then not
+/// checked. RFC 5280 section 4.2.1.1 makes every CA tell them apart.) Another fails after that where there is an
+/// intermediate CA that has renewed its key as well.
 #[derive(Debug, Default)]
 pub struct Checks(Mutex<Ledger>);
 
@@ -239,7 +343,8 @@ struct Ledger {
 
 #[derive(Debug)]
 struct Check {
-    algorithm: AlgorithmIdentifier,
+    // Of the signature and of the key.
+    algorithms: [AlgorithmIdentifier; 2],
     // Contents are compared, not addresses: a check that is wrongly taken for another lets a peer in.
     key: Vec<u8>,
     message: Vec<u8>,
@@ -284,12 +389,12 @@ impl SignatureVerificationAlgorithm for Counted<'_> {
             return self.algorithm.verify_signature(key, message, signature);
         }
         let mut ledger = self.checks.ledger();
-        let algorithm = self.algorithm.signature_alg_id();
-        if let Some(check) = ledger.find(algorithm, key, message, signature) {
+        let algorithms = [self.signature_alg_id(), self.public_key_alg_id()];
+        if let Some(check) = ledger.find(algorithms, key, message, signature) {
             return check.is_valid.then_some(()).ok_or(InvalidSignature);
         }
         let has_failed = ledger.has_failed(message);
-        if !has_failed && ledger.failed_certificates >= FORGED_CERTIFICATES_MAX {
+        if !has_failed && ledger.is_exhausted() {
             return Err(InvalidSignature);
         }
         let outcome = self.algorithm.verify_signature(key, message, signature);
@@ -297,7 +402,7 @@ impl SignatureVerificationAlgorithm for Counted<'_> {
             ledger.failed_certificates += 1;
         }
         ledger.done.push(Check {
-            algorithm,
+            algorithms,
             key: key.to_vec(),
             message: message.to_vec(),
             signature: signature.to_vec(),
@@ -322,17 +427,26 @@ impl SignatureVerificationAlgorithm for Counted<'_> {
 impl Ledger {
     fn find(
         &self,
-        algorithm: AlgorithmIdentifier,
+        algorithms: [AlgorithmIdentifier; 2],
         key: &[u8],
         message: &[u8],
         signature: &[u8],
     ) -> Option<&Check> {
         self.done.iter().find(|check| {
-            check.algorithm == algorithm
+            check.algorithms == algorithms
                 && check.key == key
                 && check.message == message
                 && check.signature == signature
         })
+    }
+
+    fn is_exhausted(&self) -> bool {
+        let has_passed = self.done.iter().any(|check| check.is_valid);
+        let most = match has_passed {
+            true => FORGED_CERTIFICATES_MAX,
+            false => FORGED_AT_FIRST_MAX,
+        };
+        self.failed_certificates >= most
     }
 
     fn has_failed(&self, message: &[u8]) -> bool {

@@ -7,10 +7,10 @@ use webpki::EndEntityCert;
 use x509_parser::extensions::ExtendedKeyUsage;
 use x509_parser::prelude::{FromDer, Validity};
 
+use super::algorithms::{key_fault, signature_fault};
 use super::der::Layout;
 use super::refusal::{Refusal, Rule};
 use super::rules::{Chain, Rules};
-use super::strength::{key_fault, signature_fault};
 use super::verifier::Side;
 
 impl Rules {

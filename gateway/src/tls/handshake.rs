@@ -1,7 +1,10 @@
 //! Drives a handshake over a socket, within one deadline, and tells a refused peer why.
 
+use std::future::Future;
 use std::io;
 use std::time::Duration;
+
+use rustls::{Error, InvalidMessage};
 
 use super::session::{Session, Step};
 use crate::buffers::Buffer;
@@ -29,7 +32,7 @@ pub struct Failed {
 #[derive(Debug)]
 pub enum Cause {
     /// rustls or the verifier refused, or the peer's alert refused us.
-    Tls(rustls::Error),
+    Tls(Error),
     /// The socket failed.
     Socket(io::Error),
     /// The peer closed before it was done.
@@ -40,6 +43,37 @@ pub enum Cause {
     TooLong,
 }
 
+/// What a handshake may use of its core, and when.
+pub trait Pace {
+    /// A step under way; over when dropped.
+    type Step;
+
+    /// Waits for the turn of the next step, which is a burst of computing. `None` after `cancel`.
+    fn step(&self) -> impl Future<Output = Option<Self::Step>>;
+
+    /// Notes how many bytes the handshake holds now.
+    fn hold(&self, bytes: usize);
+
+    /// The handshake is being ended and takes no further step.
+    fn cancel(&self);
+}
+
+/// The pace of a handshake that we began ourselves: it steps as it likes.
+#[derive(Debug, Clone, Copy)]
+pub struct Unpaced;
+
+impl Pace for Unpaced {
+    type Step = ();
+
+    async fn step(&self) -> Option<()> {
+        Some(())
+    }
+
+    fn hold(&self, _: usize) {}
+
+    fn cancel(&self) {}
+}
+
 /// Takes `session` through its handshake within `limit`, a dripping peer included.
 ///
 /// # Errors
@@ -48,14 +82,22 @@ pub async fn handshake<S: Socket>(
     socket: &S,
     session: Session,
     limit: Duration,
+    pace: &impl Pace,
 ) -> Result<Secured, Failed> {
     let mut driver = Driver {
         socket,
+        pace,
+        received: 0,
+        outgoing: Vec::new(),
         session,
         incoming: Buffer::with_room(0),
         first: Vec::new(),
     };
-    let (outcome, late) = race(driver.run(), limit, || socket.abort()).await;
+    let end = || {
+        socket.abort();
+        pace.cancel();
+    };
+    let (outcome, late) = race(driver.run(), limit, end).await;
     let cause = match outcome {
         Ok(()) => {
             return Ok(Secured {
@@ -66,8 +108,8 @@ pub async fn handshake<S: Socket>(
         Err(_) if late => Cause::Deadline,
         Err(cause) => cause,
     };
-    if let Cause::Tls(_) | Cause::TooLong = cause {
-        tell(socket, driver.session.last_words()).await;
+    if let Some(words) = driver.last_words(&cause) {
+        tell(socket, words).await;
     }
     Err(Failed {
         cause,
@@ -76,36 +118,64 @@ pub async fn handshake<S: Socket>(
 }
 
 // A hybrid key exchange and a chain of three certificates fit.
-const FIRST_ROOM: usize = 8 << 10;
+const FIRST_ROOM: usize = 4 << 10;
 
 // As many octets as an explanation looks at.
 const FIRST_OCTETS: usize = 64;
 
-struct Driver<'s, S> {
+struct Driver<'s, S, P> {
     socket: &'s S,
+    pace: &'s P,
     session: Session,
     incoming: Buffer,
+    // Octets that came in all.
+    received: usize,
+    // What is to be sent next.
+    outgoing: Vec<u8>,
     first: Vec<u8>,
 }
 
-impl<S: Socket> Driver<'_, S> {
+impl<S: Socket, P: Pace> Driver<'_, S, P> {
     async fn run(&mut self) -> Result<(), Cause> {
-        let mut outgoing = Vec::new();
         loop {
-            let step = self.session.advance(&mut self.incoming, &mut outgoing);
-            match step.map_err(Cause::Tls)? {
-                Step::Progress => {}
-                Step::NeedBytes => {
-                    self.send(&mut outgoing).await?;
-                    self.receive().await?;
-                }
-                Step::Done => return self.send(&mut outgoing).await,
+            let step = self.step().await?;
+            self.send().await?;
+            match step {
+                Step::Done => return Ok(()),
+                Step::Progress | Step::NeedBytes => self.receive().await?,
             }
         }
     }
 
-    async fn send(&self, outgoing: &mut Vec<u8>) -> Result<(), Cause> {
-        let bytes = std::mem::take(outgoing);
+    // As far as it goes without more bytes.
+    async fn step(&mut self) -> Result<Step, Cause> {
+        let Some(_step) = self.pace.step().await else {
+            return Err(Cause::Deadline);
+        };
+        loop {
+            let step = self.session.advance(&mut self.incoming, &mut self.outgoing);
+            match step.map_err(Cause::Tls)? {
+                Step::Progress => {}
+                step => return Ok(step),
+            }
+        }
+    }
+
+    // What the peer is told when its handshake has failed, if it is there to be told. What was to be sent
+    // comes first, because the peer needs it to read the alert: before ServerHello it has no keys.
+    fn last_words(&mut self, cause: &Cause) -> Option<Vec<u8>> {
+        let error = match cause {
+            Cause::Tls(error) => error,
+            Cause::TooLong => &Error::InvalidMessage(InvalidMessage::HandshakePayloadTooLarge),
+            Cause::Socket(_) | Cause::Closed | Cause::Deadline => return None,
+        };
+        let mut words = std::mem::take(&mut self.outgoing);
+        words.extend(self.session.alert(error));
+        Some(words)
+    }
+
+    async fn send(&mut self) -> Result<(), Cause> {
+        let bytes = std::mem::take(&mut self.outgoing);
         let all = 0..bytes.len();
         self.socket
             .write_all(bytes, all)
@@ -129,6 +199,10 @@ impl<S: Socket> Driver<'_, S> {
             count => {
                 self.incoming.fill(count);
                 self.note_first();
+                self.received = self.received.saturating_add(count);
+                // rustls keeps of what it has read no more than came.
+                self.pace
+                    .hold(self.incoming.memory().saturating_add(self.received));
                 Ok(())
             }
         }

@@ -8,6 +8,7 @@
 
 mod acceptor;
 mod aead;
+mod algorithms;
 pub mod chain;
 mod cipher;
 mod connector;
@@ -25,7 +26,7 @@ mod revocation;
 mod rules;
 mod service;
 pub mod session;
-mod strength;
+mod uri_constraints;
 mod verifier;
 
 #[cfg(test)]

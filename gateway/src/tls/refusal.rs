@@ -49,7 +49,8 @@ pub enum Rule {
         /// How many there were.
         presented: usize,
     },
-    /// A certificate beyond `limits::CERTIFICATE_BYTES_MAX` or `limits::CERTIFICATE_ELEMENTS_MAX`.
+    /// A certificate beyond `limits::CERTIFICATE_BYTES_MAX`, `CERTIFICATE_EXTENSIONS_MAX` or
+    /// `CERTIFICATE_ELEMENTS_MAX`.
     TooLarge {
         /// `16500 bytes, which is more than 16384`.
         fault: String,
@@ -324,12 +325,12 @@ impl Refusal {
                 "have the certificate issued anew by RFC 5280".into()
             }
             Rule::Key { .. } => {
-                "have it issued anew for a key of RSA 2048 bits or more, ECDSA P-256 \
+                "have it issued anew for a key of RSA 2048 to 8192 bits, ECDSA P-256 \
                  or P-384, or Ed25519"
                     .into()
             }
             Rule::AnchorKey { .. } => {
-                "replace the CA by one with RSA 2048 bits or more, ECDSA P-256 \
+                "replace the CA by one with RSA 2048 to 8192 bits, ECDSA P-256 \
                  or P-384, or Ed25519"
                     .into()
             }

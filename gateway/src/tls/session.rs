@@ -9,7 +9,7 @@ use rustls::server::UnbufferedServerConnection;
 use rustls::unbuffered::{
     ConnectionState, EncodeError, EncodeTlsData, EncryptError, UnbufferedStatus, WriteTraffic,
 };
-use rustls::{CommonState, Error, ProtocolVersion};
+use rustls::{AlertDescription, CommonState, Error, PeerMisbehaved, ProtocolVersion};
 
 use super::cipher::Cipher;
 use super::post_handshake::{InPlace, Schedule};
@@ -23,6 +23,8 @@ pub struct Session {
     early: Vec<u8>,
     // rustls says so once; it may say so before anybody opens.
     peer_closed: bool,
+    // Whether our change_cipher_spec was put out: behind it TLS 1.2 is encrypted.
+    has_changed_cipher: bool,
     // A copy of what was received and not consumed when all whole records had been looked at.
     // rustls may keep a part of a handshake message there (RFC 8446 section 5.1 lets one span
     // records) and looks for it at every step, when we seal as well.
@@ -99,6 +101,7 @@ impl Session {
             connection,
             early: Vec::new(),
             peer_closed: false,
+            has_changed_cipher: false,
             tail: Vec::new(),
         }
     }
@@ -116,7 +119,7 @@ impl Session {
     /// `outgoing`.
     ///
     /// # Errors
-    /// What rustls found wrong; `last_words` then has what the peer should be told.
+    /// What rustls found wrong; `alert` then has what the peer should be told.
     pub fn advance(
         &mut self,
         incoming: &mut Buffer,
@@ -125,6 +128,7 @@ impl Session {
         let mut wants = Handshake::new(outgoing);
         let discard = self.connection.process(incoming.filled_mut(), &mut wants)?;
         let (step, closed, payload) = (wants.step, wants.closed, wants.payload);
+        self.has_changed_cipher |= wants.has_changed_cipher;
         incoming.consume(discard);
         self.early.extend_from_slice(&payload);
         self.peer_closed |= closed;
@@ -205,6 +209,26 @@ impl Session {
             }
         }
         outgoing
+    }
+
+    /// After `advance` has failed: the alert that tells the peer. Where rustls has none and nothing is
+    /// encrypted yet, it is made here (RFC 8446 section 6); later, nobody but rustls could encrypt it.
+    #[must_use]
+    pub fn alert(&mut self, error: &Error) -> Vec<u8> {
+        let words = self.last_words();
+        if !words.is_empty() || !self.is_plain() {
+            return words;
+        }
+        description(error).map_or(words, plain_alert)
+    }
+
+    fn is_plain(&self) -> bool {
+        match self.state().protocol_version() {
+            None => true,
+            Some(ProtocolVersion::TLSv1_2) => !self.has_changed_cipher,
+            // As a server it is encrypted behind ServerHello, which rustls may have made already.
+            Some(_) => false,
+        }
     }
 
     /// Hands the records over to a layer of our own with `cipher`, the handshake being done; `tail` is
@@ -301,6 +325,41 @@ fn holds_whole_record(tail: &[u8]) -> bool {
     })
 }
 
+/// A fatal alert as it stands on the wire before anything is encrypted.
+#[must_use]
+pub fn plain_alert(description: AlertDescription) -> Vec<u8> {
+    // The version in the header says nothing (RFC 8446 section 5.1).
+    vec![ALERT, 3, 3, 0, 2, FATAL, description.into()]
+}
+
+// RFC 8446 section 6.2. An alert is not answered.
+fn description(error: &Error) -> Option<AlertDescription> {
+    Some(match error {
+        Error::AlertReceived(_) => return None,
+        Error::InvalidMessage(_) => AlertDescription::DecodeError,
+        Error::PeerSentOversizedRecord => AlertDescription::RecordOverflow,
+        Error::InappropriateMessage { .. }
+        | Error::InappropriateHandshakeMessage { .. }
+        | Error::PeerMisbehaved(
+            PeerMisbehaved::IllegalMiddleboxChangeCipherSpec
+            | PeerMisbehaved::KeyEpochWithPendingFragment
+            | PeerMisbehaved::MessageInterleavedWithHandshakeMessage
+            | PeerMisbehaved::TooManyEmptyFragments
+            | PeerMisbehaved::TooManyRenegotiationRequests
+            | PeerMisbehaved::TooManyWarningAlertsReceived,
+        ) => AlertDescription::UnexpectedMessage,
+        Error::PeerMisbehaved(_) => AlertDescription::IllegalParameter,
+        Error::PeerIncompatible(_) => AlertDescription::HandshakeFailure,
+        Error::DecryptError => AlertDescription::BadRecordMac,
+        _ => AlertDescription::InternalError,
+    })
+}
+
+// Content types (RFC 8446 section 5.1) and a level (section 6).
+const CHANGE_CIPHER_SPEC: u8 = 20;
+const ALERT: u8 = 21;
+const FATAL: u8 = 2;
+
 impl Connection {
     fn process(&mut self, incoming: &mut [u8], wants: &mut impl Wants) -> Result<usize, Error> {
         match self {
@@ -364,6 +423,7 @@ struct Handshake<'a> {
     outgoing: &'a mut Vec<u8>,
     payload: Vec<u8>,
     closed: bool,
+    has_changed_cipher: bool,
     step: Step,
 }
 
@@ -373,13 +433,16 @@ impl<'a> Handshake<'a> {
             outgoing,
             payload: Vec::new(),
             closed: false,
+            has_changed_cipher: false,
             step: Step::Progress,
         }
     }
 }
 
 impl Wants for Handshake<'_> {
+    // rustls gives record by record.
     fn control(&mut self, words: &[u8]) {
+        self.has_changed_cipher |= words.first() == Some(&CHANGE_CIPHER_SPEC);
         self.outgoing.extend_from_slice(words);
     }
 

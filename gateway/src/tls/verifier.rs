@@ -11,8 +11,8 @@ use rustls::crypto::{verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{CommonState, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
-use webpki::KeyUsage;
 
+use super::chain::Purpose;
 use super::identity::{Description, PeerInfo};
 use super::refusal::{Refusal, Rule};
 use super::rules::{Accepted, Chain, Rules};
@@ -30,10 +30,10 @@ pub enum Side {
 
 impl Side {
     /// The purpose that a peer's certificate must allow (RFC 5280 section 4.2.1.12).
-    pub(super) fn purpose(self) -> KeyUsage {
+    pub(super) fn purpose(self) -> Purpose {
         match self {
-            Self::Connector => KeyUsage::server_auth(),
-            Self::Acceptor => KeyUsage::client_auth(),
+            Self::Connector => Purpose::server(),
+            Self::Acceptor => Purpose::client(),
         }
     }
 }

@@ -101,6 +101,13 @@ impl<'r> Attempts<'r> {
         }
     }
 
+    /// The same, no longer than until `stop` becomes true.
+    #[must_use]
+    pub fn ended_by(self, stop: watch::Receiver<bool>) -> Self {
+        let stop = Some(stop);
+        Self { stop, ..self }
+    }
+
     /// The next target that can be reached; `None` when no more are left.
     pub async fn next<V: Verbs>(&mut self, verbs: &V, names: &Names) -> Option<Reached<V::Socket>> {
         self.sort(names);

@@ -53,6 +53,7 @@ pub fn report_panics(journal: Journal) {
     std::panic::set_hook(Box::new(move |panic| {
         let (text, backtrace) = (report(panic), Backtrace::capture());
         if CONTAINED.get() {
+            let backtrace = Box::new(backtrace);
             return journal.tell(Event::Panic { text, backtrace });
         }
         write_within_limit(text, backtrace);

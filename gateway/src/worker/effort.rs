@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::pin::pin;
+use std::time::Instant;
 
 /// A connection is at work while it moves so many octets in a turn of the clock, four times a second:
 /// a study over a line of 10 Mbit/s does, and no conversation.
@@ -26,18 +27,19 @@ impl Effort {
     }
 }
 
-/// Awaits `work`, and tells `each` how much `counter` grew each time that it had something to do.
-/// Nobody else on this thread changes the counter meanwhile.
+/// Awaits `work`, and tells `each` how much `counter` grew each time that it had something to do, and
+/// since when, where `clock` gives a time. Nobody else on this thread changes the counter meanwhile.
 pub(super) async fn measured<W: Future>(
     work: W,
     counter: impl Fn() -> u64,
-    mut each: impl FnMut(u64),
+    clock: impl Fn() -> Option<Instant>,
+    mut each: impl FnMut(u64, Option<Instant>),
 ) -> W::Output {
     let mut work = pin!(work);
     std::future::poll_fn(|context| {
-        let before = counter();
+        let (begun, before) = (clock(), counter());
         let polled = work.as_mut().poll(context);
-        each(counter().wrapping_sub(before));
+        each(counter().wrapping_sub(before), begun);
         polled
     })
     .await
@@ -75,7 +77,8 @@ mod tests {
             counter.set(counter.get() + 7);
         };
         let other = async { counter.set(counter.get() + 1000) };
-        let measured = measured(work, || counter.get(), |bytes| seen.set(seen.get() + bytes));
+        let each = |bytes, _| seen.set(seen.get() + bytes);
+        let measured = measured(work, || counter.get(), || None, each);
         runtime.block_on(async { tokio::join!(measured, other) });
         assert_eq!((seen.get(), counter.get()), (12, 1012));
     }

@@ -88,10 +88,16 @@ fn place(shared: &Rc<Shared>, path: usize, socket: TcpStream, source: SocketAddr
     if let Some(counters) = counters {
         counters.accepted.add(1);
     }
-    let seat = shared
-        .scales
-        .borrow_mut()
-        .seat(shared.place, Instant::now());
+    let is_full = shared
+        .paths
+        .get(path)
+        .is_some_and(|path| path.is_full(shared.core.connections_max));
+    let (mut scales, now) = (shared.scales.borrow_mut(), Instant::now());
+    let seat = match is_full {
+        false => scales.seat(shared.place, now),
+        true => scales.seat_of_full(shared.place, now, path),
+    };
+    drop(scales);
     let Some(seat) = seat else {
         return turn_away(shared, path, &socket, source, "open connections");
     };

@@ -28,7 +28,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::audit::{Connection, Event, Journal, Level, Reason};
 use crate::buffers::Pool;
-use crate::metrics;
+use crate::metrics::{self, Stage};
 use crate::relay::{Accepted, Core, HandshakeLimiter, Path, serve};
 use crate::tls::Cipher;
 use crate::upstream::{AddressReport, Names, Upstreams, socket_options};
@@ -144,7 +144,7 @@ struct Shared {
 }
 
 async fn run(plan: Plan) {
-    let places = plan.loads.unauthenticated_max();
+    let places = Stage::ALL.map(|stage| plan.loads.unauthenticated_max(stage));
     let shared = Rc::new(Shared {
         core: Core {
             verbs: Ring::default(),
@@ -152,6 +152,7 @@ async fn run(plan: Plan) {
             pool: Pool::default(),
             pipes: Pipes::default(),
             names: names(plan.upstreams, &plan.journal),
+            connections_max: plan.loads.connections_max(),
             limiter: HandshakeLimiter::new(places, Arc::clone(&plan.counters)),
             counters: plan.counters,
             stop: plan.stop,
@@ -168,6 +169,8 @@ async fn run(plan: Plan) {
         let keep = async move { wakeful.keep().await };
         uring::spawn(keep)
     });
+    let pacing = Rc::clone(&shared);
+    let pacing = uring::spawn(async move { pacing.core.limiter.run(uring::turn).await });
     let mut inbox = plan.inbox;
     let mut connections = JoinSet::new();
     let places: Vec<_> = plan.listeners.iter().map(|(path, _)| *path).collect();
@@ -206,6 +209,8 @@ async fn run(plan: Plan) {
     }
     probes.stop().await;
     while connections.join_next().await.is_some() {}
+    shared.core.limiter.end();
+    let _ = pacing.await;
     if let (Some(wakeful), Some(awake)) = (&shared.wakeful, awake) {
         wakeful.end();
         let _ = awake.await;
@@ -246,11 +251,20 @@ async fn connection(shared: Rc<Shared>, handed: Handed) {
         // It was reset between accept and here, before it carried anything.
         Err(_) => return,
         Ok(socket) => {
-            let accepted = Accepted { socket, source };
+            let accepted = Accepted {
+                socket,
+                source,
+                is_beyond: seat.is_beyond(),
+            };
             // Boxed, because a future that is passed on by value is held twice.
             let work = contain::contained(Box::pin(serve(&shared.core, path, accepted)));
             let mut effort = Effort::default();
-            let each = |bytes| {
+            let limiter = &shared.core.limiter;
+            let clock = || limiter.is_watching().then(Instant::now);
+            let each = |bytes, begun: Option<Instant>| {
+                if let Some(begun) = begun.filter(|_| bytes > 0) {
+                    limiter.note_relayed(begun.elapsed());
+                }
                 if effort.add(shared.clock.get(), bytes) {
                     counters.at_work.add(1);
                 }
@@ -258,7 +272,7 @@ async fn connection(shared: Rc<Shared>, handed: Handed) {
                     wakeful.stir();
                 }
             };
-            measured(work, || of_route.moved_bytes(), each).await
+            measured(work, || of_route.moved_bytes(), clock, each).await
         }
     };
     let account = account.unwrap_or_else(|panic| {

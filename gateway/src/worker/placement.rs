@@ -14,11 +14,12 @@
 //! the second goes, and it is counted once. The third is a small part of what is at work everywhere,
 //! however many connections are idle: it decides between cores that are alike in the first two.
 
+use std::cmp::Reverse;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::limits::UNAUTHENTICATED_SHARE;
-use crate::metrics::Core;
+use crate::limits::{HANDSHAKES_SHARE, OPENERS_SHARE, OVERFLOW_MAX};
+use crate::metrics::{Core, Stage};
 
 /// Over what time the past is forgotten (to a third). Longer than the pauses of an association
 /// between two images, shorter than what a modality waits between two studies.
@@ -32,6 +33,9 @@ pub(super) const TURN: Duration = Duration::from_millis(250);
 // than any one connection more or less.
 const OPEN_PART: f64 = 32.0;
 const OPEN_LEAST: f64 = 0.5;
+
+// On small machines the overflow is one in this many of all places.
+const OVERFLOW_PART: usize = 8;
 
 /// How many connections each core has, and how many there may be in all.
 #[derive(Debug)]
@@ -47,11 +51,22 @@ impl Loads {
         Arc::new(Self { cores, max })
     }
 
-    /// How many unauthenticated clients a core may have in each stage.
+    /// How many unauthenticated clients a core may have in this stage.
     #[must_use]
-    pub fn unauthenticated_max(&self) -> usize {
-        let share = self.max / UNAUTHENTICATED_SHARE;
-        share.div_ceil(self.cores.len().max(1))
+    pub fn unauthenticated_max(&self, stage: Stage) -> usize {
+        let share = match stage {
+            Stage::Handshake => HANDSHAKES_SHARE,
+            Stage::FirstMessage | Stage::Passthrough => OPENERS_SHARE,
+        };
+        (self.max / share).div_ceil(self.cores.len().max(1))
+    }
+
+    /// How many connections all cores may have together. Those above are served where each ends an
+    /// unauthenticated client.
+    #[must_use]
+    pub fn connections_max(&self) -> usize {
+        let overflow = OVERFLOW_MAX.min(self.max / OVERFLOW_PART);
+        self.max.saturating_sub(overflow)
     }
 
     /// Connections on all cores.
@@ -129,16 +144,47 @@ impl Scales {
     /// way to another core. `None` when there is no place left.
     #[must_use]
     pub fn seat(&mut self, own: usize, now: Instant) -> Option<Seat> {
+        self.seat_where(own, now, None)
+    }
+
+    /// As `seat`, for a connection of `full_route`, which has as many as it may: on the core that has the
+    /// most unauthenticated clients of this route, one of which makes way.
+    #[must_use]
+    pub fn seat_of_full(&mut self, own: usize, now: Instant, full_route: usize) -> Option<Seat> {
+        self.seat_where(own, now, Some(full_route))
+    }
+
+    fn seat_where(&mut self, own: usize, now: Instant, full_route: Option<usize>) -> Option<Seat> {
         // LIMIT: descriptors (two a connection), counted in wardgate_connections_limited_total.
-        if self.loads.open() >= self.loads.max {
+        let open = self.loads.open();
+        if open >= self.loads.max {
             return None;
         }
         self.look(now);
-        let core = self.least_loaded(own)?;
+        let is_beyond = open >= self.loads.connections_max();
+        let core = match full_route {
+            None if !is_beyond => self.least_loaded(own)?,
+            None => self.most(Core::unproved),
+            Some(route) => self.most(|core| {
+                let counters = core.routes.get(route);
+                counters.map_or(0, |counters| counters.unproved.get())
+            }),
+        };
         let counters = Arc::clone(self.loads.cores.get(core)?);
         counters.given.add(1);
         counters.open.add(1);
-        Some(Seat { counters, core })
+        Some(Seat {
+            counters,
+            core,
+            is_beyond,
+        })
+    }
+
+    // The core where way can best be made; where there is none, the first one refuses.
+    fn most(&self, unproved: impl Fn(&Core) -> u64) -> usize {
+        let cores = self.loads.cores.iter().enumerate();
+        let most = cores.max_by_key(|(index, core)| (unproved(core), Reverse(*index)));
+        most.map_or(0, |(index, _)| index)
     }
 
     fn least_loaded(&self, own: usize) -> Option<usize> {
@@ -233,9 +279,16 @@ impl Sums {
 pub struct Seat {
     counters: Arc<Core>,
     core: usize,
+    is_beyond: bool,
 }
 
 impl Seat {
+    /// Whether there were as many connections as there may be.
+    #[must_use]
+    pub fn is_beyond(&self) -> bool {
+        self.is_beyond
+    }
+
     /// The core.
     #[must_use]
     pub fn core(&self) -> usize {
@@ -252,7 +305,6 @@ impl Drop for Seat {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metrics::Stage;
 
     /// Cores under a clock of their own, with connections that carry so much per second.
     struct Machine {
@@ -310,8 +362,12 @@ mod tests {
                 counters.given.add(1);
                 counters.open.add(1);
                 let counters = Arc::clone(counters);
-                self.carried
-                    .push((Seat { counters, core }, bytes_per_second));
+                let seat = Seat {
+                    counters,
+                    core,
+                    is_beyond: false,
+                };
+                self.carried.push((seat, bytes_per_second));
             }
             self.pass(Duration::from_secs(60));
         }
@@ -359,7 +415,7 @@ mod tests {
 
     #[test]
     fn a_burst_spreads_evenly_before_a_byte_has_moved_and_own_comes_first() {
-        let loads = Loads::new((0..3).map(|cpu| Arc::new(Core::new(cpu, 1))).collect(), 9);
+        let loads = Loads::new((0..3).map(|cpu| Arc::new(Core::new(cpu, 1))).collect(), 16);
         let now = Instant::now();
         let mut scales = Scales::new(&loads, now);
         let seats: Vec<_> = (0..9).map_while(|_| scales.seat(1, now)).collect();
@@ -473,11 +529,38 @@ mod tests {
     }
 
     #[test]
+    fn where_way_must_be_made_it_is_on_the_core_where_it_can() {
+        let cores: Vec<_> = (0..3).map(|cpu| Arc::new(Core::new(cpu, 2))).collect();
+        let loads = Loads::new(cores.clone(), 16);
+        let now = Instant::now();
+        let mut scales = Scales::new(&loads, now);
+        cores[1].routes[0].unproved.add(1);
+        cores[2].unauthenticated[0].open.add(1);
+        let mut of_full = |route| scales.seat_of_full(0, now, route).map(|seat| seat.core());
+        assert_eq!((of_full(0), of_full(1)), (Some(1), Some(0)));
+        let seats: Vec<_> = (0..16).map_while(|_| scales.seat(0, now)).collect();
+        let beyond = seats.iter().filter(|seat| seat.is_beyond());
+        assert!(beyond.map(Seat::core).eq([2, 2]));
+    }
+
+    #[test]
+    fn the_last_seats_are_for_those_for_whom_others_are_ended() {
+        for (max, beyond) in [(16, 2), (10_000, OVERFLOW_MAX)] {
+            let loads = Loads::new(vec![Arc::new(Core::new(0, 1))], max);
+            let now = Instant::now();
+            let mut scales = Scales::new(&loads, now);
+            let seats: Vec<_> = (0..max).map_while(|_| scales.seat(0, now)).collect();
+            assert_eq!(seats.len(), max);
+            let count = seats.iter().filter(|seat| seat.is_beyond()).count();
+            assert_eq!((count, loads.connections_max()), (beyond, max - beyond));
+        }
+    }
+
+    #[test]
     fn unauthenticated_clients_leave_places_for_others_on_every_core() {
         let cores = |count| (0..count).map(|cpu| Arc::new(Core::new(cpu, 1))).collect();
         let loads = Loads::new(cores(2), 1000);
-        assert_eq!(loads.unauthenticated_max(), 125);
-        let all_stages = Stage::COUNT * 2 * loads.unauthenticated_max();
-        assert!(all_stages < 1000, "{all_stages}");
+        let places = Stage::ALL.map(|stage| 2 * loads.unauthenticated_max(stage));
+        assert_eq!(places, [500, 250, 250]);
     }
 }

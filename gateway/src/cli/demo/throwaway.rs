@@ -7,7 +7,7 @@ use std::time::SystemTime;
 
 use anyhow::Context;
 
-use crate::pki::authority::{Authority, KeyType, NewAuthority, NewCertificate, Output};
+use crate::pki::authority::{Authority, KeyType, NewAuthority, NewCertificate, Output, Permitted};
 
 /// How long it all is good: longer than any run, and no longer than a curious week with `--keep`.
 const DAYS: u32 = 7;
@@ -20,6 +20,7 @@ pub(super) fn equip(site: &Path, name: &str) -> anyhow::Result<()> {
         key: KeyType::P384,
         days: DAYS,
         crl_days: DAYS,
+        permitted: Permitted::default(),
     };
     let mut authority = Authority::init(&site.join("ca"), &wanted, SystemTime::now())?;
     let wanted = NewCertificate {

@@ -196,6 +196,21 @@ fn a_peer_that_no_route_lists_is_remarked() {
 }
 
 #[test]
+fn an_identity_that_a_route_lists_beside_the_table_that_has_it_is_remarked() {
+    let lists = |peers: &str| {
+        remarks(&terminate(&[
+            ("one", "[\"a\"]", "service = \"x\""),
+            ("two", peers, ""),
+        ]))
+    };
+    let text = "route \"two\": peers lists \"dns:gw.a.example\" itself, so the trust of its identity \
+                vouches for it, and not that of peer \"a\"; list \"a\" instead";
+    assert_eq!(lists("[\"dns:gw.a.example\", \"b\"]"), [text]);
+    let nothing: [String; 0] = [];
+    assert_eq!(lists("[\"dns:gw.c.example\", \"b\"]"), nothing);
+}
+
+#[test]
 fn routes_that_a_redirected_connection_could_confuse_are_remarked() {
     let both = "[\"a\", \"b\"]";
     let remark = |one: &str, other: &str, remedy: &str| {

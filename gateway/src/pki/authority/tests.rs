@@ -1,5 +1,6 @@
 //! A CA in a folder, from its first certificate to its end.
 
+mod permitted;
 mod revocation;
 
 use std::collections::BTreeSet;
@@ -13,7 +14,7 @@ use tempfile::TempDir;
 use super::super::facts::CrlFacts;
 use super::super::file::parse_crls;
 use super::super::fixture::openssl;
-use super::super::{Identity, Trust, store};
+use super::super::store;
 use super::*;
 use crate::config::{IdentityFiles, Located, Mode, Problem, TrustFiles};
 
@@ -29,19 +30,33 @@ impl Region {
     }
 
     fn with(key: KeyType, days: u32) -> Self {
-        let dir = tempfile::tempdir().expect("a folder");
-        let now = SystemTime::now();
-        let region = Self { dir, now };
+        let region = Self::empty();
         region.init(key, days).expect("a CA");
         region
     }
 
+    fn empty() -> Self {
+        let dir = tempfile::tempdir().expect("a folder");
+        let now = SystemTime::now();
+        Self { dir, now }
+    }
+
     fn init(&self, key: KeyType, days: u32) -> Result<Authority, Error> {
+        self.init_permitting(key, days, Permitted::default())
+    }
+
+    fn init_permitting(
+        &self,
+        key: KeyType,
+        days: u32,
+        permitted: Permitted,
+    ) -> Result<Authority, Error> {
         let wanted = NewAuthority {
             name: "Region CA".to_owned(),
             key,
             days,
             crl_days: CRL_DAYS,
+            permitted,
         };
         Authority::init(&self.path("ca"), &wanted, self.now)
     }
@@ -66,11 +81,7 @@ impl Region {
         issued.expect("issued")
     }
 
-    fn load(
-        &self,
-        name: &str,
-        now: SystemTime,
-    ) -> Result<(Arc<Identity>, Option<Arc<Trust>>), Vec<Problem>> {
+    fn load(&self, name: &str, now: SystemTime) -> Result<store::Loaded, Vec<Problem>> {
         let at = |value: PathBuf| Located { value, line: 1 };
         let output = self.output(name);
         let files = Arc::new(IdentityFiles {
@@ -345,6 +356,7 @@ fn ca_names_that_cannot_stand_in_a_certificate_are_refused() {
             key: KeyType::P256,
             days: 1,
             crl_days: 1,
+            permitted: Permitted::default(),
         };
         let error = Authority::init(&dir.path().join("ca"), &wanted, SystemTime::now());
         let error = error.err().expect("refused").to_string();

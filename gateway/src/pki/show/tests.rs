@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use rcgen::{RevocationReason, RevokedCertParams, SerialNumber, date_time_ymd};
 
-use super::super::fixture::{Site, now, openssl};
+use super::super::fixture::{Ca, Site, now, openssl};
 use super::describe;
 
 fn shown(site: &Site, name: &str) -> String {
@@ -248,4 +248,31 @@ fn sections_that_are_not_read_are_reported_beside_those_that_are() {
     site.write("both.pem", site.read("trusted.pem"));
     let error = describe(&site.path("both.pem"), now()).expect_err("nothing can be read");
     assert_eq!(error.to_string(), unread[0]);
+}
+
+#[test]
+fn constraints_that_are_not_critical_or_cannot_be_read_are_reported_so() {
+    let site = Site::new();
+    let content = |bytes: &[u8]| {
+        let oid = &[2, 5, 29, 30];
+        rcgen::CustomExtension::from_oid_content(oid, bytes.to_vec())
+    };
+    let cases: [(&[u8], &str); 2] = [
+        (
+            b"\x30\x0d\xa0\x0b\x30\x09\x82\x07a.local",
+            "  permitted     dns:a.local and names below it (not critical)\n",
+        ),
+        (
+            b"\x30\x03\x02\x01\x05",
+            "  excluded      names of a kind that is not known here (not critical)\n",
+        ),
+    ];
+    for (bytes, expected) in cases {
+        let ca = Ca::with("Odd CA", |params| {
+            params.custom_extensions.push(content(bytes));
+        });
+        site.write("odd.pem", ca.pem());
+        let text = shown(&site, "odd.pem");
+        assert!(text.contains(expected), "{text}");
+    }
 }

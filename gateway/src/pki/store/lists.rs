@@ -1,4 +1,4 @@
-//! Revocation lists of a configuration: read once for each file, judged where a peer's trust names them.
+//! Revocation lists as they are loaded: read once for each file, and judged for each trust that names the file.
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -1,21 +1,29 @@
 //! What clients that have not proved who they are may hold on one core.
 //!
-//! Each stage has places of its own, so that a flood at one leaves the others as they were. A client
-//! gives its place back when it has proved itself: by its handshake, by a legal start of the route's
+//! Each stage has places of its own, so that a flood at one leaves the others as they were, and the
+//! steps of handshakes take turns with each other and with all else that the core does. A client gives its place back when it has proved itself: by its handshake, by a legal start of the route's
 //! protocol on a plain side, by the target's answer where bytes pass as they are.
 
+mod pacer;
 mod places;
+mod steps;
 
 use std::cell::{Cell, RefCell};
+use std::future::Future;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::Notify;
 
 use crate::audit::Reason;
-use crate::limits::{PLACE_BYTES, SOURCE_PLACES_MIN, SOURCE_SHARE, UNAUTHENTICATED_BYTES};
-use crate::metrics::{self, Stage};
+use crate::limits::{
+    CONNECTION_BYTES, PLACE_BYTES, SOURCE_PLACES_MIN, SOURCE_SHARE, UNAUTHENTICATED_BYTES,
+};
+use crate::metrics::{self, Counter, Stage};
+use crate::tls::handshake::Pace;
+use pacer::{Pacer, Step};
 use places::{Bounds, Exhausted, Places, Source, Ticket};
 
 /// Limits what unauthenticated clients of one core hold, in each stage and by each address.
@@ -23,6 +31,7 @@ use places::{Bounds, Exhausted, Places, Source, Ticket};
 pub struct HandshakeLimiter {
     stages: [RefCell<Places<Rc<Handle>>>; Stage::COUNT],
     counters: Arc<metrics::Core>,
+    pacer: Pacer,
 }
 
 /// A connection's place; given back when dropped.
@@ -30,38 +39,105 @@ pub struct HandshakeLimiter {
 pub(super) struct Place<'l> {
     limiter: &'l HandshakeLimiter,
     stage: Stage,
+    source: Source,
     ticket: Ticket,
     handle: Rc<Handle>,
 }
 
-/// How a connection learns that its place was taken away.
+/// How a connection learns that its place was taken away, and that its time is up.
 #[derive(Debug, Default)]
 struct Handle {
+    route: usize,
     ended: Cell<Option<Exhausted>>,
     news: Notify,
+    is_cancelled: Cell<bool>,
+    cancelled: Notify,
 }
 
 impl HandshakeLimiter {
-    /// With `places` in each stage, as far as `UNAUTHENTICATED_BYTES` carries them.
+    /// With so many places in each stage, as far as `UNAUTHENTICATED_BYTES` carries them.
     #[must_use]
-    pub fn new(places: usize, counters: Arc<metrics::Core>) -> Self {
-        let bounds = bounds(places);
+    pub fn new(places: [usize; Stage::COUNT], counters: Arc<metrics::Core>) -> Self {
         Self {
-            stages: std::array::from_fn(|_| RefCell::new(Places::new(bounds))),
+            stages: places.map(|places| RefCell::new(Places::new(bounds(places)))),
+            pacer: Pacer::new(Arc::clone(&counters)),
             counters,
         }
     }
 
+    /// Gives the steps of handshakes their turns until `end`; before, they take them as they come.
+    /// `pass` must give every other task of the core a turn.
+    pub async fn run<P: Future>(&self, pass: impl Fn() -> P) {
+        self.pacer.run(pass).await;
+    }
+
+    /// Lets `run` return.
+    pub fn end(&self) {
+        self.pacer.end();
+    }
+
+    /// Whether the time in which payload moves is to be noted.
+    #[must_use]
+    pub fn is_watching(&self) -> bool {
+        self.pacer.is_watching()
+    }
+
+    /// Notes that the core moved payload for so long.
+    pub fn note_relayed(&self, time: Duration) {
+        self.pacer.note_relayed(time);
+    }
+
+    /// Ends the oldest unauthenticated client of a route that has as many connections as it may, and
+    /// says whether there was one.
+    pub(super) fn make_way_on(&self, route: usize) -> bool {
+        Stage::ALL.into_iter().any(|stage| {
+            let ended = self.places(stage, |places| places.end_oldest_of(route));
+            self.end_one(stage, ended, Exhausted::Route)
+        })
+    }
+
+    /// Ends an unauthenticated client where there are as many connections as there may be, and says
+    /// whether there was one. It is one of the stage that has the most.
+    pub(super) fn make_way(&self) -> bool {
+        let held = |stage: &Stage| self.places(*stage, |places| places.held());
+        let Some(stage) = Stage::ALL.into_iter().max_by_key(held) else {
+            return false;
+        };
+        let ended = self.places(stage, Places::end_one);
+        self.end_one(stage, ended, Exhausted::All)
+    }
+
+    // Of its route, as long as it has its place.
+    fn count(&self, handle: &Handle, count: impl FnOnce(&Counter)) {
+        if let Some(counters) = self.counters.routes.get(handle.route)
+            && handle.ended.get().is_none()
+        {
+            count(&counters.unproved);
+        }
+    }
+
+    fn end_one(&self, stage: Stage, ended: Option<Rc<Handle>>, why: Exhausted) -> bool {
+        let is_one = ended.is_some();
+        self.end_all(stage, ended.map(|handle| (handle, why)));
+        is_one
+    }
+
     /// Takes a place for a connection from `source`; another connection may lose its own by that.
-    pub(super) fn admit(&self, stage: Stage, source: IpAddr) -> Place<'_> {
-        let handle = Rc::new(Handle::default());
-        let (ticket, ended) = self.places(stage, |places| {
-            places.admit(Source::from(source), Rc::clone(&handle))
+    pub(super) fn admit(&self, stage: Stage, source: IpAddr, route: usize) -> Place<'_> {
+        let source = Source::from(source);
+        let handle = Rc::new(Handle {
+            route,
+            ..Handle::default()
         });
-        self.end(stage, ended);
+        self.count(&handle, |unproved| unproved.add(1));
+        let (ticket, ended) = self.places(stage, |places| {
+            places.admit(source, route, Rc::clone(&handle))
+        });
+        self.end_all(stage, ended);
         Place {
             limiter: self,
             stage,
+            source,
             ticket,
             handle,
         }
@@ -75,7 +151,7 @@ impl HandshakeLimiter {
         outcome
     }
 
-    fn end(&self, stage: Stage, ended: Vec<(Rc<Handle>, Exhausted)>) {
+    fn end_all(&self, stage: Stage, ended: impl IntoIterator<Item = (Rc<Handle>, Exhausted)>) {
         let counters = self.counters.unauthenticated(stage);
         for (handle, why) in ended {
             let counter = match why {
@@ -83,8 +159,11 @@ impl HandshakeLimiter {
                 Exhausted::SourceMemory => &counters.ended_source_memory,
                 Exhausted::Places => &counters.ended_places,
                 Exhausted::Memory => &counters.ended_memory,
+                Exhausted::Route => &counters.ended_route,
+                Exhausted::All => &counters.ended_all,
             };
             counter.add(1);
+            self.count(&handle, |unproved| unproved.sub(1));
             handle.ended.set(Some(why));
             handle.news.notify_one();
         }
@@ -93,10 +172,11 @@ impl HandshakeLimiter {
 
 impl Place<'_> {
     /// Notes that the connection uses `bytes` of memory beside what every connection has.
-    pub(super) fn hold(&self, bytes: usize) {
+    pub(super) fn hold_bytes(&self, bytes: usize) {
+        let bytes = bytes.saturating_add(CONNECTION_BYTES);
         let resize = |places: &mut Places<_>| places.resize(self.ticket, bytes);
         let ended = self.limiter.places(self.stage, resize);
-        self.limiter.end(self.stage, ended);
+        self.limiter.end_all(self.stage, ended);
     }
 
     /// Returns when another connection needs the place more. The connection must then be ended.
@@ -110,17 +190,46 @@ impl Place<'_> {
     }
 }
 
+impl<'l> Pace for Place<'l> {
+    type Step = Step<'l>;
+
+    async fn step(&self) -> Option<Step<'l>> {
+        let cancelled = async {
+            while !self.handle.is_cancelled.get() {
+                self.handle.cancelled.notified().await;
+            }
+        };
+        tokio::select! {
+            biased;
+            () = cancelled => None,
+            step = self.limiter.pacer.turn(self.source) => Some(step),
+        }
+    }
+
+    fn hold(&self, bytes: usize) {
+        self.hold_bytes(bytes);
+    }
+
+    fn cancel(&self) {
+        self.handle.is_cancelled.set(true);
+        self.handle.cancelled.notify_one();
+    }
+}
+
 impl Drop for Place<'_> {
     fn drop(&mut self) {
         let release = |places: &mut Places<_>| places.release(self.ticket);
         self.limiter.places(self.stage, release);
+        self.limiter.count(&self.handle, |unproved| unproved.sub(1));
     }
 }
 
 // LIMIT: UNAUTHENTICATED_BYTES, SOURCE_SHARE, counted in wardgate_unauthenticated_ended_total.
 fn bounds(places: usize) -> Bounds {
     let units = UNAUTHENTICATED_BYTES / PLACE_BYTES;
-    let places = places.min(units);
+    // Places run out before memory as long as handshakes are of usual length: where memory is what runs
+    // out, what uses much of it is ended.
+    let places = places.min(units / 2);
     Bounds {
         places,
         source_places: (places / SOURCE_SHARE).max(SOURCE_PLACES_MIN).min(places),
@@ -129,8 +238,14 @@ fn bounds(places: usize) -> Bounds {
     }
 }
 
+/// The names of limits that hold for all connections.
+pub(super) const ROUTE_LIMIT: &str = "connections of this route; `connections` sets it";
+pub(super) const ALL_LIMIT: &str = "open connections";
+
 fn limit(stage: Stage, exhausted: Exhausted) -> &'static str {
     match (stage, exhausted) {
+        (_, Exhausted::Route) => ROUTE_LIMIT,
+        (_, Exhausted::All) => ALL_LIMIT,
         (Stage::Handshake, Exhausted::SourcePlaces) => "unfinished handshakes of one address",
         (Stage::Handshake, Exhausted::SourceMemory) => {
             "memory for unfinished handshakes of one address"
@@ -167,7 +282,7 @@ mod tests {
     use super::*;
 
     fn limiter(places: usize) -> HandshakeLimiter {
-        HandshakeLimiter::new(places, Arc::new(metrics::Core::new(0, 0)))
+        HandshakeLimiter::new([places; Stage::COUNT], Arc::new(metrics::Core::new(0, 9)))
     }
 
     fn address(last: u8) -> IpAddr {
@@ -177,11 +292,11 @@ mod tests {
     #[tokio::test(flavor = "current_thread")]
     async fn who_must_go_is_woken_with_the_limit_that_was_reached() {
         let limiter = limiter(2);
-        let first = limiter.admit(Stage::Handshake, address(1));
-        let _second = limiter.admit(Stage::Handshake, address(2));
+        let first = limiter.admit(Stage::Handshake, address(1), 0);
+        let _second = limiter.admit(Stage::Handshake, address(2), 0);
         let (reason, _third) = tokio::join!(first.ended(), async {
             tokio::task::yield_now().await;
-            limiter.admit(Stage::Handshake, address(3))
+            limiter.admit(Stage::Handshake, address(3), 0)
         });
         assert_eq!(reason, Reason::Limit("unfinished handshakes"));
         let counters = limiter.counters.unauthenticated(Stage::Handshake);
@@ -193,10 +308,31 @@ mod tests {
     #[test]
     fn the_stages_do_not_share_places() {
         let limiter = limiter(1);
-        let places = Stage::ALL.map(|stage| limiter.admit(stage, address(1)));
+        let places = Stage::ALL.map(|stage| limiter.admit(stage, address(1), 0));
         for (place, stage) in places.iter().zip(Stage::ALL) {
             assert_eq!(place.handle.ended.get(), None, "{stage:?}");
         }
+    }
+
+    #[test]
+    fn way_is_made_in_the_stage_that_has_the_most_or_on_the_route_that_is_full() {
+        let limiter = limiter(4);
+        let opener = limiter.admit(Stage::FirstMessage, address(1), 7);
+        let first = limiter.admit(Stage::Passthrough, address(1), 8);
+        let second = limiter.admit(Stage::Passthrough, address(1), 8);
+        let ended = |place: &Place<'_>| place.handle.ended.get();
+        let unproved = |route: usize| limiter.counters.routes[route].unproved.get();
+        assert_eq!((unproved(7), unproved(8)), (1, 2));
+        assert!(limiter.make_way());
+        assert_eq!(
+            [ended(&first), ended(&second)],
+            [Some(Exhausted::All), None]
+        );
+        assert!(limiter.make_way_on(7) && !limiter.make_way_on(7));
+        assert_eq!(ended(&opener), Some(Exhausted::Route));
+        assert!(limiter.make_way() && !limiter.make_way());
+        drop([opener, first, second]);
+        assert_eq!((unproved(7), unproved(8)), (0, 0));
     }
 
     #[test]

@@ -19,6 +19,11 @@ pub(super) enum Source {
     V6([u16; 4]),
 }
 
+impl Source {
+    /// No other is less.
+    const LEAST: Self = Self::V4(Ipv4Addr::UNSPECIFIED);
+}
+
 impl From<IpAddr> for Source {
     fn from(address: IpAddr) -> Self {
         match address.to_canonical() {
@@ -51,6 +56,10 @@ pub(super) enum Exhausted {
     SourceMemory,
     Places,
     Memory,
+    /// The connections that the route may have.
+    Route,
+    /// The connections that the process may have.
+    All,
 }
 
 /// A connection's entry in the table.
@@ -71,6 +80,8 @@ pub(super) struct Places<H> {
     // connection.
     by_places: BTreeSet<Rank>,
     by_units: BTreeSet<Rank>,
+    // INVARIANT: one entry for each connection: its route, its age, its source.
+    by_route: BTreeSet<(usize, u64, Source)>,
     places: usize,
     units: usize,
 }
@@ -87,6 +98,7 @@ struct Holder<H> {
 #[derive(Debug)]
 struct Held<H> {
     handle: H,
+    route: usize,
     units: usize,
 }
 
@@ -99,6 +111,7 @@ impl<H> Places<H> {
             sources: HashMap::new(),
             by_places: BTreeSet::new(),
             by_units: BTreeSet::new(),
+            by_route: BTreeSet::new(),
             places: 0,
             units: 0,
         }
@@ -109,14 +122,23 @@ impl<H> Places<H> {
         self.places
     }
 
-    /// Admits a connection. What it returns beside the ticket must be ended, and holds nothing any
+    /// Admits a connection of this route. What it returns beside the ticket must be ended, and holds nothing any
     /// more; that may be the connection itself.
-    pub(super) fn admit(&mut self, source: Source, handle: H) -> (Ticket, Vec<(H, Exhausted)>) {
+    pub(super) fn admit(
+        &mut self,
+        source: Source,
+        route: usize,
+        handle: H,
+    ) -> (Ticket, Vec<(H, Exhausted)>) {
         let age = self.admitted;
         self.admitted = age.wrapping_add(1);
-        self.change(source, |holder| {
-            holder.insert(age, Held { handle, units: 1 })
-        });
+        let held = Held {
+            handle,
+            route,
+            units: 1,
+        };
+        self.by_route.insert((route, age, source));
+        self.change(source, |holder| holder.insert(age, held));
         (Ticket { source, age }, self.end_excess(source))
     }
 
@@ -138,9 +160,31 @@ impl<H> Places<H> {
 
     /// Gives a place back, if the connection still holds one.
     pub(super) fn release(&mut self, ticket: Ticket) {
-        if self.find(ticket).is_some() {
-            self.change(ticket.source, |holder| holder.remove(ticket.age));
+        self.take(ticket);
+    }
+
+    /// Takes the place of the oldest connection of a route away, which must be ended.
+    pub(super) fn end_oldest_of(&mut self, route: usize) -> Option<H> {
+        let of_route = self.by_route.range((route, 0, Source::LEAST)..).next()?;
+        let (found, age, source) = *of_route;
+        if found != route {
+            return None;
         }
+        self.take(Ticket { source, age })
+    }
+
+    /// Takes the place of the oldest connection of the source with the most away, which must be ended.
+    pub(super) fn end_one(&mut self) -> Option<H> {
+        let (_, Reverse(age), source) = *self.by_places.last()?;
+        self.take(Ticket { source, age })
+    }
+
+    fn take(&mut self, ticket: Ticket) -> Option<H> {
+        let Ticket { source, age } = ticket;
+        self.find(ticket)?;
+        let held = self.change(source, |holder| holder.remove(age))?;
+        self.by_route.remove(&(held.route, age, source));
+        Some(held.handle)
     }
 
     fn find(&self, ticket: Ticket) -> Option<&Held<H>> {
@@ -152,10 +196,15 @@ impl<H> Places<H> {
     fn end_excess(&mut self, source: Source) -> Vec<(H, Exhausted)> {
         let mut ended = Vec::new();
         while let Some((victim, why)) = self.excess(source) {
-            let oldest = self.change(victim, Holder::remove_oldest);
-            ended.extend(oldest.map(|held| (held.handle, why)));
+            let oldest = self.oldest_of(victim).and_then(|ticket| self.take(ticket));
+            ended.extend(oldest.map(|handle| (handle, why)));
         }
         ended
+    }
+
+    fn oldest_of(&self, source: Source) -> Option<Ticket> {
+        let Reverse(age) = self.sources.get(&source)?.oldest()?;
+        Some(Ticket { source, age })
     }
 
     // Which source must give up its oldest connection, and why.
@@ -216,11 +265,6 @@ impl<H> Holder<H> {
         let held = self.held.remove(&age)?;
         self.units = self.units.saturating_sub(held.units);
         Some(held)
-    }
-
-    fn remove_oldest(&mut self) -> Option<Held<H>> {
-        let age = *self.held.first_key_value()?.0;
-        self.remove(age)
     }
 
     fn oldest(&self) -> Option<Reverse<u64>> {

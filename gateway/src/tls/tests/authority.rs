@@ -182,6 +182,7 @@ impl Authority {
         let mut params = ca_params(name);
         params.not_before = day(2020, 1);
         params.not_after = until;
+        params.use_authority_key_identifier_extension = true;
         let certificate = params.signed_by(other.issuer.key(), &self.issuer);
         certificate.expect("a certificate").der().clone()
     }

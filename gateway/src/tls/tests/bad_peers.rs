@@ -224,9 +224,34 @@ fn an_rsa_key_of_1024_bits_is_refused() {
     let words = [
         "serial 0a11",
         "an RSA key of 1024 bits",
-        "RSA 2048 bits or more",
+        "RSA 2048 to 8192 bits",
     ];
     refused(&gateway, &peer, Alert::BadCertificate, &words);
+}
+
+#[test]
+fn an_rsa_key_of_16384_bits_is_refused_before_it_is_used() {
+    let element = |tag: u8, content: Vec<u8>| {
+        let length = u16::try_from(content.len()).expect("short").to_be_bytes();
+        [&[tag, 0x82, length[0], length[1]], content.as_slice()].concat()
+    };
+    let modulus = element(2, [&[0], [0xff; 2048].as_slice()].concat());
+    let key = element(0x30, [modulus.as_slice(), &[2, 3, 1, 0, 1]].concat());
+    let algorithm = [
+        0x30, 13, 6, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 13, 1, 1, 1, 5, 0,
+    ];
+    let bits = element(3, [&[0], key.as_slice()].concat());
+    let key = element(0x30, [&algorithm, bits.as_slice()].concat());
+    let key = SubjectPublicKeyInfo::from_der(&key).expect("a public key");
+    let authority = Authority::new("Site CA");
+    let peer = authority.issue_for(&key, SignatureScheme::RSA_PSS_SHA256);
+    let words = ["an RSA key of 16384 bits", "RSA 2048 to 8192 bits"];
+    refused(
+        &Gateway::under(&authority),
+        &peer,
+        Alert::BadCertificate,
+        &words,
+    );
 }
 
 #[test]

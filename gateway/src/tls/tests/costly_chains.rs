@@ -8,16 +8,18 @@ use rustls::pki_types::{
     AlgorithmIdentifier, CertificateDer, InvalidSignature, SignatureVerificationAlgorithm,
     TrustAnchor, alg_id,
 };
+use webpki::EndEntityCert;
 
 use super::authority::{Authority, Own, day, dns};
 use super::good_peers::accepted;
 use super::matrix::refused;
 use super::{Gateway, PEER};
 use crate::limits::{
-    CERTIFICATE_BYTES_MAX, CERTIFICATE_ELEMENTS_MAX, CHAIN_CERTIFICATES_MAX,
-    FORGED_CERTIFICATES_MAX,
+    CERTIFICATE_BYTES_MAX, CERTIFICATE_ELEMENTS_MAX, CERTIFICATE_EXTENSIONS_MAX,
+    CHAIN_CERTIFICATES_MAX,
 };
-use crate::tls::chain::{Anchor, Checks, cut};
+use crate::tls::chain::{Anchor, Checks, Counted, cut};
+use crate::tls::der::Layout;
 
 /// What is kept for a path from `peer`'s certificate to the CA of this certificate.
 fn kept<'a>(peer: &'a Own, anchor: &CertificateDer<'_>, in_force: bool) -> Vec<CertificateDer<'a>> {
@@ -111,6 +113,10 @@ fn a_ca_that_two_roots_certified_is_good_under_either_of_them() {
 fn a_ca_with_a_new_key_is_good_where_its_old_key_vouches_for_the_new_one() {
     let (old, new) = (Authority::new("Site CA"), Authority::new("Site CA"));
     let new_with_old = old.certify(&new, "Site CA");
+    let mut peer = new.issue(&[PEER]);
+    peer.chain.extend([new.der(), new_with_old.clone()]);
+    let order = [peer.chain[2].clone(), peer.chain[1].clone()];
+    assert_eq!(kept(&peer, &old.der(), true), order, "the root comes last");
     for others in [
         vec![new_with_old.clone()],
         vec![new_with_old.clone(), new.der()],
@@ -208,13 +214,52 @@ fn a_certificate_of_too_many_elements_is_refused_before_it_is_read() {
     ];
     let peer = names(CERTIFICATE_ELEMENTS_MAX);
     refused(&gateway, &peer, Alert::BadCertificate, &words);
-    let extensions = |params: &mut CertificateParams| {
-        let extension = CustomExtension::from_oid_content(&[1, 2], Vec::new());
-        params.custom_extensions = vec![extension; 200];
+}
+
+#[test]
+fn a_certificate_of_too_many_extensions_is_refused_before_it_is_read() {
+    let site = Authority::new("Site CA");
+    let gateway = Gateway::under(&site);
+    let under = |count: usize| {
+        let middle = site.intermediate("Middle CA", |params| {
+            let extension = CustomExtension::from_oid_content(&[1, 2], Vec::new());
+            params.custom_extensions = vec![extension; count];
+        });
+        middle.issue(&[PEER])
     };
-    let peer = site.intermediate("Middle CA", extensions).issue(&[PEER]);
-    let words = ["its issuer \"CN=Middle CA\"", "more than 512 elements"];
+    accepted(&gateway, &under(25), "dns:peer.example");
+    let words = ["its issuer \"CN=Middle CA\"", "has more than 32 extensions"];
+    let peer = under(CERTIFICATE_EXTENSIONS_MAX);
     refused(&gateway, &peer, Alert::BadCertificate, &words);
+}
+
+/// What is cut is chosen by the names and keys that are read here, and webpki builds paths by those that it
+/// reads.
+#[test]
+fn names_and_keys_are_read_as_webpki_reads_them_in_every_certificate_that_it_reads() {
+    let site = Authority::new("Site CA");
+    let middle = site.intermediate("Middle CA", |_| {});
+    for certificate in [site.der(), middle.der(), middle.issue(&[PEER]).leaf()] {
+        let mut read = 0;
+        for bit in 0..certificate.len() * 8 {
+            let mut damaged = certificate.to_vec();
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            let damaged = CertificateDer::from(damaged);
+            let Ok(theirs) = EndEntityCert::try_from(&damaged) else {
+                continue;
+            };
+            let ours = Layout::of(&damaged).expect("webpki can read it");
+            assert_eq!(ours.subject, theirs.subject());
+            assert_eq!(ours.issuer, theirs.issuer());
+            assert_eq!(ours.serial, theirs.serial());
+            assert_eq!(ours.key_element, &*theirs.subject_public_key_info());
+            read += 1;
+        }
+        assert!(
+            read > certificate.len(),
+            "{read} damaged ones could be read"
+        );
+    }
 }
 
 /// Stands for an algorithm whose good signatures say which key made them, and counts its work.
@@ -243,28 +288,45 @@ impl SignatureVerificationAlgorithm for Labels {
 }
 
 #[test]
-fn signature_checks_are_computed_once_and_end_after_three_forged_certificates() {
+fn signature_checks_are_computed_once_and_end_after_two_forged_certificates() {
     static LABELS: Labels = Labels(Mutex::new(Vec::new()));
     let checks = Checks::default();
     let counted = checks.counted(&[&LABELS]);
-    let check = |key: u8, message: u8, by: u8| {
-        let outcome = counted[0].verify_signature(&[key], &[message], &[by]);
-        outcome.is_ok()
-    };
-    assert!(
-        check(1, 10, 1) && check(1, 10, 1),
-        "good, and computed once"
-    );
-    for message in [11, 12, 13] {
-        assert!(!check(1, message, 9) && !check(1, message, 9));
+    for message in [11, 12] {
+        assert!(!check(&counted, 1, message, 9) && !check(&counted, 1, message, 9));
     }
-    assert_eq!(FORGED_CERTIFICATES_MAX, 3);
-    assert!(!check(1, 14, 1), "no further certificate is checked");
     assert!(
-        check(2, 13, 2),
+        !check(&counted, 1, 13, 1),
+        "no third certificate is checked"
+    );
+    assert!(
+        check(&counted, 2, 12, 2),
         "one that failed may be good under another key"
     );
-    assert!(check(1, 10, 1), "what was good stays good");
     let done = LABELS.0.lock().expect("no test panics in here");
-    assert_eq!(*done, [(1, 10), (1, 11), (1, 12), (1, 13), (2, 13)]);
+    assert_eq!(*done, [(1, 11), (1, 12), (2, 12)]);
+}
+
+#[test]
+fn signature_checks_end_after_three_forged_certificates_where_one_has_passed() {
+    static LABELS: Labels = Labels(Mutex::new(Vec::new()));
+    let checks = Checks::default();
+    let counted = checks.counted(&[&LABELS]);
+    assert!(check(&counted, 1, 10, 1) && check(&counted, 1, 10, 1));
+    for message in [11, 12, 13] {
+        assert!(!check(&counted, 1, message, 9));
+    }
+    assert!(
+        !check(&counted, 1, 14, 1),
+        "no fourth certificate is checked"
+    );
+    assert!(check(&counted, 1, 10, 1), "what was good stays good");
+    let done = LABELS.0.lock().expect("no test panics in here");
+    assert_eq!(*done, [(1, 10), (1, 11), (1, 12), (1, 13)]);
+}
+
+fn check(counted: &[Counted<'_>], key: u8, message: u8, by: u8) -> bool {
+    counted[0]
+        .verify_signature(&[key], &[message], &[by])
+        .is_ok()
 }

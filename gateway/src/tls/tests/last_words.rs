@@ -89,3 +89,69 @@ fn garbage_is_answered_by_one_alert() {
     assert_eq!(session.last_words(), [0x15, 3, 3, 0, 2, 2, 50]);
     assert!(session.last_words().is_empty());
 }
+
+/// What a session tells a peer whose bytes it refuses.
+fn told(bytes: &[u8]) -> Vec<u8> {
+    let gateway = Gateway::under(&Authority::new("Site CA"));
+    let (connection, _) = gateway.acceptor().start().expect("a handshake begins");
+    let mut session = Session::from(connection);
+    let mut incoming = Buffer::with_room(128 << 10);
+    assert_eq!(incoming.append(bytes), bytes.len());
+    let mut outgoing = Vec::new();
+    let errors = (0..8).find_map(|_| session.advance(&mut incoming, &mut outgoing).err());
+    outgoing.extend(session.alert(&errors.expect("it is refused")));
+    outgoing
+}
+
+// A record of TLS without encryption.
+fn record(content: u8, payload: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(payload.len())
+        .expect("it is short")
+        .to_be_bytes();
+    [&[content, 3, 3], &length[..], payload].concat()
+}
+
+#[test]
+fn what_rustls_refuses_without_an_alert_is_answered_by_one() {
+    let [handshake, alert] = [0x16, 0x15];
+    let part = record(handshake, &[1, 0, 1, 0, 3, 3]);
+    let warning = record(alert, &[1, 90]);
+    let long = record(handshake, &[1, 0xff, 0xff, 0xff]);
+    for (what, bytes, description) in [
+        (
+            "another record within a message",
+            [part, warning.clone()].concat(),
+            10,
+        ),
+        ("warnings", warning.repeat(8), 10),
+        ("a message of 16 MiB", long, 50),
+        ("an alert of one octet", record(alert, &[1]), 50),
+    ] {
+        assert_eq!(told(&bytes), [alert, 3, 3, 0, 2, 2, description], "{what}");
+    }
+}
+
+#[test]
+fn an_alert_is_not_answered() {
+    assert_eq!(told(&record(0x15, &[2, 40])), [0; 0]);
+}
+
+#[test]
+fn no_plain_alert_follows_what_is_encrypted() {
+    let authority = Authority::new("Site CA");
+    let gateway = Gateway::under(&authority);
+    let peer = authority.issue(&[PEER]);
+    let config = foreign_client(Some(&peer), everything(), &[&TLS13]);
+    let mut bytes = Foreign::client(config).advance(&[]);
+    let (connection, _) = gateway.acceptor().start().expect("a handshake begins");
+    let mut session = Session::from(connection);
+    let mut incoming = Buffer::with_room(64 << 10);
+    // Refused without an alert: too many of them.
+    bytes.extend(record(0x14, &[1]).repeat(40));
+    incoming.append(&bytes);
+    let mut outgoing = Vec::new();
+    let failed = (0..32).find_map(|_| session.advance(&mut incoming, &mut outgoing).err());
+    assert!(!outgoing.is_empty(), "ServerHello goes out");
+    let alert = session.alert(&failed.expect("it is refused"));
+    assert_ne!(alert.first(), Some(&0x15), "{alert:?}");
+}

@@ -14,7 +14,7 @@ use crate::config::Target;
 use crate::limits::{
     CONTROL_ROOM, HEALTH_TIMEOUT_MAX, PLAINTEXT_ROOM, PROBE_BYTES_MAX, RECORD_ROOM,
 };
-use crate::tls::handshake::{Cause, Failed, Secured, handshake, tell};
+use crate::tls::handshake::{Cause, Failed, Secured, Unpaced, handshake, tell};
 use crate::tls::session::{Opened, Session};
 use crate::tls::{Connector, Judgement, explain, explain_end};
 use crate::uring::{Patience, Socket};
@@ -173,7 +173,13 @@ impl<'s, S: Socket> Tls<'s, S> {
     ) -> Result<Channel<'s, S>, Cut> {
         let (connection, judgement) = connector.start(target).map_err(defect)?;
         // The probe's own time ends before.
-        let shaken = handshake(socket, Session::from(connection), HEALTH_TIMEOUT_MAX).await;
+        let shaken = handshake(
+            socket,
+            Session::from(connection),
+            HEALTH_TIMEOUT_MAX,
+            &Unpaced,
+        )
+        .await;
         let Secured { session, incoming } =
             shaken.map_err(|failed| Cut::Tls(refusal(&failed, &judgement)))?;
         judgement

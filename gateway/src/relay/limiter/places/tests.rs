@@ -1,3 +1,5 @@
+//! Places are shared as the comments of `places` promise.
+
 use std::net::Ipv6Addr;
 
 use super::*;
@@ -15,7 +17,7 @@ fn v4(last: u8) -> Source {
 
 /// Admits a connection and says which were ended.
 fn admit(places: &mut Places<u32>, source: Source, name: u32) -> (Ticket, Vec<(u32, Exhausted)>) {
-    places.admit(source, name)
+    places.admit(source, 0, name)
 }
 
 /// Admits connections that nobody has to go for.
@@ -157,7 +159,7 @@ fn an_emptied_table_holds_nothing() {
     }
     assert_eq!((places.places, places.units), (0, 0));
     assert!(places.sources.is_empty() && places.by_places.is_empty());
-    assert!(places.by_units.is_empty());
+    assert!(places.by_units.is_empty() && places.by_route.is_empty());
 }
 
 #[test]
@@ -171,4 +173,29 @@ fn a_source_is_an_ipv4_address_or_a_64_of_ipv6() {
         Source::from(IpAddr::from(Ipv6Addr::LOCALHOST)),
         Source::V6([0; 4])
     );
+}
+
+#[test]
+fn the_oldest_connection_of_a_route_can_be_ended() {
+    let mut places = Places::new(BOUNDS);
+    for (route, name) in [(1, 10), (0, 0), (1, 11), (2, 20)] {
+        let (_, ended) = places.admit(v4(name as u8), route, name);
+        assert_eq!(ended, []);
+    }
+    let mut ended = |route| places.end_oldest_of(route);
+    assert_eq!([ended(1), ended(1), ended(1)], [Some(10), Some(11), None]);
+    assert_eq!(
+        [ended(3), ended(2), ended(0), ended(0)],
+        [None, Some(20), Some(0), None]
+    );
+    assert!(places.sources.is_empty() && places.by_route.is_empty());
+}
+
+#[test]
+fn where_one_must_go_it_is_the_oldest_of_the_source_with_the_most() {
+    let mut places = Places::new(BOUNDS);
+    fill(&mut places, v4(1), 10..11);
+    fill(&mut places, v4(2), 20..22);
+    let order: Vec<_> = std::iter::from_fn(|| places.end_one()).collect();
+    assert_eq!(order, [20, 10, 21]);
 }

@@ -1,4 +1,8 @@
-//! Keys and signatures that are too weak, or of a kind that is not accepted, in words.
+//! Which keys and signature algorithms of a peer's certificates are accepted.
+//!
+//! The verifier of the path decides; this module says in words what it does not accept.
+
+use std::ops::RangeInclusive;
 
 use rustls::pki_types::CertificateDer;
 use x509_parser::prelude::{FromDer, SubjectPublicKeyInfo};
@@ -7,8 +11,8 @@ use x509_parser::public_key::PublicKey;
 use super::der::{Elements, Layout, OBJECT_IDENTIFIER};
 use super::names::object_identifier;
 
-/// Bits that an RSA key must have (NIST SP 800-131A).
-const RSA_BITS_MIN: usize = 2048;
+/// Bits that an RSA key must have (NIST SP 800-131A), and those that no library here verifies beyond.
+const RSA_BITS: RangeInclusive<usize> = 2048..=8192;
 
 /// What is wrong with a public key (DER SubjectPublicKeyInfo), where something is.
 pub(super) fn key_fault(spki: &[u8]) -> Option<String> {
@@ -17,7 +21,7 @@ pub(super) fn key_fault(spki: &[u8]) -> Option<String> {
     };
     if let Ok(PublicKey::RSA(key)) = spki.parsed() {
         let bits = bits(key.modulus);
-        return (bits < RSA_BITS_MIN).then(|| format!("an RSA key of {bits} bits"));
+        return (!RSA_BITS.contains(&bits)).then(|| format!("an RSA key of {bits} bits"));
     }
     let algorithm = object_identifier(spki.algorithm.algorithm.as_bytes());
     let parameters = spki

@@ -1,0 +1,208 @@
+//! Gives the steps of handshakes their turns on one core.
+
+use std::cell::{Cell, RefCell};
+use std::future::Future;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::places::Source;
+use super::steps::{Next, Steps, Turn};
+use crate::metrics;
+
+/// The turns of one core. While nobody runs `run`, everybody steps as he likes.
+#[derive(Debug)]
+pub(super) struct Pacer {
+    counters: Arc<metrics::Core>,
+    steps: RefCell<Steps<Rc<Waiter>>>,
+    is_running: Cell<bool>,
+    ended: Cell<bool>,
+    // Wakes `run`: somebody waits, a step is over, or it is to end.
+    news: Notify,
+    is_stepping: Cell<bool>,
+    last_step: Cell<Instant>,
+    // Whether the time is measured in which payload moves, and how much it was.
+    is_watching: Cell<bool>,
+    relayed: Cell<Duration>,
+}
+
+/// One that waits for its turn.
+#[derive(Debug, Default)]
+struct Waiter {
+    state: Cell<State>,
+    news: Notify,
+}
+
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum State {
+    #[default]
+    Waiting,
+    // It is its turn, and `run` waits for it.
+    Granted,
+    // It has taken its turn.
+    Taken,
+}
+
+/// A step under way; over when dropped.
+#[derive(Debug)]
+pub(in crate::relay) struct Step<'p> {
+    pacer: &'p Pacer,
+    source: Source,
+    begun: Duration,
+}
+
+/// Waiting; leaves the line when dropped.
+struct Line<'p> {
+    pacer: &'p Pacer,
+    turn: Turn,
+    waiter: Rc<Waiter>,
+}
+
+// A step that comes so long after the last one has let the other tasks have a turn.
+const PAUSE: Duration = Duration::from_micros(200);
+
+// How long payload is measured behind the last step that had to wait.
+const WATCH: Duration = Duration::from_millis(100);
+
+// The share of the time may change meanwhile.
+const WAIT_MAX: Duration = Duration::from_millis(10);
+
+impl Pacer {
+    pub(super) fn new(counters: Arc<metrics::Core>) -> Self {
+        let now = Instant::now();
+        Self {
+            counters,
+            steps: RefCell::new(Steps::new(now.into_std())),
+            is_running: Cell::new(false),
+            ended: Cell::new(false),
+            news: Notify::new(),
+            is_stepping: Cell::new(false),
+            last_step: Cell::new(now),
+            is_watching: Cell::new(false),
+            relayed: Cell::new(Duration::ZERO),
+        }
+    }
+
+    /// Whether the time in which payload moves is to be told.
+    pub(super) fn is_watching(&self) -> bool {
+        self.is_watching.get()
+    }
+
+    /// Notes that payload was moved for so long.
+    pub(super) fn note_relayed(&self, time: Duration) {
+        self.relayed.set(self.relayed.get().saturating_add(time));
+    }
+
+    /// Waits for the turn of a step of `source`.
+    pub(super) async fn turn(&self, source: Source) -> Step<'_> {
+        if self.is_running.get() && !self.may_begin() {
+            self.counters.steps_delayed.add(1);
+            let waiter = Rc::new(Waiter::default());
+            let turn = self.steps.borrow_mut().enqueue(source, Rc::clone(&waiter));
+            let line = Line {
+                pacer: self,
+                turn,
+                waiter,
+            };
+            self.news.notify_one();
+            line.granted().await;
+        }
+        self.is_stepping.set(true);
+        Step {
+            pacer: self,
+            source,
+            begun: cpu_time(),
+        }
+    }
+
+    fn may_begin(&self) -> bool {
+        let now = Instant::now();
+        let has_paused = now.saturating_duration_since(self.last_step.get()) >= PAUSE;
+        has_paused && !self.is_stepping.get() && self.steps.borrow_mut().may_begin(now.into_std())
+    }
+
+    /// Gives turns until `end`. `pass` must give every other task of the core a turn.
+    pub(super) async fn run<P: Future>(&self, pass: impl Fn() -> P) {
+        self.is_running.set(true);
+        while !self.ended.get() {
+            if timeout(WATCH, self.news.notified()).await.is_err() {
+                self.is_watching.set(false);
+                self.news.notified().await;
+            }
+            self.is_watching.set(true);
+            self.serve(&pass).await;
+        }
+        self.is_running.set(false);
+    }
+
+    // Until nobody waits.
+    async fn serve<P: Future>(&self, pass: &impl Fn() -> P) {
+        loop {
+            pass().await;
+            match self.next() {
+                Next::Step(_, waiter) => {
+                    waiter.state.set(State::Granted);
+                    waiter.news.notify_one();
+                    while waiter.state.get() == State::Granted || self.is_stepping.get() {
+                        self.news.notified().await;
+                    }
+                }
+                Next::Wait(wait) => sleep(wait.min(WAIT_MAX)).await,
+                Next::Nobody => return,
+            }
+        }
+    }
+
+    fn next(&self) -> Next<Rc<Waiter>> {
+        let now = Instant::now().into_std();
+        let relayed = self.relayed.take();
+        self.steps.borrow_mut().next(now, relayed)
+    }
+
+    /// Lets `run` return once nobody waits.
+    pub(super) fn end(&self) {
+        self.ended.set(true);
+        self.news.notify_one();
+    }
+}
+
+impl Line<'_> {
+    async fn granted(self) {
+        while self.waiter.state.get() == State::Waiting {
+            self.waiter.news.notified().await;
+        }
+        self.waiter.state.set(State::Taken);
+    }
+}
+
+impl Drop for Line<'_> {
+    fn drop(&mut self) {
+        self.pacer.steps.borrow_mut().remove(self.turn);
+        self.waiter.state.set(State::Taken);
+        self.pacer.news.notify_one();
+    }
+}
+
+impl Drop for Step<'_> {
+    fn drop(&mut self) {
+        let cost = cpu_time().saturating_sub(self.begun);
+        let micros = u64::try_from(cost.as_micros()).unwrap_or(u64::MAX);
+        self.pacer.counters.steps_micros.add(micros);
+        let now = Instant::now();
+        let mut steps = self.pacer.steps.borrow_mut();
+        steps.done(self.source, cost, now.into_std());
+        drop(steps);
+        self.pacer.is_stepping.set(false);
+        self.pacer.last_step.set(now);
+        self.pacer.news.notify_one();
+    }
+}
+
+// Time that this thread has used a CPU: other processes that take the CPU away cost nobody his share.
+fn cpu_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::try_from(time).unwrap_or_default()
+}
