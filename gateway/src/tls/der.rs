@@ -1,8 +1,8 @@
 //! Where the parts of a certificate lie, found in time linear in its bytes and without allocation, so that it
 //! may be looked at before anything else reads it.
 
-pub(super) use crate::pki::der::{Element, Elements, OBJECT_IDENTIFIER, SEQUENCE};
-use crate::pki::der::{INTEGER, OCTET_STRING, context_constructed};
+pub(super) use crate::pki::der::{Element, Elements, OBJECT_IDENTIFIER, OCTET_STRING, SEQUENCE};
+use crate::pki::der::{INTEGER, context_constructed};
 
 /// Where the parts of a certificate lie (RFC 5280 section 4.1). Contents, without tag and length.
 #[derive(Debug, Clone, Copy)]
