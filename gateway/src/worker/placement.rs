@@ -415,7 +415,7 @@ mod tests {
 
     #[test]
     fn a_burst_spreads_evenly_before_a_byte_has_moved_and_own_comes_first() {
-        let loads = Loads::new((0..3).map(|cpu| Arc::new(Core::new(cpu, 1))).collect(), 9);
+        let loads = Loads::new((0..3).map(|cpu| Arc::new(Core::new(cpu, 1))).collect(), 90);
         let now = Instant::now();
         let mut scales = Scales::new(&loads, now);
         let seats: Vec<_> = (0..9).map_while(|_| scales.seat(1, now)).collect();
