@@ -52,6 +52,10 @@ pub const CHAIN_CERTIFICATES_MAX: usize = 8;
 /// hundred names take six more.
 pub const CERTIFICATE_BYTES_MAX: usize = 16 << 10;
 
+/// Extensions of one certificate that a peer may present. CAs' certificates have up to 12, a peer's own up
+/// to 16. webpki reads those of all intermediates at each step of the search for a path.
+pub const CERTIFICATE_EXTENSIONS_MAX: usize = 32;
+
 /// DER elements of one certificate that a peer may present: names, extensions and their parts. Root
 /// certificates of public CAs have 70 to 113, a peer's own about 200; a DNS name more is one more.
 pub const CERTIFICATE_ELEMENTS_MAX: usize = 512;

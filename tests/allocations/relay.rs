@@ -70,11 +70,18 @@ fn join() -> (TcpStream, TcpStream) {
     let exit = TcpListener::bind("127.0.0.1:0").expect("loopback has ports");
     let to = exit.local_addr().expect("it is bound");
     let [entry, wan] = [(); 2].map(|()| SocketAddr::from(([127, 0, 0, 1], free_port())));
+    // A route may not take its own site for its peer.
+    let far = pki.leaf("gw.far.example");
+    let identity = format!(
+        "{{ certificate = {:?}, key = {:?}, trust = {:?} }}",
+        far.certificate, far.key, far.trust
+    );
     let site = Site::new(&pki, "gw.example")
-        .originate(entry, wan, &["dns:gw.example"])
+        .originate(entry, wan, &["dns:gw.far.example"])
         .protocol("tcp")
         .terminate(wan, to, &["dns:gw.example"])
-        .protocol("tcp");
+        .protocol("tcp")
+        .set("identity", identity);
     let file = pki.path("wardgate.toml");
     site.write(&file);
     thread::spawn(move || supervisor::run(&file));

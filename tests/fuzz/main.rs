@@ -12,6 +12,7 @@ mod dicom;
 mod differences;
 mod driver;
 mod engines;
+mod odd_certificates;
 mod pair;
 mod peer;
 mod pem;

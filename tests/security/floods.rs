@@ -13,19 +13,17 @@ use std::time::{Duration, Instant};
 
 use ::gateway::limits::{PLACE_BYTES, STEPS_SHARE};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use rustls::{ClientConfig, ClientConnection, StreamOwned};
-use socket2::{Domain, Protocol, Socket, Type};
+use rustls::{ClientConfig, ClientConnection};
 use wardgate_tests::{DEADLINE, Gateway, Pki, Site, free_port, until};
 
+use crate::elsewhere::{
+    Address, OWN, TlsStream, ask, connect_from, connect_patiently, connect_tls, raise_descriptors,
+    socket_from,
+};
 use crate::plain::{Witness, listener, loopback};
 use crate::tls::{Peer, VERSIONS};
 
-const OWN: &str = "gw.b.example";
 const PEER: &str = "gw.a.example";
-
-/// A client's address on loopback.
-type Address = [u8; 4];
 
 /// Addresses of those who take part.
 const HOLDER: Address = [127, 0, 0, 2];
@@ -153,7 +151,7 @@ fn a_full_passthrough_route_ends_unanswered_connections_and_then_refuses() {
         .passthrough(loopback(port), loopback(echo()))
         .set("connections", MOST.to_string());
     let gateway = site.start();
-    let _silent: Vec<_> = (0..2 * MOST).map(|_| connect_from(SILENT, port)).collect();
+    let silent: Vec<_> = (0..2 * MOST).map(|_| connect_from(SILENT, port)).collect();
     let mut served: Vec<_> = (0..MOST)
         .map(|_| {
             let mut stream = connect_patiently(GOOD, port).expect("it listens");
@@ -173,6 +171,7 @@ fn a_full_passthrough_route_ends_unanswered_connections_and_then_refuses() {
     for stream in &mut served {
         ask(stream).expect("those that were answered stay");
     }
+    drop((served, silent));
     gateway.stop();
 }
 
@@ -288,7 +287,7 @@ impl Arena {
     fn attack(&self) -> Attack {
         let mut attack = self.flood();
         attack.join_in(self.tls, |course, port| {
-            hold_open(course, HOLDER, port, HELD)
+            hold_open(course, HOLDER, port, HELD);
         });
         attack.join_in(self.passthrough, |course, port| {
             hold_open(course, SILENT, port, SILENT_HELD);
@@ -578,56 +577,4 @@ fn hello() -> Vec<u8> {
     let mut hello = Vec::new();
     client.write_tls(&mut hello).expect("memory takes all");
     hello
-}
-
-/// Connects to a port of loopback from this address.
-fn connect_from(from: Address, port: u16) -> TcpStream {
-    let socket = socket_from(from);
-    let to = SocketAddr::from(([127, 0, 0, 1], port));
-    socket.connect(&to.into()).expect("the gateway listens");
-    socket.into()
-}
-
-/// The same for a good client, which waits as long as a test does.
-fn connect_patiently(from: Address, port: u16) -> io::Result<TcpStream> {
-    let stream = connect_from(from, port);
-    stream.set_nodelay(true)?;
-    stream.set_read_timeout(Some(DEADLINE))?;
-    Ok(stream)
-}
-
-type TlsStream = StreamOwned<ClientConnection, TcpStream>;
-
-fn connect_tls(from: Address, port: u16, config: &Arc<ClientConfig>) -> io::Result<TlsStream> {
-    let name = OWN.try_into().expect("it is a name");
-    let client = ClientConnection::new(Arc::clone(config), name).expect("sound settings");
-    Ok(StreamOwned::new(client, connect_patiently(from, port)?))
-}
-
-/// A byte to and fro.
-fn ask(stream: &mut (impl Read + Write)) -> io::Result<()> {
-    stream.write_all(b"!")?;
-    stream.read_exact(&mut [0])
-}
-
-fn socket_from(from: Address) -> Socket {
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP)).expect("a socket");
-    // An attacker does not wait for old connections to be forgotten.
-    socket
-        .set_linger(Some(Duration::ZERO))
-        .expect("TCP has the option");
-    socket
-        .bind(&SocketAddr::from((from, 0)).into())
-        .expect("all of 127.0.0.0/8 is loopback");
-    socket
-}
-
-/// The test holds its end of every connection.
-fn raise_descriptors() {
-    let limit = getrlimit(Resource::Nofile);
-    let raised = Rlimit {
-        current: limit.maximum,
-        maximum: limit.maximum,
-    };
-    setrlimit(Resource::Nofile, raised).expect("up to its maximum anybody may");
 }

@@ -14,6 +14,7 @@ mod cases;
 mod chains;
 mod configurations;
 mod dice;
+mod elsewhere;
 mod floods;
 mod hybrid;
 mod keys;

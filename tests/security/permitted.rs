@@ -17,38 +17,55 @@ const PERMITTED: &str = "gw.a.example";
 /// and no certificate for another listed name that somebody with the CA's key made.
 #[test]
 fn a_ca_made_for_one_site_cannot_vouch_for_another() {
+    let others = ["gw.b.example", "https://gw.a.example/", "urn:nhs:ods:X26"];
+    judge(["--permit-dns", PERMITTED], PERMITTED, &others);
+}
+
+/// Goal: the same with `--permit-uri`: URIs of the permitted host are accepted, and nothing else is.
+#[test]
+fn a_ca_made_for_the_uris_of_one_host_cannot_vouch_for_others() {
+    let others = [
+        "https://gw.b.example/",
+        "https://b.gw.a.example/",
+        "urn:nhs:ods:X26",
+        PERMITTED,
+    ];
+    judge(
+        ["--permit-uri", PERMITTED],
+        "https://gw.a.example/site",
+        &others,
+    );
+}
+
+fn judge(permit: [&str; 2], good: &str, others: &[&str]) {
     let pki = Pki::new();
     let folder = pki.path("ca");
-    let run = |arguments: &[&str]| {
-        let program = Program::new(wardgate()).arg("pki").args(arguments);
-        program.arg("--dir").arg(&folder).run().expect_success()
-    };
-    run(&["init", "--name", "Hospital A", "--permit-dns", PERMITTED]);
+    let [option, permitted] = permit;
+    let init = ["init", "--name", "Hospital A", option, permitted];
+    let program = Program::new(wardgate()).arg("pki").args(init);
+    program.arg("--dir").arg(&folder).run().expect_success();
     let mut own = pki.leaf(OWN);
     own.trust = folder.join("ca.pem");
-    let names = [
-        PERMITTED,
-        "gw.b.example",
-        "https://gw.a.example/",
-        "urn:nhs:ods:X26",
-    ];
-    let peers = names.map(|name| {
-        let kind = if name.contains(':') { "uri" } else { "dns" };
-        format!("{kind}:{name}")
-    });
+    let names = others.iter().chain([&good]);
+    let peers: Vec<_> = names
+        .map(|name| {
+            let kind = if name.contains(':') { "uri" } else { "dns" };
+            format!("{kind}:{name}")
+        })
+        .collect();
     let (port, target) = (free_port(), Witness::start());
     let gateway = Site::with_identity(&own)
         .terminate(loopback(port), loopback(target.port), &peers)
         .protocol("tcp")
         .start();
-    for name in &names[1..] {
+    for name in others {
         let (received, end) = knock(port, &Peer::of(&forged(&pki, &folder, name)), MARKER);
         assert_eq!(received, b"", "{name}");
         assert!(matches!(end, TlsEnd::Alert(_)), "{name}: {end:?}");
         target.assert_alone(name);
     }
     // Whoever made them could make the permitted one as well.
-    let good = forged(&pki, &folder, PERMITTED);
+    let good = forged(&pki, &folder, good);
     let mut tls = Tls::connect(port, Peer::of(&good).client()).expect_shake();
     tls.send(MARKER);
     tls.close_notify();

@@ -38,13 +38,13 @@ const TOLERANCE: u64 = 30;
 const REFUSED: [(&str, u64); 9] = [
     ("refused-forged", 110),
     ("refused-anchor-names", 200),
-    ("refused-equal-names", 200),
-    ("refused-extensions", 200),
-    ("refused-usages", 200),
+    ("refused-equal-names", 110),
+    ("refused-web", 200),
+    ("refused-filled", 250),
     ("refused-oversized", 110),
-    ("refused-all", 200),
-    ("refused-names", 110),
+    ("refused-names", 120),
     ("refused-many-names", 110),
+    ("refused-certificates", 200),
 ];
 /// A handshake that is refused although its certificate is good: its name is not listed.
 const REFUSED_NORMALLY: &str = "refused-unlisted";

@@ -44,21 +44,17 @@ pub(super) fn cases() -> Vec<Case> {
         case("refused-equal-names", || {
             Refused::begin(Odd::Names("X", Filling::Nothing))
         }),
-        case("refused-extensions", || {
-            Refused::begin(Odd::Names("X", Filling::Extensions(150)))
-        }),
-        case("refused-usages", || {
-            Refused::begin(Odd::Names("X", Filling::Usages(430)))
-        }),
+        case("refused-web", || Refused::begin(Odd::Web(Filling::Nothing))),
+        case("refused-filled", || Refused::begin(Odd::Web(Filling::Most))),
         case("refused-oversized", || {
-            Refused::begin(Odd::Names("X", Filling::Extensions(850)))
-        }),
-        case("refused-all", || {
-            Refused::begin(Odd::Names(ANCHOR, Filling::Usages(430)))
+            Refused::begin(Odd::Names("X", Filling::Beyond))
         }),
         case("refused-names", || Refused::begin(Odd::Alternatives(420))),
         case("refused-many-names", || {
             Refused::begin(Odd::Alternatives(5000))
+        }),
+        case("refused-certificates", || {
+            Refused::begin(Odd::Certificates(12_000))
         }),
     ]
 }
@@ -68,7 +64,7 @@ const ANCHOR: &str = "bench";
 const SERVER: &str = "server.example";
 /// What the server lists; nobody here has it.
 const LISTED: &str = "listed.example";
-const INTERMEDIATES: u8 = 7;
+const INTERMEDIATES: usize = 7;
 
 /// What the client presents.
 #[derive(Debug, Clone, Copy)]
@@ -79,17 +75,23 @@ enum Odd {
     Forged,
     /// As many intermediates as there may be, each of this subject and issuer, with a key of its own.
     Names(&'static str, Filling),
+    /// The same in pairs that issue the next pair, up to the trusted CA's name: the most steps that the
+    /// gateway takes.
+    Web(Filling),
     /// A forged certificate with so many names.
     Alternatives(usize),
+    /// A forged certificate, and so many that are empty.
+    Certificates(usize),
 }
 
 /// What the intermediates hold beside.
 #[derive(Debug, Clone, Copy)]
 enum Filling {
     Nothing,
-    Extensions(usize),
-    /// Extended key usages ahead of the one that is needed.
-    Usages(usize),
+    /// As many extensions as there may be, and extended key usages ahead of the one that is needed.
+    Most,
+    /// Many more extensions.
+    Beyond,
 }
 
 struct Refused {
@@ -196,54 +198,75 @@ fn present(
     let key = KeyPair::generate()?;
     let private = PrivatePkcs8KeyDer::from(key.serialize_der()).into();
     let mut leaf = CertificateParams::new(vec!["client.example".to_owned()])?;
-    let (issuer, filling, count) = match odd {
+    let (first, mut rest) = match odd {
         Odd::Unlisted => {
             let client = own(folder, authority, "client.example", Mode::Originate)?;
             let identity = client.identity;
             return Ok((identity.chain.clone(), identity.key.clone_key()));
         }
-        Odd::Forged => (ANCHOR, Filling::Nothing, 0),
-        Odd::Names(name, filling) => (name, filling, INTERMEDIATES),
-        Odd::Alternatives(count) => {
-            let names =
-                (0..count).map(|number| format!("{number:x}").try_into().map(SanType::DnsName));
-            leaf.subject_alt_names = names.collect::<Result<_, _>>()?;
-            (ANCHOR, Filling::Nothing, 0)
+        Odd::Forged => (ANCHOR, Vec::new()),
+        Odd::Names(name, filling) => {
+            let made = (0..INTERMEDIATES).map(|_| self_made(name, name, filling));
+            (name, made.collect::<Result<_, _>>()?)
         }
+        Odd::Web(filling) => {
+            let made = WEB.map(|(subject, issuer)| self_made(subject, issuer, filling));
+            ("A", made.into_iter().collect::<Result<_, _>>()?)
+        }
+        Odd::Alternatives(count) => {
+            let names = (0..count).map(|number| format!("{number:x}").try_into());
+            let names: Result<Vec<_>, _> = names.map(|name| name.map(SanType::DnsName)).collect();
+            leaf.subject_alt_names = names?;
+            (ANCHOR, Vec::new())
+        }
+        Odd::Certificates(count) => (ANCHOR, vec![CertificateDer::from(Vec::new()); count]),
     };
-    let mut chain = Vec::new();
-    let mut last = authority_of(issuer, filling)?;
-    chain.push(leaf.signed_by(&key, &last.0)?.der().clone());
-    for _ in 0..count {
-        chain.push(last.1);
-        last = authority_of(issuer, filling)?;
-    }
-    Ok((chain, private))
+    let issuer = Issuer::new(of_ca(first, Filling::Nothing), p384()?);
+    rest.insert(0, leaf.signed_by(&key, &issuer)?.der().clone());
+    Ok((rest, private))
 }
 
-type SelfMade = (Issuer<'static, KeyPair>, CertificateDer<'static>);
+/// Subject and issuer of each: 2 + 4 + 4 steps to the last pair's issuer, and 4 to the other one.
+const WEB: [(&str, &str); INTERMEDIATES] = [
+    ("A", "B"),
+    ("A", "B"),
+    ("B", "C"),
+    ("B", "C"),
+    ("C", ANCHOR),
+    (ANCHOR, ANCHOR),
+    ("D", "D"),
+];
 
-/// A CA that made itself, with a P-384 key, as `wardgate pki init` makes one.
-fn authority_of(name: &str, filling: Filling) -> anyhow::Result<SelfMade> {
-    let key = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P384_SHA384)?;
+/// A certificate of a CA that says that `issuer` signed it, with a P-384 key, as `wardgate pki init` makes one.
+fn self_made(
+    subject: &str,
+    issuer: &str,
+    filling: Filling,
+) -> anyhow::Result<CertificateDer<'static>> {
+    let issuer = Issuer::new(of_ca(issuer, Filling::Nothing), p384()?);
+    let certificate = of_ca(subject, filling).signed_by(&p384()?, &issuer)?;
+    Ok(certificate.der().clone())
+}
+
+fn p384() -> anyhow::Result<KeyPair> {
+    Ok(KeyPair::generate_for(&rcgen::PKCS_ECDSA_P384_SHA384)?)
+}
+
+fn of_ca(name: &str, filling: Filling) -> CertificateParams {
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();
     params.distinguished_name.push(DnType::CommonName, name);
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    match filling {
-        Filling::Nothing => {}
-        Filling::Extensions(count) => {
-            let extension = CustomExtension::from_oid_content(&[1, 2], Vec::new());
-            params.custom_extensions = vec![extension; count];
-        }
-        Filling::Usages(count) => {
-            let usage = ExtendedKeyUsagePurpose::Other(vec![1, 2]);
-            params.extended_key_usages = vec![usage; count];
-            params
-                .extended_key_usages
-                .push(ExtendedKeyUsagePurpose::ClientAuth);
-        }
-    }
-    let certificate = params.self_signed(&key)?.der().clone();
-    Ok((Issuer::new(params, key), certificate))
+    let (extensions, usages) = match filling {
+        Filling::Nothing => return params,
+        Filling::Most => (27, 350),
+        Filling::Beyond => (850, 0),
+    };
+    let extension = CustomExtension::from_oid_content(&[1, 2], Vec::new());
+    params.custom_extensions = vec![extension; extensions];
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::Other(vec![1, 2]); usages];
+    params
+        .extended_key_usages
+        .push(ExtendedKeyUsagePurpose::ClientAuth);
+    params
 }

@@ -69,8 +69,8 @@ pub(crate) struct Init {
     #[arg(long, value_name = "NAME")]
     permit_dns: Vec<String>,
     /// A host whose URIs the CA may vouch for, .HOST for all hosts below it; may be given several times.
-    /// A urn: has no host and cannot be permitted. Peers that verify with webpki (wardgate, rustls)
-    /// refuse every URI of such a CA; OpenSSL checks the host
+    /// A urn: has no host and cannot be permitted. wardgate and OpenSSL check the host; other programs
+    /// that verify with webpki (rustls) refuse every URI of such a CA
     #[arg(long, value_name = "HOST")]
     permit_uri: Vec<String>,
     #[command(flatten)]
@@ -206,12 +206,6 @@ fn init(args: &Init, now: SystemTime) -> anyhow::Result<()> {
     );
     if let Some(permitted) = authority.permitted() {
         println!("the CA may vouch for {permitted}, and for nothing else");
-    }
-    if !args.permit_uri.is_empty() {
-        println!(
-            "note: gateways refuse every certificate with a URI of a CA that --permit-uri was given \
-             for; issue certificates for wardgate with --dns"
-        );
     }
     println!(
         "next: issue a certificate with `wardgate pki issue --dir {dir} --dns NAME`, and give \

@@ -8,7 +8,7 @@
 //! writes. Nothing here speaks TLS.
 
 pub mod authority;
-mod constraints;
+pub(crate) mod constraints;
 pub(crate) mod crl;
 mod der;
 pub mod expiry;

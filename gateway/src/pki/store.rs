@@ -22,6 +22,12 @@ use crate::config::{IdentityFiles, Located, Mode, Problem, TrustFiles};
 use crate::limits::CHAIN_CERTIFICATES_MAX;
 use lists::{CrlFile, ReadCrl};
 
+/// An identity, and the CAs that it trusts where it names any.
+pub type Loaded = (Arc<Identity>, Option<Arc<Trust>>);
+
+/// Files, kept so that no others get their address, and what was loaded of them; `None` where that failed.
+type Kept<F, L> = (Arc<F>, Option<Arc<L>>);
+
 /// Loads the files of an identity for a route of `mode`, and those of the CAs that it trusts; the latter are
 /// `None` where it names none.
 ///
@@ -32,7 +38,7 @@ pub fn load(
     files: &Arc<IdentityFiles>,
     mode: Mode,
     now: SystemTime,
-) -> Result<(Arc<Identity>, Option<Arc<Trust>>), Vec<Problem>> {
+) -> Result<Loaded, Vec<Problem>> {
     let mut store = Store::new(now);
     let identity = store.identity("", files, mode);
     let trust = files.trust.as_ref().map(|files| store.trust("", files));
@@ -51,9 +57,9 @@ pub struct Store {
     /// Seconds since 1970.
     now: i64,
     problems: Vec<Problem>,
-    // By the address of the files, which are kept so that no other files get the same.
-    identities: HashMap<(*const IdentityFiles, Mode), (Arc<IdentityFiles>, Option<Arc<Identity>>)>,
-    trusts: HashMap<*const TrustFiles, (Arc<TrustFiles>, Option<Arc<Trust>>)>,
+    // By the address of the files.
+    identities: HashMap<(*const IdentityFiles, Mode), Kept<IdentityFiles, Identity>>,
+    trusts: HashMap<*const TrustFiles, Kept<TrustFiles, Trust>>,
     crl_files: HashMap<PathBuf, Arc<CrlFile>>,
     own: Vec<OwnChain>,
 }

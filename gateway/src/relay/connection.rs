@@ -26,13 +26,11 @@ use crate::config::Route;
 use crate::limits::{FIRST_MOVE_LOOK, PASSTHROUGH_SHARE};
 use crate::metrics::{self, RouteCounters, Stage};
 use crate::observe::{Direction, Observer};
-use crate::tls::handshake::{Cause, Failed, Pace, Secured, Unpaced, handshake};
+use crate::tls::handshake::{Secured, Unpaced};
 use crate::tls::session::Session;
-use crate::tls::{
-    self, Acceptor, Cipher, Connector, Judgement, RefusalClass, describe, explain, explain_end,
-};
+use crate::tls::{Acceptor, Cipher, Connector, Judgement, RefusalClass};
 use crate::upstream::{Attempts, Names};
-use crate::uring::{Patience, Pipes, Socket, Verbs, race, until};
+use crate::uring::{Pipes, Socket, Verbs, until};
 
 /// What the connections of one core share.
 pub struct Core<V: Verbs> {
@@ -514,102 +512,6 @@ impl<'c, V: Verbs> Work<'c, V> {
         let limiter = &self.core.limiter;
         limiter.admit(stage, self.source.ip(), self.path.index)
     }
-
-    // A client that says nothing costs a socket and its place: all else is made when bytes have come.
-    async fn accept(
-        &mut self,
-        far: &V::Socket,
-        acceptor: &Acceptor,
-        place: &Place<'_>,
-    ) -> Outcome<(Secured, Arc<Judgement>)> {
-        let limit = self.path.route.timeouts.handshake;
-        let work = async {
-            let waited = Instant::now();
-            let (ready, late) = race(far.readable(), limit, || far.abort()).await;
-            if late {
-                return Err(Close {
-                    by: Party::Gateway,
-                    reason: Reason::Deadline("handshake"),
-                });
-            }
-            ready.map_err(|_| Close {
-                by: Party::TlsPeer,
-                reason: Reason::Empty,
-            })?;
-            let begun = acceptor.start().map(|(c, j)| (Session::from(c), j));
-            let limit = limit.saturating_sub(waited.elapsed());
-            Box::pin(self.shake(far, begun, limit, place)).await
-        };
-        let end = || {
-            far.abort();
-            place.cancel();
-        };
-        match until(work, place.ended(), end).await {
-            (outcome, None) => outcome,
-            (_, Some(reason)) => Err(Close {
-                by: Party::Gateway,
-                reason,
-            }),
-        }
-    }
-
-    async fn shake(
-        &mut self,
-        socket: &V::Socket,
-        begun: Result<(Session, Arc<Judgement>), rustls::Error>,
-        limit: Duration,
-        pace: &impl Pace,
-    ) -> Outcome<(Secured, Arc<Judgement>)> {
-        let (session, judgement) = begun.map_err(|error| {
-            socket.abort();
-            Close {
-                by: Party::Gateway,
-                reason: Reason::Internal(error.to_string()),
-            }
-        })?;
-        let secured = handshake(socket, session, limit, pace)
-            .await
-            .map_err(|failed| refusal(&failed, &judgement))?;
-        self.account.tls = describe(secured.session.state());
-        if let Err(error) = judgement.check_confirmed(secured.session.state()) {
-            socket.abort();
-            return Err(Close {
-                by: Party::Gateway,
-                reason: Reason::Handshake(class(&judgement), explain(&error, &judgement, &[])),
-            });
-        }
-        self.account.peer = judgement.peer();
-        if self.account.peer.is_none() {
-            // The verifier runs in every full handshake, and there are no others; should that ever
-            // not hold, nobody passes.
-            socket.abort();
-            let reason = Reason::Internal("a peer without an accepted identity".to_owned());
-            return Err(Close {
-                by: Party::Gateway,
-                reason,
-            });
-        }
-        Ok((secured, judgement))
-    }
-
-    // A server may refuse our certificate after our side of a TLS 1.3 handshake is done (RFC 8446
-    // section 4.4.2.4); until its first payload has come, an alert is its answer to the handshake.
-    pub(super) fn wrong_record(&self, error: &rustls::Error, judgement: &Judgement) -> Reason {
-        match error {
-            rustls::Error::AlertReceived(_)
-                if self.account.opened.get() == 0
-                    && judgement.side() == tls::Side::Connector
-                    && self
-                        .account
-                        .tls
-                        .as_ref()
-                        .is_some_and(|tls| tls.version == "TLSv1.3") =>
-            {
-                Reason::Handshake(class(judgement), explain(error, judgement, &[]))
-            }
-            _ => Reason::Protocol(error.to_string()),
-        }
-    }
 }
 
 // A machine that has no source ports left must not blame the target.
@@ -617,46 +519,5 @@ fn unreachable_by(attempts: &Attempts<'_>) -> Party {
     match attempts.lacks_ports() {
         true => Party::Gateway,
         false => Party::Target,
-    }
-}
-
-fn class(judgement: &Judgement) -> RefusalClass {
-    let refusal = judgement.refusal();
-    refusal.map_or_else(RefusalClass::default, |refusal| refusal.class())
-}
-
-fn refusal(failed: &Failed, judgement: &Judgement) -> Close {
-    let class = class(judgement);
-    let explained = |error| Reason::Handshake(class, explain(error, judgement, &failed.first));
-    match &failed.cause {
-        Cause::Tls(error @ rustls::Error::AlertReceived(_)) => Close {
-            by: Party::TlsPeer,
-            reason: explained(error),
-        },
-        Cause::Tls(error) => Close {
-            by: Party::Gateway,
-            reason: explained(error),
-        },
-        Cause::Deadline => Close {
-            by: Party::Gateway,
-            reason: Reason::Deadline("handshake"),
-        },
-        Cause::TooLong => Close {
-            by: Party::Gateway,
-            reason: Reason::Limit("octets of a handshake flight"),
-        },
-        // Whoever connects to us and goes is a probe; a target that does so is worth a sentence.
-        Cause::Closed | Cause::Socket(_)
-            if failed.first.is_empty() && judgement.side() == tls::Side::Acceptor =>
-        {
-            Close {
-                by: Party::TlsPeer,
-                reason: Reason::Empty,
-            }
-        }
-        Cause::Closed | Cause::Socket(_) => Close {
-            by: Party::TlsPeer,
-            reason: Reason::Handshake(class, explain_end(judgement, &failed.first)),
-        },
     }
 }

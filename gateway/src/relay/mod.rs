@@ -17,6 +17,7 @@ mod passthrough;
 mod receiver;
 mod reception;
 mod seal;
+mod shake;
 
 pub use connection::{Accepted, Core, Path, Side, serve};
 pub use limiter::HandshakeLimiter;

@@ -4,8 +4,8 @@
 //! order of the intermediates that fit by name, reads all of them again at every step, and stops after
 //! 200,000 steps or 100 signature checks (`verify_cert.rs`). So this module keeps three bounds:
 //!
-//! - A certificate is no larger than `CERTIFICATE_BYTES_MAX` and `CERTIFICATE_ELEMENTS_MAX`, so that
-//!   reading one costs little.
+//! - A certificate is no larger than `CERTIFICATE_BYTES_MAX`, `CERTIFICATE_EXTENSIONS_MAX` and
+//!   `CERTIFICATE_ELEMENTS_MAX`, so that reading one costs little.
 //! - The intermediates that are kept allow at most `PATH_STEPS_MAX` steps, so that reading all of them at
 //!   each step costs little.
 //! - Signature checks are computed once each, and end where `FORGED_AT_FIRST_MAX` certificates have failed
@@ -28,8 +28,8 @@ use webpki::{
 
 use super::der::{Elements, Layout, OCTET_STRING, SEQUENCE};
 use crate::limits::{
-    CERTIFICATE_BYTES_MAX, CERTIFICATE_ELEMENTS_MAX, CHAIN_CERTIFICATES_MAX, FORGED_AT_FIRST_MAX,
-    FORGED_CERTIFICATES_MAX, PATH_STEPS_MAX,
+    CERTIFICATE_BYTES_MAX, CERTIFICATE_ELEMENTS_MAX, CERTIFICATE_EXTENSIONS_MAX,
+    CHAIN_CERTIFICATES_MAX, FORGED_AT_FIRST_MAX, FORGED_CERTIFICATES_MAX, PATH_STEPS_MAX,
 };
 
 /// What makes a certificate too large to be looked at, where something does.
@@ -40,7 +40,11 @@ pub(super) fn size_fault(certificate: &CertificateDer<'_>) -> Option<String> {
             "{length} bytes, which is more than {CERTIFICATE_BYTES_MAX}"
         ));
     }
-    let elements = Layout::of(certificate)?.elements(CERTIFICATE_ELEMENTS_MAX);
+    let layout = Layout::of(certificate)?;
+    if layout.extensions(CERTIFICATE_EXTENSIONS_MAX) > CERTIFICATE_EXTENSIONS_MAX {
+        return Some(format!("more than {CERTIFICATE_EXTENSIONS_MAX} extensions"));
+    }
+    let elements = layout.elements(CERTIFICATE_ELEMENTS_MAX);
     (elements > CERTIFICATE_ELEMENTS_MAX)
         .then(|| format!("names and extensions of more than {CERTIFICATE_ELEMENTS_MAX} elements"))
 }

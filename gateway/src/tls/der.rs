@@ -147,6 +147,11 @@ impl<'a> Layout<'a> {
             .map(|(_, value)| value)
     }
 
+    /// How many extensions the certificate has. Stops counting above `most`.
+    pub(super) fn extensions(&self, most: usize) -> usize {
+        self.extensions.take(most.saturating_add(1)).count()
+    }
+
     /// How many elements the certificate has, those in its extensions' values included. Stops counting
     /// above `most`.
     pub(super) fn elements(&self, most: usize) -> usize {

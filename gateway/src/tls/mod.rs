@@ -26,6 +26,7 @@ mod revocation;
 mod rules;
 mod service;
 pub mod session;
+mod uri_constraints;
 mod verifier;
 
 #[cfg(test)]

@@ -49,7 +49,8 @@ pub enum Rule {
         /// How many there were.
         presented: usize,
     },
-    /// A certificate beyond `limits::CERTIFICATE_BYTES_MAX` or `limits::CERTIFICATE_ELEMENTS_MAX`.
+    /// A certificate beyond `limits::CERTIFICATE_BYTES_MAX`, `CERTIFICATE_EXTENSIONS_MAX` or
+    /// `CERTIFICATE_ELEMENTS_MAX`.
     TooLarge {
         /// `16500 bytes, which is more than 16384`.
         fault: String,

@@ -20,6 +20,7 @@ use super::chain::{self, Checks};
 use super::identity::{PeerInfo, Peers, Proved, list, printable};
 use super::refusal::{Refusal, Rule};
 use super::revocation::PathCertificate;
+use super::uri_constraints::UriConstraints;
 use super::verifier::Side;
 use crate::config::{Peer, Target};
 use crate::limits::CHAIN_CERTIFICATES_MAX;
@@ -53,6 +54,8 @@ pub(super) struct AnchorFacts {
     pub(super) key_fault: Option<String>,
     subject: String,
     key: KeyHash,
+    // What it permits of URIs, which webpki is not asked.
+    uris: Option<UriConstraints>,
     // INVARIANT: the numbers of the peers whose trust it is in, ascending.
     vouches_for: Vec<usize>,
 }
@@ -126,8 +129,14 @@ impl Rules {
                     self.hints.push(hint);
                 }
                 seen.push(der);
-                self.anchors.push(anchor.to_owned());
-                self.anchor_facts.push(AnchorFacts::new(der, number));
+                let mut anchor = anchor.to_owned();
+                let constraints = anchor.name_constraints.as_mut();
+                let uris = constraints.and_then(UriConstraints::take_out_of);
+                self.anchors.push(anchor);
+                self.anchor_facts.push(AnchorFacts {
+                    uris,
+                    ..AnchorFacts::new(der, number)
+                });
             }
         }
         Ok(())
@@ -240,6 +249,9 @@ impl Search<'_> {
         let Some((index, facts)) = self.rules.anchor_of(path) else {
             return refused;
         };
+        if facts.uris.as_ref().is_some_and(|uris| !uris.permit(path)) {
+            return Err(webpki::Error::NameConstraintViolation);
+        }
         let candidates = self.candidates();
         let vouched = candidates
             .iter()
@@ -426,6 +438,7 @@ impl AnchorFacts {
                 subject: printable(&facts.subject().to_string()),
                 key: key_hash(facts.public_key().raw),
                 vouches_for,
+                uris: None,
             },
             // webpki could read it. Without dates it is an anchor that ended long ago.
             Err(_) => Self {
@@ -434,6 +447,7 @@ impl AnchorFacts {
                 subject: String::new(),
                 key: KeyHash::default(),
                 vouches_for,
+                uris: None,
             },
         }
     }

@@ -164,7 +164,7 @@ impl Scales {
         let is_beyond = open >= self.loads.connections_max();
         let core = match full_route {
             None if !is_beyond => self.least_loaded(own)?,
-            None => self.most(|core| core.unproved()),
+            None => self.most(Core::unproved),
             Some(route) => self.most(|core| {
                 let counters = core.routes.get(route);
                 counters.map_or(0, |counters| counters.unproved.get())
@@ -415,7 +415,7 @@ mod tests {
 
     #[test]
     fn a_burst_spreads_evenly_before_a_byte_has_moved_and_own_comes_first() {
-        let loads = Loads::new((0..3).map(|cpu| Arc::new(Core::new(cpu, 1))).collect(), 90);
+        let loads = Loads::new((0..3).map(|cpu| Arc::new(Core::new(cpu, 1))).collect(), 16);
         let now = Instant::now();
         let mut scales = Scales::new(&loads, now);
         let seats: Vec<_> = (0..9).map_while(|_| scales.seat(1, now)).collect();

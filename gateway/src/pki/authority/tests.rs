@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use super::super::facts::CrlFacts;
 use super::super::file::parse_crls;
 use super::super::fixture::openssl;
-use super::super::{Identity, Trust, store};
+use super::super::store;
 use super::*;
 use crate::config::{IdentityFiles, Located, Mode, Problem, TrustFiles};
 
@@ -81,11 +81,7 @@ impl Region {
         issued.expect("issued")
     }
 
-    fn load(
-        &self,
-        name: &str,
-        now: SystemTime,
-    ) -> Result<(Arc<Identity>, Option<Arc<Trust>>), Vec<Problem>> {
+    fn load(&self, name: &str, now: SystemTime) -> Result<store::Loaded, Vec<Problem>> {
         let at = |value: PathBuf| Located { value, line: 1 };
         let output = self.output(name);
         let files = Arc::new(IdentityFiles {

@@ -8,13 +8,18 @@ use rustls::pki_types::{
     AlgorithmIdentifier, CertificateDer, InvalidSignature, SignatureVerificationAlgorithm,
     TrustAnchor, alg_id,
 };
+use webpki::EndEntityCert;
 
 use super::authority::{Authority, Own, day, dns};
 use super::good_peers::accepted;
 use super::matrix::refused;
 use super::{Gateway, PEER};
-use crate::limits::{CERTIFICATE_BYTES_MAX, CERTIFICATE_ELEMENTS_MAX, CHAIN_CERTIFICATES_MAX};
+use crate::limits::{
+    CERTIFICATE_BYTES_MAX, CERTIFICATE_ELEMENTS_MAX, CERTIFICATE_EXTENSIONS_MAX,
+    CHAIN_CERTIFICATES_MAX,
+};
 use crate::tls::chain::{Anchor, Checks, Counted, cut};
+use crate::tls::der::Layout;
 
 /// What is kept for a path from `peer`'s certificate to the CA of this certificate.
 fn kept<'a>(peer: &'a Own, anchor: &CertificateDer<'_>, in_force: bool) -> Vec<CertificateDer<'a>> {
@@ -209,13 +214,52 @@ fn a_certificate_of_too_many_elements_is_refused_before_it_is_read() {
     ];
     let peer = names(CERTIFICATE_ELEMENTS_MAX);
     refused(&gateway, &peer, Alert::BadCertificate, &words);
-    let extensions = |params: &mut CertificateParams| {
-        let extension = CustomExtension::from_oid_content(&[1, 2], Vec::new());
-        params.custom_extensions = vec![extension; 200];
+}
+
+#[test]
+fn a_certificate_of_too_many_extensions_is_refused_before_it_is_read() {
+    let site = Authority::new("Site CA");
+    let gateway = Gateway::under(&site);
+    let under = |count: usize| {
+        let middle = site.intermediate("Middle CA", |params| {
+            let extension = CustomExtension::from_oid_content(&[1, 2], Vec::new());
+            params.custom_extensions = vec![extension; count];
+        });
+        middle.issue(&[PEER])
     };
-    let peer = site.intermediate("Middle CA", extensions).issue(&[PEER]);
-    let words = ["its issuer \"CN=Middle CA\"", "more than 512 elements"];
+    accepted(&gateway, &under(25), "dns:peer.example");
+    let words = ["its issuer \"CN=Middle CA\"", "has more than 32 extensions"];
+    let peer = under(CERTIFICATE_EXTENSIONS_MAX);
     refused(&gateway, &peer, Alert::BadCertificate, &words);
+}
+
+/// What is cut is chosen by the names and keys that are read here, and webpki builds paths by those that it
+/// reads.
+#[test]
+fn names_and_keys_are_read_as_webpki_reads_them_in_every_certificate_that_it_reads() {
+    let site = Authority::new("Site CA");
+    let middle = site.intermediate("Middle CA", |_| {});
+    for certificate in [site.der(), middle.der(), middle.issue(&[PEER]).leaf()] {
+        let mut read = 0;
+        for bit in 0..certificate.len() * 8 {
+            let mut damaged = certificate.to_vec();
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            let damaged = CertificateDer::from(damaged);
+            let Ok(theirs) = EndEntityCert::try_from(&damaged) else {
+                continue;
+            };
+            let ours = Layout::of(&damaged).expect("webpki can read it");
+            assert_eq!(ours.subject, theirs.subject());
+            assert_eq!(ours.issuer, theirs.issuer());
+            assert_eq!(ours.serial, theirs.serial());
+            assert_eq!(ours.key_element, &*theirs.subject_public_key_info());
+            read += 1;
+        }
+        assert!(
+            read > certificate.len(),
+            "{read} damaged ones could be read"
+        );
+    }
 }
 
 /// Stands for an algorithm whose good signatures say which key made them, and counts its work.

@@ -1,0 +1,153 @@
+//! The handshakes of a connection, and what is logged of one that fails.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::connection::{Outcome, Work};
+use super::limiter::Place;
+use crate::audit::{Close, Party, Reason};
+use crate::tls::handshake::{Cause, Failed, Pace, Secured, handshake};
+use crate::tls::session::Session;
+use crate::tls::{self, Acceptor, Judgement, RefusalClass, describe, explain, explain_end};
+use crate::uring::{Patience, Socket, Verbs, race, until};
+
+impl<V: Verbs> Work<'_, V> {
+    // A client that says nothing costs a socket and its place: all else is made when bytes have come.
+    pub(super) async fn accept(
+        &mut self,
+        far: &V::Socket,
+        acceptor: &Acceptor,
+        place: &Place<'_>,
+    ) -> Outcome<(Secured, Arc<Judgement>)> {
+        let limit = self.path.route.timeouts.handshake;
+        let work = async {
+            let waited = Instant::now();
+            let (ready, late) = race(far.readable(), limit, || far.abort()).await;
+            if late {
+                return Err(Close {
+                    by: Party::Gateway,
+                    reason: Reason::Deadline("handshake"),
+                });
+            }
+            ready.map_err(|_| Close {
+                by: Party::TlsPeer,
+                reason: Reason::Empty,
+            })?;
+            let begun = acceptor.start().map(|(c, j)| (Session::from(c), j));
+            let limit = limit.saturating_sub(waited.elapsed());
+            Box::pin(self.shake(far, begun, limit, place)).await
+        };
+        let end = || {
+            far.abort();
+            place.cancel();
+        };
+        match until(work, place.ended(), end).await {
+            (outcome, None) => outcome,
+            (_, Some(reason)) => Err(Close {
+                by: Party::Gateway,
+                reason,
+            }),
+        }
+    }
+
+    pub(super) async fn shake(
+        &mut self,
+        socket: &V::Socket,
+        begun: Result<(Session, Arc<Judgement>), rustls::Error>,
+        limit: Duration,
+        pace: &impl Pace,
+    ) -> Outcome<(Secured, Arc<Judgement>)> {
+        let (session, judgement) = begun.map_err(|error| {
+            socket.abort();
+            Close {
+                by: Party::Gateway,
+                reason: Reason::Internal(error.to_string()),
+            }
+        })?;
+        let secured = handshake(socket, session, limit, pace)
+            .await
+            .map_err(|failed| refusal(&failed, &judgement))?;
+        self.account.tls = describe(secured.session.state());
+        if let Err(error) = judgement.check_confirmed(secured.session.state()) {
+            socket.abort();
+            return Err(Close {
+                by: Party::Gateway,
+                reason: Reason::Handshake(class(&judgement), explain(&error, &judgement, &[])),
+            });
+        }
+        self.account.peer = judgement.peer();
+        if self.account.peer.is_none() {
+            // The verifier runs in every full handshake, and there are no others; should that ever
+            // not hold, nobody passes.
+            socket.abort();
+            let reason = Reason::Internal("a peer without an accepted identity".to_owned());
+            return Err(Close {
+                by: Party::Gateway,
+                reason,
+            });
+        }
+        Ok((secured, judgement))
+    }
+
+    // A server may refuse our certificate after our side of a TLS 1.3 handshake is done (RFC 8446
+    // section 4.4.2.4); until its first payload has come, an alert is its answer to the handshake.
+    pub(super) fn wrong_record(&self, error: &rustls::Error, judgement: &Judgement) -> Reason {
+        match error {
+            rustls::Error::AlertReceived(_)
+                if self.account.opened.get() == 0
+                    && judgement.side() == tls::Side::Connector
+                    && self
+                        .account
+                        .tls
+                        .as_ref()
+                        .is_some_and(|tls| tls.version == "TLSv1.3") =>
+            {
+                Reason::Handshake(class(judgement), explain(error, judgement, &[]))
+            }
+            _ => Reason::Protocol(error.to_string()),
+        }
+    }
+}
+
+fn class(judgement: &Judgement) -> RefusalClass {
+    let refusal = judgement.refusal();
+    refusal.map_or_else(RefusalClass::default, |refusal| refusal.class())
+}
+
+fn refusal(failed: &Failed, judgement: &Judgement) -> Close {
+    let class = class(judgement);
+    let explained = |error| Reason::Handshake(class, explain(error, judgement, &failed.first));
+    match &failed.cause {
+        Cause::Tls(error @ rustls::Error::AlertReceived(_)) => Close {
+            by: Party::TlsPeer,
+            reason: explained(error),
+        },
+        Cause::Tls(error) => Close {
+            by: Party::Gateway,
+            reason: explained(error),
+        },
+        Cause::Deadline => Close {
+            by: Party::Gateway,
+            reason: Reason::Deadline("handshake"),
+        },
+        Cause::TooLong => Close {
+            by: Party::Gateway,
+            reason: Reason::Limit("octets of a handshake flight"),
+        },
+        // Whoever connects to us and goes is a probe; a target that does so is worth a sentence.
+        Cause::Closed | Cause::Socket(_)
+            if failed.first.is_empty() && judgement.side() == tls::Side::Acceptor =>
+        {
+            Close {
+                by: Party::TlsPeer,
+                reason: Reason::Empty,
+            }
+        }
+        Cause::Closed | Cause::Socket(_) => Close {
+            by: Party::TlsPeer,
+            reason: Reason::Handshake(class, explain_end(judgement, &failed.first)),
+        },
+    }
+}
