@@ -274,7 +274,11 @@ impl<'a> Reader<'a> {
         };
         // Dashes that belong to the next marker do not close this one.
         let closing = after.get(length..).unwrap_or_default();
-        if closing.starts_with(BEGIN) || closing.starts_with(END) {
+        let is_marker = |at| {
+            let rest = closing.get(at..).unwrap_or_default();
+            rest.starts_with(BEGIN) || rest.starts_with(END)
+        };
+        if (0..DASHES.len()).any(is_marker) {
             return Err(self.fault(Why::BrokenMarker));
         }
         let name = after.get(..length).unwrap_or_default();
