@@ -17,16 +17,19 @@ pub(crate) const OWN: &str = "gw.b.example";
 pub(crate) type Address = [u8; 4];
 
 /// Connects to a port of loopback from this address.
-pub(crate) fn connect_from(from: Address, port: u16) -> TcpStream {
+///
+/// # Errors
+/// What the system says: a connection may be reset before its client knows that it is there.
+pub(crate) fn connect_from(from: Address, port: u16) -> io::Result<TcpStream> {
     let socket = socket_from(from);
     let to = SocketAddr::from(([127, 0, 0, 1], port));
-    socket.connect(&to.into()).expect("the gateway listens");
-    socket.into()
+    socket.connect(&to.into())?;
+    Ok(socket.into())
 }
 
 /// The same for a good client, which waits as long as a test does.
 pub(crate) fn connect_patiently(from: Address, port: u16) -> io::Result<TcpStream> {
-    let stream = connect_from(from, port);
+    let stream = connect_from(from, port)?;
     stream.set_nodelay(true)?;
     stream.set_read_timeout(Some(DEADLINE))?;
     Ok(stream)

@@ -1,8 +1,9 @@
 //! What clients that have not proved who they are may hold on one core.
 //!
 //! Each stage has places of its own, so that a flood at one leaves the others as they were, and the
-//! steps of handshakes take turns with each other and with all else that the core does. A client gives its place back when it has proved itself: by its handshake, by a legal start of the route's
-//! protocol on a plain side, by the target's answer where bytes pass as they are.
+//! steps of handshakes take turns with each other and with all else that the core does. A client gives
+//! its place back when it has proved itself: by its handshake, by a legal start of the route's protocol
+//! on a plain side, by the target's answer where bytes pass as they are.
 
 mod pacer;
 mod places;
