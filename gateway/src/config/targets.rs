@@ -2,7 +2,8 @@
 //!
 //! A listed peer must not answer for another one: whoever can redirect a connection on the network
 //! path would choose between them. So each target of an originate route has a peer that is written
-//! beside it or follows from its host name.
+//! beside it or follows from its host name. The one exception is a route without `[[peer]]` tables
+//! whose targets are all on one host: the identities that it lists may be those of one peer.
 
 use std::sync::Arc;
 
@@ -73,7 +74,9 @@ impl<'a> Expected<'a> {
         if let Some(identities) = self.peers.only() {
             return Some(identities.into());
         }
-        if !self.is_one_host && self.peers.is_whole() {
+        // Identities that a route lists itself may all be those of one peer, as where its key is renewed.
+        let may_be_one = self.is_one_host && self.peers.tables().is_empty();
+        if !may_be_one && self.peers.is_whole() {
             let target_text = &target.value;
             let text = format!(
                 "{scope}target \"{target_text}\" has no peer of its own, and one listed peer could \
