@@ -166,8 +166,11 @@ fn chain(seed: u64) -> Chain {
     params.distinguished_name = name(&mut random, organisation, &common);
     let mut issuer = Issuer::new(params, root_key);
     let mut presented = Vec::new();
+    let mut has_self_issued = false;
     for number in 0..=random.below(3) {
-        let is_self_issued = random.one_in(5);
+        // One renewed key in a chain: two of one name are beyond what is tried (`limits::FORGED_AT_FIRST_MAX`).
+        let is_self_issued = random.one_in(5) && !has_self_issued;
+        has_self_issued |= is_self_issued;
         if !is_self_issued {
             organisation = random.below(ORGANISATIONS.len());
             common = format!("CA {number}");
@@ -267,18 +270,19 @@ fn pem(der: &[u8]) -> String {
 #[test]
 fn chains_with_policies_constraints_and_spellings_are_judged_as_openssl_judges_them() {
     let folder = tempfile::tempdir().expect("a folder");
-    let mut accepted = 0;
+    let (mut accepted, mut different) = (0, Vec::new());
     for seed in 1..=CHAINS {
         let chain = chain(seed);
         let (ours, theirs) = (ours(&chain), theirs(&chain, folder.path()));
-        assert_eq!(
-            ours.is_ok(),
-            theirs.is_ok(),
-            "{}\nours: {ours:?}\ntheirs: {theirs:?}",
-            chain.said
-        );
         accepted += u64::from(ours.is_ok());
+        if ours.is_ok() != theirs.is_ok() {
+            different.push(format!(
+                "{}\nours: {ours:?}\ntheirs: {theirs:?}",
+                chain.said
+            ));
+        }
     }
+    assert!(different.is_empty(), "{}", different.join("\n"));
     // A comparison in which one outcome is rare compares little.
     assert!(
         (CHAINS / 5..CHAINS * 4 / 5).contains(&accepted),
