@@ -15,6 +15,7 @@ use x509_parser::x509::{AlgorithmIdentifier, X509Name};
 
 use super::der::{self, BIT_STRING, Elements, INTEGER, SEQUENCE, context, context_constructed};
 use super::facts::Signature;
+use super::name;
 
 /// SHA-256 of a DER SubjectPublicKeyInfo.
 pub(crate) type KeyHash = [u8; 32];
@@ -108,7 +109,7 @@ impl Crl {
         &self.head
     }
 
-    /// The content of its issuer's name, as webpki gives that of a certificate.
+    /// The content of its issuer's name in its comparable form.
     pub(crate) fn issuer_name(&self) -> &[u8] {
         der::only(&self.head.issuer_der, SEQUENCE).unwrap_or_default()
     }
@@ -212,7 +213,7 @@ impl CrlHead {
             .is_some_and(|point| flag(point, 4));
         Ok(Self {
             issuer: issuer.to_string(),
-            issuer_der: fields.issuer.to_vec(),
+            issuer_der: name::comparable(fields.issuer),
             this_update: time(fields.this_update).ok_or("its thisUpdate is no time")?,
             next_update: fields.next_update.and_then(time),
             signature: Signature::of(&algorithm),

@@ -95,7 +95,8 @@ impl Loader {
                 "route \"{}\": peers lists \"{own}\", which this site's own certificate {:?} proves: \
                  every holder of that key would count as the peer, and so would this gateway itself; \
                  write the identity of the other site, which `wardgate pki show` prints of its \
-                 certificate",
+                 certificate; if the certificates of the two sites were swapped, put this site's own \
+                 there",
                 route.name,
                 tls.identity.certificate.value.display().to_string()
             );

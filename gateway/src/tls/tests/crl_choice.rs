@@ -48,7 +48,7 @@ fn a_key_without_a_list_is_refused_though_its_name_has_one() {
     gateway.listed[0].anchors.push(new.der());
     accepted(&gateway, &new.issue(&[PEER]), "dns:peer.example");
     let words = [
-        "no revocation list of this route: another key of its CA signed those that are there",
+        "no revocation list of its peer: another key of its CA signed those that are there",
         "put the list of \"CN=Site CA\"",
     ];
     refused(&gateway, &old.issue(&[PEER]), Alert::UnknownCA, &words);
@@ -65,7 +65,7 @@ fn a_list_about_user_certificates_covers_the_leaf_and_not_its_issuer() {
         .with_issuers(vec![middle.der()])
         .with_crls(vec![users, middle.crl(&[])]);
     let words = [
-        "its issuer \"CN=Middle CA\"",
+        "issuer \"CN=Middle CA\"",
         "its CA's is not about CA certificates",
     ];
     refused(&gateway, &middle.issue(&[PEER]), Alert::UnknownCA, &words);

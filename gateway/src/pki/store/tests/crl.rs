@@ -1,8 +1,8 @@
 //! Revocation lists that would refuse every peer, or that say too little.
 
 use rcgen::{RevokedCertParams, SerialNumber, SigningKey, date_time_ymd};
+use x509_parser::prelude::{FromDer, X509Certificate};
 
-use super::super::Facts;
 use super::{Ca, Site};
 use crate::config::Mode;
 
@@ -176,7 +176,8 @@ fn crl_signed_by_an_algorithm_that_is_not_accepted_is_refused() {
 fn crl_der(ca: &Ca, next_update: Option<&str>, extensions: &[Vec<u8>]) -> Vec<u8> {
     // ecdsa-with-SHA256.
     let algorithm = tlv(0x30, &[&[0x06, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 3, 2]]);
-    let name = Facts::of(ca.certificate.der()).expect("a CA").subject_der;
+    let (_, authority) = X509Certificate::from_der(ca.certificate.der()).expect("a CA");
+    let name = authority.subject().as_raw().to_vec();
     let mut all = extension(&[0x55, 0x1d, 20], &tlv(0x02, &[&[2]]));
     // The CRL number is not critical; drop the flag that `extension` set.
     all = remove_critical(&all);
