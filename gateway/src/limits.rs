@@ -72,6 +72,22 @@ pub const FORGED_AT_FIRST_MAX: usize = 2;
 /// where an intermediate CA has renewed its key as well.
 pub const FORGED_CERTIFICATES_MAX: usize = 3;
 
+/// CAs of one name in the trust of one peer. A CA that renews its key keeps its name, and the certificate before
+/// ends some years later; a second generation before it is seldom still needed.
+pub const ANCHORS_OF_ONE_NAME_MAX: usize = 6;
+
+/// Signature checks of one chain that may fail. In a legal chain two certificates fail one under each CA of a name.
+pub const FAILED_CHECKS_MAX: usize = 2 * ANCHORS_OF_ONE_NAME_MAX;
+
+/// CAs of other peers that a certificate is held against once no CA of the peer that it claims to be has issued it:
+/// only the sentence of the refusal depends on it.
+pub const ANCHORS_OF_OTHERS_MAX: usize = 4;
+
+/// Bytes of the names of CAs that a server sends in its CertificateRequest, so that the client may choose among its
+/// certificates. TLS has room for 65,535, and most clients read less; none is sent where they are more. A hundred
+/// names of 80 bytes fit.
+pub const CA_NAMES_BYTES_MAX: usize = 8192;
+
 /// Names of one certificate that a refusal shows; the others are counted. A gateway has one or two.
 pub const SHOWN_NAMES_MAX: usize = 6;
 

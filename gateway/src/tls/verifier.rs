@@ -51,6 +51,8 @@ pub struct Judgement {
     // Where we connect and the configuration says who is expected there.
     expected: Option<Target>,
     accepted: OnceLock<Accepted>,
+    // Why a good certificate is refused, until its key is proved.
+    refused: OnceLock<Refusal>,
     // Set once the key is proved and nothing is revoked.
     proved: OnceLock<()>,
     refusal: OnceLock<Refusal>,
@@ -80,6 +82,7 @@ impl Judgement {
             request: OnceLock::new(),
             expected: None,
             accepted: OnceLock::new(),
+            refused: OnceLock::new(),
             proved: OnceLock::new(),
             refusal: OnceLock::new(),
         }
@@ -207,12 +210,17 @@ impl Verifier {
             expected: self.judgement.expected.as_ref(),
             now,
         };
-        let accepted = self
-            .rules
-            .judge(chain)
-            .map_err(|refusal| self.judgement.refuse(refusal))?;
         // A second chain in one handshake would be a defect of rustls; the first one stands.
-        let _ = self.judgement.accepted.set(accepted);
+        match self.rules.judge(chain) {
+            Ok(accepted) => {
+                let _ = self.judgement.accepted.set(accepted);
+            }
+            // Whoever has seen a certificate could cause it: it is told once the key is proved.
+            Err(refusal) if refusal.is_of_good_certificate() => {
+                let _ = self.judgement.refused.set(refusal);
+            }
+            Err(refusal) => return Err(self.judgement.refuse(refusal)),
+        }
         Ok(())
     }
 
@@ -231,8 +239,9 @@ impl Verifier {
             .refuse(Refusal::new(self.judgement.side, leaf, rule)))
     }
 
-    /// Notes whether the peer has the key of the certificate that it showed, and then whether a certificate of its
-    /// path is revoked: the look-up in large lists is not for everybody who has seen a certificate.
+    /// Notes whether the peer has the key of the certificate that it showed. Only then is it refused for being nobody
+    /// who is listed, and are its certificates looked up in the revocation lists: neither is for everybody who has seen
+    /// a certificate.
     fn prove(
         &self,
         leaf: &CertificateDer<'_>,
@@ -240,6 +249,9 @@ impl Verifier {
     ) -> Result<HandshakeSignatureValid, Error> {
         match verified {
             Ok(valid) => {
+                if let Some(refusal) = self.judgement.refused.get() {
+                    return Err(self.judgement.refuse(refusal.clone()));
+                }
                 if let Some(accepted) = self.judgement.accepted.get() {
                     accepted
                         .check_revocation(self.judgement.side, leaf)

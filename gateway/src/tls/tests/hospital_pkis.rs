@@ -1,7 +1,7 @@
 //! What RFC 5280 allows and hospital PKIs have: names in several spellings, critical extensions about policies, and
 //! constraints on directory names and URIs. `foreign_verifier` compares the outcomes with OpenSSL.
 
-use rcgen::{CertificateParams, CustomExtension, DnType, DnValue};
+use rcgen::{CustomExtension, DnValue};
 use rustls::AlertDescription as Alert;
 use rustls::pki_types::{CertificateDer, UnixTime};
 
