@@ -66,6 +66,7 @@ impl Scenario {
             scripts: [Script::default(), Script::default()],
             faults: Faults::default(),
             disturbances: Vec::new(),
+            drain_at: None,
             stop_at: None,
             flaw: None,
         }

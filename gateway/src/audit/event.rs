@@ -69,6 +69,9 @@ pub struct Connection {
     pub sealed_bytes: u64,
     /// Payload bytes that came out of TLS to the plain side (passthrough: from target to source).
     pub opened_bytes: u64,
+    /// Bytes that came in and did not get to their receiver, of either direction: they were not passed on, or
+    /// it had not acknowledged them when its connection ended. Not among the two above.
+    pub undelivered_bytes: u64,
     /// What was seen of it, where something looked.
     pub observed: Option<Observed>,
     /// The rule that would have refused it, on a route that only reports.
@@ -91,6 +94,7 @@ impl Connection {
             tls: None,
             sealed_bytes: 0,
             opened_bytes: 0,
+            undelivered_bytes: 0,
             observed: None,
             reported: None,
             duration: Duration::ZERO,

@@ -199,6 +199,7 @@ fn connection(account: &Connection, suppressed: u64) {
         group = %tls.map_or("-", |tls| tls.group),
         sealed_bytes = account.sealed_bytes,
         opened_bytes = account.opened_bytes,
+        undelivered_bytes = account.undelivered_bytes,
         seconds = account.duration.as_secs_f64(),
         ended_by = account.close.by.name(),
         reason = account.close.reason.to_string(),

@@ -37,11 +37,25 @@ pub(super) struct Account {
     pub(super) tls: Option<TlsInfo>,
     pub(super) sealed: Cell<u64>,
     pub(super) opened: Cell<u64>,
+    // Received and not passed on, or passed on and not taken by its receiver.
+    pub(super) undelivered: Cell<u64>,
     pub(super) observed: Option<Observed>,
     pub(super) reported: Option<String>,
 }
 
 impl Account {
+    /// Notes how many bytes the plain side (passthrough: the source) and the TLS side had not taken when they
+    /// were reset. Those of the TLS side are in records, so payload is counted as lost rather than as passed.
+    pub(super) fn note_left(&self, to_near: u64, to_far: u64) {
+        for (passed, left) in [(&self.opened, to_near), (&self.sealed, to_far)] {
+            // Words of our own are among them, which nobody else has sent.
+            let left = left.min(passed.get());
+            passed.set(passed.get().saturating_sub(left));
+            self.undelivered
+                .set(self.undelivered.get().saturating_add(left));
+        }
+    }
+
     pub(super) fn told(
         self,
         path: &Path,
@@ -57,6 +71,7 @@ impl Account {
             tls: self.tls,
             sealed_bytes: self.sealed.get(),
             opened_bytes: self.opened.get(),
+            undelivered_bytes: self.undelivered.get(),
             observed: self.observed,
             reported: self.reported,
             duration: started.elapsed(),

@@ -6,9 +6,9 @@ use std::io;
 use std::pin::Pin;
 use std::time::Duration;
 
-use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
+use super::ending::{Stops, settle, stalls};
 use super::receiver::{Limits, Receiver, State};
 use crate::audit::{Close, Party, Reason};
 use crate::config::Timeouts;
@@ -38,7 +38,15 @@ pub(super) struct Link<N, F> {
     listens: Cell<bool>,
     // The near side was told why, and is waited for.
     parting: Cell<bool>,
+    // Somebody ends the far side, and others leave it alone.
+    is_far_taken: Cell<bool>,
+    // Bytes that the near and the far side had not taken when they were reset.
+    left: [Cell<Option<u64>>; 2],
 }
+
+/// The sockets of a link, for the places of what is kept of each.
+const NEAR: usize = 0;
+const FAR: usize = 1;
 
 impl<N: Socket, F: Socket> Link<N, F> {
     /// `nearward` is where bytes for the near side go.
@@ -48,6 +56,8 @@ impl<N: Socket, F: Socket> Link<N, F> {
             nearward,
             listens: Cell::new(true),
             parting: Cell::new(false),
+            is_far_taken: Cell::new(false),
+            left: Default::default(),
             near,
             far,
             ended: RefCell::new(None),
@@ -58,39 +68,113 @@ impl<N: Socket, F: Socket> Link<N, F> {
         }
     }
 
-    /// Ends both sockets visibly: what they have not delivered whole must not look complete.
+    /// Ends both sockets visibly and at once: what they have not delivered whole must not look complete.
     pub(super) fn fail(&self, by: Party, reason: Reason) {
         self.note(by, reason);
         self.end_near(None);
-        self.far.abort();
+        self.abort_far();
     }
 
-    /// As `fail`, because of what was seen.
+    /// Notes that what was seen must not go on. The near side is told at once if it can be; both are ended by
+    /// the directions that lead to them.
     fn forbid(&self, why: &Forbidden) {
         self.note(Party::Gateway, Reason::Forbidden(why.to_string()));
-        self.end_near(Some(why));
+        self.say_to_near(Some(why));
+    }
+
+    /// Ends the near side at once: by a word of its own protocol where there is one for it and it can be said,
+    /// else by a reset. An application that was told is waited for until it closes, by whoever receives from
+    /// it.
+    pub(super) fn end_near(&self, why: Option<&Forbidden>) {
+        if !self.say_to_near(why) {
+            self.abort_near();
+        }
+    }
+
+    // Whether the near side has been told that the connection is broken off.
+    fn say_to_near(&self, why: Option<&Forbidden>) -> bool {
+        if self.parting.get() {
+            return true;
+        }
+        let words = self.observer.borrow().last_words(self.nearward, why);
+        let Some(words) = words.filter(|_| self.listens.get()) else {
+            return false;
+        };
+        let is_said = self.near.send_now(&words.octets()).is_ok() && self.near.finish().is_ok();
+        self.parting.set(is_said);
+        is_said
+    }
+
+    /// Resets the near side at once.
+    pub(super) fn abort_near(&self) {
+        self.note_left(NEAR, &self.near);
+        self.near.abort();
+    }
+
+    /// Resets the far side at once.
+    pub(super) fn abort_far(&self) {
+        self.note_left(FAR, &self.far);
         self.far.abort();
     }
 
-    /// Ends the near side: by a word of its own protocol where there is one for it and it can be said,
-    /// else by a reset. Who was told is waited for until it closes; the sealing direction does so.
-    pub(super) fn end_near(&self, why: Option<&Forbidden>) {
-        if self.parting.get() {
+    // What a socket still holds when it is reset was not delivered.
+    fn note_left<S: Socket>(&self, which: usize, socket: &S) {
+        let Some(left) = self.left.get(which) else {
             return;
+        };
+        if left.get().is_none() {
+            let queue = socket.send_queue();
+            left.set(Some(queue.map_or(0, |queue| queue.bytes())));
         }
-        let words = self.observer.borrow().last_words(self.nearward, why);
-        if let Some(words) = words.filter(|_| self.listens.get())
-            && self.near.send_now(&words.octets()).is_ok()
-            && self.near.finish().is_ok()
-        {
-            return self.parting.set(true);
-        }
-        self.near.abort();
+    }
+
+    /// Bytes that were sent and that the near and the far side had not taken when they were reset.
+    pub(super) fn left(&self) -> [u64; 2] {
+        self.left.each_ref().map(|left| left.get().unwrap_or(0))
+    }
+
+    /// Ends the near side as `end_near` does, once it has taken what was sent to it or goes on taking it no
+    /// more.
+    pub(super) async fn leave_near(&self) {
+        settle(&self.near, &self.moved).await;
+        self.end_near(None);
+    }
+
+    /// Resets the far side once it has taken what was sent to it, or goes on taking it no more.
+    pub(super) async fn leave_far(&self) {
+        settle(&self.far, &self.moved).await;
+        self.abort_far();
+    }
+
+    /// Resets both sides, once each has taken what was sent to it or goes on taking it no more.
+    pub(super) async fn leave_both(&self) {
+        tokio::join!(
+            settle(&self.near, &self.moved),
+            settle(&self.far, &self.moved)
+        );
+        self.abort_near();
+        self.abort_far();
+    }
+
+    /// Waits until `socket`, one of the two, takes nothing more of what is sent to it.
+    pub(super) async fn stalls<S: Socket>(&self, socket: &S) {
+        stalls(socket, &self.moved).await;
+    }
+
+    /// Whether the far side is the caller's to end: nobody else has begun to.
+    pub(super) fn take_far(&self) -> bool {
+        !self.is_far_taken.replace(true)
     }
 
     /// Whether the near side was told that the connection has ended, and may not have closed yet.
     pub(super) fn is_parting(&self) -> bool {
         self.parting.get()
+    }
+
+    /// Whether the near side was ended already, so that nothing can be delivered there.
+    pub(super) fn is_near_ended(&self) -> bool {
+        let is_reset = |left: &Cell<Option<u64>>| left.get().is_some();
+        self.parting.get() || self.left.first().is_some_and(is_reset)
     }
 
     /// Whether the applications have said all that they had to say.
@@ -193,7 +277,7 @@ impl<N: Socket, F: Socket> Link<N, F> {
         mut both: Pin<&mut impl Future>,
         timeouts: &Timeouts,
         parties: [Party; 2],
-        mut stop: watch::Receiver<bool>,
+        stops: &Stops,
         until: impl Future<Output = Option<Reason>>,
     ) -> bool {
         tokio::select! {
@@ -203,23 +287,51 @@ impl<N: Socket, F: Socket> Link<N, F> {
                 Some(reason) => self.fail(Party::Gateway, reason),
                 None => return true,
             },
-            close = self.overdue(timeouts, parties) => self.fail(close.by, close.reason),
-            () = stopped(&mut stop) => {
-                // Who was told before has had its time.
-                match self.is_parting() {
-                    true => self.near.abort(),
-                    false => self.fail(Party::Gateway, Reason::Drained),
+            overdue = self.overdue(timeouts, parties) => {
+                self.note(overdue.close.by, overdue.close.reason.clone());
+                tokio::select! {
+                    biased;
+                    _ = &mut both => return false,
+                    () = self.end_overdue(overdue) => {}
+                    () = stops.stopped() => self.stop(),
                 }
             }
+            () = stops.stopped() => self.stop(),
         }
         // The sockets are ended, so what is in flight comes back; it is never dropped.
         both.await;
         false
     }
 
+    fn stop(&self) {
+        // An application that was told before has had its time.
+        match self.is_parting() {
+            true => self.abort_near(),
+            false => self.fail(Party::Gateway, Reason::Drained),
+        }
+    }
+
+    // Where one side is gone, the other may still take what that one has sent: the direction that leads
+    // there ends it when it finds out, within a time.
+    async fn end_overdue(&self, overdue: Overdue) {
+        let Close { by, reason } = overdue.close;
+        match overdue.gone {
+            None => {}
+            Some(NEAR) => {
+                self.abort_near();
+                stalls(&self.far, &self.moved).await;
+            }
+            Some(_) => {
+                self.abort_far();
+                stalls(&self.near, &self.moved).await;
+            }
+        }
+        self.fail(by, reason);
+    }
+
     // Waits until nothing has moved for too long or a receiver is gone, and returns how that ends the
     // connection. One timer for all, because every connection that rests has it.
-    async fn overdue(&self, timeouts: &Timeouts, parties: [Party; 2]) -> Close {
+    async fn overdue(&self, timeouts: &Timeouts, parties: [Party; 2]) -> Overdue {
         let idle = timeouts.idle;
         let limits = Limits {
             user: timeouts.user,
@@ -227,9 +339,12 @@ impl<N: Socket, F: Socket> Link<N, F> {
         };
         let look_every = limits.look_every().min(LOOK_EVERY);
         let mut receivers = Receivers::new();
-        let of_us = |which| Close {
-            by: Party::Gateway,
-            reason: Reason::Deadline(which),
+        let of_us = |which| Overdue {
+            close: Close {
+                by: Party::Gateway,
+                reason: Reason::Deadline(which),
+            },
+            gone: None,
         };
         loop {
             let moved = self.moved.get();
@@ -247,7 +362,8 @@ impl<N: Socket, F: Socket> Link<N, F> {
                 let near = look_at(&self.near, &mut receivers.near, limits, parties[0]);
                 let far = look_at(&self.far, &mut receivers.far, limits, parties[1]);
                 receivers.rest_since = match (near, far) {
-                    (Err(close), _) | (_, Err(close)) => return close,
+                    (Err(close), _) => return Overdue::of(NEAR, close),
+                    (_, Err(close)) => return Overdue::of(FAR, close),
                     (Ok(true), Ok(true)) => Some(moved),
                     _ => None,
                 };
@@ -255,6 +371,20 @@ impl<N: Socket, F: Socket> Link<N, F> {
             let left = idle.map_or(LOOK_EVERY, |idle| idle.saturating_sub(silence));
             sleep(left.min(look_every)).await;
         }
+    }
+}
+
+/// How a connection ends that was watched.
+struct Overdue {
+    close: Close,
+    // The socket whose receiver is gone, where it is that.
+    gone: Option<usize>,
+}
+
+impl Overdue {
+    fn of(which: usize, close: Close) -> Self {
+        let gone = Some(which);
+        Self { close, gone }
     }
 }
 
@@ -313,12 +443,6 @@ const GONE: &str = "the other end stopped answering: neither data nor probes wer
 
 // How late at most a half-closed connection may be found silent.
 const LOOK_EVERY: Duration = Duration::from_secs(HALF_CLOSED_SILENCE.as_secs() / 8);
-
-/// Waits until connections must end.
-pub(super) async fn stopped(stop: &mut watch::Receiver<bool>) {
-    // A sender that is gone means that the process goes as well.
-    let _ = stop.wait_for(|stop| *stop).await;
-}
 
 /// A socket's end in the reason's words.
 pub(super) fn reset(error: &io::Error) -> Reason {

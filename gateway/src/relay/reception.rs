@@ -12,7 +12,6 @@ use super::connection::{Outcome, Side, Work};
 use super::engine::Engine;
 use super::first::{Beginning, First, NoStart};
 use super::limiter::Place;
-use super::link::stopped;
 use super::open::{Cut, Held};
 use super::seal::receive_ready;
 use crate::audit::{Close, Party, Reason};
@@ -212,11 +211,10 @@ impl<'c, V: Verbs> Work<'c, V> {
         place: Option<&Place<'_>>,
     ) -> Outcome<W::Output> {
         let limit = self.path.route.timeouts.first_byte;
-        let mut stop = self.core.stop.clone();
         let time = async {
             tokio::select! {
                 () = sleep(limit) => Reason::Deadline("first byte"),
-                () = stopped(&mut stop) => Reason::Drained,
+                () = self.core.stops.stopped() => Reason::Drained,
                 reason = lost(place) => reason,
             }
         };

@@ -163,7 +163,7 @@ async fn serve(
     let drain = longest(config, |timeouts| timeouts.drain);
     view.ready.set(false);
     notify::stopping();
-    workers.stop_accepting().await;
+    workers.drain().await;
     let open = workers.open();
     let told = format!(
         "draining: {open} connections are open, they have {} s",

@@ -333,9 +333,11 @@ impl Socket for RingSocket {
         Ok(SendQueue {
             acked: info.bytes_acked,
             in_flight: info.unacked,
+            in_flight_bytes: info.in_flight_bytes(),
             unsent: info.unsent_bytes,
             window: info.send_window,
             unanswered: (is_unanswered && count > 0).then_some(count.into()),
+            has_ended: info.has_ended(),
         })
     }
 
@@ -380,6 +382,11 @@ impl Socket for RingSocket {
         self.stream.shutdown(std::net::Shutdown::Write)?;
         self.finished.set(true);
         Ok(())
+    }
+
+    fn stop_reading(&self) {
+        // It can only fail on a socket that has ended, which reads as one that has.
+        let _ = self.stream.shutdown(std::net::Shutdown::Read);
     }
 
     fn abort(&self) {
