@@ -49,6 +49,12 @@ impl Sealing<'_> {
             }
         };
         let near = async {
+            // The opening direction delivers what it has, as long as that is taken.
+            tokio::select! {
+                biased;
+                () = self.outlet.opened_all.reached() => {}
+                () = link.stalls(&link.near) => link.end_near(None),
+            }
             if self.outlet.opening_over.is_reached() {
                 link.leave_near().await;
             }
