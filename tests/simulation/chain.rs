@@ -141,8 +141,7 @@ impl<'s> Run<'s> {
         } = scenario.clone();
         assert_eq!(natures.len(), modes.len() + 1, "a wire on each side");
         let (world, announced) = World::new(seed, faults, scenario.flaw, natures);
-        let (stops, stopped): (Vec<_>, Vec<_>) =
-            modes.iter().map(|_| stops()).unzip();
+        let (stops, stopped): (Vec<_>, Vec<_>) = modes.iter().map(|_| stops()).unzip();
         let sites = stopped
             .into_iter()
             .enumerate()

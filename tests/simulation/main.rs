@@ -17,6 +17,7 @@ mod socket;
 mod wire;
 mod world;
 
+mod archive;
 mod deadlines;
 mod handshakes;
 mod mutations;

@@ -131,7 +131,12 @@ impl End {
     // not arrived yet.
     fn forget(&mut self, unacked: usize, now: Instant, random: &mut Random) {
         let travelling = |one: &&Segment| !one.has_arrived(now);
-        let on_its_way: usize = self.incoming.iter().filter(travelling).map(|one| one.bytes.len()).sum();
+        let on_its_way: usize = self
+            .incoming
+            .iter()
+            .filter(travelling)
+            .map(|one| one.bytes.len())
+            .sum();
         let mut rest = unacked.saturating_sub(on_its_way);
         if rest == 0 || random.chance(500) {
             return;

@@ -1,11 +1,12 @@
 //! A connection's life: accepted, judged, connected, relayed, accounted for.
 
 use std::cell::RefCell;
-use std::future::pending;
+use std::future::{pending, poll_fn};
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -168,9 +169,8 @@ pub async fn serve<V: Verbs>(
     };
     drop(of_route);
     count(counters, &close.reason);
-    counters
-        .undelivered_bytes
-        .add(work.account.undelivered.get());
+    let undelivered = work.account.undelivered();
+    counters.undelivered_bytes.add(undelivered.iter().sum());
     core.counters.pool_exhausted.set(core.pool.exhausted());
     work.account.told(path, accepted.source, started, close)
 }
@@ -442,7 +442,7 @@ impl<'c, V: Verbs> Work<'c, V> {
             talker: self.talker,
             bytes: &account.sealed,
             counter: &counters.sealed_bytes,
-            undelivered: &account.undelivered,
+            undelivered: &account.unsealed,
         };
         let explain = |error: &rustls::Error| self.wrong_record(error, judgement);
         let opening = Opening {
@@ -451,7 +451,7 @@ impl<'c, V: Verbs> Work<'c, V> {
             pool,
             bytes: &account.opened,
             counter: &counters.opened_bytes,
-            undelivered: &account.undelivered,
+            undelivered: &account.unopened,
             explain: &explain,
         };
         let both = async { tokio::join!(sealing.run(link, first), opening.run(link, held)) };
@@ -467,7 +467,20 @@ impl<'c, V: Verbs> Work<'c, V> {
             None => true,
         };
         if goes_on {
-            link.watch(both, timeouts, parties, stops, pending()).await;
+            let at_rest = async {
+                stops.draining().await;
+                // Whatever changes this is done by this task, so it is looked at whenever that is polled.
+                poll_fn(|_| match link.is_at_rest() && outlet.is_free() {
+                    true => Poll::Ready(()),
+                    false => Poll::Pending,
+                })
+                .await;
+                Some(match outlet.goodbye(engine) {
+                    Ok(words) => link.end_in_order(&words),
+                    Err(error) => Reason::Internal(error.to_string()),
+                })
+            };
+            link.watch(both, timeouts, parties, stops, at_rest).await;
         }
         let [to_near, to_far] = link.left();
         account.note_left(to_near, to_far);

@@ -6,13 +6,14 @@ use std::io;
 use std::pin::Pin;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::ending::{Stops, settle, stalls};
 use super::receiver::{Limits, Receiver, State};
 use crate::audit::{Close, Party, Reason};
 use crate::config::Timeouts;
-use crate::limits::{EXCHANGES_MIN, HALF_CLOSED_SILENCE};
+use crate::dicom::Answer;
+use crate::limits::{ALERT_LINGER, EXCHANGES_MIN, HALF_CLOSED_SILENCE};
 use crate::observe::{Direction, Forbidden, Observer};
 use crate::uring::Socket;
 
@@ -38,6 +39,11 @@ pub(super) struct Link<N, F> {
     listens: Cell<bool>,
     // The near side was told why, and is waited for.
     parting: Cell<bool>,
+    // Something was seen for a side and is not all sent.
+    is_owed_to_near: Cell<bool>,
+    is_owed_to_far: Cell<bool>,
+    // Both sides were ended in order by us.
+    is_in_order: Cell<bool>,
     // Somebody ends the far side, and others leave it alone.
     is_far_taken: Cell<bool>,
     // Bytes that the near and the far side had not taken when they were reset.
@@ -56,6 +62,9 @@ impl<N: Socket, F: Socket> Link<N, F> {
             nearward,
             listens: Cell::new(true),
             parting: Cell::new(false),
+            is_owed_to_near: Cell::new(false),
+            is_owed_to_far: Cell::new(false),
+            is_in_order: Cell::new(false),
             is_far_taken: Cell::new(false),
             left: Default::default(),
             near,
@@ -177,24 +186,72 @@ impl<N: Socket, F: Socket> Link<N, F> {
         self.parting.get() || self.left.first().is_some_and(is_reset)
     }
 
-    /// Whether the applications have said all that they had to say.
-    pub(super) fn is_over(&self) -> bool {
-        self.observer.borrow().is_over()
+    /// Whether nothing is outstanding between the applications.
+    pub(super) fn is_at_rest(&self) -> bool {
+        let is_moving = self.is_owed_to_near.get() || self.is_owed_to_far.get();
+        !is_moving && self.observer.borrow().is_at_rest()
+    }
+
+    /// Whether the near side, of an open association, must not take the end of the far side for a good one.
+    pub(super) fn near_waits_for_far(&self) -> bool {
+        self.waits_for_other(self.nearward)
+    }
+
+    /// As `near_waits_for_far`, the other way round.
+    pub(super) fn far_waits_for_near(&self) -> bool {
+        self.waits_for_other(self.farward())
+    }
+
+    // An application that has ended its own direction waits no more.
+    fn waits_for_other(&self, direction: Direction) -> bool {
+        self.finished.get().is_none() && self.observer.borrow().waits_for_other(direction)
+    }
+
+    /// What the application at the far side is told of the end of the near side, where that ended the
+    /// connection and something can be said.
+    pub(super) fn words_for_far(&self) -> Option<Answer> {
+        let is_by_near = |close: &Close| close.by == Party::PlainSide;
+        if !self.ended.borrow().as_ref().is_some_and(is_by_near) || self.is_owed_to_far.get() {
+            return None;
+        }
+        let observer = self.observer.borrow();
+        let may_speak = observer.may_speak(self.farward());
+        observer
+            .last_words(self.farward(), None)
+            .filter(|_| may_speak)
+    }
+
+    fn farward(&self) -> Direction {
+        match self.nearward {
+            Direction::Onward => Direction::Homeward,
+            Direction::Homeward => Direction::Onward,
+        }
+    }
+
+    /// Ends both sides in order, with nothing outstanding: `words` are close_notify, and what TLS owes
+    /// before it. Returns why the connection ends.
+    pub(super) fn end_in_order(&self, words: &[u8]) -> Reason {
+        self.note(Party::Gateway, Reason::AtRest);
+        let far = self.far.send_now(words).and_then(|()| self.far.finish());
+        match far.and_then(|()| self.near.finish()) {
+            Ok(()) => self.is_in_order.set(true),
+            // Whoever is gone has taken nothing with it.
+            Err(_) => self.fail(Party::Gateway, Reason::AtRest),
+        }
+        Reason::AtRest
     }
 
     /// Looks at bytes that come from the near side; whether they may go on.
     pub(super) fn see_from_near<'b>(&self, parts: impl Iterator<Item = &'b [u8]>) -> bool {
-        let direction = match self.nearward {
-            Direction::Onward => Direction::Homeward,
-            Direction::Homeward => Direction::Onward,
-        };
-        self.see(direction, parts)
+        self.is_owed_to_far.set(true);
+        self.see(self.farward(), parts)
     }
 
     /// Looks at bytes for the near side; whether they may go on. They must be told as delivered when
     /// they are.
     pub(super) fn see_for_near<'b>(&self, parts: impl Iterator<Item = &'b [u8]>) -> bool {
         let may_go_on = self.see(self.nearward, parts);
+        self.is_owed_to_near.set(true);
         self.listens.set(false);
         may_go_on
     }
@@ -230,10 +287,20 @@ impl<N: Socket, F: Socket> Link<N, F> {
         self.ended.borrow().is_some()
     }
 
+    /// Whether a cause is known for which both sides must be ended visibly.
+    pub(super) fn is_broken(&self) -> bool {
+        self.failed() && !self.is_in_order.get()
+    }
+
     /// Notes that `by` finished its direction in order.
     pub(super) fn finish(&self, by: Party) {
         self.finished.set(self.finished.get().or(Some(by)));
         self.stir();
+    }
+
+    /// Whether a side has finished its direction in order.
+    pub(super) fn is_finished(&self) -> bool {
+        self.finished.get().is_some()
     }
 
     /// Notes that bytes moved just now.
@@ -244,14 +311,16 @@ impl<N: Socket, F: Socket> Link<N, F> {
     /// Notes that all that was seen for the near side has been delivered.
     pub(super) fn answer(&self) {
         self.answered.set(true);
+        self.is_owed_to_near.set(false);
         self.listens
             .set(self.observer.borrow().may_speak(self.nearward));
     }
 
-    /// Notes that the near side spoke, and says whether it has been message and answer by turns for a
+    /// Notes that the near side spoke and all of it has been sent, and says whether it has been message and answer by turns for a
     /// while. Then each answer carries the acknowledgement that the next message may wait for, and who
     /// holds back a part of a message breaks the turns.
     pub(super) fn is_conversation(&self) -> bool {
+        self.is_owed_to_far.set(false);
         let exchanges = match self.answered.replace(false) {
             true => self.exchanges.get().saturating_add(1),
             false => 0,
@@ -284,6 +353,14 @@ impl<N: Socket, F: Socket> Link<N, F> {
             biased;
             _ = &mut both => return false,
             ended = until => match ended {
+                Some(Reason::AtRest) => {
+                    // The other ends close in their turn, or later.
+                    if timeout(ALERT_LINGER, both.as_mut()).await.is_ok() {
+                        return false;
+                    }
+                    self.near.stop_reading();
+                    self.far.stop_reading();
+                }
                 Some(reason) => self.fail(Party::Gateway, reason),
                 None => return true,
             },

@@ -91,6 +91,11 @@ impl Held {
         held.into_iter().flatten().find(|buffer| buffer.parts() > 0)
     }
 
+    // Whether a record has begun whose rest has not come.
+    fn is_partial(&self) -> bool {
+        self.incoming.as_ref().is_some_and(|one| !one.is_empty())
+    }
+
     // Bytes of payload that was opened and has not moved on.
     fn payload_bytes(&self) -> u64 {
         let held = [&self.payload, &self.incoming];
@@ -212,15 +217,19 @@ impl Opening<'_> {
         let mut is_wrong = false;
         match self.pump(link, held).await {
             Ok(()) => {}
-            // Many peers close without a word after the release of an association.
-            Err(Cut::Truncated) if link.is_over() => self.finish(link).await,
+            Err(_) if link.failed() && !link.is_broken() => {}
+            // Many peers close without close_notify when nothing is outstanding. Nobody can cut anything off
+            // there: the applications themselves have answered all that was sent.
+            Err(Cut::Truncated) if link.is_at_rest() && !held.is_partial() => {
+                self.finish(link).await;
+            }
             Err(cut) => {
                 self.note(link, &cut);
                 is_wrong = matches!(cut, Cut::Records(_));
             }
         }
         self.outlet.opened_all.reach();
-        if link.failed() {
+        if link.is_broken() {
             Box::pin(self.leave(link, held, is_wrong)).await;
         }
         let undelivered = self.undelivered.get();
@@ -299,6 +308,9 @@ impl Opening<'_> {
 
     // close_notify becomes FIN; the other direction may go on.
     async fn finish<N: Socket, F: Socket>(&self, link: &Link<N, F>) {
+        if link.near_waits_for_far() {
+            return link.note(Party::TlsPeer, Reason::Unfinished);
+        }
         match link.near.finish() {
             Ok(()) => link.finish(Party::TlsPeer),
             Err(error) => Box::pin(self.lost(link, &error)).await,

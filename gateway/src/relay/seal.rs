@@ -11,6 +11,7 @@ use super::engine::{Engine, Unsealed};
 use super::link::{Link, reset};
 use crate::audit::{Party, Reason};
 use crate::buffers::{Appetite, Batch, Buffer, Pool, Size, Talker};
+use crate::dicom::Answer;
 use crate::limits::{ALERT_LINGER, ARTIM, CONTROL_ROOM};
 use crate::metrics::Counter;
 use crate::tls::handshake::tell;
@@ -35,7 +36,7 @@ impl Sealing<'_> {
     pub(super) async fn run<N: Socket, F: Socket>(&self, link: &Link<N, F>, first: &mut Vec<u8>) {
         self.pump(link, first).await;
         self.outlet.sealed_all.reach();
-        if link.failed() {
+        if link.is_broken() {
             Box::pin(self.leave(link)).await;
         }
         self.outlet.sealing_over.reach();
@@ -45,6 +46,9 @@ impl Sealing<'_> {
     async fn leave<N: Socket, F: Socket>(&self, link: &Link<N, F>) {
         let far = async {
             if link.take_far() {
+                if let Some(words) = link.words_for_far() {
+                    self.say(link, words).await;
+                }
                 link.leave_far().await;
             }
         };
@@ -63,6 +67,22 @@ impl Sealing<'_> {
             }
         };
         tokio::join!(far, near);
+    }
+
+    // The last that the application behind the TLS peer is told. It is given time to close.
+    async fn say<N: Socket, F: Socket>(&self, link: &Link<N, F>, words: Answer) {
+        let _turn = self.outlet.turn.lock().await;
+        let sealed = self
+            .engine
+            .borrow_mut()
+            .farewell(&words.octets(), self.pool);
+        let Ok(sealed) = sealed else { return };
+        let mut sealed = Buffer::of(sealed);
+        let sent = write(link, &link.far, &mut sealed);
+        let (sent, _) = race(sent, ARTIM, || link.abort_far()).await;
+        if sent.is_ok() && link.far.finish().is_ok() {
+            let _ = timeout(ARTIM, self.outlet.opened_all.reached()).await;
+        }
     }
 
     // What is handed on is lent, here and below: each level that owned it would keep room for it.
@@ -160,6 +180,9 @@ impl Sealing<'_> {
             // "Whole" would come before the alert that says otherwise.
             return;
         }
+        if link.far_waits_for_near() {
+            return link.note(Party::PlainSide, Reason::Unfinished);
+        }
         let mut words = Vec::new();
         if let Err(error) = self.engine.borrow_mut().close_notify(&mut words) {
             return link.note(Party::Gateway, refusal(&error));
@@ -167,6 +190,8 @@ impl Sealing<'_> {
         let sent = write(link, &link.far, &mut Buffer::of(words)).await;
         match sent.and_then(|()| link.far.finish()) {
             Ok(()) => link.finish(Party::PlainSide),
+            // A peer that has closed with nothing outstanding misses nothing.
+            Err(_) if link.is_finished() && link.is_at_rest() => link.finish(Party::PlainSide),
             Err(error) => self.lost(link, &error).await,
         }
     }
@@ -358,6 +383,20 @@ impl Outlet {
             tell(&link.far, words).await;
         };
         race(goodbye, 2 * ALERT_LINGER, || link.abort_far()).await;
+    }
+
+    /// Whether nothing is on its way out.
+    pub(super) fn is_free(&self) -> bool {
+        self.turn.try_lock().is_ok()
+    }
+
+    /// What the peer is sent when the connection ends in order: what TLS owes, and close_notify.
+    pub(super) fn goodbye(&self, engine: &RefCell<Engine>) -> Result<Vec<u8>, SealError> {
+        let mut words = self.answers.take();
+        let mut engine = engine.borrow_mut();
+        engine.before(1, &mut words)?;
+        engine.close_notify(&mut words)?;
+        Ok(words)
     }
 
     /// The opening direction has ended altogether.
