@@ -248,9 +248,6 @@ pub const ADDRESS_REPORT_EVERY: Duration = Duration::from_secs(3600);
 /// Silent addresses that the gateway remembers. Routes have a handful of addresses.
 pub const DEAD_ADDRESSES_MAX: usize = 1024;
 
-/// How long a broken TLS socket is still read for the alert that says why.
-pub const REASON_WAIT: Duration = Duration::from_secs(1);
-
 /// Problems of a configuration that are told at once. More would scroll the first ones away.
 pub const CONFIG_PROBLEMS_MAX: usize = 200;
 

@@ -18,6 +18,7 @@ mod wire;
 mod world;
 
 mod archive;
+mod cuts;
 mod deadlines;
 mod handshakes;
 mod mutations;

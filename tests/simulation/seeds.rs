@@ -154,9 +154,14 @@ impl Scenario {
     /// Whether the application on side `side` of the run takes all that comes to it on its wire, as long as
     /// it is there: it reads from the beginning, and nothing but the other side ends what is between.
     pub(crate) fn must_take(&self, side: usize, wire: usize) -> bool {
-        let is_cut = self.disturbances.iter().any(|(_, which, _)| *which == wire);
         let reads = self.scripts[side].order != Order::SendThenReceive;
-        reads && !is_cut && self.faults.at.is_none() && self.stop_at.is_none()
+        reads && !self.is_disturbed(wire) && self.faults.at.is_none() && self.stop_at.is_none()
+    }
+
+    /// Whether the network does something to a wire.
+    pub(crate) fn is_disturbed(&self, wire: usize) -> bool {
+        let mut disturbed = self.disturbances.iter().map(|(_, which, _)| *which);
+        disturbed.any(|which| which == wire)
     }
 
     /// Whether nothing but what passes by itself goes wrong.

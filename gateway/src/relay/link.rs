@@ -369,7 +369,7 @@ impl<N: Socket, F: Socket> Link<N, F> {
                 tokio::select! {
                     biased;
                     _ = &mut both => return false,
-                    () = self.end_overdue(overdue) => {}
+                    () = Box::pin(self.end_overdue(overdue)) => {}
                     () = stops.stopped() => self.stop(),
                 }
             }

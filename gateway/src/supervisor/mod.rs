@@ -163,13 +163,14 @@ async fn serve(
     let drain = longest(config, |timeouts| timeouts.drain);
     view.ready.set(false);
     notify::stopping();
-    workers.drain().await;
+    workers.stop_accepting().await;
     let open = workers.open();
     let told = format!(
         "draining: {open} connections are open, they have {} s",
         drain.as_secs()
     );
     notice(journal, Level::Info, told);
+    workers.end_at_rest();
     tokio::select! {
         () = workers.emptied() => {}
         () = sleep(drain) => {}

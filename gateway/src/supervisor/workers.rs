@@ -124,9 +124,13 @@ impl Workers {
         }
     }
 
-    /// Closes all listeners, and lets connections that have nothing outstanding end.
-    pub(super) async fn drain(&self) {
+    /// Closes all listeners.
+    pub(super) async fn stop_accepting(&self) {
         self.tell_all(|| Message::StopAccepting).await;
+    }
+
+    /// Ends connections in order that have nothing outstanding, now and as soon as they have.
+    pub(super) fn end_at_rest(&self) {
         let _ = self.draining.send(true);
     }
 

@@ -38,12 +38,13 @@ impl TcpInfo {
         self.state == CLOSE
     }
 
-    /// Bytes that were sent and are not acknowledged. One less where this end connected, as the
-    /// acknowledgement of its SYN counts as a byte.
+    /// Bytes that were sent and are not acknowledged. Where this end `has_connected`, the acknowledgement of
+    /// its SYN was counted as a byte.
     #[must_use]
-    pub fn in_flight_bytes(&self) -> u64 {
+    pub fn in_flight_bytes(&self, has_connected: bool) -> u64 {
         let sent_once = self.bytes_sent.saturating_sub(self.bytes_sent_again);
-        sent_once.saturating_sub(self.bytes_acked)
+        let acked = self.bytes_acked.saturating_sub(has_connected.into());
+        sent_once.saturating_sub(acked)
     }
 }
 
@@ -167,7 +168,7 @@ mod tests {
         assert!(done.last_ack_received < Duration::from_secs(5), "{done:?}");
         assert!(done.last_data_sent < Duration::from_secs(5), "{done:?}");
         assert_eq!((done.probes, done.backoff), (0, 0));
-        assert_eq!(done.in_flight_bytes(), 0, "{done:?}");
+        assert_eq!(done.in_flight_bytes(true), 0, "{done:?}");
         assert!(!done.has_ended(), "{done:?}");
     }
 
@@ -184,7 +185,7 @@ mod tests {
         // Closed with bytes unread, so it resets.
         drop(peer);
         let ended = until(&ours, TcpInfo::has_ended);
-        let left = ended.in_flight_bytes() + u64::from(ended.unsent_bytes);
+        let left = ended.in_flight_bytes(true) + u64::from(ended.unsent_bytes);
         assert!(left > 0, "{ended:?}");
         let account = closed.bytes_acked + left;
         assert!(account.abs_diff(sent) <= 1, "{ended:?} of {sent}");
