@@ -159,6 +159,7 @@ fn every_account_has_the_same_keys() {
             "message",
             "mode",
             "opened_bytes",
+            "undelivered_bytes",
             "peer",
             "protocol",
             "reason",

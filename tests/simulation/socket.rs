@@ -331,7 +331,10 @@ impl Socket for SimSocket {
 
     fn send_queue(&self) -> io::Result<SendQueue> {
         if self.has_flaw(Flaw::HidesQueue) {
-            return Ok(SendQueue::default());
+            return Ok(SendQueue {
+                has_ended: true,
+                ..SendQueue::default()
+            });
         }
         let wire = self.shared.wire.borrow();
         Ok(wire.send_queue(self.side, Instant::now()))

@@ -55,6 +55,8 @@ struct End {
     // What the other end has sent and this one has not read.
     incoming: VecDeque<Segment>,
     queued: usize,
+    // What it had not acknowledged when it reset the connection.
+    lost: usize,
     sent_to: u64,
     end_arrives: Option<Instant>,
     reset: Option<(Instant, Errno)>,
@@ -321,10 +323,11 @@ impl Wire {
 
     /// Resets: what is not acknowledged is lost, or some of it.
     pub(crate) fn abort(&mut self, side: Side, now: Instant, random: &mut Random) {
-        let end = &mut self.ends[side];
-        if end.aborted || end.closed {
+        if self.ends[side].aborted || self.ends[side].closed {
             return;
         }
+        self.ends[side].lost = self.unacked(side, now);
+        let end = &mut self.ends[side];
         // A connection whose both directions are over has nothing left to reset, or just so.
         let is_past = end.broken(now).is_some() || (end.is_over() && random.chance(500));
         end.aborted = true;
@@ -400,6 +403,9 @@ impl Wire {
     // for it, which is half of all.
     fn unacked(&self, to: Side, now: Instant) -> usize {
         let end = &self.ends[to];
+        if end.aborted {
+            return end.lost + end.queued;
+        }
         let arrived = end.incoming.iter().take_while(|one| one.has_arrived(now));
         let arrived: usize = arrived.map(|one| one.bytes.len() - one.taken).sum();
         end.queued - arrived.min(self.nature.capacity.div_ceil(2))

@@ -109,8 +109,13 @@ impl<N: Socket, F: Socket> Link<N, F> {
         let Some(words) = words.filter(|_| self.listens.get()) else {
             return false;
         };
+        // A word that is cut off itself is nothing that another sent.
+        let left = self.near.send_queue().map_or(0, |queue| queue.bytes());
         let is_said = self.near.send_now(&words.octets()).is_ok() && self.near.finish().is_ok();
         self.parting.set(is_said);
+        if !is_said && let Some(near) = self.left.first() {
+            near.set(near.get().or(Some(left)));
+        }
         is_said
     }
 
