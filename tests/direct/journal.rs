@@ -162,7 +162,6 @@ fn every_account_has_the_same_keys() {
             "message",
             "mode",
             "opened_bytes",
-            "undelivered_bytes",
             "peer",
             "protocol",
             "reason",
@@ -176,6 +175,7 @@ fn every_account_has_the_same_keys() {
             "target",
             "timestamp",
             "tls",
+            "undelivered_bytes",
         ];
         assert_eq!(line.keys(), expected);
     }
