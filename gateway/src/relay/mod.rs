@@ -7,6 +7,7 @@
 mod account;
 mod admission;
 mod connection;
+mod ending;
 mod engine;
 mod first;
 mod limiter;
@@ -20,4 +21,5 @@ mod seal;
 mod shake;
 
 pub use connection::{Accepted, Core, Path, Side, serve};
+pub use ending::Stops;
 pub use limiter::HandshakeLimiter;
