@@ -16,7 +16,7 @@ use rustls::{DistinguishedName, Error};
 use webpki::{Cert, EndEntityCert, VerifiedPath};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use super::algorithms::key_fault;
+use super::algorithms::{Known, ca_key_fault, key_fault};
 use super::chain::{self, Checks};
 use super::diagnosis;
 use super::identity::{PeerInfo, Peers, Proved, list, printable};
@@ -148,7 +148,7 @@ impl Rules {
                 self.anchors.push(anchor);
                 self.anchor_facts.push(AnchorFacts {
                     constraints,
-                    ..AnchorFacts::new(der, number)
+                    ..AnchorFacts::new(der, number, self.algorithms.all)
                 });
             }
         }
@@ -552,12 +552,12 @@ impl AnchorFacts {
         i64::try_from(now.as_secs()).unwrap_or(i64::MAX) > self.not_after
     }
 
-    fn new(der: &CertificateDer<'_>, peer: usize) -> Self {
+    fn new(der: &CertificateDer<'_>, peer: usize, known: Known<'_>) -> Self {
         let vouches_for = vec![peer];
         match X509Certificate::from_der(der) {
             Ok((_, facts)) => Self {
                 not_after: facts.validity().not_after.timestamp(),
-                key_fault: key_fault(facts.public_key().raw),
+                key_fault: ca_key_fault(facts.public_key().raw, known),
                 is_root: facts.subject().as_raw() == facts.issuer().as_raw(),
                 subject: printable(&facts.subject().to_string()),
                 key: key_hash(facts.public_key().raw),
