@@ -18,6 +18,8 @@ pub struct Prepared {
     pub config: Config,
     /// Its routes with their certificates.
     pub paths: Paths,
+    /// What an operator should know about the CAs that it trusts.
+    pub(super) trust_remarks: Vec<String>,
 }
 
 /// Reads a configuration and the files that it names, as of `now`.
@@ -51,6 +53,7 @@ pub fn prepare(file: &FilePath, now: SystemTime) -> Result<Prepared, Vec<String>
             return Ok(Prepared {
                 config,
                 paths: paths.into(),
+                trust_remarks: listings.remarks(),
             });
         }
         Ok(_) => {}

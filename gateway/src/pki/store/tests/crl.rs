@@ -31,7 +31,7 @@ fn crl_of_an_unknown_ca_is_refused() {
         site.problems(),
         [
             "14: crl \"other.crl\" of \"CN=Other CA\" belongs to no CA in \"trust\"; put that CA's \
-             certificate there, or take the list out"
+             certificate there"
         ]
     );
 }
@@ -146,6 +146,28 @@ fn crl_that_the_verifier_cannot_use_is_refused() {
         [
             "14: crl \"ca.crl\" of \"CN=Region CA\" cannot be used for TLS \
              (UnsupportedCriticalExtension); ask the CA for a full list, version 2"
+        ]
+    );
+}
+
+#[test]
+fn crl_signed_by_an_algorithm_that_is_not_accepted_is_refused() {
+    let mut site = Site::new();
+    let due = Some("260620000000Z");
+    let mut list = crl_der(&site.ca, due, &[]);
+    // ecdsa-with-SHA224 in the place of ecdsa-with-SHA256, whose identifiers differ in the last byte.
+    let name = [0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 3];
+    for at in 0..list.len() {
+        if list[at..].starts_with(&name) {
+            list[at + name.len()] = 1;
+        }
+    }
+    site.add_crl("ca.crl", list);
+    assert_eq!(
+        site.problems(),
+        [
+            "14: crl \"ca.crl\" of \"CN=Region CA\" is signed by ECDSA with SHA-224, which is not accepted, \
+             so nobody could be accepted by it; ask the CA for one signed with SHA-256 or SHA-384"
         ]
     );
 }
