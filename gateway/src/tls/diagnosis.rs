@@ -7,7 +7,7 @@ use webpki::EndEntityCert;
 use x509_parser::extensions::{ExtendedKeyUsage, NameConstraints};
 use x509_parser::prelude::{FromDer, Validity};
 
-use super::algorithms::{key_fault, signature_rule};
+use super::algorithms::{ca_key_fault, signature_rule};
 use super::der::{Elements, Layout, OBJECT_IDENTIFIER, SEQUENCE};
 use super::identity::printable;
 use super::names::object_identifier;
@@ -93,7 +93,7 @@ impl Rules {
         presented: Presented<'_>,
     ) -> Refusal {
         let chain = presented.chain;
-        if let Some(rule) = signature_rule(chain.leaf) {
+        if let Some(rule) = signature_rule(chain.leaf, self.algorithms.all) {
             return presented.refuse(rule);
         }
         if let Some(fault) = self.weak_anchor(leaf, chain) {
@@ -107,12 +107,12 @@ impl Rules {
             if let Some(extension) = unknown_critical_extension(der) {
                 return presented.refuse_issuer(Rule::Critical { extension }, der);
             }
-            if let Some(rule) = signature_rule(der) {
+            if let Some(rule) = signature_rule(der, self.algorithms.all) {
                 return presented.refuse_issuer(rule, der);
             }
-            let fault = EndEntityCert::try_from(der)
-                .ok()
-                .and_then(|issuer| key_fault(&issuer.subject_public_key_info()));
+            let fault = EndEntityCert::try_from(der).ok().and_then(|issuer| {
+                ca_key_fault(&issuer.subject_public_key_info(), self.algorithms.all)
+            });
             if let Some(fault) = fault {
                 return presented.refuse_issuer(Rule::Key { fault }, der);
             }

@@ -126,8 +126,12 @@ impl Rules {
                 }
                 seen.push(der);
                 let mut anchor = anchor.to_owned();
-                self.anchor_facts
-                    .push(AnchorFacts::take(&mut anchor, der, number));
+                self.anchor_facts.push(AnchorFacts::take(
+                    &mut anchor,
+                    der,
+                    number,
+                    self.algorithms.all,
+                ));
                 self.anchors.push(anchor);
             }
         }
