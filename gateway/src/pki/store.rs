@@ -407,14 +407,14 @@ impl<'a> Loader<'a> {
         {
             match Facts::of(&der) {
                 Ok(facts) => parsed.push(Parsed { der, facts }),
-                Err(error) => {
+                Err(_) => {
                     let number = index + 1;
                     self.add(
                         at,
                         role,
                         format!(
-                            "holds something else than a certificate in section {number} \
-                             ({error}); copy it again"
+                            "holds something else than a certificate, or a damaged one, in section \
+                             {number}; copy it again"
                         ),
                     );
                 }

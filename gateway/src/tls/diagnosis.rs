@@ -18,6 +18,7 @@ use super::rules::{Chain, Rules};
 use super::verifier::Side;
 use crate::pki::constraints::Constraints;
 use crate::pki::der::{BOOLEAN, element, only};
+use crate::pki::in_words::in_words;
 
 /// The rule that a peer's own certificate breaks if webpki cannot read its normal form.
 pub(super) fn unreadable(normal: &CertificateDer<'_>, error: &webpki::Error) -> Rule {
@@ -26,7 +27,7 @@ pub(super) fn unreadable(normal: &CertificateDer<'_>, error: &webpki::Error) -> 
             Rule::Critical { extension }
         }
         _ => Rule::Unreadable {
-            cause: in_words(error),
+            cause: in_words(error).to_owned(),
         },
     }
 }
@@ -79,7 +80,7 @@ impl Rules {
                 self.unknown_issuer(error, leaf, presented)
             }
             other => presented.refuse(Rule::Path {
-                cause: in_words(other),
+                cause: in_words(other).to_owned(),
             }),
         }
     }
@@ -298,34 +299,4 @@ fn is_self_issued(der: &CertificateDer<'_>) -> bool {
 
 fn seconds(moment: UnixTime) -> i64 {
     i64::try_from(moment.as_secs()).unwrap_or(i64::MAX)
-}
-
-/// What an error of webpki means, as the end of a sentence.
-fn in_words(error: &webpki::Error) -> String {
-    use webpki::Error as E;
-    let words = match error {
-        E::BadDer | E::TrailingData(_) => "it is no valid DER of a certificate",
-        E::BadDerTime => "one of its dates is no valid time (RFC 5280 section 4.1.2.5)",
-        E::InvalidCertValidity => "its last day is before its first day",
-        E::UnsupportedCertVersion => "it is no X.509 certificate of version 3",
-        E::SignatureAlgorithmMismatch => "it names two different signature algorithms",
-        E::ExtensionValueInvalid | E::MalformedExtensions => {
-            "one of its extensions is invalid, or is there twice"
-        }
-        E::UnsupportedCriticalExtension => {
-            "it has a critical extension that wardgate does not know"
-        }
-        E::MalformedNameConstraint | E::InvalidNetworkMaskConstraint => {
-            "its name constraints are invalid"
-        }
-        E::MalformedDnsIdentifier | E::UnsupportedNameType => "one of its names is invalid",
-        E::MaximumPathDepthExceeded
-        | E::MaximumPathBuildCallsExceeded
-        | E::MaximumSignatureChecksExceeded
-        | E::MaximumNameConstraintComparisonsExceeded => {
-            "the chain is larger than what is searched for a path"
-        }
-        _ => "a rule of RFC 5280 is broken",
-    };
-    words.to_owned()
 }

@@ -193,7 +193,7 @@ pub enum Rule {
     },
     /// The peer did not prove that it has the certificate's key.
     NotProved {
-        /// rustls's word for it.
+        /// Why, in plain words.
         cause: String,
     },
 }
@@ -271,6 +271,12 @@ impl Refusal {
             | Rule::ListOutOfScope { .. }
             | Rule::ListUnusable { .. }
             | Rule::Purpose
+            | Rule::SaltLength { .. }
+            | Rule::NotACa
+            | Rule::PathLength
+            | Rule::Critical { .. }
+            | Rule::NameConstraint { .. }
+            | Rule::Policy { .. }
             | Rule::NotProved { .. } => RefusalClass::Unacceptable,
             Rule::Service { .. }
             | Rule::ServiceNotConfirmed { .. }
@@ -285,12 +291,6 @@ impl Refusal {
             | Rule::UnknownIssuer { .. }
             | Rule::SelfSigned
             | Rule::OtherKey { .. }
-            | Rule::SaltLength { .. }
-            | Rule::NotACa
-            | Rule::PathLength
-            | Rule::Critical { .. }
-            | Rule::NameConstraint { .. }
-            | Rule::Policy { .. }
             | Rule::Path { .. } => RefusalClass::Unknown,
         }
     }

@@ -32,6 +32,7 @@ use crate::limits::{
 };
 use crate::pki::Trust;
 use crate::pki::crl::{KeyHash, key_hash, may_sign_lists};
+use crate::pki::in_words::in_words;
 
 /// What a route asks of its peers' certificates.
 #[derive(Debug)]
@@ -113,7 +114,10 @@ impl Rules {
                     continue;
                 }
                 let anchor = webpki::anchor_from_trusted_cert(der).map_err(|cause| {
-                    Error::General(format!("trust anchor is unreadable: {cause}"))
+                    Error::General(format!(
+                        "a CA certificate in trust cannot be used: {}",
+                        in_words(&cause)
+                    ))
                 })?;
                 let hint = DistinguishedName::in_sequence(&anchor.subject);
                 // CAs of one name are one to the peer that asks whose certificates are taken.
@@ -423,6 +427,8 @@ impl<'a> Search<'a> {
         let not_listed = || {
             let anchor = self.unlisted.get();
             let facts = anchor.and_then(|anchor| self.rules.anchor_facts.get(anchor));
+            // Where it vouches for several peers, nobody knows whose identity this is.
+            let facts = facts.filter(|facts| facts.vouches_for.len() == 1);
             let group = facts.and_then(|facts| self.rules.group_of(facts));
             refuse(Rule::NotListed {
                 peers: self.rules.peers.shown().to_owned(),

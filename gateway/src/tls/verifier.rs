@@ -10,7 +10,9 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::crypto::{verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::{CommonState, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
+use rustls::{
+    CertificateError, CommonState, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme,
+};
 
 use super::chain::Purpose;
 use super::identity::{Description, OwnCertificate, PeerInfo};
@@ -261,8 +263,17 @@ impl Verifier {
                 Ok(valid)
             }
             Err(error) => {
+                let cause = match error {
+                    Error::InvalidCertificate(CertificateError::BadSignature) => {
+                        "its signature over the handshake is wrong"
+                    }
+                    Error::PeerMisbehaved(_) => {
+                        "it signed by an algorithm that does not fit, or that was not offered"
+                    }
+                    _ => "its signature over the handshake cannot be verified",
+                };
                 let rule = Rule::NotProved {
-                    cause: error.to_string(),
+                    cause: cause.to_owned(),
                 };
                 let _ = self
                     .judgement
