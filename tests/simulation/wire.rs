@@ -55,7 +55,7 @@ struct End {
     // What the other end has sent and this one has not read.
     incoming: VecDeque<Segment>,
     queued: usize,
-    // What it had not acknowledged when it reset the connection.
+    // What it had not acknowledged when it reset the connection, and what was sent to it behind its end.
     lost: usize,
     sent_to: u64,
     end_arrives: Option<Instant>,
@@ -251,10 +251,13 @@ impl Wire {
         }
         if self.ends[1 - side].closed {
             // Nobody is there to take it; the answer to the segment is a reset.
+            self.ends[1 - side].lost += count;
             self.reset_towards(side, Errno::CONNRESET, now, random);
         } else if self.ends[1 - side].reset.is_none() {
-            // Behind a reset nothing arrives.
             self.carry(1 - side, &from[..count], now, random);
+        } else {
+            // Behind a reset nothing arrives.
+            self.ends[1 - side].lost += count;
         }
         Progress::Ready(Ok(count))
     }
@@ -408,7 +411,7 @@ impl Wire {
         }
         let arrived = end.incoming.iter().take_while(|one| one.has_arrived(now));
         let arrived: usize = arrived.map(|one| one.bytes.len() - one.taken).sum();
-        end.queued - arrived.min(self.nature.capacity.div_ceil(2))
+        end.lost + end.queued - arrived.min(self.nature.capacity.div_ceil(2))
     }
 
     /// Whether this end reset the connection by itself.
