@@ -379,9 +379,18 @@ pub const HANDSHAKES_SHARE: usize = 2;
 /// the target has not answered, may each hold one in this many of all places.
 pub const OPENERS_SHARE: usize = 4;
 
-/// A passthrough route may have one in this many of all places open where it has no `connections`: who
-/// is on the other side is not known here, and the other routes need places too.
+/// All passthrough routes together may have one in this many of all connections. Their clients have not
+/// proved who they are, and the other routes need places too.
 pub const PASSTHROUGH_SHARE: usize = 2;
+
+/// One address (IPv6: one /64) may have one in this many of the connections of all passthrough routes that
+/// the target has answered. A whole site may connect from one address, so it gets many; the rest is for
+/// everybody else.
+pub const PASSTHROUGH_SOURCE_SHARE: usize = 2;
+
+/// One peer of terminate routes may have one in this many of all connections, unless it is the only peer of
+/// the only route: the other peers and routes need places when its devices connect again and again.
+pub const PEER_SHARE: usize = 2;
 
 /// The most that a route's own bound of open connections may be. There are descriptors for fewer.
 pub const ROUTE_CONNECTIONS_MAX: u32 = 1 << 20;

@@ -9,6 +9,7 @@ mod admission;
 mod connection;
 mod engine;
 mod first;
+mod full;
 mod limiter;
 mod link;
 mod look;
@@ -20,4 +21,5 @@ mod seal;
 mod shake;
 
 pub use connection::{Accepted, Core, Path, Side, serve};
-pub use limiter::HandshakeLimiter;
+pub use full::Full;
+pub use limiter::{HandshakeLimiter, Shares};
