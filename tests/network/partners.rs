@@ -425,7 +425,7 @@ fn region_refuses_another_partners_gateway_at_a_partners_address() {
         return;
     }
     let partners = Partners::new();
-    let unknown = "it was issued by no CA of this route's trust";
+    let unknown = "was issued by no trusted CA of this route";
     let region = partners.config(Site::Region);
     refuses_hospital_b_as_a(&partners, &region, [unknown; 3]);
 }

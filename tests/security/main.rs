@@ -16,6 +16,7 @@ mod configurations;
 mod dice;
 mod elsewhere;
 mod floods;
+mod hospital;
 mod hybrid;
 mod keys;
 mod meddler;

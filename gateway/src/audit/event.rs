@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::config::Route;
 use crate::observe::Observed;
-use crate::tls::{PeerInfo, RefusalClass, TlsInfo};
+use crate::tls::{Description, PeerInfo, RefusalClass, TlsInfo};
 
 /// Something that an operator or an auditor may want to know.
 #[derive(Debug)]
@@ -64,12 +64,17 @@ pub struct Connection {
     pub target: Option<SocketAddr>,
     /// The accepted peer, where the handshake got so far.
     pub peer: Option<PeerInfo>,
+    /// The peer's certificate, where we refused it.
+    pub refused: Option<Box<Description>>,
     /// What was negotiated.
     pub tls: Option<TlsInfo>,
     /// Payload bytes that went from the plain side into TLS (passthrough: from source to target).
     pub sealed_bytes: u64,
     /// Payload bytes that came out of TLS to the plain side (passthrough: from target to source).
     pub opened_bytes: u64,
+    /// Bytes that came in and did not get to the TLS side (passthrough: the target), and to the plain side:
+    /// they were not passed on, or not acknowledged when the connection ended. Not among the two above.
+    pub undelivered_bytes: [u64; 2],
     /// What was seen of it, where something looked.
     pub observed: Option<Observed>,
     /// The rule that would have refused it, on a route that only reports.
@@ -89,9 +94,11 @@ impl Connection {
             source,
             target: None,
             peer: None,
+            refused: None,
             tls: None,
             sealed_bytes: 0,
             opened_bytes: 0,
+            undelivered_bytes: [0; 2],
             observed: None,
             reported: None,
             duration: Duration::ZERO,
@@ -146,6 +153,10 @@ impl Party {
 pub enum Reason {
     /// Both directions ended in order.
     Complete,
+    /// The process is stopping and nothing was outstanding, so both directions were ended in order.
+    AtRest,
+    /// An application closed while the other one waited for it in an open association.
+    Unfinished,
     /// A socket was reset or failed; the text is the system's.
     Reset(String),
     /// The TLS stream ended without close_notify: it was cut.
@@ -179,6 +190,13 @@ impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Complete => f.write_str("complete"),
+            Self::AtRest => {
+                f.write_str("closed with nothing outstanding, because the gateway is stopping")
+            }
+            Self::Unfinished => f.write_str(
+                "closed while the other side waited for it: the association was neither answered, released \
+                 nor aborted",
+            ),
             Self::Reset(cause) => write!(f, "reset: {cause}"),
             Self::Truncated => f.write_str("cut off: the stream ended without close_notify"),
             Self::Handshake(_, sentence)

@@ -173,8 +173,10 @@ fn may_pass(account: &Connection, rate: &mut Rate) -> Option<u64> {
         Reason::Forbidden(_) => Kind::Forbidden,
         Reason::Deadline(_) | Reason::Stalled(_) => Kind::Late,
         Reason::Limit(_) => Kind::Limited,
-        Reason::Reset(_) | Reason::Truncated | Reason::Internal(_) => Kind::Broken,
-        Reason::Complete | Reason::Drained => return Some(0),
+        Reason::Reset(_) | Reason::Truncated | Reason::Unfinished | Reason::Internal(_) => {
+            Kind::Broken
+        }
+        Reason::Complete | Reason::AtRest | Reason::Drained => return Some(0),
     };
     rate.allow(&account.route.name, kind, Instant::now())
 }
@@ -184,6 +186,7 @@ fn connection(account: &Connection, suppressed: u64) {
         .target
         .map_or_else(none, |target| target.to_string());
     let peer = account.peer.as_ref();
+    let refused = account.refused.as_deref();
     let tls = account.tls.as_ref();
     tracing::info!(
         route = %account.route.name,
@@ -194,11 +197,15 @@ fn connection(account: &Connection, suppressed: u64) {
         peer = %peer.map_or("-", |peer| &peer.identity),
         key_sha256 = %peer.map_or("-", |peer| &peer.key_sha256),
         serial = %peer.map_or("-", |peer| &peer.serial),
+        certificate = %refused.map_or_else(none, ToString::to_string),
+        certificate_serial = %refused.map_or("-", |refused| &refused.serial),
+        certificate_sha256 = %refused.map_or("-", |refused| &refused.fingerprint),
         tls = %tls.map_or("-", |tls| tls.version),
         suite = %tls.map_or("-", |tls| tls.suite),
         group = %tls.map_or("-", |tls| tls.group),
         sealed_bytes = account.sealed_bytes,
         opened_bytes = account.opened_bytes,
+        undelivered_bytes = account.undelivered_bytes.iter().sum::<u64>(),
         seconds = account.duration.as_secs_f64(),
         ended_by = account.close.by.name(),
         reason = account.close.reason.to_string(),

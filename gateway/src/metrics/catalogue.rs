@@ -10,7 +10,7 @@ type OfCore = fn(&Core) -> u64;
 type OfTarget = fn(&Target) -> &Counter;
 type OfStage = fn(&Unauthenticated) -> &Counter;
 
-const ROUTES: [(&str, &str, &str, OfRoute); 13] = [
+const ROUTES: [(&str, &str, &str, OfRoute); 14] = [
     (
         "wardgate_connections_accepted_total",
         "counter",
@@ -82,6 +82,12 @@ const ROUTES: [(&str, &str, &str, OfRoute); 13] = [
         "counter",
         "Payload octets out of TLS.",
         |r| &r.opened_bytes,
+    ),
+    (
+        "wardgate_undelivered_bytes_total",
+        "counter",
+        "Payload bytes that a receiver did not take before its connection was reset.",
+        |r| &r.undelivered_bytes,
     ),
     (
         "wardgate_connections_open",

@@ -170,6 +170,8 @@ pub struct RouteCounters {
     pub sealed_bytes: Counter,
     /// Payload octets out of TLS to the plain side (passthrough: from the target).
     pub opened_bytes: Counter,
+    /// Bytes that came in, were counted in either of these or in none, and did not get to their receiver.
+    pub undelivered_bytes: Counter,
     /// Connections that are open now.
     pub open: Counter,
     /// Those of them whose clients have not proved who they are. Read by whoever places connections, and

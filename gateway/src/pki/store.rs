@@ -275,7 +275,7 @@ impl<'a> Loader<'a> {
                 return None;
             }
         };
-        if let Some(problem) = raw.key_mode_problem(path) {
+        if let Some(problem) = raw.key_mode_problem(path, Role::Key) {
             self.add(at, Role::Key, problem);
         }
         let mut contents = self.sections(at, Role::Key, &raw.bytes)?;
@@ -354,7 +354,11 @@ impl<'a> Loader<'a> {
             }
         }
         let facts: Vec<&Facts> = anchors.iter().map(|anchor| &anchor.facts).collect();
-        if let Some(problem) = rules::anchors_current(&facts, self.now) {
+        let problems = [
+            rules::anchors_current(&facts, self.now),
+            rules::anchors_of_one_name(&facts),
+        ];
+        for problem in problems.into_iter().flatten() {
             self.add(at, Role::Trust, problem);
         }
         anchors

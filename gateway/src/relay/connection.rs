@@ -1,11 +1,12 @@
 //! A connection's life: accepted, judged, connected, relayed, accounted for.
 
 use std::cell::{OnceCell, RefCell};
-use std::future::pending;
+use std::future::{pending, poll_fn};
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
+use std::task::Poll;
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -13,6 +14,7 @@ use tokio::time::{Instant, sleep};
 
 use super::account::{Account, Open, count, ending};
 use super::admission::Admission;
+use super::ending::{Milestone, Stops};
 use super::engine::Engine;
 use super::first::Beginning;
 use super::full::OfRoute;
@@ -51,8 +53,8 @@ pub struct Core<V: Verbs> {
     pub limiter: HandshakeLimiter,
     /// Connections that all cores may have together.
     pub connections_max: usize,
-    /// Becomes true when open connections must end.
-    pub stop: watch::Receiver<bool>,
+    /// When open connections must end.
+    pub stops: Stops,
 }
 
 /// A route with what it takes to serve it.
@@ -139,6 +141,8 @@ pub async fn serve<V: Verbs>(
     };
     drop(of_route);
     count(counters, &close.reason);
+    let undelivered = work.account.undelivered();
+    counters.undelivered_bytes.add(undelivered.iter().sum());
     core.counters.pool_exhausted.set(core.pool.exhausted());
     work.account.told(path, accepted.source, started, close)
 }
@@ -275,6 +279,7 @@ impl<'c, V: Verbs> Work<'c, V> {
         let target = Box::pin(self.reach_for(&source, &place)).await?;
         let answered = Answered::default();
         let link = Link::new(source, target, Observer::Blind, Direction::Homeward);
+        let overs = [Milestone::default(), Milestone::default()];
         let direction = |bytes, counter, from, to| Passing {
             core: self.core,
             talker: self.talker,
@@ -290,26 +295,31 @@ impl<'c, V: Verbs> Work<'c, V> {
         let homeward = direction(&self.account.opened, &counters.opened_bytes, back, there);
         let both = async {
             tokio::join!(
-                onward.run(&link, (&link.near, &link.far), first.bytes),
-                homeward.run(&link, (&link.far, &link.near), Vec::new()),
+                onward.run(
+                    &link,
+                    (&link.near, &link.far),
+                    first.bytes,
+                    (&overs[0], &overs[1])
+                ),
+                homeward.run(
+                    &link,
+                    (&link.far, &link.near),
+                    Vec::new(),
+                    (&overs[1], &overs[0])
+                ),
             )
         };
         let mut both = pin!(both);
         let timeouts = &self.path.route.timeouts;
-        let (parties, stop) = ([there, back], &self.core.stop);
+        let (parties, stops) = ([there, back], &self.core.stops);
         let share = OnceCell::new();
         let until_answered = self.until_answered(place, &answered, &share);
-        let watch = link.watch(
-            both.as_mut(),
-            timeouts,
-            parties,
-            stop.clone(),
-            until_answered,
-        );
+        let watch = link.watch(both.as_mut(), timeouts, parties, stops, until_answered);
         if Box::pin(watch).await {
-            link.watch(both, timeouts, parties, stop.clone(), pending())
-                .await;
+            link.watch(both, timeouts, parties, stops, pending()).await;
         }
+        let [to_source, to_target] = link.left();
+        self.account.note_left(to_source, to_target);
         Ok(link.close())
     }
 
@@ -402,6 +412,7 @@ impl<'c, V: Verbs> Work<'c, V> {
             talker: self.talker,
             bytes: &account.sealed,
             counter: &counters.sealed_bytes,
+            undelivered: &account.unsealed,
         };
         let explain = |error: &rustls::Error| self.wrong_record(error, judgement);
         let opening = Opening {
@@ -410,21 +421,39 @@ impl<'c, V: Verbs> Work<'c, V> {
             pool,
             bytes: &account.opened,
             counter: &counters.opened_bytes,
+            undelivered: &account.unopened,
             explain: &explain,
         };
         let both = async { tokio::join!(sealing.run(link, first), opening.run(link, held)) };
         let mut both = pin!(both);
         let timeouts = &self.path.route.timeouts;
-        let (parties, stop) = ([Party::PlainSide, Party::TlsPeer], &self.core.stop);
-        if let Some(place) = place {
-            let until_moved = self.until_moved(place);
-            let watch = link.watch(both.as_mut(), timeouts, parties, stop.clone(), until_moved);
-            if !Box::pin(watch).await {
-                return link.close();
+        let (parties, stops) = ([Party::PlainSide, Party::TlsPeer], &self.core.stops);
+        let goes_on = match place {
+            Some(place) => {
+                let until_moved = self.until_moved(place);
+                let watch = link.watch(both.as_mut(), timeouts, parties, stops, until_moved);
+                Box::pin(watch).await
             }
+            None => true,
+        };
+        if goes_on {
+            let at_rest = async {
+                stops.draining().await;
+                // Whatever changes this is done by this task, so it is looked at whenever that is polled.
+                poll_fn(|_| match link.is_at_rest() && outlet.is_free() {
+                    true => Poll::Ready(()),
+                    false => Poll::Pending,
+                })
+                .await;
+                Some(match outlet.goodbye(engine) {
+                    Ok(words) => link.end_in_order(&words),
+                    Err(error) => Reason::Internal(error.to_string()),
+                })
+            };
+            link.watch(both, timeouts, parties, stops, at_rest).await;
         }
-        link.watch(both, timeouts, parties, stop.clone(), pending())
-            .await;
+        let [to_near, to_far] = link.left();
+        account.note_left(to_near, to_far);
         link.close()
     }
 

@@ -7,6 +7,7 @@
 mod account;
 mod admission;
 mod connection;
+mod ending;
 mod engine;
 mod first;
 mod full;
@@ -21,5 +22,6 @@ mod seal;
 mod shake;
 
 pub use connection::{Accepted, Core, Path, Side, serve};
+pub use ending::Stops;
 pub use full::Full;
 pub use limiter::{HandshakeLimiter, Shares};

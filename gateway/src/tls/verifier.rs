@@ -13,7 +13,8 @@ use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{CommonState, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
 
 use super::chain::Purpose;
-use super::identity::{Description, PeerInfo};
+use super::identity::{Description, OwnCertificate, PeerInfo};
+use super::normal_form::readable;
 use super::refusal::{Refusal, Rule};
 use super::rules::{Accepted, Chain, Rules};
 use super::service::{Asked, protocol_name};
@@ -43,13 +44,15 @@ impl Side {
 pub struct Judgement {
     side: Side,
     demands: &'static str,
-    own: Arc<Description>,
+    own: Arc<OwnCertificate>,
     // The route's service label.
     service: Option<ServiceLabel>,
     request: OnceLock<Request>,
     // Where we connect and the configuration says who is expected there.
     expected: Option<Target>,
     accepted: OnceLock<Accepted>,
+    // Why a good certificate is refused, until its key is proved.
+    refused: OnceLock<Refusal>,
     // Set once the key is proved and nothing is revoked.
     proved: OnceLock<()>,
     refusal: OnceLock<Refusal>,
@@ -68,7 +71,7 @@ impl Judgement {
     pub(super) fn new(
         side: Side,
         demands: &'static str,
-        own: Arc<Description>,
+        own: Arc<OwnCertificate>,
         service: Option<ServiceLabel>,
     ) -> Self {
         Self {
@@ -79,6 +82,7 @@ impl Judgement {
             request: OnceLock::new(),
             expected: None,
             accepted: OnceLock::new(),
+            refused: OnceLock::new(),
             proved: OnceLock::new(),
             refusal: OnceLock::new(),
         }
@@ -121,7 +125,12 @@ impl Judgement {
 
     /// Our own certificate.
     pub(super) fn own(&self) -> &Description {
-        &self.own
+        &self.own.leaf
+    }
+
+    /// Subject of the CA above the last certificate that we present; `None` where that is a root.
+    pub(super) fn own_missing_issuer(&self) -> Option<&str> {
+        self.own.missing_issuer.as_deref()
     }
 
     /// Notes that the server asked for our certificate.
@@ -201,12 +210,17 @@ impl Verifier {
             expected: self.judgement.expected.as_ref(),
             now,
         };
-        let accepted = self
-            .rules
-            .judge(chain)
-            .map_err(|refusal| self.judgement.refuse(refusal))?;
         // A second chain in one handshake would be a defect of rustls; the first one stands.
-        let _ = self.judgement.accepted.set(accepted);
+        match self.rules.judge(chain) {
+            Ok(accepted) => {
+                let _ = self.judgement.accepted.set(accepted);
+            }
+            // Whoever has seen a certificate could cause it: it is told once the key is proved.
+            Err(refusal) if refusal.is_of_good_certificate() => {
+                let _ = self.judgement.refused.set(refusal);
+            }
+            Err(refusal) => return Err(self.judgement.refuse(refusal)),
+        }
         Ok(())
     }
 
@@ -225,8 +239,9 @@ impl Verifier {
             .refuse(Refusal::new(self.judgement.side, leaf, rule)))
     }
 
-    /// Notes whether the peer has the key of the certificate that it showed, and then whether a certificate of its
-    /// path is revoked: the look-up in large lists is not for everybody who has seen a certificate.
+    /// Notes whether the peer has the key of the certificate that it showed. Only then is it refused for being nobody
+    /// who is listed, and are its certificates looked up in the revocation lists: neither is for everybody who has seen
+    /// a certificate.
     fn prove(
         &self,
         leaf: &CertificateDer<'_>,
@@ -234,6 +249,9 @@ impl Verifier {
     ) -> Result<HandshakeSignatureValid, Error> {
         match verified {
             Ok(valid) => {
+                if let Some(refusal) = self.judgement.refused.get() {
+                    return Err(self.judgement.refuse(refusal.clone()));
+                }
                 if let Some(accepted) = self.judgement.accepted.get() {
                     accepted
                         .check_revocation(self.judgement.side, leaf)
@@ -263,7 +281,7 @@ impl Verifier {
         let algorithms = &self.rules.algorithms;
         self.prove(
             leaf,
-            verify_tls12_signature(message, leaf, signature, algorithms),
+            verify_tls12_signature(message, &readable(leaf), signature, algorithms),
         )
     }
 
@@ -276,7 +294,7 @@ impl Verifier {
         let algorithms = &self.rules.algorithms;
         self.prove(
             leaf,
-            verify_tls13_signature(message, leaf, signature, algorithms),
+            verify_tls13_signature(message, &readable(leaf), signature, algorithms),
         )
     }
 }
