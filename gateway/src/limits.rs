@@ -406,9 +406,18 @@ pub const HANDSHAKES_SHARE: usize = 2;
 /// the target has not answered, may each hold one in this many of all places.
 pub const OPENERS_SHARE: usize = 4;
 
-/// A passthrough route may have one in this many of all places open where it has no `connections`: who
-/// is on the other side is not known here, and the other routes need places too.
+/// All passthrough routes together may have one in this many of all connections. Their clients have not
+/// proved who they are, and the other routes need places too.
 pub const PASSTHROUGH_SHARE: usize = 2;
+
+/// One address (IPv6: one /64) may have one in this many of the connections of all passthrough routes that
+/// the target has answered. A whole site may connect from one address, so it gets many; the rest is for
+/// everybody else.
+pub const PASSTHROUGH_SOURCE_SHARE: usize = 2;
+
+/// One peer of terminate routes may have one in this many of all connections, unless it is the only peer of
+/// the only route: the other peers and routes need places when its devices connect again and again.
+pub const PEER_SHARE: usize = 2;
 
 /// The most that a route's own bound of open connections may be. There are descriptors for fewer.
 pub const ROUTE_CONNECTIONS_MAX: u32 = 1 << 20;
@@ -450,9 +459,10 @@ pub const STEPS_SHARE: u32 = 20;
 /// Time that steps of handshakes may take at once before the share applies: a site that connects anew.
 pub const STEPS_BURST: Duration = Duration::from_millis(20);
 
-/// The most time beyond the share that later steps wait for: one that took longer must not hold up
-/// others for a second.
-pub const STEPS_DEBT_MAX: Duration = Duration::from_millis(3);
+/// The most time beyond the share that later steps wait for. The longest legal step, a signature with an
+/// RSA key of 8192 bits, takes a few tens of milliseconds and is charged whole; no step holds up others for
+/// more than two seconds.
+pub const STEPS_DEBT_MAX: Duration = Duration::from_millis(100);
 
 const _: () = assert!(UNAUTHENTICATED_BYTES / SOURCE_SHARE >= 2 * HANDSHAKE_BYTES_MAX);
 const _: () = assert!(UNAUTHENTICATED_BYTES / SOURCE_SHARE >= 2 * REQUEST_BYTES_MAX);

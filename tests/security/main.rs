@@ -31,6 +31,7 @@ mod resumption;
 mod second_request;
 mod secrets;
 mod streams;
+mod taken;
 mod tls;
 mod truncation;
 mod vouching;

@@ -13,7 +13,7 @@ use gateway::config::{
 use gateway::limits::KEY_RECORDS_MAX;
 use gateway::metrics;
 use gateway::pki::{Identity, Trust};
-use gateway::relay::{Core, HandshakeLimiter, Path, Side, Stops};
+use gateway::relay::{Core, HandshakeLimiter, Path, Shares, Side, Stops};
 use gateway::tls::{Acceptor, Cipher, Connector};
 use gateway::upstream::Names;
 use gateway::uring::Pipes;
@@ -90,8 +90,9 @@ impl Site {
             connections: None,
         };
         let counters = Arc::new(metrics::Core::new(0, 1));
+        let shares = Arc::new(Shares::new([&route]));
         Rc::new(Self {
-            path: Path::new(Arc::new(route), 0, side),
+            path: Path::new(Arc::new(route), 0, side, shares),
             core: Core {
                 verbs,
                 cipher: Cipher::fastest(),

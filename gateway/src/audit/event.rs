@@ -1,6 +1,7 @@
 //! Events as values: what the data plane tells the control plane.
 
 use std::backtrace::Backtrace;
+use std::borrow::Cow;
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -177,8 +178,8 @@ pub enum Reason {
     Forbidden(String),
     /// The peer's records broke TLS; the text is the record layer's.
     Protocol(String),
-    /// A limit of ours was reached; which one.
-    Limit(&'static str),
+    /// A limit of ours was reached; which one, and what to do.
+    Limit(Cow<'static, str>),
     /// The process is stopping and the drain's time was over.
     Drained,
     /// A defect of ours, contained to this connection.

@@ -153,12 +153,13 @@ const CORES: [(&str, &str, &str, OfCore); 8] = [
     ),
 ];
 
-const ENDED: [(&str, OfStage); 6] = [
+const ENDED: [(&str, OfStage); 7] = [
     ("places_of_address", |u| &u.ended_source_places),
     ("memory_of_address", |u| &u.ended_source_memory),
     ("places", |u| &u.ended_places),
     ("memory", |u| &u.ended_memory),
     ("connections_of_route", |u| &u.ended_route),
+    ("connections_of_passthrough", |u| &u.ended_passthrough),
     ("connections", |u| &u.ended_all),
 ];
 

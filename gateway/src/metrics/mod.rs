@@ -88,6 +88,8 @@ pub struct Unauthenticated {
     pub ended_memory: Counter,
     /// Connections ended because their route had as many as it may.
     pub ended_route: Counter,
+    /// Because all passthrough routes had as many connections as they may have together.
+    pub ended_passthrough: Counter,
     /// Connections ended because the process had as many as it may.
     pub ended_all: Counter,
 }

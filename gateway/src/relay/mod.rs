@@ -10,6 +10,7 @@ mod connection;
 mod ending;
 mod engine;
 mod first;
+mod full;
 mod limiter;
 mod link;
 mod look;
@@ -22,4 +23,5 @@ mod shake;
 
 pub use connection::{Accepted, Core, Path, Side, serve};
 pub use ending::Stops;
-pub use limiter::HandshakeLimiter;
+pub use full::Full;
+pub use limiter::{HandshakeLimiter, Shares};

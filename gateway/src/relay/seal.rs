@@ -287,7 +287,7 @@ async fn send_answers<N: Socket, F: Socket>(link: &Link<N, F>, answers: Vec<u8>)
 fn refusal(error: &SealError) -> Reason {
     match error {
         SealError::Exhausted => Reason::Limit(
-            "2^24 records of a TLS 1.2 key; connections that move this much need TLS 1.3",
+            "2^24 records of a TLS 1.2 key; connections that move this much need TLS 1.3".into(),
         ),
         SealError::Tls(_) | SealError::Misused => Reason::Internal(error.to_string()),
     }
@@ -322,7 +322,7 @@ impl Outlet {
             // LIMIT: what TLS owes in answer is one key update and one alert at a time.
             return link.note(
                 Party::TlsPeer,
-                Reason::Limit("answers owed to the TLS peer"),
+                Reason::Limit("answers owed to the TLS peer".into()),
             );
         }
         // Never wait for the turn here: sealing may be held up by a peer that reads only after we
