@@ -370,6 +370,13 @@ pub const DEMO_SIZE_MAX_BYTES: u64 = 32 << 30;
 pub const LOOK_UPS_MAX: usize = 256;
 
 /// How long the header of a metrics request may take: it is one packet.
+/// Names of targets that `wardgate check` looks up, each in a thread of its own. A configuration of a large region
+/// has some tens.
+pub const CHECK_NAMES_MAX: usize = 64;
+
+/// How long `wardgate check` waits for the names of targets. A resolver gives up after 5 s for each server.
+pub const CHECK_NAMES_WAIT: Duration = Duration::from_secs(5);
+
 pub const METRICS_HEADER_DEADLINE: Duration = Duration::from_millis(500);
 
 /// Clients whose handshake is not done may hold one in this many of all places.

@@ -24,4 +24,5 @@ mod routes;
 mod stalls;
 mod targets;
 mod updates;
+mod surroundings;
 mod workers;
