@@ -7,8 +7,8 @@ use std::sync::{Arc, OnceLock};
 
 use gateway::buffers::Pool;
 use gateway::config::{
-    Dicom, Host, IdentityFiles, Located, Mode, Observe, Peer, PeerName, Policy, Protocol,
-    RecordLayer, Route, RouteTls, Target, Timeouts, TrustFiles,
+    Dicom, Host, IdentityFiles, KeyExchange, Located, Mode, Observe, Peer, PeerName, Policy,
+    Protocol, RecordLayer, Route, RouteTls, Target, Timeouts, TrustFiles,
 };
 use gateway::limits::KEY_RECORDS_MAX;
 use gateway::metrics;
@@ -182,7 +182,7 @@ fn tls() -> RouteTls {
         })],
         service: None,
         policy: Policy::Hscn,
-        require_pq: false,
+        key_exchange: KeyExchange::default(),
         record_layer: RecordLayer::InPlace,
         key_records: KEY_RECORDS_MAX,
     }

@@ -264,8 +264,8 @@ pub struct RouteTls {
     pub service: Option<ServiceLabel>,
     /// Which protocol versions and suites may be negotiated.
     pub policy: Policy,
-    /// Refuse key exchanges without a post-quantum part.
-    pub require_pq: bool,
+    /// Which key exchanges may be negotiated.
+    pub key_exchange: KeyExchange,
     /// Who seals and opens the records of TLS 1.3.
     pub record_layer: RecordLayer,
     /// Records that a key of TLS 1.3 seals before it is updated; 1 to `limits::KEY_RECORDS_MAX`.
@@ -311,6 +311,18 @@ pub struct TrustFiles {
 /// `limits::SERVICE_LABEL_BYTES_MAX` of letters, digits, `-`, `_` and `.`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ServiceLabel(pub(crate) String);
+
+/// Which key exchanges a route may negotiate. The hybrid one is X25519MLKEM768, and exists in TLS 1.3 only.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub enum KeyExchange {
+    /// The hybrid one where the peer has it, else a classical one.
+    #[default]
+    HybridPreferred,
+    /// The hybrid one alone (`require_pq = true`).
+    HybridRequired,
+    /// The classical ones alone (`hybrid = false`), whose ClientHello fits into one TCP segment.
+    Classical,
+}
 
 /// Who seals and opens the records of TLS 1.3. Those of TLS 1.2 are rustls's in any case.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]

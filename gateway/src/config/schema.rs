@@ -148,6 +148,7 @@ pub(super) static ROUTE: Schema = Schema {
         key("service", "\"archive\""),
         key("policy", "\"hscn\""),
         key("require_pq", "true"),
+        key("hybrid", "false"),
         key("record_layer", "\"in-place\""),
         key("key_records", "16777216"),
         key("observe", "\"strict\""),
