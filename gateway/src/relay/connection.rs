@@ -6,7 +6,6 @@ use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
@@ -20,6 +19,7 @@ use super::link::Link;
 use super::open::{Held, Opening};
 use super::passthrough::{Answered, Passing};
 use super::seal::{Outlet, Sealing};
+use super::shake::Limit;
 use crate::audit::{self, Close, Party, Reason};
 use crate::buffers::{Pool, Talker};
 use crate::config::Route;
@@ -487,11 +487,14 @@ impl<'c, V: Verbs> Work<'c, V> {
 
     // Who waits for an answer to its request does so for about as long as `connect` allows; all that
     // leads to the far side has that time together.
-    fn handshake_limit(&self, attempts: &Attempts<'_>) -> Duration {
-        let limit = self.path.route.timeouts.handshake;
+    fn handshake_limit(&self, attempts: &Attempts<'_>) -> Limit {
+        let (limit, left) = (self.path.route.timeouts.handshake, attempts.left());
         match Beginning::of(&self.path.route) {
-            Beginning::Request => limit.min(attempts.left()),
-            Beginning::Either | Beginning::Opener | Beginning::Frame => limit,
+            Beginning::Request if left < limit => Limit {
+                time: left,
+                key: "timeouts.connect",
+            },
+            _ => Limit::of_handshake(limit),
         }
     }
 
