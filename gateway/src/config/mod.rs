@@ -19,6 +19,7 @@ mod list;
 mod load;
 mod name;
 mod observe;
+mod onward;
 mod peer;
 mod peers;
 mod problem;
@@ -45,6 +46,7 @@ pub use dicom::{ByTitle, Dicom};
 pub use health::{Health, Probe};
 pub use load::load;
 pub use observe::Observe;
+pub use onward::Connect;
 pub use problem::Problem;
 
 use problem::Problems;
@@ -189,6 +191,9 @@ pub struct Route {
     /// What it allows and where that leads; `Some` exactly where it carries DICOM and its mode is
     /// `Originate` or `Terminate`.
     pub dicom: Option<Dicom>,
+    /// When it connects to its target; `Early` only where `protocol` is `Mllp`, `observe` is not `Off` and `mode`
+    /// is not `Passthrough`.
+    pub connect: Connect,
     /// How it finds out whether its targets are there; `None` is not at all.
     pub health: Option<Health>,
     /// How many connections it may have open; 1 to `limits::ROUTE_CONNECTIONS_MAX`. `None` is a share of
@@ -389,8 +394,9 @@ pub struct Timeouts {
     pub handshake: Duration,
     /// The connection to one target, name look-up included.
     pub connect: Duration,
-    /// `dicom` and `mllp`: the first byte from the plain side.
-    pub first_byte: Duration,
+    /// `dicom` and `mllp`: until what the connecting side sends first is there, and on passthrough routes until the
+    /// target has answered; `None` is never.
+    pub first_byte: Option<Duration>,
     /// Silence in both directions that ends a connection of a `tcp` or passthrough route; `None` is never.
     pub idle: Option<Duration>,
     /// How long a drain waits for open connections.
@@ -419,7 +425,7 @@ impl Default for Timeouts {
         Self {
             handshake: Duration::from_secs(5),
             connect: Duration::from_secs(4),
-            first_byte: Duration::from_secs(5),
+            first_byte: Some(Duration::from_secs(5)),
             idle: None,
             drain: Duration::from_secs(5 * 60),
             keepalive: Keepalive {

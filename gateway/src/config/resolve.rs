@@ -19,7 +19,7 @@ use super::{
     RecordLayer, Route, RouteTls, ServiceLabel, Target,
 };
 use super::{address, clash, gateway, name, timeouts, value};
-use super::{dicom, health, observe, returns};
+use super::{dicom, health, observe, onward, returns};
 use crate::limits::{KEY_RECORDS_MAX, ROUTE_CONNECTIONS_MAX, ROUTES_MAX};
 
 /// What the meaning of a file depends on besides its text.
@@ -167,18 +167,17 @@ impl<'a> Resolver<'a> {
             expected: &expected,
         };
         let by_title = dicom::resolve(written, ground, self.problems);
+        let connect = onward::resolve(written, (mode, protocol), observe, self.problems);
         let health = health::resolve(written, mode, protocol, self.problems);
         let tls = self.tls(written, mode, &peers);
         let connections = self.connections(written);
-        let mut timeouts = timeouts::route(
-            &written.timeouts,
-            &self.site_timeouts,
+        let written_timeouts = [&written.timeouts, self.written_timeouts];
+        let kind = timeouts::Kind {
             mode,
             protocol,
-            self.problems,
-        );
-        let default_idle = timeouts::default_idle(&written.timeouts, self.written_timeouts, mode);
-        timeouts.idle = timeouts.idle.or(default_idle);
+            connect,
+        };
+        let timeouts = timeouts::route(written_timeouts, &self.site_timeouts, kind, self.problems);
         let route = (|| {
             Some(Route {
                 name: name?,
@@ -192,6 +191,7 @@ impl<'a> Resolver<'a> {
                 timeouts,
                 observe,
                 dicom: by_title.dicom,
+                connect,
                 health,
                 connections,
             })

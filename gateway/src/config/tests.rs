@@ -2,6 +2,7 @@
 
 mod dicom;
 mod mutations;
+mod onward;
 mod peers;
 
 use std::fs;
@@ -278,6 +279,8 @@ fn a_routes_timeouts_override_the_sites_key_by_key() {
             probes: 4,
             ..site.keepalive.clone()
         },
+        // As for every MLLP route where nothing is written.
+        first_byte: None,
         ..site
     };
     assert_eq!(mllp.timeouts, expected);

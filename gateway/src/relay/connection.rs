@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
-use super::account::{Account, Open, count, ending};
+use super::account::{Account, Open, count, ending, unanswered};
 use super::admission::Admission;
 use super::engine::Engine;
 use super::first::Beginning;
@@ -22,7 +22,7 @@ use super::seal::{Outlet, Sealing};
 use super::shake::Limit;
 use crate::audit::{self, Close, Party, Reason};
 use crate::buffers::{Pool, Talker};
-use crate::config::Route;
+use crate::config::{Connect, Route};
 use crate::limits::{FIRST_MOVE_LOOK, PASSTHROUGH_SHARE};
 use crate::metrics::{self, RouteCounters, Stage};
 use crate::observe::{Direction, Observer};
@@ -281,13 +281,17 @@ impl<'c, V: Verbs> Work<'c, V> {
         let place = self.place(Stage::Handshake);
         let (secured, judgement) = Box::pin(self.accept(&far, acceptor, &place)).await?;
         drop(place);
+        // An accepted peer may be silent for ever; this bounds how many are.
+        let place = self.place(Stage::SilentPeer);
         let (engine, mut held) = self.engine(secured).map_err(|reason| {
             far.abort();
             let by = Party::Gateway;
             Close { by, reason }
         })?;
-        let first = self.first_payload(&far, &engine, &mut held, &judgement);
+        let first = self.first_payload(&far, &engine, &mut held, &judgement, &place);
         let mut first = Box::pin(first).await?;
+        let is_early = self.path.route.connect == Connect::Early;
+        let place = is_early.then(|| Box::new(place));
         let admitted = match self.admit(&mut first) {
             Ok(admitted) => admitted,
             Err(refused) => {
@@ -311,9 +315,9 @@ impl<'c, V: Verbs> Work<'c, V> {
         let link = Link::new(near, far, self.observer(), Direction::Onward);
         let mut nothing = Vec::new();
         let payload = (&mut nothing, &mut held);
-        let close = self.relay(&link, &engine, &judgement, payload, None).await;
+        let close = self.relay(&link, &engine, &judgement, payload, place).await;
         self.note_observed(&link, &close);
-        Ok(close)
+        Ok(unanswered(close, &self.account, self.path.route.protocol))
     }
 
     async fn pass(&mut self, source: V::Socket) -> Outcome<Close> {
@@ -385,11 +389,14 @@ impl<'c, V: Verbs> Work<'c, V> {
     // proved nothing until then.
     async fn until_answered(&self, place: Place<'_>, answered: &Answered) -> Option<Reason> {
         let late = async {
-            match Beginning::of(&self.path.route) {
+            match (
+                Beginning::of(&self.path.route),
+                self.path.route.timeouts.first_byte,
+            ) {
                 // Both sides may be silent for as long as `idle` allows.
-                Beginning::Either => pending().await,
-                Beginning::Opener | Beginning::Request | Beginning::Frame => {
-                    sleep(self.path.route.timeouts.first_byte).await;
+                (Beginning::Either, _) | (_, None) => pending().await,
+                (Beginning::Opener | Beginning::Request | Beginning::Frame, Some(limit)) => {
+                    sleep(limit).await;
                 }
             }
         };

@@ -3,6 +3,7 @@
 
 use std::cell::RefCell;
 use std::future::Future;
+use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
@@ -39,7 +40,7 @@ impl<'c, V: Verbs> Work<'c, V> {
             Side::Passthrough => Party::Source,
             Side::Originate(_) | Side::Terminate(_) => Party::PlainSide,
         };
-        let reason = match self.before_first_byte(wait, socket, Some(place)).await? {
+        let reason = match self.before_first_byte(wait, socket, place).await? {
             Ok(()) => return Ok(first),
             Err(NoStart::Ended) => first.unfinished(),
             Err(NoStart::Illegal(illegal)) => {
@@ -58,7 +59,10 @@ impl<'c, V: Verbs> Work<'c, V> {
         place: &Place<'_>,
     ) -> Result<(), NoStart> {
         let mut appetite = Appetite::new(self.talker);
-        while !first.is_legal(beginning).map_err(NoStart::Illegal)? {
+        while !first
+            .is_legal(beginning, self.path.route.mode)
+            .map_err(NoStart::Illegal)?
+        {
             let ready = socket.readable().await;
             ready.map_err(|_| NoStart::Ended)?;
             let received = receive_ready(socket, 0, &self.core.pool, &mut appetite).await;
@@ -76,11 +80,11 @@ impl<'c, V: Verbs> Work<'c, V> {
         engine: &RefCell<Engine>,
         held: &mut Held,
         judgement: &Judgement,
+        place: &Place<'_>,
     ) -> Outcome<First> {
-        let beginning = Beginning::of(&self.path.route);
         let mut first = First::default();
-        let wait = self.gather_payload(far, engine, held, beginning, &mut first);
-        let reason = match self.before_first_byte(wait, far, None).await? {
+        let wait = self.gather_payload((far, engine, held), &mut first, place);
+        let reason = match self.before_first_byte(wait, far, place).await? {
             Ok(Ok(())) => return Ok(first),
             Ok(Err(NoStart::Ended)) | Err(Cut::Truncated | Cut::Socket(_)) => first.unfinished(),
             Ok(Err(NoStart::Illegal(illegal))) => {
@@ -101,14 +105,13 @@ impl<'c, V: Verbs> Work<'c, V> {
 
     async fn gather_payload(
         &self,
-        far: &V::Socket,
-        engine: &RefCell<Engine>,
-        held: &mut Held,
-        beginning: Beginning,
+        (far, engine, held): (&V::Socket, &RefCell<Engine>, &mut Held),
         first: &mut First,
+        place: &Place<'_>,
     ) -> Result<Result<(), NoStart>, Cut> {
+        let beginning = Beginning::of(&self.path.route);
         loop {
-            match first.is_legal(beginning) {
+            match first.is_legal(beginning, self.path.route.mode) {
                 Ok(true) => return Ok(Ok(())),
                 Ok(false) => {}
                 Err(illegal) => return Ok(Err(NoStart::Illegal(illegal))),
@@ -117,6 +120,7 @@ impl<'c, V: Verbs> Work<'c, V> {
                 return Ok(Err(NoStart::Ended));
             }
             held.move_payload(&mut first.bytes);
+            place.hold_bytes(first.bytes.capacity());
         }
     }
 
@@ -209,15 +213,15 @@ impl<'c, V: Verbs> Work<'c, V> {
         &self,
         wait: W,
         socket: &V::Socket,
-        place: Option<&Place<'_>>,
+        place: &Place<'_>,
     ) -> Outcome<W::Output> {
         let limit = self.path.route.timeouts.first_byte;
         let mut stop = self.core.stop.clone();
         let time = async {
             tokio::select! {
-                () = sleep(limit) => Reason::Deadline("first byte"),
+                () = passed(limit) => Reason::Deadline("first byte"),
                 () = stopped(&mut stop) => Reason::Drained,
-                reason = lost(place) => reason,
+                reason = place.ended() => reason,
             }
         };
         match until(wait, time, || socket.abort()).await {
@@ -236,10 +240,10 @@ impl<'c, V: Verbs> Work<'c, V> {
     }
 }
 
-// Returns when an unauthenticated client must give up its place.
-async fn lost(place: Option<&Place<'_>>) -> Reason {
-    match place {
-        Some(place) => place.ended().await,
+// Returns when the time is over; never where there is no limit.
+async fn passed(limit: Option<Duration>) {
+    match limit {
+        Some(limit) => sleep(limit).await,
         None => std::future::pending().await,
     }
 }

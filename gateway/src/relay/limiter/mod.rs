@@ -100,8 +100,12 @@ impl HandshakeLimiter {
     /// Ends an unauthenticated client where there are as many connections as there may be, and says
     /// whether there was one. It is one of the stage that has the most.
     pub(super) fn make_way(&self) -> bool {
-        let held = |stage: &Stage| self.places(*stage, |places| places.held());
-        let Some(stage) = Stage::ALL.into_iter().max_by_key(held) else {
+        // An accepted peer makes way where there is nobody else.
+        let rank = |stage: &Stage| match self.places(*stage, |places| places.held()) {
+            0 => (false, 0),
+            held => (*stage != Stage::SilentPeer, held),
+        };
+        let Some(stage) = Stage::ALL.into_iter().max_by_key(rank) else {
             return false;
         };
         let ended = self.places(stage, Places::end_one);
@@ -261,6 +265,16 @@ fn limit(stage: Stage, exhausted: Exhausted) -> &'static str {
         }
         (Stage::FirstMessage, Exhausted::Places) => "connections without a first message",
         (Stage::FirstMessage, Exhausted::Memory) => "memory for first messages",
+        (Stage::SilentPeer, Exhausted::SourcePlaces) => {
+            "connections of one address whose accepted peer has sent no first message"
+        }
+        (Stage::SilentPeer, Exhausted::SourceMemory) => {
+            "memory for first messages of accepted peers of one address"
+        }
+        (Stage::SilentPeer, Exhausted::Places) => {
+            "connections whose accepted peer has sent no first message"
+        }
+        (Stage::SilentPeer, Exhausted::Memory) => "memory for first messages of accepted peers",
         (Stage::Passthrough, Exhausted::SourcePlaces) => {
             "passthrough connections of one address that the target has not answered"
         }
