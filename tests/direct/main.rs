@@ -10,6 +10,7 @@ mod endings;
 mod health;
 mod journal;
 mod large_list;
+mod mixups;
 mod noise;
 mod options;
 mod owners;
