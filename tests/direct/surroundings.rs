@@ -48,14 +48,6 @@ fn name_that_does_not_resolve_is_remarked() {
 }
 
 #[test]
-fn configuration_is_named_once() {
-    let program = Program::new(wardgate()).args(["check", "a.toml", "--config", "b.toml"]);
-    let outcome = program.run();
-    let code = outcome.status.and_then(|status| status.code());
-    assert_eq!(code, Some(2), "{outcome}");
-}
-
-#[test]
 fn help_of_run_lists_signals_and_exit_codes() {
     let text = Program::new(wardgate())
         .args(["run", "--help"])

@@ -7,8 +7,8 @@ use std::sync::{Arc, OnceLock};
 
 use gateway::buffers::Pool;
 use gateway::config::{
-    Dicom, Host, IdentityFiles, KeyExchange, Located, Mode, Observe, Peer, PeerName, Policy,
-    Protocol, RecordLayer, Route, RouteTls, Target, Timeouts, TrustFiles,
+    Connect, Dicom, Host, IdentityFiles, KeyExchange, Located, Mode, Observe, Peer, PeerName,
+    Policy, Protocol, RecordLayer, Route, RouteTls, Target, Timeouts, TrustFiles,
 };
 use gateway::limits::KEY_RECORDS_MAX;
 use gateway::metrics;
@@ -76,6 +76,7 @@ impl Site {
         let side = side(plan.mode);
         let is_seen = plan.protocol == Protocol::Dicom && plan.mode != Mode::Passthrough;
         let route = Route {
+            connect: Connect::default(),
             name: format!("{:?}", plan.mode).to_lowercase(),
             line: 1,
             mode: plan.mode,
@@ -100,7 +101,7 @@ impl Site {
                 pipes: Pipes::new(plan.pipes),
                 names: Names::default(),
                 connections_max: 1000,
-                limiter: HandshakeLimiter::new([16; 3], Arc::clone(&counters)),
+                limiter: HandshakeLimiter::new([16; 4], Arc::clone(&counters)),
                 counters,
                 stop,
             },

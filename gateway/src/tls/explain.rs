@@ -28,7 +28,7 @@ pub fn explain_end(judgement: &Judgement, received: &[u8], hello_bytes: usize) -
         (None, Side::Connector) => format!(
             "the server closed the connection before it sent a byte; does it expect TLS at this port, and may our \
              address connect?{}",
-            after_hello(judgement, hello_bytes)
+            after_hello(" If", judgement, hello_bytes)
         ),
         (None, Side::Acceptor) => {
             "the client closed the connection before it sent a byte".to_owned()
@@ -56,7 +56,7 @@ pub fn explain_silence(
             "no TLS answer within {limit} ({key}) to our ClientHello of {hello_bytes} bytes, although the connection was \
              accepted; does the server expect TLS at this port? Otherwise look for a firewall that drops TLS, or a \
              smaller MTU on the path{}",
-            after_hello(judgement, hello_bytes)
+            after_hello("; if", judgement, hello_bytes)
         ),
         (Some(kind), _) if kind != StreamKind::Tls => no_tls(kind, judgement),
         _ => format!(
@@ -67,10 +67,10 @@ pub fn explain_silence(
 }
 
 // A device on the path may want the whole ClientHello in one packet, which the hybrid key exchange does not fit in.
-fn after_hello(judgement: &Judgement, hello_bytes: usize) -> String {
+fn after_hello(begin: &str, judgement: &Judgement, hello_bytes: usize) -> String {
     match judgement.offers_hybrid() && hello_bytes > ONE_PACKET {
         true => format!(
-            "; if a device on the path drops a ClientHello that takes two packets (ours has {hello_bytes} bytes), write \
+            "{begin} a device on the path drops a ClientHello that takes two packets (ours has {hello_bytes} bytes), write \
              hybrid = false in this route"
         ),
         false => String::new(),
@@ -78,7 +78,7 @@ fn after_hello(judgement: &Judgement, hello_bytes: usize) -> String {
 }
 
 // What is carried by one packet of a path with tunnels in it. Without the hybrid key exchange a ClientHello has some
-// 300 bytes, with it more than 1500.
+// 300 bytes, with it more than 1400.
 const ONE_PACKET: usize = 1200;
 
 fn in_seconds(time: Duration) -> String {
