@@ -47,6 +47,7 @@ pub use health::{Health, Probe};
 pub use load::load;
 pub use observe::Observe;
 pub use onward::Connect;
+pub use peer::is_peer_name;
 pub use problem::Problem;
 
 use problem::Problems;

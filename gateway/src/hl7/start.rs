@@ -39,10 +39,8 @@ pub fn kind_of(bytes: &[u8]) -> Option<StreamKind> {
     let junk = bytes.iter().take_while(|byte| is_junk(**byte)).count();
     let behind = bytes.get(junk..).unwrap_or_default();
     // The PROXY protocol's signature begins with such junk.
-    let kinds = [bytes, behind].into_iter().filter_map(StreamKind::of);
-    kinds
-        .filter(|kind| !matches!(kind, StreamKind::Unknown | StreamKind::Mllp))
-        .next()
+    let mut kinds = [bytes, behind].into_iter().filter_map(StreamKind::of);
+    kinds.find(|kind| !matches!(kind, StreamKind::Unknown | StreamKind::Mllp))
 }
 
 #[cfg(test)]
