@@ -294,7 +294,8 @@ pub const HANDSHAKE_TIMEOUT_MAX: Duration = Duration::from_secs(60);
 /// minutes, applications' are seconds.
 pub const CONNECT_TIMEOUT_MAX: Duration = Duration::from_secs(60);
 
-/// The longest wait for the first byte. An application that connects has something to say.
+/// The longest wait for the first byte that can be written beside "never". An application that connects in advance
+/// may wait for hours, and another one has something to send.
 pub const FIRST_BYTE_TIMEOUT_MAX: Duration = Duration::from_secs(10 * 60);
 
 /// The longest idle time. Who wants more wants "never".
@@ -396,14 +397,22 @@ pub const DEMO_SIZE_MAX_BYTES: u64 = 32 << 30;
 /// a name whose server hangs keeps its own thread, and none of another name's.
 pub const LOOK_UPS_MAX: usize = 256;
 
+/// Names of targets that `wardgate check` looks up, each in a thread of its own. A configuration of a large region
+/// has some tens.
+pub const CHECK_NAMES_MAX: usize = 64;
+
+/// How long `wardgate check` waits for the names of targets. A resolver gives up after 5 s for each server.
+pub const CHECK_NAMES_WAIT: Duration = Duration::from_secs(5);
+
 /// How long the header of a metrics request may take: it is one packet.
 pub const METRICS_HEADER_DEADLINE: Duration = Duration::from_millis(500);
 
 /// Clients whose handshake is not done may hold one in this many of all places.
 pub const HANDSHAKES_SHARE: usize = 2;
 
-/// Clients that have sent no first message to an originate route, and clients of passthrough routes that
-/// the target has not answered, may each hold one in this many of all places.
+/// Clients that have sent no first message to an originate route, clients of passthrough routes that the
+/// target has not answered, and accepted peers that have sent no first message, may each hold one in this
+/// many of all places.
 pub const OPENERS_SHARE: usize = 4;
 
 /// All passthrough routes together may have one in this many of all connections. Their clients have not

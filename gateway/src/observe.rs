@@ -71,6 +71,13 @@ impl Observer {
         Self::Conversation(Box::new(Conversation::new(manner).counted(counts)))
     }
 
+    /// The same for a conversation in which either side may send the first message.
+    #[must_use]
+    pub fn of_mllp_from_either(manner: hl7::Manner, counts: Option<Arc<hl7::Counts>>) -> Self {
+        let conversation = Conversation::new(manner).begun_by_either();
+        Self::Conversation(Box::new(conversation.counted(counts)))
+    }
+
     /// Whether nothing is looked at.
     #[must_use]
     pub fn is_blind(&self) -> bool {

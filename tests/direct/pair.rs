@@ -90,6 +90,11 @@ impl Originate {
         }
     }
 
+    /// Where it connects to.
+    pub(crate) fn wan(&self) -> &TcpListener {
+        &self.wan
+    }
+
     /// A connection: the plain client's end, and the TLS server's with its handshake done.
     pub(crate) fn join(&self, version: &'static SupportedProtocolVersion) -> (TcpStream, TlsPeer) {
         let client = connect(self.entry);

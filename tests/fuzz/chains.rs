@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, OnceLock};
 
 use gateway::config::{
-    IdentityFiles, Located, Peer, PeerName, Policy, RecordLayer, RouteTls, TrustFiles,
+    IdentityFiles, KeyExchange, Located, Peer, PeerName, Policy, RecordLayer, RouteTls, TrustFiles,
 };
 use gateway::limits::{
     FORGED_AT_FIRST_MAX, FORGED_CERTIFICATES_MAX, KEY_RECORDS_MAX, PATH_STEPS_MAX,
@@ -509,7 +509,7 @@ fn rules() -> RouteTls {
         })],
         service: None,
         policy: Policy::Hscn,
-        require_pq: false,
+        key_exchange: KeyExchange::default(),
         record_layer: RecordLayer::default(),
         key_records: KEY_RECORDS_MAX,
     }

@@ -150,7 +150,8 @@ fn random_route(world: &World, site: Site, dice: &mut Dice) -> (Site, Door) {
         );
     }
     if dice.one_in(2) {
-        site = site.set("require_pq", dice.pick(&["true", "false"]));
+        let key = dice.pick(&["require_pq", "hybrid"]);
+        site = site.set(key, dice.pick(&["true", "false"]));
     }
     if dice.one_in(3) {
         site = site.route_identity(&world.pki.leaf(OWN));
@@ -160,7 +161,7 @@ fn random_route(world: &World, site: Site, dice: &mut Dice) -> (Site, Door) {
     }
     let (key, value) = match protocol {
         "tcp" => ("idle", "\"1h\""),
-        _ => ("first_byte", "\"10min\""),
+        _ => ("first_byte", dice.pick(&["\"10min\"", "\"never\""])),
     };
     if dice.one_in(3) {
         site = site.route_timeout(key, value);

@@ -7,7 +7,7 @@ use wardgate_tests::{Pki, Program, Site, tier, wardgate};
 
 /// All keys that a configuration can hold. Whoever adds one asks here whether it lets a peer in who
 /// has not proved himself.
-const KEYS: [&str; 58] = [
+const KEYS: [&str; 59] = [
     "admin",
     "ae_bind",
     "associations",
@@ -30,6 +30,7 @@ const KEYS: [&str; 58] = [
     "gateway",
     "handshake",
     "health",
+    "hybrid",
     "identity",
     "idle",
     "interface",

@@ -117,7 +117,9 @@ fn accounts(scenario: &Scenario, report: &Report) -> Vec<String> {
         // An attempt that another address overtook carries nothing.
         let is_overtaken = scenario.by_name == Some(HALF_SLOW_NAME)
             && (account.sealed_bytes, account.opened_bytes) == (0, 0);
-        if whole && !complete && !is_overtaken && scenario.is_calm() {
+        // All of nothing arrived, and a target that answers nothing is named as that.
+        let is_unanswered = matches!(account.close.reason, Reason::Unanswered(_)) && sent_by_b == 0;
+        if whole && !complete && !is_unanswered && !is_overtaken && scenario.is_calm() {
             note("all arrived, and the account says otherwise");
         }
         if let Reason::Internal(_) = account.close.reason {

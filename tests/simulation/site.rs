@@ -7,8 +7,8 @@ use std::sync::{Arc, OnceLock};
 
 use gateway::buffers::Pool;
 use gateway::config::{
-    Dicom, Host, IdentityFiles, Located, Mode, Observe, Peer, PeerName, Policy, Protocol,
-    RecordLayer, Route, RouteTls, Target, Timeouts, TrustFiles,
+    Connect, Dicom, Host, IdentityFiles, KeyExchange, Located, Mode, Observe, Peer, PeerName,
+    Policy, Protocol, RecordLayer, Route, RouteTls, Target, Timeouts, TrustFiles,
 };
 use gateway::limits::KEY_RECORDS_MAX;
 use gateway::metrics;
@@ -75,6 +75,7 @@ impl Site {
         let side = side(plan.mode);
         let is_seen = plan.protocol == Protocol::Dicom && plan.mode != Mode::Passthrough;
         let route = Route {
+            connect: Connect::default(),
             name: format!("{:?}", plan.mode).to_lowercase(),
             line: 1,
             mode: plan.mode,
@@ -100,7 +101,7 @@ impl Site {
                 pipes: Pipes::new(plan.pipes),
                 names: Names::default(),
                 connections_max: 1000,
-                limiter: HandshakeLimiter::new([16; 3], Arc::clone(&counters)),
+                limiter: HandshakeLimiter::new([16; 4], Arc::clone(&counters)),
                 counters,
                 stops,
             },
@@ -182,7 +183,7 @@ fn tls() -> RouteTls {
         })],
         service: None,
         policy: Policy::Hscn,
-        require_pq: false,
+        key_exchange: KeyExchange::default(),
         record_layer: RecordLayer::InPlace,
         key_records: KEY_RECORDS_MAX,
     }

@@ -9,7 +9,8 @@ use std::time::{Duration, Instant, SystemTime};
 use anyhow::Context as _;
 use gateway::buffers::Buffer;
 use gateway::config::{
-    IdentityFiles, Located, Mode, Peer, PeerName, Policy, RecordLayer, RouteTls, TrustFiles,
+    IdentityFiles, KeyExchange, Located, Mode, Peer, PeerName, Policy, RecordLayer, RouteTls,
+    TrustFiles,
 };
 use gateway::limits::{HANDSHAKE_BYTES_MAX, KEY_RECORDS_MAX};
 use gateway::pki::authority::{
@@ -76,7 +77,7 @@ impl Shake {
             peers: vec![Arc::new(peer)],
             service: None,
             policy: Policy::Hscn,
-            require_pq: false,
+            key_exchange: KeyExchange::default(),
             record_layer: RecordLayer::InPlace,
             key_records: KEY_RECORDS_MAX,
         };

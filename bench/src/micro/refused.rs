@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use gateway::buffers::Buffer;
-use gateway::config::{Mode, Peer, PeerName, Policy, RecordLayer, RouteTls};
+use gateway::config::{KeyExchange, Mode, Peer, PeerName, Policy, RecordLayer, RouteTls};
 use gateway::limits::{HANDSHAKE_BYTES_MAX, KEY_RECORDS_MAX};
 use gateway::pki::Identity;
 use gateway::pki::authority::{Authority, KeyType};
@@ -114,7 +114,7 @@ impl Refused {
             peers: vec![Arc::new(peer)],
             service: None,
             policy: Policy::Hscn,
-            require_pq: false,
+            key_exchange: KeyExchange::default(),
             record_layer: RecordLayer::InPlace,
             key_records: KEY_RECORDS_MAX,
         };

@@ -170,6 +170,8 @@ pub enum Reason {
     Deadline(&'static str),
     /// A receiver acknowledged but did not read for longer than `timeouts.stall`; who.
     Stalled(Party),
+    /// The target ended the connection without having answered what it was sent; the sentence asks what it expects.
+    Unanswered(String),
     /// Nothing came before the other side closed: a probe, not an error.
     Empty,
     /// What came first is not how the route's protocol begins; the sentence says why.
@@ -201,6 +203,7 @@ impl fmt::Display for Reason {
             Self::Truncated => f.write_str("cut off: the stream ended without close_notify"),
             Self::Handshake(_, sentence)
             | Self::Unreachable(sentence)
+            | Self::Unanswered(sentence)
             | Self::Illegal(sentence)
             | Self::Forbidden(sentence) => f.write_str(sentence),
             Self::Deadline("half-closed") => f.write_str(

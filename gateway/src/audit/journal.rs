@@ -168,7 +168,7 @@ fn may_pass(account: &Connection, rate: &mut Rate) -> Option<u64> {
         Reason::Empty => return None,
         Reason::Handshake(class, _) => Kind::Refused(class),
         Reason::Protocol(_) => Kind::Refused(RefusalClass::Unknown),
-        Reason::Unreachable(_) => Kind::Unreachable,
+        Reason::Unreachable(_) | Reason::Unanswered(_) => Kind::Unreachable,
         Reason::Illegal(_) => Kind::Illegal,
         Reason::Forbidden(_) => Kind::Forbidden,
         Reason::Deadline(_) | Reason::Stalled(_) => Kind::Late,

@@ -102,6 +102,15 @@ fn conversation(account: &Connection, record: &hl7::Record) {
         let route = &account.route.name;
         tracing::warn!(%route, source = %account.source, %why, "conversation not followed any more");
     }
+    if let Some(by) = record.ended_without_cr {
+        tracing::warn!(
+            route = %account.route.name,
+            source = %account.source,
+            %by,
+            "a message ended with byte 0x1c alone, and the other side waits for its end: MLLP ends a message with bytes \
+             0x1c 0x0d; set them in the application that sent it"
+        );
+    }
 }
 
 fn would_forbid(record: &dicom::Record) -> String {

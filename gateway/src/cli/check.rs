@@ -2,17 +2,21 @@
 
 use std::time::SystemTime;
 
-use super::{ConfigArgs, EXIT_CONFIG, EXIT_GOOD};
+use super::{ConfigArgs, EXIT_CONFIG, EXIT_GOOD, names};
 use crate::supervisor::{prepare, remarks};
 
 /// Reports the problems of a configuration and of the files that it names.
 pub(crate) fn run(args: &ConfigArgs) -> anyhow::Result<u8> {
-    match prepare(&args.config, SystemTime::now()) {
+    let file = args.file();
+    match prepare(file, SystemTime::now()) {
         Ok(prepared) => {
             let routes = prepared.config.routes.len();
-            println!("{}: good; {routes} routes", args.config.display());
-            for remark in remarks(&prepared) {
-                println!("{}: {remark}", args.config.display());
+            println!("{}: good; {routes} routes", file.display());
+            for remark in remarks(&prepared)
+                .into_iter()
+                .chain(names::remarks(&prepared.config))
+            {
+                println!("{}: {remark}", file.display());
             }
             Ok(EXIT_GOOD)
         }

@@ -2,10 +2,11 @@
 
 mod check;
 mod demo;
+mod names;
 mod pki;
 mod run;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -33,8 +34,10 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run the gateway in the foreground until SIGTERM
+    #[command(after_help = RUN_HELP)]
     Run(ConfigArgs),
     /// Report every problem of a configuration with its line and remedy; exit 0 or 78
+    #[command(after_help = CHECK_HELP)]
     Check(ConfigArgs),
     /// Make, show and revoke the certificates of a site
     #[command(subcommand)]
@@ -52,8 +55,42 @@ pub(crate) struct ConfigArgs {
         value_name = "FILE",
         default_value = "/etc/wardgate/wardgate.toml"
     )]
-    pub(crate) config: PathBuf,
+    config: PathBuf,
+    /// The same, without the option's name
+    #[arg(value_name = "FILE", conflicts_with = "config")]
+    file: Option<PathBuf>,
 }
+
+impl ConfigArgs {
+    /// The configuration file, whichever way it was named.
+    pub(crate) fn file(&self) -> &Path {
+        self.file.as_deref().unwrap_or(&self.config)
+    }
+}
+
+const RUN_HELP: &str = "\
+Signals:
+  SIGTERM, SIGINT  stop accepting connections; open ones have the time of `drain` to end, then they are reset.
+                   A second one resets them at once
+  SIGHUP           logged; this version takes a changed configuration at the next start
+  SIGUSR1, SIGUSR2, SIGALRM, SIGIO, SIGPROF, SIGPWR, SIGSTKFLT, SIGVTALRM and real-time signals
+                   ignored, with one line in the log each minute at most
+
+Exit codes:
+  0   stopped by a signal, all connections ended
+  1   a failure while running; the last line of the log names it
+  2   the command line was not understood
+  78  the configuration, its files, or the machine (io_uring, ports, descriptors) do not allow a start;
+      standard error names each problem";
+
+const CHECK_HELP: &str = "\
+Besides problems it reports remarks: what an operator should know about a configuration that is good, such as an
+address that this machine has not, or a name that does not resolve now.
+
+Exit codes:
+  0   the gateway would start with this configuration
+  2   the command line was not understood
+  78  it would not; standard error names each problem with its line";
 
 /// Parses the command line, runs the command and gives the process's exit code.
 pub fn main() -> ExitCode {

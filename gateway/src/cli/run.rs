@@ -5,7 +5,7 @@ use crate::supervisor::{self, Stopped};
 
 /// Runs the gateway until it is told to stop.
 pub(crate) fn run(args: &ConfigArgs) -> anyhow::Result<u8> {
-    match supervisor::run(&args.config) {
+    match supervisor::run(args.file()) {
         Ok(()) => Ok(EXIT_GOOD),
         Err(Stopped::Refused(problems)) => {
             for problem in problems {

@@ -34,6 +34,13 @@ fn read(path: &Path) -> Result<String, Problem> {
         .read_to_end(&mut bytes)
         .map_err(|error| whole(unreadable(&error)))?;
     check_size(bytes.len() as u64).map_err(whole)?;
+    if is_utf16(&bytes) {
+        let path = path.display();
+        return Err(whole(format!(
+            "the file is UTF-16, as some Windows editors save text; save it as UTF-8, or convert it: `iconv -f UTF-16 \
+             -t UTF-8 {path} > new.toml`"
+        )));
+    }
     String::from_utf8(bytes).map_err(|error| {
         let start = error.utf8_error().valid_up_to();
         let valid =
@@ -43,6 +50,14 @@ fn read(path: &Path) -> Result<String, Problem> {
             text: "the file is not UTF-8 here; save it as UTF-8".to_owned(),
         }
     })
+}
+
+// By its mark, or by the half of each character that is 0 in a text like this.
+fn is_utf16(bytes: &[u8]) -> bool {
+    matches!(
+        bytes,
+        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] | [0, 1..=255, ..] | [1..=255, 0, ..]
+    )
 }
 
 fn open(path: &Path) -> io::Result<File> {
@@ -160,6 +175,26 @@ mod tests {
             problem.text.contains("more than 4194304 bytes"),
             "{problem:?}"
         );
+    }
+
+    #[test]
+    fn a_file_in_utf16_is_named_with_the_converting_command() {
+        let text = "[gateway]\n";
+        type ToBytes = fn(u16) -> [u8; 2];
+        let (little, big): (ToBytes, ToBytes) = (u16::to_le_bytes, u16::to_be_bytes);
+        for (mark, bytes_of) in [(true, little), (false, little), (true, big), (false, big)] {
+            let units = mark
+                .then_some(0xfeff)
+                .into_iter()
+                .chain(text.encode_utf16());
+            let bytes: Vec<u8> = units.flat_map(bytes_of).collect();
+            let (_folder, path) = written(&bytes);
+            let problem = problem_of(&path);
+            assert!(
+                problem.text.contains("`iconv -f UTF-16 -t UTF-8 "),
+                "{problem:?}"
+            );
+        }
     }
 
     #[test]

@@ -19,6 +19,7 @@ mod list;
 mod load;
 mod name;
 mod observe;
+mod onward;
 mod peer;
 mod peers;
 mod problem;
@@ -45,6 +46,7 @@ pub use dicom::{ByTitle, Dicom};
 pub use health::{Health, Probe};
 pub use load::load;
 pub use observe::Observe;
+pub use onward::Connect;
 pub use peer::is_peer_name;
 pub use problem::Problem;
 
@@ -190,6 +192,9 @@ pub struct Route {
     /// What it allows and where that leads; `Some` exactly where it carries DICOM and its mode is
     /// `Originate` or `Terminate`.
     pub dicom: Option<Dicom>,
+    /// When it connects to its target; `Early` only where `protocol` is `Mllp`, `observe` is not `Off` and `mode`
+    /// is not `Passthrough`.
+    pub connect: Connect,
     /// How it finds out whether its targets are there; `None` is not at all.
     pub health: Option<Health>,
     /// How many connections it may have open; 1 to `limits::ROUTE_CONNECTIONS_MAX`. `None` is as many as
@@ -265,8 +270,8 @@ pub struct RouteTls {
     pub service: Option<ServiceLabel>,
     /// Which protocol versions and suites may be negotiated.
     pub policy: Policy,
-    /// Refuse key exchanges without a post-quantum part.
-    pub require_pq: bool,
+    /// Which key exchanges may be negotiated.
+    pub key_exchange: KeyExchange,
     /// Who seals and opens the records of TLS 1.3.
     pub record_layer: RecordLayer,
     /// Records that a key of TLS 1.3 seals before it is updated; 1 to `limits::KEY_RECORDS_MAX`.
@@ -312,6 +317,18 @@ pub struct TrustFiles {
 /// `limits::SERVICE_LABEL_BYTES_MAX` of letters, digits, `-`, `_` and `.`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ServiceLabel(pub(crate) String);
+
+/// Which key exchanges a route may negotiate. The hybrid one is X25519MLKEM768, and exists in TLS 1.3 only.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub enum KeyExchange {
+    /// The hybrid one where the peer has it, else a classical one.
+    #[default]
+    HybridPreferred,
+    /// The hybrid one alone (`require_pq = true`).
+    HybridRequired,
+    /// The classical ones alone (`hybrid = false`), whose ClientHello fits into one TCP segment.
+    Classical,
+}
 
 /// Who seals and opens the records of TLS 1.3. Those of TLS 1.2 are rustls's in any case.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -378,8 +395,9 @@ pub struct Timeouts {
     pub handshake: Duration,
     /// The connection to one target, name look-up included.
     pub connect: Duration,
-    /// `dicom` and `mllp`: the first byte from the plain side.
-    pub first_byte: Duration,
+    /// `dicom` and `mllp`: until what the connecting side sends first is there, and on passthrough routes until the
+    /// target has answered; `None` is never.
+    pub first_byte: Option<Duration>,
     /// Silence in both directions that ends a connection of a `tcp` or passthrough route; `None` is never.
     pub idle: Option<Duration>,
     /// How long a drain waits for open connections.
@@ -408,7 +426,7 @@ impl Default for Timeouts {
         Self {
             handshake: Duration::from_secs(5),
             connect: Duration::from_secs(4),
-            first_byte: Duration::from_secs(5),
+            first_byte: Some(Duration::from_secs(5)),
             idle: None,
             drain: Duration::from_secs(5 * 60),
             keepalive: Keepalive {

@@ -5,8 +5,9 @@ use std::collections::hash_map::Entry;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{Config, Dicom, Mode, Peer, Protocol, Route, RouteTls, ServiceLabel, Target};
-use crate::dicom::Command;
+use super::address::reaches;
+use super::{Config, Dicom, Mode, Peer, Probe, Protocol, Route, RouteTls, ServiceLabel, Target};
+use crate::dicom::{AeTitle, Command};
 
 impl Config {
     /// Sentences about the peers and about routes beside each other, in full: `peer "region": ...`.
@@ -16,7 +17,49 @@ impl Config {
         let mut remarks: Vec<_> = unused.collect();
         remarks.extend(self.listed_beside_a_table());
         remarks.extend(self.alike());
+        remarks.extend(
+            self.routes
+                .iter()
+                .flat_map(|route| self.refused_probes(route)),
+        );
         remarks
+    }
+
+    /// C-ECHO probes that will be rejected by a rule that stands in this file: the route's own list of titles that may
+    /// be called, or the rules of another route that the probe comes in by.
+    fn refused_probes(&self, route: &Route) -> Vec<String> {
+        let (Some(health), Some(dicom)) = (&route.health, &route.dicom) else {
+            return Vec::new();
+        };
+        if health.probe != Probe::CEcho {
+            return Vec::new();
+        }
+        let called = |title: &AeTitle| dicom.called.iter().all(|list| list.contains(title));
+        let own = (!route.targets.is_empty() && !called(&health.called)).then(|| {
+            format!(
+                "route \"{}\": its probe calls \"{}\", which is not in called_ae, so the target probably rejects it \
+                 too; set `called` in [route.health] to a title of the archive",
+                route.name, health.called
+            )
+        });
+        let by_title = dicom.by_title.iter().flat_map(|table| {
+            let title = table.called.first().copied().unwrap_or(health.called);
+            table.targets.iter().map(move |target| (target, title))
+        });
+        let probed = route.targets.iter().map(|target| (target, health.called));
+        let by_others = probed.chain(by_title).find_map(|(target, title)| {
+            let mut others = self.routes.iter();
+            let other = others.find(|other| {
+                other.mode == Mode::Terminate && reaches(target, other.listen)
+            })?;
+            let (what, key) = other.dicom.as_ref()?.refuses(other, title, health.calling)?;
+            Some(format!(
+                "route \"{}\": its probe will be rejected by route \"{}\": {what}; allow it there, or set `{key}` in \
+                 [route.health]",
+                route.name, other.name
+            ))
+        });
+        own.into_iter().chain(by_others).collect()
     }
 
     /// Identities that a route lists itself although a table has them: another CA may vouch for them there
@@ -142,6 +185,37 @@ impl Dicom {
             || self.associations_max.is_some()
             || self.associations_per_peer.is_some()
             || !self.bound.is_empty()
+    }
+
+    /// Why an association with these titles is refused on `route`, and the key of a probe that sets the title; `None`
+    /// where it is not, as far as can be known without its peer.
+    fn refuses(
+        &self,
+        route: &Route,
+        called: AeTitle,
+        calling: AeTitle,
+    ) -> Option<(String, &'static str)> {
+        let lacks = |list: &Option<Vec<AeTitle>>, title| {
+            list.as_ref().is_some_and(|list| !list.contains(&title)) && self.enforce
+        };
+        let has_targets = !route.targets.is_empty()
+            || self
+                .by_title
+                .iter()
+                .any(|table| table.called.contains(&called));
+        if lacks(&self.called, called) || !has_targets {
+            return Some((
+                format!("called title \"{called}\" is not known there"),
+                "called",
+            ));
+        }
+        let is_refused = lacks(&self.calling, calling);
+        is_refused.then(|| {
+            (
+                format!("calling title \"{calling}\" is not allowed there"),
+                "calling",
+            )
+        })
     }
 
     fn names(&self, command: Command) -> bool {

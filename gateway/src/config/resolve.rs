@@ -15,11 +15,11 @@ use super::problem::{Problems, quoted};
 use super::table::Written;
 use super::targets::{self, Expected};
 use super::{
-    Config, IdentityFiles, InterfaceName, Located, Mode, Policy, Protocol, RecordLayer, Route,
-    RouteTls, ServiceLabel, Target,
+    Config, IdentityFiles, InterfaceName, KeyExchange, Located, Mode, Policy, Protocol,
+    RecordLayer, Route, RouteTls, ServiceLabel, Target,
 };
 use super::{address, clash, gateway, name, timeouts, value};
-use super::{dicom, health, observe, returns};
+use super::{dicom, health, observe, onward, returns};
 use crate::limits::{KEY_RECORDS_MAX, ROUTE_CONNECTIONS_MAX, ROUTES_MAX};
 
 /// What the meaning of a file depends on besides its text.
@@ -167,18 +167,17 @@ impl<'a> Resolver<'a> {
             expected: &expected,
         };
         let by_title = dicom::resolve(written, ground, self.problems);
+        let connect = onward::resolve(written, (mode, protocol), observe, self.problems);
         let health = health::resolve(written, mode, protocol, self.problems);
         let tls = self.tls(written, mode, &peers);
         let connections = self.connections(written);
-        let mut timeouts = timeouts::route(
-            &written.timeouts,
-            &self.site_timeouts,
+        let written_timeouts = [&written.timeouts, self.written_timeouts];
+        let kind = timeouts::Kind {
             mode,
             protocol,
-            self.problems,
-        );
-        let default_idle = timeouts::default_idle(&written.timeouts, self.written_timeouts, mode);
-        timeouts.idle = timeouts.idle.or(default_idle);
+            connect,
+        };
+        let timeouts = timeouts::route(written_timeouts, &self.site_timeouts, kind, self.problems);
         let route = (|| {
             Some(Route {
                 name: name?,
@@ -192,6 +191,7 @@ impl<'a> Resolver<'a> {
                 timeouts,
                 observe,
                 dicom: by_title.dicom,
+                connect,
                 health,
                 connections,
             })
@@ -288,6 +288,7 @@ impl<'a> Resolver<'a> {
         let record_layer = self.record_layer(route);
         let key_records = self.key_records(route);
         let service = self.service(route);
+        let key_exchange = self.key_exchange(route);
         let own = route.identity.as_ref();
         let own = own.map(|identity| self.identities.resolve(identity, self.problems));
         if mode == Some(Mode::Passthrough) {
@@ -311,7 +312,7 @@ impl<'a> Resolver<'a> {
             peers: peers?,
             service: service?,
             policy: policy?,
-            require_pq: route.require_pq.value().is_some_and(|flag| flag.value),
+            key_exchange,
             record_layer: record_layer?,
             key_records: key_records?,
         }))
@@ -382,6 +383,24 @@ impl<'a> Resolver<'a> {
             .accept_number(scope, "key_records", written, KEY_RECORDS_MAX)
     }
 
+    fn key_exchange(&mut self, route: &file::Route) -> KeyExchange {
+        let is_required = route.require_pq.value().is_some_and(|flag| flag.value);
+        let without_hybrid = route.hybrid.value().filter(|flag| !flag.value);
+        if let (true, Some(hybrid)) = (is_required, without_hybrid) {
+            let text = format!(
+                "{}hybrid = false turns off the key exchange X25519MLKEM768, and require_pq = true allows no \
+                 other; remove one of the two",
+                route.scope
+            );
+            self.problems.wrong(hybrid.line, text);
+        }
+        match (is_required, without_hybrid) {
+            (true, _) => KeyExchange::HybridRequired,
+            (false, Some(_)) => KeyExchange::Classical,
+            (false, None) => KeyExchange::HybridPreferred,
+        }
+    }
+
     fn policy(&mut self, route: &file::Route) -> Option<Policy> {
         let Some(text) = route.policy.value() else {
             return Some(Policy::default());
@@ -399,6 +418,7 @@ impl<'a> Resolver<'a> {
             ("service", line_of(&route.service)),
             ("policy", line_of(&route.policy)),
             ("require_pq", line_of(&route.require_pq)),
+            ("hybrid", line_of(&route.hybrid)),
             ("record_layer", line_of(&route.record_layer)),
             ("key_records", line_of(&route.key_records)),
             ("[route.identity]", identity),

@@ -148,6 +148,7 @@ pub(super) static ROUTE: Schema = Schema {
         key("service", "\"archive\""),
         key("policy", "\"hscn\""),
         key("require_pq", "true"),
+        key("hybrid", "false"),
         key("record_layer", "\"in-place\""),
         key("key_records", "16777216"),
         key("observe", "\"strict\""),
@@ -160,6 +161,7 @@ pub(super) static ROUTE: Schema = Schema {
         key("associations", "40"),
         key("associations_per_peer", "20"),
         key("return", "\"region-to-pacs\""),
+        key("connect", "\"early\""),
         key("health", "{ probe = \"connect\" }"),
         key(
             "ae",

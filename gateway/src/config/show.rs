@@ -3,7 +3,8 @@
 use std::fmt;
 
 use super::{
-    CipherSetting, Host, LogFormat, Mode, Observe, PeerName, Policy, Protocol, RecordLayer, Target,
+    CipherSetting, Connect, Host, LogFormat, Mode, Observe, PeerName, Policy, Protocol,
+    RecordLayer, Target,
 };
 
 impl LogFormat {
@@ -19,6 +20,12 @@ impl CipherSetting {
         ("aws-lc", Self::AwsLc),
         ("ring", Self::Ring),
     ];
+}
+
+impl Connect {
+    /// The words of `connect`.
+    pub(super) const WORDS: [(&'static str, Self); 2] =
+        [("late", Self::Late), ("early", Self::Early)];
 }
 
 impl Mode {

@@ -101,10 +101,39 @@ pub(super) fn parse<'i>(text: &'i str, lines: &Lines, problems: &mut Problems) -
     for error in errors {
         let span = error.span();
         let line = span.as_ref().map(|span| lines.at(span.start));
-        problems.syntax(line, sentence(error.message(), text, span));
+        let range = span.as_ref().and_then(|span| lines.range_at(span.start));
+        let written = range.and_then(|range| text.get(range)).unwrap_or_default();
+        let sentence = match written.find(TYPOGRAPHIC) {
+            Some(_) => typographic(written),
+            None => sentence(error.message(), text, span),
+        };
+        problems.syntax(line, sentence);
     }
     table.into_inner()
 }
+
+/// Quotes that word processors and messengers write in place of straight ones.
+const TYPOGRAPHIC: [char; 12] = [
+    '\u{201c}', '\u{201d}', '\u{201e}', '\u{201f}', '\u{2018}', '\u{2019}', '\u{201a}', '\u{201b}',
+    '\u{ab}', '\u{bb}', '\u{2033}', '\u{ff02}',
+];
+
+fn typographic(line: &str) -> String {
+    let straight = line.trim().replace(TYPOGRAPHIC, "\"");
+    format!(
+        "not TOML: typographic quotes, as word processors write them; write straight ones: {}",
+        printable(&straight)
+    )
+}
+
+// What a line holds is text of anybody's, and may be long.
+fn printable(line: &str) -> String {
+    let shown = line.chars().filter(|c| !c.is_control());
+    shown.take(SHOWN_LINE_CHARS_MAX).collect()
+}
+
+/// A line of a configuration has fewer.
+const SHOWN_LINE_CHARS_MAX: usize = 120;
 
 /// Says in words what the TOML parser found, with a remedy where there is one that fits.
 fn sentence(message: &str, text: &str, span: Option<Range<usize>>) -> String {

@@ -2,6 +2,7 @@
 
 mod dicom;
 mod mutations;
+mod onward;
 mod peers;
 
 use std::fs;
@@ -134,7 +135,10 @@ fn the_documented_example_means_what_it_says() {
         tls.peers[0].identities,
         [PeerName::Dns("gw.region.example".to_owned())]
     );
-    assert_eq!((tls.policy, tls.require_pq), (Policy::Hscn, false));
+    assert_eq!(
+        (tls.policy, tls.key_exchange),
+        (Policy::Hscn, KeyExchange::HybridPreferred)
+    );
     let folder = Path::new("/etc/wardgate/pki");
     let [certificate, key, trust] =
         ["site.pem", "site.key", "trust.pem"].map(|name| folder.join(name));
@@ -215,7 +219,10 @@ fn every_key_is_read_in_its_uncommon_forms() {
             digest
         ]
     );
-    assert_eq!((tls.policy, tls.require_pq), (Policy::DicomB12, true));
+    assert_eq!(
+        (tls.policy, tls.key_exchange),
+        (Policy::DicomB12, KeyExchange::HybridRequired)
+    );
     assert!(Arc::ptr_eq(
         &tls.identity,
         &any.tls.as_ref().expect("it speaks TLS").identity
@@ -272,6 +279,8 @@ fn a_routes_timeouts_override_the_sites_key_by_key() {
             probes: 4,
             ..site.keepalive.clone()
         },
+        // As for every MLLP route where nothing is written.
+        first_byte: None,
         ..site
     };
     assert_eq!(mllp.timeouts, expected);
@@ -362,7 +371,7 @@ fn the_reference_names_every_key_and_only_true_defaults() {
     let enforce = |route: &Route| route.dicom.as_ref().map(|dicom| dicom.enforce);
     assert_eq!((enforce(as_is), enforce(in_full)), (Some(true), Some(true)));
     assert_eq!((&as_is.health, &in_full.health), (&None, &None));
-    let tls = |route: &Route| route.tls.as_ref().map(|tls| (tls.policy, tls.require_pq));
+    let tls = |route: &Route| route.tls.as_ref().map(|tls| (tls.policy, tls.key_exchange));
     assert_eq!(tls(as_is), tls(in_full));
 }
 

@@ -7,7 +7,7 @@ use super::problem::{Problems, quoted};
 use super::resolve::Draft;
 use super::table::Written;
 use super::value::{duration, written};
-use super::{Keepalive, Mode, Protocol, Timeouts};
+use super::{Connect, Keepalive, Mode, Protocol, Timeouts};
 use crate::limits;
 
 /// The shortest and longest that a duration may be.
@@ -21,7 +21,11 @@ pub(super) struct Bounds {
 
 const HANDSHAKE: Bounds = bounds(limits::TIMEOUT_MIN, limits::HANDSHAKE_TIMEOUT_MAX);
 const CONNECT: Bounds = bounds(limits::TIMEOUT_MIN, limits::CONNECT_TIMEOUT_MAX);
-const FIRST_BYTE: Bounds = bounds(limits::TIMEOUT_MIN, limits::FIRST_BYTE_TIMEOUT_MAX);
+const FIRST_BYTE: Bounds = Bounds {
+    min: limits::TIMEOUT_MIN,
+    max: limits::FIRST_BYTE_TIMEOUT_MAX,
+    never: true,
+};
 const IDLE: Bounds = Bounds {
     min: Duration::from_secs(1),
     max: limits::IDLE_TIMEOUT_MAX,
@@ -50,15 +54,23 @@ pub(super) fn site(written: &file::Timeouts, problems: &mut Problems) -> Timeout
     overlay(written, &Timeouts::default(), problems)
 }
 
-/// A route's deadlines: `[route.timeouts]` over the site's.
+/// What a route's deadlines depend on beside what is written.
+#[derive(Clone, Copy)]
+pub(super) struct Kind {
+    pub(super) mode: Option<Mode>,
+    pub(super) protocol: Option<Protocol>,
+    pub(super) connect: Connect,
+}
+
+/// A route's deadlines: its own over the site's, as they are written and as `site` has read them.
 pub(super) fn route(
-    written: &file::Timeouts,
+    [written, written_site]: [&file::Timeouts; 2],
     site: &Timeouts,
-    mode: Option<Mode>,
-    protocol: Option<Protocol>,
+    kind: Kind,
     problems: &mut Problems,
 ) -> Timeouts {
-    let timeouts = overlay(written, site, problems);
+    let Kind { mode, protocol, .. } = kind;
+    let mut timeouts = overlay(written, site, problems);
     if let (Some(idle), Some(protocol @ (Protocol::Dicom | Protocol::Mllp))) =
         (written.idle.value(), protocol)
         && timeouts.idle.is_some()
@@ -80,6 +92,13 @@ pub(super) fn route(
             format!("{}first_byte {reason}", written.scope),
         );
     }
+    if let (Some(first_byte), Connect::Early) = (written.first_byte.value(), kind.connect) {
+        let reason = "has no effect beside connect = \"early\": such a route waits for no byte; remove one of the two";
+        problems.wrong(
+            first_byte.line,
+            format!("{}first_byte {reason}", written.scope),
+        );
+    }
     if let (Some(handshake), Some(Mode::Passthrough)) = (written.handshake.value(), mode) {
         let reason = "applies only to modes \"originate\" and \"terminate\": a passthrough route makes no handshake of \
             its own; remove it";
@@ -88,12 +107,18 @@ pub(super) fn route(
             format!("{}handshake {reason}", written.scope),
         );
     }
+    let default_idle = default_idle(written, written_site, mode);
+    timeouts.idle = timeouts.idle.or(default_idle);
+    let is_written = !written.first_byte.is_absent() || !written_site.first_byte.is_absent();
+    if waits_for_a_message(kind) && !is_written {
+        timeouts.first_byte = None;
+    }
     timeouts
 }
 
 /// The idle time of a passthrough route where neither the route nor the site writes one: nobody here knows
 /// who connected, so a connection that everybody has forgotten must end.
-pub(super) fn default_idle(
+fn default_idle(
     route: &file::Timeouts,
     site: &file::Timeouts,
     mode: Option<Mode>,
@@ -101,6 +126,12 @@ pub(super) fn default_idle(
     let is_written = !route.idle.is_absent() || !site.idle.is_absent();
     let is_open = mode == Some(Mode::Passthrough) && !is_written;
     is_open.then_some(limits::PASSTHROUGH_IDLE)
+}
+
+/// Interface engines connect when a channel starts, and send the first message when there is one. On a passthrough
+/// route they speak TLS, which begins at once.
+fn waits_for_a_message(kind: Kind) -> bool {
+    kind.protocol == Some(Protocol::Mllp) && kind.mode != Some(Mode::Passthrough)
 }
 
 /// A site's `idle` would reach DICOM and MLLP routes that have none of their own.
@@ -159,9 +190,14 @@ fn overlay(own: &file::Timeouts, below: &Timeouts, problems: &mut Problems) -> T
     Timeouts {
         handshake: read("handshake", &own.handshake, HANDSHAKE, below.handshake),
         connect: read("connect", &own.connect, CONNECT, below.connect),
-        first_byte: read("first_byte", &own.first_byte, FIRST_BYTE, below.first_byte),
         drain: read("drain", &own.drain, DRAIN, below.drain),
         user: read("user", &own.user, USER, below.user),
+        first_byte: or_never(
+            (scope, "first_byte", &own.first_byte),
+            FIRST_BYTE,
+            below.first_byte,
+            problems,
+        ),
         idle: or_never((scope, "idle", &own.idle), IDLE, below.idle, problems),
         stall: or_never((scope, "stall", &own.stall), STALL, below.stall, problems),
         keepalive: keepalive(&own.keepalive, &below.keepalive, problems),

@@ -9,6 +9,7 @@ use std::fmt;
 use super::request::FIXED;
 use super::verdict::Violation;
 use crate::limits::{COMMAND_BYTES_MAX, REQUEST_BYTES_MAX};
+use crate::stream_kind::StreamKind;
 
 /// Octets of a PDU's header, and of a presentation data value's with context and control.
 const HEADER: usize = 6;
@@ -82,6 +83,8 @@ impl Types {
 /// Reads one direction at any split.
 pub(super) struct Stream {
     state: State,
+    // Whether a PDU has begun.
+    has_begun: bool,
     /// The PDUs that may begin now.
     pub(super) legal: Types,
     head: Head,
@@ -115,6 +118,7 @@ impl Stream {
     pub(super) fn new(legal: Types) -> Self {
         Self {
             state: State::Pdu,
+            has_begun: false,
             legal,
             head: Head::default(),
             pdu_left: 0,
@@ -183,6 +187,12 @@ impl Stream {
     fn begin_pdu(&mut self, header: [u8; HEADER]) -> Result<(), Violation> {
         let [kind, _, a, b, c, d] = header;
         let length = u32::from_be_bytes([a, b, c, d]);
+        if !std::mem::replace(&mut self.has_begun, true)
+            && let Some(foreign) = StreamKind::of(&header)
+            && !matches!(foreign, StreamKind::Dicom | StreamKind::Unknown)
+        {
+            return Err(Violation::Foreign(foreign));
+        }
         if !matches!(kind, REQUEST..=ABORT) {
             return Err(Violation::UnknownPdu(kind));
         }

@@ -7,6 +7,7 @@ use thiserror::Error;
 use super::request::pdu_name;
 use super::{Answer, Command, NoRequest, Role};
 use crate::limits::COMMAND_BYTES_MAX;
+use crate::stream_kind::StreamKind;
 
 /// What is to happen to the bytes that were seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,6 +60,9 @@ impl fmt::Display for Asked {
 /// What is wrong with bytes that should be those of an association.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Error)]
 pub enum Violation {
+    /// What comes first is of another protocol.
+    #[error("{0}, not DICOM; {remedy}", remedy = .0.remedy())]
+    Foreign(StreamKind),
     /// A PDU that has no place here (PS3.8 table 9-10).
     #[error("{} where it has no place", pdu_name(*.0))]
     UnexpectedPdu(u8),
@@ -96,7 +100,7 @@ impl Reason {
             Self::NotAllowed { .. } => Answer::aborted(),
             Self::Violation { what, .. } => match what {
                 Violation::UnexpectedPdu(_) => Answer::unexpected_pdu(),
-                Violation::UnknownPdu(_) => Answer::unrecognized_pdu(),
+                Violation::UnknownPdu(_) | Violation::Foreign(_) => Answer::unrecognized_pdu(),
                 Violation::PduLength(_)
                 | Violation::PdvLength
                 | Violation::Interleaved

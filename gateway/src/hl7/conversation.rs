@@ -7,8 +7,10 @@ use std::time::Instant;
 use super::code::Code;
 use super::counts::Counts;
 use super::frame::{Frame, Reader, Stray};
+use super::is_junk;
 use super::pending::{Answered, Pending};
 use super::record::{NotMllp, Record, Role, Unanswered};
+use super::start::kind_of;
 
 /// What becomes of a conversation that is not MLLP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -17,6 +19,19 @@ pub enum Manner {
     Strict,
     /// It goes on, and is not looked at any more.
     Lenient,
+}
+
+/// Who sends the messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Roles {
+    // The side that connected.
+    AsConnected,
+    // Either side, and nothing has come yet.
+    Undecided,
+    // Either side, and it was the one that connected.
+    Same,
+    // Either side, and it was the other one.
+    Swapped,
 }
 
 /// What is to be done with bytes that were seen.
@@ -39,6 +54,9 @@ pub struct Conversation {
     sender: Reader,
     receiver: Reader,
     pending: Pending,
+    roles: Roles,
+    // What no further byte may pass for: a side did not begin with a frame where that is asked.
+    refused: Option<NotMllp>,
     // Whether the receiver acknowledges twice: that it has a message, and later what came of it.
     acknowledges_twice: bool,
     record: Record,
@@ -55,6 +73,8 @@ impl Conversation {
             sender: Reader::new(),
             receiver: Reader::new(),
             pending: Pending::default(),
+            roles: Roles::AsConnected,
+            refused: None,
             acknowledges_twice: false,
             record: Record::default(),
             counts: None,
@@ -68,19 +88,55 @@ impl Conversation {
         self
     }
 
-    /// Looks at the next bytes that one side sent, as they pass at this time.
+    /// The same where either side may send the first message, and is the sender then. What each side sends must begin
+    /// with a frame in any manner, because nobody has looked at it before.
+    #[must_use]
+    pub fn begun_by_either(mut self) -> Self {
+        self.roles = Roles::Undecided;
+        self
+    }
+
+    /// Looks at the next bytes that one side sent, as they pass at this time. `by` is the sender where that side
+    /// connected.
     pub fn see(&mut self, by: Role, bytes: &[u8], now: Instant) -> Verdict {
+        let by = self.role_of(by, bytes);
         if self.record.not_followed.is_none()
             && let Err(stray) = self.follow(by, bytes, now)
         {
-            self.give_up(match stray {
+            let has_begun = self.reader(by).has_begun();
+            let why = match stray {
+                Stray::Octet if !has_begun => foreign(by, bytes),
                 Stray::Octet => NotMllp::OutsideOfFrames(by),
                 Stray::Junk => NotMllp::NoFrame(by),
-            });
+            };
+            self.refused = Some(why).filter(|_| self.roles != Roles::AsConnected && !has_begun);
+            self.give_up(why);
         }
         match (self.manner, self.record.not_followed) {
+            (_, Some(why)) if self.refused.is_some() => Verdict::End(why),
             (Manner::Strict, Some(why)) => Verdict::End(why),
             _ => Verdict::Pass,
+        }
+    }
+
+    // Decides who sends the messages, where that is open: the side whose first frame comes first.
+    fn role_of(&mut self, by: Role, bytes: &[u8]) -> Role {
+        if self.roles == Roles::Undecided && !bytes.iter().all(|byte| is_junk(*byte)) {
+            self.roles = match by {
+                Role::Sender => Roles::Same,
+                Role::Receiver => Roles::Swapped,
+            };
+        }
+        match self.roles {
+            Roles::Swapped => by.other(),
+            Roles::AsConnected | Roles::Undecided | Roles::Same => by,
+        }
+    }
+
+    fn reader(&self, by: Role) -> &Reader {
+        match by {
+            Role::Sender => &self.sender,
+            Role::Receiver => &self.receiver,
         }
     }
 
@@ -114,6 +170,8 @@ impl Conversation {
     #[must_use]
     pub fn finish(mut self, now: Instant) -> Record {
         self.record.unanswered = self.unanswered(now);
+        let mut both = [Role::Sender, Role::Receiver].into_iter();
+        self.record.ended_without_cr = both.find(|by| self.reader(*by).lacks_cr());
         self.tell(|counts| counts.unanswered.add(self.record.unanswered.messages));
         self.record
     }
@@ -196,6 +254,14 @@ impl Conversation {
     // Whether what is known of the messages under way is true: not when further bytes pass unseen.
     fn is_known(&self) -> bool {
         self.manner == Manner::Strict || self.record.not_followed.is_none()
+    }
+}
+
+// Why a side's first bytes are no frame.
+fn foreign(by: Role, bytes: &[u8]) -> NotMllp {
+    match kind_of(bytes) {
+        Some(kind) => NotMllp::Foreign(by, kind),
+        None => NotMllp::OutsideOfFrames(by),
     }
 }
 

@@ -19,6 +19,10 @@ pub(super) struct Reader {
     place: Place,
     junk_bytes: u64,
     oversize: u64,
+    // Whether a frame has begun.
+    has_begun: bool,
+    // Whether FS was followed by the beginning of a frame instead of CR.
+    lacks_cr: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -61,6 +65,8 @@ impl Reader {
             place: Place::Between(0),
             junk_bytes: 0,
             oversize: 0,
+            has_begun: false,
+            lacks_cr: false,
         }
     }
 
@@ -79,6 +85,18 @@ impl Reader {
         matches!(self.place, Place::Within(_))
     }
 
+    /// Whether a frame has begun until now.
+    pub(super) fn has_begun(&self) -> bool {
+        self.has_begun
+    }
+
+    /// Whether FS stands where a frame should end, and the CR that belongs behind it did not come: another frame began
+    /// there, or nothing has come since.
+    pub(super) fn lacks_cr(&self) -> bool {
+        let waits = matches!(self.place, Place::Within(text) if text.may_end);
+        self.lacks_cr || waits
+    }
+
     /// Reads as far as the end of the next frame, or all there is, and takes what it read off
     /// `bytes`.
     pub(super) fn next(&mut self, bytes: &mut &[u8]) -> Result<Option<Frame>, Stray> {
@@ -89,6 +107,7 @@ impl Reader {
             return Ok(None);
         };
         let was_oversize = text.is_oversize();
+        self.lacks_cr |= text.begins_another(bytes);
         let has_ended = text.read(bytes);
         self.oversize += u64::from(text.is_oversize() && !was_oversize);
         let frame = has_ended.then(|| text.finish());
@@ -110,7 +129,10 @@ impl Reader {
         }
         self.place = match take(bytes, 1) {
             [] => Place::Between(run.saturating_add(counted)),
-            [START] => Place::Within(Text::new()),
+            [START] => {
+                self.has_begun = true;
+                Place::Within(Text::new())
+            }
             _ => return Err(Stray::Octet),
         };
         Ok(())
@@ -124,6 +146,16 @@ impl Text {
             bytes: 0,
             may_end: false,
         }
+    }
+
+    // Whether another frame begins where this one should end: behind FS, in place of CR. Where a slice has several FS,
+    // the first is looked at.
+    fn begins_another(&self, bytes: &[u8]) -> bool {
+        if self.may_end {
+            return bytes.first() == Some(&START);
+        }
+        let behind = memchr(END[0], bytes).and_then(|first| bytes.get(first.saturating_add(1)));
+        behind == Some(&START)
     }
 
     // Whether the frame has ended; if not, all of `bytes` is read.

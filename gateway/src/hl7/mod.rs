@@ -20,7 +20,7 @@ pub use counts::Counts;
 pub use kind::{MessageType, MessageTypes};
 pub use probe::{NoAcknowledgement, Reply, question};
 pub use record::{NotMllp, Record, Role, Unanswered};
-pub use start::{Start, start};
+pub use start::{Start, kind_of, start};
 
 /// Octets that programs put around frames and that nobody misses: CR, LF and NUL.
 fn is_junk(octet: u8) -> bool {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::code::Codes;
 use super::kind::MessageTypes;
 use crate::measure::Latencies;
+use crate::stream_kind::StreamKind;
 
 /// The side of a conversation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -16,9 +17,23 @@ pub enum Role {
     Receiver,
 }
 
-/// Why bytes are not MLLP. No octet of them is shown.
+impl Role {
+    /// The other side.
+    #[must_use]
+    pub fn other(self) -> Self {
+        match self {
+            Self::Sender => Self::Receiver,
+            Self::Receiver => Self::Sender,
+        }
+    }
+}
+
+/// Why bytes are not MLLP. No byte of them is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum NotMllp {
+    /// What this side sent first is of another protocol.
+    #[error("the {0} sent {1}, not HL7 in MLLP frames; {remedy}", remedy = .1.remedy())]
+    Foreign(Role, StreamKind),
     /// This side sent something else than CR, LF or NUL outside of a frame.
     #[error("octets of the {0} stand outside of any frame")]
     OutsideOfFrames(Role),
@@ -52,6 +67,9 @@ pub struct Record {
     /// Frames of both sides that were longer than any message should be, the last one included
     /// where it was cut.
     pub oversize: u64,
+    /// Who ended a message with FS alone, without the CR that belongs behind it, where that was seen: its receiver
+    /// waits for the end of this message.
+    pub ended_without_cr: Option<Role>,
     /// Why the rest of the conversation was not looked at, or was ended.
     pub not_followed: Option<NotMllp>,
 }

@@ -2,6 +2,7 @@
 
 use super::is_junk;
 use crate::limits::MLLP_START_JUNK_MAX;
+use crate::stream_kind::StreamKind;
 
 /// The octet that begins a frame: VT, `<SB>` of HL7's Implementation Guide, appendix C section
 /// C.4.2.
@@ -30,6 +31,16 @@ pub fn start(bytes: &[u8]) -> Start {
         None if bytes.len() <= MLLP_START_JUNK_MAX => Start::More,
         _ => Start::Wrong,
     }
+}
+
+/// The protocol that begins like this instead of MLLP, behind the junk that MLLP allows, where it has a name.
+#[must_use]
+pub fn kind_of(bytes: &[u8]) -> Option<StreamKind> {
+    let junk = bytes.iter().take_while(|byte| is_junk(**byte)).count();
+    let behind = bytes.get(junk..).unwrap_or_default();
+    // The PROXY protocol's signature begins with such junk.
+    let mut kinds = [bytes, behind].into_iter().filter_map(StreamKind::of);
+    kinds.find(|kind| !matches!(kind, StreamKind::Unknown | StreamKind::Mllp))
 }
 
 #[cfg(test)]

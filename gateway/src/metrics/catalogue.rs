@@ -232,7 +232,7 @@ fn unauthenticated(text: &mut String, cores: &[Arc<Core>]) {
         cores.map(|block| number(block).get()).sum()
     };
     let name = "wardgate_unauthenticated_open";
-    let help = "Connections of clients that have not proved who they are.";
+    let help = "Connections of clients that have not proved who they are, or that are accepted and have sent nothing.";
     head(text, name, "gauge", help);
     for stage in Stage::ALL {
         let open = sum(stage, |block| &block.open);

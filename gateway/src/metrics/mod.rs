@@ -45,7 +45,7 @@ pub struct Core {
     pub unauthenticated: [Unauthenticated; Stage::COUNT],
 }
 
-/// How far a client has come that has not proved who it is.
+/// How far a client has come that has not proved who it is, or that is accepted and has sent nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
     /// On a terminate route: until its handshake is done.
@@ -54,13 +54,21 @@ pub enum Stage {
     FirstMessage,
     /// On a passthrough route: until the target has answered.
     Passthrough,
+    /// On a terminate route: from its handshake, by which it was accepted, until its first message is whole.
+    /// Last, because connections of other stages make way before.
+    SilentPeer,
 }
 
 impl Stage {
     /// How many there are.
-    pub const COUNT: usize = 3;
+    pub const COUNT: usize = 4;
     /// All of them.
-    pub const ALL: [Self; Self::COUNT] = [Self::Handshake, Self::FirstMessage, Self::Passthrough];
+    pub const ALL: [Self; Self::COUNT] = [
+        Self::Handshake,
+        Self::FirstMessage,
+        Self::Passthrough,
+        Self::SilentPeer,
+    ];
 
     /// Its name in a metric.
     #[must_use]
@@ -69,6 +77,7 @@ impl Stage {
             Self::Handshake => "handshake",
             Self::FirstMessage => "first_message",
             Self::Passthrough => "passthrough",
+            Self::SilentPeer => "silent_peer",
         }
     }
 }

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::connection::{Path, Side};
+use super::link::is_silence;
 use crate::audit::{self, Close, Party, Reason};
+use crate::config::Protocol;
 use crate::dicom::{self, Answer, Ending, Role};
 use crate::metrics::RouteCounters;
 use crate::observe::Observed;
@@ -101,6 +103,31 @@ pub(super) fn ending(close: &Close, side: &Side) -> Ending {
     }
 }
 
+/// The same end of a terminate route's connection, named as what it is if the target has ended without having answered
+/// anything: so does one that expects TLS.
+pub(super) fn unanswered(close: Close, account: &Account, protocol: Protocol) -> Close {
+    let expected = match protocol {
+        Protocol::Dicom => "DICOM",
+        Protocol::Mllp => "HL7 in MLLP frames",
+        Protocol::Tcp => return close,
+    };
+    let has_answered = account.sealed.get() > 0 || account.opened.get() == 0;
+    let how = match &close.reason {
+        _ if has_answered || close.by != Party::PlainSide => return close,
+        Reason::Complete => "closed",
+        Reason::Reset(_) if !is_silence(&close.reason) => "reset",
+        _ => return close,
+    };
+    let sentence = format!(
+        "the target {how} the connection without an answer; is this port plaintext {expected}? A port that expects TLS \
+         does so"
+    );
+    Close {
+        reason: Reason::Unanswered(sentence),
+        ..close
+    }
+}
+
 /// How an association ended that never began, because we answered its request.
 pub(super) fn answered(answer: Answer) -> Ending {
     let by = dicom::Party::Gateway;
@@ -135,6 +162,7 @@ pub(super) fn count(counters: &RouteCounters, reason: &Reason) {
         Reason::Deadline(_) | Reason::Stalled(_) => &counters.late,
         Reason::Limit(_) => &counters.limited,
         Reason::Reset(_)
+        | Reason::Unanswered(_)
         | Reason::Truncated
         | Reason::Unfinished
         | Reason::Protocol(_)

@@ -7,12 +7,11 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use std::task::Poll;
-use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
-use super::account::{Account, Open, count, ending};
+use super::account::{Account, Open, count, ending, unanswered};
 use super::admission::Admission;
 use super::ending::{Milestone, Stops};
 use super::engine::Engine;
@@ -23,9 +22,10 @@ use super::link::Link;
 use super::open::{Held, Opening};
 use super::passthrough::{Answered, Passing};
 use super::seal::{Outlet, Sealing};
+use super::shake::Limit;
 use crate::audit::{self, Close, Party, Reason};
 use crate::buffers::{Pool, Talker};
-use crate::config::Route;
+use crate::config::{Connect, Route};
 use crate::limits::FIRST_MOVE_LOOK;
 use crate::metrics::{self, RouteCounters, Stage};
 use crate::observe::{Direction, Observer};
@@ -238,13 +238,17 @@ impl<'c, V: Verbs> Work<'c, V> {
         let (secured, judgement) = Box::pin(self.accept(&far, acceptor, &place)).await?;
         drop(place);
         let _of_peer = self.of_peer().inspect_err(|_| far.abort())?;
+        // An accepted peer may be silent for ever; this bounds how many are.
+        let place = self.place(Stage::SilentPeer);
         let (engine, mut held) = self.engine(secured).map_err(|reason| {
             far.abort();
             let by = Party::Gateway;
             Close { by, reason }
         })?;
-        let first = self.first_payload(&far, &engine, &mut held, &judgement);
+        let first = self.first_payload(&far, &engine, &mut held, &judgement, &place);
         let mut first = Box::pin(first).await?;
+        let is_early = self.path.route.connect == Connect::Early;
+        let place = is_early.then(|| Box::new(place));
         let admitted = match self.admit(&mut first) {
             Ok(admitted) => admitted,
             Err(refused) => {
@@ -268,9 +272,9 @@ impl<'c, V: Verbs> Work<'c, V> {
         let link = Link::new(near, far, self.observer(), Direction::Onward);
         let mut nothing = Vec::new();
         let payload = (&mut nothing, &mut held);
-        let close = self.relay(&link, &engine, &judgement, payload, None).await;
+        let close = self.relay(&link, &engine, &judgement, payload, place).await;
         self.note_observed(&link, &close);
-        Ok(close)
+        Ok(unanswered(close, &self.account, self.path.route.protocol))
     }
 
     async fn pass(&mut self, source: V::Socket) -> Outcome<Close> {
@@ -365,11 +369,14 @@ impl<'c, V: Verbs> Work<'c, V> {
             }
         };
         let late = async {
-            match Beginning::of(&self.path.route) {
+            match (
+                Beginning::of(&self.path.route),
+                self.path.route.timeouts.first_byte,
+            ) {
                 // Both sides may be silent for as long as `idle` allows.
-                Beginning::Either => pending().await,
-                Beginning::Opener | Beginning::Request | Beginning::Frame => {
-                    sleep(self.path.route.timeouts.first_byte).await;
+                (Beginning::Either, _) | (_, None) => pending().await,
+                (Beginning::Opener | Beginning::Request | Beginning::Frame, Some(limit)) => {
+                    sleep(limit).await;
                 }
             }
         };
@@ -486,11 +493,14 @@ impl<'c, V: Verbs> Work<'c, V> {
 
     // Who waits for an answer to its request does so for about as long as `connect` allows; all that
     // leads to the far side has that time together.
-    fn handshake_limit(&self, attempts: &Attempts<'_>) -> Duration {
-        let limit = self.path.route.timeouts.handshake;
+    fn handshake_limit(&self, attempts: &Attempts<'_>) -> Limit {
+        let (limit, left) = (self.path.route.timeouts.handshake, attempts.left());
         match Beginning::of(&self.path.route) {
-            Beginning::Request => limit.min(attempts.left()),
-            Beginning::Either | Beginning::Opener | Beginning::Frame => limit,
+            Beginning::Request if left < limit => Limit {
+                time: left,
+                key: "timeouts.connect",
+            },
+            _ => Limit::of_handshake(limit),
         }
     }
 

@@ -3,9 +3,10 @@
 //! Until then nothing goes onward, and no connection is made there. Pure: who reads is elsewhere.
 
 use crate::audit::Reason;
-use crate::config::{Mode, Protocol, Route};
+use crate::config::{Connect, Mode, Protocol, Route};
 use crate::dicom::{Answer, AssociateRq};
 use crate::hl7::{self, Start};
+use crate::stream_kind::StreamKind;
 
 /// The first bytes of a connection.
 #[derive(Default)]
@@ -39,7 +40,7 @@ pub(super) enum NoStart {
 /// How a route's connections begin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Beginning {
-    /// Either side may speak first, and nothing is held.
+    /// Either side may speak first, and nothing is held: `tcp`, and `connect = "early"`.
     Either,
     /// The connecting side speaks first. What it says is TLS, which is not judged here.
     Opener,
@@ -54,6 +55,7 @@ impl Beginning {
     pub(super) fn of(route: &Route) -> Self {
         match (route.protocol, route.mode) {
             (Protocol::Tcp, _) => Self::Either,
+            _ if route.connect == Connect::Early => Self::Either,
             (Protocol::Dicom | Protocol::Mllp, Mode::Passthrough) => Self::Opener,
             (Protocol::Dicom, _) => Self::Request,
             (Protocol::Mllp, _) => Self::Frame,
@@ -66,16 +68,19 @@ impl First {
     ///
     /// # Errors
     /// It is none.
-    pub(super) fn is_legal(&mut self, beginning: Beginning) -> Result<bool, Illegal> {
+    pub(super) fn is_legal(&mut self, beginning: Beginning, mode: Mode) -> Result<bool, Illegal> {
         match beginning {
             Beginning::Either => Ok(true),
             Beginning::Opener => Ok(!self.bytes.is_empty()),
-            Beginning::Request => self.has_request(),
+            Beginning::Request => self.has_request(mode),
             Beginning::Frame => match hl7::start(&self.bytes) {
                 Start::More => Ok(false),
                 Start::Legal => Ok(true),
                 Start::Wrong => Err(Illegal {
-                    sentence: "not MLLP: no frame begins the stream".to_owned(),
+                    sentence: match hl7::kind_of(&self.bytes) {
+                        Some(kind) => instead_of("HL7 in MLLP frames", kind, mode),
+                        None => "not MLLP: no frame begins the stream".to_owned(),
+                    },
                     answer: None,
                 }),
             },
@@ -90,10 +95,18 @@ impl First {
         }
     }
 
-    fn has_request(&mut self) -> Result<bool, Illegal> {
-        let read = AssociateRq::read(&self.bytes).map_err(|no_request| Illegal {
-            sentence: no_request.to_string(),
-            answer: no_request.answer(),
+    fn has_request(&mut self, mode: Mode) -> Result<bool, Illegal> {
+        let read = AssociateRq::read(&self.bytes).map_err(|no_request| {
+            let kind = StreamKind::of(&self.bytes);
+            let foreign =
+                |kind: &StreamKind| !matches!(kind, StreamKind::Dicom | StreamKind::Unknown);
+            Illegal {
+                sentence: match kind.filter(foreign) {
+                    Some(kind) => instead_of("DICOM", kind, mode),
+                    None => no_request.to_string(),
+                },
+                answer: no_request.answer(),
+            }
         })?;
         if let Some((request, octets)) = read {
             self.request = Some(Box::new(request));
@@ -101,6 +114,25 @@ impl First {
         }
         Ok(self.request.is_some())
     }
+}
+
+// Names what came instead of what the route carries, and what to do.
+fn instead_of(expected: &str, kind: StreamKind, mode: Mode) -> String {
+    let (who, tls_remedy) = match mode {
+        Mode::Originate | Mode::Passthrough => (
+            "the client",
+            "turn TLS off in the application, or should the mode be \"terminate\"?",
+        ),
+        Mode::Terminate => (
+            "the application behind the TLS peer",
+            "turn TLS off in that application: the gateways encrypt already",
+        ),
+    };
+    let remedy = match kind {
+        StreamKind::Tls | StreamKind::OldSsl => tls_remedy,
+        other => other.remedy(),
+    };
+    format!("{who} sent {kind}, not {expected}; {remedy}")
 }
 
 #[cfg(test)]
@@ -112,7 +144,9 @@ mod tests {
             bytes: bytes.to_vec(),
             ..First::default()
         };
-        first.is_legal(beginning).map_err(|illegal| illegal.answer)
+        first
+            .is_legal(beginning, Mode::Originate)
+            .map_err(|illegal| illegal.answer)
     }
 
     #[test]
@@ -140,5 +174,81 @@ mod tests {
         assert_eq!(judged(Beginning::Opener, b""), Ok(false));
         assert_eq!(judged(Beginning::Opener, b"\x16"), Ok(true));
         assert_eq!(judged(Beginning::Either, b""), Ok(true));
+    }
+
+    /// What is sent first by mistake, with the route's protocol, and what the log says of it.
+    const MISTAKES: [(Beginning, &[u8], &str); 9] = [
+        (
+            Beginning::Request,
+            b"\x16\x03\x01\x02\0\x01",
+            "sent TLS, not DICOM; turn TLS off",
+        ),
+        (
+            Beginning::Request,
+            b"\x0bMSH|^~\\&|",
+            "sent HL7 in MLLP frames, not DICOM; is protocol = \"mllp\"",
+        ),
+        (
+            Beginning::Request,
+            b"GET / HTTP/1.1\r\n",
+            "sent HTTP, not DICOM; is the port right",
+        ),
+        (
+            Beginning::Request,
+            b"SSH-2.0-OpenSSH_9.2\r\n",
+            "sent SSH, not DICOM; is the port right",
+        ),
+        (
+            Beginning::Frame,
+            b"\x16\x03\x01\x02\0\x01",
+            "sent TLS, not HL7 in MLLP frames; turn TLS off",
+        ),
+        (
+            Beginning::Frame,
+            b"\x01\0\0\0\0\xcd\0\x01",
+            "sent DICOM, not HL7 in MLLP frames; is protocol = \"dicom\"",
+        ),
+        (
+            Beginning::Frame,
+            b"MSH|^~\\&|A|B",
+            "sent HL7 without MLLP frames, not HL7 in MLLP frames; turn on MLLP",
+        ),
+        (
+            Beginning::Frame,
+            b"\x02MSH|^~\\&|A|B",
+            "sent HL7 between STX and ETX, not HL7 in MLLP frames; set the framing",
+        ),
+        (
+            Beginning::Frame,
+            b"PROXY TCP4 10.0.0.1 10.0.0.2 1 2\r\n",
+            "sent a PROXY protocol header, not",
+        ),
+    ];
+
+    #[test]
+    fn what_comes_instead_is_named_with_what_to_do() {
+        for (beginning, bytes, words) in MISTAKES {
+            for (mode, who) in [
+                (Mode::Originate, "the client "),
+                (Mode::Terminate, "the application behind the TLS peer "),
+            ] {
+                let mut first = First {
+                    bytes: bytes.to_vec(),
+                    ..First::default()
+                };
+                let illegal = first.is_legal(beginning, mode).expect_err(words);
+                let begin = format!("{who}{words}");
+                assert!(illegal.sentence.starts_with(&begin), "{}", illegal.sentence);
+            }
+        }
+    }
+
+    #[test]
+    fn tls_on_a_plain_side_asks_for_the_other_mode() {
+        let sentence = instead_of("DICOM", StreamKind::Tls, Mode::Originate);
+        assert!(
+            sentence.contains("should the mode be \"terminate\"?"),
+            "{sentence}"
+        );
     }
 }

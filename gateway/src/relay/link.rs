@@ -523,6 +523,11 @@ fn look_at<S: Socket>(
 const GONE: &str = "the other end stopped answering: neither data nor probes were acknowledged \
     (timeouts.user, or keepalive)";
 
+/// Whether a connection ended because its other end stopped answering.
+pub(super) fn is_silence(reason: &Reason) -> bool {
+    matches!(reason, Reason::Reset(text) if text == GONE)
+}
+
 // How late at most a half-closed connection may be found silent.
 const LOOK_EVERY: Duration = Duration::from_secs(HALF_CLOSED_SILENCE.as_secs() / 8);
 

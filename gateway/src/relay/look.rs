@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::connection::Path;
-use crate::config::{Observe, Protocol};
+use crate::config::{Connect, Observe, Protocol};
 use crate::dicom;
 use crate::hl7;
 use crate::metrics::Seen;
@@ -43,7 +43,10 @@ impl Path {
                     true => hl7::Manner::Strict,
                     false => hl7::Manner::Lenient,
                 };
-                Observer::of_mllp(manner, seen.conversations())
+                match self.route.connect {
+                    Connect::Late => Observer::of_mllp(manner, seen.conversations()),
+                    Connect::Early => Observer::of_mllp_from_either(manner, seen.conversations()),
+                }
             }
             (Protocol::Dicom | Protocol::Tcp, _) => Observer::Blind,
         }

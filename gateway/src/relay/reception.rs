@@ -4,6 +4,7 @@
 use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::io;
+use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
@@ -42,10 +43,7 @@ impl<'c, V: Verbs> Work<'c, V> {
         };
         let close = || socket.finish();
         let close = (&has_begun, close);
-        let reason = match self
-            .before_first_byte(wait, socket, Some(place), close)
-            .await?
-        {
+        let reason = match self.before_first_byte(wait, socket, place, close).await? {
             Ok(()) => return Ok(first),
             Err(NoStart::Ended) => first.unfinished(),
             Err(NoStart::Illegal(illegal)) => {
@@ -64,7 +62,10 @@ impl<'c, V: Verbs> Work<'c, V> {
         place: &Place<'_>,
     ) -> Result<(), NoStart> {
         let mut appetite = Appetite::new(self.talker);
-        while !first.is_legal(beginning).map_err(NoStart::Illegal)? {
+        while !first
+            .is_legal(beginning, self.path.route.mode)
+            .map_err(NoStart::Illegal)?
+        {
             let ready = socket.readable().await;
             ready.map_err(|_| NoStart::Ended)?;
             let received = receive_ready(socket, 0, &self.core.pool, &mut appetite).await;
@@ -83,11 +84,11 @@ impl<'c, V: Verbs> Work<'c, V> {
         engine: &RefCell<Engine>,
         held: &mut Held,
         judgement: &Judgement,
+        place: &Place<'_>,
     ) -> Outcome<First> {
-        let beginning = Beginning::of(&self.path.route);
         let mut first = First::default();
         let has_begun = Cell::new(false);
-        let wait = self.gather_payload(far, engine, held, beginning, (&mut first, &has_begun));
+        let wait = self.gather_payload((far, engine, held), (&mut first, &has_begun), place);
         let close = || {
             let words = Outlet::default().goodbye(engine);
             let words = words.map_err(io::Error::other)?;
@@ -95,7 +96,7 @@ impl<'c, V: Verbs> Work<'c, V> {
             far.finish()
         };
         let close = (&has_begun, close);
-        let reason = match self.before_first_byte(wait, far, None, close).await? {
+        let reason = match self.before_first_byte(wait, far, place, close).await? {
             Ok(Ok(())) => return Ok(first),
             Ok(Err(NoStart::Ended)) | Err(Cut::Truncated | Cut::Socket(_)) => first.unfinished(),
             Ok(Err(NoStart::Illegal(illegal))) => {
@@ -116,14 +117,13 @@ impl<'c, V: Verbs> Work<'c, V> {
 
     async fn gather_payload(
         &self,
-        far: &V::Socket,
-        engine: &RefCell<Engine>,
-        held: &mut Held,
-        beginning: Beginning,
+        (far, engine, held): (&V::Socket, &RefCell<Engine>, &mut Held),
         (first, has_begun): (&mut First, &Cell<bool>),
+        place: &Place<'_>,
     ) -> Result<Result<(), NoStart>, Cut> {
+        let beginning = Beginning::of(&self.path.route);
         loop {
-            match first.is_legal(beginning) {
+            match first.is_legal(beginning, self.path.route.mode) {
                 Ok(true) => return Ok(Ok(())),
                 Ok(false) => {}
                 Err(illegal) => return Ok(Err(NoStart::Illegal(illegal))),
@@ -133,6 +133,7 @@ impl<'c, V: Verbs> Work<'c, V> {
             }
             held.move_payload(&mut first.bytes);
             has_begun.set(true);
+            place.hold_bytes(first.bytes.capacity());
         }
     }
 
@@ -225,7 +226,7 @@ impl<'c, V: Verbs> Work<'c, V> {
         &self,
         wait: W,
         socket: &V::Socket,
-        place: Option<&Place<'_>>,
+        place: &Place<'_>,
         (has_begun, close): (&Cell<bool>, impl Fn() -> io::Result<()>),
     ) -> Outcome<W::Output> {
         let limit = self.path.route.timeouts.first_byte;
@@ -240,10 +241,10 @@ impl<'c, V: Verbs> Work<'c, V> {
         };
         let time = async {
             tokio::select! {
-                () = sleep(limit) => Reason::Deadline("first byte"),
+                () = passed(limit) => Reason::Deadline("first byte"),
                 () = self.core.stops.stopped() => Reason::Drained,
                 () = at_rest => Reason::AtRest,
-                reason = lost(place) => reason,
+                reason = place.ended() => reason,
             }
         };
         let end = || match is_closed.get() {
@@ -266,10 +267,10 @@ impl<'c, V: Verbs> Work<'c, V> {
     }
 }
 
-// Returns when an unauthenticated client must give up its place.
-async fn lost(place: Option<&Place<'_>>) -> Reason {
-    match place {
-        Some(place) => place.ended().await,
+// Returns when the time is over; never where there is no limit.
+async fn passed(limit: Option<Duration>) {
+    match limit {
+        Some(limit) => sleep(limit).await,
         None => std::future::pending().await,
     }
 }

@@ -8,9 +8,12 @@ use tokio::time::Instant;
 use super::connection::{Outcome, Work};
 use super::limiter::Place;
 use crate::audit::{Close, Party, Reason};
+use crate::stream_kind::StreamKind;
 use crate::tls::handshake::{Cause, Failed, Pace, Secured, handshake};
 use crate::tls::session::Session;
-use crate::tls::{self, Acceptor, Judgement, RefusalClass, describe, explain, explain_end};
+use crate::tls::{
+    self, Acceptor, Judgement, RefusalClass, describe, explain, explain_end, explain_silence,
+};
 use crate::uring::{Patience, Socket, Verbs, race, until};
 
 impl<V: Verbs> Work<'_, V> {
@@ -36,7 +39,7 @@ impl<V: Verbs> Work<'_, V> {
                 reason: Reason::Empty,
             })?;
             let begun = acceptor.start().map(|(c, j)| (Session::from(c), j));
-            let limit = limit.saturating_sub(waited.elapsed());
+            let limit = Limit::of_handshake(limit.saturating_sub(waited.elapsed()));
             Box::pin(self.shake(far, begun, limit, place)).await
         };
         let end = || {
@@ -56,7 +59,7 @@ impl<V: Verbs> Work<'_, V> {
         &mut self,
         socket: &V::Socket,
         begun: Result<(Session, Arc<Judgement>), rustls::Error>,
-        limit: Duration,
+        limit: Limit,
         pace: &impl Pace,
     ) -> Outcome<(Secured, Arc<Judgement>)> {
         let (session, judgement) = begun.map_err(|error| {
@@ -66,12 +69,12 @@ impl<V: Verbs> Work<'_, V> {
                 reason: Reason::Internal(error.to_string()),
             }
         })?;
-        let secured = match handshake(socket, session, limit, pace).await {
+        let secured = match handshake(socket, session, limit.time, pace).await {
             Ok(secured) => secured,
             Err(failed) => {
                 let refused = judgement.refusal();
                 self.account.refused = refused.and_then(|refusal| refusal.certificate);
-                return Err(refusal(&failed, &judgement));
+                return Err(refusal(&failed, &judgement, limit));
             }
         };
         self.account.tls = describe(secured.session.state());
@@ -121,7 +124,26 @@ fn class(judgement: &Judgement) -> RefusalClass {
     refusal.map_or_else(RefusalClass::default, |refusal| refusal.class())
 }
 
-fn refusal(failed: &Failed, judgement: &Judgement) -> Close {
+/// How long a handshake may take, and the key that sets it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limit {
+    pub(super) time: Duration,
+    pub(super) key: &'static str,
+}
+
+impl Limit {
+    /// The route's `handshake`, or what is left of it.
+    pub(super) fn of_handshake(time: Duration) -> Self {
+        let key = "timeouts.handshake";
+        Self { time, key }
+    }
+}
+
+fn is_tls(first: &[u8]) -> bool {
+    matches!(StreamKind::of(first), None | Some(StreamKind::Tls))
+}
+
+fn refusal(failed: &Failed, judgement: &Judgement, limit: Limit) -> Close {
     let class = class(judgement);
     let explained = |error| Reason::Handshake(class, explain(error, judgement, &failed.first));
     match &failed.cause {
@@ -133,10 +155,21 @@ fn refusal(failed: &Failed, judgement: &Judgement) -> Close {
             by: Party::Gateway,
             reason: explained(error),
         },
-        Cause::Deadline => Close {
-            by: Party::Gateway,
-            reason: Reason::Deadline("handshake"),
-        },
+        // What is not TLS is worth naming also where nobody waits for the rest of it.
+        Cause::Deadline if judgement.side() == tls::Side::Acceptor && is_tls(&failed.first) => {
+            Close {
+                by: Party::Gateway,
+                reason: Reason::Deadline("handshake"),
+            }
+        }
+        Cause::Deadline => {
+            let limit = (limit.time, limit.key);
+            let sentence = explain_silence(judgement, &failed.first, failed.hello_bytes, limit);
+            Close {
+                by: Party::Gateway,
+                reason: Reason::Handshake(class, sentence),
+            }
+        }
         Cause::TooLong => Close {
             by: Party::Gateway,
             reason: Reason::Limit("octets of a handshake flight".into()),
@@ -152,7 +185,10 @@ fn refusal(failed: &Failed, judgement: &Judgement) -> Close {
         }
         Cause::Closed | Cause::Socket(_) => Close {
             by: Party::TlsPeer,
-            reason: Reason::Handshake(class, explain_end(judgement, &failed.first)),
+            reason: Reason::Handshake(
+                class,
+                explain_end(judgement, &failed.first, failed.hello_bytes),
+            ),
         },
     }
 }

@@ -1,7 +1,7 @@
 //! Listeners, opened before the workers start, so that a port in use is a refusal to start.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, UdpSocket};
 
 use rustix::io::Errno;
 use rustix::net::netdevice::name_to_index;
@@ -56,6 +56,14 @@ pub(super) fn is_there(interface: &InterfaceName) -> bool {
         name_to_index(&socket, interface.as_str()),
         Err(Errno::NODEV)
     )
+}
+
+/// Whether this machine has an address to listen on; where nobody can say, it has.
+pub(super) fn has_address(address: SocketAddr) -> bool {
+    let mut any_port = address;
+    any_port.set_port(0);
+    let bound = UdpSocket::bind(any_port);
+    !bound.is_err_and(|error| error.kind() == io::ErrorKind::AddrNotAvailable)
 }
 
 fn listen(address: SocketAddr, interface: Option<&InterfaceName>) -> io::Result<TcpListener> {

@@ -141,6 +141,13 @@ pub fn remarks(prepared: &Prepared) -> Vec<String> {
                 bind::missing(interface)
             ));
         }
+        if !bind::has_address(path.route.listen) {
+            remarks.push(format!(
+                "route \"{}\": listen \"{}\": this machine has no such address now, and without it the route does not \
+                 start; `ip address` lists those that it has",
+                path.route.name, path.route.listen
+            ));
+        }
         if lists_without_crl(&path.route) {
             remarks.push(format!(
                 "route \"{}\": no crl is configured, so a revoked certificate of a listed peer \

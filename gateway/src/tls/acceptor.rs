@@ -45,16 +45,16 @@ impl Acceptor {
         tls: &RouteTls,
         trust: &[Arc<Trust>],
     ) -> Result<Self, Error> {
-        let provider = provider(tls.policy, tls.require_pq);
+        let provider = provider(tls.policy, tls.key_exchange);
         let certified = certified_key(identity)?;
         let acceptor = Self {
             rules: Arc::new(Rules::new(&tls.peers, trust, &provider)?),
             provider,
-            versions: versions(tls.policy, tls.require_pq),
+            versions: versions(tls.policy, tls.key_exchange),
             own: own_description(&certified),
             certified,
             service: tls.service.clone(),
-            demands: demands(tls.policy, tls.require_pq),
+            demands: demands(tls.policy, tls.key_exchange),
         };
         // What could fail in `start` fails here, before the first connection.
         acceptor.config(&acceptor.judgement())?;

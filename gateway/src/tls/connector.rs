@@ -15,7 +15,7 @@ use super::policy::{demands, provider, signing_key, versions};
 use super::rules::Rules;
 use super::service::protocol_name;
 use super::verifier::{Judgement, Request, Side, Verifier};
-use crate::config::{Host, RouteTls, ServiceLabel, Target};
+use crate::config::{Host, KeyExchange, RouteTls, ServiceLabel, Target};
 use crate::pki::{Identity, Trust};
 
 /// What all connections of an originate route share.
@@ -28,6 +28,7 @@ pub struct Connector {
     demands: &'static str,
     own: Arc<OwnCertificate>,
     service: Option<ServiceLabel>,
+    key_exchange: KeyExchange,
 }
 
 impl Connector {
@@ -40,15 +41,15 @@ impl Connector {
         tls: &RouteTls,
         trust: &[Arc<Trust>],
     ) -> Result<Self, Error> {
-        let provider = provider(tls.policy, tls.require_pq);
+        let provider = provider(tls.policy, tls.key_exchange);
         let certified = certified_key(identity)?;
         let own = own_description(&certified);
         let rules = Arc::new(Rules::new(&tls.peers, trust, &provider)?);
-        let demands = demands(tls.policy, tls.require_pq);
+        let demands = demands(tls.policy, tls.key_exchange);
 
         let nobody = Arc::new(Judgement::new(Side::Connector, demands, own.clone(), None));
         let mut template = ClientConfig::builder_with_provider(provider)
-            .with_protocol_versions(versions(tls.policy, tls.require_pq))?
+            .with_protocol_versions(versions(tls.policy, tls.key_exchange))?
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(Verifier::new(
                 rules.clone(),
@@ -75,6 +76,7 @@ impl Connector {
             demands,
             own,
             service: tls.service.clone(),
+            key_exchange: tls.key_exchange,
         })
     }
 
@@ -99,7 +101,7 @@ impl Connector {
             self.own.clone(),
             self.service.clone(),
         );
-        let judgement = Arc::new(judgement.at(target));
+        let judgement = Arc::new(judgement.at(target).offering(self.key_exchange));
         let mut config = self.template.clone();
         config
             .dangerous()

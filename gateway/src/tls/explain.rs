@@ -1,10 +1,13 @@
 //! Why a handshake failed, in one sentence that an operator can act on.
 
+use std::time::Duration;
+
 use rustls::{AlertDescription, Error, InvalidMessage, PeerIncompatible};
 
 use super::identity::printable;
 use super::verifier::{Judgement, Side};
 use crate::limits::SENTENCE_CHARS_MAX;
+use crate::stream_kind::StreamKind;
 
 /// Says why a handshake failed: who refused whom, by which rule, and what to do.
 ///
@@ -18,24 +21,72 @@ pub fn explain(error: &Error, judgement: &Judgement, received: &[u8]) -> String 
     })
 }
 
-/// Says what it means that the peer closed the connection in the middle of the handshake.
-pub fn explain_end(judgement: &Judgement, received: &[u8]) -> String {
-    bounded(match (Spoken::by(received), judgement.side()) {
-        (Spoken::Nothing, Side::Connector) => {
-            "the server closed the connection before it sent a byte; does it listen for TLS at this \
-             port, and may our address connect?"
-                .to_owned()
-        }
-        (Spoken::Nothing, Side::Acceptor) => {
+/// Says what it means that the peer ended the connection in the middle of the handshake. `hello_bytes` were sent
+/// before it had sent any.
+pub fn explain_end(judgement: &Judgement, received: &[u8], hello_bytes: usize) -> String {
+    bounded(match (StreamKind::of(received), judgement.side()) {
+        (None, Side::Connector) => format!(
+            "the server closed the connection before it sent a byte; does it expect TLS at this port, and may our \
+             address connect?{}",
+            after_hello(" If", judgement, hello_bytes)
+        ),
+        (None, Side::Acceptor) => {
             "the client closed the connection before it sent a byte".to_owned()
         }
-        (Spoken::Tls, _) => format!(
+        (Some(StreamKind::Tls), _) => format!(
             "the {} closed the connection in the middle of the handshake without an alert; its log \
              says why",
             opposite(judgement)
         ),
-        (spoken, _) => no_tls(spoken, judgement),
+        (Some(kind), _) => no_tls(kind, judgement),
     })
+}
+
+/// Says what it means that a handshake did not end within `limit`, which `key` sets. `received` and `hello_bytes` are
+/// as in `explain_end`.
+pub fn explain_silence(
+    judgement: &Judgement,
+    received: &[u8],
+    hello_bytes: usize,
+    (limit, key): (Duration, &str),
+) -> String {
+    let limit = in_seconds(limit);
+    bounded(match (StreamKind::of(received), judgement.side()) {
+        (None, Side::Connector) => format!(
+            "no TLS answer within {limit} ({key}) to our ClientHello of {hello_bytes} bytes, although the connection was \
+             accepted; does the server expect TLS at this port? Otherwise look for a firewall that drops TLS, or a \
+             smaller MTU on the path{}",
+            after_hello("; if", judgement, hello_bytes)
+        ),
+        (Some(kind), _) if kind != StreamKind::Tls => no_tls(kind, judgement),
+        _ => format!(
+            "the TLS handshake did not end within {limit} ({key}); the {} did not send the rest of it",
+            opposite(judgement)
+        ),
+    })
+}
+
+// A device on the path may want the whole ClientHello in one packet, which the hybrid key exchange does not fit in.
+fn after_hello(begin: &str, judgement: &Judgement, hello_bytes: usize) -> String {
+    match judgement.offers_hybrid() && hello_bytes > ONE_PACKET {
+        true => format!(
+            "{begin} a device on the path drops a ClientHello that takes two packets (ours has {hello_bytes} bytes), write \
+             hybrid = false in this route"
+        ),
+        false => String::new(),
+    }
+}
+
+// What is carried by one packet of a path with tunnels in it. Without the hybrid key exchange a ClientHello has some
+// 300 bytes, with it more than 1400.
+const ONE_PACKET: usize = 1200;
+
+fn in_seconds(time: Duration) -> String {
+    let tenths = (time.as_millis() + 50) / 100;
+    match tenths % 10 {
+        0 => format!("{} s", tenths / 10),
+        rest => format!("{}.{rest} s", tenths / 10),
+    }
 }
 
 fn by_error(error: &Error, judgement: &Judgement, received: &[u8]) -> String {
@@ -48,9 +99,12 @@ fn by_error(error: &Error, judgement: &Judgement, received: &[u8]) -> String {
         ),
         Error::PeerIncompatible(cause) => incompatible(cause, judgement),
         Error::InvalidMessage(_) | Error::PeerSentOversizedRecord
-            if Spoken::by(received).is_foreign() =>
+            if StreamKind::of(received).is_some_and(|kind| kind != StreamKind::Tls) =>
         {
-            no_tls(Spoken::by(received), judgement)
+            no_tls(
+                StreamKind::of(received).unwrap_or(StreamKind::Unknown),
+                judgement,
+            )
         }
         Error::InvalidMessage(InvalidMessage::UnknownProtocolVersion) => {
             format!(
@@ -245,91 +299,36 @@ fn alert_name(alert: AlertDescription) -> String {
     name.to_owned()
 }
 
-/// What the first bytes of a peer look like.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Spoken {
-    Nothing,
-    Tls,
-    Dicom,
-    Hl7,
-    Http,
-    Ssh,
-    ProxyHeader,
-    OldSsl,
-    Unknown,
-}
-
-impl Spoken {
-    fn by(received: &[u8]) -> Self {
-        match received {
-            [] => Self::Nothing,
-            // A record of TLS: handshake or alert, version 3.x (RFC 8446 section 5.1).
-            [0x16 | 0x15] | [0x16 | 0x15, 3, ..] => Self::Tls,
-            // An upper layer PDU: type, reserved, length of four bytes (PS3.8 section 9.3).
-            [1..=7, 0, 0, ..] => Self::Dicom,
-            // The start of an MLLP block, or a message without one.
-            [0x0b, ..] | [b'M', b'S', b'H', ..] => Self::Hl7,
-            [b'P', b'R', b'O', b'X', b'Y', ..] | [b'\r', b'\n', b'\r', b'\n', ..] => {
-                Self::ProxyHeader
-            }
-            [b'S', b'S', b'H', b'-', ..] => Self::Ssh,
-            [0x80..=0xff, _, 1, ..] => Self::OldSsl,
-            other if is_http(other) => Self::Http,
-            _ => Self::Unknown,
-        }
-    }
-
-    fn is_foreign(self) -> bool {
-        !matches!(self, Self::Nothing | Self::Tls)
-    }
-}
-
-fn is_http(received: &[u8]) -> bool {
-    let words: [&[u8]; 9] = [
-        b"GET ",
-        b"HEAD ",
-        b"POST ",
-        b"PUT ",
-        b"DELETE ",
-        b"OPTIONS ",
-        b"CONNECT ",
-        b"PATCH ",
-        b"HTTP/",
-    ];
-    // Fewer bytes than a word are enough where they are its beginning, four at least.
-    words.iter().any(|word| {
-        let length = word.len().min(received.len());
-        length >= 4 && word.get(..length) == received.get(..length)
-    })
-}
-
-fn no_tls(spoken: Spoken, judgement: &Judgement) -> String {
+fn no_tls(kind: StreamKind, judgement: &Judgement) -> String {
     let peer = opposite(judgement);
-    let what = match spoken {
-        Spoken::Dicom => "plaintext DICOM",
-        Spoken::Hl7 => "plaintext HL7",
-        Spoken::Http => "plaintext HTTP",
-        Spoken::Ssh => "SSH",
-        Spoken::ProxyHeader => {
+    let what = match kind {
+        StreamKind::Dicom => "plaintext DICOM",
+        StreamKind::Mllp | StreamKind::BareHl7 | StreamKind::StxHl7 => "plaintext HL7",
+        StreamKind::Http => "plaintext HTTP",
+        StreamKind::Ssh => "SSH",
+        StreamKind::ProxyHeader => {
             return format!(
                 "the {peer} sent a PROXY protocol header before TLS; turn that off at the {peer}"
             );
         }
-        Spoken::OldSsl => {
+        StreamKind::OldSsl => {
             return format!(
                 "the {peer} speaks SSL 2 or an equally old hello; it needs {}",
                 judgement.demands()
             );
         }
-        Spoken::Nothing | Spoken::Tls | Spoken::Unknown => "something else",
+        StreamKind::Tls | StreamKind::Unknown => "something else",
     };
-    let remedy = match judgement.side() {
-        Side::Connector => {
+    let remedy = match (judgement.side(), kind) {
+        (Side::Connector, _) => {
             "is the target a terminate route or another TLS server, and the port the right one?"
         }
-        Side::Acceptor => {
+        (Side::Acceptor, StreamKind::Http | StreamKind::Ssh) => {
+            "this port takes TLS from another site's gateway; is the client a browser, or the check of a load balancer?"
+        }
+        (Side::Acceptor, _) => {
             "is the far end an originate route or another TLS client, and not in the same mode as this \
-             one?"
+             one? An application on the LAN connects to an originate route"
         }
     };
     format!("the {peer} sent {what}, not TLS; {remedy}")

@@ -26,6 +26,8 @@ pub struct Failed {
     pub cause: Cause,
     /// The first octets that the peer sent, for the explanation: it may not speak TLS at all.
     pub first: Vec<u8>,
+    /// Bytes that were sent before the peer had sent any; where we connected, those of the ClientHello.
+    pub hello_bytes: usize,
 }
 
 /// The cause of a failed handshake.
@@ -92,6 +94,7 @@ pub async fn handshake<S: Socket>(
         session,
         incoming: Buffer::with_room(0),
         first: Vec::new(),
+        hello_bytes: 0,
     };
     let end = || {
         socket.abort();
@@ -114,6 +117,7 @@ pub async fn handshake<S: Socket>(
     Err(Failed {
         cause,
         first: driver.first,
+        hello_bytes: driver.hello_bytes,
     })
 }
 
@@ -133,6 +137,8 @@ struct Driver<'s, S, P> {
     // What is to be sent next.
     outgoing: Vec<u8>,
     first: Vec<u8>,
+    // Sent before anything came.
+    hello_bytes: usize,
 }
 
 impl<S: Socket, P: Pace> Driver<'_, S, P> {
@@ -179,6 +185,9 @@ impl<S: Socket, P: Pace> Driver<'_, S, P> {
 
     async fn send(&mut self) -> Result<(), Cause> {
         let bytes = std::mem::take(&mut self.outgoing);
+        if self.first.is_empty() {
+            self.hello_bytes = self.hello_bytes.saturating_add(bytes.len());
+        }
         let all = 0..bytes.len();
         self.socket
             .write_all(bytes, all)

@@ -18,7 +18,7 @@ use super::policy::provider;
 use super::refusal::{Refusal, Rule};
 use super::rules::{Chain, Rules};
 use super::verifier::Side;
-use crate::config::{Located, Peer, PeerName, Policy, TrustFiles};
+use crate::config::{KeyExchange, Located, Peer, PeerName, Policy, TrustFiles};
 use crate::pki::Trust;
 use crate::pki::crl::key_hash;
 use crate::pki::der::{BIT_STRING, INTEGER, context_constructed, element, only};
@@ -108,7 +108,7 @@ fn judged(
         Some(root) if is_self_issued(root) => presented.pop()?,
         _ => {
             let last = presented.pop()?;
-            let provider = provider(Policy::default(), false);
+            let provider = provider(Policy::default(), KeyExchange::default());
             let known = provider.signature_verification_algorithms.all;
             if let Some(rule) = signature_rule(&last, known) {
                 let refusal = Refusal::new(peer, leaf, rule);
@@ -152,7 +152,7 @@ fn rules(leaf: &CertificateDer<'_>, anchor: CertificateDer<'static>) -> Option<R
         }),
     };
     let trust = Trust::new(vec![anchor]);
-    let provider = provider(Policy::default(), false);
+    let provider = provider(Policy::default(), KeyExchange::default());
     Rules::new(&[Arc::new(peer)], &[Arc::new(trust)], &provider).ok()
 }
 

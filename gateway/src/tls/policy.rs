@@ -15,7 +15,7 @@ use rustls::{
     SupportedProtocolVersion,
 };
 
-use crate::config::Policy;
+use crate::config::{KeyExchange, Policy};
 
 /// What a handshake negotiated, in the names of the IANA registries.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,13 +30,13 @@ pub struct TlsInfo {
 
 /// The cryptography of a route, most preferred first.
 ///
-/// `require_pq` leaves X25519MLKEM768 as the only key exchange, and with it TLS 1.3 alone: TLS 1.2
+/// A required hybrid key exchange leaves X25519MLKEM768 as the only one, and with it TLS 1.3 alone: TLS 1.2
 /// has no hybrid key exchange.
-pub fn provider(policy: Policy, require_pq: bool) -> Arc<CryptoProvider> {
+pub fn provider(policy: Policy, key_exchange: KeyExchange) -> Arc<CryptoProvider> {
     let base = engine::default_provider();
     Arc::new(CryptoProvider {
-        cipher_suites: cipher_suites(policy, require_pq),
-        kx_groups: kx_groups(require_pq),
+        cipher_suites: cipher_suites(policy, key_exchange),
+        kx_groups: kx_groups(key_exchange),
         signature_verification_algorithms: base.signature_verification_algorithms,
         secure_random: base.secure_random,
         key_provider: base.key_provider,
@@ -49,8 +49,11 @@ pub(super) fn signing_key(key: &PrivateKeyDer<'_>) -> Result<Arc<dyn SigningKey>
 }
 
 /// The protocol versions of a route.
-pub fn versions(policy: Policy, require_pq: bool) -> &'static [&'static SupportedProtocolVersion] {
-    if allows_tls12(policy, require_pq) {
+pub fn versions(
+    policy: Policy,
+    key_exchange: KeyExchange,
+) -> &'static [&'static SupportedProtocolVersion] {
+    if allows_tls12(policy, key_exchange) {
         &TLS13_AND_TLS12
     } else {
         &TLS13_ALONE
@@ -75,42 +78,54 @@ pub fn describe(common: &CommonState) -> Option<TlsInfo> {
 }
 
 /// What a peer must be able to do, in words, for the sentences about failed handshakes.
-pub(super) fn demands(policy: Policy, require_pq: bool) -> &'static str {
-    match (policy, require_pq) {
-        (Policy::Hscn, false) => {
+pub(super) fn demands(policy: Policy, key_exchange: KeyExchange) -> &'static str {
+    use KeyExchange::{Classical, HybridPreferred, HybridRequired};
+    match (policy, key_exchange) {
+        (Policy::Hscn, HybridPreferred) => {
             "TLS 1.3 with AES-256-GCM-SHA384, or TLS 1.2 with ECDHE, AES-256-GCM-SHA384 and extended \
              master secret; key exchange by X25519MLKEM768, X25519, P-256 or P-384"
         }
-        (Policy::HscnTls13, false) => {
+        (Policy::HscnTls13, HybridPreferred) => {
             "TLS 1.3 with AES-256-GCM-SHA384; key exchange by X25519MLKEM768, X25519, P-256 or P-384"
         }
-        (Policy::DicomB12, false) => {
+        (Policy::DicomB12, HybridPreferred) => {
             "TLS 1.3 with AES-GCM, or TLS 1.2 with ECDHE, AES-GCM and extended master secret; key \
              exchange by X25519MLKEM768, X25519, P-256 or P-384"
         }
-        (Policy::Hscn | Policy::HscnTls13, true) => {
+        (Policy::Hscn, Classical) => {
+            "TLS 1.3 with AES-256-GCM-SHA384, or TLS 1.2 with ECDHE, AES-256-GCM-SHA384 and extended \
+             master secret; key exchange by X25519, P-256 or P-384 (hybrid = false)"
+        }
+        (Policy::HscnTls13, Classical) => {
+            "TLS 1.3 with AES-256-GCM-SHA384; key exchange by X25519, P-256 or P-384 (hybrid = false)"
+        }
+        (Policy::DicomB12, Classical) => {
+            "TLS 1.3 with AES-GCM, or TLS 1.2 with ECDHE, AES-GCM and extended master secret; key \
+             exchange by X25519, P-256 or P-384 (hybrid = false)"
+        }
+        (Policy::Hscn | Policy::HscnTls13, HybridRequired) => {
             "TLS 1.3 with AES-256-GCM-SHA384 and key exchange by X25519MLKEM768 (require_pq)"
         }
-        (Policy::DicomB12, true) => {
+        (Policy::DicomB12, HybridRequired) => {
             "TLS 1.3 with AES-GCM and key exchange by X25519MLKEM768 (require_pq)"
         }
     }
 }
 
-fn allows_tls12(policy: Policy, require_pq: bool) -> bool {
+fn allows_tls12(policy: Policy, key_exchange: KeyExchange) -> bool {
     match policy {
-        Policy::Hscn | Policy::DicomB12 => !require_pq,
+        Policy::Hscn | Policy::DicomB12 => key_exchange != KeyExchange::HybridRequired,
         Policy::HscnTls13 => false,
     }
 }
 
-fn cipher_suites(policy: Policy, require_pq: bool) -> Vec<SupportedCipherSuite> {
+fn cipher_suites(policy: Policy, key_exchange: KeyExchange) -> Vec<SupportedCipherSuite> {
     let aes_128 = policy == Policy::DicomB12;
     let mut chosen = vec![suites::TLS13_AES_256_GCM_SHA384];
     if aes_128 {
         chosen.push(suites::TLS13_AES_128_GCM_SHA256);
     }
-    if allows_tls12(policy, require_pq) {
+    if allows_tls12(policy, key_exchange) {
         chosen.push(suites::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384);
         chosen.push(suites::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384);
         if aes_128 {
@@ -123,16 +138,17 @@ fn cipher_suites(policy: Policy, require_pq: bool) -> Vec<SupportedCipherSuite> 
 
 // rustls sends the X25519 half of the first as a share of its own, so a peer without ML-KEM costs no
 // second round trip.
-fn kx_groups(require_pq: bool) -> Vec<&'static dyn SupportedKxGroup> {
-    if require_pq {
-        return vec![groups::X25519MLKEM768];
+fn kx_groups(key_exchange: KeyExchange) -> Vec<&'static dyn SupportedKxGroup> {
+    let classical: [&'static dyn SupportedKxGroup; 3] =
+        [groups::X25519, groups::SECP256R1, groups::SECP384R1];
+    let mut chosen: Vec<&'static dyn SupportedKxGroup> = Vec::new();
+    if key_exchange != KeyExchange::Classical {
+        chosen.push(groups::X25519MLKEM768);
     }
-    vec![
-        groups::X25519MLKEM768,
-        groups::X25519,
-        groups::SECP256R1,
-        groups::SECP384R1,
-    ]
+    if key_exchange != KeyExchange::HybridRequired {
+        chosen.extend(classical);
+    }
+    chosen
 }
 
 fn suite_name(suite: CipherSuite) -> &'static str {
@@ -171,19 +187,22 @@ fn group_name(group: NamedGroup) -> &'static str {
 mod tests {
     use super::*;
 
-    const ALL: [(Policy, bool); 6] = [
-        (Policy::Hscn, false),
-        (Policy::Hscn, true),
-        (Policy::HscnTls13, false),
-        (Policy::HscnTls13, true),
-        (Policy::DicomB12, false),
-        (Policy::DicomB12, true),
+    const POLICIES: [Policy; 3] = [Policy::Hscn, Policy::HscnTls13, Policy::DicomB12];
+    const EXCHANGES: [KeyExchange; 3] = [
+        KeyExchange::HybridPreferred,
+        KeyExchange::HybridRequired,
+        KeyExchange::Classical,
     ];
+
+    fn all() -> impl Iterator<Item = (Policy, KeyExchange)> {
+        let each = |policy| EXCHANGES.map(|key_exchange| (policy, key_exchange));
+        POLICIES.into_iter().flat_map(each)
+    }
 
     #[test]
     fn every_suite_and_group_has_its_registered_name() {
-        for (policy, require_pq) in ALL {
-            let provider = provider(policy, require_pq);
+        for (policy, key_exchange) in all() {
+            let provider = provider(policy, key_exchange);
             for suite in &provider.cipher_suites {
                 let name = suite_name(suite.suite());
                 assert!(
@@ -199,8 +218,8 @@ mod tests {
 
     #[test]
     fn only_dicom_b12_knows_aes_128_and_nobody_chacha20() {
-        for (policy, require_pq) in ALL {
-            let provider = provider(policy, require_pq);
+        for (policy, key_exchange) in all() {
+            let provider = provider(policy, key_exchange);
             let names: Vec<_> = provider
                 .cipher_suites
                 .iter()
@@ -222,14 +241,14 @@ mod tests {
     #[test]
     fn require_pq_leaves_one_group_and_one_version() {
         for policy in [Policy::Hscn, Policy::HscnTls13, Policy::DicomB12] {
-            let provider = provider(policy, true);
+            let provider = provider(policy, KeyExchange::HybridRequired);
             let groups: Vec<_> = provider
                 .kx_groups
                 .iter()
                 .map(|group| group.name())
                 .collect();
             assert_eq!(groups, [NamedGroup::X25519MLKEM768]);
-            assert_eq!(versions(policy, true), [&TLS13]);
+            assert_eq!(versions(policy, KeyExchange::HybridRequired), [&TLS13]);
             assert!(
                 provider
                     .cipher_suites
@@ -237,7 +256,30 @@ mod tests {
                     .all(|suite| suite.tls13().is_some())
             );
         }
-        assert_eq!(versions(Policy::HscnTls13, false), [&TLS13]);
-        assert_eq!(versions(Policy::Hscn, false).len(), 2);
+        assert_eq!(
+            versions(Policy::HscnTls13, KeyExchange::default()),
+            [&TLS13]
+        );
+        assert_eq!(versions(Policy::Hscn, KeyExchange::default()).len(), 2);
+    }
+
+    #[test]
+    fn without_the_hybrid_key_exchange_the_classical_ones_stay_in_every_version() {
+        for policy in POLICIES {
+            let provider = provider(policy, KeyExchange::Classical);
+            let groups: Vec<_> = provider
+                .kx_groups
+                .iter()
+                .map(|group| group.name())
+                .collect();
+            let classical = [
+                NamedGroup::X25519,
+                NamedGroup::secp256r1,
+                NamedGroup::secp384r1,
+            ];
+            assert_eq!(groups, classical);
+            let preferred = versions(policy, KeyExchange::default());
+            assert_eq!(versions(policy, KeyExchange::Classical), preferred);
+        }
     }
 }

@@ -20,7 +20,7 @@ use super::normal_form::readable;
 use super::refusal::{Refusal, Rule};
 use super::rules::{Accepted, Chain, Rules};
 use super::service::{Asked, protocol_name};
-use crate::config::{ServiceLabel, Target};
+use crate::config::{KeyExchange, ServiceLabel, Target};
 
 /// Which end of a handshake this gateway is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,6 +52,8 @@ pub struct Judgement {
     request: OnceLock<Request>,
     // Where we connect and the configuration says who is expected there.
     expected: Option<Target>,
+    // Where we connect: whether a ClientHello without the hybrid key exchange is allowed as well.
+    offers_hybrid: bool,
     accepted: OnceLock<Accepted>,
     // Why a good certificate is refused, until its key is proved.
     refused: OnceLock<Refusal>,
@@ -83,6 +85,7 @@ impl Judgement {
             service,
             request: OnceLock::new(),
             expected: None,
+            offers_hybrid: false,
             accepted: OnceLock::new(),
             refused: OnceLock::new(),
             proved: OnceLock::new(),
@@ -94,6 +97,15 @@ impl Judgement {
     pub(super) fn at(self, target: &Target) -> Self {
         let expected = target.expected.is_some().then(|| target.clone());
         Self { expected, ..self }
+    }
+
+    /// The same where our ClientHello has these key exchanges.
+    pub(super) fn offering(self, key_exchange: KeyExchange) -> Self {
+        let offers_hybrid = key_exchange == KeyExchange::HybridPreferred;
+        Self {
+            offers_hybrid,
+            ..self
+        }
     }
 
     /// Whom the peer was accepted as.
@@ -123,6 +135,11 @@ impl Judgement {
     /// What the route's policy asks of a peer, in words.
     pub(super) fn demands(&self) -> &'static str {
         self.demands
+    }
+
+    /// Whether our ClientHello is large for the hybrid key exchange, which the route does not require.
+    pub(super) fn offers_hybrid(&self) -> bool {
+        self.offers_hybrid
     }
 
     /// Our own certificate.

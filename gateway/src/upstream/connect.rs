@@ -57,6 +57,8 @@ pub struct Attempts<'r> {
     addresses: VecDeque<SocketAddr>,
     options: SocketOptions,
     until: Instant,
+    // The key that sets `until`.
+    key: &'static str,
     // Becomes true when there is no more time; not heeded where connections are served.
     stop: Option<watch::Receiver<bool>>,
     failures: Vec<String>,
@@ -84,6 +86,7 @@ impl<'r> Attempts<'r> {
             addresses: VecDeque::new(),
             options: socket_options(&route.timeouts),
             until: Instant::now() + route.timeouts.connect,
+            key: "timeouts.connect",
             stop: None,
             failures: Vec::new(),
             silent: Vec::new(),
@@ -96,6 +99,7 @@ impl<'r> Attempts<'r> {
     pub(super) fn within(self, limit: Duration, stop: watch::Receiver<bool>) -> Self {
         Self {
             until: Instant::now() + limit,
+            key: "timeout in [route.health]",
             stop: Some(stop),
             ..self
         }
@@ -181,7 +185,11 @@ impl<'r> Attempts<'r> {
                 let Host::Name(name) = &target.host else {
                     return;
                 };
-                self.note(&format!("{name}:{}", target.port), &error);
+                self.note(
+                    &format!("{name}:{}", target.port),
+                    &error,
+                    "does the name server answer?",
+                );
             }
         }
     }
@@ -232,7 +240,8 @@ impl<'r> Attempts<'r> {
             let failure = format!("target {address} was not tried: {NO_PORTS}");
             return self.failures.push(failure);
         }
-        self.note(&address.to_string(), error);
+        let remedy = "does the machine run, and does a firewall drop connections to it?";
+        self.note(&address.to_string(), error, remedy);
         let is_stopping = self.stop.as_ref().is_some_and(|stop| *stop.borrow());
         match error.kind() {
             _ if is_stopping => {}
@@ -329,11 +338,14 @@ impl<'r> Attempts<'r> {
         self.left() / count(self.targets.len() + self.addresses.len() + 1)
     }
 
-    fn note(&mut self, what: &str, error: &io::Error) {
-        self.failures.push(format!(
-            "target {what} cannot be reached: {}",
-            in_words(error)
-        ));
+    // `remedy` is for a target that does not answer in time.
+    fn note(&mut self, what: &str, error: &io::Error, remedy: &str) {
+        let is_stopping = self.stop.as_ref().is_some_and(|stop| *stop.borrow());
+        let mut failure = format!("target {what} cannot be reached: {}", in_words(error));
+        if error.kind() == io::ErrorKind::TimedOut && !is_stopping {
+            failure = format!("{failure} ({}); {remedy}", self.key);
+        }
+        self.failures.push(failure);
     }
 }
 

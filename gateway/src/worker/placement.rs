@@ -56,7 +56,7 @@ impl Loads {
     pub fn unauthenticated_max(&self, stage: Stage) -> usize {
         let share = match stage {
             Stage::Handshake => HANDSHAKES_SHARE,
-            Stage::FirstMessage | Stage::Passthrough => OPENERS_SHARE,
+            Stage::FirstMessage | Stage::Passthrough | Stage::SilentPeer => OPENERS_SHARE,
         };
         (self.max / share).div_ceil(self.cores.len().max(1))
     }
@@ -573,6 +573,6 @@ mod tests {
         let cores = |count| (0..count).map(|cpu| Arc::new(Core::new(cpu, 1))).collect();
         let loads = Loads::new(cores(2), 1000);
         let places = Stage::ALL.map(|stage| 2 * loads.unauthenticated_max(stage));
-        assert_eq!(places, [500, 250, 250]);
+        assert_eq!(places, [500, 250, 250, 250]);
     }
 }

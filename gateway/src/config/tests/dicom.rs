@@ -290,3 +290,70 @@ fn more_titles_than_the_limit_are_refused() {
         assert!(found.contains("1024"), "{found}");
     }
 }
+
+/// A terminate route with these rules, and a route that reaches it with its probe.
+fn probing(health: &str, rules: &str) -> Vec<String> {
+    let text = format!(
+        r#"
+[identity]
+certificate = "site.pem"
+key = "site.key"
+trust = "trust.pem"
+
+[[route]]
+name = "near"
+mode = "originate"
+protocol = "dicom"
+listen = "127.0.0.1:11112"
+targets = ["127.0.0.1:2762"]
+peers = ["dns:gw.a.example"]
+health = {{ probe = "c-echo"{health} }}
+
+[[route]]
+name = "far"
+mode = "terminate"
+protocol = "dicom"
+listen = "127.0.0.1:2762"
+targets = ["127.0.0.1:104"]
+peers = ["dns:gw.b.example"]
+{rules}
+"#
+    );
+    let mut remarks = parse_good(&text, "wardgate.toml").remarks();
+    remarks.retain(|remark| remark.contains("probe"));
+    remarks
+}
+
+#[test]
+fn a_probe_that_a_route_of_the_same_file_rejects_is_remarked() {
+    let called = "route \"near\": its probe will be rejected by route \"far\": called title \"ANY-SCP\" is not known \
+        there; allow it there, or set `called` in [route.health]";
+    assert_eq!(probing("", "called_ae = [\"PACS\"]"), [called]);
+    assert_eq!(
+        probing(", called = \"PACS\"", "called_ae = [\"PACS\"]"),
+        [""; 0]
+    );
+    assert_eq!(
+        probing("", "called_ae = [\"PACS\"]\nrules = \"report\""),
+        [""; 0]
+    );
+    assert_eq!(probing("", "called_ae = [\"ANY-SCP\"]"), [""; 0]);
+    let calling = "route \"near\": its probe will be rejected by route \"far\": calling title \"WARDGATE\" is not \
+        allowed there; allow it there, or set `calling` in [route.health]";
+    assert_eq!(probing("", "calling_ae = [\"CT_1\"]"), [calling]);
+}
+
+#[test]
+fn a_probe_that_calls_a_title_which_its_own_route_refuses_is_remarked() {
+    let text = fs::read_to_string(data().join("good/minimal.toml")).expect("it is text");
+    let with = |lines: &str| {
+        let config = parse_good(&format!("{text}\n{lines}"), "wardgate.toml");
+        let remarks = config.remarks();
+        remarks
+            .iter()
+            .any(|remark| remark.contains("its probe calls \"ANY-SCP\", which is not in called_ae"))
+    };
+    assert!(with("called_ae = [\"PACS\"]\nhealth = \"c-echo\""));
+    assert!(!with("called_ae = [\"PACS\"]\nhealth = \"connect\""));
+    assert!(!with("health = \"c-echo\""));
+}

@@ -150,6 +150,23 @@ fn strict_ends_what_is_not_dicom_as_the_standard_asks() {
 }
 
 #[test]
+fn an_answer_in_another_protocol_is_named() {
+    for (first, name) in [
+        (&b"\x15\x03\x03\0\x02\x02\x28"[..], "TLS"),
+        (b"HTTP/1.1 400 Bad Request\r\n", "HTTP"),
+        (b"SSH-2.0-OpenSSH_9.2\r\n", "SSH"),
+        (b"\x0bMSH|^~\\&|", "HL7 in MLLP frames"),
+    ] {
+        let mut watched = Watched::new(Manner::Strict, Rules::default());
+        watched.pass(Requestor, &made::request("A", "B", &[(1, CT)]));
+        let reason = refused(watched.see(Acceptor, first));
+        let begin = format!("acceptor sent {name}, not DICOM; ");
+        assert!(reason.to_string().starts_with(&begin), "{reason}");
+        assert_eq!(reason.answer(), Answer::unrecognized_pdu());
+    }
+}
+
+#[test]
 fn lenient_lets_it_pass_and_looks_no_more() {
     let mut watched = Watched::open(Manner::Lenient, Rules::default());
     watched.pass(Requestor, &store(1, CT, 9));

@@ -308,6 +308,7 @@ fn junk_between_frames_is_counted_and_passes() {
 fn strict_ends_what_is_not_mllp() {
     let mut talk = Talk::new(Manner::Strict);
     talk.sends(&message("ADT^A01"));
+    talk.answers(&answer("AA"));
     let why = NotMllp::OutsideOfFrames(Role::Receiver);
     assert_eq!(
         talk.says(Role::Receiver, b"HTTP/1.1 400"),
@@ -320,7 +321,103 @@ fn strict_ends_what_is_not_mllp() {
     );
     let record = talk.finish();
     assert_eq!(record.not_followed, Some(why));
-    assert_eq!(record.unanswered.messages, 1);
+    assert_eq!(record.unanswered.messages, 0);
+}
+
+#[test]
+fn what_another_protocol_sends_first_is_named() {
+    for (first, name) in [
+        (&b"HTTP/1.1 400"[..], "HTTP"),
+        (b"\x15\x03\x03\0\x02\x02\x28", "TLS"),
+        (b"\r\nMSH|^~\\&|", "HL7 without MLLP frames"),
+        (b"\x02MSH|^~\\&|", "HL7 between STX and ETX"),
+        (b"\x03\0\0\0\0\x04\0\x01\x01\x07", "DICOM"),
+    ] {
+        let mut talk = Talk::new(Manner::Strict);
+        talk.sends(&message("ADT^A01"));
+        let Verdict::End(why) = talk.says(Role::Receiver, first) else {
+            panic!("{name} passed");
+        };
+        let begin = format!("the receiver sent {name}, not HL7 in MLLP frames; ");
+        assert!(why.to_string().starts_with(&begin), "{why}");
+    }
+}
+
+#[test]
+fn a_message_that_ends_with_fs_alone_is_told_with_its_side() {
+    let lacking = |bytes: &[u8]| {
+        let mut talk = lenient();
+        talk.sends(bytes);
+        talk.finish().ended_without_cr
+    };
+    let whole = message("ADT^A01");
+    let (lacks_cr, _) = whole.split_at(whole.len() - 1);
+    assert_eq!(lacking(&whole), None);
+    assert_eq!(
+        lacking(lacks_cr),
+        Some(Role::Sender),
+        "nothing has come since"
+    );
+    let two = [lacks_cr, &whole].concat();
+    assert_eq!(lacking(&two), Some(Role::Sender), "another message began");
+    for size in 1..two.len() {
+        let mut talk = lenient();
+        for part in two.chunks(size) {
+            talk.sends(part);
+        }
+        assert_eq!(talk.finish().ended_without_cr, Some(Role::Sender), "{size}");
+    }
+}
+
+#[test]
+fn where_either_side_may_begin_the_first_to_send_a_message_is_the_sender() {
+    for swapped in [false, true] {
+        let [sender, receiver] = match swapped {
+            false => [Role::Sender, Role::Receiver],
+            true => [Role::Receiver, Role::Sender],
+        };
+        let mut talk = Talk::new(Manner::Strict);
+        talk.conversation = Conversation::new(Manner::Strict).begun_by_either();
+        for (by, bytes) in [
+            (receiver, b"\r\n".to_vec()),
+            (sender, message("ORU^R01")),
+            (receiver, answer("AA")),
+            (sender, message("ORU^R01")),
+        ] {
+            assert_eq!(talk.says(by, &bytes), Verdict::Pass, "swapped: {swapped}");
+        }
+        let record = talk.finish();
+        assert_eq!(record.messages.total(), 2, "swapped: {swapped}");
+        assert_eq!(record.acknowledgements.total(), 1);
+        assert_eq!(record.unanswered.messages, 1);
+    }
+}
+
+/// Nobody has looked at the first byte there, as is done where a route connects late.
+#[test]
+fn where_either_side_may_begin_each_begins_with_a_frame_in_any_manner() {
+    for by in [Role::Sender, Role::Receiver] {
+        let mut talk = lenient();
+        talk.conversation = Conversation::new(Manner::Lenient).begun_by_either();
+        assert_eq!(talk.says(by, b"\r"), Verdict::Pass);
+        assert!(matches!(talk.says(by, b"GET / HTTP/1.1"), Verdict::End(_)));
+        assert!(matches!(
+            talk.says(by, &message("ADT^A01")),
+            Verdict::End(_)
+        ));
+        let mut talk = lenient();
+        talk.conversation = Conversation::new(Manner::Lenient).begun_by_either();
+        assert_eq!(talk.says(by, &message("ADT^A01")), Verdict::Pass);
+        assert_eq!(
+            talk.says(by, b"what is no frame"),
+            Verdict::Pass,
+            "it is lenient"
+        );
+        assert!(matches!(
+            talk.says(by.other(), b"an answer without"),
+            Verdict::Pass
+        ));
+    }
 }
 
 #[test]

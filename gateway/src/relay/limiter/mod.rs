@@ -112,8 +112,12 @@ impl HandshakeLimiter {
     /// Ends an unauthenticated client where there are as many connections as there may be, and says
     /// whether there was one. It is one of the stage that has the most.
     pub(super) fn make_way(&self) -> bool {
-        let held = |stage: &Stage| self.places(*stage, |places| places.held());
-        let Some(stage) = Stage::ALL.into_iter().max_by_key(held) else {
+        // An accepted peer makes way where there is nobody else.
+        let rank = |stage: &Stage| match self.places(*stage, |places| places.held()) {
+            0 => (false, 0),
+            held => (*stage != Stage::SilentPeer, held),
+        };
+        let Some(stage) = Stage::ALL.into_iter().max_by_key(rank) else {
             return false;
         };
         let ended = self.places(stage, Places::end_one);
@@ -299,6 +303,7 @@ fn ended_by(stage: Stage, why: Exhausted, bounds: Bounds) -> String {
     let whose = match stage {
         Stage::Handshake => "unfinished handshakes",
         Stage::FirstMessage => "connections without a first message",
+        Stage::SilentPeer => "connections whose accepted peer has sent no first message",
         Stage::Passthrough => "passthrough connections that the target has not answered",
     };
     let mebibytes = |units: usize| units.saturating_mul(PLACE_BYTES) >> 20;

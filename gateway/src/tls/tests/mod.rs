@@ -30,8 +30,8 @@ use rustls::pki_types::{CertificateDer, CertificateRevocationListDer};
 use self::authority::{Authority, Own};
 use super::{Acceptor, Connector};
 use crate::config::{
-    Host, IdentityFiles, Located, Peer, PeerName, Policy, RecordLayer, RouteTls, ServiceLabel,
-    Target, TrustFiles,
+    Host, IdentityFiles, KeyExchange, Located, Peer, PeerName, Policy, RecordLayer, RouteTls,
+    ServiceLabel, Target, TrustFiles,
 };
 use crate::limits::KEY_RECORDS_MAX;
 use crate::pki::{Identity, Trust};
@@ -45,7 +45,7 @@ struct Gateway {
     listed: Vec<Listed>,
     service: Option<&'static str>,
     policy: Policy,
-    require_pq: bool,
+    key_exchange: KeyExchange,
 }
 
 /// A peer that the route lists, and the CAs that may vouch for it.
@@ -88,7 +88,7 @@ impl Gateway {
             }],
             service: None,
             policy: Policy::Hscn,
-            require_pq: false,
+            key_exchange: KeyExchange::default(),
         }
     }
 
@@ -166,7 +166,7 @@ impl Gateway {
             peers: peers.collect(),
             service: self.service.map(|label| ServiceLabel(label.to_owned())),
             policy: self.policy,
-            require_pq: self.require_pq,
+            key_exchange: self.key_exchange,
             record_layer: RecordLayer::default(),
             key_records: KEY_RECORDS_MAX,
         }

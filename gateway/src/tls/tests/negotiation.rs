@@ -14,7 +14,7 @@ use super::ends::{
     Credulous, End, Foreign, Ours, everything, foreign_client, foreign_server, talk,
 };
 use super::{Gateway, PEER, target};
-use crate::config::{Host, PeerName, Policy, Target};
+use crate::config::{Host, KeyExchange, PeerName, Policy, Target};
 use crate::tls::TlsInfo;
 
 const BOTH: [&SupportedProtocolVersion; 2] = [&TLS13, &TLS12];
@@ -31,7 +31,10 @@ impl Pair {
         let authority = Authority::new("Site CA");
         let mut gateway = Gateway::under(&authority);
         gateway.policy = policy;
-        gateway.require_pq = require_pq;
+        gateway.key_exchange = match require_pq {
+            true => KeyExchange::HybridRequired,
+            false => KeyExchange::HybridPreferred,
+        };
         Self { authority, gateway }
     }
 

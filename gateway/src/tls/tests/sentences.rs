@@ -1,13 +1,16 @@
 //! The sentences about failed handshakes that no certificate of the peer is to blame for.
 
+use std::time::Duration;
+
 use rustls::{AlertDescription as Alert, Error, InvalidMessage, PeerIncompatible, PeerMisbehaved};
 
 use super::authority::{Authority, dns};
 use super::ends::{End, Foreign, Ours, everything, foreign_client, talk};
 use super::{Gateway, PEER};
+use crate::config::KeyExchange;
 use crate::limits::SENTENCE_CHARS_MAX;
 use crate::tls::verifier::Request;
-use crate::tls::{explain, explain_end};
+use crate::tls::{explain, explain_end, explain_silence};
 
 fn gateway() -> Gateway {
     Gateway::under(&Authority::new("Site CA"))
@@ -146,7 +149,7 @@ fn a_peer_that_speaks_no_tls_is_named_by_what_it_speaks() {
         assert!(sentence.contains(words), "{first:?}: {sentence}");
         let eight = first.get(..8).unwrap_or(first);
         assert!(
-            explain_end(&ours.judgement, eight).contains(words),
+            explain_end(&ours.judgement, eight, 0).contains(words),
             "{first:?}"
         );
     }
@@ -170,11 +173,59 @@ fn an_abort_in_plain_dicom_is_recognised_where_we_connect() {
 #[test]
 fn a_connection_that_ends_early_is_told_apart() {
     let ours = Ours::connecting(&gateway());
-    assert!(explain_end(&ours.judgement, &[]).contains("before it sent a byte"));
-    let tls = explain_end(&ours.judgement, &[0x16, 3, 3]);
+    assert!(explain_end(&ours.judgement, &[], 0).contains("before it sent a byte"));
+    let tls = explain_end(&ours.judgement, &[0x16, 3, 3], 0);
     assert!(tls.contains("in the middle of the handshake"), "{tls}");
     let ours = Ours::accepting(&gateway());
-    assert!(explain_end(&ours.judgement, &[]).contains("the client closed the connection"));
+    assert!(explain_end(&ours.judgement, &[], 0).contains("the client closed the connection"));
+}
+
+/// Middleboxes that want the whole ClientHello in one packet answer with silence, or a reset.
+#[test]
+fn an_unanswered_hello_names_its_size_and_what_makes_it_smaller() {
+    let limit = (Duration::from_secs(4), "timeouts.connect");
+    let silence = |gateway: &Gateway, bytes| {
+        let ours = Ours::connecting(gateway);
+        let end = explain_end(&ours.judgement, &[], bytes);
+        let words = "hybrid = false in this route";
+        let silence = explain_silence(&ours.judgement, &[], bytes, limit);
+        assert_eq!(end.contains(words), silence.contains(words), "{end}");
+        (silence.contains(words), silence)
+    };
+    let (is_named, sentence) = silence(&gateway(), 1636);
+    assert!(is_named, "{sentence}");
+    for part in [
+        "no TLS answer within 4 s (timeouts.connect)",
+        "1636 bytes",
+        "firewall",
+        "MTU",
+    ] {
+        assert!(sentence.contains(part), "{sentence}");
+    }
+    let (is_named, sentence) = silence(&gateway(), 300);
+    assert!(!is_named, "it fits into one packet: {sentence}");
+    for key_exchange in [KeyExchange::Classical, KeyExchange::HybridRequired] {
+        let mut gateway = gateway();
+        gateway.key_exchange = key_exchange;
+        let (is_named, sentence) = silence(&gateway, 1636);
+        assert!(!is_named, "{key_exchange:?}: {sentence}");
+    }
+}
+
+#[test]
+fn a_handshake_that_stops_half_way_names_the_key_of_its_deadline() {
+    let ours = Ours::connecting(&gateway());
+    let limit = (Duration::from_millis(4960), "timeouts.handshake");
+    let sentence = explain_silence(&ours.judgement, &[0x16, 3, 3], 1636, limit);
+    assert_eq!(
+        sentence,
+        "the TLS handshake did not end within 5 s (timeouts.handshake); the server did not send the rest of it"
+    );
+    let foreign = explain_silence(&ours.judgement, b"SSH-2.0-x", 1636, limit);
+    assert!(
+        foreign.contains("the server sent SSH, not TLS"),
+        "{foreign}"
+    );
 }
 
 /// A ClientHello of TLS 1.1 (RFC 4346 section 7.4.1.2) with these extensions.

@@ -297,7 +297,9 @@ impl<'s, S: Socket> Tls<'s, S> {
 fn refusal(failed: &Failed, judgement: &Judgement) -> String {
     match &failed.cause {
         Cause::Tls(error) => explain(error, judgement, &failed.first),
-        Cause::Closed | Cause::Socket(_) => explain_end(judgement, &failed.first),
+        Cause::Closed | Cause::Socket(_) => {
+            explain_end(judgement, &failed.first, failed.hello_bytes)
+        }
         Cause::Deadline => "the handshake did not end in time".to_owned(),
         Cause::TooLong => "too many octets in a flight of the handshake".to_owned(),
     }

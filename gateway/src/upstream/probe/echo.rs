@@ -4,7 +4,8 @@ use std::cell::Cell;
 
 use super::Failure;
 use super::channel::Channel;
-use crate::dicom::{AeTitle, Echo, Next};
+use crate::dicom::{AeTitle, Answer, Echo, Next, NoEcho};
+use crate::stream_kind::StreamKind;
 use crate::uring::Socket;
 
 /// Asks, and releases the association.
@@ -18,7 +19,8 @@ pub(super) async fn ask<S: Socket>(
 ) -> Result<(), Failure> {
     let (mut echo, request) = Echo::begin(calling, called);
     awaited.set(echo.awaited());
-    let outcome = converse(channel, &mut echo, request, awaited).await;
+    let titles = Titles { calling, called };
+    let outcome = converse(channel, &mut echo, request, titles, awaited).await;
     let abort = echo.last_words();
     if !abort.is_empty() {
         // Whoever broke off does not hear it.
@@ -34,9 +36,11 @@ async fn converse<S: Socket>(
     channel: &mut Channel<'_, S>,
     echo: &mut Echo,
     request: Vec<u8>,
+    titles: Titles,
     awaited: &Cell<&'static str>,
 ) -> Result<(), Failure> {
     let mut next = Next::Send(request);
+    let mut first = None;
     loop {
         let came = match next {
             Next::Send(bytes) => {
@@ -46,8 +50,83 @@ async fn converse<S: Socket>(
             Next::Receive => channel.receive().await?,
             Next::Close => return Ok(()),
         };
+        first = first.or(StreamKind::of(&came));
         let taken = echo.take(&came);
         awaited.set(echo.awaited());
-        next = taken.map_err(|why| Failure::Answer(why.to_string()))?;
+        next = taken.map_err(|why| Failure::Answer(titles.sentence(why, first)))?;
+    }
+}
+
+/// The titles of a probe's request.
+#[derive(Debug, Clone, Copy)]
+struct Titles {
+    calling: AeTitle,
+    called: AeTitle,
+}
+
+impl Titles {
+    /// Why there is no good answer, and what to do. `first` is what the answer looks like.
+    fn sentence(self, why: NoEcho, first: Option<StreamKind>) -> String {
+        let Self { calling, called } = self;
+        match (why, first) {
+            (NoEcho::Rejected(rejection), _)
+                if Answer::Reject(rejection) == Answer::called_ae_not_recognized() =>
+            {
+                format!(
+                    "the probe was rejected: called title \"{called}\" is not known there; set `called` in \
+                     [route.health] (or in [[route.ae]]) to a title of the archive"
+                )
+            }
+            (NoEcho::Rejected(rejection), _)
+                if Answer::Reject(rejection) == Answer::calling_ae_not_recognized() =>
+            {
+                format!(
+                    "the probe was rejected: calling title \"{calling}\" is not allowed there; allow it, or set \
+                     `calling` in [route.health] to a title that is"
+                )
+            }
+            (_, Some(kind)) if !matches!(kind, StreamKind::Dicom | StreamKind::Unknown) => {
+                format!(
+                    "the target answered in {kind}, not DICOM; {}",
+                    kind.remedy()
+                )
+            }
+            _ => why.to_string(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dicom::Rejection;
+
+    fn sentence(result: u8, source: u8, reason: u8) -> String {
+        let titles = Titles {
+            calling: "WARDGATE".parse().expect("a title"),
+            called: "ANY-SCP".parse().expect("a title"),
+        };
+        let rejection = Rejection {
+            result,
+            source,
+            reason,
+        };
+        titles.sentence(NoEcho::Rejected(rejection), Some(StreamKind::Dicom))
+    }
+
+    #[test]
+    fn a_rejected_title_is_named_with_the_key_that_sets_it() {
+        let called = sentence(1, 1, 7);
+        let expected = "the probe was rejected: called title \"ANY-SCP\" is not known there; set `called` in \
+            [route.health]";
+        assert!(called.starts_with(expected), "{called}");
+        let calling = sentence(1, 1, 3);
+        assert!(
+            calling.contains("calling title \"WARDGATE\" is not allowed there"),
+            "{calling}"
+        );
+        assert!(calling.contains("`calling` in [route.health]"), "{calling}");
+        let other = sentence(1, 2, 2);
+        assert!(other.contains("A-ASSOCIATE-RJ"), "{other}");
     }
 }

@@ -6,7 +6,7 @@ use time::OffsetDateTime;
 
 use super::Failure;
 use super::channel::Channel;
-use crate::hl7::{Reply, question};
+use crate::hl7::{Reply, kind_of, question};
 use crate::uring::Socket;
 
 /// Sends the message and waits for an acknowledgement, whatever it says.
@@ -17,9 +17,18 @@ pub(super) async fn ask<S: Socket>(
     awaited.set("an acknowledgement");
     channel.send(question(OffsetDateTime::now_utc())).await?;
     let mut reply = Reply::default();
+    let mut first = None;
     loop {
-        let taken = reply.take(&channel.receive().await?);
-        if taken.map_err(|why| Failure::Answer(why.to_string()))? {
+        let came = channel.receive().await?;
+        let kind = *first.get_or_insert_with(|| kind_of(&came));
+        let taken = reply.take(&came).map_err(|why| match kind {
+            Some(kind) => format!(
+                "the target answered in {kind}, not HL7 in MLLP frames; {}",
+                kind.remedy()
+            ),
+            None => why.to_string(),
+        });
+        if taken.map_err(Failure::Answer)? {
             return Ok(());
         }
     }

@@ -72,14 +72,19 @@ impl<V: Verbs> Prober<'_, V> {
             converse(channel, watched, health, &awaited).await
         };
         let (outcome, ended) = until(talk, over, || socket.abort()).await;
+        let is_shaking = connector.is_some() && channel.is_none();
         if let (Some(channel), None) = (channel, ended) {
             let mut stop = self.stop.clone();
             until(channel.part(), stopped(&mut stop), || socket.abort()).await;
         }
         match (outcome, ended) {
             (Ok(()), _) => Ok(()),
+            (Err(_), Some(why)) if is_shaking => Err(format!(
+                "{why}: no TLS answer to our ClientHello came; does the target expect TLS at this port? Otherwise \
+                 look for a firewall that drops TLS, or a smaller MTU on the path"
+            )),
             (Err(_), Some(why)) => Err(format!("{why}: {} did not come", awaited.get())),
-            (Err(why), None) => Err(why.in_words(awaited.get())),
+            (Err(why), None) => Err(why.in_words(awaited.get(), asks(health, connector))),
         }
     }
 }
@@ -95,6 +100,15 @@ async fn converse<S: Socket>(
         Probe::Tls => proof::wait(channel, awaited).await,
         Probe::CEcho => echo::ask(channel, health.calling, watched.called, awaited).await,
         Probe::Mllp => mllp::ask(channel, awaited).await,
+    }
+}
+
+/// What a probe asks in plaintext, which a port that expects TLS does not answer.
+fn asks(health: &Health, connector: Option<&Connector>) -> Option<&'static str> {
+    match (health.probe, connector) {
+        (Probe::CEcho, None) => Some("DICOM"),
+        (Probe::Mllp, None) => Some("HL7 in MLLP frames"),
+        _ => None,
     }
 }
 
@@ -114,10 +128,15 @@ impl From<Cut> for Failure {
 }
 
 impl Failure {
-    fn in_words(&self, awaited: &str) -> String {
+    fn in_words(&self, awaited: &str, plain: Option<&str>) -> String {
+        let hint = plain.map_or_else(String::new, |plain| {
+            format!("; is this port plaintext {plain}?")
+        });
         match self {
             Self::Answer(why) | Self::Cut(Cut::Tls(why)) => why.clone(),
-            Self::Cut(Cut::Closed) => format!("it closed the connection before {awaited} came"),
+            Self::Cut(Cut::Closed) => {
+                format!("it closed the connection before {awaited} came{hint}")
+            }
             Self::Cut(Cut::Truncated) => {
                 format!("the connection ended without close_notify before {awaited} came")
             }
@@ -125,7 +144,7 @@ impl Failure {
                 format!("it sent more than {PROBE_BYTES_MAX} octets before {awaited} came")
             }
             Self::Cut(Cut::Socket(error)) => {
-                format!("the connection broke before {awaited} came: {error}")
+                format!("the connection broke before {awaited} came: {error}{hint}")
             }
         }
     }

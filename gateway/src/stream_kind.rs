@@ -1,0 +1,156 @@
+//! Names what a stream carries by its first bytes, for sentences about a stream that is not what was expected.
+//!
+//! Nothing here decides whether a stream may pass, and no byte of it is shown.
+
+use std::fmt;
+
+/// What the first bytes of a stream look like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum StreamKind {
+    /// A record of TLS 1.0 or later.
+    Tls,
+    /// The hello of SSL 2, which some old devices still begin with.
+    OldSsl,
+    /// A PDU of the DICOM upper layer.
+    Dicom,
+    /// A frame of MLLP.
+    Mllp,
+    /// A message of HL7 that no frame begins.
+    BareHl7,
+    /// A message of HL7 behind STX.
+    StxHl7,
+    /// A request or a response of HTTP.
+    Http,
+    /// The banner of SSH.
+    Ssh,
+    /// A header of the PROXY protocol, version 1 or 2.
+    ProxyHeader,
+    /// Something else.
+    Unknown,
+}
+
+impl StreamKind {
+    /// What `first`, all that has come so far, begins; `None` where nothing has come. Eight bytes suffice.
+    #[must_use]
+    pub fn of(first: &[u8]) -> Option<Self> {
+        Some(match first {
+            [] => return None,
+            // The content types of records, and version 3.x (RFC 8446 section 5.1).
+            [0x15 | 0x16] | [0x14..=0x17, 3, ..] => Self::Tls,
+            // An upper layer PDU: type, reserved, length of four bytes (PS3.8 section 9.3).
+            [1..=7, 0, 0, ..] => Self::Dicom,
+            [0x0b, ..] => Self::Mllp,
+            [b'M', b'S', b'H', ..] => Self::BareHl7,
+            [0x02, b'M', b'S', b'H', ..] => Self::StxHl7,
+            [b'P', b'R', b'O', b'X', b'Y', b' ', ..] | [b'\r', b'\n', b'\r', b'\n', 0, ..] => {
+                Self::ProxyHeader
+            }
+            [b'S', b'S', b'H', b'-', ..] => Self::Ssh,
+            [0x80..=0xff, _, 1, ..] => Self::OldSsl,
+            other if is_http(other) => Self::Http,
+            _ => Self::Unknown,
+        })
+    }
+
+    /// Why such a stream comes where another one was expected, and what to do: the end of a sentence that has named
+    /// the kind.
+    #[must_use]
+    pub fn remedy(self) -> &'static str {
+        match self {
+            Self::Tls => "name a plaintext port, or turn TLS off there",
+            Self::OldSsl => "name a plaintext port, or turn SSL off there",
+            Self::Dicom => "is protocol = \"dicom\" meant for this route?",
+            Self::Mllp => "is protocol = \"mllp\" meant for this route?",
+            Self::BareHl7 => {
+                "turn on MLLP there: byte 0x0b before each message, bytes 0x1c 0x0d after it"
+            }
+            Self::StxHl7 => {
+                "set the framing to MLLP there: byte 0x0b before each message, bytes 0x1c 0x0d after it"
+            }
+            Self::Http => {
+                "is the port right, and is this a browser or the check of a load balancer?"
+            }
+            Self::Ssh => "is the port right?",
+            Self::ProxyHeader => "turn the PROXY protocol off there",
+            Self::Unknown => "is the port right?",
+        }
+    }
+}
+
+impl fmt::Display for StreamKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Tls => "TLS",
+            Self::OldSsl => "SSL 2",
+            Self::Dicom => "DICOM",
+            Self::Mllp => "HL7 in MLLP frames",
+            Self::BareHl7 => "HL7 without MLLP frames",
+            Self::StxHl7 => "HL7 between STX and ETX",
+            Self::Http => "HTTP",
+            Self::Ssh => "SSH",
+            Self::ProxyHeader => "a PROXY protocol header",
+            Self::Unknown => "an unknown protocol",
+        })
+    }
+}
+
+fn is_http(first: &[u8]) -> bool {
+    let words: [&[u8]; 9] = [
+        b"GET ",
+        b"HEAD ",
+        b"POST ",
+        b"PUT ",
+        b"DELETE ",
+        b"OPTIONS ",
+        b"CONNECT ",
+        b"PATCH ",
+        b"HTTP/",
+    ];
+    // Fewer bytes than a word are enough where they are its beginning, four at least.
+    words.iter().any(|word| {
+        let length = word.len().min(first.len());
+        length >= 4 && word.get(..length) == first.get(..length)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Beginnings of streams that were recorded of real programs.
+    const KINDS: [(&[u8], StreamKind); 15] = [
+        (b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03", StreamKind::Tls),
+        (b"\x15\x03\x03\0\x02\x02\x28", StreamKind::Tls),
+        (b"\x16", StreamKind::Tls),
+        (&[0x80, 0x2e, 1, 3, 1, 0, 0x15, 0], StreamKind::OldSsl),
+        (b"\x01\0\0\0\0\xcd\0\x01", StreamKind::Dicom),
+        (b"\x07\0\0\0\0\x04\0\0\x02\0", StreamKind::Dicom),
+        (b"\x0bMSH|^~\\&|", StreamKind::Mllp),
+        (b"MSH|^~\\&|", StreamKind::BareHl7),
+        (b"\x02MSH|^~\\&|", StreamKind::StxHl7),
+        (b"GET / HTTP/1.1\r\n", StreamKind::Http),
+        (b"HTTP/1.1 400 Bad Request\r\n", StreamKind::Http),
+        (b"SSH-2.0-OpenSSH_9.2\r\n", StreamKind::Ssh),
+        (b"PROXY TCP4 10.0.0.1", StreamKind::ProxyHeader),
+        (b"\r\n\r\n\0\r\nQUIT\n", StreamKind::ProxyHeader),
+        (b"\xff\xfb\x1f\xff\xfb", StreamKind::Unknown),
+    ];
+
+    #[test]
+    fn streams_are_named_by_their_first_bytes() {
+        assert_eq!(StreamKind::of(b""), None);
+        for (first, kind) in KINDS {
+            assert_eq!(StreamKind::of(first), Some(kind), "{first:?}");
+            let eight = first.get(..8).unwrap_or(first);
+            assert_eq!(StreamKind::of(eight), Some(kind), "{eight:?}");
+        }
+    }
+
+    #[test]
+    fn a_length_of_16_mib_or_more_is_no_pdu() {
+        assert_eq!(
+            StreamKind::of(&[1, 0, 1, 0, 0, 0]),
+            Some(StreamKind::Unknown)
+        );
+    }
+}

@@ -1,0 +1,492 @@
+//! Programs of another protocol at a listener or a target: each is one line of the log, with its cause and what to do.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener};
+use std::time::Duration;
+
+use wardgate_tests::stream::{accept, bounded, connect, ending};
+use wardgate_tests::tls::TLS13;
+use wardgate_tests::{DEADLINE, Gateway, Line, Pki};
+
+use crate::pair::{Originate, Terminate, address, listen, local, originate, terminate};
+
+/// Beginnings of streams.
+const TLS_HELLO: &[u8] =
+    b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
+const TLS_ALERT: &[u8] = b"\x15\x03\x03\x00\x02\x02\x28";
+const HL7: &[u8] = b"\x0bMSH|^~\\&|A|B|C|D|20260101||ADT^A01|1|P|2.5\r\x1c\r";
+const BARE_HL7: &[u8] = b"MSH|^~\\&|A|B|C|D|20260101||ADT^A01|1|P|2.5\r";
+const STX_HL7: &[u8] = b"\x02MSH|^~\\&|A|B|C|D|20260101||ADT^A01|1|P|2.5\r\x03";
+const HTTP: &[u8] = b"GET / HTTP/1.1\r\nHost: gw\r\n\r\n";
+const HTTP_ANSWER: &[u8] = b"HTTP/1.1 400 Bad Request\r\n\r\n";
+const SSH: &[u8] = b"SSH-2.0-OpenSSH_9.2p1\r\n";
+const PROXY: &[u8] = b"PROXY TCP4 10.0.0.1 10.0.0.2 40000 104\r\n";
+const ABORT: &[u8] = b"\x07\0\0\0\0\x04\0\0\0\0";
+
+/// An A-ASSOCIATE-RQ without presentation contexts.
+fn request() -> Vec<u8> {
+    let title = |text: &str| format!("{text:<16}").into_bytes();
+    let fields = [&[0, 1, 0, 0][..], &title("PACS"), &title("CT_1"), &[0; 32]];
+    let header = [1, 0, 0, 0, 0, 68];
+    [&header[..], &fields.concat()].concat()
+}
+
+fn assert_named(line: &Line, words: &[&str]) {
+    let reason = line.text("reason");
+    for word in words {
+        assert!(reason.contains(word), "{word:?} is missing in {reason:?}");
+    }
+}
+
+/// The account of the next connection of a new client that sends these bytes.
+fn line_of_client(gateway: &Gateway, entry: SocketAddr, bytes: &[u8]) -> Line {
+    let before = gateway.connections().len();
+    let mut client = connect(entry);
+    client.write_all(bytes).expect("it is connected");
+    ending(&mut client);
+    gateway.wait_for_connections(before + 1).remove(before)
+}
+
+#[test]
+fn client_of_another_protocol_on_a_plain_side_is_named() {
+    let cases: [(&str, &[u8], [&str; 2]); 11] = [
+        (
+            "dicom",
+            TLS_HELLO,
+            [
+                "the client sent TLS, not DICOM",
+                "should the mode be \"terminate\"?",
+            ],
+        ),
+        (
+            "dicom",
+            HL7,
+            [
+                "the client sent HL7 in MLLP frames, not DICOM",
+                "protocol = \"mllp\"",
+            ],
+        ),
+        (
+            "dicom",
+            HTTP,
+            ["the client sent HTTP, not DICOM", "load balancer"],
+        ),
+        (
+            "dicom",
+            SSH,
+            ["the client sent SSH, not DICOM", "is the port right?"],
+        ),
+        (
+            "dicom",
+            PROXY,
+            [
+                "the client sent a PROXY protocol header",
+                "turn the PROXY protocol off",
+            ],
+        ),
+        (
+            "mllp",
+            TLS_HELLO,
+            [
+                "the client sent TLS, not HL7",
+                "should the mode be \"terminate\"?",
+            ],
+        ),
+        (
+            "mllp",
+            &request(),
+            ["the client sent DICOM, not HL7", "protocol = \"dicom\""],
+        ),
+        ("mllp", BARE_HL7, ["HL7 without MLLP frames", "0x1c 0x0d"]),
+        (
+            "mllp",
+            STX_HL7,
+            ["HL7 between STX and ETX", "set the framing to MLLP"],
+        ),
+        ("mllp", HTTP, ["the client sent HTTP", "is the port right"]),
+        ("mllp", SSH, ["the client sent SSH", "is the port right?"]),
+    ];
+    let (pki, wan) = (Pki::new(), listen());
+    let (dicom, mllp) = (local(), local());
+    let site = originate(&pki, dicom, address(&wan)).protocol("dicom");
+    let peers = [format!("dns:{}", crate::pair::B)];
+    let gateway = site
+        .originate(mllp, address(&wan), &peers)
+        .protocol("mllp")
+        .start();
+    for (protocol, bytes, words) in cases {
+        let entry = if protocol == "dicom" { dicom } else { mllp };
+        let line = line_of_client(&gateway, entry, bytes);
+        assert_eq!(line.text("ended_by"), "plain side", "{line:?}");
+        assert_named(&line, &words);
+    }
+}
+
+#[test]
+fn plaintext_on_a_tls_port_is_named() {
+    let cases: [(&[u8], [&str; 2]); 4] = [
+        (
+            &request(),
+            [
+                "the client sent plaintext DICOM, not TLS",
+                "in the same mode",
+            ],
+        ),
+        (
+            HL7,
+            [
+                "the client sent plaintext HL7, not TLS",
+                "connects to an originate route",
+            ],
+        ),
+        (
+            HTTP,
+            ["the client sent plaintext HTTP, not TLS", "load balancer"],
+        ),
+        (
+            SSH,
+            ["the client sent SSH, not TLS", "another site's gateway"],
+        ),
+    ];
+    let terminate = Terminate::start();
+    for (bytes, words) in cases {
+        assert_named(
+            &line_of_client(&terminate.gateway, terminate.entry, bytes),
+            &words,
+        );
+    }
+}
+
+#[test]
+fn application_of_another_protocol_behind_an_accepted_peer_is_named() {
+    let cases: [(&str, &[u8], [&str; 2]); 4] = [
+        (
+            "dicom",
+            TLS_HELLO,
+            [
+                "behind the TLS peer sent TLS, not DICOM",
+                "turn TLS off in that application",
+            ],
+        ),
+        (
+            "dicom",
+            HL7,
+            [
+                "behind the TLS peer sent HL7 in MLLP frames, not DICOM",
+                "protocol = \"mllp\"",
+            ],
+        ),
+        (
+            "mllp",
+            &request(),
+            [
+                "behind the TLS peer sent DICOM, not HL7",
+                "protocol = \"dicom\"",
+            ],
+        ),
+        (
+            "mllp",
+            STX_HL7,
+            [
+                "behind the TLS peer sent HL7 between STX and ETX",
+                "set the framing",
+            ],
+        ),
+    ];
+    for (protocol, bytes, words) in cases {
+        let terminate = Terminate::with(|site| site.protocol(protocol));
+        let mut peer = terminate.greeted(TLS13);
+        peer.write_all(bytes).expect("it is connected");
+        assert_named(&terminate.gateway.wait_for_connections(1)[0], &words);
+    }
+}
+
+/// What a target does with whoever connects.
+#[derive(Debug, Clone, Copy)]
+enum Target {
+    /// Sends this at once, and closes when the gateway does.
+    Speaks(&'static [u8]),
+    /// Sends this when something has come.
+    Answers(&'static [u8]),
+    /// Closes when something has come.
+    Closes,
+}
+
+fn serve(listener: TcpListener, target: Target) {
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let mut stream = bounded(stream);
+            if let Target::Speaks(bytes) = target {
+                let _ = stream.write_all(bytes);
+            }
+            let mut room = [0; 4096];
+            if stream.read(&mut room).is_ok_and(|count| count > 0) {
+                match target {
+                    Target::Answers(bytes) => drop(stream.write_all(bytes)),
+                    Target::Closes => continue,
+                    Target::Speaks(_) => {}
+                }
+            }
+            let _ = stream.shutdown(Shutdown::Write);
+            while stream.read(&mut room).is_ok_and(|count| count > 0) {}
+        }
+    });
+}
+
+#[test]
+fn target_that_speaks_no_tls_is_named() {
+    let cases = [
+        (
+            Target::Speaks(SSH),
+            ["the server sent SSH, not TLS", "the port the right one"],
+        ),
+        (
+            Target::Answers(HTTP_ANSWER),
+            [
+                "the server sent plaintext HTTP, not TLS",
+                "another TLS server",
+            ],
+        ),
+        (
+            Target::Answers(ABORT),
+            [
+                "the server sent plaintext DICOM, not TLS",
+                "is the target a terminate route",
+            ],
+        ),
+        (
+            Target::Closes,
+            [
+                "before it sent a byte; does it expect TLS",
+                "hybrid = false",
+            ],
+        ),
+    ];
+    for (target, words) in cases {
+        let (pki, wan, entry) = (Pki::new(), listen(), local());
+        let gateway = originate(&pki, entry, address(&wan)).start();
+        serve(wan, target);
+        let line = line_of_client(&gateway, entry, HL7);
+        assert_named(&line, &words);
+    }
+}
+
+/// The limit was `connect`: who waits for an answer to an A-ASSOCIATE-RQ gives up soon after.
+#[test]
+fn target_that_accepts_and_stays_silent_is_named_with_the_limit_that_it_was() {
+    for (protocol, bytes, key) in [
+        ("dicom", request(), "timeouts.connect"),
+        ("mllp", HL7.to_vec(), "timeouts.handshake"),
+    ] {
+        let (pki, wan, entry) = (Pki::new(), listen(), local());
+        let gateway = originate(&pki, entry, address(&wan))
+            .protocol(protocol)
+            .route_timeout("connect", "\"600ms\"")
+            .route_timeout("handshake", "\"800ms\"")
+            .start();
+        std::thread::spawn(move || {
+            let mut held: Vec<_> = (0..1).map(|_| accept(&wan)).collect();
+            let _ = held[0].read_to_end(&mut Vec::new());
+        });
+        let line = line_of_client(&gateway, entry, &bytes);
+        let within = format!("({key}) to our ClientHello of ");
+        assert_named(
+            &line,
+            &[
+                "no TLS answer within 0.",
+                &within,
+                "firewall",
+                "MTU",
+                "hybrid = false",
+            ],
+        );
+    }
+}
+
+/// A box that wants the whole ClientHello in one packet, as some old firewalls do.
+#[test]
+fn without_the_hybrid_key_exchange_the_hello_fits_into_one_packet() {
+    const PACKET: usize = 1200;
+    for (hybrid, fits) in [("true", false), ("false", true)] {
+        let originate = Originate::with(|site| site.protocol("tcp").set("hybrid", hybrid));
+        let _client = connect(originate.entry);
+        let mut server = accept(originate.wan());
+        let mut header = [0; 5];
+        server.read_exact(&mut header).expect("a ClientHello comes");
+        let length = 5 + usize::from(u16::from_be_bytes([header[3], header[4]]));
+        assert_eq!(length <= PACKET, fits, "hybrid = {hybrid}: {length} bytes");
+    }
+}
+
+#[test]
+fn plaintext_target_of_another_protocol_is_named() {
+    let cases: [(&str, Target, [&str; 2]); 6] = [
+        (
+            "dicom",
+            Target::Answers(TLS_ALERT),
+            ["acceptor sent TLS, not DICOM", "name a plaintext port"],
+        ),
+        (
+            "dicom",
+            Target::Answers(HTTP_ANSWER),
+            ["acceptor sent HTTP, not DICOM", "is the port right"],
+        ),
+        (
+            "dicom",
+            Target::Closes,
+            [
+                "the target closed the connection without an answer",
+                "is this port plaintext DICOM?",
+            ],
+        ),
+        (
+            "mllp",
+            Target::Answers(TLS_ALERT),
+            [
+                "the receiver sent TLS, not HL7 in MLLP frames",
+                "name a plaintext port",
+            ],
+        ),
+        (
+            "mllp",
+            Target::Answers(SSH),
+            [
+                "the receiver sent SSH, not HL7 in MLLP frames",
+                "is the port right?",
+            ],
+        ),
+        (
+            "mllp",
+            Target::Closes,
+            [
+                "the target closed the connection without an answer",
+                "is this port plaintext HL7",
+            ],
+        ),
+    ];
+    for (protocol, target, words) in cases {
+        let (pki, entry, exit) = (Pki::new(), local(), listen());
+        let gateway = terminate(&pki, entry, address(&exit))
+            .protocol(protocol)
+            .set("observe", "\"strict\"")
+            .start();
+        serve(exit, target);
+        let identity = pki.leaf(crate::pair::A);
+        let mut peer =
+            wardgate_tests::tls::TlsPeer::client(&identity, crate::pair::B, TLS13, connect(entry));
+        peer.handshake().expect("both ends are who they should be");
+        let bytes = if protocol == "dicom" {
+            request()
+        } else {
+            HL7.to_vec()
+        };
+        peer.write_all(&bytes).expect("it is connected");
+        let _ = ending(&mut peer);
+        // It may have been reset already.
+        let _ = peer.finish();
+        drop(peer);
+        assert_named(&gateway.wait_for_connections(1)[0], &words);
+    }
+}
+
+/// Lenient routes let it pass, and warn once.
+#[test]
+fn answer_of_another_protocol_is_one_warning_on_a_lenient_route() {
+    let terminate = Terminate::with(|site| site.protocol("dicom"));
+    let exit = terminate.exit.try_clone().expect("descriptors");
+    serve(exit, Target::Answers(TLS_ALERT));
+    let mut peer = terminate.greeted(TLS13);
+    peer.write_all(&request()).expect("it is connected");
+    let mut answer = [0; TLS_ALERT.len()];
+    peer.read_exact(&mut answer).expect("it passes");
+    assert_eq!(answer, TLS_ALERT);
+    drop(peer);
+    let what = "association not followed any more";
+    let is_it = |line: &Line| line.message() == what;
+    let line = terminate.gateway.wait_for_line(what, DEADLINE, is_it);
+    assert_eq!(line.text("level"), "WARN");
+    let why = line.text("why");
+    assert!(why.starts_with("acceptor sent TLS, not DICOM; "), "{why}");
+}
+
+#[test]
+fn message_that_ends_with_fs_alone_is_one_warning() {
+    let terminate = Terminate::with(|site| site);
+    let mut peer = terminate.greeted(TLS13);
+    let without_cr = HL7.strip_suffix(b"\r").expect("it ends so");
+    peer.write_all(without_cr).expect("it is connected");
+    let mut target = accept(&terminate.exit);
+    let mut received = vec![0; without_cr.len()];
+    target.read_exact(&mut received).expect("it passes");
+    drop(peer);
+    let what = "a message ended with byte 0x1c alone";
+    let is_it = |line: &Line| line.message().starts_with(what);
+    let line = terminate.gateway.wait_for_line(what, DEADLINE, is_it);
+    assert_eq!((line.text("level"), line.text("by")), ("WARN", "sender"));
+    assert!(line.message().contains("0x1c 0x0d"), "{line:?}");
+}
+
+/// The line about a target that is down, for a probe of a plaintext target.
+fn probed(protocol: &str, probe: &str, target: Target) -> String {
+    let (pki, exit) = (Pki::new(), listen());
+    let place = address(&exit);
+    serve(exit, target);
+    let health =
+        format!("{{ probe = \"{probe}\", interval = \"1s\", timeout = \"1s\", fall = 1 }}");
+    let gateway = terminate(&pki, local(), place)
+        .protocol(protocol)
+        .set("health", health)
+        .start();
+    let is_down = format!("target {place} is down");
+    let line = gateway.wait_for_line(&is_down, DEADLINE + Duration::from_secs(2), |line| {
+        line.message().contains(&is_down)
+    });
+    line.message().to_owned()
+}
+
+#[test]
+fn probe_that_is_answered_in_another_protocol_names_it() {
+    const REJECTED: &[u8] = b"\x03\0\0\0\0\x04\0\x01\x01\x07";
+    let cases = [
+        (
+            "dicom",
+            "c-echo",
+            Target::Answers(TLS_ALERT),
+            "the target answered in TLS, not DICOM; name a plaintext port",
+        ),
+        (
+            "dicom",
+            "c-echo",
+            Target::Answers(HTTP_ANSWER),
+            "the target answered in HTTP, not DICOM",
+        ),
+        (
+            "dicom",
+            "c-echo",
+            Target::Closes,
+            "is this port plaintext DICOM?",
+        ),
+        (
+            "dicom",
+            "c-echo",
+            Target::Answers(REJECTED),
+            "the probe was rejected: called title \"ANY-SCP\" is not known there; set `called` in [route.health]",
+        ),
+        (
+            "mllp",
+            "mllp",
+            Target::Answers(TLS_ALERT),
+            "the target answered in TLS, not HL7 in MLLP frames",
+        ),
+        (
+            "mllp",
+            "mllp",
+            Target::Closes,
+            "is this port plaintext HL7 in MLLP frames?",
+        ),
+    ];
+    for (protocol, probe, target, words) in cases {
+        let line = probed(protocol, probe, target);
+        assert!(line.contains(words), "{words:?} is missing in {line:?}");
+    }
+}

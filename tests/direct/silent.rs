@@ -1,0 +1,137 @@
+//! Interface engines that connect in advance, and receivers that connect to a sender.
+
+use std::io::{Read, Write};
+use std::time::Duration;
+
+use wardgate_tests::stream::{Ending, accept, accept_now, connect, ending, ending_of};
+use wardgate_tests::tls::TLS13;
+use wardgate_tests::{DEADLINE, Line, Pki, until};
+
+use crate::pair::{Pair, Terminate, local, originate};
+
+const MESSAGE: &[u8] = b"\x0bMSH|^~\\&|A|B|C|D|20260101||ORU^R01|1|P|2.5\rOBR|1\r\x1c\r";
+const ANSWER: &[u8] = b"\x0bMSH|^~\\&|C|D|A|B|20260101||ACK|1|P|2.5\rMSA|AA|1\r\x1c\r";
+
+/// Longer than the wait for a first byte that other protocols have.
+const SILENCE: Duration = Duration::from_millis(5500);
+
+fn expect(stream: &mut impl Read, bytes: &[u8]) {
+    let mut came = vec![0; bytes.len()];
+    stream.read_exact(&mut came).expect("all arrives");
+    assert_eq!(came, bytes);
+}
+
+#[test]
+fn mllp_client_that_connects_in_advance_may_wait_on_either_side() {
+    let pair = Pair::start("mllp");
+    let terminate = Terminate::with(|site| site);
+    let mut client = connect(pair.entry);
+    let mut peer = terminate.greeted(TLS13);
+    std::thread::sleep(SILENCE);
+    assert!(accept_now(&pair.exit).is_none(), "it connects late");
+    client.write_all(MESSAGE).expect("it is open");
+    peer.write_all(MESSAGE).expect("it is open");
+    for exit in [&pair.exit, &terminate.exit] {
+        let mut server = accept(exit);
+        expect(&mut server, MESSAGE);
+        server.write_all(ANSWER).expect("it is open");
+    }
+    expect(&mut client, ANSWER);
+    expect(&mut peer, ANSWER);
+}
+
+/// An accepted peer is bounded too in how many connections it may leave without a message.
+#[test]
+fn silent_connections_of_accepted_peers_are_bounded() {
+    let terminate = Terminate::with(|site| site.gateway("cores", "[0]").descriptors(600));
+    let ended = || {
+        let text = terminate.gateway.metrics();
+        let is_it = |line: &&str| {
+            line.starts_with("wardgate_unauthenticated_ended_total{stage=\"silent_peer\",limit=\"places_of_address\"}")
+        };
+        let line = text.lines().find(is_it).expect("the metric is there");
+        line.rsplit(' ').next().is_some_and(|number| number != "0")
+    };
+    let mut peers = Vec::new();
+    while !ended() {
+        assert!(peers.len() < 100, "there is no bound");
+        peers.extend((0..10).map(|_| terminate.greeted(TLS13)));
+    }
+    // The oldest goes first, and the youngest is served.
+    assert_ne!(ending(&mut peers[0]).1, Ending::Orderly);
+    let line = &terminate.gateway.wait_for_connections(1)[0];
+    assert_eq!(
+        line.text("reason"),
+        "limit reached: connections of one address whose accepted peer has sent no first message"
+    );
+    let youngest = peers.last_mut().expect("there are some");
+    youngest.write_all(MESSAGE).expect("it is open");
+    expect(&mut accept(&terminate.exit), MESSAGE);
+}
+
+fn early() -> Pair {
+    Pair::with("mllp", |site| site.set("connect", "\"early\""))
+}
+
+/// The receiver connects, and the sender, which listens, sends the messages.
+#[test]
+fn sender_may_be_the_side_that_listens_where_both_gateways_connect_early() {
+    let pair = early();
+    let mut receiver = connect(pair.entry);
+    let mut sender = accept(&pair.exit);
+    for _ in 0..2 {
+        sender.write_all(MESSAGE).expect("it is open");
+        expect(&mut receiver, MESSAGE);
+        receiver.write_all(ANSWER).expect("it is open");
+        expect(&mut sender, ANSWER);
+    }
+    drop(receiver);
+    assert_eq!(ending(&mut sender), (0, Ending::Orderly));
+    drop(sender);
+    for gateway in [&pair.a, &pair.b] {
+        let is_it = |line: &Line| line.message() == "conversation";
+        let line = gateway.wait_for_line("conversation", DEADLINE, is_it);
+        let counts = ["messages", "acknowledgements", "unanswered"].map(|key| line.number(key));
+        assert_eq!(counts, [2, 2, 0], "{line:?}");
+        assert_eq!(
+            gateway.wait_for_connections(1)[0].text("reason"),
+            "complete"
+        );
+    }
+}
+
+/// The client of an early route reaches the other site without a byte, so what it then sends is judged.
+#[test]
+fn early_connection_carries_nothing_that_does_not_begin_as_mllp() {
+    let pair = early();
+    let mut client = connect(pair.entry);
+    let mut server = accept(&pair.exit);
+    client
+        .write_all(b"GET / HTTP/1.1\r\n\r\n")
+        .expect("it is open");
+    assert_ne!(ending(&mut client).1, Ending::Orderly);
+    assert_eq!(
+        ending(&mut server),
+        (0, Ending::Reset),
+        "not a byte arrives"
+    );
+    let line = &pair.a.wait_for_connections(1)[0];
+    let reason = line.text("reason");
+    assert!(
+        reason.contains("sent HTTP, not HL7 in MLLP frames"),
+        "{reason}"
+    );
+}
+
+#[test]
+fn early_connection_ends_where_the_target_cannot_be_reached() {
+    let (pki, entry) = (Pki::new(), local());
+    let site = originate(&pki, entry, local());
+    let gateway = site.set("connect", "\"early\"").start();
+    assert_eq!(ending_of(entry), (0, Ending::Reset));
+    let reason = until("the line", DEADLINE, || {
+        let lines = gateway.connections();
+        lines.first().map(|line| line.text("reason").to_owned())
+    });
+    assert!(reason.contains("connection refused"), "{reason}");
+}

@@ -1,0 +1,59 @@
+//! What `wardgate check` finds in the machine around a good configuration, and the help of its commands.
+
+use std::net::SocketAddr;
+
+use tempfile::TempDir;
+use wardgate_tests::{Outcome, Pki, Program, Site, wardgate};
+
+use crate::pair::{A, B, local, originate};
+
+fn check(site: &Site) -> Outcome {
+    let folder = TempDir::new().expect("the machine has a folder for temporary files");
+    let file = folder.path().join("wardgate.toml");
+    site.write(&file);
+    // By its place on the command line, as most programs take the file that they check.
+    Program::new(wardgate()).arg("check").arg(&file).run()
+}
+
+#[test]
+fn address_that_the_machine_has_not_is_remarked() {
+    // TEST-NET-3 (RFC 5737) is nobody's.
+    let elsewhere = SocketAddr::from(([203, 0, 113, 7], 11112));
+    let text = check(&originate(&Pki::new(), elsewhere, local()))
+        .expect_success()
+        .text();
+    let words =
+        "route \"originate-1\": listen \"203.0.113.7:11112\": this machine has no such address now";
+    assert!(text.contains(words), "{text}");
+    let text = check(&originate(&Pki::new(), local(), local()))
+        .expect_success()
+        .text();
+    assert!(!text.contains("no such address"), "{text}");
+}
+
+#[test]
+fn name_that_does_not_resolve_is_remarked() {
+    let pki = Pki::new();
+    let site = |target: &str| {
+        let peers = [format!("dns:{B}")];
+        Site::new(&pki, A).originate(local(), target, &peers)
+    };
+    let text = check(&site("gw.region.invalid:2762"))
+        .expect_success()
+        .text();
+    let words = "target \"gw.region.invalid\": the name does not resolve on this machine now";
+    assert!(text.contains(words), "{text}");
+    let text = check(&site("localhost:2762")).expect_success().text();
+    assert!(!text.contains("resolve"), "{text}");
+}
+
+#[test]
+fn help_of_run_lists_signals_and_exit_codes() {
+    let text = Program::new(wardgate())
+        .args(["run", "--help"])
+        .run()
+        .text();
+    for part in ["SIGTERM", "SIGHUP", "SIGUSR1", "Exit codes:", "78"] {
+        assert!(text.contains(part), "{part} is missing in {text}");
+    }
+}
