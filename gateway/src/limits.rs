@@ -89,6 +89,14 @@ pub const EVENTS_MAX: usize = 4096;
 /// `EVENTS_MAX` are not told in that time.
 pub const JOURNAL_PAUSE: Duration = Duration::from_millis(10);
 
+/// How often a connection with an accepted peer reports what it has carried. An MLLP connection lasts for
+/// months; after a crash its log is an hour behind at most.
+pub const PROGRESS_EVERY: Duration = Duration::from_secs(3600);
+
+/// Listeners that the line of a start lists; further ones are counted. The line must fit what log
+/// collectors take: with the longest names it has 6 KiB.
+pub const LISTENERS_SHOWN_MAX: usize = 64;
+
 /// Submission entries of a worker's ring. A worker submits what one turn of its loop produced: a
 /// few per connection that moved; a full queue is flushed, not refused.
 pub const RING_ENTRIES: u32 = 1024;

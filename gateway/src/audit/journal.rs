@@ -11,11 +11,13 @@ use std::time::{Duration, Instant};
 use tracing::subscriber;
 use tracing_subscriber::FmtSubscriber;
 
-use super::event::{Connection, Event, Level, Reason};
+use super::event::{Accepted, Connection, Event, Level, Progress, Ready, Reason};
+use super::logfmt::Logfmt;
 use super::observed;
 use super::rate::{Kind, Rate};
 use crate::config::LogFormat;
-use crate::limits::{EVENTS_MAX, JOURNAL_PAUSE};
+use crate::limits::{EVENTS_MAX, JOURNAL_PAUSE, LISTENERS_SHOWN_MAX};
+use crate::observe;
 use crate::tls::RefusalClass;
 
 /// Where events are told. Never waits.
@@ -58,6 +60,17 @@ impl Journal {
         Ok((journal, writer))
     }
 
+    /// A journal that nobody writes, for tests: its events are taken from what comes with it.
+    #[must_use]
+    pub fn unwritten() -> (Self, Events) {
+        let (queue, events) = sync_channel(EVENTS_MAX);
+        let journal = Self {
+            queue,
+            dropped: Arc::new(AtomicU64::new(0)),
+        };
+        (journal, Events(events))
+    }
+
     /// Tells an event. When nobody reads the log and the queue is full, it is counted and dropped.
     pub fn tell(&self, event: Event) {
         if self.queue.try_send(Entry::Event(event)).is_err() {
@@ -70,6 +83,22 @@ impl Journal {
     #[must_use]
     pub fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
+    }
+}
+
+/// Events of a journal that nobody writes.
+pub struct Events(Receiver<Entry>);
+
+impl Events {
+    /// Takes those that came since the last time.
+    #[must_use]
+    pub fn take(&self) -> Vec<Event> {
+        let entries = self.0.try_iter();
+        let events = entries.filter_map(|entry| match entry {
+            Entry::Event(event) => Some(event),
+            Entry::End => None,
+        });
+        events.collect()
     }
 }
 
@@ -106,7 +135,10 @@ fn write_all(events: &Receiver<Entry>, format: LogFormat) {
         }
     };
     match format {
-        LogFormat::Text => subscriber::with_default(builder.with_ansi(false).finish(), writing),
+        LogFormat::Text => {
+            let text = builder.with_ansi(false).event_format(Logfmt);
+            subscriber::with_default(text.finish(), writing);
+        }
         LogFormat::Json => {
             let flat = builder.json().flatten_event(true).with_current_span(false);
             subscriber::with_default(flat.with_span_list(false).finish(), writing);
@@ -132,13 +164,9 @@ fn write(event: Event, rate: &mut Rate) {
                 connection(&account, suppressed);
             }
         }
-        Event::Ready {
-            routes,
-            cores,
-            version,
-        } => {
-            tracing::info!(routes, cores = %cores, version, "ready");
-        }
+        Event::Accepted(peer) => accepted(&peer),
+        Event::Progress(so_far) => progress(&so_far),
+        Event::Ready(open) => ready(&open),
         Event::Panic { text, backtrace } => match backtrace.status() {
             BacktraceStatus::Captured => tracing::error!("{text}\n{backtrace}"),
             _ => tracing::error!("{text}"),
@@ -179,6 +207,84 @@ fn may_pass(account: &Connection, rate: &mut Rate) -> Option<u64> {
     rate.allow(&account.route.name, kind, Instant::now())
 }
 
+fn ready(open: &Ready) {
+    let mut listeners: Vec<_> = open
+        .listeners
+        .iter()
+        .take(LISTENERS_SHOWN_MAX)
+        .map(|(route, address)| format!("{route} {address}"))
+        .collect();
+    // LIMIT: LISTENERS_SHOWN_MAX.
+    let further = open.listeners.len().saturating_sub(LISTENERS_SHOWN_MAX);
+    if further > 0 {
+        listeners.push(format!("and {further} more"));
+    }
+    tracing::info!(
+        routes = open.listeners.len(),
+        closed = open.closed,
+        listeners = listeners.join(", "),
+        metrics = %open.metrics.map_or_else(none, |address| address.to_string()),
+        cores = %open.cores,
+        version = open.version,
+        "ready"
+    );
+}
+
+fn accepted(accepted: &Accepted) {
+    let target = accepted
+        .target
+        .map_or_else(none, |target| target.to_string());
+    let (peer, tls) = (&accepted.peer, accepted.tls.as_ref());
+    tracing::info!(
+        id = %accepted.id,
+        route = %accepted.route.name,
+        source = %accepted.source,
+        target = %target,
+        peer = %peer.identity,
+        key_sha256 = %peer.key_sha256,
+        serial = %peer.serial,
+        tls = %tls.map_or("-", |tls| tls.version),
+        "accepted"
+    );
+}
+
+fn progress(progress: &Progress) {
+    let seen = progress.observed.as_ref();
+    let (titles, objects, object_bytes) = match seen {
+        Some(observe::Progress::Association {
+            titles,
+            objects,
+            object_bytes,
+        }) => (*titles, *objects, *object_bytes),
+        _ => (None, 0, 0),
+    };
+    let (messages, message_bytes, acknowledgements) = match seen {
+        Some(observe::Progress::Conversation {
+            messages,
+            message_bytes,
+            acknowledgements,
+        }) => (*messages, *message_bytes, *acknowledgements),
+        _ => (0, 0, 0),
+    };
+    tracing::info!(
+        id = %progress.id,
+        route = %progress.route.name,
+        source = %progress.source,
+        peer = %progress.peer.as_deref().unwrap_or("-"),
+        sealed_bytes = progress.sealed_bytes,
+        opened_bytes = progress.opened_bytes,
+        calling = titles.map_or_else(none, |(calling, _)| calling.to_string()),
+        called = titles.map_or_else(none, |(_, called)| called.to_string()),
+        objects,
+        object_bytes,
+        messages,
+        message_bytes,
+        acknowledgements,
+        seconds = seconds(progress.duration),
+        "open"
+    );
+}
+
 fn connection(account: &Connection, suppressed: u64) {
     let target = account
         .target
@@ -186,6 +292,7 @@ fn connection(account: &Connection, suppressed: u64) {
     let peer = account.peer.as_ref();
     let tls = account.tls.as_ref();
     tracing::info!(
+        id = %account.id,
         route = %account.route.name,
         mode = %account.route.mode,
         protocol = %account.route.protocol,
@@ -199,12 +306,17 @@ fn connection(account: &Connection, suppressed: u64) {
         group = %tls.map_or("-", |tls| tls.group),
         sealed_bytes = account.sealed_bytes,
         opened_bytes = account.opened_bytes,
-        seconds = account.duration.as_secs_f64(),
+        seconds = seconds(account.duration),
         ended_by = account.close.by.name(),
         reason = account.close.reason.to_string(),
         suppressed,
         "connection"
     );
+}
+
+/// Seconds to the millisecond: what is below is this program's own.
+pub(super) fn seconds(time: Duration) -> f64 {
+    (time.as_secs_f64() * 1000.0).round() / 1000.0
 }
 
 fn none() -> String {

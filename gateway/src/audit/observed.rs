@@ -7,6 +7,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::event::Connection;
+use super::journal::seconds;
 use crate::dicom;
 use crate::hl7;
 use crate::observe::Observed;
@@ -27,6 +28,7 @@ fn association(account: &Connection, record: &dicom::Record) {
     let latencies = &record.latencies;
     let reported = account.reported.as_deref();
     tracing::info!(
+        id = %account.id,
         route = %account.route.name,
         source = %account.source,
         target = %shown(account.target),
@@ -46,7 +48,7 @@ fn association(account: &Connection, record: &dicom::Record) {
         store_p99_ms = milliseconds(latencies.p99()),
         store_max_ms = milliseconds(latencies.max()),
         destinations = List(&record.destinations, each).to_string(),
-        seconds = record.duration.as_secs_f64(),
+        seconds = seconds(record.duration),
         ended = record.ending.word(),
         how = record.ending.to_string(),
         would_refuse = shown(reported),
@@ -79,6 +81,7 @@ fn conversation(account: &Connection, record: &hl7::Record) {
     let types: Vec<_> = record.messages.each().collect();
     let codes: Vec<_> = record.acknowledgements.each().collect();
     tracing::info!(
+        id = %account.id,
         route = %account.route.name,
         source = %account.source,
         target = %shown(account.target),
@@ -95,7 +98,7 @@ fn conversation(account: &Connection, record: &hl7::Record) {
         cut = record.unanswered.is_cut,
         junk_bytes = record.junk_bytes,
         oversize = record.oversize,
-        seconds = account.duration.as_secs_f64(),
+        seconds = seconds(account.duration),
         "conversation"
     );
     if let Some(why) = record.not_followed {
@@ -182,9 +185,10 @@ fn shown(value: Option<impl fmt::Display>) -> String {
     value.map_or_else(|| "-".to_owned(), |value| value.to_string())
 }
 
-// A log is read by people and by programs: numbers stay numbers, and none is 0.
+// A log is read by people and by programs: numbers stay numbers, and none is 0. Times are told apart from
+// `LATENCY_MIN` on, 0.01 ms.
 fn milliseconds(time: Option<Duration>) -> f64 {
-    time.unwrap_or_default().as_secs_f64() * 1000.0
+    (time.unwrap_or_default().as_secs_f64() * 100_000.0).round() / 100.0
 }
 
 /// Whether it is of no worth to anyone.

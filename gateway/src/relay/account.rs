@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::connection::{Path, Side};
-use crate::audit::{self, Close, Party, Reason};
+use crate::audit::{self, Close, ConnectionId, Party, Reason};
 use crate::dicom::{self, Answer, Ending, Role};
 use crate::metrics::RouteCounters;
 use crate::observe::Observed;
@@ -44,12 +44,14 @@ pub(super) struct Account {
 impl Account {
     pub(super) fn told(
         self,
+        id: ConnectionId,
         path: &Path,
         source: SocketAddr,
         started: Instant,
         close: Close,
     ) -> audit::Connection {
         audit::Connection {
+            id,
             route: Arc::clone(&path.route),
             source,
             target: self.target,

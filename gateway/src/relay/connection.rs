@@ -20,10 +20,10 @@ use super::link::Link;
 use super::open::{Held, Opening};
 use super::passthrough::{Answered, Passing};
 use super::seal::{Outlet, Sealing};
-use crate::audit::{self, Close, Party, Reason};
+use crate::audit::{self, Close, ConnectionId, Event, Journal, Party, Reason};
 use crate::buffers::{Pool, Talker};
 use crate::config::Route;
-use crate::limits::{FIRST_MOVE_LOOK, PASSTHROUGH_SHARE};
+use crate::limits::{FIRST_MOVE_LOOK, PASSTHROUGH_SHARE, PROGRESS_EVERY};
 use crate::metrics::{self, RouteCounters, Stage};
 use crate::observe::{Direction, Observer};
 use crate::tls::handshake::{Secured, Unpaced};
@@ -50,6 +50,8 @@ pub struct Core<V: Verbs> {
     pub limiter: HandshakeLimiter,
     /// Connections that all cores may have together.
     pub connections_max: usize,
+    /// Where accepted peers are reported.
+    pub journal: Journal,
     /// Becomes true when open connections must end.
     pub stop: watch::Receiver<bool>,
 }
@@ -127,6 +129,8 @@ pub enum Side {
 
 /// A connection that came in.
 pub struct Accepted<S> {
+    /// Its number.
+    pub id: ConnectionId,
     /// Its socket.
     pub socket: S,
     /// Who connected.
@@ -147,6 +151,8 @@ pub async fn serve<V: Verbs>(
         unreachable!("the counters were made for this configuration")
     };
     let mut work = Work {
+        id: accepted.id,
+        started,
         core,
         path,
         source: accepted.source,
@@ -168,11 +174,19 @@ pub async fn serve<V: Verbs>(
     drop(of_route);
     count(counters, &close.reason);
     core.counters.pool_exhausted.set(core.pool.exhausted());
-    work.account.told(path, accepted.source, started, close)
+    let Work {
+        id,
+        source,
+        account,
+        ..
+    } = work;
+    account.told(id, path, source, started, close)
 }
 
 /// A connection at work.
 pub(super) struct Work<'c, V: Verbs> {
+    id: ConnectionId,
+    started: Instant,
     pub(super) core: &'c Core<V>,
     pub(super) path: &'c Path,
     source: SocketAddr,
@@ -237,6 +251,7 @@ impl<'c, V: Verbs> Work<'c, V> {
             match Box::pin(self.shake(&reached.socket, begun, limit, &Unpaced)).await {
                 Ok((secured, judgement)) => {
                     self.account.target = Some(reached.address);
+                    self.report_accepted();
                     let observer = self.observer();
                     let link = Link::new(near, reached.socket, observer, Direction::Homeward);
                     let (engine, mut held) = match self.engine(secured) {
@@ -281,6 +296,7 @@ impl<'c, V: Verbs> Work<'c, V> {
         let place = self.place(Stage::Handshake);
         let (secured, judgement) = Box::pin(self.accept(&far, acceptor, &place)).await?;
         drop(place);
+        self.report_accepted();
         let (engine, mut held) = self.engine(secured).map_err(|reason| {
             far.abort();
             let by = Party::Gateway;
@@ -453,9 +469,45 @@ impl<'c, V: Verbs> Work<'c, V> {
                 return link.close();
             }
         }
-        link.watch(both, timeouts, parties, stop.clone(), pending())
+        let reports = self.report_progress(link);
+        link.watch(both, timeouts, parties, stop.clone(), reports)
             .await;
         link.close()
+    }
+
+    // Before any payload of the peer moves: what the end of the connection would report is lost where the
+    // process is killed.
+    fn report_accepted(&self) {
+        let Some(peer) = self.account.peer.clone() else {
+            return;
+        };
+        let accepted = audit::Accepted {
+            id: self.id,
+            route: Arc::clone(&self.path.route),
+            source: self.source,
+            target: self.account.target,
+            peer,
+            tls: self.account.tls.clone(),
+        };
+        self.core.journal.tell(Event::Accepted(Box::new(accepted)));
+    }
+
+    // Never returns. One timer for each connection that lasts, which fires once an hour.
+    async fn report_progress(&self, link: &Link<V::Socket, V::Socket>) -> Option<Reason> {
+        loop {
+            sleep(PROGRESS_EVERY).await;
+            let progress = audit::Progress {
+                id: self.id,
+                route: Arc::clone(&self.path.route),
+                source: self.source,
+                peer: self.account.peer.as_ref().map(|peer| peer.identity.clone()),
+                sealed_bytes: self.account.sealed.get(),
+                opened_bytes: self.account.opened.get(),
+                observed: link.progress(),
+                duration: self.started.elapsed(),
+            };
+            self.core.journal.tell(Event::Progress(Box::new(progress)));
+        }
     }
 
     fn note_observed(&mut self, link: &Link<V::Socket, V::Socket>, close: &Close) {

@@ -13,7 +13,7 @@ use super::receiver::{Limits, Receiver, State};
 use crate::audit::{Close, Party, Reason};
 use crate::config::Timeouts;
 use crate::limits::{EXCHANGES_MIN, HALF_CLOSED_SILENCE};
-use crate::observe::{Direction, Forbidden, Observer};
+use crate::observe::{Direction, Forbidden, Observer, Progress};
 use crate::uring::Socket;
 
 /// Two sockets and the one end that they come to.
@@ -129,6 +129,11 @@ impl<N: Socket, F: Socket> Link<N, F> {
             }
         }
         true
+    }
+
+    /// What the observer has seen until now.
+    pub(super) fn progress(&self) -> Option<Progress> {
+        self.observer.borrow().progress()
     }
 
     /// The observer, when the connection has ended.

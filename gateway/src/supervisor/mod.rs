@@ -27,7 +27,7 @@ pub use environment::remarks;
 pub use prepare::{Prepared, prepare};
 
 use crate::admin::{self, View};
-use crate::audit::{Event, Journal, Level};
+use crate::audit::{Event, Journal, Level, Ready};
 use crate::config::{Config, Timeouts};
 use crate::limits::WORKERS_END;
 use crate::tls::{CipherChoice, CpuFeatures};
@@ -134,11 +134,16 @@ fn supervise(
                 .map_err(|error| Stopped::Broken(error.to_string()))?;
             tokio::task::spawn_local(admin::serve(listener, Rc::clone(&view)));
         }
-        journal.tell(Event::Ready {
-            routes: config.routes.len(),
+        let listeners = config.routes.iter();
+        journal.tell(Event::Ready(Box::new(Ready {
+            listeners: listeners
+                .map(|route| (route.name.clone(), route.listen))
+                .collect(),
+            closed: 0,
+            metrics: config.gateway.metrics,
             cores: in_words(&config.gateway.cores),
             version: env!("CARGO_PKG_VERSION"),
-        });
+        })));
         notify::ready();
         serve(workers, &mut signals, &view, config, journal).await
     }))
