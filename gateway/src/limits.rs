@@ -324,6 +324,16 @@ pub const REFUSALS_EVERY: Duration = Duration::from_secs(1);
 /// How often a signal is logged that the gateway ignores. Who sends one in a loop fills no log.
 pub const SIGNAL_REPORT_EVERY: Duration = Duration::from_secs(60);
 
+/// Problems of files that the log shows in the line of a route that is closed; `check` shows all.
+pub const SHOWN_PROBLEMS_MAX: usize = 4;
+
+/// The longest time between two looks at what expires. Each warning comes when it is due; this notices a clock
+/// that was set meanwhile.
+pub const EXPIRY_LOOK_EVERY: Duration = Duration::from_secs(3600);
+
+/// How often it is repeated that a certificate or a revocation list has expired.
+pub const EXPIRY_REPORT_EVERY: Duration = Duration::from_secs(24 * 3600);
+
 /// Metrics requests served at a time. A further one ends the oldest of the source that has the most. Half
 /// of the descriptors that are reserved.
 pub const METRICS_REQUESTS_MAX: usize = 128;

@@ -7,6 +7,7 @@ mod cores;
 mod demo;
 mod drain;
 mod endings;
+mod files;
 mod health;
 mod journal;
 mod large_list;

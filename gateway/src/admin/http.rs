@@ -25,12 +25,14 @@ use crate::metrics;
 
 /// What can be seen from outside.
 pub struct View {
-    /// Routes' names in the order of the configuration.
+    /// The names of the routes that are open, in the order of the configuration.
     pub routes: Vec<String>,
     /// The counters of each core.
     pub cores: Vec<Arc<metrics::Core>>,
     /// The targets that are probed.
     pub targets: Vec<Arc<metrics::Target>>,
+    /// What the files of the configuration led to.
+    pub files: metrics::Files,
     /// For the number of dropped events.
     pub journal: Journal,
     /// Whether new connections are taken: false once a drain has begun.
@@ -170,7 +172,10 @@ impl View {
 
     fn metrics(&self) -> String {
         let routes: Vec<&str> = self.routes.iter().map(String::as_str).collect();
-        metrics::exposition(&routes, &self.cores, &self.targets, self.journal.dropped())
+        let dropped = self.journal.dropped();
+        let mut text = metrics::exposition(&routes, &self.cores, &self.targets, dropped);
+        text.push_str(&self.files.exposition());
+        text
     }
 }
 

@@ -7,11 +7,20 @@ use crate::supervisor::{prepare, remarks};
 
 /// Reports the problems of a configuration and of the files that it names.
 pub(crate) fn run(args: &ConfigArgs) -> anyhow::Result<u8> {
-    match prepare(&args.config, SystemTime::now()) {
-        Ok(prepared) => {
+    let now = SystemTime::now();
+    match prepare(&args.config, now) {
+        Ok(prepared) if !prepared.problems.is_empty() => {
+            for problem in prepared.problems {
+                eprintln!("{problem}");
+            }
+            Ok(EXIT_CONFIG)
+        }
+        Ok(mut prepared) => {
             let routes = prepared.config.routes.len();
             println!("{}: good; {routes} routes", args.config.display());
-            for remark in remarks(&prepared) {
+            let expiring = prepared.expiries.look(now);
+            let expiring = expiring.into_iter().map(|(_, sentence)| sentence);
+            for remark in remarks(&prepared).into_iter().chain(expiring) {
                 println!("{}: {remark}", args.config.display());
             }
             Ok(EXIT_GOOD)

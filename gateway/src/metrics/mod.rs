@@ -5,9 +5,11 @@
 //! probes it and read by all.
 
 mod catalogue;
+mod files;
 mod passing;
 
 pub use catalogue::exposition;
+pub use files::{Expiry, Files};
 
 use std::sync::Arc;
 

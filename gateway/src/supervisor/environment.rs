@@ -92,6 +92,7 @@ pub fn remarks(prepared: &Prepared) -> Vec<String> {
         ));
     }
     remarks.extend(prepared.config.remarks());
+    remarks.extend(prepared.remarks.iter().cloned());
     for peer in prepared
         .config
         .peers
