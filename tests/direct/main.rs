@@ -11,6 +11,7 @@ mod files;
 mod health;
 mod journal;
 mod large_list;
+mod levels;
 mod noise;
 mod options;
 mod owners;

@@ -15,7 +15,7 @@ use super::event::{Accepted, Connection, Event, Level, Progress, Ready, Reason};
 use super::logfmt::Logfmt;
 use super::observed;
 use super::rate::{Kind, Rate};
-use crate::config::LogFormat;
+use crate::config::{LogFormat, Mode};
 use crate::limits::{EVENTS_MAX, JOURNAL_PAUSE, LISTENERS_SHOWN_MAX};
 use crate::observe;
 use crate::tls::RefusalClass;
@@ -161,7 +161,7 @@ fn write(event: Event, rate: &mut Rate) {
         Event::Connection(account) => {
             if let Some(suppressed) = may_pass(&account, rate) {
                 observed::write(&account);
-                connection(&account, suppressed);
+                connection(&account, level_of(&account, rate), suppressed);
             }
         }
         Event::Accepted(peer) => accepted(&peer),
@@ -285,33 +285,69 @@ fn progress(progress: &Progress) {
     );
 }
 
-fn connection(account: &Connection, suppressed: u64) {
+fn level_of(account: &Connection, rate: &mut Rate) -> Level {
+    let level = level(account);
+    // The lines of others are limited by `may_pass`.
+    if level == Level::Warn && account.peer.is_some() {
+        let route = &account.route.name;
+        let is_rare = rate.allow(route, Kind::Warned, Instant::now()).is_some();
+        return if is_rare { level } else { Level::Info };
+    }
+    level
+}
+
+/// How serious the end of a connection is: an operator must see to targets and peers that are configured and do
+/// not work, while anybody who can connect can cause the others.
+fn level(account: &Connection) -> Level {
+    match &account.close.reason {
+        Reason::Internal(_) => Level::Error,
+        Reason::Unreachable(_) => Level::Warn,
+        // Whom we connect to is configured; of clients, those that have a certificate of a trusted CA.
+        Reason::Handshake(class, _) => match (account.route.mode, class) {
+            (Mode::Terminate, RefusalClass::Unknown) => Level::Info,
+            _ => Level::Warn,
+        },
+        _ => Level::Info,
+    }
+}
+
+fn connection(account: &Connection, level: Level, suppressed: u64) {
     let target = account
         .target
         .map_or_else(none, |target| target.to_string());
     let peer = account.peer.as_ref();
     let tls = account.tls.as_ref();
-    tracing::info!(
-        id = %account.id,
-        route = %account.route.name,
-        mode = %account.route.mode,
-        protocol = %account.route.protocol,
-        source = %account.source,
-        target = %target,
-        peer = %peer.map_or("-", |peer| &peer.identity),
-        key_sha256 = %peer.map_or("-", |peer| &peer.key_sha256),
-        serial = %peer.map_or("-", |peer| &peer.serial),
-        tls = %tls.map_or("-", |tls| tls.version),
-        suite = %tls.map_or("-", |tls| tls.suite),
-        group = %tls.map_or("-", |tls| tls.group),
-        sealed_bytes = account.sealed_bytes,
-        opened_bytes = account.opened_bytes,
-        seconds = seconds(account.duration),
-        ended_by = account.close.by.name(),
-        reason = account.close.reason.to_string(),
-        suppressed,
-        "connection"
-    );
+    // A level is a constant of its place in the code.
+    macro_rules! write_at {
+        ($level:ident) => {
+            tracing::$level!(
+                id = %account.id,
+                route = %account.route.name,
+                mode = %account.route.mode,
+                protocol = %account.route.protocol,
+                source = %account.source,
+                target = %target,
+                peer = %peer.map_or("-", |peer| &peer.identity),
+                key_sha256 = %peer.map_or("-", |peer| &peer.key_sha256),
+                serial = %peer.map_or("-", |peer| &peer.serial),
+                tls = %tls.map_or("-", |tls| tls.version),
+                suite = %tls.map_or("-", |tls| tls.suite),
+                group = %tls.map_or("-", |tls| tls.group),
+                sealed_bytes = account.sealed_bytes,
+                opened_bytes = account.opened_bytes,
+                seconds = seconds(account.duration),
+                ended_by = account.close.by.name(),
+                reason = account.close.reason.to_string(),
+                suppressed,
+                "connection"
+            )
+        };
+    }
+    match level {
+        Level::Info => write_at!(info),
+        Level::Warn => write_at!(warn),
+        Level::Error => write_at!(error),
+    }
 }
 
 /// Seconds to the millisecond: what is below is this program's own.

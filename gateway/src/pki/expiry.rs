@@ -125,7 +125,10 @@ impl Expiry {
             Kind::Trust => "get its successor",
             Kind::Crl => "get a current list",
         };
-        let left = plural(days_left(self.ends, now), "day");
+        let left = match days_left(self.ends, now) {
+            0 => "less than a day".to_owned(),
+            days => plural(days, "day"),
+        };
         format!(
             "{object}: {list}{name:?} expires on {date}, in {left}; {remedy}, then restart wardgate"
         )
@@ -287,6 +290,10 @@ mod tests {
             "peer \"region\": crl \"ca.crl\": the list of \"CN=x\" expires on 2024-10-04, in 1 day; get a \
              current list, then restart wardgate"
         );
+        let last = at(20_000)
+            .checked_sub(Duration::from_secs(60))
+            .expect("after 1970");
+        assert!(expiry.sentence(last).contains(", in less than a day; "));
         assert_eq!(
             expiry.sentence(at(20_000)),
             "peer \"region\": crl \"ca.crl\": the list of \"CN=x\" expired on 2024-10-04; nobody is \

@@ -193,7 +193,7 @@ impl Loader {
             "route \"{}\" is closed, and its clients are refused, until this is put right and wardgate is \
              restarted: {}",
             route.name,
-            shown(problems)
+            shown(route, problems)
         ));
         None
     }
@@ -208,7 +208,7 @@ impl Loader {
             "route \"{}\" refuses {who}, and serves its other peers, until this is put right and wardgate is \
              restarted: {}",
             route.name,
-            shown(self.store.trust_problems(&peer.trust))
+            shown(route, self.store.trust_problems(&peer.trust))
         ));
         self.refused.push((route.name.clone(), name));
     }
@@ -288,9 +288,11 @@ fn scope(route: &Route, peer: &Peer) -> String {
     }
 }
 
-/// Problems of files in one line.
-fn shown(problems: &[Problem]) -> String {
+/// Problems of files in one line, which names the route already.
+fn shown(route: &Route, problems: &[Problem]) -> String {
+    let scope = format!("route \"{}\": ", route.name);
     let texts = problems.iter().map(|problem| problem.text.as_str());
+    let texts = texts.map(|text| text.strip_prefix(&scope).unwrap_or(text));
     let mut texts: Vec<_> = texts.take(SHOWN_PROBLEMS_MAX).collect();
     // LIMIT: SHOWN_PROBLEMS_MAX.
     let further = problems.len().saturating_sub(SHOWN_PROBLEMS_MAX);

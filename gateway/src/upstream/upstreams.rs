@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::addresses::DeadAddresses;
+use super::unresolved::UnresolvedNames;
 use crate::config::{Route, Target};
 use crate::dicom::AeTitle;
 use crate::metrics;
@@ -19,6 +20,7 @@ pub struct Upstreams {
     // In the order of the configuration.
     counters: Vec<Arc<metrics::Target>>,
     dead_addresses: Mutex<DeadAddresses>,
+    unresolved: Mutex<UnresolvedNames>,
 }
 
 /// A target that is probed.
@@ -63,6 +65,13 @@ impl Upstreams {
     pub(super) fn dead_addresses(&self) -> MutexGuard<'_, DeadAddresses> {
         let addresses = self.dead_addresses.lock();
         addresses.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The names that the resolver did not resolve. Locked when a resolver has answered and when a connection
+    /// begins, and never across a wait.
+    pub(super) fn unresolved(&self) -> MutexGuard<'_, UnresolvedNames> {
+        let names = self.unresolved.lock();
+        names.unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether a target is known not to answer.

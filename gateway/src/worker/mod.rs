@@ -223,8 +223,8 @@ fn names(upstreams: Arc<Upstreams>, journal: &Journal) -> Names {
     let journal = journal.clone();
     Names::new(upstreams).reporting(move |route, report| {
         let level = match report {
-            AddressReport::Silent { .. } => Level::Warn,
-            AddressReport::Answers { .. } => Level::Info,
+            AddressReport::Silent { .. } | AddressReport::Unresolved { .. } => Level::Warn,
+            AddressReport::Answers { .. } | AddressReport::Resolved { .. } => Level::Info,
         };
         let text = format!("route \"{}\": {report}", route.name);
         journal.tell(Event::Notice { level, text });
