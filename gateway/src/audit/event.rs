@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::id::ConnectionId;
 use crate::config::Route;
 use crate::observe::{self, Observed};
-use crate::tls::{PeerInfo, RefusalClass, TlsInfo};
+use crate::tls::{Description, PeerInfo, RefusalClass, TlsInfo};
 
 /// Something that an operator or an auditor may want to know.
 #[derive(Debug)]
@@ -116,6 +116,8 @@ pub struct Connection {
     pub target: Option<SocketAddr>,
     /// The accepted peer, where the handshake got so far.
     pub peer: Option<PeerInfo>,
+    /// The peer's certificate, where we refused it.
+    pub refused: Option<Box<Description>>,
     /// What was negotiated.
     pub tls: Option<TlsInfo>,
     /// Payload bytes that went from the plain side into TLS (passthrough: from source to target).
@@ -147,6 +149,7 @@ impl Connection {
             source,
             target: None,
             peer: None,
+            refused: None,
             tls: None,
             sealed_bytes: 0,
             opened_bytes: 0,

@@ -84,6 +84,7 @@ struct Loader {
     problems: Vec<Problem>,
     closed: Vec<String>,
     refused: Vec<(String, String)>,
+    remarks: Vec<String>,
     expiries: Expiries,
 }
 
@@ -95,6 +96,7 @@ impl Loader {
             problems: Vec::new(),
             closed: Vec::new(),
             refused: Vec::new(),
+            remarks: Vec::new(),
             expiries: Expiries::default(),
         }
     }
@@ -129,6 +131,7 @@ impl Loader {
         let named = routes.iter().flat_map(|route| &route.tls);
         let named: Vec<_> = named.flat_map(|tls| tls.peers.iter().cloned()).collect();
         refusals.extend(listings.problems(&named));
+        self.remarks = listings.remarks();
         refusals
     }
 
@@ -259,7 +262,7 @@ impl Loader {
             config,
             problems,
             closed: self.closed,
-            remarks: self.store.remarks().to_vec(),
+            remarks: [self.remarks.as_slice(), self.store.remarks()].concat(),
             expiries: self.expiries,
             files,
         }
@@ -273,7 +276,7 @@ fn own_name(route: &Route, tls: &RouteTls, identity: &Identity) -> Option<Proble
         "route \"{}\": peers lists \"{own}\", which this site's own certificate {:?} proves: \
          every holder of that key would count as the peer, and so would this gateway itself; \
          write the identity of the other site, which `wardgate pki show` prints of its \
-         certificate",
+         certificate; if the certificates of the two sites were swapped, put this site's own there",
         route.name,
         tls.identity.certificate.value.display().to_string()
     );
