@@ -61,7 +61,8 @@ fn assert_well_formed(text: &str) {
                 let total = name.ends_with("_total");
                 assert_eq!(*kind == "counter", total, "{line}");
                 is_histogram = *kind == "histogram";
-                assert_eq!(is_histogram, name.ends_with("_seconds"), "{line}");
+                let is_time = name.ends_with("_seconds") && !name.ends_with("_timestamp_seconds");
+                assert_eq!(is_histogram, is_time, "{line}");
             }
             [sample, value] => {
                 let name = sample.split('{').next().expect("split gives one");

@@ -22,6 +22,7 @@ mod pressure;
 mod random;
 mod refused;
 mod relay;
+mod reports;
 mod routes;
 mod stalls;
 mod targets;

@@ -135,6 +135,30 @@ pub struct Connection {
 }
 
 impl Connection {
+    /// What the rules of the route would have refused if they were enforced, in a sentence; `None` where nothing, and
+    /// where they are enforced.
+    #[must_use]
+    pub fn would_refuse(&self) -> Option<String> {
+        if self.route.dicom.as_ref().is_none_or(|dicom| dicom.enforce) {
+            return None;
+        }
+        let mut reasons: Vec<String> = self.reported.iter().cloned().collect();
+        if let Some(Observed::Association(record)) = &self.observed {
+            let commands = record.not_allowed.iter().map(ToString::to_string);
+            let commands: Vec<_> = commands.collect();
+            if !commands.is_empty() {
+                reasons.push(format!("{} not in commands", commands.join(", ")));
+            }
+            if record.unknown_not_allowed > 0 {
+                reasons.push("unknown commands, which are not in commands".to_owned());
+            }
+            if let Some((by, what)) = record.not_followed.filter(|_| record.would_end) {
+                reasons.push(format!("what cannot be followed: {by} sent {what}"));
+            }
+        }
+        (!reasons.is_empty()).then(|| reasons.join("; "))
+    }
+
     /// The account of a connection that ended before it was served.
     #[must_use]
     pub fn unserved(

@@ -55,6 +55,18 @@ fn association(account: &Connection, record: &dicom::Record) {
         would_forbid = would_forbid(record),
         "association"
     );
+    if let Some(reason) = account.would_refuse() {
+        tracing::warn!(
+            id = %account.id,
+            route = %account.route.name,
+            source = %account.source,
+            peer = %shown(account.peer.as_ref().map(|peer| &peer.identity)),
+            calling = shown(record.calling),
+            called = shown(record.called),
+            reason,
+            "would refuse this association: {reason}; remove rules = \"report\" from the route to enforce its rules"
+        );
+    }
     if let Some((by, what)) = &record.not_followed {
         let route = &account.route.name;
         tracing::warn!(%route, source = %account.source, why = %format!("{by} sent {what}"),

@@ -178,7 +178,8 @@ fn retrieval_alone(dicom: &Dicom) -> Option<String> {
 
 fn told_only(dicom: &Dicom) -> Option<String> {
     (!dicom.enforce && dicom.has_rules()).then(|| {
-        "rules = \"report\": what they forbid is logged, and passes; remove the line to refuse it"
+        "rules = \"report\": what they forbid passes, is logged (\"would refuse\") and counted in \
+         wardgate_would_refuse_total; remove the line to refuse it"
             .to_owned()
     })
 }

@@ -180,7 +180,11 @@ pub async fn serve<V: Verbs>(
         account,
         ..
     } = work;
-    account.told(id, path, source, started, close)
+    let account = account.told(id, path, source, started, close);
+    if account.would_refuse().is_some() {
+        counters.would_refuse.add(1);
+    }
+    account
 }
 
 /// A connection at work.

@@ -28,7 +28,7 @@ pub struct Upstreams {
 pub struct Watched {
     /// The target.
     pub target: Target,
-    /// What a C-ECHO calls it: its own title where it is a title's target, else the route's choice.
+    /// The title that a C-ECHO calls there.
     pub called: AeTitle,
     /// What its probes have told.
     pub counters: Arc<metrics::Target>,
@@ -84,22 +84,18 @@ impl Upstreams {
 
 // A target that stands in several lists of a route is probed once.
 fn watched(route: &Route) -> Vec<Arc<Watched>> {
-    let Some(health) = &route.health else {
+    if route.health.is_none() {
         return Vec::new();
-    };
-    let own = route.targets.iter().map(|target| (target, health.called));
+    }
     let by_title = route.dicom.iter().flat_map(|dicom| &dicom.by_title);
-    let by_title = by_title.flat_map(|table| {
-        let called = table.called.first().copied().unwrap_or(health.called);
-        table.targets.iter().map(move |target| (target, called))
-    });
+    let by_title = by_title.flat_map(|table| &table.targets);
     let mut all: Vec<Arc<Watched>> = Vec::new();
-    for (target, called) in own.chain(by_title) {
+    for target in route.targets.iter().chain(by_title) {
         if !all.iter().any(|watched| watched.target == *target) {
             let counters = metrics::Target::new(route.name.clone(), target.to_string());
             all.push(Arc::new(Watched {
                 target: target.clone(),
-                called,
+                called: route.echo_title(target),
                 counters: Arc::new(counters),
             }));
         }

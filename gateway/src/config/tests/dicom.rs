@@ -152,7 +152,7 @@ fn a_word_is_a_probe_with_defaults() {
         rise: 1,
         fall: 3,
         calling: title("WARDGATE"),
-        called: title("ANY-SCP"),
+        called: None,
     };
     assert_eq!(route("to-region").health, Some(health.clone()));
     let echo = Health {
@@ -171,7 +171,7 @@ fn a_table_of_health_overrides_key_by_key_and_a_probe_ends_before_the_next() {
     assert_eq!((health.rise, health.fall), (2, 100));
     assert_eq!(
         (health.calling, health.called),
-        (title("WARDGATE"), title("RIS"))
+        (title("WARDGATE"), Some(title("RIS")))
     );
     let messages = route("messages").health.expect("a probe");
     assert_eq!(messages.probe, Probe::Mllp);

@@ -4,7 +4,7 @@ use std::cell::Cell;
 
 use super::Failure;
 use super::channel::Channel;
-use crate::dicom::{AeTitle, Echo, Next};
+use crate::dicom::{AeTitle, Answer, Echo, Next, NoEcho};
 use crate::uring::Socket;
 
 /// Asks, and releases the association.
@@ -18,7 +18,7 @@ pub(super) async fn ask<S: Socket>(
 ) -> Result<(), Failure> {
     let (mut echo, request) = Echo::begin(calling, called);
     awaited.set(echo.awaited());
-    let outcome = converse(channel, &mut echo, request, awaited).await;
+    let outcome = converse(channel, &mut echo, (calling, called), request, awaited).await;
     let abort = echo.last_words();
     if !abort.is_empty() {
         // Whoever broke off does not hear it.
@@ -33,6 +33,7 @@ pub(super) async fn ask<S: Socket>(
 async fn converse<S: Socket>(
     channel: &mut Channel<'_, S>,
     echo: &mut Echo,
+    titles: (AeTitle, AeTitle),
     request: Vec<u8>,
     awaited: &Cell<&'static str>,
 ) -> Result<(), Failure> {
@@ -48,6 +49,24 @@ async fn converse<S: Socket>(
         };
         let taken = echo.take(&came);
         awaited.set(echo.awaited());
-        next = taken.map_err(|why| Failure::Answer(why.to_string()))?;
+        next = taken.map_err(|why| Failure::Answer(in_words(&why, titles)))?;
     }
+}
+
+// A probe that the other end's rules reject is a mistake in the configuration, and the target may be well.
+fn in_words(why: &NoEcho, (calling, called): (AeTitle, AeTitle)) -> String {
+    let NoEcho::Rejected(rejection) = why else {
+        return why.to_string();
+    };
+    let answer = Answer::Reject(*rejection);
+    let (key, title) = if answer == Answer::called_ae_not_recognized() {
+        ("called", called)
+    } else if answer == Answer::calling_ae_not_recognized() {
+        ("calling", calling)
+    } else {
+        return why.to_string();
+    };
+    format!(
+        "{why}: {key} title \"{title}\" is not known there; write one that is as {key} in [route.health]"
+    )
 }
