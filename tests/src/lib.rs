@@ -12,7 +12,7 @@ pub mod dicom;
 mod gateway;
 pub mod http;
 pub mod logfmt;
-mod logs;
+pub mod logs;
 pub mod pki;
 mod ports;
 mod process;

@@ -17,7 +17,7 @@ use crate::metrics;
 use crate::pki::expiry;
 use crate::pki::store::Store;
 use crate::pki::{Identity, Trust};
-use crate::relay::{Path, Side};
+use crate::relay::{Path, Shares, Side};
 use crate::tls::{Acceptor, Connector};
 
 /// A configuration of which at least one route can be opened.
@@ -252,11 +252,14 @@ impl Loader {
             refused: self.refused,
             expiries: self.expiries.rows(),
         };
+        let shares = Arc::new(Shares::new(config.routes.iter().map(|route| &**route)));
         let open = config.routes.iter().zip(sides);
         let open = open.filter_map(|(route, side)| Some((route, side?)));
         // A path's place is that among the open ones, as that of its counters and its listener.
         let paths = open.enumerate();
-        let paths = paths.map(|(place, (route, side))| Path::new(Arc::clone(route), place, side));
+        let paths = paths.map(|(place, (route, side))| {
+            Path::new(Arc::clone(route), place, side, Arc::clone(&shares))
+        });
         Prepared {
             paths: paths.collect(),
             config,
