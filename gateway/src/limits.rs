@@ -105,6 +105,14 @@ pub const EVENTS_MAX: usize = 4096;
 /// `EVENTS_MAX` are not told in that time.
 pub const JOURNAL_PAUSE: Duration = Duration::from_millis(10);
 
+/// How often a connection with an accepted peer reports what it has carried. An MLLP connection lasts for
+/// months; after a crash its log is an hour behind at most.
+pub const PROGRESS_EVERY: Duration = Duration::from_secs(3600);
+
+/// Listeners that the line of a start lists; further ones are counted. The line must fit what log
+/// collectors take: with the longest names it has 6 KiB.
+pub const LISTENERS_SHOWN_MAX: usize = 64;
+
 /// Submission entries of a worker's ring. A worker submits what one turn of its loop produced: a
 /// few per connection that moved; a full queue is flushed, not refused.
 pub const RING_ENTRIES: u32 = 1024;
@@ -343,6 +351,16 @@ pub const REFUSALS_EVERY: Duration = Duration::from_secs(1);
 
 /// How often a signal is logged that the gateway ignores. Who sends one in a loop fills no log.
 pub const SIGNAL_REPORT_EVERY: Duration = Duration::from_secs(60);
+
+/// Problems of files that the log shows in the line of a route that is closed; `check` shows all.
+pub const SHOWN_PROBLEMS_MAX: usize = 4;
+
+/// The longest time between two looks at what expires. Each warning comes when it is due; this notices a clock
+/// that was set meanwhile.
+pub const EXPIRY_LOOK_EVERY: Duration = Duration::from_secs(3600);
+
+/// How often it is repeated that a certificate or a revocation list has expired.
+pub const EXPIRY_REPORT_EVERY: Duration = Duration::from_secs(24 * 3600);
 
 /// Metrics requests served at a time. A further one ends the oldest of the source that has the most. Half
 /// of the descriptors that are reserved.

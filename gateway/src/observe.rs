@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use thiserror::Error;
 
-use crate::dicom::{self, Answer, Association, Ending, Phase, Role, Rules};
+use crate::dicom::{self, AeTitle, Answer, Association, Ending, Phase, Role, Rules};
 use crate::hl7::{self, Conversation, NotMllp};
 
 /// Where bytes go.
@@ -39,6 +39,29 @@ pub enum Observed {
     Association(Box<dicom::Record>),
     /// A conversation.
     Conversation(Box<hl7::Record>),
+}
+
+/// What was seen until now of a connection that goes on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Progress {
+    /// Of an association.
+    Association {
+        /// The calling and the called title, once the request has passed.
+        titles: Option<(AeTitle, AeTitle)>,
+        /// Objects that were stored.
+        objects: u64,
+        /// Bytes of their data sets.
+        object_bytes: u64,
+    },
+    /// Of a conversation in MLLP.
+    Conversation {
+        /// Messages that came whole.
+        messages: u64,
+        /// Bytes of these.
+        message_bytes: u64,
+        /// Acknowledgements that came whole.
+        acknowledgements: u64,
+    },
 }
 
 /// Why a connection must end whose bytes were looked at: none of them may pass.
@@ -172,6 +195,30 @@ impl Observer {
         }
     }
 
+    /// Returns what was seen until now.
+    #[must_use]
+    pub fn progress(&self) -> Option<Progress> {
+        match self {
+            Self::Blind => None,
+            Self::Association(association) => {
+                let (objects, object_bytes) = association.stored();
+                Some(Progress::Association {
+                    titles: association.titles(),
+                    objects,
+                    object_bytes,
+                })
+            }
+            Self::Conversation(conversation) => {
+                let record = conversation.so_far();
+                Some(Progress::Conversation {
+                    messages: record.messages.total(),
+                    message_bytes: record.message_bytes,
+                    acknowledgements: record.acknowledgements.total(),
+                })
+            }
+        }
+    }
+
     /// Tells what was seen; `ending` is how the connection ended, where the association did not say.
     #[must_use]
     pub fn finish(self, ending: Ending, now: Instant) -> Option<Observed> {
@@ -200,7 +247,7 @@ fn source_of(direction: Direction) -> Role {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dicom::{AeTitle, AssociateRq};
+    use crate::dicom::AssociateRq;
 
     fn request() -> Vec<u8> {
         let title = |text: &str| text.parse::<AeTitle>().expect("a title").to_field();

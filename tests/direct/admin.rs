@@ -61,7 +61,8 @@ fn assert_well_formed(text: &str) {
                 let total = name.ends_with("_total");
                 assert_eq!(*kind == "counter", total, "{line}");
                 is_histogram = *kind == "histogram";
-                assert_eq!(is_histogram, name.ends_with("_seconds"), "{line}");
+                let is_time = name.ends_with("_seconds") && !name.ends_with("_timestamp_seconds");
+                assert_eq!(is_histogram, is_time, "{line}");
             }
             [sample, value] => {
                 let name = sample.split('{').next().expect("split gives one");
@@ -126,6 +127,24 @@ fn other_paths_and_methods_are_refused() {
         http::request(metrics, "DELETE", "/healthz", b"").status,
         405
     );
+}
+
+/// What load balancers and monitoring programs ask for. A body after HEAD would be read as the next answer.
+#[test]
+fn head_is_answered_without_a_body_and_a_query_is_ignored() {
+    let through = Through::start();
+    let metrics = through.gateway.metrics_address();
+    for path in ["/metrics", "/healthz", "/readyz"] {
+        let head = http::request(metrics, "HEAD", path, b"");
+        assert_eq!((head.status, head.body.len()), (200, 0), "HEAD {path}");
+        for query in ["?", "?x=1", "?name[]=a&b=/c?d"] {
+            let asked = http::get(metrics, &format!("{path}{query}"));
+            assert_eq!(asked.status, 200, "GET {path}{query}");
+            assert!(!asked.body.is_empty(), "GET {path}{query}");
+        }
+    }
+    let missing = http::request(metrics, "HEAD", "/nothing?x=1", b"");
+    assert_eq!((missing.status, missing.body.len()), (404, 0));
 }
 
 /// Many more slow clients than there are places, each of which comes back when it is thrown out.

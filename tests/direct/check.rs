@@ -138,8 +138,8 @@ fn rules_that_leave_something_open_are_good_and_told() {
         remarks(&report.set("rules", "\"report\"")),
         [
             good,
-            "route \"out\": rules = \"report\": what they forbid is logged, and passes; remove \
-             the line to refuse it"
+            "route \"out\": rules = \"report\": what they forbid passes, is logged (\"would refuse\") \
+             and counted in wardgate_would_refuse_total; remove the line to refuse it"
         ]
     );
 }

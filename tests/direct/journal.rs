@@ -1,5 +1,6 @@
 //! The log: it never holds up a connection, and it names every accepted peer.
 
+use std::collections::HashSet;
 use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
@@ -8,10 +9,10 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use tempfile::TempDir;
 use wardgate_tests::stream::{accept, connect};
-use wardgate_tests::tls::TLS13;
-use wardgate_tests::{DEADLINE, Pki, Process, Site, http, until, wardgate};
+use wardgate_tests::tls::{TLS13, TlsPeer};
+use wardgate_tests::{DEADLINE, Line, Pki, Process, Site, http, logfmt, until, wardgate};
 
-use crate::pair::{A, Terminate, address, listen, local};
+use crate::pair::{A, B, Pair, Terminate, address, listen, local};
 
 /// A gateway whose standard error is a pipe that nobody reads.
 struct Unread {
@@ -127,6 +128,57 @@ fn every_accepted_peer_is_logged() {
     }
 }
 
+/// The line of the end is lost in such a case.
+#[test]
+fn an_accepted_peer_is_in_the_log_of_a_gateway_that_is_killed() {
+    let pair = Pair::start("mllp");
+    let mut client = connect(pair.entry);
+    client
+        .write_all(b"\x0bMSH|^~\\&|A|B|C|D|1||ADT^A01|1|P|2.5\r\x1c\r")
+        .expect("it is connected");
+    let server = accept(&pair.exit);
+    for (gateway, route, peer) in [(&pair.a, "originate-1", B), (&pair.b, "terminate-1", A)] {
+        let is_it = |line: &Line| line.message() == "accepted";
+        let line = gateway.wait_for_line("the peer was accepted", DEADLINE, is_it);
+        assert_eq!(line.text("route"), route);
+        assert_eq!(line.text("peer"), format!("dns:{peer}"));
+        assert_eq!(line.text("key_sha256").len(), 64, "{line:?}");
+        assert!(line.text("source").starts_with("127.0.0.1:"), "{line:?}");
+        assert!(!line.text("id").is_empty(), "{line:?}");
+    }
+    let Pair { b, .. } = pair;
+    b.process().signal(Signal::KILL);
+    let (_, output) = b.wait(DEADLINE);
+    let lines: Vec<_> = output.lines().filter_map(Line::parse).collect();
+    let count = |message| {
+        lines
+            .iter()
+            .filter(|line| line.message() == message)
+            .count()
+    };
+    assert_eq!((count("accepted"), count("connection")), (1, 0), "{output}");
+    drop((client, server));
+}
+
+#[test]
+fn the_lines_of_a_connection_have_one_id_that_no_other_has() {
+    let terminate = Terminate::start();
+    let ids: HashSet<String> = (0..20)
+        .map(|number| {
+            drop(terminate.join(TLS13));
+            let ended = terminate.gateway.wait_for_connections(number + 1);
+            let id = ended[number].text("id").to_owned();
+            let lines = terminate.gateway.lines();
+            let accepted = lines.iter().filter(|line| line.message() == "accepted");
+            let of_it: Vec<_> = accepted.filter(|line| line.text("id") == id).collect();
+            assert_eq!(of_it.len(), 1, "{id}: {lines:?}");
+            assert_eq!(of_it[0].text("source"), ended[number].text("source"));
+            id
+        })
+        .collect();
+    assert_eq!(ids.len(), 20);
+}
+
 /// An accepted peer that says nothing at all is no probe.
 #[test]
 fn accepted_peer_without_a_byte_is_logged() {
@@ -157,6 +209,7 @@ fn every_account_has_the_same_keys() {
             "certificate_sha256",
             "ended_by",
             "group",
+            "id",
             "key_sha256",
             "level",
             "message",
@@ -193,11 +246,11 @@ fn log_in_text_has_one_line_for_each_connection() {
     let text = stop_and_read(gateway);
     let lines: Vec<_> = text
         .lines()
-        .filter(|line| line.contains(" connection "))
+        .filter(|line| line.contains(" msg=connection "))
         .collect();
     assert_eq!(lines.len(), 1, "{text}");
     for part in [
-        "INFO",
+        "level=INFO",
         "route=passthrough-1",
         "peer=-",
         "reason=",
@@ -205,7 +258,65 @@ fn log_in_text_has_one_line_for_each_connection() {
     ] {
         assert!(lines[0].contains(part), "{part} is missing in {}", lines[0]);
     }
-    assert_eq!(text.matches(" ready ").count(), 1, "{text}");
+    assert_eq!(text.matches(" msg=ready ").count(), 1, "{text}");
+}
+
+/// Of a run with what log lines are made of: sentences, quotes, titles and bytes of an attacker's choice.
+#[test]
+fn every_line_in_text_is_logfmt() {
+    let pki = Pki::new();
+    let (plain, tls, through, exit) = (local(), local(), local(), listen());
+    let site = Site::new(&pki, B)
+        .gateway("log", "\"text\"")
+        .terminate(tls, address(&exit), &[format!("dns:{A}")])
+        .originate(plain, local(), &[format!("dns:{A}")])
+        .set("calling_ae", r#"["A = \"B\""]"#)
+        .passthrough(through, address(&exit));
+    let gateway = Unread::start(site);
+    drop((connect(through), accept(&exit)));
+    let _ = connect(tls).write_all(b"GET / HTTP/1.1\r\nHost: \"x\" y=z\r\n\r\n");
+    let mut stranger = TlsPeer::client(&pki.leaf(B), B, TLS13, connect(tls));
+    let _ = stranger.handshake();
+    for calling in [b"A \"=\" \x1b[2J\\ \xff\n z", b"A = \"B\"         "] {
+        let mut request = vec![1, 0, 0, 0, 0, 68, 0, 1, 0, 0];
+        request.extend(b"CALLED          ");
+        request.extend(calling);
+        request.extend([0; 32]);
+        let mut client = connect(plain);
+        client.write_all(&request).expect("it is connected");
+        let _ = client.read(&mut [0; 64]);
+    }
+    std::thread::sleep(Duration::from_millis(300));
+    Process::new(gateway.child.id()).signal(Signal::USR1);
+    std::thread::sleep(Duration::from_millis(100));
+    let text = stop_and_read(gateway);
+    let lines: Vec<_> = text
+        .lines()
+        .map(|line| logfmt::parse(line).unwrap_or_else(|error| panic!("{error}: {line}")))
+        .collect();
+    assert!(lines.len() > 8, "{text}");
+    for line in &lines {
+        let keys: Vec<_> = line.iter().map(|(key, _)| key.as_str()).collect();
+        assert_eq!(
+            keys.get(..3),
+            Some(&["time", "level", "msg"][..]),
+            "{line:?}"
+        );
+    }
+}
+
+#[test]
+fn the_line_of_a_start_lists_its_listeners() {
+    let (first, second, exit) = (local(), local(), listen());
+    let gateway = Site::new(&Pki::new(), A)
+        .passthrough(first, address(&exit))
+        .passthrough(second, address(&exit))
+        .start();
+    let line = gateway.wait_for_line("it is ready", DEADLINE, |line| line.message() == "ready");
+    let expected = format!("passthrough-1 {first}, passthrough-2 {second}");
+    assert_eq!(line.text("listeners"), expected);
+    assert_eq!(line.number("routes"), 2);
+    assert_eq!(line.text("metrics"), gateway.metrics_address().to_string());
 }
 
 fn stop_and_read(mut gateway: Unread) -> String {

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use gateway::audit::Connection;
+use gateway::audit::{Connection, Event};
 use gateway::buffers::{Buffer, Size};
 use gateway::config::{Mode, Observe, Protocol, RecordLayer, Target, Timeouts};
 use gateway::relay::{Accepted, Stops, serve};
@@ -80,6 +80,8 @@ pub(crate) struct Report {
     pub(crate) b: Vec<Story>,
     /// The gateways' accounts, each with its place in the chain, in the order of their ends.
     pub(crate) accounts: Vec<(usize, Connection)>,
+    /// What the gateways reported while connections were open, each with its place in the chain.
+    pub(crate) events: Vec<(usize, Event)>,
     /// What was seen to be wrong while it ran.
     pub(crate) violations: Vec<String>,
     /// Operations that the gateways began.
@@ -89,7 +91,7 @@ pub(crate) struct Report {
 }
 
 /// Runs must end by themselves within this time of the virtual clock.
-const END: Duration = Duration::from_secs(3600);
+const END: Duration = Duration::from_secs(4 * 3600);
 
 impl Scenario {
     /// Runs it to its end on a clock of its own.
@@ -173,6 +175,11 @@ impl<'s> Run<'s> {
                 .violation(format!("{open} parties had not ended after {END:?}"));
         }
         self.check_sites();
+        let sites = self.sites.iter().enumerate();
+        let of_each = sites.map(|(place, site)| (place, site.events.take()));
+        let events =
+            of_each.flat_map(|(place, events)| events.into_iter().map(move |e| (place, e)));
+        report.events = events.collect();
         report.violations = self.world.end();
         report.operations = self.world.operations();
         report.trace = self.world.trace();
@@ -250,6 +257,7 @@ impl<'s> Run<'s> {
             sleep_until(at).await;
             let source = site.path.route.listen;
             let accepted = Accepted {
+                id: site.ids.next(),
                 socket,
                 source,
                 is_beyond: false,

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use gateway::audit::{Connection, Reason};
+use gateway::audit::{Connection, Event, Reason};
 use gateway::config::{Mode, Protocol};
-use gateway::limits::HALF_CLOSED_SILENCE;
+use gateway::limits::{HALF_CLOSED_SILENCE, PROGRESS_EVERY};
 
 use crate::app::{End, Script};
 use crate::chain::{Report, Scenario};
@@ -93,6 +93,36 @@ fn the_end_of_the_drain_is_told_at_both_ends() {
             report.a.told.is_some() && report.b.iter().all(|b| b.told.is_some()),
             "{report:?}"
         );
+    }
+}
+
+#[test]
+fn a_long_connection_is_reported_when_its_peer_is_accepted_and_every_hour() {
+    for (amount, protocol) in [(100, Protocol::Tcp), (100, Protocol::Mllp)] {
+        let mut scenario = waiting(THROUGH_TLS, protocol);
+        scenario.scripts[0].amount = amount;
+        scenario.stop_at = Some(3 * PROGRESS_EVERY + Duration::from_secs(60));
+        let report = judged(&scenario);
+        for (place, account) in &report.accounts {
+            let of_it = report.events.iter().filter(|(of, _)| of == place);
+            let of_it: Vec<_> = of_it.map(|(_, event)| event).collect();
+            let [Event::Accepted(accepted), reports @ ..] = &of_it[..] else {
+                panic!("{of_it:?}");
+            };
+            assert_eq!(accepted.id, account.id);
+            assert_eq!(Some(&accepted.peer), account.peer.as_ref());
+            assert_eq!(reports.len(), 3, "{reports:?}");
+            for (number, event) in (1..).zip(reports) {
+                let Event::Progress(progress) = event else {
+                    panic!("{event:?}");
+                };
+                assert_eq!(progress.id, account.id);
+                assert_eq!(progress.sealed_bytes, account.sealed_bytes);
+                let late =
+                    progress.duration.as_secs_f64() - PROGRESS_EVERY.as_secs_f64() * number as f64;
+                assert!((0.0..5.0).contains(&late), "{progress:?}");
+            }
+        }
     }
 }
 

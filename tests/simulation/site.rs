@@ -4,7 +4,9 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
+use std::time::SystemTime;
 
+use gateway::audit::{ConnectionIds, Events, Journal};
 use gateway::buffers::Pool;
 use gateway::config::{
     Connect, Dicom, Host, IdentityFiles, KeyExchange, Located, Mode, Observe, Peer, PeerName,
@@ -39,6 +41,10 @@ pub(crate) struct Site {
     pub(crate) buffers: usize,
     /// Pipes of its core.
     pub(crate) pipes: usize,
+    /// Numbers of its connections.
+    pub(crate) ids: ConnectionIds,
+    /// What it reports while connections are open.
+    pub(crate) events: Events,
 }
 
 /// What a gateway's route is.
@@ -91,6 +97,7 @@ impl Site {
             connections: None,
         };
         let counters = Arc::new(metrics::Core::new(0, 1));
+        let (journal, events) = Journal::unwritten();
         let shares = Arc::new(Shares::new([&route]));
         Rc::new(Self {
             path: Path::new(Arc::new(route), 0, side, shares),
@@ -103,8 +110,11 @@ impl Site {
                 connections_max: 1000,
                 limiter: HandshakeLimiter::new([16; 4], Arc::clone(&counters)),
                 counters,
+                journal,
                 stops,
             },
+            ids: ConnectionIds::new(0, SystemTime::UNIX_EPOCH),
+            events,
             buffers: plan.buffers,
             pipes: plan.pipes,
         })

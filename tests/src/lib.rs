@@ -11,6 +11,7 @@ pub mod der;
 pub mod dicom;
 mod gateway;
 pub mod http;
+pub mod logfmt;
 pub mod logs;
 pub mod pki;
 mod ports;

@@ -25,12 +25,14 @@ use crate::metrics;
 
 /// What can be seen from outside.
 pub struct View {
-    /// Routes' names in the order of the configuration.
+    /// The names of the routes that are open, in the order of the configuration.
     pub routes: Vec<String>,
     /// The counters of each core.
     pub cores: Vec<Arc<metrics::Core>>,
     /// The targets that are probed.
     pub targets: Vec<Arc<metrics::Target>>,
+    /// What the files of the configuration led to.
+    pub files: metrics::Files,
     /// For the number of dropped events.
     pub journal: Journal,
     /// Whether new connections are taken: false once a drain has begun.
@@ -112,24 +114,27 @@ impl Requests {
 async fn answer(mut stream: TcpStream, view: &View) -> io::Result<()> {
     let request = timeout(METRICS_HEADER_DEADLINE, request_line(&mut stream)).await??;
     let mut words = request.split_ascii_whitespace();
-    let (status, body) = match (words.next(), words.next()) {
-        (Some("GET"), Some("/metrics")) => ("200 OK", view.metrics()),
-        (Some("GET"), Some("/healthz")) => ("200 OK", "ok\n".to_owned()),
-        (Some("GET"), Some("/readyz")) if view.ready.get() => ("200 OK", "ready\n".to_owned()),
-        (Some("GET"), Some("/readyz")) => ("503 Service Unavailable", "draining\n".to_owned()),
-        (Some("GET"), Some(_)) => (
-            "404 Not Found",
-            "there are /metrics, /healthz and /readyz\n".to_owned(),
-        ),
-        _ => ("405 Method Not Allowed", "GET only\n".to_owned()),
+    let (method, target) = (words.next(), words.next());
+    // Monitoring programs append a query to get past caches.
+    let path = target.and_then(|target| target.split(['?', '#']).next());
+    let (status, body) = match (method, path) {
+        (Some("GET" | "HEAD"), Some(path)) => view.resource(path),
+        _ => ("405 Method Not Allowed", "only GET and HEAD\n".to_owned()),
+    };
+    let allow = match status.starts_with("405") {
+        true => "Allow: GET, HEAD\r\n",
+        false => "",
     };
     let head = format!(
         "HTTP/1.0 {status}\r\nContent-Type: text/plain; version=0.0.4; charset=utf-8\r\n\
-         Content-Length: {}\r\nConnection: close\r\n\r\n",
+         Content-Length: {}\r\n{allow}Connection: close\r\n\r\n",
         body.len()
     );
     stream.write_all(head.as_bytes()).await?;
-    stream.write_all(body.as_bytes()).await?;
+    // The length stands in the header all the same (RFC 9110 section 9.3.2).
+    if method != Some("HEAD") {
+        stream.write_all(body.as_bytes()).await?;
+    }
     stream.shutdown().await
 }
 
@@ -152,9 +157,25 @@ async fn request_line(stream: &mut TcpStream) -> io::Result<String> {
 }
 
 impl View {
+    fn resource(&self, path: &str) -> (&'static str, String) {
+        match path {
+            "/metrics" => ("200 OK", self.metrics()),
+            "/healthz" => ("200 OK", "ok\n".to_owned()),
+            "/readyz" if self.ready.get() => ("200 OK", "ready\n".to_owned()),
+            "/readyz" => ("503 Service Unavailable", "draining\n".to_owned()),
+            _ => (
+                "404 Not Found",
+                "there are /metrics, /healthz and /readyz\n".to_owned(),
+            ),
+        }
+    }
+
     fn metrics(&self) -> String {
         let routes: Vec<&str> = self.routes.iter().map(String::as_str).collect();
-        metrics::exposition(&routes, &self.cores, &self.targets, self.journal.dropped())
+        let dropped = self.journal.dropped();
+        let mut text = metrics::exposition(&routes, &self.cores, &self.targets, dropped);
+        text.push_str(&self.files.exposition());
+        text
     }
 }
 

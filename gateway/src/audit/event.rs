@@ -7,24 +7,22 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::id::ConnectionId;
 use crate::config::Route;
-use crate::observe::Observed;
+use crate::observe::{self, Observed};
 use crate::tls::{Description, PeerInfo, RefusalClass, TlsInfo};
 
 /// Something that an operator or an auditor may want to know.
 #[derive(Debug)]
 pub enum Event {
+    /// A TLS peer was accepted, so that it is in the log also if the process is killed.
+    Accepted(Box<Accepted>),
+    /// A connection with an accepted peer goes on, as every `limits::PROGRESS_EVERY`.
+    Progress(Box<Progress>),
     /// A connection ended; exactly one per accepted connection that carried or tried anything.
     Connection(Box<Connection>),
     /// All listeners are open; once per start.
-    Ready {
-        /// How many routes there are.
-        routes: usize,
-        /// The CPUs with a worker, in words.
-        cores: String,
-        /// The program's version.
-        version: &'static str,
-    },
+    Ready(Box<Ready>),
     /// A defect of ours that ended a connection. Where it was found is resolved when it is written, not
     /// by the worker.
     Panic {
@@ -53,9 +51,64 @@ pub enum Level {
     Error,
 }
 
+/// What is open at the end of a start.
+#[derive(Debug)]
+pub struct Ready {
+    /// The routes that accept connections, with their listeners.
+    pub listeners: Vec<(String, SocketAddr)>,
+    /// Routes that are closed because of their files.
+    pub closed: usize,
+    /// Where metrics and health are served.
+    pub metrics: Option<SocketAddr>,
+    /// The CPUs with a worker, in words.
+    pub cores: String,
+    /// The program's version.
+    pub version: &'static str,
+}
+
+/// A TLS peer that was accepted.
+#[derive(Debug)]
+pub struct Accepted {
+    /// The connection.
+    pub id: ConnectionId,
+    /// The route that it came in by.
+    pub route: Arc<Route>,
+    /// The client.
+    pub source: SocketAddr,
+    /// The target, where the peer is the target.
+    pub target: Option<SocketAddr>,
+    /// The peer.
+    pub peer: PeerInfo,
+    /// What was negotiated.
+    pub tls: Option<TlsInfo>,
+}
+
+/// What a connection has carried until now. Holds no payload and no patient data.
+#[derive(Debug)]
+pub struct Progress {
+    /// The connection.
+    pub id: ConnectionId,
+    /// The route that it came in by.
+    pub route: Arc<Route>,
+    /// The client.
+    pub source: SocketAddr,
+    /// The identity by which the peer was accepted.
+    pub peer: Option<String>,
+    /// Payload bytes that went from the plain side into TLS.
+    pub sealed_bytes: u64,
+    /// Payload bytes that came out of TLS to the plain side.
+    pub opened_bytes: u64,
+    /// What was observed, where the route observes.
+    pub observed: Option<observe::Progress>,
+    /// Time since the connection was accepted.
+    pub duration: Duration,
+}
+
 /// The account of one connection, from accept to close. Holds no payload and no patient data.
 #[derive(Debug)]
 pub struct Connection {
+    /// Its number, as in the line of its peer's acceptance.
+    pub id: ConnectionId,
     /// The route that it came in by.
     pub route: Arc<Route>,
     /// Who connected to us.
@@ -86,10 +139,40 @@ pub struct Connection {
 }
 
 impl Connection {
+    /// What the rules of the route would have refused if they were enforced, in a sentence; `None` where nothing, and
+    /// where they are enforced.
+    #[must_use]
+    pub fn would_refuse(&self) -> Option<String> {
+        if self.route.dicom.as_ref().is_none_or(|dicom| dicom.enforce) {
+            return None;
+        }
+        let mut reasons: Vec<String> = self.reported.iter().cloned().collect();
+        if let Some(Observed::Association(record)) = &self.observed {
+            let commands = record.not_allowed.iter().map(ToString::to_string);
+            let commands: Vec<_> = commands.collect();
+            if !commands.is_empty() {
+                reasons.push(format!("{} not in commands", commands.join(", ")));
+            }
+            if record.unknown_not_allowed > 0 {
+                reasons.push("unknown commands, which are not in commands".to_owned());
+            }
+            if let Some((by, what)) = record.not_followed.filter(|_| record.would_end) {
+                reasons.push(format!("what cannot be followed: {by} sent {what}"));
+            }
+        }
+        (!reasons.is_empty()).then(|| reasons.join("; "))
+    }
+
     /// The account of a connection that ended before it was served.
     #[must_use]
-    pub fn unserved(route: Arc<Route>, source: SocketAddr, reason: Reason) -> Self {
+    pub fn unserved(
+        id: ConnectionId,
+        route: Arc<Route>,
+        source: SocketAddr,
+        reason: Reason,
+    ) -> Self {
         Self {
+            id,
             route,
             source,
             target: None,

@@ -11,11 +11,13 @@ use std::time::{Duration, Instant};
 use tracing::subscriber;
 use tracing_subscriber::FmtSubscriber;
 
-use super::event::{Connection, Event, Level, Reason};
+use super::event::{Accepted, Connection, Event, Level, Progress, Ready, Reason};
+use super::logfmt::Logfmt;
 use super::observed;
 use super::rate::{Kind, Rate};
-use crate::config::LogFormat;
-use crate::limits::{EVENTS_MAX, JOURNAL_PAUSE};
+use crate::config::{LogFormat, Mode};
+use crate::limits::{EVENTS_MAX, JOURNAL_PAUSE, LISTENERS_SHOWN_MAX};
+use crate::observe;
 use crate::tls::RefusalClass;
 
 /// Where events are told. Never waits.
@@ -58,6 +60,17 @@ impl Journal {
         Ok((journal, writer))
     }
 
+    /// A journal that nobody writes, for tests: its events are taken from what comes with it.
+    #[must_use]
+    pub fn unwritten() -> (Self, Events) {
+        let (queue, events) = sync_channel(EVENTS_MAX);
+        let journal = Self {
+            queue,
+            dropped: Arc::new(AtomicU64::new(0)),
+        };
+        (journal, Events(events))
+    }
+
     /// Tells an event. When nobody reads the log and the queue is full, it is counted and dropped.
     pub fn tell(&self, event: Event) {
         if self.queue.try_send(Entry::Event(event)).is_err() {
@@ -70,6 +83,22 @@ impl Journal {
     #[must_use]
     pub fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
+    }
+}
+
+/// Events of a journal that nobody writes.
+pub struct Events(Receiver<Entry>);
+
+impl Events {
+    /// Takes those that came since the last time.
+    #[must_use]
+    pub fn take(&self) -> Vec<Event> {
+        let entries = self.0.try_iter();
+        let events = entries.filter_map(|entry| match entry {
+            Entry::Event(event) => Some(event),
+            Entry::End => None,
+        });
+        events.collect()
     }
 }
 
@@ -106,7 +135,10 @@ fn write_all(events: &Receiver<Entry>, format: LogFormat) {
         }
     };
     match format {
-        LogFormat::Text => subscriber::with_default(builder.with_ansi(false).finish(), writing),
+        LogFormat::Text => {
+            let text = builder.with_ansi(false).event_format(Logfmt);
+            subscriber::with_default(text.finish(), writing);
+        }
         LogFormat::Json => {
             let flat = builder.json().flatten_event(true).with_current_span(false);
             subscriber::with_default(flat.with_span_list(false).finish(), writing);
@@ -129,16 +161,12 @@ fn write(event: Event, rate: &mut Rate) {
         Event::Connection(account) => {
             if let Some(suppressed) = may_pass(&account, rate) {
                 observed::write(&account);
-                connection(&account, suppressed);
+                connection(&account, level_of(&account, rate), suppressed);
             }
         }
-        Event::Ready {
-            routes,
-            cores,
-            version,
-        } => {
-            tracing::info!(routes, cores = %cores, version, "ready");
-        }
+        Event::Accepted(peer) => accepted(&peer),
+        Event::Progress(so_far) => progress(&so_far),
+        Event::Ready(open) => ready(&open),
         Event::Panic { text, backtrace } => match backtrace.status() {
             BacktraceStatus::Captured => tracing::error!("{text}\n{backtrace}"),
             _ => tracing::error!("{text}"),
@@ -181,37 +209,157 @@ fn may_pass(account: &Connection, rate: &mut Rate) -> Option<u64> {
     rate.allow(&account.route.name, kind, Instant::now())
 }
 
-fn connection(account: &Connection, suppressed: u64) {
+fn ready(open: &Ready) {
+    let mut listeners: Vec<_> = open
+        .listeners
+        .iter()
+        .take(LISTENERS_SHOWN_MAX)
+        .map(|(route, address)| format!("{route} {address}"))
+        .collect();
+    // LIMIT: LISTENERS_SHOWN_MAX.
+    let further = open.listeners.len().saturating_sub(LISTENERS_SHOWN_MAX);
+    if further > 0 {
+        listeners.push(format!("and {further} more"));
+    }
+    tracing::info!(
+        routes = open.listeners.len(),
+        closed = open.closed,
+        listeners = listeners.join(", "),
+        metrics = %open.metrics.map_or_else(none, |address| address.to_string()),
+        cores = %open.cores,
+        version = open.version,
+        "ready"
+    );
+}
+
+fn accepted(accepted: &Accepted) {
+    let target = accepted
+        .target
+        .map_or_else(none, |target| target.to_string());
+    let (peer, tls) = (&accepted.peer, accepted.tls.as_ref());
+    tracing::info!(
+        id = %accepted.id,
+        route = %accepted.route.name,
+        source = %accepted.source,
+        target = %target,
+        peer = %peer.identity,
+        key_sha256 = %peer.key_sha256,
+        serial = %peer.serial,
+        tls = %tls.map_or("-", |tls| tls.version),
+        "accepted"
+    );
+}
+
+fn progress(progress: &Progress) {
+    let seen = progress.observed.as_ref();
+    let (titles, objects, object_bytes) = match seen {
+        Some(observe::Progress::Association {
+            titles,
+            objects,
+            object_bytes,
+        }) => (*titles, *objects, *object_bytes),
+        _ => (None, 0, 0),
+    };
+    let (messages, message_bytes, acknowledgements) = match seen {
+        Some(observe::Progress::Conversation {
+            messages,
+            message_bytes,
+            acknowledgements,
+        }) => (*messages, *message_bytes, *acknowledgements),
+        _ => (0, 0, 0),
+    };
+    tracing::info!(
+        id = %progress.id,
+        route = %progress.route.name,
+        source = %progress.source,
+        peer = %progress.peer.as_deref().unwrap_or("-"),
+        sealed_bytes = progress.sealed_bytes,
+        opened_bytes = progress.opened_bytes,
+        calling = titles.map_or_else(none, |(calling, _)| calling.to_string()),
+        called = titles.map_or_else(none, |(_, called)| called.to_string()),
+        objects,
+        object_bytes,
+        messages,
+        message_bytes,
+        acknowledgements,
+        seconds = seconds(progress.duration),
+        "open"
+    );
+}
+
+fn level_of(account: &Connection, rate: &mut Rate) -> Level {
+    let level = level(account);
+    // The lines of others are limited by `may_pass`.
+    if level == Level::Warn && account.peer.is_some() {
+        let route = &account.route.name;
+        let is_rare = rate.allow(route, Kind::Warned, Instant::now()).is_some();
+        return if is_rare { level } else { Level::Info };
+    }
+    level
+}
+
+/// How serious the end of a connection is: an operator must see to targets and peers that are configured and do
+/// not work, while anybody who can connect can cause the others.
+fn level(account: &Connection) -> Level {
+    match &account.close.reason {
+        Reason::Internal(_) => Level::Error,
+        Reason::Unreachable(_) => Level::Warn,
+        // Whom we connect to is configured; of clients, those that have a certificate of a trusted CA.
+        Reason::Handshake(class, _) => match (account.route.mode, class) {
+            (Mode::Terminate, RefusalClass::Unknown) => Level::Info,
+            _ => Level::Warn,
+        },
+        _ => Level::Info,
+    }
+}
+
+fn connection(account: &Connection, level: Level, suppressed: u64) {
     let target = account
         .target
         .map_or_else(none, |target| target.to_string());
     let peer = account.peer.as_ref();
     let refused = account.refused.as_deref();
     let tls = account.tls.as_ref();
-    tracing::info!(
-        route = %account.route.name,
-        mode = %account.route.mode,
-        protocol = %account.route.protocol,
-        source = %account.source,
-        target = %target,
-        peer = %peer.map_or("-", |peer| &peer.identity),
-        key_sha256 = %peer.map_or("-", |peer| &peer.key_sha256),
-        serial = %peer.map_or("-", |peer| &peer.serial),
-        certificate = %refused.map_or_else(none, ToString::to_string),
-        certificate_serial = %refused.map_or("-", |refused| &refused.serial),
-        certificate_sha256 = %refused.map_or("-", |refused| &refused.fingerprint),
-        tls = %tls.map_or("-", |tls| tls.version),
-        suite = %tls.map_or("-", |tls| tls.suite),
-        group = %tls.map_or("-", |tls| tls.group),
-        sealed_bytes = account.sealed_bytes,
-        opened_bytes = account.opened_bytes,
-        undelivered_bytes = account.undelivered_bytes.iter().sum::<u64>(),
-        seconds = account.duration.as_secs_f64(),
-        ended_by = account.close.by.name(),
-        reason = account.close.reason.to_string(),
-        suppressed,
-        "connection"
-    );
+    // A level is a constant of its place in the code.
+    macro_rules! write_at {
+        ($level:ident) => {
+            tracing::$level!(
+                id = %account.id,
+                route = %account.route.name,
+                mode = %account.route.mode,
+                protocol = %account.route.protocol,
+                source = %account.source,
+                target = %target,
+                peer = %peer.map_or("-", |peer| &peer.identity),
+                key_sha256 = %peer.map_or("-", |peer| &peer.key_sha256),
+                serial = %peer.map_or("-", |peer| &peer.serial),
+                certificate = %refused.map_or_else(none, ToString::to_string),
+                certificate_serial = %refused.map_or("-", |refused| &refused.serial),
+                certificate_sha256 = %refused.map_or("-", |refused| &refused.fingerprint),
+                tls = %tls.map_or("-", |tls| tls.version),
+                suite = %tls.map_or("-", |tls| tls.suite),
+                group = %tls.map_or("-", |tls| tls.group),
+                sealed_bytes = account.sealed_bytes,
+                opened_bytes = account.opened_bytes,
+                undelivered_bytes = account.undelivered_bytes.iter().sum::<u64>(),
+                seconds = seconds(account.duration),
+                ended_by = account.close.by.name(),
+                reason = account.close.reason.to_string(),
+                suppressed,
+                "connection"
+            )
+        };
+    }
+    match level {
+        Level::Info => write_at!(info),
+        Level::Warn => write_at!(warn),
+        Level::Error => write_at!(error),
+    }
+}
+
+/// Seconds to the millisecond: what is below is this program's own.
+pub(super) fn seconds(time: Duration) -> f64 {
+    (time.as_secs_f64() * 1000.0).round() / 1000.0
 }
 
 fn none() -> String {

@@ -4,11 +4,14 @@
 //! and never a byte of a connection.
 
 mod event;
+mod id;
 mod journal;
+mod logfmt;
 mod observed;
 mod rate;
 
-pub use event::{Close, Connection, Event, Level, Party, Reason};
-pub use journal::{Journal, Writer};
+pub use event::{Accepted, Close, Connection, Event, Level, Party, Progress, Ready, Reason};
+pub use id::{ConnectionId, ConnectionIds};
+pub use journal::{Events, Journal, Writer};
 
 pub use crate::tls::{PeerInfo, TlsInfo};

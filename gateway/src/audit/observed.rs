@@ -7,6 +7,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::event::Connection;
+use super::journal::seconds;
 use crate::dicom;
 use crate::hl7;
 use crate::observe::Observed;
@@ -27,6 +28,7 @@ fn association(account: &Connection, record: &dicom::Record) {
     let latencies = &record.latencies;
     let reported = account.reported.as_deref();
     tracing::info!(
+        id = %account.id,
         route = %account.route.name,
         source = %account.source,
         target = %shown(account.target),
@@ -46,13 +48,25 @@ fn association(account: &Connection, record: &dicom::Record) {
         store_p99_ms = milliseconds(latencies.p99()),
         store_max_ms = milliseconds(latencies.max()),
         destinations = List(&record.destinations, each).to_string(),
-        seconds = record.duration.as_secs_f64(),
+        seconds = seconds(record.duration),
         ended = record.ending.word(),
         how = record.ending.to_string(),
         would_refuse = shown(reported),
         would_forbid = would_forbid(record),
         "association"
     );
+    if let Some(reason) = account.would_refuse() {
+        tracing::warn!(
+            id = %account.id,
+            route = %account.route.name,
+            source = %account.source,
+            peer = %shown(account.peer.as_ref().map(|peer| &peer.identity)),
+            calling = shown(record.calling),
+            called = shown(record.called),
+            reason,
+            "would refuse this association: {reason}; remove rules = \"report\" from the route to enforce its rules"
+        );
+    }
     if let Some((by, what)) = &record.not_followed {
         let route = &account.route.name;
         tracing::warn!(%route, source = %account.source, why = %format!("{by} sent {what}"),
@@ -79,6 +93,7 @@ fn conversation(account: &Connection, record: &hl7::Record) {
     let types: Vec<_> = record.messages.each().collect();
     let codes: Vec<_> = record.acknowledgements.each().collect();
     tracing::info!(
+        id = %account.id,
         route = %account.route.name,
         source = %account.source,
         target = %shown(account.target),
@@ -95,7 +110,7 @@ fn conversation(account: &Connection, record: &hl7::Record) {
         cut = record.unanswered.is_cut,
         junk_bytes = record.junk_bytes,
         oversize = record.oversize,
-        seconds = account.duration.as_secs_f64(),
+        seconds = seconds(account.duration),
         "conversation"
     );
     if let Some(why) = record.not_followed {
@@ -191,9 +206,10 @@ fn shown(value: Option<impl fmt::Display>) -> String {
     value.map_or_else(|| "-".to_owned(), |value| value.to_string())
 }
 
-// A log is read by people and by programs: numbers stay numbers, and none is 0.
+// A log is read by people and by programs: numbers stay numbers, and none is 0. Times are told apart from
+// `LATENCY_MIN` on, 0.01 ms.
 fn milliseconds(time: Option<Duration>) -> f64 {
-    time.unwrap_or_default().as_secs_f64() * 1000.0
+    (time.unwrap_or_default().as_secs_f64() * 100_000.0).round() / 100.0
 }
 
 /// Whether it is of no worth to anyone.

@@ -11,6 +11,8 @@ use crate::tls::RefusalClass;
 pub(super) enum Kind {
     Refused(RefusalClass),
     Unreachable,
+    /// Warnings about connections with an accepted peer, whose lines are written in any case.
+    Warned,
     Illegal,
     Forbidden,
     Late,

@@ -8,12 +8,22 @@ use crate::supervisor::{prepare, remarks};
 /// Reports the problems of a configuration and of the files that it names.
 pub(crate) fn run(args: &ConfigArgs) -> anyhow::Result<u8> {
     let file = args.file();
-    match prepare(file, SystemTime::now()) {
-        Ok(prepared) => {
+    let now = SystemTime::now();
+    match prepare(file, now) {
+        Ok(prepared) if !prepared.problems.is_empty() => {
+            for problem in prepared.problems {
+                eprintln!("{problem}");
+            }
+            Ok(EXIT_CONFIG)
+        }
+        Ok(mut prepared) => {
             let routes = prepared.config.routes.len();
             println!("{}: good; {routes} routes", file.display());
+            let expiring = prepared.expiries.look(now);
+            let expiring = expiring.into_iter().map(|(_, sentence)| sentence);
             for remark in remarks(&prepared)
                 .into_iter()
+                .chain(expiring)
                 .chain(names::remarks(&prepared.config))
             {
                 println!("{}: {remark}", file.display());

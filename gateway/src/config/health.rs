@@ -7,7 +7,7 @@ use super::list::title;
 use super::problem::Problems;
 use super::timeouts::{Bounds, bounded, bounds};
 use super::value::{self, written};
-use super::{Located, Mode, Protocol};
+use super::{Located, Mode, Protocol, Route, Target};
 use crate::dicom::AeTitle;
 use crate::limits::{
     HEALTH_COUNT_MAX, HEALTH_INTERVAL_MAX, HEALTH_INTERVAL_MIN, HEALTH_TIMEOUT_MAX, TIMEOUT_MIN,
@@ -28,8 +28,8 @@ pub struct Health {
     pub fall: u32,
     /// `CEcho`: the title that the gateway calls itself.
     pub calling: AeTitle,
-    /// `CEcho`: the title that it calls.
-    pub called: AeTitle,
+    /// `CEcho`: the title that it calls, as written; `Route::echo_title` is what holds.
+    pub called: Option<AeTitle>,
 }
 
 /// What a target must do to count as there.
@@ -91,7 +91,28 @@ fn with_defaults(probe: Probe) -> Health {
         rise: RISE,
         fall: FALL,
         calling: own_title("WARDGATE"),
-        called: own_title("ANY-SCP"),
+        called: None,
+    }
+}
+
+impl Route {
+    /// The title that a C-ECHO calls at one of the route's targets: a title by which associations are led there, so
+    /// that the other end knows it. Where several are, it is the first of the target's [[route.ae]]; where none is
+    /// known, one that archives take for any.
+    #[must_use]
+    pub fn echo_title(&self, target: &Target) -> AeTitle {
+        let tables = || self.dicom.iter().flat_map(|dicom| &dicom.by_title);
+        let is_own = self.targets.contains(target);
+        let of_table = tables().find(|table| table.targets.contains(target));
+        let of_table = of_table.and_then(|table| table.called.first());
+        let written = self.health.as_ref().and_then(|health| health.called);
+        let is_free = |title: &&AeTitle| !tables().any(|table| table.called.contains(title));
+        let called = self.dicom.iter().flat_map(|dicom| &dicom.called).flatten();
+        written
+            .filter(|_| is_own)
+            .or(of_table.copied())
+            .or_else(|| called.into_iter().find(is_free).copied())
+            .unwrap_or_else(|| own_title("ANY-SCP"))
     }
 }
 
@@ -145,7 +166,7 @@ fn overlay(table: &file::HealthTable, below: Health, problems: &mut Problems) ->
         fall: count("fall", &table.fall).unwrap_or(below.fall),
         timeout: timeout(table, interval, problems).unwrap_or(below.timeout.min(interval)),
         calling: read_title(scope, "calling", &table.calling, problems).unwrap_or(below.calling),
-        called: read_title(scope, "called", &table.called, problems).unwrap_or(below.called),
+        called: read_title(scope, "called", &table.called, problems).or(below.called),
         interval,
         ..below
     }

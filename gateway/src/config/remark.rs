@@ -34,20 +34,18 @@ impl Config {
         if health.probe != Probe::CEcho {
             return Vec::new();
         }
-        let called = |title: &AeTitle| dicom.called.iter().all(|list| list.contains(title));
-        let own = (!route.targets.is_empty() && !called(&health.called)).then(|| {
+        let may_be_called = |title: &AeTitle| dicom.called.iter().all(|list| list.contains(title));
+        let titles = route.targets.iter().map(|target| route.echo_title(target));
+        let own = titles.into_iter().find(|title| !may_be_called(title)).map(|title| {
             format!(
-                "route \"{}\": its probe calls \"{}\", which is not in called_ae, so the target probably rejects it \
-                 too; set `called` in [route.health] to a title of the archive",
-                route.name, health.called
+                "route \"{}\": its probe calls \"{title}\", which is not in called_ae, so the target probably \
+                 rejects it too; set `called` in [route.health] to a title of the archive",
+                route.name
             )
         });
-        let by_title = dicom.by_title.iter().flat_map(|table| {
-            let title = table.called.first().copied().unwrap_or(health.called);
-            table.targets.iter().map(move |target| (target, title))
-        });
-        let probed = route.targets.iter().map(|target| (target, health.called));
-        let by_others = probed.chain(by_title).find_map(|(target, title)| {
+        let by_title = dicom.by_title.iter().flat_map(|table| &table.targets);
+        let probed = route.targets.iter().chain(by_title);
+        let by_others = probed.map(|target| (target, route.echo_title(target))).find_map(|(target, title)| {
             let mut others = self.routes.iter();
             let other = others.find(|other| {
                 other.mode == Mode::Terminate && reaches(target, other.listen)
@@ -252,7 +250,8 @@ fn retrieval_alone(dicom: &Dicom) -> Option<String> {
 
 fn told_only(dicom: &Dicom) -> Option<String> {
     (!dicom.enforce && dicom.has_rules()).then(|| {
-        "rules = \"report\": what they forbid is logged, and passes; remove the line to refuse it"
+        "rules = \"report\": what they forbid passes, is logged (\"would refuse\") and counted in \
+         wardgate_would_refuse_total; remove the line to refuse it"
             .to_owned()
     })
 }

@@ -354,6 +354,19 @@ impl Association {
         self.tally.as_deref().map_or(&[], Tally::destinations)
     }
 
+    /// The calling and the called title, once the request has passed.
+    #[must_use]
+    pub fn titles(&self) -> Option<(AeTitle, AeTitle)> {
+        let parties = self.parties.as_deref()?;
+        Some((parties.calling, parties.called))
+    }
+
+    /// Objects that were stored until now, and the bytes of their data sets.
+    #[must_use]
+    pub fn stored(&self) -> (u64, u64) {
+        self.tally.as_deref().map_or((0, 0), Tally::stored)
+    }
+
     /// Tells of it when its connection has ended.
     ///
     /// `ending` is how the connection ended; it counts where the association itself did not say.

@@ -238,6 +238,15 @@ impl Tally {
         }
     }
 
+    /// Objects that were stored until now, and the bytes of their data sets.
+    pub(super) fn stored(&self) -> (u64, u64) {
+        let classes = self.classes.iter();
+        classes.fold((0, 0), |(objects, bytes): (u64, u64), class| {
+            let objects = objects.saturating_add(class.objects);
+            (objects, bytes.saturating_add(class.octets))
+        })
+    }
+
     /// Puts the counts into a record.
     pub(super) fn finish(self, record: &mut Record) {
         record.commands = self.commands;

@@ -10,7 +10,7 @@ type OfCore = fn(&Core) -> u64;
 type OfTarget = fn(&Target) -> &Counter;
 type OfStage = fn(&Unauthenticated) -> &Counter;
 
-const ROUTES: [(&str, &str, &str, OfRoute); 14] = [
+const ROUTES: [(&str, &str, &str, OfRoute); 15] = [
     (
         "wardgate_connections_accepted_total",
         "counter",
@@ -52,6 +52,12 @@ const ROUTES: [(&str, &str, &str, OfRoute); 14] = [
         "counter",
         "Connections that the rules of their route did not allow.",
         |r| &r.forbidden,
+    ),
+    (
+        "wardgate_would_refuse_total",
+        "counter",
+        "Associations that the rules would have refused, on routes that only report.",
+        |r| &r.would_refuse,
     ),
     (
         "wardgate_deadlines_passed_total",

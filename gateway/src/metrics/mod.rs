@@ -5,9 +5,11 @@
 //! probes it and read by all.
 
 mod catalogue;
+mod files;
 mod passing;
 
 pub use catalogue::exposition;
+pub use files::{Expiry, Files};
 
 use std::sync::Arc;
 
@@ -169,6 +171,8 @@ pub struct RouteCounters {
     pub illegal: Counter,
     /// Connections that the rules of their route did not allow.
     pub forbidden: Counter,
+    /// Associations that the rules would have refused or ended if they were enforced.
+    pub would_refuse: Counter,
     /// Connections that ended at a deadline.
     pub late: Counter,
     /// Connections turned away because a limit was reached.

@@ -1,7 +1,7 @@
-//! How long certificates and revocation lists still last, and how loudly to say so.
+//! How long certificates and revocation lists still last, and when to say so.
 //!
 //! Pure: the time comes in as an argument. `store` refuses what has ended already; this is for what
-//! will end soon.
+//! will end soon, or ends while the gateway runs.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -9,102 +9,179 @@ use rustls::pki_types::CertificateDer;
 use time::OffsetDateTime;
 use time::macros::format_description;
 
-use super::crl::CrlHead;
 use super::facts::Facts;
 use super::{Identity, Trust};
+use crate::config::{IdentityFiles, TrustFiles};
 
 /// Seconds of a day.
 const DAY: i64 = 24 * 60 * 60;
 
-/// Days before the end of a certificate at which it is spoken of: `Soon` from the first on, `Urgent`
-/// from the second. A month is what a hospital's change process takes, a week is what an urgent one
-/// takes.
-pub const CERTIFICATE_DAYS: (i64, i64) = (30, 7);
+/// Days before its end at which something is warned of: a month is what a hospital's change process takes, a
+/// week what an urgent one takes. A warning that comes before half of the lifetime is over is left out: a list
+/// that is issued weekly would always be warned of.
+pub const WARNING_DAYS: [i64; 5] = [30, 14, 7, 3, 1];
 
-/// The same for a revocation list. Lists are reissued by machines every few days or weeks, so a month
-/// would be said of every healthy list.
-pub const CRL_DAYS: (i64, i64) = (7, 2);
+/// What ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// A certificate of this site's own chain.
+    Certificate,
+    /// A CA that vouches for peers.
+    Trust,
+    /// A revocation list.
+    Crl,
+}
 
-/// How urgent an end is, from least to most.
+impl Kind {
+    /// The key that names its file.
+    #[must_use]
+    pub fn key(self) -> &'static str {
+        match self {
+            Self::Certificate => "certificate",
+            Self::Trust => "trust",
+            Self::Crl => "crl",
+        }
+    }
+}
+
+/// A certificate or a revocation list, and when it ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Expiry {
+    /// What it is.
+    pub kind: Kind,
+    /// The object in front of a sentence: `certificate "site.pem"` or `peer "region": crl "ca.crl"`.
+    pub object: String,
+    /// Whose: the subject of a certificate, the issuer of a list.
+    pub name: String,
+    /// When it began.
+    pub begins: SystemTime,
+    /// When it ends.
+    pub ends: SystemTime,
+}
+
+/// How near an end is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Severity {
-    /// Far away.
-    Good,
-    /// An operator should plan the replacement.
-    Soon,
-    /// An operator should act now.
-    Urgent,
+pub enum Stage {
+    /// Too far away to be warned of.
+    Far,
+    /// As many of `WARNING_DAYS` have been reached.
+    Near(usize),
     /// It has ended.
     Expired,
 }
 
-/// Something that ends.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Expiry {
-    /// What ends: `certificate "CN=gw.hospital.example"`.
-    pub what: String,
-    /// When it ends.
-    pub ends: SystemTime,
-    /// Days before the end for `Soon` and `Urgent`.
-    pub days: (i64, i64),
-}
-
 impl Expiry {
-    /// Judges how urgent the end is at `now`.
+    /// How near the end is at `now`.
     #[must_use]
-    pub fn severity(&self, now: SystemTime) -> Severity {
-        let left = days_left(self.ends, now);
-        let (soon, urgent) = self.days;
+    pub fn stage(&self, now: SystemTime) -> Stage {
         if self.ends <= now {
-            Severity::Expired
-        } else if left < urgent {
-            Severity::Urgent
-        } else if left < soon {
-            Severity::Soon
-        } else {
-            Severity::Good
+            return Stage::Expired;
+        }
+        match self.warnings().filter(|at| *at <= unix(now)).count() {
+            0 => Stage::Far,
+            reached => Stage::Near(reached),
         }
     }
 
-    /// Says it in words: `certificate "CN=x" ends 2027-03-01, in 12 days`.
+    /// When the stage changes next; `None` once it has ended.
+    #[must_use]
+    pub fn next_change(&self, now: SystemTime) -> Option<SystemTime> {
+        let mut changes = self.warnings().chain([unix(self.ends)]);
+        changes.find(|at| *at > unix(now)).map(system_time)
+    }
+
+    // Seconds since 1970 at which it is warned of, ascending.
+    fn warnings(&self) -> impl Iterator<Item = i64> {
+        let (begins, ends) = (unix(self.begins), unix(self.ends));
+        let lifetime = ends.saturating_sub(begins);
+        let due = WARNING_DAYS.map(|days| days.saturating_mul(DAY));
+        let due = due
+            .into_iter()
+            .filter(move |before| *before <= lifetime / 2);
+        due.map(move |before| ends.saturating_sub(before))
+    }
+
+    /// A sentence: `certificate "site.pem": "CN=x" expires on 2027-03-01, in 12 days; ...`.
     #[must_use]
     pub fn sentence(&self, now: SystemTime) -> String {
-        let (what, date) = (&self.what, date(unix(self.ends)));
-        let left = days_left(self.ends, now);
+        let (object, name) = (&self.object, &self.name);
+        let date = date(unix(self.ends));
+        let list = match self.kind {
+            Kind::Crl => "the list of ",
+            Kind::Certificate | Kind::Trust => "",
+        };
         if self.ends <= now {
-            format!("{what} expired {date}")
-        } else {
-            format!("{what} ends {date}, in {}", plural(left, "day"))
+            let effect = match self.kind {
+                Kind::Certificate => "peers refuse this site; issue a new one",
+                Kind::Trust => "it counts until the next start, and not after; get its successor",
+                Kind::Crl => "nobody is accepted; get a current list",
+            };
+            return format!(
+                "{object}: {list}{name:?} expired on {date}; {effect}, then restart wardgate"
+            );
         }
+        let remedy = match self.kind {
+            Kind::Certificate => "issue a new one",
+            Kind::Trust => "get its successor",
+            Kind::Crl => "get a current list",
+        };
+        let left = match days_left(self.ends, now) {
+            0 => "less than a day".to_owned(),
+            days => plural(days, "day"),
+        };
+        format!(
+            "{object}: {list}{name:?} expires on {date}, in {left}; {remedy}, then restart wardgate"
+        )
     }
 }
 
-/// Everything of an identity and of the trust in its peers that ends: own chain, trust anchors, revocation lists.
+/// What ends of an identity: the certificates of the own chain that have not ended yet. The others are remarked
+/// on, or refused, when they are loaded.
 #[must_use]
-pub fn of(identity: &Identity, trust: &Trust) -> Vec<Expiry> {
-    let certificates = |role: &'static str, list: &[CertificateDer<'_>]| -> Vec<Expiry> {
-        let facts = list.iter().filter_map(|der| Facts::of(der).ok());
-        facts.map(|facts| of_certificate(role, &facts)).collect()
-    };
-    let mut all = certificates("certificate", &identity.chain);
-    all.extend(certificates("trusted CA", &trust.anchors));
-    all.extend(trust.crls.iter().filter_map(|crl| of_crl(crl.head())));
+pub fn of_identity(files: &IdentityFiles, identity: &Identity, now: SystemTime) -> Vec<Expiry> {
+    let file = files.certificate.value.display().to_string();
+    let object = format!("certificate {file:?}");
+    let certificates = of_certificates(Kind::Certificate, &object, &identity.chain);
+    certificates.filter(|expiry| expiry.ends > now).collect()
+}
+
+/// What ends of the trust in a peer; `scope` is put in front of the object (`peer "region": `).
+#[must_use]
+pub fn of_trust(scope: &str, files: &TrustFiles, trust: &Trust) -> Vec<Expiry> {
+    let file = files.trust.value.display().to_string();
+    let object = format!("{scope}trust {file:?}");
+    let mut all: Vec<_> = of_certificates(Kind::Trust, &object, &trust.anchors).collect();
+    let lists: Vec<_> = files
+        .crl
+        .iter()
+        .map(|file| format!("{:?}", file.value.display().to_string()))
+        .collect();
+    let object = format!("{scope}crl {}", lists.join(", "));
+    all.extend(trust.crls.iter().filter_map(|crl| {
+        let head = crl.head();
+        Some(Expiry {
+            kind: Kind::Crl,
+            object: object.clone(),
+            name: head.issuer.clone(),
+            begins: system_time(head.this_update),
+            ends: system_time(head.next_update?),
+        })
+    }));
     all
 }
 
-fn of_certificate(role: &str, facts: &Facts) -> Expiry {
-    Expiry {
-        what: format!("{role} {:?}", facts.subject),
+fn of_certificates(
+    kind: Kind,
+    object: &str,
+    certificates: &[CertificateDer<'_>],
+) -> impl Iterator<Item = Expiry> {
+    let facts = certificates.iter().filter_map(|der| Facts::of(der).ok());
+    facts.map(move |facts| Expiry {
+        kind,
+        object: object.to_owned(),
+        begins: system_time(facts.not_before),
         ends: system_time(facts.not_after),
-        days: CERTIFICATE_DAYS,
-    }
-}
-
-fn of_crl(head: &CrlHead) -> Option<Expiry> {
-    Some(Expiry {
-        what: format!("revocation list of {:?}", head.issuer),
-        ends: system_time(head.next_update?),
-        days: CRL_DAYS,
+        name: facts.subject,
     })
 }
 
@@ -153,40 +230,74 @@ mod tests {
         UNIX_EPOCH + Duration::from_secs(days * 86_400)
     }
 
-    fn ending(days: u64) -> Expiry {
+    fn ending(begins: u64, ends: u64) -> Expiry {
         Expiry {
-            what: "certificate \"CN=x\"".to_owned(),
-            ends: at(days),
-            days: CERTIFICATE_DAYS,
+            kind: Kind::Certificate,
+            object: "certificate \"site.pem\"".to_owned(),
+            name: "CN=x".to_owned(),
+            begins: at(begins),
+            ends: at(ends),
         }
     }
 
     #[test]
-    fn severity_rises_at_30_and_7_days() {
-        let expiry = ending(1000);
-        assert_eq!(expiry.severity(at(970)), Severity::Good);
-        let second = Duration::from_secs(1);
-        assert_eq!(expiry.severity(at(970) + second), Severity::Soon);
-        assert_eq!(expiry.severity(at(993)), Severity::Soon);
-        assert_eq!(expiry.severity(at(993) + second), Severity::Urgent);
-        assert_eq!(expiry.severity(at(1000) - second), Severity::Urgent);
-        assert_eq!(expiry.severity(at(1000)), Severity::Expired);
+    fn warnings_come_at_30_14_7_3_and_1_days_and_at_the_end() {
+        let expiry = ending(0, 1000);
+        let mut now = at(900);
+        let mut changes = Vec::new();
+        assert_eq!(expiry.stage(now), Stage::Far);
+        while let Some(next) = expiry.next_change(now) {
+            let before = expiry.stage(
+                next.checked_sub(Duration::from_secs(1))
+                    .expect("after 1970"),
+            );
+            assert!(expiry.stage(next) > before, "{next:?}");
+            now = next;
+            changes.push(days_left(at(1000), now));
+        }
+        assert_eq!(changes, [30, 14, 7, 3, 1, 0]);
+        assert_eq!(expiry.stage(now), Stage::Expired);
     }
 
     #[test]
-    fn sentence_names_the_date_and_the_days() {
-        let expiry = ending(20_000);
+    fn a_list_of_every_week_is_not_warned_of_while_it_is_young() {
+        let weekly = ending(0, 7);
+        assert_eq!(weekly.stage(at(0)), Stage::Far);
+        assert_eq!(weekly.next_change(at(0)), Some(at(4)));
+        assert_eq!(weekly.stage(at(4)), Stage::Near(1));
+        assert_eq!(weekly.stage(at(6)), Stage::Near(2));
+        let of_a_day = ending(0, 1);
+        assert_eq!(of_a_day.next_change(at(0)), Some(at(1)));
+    }
+
+    #[test]
+    fn sentence_names_the_date_the_days_and_what_to_do() {
+        let mut expiry = ending(10_000, 20_000);
         assert_eq!(
             expiry.sentence(at(19_988)),
-            "certificate \"CN=x\" ends 2024-10-04, in 12 days"
-        );
-        assert_eq!(
-            expiry.sentence(at(19_999)),
-            "certificate \"CN=x\" ends 2024-10-04, in 1 day"
+            "certificate \"site.pem\": \"CN=x\" expires on 2024-10-04, in 12 days; issue a new one, then \
+             restart wardgate"
         );
         assert_eq!(
             expiry.sentence(at(20_001)),
-            "certificate \"CN=x\" expired 2024-10-04"
+            "certificate \"site.pem\": \"CN=x\" expired on 2024-10-04; peers refuse this site; issue a new \
+             one, then restart wardgate"
+        );
+        expiry.kind = Kind::Crl;
+        expiry.object = "peer \"region\": crl \"ca.crl\"".to_owned();
+        assert_eq!(
+            expiry.sentence(at(19_999)),
+            "peer \"region\": crl \"ca.crl\": the list of \"CN=x\" expires on 2024-10-04, in 1 day; get a \
+             current list, then restart wardgate"
+        );
+        let last = at(20_000)
+            .checked_sub(Duration::from_secs(60))
+            .expect("after 1970");
+        assert!(expiry.sentence(last).contains(", in less than a day; "));
+        assert_eq!(
+            expiry.sentence(at(20_000)),
+            "peer \"region\": crl \"ca.crl\": the list of \"CN=x\" expired on 2024-10-04; nobody is \
+             accepted; get a current list, then restart wardgate"
         );
     }
 

@@ -14,7 +14,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use zeroize::Zeroize;
 
 use super::crl;
-use super::expiry::unix;
+use super::expiry::{date, unix};
 use super::facts::{self, Facts};
 use super::file::{self, Contents, Role};
 use super::{Identity, Trust, rules};
@@ -25,8 +25,13 @@ use lists::{CrlFile, ReadCrl};
 /// An identity, and the CAs that it trusts where it names any.
 pub type Loaded = (Arc<Identity>, Option<Arc<Trust>>);
 
-/// Files, kept so that no others get their address, and what was loaded of them; `None` where that failed.
-type Kept<F, L> = (Arc<F>, Option<Arc<L>>);
+/// Files, kept so that no others get their address, and what was loaded of them.
+struct Kept<F, L> {
+    _files: Arc<F>,
+    loaded: Option<Arc<L>>,
+    /// Why nothing was loaded.
+    problems: Vec<Problem>,
+}
 
 /// Loads the files of an identity for a route of `mode`, and those of the CAs that it trusts; the latter are
 /// `None` where it names none.
@@ -62,6 +67,9 @@ pub struct Store {
     trusts: HashMap<*const TrustFiles, Kept<TrustFiles, Trust>>,
     crl_files: HashMap<PathBuf, Arc<CrlFile>>,
     own: Vec<OwnChain>,
+    /// Own certificates that are revoked, by their files.
+    revoked: Vec<(PathBuf, Problem)>,
+    remarks: Vec<String>,
 }
 
 /// The chain of an identity, with the scope and the place of its problems.
@@ -90,8 +98,8 @@ impl Store {
         mode: Mode,
     ) -> Option<Arc<Identity>> {
         let key = (Arc::as_ptr(files), mode);
-        if let Some((_, known)) = self.identities.get(&key) {
-            return known.clone();
+        if let Some(known) = self.identities.get(&key) {
+            return known.loaded.clone();
         }
         let mut loader = Loader::new(scope, self.now);
         let chain = loader.chain(files, mode);
@@ -107,7 +115,13 @@ impl Store {
             }
             None => None,
         };
-        self.problems.append(&mut loader.problems);
+        self.problems.extend_from_slice(&loader.problems);
+        for remark in loader.remarks {
+            // Routes of both modes have the same chain.
+            if !self.remarks.contains(&remark) {
+                self.remarks.push(remark);
+            }
+        }
         // Routes of both modes show the same certificate.
         if !self.own.iter().any(|own| own.at == files.certificate) {
             self.own.push(OwnChain {
@@ -116,7 +130,11 @@ impl Store {
                 chain,
             });
         }
-        let kept = (Arc::clone(files), loaded.clone());
+        let kept = Kept {
+            _files: Arc::clone(files),
+            loaded: loaded.clone(),
+            problems: loader.problems,
+        };
         self.identities.insert(key, kept);
         loaded
     }
@@ -128,8 +146,8 @@ impl Store {
     /// change.
     pub fn trust(&mut self, scope: &str, files: &Arc<TrustFiles>) -> Option<Arc<Trust>> {
         let key = Arc::as_ptr(files);
-        if let Some((_, known)) = self.trusts.get(&key) {
-            return known.clone();
+        if let Some(known) = self.trusts.get(&key) {
+            return known.loaded.clone();
         }
         let mut loader = Loader::new(scope, self.now);
         let anchors = loader.anchors(&files.trust);
@@ -145,15 +163,47 @@ impl Store {
                 crls,
             })
         });
-        self.problems.append(&mut loader.problems);
-        self.trusts.insert(key, (Arc::clone(files), loaded.clone()));
+        self.problems.extend_from_slice(&loader.problems);
+        let revoked = loader.revoked.iter().map(|(_, problem)| problem.clone());
+        self.problems.extend(revoked);
+        self.revoked.append(&mut loader.revoked);
+        let kept = Kept {
+            _files: Arc::clone(files),
+            loaded: loaded.clone(),
+            problems: loader.problems,
+        };
+        self.trusts.insert(key, kept);
         loaded
+    }
+
+    /// Why an identity cannot be used on a route of `mode`, as far as its files and all trust that was loaded say.
+    /// Empty where it can, or was not loaded.
+    #[must_use]
+    pub fn identity_problems(&self, files: &Arc<IdentityFiles>, mode: Mode) -> Vec<Problem> {
+        let kept = self.identities.get(&(Arc::as_ptr(files), mode));
+        let of_files = kept.into_iter().flat_map(|kept| &kept.problems);
+        let own = |(path, _): &&(PathBuf, Problem)| *path == files.certificate.value;
+        let revoked = self.revoked.iter().filter(own).map(|(_, problem)| problem);
+        of_files.chain(revoked).cloned().collect()
+    }
+
+    /// Why trust cannot be used. Empty where it can, or was not loaded.
+    #[must_use]
+    pub fn trust_problems(&self, files: &Arc<TrustFiles>) -> &[Problem] {
+        let kept = self.trusts.get(&Arc::as_ptr(files));
+        kept.map_or(&[], |kept| &kept.problems)
+    }
+
+    /// What an operator should know of files that are good, in sentences.
+    #[must_use]
+    pub fn remarks(&self) -> &[String] {
+        &self.remarks
     }
 
     /// Every problem found, with the line of the file's name in the configuration.
     #[must_use]
-    pub fn into_problems(self) -> Vec<Problem> {
-        self.problems
+    pub fn problems(&self) -> &[Problem] {
+        &self.problems
     }
 
     fn crl_file(&mut self, path: &Path) -> Arc<CrlFile> {
@@ -181,6 +231,9 @@ struct Loader<'a> {
     /// Seconds since 1970.
     now: i64,
     problems: Vec<Problem>,
+    /// Own certificates that a list revokes, by their files: no fault of the trust that is loaded.
+    revoked: Vec<(PathBuf, Problem)>,
+    remarks: Vec<String>,
 }
 
 impl<'a> Loader<'a> {
@@ -189,6 +242,8 @@ impl<'a> Loader<'a> {
             scope,
             now,
             problems: Vec::new(),
+            revoked: Vec::new(),
+            remarks: Vec::new(),
         }
     }
 
@@ -238,12 +293,30 @@ impl<'a> Loader<'a> {
         for problem in rules::leaf(leaf, mode, self.now) {
             self.add(at, Role::Certificate, problem);
         }
-        for ca in above {
+        for (place, ca) in above.iter().enumerate() {
+            // Above the CA that issued the leaf, an expired certificate is that of a root, or was issued to a root
+            // by an older one: peers trust the CA below it by a certificate of their own.
+            if ca.not_after <= self.now && place > 0 {
+                self.remark_surplus(at, ca);
+                continue;
+            }
             for problem in rules::intermediate(ca, self.now) {
                 self.add_within(at, Role::Certificate, ca, &problem);
             }
         }
         self.judge_signatures(at, chain);
+    }
+
+    fn remark_surplus(&mut self, at: &Located<PathBuf>, ca: &Facts) {
+        let (path, subject) = (at.value.display().to_string(), &ca.subject);
+        self.remarks.push(format!(
+            "{}{} {path:?}: {subject:?}, issued by {:?}, expired {}; peers that trust {subject:?} itself do not \
+             need it, and others refuse this site; take it out of the file",
+            self.scope,
+            Role::Certificate,
+            ca.issuer,
+            date(ca.not_after)
+        ));
     }
 
     /// A CA that was renewed under its old name breaks a chain that looks whole by its names.

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::connection::{Path, Side};
 use super::link::is_silence;
-use crate::audit::{self, Close, Party, Reason};
+use crate::audit::{self, Close, ConnectionId, Party, Reason};
 use crate::config::Protocol;
 use crate::dicom::{self, Answer, Ending, Role};
 use crate::metrics::RouteCounters;
@@ -69,12 +69,14 @@ impl Account {
 
     pub(super) fn told(
         self,
+        id: ConnectionId,
         path: &Path,
         source: SocketAddr,
         started: Instant,
         close: Close,
     ) -> audit::Connection {
         audit::Connection {
+            id,
             route: Arc::clone(&path.route),
             source,
             target: self.target,

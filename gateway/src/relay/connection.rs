@@ -23,10 +23,10 @@ use super::open::{Held, Opening};
 use super::passthrough::{Answered, Passing};
 use super::seal::{Outlet, Sealing};
 use super::shake::Limit;
-use crate::audit::{self, Close, Party, Reason};
+use crate::audit::{self, Close, ConnectionId, Event, Journal, Party, Reason};
 use crate::buffers::{Pool, Talker};
 use crate::config::{Connect, Route};
-use crate::limits::FIRST_MOVE_LOOK;
+use crate::limits::{FIRST_MOVE_LOOK, PROGRESS_EVERY};
 use crate::metrics::{self, RouteCounters, Stage};
 use crate::observe::{Direction, Observer};
 use crate::tls::handshake::{Secured, Unpaced};
@@ -53,6 +53,8 @@ pub struct Core<V: Verbs> {
     pub limiter: HandshakeLimiter,
     /// Connections that all cores may have together.
     pub connections_max: usize,
+    /// Where accepted peers are reported.
+    pub journal: Journal,
     /// When open connections must end.
     pub stops: Stops,
 }
@@ -101,6 +103,8 @@ pub enum Side {
 
 /// A connection that came in.
 pub struct Accepted<S> {
+    /// Its number.
+    pub id: ConnectionId,
     /// Its socket.
     pub socket: S,
     /// Who connected.
@@ -121,6 +125,8 @@ pub async fn serve<V: Verbs>(
         unreachable!("the counters were made for this configuration")
     };
     let mut work = Work {
+        id: accepted.id,
+        started,
         core,
         path,
         source: accepted.source,
@@ -144,11 +150,23 @@ pub async fn serve<V: Verbs>(
     let undelivered = work.account.undelivered();
     counters.undelivered_bytes.add(undelivered.iter().sum());
     core.counters.pool_exhausted.set(core.pool.exhausted());
-    work.account.told(path, accepted.source, started, close)
+    let Work {
+        id,
+        source,
+        account,
+        ..
+    } = work;
+    let account = account.told(id, path, source, started, close);
+    if account.would_refuse().is_some() {
+        counters.would_refuse.add(1);
+    }
+    account
 }
 
 /// A connection at work.
 pub(super) struct Work<'c, V: Verbs> {
+    id: ConnectionId,
+    started: Instant,
     pub(super) core: &'c Core<V>,
     pub(super) path: &'c Path,
     pub(super) source: SocketAddr,
@@ -193,6 +211,7 @@ impl<'c, V: Verbs> Work<'c, V> {
             match Box::pin(self.shake(&reached.socket, begun, limit, &Unpaced)).await {
                 Ok((secured, judgement)) => {
                     self.account.target = Some(reached.address);
+                    self.report_accepted();
                     let observer = self.observer();
                     let link = Link::new(near, reached.socket, observer, Direction::Homeward);
                     let (engine, mut held) = match self.engine(secured) {
@@ -237,6 +256,7 @@ impl<'c, V: Verbs> Work<'c, V> {
         let place = self.place(Stage::Handshake);
         let (secured, judgement) = Box::pin(self.accept(&far, acceptor, &place)).await?;
         drop(place);
+        self.report_accepted();
         let _of_peer = self.of_peer().inspect_err(|_| far.abort())?;
         // An accepted peer may be silent for ever; this bounds how many are.
         let place = self.place(Stage::SilentPeer);
@@ -457,11 +477,53 @@ impl<'c, V: Verbs> Work<'c, V> {
                     Err(error) => Reason::Internal(error.to_string()),
                 })
             };
-            link.watch(both, timeouts, parties, stops, at_rest).await;
+            let until = async {
+                tokio::select! {
+                    biased;
+                    reason = at_rest => reason,
+                    never = self.report_progress(link) => never,
+                }
+            };
+            link.watch(both, timeouts, parties, stops, until).await;
         }
         let [to_near, to_far] = link.left();
         account.note_left(to_near, to_far);
         link.close()
+    }
+
+    // Before any payload of the peer moves: what the end of the connection would report is lost where the
+    // process is killed.
+    fn report_accepted(&self) {
+        let Some(peer) = self.account.peer.clone() else {
+            return;
+        };
+        let accepted = audit::Accepted {
+            id: self.id,
+            route: Arc::clone(&self.path.route),
+            source: self.source,
+            target: self.account.target,
+            peer,
+            tls: self.account.tls.clone(),
+        };
+        self.core.journal.tell(Event::Accepted(Box::new(accepted)));
+    }
+
+    // Never returns. One timer for each connection that lasts, which fires once an hour.
+    async fn report_progress(&self, link: &Link<V::Socket, V::Socket>) -> Option<Reason> {
+        loop {
+            sleep(PROGRESS_EVERY).await;
+            let progress = audit::Progress {
+                id: self.id,
+                route: Arc::clone(&self.path.route),
+                source: self.source,
+                peer: self.account.peer.as_ref().map(|peer| peer.identity.clone()),
+                sealed_bytes: self.account.sealed.get(),
+                opened_bytes: self.account.opened.get(),
+                observed: link.progress(),
+                duration: self.started.elapsed(),
+            };
+            self.core.journal.tell(Event::Progress(Box::new(progress)));
+        }
     }
 
     fn note_observed(&mut self, link: &Link<V::Socket, V::Socket>, close: &Close) {

@@ -14,7 +14,7 @@ use crate::audit::{Close, Party, Reason};
 use crate::config::Timeouts;
 use crate::dicom::Answer;
 use crate::limits::{ALERT_LINGER, EXCHANGES_MIN, HALF_CLOSED_SILENCE};
-use crate::observe::{Direction, Forbidden, Observer};
+use crate::observe::{Direction, Forbidden, Observer, Progress};
 use crate::uring::Socket;
 
 /// Two sockets and the one end that they come to.
@@ -275,6 +275,11 @@ impl<N: Socket, F: Socket> Link<N, F> {
             }
         }
         true
+    }
+
+    /// What the observer has seen until now.
+    pub(super) fn progress(&self) -> Option<Progress> {
+        self.observer.borrow().progress()
     }
 
     /// The observer, when the connection has ended.

@@ -10,14 +10,17 @@ use socket2::{Domain, Protocol, Socket, Type};
 use crate::config::{Config, InterfaceName, Route};
 use crate::limits::LISTEN_BACKLOG;
 
-/// One listener a route, in their order.
+/// One listener for each of these routes of `config`, in their order.
 ///
 /// # Errors
 /// A sentence for each that cannot be opened.
-pub(super) fn routes(config: &Config) -> Result<Vec<TcpListener>, Vec<String>> {
+pub(super) fn routes<'r>(
+    config: &Config,
+    routes: impl Iterator<Item = &'r Route>,
+) -> Result<Vec<TcpListener>, Vec<String>> {
     let mut listeners = Vec::new();
     let mut problems = Vec::new();
-    for route in &config.routes {
+    for route in routes {
         match listen(route.listen, route.interface.as_ref()) {
             Ok(listener) => listeners.push(listener),
             Err(error) => problems.push(refusal(config, route, &error)),

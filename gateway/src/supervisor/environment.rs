@@ -108,7 +108,7 @@ pub fn remarks(prepared: &Prepared) -> Vec<String> {
         ));
     }
     remarks.extend(prepared.config.remarks());
-    remarks.extend(prepared.trust_remarks.iter().cloned());
+    remarks.extend(prepared.remarks.iter().cloned());
     for peer in prepared
         .config
         .peers

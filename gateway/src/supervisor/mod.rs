@@ -6,6 +6,7 @@
 mod ambiguity;
 mod bind;
 mod environment;
+mod expiries;
 mod nodes;
 mod notify;
 mod prepare;
@@ -27,11 +28,13 @@ pub use environment::remarks;
 pub use prepare::{Prepared, prepare};
 
 use crate::admin::{self, View};
-use crate::audit::{Event, Journal, Level};
-use crate::config::{Config, Timeouts};
+use crate::audit::{Event, Journal, Level, Ready};
+use crate::config::{Config, Route, Timeouts};
 use crate::limits::WORKERS_END;
+use crate::metrics;
 use crate::tls::{CipherChoice, CpuFeatures};
 use crate::worker::report_panics;
+use expiries::Expiries;
 use nodes::Nodes;
 use signals::{Asked, Ignored, Signals};
 use workers::Workers;
@@ -53,9 +56,10 @@ pub fn run(file: &FilePath) -> Result<(), Stopped> {
     environment::close_memory();
     let (runtime, ignored) = main_thread().map_err(|error| Stopped::Broken(error.to_string()))?;
     let capabilities = environment::probe().map_err(refused)?;
-    let prepared = prepare(file, SystemTime::now()).map_err(Stopped::Refused)?;
+    let mut prepared = prepare(file, SystemTime::now()).map_err(Stopped::Refused)?;
     let connections_max = environment::raise_descriptors(&prepared.config).map_err(refused)?;
-    let listeners = bind::routes(&prepared.config).map_err(Stopped::Refused)?;
+    let open = prepared.paths.iter().map(|path| &*path.route);
+    let listeners = bind::routes(&prepared.config, open).map_err(Stopped::Refused)?;
     let metrics = bind::metrics(&prepared.config).map_err(refused)?;
 
     let (journal, writer) =
@@ -67,11 +71,23 @@ pub fn run(file: &FilePath) -> Result<(), Stopped> {
     for text in remarks(&prepared) {
         notice(&journal, Level::Info, text);
     }
+    for text in std::mem::take(&mut prepared.closed) {
+        notice(&journal, Level::Error, text);
+    }
     let nodes = Nodes::read(FilePath::new(nodes::FOLDER));
     for (level, text) in nodes.remarks(&prepared.config.gateway) {
         notice(&journal, level, text);
     }
-    let config = prepared.config.clone();
+    let plan = Plan {
+        config: prepared.config.clone(),
+        open: prepared
+            .paths
+            .iter()
+            .map(|path| Arc::clone(&path.route))
+            .collect(),
+        files: std::mem::take(&mut prepared.files),
+        expiries: std::mem::take(&mut prepared.expiries),
+    };
     let started = Workers::start(
         prepared,
         capabilities,
@@ -82,7 +98,7 @@ pub fn run(file: &FilePath) -> Result<(), Stopped> {
     );
     let outcome = started.map_err(refused).and_then(|workers| {
         let main_thread = (runtime, ignored);
-        supervise(&config, workers, metrics, &journal, main_thread)
+        supervise(plan, workers, metrics, &journal, main_thread)
     });
     writer.finish(LOG_END);
     outcome
@@ -107,8 +123,17 @@ fn main_thread() -> std::io::Result<(Runtime, Ignored)> {
     Ok((runtime, ignored))
 }
 
+/// What the main thread keeps of what was prepared.
+struct Plan {
+    config: Config,
+    /// The routes that are open.
+    open: Vec<Arc<Route>>,
+    files: metrics::Files,
+    expiries: Expiries,
+}
+
 fn supervise(
-    config: &Config,
+    mut plan: Plan,
     workers: Workers,
     metrics: Option<TcpListener>,
     journal: &Journal,
@@ -119,13 +144,10 @@ fn supervise(
         let mut signals = Signals::new(ignored, journal.clone())
             .map_err(|error| Stopped::Broken(error.to_string()))?;
         let view = Rc::new(View {
-            routes: config
-                .routes
-                .iter()
-                .map(|route| route.name.clone())
-                .collect(),
+            routes: plan.open.iter().map(|route| route.name.clone()).collect(),
             cores: workers.counters.clone(),
             targets: workers.upstreams.counters().to_vec(),
+            files: std::mem::take(&mut plan.files),
             journal: journal.clone(),
             ready: Cell::new(true),
         });
@@ -134,13 +156,19 @@ fn supervise(
                 .map_err(|error| Stopped::Broken(error.to_string()))?;
             tokio::task::spawn_local(admin::serve(listener, Rc::clone(&view)));
         }
-        journal.tell(Event::Ready {
-            routes: config.routes.len(),
+        let listeners = plan.open.iter();
+        let config = &plan.config;
+        journal.tell(Event::Ready(Box::new(Ready {
+            listeners: listeners
+                .map(|route| (route.name.clone(), route.listen))
+                .collect(),
+            closed: config.routes.len().saturating_sub(plan.open.len()),
+            metrics: config.gateway.metrics,
             cores: in_words(&config.gateway.cores),
             version: env!("CARGO_PKG_VERSION"),
-        });
+        })));
         notify::ready();
-        serve(workers, &mut signals, &view, config, journal).await
+        serve(workers, &mut signals, &view, &mut plan, journal).await
     }))
 }
 
@@ -148,11 +176,18 @@ async fn serve(
     mut workers: Workers,
     signals: &mut Signals,
     view: &View,
-    config: &Config,
+    Plan {
+        config, expiries, ..
+    }: &mut Plan,
     journal: &Journal,
 ) -> Result<(), Stopped> {
     loop {
+        let now = SystemTime::now();
+        for (level, text) in expiries.look(now) {
+            notice(journal, level, text);
+        }
         tokio::select! {
+            () = sleep(expiries.rest(now)) => {}
             asked = signals.next() => match asked {
                 Asked::Stop => break,
                 Asked::Reload => notice(journal, Level::Warn, NO_RELOAD.to_owned()),

@@ -1,4 +1,8 @@
 //! From a configuration file to everything that the workers need, with every problem on the way.
+//!
+//! A file that cannot be used closes the routes that need it, and no other: a peer with bad files is refused on
+//! routes that have other peers, and a route without an identity or without any peer is not opened at all, so
+//! that its clients are refused by the kernel. A configuration that is wrong itself refuses the start.
 
 use std::path::Path as FilePath;
 use std::sync::Arc;
@@ -6,120 +10,229 @@ use std::time::SystemTime;
 
 use super::Paths;
 use super::ambiguity::Listings;
-use crate::config::{self, Config, Mode, Peer, Problem, Route};
+use super::expiries::{Expiries, Owner};
+use crate::config::{self, Config, Mode, Peer, Problem, Route, RouteTls};
+use crate::limits::SHOWN_PROBLEMS_MAX;
+use crate::metrics;
+use crate::pki::expiry;
 use crate::pki::store::Store;
 use crate::pki::{Identity, Trust};
 use crate::relay::{Path, Shares, Side};
 use crate::tls::{Acceptor, Connector};
 
-/// A configuration whose files were loaded and found good.
+/// A configuration of which at least one route can be opened.
 pub struct Prepared {
-    /// The configuration.
+    /// The configuration, with all its routes.
     pub config: Config,
-    /// Its routes with their certificates.
+    /// The routes that can be opened, with their certificates.
     pub paths: Paths,
-    /// What an operator should know about the CAs that it trusts.
-    pub(super) trust_remarks: Vec<String>,
+    /// Every problem of the files, in sentences with file, line and remedy; empty where all is good.
+    pub problems: Vec<String>,
+    /// What does not run because of these problems, in sentences.
+    pub closed: Vec<String>,
+    /// What an operator should know of files that are good.
+    pub remarks: Vec<String>,
+    /// What of the loaded files expires.
+    pub expiries: Expiries,
+    /// The same for the metrics.
+    pub files: metrics::Files,
 }
 
 /// Reads a configuration and the files that it names, as of `now`.
 ///
 /// # Errors
-/// Every problem found, in sentences with file, line and remedy.
+/// Every problem found, in sentences with file, line and remedy, where the configuration itself is wrong or no
+/// route can be opened.
 pub fn prepare(file: &FilePath, now: SystemTime) -> Result<Prepared, Vec<String>> {
     let found = config::load(file);
-    let mut loader = Loader {
-        store: Store::new(now),
-        problems: Vec::new(),
-    };
-    // Identities are loaded before trust, as `Store` asks.
-    for route in &found.routes {
-        loader.identity(route);
-    }
-    let mut listings = Listings::default();
-    let shares = Arc::new(Shares::new(found.routes.iter().map(|route| &**route)));
-    let paths: Vec<_> = found
+    let mut loader = Loader::new(now);
+    loader.load(&found.routes);
+    let refusals = loader.refusals(&found.routes);
+    let sides: Vec<_> = found
         .routes
         .iter()
-        .enumerate()
-        .filter_map(|(index, route)| Some((index, route, loader.side(route, &mut listings)?)))
-        .map(|(index, route, side)| Path::new(Arc::clone(route), index, side, Arc::clone(&shares)))
+        .map(|route| loader.side(route))
         .collect();
-    let mut problems = loader.into_problems();
-    let named = found.routes.iter().flat_map(|route| &route.tls);
-    let named: Vec<_> = named.flat_map(|tls| tls.peers.iter().cloned()).collect();
-    problems.extend(listings.problems(&named));
-    match found.config {
-        Ok(config) if problems.is_empty() => {
-            return Ok(Prepared {
-                config,
-                paths: paths.into(),
-                trust_remarks: listings.remarks(),
-            });
-        }
-        Ok(_) => {}
-        Err(of_the_text) => problems.extend(of_the_text),
-    }
+    let of_files = [loader.store.problems(), &loader.problems].concat();
+    let refusals = match &found.config {
+        Ok(_) if refusals.is_empty() && sides.iter().any(Option::is_some) => None,
+        Ok(_) => Some(refusals),
+        Err(of_the_text) => Some([of_the_text.as_slice(), &refusals].concat()),
+    };
+    let (Ok(config), None) = (found.config, &refusals) else {
+        return Err(sentences(
+            file,
+            [of_files, refusals.unwrap_or_default()].concat(),
+        ));
+    };
+    Ok(loader.prepared(config, sides, sentences(file, of_files)))
+}
+
+fn sentences(file: &FilePath, mut problems: Vec<Problem>) -> Vec<String> {
     problems.sort_by_key(|problem| problem.line.unwrap_or(usize::MAX));
     problems.dedup();
-    Err(problems
+    let sentences = problems
         .iter()
-        .map(|problem| problem.display(file).to_string())
-        .collect())
+        .map(|problem| problem.display(file).to_string());
+    sentences.collect()
 }
 
 struct Loader {
+    now: SystemTime,
     store: Store,
+    /// Those that the files have together, beside those of each file.
     problems: Vec<Problem>,
+    closed: Vec<String>,
+    refused: Vec<(String, String)>,
+    remarks: Vec<String>,
+    expiries: Expiries,
 }
 
 impl Loader {
-    fn side<'r>(&mut self, route: &'r Route, listings: &mut Listings<'r>) -> Option<Side> {
+    fn new(now: SystemTime) -> Self {
+        Self {
+            now,
+            store: Store::new(now),
+            problems: Vec::new(),
+            closed: Vec::new(),
+            refused: Vec::new(),
+            remarks: Vec::new(),
+            expiries: Expiries::default(),
+        }
+    }
+
+    /// Loads all files before any route is judged: a list that belongs to one peer can revoke the certificate of
+    /// another route. Identities come before trust, as `Store` asks.
+    fn load(&mut self, routes: &[Arc<Route>]) {
+        for route in routes {
+            self.identity(route);
+        }
+        for route in routes {
+            for peer in route.tls.iter().flat_map(|tls| &tls.peers) {
+                self.trust(route, peer);
+            }
+        }
+    }
+
+    /// What is wrong with the configuration itself, as far as the files show it.
+    fn refusals(&mut self, routes: &[Arc<Route>]) -> Vec<Problem> {
+        let mut refusals = Vec::new();
+        let mut listings = Listings::default();
+        for route in routes {
+            let Some(tls) = &route.tls else { continue };
+            for peer in &tls.peers {
+                if let Some(trust) = self.trust(route, peer) {
+                    listings.note(route, peer, &trust);
+                }
+            }
+            let identity = self.identity(route);
+            refusals.extend(identity.and_then(|identity| own_name(route, tls, &identity)));
+        }
+        let named = routes.iter().flat_map(|route| &route.tls);
+        let named: Vec<_> = named.flat_map(|tls| tls.peers.iter().cloned()).collect();
+        refusals.extend(listings.problems(&named));
+        self.remarks = listings.remarks();
+        refusals
+    }
+
+    /// What the route shakes hands with; `None` where its files do not allow it to be opened.
+    fn side(&mut self, route: &Route) -> Option<Side> {
         let Some(tls) = &route.tls else {
             return Some(Side::Passthrough);
         };
-        let identity = self.identity(route);
-        // All of it is loaded, so that all problems are found.
-        let trust: Vec<_> = tls
-            .peers
-            .iter()
-            .map(|peer| self.trust(route, peer))
-            .collect();
-        for (peer, trust) in tls.peers.iter().zip(&trust) {
-            if let Some(trust) = trust {
-                listings.note(route, peer, trust);
+        let problems = self.store.identity_problems(&tls.identity, route.mode);
+        let identity = self.identity(route).filter(|_| problems.is_empty());
+        let Some(identity) = identity else {
+            return self.close(route, &problems);
+        };
+        let (mut peers, mut trusts, mut bad) = (Vec::new(), Vec::new(), Vec::new());
+        for peer in &tls.peers {
+            match self.trust(route, peer) {
+                Some(trust) => {
+                    peers.push(Arc::clone(peer));
+                    trusts.push(trust);
+                }
+                None => bad.push(peer),
             }
         }
-        let (identity, trust) = (identity?, trust.into_iter().collect::<Option<Vec<_>>>()?);
-        if let Some(own) = identity.among(tls.peers.iter().flat_map(|peer| &peer.identities)) {
-            let text = format!(
-                "route \"{}\": peers lists \"{own}\", which this site's own certificate {:?} proves: \
-                 every holder of that key would count as the peer, and so would this gateway itself; \
-                 write the identity of the other site, which `wardgate pki show` prints of its \
-                 certificate; if the certificates of the two sites were swapped, put this site's own \
-                 there",
-                route.name,
-                tls.identity.certificate.value.display().to_string()
-            );
-            let line = Some(route.line);
-            self.problems.push(Problem { line, text });
-            return None;
+        if peers.is_empty() {
+            let of_each = bad
+                .iter()
+                .map(|peer| self.store.trust_problems(&peer.trust));
+            let problems = of_each.collect::<Vec<_>>().concat();
+            return self.close(route, &problems);
         }
+        // Nobody proves the identities of a peer that is left out.
+        let usable = RouteTls {
+            peers,
+            ..tls.clone()
+        };
         let side = match route.mode {
-            Mode::Originate => Connector::new(&identity, tls, &trust)
+            Mode::Originate => Connector::new(&identity, &usable, &trusts)
                 .map(|connector| Side::Originate(Box::new(connector))),
-            Mode::Terminate => Acceptor::new(&identity, tls, &trust)
+            Mode::Terminate => Acceptor::new(&identity, &usable, &trusts)
                 .map(|acceptor| Side::Terminate(Box::new(acceptor))),
             Mode::Passthrough => Ok(Side::Passthrough),
         };
-        side.map_err(|error| {
-            let text = format!("route \"{}\": TLS cannot be set up: {error}", route.name);
-            self.problems.push(Problem {
-                line: Some(route.line),
-                text,
-            });
-        })
-        .ok()
+        let side = match side {
+            Ok(side) => side,
+            Err(error) => {
+                let text = format!("route \"{}\": TLS cannot be set up: {error}", route.name);
+                let line = Some(route.line);
+                let problem = Problem { line, text };
+                self.problems.push(problem.clone());
+                return self.close(route, &[problem]);
+            }
+        };
+        for peer in bad {
+            self.refuse(route, peer);
+        }
+        self.note_expiries(route, &usable, &identity, &trusts);
+        Some(side)
+    }
+
+    fn close(&mut self, route: &Route, problems: &[Problem]) -> Option<Side> {
+        self.closed.push(format!(
+            "route \"{}\" is closed, and its clients are refused, until this is put right and wardgate is \
+             restarted: {}",
+            route.name,
+            shown(route, problems)
+        ));
+        None
+    }
+
+    fn refuse(&mut self, route: &Route, peer: &Peer) {
+        let name = peer.name.clone().unwrap_or_default();
+        let who = match &peer.name {
+            Some(name) => format!("peer \"{name}\""),
+            None => "the identities that it lists itself".to_owned(),
+        };
+        self.closed.push(format!(
+            "route \"{}\" refuses {who}, and serves its other peers, until this is put right and wardgate is \
+             restarted: {}",
+            route.name,
+            shown(route, self.store.trust_problems(&peer.trust))
+        ));
+        self.refused.push((route.name.clone(), name));
+    }
+
+    fn note_expiries(
+        &mut self,
+        route: &Route,
+        tls: &RouteTls,
+        identity: &Identity,
+        trusts: &[Arc<Trust>],
+    ) {
+        let of_route = Owner::Route(route.name.clone());
+        let own = expiry::of_identity(&tls.identity, identity, self.now);
+        self.expiries.add(&of_route, own);
+        for (peer, trust) in tls.peers.iter().zip(trusts) {
+            let of_trust = expiry::of_trust(&scope(route, peer), &peer.trust, trust);
+            match &peer.name {
+                Some(name) => self.expiries.add(&Owner::Peer(name.clone()), of_trust),
+                None => self.expiries.add(&of_route, of_trust),
+            }
+        }
     }
 
     fn identity(&mut self, route: &Route) -> Option<Arc<Identity>> {
@@ -129,16 +242,69 @@ impl Loader {
     }
 
     fn trust(&mut self, route: &Route, peer: &Peer) -> Option<Arc<Trust>> {
-        let scope = match &peer.name {
-            Some(name) => format!("peer \"{name}\": "),
-            None => format!("route \"{}\": ", route.name),
-        };
-        self.store.trust(&scope, &peer.trust)
+        self.store.trust(&scope(route, peer), &peer.trust)
     }
 
-    fn into_problems(self) -> Vec<Problem> {
-        let mut problems = self.problems;
-        problems.extend(self.store.into_problems());
-        problems
+    fn prepared(self, config: Config, sides: Vec<Option<Side>>, problems: Vec<String>) -> Prepared {
+        let names = config.routes.iter().map(|route| route.name.clone());
+        let files = metrics::Files {
+            routes: names.zip(sides.iter().map(Option::is_none)).collect(),
+            refused: self.refused,
+            expiries: self.expiries.rows(),
+        };
+        let shares = Arc::new(Shares::new(config.routes.iter().map(|route| &**route)));
+        let open = config.routes.iter().zip(sides);
+        let open = open.filter_map(|(route, side)| Some((route, side?)));
+        // A path's place is that among the open ones, as that of its counters and its listener.
+        let paths = open.enumerate();
+        let paths = paths.map(|(place, (route, side))| {
+            Path::new(Arc::clone(route), place, side, Arc::clone(&shares))
+        });
+        Prepared {
+            paths: paths.collect(),
+            config,
+            problems,
+            closed: self.closed,
+            remarks: [self.remarks.as_slice(), self.store.remarks()].concat(),
+            expiries: self.expiries,
+            files,
+        }
     }
+}
+
+/// A route that lists this site's own certificate among its peers.
+fn own_name(route: &Route, tls: &RouteTls, identity: &Identity) -> Option<Problem> {
+    let own = identity.among(tls.peers.iter().flat_map(|peer| &peer.identities))?;
+    let text = format!(
+        "route \"{}\": peers lists \"{own}\", which this site's own certificate {:?} proves: \
+         every holder of that key would count as the peer, and so would this gateway itself; \
+         write the identity of the other site, which `wardgate pki show` prints of its \
+         certificate; if the certificates of the two sites were swapped, put this site's own there",
+        route.name,
+        tls.identity.certificate.value.display().to_string()
+    );
+    let line = Some(route.line);
+    Some(Problem { line, text })
+}
+
+fn scope(route: &Route, peer: &Peer) -> String {
+    match &peer.name {
+        Some(name) => format!("peer \"{name}\": "),
+        None => format!("route \"{}\": ", route.name),
+    }
+}
+
+/// Problems of files in one line, which names the route already.
+fn shown(route: &Route, problems: &[Problem]) -> String {
+    let scope = format!("route \"{}\": ", route.name);
+    let texts = problems.iter().map(|problem| problem.text.as_str());
+    let texts = texts.map(|text| text.strip_prefix(&scope).unwrap_or(text));
+    let mut texts: Vec<_> = texts.take(SHOWN_PROBLEMS_MAX).collect();
+    // LIMIT: SHOWN_PROBLEMS_MAX.
+    let further = problems.len().saturating_sub(SHOWN_PROBLEMS_MAX);
+    let rest = format!("and {further} more, which `wardgate check` lists");
+    if further > 0 {
+        texts.push(&rest);
+    }
+    texts.join("; ")
 }

@@ -23,7 +23,7 @@ pub(super) struct AnchorFacts {
     // What it permits of names that webpki is not asked about.
     pub(super) constraints: Option<NameConstraints>,
     // INVARIANT: the numbers of the peers whose trust it is in, ascending.
-    vouches_for: Vec<usize>,
+    pub(super) vouches_for: Vec<usize>,
 }
 
 /// The anchors of one search.

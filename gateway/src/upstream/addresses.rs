@@ -7,7 +7,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use crate::limits::{ADDRESS_REPORT_EVERY, ADDRESS_SILENT, DEAD_ADDRESSES_MAX};
+use crate::limits::{ADDRESS_REPORT_EVERY, ADDRESS_SILENT, DEAD_ADDRESSES_MAX, NAME_STALE};
 
 /// The addresses that did not answer when they were tried last.
 #[derive(Debug, Default)]
@@ -35,6 +35,22 @@ pub enum AddressReport {
         why: String,
         /// Where the connection went instead.
         used: SocketAddr,
+    },
+    /// The resolver does not resolve the target's name.
+    Unresolved {
+        /// The target as configured.
+        target: String,
+        /// What the resolver reported, in words.
+        why: String,
+        /// Whether an address is remembered, which serves for `limits::NAME_STALE`.
+        is_remembered: bool,
+    },
+    /// A name that was reported as unresolved is resolved again.
+    Resolved {
+        /// The target as configured.
+        target: String,
+        /// How long after the first failure.
+        after: Duration,
     },
     /// An address that was reported as silent answers again.
     Answers {
@@ -112,6 +128,26 @@ impl fmt::Display for AddressReport {
                  is used. Other addresses are tried before {address} for {} s. Correct the address \
                  where it is configured (DNS or `targets`), or the network on the way to it",
                 ADDRESS_SILENT.as_secs()
+            ),
+            Self::Unresolved {
+                target,
+                why,
+                is_remembered,
+            } => {
+                write!(f, "target {target}: its name cannot be resolved: {why}; ")?;
+                if *is_remembered {
+                    let minutes = NAME_STALE.as_secs() / 60;
+                    write!(
+                        f,
+                        "the addresses that were found last are used for up to {minutes} min; "
+                    )?;
+                }
+                f.write_str("correct the name in `targets`, or the resolver of this machine")
+            }
+            Self::Resolved { target, after } => write!(
+                f,
+                "target {target}: its name is resolved again after {} s",
+                after.as_secs()
             ),
             Self::Answers {
                 target,

@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep};
 use super::Names;
 use super::addresses::AddressReport;
 use super::race::{Failed, Finish, race};
+use super::unresolved::Due;
 use crate::config::{Host, Route, Target, Timeouts};
 use crate::limits::{ATTEMPT_DELAY, LOOK_UP_HASTE, SENTENCE_CHARS_MAX};
 use crate::uring::{SocketOptions, Verbs};
@@ -168,7 +169,11 @@ impl<'r> Attempts<'r> {
     async fn find<V: Verbs>(&mut self, verbs: &V, names: &Names, target: &'r Target) {
         let found = match &target.host {
             Host::Ip(address) => Ok(vec![*address]),
-            Host::Name(name) => self.look_up(verbs, names, name).await,
+            Host::Name(name) => {
+                let found = self.look_up(verbs, names, name).await;
+                self.report_name(names, target, name, found.is_ok());
+                found
+            }
         };
         match found {
             Ok(found) => {
@@ -327,9 +332,28 @@ impl<'r> Attempts<'r> {
             // A look-up holds no ring operation, so it may be left behind.
             found = names.look_up(verbs, name) => found,
             _ = over(patience, self.stop.clone()) => known.ok_or_else(|| {
-                io::Error::new(io::ErrorKind::TimedOut, "the name was not resolved in time")
+                let why = "the name was not resolved in time";
+                let mut unresolved = names.upstreams().unresolved();
+                unresolved.on_failure(name, why.to_owned(), Instant::now().into_std());
+                io::Error::new(io::ErrorKind::TimedOut, why)
             }),
         }
+    }
+
+    fn report_name(&self, names: &Names, target: &Target, name: &str, is_remembered: bool) {
+        let now = Instant::now().into_std();
+        let due = names.upstreams().unresolved().due(name, now);
+        let target = target.to_string();
+        let report = match due {
+            Some(Due::Unresolved(why)) => AddressReport::Unresolved {
+                target,
+                why,
+                is_remembered,
+            },
+            Some(Due::Resolved(after)) => AddressReport::Resolved { target, after },
+            None => return,
+        };
+        names.report(self.route, &report);
     }
 
     // An even part of the time left for each attempt that may still come, this one included (it is

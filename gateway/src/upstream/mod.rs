@@ -9,6 +9,7 @@ mod probe;
 mod race;
 #[cfg(test)]
 mod tests;
+mod unresolved;
 mod upstreams;
 mod watch;
 

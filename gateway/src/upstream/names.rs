@@ -126,13 +126,20 @@ impl Names {
         found: io::Result<Vec<IpAddr>>,
         since: Instant,
     ) -> io::Result<Vec<IpAddr>> {
+        let now = Instant::now().into_std();
         match found {
             Ok(mut addresses) => {
+                self.upstreams.unresolved().on_success(name, now);
                 addresses.truncate(ADDRESSES_MAX);
                 self.remember(name, &addresses, since);
                 Ok(addresses)
             }
-            Err(error) => self.recall(name, NAME_STALE).ok_or(error),
+            Err(error) => {
+                let mut unresolved = self.upstreams.unresolved();
+                unresolved.on_failure(name, error.to_string(), now);
+                drop(unresolved);
+                self.recall(name, NAME_STALE).ok_or(error)
+            }
         }
     }
 

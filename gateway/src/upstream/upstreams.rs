@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::addresses::DeadAddresses;
+use super::unresolved::UnresolvedNames;
 use crate::config::{Route, Target};
 use crate::dicom::AeTitle;
 use crate::metrics;
@@ -19,6 +20,7 @@ pub struct Upstreams {
     // In the order of the configuration.
     counters: Vec<Arc<metrics::Target>>,
     dead_addresses: Mutex<DeadAddresses>,
+    unresolved: Mutex<UnresolvedNames>,
 }
 
 /// A target that is probed.
@@ -26,7 +28,7 @@ pub struct Upstreams {
 pub struct Watched {
     /// The target.
     pub target: Target,
-    /// What a C-ECHO calls it: its own title where it is a title's target, else the route's choice.
+    /// The title that a C-ECHO calls there.
     pub called: AeTitle,
     /// What its probes have told.
     pub counters: Arc<metrics::Target>,
@@ -65,6 +67,13 @@ impl Upstreams {
         addresses.unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The names that the resolver did not resolve. Locked when a resolver has answered and when a connection
+    /// begins, and never across a wait.
+    pub(super) fn unresolved(&self) -> MutexGuard<'_, UnresolvedNames> {
+        let names = self.unresolved.lock();
+        names.unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Whether a target is known not to answer.
     pub(super) fn is_down(&self, route: &Route, target: &Target) -> bool {
         let mut watched = self.of(route).iter();
@@ -75,22 +84,18 @@ impl Upstreams {
 
 // A target that stands in several lists of a route is probed once.
 fn watched(route: &Route) -> Vec<Arc<Watched>> {
-    let Some(health) = &route.health else {
+    if route.health.is_none() {
         return Vec::new();
-    };
-    let own = route.targets.iter().map(|target| (target, health.called));
+    }
     let by_title = route.dicom.iter().flat_map(|dicom| &dicom.by_title);
-    let by_title = by_title.flat_map(|table| {
-        let called = table.called.first().copied().unwrap_or(health.called);
-        table.targets.iter().map(move |target| (target, called))
-    });
+    let by_title = by_title.flat_map(|table| &table.targets);
     let mut all: Vec<Arc<Watched>> = Vec::new();
-    for (target, called) in own.chain(by_title) {
+    for target in route.targets.iter().chain(by_title) {
         if !all.iter().any(|watched| watched.target == *target) {
             let counters = metrics::Target::new(route.name.clone(), target.to_string());
             all.push(Arc::new(Watched {
                 target: target.clone(),
-                called,
+                called: route.echo_title(target),
                 counters: Arc::new(counters),
             }));
         }

@@ -140,6 +140,10 @@ fn turn_away(
         return;
     };
     let route = Arc::clone(&path.route);
-    let account = Connection::unserved(route, source, Reason::Limit(which.into()));
-    shared.journal.tell(Event::Connection(Box::new(account)));
+    let id = shared.ids.next();
+    let account = Connection::unserved(id, route, source, Reason::Limit(which.into()));
+    shared
+        .core
+        .journal
+        .tell(Event::Connection(Box::new(account)));
 }

@@ -20,13 +20,13 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::audit::{Connection, Event, Journal, Level, Reason};
+use crate::audit::{Connection, ConnectionIds, Event, Journal, Level, Reason};
 use crate::buffers::Pool;
 use crate::metrics::{self, Stage};
 use crate::relay::{Accepted, Core, HandshakeLimiter, Path, Stops, serve};
@@ -133,13 +133,13 @@ fn pin(cpu: usize) -> io::Result<()> {
 /// What the tasks of one worker share.
 struct Shared {
     core: Core<Ring>,
+    ids: ConnectionIds,
     place: usize,
     paths: Arc<[Path]>,
     mailboxes: Vec<mpsc::Sender<Message>>,
     scales: RefCell<Scales>,
     // Goes on by one every `placement::TURN` while there are connections.
     clock: Cell<u64>,
-    journal: Journal,
     wakeful: Option<Rc<Wakeful>>,
 }
 
@@ -155,14 +155,15 @@ async fn run(plan: Plan) {
             connections_max: plan.loads.connections_max(),
             limiter: HandshakeLimiter::new(places, Arc::clone(&plan.counters)),
             counters: plan.counters,
+            journal: plan.journal,
             stops: plan.stops,
         },
+        ids: ConnectionIds::new(plan.core, SystemTime::now()),
         place: plan.core,
         paths: plan.paths,
         mailboxes: plan.mailboxes,
         clock: Cell::new(0),
         scales: RefCell::new(Scales::new(&plan.loads, Instant::now())),
-        journal: plan.journal,
         wakeful: plan.busy_poll.map(Wakeful::new),
     });
     let awake = shared.wakeful.clone().map(|wakeful| {
@@ -222,8 +223,8 @@ fn names(upstreams: Arc<Upstreams>, journal: &Journal) -> Names {
     let journal = journal.clone();
     Names::new(upstreams).reporting(move |route, report| {
         let level = match report {
-            AddressReport::Silent { .. } => Level::Warn,
-            AddressReport::Answers { .. } => Level::Info,
+            AddressReport::Silent { .. } | AddressReport::Unresolved { .. } => Level::Warn,
+            AddressReport::Answers { .. } | AddressReport::Resolved { .. } => Level::Info,
         };
         let text = format!("route \"{}\": {report}", route.name);
         journal.tell(Event::Notice { level, text });
@@ -246,12 +247,14 @@ async fn connection(shared: Rc<Shared>, handed: Handed) {
     let (Some(path), Some(of_route)) = (shared.paths.get(path), counters.routes.get(path)) else {
         return;
     };
+    let id = shared.ids.next();
     let options = socket_options(&path.route.timeouts);
     let account = match RingSocket::new(socket, &options) {
         // It was reset between accept and here, before it carried anything.
         Err(_) => return,
         Ok(socket) => {
             let accepted = Accepted {
+                id,
                 socket,
                 source,
                 is_beyond: seat.is_beyond(),
@@ -276,8 +279,11 @@ async fn connection(shared: Rc<Shared>, handed: Handed) {
         }
     };
     let account = account.unwrap_or_else(|panic| {
-        Connection::unserved(Arc::clone(&path.route), source, Reason::Internal(panic))
+        Connection::unserved(id, Arc::clone(&path.route), source, Reason::Internal(panic))
     });
     drop(seat);
-    shared.journal.tell(Event::Connection(Box::new(account)));
+    shared
+        .core
+        .journal
+        .tell(Event::Connection(Box::new(account)));
 }

@@ -76,7 +76,7 @@ struct Work {
 
 impl Work {
     async fn run(self, turn: usize, of: usize) {
-        let (core, journal) = (&self.shared.core, &self.shared.journal);
+        let (core, journal) = (&self.shared.core, &self.shared.core.journal);
         let Some(path) = self.shared.paths.get(self.path) else {
             return;
         };

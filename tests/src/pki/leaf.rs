@@ -42,6 +42,8 @@ pub enum Kind {
     OtherName,
     /// Its time was over yesterday.
     Expired,
+    /// Its time will be over in ten days and an hour. Nothing is wrong with that.
+    ExpiresSoon,
     /// Its time begins tomorrow.
     NotYetValid,
     /// Named in the revocation list [`Pki::crl`].
@@ -265,6 +267,7 @@ fn dates(kind: Kind) -> (OffsetDateTime, OffsetDateTime) {
     let day = Duration::days(1);
     match kind {
         Kind::Expired => (now - 30 * day, now - day),
+        Kind::ExpiresSoon => (now - 100 * day, now + 10 * day + Duration::HOUR),
         Kind::NotYetValid => (now + day, now + 30 * day),
         _ => (now - day, now + 90 * day),
     }

@@ -133,7 +133,7 @@ impl Loader<'_> {
             }
             let (since, list) = (date(at), crl_at.value.display().to_string());
             let certificate = own.at.value.display().to_string();
-            self.problems.push(Problem {
+            let problem = Problem {
                 line: Some(own.at.line),
                 text: format!(
                     "{}{} {certificate:?} was revoked {since}, says crl {list:?}; issue a new one \
@@ -141,7 +141,8 @@ impl Loader<'_> {
                     own.scope,
                     Role::Certificate
                 ),
-            });
+            };
+            self.revoked.push((own.at.value.clone(), problem));
         }
     }
 }

@@ -1,11 +1,13 @@
 //! Certificates and chains that cannot serve on a route.
 
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use rcgen::{ExtendedKeyUsagePurpose, KeyUsagePurpose, SanType, date_time_ymd};
 
 use super::{Ca, LEAF, Site, now, self_signed};
 use crate::config::Mode;
+use crate::pki::store::Store;
 
 #[test]
 fn expired_certificate_is_refused_with_its_date() {
@@ -218,6 +220,43 @@ fn expired_intermediate_is_named() {
              its CA"
         ]
     );
+}
+
+/// As when DST Root CA X3 expired: the new root was there under its own name, and under that of the old one.
+#[test]
+fn an_expired_cross_certificate_behind_the_chain_is_a_remark() {
+    let site = Site::new();
+    let old = Ca::with("Old Root", |ca| ca.not_after = date_time_ymd(2026, 2, 3));
+    let middle = site.ca.below("Sub CA");
+    let mut cross = site.ca.params.clone();
+    cross.not_after = date_time_ymd(2026, 2, 3);
+    let cross = cross
+        .signed_by(&site.ca.key, &old.issuer())
+        .expect("a CA")
+        .pem();
+    let leaf = site.leaf_pem(&middle, |_| {});
+    for chain in [
+        vec![&leaf, &middle.pem(), &cross],
+        vec![&leaf, &middle.pem(), &cross, &old.pem()],
+    ] {
+        let chain: Vec<_> = chain.into_iter().cloned().collect();
+        site.write("site.pem", chain.concat());
+        assert_eq!(site.problems(), [""; 0]);
+        let mut store = Store::new(now());
+        let files = Arc::new(site.files());
+        for mode in [Mode::Originate, Mode::Terminate] {
+            assert!(store.identity("route \"out\": ", &files, mode).is_some());
+        }
+        let remarks = store.remarks();
+        assert_eq!(remarks.len(), chain.len() - 2, "{remarks:?}");
+        assert!(
+            remarks[0].contains(
+                "\"CN=Region CA\", issued by \"CN=Old Root\", expired 2026-02-03; peers that trust \"CN=Region CA\" \
+                 itself do not need it"
+            ),
+            "{remarks:?}"
+        );
+    }
 }
 
 #[test]

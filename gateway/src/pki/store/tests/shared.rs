@@ -45,7 +45,7 @@ fn a_file_of_lists_is_held_once_however_many_peers_name_it() {
     let first = store.trust("", &files).expect("good files");
     let second = store.trust("", &files).expect("good files");
     assert!(Arc::ptr_eq(&first, &second));
-    assert_eq!(store.into_problems(), []);
+    assert_eq!(store.problems(), []);
 }
 
 #[test]
@@ -57,7 +57,7 @@ fn problems_of_a_shared_file_are_reported_where_each_peer_names_it() {
         let files = trust(&site, "trust.pem", &["other.crl"]);
         assert!(store.trust(scope, &files).is_none());
     }
-    let problems = store.into_problems();
+    let problems = store.problems();
     let begins = ["peer \"a\": crl \"", "peer \"b\": crl \""];
     assert_eq!(problems.len(), 2);
     for (problem, begin) in problems.iter().zip(begins) {
@@ -104,7 +104,7 @@ fn an_own_certificate_is_looked_up_in_the_lists_of_every_peer() {
     });
     store.identity("route \"out\": ", &files, Mode::Originate);
     store.trust("peer \"a\": ", &trust(&site, "trust.pem", &["ca.crl"]));
-    let problems = store.into_problems();
+    let problems = store.problems();
     let [problem] = &problems[..] else {
         panic!("one problem: {problems:?}");
     };
@@ -136,5 +136,5 @@ fn a_ca_of_the_same_name_revokes_no_own_certificate() {
     store.identity("", &files, Mode::Originate);
     let files = trust(&site, "partner.pem", &["partner.crl"]);
     assert!(store.trust("", &files).is_some());
-    assert_eq!(store.into_problems(), []);
+    assert_eq!(store.problems(), []);
 }

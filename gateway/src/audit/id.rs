@@ -1,0 +1,75 @@
+//! Numbers for connections, by which the lines of one connection are found in the log.
+
+use std::cell::Cell;
+use std::fmt;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// The number of one connection, unique among those of all starts of the gateway on a machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ConnectionId {
+    // Milliseconds from 1970 to the start of its worker.
+    start: u64,
+    core: usize,
+    number: u64,
+}
+
+impl fmt::Display for ConnectionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:x}-{}-{}", self.start, self.core, self.number)
+    }
+}
+
+/// Gives the connections of one core their numbers.
+#[derive(Debug)]
+pub struct ConnectionIds {
+    start: u64,
+    core: usize,
+    given: Cell<u64>,
+}
+
+impl ConnectionIds {
+    /// For the core at this place, whose worker started at `now`.
+    #[must_use]
+    pub fn new(core: usize, now: SystemTime) -> Self {
+        let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self {
+            start: u64::try_from(since.as_millis()).unwrap_or(u64::MAX),
+            core,
+            given: Cell::new(0),
+        }
+    }
+
+    /// The next number.
+    pub fn next(&self) -> ConnectionId {
+        let number = self.given.get().wrapping_add(1);
+        self.given.set(number);
+        ConnectionId {
+            start: self.start,
+            core: self.core,
+            number,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn ids_differ_between_connections_cores_and_starts() {
+        let start = UNIX_EPOCH + Duration::from_millis(0x19a_0000_0000);
+        let starts = [start, start + Duration::from_millis(1)];
+        let cores = starts
+            .iter()
+            .flat_map(|start| [0, 1].map(|core| (core, *start)));
+        let ids: HashSet<_> = cores
+            .map(|(core, start)| ConnectionIds::new(core, start))
+            .flat_map(|ids| [ids.next(), ids.next()].map(|id| id.to_string()))
+            .collect();
+        assert_eq!(ids.len(), 8);
+        assert!(ids.contains("19a00000000-1-2"), "{ids:?}");
+    }
+}

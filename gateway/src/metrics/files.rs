@@ -1,0 +1,99 @@
+//! The metrics of what was loaded at the start: what is closed because of its files, and what expires when.
+
+use std::fmt::Write as _;
+
+use super::catalogue::head;
+
+/// What the files of a configuration led to.
+#[derive(Debug, Default)]
+pub struct Files {
+    /// Every route of the configuration by its name, and whether it is closed.
+    pub routes: Vec<(String, bool)>,
+    /// Peers that a route refuses because of their files: the route's name and the peer's, which is empty for
+    /// identities that the route lists itself.
+    pub refused: Vec<(String, String)>,
+    /// What expires.
+    pub expiries: Vec<Expiry>,
+}
+
+/// The first end of the certificates or lists in the files of one owner.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Expiry {
+    /// The label of the owner, `route` or `peer`, and its name.
+    pub owner: (&'static str, String),
+    /// The key that names the file.
+    pub file: &'static str,
+    /// Whether it is a revocation list.
+    pub is_list: bool,
+    /// Seconds since 1970.
+    pub ends: i64,
+}
+
+impl Files {
+    /// Their rows in Prometheus text.
+    #[must_use]
+    pub fn exposition(&self) -> String {
+        let mut text = String::new();
+        let name = "wardgate_route_closed";
+        let help = "Whether the route accepts nothing because of a bad file; the log names it.";
+        head(&mut text, name, "gauge", help);
+        for (route, is_closed) in &self.routes {
+            let _ = writeln!(text, "{name}{{route=\"{route}\"}} {}", u8::from(*is_closed));
+        }
+        let name = "wardgate_peer_closed";
+        let help = "Peers that the route refuses because of a bad file; the log names it.";
+        head(&mut text, name, "gauge", help);
+        for (route, peer) in &self.refused {
+            let _ = writeln!(text, "{name}{{route=\"{route}\",peer=\"{peer}\"}} 1");
+        }
+        let name = "wardgate_certificate_expiry_timestamp_seconds";
+        let help = "When the first certificate of the file expires, in seconds since 1970.";
+        head(&mut text, name, "gauge", help);
+        for row in self.expiries.iter().filter(|row| !row.is_list) {
+            let (label, owner) = &row.owner;
+            let labels = format!("{label}=\"{owner}\",file=\"{}\"", row.file);
+            let _ = writeln!(text, "{name}{{{labels}}} {}", row.ends);
+        }
+        let name = "wardgate_crl_expiry_timestamp_seconds";
+        let help = "When the first revocation list of the owner expires, in seconds since 1970.";
+        head(&mut text, name, "gauge", help);
+        for row in self.expiries.iter().filter(|row| row.is_list) {
+            let (label, owner) = &row.owner;
+            let _ = writeln!(text, "{name}{{{label}=\"{owner}\"}} {}", row.ends);
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_show_what_is_closed_and_what_expires() {
+        let expiry = |owner: (&'static str, &str), file, is_list, ends| Expiry {
+            owner: (owner.0, owner.1.to_owned()),
+            file,
+            is_list,
+            ends,
+        };
+        let files = Files {
+            routes: vec![("a".to_owned(), false), ("b".to_owned(), true)],
+            refused: vec![("a".to_owned(), "region".to_owned())],
+            expiries: vec![
+                expiry(("route", "a"), "certificate", false, 1_800_000_000),
+                expiry(("peer", "region"), "crl", true, 1_700_000_000),
+            ],
+        };
+        let text = files.exposition();
+        for line in [
+            "wardgate_route_closed{route=\"a\"} 0\n",
+            "wardgate_route_closed{route=\"b\"} 1\n",
+            "wardgate_peer_closed{route=\"a\",peer=\"region\"} 1\n",
+            "wardgate_certificate_expiry_timestamp_seconds{route=\"a\",file=\"certificate\"} 1800000000\n",
+            "wardgate_crl_expiry_timestamp_seconds{peer=\"region\"} 1700000000\n",
+        ] {
+            assert!(text.contains(line), "{line}{text}");
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! Warns of certificates and revocation lists that end, at the start and while the gateway runs.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime};
+
+use crate::audit::Level;
+use crate::limits::{EXPIRY_LOOK_EVERY, EXPIRY_REPORT_EVERY};
+use crate::metrics;
+use crate::pki::expiry::{Expiry, Kind, Stage, unix};
+
+/// Whose files they are, as the labels of metrics have it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Owner {
+    /// Those of one route, by its name.
+    Route(String),
+    /// Those of a `[[peer]]` table, by its name.
+    Peer(String),
+}
+
+/// All that ends of the files that were loaded.
+#[derive(Debug, Default)]
+pub struct Expiries {
+    all: Vec<Watched>,
+    owners: Vec<(Owner, Expiry)>,
+}
+
+#[derive(Debug)]
+struct Watched {
+    expiry: Expiry,
+    stage: Stage,
+    // When it was last reported to have ended.
+    reported: Option<SystemTime>,
+}
+
+impl Expiries {
+    /// Adds what ends of files of `owner`'s. The same files may come for several owners, and are warned of once.
+    pub(super) fn add(&mut self, owner: &Owner, expiries: Vec<Expiry>) {
+        for expiry in expiries {
+            if !self.all.iter().any(|known| known.expiry == expiry) {
+                self.all.push(Watched {
+                    expiry: expiry.clone(),
+                    stage: Stage::Far,
+                    reported: None,
+                });
+            }
+            self.owners.push((owner.clone(), expiry));
+        }
+    }
+
+    /// Sentences about what has come nearer to its end since the last look, or ended; what has ended is repeated
+    /// once in `limits::EXPIRY_REPORT_EVERY`.
+    pub fn look(&mut self, now: SystemTime) -> Vec<(Level, String)> {
+        let due = self.all.iter_mut().filter_map(|watched| watched.look(now));
+        due.collect()
+    }
+
+    /// How long nothing changes from `now` on, at most `limits::EXPIRY_LOOK_EVERY`.
+    pub(super) fn rest(&self, now: SystemTime) -> Duration {
+        let changes = self.all.iter().filter_map(|of| of.expiry.next_change(now));
+        let until = changes.filter_map(|at| at.duration_since(now).ok());
+        // Certificates count whole seconds, and a second that has begun is over in the next.
+        let next = until.min().map(|left| left + Duration::from_secs(1));
+        next.map_or(EXPIRY_LOOK_EVERY, |next| next.min(EXPIRY_LOOK_EVERY))
+    }
+
+    /// The first end of each kind for each owner, for the metrics.
+    pub(super) fn rows(&self) -> Vec<metrics::Expiry> {
+        let mut first = BTreeMap::new();
+        for (owner, expiry) in &self.owners {
+            let ends = unix(expiry.ends);
+            let known = first
+                .entry((owner, expiry.kind.key()))
+                .or_insert((expiry.kind, ends));
+            known.1 = known.1.min(ends);
+        }
+        let rows = first.into_iter().map(|((owner, _), (kind, ends))| {
+            let (label, name) = match owner {
+                Owner::Route(name) => ("route", name),
+                Owner::Peer(name) => ("peer", name),
+            };
+            metrics::Expiry {
+                owner: (label, name.clone()),
+                file: kind.key(),
+                is_list: kind == Kind::Crl,
+                ends,
+            }
+        });
+        rows.collect()
+    }
+}
+
+impl Watched {
+    fn look(&mut self, now: SystemTime) -> Option<(Level, String)> {
+        let stage = self.expiry.stage(now);
+        let is_new = stage != self.stage;
+        self.stage = stage;
+        match stage {
+            Stage::Far => None,
+            Stage::Near(_) => is_new.then(|| (Level::Warn, self.expiry.sentence(now))),
+            Stage::Expired => {
+                let since = self
+                    .reported
+                    .map(|at| now.duration_since(at).unwrap_or_default());
+                if since.is_some_and(|since| since < EXPIRY_REPORT_EVERY) {
+                    return None;
+                }
+                self.reported = Some(now);
+                Some((Level::Error, self.expiry.sentence(now)))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::UNIX_EPOCH;
+
+    use super::*;
+
+    fn at(days: u64) -> SystemTime {
+        UNIX_EPOCH + Duration::from_secs(days * 86_400)
+    }
+
+    fn ending(kind: Kind, ends: u64) -> Expiry {
+        Expiry {
+            kind,
+            object: "certificate \"site.pem\"".to_owned(),
+            name: "CN=x".to_owned(),
+            begins: at(1),
+            ends: at(ends),
+        }
+    }
+
+    #[test]
+    fn each_warning_comes_once_and_an_end_every_day() {
+        let mut expiries = Expiries::default();
+        // Of two routes.
+        for route in ["a", "b"] {
+            let owner = Owner::Route(route.to_owned());
+            expiries.add(&owner, vec![ending(Kind::Certificate, 1000)]);
+        }
+        let mut levels = Vec::new();
+        let mut now = at(960);
+        while now < at(1003) {
+            let lines = expiries.look(now);
+            assert!(lines.len() <= 1, "{lines:?}");
+            levels.extend(lines.into_iter().map(|(level, _)| level));
+            let rest = expiries.rest(now);
+            assert!(rest > Duration::ZERO && rest <= EXPIRY_LOOK_EVERY);
+            now += rest;
+        }
+        assert_eq!(
+            levels,
+            [[Level::Warn; 5].as_slice(), &[Level::Error; 3]].concat()
+        );
+    }
+
+    #[test]
+    fn the_first_end_of_each_kind_is_a_metric_of_its_owner() {
+        let mut expiries = Expiries::default();
+        let region = Owner::Peer("region".to_owned());
+        let ends = [(Kind::Trust, 30), (Kind::Trust, 20), (Kind::Crl, 10)];
+        expiries.add(
+            &region,
+            ends.map(|(kind, ends)| ending(kind, ends)).to_vec(),
+        );
+        let route = Owner::Route("out".to_owned());
+        expiries.add(&route, vec![ending(Kind::Certificate, 40)]);
+        let rows = expiries.rows();
+        let rows = rows
+            .iter()
+            .map(|row| (row.owner.0, row.file, row.is_list, row.ends / 86_400));
+        let expected = [
+            ("route", "certificate", false, 40),
+            ("peer", "crl", true, 10),
+            ("peer", "trust", false, 20),
+        ];
+        assert!(rows.eq(expected), "{:?}", expiries.rows());
+    }
+}

@@ -1,0 +1,127 @@
+//! Names of targets that cannot be resolved: reported once an hour, also where an address is remembered that
+//! serves for a while.
+//!
+//! Pure: no socket, no clock.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use crate::limits::{ADDRESS_REPORT_EVERY, NAMES_MAX};
+
+/// The names that the resolver did not resolve when it was asked last.
+#[derive(Debug, Default)]
+pub(super) struct UnresolvedNames {
+    known: HashMap<String, Failing>,
+}
+
+#[derive(Debug)]
+struct Failing {
+    since: Instant,
+    why: String,
+    reported: Option<Instant>,
+    // Since when it has been resolved again, which is still to be reported.
+    resolved: Option<Instant>,
+}
+
+/// What the operator should hear of a name.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Due {
+    /// The resolver does not resolve it, and why.
+    Unresolved(String),
+    /// It was reported, and is resolved again after so long.
+    Resolved(Duration),
+}
+
+impl UnresolvedNames {
+    /// Notes that the resolver failed.
+    pub(super) fn on_failure(&mut self, name: &str, why: String, now: Instant) {
+        if let Some(failing) = self.known.get_mut(name) {
+            (failing.why, failing.resolved) = (why, None);
+        } else if self.known.len() < NAMES_MAX {
+            // LIMIT: NAMES_MAX; of names beyond it, the connections' own lines report.
+            let failing = Failing {
+                since: now,
+                why,
+                reported: None,
+                resolved: None,
+            };
+            self.known.insert(name.to_owned(), failing);
+        }
+    }
+
+    /// Notes that the resolver resolved it.
+    pub(super) fn on_success(&mut self, name: &str, now: Instant) {
+        let is_reported = |failing: &Failing| failing.reported.is_some();
+        if self.known.get(name).is_some_and(is_reported) {
+            if let Some(failing) = self.known.get_mut(name) {
+                failing.resolved.get_or_insert(now);
+            }
+        } else {
+            self.known.remove(name);
+        }
+    }
+
+    /// What is to be reported of a name now; then it counts as reported.
+    pub(super) fn due(&mut self, name: &str, now: Instant) -> Option<Due> {
+        let failing = self.known.get_mut(name)?;
+        if let Some(resolved) = failing.resolved {
+            let after = resolved.saturating_duration_since(failing.since);
+            self.known.remove(name);
+            return Some(Due::Resolved(after));
+        }
+        let since = |reported| now.saturating_duration_since(reported);
+        let is_due = failing
+            .reported
+            .is_none_or(|reported| since(reported) >= ADDRESS_REPORT_EVERY);
+        is_due.then(|| {
+            failing.reported = Some(now);
+            Due::Unresolved(failing.why.clone())
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_fails_is_reported_once_an_hour_and_its_return_once() {
+        let (start, mut names) = (Instant::now(), UnresolvedNames::default());
+        let minute = Duration::from_secs(60);
+        let mut reports = 0;
+        for turn in 0..125 {
+            let now = start + turn * minute;
+            names.on_failure("pacs", "no such name".to_owned(), now);
+            match names.due("pacs", now) {
+                Some(Due::Unresolved(why)) => {
+                    assert_eq!(why, "no such name");
+                    reports += 1;
+                }
+                other => assert_eq!(other, None),
+            }
+        }
+        assert_eq!(reports, 3);
+        let end = start + 200 * minute;
+        names.on_success("pacs", end);
+        assert_eq!(names.due("pacs", end), Some(Due::Resolved(200 * minute)));
+        assert_eq!(names.due("pacs", end), None);
+    }
+
+    #[test]
+    fn a_name_that_failed_unreported_or_never_is_not_reported() {
+        let (now, mut names) = (Instant::now(), UnresolvedNames::default());
+        assert_eq!(names.due("pacs", now), None);
+        names.on_failure("pacs", String::new(), now);
+        names.on_success("pacs", now);
+        assert_eq!(names.due("pacs", now), None);
+    }
+
+    #[test]
+    fn no_more_names_are_remembered_than_the_bound() {
+        let (now, mut names) = (Instant::now(), UnresolvedNames::default());
+        for number in 0..2 * NAMES_MAX {
+            names.on_failure(&number.to_string(), String::new(), now);
+        }
+        assert_eq!(names.known.len(), NAMES_MAX);
+    }
+}
