@@ -170,11 +170,13 @@ fn undelivered(scenario: &Scenario, report: &Report) -> Vec<String> {
             let received = receiver.received + receiver.words.len() as u64;
             let is_gone = receiver.left || receiver.gave_up;
             let keeps = scenario.natures[wire].keeps_data_behind_reset;
+            // Deadlines of the gateway's own reset at once.
+            let is_by_time = matches!(account.close.reason, Reason::Deadline(_));
             // Behind an orderly end the system delivers what is left, as long as the network does.
             let is_lost = scenario.is_disturbed(wire) && account.close.reason == Reason::Complete;
             let what = if received < passed && keeps && !is_gone && !is_lost {
                 "counted as passed and not received"
-            } else if lost > 0 && !is_gone && scenario.must_take(side, wire) {
+            } else if lost > 0 && !is_gone && !is_by_time && scenario.must_take(side, wire) {
                 "authenticated and dropped"
             } else {
                 return;

@@ -236,9 +236,7 @@ impl Opening<'_> {
         if link.is_broken() {
             Box::pin(self.leave(link, held, is_wrong)).await;
         }
-        let undelivered = self.undelivered.get();
-        self.undelivered
-            .set(undelivered.saturating_add(held.payload_bytes()));
+        self.discard(held);
         self.outlet.opening_ended();
     }
 
@@ -342,10 +340,19 @@ impl Opening<'_> {
                 }
                 Err(error) => {
                     self.count(count.saturating_sub(payload.outgoing()));
+                    self.discard(held);
                     return Box::pin(self.lost(link, &error)).await;
                 }
             }
         }
+    }
+
+    // Nothing of it can be delivered any more, and its memory is for others.
+    fn discard(&self, held: &mut Held) {
+        let undelivered = self.undelivered.get();
+        self.undelivered
+            .set(undelivered.saturating_add(held.payload_bytes()));
+        (held.incoming, held.payload) = (None, None);
     }
 
     fn count(&self, delivered: usize) {

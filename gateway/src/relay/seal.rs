@@ -77,7 +77,10 @@ impl Sealing<'_> {
             .borrow_mut()
             .farewell(&words.octets(), self.pool);
         let Ok(sealed) = sealed else { return };
-        let mut sealed = Buffer::of(sealed);
+        // What TLS owes was sealed before.
+        let mut all = self.outlet.answers.take();
+        all.extend(sealed);
+        let mut sealed = Buffer::of(all);
         let sent = write(link, &link.far, &mut sealed);
         let (sent, _) = race(sent, ARTIM, || link.abort_far()).await;
         if sent.is_ok() && link.far.finish().is_ok() {
@@ -152,6 +155,8 @@ impl Sealing<'_> {
                 return !link.failed();
             };
             if let Err(error) = write(link, &link.far, &mut records).await {
+                // Its memory is for others while this one waits.
+                drop(records);
                 Box::pin(self.lost(link, &error)).await;
                 return false;
             }

@@ -10,6 +10,7 @@
 
 mod farewell;
 mod kernel_pipe;
+mod no_source;
 mod patience;
 mod pipes;
 mod probe;

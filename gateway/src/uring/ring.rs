@@ -8,9 +8,7 @@
 use std::cell::Cell;
 use std::future::Future;
 use std::io::{self, IoSlice, IoSliceMut};
-use std::net::{
-    IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, ToSocketAddrs, UdpSocket,
-};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use std::ops::Range;
 use std::os::fd::AsRawFd;
 use std::rc::Rc;
@@ -26,6 +24,7 @@ use socket2::{Domain, Protocol, SockRef, Socket as Socket2, TcpKeepalive, Type};
 use tokio::sync::Semaphore;
 use tokio_uring::{OneshotOutputTransform, UnsubmittedOneshot};
 
+use super::no_source::no_source;
 use super::{
     Capabilities, KernelPipe, Lent, LookUp, Parts, SendQueue, Socket, SocketOptions, Verbs,
 };
@@ -400,23 +399,6 @@ impl Socket for RingSocket {
         // close reset too, should the first not be possible any more.
         let _ = SockRef::from(&*self.stream).set_linger(Some(Duration::ZERO));
         let _ = rustix::net::connect_unspec(&*self.stream);
-    }
-}
-
-// Linux says EADDRNOTAVAIL where all source ports are in use, and also where this machine has no address
-// of the family. UDP has ports of its own, so it tells the two apart; it sends nothing to connect.
-fn no_source(to: SocketAddr, error: io::Error) -> io::Error {
-    let any: IpAddr = match to {
-        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
-        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
-    };
-    let has_source = UdpSocket::bind((any, 0)).and_then(|udp| udp.connect(to));
-    match has_source {
-        Err(other) if other.kind() == io::ErrorKind::AddrNotAvailable => {
-            let why = "this machine has no address from which it could be reached";
-            io::Error::new(io::ErrorKind::NetworkUnreachable, why)
-        }
-        _ => error,
     }
 }
 
