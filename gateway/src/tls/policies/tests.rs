@@ -122,7 +122,7 @@ fn a_required_policy_must_be_on_the_whole_path() {
 #[test]
 fn a_leaf_may_require_a_policy_of_itself() {
     let require = constraints(Some(0), None);
-    assert!(outcome(&[&[], &[require.clone()]]).is_err());
+    assert!(outcome(&[&[], std::slice::from_ref(&require)]).is_err());
     let good = [&[policies_of(&[A])][..], &[policies_of(&[A]), require]];
     assert_eq!(outcome(&good), Ok(()));
 }
@@ -203,7 +203,8 @@ fn extensions_that_cannot_be_read_are_a_fault() {
         (INHIBIT_ANY_POLICY, element(SEQUENCE, &[])),
     ];
     for extension in broken {
-        let (index, fault) = outcome(&[&[extension.clone()], &[]]).expect_err("it is broken");
+        let (index, fault) =
+            outcome(&[std::slice::from_ref(&extension), &[]]).expect_err("it is broken");
         assert_eq!(index, 0, "{extension:x?}");
         assert!(fault.contains("cannot be read"), "{fault}");
     }

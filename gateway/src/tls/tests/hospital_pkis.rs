@@ -161,7 +161,7 @@ fn an_unknown_critical_extension_is_named_with_its_certificate_and_a_remedy_that
     let gateway = Gateway::under(&root);
     let unknown = || critical(46, element(SEQUENCE, &[]));
     let middle = root.intermediate("Middle CA", |params| {
-        params.custom_extensions.push(unknown())
+        params.custom_extensions.push(unknown());
     });
     let words = [
         "issuer \"CN=Middle CA\"",
@@ -189,7 +189,7 @@ fn constraints_on_directory_names_are_enforced_by_value() {
     let middle = |base: &str| {
         let extension = permitted(&[directory(base)]);
         root.intermediate("Middle CA", |params| {
-            params.custom_extensions.push(extension)
+            params.custom_extensions.push(extension);
         })
     };
     // The leaf is called "leaf", in another string type.
@@ -229,7 +229,7 @@ fn an_anchor_constrains_directory_names_too() {
     let gateway = Gateway::under(&anchor);
     accepted(&gateway, &anchor.issue(&[PEER]));
     let other = anchor.issue_with(&[PEER], |params| {
-        params.distinguished_name = called("other")
+        params.distinguished_name = called("other");
     });
     refused(
         &gateway,

@@ -344,7 +344,7 @@ fn names_from_outside_are_escaped_and_bounded() {
         "{sentence}"
     );
     assert!(sentence.chars().count() <= SENTENCE_CHARS_MAX);
-    assert!(sentence.contains(&"(and 49 more names)"), "{sentence}");
+    assert!(sentence.contains("(and 49 more names)"), "{sentence}");
 
     let peer = authority.issue_with(&[], |params| {
         params.distinguished_name = super::authority::called(&evil);
