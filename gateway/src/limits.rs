@@ -72,6 +72,22 @@ pub const FORGED_AT_FIRST_MAX: usize = 2;
 /// where an intermediate CA has renewed its key as well.
 pub const FORGED_CERTIFICATES_MAX: usize = 3;
 
+/// CAs of one name in the trust of one peer. A CA that renews its key keeps its name, and the certificate before
+/// ends some years later; a second generation before it is seldom still needed.
+pub const ANCHORS_OF_ONE_NAME_MAX: usize = 6;
+
+/// Signature checks of one chain that may fail. In a legal chain two certificates fail one under each CA of a name.
+pub const FAILED_CHECKS_MAX: usize = 2 * ANCHORS_OF_ONE_NAME_MAX;
+
+/// CAs of other peers that a certificate is held against once no CA of the peer that it claims to be has issued it:
+/// only the sentence of the refusal depends on it.
+pub const ANCHORS_OF_OTHERS_MAX: usize = 4;
+
+/// Bytes of the names of CAs that a server sends in its CertificateRequest, so that the client may choose among its
+/// certificates. TLS has room for 65,535, and most clients read less; none is sent where they are more. A hundred
+/// names of 80 bytes fit.
+pub const CA_NAMES_BYTES_MAX: usize = 8192;
+
 /// Names of one certificate that a refusal shows; the others are counted. A gateway has one or two.
 pub const SHOWN_NAMES_MAX: usize = 6;
 
@@ -197,6 +213,20 @@ pub const ALERT_LINGER: Duration = Duration::from_secs(1);
 /// broken off: the ARTIM timer (PS3.8 section 9.1.5), for which no standard has a value.
 pub const ARTIM: Duration = Duration::from_secs(5);
 
+/// How long a receiver whose connection must be reset may take nothing of what was sent to it before it
+/// was known, and how long all of it may take. Longer than the retransmissions of a lossy line, shorter
+/// than operators wait.
+pub const DELIVERY_STALL: Duration = Duration::from_secs(5);
+/// See `DELIVERY_STALL`.
+pub const DELIVERY_MAX: Duration = Duration::from_secs(60);
+
+/// How often a receiver that is waited for is looked at, at most and at least.
+pub const DELIVERY_LOOK: [Duration; 2] = [Duration::from_millis(1), Duration::from_millis(50)];
+
+/// How long a receiver that has acknowledged all is given to read it before the reset. Linux lets an
+/// application read behind a reset what had arrived before it; other systems throw that away.
+pub const RESET_GRACE: Duration = Duration::from_millis(200);
+
 /// Octets of a refused peer that are thrown away while it takes its alert.
 pub const LINGER_BYTES_MAX: usize = 1 << 20;
 
@@ -233,9 +263,6 @@ pub const ADDRESS_REPORT_EVERY: Duration = Duration::from_secs(3600);
 
 /// Silent addresses that the gateway remembers. Routes have a handful of addresses.
 pub const DEAD_ADDRESSES_MAX: usize = 1024;
-
-/// How long a broken TLS socket is still read for the alert that says why.
-pub const REASON_WAIT: Duration = Duration::from_secs(1);
 
 /// Problems of a configuration that are told at once. More would scroll the first ones away.
 pub const CONFIG_PROBLEMS_MAX: usize = 200;
@@ -388,9 +415,18 @@ pub const HANDSHAKES_SHARE: usize = 2;
 /// many of all places.
 pub const OPENERS_SHARE: usize = 4;
 
-/// A passthrough route may have one in this many of all places open where it has no `connections`: who
-/// is on the other side is not known here, and the other routes need places too.
+/// All passthrough routes together may have one in this many of all connections. Their clients have not
+/// proved who they are, and the other routes need places too.
 pub const PASSTHROUGH_SHARE: usize = 2;
+
+/// One address (IPv6: one /64) may have one in this many of the connections of all passthrough routes that
+/// the target has answered. A whole site may connect from one address, so it gets many; the rest is for
+/// everybody else.
+pub const PASSTHROUGH_SOURCE_SHARE: usize = 2;
+
+/// One peer of terminate routes may have one in this many of all connections, unless it is the only peer of
+/// the only route: the other peers and routes need places when its devices connect again and again.
+pub const PEER_SHARE: usize = 2;
 
 /// The most that a route's own bound of open connections may be. There are descriptors for fewer.
 pub const ROUTE_CONNECTIONS_MAX: u32 = 1 << 20;
@@ -432,9 +468,10 @@ pub const STEPS_SHARE: u32 = 20;
 /// Time that steps of handshakes may take at once before the share applies: a site that connects anew.
 pub const STEPS_BURST: Duration = Duration::from_millis(20);
 
-/// The most time beyond the share that later steps wait for: one that took longer must not hold up
-/// others for a second.
-pub const STEPS_DEBT_MAX: Duration = Duration::from_millis(3);
+/// The most time beyond the share that later steps wait for. The longest legal step, a signature with an
+/// RSA key of 8192 bits, takes a few tens of milliseconds and is charged whole; no step holds up others for
+/// more than two seconds.
+pub const STEPS_DEBT_MAX: Duration = Duration::from_millis(100);
 
 const _: () = assert!(UNAUTHENTICATED_BYTES / SOURCE_SHARE >= 2 * HANDSHAKE_BYTES_MAX);
 const _: () = assert!(UNAUTHENTICATED_BYTES / SOURCE_SHARE >= 2 * REQUEST_BYTES_MAX);

@@ -137,21 +137,38 @@ impl Observer {
             Some(Forbidden::Conversation(_)) | None => Answer::aborted(),
         };
         match (association.phase(), direction) {
-            (Phase::Awaited | Phase::Over, _) => None,
-            (Phase::Requested, Direction::Homeward) if why.is_none() => {
+            (Phase::Over, _) | (Phase::Awaited, Direction::Onward) => None,
+            // No connection goes on without a whole request, though it may not all have passed here.
+            (Phase::Awaited | Phase::Requested, Direction::Homeward) if why.is_none() => {
                 Some(Answer::temporary_congestion())
             }
+            (Phase::Awaited, Direction::Homeward) => None,
             (Phase::Requested | Phase::Established | Phase::Releasing, _) => Some(broken_off),
         }
     }
 
-    /// Whether the applications have ended in order what they had to do, so that a connection that is
-    /// cut off now takes nothing with it.
+    /// Whether an association is open in which the application that `direction` leads to waits for the other
+    /// one, so that it must not take the other's end for a good one.
     #[must_use]
-    pub fn is_over(&self) -> bool {
+    pub fn waits_for_other(&self, direction: Direction) -> bool {
+        let Self::Association(association) = self else {
+            return false;
+        };
+        let is_open = matches!(
+            association.phase(),
+            Phase::Awaited | Phase::Requested | Phase::Established
+        );
+        is_open && association.is_followed() && direction == Direction::Homeward
+    }
+
+    /// Whether nothing is outstanding between the applications, so that a connection that is cut off now
+    /// takes nothing with it: an association is over, or all messages are acknowledged.
+    #[must_use]
+    pub fn is_at_rest(&self) -> bool {
         match self {
             Self::Association(association) => association.is_over(),
-            Self::Blind | Self::Conversation(_) => false,
+            Self::Conversation(conversation) => conversation.is_at_rest(),
+            Self::Blind => false,
         }
     }
 
@@ -205,7 +222,9 @@ mod tests {
     #[test]
     fn who_waits_for_an_answer_to_its_request_is_rejected_for_the_moment() {
         let mut observer = observer();
-        assert_eq!(observer.last_words(Direction::Homeward, None), None);
+        let words = observer.last_words(Direction::Homeward, None);
+        assert_eq!(words, Some(Answer::temporary_congestion()));
+        assert_eq!(observer.last_words(Direction::Onward, None), None);
         let seen = observer.see(Direction::Onward, &request(), Instant::now());
         assert_eq!(seen, Ok(()));
         let words = observer.last_words(Direction::Homeward, None);
@@ -234,8 +253,22 @@ mod tests {
         assert_eq!(observer.see(Direction::Onward, &request(), now), Ok(()));
         let abort = Answer::aborted().octets();
         assert_eq!(observer.see(Direction::Onward, &abort, now), Ok(()));
-        assert!(observer.is_over());
+        assert!(observer.is_at_rest());
         assert_eq!(observer.last_words(Direction::Homeward, None), None);
+    }
+
+    #[test]
+    fn the_requestor_of_an_open_association_waits_for_the_acceptor() {
+        let mut observer = observer();
+        let now = Instant::now();
+        assert!(observer.waits_for_other(Direction::Homeward));
+        assert_eq!(observer.see(Direction::Onward, &request(), now), Ok(()));
+        assert!(observer.waits_for_other(Direction::Homeward));
+        assert!(!observer.waits_for_other(Direction::Onward));
+        let reject = Answer::temporary_congestion().octets();
+        assert_eq!(observer.see(Direction::Homeward, &reject, now), Ok(()));
+        assert!(!observer.waits_for_other(Direction::Homeward));
+        assert!(!Observer::Blind.waits_for_other(Direction::Homeward));
     }
 
     #[test]

@@ -5,7 +5,8 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
-use wardgate_tests::stream::{Ending, connect, ending, expect_noise, send_noise};
+use wardgate_tests::stream::{Ending, accept, connect, ending, expect_noise, send_noise};
+use wardgate_tests::tls::TLS13;
 use wardgate_tests::{DEADLINE, Gateway, Pki, Program, http, until};
 
 use crate::pair::{Pair, Terminate, Through, local, originate};
@@ -78,9 +79,9 @@ fn second_sigterm_ends_at_once() {
     assert_eq!(ending(&mut client), (0, Ending::Reset));
 }
 
-/// A connection whose opener has said nothing is no reason to stay, nor one to fail.
+/// A connection that waits for its first message has nothing outstanding.
 #[test]
-fn second_sigterm_ends_what_has_not_begun() {
+fn sigterm_ends_in_order_what_has_not_begun() {
     let pki = Pki::new();
     let entry = local();
     let gateway = originate(&pki, entry, local())
@@ -88,8 +89,74 @@ fn second_sigterm_ends_what_has_not_begun() {
         .start();
     let mut client = connect(entry);
     wait_for_open(&gateway, 1.0);
-    end_twice(gateway);
-    assert_eq!(ending(&mut client), (0, Ending::Reset));
+    gateway.process().signal(Signal::TERM);
+    assert_eq!(ending(&mut client), (0, Ending::Orderly));
+    let (status, output) = gateway.wait(DEADLINE);
+    assert_eq!(status.code(), Some(0), "{output}");
+}
+
+#[test]
+fn sigterm_ends_in_order_a_tls_peer_that_has_not_begun() {
+    let terminate = Terminate::with(|site| site.route_timeout("first_byte", "\"5min\""));
+    let mut peer = terminate.greeted(TLS13);
+    terminate.gateway.process().signal(Signal::TERM);
+    assert_eq!(ending(&mut peer), (0, Ending::Orderly));
+    let (status, output) = terminate.gateway.wait(DEADLINE);
+    assert_eq!(status.code(), Some(0), "{output}");
+}
+
+const MESSAGE: &[u8] = b"\x0bMSH|^~\\&|A|B|C|D|20260101||ADT^A01|1|P|2.5\rEVN|A01\r\x1c\r";
+const ANSWER: &[u8] = b"\x0bMSH|^~\\&|C|D|A|B|20260101||ACK|1|P|2.5\rMSA|AA|1\r\x1c\r";
+const AT_REST: &str = "closed with nothing outstanding, because the gateway is stopping";
+
+fn pass(from: &mut TcpStream, to: &mut TcpStream, frame: &[u8]) {
+    from.write_all(frame).expect("it is connected");
+    let mut heard = vec![0; frame.len()];
+    to.read_exact(&mut heard).expect("all arrives");
+    assert_eq!(heard, frame);
+}
+
+#[test]
+fn sigterm_ends_an_mllp_connection_between_messages_at_once_and_in_order() {
+    for end_the_first in [true, false] {
+        let pair = Pair::start("mllp");
+        let mut client = connect(pair.entry);
+        client.write_all(MESSAGE).expect("it is connected");
+        let mut server = accept(&pair.exit);
+        let mut heard = vec![0; MESSAGE.len()];
+        server.read_exact(&mut heard).expect("all arrives");
+        pass(&mut server, &mut client, ANSWER);
+        let gateway = if end_the_first { pair.a } else { pair.b };
+        let start = Instant::now();
+        gateway.process().signal(Signal::TERM);
+        assert_eq!(ending(&mut client), (0, Ending::Orderly));
+        assert_eq!(ending(&mut server), (0, Ending::Orderly));
+        let line = &gateway.wait_for_connections(1)[0];
+        assert_eq!(line.text("reason"), AT_REST, "{line:?}");
+        let (status, output) = gateway.wait(DEADLINE);
+        assert_eq!(status.code(), Some(0), "{output}");
+        let took = start.elapsed();
+        assert!(took < Duration::from_secs(4), "{took:?}\n{output}");
+    }
+}
+
+#[test]
+fn sigterm_lets_an_mllp_message_have_its_acknowledgement_and_ends_then() {
+    let pair = Pair::start("mllp");
+    let mut client = connect(pair.entry);
+    client.write_all(MESSAGE).expect("it is connected");
+    let mut server = accept(&pair.exit);
+    let mut heard = vec![0; MESSAGE.len()];
+    server.read_exact(&mut heard).expect("all arrives");
+    pair.a.process().signal(Signal::TERM);
+    wait_for_draining(&pair.a);
+    std::thread::sleep(Duration::from_millis(300));
+    pass(&mut server, &mut client, ANSWER);
+    assert_eq!(ending(&mut client), (0, Ending::Orderly));
+    assert_eq!(ending(&mut server), (0, Ending::Orderly));
+    let (status, output) = pair.a.wait(DEADLINE);
+    assert_eq!(status.code(), Some(0), "{output}");
+    assert!(output.contains(AT_REST), "{output}");
 }
 
 /// A handshake ends at its own deadline, which is seconds; the process waits no longer than that.

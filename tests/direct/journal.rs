@@ -175,6 +175,7 @@ fn every_account_has_the_same_keys() {
             "target",
             "timestamp",
             "tls",
+            "undelivered_bytes",
         ];
         assert_eq!(line.keys(), expected);
     }

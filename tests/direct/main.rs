@@ -1,9 +1,11 @@
 //! The direct tier: the real program on loopback, one test per behaviour.
 
 mod admin;
+mod archive;
 mod check;
 mod churn;
 mod cores;
+mod delivered;
 mod demo;
 mod drain;
 mod endings;

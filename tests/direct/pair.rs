@@ -98,9 +98,14 @@ impl Originate {
     /// A connection: the plain client's end, and the TLS server's with its handshake done.
     pub(crate) fn join(&self, version: &'static SupportedProtocolVersion) -> (TcpStream, TlsPeer) {
         let client = connect(self.entry);
+        (client, self.accept(version))
+    }
+
+    /// The TLS server's end of the next connection, with its handshake done.
+    pub(crate) fn accept(&self, version: &'static SupportedProtocolVersion) -> TlsPeer {
         let mut peer = TlsPeer::server(&self.identity, version, accept(&self.wan));
         peer.handshake().expect("both ends are who they should be");
-        (client, peer)
+        peer
     }
 }
 

@@ -33,12 +33,26 @@ pub(crate) fn odd_certificate(choices: &mut Choices<'_>, ca: &KeyPair) -> Certif
     }
     for _ in 0..choices.below(4) {
         let id = choices.pick(&EXTENSIONS);
-        let value = match choices.below(3) {
+        let value = match choices.below(5) {
             0 => element(0x30, &[&several(choices, oid)]),
             1 => element(0x30, &[&several(choices, general_name)]),
+            2 => element(0x30, &[&several(choices, subtrees)]),
+            3 => element(
+                0x30,
+                &[&several(choices, |choices| {
+                    element(0x30, &[&several(choices, oid)])
+                })],
+            ),
             _ => several(choices, text),
         };
-        let extensions = repeated(&der::extension(id, &value), 1 + many(choices) / 8);
+        let extension = match choices.chance(60) {
+            true => element(
+                0x30,
+                &[&element(6, &[id]), &[1, 1, 0xff], &element(4, &[&value])],
+            ),
+            false => der::extension(id, &value),
+        };
+        let extensions = repeated(&extension, 1 + many(choices) / 8);
         parts = parts.with(&extensions);
     }
     let mut tbs = parts.tbs();
@@ -54,8 +68,8 @@ pub(crate) fn odd_certificate(choices: &mut Choices<'_>, ca: &KeyPair) -> Certif
 }
 
 /// Key usage, alternative name, basic constraints, name constraints, distribution points, policies,
-/// extended key usage, two that nobody knows.
-const EXTENSIONS: [&[u8]; 9] = [
+/// extended key usage, two that nobody knows, policy mappings, policy constraints, inhibit any-policy.
+const EXTENSIONS: [&[u8]; 12] = [
     &[0x55, 0x1d, 0x0f],
     &[0x55, 0x1d, 0x11],
     &[0x55, 0x1d, 0x13],
@@ -65,7 +79,22 @@ const EXTENSIONS: [&[u8]; 9] = [
     &[0x55, 0x1d, 0x25],
     &[0x2a],
     &[],
+    &[0x55, 0x1d, 0x21],
+    &[0x55, 0x1d, 0x24],
+    &[0x55, 0x1d, 0x36],
 ];
+
+/// Subtrees of name constraints: permitted or excluded.
+fn subtrees(choices: &mut Choices<'_>) -> Vec<u8> {
+    let subtree = |choices: &mut Choices<'_>| {
+        let base = match choices.below(2) {
+            0 => element(0xa4, &[&distinguished_name(choices)]),
+            _ => general_name(choices),
+        };
+        element(0x30, &[&base])
+    };
+    element(choices.pick(&[0xa0, 0xa1]), &[&several(choices, subtree)])
+}
 
 fn distinguished_name(choices: &mut Choices<'_>) -> Vec<u8> {
     let relative = several(choices, |choices| {

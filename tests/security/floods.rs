@@ -55,10 +55,12 @@ const PHASE: Duration = Duration::from_millis(1200);
 const ADDED_MAX: Duration = Duration::from_millis(100);
 
 /// Goal: good clients from elsewhere, a conversation and bulk go on as if nothing was, while one address
-/// holds half-open handshakes, another replays ClientHellos, and a third says nothing on a passthrough
-/// route.
+/// holds half-open handshakes, half of them behind a ClientHello and half silent, another replays
+/// ClientHellos, and a third says nothing on a passthrough route.
 /// Method: quiet and attacked phases by turns, medians. Bulk is sent at a pace that leaves the machine
-/// time for all who take part.
+/// time for all who take part. Without a pace, bulk takes all of the CPU, and attackers, senders and
+/// targets take theirs from it: on two cores it fell from 1,100 to 460 MB/s, which says little about the
+/// gateway. What its handshakes take beside such bulk, the next test holds.
 #[test]
 fn three_floods_at_once_leave_good_clients_and_bulk_as_they_were() {
     raise_descriptors();
@@ -80,9 +82,10 @@ fn three_floods_at_once_leave_good_clients_and_bulk_as_they_were() {
         ("round trips", &quiet.round_trips, &attacked.round_trips),
     ] {
         let (quiet, attacked) = (median(quiet), median(attacked));
-        // Where the machine is busy with other things, everything takes a multiple of its time.
-        let allowed = quiet + ADDED_MAX.max(3 * quiet);
-        assert!(attacked < allowed, "{what}: {quiet:?}, {attacked:?}");
+        assert!(
+            attacked < quiet + ADDED_MAX,
+            "{what}: {quiet:?}, {attacked:?}"
+        );
     }
     let (quiet, attacked) = (quiet.bytes_per_second(), attacked.bytes_per_second());
     assert!(
@@ -287,10 +290,10 @@ impl Arena {
     fn attack(&self) -> Attack {
         let mut attack = self.flood();
         attack.join_in(self.tls, |course, port| {
-            hold_open(course, HOLDER, port, HELD);
+            hold_open(course, HOLDER, port, HELD, &hello());
         });
         attack.join_in(self.passthrough, |course, port| {
-            hold_open(course, SILENT, port, SILENT_HELD);
+            hold_open(course, SILENT, port, SILENT_HELD, &[]);
         });
         attack.wait_until_begun();
         attack
@@ -339,7 +342,13 @@ impl fmt::Display for Phases {
             ("passages", &self.passages),
             ("round trips", &self.round_trips),
         ] {
-            write!(f, "{} {what} of {:?}, ", times.len(), median(times))?;
+            let worst = times.iter().max().copied().unwrap_or_default();
+            let count = times.len();
+            write!(
+                f,
+                "{count} {what} of {:?}, worst {worst:?}; ",
+                median(times)
+            )?;
         }
         write!(f, "{:.0} MB/s (medians)", self.bytes_per_second() / 1e6)
     }
@@ -391,8 +400,9 @@ impl Course {
     }
 }
 
-/// Holds silent connections, and opens others in place of those that are ended.
-fn hold_open(course: &Course, from: Address, port: u16, count: usize) {
+/// Holds connections, and opens others in place of those that are ended. Every second one sends `first`,
+/// and then nothing more; the others are silent.
+fn hold_open(course: &Course, from: Address, port: u16, count: usize, first: &[u8]) {
     let open = || {
         let socket = socket_from(from);
         socket
@@ -403,20 +413,26 @@ fn hold_open(course: &Course, from: Address, port: u16, count: usize) {
         TcpStream::from(socket)
     };
     let mut held: Vec<_> = (0..count).map(|_| open()).collect();
+    // One that is not connected yet is silent; one that was ended is opened anew.
+    let send_first = |mut stream: &TcpStream| {
+        let _ = stream.write_all(first);
+    };
+    held.iter().step_by(2).for_each(send_first);
     course.has_begun();
     const LOOKS_PER_SECOND: usize = 10;
     while course.goes_on() {
         std::thread::sleep(Duration::from_secs(1) / LOOKS_PER_SECOND as u32);
-        let has_ended = |stream: &&mut TcpStream| {
-            let mut stream: &TcpStream = stream;
-            match stream.read(&mut [0]) {
-                Ok(count) => count == 0,
-                Err(error) => error.kind() != ErrorKind::WouldBlock,
-            }
+        // What the gateway has answered to a hello is left unread.
+        let has_ended = |(_, stream): &(usize, &mut TcpStream)| match stream.peek(&mut [0]) {
+            Ok(count) => count == 0,
+            Err(error) => error.kind() != ErrorKind::WouldBlock,
         };
-        let ended = held.iter_mut().filter(has_ended);
-        for stream in ended.take(REOPENED_PER_SECOND / LOOKS_PER_SECOND) {
+        let ended = held.iter_mut().enumerate().filter(has_ended);
+        for (index, stream) in ended.take(REOPENED_PER_SECOND / LOOKS_PER_SECOND) {
             *stream = open();
+            if index % 2 == 0 {
+                send_first(stream);
+            }
         }
     }
 }
@@ -470,7 +486,7 @@ fn send_bulk(port: u16, config: Arc<ClientConfig>, pace: Pace) -> TcpStream {
 }
 
 /// A target that sends back what it hears.
-fn echo() -> u16 {
+pub(crate) fn echo() -> u16 {
     serve(|mut stream| {
         let mut bytes = [0; 16];
         while let Ok(count @ 1..) = stream.read(&mut bytes) {

@@ -42,7 +42,7 @@ fn wait_for_reason(gateway: &Gateway, route: &str, words: &[&str]) {
 }
 
 const MAY_NOT: &[&str] = &[
-    "it was issued by \"CN=other test authority\", which may not vouch for \"dns:gw.a.example\"",
+    "was issued by \"CN=other test authority\", which may not vouch for \"dns:gw.a.example\"",
     "only the CAs of [[peer]] \"hospital-a\" in",
 ];
 
@@ -146,7 +146,7 @@ fn a_listed_peer_that_answers_for_another_peer_s_target_is_refused() {
         assert_eq!(at_server, (Vec::new(), TlsEnd::Alert(Alert::AccessDenied)));
         assert!(at_application.end.is_failure(), "{at_application:?}");
         let expected = format!(
-            "it proves \"dns:gw.b.example\", and dns:gw.a.example is expected at target {}",
+            "proves \"dns:gw.b.example\", and dns:gw.a.example is expected at target {}",
             loopback(port)
         );
         wait_for_reason(&gateway, "out", &[&expected]);
@@ -296,7 +296,7 @@ fn a_server_that_does_not_confirm_the_service_receives_nothing() {
         let (at_server, at_application) = meet(entry, &listener, &server);
         assert_eq!(at_server.0, b"");
         assert!(at_application.end.is_failure(), "{at_application:?}");
-        let words = ["it did not confirm service \"archive\" of this route"];
+        let words = ["did not confirm service \"archive\" of this route"];
         wait_for_reason(&gateway, "out", &words);
     }
     let good = Peer::of(&pki.leaf(OWN)).protocol("wardgate/archive");
@@ -328,7 +328,7 @@ fn a_revoked_peer_is_refused_by_the_list_of_its_own_table() {
         let (received, end) = knock(door, &revoked, MARKER);
         assert_eq!(received, b"");
         assert_eq!(end, TlsEnd::Alert(Alert::CertificateRevoked));
-        wait_for_reason(&gateway, "in", &["it is revoked"]);
+        wait_for_reason(&gateway, "in", &["is revoked"]);
     }
     target.assert_alone("a revoked peer");
     // B has no list, and A's says nothing of it.

@@ -88,6 +88,8 @@ pub(crate) struct Story {
     pub(crate) words: Vec<u8>,
     /// It read the other end's orderly end.
     pub(crate) ended: bool,
+    /// That failure came to it as it sent, so it did not read what may have lain there.
+    pub(crate) gave_up: bool,
     /// The failure that it saw, were it the reset of the connection or words of the gateway's.
     pub(crate) told: Option<io::ErrorKind>,
 }
@@ -162,7 +164,10 @@ impl Application {
         if self.is_there() {
             match self.socket.finish() {
                 Ok(()) => self.story.borrow_mut().finished = true,
-                Err(error) => self.broke(&error),
+                Err(error) => {
+                    self.story.borrow_mut().gave_up = self.is_there();
+                    self.broke(&error);
+                }
             }
         }
     }
@@ -203,7 +208,10 @@ impl Application {
                     self.story.borrow_mut().sent += sent as u64;
                     self.position.set(self.position.get() + sent as u64);
                 }
-                Err(error) => self.broke(&error),
+                Err(error) => {
+                    self.story.borrow_mut().gave_up = self.is_there();
+                    self.broke(&error);
+                }
             }
             let behind = self.script.leaves_behind;
             if behind.is_some_and(|behind| self.position.get() >= behind) {

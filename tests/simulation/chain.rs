@@ -6,7 +6,7 @@ use std::time::Duration;
 use gateway::audit::Connection;
 use gateway::buffers::{Buffer, Size};
 use gateway::config::{Mode, Observe, Protocol, RecordLayer, Target, Timeouts};
-use gateway::relay::{Accepted, serve};
+use gateway::relay::{Accepted, Stops, serve};
 use gateway::uring::Pipe;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinSet, LocalSet};
@@ -54,6 +54,8 @@ pub(crate) struct Scenario {
     pub(crate) faults: Faults,
     /// What the network does, to which wire, and when.
     pub(crate) disturbances: Vec<(Duration, usize, Disturbance)>,
+    /// When the drain of all gateways begins.
+    pub(crate) drain_at: Option<Duration>,
     /// When the drain of all gateways is over.
     pub(crate) stop_at: Option<Duration>,
     /// How the gateways' sockets are wrong.
@@ -102,6 +104,15 @@ impl Scenario {
     }
 }
 
+/// What ends a gateway's connections: those with nothing outstanding, and all.
+type Enders = [watch::Sender<bool>; 2];
+
+fn stops() -> (Enders, Stops) {
+    let (drain, draining) = watch::channel(false);
+    let (stop, stopped) = watch::channel(false);
+    ([drain, stop], Stops { draining, stopped })
+}
+
 enum Ended {
     A(Story),
     B(usize, Story),
@@ -114,7 +125,7 @@ struct Run<'s> {
     announced: mpsc::UnboundedReceiver<Arrival>,
     sites: Vec<Rc<Site>>,
     // One for each gateway: a channel wakes those who share it in an order of its own.
-    stops: Vec<watch::Sender<bool>>,
+    stops: Vec<Enders>,
     parties: JoinSet<Ended>,
     reached_b: usize,
 }
@@ -130,8 +141,7 @@ impl<'s> Run<'s> {
         } = scenario.clone();
         assert_eq!(natures.len(), modes.len() + 1, "a wire on each side");
         let (world, announced) = World::new(seed, faults, scenario.flaw, natures);
-        let (stops, stopped): (Vec<_>, Vec<_>) =
-            modes.iter().map(|_| watch::channel(false)).unzip();
+        let (stops, stopped): (Vec<_>, Vec<_>) = modes.iter().map(|_| stops()).unzip();
         let sites = stopped
             .into_iter()
             .enumerate()
@@ -178,13 +188,17 @@ impl<'s> Run<'s> {
         let a = app::run(Rc::clone(&self.world), ours, script, streams);
         self.parties.spawn_local(async { Ended::A(a.await) });
         self.serve(0, Instant::now(), theirs);
-        if let Some(at) = self.scenario.stop_at {
+        for (which, at) in [self.scenario.drain_at, self.scenario.stop_at]
+            .into_iter()
+            .enumerate()
+        {
             let stops = self.stops.clone();
             tokio::task::spawn_local(async move {
+                let Some(at) = at else { return };
                 sleep(at).await;
                 for stop in stops {
                     // Nobody may be left to hear it.
-                    let _ = stop.send(true);
+                    let _ = stop[which].send(true);
                 }
             });
         }

@@ -1,12 +1,15 @@
 //! The handshake alone, between two gateways, over wires of every kind.
 
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
+use gateway::buffers::Buffer;
 use gateway::config::Mode;
 use gateway::relay::Side;
-use gateway::tls::handshake::{Cause, Failed, Secured, Unpaced, handshake};
+use gateway::tls::handshake::{Cause, Failed, Pace, Secured, Unpaced, handshake};
 use gateway::tls::session::Session;
+use gateway::uring::Patience;
 use tokio::task::LocalSet;
 
 use crate::chain::Scenario;
@@ -112,6 +115,64 @@ fn an_octet_altered_anywhere_in_a_handshake_ends_it() {
     assert!(succeeded.len() < 12, "{succeeded:?}");
 }
 
+/// Goal: what a server has to send counts as memory of the client that makes it wait.
+/// Method: a client sends its hello and reads nothing, over a wire that holds less than the server's
+/// flight; the bytes that the server notes.
+#[test]
+fn a_flight_that_the_client_does_not_read_counts_as_what_the_handshake_holds() {
+    let nature = Nature {
+        capacity: 400,
+        ..wire()
+    };
+    let run = async {
+        let (world, _announced) = World::new(1, Faults::default(), None, vec![nature]);
+        let [client, server] = pair(&world, 0, [true, true]);
+        let pace = Holding::default();
+        let accepted = handshake(&server, session(Mode::Terminate), LIMIT, &pace);
+        let (accepted, client) = tokio::join!(accepted, send_hello(client));
+        let failed = accepted.map(drop).expect_err("the client reads nothing");
+        assert!(matches!(failed.cause, Cause::Deadline), "{failed:?}");
+        drop((client, server));
+        assert_eq!(world.end(), [""; 0]);
+        pace.0.into_inner()
+    };
+    let held = LocalSet::new().block_on(&paused(), run);
+    // The certificate alone is longer.
+    let [.., hello, flight] = held[..] else {
+        panic!("{held:?}")
+    };
+    assert!(flight > hello + 400, "{held:?}");
+}
+
+/// Notes what a handshake holds.
+#[derive(Default)]
+struct Holding(RefCell<Vec<usize>>);
+
+impl Pace for Holding {
+    type Step = ();
+
+    async fn step(&self) -> Option<()> {
+        Some(())
+    }
+
+    fn hold(&self, bytes: usize) {
+        self.0.borrow_mut().push(bytes);
+    }
+
+    fn cancel(&self) {}
+}
+
+async fn send_hello(client: SimSocket) -> SimSocket {
+    let mut hello = Vec::new();
+    let mut nothing = Buffer::with_room(0);
+    session(Mode::Originate)
+        .advance(&mut nothing, &mut hello)
+        .expect("it begins");
+    let all = 0..hello.len();
+    client.write_all(hello, all).await.0.expect("it is read");
+    client
+}
+
 fn wire() -> Nature {
     Scenario::calm(0, &[Mode::Passthrough], gateway::config::Protocol::Tcp).natures[0].clone()
 }
@@ -123,12 +184,15 @@ fn single_octets() -> Nature {
     }
 }
 
-fn shake(seed: u64, nature: &Nature, faults: Faults, limit: Duration) -> Outcome {
-    let runtime = tokio::runtime::Builder::new_current_thread()
+fn paused() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
         .build()
-        .expect("a runtime without I/O");
+        .expect("a runtime without I/O")
+}
+
+fn shake(seed: u64, nature: &Nature, faults: Faults, limit: Duration) -> Outcome {
     let run = async {
         let (world, _announced) = World::new(seed, faults, None, vec![nature.clone()]);
         let [connecting, accepting] = pair(&world, 0, [true, true]);
@@ -143,7 +207,7 @@ fn shake(seed: u64, nature: &Nature, faults: Faults, limit: Duration) -> Outcome
         assert_eq!(world.end(), [""; 0], "seed {seed}");
         outcome
     };
-    LocalSet::new().block_on(&runtime, run)
+    LocalSet::new().block_on(&paused(), run)
 }
 
 // A socket whose handshake failed goes at once, as the relay lets it go; one that succeeded stays.

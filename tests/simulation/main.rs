@@ -17,6 +17,8 @@ mod socket;
 mod wire;
 mod world;
 
+mod archive;
+mod cuts;
 mod deadlines;
 mod handshakes;
 mod mutations;

@@ -35,6 +35,12 @@ fn the_oracle_catches_an_altered_octet() {
     expect_caught(Flaw::Alters, &PASSTHROUGH, "altered");
 }
 
+#[test]
+fn the_oracle_catches_bytes_that_are_thrown_away_by_a_reset() {
+    expect_caught(Flaw::HidesQueue, &TLS, "not received");
+    expect_caught(Flaw::HidesQueue, &PASSTHROUGH, "not received");
+}
+
 // Linux reads so where a send was told of the reset before: the ring's sockets must not.
 #[test]
 fn the_oracle_catches_a_reset_that_reads_as_an_end() {

@@ -6,6 +6,10 @@
 //! DICOM is a failure like a reset. An application is not there any more when it
 //! reset the connection itself, or when it had ended its own direction and read the other's orderly
 //! end: it has closed then, and TCP knows no way to reach it.
+//!
+//! And whatever happened, what was authenticated, or read from an application, before the cut was delivered:
+//! an application has received what the gateway next to it counts as passed, and that gateway has dropped
+//! nothing, unless the application was gone or did not take it.
 
 use gateway::audit::{Party, Reason};
 use gateway::config::Mode;
@@ -26,7 +30,7 @@ pub(crate) fn judge(scenario: &Scenario, report: &Report) -> Vec<String> {
             wrong.extend(direction("B to A", b, &report.a));
         }
         // There was nobody to receive anything, and nobody who could have ended in order.
-        None => wrong.extend(towards_nobody(&report.a)),
+        None => wrong.extend(towards_nobody(report)),
     }
     for (_, stray) in strays {
         if stray.received > 0 || (stray.ended && !stray.left) {
@@ -36,6 +40,7 @@ pub(crate) fn judge(scenario: &Scenario, report: &Report) -> Vec<String> {
         }
     }
     wrong.extend(accounts(scenario, report));
+    wrong.extend(undelivered(scenario, report));
     wrong
 }
 
@@ -85,12 +90,17 @@ fn direction(name: &str, sender: &Story, receiver: &Story) -> Vec<String> {
     wrong
 }
 
-fn towards_nobody(a: &Story) -> Vec<String> {
+fn towards_nobody(report: &Report) -> Vec<String> {
+    let a = &report.a;
     let mut wrong = Vec::new();
+    // A gateway that stops ends what has not begun. What crosses that end is answered by a reset, which an
+    // application that has closed does not see.
+    let mut closes = report.accounts.iter().map(|(_, account)| &account.close);
+    let has_crossed = a.is_over() && closes.any(|close| close.reason == Reason::AtRest);
     if a.received > 0 {
         wrong.push(format!("A received what nobody sent: {a:?}"));
     }
-    if a.sent > 0 && a.told.is_none() && !a.left {
+    if a.sent > 0 && a.told.is_none() && !a.left && !has_crossed {
         wrong.push(format!("nobody took A's bytes, and A was not told: {a:?}"));
     }
     wrong
@@ -126,12 +136,63 @@ fn accounts(scenario: &Scenario, report: &Report) -> Vec<String> {
             && scenario.modes.contains(&Mode::Originate);
         // What the far gateway says to A in its own words is payload to the near one.
         let words = report.a.words.len() as u64;
+        let to_b = served(report).map_or(0, |which| report.b[which].words.len() as u64);
         let is_all = homeward == sent_by_b || homeward == sent_by_b + words;
-        if !carries_tls && (onward > report.a.sent || homeward > sent_by_b + words) {
+        if !carries_tls && (onward > report.a.sent + to_b || homeward > sent_by_b + words) {
             note("more was moved than sent");
         }
-        if !carries_tls && complete && (onward != report.a.sent || !is_all) {
+        // Who is told in words is not told all that the other side had sent.
+        let is_told = words + to_b > 0;
+        if !carries_tls && complete && !is_told && (onward != report.a.sent || !is_all) {
             note("complete, and the counts are not what was sent");
+        }
+    }
+    wrong
+}
+
+fn undelivered(scenario: &Scenario, report: &Report) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let last = scenario.modes.len() - 1;
+    let b = served(report).map(|which| &report.b[which]);
+    for (place, account) in &report.accounts {
+        let mode = scenario.modes[*place];
+        let (passed, lost) = (
+            [account.sealed_bytes, account.opened_bytes],
+            account.undelivered_bytes,
+        );
+        // To A, and to B.
+        let [to_a, to_b] = match mode {
+            Mode::Terminate => [0, 1],
+            Mode::Originate | Mode::Passthrough => [1, 0],
+        };
+        let mut check = |receiver: &Story, which: usize, side: usize, wire: usize| {
+            let (passed, lost) = (passed[which], lost[which]);
+            let received = receiver.received + receiver.words.len() as u64;
+            let is_gone = receiver.left || receiver.gave_up;
+            let keeps = scenario.natures[wire].keeps_data_behind_reset;
+            // Behind an orderly end the system delivers what is left, as long as the network does.
+            let is_lost = scenario.is_disturbed(wire) && account.close.reason == Reason::Complete;
+            let what = if received < passed && keeps && !is_gone && !is_lost {
+                "counted as passed and not received"
+            } else if lost > 0 && !is_gone && scenario.must_take(side, wire) {
+                "authenticated and dropped"
+            } else {
+                return;
+            };
+            wrong.push(format!(
+                "gateway {place}: {what}: {account:?} -> {receiver:?}"
+            ));
+        };
+        let is_plain = mode != Mode::Passthrough || !scenario.modes.contains(&Mode::Originate);
+        if *place == 0 && is_plain {
+            check(&report.a, to_a, 0, 0);
+        }
+        if *place == last
+            && is_plain
+            && let Some(b) = b
+            && account.target.is_some()
+        {
+            check(b, to_b, 1, last + 1);
         }
     }
     wrong

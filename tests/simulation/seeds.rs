@@ -66,6 +66,7 @@ impl Scenario {
             scripts: [Script::default(), Script::default()],
             faults: Faults::default(),
             disturbances: Vec::new(),
+            drain_at: None,
             stop_at: None,
             flaw: None,
         }
@@ -100,6 +101,11 @@ impl Scenario {
             .collect();
         let narrowest = |nature: &Nature| nature.transfer_max.min(nature.capacity);
         let narrowest = scenario.natures.iter().map(narrowest).min();
+        // Gateways run on Linux, where what arrived before a reset can be read.
+        let last = scenario.natures.len() - 1;
+        for between in &mut scenario.natures[1..last] {
+            between.keeps_data_behind_reset = true;
+        }
         // So that no stream takes more than some hundred operations.
         let amount_max = 200 * narrowest.expect("there are wires") as u64;
         scenario.scripts = scripts(&mut random, amount_max);
@@ -117,7 +123,7 @@ impl Scenario {
             let most = random.pick(&[20, 200, 2000]);
             Duration::from_millis(random.below(most))
         };
-        match random.below(18) {
+        match random.below(19) {
             0 => self.scripts[0].leaves_at = Some(soon(random)),
             1 => self.scripts[1].leaves_at = Some(soon(random)),
             2 => self.scripts[0].leave_behind_some(random),
@@ -140,8 +146,22 @@ impl Scenario {
                 let side = random.length(2) - 1;
                 self.natures[wire].altered = Some((side, random.below(position)));
             }
+            8 => self.drain_at = Some(soon(random)),
             _ => {}
         }
+    }
+
+    /// Whether the application on side `side` of the run takes all that comes to it on its wire, as long as
+    /// it is there: it reads from the beginning, and nothing but the other side ends what is between.
+    pub(crate) fn must_take(&self, side: usize, wire: usize) -> bool {
+        let reads = self.scripts[side].order != Order::SendThenReceive;
+        reads && !self.is_disturbed(wire) && self.faults.at.is_none() && self.stop_at.is_none()
+    }
+
+    /// Whether the network does something to a wire.
+    pub(crate) fn is_disturbed(&self, wire: usize) -> bool {
+        let mut disturbed = self.disturbances.iter().map(|(_, which, _)| *which);
+        disturbed.any(|which| which == wire)
     }
 
     /// Whether nothing but what passes by itself goes wrong.
@@ -150,6 +170,7 @@ impl Scenario {
         self.faults.at.is_none()
             && self.disturbances.is_empty()
             && self.stop_at.is_none()
+            && self.drain_at.is_none()
             && self.bad_targets.is_empty()
             && self.natures.iter().all(|nature| nature.altered.is_none())
             && !self.scripts.iter().any(leaves)

@@ -13,7 +13,7 @@ use gateway::config::{
 use gateway::limits::KEY_RECORDS_MAX;
 use gateway::metrics;
 use gateway::pki::{Identity, Trust};
-use gateway::relay::{Core, HandshakeLimiter, Path, Side};
+use gateway::relay::{Core, HandshakeLimiter, Path, Shares, Side, Stops};
 use gateway::tls::{Acceptor, Cipher, Connector};
 use gateway::upstream::Names;
 use gateway::uring::Pipes;
@@ -23,7 +23,6 @@ use rcgen::{
 };
 use rustls::pki_types::PrivatePkcs8KeyDer;
 use time::{Duration, OffsetDateTime};
-use tokio::sync::watch;
 
 use crate::socket::{GATEWAY_PORT, SimVerbs};
 
@@ -67,7 +66,7 @@ pub(crate) struct Plan {
 
 impl Site {
     /// A gateway that waits for its first connection.
-    pub(crate) fn new(plan: Plan, verbs: SimVerbs, stop: watch::Receiver<bool>) -> Rc<Self> {
+    pub(crate) fn new(plan: Plan, verbs: SimVerbs, stops: Stops) -> Rc<Self> {
         let tls = (plan.mode != Mode::Passthrough).then(|| RouteTls {
             record_layer: plan.layer,
             key_records: plan.key_records,
@@ -92,8 +91,9 @@ impl Site {
             connections: None,
         };
         let counters = Arc::new(metrics::Core::new(0, 1));
+        let shares = Arc::new(Shares::new([&route]));
         Rc::new(Self {
-            path: Path::new(Arc::new(route), 0, side),
+            path: Path::new(Arc::new(route), 0, side, shares),
             core: Core {
                 verbs,
                 cipher: Cipher::fastest(),
@@ -103,7 +103,7 @@ impl Site {
                 connections_max: 1000,
                 limiter: HandshakeLimiter::new([16; 4], Arc::clone(&counters)),
                 counters,
-                stop,
+                stops,
             },
             buffers: plan.buffers,
             pipes: plan.pipes,

@@ -330,7 +330,14 @@ impl Socket for SimSocket {
     }
 
     fn send_queue(&self) -> io::Result<SendQueue> {
-        Ok(self.shared.wire.borrow().send_queue(self.side))
+        if self.has_flaw(Flaw::HidesQueue) {
+            return Ok(SendQueue {
+                has_ended: true,
+                ..SendQueue::default()
+            });
+        }
+        let wire = self.shared.wire.borrow();
+        Ok(wire.send_queue(self.side, Instant::now()))
     }
 
     // Wires that died end by themselves.
@@ -392,6 +399,11 @@ impl Socket for SimSocket {
         self.shared.changed.notify_waiters();
         self.told("finish", &outcome, |()| 0);
         outcome
+    }
+
+    fn stop_reading(&self) {
+        self.shared.disturb(|wire| wire.stop_reading(self.side));
+        self.world.note(self.number, "stop_reading", 0);
     }
 
     fn abort(&self) {

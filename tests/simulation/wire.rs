@@ -55,11 +55,14 @@ struct End {
     // What the other end has sent and this one has not read.
     incoming: VecDeque<Segment>,
     queued: usize,
+    // What it had not acknowledged when it reset the connection, and what was sent to it behind its end.
+    lost: usize,
     sent_to: u64,
     end_arrives: Option<Instant>,
     reset: Option<(Instant, Errno)>,
     finished: bool,
     read_end: bool,
+    is_deaf: bool,
     aborted: bool,
     closed: bool,
 }
@@ -125,6 +128,37 @@ impl End {
     }
 }
 
+impl End {
+    // The other system throws away what it has sent and this one has not acknowledged, all of it or what has
+    // not arrived yet.
+    fn forget(&mut self, unacked: usize, now: Instant, random: &mut Random) {
+        let travelling = |one: &&Segment| !one.has_arrived(now);
+        let on_its_way: usize = self
+            .incoming
+            .iter()
+            .filter(travelling)
+            .map(|one| one.bytes.len())
+            .sum();
+        let mut rest = unacked.saturating_sub(on_its_way);
+        if rest == 0 || random.chance(500) {
+            return;
+        }
+        rest += on_its_way;
+        while rest > 0
+            && let Some(last) = self.incoming.back_mut()
+        {
+            let part = rest.min(last.bytes.len() - last.taken);
+            last.bytes.truncate(last.bytes.len() - part);
+            self.queued -= part;
+            rest -= part;
+            if last.bytes.len() == last.taken {
+                self.incoming.pop_back();
+            }
+        }
+        self.end_arrives = self.end_arrives.filter(|at| *at <= now);
+    }
+}
+
 impl Wire {
     /// An open connection.
     pub(crate) fn new(nature: Nature) -> Self {
@@ -154,7 +188,7 @@ impl Wire {
         if end.data_arrived(now) {
             return Progress::Ready(Ok(end.take(&mut into[..most], now)));
         }
-        if end.end_arrived(now) {
+        if end.end_arrived(now) || end.is_deaf {
             end.read_end = true;
             return Progress::Ready(Ok(0));
         }
@@ -164,7 +198,8 @@ impl Wire {
     /// As poll(2) for reading: true also where a read would tell of the end or of a failure.
     pub(crate) fn readable(&self, side: Side, now: Instant) -> Progress<()> {
         let end = &self.ends[side];
-        if end.broken(now).is_some() || end.data_arrived(now) || end.end_arrived(now) {
+        let has_ended = end.broken(now).is_some() || end.end_arrived(now) || end.is_deaf;
+        if has_ended || end.data_arrived(now) {
             return Progress::Ready(Ok(()));
         }
         Progress::Wait(end.next_event())
@@ -216,10 +251,13 @@ impl Wire {
         }
         if self.ends[1 - side].closed {
             // Nobody is there to take it; the answer to the segment is a reset.
+            self.ends[1 - side].lost += count;
             self.reset_towards(side, Errno::CONNRESET, now, random);
         } else if self.ends[1 - side].reset.is_none() {
-            // Behind a reset nothing arrives.
             self.carry(1 - side, &from[..count], now, random);
+        } else {
+            // Behind a reset nothing arrives.
+            self.ends[1 - side].lost += count;
         }
         Progress::Ready(Ok(count))
     }
@@ -281,18 +319,26 @@ impl Wire {
         Ok(())
     }
 
-    /// Resets: what has not arrived yet may be lost.
+    /// As shutdown(2) for reading.
+    pub(crate) fn stop_reading(&mut self, side: Side) {
+        self.ends[side].is_deaf = true;
+    }
+
+    /// Resets: what is not acknowledged is lost, or some of it.
     pub(crate) fn abort(&mut self, side: Side, now: Instant, random: &mut Random) {
-        let end = &mut self.ends[side];
-        if end.aborted || end.closed {
+        if self.ends[side].aborted || self.ends[side].closed {
             return;
         }
+        self.ends[side].lost = self.unacked(side, now);
+        let end = &mut self.ends[side];
         // A connection whose both directions are over has nothing left to reset, or just so.
         let is_past = end.broken(now).is_some() || (end.is_over() && random.chance(500));
         end.aborted = true;
         end.incoming.clear();
         end.queued = 0;
+        let unacked = self.unacked(1 - side, now);
         if !is_past {
+            self.ends[1 - side].forget(unacked, now, random);
             self.reset_towards(1 - side, Errno::CONNRESET, now, random);
         }
     }
@@ -340,17 +386,32 @@ impl Wire {
     }
 
     /// What this end has sent and the other has not read.
-    pub(crate) fn send_queue(&self, side: Side) -> SendQueue {
+    pub(crate) fn send_queue(&self, side: Side, now: Instant) -> SendQueue {
         let other = &self.ends[1 - side];
         let room = self.nature.capacity.saturating_sub(other.queued);
         let count = |number: usize| u32::try_from(number).expect("wires hold little");
+        let unacked = self.unacked(1 - side, now);
         SendQueue {
-            acked: other.sent_to.saturating_sub(other.queued as u64),
-            in_flight: (other.queued > 0 && room > 0).into(),
-            unsent: count(other.queued),
+            acked: other.sent_to.saturating_sub(unacked as u64),
+            in_flight: (unacked > 0 && room > 0).into(),
+            in_flight_bytes: 0,
+            unsent: count(unacked),
             window: count(room),
             unanswered: None,
+            has_ended: self.ends[side].broken(now).is_some(),
         }
+    }
+
+    // What was sent to an end and its system has not acknowledged: it has not arrived, or there is no room
+    // for it, which is half of all.
+    fn unacked(&self, to: Side, now: Instant) -> usize {
+        let end = &self.ends[to];
+        if end.aborted {
+            return end.lost + end.queued;
+        }
+        let arrived = end.incoming.iter().take_while(|one| one.has_arrived(now));
+        let arrived: usize = arrived.map(|one| one.bytes.len() - one.taken).sum();
+        end.lost + end.queued - arrived.min(self.nature.capacity.div_ceil(2))
     }
 
     /// Whether this end reset the connection by itself.

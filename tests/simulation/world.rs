@@ -93,6 +93,8 @@ pub(crate) enum Flaw {
     SendsTwice,
     /// Now and then an octet is altered on its way to the application.
     Alters,
+    /// All that was sent seems to be delivered at once.
+    HidesQueue,
     /// A read says "end" where the connection was reset.
     ReadsResetAsEnd,
 }

@@ -1,6 +1,7 @@
 //! Events as values: what the data plane tells the control plane.
 
 use std::backtrace::Backtrace;
+use std::borrow::Cow;
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -71,6 +72,9 @@ pub struct Connection {
     pub sealed_bytes: u64,
     /// Payload bytes that came out of TLS to the plain side (passthrough: from target to source).
     pub opened_bytes: u64,
+    /// Bytes that came in and did not get to the TLS side (passthrough: the target), and to the plain side:
+    /// they were not passed on, or not acknowledged when the connection ended. Not among the two above.
+    pub undelivered_bytes: [u64; 2],
     /// What was seen of it, where something looked.
     pub observed: Option<Observed>,
     /// The rule that would have refused it, on a route that only reports.
@@ -94,6 +98,7 @@ impl Connection {
             tls: None,
             sealed_bytes: 0,
             opened_bytes: 0,
+            undelivered_bytes: [0; 2],
             observed: None,
             reported: None,
             duration: Duration::ZERO,
@@ -148,6 +153,10 @@ impl Party {
 pub enum Reason {
     /// Both directions ended in order.
     Complete,
+    /// The process is stopping and nothing was outstanding, so both directions were ended in order.
+    AtRest,
+    /// An application closed while the other one waited for it in an open association.
+    Unfinished,
     /// A socket was reset or failed; the text is the system's.
     Reset(String),
     /// The TLS stream ended without close_notify: it was cut.
@@ -171,8 +180,8 @@ pub enum Reason {
     Forbidden(String),
     /// The peer's records broke TLS; the text is the record layer's.
     Protocol(String),
-    /// A limit of ours was reached; which one.
-    Limit(&'static str),
+    /// A limit of ours was reached; which one, and what to do.
+    Limit(Cow<'static, str>),
     /// The process is stopping and the drain's time was over.
     Drained,
     /// A defect of ours, contained to this connection.
@@ -183,6 +192,13 @@ impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Complete => f.write_str("complete"),
+            Self::AtRest => {
+                f.write_str("closed with nothing outstanding, because the gateway is stopping")
+            }
+            Self::Unfinished => f.write_str(
+                "closed while the other side waited for it: the association was neither answered, released \
+                 nor aborted",
+            ),
             Self::Reset(cause) => write!(f, "reset: {cause}"),
             Self::Truncated => f.write_str("cut off: the stream ended without close_notify"),
             Self::Handshake(_, sentence)

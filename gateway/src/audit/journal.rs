@@ -173,8 +173,10 @@ fn may_pass(account: &Connection, rate: &mut Rate) -> Option<u64> {
         Reason::Forbidden(_) => Kind::Forbidden,
         Reason::Deadline(_) | Reason::Stalled(_) => Kind::Late,
         Reason::Limit(_) => Kind::Limited,
-        Reason::Reset(_) | Reason::Truncated | Reason::Internal(_) => Kind::Broken,
-        Reason::Complete | Reason::Drained => return Some(0),
+        Reason::Reset(_) | Reason::Truncated | Reason::Unfinished | Reason::Internal(_) => {
+            Kind::Broken
+        }
+        Reason::Complete | Reason::AtRest | Reason::Drained => return Some(0),
     };
     rate.allow(&account.route.name, kind, Instant::now())
 }
@@ -203,6 +205,7 @@ fn connection(account: &Connection, suppressed: u64) {
         group = %tls.map_or("-", |tls| tls.group),
         sealed_bytes = account.sealed_bytes,
         opened_bytes = account.opened_bytes,
+        undelivered_bytes = account.undelivered_bytes.iter().sum::<u64>(),
         seconds = account.duration.as_secs_f64(),
         ended_by = account.close.by.name(),
         reason = account.close.reason.to_string(),

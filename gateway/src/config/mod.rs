@@ -197,8 +197,8 @@ pub struct Route {
     pub connect: Connect,
     /// How it finds out whether its targets are there; `None` is not at all.
     pub health: Option<Health>,
-    /// How many connections it may have open; 1 to `limits::ROUTE_CONNECTIONS_MAX`. `None` is a share of
-    /// all for passthrough, else as many as there are.
+    /// How many connections it may have open; 1 to `limits::ROUTE_CONNECTIONS_MAX`. `None` is as many as
+    /// all passthrough routes or a peer may have, else as many as there are.
     pub connections: Option<u32>,
 }
 

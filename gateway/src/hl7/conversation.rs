@@ -157,6 +157,15 @@ impl Conversation {
         }
     }
 
+    /// Whether nothing is outstanding: all that was sent has ended and is acknowledged. False where nobody
+    /// knows, and where acknowledgements come twice, since the second may be long in coming.
+    #[must_use]
+    pub fn is_at_rest(&self) -> bool {
+        let is_within = self.sender.is_within() || self.receiver.is_within();
+        let is_clear = self.record.not_followed.is_none() && !self.acknowledges_twice;
+        is_clear && !is_within && self.pending.count() == 0
+    }
+
     /// The account of the conversation, when it has ended.
     #[must_use]
     pub fn finish(mut self, now: Instant) -> Record {

@@ -10,7 +10,7 @@ type OfCore = fn(&Core) -> u64;
 type OfTarget = fn(&Target) -> &Counter;
 type OfStage = fn(&Unauthenticated) -> &Counter;
 
-const ROUTES: [(&str, &str, &str, OfRoute); 13] = [
+const ROUTES: [(&str, &str, &str, OfRoute); 14] = [
     (
         "wardgate_connections_accepted_total",
         "counter",
@@ -84,6 +84,12 @@ const ROUTES: [(&str, &str, &str, OfRoute); 13] = [
         |r| &r.opened_bytes,
     ),
     (
+        "wardgate_undelivered_bytes_total",
+        "counter",
+        "Payload bytes that a receiver did not take before its connection was reset.",
+        |r| &r.undelivered_bytes,
+    ),
+    (
         "wardgate_connections_open",
         "gauge",
         "Connections open now.",
@@ -147,12 +153,13 @@ const CORES: [(&str, &str, &str, OfCore); 8] = [
     ),
 ];
 
-const ENDED: [(&str, OfStage); 6] = [
+const ENDED: [(&str, OfStage); 7] = [
     ("places_of_address", |u| &u.ended_source_places),
     ("memory_of_address", |u| &u.ended_source_memory),
     ("places", |u| &u.ended_places),
     ("memory", |u| &u.ended_memory),
     ("connections_of_route", |u| &u.ended_route),
+    ("connections_of_passthrough", |u| &u.ended_passthrough),
     ("connections", |u| &u.ended_all),
 ];
 

@@ -97,6 +97,8 @@ pub struct Unauthenticated {
     pub ended_memory: Counter,
     /// Connections ended because their route had as many as it may.
     pub ended_route: Counter,
+    /// Because all passthrough routes had as many connections as they may have together.
+    pub ended_passthrough: Counter,
     /// Connections ended because the process had as many as it may.
     pub ended_all: Counter,
 }
@@ -177,6 +179,8 @@ pub struct RouteCounters {
     pub sealed_bytes: Counter,
     /// Payload octets out of TLS to the plain side (passthrough: from the target).
     pub opened_bytes: Counter,
+    /// Bytes that came in, were counted in either of these or in none, and did not get to their receiver.
+    pub undelivered_bytes: Counter,
     /// Connections that are open now.
     pub open: Counter,
     /// Those of them whose clients have not proved who they are. Read by whoever places connections, and

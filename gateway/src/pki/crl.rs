@@ -204,9 +204,10 @@ impl CrlHead {
     /// Reads the head of a list, its entries aside; the error is the end of a sentence.
     pub(crate) fn of(der: &[u8]) -> Result<Self, String> {
         let fields = Fields::of(der).ok_or("its DER is broken or cut off")?;
-        let (_, issuer) = X509Name::from_der(fields.issuer).map_err(|error| error.to_string())?;
+        let (_, issuer) =
+            X509Name::from_der(fields.issuer).map_err(|_| "its issuer has no valid name")?;
         let (_, algorithm) = AlgorithmIdentifier::from_der(fields.algorithm_der)
-            .map_err(|error| error.to_string())?;
+            .map_err(|_| "its signature algorithm cannot be read")?;
         let indirect = fields
             .extension(ISSUING_DISTRIBUTION_POINT)
             .and_then(|point| der::only(point, SEQUENCE))

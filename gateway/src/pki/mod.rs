@@ -18,6 +18,7 @@ mod file;
 mod fixture;
 mod folder;
 
+pub(crate) mod in_words;
 mod index;
 pub(crate) mod name;
 mod own;

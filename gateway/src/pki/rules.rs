@@ -8,6 +8,7 @@ use super::crl::CrlHead;
 use super::expiry::date;
 use super::facts::{Facts, Family, Key};
 use crate::config::Mode;
+use crate::limits::ANCHORS_OF_ONE_NAME_MAX;
 
 /// The weakest keys that are taken (PS3.15 B.13), in bits.
 const RSA_BITS_MIN: usize = 2048;
@@ -87,6 +88,24 @@ pub(crate) fn anchors_current(anchors: &[&Facts], now: i64) -> Option<String> {
     Some(format!(
         "holds expired CAs only, the last ({subject:?}) until {ended}; get the current CA \
          certificates of your peers"
+    ))
+}
+
+/// Says that too many CAs have one name; each of them costs a signature check for every certificate that fails.
+pub(crate) fn anchors_of_one_name(anchors: &[&Facts]) -> Option<String> {
+    let of_name = |one: &Facts| {
+        let namesakes = anchors
+            .iter()
+            .filter(|ca| ca.subject_der == one.subject_der);
+        namesakes.count()
+    };
+    let first = anchors
+        .iter()
+        .find(|ca| of_name(ca) > ANCHORS_OF_ONE_NAME_MAX)?;
+    let (count, subject) = (of_name(first), &first.subject);
+    Some(format!(
+        "holds {count} CAs of name {subject:?}, and {ANCHORS_OF_ONE_NAME_MAX} may have one name; take out those \
+         that are no longer used, and give each partner a [[peer]] table with its own CA"
     ))
 }
 

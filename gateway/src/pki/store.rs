@@ -354,7 +354,11 @@ impl<'a> Loader<'a> {
             }
         }
         let facts: Vec<&Facts> = anchors.iter().map(|anchor| &anchor.facts).collect();
-        if let Some(problem) = rules::anchors_current(&facts, self.now) {
+        let problems = [
+            rules::anchors_current(&facts, self.now),
+            rules::anchors_of_one_name(&facts),
+        ];
+        for problem in problems.into_iter().flatten() {
             self.add(at, Role::Trust, problem);
         }
         anchors
@@ -403,14 +407,14 @@ impl<'a> Loader<'a> {
         {
             match Facts::of(&der) {
                 Ok(facts) => parsed.push(Parsed { der, facts }),
-                Err(error) => {
+                Err(_) => {
                     let number = index + 1;
                     self.add(
                         at,
                         role,
                         format!(
-                            "holds something else than a certificate in section {number} \
-                             ({error}); copy it again"
+                            "holds something else than a certificate, or a damaged one, in section \
+                             {number}; copy it again"
                         ),
                     );
                 }

@@ -40,11 +40,33 @@ pub(super) struct Account {
     pub(super) tls: Option<TlsInfo>,
     pub(super) sealed: Cell<u64>,
     pub(super) opened: Cell<u64>,
+    // Received and not passed on, or passed on and not taken by its receiver: for the TLS side (passthrough:
+    // the target) and for the plain side.
+    pub(super) unsealed: Cell<u64>,
+    pub(super) unopened: Cell<u64>,
     pub(super) observed: Option<Observed>,
     pub(super) reported: Option<String>,
 }
 
 impl Account {
+    /// Notes how many bytes the plain side (passthrough: the source) and the TLS side had not taken when they
+    /// were reset. Those of the TLS side are in records, so payload is counted as lost rather than as passed.
+    pub(super) fn note_left(&self, to_near: u64, to_far: u64) {
+        let of_near = (&self.opened, &self.unopened, to_near);
+        let of_far = (&self.sealed, &self.unsealed, to_far);
+        for (passed, lost, left) in [of_near, of_far] {
+            // Words of our own are among them, which nobody else has sent.
+            let left = left.min(passed.get());
+            passed.set(passed.get().saturating_sub(left));
+            lost.set(lost.get().saturating_add(left));
+        }
+    }
+
+    /// Bytes that did not get to the TLS side and to the plain side.
+    pub(super) fn undelivered(&self) -> [u64; 2] {
+        [self.unsealed.get(), self.unopened.get()]
+    }
+
     pub(super) fn told(
         self,
         path: &Path,
@@ -61,6 +83,7 @@ impl Account {
             tls: self.tls,
             sealed_bytes: self.sealed.get(),
             opened_bytes: self.opened.get(),
+            undelivered_bytes: [self.unsealed.get(), self.unopened.get()],
             observed: self.observed,
             reported: self.reported,
             duration: started.elapsed(),
@@ -75,7 +98,7 @@ pub(super) fn ending(close: &Close, side: &Side) -> Ending {
     match (&close.reason, by) {
         (Reason::Complete, Some(by)) => Ending::Closed { by },
         (Reason::Truncated, Some(by)) => Ending::Truncated { by },
-        (Reason::Drained, _) => Ending::Stopped,
+        (Reason::Drained | Reason::AtRest, _) => Ending::Stopped,
         _ => Ending::Lost { by },
     }
 }
@@ -130,7 +153,7 @@ fn role(party: Party, side: &Side) -> Option<Role> {
 /// Counts a connection by how it ended.
 pub(super) fn count(counters: &RouteCounters, reason: &Reason) {
     let counter = match reason {
-        Reason::Complete => &counters.complete,
+        Reason::Complete | Reason::AtRest => &counters.complete,
         Reason::Empty => &counters.empty,
         Reason::Handshake(..) => &counters.refused,
         Reason::Unreachable(_) => &counters.unreachable,
@@ -141,6 +164,7 @@ pub(super) fn count(counters: &RouteCounters, reason: &Reason) {
         Reason::Reset(_)
         | Reason::Unanswered(_)
         | Reason::Truncated
+        | Reason::Unfinished
         | Reason::Protocol(_)
         | Reason::Drained
         | Reason::Internal(_) => &counters.broken,

@@ -1,20 +1,23 @@
 //! A connection's life: accepted, judged, connected, relayed, accounted for.
 
-use std::cell::RefCell;
-use std::future::pending;
+use std::cell::{OnceCell, RefCell};
+use std::future::{pending, poll_fn};
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::AtomicU32;
+use std::task::Poll;
 
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
 use super::account::{Account, Open, count, ending, unanswered};
 use super::admission::Admission;
+use super::ending::{Milestone, Stops};
 use super::engine::Engine;
 use super::first::Beginning;
-use super::limiter::{ALL_LIMIT, HandshakeLimiter, Place, ROUTE_LIMIT};
+use super::full::OfRoute;
+use super::limiter::{AnsweredPlace, HandshakeLimiter, Place, Shares, source_limit};
 use super::link::Link;
 use super::open::{Held, Opening};
 use super::passthrough::{Answered, Passing};
@@ -23,7 +26,7 @@ use super::shake::Limit;
 use crate::audit::{self, Close, Party, Reason};
 use crate::buffers::{Pool, Talker};
 use crate::config::{Connect, Route};
-use crate::limits::{FIRST_MOVE_LOOK, PASSTHROUGH_SHARE};
+use crate::limits::FIRST_MOVE_LOOK;
 use crate::metrics::{self, RouteCounters, Stage};
 use crate::observe::{Direction, Observer};
 use crate::tls::handshake::{Secured, Unpaced};
@@ -50,8 +53,8 @@ pub struct Core<V: Verbs> {
     pub limiter: HandshakeLimiter,
     /// Connections that all cores may have together.
     pub connections_max: usize,
-    /// Becomes true when open connections must end.
-    pub stop: watch::Receiver<bool>,
+    /// When open connections must end.
+    pub stops: Stops,
 }
 
 /// A route with what it takes to serve it.
@@ -65,13 +68,15 @@ pub struct Path {
     // What its associations are held to, where it looks into DICOM.
     pub(super) admission: Option<Admission>,
     // Its connections on all cores.
-    open: AtomicU32,
+    pub(super) open: AtomicU32,
+    // What it shares with the other routes.
+    pub(super) shares: Arc<Shares>,
 }
 
 impl Path {
-    /// A route at place `index` of the configuration.
+    /// A route at place `index` of the configuration. `shares` is the same for all routes.
     #[must_use]
-    pub fn new(route: Arc<Route>, index: usize, side: Side) -> Self {
+    pub fn new(route: Arc<Route>, index: usize, side: Side, shares: Arc<Shares>) -> Self {
         let admission = Admission::new(&route);
         Self {
             route,
@@ -79,39 +84,8 @@ impl Path {
             side,
             admission,
             open: AtomicU32::new(0),
+            shares,
         }
-    }
-
-    /// Whether it has as many connections as it may, where all routes together may have `all`.
-    #[must_use]
-    pub fn is_full(&self, all: usize) -> bool {
-        self.open.load(Ordering::Relaxed) >= self.connections_max(all)
-    }
-
-    // How many connections it may have, where all routes together may have `all`.
-    fn connections_max(&self, all: usize) -> u32 {
-        let default = match self.side {
-            Side::Passthrough => u32::try_from(all / PASSTHROUGH_SHARE).unwrap_or(u32::MAX),
-            Side::Originate(_) | Side::Terminate(_) => u32::MAX,
-        };
-        self.route.connections.unwrap_or(default)
-    }
-}
-
-// A connection among those of its route.
-struct OfRoute<'p>(&'p Path);
-
-impl<'p> OfRoute<'p> {
-    // The connection, and how many there were before.
-    fn count(path: &'p Path) -> (Self, u32) {
-        let before = path.open.fetch_add(1, Ordering::Relaxed);
-        (Self(path), before)
-    }
-}
-
-impl Drop for OfRoute<'_> {
-    fn drop(&mut self) {
-        self.0.open.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -154,8 +128,8 @@ pub async fn serve<V: Verbs>(
         talker: core.pool.turns().join(),
         account: Account::default(),
     };
-    let (of_route, before) = OfRoute::count(path);
-    let close = match work.admit_connection(before, accepted.is_beyond) {
+    let (of_route, full) = OfRoute::count(path, core.connections_max);
+    let close = match work.admit_connection(full, accepted.is_beyond) {
         Ok(()) => {
             let _open = Open::count(counters);
             work.run(accepted.socket).await
@@ -167,6 +141,8 @@ pub async fn serve<V: Verbs>(
     };
     drop(of_route);
     count(counters, &close.reason);
+    let undelivered = work.account.undelivered();
+    counters.undelivered_bytes.add(undelivered.iter().sum());
     core.counters.pool_exhausted.set(core.pool.exhausted());
     work.account.told(path, accepted.source, started, close)
 }
@@ -175,7 +151,7 @@ pub async fn serve<V: Verbs>(
 pub(super) struct Work<'c, V: Verbs> {
     pub(super) core: &'c Core<V>,
     pub(super) path: &'c Path,
-    source: SocketAddr,
+    pub(super) source: SocketAddr,
     counters: &'c RouteCounters,
     pub(super) talker: Talker,
     pub(super) account: Account,
@@ -185,26 +161,6 @@ pub(super) struct Work<'c, V: Verbs> {
 pub(super) type Outcome<T> = Result<T, Close>;
 
 impl<'c, V: Verbs> Work<'c, V> {
-    // Whether the connection may be served: its route has `open` others, and the process may have as
-    // many as it may.
-    fn admit_connection(&self, open: u32, is_beyond: bool) -> Outcome<()> {
-        let limiter = &self.core.limiter;
-        let most = self.path.connections_max(self.core.connections_max);
-        // LIMIT: PASSTHROUGH_SHARE, `connections`, OVERFLOW_MAX; counted in
-        // wardgate_connections_limited_total and wardgate_unauthenticated_ended_total.
-        let limit = if open >= most && !limiter.make_way_on(self.path.index) {
-            ROUTE_LIMIT
-        } else if is_beyond && !limiter.make_way() {
-            ALL_LIMIT
-        } else {
-            return Ok(());
-        };
-        Err(Close {
-            by: Party::Gateway,
-            reason: Reason::Limit(limit),
-        })
-    }
-
     async fn run(&mut self, socket: V::Socket) -> Close {
         let outcome = match &self.path.side {
             // Boxed: each would keep the room that the largest needs.
@@ -281,6 +237,7 @@ impl<'c, V: Verbs> Work<'c, V> {
         let place = self.place(Stage::Handshake);
         let (secured, judgement) = Box::pin(self.accept(&far, acceptor, &place)).await?;
         drop(place);
+        let _of_peer = self.of_peer().inspect_err(|_| far.abort())?;
         // An accepted peer may be silent for ever; this bounds how many are.
         let place = self.place(Stage::SilentPeer);
         let (engine, mut held) = self.engine(secured).map_err(|reason| {
@@ -326,6 +283,7 @@ impl<'c, V: Verbs> Work<'c, V> {
         let target = Box::pin(self.reach_for(&source, &place)).await?;
         let answered = Answered::default();
         let link = Link::new(source, target, Observer::Blind, Direction::Homeward);
+        let overs = [Milestone::default(), Milestone::default()];
         let direction = |bytes, counter, from, to| Passing {
             core: self.core,
             talker: self.talker,
@@ -341,25 +299,31 @@ impl<'c, V: Verbs> Work<'c, V> {
         let homeward = direction(&self.account.opened, &counters.opened_bytes, back, there);
         let both = async {
             tokio::join!(
-                onward.run(&link, (&link.near, &link.far), first.bytes),
-                homeward.run(&link, (&link.far, &link.near), Vec::new()),
+                onward.run(
+                    &link,
+                    (&link.near, &link.far),
+                    first.bytes,
+                    (&overs[0], &overs[1])
+                ),
+                homeward.run(
+                    &link,
+                    (&link.far, &link.near),
+                    Vec::new(),
+                    (&overs[1], &overs[0])
+                ),
             )
         };
         let mut both = pin!(both);
         let timeouts = &self.path.route.timeouts;
-        let (parties, stop) = ([there, back], &self.core.stop);
-        let until_answered = self.until_answered(place, &answered);
-        let watch = link.watch(
-            both.as_mut(),
-            timeouts,
-            parties,
-            stop.clone(),
-            until_answered,
-        );
+        let (parties, stops) = ([there, back], &self.core.stops);
+        let share = OnceCell::new();
+        let until_answered = self.until_answered(place, &answered, &share);
+        let watch = link.watch(both.as_mut(), timeouts, parties, stops, until_answered);
         if Box::pin(watch).await {
-            link.watch(both, timeouts, parties, stop.clone(), pending())
-                .await;
+            link.watch(both, timeouts, parties, stops, pending()).await;
         }
+        let [to_source, to_target] = link.left();
+        self.account.note_left(to_source, to_target);
         Ok(link.close())
     }
 
@@ -385,9 +349,25 @@ impl<'c, V: Verbs> Work<'c, V> {
         }
     }
 
-    // Returns when the target has sent something; or before, by what the client is ended, which has
-    // proved nothing until then.
-    async fn until_answered(&self, place: Place<'_>, answered: &Answered) -> Option<Reason> {
+    // Returns when the target has sent something, with the connection's place in `share`; or by what the
+    // client is ended, which has proved nothing until then.
+    async fn until_answered(
+        &self,
+        place: Place<'_>,
+        answered: &Answered,
+        share: &OnceCell<AnsweredPlace<'c>>,
+    ) -> Option<Reason> {
+        let all = self.core.connections_max;
+        let counted = async {
+            answered.wait().await;
+            match self.path.shares.take_answered(self.source.ip(), all) {
+                Some(place) => {
+                    let _ = share.set(place);
+                    None
+                }
+                None => Some(Reason::Limit(source_limit(all).into())),
+            }
+        };
         let late = async {
             match (
                 Beginning::of(&self.path.route),
@@ -402,7 +382,7 @@ impl<'c, V: Verbs> Work<'c, V> {
         };
         tokio::select! {
             biased;
-            () = answered.wait() => None,
+            reason = counted => reason,
             reason = place.ended() => Some(reason),
             () = late => Some(Reason::Deadline("first byte")),
         }
@@ -439,6 +419,7 @@ impl<'c, V: Verbs> Work<'c, V> {
             talker: self.talker,
             bytes: &account.sealed,
             counter: &counters.sealed_bytes,
+            undelivered: &account.unsealed,
         };
         let explain = |error: &rustls::Error| self.wrong_record(error, judgement);
         let opening = Opening {
@@ -447,21 +428,39 @@ impl<'c, V: Verbs> Work<'c, V> {
             pool,
             bytes: &account.opened,
             counter: &counters.opened_bytes,
+            undelivered: &account.unopened,
             explain: &explain,
         };
         let both = async { tokio::join!(sealing.run(link, first), opening.run(link, held)) };
         let mut both = pin!(both);
         let timeouts = &self.path.route.timeouts;
-        let (parties, stop) = ([Party::PlainSide, Party::TlsPeer], &self.core.stop);
-        if let Some(place) = place {
-            let until_moved = self.until_moved(place);
-            let watch = link.watch(both.as_mut(), timeouts, parties, stop.clone(), until_moved);
-            if !Box::pin(watch).await {
-                return link.close();
+        let (parties, stops) = ([Party::PlainSide, Party::TlsPeer], &self.core.stops);
+        let goes_on = match place {
+            Some(place) => {
+                let until_moved = self.until_moved(place);
+                let watch = link.watch(both.as_mut(), timeouts, parties, stops, until_moved);
+                Box::pin(watch).await
             }
+            None => true,
+        };
+        if goes_on {
+            let at_rest = async {
+                stops.draining().await;
+                // Whatever changes this is done by this task, so it is looked at whenever that is polled.
+                poll_fn(|_| match link.is_at_rest() && outlet.is_free() {
+                    true => Poll::Ready(()),
+                    false => Poll::Pending,
+                })
+                .await;
+                Some(match outlet.goodbye(engine) {
+                    Ok(words) => link.end_in_order(&words),
+                    Err(error) => Reason::Internal(error.to_string()),
+                })
+            };
+            link.watch(both, timeouts, parties, stops, at_rest).await;
         }
-        link.watch(both, timeouts, parties, stop.clone(), pending())
-            .await;
+        let [to_near, to_far] = link.left();
+        account.note_left(to_near, to_far);
         link.close()
     }
 

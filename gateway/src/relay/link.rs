@@ -6,13 +6,14 @@ use std::io;
 use std::pin::Pin;
 use std::time::Duration;
 
-use tokio::sync::watch;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
+use super::ending::{Stops, settle, stalls};
 use super::receiver::{Limits, Receiver, State};
 use crate::audit::{Close, Party, Reason};
 use crate::config::Timeouts;
-use crate::limits::{EXCHANGES_MIN, HALF_CLOSED_SILENCE};
+use crate::dicom::Answer;
+use crate::limits::{ALERT_LINGER, EXCHANGES_MIN, HALF_CLOSED_SILENCE};
 use crate::observe::{Direction, Forbidden, Observer};
 use crate::uring::Socket;
 
@@ -38,7 +39,20 @@ pub(super) struct Link<N, F> {
     listens: Cell<bool>,
     // The near side was told why, and is waited for.
     parting: Cell<bool>,
+    // Something was seen for a side and is not all sent.
+    is_owed_to_near: Cell<bool>,
+    is_owed_to_far: Cell<bool>,
+    // Both sides were ended in order by us.
+    is_in_order: Cell<bool>,
+    // Somebody ends the far side, and others leave it alone.
+    is_far_taken: Cell<bool>,
+    // Bytes that the near and the far side had not taken when they were reset.
+    left: [Cell<Option<u64>>; 2],
 }
+
+/// The sockets of a link, for the places of what is kept of each.
+const NEAR: usize = 0;
+const FAR: usize = 1;
 
 impl<N: Socket, F: Socket> Link<N, F> {
     /// `nearward` is where bytes for the near side go.
@@ -48,6 +62,11 @@ impl<N: Socket, F: Socket> Link<N, F> {
             nearward,
             listens: Cell::new(true),
             parting: Cell::new(false),
+            is_owed_to_near: Cell::new(false),
+            is_owed_to_far: Cell::new(false),
+            is_in_order: Cell::new(false),
+            is_far_taken: Cell::new(false),
+            left: Default::default(),
             near,
             far,
             ended: RefCell::new(None),
@@ -58,34 +77,107 @@ impl<N: Socket, F: Socket> Link<N, F> {
         }
     }
 
-    /// Ends both sockets visibly: what they have not delivered whole must not look complete.
+    /// Ends both sockets visibly and at once: what they have not delivered whole must not look complete.
     pub(super) fn fail(&self, by: Party, reason: Reason) {
         self.note(by, reason);
         self.end_near(None);
-        self.far.abort();
+        self.abort_far();
     }
 
-    /// As `fail`, because of what was seen.
+    /// Notes that what was seen must not go on. The near side is told at once if it can be; both are ended by
+    /// the directions that lead to them.
     fn forbid(&self, why: &Forbidden) {
         self.note(Party::Gateway, Reason::Forbidden(why.to_string()));
-        self.end_near(Some(why));
+        self.say_to_near(Some(why));
+    }
+
+    /// Ends the near side at once: by a word of its own protocol where there is one for it and it can be said,
+    /// else by a reset. An application that was told is waited for until it closes, by whoever receives from
+    /// it.
+    pub(super) fn end_near(&self, why: Option<&Forbidden>) {
+        if !self.say_to_near(why) {
+            self.abort_near();
+        }
+    }
+
+    // Whether the near side has been told that the connection is broken off.
+    fn say_to_near(&self, why: Option<&Forbidden>) -> bool {
+        if self.parting.get() {
+            return true;
+        }
+        let words = self.observer.borrow().last_words(self.nearward, why);
+        let Some(words) = words.filter(|_| self.listens.get()) else {
+            return false;
+        };
+        // A word that is cut off itself is nothing that another sent.
+        let left = self.near.send_queue().map_or(0, |queue| queue.bytes());
+        let is_said = self.near.send_now(&words.octets()).is_ok() && self.near.finish().is_ok();
+        self.parting.set(is_said);
+        if !is_said && let Some(near) = self.left.first() {
+            near.set(near.get().or(Some(left)));
+        }
+        is_said
+    }
+
+    /// Resets the near side at once.
+    pub(super) fn abort_near(&self) {
+        self.note_left(NEAR, &self.near);
+        self.near.abort();
+    }
+
+    /// Resets the far side at once.
+    pub(super) fn abort_far(&self) {
+        self.note_left(FAR, &self.far);
         self.far.abort();
     }
 
-    /// Ends the near side: by a word of its own protocol where there is one for it and it can be said,
-    /// else by a reset. Who was told is waited for until it closes; the sealing direction does so.
-    pub(super) fn end_near(&self, why: Option<&Forbidden>) {
-        if self.parting.get() {
+    // What a socket still holds when it is reset was not delivered.
+    fn note_left<S: Socket>(&self, which: usize, socket: &S) {
+        let Some(left) = self.left.get(which) else {
             return;
+        };
+        if left.get().is_none() {
+            let queue = socket.send_queue();
+            left.set(Some(queue.map_or(0, |queue| queue.bytes())));
         }
-        let words = self.observer.borrow().last_words(self.nearward, why);
-        if let Some(words) = words.filter(|_| self.listens.get())
-            && self.near.send_now(&words.octets()).is_ok()
-            && self.near.finish().is_ok()
-        {
-            return self.parting.set(true);
-        }
-        self.near.abort();
+    }
+
+    /// Bytes that were sent and that the near and the far side had not taken when they were reset.
+    pub(super) fn left(&self) -> [u64; 2] {
+        self.left.each_ref().map(|left| left.get().unwrap_or(0))
+    }
+
+    /// Ends the near side as `end_near` does, once it has taken what was sent to it or goes on taking it no
+    /// more.
+    pub(super) async fn leave_near(&self) {
+        settle(&self.near, &self.moved).await;
+        self.end_near(None);
+    }
+
+    /// Resets the far side once it has taken what was sent to it, or goes on taking it no more.
+    pub(super) async fn leave_far(&self) {
+        settle(&self.far, &self.moved).await;
+        self.abort_far();
+    }
+
+    /// Resets both sides, once each has taken what was sent to it or goes on taking it no more.
+    pub(super) async fn leave_both(&self) {
+        tokio::join!(
+            settle(&self.near, &self.moved),
+            settle(&self.far, &self.moved)
+        );
+        self.abort_near();
+        self.abort_far();
+    }
+
+    /// Waits until `socket`, one of the two, takes nothing more of what is sent to it.
+    pub(super) async fn stalls<S: Socket>(&self, socket: &S) {
+        stalls(socket, &self.moved).await;
+    }
+
+    /// Whether the far side is the caller's to end: nobody else has begun to.
+    pub(super) fn take_far(&self) -> bool {
+        !self.is_far_taken.replace(true)
     }
 
     /// Whether the near side was told that the connection has ended, and may not have closed yet.
@@ -93,24 +185,78 @@ impl<N: Socket, F: Socket> Link<N, F> {
         self.parting.get()
     }
 
-    /// Whether the applications have said all that they had to say.
-    pub(super) fn is_over(&self) -> bool {
-        self.observer.borrow().is_over()
+    /// Whether the near side was ended already, so that nothing can be delivered there.
+    pub(super) fn is_near_ended(&self) -> bool {
+        let is_reset = |left: &Cell<Option<u64>>| left.get().is_some();
+        self.parting.get() || self.left.first().is_some_and(is_reset)
+    }
+
+    /// Whether nothing is outstanding between the applications.
+    pub(super) fn is_at_rest(&self) -> bool {
+        let is_moving = self.is_owed_to_near.get() || self.is_owed_to_far.get();
+        !is_moving && self.observer.borrow().is_at_rest()
+    }
+
+    /// Whether the near side, of an open association, must not take the end of the far side for a good one.
+    pub(super) fn near_waits_for_far(&self) -> bool {
+        self.waits_for_other(self.nearward)
+    }
+
+    /// As `near_waits_for_far`, the other way round.
+    pub(super) fn far_waits_for_near(&self) -> bool {
+        self.waits_for_other(self.farward())
+    }
+
+    // An application that has ended its own direction waits no more.
+    fn waits_for_other(&self, direction: Direction) -> bool {
+        self.finished.get().is_none() && self.observer.borrow().waits_for_other(direction)
+    }
+
+    /// What the application at the far side is told of the end of the near side, where that ended the
+    /// connection and something can be said.
+    pub(super) fn words_for_far(&self) -> Option<Answer> {
+        let is_by_near = |close: &Close| close.by == Party::PlainSide;
+        if !self.ended.borrow().as_ref().is_some_and(is_by_near) || self.is_owed_to_far.get() {
+            return None;
+        }
+        let observer = self.observer.borrow();
+        let may_speak = observer.may_speak(self.farward());
+        observer
+            .last_words(self.farward(), None)
+            .filter(|_| may_speak)
+    }
+
+    fn farward(&self) -> Direction {
+        match self.nearward {
+            Direction::Onward => Direction::Homeward,
+            Direction::Homeward => Direction::Onward,
+        }
+    }
+
+    /// Ends both sides in order, with nothing outstanding: `words` are close_notify, and what TLS owes
+    /// before it. Returns why the connection ends.
+    pub(super) fn end_in_order(&self, words: &[u8]) -> Reason {
+        self.note(Party::Gateway, Reason::AtRest);
+        let far = self.far.send_now(words).and_then(|()| self.far.finish());
+        match far.and_then(|()| self.near.finish()) {
+            Ok(()) => self.is_in_order.set(true),
+            // Whoever is gone has taken nothing with it.
+            Err(_) => self.fail(Party::Gateway, Reason::AtRest),
+        }
+        Reason::AtRest
     }
 
     /// Looks at bytes that come from the near side; whether they may go on.
     pub(super) fn see_from_near<'b>(&self, parts: impl Iterator<Item = &'b [u8]>) -> bool {
-        let direction = match self.nearward {
-            Direction::Onward => Direction::Homeward,
-            Direction::Homeward => Direction::Onward,
-        };
-        self.see(direction, parts)
+        self.is_owed_to_far.set(true);
+        self.see(self.farward(), parts)
     }
 
     /// Looks at bytes for the near side; whether they may go on. They must be told as delivered when
     /// they are.
     pub(super) fn see_for_near<'b>(&self, parts: impl Iterator<Item = &'b [u8]>) -> bool {
         let may_go_on = self.see(self.nearward, parts);
+        self.is_owed_to_near.set(true);
         self.listens.set(false);
         may_go_on
     }
@@ -146,10 +292,20 @@ impl<N: Socket, F: Socket> Link<N, F> {
         self.ended.borrow().is_some()
     }
 
+    /// Whether a cause is known for which both sides must be ended visibly.
+    pub(super) fn is_broken(&self) -> bool {
+        self.failed() && !self.is_in_order.get()
+    }
+
     /// Notes that `by` finished its direction in order.
     pub(super) fn finish(&self, by: Party) {
         self.finished.set(self.finished.get().or(Some(by)));
         self.stir();
+    }
+
+    /// Whether a side has finished its direction in order.
+    pub(super) fn is_finished(&self) -> bool {
+        self.finished.get().is_some()
     }
 
     /// Notes that bytes moved just now.
@@ -160,14 +316,16 @@ impl<N: Socket, F: Socket> Link<N, F> {
     /// Notes that all that was seen for the near side has been delivered.
     pub(super) fn answer(&self) {
         self.answered.set(true);
+        self.is_owed_to_near.set(false);
         self.listens
             .set(self.observer.borrow().may_speak(self.nearward));
     }
 
-    /// Notes that the near side spoke, and says whether it has been message and answer by turns for a
+    /// Notes that the near side spoke and all of it has been sent, and says whether it has been message and answer by turns for a
     /// while. Then each answer carries the acknowledgement that the next message may wait for, and who
     /// holds back a part of a message breaks the turns.
     pub(super) fn is_conversation(&self) -> bool {
+        self.is_owed_to_far.set(false);
         let exchanges = match self.answered.replace(false) {
             true => self.exchanges.get().saturating_add(1),
             false => 0,
@@ -193,33 +351,69 @@ impl<N: Socket, F: Socket> Link<N, F> {
         mut both: Pin<&mut impl Future>,
         timeouts: &Timeouts,
         parties: [Party; 2],
-        mut stop: watch::Receiver<bool>,
+        stops: &Stops,
         until: impl Future<Output = Option<Reason>>,
     ) -> bool {
         tokio::select! {
             biased;
             _ = &mut both => return false,
             ended = until => match ended {
+                Some(Reason::AtRest) => {
+                    // The other ends close in their turn, or later.
+                    if timeout(ALERT_LINGER, both.as_mut()).await.is_ok() {
+                        return false;
+                    }
+                    self.near.stop_reading();
+                    self.far.stop_reading();
+                }
                 Some(reason) => self.fail(Party::Gateway, reason),
                 None => return true,
             },
-            close = self.overdue(timeouts, parties) => self.fail(close.by, close.reason),
-            () = stopped(&mut stop) => {
-                // Who was told before has had its time.
-                match self.is_parting() {
-                    true => self.near.abort(),
-                    false => self.fail(Party::Gateway, Reason::Drained),
+            overdue = self.overdue(timeouts, parties) => {
+                self.note(overdue.close.by, overdue.close.reason.clone());
+                tokio::select! {
+                    biased;
+                    _ = &mut both => return false,
+                    () = Box::pin(self.end_overdue(overdue)) => {}
+                    () = stops.stopped() => self.stop(),
                 }
             }
+            () = stops.stopped() => self.stop(),
         }
         // The sockets are ended, so what is in flight comes back; it is never dropped.
         both.await;
         false
     }
 
+    fn stop(&self) {
+        // An application that was told before has had its time.
+        match self.is_parting() {
+            true => self.abort_near(),
+            false => self.fail(Party::Gateway, Reason::Drained),
+        }
+    }
+
+    // Where one side is gone, the other may still take what that one has sent: the direction that leads
+    // there ends it when it finds out, within a time.
+    async fn end_overdue(&self, overdue: Overdue) {
+        let Close { by, reason } = overdue.close;
+        match overdue.gone {
+            None => {}
+            Some(NEAR) => {
+                self.abort_near();
+                stalls(&self.far, &self.moved).await;
+            }
+            Some(_) => {
+                self.abort_far();
+                stalls(&self.near, &self.moved).await;
+            }
+        }
+        self.fail(by, reason);
+    }
+
     // Waits until nothing has moved for too long or a receiver is gone, and returns how that ends the
     // connection. One timer for all, because every connection that rests has it.
-    async fn overdue(&self, timeouts: &Timeouts, parties: [Party; 2]) -> Close {
+    async fn overdue(&self, timeouts: &Timeouts, parties: [Party; 2]) -> Overdue {
         let idle = timeouts.idle;
         let limits = Limits {
             user: timeouts.user,
@@ -227,9 +421,12 @@ impl<N: Socket, F: Socket> Link<N, F> {
         };
         let look_every = limits.look_every().min(LOOK_EVERY);
         let mut receivers = Receivers::new();
-        let of_us = |which| Close {
-            by: Party::Gateway,
-            reason: Reason::Deadline(which),
+        let of_us = |which| Overdue {
+            close: Close {
+                by: Party::Gateway,
+                reason: Reason::Deadline(which),
+            },
+            gone: None,
         };
         loop {
             let moved = self.moved.get();
@@ -247,7 +444,8 @@ impl<N: Socket, F: Socket> Link<N, F> {
                 let near = look_at(&self.near, &mut receivers.near, limits, parties[0]);
                 let far = look_at(&self.far, &mut receivers.far, limits, parties[1]);
                 receivers.rest_since = match (near, far) {
-                    (Err(close), _) | (_, Err(close)) => return close,
+                    (Err(close), _) => return Overdue::of(NEAR, close),
+                    (_, Err(close)) => return Overdue::of(FAR, close),
                     (Ok(true), Ok(true)) => Some(moved),
                     _ => None,
                 };
@@ -255,6 +453,20 @@ impl<N: Socket, F: Socket> Link<N, F> {
             let left = idle.map_or(LOOK_EVERY, |idle| idle.saturating_sub(silence));
             sleep(left.min(look_every)).await;
         }
+    }
+}
+
+/// How a connection ends that was watched.
+struct Overdue {
+    close: Close,
+    // The socket whose receiver is gone, where it is that.
+    gone: Option<usize>,
+}
+
+impl Overdue {
+    fn of(which: usize, close: Close) -> Self {
+        let gone = Some(which);
+        Self { close, gone }
     }
 }
 
@@ -318,12 +530,6 @@ pub(super) fn is_silence(reason: &Reason) -> bool {
 
 // How late at most a half-closed connection may be found silent.
 const LOOK_EVERY: Duration = Duration::from_secs(HALF_CLOSED_SILENCE.as_secs() / 8);
-
-/// Waits until connections must end.
-pub(super) async fn stopped(stop: &mut watch::Receiver<bool>) {
-    // A sender that is gone means that the process goes as well.
-    let _ = stop.wait_for(|stop| *stop).await;
-}
 
 /// A socket's end in the reason's words.
 pub(super) fn reset(error: &io::Error) -> Reason {

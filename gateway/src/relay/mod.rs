@@ -7,8 +7,10 @@
 mod account;
 mod admission;
 mod connection;
+mod ending;
 mod engine;
 mod first;
+mod full;
 mod limiter;
 mod link;
 mod look;
@@ -20,4 +22,6 @@ mod seal;
 mod shake;
 
 pub use connection::{Accepted, Core, Path, Side, serve};
-pub use limiter::HandshakeLimiter;
+pub use ending::Stops;
+pub use full::Full;
+pub use limiter::{HandshakeLimiter, Shares};

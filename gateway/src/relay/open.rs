@@ -10,7 +10,7 @@ use crate::audit::{Party, Reason};
 use crate::buffers::{Appetite, Buffer, Pool, Size, Talker};
 use crate::metrics::Counter;
 use crate::tls::session::Opened;
-use crate::uring::{Patience, Socket};
+use crate::uring::{Patience, Socket, until};
 
 /// Records received and payload opened that has not moved on yet.
 pub(super) struct Held {
@@ -58,6 +58,10 @@ impl Held {
             // Before the alert too, if there is one to come: it was sealed before.
             let all = 0..answer.len();
             let sent = far.write_all(answer, all).await.0;
+            if opened.is_err() && self.payload().is_some() {
+                // It was opened before, and goes on. What is wrong comes again.
+                return Ok(true);
+            }
             let opened = opened?;
             sent.map_err(Cut::Socket)?;
             match opened {
@@ -89,6 +93,18 @@ impl Held {
     fn payload(&mut self) -> Option<&mut Buffer> {
         let held = [&mut self.payload, &mut self.incoming];
         held.into_iter().flatten().find(|buffer| buffer.parts() > 0)
+    }
+
+    // Whether a record has begun whose rest has not come.
+    fn is_partial(&self) -> bool {
+        self.incoming.as_ref().is_some_and(|one| !one.is_empty())
+    }
+
+    // Bytes of payload that was opened and has not moved on.
+    fn payload_bytes(&self) -> u64 {
+        let held = [&self.payload, &self.incoming];
+        let held = held.into_iter().flatten();
+        held.map(|buffer| buffer.outgoing() as u64).sum()
     }
 
     fn open(
@@ -194,31 +210,75 @@ pub(super) struct Opening<'c> {
     pub(super) pool: &'c Pool,
     pub(super) bytes: &'c Cell<u64>,
     pub(super) counter: &'c Counter,
+    /// Bytes of payload that were opened and not handed to the plain side.
+    pub(super) undelivered: &'c Cell<u64>,
     pub(super) explain: &'c dyn Fn(&rustls::Error) -> Reason,
 }
 
 impl Opening<'_> {
     /// Moves payload until the peer says close_notify or something fails; the link knows which.
     pub(super) async fn run<N: Socket, F: Socket>(&self, link: &Link<N, F>, held: &mut Held) {
-        let outcome = self.pump(link, held).await;
-        self.outlet.opening_ended();
-        match outcome {
+        let mut is_wrong = false;
+        match self.pump(link, held).await {
             Ok(()) => {}
-            Err(Cut::Socket(error)) => link.fail(Party::TlsPeer, reset(&error)),
-            // Many peers close without a word after the release of an association.
-            Err(Cut::Truncated) if link.is_over() => self.finish(link),
-            Err(Cut::Truncated) => link.fail(Party::TlsPeer, Reason::Truncated),
-            Err(Cut::Records(error)) => {
-                link.note(Party::TlsPeer, (self.explain)(&error));
-                // The plain side learns of it at once, the peer by an alert.
-                link.end_near(None);
-                Box::pin(self.outlet.last_words(link, self.engine)).await;
+            Err(_) if link.failed() && !link.is_broken() => {}
+            // Many peers close without close_notify when nothing is outstanding. Nobody can cut anything off
+            // there: the applications themselves have answered all that was sent.
+            Err(Cut::Truncated) if link.is_at_rest() && !held.is_partial() => {
+                self.finish(link).await;
+            }
+            Err(cut) => {
+                self.note(link, &cut);
+                is_wrong = matches!(cut, Cut::Records(_));
             }
         }
-        if link.is_parting() {
-            // The sealing direction receives, and nothing may ever come.
-            Box::pin(self.outlet.parted(link)).await;
+        self.outlet.opened_all.reach();
+        if link.is_broken() {
+            Box::pin(self.leave(link, held, is_wrong)).await;
         }
+        let undelivered = self.undelivered.get();
+        self.undelivered
+            .set(undelivered.saturating_add(held.payload_bytes()));
+        self.outlet.opening_ended();
+    }
+
+    fn note<N: Socket, F: Socket>(&self, link: &Link<N, F>, cut: &Cut) {
+        let reason = match cut {
+            Cut::Socket(error) => reset(error),
+            Cut::Truncated => Reason::Truncated,
+            Cut::Records(error) => (self.explain)(error),
+        };
+        link.note(Party::TlsPeer, reason);
+    }
+
+    // What was opened is delivered as far as the plain side takes it, which is ended then. Meanwhile the
+    // peer hears of a wrong record by an alert, or takes what was sealed before.
+    async fn leave<N: Socket, F: Socket>(
+        &self,
+        link: &Link<N, F>,
+        held: &mut Held,
+        is_wrong: bool,
+    ) {
+        let is_taken = link.take_far();
+        let near = async {
+            if !link.is_near_ended() {
+                let rest = self.deliver(link, held, true);
+                until(rest, link.stalls(&link.near), || link.abort_near()).await;
+                link.leave_near().await;
+            }
+            if link.is_parting() {
+                // The sealing direction receives, and nothing may ever come.
+                self.outlet.parted(link).await;
+            }
+        };
+        let far = async {
+            match (is_taken, is_wrong) {
+                (true, true) => self.outlet.last_words(link, self.engine).await,
+                (true, false) => link.leave_far().await,
+                (false, _) => {}
+            }
+        };
+        tokio::join!(near, far);
     }
 
     async fn pump<N: Socket, F: Socket>(
@@ -228,7 +288,7 @@ impl Opening<'_> {
     ) -> Result<(), Cut> {
         let mut answer = Vec::new();
         // What was opened before this direction ran comes first.
-        self.deliver(link, held).await;
+        self.deliver(link, held, false).await;
         while !link.failed() {
             let opened = held.open(self.engine, self.pool, &mut answer);
             if opened.is_err() {
@@ -236,13 +296,13 @@ impl Opening<'_> {
             }
             let opened = opened?;
             self.outlet.post(link, self.engine, &mut answer).await;
-            self.deliver(link, held).await;
+            self.deliver(link, held, false).await;
             match opened {
                 _ if link.failed() => return Ok(()),
                 Opened::Full => {}
                 Opened::NeedBytes => held.receive(&link.far, Some(&link.near), self.pool).await?,
                 Opened::Closed => {
-                    self.finish(link);
+                    self.finish(link).await;
                     return Ok(());
                 }
             }
@@ -251,29 +311,57 @@ impl Opening<'_> {
     }
 
     // close_notify becomes FIN; the other direction may go on.
-    fn finish<N: Socket, F: Socket>(&self, link: &Link<N, F>) {
+    async fn finish<N: Socket, F: Socket>(&self, link: &Link<N, F>) {
+        if link.near_waits_for_far() {
+            return link.note(Party::TlsPeer, Reason::Unfinished);
+        }
         match link.near.finish() {
             Ok(()) => link.finish(Party::TlsPeer),
-            Err(error) => link.fail(Party::PlainSide, reset(&error)),
+            Err(error) => Box::pin(self.lost(link, &error)).await,
         }
     }
 
-    async fn deliver<N: Socket, F: Socket>(&self, link: &Link<N, F>, held: &mut Held) {
+    // `is_rest` is what was opened before the end of the connection.
+    async fn deliver<N: Socket, F: Socket>(
+        &self,
+        link: &Link<N, F>,
+        held: &mut Held,
+        is_rest: bool,
+    ) {
         while let Some(payload) = held.payload()
-            && !link.failed()
+            && (is_rest || !link.failed())
         {
             if !link.see_for_near(payload.outgoing_parts()) {
                 return;
             }
-            let count = payload.outgoing() as u64;
+            let count = payload.outgoing();
             match write(link, &link.near, payload).await {
                 Ok(()) => {
                     link.answer();
-                    self.bytes.set(self.bytes.get().saturating_add(count));
-                    self.counter.add(count);
+                    self.count(count);
                 }
-                Err(error) => link.fail(Party::PlainSide, reset(&error)),
+                Err(error) => {
+                    self.count(count.saturating_sub(payload.outgoing()));
+                    return Box::pin(self.lost(link, &error)).await;
+                }
             }
         }
+    }
+
+    fn count(&self, delivered: usize) {
+        let delivered = delivered as u64;
+        self.bytes.set(self.bytes.get().saturating_add(delivered));
+        self.counter.add(delivered);
+    }
+
+    // A plain side that resets may have sent more before. The sealing direction finds and sends it.
+    async fn lost<N: Socket, F: Socket>(&self, link: &Link<N, F>, error: &io::Error) {
+        self.outlet.opened_all.reach();
+        tokio::select! {
+            () = self.outlet.sealed_all.reached() => {}
+            () = link.stalls(&link.far) => {}
+        }
+        link.note(Party::PlainSide, reset(error));
+        link.abort_near();
     }
 }

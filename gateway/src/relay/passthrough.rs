@@ -8,6 +8,7 @@ use std::io;
 use tokio::sync::Notify;
 
 use super::connection::Core;
+use super::ending::Milestone;
 use super::link::{Link, reset};
 use super::seal::{receive_ready, room_of, write};
 use crate::audit::Party;
@@ -57,36 +58,65 @@ enum Load<'c, P: Pipe> {
     Pipe(LentPipe<'c, P>),
 }
 
+/// Which end of a direction failed.
+enum Broken {
+    Source(io::Error),
+    Sink(io::Error),
+}
+
 impl<'c, V: Verbs> Passing<'c, V> {
-    /// Moves bytes from `source` to `sink`, both of `link`, until the source finishes.
+    /// Moves bytes from `source` to `sink`, both of `link`, until the source finishes. `over` is reached when it
+    /// is over, `other` when the other direction is.
     pub(super) async fn run(
         &self,
         link: &Link<V::Socket, V::Socket>,
         (source, sink): (&V::Socket, &V::Socket),
         first: Vec<u8>,
+        (over, other): (&Milestone, &Milestone),
     ) {
+        let pumped = self.pump(link, (source, sink), first).await;
+        over.reach();
+        match pumped {
+            Ok(()) => {}
+            Err(Broken::Source(error)) => link.note(self.from, reset(&error)),
+            Err(Broken::Sink(error)) => {
+                // It may have sent more before. The other direction finds and sends it.
+                tokio::select! {
+                    () = other.reached() => {}
+                    () = link.stalls(source) => {}
+                }
+                link.note(self.to, reset(&error));
+            }
+        }
+        if link.failed() {
+            Box::pin(link.leave_both()).await;
+        }
+    }
+
+    async fn pump(
+        &self,
+        link: &Link<V::Socket, V::Socket>,
+        (source, sink): (&V::Socket, &V::Socket),
+        first: Vec<u8>,
+    ) -> Result<(), Broken> {
         let mut load = Some(Load::Buffer(Buffer::of(first)));
         let mut appetite = Appetite::new(self.talker);
         while !link.failed() {
-            if let Some(full) = load.take()
-                && let Err(error) = self.send(link, sink, full).await
-            {
-                return link.fail(self.to, reset(&error));
+            if let Some(full) = load.take() {
+                self.send(link, sink, full).await.map_err(Broken::Sink)?;
             }
-            match self.receive((source, sink), &mut appetite).await {
-                Ok(Some(next)) => {
-                    if let Some(answered) = self.answered {
-                        answered.note();
-                    }
-                    load = Some(next);
-                }
-                Ok(None) => match sink.finish() {
-                    Ok(()) => return link.finish(self.from),
-                    Err(error) => return link.fail(self.to, reset(&error)),
-                },
-                Err(error) => return link.fail(self.from, reset(&error)),
+            let received = self.receive((source, sink), &mut appetite).await;
+            let Some(next) = received.map_err(Broken::Source)? else {
+                sink.finish().map_err(Broken::Sink)?;
+                link.finish(self.from);
+                break;
+            };
+            if let Some(answered) = self.answered {
+                answered.note();
             }
+            load = Some(next);
         }
+        Ok(())
     }
 
     // `None` is the end.

@@ -139,9 +139,11 @@ mod tests {
         SendQueue {
             acked,
             in_flight: 0,
+            in_flight_bytes: 0,
             unsent: 1000,
             window: 0,
             unanswered,
+            has_ended: false,
         }
     }
 

@@ -1,8 +1,9 @@
 //! What comes before there is a way onward: the first bytes, whether they may go on, and the last word
 //! to whom we cannot serve.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::Future;
+use std::io;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
@@ -13,9 +14,8 @@ use super::connection::{Outcome, Side, Work};
 use super::engine::Engine;
 use super::first::{Beginning, First, NoStart};
 use super::limiter::Place;
-use super::link::stopped;
 use super::open::{Cut, Held};
-use super::seal::receive_ready;
+use super::seal::{Outlet, receive_ready};
 use crate::audit::{Close, Party, Reason};
 use crate::buffers::Appetite;
 use crate::dicom::{Answer, Ending};
@@ -35,12 +35,15 @@ impl<'c, V: Verbs> Work<'c, V> {
     ) -> Outcome<First> {
         let beginning = Beginning::of(&self.path.route);
         let mut first = First::default();
-        let wait = self.gather(socket, beginning, &mut first, place);
+        let has_begun = Cell::new(false);
+        let wait = self.gather(socket, beginning, (&mut first, &has_begun), place);
         let by = match self.path.side {
             Side::Passthrough => Party::Source,
             Side::Originate(_) | Side::Terminate(_) => Party::PlainSide,
         };
-        let reason = match self.before_first_byte(wait, socket, place).await? {
+        let close = || socket.finish();
+        let close = (&has_begun, close);
+        let reason = match self.before_first_byte(wait, socket, place, close).await? {
             Ok(()) => return Ok(first),
             Err(NoStart::Ended) => first.unfinished(),
             Err(NoStart::Illegal(illegal)) => {
@@ -55,7 +58,7 @@ impl<'c, V: Verbs> Work<'c, V> {
         &self,
         socket: &V::Socket,
         beginning: Beginning,
-        first: &mut First,
+        (first, has_begun): (&mut First, &Cell<bool>),
         place: &Place<'_>,
     ) -> Result<(), NoStart> {
         let mut appetite = Appetite::new(self.talker);
@@ -68,6 +71,7 @@ impl<'c, V: Verbs> Work<'c, V> {
             let received = receive_ready(socket, 0, &self.core.pool, &mut appetite).await;
             let batch = received.ok().flatten().ok_or(NoStart::Ended)?;
             batch.append_to(&mut first.bytes);
+            has_begun.set(true);
             place.hold_bytes(first.bytes.capacity());
         }
         Ok(())
@@ -83,8 +87,16 @@ impl<'c, V: Verbs> Work<'c, V> {
         place: &Place<'_>,
     ) -> Outcome<First> {
         let mut first = First::default();
-        let wait = self.gather_payload((far, engine, held), &mut first, place);
-        let reason = match self.before_first_byte(wait, far, place).await? {
+        let has_begun = Cell::new(false);
+        let wait = self.gather_payload((far, engine, held), (&mut first, &has_begun), place);
+        let close = || {
+            let words = Outlet::default().goodbye(engine);
+            let words = words.map_err(io::Error::other)?;
+            far.send_now(&words)?;
+            far.finish()
+        };
+        let close = (&has_begun, close);
+        let reason = match self.before_first_byte(wait, far, place, close).await? {
             Ok(Ok(())) => return Ok(first),
             Ok(Err(NoStart::Ended)) | Err(Cut::Truncated | Cut::Socket(_)) => first.unfinished(),
             Ok(Err(NoStart::Illegal(illegal))) => {
@@ -106,7 +118,7 @@ impl<'c, V: Verbs> Work<'c, V> {
     async fn gather_payload(
         &self,
         (far, engine, held): (&V::Socket, &RefCell<Engine>, &mut Held),
-        first: &mut First,
+        (first, has_begun): (&mut First, &Cell<bool>),
         place: &Place<'_>,
     ) -> Result<Result<(), NoStart>, Cut> {
         let beginning = Beginning::of(&self.path.route);
@@ -120,6 +132,7 @@ impl<'c, V: Verbs> Work<'c, V> {
                 return Ok(Err(NoStart::Ended));
             }
             held.move_payload(&mut first.bytes);
+            has_begun.set(true);
             place.hold_bytes(first.bytes.capacity());
         }
     }
@@ -214,17 +227,31 @@ impl<'c, V: Verbs> Work<'c, V> {
         wait: W,
         socket: &V::Socket,
         place: &Place<'_>,
+        (has_begun, close): (&Cell<bool>, impl Fn() -> io::Result<()>),
     ) -> Outcome<W::Output> {
         let limit = self.path.route.timeouts.first_byte;
-        let mut stop = self.core.stop.clone();
+        // A client that waits with a connection for its first message misses nothing.
+        let is_closed = Cell::new(false);
+        let at_rest = async {
+            self.core.stops.draining().await;
+            if has_begun.get() || close().is_err() {
+                return std::future::pending().await;
+            }
+            is_closed.set(true);
+        };
         let time = async {
             tokio::select! {
                 () = passed(limit) => Reason::Deadline("first byte"),
-                () = stopped(&mut stop) => Reason::Drained,
+                () = self.core.stops.stopped() => Reason::Drained,
+                () = at_rest => Reason::AtRest,
                 reason = place.ended() => reason,
             }
         };
-        match until(wait, time, || socket.abort()).await {
+        let end = || match is_closed.get() {
+            true => socket.stop_reading(),
+            false => socket.abort(),
+        };
+        match until(wait, time, end).await {
             (outcome, None) => Ok(outcome),
             (_, Some(reason)) => Err(Close {
                 by: Party::Gateway,

@@ -3,14 +3,16 @@
 use std::cell::{Cell, RefCell};
 use std::io;
 
-use tokio::sync::{Mutex, Notify};
+use tokio::sync::Mutex;
 use tokio::time::timeout;
 
+use super::ending::Milestone;
 use super::engine::{Engine, Unsealed};
 use super::link::{Link, reset};
 use crate::audit::{Party, Reason};
 use crate::buffers::{Appetite, Batch, Buffer, Pool, Size, Talker};
-use crate::limits::{ALERT_LINGER, ARTIM, CONTROL_ROOM, REASON_WAIT};
+use crate::dicom::Answer;
+use crate::limits::{ALERT_LINGER, ARTIM, CONTROL_ROOM};
 use crate::metrics::Counter;
 use crate::tls::handshake::tell;
 use crate::tls::session::SealError;
@@ -24,6 +26,8 @@ pub(super) struct Sealing<'c> {
     pub(super) talker: Talker,
     pub(super) bytes: &'c Cell<u64>,
     pub(super) counter: &'c Counter,
+    /// Bytes that were received from the plain side and not sent on.
+    pub(super) undelivered: &'c Cell<u64>,
 }
 
 impl Sealing<'_> {
@@ -31,10 +35,54 @@ impl Sealing<'_> {
     /// plain side was told of a failure, it is given time to close.
     pub(super) async fn run<N: Socket, F: Socket>(&self, link: &Link<N, F>, first: &mut Vec<u8>) {
         self.pump(link, first).await;
-        if link.is_parting() {
-            Box::pin(part(&link.near, Vec::new(), ARTIM)).await;
+        self.outlet.sealed_all.reach();
+        if link.is_broken() {
+            Box::pin(self.leave(link)).await;
         }
-        self.outlet.sealing_over.notify_one();
+        self.outlet.sealing_over.reach();
+    }
+
+    // The TLS side sees that the stream is cut, behind all that was sealed before.
+    async fn leave<N: Socket, F: Socket>(&self, link: &Link<N, F>) {
+        let far = async {
+            if link.take_far() {
+                if let Some(words) = link.words_for_far() {
+                    self.say(link, words).await;
+                }
+                link.leave_far().await;
+            }
+        };
+        let near = async {
+            // The opening direction delivers what it has, as long as that is taken.
+            tokio::select! {
+                biased;
+                () = self.outlet.opened_all.reached() => {}
+                () = link.stalls(&link.near) => link.end_near(None),
+            }
+            if self.outlet.opening_over.is_reached() {
+                link.leave_near().await;
+            }
+            if link.is_parting() {
+                part(&link.near, Vec::new(), ARTIM).await;
+            }
+        };
+        tokio::join!(far, near);
+    }
+
+    // The last that the application behind the TLS peer is told. It is given time to close.
+    async fn say<N: Socket, F: Socket>(&self, link: &Link<N, F>, words: Answer) {
+        let _turn = self.outlet.turn.lock().await;
+        let sealed = self
+            .engine
+            .borrow_mut()
+            .farewell(&words.octets(), self.pool);
+        let Ok(sealed) = sealed else { return };
+        let mut sealed = Buffer::of(sealed);
+        let sent = write(link, &link.far, &mut sealed);
+        let (sent, _) = race(sent, ARTIM, || link.abort_far()).await;
+        if sent.is_ok() && link.far.finish().is_ok() {
+            let _ = timeout(ARTIM, self.outlet.opened_all.reached()).await;
+        }
     }
 
     // What is handed on is lent, here and below: each level that owned it would keep room for it.
@@ -51,10 +99,11 @@ impl Sealing<'_> {
             match received.map(|batch| plain.hold(batch)) {
                 Ok(true) => self.send(link, &mut plain).await,
                 Ok(false) => return Box::pin(self.finish(link)).await,
-                // It was the opening direction that ended this socket, and its alert to the peer is
-                // still on the way: it ends the other one as well.
-                Err(_) if link.failed() => return,
-                Err(error) => return link.fail(Party::PlainSide, reset(&error)),
+                Err(error) => {
+                    link.note(Party::PlainSide, reset(&error));
+                    // Nothing can be delivered there any more.
+                    return link.abort_near();
+                }
             }
         }
     }
@@ -67,14 +116,13 @@ impl Sealing<'_> {
     }
 
     async fn send<N: Socket, F: Socket>(&self, link: &Link<N, F>, plain: &mut Unsealed) {
-        if link.failed() || !link.see_from_near(plain.payloads()) {
-            return;
-        }
         let count = plain.len() as u64;
+        if link.failed() || !link.see_from_near(plain.payloads()) {
+            return self.drop_bytes(count);
+        }
         let is_short = plain.is_short();
-        self.seal(link, plain).await;
-        if link.failed() {
-            return;
+        if !self.seal(link, plain).await {
+            return self.drop_bytes(count);
         }
         let converses = link.is_conversation();
         if is_short && !converses {
@@ -85,22 +133,31 @@ impl Sealing<'_> {
         self.counter.add(count);
     }
 
-    async fn seal<N: Socket, F: Socket>(&self, link: &Link<N, F>, plain: &mut Unsealed) {
+    fn drop_bytes(&self, count: u64) {
+        let undelivered = self.undelivered.get();
+        self.undelivered.set(undelivered.saturating_add(count));
+    }
+
+    // Whether all of it was sealed and sent.
+    async fn seal<N: Socket, F: Socket>(&self, link: &Link<N, F>, plain: &mut Unsealed) -> bool {
         let _turn = self.outlet.turn.lock().await;
         while !link.failed() {
             // What was sealed before goes out before what is sealed now.
             self.outlet.answer(link, self.engine, plain.records()).await;
             if link.failed() {
                 // The opening direction has sealed an alert meanwhile: nothing may be sealed behind it.
-                return;
+                return false;
             }
             let Some(mut records) = self.next(link, plain) else {
-                return;
+                return !link.failed();
             };
             if let Err(error) = write(link, &link.far, &mut records).await {
-                return Box::pin(self.lost(link, &error)).await;
+                Box::pin(self.lost(link, &error)).await;
+                return false;
             }
         }
+        // It may have failed when the last of it was sent already.
+        plain.records() == 0
     }
 
     fn next<N: Socket, F: Socket>(
@@ -110,7 +167,7 @@ impl Sealing<'_> {
     ) -> Option<Buffer> {
         let sealed = self.engine.borrow_mut().seal(plain, self.pool);
         sealed.unwrap_or_else(|error| {
-            link.fail(Party::Gateway, refusal(&error));
+            link.note(Party::Gateway, refusal(&error));
             None
         })
     }
@@ -123,22 +180,32 @@ impl Sealing<'_> {
             // "Whole" would come before the alert that says otherwise.
             return;
         }
+        if link.far_waits_for_near() {
+            return link.note(Party::PlainSide, Reason::Unfinished);
+        }
         let mut words = Vec::new();
         if let Err(error) = self.engine.borrow_mut().close_notify(&mut words) {
-            return link.fail(Party::Gateway, refusal(&error));
+            return link.note(Party::Gateway, refusal(&error));
         }
         let sent = write(link, &link.far, &mut Buffer::of(words)).await;
         match sent.and_then(|()| link.far.finish()) {
             Ok(()) => link.finish(Party::PlainSide),
+            // A peer that has closed with nothing outstanding misses nothing.
+            Err(_) if link.is_finished() && link.is_at_rest() => link.finish(Party::PlainSide),
             Err(error) => self.lost(link, &error).await,
         }
     }
 
-    // A peer that refuses us says why in an alert and resets: the alert may still lie unread. The
-    // opening direction gets a moment to find it, because the first cause is what is told.
+    // A peer that resets may have sent more before, an alert that says why it refuses us among it. The
+    // opening direction finds and delivers it, because it was authenticated, and the first cause is told.
     async fn lost<N: Socket, F: Socket>(&self, link: &Link<N, F>, error: &io::Error) {
-        let _ = timeout(REASON_WAIT, self.outlet.opened_all()).await;
-        link.fail(Party::TlsPeer, reset(error));
+        self.outlet.sealed_all.reach();
+        tokio::select! {
+            () = self.outlet.opened_all.reached() => {}
+            () = link.stalls(&link.near) => {}
+        }
+        link.note(Party::TlsPeer, reset(error));
+        link.abort_far();
     }
 }
 
@@ -212,14 +279,15 @@ pub(super) async fn write<S: Socket, N: Socket, F: Socket>(
 async fn send_answers<N: Socket, F: Socket>(link: &Link<N, F>, answers: Vec<u8>) {
     let all = 0..answers.len();
     if let Err(error) = link.far.write_all(answers, all).await.0 {
-        link.fail(Party::TlsPeer, reset(&error));
+        link.note(Party::TlsPeer, reset(&error));
+        link.abort_far();
     }
 }
 
 fn refusal(error: &SealError) -> Reason {
     match error {
         SealError::Exhausted => Reason::Limit(
-            "2^24 records of a TLS 1.2 key; connections that move this much need TLS 1.3",
+            "2^24 records of a TLS 1.2 key; connections that move this much need TLS 1.3".into(),
         ),
         SealError::Tls(_) | SealError::Misused => Reason::Internal(error.to_string()),
     }
@@ -231,8 +299,13 @@ fn refusal(error: &SealError) -> Reason {
 pub(super) struct Outlet {
     turn: Mutex<()>,
     answers: RefCell<Vec<u8>>,
-    opening_over: Notify,
-    sealing_over: Notify,
+    /// All that the peer had to say has been read, and delivered as far as it was taken.
+    pub(super) opened_all: Milestone,
+    /// Nothing more will be sealed.
+    pub(super) sealed_all: Milestone,
+    // Either direction has ended altogether.
+    opening_over: Milestone,
+    sealing_over: Milestone,
 }
 
 impl Outlet {
@@ -247,9 +320,9 @@ impl Outlet {
         self.answers.borrow_mut().append(answer);
         if self.answers.borrow().len() > CONTROL_ROOM {
             // LIMIT: what TLS owes in answer is one key update and one alert at a time.
-            return link.fail(
+            return link.note(
                 Party::TlsPeer,
-                Reason::Limit("answers owed to the TLS peer"),
+                Reason::Limit("answers owed to the TLS peer".into()),
             );
         }
         // Never wait for the turn here: sealing may be held up by a peer that reads only after we
@@ -284,7 +357,7 @@ impl Outlet {
         }
         let mut answers = std::mem::take(&mut *self.answers.borrow_mut());
         if let Err(error) = engine.borrow_mut().before(records, &mut answers) {
-            link.fail(Party::Gateway, refusal(&error));
+            link.note(Party::Gateway, refusal(&error));
         }
         Some(answers).filter(|answers| !answers.is_empty() && !link.failed())
     }
@@ -309,22 +382,35 @@ impl Outlet {
             words.extend(engine.borrow_mut().last_words());
             tell(&link.far, words).await;
         };
-        race(goodbye, 2 * ALERT_LINGER, || link.far.abort()).await;
+        race(goodbye, 2 * ALERT_LINGER, || link.abort_far()).await;
     }
 
-    /// The opening direction is over: whatever the peer had to say has been read.
+    /// Whether nothing is on its way out.
+    pub(super) fn is_free(&self) -> bool {
+        self.turn.try_lock().is_ok()
+    }
+
+    /// What the peer is sent when the connection ends in order: what TLS owes, and close_notify.
+    pub(super) fn goodbye(&self, engine: &RefCell<Engine>) -> Result<Vec<u8>, SealError> {
+        let mut words = self.answers.take();
+        let mut engine = engine.borrow_mut();
+        engine.before(1, &mut words)?;
+        engine.close_notify(&mut words)?;
+        Ok(words)
+    }
+
+    /// The opening direction has ended altogether.
     pub(super) fn opening_ended(&self) {
-        self.opening_over.notify_one();
-    }
-
-    async fn opened_all(&self) {
-        self.opening_over.notified().await;
+        self.opening_over.reach();
     }
 
     /// Waits until a plain side that was told why has closed; it is reset when it takes too long.
     pub(super) async fn parted<N: Socket, F: Socket>(&self, link: &Link<N, F>) {
-        if timeout(ARTIM, self.sealing_over.notified()).await.is_err() {
-            link.near.abort();
+        if self.sealing_over.is_reached() {
+            return part(&link.near, Vec::new(), ARTIM).await;
+        }
+        if timeout(ARTIM, self.sealing_over.reached()).await.is_err() {
+            link.abort_near();
         }
     }
 }

@@ -172,7 +172,7 @@ fn refusal(failed: &Failed, judgement: &Judgement, limit: Limit) -> Close {
         }
         Cause::TooLong => Close {
             by: Party::Gateway,
-            reason: Reason::Limit("octets of a handshake flight"),
+            reason: Reason::Limit("octets of a handshake flight".into()),
         },
         // Whoever connects to us and goes is a probe; a target that does so is worth a sentence.
         Cause::Closed | Cause::Socket(_)

@@ -170,6 +170,7 @@ async fn serve(
         drain.as_secs()
     );
     notice(journal, Level::Info, told);
+    workers.end_at_rest();
     tokio::select! {
         () = workers.emptied() => {}
         () = sleep(drain) => {}

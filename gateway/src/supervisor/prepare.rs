@@ -9,7 +9,7 @@ use super::ambiguity::Listings;
 use crate::config::{self, Config, Mode, Peer, Problem, Route};
 use crate::pki::store::Store;
 use crate::pki::{Identity, Trust};
-use crate::relay::{Path, Side};
+use crate::relay::{Path, Shares, Side};
 use crate::tls::{Acceptor, Connector};
 
 /// A configuration whose files were loaded and found good.
@@ -37,12 +37,13 @@ pub fn prepare(file: &FilePath, now: SystemTime) -> Result<Prepared, Vec<String>
         loader.identity(route);
     }
     let mut listings = Listings::default();
+    let shares = Arc::new(Shares::new(found.routes.iter().map(|route| &**route)));
     let paths: Vec<_> = found
         .routes
         .iter()
         .enumerate()
         .filter_map(|(index, route)| Some((index, route, loader.side(route, &mut listings)?)))
-        .map(|(index, route, side)| Path::new(Arc::clone(route), index, side))
+        .map(|(index, route, side)| Path::new(Arc::clone(route), index, side, Arc::clone(&shares)))
         .collect();
     let mut problems = loader.into_problems();
     let named = found.routes.iter().flat_map(|route| &route.tls);

@@ -12,7 +12,7 @@ use super::Prepared;
 use crate::audit::Journal;
 use crate::limits::MAILBOX_MAX;
 use crate::metrics;
-use crate::relay::Path;
+use crate::relay::{Path, Stops};
 use crate::tls::Cipher;
 use crate::upstream::Upstreams;
 use crate::uring::Capabilities;
@@ -27,6 +27,7 @@ pub(super) struct Workers {
     mailboxes: Vec<mpsc::Sender<Message>>,
     threads: Vec<JoinHandle<()>>,
     loads: Arc<Loads>,
+    draining: watch::Sender<bool>,
     stop: watch::Sender<bool>,
 }
 
@@ -54,13 +55,19 @@ impl Workers {
                 Arc::new(metrics::Core::looking(*cpu, seen))
             })
             .collect();
+        let (draining, is_draining) = watch::channel(false);
         let (stop, stopped) = watch::channel(false);
+        let stops = Stops {
+            draining: is_draining,
+            stopped,
+        };
         let mut workers = Self {
             loads: Loads::new(counters.clone(), connections_max),
             counters,
             upstreams: Upstreams::new(prepared.paths.iter().map(|path| &*path.route)),
             mailboxes,
             threads: Vec::new(),
+            draining,
             stop,
         };
         let mut listeners = dealt(listeners, cores.len());
@@ -83,7 +90,7 @@ impl Workers {
                 loads: Arc::clone(&workers.loads),
                 counters: Arc::clone(&workers.counters[core]),
                 journal: journal.clone(),
-                stop: stopped.clone(),
+                stops: stops.clone(),
             };
             let thread = worker::start(plan, ready.clone());
             workers
@@ -120,6 +127,11 @@ impl Workers {
     /// Closes all listeners.
     pub(super) async fn stop_accepting(&self) {
         self.tell_all(|| Message::StopAccepting).await;
+    }
+
+    /// Ends connections in order that have nothing outstanding, now and as soon as they have.
+    pub(super) fn end_at_rest(&self) {
+        let _ = self.draining.send(true);
     }
 
     /// Ends open connections visibly.

@@ -7,6 +7,8 @@ use std::time::Duration;
 /// The part of `struct tcp_info` that is used here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TcpInfo {
+    /// State of the connection as the kernel numbers it (`tcpi_state`).
+    pub state: u8,
     /// Probes of a closed window in a row without an answer (`tcpi_probes`).
     pub probes: u8,
     /// How often the time between retransmissions or probes was doubled (`tcpi_backoff`).
@@ -21,9 +23,33 @@ pub struct TcpInfo {
     pub bytes_acked: u64,
     /// Bytes that the program has written and that were never sent (`tcpi_notsent_bytes`).
     pub unsent_bytes: u32,
+    /// Bytes that were sent, each as often as it was sent (`tcpi_bytes_sent`, Linux 4.19).
+    pub bytes_sent: u64,
+    /// Bytes of these that had been sent before (`tcpi_bytes_retrans`, Linux 4.19).
+    pub bytes_sent_again: u64,
     /// The receive window that the peer announced last, in bytes (`tcpi_snd_wnd`, Linux 5.4).
     pub send_window: u32,
 }
+
+impl TcpInfo {
+    /// Whether the connection has ended, by a reset of either end or for want of an answer.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.state == CLOSE
+    }
+
+    /// Bytes that were sent and are not acknowledged. Where this end `has_connected`, the acknowledgement of
+    /// its SYN was counted as a byte.
+    #[must_use]
+    pub fn in_flight_bytes(&self, has_connected: bool) -> u64 {
+        let sent_once = self.bytes_sent.saturating_sub(self.bytes_sent_again);
+        let acked = self.bytes_acked.saturating_sub(has_connected.into());
+        sent_once.saturating_sub(acked)
+    }
+}
+
+/// `TCP_CLOSE` (include/net/tcp_states.h).
+const CLOSE: u8 = 7;
 
 /// Octets of `struct tcp_info` up to the last field that is used. The kernel appends fields and never
 /// moves one (include/uapi/linux/tcp.h).
@@ -63,13 +89,16 @@ pub fn tcp_info(socket: impl AsFd) -> io::Result<TcpInfo> {
 fn parse(bytes: &[u8; LENGTH]) -> TcpInfo {
     let millis = |at| Duration::from_millis(u64::from(u32_at(bytes, at)));
     TcpInfo {
+        state: bytes[0],
         probes: bytes[3],
         backoff: bytes[4],
         unacked: u32_at(bytes, 24),
         last_data_sent: millis(44),
         last_ack_received: millis(56),
-        bytes_acked: u64::from(u32_at(bytes, 120)) | u64::from(u32_at(bytes, 124)) << 32,
+        bytes_acked: u64_at(bytes, 120),
         unsent_bytes: u32_at(bytes, 144),
+        bytes_sent: u64_at(bytes, 200),
+        bytes_sent_again: u64_at(bytes, 208),
         send_window: u32_at(bytes, 228),
     }
 }
@@ -78,6 +107,10 @@ fn parse(bytes: &[u8; LENGTH]) -> TcpInfo {
 fn u32_at(bytes: &[u8; LENGTH], at: usize) -> u32 {
     let part = bytes.get(at..).and_then(|rest| rest.first_chunk());
     part.copied().map_or(0, u32::from_le_bytes)
+}
+
+fn u64_at(bytes: &[u8; LENGTH], at: usize) -> u64 {
+    u64::from(u32_at(bytes, at)) | u64::from(u32_at(bytes, at.saturating_add(4))) << 32
 }
 
 #[cfg(test)]
@@ -135,6 +168,27 @@ mod tests {
         assert!(done.last_ack_received < Duration::from_secs(5), "{done:?}");
         assert!(done.last_data_sent < Duration::from_secs(5), "{done:?}");
         assert_eq!((done.probes, done.backoff), (0, 0));
+        assert_eq!(done.in_flight_bytes(true), 0, "{done:?}");
+        assert!(!done.has_ended(), "{done:?}");
+    }
+
+    // Both ends of a path that carries nothing any more would show it too, but take a namespace.
+    #[test]
+    fn what_a_peer_never_acknowledged_shows_after_its_reset() {
+        let (mut ours, peer) = pair();
+        ours.set_nonblocking(true).expect("it is a socket");
+        let mut sent = 0;
+        while let Ok(count) = ours.write(&[7; 65_536]) {
+            sent += count as u64;
+        }
+        let closed = until(&ours, |info| info.unacked == 0);
+        // Closed with bytes unread, so it resets.
+        drop(peer);
+        let ended = until(&ours, TcpInfo::has_ended);
+        let left = ended.in_flight_bytes(true) + u64::from(ended.unsent_bytes);
+        assert!(left > 0, "{ended:?}");
+        let account = closed.bytes_acked + left;
+        assert!(account.abs_diff(sent) <= 1, "{ended:?} of {sent}");
     }
 
     #[test]

@@ -4,7 +4,7 @@
 
 use std::ops::RangeInclusive;
 
-use rustls::pki_types::CertificateDer;
+use rustls::pki_types::{CertificateDer, SignatureVerificationAlgorithm};
 use x509_parser::prelude::{FromDer, SubjectPublicKeyInfo};
 use x509_parser::public_key::PublicKey;
 use x509_parser::signature_algorithm::RsaSsaPssParams;
@@ -13,7 +13,7 @@ use x509_parser::x509::AlgorithmIdentifier;
 use super::der::{Elements, Layout, OBJECT_IDENTIFIER, SEQUENCE};
 use super::names::object_identifier;
 use super::refusal::Rule;
-use crate::pki::der::element;
+use crate::pki::der::{element, only};
 
 /// Bits that an RSA key must have (NIST SP 800-131A), and those that no library here verifies beyond.
 const RSA_BITS: RangeInclusive<usize> = 2048..=8192;
@@ -57,55 +57,72 @@ fn bits(modulus: &[u8]) -> usize {
     (significant.len() * 8).saturating_sub(unused as usize)
 }
 
-/// The rule that the algorithm breaks by which a certificate is signed, where it breaks one.
-pub(super) fn signature_rule(der: &CertificateDer<'_>) -> Option<Rule> {
+/// What is wrong with the public key of a CA, where something is. A CA may use every curve that can be verified.
+pub(super) fn ca_key_fault(spki: &[u8], known: Known<'_>) -> Option<String> {
+    let algorithm = only(spki, SEQUENCE).and_then(|key| Elements(key).next_if(SEQUENCE));
+    let is_curve = algorithm
+        .is_some_and(|algorithm| Elements(algorithm).next_if(OBJECT_IDENTIFIER) == Some(EC_KEY));
+    let is_known = known
+        .iter()
+        .any(|one| Some(one.public_key_alg_id().as_ref()) == algorithm);
+    key_fault(spki).filter(|_| !(is_curve && is_known))
+}
+
+/// id-ecPublicKey.
+const EC_KEY: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 2, 1];
+
+/// The algorithms that signatures of certificates are verified by.
+pub(super) type Known<'a> = &'a [&'static dyn SignatureVerificationAlgorithm];
+
+/// The rule that a certificate breaks that is signed by none of the known algorithms; `None` where it is by one.
+pub(super) fn signature_rule(der: &CertificateDer<'_>, known: Known<'_>) -> Option<Rule> {
     let whole = Layout::of(der)?.signature;
+    if known
+        .iter()
+        .any(|one| one.signature_alg_id().as_ref() == whole)
+    {
+        return None;
+    }
     let mut algorithm = Elements(whole);
     let algorithm = object_identifier(algorithm.next_if(OBJECT_IDENTIFIER)?);
     let fault = match algorithm.as_str() {
-        // ECDSA with SHA-256 and SHA-384, Ed25519, RSA with SHA-256, SHA-384 and SHA-512.
-        "1.2.840.10045.4.3.2" | "1.2.840.10045.4.3.3" | "1.3.101.112" => return None,
-        "1.2.840.113549.1.1.11" | "1.2.840.113549.1.1.12" | "1.2.840.113549.1.1.13" => return None,
-        "1.2.840.113549.1.1.10" => return pss_rule(whole),
+        "1.2.840.113549.1.1.10" => return Some(pss_rule(whole)),
         "1.2.840.113549.1.1.4" => "RSA with MD5".to_owned(),
         "1.2.840.113549.1.1.5" => "RSA with SHA-1".to_owned(),
         "1.2.840.10045.4.1" => "ECDSA with SHA-1".to_owned(),
-        "1.2.840.10045.4.3.4" => "ECDSA with SHA-512".to_owned(),
         other => format!("algorithm {other}"),
     };
     Some(Rule::Signature { fault })
 }
 
-/// The same for RSASSA-PSS; `algorithm` is the content of its AlgorithmIdentifier (RFC 4055 section 3.1).
-fn pss_rule(algorithm: &[u8]) -> Option<Rule> {
+/// The same for RSASSA-PSS that is not known; `algorithm` is the content of its AlgorithmIdentifier (RFC 4055 section
+/// 3.1).
+fn pss_rule(algorithm: &[u8]) -> Rule {
     let whole = element(SEQUENCE, algorithm);
-    let (_, identifier) = AlgorithmIdentifier::from_der(&whole).ok()?;
-    let unusual = || Rule::Signature {
-        fault: "RSA-PSS with unusual parameters".to_owned(),
-    };
-    let parameters = identifier.parameters.as_ref();
-    let Some(Ok(parameters)) = parameters.map(RsaSsaPssParams::try_from) else {
-        return Some(unusual());
-    };
-    let hash = parameters.hash_algorithm_oid().to_id_string();
-    let (name, length) = match hash.as_str() {
-        "2.16.840.1.101.3.4.2.1" => ("RSA-PSS with SHA-256", 32),
-        "2.16.840.1.101.3.4.2.2" => ("RSA-PSS with SHA-384", 48),
-        "2.16.840.1.101.3.4.2.3" => ("RSA-PSS with SHA-512", 64),
-        "1.3.14.3.2.26" => {
+    let parsed = AlgorithmIdentifier::from_der(&whole).ok();
+    let parameters = parsed
+        .as_ref()
+        .and_then(|(_, identifier)| identifier.parameters.as_ref())
+        .and_then(|parameters| RsaSsaPssParams::try_from(parameters).ok());
+    let hash = parameters.as_ref().map(|parameters| {
+        let hash = parameters.hash_algorithm_oid().to_id_string();
+        (hash, parameters.salt_length())
+    });
+    let (hash, salt) = match hash.as_ref().map(|(hash, salt)| (hash.as_str(), *salt)) {
+        Some(("2.16.840.1.101.3.4.2.1", salt)) if salt != 32 => ("SHA-256", salt),
+        Some(("2.16.840.1.101.3.4.2.2", salt)) if salt != 48 => ("SHA-384", salt),
+        Some(("2.16.840.1.101.3.4.2.3", salt)) if salt != 64 => ("SHA-512", salt),
+        Some(("1.3.14.3.2.26", _)) => {
             let fault = "RSA-PSS with SHA-1".to_owned();
-            return Some(Rule::Signature { fault });
+            return Rule::Signature { fault };
         }
-        _ => return Some(unusual()),
+        _ => {
+            let fault = "RSA-PSS with unusual parameters".to_owned();
+            return Rule::Signature { fault };
+        }
     };
-    let mask = parameters.mask_gen_algorithm();
-    let is_same_mask = mask.is_ok_and(|mask| mask.hash.to_id_string() == hash);
-    match parameters.salt_length() {
-        salt if salt != length => Some(Rule::SaltLength {
-            salt: salt.into(),
-            algorithm: name.to_owned(),
-        }),
-        _ if !is_same_mask => Some(unusual()),
-        _ => None,
+    Rule::SaltLength {
+        salt: salt.into(),
+        algorithm: format!("RSA-PSS with {hash}"),
     }
 }

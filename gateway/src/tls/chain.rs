@@ -9,11 +9,12 @@
 //! - The intermediates that are kept allow at most `PATH_STEPS_MAX` steps, so that reading all of them at
 //!   each step costs little.
 //! - Signature checks are computed once each, and end where `FORGED_AT_FIRST_MAX` certificates have failed
-//!   one before any has passed, or `FORGED_CERTIFICATES_MAX` in all (`Checks`).
+//!   one before any has passed, or `FORGED_CERTIFICATES_MAX` in all, or where `FAILED_CHECKS_MAX` checks have
+//!   failed (`Checks`).
 //!
 //! webpki checks from the anchor down, so that a key is only used if an anchor vouches for it. With A anchors
-//! of one name, a peer without any certificate of theirs costs `FORGED_AT_FIRST_MAX` x A signature checks at
-//! most. A peer that presents intermediates that an anchor really issued (they are public) adds one check for
+//! of one name, a peer without any certificate of theirs costs `FORGED_AT_FIRST_MAX` x A signature checks, and
+//! never more than `FAILED_CHECKS_MAX`. A peer that presents intermediates that an anchor really issued (they are public) adds one check for
 //! each of them, and one for each forged certificate under each of their keys.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -29,7 +30,8 @@ use webpki::{
 use super::der::{Elements, Layout, OCTET_STRING, SEQUENCE};
 use crate::limits::{
     CERTIFICATE_BYTES_MAX, CERTIFICATE_ELEMENTS_MAX, CERTIFICATE_EXTENSIONS_MAX,
-    CHAIN_CERTIFICATES_MAX, FORGED_AT_FIRST_MAX, FORGED_CERTIFICATES_MAX, PATH_STEPS_MAX,
+    CHAIN_CERTIFICATES_MAX, FAILED_CHECKS_MAX, FORGED_AT_FIRST_MAX, FORGED_CERTIFICATES_MAX,
+    PATH_STEPS_MAX,
 };
 
 /// What makes a certificate too large to be looked at, where something does.
@@ -325,7 +327,7 @@ impl ExtendedKeyUsageValidator for Purpose {
 /// A certificate that failed under one key may be tried under another, because anchors and intermediates
 /// of one name with several keys are legal. When `FORGED_AT_FIRST_MAX` certificates have failed before any
 /// has passed, or `FORGED_CERTIFICATES_MAX` in all, no other certificate is checked any more, and those
-/// count as failed too.
+/// count as failed too. After `FAILED_CHECKS_MAX` failed checks, under whatever keys, all others count as failed.
 ///
 /// A legal chain stays below. Before any certificate has passed, one fails: where a CA has renewed its key
 /// and its old one is trusted, what the new one signed fails under the old one. (A second one fails where
@@ -384,17 +386,13 @@ impl SignatureVerificationAlgorithm for Counted<'_> {
         message: &[u8],
         signature: &[u8],
     ) -> Result<(), InvalidSignature> {
-        // No certificate: a revocation list, which is ours and may have some MiB.
-        if message.len() > CERTIFICATE_BYTES_MAX {
-            return self.algorithm.verify_signature(key, message, signature);
-        }
         let mut ledger = self.checks.ledger();
         let algorithms = [self.signature_alg_id(), self.public_key_alg_id()];
         if let Some(check) = ledger.find(algorithms, key, message, signature) {
             return check.is_valid.then_some(()).ok_or(InvalidSignature);
         }
         let has_failed = ledger.has_failed(message);
-        if !has_failed && ledger.is_exhausted() {
+        if ledger.failed_checks() >= FAILED_CHECKS_MAX || (!has_failed && ledger.is_exhausted()) {
             return Err(InvalidSignature);
         }
         let outcome = self.algorithm.verify_signature(key, message, signature);
@@ -447,6 +445,10 @@ impl Ledger {
             false => FORGED_AT_FIRST_MAX,
         };
         self.failed_certificates >= most
+    }
+
+    fn failed_checks(&self) -> usize {
+        self.done.iter().filter(|check| !check.is_valid).count()
     }
 
     fn has_failed(&self, message: &[u8]) -> bool {

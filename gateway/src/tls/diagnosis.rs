@@ -7,7 +7,7 @@ use webpki::EndEntityCert;
 use x509_parser::extensions::{ExtendedKeyUsage, NameConstraints};
 use x509_parser::prelude::{FromDer, Validity};
 
-use super::algorithms::{key_fault, signature_rule};
+use super::algorithms::{ca_key_fault, signature_rule};
 use super::der::{Elements, Layout, OBJECT_IDENTIFIER, SEQUENCE};
 use super::identity::printable;
 use super::names::object_identifier;
@@ -18,6 +18,7 @@ use super::rules::{Chain, Rules};
 use super::verifier::Side;
 use crate::pki::constraints::Constraints;
 use crate::pki::der::{BOOLEAN, element, only};
+use crate::pki::in_words::in_words;
 
 /// The rule that a peer's own certificate breaks if webpki cannot read its normal form.
 pub(super) fn unreadable(normal: &CertificateDer<'_>, error: &webpki::Error) -> Rule {
@@ -26,7 +27,7 @@ pub(super) fn unreadable(normal: &CertificateDer<'_>, error: &webpki::Error) -> 
             Rule::Critical { extension }
         }
         _ => Rule::Unreadable {
-            cause: in_words(error),
+            cause: in_words(error).to_owned(),
         },
     }
 }
@@ -79,7 +80,7 @@ impl Rules {
                 self.unknown_issuer(error, leaf, presented)
             }
             other => presented.refuse(Rule::Path {
-                cause: in_words(other),
+                cause: in_words(other).to_owned(),
             }),
         }
     }
@@ -93,7 +94,7 @@ impl Rules {
         presented: Presented<'_>,
     ) -> Refusal {
         let chain = presented.chain;
-        if let Some(rule) = signature_rule(chain.leaf) {
+        if let Some(rule) = signature_rule(chain.leaf, self.algorithms.all) {
             return presented.refuse(rule);
         }
         if let Some(fault) = self.weak_anchor(leaf, chain) {
@@ -107,12 +108,12 @@ impl Rules {
             if let Some(extension) = unknown_critical_extension(der) {
                 return presented.refuse_issuer(Rule::Critical { extension }, der);
             }
-            if let Some(rule) = signature_rule(der) {
+            if let Some(rule) = signature_rule(der, self.algorithms.all) {
                 return presented.refuse_issuer(rule, der);
             }
-            let fault = EndEntityCert::try_from(der)
-                .ok()
-                .and_then(|issuer| key_fault(&issuer.subject_public_key_info()));
+            let fault = EndEntityCert::try_from(der).ok().and_then(|issuer| {
+                ca_key_fault(&issuer.subject_public_key_info(), self.algorithms.all)
+            });
             if let Some(fault) = fault {
                 return presented.refuse_issuer(Rule::Key { fault }, der);
             }
@@ -298,34 +299,4 @@ fn is_self_issued(der: &CertificateDer<'_>) -> bool {
 
 fn seconds(moment: UnixTime) -> i64 {
     i64::try_from(moment.as_secs()).unwrap_or(i64::MAX)
-}
-
-/// What an error of webpki means, as the end of a sentence.
-fn in_words(error: &webpki::Error) -> String {
-    use webpki::Error as E;
-    let words = match error {
-        E::BadDer | E::TrailingData(_) => "it is no valid DER of a certificate",
-        E::BadDerTime => "one of its dates is no valid time (RFC 5280 section 4.1.2.5)",
-        E::InvalidCertValidity => "its last day is before its first day",
-        E::UnsupportedCertVersion => "it is no X.509 certificate of version 3",
-        E::SignatureAlgorithmMismatch => "it names two different signature algorithms",
-        E::ExtensionValueInvalid | E::MalformedExtensions => {
-            "one of its extensions is invalid, or is there twice"
-        }
-        E::UnsupportedCriticalExtension => {
-            "it has a critical extension that wardgate does not know"
-        }
-        E::MalformedNameConstraint | E::InvalidNetworkMaskConstraint => {
-            "its name constraints are invalid"
-        }
-        E::MalformedDnsIdentifier | E::UnsupportedNameType => "one of its names is invalid",
-        E::MaximumPathDepthExceeded
-        | E::MaximumPathBuildCallsExceeded
-        | E::MaximumSignatureChecksExceeded
-        | E::MaximumNameConstraintComparisonsExceeded => {
-            "the chain is larger than what is searched for a path"
-        }
-        _ => "a rule of RFC 5280 is broken",
-    };
-    words.to_owned()
 }

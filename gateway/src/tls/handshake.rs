@@ -144,8 +144,11 @@ struct Driver<'s, S, P> {
 impl<S: Socket, P: Pace> Driver<'_, S, P> {
     async fn run(&mut self) -> Result<(), Cause> {
         loop {
-            let step = self.step().await?;
+            let step = self.step().await;
+            self.note_held(self.outgoing.capacity());
+            let step = step?;
             self.send().await?;
+            self.note_held(0);
             match step {
                 Step::Done => return Ok(()),
                 Step::Progress | Step::NeedBytes => self.receive().await?,
@@ -209,12 +212,17 @@ impl<S: Socket, P: Pace> Driver<'_, S, P> {
                 self.incoming.fill(count);
                 self.note_first();
                 self.received = self.received.saturating_add(count);
-                // rustls keeps of what it has read no more than came.
-                self.pace
-                    .hold(self.incoming.memory().saturating_add(self.received));
+                self.note_held(0);
                 Ok(())
             }
         }
+    }
+
+    // rustls keeps of what it has read no more than came. What is to be sent is held until the peer has
+    // taken it, and a short hello may be answered by a long flight.
+    fn note_held(&self, outgoing: usize) {
+        let incoming = self.incoming.memory().saturating_add(self.received);
+        self.pace.hold(incoming.saturating_add(outgoing));
     }
 
     // A message may be longer than the first room; it must stand whole before rustls takes it.

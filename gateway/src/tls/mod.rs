@@ -9,6 +9,7 @@
 mod acceptor;
 mod aead;
 mod algorithms;
+mod anchors;
 pub mod chain;
 mod cipher;
 mod connector;

@@ -108,7 +108,9 @@ fn judged(
         Some(root) if is_self_issued(root) => presented.pop()?,
         _ => {
             let last = presented.pop()?;
-            if let Some(rule) = signature_rule(&last) {
+            let provider = provider(Policy::default(), KeyExchange::default());
+            let known = provider.signature_verification_algorithms.all;
+            if let Some(rule) = signature_rule(&last, known) {
                 let refusal = Refusal::new(peer, leaf, rule);
                 return Some(match above.is_empty() {
                     true => refusal,

@@ -193,7 +193,7 @@ pub enum Rule {
     },
     /// The peer did not prove that it has the certificate's key.
     NotProved {
-        /// rustls's word for it.
+        /// Why, in plain words.
         cause: String,
     },
 }
@@ -209,7 +209,7 @@ pub enum RefusalClass {
     /// A certificate of a trusted CA that is revoked; nobody else can cause it.
     Revoked,
     /// A good certificate of a trusted CA that is none of the route's peers, or not the one that was due.
-    /// Only a party that has such a certificate can cause it.
+    /// Only a party that has the key of such a certificate can cause it.
     NotListed,
     /// A certificate that is refused for another reason: it expired, its revocation list is missing, the
     /// peer did not prove its key. Certificates of unknown CAs can be among them.
@@ -217,6 +217,15 @@ pub enum RefusalClass {
 }
 
 impl Refusal {
+    /// Whether everything about the certificate is good, but it is that of nobody who may connect. A copy of such a
+    /// certificate is easily had, so it counts once the peer has proved its key.
+    pub(super) fn is_of_good_certificate(&self) -> bool {
+        matches!(
+            self.rule,
+            Rule::NotListed { .. } | Rule::OtherAuthority { .. } | Rule::NotExpected { .. }
+        )
+    }
+
     pub(super) fn new(side: Side, leaf: &CertificateDer<'_>, rule: Rule) -> Self {
         Self {
             side,
@@ -262,6 +271,12 @@ impl Refusal {
             | Rule::ListOutOfScope { .. }
             | Rule::ListUnusable { .. }
             | Rule::Purpose
+            | Rule::SaltLength { .. }
+            | Rule::NotACa
+            | Rule::PathLength
+            | Rule::Critical { .. }
+            | Rule::NameConstraint { .. }
+            | Rule::Policy { .. }
             | Rule::NotProved { .. } => RefusalClass::Unacceptable,
             Rule::Service { .. }
             | Rule::ServiceNotConfirmed { .. }
@@ -276,12 +291,6 @@ impl Refusal {
             | Rule::UnknownIssuer { .. }
             | Rule::SelfSigned
             | Rule::OtherKey { .. }
-            | Rule::SaltLength { .. }
-            | Rule::NotACa
-            | Rule::PathLength
-            | Rule::Critical { .. }
-            | Rule::NameConstraint { .. }
-            | Rule::Policy { .. }
             | Rule::Path { .. } => RefusalClass::Unknown,
         }
     }

@@ -4,33 +4,35 @@
 //! stand the rules that it has not: the chain's length, the leaf's own key, policies, constraints on URIs and
 //! directory names, the anchors' last day, the identity, and which CA may vouch for it.
 //!
-//! One search goes over the anchors of all peers, so that its cost does not grow with their number. A path
-//! counts only where it ends at an anchor of a peer of which the leaf bears an identity.
+//! The search goes over the anchors of those peers of which the leaf bears an identity, so that its cost does not
+//! grow with the number of peers. A path counts only where it ends at an anchor of such a peer.
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms};
-use rustls::pki_types::{CertificateDer, Der, TrustAnchor, UnixTime};
+use rustls::pki_types::{CertificateDer, TrustAnchor, UnixTime};
 use rustls::{DistinguishedName, Error};
 use webpki::{Cert, EndEntityCert, VerifiedPath};
-use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::algorithms::key_fault;
+use super::anchors::{AnchorFacts, Selection};
 use super::chain::{self, Checks};
+use super::der::Layout;
 use super::diagnosis;
-use super::identity::{PeerInfo, Peers, Proved, list, printable};
-use super::name_constraints::NameConstraints;
+use super::identity::{PeerInfo, Peers, Proved, list};
 use super::normal_form::{NormalChain, Signed};
 use super::policies;
 use super::refusal::{Refusal, Rule};
 use super::revocation::PathCertificate;
 use super::verifier::Side;
 use crate::config::{Peer, Target};
-use crate::limits::CHAIN_CERTIFICATES_MAX;
+use crate::limits::{
+    ANCHORS_OF_OTHERS_MAX, CA_NAMES_BYTES_MAX, CHAIN_CERTIFICATES_MAX, FAILED_CHECKS_MAX,
+};
 use crate::pki::Trust;
 use crate::pki::crl::{KeyHash, key_hash, may_sign_lists};
-use crate::pki::name;
+use crate::pki::in_words::in_words;
 
 /// What a route asks of its peers' certificates.
 #[derive(Debug)]
@@ -50,21 +52,6 @@ pub(super) struct Rules {
 struct Group {
     peer: Arc<Peer>,
     trust: Arc<Trust>,
-}
-
-/// What webpki leaves out of a trust anchor.
-#[derive(Debug)]
-pub(super) struct AnchorFacts {
-    pub(super) not_after: i64,
-    pub(super) key_fault: Option<String>,
-    // Whether it issued itself.
-    pub(super) is_root: bool,
-    subject: String,
-    key: KeyHash,
-    // What it permits of names that webpki is not asked about.
-    constraints: Option<NameConstraints>,
-    // INVARIANT: the numbers of the peers whose trust it is in, ascending.
-    vouches_for: Vec<usize>,
 }
 
 /// A peer that is accepted once it has proved its key and none of `path` is revoked.
@@ -107,6 +94,11 @@ impl Rules {
             algorithms: provider.signature_verification_algorithms,
         };
         rules.read_anchors()?;
+        // LIMIT: `CA_NAMES_BYTES_MAX`. Without names a client chooses by itself (RFC 8446 section 4.2.4).
+        let names = rules.hints.iter().map(|name| name.as_ref().len());
+        if names.sum::<usize>() > CA_NAMES_BYTES_MAX {
+            rules.hints = Vec::new();
+        }
         Ok(rules)
     }
 
@@ -116,15 +108,16 @@ impl Rules {
         for (number, group) in self.groups.iter().enumerate() {
             for der in &group.trust.anchors {
                 if let Some(index) = seen.iter().position(|known| *known == der) {
-                    if let Some(facts) = self.anchor_facts.get_mut(index)
-                        && facts.vouches_for.last() != Some(&number)
-                    {
-                        facts.vouches_for.push(number);
+                    if let Some(facts) = self.anchor_facts.get_mut(index) {
+                        facts.add_peer(number);
                     }
                     continue;
                 }
                 let anchor = webpki::anchor_from_trusted_cert(der).map_err(|cause| {
-                    Error::General(format!("trust anchor is unreadable: {cause}"))
+                    Error::General(format!(
+                        "a CA certificate in trust cannot be used: {}",
+                        in_words(&cause)
+                    ))
                 })?;
                 let hint = DistinguishedName::in_sequence(&anchor.subject);
                 // CAs of one name are one to the peer that asks whose certificates are taken.
@@ -137,19 +130,13 @@ impl Rules {
                 }
                 seen.push(der);
                 let mut anchor = anchor.to_owned();
-                let constraints = anchor.name_constraints.as_deref();
-                let split = constraints.and_then(NameConstraints::split);
-                let (constraints, rest) =
-                    split.map_or((None, None), |(own, rest)| (Some(own), Some(rest)));
-                if let Some(rest) = rest {
-                    anchor.name_constraints = Some(Der::from(rest));
-                }
-                anchor.subject = Der::from(name::comparable_content(&anchor.subject));
+                self.anchor_facts.push(AnchorFacts::take(
+                    &mut anchor,
+                    der,
+                    number,
+                    self.algorithms.all,
+                ));
                 self.anchors.push(anchor);
-                self.anchor_facts.push(AnchorFacts {
-                    constraints,
-                    ..AnchorFacts::new(der, number)
-                });
             }
         }
         Ok(())
@@ -200,7 +187,7 @@ impl Rules {
         anchors.map(move |(anchor, facts)| chain::Anchor {
             anchor,
             // Where an anchor does not vouch for every peer, a path may have to go on beyond it.
-            in_force: !facts.is_past(now) && facts.vouches_for.len() == self.groups.len(),
+            in_force: !facts.is_past(now) && facts.vouches_for_all(self.groups.len()),
         })
     }
 
@@ -233,24 +220,30 @@ impl Rules {
             })
             .collect();
         let algorithms: Vec<_> = signed.iter().map(|algorithm| algorithm as _).collect();
-        let path = leaf.verify_for_usage(
-            &algorithms,
-            &self.anchors,
-            chain.intermediates,
-            chain.now,
-            chain.side.purpose(),
-            // Revocation is asked after the peer has proved its key.
-            None,
-            Some(&|path: &VerifiedPath<'_>| search.judge(path)),
-        );
-        let path = path.map_err(|error| search.explain(&error))?;
-        search.accept(&path)
+        let mut error = webpki::Error::UnknownIssuer;
+        for anchors in &search.anchors() {
+            let path = leaf.verify_for_usage(
+                &algorithms,
+                anchors.all(),
+                chain.intermediates,
+                chain.now,
+                chain.side.purpose(),
+                // Revocation is asked after the peer has proved its key.
+                None,
+                Some(&|path: &VerifiedPath<'_>| search.judge(path, anchors)),
+            );
+            match path {
+                Ok(path) => return search.accept(&path),
+                Err(failed) if error == webpki::Error::UnknownIssuer => error = failed,
+                Err(_) => {}
+            }
+        }
+        Err(search.explain(&error))
     }
 
     /// The first peer that an anchor vouches for.
     fn group_of(&self, anchor: &AnchorFacts) -> Option<&Group> {
-        let first = anchor.vouches_for.first()?;
-        self.groups.get(*first)
+        self.groups.get(anchor.first_peer()?)
     }
 
     /// The file that holds an anchor, for a sentence.
@@ -261,13 +254,6 @@ impl Rules {
             group.peer.trust.trust.value.display().to_string()
         })
     }
-
-    /// The place of a path's anchor among `anchors`, and what is known of it.
-    fn anchor_of(&self, path: &VerifiedPath<'_>) -> Option<(usize, &AnchorFacts)> {
-        let is_it = |anchor: &TrustAnchor<'_>| std::ptr::eq(anchor, path.anchor());
-        let index = self.anchors.iter().position(is_it)?;
-        Some((index, self.anchor_facts.get(index)?))
-    }
 }
 
 /// The search for a path by which the leaf is one of the peers.
@@ -277,7 +263,7 @@ struct Search<'a> {
     normal: &'a NormalChain<'a>,
     // Its intermediates are in their normal form.
     chain: Chain<'a>,
-    // Found out once there is a path: nobody has many names read without the signature of a CA.
+    // Read before any signature is checked: a certificate has `CERTIFICATE_ELEMENTS_MAX` elements at most.
     proved: OnceCell<Vec<Proved>>,
     key: OnceCell<KeyHash>,
     // The peer, and the anchor that vouches for it.
@@ -292,11 +278,50 @@ struct Search<'a> {
     broken: RefCell<Option<Refusal>>,
 }
 
-impl Search<'_> {
+impl<'a> Search<'a> {
+    /// The anchors with which a path is searched for, those of each search in turn. First those that may vouch for an
+    /// identity of the leaf: however many peers there are, a path is looked for among the CAs of those that it may be.
+    /// The others serve for the reason of the refusal alone, so a few of them will do.
+    fn anchors(&self) -> Vec<Selection<'a>> {
+        let rules = self.rules;
+        let issuers = self.issuers();
+        let mut named: Vec<usize> = (0..rules.anchors.len()).collect();
+        named.retain(|index| {
+            let anchor = rules.anchors.get(*index);
+            anchor.is_some_and(|anchor| issuers.contains(&anchor.subject.as_ref()))
+        });
+        let candidates = self.candidates();
+        let (mut vouching, mut others): (Vec<_>, Vec<_>) = named.into_iter().partition(|index| {
+            let facts = rules.anchor_facts.get(*index);
+            facts.is_some_and(|facts| candidates.iter().any(|peer| facts.vouches_for(*peer)))
+        });
+        // LIMIT: `FAILED_CHECKS_MAX`, beyond which no check is computed. webpki ends its search after 100.
+        vouching.truncate(FAILED_CHECKS_MAX);
+        // LIMIT: `ANCHORS_OF_OTHERS_MAX`.
+        others.truncate(ANCHORS_OF_OTHERS_MAX);
+        let others = Some(others).filter(|others| !others.is_empty());
+        let all = std::iter::once(vouching).chain(others);
+        all.map(|numbers| Selection::new(&rules.anchors, numbers))
+            .collect()
+    }
+
+    /// The names of the issuers of all presented certificates.
+    fn issuers(&self) -> Vec<&[u8]> {
+        let above = self
+            .chain
+            .intermediates
+            .iter()
+            .filter_map(|der| Layout::of(der));
+        let above = above.map(|layout| layout.issuer);
+        std::iter::once(self.leaf.issuer()).chain(above).collect()
+    }
+
     /// Judges a path whose signatures, dates and constraints are good. An error lets the search go on.
-    fn judge(&self, path: &VerifiedPath<'_>) -> Result<(), webpki::Error> {
+    fn judge(&self, path: &VerifiedPath<'_>, anchors: &Selection<'_>) -> Result<(), webpki::Error> {
         let refused = Err(webpki::Error::UnknownIssuer);
-        let Some((index, facts)) = self.rules.anchor_of(path) else {
+        let index = anchors.number_of(path.anchor());
+        let facts = index.and_then(|index| self.rules.anchor_facts.get(index));
+        let (Some(index), Some(facts)) = (index, facts) else {
             return refused;
         };
         if let Err(refusal) = self.check_beyond_webpki(path, facts) {
@@ -307,7 +332,7 @@ impl Search<'_> {
         let vouched = candidates
             .iter()
             .copied()
-            .find(|group| facts.vouches_for.binary_search(group).is_ok());
+            .find(|group| facts.vouches_for(*group));
         if vouched.is_none() && !candidates.is_empty() {
             self.other_authority.set(Some(index));
             return refused;
@@ -402,6 +427,8 @@ impl Search<'_> {
         let not_listed = || {
             let anchor = self.unlisted.get();
             let facts = anchor.and_then(|anchor| self.rules.anchor_facts.get(anchor));
+            // Where it vouches for several peers, nobody knows whose identity this is.
+            let facts = facts.filter(|facts| facts.vouches_for_all(1));
             let group = facts.and_then(|facts| self.rules.group_of(facts));
             refuse(Rule::NotListed {
                 peers: self.rules.peers.shown().to_owned(),
@@ -545,35 +572,4 @@ pub(super) struct Chain<'a> {
     pub(super) expected: Option<&'a Target>,
     /// The moment to judge by.
     pub(super) now: UnixTime,
-}
-
-impl AnchorFacts {
-    fn is_past(&self, now: UnixTime) -> bool {
-        i64::try_from(now.as_secs()).unwrap_or(i64::MAX) > self.not_after
-    }
-
-    fn new(der: &CertificateDer<'_>, peer: usize) -> Self {
-        let vouches_for = vec![peer];
-        match X509Certificate::from_der(der) {
-            Ok((_, facts)) => Self {
-                not_after: facts.validity().not_after.timestamp(),
-                key_fault: key_fault(facts.public_key().raw),
-                is_root: facts.subject().as_raw() == facts.issuer().as_raw(),
-                subject: printable(&facts.subject().to_string()),
-                key: key_hash(facts.public_key().raw),
-                vouches_for,
-                constraints: None,
-            },
-            // webpki could read it. Without dates it is an anchor that ended long ago.
-            Err(_) => Self {
-                not_after: i64::MIN,
-                key_fault: None,
-                is_root: false,
-                subject: String::new(),
-                key: KeyHash::default(),
-                vouches_for,
-                constraints: None,
-            },
-        }
-    }
 }

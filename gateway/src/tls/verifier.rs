@@ -10,7 +10,9 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::crypto::{verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::{CommonState, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
+use rustls::{
+    CertificateError, CommonState, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme,
+};
 
 use super::chain::Purpose;
 use super::identity::{Description, OwnCertificate, PeerInfo};
@@ -53,6 +55,8 @@ pub struct Judgement {
     // Where we connect: whether a ClientHello without the hybrid key exchange is allowed as well.
     offers_hybrid: bool,
     accepted: OnceLock<Accepted>,
+    // Why a good certificate is refused, until its key is proved.
+    refused: OnceLock<Refusal>,
     // Set once the key is proved and nothing is revoked.
     proved: OnceLock<()>,
     refusal: OnceLock<Refusal>,
@@ -83,6 +87,7 @@ impl Judgement {
             expected: None,
             offers_hybrid: false,
             accepted: OnceLock::new(),
+            refused: OnceLock::new(),
             proved: OnceLock::new(),
             refusal: OnceLock::new(),
         }
@@ -224,12 +229,17 @@ impl Verifier {
             expected: self.judgement.expected.as_ref(),
             now,
         };
-        let accepted = self
-            .rules
-            .judge(chain)
-            .map_err(|refusal| self.judgement.refuse(refusal))?;
         // A second chain in one handshake would be a defect of rustls; the first one stands.
-        let _ = self.judgement.accepted.set(accepted);
+        match self.rules.judge(chain) {
+            Ok(accepted) => {
+                let _ = self.judgement.accepted.set(accepted);
+            }
+            // Whoever has seen a certificate could cause it: it is told once the key is proved.
+            Err(refusal) if refusal.is_of_good_certificate() => {
+                let _ = self.judgement.refused.set(refusal);
+            }
+            Err(refusal) => return Err(self.judgement.refuse(refusal)),
+        }
         Ok(())
     }
 
@@ -248,8 +258,9 @@ impl Verifier {
             .refuse(Refusal::new(self.judgement.side, leaf, rule)))
     }
 
-    /// Notes whether the peer has the key of the certificate that it showed, and then whether a certificate of its
-    /// path is revoked: the look-up in large lists is not for everybody who has seen a certificate.
+    /// Notes whether the peer has the key of the certificate that it showed. Only then is it refused for being nobody
+    /// who is listed, and are its certificates looked up in the revocation lists: neither is for everybody who has seen
+    /// a certificate.
     fn prove(
         &self,
         leaf: &CertificateDer<'_>,
@@ -257,6 +268,9 @@ impl Verifier {
     ) -> Result<HandshakeSignatureValid, Error> {
         match verified {
             Ok(valid) => {
+                if let Some(refusal) = self.judgement.refused.get() {
+                    return Err(self.judgement.refuse(refusal.clone()));
+                }
                 if let Some(accepted) = self.judgement.accepted.get() {
                     accepted
                         .check_revocation(self.judgement.side, leaf)
@@ -266,8 +280,17 @@ impl Verifier {
                 Ok(valid)
             }
             Err(error) => {
+                let cause = match error {
+                    Error::InvalidCertificate(CertificateError::BadSignature) => {
+                        "its signature over the handshake is wrong"
+                    }
+                    Error::PeerMisbehaved(_) => {
+                        "it signed by an algorithm that does not fit, or that was not offered"
+                    }
+                    _ => "its signature over the handshake cannot be verified",
+                };
                 let rule = Rule::NotProved {
-                    cause: error.to_string(),
+                    cause: cause.to_owned(),
                 };
                 let _ = self
                     .judgement

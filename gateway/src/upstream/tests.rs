@@ -128,6 +128,8 @@ impl Socket for Far {
         Ok(())
     }
 
+    fn stop_reading(&self) {}
+
     fn abort(&self) {
         self.aborted.notify_one();
     }

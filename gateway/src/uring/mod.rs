@@ -122,6 +122,10 @@ pub trait Socket: 'static {
     /// Ends our direction in order: the peer reads all that was sent, then the end (FIN).
     fn finish(&self) -> io::Result<()>;
 
+    /// Receives nothing any more: reads and waits for something to read end at once, also those in flight, and
+    /// a read returns 0 when what was received before is read. The peer is not told.
+    fn stop_reading(&self);
+
     /// Ends both directions at once and visibly (RST). Operations in flight end with an error.
     fn abort(&self);
 }
@@ -159,6 +163,8 @@ pub struct SendQueue {
     pub acked: u64,
     /// Segments that are on their way.
     pub in_flight: u32,
+    /// Bytes of these.
+    pub in_flight_bytes: u64,
     /// Bytes that wait to be sent.
     pub unsent: u32,
     /// Bytes that the other end has room for (its receive window).
@@ -166,6 +172,8 @@ pub struct SendQueue {
     /// Attempts in a row without any answer, probes of a closed window included; `None` where the last
     /// one was answered.
     pub unanswered: Option<u32>,
+    /// Whether the connection has ended, so that nothing of this will be delivered any more.
+    pub has_ended: bool,
 }
 
 impl SendQueue {
@@ -173,6 +181,12 @@ impl SendQueue {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.in_flight == 0 && self.unsent == 0
+    }
+
+    /// Bytes that are not acknowledged.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.in_flight_bytes.saturating_add(self.unsent.into())
     }
 
     /// Whether nothing can be sent because the other end has no room for it.

@@ -104,7 +104,9 @@ impl Verbs for Ring {
             }
             Err(error) => return Err(error),
         }
-        RingSocket::new(socket.into(), options)
+        let mut socket = RingSocket::new(socket.into(), options)?;
+        socket.has_connected = true;
+        Ok(socket)
     }
 
     fn pipe(&self) -> io::Result<KernelPipe> {
@@ -150,6 +152,8 @@ pub struct RingSocket {
     stream: Rc<TcpStream>,
     // Our direction was ended in order.
     finished: Cell<bool>,
+    // This end connected.
+    has_connected: bool,
 }
 
 impl RingSocket {
@@ -176,6 +180,7 @@ impl RingSocket {
         Ok(Self {
             stream: Rc::new(stream),
             finished: Cell::new(false),
+            has_connected: false,
         })
     }
 
@@ -333,9 +338,11 @@ impl Socket for RingSocket {
         Ok(SendQueue {
             acked: info.bytes_acked,
             in_flight: info.unacked,
+            in_flight_bytes: info.in_flight_bytes(self.has_connected),
             unsent: info.unsent_bytes,
             window: info.send_window,
             unanswered: (is_unanswered && count > 0).then_some(count.into()),
+            has_ended: info.has_ended(),
         })
     }
 
@@ -380,6 +387,11 @@ impl Socket for RingSocket {
         self.stream.shutdown(std::net::Shutdown::Write)?;
         self.finished.set(true);
         Ok(())
+    }
+
+    fn stop_reading(&self) {
+        // It can only fail on a socket that has ended, which reads as one that has.
+        let _ = self.stream.shutdown(std::net::Shutdown::Read);
     }
 
     fn abort(&self) {

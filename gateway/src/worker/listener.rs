@@ -88,14 +88,14 @@ fn place(shared: &Rc<Shared>, path: usize, socket: TcpStream, source: SocketAddr
     if let Some(counters) = counters {
         counters.accepted.add(1);
     }
-    let is_full = shared
+    let full = shared
         .paths
         .get(path)
-        .is_some_and(|path| path.is_full(shared.core.connections_max));
+        .and_then(|path| path.full(shared.core.connections_max));
     let (mut scales, now) = (shared.scales.borrow_mut(), Instant::now());
-    let seat = match is_full {
-        false => scales.seat(shared.place, now),
-        true => scales.seat_of_full(shared.place, now, path),
+    let seat = match full {
+        None => scales.seat(shared.place, now),
+        Some(full) => scales.seat_of_full(shared.place, now, |core| full.can_make_way(core, path)),
     };
     drop(scales);
     let Some(seat) = seat else {
@@ -140,6 +140,6 @@ fn turn_away(
         return;
     };
     let route = Arc::clone(&path.route);
-    let account = Connection::unserved(route, source, Reason::Limit(which));
+    let account = Connection::unserved(route, source, Reason::Limit(which.into()));
     shared.journal.tell(Event::Connection(Box::new(account)));
 }

@@ -22,14 +22,14 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::audit::{Connection, Event, Journal, Level, Reason};
 use crate::buffers::Pool;
 use crate::metrics::{self, Stage};
-use crate::relay::{Accepted, Core, HandshakeLimiter, Path, serve};
+use crate::relay::{Accepted, Core, HandshakeLimiter, Path, Stops, serve};
 use crate::tls::Cipher;
 use crate::upstream::{AddressReport, Names, Upstreams, socket_options};
 use crate::uring::{self, Capabilities, Pipes, Ring, RingSocket};
@@ -88,8 +88,8 @@ pub struct Plan {
     pub counters: Arc<metrics::Core>,
     /// Where events go.
     pub journal: Journal,
-    /// Becomes true when open connections must end.
-    pub stop: watch::Receiver<bool>,
+    /// When open connections must end.
+    pub stops: Stops,
 }
 
 /// Starts the worker's thread. `ready` is told once how it went.
@@ -155,7 +155,7 @@ async fn run(plan: Plan) {
             connections_max: plan.loads.connections_max(),
             limiter: HandshakeLimiter::new(places, Arc::clone(&plan.counters)),
             counters: plan.counters,
-            stop: plan.stop,
+            stops: plan.stops,
         },
         place: plan.core,
         paths: plan.paths,

@@ -144,17 +144,27 @@ impl Scales {
     /// way to another core. `None` when there is no place left.
     #[must_use]
     pub fn seat(&mut self, own: usize, now: Instant) -> Option<Seat> {
-        self.seat_where(own, now, None)
+        self.seat_where(own, now, None::<fn(&Core) -> u64>)
     }
 
-    /// As `seat`, for a connection of `full_route`, which has as many as it may: on the core that has the
-    /// most unauthenticated clients of this route, one of which makes way.
+    /// As `seat`, for a connection of a route that has as many as it may: on the core that has the most
+    /// unauthenticated clients by `unproved`, one of which makes way.
     #[must_use]
-    pub fn seat_of_full(&mut self, own: usize, now: Instant, full_route: usize) -> Option<Seat> {
-        self.seat_where(own, now, Some(full_route))
+    pub fn seat_of_full(
+        &mut self,
+        own: usize,
+        now: Instant,
+        unproved: impl Fn(&Core) -> u64,
+    ) -> Option<Seat> {
+        self.seat_where(own, now, Some(unproved))
     }
 
-    fn seat_where(&mut self, own: usize, now: Instant, full_route: Option<usize>) -> Option<Seat> {
+    fn seat_where(
+        &mut self,
+        own: usize,
+        now: Instant,
+        unproved: Option<impl Fn(&Core) -> u64>,
+    ) -> Option<Seat> {
         // LIMIT: descriptors (two a connection), counted in wardgate_connections_limited_total.
         let open = self.loads.open();
         if open >= self.loads.max {
@@ -162,13 +172,10 @@ impl Scales {
         }
         self.look(now);
         let is_beyond = open >= self.loads.connections_max();
-        let core = match full_route {
+        let core = match unproved {
             None if !is_beyond => self.least_loaded(own)?,
             None => self.most(Core::unproved),
-            Some(route) => self.most(|core| {
-                let counters = core.routes.get(route);
-                counters.map_or(0, |counters| counters.unproved.get())
-            }),
+            Some(unproved) => self.most(unproved),
         };
         let counters = Arc::clone(self.loads.cores.get(core)?);
         counters.given.add(1);
@@ -536,7 +543,12 @@ mod tests {
         let mut scales = Scales::new(&loads, now);
         cores[1].routes[0].unproved.add(1);
         cores[2].unauthenticated[0].open.add(1);
-        let mut of_full = |route| scales.seat_of_full(0, now, route).map(|seat| seat.core());
+        let mut of_full = |route: usize| {
+            let unproved = |core: &Core| core.routes[route].unproved.get();
+            scales
+                .seat_of_full(0, now, unproved)
+                .map(|seat| seat.core())
+        };
         assert_eq!((of_full(0), of_full(1)), (Some(1), Some(0)));
         let seats: Vec<_> = (0..16).map_while(|_| scales.seat(0, now)).collect();
         let beyond = seats.iter().filter(|seat| seat.is_beyond());

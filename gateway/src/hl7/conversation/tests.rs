@@ -97,6 +97,35 @@ fn a_message_and_its_acknowledgement_are_counted_and_timed() {
 }
 
 #[test]
+fn a_conversation_is_at_rest_between_an_acknowledgement_and_the_next_message() {
+    let mut talk = lenient();
+    let (order, ack) = (message("ORM^O01"), answer("AA"));
+    assert!(talk.conversation.is_at_rest());
+    for _ in 0..2 {
+        talk.sends(&order[..5]);
+        assert!(!talk.conversation.is_at_rest(), "inside of a message");
+        talk.sends(&order[5..]);
+        assert!(!talk.conversation.is_at_rest(), "not acknowledged");
+        talk.answers(&ack[..5]);
+        assert!(!talk.conversation.is_at_rest(), "not acknowledged whole");
+        talk.answers(&ack[5..]);
+        assert!(talk.conversation.is_at_rest());
+    }
+    talk.sends(&[order.clone(), order].concat()).answers(&ack);
+    assert!(!talk.conversation.is_at_rest(), "one of two is open");
+}
+
+#[test]
+fn a_conversation_that_is_acknowledged_twice_or_not_followed_is_never_at_rest() {
+    let mut talk = lenient();
+    talk.sends(&message("ORM^O01")).answers(&answer("CA"));
+    assert!(!talk.conversation.is_at_rest(), "more may be said");
+    let mut talk = lenient();
+    talk.sends(b"GET / HTTP/1.1\r\n\r\n");
+    assert!(!talk.conversation.is_at_rest(), "nobody knows");
+}
+
+#[test]
 fn time_runs_from_the_end_of_the_message_to_the_end_of_the_answer() {
     let mut talk = lenient();
     let (order, ack) = (message("ORM^O01"), answer("AA"));

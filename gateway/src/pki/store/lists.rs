@@ -8,6 +8,7 @@ use rustls::pki_types::CertificateRevocationListDer;
 use super::super::crl::{self, Crl, CrlHead, SignedBy};
 use super::super::expiry::date;
 use super::super::file::Role;
+use super::super::in_words::in_words;
 use super::super::{facts, rules};
 use super::{Loader, OwnChain, Parsed};
 use crate::config::{Located, Problem};
@@ -41,7 +42,8 @@ impl ReadCrl {
             Err(error) => {
                 if problems.is_empty() {
                     problems.push(format!(
-                        "cannot be used for TLS ({error}); ask the CA for a full list, version 2"
+                        "cannot be used for TLS ({}); ask the CA for a full list, version 2",
+                        in_words(&error)
                     ));
                 }
                 None

@@ -7,6 +7,7 @@
 
 mod pacer;
 mod places;
+mod shares;
 mod steps;
 
 use std::cell::{Cell, RefCell};
@@ -26,6 +27,10 @@ use crate::metrics::{self, Counter, Stage};
 use crate::tls::handshake::Pace;
 use pacer::{Pacer, Step};
 use places::{Bounds, Exhausted, Places, Source, Ticket};
+use shares::{passthrough_max, source_max};
+
+pub use shares::Shares;
+pub(super) use shares::{AnsweredPlace, PassthroughPlace, PeerPlace};
 
 /// Limits what unauthenticated clients of one core hold, in each stage and by each address.
 #[derive(Debug)]
@@ -97,6 +102,13 @@ impl HandshakeLimiter {
         })
     }
 
+    /// Ends a passthrough client that the target has not answered where all passthrough routes have as
+    /// many connections as they may, and says whether there was one.
+    pub(super) fn make_way_in_passthrough(&self) -> bool {
+        let ended = self.places(Stage::Passthrough, Places::end_one);
+        self.end_one(Stage::Passthrough, ended, Exhausted::Passthrough)
+    }
+
     /// Ends an unauthenticated client where there are as many connections as there may be, and says
     /// whether there was one. It is one of the stage that has the most.
     pub(super) fn make_way(&self) -> bool {
@@ -165,6 +177,7 @@ impl HandshakeLimiter {
                 Exhausted::Places => &counters.ended_places,
                 Exhausted::Memory => &counters.ended_memory,
                 Exhausted::Route => &counters.ended_route,
+                Exhausted::Passthrough => &counters.ended_passthrough,
                 Exhausted::All => &counters.ended_all,
             };
             counter.add(1);
@@ -188,7 +201,8 @@ impl Place<'_> {
     pub(super) async fn ended(&self) -> Reason {
         loop {
             if let Some(why) = self.handle.ended.get() {
-                return Reason::Limit(limit(self.stage, why));
+                let bounds = self.limiter.places(self.stage, |places| places.bounds());
+                return Reason::Limit(ended_by(self.stage, why, bounds).into());
             }
             self.handle.news.notified().await;
         }
@@ -243,51 +257,95 @@ fn bounds(places: usize) -> Bounds {
     }
 }
 
-/// The names of limits that hold for all connections.
-pub(super) const ROUTE_LIMIT: &str = "connections of this route; `connections` sets it";
+/// The limit of the connections of all routes.
 pub(super) const ALL_LIMIT: &str = "open connections";
 
-fn limit(stage: Stage, exhausted: Exhausted) -> &'static str {
-    match (stage, exhausted) {
-        (_, Exhausted::Route) => ROUTE_LIMIT,
-        (_, Exhausted::All) => ALL_LIMIT,
-        (Stage::Handshake, Exhausted::SourcePlaces) => "unfinished handshakes of one address",
-        (Stage::Handshake, Exhausted::SourceMemory) => {
-            "memory for unfinished handshakes of one address"
-        }
-        (Stage::Handshake, Exhausted::Places) => "unfinished handshakes",
-        (Stage::Handshake, Exhausted::Memory) => "memory for unfinished handshakes",
-        (Stage::FirstMessage, Exhausted::SourcePlaces) => {
-            "connections of one address without a first message"
-        }
-        (Stage::FirstMessage, Exhausted::SourceMemory) => {
-            "memory for first messages of one address"
-        }
-        (Stage::FirstMessage, Exhausted::Places) => "connections without a first message",
-        (Stage::FirstMessage, Exhausted::Memory) => "memory for first messages",
-        (Stage::SilentPeer, Exhausted::SourcePlaces) => {
-            "connections of one address whose accepted peer has sent no first message"
-        }
-        (Stage::SilentPeer, Exhausted::SourceMemory) => {
-            "memory for first messages of accepted peers of one address"
-        }
-        (Stage::SilentPeer, Exhausted::Places) => {
-            "connections whose accepted peer has sent no first message"
-        }
-        (Stage::SilentPeer, Exhausted::Memory) => "memory for first messages of accepted peers",
-        (Stage::Passthrough, Exhausted::SourcePlaces) => {
-            "passthrough connections of one address that the target has not answered"
-        }
-        (Stage::Passthrough, Exhausted::SourceMemory) => {
-            "memory for passthrough connections of one address that the target has not answered"
-        }
-        (Stage::Passthrough, Exhausted::Places) => {
-            "passthrough connections that the target has not answered"
-        }
-        (Stage::Passthrough, Exhausted::Memory) => {
-            "memory for passthrough connections that the target has not answered"
-        }
-    }
+/// The limit of a route that may have `most` connections.
+pub(super) fn route_limit(most: u32) -> String {
+    format!(
+        "connections of this route: {most}, as `connections` says; look which clients have them, or allow more"
+    )
+}
+
+/// The limit of all passthrough routes, where the process may have `all` connections.
+pub(super) fn passthrough_limit(all: usize) -> String {
+    format!(
+        "connections of all passthrough routes together: {}, half of all {all}; {MORE_PLACES}, and \
+         `connections` keeps one route from taking the places of another",
+        passthrough_max(all)
+    )
+}
+
+/// The limit of one address, where the process may have `all` connections.
+pub(super) fn source_limit(all: usize) -> String {
+    format!(
+        "answered passthrough connections of one address: {}, a quarter of all {all}; it may be a flood, or \
+         many devices behind one NAT address: block the address, or {MORE_PLACES}",
+        source_max(all)
+    )
+}
+
+/// The limit of one peer, which may have `most` of `all` connections.
+pub(super) fn peer_limit(most: u32, all: usize) -> String {
+    format!(
+        "connections of one peer: {most}, half of all {all}; ask the peer why it opens so many: \
+         `connections` sets a lower bound on a route, and {MORE_PLACES}"
+    )
+}
+
+const MORE_PLACES: &str =
+    "a higher limit of open files gives more places (LimitNOFILE in the unit)";
+const LOOK_AT: &str =
+    "see the other lines about this source and wardgate_unauthenticated_ended_total";
+
+// Which limit has ended an unauthenticated client, and what to look at.
+fn ended_by(stage: Stage, why: Exhausted, bounds: Bounds) -> String {
+    let whose = match stage {
+        Stage::Handshake => "unfinished handshakes",
+        Stage::FirstMessage => "connections without a first message",
+        Stage::Passthrough => "passthrough connections that the target has not answered",
+        Stage::SilentPeer => "connections whose accepted peer has sent no first message",
+    };
+    let mebibytes = |units: usize| units.saturating_mul(PLACE_BYTES) >> 20;
+    let of_address = "it may be a flood, or many devices behind one NAT address";
+    let of_all =
+        "it may be a flood from many addresses, or all devices connecting at once after an outage";
+    let (limit, cause) = match why {
+        Exhausted::SourcePlaces => (
+            format!(
+                "{whose} of one address: {} on each core",
+                bounds.source_places
+            ),
+            of_address,
+        ),
+        Exhausted::SourceMemory => (
+            format!(
+                "memory for {whose} of one address: {} MiB on each core",
+                mebibytes(bounds.source_units)
+            ),
+            of_address,
+        ),
+        Exhausted::Places => (format!("{whose}: {} on each core", bounds.places), of_all),
+        Exhausted::Memory => (
+            format!(
+                "memory for {whose}: {} MiB on each core",
+                mebibytes(bounds.units)
+            ),
+            of_all,
+        ),
+        Exhausted::Route => (
+            "connections of this route, which `connections` sets".to_owned(),
+            of_address,
+        ),
+        Exhausted::Passthrough => (
+            "connections of all passthrough routes together".to_owned(),
+            of_address,
+        ),
+        Exhausted::All => (ALL_LIMIT.to_owned(), of_all),
+    };
+    format!(
+        "{limit}; this connection was the oldest and was ended for a newer one; {cause}: {LOOK_AT}"
+    )
 }
 
 #[cfg(test)]
@@ -313,11 +371,35 @@ mod tests {
             tokio::task::yield_now().await;
             limiter.admit(Stage::Handshake, address(3), 0)
         });
-        assert_eq!(reason, Reason::Limit("unfinished handshakes"));
+        let sentence = reason.to_string();
+        for part in [
+            "limit reached: unfinished handshakes: 2 on each core",
+            "ended for a newer one",
+            "wardgate_unauthenticated_ended_total",
+        ] {
+            assert!(sentence.contains(part), "{sentence}");
+        }
         let counters = limiter.counters.unauthenticated(Stage::Handshake);
         assert_eq!((counters.open.get(), counters.ended_places.get()), (2, 1));
         drop(first);
         assert_eq!(counters.open.get(), 2);
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn one_address_over_its_share_reads_the_number_and_what_it_may_be() {
+        let limiter = limiter(40);
+        let first = limiter.admit(Stage::Handshake, address(1), 0);
+        let _others: Vec<_> = (0..20)
+            .map(|_| limiter.admit(Stage::Handshake, address(1), 0))
+            .collect();
+        let sentence = first.ended().await.to_string();
+        for part in [
+            "unfinished handshakes of one address: 20 on each core",
+            "this connection was the oldest and was ended for a newer one",
+            "a flood, or many devices behind one NAT address",
+        ] {
+            assert!(sentence.contains(part), "{sentence}");
+        }
     }
 
     #[test]
@@ -345,7 +427,8 @@ mod tests {
         );
         assert!(limiter.make_way_on(7) && !limiter.make_way_on(7));
         assert_eq!(ended(&opener), Some(Exhausted::Route));
-        assert!(limiter.make_way() && !limiter.make_way());
+        assert!(limiter.make_way_in_passthrough() && !limiter.make_way());
+        assert_eq!(ended(&second), Some(Exhausted::Passthrough));
         drop([opener, first, second]);
         assert_eq!((unproved(7), unproved(8)), (0, 0));
     }

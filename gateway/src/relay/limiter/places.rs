@@ -58,6 +58,8 @@ pub(super) enum Exhausted {
     Memory,
     /// The connections that the route may have.
     Route,
+    /// The connections that all passthrough routes may have together.
+    Passthrough,
     /// The connections that the process may have.
     All,
 }
@@ -115,6 +117,11 @@ impl<H> Places<H> {
             places: 0,
             units: 0,
         }
+    }
+
+    /// How much may be held.
+    pub(super) fn bounds(&self) -> Bounds {
+        self.bounds
     }
 
     /// Connections that hold a place.

@@ -1,8 +1,9 @@
 //! Whose handshake may take its next step, and when.
 //!
 //! A step is a burst of computing that nothing interrupts: a key exchange and a signature, or the check
-//! of a certificate chain. Between two steps the other tasks of the core get their turn. While payload
-//! moves, all steps together have a share of the core's time; while none does, they have all of it.
+//! of a certificate chain. Between two steps the other tasks of the core get their turn. All steps
+//! together have a share of the core's time, which slides with the time that payload takes: all of it
+//! while none moves, and 1/20 (`STEPS_SHARE`) once payload takes about an eighth of the core.
 //! Among addresses the one that was served least comes first, so that a good client does not stand
 //! behind a flood from elsewhere.
 //!
@@ -208,7 +209,7 @@ impl Budget {
         share
     }
 
-    // All of the time where no payload moves, `STEPS_SHARE` where it takes more than a little.
+    // All of the time where no payload moves, `STEPS_SHARE` where payload takes an eighth or more.
     fn share(&self) -> f64 {
         let relayed = self.relayed / self.recent.max(f64::MIN_POSITIVE);
         (1.0 - STEEPNESS * relayed).clamp(1.0 / f64::from(STEPS_SHARE), 1.0)

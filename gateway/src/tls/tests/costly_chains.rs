@@ -327,6 +327,18 @@ fn signature_checks_end_after_three_forged_certificates_where_one_has_passed() {
     assert_eq!(*done, [(1, 10), (1, 11), (1, 12), (1, 13)]);
 }
 
+#[test]
+fn no_signature_check_is_computed_after_twelve_have_failed_under_whatever_keys() {
+    static LABELS: Labels = Labels(Mutex::new(Vec::new()));
+    let checks = Checks::default();
+    let counted = checks.counted(&[&LABELS]);
+    for key in 0..100 {
+        assert!(!check(&counted, key, 11, 200));
+    }
+    let done = LABELS.0.lock().expect("no test panics in here");
+    assert_eq!(done.len(), 12);
+}
+
 fn check(counted: &[Counted<'_>], key: u8, message: u8, by: u8) -> bool {
     counted[0]
         .verify_signature(&[key], &[message], &[by])

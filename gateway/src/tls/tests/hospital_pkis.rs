@@ -1,7 +1,7 @@
 //! What RFC 5280 allows and hospital PKIs have: names in several spellings, critical extensions about policies, and
 //! constraints on directory names and URIs. `foreign_verifier` compares the outcomes with OpenSSL.
 
-use rcgen::{CertificateParams, CustomExtension, DnType, DnValue};
+use rcgen::{CustomExtension, DnValue};
 use rustls::AlertDescription as Alert;
 use rustls::pki_types::{CertificateDer, UnixTime};
 
@@ -54,6 +54,7 @@ fn directory(common_name: &str) -> Vec<u8> {
     element(context_constructed(4), &name)
 }
 
+// As `good_peers::accepted`, for certificates that webpki cannot read.
 fn accepted(gateway: &Gateway, peer: &Own) {
     for version in VERSIONS {
         let config = foreign_client(Some(peer), everything(), &[version]);
@@ -405,4 +406,85 @@ fn an_own_chain_that_lacks_its_issuer_is_remarked_if_that_seems_to_be_an_interme
         Vec::<String>::new(),
         "a root that is known"
     );
+}
+
+/// What `openssl` makes that no library here does.
+struct Openssl(tempfile::TempDir);
+
+impl Openssl {
+    fn run(&self, arguments: &str) {
+        let mut command = std::process::Command::new("openssl");
+        let command = command
+            .args(arguments.split(' '))
+            .current_dir(self.0.path());
+        let output = command.output().expect("openssl");
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{arguments}: {error}");
+    }
+
+    fn read(&self, name: &str) -> CertificateDer<'static> {
+        std::fs::read(self.0.path().join(name))
+            .expect("it was made")
+            .into()
+    }
+
+    /// A CA with this key, and a certificate that it signs with these options.
+    fn issue(
+        &self,
+        key: &str,
+        options: &str,
+    ) -> (CertificateDer<'static>, CertificateDer<'static>) {
+        let extensions =
+            format!("subjectAltName=DNS:{PEER}\nextendedKeyUsage=clientAuth,serverAuth\n");
+        std::fs::write(self.0.path().join("ext"), extensions).expect("written");
+        self.run(&format!("genpkey {key} -out ca.key"));
+        self.run("req -x509 -new -key ca.key -subj /CN=Hospital -days 30 -outform DER -out ca.der");
+        self.run("x509 -inform DER -in ca.der -out ca.pem");
+        self.run("genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out leaf.key");
+        self.run("req -new -key leaf.key -subj /CN=gateway -out leaf.csr");
+        self.run(&format!(
+            "x509 -req -in leaf.csr -CA ca.pem -CAkey ca.key -days 30 -extfile ext {options} -outform DER -out \
+             leaf.der"
+        ));
+        (self.read("ca.der"), self.read("leaf.der"))
+    }
+}
+
+#[test]
+fn a_salt_of_another_length_is_named_and_the_remedy_works() {
+    let openssl = Openssl(tempfile::tempdir().expect("a folder"));
+    let rsa = "-algorithm RSA -pkeyopt rsa_keygen_bits:2048";
+    let pss = "-sha256 -sigopt rsa_padding_mode:pss -sigopt rsa_pss_saltlen:";
+    let judge = |(anchor, leaf): &(CertificateDer<'static>, CertificateDer<'static>)| {
+        let mut gateway = Gateway::under(&Authority::new("Site CA"));
+        gateway.listed[0].anchors = vec![anchor.clone()];
+        let judged = gateway.acceptor().judge(leaf, &[], UnixTime::now());
+        judged.map(|_| ()).map_err(|refusal| refusal.to_string())
+    };
+    for (salt, bytes) in [("20", 20), ("max", 222)] {
+        let issued = openssl.issue(rsa, &format!("{pss}{salt}"));
+        let sentence = judge(&issued).expect_err("an unusual salt");
+        let words = format!("is signed by RSA-PSS with SHA-256 with a salt of {bytes} bytes");
+        assert!(sentence.contains(&words), "{sentence}");
+        assert!(sentence.contains("rsa_pss_saltlen:digest"), "{sentence}");
+        // The site that owns the certificate reads it too.
+        let acceptor = Gateway::under(&Authority::new("Site CA")).acceptor();
+        let found = acceptor.remarks_on(&[issued.1]);
+        assert!(found[0].contains(&words), "{found:?}");
+    }
+    assert_eq!(judge(&openssl.issue(rsa, &format!("{pss}digest"))), Ok(()));
+    // Other algorithms of CAs are no fault, neither of a peer nor of this site.
+    for (key, options) in [
+        ("-algorithm EC -pkeyopt ec_paramgen_curve:P-521", "-sha512"),
+        ("-algorithm EC -pkeyopt ec_paramgen_curve:P-256", "-sha512"),
+    ] {
+        let issued = openssl.issue(key, options);
+        assert_eq!(judge(&issued), Ok(()), "{key}");
+        let acceptor = Gateway::under(&Authority::new("Site CA")).acceptor();
+        assert_eq!(
+            acceptor.remarks_on(&[issued.1]),
+            Vec::<String>::new(),
+            "{key}"
+        );
+    }
 }

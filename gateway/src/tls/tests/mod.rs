@@ -12,6 +12,7 @@ mod foreign_verifier;
 mod good_peers;
 mod hospital_pkis;
 mod last_words;
+mod many_peers;
 mod matrix;
 mod negotiation;
 mod outdated_peers;

@@ -41,6 +41,29 @@ fn a_name_of_another_ca_s_peer_is_refused_though_both_are_trusted() {
 }
 
 #[test]
+fn an_unlisted_name_belongs_to_the_table_of_the_ca_that_issued_it() {
+    let (a, b) = (Authority::new("Hospital A"), Authority::new("Hospital B"));
+    let gateway = two_hospitals(&a, &b);
+    let words = ["add \"dns:new.b.example\" to the identities of [[peer]] \"hospital-b\""];
+    refused(
+        &gateway,
+        &b.issue(&["new.b.example"]),
+        Alert::AccessDenied,
+        &words,
+    );
+    // One CA of both does not say whose name it is.
+    let region = Authority::new("Region CA");
+    let gateway = two_hospitals(&region, &region);
+    let words = ["add \"dns:new.example\" to the route's peers"];
+    refused(
+        &gateway,
+        &region.issue(&["new.example"]),
+        Alert::AccessDenied,
+        &words,
+    );
+}
+
+#[test]
 fn a_ca_of_the_other_s_subject_vouches_for_its_own_peer_alone() {
     let (a, b) = (Authority::new("Issuing CA"), Authority::new("Issuing CA"));
     let gateway = two_hospitals(&a, &b);

@@ -144,8 +144,8 @@ fn crl_that_the_verifier_cannot_use_is_refused() {
     assert_eq!(
         site.problems(),
         [
-            "14: crl \"ca.crl\" of \"CN=Region CA\" cannot be used for TLS \
-             (UnsupportedCriticalExtension); ask the CA for a full list, version 2"
+            "14: crl \"ca.crl\" of \"CN=Region CA\" cannot be used for TLS (it has a \
+             critical extension that wardgate does not know); ask the CA for a full list, version 2"
         ]
     );
 }

@@ -70,6 +70,25 @@ fn anchors_of_the_future_alone_are_refused_with_a_hint_at_the_clock() {
 }
 
 #[test]
+fn more_cas_of_one_name_than_a_handshake_may_try_are_refused() {
+    let site = Site::new();
+    let all: String = (0..6).map(|_| Ca::new("Hospital CA").pem()).collect();
+    site.write("trust.pem", all.clone() + &site.ca.pem());
+    site.load(Mode::Terminate).expect("six are taken");
+    site.write(
+        "trust.pem",
+        all + &Ca::new("Hospital CA").pem() + &site.ca.pem(),
+    );
+    assert_eq!(
+        site.problems(),
+        [
+            "13: trust \"trust.pem\" holds 7 CAs of name \"CN=Hospital CA\", and 6 may have one name; take \
+             out those that are no longer used, and give each partner a [[peer]] table with its own CA"
+        ]
+    );
+}
+
+#[test]
 fn weak_anchor_is_refused_and_its_own_signature_is_not_judged() {
     let site = Site::new();
     let problems = || site.problems_of(Mode::Terminate, SystemTime::now());

@@ -84,6 +84,25 @@ fn a_flood_has_its_share_beside_payload_and_the_whole_core_without() {
 }
 
 #[test]
+fn long_steps_are_charged_whole() {
+    const SECONDS: u32 = 60;
+    let share = 1.0 / f64::from(STEPS_SHARE);
+    for step in [Duration::from_millis(35), Duration::from_millis(90)] {
+        let mut machine = Machine::new(1.0);
+        // Payload has moved before.
+        machine.run(Duration::from_secs(1), STEP, |_, _| ());
+        machine.steps.enqueue(v4(1), 1);
+        let mut taken = Duration::ZERO;
+        machine.run(Duration::from_secs(1) * SECONDS, step, |machine, name| {
+            taken += step;
+            machine.steps.enqueue(v4(1), name);
+        });
+        let taken = taken.as_secs_f64() / f64::from(SECONDS);
+        assert!(taken < share * 1.2, "{step:?}: {taken} of the core");
+    }
+}
+
+#[test]
 fn long_steps_wait_no_longer_than_the_debt_is_deep() {
     let mut machine = Machine::new(1.0);
     machine.run(Duration::from_millis(200), STEP, |_, _| ());

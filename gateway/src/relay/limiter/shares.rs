@@ -1,0 +1,273 @@
+//! How many connections the clients of passthrough routes, and each peer of terminate routes, have on all
+//! cores, and how many they may have.
+//!
+//! Without these bounds one client could take the places of all routes. A passthrough client stays
+//! unauthenticated when its target has answered, since anybody is answered by a TLS server, and a
+//! partner that has proved who it is may still have a device that goes wrong.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::places::Source;
+use crate::config::{Mode, Route, RouteTls};
+use crate::limits::{PASSTHROUGH_SHARE, PASSTHROUGH_SOURCE_SHARE, PEER_SHARE};
+
+/// What the connections of all routes and cores share.
+#[derive(Debug, Default)]
+pub struct Shares {
+    // Connections of passthrough routes.
+    passthrough: AtomicU32,
+    // Those of them that the target has answered, by source.
+    // INVARIANT: each has at least one, so there are never more than connections.
+    answered: Mutex<HashMap<Source, u32>>,
+    // By the identities of peers that connect to us, as many as are configured. Those of one `[[peer]]`
+    // share one count.
+    by_peer: HashMap<String, Arc<AtomicU32>>,
+}
+
+/// A passthrough connection; not counted any more when dropped.
+#[derive(Debug)]
+pub(in crate::relay) struct PassthroughPlace<'s>(&'s Shares);
+
+/// A passthrough connection that the target has answered; not counted any more when dropped.
+#[derive(Debug)]
+pub(in crate::relay) struct AnsweredPlace<'s> {
+    shares: &'s Shares,
+    source: Source,
+}
+
+/// A peer's connection; not counted any more when dropped.
+#[derive(Debug)]
+pub(in crate::relay) struct PeerPlace(Arc<AtomicU32>);
+
+impl Shares {
+    /// For all routes of a configuration.
+    pub fn new<'r>(routes: impl IntoIterator<Item = &'r Route>) -> Self {
+        let mut by_peer = HashMap::<String, Arc<AtomicU32>>::new();
+        let (mut routes_count, mut sites_count) = (0_usize, 0_usize);
+        for route in routes {
+            routes_count += 1;
+            let tls = route.tls.iter().filter(|_| route.mode == Mode::Terminate);
+            for identities in tls.flat_map(RouteTls::sites) {
+                sites_count += 1;
+                let known = |identity| by_peer.get(&identity).cloned();
+                let count = identities.iter().map(ToString::to_string).find_map(known);
+                let count = count.unwrap_or_default();
+                for identity in identities {
+                    let of_identity = by_peer.entry(identity.to_string());
+                    of_identity.or_insert_with(|| Arc::clone(&count));
+                }
+            }
+        }
+        // The only peer of the only route takes nobody's places.
+        if routes_count == 1 && sites_count <= 1 {
+            by_peer.clear();
+        }
+        Self {
+            by_peer,
+            ..Self::default()
+        }
+    }
+
+    /// Whether there are as many passthrough connections as there may be, where the process may have
+    /// `all` connections.
+    pub(in crate::relay) fn is_passthrough_full(&self, all: usize) -> bool {
+        self.passthrough.load(Ordering::Relaxed) >= passthrough_max(all)
+    }
+
+    /// Counts a passthrough connection. Says also whether there were as many as may be.
+    pub(in crate::relay) fn count_passthrough(&self, all: usize) -> (PassthroughPlace<'_>, bool) {
+        let before = self.passthrough.fetch_add(1, Ordering::Relaxed);
+        (PassthroughPlace(self), before >= passthrough_max(all))
+    }
+
+    /// Whether `source` has as many answered passthrough connections as it may.
+    pub(in crate::relay) fn is_source_full(&self, source: IpAddr, all: usize) -> bool {
+        let source = Source::from(source);
+        let of_source = self.with_answered(|answered| answered.get(&source).copied());
+        of_source.unwrap_or_default() >= source_max(all)
+    }
+
+    /// Counts a passthrough connection that the target has answered. `None` where `source` has as many
+    /// as it may.
+    // LIMIT: PASSTHROUGH_SOURCE_SHARE, counted in wardgate_connections_limited_total.
+    pub(in crate::relay) fn take_answered(
+        &self,
+        source: IpAddr,
+        all: usize,
+    ) -> Option<AnsweredPlace<'_>> {
+        let source = Source::from(source);
+        let is_taken = self.with_answered(|answered| {
+            let is_allowed = answered.get(&source).copied().unwrap_or_default() < source_max(all);
+            if is_allowed {
+                let count = answered.entry(source).or_default();
+                *count = count.saturating_add(1);
+            }
+            is_allowed
+        });
+        is_taken.then(|| AnsweredPlace {
+            shares: self,
+            source,
+        })
+    }
+
+    /// Counts a connection of the peer that was accepted by `identity`; `Ok(None)` where its peer is not
+    /// bounded.
+    ///
+    /// # Errors
+    /// How many connections it may have, where it has as many.
+    // LIMIT: PEER_SHARE, counted in wardgate_connections_limited_total.
+    pub(in crate::relay) fn take_of_peer(
+        &self,
+        identity: &str,
+        all: usize,
+    ) -> Result<Option<PeerPlace>, u32> {
+        let Some(count) = self.by_peer.get(identity) else {
+            return Ok(None);
+        };
+        let most = peer_max(all);
+        let one_more = |open: u32| (open < most).then(|| open.saturating_add(1));
+        count
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more)
+            .map(|_| Some(PeerPlace(Arc::clone(count))))
+            .map_err(|_| most)
+    }
+
+    fn with_answered<R>(&self, with: impl FnOnce(&mut HashMap<Source, u32>) -> R) -> R {
+        // A panic leaves no count half changed.
+        with(&mut self.answered.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// How many connections all passthrough routes may have together, where the process may have `all`.
+pub(in crate::relay) fn passthrough_max(all: usize) -> u32 {
+    share(all, PASSTHROUGH_SHARE)
+}
+
+/// How many of them one address may have that the target has answered.
+pub(in crate::relay) fn source_max(all: usize) -> u32 {
+    share(all, PASSTHROUGH_SHARE * PASSTHROUGH_SOURCE_SHARE)
+}
+
+fn peer_max(all: usize) -> u32 {
+    share(all, PEER_SHARE)
+}
+
+fn share(all: usize, part: usize) -> u32 {
+    u32::try_from(all / part).unwrap_or(u32::MAX).max(1)
+}
+
+impl Drop for PassthroughPlace<'_> {
+    fn drop(&mut self) {
+        self.0.passthrough.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Drop for AnsweredPlace<'_> {
+    fn drop(&mut self) {
+        self.shares.with_answered(|answered| {
+            if let Some(count) = answered.get_mut(&self.source) {
+                *count = count.saturating_sub(1);
+                if *count == 0 {
+                    answered.remove(&self.source);
+                }
+            }
+        });
+    }
+}
+
+impl Drop for PeerPlace {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::config;
+
+    fn source(text: &str) -> IpAddr {
+        text.parse().expect("an address")
+    }
+
+    /// Shares of a gateway with these routes.
+    fn shares(routes: &str) -> Shares {
+        let text = format!(
+            "[identity]\ncertificate = \"site.pem\"\nkey = \"site.key\"\ntrust = \"ca.pem\"\n\
+             [[peer]]\nname = \"a\"\nidentity = [\"dns:1.a.example\", \"dns:2.a.example\"]\ntrust = \"a.pem\"\n\
+             [[peer]]\nname = \"b\"\nidentity = \"dns:b.example\"\ntrust = \"b.pem\"\n{routes}"
+        );
+        let config = config::parse(&text, Path::new("wardgate.toml")).expect("good routes");
+        Shares::new(config.routes.iter().map(|route| &**route))
+    }
+
+    fn terminate(port: u16, peers: &str) -> String {
+        format!(
+            "[[route]]\nname = \"r{port}\"\nmode = \"terminate\"\nprotocol = \"tcp\"\n\
+             listen = \"127.0.0.1:{port}\"\ntargets = [\"192.0.2.1:104\"]\npeers = [{peers}]\n"
+        )
+    }
+
+    #[test]
+    fn one_address_gets_half_of_the_answered_passthrough_connections() {
+        let shares = Shares::default();
+        // 20 for all passthrough routes, 10 for one address.
+        let taken = |from: &str| -> Vec<_> {
+            std::iter::from_fn(|| shares.take_answered(source(from), 40)).collect()
+        };
+        let mut first = taken("2001:db8::1");
+        assert_eq!(first.len(), 10);
+        // The same /64.
+        assert!(shares.is_source_full(source("2001:db8::ffff"), 40));
+        assert_eq!(taken("2001:db8::2").len(), 0);
+        assert_eq!(taken("192.0.2.1").len(), 10);
+        first.pop();
+        assert_eq!(taken("2001:db8::2").len(), 1);
+        drop(first);
+        assert!(shares.with_answered(|answered| answered.is_empty()));
+    }
+
+    #[test]
+    fn all_passthrough_routes_together_have_half_of_all_connections() {
+        let shares = Shares::default();
+        let (mut open, full): (Vec<_>, Vec<_>) =
+            (0..21).map(|_| shares.count_passthrough(40)).unzip();
+        assert_eq!(full.iter().filter(|is_full| **is_full).count(), 1);
+        assert!(shares.is_passthrough_full(40));
+        open.truncate(19);
+        assert!(!shares.is_passthrough_full(40));
+    }
+
+    #[test]
+    fn a_peer_has_half_of_all_connections_by_all_its_identities_and_routes() {
+        let shares = shares(&(terminate(1, "\"a\"") + &terminate(2, "\"a\", \"b\"")));
+        let take = |identity: &str| shares.take_of_peer(identity, 20).map(Option::unwrap);
+        let own: Vec<_> = (0..10)
+            .map(|n| take(["dns:1.a.example", "dns:2.a.example"][n % 2]).expect("a place"))
+            .collect();
+        assert_eq!(take("dns:1.a.example").err(), Some(10));
+        assert_eq!(take("dns:2.a.example").err(), Some(10));
+        assert!(take("dns:b.example").is_ok());
+        drop(own);
+        assert!(take("dns:2.a.example").is_ok());
+    }
+
+    #[test]
+    fn the_only_peer_of_the_only_route_is_not_bounded() {
+        let unbounded = shares(&terminate(1, "\"a\""));
+        assert!(matches!(
+            unbounded.take_of_peer("dns:1.a.example", 1),
+            Ok(None)
+        ));
+        let bounded = shares(&(terminate(1, "\"a\"") + &terminate(2, "\"a\"")));
+        assert!(matches!(
+            bounded.take_of_peer("dns:1.a.example", 4),
+            Ok(Some(_))
+        ));
+    }
+}

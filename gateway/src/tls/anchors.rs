@@ -1,0 +1,143 @@
+//! Trust anchors: what webpki leaves out of them, and those of one search.
+
+use std::borrow::Cow;
+
+use rustls::pki_types::{CertificateDer, Der, TrustAnchor, UnixTime};
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+use super::algorithms::{Known, ca_key_fault};
+use super::identity::printable;
+use super::name_constraints::NameConstraints;
+use crate::pki::crl::{KeyHash, key_hash};
+use crate::pki::name;
+
+/// What webpki leaves out of a trust anchor.
+#[derive(Debug)]
+pub(super) struct AnchorFacts {
+    pub(super) not_after: i64,
+    pub(super) key_fault: Option<String>,
+    // Whether it issued itself.
+    pub(super) is_root: bool,
+    pub(super) subject: String,
+    pub(super) key: KeyHash,
+    // What it permits of names that webpki is not asked about.
+    pub(super) constraints: Option<NameConstraints>,
+    // INVARIANT: the numbers of the peers whose trust it is in, ascending.
+    vouches_for: Vec<usize>,
+}
+
+/// The anchors of one search.
+pub(super) struct Selection<'a> {
+    anchors: Cow<'a, [TrustAnchor<'a>]>,
+    // INVARIANT: the place of each of `anchors` among those of the route, in their order.
+    numbers: Vec<usize>,
+}
+
+impl<'a> Selection<'a> {
+    /// Those of `all` with these places, ascending.
+    pub(super) fn new(all: &'a [TrustAnchor<'static>], numbers: Vec<usize>) -> Self {
+        let anchors = match numbers.len() == all.len() {
+            true => Cow::Borrowed(all),
+            false => {
+                let chosen = numbers.iter().filter_map(|number| all.get(*number));
+                Cow::Owned(chosen.map(borrowed).collect())
+            }
+        };
+        Self { anchors, numbers }
+    }
+
+    pub(super) fn all(&self) -> &[TrustAnchor<'a>] {
+        &self.anchors
+    }
+
+    /// The place of one of `all` among the anchors of the route.
+    pub(super) fn number_of(&self, anchor: &TrustAnchor<'_>) -> Option<usize> {
+        let is_it = |one: &TrustAnchor<'_>| std::ptr::eq(one, anchor);
+        let place = self.anchors.iter().position(is_it)?;
+        self.numbers.get(place).copied()
+    }
+}
+
+/// The same without a copy of its parts.
+fn borrowed<'a>(anchor: &'a TrustAnchor<'static>) -> TrustAnchor<'a> {
+    TrustAnchor {
+        subject: Der::from_slice(&anchor.subject),
+        subject_public_key_info: Der::from_slice(&anchor.subject_public_key_info),
+        name_constraints: anchor.name_constraints.as_deref().map(Der::from_slice),
+    }
+}
+
+impl AnchorFacts {
+    /// Whether its last day is over.
+    pub(super) fn is_past(&self, now: UnixTime) -> bool {
+        i64::try_from(now.as_secs()).unwrap_or(i64::MAX) > self.not_after
+    }
+
+    /// Takes what webpki is not asked about out of the anchor in `der`, which is in the trust of a peer, and gives its
+    /// subject the form in which names are compared.
+    pub(super) fn take(
+        anchor: &mut TrustAnchor<'_>,
+        der: &CertificateDer<'_>,
+        peer: usize,
+        known: Known<'_>,
+    ) -> Self {
+        let constraints = anchor.name_constraints.as_deref();
+        let split = constraints.and_then(NameConstraints::split);
+        let (constraints, rest) = split.map_or((None, None), |(own, rest)| (Some(own), Some(rest)));
+        if let Some(rest) = rest {
+            anchor.name_constraints = Some(Der::from(rest));
+        }
+        anchor.subject = Der::from(name::comparable_content(&anchor.subject));
+        Self {
+            constraints,
+            ..Self::new(der, peer, known)
+        }
+    }
+
+    /// Adds a peer in whose trust it is; they come in ascending order.
+    pub(super) fn add_peer(&mut self, peer: usize) {
+        if self.vouches_for.last() != Some(&peer) {
+            self.vouches_for.push(peer);
+        }
+    }
+
+    /// Whether it is in the trust of this peer.
+    pub(super) fn vouches_for(&self, peer: usize) -> bool {
+        self.vouches_for.binary_search(&peer).is_ok()
+    }
+
+    /// Whether it is in the trust of all of so many peers.
+    pub(super) fn vouches_for_all(&self, peers: usize) -> bool {
+        self.vouches_for.len() == peers
+    }
+
+    /// The first peer in whose trust it is.
+    pub(super) fn first_peer(&self) -> Option<usize> {
+        self.vouches_for.first().copied()
+    }
+
+    fn new(der: &CertificateDer<'_>, peer: usize, known: Known<'_>) -> Self {
+        let vouches_for = vec![peer];
+        match X509Certificate::from_der(der) {
+            Ok((_, facts)) => Self {
+                not_after: facts.validity().not_after.timestamp(),
+                key_fault: ca_key_fault(facts.public_key().raw, known),
+                is_root: facts.subject().as_raw() == facts.issuer().as_raw(),
+                subject: printable(&facts.subject().to_string()),
+                key: key_hash(facts.public_key().raw),
+                vouches_for,
+                constraints: None,
+            },
+            // webpki could read it. Without dates it is an anchor that ended long ago.
+            Err(_) => Self {
+                not_after: i64::MIN,
+                key_fault: None,
+                is_root: false,
+                subject: String::new(),
+                key: KeyHash::default(),
+                vouches_for,
+                constraints: None,
+            },
+        }
+    }
+}
