@@ -13,6 +13,7 @@
 
 use gateway::audit::{Party, Reason};
 use gateway::config::Mode;
+use gateway::limits::DELIVERY_MAX;
 
 use crate::app::Story;
 use crate::chain::{Report, Scenario};
@@ -171,7 +172,9 @@ fn undelivered(scenario: &Scenario, report: &Report) -> Vec<String> {
             let is_gone = receiver.left || receiver.gave_up;
             let keeps = scenario.natures[wire].keeps_data_behind_reset;
             // Deadlines of the gateway's own reset at once.
-            let is_by_time = matches!(account.close.reason, Reason::Deadline(_));
+            // Who takes a byte now and then has DELIVERY_MAX.
+            let is_by_time = matches!(account.close.reason, Reason::Deadline(_))
+                || account.duration >= DELIVERY_MAX;
             // Behind an orderly end the system delivers what is left, as long as the network does.
             let is_lost = scenario.is_disturbed(wire) && account.close.reason == Reason::Complete;
             let what = if received < passed && keeps && !is_gone && !is_lost {

@@ -442,6 +442,7 @@ impl Wire {
             {
                 let segment = end.incoming.pop_back().expect("it was looked at");
                 end.queued -= segment.bytes.len();
+                end.lost += segment.bytes.len();
             }
         }
     }
