@@ -105,7 +105,7 @@ fn an_own_certificate_is_looked_up_in_the_lists_of_every_peer() {
     store.identity("route \"out\": ", &files, Mode::Originate);
     store.trust("peer \"a\": ", &trust(&site, "trust.pem", &["ca.crl"]));
     let problems = store.problems();
-    let [problem] = &problems[..] else {
+    let [problem] = problems else {
         panic!("one problem: {problems:?}");
     };
     assert_eq!(problem.line, Some(11));
