@@ -353,9 +353,12 @@ fn a_probe_that_calls_a_title_which_its_own_route_refuses_is_remarked() {
         let remarks = config.remarks();
         remarks
             .iter()
-            .any(|remark| remark.contains("its probe calls \"ANY-SCP\", which is not in called_ae"))
+            .any(|remark| remark.contains("its probe calls \"OTHER\", which is not in called_ae"))
     };
-    assert!(with("called_ae = [\"PACS\"]\nhealth = \"c-echo\""));
-    assert!(!with("called_ae = [\"PACS\"]\nhealth = \"connect\""));
+    assert!(with(
+        "called_ae = [\"PACS\"]\nhealth = { probe = \"c-echo\", called = \"OTHER\" }"
+    ));
+    // Where no title is written, it calls one that may be called.
+    assert!(!with("called_ae = [\"PACS\"]\nhealth = \"c-echo\""));
     assert!(!with("health = \"c-echo\""));
 }
