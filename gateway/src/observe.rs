@@ -195,6 +195,15 @@ impl Observer {
         }
     }
 
+    /// Whether it carried an association that has been released, aborted or rejected.
+    #[must_use]
+    pub fn is_association_over(&self) -> bool {
+        match self {
+            Self::Association(association) => association.is_over(),
+            Self::Conversation(_) | Self::Blind => false,
+        }
+    }
+
     /// Returns what was seen until now.
     #[must_use]
     pub fn progress(&self) -> Option<Progress> {

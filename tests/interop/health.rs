@@ -122,7 +122,7 @@ fn c_echo_calls_orthanc_by_the_title_that_is_configured() {
     wait_for_good(&known, 2);
     let stranger = start("");
     let line = wait_for_change(&stranger, "down: ");
-    let words = "called-AE-title-not-recognized";
+    let words = "called title \"ANY-SCP\" is not known there";
     assert!(line.message().contains(words), "{line:?}");
     assert_eq!(probes(&known).1, 0);
 }

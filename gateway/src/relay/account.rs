@@ -116,7 +116,7 @@ pub(super) fn unanswered(close: Close, account: &Account, protocol: Protocol) ->
     let has_answered = account.sealed.get() > 0 || account.opened.get() == 0;
     let how = match &close.reason {
         _ if has_answered || close.by != Party::PlainSide => return close,
-        Reason::Complete => "closed",
+        Reason::Complete | Reason::Unfinished => "closed",
         Reason::Reset(_) if !is_silence(&close.reason) => "reset",
         _ => return close,
     };

@@ -223,7 +223,9 @@ impl<'c, V: Verbs> Work<'c, V> {
                     };
                     let first = &mut first.bytes;
                     let (payload, place) = ((first, &mut held), place.take());
-                    let close = self.relay(&link, &engine, &judgement, payload, place).await;
+                    let relay = self.relay(&link, &engine, &judgement, payload, place);
+                    // Its own memory: a connection that is not yet accepted does without.
+                    let close = Box::pin(relay).await;
                     self.note_observed(&link, &close);
                     return Ok(close);
                 }
@@ -292,7 +294,9 @@ impl<'c, V: Verbs> Work<'c, V> {
         let link = Link::new(near, far, self.observer(), Direction::Onward);
         let mut nothing = Vec::new();
         let payload = (&mut nothing, &mut held);
-        let close = self.relay(&link, &engine, &judgement, payload, place).await;
+        let relay = self.relay(&link, &engine, &judgement, payload, place);
+        // Its own memory: a connection that is not yet accepted does without.
+        let close = Box::pin(relay).await;
         self.note_observed(&link, &close);
         Ok(unanswered(close, &self.account, self.path.route.protocol))
     }

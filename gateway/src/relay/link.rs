@@ -6,6 +6,7 @@ use std::io;
 use std::pin::Pin;
 use std::time::Duration;
 
+use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::ending::{Stops, settle, stalls};
@@ -13,7 +14,7 @@ use super::receiver::{Limits, Receiver, State};
 use crate::audit::{Close, Party, Reason};
 use crate::config::Timeouts;
 use crate::dicom::Answer;
-use crate::limits::{ALERT_LINGER, EXCHANGES_MIN, HALF_CLOSED_SILENCE};
+use crate::limits::{ALERT_LINGER, ARTIM, EXCHANGES_MIN, HALF_CLOSED_SILENCE};
 use crate::observe::{Direction, Forbidden, Observer, Progress};
 use crate::uring::Socket;
 
@@ -27,6 +28,8 @@ pub(super) struct Link<N, F> {
     ended: RefCell<Option<Close>>,
     // Who finished its direction first, where both do so in order.
     finished: Cell<Option<Party>>,
+    // Told when somebody finished; the watch of the connection waits for it.
+    has_finished: Notify,
     moved: Cell<Instant>,
     // Whether something was delivered to the near side since it spoke last, and how many times in a
     // row that was so when it spoke.
@@ -71,6 +74,7 @@ impl<N: Socket, F: Socket> Link<N, F> {
             far,
             ended: RefCell::new(None),
             finished: Cell::new(None),
+            has_finished: Notify::new(),
             moved: Cell::new(Instant::now()),
             answered: Cell::new(false),
             exchanges: Cell::new(0),
@@ -306,6 +310,7 @@ impl<N: Socket, F: Socket> Link<N, F> {
     pub(super) fn finish(&self, by: Party) {
         self.finished.set(self.finished.get().or(Some(by)));
         self.stir();
+        self.has_finished.notify_one();
     }
 
     /// Whether a side has finished its direction in order.
@@ -455,8 +460,18 @@ impl<N: Socket, F: Socket> Link<N, F> {
                     _ => None,
                 };
             }
-            let left = idle.map_or(LOOK_EVERY, |idle| idle.saturating_sub(silence));
-            sleep(left.min(look_every)).await;
+            let mut left = idle.map_or(LOOK_EVERY, |idle| idle.saturating_sub(silence));
+            // Where the association is over, who has not closed is waited for as after a word of our own.
+            if self.is_finished() && self.observer.borrow().is_association_over() {
+                if silence >= ARTIM {
+                    return of_us("half-closed");
+                }
+                left = left.min(ARTIM.saturating_sub(silence));
+            }
+            tokio::select! {
+                () = sleep(left.min(look_every)) => {}
+                () = self.has_finished.notified() => {}
+            }
         }
     }
 }
