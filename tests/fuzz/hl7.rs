@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use gateway::hl7::{Conversation, Manner, Record, Role, Start, Verdict, start};
+use gateway::hl7::{Conversation, Manner, NotMllp, Record, Role, Start, Verdict, start};
 use gateway::limits::{MLLP_HEAD_BYTES_MAX, MLLP_PENDING_MAX, MLLP_START_JUNK_MAX, MLLP_TYPES_MAX};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region};
 
@@ -137,13 +137,25 @@ fn play(sayings: &[Saying], manner: Manner, piece: usize) -> (Record, Verdict) {
             }
         }
     }
-    let record = conversation.finish(now);
+    let mut record = conversation.finish(now);
     let change = region.change();
     let allocated = change.bytes_allocated;
     assert!(allocated <= CONVERSATION_MAX, "{allocated} octets");
     let shown = format!("{record:?}");
     assert!(!shown.contains("SECRET"), "{shown}");
+    // Another protocol is named where its beginning comes in one piece.
+    record.not_followed = record.not_followed.map(unnamed);
+    if let Verdict::End(why) = verdict {
+        verdict = Verdict::End(unnamed(why));
+    }
     (record, verdict)
+}
+
+fn unnamed(why: NotMllp) -> NotMllp {
+    match why {
+        NotMllp::Foreign(by, _) => NotMllp::OutsideOfFrames(by),
+        other => other,
+    }
 }
 
 /// One direction, read as one piece of memory.
