@@ -11,8 +11,8 @@ use gateway::config::{
     IdentityFiles, KeyExchange, Located, Peer, PeerName, Policy, RecordLayer, RouteTls, TrustFiles,
 };
 use gateway::limits::{
-    FORGED_AT_FIRST_MAX, FORGED_CERTIFICATES_MAX, KEY_RECORDS_MAX, PATH_STEPS_MAX,
-    SENTENCE_CHARS_MAX, SHOWN_NAME_CHARS_MAX, SHOWN_NAMES_MAX,
+    FAILED_CHECKS_MAX, FORGED_AT_FIRST_MAX, FORGED_CERTIFICATES_MAX, KEY_RECORDS_MAX,
+    PATH_STEPS_MAX, SENTENCE_CHARS_MAX, SHOWN_NAME_CHARS_MAX, SHOWN_NAMES_MAX,
 };
 use gateway::pki::{Identity, Trust};
 use gateway::tls::chain::{Anchor, Checks, cut};
@@ -296,8 +296,14 @@ impl SignatureVerificationAlgorithm for ByKey {
 
 /// Whether the bounds of `Checks` leave out none of these.
 fn are_within_bounds(checked: &[Checked]) -> bool {
-    checked.iter().enumerate().all(|(index, (_, message, _))| {
+    checked.iter().enumerate().all(|(index, check)| {
+        let (_, message, _) = check;
         let before = &checked[..index];
+        let known: BTreeSet<_> = before.iter().collect();
+        let failed_checks = known.iter().filter(|(_, _, is_good)| !is_good).count();
+        if failed_checks >= FAILED_CHECKS_MAX && !known.contains(check) {
+            return false;
+        }
         let forged: BTreeSet<_> = failed(before).collect();
         let has_passed = before.iter().any(|(_, _, is_good)| *is_good);
         let most = if has_passed {
