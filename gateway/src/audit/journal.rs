@@ -303,7 +303,7 @@ fn level_of(account: &Connection, rate: &mut Rate) -> Level {
 fn level(account: &Connection) -> Level {
     match &account.close.reason {
         Reason::Internal(_) => Level::Error,
-        Reason::Unreachable(_) => Level::Warn,
+        Reason::Unreachable(_) | Reason::Unanswered(_) => Level::Warn,
         // Whom we connect to is configured; of clients, those that have a certificate of a trusted CA.
         Reason::Handshake(class, _) => match (account.route.mode, class) {
             (Mode::Terminate, RefusalClass::Unknown) => Level::Info,

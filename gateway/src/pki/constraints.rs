@@ -4,8 +4,9 @@
 //! peers' certificates the verifier enforces them (webpki, OpenSSL). `permitted` writes them.
 
 use std::fmt;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use rustls::pki_types::DnsName;
 use x509_parser::extensions::{GeneralName, NameConstraints};
 
 /// A host that no URI names (RFC 2606 section 2). To permit URIs of this host alone forbids every URI in
@@ -92,11 +93,26 @@ impl Constraints {
         let Some(base) = uri.map_or(name.strip_prefix("dns:"), host_of_uri) else {
             return false;
         };
-        let base = base.to_ascii_lowercase();
+        // So must one whose host is no fully qualified name (RFC 5280 section 4.2.1.10).
+        if uri.is_some() && !is_host_name(base) {
+            return false;
+        }
         let is_free = permitted.peek().is_none();
-        (is_free || permitted.any(|subtree| subtree.contains(&base)))
-            && !excluded.any(|subtree| subtree.contains(&base))
+        (is_free || permitted.any(|subtree| subtree.contains(base)))
+            && !excluded.any(|subtree| subtree.contains(base))
     }
+}
+
+/// What stands before `base` in a name that ends with it, in whatever case.
+fn below<'n>(name: &'n str, base: &str) -> Option<&'n str> {
+    let (below, end) = name.split_at_checked(name.len().checked_sub(base.len())?)?;
+    end.eq_ignore_ascii_case(base).then_some(below)
+}
+
+/// Whether a URI's host is a DNS name, and no address.
+pub(crate) fn is_host_name(host: &str) -> bool {
+    let is_address = host.parse::<IpAddr>().is_ok();
+    !is_address && !host.ends_with('.') && DnsName::try_from(host).is_ok()
 }
 
 impl Subtree {
@@ -111,25 +127,21 @@ impl Subtree {
         }
     }
 
-    /// Whether a DNS name or a host, in lower case, is in it.
+    /// Whether a DNS name or a host is in it.
     fn contains(&self, name: &str) -> bool {
         match self {
             Self::Dns(base) => {
-                let base = base.to_ascii_lowercase();
-                let below = name.strip_suffix(&base);
+                let below = below(name, base);
                 base.is_empty()
                     || below.is_some_and(|below| {
                         below.is_empty() || below.ends_with('.') || base.starts_with('.')
                     })
             }
-            Self::Uri(base) => {
-                let base = base.to_ascii_lowercase();
-                match name.strip_suffix(&base) {
-                    Some(below) if base.starts_with('.') => !below.is_empty(),
-                    Some(below) => below.is_empty(),
-                    None => false,
-                }
-            }
+            Self::Uri(base) => match below(name, base) {
+                Some(below) if base.starts_with('.') => !below.is_empty(),
+                Some(below) => below.is_empty(),
+                None => false,
+            },
             _ => false,
         }
     }

@@ -191,13 +191,25 @@ pub(crate) fn key_hash(spki: &[u8]) -> KeyHash {
 /// Whether the key usage of a CA's certificate (DER), where it has one, allows it to sign lists (RFC 5280 section
 /// 6.3.3, step f).
 pub(crate) fn may_sign_lists(certificate: &[u8]) -> bool {
+    // cRLSign is bit 6, counted from the highest.
+    has_usage(certificate, 0x02)
+}
+
+/// Whether the key usage of a CA's certificate (DER), where it has one, allows it to sign certificates (RFC 5280
+/// section 6.1.4, step n).
+pub(crate) fn may_sign_certificates(certificate: &[u8]) -> bool {
+    // keyCertSign is bit 5.
+    has_usage(certificate, 0x04)
+}
+
+fn has_usage(certificate: &[u8], bit: u8) -> bool {
     let Some(usage) = der::certificate_extension(certificate, KEY_USAGE) else {
         return true;
     };
-    // cRLSign is bit 6, counted from the highest; the first byte says how many bits at the end are not used.
+    // The first byte says how many bits at the end are not used.
     der::only(usage, BIT_STRING)
         .and_then(|bits| bits.get(1))
-        .is_some_and(|bits| bits & 0x02 != 0)
+        .is_some_and(|bits| bits & bit != 0)
 }
 
 impl CrlHead {

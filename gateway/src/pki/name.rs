@@ -27,38 +27,46 @@ pub(crate) fn comparable(name: &[u8]) -> Vec<u8> {
 
 /// The same for the contents of a Name, without tag and length. Each relative distinguished name keeps its place, so
 /// that a name begins with another if and only if its comparable form begins with that of the other.
+///
+/// A name that cannot be read stays as it is and equals itself alone.
 pub(crate) fn comparable_content(name: &[u8]) -> Vec<u8> {
+    read_content(name).unwrap_or_else(|| name.to_vec())
+}
+
+/// The same; `None` for a name that cannot be read.
+pub(crate) fn read_content(name: &[u8]) -> Option<Vec<u8>> {
     let mut comparable = Vec::with_capacity(name.len());
     let mut relative_names = Elements(name);
     for relative in relative_names.by_ref() {
-        match attributes(relative) {
-            Some(attributes) => comparable.extend(der::element(SET, &attributes)),
-            None => return name.to_vec(),
-        }
+        comparable.extend(der::element(SET, &attributes(relative)?));
     }
-    match relative_names.0 {
-        [] => comparable,
-        [..] => name.to_vec(),
-    }
+    relative_names.0.is_empty().then_some(comparable)
 }
 
 /// The attributes of one relative distinguished name, sorted as DER sorts a SET.
 fn attributes(relative: Element<'_>) -> Option<Vec<u8>> {
+    // First of all, because the contents of other elements count as one in the bound of a certificate's elements.
+    if relative.tag != SET {
+        return None;
+    }
     let mut all = Vec::new();
     let mut attributes = Elements(relative.content);
     for attribute in attributes.by_ref() {
         all.push(self::attribute(attribute)?);
     }
-    let is_whole = relative.tag == SET && attributes.0.is_empty();
+    let is_whole = !all.is_empty() && attributes.0.is_empty();
     all.sort();
     is_whole.then(|| all.concat())
 }
 
 fn attribute(attribute: Element<'_>) -> Option<Vec<u8>> {
+    if attribute.tag != SEQUENCE {
+        return None;
+    }
     let mut parts = Elements(attribute.content);
     let kind = parts.element_if(OBJECT_IDENTIFIER)?.whole;
     let value = parts.next()?;
-    if attribute.tag != SEQUENCE || !parts.0.is_empty() {
+    if !parts.0.is_empty() {
         return None;
     }
     let value = match decoded(value) {

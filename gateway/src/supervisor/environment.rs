@@ -143,8 +143,8 @@ pub fn remarks(prepared: &Prepared) -> Vec<String> {
         }
         if !bind::has_address(path.route.listen) {
             remarks.push(format!(
-                "route \"{}\": listen \"{}\": this machine has no such address now, and without it the route does not \
-                 start; `ip address` lists those that it has",
+                "route \"{}\": listen \"{}\": this machine has no such address now, and until it has, wardgate does \
+                 not start; write one that `ip address` lists, or add the address",
                 path.route.name, path.route.listen
             ));
         }

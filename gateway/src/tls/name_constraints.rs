@@ -5,12 +5,13 @@
 //! taken out of what webpki reads of a CA, and every path that it finds is judged by them here. All other constraints
 //! stay for webpki.
 
+use std::cell::Cell;
 use std::fmt;
 
 use super::der::{Elements, Layout, SEQUENCE};
 use super::identity::printable;
 use super::names::distinguished_name;
-use crate::pki::constraints::{Constraints, Subtree};
+use crate::pki::constraints::{Constraints, Subtree, is_host_name};
 use crate::pki::der::{context, context_constructed, element, only};
 use crate::pki::name;
 
@@ -56,7 +57,8 @@ impl NameConstraints {
             let mut others = Vec::new();
             let mut subtrees = Elements(list.content);
             for subtree in subtrees.by_ref() {
-                match Base::of(subtree.content).filter(|_| subtree.tag == SEQUENCE) {
+                let base = Some(subtree).filter(|subtree| subtree.tag == SEQUENCE);
+                match base.and_then(|subtree| Base::of(subtree.content)) {
                     Some(Base::Uri(host)) => uris.push(Subtree::Uri(host.to_owned())),
                     Some(Base::Directory(name)) => directories.push(name),
                     None => others.extend(subtree.whole),
@@ -76,8 +78,9 @@ impl NameConstraints {
     }
 
     /// Whether the names of a certificate are permitted. `is_exempt` says that its subject is not judged, because it
-    /// is a self-issued certificate of a CA (RFC 5280 section 6.1.3).
-    pub(super) fn permit(&self, certificate: &[u8], is_exempt: bool) -> bool {
+    /// is a self-issued certificate of a CA (RFC 5280 section 6.1.3). Each name takes as many comparisons off `left` as
+    /// there are constraints; none is permitted once too few are left.
+    pub(super) fn permit(&self, certificate: &[u8], is_exempt: bool, left: &Cell<usize>) -> bool {
         let Some(layout) = Layout::of(certificate) else {
             return false;
         };
@@ -88,6 +91,7 @@ impl NameConstraints {
         let value = layout.extension(SUBJECT_ALT_NAME).unwrap_or_default();
         let names = Elements(only(value, SEQUENCE).unwrap_or_default());
         names.into_iter().all(|name| match name.tag {
+            URI | DIRECTORY_NAME if !self.take_off(left) => false,
             URI => str::from_utf8(name.content)
                 .is_ok_and(|uri| self.uris.permit(&format!("uri:{uri}"))),
             DIRECTORY_NAME => only(name.content, SEQUENCE)
@@ -96,8 +100,21 @@ impl NameConstraints {
         })
     }
 
+    // LIMIT: `NAME_COMPARISONS_MAX`.
+    fn take_off(&self, left: &Cell<usize>) -> bool {
+        let lists = [self.permitted.len(), self.excluded.len()];
+        let lists = lists
+            .into_iter()
+            .chain([self.uris.permitted.len(), self.uris.excluded.len()]);
+        let after = left.get().checked_sub(lists.sum());
+        left.set(after.unwrap_or(0));
+        after.is_some()
+    }
+
     fn permit_directory(&self, name: &[u8]) -> bool {
-        let name = name::comparable_content(name);
+        let Some(name) = name::read_content(name) else {
+            return false;
+        };
         // Both are whole elements one after the other, so a beginning in bytes is one in elements.
         let is_within = |base: &DirectoryName| name.starts_with(base);
         (self.permitted.is_empty() || self.permitted.iter().any(is_within))
@@ -139,12 +156,14 @@ impl<'a> Base<'a> {
         }
         match base.tag {
             URI => {
+                // Another base would contain no host, and what it excludes would be permitted.
                 let host = str::from_utf8(base.content).ok()?;
-                host.is_ascii().then_some(Self::Uri(host))
+                let name = host.strip_prefix('.').unwrap_or(host);
+                is_host_name(name).then_some(Self::Uri(host))
             }
             DIRECTORY_NAME => {
                 let name = only(base.content, SEQUENCE)?;
-                Some(Self::Directory(name::comparable_content(name)))
+                Some(Self::Directory(name::read_content(name)?))
             }
             _ => None,
         }
@@ -199,7 +218,18 @@ mod tests {
         let minimum = [&element(URI, b"a.example")[..], &[0x80, 1, 0]].concat();
         let with_minimum = element(SEQUENCE, &minimum);
         let no_name = subtree(DIRECTORY_NAME, b"\x31\x00");
-        for odd in [with_minimum, subtree(URI, b"\xff"), no_name] {
+        // Bases that are no host, and would contain none.
+        let uris = [
+            "",
+            "https://b.example/",
+            "b.example:443",
+            "b.example.",
+            "*.b.example",
+            "10.0.0.1",
+        ];
+        let uris = uris.map(|base| subtree(URI, base.as_bytes()));
+        let odd = [with_minimum, subtree(URI, b"\xff"), no_name];
+        for odd in odd.into_iter().chain(uris) {
             assert_eq!(NameConstraints::split(&element(PERMITTED, &odd)), None);
             // Beside one that can be read, it is left to webpki.
             let both = [&subtree(URI, b"a.example"), &odd[..]].concat();
@@ -241,5 +271,39 @@ mod tests {
             split(PERMITTED, &[]).permit_directory(&behind),
             "every name"
         );
+        // A name that cannot be read evades neither.
+        for odd in [&b"\x31\x00"[..], &b"\x30\x00"[..]] {
+            let name = [&hospital[..], odd].concat();
+            assert!(!permitted.permit_directory(&name) && !excluded.permit_directory(&name));
+        }
+    }
+
+    #[test]
+    fn uris_whose_host_is_no_name_are_refused_where_uris_are_constrained() {
+        let excluded = element(EXCLUDED, &subtree(URI, b"b.example"));
+        let (excluded, _) = NameConstraints::split(&excluded).expect("one");
+        for (uri, is_permitted) in [
+            ("https://a.example/gateway", true),
+            ("https://B.example/gateway", false),
+            ("https://10.0.0.1/gateway", false),
+            ("https://[fd00::1]/gateway", false),
+            ("https://a.example./gateway", false),
+            ("urn:nhs:ods:X26", false),
+        ] {
+            assert_eq!(
+                excluded.uris.permit(&format!("uri:{uri}")),
+                is_permitted,
+                "{uri}"
+            );
+        }
+    }
+
+    #[test]
+    fn no_name_is_permitted_once_too_many_were_compared() {
+        let all = element(EXCLUDED, &subtree(URI, b"b.example").repeat(10));
+        let (constraints, _) = NameConstraints::split(&all).expect("ten");
+        let left = Cell::new(25);
+        assert!(constraints.take_off(&left) && constraints.take_off(&left));
+        assert!(!constraints.take_off(&left) && !constraints.take_off(&left));
     }
 }

@@ -72,9 +72,14 @@ impl<'a> Certificate<'a> {
         normal.extend(parts.element_if(SEQUENCE)?.whole);
         normal.extend(name::comparable(parts.element_if(SEQUENCE)?.whole));
         normal.extend(parts.element_if(SEQUENCE)?.whole);
-        let mut constraints = None;
+        let (mut constraints, mut has_extensions) = (None, false);
         for part in parts.by_ref() {
-            match part.tag == context_constructed(3) {
+            // The extensions come once, and last: only those count in the bounds of a certificate.
+            if has_extensions {
+                return None;
+            }
+            has_extensions = part.tag == context_constructed(3);
+            match has_extensions {
                 true => normal.extend(extensions(part.content, &mut constraints)?),
                 false => normal.extend(part.whole),
             }

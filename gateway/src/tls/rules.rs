@@ -21,7 +21,7 @@ use super::chain::{self, Checks};
 use super::der::Layout;
 use super::diagnosis;
 use super::identity::{PeerInfo, Peers, Proved, list};
-use super::normal_form::{NormalChain, Signed};
+use super::normal_form::{Certificate, NormalChain, Signed};
 use super::policies;
 use super::refusal::{Refusal, Rule};
 use super::revocation::PathCertificate;
@@ -29,9 +29,10 @@ use super::verifier::Side;
 use crate::config::{Peer, Target};
 use crate::limits::{
     ANCHORS_OF_OTHERS_MAX, CA_NAMES_BYTES_MAX, CHAIN_CERTIFICATES_MAX, FAILED_CHECKS_MAX,
+    NAME_COMPARISONS_MAX,
 };
 use crate::pki::Trust;
-use crate::pki::crl::{KeyHash, key_hash, may_sign_lists};
+use crate::pki::crl::{KeyHash, key_hash, may_sign_certificates, may_sign_lists};
 use crate::pki::in_words::in_words;
 
 /// What a route asks of its peers' certificates.
@@ -208,6 +209,7 @@ impl Rules {
             expired: Cell::new(None),
             other_authority: Cell::new(None),
             unlisted: Cell::new(None),
+            comparisons: Cell::new(NAME_COMPARISONS_MAX),
             broken: RefCell::new(None),
         };
         let checks = Checks::default();
@@ -274,6 +276,8 @@ struct Search<'a> {
     other_authority: Cell<Option<usize>>,
     // An anchor that vouched for a certificate without any listed identity.
     unlisted: Cell<Option<usize>>,
+    // How many names may still be compared with constraints.
+    comparisons: Cell<usize>,
     // The rule that a path broke which webpki found good.
     broken: RefCell<Option<Refusal>>,
 }
@@ -373,6 +377,15 @@ impl<'a> Search<'a> {
                 None => refuse(rule),
             }
         };
+        let issuers = downwards
+            .split_last()
+            .map_or(&[][..], |(_, issuers)| issuers);
+        let may_sign = |one: &&Certificate<'_>| may_sign_certificates(one.original());
+        if let Some(index) = issuers.iter().position(|issuer| !may_sign(issuer)) {
+            let cause =
+                "its key usage does not allow it to sign certificates (keyCertSign)".to_owned();
+            return Err(blame(Rule::Path { cause }, index));
+        }
         let policies: Vec<_> = downwards
             .iter()
             .map(|one| (one.original().as_ref(), one.is_self_issued()))
@@ -383,7 +396,10 @@ impl<'a> Search<'a> {
         for (index, certificate) in downwards.iter().enumerate() {
             let is_exempt = certificate.is_self_issued() && index + 1 < downwards.len();
             let der = certificate.original();
-            if let Some(broken) = constraints.iter().find(|one| !one.permit(der, is_exempt)) {
+            if let Some(broken) = constraints
+                .iter()
+                .find(|one| !one.permit(der, is_exempt, &self.comparisons))
+            {
                 let constraints = broken.to_string();
                 return Err(blame(Rule::NameConstraint { constraints }, index));
             }

@@ -437,6 +437,12 @@ fn in_words(error: &io::Error) -> String {
         io::ErrorKind::ConnectionRefused => {
             "connection refused; is the service running and listening there?".to_owned()
         }
+        io::ErrorKind::NetworkUnreachable | io::ErrorKind::HostUnreachable => format!(
+            "no way there ({error}); does the machine run, and does `ip route get ADDRESS` name the right interface?"
+        ),
+        io::ErrorKind::PermissionDenied => format!(
+            "this machine forbids it ({error}); see its routes (`ip route get ADDRESS`) and its packet filter"
+        ),
         _ => error.to_string(),
     }
 }

@@ -156,7 +156,11 @@ fn crl_issuer_problem(crl: &Crl, known: &[&Parsed]) -> Option<String> {
     if verdicts.contains(&SignedBy::ThisKey) {
         None
     } else if verdicts.is_empty() {
-        Some("belongs to no CA in \"trust\"; put that CA's certificate there".to_owned())
+        Some(
+            "belongs to no CA in \"trust\"; name the list of that CA, and put this list's CA into \"trust\" only \
+             if it is the peer's own"
+                .to_owned(),
+        )
     } else if verdicts.contains(&SignedBy::Unsupported) {
         Some(format!(
             "is signed by {}, which is not accepted, so nobody could be accepted by it; ask the CA for one \

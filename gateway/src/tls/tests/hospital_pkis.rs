@@ -1,7 +1,7 @@
 //! What RFC 5280 allows and hospital PKIs have: names in several spellings, critical extensions about policies, and
 //! constraints on directory names and URIs. `foreign_verifier` compares the outcomes with OpenSSL.
 
-use rcgen::{CustomExtension, DnValue};
+use rcgen::{CustomExtension, DnValue, KeyUsagePurpose};
 use rustls::AlertDescription as Alert;
 use rustls::pki_types::{CertificateDer, UnixTime};
 
@@ -487,4 +487,21 @@ fn a_salt_of_another_length_is_named_and_the_remedy_works() {
             "{key}"
         );
     }
+}
+
+#[test]
+fn an_intermediate_that_may_not_sign_certificates_is_no_issuer() {
+    let root = Authority::new("Site CA");
+    let gateway = Gateway::under(&root);
+    let of = |usages: &[KeyUsagePurpose]| {
+        let usages = usages.to_vec();
+        let middle = root.intermediate("Middle CA", |params| params.key_usages = usages);
+        middle.issue(&[PEER])
+    };
+    for usages in [&[][..], &[KeyUsagePurpose::KeyCertSign]] {
+        accepted(&gateway, &of(usages));
+    }
+    let words = ["issuer \"CN=Middle CA\"", "keyCertSign"];
+    let lists_only = of(&[KeyUsagePurpose::CrlSign]);
+    refused(&gateway, &lists_only, Alert::BadCertificate, &words);
 }

@@ -30,8 +30,8 @@ fn crl_of_an_unknown_ca_is_refused() {
     assert_eq!(
         site.problems(),
         [
-            "14: crl \"other.crl\" of \"CN=Other CA\" belongs to no CA in \"trust\"; put that CA's \
-             certificate there"
+            "14: crl \"other.crl\" of \"CN=Other CA\" belongs to no CA in \"trust\"; name the list of \
+             that CA, and put this list's CA into \"trust\" only if it is the peer's own"
         ]
     );
 }
