@@ -206,8 +206,8 @@ fn shown(value: Option<impl fmt::Display>) -> String {
     value.map_or_else(|| "-".to_owned(), |value| value.to_string())
 }
 
-// A log is read by people and by programs: numbers stay numbers, and none is 0. Times are told apart from
-// `LATENCY_MIN` on, 0.01 ms.
+// Programs read the log too, so a time that is not known is the number 0. Times are rounded to 0.01 ms, the smallest
+// difference that is measured (`LATENCY_MIN`).
 fn milliseconds(time: Option<Duration>) -> f64 {
     (time.unwrap_or_default().as_secs_f64() * 100_000.0).round() / 100.0
 }

@@ -111,6 +111,11 @@ impl AnchorFacts {
         self.vouches_for.len() == peers
     }
 
+    /// Whether it is in the trust of one peer only.
+    pub(super) fn is_of_one_peer(&self) -> bool {
+        self.vouches_for_all(1)
+    }
+
     /// The first peer in whose trust it is.
     pub(super) fn first_peer(&self) -> Option<usize> {
         self.vouches_for.first().copied()

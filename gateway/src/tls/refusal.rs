@@ -220,10 +220,7 @@ impl Refusal {
     /// Whether everything about the certificate is good, but it is that of nobody who may connect. A copy of such a
     /// certificate is easily had, so it counts once the peer has proved its key.
     pub(super) fn is_of_good_certificate(&self) -> bool {
-        matches!(
-            self.rule,
-            Rule::NotListed { .. } | Rule::OtherAuthority { .. } | Rule::NotExpected { .. }
-        )
+        self.class() == RefusalClass::NotListed
     }
 
     pub(super) fn new(side: Side, leaf: &CertificateDer<'_>, rule: Rule) -> Self {

@@ -444,7 +444,7 @@ impl<'a> Search<'a> {
             let anchor = self.unlisted.get();
             let facts = anchor.and_then(|anchor| self.rules.anchor_facts.get(anchor));
             // Where it vouches for several peers, nobody knows whose identity this is.
-            let facts = facts.filter(|facts| facts.vouches_for_all(1));
+            let facts = facts.filter(|facts| facts.is_of_one_peer());
             let group = facts.and_then(|facts| self.rules.group_of(facts));
             refuse(Rule::NotListed {
                 peers: self.rules.peers.shown().to_owned(),
