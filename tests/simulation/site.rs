@@ -10,7 +10,7 @@ use gateway::audit::{ConnectionIds, Events, Journal};
 use gateway::buffers::Pool;
 use gateway::config::{
     Connect, Dicom, Host, IdentityFiles, KeyExchange, Located, Mode, Observe, Peer, PeerName,
-    Policy, Protocol, RecordLayer, Route, RouteTls, Target, Timeouts, TrustFiles,
+    Policy, Protocol, RecordLayer, RouteConfig, RouteTls, Target, Timeouts, TrustFiles,
 };
 use gateway::limits::KEY_RECORDS_MAX;
 use gateway::metrics;
@@ -80,7 +80,7 @@ impl Site {
         });
         let side = side(plan.mode);
         let is_seen = plan.protocol == Protocol::Dicom && plan.mode != Mode::Passthrough;
-        let route = Route {
+        let route = RouteConfig {
             connect: Connect::default(),
             name: format!("{:?}", plan.mode).to_lowercase(),
             line: 1,

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::id::ConnectionId;
-use crate::config::Route;
+use crate::config::RouteConfig;
 use crate::observe::{self, Observed};
 use crate::tls::{Description, PeerInfo, RefusalClass, TlsInfo};
 
@@ -72,7 +72,7 @@ pub struct Accepted {
     /// The connection.
     pub id: ConnectionId,
     /// The route that it came in by.
-    pub route: Arc<Route>,
+    pub route: Arc<RouteConfig>,
     /// The client.
     pub source: SocketAddr,
     /// The target, where the peer is the target.
@@ -89,7 +89,7 @@ pub struct Progress {
     /// The connection.
     pub id: ConnectionId,
     /// The route that it came in by.
-    pub route: Arc<Route>,
+    pub route: Arc<RouteConfig>,
     /// The client.
     pub source: SocketAddr,
     /// The identity by which the peer was accepted.
@@ -110,7 +110,7 @@ pub struct Connection {
     /// Its number, as in the line of its peer's acceptance.
     pub id: ConnectionId,
     /// The route that it came in by.
-    pub route: Arc<Route>,
+    pub route: Arc<RouteConfig>,
     /// Who connected to us.
     pub source: SocketAddr,
     /// The target that was reached, where one was.
@@ -167,7 +167,7 @@ impl Connection {
     #[must_use]
     pub fn unserved(
         id: ConnectionId,
-        route: Arc<Route>,
+        route: Arc<RouteConfig>,
         source: SocketAddr,
         reason: Reason,
     ) -> Self {

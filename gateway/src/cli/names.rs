@@ -6,7 +6,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::config::{Config, Host, Route};
+use crate::config::{Config, Host, RouteConfig};
 use crate::limits::{CHECK_NAMES_MAX, CHECK_NAMES_WAIT};
 
 /// A sentence for each name of a target that does not resolve now. Takes at most `CHECK_NAMES_WAIT`.
@@ -45,7 +45,7 @@ pub(super) fn remarks(config: &Config) -> Vec<String> {
     remarks
 }
 
-fn names(route: &Route) -> impl Iterator<Item = String> {
+fn names(route: &RouteConfig) -> impl Iterator<Item = String> {
     let by_title = route.dicom.iter().flat_map(|dicom| &dicom.by_title);
     let by_title = by_title.flat_map(|table| &table.targets);
     let hosts = route.targets.iter().chain(by_title);

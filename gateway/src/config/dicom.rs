@@ -7,7 +7,7 @@ use super::peers::{PeerTables, RoutePeers};
 use super::problem::Problems;
 use super::targets::Expected;
 use super::value;
-use super::{Located, Mode, Observe, PeerName, Protocol, Route, Target};
+use super::{Located, Mode, Observe, PeerName, Protocol, RouteConfig, Target};
 use super::{bind, by_title};
 use crate::dicom::{AeTitle, Command};
 use crate::limits::ASSOCIATIONS_MAX;
@@ -29,7 +29,7 @@ pub struct Dicom {
     /// Associations that may be open at a time; `None` is no bound of the route's own.
     pub associations_max: Option<u32>,
     /// Of these, how many one peer may have open, as written: not above `associations_max`, and `None` on
-    /// routes of mode `Originate`. `Route::associations_per_peer` is what holds.
+    /// routes of mode `Originate`. `RouteConfig::associations_per_peer` is what holds.
     pub associations_per_peer: Option<u32>,
     /// Targets by called title. No title is in two of them, and all are in `called` if there is one.
     /// The route's own targets are for all other titles; where there are none, those are refused.
@@ -164,7 +164,7 @@ fn associations_per_peer(
     u32::try_from(number).ok()
 }
 
-impl Route {
+impl RouteConfig {
     /// Associations that one peer may have open at a time on this route; `None` where only the route as
     /// a whole has a bound, or none at all.
     ///

@@ -7,7 +7,7 @@ use super::list::title;
 use super::problem::Problems;
 use super::timeouts::{Bounds, bounded, bounds};
 use super::value::{self, written};
-use super::{Located, Mode, Protocol, Route, Target};
+use super::{Located, Mode, Protocol, RouteConfig, Target};
 use crate::dicom::AeTitle;
 use crate::limits::{
     HEALTH_COUNT_MAX, HEALTH_INTERVAL_MAX, HEALTH_INTERVAL_MIN, HEALTH_TIMEOUT_MAX, TIMEOUT_MIN,
@@ -28,7 +28,7 @@ pub struct Health {
     pub fall: u32,
     /// `CEcho`: the title that the gateway calls itself.
     pub calling: AeTitle,
-    /// `CEcho`: the title that it calls, as written; `Route::echo_title` is what holds.
+    /// `CEcho`: the title that it calls, as written; `RouteConfig::echo_title` is what holds.
     pub called: Option<AeTitle>,
 }
 
@@ -95,7 +95,7 @@ fn with_defaults(probe: Probe) -> Health {
     }
 }
 
-impl Route {
+impl RouteConfig {
     /// The title that a C-ECHO calls at one of the route's targets: a title by which associations are led there, so
     /// that the other end knows it. Where several are, it is the first of the target's [[route.ae]]; where none is
     /// known, one that archives take for any.

@@ -80,7 +80,7 @@ pub struct Found {
     /// The configuration, or every problem of its text in the order of the file; never empty.
     pub config: Result<Config, Vec<Problem>>,
     /// The routes that could be read whole, so that the files they name can be judged in any case.
-    pub routes: Vec<Arc<Route>>,
+    pub routes: Vec<Arc<RouteConfig>>,
 }
 
 impl From<Vec<Problem>> for Found {
@@ -121,7 +121,7 @@ pub struct Config {
     /// unique, and no identity is in two of them.
     pub peers: Vec<Arc<Peer>>,
     /// The routes in the order of the file; never empty, names are unique.
-    pub routes: Vec<Arc<Route>>,
+    pub routes: Vec<Arc<RouteConfig>>,
 }
 
 /// What concerns the process and no route.
@@ -166,7 +166,7 @@ pub enum LogFormat {
 
 /// One configured path: where it listens, its mode, its targets and its rules.
 #[derive(Debug, Clone)]
-pub struct Route {
+pub struct RouteConfig {
     /// The operator's name for it, unique: 1 to 64 of letters, digits, `-`, `_` and `.`.
     pub name: String,
     /// Line of the `[[route]]` header in the file, for messages.

@@ -6,7 +6,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::address::reaches;
-use super::{Config, Dicom, Mode, Peer, Probe, Protocol, Route, RouteTls, ServiceLabel, Target};
+use super::{
+    Config, Dicom, Mode, Peer, Probe, Protocol, RouteConfig, RouteTls, ServiceLabel, Target,
+};
 use crate::dicom::{AeTitle, Command};
 
 impl Config {
@@ -27,7 +29,7 @@ impl Config {
 
     /// C-ECHO probes that will be rejected by a rule that stands in this file: the route's own list of titles that may
     /// be called, or the rules of another route that the probe comes in by.
-    fn refused_probes(&self, route: &Route) -> Vec<String> {
+    fn refused_probes(&self, route: &RouteConfig) -> Vec<String> {
         let (Some(health), Some(dicom)) = (&route.health, &route.dicom) else {
             return Vec::new();
         };
@@ -126,7 +128,7 @@ impl Config {
     }
 }
 
-fn alike(route: &Route, tls: &RouteTls, other: &str) -> String {
+fn alike(route: &RouteConfig, tls: &RouteTls, other: &str) -> String {
     let same = match &tls.service {
         Some(_) => "write another service in one of them",
         None => "write service = \"NAME\" in each of them",
@@ -140,7 +142,7 @@ fn alike(route: &Route, tls: &RouteTls, other: &str) -> String {
 }
 
 /// Targets at which any listed identity may answer.
-fn any_peer(route: &Route) -> Option<String> {
+fn any_peer(route: &RouteConfig) -> Option<String> {
     route
         .tls
         .as_ref()
@@ -157,7 +159,7 @@ fn any_peer(route: &Route) -> Option<String> {
     ))
 }
 
-impl Route {
+impl RouteConfig {
     /// Sentences about what this route's rules do not do, in full: `route "ct": ...`.
     #[must_use]
     pub fn remarks(&self) -> Vec<String> {
@@ -189,7 +191,7 @@ impl Dicom {
     /// where it is not, as far as can be known without its peer.
     fn refuses(
         &self,
-        route: &Route,
+        route: &RouteConfig,
         called: AeTitle,
         calling: AeTitle,
     ) -> Option<(String, &'static str)> {

@@ -16,7 +16,7 @@ use super::table::Written;
 use super::targets::{self, Expected};
 use super::{
     Config, IdentityFiles, InterfaceName, KeyExchange, Located, Mode, Policy, Protocol,
-    RecordLayer, Route, RouteTls, ServiceLabel, Target,
+    RecordLayer, RouteConfig, RouteTls, ServiceLabel, Target,
 };
 use super::{address, clash, gateway, name, timeouts, value};
 use super::{dicom, health, observe, onward, returns};
@@ -41,7 +41,7 @@ pub(super) struct Draft<'a> {
     /// All that it may connect to, whatever chooses between them.
     pub(super) targets: Vec<Located<Target>>,
     /// Complete, if all of it could be read.
-    route: Option<Route>,
+    route: Option<RouteConfig>,
 }
 
 /// Finds the meaning of `file`, or leaves problems why it has none, and the routes that have one
@@ -50,7 +50,7 @@ pub(super) fn resolve(
     file: &file::File,
     place: &Place<'_>,
     problems: &mut Problems,
-) -> (Option<Config>, Vec<Arc<Route>>) {
+) -> (Option<Config>, Vec<Arc<RouteConfig>>) {
     let gateway = gateway::resolve(&file.gateway, place, problems);
     let mut resolver = Resolver::new(file, place, problems);
     let drafts: Vec<_> = routes(file, resolver.problems)
@@ -179,7 +179,7 @@ impl<'a> Resolver<'a> {
         };
         let timeouts = timeouts::route(written_timeouts, &self.site_timeouts, kind, self.problems);
         let route = (|| {
-            Some(Route {
+            Some(RouteConfig {
                 name: name?,
                 line: written.line,
                 mode: mode?,

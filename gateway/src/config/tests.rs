@@ -368,10 +368,10 @@ fn the_reference_names_every_key_and_only_true_defaults() {
         (as_is.observe, in_full.observe),
         (Observe::Lenient, Observe::Lenient)
     );
-    let enforce = |route: &Route| route.dicom.as_ref().map(|dicom| dicom.enforce);
+    let enforce = |route: &RouteConfig| route.dicom.as_ref().map(|dicom| dicom.enforce);
     assert_eq!((enforce(as_is), enforce(in_full)), (Some(true), Some(true)));
     assert_eq!((&as_is.health, &in_full.health), (&None, &None));
-    let tls = |route: &Route| route.tls.as_ref().map(|tls| (tls.policy, tls.key_exchange));
+    let tls = |route: &RouteConfig| route.tls.as_ref().map(|tls| (tls.policy, tls.key_exchange));
     assert_eq!(tls(as_is), tls(in_full));
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::audit::{Close, Party, Reason};
-use crate::config::{ByTitle, Route, RouteTls, Target};
+use crate::config::{ByTitle, RouteConfig, RouteTls, Target};
 use crate::dicom::{Answer, AssociateRq, Binding, Refusal, Rules};
 
 /// What a route's associations are held to, on all cores.
@@ -83,7 +83,7 @@ impl Refused {
 
 impl Admission {
     /// What `route` allows, where it looks into DICOM.
-    pub(super) fn new(route: &Route) -> Option<Self> {
+    pub(super) fn new(route: &RouteConfig) -> Option<Self> {
         let dicom = route.dicom.as_ref()?;
         let bound = dicom.bound.iter().map(|(title, peers)| Binding {
             title: *title,
@@ -127,7 +127,7 @@ impl Admission {
     /// first; from the plain side where there is none.
     pub(super) fn admit<'a>(
         &'a self,
-        route: &'a Route,
+        route: &'a RouteConfig,
         request: &AssociateRq,
         identities: &[String],
     ) -> Result<Admitted<'a>, Refused> {
@@ -214,7 +214,7 @@ impl Drop for Place<'_> {
 // The targets of the title that is called, or those of the route where it has no other. A title that a
 // receiver might read as another has none on a route that tells titles apart.
 fn targets<'a>(
-    route: &'a Route,
+    route: &'a RouteConfig,
     request: &AssociateRq,
     enforce: bool,
 ) -> Result<&'a [Target], Refused> {
@@ -265,7 +265,7 @@ peers = ["dns:gw.a.example", "dns:gw.b.example"]
     const A: &str = "dns:gw.a.example";
     const B: &str = "dns:gw.b.example";
 
-    fn route(lines: &str) -> Arc<Route> {
+    fn route(lines: &str) -> Arc<RouteConfig> {
         let config = config::parse(&format!("{ROUTE}{lines}"), Path::new("wardgate.toml"));
         let routes = config.expect("a good route").routes;
         routes.into_iter().next().expect("one route")

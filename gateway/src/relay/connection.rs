@@ -25,7 +25,7 @@ use super::seal::{Outlet, Sealing};
 use super::shake::Limit;
 use crate::audit::{self, Close, ConnectionId, Event, Journal, Party, Reason};
 use crate::buffers::{Pool, Talker};
-use crate::config::{Connect, Route};
+use crate::config::{Connect, RouteConfig};
 use crate::limits::{FIRST_MOVE_LOOK, PROGRESS_EVERY};
 use crate::metrics::{self, RouteCounters, Stage};
 use crate::observe::{Direction, Observer};
@@ -62,7 +62,7 @@ pub struct Core<V: Verbs> {
 /// A route with what it takes to serve it.
 pub struct Path {
     /// The route.
-    pub route: Arc<Route>,
+    pub route: Arc<RouteConfig>,
     /// Its place in the configuration, and in `metrics::Core::routes`.
     pub index: usize,
     /// Its mode with that mode's means.
@@ -78,7 +78,7 @@ pub struct Path {
 impl Path {
     /// A route at place `index` of the configuration. `shares` is the same for all routes.
     #[must_use]
-    pub fn new(route: Arc<Route>, index: usize, side: Side, shares: Arc<Shares>) -> Self {
+    pub fn new(route: Arc<RouteConfig>, index: usize, side: Side, shares: Arc<Shares>) -> Self {
         let admission = Admission::new(&route);
         Self {
             route,

@@ -3,7 +3,7 @@
 //! Until then nothing goes onward, and no connection is made there. Pure: who reads is elsewhere.
 
 use crate::audit::Reason;
-use crate::config::{Connect, Mode, Protocol, Route};
+use crate::config::{Connect, Mode, Protocol, RouteConfig};
 use crate::dicom::{Answer, AssociateRq};
 use crate::hl7::{self, Start};
 use crate::stream_kind::StreamKind;
@@ -52,7 +52,7 @@ pub(super) enum Beginning {
 
 impl Beginning {
     /// That of `route`'s connections.
-    pub(super) fn of(route: &Route) -> Self {
+    pub(super) fn of(route: &RouteConfig) -> Self {
         match (route.protocol, route.mode) {
             (Protocol::Tcp, _) => Self::Either,
             _ if route.connect == Connect::Early => Self::Either,

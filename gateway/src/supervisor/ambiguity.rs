@@ -10,7 +10,7 @@ use std::fmt::Write as _;
 use std::path::Path as FilePath;
 use std::sync::Arc;
 
-use crate::config::{Peer, PeerName, Problem, Route, TrustFiles};
+use crate::config::{Peer, PeerName, Problem, RouteConfig, TrustFiles};
 use crate::limits::ROUTE_NAME_BYTES_MAX;
 use crate::pki::Trust;
 
@@ -18,7 +18,7 @@ use crate::pki::Trust;
 pub(super) struct Listing<'r> {
     files: Arc<TrustFiles>,
     trust: Arc<Trust>,
-    routes: Vec<(&'r Route, Arc<Peer>)>,
+    routes: Vec<(&'r RouteConfig, Arc<Peer>)>,
 }
 
 /// All listings of a configuration.
@@ -44,7 +44,7 @@ enum Overlap<'a> {
 
 impl<'r> Listings<'r> {
     /// Notes a peer of a route with what was loaded of its trust.
-    pub(super) fn note(&mut self, route: &'r Route, peer: &Arc<Peer>, trust: &Arc<Trust>) {
+    pub(super) fn note(&mut self, route: &'r RouteConfig, peer: &Arc<Peer>, trust: &Arc<Trust>) {
         if peer.name.is_some() {
             if !self
                 .tables

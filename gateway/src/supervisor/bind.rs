@@ -7,7 +7,7 @@ use rustix::io::Errno;
 use rustix::net::netdevice::name_to_index;
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::config::{Config, InterfaceName, Route};
+use crate::config::{Config, InterfaceName, RouteConfig};
 use crate::limits::LISTEN_BACKLOG;
 
 /// One listener for each of these routes of `config`, in their order.
@@ -16,7 +16,7 @@ use crate::limits::LISTEN_BACKLOG;
 /// A sentence for each that cannot be opened.
 pub(super) fn routes<'r>(
     config: &Config,
-    routes: impl Iterator<Item = &'r Route>,
+    routes: impl Iterator<Item = &'r RouteConfig>,
 ) -> Result<Vec<TcpListener>, Vec<String>> {
     let mut listeners = Vec::new();
     let mut problems = Vec::new();
@@ -90,7 +90,7 @@ fn listen(address: SocketAddr, interface: Option<&InterfaceName>) -> io::Result<
     Ok(socket.into())
 }
 
-fn refusal(config: &Config, route: &Route, error: &io::Error) -> String {
+fn refusal(config: &Config, route: &RouteConfig, error: &io::Error) -> String {
     let (file, line) = (config.file.display(), route.line);
     let (name, listen) = (&route.name, route.listen);
     if let (Some(interface), Some(NO_DEVICE)) = (&route.interface, error.raw_os_error()) {

@@ -7,7 +7,7 @@ use rustix::process::{
 };
 
 use super::{Prepared, bind};
-use crate::config::{Config, Mode, Route};
+use crate::config::{Config, Mode, RouteConfig};
 use crate::limits::{DESCRIPTORS_RESERVED, PIPES_MAX, PROBES_MAX};
 use crate::relay::Side;
 use crate::uring::{self, Capabilities, Unavailable};
@@ -75,13 +75,13 @@ const AS_ROOT: &str = "wardgate runs as root here, so that a fault in it would o
                        it as a user of its own, with CAP_NET_BIND_SERVICE for ports below 1024";
 
 /// Whether a route lists identities itself, and their trust has no revocation lists.
-fn lists_without_crl(route: &Route) -> bool {
+fn lists_without_crl(route: &RouteConfig) -> bool {
     let mut peers = route.tls.iter().flat_map(|tls| &tls.peers);
     peers.any(|peer| peer.name.is_none() && peer.trust.crl.is_empty())
 }
 
 /// What peers will hold against the certificate that a route shows.
-fn own_chain(side: &Side, route: &Route) -> impl Iterator<Item = String> {
+fn own_chain(side: &Side, route: &RouteConfig) -> impl Iterator<Item = String> {
     let remarks = match side {
         Side::Originate(connector) => connector.own_chain_remarks(),
         Side::Terminate(acceptor) => acceptor.own_chain_remarks(),

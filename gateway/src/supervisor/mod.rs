@@ -29,7 +29,7 @@ pub use prepare::{Prepared, prepare};
 
 use crate::admin::{self, View};
 use crate::audit::{Event, Journal, Level, Ready};
-use crate::config::{Config, Route, Timeouts};
+use crate::config::{Config, RouteConfig, Timeouts};
 use crate::limits::WORKERS_END;
 use crate::metrics;
 use crate::tls::{CipherChoice, CpuFeatures};
@@ -127,7 +127,7 @@ fn main_thread() -> std::io::Result<(Runtime, Ignored)> {
 struct Plan {
     config: Config,
     /// The routes that are open.
-    open: Vec<Arc<Route>>,
+    open: Vec<Arc<RouteConfig>>,
     files: metrics::Files,
     expiries: Expiries,
 }

@@ -11,7 +11,7 @@ use std::time::SystemTime;
 use super::Paths;
 use super::ambiguity::Listings;
 use super::expiries::{Expiries, Owner};
-use crate::config::{self, Config, Mode, Peer, Problem, Route, RouteTls};
+use crate::config::{self, Config, Mode, Peer, Problem, RouteConfig, RouteTls};
 use crate::limits::SHOWN_PROBLEMS_MAX;
 use crate::metrics;
 use crate::pki::expiry;
@@ -103,7 +103,7 @@ impl Loader {
 
     /// Loads all files before any route is judged: a list that belongs to one peer can revoke the certificate of
     /// another route. Identities come before trust, as `Store` asks.
-    fn load(&mut self, routes: &[Arc<Route>]) {
+    fn load(&mut self, routes: &[Arc<RouteConfig>]) {
         for route in routes {
             self.identity(route);
         }
@@ -115,7 +115,7 @@ impl Loader {
     }
 
     /// What is wrong with the configuration itself, as far as the files show it.
-    fn refusals(&mut self, routes: &[Arc<Route>]) -> Vec<Problem> {
+    fn refusals(&mut self, routes: &[Arc<RouteConfig>]) -> Vec<Problem> {
         let mut refusals = Vec::new();
         let mut listings = Listings::default();
         for route in routes {
@@ -136,7 +136,7 @@ impl Loader {
     }
 
     /// What the route shakes hands with; `None` where its files do not allow it to be opened.
-    fn side(&mut self, route: &Route) -> Option<Side> {
+    fn side(&mut self, route: &RouteConfig) -> Option<Side> {
         let Some(tls) = &route.tls else {
             return Some(Side::Passthrough);
         };
@@ -191,7 +191,7 @@ impl Loader {
         Some(side)
     }
 
-    fn close(&mut self, route: &Route, problems: &[Problem]) -> Option<Side> {
+    fn close(&mut self, route: &RouteConfig, problems: &[Problem]) -> Option<Side> {
         self.closed.push(format!(
             "route \"{}\" is closed, and its clients are refused, until this is put right and wardgate is \
              restarted: {}",
@@ -201,7 +201,7 @@ impl Loader {
         None
     }
 
-    fn refuse(&mut self, route: &Route, peer: &Peer) {
+    fn refuse(&mut self, route: &RouteConfig, peer: &Peer) {
         let name = peer.name.clone().unwrap_or_default();
         let who = match &peer.name {
             Some(name) => format!("peer \"{name}\""),
@@ -218,7 +218,7 @@ impl Loader {
 
     fn note_expiries(
         &mut self,
-        route: &Route,
+        route: &RouteConfig,
         tls: &RouteTls,
         identity: &Identity,
         trusts: &[Arc<Trust>],
@@ -235,13 +235,13 @@ impl Loader {
         }
     }
 
-    fn identity(&mut self, route: &Route) -> Option<Arc<Identity>> {
+    fn identity(&mut self, route: &RouteConfig) -> Option<Arc<Identity>> {
         let files = &route.tls.as_ref()?.identity;
         let scope = format!("route \"{}\": ", route.name);
         self.store.identity(&scope, files, route.mode)
     }
 
-    fn trust(&mut self, route: &Route, peer: &Peer) -> Option<Arc<Trust>> {
+    fn trust(&mut self, route: &RouteConfig, peer: &Peer) -> Option<Arc<Trust>> {
         self.store.trust(&scope(route, peer), &peer.trust)
     }
 
@@ -273,7 +273,7 @@ impl Loader {
 }
 
 /// A route that lists this site's own certificate among its peers.
-fn own_name(route: &Route, tls: &RouteTls, identity: &Identity) -> Option<Problem> {
+fn own_name(route: &RouteConfig, tls: &RouteTls, identity: &Identity) -> Option<Problem> {
     let own = identity.among(tls.peers.iter().flat_map(|peer| &peer.identities))?;
     let text = format!(
         "route \"{}\": peers lists \"{own}\", which this site's own certificate {:?} proves: \
@@ -287,7 +287,7 @@ fn own_name(route: &Route, tls: &RouteTls, identity: &Identity) -> Option<Proble
     Some(Problem { line, text })
 }
 
-fn scope(route: &Route, peer: &Peer) -> String {
+fn scope(route: &RouteConfig, peer: &Peer) -> String {
     match &peer.name {
         Some(name) => format!("peer \"{name}\": "),
         None => format!("route \"{}\": ", route.name),
@@ -295,7 +295,7 @@ fn scope(route: &Route, peer: &Peer) -> String {
 }
 
 /// Problems of files in one line, which names the route already.
-fn shown(route: &Route, problems: &[Problem]) -> String {
+fn shown(route: &RouteConfig, problems: &[Problem]) -> String {
     let scope = format!("route \"{}\": ", route.name);
     let texts = problems.iter().map(|problem| problem.text.as_str());
     let texts = texts.map(|text| text.strip_prefix(&scope).unwrap_or(text));

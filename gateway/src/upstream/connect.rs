@@ -12,7 +12,7 @@ use super::Names;
 use super::addresses::AddressReport;
 use super::race::{Failed, Finish, race};
 use super::unresolved::Due;
-use crate::config::{Host, Route, Target, Timeouts};
+use crate::config::{Host, RouteConfig, Target, Timeouts};
 use crate::limits::{ATTEMPT_DELAY, LOOK_UP_HASTE, SENTENCE_CHARS_MAX};
 use crate::uring::{SocketOptions, Verbs};
 
@@ -49,7 +49,7 @@ pub struct Reached<S> {
 /// ago. They come all the same: a probe may be wrong, and must not stop what would work.
 #[derive(Debug)]
 pub struct Attempts<'r> {
-    route: &'r Route,
+    route: &'r RouteConfig,
     targets: VecDeque<&'r Target>,
     // Whether those that are down stand last already.
     is_sorted: bool,
@@ -78,7 +78,7 @@ struct Silent<'r> {
 impl<'r> Attempts<'r> {
     /// Attempts at `targets` within the deadlines of `route`, from now.
     #[must_use]
-    pub fn new(route: &'r Route, targets: &'r [Target]) -> Self {
+    pub fn new(route: &'r RouteConfig, targets: &'r [Target]) -> Self {
         Self {
             route,
             targets: targets.iter().collect(),

@@ -14,7 +14,7 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use super::{AddressReport, Upstreams};
-use crate::config::Route;
+use crate::config::RouteConfig;
 use crate::limits::{ADDRESSES_MAX, NAME_FRESH, NAME_STALE, NAMES_MAX};
 use crate::uring::{LookUp, Verbs};
 
@@ -30,7 +30,7 @@ pub struct Names {
     reporter: Reporter,
 }
 
-type Report = dyn Fn(&Route, &AddressReport);
+type Report = dyn Fn(&RouteConfig, &AddressReport);
 
 #[derive(Default)]
 struct Reporter(Option<Box<Report>>);
@@ -66,14 +66,14 @@ impl Names {
 
     /// The same, with `report` called for each report about an address of a route's target.
     #[must_use]
-    pub fn reporting(self, report: impl Fn(&Route, &AddressReport) + 'static) -> Self {
+    pub fn reporting(self, report: impl Fn(&RouteConfig, &AddressReport) + 'static) -> Self {
         Self {
             reporter: Reporter(Some(Box::new(report))),
             ..self
         }
     }
 
-    pub(super) fn report(&self, route: &Route, report: &AddressReport) {
+    pub(super) fn report(&self, route: &RouteConfig, report: &AddressReport) {
         if let Reporter(Some(reporter)) = &self.reporter {
             reporter(route, report);
         }

@@ -16,7 +16,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
 
 use super::{AddressReport, Attempts, Names, Upstreams};
-use crate::config::{self, Route};
+use crate::config::{self, RouteConfig};
 use crate::limits::{ADDRESS_SILENT, ATTEMPT_DELAY};
 use crate::uring::{Lent, LookUp, Pipe, Ring, SendQueue, Socket, SocketOptions, Verbs};
 
@@ -190,7 +190,7 @@ impl Verbs for Net {
     }
 }
 
-fn route() -> Arc<Route> {
+fn route() -> Arc<RouteConfig> {
     let config = config::parse(ROUTE, Path::new("wardgate.toml")).expect("a good route");
     config.routes.into_iter().next().expect("one route")
 }
@@ -257,7 +257,7 @@ async fn a_resolver_that_hangs_is_told_within_the_time_to_connect() {
 }
 
 /// A route of three targets with health, one of them a title's own, and what is known of them.
-fn probed() -> (Arc<Route>, Names, Arc<Upstreams>) {
+fn probed() -> (Arc<RouteConfig>, Names, Arc<Upstreams>) {
     let text = ROUTE.replace(
         "targets = [\"gw.region.example:2762\"]",
         "targets = [\"127.0.0.1:1\", \"127.0.0.1:2\"]\nhealth = \"c-echo\"",
@@ -270,7 +270,7 @@ fn probed() -> (Arc<Route>, Names, Arc<Upstreams>) {
     (route, Names::new(Arc::clone(&upstreams)), upstreams)
 }
 
-async fn ports(route: &Route, names: &Names) -> Vec<u16> {
+async fn ports(route: &RouteConfig, names: &Names) -> Vec<u16> {
     let (net, mut attempts) = (net(), Attempts::new(route, &route.targets));
     let mut ports = Vec::new();
     while let Some(reached) = attempts.next(&net, names).await {
@@ -326,7 +326,7 @@ async fn many_connections_at_once_ask_for_a_name_once() {
 async fn connect_once(
     net: &Net,
     names: &Names,
-    route: &Route,
+    route: &RouteConfig,
 ) -> (Option<IpAddr>, Duration, String) {
     let start = Instant::now();
     let mut attempts = Attempts::new(route, &route.targets);
@@ -341,7 +341,8 @@ async fn connect_once(
 fn reported() -> (Names, Rc<RefCell<Vec<AddressReport>>>) {
     let reports: Rc<RefCell<Vec<AddressReport>>> = Rc::default();
     let sink = Rc::clone(&reports);
-    let report = move |_: &Route, report: &AddressReport| sink.borrow_mut().push(report.clone());
+    let report =
+        move |_: &RouteConfig, report: &AddressReport| sink.borrow_mut().push(report.clone());
     (Names::default().reporting(report), reports)
 }
 

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::addresses::DeadAddresses;
 use super::unresolved::UnresolvedNames;
-use crate::config::{Route, Target};
+use crate::config::{RouteConfig, Target};
 use crate::dicom::AeTitle;
 use crate::metrics;
 
@@ -37,7 +37,7 @@ pub struct Watched {
 impl Upstreams {
     /// The targets of these routes, as far as they are probed; nothing is known of them yet.
     #[must_use]
-    pub fn new<'r>(routes: impl IntoIterator<Item = &'r Route>) -> Arc<Self> {
+    pub fn new<'r>(routes: impl IntoIterator<Item = &'r RouteConfig>) -> Arc<Self> {
         let mut upstreams = Self::default();
         for route in routes {
             let watched = watched(route);
@@ -56,7 +56,7 @@ impl Upstreams {
 
     /// The targets of a route that are probed.
     #[must_use]
-    pub fn of(&self, route: &Route) -> &[Arc<Watched>] {
+    pub fn of(&self, route: &RouteConfig) -> &[Arc<Watched>] {
         self.by_route.get(&route.name).map_or(&[], Vec::as_slice)
     }
 
@@ -75,7 +75,7 @@ impl Upstreams {
     }
 
     /// Whether a target is known not to answer.
-    pub(super) fn is_down(&self, route: &Route, target: &Target) -> bool {
+    pub(super) fn is_down(&self, route: &RouteConfig, target: &Target) -> bool {
         let mut watched = self.of(route).iter();
         let found = watched.find(|watched| watched.target == *target);
         found.is_some_and(|found| found.counters.up.get() == 0)
@@ -83,7 +83,7 @@ impl Upstreams {
 }
 
 // A target that stands in several lists of a route is probed once.
-fn watched(route: &Route) -> Vec<Arc<Watched>> {
+fn watched(route: &RouteConfig) -> Vec<Arc<Watched>> {
     if route.health.is_none() {
         return Vec::new();
     }

@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 use super::contain::contained;
 use super::{Journal, Shared};
 use crate::audit::{Event, Level};
-use crate::config::Route;
+use crate::config::RouteConfig;
 use crate::limits::PROBES_MAX;
 use crate::relay::Side;
 use crate::upstream::{Prober, Transition, Watched, watch as watch_target};
@@ -108,7 +108,7 @@ fn share(interval: Duration, turn: usize, of: usize) -> Duration {
     interval / part(of.max(1)) * part(turn)
 }
 
-fn tell(journal: &Journal, route: &Route, watched: &Watched, transition: &Transition) {
+fn tell(journal: &Journal, route: &RouteConfig, watched: &Watched, transition: &Transition) {
     let about = about(route, watched);
     let (level, text) = match transition {
         Transition::Down(why) => (Level::Warn, format!("{about} is down: {why}")),
@@ -125,7 +125,7 @@ fn tell(journal: &Journal, route: &Route, watched: &Watched, transition: &Transi
 }
 
 // Nobody looks after it any more, so nothing is known of it.
-fn give_up(journal: &Journal, route: &Route, watched: &Watched, panic: &str) {
+fn give_up(journal: &Journal, route: &RouteConfig, watched: &Watched, panic: &str) {
     watched.counters.up.set(1);
     let about = about(route, watched);
     let text = format!("{about} is not probed any more: internal error: {panic}");
@@ -135,6 +135,6 @@ fn give_up(journal: &Journal, route: &Route, watched: &Watched, panic: &str) {
     });
 }
 
-fn about(route: &Route, watched: &Watched) -> String {
+fn about(route: &RouteConfig, watched: &Watched) -> String {
     format!("route \"{}\": target {}", route.name, watched.target)
 }

@@ -7,11 +7,11 @@ fn title(text: &str) -> AeTitle {
     text.parse().expect("a title")
 }
 
-fn route(name: &str) -> Route {
+fn route(name: &str) -> RouteConfig {
     let config = good("dicom.toml");
     let mut routes = config.routes.iter();
     let route = routes.find(|route| route.name == name);
-    Route::clone(route.expect("it is in the file"))
+    RouteConfig::clone(route.expect("it is in the file"))
 }
 
 fn dicom(name: &str) -> Dicom {

@@ -99,7 +99,7 @@ fn check(text: &str, seed: u64) {
     }
 }
 
-fn assert_leads_somewhere(route: &Route, seed: u64) {
+fn assert_leads_somewhere(route: &RouteConfig, seed: u64) {
     let tables = route.dicom.iter().flat_map(|dicom| &dicom.by_title);
     let mut tables = tables.peekable();
     assert!(

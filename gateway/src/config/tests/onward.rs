@@ -7,7 +7,7 @@ const IDENTITY: &str =
 const TERMINATE: &str = "mode = \"terminate\"\npeers = [\"dns:gw.a.example\"]\n";
 
 /// A route with these lines, behind these lines of the site.
-fn route(protocol: &str, of_site: &str, lines: &str) -> Arc<Route> {
+fn route(protocol: &str, of_site: &str, lines: &str) -> Arc<RouteConfig> {
     let text = format!(
         "{IDENTITY}{of_site}[[route]]\nname = \"in\"\nprotocol = \"{protocol}\"\nlisten = \"127.0.0.1:2575\"\n\
          targets = [\"127.0.0.1:2576\"]\n{lines}"
@@ -16,7 +16,7 @@ fn route(protocol: &str, of_site: &str, lines: &str) -> Arc<Route> {
     Arc::clone(&config.routes[0])
 }
 
-fn terminate(protocol: &str, of_site: &str, lines: &str) -> Arc<Route> {
+fn terminate(protocol: &str, of_site: &str, lines: &str) -> Arc<RouteConfig> {
     route(protocol, of_site, &format!("{TERMINATE}{lines}\n"))
 }
 

@@ -7,13 +7,13 @@ fn config() -> Config {
     good("peers.toml")
 }
 
-fn route(config: &Config, name: &str) -> Arc<Route> {
+fn route(config: &Config, name: &str) -> Arc<RouteConfig> {
     let mut routes = config.routes.iter();
     let route = routes.find(|route| route.name == name);
     Arc::clone(route.expect("it is in the file"))
 }
 
-fn tls(route: &Route) -> &RouteTls {
+fn tls(route: &RouteConfig) -> &RouteTls {
     route.tls.as_ref().expect("it speaks TLS")
 }
 

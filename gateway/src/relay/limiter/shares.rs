@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::places::Source;
-use crate::config::{Mode, Route, RouteTls};
+use crate::config::{Mode, RouteConfig, RouteTls};
 use crate::limits::{PASSTHROUGH_SHARE, PASSTHROUGH_SOURCE_SHARE, PEER_SHARE};
 
 /// What the connections of all routes and cores share.
@@ -44,7 +44,7 @@ pub(in crate::relay) struct PeerPlace(Arc<AtomicU32>);
 
 impl Shares {
     /// For all routes of a configuration.
-    pub fn new<'r>(routes: impl IntoIterator<Item = &'r Route>) -> Self {
+    pub fn new<'r>(routes: impl IntoIterator<Item = &'r RouteConfig>) -> Self {
         let mut by_peer = HashMap::<String, Arc<AtomicU32>>::new();
         let (mut routes_count, mut sites_count) = (0_usize, 0_usize);
         for route in routes {

@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use self::channel::{Channel, Cut};
 use super::connect::{over, stopped};
 use super::{Attempts, Names, Reached, Watched};
-use crate::config::{Health, Probe, Route};
+use crate::config::{Health, Probe, RouteConfig};
 use crate::limits::PROBE_BYTES_MAX;
 use crate::tls::Connector;
 use crate::uring::{Socket, Verbs, until};
@@ -28,7 +28,7 @@ pub struct Prober<'p, V> {
     /// What it knows of targets.
     pub names: &'p Names,
     /// The route.
-    pub route: &'p Route,
+    pub route: &'p RouteConfig,
     /// What it shakes hands with, where its targets are behind TLS.
     pub connector: Option<&'p Connector>,
     /// Becomes true when there must be no more probes.
