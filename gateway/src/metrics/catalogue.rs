@@ -124,8 +124,8 @@ const CORES: [(&str, &str, &str, OfCore); 8] = [
     (
         "wardgate_core_bytes_total",
         "counter",
-        "Payload octets that the core moved, both ways.",
-        Core::moved_bytes,
+        "Payload bytes that the core moved, both ways.",
+        |c| c.moved_bytes.get(),
     ),
     (
         "wardgate_buffers_exhausted_total",
@@ -298,8 +298,7 @@ mod tests {
         let core = Core::new(3, 2);
         core.given.add(5);
         core.open.add(2);
-        core.routes[0].sealed_bytes.add(10);
-        core.routes[1].opened_bytes.add(7);
+        core.moved_bytes.add(17);
         let text = exposition(&["a", "b"], &[Arc::new(core)], &[], 0);
         for line in [
             "wardgate_core_connections_total{cpu=\"3\"} 5\n",

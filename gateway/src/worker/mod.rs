@@ -268,6 +268,7 @@ async fn connection(shared: Rc<Shared>, handed: Handed) {
                 if let Some(begun) = begun.filter(|_| bytes > 0) {
                     limiter.note_relayed(begun.elapsed());
                 }
+                counters.moved_bytes.add(bytes);
                 if effort.add(shared.clock.get(), bytes) {
                     counters.at_work.add(1);
                 }
