@@ -18,6 +18,7 @@ pub mod metrics;
 pub mod observe;
 pub mod pki;
 pub mod relay;
+pub mod route;
 pub mod stream_kind;
 pub mod supervisor;
 pub mod sys;

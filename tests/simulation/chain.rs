@@ -1,14 +1,16 @@
 //! A run: application A, a chain of gateways, application B, and what became of them.
 
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use gateway::audit::{Connection, Event};
 use gateway::buffers::{Buffer, Size};
 use gateway::config::{Mode, Observe, Protocol, RecordLayer, Target, Timeouts};
-use gateway::relay::{Accepted, Stops, serve};
+use gateway::relay::{Accepted, ConnectionHandle, serve};
+use gateway::route::RoutePhase;
 use gateway::uring::Pipe;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio::task::{JoinSet, LocalSet};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
@@ -106,15 +108,6 @@ impl Scenario {
     }
 }
 
-/// What ends a gateway's connections: those with nothing outstanding, and all.
-type Enders = [watch::Sender<bool>; 2];
-
-fn stops() -> (Enders, Stops) {
-    let (drain, draining) = watch::channel(false);
-    let (stop, stopped) = watch::channel(false);
-    ([drain, stop], Stops { draining, stopped })
-}
-
 enum Ended {
     A(Story),
     B(usize, Story),
@@ -126,8 +119,6 @@ struct Run<'s> {
     world: Rc<World>,
     announced: mpsc::UnboundedReceiver<Arrival>,
     sites: Vec<Rc<Site>>,
-    // One for each gateway: a channel wakes those who share it in an order of its own.
-    stops: Vec<Enders>,
     parties: JoinSet<Ended>,
     reached_b: usize,
 }
@@ -143,16 +134,13 @@ impl<'s> Run<'s> {
         } = scenario.clone();
         assert_eq!(natures.len(), modes.len() + 1, "a wire on each side");
         let (world, announced) = World::new(seed, faults, scenario.flaw, natures);
-        let (stops, stopped): (Vec<_>, Vec<_>) = modes.iter().map(|_| stops()).unzip();
-        let sites = stopped
-            .into_iter()
-            .enumerate()
-            .map(|(place, stopped)| {
+        let sites = (0..modes.len())
+            .map(|place| {
                 let verbs = SimVerbs {
                     world: Rc::clone(&world),
                     nature: place + 1,
                 };
-                Site::new(scenario.plan(place), verbs, stopped)
+                Site::new(scenario.plan(place), verbs)
             })
             .collect();
         Self {
@@ -160,7 +148,6 @@ impl<'s> Run<'s> {
             world,
             announced,
             sites,
-            stops,
             parties: JoinSet::new(),
             reached_b: 0,
         }
@@ -195,18 +182,15 @@ impl<'s> Run<'s> {
         let a = app::run(Rc::clone(&self.world), ours, script, streams);
         self.parties.spawn_local(async { Ended::A(a.await) });
         self.serve(0, Instant::now(), theirs);
-        for (which, at) in [self.scenario.drain_at, self.scenario.stop_at]
-            .into_iter()
-            .enumerate()
-        {
-            let stops = self.stops.clone();
+        for (at, phase) in [
+            (self.scenario.drain_at, RoutePhase::Draining),
+            (self.scenario.stop_at, RoutePhase::Stopped),
+        ] {
+            let sites = self.sites.clone();
             tokio::task::spawn_local(async move {
                 let Some(at) = at else { return };
                 sleep(at).await;
-                for stop in stops {
-                    // Nobody may be left to hear it.
-                    let _ = stop[which].send(true);
-                }
+                sites.iter().for_each(|site| site.route.state.enter(phase));
             });
         }
     }
@@ -255,14 +239,13 @@ impl<'s> Run<'s> {
         let site = Rc::clone(&self.sites[place]);
         self.parties.spawn_local(async move {
             sleep_until(at).await;
-            let source = site.path.route.listen;
+            let (route, source) = (Arc::clone(&site.route), site.route.config.listen);
             let accepted = Accepted {
-                id: site.ids.next(),
+                handle: ConnectionHandle::new(site.ids.next(), route, source),
                 socket,
-                source,
                 is_beyond: false,
             };
-            let account = serve(&site.core, &site.path, accepted).await;
+            let account = serve(&site.core, accepted).await;
             Ended::Gateway(place, Box::new(account))
         });
     }
@@ -303,7 +286,7 @@ impl<'s> Run<'s> {
     fn check_sites(&self) {
         for (place, site) in self.sites.iter().enumerate() {
             self.check_pipes(place, site);
-            let open = site.core.counters.routes[0].open.get();
+            let open = site.route.counters(0).open.get();
             if open != 0 {
                 let what = format!("gateway {place}: {open} connections count as open");
                 self.world.violation(what);

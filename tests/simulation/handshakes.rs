@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use gateway::buffers::Buffer;
 use gateway::config::Mode;
-use gateway::relay::Side;
+use gateway::route::Transport;
 use gateway::tls::handshake::{Cause, Failed, Pace, Secured, Unpaced, handshake};
 use gateway::tls::session::Session;
 use gateway::uring::Patience;
@@ -15,7 +15,7 @@ use tokio::task::LocalSet;
 use crate::chain::Scenario;
 use crate::random::Random;
 use crate::seeds::FATAL;
-use crate::site::{by_name, side};
+use crate::site::{by_name, transport};
 use crate::socket::{SimSocket, pair};
 use crate::wire::Nature;
 use crate::world::{Fault, Faults, World};
@@ -224,12 +224,12 @@ async fn end(
 }
 
 fn session(mode: Mode) -> Session {
-    match side(mode) {
-        Side::Originate(connector) => {
+    match transport(mode) {
+        Transport::Originate(connector) => {
             let target = by_name("gateway.example", 2762);
             connector.start(&target).expect("a DNS name").0.into()
         }
-        Side::Terminate(acceptor) => acceptor.start().expect("it began before").0.into(),
-        Side::Passthrough => unreachable!("passthrough shakes no hands"),
+        Transport::Terminate(acceptor) => acceptor.start().expect("it began before").0.into(),
+        Transport::Passthrough => unreachable!("passthrough shakes no hands"),
     }
 }

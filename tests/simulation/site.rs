@@ -15,7 +15,8 @@ use gateway::config::{
 use gateway::limits::KEY_RECORDS_MAX;
 use gateway::metrics;
 use gateway::pki::{Identity, Trust};
-use gateway::relay::{Core, HandshakeLimiter, Path, Shares, Side, Stops};
+use gateway::relay::{Core, HandshakeLimiter};
+use gateway::route::{Route, RouteDraft, RouteTable, Transport};
 use gateway::tls::{Acceptor, Cipher, Connector};
 use gateway::upstream::Names;
 use gateway::uring::Pipes;
@@ -34,7 +35,7 @@ const NAME: &str = "gateway.example";
 /// A gateway: its route and its core.
 pub(crate) struct Site {
     /// The route with its means.
-    pub(crate) path: Path,
+    pub(crate) route: Arc<Route>,
     /// Its core.
     pub(crate) core: Core<SimVerbs>,
     /// Large buffers of its core.
@@ -72,15 +73,15 @@ pub(crate) struct Plan {
 
 impl Site {
     /// A gateway that waits for its first connection.
-    pub(crate) fn new(plan: Plan, verbs: SimVerbs, stops: Stops) -> Rc<Self> {
+    pub(crate) fn new(plan: Plan, verbs: SimVerbs) -> Rc<Self> {
         let tls = (plan.mode != Mode::Passthrough).then(|| RouteTls {
             record_layer: plan.layer,
             key_records: plan.key_records,
             ..tls()
         });
-        let side = side(plan.mode);
+        let transport = transport(plan.mode);
         let is_seen = plan.protocol == Protocol::Dicom && plan.mode != Mode::Passthrough;
-        let route = RouteConfig {
+        let config = Arc::new(RouteConfig {
             connect: Connect::default(),
             name: format!("{:?}", plan.mode).to_lowercase(),
             line: 1,
@@ -95,12 +96,17 @@ impl Site {
             dicom: is_seen.then(no_rules),
             health: None,
             connections: None,
-        };
-        let counters = Arc::new(metrics::Core::new(0, 1));
+        });
+        let counters = Arc::new(metrics::Core::new(0));
         let (journal, events) = Journal::unwritten();
-        let shares = Arc::new(Shares::new([&route]));
+        let draft = RouteDraft {
+            config: Arc::clone(&config),
+            transport,
+            material: [0; 32],
+        };
+        let table = RouteTable::first(1, [draft], &[config]);
         Rc::new(Self {
-            path: Path::new(Arc::new(route), 0, side, shares),
+            route: Arc::clone(&table.routes[0]),
             core: Core {
                 verbs,
                 cipher: Cipher::fastest(),
@@ -111,7 +117,7 @@ impl Site {
                 limiter: HandshakeLimiter::new([16; 4], Arc::clone(&counters)),
                 counters,
                 journal,
-                stops,
+                place: 0,
             },
             ids: ConnectionIds::new(0, SystemTime::UNIX_EPOCH),
             events,
@@ -157,18 +163,18 @@ pub(crate) fn by_name(name: &str, port: u16) -> Target {
 }
 
 /// A route's way to shake hands with a gateway of the same authority.
-pub(crate) fn side(mode: Mode) -> Side {
+pub(crate) fn transport(mode: Mode) -> Transport {
     let made = "an identity that was made for it";
     match mode {
         Mode::Originate => {
             let connector = Connector::new(identity(), &tls(), &[trust()]);
-            Side::Originate(Box::new(connector.expect(made)))
+            Transport::Originate(Box::new(connector.expect(made)))
         }
         Mode::Terminate => {
             let acceptor = Acceptor::new(identity(), &tls(), &[trust()]);
-            Side::Terminate(Box::new(acceptor.expect(made)))
+            Transport::Terminate(Box::new(acceptor.expect(made)))
         }
-        Mode::Passthrough => Side::Passthrough,
+        Mode::Passthrough => Transport::Passthrough,
     }
 }
 

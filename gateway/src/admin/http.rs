@@ -4,7 +4,7 @@
 //! taken, a new request ends one that is older than `METRICS_GRACE`, instead of waiting for its deadline:
 //! clients that send nothing, or a byte now and then, do not keep a health check out.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::io;
 use std::net::IpAddr;
@@ -22,15 +22,14 @@ use crate::limits::{
     METRICS_REQUEST_BYTES_MAX, METRICS_REQUESTS_MAX,
 };
 use crate::metrics;
+use crate::route::RouteTable;
 
 /// What can be seen from outside.
 pub struct View {
-    /// The names of the routes that are open, in the order of the configuration.
-    pub routes: Vec<String>,
+    /// The routes that are open.
+    pub table: RefCell<Arc<RouteTable>>,
     /// The counters of each core.
     pub cores: Vec<Arc<metrics::Core>>,
-    /// The targets that are probed.
-    pub targets: Vec<Arc<metrics::Target>>,
     /// What the files of the configuration led to.
     pub files: metrics::Files,
     /// For the number of dropped events.
@@ -171,9 +170,10 @@ impl View {
     }
 
     fn metrics(&self) -> String {
-        let routes: Vec<&str> = self.routes.iter().map(String::as_str).collect();
+        let table = self.table.borrow();
         let dropped = self.journal.dropped();
-        let mut text = metrics::exposition(&routes, &self.cores, &self.targets, dropped);
+        let routes = table.metrics();
+        let mut text = metrics::exposition(&routes, &self.cores, &table.targets(), dropped);
         text.push_str(&self.files.exposition());
         text
     }

@@ -265,8 +265,10 @@ pub enum Reason {
     Protocol(String),
     /// A limit of ours was reached; which one, and what to do.
     Limit(Cow<'static, str>),
-    /// The process is stopping and the drain's time was over.
+    /// The route was draining and its time was over.
     Drained,
+    /// An operator ended this connection.
+    EndedByCommand,
     /// A defect of ours, contained to this connection.
     Internal(String),
 }
@@ -310,6 +312,7 @@ impl fmt::Display for Reason {
             Self::Protocol(what) => write!(f, "TLS record layer: {what}"),
             Self::Limit(which) => write!(f, "limit reached: {which}"),
             Self::Drained => f.write_str("drain deadline passed"),
+            Self::EndedByCommand => f.write_str("ended by an operator's command"),
             Self::Internal(what) => write!(f, "internal error: {what}"),
         }
     }

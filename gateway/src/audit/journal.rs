@@ -204,7 +204,9 @@ fn may_pass(account: &Connection, rate: &mut Rate) -> Option<u64> {
         Reason::Reset(_) | Reason::Truncated | Reason::Unfinished | Reason::Internal(_) => {
             Kind::Broken
         }
-        Reason::Complete | Reason::AtRest | Reason::Drained => return Some(0),
+        Reason::Complete | Reason::AtRest | Reason::Drained | Reason::EndedByCommand => {
+            return Some(0);
+        }
     };
     rate.allow(&account.route.name, kind, Instant::now())
 }

@@ -165,7 +165,7 @@ pub enum LogFormat {
 }
 
 /// One configured path: where it listens, its mode, its targets and its rules.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RouteConfig {
     /// The operator's name for it, unique: 1 to 64 of letters, digits, `-`, `_` and `.`.
     pub name: String,
@@ -200,6 +200,19 @@ pub struct RouteConfig {
     /// How many connections it may have open; 1 to `limits::ROUTE_CONNECTIONS_MAX`. `None` is as many as
     /// all passthrough routes or a peer may have, else as many as there are.
     pub connections: Option<u32>,
+}
+
+impl RouteConfig {
+    /// Whether `other` means the same, wherever the two stand in their files.
+    #[must_use]
+    pub fn means_the_same(&self, other: &Self) -> bool {
+        let line = other.line;
+        *other
+            == Self {
+                line,
+                ..self.clone()
+            }
+    }
 }
 
 /// The name of a network interface: 1 to `limits::INTERFACE_BYTES_MAX` bytes without blanks, `/` and `:`.
@@ -259,7 +272,7 @@ pub enum Host {
 }
 
 /// What a route needs to speak TLS.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RouteTls {
     /// Who this site is on this route. Routes that name the same files share one value.
     pub identity: Arc<IdentityFiles>,
@@ -355,14 +368,23 @@ pub struct IdentityFiles {
     pub trust: Option<Arc<TrustFiles>>,
 }
 
-/// A value with the line of the configuration file that it stands on.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A value with the line of the configuration file that it stands on. Two are equal whose values are: a line that
+/// moved changes nothing.
+#[derive(Debug, Clone)]
 pub struct Located<T> {
     /// The value.
     pub value: T,
     /// Line in the configuration file, from 1.
     pub line: usize,
 }
+
+impl<T: PartialEq> PartialEq for Located<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.value == other.value
+    }
+}
+
+impl<T: Eq> Eq for Located<T> {}
 
 /// An identity that a peer may be accepted by.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

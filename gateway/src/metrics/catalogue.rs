@@ -3,14 +3,14 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use super::{Core, Counter, RouteCounters, Stage, Target, Unauthenticated, passing};
+use super::{Core, Counter, RouteCounters, RouteMetrics, Stage, Target, Unauthenticated, passing};
 
-type OfRoute = fn(&RouteCounters) -> &Counter;
+type Number = fn(&RouteCounters) -> &Counter;
 type OfCore = fn(&Core) -> u64;
 type OfTarget = fn(&Target) -> &Counter;
 type OfStage = fn(&Unauthenticated) -> &Counter;
 
-const ROUTES: [(&str, &str, &str, OfRoute); 15] = [
+const ROUTES: [(&str, &str, &str, Number); 15] = [
     (
         "wardgate_connections_accepted_total",
         "counter",
@@ -103,7 +103,7 @@ const ROUTES: [(&str, &str, &str, OfRoute); 15] = [
     ),
 ];
 
-const DIRECTIONS: [(&str, OfRoute); 2] = [
+const DIRECTIONS: [(&str, Number); 2] = [
     ("sealed", |r| &r.key_updates.sealed),
     ("opened", |r| &r.key_updates.opened),
 ];
@@ -171,11 +171,10 @@ const ENDED: [(&str, OfStage); 7] = [
 
 const OUTCOMES: [(&str, OfTarget); 2] = [("good", |t| &t.good), ("bad", |t| &t.bad)];
 
-/// The Prometheus text (format 0.0.4) of these cores; `routes` are the names in their order, `targets`
-/// those that are probed. `dropped` is how many log events were lost because nobody read the log.
+/// The Prometheus text (format 0.0.4) of these routes and cores; `targets` are those that are probed. `dropped` is how many log events were lost because nobody read the log.
 #[must_use]
 pub fn exposition(
-    routes: &[&str],
+    routes: &[RouteMetrics],
     cores: &[Arc<Core>],
     targets: &[Arc<Target>],
     dropped: u64,
@@ -183,10 +182,10 @@ pub fn exposition(
     let mut text = String::new();
     for (name, kind, help, number) in ROUTES {
         head(&mut text, name, kind, help);
-        for (index, route) in routes.iter().enumerate() {
-            let sum = sum(cores, index, number);
+        for route in routes {
+            let sum = sum(route, number);
             // A route's name holds no character that would need escaping.
-            let _ = writeln!(text, "{name}{{route=\"{route}\"}} {sum}");
+            let _ = writeln!(text, "{name}{{route=\"{}\"}} {sum}", route.name);
         }
     }
     let name = "wardgate_key_updates_total";
@@ -196,14 +195,14 @@ pub fn exposition(
         "counter",
         "Key updates of the in-place record layer.",
     );
-    for (index, route) in routes.iter().enumerate() {
+    for route in routes {
         for (direction, number) in DIRECTIONS {
-            let sum = sum(cores, index, number);
-            let labels = format!("route=\"{route}\",direction=\"{direction}\"");
+            let sum = sum(route, number);
+            let labels = format!("route=\"{}\",direction=\"{direction}\"", route.name);
             let _ = writeln!(text, "{name}{{{labels}}} {sum}");
         }
     }
-    passing::write(&mut text, routes, cores);
+    passing::write(&mut text, routes);
     health(&mut text, targets);
     for (name, kind, help, number) in CORES {
         head(&mut text, name, kind, help);
@@ -278,8 +277,8 @@ fn labels(target: &Target) -> String {
     format!("route=\"{route}\",target=\"{name}\"")
 }
 
-fn sum(cores: &[Arc<Core>], route: usize, number: OfRoute) -> u64 {
-    let blocks = cores.iter().filter_map(|core| core.routes.get(route));
+fn sum(route: &RouteMetrics, number: Number) -> u64 {
+    let blocks = route.cores.iter();
     blocks
         .map(|block| number(block).get())
         .fold(0, u64::wrapping_add)
@@ -295,11 +294,11 @@ mod tests {
 
     #[test]
     fn a_core_shows_what_it_has_and_what_it_moved() {
-        let core = Core::new(3, 2);
+        let core = Core::new(3);
         core.given.add(5);
         core.open.add(2);
         core.moved_bytes.add(17);
-        let text = exposition(&["a", "b"], &[Arc::new(core)], &[], 0);
+        let text = exposition(&[], &[Arc::new(core)], &[], 0);
         for line in [
             "wardgate_core_connections_total{cpu=\"3\"} 5\n",
             "wardgate_core_connections_open{cpu=\"3\"} 2\n",
@@ -315,7 +314,7 @@ mod tests {
         target.good.add(3);
         target.bad.add(2);
         target.up.set(0);
-        let text = exposition(&["ct"], &[], &[Arc::new(target)], 0);
+        let text = exposition(&[], &[], &[Arc::new(target)], 0);
         let labels = "route=\"ct\",target=\"[::1]:104\"";
         for line in [
             format!("wardgate_target_up{{{labels}}} 0\n"),
@@ -328,12 +327,15 @@ mod tests {
 
     #[test]
     fn the_cores_of_a_route_are_summed() {
-        let cores = [Arc::new(Core::new(0, 2)), Arc::new(Core::new(1, 2))];
-        cores[0].routes[1].accepted.add(2);
-        cores[1].routes[1].accepted.add(3);
-        cores[0].routes[0].key_updates.sealed.add(4);
-        cores[1].routes[0].key_updates.sealed.add(1);
-        let text = exposition(&["a", "b"], &cores, &[], 7);
+        let [a, b] = ["a", "b"].map(|name| RouteMetrics {
+            name: name.to_owned(),
+            cores: (0..2).map(|_| Arc::default()).collect(),
+        });
+        b.cores[0].accepted.add(2);
+        b.cores[1].accepted.add(3);
+        a.cores[0].key_updates.sealed.add(4);
+        a.cores[1].key_updates.sealed.add(1);
+        let text = exposition(&[a, b], &[], &[], 7);
         assert!(
             text.contains("wardgate_connections_accepted_total{route=\"a\"} 0\n"),
             "{text}"

@@ -1,4 +1,5 @@
-//! What is counted: one block of counters per core, written by that core alone, read by anyone.
+//! What is counted: one block of counters per core, and one per core and route. Each is written by its core alone,
+//! and read by anyone.
 //!
 //! Only the connections that a core is given (`Core::given`, `Core::open`) are counted by whichever
 //! core gives them. Targets that are probed have blocks of their own, each written by the one core that
@@ -11,7 +12,7 @@ mod passing;
 pub use catalogue::exposition;
 pub use files::{Expiry, Files};
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use crate::dicom;
 use crate::hl7;
@@ -22,8 +23,6 @@ pub use crate::measure::Counter;
 pub struct Core {
     /// The CPU that the core's worker is pinned to.
     pub cpu: usize,
-    /// One block per route, in the order of the configuration.
-    pub routes: Vec<RouteCounters>,
     /// Connections that the core was given to serve.
     pub given: Counter,
     /// Connections that it has now, those on their way to it included.
@@ -109,21 +108,11 @@ pub struct Unauthenticated {
 }
 
 impl Core {
-    /// Counters for `routes` routes, all zero, of which none is looked into.
+    /// Counters that are all zero.
     #[must_use]
-    pub fn new(cpu: usize, routes: usize) -> Self {
-        Self::looking(cpu, (0..routes).map(|_| Seen::Nothing))
-    }
-
-    /// Counters for routes that are looked into so, all zero.
-    pub fn looking(cpu: usize, routes: impl Iterator<Item = Seen>) -> Self {
-        let counters = |seen| RouteCounters {
-            seen,
-            ..RouteCounters::default()
-        };
+    pub fn new(cpu: usize) -> Self {
         Self {
             cpu,
-            routes: routes.map(counters).collect(),
             given: Counter::default(),
             open: Counter::default(),
             at_work: Counter::default(),
@@ -193,37 +182,46 @@ pub struct RouteCounters {
     pub seen: Seen,
 }
 
-/// What is counted of what passes, where somebody looks. Its observers add to it as it passes, since
-/// connections stay for hours and months.
+/// What observers count of what passes, where a route is observed. They add to it while it passes, since
+/// connections stay for hours and months. A route may be configured for another protocol while the gateway runs;
+/// what was counted before stays.
 #[derive(Debug, Default)]
-pub enum Seen {
-    /// Nobody looks.
-    #[default]
-    Nothing,
-    /// DICOM associations.
-    Associations(Arc<dicom::Counts>),
-    /// Conversations in MLLP.
-    Conversations(Arc<hl7::Counts>),
+pub struct Seen {
+    associations: OnceLock<Arc<dicom::Counts>>,
+    conversations: OnceLock<Arc<hl7::Counts>>,
 }
 
 impl Seen {
-    /// The counts of associations, where it is these that pass.
-    #[must_use]
-    pub fn associations(&self) -> Option<Arc<dicom::Counts>> {
-        match self {
-            Self::Associations(counts) => Some(Arc::clone(counts)),
-            Self::Nothing | Self::Conversations(_) => None,
-        }
+    /// Counts DICOM associations from now on.
+    pub fn count_associations(&self) {
+        self.associations.get_or_init(Arc::default);
     }
 
-    /// The counts of conversations, where it is these that pass.
+    /// Counts conversations in MLLP from now on.
+    pub fn count_conversations(&self) {
+        self.conversations.get_or_init(Arc::default);
+    }
+
+    /// The counts of associations, where they are counted.
+    #[must_use]
+    pub fn associations(&self) -> Option<Arc<dicom::Counts>> {
+        self.associations.get().cloned()
+    }
+
+    /// The counts of conversations, where they are counted.
     #[must_use]
     pub fn conversations(&self) -> Option<Arc<hl7::Counts>> {
-        match self {
-            Self::Conversations(counts) => Some(Arc::clone(counts)),
-            Self::Nothing | Self::Associations(_) => None,
-        }
+        self.conversations.get().cloned()
     }
+}
+
+/// A route as the exposition shows it.
+#[derive(Debug, Clone)]
+pub struct RouteMetrics {
+    /// Its name.
+    pub name: String,
+    /// Its counters, one block for each core.
+    pub cores: Vec<Arc<RouteCounters>>,
 }
 
 /// Key updates in each direction (RFC 8446 section 4.6.3).

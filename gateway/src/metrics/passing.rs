@@ -10,7 +10,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use super::catalogue::head;
-use super::{Core, Counter, Seen};
+use super::{Counter, RouteMetrics, Seen};
 use crate::dicom::{self, Class, Command, OfCommand};
 use crate::hl7;
 use crate::measure::{SCALE, Times};
@@ -98,10 +98,10 @@ const ANSWERS: Histogram<hl7::Counts> = (
     |c| &c.answers,
 );
 
-/// Writes them; `routes` are the names in their order.
-pub(super) fn write(text: &mut String, routes: &[&str], cores: &[Arc<Core>]) {
-    let associations = blocks(routes, cores, Seen::associations);
-    let conversations = blocks(routes, cores, Seen::conversations);
+/// Writes them.
+pub(super) fn write(text: &mut String, routes: &[RouteMetrics]) {
+    let associations = blocks(routes, Seen::associations);
+    let conversations = blocks(routes, Seen::conversations);
     families(text, &ASSOCIATIONS, &associations);
     histogram(text, STORES, &associations);
     families(text, &CONVERSATIONS, &conversations);
@@ -117,15 +117,10 @@ pub(super) fn write(text: &mut String, routes: &[&str], cores: &[Arc<Core>]) {
     });
 }
 
-fn blocks<'r, T>(
-    routes: &[&'r str],
-    cores: &[Arc<Core>],
-    of: fn(&Seen) -> Option<Arc<T>>,
-) -> Blocks<'r, T> {
-    let routes = routes.iter().enumerate().map(|(index, route)| {
-        let counters = cores.iter().filter_map(|core| core.routes.get(index));
-        let blocks: Vec<_> = counters.filter_map(|route| of(&route.seen)).collect();
-        (*route, blocks)
+fn blocks<T>(routes: &[RouteMetrics], of: fn(&Seen) -> Option<Arc<T>>) -> Blocks<'_, T> {
+    let routes = routes.iter().map(|route| {
+        let blocks = route.cores.iter().filter_map(|counters| of(&counters.seen));
+        (route.name.as_str(), blocks.collect::<Vec<_>>())
     });
     routes.filter(|(_, blocks)| !blocks.is_empty()).collect()
 }

@@ -33,6 +33,13 @@ pub struct Crl {
     signer: OnceLock<KeyHash>,
 }
 
+impl Crl {
+    /// The list as it was read.
+    pub(crate) fn der(&self) -> &[u8] {
+        &self.der
+    }
+}
+
 /// What a list says of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct CrlHead {

@@ -34,6 +34,7 @@ use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
+use ring::digest;
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
 use zeroize::Zeroize;
 
@@ -107,6 +108,33 @@ impl Trust {
             crls,
         })
     }
+}
+
+/// A digest of what a route shakes hands with: its own chain, and the CAs and revocation lists of its peers. Two
+/// sets of files that lead to the same TLS configuration have the same digest. The key is not in it: the leaf has its
+/// public part.
+pub(crate) fn digest(identity: &Identity, trusts: &[Arc<Trust>]) -> [u8; 32] {
+    let mut context = digest::Context::new(&digest::SHA256);
+    // Each list comes with its length, and so does each part, so that no two sets read alike.
+    let mut add = |parts: &[&[u8]]| {
+        context.update(&parts.len().to_be_bytes());
+        for part in parts {
+            context.update(&part.len().to_be_bytes());
+            context.update(part);
+        }
+    };
+    add(&bytes(&identity.chain));
+    for trust in trusts {
+        add(&bytes(&trust.anchors));
+        add(&trust.crls.iter().map(|crl| crl.der()).collect::<Vec<_>>());
+    }
+    let mut sum = [0; 32];
+    sum.copy_from_slice(context.finish().as_ref());
+    sum
+}
+
+fn bytes<'c>(certificates: &'c [CertificateDer<'_>]) -> Vec<&'c [u8]> {
+    certificates.iter().map(AsRef::as_ref).collect()
 }
 
 // rustls keeps a form of its own of the key, in memory of the cryptographic library that is not wiped.

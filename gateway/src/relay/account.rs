@@ -6,13 +6,13 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::connection::{Path, Side};
 use super::link::is_silence;
 use crate::audit::{self, Close, ConnectionId, Party, Reason};
 use crate::config::Protocol;
 use crate::dicom::{self, Answer, Ending, Role};
 use crate::metrics::RouteCounters;
 use crate::observe::Observed;
+use crate::route::{Route, Transport};
 use crate::tls::{Description, PeerInfo, TlsInfo};
 
 /// A connection that is counted as open until this goes, also by a panic.
@@ -70,14 +70,14 @@ impl Account {
     pub(super) fn told(
         self,
         id: ConnectionId,
-        path: &Path,
+        route: &Route,
         source: SocketAddr,
         started: Instant,
         close: Close,
     ) -> audit::Connection {
         audit::Connection {
             id,
-            route: Arc::clone(&path.route),
+            route: Arc::clone(&route.config),
             source,
             target: self.target,
             peer: self.peer,
@@ -95,12 +95,12 @@ impl Account {
 }
 
 /// How an association ended whose connection ended so, if it did not say itself.
-pub(super) fn ending(close: &Close, side: &Side) -> Ending {
-    let by = role(close.by, side);
+pub(super) fn ending(close: &Close, transport: &Transport) -> Ending {
+    let by = role(close.by, transport);
     match (&close.reason, by) {
         (Reason::Complete, Some(by)) => Ending::Closed { by },
         (Reason::Truncated, Some(by)) => Ending::Truncated { by },
-        (Reason::Drained | Reason::AtRest, _) => Ending::Stopped,
+        (Reason::Drained | Reason::EndedByCommand | Reason::AtRest, _) => Ending::Stopped,
         _ => Ending::Lost { by },
     }
 }
@@ -140,12 +140,12 @@ pub(super) fn answered(answer: Answer) -> Ending {
 }
 
 // Who connects asks for the association.
-fn role(party: Party, side: &Side) -> Option<Role> {
-    match (party, side) {
-        (Party::PlainSide, Side::Originate(_)) | (Party::TlsPeer, Side::Terminate(_)) => {
+fn role(party: Party, transport: &Transport) -> Option<Role> {
+    match (party, transport) {
+        (Party::PlainSide, Transport::Originate(_)) | (Party::TlsPeer, Transport::Terminate(_)) => {
             Some(Role::Requestor)
         }
-        (Party::PlainSide, Side::Terminate(_)) | (Party::TlsPeer, Side::Originate(_)) => {
+        (Party::PlainSide, Transport::Terminate(_)) | (Party::TlsPeer, Transport::Originate(_)) => {
             Some(Role::Acceptor)
         }
         _ => None,
@@ -169,6 +169,7 @@ pub(super) fn count(counters: &RouteCounters, reason: &Reason) {
         | Reason::Unfinished
         | Reason::Protocol(_)
         | Reason::Drained
+        | Reason::EndedByCommand
         | Reason::Internal(_) => &counters.broken,
     };
     counter.add(1);

@@ -4,31 +4,32 @@ use std::cell::{OnceCell, RefCell};
 use std::future::{pending, poll_fn};
 use std::net::SocketAddr;
 use std::pin::pin;
+use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU32;
 use std::task::Poll;
 
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
 use super::account::{Account, Open, count, ending, unanswered};
-use super::admission::Admission;
-use super::ending::{Milestone, Stops};
+use super::ending::Milestone;
 use super::engine::Engine;
 use super::first::Beginning;
-use super::full::OfRoute;
-use super::limiter::{AnsweredPlace, HandshakeLimiter, Place, Shares, source_limit};
+use super::handle::ConnectionHandle;
+use super::limiter::{HandshakeLimiter, Place, source_limit};
 use super::link::Link;
 use super::open::{Held, Opening};
 use super::passthrough::{Answered, Passing};
+use super::reception::close_of;
 use super::seal::{Outlet, Sealing};
 use super::shake::Limit;
-use crate::audit::{self, Close, ConnectionId, Event, Journal, Party, Reason};
+use crate::audit::{self, Close, Event, Journal, Party, Reason};
 use crate::buffers::{Pool, Talker};
-use crate::config::{Connect, RouteConfig};
+use crate::config::{Connect, Target};
 use crate::limits::{FIRST_MOVE_LOOK, PROGRESS_EVERY};
 use crate::metrics::{self, RouteCounters, Stage};
 use crate::observe::{Direction, Observer};
+use crate::route::{AnsweredPlace, OfRoute, Route, Transport};
 use crate::tls::handshake::{Secured, Unpaced};
 use crate::tls::session::Session;
 use crate::tls::{Acceptor, Cipher, Connector, Judgement, RefusalClass};
@@ -55,86 +56,38 @@ pub struct Core<V: Verbs> {
     pub connections_max: usize,
     /// Where accepted peers are reported.
     pub journal: Journal,
-    /// When open connections must end.
-    pub stops: Stops,
-}
-
-/// A route with what it takes to serve it.
-pub struct Path {
-    /// The route.
-    pub route: Arc<RouteConfig>,
-    /// Its place in the configuration, and in `metrics::Core::routes`.
-    pub index: usize,
-    /// Its mode with that mode's means.
-    pub side: Side,
-    // What its associations are held to, where it looks into DICOM.
-    pub(super) admission: Option<Admission>,
-    // Its connections on all cores.
-    pub(super) open: AtomicU32,
-    // What it shares with the other routes.
-    pub(super) shares: Arc<Shares>,
-}
-
-impl Path {
-    /// A route at place `index` of the configuration. `shares` is the same for all routes.
-    #[must_use]
-    pub fn new(route: Arc<RouteConfig>, index: usize, side: Side, shares: Arc<Shares>) -> Self {
-        let admission = Admission::new(&route);
-        Self {
-            route,
-            index,
-            side,
-            admission,
-            open: AtomicU32::new(0),
-            shares,
-        }
-    }
-}
-
-/// A route's mode, with what it shakes hands with.
-pub enum Side {
-    /// Plaintext in, TLS out.
-    Originate(Box<Connector>),
-    /// TLS in, plaintext out.
-    Terminate(Box<Acceptor>),
-    /// TCP in, TCP out.
-    Passthrough,
+    /// Its place among the cores of the process, and among the counters of a route.
+    pub place: usize,
 }
 
 /// A connection that came in.
 pub struct Accepted<S> {
-    /// Its number.
-    pub id: ConnectionId,
+    /// What it is known by, and ended by.
+    pub handle: Rc<ConnectionHandle>,
     /// Its socket.
     pub socket: S,
-    /// Who connected.
-    pub source: SocketAddr,
     /// Whether there were as many connections as there may be: it is served where an unauthenticated
     /// client can be ended for it.
     pub is_beyond: bool,
 }
 
 /// Serves one connection to its end and gives the account of it. Must not be dropped before.
-pub async fn serve<V: Verbs>(
-    core: &Core<V>,
-    path: &Path,
-    accepted: Accepted<V::Socket>,
-) -> audit::Connection {
+pub async fn serve<V: Verbs>(core: &Core<V>, accepted: Accepted<V::Socket>) -> audit::Connection {
     let started = Instant::now();
-    let Some(counters) = core.counters.routes.get(path.index) else {
-        unreachable!("the counters were made for this configuration")
-    };
+    let handle = &*accepted.handle;
+    let route = &*handle.route;
+    let counters = route.counters(core.place);
     let mut work = Work {
-        id: accepted.id,
+        handle,
         started,
         core,
-        path,
-        source: accepted.source,
+        route,
+        source: handle.source,
         counters,
         talker: core.pool.turns().join(),
         account: Account::default(),
     };
-    let (of_route, full) = OfRoute::count(path, core.connections_max);
+    let (of_route, full) = OfRoute::count(route, core.connections_max);
     let close = match work.admit_connection(full, accepted.is_beyond) {
         Ok(()) => {
             let _open = Open::count(counters);
@@ -150,13 +103,8 @@ pub async fn serve<V: Verbs>(
     let undelivered = work.account.undelivered();
     counters.undelivered_bytes.add(undelivered.iter().sum());
     core.counters.pool_exhausted.set(core.pool.exhausted());
-    let Work {
-        id,
-        source,
-        account,
-        ..
-    } = work;
-    let account = account.told(id, path, source, started, close);
+    let account = work.account;
+    let account = account.told(handle.id, route, handle.source, started, close);
     if account.would_refuse().is_some() {
         counters.would_refuse.add(1);
     }
@@ -165,12 +113,12 @@ pub async fn serve<V: Verbs>(
 
 /// A connection at work.
 pub(super) struct Work<'c, V: Verbs> {
-    id: ConnectionId,
+    pub(super) handle: &'c ConnectionHandle,
     started: Instant,
     pub(super) core: &'c Core<V>,
-    pub(super) path: &'c Path,
+    pub(super) route: &'c Route,
     pub(super) source: SocketAddr,
-    counters: &'c RouteCounters,
+    counters: &'c Arc<RouteCounters>,
     pub(super) talker: Talker,
     pub(super) account: Account,
 }
@@ -180,11 +128,11 @@ pub(super) type Outcome<T> = Result<T, Close>;
 
 impl<'c, V: Verbs> Work<'c, V> {
     async fn run(&mut self, socket: V::Socket) -> Close {
-        let outcome = match &self.path.side {
+        let outcome = match &self.route.transport {
             // Boxed: each would keep the room that the largest needs.
-            Side::Originate(connector) => Box::pin(self.originate(socket, connector)).await,
-            Side::Terminate(acceptor) => Box::pin(self.terminate(socket, acceptor)).await,
-            Side::Passthrough => Box::pin(self.pass(socket)).await,
+            Transport::Originate(connector) => Box::pin(self.originate(socket, connector)).await,
+            Transport::Terminate(acceptor) => Box::pin(self.terminate(socket, acceptor)).await,
+            Transport::Passthrough => Box::pin(self.pass(socket)).await,
         };
         outcome.unwrap_or_else(|close| close)
     }
@@ -194,13 +142,13 @@ impl<'c, V: Verbs> Work<'c, V> {
         let place = self.place(Stage::FirstMessage);
         let mut first = Box::pin(self.first_bytes(&near, &place)).await?;
         // Where either side may begin, a client may be silent for ever.
-        let may_be_silent = Beginning::of(&self.path.route) == Beginning::Either;
+        let may_be_silent = Beginning::of(&self.route.config) == Beginning::Either;
         let mut place = may_be_silent.then(|| Box::new(place));
         let admitted = match self.admit(&mut first) {
             Ok(admitted) => admitted,
             Err(refused) => return Err(Box::pin(self.refuse(&near, &first, refused)).await),
         };
-        let mut attempts = Attempts::new(&self.path.route, admitted.targets);
+        let mut attempts = self.attempts(admitted.targets);
         let mut refusal = None;
         while let Some(reached) = Box::pin(attempts.next(&self.core.verbs, &self.core.names)).await
         {
@@ -269,7 +217,7 @@ impl<'c, V: Verbs> Work<'c, V> {
         })?;
         let first = self.first_payload(&far, &engine, &mut held, &judgement, &place);
         let mut first = Box::pin(first).await?;
-        let is_early = self.path.route.connect == Connect::Early;
+        let is_early = self.route.config.connect == Connect::Early;
         let place = is_early.then(|| Box::new(place));
         let admitted = match self.admit(&mut first) {
             Ok(admitted) => admitted,
@@ -277,10 +225,10 @@ impl<'c, V: Verbs> Work<'c, V> {
                 let words = Some(refused.answer);
                 self.note_refused(&first, &refused);
                 Box::pin(self.say_sealed(&far, &engine, words)).await;
-                return Err(refused.into_close());
+                return Err(close_of(refused));
             }
         };
-        let attempts = Attempts::new(&self.path.route, admitted.targets);
+        let attempts = self.attempts(admitted.targets);
         let near = match Box::pin(self.reach(attempts)).await {
             Ok(near) => near,
             Err(close) => {
@@ -298,7 +246,7 @@ impl<'c, V: Verbs> Work<'c, V> {
         // Its own memory: a connection that is not yet accepted does without.
         let close = Box::pin(relay).await;
         self.note_observed(&link, &close);
-        Ok(unanswered(close, &self.account, self.path.route.protocol))
+        Ok(unanswered(close, &self.account, self.route.config.protocol))
     }
 
     async fn pass(&mut self, source: V::Socket) -> Outcome<Close> {
@@ -338,13 +286,13 @@ impl<'c, V: Verbs> Work<'c, V> {
             )
         };
         let mut both = pin!(both);
-        let timeouts = &self.path.route.timeouts;
-        let (parties, stops) = ([there, back], &self.core.stops);
+        let timeouts = &self.route.config.timeouts;
+        let (parties, handle) = ([there, back], self.handle);
         let share = OnceCell::new();
         let until_answered = self.until_answered(place, &answered, &share);
-        let watch = link.watch(both.as_mut(), timeouts, parties, stops, until_answered);
+        let watch = link.watch(both.as_mut(), timeouts, parties, handle, until_answered);
         if Box::pin(watch).await {
-            link.watch(both, timeouts, parties, stops, pending()).await;
+            link.watch(both, timeouts, parties, handle, pending()).await;
         }
         let [to_source, to_target] = link.left();
         self.account.note_left(to_source, to_target);
@@ -354,8 +302,8 @@ impl<'c, V: Verbs> Work<'c, V> {
     // The target for a client that may have to give up its place meanwhile.
     async fn reach_for(&mut self, source: &V::Socket, place: &Place<'_>) -> Outcome<V::Socket> {
         let (stopping, stopped) = watch::channel(false);
-        let route = &self.path.route;
-        let attempts = Attempts::new(route, &route.targets).ended_by(stopped);
+        let attempts = self.attempts(&self.route.config.targets);
+        let attempts = attempts.ended_by(stopped);
         let end = || {
             source.abort();
             let _ = stopping.send(true);
@@ -384,7 +332,7 @@ impl<'c, V: Verbs> Work<'c, V> {
         let all = self.core.connections_max;
         let counted = async {
             answered.wait().await;
-            match self.path.shares.take_answered(self.source.ip(), all) {
+            match self.route.shares.take_answered(self.source.ip(), all) {
                 Some(place) => {
                     let _ = share.set(place);
                     None
@@ -394,8 +342,8 @@ impl<'c, V: Verbs> Work<'c, V> {
         };
         let late = async {
             match (
-                Beginning::of(&self.path.route),
-                self.path.route.timeouts.first_byte,
+                Beginning::of(&self.route.config),
+                self.route.config.timeouts.first_byte,
             ) {
                 // Both sides may be silent for as long as `idle` allows.
                 (Beginning::Either, _) | (_, None) => pending().await,
@@ -457,19 +405,19 @@ impl<'c, V: Verbs> Work<'c, V> {
         };
         let both = async { tokio::join!(sealing.run(link, first), opening.run(link, held)) };
         let mut both = pin!(both);
-        let timeouts = &self.path.route.timeouts;
-        let (parties, stops) = ([Party::PlainSide, Party::TlsPeer], &self.core.stops);
+        let timeouts = &self.route.config.timeouts;
+        let (parties, handle) = ([Party::PlainSide, Party::TlsPeer], self.handle);
         let goes_on = match place {
             Some(place) => {
                 let until_moved = self.until_moved(place);
-                let watch = link.watch(both.as_mut(), timeouts, parties, stops, until_moved);
+                let watch = link.watch(both.as_mut(), timeouts, parties, handle, until_moved);
                 Box::pin(watch).await
             }
             None => true,
         };
         if goes_on {
             let at_rest = async {
-                stops.draining().await;
+                handle.draining().await;
                 // Whatever changes this is done by this task, so it is looked at whenever that is polled.
                 poll_fn(|_| match link.is_at_rest() && outlet.is_free() {
                     true => Poll::Ready(()),
@@ -488,7 +436,7 @@ impl<'c, V: Verbs> Work<'c, V> {
                     never = self.report_progress(link) => never,
                 }
             };
-            link.watch(both, timeouts, parties, stops, until).await;
+            link.watch(both, timeouts, parties, handle, until).await;
         }
         let [to_near, to_far] = link.left();
         account.note_left(to_near, to_far);
@@ -501,9 +449,10 @@ impl<'c, V: Verbs> Work<'c, V> {
         let Some(peer) = self.account.peer.clone() else {
             return;
         };
+        self.handle.accept(peer.clone());
         let accepted = audit::Accepted {
-            id: self.id,
-            route: Arc::clone(&self.path.route),
+            id: self.handle.id,
+            route: Arc::clone(&self.route.config),
             source: self.source,
             target: self.account.target,
             peer,
@@ -517,8 +466,8 @@ impl<'c, V: Verbs> Work<'c, V> {
         loop {
             sleep(PROGRESS_EVERY).await;
             let progress = audit::Progress {
-                id: self.id,
-                route: Arc::clone(&self.path.route),
+                id: self.handle.id,
+                route: Arc::clone(&self.route.config),
                 source: self.source,
                 peer: self.account.peer.as_ref().map(|peer| peer.identity.clone()),
                 sealed_bytes: self.account.sealed.get(),
@@ -531,13 +480,13 @@ impl<'c, V: Verbs> Work<'c, V> {
     }
 
     fn note_observed(&mut self, link: &Link<V::Socket, V::Socket>, close: &Close) {
-        let ending = ending(close, &self.path.side);
+        let ending = ending(close, &self.route.transport);
         let now = Instant::now().into_std();
         self.account.observed = link.observer().finish(ending, now);
     }
 
     fn engine(&self, secured: Secured) -> Result<(RefCell<Engine>, Held), Reason> {
-        let Some(tls) = &self.path.route.tls else {
+        let Some(tls) = &self.route.config.tls else {
             unreachable!("who shook hands has a TLS route")
         };
         let (mut engine, held) = Engine::new(
@@ -554,20 +503,28 @@ impl<'c, V: Verbs> Work<'c, V> {
 
     /// What looks at this connection.
     pub(super) fn observer(&self) -> Observer {
-        self.path.observer(&self.counters.seen)
+        self.route.observer(&self.counters.seen)
     }
 
     // Who waits for an answer to its request does so for about as long as `connect` allows; all that
     // leads to the far side has that time together.
     fn handshake_limit(&self, attempts: &Attempts<'_>) -> Limit {
-        let (limit, left) = (self.path.route.timeouts.handshake, attempts.left());
-        match Beginning::of(&self.path.route) {
+        let (limit, left) = (self.route.config.timeouts.handshake, attempts.left());
+        match Beginning::of(&self.route.config) {
             Beginning::Request if left < limit => Limit {
                 time: left,
                 key: "timeouts.connect",
             },
             _ => Limit::of_handshake(limit),
         }
+    }
+
+    fn attempts<'t>(&self, targets: &'t [Target]) -> Attempts<'t>
+    where
+        'c: 't,
+    {
+        let route = self.route;
+        Attempts::new(&route.config, targets, &route.targets)
     }
 
     // Connects to the first target that answers.
@@ -584,8 +541,8 @@ impl<'c, V: Verbs> Work<'c, V> {
     }
 
     fn place(&self, stage: Stage) -> Place<'c> {
-        let limiter = &self.core.limiter;
-        limiter.admit(stage, self.source.ip(), self.path.index)
+        let (limiter, route) = (&self.core.limiter, self.route.id());
+        limiter.admit(stage, self.source.ip(), route, self.counters)
     }
 }
 

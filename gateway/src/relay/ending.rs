@@ -3,37 +3,11 @@
 
 use std::cell::Cell;
 
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
 
 use crate::limits::{DELIVERY_LOOK, DELIVERY_MAX, DELIVERY_STALL, RESET_GRACE};
 use crate::uring::Socket;
-
-/// What the connections of a core are told of the end of the process.
-#[derive(Debug, Clone)]
-pub struct Stops {
-    /// Becomes true when connections that have nothing outstanding must end.
-    pub draining: watch::Receiver<bool>,
-    /// Becomes true when all must end.
-    pub stopped: watch::Receiver<bool>,
-}
-
-impl Stops {
-    /// Waits until connections that have nothing outstanding must end.
-    pub(super) async fn draining(&self) {
-        wait(self.draining.clone()).await;
-    }
-
-    /// Waits until connections must end.
-    pub(super) async fn stopped(&self) {
-        wait(self.stopped.clone()).await;
-    }
-}
-
-async fn wait(mut stop: watch::Receiver<bool>) {
-    // A sender that is gone means that the process goes as well.
-    let _ = stop.wait_for(|stop| *stop).await;
-}
 
 /// Something that happens once in a connection.
 #[derive(Debug, Default)]

@@ -9,7 +9,8 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::ending::{Stops, settle, stalls};
+use super::ending::{settle, stalls};
+use super::handle::ConnectionHandle;
 use super::receiver::{Limits, Receiver, State};
 use crate::audit::{Close, Party, Reason};
 use crate::config::Timeouts;
@@ -361,7 +362,7 @@ impl<N: Socket, F: Socket> Link<N, F> {
         mut both: Pin<&mut impl Future>,
         timeouts: &Timeouts,
         parties: [Party; 2],
-        stops: &Stops,
+        handle: &ConnectionHandle,
         until: impl Future<Output = Option<Reason>>,
     ) -> bool {
         tokio::select! {
@@ -385,21 +386,21 @@ impl<N: Socket, F: Socket> Link<N, F> {
                     biased;
                     _ = &mut both => return false,
                     () = Box::pin(self.end_overdue(overdue)) => {}
-                    () = stops.stopped() => self.stop(),
+                    reason = handle.stopped() => self.stop(reason),
                 }
             }
-            () = stops.stopped() => self.stop(),
+            reason = handle.stopped() => self.stop(reason),
         }
         // The sockets are ended, so what is in flight comes back; it is never dropped.
         both.await;
         false
     }
 
-    fn stop(&self) {
+    fn stop(&self, reason: Reason) {
         // An application that was told before has had its time.
         match self.is_parting() {
             true => self.abort_near(),
-            false => self.fail(Party::Gateway, Reason::Drained),
+            false => self.fail(Party::Gateway, reason),
         }
     }
 

@@ -5,15 +5,14 @@
 //! hands, originate and terminate are the same two pumps, `seal` and `open`, over one `link`.
 
 mod account;
-mod admission;
 mod connection;
 mod ending;
 mod engine;
 mod first;
 mod full;
+mod handle;
 mod limiter;
 mod link;
-mod look;
 mod open;
 mod passthrough;
 mod receiver;
@@ -21,7 +20,6 @@ mod reception;
 mod seal;
 mod shake;
 
-pub use connection::{Accepted, Core, Path, Side, serve};
-pub use ending::Stops;
-pub use full::Full;
-pub use limiter::{HandshakeLimiter, Shares};
+pub use connection::{Accepted, Core, serve};
+pub use handle::ConnectionHandle;
+pub use limiter::HandshakeLimiter;

@@ -9,8 +9,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use super::account::answered;
-use super::admission::{Admitted, Refused};
-use super::connection::{Outcome, Side, Work};
+use super::connection::{Outcome, Work};
 use super::engine::Engine;
 use super::first::{Beginning, First, NoStart};
 use super::limiter::Place;
@@ -21,6 +20,7 @@ use crate::buffers::Appetite;
 use crate::dicom::{Answer, Ending};
 use crate::limits::ARTIM;
 use crate::observe::Direction;
+use crate::route::{Admitted, Refused, Transport};
 use crate::tls::Judgement;
 use crate::tls::PeerInfo;
 use crate::tls::handshake::tell;
@@ -33,13 +33,13 @@ impl<'c, V: Verbs> Work<'c, V> {
         socket: &V::Socket,
         place: &Place<'_>,
     ) -> Outcome<First> {
-        let beginning = Beginning::of(&self.path.route);
+        let beginning = Beginning::of(&self.route.config);
         let mut first = First::default();
         let has_begun = Cell::new(false);
         let wait = self.gather(socket, beginning, (&mut first, &has_begun), place);
-        let by = match self.path.side {
-            Side::Passthrough => Party::Source,
-            Side::Originate(_) | Side::Terminate(_) => Party::PlainSide,
+        let by = match self.route.transport {
+            Transport::Passthrough => Party::Source,
+            Transport::Originate(_) | Transport::Terminate(_) => Party::PlainSide,
         };
         let close = || socket.finish();
         let close = (&has_begun, close);
@@ -63,7 +63,7 @@ impl<'c, V: Verbs> Work<'c, V> {
     ) -> Result<(), NoStart> {
         let mut appetite = Appetite::new(self.talker);
         while !first
-            .is_legal(beginning, self.path.route.mode)
+            .is_legal(beginning, self.route.config.mode)
             .map_err(NoStart::Illegal)?
         {
             let ready = socket.readable().await;
@@ -121,9 +121,9 @@ impl<'c, V: Verbs> Work<'c, V> {
         (first, has_begun): (&mut First, &Cell<bool>),
         place: &Place<'_>,
     ) -> Result<Result<(), NoStart>, Cut> {
-        let beginning = Beginning::of(&self.path.route);
+        let beginning = Beginning::of(&self.route.config);
         loop {
-            match first.is_legal(beginning, self.path.route.mode) {
+            match first.is_legal(beginning, self.route.config.mode) {
                 Ok(true) => return Ok(Ok(())),
                 Ok(false) => {}
                 Err(illegal) => return Ok(Err(NoStart::Illegal(illegal))),
@@ -139,16 +139,16 @@ impl<'c, V: Verbs> Work<'c, V> {
 
     /// Whether the connection may go on, and where to; the request is of no more use then.
     pub(super) fn admit(&mut self, first: &mut First) -> Result<Admitted<'c>, Refused> {
-        let path = self.path;
-        let (Some(admission), Some(request)) = (&path.admission, first.request.take()) else {
-            return Ok(Admitted::anyone(&path.route.targets));
+        let route = self.route;
+        let (Some(admission), Some(request)) = (&route.admission, first.request.take()) else {
+            return Ok(Admitted::anyone(&route.config.targets));
         };
-        let peer = match path.side {
-            Side::Terminate(_) => self.account.peer.as_ref(),
-            Side::Originate(_) | Side::Passthrough => None,
+        let peer = match route.transport {
+            Transport::Terminate(_) => self.account.peer.as_ref(),
+            Transport::Originate(_) | Transport::Passthrough => None,
         };
         let identities = peer.map_or_else(Vec::new, PeerInfo::identities);
-        let mut admitted = admission.admit(&path.route, &request, &identities)?;
+        let mut admitted = admission.admit(&route.config, &request, &identities)?;
         self.account.reported = admitted.reported.take();
         Ok(admitted)
     }
@@ -162,7 +162,7 @@ impl<'c, V: Verbs> Work<'c, V> {
     ) -> Close {
         self.note_refused(first, &refused);
         self.say(near, Some(refused.answer)).await;
-        refused.into_close()
+        close_of(refused)
     }
 
     // The last word to an application; without one it sees a reset.
@@ -229,11 +229,11 @@ impl<'c, V: Verbs> Work<'c, V> {
         place: &Place<'_>,
         (has_begun, close): (&Cell<bool>, impl Fn() -> io::Result<()>),
     ) -> Outcome<W::Output> {
-        let limit = self.path.route.timeouts.first_byte;
+        let limit = self.route.config.timeouts.first_byte;
         // A client that waits with a connection for its first message misses nothing.
         let is_closed = Cell::new(false);
         let at_rest = async {
-            self.core.stops.draining().await;
+            self.handle.draining().await;
             if has_begun.get() || close().is_err() {
                 return std::future::pending().await;
             }
@@ -242,7 +242,7 @@ impl<'c, V: Verbs> Work<'c, V> {
         let time = async {
             tokio::select! {
                 () = passed(limit) => Reason::Deadline("first byte"),
-                () = self.core.stops.stopped() => Reason::Drained,
+                reason = self.handle.stopped() => reason,
                 () = at_rest => Reason::AtRest,
                 reason = place.ended() => reason,
             }
@@ -262,7 +262,7 @@ impl<'c, V: Verbs> Work<'c, V> {
 
     /// What an application is told whose association has nowhere to go for now.
     pub(super) fn unreachable_words(&self) -> Option<Answer> {
-        let speaks_dicom = Beginning::of(&self.path.route) == Beginning::Request;
+        let speaks_dicom = Beginning::of(&self.route.config) == Beginning::Request;
         speaks_dicom.then(Answer::temporary_congestion)
     }
 }
@@ -272,5 +272,13 @@ async fn passed(limit: Option<Duration>) {
     match limit {
         Some(limit) => sleep(limit).await,
         None => std::future::pending().await,
+    }
+}
+
+/// How a connection ends whose association may not begin.
+pub(super) fn close_of(refused: Refused) -> Close {
+    Close {
+        by: Party::Gateway,
+        reason: Reason::Forbidden(refused.sentence),
     }
 }

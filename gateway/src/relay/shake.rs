@@ -24,7 +24,7 @@ impl<V: Verbs> Work<'_, V> {
         acceptor: &Acceptor,
         place: &Place<'_>,
     ) -> Outcome<(Secured, Arc<Judgement>)> {
-        let limit = self.path.route.timeouts.handshake;
+        let limit = self.route.config.timeouts.handshake;
         let work = async {
             let waited = Instant::now();
             let (ready, late) = race(far.readable(), limit, || far.abort()).await;

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::sync::Arc;
 
 use rustix::io::Errno;
 use rustix::net::netdevice::name_to_index;
@@ -9,21 +10,23 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::config::{Config, InterfaceName, RouteConfig};
 use crate::limits::LISTEN_BACKLOG;
+use crate::route::{Route, RouteId};
 
 /// One listener for each of these routes of `config`, in their order.
 ///
 /// # Errors
 /// A sentence for each that cannot be opened.
-pub(super) fn routes<'r>(
+pub(super) fn routes(
     config: &Config,
-    routes: impl Iterator<Item = &'r RouteConfig>,
-) -> Result<Vec<TcpListener>, Vec<String>> {
+    routes: &[Arc<Route>],
+) -> Result<Vec<(RouteId, TcpListener)>, Vec<String>> {
     let mut listeners = Vec::new();
     let mut problems = Vec::new();
     for route in routes {
-        match listen(route.listen, route.interface.as_ref()) {
-            Ok(listener) => listeners.push(listener),
-            Err(error) => problems.push(refusal(config, route, &error)),
+        let of_route = &route.config;
+        match listen(of_route.listen, of_route.interface.as_ref()) {
+            Ok(listener) => listeners.push((route.id(), listener)),
+            Err(error) => problems.push(refusal(config, of_route, &error)),
         }
     }
     if problems.is_empty() {

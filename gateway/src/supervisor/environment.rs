@@ -9,7 +9,7 @@ use rustix::process::{
 use super::{Prepared, bind};
 use crate::config::{Config, Mode, RouteConfig};
 use crate::limits::{DESCRIPTORS_RESERVED, PIPES_MAX, PROBES_MAX};
-use crate::relay::Side;
+use crate::route::Transport;
 use crate::uring::{self, Capabilities, Unavailable};
 
 /// Tries io_uring.
@@ -81,11 +81,11 @@ fn lists_without_crl(route: &RouteConfig) -> bool {
 }
 
 /// What peers will hold against the certificate that a route shows.
-fn own_chain(side: &Side, route: &RouteConfig) -> impl Iterator<Item = String> {
-    let remarks = match side {
-        Side::Originate(connector) => connector.own_chain_remarks(),
-        Side::Terminate(acceptor) => acceptor.own_chain_remarks(),
-        Side::Passthrough => Vec::new(),
+fn own_chain(transport: &Transport, route: &RouteConfig) -> impl Iterator<Item = String> {
+    let remarks = match transport {
+        Transport::Originate(connector) => connector.own_chain_remarks(),
+        Transport::Terminate(acceptor) => acceptor.own_chain_remarks(),
+        Transport::Passthrough => Vec::new(),
     };
     let certificate = route.tls.as_ref().map(|tls| &tls.identity.certificate);
     let file = certificate.map_or_else(String::new, |file| file.value.display().to_string());
@@ -122,40 +122,40 @@ pub fn remarks(prepared: &Prepared) -> Vec<String> {
         ));
     }
     let mut seen = HashSet::new();
-    for path in prepared.paths.iter() {
-        if matches!(path.side, Side::Passthrough) {
+    for route in &prepared.table.routes {
+        if matches!(route.transport, Transport::Passthrough) {
             remarks.push(format!(
                 "route \"{}\": passthrough carries bytes as they are; what is not TLS already \
                  crosses in the clear",
-                path.route.name
+                route.config.name
             ));
         }
         remarks.extend(
-            own_chain(&path.side, &path.route).filter(|remark| seen.insert(remark.clone())),
+            own_chain(&route.transport, &route.config).filter(|remark| seen.insert(remark.clone())),
         );
-        let interface = path.route.interface.as_ref();
+        let interface = route.config.interface.as_ref();
         if let Some(interface) = interface.filter(|interface| !bind::is_there(interface)) {
             remarks.push(format!(
                 "route \"{}\": {}; the route would not start",
-                path.route.name,
+                route.config.name,
                 bind::missing(interface)
             ));
         }
-        if !bind::has_address(path.route.listen) {
+        if !bind::has_address(route.config.listen) {
             remarks.push(format!(
                 "route \"{}\": listen \"{}\": this machine has no such address now, and until it has, wardgate does \
                  not start; write one that `ip address` lists, or add the address",
-                path.route.name, path.route.listen
+                route.config.name, route.config.listen
             ));
         }
-        if lists_without_crl(&path.route) {
+        if lists_without_crl(&route.config) {
             remarks.push(format!(
                 "route \"{}\": no crl is configured, so a revoked certificate of a listed peer \
                  would be accepted until it expires",
-                path.route.name
+                route.config.name
             ));
         }
-        remarks.extend(path.route.remarks());
+        remarks.extend(route.config.remarks());
     }
     remarks
 }

@@ -13,7 +13,7 @@ mod prepare;
 mod signals;
 mod workers;
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::net::TcpListener;
 use std::path::Path as FilePath;
 use std::rc::Rc;
@@ -29,9 +29,10 @@ pub use prepare::{Prepared, prepare};
 
 use crate::admin::{self, View};
 use crate::audit::{Event, Journal, Level, Ready};
-use crate::config::{Config, RouteConfig, Timeouts};
+use crate::config::{Config, Timeouts};
 use crate::limits::WORKERS_END;
 use crate::metrics;
+use crate::route::{RoutePhase, RouteTable};
 use crate::tls::{CipherChoice, CpuFeatures};
 use crate::worker::report_panics;
 use expiries::Expiries;
@@ -58,8 +59,8 @@ pub fn run(file: &FilePath) -> Result<(), Stopped> {
     let capabilities = environment::probe().map_err(refused)?;
     let mut prepared = prepare(file, SystemTime::now()).map_err(Stopped::Refused)?;
     let connections_max = environment::raise_descriptors(&prepared.config).map_err(refused)?;
-    let open = prepared.paths.iter().map(|path| &*path.route);
-    let listeners = bind::routes(&prepared.config, open).map_err(Stopped::Refused)?;
+    let routes = &prepared.table.routes;
+    let listeners = bind::routes(&prepared.config, routes).map_err(Stopped::Refused)?;
     let metrics = bind::metrics(&prepared.config).map_err(refused)?;
 
     let (journal, writer) =
@@ -80,19 +81,15 @@ pub fn run(file: &FilePath) -> Result<(), Stopped> {
     }
     let plan = Plan {
         config: prepared.config.clone(),
-        open: prepared
-            .paths
-            .iter()
-            .map(|path| Arc::clone(&path.route))
-            .collect(),
+        table: Arc::clone(&prepared.table),
         files: std::mem::take(&mut prepared.files),
         expiries: std::mem::take(&mut prepared.expiries),
     };
     let started = Workers::start(
-        prepared,
-        capabilities,
-        choice.cipher,
+        &plan.config.gateway,
+        prepared.table,
         listeners,
+        (capabilities, choice.cipher),
         &journal,
         connections_max,
     );
@@ -127,7 +124,7 @@ fn main_thread() -> std::io::Result<(Runtime, Ignored)> {
 struct Plan {
     config: Config,
     /// The routes that are open.
-    open: Vec<Arc<RouteConfig>>,
+    table: Arc<RouteTable>,
     files: metrics::Files,
     expiries: Expiries,
 }
@@ -144,9 +141,8 @@ fn supervise(
         let mut signals = Signals::new(ignored, journal.clone())
             .map_err(|error| Stopped::Broken(error.to_string()))?;
         let view = Rc::new(View {
-            routes: plan.open.iter().map(|route| route.name.clone()).collect(),
+            table: RefCell::new(Arc::clone(&plan.table)),
             cores: workers.counters.clone(),
-            targets: workers.upstreams.counters().to_vec(),
             files: std::mem::take(&mut plan.files),
             journal: journal.clone(),
             ready: Cell::new(true),
@@ -156,13 +152,14 @@ fn supervise(
                 .map_err(|error| Stopped::Broken(error.to_string()))?;
             tokio::task::spawn_local(admin::serve(listener, Rc::clone(&view)));
         }
-        let listeners = plan.open.iter();
+        let routes = &plan.table.routes;
         let config = &plan.config;
         journal.tell(Event::Ready(Box::new(Ready {
-            listeners: listeners
-                .map(|route| (route.name.clone(), route.listen))
+            listeners: routes
+                .iter()
+                .map(|route| (route.config.name.clone(), route.config.listen))
                 .collect(),
-            closed: config.routes.len().saturating_sub(plan.open.len()),
+            closed: config.routes.len().saturating_sub(routes.len()),
             metrics: config.gateway.metrics,
             cores: in_words(&config.gateway.cores),
             version: env!("CARGO_PKG_VERSION"),
@@ -205,7 +202,7 @@ async fn serve(
         drain.as_secs()
     );
     notice(journal, Level::Info, told);
-    workers.end_at_rest();
+    workers.enter(RoutePhase::Draining);
     tokio::select! {
         () = workers.emptied() => {}
         () = sleep(drain) => {}
@@ -229,7 +226,7 @@ async fn end(workers: Workers, limit: Duration, journal: &Journal) -> Result<(),
             format!("{cut} connections did not end in time and are reset"),
         );
     }
-    workers.reset_connections();
+    workers.enter(RoutePhase::Stopped);
     if timeout(limit, workers.emptied()).await.is_err() {
         let left = workers.open();
         return Err(Stopped::Broken(format!(
@@ -256,6 +253,3 @@ fn in_words(cores: &[usize]) -> String {
         .collect::<Vec<_>>()
         .join(",")
 }
-
-/// All routes of a configuration, ready to serve.
-pub(crate) type Paths = Arc<[crate::relay::Path]>;

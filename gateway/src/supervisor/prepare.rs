@@ -8,16 +8,15 @@ use std::path::Path as FilePath;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use super::Paths;
 use super::ambiguity::Listings;
 use super::expiries::{Expiries, Owner};
 use crate::config::{self, Config, Mode, Peer, Problem, RouteConfig, RouteTls};
 use crate::limits::SHOWN_PROBLEMS_MAX;
 use crate::metrics;
-use crate::pki::expiry;
 use crate::pki::store::Store;
+use crate::pki::{self, expiry};
 use crate::pki::{Identity, Trust};
-use crate::relay::{Path, Shares, Side};
+use crate::route::{RouteDraft, RouteTable, Transport};
 use crate::tls::{Acceptor, Connector};
 
 /// A configuration of which at least one route can be opened.
@@ -25,7 +24,7 @@ pub struct Prepared {
     /// The configuration, with all its routes.
     pub config: Config,
     /// The routes that can be opened, with their certificates.
-    pub paths: Paths,
+    pub table: Arc<RouteTable>,
     /// Every problem of the files, in sentences with file, line and remedy; empty where all is good.
     pub problems: Vec<String>,
     /// What does not run because of these problems, in sentences.
@@ -48,14 +47,14 @@ pub fn prepare(file: &FilePath, now: SystemTime) -> Result<Prepared, Vec<String>
     let mut loader = Loader::new(now);
     loader.load(&found.routes);
     let refusals = loader.refusals(&found.routes);
-    let sides: Vec<_> = found
+    let drafts: Vec<_> = found
         .routes
         .iter()
-        .map(|route| loader.side(route))
+        .map(|route| loader.draft(route))
         .collect();
     let of_files = [loader.store.problems(), &loader.problems].concat();
     let refusals = match &found.config {
-        Ok(_) if refusals.is_empty() && sides.iter().any(Option::is_some) => None,
+        Ok(_) if refusals.is_empty() && drafts.iter().any(Option::is_some) => None,
         Ok(_) => Some(refusals),
         Err(of_the_text) => Some([of_the_text.as_slice(), &refusals].concat()),
     };
@@ -65,7 +64,7 @@ pub fn prepare(file: &FilePath, now: SystemTime) -> Result<Prepared, Vec<String>
             [of_files, refusals.unwrap_or_default()].concat(),
         ));
     };
-    Ok(loader.prepared(config, sides, sentences(file, of_files)))
+    Ok(loader.prepared(config, drafts, sentences(file, of_files)))
 }
 
 fn sentences(file: &FilePath, mut problems: Vec<Problem>) -> Vec<String> {
@@ -135,10 +134,14 @@ impl Loader {
         refusals
     }
 
-    /// What the route shakes hands with; `None` where its files do not allow it to be opened.
-    fn side(&mut self, route: &RouteConfig) -> Option<Side> {
+    /// The route with what it shakes hands with; `None` where its files do not allow it to be opened.
+    fn draft(&mut self, route: &Arc<RouteConfig>) -> Option<RouteDraft> {
         let Some(tls) = &route.tls else {
-            return Some(Side::Passthrough);
+            return Some(RouteDraft {
+                config: Arc::clone(route),
+                transport: Transport::Passthrough,
+                material: [0; 32],
+            });
         };
         let problems = self.store.identity_problems(&tls.identity, route.mode);
         let identity = self.identity(route).filter(|_| problems.is_empty());
@@ -167,15 +170,15 @@ impl Loader {
             peers,
             ..tls.clone()
         };
-        let side = match route.mode {
+        let transport = match route.mode {
             Mode::Originate => Connector::new(&identity, &usable, &trusts)
-                .map(|connector| Side::Originate(Box::new(connector))),
+                .map(|connector| Transport::Originate(Box::new(connector))),
             Mode::Terminate => Acceptor::new(&identity, &usable, &trusts)
-                .map(|acceptor| Side::Terminate(Box::new(acceptor))),
-            Mode::Passthrough => Ok(Side::Passthrough),
+                .map(|acceptor| Transport::Terminate(Box::new(acceptor))),
+            Mode::Passthrough => Ok(Transport::Passthrough),
         };
-        let side = match side {
-            Ok(side) => side,
+        let transport = match transport {
+            Ok(transport) => transport,
             Err(error) => {
                 let text = format!("route \"{}\": TLS cannot be set up: {error}", route.name);
                 let line = Some(route.line);
@@ -188,10 +191,14 @@ impl Loader {
             self.refuse(route, peer);
         }
         self.note_expiries(route, &usable, &identity, &trusts);
-        Some(side)
+        Some(RouteDraft {
+            config: Arc::clone(route),
+            transport,
+            material: pki::digest(&identity, &trusts),
+        })
     }
 
-    fn close(&mut self, route: &RouteConfig, problems: &[Problem]) -> Option<Side> {
+    fn close(&mut self, route: &RouteConfig, problems: &[Problem]) -> Option<RouteDraft> {
         self.closed.push(format!(
             "route \"{}\" is closed, and its clients are refused, until this is put right and wardgate is \
              restarted: {}",
@@ -245,23 +252,22 @@ impl Loader {
         self.store.trust(&scope(route, peer), &peer.trust)
     }
 
-    fn prepared(self, config: Config, sides: Vec<Option<Side>>, problems: Vec<String>) -> Prepared {
+    fn prepared(
+        self,
+        config: Config,
+        drafts: Vec<Option<RouteDraft>>,
+        problems: Vec<String>,
+    ) -> Prepared {
         let names = config.routes.iter().map(|route| route.name.clone());
         let files = metrics::Files {
-            routes: names.zip(sides.iter().map(Option::is_none)).collect(),
+            routes: names.zip(drafts.iter().map(Option::is_none)).collect(),
             refused: self.refused,
             expiries: self.expiries.rows(),
         };
-        let shares = Arc::new(Shares::new(config.routes.iter().map(|route| &**route)));
-        let open = config.routes.iter().zip(sides);
-        let open = open.filter_map(|(route, side)| Some((route, side?)));
-        // A path's place is that among the open ones, as that of its counters and its listener.
-        let paths = open.enumerate();
-        let paths = paths.map(|(place, (route, side))| {
-            Path::new(Arc::clone(route), place, side, Arc::clone(&shares))
-        });
+        let cores = config.gateway.cores.len();
+        let table = RouteTable::first(cores, drafts.into_iter().flatten(), &config.routes);
         Prepared {
-            paths: paths.collect(),
+            table: Arc::new(table),
             config,
             problems,
             closed: self.closed,

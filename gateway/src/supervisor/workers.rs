@@ -1,34 +1,34 @@
 //! The workers as the supervisor sees them: mailboxes, loads, threads.
 
+use std::collections::HashMap;
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 
-use super::Prepared;
 use crate::audit::Journal;
+use crate::config::Gateway;
 use crate::limits::MAILBOX_MAX;
 use crate::metrics;
-use crate::relay::{Path, Stops};
+use crate::route::{RouteId, RoutePhase, RouteTable};
 use crate::tls::Cipher;
-use crate::upstream::Upstreams;
+use crate::upstream::Failures;
 use crate::uring::Capabilities;
-use crate::worker::{self, Loads, Message, Plan};
+use crate::worker::{self, Loads, Message, NewRoutes, Plan};
 
 /// All workers of this process.
 pub(super) struct Workers {
     /// The counters of each core.
     pub(super) counters: Vec<Arc<metrics::Core>>,
-    /// The targets of all routes, with what is known of each.
-    pub(super) upstreams: Arc<Upstreams>,
+    table: Arc<RouteTable>,
+    // The core that accepts for each route, by its place.
+    acceptors: HashMap<RouteId, usize>,
     mailboxes: Vec<mpsc::Sender<Message>>,
     threads: Vec<JoinHandle<()>>,
     loads: Arc<Loads>,
-    draining: watch::Sender<bool>,
-    stop: watch::Sender<bool>,
 }
 
 impl Workers {
@@ -37,60 +37,46 @@ impl Workers {
     /// # Errors
     /// What kept one of them from starting.
     pub(super) fn start(
-        prepared: Prepared,
-        capabilities: Capabilities,
-        cipher: Cipher,
-        listeners: Vec<TcpListener>,
+        config: &Gateway,
+        table: Arc<RouteTable>,
+        listeners: Vec<(RouteId, TcpListener)>,
+        (capabilities, cipher): (Capabilities, Cipher),
         journal: &Journal,
         connections_max: usize,
     ) -> Result<Self, String> {
-        let cores = &prepared.config.gateway.cores;
-        let busy_poll = prepared.config.gateway.busy_poll;
+        let cores = &config.cores;
         let (mailboxes, inboxes): (Vec<_>, Vec<_>) =
             cores.iter().map(|_| mpsc::channel(MAILBOX_MAX)).unzip();
-        let counters: Vec<_> = cores
-            .iter()
-            .map(|cpu| {
-                let seen = prepared.paths.iter().map(Path::seen);
-                Arc::new(metrics::Core::looking(*cpu, seen))
-            })
-            .collect();
-        let (draining, is_draining) = watch::channel(false);
-        let (stop, stopped) = watch::channel(false);
-        let stops = Stops {
-            draining: is_draining,
-            stopped,
-        };
+        let counters = cores.iter().map(|cpu| Arc::new(metrics::Core::new(*cpu)));
+        let counters: Vec<_> = counters.collect();
         let mut workers = Self {
             loads: Loads::new(counters.clone(), connections_max),
             counters,
-            upstreams: Upstreams::new(prepared.paths.iter().map(|path| &*path.route)),
+            table: Arc::clone(&table),
+            acceptors: HashMap::new(),
             mailboxes,
             threads: Vec::new(),
-            draining,
-            stop,
         };
-        let mut listeners = dealt(listeners, cores.len());
+        let failures = Arc::<Failures>::default();
+        let mut listeners = workers.deal(listeners);
         let (ready, started) = std::sync::mpsc::channel();
         for (core, (cpu, inbox)) in cores.iter().zip(inboxes).enumerate() {
             let plan = Plan {
                 cpu: *cpu,
                 core,
-                busy_poll,
+                busy_poll: config.busy_poll,
                 cipher,
                 capabilities,
-                paths: Arc::clone(&prepared.paths),
-                upstreams: Arc::clone(&workers.upstreams),
-                listeners: listeners
-                    .get_mut(core)
-                    .map(std::mem::take)
-                    .unwrap_or_default(),
+                routes: NewRoutes {
+                    table: Arc::clone(&table),
+                    listeners: listeners.remove(&core).unwrap_or_default(),
+                },
+                failures: Arc::clone(&failures),
                 mailboxes: workers.mailboxes.clone(),
                 inbox,
                 loads: Arc::clone(&workers.loads),
                 counters: Arc::clone(&workers.counters[core]),
                 journal: journal.clone(),
-                stops: stops.clone(),
             };
             let thread = worker::start(plan, ready.clone());
             workers
@@ -129,14 +115,10 @@ impl Workers {
         self.tell_all(|| Message::StopAccepting).await;
     }
 
-    /// Ends connections in order that have nothing outstanding, now and as soon as they have.
-    pub(super) fn end_at_rest(&self) {
-        let _ = self.draining.send(true);
-    }
-
-    /// Ends open connections visibly.
-    pub(super) fn reset_connections(&self) {
-        let _ = self.stop.send(true);
+    /// Takes all routes on to `phase`, which ends their connections.
+    pub(super) fn enter(&self, phase: RoutePhase) {
+        let routes = &self.table.routes;
+        routes.iter().for_each(|route| route.state.enter(phase));
     }
 
     /// Returns when no connection is open.
@@ -152,7 +134,7 @@ impl Workers {
     /// When one panicked. One that only waits for the system's resolver is left behind: nothing
     /// depends on it any more.
     pub(super) async fn join(self, limit: Duration) -> Result<(), String> {
-        self.tell_all(|| Message::End).await;
+        self.tell_all(|| Message::Finish).await;
         let until = Instant::now() + limit;
         for thread in self.threads {
             while !thread.is_finished() && Instant::now() < until {
@@ -163,6 +145,21 @@ impl Workers {
             }
         }
         Ok(())
+    }
+
+    // Each listener is one core's: that which accepts for the fewest routes, so that no core accepts for all.
+    fn deal(
+        &mut self,
+        listeners: Vec<(RouteId, TcpListener)>,
+    ) -> HashMap<usize, Vec<(RouteId, TcpListener)>> {
+        let mut hands = HashMap::<_, Vec<_>>::new();
+        for (id, listener) in listeners {
+            let count = |core: &usize| self.acceptors.values().filter(|of| *of == core).count();
+            let core = (0..self.mailboxes.len()).min_by_key(count).unwrap_or(0);
+            self.acceptors.insert(id, core);
+            hands.entry(core).or_default().push((id, listener));
+        }
+        hands
     }
 
     async fn tell_all(&self, message: impl Fn() -> Message) {
@@ -178,15 +175,4 @@ const LOOK_CLOSELY: Duration = Duration::from_millis(10);
 
 fn cannot_start(cpu: usize, error: &std::io::Error) -> String {
     format!("the worker of CPU {cpu} cannot start: {error}")
-}
-
-// Each listener is one core's; the routes are dealt out so that no core accepts for all.
-fn dealt(listeners: Vec<TcpListener>, cores: usize) -> Vec<Vec<(usize, TcpListener)>> {
-    let mut hands: Vec<_> = (0..cores).map(|_| Vec::new()).collect();
-    for (path, listener) in listeners.into_iter().enumerate() {
-        if let Some(hand) = hands.get_mut(path.checked_rem(cores).unwrap_or(0)) {
-            hand.push((path, listener));
-        }
-    }
-    hands
 }

@@ -3,15 +3,16 @@
 use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
-use super::Names;
 use super::addresses::AddressReport;
 use super::race::{Failed, Finish, race};
 use super::unresolved::Due;
+use super::{Names, ProbedTarget};
 use crate::config::{Host, RouteConfig, Target, Timeouts};
 use crate::limits::{ATTEMPT_DELAY, LOOK_UP_HASTE, SENTENCE_CHARS_MAX};
 use crate::uring::{SocketOptions, Verbs};
@@ -51,6 +52,8 @@ pub struct Reached<S> {
 pub struct Attempts<'r> {
     route: &'r RouteConfig,
     targets: VecDeque<&'r Target>,
+    // Those of the route that are probed.
+    probed: &'r [Arc<ProbedTarget>],
     // Whether those that are down stand last already.
     is_sorted: bool,
     // The target at hand, and its addresses that may still be tried.
@@ -76,12 +79,17 @@ struct Silent<'r> {
 }
 
 impl<'r> Attempts<'r> {
-    /// Attempts at `targets` within the deadlines of `route`, from now.
+    /// Attempts at `targets` within the deadlines of `route`, from now. `probed` is what is known of targets.
     #[must_use]
-    pub fn new(route: &'r RouteConfig, targets: &'r [Target]) -> Self {
+    pub fn new(
+        route: &'r RouteConfig,
+        targets: &'r [Target],
+        probed: &'r [Arc<ProbedTarget>],
+    ) -> Self {
         Self {
             route,
             targets: targets.iter().collect(),
+            probed,
             is_sorted: false,
             target: None,
             addresses: VecDeque::new(),
@@ -159,9 +167,11 @@ impl<'r> Attempts<'r> {
         if std::mem::replace(&mut self.is_sorted, true) {
             return;
         }
-        let upstreams = names.upstreams();
-        let is_up =
-            |target: &&Target| !upstreams.is_down(self.route, target) && !is_silent(names, target);
+        let is_down = |target: &Target| {
+            let mut probed = self.probed.iter();
+            probed.any(|probed| probed.target == *target && probed.is_down())
+        };
+        let is_up = |target: &&Target| !is_down(target) && !is_silent(names, target);
         let (up, down): (Vec<_>, Vec<_>) = self.targets.drain(..).partition(is_up);
         self.targets.extend(up.into_iter().chain(down));
     }
@@ -177,7 +187,7 @@ impl<'r> Attempts<'r> {
         };
         match found {
             Ok(found) => {
-                let dead = names.upstreams().dead_addresses();
+                let dead = names.failures().dead_addresses();
                 let now = Instant::now().into_std();
                 let each = interleaved(found)
                     .into_iter()
@@ -273,7 +283,7 @@ impl<'r> Attempts<'r> {
             return;
         }
         let now = Instant::now().into_std();
-        names.upstreams().dead_addresses().on_silence(address, now);
+        names.failures().dead_addresses().on_silence(address, now);
         self.silent.push(Silent {
             target,
             address,
@@ -284,7 +294,7 @@ impl<'r> Attempts<'r> {
     // Where no address answers at all, the connection's own line names each.
     fn report(&mut self, names: &Names, target: &Target, used: SocketAddr) {
         let now = Instant::now().into_std();
-        let after = names.upstreams().dead_addresses().on_answer(used, now);
+        let after = names.failures().dead_addresses().on_answer(used, now);
         if let Some(after) = after {
             let report = AddressReport::Answers {
                 target: target.to_string(),
@@ -299,7 +309,7 @@ impl<'r> Attempts<'r> {
             why,
         } in self.silent.drain(..)
         {
-            let mut dead = names.upstreams().dead_addresses();
+            let mut dead = names.failures().dead_addresses();
             let is_due = dead.should_report(address, now);
             drop(dead);
             if is_due {
@@ -333,7 +343,7 @@ impl<'r> Attempts<'r> {
             found = names.look_up(verbs, name) => found,
             _ = over(patience, self.stop.clone()) => known.ok_or_else(|| {
                 let why = "the name was not resolved in time";
-                let mut unresolved = names.upstreams().unresolved();
+                let mut unresolved = names.failures().unresolved();
                 unresolved.on_failure(name, why.to_owned(), Instant::now().into_std());
                 io::Error::new(io::ErrorKind::TimedOut, why)
             }),
@@ -342,7 +352,7 @@ impl<'r> Attempts<'r> {
 
     fn report_name(&self, names: &Names, target: &Target, name: &str, is_remembered: bool) {
         let now = Instant::now().into_std();
-        let due = names.upstreams().unresolved().due(name, now);
+        let due = names.failures().unresolved().due(name, now);
         let target = target.to_string();
         let report = match due {
             Some(Due::Unresolved(why)) => AddressReport::Unresolved {
@@ -401,10 +411,7 @@ fn is_silent(names: &Names, target: &Target) -> bool {
         Host::Ip(address) => vec![*address],
         Host::Name(name) => names.last_known(name).unwrap_or_default(),
     };
-    let (now, dead) = (
-        Instant::now().into_std(),
-        names.upstreams().dead_addresses(),
-    );
+    let (now, dead) = (Instant::now().into_std(), names.failures().dead_addresses());
     let is_dead = |ip: &IpAddr| dead.is_dead(SocketAddr::new(*ip, target.port), now);
     !known.is_empty() && known.iter().all(is_dead)
 }

@@ -3,20 +3,22 @@
 
 mod addresses;
 mod connect;
+mod failures;
 mod health;
 mod names;
 mod probe;
+mod probed;
 mod race;
 #[cfg(test)]
 mod tests;
 mod unresolved;
-mod upstreams;
 mod watch;
 
 pub use addresses::AddressReport;
 pub use connect::{Attempts, Reached, socket_options};
+pub use failures::Failures;
 pub use health::{Health, Transition};
 pub use names::Names;
 pub use probe::Prober;
-pub use upstreams::{Upstreams, Watched};
+pub use probed::{ProbedTarget, probed_targets};
 pub use watch::watch;

@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use super::{AddressReport, Upstreams};
+use super::{AddressReport, Failures};
 use crate::config::RouteConfig;
 use crate::limits::{ADDRESSES_MAX, NAME_FRESH, NAME_STALE, NAMES_MAX};
 use crate::uring::{LookUp, Verbs};
@@ -26,7 +26,7 @@ pub struct Names {
     // when a connection has no more time, and the next one goes on with it: a resolver that hangs for
     // one name holds one thread, however many connections ask.
     look_ups: RefCell<HashMap<String, Turn>>,
-    upstreams: Arc<Upstreams>,
+    failures: Arc<Failures>,
     reporter: Reporter,
 }
 
@@ -57,9 +57,9 @@ struct Known {
 impl Names {
     /// Without a memory yet, where this is known of targets.
     #[must_use]
-    pub fn new(upstreams: Arc<Upstreams>) -> Self {
+    pub fn new(failures: Arc<Failures>) -> Self {
         Self {
-            upstreams,
+            failures,
             ..Self::default()
         }
     }
@@ -81,8 +81,8 @@ impl Names {
 
     /// What is known of targets.
     #[must_use]
-    pub fn upstreams(&self) -> &Upstreams {
-        &self.upstreams
+    pub fn failures(&self) -> &Failures {
+        &self.failures
     }
 
     /// Addresses of `name`, at most `limits::ADDRESSES_MAX`, in the resolver's order.
@@ -129,13 +129,13 @@ impl Names {
         let now = Instant::now().into_std();
         match found {
             Ok(mut addresses) => {
-                self.upstreams.unresolved().on_success(name, now);
+                self.failures.unresolved().on_success(name, now);
                 addresses.truncate(ADDRESSES_MAX);
                 self.remember(name, &addresses, since);
                 Ok(addresses)
             }
             Err(error) => {
-                let mut unresolved = self.upstreams.unresolved();
+                let mut unresolved = self.failures.unresolved();
                 unresolved.on_failure(name, error.to_string(), now);
                 drop(unresolved);
                 self.recall(name, NAME_STALE).ok_or(error)

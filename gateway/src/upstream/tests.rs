@@ -15,7 +15,7 @@ use rustix::io::Errno;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
 
-use super::{AddressReport, Attempts, Names, Upstreams};
+use super::{AddressReport, Attempts, Names, ProbedTarget, probed_targets};
 use crate::config::{self, RouteConfig};
 use crate::limits::{ADDRESS_SILENT, ATTEMPT_DELAY};
 use crate::uring::{Lent, LookUp, Pipe, Ring, SendQueue, Socket, SocketOptions, Verbs};
@@ -218,7 +218,7 @@ fn ip(text: &str) -> IpAddr {
 async fn a_resolver_that_hangs_does_not_stop_a_known_target() {
     let (route, net, names) = (route(), net(), Names::default());
     assert!(
-        Attempts::new(&route, &route.targets)
+        Attempts::new(&route, &route.targets, &[])
             .next(&net, &names)
             .await
             .is_some()
@@ -226,7 +226,7 @@ async fn a_resolver_that_hangs_does_not_stop_a_known_target() {
     sleep(2 * crate::limits::NAME_FRESH).await;
     net.hangs.set(true);
     let start = Instant::now();
-    let reached = Attempts::new(&route, &route.targets)
+    let reached = Attempts::new(&route, &route.targets, &[])
         .next(&net, &names)
         .await;
     assert!(reached.is_some(), "by the address that is remembered");
@@ -242,7 +242,7 @@ async fn a_resolver_that_hangs_is_told_within_the_time_to_connect() {
     let (route, net, names) = (route(), net(), Names::default());
     net.hangs.set(true);
     let start = Instant::now();
-    let mut attempts = Attempts::new(&route, &route.targets);
+    let mut attempts = Attempts::new(&route, &route.targets, &[]);
     assert!(attempts.next(&net, &names).await.is_none());
     assert!(
         start.elapsed() <= route.timeouts.connect,
@@ -257,7 +257,7 @@ async fn a_resolver_that_hangs_is_told_within_the_time_to_connect() {
 }
 
 /// A route of three targets with health, one of them a title's own, and what is known of them.
-fn probed() -> (Arc<RouteConfig>, Names, Arc<Upstreams>) {
+fn probed() -> (Arc<RouteConfig>, Vec<Arc<ProbedTarget>>) {
     let text = ROUTE.replace(
         "targets = [\"gw.region.example:2762\"]",
         "targets = [\"127.0.0.1:1\", \"127.0.0.1:2\"]\nhealth = \"c-echo\"",
@@ -266,12 +266,13 @@ fn probed() -> (Arc<RouteConfig>, Names, Arc<Upstreams>) {
         + "[[route.ae]]\ncalled = [\"CT_B\", \"CT_C\"]\ntargets = [\"127.0.0.1:3\", \"127.0.0.1:1\"]\n";
     let config = config::parse(&text, Path::new("wardgate.toml")).expect("a good route");
     let route = config.routes.into_iter().next().expect("one route");
-    let upstreams = Upstreams::new([&*route]);
-    (route, Names::new(Arc::clone(&upstreams)), upstreams)
+    let probed = probed_targets(&route, &[]);
+    (route, probed)
 }
 
-async fn ports(route: &RouteConfig, names: &Names) -> Vec<u16> {
-    let (net, mut attempts) = (net(), Attempts::new(route, &route.targets));
+async fn ports(route: &RouteConfig, probed: &[Arc<ProbedTarget>]) -> Vec<u16> {
+    let names = &Names::default();
+    let (net, mut attempts) = (net(), Attempts::new(route, &route.targets, probed));
     let mut ports = Vec::new();
     while let Some(reached) = attempts.next(&net, names).await {
         ports.push(reached.address.port());
@@ -281,39 +282,37 @@ async fn ports(route: &RouteConfig, names: &Names) -> Vec<u16> {
 
 #[tokio::test(start_paused = true)]
 async fn targets_that_are_down_are_tried_last_and_never_not_at_all() {
-    let (route, names, upstreams) = probed();
-    assert_eq!(ports(&route, &names).await, [1, 2], "unknown is up");
-    let counters = upstreams.counters();
-    counters[0].up.set(0);
-    assert_eq!(ports(&route, &names).await, [2, 1]);
-    counters[1].up.set(0);
-    assert_eq!(ports(&route, &names).await, [1, 2], "in their order");
-    counters[0].up.set(1);
-    assert_eq!(ports(&route, &names).await, [1, 2]);
+    let (route, probed) = probed();
+    assert_eq!(ports(&route, &probed).await, [1, 2], "unknown is up");
+    let counters = |index: usize| &probed[index].counters;
+    counters(0).up.set(0);
+    assert_eq!(ports(&route, &probed).await, [2, 1]);
+    counters(1).up.set(0);
+    assert_eq!(ports(&route, &probed).await, [1, 2], "in their order");
+    counters(0).up.set(1);
+    assert_eq!(ports(&route, &probed).await, [1, 2]);
 }
 
 #[test]
 fn each_target_of_a_route_is_probed_once_by_the_title_that_it_has() {
-    let (route, _, upstreams) = probed();
-    let watched = upstreams.of(&route);
-    let told: Vec<_> = watched
-        .iter()
-        .map(|watched| format!("{} {}", watched.target, watched.called))
-        .collect();
+    let (_, probed) = probed();
+    let each = probed.iter();
+    let each = each.map(|probed| format!("{} {}", probed.target, probed.called));
+    let told: Vec<_> = each.collect();
     let expected = [
         "127.0.0.1:1 CT_B",
         "127.0.0.1:2 ANY-SCP",
         "127.0.0.1:3 CT_B",
     ];
     assert_eq!(told, expected);
-    assert!(Upstreams::new([&*self::route()]).counters().is_empty());
+    assert!(probed_targets(&route(), &[]).is_empty());
 }
 
 #[tokio::test(start_paused = true)]
 async fn many_connections_at_once_ask_for_a_name_once() {
     let (route, net, names) = (route(), net(), Names::default());
     let one = || async {
-        Attempts::new(&route, &route.targets)
+        Attempts::new(&route, &route.targets, &[])
             .next(&net, &names)
             .await
             .is_some()
@@ -329,7 +328,7 @@ async fn connect_once(
     route: &RouteConfig,
 ) -> (Option<IpAddr>, Duration, String) {
     let start = Instant::now();
-    let mut attempts = Attempts::new(route, &route.targets);
+    let mut attempts = Attempts::new(route, &route.targets, &[]);
     let reached = attempts.next(net, names).await;
     let took = start.elapsed();
     assert_eq!(net.open.get(), reached.iter().count() as u32, "left open");
@@ -457,7 +456,7 @@ async fn addresses_that_were_overtaken_are_tried_again_when_the_first_is_rejecte
         ("2001:db8::1", Fate::IsSilent),
         ("192.0.2.1", Fate::Answers),
     ]);
-    let mut attempts = Attempts::new(&route, &route.targets);
+    let mut attempts = Attempts::new(&route, &route.targets, &[]);
     let reached = attempts.next(&net, &names).await.expect("one answers");
     assert_eq!(reached.address.ip(), ip("192.0.2.1"));
     attempts.reject("its certificate is not good".to_owned());
@@ -492,7 +491,7 @@ async fn silent_targets_are_tried_after_the_others_for_a_while() {
 async fn a_machine_without_source_ports_does_not_blame_the_target() {
     let (route, (names, reports)) = (route(), reported());
     let net = with_addresses(&[("192.0.2.1", Fate::NoPorts)]);
-    let mut attempts = Attempts::new(&route, &route.targets);
+    let mut attempts = Attempts::new(&route, &route.targets, &[]);
     assert!(attempts.next(&net, &names).await.is_none());
     assert!(attempts.lacks_ports());
     let sentence = attempts.sentence();
@@ -516,7 +515,7 @@ async fn a_name_whose_look_up_hangs_is_asked_for_once() {
     net.hangs.set(true);
     let start = Instant::now();
     let next = || async {
-        let mut attempts = Attempts::new(&route, &route.targets);
+        let mut attempts = Attempts::new(&route, &route.targets, &[]);
         attempts.next(&net, &names).await.is_some()
     };
     let mut failed = 0;

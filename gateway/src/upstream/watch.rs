@@ -6,7 +6,7 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep_until};
 
 use super::connect::stopped;
-use super::{Health, Prober, Transition, Watched};
+use super::{Health, ProbedTarget, Prober, Transition};
 use crate::metrics;
 use crate::uring::Verbs;
 
@@ -16,7 +16,7 @@ use crate::uring::Verbs;
 /// Must not be dropped before it ends.
 pub async fn watch<V: Verbs>(
     prober: &Prober<'_, V>,
-    watched: &Watched,
+    watched: &ProbedTarget,
     delay: Duration,
     places: &Semaphore,
     tell: impl Fn(Transition),

@@ -1,6 +1,6 @@
 //! One core accepts for a route and hands each connection to the least loaded core.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::rc::Rc;
@@ -8,56 +8,70 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use socket2::SockRef;
+use tokio::sync::Notify;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::task::JoinHandle;
 
 use super::{Handed, Message, Shared};
 use crate::audit::{Connection, Event, Reason};
 use crate::limits::{ACCEPT_BATCH, ACCEPT_PAUSE};
+use crate::route::Route;
 use crate::uring;
 
 /// A route's listener at work.
 pub(super) struct Listening {
-    listener: Rc<TcpListener>,
-    stopping: Rc<Cell<bool>>,
+    accepting: Rc<Accepting>,
     task: JoinHandle<()>,
 }
 
+/// What the listener's task shares with the one that stops it.
+struct Accepting {
+    listener: Rc<TcpListener>,
+    // What is accepted from now on is served by it.
+    route: RefCell<Arc<Route>>,
+    is_stopping: Cell<bool>,
+    stopping: Notify,
+}
+
 impl Listening {
-    /// Stops accepting and closes the listener. Who connects from now on is refused.
+    /// Begins to accept on `listener` for `route`.
+    pub(super) fn start(shared: Rc<Shared>, route: Arc<Route>, listener: TcpListener) -> Self {
+        let accepting = Rc::new(Accepting {
+            listener: Rc::new(listener),
+            route: RefCell::new(route),
+            is_stopping: Cell::new(false),
+            stopping: Notify::new(),
+        });
+        let work = accept_all(shared, Rc::clone(&accepting));
+        Self {
+            accepting,
+            task: uring::spawn(work),
+        }
+    }
+
+    /// Lets `route` serve what is accepted from now on.
+    pub(super) fn accept_for(&self, route: Arc<Route>) {
+        *self.accepting.route.borrow_mut() = route;
+    }
+
+    /// Stops accepting and closes the descriptor. The socket goes on listening where another process holds it;
+    /// where none does, clients that connect from now on are refused.
     pub(super) async fn stop(self) {
-        self.stopping.set(true);
-        // Ends the poll that is in flight; the descriptor closes with the last of its owners.
-        let _ = rustix::net::shutdown(&*self.listener, rustix::net::Shutdown::Both);
+        self.accepting.is_stopping.set(true);
+        self.accepting.stopping.notify_one();
         let _ = self.task.await;
     }
 }
 
-/// Begins to accept on `listener` for the route at place `path`.
-pub(super) fn start(shared: Rc<Shared>, path: usize, listener: TcpListener) -> Listening {
-    let listener = Rc::new(listener);
-    let stopping = Rc::new(Cell::new(false));
-    let work = accept_all(shared, path, Rc::clone(&listener), Rc::clone(&stopping));
-    Listening {
-        listener,
-        stopping,
-        task: uring::spawn(work),
-    }
-}
-
-async fn accept_all(
-    shared: Rc<Shared>,
-    path: usize,
-    listener: Rc<TcpListener>,
-    stopping: Rc<Cell<bool>>,
-) {
-    while !stopping.get() {
-        let ready = uring::wait_acceptable(&listener).await;
-        if stopping.get() {
-            return;
-        }
+async fn accept_all(shared: Rc<Shared>, accepting: Rc<Accepting>) {
+    while !accepting.is_stopping.get() {
+        let ready = tokio::select! {
+            biased;
+            () = accepting.stopping.notified() => return,
+            ready = uring::wait_acceptable(&accepting.listener) => ready,
+        };
         if ready
-            .and_then(|()| accept_some(&shared, path, &listener))
+            .and_then(|()| accept_some(&shared, &accepting))
             .is_err()
         {
             // No descriptor or no memory: what waits in the backlog is not lost by waiting.
@@ -67,10 +81,13 @@ async fn accept_all(
     }
 }
 
-fn accept_some(shared: &Rc<Shared>, path: usize, listener: &TcpListener) -> io::Result<()> {
+fn accept_some(shared: &Rc<Shared>, accepting: &Accepting) -> io::Result<()> {
     for _ in 0..ACCEPT_BATCH {
-        match listener.accept() {
-            Ok((socket, source)) => place(shared, path, socket, source),
+        match accepting.listener.accept() {
+            Ok((socket, source)) => {
+                let route = Arc::clone(&accepting.route.borrow());
+                place(shared, route, socket, source);
+            }
             Err(error) => match error.kind() {
                 io::ErrorKind::WouldBlock => return Ok(()),
                 // The next in line may be well.
@@ -82,28 +99,25 @@ fn accept_some(shared: &Rc<Shared>, path: usize, listener: &TcpListener) -> io::
     Ok(())
 }
 
-fn place(shared: &Rc<Shared>, path: usize, socket: TcpStream, source: SocketAddr) {
+fn place(shared: &Rc<Shared>, route: Arc<Route>, socket: TcpStream, source: SocketAddr) {
     let source = SocketAddr::new(source.ip().to_canonical(), source.port());
-    let counters = shared.core.counters.routes.get(path);
-    if let Some(counters) = counters {
-        counters.accepted.add(1);
-    }
-    let full = shared
-        .paths
-        .get(path)
-        .and_then(|path| path.full(shared.core.connections_max));
+    let own = shared.core.place;
+    route.counters(own).accepted.add(1);
+    let full = route.full(shared.core.connections_max);
     let (mut scales, now) = (shared.scales.borrow_mut(), Instant::now());
     let seat = match full {
-        None => scales.seat(shared.place, now),
-        Some(full) => scales.seat_of_full(shared.place, now, |core| full.can_make_way(core, path)),
+        None => scales.seat(own, now),
+        Some(full) => scales.seat_of_full(own, now, |place, core| {
+            full.can_make_way(core, place, &route)
+        }),
     };
     drop(scales);
     let Some(seat) = seat else {
-        return turn_away(shared, path, &socket, source, "open connections");
+        return turn_away(shared, &route, &socket, source, "open connections");
     };
     let core = seat.core();
     let handed = Handed {
-        path,
+        route,
         socket,
         source,
         seat,
@@ -116,7 +130,7 @@ fn place(shared: &Rc<Shared>, path: usize, socket: TcpStream, source: SocketAddr
     if let Some(Message::Connection(handed)) = sent.err().map(TrySendError::into_inner) {
         turn_away(
             shared,
-            path,
+            &handed.route,
             &handed.socket,
             source,
             "connections on their way to a core",
@@ -127,21 +141,16 @@ fn place(shared: &Rc<Shared>, path: usize, socket: TcpStream, source: SocketAddr
 // Reset, so that the application sees a refusal and not an orderly end.
 fn turn_away(
     shared: &Rc<Shared>,
-    path: usize,
+    route: &Route,
     socket: &TcpStream,
     source: SocketAddr,
     which: &'static str,
 ) {
     let _ = SockRef::from(socket).set_linger(Some(Duration::ZERO));
-    if let Some(counters) = shared.core.counters.routes.get(path) {
-        counters.limited.add(1);
-    }
-    let Some(path) = shared.paths.get(path) else {
-        return;
-    };
-    let route = Arc::clone(&path.route);
+    route.counters(shared.core.place).limited.add(1);
     let id = shared.ids.next();
-    let account = Connection::unserved(id, route, source, Reason::Limit(which.into()));
+    let config = Arc::clone(&route.config);
+    let account = Connection::unserved(id, config, source, Reason::Limit(which.into()));
     shared
         .core
         .journal

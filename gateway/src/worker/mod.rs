@@ -1,14 +1,16 @@
 //! One worker: a thread pinned to a core, with a ring, buffers, names and counters of its own.
 //!
-//! It accepts for the routes whose listeners it was given, hands each connection to the least loaded
-//! core, and serves those that are handed to it. It waits for nobody: what it has to tell goes into
-//! the journal's bounded queue.
+//! A worker accepts for the routes whose listeners it was given, hands each connection to the least loaded core,
+//! and serves those that are handed to it. It never waits for the control plane: what it reports goes into the
+//! journal's bounded queue.
 
 mod contain;
 mod effort;
 mod listener;
 mod placement;
 mod probes;
+mod registry;
+mod routes;
 mod wakeful;
 
 pub use contain::report_panics;
@@ -22,35 +24,42 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::audit::{Connection, ConnectionIds, Event, Journal, Level, Reason};
+use crate::audit::{Connection, ConnectionId, ConnectionIds, Event, Journal, Level, Reason};
 use crate::buffers::Pool;
+use crate::limits::PROBES_MAX;
 use crate::metrics::{self, Stage};
-use crate::relay::{Accepted, Core, HandshakeLimiter, Path, Stops, serve};
+use crate::relay::{Accepted, ConnectionHandle, Core, HandshakeLimiter, serve};
+use crate::route::{Route, RouteId, RouteTable};
 use crate::tls::Cipher;
-use crate::upstream::{AddressReport, Names, Upstreams, socket_options};
+use crate::upstream::{AddressReport, Failures, Names, socket_options};
 use crate::uring::{self, Capabilities, Pipes, Ring, RingSocket};
 use effort::{Effort, measured};
-use probes::Probes;
+use registry::Registry;
+use routes::Routes;
 use wakeful::Wakeful;
 
 /// What a worker is told.
 pub enum Message {
     /// Serve this connection.
     Connection(Handed),
+    /// These are the routes from now on. Connections keep the route that they began with.
+    Routes(NewRoutes),
+    /// End these connections.
+    End(Selected),
     /// Close the listeners and end the probes; open connections go on.
     StopAccepting,
     /// End when the last connection has ended.
-    End,
+    Finish,
 }
 
 /// A connection on its way to the core that serves it.
 pub struct Handed {
-    /// The route's place in the configuration.
-    pub path: usize,
+    /// The route that it was accepted for.
+    pub route: Arc<Route>,
     /// The accepted socket.
     pub socket: TcpStream,
     /// Who connected.
@@ -59,11 +68,35 @@ pub struct Handed {
     pub seat: Seat,
 }
 
+/// A table of routes, and the listeners that are new to this worker.
+pub struct NewRoutes {
+    /// All routes.
+    pub table: Arc<RouteTable>,
+    /// Listeners to accept on from now on, with their routes. The worker that accepts for a route also probes its
+    /// targets.
+    pub listeners: Vec<(RouteId, TcpListener)>,
+}
+
+/// Which connections are meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Selected {
+    /// The one of this number.
+    Connection(ConnectionId),
+}
+
+impl Selected {
+    fn means(self, handle: &ConnectionHandle) -> bool {
+        match self {
+            Self::Connection(id) => handle.id == id,
+        }
+    }
+}
+
 /// Everything a worker starts with.
 pub struct Plan {
     /// The CPU to run on.
     pub cpu: usize,
-    /// Its place among the workers, and in `Loads`.
+    /// Its place among the workers, in `Loads` and among the counters of a route.
     pub core: usize,
     /// How long to stay awake after the last activity; `None` is not at all.
     pub busy_poll: Option<Duration>,
@@ -71,13 +104,10 @@ pub struct Plan {
     pub cipher: Cipher,
     /// What the kernel's ring offers.
     pub capabilities: Capabilities,
-    /// All routes.
-    pub paths: Arc<[Path]>,
-    /// The targets of all routes, with what is known of each.
-    pub upstreams: Arc<Upstreams>,
-    /// The listeners that this worker accepts on, with their routes' places. It also probes the targets
-    /// of these routes.
-    pub listeners: Vec<(usize, TcpListener)>,
+    /// The first routes.
+    pub routes: NewRoutes,
+    /// Addresses and names that have failed lately, as all cores know them.
+    pub failures: Arc<Failures>,
     /// Every worker's mailbox, in the order of the cores.
     pub mailboxes: Vec<mpsc::Sender<Message>>,
     /// This worker's mailbox.
@@ -88,8 +118,6 @@ pub struct Plan {
     pub counters: Arc<metrics::Core>,
     /// Where events go.
     pub journal: Journal,
-    /// When open connections must end.
-    pub stops: Stops,
 }
 
 /// Starts the worker's thread. `ready` is told once how it went.
@@ -134,8 +162,9 @@ fn pin(cpu: usize) -> io::Result<()> {
 struct Shared {
     core: Core<Ring>,
     ids: ConnectionIds,
-    place: usize,
-    paths: Arc<[Path]>,
+    registry: Registry,
+    // Probes at a time.
+    probes: Semaphore,
     mailboxes: Vec<mpsc::Sender<Message>>,
     scales: RefCell<Scales>,
     // Goes on by one every `placement::TURN` while there are connections.
@@ -151,16 +180,16 @@ async fn run(plan: Plan) {
             cipher: plan.cipher,
             pool: Pool::default(),
             pipes: Pipes::default(),
-            names: names(plan.upstreams, &plan.journal),
+            names: names(plan.failures, &plan.journal),
             connections_max: plan.loads.connections_max(),
             limiter: HandshakeLimiter::new(places, Arc::clone(&plan.counters)),
             counters: plan.counters,
             journal: plan.journal,
-            stops: plan.stops,
+            place: plan.core,
         },
         ids: ConnectionIds::new(plan.core, SystemTime::now()),
-        place: plan.core,
-        paths: plan.paths,
+        registry: Registry::default(),
+        probes: Semaphore::new(PROBES_MAX),
         mailboxes: plan.mailboxes,
         clock: Cell::new(0),
         scales: RefCell::new(Scales::new(&plan.loads, Instant::now())),
@@ -174,15 +203,8 @@ async fn run(plan: Plan) {
     let pacing = uring::spawn(async move { pacing.core.limiter.run(uring::turn).await });
     let mut inbox = plan.inbox;
     let mut connections = JoinSet::new();
-    let places: Vec<_> = plan.listeners.iter().map(|(path, _)| *path).collect();
-    let mut probes = Probes::start(&shared, &places);
-    let listeners: Vec<_> = plan
-        .listeners
-        .into_iter()
-        .map(|(path, listener)| listener::start(Rc::clone(&shared), path, listener))
-        .collect();
-    let accepts = !listeners.is_empty();
-    let mut listeners = Some(listeners);
+    let mut routes = Routes::default();
+    routes.take(&shared, plan.routes).await;
     let mut turns = interval(placement::TURN);
     turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -191,24 +213,20 @@ async fn run(plan: Plan) {
                 Some(Message::Connection(handed)) => {
                     connections.spawn_local(connection(Rc::clone(&shared), handed));
                 }
-                Some(Message::StopAccepting) => {
-                    for listener in listeners.take().into_iter().flatten() {
-                        listener.stop().await;
-                    }
-                    probes.stop().await;
+                Some(Message::Routes(new)) => routes.take(&shared, new).await,
+                Some(Message::End(selected)) => {
+                    shared.registry.end(|handle| selected.means(handle));
                 }
-                Some(Message::End) | None => break,
+                Some(Message::StopAccepting) => routes.stop().await,
+                Some(Message::Finish) | None => break,
             },
             // Reaped as they end, so that a finished task leaves nothing behind.
             Some(_) = connections.join_next() => {}
             // A core that neither serves nor places connections may sleep.
-            _ = turns.tick(), if accepts || !connections.is_empty() => turn(&shared),
+            _ = turns.tick(), if routes.accepts() || !connections.is_empty() => turn(&shared),
         }
     }
-    for listener in listeners.take().into_iter().flatten() {
-        listener.stop().await;
-    }
-    probes.stop().await;
+    routes.stop().await;
     while connections.join_next().await.is_some() {}
     shared.core.limiter.end();
     let _ = pacing.await;
@@ -219,9 +237,9 @@ async fn run(plan: Plan) {
 }
 
 // What is known of targets and their addresses, and what of it is logged.
-fn names(upstreams: Arc<Upstreams>, journal: &Journal) -> Names {
+fn names(failures: Arc<Failures>, journal: &Journal) -> Names {
     let journal = journal.clone();
-    Names::new(upstreams).reporting(move |route, report| {
+    Names::new(failures).reporting(move |route, report| {
         let level = match report {
             AddressReport::Silent { .. } | AddressReport::Unresolved { .. } => Level::Warn,
             AddressReport::Answers { .. } | AddressReport::Resolved { .. } => Level::Info,
@@ -238,49 +256,45 @@ fn turn(shared: &Shared) {
 
 async fn connection(shared: Rc<Shared>, handed: Handed) {
     let Handed {
-        path,
+        route,
         socket,
         source,
         seat,
     } = handed;
-    let counters = &shared.core.counters;
-    let (Some(path), Some(of_route)) = (shared.paths.get(path), counters.routes.get(path)) else {
+    let options = socket_options(&route.config.timeouts);
+    // It was reset between accept and here, before it carried anything.
+    let Ok(socket) = RingSocket::new(socket, &options) else {
         return;
     };
-    let id = shared.ids.next();
-    let options = socket_options(&path.route.timeouts);
-    let account = match RingSocket::new(socket, &options) {
-        // It was reset between accept and here, before it carried anything.
-        Err(_) => return,
-        Ok(socket) => {
-            let accepted = Accepted {
-                id,
-                socket,
-                source,
-                is_beyond: seat.is_beyond(),
-            };
-            // Boxed, because a future that is passed on by value is held twice.
-            let work = contain::contained(Box::pin(serve(&shared.core, path, accepted)));
-            let mut effort = Effort::default();
-            let limiter = &shared.core.limiter;
-            let clock = || limiter.is_watching().then(Instant::now);
-            let each = |bytes, begun: Option<Instant>| {
-                if let Some(begun) = begun.filter(|_| bytes > 0) {
-                    limiter.note_relayed(begun.elapsed());
-                }
-                counters.moved_bytes.add(bytes);
-                if effort.add(shared.clock.get(), bytes) {
-                    counters.at_work.add(1);
-                }
-                if let Some(wakeful) = &shared.wakeful {
-                    wakeful.stir();
-                }
-            };
-            measured(work, || of_route.moved_bytes(), clock, each).await
+    let handle = ConnectionHandle::new(shared.ids.next(), route, source);
+    let _registered = shared.registry.enter(Rc::clone(&handle));
+    let accepted = Accepted {
+        handle: Rc::clone(&handle),
+        socket,
+        is_beyond: seat.is_beyond(),
+    };
+    // Boxed, because a future that is passed on by value is held twice.
+    let work = contain::contained(Box::pin(serve(&shared.core, accepted)));
+    let (counters, limiter) = (&shared.core.counters, &shared.core.limiter);
+    let of_route = handle.route.counters(shared.core.place);
+    let mut effort = Effort::default();
+    let clock = || limiter.is_watching().then(Instant::now);
+    let each = |bytes, begun: Option<Instant>| {
+        if let Some(begun) = begun.filter(|_| bytes > 0) {
+            limiter.note_relayed(begun.elapsed());
+        }
+        counters.moved_bytes.add(bytes);
+        if effort.add(shared.clock.get(), bytes) {
+            counters.at_work.add(1);
+        }
+        if let Some(wakeful) = &shared.wakeful {
+            wakeful.stir();
         }
     };
+    let account = measured(work, || of_route.moved_bytes(), clock, each).await;
     let account = account.unwrap_or_else(|panic| {
-        Connection::unserved(id, Arc::clone(&path.route), source, Reason::Internal(panic))
+        let config = Arc::clone(&handle.route.config);
+        Connection::unserved(handle.id, config, source, Reason::Internal(panic))
     });
     drop(seat);
     shared

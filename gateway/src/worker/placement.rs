@@ -144,7 +144,7 @@ impl Scales {
     /// way to another core. `None` when there is no place left.
     #[must_use]
     pub fn seat(&mut self, own: usize, now: Instant) -> Option<Seat> {
-        self.seat_where(own, now, None::<fn(&Core) -> u64>)
+        self.seat_where(own, now, None::<fn(usize, &Core) -> u64>)
     }
 
     /// As `seat`, for a connection of a route that has as many as it may: on the core that has the most
@@ -154,7 +154,7 @@ impl Scales {
         &mut self,
         own: usize,
         now: Instant,
-        unproved: impl Fn(&Core) -> u64,
+        unproved: impl Fn(usize, &Core) -> u64,
     ) -> Option<Seat> {
         self.seat_where(own, now, Some(unproved))
     }
@@ -163,7 +163,7 @@ impl Scales {
         &mut self,
         own: usize,
         now: Instant,
-        unproved: Option<impl Fn(&Core) -> u64>,
+        unproved: Option<impl Fn(usize, &Core) -> u64>,
     ) -> Option<Seat> {
         // LIMIT: descriptors (two a connection), counted in wardgate_connections_limited_total.
         let open = self.loads.open();
@@ -174,7 +174,7 @@ impl Scales {
         let is_beyond = open >= self.loads.connections_max();
         let core = match unproved {
             None if !is_beyond => self.least_loaded(own)?,
-            None => self.most(Core::unproved),
+            None => self.most(|_, core| core.unproved()),
             Some(unproved) => self.most(unproved),
         };
         let counters = Arc::clone(self.loads.cores.get(core)?);
@@ -188,9 +188,9 @@ impl Scales {
     }
 
     // The core where way can best be made; where there is none, the first one refuses.
-    fn most(&self, unproved: impl Fn(&Core) -> u64) -> usize {
+    fn most(&self, unproved: impl Fn(usize, &Core) -> u64) -> usize {
         let cores = self.loads.cores.iter().enumerate();
-        let most = cores.max_by_key(|(index, core)| (unproved(core), Reverse(*index)));
+        let most = cores.max_by_key(|(index, core)| (unproved(*index, core), Reverse(*index)));
         most.map_or(0, |(index, _)| index)
     }
 
@@ -326,7 +326,7 @@ mod tests {
 
     impl Machine {
         fn new(cores: usize) -> Self {
-            let counters = (0..cores).map(|cpu| Arc::new(Core::new(cpu, 1)));
+            let counters = (0..cores).map(|cpu| Arc::new(Core::new(cpu)));
             let loads = Loads::new(counters.collect(), 100_000);
             let now = Instant::now();
             Self {
@@ -422,7 +422,7 @@ mod tests {
 
     #[test]
     fn a_burst_spreads_evenly_before_a_byte_has_moved_and_own_comes_first() {
-        let loads = Loads::new((0..3).map(|cpu| Arc::new(Core::new(cpu, 1))).collect(), 16);
+        let loads = Loads::new((0..3).map(|cpu| Arc::new(Core::new(cpu))).collect(), 16);
         let now = Instant::now();
         let mut scales = Scales::new(&loads, now);
         let seats: Vec<_> = (0..9).map_while(|_| scales.seat(1, now)).collect();
@@ -526,7 +526,7 @@ mod tests {
 
     #[test]
     fn a_full_house_turns_away_until_somebody_leaves() {
-        let loads = Loads::new(vec![Arc::new(Core::new(0, 1))], 2);
+        let loads = Loads::new(vec![Arc::new(Core::new(0))], 2);
         let now = Instant::now();
         let mut scales = Scales::new(&loads, now);
         let (first, _second) = (scales.seat(0, now), scales.seat(0, now));
@@ -537,19 +537,18 @@ mod tests {
 
     #[test]
     fn where_way_must_be_made_it_is_on_the_core_where_it_can() {
-        let cores: Vec<_> = (0..3).map(|cpu| Arc::new(Core::new(cpu, 2))).collect();
+        let cores: Vec<_> = (0..3).map(|cpu| Arc::new(Core::new(cpu))).collect();
         let loads = Loads::new(cores.clone(), 16);
         let now = Instant::now();
         let mut scales = Scales::new(&loads, now);
-        cores[1].routes[0].unproved.add(1);
         cores[2].unauthenticated[0].open.add(1);
-        let mut of_full = |route: usize| {
-            let unproved = |core: &Core| core.routes[route].unproved.get();
+        let mut of_full = |unproved: [u64; 3]| {
+            let unproved = |core: usize, _: &Core| unproved[core];
             scales
                 .seat_of_full(0, now, unproved)
                 .map(|seat| seat.core())
         };
-        assert_eq!((of_full(0), of_full(1)), (Some(1), Some(0)));
+        assert_eq!((of_full([0, 1, 0]), of_full([0; 3])), (Some(1), Some(0)));
         let seats: Vec<_> = (0..16).map_while(|_| scales.seat(0, now)).collect();
         let beyond = seats.iter().filter(|seat| seat.is_beyond());
         assert!(beyond.map(Seat::core).eq([2, 2]));
@@ -558,7 +557,7 @@ mod tests {
     #[test]
     fn the_last_seats_are_for_those_for_whom_others_are_ended() {
         for (max, beyond) in [(16, 2), (10_000, OVERFLOW_MAX)] {
-            let loads = Loads::new(vec![Arc::new(Core::new(0, 1))], max);
+            let loads = Loads::new(vec![Arc::new(Core::new(0))], max);
             let now = Instant::now();
             let mut scales = Scales::new(&loads, now);
             let seats: Vec<_> = (0..max).map_while(|_| scales.seat(0, now)).collect();
@@ -570,7 +569,7 @@ mod tests {
 
     #[test]
     fn unauthenticated_clients_leave_places_for_others_on_every_core() {
-        let cores = |count| (0..count).map(|cpu| Arc::new(Core::new(cpu, 1))).collect();
+        let cores = |count| (0..count).map(|cpu| Arc::new(Core::new(cpu))).collect();
         let loads = Loads::new(cores(2), 1000);
         let places = Stage::ALL.map(|stage| 2 * loads.unauthenticated_max(stage));
         assert_eq!(places, [500, 250, 250, 250]);

@@ -4,29 +4,34 @@ use std::time::Duration;
 
 use super::*;
 
-fn cores() -> [Arc<Core>; 2] {
-    [0, 1].map(|cpu| {
-        let seen = [
-            Seen::Associations(Arc::default()),
-            Seen::Conversations(Arc::default()),
-            Seen::Nothing,
-        ];
-        Arc::new(Core::looking(cpu, seen.into_iter()))
-    })
+/// A DICOM, an MLLP and a TCP route on two cores.
+fn routes() -> [RouteMetrics; 3] {
+    let routes = ["ct", "ris", "tcp"].map(|name| RouteMetrics {
+        name: name.to_owned(),
+        cores: (0..2).map(|_| Arc::default()).collect(),
+    });
+    let [ct, ris, _] = &routes;
+    ct.cores.iter().for_each(|of| of.seen.count_associations());
+    ris.cores
+        .iter()
+        .for_each(|of| of.seen.count_conversations());
+    routes
 }
 
-fn shown(cores: &[Arc<Core>]) -> String {
+fn shown(routes: &[RouteMetrics]) -> String {
     let mut text = String::new();
-    write(&mut text, &["ct", "ris", "tcp"], cores);
+    write(&mut text, routes);
     text
 }
 
-fn associations(core: &Core) -> Arc<dicom::Counts> {
-    core.routes[0].seen.associations().expect("a DICOM route")
+fn associations(routes: &[RouteMetrics], core: usize) -> Arc<dicom::Counts> {
+    let seen = &routes[0].cores[core].seen;
+    seen.associations().expect("a DICOM route")
 }
 
-fn conversations(core: &Core) -> Arc<hl7::Counts> {
-    core.routes[1].seen.conversations().expect("an MLLP route")
+fn conversations(routes: &[RouteMetrics], core: usize) -> Arc<hl7::Counts> {
+    let seen = &routes[1].cores[core].seen;
+    seen.conversations().expect("an MLLP route")
 }
 
 #[track_caller]
@@ -38,7 +43,7 @@ fn assert_shows(text: &str, lines: &[&str]) {
 
 #[test]
 fn routes_have_the_rows_of_their_own_protocol_from_the_beginning() {
-    let text = shown(&cores());
+    let text = shown(&routes());
     assert_shows(
         &text,
         &[
@@ -68,30 +73,30 @@ fn responses_that_the_standard_does_not_have_come_with_the_first() {
             "wardgate_dimse_responses_total{{route=\"ct\",command=\"C-STORE\",class=\"{class}\"}}"
         )
     };
-    let cores = cores();
+    let routes = routes();
     for class in ["pending", "cancelled"] {
-        assert!(!shown(&cores).contains(&rare(class)));
+        assert!(!shown(&routes).contains(&rare(class)));
     }
-    let stores = associations(&cores[1]);
+    let stores = associations(&routes, 1);
     let (_, store) = stores.commands().nth(1).expect("C-STORE is second");
     let (_, pending) = store.responses().nth(4).expect("pending is last");
     pending.add(1);
-    assert_shows(&shown(&cores), &[&format!("{} 1", rare("pending"))]);
+    assert_shows(&shown(&routes), &[&format!("{} 1", rare("pending"))]);
 }
 
 #[test]
 fn the_counts_of_all_cores_are_one_row() {
-    let cores = cores();
-    for (core, count) in cores.iter().zip([2, 3]) {
-        associations(core).objects.add(count);
-        conversations(core).messages.add(10 * count);
-        conversations(core).not_followed.add(count);
-        let counts = associations(core);
+    let routes = routes();
+    for (core, count) in [(0, 2), (1, 3)] {
+        associations(&routes, core).objects.add(count);
+        conversations(&routes, core).messages.add(10 * count);
+        conversations(&routes, core).not_followed.add(count);
+        let counts = associations(&routes, core);
         let (_, released) = counts.endings().next().expect("there are some");
         released.add(count);
     }
     assert_shows(
-        &shown(&cores),
+        &shown(&routes),
         &[
             "wardgate_objects_total{route=\"ct\"} 5",
             "wardgate_mllp_messages_total{route=\"ris\"} 50",
@@ -104,12 +109,12 @@ fn the_counts_of_all_cores_are_one_row() {
 /// As the text format asks: every bucket holds those before it, the last one all.
 #[test]
 fn histograms_are_cumulative_and_agree_with_their_count() {
-    let cores = cores();
+    let routes = routes();
     for (core, millis) in [(0, 1), (1, 1), (0, 40), (1, 700), (0, 40_000)] {
         let time = Duration::from_millis(millis);
-        associations(&cores[core]).stores.note(time);
+        associations(&routes, core).stores.note(time);
     }
-    let text = shown(&cores);
+    let text = shown(&routes);
     assert_shows(
         &text,
         &[

@@ -7,7 +7,6 @@
 
 mod pacer;
 mod places;
-mod shares;
 mod steps;
 
 use std::cell::{Cell, RefCell};
@@ -23,14 +22,11 @@ use crate::audit::Reason;
 use crate::limits::{
     CONNECTION_BYTES, PLACE_BYTES, SOURCE_PLACES_MIN, SOURCE_SHARE, UNAUTHENTICATED_BYTES,
 };
-use crate::metrics::{self, Counter, Stage};
+use crate::metrics::{self, Counter, RouteCounters, Stage};
+use crate::route::{RouteId, Source, passthrough_max, source_max};
 use crate::tls::handshake::Pace;
 use pacer::{Pacer, Step};
-use places::{Bounds, Exhausted, Places, Source, Ticket};
-use shares::{passthrough_max, source_max};
-
-pub use shares::Shares;
-pub(super) use shares::{AnsweredPlace, PassthroughPlace, PeerPlace};
+use places::{Bounds, Exhausted, Places, Ticket};
 
 /// Limits what unauthenticated clients of one core hold, in each stage and by each address.
 #[derive(Debug)]
@@ -53,7 +49,8 @@ pub(super) struct Place<'l> {
 /// How a connection learns that its place was taken away, and that its time is up.
 #[derive(Debug, Default)]
 struct Handle {
-    route: usize,
+    // The counters of its route on this core.
+    counters: Arc<RouteCounters>,
     ended: Cell<Option<Exhausted>>,
     news: Notify,
     is_cancelled: Cell<bool>,
@@ -95,7 +92,7 @@ impl HandshakeLimiter {
 
     /// Ends the oldest unauthenticated client of a route that has as many connections as it may, and
     /// says whether there was one.
-    pub(super) fn make_way_on(&self, route: usize) -> bool {
+    pub(super) fn make_way_on(&self, route: RouteId) -> bool {
         Stage::ALL.into_iter().any(|stage| {
             let ended = self.places(stage, |places| places.end_oldest_of(route));
             self.end_one(stage, ended, Exhausted::Route)
@@ -125,11 +122,9 @@ impl HandshakeLimiter {
     }
 
     // Of its route, as long as it has its place.
-    fn count(&self, handle: &Handle, count: impl FnOnce(&Counter)) {
-        if let Some(counters) = self.counters.routes.get(handle.route)
-            && handle.ended.get().is_none()
-        {
-            count(&counters.unproved);
+    fn count(handle: &Handle, count: impl FnOnce(&Counter)) {
+        if handle.ended.get().is_none() {
+            count(&handle.counters.unproved);
         }
     }
 
@@ -139,14 +134,21 @@ impl HandshakeLimiter {
         is_one
     }
 
-    /// Takes a place for a connection from `source`; another connection may lose its own by that.
-    pub(super) fn admit(&self, stage: Stage, source: IpAddr, route: usize) -> Place<'_> {
+    /// Takes a place for a connection of `route` from `source`; another connection may lose its own by that.
+    /// `counters` are those of the route on this core.
+    pub(super) fn admit(
+        &self,
+        stage: Stage,
+        source: IpAddr,
+        route: RouteId,
+        counters: &Arc<RouteCounters>,
+    ) -> Place<'_> {
         let source = Source::from(source);
         let handle = Rc::new(Handle {
-            route,
+            counters: Arc::clone(counters),
             ..Handle::default()
         });
-        self.count(&handle, |unproved| unproved.add(1));
+        Self::count(&handle, |unproved| unproved.add(1));
         let (ticket, ended) = self.places(stage, |places| {
             places.admit(source, route, Rc::clone(&handle))
         });
@@ -181,7 +183,7 @@ impl HandshakeLimiter {
                 Exhausted::All => &counters.ended_all,
             };
             counter.add(1);
-            self.count(&handle, |unproved| unproved.sub(1));
+            Self::count(&handle, |unproved| unproved.sub(1));
             handle.ended.set(Some(why));
             handle.news.notify_one();
         }
@@ -239,7 +241,7 @@ impl Drop for Place<'_> {
     fn drop(&mut self) {
         let release = |places: &mut Places<_>| places.release(self.ticket);
         self.limiter.places(self.stage, release);
-        self.limiter.count(&self.handle, |unproved| unproved.sub(1));
+        HandshakeLimiter::count(&self.handle, |unproved| unproved.sub(1));
     }
 }
 
@@ -355,21 +357,26 @@ mod tests {
     use super::*;
 
     fn limiter(places: usize) -> HandshakeLimiter {
-        HandshakeLimiter::new([places; Stage::COUNT], Arc::new(metrics::Core::new(0, 9)))
+        HandshakeLimiter::new([places; Stage::COUNT], Arc::new(metrics::Core::new(0)))
     }
 
     fn address(last: u8) -> IpAddr {
         Ipv4Addr::new(192, 0, 2, last).into()
     }
 
+    /// A place for a connection of some route.
+    fn admit(limiter: &HandshakeLimiter, stage: Stage, source: IpAddr) -> Place<'_> {
+        limiter.admit(stage, source, RouteId::LEAST, &Arc::default())
+    }
+
     #[tokio::test(flavor = "current_thread")]
     async fn who_must_go_is_woken_with_the_limit_that_was_reached() {
         let limiter = limiter(2);
-        let first = limiter.admit(Stage::Handshake, address(1), 0);
-        let _second = limiter.admit(Stage::Handshake, address(2), 0);
+        let first = admit(&limiter, Stage::Handshake, address(1));
+        let _second = admit(&limiter, Stage::Handshake, address(2));
         let (reason, _third) = tokio::join!(first.ended(), async {
             tokio::task::yield_now().await;
-            limiter.admit(Stage::Handshake, address(3), 0)
+            admit(&limiter, Stage::Handshake, address(3))
         });
         let sentence = reason.to_string();
         for part in [
@@ -388,9 +395,9 @@ mod tests {
     #[tokio::test(flavor = "current_thread")]
     async fn one_address_over_its_share_reads_the_number_and_what_it_may_be() {
         let limiter = limiter(40);
-        let first = limiter.admit(Stage::Handshake, address(1), 0);
+        let first = admit(&limiter, Stage::Handshake, address(1));
         let _others: Vec<_> = (0..20)
-            .map(|_| limiter.admit(Stage::Handshake, address(1), 0))
+            .map(|_| admit(&limiter, Stage::Handshake, address(1)))
             .collect();
         let sentence = first.ended().await.to_string();
         for part in [
@@ -405,7 +412,7 @@ mod tests {
     #[test]
     fn the_stages_do_not_share_places() {
         let limiter = limiter(1);
-        let places = Stage::ALL.map(|stage| limiter.admit(stage, address(1), 0));
+        let places = Stage::ALL.map(|stage| admit(&limiter, stage, address(1)));
         for (place, stage) in places.iter().zip(Stage::ALL) {
             assert_eq!(place.handle.ended.get(), None, "{stage:?}");
         }
@@ -414,23 +421,26 @@ mod tests {
     #[test]
     fn way_is_made_in_the_stage_that_has_the_most_or_on_the_route_that_is_full() {
         let limiter = limiter(4);
-        let opener = limiter.admit(Stage::FirstMessage, address(1), 7);
-        let first = limiter.admit(Stage::Passthrough, address(1), 8);
-        let second = limiter.admit(Stage::Passthrough, address(1), 8);
+        let (one, other) = (RouteId::LEAST, RouteId::LEAST.following());
+        let counters = [(); 2].map(|()| Arc::<RouteCounters>::default());
+        let [of_one, of_other] = &counters;
+        let opener = limiter.admit(Stage::FirstMessage, address(1), one, of_one);
+        let first = limiter.admit(Stage::Passthrough, address(1), other, of_other);
+        let second = limiter.admit(Stage::Passthrough, address(1), other, of_other);
         let ended = |place: &Place<'_>| place.handle.ended.get();
-        let unproved = |route: usize| limiter.counters.routes[route].unproved.get();
-        assert_eq!((unproved(7), unproved(8)), (1, 2));
+        let unproved = || counters.each_ref().map(|counters| counters.unproved.get());
+        assert_eq!(unproved(), [1, 2]);
         assert!(limiter.make_way());
         assert_eq!(
             [ended(&first), ended(&second)],
             [Some(Exhausted::All), None]
         );
-        assert!(limiter.make_way_on(7) && !limiter.make_way_on(7));
+        assert!(limiter.make_way_on(one) && !limiter.make_way_on(one));
         assert_eq!(ended(&opener), Some(Exhausted::Route));
         assert!(limiter.make_way_in_passthrough() && !limiter.make_way());
         assert_eq!(ended(&second), Some(Exhausted::Passthrough));
         drop([opener, first, second]);
-        assert_eq!((unproved(7), unproved(8)), (0, 0));
+        assert_eq!(unproved(), [0, 0]);
     }
 
     #[test]

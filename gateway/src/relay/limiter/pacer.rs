@@ -9,9 +9,9 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::places::Source;
 use super::steps::{Next, Steps, Turn};
 use crate::metrics;
+use crate::route::Source;
 
 /// The turns of one core. While nobody runs `run`, everybody steps as he likes.
 #[derive(Debug)]

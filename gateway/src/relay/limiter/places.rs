@@ -7,34 +7,9 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::net::{IpAddr, Ipv4Addr};
 
 use crate::limits::PLACE_BYTES;
-
-/// One client, as far as its address tells: an IPv4 address, or the /64 of an IPv6 address, of which a
-/// single machine may use every address (RFC 4291 section 2.5.1).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) enum Source {
-    V4(Ipv4Addr),
-    V6([u16; 4]),
-}
-
-impl Source {
-    /// No other is less.
-    const LEAST: Self = Self::V4(Ipv4Addr::UNSPECIFIED);
-}
-
-impl From<IpAddr> for Source {
-    fn from(address: IpAddr) -> Self {
-        match address.to_canonical() {
-            IpAddr::V4(address) => Self::V4(address),
-            IpAddr::V6(address) => {
-                let [a, b, c, d, ..] = address.segments();
-                Self::V6([a, b, c, d])
-            }
-        }
-    }
-}
+use crate::route::{RouteId, Source};
 
 /// How much all sources together, and one of them, may hold.
 #[derive(Debug, Clone, Copy)]
@@ -83,7 +58,7 @@ pub(super) struct Places<H> {
     by_places: BTreeSet<Rank>,
     by_units: BTreeSet<Rank>,
     // INVARIANT: one entry for each connection: its route, its age, its source.
-    by_route: BTreeSet<(usize, u64, Source)>,
+    by_route: BTreeSet<(RouteId, u64, Source)>,
     places: usize,
     units: usize,
 }
@@ -100,7 +75,7 @@ struct Holder<H> {
 #[derive(Debug)]
 struct Held<H> {
     handle: H,
-    route: usize,
+    route: RouteId,
     units: usize,
 }
 
@@ -134,7 +109,7 @@ impl<H> Places<H> {
     pub(super) fn admit(
         &mut self,
         source: Source,
-        route: usize,
+        route: RouteId,
         handle: H,
     ) -> (Ticket, Vec<(H, Exhausted)>) {
         let age = self.admitted;
@@ -171,7 +146,7 @@ impl<H> Places<H> {
     }
 
     /// Takes the place of the oldest connection of a route away, which must be ended.
-    pub(super) fn end_oldest_of(&mut self, route: usize) -> Option<H> {
+    pub(super) fn end_oldest_of(&mut self, route: RouteId) -> Option<H> {
         let of_route = self.by_route.range((route, 0, Source::LEAST)..).next()?;
         let (found, age, source) = *of_route;
         if found != route {

@@ -12,8 +12,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
-use super::places::Source;
 use crate::limits::{STEPS_BURST, STEPS_DEBT_MAX, STEPS_SHARE};
+use crate::route::Source;
 
 /// Those who wait for a step, and the time that steps may take. `W` is what the caller reaches a waiting
 /// connection by.

@@ -15,7 +15,7 @@ use tokio::sync::watch;
 
 use self::channel::{Channel, Cut};
 use super::connect::{over, stopped};
-use super::{Attempts, Names, Reached, Watched};
+use super::{Attempts, Names, ProbedTarget, Reached};
 use crate::config::{Health, Probe, RouteConfig};
 use crate::limits::PROBE_BYTES_MAX;
 use crate::tls::Connector;
@@ -40,9 +40,9 @@ impl<V: Verbs> Prober<'_, V> {
     ///
     /// # Errors
     /// Why it counts as not there, in a sentence.
-    pub async fn probe(&self, watched: &Watched, health: &Health) -> Result<(), String> {
+    pub async fn probe(&self, watched: &ProbedTarget, health: &Health) -> Result<(), String> {
         let target = slice::from_ref(&watched.target);
-        let attempts = Attempts::new(self.route, target);
+        let attempts = Attempts::new(self.route, target, &[]);
         let mut attempts = attempts.within(health.timeout, self.stop.clone());
         while let Some(reached) = attempts.next(self.verbs, self.names).await {
             let over = over(attempts.share(), Some(self.stop.clone()));
@@ -57,7 +57,7 @@ impl<V: Verbs> Prober<'_, V> {
     async fn visit(
         &self,
         reached: &Reached<V::Socket>,
-        watched: &Watched,
+        watched: &ProbedTarget,
         health: &Health,
         over: impl Future<Output = &'static str>,
     ) -> Result<(), String> {
@@ -91,7 +91,7 @@ impl<V: Verbs> Prober<'_, V> {
 
 async fn converse<S: Socket>(
     channel: &mut Channel<'_, S>,
-    watched: &Watched,
+    watched: &ProbedTarget,
     health: &Health,
     awaited: &Cell<&'static str>,
 ) -> Result<(), Failure> {

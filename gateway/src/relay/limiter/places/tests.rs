@@ -1,6 +1,6 @@
 //! Places are shared as the comments of `places` promise.
 
-use std::net::Ipv6Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::*;
 
@@ -17,7 +17,7 @@ fn v4(last: u8) -> Source {
 
 /// Admits a connection and says which were ended.
 fn admit(places: &mut Places<u32>, source: Source, name: u32) -> (Ticket, Vec<(u32, Exhausted)>) {
-    places.admit(source, 0, name)
+    places.admit(source, RouteId::LEAST, name)
 }
 
 /// Admits connections that nobody has to go for.
@@ -178,16 +178,17 @@ fn a_source_is_an_ipv4_address_or_a_64_of_ipv6() {
 #[test]
 fn the_oldest_connection_of_a_route_can_be_ended() {
     let mut places = Places::new(BOUNDS);
-    for (route, name) in [(1, 10), (0, 0), (1, 11), (2, 20)] {
+    let zero = RouteId::LEAST;
+    let (one, two) = (zero.following(), zero.following().following());
+    for (route, name) in [(one, 10), (zero, 0), (one, 11), (two, 20)] {
         let (_, ended) = places.admit(v4(name as u8), route, name);
         assert_eq!(ended, []);
     }
     let mut ended = |route| places.end_oldest_of(route);
-    assert_eq!([ended(1), ended(1), ended(1)], [Some(10), Some(11), None]);
-    assert_eq!(
-        [ended(3), ended(2), ended(0), ended(0)],
-        [None, Some(20), Some(0), None]
-    );
+    let of_one = [ended(one), ended(one), ended(one)];
+    assert_eq!(of_one, [Some(10), Some(11), None]);
+    let of_others = [two.following(), two, zero, zero].map(ended);
+    assert_eq!(of_others, [None, Some(20), Some(0), None]);
     assert!(places.sources.is_empty() && places.by_route.is_empty());
 }
 

@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::places::Source;
+use super::source::Source;
 use crate::config::{Mode, RouteConfig, RouteTls};
 use crate::limits::{PASSTHROUGH_SHARE, PASSTHROUGH_SOURCE_SHARE, PEER_SHARE};
 
@@ -22,29 +22,31 @@ pub struct Shares {
     // Those of them that the target has answered, by source.
     // INVARIANT: each has at least one, so there are never more than connections.
     answered: Mutex<HashMap<Source, u32>>,
-    // By the identities of peers that connect to us, as many as are configured. Those of one `[[peer]]`
+    // By the identities of peers that connect to us, as many as are configured now. Those of one `[[peer]]`
     // share one count.
-    by_peer: HashMap<String, Arc<AtomicU32>>,
+    by_peer: Mutex<HashMap<String, Arc<AtomicU32>>>,
 }
 
 /// A passthrough connection; not counted any more when dropped.
 #[derive(Debug)]
-pub(in crate::relay) struct PassthroughPlace<'s>(&'s Shares);
+pub(crate) struct PassthroughPlace<'s>(&'s Shares);
 
 /// A passthrough connection that the target has answered; not counted any more when dropped.
 #[derive(Debug)]
-pub(in crate::relay) struct AnsweredPlace<'s> {
+pub(crate) struct AnsweredPlace<'s> {
     shares: &'s Shares,
     source: Source,
 }
 
 /// A peer's connection; not counted any more when dropped.
 #[derive(Debug)]
-pub(in crate::relay) struct PeerPlace(Arc<AtomicU32>);
+pub(crate) struct PeerPlace(Arc<AtomicU32>);
 
 impl Shares {
-    /// For all routes of a configuration.
-    pub fn new<'r>(routes: impl IntoIterator<Item = &'r RouteConfig>) -> Self {
+    /// Counts the peers of these routes from now on. A peer that was counted before keeps its count.
+    pub(super) fn share_among(&self, routes: &[Arc<RouteConfig>]) {
+        let mut now = self.by_peer.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = std::mem::take(&mut *now);
         let mut by_peer = HashMap::<String, Arc<AtomicU32>>::new();
         let (mut routes_count, mut sites_count) = (0_usize, 0_usize);
         for route in routes {
@@ -52,7 +54,10 @@ impl Shares {
             let tls = route.tls.iter().filter(|_| route.mode == Mode::Terminate);
             for identities in tls.flat_map(RouteTls::sites) {
                 sites_count += 1;
-                let known = |identity| by_peer.get(&identity).cloned();
+                let known = |identity: String| {
+                    let known = by_peer.get(&identity).or_else(|| before.get(&identity));
+                    known.cloned()
+                };
                 let count = identities.iter().map(ToString::to_string).find_map(known);
                 let count = count.unwrap_or_default();
                 for identity in identities {
@@ -65,26 +70,23 @@ impl Shares {
         if routes_count == 1 && sites_count <= 1 {
             by_peer.clear();
         }
-        Self {
-            by_peer,
-            ..Self::default()
-        }
+        *now = by_peer;
     }
 
     /// Whether there are as many passthrough connections as there may be, where the process may have
     /// `all` connections.
-    pub(in crate::relay) fn is_passthrough_full(&self, all: usize) -> bool {
+    pub(crate) fn is_passthrough_full(&self, all: usize) -> bool {
         self.passthrough.load(Ordering::Relaxed) >= passthrough_max(all)
     }
 
     /// Counts a passthrough connection. Says also whether there were as many as may be.
-    pub(in crate::relay) fn count_passthrough(&self, all: usize) -> (PassthroughPlace<'_>, bool) {
+    pub(crate) fn count_passthrough(&self, all: usize) -> (PassthroughPlace<'_>, bool) {
         let before = self.passthrough.fetch_add(1, Ordering::Relaxed);
         (PassthroughPlace(self), before >= passthrough_max(all))
     }
 
     /// Whether `source` has as many answered passthrough connections as it may.
-    pub(in crate::relay) fn is_source_full(&self, source: IpAddr, all: usize) -> bool {
+    pub(crate) fn is_source_full(&self, source: IpAddr, all: usize) -> bool {
         let source = Source::from(source);
         let of_source = self.with_answered(|answered| answered.get(&source).copied());
         of_source.unwrap_or_default() >= source_max(all)
@@ -93,11 +95,7 @@ impl Shares {
     /// Counts a passthrough connection that the target has answered. `None` where `source` has as many
     /// as it may.
     // LIMIT: PASSTHROUGH_SOURCE_SHARE, counted in wardgate_connections_limited_total.
-    pub(in crate::relay) fn take_answered(
-        &self,
-        source: IpAddr,
-        all: usize,
-    ) -> Option<AnsweredPlace<'_>> {
+    pub(crate) fn take_answered(&self, source: IpAddr, all: usize) -> Option<AnsweredPlace<'_>> {
         let source = Source::from(source);
         let is_taken = self.with_answered(|answered| {
             let is_allowed = answered.get(&source).copied().unwrap_or_default() < source_max(all);
@@ -119,19 +117,22 @@ impl Shares {
     /// # Errors
     /// How many connections it may have, where it has as many.
     // LIMIT: PEER_SHARE, counted in wardgate_connections_limited_total.
-    pub(in crate::relay) fn take_of_peer(
+    pub(crate) fn take_of_peer(
         &self,
         identity: &str,
         all: usize,
     ) -> Result<Option<PeerPlace>, u32> {
-        let Some(count) = self.by_peer.get(identity) else {
+        // Locked once for each connection that is accepted.
+        let by_peer = self.by_peer.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(count) = by_peer.get(identity).cloned() else {
             return Ok(None);
         };
+        drop(by_peer);
         let most = peer_max(all);
         let one_more = |open: u32| (open < most).then(|| open.saturating_add(1));
         count
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more)
-            .map(|_| Some(PeerPlace(Arc::clone(count))))
+            .map(|_| Some(PeerPlace(Arc::clone(&count))))
             .map_err(|_| most)
     }
 
@@ -142,12 +143,12 @@ impl Shares {
 }
 
 /// How many connections all passthrough routes may have together, where the process may have `all`.
-pub(in crate::relay) fn passthrough_max(all: usize) -> u32 {
+pub(crate) fn passthrough_max(all: usize) -> u32 {
     share(all, PASSTHROUGH_SHARE)
 }
 
 /// How many of them one address may have that the target has answered.
-pub(in crate::relay) fn source_max(all: usize) -> u32 {
+pub(crate) fn source_max(all: usize) -> u32 {
     share(all, PASSTHROUGH_SHARE * PASSTHROUGH_SOURCE_SHARE)
 }
 
@@ -203,7 +204,9 @@ mod tests {
              [[peer]]\nname = \"b\"\nidentity = \"dns:b.example\"\ntrust = \"b.pem\"\n{routes}"
         );
         let config = config::parse(&text, Path::new("wardgate.toml")).expect("good routes");
-        Shares::new(config.routes.iter().map(|route| &**route))
+        let shares = Shares::default();
+        shares.share_among(&config.routes);
+        shares
     }
 
     fn terminate(port: u16, peers: &str) -> String {

@@ -4,13 +4,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use crate::audit::{Close, Party, Reason};
+use super::state::RouteState;
 use crate::config::{ByTitle, RouteConfig, RouteTls, Target};
 use crate::dicom::{Answer, AssociateRq, Binding, Refusal, Rules};
 
 /// What a route's associations are held to, on all cores.
 #[derive(Debug)]
-pub(super) struct Admission {
+pub(crate) struct Admission {
     rules: Arc<Rules>,
     open: Open,
     // By the identities that peers are accepted by: as many as are configured, so none is ever added. Those
@@ -21,7 +21,8 @@ pub(super) struct Admission {
 /// How many associations are open, and how many may be.
 #[derive(Debug)]
 struct Open {
-    count: AtomicU32,
+    // Counted for as long as the route has its name, whatever the configuration allows.
+    count: Arc<AtomicU32>,
     most: u32,
 }
 
@@ -31,27 +32,27 @@ struct Place<'a>(&'a Open);
 
 /// An association that may begin.
 #[derive(Debug)]
-pub(super) struct Admitted<'a> {
+pub(crate) struct Admitted<'a> {
     /// Where it leads, in the order in which it is tried.
-    pub(super) targets: &'a [Target],
+    pub(crate) targets: &'a [Target],
     /// Its places among its peer's and among all of the route, as long as it lasts.
     _places: [Option<Place<'a>>; 2],
     /// The rule that would have refused it, on a route that only reports.
-    pub(super) reported: Option<String>,
+    pub(crate) reported: Option<String>,
 }
 
 /// An association that may not begin.
 #[derive(Debug)]
-pub(super) struct Refused {
+pub(crate) struct Refused {
     /// Why, for the log.
-    pub(super) sentence: String,
-    /// What its requestor is told.
-    pub(super) answer: Answer,
+    pub(crate) sentence: String,
+    /// What is sent to its requestor.
+    pub(crate) answer: Answer,
 }
 
 impl<'a> Admitted<'a> {
     /// What nobody has rules for.
-    pub(super) fn anyone(targets: &'a [Target]) -> Self {
+    pub(crate) fn anyone(targets: &'a [Target]) -> Self {
         Self {
             targets,
             _places: [None, None],
@@ -71,32 +72,26 @@ impl Refused {
             answer: Answer::local_limit_exceeded(),
         })
     }
-
-    /// How a connection ends by it.
-    pub(super) fn into_close(self) -> Close {
-        Close {
-            by: Party::Gateway,
-            reason: Reason::Forbidden(self.sentence),
-        }
-    }
 }
 
 impl Admission {
-    /// What `route` allows, where it looks into DICOM.
-    pub(super) fn new(route: &RouteConfig) -> Option<Self> {
+    /// What `route` allows, on a DICOM route; open associations are counted in `state`.
+    pub(super) fn new(route: &RouteConfig, state: &RouteState) -> Option<Self> {
         let dicom = route.dicom.as_ref()?;
         let bound = dicom.bound.iter().map(|(title, peers)| Binding {
             title: *title,
             identities: peers.iter().map(ToString::to_string).collect(),
         });
-        let open = Open::new(dicom.associations_max.unwrap_or(u32::MAX));
+        let most = dicom.associations_max.unwrap_or(u32::MAX);
+        let open = Open::new(Arc::clone(&state.associations), most);
         // A peer that may have all of them is bounded with the route.
         let per_peer = route
             .associations_per_peer()
             .filter(|most| *most < open.most);
         let sites = route.tls.iter().flat_map(RouteTls::sites);
         let by_peer = per_peer.map(|most| {
-            let counted_together = sites.map(|identities| (identities, Arc::new(Open::new(most))));
+            let of_site = |identities| Arc::new(Open::new(state.associations_of(identities), most));
+            let counted_together = sites.map(|identities| (identities, of_site(identities)));
             counted_together
                 .flat_map(|(identities, open)| {
                     let each = identities.iter().map(ToString::to_string);
@@ -119,13 +114,13 @@ impl Admission {
     }
 
     /// The rules, which hold for what comes later as well.
-    pub(super) fn rules(&self) -> Arc<Rules> {
+    pub(crate) fn rules(&self) -> Arc<Rules> {
         Arc::clone(&self.rules)
     }
 
     /// Judges a request of `route`'s, from a TLS peer that has proved these identities, that by which it was accepted
     /// first; from the plain side where there is none.
-    pub(super) fn admit<'a>(
+    pub(crate) fn admit<'a>(
         &'a self,
         route: &'a RouteConfig,
         request: &AssociateRq,
@@ -186,8 +181,7 @@ impl Admission {
 }
 
 impl Open {
-    fn new(most: u32) -> Self {
-        let count = AtomicU32::new(0);
+    fn new(count: Arc<AtomicU32>, most: u32) -> Self {
         Self { count, most }
     }
 
@@ -245,6 +239,7 @@ impl From<Refusal> for Refused {
 mod tests {
     use std::path::Path;
 
+    use super::super::live::RouteId;
     use super::*;
     use crate::config;
 
@@ -271,6 +266,11 @@ peers = ["dns:gw.a.example", "dns:gw.b.example"]
         routes.into_iter().next().expect("one route")
     }
 
+    fn admission(route: &RouteConfig) -> Admission {
+        let state = RouteState::new(RouteId::LEAST, 1);
+        Admission::new(route, &state).expect("it carries DICOM")
+    }
+
     fn request() -> AssociateRq {
         AssociateRq {
             called: "PACS".parse().expect("a title"),
@@ -283,7 +283,7 @@ peers = ["dns:gw.a.example", "dns:gw.b.example"]
     #[test]
     fn a_peer_that_takes_all_it_can_get_leaves_a_place_to_the_other() {
         let route = route("associations = 5");
-        let admission = Admission::new(&route).expect("it carries DICOM");
+        let admission = admission(&route);
         let admit = |one: &str| admission.admit(&route, &request(), &[one.to_owned()]);
         let of_a: Vec<_> = (0..4).map(|_| admit(A).expect("a place")).collect();
         let refused = admit(A).expect_err("the last place is not for A");
@@ -312,7 +312,7 @@ peers = ["dns:gw.a.example", "dns:gw.b.example"]
     #[test]
     fn a_bound_for_each_peer_needs_none_for_the_route() {
         let route = route("associations_per_peer = 1");
-        let admission = Admission::new(&route).expect("it carries DICOM");
+        let admission = admission(&route);
         let admit = |one: &str| admission.admit(&route, &request(), &[one.to_owned()]);
         let _of_a = admit(A).expect("a place");
         let _of_b = admit(B).expect("a place");
@@ -322,7 +322,7 @@ peers = ["dns:gw.a.example", "dns:gw.b.example"]
     #[test]
     fn a_peer_that_may_have_all_is_told_of_the_bound_of_the_route() {
         let route = route("associations = 1");
-        let admission = Admission::new(&route).expect("it carries DICOM");
+        let admission = admission(&route);
         let _open = admission
             .admit(&route, &request(), &[A.to_owned()])
             .expect("a place");
@@ -338,7 +338,7 @@ peers = ["dns:gw.a.example", "dns:gw.b.example"]
     #[test]
     fn where_rules_only_report_what_is_too_much_is_admitted_and_counted() {
         let route = route("associations_per_peer = 1\nrules = \"report\"");
-        let admission = Admission::new(&route).expect("it carries DICOM");
+        let admission = admission(&route);
         let admit = || {
             admission
                 .admit(&route, &request(), &[A.to_owned()])

@@ -1,0 +1,84 @@
+//! A connection as its core knows it: what it is, whose it is, and how to end it.
+
+use std::cell::{Cell, OnceCell};
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use tokio::sync::{Notify, watch};
+
+use crate::audit::{ConnectionId, Reason};
+use crate::route::{Route, RoutePhase};
+use crate::tls::PeerInfo;
+
+/// An open connection. The core's registry has one for each, and ends it by it.
+pub struct ConnectionHandle {
+    /// Its number.
+    pub id: ConnectionId,
+    /// The route that it began with, whatever the configuration is now.
+    pub route: Arc<Route>,
+    /// The client.
+    pub source: SocketAddr,
+    peer: OnceCell<PeerInfo>,
+    phase: watch::Receiver<RoutePhase>,
+    is_ended: Cell<bool>,
+    ended: Notify,
+}
+
+impl ConnectionHandle {
+    /// For a connection that was accepted on `route` and is not served yet.
+    #[must_use]
+    pub fn new(id: ConnectionId, route: Arc<Route>, source: SocketAddr) -> Rc<Self> {
+        Rc::new(Self {
+            id,
+            phase: route.state.phase(),
+            route,
+            source,
+            peer: OnceCell::new(),
+            is_ended: Cell::new(false),
+            ended: Notify::new(),
+        })
+    }
+
+    /// The TLS peer and the certificates by which it was accepted; `None` until then, and on passthrough routes.
+    #[must_use]
+    pub fn peer(&self) -> Option<&PeerInfo> {
+        self.peer.get()
+    }
+
+    /// Ends the connection visibly at both ends.
+    pub fn end(&self) {
+        self.is_ended.set(true);
+        self.ended.notify_waiters();
+    }
+
+    /// Notes the peer that was accepted.
+    pub(super) fn accept(&self, peer: PeerInfo) {
+        // There is one handshake with a peer that is accepted.
+        let _ = self.peer.set(peer);
+    }
+
+    /// Waits until the connection must end as soon as it has nothing outstanding.
+    pub(super) async fn draining(&self) {
+        self.phase(RoutePhase::Draining).await;
+    }
+
+    /// Waits until the connection must end at once, and returns why.
+    pub(super) async fn stopped(&self) -> Reason {
+        let ended = async {
+            while !self.is_ended.get() {
+                self.ended.notified().await;
+            }
+        };
+        tokio::select! {
+            biased;
+            () = ended => Reason::EndedByCommand,
+            () = self.phase(RoutePhase::Stopped) => Reason::Drained,
+        }
+    }
+
+    async fn phase(&self, least: RoutePhase) {
+        // The route's state, which the handle holds, keeps the sender.
+        let _ = self.phase.clone().wait_for(|now| *now >= least).await;
+    }
+}

@@ -1,0 +1,28 @@
+//! Live routes: what a route is while the gateway runs.
+//!
+//! A `Route` never changes. It holds its configuration, what it shakes hands with, and an `Arc<RouteState>`: the
+//! counters, the number of open associations and the drain signal, which the next `Route` of the same name
+//! takes over. A `RouteTable` holds all routes of one configuration, and `diff` compares two tables. A connection
+//! keeps the `Route` that it began with.
+
+mod admission;
+mod diff;
+mod full;
+mod live;
+mod observing;
+mod shares;
+mod source;
+mod state;
+mod table;
+
+pub use diff::{Change, diff};
+pub use full::Full;
+pub use live::{Route, RouteId, Transport};
+pub use shares::Shares;
+pub use state::{RoutePhase, RouteState};
+pub use table::{RouteDraft, RouteTable};
+
+pub(crate) use admission::{Admitted, Refused};
+pub(crate) use full::OfRoute;
+pub(crate) use shares::{AnsweredPlace, PeerPlace, passthrough_max, source_max};
+pub(crate) use source::Source;

@@ -1,0 +1,120 @@
+//! All routes of one configuration.
+
+use std::sync::Arc;
+
+use super::live::{Route, RouteId, Transport};
+use super::shares::Shares;
+use super::state::RouteState;
+use crate::config::RouteConfig;
+use crate::metrics::{self, RouteMetrics};
+
+/// A route that a table is to have.
+pub struct RouteDraft {
+    /// The route as configured.
+    pub config: Arc<RouteConfig>,
+    /// Its mode with that mode's means.
+    pub transport: Transport,
+    /// A digest of the certificates, keys and lists that `transport` was made of; zeros where there are none.
+    pub material: [u8; 32],
+}
+
+/// All routes that are open, in the order of the configuration. It never changes; the next configuration makes
+/// the next table.
+#[derive(Debug)]
+pub struct RouteTable {
+    /// 0 for the first table of the process, and one more for each that follows.
+    pub generation: u64,
+    /// The routes.
+    pub routes: Vec<Arc<Route>>,
+    cores: usize,
+    // What the next new route is named by.
+    next_id: RouteId,
+    shares: Arc<Shares>,
+}
+
+impl RouteTable {
+    /// The table before the first: no routes, on so many cores.
+    #[must_use]
+    pub fn empty(cores: usize) -> Self {
+        Self {
+            generation: 0,
+            routes: Vec::new(),
+            cores,
+            next_id: RouteId::LEAST,
+            shares: Arc::default(),
+        }
+    }
+
+    /// The first table: `drafts` are the routes that can be opened, `all` those of the configuration.
+    pub fn first(
+        cores: usize,
+        drafts: impl IntoIterator<Item = RouteDraft>,
+        all: &[Arc<RouteConfig>],
+    ) -> Self {
+        let generation = 0;
+        Self {
+            generation,
+            ..Self::empty(cores).next(drafts, all)
+        }
+    }
+
+    /// The table after this one. A route that stayed as it was is the same `Arc`; one of the same name keeps its
+    /// state.
+    #[must_use]
+    pub fn next(
+        &self,
+        drafts: impl IntoIterator<Item = RouteDraft>,
+        all: &[Arc<RouteConfig>],
+    ) -> Self {
+        let mut next_id = self.next_id;
+        let mut new_state = || {
+            let id = next_id;
+            next_id = id.following();
+            RouteState::new(id, self.cores)
+        };
+        self.shares.share_among(all);
+        let routes = drafts.into_iter().map(|draft| {
+            let previous = self.by_name(&draft.config.name);
+            if let Some(same) = previous.filter(|previous| previous.is_as(&draft)) {
+                return Arc::clone(same);
+            }
+            let state = previous.map_or_else(&mut new_state, |known| Arc::clone(&known.state));
+            let previous = previous.map(|previous| &**previous);
+            Arc::new(Route::new(draft, state, previous, Arc::clone(&self.shares)))
+        });
+        Self {
+            routes: routes.collect(),
+            generation: self.generation.saturating_add(1),
+            cores: self.cores,
+            next_id,
+            shares: Arc::clone(&self.shares),
+        }
+    }
+
+    /// The route that `id` names.
+    #[must_use]
+    pub fn get(&self, id: RouteId) -> Option<&Arc<Route>> {
+        self.routes.iter().find(|route| route.id() == id)
+    }
+
+    /// The counters of all routes.
+    #[must_use]
+    pub fn metrics(&self) -> Vec<RouteMetrics> {
+        let each = self.routes.iter().map(|route| RouteMetrics {
+            name: route.config.name.clone(),
+            cores: route.state.counters.clone(),
+        });
+        each.collect()
+    }
+
+    /// The results of the probes of all targets.
+    #[must_use]
+    pub fn targets(&self) -> Vec<Arc<metrics::Target>> {
+        let targets = self.routes.iter().flat_map(|route| &route.targets);
+        targets.map(|probed| Arc::clone(&probed.counters)).collect()
+    }
+
+    fn by_name(&self, name: &str) -> Option<&Arc<Route>> {
+        self.routes.iter().find(|route| route.config.name == name)
+    }
+}

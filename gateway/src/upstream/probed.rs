@@ -1,0 +1,58 @@
+//! The targets of a route that are probed, with what is known of each.
+//!
+//! What is known of a target is written by the one core that probes it, once a probe, and read by every core that
+//! connects.
+
+use std::sync::Arc;
+
+use crate::config::{RouteConfig, Target};
+use crate::dicom::AeTitle;
+use crate::metrics;
+
+/// A target that is probed.
+#[derive(Debug)]
+pub struct ProbedTarget {
+    /// The target.
+    pub target: Target,
+    /// The title that a C-ECHO calls there.
+    pub called: AeTitle,
+    /// The results of its probes.
+    pub counters: Arc<metrics::Target>,
+}
+
+impl ProbedTarget {
+    /// Whether its probes found it down.
+    pub(super) fn is_down(&self) -> bool {
+        self.counters.up.get() == 0
+    }
+}
+
+/// The targets of `route` that are probed. One that is in `known` is the same `Arc`, so that its health stays known;
+/// nothing is known of the others yet.
+#[must_use]
+pub fn probed_targets(route: &RouteConfig, known: &[Arc<ProbedTarget>]) -> Vec<Arc<ProbedTarget>> {
+    if route.health.is_none() {
+        return Vec::new();
+    }
+    let by_title = route.dicom.iter().flat_map(|dicom| &dicom.by_title);
+    let by_title = by_title.flat_map(|table| &table.targets);
+    let mut all: Vec<Arc<ProbedTarget>> = Vec::new();
+    for target in route.targets.iter().chain(by_title) {
+        // A target that is in several lists of a route is probed once.
+        if all.iter().any(|probed| probed.target == *target) {
+            continue;
+        }
+        let called = route.echo_title(target);
+        let mut before = known.iter();
+        let before = before.find(|one| one.target == *target && one.called == called);
+        all.push(before.cloned().unwrap_or_else(|| {
+            let counters = metrics::Target::new(route.name.clone(), target.to_string());
+            Arc::new(ProbedTarget {
+                target: target.clone(),
+                called,
+                counters: Arc::new(counters),
+            })
+        }));
+    }
+    all
+}
