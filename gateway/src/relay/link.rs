@@ -7,14 +7,14 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
 use super::receiver::{Limits, Receiver, State};
 use crate::audit::{Close, Party, Reason};
 use crate::config::Timeouts;
 use crate::limits::{EXCHANGES_MIN, HALF_CLOSED_SILENCE};
 use crate::observe::{Direction, Forbidden, Observer};
-use crate::uring::Socket;
+use crate::uring::{Socket, sleep};
 
 /// Two sockets and the one end that they come to.
 ///

@@ -4,7 +4,7 @@
 use std::cell::RefCell;
 use std::future::Future;
 
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
 use super::account::answered;
 use super::admission::{Admitted, Refused};
@@ -23,7 +23,7 @@ use crate::observe::Direction;
 use crate::tls::Judgement;
 use crate::tls::PeerInfo;
 use crate::tls::handshake::tell;
-use crate::uring::{Patience, Socket, Verbs, part, until};
+use crate::uring::{Patience, Socket, Verbs, part, sleep, until};
 
 impl<'c, V: Verbs> Work<'c, V> {
     /// What the opener says first on a plain socket; an illegal start is answered and ended.

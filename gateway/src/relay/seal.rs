@@ -4,7 +4,6 @@ use std::cell::{Cell, RefCell};
 use std::io;
 
 use tokio::sync::{Mutex, Notify};
-use tokio::time::timeout;
 
 use super::engine::{Engine, Unsealed};
 use super::link::{Link, reset};
@@ -14,7 +13,7 @@ use crate::limits::{ALERT_LINGER, ARTIM, CONTROL_ROOM, REASON_WAIT};
 use crate::metrics::Counter;
 use crate::tls::handshake::tell;
 use crate::tls::session::SealError;
-use crate::uring::{Patience, Socket, part, race};
+use crate::uring::{Patience, Socket, part, race, timeout};
 
 /// What the sealing direction needs beside the link.
 pub(super) struct Sealing<'c> {

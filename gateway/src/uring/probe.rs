@@ -136,11 +136,12 @@ impl Capabilities {
     pub(super) fn builder(self) -> io_uring::Builder<squeue::Entry, cqueue::Entry> {
         let mut ring = builder();
         ring.setup_cqsize(RING_COMPLETIONS);
-        if self.cooperative {
-            ring.setup_coop_taskrun().setup_taskrun_flag();
-        }
         if self.single_issuer {
-            ring.setup_single_issuer();
+            ring.setup_single_issuer()
+                .setup_defer_taskrun()
+                .setup_taskrun_flag();
+        } else if self.cooperative {
+            ring.setup_coop_taskrun().setup_taskrun_flag();
         }
         ring
     }
