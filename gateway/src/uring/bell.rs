@@ -63,6 +63,13 @@ impl Bell {
     }
 }
 
+#[cfg(test)]
+impl Bell {
+    pub(super) fn descriptor(&self) -> std::os::fd::BorrowedFd<'_> {
+        std::os::fd::AsFd::as_fd(&self.event)
+    }
+}
+
 impl AsRawFd for Bell {
     fn as_raw_fd(&self) -> RawFd {
         self.event.as_raw_fd()

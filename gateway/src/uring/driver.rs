@@ -30,6 +30,7 @@ use tokio::time::Instant;
 
 use super::bell::Bell;
 use super::timers::Timers;
+use crate::limits::RING_FLUSHES_MAX;
 use crate::sys::{push_poll, submit_and_look};
 
 thread_local! {
@@ -180,11 +181,11 @@ impl Driver {
 
     fn push(&self, descriptor: RawFd, events: PollFlags, token: u64) -> io::Result<()> {
         let events = u32::from(events.bits());
-        for _ in 0..PUSHES_MAX {
+        for _ in 0..RING_FLUSHES_MAX {
             if push_poll(&mut self.ring.borrow_mut(), descriptor, events, token) {
                 return Ok(());
             }
-            // LIMIT: RING_ENTRIES; a full queue is submitted, and the kernel may want completions taken first.
+            // LIMIT: RING_ENTRIES, RING_FLUSHES_MAX; a full queue is submitted, and the kernel may want completions taken first.
             submit_and_look(&mut self.ring.borrow_mut()).or_else(passing)?;
             self.dispatch();
         }
@@ -218,9 +219,6 @@ impl Driver {
         .await;
     }
 }
-
-// Tries to find room in the queue of submissions: each hands all of it to the kernel.
-const PUSHES_MAX: u32 = 100;
 
 // Sleeps that end about the same time end in one turn.
 fn whole_millis_until(due: Instant) -> Duration {
@@ -298,3 +296,6 @@ impl Drop for Readiness {
         drop(polls);
     }
 }
+
+#[cfg(test)]
+mod tests;
