@@ -185,9 +185,8 @@ impl Driver {
             if push_poll(&mut self.ring.borrow_mut(), descriptor, events, token) {
                 return Ok(());
             }
-            // LIMIT: RING_ENTRIES, RING_FLUSHES_MAX; a full queue is submitted, and the kernel may want completions taken first.
+            // LIMIT: RING_ENTRIES; a full queue is submitted, RING_FLUSHES_MAX times where the kernel takes none.
             submit_and_look(&mut self.ring.borrow_mut()).or_else(passing)?;
-            self.dispatch();
         }
         Err(Errno::NOBUFS.into())
     }

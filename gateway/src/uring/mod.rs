@@ -2,7 +2,7 @@
 //!
 //! The relay and the handshake are written against the traits here and nothing else, so they run on
 //! sockets of the kernel (`ring`) as well as on sockets in memory under a seeded scheduler, which the
-//! simulation tests bring along. This is the only module that names io_uring, beside `sys`.
+//! simulation tests bring along. This and `sys` are the only modules that name the crate of the ring.
 //!
 //! The rule that everything here serves: an operation in flight is never dropped. A dropped read
 //! loses the bytes it was about to return and keeps the descriptor open. What must end early is

@@ -24,7 +24,6 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
-use tokio::time::Instant as Time;
 
 use crate::audit::{Connection, Event, Journal, Level, Reason};
 use crate::buffers::Pool;
@@ -183,7 +182,7 @@ async fn run(plan: Plan) {
         .collect();
     let accepts = !listeners.is_empty();
     let mut listeners = Some(listeners);
-    let mut next_turn = Time::now();
+    let mut next_turn = tokio::time::Instant::now();
     loop {
         tokio::select! {
             message = inbox.recv() => match message {
@@ -202,7 +201,7 @@ async fn run(plan: Plan) {
             Some(_) = connections.join_next() => {}
             // A core that neither serves nor places connections may sleep.
             () = uring::sleep_until(next_turn), if accepts || !connections.is_empty() => {
-                next_turn = Time::now() + placement::TURN;
+                next_turn = tokio::time::Instant::now() + placement::TURN;
                 turn(&shared);
             }
         }
