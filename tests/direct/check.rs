@@ -310,6 +310,28 @@ fn trust_of_several_cas_is_refused_with_the_tables_to_write() {
 }
 
 #[test]
+fn a_file_of_all_cas_is_refused_as_the_trust_of_several_peers() {
+    let pki = Pki::new();
+    let of_two = |second: &Path| {
+        let names = ["a".to_owned(), "b".to_owned()];
+        Site::with_identity(&pki.leaf("gw.own.example"))
+            .peer("a", &["dns:gw.a.example"], &pki.both_trusts())
+            .peer("b", &["dns:gw.b.example"], second)
+            .terminate("127.0.0.1:2763", "127.0.0.1:11113", &names)
+    };
+    golden("trust-of-two-peers", &pki, &of_two(&pki.both_trusts()));
+
+    // One CA that serves both may be meant, and is told.
+    let folder = TempDir::new().expect("the machine has a folder for temporary files");
+    let file = folder.path().join("wardgate.toml");
+    of_two(&pki.trust()).write(&file);
+    let outcome = check(&file);
+    let told = "peer \"b\": its trust and that of peer \"a\" both hold CA ";
+    assert!(outcome.text().contains(told), "{outcome}");
+    outcome.expect_success();
+}
+
+#[test]
 fn several_problems_are_told_at_once() {
     let pki = Pki::new();
     let leaf = pki.odd(A, Kind::Expired);

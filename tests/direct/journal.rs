@@ -152,6 +152,9 @@ fn every_account_has_the_same_keys() {
     let _ = connect(tls).write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n");
     for line in gateway.wait_for_connections(2) {
         let expected = [
+            "certificate",
+            "certificate_serial",
+            "certificate_sha256",
             "ended_by",
             "group",
             "key_sha256",

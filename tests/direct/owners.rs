@@ -79,7 +79,9 @@ fn a_user_of_its_own_may_own_the_files() {
     assert!(!outcome.text().contains(AS_ROOT), "{outcome}");
     let outcome = check_as(0, &program, &file).expect_failure();
     assert!(
-        outcome.text().contains("or run wardgate as uid 54320"),
+        outcome
+            .text()
+            .contains("run this command as that user (`sudo -u USER wardgate ...`)"),
         "{outcome}"
     );
     for owned in [&leaf.key, &file] {

@@ -348,6 +348,8 @@ fn verify(
 /// Memory that judging a chain may take, and the time of a processor.
 const JUDGING_BYTES_MAX: usize = 1 << 20;
 const JUDGING_TIME_MAX: std::time::Duration = std::time::Duration::from_millis(20);
+/// How often a time above it is measured again.
+const JUDGING_REPEATS: usize = 5;
 
 /// Bytes of a handshake message, which rustls refuses beyond (RFC 8446 section 4).
 pub(crate) const MESSAGE_MAX: usize = 0xffff;
@@ -378,11 +380,20 @@ fn names(input: &[u8]) -> String {
         assert_bounded(&Description::new(der));
     }
     let region = Region::new(&INSTRUMENTED_SYSTEM);
-    let start = cpu_time();
-    let judged = route.acceptor.judge(&chain[0], &chain[1..], NOW);
-    let sentence = judged.as_ref().err().map(ToString::to_string);
-    let took = cpu_time() - start;
+    let judge = || {
+        let judged = route.acceptor.judge(&chain[0], &chain[1..], NOW);
+        let sentence = judged.as_ref().err().map(ToString::to_string);
+        (judged, sentence)
+    };
+    let ((judged, sentence), mut took) = timed(judge);
     let allocated = region.change().bytes_allocated;
+    // On a virtual machine the time that the host took away counts as CPU time, so one measurement can be far
+    // too long. The least of several is the cost.
+    for _ in 0..JUDGING_REPEATS {
+        if took > JUDGING_TIME_MAX {
+            took = took.min(timed(judge).1);
+        }
+    }
     assert!(took <= JUDGING_TIME_MAX, "{took:?}: {sentence:?}");
     assert!(allocated <= JUDGING_BYTES_MAX, "{allocated} bytes");
     match (judged, sentence) {
@@ -433,6 +444,13 @@ fn assert_bounded(description: &Description) {
             "{text}"
         );
     }
+}
+
+/// The CPU time that `work` takes on this thread.
+fn timed<T>(work: impl FnOnce() -> T) -> (T, std::time::Duration) {
+    let start = cpu_time();
+    let done = work();
+    (done, cpu_time() - start)
 }
 
 fn cpu_time() -> std::time::Duration {

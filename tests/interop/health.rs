@@ -156,7 +156,7 @@ fn tls_probe_reads_the_word_of_other_tls_programs() {
         stranger.trust = pki.trust();
         let refused = start(&stranger);
         let line = wait_for_change(&refused, "down: ");
-        let words = "the server refused our certificate";
+        let words = "the server does not accept our certificate";
         assert!(line.message().contains(words), "{name}: {line:?}");
         assert_eq!(probes(&refused).0, 0, "{name}");
         assert_eq!(probes(&good).1, 0, "{name}: {}", good.output());

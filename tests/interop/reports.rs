@@ -34,7 +34,7 @@ fn applications_notice_nothing_of_rules_that_only_report() {
     let (told_with_rules, text) = ruled.perform(&SCENARIOS);
     assert_eq!(told_with_rules, told, "{text}");
     let not_called = "called AE title \"ARCHIVE\" is not in called_ae";
-    let bound = "calling AE title \"GET\" came from \"dns:gw.a.example\", and ae_bind ties it to another site";
+    let bound = "calling AE title \"GET\" came from \"dns:gw.a.example\", and ae_bind restricts it to other peers";
     let without_get = FORBIDDEN.replace("C-GET, ", "");
     for (calling, at_a, at_b, refused_at_b) in [
         ("ECHO", "-", "-", "-"),

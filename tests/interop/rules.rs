@@ -352,7 +352,7 @@ fn rules_that_only_report_let_everything_pass_and_name_it() {
         });
         assert_eq!(
             line.text("would_refuse"),
-            "1 associations are open, as many as may be"
+            "asks for another association, and at most 1 may be open on this route (associations)"
         );
         drop(first);
         ruled.stop();

@@ -29,7 +29,7 @@ const WEAK_MIN: usize = 30;
 const CAUSES: [(Kind, &str); Kind::REFUSED.len()] = [
     (
         Kind::OtherAuthority,
-        "issued by no CA of this route's trust",
+        "issued by no trusted CA of this route",
     ),
     (Kind::OtherName, "other.example"),
     (Kind::Expired, "expired"),

@@ -5,10 +5,11 @@ use std::net::UdpSocket;
 use std::os::fd::AsFd;
 use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use wardgate_tests::{Gateway, Pki, Program, Site};
+
+use crate::namespaces;
 
 /// The name in site A's certificate.
 pub(crate) const A: &str = "gw.a.example";
@@ -88,10 +89,8 @@ impl Place {
 impl Lab {
     /// Makes the namespaces and the links; panics where that fails, having removed what it made.
     pub(crate) fn new() -> Self {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let lab = Self {
-            prefix: format!("wgt{}-{number}", std::process::id()),
+            prefix: namespaces::prefix(),
         };
         for place in Place::ALL {
             ip(&["netns", "add", &lab.namespace(place)]);
@@ -243,11 +242,7 @@ impl Lab {
 impl Drop for Lab {
     fn drop(&mut self) {
         for place in Place::ALL {
-            let delete = Program::new("ip").args(["netns", "del", &self.namespace(place)]);
-            // One that was never made is no reason to fail.
-            let _ = delete.run();
-            // Most places have no files of their own.
-            let _ = std::fs::remove_dir_all(self.files(place));
+            namespaces::remove(&self.namespace(place));
         }
     }
 }

@@ -23,4 +23,5 @@ mod cut;
 mod interface;
 mod lab;
 mod mllp;
+mod namespaces;
 mod partners;

@@ -16,11 +16,12 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use tempfile::TempDir;
 use wardgate_tests::tier::{self, Need, workspace};
 use wardgate_tests::{Background, Gateway, Outcome, Program, dicom, wardgate};
+
+use crate::namespaces;
 
 const NEEDS: [Need; 4] = [
     Need::Namespaces,
@@ -90,10 +91,8 @@ struct Partners {
 impl Partners {
     /// Makes the network, and at each site the certificates as the README says.
     fn new() -> Self {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let partners = Self {
-            prefix: format!("wgt{}-{number}", std::process::id()),
+            prefix: namespaces::prefix(),
             folder: TempDir::new().expect("there is room"),
         };
         partners.connect();
@@ -264,10 +263,7 @@ impl Partners {
 impl Drop for Partners {
     fn drop(&mut self) {
         for site in Site::ALL {
-            let delete = Program::new("ip").args(["netns", "del", &self.namespace(site)]);
-            // One that was never made is no reason to fail.
-            let _ = delete.run();
-            let _ = fs::remove_dir_all(self.resolver_folder(site));
+            namespaces::remove(&self.namespace(site));
         }
     }
 }
@@ -429,7 +425,7 @@ fn region_refuses_another_partners_gateway_at_a_partners_address() {
         return;
     }
     let partners = Partners::new();
-    let unknown = "it was issued by no CA of this route's trust";
+    let unknown = "was issued by no trusted CA of this route";
     let region = partners.config(Site::Region);
     refuses_hospital_b_as_a(&partners, &region, [unknown; 3]);
 }

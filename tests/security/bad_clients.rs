@@ -74,9 +74,9 @@ fn flood_of_scans_hides_no_line_about_a_refused_certificate() {
         receive_all(&scan);
     }
     let refused = [
-        (pki.odd(PEER, Kind::Revoked), "it is revoked"),
-        (pki.leaf("gw.c.example"), "it is none of this route's peers"),
-        (pki.odd(PEER, Kind::Expired), "it expired"),
+        (pki.odd(PEER, Kind::Revoked), "is revoked"),
+        (pki.leaf("gw.c.example"), "is none of this route's peers"),
+        (pki.odd(PEER, Kind::Expired), "expired on"),
     ];
     for (leaf, why) in &refused {
         knock(port, &Peer::of(leaf), MARKER);

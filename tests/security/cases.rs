@@ -30,8 +30,10 @@ pub(crate) struct Case {
     pub(crate) crl: Option<PathBuf>,
     /// The alert that the peer gets.
     pub(crate) alert: Alert,
-    /// What the log line says of certificate, rule and remedy.
+    /// What the log line's reason says of rule and remedy.
     pub(crate) words: Vec<String>,
+    /// SHA-256 of the certificate that the peer shows, where it shows one.
+    pub(crate) fingerprint: Option<String>,
 }
 
 impl Case {
@@ -70,6 +72,9 @@ impl Case {
                 "{name}: the log does not say {word:?}: {reason}"
             );
         }
+        let shown = self.fingerprint.as_deref().unwrap_or("-");
+        assert_eq!(line.text("certificate_sha256"), shown, "{name}: {line:?}");
+        assert!(!reason.contains(shown) || shown == "-", "{name}: {reason}");
         assert_eq!(line.text("ended_by"), "gateway", "{name}: {line:?}");
         assert_eq!(line.text("peer"), "-", "{name}: {line:?}");
         for bytes in ["sealed_bytes", "opened_bytes"] {
@@ -114,7 +119,7 @@ impl Bench<'_> {
             Role::Client => (Kind::ServerOnly, "extended key usage (clientAuth)"),
             Role::Server => (Kind::ClientOnly, "extended key usage (serverAuth)"),
         };
-        let add = "to this route's trust";
+        let add = "write a [[peer]] table";
         let of = |name, kind, alert, rule, remedy| self.of_kind(name, kind, alert, [rule, remedy]);
         let renew = "install a renewed certificate";
         let unlisted = "is none of this route's peers";
@@ -126,7 +131,7 @@ impl Bench<'_> {
                 "other-ca",
                 OtherAuthority,
                 Alert::UnknownCA,
-                "by no CA",
+                "by no trusted CA",
                 add,
             ),
             of(
@@ -134,7 +139,7 @@ impl Bench<'_> {
                 Namesakes,
                 Alert::UnknownCA,
                 "another key signed it",
-                "put its new certificate",
+                "fingerprint of its new certificate",
             ),
             of(
                 "other-name",
@@ -154,7 +159,7 @@ impl Bench<'_> {
                 "expired",
                 Expired,
                 Alert::CertificateExpired,
-                "it expired on",
+                "expired on",
                 renew,
             ),
             of(
@@ -227,15 +232,14 @@ impl Bench<'_> {
         alert: Alert,
         words: [&str; 2],
     ) -> Case {
-        let certificate = format!("SHA-256 {}", fingerprint(&chain[0]));
-        let words = words.map(str::to_owned).into_iter();
         Case {
             name: name.to_owned(),
             peer,
             trust: self.pki.trust(),
             crl: Some(self.pki.crl()),
             alert,
-            words: words.chain([certificate]).collect(),
+            words: words.map(str::to_owned).into(),
+            fingerprint: Some(fingerprint(&chain[0])),
         }
     }
 
@@ -256,7 +260,7 @@ impl Bench<'_> {
         let leaf = self.pki.leaf(self.name);
         let peer = Peer::without_key(&leaf, SignatureScheme::ECDSA_NISTP256_SHA256);
         let words = [
-            "did not prove that it has",
+            "did not prove that it has the key",
             "key and certificate of the peer",
         ];
         self.case("stolen", peer, &chain(&leaf), Alert::DecryptError, words)
@@ -271,6 +275,7 @@ impl Bench<'_> {
             crl: None,
             alert: Alert::CertificateRequired,
             words: words.map(str::to_owned).into(),
+            fingerprint: None,
         }
     }
 

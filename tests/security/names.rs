@@ -145,8 +145,8 @@ fn a_revocation_list_that_expires_while_we_run_lets_nobody_in() {
         let is_it = |line: &wardgate_tests::Line| {
             let reason = line.text("reason");
             line.text("mode") == mode
-                && reason.contains("which was due for renewal on")
-                && reason.contains("put the CA's current list into this route's crl")
+                && reason.contains("the revocation list of")
+                && reason.contains("put the CA's current list into the peer's crl")
         };
         gateway.wait_for_connection_line(mode, DEADLINE, is_it);
     }

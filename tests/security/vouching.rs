@@ -181,7 +181,7 @@ fn a_name_that_a_foreign_ca_gives_beside_a_peer_s_own_opens_no_bound_title() {
     });
     let reason = line.text("reason");
     assert!(
-        reason.contains("came from \"dns:gw.b.example\", and ae_bind ties it to another site"),
+        reason.contains("came from \"dns:gw.b.example\", and ae_bind restricts it to other peers"),
         "{line:?}"
     );
     target.assert_alone("a foreign name");

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::config::Route;
 use crate::observe::Observed;
-use crate::tls::{PeerInfo, RefusalClass, TlsInfo};
+use crate::tls::{Description, PeerInfo, RefusalClass, TlsInfo};
 
 /// Something that an operator or an auditor may want to know.
 #[derive(Debug)]
@@ -63,6 +63,8 @@ pub struct Connection {
     pub target: Option<SocketAddr>,
     /// The accepted peer, where the handshake got so far.
     pub peer: Option<PeerInfo>,
+    /// The peer's certificate, where we refused it.
+    pub refused: Option<Box<Description>>,
     /// What was negotiated.
     pub tls: Option<TlsInfo>,
     /// Payload bytes that went from the plain side into TLS (passthrough: from source to target).
@@ -88,6 +90,7 @@ impl Connection {
             source,
             target: None,
             peer: None,
+            refused: None,
             tls: None,
             sealed_bytes: 0,
             opened_bytes: 0,

@@ -184,6 +184,7 @@ fn connection(account: &Connection, suppressed: u64) {
         .target
         .map_or_else(none, |target| target.to_string());
     let peer = account.peer.as_ref();
+    let refused = account.refused.as_deref();
     let tls = account.tls.as_ref();
     tracing::info!(
         route = %account.route.name,
@@ -194,6 +195,9 @@ fn connection(account: &Connection, suppressed: u64) {
         peer = %peer.map_or("-", |peer| &peer.identity),
         key_sha256 = %peer.map_or("-", |peer| &peer.key_sha256),
         serial = %peer.map_or("-", |peer| &peer.serial),
+        certificate = %refused.map_or_else(none, ToString::to_string),
+        certificate_serial = %refused.map_or("-", |refused| &refused.serial),
+        certificate_sha256 = %refused.map_or("-", |refused| &refused.fingerprint),
         tls = %tls.map_or("-", |tls| tls.version),
         suite = %tls.map_or("-", |tls| tls.suite),
         group = %tls.map_or("-", |tls| tls.group),

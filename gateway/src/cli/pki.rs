@@ -233,7 +233,8 @@ fn issue(args: &Issue, now: SystemTime) -> anyhow::Result<()> {
     let issued = Authority::open(&args.ca.dir)?.issue(&wanted, &output, now)?;
     report_issued(&issued, &output);
     println!(
-        "next: name both files under [identity]; the other site lists {:?} in \"peers\"",
+        "next: name both files under [identity]; the other site writes identity = {:?} in its [[peer]] table \
+         for this site",
         issued.names.first().map_or("", String::as_str)
     );
     Ok(())

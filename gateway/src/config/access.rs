@@ -72,12 +72,18 @@ impl Process {
         let path = path.display();
         if !self.trusts(file.owner) {
             let (owner, user) = (file.owner, self.user);
+            let owner = name(owner);
+            if self.user == 0 {
+                return Some(format!(
+                    "belongs to {owner}, and wardgate runs as root; if {owner} is the user of the service, run \
+                     this command as that user (`sudo -u USER wardgate ...`), else look at what the file holds, \
+                     then `chown 0 {path}`"
+                ));
+            }
             return Some(format!(
-                "belongs to {}, but only {} may own it; look at what it holds, then `chown {user} \
-                 {path}`, or run wardgate as {}",
-                name(owner),
+                "belongs to {owner}, but only {} may own it; look at what it holds, then `chown {user} \
+                 {path}`, or run wardgate as {owner}",
                 self.owners(),
-                name(owner)
             ));
         }
         let writer = self.writer(file)?;
@@ -134,6 +140,13 @@ impl Process {
         let path = path.display();
         if !self.trusts(folder.owner) {
             let owner = name(folder.owner);
+            if user == 0 {
+                return Some(format!(
+                    "is below folder \"{path}\" of {owner}, and wardgate runs as root; if {owner} is the user of \
+                     the service, run this command as that user (`sudo -u USER wardgate ...`), else `chown 0 \
+                     {path}`, or move the file"
+                ));
+            }
             return Some(format!(
                 "is below folder \"{path}\" of {owner}, but only {} may own the folders above it; \
                  `chown {user} {path}`, or move the file",
@@ -172,12 +185,9 @@ impl Process {
         }
     }
 
-    /// The users who are trusted.
+    /// The users who are trusted, where the process does not run as root.
     fn owners(self) -> String {
-        match self.user {
-            0 => "root (wardgate's user)".to_owned(),
-            user => format!("root and uid {user} (wardgate's user)"),
-        }
+        format!("root and uid {} (wardgate's user)", self.user)
     }
 
     fn trusts(self, user: u32) -> bool {

@@ -45,6 +45,7 @@ pub use dicom::{ByTitle, Dicom};
 pub use health::{Health, Probe};
 pub use load::load;
 pub use observe::Observe;
+pub use peer::is_peer_name;
 pub use problem::Problem;
 
 use problem::Problems;

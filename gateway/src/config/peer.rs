@@ -3,6 +3,12 @@
 use super::PeerName;
 use super::name::{dns_name, ip_address};
 
+/// Whether `text` can be written as an identity of a peer.
+#[must_use]
+pub fn is_peer_name(text: &str) -> bool {
+    peer(text).is_ok()
+}
+
 /// Reads one element of `peers`; fails with the end of a sentence.
 pub(super) fn peer(text: &str) -> Result<PeerName, String> {
     match text.split_once(':') {

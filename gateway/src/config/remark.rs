@@ -98,7 +98,7 @@ fn alike(route: &Route, tls: &RouteTls, other: &str) -> String {
     )
 }
 
-/// Targets at which any listed peer may answer.
+/// Targets at which any listed identity may answer.
 fn any_peer(route: &Route) -> Option<String> {
     route
         .tls
@@ -111,8 +111,8 @@ fn any_peer(route: &Route) -> Option<String> {
         .chain(by_title.flat_map(|table| &table.targets));
     let target = targets.find(|target: &&Target| target.expected.is_none())?;
     Some(format!(
-        "any of its peers may answer at target \"{target}\"; if it is one of them, write {{ address = \
-         \"{target}\", peer = \"NAME\" }}"
+        "a connection to target \"{target}\" that is redirected on the network path could reach any identity \
+         in peers; if they are not one peer, write {{ address = \"{target}\", peer = \"dns:...\" }}"
     ))
 }
 

@@ -2,7 +2,8 @@
 //!
 //! A listed peer must not answer for another one: whoever can redirect a connection on the network
 //! path would choose between them. So each target of an originate route has a peer that is written
-//! beside it or follows from its host name.
+//! beside it or follows from its host name. The one exception is a route without `[[peer]]` tables
+//! that has one target: the identities that it lists may be those of one peer.
 
 use std::sync::Arc;
 
@@ -18,8 +19,8 @@ pub(super) struct Expected<'a> {
     mode: Option<Mode>,
     tables: &'a PeerTables,
     peers: &'a RoutePeers,
-    /// Whether all targets of the route are on one host, so that none can be taken for another.
-    is_one_host: bool,
+    /// Whether the route has one target, so that none can be taken for another.
+    is_one_target: bool,
 }
 
 impl<'a> Expected<'a> {
@@ -35,16 +36,13 @@ impl<'a> Expected<'a> {
         let all = lists
             .filter_map(|list| list.value())
             .flat_map(|list| &list.value);
-        let mut hosts = all.map(|target| {
-            let read = address::target(&target.address.value);
-            read.map(|target| target.host).ok()
-        });
-        let first = hosts.next();
+        let mut all = all.map(|target| address::target(&target.address.value).ok());
+        let first = all.next();
         Self {
             mode,
             tables,
             peers,
-            is_one_host: hosts.all(|host| Some(host) == first),
+            is_one_target: all.all(|target| Some(target) == first),
         }
     }
 
@@ -73,7 +71,9 @@ impl<'a> Expected<'a> {
         if let Some(identities) = self.peers.only() {
             return Some(identities.into());
         }
-        if !self.is_one_host && self.peers.is_whole() {
+        // Identities that a route lists itself may all be those of one peer, as where its key is renewed.
+        let may_be_one = self.is_one_target && self.peers.tables().is_empty();
+        if !may_be_one && self.peers.is_whole() {
             let target_text = &target.value;
             let text = format!(
                 "{scope}target \"{target_text}\" has no peer of its own, and one listed peer could \

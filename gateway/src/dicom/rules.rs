@@ -159,7 +159,7 @@ impl fmt::Display for Refusal {
                     Some(identity) => write!(f, "\"{identity}\"")?,
                     None => f.write_str("the plain side")?,
                 }
-                f.write_str(", and ae_bind ties it to another site")
+                f.write_str(", and ae_bind restricts it to other peers")
             }
         }
     }
@@ -250,12 +250,12 @@ mod tests {
         assert_eq!(
             told(&rules, &ct, B),
             "calling AE title \"CT_1\" came from \"dns:gw.b.example\", \
-             and ae_bind ties it to another site"
+             and ae_bind restricts it to other peers"
         );
         assert_eq!(
             told(&rules, &ct, None),
             "calling AE title \"CT_1\" came from the plain side, \
-             and ae_bind ties it to another site"
+             and ae_bind restricts it to other peers"
         );
         rules.bound.push(binding("dns:gw.b.example"));
         assert_eq!(told(&rules, &ct, B), "");

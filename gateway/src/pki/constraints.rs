@@ -140,9 +140,7 @@ impl fmt::Display for Subtree {
         match self {
             Self::Dns(base) if base.is_empty() => f.write_str("every DNS name"),
             Self::Dns(base) => write!(f, "dns:{} and names below it", base.escape_debug()),
-            Self::Uri(host) if host == NO_HOST => {
-                write!(f, "no URI (those of host {NO_HOST:?} alone)")
-            }
+            Self::Uri(host) if host == NO_HOST => f.write_str("no URIs"),
             Self::Uri(host) if host.starts_with('.') => {
                 write!(f, "URIs of hosts that end in {host:?}")
             }

@@ -15,6 +15,7 @@ use x509_parser::x509::{AlgorithmIdentifier, X509Name};
 
 use super::der::{self, BIT_STRING, Elements, INTEGER, SEQUENCE, context, context_constructed};
 use super::facts::Signature;
+use super::name;
 
 /// SHA-256 of a DER SubjectPublicKeyInfo.
 pub(crate) type KeyHash = [u8; 32];
@@ -65,6 +66,8 @@ pub(crate) enum SignedBy {
 struct Scope {
     users_only: bool,
     cas_only: bool,
+    /// Whether it is about the certificates of a distribution point alone.
+    is_part: bool,
     /// URIs of the distribution points that it is published at.
     points: Vec<String>,
 }
@@ -106,7 +109,7 @@ impl Crl {
         &self.head
     }
 
-    /// The content of its issuer's name, as webpki gives that of a certificate.
+    /// The content of its issuer's name in its comparable form.
     pub(crate) fn issuer_name(&self) -> &[u8] {
         der::only(&self.head.issuer_der, SEQUENCE).unwrap_or_default()
     }
@@ -210,7 +213,7 @@ impl CrlHead {
             .is_some_and(|point| flag(point, 4));
         Ok(Self {
             issuer: issuer.to_string(),
-            issuer_der: fields.issuer.to_vec(),
+            issuer_der: name::comparable(fields.issuer),
             this_update: time(fields.this_update).ok_or("its thisUpdate is no time")?,
             next_update: fields.next_update.and_then(time),
             signature: Signature::of(&algorithm),
@@ -227,11 +230,13 @@ impl Scope {
         Self {
             users_only: flag(point, 1),
             cas_only: flag(point, 2),
+            is_part: Elements(point).any(|part| part.tag == context_constructed(0)),
             points: distribution_point_uris(point),
         }
     }
 
-    // A certificate that names no distribution point is covered; one that names some must share one with the list.
+    // A list of a distribution point is about the certificates that name this point (RFC 5280 section 6.3.3, step b).
+    // One that names none is in an unknown part of the CA's lists.
     fn mismatch(&self, certificate: &[u8], is_leaf: bool) -> Option<String> {
         if self.cas_only && is_leaf {
             return Some("is about CA certificates only".to_owned());
@@ -239,7 +244,11 @@ impl Scope {
         if self.users_only && !is_leaf {
             return Some("is not about CA certificates".to_owned());
         }
-        let named = der::certificate_extension(certificate, CRL_DISTRIBUTION_POINTS)?;
+        if !self.is_part {
+            return None;
+        }
+        let named = der::certificate_extension(certificate, CRL_DISTRIBUTION_POINTS);
+        let named = named.unwrap_or_default();
         let points = Elements(der::only(named, SEQUENCE).unwrap_or_default());
         // One for some reasons only, or with a list of another CA, is none that this list is published at.
         let whole = points.filter(|point| {
@@ -257,7 +266,7 @@ impl Scope {
         }
         let [ours, theirs] = [&self.points, &named].map(|uris| match uris.first() {
             Some(uri) => format!("{uri:?}"),
-            None => "no URI".to_owned(),
+            None => "none".to_owned(),
         });
         Some(format!(
             "is that of distribution point {ours}, and the certificate names {theirs}"

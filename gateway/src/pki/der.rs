@@ -106,6 +106,26 @@ impl<'a> Iterator for Elements<'a> {
     }
 }
 
+/// One element of DER.
+pub(crate) fn element(tag: u8, content: &[u8]) -> Vec<u8> {
+    let length = content.len();
+    let mut element = Vec::with_capacity(length.saturating_add(10));
+    element.push(tag);
+    match u8::try_from(length) {
+        Ok(short) if short < 0x80 => element.push(short),
+        _ => {
+            let bytes = length.to_be_bytes();
+            let leading = bytes.iter().take_while(|byte| **byte == 0).count();
+            let bytes = bytes.get(leading..).unwrap_or_default();
+            // At most 8 bytes of length.
+            element.push(0x80 | bytes.len().to_le_bytes()[0]);
+            element.extend_from_slice(bytes);
+        }
+    }
+    element.extend_from_slice(content);
+    element
+}
+
 /// The content of the only element in `bytes`, where it has this tag and nothing follows it.
 pub(crate) fn only(bytes: &[u8], tag: u8) -> Option<&[u8]> {
     let mut elements = Elements(bytes);

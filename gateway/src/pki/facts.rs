@@ -15,6 +15,7 @@ use x509_parser::signature_algorithm::RsaSsaPssParams;
 use x509_parser::x509::{AlgorithmIdentifier, SubjectPublicKeyInfo, X509Version};
 
 use super::constraints::{Constraints, ip_text};
+use super::name;
 
 /// Signature algorithms: object identifier, name, and the broken hash where it rests on one.
 const SIGNATURES: &[(&str, &str, Option<&str>)] = &[
@@ -64,7 +65,7 @@ pub(crate) struct Facts {
     /// Distinguished name: `CN=gw.hospital.example`.
     pub(crate) subject: String,
     pub(crate) issuer: String,
-    /// The names as DER, for comparison.
+    /// The names in their comparable form (`name`).
     pub(crate) subject_der: Vec<u8>,
     pub(crate) issuer_der: Vec<u8>,
     /// X.509 version, 1 to 3.
@@ -132,8 +133,8 @@ impl Facts {
         Self {
             subject: certificate.subject().to_string(),
             issuer: certificate.issuer().to_string(),
-            subject_der: certificate.subject().as_raw().to_vec(),
-            issuer_der: certificate.issuer().as_raw().to_vec(),
+            subject_der: name::comparable(certificate.subject().as_raw()),
+            issuer_der: name::comparable(certificate.issuer().as_raw()),
             version: version(certificate.version()),
             serial: trim(certificate.raw_serial()),
             not_before: certificate.validity().not_before.timestamp(),
@@ -374,7 +375,7 @@ impl CrlFacts {
         let extensions = || crl.extensions().iter().map(X509Extension::parsed_extension);
         Self {
             issuer: crl.issuer().to_string(),
-            issuer_der: crl.issuer().as_raw().to_vec(),
+            issuer_der: name::comparable(crl.issuer().as_raw()),
             number: crl.crl_number().map(x509_parser::num_bigint::BigUint::to_bytes_be),
             this_update: crl.last_update().timestamp(),
             next_update: crl.next_update().map(|at| at.timestamp()),

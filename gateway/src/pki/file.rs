@@ -11,6 +11,7 @@ use std::path::Path;
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
 use zeroize::{Zeroize, Zeroizing};
 
+use super::der::{BIT_STRING, Element, Elements, INTEGER, OBJECT_IDENTIFIER, SEQUENCE};
 use super::pem::{self, Kind, Section};
 use crate::config::access::Process;
 use crate::limits::PKI_FILE_BYTES_MAX;
@@ -43,7 +44,10 @@ impl Role {
             Self::Certificate | Self::Key | Self::Given => {
                 "correct the path, or make it with `wardgate pki issue`"
             }
-            Self::Trust => "correct the path, or put the CA certificates of your peers there",
+            Self::Trust => {
+                "correct the path; this is the other site's CA certificate, its ca.pem: fetch it from there, \
+                 and compare its fingerprint (`wardgate pki show`) with that site by telephone"
+            }
             Self::Crl => "correct the path, or fetch the list from its CA",
             Self::Authority => {
                 "name the CA's folder with --dir, or make a CA with `wardgate pki init`"
@@ -73,7 +77,7 @@ pub(crate) struct Raw {
 
 impl Raw {
     /// Says what is wrong with the permissions of `path`, should it hold a key.
-    pub(crate) fn key_mode_problem(&self, path: &Path) -> Option<String> {
+    pub(crate) fn key_mode_problem(&self, path: &Path, role: Role) -> Option<String> {
         let mode = self.mode;
         if mode & KEY_MODE_FORBIDDEN == 0 {
             return None;
@@ -84,8 +88,13 @@ impl Raw {
             "it is open to every user"
         };
         let path = path.display();
+        // A service may run under a group of its own; nobody but its owner needs the key of a CA.
+        let or_group = match role {
+            Role::Key => " (0640 if a service reads it by its group)",
+            _ => "",
+        };
         Some(format!(
-            "has mode {mode:04o}: {who}; `chmod 0600 {path}`, and replace the key if others had it"
+            "has mode {mode:04o}: {who}; `chmod 0600 {path}`{or_group}, and replace the key if others had it"
         ))
     }
 }
@@ -204,15 +213,22 @@ fn open_problem(path: &Path, role: Role, error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::NotFound => format!("does not exist; {}", role.remedy_missing()),
         io::ErrorKind::PermissionDenied => {
-            let user = rustix::process::geteuid().as_raw();
-            permission_problem(path, user, std::fs::metadata(path).ok().as_ref())
+            let process = (
+                rustix::process::geteuid().as_raw(),
+                rustix::process::getegid().as_raw(),
+            );
+            permission_problem(path, process, std::fs::metadata(path).ok().as_ref())
         }
         _ => unreadable(error),
     }
 }
 
-/// Says which user lacks which permission; `None` where even the file's metadata is out of reach.
-fn permission_problem(path: &Path, user: u32, metadata: Option<&Metadata>) -> String {
+/// Says which user lacks which permission; `metadata` is `None` where even that is out of reach.
+fn permission_problem(
+    path: &Path,
+    (user, group): (u32, u32),
+    metadata: Option<&Metadata>,
+) -> String {
     let Some(metadata) = metadata else {
         return format!(
             "cannot be read by uid {user}: a folder above it is closed to this user; \
@@ -223,8 +239,8 @@ fn permission_problem(path: &Path, user: u32, metadata: Option<&Metadata>) -> St
     let (owner, mode) = (metadata.uid(), metadata.mode() & 0o7777);
     format!(
         "cannot be read by uid {user}: it belongs to uid {owner} and has mode {mode:04o}; \
-         `chown {user} {}`",
-        path.display()
+         `chgrp {group} {path} && chmod 0640 {path}`, or `chown {user} {path}`",
+        path = path.display()
     )
 }
 
@@ -280,26 +296,104 @@ pub(crate) fn is_der(bytes: &[u8]) -> bool {
 /// private key on the screen or writes it into a file that others may read.
 pub(crate) fn der_problem(path: &Path, role: Role, bytes: &[u8]) -> String {
     let path = path.display();
-    let (form, command) = match (is_pkcs12(bytes), role) {
-        (true, Role::Key) => (
+    let is_key_file = role == Role::Key;
+    let (form, command) = match (Form::of(bytes), is_key_file) {
+        (Form::Pkcs12, true) => (
             "PKCS#12",
             format!("(umask 077; openssl pkcs12 -nocerts -nodes -in {path} -out {path}.new)"),
         ),
-        (true, _) => (
+        (Form::Pkcs12, false) => (
             "PKCS#12",
             format!("openssl pkcs12 -nokeys -in {path} -out {path}.new"),
         ),
-        (false, Role::Key) => (
-            "binary",
-            format!("(umask 077; openssl pkey -inform DER -in {path} -out {path}.new)"),
+        (Form::Pkcs7, false) => (
+            "PKCS#7",
+            format!("openssl pkcs7 -inform DER -print_certs -in {path} -out {path}.new"),
         ),
-        (false, _) => (
+        (Form::Certificate | Form::Unknown, false) => (
             "binary",
             format!("openssl x509 -inform DER -in {path} -out {path}.new"),
         ),
+        (Form::Key | Form::Unknown, true) => (
+            "binary",
+            format!("(umask 077; openssl pkey -inform DER -in {path} -out {path}.new)"),
+        ),
+        (Form::Request, _) => {
+            return "is a request to a CA (CSR) in binary; name the file that the CA issued for this request"
+                .to_owned();
+        }
+        (Form::Crl, _) => return "is a revocation list in binary; name it in \"crl\"".to_owned(),
+        (Form::Key, false) => {
+            return "is a private key in binary; are \"certificate\" and \"key\" swapped?"
+                .to_owned();
+        }
+        (Form::Certificate | Form::Pkcs7, true) => {
+            return "holds certificates in binary and no private key; are \"certificate\" and \"key\" \
+                    swapped?"
+                .to_owned();
+        }
     };
     format!("is {form}, and PEM is expected; convert it with `{command}`, and name that file")
 }
+
+/// What a binary file seems to hold, by how its DER begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    Certificate,
+    Key,
+    Crl,
+    /// PKCS#10 (RFC 2986).
+    Request,
+    /// Signed data of PKCS#7 (RFC 2315), a .p7b file.
+    Pkcs7,
+    /// RFC 7292, a .p12 or .pfx file.
+    Pkcs12,
+    Unknown,
+}
+
+impl Form {
+    fn of(bytes: &[u8]) -> Self {
+        const SIGNED_DATA: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 13, 1, 7, 2];
+        if is_pkcs12(bytes) {
+            return Self::Pkcs12;
+        }
+        let content = Elements(bytes).next_if(SEQUENCE).unwrap_or_default();
+        let [first, second, third] = {
+            let mut parts = Elements(content);
+            [parts.next(), parts.next(), parts.next()]
+        };
+        let tag = |element: Option<Element<'_>>| element.map_or(0, |element| element.tag);
+        let is_signed = tag(second) == SEQUENCE && tag(third) == BIT_STRING;
+        match (tag(first), first.map_or(&[][..], |first| first.content)) {
+            (OBJECT_IDENTIFIER, SIGNED_DATA) => Self::Pkcs7,
+            // Private keys begin with their version: PKCS#8, PKCS#1 and SEC1.
+            (INTEGER, _) => Self::Key,
+            (SEQUENCE, inner) if is_signed => {
+                let mut parts = Elements(inner);
+                let version = parts.next();
+                let rest: Vec<u8> = parts.take(4).map(|part| part.tag).collect();
+                match (version, &rest[..]) {
+                    (Some(version), [SEQUENCE, SEQUENCE, ..])
+                        if version.tag == INTEGER && version.content == [0] =>
+                    {
+                        Self::Request
+                    }
+                    // Algorithm, issuer, then a time where a certificate has its Validity.
+                    (Some(version), [SEQUENCE, SEQUENCE, UTC_TIME | GENERALIZED_TIME, ..])
+                        if version.tag == INTEGER =>
+                    {
+                        Self::Crl
+                    }
+                    _ => Self::Certificate,
+                }
+            }
+            _ => Self::Unknown,
+        }
+    }
+}
+
+const UTC_TIME: u8 = 0x17;
+const GENERALIZED_TIME: u8 = 0x18;
 
 /// Whether DER is PKCS#12 (RFC 7292 section 4): a SEQUENCE that begins with version 3 and a SEQUENCE.
 fn is_pkcs12(der: &[u8]) -> bool {
@@ -326,14 +420,14 @@ mod tests {
         let metadata = std::fs::metadata(&path).expect("stat");
         let owner = metadata.uid();
         assert_eq!(
-            permission_problem(Path::new("/etc/site.key"), 993, Some(&metadata)),
+            permission_problem(Path::new("/etc/site.key"), (993, 990), Some(&metadata)),
             format!(
                 "cannot be read by uid 993: it belongs to uid {owner} and has mode 0600; \
-                 `chown 993 /etc/site.key`"
+                 `chgrp 990 /etc/site.key && chmod 0640 /etc/site.key`, or `chown 993 /etc/site.key`"
             )
         );
         assert_eq!(
-            permission_problem(Path::new("/etc/site.key"), 993, None),
+            permission_problem(Path::new("/etc/site.key"), (993, 990), None),
             "cannot be read by uid 993: a folder above it is closed to this user; give it search \
              permission (`namei -l /etc/site.key` shows which)"
         );

@@ -69,7 +69,7 @@ pub(crate) fn read_certificate(path: &Path, role: Role) -> Result<CertificateDer
 /// The CA's key, which must be closed to others and belong to `certificate`.
 pub(crate) fn read_key(path: &Path, certificate: &Facts) -> Result<Zeroizing<KeyPair>, Error> {
     let raw = file::read(path, Role::Authority).map_err(|problem| file_error(path, problem))?;
-    if let Some(problem) = raw.key_mode_problem(path) {
+    if let Some(problem) = raw.key_mode_problem(path, Role::Authority) {
         return Err(file_error(path, problem));
     }
     let contents =

@@ -19,6 +19,7 @@ mod fixture;
 mod folder;
 
 mod index;
+pub(crate) mod name;
 mod own;
 pub mod pem;
 mod permitted;

@@ -6,6 +6,7 @@ use rustls::pki_types::DnsName;
 
 use super::authority::Error;
 use super::constraints::{NO_HOST, host_of_uri};
+use super::der::element;
 
 /// The object identifier of the extension.
 pub(crate) const OID: [u64; 4] = [2, 5, 29, 30];
@@ -51,8 +52,8 @@ impl Permitted {
         // All addresses of IPv4 and IPv6: address and mask are zero.
         excluded.extend(subtree(IP, &[0; 8]));
         excluded.extend(subtree(IP, &[0; 32]));
-        let subtrees = [tlv(0xa0, &permitted), tlv(0xa1, &excluded)].concat();
-        Ok(Some(tlv(0x30, &subtrees)))
+        let subtrees = [element(0xa0, &permitted), element(0xa1, &excluded)].concat();
+        Ok(Some(element(0x30, &subtrees)))
     }
 }
 
@@ -94,24 +95,5 @@ fn uri_base(text: &str) -> Result<String, Error> {
 }
 
 fn subtree(tag: u8, base: &[u8]) -> Vec<u8> {
-    tlv(0x30, &tlv(tag, base))
-}
-
-/// One element of DER.
-fn tlv(tag: u8, content: &[u8]) -> Vec<u8> {
-    let length = content.len();
-    let mut element = vec![tag];
-    match u8::try_from(length) {
-        Ok(short) if short < 0x80 => element.push(short),
-        _ => {
-            let bytes = length.to_be_bytes();
-            let leading = bytes.iter().take_while(|byte| **byte == 0).count();
-            let bytes = bytes.get(leading..).unwrap_or_default();
-            // At most 8 bytes of length.
-            element.push(0x80 | bytes.len().to_le_bytes()[0]);
-            element.extend_from_slice(bytes);
-        }
-    }
-    element.extend_from_slice(content);
-    element
+    element(0x30, &element(tag, base))
 }

@@ -55,7 +55,9 @@ pub fn describe(path: &Path, now: SystemTime) -> Result<Shown, Error> {
     } else {
         file::parse_readable(path, &raw.bytes)
     };
-    let open = raw.key_mode_problem(path).filter(|_| contents.has_key());
+    let open = raw
+        .key_mode_problem(path, Role::Given)
+        .filter(|_| contents.has_key());
     let text = Description::of(&contents, unix(now), open.as_deref());
     let mut unread = unread.into_iter().map(error);
     if text.is_empty() {

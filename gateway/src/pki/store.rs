@@ -275,7 +275,7 @@ impl<'a> Loader<'a> {
                 return None;
             }
         };
-        if let Some(problem) = raw.key_mode_problem(path) {
+        if let Some(problem) = raw.key_mode_problem(path, Role::Key) {
             self.add(at, Role::Key, problem);
         }
         let mut contents = self.sections(at, Role::Key, &raw.bytes)?;

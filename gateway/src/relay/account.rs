@@ -11,7 +11,7 @@ use crate::audit::{self, Close, Party, Reason};
 use crate::dicom::{self, Answer, Ending, Role};
 use crate::metrics::RouteCounters;
 use crate::observe::Observed;
-use crate::tls::{PeerInfo, TlsInfo};
+use crate::tls::{Description, PeerInfo, TlsInfo};
 
 /// A connection that is counted as open until this goes, also by a panic.
 pub(super) struct Open<'c>(&'c RouteCounters);
@@ -34,6 +34,7 @@ impl Drop for Open<'_> {
 pub(super) struct Account {
     pub(super) target: Option<SocketAddr>,
     pub(super) peer: Option<PeerInfo>,
+    pub(super) refused: Option<Box<Description>>,
     pub(super) tls: Option<TlsInfo>,
     pub(super) sealed: Cell<u64>,
     pub(super) opened: Cell<u64>,
@@ -54,6 +55,7 @@ impl Account {
             source,
             target: self.target,
             peer: self.peer,
+            refused: self.refused,
             tls: self.tls,
             sealed_bytes: self.sealed.get(),
             opened_bytes: self.opened.get(),

@@ -156,7 +156,10 @@ impl Admission {
         let (place, is_one_too_many) = open.place(self.rules.enforce);
         let reported = self.held_to(Refused::check_number(is_one_too_many, || {
             let most = open.most;
-            format!("{most} associations of \"{identity}\" are open, as many as one peer may have")
+            format!(
+                "\"{identity}\" asks for another association, and its peer may have at most {most} open \
+                 (associations_per_peer)"
+            )
         }))?;
         Ok((place, reported))
     }
@@ -166,7 +169,7 @@ impl Admission {
         let (place, is_one_too_many) = self.open.place(self.rules.enforce);
         let reported = self.held_to(Refused::check_number(is_one_too_many, || {
             format!(
-                "{} associations are open, as many as may be",
+                "asks for another association, and at most {} may be open on this route (associations)",
                 self.open.most
             )
         }))?;
@@ -287,13 +290,14 @@ peers = ["dns:gw.a.example", "dns:gw.b.example"]
         assert_eq!(refused.answer, Answer::local_limit_exceeded());
         assert_eq!(
             refused.sentence,
-            "4 associations of \"dns:gw.a.example\" are open, as many as one peer may have"
+            "\"dns:gw.a.example\" asks for another association, and its peer may have at most 4 open \
+             (associations_per_peer)"
         );
         let of_b = admit(B).expect("a place");
         let refused = admit(B).expect_err("all are taken");
         assert_eq!(
             refused.sentence,
-            "5 associations are open, as many as may be"
+            "asks for another association, and at most 5 may be open on this route (associations)"
         );
         // What was refused holds no place, and what has ended gives its place back.
         drop(of_b);
@@ -327,7 +331,7 @@ peers = ["dns:gw.a.example", "dns:gw.b.example"]
             .expect_err("full");
         assert_eq!(
             refused.sentence,
-            "1 associations are open, as many as may be"
+            "asks for another association, and at most 1 may be open on this route (associations)"
         );
     }
 

@@ -66,9 +66,14 @@ impl<V: Verbs> Work<'_, V> {
                 reason: Reason::Internal(error.to_string()),
             }
         })?;
-        let secured = handshake(socket, session, limit, pace)
-            .await
-            .map_err(|failed| refusal(&failed, &judgement))?;
+        let secured = match handshake(socket, session, limit, pace).await {
+            Ok(secured) => secured,
+            Err(failed) => {
+                let refused = judgement.refusal();
+                self.account.refused = refused.and_then(|refusal| refusal.certificate);
+                return Err(refusal(&failed, &judgement));
+            }
+        };
         self.account.tls = describe(secured.session.state());
         if let Err(error) = judgement.check_confirmed(secured.session.state()) {
             socket.abort();

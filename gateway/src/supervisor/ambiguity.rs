@@ -2,9 +2,10 @@
 //!
 //! A CA vouches for every name that it likes. Where a route lists identities itself, all CAs in the trust of its
 //! identity may vouch for each of them; that is safe with one CA, and where keys are listed. CAs of one subject
-//! name count as one: its key was renewed.
+//! name count as one: its key was renewed. For the same reason `[[peer]]` tables may share one CA, which then
+//! vouches for all of them, but not a file with the CAs of several partners.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fmt::Write as _;
 use std::path::Path as FilePath;
 use std::sync::Arc;
@@ -24,12 +25,37 @@ pub(super) struct Listing<'r> {
 #[derive(Default)]
 pub(super) struct Listings<'r> {
     all: Vec<Listing<'r>>,
+    tables: Vec<Table>,
+}
+
+/// A `[[peer]]` table, and the names of the CAs in its trust.
+struct Table {
+    peer: Arc<Peer>,
+    authorities: BTreeSet<String>,
+}
+
+/// Two tables in which a CA may vouch for either peer.
+enum Overlap<'a> {
+    /// Both have the same CAs, several of them: a file of all CAs that was named in each table.
+    Same(&'a Table, &'a Table),
+    /// Both have this CA, and one of them has others as well.
+    Partly(&'a Table, &'a Table, &'a str),
 }
 
 impl<'r> Listings<'r> {
     /// Notes a peer of a route with what was loaded of its trust.
     pub(super) fn note(&mut self, route: &'r Route, peer: &Arc<Peer>, trust: &Arc<Trust>) {
         if peer.name.is_some() {
+            if !self
+                .tables
+                .iter()
+                .any(|table| Arc::ptr_eq(&table.peer, peer))
+            {
+                self.tables.push(Table {
+                    peer: Arc::clone(peer),
+                    authorities: trust.subjects().into_iter().collect(),
+                });
+            }
             return;
         }
         let entry = (route, Arc::clone(peer));
@@ -47,10 +73,85 @@ impl<'r> Listings<'r> {
     /// What is wrong with them; `named` are the tables that the configuration has.
     pub(super) fn problems(&self, named: &[Arc<Peer>]) -> Vec<Problem> {
         let taken = named.iter().flat_map(|peer| peer.name.clone()).collect();
-        self.all
+        let of_routes = self
+            .all
             .iter()
-            .filter_map(|listing| listing.problem(&taken))
+            .filter_map(|listing| listing.problem(&taken));
+        let of_tables = self.overlaps().filter_map(|overlap| overlap.problem());
+        of_routes.chain(of_tables).collect()
+    }
+
+    /// What an operator should know about the trust of the tables.
+    pub(super) fn remarks(&self) -> Vec<String> {
+        self.overlaps()
+            .filter_map(|overlap| overlap.remark())
             .collect()
+    }
+
+    /// For each table at most one: the first other one with which it shares a CA.
+    fn overlaps(&self) -> impl Iterator<Item = Overlap<'_>> {
+        let tables = self.tables.iter().enumerate();
+        tables.filter_map(|(number, table)| {
+            let earlier = self.tables.iter().take(number);
+            earlier.filter_map(|first| Overlap::of(first, table)).next()
+        })
+    }
+}
+
+impl Table {
+    fn name(&self) -> &str {
+        self.peer.name.as_deref().unwrap_or_default()
+    }
+}
+
+impl<'a> Overlap<'a> {
+    fn of(first: &'a Table, second: &'a Table) -> Option<Self> {
+        let shared = first.authorities.intersection(&second.authorities).next()?;
+        let is_one = |table: &Table| table.authorities.len() < 2;
+        // A CA that serves both.
+        if is_one(first) && is_one(second) {
+            return None;
+        }
+        Some(match first.authorities == second.authorities {
+            true => Self::Same(first, second),
+            false => Self::Partly(first, second, shared),
+        })
+    }
+
+    fn problem(&self) -> Option<Problem> {
+        let Self::Same(first, second) = self else {
+            return None;
+        };
+        let names: Vec<_> = first
+            .authorities
+            .iter()
+            .map(|name| format!("{name:?}"))
+            .collect();
+        Some(Problem {
+            line: Some(second.peer.trust.trust.line),
+            text: format!(
+                "peer \"{}\": trust {:?} holds CAs of {} names ({}), and peer \"{}\" trusts the same ones, so \
+                 each of these CAs could issue a certificate for either peer. Give each [[peer]] table a file \
+                 that holds its own CA alone",
+                second.name(),
+                second.peer.trust.trust.value.display().to_string(),
+                names.len(),
+                names.join(", "),
+                first.name(),
+            ),
+        })
+    }
+
+    fn remark(&self) -> Option<String> {
+        let Self::Partly(first, second, shared) = self else {
+            return None;
+        };
+        Some(format!(
+            "peer \"{}\": its trust and that of peer \"{}\" both hold CA \"{shared}\", which could issue a \
+             certificate for either; where this CA serves one of them only, take it out of the other's file",
+            second.name(),
+            first.name(),
+        ))
     }
 }
 

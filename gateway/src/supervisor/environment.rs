@@ -1,5 +1,7 @@
 //! What the machine must offer before anything starts, and what was found.
 
+use std::collections::HashSet;
+
 use rustix::process::{
     DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit,
 };
@@ -78,6 +80,20 @@ fn lists_without_crl(route: &Route) -> bool {
     peers.any(|peer| peer.name.is_none() && peer.trust.crl.is_empty())
 }
 
+/// What peers will hold against the certificate that a route shows.
+fn own_chain(side: &Side, route: &Route) -> impl Iterator<Item = String> {
+    let remarks = match side {
+        Side::Originate(connector) => connector.own_chain_remarks(),
+        Side::Terminate(acceptor) => acceptor.own_chain_remarks(),
+        Side::Passthrough => Vec::new(),
+    };
+    let certificate = route.tls.as_ref().map(|tls| &tls.identity.certificate);
+    let file = certificate.map_or_else(String::new, |file| file.value.display().to_string());
+    remarks
+        .into_iter()
+        .map(move |remark| format!("certificate {file:?}: {remark}"))
+}
+
 /// What an operator should know about a configuration that is good.
 #[must_use]
 pub fn remarks(prepared: &Prepared) -> Vec<String> {
@@ -92,6 +108,7 @@ pub fn remarks(prepared: &Prepared) -> Vec<String> {
         ));
     }
     remarks.extend(prepared.config.remarks());
+    remarks.extend(prepared.trust_remarks.iter().cloned());
     for peer in prepared
         .config
         .peers
@@ -104,6 +121,7 @@ pub fn remarks(prepared: &Prepared) -> Vec<String> {
             peer.name.as_deref().unwrap_or_default()
         ));
     }
+    let mut seen = HashSet::new();
     for path in prepared.paths.iter() {
         if matches!(path.side, Side::Passthrough) {
             remarks.push(format!(
@@ -112,6 +130,9 @@ pub fn remarks(prepared: &Prepared) -> Vec<String> {
                 path.route.name
             ));
         }
+        remarks.extend(
+            own_chain(&path.side, &path.route).filter(|remark| seen.insert(remark.clone())),
+        );
         let interface = path.route.interface.as_ref();
         if let Some(interface) = interface.filter(|interface| !bind::is_there(interface)) {
             remarks.push(format!(

@@ -18,6 +18,8 @@ pub struct Prepared {
     pub config: Config,
     /// Its routes with their certificates.
     pub paths: Paths,
+    /// What an operator should know about the CAs that it trusts.
+    pub(super) trust_remarks: Vec<String>,
 }
 
 /// Reads a configuration and the files that it names, as of `now`.
@@ -51,6 +53,7 @@ pub fn prepare(file: &FilePath, now: SystemTime) -> Result<Prepared, Vec<String>
             return Ok(Prepared {
                 config,
                 paths: paths.into(),
+                trust_remarks: listings.remarks(),
             });
         }
         Ok(_) => {}
@@ -92,7 +95,8 @@ impl Loader {
                 "route \"{}\": peers lists \"{own}\", which this site's own certificate {:?} proves: \
                  every holder of that key would count as the peer, and so would this gateway itself; \
                  write the identity of the other site, which `wardgate pki show` prints of its \
-                 certificate",
+                 certificate; if the certificates of the two sites were swapped, put this site's own \
+                 there",
                 route.name,
                 tls.identity.certificate.value.display().to_string()
             );

@@ -13,7 +13,8 @@ use rustls::sign::CertifiedKey;
 use rustls::{Error, SupportedProtocolVersion};
 
 use super::connector::{certified_key, own_description};
-use super::identity::{Description, PeerInfo};
+use super::identity::{OwnCertificate, PeerInfo};
+use super::own_chain;
 use super::policy::{demands, provider, versions};
 use super::refusal::Refusal;
 use super::rules::{Chain, Rules};
@@ -31,7 +32,7 @@ pub struct Acceptor {
     service: Option<ServiceLabel>,
     rules: Arc<Rules>,
     demands: &'static str,
-    own: Arc<Description>,
+    own: Arc<OwnCertificate>,
 }
 
 impl Acceptor {
@@ -58,6 +59,17 @@ impl Acceptor {
         // What could fail in `start` fails here, before the first connection.
         acceptor.config(&acceptor.judgement())?;
         Ok(acceptor)
+    }
+
+    #[cfg(test)]
+    pub(super) fn remarks_on(&self, chain: &[CertificateDer<'static>]) -> Vec<String> {
+        own_chain::remarks(chain, Side::Connector, &self.rules)
+    }
+
+    /// What peers will hold against the chain that this route presents, as ends of sentences about its file.
+    #[must_use]
+    pub fn own_chain_remarks(&self) -> Vec<String> {
+        own_chain::remarks(&self.certified.cert, Side::Connector, &self.rules)
     }
 
     /// Begins a handshake with whoever connected.

@@ -7,9 +7,13 @@ use std::ops::RangeInclusive;
 use rustls::pki_types::CertificateDer;
 use x509_parser::prelude::{FromDer, SubjectPublicKeyInfo};
 use x509_parser::public_key::PublicKey;
+use x509_parser::signature_algorithm::RsaSsaPssParams;
+use x509_parser::x509::AlgorithmIdentifier;
 
-use super::der::{Elements, Layout, OBJECT_IDENTIFIER};
+use super::der::{Elements, Layout, OBJECT_IDENTIFIER, SEQUENCE};
 use super::names::object_identifier;
+use super::refusal::Rule;
+use crate::pki::der::element;
 
 /// Bits that an RSA key must have (NIST SP 800-131A), and those that no library here verifies beyond.
 const RSA_BITS: RangeInclusive<usize> = 2048..=8192;
@@ -53,20 +57,55 @@ fn bits(modulus: &[u8]) -> usize {
     (significant.len() * 8).saturating_sub(unused as usize)
 }
 
-/// What is wrong with the algorithm that a certificate is signed by, where something is.
-pub(super) fn signature_fault(der: &CertificateDer<'_>) -> Option<String> {
-    let mut algorithm = Elements(Layout::of(der)?.signature);
+/// The rule that the algorithm breaks by which a certificate is signed, where it breaks one.
+pub(super) fn signature_rule(der: &CertificateDer<'_>) -> Option<Rule> {
+    let whole = Layout::of(der)?.signature;
+    let mut algorithm = Elements(whole);
     let algorithm = object_identifier(algorithm.next_if(OBJECT_IDENTIFIER)?);
     let fault = match algorithm.as_str() {
-        // ECDSA with SHA-256 and SHA-384, Ed25519, RSA with SHA-256, SHA-384 and SHA-512, RSASSA-PSS.
+        // ECDSA with SHA-256 and SHA-384, Ed25519, RSA with SHA-256, SHA-384 and SHA-512.
         "1.2.840.10045.4.3.2" | "1.2.840.10045.4.3.3" | "1.3.101.112" => return None,
         "1.2.840.113549.1.1.11" | "1.2.840.113549.1.1.12" | "1.2.840.113549.1.1.13" => return None,
-        "1.2.840.113549.1.1.10" => return None,
-        "1.2.840.113549.1.1.4" => "RSA with MD5",
-        "1.2.840.113549.1.1.5" => "RSA with SHA-1",
-        "1.2.840.10045.4.1" => "ECDSA with SHA-1",
-        "1.2.840.10045.4.3.4" => "ECDSA with SHA-512",
-        other => return Some(format!("algorithm {other}")),
+        "1.2.840.113549.1.1.10" => return pss_rule(whole),
+        "1.2.840.113549.1.1.4" => "RSA with MD5".to_owned(),
+        "1.2.840.113549.1.1.5" => "RSA with SHA-1".to_owned(),
+        "1.2.840.10045.4.1" => "ECDSA with SHA-1".to_owned(),
+        "1.2.840.10045.4.3.4" => "ECDSA with SHA-512".to_owned(),
+        other => format!("algorithm {other}"),
     };
-    Some(fault.into())
+    Some(Rule::Signature { fault })
+}
+
+/// The same for RSASSA-PSS; `algorithm` is the content of its AlgorithmIdentifier (RFC 4055 section 3.1).
+fn pss_rule(algorithm: &[u8]) -> Option<Rule> {
+    let whole = element(SEQUENCE, algorithm);
+    let (_, identifier) = AlgorithmIdentifier::from_der(&whole).ok()?;
+    let unusual = || Rule::Signature {
+        fault: "RSA-PSS with unusual parameters".to_owned(),
+    };
+    let parameters = identifier.parameters.as_ref();
+    let Some(Ok(parameters)) = parameters.map(RsaSsaPssParams::try_from) else {
+        return Some(unusual());
+    };
+    let hash = parameters.hash_algorithm_oid().to_id_string();
+    let (name, length) = match hash.as_str() {
+        "2.16.840.1.101.3.4.2.1" => ("RSA-PSS with SHA-256", 32),
+        "2.16.840.1.101.3.4.2.2" => ("RSA-PSS with SHA-384", 48),
+        "2.16.840.1.101.3.4.2.3" => ("RSA-PSS with SHA-512", 64),
+        "1.3.14.3.2.26" => {
+            let fault = "RSA-PSS with SHA-1".to_owned();
+            return Some(Rule::Signature { fault });
+        }
+        _ => return Some(unusual()),
+    };
+    let mask = parameters.mask_gen_algorithm();
+    let is_same_mask = mask.is_ok_and(|mask| mask.hash.to_id_string() == hash);
+    match parameters.salt_length() {
+        salt if salt != length => Some(Rule::SaltLength {
+            salt: salt.into(),
+            algorithm: name.to_owned(),
+        }),
+        _ if !is_same_mask => Some(unusual()),
+        _ => None,
+    }
 }

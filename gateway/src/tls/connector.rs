@@ -8,7 +8,9 @@ use rustls::pki_types::ServerName;
 use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, Error, SignatureScheme};
 
-use super::identity::Description;
+use super::identity::{Description, OwnCertificate};
+use super::normal_form::{self, NormalChain};
+use super::own_chain;
 use super::policy::{demands, provider, signing_key, versions};
 use super::rules::Rules;
 use super::service::protocol_name;
@@ -24,7 +26,7 @@ pub struct Connector {
     certified: Arc<CertifiedKey>,
     rules: Arc<Rules>,
     demands: &'static str,
-    own: Arc<Description>,
+    own: Arc<OwnCertificate>,
     service: Option<ServiceLabel>,
 }
 
@@ -76,6 +78,12 @@ impl Connector {
         })
     }
 
+    /// What peers will hold against the chain that this route presents, as ends of sentences about its file.
+    #[must_use]
+    pub fn own_chain_remarks(&self) -> Vec<String> {
+        own_chain::remarks(&self.certified.cert, Side::Acceptor, &self.rules)
+    }
+
     /// Begins a handshake with the server at `target`, whose name goes into the SNI; an address goes into none (RFC
     /// 6066 section 3). The server must be one that is expected there, where the target says so.
     ///
@@ -114,19 +122,25 @@ impl Connector {
 pub(super) fn certified_key(identity: &Identity) -> Result<Arc<CertifiedKey>, Error> {
     // `CertifiedKey::from_der` would take a copy of the key and not wipe it.
     let key = signing_key(&identity.key)?;
-    let certified = CertifiedKey::new(identity.chain.clone(), key);
-    certified.keys_match()?;
-    Ok(Arc::new(certified))
+    let readable: Vec<_> = identity
+        .chain
+        .iter()
+        .take(1)
+        .map(normal_form::readable)
+        .collect();
+    CertifiedKey::new(readable, Arc::clone(&key)).keys_match()?;
+    Ok(Arc::new(CertifiedKey::new(identity.chain.clone(), key)))
 }
 
 /// Our own certificate in words, for the sentences about peers that refuse it.
-pub(super) fn own_description(certified: &CertifiedKey) -> Arc<Description> {
-    let leaf = certified
-        .cert
-        .first()
-        .cloned()
-        .unwrap_or_else(|| Vec::new().into());
-    Arc::new(Description::new(&leaf))
+pub(super) fn own_description(certified: &CertifiedKey) -> Arc<OwnCertificate> {
+    let nothing = Vec::new().into();
+    let (leaf, above) = certified.cert.split_first().unwrap_or((&nothing, &[]));
+    let (top, is_presented) = NormalChain::new(leaf, above).top();
+    Arc::new(OwnCertificate {
+        leaf: Description::new(leaf),
+        missing_issuer: (!is_presented).then_some(top),
+    })
 }
 
 fn server_name(host: &Host) -> Result<ServerName<'static>, Error> {

@@ -68,6 +68,11 @@ impl<'a> Layout<'a> {
             .map(|(_, value)| value)
     }
 
+    /// All extensions, one after the other.
+    pub(super) fn each_extension(&self) -> Elements<'a> {
+        self.extensions
+    }
+
     /// How many extensions the certificate has. Stops counting above `most`.
     pub(super) fn extensions(&self, most: usize) -> usize {
         self.extensions.take(most.saturating_add(1)).count()

@@ -4,117 +4,175 @@
 
 use rustls::pki_types::{CertificateDer, UnixTime};
 use webpki::EndEntityCert;
-use x509_parser::extensions::ExtendedKeyUsage;
+use x509_parser::extensions::{ExtendedKeyUsage, NameConstraints};
 use x509_parser::prelude::{FromDer, Validity};
 
-use super::algorithms::{key_fault, signature_fault};
-use super::der::Layout;
+use super::algorithms::{key_fault, signature_rule};
+use super::der::{Elements, Layout, OBJECT_IDENTIFIER, SEQUENCE};
+use super::identity::printable;
+use super::names::object_identifier;
+use super::normal_form::NormalChain;
+use super::policies::extension_name;
 use super::refusal::{Refusal, Rule};
 use super::rules::{Chain, Rules};
 use super::verifier::Side;
+use crate::pki::constraints::Constraints;
+use crate::pki::der::{BOOLEAN, element, only};
+
+/// The rule that a peer's own certificate breaks if webpki cannot read its normal form.
+pub(super) fn unreadable(normal: &CertificateDer<'_>, error: &webpki::Error) -> Rule {
+    match (error, unknown_critical_extension(normal)) {
+        (webpki::Error::UnsupportedCriticalExtension, Some(extension)) => {
+            Rule::Critical { extension }
+        }
+        _ => Rule::Unreadable {
+            cause: in_words(error),
+        },
+    }
+}
 
 impl Rules {
-    /// Finds the certificate and the rule behind an error of the path building.
+    /// Finds the certificate and the rule behind an error of the path building. `chain` has intermediates in their
+    /// normal form.
     pub(super) fn diagnose(
         &self,
         error: &webpki::Error,
         leaf: &EndEntityCert<'_>,
+        normal: &NormalChain<'_>,
         chain: Chain<'_>,
     ) -> Refusal {
         use webpki::Error as E;
-        let refuse = |rule| Refusal::new(chain.side, chain.leaf, rule);
+        let presented = Presented { normal, chain };
         match error {
             E::CertExpired { not_after, .. } => {
-                let rule = Rule::Expired {
-                    not_after: seconds(*not_after),
-                };
-                self.blame(chain, rule, |certificate| {
+                let not_after = seconds(*not_after);
+                presented.blame(Rule::Expired { not_after }, |certificate| {
                     validity(certificate)
-                        .is_some_and(|dates| dates.not_after.timestamp() == seconds(*not_after))
+                        .is_some_and(|dates| dates.not_after.timestamp() == not_after)
                 })
             }
             E::CertNotValidYet { not_before, .. } => {
-                let rule = Rule::NotYetValid {
-                    not_before: seconds(*not_before),
-                };
-                self.blame(chain, rule, |certificate| {
+                let not_before = seconds(*not_before);
+                presented.blame(Rule::NotYetValid { not_before }, |certificate| {
                     validity(certificate)
-                        .is_some_and(|dates| dates.not_before.timestamp() == seconds(*not_before))
+                        .is_some_and(|dates| dates.not_before.timestamp() == not_before)
                 })
             }
-            E::CaUsedAsEndEntity => refuse(Rule::CaAsLeaf),
-            E::RequiredEkuNotFoundContext(_) | E::EmptyEkuExtension => {
-                let purpose = chain.side;
-                self.blame(chain, Rule::Purpose, |certificate| {
-                    lacks_purpose(certificate, purpose)
-                })
+            E::CaUsedAsEndEntity => presented.refuse(Rule::CaAsLeaf),
+            E::EndEntityUsedAsCa => presented.blame_issuer(Rule::NotACa, |der| {
+                Layout::of(der).is_some_and(|certificate| !is_ca(&certificate))
+            }),
+            E::PathLenConstraintViolated => presented.refuse(Rule::PathLength),
+            E::RequiredEkuNotFoundContext(_) | E::EmptyEkuExtension => presented
+                .blame(Rule::Purpose, |certificate| {
+                    lacks_purpose(certificate, chain.side)
+                }),
+            E::NameConstraintViolation => {
+                let constraints = self.violated_constraints(leaf, chain);
+                presented.refuse(Rule::NameConstraint { constraints })
             }
             E::UnknownIssuer
+            | E::UnsupportedCriticalExtension
             | E::InvalidSignatureForPublicKey
             | E::UnsupportedSignatureAlgorithmContext(_)
             | E::UnsupportedSignatureAlgorithmForPublicKeyContext(_) => {
-                self.unknown_issuer(error, leaf, chain)
+                self.unknown_issuer(error, leaf, presented)
             }
-            other => refuse(Rule::Path {
-                cause: name_of(other),
+            other => presented.refuse(Rule::Path {
+                cause: in_words(other),
             }),
         }
     }
 
-    /// The refusal of the first certificate in the chain that is at fault; the leaf where none is.
-    fn blame(
-        &self,
-        chain: Chain<'_>,
-        rule: Rule,
-        at_fault: impl Fn(&Layout<'_>) -> bool,
-    ) -> Refusal {
-        let is_at_fault =
-            |der: &CertificateDer<'_>| Layout::of(der).is_some_and(|layout| at_fault(&layout));
-        let refusal = Refusal::new(chain.side, chain.leaf, rule);
-        if is_at_fault(chain.leaf) {
-            return refusal;
-        }
-        match chain.intermediates.iter().find(|der| is_at_fault(der)) {
-            Some(issuer) => refusal.because_of(issuer),
-            None => refusal,
-        }
-    }
-
-    /// Why no path was found: a weak key or signature on the way, another key under the same name, or
+    /// Why no path was found: an extension, a weak key or a signature on the way, another key under the same name, or
     /// simply nobody we know.
     fn unknown_issuer(
         &self,
         error: &webpki::Error,
         leaf: &EndEntityCert<'_>,
-        chain: Chain<'_>,
+        presented: Presented<'_>,
     ) -> Refusal {
-        let refuse = |rule| Refusal::new(chain.side, chain.leaf, rule);
-        if let Some(fault) = signature_fault(chain.leaf) {
-            return refuse(Rule::Signature { fault });
+        let chain = presented.chain;
+        if let Some(rule) = signature_rule(chain.leaf) {
+            return presented.refuse(rule);
         }
         if let Some(fault) = self.weak_anchor(leaf, chain) {
-            return refuse(Rule::AnchorKey { fault });
+            return presented.refuse(Rule::AnchorKey { fault });
         }
         for der in chain
             .intermediates
             .iter()
             .filter(|der| !is_self_issued(der))
         {
-            if let Some(fault) = signature_fault(der) {
-                return refuse(Rule::Signature { fault }).because_of(der);
+            if let Some(extension) = unknown_critical_extension(der) {
+                return presented.refuse_issuer(Rule::Critical { extension }, der);
+            }
+            if let Some(rule) = signature_rule(der) {
+                return presented.refuse_issuer(rule, der);
             }
             let fault = EndEntityCert::try_from(der)
                 .ok()
                 .and_then(|issuer| key_fault(&issuer.subject_public_key_info()));
             if let Some(fault) = fault {
-                return refuse(Rule::Key { fault }).because_of(der);
+                return presented.refuse_issuer(Rule::Key { fault }, der);
             }
         }
         match error {
-            webpki::Error::UnknownIssuer if is_self_issued(chain.leaf) => refuse(Rule::SelfSigned),
-            webpki::Error::UnknownIssuer => refuse(Rule::UnknownIssuer),
-            _ => refuse(Rule::OtherKey),
+            webpki::Error::InvalidSignatureForPublicKey
+            | webpki::Error::UnsupportedSignatureAlgorithmContext(_)
+            | webpki::Error::UnsupportedSignatureAlgorithmForPublicKeyContext(_) => presented
+                .refuse(Rule::OtherKey {
+                    trust: self.trust_of_namesake(leaf, chain),
+                }),
+            _ if is_self_issued(presented.normal.leaf()) => presented.refuse(Rule::SelfSigned),
+            _ => {
+                let (top, is_presented) = presented.normal.top();
+                presented.refuse(Rule::UnknownIssuer { top, is_presented })
+            }
         }
+    }
+
+    /// The file of the anchor that has the name of an issuer of the chain.
+    fn trust_of_namesake(&self, leaf: &EndEntityCert<'_>, chain: Chain<'_>) -> String {
+        let above = chain.intermediates.iter().filter_map(|der| Layout::of(der));
+        let issuers: Vec<&[u8]> = std::iter::once(leaf.issuer())
+            .chain(above.map(|layout| layout.issuer))
+            .collect();
+        let namesake = self
+            .anchors
+            .iter()
+            .position(|anchor| issuers.contains(&anchor.subject.as_ref()));
+        namesake.map_or_else(String::new, |anchor| self.trust_file(anchor))
+    }
+
+    /// The names that the first CA may vouch for that may not vouch for a name of the leaf.
+    fn violated_constraints(&self, leaf: &EndEntityCert<'_>, chain: Chain<'_>) -> String {
+        let names: Vec<_> = leaf
+            .valid_dns_names()
+            .map(|name| format!("dns:{name}"))
+            .collect();
+        let of_anchors = self.anchors.iter();
+        let of_anchors = of_anchors.filter_map(|anchor| anchor.name_constraints.as_deref());
+        let above = chain.intermediates.iter().filter_map(|der| {
+            let value = Layout::of(der)?.extension(NAME_CONSTRAINTS)?;
+            only(value, SEQUENCE)
+        });
+        let all: Vec<Constraints> = above
+            .chain(of_anchors)
+            .filter_map(|content| {
+                let der = element(SEQUENCE, content);
+                let (_, parsed) = NameConstraints::from_der(&der).ok()?;
+                Some(Constraints::of(&parsed, true))
+            })
+            .collect();
+        let violated = all
+            .iter()
+            .find(|one| names.iter().any(|name| !one.permit(name)));
+        let shown = violated.or(all.first());
+        shown.map_or_else(
+            || "other names".to_owned(),
+            |one| printable(&one.permitted_text()),
+        )
     }
 
     // The anchor that the chain ends at by name, where its key is too weak to end it.
@@ -137,6 +195,82 @@ impl Rules {
             })
             .and_then(|(_, facts)| facts.key_fault.clone())
     }
+}
+
+/// A presented chain, with its intermediates in their normal form, for the refusal of which it is.
+#[derive(Clone, Copy)]
+struct Presented<'a> {
+    normal: &'a NormalChain<'a>,
+    chain: Chain<'a>,
+}
+
+impl Presented<'_> {
+    fn refuse(&self, rule: Rule) -> Refusal {
+        Refusal::new(self.chain.side, self.chain.leaf, rule)
+    }
+
+    /// Blames the issuer of which `normal` is the form.
+    fn refuse_issuer(&self, rule: Rule, normal: &CertificateDer<'_>) -> Refusal {
+        let original = self.normal.find(normal);
+        self.refuse(rule)
+            .because_of(original.map_or(normal, |one| one.original()))
+    }
+
+    /// The refusal of the first certificate in the chain that is at fault; the leaf where none is.
+    fn blame(&self, rule: Rule, at_fault: impl Fn(&Layout<'_>) -> bool) -> Refusal {
+        let is_at_fault =
+            |der: &CertificateDer<'_>| Layout::of(der).is_some_and(|layout| at_fault(&layout));
+        match is_at_fault(self.chain.leaf) {
+            true => self.refuse(rule),
+            false => self.blame_issuer(rule, is_at_fault),
+        }
+    }
+
+    fn blame_issuer(&self, rule: Rule, at_fault: impl Fn(&CertificateDer<'_>) -> bool) -> Refusal {
+        match self.chain.intermediates.iter().find(|der| at_fault(der)) {
+            Some(issuer) => self.refuse_issuer(rule, issuer),
+            None => self.refuse(rule),
+        }
+    }
+}
+
+/// The first critical extension that neither webpki nor this module's neighbours know, in the normal form of a
+/// certificate.
+fn unknown_critical_extension(normal: &CertificateDer<'_>) -> Option<String> {
+    let mut extensions = Layout::of(normal)?.each_extension();
+    extensions.find_map(|extension| {
+        let mut parts = Elements(extension.content);
+        let id = parts.next_if(OBJECT_IDENTIFIER)?;
+        let is_critical = parts.next_if(BOOLEAN).is_some_and(|value| value != [0]);
+        if !is_critical || KNOWN_EXTENSIONS.contains(&id) {
+            return None;
+        }
+        let number = object_identifier(id);
+        Some(match extension_name(id) {
+            Some(name) => format!("{name} ({number})"),
+            None => number,
+        })
+    })
+}
+
+/// What webpki reads: keyUsage, subjectAltName, basicConstraints, nameConstraints, cRLDistributionPoints, extKeyUsage
+/// and the list of signed certificate timestamps.
+const KNOWN_EXTENSIONS: [&[u8]; 7] = [
+    &[0x55, 0x1d, 0x0f],
+    &[0x55, 0x1d, 0x11],
+    BASIC_CONSTRAINTS,
+    NAME_CONSTRAINTS,
+    &[0x55, 0x1d, 0x1f],
+    EXTENDED_KEY_USAGE,
+    &[0x2b, 6, 1, 4, 1, 0xd6, 0x79, 2, 4, 2],
+];
+const BASIC_CONSTRAINTS: &[u8] = &[0x55, 0x1d, 0x13];
+const NAME_CONSTRAINTS: &[u8] = &[0x55, 0x1d, 0x1e];
+
+fn is_ca(certificate: &Layout<'_>) -> bool {
+    let value = certificate.extension(BASIC_CONSTRAINTS).unwrap_or_default();
+    let mut fields = Elements(only(value, SEQUENCE).unwrap_or_default());
+    fields.next_if(BOOLEAN).is_some_and(|value| value != [0])
 }
 
 fn validity(certificate: &Layout<'_>) -> Option<Validity> {
@@ -166,12 +300,32 @@ fn seconds(moment: UnixTime) -> i64 {
     i64::try_from(moment.as_secs()).unwrap_or(i64::MAX)
 }
 
-/// The name of an error without what it carries.
-fn name_of(error: &webpki::Error) -> String {
-    let whole = error.to_string();
-    whole
-        .split(['(', '{', ' '])
-        .next()
-        .unwrap_or_default()
-        .to_owned()
+/// What an error of webpki means, as the end of a sentence.
+fn in_words(error: &webpki::Error) -> String {
+    use webpki::Error as E;
+    let words = match error {
+        E::BadDer | E::TrailingData(_) => "it is no valid DER of a certificate",
+        E::BadDerTime => "one of its dates is no valid time (RFC 5280 section 4.1.2.5)",
+        E::InvalidCertValidity => "its last day is before its first day",
+        E::UnsupportedCertVersion => "it is no X.509 certificate of version 3",
+        E::SignatureAlgorithmMismatch => "it names two different signature algorithms",
+        E::ExtensionValueInvalid | E::MalformedExtensions => {
+            "one of its extensions is invalid, or is there twice"
+        }
+        E::UnsupportedCriticalExtension => {
+            "it has a critical extension that wardgate does not know"
+        }
+        E::MalformedNameConstraint | E::InvalidNetworkMaskConstraint => {
+            "its name constraints are invalid"
+        }
+        E::MalformedDnsIdentifier | E::UnsupportedNameType => "one of its names is invalid",
+        E::MaximumPathDepthExceeded
+        | E::MaximumPathBuildCallsExceeded
+        | E::MaximumSignatureChecksExceeded
+        | E::MaximumNameConstraintComparisonsExceeded => {
+            "the chain is larger than what is searched for a path"
+        }
+        _ => "a rule of RFC 5280 is broken",
+    };
+    words.to_owned()
 }

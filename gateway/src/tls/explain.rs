@@ -44,7 +44,7 @@ fn by_error(error: &Error, judgement: &Judgement, received: &[u8]) -> String {
         Error::AlertReceived(alert) => by_alert(*alert, judgement),
         Error::NoCertificatesPresented => format!(
             "the {peer} offered no certificate, and this route takes nobody without one; give the \
-             {peer} a certificate of a CA in this route's trust"
+             {peer} a certificate of a CA that this route trusts"
         ),
         Error::PeerIncompatible(cause) => incompatible(cause, judgement),
         Error::InvalidMessage(_) | Error::PeerSentOversizedRecord
@@ -101,7 +101,7 @@ fn incompatible(cause: &PeerIncompatible, judgement: &Judgement) -> String {
             return format!(
                 "the {peer} accepts no signature that our key can make (certificate {}); update the \
                  {peer}, or use a key of another kind",
-                judgement.own()
+                judgement.own().short_name()
             );
         }
         other => {
@@ -133,11 +133,7 @@ fn by_alert(alert: AlertDescription, judgement: &Judgement) -> String {
                  both ends the same service (ours has {ours}), or see where the target's address leads"
             );
         }
-        AlertDescription::UnknownCA => format!(
-            "add the CA that issued it, \"{}\", to the {peer}'s trust, with a current revocation list \
-             where it uses one",
-            own.issuer
-        ),
+        AlertDescription::UnknownCA => unknown_ca(judgement),
         AlertDescription::CertificateExpired => {
             "renew it, or compare the clocks of both ends".to_owned()
         }
@@ -156,12 +152,33 @@ fn by_alert(alert: AlertDescription, judgement: &Judgement) -> String {
         AlertDescription::CertificateRequired => {
             return format!(
                 "the {peer} wants a client certificate and got none ({name}); let it accept the \
-                 signatures of our key (certificate {own})"
+                 signatures of our key (certificate {})",
+                own.short_name()
             );
         }
         other => return by_other_alert(other, judgement),
     };
-    format!("the {peer} refused our certificate {own}: {name}; {remedy}")
+    format!(
+        "the {peer} does not accept our certificate {} ({name}); {remedy}",
+        own.short_name()
+    )
+}
+
+/// A CA that the peer does not know, an intermediate that we do not send, and an expired revocation list look the same
+/// from here.
+fn unknown_ca(judgement: &Judgement) -> String {
+    let peer = opposite(judgement);
+    match judgement.own_missing_issuer() {
+        Some(missing) => format!(
+            "our certificate file holds no certificate of \"{missing}\": append it if that is an \
+             intermediate CA, else let the {peer} put that CA into its trust, with a current revocation list \
+             where it uses one"
+        ),
+        None => format!(
+            "let the {peer} put the CA that issued it into its trust, with a current revocation list where it \
+             uses one"
+        ),
+    }
 }
 
 fn by_other_alert(alert: AlertDescription, judgement: &Judgement) -> String {
@@ -174,7 +191,7 @@ fn by_other_alert(alert: AlertDescription, judgement: &Judgement) -> String {
             "the {peer} found nothing in common with us: {name}; it needs {}, and must accept the \
              signatures of our key (certificate {})",
             judgement.demands(),
-            judgement.own()
+            judgement.own().short_name()
         ),
         AlertDescription::UnrecognisedName => format!(
             "the {peer} does not know the name that we asked for: {name}; write the target by a name \

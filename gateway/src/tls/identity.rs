@@ -205,26 +205,41 @@ impl Description {
     }
 }
 
+impl Description {
+    /// The first name and how many more there are, or the subject; empty where the certificate cannot be read.
+    pub(super) fn short_name(&self) -> String {
+        let more = self.names.len().saturating_sub(1) + self.names_hidden;
+        match self.names.first() {
+            Some(name) if more > 0 => format!("{name} (and {more} more names)"),
+            Some(name) => name.clone(),
+            None if self.serial.is_empty() => String::new(),
+            None => format!("of subject \"{}\" without a DNS or URI name", self.subject),
+        }
+    }
+}
+
+/// What this site presents, for sentences.
+#[derive(Debug)]
+pub(super) struct OwnCertificate {
+    pub(super) leaf: Description,
+    /// Subject of the CA above the last certificate of the chain; `None` where that is a root.
+    pub(super) missing_issuer: Option<String>,
+}
+
+/// The names, or the subject, for the field of a log line.
 impl fmt::Display for Description {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.serial.is_empty() {
-            return write!(f, "unreadable, SHA-256 {}", self.fingerprint);
+            return f.write_str("unreadable");
         }
         if self.names.is_empty() {
-            write!(f, "subject \"{}\" without a DNS or URI name", self.subject)?;
-        } else {
-            f.write_str(&self.names.join(" "))?;
+            return f.write_str(&self.subject);
         }
+        f.write_str(&self.names.join(" "))?;
         if self.names_hidden > 0 {
             write!(f, " and {} more names", self.names_hidden)?;
         }
-        // Of the certificate, not of the key, which is what `peers` takes.
-        let Self {
-            serial,
-            fingerprint,
-            ..
-        } = self;
-        write!(f, ", serial {serial}, certificate SHA-256 {fingerprint}")
+        Ok(())
     }
 }
 

@@ -17,16 +17,20 @@ mod diagnosis;
 mod explain;
 pub mod handshake;
 mod identity;
+mod name_constraints;
 mod names;
+mod normal_form;
+mod own_chain;
+mod policies;
 mod policy;
 pub mod post_handshake;
 pub mod record;
 mod refusal;
+mod remedy;
 mod revocation;
 mod rules;
 mod service;
 pub mod session;
-mod uri_constraints;
 mod verifier;
 
 #[cfg(test)]

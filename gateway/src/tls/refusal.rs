@@ -1,8 +1,8 @@
-//! Why a peer's certificate is refused: the certificate, the rule, and what to do.
+//! Why a peer's certificate is refused: the certificate and the rule.
 //!
-//! Each rule has its sentence for the operator and its alert for the peer (RFC 8446 section 6.2). The
-//! alert follows from the `rustls::Error` that the verifier returns, so `Refusal::error` chooses that by
-//! the alert it stands for.
+//! Each rule has its sentence for the operator, its remedy (`remedy`), and its alert for the peer (RFC 8446
+//! section 6.2). The alert follows from the `rustls::Error` that the verifier returns, so `Refusal::error`
+//! chooses that by the alert it stands for.
 
 use std::fmt;
 
@@ -57,7 +57,7 @@ pub enum Rule {
     },
     /// Not an X.509 version 3 certificate that can be judged (RFC 5280).
     Unreadable {
-        /// The parser's word for it.
+        /// Why, in plain words.
         cause: String,
     },
     /// A key that is too weak, or of a kind that is not accepted.
@@ -75,14 +75,29 @@ pub enum Rule {
         /// `SHA-1 with RSA`.
         fault: String,
     },
+    /// RSASSA-PSS with a salt of another length than that of its hash, which no library here verifies.
+    SaltLength {
+        /// Bytes of the salt.
+        salt: u64,
+        /// `RSA-PSS with SHA-256`.
+        algorithm: String,
+    },
     /// A CA's certificate where a peer's own was due.
     CaAsLeaf,
     /// No trust anchor issued it.
-    UnknownIssuer,
+    UnknownIssuer {
+        /// Subject of the CA that the presented chain ends at.
+        top: String,
+        /// Whether the certificate of that CA was presented.
+        is_presented: bool,
+    },
     /// It issued itself and is no trust anchor.
     SelfSigned,
     /// A trust anchor has its issuer's name, but another key.
-    OtherKey,
+    OtherKey {
+        /// The file of that anchor.
+        trust: String,
+    },
     /// Past its last day.
     Expired {
         /// notAfter.
@@ -95,6 +110,8 @@ pub enum Rule {
     },
     /// The trust anchor is past its last day.
     AnchorExpired {
+        /// The file of that anchor.
+        trust: String,
         /// notAfter.
         not_after: i64,
     },
@@ -123,15 +140,36 @@ pub enum Rule {
     },
     /// Its extended key usage does not allow this side of TLS.
     Purpose,
-    /// Anything else that breaks the path (name constraints, path length, critical extensions).
+    /// A certificate that is not a CA's has issued another.
+    NotACa,
+    /// More CAs follow than one of them allows (pathLenConstraint, RFC 5280 section 4.2.1.9).
+    PathLength,
+    /// A critical extension that is not known here (RFC 5280 section 4.2).
+    Critical {
+        /// The extension, by name or object identifier.
+        extension: String,
+    },
+    /// A name that its CA may not vouch for (RFC 5280 section 4.2.1.10).
+    NameConstraint {
+        /// The names that the CA may vouch for.
+        constraints: String,
+    },
+    /// A CA requires a certificate policy that is not in force on the path (RFC 5280 section 6.1.5).
+    Policy {
+        /// Which rule about policies is broken.
+        fault: String,
+    },
+    /// Anything else that breaks the path.
     Path {
-        /// webpki's word for it.
+        /// Why, in plain words.
         cause: String,
     },
     /// A good certificate of somebody who is not listed in `peers`.
     NotListed {
         /// Who is listed, as configured, shortened.
         peers: String,
+        /// The `[[peer]]` table whose CA issued it, where there is one.
+        table: Option<String>,
     },
     /// A certificate with a peer's name, from a CA that may vouch for other peers only.
     OtherAuthority {
@@ -235,9 +273,15 @@ impl Refusal {
             | Rule::Key { .. }
             | Rule::Signature { .. }
             | Rule::CaAsLeaf
-            | Rule::UnknownIssuer
+            | Rule::UnknownIssuer { .. }
             | Rule::SelfSigned
-            | Rule::OtherKey
+            | Rule::OtherKey { .. }
+            | Rule::SaltLength { .. }
+            | Rule::NotACa
+            | Rule::PathLength
+            | Rule::Critical { .. }
+            | Rule::NameConstraint { .. }
+            | Rule::Policy { .. }
             | Rule::Path { .. } => RefusalClass::Unknown,
         }
     }
@@ -258,14 +302,20 @@ impl Refusal {
             | Rule::Unreadable { .. }
             | Rule::Key { .. }
             | Rule::Signature { .. }
+            | Rule::SaltLength { .. }
+            | Rule::NotACa
+            | Rule::PathLength
+            | Rule::Critical { .. }
+            | Rule::NameConstraint { .. }
+            | Rule::Policy { .. }
             | Rule::Path { .. } => CertificateError::BadEncoding,
             // unsupported_certificate: good, but not for this use.
             Rule::CaAsLeaf | Rule::Purpose => CertificateError::InvalidPurpose,
             // unknown_ca. As in OpenSSL and rustls, also where the lists that make a CA usable are
             // missing or old.
-            Rule::UnknownIssuer
+            Rule::UnknownIssuer { .. }
             | Rule::SelfSigned
-            | Rule::OtherKey
+            | Rule::OtherKey { .. }
             | Rule::AnchorKey { .. }
             | Rule::AnchorExpired { .. } => CertificateError::UnknownIssuer,
             Rule::ListExpired { .. } => CertificateError::ExpiredRevocationList,
@@ -288,147 +338,56 @@ impl Refusal {
         };
         error.into()
     }
-
-    fn remedy(&self) -> String {
-        // What concerns a certificate is said of it alone, so that there is one.
-        let unknown = String::new();
-        let certificate = self.certificate.as_deref();
-        let issuer_of =
-            |blamed: Option<&Description>| blamed.map_or(String::new(), |one| one.issuer.clone());
-        match &self.rule {
-            Rule::Service { own: None, .. } => {
-                "see where the client's target leads, or take the label off \
-                 at its route"
-                    .into()
-            }
-            Rule::Service { own: Some(own), .. } => format!(
-                "see where the client's target leads, or write service = \"{own}\" at its route too"
-            ),
-            Rule::ServiceNotConfirmed { own } => format!(
-                "see where the target's address leads, or write service = \"{own}\" at the server's route \
-                 too; a server that is not wardgate needs a route without it"
-            ),
-            Rule::NotMutual => "turn on client certificates at the server (wardgate: mode \
-                 \"terminate\"; stunnel: verifyPeer or verifyChain; HAProxy: verify required)"
-                .into(),
-            Rule::Unanswerable => {
-                "let the server accept the signatures of our key, or use a key of another kind"
-                    .into()
-            }
-            Rule::ChainTooLong { .. } => "let the peer send its own certificate and its \
-                 intermediates only"
-                .into(),
-            Rule::TooLarge { .. } => {
-                "have the certificate issued anew with fewer names and extensions".into()
-            }
-            Rule::Unreadable { .. } | Rule::Path { .. } => {
-                "have the certificate issued anew by RFC 5280".into()
-            }
-            Rule::Key { .. } => {
-                "have it issued anew for a key of RSA 2048 to 8192 bits, ECDSA P-256 \
-                 or P-384, or Ed25519"
-                    .into()
-            }
-            Rule::AnchorKey { .. } => {
-                "replace the CA by one with RSA 2048 to 8192 bits, ECDSA P-256 \
-                 or P-384, or Ed25519"
-                    .into()
-            }
-            Rule::Signature { .. } => "have it issued anew with SHA-256 or SHA-384".into(),
-            Rule::CaAsLeaf => "issue the peer a certificate of its own from that CA".into(),
-            Rule::UnknownIssuer => format!(
-                "if that CA is to be believed, add \"{}\" to this route's trust; let the peer send \
-                 its intermediates as well",
-                issuer_of(certificate)
-            ),
-            Rule::SelfSigned => {
-                "give the peer a certificate from a CA in this route's trust".into()
-            }
-            Rule::OtherKey => {
-                "if the CA was made anew under its old name, put its new certificate \
-                 into this route's trust"
-                    .into()
-            }
-            Rule::Expired { .. } => "let the peer install a renewed certificate".into(),
-            Rule::NotYetValid { .. } => "compare the clocks of both ends".into(),
-            Rule::AnchorExpired { .. } => {
-                "put the CA's renewed certificate into this route's trust".into()
-            }
-            Rule::Revoked => "let the peer have a new certificate; a revoked one stays so".into(),
-            Rule::ListExpired { .. } => {
-                "put the CA's current list into this route's crl, then restart wardgate".into()
-            }
-            Rule::ListMissing | Rule::ListOfOtherKey | Rule::ListOutOfScope { .. } => {
-                format!(
-                    "put the list of \"{}\" into this route's crl, then restart wardgate",
-                    issuer_of(self.issuer.as_deref().or(certificate))
-                )
-            }
-            Rule::ListUnusable { .. } => {
-                "fetch the list again from its CA into this route's crl, then restart wardgate"
-                    .into()
-            }
-            Rule::Purpose => "have it issued anew with serverAuth and clientAuth".into(),
-            Rule::NotListed { .. } => match certificate.and_then(|one| one.names.first()) {
-                Some(name) => {
-                    format!("if this is the right peer, add \"{name}\" to the route's peers")
-                }
-                None => format!(
-                    "have it issued anew with a DNS or URI name, or add \"sha256:{}\" to the \
-                     route's peers",
-                    certificate.map_or(&unknown, |one| &one.key_sha256)
-                ),
-            },
-            Rule::OtherAuthority { peer, trust, .. } => {
-                let whose = match peer {
-                    Some(peer) => format!(" of [[peer]] \"{peer}\""),
-                    None => String::new(),
-                };
-                format!(
-                    "only the CAs{whose} in \"{trust}\" may; where the peer has changed its CA, compare the \
-                     new CA certificate with its owner before you put it there"
-                )
-            }
-            Rule::NotExpected { .. } => {
-                "see where the target's address leads, or name this peer for the \
-                 target"
-                    .into()
-            }
-            Rule::NotProved { .. } => {
-                "see whether key and certificate of the peer belong together".into()
-            }
-        }
-    }
 }
 
+/// The reason first, then the remedy. Serial numbers and fingerprints are fields of the log line.
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let whose = match self.side {
-            Side::Connector => "server",
-            Side::Acceptor => "client",
+            Side::Connector => "the server",
+            Side::Acceptor => "the client",
         };
-        write!(f, "refused the {whose}")?;
-        if let Some(certificate) = &self.certificate {
-            write!(f, " with certificate {certificate}")?;
-        }
-        f.write_str(": ")?;
-        match (&self.issuer, &self.rule) {
-            (_, Rule::NotMutual | Rule::Unanswerable | Rule::NotProved { .. }) => {}
-            (Some(issuer), _) => write!(
+        let name = self.certificate.as_deref().map(Description::short_name);
+        let name = name.filter(|name| !name.is_empty());
+        let name = name.map_or(String::new(), |name| format!(" {name}"));
+        let (rule, remedy) = (&self.rule, self.remedy());
+        if rule.is_of_peer() {
+            write!(f, "{whose} {rule}")?;
+            if !name.is_empty() {
+                write!(f, " (it showed{name})")?;
+            }
+        } else if let Some(issuer) = &self.issuer {
+            let Description {
+                subject, serial, ..
+            } = &**issuer;
+            write!(
                 f,
-                "its issuer \"{}\" (serial {}) ",
-                issuer.subject, issuer.serial
-            )?,
-            (None, _) => f.write_str("it ")?,
+                "issuer \"{subject}\" (serial {serial}) of {whose}'s certificate{name} {rule}"
+            )?;
+        } else {
+            write!(f, "{whose}'s certificate{name} {rule}")?;
         }
-        write!(f, "{}", self.rule)?;
-        if let Rule::Purpose = self.rule {
+        if let Rule::Purpose = rule {
             f.write_str(match self.side {
                 Side::Connector => " (serverAuth)",
                 Side::Acceptor => " (clientAuth)",
             })?;
         }
-        write!(f, "; {}", self.remedy())
+        write!(f, "; {remedy}")
+    }
+}
+
+impl Rule {
+    /// Whether the sentence is about the peer itself and not about its certificate.
+    fn is_of_peer(&self) -> bool {
+        matches!(
+            self,
+            Self::Service { .. }
+                | Self::ServiceNotConfirmed { .. }
+                | Self::NotMutual
+                | Self::Unanswerable
+                | Self::NotProved { .. }
+        )
     }
 }
 
@@ -449,10 +408,10 @@ impl fmt::Display for Rule {
             Self::ServiceNotConfirmed { own } => {
                 write!(f, "did not confirm service \"{own}\" of this route")
             }
-            Self::NotMutual => f.write_str("the server asked for no client certificate"),
-            Self::Unanswerable => f.write_str(
-                "the server asked for a client certificate of a kind that our key is not",
-            ),
+            Self::NotMutual => f.write_str("asked for no client certificate"),
+            Self::Unanswerable => {
+                f.write_str("asked for a client certificate of a kind that our key is not")
+            }
             Self::ChainTooLong { presented } => {
                 write!(
                     f,
@@ -470,16 +429,29 @@ impl fmt::Display for Rule {
             }
             Self::Signature { fault } => write!(f, "is signed by {fault}, which is not accepted"),
             Self::CaAsLeaf => f.write_str("is a CA's certificate, not a peer's own"),
-            Self::UnknownIssuer => f.write_str("was issued by no CA of this route's trust"),
-            Self::SelfSigned => f.write_str("is self-signed and not in this route's trust"),
-            Self::OtherKey => {
-                f.write_str("names a CA of this route's trust as issuer, but another key signed it")
+            Self::SaltLength { salt, algorithm } => write!(
+                f,
+                "is signed by {algorithm} with a salt of {salt} bytes, which is not accepted"
+            ),
+            Self::UnknownIssuer { top, is_presented } => {
+                f.write_str("was issued by no trusted CA of this route: ")?;
+                match is_presented {
+                    true => write!(f, "its chain ends at \"{top}\""),
+                    false => write!(f, "the peer sent no certificate of \"{top}\""),
+                }?;
+                f.write_str(", and no trust has it")
             }
+            Self::SelfSigned => {
+                f.write_str("is self-signed, and no certificate of a CA that this route trusts")
+            }
+            Self::OtherKey { .. } => f.write_str(
+                "names a trusted CA of this route as issuer, but another key signed it",
+            ),
             Self::Expired { not_after } => write!(f, "expired on {}", date(*not_after)),
             Self::NotYetValid { not_before } => {
                 write!(f, "is not valid before {}", date(*not_before))
             }
-            Self::AnchorExpired { not_after } => {
+            Self::AnchorExpired { not_after, .. } => {
                 write!(
                     f,
                     "was issued by a trust anchor that expired on {}",
@@ -492,17 +464,18 @@ impl fmt::Display for Rule {
                 next_update,
             } => write!(
                 f,
-                "is covered by the revocation list of \"{issuer}\", which was due for renewal on {}",
+                "is not accepted because the revocation list of \"{issuer}\" expired on {}: until it is \
+                 renewed, nobody with a certificate of that CA is accepted",
                 date(*next_update)
             ),
-            Self::ListMissing => f.write_str("is covered by no revocation list of this route"),
+            Self::ListMissing => f.write_str("is covered by no revocation list of its peer"),
             Self::ListOfOtherKey => f.write_str(
-                "is covered by no revocation list of this route: another key of its CA signed those that \
+                "is covered by no revocation list of its peer: another key of its CA signed those that \
                  are there",
             ),
             Self::ListOutOfScope { scope } => write!(
                 f,
-                "is covered by no revocation list of this route: its CA's {scope}"
+                "is covered by no revocation list of its peer: its CA's {scope}"
             ),
             Self::ListUnusable { cause } => {
                 write!(
@@ -511,8 +484,21 @@ impl fmt::Display for Rule {
                 )
             }
             Self::Purpose => f.write_str("does not allow this use in its extended key usage"),
-            Self::Path { cause } => write!(f, "has no acceptable path to a trust anchor ({cause})"),
-            Self::NotListed { peers } => {
+            Self::NotACa => f.write_str("has issued a certificate of the chain and is no CA's"),
+            Self::PathLength => {
+                f.write_str("came in a chain with more CAs than one of them allows below it")
+            }
+            Self::Critical { extension } => write!(
+                f,
+                "has the critical extension {extension}, which wardgate does not know"
+            ),
+            Self::NameConstraint { constraints } => write!(
+                f,
+                "bears a name that a CA of its chain may not vouch for (that CA may vouch for {constraints})"
+            ),
+            Self::Policy { fault } => f.write_str(fault),
+            Self::Path { cause } => write!(f, "has no valid path to a trusted CA: {cause}"),
+            Self::NotListed { peers, .. } => {
                 write!(f, "is none of this route's peers ({peers})")
             }
             Self::OtherAuthority {
@@ -534,7 +520,7 @@ impl fmt::Display for Rule {
             Self::NotProved { cause } => {
                 write!(
                     f,
-                    "the peer did not prove that it has the certificate's key ({cause})"
+                    "did not prove that it has the key of its certificate ({cause})"
                 )
             }
         }

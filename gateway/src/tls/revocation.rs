@@ -21,6 +21,7 @@ use crate::pki::crl::KeyHash;
 pub(super) struct PathCertificate {
     der: CertificateDer<'static>,
     serial: Vec<u8>,
+    // In its comparable form.
     issuer: Vec<u8>,
     issuer_key: KeyHash,
     issuer_may_sign_lists: bool,
@@ -28,14 +29,16 @@ pub(super) struct PathCertificate {
 }
 
 impl PathCertificate {
-    /// A certificate with the key of its issuer, and whether that one may sign lists.
+    /// A certificate in its normal form and as it was presented, with the key of its issuer, and whether that one may
+    /// sign lists.
     pub(super) fn new(
         certificate: &Cert<'_>,
+        original: &CertificateDer<'_>,
         is_leaf: bool,
         (issuer_key, issuer_may_sign_lists): (KeyHash, bool),
     ) -> Self {
         Self {
-            der: certificate.der().into_owned(),
+            der: original.clone().into_owned(),
             serial: certificate.serial().to_vec(),
             issuer: certificate.issuer().to_vec(),
             issuer_key,

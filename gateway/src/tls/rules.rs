@@ -1,31 +1,36 @@
 //! What a route asks of its peers' certificates, and the order in which it asks.
 //!
-//! webpki builds the path (RFC 5280 section 6); around it stand the rules that it has not: the chain's
-//! length, the leaf's own key, the anchors' last day, the identity, and which CA may vouch for it.
+//! webpki builds the path (RFC 5280 section 6) from the normal forms of the certificates (`normal_form`); around it
+//! stand the rules that it has not: the chain's length, the leaf's own key, policies, constraints on URIs and
+//! directory names, the anchors' last day, the identity, and which CA may vouch for it.
 //!
 //! One search goes over the anchors of all peers, so that its cost does not grow with their number. A path
 //! counts only where it ends at an anchor of a peer of which the leaf bears an identity.
 
-use std::cell::{Cell, OnceCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms};
-use rustls::pki_types::{CertificateDer, TrustAnchor, UnixTime};
+use rustls::pki_types::{CertificateDer, Der, TrustAnchor, UnixTime};
 use rustls::{DistinguishedName, Error};
-use webpki::{EndEntityCert, VerifiedPath};
+use webpki::{Cert, EndEntityCert, VerifiedPath};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::algorithms::key_fault;
 use super::chain::{self, Checks};
+use super::diagnosis;
 use super::identity::{PeerInfo, Peers, Proved, list, printable};
+use super::name_constraints::NameConstraints;
+use super::normal_form::{NormalChain, Signed};
+use super::policies;
 use super::refusal::{Refusal, Rule};
 use super::revocation::PathCertificate;
-use super::uri_constraints::UriConstraints;
 use super::verifier::Side;
 use crate::config::{Peer, Target};
 use crate::limits::CHAIN_CERTIFICATES_MAX;
 use crate::pki::Trust;
 use crate::pki::crl::{KeyHash, key_hash, may_sign_lists};
+use crate::pki::name;
 
 /// What a route asks of its peers' certificates.
 #[derive(Debug)]
@@ -52,10 +57,12 @@ struct Group {
 pub(super) struct AnchorFacts {
     pub(super) not_after: i64,
     pub(super) key_fault: Option<String>,
+    // Whether it issued itself.
+    pub(super) is_root: bool,
     subject: String,
     key: KeyHash,
-    // What it permits of URIs, which webpki is not asked.
-    uris: Option<UriConstraints>,
+    // What it permits of names that webpki is not asked about.
+    constraints: Option<NameConstraints>,
     // INVARIANT: the numbers of the peers whose trust it is in, ascending.
     vouches_for: Vec<usize>,
 }
@@ -130,11 +137,17 @@ impl Rules {
                 }
                 seen.push(der);
                 let mut anchor = anchor.to_owned();
-                let constraints = anchor.name_constraints.as_mut();
-                let uris = constraints.and_then(UriConstraints::take_out_of);
+                let constraints = anchor.name_constraints.as_deref();
+                let split = constraints.and_then(NameConstraints::split);
+                let (constraints, rest) =
+                    split.map_or((None, None), |(own, rest)| (Some(own), Some(rest)));
+                if let Some(rest) = rest {
+                    anchor.name_constraints = Some(Der::from(rest));
+                }
+                anchor.subject = Der::from(name::comparable_content(&anchor.subject));
                 self.anchors.push(anchor);
                 self.anchor_facts.push(AnchorFacts {
-                    uris,
+                    constraints,
                     ..AnchorFacts::new(der, number)
                 });
             }
@@ -152,20 +165,19 @@ impl Rules {
             }));
         }
         self.check_size(chain)?;
-        let intermediates = chain::cut(chain.leaf, chain.intermediates, self.anchors_at(chain.now));
+        let normal = NormalChain::new(chain.leaf, chain.intermediates);
+        let above = normal.above();
+        let intermediates = chain::cut(normal.leaf(), &above, self.anchors_at(chain.now));
         let chain = Chain {
             intermediates: &intermediates,
             ..chain
         };
-        let leaf = EndEntityCert::try_from(chain.leaf).map_err(|cause| {
-            refuse(Rule::Unreadable {
-                cause: cause.to_string(),
-            })
-        })?;
+        let leaf = EndEntityCert::try_from(normal.leaf())
+            .map_err(|cause| refuse(diagnosis::unreadable(normal.leaf(), &cause)))?;
         if let Some(fault) = key_fault(&leaf.subject_public_key_info()) {
             return Err(refuse(Rule::Key { fault }));
         }
-        self.find_path(&leaf, chain)
+        self.find_path(&leaf, &normal, chain)
     }
 
     /// Refuses a certificate that is too large before anything reads it.
@@ -192,20 +204,35 @@ impl Rules {
         })
     }
 
-    fn find_path(&self, leaf: &EndEntityCert<'_>, chain: Chain<'_>) -> Result<Accepted, Refusal> {
+    fn find_path(
+        &self,
+        leaf: &EndEntityCert<'_>,
+        normal: &NormalChain<'_>,
+        chain: Chain<'_>,
+    ) -> Result<Accepted, Refusal> {
         let search = Search {
             rules: self,
             leaf,
+            normal,
             chain,
             proved: OnceCell::new(),
             key: OnceCell::new(),
             found: Cell::new(None),
             expired: Cell::new(None),
             other_authority: Cell::new(None),
+            unlisted: Cell::new(None),
+            broken: RefCell::new(None),
         };
         let checks = Checks::default();
         let counted = checks.counted(self.algorithms.all);
-        let algorithms: Vec<_> = counted.iter().map(|algorithm| algorithm as _).collect();
+        let signed: Vec<_> = counted
+            .iter()
+            .map(|algorithm| Signed {
+                chain: normal,
+                algorithm,
+            })
+            .collect();
+        let algorithms: Vec<_> = signed.iter().map(|algorithm| algorithm as _).collect();
         let path = leaf.verify_for_usage(
             &algorithms,
             &self.anchors,
@@ -220,6 +247,21 @@ impl Rules {
         search.accept(&path)
     }
 
+    /// The first peer that an anchor vouches for.
+    fn group_of(&self, anchor: &AnchorFacts) -> Option<&Group> {
+        let first = anchor.vouches_for.first()?;
+        self.groups.get(*first)
+    }
+
+    /// The file that holds an anchor, for a sentence.
+    pub(super) fn trust_file(&self, anchor: usize) -> String {
+        let facts = self.anchor_facts.get(anchor);
+        let group = facts.and_then(|facts| self.group_of(facts));
+        group.map_or_else(String::new, |group| {
+            group.peer.trust.trust.value.display().to_string()
+        })
+    }
+
     /// The place of a path's anchor among `anchors`, and what is known of it.
     fn anchor_of(&self, path: &VerifiedPath<'_>) -> Option<(usize, &AnchorFacts)> {
         let is_it = |anchor: &TrustAnchor<'_>| std::ptr::eq(anchor, path.anchor());
@@ -232,16 +274,22 @@ impl Rules {
 struct Search<'a> {
     rules: &'a Rules,
     leaf: &'a EndEntityCert<'a>,
+    normal: &'a NormalChain<'a>,
+    // Its intermediates are in their normal form.
     chain: Chain<'a>,
     // Found out once there is a path: nobody has many names read without the signature of a CA.
     proved: OnceCell<Vec<Proved>>,
     key: OnceCell<KeyHash>,
     // The peer, and the anchor that vouches for it.
     found: Cell<Option<(usize, usize)>>,
-    // notAfter of an anchor that would have vouched.
-    expired: Cell<Option<i64>>,
+    // notAfter of an anchor that would have vouched, and its place.
+    expired: Cell<Option<(i64, usize)>>,
     // An anchor that vouched for a name which is not its to give.
     other_authority: Cell<Option<usize>>,
+    // An anchor that vouched for a certificate without any listed identity.
+    unlisted: Cell<Option<usize>>,
+    // The rule that a path broke which webpki found good.
+    broken: RefCell<Option<Refusal>>,
 }
 
 impl Search<'_> {
@@ -251,8 +299,9 @@ impl Search<'_> {
         let Some((index, facts)) = self.rules.anchor_of(path) else {
             return refused;
         };
-        if facts.uris.as_ref().is_some_and(|uris| !uris.permit(path)) {
-            return Err(webpki::Error::NameConstraintViolation);
+        if let Err(refusal) = self.check_beyond_webpki(path, facts) {
+            self.broken.replace(Some(refusal));
+            return refused;
         }
         let candidates = self.candidates();
         let vouched = candidates
@@ -266,11 +315,55 @@ impl Search<'_> {
         // webpki takes an anchor's key and name alone (RFC 5280 section 6.1.1 allows that); an operator who sees a
         // CA's last day pass expects it to end.
         if facts.is_past(self.chain.now) {
-            self.expired.set(Some(facts.not_after));
+            self.expired.set(Some((facts.not_after, index)));
             return refused;
         }
         // Without any listed identity it is refused by `accept`, whatever other paths there are.
+        self.unlisted.set(Some(index));
         self.found.set(vouched.map(|group| (group, index)));
+        Ok(())
+    }
+
+    /// Judges a path by the rules that webpki does not know, from the certificates that were signed.
+    fn check_beyond_webpki(
+        &self,
+        path: &VerifiedPath<'_>,
+        anchor: &AnchorFacts,
+    ) -> Result<(), Refusal> {
+        let refuse = |rule| Refusal::new(self.chain.side, self.chain.leaf, rule);
+        let above = path.intermediate_certificates().rev();
+        let downwards: Option<Vec<_>> = above
+            .map(|certificate| self.normal.find(&certificate.der()))
+            .chain([self.normal.find(&path.end_entity().der())])
+            .collect();
+        let Some(downwards) = downwards else {
+            let cause = "a certificate of it was not presented".to_owned();
+            return Err(refuse(Rule::Path { cause }));
+        };
+        let blame = |rule, index: usize| {
+            let is_leaf = index + 1 == downwards.len();
+            let issuer = downwards.get(index).filter(|_| !is_leaf);
+            match issuer {
+                Some(issuer) => refuse(rule).because_of(issuer.original()),
+                None => refuse(rule),
+            }
+        };
+        let policies: Vec<_> = downwards
+            .iter()
+            .map(|one| (one.original().as_ref(), one.is_self_issued()))
+            .collect();
+        policies::process(&policies)
+            .map_err(|(index, fault)| blame(Rule::Policy { fault }, index))?;
+        let mut constraints: Vec<_> = anchor.constraints.iter().collect();
+        for (index, certificate) in downwards.iter().enumerate() {
+            let is_exempt = certificate.is_self_issued() && index + 1 < downwards.len();
+            let der = certificate.original();
+            if let Some(broken) = constraints.iter().find(|one| !one.permit(der, is_exempt)) {
+                let constraints = broken.to_string();
+                return Err(blame(Rule::NameConstraint { constraints }, index));
+            }
+            constraints.extend(certificate.constraints.iter());
+        }
         Ok(())
     }
 
@@ -307,8 +400,12 @@ impl Search<'_> {
     fn accept(&self, path: &VerifiedPath<'_>) -> Result<Accepted, Refusal> {
         let refuse = |rule| Refusal::new(self.chain.side, self.chain.leaf, rule);
         let not_listed = || {
+            let anchor = self.unlisted.get();
+            let facts = anchor.and_then(|anchor| self.rules.anchor_facts.get(anchor));
+            let group = facts.and_then(|facts| self.rules.group_of(facts));
             refuse(Rule::NotListed {
                 peers: self.rules.peers.shown().to_owned(),
+                table: group.and_then(|group| group.peer.name.clone()),
             })
         };
         let (number, anchor) = self.found.get().ok_or_else(not_listed)?;
@@ -338,7 +435,7 @@ impl Search<'_> {
         );
         let path = match group.trust.crls[..] {
             [] => Vec::new(),
-            [..] => certificates(path, facts.key),
+            [..] => certificates(path, self.normal, facts.key).ok_or_else(not_listed)?,
         };
         Ok(Accepted {
             info,
@@ -352,8 +449,12 @@ impl Search<'_> {
     fn explain(&self, error: &webpki::Error) -> Refusal {
         let refuse = |rule| Refusal::new(self.chain.side, self.chain.leaf, rule);
         // A path that was good but for its anchor says more than what other paths lacked.
-        if let Some(not_after) = self.expired.get() {
-            return refuse(Rule::AnchorExpired { not_after });
+        if let Some((not_after, anchor)) = self.expired.get() {
+            let trust = self.rules.trust_file(anchor);
+            return refuse(Rule::AnchorExpired { trust, not_after });
+        }
+        if let Some(refusal) = self.broken.take() {
+            return refusal;
         }
         let facts = self.other_authority.get();
         let facts = facts.and_then(|anchor| self.rules.anchor_facts.get(anchor));
@@ -372,13 +473,20 @@ impl Search<'_> {
                 peer: group.peer.name.clone(),
                 trust: group.peer.trust.trust.value.display().to_string(),
             }),
-            _ => self.rules.diagnose(error, self.leaf, self.chain),
+            _ => self
+                .rules
+                .diagnose(error, self.leaf, self.normal, self.chain),
         }
     }
 }
 
-/// The certificates of a path, the leaf first; `anchor` is the key that it ends at.
-fn certificates(path: &VerifiedPath<'_>, anchor: KeyHash) -> Vec<PathCertificate> {
+/// The certificates of a path, the leaf first; `anchor` is the key that it ends at. `None` where one of them was not
+/// presented, which cannot be.
+fn certificates(
+    path: &VerifiedPath<'_>,
+    normal: &NormalChain<'_>,
+    anchor: KeyHash,
+) -> Option<Vec<PathCertificate>> {
     let issuers: Vec<_> = path.intermediate_certificates().collect();
     let issuer_at = |index: usize| match issuers.get(index) {
         Some(issuer) => (
@@ -387,11 +495,15 @@ fn certificates(path: &VerifiedPath<'_>, anchor: KeyHash) -> Vec<PathCertificate
         ),
         None => (anchor, true),
     };
-    let leaf = PathCertificate::new(path.end_entity(), true, issuer_at(0));
+    let certificate = |certificate: &Cert<'_>, is_leaf, issuer| {
+        let original = normal.find(&certificate.der())?.original();
+        Some(PathCertificate::new(certificate, original, is_leaf, issuer))
+    };
+    let leaf = certificate(path.end_entity(), true, issuer_at(0));
     let above = issuers
         .iter()
         .enumerate()
-        .map(|(index, issuer)| PathCertificate::new(issuer, false, issuer_at(index + 1)));
+        .map(|(index, issuer)| certificate(issuer, false, issuer_at(index + 1)));
     std::iter::once(leaf).chain(above).collect()
 }
 
@@ -446,19 +558,21 @@ impl AnchorFacts {
             Ok((_, facts)) => Self {
                 not_after: facts.validity().not_after.timestamp(),
                 key_fault: key_fault(facts.public_key().raw),
+                is_root: facts.subject().as_raw() == facts.issuer().as_raw(),
                 subject: printable(&facts.subject().to_string()),
                 key: key_hash(facts.public_key().raw),
                 vouches_for,
-                uris: None,
+                constraints: None,
             },
             // webpki could read it. Without dates it is an anchor that ended long ago.
             Err(_) => Self {
                 not_after: i64::MIN,
                 key_fault: None,
+                is_root: false,
                 subject: String::new(),
                 key: KeyHash::default(),
                 vouches_for,
-                uris: None,
+                constraints: None,
             },
         }
     }

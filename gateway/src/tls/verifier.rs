@@ -13,7 +13,8 @@ use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{CommonState, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
 
 use super::chain::Purpose;
-use super::identity::{Description, PeerInfo};
+use super::identity::{Description, OwnCertificate, PeerInfo};
+use super::normal_form::readable;
 use super::refusal::{Refusal, Rule};
 use super::rules::{Accepted, Chain, Rules};
 use super::service::{Asked, protocol_name};
@@ -43,7 +44,7 @@ impl Side {
 pub struct Judgement {
     side: Side,
     demands: &'static str,
-    own: Arc<Description>,
+    own: Arc<OwnCertificate>,
     // The route's service label.
     service: Option<ServiceLabel>,
     request: OnceLock<Request>,
@@ -68,7 +69,7 @@ impl Judgement {
     pub(super) fn new(
         side: Side,
         demands: &'static str,
-        own: Arc<Description>,
+        own: Arc<OwnCertificate>,
         service: Option<ServiceLabel>,
     ) -> Self {
         Self {
@@ -121,7 +122,12 @@ impl Judgement {
 
     /// Our own certificate.
     pub(super) fn own(&self) -> &Description {
-        &self.own
+        &self.own.leaf
+    }
+
+    /// Subject of the CA above the last certificate that we present; `None` where that is a root.
+    pub(super) fn own_missing_issuer(&self) -> Option<&str> {
+        self.own.missing_issuer.as_deref()
     }
 
     /// Notes that the server asked for our certificate.
@@ -263,7 +269,7 @@ impl Verifier {
         let algorithms = &self.rules.algorithms;
         self.prove(
             leaf,
-            verify_tls12_signature(message, leaf, signature, algorithms),
+            verify_tls12_signature(message, &readable(leaf), signature, algorithms),
         )
     }
 
@@ -276,7 +282,7 @@ impl Verifier {
         let algorithms = &self.rules.algorithms;
         self.prove(
             leaf,
-            verify_tls13_signature(message, leaf, signature, algorithms),
+            verify_tls13_signature(message, &readable(leaf), signature, algorithms),
         )
     }
 }

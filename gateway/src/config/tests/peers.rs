@@ -113,18 +113,16 @@ fn a_target_expects_who_is_written_or_whose_name_its_host_is() {
 }
 
 #[test]
-fn where_nothing_decides_any_peer_may_answer_on_one_host_alone() {
+fn at_the_one_target_of_a_route_any_identity_that_it_lists_itself_may_answer() {
     let config = config();
-    let one_host = route(&config, "to-one-host");
+    let one_target = route(&config, "to-one-target");
+    assert_eq!(expected(&one_target.targets), ["198.51.100.7:2762: any"]);
     assert_eq!(
-        expected(&one_host.targets),
-        ["198.51.100.7:2762: any", "198.51.100.7:2763: any"]
-    );
-    assert_eq!(
-        one_host.remarks(),
+        one_target.remarks(),
         [
-            "route \"to-one-host\": any of its peers may answer at target \"198.51.100.7:2762\"; if it \
-             is one of them, write { address = \"198.51.100.7:2762\", peer = \"NAME\" }"
+            "route \"to-one-target\": a connection to target \"198.51.100.7:2762\" that is redirected on the \
+             network path could reach any identity in peers; if they are not one peer, write { address = \
+             \"198.51.100.7:2762\", peer = \"dns:...\" }"
         ]
     );
     // Behind a terminate route nobody proves an identity.
@@ -162,7 +160,7 @@ fn a_service_is_kept_as_it_is_written() {
     let label = |text: &str| Some(ServiceLabel(text.to_owned()));
     assert_eq!(service("to-region"), label("archive"));
     assert_eq!(service("to-all"), label("ARCHIVE_2.x-y"));
-    assert_eq!(service("to-one-host"), None);
+    assert_eq!(service("to-one-target"), None);
 }
 
 /// A file of terminate routes for these names, peers and further lines.

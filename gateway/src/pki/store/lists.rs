@@ -87,7 +87,10 @@ impl Loader<'_> {
             for problem in &list.problems {
                 self.add(at, Role::Crl, problem);
             }
-            let Some(crl) = &list.crl else { continue };
+            // Without trust, which was refused then, nothing is known of a list's CA.
+            let Some(crl) = list.crl.as_ref().filter(|_| !anchors.is_empty()) else {
+                continue;
+            };
             match crl_issuer_problem(crl, &known) {
                 Some(problem) => {
                     let issuer = &crl.head().issuer;
@@ -146,18 +149,21 @@ fn crl_issuer_problem(crl: &Crl, known: &[&Parsed]) -> Option<String> {
     let named = known
         .iter()
         .filter(|ca| ca.facts.subject_der == crl.head().issuer_der);
-    let mut verdicts: Vec<_> = named.map(|ca| crl.signed_by(&ca.facts.spki)).collect();
-    verdicts.dedup();
-    match verdicts[..] {
-        [] => Some(
-            "belongs to no CA in \"trust\"; put that CA's certificate there, or take the list out"
+    let verdicts: Vec<_> = named.map(|ca| crl.signed_by(&ca.facts.spki)).collect();
+    if verdicts.contains(&SignedBy::ThisKey) {
+        None
+    } else if verdicts.is_empty() {
+        Some("belongs to no CA in \"trust\"; put that CA's certificate there".to_owned())
+    } else if verdicts.contains(&SignedBy::Unsupported) {
+        Some(format!(
+            "is signed by {}, which is not accepted, so nobody could be accepted by it; ask the CA for one \
+             signed with SHA-256 or SHA-384",
+            crl.head().signature.name
+        ))
+    } else {
+        Some(
+            "is not signed by that CA's key as \"trust\" has it; fetch list and CA certificate again"
                 .to_owned(),
-        ),
-        [SignedBy::AnotherKey] => Some(
-            "is not signed by that CA's key as \"trust\" has it; fetch list and CA certificate \
-             again"
-                .to_owned(),
-        ),
-        _ => None,
+        )
     }
 }

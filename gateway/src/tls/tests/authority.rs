@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, CrlDistributionPoint,
-    CrlIssuingDistributionPoint, CrlScope, DistinguishedName, DnType, ExtendedKeyUsagePurpose,
-    IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose, PublicKeyData, RevokedCertParams, SanType,
-    SerialNumber,
+    CrlIssuingDistributionPoint, CrlScope, DistinguishedName, DnType, DnValue,
+    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose, PublicKeyData,
+    RevokedCertParams, SanType, SerialNumber,
 };
 use rustls::pki_types::{
     CertificateDer, CertificateRevocationListDer, PrivateKeyDer, PrivatePkcs8KeyDer,
@@ -102,6 +102,27 @@ pub(super) struct Authority {
 impl Authority {
     pub(super) fn new(name: &str) -> Self {
         Self::root(name, ca_params(name))
+    }
+
+    /// A root with changes to its certificate.
+    pub(super) fn with(name: &str, change: impl FnOnce(&mut CertificateParams)) -> Self {
+        let mut params = ca_params(name);
+        change(&mut params);
+        Self::root(name, params)
+    }
+
+    /// The same CA, which writes its name so in what it signs from now on.
+    pub(super) fn spelled(&self, name: DnValue) -> Self {
+        let key = PrivatePkcs8KeyDer::from(self.issuer.key().serialize_der());
+        let key = KeyPair::from_pkcs8_der_and_sign_algo(&key, &rcgen::PKCS_ECDSA_P256_SHA256);
+        let mut params = ca_params(&self.name);
+        params.distinguished_name = DistinguishedName::new();
+        params.distinguished_name.push(DnType::CommonName, name);
+        Self {
+            name: self.name.clone(),
+            issuer: Issuer::new(params, key.expect("the same key")),
+            chain: self.chain.clone(),
+        }
     }
 
     /// A root whose last day was in 2021.

@@ -39,9 +39,11 @@ fn a_certificate_of_another_ca_is_refused() {
         &peer,
         Alert::UnknownCA,
         &[
-            "dns:peer.example, serial 0a11",
-            "no CA of this route's trust",
-            "add \"CN=Other CA\"",
+            "dns:peer.example",
+            "no trusted CA of this route",
+            "sent no certificate of \"CN=Other CA\"",
+            "write a [[peer]] table",
+            "never put it into the trust of another peer",
         ],
     );
 }
@@ -51,9 +53,9 @@ fn a_ca_of_the_same_name_with_another_key_is_refused() {
     let gateway = Gateway::under(&Authority::new("Site CA"));
     let peer = Authority::new("Site CA").issue(&[PEER]);
     let words = [
-        "serial 0a11",
         "another key signed it",
-        "put its new certificate",
+        "fingerprint of its new certificate",
+        "trust.pem\"",
     ];
     refused(&gateway, &peer, Alert::UnknownCA, &words);
 }
@@ -64,7 +66,7 @@ fn a_good_certificate_of_an_unlisted_name_is_refused() {
     let gateway = Gateway::under(&authority);
     let peer = authority.issue(&["other.example"]);
     let words = [
-        "dns:other.example, serial 0a11",
+        "dns:other.example",
         "none of this route's peers (dns:peer.example)",
         "add \"dns:other.example\" to the route's peers",
     ];
@@ -94,12 +96,14 @@ fn a_wildcard_name_matches_nobody() {
     let authority = Authority::new("Site CA");
     let gateway = Gateway::under(&authority);
     let peer = authority.issue(&["*.region.example"]);
-    refused(
-        &gateway,
-        &peer,
-        Alert::AccessDenied,
-        &["dns:*.region.example", "none of this route's peers"],
-    );
+    // A remedy that `check` takes: it refuses wildcards.
+    let words = [
+        "dns:*.region.example",
+        "none of this route's peers",
+        "no name in it can be listed",
+        "add \"sha256:",
+    ];
+    refused(&gateway, &peer, Alert::AccessDenied, &words);
 }
 
 #[test]
@@ -177,7 +181,6 @@ fn a_certificate_for_the_other_side_of_tls_is_refused() {
     };
     let client = only(ExtendedKeyUsagePurpose::ClientAuth);
     let words = [
-        "serial 0a11",
         "extended key usage (serverAuth)",
         "serverAuth and clientAuth",
     ];
@@ -190,7 +193,6 @@ fn a_certificate_for_the_other_side_of_tls_is_refused() {
     );
     let server = only(ExtendedKeyUsagePurpose::ServerAuth);
     let words = [
-        "serial 0a11",
         "extended key usage (clientAuth)",
         "serverAuth and clientAuth",
     ];
@@ -221,11 +223,7 @@ fn an_rsa_key_of_1024_bits_is_refused() {
     let key = include_bytes!("../../../../tests/data/tls/rsa-1024.spki.der");
     let key = SubjectPublicKeyInfo::from_der(key).expect("a public key");
     let peer = authority.issue_for(&key, SignatureScheme::RSA_PSS_SHA256);
-    let words = [
-        "serial 0a11",
-        "an RSA key of 1024 bits",
-        "RSA 2048 to 8192 bits",
-    ];
+    let words = ["an RSA key of 1024 bits", "RSA 2048 to 8192 bits"];
     refused(&gateway, &peer, Alert::BadCertificate, &words);
 }
 
@@ -265,7 +263,6 @@ fn a_trust_anchor_with_an_rsa_key_of_1024_bits_vouches_for_nobody() {
     ));
     let peer = Own::without_key(vec![leaf], SignatureScheme::ECDSA_NISTP256_SHA256);
     let words = [
-        "serial 51",
         "trust anchor with an RSA key of 1024 bits",
         "replace the CA",
     ];
@@ -280,11 +277,7 @@ fn a_signature_with_sha_1_is_refused() {
     ))];
     let leaf = fixture(include_bytes!("../../../../tests/data/tls/sha1-leaf.der"));
     let peer = Own::without_key(vec![leaf], SignatureScheme::ECDSA_NISTP256_SHA256);
-    let words = [
-        "serial 52",
-        "signed by ECDSA with SHA-1",
-        "anew with SHA-256",
-    ];
+    let words = ["signed by ECDSA with SHA-1", "anew with SHA-256"];
     refused(&gateway, &peer, Alert::BadCertificate, &words);
 }
 
@@ -296,11 +289,7 @@ fn a_chain_that_is_too_long_is_refused() {
     while peer.chain.len() <= CHAIN_CERTIFICATES_MAX {
         peer.chain.push(authority.der());
     }
-    let words = [
-        "serial 0a11",
-        "a chain of 9 certificates",
-        "its intermediates only",
-    ];
+    let words = ["a chain of 9 certificates", "its intermediates only"];
     refused(&gateway, &peer, Alert::BadCertificate, &words);
 }
 
@@ -314,7 +303,7 @@ fn a_name_that_the_issuer_may_not_give_is_refused() {
         });
     });
     let gateway = Gateway::under(&root);
-    let words = ["serial 0a11", "NameConstraintViolation"];
+    let words = ["may not vouch for", "dns:region.example and names below it"];
     refused(
         &gateway,
         &middle.issue(&[PEER]),
@@ -327,10 +316,7 @@ fn a_name_that_the_issuer_may_not_give_is_refused() {
 fn a_stolen_certificate_without_its_key_is_refused() {
     let authority = Authority::new("Site CA");
     let gateway = Gateway::under(&authority);
-    let words = [
-        "serial 0a11",
-        "did not prove that it has the certificate's key",
-    ];
+    let words = ["did not prove that it has the key of its certificate"];
     refused(
         &gateway,
         &authority.issue(&[PEER]).stolen(),
@@ -344,7 +330,7 @@ fn bytes_that_are_no_certificate_are_refused() {
     let gateway = Gateway::under(&Authority::new("Site CA"));
     let noise = CertificateDer::from(vec![0x30, 0x03, 0x1b, 0x5b, 0x41]);
     let peer = Own::without_key(vec![noise], SignatureScheme::ECDSA_NISTP256_SHA256);
-    let words = ["certificate unreadable, SHA-256 ", "cannot be read"];
+    let words = ["certificate cannot be read", "cannot be read"];
     refused(&gateway, &peer, Alert::BadCertificate, &words);
 }
 
@@ -371,10 +357,7 @@ fn a_server_that_asks_for_no_certificate_is_refused_within_the_handshake() {
         );
         assert!(foreign.connection.is_handshaking());
         let sentence = ours.sentence();
-        assert!(
-            sentence.contains("dns:peer.example, serial 0a11"),
-            "{sentence}"
-        );
+        assert!(sentence.contains("dns:peer.example"), "{sentence}");
         assert!(
             sentence.contains("asked for no client certificate"),
             "{sentence}"

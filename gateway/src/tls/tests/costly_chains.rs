@@ -53,9 +53,8 @@ fn of_seven_intermediates_with_the_anchors_name_three_are_kept_and_the_peer_is_r
     // Three of one name are 3 + 6 + 6 steps; four would be 64.
     assert_eq!(kept(&peer, &site.der(), true), peer.chain[1..4]);
     let words = [
-        "serial 0a11",
         "another key signed it",
-        "put its new certificate",
+        "fingerprint of its new certificate",
     ];
     refused(&Gateway::under(&site), &peer, Alert::UnknownCA, &words);
 }
@@ -65,7 +64,10 @@ fn of_intermediates_that_lead_to_no_anchor_none_is_kept_where_they_are_many() {
     let site = Authority::new("Site CA");
     let peer = namesakes("Other CA");
     assert_eq!(kept(&peer, &site.der(), true), []);
-    let words = ["no CA of this route's trust", "add \"CN=Other CA\""];
+    let words = [
+        "no trusted CA of this route",
+        "its chain ends at \"CN=Other CA\"",
+    ];
     refused(&Gateway::under(&site), &peer, Alert::UnknownCA, &words);
 }
 
@@ -182,7 +184,7 @@ fn a_certificate_of_too_many_bytes_is_refused_before_it_is_read() {
         params.custom_extensions = vec![CustomExtension::from_oid_content(&[1, 2], content)];
     };
     let words = [
-        "dns:peer.example, serial 0a11",
+        "dns:peer.example",
         "bytes, which is more than 16384",
         "with fewer names and extensions",
     ];
@@ -191,7 +193,7 @@ fn a_certificate_of_too_many_bytes_is_refused_before_it_is_read() {
     let peer = site.intermediate("Middle CA", large).issue(&[PEER]);
     let words = [
         "dns:peer.example",
-        "its issuer \"CN=Middle CA\"",
+        "issuer \"CN=Middle CA\"",
         "more than 16384",
     ];
     refused(&gateway, &peer, Alert::BadCertificate, &words);
@@ -209,7 +211,7 @@ fn a_certificate_of_too_many_elements_is_refused_before_it_is_read() {
     };
     accepted(&gateway, &names(400), "dns:peer.example");
     let words = [
-        "and 506 more names",
+        "and 511 more names",
         "names and extensions of more than 512 elements",
     ];
     let peer = names(CERTIFICATE_ELEMENTS_MAX);
@@ -228,7 +230,7 @@ fn a_certificate_of_too_many_extensions_is_refused_before_it_is_read() {
         middle.issue(&[PEER])
     };
     accepted(&gateway, &under(25), "dns:peer.example");
-    let words = ["its issuer \"CN=Middle CA\"", "has more than 32 extensions"];
+    let words = ["issuer \"CN=Middle CA\"", "has more than 32 extensions"];
     let peer = under(CERTIFICATE_EXTENSIONS_MAX);
     refused(&gateway, &peer, Alert::BadCertificate, &words);
 }

@@ -48,7 +48,7 @@ fn a_key_without_a_list_is_refused_though_its_name_has_one() {
     gateway.listed[0].anchors.push(new.der());
     accepted(&gateway, &new.issue(&[PEER]), "dns:peer.example");
     let words = [
-        "no revocation list of this route: another key of its CA signed those that are there",
+        "no revocation list of its peer: another key of its CA signed those that are there",
         "put the list of \"CN=Site CA\"",
     ];
     refused(&gateway, &old.issue(&[PEER]), Alert::UnknownCA, &words);
@@ -59,13 +59,13 @@ fn a_list_about_user_certificates_covers_the_leaf_and_not_its_issuer() {
     let root = Authority::new("Site CA");
     let users = root.crl_at(&[], POINT, Some(CrlScope::UserCertsOnly));
     let gateway = Gateway::under(&root).with_crls(vec![users.clone()]);
-    accepted(&gateway, &root.issue(&[PEER]), "dns:peer.example");
+    accepted(&gateway, &at(&root, POINT), "dns:peer.example");
     let middle = root.intermediate("Middle CA", |_| {});
     let gateway = Gateway::under(&root)
         .with_issuers(vec![middle.der()])
         .with_crls(vec![users, middle.crl(&[])]);
     let words = [
-        "its issuer \"CN=Middle CA\"",
+        "issuer \"CN=Middle CA\"",
         "its CA's is not about CA certificates",
     ];
     refused(&gateway, &middle.issue(&[PEER]), Alert::UnknownCA, &words);
@@ -106,6 +106,27 @@ fn a_part_of_a_list_covers_what_names_its_distribution_point() {
     ];
     let third = at(&authority, "http://ca.example/3.crl");
     refused(&gateway, &third, Alert::UnknownCA, &words);
+}
+
+#[test]
+fn no_part_of_a_list_covers_a_certificate_that_names_no_distribution_point() {
+    let authority = Authority::new("Site CA");
+    let (one, two) = ("http://ca.example/1.crl", "http://ca.example/2.crl");
+    // The certificate is revoked in one part, and the other one, which is as good, does not know it.
+    for parts in [[&[SERIAL][..], &[]], [&[], &[SERIAL][..]]] {
+        let parts = vec![
+            authority.crl_at(parts[0], one, None),
+            authority.crl_at(parts[1], two, None),
+        ];
+        let gateway = Gateway::under(&authority).with_crls(parts);
+        let words = ["distribution point", "the certificate names none"];
+        refused(
+            &gateway,
+            &authority.issue(&[PEER]),
+            Alert::UnknownCA,
+            &words,
+        );
+    }
 }
 
 #[test]

@@ -33,6 +33,13 @@ pub(super) fn refused_on(side: Side, gateway: &Gateway, peer: &Own, alert: Alert
             );
         }
         assert!(sentence.contains("; "), "{case}: no remedy in: {sentence}");
+        assert_reads_well(&sentence, &case);
+        let refusal = ours.judgement.refusal().expect("it was refused");
+        let shown = refusal.certificate.expect("it was presented");
+        assert!(
+            !sentence.contains(&shown.fingerprint),
+            "{case}: a fingerprint is a field, not a word: {sentence}"
+        );
         assert!(
             !sentence.chars().any(char::is_control),
             "{case}: {sentence:?}"
@@ -43,6 +50,25 @@ pub(super) fn refused_on(side: Side, gateway: &Gateway, peer: &Own, alert: Alert
 pub(super) fn refused(gateway: &Gateway, peer: &Own, alert: Alert, words: &[&str]) {
     refused_on(Side::Connector, gateway, peer, alert, words);
     refused_on(Side::Acceptor, gateway, peer, alert, words);
+}
+
+/// The sentence begins with whose certificate it is and holds no name of the library's errors.
+pub(super) fn assert_reads_well(sentence: &str, case: &str) {
+    let begins = ["the client", "the server", "issuer \""];
+    assert!(
+        begins.iter().any(|begin| sentence.starts_with(begin)),
+        "{case}: {sentence}"
+    );
+    for name in [
+        "UnknownIssuer",
+        "BadDer",
+        "UnsupportedCriticalExtension",
+        "NameConstraintViolation",
+        "PathLenConstraintViolated",
+        "IssuerNotCrlSigner",
+    ] {
+        assert!(!sentence.contains(name), "{case}: {sentence}");
+    }
 }
 
 fn meet(

@@ -15,11 +15,7 @@ fn an_expired_certificate_is_refused() {
         params.not_before = day(2020, 1);
         params.not_after = day(2020, 2);
     });
-    let words = [
-        "serial 0a11",
-        "it expired on 2020-02-01",
-        "install a renewed certificate",
-    ];
+    let words = ["expired on 2020-02-01", "install a renewed certificate"];
     refused(&gateway, &peer, Alert::CertificateExpired, &words);
 }
 
@@ -28,11 +24,7 @@ fn a_certificate_of_the_future_is_refused() {
     let authority = Authority::new("Site CA");
     let gateway = Gateway::under(&authority);
     let peer = authority.issue_with(&[PEER], |params| params.not_before = day(2400, 1));
-    let words = [
-        "serial 0a11",
-        "not valid before 2400-01-01",
-        "compare the clocks",
-    ];
+    let words = ["not valid before 2400-01-01", "compare the clocks"];
     refused(&gateway, &peer, Alert::CertificateExpired, &words);
 }
 
@@ -46,7 +38,7 @@ fn an_expired_intermediate_is_refused_and_named() {
     let gateway = Gateway::under(&root);
     let words = [
         "dns:peer.example",
-        "its issuer \"CN=Middle CA\"",
+        "issuer \"CN=Middle CA\"",
         "expired on 2020-02-01",
     ];
     refused(
@@ -62,7 +54,6 @@ fn an_expired_trust_anchor_ends_its_chains() {
     let authority = Authority::expired("Site CA");
     let gateway = Gateway::under(&authority);
     let words = [
-        "serial 0a11",
         "trust anchor that expired on 2021-01-01",
         "renewed certificate",
     ];
@@ -78,7 +69,7 @@ fn an_expired_trust_anchor_ends_its_chains() {
 fn a_revoked_certificate_is_refused() {
     let authority = Authority::new("Site CA");
     let gateway = Gateway::under(&authority).with_crls(vec![authority.crl(&[0x0a11])]);
-    let words = ["serial 0a11", "it is revoked", "have a new certificate"];
+    let words = ["is revoked", "have a new certificate"];
     refused(
         &gateway,
         &authority.issue(&[PEER]),
@@ -94,7 +85,7 @@ fn a_revoked_intermediate_is_refused_and_named() {
         params.serial_number = Some(SerialNumber::from(0x77u64));
     });
     let gateway = Gateway::under(&root).with_crls(vec![root.crl(&[0x77]), middle.crl(&[])]);
-    let words = ["its issuer \"CN=Middle CA\" (serial 77) is revoked"];
+    let words = ["issuer \"CN=Middle CA\" (serial 77) of the", "is revoked"];
     refused(
         &gateway,
         &middle.issue(&[PEER]),
@@ -121,9 +112,8 @@ fn an_expired_revocation_list_lets_nobody_in() {
     let authority = Authority::new("Site CA");
     let gateway = Gateway::under(&authority).with_crls(vec![authority.old_crl()]);
     let words = [
-        "serial 0a11",
-        "revocation list of \"CN=Site CA\", which was due for renewal on 2021-01-01",
-        "put the CA's current list into this route's crl, then restart wardgate",
+        "revocation list of \"CN=Site CA\" expired on 2021-01-01",
+        "put the CA's current list into the peer's crl, then restart wardgate",
     ];
     refused(
         &gateway,
@@ -137,11 +127,7 @@ fn an_expired_revocation_list_lets_nobody_in() {
 fn a_missing_revocation_list_lets_nobody_in() {
     let authority = Authority::new("Site CA");
     let gateway = Gateway::under(&authority).with_crls(vec![Authority::new("Other CA").crl(&[])]);
-    let words = [
-        "serial 0a11",
-        "no revocation list",
-        "put the list of \"CN=Site CA\"",
-    ];
+    let words = ["no revocation list", "put the list of \"CN=Site CA\""];
     refused(
         &gateway,
         &authority.issue(&[PEER]),
@@ -156,7 +142,7 @@ fn a_missing_list_for_an_intermediate_lets_nobody_in() {
     let middle = root.intermediate("Middle CA", |_| {});
     let gateway = Gateway::under(&root).with_crls(vec![middle.crl(&[])]);
     let words = [
-        "its issuer \"CN=Middle CA\"",
+        "issuer \"CN=Middle CA\"",
         "no revocation list",
         "list of \"CN=Site CA\"",
     ];

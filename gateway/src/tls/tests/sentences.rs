@@ -5,7 +5,7 @@ use rustls::{AlertDescription as Alert, Error, InvalidMessage, PeerIncompatible,
 use super::authority::{Authority, dns};
 use super::ends::{End, Foreign, Ours, everything, foreign_client, talk};
 use super::{Gateway, PEER};
-use crate::limits::{SENTENCE_CHARS_MAX, SHOWN_NAMES_MAX};
+use crate::limits::SENTENCE_CHARS_MAX;
 use crate::tls::verifier::Request;
 use crate::tls::{explain, explain_end};
 
@@ -25,7 +25,7 @@ fn an_alert_says_what_the_peer_holds_against_our_certificate() {
         (
             Alert::UnknownCA,
             "unknown_ca",
-            "add the CA that issued it, \"CN=Site CA\"",
+            "our certificate file holds no certificate of \"CN=Site CA\"",
         ),
         (Alert::CertificateExpired, "certificate_expired", "renew it"),
         (
@@ -62,7 +62,7 @@ fn an_alert_says_what_the_peer_holds_against_our_certificate() {
     ];
     for (alert, name, remedy) in cases {
         let sentence = connecting(&Error::AlertReceived(alert));
-        for word in [name, remedy, "dns:us.example, serial 0a11"] {
+        for word in [name, remedy, "dns:us.example"] {
             assert!(sentence.contains(word), "{alert:?}: {sentence}");
         }
     }
@@ -116,7 +116,7 @@ fn a_refusal_by_the_other_gateway_is_explained_at_both_ends() {
     );
     let sentence = client.sentence();
     assert!(
-        sentence.starts_with("the server refused our certificate dns:us.example"),
+        sentence.starts_with("the server does not accept our certificate dns:us.example"),
         "{sentence}"
     );
     assert!(sentence.contains("access_denied"), "{sentence}");
@@ -293,10 +293,7 @@ fn names_from_outside_are_escaped_and_bounded() {
         "{sentence}"
     );
     assert!(sentence.chars().count() <= SENTENCE_CHARS_MAX);
-    assert!(
-        sentence.contains(&format!("and {} more names", 50 - SHOWN_NAMES_MAX)),
-        "{sentence}"
-    );
+    assert!(sentence.contains(&"(and 49 more names)"), "{sentence}");
 
     let peer = authority.issue_with(&[], |params| {
         params.distinguished_name = super::authority::called(&evil);

@@ -33,8 +33,8 @@ fn a_name_of_another_ca_s_peer_is_refused_though_both_are_trusted() {
     let (a, b) = (Authority::new("Hospital A"), Authority::new("Hospital B"));
     let gateway = two_hospitals(&a, &b);
     let words = [
-        "dns:gw.a.example, serial 0a11",
-        "it was issued by \"CN=Hospital B\", which may not vouch for \"dns:gw.a.example\"",
+        "dns:gw.a.example",
+        "was issued by \"CN=Hospital B\", which may not vouch for \"dns:gw.a.example\"",
         "only the CAs of [[peer]] \"hospital-a\" in \"trust.pem\" may",
     ];
     refused(&gateway, &b.issue(&[A]), Alert::AccessDenied, &words);

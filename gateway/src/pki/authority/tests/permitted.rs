@@ -269,8 +269,7 @@ fn issue_and_renew_refuse_a_name_that_is_not_permitted() {
             error.expect_err("not permitted").to_string(),
             format!(
                 "name {name:?} is not one that the CA in {ca:?} may vouch for: dns:gw.a.example and \
-                 names below it, dns:gw.b.example and names below it, no URI (those of host \
-                 \"invalid\" alone); issue it from another CA"
+                 names below it, dns:gw.b.example and names below it, no URIs; issue it from another CA"
             )
         );
         assert!(!region.path("site.pem").exists());
@@ -342,7 +341,7 @@ fn show_prints_what_a_ca_may_vouch_for() {
             "  CA            yes, with no CA below it\n  \
              permitted     dns:gw.a.example and names below it\n                \
              dns:gw.b.example and names below it\n                \
-             no URI (those of host \"invalid\" alone)\n  \
+             no URIs\n  \
              excluded      every IPv4 address\n                \
              every IPv6 address\n"
         ),

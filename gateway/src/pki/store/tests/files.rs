@@ -22,8 +22,9 @@ fn missing_files_are_all_named() {
              `wardgate pki issue`",
             "12: key \"site.key\" does not exist; correct the path, or make it with `wardgate pki \
              issue`",
-            "13: trust \"trust.pem\" does not exist; correct the path, or put the CA certificates \
-             of your peers there",
+            "13: trust \"trust.pem\" does not exist; correct the path; this is the other site's CA \
+             certificate, its ca.pem: fetch it from there, and compare its fingerprint (`wardgate pki show`) \
+             with that site by telephone",
             "14: crl \"ca.crl\" does not exist; correct the path, or fetch the list from its CA",
         ]
     );
@@ -55,7 +56,8 @@ fn key_open_to_every_user_is_refused() {
             site.problems(),
             [format!(
                 "12: key \"site.key\" has mode {mode:04o}: it is open to every user; `chmod 0600 \
-                 {path}`, and replace the key if others had it"
+                 {path}` (0640 if a service reads it by its group), and replace the key if others had \
+                 it"
             )]
         );
     }
@@ -68,8 +70,8 @@ fn key_that_its_group_may_write_is_refused_and_read_is_not() {
     assert_eq!(
         site.problems(),
         [
-            "12: key \"site.key\" has mode 0660: its group may write to it; `chmod 0600 site.key`, \
-             and replace the key if others had it"
+            "12: key \"site.key\" has mode 0660: its group may write to it; `chmod 0600 site.key` \
+             (0640 if a service reads it by its group), and replace the key if others had it"
         ]
     );
     site.chmod("site.key", 0o640);
@@ -166,6 +168,55 @@ fn binary_files_are_refused_with_the_way_to_convert_them() {
              openssl pkey -inform DER -in site.key -out site.key.new)`, and name that file",
         ]
     );
+}
+
+#[test]
+fn other_binary_forms_are_named_with_the_way_to_convert_them() {
+    let site = Site::new();
+    site.openssl("crl2pkcs7 -nocrl -certfile site.pem -outform DER -out site.p7b");
+    site.openssl("req -new -key site.key -subj /CN=gw -outform DER -out site.csr");
+    site.openssl("x509 -in site.pem -outform DER -out site.der");
+    site.openssl("pkey -in site.key -outform DER -out key.der");
+    let read = |name: &str| std::fs::read(site.path(name)).expect("read");
+    let key = std::fs::read(site.path("site.key")).expect("read");
+    let swapped = "are \"certificate\" and \"key\" swapped?";
+    for (file, certificate, as_key) in [
+        (
+            "site.p7b",
+            "is PKCS#7, and PEM is expected; convert it with `openssl pkcs7 -inform DER -print_certs -in \
+             site.pem -out site.pem.new`, and name that file"
+                .to_owned(),
+            format!("holds certificates in binary and no private key; {swapped}"),
+        ),
+        (
+            "site.csr",
+            "is a request to a CA (CSR) in binary; name the file that the CA issued for this request".to_owned(),
+            "is a request to a CA (CSR) in binary; name the file that the CA issued for this request".to_owned(),
+        ),
+        (
+            "key.der",
+            format!("is a private key in binary; {swapped}"),
+            String::new(),
+        ),
+        (
+            "site.der",
+            String::new(),
+            format!("holds certificates in binary and no private key; {swapped}"),
+        ),
+    ] {
+        let pem = read("site.pem");
+        if !certificate.is_empty() {
+            site.write("site.pem", read(file));
+            let problems = site.problems();
+            assert_eq!(problems[0], format!("11: certificate \"site.pem\" {certificate}"));
+            site.write("site.pem", &pem);
+        }
+        if !as_key.is_empty() {
+            site.write("site.key", read(file));
+            assert_eq!(site.problems(), [format!("12: key \"site.key\" {as_key}")]);
+            site.write("site.key", &key);
+        }
+    }
 }
 
 #[test]

@@ -1,0 +1,152 @@
+//! What the operator can do about a refused certificate, one sentence for each rule.
+//!
+//! A remedy must work: it names no value that `check` refuses, and it never asks for another CA in the trust
+//! of a peer, because that CA could then vouch for the names of that peer.
+
+use super::identity::Description;
+use super::refusal::{Refusal, Rule};
+use crate::config::is_peer_name;
+
+const ACCEPTED_KEYS: &str = "RSA 2048 to 8192 bits, ECDSA P-256 or P-384, or Ed25519";
+
+impl Refusal {
+    /// What to do, as the second half of a sentence.
+    pub(super) fn remedy(&self) -> String {
+        let certificate = self.certificate.as_deref();
+        let blamed = self.issuer.as_deref().or(certificate);
+        let issuer_of = |one: Option<&Description>| one.map_or("", |one| &one.issuer).to_owned();
+        match &self.rule {
+            Rule::Service { own: None, .. } => {
+                "check where the client's target leads, or remove the label from its route".into()
+            }
+            Rule::Service { own: Some(own), .. } => format!(
+                "check where the client's target leads, or write service = \"{own}\" at its route too"
+            ),
+            Rule::ServiceNotConfirmed { own } => format!(
+                "check where the target's address leads, or write service = \"{own}\" at the server's route \
+                 too; a server that is not wardgate needs a route without it"
+            ),
+            Rule::NotMutual => "turn on client certificates at the server (wardgate: mode \
+                 \"terminate\"; stunnel: verifyPeer or verifyChain; HAProxy: verify required)"
+                .into(),
+            Rule::Unanswerable => {
+                "let the server accept the signatures of our key, or use a key of another kind"
+                    .into()
+            }
+            Rule::ChainTooLong { .. } => {
+                "let the peer send its own certificate and its intermediates only".into()
+            }
+            Rule::TooLarge { .. } => {
+                "have the certificate issued anew with fewer names and extensions".into()
+            }
+            Rule::Unreadable { .. } | Rule::Path { .. } | Rule::NotACa => {
+                "have the certificate issued anew by RFC 5280".into()
+            }
+            Rule::Key { .. } => format!("have it issued anew for a key of {ACCEPTED_KEYS}"),
+            Rule::AnchorKey { .. } => format!("replace the CA by one with {ACCEPTED_KEYS}"),
+            Rule::Signature { .. } => "have it issued anew with SHA-256 or SHA-384".into(),
+            Rule::SaltLength { .. } => {
+                "have it issued anew with a salt as long as the hash, or with RSA PKCS #1 v1.5 or ECDSA \
+                 (OpenSSL: -sigopt rsa_pss_saltlen:digest)"
+                    .into()
+            }
+            Rule::CaAsLeaf => "issue the peer a certificate of its own from that CA".into(),
+            Rule::UnknownIssuer { top, is_presented } => unknown_issuer(top, *is_presented),
+            Rule::SelfSigned => "give the peer a certificate from a CA, and name that CA in the trust of \
+                 the peer's [[peer]] table"
+                .into(),
+            Rule::OtherKey { trust } => format!(
+                "if the CA was made anew under its old name, compare the fingerprint of its new \
+                 certificate with its owner and put it beside the old one into {trust:?}"
+            ),
+            Rule::Expired { .. } => "let the peer install a renewed certificate".into(),
+            Rule::NotYetValid { .. } => "compare the clocks of both ends".into(),
+            Rule::AnchorExpired { trust, .. } => {
+                format!("put the CA's renewed certificate into {trust:?}")
+            }
+            Rule::Revoked => "let the peer have a new certificate; a revoked one stays so".into(),
+            Rule::ListExpired { .. } => {
+                "put the CA's current list into the peer's crl, then restart wardgate".into()
+            }
+            Rule::ListMissing | Rule::ListOfOtherKey | Rule::ListOutOfScope { .. } => format!(
+                "put the list of \"{}\" into the peer's crl, then restart wardgate",
+                issuer_of(blamed)
+            ),
+            Rule::ListUnusable { .. } => {
+                "fetch the list again from its CA into the peer's crl, then restart wardgate".into()
+            }
+            Rule::Purpose => "have it issued anew with serverAuth and clientAuth".into(),
+            Rule::PathLength => "let a CA issue it that may have no further CA between, or have that \
+                 CA's certificate issued anew with a larger path length"
+                .into(),
+            Rule::Critical { .. } => match self.issuer {
+                Some(_) => "put that CA's certificate itself into the trust of the peer's [[peer]] table, \
+                     or have it issued anew with that extension not critical"
+                    .into(),
+                None => "have it issued anew without that extension, or with it not critical".into(),
+            },
+            Rule::NameConstraint { .. } => {
+                "have it issued with a name that the CA may vouch for, or by another CA".into()
+            }
+            Rule::Policy { .. } => "have the certificates of the chain issued anew with the policy that \
+                 the CA requires, or put the certificate of the CA that issued the peer's certificate \
+                 into the trust of the peer's [[peer]] table"
+                .into(),
+            Rule::NotListed { table, .. } => match certificate {
+                Some(certificate) => not_listed(certificate, table.as_deref()),
+                None => "list the peer".into(),
+            },
+            Rule::OtherAuthority { peer, trust, .. } => {
+                let whose = match peer {
+                    Some(peer) => format!(" of [[peer]] \"{peer}\""),
+                    None => String::new(),
+                };
+                format!(
+                    "only the CAs{whose} in \"{trust}\" may; where the peer has changed its CA, compare the \
+                     new CA certificate with its owner before you put it there"
+                )
+            }
+            Rule::NotExpected { .. } => {
+                "check where the target's address leads, or name this peer for the target".into()
+            }
+            Rule::NotProved { .. } => {
+                "check whether key and certificate of the peer belong together".into()
+            }
+        }
+    }
+}
+
+/// Two causes look the same from here: an intermediate that was not sent, and a CA that is not known.
+fn unknown_issuer(top: &str, is_presented: bool) -> String {
+    let table = "compare its fingerprint with its owner, then write a [[peer]] table of that partner with \
+                 its identity and this CA; never put it into the trust of another peer";
+    match is_presented {
+        false => format!(
+            "if \"{top}\" is an intermediate CA, its certificate is missing in the peer's certificate \
+             file: let the peer append it; if it is the CA of a new partner, {table}"
+        ),
+        true => format!("if it is the CA of a new partner, {table}"),
+    }
+}
+
+/// The line to write, by a name where the configuration takes it, else by the key.
+fn not_listed(certificate: &Description, table: Option<&str>) -> String {
+    let place = match table {
+        Some(table) => format!("the identities of [[peer]] \"{table}\""),
+        None => "the route's peers".to_owned(),
+    };
+    // What was escaped or cut for the log would not match.
+    let is_whole = |name: &&String| !name.contains('\\') && !name.ends_with("...");
+    let mut names = certificate.names.iter().filter(is_whole);
+    let name = names.find(|name| is_peer_name(name));
+    let key = &certificate.key_sha256;
+    match name {
+        Some(name) => format!("if this is the right peer, add \"{name}\" to {place}"),
+        None if certificate.names.is_empty() => format!(
+            "have it issued anew with a DNS or URI name, or add \"sha256:{key}\" to {place}"
+        ),
+        None => format!(
+            "no name in it can be listed; if this is the right peer, add \"sha256:{key}\" to {place}"
+        ),
+    }
+}
