@@ -1,15 +1,17 @@
-//! A worker's loop: tasks, a ring that is told of polls and waits for them, timers, and a bell.
+//! A worker's loop: tasks, timers, and a ring that submits polls and waits for their completions.
 //!
-//! One turn polls the tasks that are ready, ends the sleeps that are over, and enters the kernel once: what
-//! the tasks want to know is submitted, what has completed is taken, and where nobody is ready the thread
-//! sleeps in that same call until a completion, a deadline or the bell.
+//! One turn of the loop ends the sleeps that are due, polls the tasks that are ready, and enters the kernel
+//! once. That call submits the polls that the tasks have queued, posts completions, and, where no task is
+//! ready, waits until a completion, a deadline or a notification from another thread.
 //!
-//! Why no wake-up is lost. A task that waits for a descriptor has its poll in the submission queue before the
-//! loop enters the kernel, and the kernel answers a poll of what is ready already. A task that is woken while
-//! the loop runs rings the bell, and a loop whose bell rang does not sleep. A task that is woken by another
-//! thread rings the bell as well, and the bell tells that thread in the same step whether the loop sleeps; then
-//! it makes a descriptor readable that the ring always polls while it sleeps, and that stays readable until the
-//! loop has read it.
+//! Why no wake-up is lost:
+//!
+//! - A task that waits for a descriptor has queued its poll before the loop enters the kernel, and the kernel
+//!   completes a poll of a descriptor that is ready already.
+//! - A task that is woken on the worker's own thread notifies the parker, and a notified loop does not wait.
+//! - A task that is woken by another thread notifies the parker too. The same atomic step shows that thread
+//!   whether the loop waits. If it does, the thread makes an eventfd readable. The ring polls that eventfd
+//!   whenever the loop waits, and the eventfd stays readable until the loop has read it.
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;
@@ -28,7 +30,7 @@ use slab::Slab;
 use tokio::task::LocalSet;
 use tokio::time::Instant;
 
-use super::bell::Bell;
+use super::parker::Parker;
 use super::timers::Timers;
 use crate::limits::RING_FLUSHES_MAX;
 use crate::sys::{push_poll, submit_and_look};
@@ -37,32 +39,32 @@ thread_local! {
     static CURRENT: RefCell<Option<Rc<Driver>>> = const { RefCell::new(None) };
 }
 
-/// What the tasks of one worker wait with.
+/// The ring, the timers and the pending polls of one worker.
 pub(super) struct Driver {
     ring: RefCell<IoUring>,
     polls: RefCell<Slab<State>>,
     pub(super) timers: Timers,
-    // Who wants to be woken behind the next look at the ring.
+    // Tasks to wake after the next pass over the completions.
     turns: RefCell<Vec<Waker>>,
-    // How often the ring was looked at.
-    looks: Cell<u64>,
-    bell: Arc<Bell>,
-    // Whether the ring polls the bell.
-    hears: Cell<bool>,
+    // Passes over the completions so far.
+    passes: Cell<u64>,
+    parker: Arc<Parker>,
+    // Whether the poll of the parker's eventfd is pending.
+    is_parker_polled: Cell<bool>,
 }
 
-/// A poll that the ring knows of, or has answered.
+/// A poll that was queued, or whose completion has come.
 enum State {
-    // The file is kept, so that the descriptor number means it for as long as the poll runs.
-    Asked(Rc<dyn AsRawFd>, Option<Waker>),
-    // As before, and whoever asked is gone.
+    // The file is kept open, so that its descriptor number is not reused while the poll runs.
+    Pending(Rc<dyn AsRawFd>, Option<Waker>),
+    // The same after the future was dropped.
     Abandoned(Rc<dyn AsRawFd>),
     // The result of the completion: a set of events, or a negative error number.
-    Answered(i32),
+    Completed(i32),
 }
 
-// No key of the slab, which counts from zero.
-const BELL: u64 = u64::MAX;
+// The token of the parker's poll. The tokens of other polls are keys of the slab, which count from zero.
+const PARKER_TOKEN: u64 = u64::MAX;
 
 impl Driver {
     /// The driver of this thread, where it runs one.
@@ -73,18 +75,18 @@ impl Driver {
     /// Runs `main`, and what it spawns, on this ring until `main` ends.
     ///
     /// # Errors
-    /// No descriptor for the bell, or what the kernel says to the ring.
+    /// No descriptor is available for the parker, or the kernel refuses to enter the ring.
     pub(super) fn run<F: Future>(ring: IoUring, main: F) -> io::Result<F::Output> {
         let driver = Rc::new(Self {
             ring: RefCell::new(ring),
             polls: RefCell::default(),
             timers: Timers::default(),
             turns: RefCell::default(),
-            looks: Cell::new(0),
-            bell: Bell::new()?,
-            hears: Cell::new(false),
+            passes: Cell::new(0),
+            parker: Parker::new()?,
+            is_parker_polled: Cell::new(false),
         });
-        // Threads for what blocks. Nothing runs on this runtime itself.
+        // Its thread pool runs blocking calls (`spawn_blocking`). No task runs on this runtime itself.
         let threads = tokio::runtime::Builder::new_current_thread().build()?;
         let _entered = threads.enter();
         CURRENT.set(Some(Rc::clone(&driver)));
@@ -94,13 +96,13 @@ impl Driver {
     }
 
     fn turn_until<F: Future>(&self, mut root: Pin<&mut F>) -> io::Result<F::Output> {
-        let waker = Waker::from(Arc::clone(&self.bell));
+        let waker = Waker::from(Arc::clone(&self.parker));
         let mut context = Context::from_waker(&waker);
         loop {
-            if self.timers.first().is_some() {
+            if self.timers.next_deadline().is_some() {
                 self.timers.fire(Instant::now());
             }
-            if self.bell.take()
+            if self.parker.take_notification()
                 && let Poll::Ready(output) = root.as_mut().poll(&mut context)
             {
                 return Ok(output);
@@ -110,15 +112,15 @@ impl Driver {
         }
     }
 
-    // Submits, and waits where nobody is ready.
+    // Submits queued polls, and waits where no task is ready.
     fn enter(&self) -> io::Result<()> {
-        if !self.hears.get() {
-            self.push(self.bell.as_raw_fd(), PollFlags::IN, BELL)?;
-            self.hears.set(true);
+        if !self.is_parker_polled.get() {
+            self.push(self.parker.as_raw_fd(), PollFlags::IN, PARKER_TOKEN)?;
+            self.is_parker_polled.set(true);
         }
         let mut ring = self.ring.borrow_mut();
-        let outcome = if self.turns.borrow().is_empty() && self.bell.fall_asleep() {
-            let outcome = match self.timers.first() {
+        let outcome = if self.turns.borrow().is_empty() && self.parker.try_park() {
+            let outcome = match self.timers.next_deadline() {
                 None => ring.submitter().submit_and_wait(1),
                 Some(due) => {
                     let limit = types::Timespec::from(whole_millis_until(due));
@@ -126,12 +128,12 @@ impl Driver {
                     ring.submitter().submit_with_args(1, &arguments)
                 }
             };
-            self.bell.wake_up();
+            self.parker.unpark();
             outcome.map(|_| ())
         } else {
             let queue = ring.submission();
             match queue.is_empty() && !queue.taskrun() && !queue.cq_overflow() {
-                // The kernel has nothing to hear and nothing to say.
+                // Nothing to submit, and no completion to post.
                 true => Ok(()),
                 false => {
                     drop(queue);
@@ -139,34 +141,34 @@ impl Driver {
                 }
             }
         };
-        outcome.or_else(passing)
+        outcome.or_else(ignore_transient)
     }
 
-    // Takes what has completed, and wakes who waits for it.
+    // Takes the completions and wakes the tasks that wait for them.
     fn dispatch(&self) {
         let count = self.ring.borrow_mut().completion().len();
         for _ in 0..count {
-            // Nothing is borrowed while somebody is woken, or a descriptor is closed.
+            // No borrow lasts while a task is woken or a descriptor is closed.
             let next = self.ring.borrow_mut().completion().next();
             let Some(entry) = next else { break };
-            if entry.user_data() == BELL {
-                self.hears.set(false);
-                self.bell.clear();
+            if entry.user_data() == PARKER_TOKEN {
+                self.is_parker_polled.set(false);
+                self.parker.clear_event();
             } else {
-                drop(self.answer(entry.user_data(), entry.result()));
+                drop(self.complete(entry.user_data(), entry.result()));
             }
         }
-        self.looks.set(self.looks.get().wrapping_add(1));
+        self.passes.set(self.passes.get().wrapping_add(1));
         let turns = std::mem::take(&mut *self.turns.borrow_mut());
         turns.into_iter().for_each(Waker::wake);
     }
 
-    fn answer(&self, token: u64, result: i32) -> Option<Rc<dyn AsRawFd>> {
+    fn complete(&self, token: u64, result: i32) -> Option<Rc<dyn AsRawFd>> {
         let key = usize::try_from(token).ok()?;
         let mut polls = self.polls.borrow_mut();
         let state = polls.get_mut(key)?;
-        match std::mem::replace(state, State::Answered(result)) {
-            State::Asked(file, waker) => {
+        match std::mem::replace(state, State::Completed(result)) {
+            State::Pending(file, waker) => {
                 drop(polls);
                 waker.into_iter().for_each(Waker::wake);
                 Some(file)
@@ -175,7 +177,7 @@ impl Driver {
                 polls.remove(key);
                 Some(file)
             }
-            State::Answered(_) => None,
+            State::Completed(_) => None,
         }
     }
 
@@ -186,30 +188,34 @@ impl Driver {
                 return Ok(());
             }
             // LIMIT: RING_ENTRIES; a full queue is submitted, RING_FLUSHES_MAX times where the kernel takes none.
-            submit_and_look(&mut self.ring.borrow_mut()).or_else(passing)?;
+            submit_and_look(&mut self.ring.borrow_mut()).or_else(ignore_transient)?;
         }
         Err(Errno::NOBUFS.into())
     }
 
-    /// Begins to wait for one of `events` at `file`.
-    pub(super) fn ask(self: Rc<Self>, file: Rc<dyn AsRawFd>, events: PollFlags) -> Readiness {
+    /// Queues a poll of `file` for `events`.
+    pub(super) fn submit_poll(
+        self: Rc<Self>,
+        file: Rc<dyn AsRawFd>,
+        events: PollFlags,
+    ) -> Readiness {
         let descriptor = file.as_raw_fd();
-        let key = self.polls.borrow_mut().insert(State::Asked(file, None));
-        let token = u64::try_from(key).unwrap_or(BELL);
+        let key = self.polls.borrow_mut().insert(State::Pending(file, None));
+        let token = u64::try_from(key).unwrap_or(PARKER_TOKEN);
         if let Err(error) = self.push(descriptor, events, token) {
             let code = error.raw_os_error().unwrap_or_default();
             if let Some(state) = self.polls.borrow_mut().get_mut(key) {
-                *state = State::Answered(code.saturating_neg());
+                *state = State::Completed(code.saturating_neg());
             }
         }
         Readiness { driver: self, key }
     }
 
-    /// Waits until the ring was looked at once more.
+    /// Waits until the loop has passed over the completions once more.
     pub(super) async fn turn(&self) {
-        let before = self.looks.get();
+        let before = self.passes.get();
         std::future::poll_fn(|context| {
-            if self.looks.get() != before {
+            if self.passes.get() != before {
                 return Poll::Ready(());
             }
             self.turns.borrow_mut().push(context.waker().clone());
@@ -219,16 +225,16 @@ impl Driver {
     }
 }
 
-// Sleeps that end about the same time end in one turn.
+// Rounded up, so that sleeps that end at about the same time end in one turn.
 fn whole_millis_until(due: Instant) -> Duration {
     let left = due.saturating_duration_since(Instant::now());
     let millis = left.as_micros().div_ceil(1000);
     Duration::from_millis(u64::try_from(millis).unwrap_or(u64::MAX))
 }
 
-// What passes by itself, or is seen to elsewhere: the time was up, a signal came, completions have to be taken
-// first, the kernel is short of memory.
-fn passing(error: io::Error) -> io::Result<()> {
+// Errors after which the loop goes on: the timeout expired, a signal came, completions have to be taken first,
+// or the kernel is short of memory.
+fn ignore_transient(error: io::Error) -> io::Result<()> {
     match error.raw_os_error().map(Errno::from_raw_os_error) {
         Some(Errno::TIME | Errno::INTR | Errno::BUSY) => Ok(()),
         Some(Errno::AGAIN | Errno::NOMEM) => {
@@ -239,7 +245,7 @@ fn passing(error: io::Error) -> io::Result<()> {
     }
 }
 
-/// Takes the driver from its thread.
+/// Removes the driver from its thread when dropped.
 struct Current;
 
 impl Drop for Current {
@@ -248,7 +254,7 @@ impl Drop for Current {
     }
 }
 
-/// A wait for a descriptor. Dropped, it goes on without anybody who hears of its end.
+/// Waits for a poll to complete. The poll stays in the ring when this is dropped.
 pub(super) struct Readiness {
     driver: Rc<Driver>,
     key: usize,
@@ -260,17 +266,17 @@ impl Future for Readiness {
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let mut polls = self.driver.polls.borrow_mut();
         match polls.get_mut(self.key) {
-            Some(State::Asked(_, waiting)) => {
+            Some(State::Pending(_, waiting)) => {
                 match waiting {
                     Some(waker) => waker.clone_from(context.waker()),
                     None => *waiting = Some(context.waker().clone()),
                 }
                 Poll::Pending
             }
-            Some(State::Answered(result)) if *result < 0 => {
+            Some(State::Completed(result)) if *result < 0 => {
                 Poll::Ready(Err(io::Error::from_raw_os_error(result.saturating_neg())))
             }
-            Some(State::Answered(_) | State::Abandoned(_)) | None => Poll::Ready(Ok(())),
+            Some(State::Completed(_) | State::Abandoned(_)) | None => Poll::Ready(Ok(())),
         }
     }
 }
@@ -281,13 +287,13 @@ impl Drop for Readiness {
         let Some(state) = polls.get_mut(self.key) else {
             return;
         };
-        // Dropped behind the borrow.
-        let _waker = match std::mem::replace(state, State::Answered(0)) {
-            State::Asked(file, waker) => {
+        // The waker is dropped after the borrow has ended.
+        let _waker = match std::mem::replace(state, State::Completed(0)) {
+            State::Pending(file, waker) => {
                 *state = State::Abandoned(file);
                 waker
             }
-            State::Abandoned(_) | State::Answered(_) => {
+            State::Abandoned(_) | State::Completed(_) => {
                 polls.remove(self.key);
                 None
             }

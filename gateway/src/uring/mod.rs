@@ -8,10 +8,10 @@
 //! loses the bytes it was about to return and keeps the descriptor open. What must end early is
 //! ended by `Socket::abort` and then awaited; `race` does that for a deadline.
 
-mod bell;
 mod driver;
 mod farewell;
 mod kernel_pipe;
+mod parker;
 mod patience;
 mod pipes;
 mod probe;
@@ -33,7 +33,7 @@ pub use patience::{Patience, passes_by_itself, race, until};
 pub use pipes::{LentPipe, Pipes};
 pub use probe::{Capabilities, Unavailable, probe};
 pub use ring::{Ring, RingSocket, spawn, start, wait_acceptable};
-pub use timers::{Late, sleep, sleep_until, timeout};
+pub use timers::{Elapsed, sleep, sleep_until, timeout};
 pub use turn::turn;
 
 /// Parts of a buffer, in order: at most `limits::PARTS_MAX` of them take part in an operation.

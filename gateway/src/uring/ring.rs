@@ -440,7 +440,7 @@ fn out_of_range() -> io::Error {
 
 async fn poll(file: Rc<impl AsRawFd + 'static>, events: PollFlags) -> io::Result<()> {
     match Driver::current() {
-        Some(driver) => driver.ask(file, events).await,
+        Some(driver) => driver.submit_poll(file, events).await,
         None => Err(io::ErrorKind::Unsupported.into()),
     }
 }

@@ -1,7 +1,7 @@
-//! Time for what runs on a worker's loop, and for what runs in memory under tokio's clock.
+//! Sleeps and timeouts of the data plane.
 //!
-//! The same code waits in both: on a thread that runs a ring, a sleep is a deadline that the ring's wait
-//! ends at; anywhere else, it is tokio's, which the simulation stops and moves.
+//! On a worker's thread, a sleep is a deadline in the worker's own queue, and the wait in the ring ends at the
+//! earliest one. On any other thread, a sleep is tokio's, whose clock the simulation controls.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -21,19 +21,19 @@ pub(super) struct Timers(RefCell<Queue>);
 
 #[derive(Debug, Default)]
 struct Queue {
-    // The number tells sleeps of the same deadline apart.
+    // The number distinguishes sleeps with the same deadline.
     waiting: BTreeMap<(Instant, u64), Waker>,
     next: u64,
 }
 
 impl Timers {
-    /// When the first sleep ends.
-    pub(super) fn first(&self) -> Option<Instant> {
+    /// When the next sleep ends.
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
         let queue = self.0.borrow();
         queue.waiting.first_key_value().map(|((due, _), _)| *due)
     }
 
-    /// Wakes all who slept until `now` or before.
+    /// Wakes the tasks whose sleeps ended at `now` or before.
     pub(super) fn fire(&self, now: Instant) {
         while let Some(waker) = self.take_due(now) {
             waker.wake();
@@ -71,7 +71,7 @@ pub fn sleep(time: Duration) -> impl Future<Output = ()> {
     sleep_until(now.checked_add(time).unwrap_or(now + FOR_EVER))
 }
 
-// What no process lives.
+// About 30 years: longer than any process runs.
 const FOR_EVER: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
 
 /// Sleeps until `due`, at least.
@@ -80,39 +80,40 @@ pub async fn sleep_until(due: Instant) {
         None => tokio::time::sleep_until(due).await,
         Some(driver) => {
             let number = driver.timers.number();
-            let asleep = false;
+            let is_queued = false;
             Sleep {
                 driver,
                 key: (due, number),
-                asleep,
+                is_queued,
             }
             .await;
         }
     }
 }
 
-/// Awaits `work`, and drops it where it takes longer than `limit`. Nothing of the ring may be dropped so.
+/// Awaits `work` for at most `limit`, then drops it. `work` must not wait for the ring: an operation in flight
+/// is never dropped.
 ///
 /// # Errors
-/// `Late` where it took longer.
-pub async fn timeout<W: Future>(limit: Duration, work: W) -> Result<W::Output, Late> {
+/// `Elapsed` where `work` took longer.
+pub async fn timeout<W: Future>(limit: Duration, work: W) -> Result<W::Output, Elapsed> {
     let (work, late) = (pin!(work), pin!(sleep(limit)));
     tokio::select! {
         biased;
         output = work => Ok(output),
-        () = late => Err(Late),
+        () = late => Err(Elapsed),
     }
 }
 
-/// Something took longer than it may.
+/// The time limit has passed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Late;
+pub struct Elapsed;
 
 struct Sleep {
     driver: Rc<Driver>,
     key: (Instant, u64),
-    // Whether the queue knows of it.
-    asleep: bool,
+    // Whether the queue has an entry for this sleep.
+    is_queued: bool,
 }
 
 impl Future for Sleep {
@@ -123,14 +124,14 @@ impl Future for Sleep {
             return Poll::Ready(());
         }
         self.driver.timers.set(self.key, context.waker());
-        self.asleep = true;
+        self.is_queued = true;
         Poll::Pending
     }
 }
 
 impl Drop for Sleep {
     fn drop(&mut self) {
-        if self.asleep {
+        if self.is_queued {
             self.driver.timers.remove(self.key);
         }
     }

@@ -7,8 +7,8 @@ use super::driver::Driver;
 /// Submits what waits to be submitted and looks once for what has completed; other tasks get their
 /// turn meanwhile.
 ///
-/// A task that only yields would not do: the tasks' own queue may have others that yield, and the ring
-/// is looked at between two rounds of it.
+/// A task that only yields would not do: the loop enters the ring between two rounds of its tasks, and a round
+/// may poll such a task several times.
 ///
 /// # Errors
 /// `Unsupported` on a thread that runs no ring.

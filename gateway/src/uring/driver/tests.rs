@@ -1,4 +1,4 @@
-//! The loop wakes everybody who is to be woken, and nobody is lost between two threads.
+//! Tests of the loop: every task is woken, also between two threads.
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
@@ -15,7 +15,7 @@ use super::*;
 const DEFERRED: Capabilities = Capabilities { deferred: true };
 const PLAIN: Capabilities = Capabilities { deferred: false };
 
-/// Fails where a wake-up is lost, instead of waiting for ever.
+/// Fails where a wake-up is lost, instead of hanging.
 fn within_a_minute<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     let (tell, told) = channel();
     thread::spawn(move || tell.send(work()));
@@ -31,11 +31,11 @@ fn pair() -> (Rc<UnixStream>, UnixStream) {
 
 fn readable(socket: &Rc<UnixStream>) -> Readiness {
     let driver = Driver::current().expect("it runs");
-    driver.ask(Rc::clone(socket) as Rc<dyn AsRawFd>, PollFlags::IN)
+    driver.submit_poll(Rc::clone(socket) as Rc<dyn AsRawFd>, PollFlags::IN)
 }
 
 #[test]
-fn a_loop_that_sleeps_is_woken_by_another_thread_each_time() {
+fn another_thread_wakes_a_waiting_loop_each_time() {
     for capabilities in [DEFERRED, PLAIN] {
         within_a_minute(move || {
             let (to, mut from_other) = mpsc::channel(1);
@@ -61,7 +61,7 @@ fn a_loop_that_sleeps_is_woken_by_another_thread_each_time() {
 }
 
 #[test]
-fn wake_ups_of_many_threads_at_once_are_all_heard() {
+fn no_wake_up_of_several_threads_is_lost() {
     within_a_minute(|| {
         let (to, mut inbox) = mpsc::channel(16);
         let threads: Vec<_> = (0..4)
@@ -90,7 +90,7 @@ fn wake_ups_of_many_threads_at_once_are_all_heard() {
 }
 
 #[test]
-fn bytes_are_seen_while_other_threads_wake_the_loop() {
+fn sockets_are_served_while_another_thread_wakes_the_loop() {
     within_a_minute(|| {
         let (to, mut inbox) = mpsc::channel(1);
         let noise = thread::spawn(move || while to.blocking_send(()).is_ok() {});
@@ -129,7 +129,7 @@ fn bytes_are_seen_while_other_threads_wake_the_loop() {
 }
 
 #[test]
-fn more_polls_than_both_queues_hold_are_all_answered() {
+fn more_polls_than_both_queues_hold_all_complete() {
     within_a_minute(|| {
         let work = async {
             let (ours, mut peer) = pair();
@@ -154,7 +154,7 @@ fn more_polls_than_both_queues_hold_are_all_answered() {
 }
 
 #[test]
-fn a_wait_that_is_dropped_keeps_its_file_and_takes_nobody_elses_answer() {
+fn a_dropped_wait_keeps_its_file_open_and_takes_no_other_completion() {
     within_a_minute(|| {
         let work = async {
             let (first, mut first_peer) = pair();
@@ -197,7 +197,7 @@ fn a_wait_for_a_file_that_cannot_be_polled_is_an_error() {
             }
         }
         let driver = Driver::current().expect("it runs");
-        let error = driver.ask(Rc::new(Closed), PollFlags::IN).await;
+        let error = driver.submit_poll(Rc::new(Closed), PollFlags::IN).await;
         let error = error.expect_err("there is no such file");
         assert_eq!(error.raw_os_error(), Some(Errno::BADF.raw_os_error()));
     };
@@ -205,7 +205,7 @@ fn a_wait_for_a_file_that_cannot_be_polled_is_an_error() {
 }
 
 #[test]
-fn sleeps_end_in_their_order_and_not_early() {
+fn sleeps_end_in_order_of_their_deadlines_and_not_early() {
     within_a_minute(|| {
         let work = async {
             let begun = Instant::now();
@@ -225,14 +225,14 @@ fn sleeps_end_in_their_order_and_not_early() {
             assert_eq!(ended, [0, 20, 20, 40, 60]);
             sleep_until(begun).await;
             let driver = Driver::current().expect("it runs");
-            assert_eq!(driver.timers.first(), None, "none is left behind");
+            assert_eq!(driver.timers.next_deadline(), None, "none is left behind");
         };
         start(&DEFERRED, work).expect("a ring");
     });
 }
 
 #[test]
-fn a_sleep_that_is_dropped_or_moved_to_another_task_wakes_the_right_one() {
+fn a_sleep_wakes_the_task_that_polled_it_last_and_none_when_dropped() {
     within_a_minute(|| {
         let work = async {
             let second = Duration::from_secs(1);
@@ -240,7 +240,7 @@ fn a_sleep_that_is_dropped_or_moved_to_another_task_wakes_the_right_one() {
             assert!(late.is_err());
             assert_eq!(timeout(60 * second, async { 7 }).await, Ok(7));
             let driver = Driver::current().expect("it runs");
-            assert_eq!(driver.timers.first(), None, "none is left behind");
+            assert_eq!(driver.timers.next_deadline(), None, "none is left behind");
             let mut moved = Box::pin(sleep(Duration::from_millis(50)));
             let polled = timeout(Duration::from_millis(5), &mut moved).await;
             assert!(polled.is_err());
@@ -251,11 +251,11 @@ fn a_sleep_that_is_dropped_or_moved_to_another_task_wakes_the_right_one() {
 }
 
 #[test]
-fn a_loop_that_only_sleeps_uses_no_time_of_the_cpu() {
+fn a_waiting_loop_uses_no_cpu_time() {
     within_a_minute(|| {
         let used = || rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
         let work = async move {
-            // Somebody has rung before, and that is over.
+            // A notification of another thread that came before costs nothing later.
             let blocking = tokio::task::spawn_blocking(|| thread::sleep(Duration::from_millis(20)));
             blocking.await.expect("no panic");
             let before = used();
@@ -270,7 +270,7 @@ fn a_loop_that_only_sleeps_uses_no_time_of_the_cpu() {
 }
 
 #[test]
-fn what_blocks_runs_on_a_thread_of_its_own_and_wakes_the_loop() {
+fn a_blocking_call_does_not_block_the_loop_and_wakes_it() {
     within_a_minute(|| {
         let work = async {
             let begun = tokio::task::spawn_blocking(|| thread::sleep(Duration::from_millis(20)));
@@ -281,50 +281,49 @@ fn what_blocks_runs_on_a_thread_of_its_own_and_wakes_the_loop() {
     });
 }
 
-/// Each order of the steps of a worker and of one who rings, on the bell itself: every step changes it once.
+/// Tries every order of the steps of a worker and of a thread that notifies it. Each step is one atomic step of
+/// the parker.
 #[test]
-fn in_no_order_of_steps_does_a_worker_sleep_while_somebody_rang() {
-    // Bit by bit, who takes the next step.
+fn a_worker_never_parks_over_a_notification_in_any_order_of_steps() {
+    // Each bit chooses the thread that takes the next step.
     for order in 0..1_u32 << 16 {
-        let bell = Bell::new().expect("a descriptor");
-        let (mut wanted, mut seen, mut asleep) = (0, 0, false);
+        let parker = Parker::new().expect("a descriptor");
+        let (mut wanted, mut seen, mut parked) = (0, 0, false);
         let mut worker = 0;
         let mut other = 0;
         for step in 0..16 {
             if order >> step & 1 == 1 {
                 match other % 2 {
                     0 => wanted += 1,
-                    _ => Arc::clone(&bell).wake(),
+                    _ => Arc::clone(&parker).wake(),
                 }
                 other += 1;
-            } else if asleep {
-                if is_readable(&bell) {
-                    asleep = false;
-                    bell.wake_up();
-                    bell.clear();
+            } else if parked {
+                if is_readable(&parker) {
+                    parked = false;
+                    parker.unpark();
+                    parker.clear_event();
                 }
             } else {
                 match worker % 2 {
-                    0 if bell.take() => seen = wanted,
+                    0 if parker.take_notification() => seen = wanted,
                     0 => {}
-                    _ => asleep = bell.fall_asleep(),
+                    _ => parked = parker.try_park(),
                 }
                 worker += 1;
             }
         }
         if other % 2 == 1 {
-            Arc::clone(&bell).wake();
+            Arc::clone(&parker).wake();
         }
-        let will_look = !asleep || is_readable(&bell);
-        let rang = bell.take();
-        assert!(seen == wanted || will_look && rang, "{order:016b}");
+        let will_look = !parked || is_readable(&parker);
+        let notified = parker.take_notification();
+        assert!(seen == wanted || will_look && notified, "{order:016b}");
     }
 }
 
-fn is_readable(bell: &Arc<Bell>) -> bool {
-    use std::os::fd::BorrowedFd;
-    let file: BorrowedFd<'_> = bell.descriptor();
-    let mut polled = [rustix::event::PollFd::new(&file, PollFlags::IN)];
+fn is_readable(parker: &Arc<Parker>) -> bool {
+    let mut polled = [rustix::event::PollFd::new(parker.event(), PollFlags::IN)];
     let at_once = rustix::event::Timespec::default();
     rustix::event::poll(&mut polled, Some(&at_once)).expect("it is open") > 0
 }
