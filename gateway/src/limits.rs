@@ -125,6 +125,10 @@ pub const RING_ENTRIES: u32 = 1024;
 /// carries 8,192 connections a core without overflow (which the kernel survives, more slowly).
 pub const RING_COMPLETIONS: u32 = 16_384;
 
+/// Attempts to make room in a full queue of submissions before the operation fails. Each hands all of the
+/// queue to the kernel, which leaves some only where it has no memory, and waits a moment then.
+pub const RING_FLUSHES_MAX: u32 = 100;
+
 /// Tries of an operation that fails for a moment (no memory, not ready) before it counts as failed.
 pub const RETRIES_MAX: u32 = 100;
 

@@ -4,10 +4,10 @@
 use std::cell::Cell;
 
 use tokio::sync::{Notify, watch};
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
 use crate::limits::{DELIVERY_LOOK, DELIVERY_MAX, DELIVERY_STALL, RESET_GRACE};
-use crate::uring::Socket;
+use crate::uring::{Socket, sleep};
 
 /// What the connections of a core are told of the end of the process.
 #[derive(Debug, Clone)]

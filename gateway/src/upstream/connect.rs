@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
 use super::Names;
 use super::addresses::AddressReport;
@@ -14,7 +14,7 @@ use super::race::{Failed, Finish, race};
 use super::unresolved::Due;
 use crate::config::{Host, Route, Target, Timeouts};
 use crate::limits::{ATTEMPT_DELAY, LOOK_UP_HASTE, SENTENCE_CHARS_MAX};
-use crate::uring::{SocketOptions, Verbs};
+use crate::uring::{SocketOptions, Verbs, sleep};
 
 /// The socket options that a route's deadlines ask for, for both of its sides.
 #[must_use]

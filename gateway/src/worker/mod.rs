@@ -24,7 +24,6 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio::time::{MissedTickBehavior, interval};
 
 use crate::audit::{Connection, ConnectionIds, Event, Journal, Level, Reason};
 use crate::buffers::Pool;
@@ -110,7 +109,8 @@ pub fn start(
         let told = ready.clone();
         let main = async move {
             let _ = told.send(Ok(()));
-            run(plan).await;
+            // A task of its own, so that it is polled when it has something to do.
+            let _ = uring::spawn(run(plan)).await;
         };
         if let Err(error) = uring::start(&capabilities, main) {
             let _ = ready.send(Err(error));
@@ -183,8 +183,7 @@ async fn run(plan: Plan) {
         .collect();
     let accepts = !listeners.is_empty();
     let mut listeners = Some(listeners);
-    let mut turns = interval(placement::TURN);
-    turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut next_turn = tokio::time::Instant::now();
     loop {
         tokio::select! {
             message = inbox.recv() => match message {
@@ -202,7 +201,10 @@ async fn run(plan: Plan) {
             // Reaped as they end, so that a finished task leaves nothing behind.
             Some(_) = connections.join_next() => {}
             // A core that neither serves nor places connections may sleep.
-            _ = turns.tick(), if accepts || !connections.is_empty() => turn(&shared),
+            () = uring::sleep_until(next_turn), if accepts || !connections.is_empty() => {
+                next_turn = tokio::time::Instant::now() + placement::TURN;
+                turn(&shared);
+            }
         }
     }
     for listener in listeners.take().into_iter().flatten() {
