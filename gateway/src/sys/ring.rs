@@ -1,19 +1,49 @@
-//! The two calls of io_uring that the `io-uring` crate offers as unsafe only.
+//! The calls of io_uring that the `io-uring` crate offers as unsafe only.
 
 use std::io;
 use std::os::fd::RawFd;
 
 use io_uring::{IoUring, opcode, types};
 
-/// Puts a one-shot poll of `descriptor` into the submission queue. Its completion carries `token`. Returns
-/// false where the queue is full and has to be submitted first.
+/// What a worker asks of its ring.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Request {
+    /// A one-shot poll of `descriptor` for `events`. Its completion carries `token`.
+    Poll {
+        /// What is polled.
+        descriptor: RawFd,
+        /// As poll(2) has them.
+        events: u32,
+        /// Names this request in its completion.
+        token: u64,
+    },
+    /// Ends the poll with the token `of`, whose completion says ECANCELED where it came first. The completion
+    /// of this request itself carries `token`.
+    Cancel {
+        /// The token of the poll.
+        of: u64,
+        /// Names this request in its completion.
+        token: u64,
+    },
+}
+
+/// Puts a request into the submission queue. Returns false where the queue is full and has to be submitted first.
 #[must_use]
-pub fn push_poll(ring: &mut IoUring, descriptor: RawFd, events: u32, token: u64) -> bool {
-    let entry = opcode::PollAdd::new(types::Fd(descriptor), events);
-    let entry = entry.build().user_data(token);
+pub fn push_request(ring: &mut IoUring, request: &Request) -> bool {
+    let entry = match *request {
+        Request::Poll {
+            descriptor,
+            events,
+            token,
+        } => {
+            let poll = opcode::PollAdd::new(types::Fd(descriptor), events);
+            poll.build().user_data(token)
+        }
+        Request::Cancel { of, token } => opcode::PollRemove::new(of).build().user_data(token),
+    };
     // JUSTIFICATION: `push` is unsafe because an entry may name memory that the kernel reads or writes later.
-    // SAFETY: a poll names a descriptor and no memory. A descriptor that is closed meanwhile, or stands for
-    // another file, gives a wrong answer or an error and touches no memory either.
+    // SAFETY: a poll names a descriptor and no memory, a cancellation a number. A descriptor that is closed
+    // meanwhile, or stands for another file, gives a wrong answer or an error and touches no memory either.
     let pushed = unsafe { ring.submission().push(&entry) };
     pushed.is_ok()
 }
@@ -24,10 +54,22 @@ pub fn push_poll(ring: &mut IoUring, descriptor: RawFd, events: u32, token: u64)
 /// What io_uring_enter(2) says.
 pub fn submit_and_look(ring: &mut IoUring) -> io::Result<()> {
     let queued = u32::try_from(ring.submission().len()).unwrap_or(u32::MAX);
+    enter(ring, queued)
+}
+
+/// Posts the completions that are due, and submits nothing.
+///
+/// # Errors
+/// What io_uring_enter(2) says.
+pub fn look(ring: &IoUring) -> io::Result<()> {
+    enter(ring, 0)
+}
+
+fn enter(ring: &IoUring, queued: u32) -> io::Result<()> {
     // JUSTIFICATION: the crate asks for completions (GETEVENTS) only when it waits for some, and with
     // DEFER_TASKRUN none are posted otherwise.
-    // SAFETY: `queued` entries are in the queue, and every one is a poll (`push_poll`). No argument is given,
-    // so the kernel reads no memory of ours.
+    // SAFETY: the kernel takes no more entries than are in the queue, and every one is a `Request`. No argument
+    // is given, so the kernel reads no memory of ours.
     let entered = unsafe {
         ring.submitter()
             .enter::<libc::sigset_t>(queued, 0, GET_EVENTS, None)
@@ -58,10 +100,17 @@ mod tests {
         let ours = TcpStream::connect(address).expect("it listens");
         let (mut peer, _) = listener.accept().expect("a connection");
         let readable = u32::from(rustix::event::PollFlags::IN.bits());
-        assert!(push_poll(&mut ring, ours.as_raw_fd(), readable, 7));
-        assert!(push_poll(&mut ring, ours.as_raw_fd(), readable, 8));
-        let full = push_poll(&mut ring, ours.as_raw_fd(), readable, 9);
-        assert!(!full, "there were two entries");
+        let mut push = |token| {
+            let request = Request::Poll {
+                descriptor: ours.as_raw_fd(),
+                events: readable,
+                token,
+            };
+            push_request(&mut ring, &request)
+        };
+        assert!(push(7));
+        assert!(push(8));
+        assert!(!push(9), "there were two entries");
         submit_and_look(&mut ring).expect("it is ours");
         assert_eq!(ring.completion().count(), 0, "nothing was sent");
         peer.write_all(b"x").expect("it is connected");

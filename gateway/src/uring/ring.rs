@@ -433,9 +433,14 @@ fn out_of_range() -> io::Error {
 }
 
 async fn poll(file: Rc<impl AsRawFd + 'static>, events: PollFlags) -> io::Result<()> {
-    match Driver::current() {
-        Some(driver) => driver.submit_poll(file, events).await,
-        None => Err(io::ErrorKind::Unsupported.into()),
+    let driver = Driver::current().ok_or(io::ErrorKind::Unsupported)?;
+    loop {
+        let polled = Rc::clone(&driver).submit_poll(Rc::clone(&file) as Rc<_>, events);
+        match polled.await {
+            // The completion was lost, and the readiness with it.
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            outcome => return outcome,
+        }
     }
 }
 

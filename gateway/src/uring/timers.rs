@@ -53,10 +53,9 @@ impl Timers {
     }
 
     fn set(&self, key: (Instant, u64), waker: &Waker) {
-        let mut queue = self.0.borrow_mut();
-        let held = queue.waiting.entry(key);
-        held.and_modify(|held| held.clone_from(waker))
-            .or_insert_with(|| waker.clone());
+        let before = self.0.borrow_mut().waiting.insert(key, waker.clone());
+        // After the borrow has ended, because a task may be dropped with its waker.
+        drop(before);
     }
 
     fn remove(&self, key: (Instant, u64)) {

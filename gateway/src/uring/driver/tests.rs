@@ -10,26 +10,28 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::super::{Capabilities, sleep, sleep_until, spawn, start, timeout, turn};
+use std::os::fd::RawFd;
+
 use super::*;
 
-const DEFERRED: Capabilities = Capabilities { deferred: true };
-const PLAIN: Capabilities = Capabilities { deferred: false };
+pub(super) const DEFERRED: Capabilities = Capabilities { deferred: true };
+pub(super) const PLAIN: Capabilities = Capabilities { deferred: false };
 
 /// Fails where a wake-up is lost, instead of hanging.
-fn within_a_minute<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+pub(super) fn within_a_minute<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     let (tell, told) = channel();
     thread::spawn(move || tell.send(work()));
     let limit = Duration::from_secs(60);
     told.recv_timeout(limit).expect("nobody is left waiting")
 }
 
-fn pair() -> (Rc<UnixStream>, UnixStream) {
+pub(super) fn pair() -> (Rc<UnixStream>, UnixStream) {
     let (ours, peer) = UnixStream::pair().expect("two sockets");
     ours.set_nonblocking(true).expect("it is a socket");
     (Rc::new(ours), peer)
 }
 
-fn readable(socket: &Rc<UnixStream>) -> Readiness {
+pub(super) fn readable(socket: &Rc<UnixStream>) -> Readiness {
     let driver = Driver::current().expect("it runs");
     driver.submit_poll(Rc::clone(socket) as Rc<dyn AsRawFd>, PollFlags::IN)
 }
