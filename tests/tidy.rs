@@ -27,8 +27,13 @@ fn modules_use_layers_below_their_own() {
 }
 
 #[test]
-fn only_uring_names_the_crates_of_the_ring() {
+fn only_uring_and_sys_name_the_crates_of_the_ring() {
     expect_none(layers::ring_crates);
+}
+
+#[test]
+fn what_runs_on_a_worker_sleeps_by_its_own_timers() {
+    expect_none(layers::tokio_timers);
 }
 
 #[test]

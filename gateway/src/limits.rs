@@ -125,6 +125,14 @@ pub const RING_ENTRIES: u32 = 1024;
 /// carries 8,192 connections a core without overflow (which the kernel survives, more slowly).
 pub const RING_COMPLETIONS: u32 = 16_384;
 
+/// Between two attempts of a worker to submit requests that the kernel has no memory for. Short, because no
+/// connection of the core moves meanwhile; long enough not to take the CPU from what frees memory.
+pub const RING_RETRY_PAUSE: Duration = Duration::from_millis(1);
+
+/// Longest wait of a worker in its ring while a sleep is queued. The kernel adds the wait to its clock without
+/// a check for overflow, so that 300 years would be a time in the past.
+pub const RING_WAIT_MAX: Duration = Duration::from_secs(24 * 3600);
+
 /// Tries of an operation that fails for a moment (no memory, not ready) before it counts as failed.
 pub const RETRIES_MAX: u32 = 100;
 

@@ -38,15 +38,41 @@ pub(crate) fn upward_uses(source: &Source) -> Vec<Finding> {
     findings
 }
 
-/// Finds names of the ring's crates outside `gateway/src/uring`.
+/// Finds names of the ring's crates outside `gateway/src/uring`, and `gateway/src/sys`, which holds the
+/// calls of theirs that are unsafe.
 pub(crate) fn ring_crates(source: &Source) -> Vec<Finding> {
-    if module(&source.path) == Some("uring") {
+    if matches!(module(&source.path), Some("uring" | "sys")) {
         return Vec::new();
     }
     let names = ["tokio_uring", "io_uring"].into_iter();
     names
         .flat_map(|name| source.words(name).map(move |at| (at, name)))
-        .map(|(at, name)| source.finding(at, format!("only gateway/src/uring names {name}")))
+        .map(|(at, name)| source.finding(at, format!("only gateway/src/uring and sys name {name}")))
+        .collect()
+}
+
+/// Finds waits of tokio's timers in what runs on a worker: its loop has timers of its own (`uring::sleep`), and
+/// tokio's panic there.
+pub(crate) fn tokio_timers(source: &Source) -> Vec<Finding> {
+    let on_worker = ["uring", "upstream", "relay", "worker"];
+    let is_test = source.path.ends_with("tests.rs") || source.path.contains("/tests/");
+    let is_own = source.path == "gateway/src/uring/timers.rs";
+    if is_test || is_own || !module(&source.path).is_some_and(|own| on_worker.contains(&own)) {
+        return Vec::new();
+    }
+    let times = source
+        .words("time")
+        .filter(|at| source.code[..*at].ends_with("tokio::"));
+    times
+        .flat_map(|at| {
+            let after = at + "time::".len();
+            names_at(&source.code, after)
+                .filter(|name| *name != "Instant")
+                .map(move |name| (at, name))
+        })
+        .map(|(at, name)| {
+            source.finding(at, format!("use crate::uring's timers, not tokio's {name}"))
+        })
         .collect()
 }
 
@@ -226,10 +252,22 @@ mod tests {
             ring_crates(&Source::new("gateway/src/relay/mod.rs", text)).len(),
             2
         );
-        assert_eq!(
-            ring_crates(&Source::new("gateway/src/uring/mod.rs", text)).len(),
-            0
-        );
+        for own in ["gateway/src/uring/mod.rs", "gateway/src/sys/ring.rs"] {
+            assert_eq!(ring_crates(&Source::new(own, text)).len(), 0);
+        }
+    }
+
+    #[test]
+    fn timers_of_tokio_are_found_in_what_runs_on_a_worker() {
+        let text = "use tokio::time::{Instant, sleep}; fn f() { tokio::time::timeout(a, b) }";
+        let found = |path| tokio_timers(&Source::new(path, text)).len();
+        assert_eq!(found("gateway/src/relay/link.rs"), 2);
+        let others = [
+            "gateway/src/supervisor/mod.rs",
+            "gateway/src/upstream/tests.rs",
+            "gateway/src/uring/timers.rs",
+        ];
+        assert_eq!(others.map(found), [0; 3]);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
 use super::account::{Account, Open, count, ending, unanswered};
 use super::ending::Milestone;
@@ -34,7 +34,7 @@ use crate::tls::handshake::{Secured, Unpaced};
 use crate::tls::session::Session;
 use crate::tls::{Acceptor, Cipher, Connector, Judgement, RefusalClass};
 use crate::upstream::{Attempts, Names};
-use crate::uring::{Pipes, Socket, Verbs, until};
+use crate::uring::{Pipes, Socket, Verbs, sleep, until};
 
 /// What the connections of one core share.
 pub struct Core<V: Verbs> {

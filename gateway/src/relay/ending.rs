@@ -4,10 +4,10 @@
 use std::cell::Cell;
 
 use tokio::sync::Notify;
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
 use crate::limits::{DELIVERY_LOOK, DELIVERY_MAX, DELIVERY_STALL, RESET_GRACE};
-use crate::uring::Socket;
+use crate::uring::{Socket, sleep};
 
 /// Something that happens once in a connection.
 #[derive(Debug, Default)]

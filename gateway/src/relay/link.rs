@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use tokio::sync::Notify;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::Instant;
 
 use super::ending::{settle, stalls};
 use super::handle::ConnectionHandle;
@@ -17,7 +17,7 @@ use crate::config::Timeouts;
 use crate::dicom::Answer;
 use crate::limits::{ALERT_LINGER, ARTIM, EXCHANGES_MIN, HALF_CLOSED_SILENCE};
 use crate::observe::{Direction, Forbidden, Observer, Progress};
-use crate::uring::Socket;
+use crate::uring::{Socket, sleep, timeout};
 
 /// Two sockets and the one end that they come to.
 ///

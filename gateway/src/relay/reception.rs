@@ -6,7 +6,7 @@ use std::future::Future;
 use std::io;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
 use super::account::answered;
 use super::connection::{Outcome, Work};
@@ -24,7 +24,7 @@ use crate::route::{Admitted, Refused, Transport};
 use crate::tls::Judgement;
 use crate::tls::PeerInfo;
 use crate::tls::handshake::tell;
-use crate::uring::{Patience, Socket, Verbs, part, until};
+use crate::uring::{Patience, Socket, Verbs, part, sleep, until};
 
 impl<'c, V: Verbs> Work<'c, V> {
     /// What the opener says first on a plain socket; an illegal start is answered and ended.

@@ -4,7 +4,6 @@ use std::cell::{Cell, RefCell};
 use std::io;
 
 use tokio::sync::Mutex;
-use tokio::time::timeout;
 
 use super::ending::Milestone;
 use super::engine::{Engine, Unsealed};
@@ -16,7 +15,7 @@ use crate::limits::{ALERT_LINGER, ARTIM, CONTROL_ROOM};
 use crate::metrics::Counter;
 use crate::tls::handshake::tell;
 use crate::tls::session::SealError;
-use crate::uring::{Patience, Socket, part, race};
+use crate::uring::{Patience, Socket, part, race, timeout};
 
 /// What the sealing direction needs beside the link.
 pub(super) struct Sealing<'c> {

@@ -4,6 +4,8 @@
     reason = "each call has a justification, a safety comment and a test"
 )]
 
+mod ring;
 mod tcp_info;
 
+pub use ring::{Request, look, push_request, submit_and_look};
 pub use tcp_info::{TcpInfo, tcp_info};

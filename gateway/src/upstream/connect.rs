@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
 use super::addresses::AddressReport;
 use super::race::{Failed, Finish, race};
@@ -15,7 +15,7 @@ use super::unresolved::Due;
 use super::{Names, ProbedTarget};
 use crate::config::{Host, RouteConfig, Target, Timeouts};
 use crate::limits::{ATTEMPT_DELAY, LOOK_UP_HASTE, SENTENCE_CHARS_MAX};
-use crate::uring::{SocketOptions, Verbs};
+use crate::uring::{SocketOptions, Verbs, sleep};
 
 /// The socket options that a route's deadlines ask for, for both of its sides.
 #[must_use]

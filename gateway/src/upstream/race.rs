@@ -10,10 +10,10 @@ use std::task::Poll;
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 
 use super::connect::stopped;
-use crate::uring::{Socket, SocketOptions, Verbs, until};
+use crate::uring::{Socket, SocketOptions, Verbs, sleep_until, until};
 
 /// How a race ended.
 pub(super) struct Finish<S> {

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 
 use super::connect::stopped;
 use super::{Health, ProbedTarget, Prober, Transition};
 use crate::metrics;
-use crate::uring::Verbs;
+use crate::uring::{Verbs, sleep_until};
 
 /// Probes `watched` for the first time after `delay` and then in the route's interval, until the prober
 /// is told to stop; `tell` hears of each change. Each probe takes one of `places`, and waits for it.

@@ -2,19 +2,22 @@
 //!
 //! The relay and the handshake are written against the traits here and nothing else, so they run on
 //! sockets of the kernel (`ring`) as well as on sockets in memory under a seeded scheduler, which the
-//! simulation tests bring along. This is the only module that names tokio-uring.
+//! simulation tests bring along. This and `sys` are the only modules that name the crate of the ring.
 //!
 //! The rule that everything here serves: an operation in flight is never dropped. A dropped read
 //! loses the bytes it was about to return and keeps the descriptor open. What must end early is
 //! ended by `Socket::abort` and then awaited; `race` does that for a deadline.
 
+mod driver;
 mod farewell;
 mod kernel_pipe;
 mod no_source;
+mod parker;
 mod patience;
 mod pipes;
 mod probe;
 mod ring;
+mod timers;
 mod turn;
 
 use std::collections::VecDeque;
@@ -31,6 +34,7 @@ pub use patience::{Patience, passes_by_itself, race, until};
 pub use pipes::{LentPipe, Pipes};
 pub use probe::{Capabilities, Unavailable, probe};
 pub use ring::{Ring, RingSocket, spawn, start, wait_acceptable};
+pub use timers::{Elapsed, sleep, sleep_until, timeout};
 pub use turn::turn;
 
 /// Parts of a buffer, in order: at most `limits::PARTS_MAX` of them take part in an operation.

@@ -6,9 +6,7 @@ use std::ops::Range;
 use std::pin::pin;
 use std::time::Duration;
 
-use tokio::time::sleep;
-
-use super::{Lent, Socket};
+use super::{Lent, Socket, sleep};
 use crate::limits::{RETRIES_MAX, RETRY_PAUSE};
 
 /// Reads and writes that outlast what passes by itself: interruption, a socket that is not ready

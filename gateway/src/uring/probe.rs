@@ -11,22 +11,15 @@ use crate::limits::{RING_COMPLETIONS, RING_ENTRIES};
 /// What the kernel offers of what we can use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Capabilities {
-    /// Completions are handled when the thread enters the kernel anyway (COOP_TASKRUN): no
-    /// interruption of a busy core.
-    pub cooperative: bool,
-    /// One thread submits (SINGLE_ISSUER): the kernel takes cheaper locks.
-    pub single_issuer: bool,
+    /// Completions are made when the one thread that submits waits for them (DEFER_TASKRUN with
+    /// SINGLE_ISSUER): no interruption of a busy core, and cheaper locks in the kernel.
+    pub deferred: bool,
 }
 
 impl fmt::Display for Capabilities {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let word = |found| if found { "yes" } else { "no" };
-        write!(
-            f,
-            "cooperative task running: {}, single issuer: {}",
-            word(self.cooperative),
-            word(self.single_issuer)
-        )
+        let word = if self.deferred { "yes" } else { "no" };
+        write!(f, "deferred task running: {word}")
     }
 }
 
@@ -113,11 +106,7 @@ pub fn probe() -> Result<Capabilities, Unavailable> {
     // A profile may allow to set a ring up and forbid to enter it.
     ring.submit().map_err(unavailable)?;
     // From the best to the plainest, in the size that the workers need.
-    let ladder = [(true, true), (true, false), (false, false)];
-    let rungs = ladder.map(|(cooperative, single_issuer)| Capabilities {
-        cooperative,
-        single_issuer,
-    });
+    let rungs = [true, false].map(|deferred| Capabilities { deferred });
     let mut refusal = None;
     for rung in rungs {
         match rung.builder().build(RING_ENTRIES) {
@@ -136,11 +125,10 @@ impl Capabilities {
     pub(super) fn builder(self) -> io_uring::Builder<squeue::Entry, cqueue::Entry> {
         let mut ring = builder();
         ring.setup_cqsize(RING_COMPLETIONS);
-        if self.cooperative {
-            ring.setup_coop_taskrun().setup_taskrun_flag();
-        }
-        if self.single_issuer {
-            ring.setup_single_issuer();
+        if self.deferred {
+            ring.setup_single_issuer()
+                .setup_defer_taskrun()
+                .setup_taskrun_flag();
         }
         ring
     }
@@ -197,7 +185,7 @@ mod tests {
     #[test]
     fn this_machine_has_what_is_needed() {
         let found = probe().expect("the tests need io_uring of Linux 6.1 or later");
-        assert!(found.single_issuer, "6.0 and later have it: {found}");
+        assert!(found.deferred, "6.1 and later have it: {found}");
     }
 
     #[test]

@@ -1,9 +1,9 @@
-//! The verbs on io_uring, through tokio-uring's runtime.
+//! The verbs on io_uring.
 //!
-//! Everything that waits, waits in the ring: readiness is a ring poll, made of tokio-uring's public
-//! one-shot operation with an entry of our own. What a socket gives or takes at once moves in a plain
-//! system call behind it: a read or send through the ring would cost a further turn of the loop each,
-//! which is half of a message's time through us and a few per cent of bulk (ARCHITECTURE.md).
+//! Everything that waits, waits in the ring: readiness is a ring poll. What a socket gives or takes at
+//! once moves in a plain system call behind it: a read or send through the ring would cost a further turn
+//! of the loop each, which is half of a message's time through us and a few per cent of bulk
+//! (ARCHITECTURE.md).
 
 use std::cell::Cell;
 use std::future::Future;
@@ -15,15 +15,14 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use io_uring::{cqueue, opcode, types};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::net::{
     RecvAncillaryBuffer, RecvFlags, SendAncillaryBuffer, SendFlags, recvmsg, sendmsg,
 };
 use socket2::{Domain, Protocol, SockRef, Socket as Socket2, TcpKeepalive, Type};
 use tokio::sync::Semaphore;
-use tokio_uring::{OneshotOutputTransform, UnsubmittedOneshot};
 
+use super::driver::Driver;
 use super::no_source::no_source;
 use super::{
     Capabilities, KernelPipe, Lent, LookUp, Parts, SendQueue, Socket, SocketOptions, Verbs,
@@ -36,16 +35,12 @@ use crate::sys::tcp_info;
 /// # Errors
 /// What the kernel says to a ring of our size, which `probe` could not know.
 pub fn start<F: Future>(capabilities: &Capabilities, main: F) -> io::Result<F::Output> {
-    let mut builder = tokio_uring::builder();
-    builder
-        .entries(RING_ENTRIES)
-        .uring_builder(&capabilities.builder());
-    Ok(tokio_uring::Runtime::new(&builder)?.block_on(main))
+    Driver::run(capabilities.builder().build(RING_ENTRIES)?, main)
 }
 
 /// Runs a task beside others on this thread's ring.
 pub fn spawn<F: Future + 'static>(task: F) -> tokio::task::JoinHandle<F::Output> {
-    tokio_uring::spawn(task)
+    tokio::task::spawn_local(task)
 }
 
 /// Waits until `listener` has a connection to accept, or was shut down.
@@ -437,36 +432,15 @@ fn out_of_range() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, "range outside of the buffer")
 }
 
-fn poll(
-    file: Rc<impl AsRawFd + 'static>,
-    events: PollFlags,
-) -> impl Future<Output = io::Result<()>> {
-    let descriptor = types::Fd(file.as_raw_fd());
-    let entry = opcode::PollAdd::new(descriptor, u32::from(events.bits())).build();
-    let file: Rc<dyn AsRawFd> = file;
-    UnsubmittedOneshot::new(file, Ready, entry).submit()
-}
-
-struct Ready;
-
-impl OneshotOutputTransform for Ready {
-    type Output = io::Result<()>;
-    // Kept, so that the descriptor number means this file for as long as the poll runs.
-    type StoredData = Rc<dyn AsRawFd>;
-
-    fn transform_oneshot_output(
-        self,
-        _file: Self::StoredData,
-        entry: cqueue::Entry,
-    ) -> Self::Output {
-        outcome(&entry)
-    }
-}
-
-fn outcome(entry: &cqueue::Entry) -> io::Result<()> {
-    match entry.result() {
-        result if result < 0 => Err(io::Error::from_raw_os_error(result.saturating_neg())),
-        _ => Ok(()),
+async fn poll(file: Rc<impl AsRawFd + 'static>, events: PollFlags) -> io::Result<()> {
+    let driver = Driver::current().ok_or(io::ErrorKind::Unsupported)?;
+    loop {
+        let polled = Rc::clone(&driver).submit_poll(Rc::clone(&file) as Rc<_>, events);
+        match polled.await {
+            // The completion was lost, and the readiness with it.
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            outcome => return outcome,
+        }
     }
 }
 

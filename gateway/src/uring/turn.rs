@@ -2,16 +2,24 @@
 
 use std::io;
 
+use super::driver::Driver;
+
 /// Submits what waits to be submitted and looks once for what has completed; other tasks get their
 /// turn meanwhile.
 ///
-/// A task that only yields would not do: the ring is told of operations when the thread parks, which
-/// it does not while a task is ready. So this waits for an operation, one that is complete at once.
+/// A task that only yields would not do: the loop enters the ring between two rounds of its tasks, and a round
+/// may poll such a task several times.
 ///
 /// # Errors
-/// What the kernel says to an operation that does nothing.
+/// `Unsupported` on a thread that runs no ring.
 pub async fn turn() -> io::Result<()> {
-    tokio_uring::no_op().await
+    match Driver::current() {
+        Some(driver) => {
+            driver.turn().await;
+            Ok(())
+        }
+        None => Err(io::ErrorKind::Unsupported.into()),
+    }
 }
 
 #[cfg(test)]

@@ -47,8 +47,8 @@ fn in_words(panic: &(dyn std::any::Any + Send)) -> String {
 }
 
 /// Reports every panic without waiting for anybody who reads, and makes those of a worker outside of a
-/// connection end the process: a ring that is unwound with operations in flight would wait for them for
-/// ever. systemd starts the process again.
+/// connection end the process: all connections of that worker are lost with it, and its listeners would stay
+/// open with nobody behind them. systemd starts the process again.
 pub fn report_panics(journal: Journal) {
     std::panic::set_hook(Box::new(move |panic| {
         let (text, backtrace) = (report(panic), Backtrace::capture());

@@ -76,7 +76,7 @@ async fn accept_all(shared: Rc<Shared>, accepting: Rc<Accepting>) {
         {
             // No descriptor or no memory: what waits in the backlog is not lost by waiting.
             shared.core.counters.accept_paused.add(1);
-            tokio::time::sleep(ACCEPT_PAUSE).await;
+            uring::sleep(ACCEPT_PAUSE).await;
         }
     }
 }

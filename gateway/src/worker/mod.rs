@@ -26,7 +26,6 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
-use tokio::time::{MissedTickBehavior, interval};
 
 use crate::audit::{Connection, ConnectionId, ConnectionIds, Event, Journal, Level, Reason};
 use crate::buffers::Pool;
@@ -138,7 +137,8 @@ pub fn start(
         let told = ready.clone();
         let main = async move {
             let _ = told.send(Ok(()));
-            run(plan).await;
+            // A task of its own, so that it is polled when it has something to do.
+            let _ = uring::spawn(run(plan)).await;
         };
         if let Err(error) = uring::start(&capabilities, main) {
             let _ = ready.send(Err(error));
@@ -205,8 +205,7 @@ async fn run(plan: Plan) {
     let mut connections = JoinSet::new();
     let mut routes = Routes::default();
     routes.take(&shared, plan.routes).await;
-    let mut turns = interval(placement::TURN);
-    turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut next_turn = tokio::time::Instant::now();
     loop {
         tokio::select! {
             message = inbox.recv() => match message {
@@ -223,7 +222,10 @@ async fn run(plan: Plan) {
             // Reaped as they end, so that a finished task leaves nothing behind.
             Some(_) = connections.join_next() => {}
             // A core that neither serves nor places connections may sleep.
-            _ = turns.tick(), if routes.accepts() || !connections.is_empty() => turn(&shared),
+            () = uring::sleep_until(next_turn), if routes.accepts() || !connections.is_empty() => {
+                next_turn = tokio::time::Instant::now() + placement::TURN;
+                turn(&shared);
+            }
         }
     }
     routes.stop().await;

@@ -7,11 +7,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Notify;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::Instant;
 
 use super::steps::{Next, Steps, Turn};
 use crate::metrics;
 use crate::route::Source;
+use crate::uring::{sleep, timeout};
 
 /// The turns of one core. While nobody runs `run`, everybody steps as he likes.
 #[derive(Debug)]

@@ -1,0 +1,129 @@
+//! The calls of io_uring that the `io-uring` crate offers as unsafe only.
+
+use std::io;
+use std::os::fd::RawFd;
+
+use io_uring::{IoUring, opcode, types};
+
+/// What a worker asks of its ring.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Request {
+    /// A one-shot poll of `descriptor` for `events`. Its completion carries `token`.
+    Poll {
+        /// What is polled.
+        descriptor: RawFd,
+        /// As poll(2) has them.
+        events: u32,
+        /// Names this request in its completion.
+        token: u64,
+    },
+    /// Ends the poll with the token `of`, whose completion says ECANCELED where it came first. The completion
+    /// of this request itself carries `token`.
+    Cancel {
+        /// The token of the poll.
+        of: u64,
+        /// Names this request in its completion.
+        token: u64,
+    },
+}
+
+/// Puts a request into the submission queue. Returns false where the queue is full and has to be submitted first.
+#[must_use]
+pub fn push_request(ring: &mut IoUring, request: &Request) -> bool {
+    let entry = match *request {
+        Request::Poll {
+            descriptor,
+            events,
+            token,
+        } => {
+            let poll = opcode::PollAdd::new(types::Fd(descriptor), events);
+            poll.build().user_data(token)
+        }
+        Request::Cancel { of, token } => opcode::PollRemove::new(of).build().user_data(token),
+    };
+    // JUSTIFICATION: `push` is unsafe because an entry may name memory that the kernel reads or writes later.
+    // SAFETY: a poll names a descriptor and no memory, a cancellation a number. A descriptor that is closed
+    // meanwhile, or stands for another file, gives a wrong answer or an error and touches no memory either.
+    let pushed = unsafe { ring.submission().push(&entry) };
+    pushed.is_ok()
+}
+
+/// Submits what is queued and posts the completions that are due, without waiting for one.
+///
+/// # Errors
+/// What io_uring_enter(2) says.
+pub fn submit_and_look(ring: &mut IoUring) -> io::Result<()> {
+    let queued = u32::try_from(ring.submission().len()).unwrap_or(u32::MAX);
+    enter(ring, queued)
+}
+
+/// Posts the completions that are due, and submits nothing.
+///
+/// # Errors
+/// What io_uring_enter(2) says.
+pub fn look(ring: &IoUring) -> io::Result<()> {
+    enter(ring, 0)
+}
+
+fn enter(ring: &IoUring, queued: u32) -> io::Result<()> {
+    // JUSTIFICATION: the crate asks for completions (GETEVENTS) only when it waits for some, and with
+    // DEFER_TASKRUN none are posted otherwise.
+    // SAFETY: the kernel takes no more entries than are in the queue, and every one is a `Request`. No argument
+    // is given, so the kernel reads no memory of ours.
+    let entered = unsafe {
+        ring.submitter()
+            .enter::<libc::sigset_t>(queued, 0, GET_EVENTS, None)
+    };
+    entered.map(|_| ())
+}
+
+// IORING_ENTER_GETEVENTS of linux/io_uring.h.
+const GET_EVENTS: u32 = 1;
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::net::{TcpListener, TcpStream};
+    use std::os::fd::AsRawFd;
+
+    use super::*;
+
+    #[test]
+    fn a_poll_is_submitted_and_its_completion_seen_without_waiting() {
+        let mut ring = IoUring::builder()
+            .setup_single_issuer()
+            .setup_defer_taskrun()
+            .build(2)
+            .expect("io_uring");
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = listener.local_addr().expect("it is bound");
+        let ours = TcpStream::connect(address).expect("it listens");
+        let (mut peer, _) = listener.accept().expect("a connection");
+        let readable = u32::from(rustix::event::PollFlags::IN.bits());
+        let mut push = |token| {
+            let request = Request::Poll {
+                descriptor: ours.as_raw_fd(),
+                events: readable,
+                token,
+            };
+            push_request(&mut ring, &request)
+        };
+        assert!(push(7));
+        assert!(push(8));
+        assert!(!push(9), "there were two entries");
+        submit_and_look(&mut ring).expect("it is ours");
+        assert_eq!(ring.completion().count(), 0, "nothing was sent");
+        peer.write_all(b"x").expect("it is connected");
+        let mut tokens = Vec::new();
+        for _ in 0..1000 {
+            submit_and_look(&mut ring).expect("it is ours");
+            tokens.extend(ring.completion().map(|entry| entry.user_data()));
+            if tokens.len() == 2 {
+                break;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+        tokens.sort_unstable();
+        assert_eq!(tokens, [7, 8]);
+    }
+}
