@@ -10,6 +10,7 @@ pub mod audit;
 pub mod buffers;
 pub mod cli;
 pub mod config;
+pub mod control;
 pub mod dicom;
 pub mod hl7;
 pub mod limits;

@@ -14,6 +14,7 @@ mod health;
 mod journal;
 mod large_list;
 mod levels;
+mod live_routes;
 mod mixups;
 mod noise;
 mod options;

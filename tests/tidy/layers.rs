@@ -14,7 +14,7 @@ const ROWS: [&[&str]; 13] = [
     &["route"],
     &["relay"],
     &["worker"],
-    &["admin", "hardening", "upgrade"],
+    &["control", "admin", "hardening", "upgrade"],
     &["supervisor"],
     &["cli", "main"],
 ];

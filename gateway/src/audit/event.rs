@@ -78,7 +78,7 @@ pub struct Accepted {
     /// The target, where the peer is the target.
     pub target: Option<SocketAddr>,
     /// The peer.
-    pub peer: PeerInfo,
+    pub peer: Arc<PeerInfo>,
     /// What was negotiated.
     pub tls: Option<TlsInfo>,
 }
@@ -116,7 +116,7 @@ pub struct Connection {
     /// The target that was reached, where one was.
     pub target: Option<SocketAddr>,
     /// The accepted peer, where the handshake got so far.
-    pub peer: Option<PeerInfo>,
+    pub peer: Option<Arc<PeerInfo>>,
     /// The peer's certificate, where we refused it.
     pub refused: Option<Box<Description>>,
     /// What was negotiated.

@@ -9,7 +9,7 @@ use crate::supervisor::{prepare, remarks};
 pub(crate) fn run(args: &ConfigArgs) -> anyhow::Result<u8> {
     let file = args.file();
     let now = SystemTime::now();
-    match prepare(file, now) {
+    match prepare(file, now, None) {
         Ok(prepared) if !prepared.problems.is_empty() => {
             for problem in prepared.problems {
                 eprintln!("{problem}");

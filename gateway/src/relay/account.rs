@@ -35,7 +35,7 @@ impl Drop for Open<'_> {
 #[derive(Default)]
 pub(super) struct Account {
     pub(super) target: Option<SocketAddr>,
-    pub(super) peer: Option<PeerInfo>,
+    pub(super) peer: Option<Arc<PeerInfo>>,
     pub(super) refused: Option<Box<Description>>,
     pub(super) tls: Option<TlsInfo>,
     pub(super) sealed: Cell<u64>,

@@ -449,7 +449,7 @@ impl<'c, V: Verbs> Work<'c, V> {
         let Some(peer) = self.account.peer.clone() else {
             return;
         };
-        self.handle.accept(peer.clone());
+        self.handle.accept(Arc::clone(&peer));
         let accepted = audit::Accepted {
             id: self.handle.id,
             route: Arc::clone(&self.route.config),

@@ -19,7 +19,7 @@ pub struct ConnectionHandle {
     pub route: Arc<Route>,
     /// The client.
     pub source: SocketAddr,
-    peer: OnceCell<PeerInfo>,
+    peer: OnceCell<Arc<PeerInfo>>,
     phase: watch::Receiver<RoutePhase>,
     is_ended: Cell<bool>,
     ended: Notify,
@@ -43,7 +43,7 @@ impl ConnectionHandle {
     /// The TLS peer and the certificates by which it was accepted; `None` until then, and on passthrough routes.
     #[must_use]
     pub fn peer(&self) -> Option<&PeerInfo> {
-        self.peer.get()
+        self.peer.get().map(|peer| &**peer)
     }
 
     /// Ends the connection visibly at both ends.
@@ -53,7 +53,7 @@ impl ConnectionHandle {
     }
 
     /// Notes the peer that was accepted.
-    pub(super) fn accept(&self, peer: PeerInfo) {
+    pub(super) fn accept(&self, peer: Arc<PeerInfo>) {
         // There is one handshake with a peer that is accepted.
         let _ = self.peer.set(peer);
     }

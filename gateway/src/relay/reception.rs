@@ -22,7 +22,6 @@ use crate::limits::ARTIM;
 use crate::observe::Direction;
 use crate::route::{Admitted, Refused, Transport};
 use crate::tls::Judgement;
-use crate::tls::PeerInfo;
 use crate::tls::handshake::tell;
 use crate::uring::{Patience, Socket, Verbs, part, sleep, until};
 
@@ -147,7 +146,7 @@ impl<'c, V: Verbs> Work<'c, V> {
             Transport::Terminate(_) => self.account.peer.as_ref(),
             Transport::Originate(_) | Transport::Passthrough => None,
         };
-        let identities = peer.map_or_else(Vec::new, PeerInfo::identities);
+        let identities = peer.map_or_else(Vec::new, |peer| peer.identities());
         let mut admitted = admission.admit(&route.config, &request, &identities)?;
         self.account.reported = admitted.reported.take();
         Ok(admitted)

@@ -26,10 +26,12 @@ use tokio::time::{sleep, timeout};
 
 pub use environment::remarks;
 pub use prepare::{Prepared, prepare};
+pub use workers::Workers;
 
 use crate::admin::{self, View};
 use crate::audit::{Event, Journal, Level, Ready};
 use crate::config::{Config, Timeouts};
+use crate::control::Command;
 use crate::limits::WORKERS_END;
 use crate::metrics;
 use crate::route::{RoutePhase, RouteTable};
@@ -37,8 +39,7 @@ use crate::tls::{CipherChoice, CpuFeatures};
 use crate::worker::report_panics;
 use expiries::Expiries;
 use nodes::Nodes;
-use signals::{Asked, Ignored, Signals};
-use workers::Workers;
+use signals::{Ignored, Signals};
 
 /// Why the gateway did not start, or did not go on.
 #[derive(Debug)]
@@ -57,7 +58,7 @@ pub fn run(file: &FilePath) -> Result<(), Stopped> {
     environment::close_memory();
     let (runtime, ignored) = main_thread().map_err(|error| Stopped::Broken(error.to_string()))?;
     let capabilities = environment::probe().map_err(refused)?;
-    let mut prepared = prepare(file, SystemTime::now()).map_err(Stopped::Refused)?;
+    let mut prepared = prepare(file, SystemTime::now(), None).map_err(Stopped::Refused)?;
     let connections_max = environment::raise_descriptors(&prepared.config).map_err(refused)?;
     let routes = &prepared.table.routes;
     let listeners = bind::routes(&prepared.config, routes).map_err(Stopped::Refused)?;
@@ -185,9 +186,9 @@ async fn serve(
         }
         tokio::select! {
             () = sleep(expiries.rest(now)) => {}
-            asked = signals.next() => match asked {
-                Asked::Stop => break,
-                Asked::Reload => notice(journal, Level::Warn, NO_RELOAD.to_owned()),
+            command = signals.next() => match command {
+                Command::Stop => break,
+                Command::Reload => notice(journal, Level::Warn, NO_RELOAD.to_owned()),
             },
             lost = workers.lost() => return Err(Stopped::Broken(lost)),
         }

@@ -37,12 +37,17 @@ pub struct Prepared {
     pub files: metrics::Files,
 }
 
-/// Reads a configuration and the files that it names, as of `now`.
+/// Reads a configuration and the files that it names, as of `now`. The routes keep the states that they have in
+/// `before`, the table of a running gateway.
 ///
 /// # Errors
 /// Every problem found, in sentences with file, line and remedy, where the configuration itself is wrong or no
 /// route can be opened.
-pub fn prepare(file: &FilePath, now: SystemTime) -> Result<Prepared, Vec<String>> {
+pub fn prepare(
+    file: &FilePath,
+    now: SystemTime,
+    before: Option<&RouteTable>,
+) -> Result<Prepared, Vec<String>> {
     let found = config::load(file);
     let mut loader = Loader::new(now);
     loader.load(&found.routes);
@@ -64,7 +69,7 @@ pub fn prepare(file: &FilePath, now: SystemTime) -> Result<Prepared, Vec<String>
             [of_files, refusals.unwrap_or_default()].concat(),
         ));
     };
-    Ok(loader.prepared(config, drafts, sentences(file, of_files)))
+    Ok(loader.prepared(config, before, drafts, sentences(file, of_files)))
 }
 
 fn sentences(file: &FilePath, mut problems: Vec<Problem>) -> Vec<String> {
@@ -255,6 +260,7 @@ impl Loader {
     fn prepared(
         self,
         config: Config,
+        before: Option<&RouteTable>,
         drafts: Vec<Option<RouteDraft>>,
         problems: Vec<String>,
     ) -> Prepared {
@@ -265,7 +271,11 @@ impl Loader {
             expiries: self.expiries.rows(),
         };
         let cores = config.gateway.cores.len();
-        let table = RouteTable::first(cores, drafts.into_iter().flatten(), &config.routes);
+        let drafts = drafts.into_iter().flatten();
+        let table = match before {
+            Some(before) => before.next(drafts, &config.routes),
+            None => RouteTable::first(cores, drafts, &config.routes),
+        };
         Prepared {
             table: Arc::new(table),
             config,

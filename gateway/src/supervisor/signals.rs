@@ -9,16 +9,8 @@ use rustix::process::Signal as Number;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{Event, Journal, Level};
+use crate::control::Command;
 use crate::limits::SIGNAL_REPORT_EVERY;
-
-/// What a signal asks the program to do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Asked {
-    /// To drain and end.
-    Stop,
-    /// To read its configuration again.
-    Reload,
-}
 
 /// The signals of a running gateway.
 pub(super) struct Signals {
@@ -42,12 +34,12 @@ impl Signals {
     }
 
     /// Waits for a signal that asks for something; logs the others. May be dropped.
-    pub(super) async fn next(&mut self) -> Asked {
+    pub(super) async fn next(&mut self) -> Command {
         loop {
             let received = tokio::select! {
-                _ = self.terminate.recv() => return Asked::Stop,
-                _ = self.interrupt.recv() => return Asked::Stop,
-                _ = self.hangup.recv() => return Asked::Reload,
+                _ = self.terminate.recv() => return Command::Stop,
+                _ = self.interrupt.recv() => return Command::Stop,
+                _ = self.hangup.recv() => return Command::Reload,
                 received = self.ignored.next() => received,
             };
             if let Some(text) = received {
@@ -59,7 +51,7 @@ impl Signals {
 
     /// Waits until it is asked to stop.
     pub(super) async fn stop(&mut self) {
-        while self.next().await != Asked::Stop {}
+        while self.next().await != Command::Stop {}
     }
 }
 

@@ -9,21 +9,23 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 
-use crate::audit::Journal;
+use crate::audit::{ConnectionId, Journal};
 use crate::config::Gateway;
 use crate::limits::MAILBOX_MAX;
 use crate::metrics;
-use crate::route::{RouteId, RoutePhase, RouteTable};
+use crate::route::{Change, Route, RouteId, RoutePhase, RouteTable, diff};
 use crate::tls::Cipher;
 use crate::upstream::Failures;
 use crate::uring::Capabilities;
-use crate::worker::{self, Loads, Message, NewRoutes, Plan};
+use crate::worker::{self, Loads, Message, NewRoutes, Plan, Selected};
 
 /// All workers of this process.
-pub(super) struct Workers {
+pub struct Workers {
     /// The counters of each core.
-    pub(super) counters: Vec<Arc<metrics::Core>>,
+    pub counters: Vec<Arc<metrics::Core>>,
     table: Arc<RouteTable>,
+    // Routes of earlier tables that may have connections.
+    removed: Vec<Arc<Route>>,
     // The core that accepts for each route, by its place.
     acceptors: HashMap<RouteId, usize>,
     mailboxes: Vec<mpsc::Sender<Message>>,
@@ -36,7 +38,7 @@ impl Workers {
     ///
     /// # Errors
     /// What kept one of them from starting.
-    pub(super) fn start(
+    pub fn start(
         config: &Gateway,
         table: Arc<RouteTable>,
         listeners: Vec<(RouteId, TcpListener)>,
@@ -53,6 +55,7 @@ impl Workers {
             loads: Loads::new(counters.clone(), connections_max),
             counters,
             table: Arc::clone(&table),
+            removed: Vec::new(),
             acceptors: HashMap::new(),
             mailboxes,
             threads: Vec::new(),
@@ -95,12 +98,12 @@ impl Workers {
     }
 
     /// Connections open now.
-    pub(super) fn open(&self) -> usize {
+    pub fn open(&self) -> usize {
         self.loads.open()
     }
 
     /// Returns when a worker is gone, which none should be; says which.
-    pub(super) async fn lost(&mut self) -> String {
+    pub async fn lost(&mut self) -> String {
         loop {
             if let Some(thread) = self.threads.iter().find(|thread| thread.is_finished()) {
                 let name = thread.thread().name().unwrap_or("worker").to_owned();
@@ -111,18 +114,61 @@ impl Workers {
     }
 
     /// Closes all listeners.
-    pub(super) async fn stop_accepting(&self) {
+    pub async fn stop_accepting(&self) {
         self.tell_all(|| Message::StopAccepting).await;
     }
 
+    /// Lets `table` serve what is accepted from now on. `listeners` are those of routes that are new or listen
+    /// elsewhere. Connections go on as they began; those of routes that are not in `table` drain.
+    ///
+    /// # Errors
+    /// A worker is gone.
+    pub async fn publish(
+        &mut self,
+        table: Arc<RouteTable>,
+        listeners: Vec<(RouteId, TcpListener)>,
+    ) -> Result<(), String> {
+        let changes = diff(&self.table, &table);
+        for change in &changes {
+            if let Change::NewListener(route) | Change::Removed(route) = change {
+                self.acceptors.remove(&route.id());
+            }
+        }
+        let mut listeners = self.deal(listeners);
+        for (core, mailbox) in self.mailboxes.iter().enumerate() {
+            let routes = Box::new(NewRoutes {
+                table: Arc::clone(&table),
+                listeners: listeners.remove(&core).unwrap_or_default(),
+            });
+            let sent = mailbox.send(Message::Routes(routes)).await;
+            sent.map_err(|_| "a worker ended by itself".to_owned())?;
+        }
+        // A connection has its route from the moment it is accepted.
+        self.removed.retain(|route| Arc::strong_count(route) > 1);
+        for change in changes {
+            if let Change::Removed(route) = change {
+                route.state.enter(RoutePhase::Draining);
+                self.removed.push(route);
+            }
+        }
+        self.table = table;
+        Ok(())
+    }
+
+    /// Ends one connection visibly, where it is open.
+    pub async fn end(&self, id: ConnectionId) {
+        let selected = Selected::Connection(id);
+        self.tell_all(|| Message::End(selected)).await;
+    }
+
     /// Takes all routes on to `phase`, which ends their connections.
-    pub(super) fn enter(&self, phase: RoutePhase) {
-        let routes = &self.table.routes;
-        routes.iter().for_each(|route| route.state.enter(phase));
+    pub fn enter(&self, phase: RoutePhase) {
+        let routes = self.table.routes.iter().chain(&self.removed);
+        routes.for_each(|route| route.state.enter(phase));
     }
 
     /// Returns when no connection is open.
-    pub(super) async fn emptied(&self) {
+    pub async fn emptied(&self) {
         while self.open() > 0 {
             sleep(LOOK_CLOSELY).await;
         }
@@ -133,7 +179,7 @@ impl Workers {
     /// # Errors
     /// When one panicked. One that only waits for the system's resolver is left behind: nothing
     /// depends on it any more.
-    pub(super) async fn join(self, limit: Duration) -> Result<(), String> {
+    pub async fn join(self, limit: Duration) -> Result<(), String> {
         self.tell_all(|| Message::Finish).await;
         let until = Instant::now() + limit;
         for thread in self.threads {

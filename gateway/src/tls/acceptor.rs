@@ -86,7 +86,7 @@ impl Acceptor {
         leaf: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
-    ) -> Result<PeerInfo, Refusal> {
+    ) -> Result<Arc<PeerInfo>, Refusal> {
         let accepted = self.rules.judge(Chain {
             side: Side::Acceptor,
             leaf,

@@ -1,6 +1,8 @@
 //! Where the parts of a certificate lie, found in time linear in its bytes and without allocation, so that it
 //! may be looked at before anything else reads it.
 
+use x509_parser::prelude::{FromDer, Validity};
+
 pub(super) use crate::pki::der::{Element, Elements, OBJECT_IDENTIFIER, OCTET_STRING, SEQUENCE};
 use crate::pki::der::{INTEGER, context_constructed};
 
@@ -14,8 +16,8 @@ pub(super) struct Layout<'a> {
     pub(super) key: &'a [u8],
     /// The same with tag and length.
     pub(super) key_element: &'a [u8],
-    /// Validity, with tag and length.
-    pub(super) validity_element: &'a [u8],
+    // Validity, with tag and length.
+    validity_element: &'a [u8],
     /// Contents of AlgorithmIdentifier, as it stands beside the signature.
     pub(super) signature: &'a [u8],
     /// The extensions one after the other; none in versions 1 and 2.
@@ -58,6 +60,12 @@ impl<'a> Layout<'a> {
             extensions: Elements(extensions.unwrap_or_default()),
             before,
         })
+    }
+
+    /// Its dates; `None` where they cannot be read.
+    pub(super) fn validity(&self) -> Option<Validity> {
+        let (_, dates) = Validity::from_der(self.validity_element).ok()?;
+        Some(dates)
     }
 
     /// The value of the first extension with this OID, without its OCTET STRING.

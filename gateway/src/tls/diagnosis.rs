@@ -5,7 +5,7 @@
 use rustls::pki_types::{CertificateDer, UnixTime};
 use webpki::EndEntityCert;
 use x509_parser::extensions::{ExtendedKeyUsage, NameConstraints};
-use x509_parser::prelude::{FromDer, Validity};
+use x509_parser::prelude::FromDer;
 
 use super::algorithms::{ca_key_fault, signature_rule};
 use super::der::{Elements, Layout, OBJECT_IDENTIFIER, SEQUENCE};
@@ -48,14 +48,16 @@ impl Rules {
             E::CertExpired { not_after, .. } => {
                 let not_after = seconds(*not_after);
                 presented.blame(Rule::Expired { not_after }, |certificate| {
-                    validity(certificate)
+                    certificate
+                        .validity()
                         .is_some_and(|dates| dates.not_after.timestamp() == not_after)
                 })
             }
             E::CertNotValidYet { not_before, .. } => {
                 let not_before = seconds(*not_before);
                 presented.blame(Rule::NotYetValid { not_before }, |certificate| {
-                    validity(certificate)
+                    certificate
+                        .validity()
                         .is_some_and(|dates| dates.not_before.timestamp() == not_before)
                 })
             }
@@ -272,11 +274,6 @@ fn is_ca(certificate: &Layout<'_>) -> bool {
     let value = certificate.extension(BASIC_CONSTRAINTS).unwrap_or_default();
     let mut fields = Elements(only(value, SEQUENCE).unwrap_or_default());
     fields.next_if(BOOLEAN).is_some_and(|value| value != [0])
-}
-
-fn validity(certificate: &Layout<'_>) -> Option<Validity> {
-    let (_, dates) = Validity::from_der(certificate.validity_element).ok()?;
-    Some(dates)
 }
 
 fn lacks_purpose(certificate: &Layout<'_>, side: Side) -> bool {

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
-use ring::digest::{SHA256, digest};
+use ring::digest::{Context, SHA256, digest};
 use rustls::pki_types::CertificateDer;
 use time::OffsetDateTime;
 use time::macros::format_description;
@@ -31,6 +31,37 @@ pub struct PeerInfo {
     pub key_sha256: String,
     /// Serial number of its certificate, lower-case hexadecimal.
     pub serial: String,
+    /// The certificates by which it was accepted, the leaf first, without the CA of the trust.
+    pub chain: Vec<ChainCertificate>,
+}
+
+/// What a later revocation list, or time, needs to know of a certificate by which a peer was accepted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChainCertificate {
+    /// SHA-256 of the issuer's name, in the form in which names are compared, and the hash of the issuer's key.
+    pub issuer: [u8; 32],
+    /// Serial number, as in the certificate.
+    pub serial: Box<[u8]>,
+    /// When it expires, in seconds since 1970.
+    pub not_after: i64,
+}
+
+impl ChainCertificate {
+    /// `None` where its dates cannot be read, which cannot be: its path was verified.
+    pub(super) fn new(certificate: &Cert<'_>, issuer_key: &KeyHash) -> Option<Self> {
+        let der = certificate.der();
+        let dates = Layout::of(&der)?.validity()?;
+        let mut context = Context::new(&SHA256);
+        context.update(certificate.issuer());
+        context.update(issuer_key);
+        let mut issuer = [0; 32];
+        issuer.copy_from_slice(context.finish().as_ref());
+        Some(Self {
+            issuer,
+            serial: certificate.serial().into(),
+            not_after: dates.not_after.timestamp(),
+        })
+    }
 }
 
 impl PeerInfo {
@@ -40,12 +71,14 @@ impl PeerInfo {
         key: &KeyHash,
         identity: String,
         further: Vec<String>,
+        chain: Vec<ChainCertificate>,
     ) -> Self {
         Self {
             identity,
             further,
             key_sha256: hex(key),
             serial: serial(leaf.serial()),
+            chain,
         }
     }
 

@@ -41,7 +41,7 @@ pub use acceptor::Acceptor;
 pub use cipher::{Cipher, CipherChoice, CpuFeatures};
 pub use connector::Connector;
 pub use explain::{explain, explain_end, explain_silence};
-pub use identity::{Description, PeerInfo};
+pub use identity::{ChainCertificate, Description, PeerInfo};
 pub use policy::{TlsInfo, describe, provider, versions};
 pub use refusal::{Refusal, RefusalClass, Rule};
 pub use verifier::{Judgement, Side};

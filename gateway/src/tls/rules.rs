@@ -20,7 +20,7 @@ use super::anchors::{AnchorFacts, Selection};
 use super::chain::{self, Checks};
 use super::der::Layout;
 use super::diagnosis;
-use super::identity::{PeerInfo, Peers, Proved, list};
+use super::identity::{ChainCertificate, PeerInfo, Peers, Proved, list};
 use super::normal_form::{Certificate, NormalChain, Signed};
 use super::policies;
 use super::refusal::{Refusal, Rule};
@@ -59,7 +59,7 @@ struct Group {
 #[derive(Debug)]
 pub(super) struct Accepted {
     /// Whom it is accepted as.
-    pub(super) info: PeerInfo,
+    pub(super) info: Arc<PeerInfo>,
     trust: Arc<Trust>,
     // The leaf first; empty where the trust has no revocation lists, and once nothing of it was found revoked: a
     // connection keeps this value.
@@ -475,13 +475,14 @@ impl<'a> Search<'a> {
             self.key(),
             first.name.to_string(),
             further.map(|proved| proved.name.to_string()).collect(),
+            chain(path, facts.key).ok_or_else(not_listed)?,
         );
         let path = match group.trust.crls[..] {
             [] => Vec::new(),
             [..] => certificates(path, self.normal, facts.key).ok_or_else(not_listed)?,
         };
         Ok(Accepted {
-            info,
+            info: Arc::new(info),
             trust: Arc::clone(&group.trust),
             path: Mutex::new(path),
             now: self.chain.now,
@@ -521,6 +522,19 @@ impl<'a> Search<'a> {
                 .diagnose(error, self.leaf, self.normal, self.chain),
         }
     }
+}
+
+/// What is kept of the certificates of a path, the leaf first; `anchor` is the key that it ends at.
+fn chain(path: &VerifiedPath<'_>, anchor: KeyHash) -> Option<Vec<ChainCertificate>> {
+    let above = path.intermediate_certificates();
+    let keys = above.map(|issuer| key_hash(&issuer.subject_public_key_info()));
+    let issuers = keys.chain([anchor]);
+    let leaf: &Cert<'_> = path.end_entity();
+    let certificates = std::iter::once(leaf).chain(path.intermediate_certificates());
+    certificates
+        .zip(issuers)
+        .map(|(certificate, issuer)| ChainCertificate::new(certificate, &issuer))
+        .collect()
 }
 
 /// The certificates of a path, the leaf first; `anchor` is the key that it ends at. `None` where one of them was not

@@ -113,13 +113,13 @@ impl Judgement {
     /// `None` until its chain was accepted, its key was proved by a signature over this handshake, no
     /// certificate was found revoked and, where we connect, it asked for our certificate. A handshake that completes while this is `None`
     /// was not mutual and must be ended.
-    pub fn peer(&self) -> Option<PeerInfo> {
+    pub fn peer(&self) -> Option<Arc<PeerInfo>> {
         self.proved.get()?;
         let asked = self.request.get() == Some(&Request::Answerable);
         if self.side == Side::Connector && !asked {
             return None;
         }
-        Some(self.accepted.get()?.info.clone())
+        Some(Arc::clone(&self.accepted.get()?.info))
     }
 
     /// Why we refused the peer, where we did.

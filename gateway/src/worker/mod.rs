@@ -46,7 +46,7 @@ pub enum Message {
     /// Serve this connection.
     Connection(Handed),
     /// These are the routes from now on. Connections keep the route that they began with.
-    Routes(NewRoutes),
+    Routes(Box<NewRoutes>),
     /// End these connections.
     End(Selected),
     /// Close the listeners and end the probes; open connections go on.
@@ -212,7 +212,7 @@ async fn run(plan: Plan) {
                 Some(Message::Connection(handed)) => {
                     connections.spawn_local(connection(Rc::clone(&shared), handed));
                 }
-                Some(Message::Routes(new)) => routes.take(&shared, new).await,
+                Some(Message::Routes(new)) => routes.take(&shared, *new).await,
                 Some(Message::End(selected)) => {
                     shared.registry.end(|handle| selected.means(handle));
                 }

@@ -3,6 +3,7 @@
 use ring::digest::{SHA256, digest};
 use rustls::version::{TLS12, TLS13};
 use webpki::EndEntityCert;
+use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::authority::{Authority, Own, self_signed, uri};
 use super::ends::{Credulous, Foreign, Ours, everything, foreign_client, foreign_server, talk};
@@ -42,13 +43,23 @@ fn assert_accepted(ours: &Ours, foreign: &Foreign, peer: &Own, identities: &[&st
     assert_eq!(foreign.error, None);
     assert!(ours.is_established && !foreign.connection.is_handshaking());
     let mut identities = identities.iter().map(ToString::to_string);
+    let seen = ours.judgement.peer().expect("it was accepted");
+    let [leaf, issuers @ ..] = &seen.chain[..] else {
+        panic!("a chain has a leaf")
+    };
+    let der = peer.leaf();
+    let (_, parsed) = X509Certificate::from_der(&der).expect("a certificate");
+    assert_eq!(&*leaf.serial, [0x0a, 0x11]);
+    assert_eq!(leaf.not_after, parsed.validity().not_after.timestamp());
+    assert!(issuers.iter().all(|issuer| issuer.issuer != leaf.issuer));
     let info = PeerInfo {
         identity: identities.next().expect("at least one"),
         further: identities.collect(),
         key_sha256: hex(&key_sha256(peer)),
         serial: "0a11".into(),
+        chain: seen.chain.clone(),
     };
-    assert_eq!(ours.judgement.peer(), Some(info));
+    assert_eq!(*seen, info);
     assert_eq!(ours.judgement.refusal(), None);
 }
 
@@ -130,7 +141,19 @@ fn a_chain_over_an_intermediate_is_accepted_with_fresh_lists() {
     let gateway = Gateway::under(&root)
         .with_issuers(vec![middle.der()])
         .with_crls(vec![root.crl(&[]), middle.crl(&[0x99])]);
-    accepted(&gateway, &middle.issue(&[PEER]), "dns:peer.example");
+    let peer = middle.issue(&[PEER]);
+    accepted(&gateway, &peer, "dns:peer.example");
+    let config = foreign_client(Some(&peer), everything(), &[&TLS13]);
+    let (mut ours, mut foreign) = (Ours::accepting(&gateway), Foreign::client(config));
+    talk(&mut foreign, &mut ours);
+    let seen = ours.judgement.peer().expect("it was accepted");
+    let der = middle.der();
+    let (_, parsed) = X509Certificate::from_der(&der).expect("a certificate");
+    let [_, issuer] = &seen.chain[..] else {
+        panic!("the leaf and the intermediate: {:?}", seen.chain)
+    };
+    assert_eq!(&*issuer.serial, parsed.raw_serial());
+    assert_eq!(issuer.not_after, parsed.validity().not_after.timestamp());
 }
 
 #[test]
@@ -162,6 +185,9 @@ fn two_of_ours_accept_each_other() {
     let (mut client, mut server) = (Ours::connecting(&site), Ours::accepting(&region));
     talk(&mut client, &mut server);
     assert!(client.is_established && server.is_established);
-    let names = [client, server].map(|end| end.judgement.peer().expect("a peer").identity);
+    let names = [client, server].map(|end| {
+        let peer = end.judgement.peer().expect("a peer");
+        peer.identity.clone()
+    });
     assert_eq!(names, ["dns:region.example", "dns:site.example"]);
 }

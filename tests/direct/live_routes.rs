@@ -1,0 +1,242 @@
+//! A second table of routes reaches running workers: each connection is served by the route that it began with.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use gateway::audit::Journal;
+use gateway::config::{self, Config, RouteConfig};
+use gateway::route::{Change, Route, RouteDraft, RouteId, RoutePhase, RouteTable, Transport, diff};
+use gateway::supervisor::Workers;
+use gateway::tls::Cipher;
+use gateway::uring;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A target that answers each byte with its own name, on as many connections as come.
+fn target(name: u8) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("it is bound");
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.expect("a client");
+            thread::spawn(move || {
+                let mut byte = [0];
+                while stream.read(&mut byte).is_ok_and(|count| count == 1) {
+                    if stream.write_all(&[name]).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    address
+}
+
+/// A listener of a route, which the test opens itself, so that its port is known before the configuration.
+fn listener() -> (SocketAddr, TcpListener) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.set_nonblocking(true).expect("a socket");
+    (listener.local_addr().expect("it is bound"), listener)
+}
+
+fn configured(routes: &[(&str, SocketAddr, SocketAddr)]) -> Config {
+    let each = routes.iter().map(|(name, listen, target)| {
+        format!(
+            "[[route]]\nname = \"{name}\"\nmode = \"passthrough\"\nprotocol = \"tcp\"\nlisten = \"{listen}\"\n\
+             targets = [\"{target}\"]\n"
+        )
+    });
+    let text = each.collect::<String>();
+    config::parse(&text, Path::new("wardgate.toml")).expect("good routes")
+}
+
+fn drafts(routes: &[Arc<RouteConfig>]) -> impl Iterator<Item = RouteDraft> {
+    routes.iter().map(|config| RouteDraft {
+        config: Arc::clone(config),
+        transport: Transport::Passthrough,
+        material: [0; 32],
+    })
+}
+
+fn route<'t>(table: &'t RouteTable, name: &str) -> &'t Arc<Route> {
+    let mut routes = table.routes.iter();
+    let found = routes.find(|route| route.config.name == name);
+    found.expect("it is configured")
+}
+
+struct Client(TcpStream);
+
+impl Client {
+    fn connect(to: SocketAddr) -> Self {
+        let stream = TcpStream::connect(to).expect("it listens");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a time");
+        Self(stream)
+    }
+
+    /// Who answers.
+    fn ask(&mut self) -> char {
+        self.0.write_all(b"?").expect("it is open");
+        let mut byte = [0];
+        self.0.read_exact(&mut byte).expect("an answer");
+        char::from(byte[0])
+    }
+
+    fn is_ended(&mut self) -> bool {
+        let _ = self.0.write_all(b"?");
+        !self.0.read(&mut [0]).is_ok_and(|count| count == 1)
+    }
+}
+
+#[test]
+fn each_connection_is_served_by_the_route_that_it_began_with() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    runtime.block_on(publish_while_connections_are_open());
+}
+
+async fn publish_while_connections_are_open() {
+    let (one, two) = (target(b'1'), target(b'2'));
+    let names = ["kept", "changed", "moved", "removed"];
+    let opened = [(); 4].map(|()| listener());
+    let [kept, changed, moved, removed] = opened.each_ref().map(|(address, _)| *address);
+    let first = [kept, changed, moved, removed];
+    let first: Vec<_> = names.into_iter().zip(first).collect();
+    let first: Vec<_> = first
+        .into_iter()
+        .map(|(name, at)| (name, at, one))
+        .collect();
+    let config = configured(&first);
+    let cores = config.gateway.cores.len();
+    let table = Arc::new(RouteTable::first(
+        cores,
+        drafts(&config.routes),
+        &config.routes,
+    ));
+    let listeners: Vec<(RouteId, TcpListener)> = names
+        .into_iter()
+        .zip(opened)
+        .map(|(name, (_, listener))| (route(&table, name).id(), listener))
+        .collect();
+    let (journal, _events) = Journal::unwritten();
+    let ring = (uring::probe().expect("io_uring"), Cipher::fastest());
+    let workers = Workers::start(
+        &config.gateway,
+        Arc::clone(&table),
+        listeners,
+        ring,
+        &journal,
+        1000,
+    );
+    let mut workers = workers.expect("they start");
+    let mut open: Vec<_> = [kept, changed, moved, removed].map(Client::connect).into();
+    let answers: String = open.iter_mut().map(Client::ask).collect();
+    assert_eq!(answers, "1111");
+
+    // Clients that connect all the time, so that some are on their way between cores when the table changes.
+    let clients: Vec<_> = [kept, changed]
+        .into_iter()
+        .map(|at| {
+            thread::spawn(move || {
+                let begun = Instant::now();
+                let mut answers = String::new();
+                while begun.elapsed() < Duration::from_millis(700) {
+                    answers.push(Client::connect(at).ask());
+                }
+                answers
+            })
+        })
+        .collect();
+    tokio::time::sleep(Duration::from_millis(250)).await;
+
+    let (moved_to, moved_listener) = listener();
+    let (added, added_listener) = listener();
+    let next = configured(&[
+        ("kept", kept, one),
+        ("changed", changed, two),
+        ("moved", moved_to, two),
+        ("added", added, two),
+    ]);
+    let next = Arc::new(table.next(drafts(&next.routes), &next.routes));
+    let changes: Vec<_> = diff(&table, &next).iter().map(in_words).collect();
+    assert_eq!(
+        changes,
+        [
+            "kept kept",
+            "changed changed",
+            "moved moved",
+            "added added",
+            "removed removed"
+        ]
+    );
+    let listeners = vec![
+        (route(&next, "moved").id(), moved_listener),
+        (route(&next, "added").id(), added_listener),
+    ];
+    let published = workers.publish(Arc::clone(&next), listeners).await;
+    published.expect("all workers are there");
+
+    let mut answers = clients.into_iter().map(|client| client.join());
+    let of_kept = answers.next().expect("a client").expect("none was refused");
+    let of_changed = answers.next().expect("a client").expect("none was refused");
+    assert!(of_kept.chars().all(|by| by == '1'), "{of_kept}");
+    let (before, after) = of_changed.split_at(of_changed.find('2').expect("the new route"));
+    assert!(!before.is_empty(), "some came before the change");
+    assert!(after.chars().all(|by| by == '2'), "{of_changed}");
+
+    // Open connections go on as they began.
+    let answers: String = open.iter_mut().map(Client::ask).collect();
+    assert_eq!(answers, "1111");
+    let new = [kept, changed, moved_to, added].map(|at| Client::connect(at).ask());
+    assert_eq!(new, ['1', '2', '2', '2']);
+    for gone in [moved, removed] {
+        assert!(TcpStream::connect(gone).is_err(), "{gone} is closed");
+    }
+    // A route of the same name keeps its identity and what was counted.
+    for name in ["kept", "changed", "moved"] {
+        assert_eq!(route(&table, name).id(), route(&next, name).id(), "{name}");
+    }
+    let ids: Vec<_> = table.routes.iter().map(|route| route.id()).collect();
+    assert!(
+        !ids.contains(&route(&next, "added").id()),
+        "no id is used twice"
+    );
+    let accepted = |name| -> u64 {
+        let counters = &route(&next, name).state.counters;
+        counters.iter().map(|core| core.accepted.get()).sum()
+    };
+    assert_eq!(accepted("kept"), 2 + of_kept.len() as u64);
+    assert_eq!((accepted("moved"), accepted("added")), (2, 1));
+
+    // One route ends, and no other.
+    route(&table, "removed").state.enter(RoutePhase::Stopped);
+    let is_ended: Vec<_> = open
+        .iter_mut()
+        .map(|client| match client.is_ended() {
+            true => 'x',
+            false => '-',
+        })
+        .collect();
+    assert_eq!(is_ended, ['-', '-', '-', 'x']);
+    drop(open);
+    workers.stop_accepting().await;
+    workers.enter(RoutePhase::Stopped);
+    workers.emptied().await;
+    workers.join(PATIENCE).await.expect("no worker panicked");
+}
+
+fn in_words(change: &Change) -> String {
+    let (word, route) = match change {
+        Change::Kept(route) => ("kept", route),
+        Change::Changed(route) => ("changed", route),
+        Change::NewListener(route) => ("moved", route),
+        Change::Added(route) => ("added", route),
+        Change::Removed(route) => ("removed", route),
+    };
+    format!("{word} {}", route.config.name)
+}
