@@ -21,12 +21,13 @@ use super::limiter::{AnsweredPlace, HandshakeLimiter, Place, Shares, source_limi
 use super::link::Link;
 use super::open::{Held, Opening};
 use super::passthrough::{Answered, Passing};
+use super::reports::Reports;
 use super::seal::{Outlet, Sealing};
 use super::shake::Limit;
 use crate::audit::{self, Close, ConnectionId, Event, Journal, Party, Reason};
 use crate::buffers::{Pool, Talker};
 use crate::config::{Connect, Route};
-use crate::limits::{FIRST_MOVE_LOOK, PROGRESS_EVERY};
+use crate::limits::FIRST_MOVE_LOOK;
 use crate::metrics::{self, RouteCounters, Stage};
 use crate::observe::{Direction, Observer};
 use crate::tls::handshake::{Secured, Unpaced};
@@ -165,8 +166,8 @@ pub async fn serve<V: Verbs>(
 
 /// A connection at work.
 pub(super) struct Work<'c, V: Verbs> {
-    id: ConnectionId,
-    started: Instant,
+    pub(super) id: ConnectionId,
+    pub(super) started: Instant,
     pub(super) core: &'c Core<V>,
     pub(super) path: &'c Path,
     pub(super) source: SocketAddr,
@@ -434,7 +435,7 @@ impl<'c, V: Verbs> Work<'c, V> {
         (first, held): (&mut Vec<u8>, &mut Held),
         place: Option<Box<Place<'_>>>,
     ) -> Close {
-        let outlet = Outlet::default();
+        let (outlet, reports) = (Outlet::default(), Reports::new());
         let (pool, counters, account) = (&self.core.pool, self.counters, &self.account);
         let sealing = Sealing {
             engine,
@@ -485,14 +486,16 @@ impl<'c, V: Verbs> Work<'c, V> {
                 tokio::select! {
                     biased;
                     reason = at_rest => reason,
-                    never = self.report_progress(link) => never,
+                    never = self.report(link, &reports) => never,
                 }
             };
             link.watch(both, timeouts, parties, stops, until).await;
         }
+        let close = link.close();
+        self.report_end(link, &reports, &close);
         let [to_near, to_far] = link.left();
         account.note_left(to_near, to_far);
-        link.close()
+        close
     }
 
     // Before any payload of the peer moves: what the end of the connection would report is lost where the
@@ -510,24 +513,6 @@ impl<'c, V: Verbs> Work<'c, V> {
             tls: self.account.tls.clone(),
         };
         self.core.journal.tell(Event::Accepted(Box::new(accepted)));
-    }
-
-    // Never returns. One timer for each connection that lasts, which fires once an hour.
-    async fn report_progress(&self, link: &Link<V::Socket, V::Socket>) -> Option<Reason> {
-        loop {
-            sleep(PROGRESS_EVERY).await;
-            let progress = audit::Progress {
-                id: self.id,
-                route: Arc::clone(&self.path.route),
-                source: self.source,
-                peer: self.account.peer.as_ref().map(|peer| peer.identity.clone()),
-                sealed_bytes: self.account.sealed.get(),
-                opened_bytes: self.account.opened.get(),
-                observed: link.progress(),
-                duration: self.started.elapsed(),
-            };
-            self.core.journal.tell(Event::Progress(Box::new(progress)));
-        }
     }
 
     fn note_observed(&mut self, link: &Link<V::Socket, V::Socket>, close: &Close) {

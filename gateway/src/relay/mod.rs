@@ -18,6 +18,7 @@ mod open;
 mod passthrough;
 mod receiver;
 mod reception;
+mod reports;
 mod seal;
 mod shake;
 
