@@ -33,3 +33,4 @@ mod surroundings;
 mod targets;
 mod updates;
 mod workers;
+mod wrong_setups;

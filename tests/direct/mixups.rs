@@ -11,20 +11,20 @@ use wardgate_tests::{DEADLINE, Gateway, Line, Pki};
 use crate::pair::{Originate, Terminate, address, listen, local, originate, terminate};
 
 /// Beginnings of streams.
-const TLS_HELLO: &[u8] =
+pub(crate) const TLS_HELLO: &[u8] =
     b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
-const TLS_ALERT: &[u8] = b"\x15\x03\x03\x00\x02\x02\x28";
-const HL7: &[u8] = b"\x0bMSH|^~\\&|A|B|C|D|20260101||ADT^A01|1|P|2.5\r\x1c\r";
-const BARE_HL7: &[u8] = b"MSH|^~\\&|A|B|C|D|20260101||ADT^A01|1|P|2.5\r";
-const STX_HL7: &[u8] = b"\x02MSH|^~\\&|A|B|C|D|20260101||ADT^A01|1|P|2.5\r\x03";
-const HTTP: &[u8] = b"GET / HTTP/1.1\r\nHost: gw\r\n\r\n";
-const HTTP_ANSWER: &[u8] = b"HTTP/1.1 400 Bad Request\r\n\r\n";
-const SSH: &[u8] = b"SSH-2.0-OpenSSH_9.2p1\r\n";
-const PROXY: &[u8] = b"PROXY TCP4 10.0.0.1 10.0.0.2 40000 104\r\n";
+pub(crate) const TLS_ALERT: &[u8] = b"\x15\x03\x03\x00\x02\x02\x28";
+pub(crate) const HL7: &[u8] = b"\x0bMSH|^~\\&|A|B|C|D|20260101||ADT^A01|1|P|2.5\r\x1c\r";
+pub(crate) const BARE_HL7: &[u8] = b"MSH|^~\\&|A|B|C|D|20260101||ADT^A01|1|P|2.5\r";
+pub(crate) const STX_HL7: &[u8] = b"\x02MSH|^~\\&|A|B|C|D|20260101||ADT^A01|1|P|2.5\r\x03";
+pub(crate) const HTTP: &[u8] = b"GET / HTTP/1.1\r\nHost: gw\r\n\r\n";
+pub(crate) const HTTP_ANSWER: &[u8] = b"HTTP/1.1 400 Bad Request\r\n\r\n";
+pub(crate) const SSH: &[u8] = b"SSH-2.0-OpenSSH_9.2p1\r\n";
+pub(crate) const PROXY: &[u8] = b"PROXY TCP4 10.0.0.1 10.0.0.2 40000 104\r\n";
 const ABORT: &[u8] = b"\x07\0\0\0\0\x04\0\0\0\0";
 
 /// An A-ASSOCIATE-RQ without presentation contexts.
-fn request() -> Vec<u8> {
+pub(crate) fn request() -> Vec<u8> {
     let title = |text: &str| format!("{text:<16}").into_bytes();
     let fields = [&[0, 1, 0, 0][..], &title("PACS"), &title("CT_1"), &[0; 32]];
     let header = [1, 0, 0, 0, 0, 68];
@@ -232,7 +232,7 @@ fn application_of_another_protocol_behind_an_accepted_peer_is_named() {
 
 /// What a target does with whoever connects.
 #[derive(Debug, Clone, Copy)]
-enum Target {
+pub(crate) enum Target {
     /// Sends this at once, and closes when the gateway does.
     Speaks(&'static [u8]),
     /// Sends this when something has come.
@@ -241,7 +241,7 @@ enum Target {
     Closes,
 }
 
-fn serve(listener: TcpListener, target: Target) {
+pub(crate) fn serve(listener: TcpListener, target: Target) {
     std::thread::spawn(move || {
         for stream in listener.incoming().flatten() {
             let mut stream = bounded(stream);
