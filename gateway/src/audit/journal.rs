@@ -301,7 +301,8 @@ fn level_of(account: &Connection, rate: &mut Rate) -> Level {
 }
 
 /// How serious the end of a connection is: an operator must see to targets and peers that are configured and do
-/// not work, while anybody who can connect can cause the others.
+/// not work, while anybody who can connect can cause the others. Who knows the name of a peer can cause a warning that
+/// this peer is refused; `rate` bounds these.
 fn level(account: &Connection) -> Level {
     match &account.close.reason {
         Reason::Internal(_) => Level::Error,

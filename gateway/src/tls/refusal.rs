@@ -231,7 +231,8 @@ pub enum RefusalClass {
     /// Only a party that has the key of such a certificate can cause it.
     NotListed,
     /// A certificate that is refused for another reason: it expired, its revocation list is missing, the
-    /// peer did not prove its key. Certificates of unknown CAs can be among them.
+    /// peer did not prove its key, it bears a listed name and is of another CA. Certificates of unknown CAs can be among
+    /// them.
     Unacceptable,
 }
 
@@ -276,6 +277,10 @@ impl Refusal {
             Rule::Revoked => RefusalClass::Revoked,
             Rule::NotListed { .. } | Rule::OtherAuthority { .. } | Rule::NotExpected { .. } => {
                 RefusalClass::NotListed
+            }
+            // A partner that has a new CA, or the wrong file of it here.
+            Rule::UnknownIssuer { claim: Some(_), .. } | Rule::SelfSigned { claim: Some(_) } => {
+                RefusalClass::Unacceptable
             }
             Rule::AnchorKey { .. }
             | Rule::Expired { .. }

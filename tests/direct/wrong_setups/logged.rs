@@ -186,6 +186,7 @@ pub(super) fn certificates() -> Vec<Case> {
         Case::new(
             "the file of a partner's CA is the wrong one, or the partner has a new CA",
             &[
+                "WARN",
                 "it bears \"dns:gw.a.example\" of [[peer]] \"hospital-a\"",
                 "holds another CA",
                 "by telephone",
@@ -207,7 +208,7 @@ pub(super) fn certificates() -> Vec<Case> {
         ),
         Case::new(
             "a partner with a self-signed certificate",
-            &["is self-signed", "issue its certificate from a CA"],
+            &["WARN", "is self-signed", "issue its certificate from a CA"],
             |words| refused(words, Kind::SelfSigned),
         ),
         Case::new(
