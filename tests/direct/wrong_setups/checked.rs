@@ -97,7 +97,7 @@ pub(super) fn files() -> Vec<Case> {
             &["holds a certificate and no private key", "swapped?"],
             |words| {
                 with(words, |_, leaf| {
-                    std::mem::swap(&mut leaf.key, &mut leaf.certificate)
+                    std::mem::swap(&mut leaf.key, &mut leaf.certificate);
                 })
             },
         ),
@@ -116,7 +116,7 @@ pub(super) fn files() -> Vec<Case> {
             &["key", "correct the path"],
             |words| {
                 with(words, |_, leaf| {
-                    fs::remove_file(&leaf.key).expect("it is ours")
+                    fs::remove_file(&leaf.key).expect("it is ours");
                 })
             },
         ),
@@ -125,7 +125,7 @@ pub(super) fn files() -> Vec<Case> {
             &["certificate", "correct the path"],
             |words| {
                 with(words, |pki, leaf| {
-                    leaf.certificate = pki.path("nowhere.pem")
+                    leaf.certificate = pki.path("nowhere.pem");
                 })
             },
         ),

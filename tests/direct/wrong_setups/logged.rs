@@ -29,7 +29,7 @@ pub(super) fn targets() -> Vec<Case> {
                 "sent no byte of answer to the association request (A-ASSOCIATE-RQ) for 30 s",
                 "see whether the archive hangs",
             ],
-            |words| to_target(words, "dicom", request(), |exit| hold(exit)),
+            |words| to_target(words, "dicom", request(), hold),
         ),
         Case::new(
             "the same, seen by a probe",
@@ -82,7 +82,7 @@ pub(super) fn targets() -> Vec<Case> {
             ],
             |words| {
                 to_target(words, "dicom", request(), |exit| {
-                    serve(exit, Target::Closes)
+                    serve(exit, Target::Closes);
                 })
             },
         ),
@@ -91,7 +91,7 @@ pub(super) fn targets() -> Vec<Case> {
             &["sent TLS, not DICOM", "name a plaintext port"],
             |words| {
                 to_target(words, "dicom", request(), |exit| {
-                    serve(exit, Target::Answers(TLS_ALERT))
+                    serve(exit, Target::Answers(TLS_ALERT));
                 })
             },
         ),
@@ -119,14 +119,14 @@ pub(super) fn targets() -> Vec<Case> {
             ],
             |words| {
                 to_server(words, |wan| {
-                    serve(wan, Target::Answers(b"\x07\0\0\0\0\x04\0\0\0\0"))
+                    serve(wan, Target::Answers(b"\x07\0\0\0\0\x04\0\0\0\0"));
                 })
             },
         ),
         Case::new(
             "a firewall accepts connections to the other site and drops TLS",
             &["no TLS answer within", "firewall", "MTU", "hybrid = false"],
-            |words| to_server(words, |wan| hold(wan)),
+            |words| to_server(words, hold),
         ),
         Case::new(
             "both sites have mode \"originate\"",
@@ -421,7 +421,7 @@ pub(super) fn protocols() -> Vec<Case> {
             &["WARN", "ended with byte 0x1c alone", "0x1c 0x0d"],
             |words| {
                 let message = HL7.strip_suffix(b"\r").expect("it ends so").to_vec();
-                to_target(words, "mllp", message, |exit| hold(exit))
+                to_target(words, "mllp", message, hold)
             },
         ),
     ]
