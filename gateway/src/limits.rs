@@ -113,6 +113,18 @@ pub const JOURNAL_PAUSE: Duration = Duration::from_millis(10);
 /// months; after a crash its log is an hour behind at most.
 pub const PROGRESS_EVERY: Duration = Duration::from_secs(3600);
 
+/// How long a target may leave the first request of a connection without a byte of answer before the log says so. The
+/// clients of archives give up after 10 s to 60 s; a receiver that is only slow answers in a few.
+pub const ANSWER_WAIT: Duration = Duration::from_secs(30);
+
+/// How long the client of such a target has waited at least where the log says that it gave up. One that is ended by
+/// its user, and a port scan, close sooner.
+pub const ANSWER_GIVEN_UP_MIN: Duration = Duration::from_secs(2);
+
+/// How long the CR behind the FS of a message may be under way before the log says that it is missing: both are sent
+/// at once, so it comes within a retransmission.
+pub const MLLP_CR_WAIT: Duration = Duration::from_secs(1);
+
 /// Listeners that the line of a start lists; further ones are counted. The line must fit what log
 /// collectors take: with the longest names it has 6 KiB.
 pub const LISTENERS_SHOWN_MAX: usize = 64;

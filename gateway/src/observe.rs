@@ -4,7 +4,7 @@
 //! of `hl7`, or none.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use thiserror::Error;
 
@@ -201,6 +201,38 @@ impl Observer {
         match self {
             Self::Association(association) => association.is_over(),
             Self::Conversation(_) | Self::Blind => false,
+        }
+    }
+
+    /// How long a first request has waited that came at `began` at the earliest; `None` where none has come whole.
+    /// Whether there was an answer is the caller's to know.
+    #[must_use]
+    pub fn first_request_waits(&self, began: Instant, now: Instant) -> Option<Duration> {
+        let since_began = now.saturating_duration_since(began);
+        match self {
+            Self::Blind => Some(since_began),
+            Self::Association(association) => {
+                let has_asked = association.phase() != Phase::Awaited || !association.is_followed();
+                has_asked.then_some(since_began)
+            }
+            Self::Conversation(conversation) => conversation.first_waits(now),
+        }
+    }
+
+    /// Whether a side ended a message of MLLP without the CR that belongs there.
+    #[must_use]
+    pub fn lacks_cr(&self) -> bool {
+        match self {
+            Self::Conversation(conversation) => conversation.lacks_cr(),
+            Self::Association(_) | Self::Blind => false,
+        }
+    }
+
+    /// Takes the side that ended a message without CR, once.
+    pub fn take_lack_of_cr(&mut self) -> Option<hl7::Role> {
+        match self {
+            Self::Conversation(conversation) => conversation.take_lack_of_cr(),
+            Self::Association(_) | Self::Blind => None,
         }
     }
 

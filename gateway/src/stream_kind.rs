@@ -72,7 +72,7 @@ impl StreamKind {
             }
             Self::Ssh => "is the port right?",
             Self::ProxyHeader => "turn the PROXY protocol off there",
-            Self::Unknown => "is the port right?",
+            Self::Unknown => "are the address and the port right?",
         }
     }
 }
@@ -89,7 +89,7 @@ impl fmt::Display for StreamKind {
             Self::Http => "HTTP",
             Self::Ssh => "SSH",
             Self::ProxyHeader => "a PROXY protocol header",
-            Self::Unknown => "an unknown protocol",
+            Self::Unknown => "bytes of an unknown protocol",
         })
     }
 }

@@ -56,8 +56,8 @@ fn check(file: &Path) -> Outcome {
     program.args(["check", "--config"]).arg(file).run()
 }
 
-/// Writes DATE for each calendar date, whatever day the test runs on.
-fn without_dates(text: &str) -> String {
+/// Writes DATE for each calendar date and TIME for the time behind it, whatever day the test runs on.
+pub(crate) fn without_dates(text: &str) -> String {
     let shape = |word: &str| -> String {
         let class = |c: char| if c.is_ascii_digit() { '9' } else { c };
         word.chars().map(class).collect()
@@ -68,6 +68,10 @@ fn without_dates(text: &str) -> String {
         if rest.get(..10).map(shape).as_deref() == Some("9999-99-99") {
             told += "DATE";
             rest = &rest[10..];
+            if rest.get(..10).map(shape).as_deref() == Some(" 99:99 UTC") {
+                told += " TIME";
+                rest = &rest[10..];
+            }
         } else {
             told.push(next);
             rest = &rest[next.len_utf8()..];
@@ -153,9 +157,10 @@ fn an_interface_that_this_machine_lacks_is_good_and_told() {
     assert_eq!(
         remarks(&site().set("interface", "\"nosuch0\"")),
         [
-            good,
-            "route \"out\": interface \"nosuch0\": this machine has no such interface; `ip link` \
-             lists those that it has; the route would not start"
+            "no mistake in the configuration and its files; 1 routes",
+            "`wardgate run` would not start on this machine (exit code 78): route \"out\": interface \"nosuch0\": this \
+             machine has no such interface; `ip link` lists those that it has; if the file is for another machine, \
+             check it there"
         ]
     );
 }

@@ -90,6 +90,19 @@ fn a_refused_peer_is_a_warning_and_a_port_scan_is_not() {
     drop(client);
 }
 
+/// At start, before a peer refuses anything.
+#[test]
+fn a_certificate_that_peers_will_refuse_is_a_warning() {
+    let pki = Pki::new();
+    let gateway = Site::with_identity(&pki.odd(B, Kind::SelfSigned))
+        .terminate(local(), local(), &[format!("dns:{A}")])
+        .start();
+    let words = "peers that run wardgate refuse it: it is self-signed; have it issued by a CA";
+    let is_it = |line: &Line| line.message().contains(words);
+    let line = gateway.wait_for_line(words, DEADLINE, is_it);
+    assert_eq!(line.text("level"), "WARN", "{line:?}");
+}
+
 #[test]
 fn a_connection_that_ends_well_is_no_warning() {
     let terminate = Terminate::start();

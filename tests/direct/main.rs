@@ -34,3 +34,4 @@ mod surroundings;
 mod targets;
 mod updates;
 mod workers;
+mod wrong_setups;

@@ -11,20 +11,20 @@ use wardgate_tests::{DEADLINE, Gateway, Line, Pki};
 use crate::pair::{Originate, Terminate, address, listen, local, originate, terminate};
 
 /// Beginnings of streams.
-const TLS_HELLO: &[u8] =
+pub(crate) const TLS_HELLO: &[u8] =
     b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
-const TLS_ALERT: &[u8] = b"\x15\x03\x03\x00\x02\x02\x28";
-const HL7: &[u8] = b"\x0bMSH|^~\\&|A|B|C|D|20260101||ADT^A01|1|P|2.5\r\x1c\r";
-const BARE_HL7: &[u8] = b"MSH|^~\\&|A|B|C|D|20260101||ADT^A01|1|P|2.5\r";
-const STX_HL7: &[u8] = b"\x02MSH|^~\\&|A|B|C|D|20260101||ADT^A01|1|P|2.5\r\x03";
-const HTTP: &[u8] = b"GET / HTTP/1.1\r\nHost: gw\r\n\r\n";
-const HTTP_ANSWER: &[u8] = b"HTTP/1.1 400 Bad Request\r\n\r\n";
-const SSH: &[u8] = b"SSH-2.0-OpenSSH_9.2p1\r\n";
-const PROXY: &[u8] = b"PROXY TCP4 10.0.0.1 10.0.0.2 40000 104\r\n";
+pub(crate) const TLS_ALERT: &[u8] = b"\x15\x03\x03\x00\x02\x02\x28";
+pub(crate) const HL7: &[u8] = b"\x0bMSH|^~\\&|A|B|C|D|20260101||ADT^A01|1|P|2.5\r\x1c\r";
+pub(crate) const BARE_HL7: &[u8] = b"MSH|^~\\&|A|B|C|D|20260101||ADT^A01|1|P|2.5\r";
+pub(crate) const STX_HL7: &[u8] = b"\x02MSH|^~\\&|A|B|C|D|20260101||ADT^A01|1|P|2.5\r\x03";
+pub(crate) const HTTP: &[u8] = b"GET / HTTP/1.1\r\nHost: gw\r\n\r\n";
+pub(crate) const HTTP_ANSWER: &[u8] = b"HTTP/1.1 400 Bad Request\r\n\r\n";
+pub(crate) const SSH: &[u8] = b"SSH-2.0-OpenSSH_9.2p1\r\n";
+pub(crate) const PROXY: &[u8] = b"PROXY TCP4 10.0.0.1 10.0.0.2 40000 104\r\n";
 const ABORT: &[u8] = b"\x07\0\0\0\0\x04\0\0\0\0";
 
 /// An A-ASSOCIATE-RQ without presentation contexts.
-fn request() -> Vec<u8> {
+pub(crate) fn request() -> Vec<u8> {
     let title = |text: &str| format!("{text:<16}").into_bytes();
     let fields = [&[0, 1, 0, 0][..], &title("PACS"), &title("CT_1"), &[0; 32]];
     let header = [1, 0, 0, 0, 0, 68];
@@ -49,7 +49,7 @@ fn line_of_client(gateway: &Gateway, entry: SocketAddr, bytes: &[u8]) -> Line {
 
 #[test]
 fn client_of_another_protocol_on_a_plain_side_is_named() {
-    let cases: [(&str, &[u8], [&str; 2]); 11] = [
+    let cases: [(&str, &[u8], [&str; 2]); 13] = [
         (
             "dicom",
             TLS_HELLO,
@@ -75,6 +75,22 @@ fn client_of_another_protocol_on_a_plain_side_is_named() {
             "dicom",
             SSH,
             ["the client sent SSH, not DICOM", "is the port right?"],
+        ),
+        (
+            "dicom",
+            b"\xff\xfb\x1f\xff\xfb",
+            [
+                "the client sent bytes of an unknown protocol, not DICOM",
+                "are the address and the port right?",
+            ],
+        ),
+        (
+            "mllp",
+            b"\xff\xfb\x1f\xff\xfb",
+            [
+                "the client sent bytes of an unknown protocol, not HL7 in MLLP frames",
+                "are the address and the port right?",
+            ],
         ),
         (
             "dicom",
@@ -124,28 +140,41 @@ fn client_of_another_protocol_on_a_plain_side_is_named() {
 
 #[test]
 fn plaintext_on_a_tls_port_is_named() {
-    let cases: [(&[u8], [&str; 2]); 4] = [
+    let cases: [(&[u8], [&str; 2]); 5] = [
         (
             &request(),
             [
                 "the client sent plaintext DICOM, not TLS",
-                "in the same mode",
+                "connect to the listener of a route with mode = \"originate\"",
             ],
         ),
         (
             HL7,
             [
                 "the client sent plaintext HL7, not TLS",
-                "connects to an originate route",
+                "connect to the listener of a route with mode = \"originate\"",
             ],
         ),
         (
             HTTP,
-            ["the client sent plaintext HTTP, not TLS", "load balancer"],
+            [
+                "the client sent plaintext HTTP, not TLS",
+                "serves no web page; metrics and health checks have an address of their own (metrics in [gateway])",
+            ],
         ),
         (
             SSH,
-            ["the client sent SSH, not TLS", "another site's gateway"],
+            [
+                "the client sent SSH, not TLS",
+                "serves no SSH; correct the port in the SSH client",
+            ],
+        ),
+        (
+            b"\xff\xfb\x1f\xff\xfb\x20\xff\xfb",
+            [
+                "the client sent bytes of an unknown protocol, not TLS",
+                "turn TLS on in the client, or correct its port",
+            ],
         ),
     ];
     let terminate = Terminate::start();
@@ -203,7 +232,7 @@ fn application_of_another_protocol_behind_an_accepted_peer_is_named() {
 
 /// What a target does with whoever connects.
 #[derive(Debug, Clone, Copy)]
-enum Target {
+pub(crate) enum Target {
     /// Sends this at once, and closes when the gateway does.
     Speaks(&'static [u8]),
     /// Sends this when something has come.
@@ -212,7 +241,7 @@ enum Target {
     Closes,
 }
 
-fn serve(listener: TcpListener, target: Target) {
+pub(crate) fn serve(listener: TcpListener, target: Target) {
     std::thread::spawn(move || {
         for stream in listener.incoming().flatten() {
             let mut stream = bounded(stream);
@@ -238,20 +267,23 @@ fn target_that_speaks_no_tls_is_named() {
     let cases = [
         (
             Target::Speaks(SSH),
-            ["the server sent SSH, not TLS", "the port the right one"],
+            [
+                "the server sent SSH, not TLS",
+                "correct the port of the target",
+            ],
         ),
         (
             Target::Answers(HTTP_ANSWER),
             [
                 "the server sent plaintext HTTP, not TLS",
-                "another TLS server",
+                "a program of another kind listens there",
             ],
         ),
         (
             Target::Answers(ABORT),
             [
                 "the server sent plaintext DICOM, not TLS",
-                "is the target a terminate route",
+                "the target must be the port of a terminate route",
             ],
         ),
         (
@@ -418,12 +450,19 @@ fn message_that_ends_with_fs_alone_is_one_warning() {
     let mut target = accept(&terminate.exit);
     let mut received = vec![0; without_cr.len()];
     target.read_exact(&mut received).expect("it passes");
-    drop(peer);
+    // While the connection is open: its sender may wait for months.
     let what = "a message ended with byte 0x1c alone";
     let is_it = |line: &Line| line.message().starts_with(what);
     let line = terminate.gateway.wait_for_line(what, DEADLINE, is_it);
     assert_eq!((line.text("level"), line.text("by")), ("WARN", "sender"));
     assert!(line.message().contains("0x1c 0x0d"), "{line:?}");
+    // Another one begins in place of the CR, and still it is one warning.
+    peer.write_all(without_cr).expect("it is connected");
+    target.read_exact(&mut received).expect("it passes");
+    drop(peer);
+    terminate.gateway.wait_for_connections(1);
+    let all = terminate.gateway.lines();
+    assert_eq!(all.iter().filter(|line| is_it(line)).count(), 1);
 }
 
 /// The line about a target that is down, for a probe of a plaintext target.

@@ -135,3 +135,45 @@ fn early_connection_ends_where_the_target_cannot_be_reached() {
     });
     assert!(reason.contains("connection refused"), "{reason}");
 }
+
+/// The beginning of the line about a target that sends no byte of answer.
+fn no_answer(exit: &std::net::TcpListener, request: &str) -> String {
+    let target = crate::pair::address(exit);
+    format!(
+        "target {target} accepted the connection and sent no byte of answer to the {request} for "
+    )
+}
+
+/// A client that gives up soon is no reason for a warning.
+#[test]
+fn target_that_accepts_and_does_not_answer_is_one_warning_when_the_client_gives_up() {
+    let terminate = Terminate::with(|site| site);
+    let begins = no_answer(&terminate.exit, "first HL7 message");
+    let mut held = Vec::new();
+    for (wait, answer) in [
+        (Duration::ZERO, None),
+        (Duration::from_millis(2500), Some(ANSWER)),
+        (Duration::from_millis(2500), None),
+    ] {
+        let mut peer = terminate.greeted(TLS13);
+        peer.write_all(MESSAGE).expect("it is open");
+        let mut server = accept(&terminate.exit);
+        expect(&mut server, MESSAGE);
+        std::thread::sleep(wait);
+        if let Some(answer) = answer {
+            server.write_all(answer).expect("it is open");
+            expect(&mut peer, answer);
+        }
+        wardgate_tests::stream::reset(peer.socket);
+        held.push(server);
+    }
+    terminate.gateway.wait_for_connections(3);
+    let lines = terminate.gateway.lines();
+    let about = |line: &&Line| line.message().starts_with(&begins);
+    let lines: Vec<_> = lines.iter().filter(about).collect();
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    let words = "for 2 s, then the client gave up; see whether the receiver hangs";
+    assert!(lines[0].message().contains(words), "{lines:?}");
+    assert_eq!(lines[0].text("level"), "WARN");
+    assert_eq!(lines[0].text("route"), "terminate-1");
+}

@@ -25,6 +25,10 @@ fn address_that_the_machine_has_not_is_remarked() {
     let words =
         "route \"originate-1\": listen \"203.0.113.7:11112\": this machine has no such address now";
     assert!(text.contains(words), "{text}");
+    assert!(!text.contains("good"), "{text}");
+    let last = text.lines().last().unwrap_or_default();
+    let begins = "`wardgate run` would not start on this machine (exit code 78): ";
+    assert!(last.contains(&format!("{begins}{words}")), "{text}");
     let text = check(&originate(&Pki::new(), local(), local()))
         .expect_success()
         .text();

@@ -119,7 +119,7 @@ impl Bench<'_> {
             Role::Client => (Kind::ServerOnly, "extended key usage (clientAuth)"),
             Role::Server => (Kind::ClientOnly, "extended key usage (serverAuth)"),
         };
-        let add = "write a [[peer]] table";
+        let add = "fetch ca.pem from that site again";
         let of = |name, kind, alert, rule, remedy| self.of_kind(name, kind, alert, [rule, remedy]);
         let renew = "install a renewed certificate";
         let unlisted = "is none of this route's peers";
@@ -202,7 +202,7 @@ impl Bench<'_> {
                 SelfSigned,
                 Alert::UnknownCA,
                 "self-signed",
-                "certificate from a CA",
+                "issue its certificate from a CA",
             ),
             of(
                 "rsa-1024",

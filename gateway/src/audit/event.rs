@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::id::ConnectionId;
+use super::warning::Warning;
 use crate::config::RouteConfig;
 use crate::observe::{self, Observed};
 use crate::tls::{Description, PeerInfo, RefusalClass, TlsInfo};
@@ -19,6 +20,8 @@ pub enum Event {
     Accepted(Box<Accepted>),
     /// A connection with an accepted peer goes on, as every `limits::PROGRESS_EVERY`.
     Progress(Box<Progress>),
+    /// Something about a connection that an operator should see to.
+    Warning(Box<Warning>),
     /// A connection ended; exactly one per accepted connection that carried or tried anything.
     Connection(Box<Connection>),
     /// All listeners are open; once per start.

@@ -15,6 +15,7 @@ use super::event::{Accepted, Connection, Event, Level, Progress, Ready, Reason};
 use super::logfmt::Logfmt;
 use super::observed;
 use super::rate::{Kind, Rate};
+use super::warning;
 use crate::config::{LogFormat, Mode};
 use crate::limits::{EVENTS_MAX, JOURNAL_PAUSE, LISTENERS_SHOWN_MAX};
 use crate::observe;
@@ -166,6 +167,7 @@ fn write(event: Event, rate: &mut Rate) {
         }
         Event::Accepted(peer) => accepted(&peer),
         Event::Progress(so_far) => progress(&so_far),
+        Event::Warning(about) => warning::write(&about, rate),
         Event::Ready(open) => ready(&open),
         Event::Panic { text, backtrace } => match backtrace.status() {
             BacktraceStatus::Captured => tracing::error!("{text}\n{backtrace}"),
@@ -301,7 +303,8 @@ fn level_of(account: &Connection, rate: &mut Rate) -> Level {
 }
 
 /// How serious the end of a connection is: an operator must see to targets and peers that are configured and do
-/// not work, while anybody who can connect can cause the others.
+/// not work, while anybody who can connect can cause the others. Who knows the name of a peer can cause a warning that
+/// this peer is refused; `rate` bounds these.
 fn level(account: &Connection) -> Level {
     match &account.close.reason {
         Reason::Internal(_) => Level::Error,

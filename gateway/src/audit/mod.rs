@@ -9,9 +9,11 @@ mod journal;
 mod logfmt;
 mod observed;
 mod rate;
+mod warning;
 
 pub use event::{Accepted, Close, Connection, Event, Level, Party, Progress, Ready, Reason};
 pub use id::{ConnectionId, ConnectionIds};
 pub use journal::{Events, Journal, Writer};
+pub use warning::{Fault, Warning};
 
 pub use crate::tls::{PeerInfo, TlsInfo};

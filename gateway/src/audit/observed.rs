@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::event::Connection;
 use super::journal::seconds;
+use super::warning::ENDS_WITHOUT_CR;
 use crate::dicom;
 use crate::hl7;
 use crate::observe::Observed;
@@ -122,8 +123,7 @@ fn conversation(account: &Connection, record: &hl7::Record) {
             route = %account.route.name,
             source = %account.source,
             %by,
-            "a message ended with byte 0x1c alone, and the other side waits for its end: MLLP ends a message with bytes \
-             0x1c 0x0d; set them in the application that sent it"
+            "{ENDS_WITHOUT_CR}"
         );
     }
 }

@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use super::{ConfigArgs, EXIT_CONFIG, EXIT_GOOD, names};
-use crate::supervisor::{prepare, remarks};
+use crate::supervisor::{Remark, prepare, remarks};
 
 /// Reports the problems of a configuration and of the files that it names.
 pub(crate) fn run(args: &ConfigArgs) -> anyhow::Result<u8> {
@@ -18,15 +18,31 @@ pub(crate) fn run(args: &ConfigArgs) -> anyhow::Result<u8> {
         }
         Ok(mut prepared) => {
             let routes = prepared.config.routes.len();
-            println!("{}: good; {routes} routes", file.display());
             let expiring = prepared.expiries.look(now);
             let expiring = expiring.into_iter().map(|(_, sentence)| sentence);
-            for remark in remarks(&prepared)
+            let (lacking, others): (Vec<_>, Vec<_>) = remarks(&prepared)
                 .into_iter()
+                .partition(|remark| remark.prevents_start);
+            let others = others.into_iter().map(|remark| remark.text);
+            let verdict = match lacking.as_slice() {
+                [] => "good",
+                _ => "no mistake in the configuration and its files",
+            };
+            println!("{}: {verdict}; {routes} routes", file.display());
+            for remark in others
                 .chain(expiring)
                 .chain(names::remarks(&prepared.config))
             {
                 println!("{}: {remark}", file.display());
+            }
+            // A file may be checked on another machine than the one it is for, and an address may come later (VRRP),
+            // so the exit code is that of a good file. The last line tells what `run` would end with here.
+            for Remark { text, .. } in lacking {
+                println!(
+                    "{}: `wardgate run` would not start on this machine (exit code {EXIT_CONFIG}): {text}; if the file is \
+                     for another machine, check it there",
+                    file.display()
+                );
             }
             Ok(EXIT_GOOD)
         }

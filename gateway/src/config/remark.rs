@@ -19,17 +19,20 @@ impl Config {
         let mut remarks: Vec<_> = unused.collect();
         remarks.extend(self.listed_beside_a_table());
         remarks.extend(self.alike());
-        remarks.extend(
-            self.routes
-                .iter()
-                .flat_map(|route| self.refused_probes(route)),
-        );
         remarks
     }
 
-    /// C-ECHO probes that will be rejected by a rule that stands in this file: the route's own list of titles that may
-    /// be called, or the rules of another route that the probe comes in by.
-    fn refused_probes(&self, route: &RouteConfig) -> Vec<String> {
+    /// Sentences about C-ECHO probes that will be rejected by a rule that stands in this file: the route's own list of
+    /// titles that may be called, or the rules of another route that the probe comes in by.
+    #[must_use]
+    pub fn refused_probes(&self) -> Vec<String> {
+        let routes = self.routes.iter();
+        routes
+            .flat_map(|route| self.refused_probes_of(route))
+            .collect()
+    }
+
+    fn refused_probes_of(&self, route: &RouteConfig) -> Vec<String> {
         let (Some(health), Some(dicom)) = (&route.health, &route.dicom) else {
             return Vec::new();
         };

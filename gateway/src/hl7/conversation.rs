@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::code::Code;
 use super::counts::Counts;
@@ -59,6 +59,7 @@ pub struct Conversation {
     refused: Option<NotMllp>,
     // Whether the receiver acknowledges twice: that it has a message, and later what came of it.
     acknowledges_twice: bool,
+    is_lack_of_cr_taken: bool,
     record: Record,
     // Those of the route, which are told of each at once.
     counts: Option<Arc<Counts>>,
@@ -76,6 +77,7 @@ impl Conversation {
             roles: Roles::AsConnected,
             refused: None,
             acknowledges_twice: false,
+            is_lack_of_cr_taken: false,
             record: Record::default(),
             counts: None,
         }
@@ -157,6 +159,31 @@ impl Conversation {
         }
     }
 
+    /// How long the first message has waited for an acknowledgement; `None` where no message has come whole, or one
+    /// was acknowledged.
+    #[must_use]
+    pub fn first_waits(&self, now: Instant) -> Option<Duration> {
+        let is_first = self.record.acknowledgements.total() == 0;
+        self.pending.waited(now).filter(|_| is_first)
+    }
+
+    /// Whether a side ended a message with FS alone, without the CR that belongs behind it; where nothing has come
+    /// since, the CR may be under way. False once that was taken.
+    #[must_use]
+    pub fn lacks_cr(&self) -> bool {
+        !self.is_lack_of_cr_taken && (self.sender.lacks_cr() || self.receiver.lacks_cr())
+    }
+
+    /// Takes the side that ended a message without CR, once for each conversation.
+    pub fn take_lack_of_cr(&mut self) -> Option<Role> {
+        if !self.lacks_cr() {
+            return None;
+        }
+        self.is_lack_of_cr_taken = true;
+        let mut both = [Role::Sender, Role::Receiver].into_iter();
+        both.find(|by| self.reader(*by).lacks_cr())
+    }
+
     /// Whether nothing is outstanding: all that was sent has ended and is acknowledged. False where nobody
     /// knows, and where acknowledgements come twice, since the second may be long in coming.
     #[must_use]
@@ -170,8 +197,7 @@ impl Conversation {
     #[must_use]
     pub fn finish(mut self, now: Instant) -> Record {
         self.record.unanswered = self.unanswered(now);
-        let mut both = [Role::Sender, Role::Receiver].into_iter();
-        self.record.ended_without_cr = both.find(|by| self.reader(*by).lacks_cr());
+        self.record.ended_without_cr = self.take_lack_of_cr();
         self.tell(|counts| counts.unanswered.add(self.record.unanswered.messages));
         self.record
     }

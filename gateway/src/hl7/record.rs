@@ -68,7 +68,7 @@ pub struct Record {
     /// where it was cut.
     pub oversize: u64,
     /// Who ended a message with FS alone, without the CR that belongs behind it, where that was seen: its receiver
-    /// waits for the end of this message.
+    /// waits for the end of this message. `None` also where that was taken before the end.
     pub ended_without_cr: Option<Role>,
     /// Why the rest of the conversation was not looked at, or was ended.
     pub not_followed: Option<NotMllp>,

@@ -80,19 +80,22 @@ const ROUTES: [(&str, &str, &str, Number); 15] = [
     (
         "wardgate_sealed_bytes_total",
         "counter",
-        "Payload octets into TLS.",
+        "Payload bytes into TLS, counted when they are handed to the socket; those that no receiver acknowledged before \
+         its connection was reset are also in wardgate_undelivered_bytes_total.",
         |r| &r.sealed_bytes,
     ),
     (
         "wardgate_opened_bytes_total",
         "counter",
-        "Payload octets out of TLS.",
+        "Payload bytes out of TLS, counted when they are handed to the socket; those that no receiver acknowledged before \
+         its connection was reset are also in wardgate_undelivered_bytes_total.",
         |r| &r.opened_bytes,
     ),
     (
         "wardgate_undelivered_bytes_total",
         "counter",
-        "Payload bytes that a receiver did not take before its connection was reset.",
+        "Payload bytes that came in and were not delivered: not passed on, or not acknowledged when the connection was \
+         reset. wardgate_sealed_bytes_total and wardgate_opened_bytes_total less this is what was delivered at least.",
         |r| &r.undelivered_bytes,
     ),
     (

@@ -216,6 +216,15 @@ pub(crate) fn date(unix: i64) -> String {
         .unwrap_or_else(|| "a date beyond the calendar".to_owned())
 }
 
+/// A moment in UTC, as messages about the clock have it: `2027-03-01 14:05 UTC`.
+pub(crate) fn moment(unix: i64) -> String {
+    let format = format_description!("[year]-[month]-[day] [hour]:[minute] UTC");
+    OffsetDateTime::from_unix_timestamp(unix)
+        .ok()
+        .and_then(|at| at.format(format).ok())
+        .unwrap_or_else(|| "a date beyond the calendar".to_owned())
+}
+
 /// `1 day`, `2 days`.
 pub(crate) fn plural(count: i64, what: &str) -> String {
     let ending = if count == 1 { "" } else { "s" };

@@ -1,11 +1,13 @@
 //! What a certificate must be to serve on a route: pure judgements over `Facts`.
 //!
-//! Each answer is a predicate with its remedy (`expired 2026-03-01; issue a new one ...`): the caller
+//! Each answer is a predicate with its remedy (`expired 2026-03-01, ...; renew it ...`): the caller
 //! puts the object in front. The strengths are those of PS3.15 B.13: RSA from 2048 bit, elliptic
 //! curves from 256 bit, SHA-256 or better.
 
+use std::path::Path;
+
 use super::crl::CrlHead;
-use super::expiry::date;
+use super::expiry::{date, moment};
 use super::facts::{Facts, Family, Key};
 use crate::config::Mode;
 use crate::limits::ANCHORS_OF_ONE_NAME_MAX;
@@ -17,10 +19,17 @@ const EC_BITS_MIN: usize = 256;
 const ISSUE: &str = "issue a new one with `wardgate pki issue`";
 const ASK: &str = "get a current one from its CA";
 
-/// What is wrong with the certificate that a site shows on a route of `mode`; `now` in seconds since
-/// 1970. Empty where it is good.
-pub(crate) fn leaf(facts: &Facts, mode: Mode, now: i64) -> Vec<String> {
-    let mut problems: Vec<String> = dates(facts, now, ISSUE).into_iter().collect();
+/// The files of a site's certificate and key, for the command that renews both.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct OwnFiles<'f> {
+    pub(crate) certificate: &'f Path,
+    pub(crate) key: &'f Path,
+}
+
+/// What is wrong with the certificate that a site shows on a route of `mode`, and that is in these files; `now` in
+/// seconds since 1970. Empty where it is good.
+pub(crate) fn leaf(facts: &Facts, files: OwnFiles<'_>, mode: Mode, now: i64) -> Vec<String> {
+    let mut problems: Vec<String> = dates(facts, now, &renew(files)).into_iter().collect();
     if facts.ca {
         let subject = &facts.subject;
         problems.push(format!(
@@ -77,17 +86,18 @@ pub(crate) fn anchors_current(anchors: &[&Facts], now: i64) -> Option<String> {
     }
     let coming = anchors.iter().filter(|ca| now < ca.not_before);
     if let Some(first) = coming.min_by_key(|ca| ca.not_before) {
-        let (subject, from, today) = (&first.subject, date(first.not_before), date(now));
+        let (subject, from, clock) = (&first.subject, date(first.not_before), moment(now));
         return Some(format!(
             "holds no CA that is valid today: {subject:?} is only from {from}, and this machine's \
-             clock says {today}; correct the clock"
+             clock says {clock}; correct the clock"
         ));
     }
     let last = anchors.iter().max_by_key(|ca| ca.not_after)?;
     let (subject, ended) = (&last.subject, date(last.not_after));
     Some(format!(
-        "holds expired CAs only, the last ({subject:?}) until {ended}; get the current CA \
-         certificates of your peers"
+        "holds expired CAs only, the last ({subject:?}) until {ended}, and this machine's clock says {}; if the clock \
+         is right, get the current CA certificates of your peers",
+        moment(now)
     ))
 }
 
@@ -109,14 +119,26 @@ pub(crate) fn anchors_of_one_name(anchors: &[&Facts]) -> Option<String> {
     ))
 }
 
+/// Renewal takes the names from the old certificate and makes a new key.
+fn renew(files: OwnFiles<'_>) -> String {
+    let (certificate, key) = (files.certificate.display(), files.key.display());
+    format!(
+        "renew it with `wardgate pki renew --certificate {certificate} --key {key}` on the machine that has the \
+         CA's folder, or have the CA that issued it issue a new one"
+    )
+}
+
 fn dates(facts: &Facts, now: i64, remedy: &str) -> Option<String> {
+    let clock = moment(now);
     if facts.not_after <= now {
         let ended = date(facts.not_after);
-        Some(format!("expired {ended}; {remedy}"))
-    } else if now < facts.not_before {
-        let (from, today) = (date(facts.not_before), date(now));
         Some(format!(
-            "is valid only from {from}, and this machine's clock says {today}; correct the clock, \
+            "expired {ended}, and this machine's clock says {clock}; if the clock is right, {remedy}"
+        ))
+    } else if now < facts.not_before {
+        let from = date(facts.not_before);
+        Some(format!(
+            "is valid only from {from}, and this machine's clock says {clock}; correct the clock, \
              or wait"
         ))
     } else {
@@ -229,8 +251,9 @@ fn crl_dates(facts: &CrlHead, now: i64) -> Option<String> {
     (next_update <= now).then(|| {
         let ended = date(next_update);
         format!(
-            "expired {ended}, and without it every peer of that CA is refused; fetch the current \
-             one, or make it with `wardgate pki renew --crl`"
+            "expired {ended}, and this machine's clock says {}; without a current list every peer of that CA is \
+             refused: if the clock is right, fetch the current one, or make it with `wardgate pki renew --crl`",
+            moment(now)
         )
     })
 }

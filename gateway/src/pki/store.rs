@@ -17,7 +17,8 @@ use super::crl;
 use super::expiry::{date, unix};
 use super::facts::{self, Facts};
 use super::file::{self, Contents, Role};
-use super::{Identity, Trust, rules};
+use super::rules::{self, OwnFiles};
+use super::{Identity, Trust};
 use crate::config::{IdentityFiles, Located, Mode, Problem, TrustFiles};
 use crate::limits::CHAIN_CERTIFICATES_MAX;
 use lists::{CrlFile, ReadCrl};
@@ -276,11 +277,16 @@ impl<'a> Loader<'a> {
             contents.certificates.truncate(CHAIN_CERTIFICATES_MAX);
         }
         let chain = self.parse(at, Role::Certificate, &mut contents);
-        self.judge_chain(at, &chain, mode);
+        self.judge_chain(files, &chain, mode);
         chain
     }
 
-    fn judge_chain(&mut self, at: &Located<PathBuf>, chain: &[Parsed], mode: Mode) {
+    fn judge_chain(&mut self, files: &IdentityFiles, chain: &[Parsed], mode: Mode) {
+        let at = &files.certificate;
+        let own = OwnFiles {
+            certificate: &at.value,
+            key: &files.key.value,
+        };
         let facts: Vec<Facts> = chain.iter().map(|parsed| parsed.facts.clone()).collect();
         if let Some(disorder) = rules::chain_order(&facts) {
             // Which of them is the leaf is then a guess, so nothing is said of single certificates.
@@ -290,7 +296,7 @@ impl<'a> Loader<'a> {
         let Some((leaf, above)) = facts.split_first() else {
             return;
         };
-        for problem in rules::leaf(leaf, mode, self.now) {
+        for problem in rules::leaf(leaf, own, mode, self.now) {
             self.add(at, Role::Certificate, problem);
         }
         for (place, ca) in above.iter().enumerate() {
@@ -348,10 +354,14 @@ impl<'a> Loader<'a> {
                 return None;
             }
         };
-        if let Some(problem) = raw.key_mode_problem(path, Role::Key) {
+        let contents = self.sections(at, Role::Key, &raw.bytes);
+        // The mode of a file matters for the private key in it. A file that cannot be read may hold one.
+        let may_hold_key = contents.as_ref().is_none_or(Contents::has_key);
+        let mode = raw.key_mode_problem(path, Role::Key);
+        if let Some(problem) = mode.filter(|_| may_hold_key) {
             self.add(at, Role::Key, problem);
         }
-        let mut contents = self.sections(at, Role::Key, &raw.bytes)?;
+        let mut contents = contents?;
         if contents.has_key()
             && !contents.certificates.is_empty()
             && files.certificate.value != at.value

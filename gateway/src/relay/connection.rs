@@ -21,12 +21,13 @@ use super::link::Link;
 use super::open::{Held, Opening};
 use super::passthrough::{Answered, Passing};
 use super::reception::close_of;
+use super::reports::Reports;
 use super::seal::{Outlet, Sealing};
 use super::shake::Limit;
 use crate::audit::{self, Close, Event, Journal, Party, Reason};
 use crate::buffers::{Pool, Talker};
 use crate::config::{Connect, Target};
-use crate::limits::{FIRST_MOVE_LOOK, PROGRESS_EVERY};
+use crate::limits::FIRST_MOVE_LOOK;
 use crate::metrics::{self, RouteCounters, Stage};
 use crate::observe::{Direction, Observer};
 use crate::route::{AnsweredPlace, OfRoute, Route, Transport};
@@ -114,7 +115,7 @@ pub async fn serve<V: Verbs>(core: &Core<V>, accepted: Accepted<V::Socket>) -> a
 /// A connection at work.
 pub(super) struct Work<'c, V: Verbs> {
     pub(super) handle: &'c ConnectionHandle,
-    started: Instant,
+    pub(super) started: Instant,
     pub(super) core: &'c Core<V>,
     pub(super) route: &'c Route,
     pub(super) source: SocketAddr,
@@ -382,7 +383,7 @@ impl<'c, V: Verbs> Work<'c, V> {
         (first, held): (&mut Vec<u8>, &mut Held),
         place: Option<Box<Place<'_>>>,
     ) -> Close {
-        let outlet = Outlet::default();
+        let (outlet, reports) = (Outlet::default(), Reports::new());
         let (pool, counters, account) = (&self.core.pool, self.counters, &self.account);
         let sealing = Sealing {
             engine,
@@ -433,14 +434,16 @@ impl<'c, V: Verbs> Work<'c, V> {
                 tokio::select! {
                     biased;
                     reason = at_rest => reason,
-                    never = self.report_progress(link) => never,
+                    never = self.report(link, &reports) => never,
                 }
             };
             link.watch(both, timeouts, parties, handle, until).await;
         }
+        let close = link.close();
+        self.report_end(link, &reports, &close);
         let [to_near, to_far] = link.left();
         account.note_left(to_near, to_far);
-        link.close()
+        close
     }
 
     // Before any payload of the peer moves: what the end of the connection would report is lost where the
@@ -459,24 +462,6 @@ impl<'c, V: Verbs> Work<'c, V> {
             tls: self.account.tls.clone(),
         };
         self.core.journal.tell(Event::Accepted(Box::new(accepted)));
-    }
-
-    // Never returns. One timer for each connection that lasts, which fires once an hour.
-    async fn report_progress(&self, link: &Link<V::Socket, V::Socket>) -> Option<Reason> {
-        loop {
-            sleep(PROGRESS_EVERY).await;
-            let progress = audit::Progress {
-                id: self.handle.id,
-                route: Arc::clone(&self.route.config),
-                source: self.source,
-                peer: self.account.peer.as_ref().map(|peer| peer.identity.clone()),
-                sealed_bytes: self.account.sealed.get(),
-                opened_bytes: self.account.opened.get(),
-                observed: link.progress(),
-                duration: self.started.elapsed(),
-            };
-            self.core.journal.tell(Event::Progress(Box::new(progress)));
-        }
     }
 
     fn note_observed(&mut self, link: &Link<V::Socket, V::Socket>, close: &Close) {

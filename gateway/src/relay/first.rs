@@ -4,7 +4,7 @@
 
 use crate::audit::Reason;
 use crate::config::{Connect, Mode, Protocol, RouteConfig};
-use crate::dicom::{Answer, AssociateRq};
+use crate::dicom::{Answer, AssociateRq, NoRequest};
 use crate::hl7::{self, Start};
 use crate::stream_kind::StreamKind;
 
@@ -77,9 +77,9 @@ impl First {
                 Start::More => Ok(false),
                 Start::Legal => Ok(true),
                 Start::Wrong => Err(Illegal {
-                    sentence: match hl7::kind_of(&self.bytes) {
-                        Some(kind) => instead_of("HL7 in MLLP frames", kind, mode),
-                        None => "not MLLP: no frame begins the stream".to_owned(),
+                    sentence: {
+                        let kind = hl7::kind_of(&self.bytes).unwrap_or(StreamKind::Unknown);
+                        instead_of("HL7 in MLLP frames", kind, mode)
                     },
                     answer: None,
                 }),
@@ -101,9 +101,12 @@ impl First {
             let foreign =
                 |kind: &StreamKind| !matches!(kind, StreamKind::Dicom | StreamKind::Unknown);
             Illegal {
-                sentence: match kind.filter(foreign) {
-                    Some(kind) => instead_of("DICOM", kind, mode),
-                    None => no_request.to_string(),
+                sentence: match (kind.filter(foreign), &no_request) {
+                    (Some(kind), _) => instead_of("DICOM", kind, mode),
+                    (None, NoRequest::NotDicom(_)) => {
+                        instead_of("DICOM", StreamKind::Unknown, mode)
+                    }
+                    (None, _) => no_request.to_string(),
                 },
                 answer: no_request.answer(),
             }

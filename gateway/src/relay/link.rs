@@ -15,6 +15,7 @@ use super::receiver::{Limits, Receiver, State};
 use crate::audit::{Close, Party, Reason};
 use crate::config::Timeouts;
 use crate::dicom::Answer;
+use crate::hl7;
 use crate::limits::{ALERT_LINGER, ARTIM, EXCHANGES_MIN, HALF_CLOSED_SILENCE};
 use crate::observe::{Direction, Forbidden, Observer, Progress};
 use crate::uring::{Socket, sleep, timeout};
@@ -285,6 +286,23 @@ impl<N: Socket, F: Socket> Link<N, F> {
     /// What the observer has seen until now.
     pub(super) fn progress(&self) -> Option<Progress> {
         self.observer.borrow().progress()
+    }
+
+    /// How long the first request has waited that came at `began` at the earliest, answered or not.
+    pub(super) fn unanswered_for(&self, began: Instant) -> Option<Duration> {
+        let now = Instant::now().into_std();
+        let observer = self.observer.borrow();
+        observer.first_request_waits(began.into_std(), now)
+    }
+
+    /// Whether a side ended a message of MLLP without CR.
+    pub(super) fn lacks_cr(&self) -> bool {
+        self.observer.borrow().lacks_cr()
+    }
+
+    /// Takes the side that did so, once.
+    pub(super) fn take_lack_of_cr(&self) -> Option<hl7::Role> {
+        self.observer.borrow_mut().take_lack_of_cr()
     }
 
     /// The observer, when the connection has ended.

@@ -17,6 +17,7 @@ mod open;
 mod passthrough;
 mod receiver;
 mod reception;
+mod reports;
 mod seal;
 mod shake;
 

@@ -7,6 +7,7 @@ use rustix::process::{
 };
 
 use super::{Prepared, bind};
+use crate::audit::Level;
 use crate::config::{Config, Mode, RouteConfig};
 use crate::limits::{DESCRIPTORS_RESERVED, PIPES_MAX, PROBES_MAX};
 use crate::route::Transport;
@@ -80,6 +81,44 @@ fn lists_without_crl(route: &RouteConfig) -> bool {
     peers.any(|peer| peer.name.is_none() && peer.trust.crl.is_empty())
 }
 
+/// Something that an operator should know about a configuration that is good.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Remark {
+    /// Whether the operator must act: the gateway, or one of its peers or targets, will refuse something.
+    pub level: Level,
+    /// The sentence.
+    pub text: String,
+    /// Whether the gateway does not start on this machine before it is seen to.
+    pub prevents_start: bool,
+}
+
+impl Remark {
+    /// A remark that needs no action.
+    fn info(text: String) -> Self {
+        Self {
+            level: Level::Info,
+            text,
+            prevents_start: false,
+        }
+    }
+
+    /// A remark about what will not work.
+    fn warn(text: String) -> Self {
+        Self {
+            level: Level::Warn,
+            ..Self::info(text)
+        }
+    }
+
+    /// A remark about what this machine lacks.
+    fn no_start(text: String) -> Self {
+        Self {
+            prevents_start: true,
+            ..Self::warn(text)
+        }
+    }
+}
+
 /// What peers will hold against the certificate that a route shows.
 fn own_chain(transport: &Transport, route: &RouteConfig) -> impl Iterator<Item = String> {
     let remarks = match transport {
@@ -96,66 +135,72 @@ fn own_chain(transport: &Transport, route: &RouteConfig) -> impl Iterator<Item =
 
 /// What an operator should know about a configuration that is good.
 #[must_use]
-pub fn remarks(prepared: &Prepared) -> Vec<String> {
+pub fn remarks(prepared: &Prepared) -> Vec<Remark> {
     let mut remarks = Vec::new();
     if rustix::process::geteuid().is_root() {
-        remarks.push(AS_ROOT.to_owned());
+        remarks.push(Remark::info(AS_ROOT.to_owned()));
     }
     if let Some(path) = &prepared.config.gateway.admin {
-        remarks.push(format!(
+        remarks.push(Remark::info(format!(
             "admin socket {} is configured; this version does not serve it yet",
             path.display()
-        ));
+        )));
     }
-    remarks.extend(prepared.config.remarks());
-    remarks.extend(prepared.remarks.iter().cloned());
+    let of_config = prepared.config.remarks().into_iter();
+    remarks.extend(of_config.map(Remark::info));
+    let refused = prepared.config.refused_probes().into_iter();
+    remarks.extend(refused.map(Remark::warn));
+    remarks.extend(prepared.remarks.iter().cloned().map(Remark::info));
+    let surplus = prepared.surplus.iter().cloned();
+    remarks.extend(surplus.map(Remark::warn));
     for peer in prepared
         .config
         .peers
         .iter()
         .filter(|peer| peer.trust.crl.is_empty())
     {
-        remarks.push(format!(
+        remarks.push(Remark::info(format!(
             "peer \"{}\": no crl is configured, so a revoked certificate of this peer would be accepted until \
              it expires",
             peer.name.as_deref().unwrap_or_default()
-        ));
+        )));
     }
     let mut seen = HashSet::new();
     for route in &prepared.table.routes {
         if matches!(route.transport, Transport::Passthrough) {
-            remarks.push(format!(
+            remarks.push(Remark::info(format!(
                 "route \"{}\": passthrough carries bytes as they are; what is not TLS already \
                  crosses in the clear",
                 route.config.name
-            ));
+            )));
         }
-        remarks.extend(
-            own_chain(&route.transport, &route.config).filter(|remark| seen.insert(remark.clone())),
-        );
+        let of_chain =
+            own_chain(&route.transport, &route.config).filter(|remark| seen.insert(remark.clone()));
+        remarks.extend(of_chain.map(Remark::warn));
         let interface = route.config.interface.as_ref();
         if let Some(interface) = interface.filter(|interface| !bind::is_there(interface)) {
-            remarks.push(format!(
-                "route \"{}\": {}; the route would not start",
+            remarks.push(Remark::no_start(format!(
+                "route \"{}\": {}",
                 route.config.name,
                 bind::missing(interface)
-            ));
+            )));
         }
         if !bind::has_address(route.config.listen) {
-            remarks.push(format!(
-                "route \"{}\": listen \"{}\": this machine has no such address now, and until it has, wardgate does \
-                 not start; write one that `ip address` lists, or add the address",
+            remarks.push(Remark::no_start(format!(
+                "route \"{}\": listen \"{}\": this machine has no such address now; write one that `ip address` \
+                 lists, or add the address",
                 route.config.name, route.config.listen
-            ));
+            )));
         }
         if lists_without_crl(&route.config) {
-            remarks.push(format!(
+            remarks.push(Remark::info(format!(
                 "route \"{}\": no crl is configured, so a revoked certificate of a listed peer \
                  would be accepted until it expires",
                 route.config.name
-            ));
+            )));
         }
-        remarks.extend(route.config.remarks());
+        let of_route = route.config.remarks().into_iter();
+        remarks.extend(of_route.map(Remark::info));
     }
     remarks
 }

@@ -24,7 +24,7 @@ use tokio::runtime::Runtime;
 use tokio::task::LocalSet;
 use tokio::time::{sleep, timeout};
 
-pub use environment::remarks;
+pub use environment::{Remark, remarks};
 pub use prepare::{Prepared, prepare};
 pub use workers::Workers;
 
@@ -70,8 +70,8 @@ pub fn run(file: &FilePath) -> Result<(), Stopped> {
     notice(&journal, Level::Info, format!("io_uring: {capabilities}"));
     let choice = CipherChoice::new(prepared.config.gateway.cipher, CpuFeatures::detect());
     notice(&journal, Level::Info, format!("cipher: {choice}"));
-    for text in remarks(&prepared) {
-        notice(&journal, Level::Info, text);
+    for remark in remarks(&prepared) {
+        notice(&journal, remark.level, remark.text);
     }
     for text in std::mem::take(&mut prepared.closed) {
         notice(&journal, Level::Error, text);

@@ -31,6 +31,8 @@ pub struct Prepared {
     pub closed: Vec<String>,
     /// What an operator should know of files that are good.
     pub remarks: Vec<String>,
+    /// Certificates in the files of this site that peers may refuse it for.
+    pub surplus: Vec<String>,
     /// What of the loaded files expires.
     pub expiries: Expiries,
     /// The same for the metrics.
@@ -281,7 +283,8 @@ impl Loader {
             config,
             problems,
             closed: self.closed,
-            remarks: [self.remarks.as_slice(), self.store.remarks()].concat(),
+            remarks: self.remarks,
+            surplus: self.store.remarks().to_vec(),
             expiries: self.expiries,
             files,
         }

@@ -9,14 +9,15 @@ use x509_parser::prelude::FromDer;
 
 use super::algorithms::{ca_key_fault, signature_rule};
 use super::der::{Elements, Layout, OBJECT_IDENTIFIER, SEQUENCE};
-use super::identity::printable;
+use super::identity::{list, printable};
 use super::names::object_identifier;
 use super::normal_form::NormalChain;
 use super::policies::extension_name;
-use super::refusal::{Refusal, Rule};
+use super::refusal::{Claim, Refusal, Rule};
 use super::rules::{Chain, Rules};
 use super::verifier::Side;
 use crate::pki::constraints::Constraints;
+use crate::pki::crl::key_hash;
 use crate::pki::der::{BOOLEAN, element, only};
 use crate::pki::in_words::in_words;
 
@@ -127,12 +128,41 @@ impl Rules {
                 .refuse(Rule::OtherKey {
                     trust: self.trust_of_namesake(leaf, chain),
                 }),
-            _ if is_self_issued(presented.normal.leaf()) => presented.refuse(Rule::SelfSigned),
             _ => {
+                let claim = self.claim(leaf, chain).map(Box::new);
+                if is_self_issued(presented.normal.leaf()) {
+                    return presented.refuse(Rule::SelfSigned { claim });
+                }
                 let (top, is_presented) = presented.normal.top();
-                presented.refuse(Rule::UnknownIssuer { top, is_presented })
+                presented.refuse(Rule::UnknownIssuer {
+                    top,
+                    is_presented,
+                    claim,
+                })
             }
         }
+    }
+
+    /// The first listed identity that the leaf bears, and who may vouch for it.
+    fn claim(&self, leaf: &EndEntityCert<'_>, chain: Chain<'_>) -> Option<Claim> {
+        let key = key_hash(&leaf.subject_public_key_info());
+        let proved = self.peers.proved(leaf, &key, chain.expected);
+        let claimed = proved
+            .iter()
+            .find(|one| one.is_expected)
+            .or(proved.first())?;
+        let peer = &self.groups.get(claimed.group)?.peer;
+        let of_peer = self.anchor_facts.iter();
+        let of_peer = of_peer.filter(|facts| facts.vouches_for(claimed.group));
+        let authorities: Vec<_> = of_peer
+            .map(|facts| format!("\"{}\"", facts.subject))
+            .collect();
+        Some(Claim {
+            identity: claimed.name.to_string(),
+            peer: peer.name.clone(),
+            trust: peer.trust.trust.value.display().to_string(),
+            authorities: list(authorities.into_iter()),
+        })
     }
 
     /// The file of the anchor that has the name of an issuer of the chain.

@@ -6,6 +6,7 @@ use rustls::{AlertDescription, Error, InvalidMessage, PeerIncompatible};
 
 use super::identity::printable;
 use super::verifier::{Judgement, Side};
+use crate::config::is_peer_name;
 use crate::limits::SENTENCE_CHARS_MAX;
 use crate::stream_kind::StreamKind;
 
@@ -192,10 +193,18 @@ fn by_alert(alert: AlertDescription, judgement: &Judgement) -> String {
             "renew it, or compare the clocks of both ends".to_owned()
         }
         AlertDescription::CertificateRevoked => "have a new one issued".to_owned(),
-        AlertDescription::AccessDenied => format!(
-            "let the {peer} list one of its names or its key (sha256:{}) as a peer",
-            own.key_sha256
-        ),
+        AlertDescription::AccessDenied => {
+            let key = &own.key_sha256;
+            // A name that `check` refuses at the other end is no help: wildcards, for one.
+            match own.names.iter().find(|name| is_peer_name(name)) {
+                Some(name) => {
+                    format!("let the {peer} list \"{name}\" or \"sha256:{key}\" as a peer")
+                }
+                None => format!(
+                    "none of its names can be listed: let the {peer} add \"sha256:{key}\" to its peers"
+                ),
+            }
+        }
         AlertDescription::BadCertificate
         | AlertDescription::UnsupportedCertificate
         | AlertDescription::CertificateUnknown
@@ -222,6 +231,11 @@ fn by_alert(alert: AlertDescription, judgement: &Judgement) -> String {
 /// from here.
 fn unknown_ca(judgement: &Judgement) -> String {
     let peer = opposite(judgement);
+    if judgement.own().is_self_signed() {
+        return "it is self-signed: have it issued by a CA, for example one of your own (`wardgate pki init` and \
+                `wardgate pki issue`), and give the ca.pem to that site"
+            .to_owned();
+    }
     match judgement.own_missing_issuer() {
         Some(missing) => format!(
             "our certificate file holds no certificate of \"{missing}\": append it if that is an \
@@ -317,21 +331,52 @@ fn no_tls(kind: StreamKind, judgement: &Judgement) -> String {
                 judgement.demands()
             );
         }
-        StreamKind::Tls | StreamKind::Unknown => "something else",
+        StreamKind::Tls | StreamKind::Unknown => "bytes of an unknown protocol",
     };
-    let remedy = match (judgement.side(), kind) {
-        (Side::Connector, _) => {
-            "is the target a terminate route or another TLS server, and the port the right one?"
-        }
-        (Side::Acceptor, StreamKind::Http | StreamKind::Ssh) => {
-            "this port takes TLS from another site's gateway; is the client a browser, or the check of a load balancer?"
-        }
-        (Side::Acceptor, _) => {
-            "is the far end an originate route or another TLS client, and not in the same mode as this \
-             one? An application on the LAN connects to an originate route"
-        }
+    let remedy = match judgement.side() {
+        Side::Connector => of_server(kind),
+        Side::Acceptor => of_client(kind),
     };
     format!("the {peer} sent {what}, not TLS; {remedy}")
+}
+
+/// Where a target answers in another protocol, its address or its port is wrong, or TLS is off there.
+fn of_server(kind: StreamKind) -> &'static str {
+    match kind {
+        StreamKind::Dicom | StreamKind::Mllp | StreamKind::BareHl7 | StreamKind::StxHl7 => {
+            "the target must be the port of a terminate route at the other site, or turn TLS on there: an application \
+             without TLS belongs behind a terminate route"
+        }
+        StreamKind::Http | StreamKind::Ssh => {
+            "correct the port of the target: a program of another kind listens there"
+        }
+        _ => {
+            "correct the address and the port of the target: it must be a terminate route or another TLS server"
+        }
+    }
+}
+
+/// Where a client speaks another protocol, it is at the wrong port of ours, or TLS is off there.
+fn of_client(kind: StreamKind) -> &'static str {
+    match kind {
+        StreamKind::Dicom | StreamKind::Mllp | StreamKind::BareHl7 | StreamKind::StxHl7 => {
+            "this port takes TLS from another site's gateway: an application on the LAN must connect to the listener of \
+             a route with mode = \"originate\"; if the client is the other site's gateway, write mode = \"originate\" in \
+             its route"
+        }
+        StreamKind::Http => {
+            "this port takes TLS from another site's gateway and serves no web page; metrics and health checks have an \
+             address of their own (metrics in [gateway]), so point the browser or the load balancer's check there"
+        }
+        StreamKind::Ssh => {
+            "this port takes TLS from another site's gateway and serves no SSH; correct the port in the SSH client, and \
+             if nobody uses one, it is a port scan"
+        }
+        _ => {
+            "this port takes TLS from another site's gateway; turn TLS on in the client, or correct its port; from an \
+             address that you do not know, it is a port scan"
+        }
+    }
 }
 
 fn opposite(judgement: &Judgement) -> &'static str {

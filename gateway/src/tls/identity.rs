@@ -239,6 +239,11 @@ impl Description {
 }
 
 impl Description {
+    /// Whether it names itself as its issuer.
+    pub(super) fn is_self_signed(&self) -> bool {
+        !self.subject.is_empty() && self.subject == self.issuer
+    }
+
     /// The first name and how many more there are, or the subject; empty where the certificate cannot be read.
     pub(super) fn short_name(&self) -> String {
         let more = self.names.len().saturating_sub(1) + self.names_hidden;

@@ -48,17 +48,20 @@ pub(super) fn remarks(chain: &[CertificateDer<'static>], peer: Side, rules: &Rul
 fn fault(chain: &[CertificateDer<'static>], peer: Side) -> Option<String> {
     let (leaf, above) = chain.split_first()?;
     let refusal = match above {
-        [] if is_self_issued(leaf) => Refusal::new(peer, leaf, Rule::SelfSigned),
+        [] if is_self_issued(leaf) => Refusal::new(peer, leaf, Rule::SelfSigned { claim: None }),
         _ => judged(leaf, above, peer)?,
     };
-    let remedy = refusal.remedy();
+    let remedy = refusal.own_remedy();
     let whose = match &refusal.issuer {
         Some(issuer) => format!("its issuer \"{}\"", issuer.subject),
         None => "it".to_owned(),
     };
+    let rule = match &refusal.rule {
+        Rule::SelfSigned { .. } => "is self-signed".to_owned(),
+        other => other.to_string(),
+    };
     Some(format!(
-        "peers that run wardgate refuse it: {whose} {}; {remedy}",
-        refusal.rule
+        "peers that run wardgate refuse it: {whose} {rule}; {remedy}"
     ))
 }
 

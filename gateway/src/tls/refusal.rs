@@ -90,9 +90,14 @@ pub enum Rule {
         top: String,
         /// Whether the certificate of that CA was presented.
         is_presented: bool,
+        /// The listed peer that the certificate claims to be, where it does.
+        claim: Option<Box<Claim>>,
     },
     /// It issued itself and is no trust anchor.
-    SelfSigned,
+    SelfSigned {
+        /// The listed peer that the certificate claims to be, where it does.
+        claim: Option<Box<Claim>>,
+    },
     /// A trust anchor has its issuer's name, but another key.
     OtherKey {
         /// The file of that anchor.
@@ -198,6 +203,20 @@ pub enum Rule {
     },
 }
 
+/// A listed identity that a refused certificate bears. Nobody has vouched for it: anyone can write a name into a
+/// certificate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    /// The identity, as configured.
+    pub identity: String,
+    /// The name of the peer's `[[peer]]` table, where it has one.
+    pub peer: Option<String>,
+    /// The file of the CAs that may vouch for the identity.
+    pub trust: String,
+    /// The subjects of these CAs, shortened.
+    pub authorities: String,
+}
+
 /// What a failed handshake says about the peer, as far as its log lines are limited apart: a flood of
 /// one class must not hide another.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
@@ -212,7 +231,8 @@ pub enum RefusalClass {
     /// Only a party that has the key of such a certificate can cause it.
     NotListed,
     /// A certificate that is refused for another reason: it expired, its revocation list is missing, the
-    /// peer did not prove its key. Certificates of unknown CAs can be among them.
+    /// peer did not prove its key, it bears a listed name and is of another CA. Certificates of unknown CAs can be among
+    /// them.
     Unacceptable,
 }
 
@@ -258,6 +278,10 @@ impl Refusal {
             Rule::NotListed { .. } | Rule::OtherAuthority { .. } | Rule::NotExpected { .. } => {
                 RefusalClass::NotListed
             }
+            // A partner that has a new CA, or the wrong file of it here.
+            Rule::UnknownIssuer { claim: Some(_), .. } | Rule::SelfSigned { claim: Some(_) } => {
+                RefusalClass::Unacceptable
+            }
             Rule::AnchorKey { .. }
             | Rule::Expired { .. }
             | Rule::NotYetValid { .. }
@@ -286,7 +310,7 @@ impl Refusal {
             | Rule::Signature { .. }
             | Rule::CaAsLeaf
             | Rule::UnknownIssuer { .. }
-            | Rule::SelfSigned
+            | Rule::SelfSigned { .. }
             | Rule::OtherKey { .. }
             | Rule::Path { .. } => RefusalClass::Unknown,
         }
@@ -320,7 +344,7 @@ impl Refusal {
             // unknown_ca. As in OpenSSL and rustls, also where the lists that make a CA usable are
             // missing or old.
             Rule::UnknownIssuer { .. }
-            | Rule::SelfSigned
+            | Rule::SelfSigned { .. }
             | Rule::OtherKey { .. }
             | Rule::AnchorKey { .. }
             | Rule::AnchorExpired { .. } => CertificateError::UnknownIssuer,
@@ -439,7 +463,9 @@ impl fmt::Display for Rule {
                 f,
                 "is signed by {algorithm} with a salt of {salt} bytes, which is not accepted"
             ),
-            Self::UnknownIssuer { top, is_presented } => {
+            Self::UnknownIssuer {
+                top, is_presented, ..
+            } => {
                 f.write_str("was issued by no trusted CA of this route: ")?;
                 match is_presented {
                     true => write!(f, "its chain ends at \"{top}\""),
@@ -447,8 +473,8 @@ impl fmt::Display for Rule {
                 }?;
                 f.write_str(", and no trust has it")
             }
-            Self::SelfSigned => {
-                f.write_str("is self-signed, and no certificate of a CA that this route trusts")
+            Self::SelfSigned { .. } => {
+                f.write_str("is self-signed: no CA that this route trusts issued it")
             }
             Self::OtherKey { .. } => f.write_str(
                 "names a trusted CA of this route as issuer, but another key signed it",

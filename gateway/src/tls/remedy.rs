@@ -4,12 +4,39 @@
 //! of a peer, because that CA could then vouch for the names of that peer.
 
 use super::identity::Description;
-use super::refusal::{Refusal, Rule};
+use super::refusal::{Claim, Refusal, Rule};
 use crate::config::is_peer_name;
 
 const ACCEPTED_KEYS: &str = "RSA 2048 to 8192 bits, ECDSA P-256 or P-384, or Ed25519";
 
 impl Refusal {
+    /// What the site does whose own certificate this is, before any peer refuses it.
+    pub(super) fn own_remedy(&self) -> String {
+        match &self.rule {
+            Rule::SelfSigned { .. } => format!(
+                "have it issued by a CA, for example one of your own ({MAKE_CA}), and give the ca.pem to the sites \
+                 opposite"
+            ),
+            Rule::ChainTooLong { .. } => {
+                "keep this site's own certificate and its intermediates in the file, and nothing else".into()
+            }
+            Rule::CaAsLeaf => "issue this site a certificate of its own from that CA".into(),
+            Rule::Expired { .. } => "replace it by a renewed one, or correct this machine's clock".into(),
+            Rule::NotYetValid { .. } => "correct this machine's clock, or wait".into(),
+            Rule::Critical { .. } if self.issuer.is_some() => {
+                "have it issued anew with that extension not critical, or let the sites opposite trust that CA's \
+                 certificate itself"
+                    .into()
+            }
+            Rule::Policy { .. } => {
+                "have the certificates of the chain issued anew with the policy that the CA requires, or let the \
+                 sites opposite trust the CA that issued this site's certificate"
+                    .into()
+            }
+            _ => self.remedy(),
+        }
+    }
+
     /// What to do, as the second half of a sentence.
     pub(super) fn remedy(&self) -> String {
         let certificate = self.certificate.as_deref();
@@ -51,15 +78,22 @@ impl Refusal {
                     .into()
             }
             Rule::CaAsLeaf => "issue the peer a certificate of its own from that CA".into(),
-            Rule::UnknownIssuer { top, is_presented } => unknown_issuer(top, *is_presented),
-            Rule::SelfSigned => "give the peer a certificate from a CA, and name that CA in the trust of \
-                 the peer's [[peer]] table"
-                .into(),
+            Rule::UnknownIssuer {
+                top,
+                is_presented,
+                claim,
+            } => match claim {
+                Some(claim) => other_authority_of_peer(top, *is_presented, claim),
+                None => unknown_issuer(top, *is_presented),
+            },
+            Rule::SelfSigned { claim } => self_signed(claim.as_deref()),
             Rule::OtherKey { trust } => format!(
                 "if the CA was made anew under its old name, compare the fingerprint of its new \
                  certificate with its owner and put it beside the old one into {trust:?}"
             ),
-            Rule::Expired { .. } => "let the peer install a renewed certificate".into(),
+            Rule::Expired { .. } => "let the peer install a renewed certificate, or, if its certificate is \
+                 current, correct this machine's clock"
+                .into(),
             Rule::NotYetValid { .. } => "compare the clocks of both ends".into(),
             Rule::AnchorExpired { trust, .. } => {
                 format!("put the CA's renewed certificate into {trust:?}")
@@ -116,6 +150,53 @@ impl Refusal {
     }
 }
 
+/// A listed peer shows a certificate of a CA that its trust does not have.
+fn other_authority_of_peer(top: &str, is_presented: bool, claim: &Claim) -> String {
+    let Claim {
+        trust, authorities, ..
+    } = claim;
+    let bearer = bearer(claim);
+    let intermediate = match is_presented {
+        true => String::new(),
+        false => format!(
+            "; if \"{top}\" is an intermediate CA, let the peer append that CA's certificate to its certificate file"
+        ),
+    };
+    format!(
+        "it {bearer}, whose trust {trust:?} holds another CA ({authorities}): if that file is the wrong one or out of \
+         date, fetch ca.pem from that site again, and compare its fingerprint (`wardgate pki show`) with that site by \
+         telephone before you put it there{intermediate}"
+    )
+}
+
+fn bearer(claim: &Claim) -> String {
+    let identity = &claim.identity;
+    match &claim.peer {
+        Some(peer) => format!("bears \"{identity}\" of [[peer]] \"{peer}\""),
+        None => format!("bears \"{identity}\" of this route's peers"),
+    }
+}
+
+/// Who is to issue it, and where the certificate of that CA belongs.
+fn self_signed(claim: Option<&Claim>) -> String {
+    let (whose, place) = match claim {
+        Some(claim) => (
+            format!("it {}; ", bearer(claim)),
+            format!("{:?}", claim.trust),
+        ),
+        None => (
+            String::new(),
+            "the trust of a [[peer]] table for it".to_owned(),
+        ),
+    };
+    format!(
+        "{whose}let that site issue its certificate from a CA (wardgate: {MAKE_CA}) and give you the ca.pem for {place}; \
+         compare its fingerprint by telephone"
+    )
+}
+
+const MAKE_CA: &str = "`wardgate pki init` and `wardgate pki issue`";
+
 /// Two causes look the same from here: an intermediate that was not sent, and a CA that is not known.
 fn unknown_issuer(top: &str, is_presented: bool) -> String {
     let table = "compare its fingerprint with its owner, then write a [[peer]] table of that partner with \
@@ -144,6 +225,10 @@ fn not_listed(certificate: &Description, table: Option<&str>) -> String {
         Some(name) => format!("if this is the right peer, add \"{name}\" to {place}"),
         None if certificate.names.is_empty() => format!(
             "have it issued anew with a DNS or URI name, or add \"sha256:{key}\" to {place}"
+        ),
+        None if certificate.names.iter().any(|name| name.contains('*')) => format!(
+            "it has wildcard names only, and a wildcard cannot be listed because a peer is one host; if this is the \
+             right peer, add \"sha256:{key}\" to {place}"
         ),
         None => format!(
             "no name in it can be listed; if this is the right peer, add \"sha256:{key}\" to {place}"

@@ -39,8 +39,8 @@ use crate::pki::in_words::in_words;
 #[derive(Debug)]
 pub(super) struct Rules {
     // In the order of the configuration, which is that of `peers`' numbers.
-    groups: Vec<Group>,
-    peers: Peers,
+    pub(super) groups: Vec<Group>,
+    pub(super) peers: Peers,
     // INVARIANT: `anchors` and `anchor_facts` have the same length and order.
     pub(super) anchors: Vec<TrustAnchor<'static>>,
     pub(super) anchor_facts: Vec<AnchorFacts>,
@@ -50,8 +50,8 @@ pub(super) struct Rules {
 
 /// A peer, and the CAs that may vouch for it.
 #[derive(Debug)]
-struct Group {
-    peer: Arc<Peer>,
+pub(super) struct Group {
+    pub(super) peer: Arc<Peer>,
     trust: Arc<Trust>,
 }
 

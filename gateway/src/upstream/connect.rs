@@ -392,7 +392,7 @@ pub(super) async fn over(limit: Duration, stop: Option<watch::Receiver<bool>>) -
         }
     };
     tokio::select! {
-        () = sleep(limit) => "no answer in time",
+        () = sleep(limit) => NO_ANSWER,
         () = stopped => "the gateway is about to stop",
     }
 }
@@ -401,6 +401,9 @@ pub(super) async fn over(limit: Duration, stop: Option<watch::Receiver<bool>>) -
 pub(super) async fn stopped(stop: &mut watch::Receiver<bool>) {
     let _ = stop.wait_for(|stop| *stop).await;
 }
+
+/// Why something is over that took too long.
+pub(super) const NO_ANSWER: &str = "no answer in time";
 
 const NO_PORTS: &str = "this machine has no free source ports (net.ipv4.ip_local_port_range) for \
     connections to it; widen that range, or find what holds so many connections";

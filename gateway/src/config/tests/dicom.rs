@@ -321,9 +321,7 @@ peers = ["dns:gw.b.example"]
 {rules}
 "#
     );
-    let mut remarks = parse_good(&text, "wardgate.toml").remarks();
-    remarks.retain(|remark| remark.contains("probe"));
-    remarks
+    parse_good(&text, "wardgate.toml").refused_probes()
 }
 
 #[test]
@@ -350,7 +348,7 @@ fn a_probe_that_calls_a_title_which_its_own_route_refuses_is_remarked() {
     let text = fs::read_to_string(data().join("good/minimal.toml")).expect("it is text");
     let with = |lines: &str| {
         let config = parse_good(&format!("{text}\n{lines}"), "wardgate.toml");
-        let remarks = config.remarks();
+        let remarks = config.refused_probes();
         remarks
             .iter()
             .any(|remark| remark.contains("its probe calls \"OTHER\", which is not in called_ae"))

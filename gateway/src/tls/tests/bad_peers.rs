@@ -42,6 +42,21 @@ fn a_certificate_of_another_ca_is_refused() {
             "dns:peer.example",
             "no trusted CA of this route",
             "sent no certificate of \"CN=Other CA\"",
+            "it bears \"dns:peer.example\" of this route's peers",
+            "whose trust \"trust.pem\" holds another CA (\"CN=Site CA\")",
+            "fetch ca.pem from that site again",
+            "by telephone",
+            "if \"CN=Other CA\" is an intermediate CA",
+        ],
+    );
+    // Nobody who is listed: a new partner.
+    let peer = Authority::new("Other CA").issue(&["new.example"]);
+    refused(
+        &gateway,
+        &peer,
+        Alert::UnknownCA,
+        &[
+            "sent no certificate of \"CN=Other CA\"",
             "write a [[peer]] table",
             "never put it into the trust of another peer",
         ],
@@ -100,7 +115,7 @@ fn a_wildcard_name_matches_nobody() {
     let words = [
         "dns:*.region.example",
         "none of this route's peers",
-        "no name in it can be listed",
+        "it has wildcard names only, and a wildcard cannot be listed",
         "add \"sha256:",
     ];
     refused(&gateway, &peer, Alert::AccessDenied, &words);
@@ -211,9 +226,14 @@ fn a_self_signed_certificate_is_refused() {
     let words = [
         "dns:peer.example",
         "is self-signed",
-        "a certificate from a CA",
+        "it bears \"dns:peer.example\" of this route's peers",
+        "let that site issue its certificate from a CA",
+        "give you the ca.pem for \"trust.pem\"",
     ];
     refused(&gateway, &self_signed(&[PEER]), Alert::UnknownCA, &words);
+    let words = ["is self-signed", "the trust of a [[peer]] table for it"];
+    let stranger = self_signed(&["new.example"]);
+    refused(&gateway, &stranger, Alert::UnknownCA, &words);
 }
 
 #[test]

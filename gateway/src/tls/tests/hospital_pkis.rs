@@ -376,7 +376,8 @@ fn what_peers_would_refuse_in_an_own_chain_is_found_by_the_same_verifier() {
     assert!(found[0].contains("signed by ECDSA with SHA-1"), "{found:?}");
     let alone = super::authority::self_signed(&[PEER]).chain;
     let found = remarks(&alone);
-    assert!(found[0].contains("it is self-signed"), "{found:?}");
+    let words = "refuse it: it is self-signed; have it issued by a CA";
+    assert!(found[0].contains(words), "{found:?}");
 }
 
 #[test]

@@ -111,6 +111,10 @@ impl Gateway {
         self
     }
 
+    fn with_own(self, own: Own) -> Self {
+        Self { own, ..self }
+    }
+
     fn with_peers(mut self, peers: Vec<PeerName>) -> Self {
         self.listed[0].identities = peers;
         self

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rustls::{AlertDescription as Alert, Error, InvalidMessage, PeerIncompatible, PeerMisbehaved};
 
-use super::authority::{Authority, dns};
+use super::authority::{Authority, dns, self_signed};
 use super::ends::{End, Foreign, Ours, everything, foreign_client, talk};
 use super::{Gateway, PEER};
 use crate::config::KeyExchange;
@@ -39,7 +39,7 @@ fn an_alert_says_what_the_peer_holds_against_our_certificate() {
         (
             Alert::AccessDenied,
             "access_denied",
-            "list one of its names or its key (sha256:",
+            "list \"dns:us.example\" or \"sha256:",
         ),
         (
             Alert::BadCertificate,
@@ -104,6 +104,28 @@ fn other_alerts_say_what_is_needed_or_where_to_look() {
     }
 }
 
+/// `check` at the other end refuses a wildcard in `peers`.
+#[test]
+fn a_site_with_wildcard_names_is_told_the_line_to_list_at_the_other_end() {
+    let authority = Authority::new("Site CA");
+    let wildcard = authority.issue(&["*.us.example"]);
+    let ours = Ours::connecting(&gateway().with_own(wildcard));
+    ours.judgement.requested(Request::Answerable);
+    let error = Error::AlertReceived(Alert::AccessDenied);
+    let sentence = explain(&error, &ours.judgement, &[]);
+    let words = "none of its names can be listed: let the server add \"sha256:";
+    assert!(sentence.contains(words), "{sentence}");
+}
+
+#[test]
+fn a_self_signed_certificate_of_ours_is_no_matter_of_the_peers_trust() {
+    let ours = Ours::connecting(&gateway().with_own(self_signed(&["us.example"])));
+    let error = Error::AlertReceived(Alert::UnknownCA);
+    let sentence = explain(&error, &ours.judgement, &[]);
+    let words = "(unknown_ca); it is self-signed: have it issued by a CA";
+    assert!(sentence.contains(words), "{sentence}");
+}
+
 #[test]
 fn a_refusal_by_the_other_gateway_is_explained_at_both_ends() {
     let authority = Authority::new("Site CA");
@@ -137,7 +159,10 @@ fn a_peer_that_speaks_no_tls_is_named_by_what_it_speaks() {
         (b"SSH-2.0-x", "SSH, not TLS"),
         (b"PROXY TCP4 ", "a PROXY protocol header"),
         (&[0x80, 0x2e, 1, 3, 1, 0, 0x15, 0], "SSL 2"),
-        (b"\xff\xfb\x1f\xff\xfb", "something else, not TLS"),
+        (
+            b"\xff\xfb\x1f\xff\xfb",
+            "bytes of an unknown protocol, not TLS",
+        ),
     ];
     for (first, words) in cases {
         let mut ours = Ours::accepting(&gateway());
@@ -165,7 +190,7 @@ fn an_abort_in_plain_dicom_is_recognised_where_we_connect() {
         "{sentence}"
     );
     assert!(
-        sentence.contains("is the target a terminate route"),
+        sentence.contains("the target must be the port of a terminate route"),
         "{sentence}"
     );
 }

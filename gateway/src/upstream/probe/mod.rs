@@ -14,7 +14,7 @@ use std::slice;
 use tokio::sync::watch;
 
 use self::channel::{Channel, Cut};
-use super::connect::{over, stopped};
+use super::connect::{NO_ANSWER, over, stopped};
 use super::{Attempts, Names, ProbedTarget, Reached};
 use crate::config::{Health, Probe, RouteConfig};
 use crate::limits::PROBE_BYTES_MAX;
@@ -82,6 +82,11 @@ impl<V: Verbs> Prober<'_, V> {
             (Err(_), Some(why)) if is_shaking => Err(format!(
                 "{why}: no TLS answer to our ClientHello came; does the target expect TLS at this port? Otherwise \
                  look for a firewall that drops TLS, or a smaller MTU on the path"
+            )),
+            (Err(_), Some(NO_ANSWER)) => Err(format!(
+                "{NO_ANSWER}: the target accepted the connection, and {} did not come; see whether the application \
+                 there hangs (restart it), whether its port expects TLS, and whether another program listens there",
+                awaited.get()
             )),
             (Err(_), Some(why)) => Err(format!("{why}: {} did not come", awaited.get())),
             (Err(why), None) => Err(why.in_words(awaited.get(), asks(health, connector))),

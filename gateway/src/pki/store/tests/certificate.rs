@@ -16,8 +16,9 @@ fn expired_certificate_is_refused_with_its_date() {
     assert_eq!(
         site.problems(),
         [
-            "11: certificate \"site.pem\" expired 2026-03-01; issue a new one with `wardgate pki \
-             issue`"
+            "11: certificate \"site.pem\" expired 2026-03-01, and this machine's clock says 2026-06-01 \
+             12:00 UTC; if the clock is right, renew it with `wardgate pki renew --certificate site.pem --key \
+             site.key` on the machine that has the CA's folder, or have the CA that issued it issue a new one"
         ]
     );
 }
@@ -30,7 +31,7 @@ fn certificate_of_the_future_is_refused_with_a_hint_at_the_clock() {
         site.problems(),
         [
             "11: certificate \"site.pem\" is valid only from 2026-07-01, and this machine's clock \
-             says 2026-06-01; correct the clock, or wait"
+             says 2026-06-01 12:00 UTC; correct the clock, or wait"
         ]
     );
 }
@@ -216,8 +217,8 @@ fn expired_intermediate_is_named() {
     assert_eq!(
         site.problems(),
         [
-            "11: certificate \"site.pem\": \"CN=Old CA\" expired 2026-02-03; get a current one from \
-             its CA"
+            "11: certificate \"site.pem\": \"CN=Old CA\" expired 2026-02-03, and this machine's clock \
+             says 2026-06-01 12:00 UTC; if the clock is right, get a current one from its CA"
         ]
     );
 }

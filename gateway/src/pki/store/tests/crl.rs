@@ -16,9 +16,9 @@ fn expired_crl_is_refused_with_its_date() {
     assert_eq!(
         site.problems(),
         [
-            "14: crl \"ca.crl\" of \"CN=Region CA\" expired 2026-05-31, and without it every peer \
-             of that CA is refused; fetch the current one, or make it with `wardgate pki renew \
-             --crl`"
+            "14: crl \"ca.crl\" of \"CN=Region CA\" expired 2026-05-31, and this machine's clock says \
+             2026-06-01 12:00 UTC; without a current list every peer of that CA is refused: if the clock is right, \
+             fetch the current one, or make it with `wardgate pki renew --crl`"
         ]
     );
 }

@@ -47,7 +47,8 @@ fn expired_anchors_are_left_out_and_refused_where_no_other_is_left() {
         site.problems(),
         [
             "13: trust \"trust.pem\" holds expired CAs only, the last (\"CN=Old CA\") until \
-             2026-02-03; get the current CA certificates of your peers"
+             2026-02-03, and this machine's clock says 2026-06-01 12:00 UTC; if the clock is right, get the current \
+             CA certificates of your peers"
         ]
     );
 }
@@ -64,7 +65,7 @@ fn anchors_of_the_future_alone_are_refused_with_a_hint_at_the_clock() {
         site.problems(),
         [
             "13: trust \"trust.pem\" holds no CA that is valid today: \"CN=Next CA\" is only from \
-             2026-09-01, and this machine's clock says 2026-06-01; correct the clock"
+             2026-09-01, and this machine's clock says 2026-06-01 12:00 UTC; correct the clock"
         ]
     );
 }

@@ -1,0 +1,198 @@
+//! What is reported of a connection while it lasts, and of one whose target never answered.
+
+use std::cell::Cell;
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep_until};
+
+use super::connection::Work;
+use super::link::Link;
+use crate::audit::{self, Close, Event, Fault, Party, Reason};
+use crate::config::Protocol;
+use crate::limits::{ANSWER_GIVEN_UP_MIN, ANSWER_WAIT, MLLP_CR_WAIT, PROGRESS_EVERY};
+use crate::route::Transport;
+use crate::uring::Verbs;
+
+/// What has been reported of a connection that is relayed.
+pub(super) struct Reports {
+    began: Instant,
+    is_unanswered_reported: Cell<bool>,
+}
+
+impl Reports {
+    /// Nothing yet, of a connection that is relayed from now on.
+    pub(super) fn new() -> Self {
+        Self {
+            began: Instant::now(),
+            is_unanswered_reported: Cell::new(false),
+        }
+    }
+}
+
+/// Whether a side has ended a message without CR.
+enum LackOfCr {
+    /// Not as far as is known.
+    Unseen,
+    /// So it seems; at this time the CR is not under way any more.
+    Suspected(Instant),
+    /// It was reported.
+    Reported,
+}
+
+impl<V: Verbs> Work<'_, V> {
+    /// Never returns. One timer for each connection that lasts, which fires once early and then once an hour.
+    pub(super) async fn report(
+        &self,
+        link: &Link<V::Socket, V::Socket>,
+        reports: &Reports,
+    ) -> Option<Reason> {
+        let mut progress_at = Instant::now() + PROGRESS_EVERY;
+        let mut answer_at = self.expects_answer().then(|| reports.began + ANSWER_WAIT);
+        let mut lack = LackOfCr::Unseen;
+        loop {
+            let suspected = match lack {
+                LackOfCr::Suspected(until) => Some(until),
+                LackOfCr::Unseen | LackOfCr::Reported => None,
+            };
+            let others = [answer_at, suspected].into_iter().flatten();
+            let next = others.fold(progress_at, Instant::min);
+            // What the link has seen was seen by this task, which is polled now.
+            let seems_to_lack = poll_fn(|_| match lack {
+                LackOfCr::Unseen if link.lacks_cr() => Poll::Ready(()),
+                _ => Poll::Pending,
+            });
+            tokio::select! {
+                biased;
+                () = sleep_until(next) => {}
+                () = seems_to_lack => lack = LackOfCr::Suspected(Instant::now() + MLLP_CR_WAIT),
+            }
+            let now = Instant::now();
+            if suspected.is_some_and(|until| until <= now) {
+                lack = match link.take_lack_of_cr() {
+                    Some(by) => {
+                        self.warn(Fault::EndsWithoutCr(by));
+                        LackOfCr::Reported
+                    }
+                    None => LackOfCr::Unseen,
+                };
+            }
+            if answer_at.is_some_and(|at| at <= now) {
+                answer_at = self.look_for_answer(link, reports);
+            }
+            if progress_at <= now {
+                self.report_progress(link);
+                progress_at = now + PROGRESS_EVERY;
+            }
+        }
+    }
+
+    /// Reports at the end of a connection that its target had not answered, where the client waited for that.
+    pub(super) fn report_end(
+        &self,
+        link: &Link<V::Socket, V::Socket>,
+        reports: &Reports,
+        close: &Close,
+    ) {
+        let target = match self.route.transport {
+            Transport::Terminate(_) => Party::PlainSide,
+            Transport::Originate(_) => Party::TlsPeer,
+            Transport::Passthrough => Party::Target,
+        };
+        let is_given_up = matches!(
+            close.reason,
+            Reason::Complete
+                | Reason::Unfinished
+                | Reason::Reset(_)
+                | Reason::Truncated
+                | Reason::Deadline(_)
+        );
+        let is_known = reports.is_unanswered_reported.get();
+        if is_known || close.by == target || !is_given_up || !self.expects_answer() {
+            return;
+        }
+        let waited = self.unanswered_for(link, reports);
+        if let Some(waited) = waited.filter(|waited| *waited >= ANSWER_GIVEN_UP_MIN) {
+            let is_over = true;
+            self.warn(Fault::NoAnswer { waited, is_over });
+        }
+    }
+
+    // Reports a target that does not answer. Returns when to look again, where that is of use.
+    fn look_for_answer(
+        &self,
+        link: &Link<V::Socket, V::Socket>,
+        reports: &Reports,
+    ) -> Option<Instant> {
+        if self.has_answer() {
+            return None;
+        }
+        let waited = self.unanswered_for(link, reports).unwrap_or_default();
+        if waited < ANSWER_WAIT {
+            return Some(Instant::now() + (ANSWER_WAIT - waited));
+        }
+        let is_over = false;
+        self.warn(Fault::NoAnswer { waited, is_over });
+        reports.is_unanswered_reported.set(true);
+        None
+    }
+
+    fn expects_answer(&self) -> bool {
+        self.route.config.protocol != Protocol::Tcp
+    }
+
+    // Bytes to the target and back.
+    fn passed(&self) -> [u64; 2] {
+        let [sealed, opened] = [&self.account.sealed, &self.account.opened].map(Cell::get);
+        match self.route.transport {
+            Transport::Terminate(_) => [opened, sealed],
+            Transport::Originate(_) | Transport::Passthrough => [sealed, opened],
+        }
+    }
+
+    fn has_answer(&self) -> bool {
+        let [_, back] = self.passed();
+        back > 0
+    }
+
+    // How long the first request has been without any answer; `None` where there is one, or no request.
+    fn unanswered_for(
+        &self,
+        link: &Link<V::Socket, V::Socket>,
+        reports: &Reports,
+    ) -> Option<Duration> {
+        let [there, back] = self.passed();
+        if there == 0 || back > 0 {
+            return None;
+        }
+        link.unanswered_for(reports.began)
+    }
+
+    fn warn(&self, fault: Fault) {
+        let warning = audit::Warning {
+            id: self.handle.id,
+            route: Arc::clone(&self.route.config),
+            source: self.source,
+            target: self.account.target,
+            peer: self.account.peer.as_ref().map(|peer| peer.identity.clone()),
+            fault,
+        };
+        self.core.journal.tell(Event::Warning(Box::new(warning)));
+    }
+
+    fn report_progress(&self, link: &Link<V::Socket, V::Socket>) {
+        let progress = audit::Progress {
+            id: self.handle.id,
+            route: Arc::clone(&self.route.config),
+            source: self.source,
+            peer: self.account.peer.as_ref().map(|peer| peer.identity.clone()),
+            sealed_bytes: self.account.sealed.get(),
+            opened_bytes: self.account.opened.get(),
+            observed: link.progress(),
+            duration: self.started.elapsed(),
+        };
+        self.core.journal.tell(Event::Progress(Box::new(progress)));
+    }
+}
