@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::made::Pixels;
 use super::needles::Needles;
-use crate::limits;
+use gateway::limits;
 
 /// Everything that one run sends.
 pub(super) struct Study {

@@ -14,7 +14,8 @@ use anyhow::{Context, bail};
 use rustix::process::{Pid, Signal, kill_process};
 use serde::Deserialize;
 
-use crate::limits;
+use crate::GATEWAY;
+use gateway::limits;
 
 /// Clock ticks of /proc/<pid>/stat per second: part of the kernel's interface on x86-64 (proc(5)).
 const TICKS_PER_SECOND: f64 = 100.0;
@@ -109,9 +110,9 @@ peers = ["{peer}"]
 impl Site {
     /// Starts `wardgate run` with this configuration, and waits until it is ready.
     pub(super) fn start(name: &'static str, config: &Path) -> anyhow::Result<Self> {
-        let program = std::env::current_exe().context("cannot tell where wardgate itself is")?;
+        let program = std::env::current_exe().context("cannot find this program on disk")?;
         let mut command = Command::new(program);
-        command.args(["run", "--config"]).arg(config);
+        command.args([GATEWAY, "run", "--config"]).arg(config);
         Self::spawn(name, command)
     }
 
@@ -394,6 +395,6 @@ mod tests {
         let toml = plan.to_toml();
         assert!(toml.contains("targets = [\"127.0.0.1:2762\"]             # the wire\n"));
         assert!(toml.contains("trust = \"region-ca.pem\"\n"));
-        crate::config::parse(&toml, Path::new("wardgate.toml")).expect("a good configuration");
+        gateway::config::parse(&toml, Path::new("wardgate.toml")).expect("a good configuration");
     }
 }

@@ -15,7 +15,7 @@ use dicom_transfer_syntax_registry::entries::EXPLICIT_VR_LITTLE_ENDIAN;
 
 use super::needles::Needles;
 use super::study::{Object, Series, Source, Study};
-use crate::limits;
+use gateway::limits;
 
 /// Rows, and columns, of every frame: what CT scanners make.
 const SIDE: u16 = 512;

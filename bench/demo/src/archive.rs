@@ -11,7 +11,7 @@ use dicom_ul::pdu::{PDataValue, PDataValueType};
 use dicom_ul::{Pdu, ServerAssociationOptions};
 
 use super::dimse::{Receipt, SUCCESS, StoreRequest, Tally};
-use crate::limits;
+use gateway::limits;
 
 /// The archive; it runs until the process ends.
 pub(super) struct Archive {

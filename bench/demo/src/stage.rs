@@ -20,7 +20,7 @@ use super::site::{self, Plan, Site};
 use super::study::Study;
 use super::throwaway;
 use super::wire::Wire;
-use crate::limits;
+use gateway::limits;
 
 /// Folder of site A.
 pub(super) const HOSPITAL: &str = "hospital";

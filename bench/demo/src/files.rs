@@ -13,7 +13,7 @@ use memchr::memmem;
 
 use super::needles::Needles;
 use super::study::{Object, Series, Source, Study};
-use crate::limits;
+use gateway::limits;
 
 /// What stands before `DICM` (PS3.10 section 7.1).
 const PREAMBLE_BYTES: u64 = 128;

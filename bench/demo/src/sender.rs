@@ -10,7 +10,7 @@ use dicom_ul::{ClientAssociationOptions, Pdu};
 
 use super::dimse::{Receipt, StoreRequest, Tally};
 use super::study::{Object, Series, Study};
-use crate::limits;
+use gateway::limits;
 
 /// Who calls, and who is called.
 #[derive(Debug, Clone, Copy)]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use memchr::memmem::Finder;
 
-use crate::limits;
+use gateway::limits;
 
 /// Random bytes may spell a short needle. More hits than chance gives in all but one of this many runs
 /// are no chance.

@@ -11,7 +11,7 @@ use std::thread;
 
 use super::needles::{Hits, Needles, Search};
 use super::records::Records;
-use crate::limits;
+use gateway::limits;
 
 /// The relay between the sites.
 pub(super) struct Wire {
