@@ -15,7 +15,7 @@ use dicom_transfer_syntax_registry::entries::EXPLICIT_VR_LITTLE_ENDIAN;
 
 use super::needles::Needles;
 use super::study::{Object, Series, Source, Study};
-use gateway::limits;
+use crate::limits;
 
 /// Rows, and columns, of every frame: what CT scanners make.
 const SIDE: u16 = 512;
@@ -297,7 +297,7 @@ impl Noise {
 }
 
 // One slice and one frame are the least that is sent.
-const _: () = assert!(limits::DEMO_SIZE_MIN_BYTES >= 2 * FRAME_BYTES);
+const _: () = assert!(limits::SIZE_MIN_BYTES >= 2 * FRAME_BYTES);
 
 #[cfg(test)]
 mod tests {

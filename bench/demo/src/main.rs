@@ -16,6 +16,7 @@
 mod archive;
 mod dimse;
 mod files;
+mod limits;
 mod made;
 mod needles;
 mod records;
@@ -44,7 +45,6 @@ use ring::rand::{SecureRandom, SystemRandom};
 use tokio::signal::unix::{SignalKind, signal};
 
 use gateway::cli::{EXIT_FAILED, EXIT_GOOD};
-use gateway::limits;
 
 use self::needles::{Hits, Needles, Search};
 use self::report::Report;
@@ -282,7 +282,7 @@ fn parse_size(text: &str) -> Result<u64, String> {
         .parse()
         .map_err(|_| "write a whole number and its unit")?;
     let bytes = number.saturating_mul(1 << shift);
-    let allowed = limits::DEMO_SIZE_MIN_BYTES..=limits::DEMO_SIZE_MAX_BYTES;
+    let allowed = limits::SIZE_MIN_BYTES..=limits::SIZE_MAX_BYTES;
     match allowed.contains(&bytes) {
         true => Ok(bytes),
         false => Err("it must be between 1MiB and 32GiB".into()),
