@@ -228,6 +228,18 @@ fn the_users_files_are_sent_and_others_are_counted() {
 }
 
 #[test]
+fn the_gateways_table_of_sop_classes_agrees_with_the_dicom_library() {
+    use dicom_core::dictionary::UidDictionary as _;
+    let library = dicom_dictionary_std::sop_class::registry();
+    let table = include_str!("../../../gateway/src/dicom/sop_classes.txt");
+    for line in table.lines() {
+        let (uid, name) = line.split_once(' ').expect("UID and name");
+        let known = library.by_uid(uid).map(|entry| entry.name);
+        assert_eq!(known, Some(name), "{uid}");
+    }
+}
+
+#[test]
 fn the_closing_commands_start_what_was_built_here_by_cargo() {
     let here = tempfile::tempdir().expect("folder");
     let here = here.path();
