@@ -82,6 +82,11 @@ fn crates_take_dependencies_from_the_workspace_alone() {
 }
 
 #[test]
+fn the_gateway_needs_no_crate_of_the_demonstration() {
+    expect_none(manifests::demonstration_in_gateway);
+}
+
+#[test]
 fn every_relative_link_leads_somewhere() {
     expect_none(|source| documents::dead_links(source, root()));
 }

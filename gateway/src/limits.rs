@@ -403,37 +403,6 @@ pub const METRICS_DEADLINE: Duration = Duration::from_secs(5);
 /// How long workers may take to end once their connections were told to.
 pub const WORKERS_END: Duration = Duration::from_secs(5);
 
-/// Byte strings that the demonstration looks for on the wire. Each costs a pass over all that crosses.
-pub const DEMO_NEEDLES_MAX: usize = 12;
-
-/// The relay of the demonstration reads this much at once, so that it costs the gateways little.
-pub const DEMO_WIRE_BUFFER_BYTES: usize = 1 << 20;
-
-/// The longest PDU that the demonstration's archive takes: so long that headers cost nothing, and no
-/// longer, since whole PDUs are gathered and copied, which costs the more the longer they are.
-pub const DEMO_PDU_BYTES: u32 = 1 << 18;
-
-/// When nothing has moved for this long, the demonstration gives up and says where it stood.
-pub const DEMO_STALL: Duration = Duration::from_secs(30);
-
-/// How long a gateway of the demonstration may take to say that it is ready.
-pub const DEMO_READY: Duration = Duration::from_secs(20);
-
-/// How long a gateway of the demonstration may take to end after SIGTERM before it is killed.
-pub const DEMO_STOP: Duration = Duration::from_secs(3);
-
-/// Log lines of a gateway that the demonstration keeps. A run writes a few.
-pub const DEMO_LOG_LINES_MAX: usize = 10_000;
-
-/// Files that the demonstration takes from a directory. A large study has some thousands.
-pub const DEMO_FILES_MAX: usize = 100_000;
-
-/// The smallest study that is made: one slice and one frame.
-pub const DEMO_SIZE_MIN_BYTES: u64 = 1 << 20;
-
-/// The largest study that is made. The headers of its slices are held in memory, about 2 KiB each.
-pub const DEMO_SIZE_MAX_BYTES: u64 = 32 << 30;
-
 /// Names that a core looks up at a time, each on a thread of its own that waits for the system's
 /// resolver. A name has one look-up at a time, so a configuration of fewer names never reaches the bound:
 /// a name whose server hangs keeps its own thread, and none of another name's.

@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    gateway::cli::main()
+    gateway::cli::main(std::env::args_os())
 }

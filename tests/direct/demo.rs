@@ -1,17 +1,15 @@
-//! `wardgate demo`, whole: its report is true, it leaves nothing behind, and what it keeps is good.
+//! `wardgate-demo` as a whole: its report is true, it leaves nothing behind, and the files it keeps are good.
 
 use std::fs;
 use std::path::Path;
 
 use rustix::process::Signal;
 use tempfile::TempDir;
-use wardgate_tests::{Background, DEADLINE, Program, dicom, until, wardgate};
+use wardgate_tests::{Background, DEADLINE, Program, built, dicom, until, wardgate};
 
 /// The demonstration with its temporary files in a folder of this test.
 fn demo(folder: &TempDir) -> Program {
-    Program::new(wardgate())
-        .arg("demo")
-        .env("TMPDIR", folder.path())
+    Program::new(built("wardgate-demo")).env("TMPDIR", folder.path())
 }
 
 fn folder() -> TempDir {

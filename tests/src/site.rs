@@ -253,21 +253,26 @@ impl Route {
     }
 }
 
-/// The program under test: what `WARDGATE_PROGRAM` names (an installed package, say), or the one
-/// beside the test's own executable.
+/// The program under test: the file that `WARDGATE_PROGRAM` names (an installed package, say), or else the
+/// one beside the test's own executable.
 pub fn wardgate() -> PathBuf {
-    if let Some(file) = std::env::var_os("WARDGATE_PROGRAM") {
-        return file.into();
+    match std::env::var_os("WARDGATE_PROGRAM") {
+        Some(file) => file.into(),
+        None => built("wardgate"),
     }
+}
+
+/// A program of the workspace, beside the test's own executable.
+pub fn built(name: &str) -> PathBuf {
     let own = std::env::current_exe().expect("the kernel knows what it runs");
     let file = own
         .parent()
         .and_then(Path::parent)
         .expect("tests run from target/<profile>/deps")
-        .join("wardgate");
+        .join(name);
     assert!(
         file.is_file(),
-        "{} is missing; build it first: cargo build -p wardgate",
+        "{} is missing; build it first: cargo build -p {name}",
         file.display()
     );
     file

@@ -45,8 +45,14 @@ fn variants(source: &Source) -> Vec<String> {
         .collect()
 }
 
-/// How a command begins, installed or not.
-const STARTS: [&str; 3] = ["wardgate ", "cargo run --release -- ", "cargo run -- "];
+/// How a command line of `wardgate` begins, installed or not.
+const STARTS: [&str; 5] = [
+    "wardgate ",
+    "wardgate-demo wardgate ",
+    "cargo demo wardgate ",
+    "cargo run --release -- ",
+    "cargo run -- ",
+];
 
 /// Finds commands in backquotes, and in documents on lines of their own, that do not exist.
 pub(crate) fn unknown(source: &Source, commands: &Commands) -> Vec<Finding> {
@@ -118,6 +124,8 @@ mod tests {
             "`@ no`",
             "`@ hides`",
             "`% stop`",
+            "`@-demo @ stop`",
+            "`cargo demo @ stop`",
             "f(\"`@ \\\n  reload`\")",
             "/// `@ pki\n/// hide`",
         ] {
@@ -129,7 +137,7 @@ mod tests {
 
     #[test]
     fn commands_that_exist_and_words_about_the_program_are_not_found() {
-        let good = "`@ run --config x` `@ pki` `@ pki --help` `@ pki show a.pem` `@ --version`\n\
+        let good = "`@ run --config x` `@-demo @ run` `@-demo --keep` `@ pki` `@ pki --help` `@ pki show a.pem` `@ --version`\n\
                     `@` `@.toml` `cargo run -- run` `cargo run`\n@ carries\n```\n@ run\n```\n\
                     @ reloads nothing\n```\ninstall @ /usr/bin\n```\n";
         assert_eq!(found("a.md", good), [""; 0]);

@@ -74,7 +74,7 @@ fn without_code(text: &str) -> String {
 
 /// Commands that a newcomer needs and README.md does not show as a line of their own.
 pub(crate) fn missing_commands(readme: &str) -> Vec<&'static str> {
-    ["cargo run --release -- demo", "cargo xtask test"]
+    ["cargo demo", "cargo xtask test"]
         .into_iter()
         .filter(|command| {
             !readme.lines().any(|line| {
@@ -211,9 +211,9 @@ mod tests {
 
     #[test]
     fn a_readme_without_its_commands_is_found() {
-        let good = "```\ncargo run --release -- demo\n$ cargo xtask test   # why\n```\n";
+        let good = "```\ncargo demo\n$ cargo xtask test   # why\n```\n";
         assert_eq!(missing_commands(good), [""; 0]);
-        let bad = "cargo run --release -- demo-x and `cargo xtask test`\n";
+        let bad = "cargo demo-x and `cargo xtask test`\n";
         assert_eq!(missing_commands(bad).len(), 2);
     }
 

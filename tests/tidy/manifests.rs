@@ -26,6 +26,17 @@ pub(crate) fn own_version(source: &Source) -> Vec<Finding> {
         .collect()
 }
 
+/// Finds crates in the gateway that only the demonstration needs: DICOM data sets, and a progress bar.
+pub(crate) fn demonstration_in_gateway(source: &Source) -> Vec<Finding> {
+    if source.path != "gateway/Cargo.toml" {
+        return Vec::new();
+    }
+    entries(source, |section| section.ends_with("dependencies"))
+        .filter(|(_, entry)| entry.starts_with("dicom-") || entry.starts_with("indicatif"))
+        .map(|(line, entry)| source.finding_on_line(line, format!("for bench/demo alone: {entry}")))
+        .collect()
+}
+
 fn is_from_workspace(entry: &str) -> bool {
     let (name, value) = entry.split_once('=').unwrap_or((entry, ""));
     name.trim().ends_with(".workspace") || value.contains("workspace = true")
@@ -82,6 +93,15 @@ mod tests {
                 "Cargo.toml:5: no reason: empty = { version = \"1#2\" } #"
             ]
         );
+    }
+
+    #[test]
+    fn a_crate_of_the_demonstration_is_found_in_the_gateway_only() {
+        let text = "[dependencies]\nclap.workspace = true\ndicom-ul.workspace = true\n\
+                    [dev-dependencies]\nindicatif.workspace = true\n";
+        let found = |path| demonstration_in_gateway(&Source::new(path, text)).len();
+        assert_eq!(found("gateway/Cargo.toml"), 2);
+        assert_eq!(found("bench/demo/Cargo.toml"), 0);
     }
 
     #[test]

@@ -70,12 +70,12 @@ pub(crate) fn can_run() -> bool {
 
 /// Counts and compares; where the baseline is to be renewed, writes it instead.
 pub(crate) fn run(workspace: &Workspace, renew: bool) -> anyhow::Result<()> {
-    let build = ["build", "--profile", "gate", "--locked", "-p"];
+    let build = ["build", "--profile", "quick", "--locked", "-p"];
     must(workspace.cargo(&build).arg("wardgate-bench"))?;
-    let program = workspace.product("gate/wardgate-bench");
+    let program = workspace.product("quick/wardgate-bench");
     let mut counts = Counts::new();
     for case in CASES {
-        let file = workspace.product(&format!("gate/{case}.callgrind"));
+        let file = workspace.product(&format!("quick/{case}.callgrind"));
         let [few, many] = TURNS.map(|turns| instructions(&program, case, turns, &file, &[]));
         let more = many?.saturating_sub(few?);
         counts.insert(case.to_owned(), more / (TURNS[1] - TURNS[0]));
@@ -107,7 +107,7 @@ fn compare(
     cases: &[(&str, u64)],
 ) -> anyhow::Result<()> {
     let count = |case: &str| {
-        let file = workspace.product(&format!("gate/{case}.callgrind"));
+        let file = workspace.product(&format!("quick/{case}.callgrind"));
         let all = instructions(program, case, HANDSHAKE_TURNS, &file, &[part])?;
         anyhow::ensure!(all > 0, "{case}: callgrind found no {part}");
         Ok(all / HANDSHAKE_TURNS)
@@ -136,18 +136,21 @@ fn excess(case: &str, count: u64, measure: &str, normal: u64, most: u64) -> Opti
 /// Bulk through a pair beside bulk through a pair of HAProxy as shipped, in one short run: an error
 /// where a byte costs more of HAProxy's CPU time than `RATIO_MAX`. It costs a third of it or less, so
 /// this is no measurement: it finds a byte path that has lost its way.
-pub(crate) fn ratio(workspace: &Workspace) -> anyhow::Result<()> {
-    let build = ["build", "--profile", "gate", "--locked", "-p"];
+pub(crate) fn ratio(workspace: &Workspace, may_install: bool) -> anyhow::Result<()> {
+    let build = ["build", "--profile", "quick", "--locked", "-p"];
     must(
         workspace
             .cargo(&build)
             .args(["wardgate", "-p", "wardgate-bench"]),
     )?;
-    let mut peers = Command::new(workspace.product("gate/wardgate-bench"));
+    let mut peers = Command::new(workspace.product("quick/wardgate-bench"));
     peers
         .args(["peers", "--quick", "--only", "wardgate,haproxy"])
         .args(["--scenarios", "bulk", "--at-most", RATIO_MAX, "--wardgate"])
-        .arg(workspace.product("gate/wardgate"));
+        .arg(workspace.product("quick/wardgate"));
+    if !may_install {
+        peers.arg("--no-install");
+    }
     must(&mut peers)
 }
 

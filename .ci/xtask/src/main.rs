@@ -27,8 +27,12 @@ use steps::Steps;
 enum Task {
     /// What passes before every commit: format, lints, tidy, unit tests, documentation
     Check,
-    /// Everything: brings the programs the tests need, then lints, all tests, documentation
-    Test,
+    /// Everything: lints, all tests, documentation; as root installs the Debian packages that tests need
+    Test {
+        /// Install no Debian package; tests skip where a program is missing
+        #[arg(long)]
+        no_install: bool,
+    },
     /// Fuzzes one target of tests/fuzz, or all of them, from the kept corpus and a new seed
     Fuzz(fuzz::Fuzz),
     /// Counts the instructions of the byte path's pieces against bench/micro-baseline.toml
@@ -70,24 +74,30 @@ fn run(task: &Task, workspace: &Workspace) -> anyhow::Result<bool> {
             return Ok(report::print(&[], &steps));
         }
         Task::Fuzz(fuzz) => return fuzz.run(workspace),
-        Task::Check | Task::Test => {}
+        Task::Check | Task::Test { .. } => {}
     }
-    if matches!(task, Task::Test) {
-        steps.run("debian packages", || packages::prepare(workspace));
+    let (whole, may_install) = match task {
+        Task::Test { no_install } => (true, !no_install),
+        _ => (false, false),
+    };
+    if whole {
+        steps.run("debian packages", || {
+            packages::prepare(workspace, may_install)
+        });
         steps.run("python packages", || python::prepare(workspace));
     }
     steps.cargo(workspace, "format", &["fmt", "--all", "--check"]);
     steps.cargo(workspace, "clippy", &CLIPPY);
 
     let (mut names, mut built) = (vec!["tidy".to_owned(), "unit".to_owned()], true);
-    if matches!(task, Task::Test) {
+    if whole {
         built = steps.cargo(workspace, "build", &BUILD);
         names = tiers::names(workspace)?;
     }
     let tiers = tiers::run_all(workspace, &mut steps, &names, built)?;
-    if matches!(task, Task::Test) {
+    if whole {
         steps.run("gate", || count_instructions(workspace));
-        steps.run("ratio", || compare_with_haproxy(workspace));
+        steps.run("ratio", || compare_with_haproxy(workspace, may_install));
     }
 
     steps.run("documentation", || documentation(workspace));
@@ -115,12 +125,21 @@ fn count_instructions(workspace: &Workspace) -> anyhow::Result<()> {
     gate::run(workspace, false)
 }
 
-fn compare_with_haproxy(workspace: &Workspace) -> anyhow::Result<()> {
-    if !packages::is_root()? && !tiers::requires("ratio") {
-        println!("SKIPPED ratio: only root can make a network namespace and install HAProxy");
-        return Ok(());
+fn compare_with_haproxy(workspace: &Workspace, may_install: bool) -> anyhow::Result<()> {
+    let reason = if !wardgate_packages::is_root()? {
+        Some("only root can make a network namespace and install HAProxy")
+    } else if !may_install && !Path::new("/usr/sbin/haproxy").exists() {
+        Some("HAProxy is not installed, and --no-install leaves it so")
+    } else {
+        None
+    };
+    match reason.filter(|_| !tiers::requires("ratio")) {
+        Some(reason) => {
+            println!("SKIPPED ratio: {reason}");
+            Ok(())
+        }
+        None => gate::ratio(workspace, may_install),
     }
-    gate::ratio(workspace)
 }
 
 fn endurance(workspace: &Workspace, gigabytes: u32) -> anyhow::Result<()> {

@@ -1,12 +1,8 @@
-//! The Debian packages of the peers: found, named, and as root installed.
+//! The Debian packages of the peers: found by their files, and as root installed.
 
-use std::fs;
-use std::io::ErrorKind;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::process::{Command, Stdio};
 
-use anyhow::Context as _;
+use wardgate_packages as debian;
 
 use super::{Program, config};
 
@@ -35,26 +31,27 @@ pub(crate) const NETWORK: &[Needed] = &[
     ("/usr/sbin/ip", "iproute2"),
 ];
 
-/// Installs what is missing, where we are root.
+/// Installs what is missing, as root and where `may_install`.
 ///
 /// # Errors
 ///
-/// Where something is missing and we are not root, with what to install.
-pub(crate) fn prepare(needed: &[Needed]) -> anyhow::Result<()> {
+/// Where something is missing and is not installed, with the command that installs it.
+pub(crate) fn prepare(needed: &[Needed], may_install: bool) -> anyhow::Result<()> {
     let missing = missing(needed);
     if missing.is_empty() {
         return Ok(());
     }
     anyhow::ensure!(
-        rustix::process::geteuid().is_root(),
-        "missing: {0}; install with: sudo apt-get install --no-install-recommends {0}",
-        missing.join(" ")
+        may_install && debian::is_root()?,
+        "missing: {}; install with: {}",
+        missing.join(" "),
+        debian::command(&missing)
     );
-    install(&missing)?;
+    debian::install(&missing)?;
     let still = self::missing(needed);
     anyhow::ensure!(
         still.is_empty(),
-        "the packages {} did not bring what was looked for",
+        "the packages {} are installed, and the files that are needed are still missing",
         still.join(" ")
     );
     Ok(())
@@ -69,74 +66,6 @@ fn missing(needed: &[Needed]) -> Vec<&'static str> {
         .collect();
     packages.dedup();
     packages
-}
-
-fn install(packages: &[&str]) -> anyhow::Result<()> {
-    eprintln!("installing {}", packages.join(" "));
-    let _quiet = NoDaemons::begin(Path::new("/usr/sbin/policy-rc.d"))?;
-    run(apt_get().arg("update"))?;
-    let install = ["install", "--yes", "--no-install-recommends"];
-    run(apt_get().args(install).args(packages))
-}
-
-fn apt_get() -> Command {
-    let mut command = Command::new("apt-get");
-    command
-        .env("DEBIAN_FRONTEND", "noninteractive")
-        // What policy-rc.d does for invoke-rc.d, this does for older maintainer scripts.
-        .env("RUNLEVEL", "1")
-        .args(["-q", "-o", "DPkg::Lock::Timeout=300"])
-        .stdin(Stdio::null());
-    command
-}
-
-fn run(command: &mut Command) -> anyhow::Result<()> {
-    // Standard output is for the run's own table.
-    let output = match command.output() {
-        Err(error) if error.kind() == ErrorKind::NotFound => {
-            anyhow::bail!("this is not Debian or Ubuntu: install the programs by other means")
-        }
-        other => other.context("cannot run apt-get")?,
-    };
-    anyhow::ensure!(
-        output.status.success(),
-        "apt-get failed: {}",
-        String::from_utf8_lossy(&output.stderr).trim()
-    );
-    Ok(())
-}
-
-/// While it lives, packages that are installed do not start their daemons: a run starts its own.
-struct NoDaemons<'a> {
-    /// The file to take away again; none where it was there before.
-    placed: Option<&'a Path>,
-}
-
-impl<'a> NoDaemons<'a> {
-    fn begin(policy: &'a Path) -> anyhow::Result<Self> {
-        // Containers often have one that forbids already; it is not ours to remove.
-        if policy.exists() {
-            return Ok(Self { placed: None });
-        }
-        fs::write(policy, "#!/bin/sh\nexit 101\n").context("cannot place policy-rc.d")?;
-        let guard = Self {
-            placed: Some(policy),
-        };
-        fs::set_permissions(policy, fs::Permissions::from_mode(0o755))
-            .context("cannot make policy-rc.d executable")?;
-        Ok(guard)
-    }
-}
-
-impl Drop for NoDaemons<'_> {
-    fn drop(&mut self) {
-        if let Some(policy) = self.placed
-            && let Err(error) = fs::remove_file(policy)
-        {
-            let policy = policy.display();
-            eprintln!("cannot remove {policy}: {error}; remove it, or no service will start");
-        }
-    }
 }
 
 #[cfg(test)]
@@ -154,13 +83,10 @@ mod tests {
     }
 
     #[test]
-    fn the_policy_stands_only_while_packages_are_installed() {
-        let folder = tempfile::tempdir().expect("a folder can be made");
-        let file = folder.path().join("policy");
-        let guard = NoDaemons::begin(&file).expect("the policy can be placed");
-        drop(NoDaemons::begin(&file).expect("there is one already"));
-        assert!(file.exists(), "a policy that was there before stays");
-        drop(guard);
-        assert!(!file.exists());
+    fn nothing_is_installed_where_that_is_not_allowed() {
+        let needed = [("/nowhere/a", "first")];
+        let error = prepare(&needed, false).expect_err("it is missing");
+        let remedy = "sudo apt-get install --no-install-recommends first";
+        assert!(error.to_string().ends_with(remedy), "{error}");
     }
 }

@@ -39,11 +39,11 @@ use results::{Placement, Results};
 pub(crate) fn run(options: &Options, html: Option<&Path>) -> anyhow::Result<bool> {
     let mut plan = Plan::of(options);
     if !options.inside {
-        packages::prepare(&plan.packages())?;
+        packages::prepare(&plan.packages(), !options.no_install)?;
         if options.wardgate.is_none() {
             build()?;
         }
-        namespace::enter()?;
+        namespace::enter(!options.no_install)?;
     }
     namespace::prepare()?;
     let connections = connections(&mut plan)?;

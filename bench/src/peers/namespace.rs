@@ -22,8 +22,8 @@ const CONGESTION_CONTROL: &str = "reno";
 /// # Errors
 ///
 /// Where there may be none; otherwise this does not return.
-pub(crate) fn enter() -> anyhow::Result<()> {
-    packages::prepare(packages::NETWORK)?;
+pub(crate) fn enter(may_install: bool) -> anyhow::Result<()> {
+    packages::prepare(packages::NETWORK, may_install)?;
     let own = std::env::current_exe().context("cannot find our own program")?;
     let mut unshare = Command::new("/usr/bin/unshare");
     if !rustix::process::geteuid().is_root() {

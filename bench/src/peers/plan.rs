@@ -57,6 +57,9 @@ pub(crate) struct Options {
     /// Write every sample, median and spread to this file
     #[arg(long, value_name = "FILE")]
     pub(super) json_file: Option<PathBuf>,
+    /// Install no Debian package; fail where one is missing
+    #[arg(long)]
+    pub(super) no_install: bool,
     /// We are in a network namespace of our own
     #[arg(long, hide = true)]
     pub(super) inside: bool,

@@ -1,11 +1,11 @@
 //! The command line: one tree of commands, the one source of help.
 
 mod check;
-mod demo;
 mod names;
 mod pki;
 mod run;
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -42,8 +42,6 @@ enum Command {
     /// Make, show and revoke the certificates of a site
     #[command(subcommand)]
     Pki(pki::Command),
-    /// Bring up two sites on this machine, send a study through them, and prove what happened
-    Demo(demo::Args),
 }
 
 /// Where the configuration is.
@@ -92,13 +90,13 @@ Exit codes:
   2   the command line was not understood
   78  it would not; standard error names each problem with its line";
 
-/// Parses the command line, runs the command and gives the process's exit code.
-pub fn main() -> ExitCode {
-    let outcome = match Cli::parse().command {
+/// Parses a command line that begins with the program's name, runs its command and returns the exit code
+/// of the process.
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let outcome = match Cli::parse_from(arguments).command {
         Command::Run(args) => run::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Pki(command) => pki::run(command),
-        Command::Demo(args) => demo::run(&args),
     };
     match outcome {
         Ok(code) => ExitCode::from(code),

@@ -1,9 +1,29 @@
 //! What an association is about: SOP classes by their name.
 
 use std::fmt;
+use std::sync::LazyLock;
 
-use dicom_core::dictionary::{UidDictionary as _, UidDictionaryEntryRef};
-use dicom_dictionary_std::sop_class::registry;
+/// The SOP classes of PS3.6 table A-1, retired ones included: a line with UID and name for each, in the order
+/// of their UIDs as text. A test of `wardgate-demo` compares it with the `dicom-dictionary-std` crate, which
+/// would bring seventy times as much text and a calendar into the gateway.
+const TABLE: &str = include_str!("sop_classes.txt");
+
+static KNOWN: LazyLock<Vec<Known>> = LazyLock::new(|| {
+    let rows = TABLE.lines().filter_map(|line| line.split_once(' '));
+    rows.map(|(uid, name)| Known { uid, name }).collect()
+});
+
+/// An SOP class that the standard names.
+#[derive(Clone, Copy)]
+struct Known {
+    uid: &'static str,
+    name: &'static str,
+}
+
+fn known(uid: &str) -> Option<Known> {
+    let found = KNOWN.binary_search_by_key(&uid, |known| known.uid);
+    found.ok().and_then(|at| KNOWN.get(at)).copied()
+}
 
 /// Characters of a UID, at most (PS3.5 section 9.1).
 const UID_CHARS_MAX: usize = 64;
@@ -16,7 +36,7 @@ pub struct SopClass(Kind);
 
 #[derive(Clone)]
 enum Kind {
-    Known(&'static UidDictionaryEntryRef<'static>),
+    Known(Known),
     Other(Box<str>),
 }
 
@@ -34,7 +54,7 @@ impl SopClass {
         if uid.len() > UID_CHARS_MAX || !uid.bytes().all(is_uid) {
             return None;
         }
-        let known = registry().by_uid(uid).map(Kind::Known);
+        let known = known(uid).map(Kind::Known);
         Some(Self(known.unwrap_or_else(|| Kind::Other(uid.into()))))
     }
 
@@ -42,7 +62,7 @@ impl SopClass {
     #[must_use]
     pub fn uid(&self) -> &str {
         match &self.0 {
-            Kind::Known(entry) => entry.uid,
+            Kind::Known(known) => known.uid,
             Kind::Other(uid) => uid,
         }
     }
@@ -51,7 +71,7 @@ impl SopClass {
     #[must_use]
     pub fn name(&self) -> Option<&'static str> {
         match &self.0 {
-            Kind::Known(entry) => Some(entry.name),
+            Kind::Known(known) => Some(known.name),
             Kind::Other(_) => None,
         }
     }
@@ -96,6 +116,17 @@ mod tests {
             shown(b"1.2.840.10008.1.1").as_deref(),
             Some("Verification SOP Class")
         );
+    }
+
+    #[test]
+    fn every_line_of_the_table_is_found_by_its_uid() {
+        let lines: Vec<_> = TABLE.lines().collect();
+        assert_eq!(KNOWN.len(), lines.len(), "a line has no name");
+        for line in lines {
+            let (uid, name) = line.split_once(' ').expect("UID and name");
+            let found = SopClass::from_field(uid.as_bytes()).expect("a well-formed UID");
+            assert_eq!(found.name(), Some(name), "{uid} is not in its order");
+        }
     }
 
     #[test]

@@ -1,16 +1,22 @@
-//! `wardgate demo`: two sites on this machine and a study between them.
+//! `wardgate-demo`: two sites on this machine and a study between them.
 //!
 //! ```text
 //! sender -> gateway of site A == TLS == wire == TLS == gateway of site B -> archive
 //! ```
 //!
-//! The gateways are two `wardgate run` processes with configurations like any other. Sender, wire and
-//! archive are threads of this process: what the sender sent and what the archive received is compared,
-//! and the wire in between is searched for what must not be seen there.
+//! Each gateway is a process that runs `wardgate run` with a configuration file like any other. Sender,
+//! wire and archive are threads of this process: it compares what the sender sent with what the archive
+//! received, and searches the wire in between for what must not be seen there.
+//!
+//! The gateways' processes are this program, started again with `wardgate` as first argument: it then runs
+//! the command line of `wardgate`, which is in the library that both programs link. One build is enough for
+//! the demonstration, and the report is about the code of that build: a `wardgate` found somewhere on disk
+//! could be older.
 
 mod archive;
 mod dimse;
 mod files;
+mod limits;
 mod made;
 mod needles;
 mod records;
@@ -27,22 +33,24 @@ mod tests;
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use anyhow::Context;
+use clap::Parser;
 use dicom_ul::pdu::{AssociationRQ, write_pdu};
 use ring::rand::{SecureRandom, SystemRandom};
 use tokio::signal::unix::{SignalKind, signal};
+
+use gateway::cli::{EXIT_FAILED, EXIT_GOOD};
 
 use self::needles::{Hits, Needles, Search};
 use self::report::Report;
 use self::sender::Titles;
 use self::stage::{HOSPITAL, REGION, Stage};
 use self::study::Study;
-use super::{EXIT_FAILED, EXIT_GOOD};
-use crate::limits;
 
 /// AE titles long enough that chance does not spell them.
 const TITLES: Titles = Titles {
@@ -50,10 +58,13 @@ const TITLES: Titles = Titles {
     called: "REGION_PACS_DEMO",
 };
 
-/// How large, with whose files, and whether to keep what was made.
-#[derive(Debug, clap::Args)]
-#[command(after_help = "Exit code 0 where every point of the report holds, 1 where one does not.")]
-pub(crate) struct Args {
+/// First argument with which this program runs the command line of `wardgate`.
+const GATEWAY: &str = "wardgate";
+
+/// Brings up two sites on this machine, sends a study through them, and reports what happened.
+#[derive(Debug, Parser)]
+#[command(name = "wardgate-demo", version, max_term_width = 100, after_help = AFTER_HELP)]
+struct Args {
     /// How much to make and send: 1MiB to 32GiB, half CT slices, half one multi-frame object
     #[arg(long, value_name = "SIZE", default_value = "1GiB", value_parser = parse_size)]
     size: u64,
@@ -65,8 +76,31 @@ pub(crate) struct Args {
     keep: bool,
 }
 
+const AFTER_HELP: &str = "\
+After the argument `wardgate`, this program takes the command line of `wardgate`: `wardgate-demo wardgate --help`.
+It starts its gateways that way.
+
+Exit codes:
+  0  every point of the report holds
+  1  a point does not hold, or the demonstration could not be run
+  2  the command line was not understood";
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args_os().skip(1).peekable();
+    if arguments.peek().is_some_and(|first| first == GATEWAY) {
+        return gateway::cli::main(arguments);
+    }
+    match run(&Args::parse()) {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            eprintln!("wardgate-demo: {error:#}");
+            ExitCode::from(EXIT_FAILED)
+        }
+    }
+}
+
 /// Runs the demonstration.
-pub(crate) fn run(args: &Args) -> anyhow::Result<u8> {
+fn run(args: &Args) -> anyhow::Result<u8> {
     let stop = watch_signals()?;
     let study = Arc::new(choose_study(args)?);
     let found = try_search(&study)?;
@@ -78,7 +112,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<u8> {
         .tempdir()?;
     let report = perform(args, dir.path(), &study, found, &stop).inspect_err(|_| {
         if args.keep {
-            eprintln!("wardgate: kept {}", dir.path().display());
+            eprintln!("wardgate-demo: kept {}", dir.path().display());
         }
     })?;
     let mut out = io::stdout().lock();
@@ -193,42 +227,42 @@ fn watch_signals() -> anyhow::Result<Arc<AtomicBool>> {
     Ok(stop)
 }
 
-/// Ends the report: where things are, and three commands to try.
+/// The end of the report: where the files are, and commands to try. `program` is how to start this program.
 fn what_next(keep: bool, dir: &Path, program: &str) -> String {
     if !keep {
         return format!(
             "Next:\n  \
-             {program} demo --keep                keep the certificates and configurations\n  \
-             {program} demo --dicom DIR           send your own files\n  \
-             {program} pki --help                 make the certificates of two real sites\n"
+             {program} --keep                keep the certificates and configurations\n  \
+             {program} --dicom DIR           send your own files\n  \
+             {program} {GATEWAY} pki --help  make the certificates of two real sites\n"
         );
     }
     let (a, b) = (dir.join(HOSPITAL), dir.join(REGION));
     let (a, b) = (a.display(), b.display());
     format!(
-        "Kept in {}. Next, both sites, each in a terminal of its own, and what a certificate says:\n  \
-         {program} run --config {b}/wardgate.toml\n  \
-         {program} run --config {a}/wardgate.toml\n  \
-         {program} pki show {a}/site.pem\n",
+        "The files are in {}. Next: run each site in a terminal of its own, and show a certificate:\n  \
+         {program} {GATEWAY} run --config {b}/wardgate.toml\n  \
+         {program} {GATEWAY} run --config {a}/wardgate.toml\n  \
+         {program} {GATEWAY} pki show {a}/site.pem\n",
         dir.display()
     )
 }
 
-/// How to start this program again from here, whatever is installed.
+/// How to start this program again from the current folder, whatever is installed.
 fn invocation() -> String {
-    let program = std::env::current_exe().unwrap_or_else(|_| "wardgate".into());
+    let program = std::env::current_exe().unwrap_or_else(|_| "wardgate-demo".into());
     std::env::current_dir()
         .ok()
         .and_then(|here| by_cargo(&program, &here))
         .unwrap_or_else(|| program.display().to_string())
 }
 
-/// The command of cargo that starts `program`, where cargo built it for the project in `here`.
+/// The cargo command that starts `program`, if cargo built it for the project in `here`.
 fn by_cargo(program: &Path, here: &Path) -> Option<String> {
-    let built = program.parent()?.strip_prefix(here.join("target")).ok()?;
-    let command = match built.to_str()? {
-        "release" => "cargo run --release --",
-        "debug" => "cargo run --",
+    let profile = program.parent()?.strip_prefix(here.join("target")).ok()?;
+    let command = match profile.to_str()? {
+        "release" => "cargo demo",
+        "debug" => "cargo run -p wardgate-demo --",
         _ => return None,
     };
     here.join("Cargo.toml").is_file().then(|| command.into())
@@ -248,7 +282,7 @@ fn parse_size(text: &str) -> Result<u64, String> {
         .parse()
         .map_err(|_| "write a whole number and its unit")?;
     let bytes = number.saturating_mul(1 << shift);
-    let allowed = limits::DEMO_SIZE_MIN_BYTES..=limits::DEMO_SIZE_MAX_BYTES;
+    let allowed = limits::SIZE_MIN_BYTES..=limits::SIZE_MAX_BYTES;
     match allowed.contains(&bytes) {
         true => Ok(bytes),
         false => Err("it must be between 1MiB and 32GiB".into()),

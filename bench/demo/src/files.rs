@@ -89,8 +89,8 @@ fn files_in(dir: &Path) -> anyhow::Result<Vec<PathBuf>> {
                 _ => {}
             }
         }
-        if files.len() > limits::DEMO_FILES_MAX {
-            let most = limits::DEMO_FILES_MAX;
+        if files.len() > limits::FILES_MAX {
+            let most = limits::FILES_MAX;
             bail!(
                 "{}: more than {most} files; give a smaller directory",
                 dir.display()
@@ -175,7 +175,7 @@ impl Harvest {
                 "without a patient's name of 6 or more ASCII letters: {n}"
             ));
         }
-        if self.needles.len() >= limits::DEMO_NEEDLES_MAX {
+        if self.needles.len() >= limits::NEEDLES_MAX {
             let n = self.names;
             notes.push(format!(
                 "patients' names that are searched for, the first: {n}"

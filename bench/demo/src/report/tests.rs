@@ -91,7 +91,7 @@ fn a_good_run_reads_like_this() {
     assert!(report.holds());
     assert_eq!(
         report.to_string(),
-        include_str!("../../../../../tests/data/demo_report.txt")
+        include_str!("../../../../tests/data/demo_report.txt")
     );
 }
 

@@ -44,9 +44,9 @@ impl Archive {
             .accept_called_ae_title()
             .ae_title(title)
             .promiscuous(true)
-            .max_pdu_length(limits::DEMO_PDU_BYTES)
-            .read_timeout(limits::DEMO_STALL)
-            .write_timeout(limits::DEMO_STALL);
+            .max_pdu_length(limits::PDU_BYTES)
+            .read_timeout(limits::STALL)
+            .write_timeout(limits::STALL);
         for syntax in transfer_syntaxes {
             options = options.with_transfer_syntax(syntax.clone());
         }
@@ -118,8 +118,8 @@ fn begin(
     value: &PDataValue,
     command: &mut Vec<u8>,
 ) -> anyhow::Result<Option<(StoreRequest, Tally)>> {
-    if command.len() + value.data.len() > limits::DEMO_PDU_BYTES as usize {
-        bail!("a command of more than {} bytes", limits::DEMO_PDU_BYTES);
+    if command.len() + value.data.len() > limits::PDU_BYTES as usize {
+        bail!("a command of more than {} bytes", limits::PDU_BYTES);
     }
     command.extend(&value.data);
     if !value.is_last {

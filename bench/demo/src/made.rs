@@ -297,7 +297,7 @@ impl Noise {
 }
 
 // One slice and one frame are the least that is sent.
-const _: () = assert!(limits::DEMO_SIZE_MIN_BYTES >= 2 * FRAME_BYTES);
+const _: () = assert!(limits::SIZE_MIN_BYTES >= 2 * FRAME_BYTES);
 
 #[cfg(test)]
 mod tests {

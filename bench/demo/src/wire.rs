@@ -158,7 +158,7 @@ fn relay(near: TcpStream, shared: &Arc<Shared>) {
 }
 
 fn both_ways(near: &TcpStream, shared: &Shared) -> io::Result<(Direction, Direction)> {
-    let far = TcpStream::connect_timeout(&shared.target, limits::DEMO_STALL)?;
+    let far = TcpStream::connect_timeout(&shared.target, limits::STALL)?;
     near.set_nodelay(true)?;
     far.set_nodelay(true)?;
     let far = &far;
@@ -177,7 +177,7 @@ fn pump(mut from: &TcpStream, mut to: &TcpStream, shared: &Shared) -> io::Result
     let mut search = Search::new(Arc::clone(&shared.needles));
     let mut records = Records::default();
     let mut bytes = 0;
-    let mut buffer = vec![0; limits::DEMO_WIRE_BUFFER_BYTES];
+    let mut buffer = vec![0; limits::WIRE_BUFFER_BYTES];
     loop {
         let read = match from.read(&mut buffer) {
             Ok(0) => break,

@@ -14,7 +14,7 @@ use anyhow::{Context, bail};
 use rustix::process::{Pid, Signal, kill_process};
 use serde::Deserialize;
 
-use crate::limits;
+use crate::{GATEWAY, limits};
 
 /// Clock ticks of /proc/<pid>/stat per second: part of the kernel's interface on x86-64 (proc(5)).
 const TICKS_PER_SECOND: f64 = 100.0;
@@ -109,9 +109,9 @@ peers = ["{peer}"]
 impl Site {
     /// Starts `wardgate run` with this configuration, and waits until it is ready.
     pub(super) fn start(name: &'static str, config: &Path) -> anyhow::Result<Self> {
-        let program = std::env::current_exe().context("cannot tell where wardgate itself is")?;
+        let program = std::env::current_exe().context("cannot find this program on disk")?;
         let mut command = Command::new(program);
-        command.args(["run", "--config"]).arg(config);
+        command.args([GATEWAY, "run", "--config"]).arg(config);
         Self::spawn(name, command)
     }
 
@@ -141,13 +141,13 @@ impl Site {
     }
 
     fn wait_ready(&mut self) -> anyhow::Result<()> {
-        let deadline = Instant::now() + limits::DEMO_READY;
+        let deadline = Instant::now() + limits::READY;
         while !self.log.wait(deadline, |lines| lines.ready) {
             if self.log.lines().closed {
                 bail!(self.ended());
             }
             if Instant::now() >= deadline {
-                let after = limits::DEMO_READY;
+                let after = limits::READY;
                 bail!(
                     "{}: not ready after {after:?}; it said:\n{}",
                     self.name,
@@ -175,7 +175,7 @@ impl Site {
 
     /// Waits until the gateway has logged `count` connections, for a short time, and gives all.
     pub(super) fn connections(&self, count: usize) -> Vec<ConnectionLine> {
-        let deadline = Instant::now() + limits::DEMO_STOP;
+        let deadline = Instant::now() + limits::STOP;
         self.log
             .wait(deadline, |lines| lines.connections.len() >= count);
         self.log.lines().connections.clone()
@@ -189,12 +189,12 @@ impl Site {
     }
 
     fn ended(&mut self) -> String {
-        let how = match wait(&mut self.child, limits::DEMO_STOP) {
+        let how = match wait(&mut self.child, limits::STOP) {
             Some(status) => status.to_string(),
             None => "closed its log".into(),
         };
         // What it said last may still be in the pipe.
-        let deadline = Instant::now() + limits::DEMO_STOP;
+        let deadline = Instant::now() + limits::STOP;
         self.log.wait(deadline, |lines| lines.closed);
         format!(
             "{}: its gateway ended ({how}); it said:\n{}",
@@ -211,7 +211,7 @@ impl Drop for Site {
             if let Some(pid) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
                 let _ = kill_process(pid, Signal::TERM);
             }
-            if wait(&mut self.child, limits::DEMO_STOP).is_none() {
+            if wait(&mut self.child, limits::STOP).is_none() {
                 let _ = self.child.kill();
                 let _ = self.child.wait();
             }
@@ -301,7 +301,7 @@ impl Lines {
         let message = serde_json::from_str(&line).map(|any: Any| any.message);
         match message.as_deref() {
             Ok("ready") => self.ready = true,
-            Ok("connection") if self.connections.len() < limits::DEMO_LOG_LINES_MAX => {
+            Ok("connection") if self.connections.len() < limits::LOG_LINES_MAX => {
                 // A line that lacks a field is not counted, and the report says what is missing.
                 self.connections
                     .extend(serde_json::from_str::<ConnectionLine>(&line));
@@ -394,6 +394,6 @@ mod tests {
         let toml = plan.to_toml();
         assert!(toml.contains("targets = [\"127.0.0.1:2762\"]             # the wire\n"));
         assert!(toml.contains("trust = \"region-ca.pem\"\n"));
-        crate::config::parse(&toml, Path::new("wardgate.toml")).expect("a good configuration");
+        gateway::config::parse(&toml, Path::new("wardgate.toml")).expect("a good configuration");
     }
 }

@@ -70,10 +70,10 @@ fn associate(
     let mut options = ClientAssociationOptions::new()
         .calling_ae_title(titles.calling)
         .called_ae_title(titles.called)
-        .max_pdu_length(limits::DEMO_PDU_BYTES)
-        .connection_timeout(limits::DEMO_STALL)
-        .read_timeout(limits::DEMO_STALL)
-        .write_timeout(limits::DEMO_STALL);
+        .max_pdu_length(limits::PDU_BYTES)
+        .connection_timeout(limits::STALL)
+        .read_timeout(limits::STALL)
+        .write_timeout(limits::STALL);
     let mut kinds: Vec<_> = series.objects.iter().map(kind).collect();
     kinds.sort_unstable();
     kinds.dedup();

@@ -7,7 +7,9 @@ use std::time::SystemTime;
 
 use anyhow::Context;
 
-use crate::pki::authority::{Authority, KeyType, NewAuthority, NewCertificate, Output, Permitted};
+use gateway::pki::authority::{
+    Authority, KeyType, NewAuthority, NewCertificate, Output, Permitted,
+};
 
 /// How long it all is good: longer than any run, and no longer than a curious week with `--keep`.
 const DAYS: u32 = 7;

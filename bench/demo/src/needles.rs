@@ -43,12 +43,12 @@ pub(super) struct Hits {
 }
 
 impl Needles {
-    /// Adds a needle; `false` where it was there already or `limits::DEMO_NEEDLES_MAX` is reached.
+    /// Adds a needle; `false` where it was there already or `limits::NEEDLES_MAX` is reached.
     ///
     /// The label goes into the report, so it must not hold what it stands for where that is private.
     pub(super) fn add(&mut self, label: impl Into<String>, bytes: &[u8]) -> bool {
         let known = self.finders.iter().any(|finder| finder.needle() == bytes);
-        if known || bytes.is_empty() || self.finders.len() >= limits::DEMO_NEEDLES_MAX {
+        if known || bytes.is_empty() || self.finders.len() >= limits::NEEDLES_MAX {
             return false;
         }
         self.labels.push(label.into());
@@ -195,10 +195,10 @@ mod tests {
         let mut needles = Needles::default();
         assert!(needles.add("a", b"DICM"));
         assert!(!needles.add("b", b"DICM"));
-        for number in 0..limits::DEMO_NEEDLES_MAX {
+        for number in 0..limits::NEEDLES_MAX {
             needles.add("n", format!("needle {number}").as_bytes());
         }
-        assert_eq!(needles.len(), limits::DEMO_NEEDLES_MAX);
+        assert_eq!(needles.len(), limits::NEEDLES_MAX);
     }
 
     #[test]

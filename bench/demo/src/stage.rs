@@ -163,7 +163,7 @@ impl Stage {
 
     /// Waits until the wire has seen the end of every connection.
     fn wait_quiet(&mut self, connections: u64, stop: &AtomicBool) -> anyhow::Result<()> {
-        let deadline = Instant::now() + limits::DEMO_STALL;
+        let deadline = Instant::now() + limits::STALL;
         while !self.wire.quiet(connections) && Instant::now() < deadline {
             self.check(stop)?;
             thread::sleep(Duration::from_millis(5));
@@ -204,7 +204,7 @@ impl Stage {
     }
 }
 
-/// Gives up when nothing has moved for `limits::DEMO_STALL`.
+/// Gives up when nothing has moved for `limits::STALL`.
 struct Watch {
     moved: u64,
     since: Instant,
@@ -225,8 +225,8 @@ impl Watch {
                 since: Instant::now(),
             };
         }
-        if self.since.elapsed() > limits::DEMO_STALL {
-            let stall = limits::DEMO_STALL;
+        if self.since.elapsed() > limits::STALL {
+            let stall = limits::STALL;
             bail!("nothing has moved for {stall:?}, after {moved} bytes at sender and wire");
         }
         Ok(())

@@ -118,7 +118,7 @@ impl Object {
 fn copy_file(path: &PathBuf, offset: u64, to: &mut impl Write) -> io::Result<()> {
     let mut file = File::open(path)?;
     file.seek(SeekFrom::Start(offset))?;
-    let mut buffer = vec![0; limits::DEMO_PDU_BYTES as usize];
+    let mut buffer = vec![0; limits::PDU_BYTES as usize];
     loop {
         let read = file.read(&mut buffer)?;
         if read == 0 {

@@ -310,7 +310,7 @@ fn cost_rows(account: &Account) -> Vec<Row> {
         ),
     ];
     if account.debug_build {
-        let text = "this is a debug build; `cargo run --release -- demo` gives figures that count";
+        let text = "this is a debug build; `cargo demo` gives figures that count";
         rows.push(told("note", text));
     }
     rows

@@ -228,30 +228,48 @@ fn the_users_files_are_sent_and_others_are_counted() {
 }
 
 #[test]
+fn the_gateways_table_of_sop_classes_agrees_with_the_dicom_library() {
+    use dicom_core::dictionary::UidDictionary as _;
+    let library = dicom_dictionary_std::sop_class::registry();
+    let table = include_str!("../../../gateway/src/dicom/sop_classes.txt");
+    for line in table.lines() {
+        let (uid, name) = line.split_once(' ').expect("UID and name");
+        let known = library.by_uid(uid).map(|entry| entry.name);
+        assert_eq!(known, Some(name), "{uid}");
+    }
+}
+
+#[test]
 fn the_closing_commands_start_what_was_built_here_by_cargo() {
     let here = tempfile::tempdir().expect("folder");
     let here = here.path();
     let by_cargo = |program: &str| by_cargo(&here.join(program), here);
-    assert_eq!(by_cargo("target/release/wardgate"), None, "no project");
+    assert_eq!(by_cargo("target/release/wardgate-demo"), None, "no project");
     std::fs::write(here.join("Cargo.toml"), "").expect("file");
-    let release = by_cargo("target/release/wardgate");
-    assert_eq!(release.as_deref(), Some("cargo run --release --"));
-    let debug = by_cargo("target/debug/wardgate");
-    assert_eq!(debug.as_deref(), Some("cargo run --"));
-    for elsewhere in ["wardgate", "target/other/wardgate", "/usr/bin/wardgate"] {
+    for (profile, command) in [
+        ("release", "cargo demo"),
+        ("debug", "cargo run -p wardgate-demo --"),
+    ] {
+        let program = format!("target/{profile}/wardgate-demo");
+        assert_eq!(by_cargo(&program).as_deref(), Some(command));
+    }
+    for elsewhere in [
+        "wardgate-demo",
+        "target/other/wardgate-demo",
+        "/usr/bin/wardgate-demo",
+    ] {
         assert_eq!(by_cargo(elsewhere), None, "{elsewhere}");
     }
 }
 
 #[test]
 fn the_closing_commands_run_both_of_the_sites_that_are_kept() {
-    let text = what_next(true, Path::new("/tmp/x"), "cargo run --release --");
+    let text = what_next(true, Path::new("/tmp/x"), "cargo x");
     for site in [HOSPITAL, REGION] {
-        let command =
-            format!("  cargo run --release -- run --config /tmp/x/{site}/wardgate.toml\n");
+        let command = format!("  cargo x wardgate run --config /tmp/x/{site}/wardgate.toml\n");
         assert!(text.contains(&command), "no {command:?} in\n{text}");
     }
-    let text = what_next(false, Path::new("/tmp/x"), "/opt/wardgate");
-    assert!(text.contains("\n  /opt/wardgate demo --keep  "), "{text}");
+    let text = what_next(false, Path::new("/tmp/x"), "/opt/wardgate-demo");
+    assert!(text.contains("\n  /opt/wardgate-demo --keep  "), "{text}");
     assert!(!text.contains("/tmp/x"), "{text}");
 }
