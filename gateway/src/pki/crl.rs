@@ -31,12 +31,14 @@ pub struct Crl {
     // INVARIANT: in ascending order of the serial numbers, leading zeros aside.
     serials: Vec<u32>,
     signer: OnceLock<KeyHash>,
+    // SHA-256 of `der`, once it was asked for.
+    digest: OnceLock<[u8; 32]>,
 }
 
 impl Crl {
-    /// The list as it was read.
-    pub(crate) fn der(&self) -> &[u8] {
-        &self.der
+    /// SHA-256 of the list as it was read. Lists have megabytes and belong to many routes, so it is made once.
+    pub(crate) fn sha256(&self) -> &[u8; 32] {
+        self.digest.get_or_init(|| key_hash(&self.der))
     }
 }
 
@@ -108,6 +110,7 @@ impl Crl {
             head,
             serials,
             signer: OnceLock::new(),
+            digest: OnceLock::new(),
         })
     }
 

@@ -126,7 +126,11 @@ pub(crate) fn digest(identity: &Identity, trusts: &[Arc<Trust>]) -> [u8; 32] {
     add(&bytes(&identity.chain));
     for trust in trusts {
         add(&bytes(&trust.anchors));
-        add(&trust.crls.iter().map(|crl| crl.der()).collect::<Vec<_>>());
+        add(&trust
+            .crls
+            .iter()
+            .map(|crl| &crl.sha256()[..])
+            .collect::<Vec<_>>());
     }
     let mut sum = [0; 32];
     sum.copy_from_slice(context.finish().as_ref());

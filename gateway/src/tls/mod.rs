@@ -6,6 +6,7 @@
 //! `Judgement` of its own, and `refusal` and `explain` say in one sentence why it failed. No module here
 //! knows a socket or, the certificates' dates apart, a clock.
 
+mod accepted;
 mod acceptor;
 mod aead;
 mod algorithms;

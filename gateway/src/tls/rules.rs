@@ -8,23 +8,23 @@
 //! grow with the number of peers. A path counts only where it ends at an anchor of such a peer.
 
 use std::cell::{Cell, OnceCell, RefCell};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms};
 use rustls::pki_types::{CertificateDer, TrustAnchor, UnixTime};
 use rustls::{DistinguishedName, Error};
-use webpki::{Cert, EndEntityCert, VerifiedPath};
+use webpki::{EndEntityCert, VerifiedPath};
 
+use super::accepted::{Accepted, certificates, certificates_kept};
 use super::algorithms::key_fault;
 use super::anchors::{AnchorFacts, Selection};
 use super::chain::{self, Checks};
 use super::der::Layout;
 use super::diagnosis;
-use super::identity::{ChainCertificate, PeerInfo, Peers, Proved, list};
+use super::identity::{PeerInfo, Peers, Proved, list};
 use super::normal_form::{Certificate, NormalChain, Signed};
 use super::policies;
 use super::refusal::{Refusal, Rule};
-use super::revocation::PathCertificate;
 use super::verifier::Side;
 use crate::config::{Peer, Target};
 use crate::limits::{
@@ -32,7 +32,7 @@ use crate::limits::{
     NAME_COMPARISONS_MAX,
 };
 use crate::pki::Trust;
-use crate::pki::crl::{KeyHash, key_hash, may_sign_certificates, may_sign_lists};
+use crate::pki::crl::{KeyHash, key_hash, may_sign_certificates};
 use crate::pki::in_words::in_words;
 
 /// What a route asks of its peers' certificates.
@@ -53,18 +53,6 @@ pub(super) struct Rules {
 pub(super) struct Group {
     pub(super) peer: Arc<Peer>,
     trust: Arc<Trust>,
-}
-
-/// A peer that is accepted once it has proved its key and none of `path` is revoked.
-#[derive(Debug)]
-pub(super) struct Accepted {
-    /// Whom it is accepted as.
-    pub(super) info: Arc<PeerInfo>,
-    trust: Arc<Trust>,
-    // The leaf first; empty where the trust has no revocation lists, and once nothing of it was found revoked: a
-    // connection keeps this value.
-    path: Mutex<Vec<PathCertificate>>,
-    now: UnixTime,
 }
 
 impl Rules {
@@ -475,18 +463,14 @@ impl<'a> Search<'a> {
             self.key(),
             first.name.to_string(),
             further.map(|proved| proved.name.to_string()).collect(),
-            chain(path, facts.key).ok_or_else(not_listed)?,
+            certificates_kept(path, facts.key).ok_or_else(not_listed)?,
         );
         let path = match group.trust.crls[..] {
             [] => Vec::new(),
             [..] => certificates(path, self.normal, facts.key).ok_or_else(not_listed)?,
         };
-        Ok(Accepted {
-            info: Arc::new(info),
-            trust: Arc::clone(&group.trust),
-            path: Mutex::new(path),
-            now: self.chain.now,
-        })
+        let trust = Arc::clone(&group.trust);
+        Ok(Accepted::new(info, trust, path, self.chain.now))
     }
 
     /// Why no path was found.
@@ -521,71 +505,6 @@ impl<'a> Search<'a> {
                 .rules
                 .diagnose(error, self.leaf, self.normal, self.chain),
         }
-    }
-}
-
-/// What is kept of the certificates of a path, the leaf first; `anchor` is the key that it ends at.
-fn chain(path: &VerifiedPath<'_>, anchor: KeyHash) -> Option<Vec<ChainCertificate>> {
-    let above = path.intermediate_certificates();
-    let keys = above.map(|issuer| key_hash(&issuer.subject_public_key_info()));
-    let issuers = keys.chain([anchor]);
-    let leaf: &Cert<'_> = path.end_entity();
-    let certificates = std::iter::once(leaf).chain(path.intermediate_certificates());
-    certificates
-        .zip(issuers)
-        .map(|(certificate, issuer)| ChainCertificate::new(certificate, &issuer))
-        .collect()
-}
-
-/// The certificates of a path, the leaf first; `anchor` is the key that it ends at. `None` where one of them was not
-/// presented, which cannot be.
-fn certificates(
-    path: &VerifiedPath<'_>,
-    normal: &NormalChain<'_>,
-    anchor: KeyHash,
-) -> Option<Vec<PathCertificate>> {
-    let issuers: Vec<_> = path.intermediate_certificates().collect();
-    let issuer_at = |index: usize| match issuers.get(index) {
-        Some(issuer) => (
-            key_hash(&issuer.subject_public_key_info()),
-            may_sign_lists(&issuer.der()),
-        ),
-        None => (anchor, true),
-    };
-    let certificate = |certificate: &Cert<'_>, is_leaf, issuer| {
-        let original = normal.find(&certificate.der())?.original();
-        Some(PathCertificate::new(certificate, original, is_leaf, issuer))
-    };
-    let leaf = certificate(path.end_entity(), true, issuer_at(0));
-    let above = issuers
-        .iter()
-        .enumerate()
-        .map(|(index, issuer)| certificate(issuer, false, issuer_at(index + 1)));
-    std::iter::once(leaf).chain(above).collect()
-}
-
-impl Accepted {
-    /// Looks every certificate of the path up in the revocation lists of the peer's CAs, that next to the anchor
-    /// first.
-    pub(super) fn check_revocation(
-        &self,
-        side: Side,
-        leaf: &CertificateDer<'_>,
-    ) -> Result<(), Refusal> {
-        let mut path = self.path.lock().unwrap_or_else(PoisonError::into_inner);
-        for certificate in path.iter().rev() {
-            certificate
-                .check(&self.trust.crls, self.now)
-                .map_err(|rule| {
-                    let refusal = Refusal::new(side, leaf, rule);
-                    match certificate.as_issuer() {
-                        Some(issuer) => refusal.because_of(issuer),
-                        None => refusal,
-                    }
-                })?;
-        }
-        *path = Vec::new();
-        Ok(())
     }
 }
 

@@ -14,11 +14,12 @@ use rustls::{
     CertificateError, CommonState, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme,
 };
 
+use super::accepted::Accepted;
 use super::chain::Purpose;
 use super::identity::{Description, OwnCertificate, PeerInfo};
 use super::normal_form::readable;
 use super::refusal::{Refusal, Rule};
-use super::rules::{Accepted, Chain, Rules};
+use super::rules::{Chain, Rules};
 use super::service::{Asked, protocol_name};
 use crate::config::{KeyExchange, ServiceLabel, Target};
 
