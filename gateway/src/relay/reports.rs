@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 
 use super::connection::Work;
 use super::link::Link;
@@ -14,7 +14,7 @@ use crate::audit::{self, Close, Event, Fault, Party, Reason};
 use crate::config::Protocol;
 use crate::limits::{ANSWER_GIVEN_UP_MIN, ANSWER_WAIT, MLLP_CR_WAIT, PROGRESS_EVERY};
 use crate::route::Transport;
-use crate::uring::Verbs;
+use crate::uring::{Verbs, sleep_until};
 
 /// What has been reported of a connection that is relayed.
 pub(super) struct Reports {
