@@ -285,9 +285,21 @@ fn readme_examples() -> Vec<String> {
 #[test]
 fn the_examples_of_the_readme_are_good_and_leave_nothing_open() {
     let examples = readme_examples();
-    let [hospital, region, hub, rules] = &examples[..] else {
-        panic!("four examples");
+    let [hospital, region, hub, client_mode, rules] = &examples[..] else {
+        panic!("five examples");
     };
+    // The routes of the two sites are shown without the rest of their files.
+    let table = |name: &str| {
+        let identity = format!("name = \"{name}\"\nidentity = \"dns:gw.{name}.example\"");
+        format!("[[peer]]\n{identity}\ntrust = \"/etc/wardgate/{name}.pem\"\n")
+    };
+    let identity =
+        "[identity]\ncertificate = \"/etc/wardgate/site.pem\"\nkey = \"/etc/wardgate/site.key\"\n";
+    let text = [identity, &table("lab"), &table("hospital"), client_mode].concat();
+    for route in &parse_good(&text, "README.toml").routes {
+        assert_eq!(route.connect, crate::config::Connect::Early);
+        assert_eq!(route.remarks(), [""; 0], "{text}");
+    }
     for text in [hospital, region, hub] {
         let config = parse_good(text, "README.toml");
         let of_routes = config.routes.iter().flat_map(|route| route.remarks());

@@ -370,6 +370,37 @@ fn a_message_that_ends_with_fs_alone_is_told_with_its_side() {
 }
 
 #[test]
+fn a_missing_cr_is_taken_once_and_one_that_comes_late_is_none() {
+    let now = Instant::now();
+    let whole = message("ADT^A01");
+    let (lacks_cr, cr) = whole.split_at(whole.len() - 1);
+    let mut talk = Conversation::new(Manner::Lenient);
+    let _ = talk.see(Role::Sender, lacks_cr, now);
+    assert!(talk.lacks_cr(), "it may be under way");
+    let _ = talk.see(Role::Sender, cr, now);
+    assert!(!talk.lacks_cr());
+    assert_eq!(talk.take_lack_of_cr(), None);
+    let _ = talk.see(Role::Receiver, lacks_cr, now);
+    assert_eq!(talk.take_lack_of_cr(), Some(Role::Receiver));
+    assert!(!talk.lacks_cr());
+    assert_eq!(talk.finish(now).ended_without_cr, None, "it was taken");
+}
+
+#[test]
+fn the_first_message_waits_until_it_is_acknowledged() {
+    let (sent, now) = (Instant::now(), Instant::now() + Duration::from_secs(30));
+    let whole = message("ADT^A01");
+    let mut talk = Conversation::new(Manner::Lenient);
+    let _ = talk.see(Role::Sender, &whole[..20], sent);
+    assert_eq!(talk.first_waits(now), None, "it is not whole");
+    let _ = talk.see(Role::Sender, &whole[20..], sent);
+    assert!(talk.first_waits(now) >= Some(Duration::from_secs(29)));
+    let _ = talk.see(Role::Receiver, &answer("AA"), now);
+    let _ = talk.see(Role::Sender, &whole, now);
+    assert_eq!(talk.first_waits(now), None, "a later one is none");
+}
+
+#[test]
 fn where_either_side_may_begin_the_first_to_send_a_message_is_the_sender() {
     for swapped in [false, true] {
         let [sender, receiver] = match swapped {
