@@ -25,14 +25,14 @@ fn entries(folder: &Path) -> Vec<String> {
 }
 
 #[test]
-fn demo_sends_a_study_and_every_point_of_its_report_holds() {
+fn demo_sends_a_study_and_every_check_of_its_report_passes() {
     let folder = folder();
     let report = demo(&folder)
         .args(["--size", "8MiB"])
         .run()
         .expect_success()
         .text();
-    assert!(report.contains("\nAll of it holds.\n"), "{report}");
+    assert!(report.contains("\nAll checks passed.\n"), "{report}");
     assert!(!report.contains("FAIL"), "{report}");
     for line in [
         "sent                       9 of 9 objects",

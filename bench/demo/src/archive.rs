@@ -1,4 +1,4 @@
-//! The archive: a DICOM storage SCP that hashes what it receives and keeps none of it.
+//! The archive: a DICOM storage SCP that hashes what it receives and keeps nothing.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -23,16 +23,16 @@ pub(super) struct Archive {
 /// What the archive has seen.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Shelf {
-    /// What came, in the order in which it came.
+    /// The objects received, in order of arrival.
     pub(super) receipts: Vec<Receipt>,
-    /// Associations that were released in order.
+    /// Associations that were released cleanly.
     pub(super) released: u64,
-    /// What went wrong on the others.
+    /// Why the other associations failed.
     pub(super) faults: Vec<String>,
 }
 
 impl Archive {
-    /// Takes what comes to `listener` for `title` in one of the transfer syntaxes.
+    /// Accepts associations on `listener` for `title` in any of the transfer syntaxes.
     pub(super) fn start(
         listener: TcpListener,
         title: &'static str,
@@ -53,7 +53,7 @@ impl Archive {
         let shared = Arc::clone(&shelf);
         let accept = move || {
             for socket in listener.incoming().flatten() {
-                // One at a time is what the sender does; the next waits in the backlog.
+                // The sender opens one association at a time; another one would wait in the backlog.
                 let outcome = socket.set_nodelay(true).map_err(Into::into);
                 let outcome = outcome.and_then(|()| {
                     let association = options.establish(socket).context("cannot associate")?;
@@ -72,7 +72,7 @@ impl Archive {
         Ok(Self { addr, shelf })
     }
 
-    /// What it has seen so far.
+    /// What the archive has received so far.
     pub(super) fn shelf(&self) -> Shelf {
         lock(&self.shelf).clone()
     }
@@ -98,13 +98,13 @@ fn serve(
             }
             Pdu::ReleaseRQ => bail!("released in the middle of an object"),
             Pdu::AbortRQ { .. } => bail!("aborted by the sender"),
-            _ => bail!("something else than P-DATA came"),
+            _ => bail!("the sender sent a PDU other than P-DATA"),
         };
         for value in &values {
             if value.value_type == PDataValueType::Command {
                 open = begin(value, &mut command)?.or(open);
             } else if let Some((request, receipt)) = take(value, &mut open)? {
-                // Entered before it is acknowledged: what was answered was received.
+                // The receipt is recorded before the reply: every object with a reply has a receipt.
                 lock(shelf).receipts.push(receipt);
                 let context = value.presentation_context_id;
                 association.send(&request.response(context, SUCCESS)?)?;
@@ -113,7 +113,7 @@ fn serve(
     }
 }
 
-/// Gathers a command; gives it when it is whole.
+/// Collects the fragments of a command; returns the command when it is complete.
 fn begin(
     value: &PDataValue,
     command: &mut Vec<u8>,
@@ -130,7 +130,7 @@ fn begin(
     Ok(Some((request, Tally::new())))
 }
 
-/// Hashes a fragment of a data set; gives the receipt behind the last.
+/// Hashes a fragment of a data set; returns the receipt after the last one.
 fn take(
     value: &PDataValue,
     open: &mut Option<(StoreRequest, Tally)>,

@@ -22,12 +22,12 @@ const MEDIUM: u16 = 0x0000;
 /// The status of an object that was stored.
 pub(super) const SUCCESS: u16 = 0x0000;
 
-/// What both ends note of an object that crossed.
+/// What both ends record about an object that was transferred.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Receipt {
     /// SOP Instance UID, as the command names it.
     pub(super) sop_instance: String,
-    /// SHA-256 of the data set's bytes as they stood in the PDUs.
+    /// SHA-256 of the data set's bytes, as they are in the PDUs.
     pub(super) sha256: [u8; 32],
     /// Length of the data set.
     pub(super) bytes: u64,
@@ -39,7 +39,7 @@ pub(super) struct Tally {
     bytes: u64,
 }
 
-/// What a C-STORE request says of the data set behind it.
+/// The fields of a C-STORE request that announce its data set.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct StoreRequest {
     /// SOP Class UID.
@@ -91,7 +91,7 @@ impl StoreRequest {
         command_pdu(context, elements)
     }
 
-    /// The answer to it as a PDU.
+    /// The response to this request, as a PDU.
     pub(super) fn response(&self, context: u8, status: u16) -> anyhow::Result<Pdu> {
         let elements = [
             text(tags::AFFECTED_SOP_CLASS_UID, &self.sop_class),
@@ -118,13 +118,13 @@ impl StoreRequest {
         })
     }
 
-    /// Reads the answer to this request, and gives its status.
+    /// Reads the response to this request and returns its status.
     pub(super) fn parse_response(&self, bytes: &[u8]) -> anyhow::Result<u16> {
         let command = parse(bytes)?;
         let message = read_number(&command, tags::MESSAGE_ID_BEING_RESPONDED_TO)?;
         if message != self.message {
             bail!(
-                "the answer is to message {message}, not to {}",
+                "the response is to message {message}, not to {}",
                 self.message
             );
         }

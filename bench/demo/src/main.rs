@@ -52,7 +52,7 @@ use self::sender::Titles;
 use self::stage::{HOSPITAL, REGION, Stage};
 use self::study::Study;
 
-/// AE titles long enough that chance does not spell them.
+/// AE titles so long that random bytes do not spell them.
 const TITLES: Titles = Titles {
     calling: "HOSPITAL_CT_DEMO",
     called: "REGION_PACS_DEMO",
@@ -61,28 +61,28 @@ const TITLES: Titles = Titles {
 /// First argument with which this program runs the command line of `wardgate`.
 const GATEWAY: &str = "wardgate";
 
-/// Brings up two sites on this machine, sends a study through them, and reports what happened.
+/// Starts two sites on this machine, sends a study through them, and reports what happened.
 #[derive(Debug, Parser)]
 #[command(name = "wardgate-demo", version, max_term_width = 100, after_help = AFTER_HELP)]
 struct Args {
-    /// How much to make and send: 1MiB to 32GiB, half CT slices, half one multi-frame object
+    /// Size of the generated study, 1MiB to 32GiB: half of it CT slices, half one multi-frame object
     #[arg(long, value_name = "SIZE", default_value = "1GiB", value_parser = parse_size)]
     size: u64,
-    /// Send the DICOM files of this directory instead, and of those in it; other files are skipped
+    /// Send the DICOM files in this folder and its subfolders instead; other files are skipped
     #[arg(long, value_name = "DIR", conflicts_with = "size")]
     dicom: Option<PathBuf>,
-    /// Keep certificates and configurations, and say where they are
+    /// Keep the certificates and configurations, and print where they are
     #[arg(long)]
     keep: bool,
 }
 
 const AFTER_HELP: &str = "\
-After the argument `wardgate`, this program takes the command line of `wardgate`: `wardgate-demo wardgate --help`.
-It starts its gateways that way.
+After the argument `wardgate`, this program takes the command line of `wardgate`, and its gateways are
+started that way: try `wardgate-demo wardgate --help`.
 
 Exit codes:
-  0  every point of the report holds
-  1  a point does not hold, or the demonstration could not be run
+  0  every check of the report passed
+  1  a check failed, or the demonstration could not be run
   2  the command line was not understood";
 
 fn main() -> ExitCode {
@@ -105,7 +105,7 @@ fn run(args: &Args) -> anyhow::Result<u8> {
     let study = Arc::new(choose_study(args)?);
     let found = try_search(&study)?;
     let mut builder = tempfile::Builder::new();
-    // Kept after a failure as well, to see why.
+    // With --keep the folder also stays after a failure, so that the user can see why.
     let dir = builder
         .prefix("wardgate-demo-")
         .disable_cleanup(args.keep)
@@ -125,7 +125,7 @@ fn run(args: &Args) -> anyhow::Result<u8> {
     })
 }
 
-/// Brings up the sites in `dir`, sends the study, ends the sites, and judges.
+/// Starts the sites in `dir`, sends the study, and reports.
 fn perform(
     args: &Args,
     dir: &Path,
@@ -157,14 +157,14 @@ fn choose_study(args: &Args) -> anyhow::Result<Study> {
         None => {
             let mut seed = [0; 8];
             let filled = SystemRandom::new().fill(&mut seed);
-            filled.ok().context("the system gives no random bytes")?;
+            filled.ok().context("the system returned no random bytes")?;
             made::study(args.size, u64::from_le_bytes(seed), needles)
         }
     }
 }
 
-/// Shows that the search can find: it is given the association request and an object in plaintext, and
-/// must find every needle.
+/// Shows that the search works: given the association request and objects in plaintext, it must find every
+/// needle.
 fn try_search(study: &Study) -> anyhow::Result<Vec<Hits>> {
     let mut sink = Searching(Search::new(Arc::clone(&study.needles)));
     let request = AssociationRQ {
@@ -198,7 +198,7 @@ impl Write for Searching {
     }
 }
 
-/// Becomes true on SIGINT, SIGTERM and SIGHUP, so that the gateways can be ended in order.
+/// A flag that becomes true on SIGINT, SIGTERM and SIGHUP, so that the gateways are ended too.
 fn watch_signals() -> anyhow::Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&stop);
@@ -234,7 +234,7 @@ fn what_next(keep: bool, dir: &Path, program: &str) -> String {
             "Next:\n  \
              {program} --keep                keep the certificates and configurations\n  \
              {program} --dicom DIR           send your own files\n  \
-             {program} {GATEWAY} pki --help  make the certificates of two real sites\n"
+             {program} {GATEWAY} pki --help   make certificates for two real sites\n"
         );
     }
     let (a, b) = (dir.join(HOSPITAL), dir.join(REGION));
@@ -261,7 +261,8 @@ fn invocation() -> String {
 fn by_cargo(program: &Path, here: &Path) -> Option<String> {
     let profile = program.parent()?.strip_prefix(here.join("target")).ok()?;
     let command = match profile.to_str()? {
-        "release" => "cargo demo",
+        "quick" => "cargo demo",
+        "release" => "cargo run --release -p wardgate-demo --",
         "debug" => "cargo run -p wardgate-demo --",
         _ => return None,
     };

@@ -1,4 +1,4 @@
-//! Finds what must not be seen on the wire: byte strings, in a stream that comes in pieces.
+//! Finds byte strings that must not be visible on the wire, in a stream that arrives in pieces.
 
 use std::sync::Arc;
 
@@ -34,7 +34,7 @@ pub(super) struct Search {
 /// How often one needle was found, and how often it may be.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Hits {
-    /// What was looked for, in words fit for a report.
+    /// What was searched for, in words for the report.
     pub(super) label: String,
     /// Its length in bytes.
     pub(super) length: usize,
@@ -79,7 +79,7 @@ impl Needles {
 }
 
 impl Search {
-    /// A search that has seen nothing yet.
+    /// A search at the start of a stream.
     pub(super) fn new(needles: Arc<Needles>) -> Self {
         Self {
             hits: vec![0; needles.len()],

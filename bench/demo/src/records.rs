@@ -1,7 +1,7 @@
 //! Counts the TLS records of a stream by their headers (RFC 8446 section 5.1).
 //!
-//! Looks at the five bytes before each record and never inside: what it proves is that the wire holds
-//! TLS records from the first byte to the last, and nothing but protected ones once the keys are there.
+//! Reads the five bytes of each record's header and never its content. That shows that the wire carries TLS
+//! records from the first byte to the last, and only protected ones once both sides have keys.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! What is printed: what happened, point by point, each judged by what was measured.
+//! The report: a list of checks, each decided by what was measured.
 
 #[cfg(test)]
 pub(super) mod tests;
@@ -18,14 +18,14 @@ use super::wire::{Direction, Sight};
 const VERSION: &str = "TLSv1.3";
 const SUITE: &str = "TLS_AES_256_GCM_SHA384";
 
-/// Below this a figure per GB would be handshakes and rounding: the kernel counts CPU in 10 ms.
+/// Below this, a figure per GB would be mostly handshakes and rounding: the kernel counts CPU time in 10 ms.
 const COST_BYTES_MIN: u64 = 256_000_000;
 
 /// Everything that was measured in one run.
 pub(super) struct Account {
     /// What the study is, in words.
     pub(super) title: String,
-    /// What of it is left out, in words.
+    /// What is left out of the study, in words.
     pub(super) notes: Vec<String>,
     /// Objects in the study.
     pub(super) objects: usize,
@@ -49,7 +49,7 @@ pub(super) struct Account {
     pub(super) debug_build: bool,
 }
 
-/// What one gateway says, and what it cost.
+/// What one gateway logged, and the CPU time it used.
 pub(super) struct Ledger {
     /// `site A`.
     pub(super) name: &'static str,
@@ -66,7 +66,7 @@ pub(super) struct Report {
     sections: Vec<(&'static str, Vec<Row>)>,
 }
 
-/// One point of the report.
+/// One line of the report.
 struct Row {
     label: String,
     text: String,
@@ -75,11 +75,11 @@ struct Row {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Mark {
-    /// It is told, and nothing is claimed.
+    /// Information without a claim.
     Told,
-    /// It was measured, and it holds.
+    /// The check passed.
     Holds,
-    /// It was measured and does not hold, or it could not be measured.
+    /// The check failed, or it could not be made.
     Fails,
 }
 
@@ -96,7 +96,7 @@ impl Report {
         }
     }
 
-    /// Whether every point holds.
+    /// Whether every check passed.
     pub(super) fn holds(&self) -> bool {
         self.failures() == 0
     }
@@ -119,12 +119,9 @@ impl fmt::Display for Report {
             writeln!(f)?;
         }
         match self.failures() {
-            0 => writeln!(f, "All of it holds."),
-            1 => writeln!(f, "NOT all of it holds: 1 point failed; it is marked FAIL."),
-            n => writeln!(
-                f,
-                "NOT all of it holds: {n} points failed; they are marked FAIL."
-            ),
+            0 => writeln!(f, "All checks passed."),
+            1 => writeln!(f, "1 check failed; it is marked FAIL."),
+            n => writeln!(f, "{n} checks failed; they are marked FAIL."),
         }
     }
 }
@@ -178,7 +175,7 @@ fn study_rows(account: &Account) -> Vec<Row> {
             "received",
             received == total && account.shelf.released == account.associations,
             format!(
-                "{received} of {total} objects; associations released in order: {} of {}",
+                "{received} of {total} objects; associations released cleanly: {} of {}",
                 account.shelf.released, account.associations
             ),
         ),
@@ -190,7 +187,7 @@ fn study_rows(account: &Account) -> Vec<Row> {
         judged(
             "answered",
             stored == total,
-            format!("status 0000 for {stored} of {total}"),
+            format!("the archive returned status 0000 for {stored} of {total}"),
         ),
     ]);
     rows.extend(
@@ -238,7 +235,8 @@ fn tunnel_rows(account: &Account) -> Vec<Row> {
     rows
 }
 
-/// The different values, or that there is none: a gateway that logged nothing proves nothing.
+/// The distinct values. A text that matches no expected value where there is none: a gateway that logged
+/// nothing proves nothing.
 fn distinct<'a>(values: impl Iterator<Item = &'a str>) -> String {
     let values: BTreeSet<_> = values.collect();
     if values.is_empty() {
@@ -258,7 +256,7 @@ fn peer_row(ledger: &Ledger, associations: u64) -> Row {
     let endings = distinct(lines.iter().map(|line| line.reason.as_str()));
     let holds = peers == ledger.peer && endings == "complete" && lines.len() as u64 == associations;
     let text = format!(
-        "accepted {peers} with key {keys}; {} of {associations} connections, {endings}",
+        "accepted {peers} with key {keys} on {} of {associations} connections; ended: {endings}",
         lines.len()
     );
     judged(ledger.name, holds, text)
@@ -292,7 +290,7 @@ fn cost_rows(account: &Account) -> Vec<Row> {
             COST_BYTES_MIN.. => format!("{:.2} s/GB", cpu / (bytes as f64 / 1e9)),
             _ => "too little was sent for a figure per GB".into(),
         };
-        told(ledger.name, format!("{cpu:.2} s of CPU; {each}"))
+        told(ledger.name, format!("{cpu:.2} s of CPU time; {each}"))
     };
     let mut rows = vec![
         told(
@@ -332,7 +330,7 @@ fn wire_rows(account: &Account) -> Vec<Row> {
         judged(
             "search",
             found == needles && needles > 0 && sight.hits.len() == needles,
-            format!("tried on plaintext before the run: finds {found} of {needles}"),
+            format!("checked on plaintext before the run: finds {found} of {needles} byte strings"),
         ),
     ];
     rows.extend(sight.hits.iter().map(|hits| hits_row(hits, seen)));
@@ -367,7 +365,7 @@ fn hits_row(hits: &Hits, seen: u64) -> Row {
         let expected = hits.expected(seen);
         let _ = write!(
             text,
-            " (chance gives {expected:.2} in so many random bytes; more than {allowed} fail)"
+            " ({expected:.2} expected by chance in as many random bytes; more than {allowed} fail)"
         );
     }
     judged(&hits.label, hits.count <= allowed, text)

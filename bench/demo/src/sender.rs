@@ -1,4 +1,4 @@
-//! The modality: a DICOM storage SCU that sends the study in plaintext to its own site's gateway.
+//! The modality: a DICOM storage SCU that sends the study in plaintext to the gateway of its own site.
 
 use std::io::{self, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -12,7 +12,7 @@ use super::dimse::{Receipt, StoreRequest, Tally};
 use super::study::{Object, Series, Study};
 use crate::limits;
 
-/// Who calls, and who is called.
+/// The AE titles of an association.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Titles {
     /// AE title of the sender.
@@ -21,12 +21,12 @@ pub(super) struct Titles {
     pub(super) called: &'static str,
 }
 
-/// What became of one object, as its sender knows it.
+/// The outcome of one object, as the sender knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Sent {
     /// What was sent.
     pub(super) receipt: Receipt,
-    /// The archive's answer.
+    /// The status in the archive's reply.
     pub(super) status: u16,
 }
 
@@ -118,7 +118,7 @@ fn store(
     })
 }
 
-/// Sends a data set, and gives what was sent.
+/// Sends a data set and returns its receipt.
 fn stream(
     association: &mut ClientAssociation<TcpStream>,
     object: &Object,
@@ -135,7 +135,7 @@ fn stream(
     match streamed {
         Ok(()) => writer.finish()?,
         Err(error) => {
-            // Dropped, the writer would end the object as if it were whole.
+            // Dropping the writer would end the object as if it were complete.
             writer.abandon();
             return Err(error.into());
         }
@@ -149,11 +149,11 @@ fn answer(
 ) -> anyhow::Result<u16> {
     match association.receive()? {
         Pdu::PData { data } => {
-            let value = data.first().context("an answer without content")?;
+            let value = data.first().context("the reply of the archive is empty")?;
             request.parse_response(&value.data)
         }
         Pdu::AbortRQ { .. } => bail!("the association was aborted"),
-        _ => bail!("the archive answered with something else than P-DATA"),
+        _ => bail!("the archive replied with a PDU other than P-DATA"),
     }
 }
 

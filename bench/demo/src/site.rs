@@ -41,14 +41,14 @@ pub(super) struct Plan {
     pub(super) identity: &'static str,
 }
 
-/// A running gateway. Dropped, it is ended.
+/// A running gateway. Its process ends when the value is dropped.
 pub(super) struct Site {
     name: &'static str,
     child: Child,
     log: Arc<Log>,
 }
 
-/// What a gateway says of one connection: the fields of its log line that the report needs.
+/// The fields of a gateway's log line about a connection that the report needs.
 #[derive(Debug, Clone, Deserialize, PartialEq)]
 pub(super) struct ConnectionLine {
     pub(super) peer: String,
@@ -61,7 +61,7 @@ pub(super) struct ConnectionLine {
     pub(super) reason: String,
 }
 
-/// Writes the configuration of a site, beside the files that `pki` has put there; gives its path.
+/// Writes the configuration of a site, beside its certificates; returns the path.
 pub(super) fn write_config(dir: &Path, plan: &Plan) -> anyhow::Result<PathBuf> {
     let path = dir.join("wardgate.toml");
     fs::write(&path, plan.to_toml()).with_context(|| format!("cannot write {}", path.display()))?;
@@ -149,7 +149,7 @@ impl Site {
             if Instant::now() >= deadline {
                 let after = limits::READY;
                 bail!(
-                    "{}: not ready after {after:?}; it said:\n{}",
+                    "{}: not ready after {after:?}; its last log lines:\n{}",
                     self.name,
                     self.said()
                 );
@@ -158,7 +158,7 @@ impl Site {
         Ok(())
     }
 
-    /// Fails where the gateway has ended, with what it said.
+    /// Fails where the gateway has ended, with its last log lines.
     pub(super) fn alive(&mut self) -> anyhow::Result<()> {
         match self.child.try_wait() {
             Ok(None) => Ok(()),
@@ -173,7 +173,7 @@ impl Site {
         cpu_of(&stat).with_context(|| format!("{path}: cannot find utime and stime"))
     }
 
-    /// Waits until the gateway has logged `count` connections, for a short time, and gives all.
+    /// Waits a short time until the gateway has logged `count` connections; returns all that were logged.
     pub(super) fn connections(&self, count: usize) -> Vec<ConnectionLine> {
         let deadline = Instant::now() + limits::STOP;
         self.log
@@ -193,11 +193,11 @@ impl Site {
             Some(status) => status.to_string(),
             None => "closed its log".into(),
         };
-        // What it said last may still be in the pipe.
+        // Its last lines may still be in the pipe.
         let deadline = Instant::now() + limits::STOP;
         self.log.wait(deadline, |lines| lines.closed);
         format!(
-            "{}: its gateway ended ({how}); it said:\n{}",
+            "{}: its gateway ended ({how}); its last log lines:\n{}",
             self.name,
             self.said()
         )

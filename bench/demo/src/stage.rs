@@ -28,7 +28,7 @@ pub(super) const HOSPITAL: &str = "hospital";
 /// Folder of site B.
 pub(super) const REGION: &str = "region";
 
-/// How often the progress is drawn and the gateways are looked after.
+/// How often the progress bar is drawn and the gateways are checked.
 const TICK: Duration = Duration::from_millis(100);
 
 /// Both sites, the wire between them and the archive, all running.
@@ -42,7 +42,7 @@ pub(super) struct Stage {
 }
 
 impl Stage {
-    /// Starts everything, in the order in which connections are made: last first.
+    /// Starts everything, from the archive back to site A: each part connects to one that is there.
     pub(super) fn set(dir: &Path, study: &Study) -> anyhow::Result<Self> {
         let archive = Archive::start(listener()?, TITLES.called, &study.transfer_syntaxes())?;
         let (listen_a, listen_b) = free_ports()?;
@@ -133,7 +133,7 @@ impl Stage {
         })
     }
 
-    /// Lets a thread send the study, and watches that it gets on and that both gateways live.
+    /// Sends the study from another thread, and checks that bytes move and that both gateways run.
     fn send(&mut self, study: &Arc<Study>, stop: &AtomicBool) -> anyhow::Result<Vec<Sent>> {
         let bar = progress_bar(study.bytes());
         let moved = Arc::new(AtomicU64::new(0));
@@ -180,20 +180,20 @@ impl Stage {
         self.b.alive()
     }
 
-    /// Adds to a sender's error what the other parts know of it.
+    /// Adds what the other parts know to an error of the sender.
     fn explain(&mut self, error: anyhow::Error) -> anyhow::Error {
-        // A gateway that has died is the better reason.
+        // If a gateway has ended, that is the cause.
         if let Err(death) = self.a.alive().and_then(|()| self.b.alive()) {
             return death;
         }
         let faults = self.archive.shelf().faults.join("\n");
         let (a, b) = (self.a.said(), self.b.said());
         error.context(format!(
-            "the study did not get through\nsite A said:\n{a}\nsite B said:\n{b}\n{faults}"
+            "the study was not transferred\nlast log lines of site A:\n{a}\nlast log lines of site B:\n{b}\n{faults}"
         ))
     }
 
-    /// Takes the demonstration's wire out of the configuration that is kept.
+    /// In the configuration that is kept, connects site A to site B without the wire between.
     pub(super) fn join_sites(&self, dir: &Path) -> anyhow::Result<()> {
         let plan = Plan {
             target: self.plan_b.listen,
@@ -227,7 +227,7 @@ impl Watch {
         }
         if self.since.elapsed() > limits::STALL {
             let stall = limits::STALL;
-            bail!("nothing has moved for {stall:?}, after {moved} bytes at sender and wire");
+            bail!("no byte has moved for {stall:?}, after {moved} bytes at sender and wire");
         }
         Ok(())
     }
@@ -238,7 +238,7 @@ pub(super) fn listener() -> anyhow::Result<TcpListener> {
 }
 
 /// Two ports that are free now. Another program may take one before a gateway does; the gateway then
-/// refuses to start, and says so.
+/// refuses to start and logs why.
 pub(super) fn free_ports() -> anyhow::Result<(SocketAddr, SocketAddr)> {
     let (one, two) = (listener()?, listener()?);
     Ok((one.local_addr()?, two.local_addr()?))

@@ -15,9 +15,9 @@ pub(super) struct Study {
     pub(super) series: Vec<Series>,
     /// What it is, in words for the report.
     pub(super) title: String,
-    /// What of it must not be seen on the wire.
+    /// Byte strings of the study that must not be visible on the wire.
     pub(super) needles: Arc<Needles>,
-    /// What of the needles' places is left out, in words for the report.
+    /// What the search leaves out, in words for the report.
     pub(super) notes: Vec<String>,
 }
 
@@ -38,7 +38,7 @@ pub(super) struct Object {
     pub(super) transfer_syntax: String,
     /// Where its data set comes from.
     pub(super) source: Source,
-    /// It holds needles, so a search that works finds some in it.
+    /// It contains needles, so a search that works finds some in it.
     pub(super) witness: bool,
 }
 

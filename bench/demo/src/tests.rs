@@ -247,7 +247,8 @@ fn the_closing_commands_start_what_was_built_here_by_cargo() {
     assert_eq!(by_cargo("target/release/wardgate-demo"), None, "no project");
     std::fs::write(here.join("Cargo.toml"), "").expect("file");
     for (profile, command) in [
-        ("release", "cargo demo"),
+        ("quick", "cargo demo"),
+        ("release", "cargo run --release -p wardgate-demo --"),
         ("debug", "cargo run -p wardgate-demo --"),
     ] {
         let program = format!("target/{profile}/wardgate-demo");

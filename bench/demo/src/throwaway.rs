@@ -1,5 +1,5 @@
-//! A throwaway PKI, as two real sites have it: each site has its own certificate authority and gets the
-//! certificate of the other site's.
+//! Certificates for one run. As with two real sites, each site has its own certificate authority and the
+//! certificate of the other site's authority.
 
 use std::fs;
 use std::path::Path;
@@ -11,7 +11,7 @@ use gateway::pki::authority::{
     Authority, KeyType, NewAuthority, NewCertificate, Output, Permitted,
 };
 
-/// How long it all is good: longer than any run, and no longer than a curious week with `--keep`.
+/// Validity of all certificates: longer than any run, and enough for a week of trying with `--keep`.
 const DAYS: u32 = 7;
 
 /// Makes the folder of a site with its authority in `ca`, an empty revocation list and its certificate.

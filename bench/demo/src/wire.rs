@@ -1,7 +1,7 @@
-//! The wire between the two sites: a relay that reads along.
+//! The wire between the two sites: a relay that reads what passes.
 //!
-//! Stands where an eavesdropper would, between site A and site B, and looks at every byte: TLS records
-//! are counted by type, and what must not be seen is searched for. It changes nothing.
+//! The relay sits where an eavesdropper would, between site A and site B. It reads every byte, counts TLS
+//! records by type, and searches for byte strings that must not be visible. It changes nothing.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -20,7 +20,7 @@ pub(super) struct Wire {
     shared: Arc<Shared>,
 }
 
-/// What passed in one direction, over all connections.
+/// The traffic of one direction, over all connections.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Direction {
     /// Every byte that passed.
@@ -194,7 +194,7 @@ fn pump(mut from: &TcpStream, mut to: &TcpStream, shared: &Shared) -> io::Result
         search.feed(passed);
         records.feed(passed);
     }
-    // The other direction may have more to say: half-close, as TCP does.
+    // The other direction may go on: a half-close, as in TCP.
     let _ = to.shutdown(Shutdown::Write);
     let fault = if bytes > 0 {
         records.finish().err()
@@ -209,7 +209,7 @@ fn pump(mut from: &TcpStream, mut to: &TcpStream, shared: &Shared) -> io::Result
     })
 }
 
-/// Ends both directions of a connection that was reset, and says so.
+/// Ends both directions of a connection that was reset, and reports it.
 fn cut(
     from: &TcpStream,
     to: &TcpStream,

@@ -134,6 +134,7 @@ pub fn start(
             return;
         }
         let capabilities = plan.capabilities;
+        let (cpu, journal) = (plan.cpu, plan.journal.clone());
         let told = ready.clone();
         let main = async move {
             let _ = told.send(Ok(()));
@@ -141,6 +142,11 @@ pub fn start(
             let _ = uring::spawn(run(plan)).await;
         };
         if let Err(error) = uring::start(&capabilities, main) {
+            // Nobody waits for `ready` any more where the ring failed later.
+            journal.tell(Event::Notice {
+                level: Level::Error,
+                text: format!("the ring of CPU {cpu} failed: {error}"),
+            });
             let _ = ready.send(Err(error));
         }
     })

@@ -1,4 +1,4 @@
-//! A run as it should be, and what each departure from it fails.
+//! The report of a good run, and the checks that fail for each kind of bad run.
 
 use super::*;
 
@@ -104,7 +104,7 @@ fn a_short_run_claims_no_cost_per_gb() {
         .for_each(|sent| sent.receipt.bytes = 1_000_000);
     let text = Report::new(&account).to_string();
     assert!(
-        text.contains("0.25 s of CPU; too little was sent"),
+        text.contains("0.25 s of CPU time; too little was sent"),
         "{text}"
     );
     assert!(!text.contains("s/GB"), "{text}");
