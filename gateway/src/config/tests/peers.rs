@@ -297,7 +297,7 @@ fn the_examples_of_the_readme_are_good_and_leave_nothing_open() {
         "[identity]\ncertificate = \"/etc/wardgate/site.pem\"\nkey = \"/etc/wardgate/site.key\"\n";
     let text = [identity, &table("lab"), &table("hospital"), client_mode].concat();
     for route in &parse_good(&text, "README.toml").routes {
-        assert_eq!(route.connect, crate::config::Connect::Early);
+        assert_eq!(route.connect, Connect::Early);
         assert_eq!(route.remarks(), [""; 0], "{text}");
     }
     for text in [hospital, region, hub] {
