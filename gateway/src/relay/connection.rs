@@ -78,7 +78,7 @@ pub async fn serve<V: Verbs>(core: &Core<V>, accepted: Accepted<V::Socket>) -> a
     let handle = &*accepted.handle;
     let route = &*handle.route;
     let counters = route.counters(core.place);
-    let mut work = Work {
+    let mut work = ConnectionTask {
         handle,
         started,
         core,
@@ -113,7 +113,7 @@ pub async fn serve<V: Verbs>(core: &Core<V>, accepted: Accepted<V::Socket>) -> a
 }
 
 /// A connection at work.
-pub(super) struct Work<'c, V: Verbs> {
+pub(super) struct ConnectionTask<'c, V: Verbs> {
     pub(super) handle: &'c ConnectionHandle,
     pub(super) started: Instant,
     pub(super) core: &'c Core<V>,
@@ -127,7 +127,7 @@ pub(super) struct Work<'c, V: Verbs> {
 // A failed step has already ended the sockets that it knew.
 pub(super) type Outcome<T> = Result<T, Close>;
 
-impl<'c, V: Verbs> Work<'c, V> {
+impl<'c, V: Verbs> ConnectionTask<'c, V> {
     async fn run(&mut self, socket: V::Socket) -> Close {
         let outcome = match &self.route.transport {
             // Boxed: each would keep the room that the largest needs.

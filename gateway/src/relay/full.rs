@@ -2,13 +2,13 @@
 
 use std::borrow::Cow;
 
-use super::connection::{Outcome, Work};
+use super::connection::{ConnectionTask, Outcome};
 use super::limiter::{ALL_LIMIT, passthrough_limit, peer_limit, route_limit, source_limit};
 use crate::audit::{Close, Party, Reason};
 use crate::route::{Full, PeerPlace};
 use crate::uring::Verbs;
 
-impl<V: Verbs> Work<'_, V> {
+impl<V: Verbs> ConnectionTask<'_, V> {
     /// Whether the connection may be served: its route and the process may have a number of connections.
     pub(super) fn admit_connection(&self, full: Option<Full>, is_beyond: bool) -> Outcome<()> {
         let (limiter, all) = (&self.core.limiter, self.core.connections_max);

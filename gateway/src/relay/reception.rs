@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::account::answered;
-use super::connection::{Outcome, Work};
+use super::connection::{ConnectionTask, Outcome};
 use super::engine::Engine;
 use super::first::{Beginning, First, NoStart};
 use super::limiter::Place;
@@ -25,7 +25,7 @@ use crate::tls::Judgement;
 use crate::tls::handshake::tell;
 use crate::uring::{Patience, Socket, Verbs, part, sleep, until};
 
-impl<'c, V: Verbs> Work<'c, V> {
+impl<'c, V: Verbs> ConnectionTask<'c, V> {
     /// What the opener says first on a plain socket; an illegal start is answered and ended.
     pub(super) async fn first_bytes(
         &self,

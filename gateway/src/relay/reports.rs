@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::connection::Work;
+use super::connection::ConnectionTask;
 use super::link::Link;
 use crate::audit::{self, Close, Event, Fault, Party, Reason};
 use crate::config::Protocol;
@@ -42,7 +42,7 @@ enum LackOfCr {
     Reported,
 }
 
-impl<V: Verbs> Work<'_, V> {
+impl<V: Verbs> ConnectionTask<'_, V> {
     /// Never returns. One timer for each connection that lasts, which fires once early and then once an hour.
     pub(super) async fn report(
         &self,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::connection::{Outcome, Work};
+use super::connection::{ConnectionTask, Outcome};
 use super::limiter::Place;
 use crate::audit::{Close, Party, Reason};
 use crate::stream_kind::StreamKind;
@@ -16,7 +16,7 @@ use crate::tls::{
 };
 use crate::uring::{Patience, Socket, Verbs, race, until};
 
-impl<V: Verbs> Work<'_, V> {
+impl<V: Verbs> ConnectionTask<'_, V> {
     // A client that says nothing costs a socket and its place: all else is made when bytes have come.
     pub(super) async fn accept(
         &mut self,
