@@ -27,7 +27,7 @@ impl Probes {
     pub(super) fn start(shared: &Rc<Shared>, route: &Arc<Route>, turn: usize, of: usize) -> Self {
         let (stop, stopped) = watch::channel(false);
         let begin = |(index, target): (usize, &Arc<ProbedTarget>)| {
-            let work = Work {
+            let work = ProbeTask {
                 shared: Rc::clone(shared),
                 route: Arc::clone(route),
                 target: Arc::clone(target),
@@ -49,14 +49,14 @@ impl Probes {
 }
 
 /// What one task probes.
-struct Work {
+struct ProbeTask {
     shared: Rc<Shared>,
     route: Arc<Route>,
     target: Arc<ProbedTarget>,
     stop: watch::Receiver<bool>,
 }
 
-impl Work {
+impl ProbeTask {
     async fn run(self, turn: usize, of: usize) {
         let (core, journal) = (&self.shared.core, &self.shared.core.journal);
         let route = &*self.route.config;
