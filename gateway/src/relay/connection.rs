@@ -11,7 +11,6 @@ use std::task::Poll;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::account::{Account, Open, count, ending, unanswered};
 use super::ending::Milestone;
 use super::engine::Engine;
 use super::first::Beginning;
@@ -24,6 +23,7 @@ use super::reception::close_of;
 use super::reports::Reports;
 use super::seal::{Outlet, Sealing};
 use super::shake::Limit;
+use super::stats::{ConnectionStats, Open, count, ending, unanswered};
 use crate::audit::{self, Close, Event, Journal, Party, Reason};
 use crate::buffers::{Pool, Talker};
 use crate::config::{Connect, Target};
@@ -86,7 +86,7 @@ pub async fn serve<V: Verbs>(core: &Core<V>, accepted: Accepted<V::Socket>) -> a
         source: handle.source,
         counters,
         talker: core.pool.turns().join(),
-        account: Account::default(),
+        stats: ConnectionStats::default(),
     };
     let (of_route, full) = OfRoute::count(route, core.connections_max);
     let close = match work.admit_connection(full, accepted.is_beyond) {
@@ -101,15 +101,15 @@ pub async fn serve<V: Verbs>(core: &Core<V>, accepted: Accepted<V::Socket>) -> a
     };
     drop(of_route);
     count(counters, &close.reason);
-    let undelivered = work.account.undelivered();
+    let undelivered = work.stats.undelivered();
     counters.undelivered_bytes.add(undelivered.iter().sum());
     core.counters.pool_exhausted.set(core.pool.exhausted());
-    let account = work.account;
-    let account = account.told(handle.id, route, handle.source, started, close);
-    if account.would_refuse().is_some() {
+    let stats = work.stats;
+    let stats = stats.summary(handle.id, route, handle.source, started, close);
+    if stats.would_refuse().is_some() {
         counters.would_refuse.add(1);
     }
-    account
+    stats
 }
 
 /// A connection at work.
@@ -121,7 +121,7 @@ pub(super) struct ConnectionTask<'c, V: Verbs> {
     pub(super) source: SocketAddr,
     counters: &'c Arc<RouteCounters>,
     pub(super) talker: Talker,
-    pub(super) account: Account,
+    pub(super) stats: ConnectionStats,
 }
 
 // A failed step has already ended the sockets that it knew.
@@ -159,7 +159,7 @@ impl<'c, V: Verbs> ConnectionTask<'c, V> {
             let limit = self.handshake_limit(&attempts);
             match Box::pin(self.shake(&reached.socket, begun, limit, &Unpaced)).await {
                 Ok((secured, judgement)) => {
-                    self.account.target = Some(reached.address);
+                    self.stats.target = Some(reached.address);
                     self.report_accepted();
                     let observer = self.observer();
                     let link = Link::new(near, reached.socket, observer, Direction::Homeward);
@@ -247,7 +247,7 @@ impl<'c, V: Verbs> ConnectionTask<'c, V> {
         // Its own memory: a connection that is not yet accepted does without.
         let close = Box::pin(relay).await;
         self.note_observed(&link, &close);
-        Ok(unanswered(close, &self.account, self.route.config.protocol))
+        Ok(unanswered(close, &self.stats, self.route.config.protocol))
     }
 
     async fn pass(&mut self, source: V::Socket) -> Outcome<Close> {
@@ -268,8 +268,8 @@ impl<'c, V: Verbs> ConnectionTask<'c, V> {
         };
         let (there, back) = (Party::Source, Party::Target);
         let counters = self.counters;
-        let onward = direction(&self.account.sealed, &counters.sealed_bytes, there, back);
-        let homeward = direction(&self.account.opened, &counters.opened_bytes, back, there);
+        let onward = direction(&self.stats.sealed, &counters.sealed_bytes, there, back);
+        let homeward = direction(&self.stats.opened, &counters.opened_bytes, back, there);
         let both = async {
             tokio::join!(
                 onward.run(
@@ -296,7 +296,7 @@ impl<'c, V: Verbs> ConnectionTask<'c, V> {
             link.watch(both, timeouts, parties, handle, pending()).await;
         }
         let [to_source, to_target] = link.left();
-        self.account.note_left(to_source, to_target);
+        self.stats.note_left(to_source, to_target);
         Ok(link.close())
     }
 
@@ -364,7 +364,7 @@ impl<'c, V: Verbs> ConnectionTask<'c, V> {
     // Returns when either side has sent something; or before, by what the client is ended.
     async fn until_moved(&self, place: Box<Place<'_>>) -> Option<Reason> {
         let moved = async {
-            while self.account.sealed.get() == 0 && self.account.opened.get() == 0 {
+            while self.stats.sealed.get() == 0 && self.stats.opened.get() == 0 {
                 sleep(FIRST_MOVE_LOOK).await;
             }
         };
@@ -384,24 +384,24 @@ impl<'c, V: Verbs> ConnectionTask<'c, V> {
         place: Option<Box<Place<'_>>>,
     ) -> Close {
         let (outlet, reports) = (Outlet::default(), Reports::new());
-        let (pool, counters, account) = (&self.core.pool, self.counters, &self.account);
+        let (pool, counters, stats) = (&self.core.pool, self.counters, &self.stats);
         let sealing = Sealing {
             engine,
             outlet: &outlet,
             pool,
             talker: self.talker,
-            bytes: &account.sealed,
+            bytes: &stats.sealed,
             counter: &counters.sealed_bytes,
-            undelivered: &account.unsealed,
+            undelivered: &stats.unsealed,
         };
         let explain = |error: &rustls::Error| self.wrong_record(error, judgement);
         let opening = Opening {
             engine,
             outlet: &outlet,
             pool,
-            bytes: &account.opened,
+            bytes: &stats.opened,
             counter: &counters.opened_bytes,
-            undelivered: &account.unopened,
+            undelivered: &stats.unopened,
             explain: &explain,
         };
         let both = async { tokio::join!(sealing.run(link, first), opening.run(link, held)) };
@@ -442,14 +442,14 @@ impl<'c, V: Verbs> ConnectionTask<'c, V> {
         let close = link.close();
         self.report_end(link, &reports, &close);
         let [to_near, to_far] = link.left();
-        account.note_left(to_near, to_far);
+        stats.note_left(to_near, to_far);
         close
     }
 
     // Before any payload of the peer moves: what the end of the connection would report is lost where the
     // process is killed.
     fn report_accepted(&self) {
-        let Some(peer) = self.account.peer.clone() else {
+        let Some(peer) = self.stats.peer.clone() else {
             return;
         };
         self.handle.accept(Arc::clone(&peer));
@@ -457,9 +457,9 @@ impl<'c, V: Verbs> ConnectionTask<'c, V> {
             id: self.handle.id,
             route: Arc::clone(&self.route.config),
             source: self.source,
-            target: self.account.target,
+            target: self.stats.target,
             peer,
-            tls: self.account.tls.clone(),
+            tls: self.stats.tls.clone(),
         };
         self.core.journal.tell(Event::Accepted(Box::new(accepted)));
     }
@@ -467,7 +467,7 @@ impl<'c, V: Verbs> ConnectionTask<'c, V> {
     fn note_observed(&mut self, link: &Link<V::Socket, V::Socket>, close: &Close) {
         let ending = ending(close, &self.route.transport);
         let now = Instant::now().into_std();
-        self.account.observed = link.observer().finish(ending, now);
+        self.stats.observed = link.observer().finish(ending, now);
     }
 
     fn engine(&self, secured: Secured) -> Result<(RefCell<Engine>, Held), Reason> {
@@ -515,7 +515,7 @@ impl<'c, V: Verbs> ConnectionTask<'c, V> {
     // Connects to the first target that answers.
     async fn reach(&mut self, mut attempts: Attempts<'_>) -> Outcome<V::Socket> {
         if let Some(reached) = attempts.next(&self.core.verbs, &self.core.names).await {
-            self.account.target = Some(reached.address);
+            self.stats.target = Some(reached.address);
             return Ok(reached.socket);
         }
         let reason = Reason::Unreachable(attempts.sentence());

@@ -33,7 +33,7 @@ impl<V: Verbs> ConnectionTask<'_, V> {
     /// The connection among those of its peer, which has proved who it is.
     pub(super) fn of_peer(&self) -> Outcome<Option<PeerPlace>> {
         let all = self.core.connections_max;
-        let peer = self.account.peer.as_ref();
+        let peer = self.stats.peer.as_ref();
         let taken = peer.map(|peer| self.route.shares.take_of_peer(&peer.identity, all));
         let place = taken
             .transpose()

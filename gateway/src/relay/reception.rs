@@ -8,13 +8,13 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::account::answered;
 use super::connection::{ConnectionTask, Outcome};
 use super::engine::Engine;
 use super::first::{Beginning, First, NoStart};
 use super::limiter::Place;
 use super::open::{Cut, Held};
 use super::seal::{Outlet, receive_ready};
+use super::stats::answered;
 use crate::audit::{Close, Party, Reason};
 use crate::buffers::Appetite;
 use crate::dicom::{Answer, Ending};
@@ -143,12 +143,12 @@ impl<'c, V: Verbs> ConnectionTask<'c, V> {
             return Ok(Admitted::anyone(&route.config.targets));
         };
         let peer = match route.transport {
-            Transport::Terminate(_) => self.account.peer.as_ref(),
+            Transport::Terminate(_) => self.stats.peer.as_ref(),
             Transport::Originate(_) | Transport::Passthrough => None,
         };
         let identities = peer.map_or_else(Vec::new, |peer| peer.identities());
         let mut admitted = admission.admit(&route.config, &request, &identities)?;
-        self.account.reported = admitted.reported.take();
+        self.stats.reported = admitted.reported.take();
         Ok(admitted)
     }
 
@@ -217,7 +217,7 @@ impl<'c, V: Verbs> ConnectionTask<'c, V> {
         let request = first.bytes.get(..first.request_octets).unwrap_or(&[]);
         // Whatever the verdict: nothing of it goes on.
         let _ = observer.see(Direction::Onward, request, now);
-        self.account.observed = observer.finish(ending, now);
+        self.stats.observed = observer.finish(ending, now);
     }
 
     // Awaits what the opener says first, on `socket`, for as long as it may take.

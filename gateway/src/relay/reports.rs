@@ -145,7 +145,7 @@ impl<V: Verbs> ConnectionTask<'_, V> {
 
     // Bytes to the target and back.
     fn passed(&self) -> [u64; 2] {
-        let [sealed, opened] = [&self.account.sealed, &self.account.opened].map(Cell::get);
+        let [sealed, opened] = [&self.stats.sealed, &self.stats.opened].map(Cell::get);
         match self.route.transport {
             Transport::Terminate(_) => [opened, sealed],
             Transport::Originate(_) | Transport::Passthrough => [sealed, opened],
@@ -175,8 +175,8 @@ impl<V: Verbs> ConnectionTask<'_, V> {
             id: self.handle.id,
             route: Arc::clone(&self.route.config),
             source: self.source,
-            target: self.account.target,
-            peer: self.account.peer.as_ref().map(|peer| peer.identity.clone()),
+            target: self.stats.target,
+            peer: self.stats.peer.as_ref().map(|peer| peer.identity.clone()),
             fault,
         };
         self.core.journal.tell(Event::Warning(Box::new(warning)));
@@ -187,9 +187,9 @@ impl<V: Verbs> ConnectionTask<'_, V> {
             id: self.handle.id,
             route: Arc::clone(&self.route.config),
             source: self.source,
-            peer: self.account.peer.as_ref().map(|peer| peer.identity.clone()),
-            sealed_bytes: self.account.sealed.get(),
-            opened_bytes: self.account.opened.get(),
+            peer: self.stats.peer.as_ref().map(|peer| peer.identity.clone()),
+            sealed_bytes: self.stats.sealed.get(),
+            opened_bytes: self.stats.opened.get(),
             observed: link.progress(),
             duration: self.started.elapsed(),
         };

@@ -73,11 +73,11 @@ impl<V: Verbs> ConnectionTask<'_, V> {
             Ok(secured) => secured,
             Err(failed) => {
                 let refused = judgement.refusal();
-                self.account.refused = refused.and_then(|refusal| refusal.certificate);
+                self.stats.refused = refused.and_then(|refusal| refusal.certificate);
                 return Err(refusal(&failed, &judgement, limit));
             }
         };
-        self.account.tls = describe(secured.session.state());
+        self.stats.tls = describe(secured.session.state());
         if let Err(error) = judgement.check_confirmed(secured.session.state()) {
             socket.abort();
             return Err(Close {
@@ -85,8 +85,8 @@ impl<V: Verbs> ConnectionTask<'_, V> {
                 reason: Reason::Handshake(class(&judgement), explain(&error, &judgement, &[])),
             });
         }
-        self.account.peer = judgement.peer();
-        if self.account.peer.is_none() {
+        self.stats.peer = judgement.peer();
+        if self.stats.peer.is_none() {
             // The verifier runs in every full handshake, and there are no others; should that ever
             // not hold, nobody passes.
             socket.abort();
@@ -104,10 +104,10 @@ impl<V: Verbs> ConnectionTask<'_, V> {
     pub(super) fn wrong_record(&self, error: &rustls::Error, judgement: &Judgement) -> Reason {
         match error {
             rustls::Error::AlertReceived(_)
-                if self.account.opened.get() == 0
+                if self.stats.opened.get() == 0
                     && judgement.side() == tls::Side::Connector
                     && self
-                        .account
+                        .stats
                         .tls
                         .as_ref()
                         .is_some_and(|tls| tls.version == "TLSv1.3") =>

@@ -33,7 +33,7 @@ impl Drop for Open<'_> {
 
 /// What is told of a connection when it has ended.
 #[derive(Default)]
-pub(super) struct Account {
+pub(super) struct ConnectionStats {
     pub(super) target: Option<SocketAddr>,
     pub(super) peer: Option<Arc<PeerInfo>>,
     pub(super) refused: Option<Box<Description>>,
@@ -48,7 +48,7 @@ pub(super) struct Account {
     pub(super) reported: Option<String>,
 }
 
-impl Account {
+impl ConnectionStats {
     /// Notes how many bytes the plain side (passthrough: the source) and the TLS side had not taken when they
     /// were reset. Those of the TLS side are in records, so payload is counted as lost rather than as passed.
     pub(super) fn note_left(&self, to_near: u64, to_far: u64) {
@@ -67,7 +67,7 @@ impl Account {
         [self.unsealed.get(), self.unopened.get()]
     }
 
-    pub(super) fn told(
+    pub(super) fn summary(
         self,
         id: ConnectionId,
         route: &Route,
@@ -107,13 +107,13 @@ pub(super) fn ending(close: &Close, transport: &Transport) -> Ending {
 
 /// The same end of a terminate route's connection, named as what it is if the target has ended without having answered
 /// anything: so does one that expects TLS.
-pub(super) fn unanswered(close: Close, account: &Account, protocol: Protocol) -> Close {
+pub(super) fn unanswered(close: Close, stats: &ConnectionStats, protocol: Protocol) -> Close {
     let expected = match protocol {
         Protocol::Dicom => "DICOM",
         Protocol::Mllp => "HL7 in MLLP frames",
         Protocol::Tcp => return close,
     };
-    let has_answered = account.sealed.get() > 0 || account.opened.get() == 0;
+    let has_answered = stats.sealed.get() > 0 || stats.opened.get() == 0;
     let how = match &close.reason {
         _ if has_answered || close.by != Party::PlainSide => return close,
         Reason::Complete | Reason::Unfinished => "closed",
