@@ -21,7 +21,7 @@ use super::open::{Held, Opening};
 use super::passthrough::{Answered, Passing};
 use super::reception::close_of;
 use super::reports::Reports;
-use super::seal::{Outlet, Sealing};
+use super::seal::{Sealing, TlsWriter};
 use super::shake::Limit;
 use super::stats::{ConnectionStats, Open, count, ending, unanswered};
 use crate::audit::{self, Close, Event, Journal, Party, Reason};
@@ -383,11 +383,11 @@ impl<'c, V: Verbs> ConnectionTask<'c, V> {
         (first, held): (&mut Vec<u8>, &mut Held),
         place: Option<Box<Place<'_>>>,
     ) -> Close {
-        let (outlet, reports) = (Outlet::default(), Reports::new());
+        let (writer, reports) = (TlsWriter::default(), Reports::new());
         let (pool, counters, stats) = (&self.core.pool, self.counters, &self.stats);
         let sealing = Sealing {
             engine,
-            outlet: &outlet,
+            writer: &writer,
             pool,
             talker: self.talker,
             bytes: &stats.sealed,
@@ -397,7 +397,7 @@ impl<'c, V: Verbs> ConnectionTask<'c, V> {
         let explain = |error: &rustls::Error| self.wrong_record(error, judgement);
         let opening = Opening {
             engine,
-            outlet: &outlet,
+            writer: &writer,
             pool,
             bytes: &stats.opened,
             counter: &counters.opened_bytes,
@@ -420,12 +420,12 @@ impl<'c, V: Verbs> ConnectionTask<'c, V> {
             let at_rest = async {
                 handle.draining().await;
                 // Whatever changes this is done by this task, so it is looked at whenever that is polled.
-                poll_fn(|_| match link.is_at_rest() && outlet.is_free() {
+                poll_fn(|_| match link.is_at_rest() && writer.is_free() {
                     true => Poll::Ready(()),
                     false => Poll::Pending,
                 })
                 .await;
-                Some(match outlet.goodbye(engine) {
+                Some(match writer.goodbye(engine) {
                     Ok(words) => link.end_in_order(&words),
                     Err(error) => Reason::Internal(error.to_string()),
                 })

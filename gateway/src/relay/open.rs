@@ -5,7 +5,7 @@ use std::io;
 
 use super::engine::Engine;
 use super::link::{Link, reset};
-use super::seal::{Outlet, room_later, write};
+use super::seal::{TlsWriter, room_later, write};
 use crate::audit::{Party, Reason};
 use crate::buffers::{Appetite, Buffer, Pool, Size, Talker};
 use crate::metrics::Counter;
@@ -206,7 +206,7 @@ fn with_room(mut incoming: Buffer, pool: &Pool, size: Size, most: usize) -> Buff
 /// What the opening direction needs beside the link.
 pub(super) struct Opening<'c> {
     pub(super) engine: &'c RefCell<Engine>,
-    pub(super) outlet: &'c Outlet,
+    pub(super) writer: &'c TlsWriter,
     pub(super) pool: &'c Pool,
     pub(super) bytes: &'c Cell<u64>,
     pub(super) counter: &'c Counter,
@@ -232,12 +232,12 @@ impl Opening<'_> {
                 is_wrong = matches!(cut, Cut::Records(_));
             }
         }
-        self.outlet.opened_all.reach();
+        self.writer.opened_all.reach();
         if link.is_broken() {
             Box::pin(self.leave(link, held, is_wrong)).await;
         }
         self.discard(held);
-        self.outlet.opening_ended();
+        self.writer.opening_ended();
     }
 
     fn note<N: Socket, F: Socket>(&self, link: &Link<N, F>, cut: &Cut) {
@@ -266,12 +266,12 @@ impl Opening<'_> {
             }
             if link.is_parting() {
                 // The sealing direction receives, and nothing may ever come.
-                self.outlet.parted(link).await;
+                self.writer.parted(link).await;
             }
         };
         let far = async {
             match (is_taken, is_wrong) {
-                (true, true) => self.outlet.last_words(link, self.engine).await,
+                (true, true) => self.writer.last_words(link, self.engine).await,
                 (true, false) => link.leave_far().await,
                 (false, _) => {}
             }
@@ -290,10 +290,10 @@ impl Opening<'_> {
         while !link.failed() {
             let opened = held.open(self.engine, self.pool, &mut answer);
             if opened.is_err() {
-                self.outlet.owe(&mut answer);
+                self.writer.owe(&mut answer);
             }
             let opened = opened?;
-            self.outlet.post(link, self.engine, &mut answer).await;
+            self.writer.post(link, self.engine, &mut answer).await;
             self.deliver(link, held, false).await;
             match opened {
                 _ if link.failed() => return Ok(()),
@@ -363,9 +363,9 @@ impl Opening<'_> {
 
     // A plain side that resets may have sent more before. The sealing direction finds and sends it.
     async fn lost<N: Socket, F: Socket>(&self, link: &Link<N, F>, error: &io::Error) {
-        self.outlet.opened_all.reach();
+        self.writer.opened_all.reach();
         tokio::select! {
-            () = self.outlet.sealed_all.reached() => {}
+            () = self.writer.sealed_all.reached() => {}
             () = link.stalls(&link.far) => {}
         }
         link.note(Party::PlainSide, reset(error));

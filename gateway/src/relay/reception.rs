@@ -13,7 +13,7 @@ use super::engine::Engine;
 use super::first::{Beginning, First, NoStart};
 use super::limiter::Place;
 use super::open::{Cut, Held};
-use super::seal::{Outlet, receive_ready};
+use super::seal::{TlsWriter, receive_ready};
 use super::stats::answered;
 use crate::audit::{Close, Party, Reason};
 use crate::buffers::Appetite;
@@ -89,7 +89,7 @@ impl<'c, V: Verbs> ConnectionTask<'c, V> {
         let has_begun = Cell::new(false);
         let wait = self.gather_payload((far, engine, held), (&mut first, &has_begun), place);
         let close = || {
-            let words = Outlet::default().goodbye(engine);
+            let words = TlsWriter::default().goodbye(engine);
             let words = words.map_err(io::Error::other)?;
             far.send_now(&words)?;
             far.finish()

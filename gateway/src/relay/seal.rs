@@ -20,7 +20,7 @@ use crate::uring::{Patience, Socket, part, race, timeout};
 /// What the sealing direction needs beside the link.
 pub(super) struct Sealing<'c> {
     pub(super) engine: &'c RefCell<Engine>,
-    pub(super) outlet: &'c Outlet,
+    pub(super) writer: &'c TlsWriter,
     pub(super) pool: &'c Pool,
     pub(super) talker: Talker,
     pub(super) bytes: &'c Cell<u64>,
@@ -34,11 +34,11 @@ impl Sealing<'_> {
     /// plain side was told of a failure, it is given time to close.
     pub(super) async fn run<N: Socket, F: Socket>(&self, link: &Link<N, F>, first: &mut Vec<u8>) {
         self.pump(link, first).await;
-        self.outlet.sealed_all.reach();
+        self.writer.sealed_all.reach();
         if link.is_broken() {
             Box::pin(self.leave(link)).await;
         }
-        self.outlet.sealing_over.reach();
+        self.writer.sealing_over.reach();
     }
 
     // The TLS side sees that the stream is cut, behind all that was sealed before.
@@ -55,10 +55,10 @@ impl Sealing<'_> {
             // The opening direction delivers what it has, as long as that is taken.
             tokio::select! {
                 biased;
-                () = self.outlet.opened_all.reached() => {}
+                () = self.writer.opened_all.reached() => {}
                 () = link.stalls(&link.near) => link.end_near(None),
             }
-            if self.outlet.opening_over.is_reached() {
+            if self.writer.opening_over.is_reached() {
                 link.leave_near().await;
             }
             if link.is_parting() {
@@ -70,20 +70,20 @@ impl Sealing<'_> {
 
     // The last that the application behind the TLS peer is told. It is given time to close.
     async fn say<N: Socket, F: Socket>(&self, link: &Link<N, F>, words: Answer) {
-        let _turn = self.outlet.turn.lock().await;
+        let _turn = self.writer.turn.lock().await;
         let sealed = self
             .engine
             .borrow_mut()
             .farewell(&words.octets(), self.pool);
         let Ok(sealed) = sealed else { return };
         // What TLS owes was sealed before.
-        let mut all = self.outlet.answers.take();
+        let mut all = self.writer.answers.take();
         all.extend(sealed);
         let mut sealed = Buffer::of(all);
         let sent = write(link, &link.far, &mut sealed);
         let (sent, _) = race(sent, ARTIM, || link.abort_far()).await;
         if sent.is_ok() && link.far.finish().is_ok() {
-            let _ = timeout(ARTIM, self.outlet.opened_all.reached()).await;
+            let _ = timeout(ARTIM, self.writer.opened_all.reached()).await;
         }
     }
 
@@ -142,10 +142,10 @@ impl Sealing<'_> {
 
     // Whether all of it was sealed and sent.
     async fn seal<N: Socket, F: Socket>(&self, link: &Link<N, F>, plain: &mut Unsealed) -> bool {
-        let _turn = self.outlet.turn.lock().await;
+        let _turn = self.writer.turn.lock().await;
         while !link.failed() {
             // What was sealed before goes out before what is sealed now.
-            self.outlet.answer(link, self.engine, plain.records()).await;
+            self.writer.answer(link, self.engine, plain.records()).await;
             if link.failed() {
                 // The opening direction has sealed an alert meanwhile: nothing may be sealed behind it.
                 return false;
@@ -178,8 +178,8 @@ impl Sealing<'_> {
 
     // FIN becomes close_notify and FIN.
     async fn finish<N: Socket, F: Socket>(&self, link: &Link<N, F>) {
-        let _turn = self.outlet.turn.lock().await;
-        self.outlet.answer(link, self.engine, 1).await;
+        let _turn = self.writer.turn.lock().await;
+        self.writer.answer(link, self.engine, 1).await;
         if link.failed() {
             // "Whole" would come before the alert that says otherwise.
             return;
@@ -203,9 +203,9 @@ impl Sealing<'_> {
     // A peer that resets may have sent more before, an alert that says why it refuses us among it. The
     // opening direction finds and delivers it, because it was authenticated, and the first cause is told.
     async fn lost<N: Socket, F: Socket>(&self, link: &Link<N, F>, error: &io::Error) {
-        self.outlet.sealed_all.reach();
+        self.writer.sealed_all.reach();
         tokio::select! {
-            () = self.outlet.opened_all.reached() => {}
+            () = self.writer.opened_all.reached() => {}
             () = link.stalls(&link.near) => {}
         }
         link.note(Party::TlsPeer, reset(error));
@@ -300,7 +300,7 @@ fn refusal(error: &SealError) -> Reason {
 /// The way out to the TLS peer, which both directions use: sealing for payload, opening for the
 /// answers that TLS owes. Records go out in the order in which they were sealed.
 #[derive(Default)]
-pub(super) struct Outlet {
+pub(super) struct TlsWriter {
     turn: Mutex<()>,
     answers: RefCell<Vec<u8>>,
     /// All that the peer had to say has been read, and delivered as far as it was taken.
@@ -312,7 +312,7 @@ pub(super) struct Outlet {
     sealing_over: Milestone,
 }
 
-impl Outlet {
+impl TlsWriter {
     /// Takes an answer in; it goes out at once, or with the batch that is on its way, and so does what
     /// the engine owes.
     pub(super) async fn post<N: Socket, F: Socket>(
