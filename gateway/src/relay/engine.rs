@@ -24,13 +24,13 @@ pub(super) enum Engine {
 
 /// A batch on its way through the engine, or none.
 #[derive(Default)]
-pub(super) struct Unsealed {
+pub(super) struct PendingBatch {
     batch: Option<Batch>,
     // The record that is next, where the batch is sealed in several turns.
     next: usize,
 }
 
-impl Unsealed {
+impl PendingBatch {
     /// Takes in the next batch, and says whether there is one.
     pub(super) fn hold(&mut self, batch: Option<Batch>) -> bool {
         self.batch = batch;
@@ -114,7 +114,7 @@ impl Engine {
     /// Seals as much as one send takes; `None` when nothing is left.
     pub(super) fn seal(
         &mut self,
-        plain: &mut Unsealed,
+        plain: &mut PendingBatch,
         pool: &Pool,
     ) -> Result<Option<Buffer>, SealError> {
         match self {
@@ -145,7 +145,7 @@ impl Engine {
         self.before(1, &mut outgoing)?;
         let mut batch = pool.batch(Size::Small);
         batch.copy_from(words);
-        let mut plain = Unsealed::default();
+        let mut plain = PendingBatch::default();
         plain.hold(Some(batch));
         while let Some(mut records) = self.seal(&mut plain, pool)? {
             records.move_outgoing(&mut outgoing);
@@ -190,7 +190,7 @@ impl Engine {
 
 fn seal_copy(
     session: &mut Session,
-    plain: &mut Unsealed,
+    plain: &mut PendingBatch,
     pool: &Pool,
 ) -> Result<Option<Buffer>, SealError> {
     let left = plain.records();

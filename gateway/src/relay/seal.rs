@@ -6,7 +6,7 @@ use std::io;
 use tokio::sync::Mutex;
 
 use super::ending::Milestone;
-use super::engine::{Engine, Unsealed};
+use super::engine::{Engine, PendingBatch};
 use super::link::{Link, reset};
 use crate::audit::{Party, Reason};
 use crate::buffers::{Appetite, Batch, Buffer, Pool, Size, Talker};
@@ -90,7 +90,7 @@ impl Sealing<'_> {
     // What is handed on is lent, here and below: each level that owned it would keep room for it.
     async fn pump<N: Socket, F: Socket>(&self, link: &Link<N, F>, first: &mut Vec<u8>) {
         let mut appetite = Appetite::new(self.talker);
-        let mut plain = Unsealed::default();
+        let mut plain = PendingBatch::default();
         let mut sent = 0;
         while plain.hold(self.next_of(first, &mut sent)) {
             self.send(link, &mut plain).await;
@@ -117,7 +117,7 @@ impl Sealing<'_> {
         Some(batch)
     }
 
-    async fn send<N: Socket, F: Socket>(&self, link: &Link<N, F>, plain: &mut Unsealed) {
+    async fn send<N: Socket, F: Socket>(&self, link: &Link<N, F>, plain: &mut PendingBatch) {
         let count = plain.len() as u64;
         if link.failed() || !link.see_from_near(plain.payloads()) {
             return self.drop_bytes(count);
@@ -141,7 +141,11 @@ impl Sealing<'_> {
     }
 
     // Whether all of it was sealed and sent.
-    async fn seal<N: Socket, F: Socket>(&self, link: &Link<N, F>, plain: &mut Unsealed) -> bool {
+    async fn seal<N: Socket, F: Socket>(
+        &self,
+        link: &Link<N, F>,
+        plain: &mut PendingBatch,
+    ) -> bool {
         let _turn = self.writer.turn.lock().await;
         while !link.failed() {
             // What was sealed before goes out before what is sealed now.
@@ -167,7 +171,7 @@ impl Sealing<'_> {
     fn next<N: Socket, F: Socket>(
         &self,
         link: &Link<N, F>,
-        plain: &mut Unsealed,
+        plain: &mut PendingBatch,
     ) -> Option<Buffer> {
         let sealed = self.engine.borrow_mut().seal(plain, self.pool);
         sealed.unwrap_or_else(|error| {
