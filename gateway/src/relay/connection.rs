@@ -33,7 +33,7 @@ use crate::observe::{Direction, Observer};
 use crate::route::{AnsweredPlace, OfRoute, Route, Transport};
 use crate::tls::handshake::{Secured, Unpaced};
 use crate::tls::session::Session;
-use crate::tls::{Acceptor, Cipher, Connector, Judgement, RefusalClass};
+use crate::tls::{Acceptor, Cipher, Connector, PeerVerification, RefusalClass};
 use crate::upstream::{Attempts, Names};
 use crate::uring::{Pipes, Socket, Verbs, sleep, until};
 
@@ -158,7 +158,7 @@ impl<'c, V: Verbs> ConnectionTask<'c, V> {
                 .map(|(c, j)| (Session::from(c), j));
             let limit = self.handshake_limit(&attempts);
             match Box::pin(self.shake(&reached.socket, begun, limit, &Unpaced)).await {
-                Ok((secured, judgement)) => {
+                Ok((secured, verification)) => {
                     self.stats.target = Some(reached.address);
                     self.report_accepted();
                     let observer = self.observer();
@@ -172,7 +172,7 @@ impl<'c, V: Verbs> ConnectionTask<'c, V> {
                     };
                     let first = &mut first.bytes;
                     let (payload, place) = ((first, &mut held), place.take());
-                    let relay = self.relay(&link, &engine, &judgement, payload, place);
+                    let relay = self.relay(&link, &engine, &verification, payload, place);
                     // Its own memory: a connection that is not yet accepted does without.
                     let close = Box::pin(relay).await;
                     self.note_observed(&link, &close);
@@ -205,7 +205,7 @@ impl<'c, V: Verbs> ConnectionTask<'c, V> {
 
     async fn terminate(&mut self, far: V::Socket, acceptor: &Acceptor) -> Outcome<Close> {
         let place = self.place(Stage::Handshake);
-        let (secured, judgement) = Box::pin(self.accept(&far, acceptor, &place)).await?;
+        let (secured, verification) = Box::pin(self.accept(&far, acceptor, &place)).await?;
         drop(place);
         self.report_accepted();
         let _of_peer = self.of_peer().inspect_err(|_| far.abort())?;
@@ -216,7 +216,7 @@ impl<'c, V: Verbs> ConnectionTask<'c, V> {
             let by = Party::Gateway;
             Close { by, reason }
         })?;
-        let first = self.first_payload(&far, &engine, &mut held, &judgement, &place);
+        let first = self.first_payload(&far, &engine, &mut held, &verification, &place);
         let mut first = Box::pin(first).await?;
         let is_early = self.route.config.connect == Connect::Early;
         let place = is_early.then(|| Box::new(place));
@@ -243,7 +243,7 @@ impl<'c, V: Verbs> ConnectionTask<'c, V> {
         let link = Link::new(near, far, self.observer(), Direction::Onward);
         let mut nothing = Vec::new();
         let payload = (&mut nothing, &mut held);
-        let relay = self.relay(&link, &engine, &judgement, payload, place);
+        let relay = self.relay(&link, &engine, &verification, payload, place);
         // Its own memory: a connection that is not yet accepted does without.
         let close = Box::pin(relay).await;
         self.note_observed(&link, &close);
@@ -379,7 +379,7 @@ impl<'c, V: Verbs> ConnectionTask<'c, V> {
         &self,
         link: &Link<V::Socket, V::Socket>,
         engine: &RefCell<Engine>,
-        judgement: &Judgement,
+        verification: &PeerVerification,
         (first, held): (&mut Vec<u8>, &mut Held),
         place: Option<Box<Place<'_>>>,
     ) -> Close {
@@ -394,7 +394,7 @@ impl<'c, V: Verbs> ConnectionTask<'c, V> {
             counter: &counters.sealed_bytes,
             undelivered: &stats.unsealed,
         };
-        let explain = |error: &rustls::Error| self.wrong_record(error, judgement);
+        let explain = |error: &rustls::Error| self.wrong_record(error, verification);
         let opening = Opening {
             engine,
             writer: &writer,

@@ -21,7 +21,7 @@ use crate::dicom::{Answer, Ending};
 use crate::limits::ARTIM;
 use crate::observe::Direction;
 use crate::route::{Admitted, Refused, Transport};
-use crate::tls::Judgement;
+use crate::tls::PeerVerification;
 use crate::tls::handshake::tell;
 use crate::uring::{Patience, Socket, Verbs, part, sleep, until};
 
@@ -82,7 +82,7 @@ impl<'c, V: Verbs> ConnectionTask<'c, V> {
         far: &V::Socket,
         engine: &RefCell<Engine>,
         held: &mut Held,
-        judgement: &Judgement,
+        verification: &PeerVerification,
         place: &Place<'_>,
     ) -> Outcome<First> {
         let mut first = First::default();
@@ -105,7 +105,7 @@ impl<'c, V: Verbs> ConnectionTask<'c, V> {
             Err(Cut::Records(error)) => {
                 let alert = engine.borrow_mut().last_words();
                 tell(far, alert).await;
-                self.wrong_record(&error, judgement)
+                self.wrong_record(&error, verification)
             }
         };
         Err(Close {

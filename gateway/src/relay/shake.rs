@@ -12,7 +12,7 @@ use crate::stream_kind::StreamKind;
 use crate::tls::handshake::{Cause, Failed, Pace, Secured, handshake};
 use crate::tls::session::Session;
 use crate::tls::{
-    self, Acceptor, Judgement, RefusalClass, describe, explain, explain_end, explain_silence,
+    self, Acceptor, PeerVerification, RefusalClass, describe, explain, explain_end, explain_silence,
 };
 use crate::uring::{Patience, Socket, Verbs, race, until};
 
@@ -23,7 +23,7 @@ impl<V: Verbs> ConnectionTask<'_, V> {
         far: &V::Socket,
         acceptor: &Acceptor,
         place: &Place<'_>,
-    ) -> Outcome<(Secured, Arc<Judgement>)> {
+    ) -> Outcome<(Secured, Arc<PeerVerification>)> {
         let limit = self.route.config.timeouts.handshake;
         let work = async {
             let waited = Instant::now();
@@ -58,11 +58,11 @@ impl<V: Verbs> ConnectionTask<'_, V> {
     pub(super) async fn shake(
         &mut self,
         socket: &V::Socket,
-        begun: Result<(Session, Arc<Judgement>), rustls::Error>,
+        begun: Result<(Session, Arc<PeerVerification>), rustls::Error>,
         limit: Limit,
         pace: &impl Pace,
-    ) -> Outcome<(Secured, Arc<Judgement>)> {
-        let (session, judgement) = begun.map_err(|error| {
+    ) -> Outcome<(Secured, Arc<PeerVerification>)> {
+        let (session, verification) = begun.map_err(|error| {
             socket.abort();
             Close {
                 by: Party::Gateway,
@@ -72,20 +72,23 @@ impl<V: Verbs> ConnectionTask<'_, V> {
         let secured = match handshake(socket, session, limit.time, pace).await {
             Ok(secured) => secured,
             Err(failed) => {
-                let refused = judgement.refusal();
+                let refused = verification.refusal();
                 self.stats.refused = refused.and_then(|refusal| refusal.certificate);
-                return Err(refusal(&failed, &judgement, limit));
+                return Err(refusal(&failed, &verification, limit));
             }
         };
         self.stats.tls = describe(secured.session.state());
-        if let Err(error) = judgement.check_confirmed(secured.session.state()) {
+        if let Err(error) = verification.check_confirmed(secured.session.state()) {
             socket.abort();
             return Err(Close {
                 by: Party::Gateway,
-                reason: Reason::Handshake(class(&judgement), explain(&error, &judgement, &[])),
+                reason: Reason::Handshake(
+                    class(&verification),
+                    explain(&error, &verification, &[]),
+                ),
             });
         }
-        self.stats.peer = judgement.peer();
+        self.stats.peer = verification.peer();
         if self.stats.peer.is_none() {
             // The verifier runs in every full handshake, and there are no others; should that ever
             // not hold, nobody passes.
@@ -96,31 +99,35 @@ impl<V: Verbs> ConnectionTask<'_, V> {
                 reason,
             });
         }
-        Ok((secured, judgement))
+        Ok((secured, verification))
     }
 
     // A server may refuse our certificate after our side of a TLS 1.3 handshake is done (RFC 8446
     // section 4.4.2.4); until its first payload has come, an alert is its answer to the handshake.
-    pub(super) fn wrong_record(&self, error: &rustls::Error, judgement: &Judgement) -> Reason {
+    pub(super) fn wrong_record(
+        &self,
+        error: &rustls::Error,
+        verification: &PeerVerification,
+    ) -> Reason {
         match error {
             rustls::Error::AlertReceived(_)
                 if self.stats.opened.get() == 0
-                    && judgement.side() == tls::Side::Connector
+                    && verification.side() == tls::Side::Connector
                     && self
                         .stats
                         .tls
                         .as_ref()
                         .is_some_and(|tls| tls.version == "TLSv1.3") =>
             {
-                Reason::Handshake(class(judgement), explain(error, judgement, &[]))
+                Reason::Handshake(class(verification), explain(error, verification, &[]))
             }
             _ => Reason::Protocol(error.to_string()),
         }
     }
 }
 
-fn class(judgement: &Judgement) -> RefusalClass {
-    let refusal = judgement.refusal();
+fn class(verification: &PeerVerification) -> RefusalClass {
+    let refusal = verification.refusal();
     refusal.map_or_else(RefusalClass::default, |refusal| refusal.class())
 }
 
@@ -143,9 +150,9 @@ fn is_tls(first: &[u8]) -> bool {
     matches!(StreamKind::of(first), None | Some(StreamKind::Tls))
 }
 
-fn refusal(failed: &Failed, judgement: &Judgement, limit: Limit) -> Close {
-    let class = class(judgement);
-    let explained = |error| Reason::Handshake(class, explain(error, judgement, &failed.first));
+fn refusal(failed: &Failed, verification: &PeerVerification, limit: Limit) -> Close {
+    let class = class(verification);
+    let explained = |error| Reason::Handshake(class, explain(error, verification, &failed.first));
     match &failed.cause {
         Cause::Tls(error @ rustls::Error::AlertReceived(_)) => Close {
             by: Party::TlsPeer,
@@ -156,7 +163,7 @@ fn refusal(failed: &Failed, judgement: &Judgement, limit: Limit) -> Close {
             reason: explained(error),
         },
         // What is not TLS is worth naming also where nobody waits for the rest of it.
-        Cause::Deadline if judgement.side() == tls::Side::Acceptor && is_tls(&failed.first) => {
+        Cause::Deadline if verification.side() == tls::Side::Acceptor && is_tls(&failed.first) => {
             Close {
                 by: Party::Gateway,
                 reason: Reason::Deadline("handshake"),
@@ -164,7 +171,7 @@ fn refusal(failed: &Failed, judgement: &Judgement, limit: Limit) -> Close {
         }
         Cause::Deadline => {
             let limit = (limit.time, limit.key);
-            let sentence = explain_silence(judgement, &failed.first, failed.hello_bytes, limit);
+            let sentence = explain_silence(verification, &failed.first, failed.hello_bytes, limit);
             Close {
                 by: Party::Gateway,
                 reason: Reason::Handshake(class, sentence),
@@ -176,7 +183,7 @@ fn refusal(failed: &Failed, judgement: &Judgement, limit: Limit) -> Close {
         },
         // Whoever connects to us and goes is a probe; a target that does so is worth a sentence.
         Cause::Closed | Cause::Socket(_)
-            if failed.first.is_empty() && judgement.side() == tls::Side::Acceptor =>
+            if failed.first.is_empty() && verification.side() == tls::Side::Acceptor =>
         {
             Close {
                 by: Party::TlsPeer,
@@ -187,7 +194,7 @@ fn refusal(failed: &Failed, judgement: &Judgement, limit: Limit) -> Close {
             by: Party::TlsPeer,
             reason: Reason::Handshake(
                 class,
-                explain_end(judgement, &failed.first, failed.hello_bytes),
+                explain_end(verification, &failed.first, failed.hello_bytes),
             ),
         },
     }

@@ -17,7 +17,7 @@ pub(super) fn refused_on(side: Side, gateway: &Gateway, peer: &Own, alert: Alert
         let (ours, foreign) = meet(side, gateway, peer, version);
         let case = format!("{side:?} {:?} {words:?}", version.version);
         assert!(!ours.is_established, "{case}: established");
-        assert_eq!(ours.judgement.peer(), None, "{case}");
+        assert_eq!(ours.verification.peer(), None, "{case}");
         assert_eq!(
             foreign.alert(),
             Some(alert),
@@ -34,7 +34,7 @@ pub(super) fn refused_on(side: Side, gateway: &Gateway, peer: &Own, alert: Alert
         }
         assert!(sentence.contains("; "), "{case}: no remedy in: {sentence}");
         assert_reads_well(&sentence, &case);
-        let refusal = ours.judgement.refusal().expect("it was refused");
+        let refusal = ours.verification.refusal().expect("it was refused");
         let shown = refusal.certificate.expect("it was presented");
         assert!(
             !sentence.contains(&shown.fingerprint),

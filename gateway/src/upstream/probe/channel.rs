@@ -16,7 +16,7 @@ use crate::limits::{
 };
 use crate::tls::handshake::{Cause, Failed, Secured, Unpaced, handshake, tell};
 use crate::tls::session::{Opened, Session};
-use crate::tls::{Connector, Judgement, explain, explain_end};
+use crate::tls::{Connector, PeerVerification, explain, explain_end};
 use crate::uring::{Patience, Socket};
 
 /// A connection of a probe.
@@ -158,7 +158,7 @@ impl<'s, S: Socket> Source<'s, S> {
 pub(super) struct Tls<'s, S> {
     source: Source<'s, S>,
     session: Session,
-    judgement: Arc<Judgement>,
+    verification: Arc<PeerVerification>,
     // Records that were received and not opened yet.
     incoming: Buffer,
     has_heard_payload: bool,
@@ -171,7 +171,7 @@ impl<'s, S: Socket> Tls<'s, S> {
         connector: &Connector,
         target: &Target,
     ) -> Result<Channel<'s, S>, Cut> {
-        let (connection, judgement) = connector.start(target).map_err(defect)?;
+        let (connection, verification) = connector.start(target).map_err(defect)?;
         // The probe's own time ends before.
         let shaken = handshake(
             socket,
@@ -181,11 +181,11 @@ impl<'s, S: Socket> Tls<'s, S> {
         )
         .await;
         let Secured { session, incoming } =
-            shaken.map_err(|failed| Cut::Tls(refusal(&failed, &judgement)))?;
-        judgement
+            shaken.map_err(|failed| Cut::Tls(refusal(&failed, &verification)))?;
+        verification
             .check_confirmed(session.state())
-            .map_err(|error| Cut::Tls(explain(&error, &judgement, &[])))?;
-        if judgement.peer().is_none() {
+            .map_err(|error| Cut::Tls(explain(&error, &verification, &[])))?;
+        if verification.peer().is_none() {
             // As for connections: the verifier runs in every handshake; should that ever not hold,
             // nobody counts as there.
             return Err(Cut::Tls("a peer without an accepted identity".to_owned()));
@@ -195,7 +195,7 @@ impl<'s, S: Socket> Tls<'s, S> {
         Ok(Channel::Tls(Box::new(Self {
             source: Source::new(socket),
             session,
-            judgement,
+            verification,
             incoming: room,
             has_heard_payload: false,
             has_said_goodbye: false,
@@ -288,17 +288,17 @@ impl<'s, S: Socket> Tls<'s, S> {
     fn wrong(&self, error: &Error) -> Cut {
         let is_answer = self.is_tls13() && !self.has_heard_payload;
         Cut::Tls(match error {
-            Error::AlertReceived(_) if is_answer => explain(error, &self.judgement, &[]),
+            Error::AlertReceived(_) if is_answer => explain(error, &self.verification, &[]),
             _ => format!("TLS record layer: {error}"),
         })
     }
 }
 
-fn refusal(failed: &Failed, judgement: &Judgement) -> String {
+fn refusal(failed: &Failed, verification: &PeerVerification) -> String {
     match &failed.cause {
-        Cause::Tls(error) => explain(error, judgement, &failed.first),
+        Cause::Tls(error) => explain(error, verification, &failed.first),
         Cause::Closed | Cause::Socket(_) => {
-            explain_end(judgement, &failed.first, failed.hello_bytes)
+            explain_end(verification, &failed.first, failed.hello_bytes)
         }
         Cause::Deadline => "the handshake did not end in time".to_owned(),
         Cause::TooLong => "too many octets in a flight of the handshake".to_owned(),
