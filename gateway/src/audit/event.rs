@@ -189,7 +189,7 @@ impl Connection {
             reported: None,
             duration: Duration::ZERO,
             close: Close {
-                by: Party::Gateway,
+                by: ClosedBy::Gateway,
                 reason,
             },
         }
@@ -200,14 +200,14 @@ impl Connection {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Close {
     /// Who ended it.
-    pub by: Party,
+    pub by: ClosedBy,
     /// Why.
     pub reason: Reason,
 }
 
 /// Who ended a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Party {
+pub enum ClosedBy {
     /// The application on the plain side.
     PlainSide,
     /// Who connected to us, where neither side is plain (passthrough).
@@ -220,7 +220,7 @@ pub enum Party {
     Gateway,
 }
 
-impl Party {
+impl ClosedBy {
     /// Its name in a log line.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -255,7 +255,7 @@ pub enum Reason {
     /// A deadline passed; which one.
     Deadline(&'static str),
     /// A receiver acknowledged but did not read for longer than `timeouts.stall`; who.
-    Stalled(Party),
+    Stalled(ClosedBy),
     /// The target ended the connection without having answered what it was sent; the sentence asks what it expects.
     Unanswered(String),
     /// Nothing came before the other side closed: a probe, not an error.

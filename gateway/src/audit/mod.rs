@@ -11,7 +11,7 @@ mod observed;
 mod rate;
 mod warning;
 
-pub use event::{Accepted, Close, Connection, Event, Level, Party, Progress, Ready, Reason};
+pub use event::{Accepted, Close, ClosedBy, Connection, Event, Level, Progress, Ready, Reason};
 pub use id::{ConnectionId, ConnectionIds};
 pub use journal::{Events, Journal, Writer};
 pub use warning::{Fault, Warning};

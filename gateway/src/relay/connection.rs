@@ -24,7 +24,7 @@ use super::reports::Reports;
 use super::seal::{Sealing, TlsWriter};
 use super::shake::Limit;
 use super::stats::{ConnectionStats, Open, count, ending, unanswered};
-use crate::audit::{self, Close, Event, Journal, Party, Reason};
+use crate::audit::{self, Close, ClosedBy, Event, Journal, Reason};
 use crate::buffers::{Pool, Talker};
 use crate::config::{Connect, Target};
 use crate::limits::FIRST_MOVE_LOOK;
@@ -166,7 +166,7 @@ impl<'c, V: Verbs> ConnectionTask<'c, V> {
                     let (engine, mut held) = match self.engine(secured) {
                         Ok(begun) => begun,
                         Err(reason) => {
-                            link.fail(Party::Gateway, reason);
+                            link.fail(ClosedBy::Gateway, reason);
                             return Ok(link.close());
                         }
                     };
@@ -213,7 +213,7 @@ impl<'c, V: Verbs> ConnectionTask<'c, V> {
         let place = self.place(Stage::SilentPeer);
         let (engine, mut held) = self.engine(secured).map_err(|reason| {
             far.abort();
-            let by = Party::Gateway;
+            let by = ClosedBy::Gateway;
             Close { by, reason }
         })?;
         let first = self.first_payload(&far, &engine, &mut held, &verification, &place);
@@ -264,9 +264,9 @@ impl<'c, V: Verbs> ConnectionTask<'c, V> {
             counter,
             from,
             to,
-            answered: Some(&answered).filter(|_| from == Party::Target),
+            answered: Some(&answered).filter(|_| from == ClosedBy::Target),
         };
-        let (there, back) = (Party::Source, Party::Target);
+        let (there, back) = (ClosedBy::Source, ClosedBy::Target);
         let counters = self.counters;
         let onward = direction(&self.stats.sealed, &counters.sealed_bytes, there, back);
         let homeward = direction(&self.stats.opened, &counters.opened_bytes, back, there);
@@ -316,7 +316,7 @@ impl<'c, V: Verbs> ConnectionTask<'c, V> {
                 Err(close)
             }
             (_, Some(reason)) => Err(Close {
-                by: Party::Gateway,
+                by: ClosedBy::Gateway,
                 reason,
             }),
         }
@@ -407,7 +407,7 @@ impl<'c, V: Verbs> ConnectionTask<'c, V> {
         let both = async { tokio::join!(sealing.run(link, first), opening.run(link, held)) };
         let mut both = pin!(both);
         let timeouts = &self.route.config.timeouts;
-        let (parties, handle) = ([Party::PlainSide, Party::TlsPeer], self.handle);
+        let (parties, handle) = ([ClosedBy::PlainSide, ClosedBy::TlsPeer], self.handle);
         let goes_on = match place {
             Some(place) => {
                 let until_moved = self.until_moved(place);
@@ -532,9 +532,9 @@ impl<'c, V: Verbs> ConnectionTask<'c, V> {
 }
 
 // A machine that has no source ports left must not blame the target.
-fn unreachable_by(attempts: &Attempts<'_>) -> Party {
+fn unreachable_by(attempts: &Attempts<'_>) -> ClosedBy {
     match attempts.lacks_ports() {
-        true => Party::Gateway,
-        false => Party::Target,
+        true => ClosedBy::Gateway,
+        false => ClosedBy::Target,
     }
 }

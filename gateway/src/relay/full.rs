@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::connection::{ConnectionTask, Outcome};
 use super::limiter::{ALL_LIMIT, passthrough_limit, peer_limit, route_limit, source_limit};
-use crate::audit::{Close, Party, Reason};
+use crate::audit::{Close, ClosedBy, Reason};
 use crate::route::{Full, PeerPlace};
 use crate::uring::Verbs;
 
@@ -44,7 +44,7 @@ impl<V: Verbs> ConnectionTask<'_, V> {
 
 fn limited(limit: impl Into<Cow<'static, str>>) -> Close {
     Close {
-        by: Party::Gateway,
+        by: ClosedBy::Gateway,
         reason: Reason::Limit(limit.into()),
     }
 }

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::ending::{settle, stalls};
 use super::handle::ConnectionHandle;
 use super::receiver::{Limits, Receiver, State};
-use crate::audit::{Close, Party, Reason};
+use crate::audit::{Close, ClosedBy, Reason};
 use crate::config::Timeouts;
 use crate::dicom::Answer;
 use crate::hl7;
@@ -29,7 +29,7 @@ pub(super) struct Link<N, F> {
     // The first cause is the cause; what follows from it is not told.
     ended: RefCell<Option<Close>>,
     // Who finished its direction first, where both do so in order.
-    finished: Cell<Option<Party>>,
+    finished: Cell<Option<ClosedBy>>,
     // Told when somebody finished; the watch of the connection waits for it.
     has_finished: Notify,
     moved: Cell<Instant>,
@@ -84,7 +84,7 @@ impl<N: Socket, F: Socket> Link<N, F> {
     }
 
     /// Ends both sockets visibly and at once: what they have not delivered whole must not look complete.
-    pub(super) fn fail(&self, by: Party, reason: Reason) {
+    pub(super) fn fail(&self, by: ClosedBy, reason: Reason) {
         self.note(by, reason);
         self.end_near(None);
         self.abort_far();
@@ -93,7 +93,7 @@ impl<N: Socket, F: Socket> Link<N, F> {
     /// Notes that what was seen must not go on. The near side is told at once if it can be; both are ended by
     /// the directions that lead to them.
     fn forbid(&self, why: &Forbidden) {
-        self.note(Party::Gateway, Reason::Forbidden(why.to_string()));
+        self.note(ClosedBy::Gateway, Reason::Forbidden(why.to_string()));
         self.say_to_near(Some(why));
     }
 
@@ -221,7 +221,7 @@ impl<N: Socket, F: Socket> Link<N, F> {
     /// What the application at the far side is told of the end of the near side, where that ended the
     /// connection and something can be said.
     pub(super) fn words_for_far(&self) -> Option<Answer> {
-        let is_by_near = |close: &Close| close.by == Party::PlainSide;
+        let is_by_near = |close: &Close| close.by == ClosedBy::PlainSide;
         if !self.ended.borrow().as_ref().is_some_and(is_by_near) || self.is_owed_to_far.get() {
             return None;
         }
@@ -242,12 +242,12 @@ impl<N: Socket, F: Socket> Link<N, F> {
     /// Ends both sides in order, with nothing outstanding: `words` are close_notify, and what TLS owes
     /// before it. Returns why the connection ends.
     pub(super) fn end_in_order(&self, words: &[u8]) -> Reason {
-        self.note(Party::Gateway, Reason::AtRest);
+        self.note(ClosedBy::Gateway, Reason::AtRest);
         let far = self.far.send_now(words).and_then(|()| self.far.finish());
         match far.and_then(|()| self.near.finish()) {
             Ok(()) => self.is_in_order.set(true),
             // Whoever is gone has taken nothing with it.
-            Err(_) => self.fail(Party::Gateway, Reason::AtRest),
+            Err(_) => self.fail(ClosedBy::Gateway, Reason::AtRest),
         }
         Reason::AtRest
     }
@@ -311,7 +311,7 @@ impl<N: Socket, F: Socket> Link<N, F> {
     }
 
     /// Notes the cause without ending the sockets yet.
-    pub(super) fn note(&self, by: Party, reason: Reason) {
+    pub(super) fn note(&self, by: ClosedBy, reason: Reason) {
         self.ended.borrow_mut().get_or_insert(Close { by, reason });
     }
 
@@ -326,7 +326,7 @@ impl<N: Socket, F: Socket> Link<N, F> {
     }
 
     /// Notes that `by` finished its direction in order.
-    pub(super) fn finish(&self, by: Party) {
+    pub(super) fn finish(&self, by: ClosedBy) {
         self.finished.set(self.finished.get().or(Some(by)));
         self.stir();
         self.has_finished.notify_one();
@@ -366,7 +366,7 @@ impl<N: Socket, F: Socket> Link<N, F> {
     /// How it ended, once both directions have.
     pub(super) fn close(&self) -> Close {
         let complete = || Close {
-            by: self.finished.get().unwrap_or(Party::Gateway),
+            by: self.finished.get().unwrap_or(ClosedBy::Gateway),
             reason: Reason::Complete,
         };
         self.ended.borrow_mut().take().unwrap_or_else(complete)
@@ -379,7 +379,7 @@ impl<N: Socket, F: Socket> Link<N, F> {
         &self,
         mut both: Pin<&mut impl Future>,
         timeouts: &Timeouts,
-        parties: [Party; 2],
+        parties: [ClosedBy; 2],
         handle: &ConnectionHandle,
         until: impl Future<Output = Option<Reason>>,
     ) -> bool {
@@ -395,7 +395,7 @@ impl<N: Socket, F: Socket> Link<N, F> {
                     self.near.stop_reading();
                     self.far.stop_reading();
                 }
-                Some(reason) => self.fail(Party::Gateway, reason),
+                Some(reason) => self.fail(ClosedBy::Gateway, reason),
                 None => return true,
             },
             overdue = self.overdue(timeouts, parties) => {
@@ -418,7 +418,7 @@ impl<N: Socket, F: Socket> Link<N, F> {
         // An application that was told before has had its time.
         match self.is_parting() {
             true => self.abort_near(),
-            false => self.fail(Party::Gateway, reason),
+            false => self.fail(ClosedBy::Gateway, reason),
         }
     }
 
@@ -442,7 +442,7 @@ impl<N: Socket, F: Socket> Link<N, F> {
 
     // Waits until nothing has moved for too long or a receiver is gone, and returns how that ends the
     // connection. One timer for all, because every connection that rests has it.
-    async fn overdue(&self, timeouts: &Timeouts, parties: [Party; 2]) -> Overdue {
+    async fn overdue(&self, timeouts: &Timeouts, parties: [ClosedBy; 2]) -> Overdue {
         let idle = timeouts.idle;
         let limits = Limits {
             user: timeouts.user,
@@ -452,7 +452,7 @@ impl<N: Socket, F: Socket> Link<N, F> {
         let mut receivers = Receivers::new();
         let of_us = |which| Overdue {
             close: Close {
-                by: Party::Gateway,
+                by: ClosedBy::Gateway,
                 reason: Reason::Deadline(which),
             },
             gone: None,
@@ -533,7 +533,7 @@ fn look_at<S: Socket>(
     socket: &S,
     receiver: &mut Receiver,
     limits: Limits,
-    party: Party,
+    party: ClosedBy,
 ) -> Result<bool, Close> {
     // A socket that has ended is known to who reads from it or writes to it; a kernel that does not know
     // ends slow receivers as dead ones.
@@ -549,7 +549,7 @@ fn look_at<S: Socket>(
         State::Done => Ok(true),
         State::Busy | State::Slow => Ok(false),
         State::Stalled => Err(Close {
-            by: Party::Gateway,
+            by: ClosedBy::Gateway,
             reason: Reason::Stalled(party),
         }),
         State::Gone => Err(Close {

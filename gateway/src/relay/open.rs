@@ -6,7 +6,7 @@ use std::io;
 use super::engine::Engine;
 use super::link::{Link, reset};
 use super::seal::{TlsWriter, room_later, write};
-use crate::audit::{Party, Reason};
+use crate::audit::{ClosedBy, Reason};
 use crate::buffers::{Appetite, Buffer, Pool, Size, Talker};
 use crate::metrics::Counter;
 use crate::tls::session::Opened;
@@ -246,7 +246,7 @@ impl Opening<'_> {
             Cut::Truncated => Reason::Truncated,
             Cut::Records(error) => (self.explain)(error),
         };
-        link.note(Party::TlsPeer, reason);
+        link.note(ClosedBy::TlsPeer, reason);
     }
 
     // What was opened is delivered as far as the plain side takes it, which is ended then. Meanwhile the
@@ -311,10 +311,10 @@ impl Opening<'_> {
     // close_notify becomes FIN; the other direction may go on.
     async fn finish<N: Socket, F: Socket>(&self, link: &Link<N, F>) {
         if link.near_waits_for_far() {
-            return link.note(Party::TlsPeer, Reason::Unfinished);
+            return link.note(ClosedBy::TlsPeer, Reason::Unfinished);
         }
         match link.near.finish() {
-            Ok(()) => link.finish(Party::TlsPeer),
+            Ok(()) => link.finish(ClosedBy::TlsPeer),
             Err(error) => Box::pin(self.lost(link, &error)).await,
         }
     }
@@ -368,7 +368,7 @@ impl Opening<'_> {
             () = self.writer.sealed_all.reached() => {}
             () = link.stalls(&link.far) => {}
         }
-        link.note(Party::PlainSide, reset(error));
+        link.note(ClosedBy::PlainSide, reset(error));
         link.abort_near();
     }
 }

@@ -11,7 +11,7 @@ use super::connection::Core;
 use super::ending::Milestone;
 use super::link::{Link, reset};
 use super::seal::{receive_ready, room_of, write};
-use crate::audit::Party;
+use crate::audit::ClosedBy;
 use crate::buffers::{Appetite, Buffer, Talker};
 use crate::metrics::Counter;
 use crate::uring::{LentPipe, Patience, Pipe, Socket, Verbs, passes_by_itself};
@@ -22,8 +22,8 @@ pub(super) struct Passing<'c, V: Verbs> {
     pub(super) talker: Talker,
     pub(super) bytes: &'c Cell<u64>,
     pub(super) counter: &'c Counter,
-    pub(super) from: Party,
-    pub(super) to: Party,
+    pub(super) from: ClosedBy,
+    pub(super) to: ClosedBy,
     /// Where it is noted that something has come.
     pub(super) answered: Option<&'c Answered>,
 }

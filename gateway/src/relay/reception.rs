@@ -15,7 +15,7 @@ use super::limiter::Place;
 use super::open::{Cut, Held};
 use super::seal::{TlsWriter, receive_ready};
 use super::stats::answered;
-use crate::audit::{Close, Party, Reason};
+use crate::audit::{Close, ClosedBy, Reason};
 use crate::buffers::Appetite;
 use crate::dicom::{Answer, Ending};
 use crate::limits::ARTIM;
@@ -37,8 +37,8 @@ impl<'c, V: Verbs> ConnectionTask<'c, V> {
         let has_begun = Cell::new(false);
         let wait = self.gather(socket, beginning, (&mut first, &has_begun), place);
         let by = match self.route.transport {
-            Transport::Passthrough => Party::Source,
-            Transport::Originate(_) | Transport::Terminate(_) => Party::PlainSide,
+            Transport::Passthrough => ClosedBy::Source,
+            Transport::Originate(_) | Transport::Terminate(_) => ClosedBy::PlainSide,
         };
         let close = || socket.finish();
         let close = (&has_begun, close);
@@ -109,7 +109,7 @@ impl<'c, V: Verbs> ConnectionTask<'c, V> {
             }
         };
         Err(Close {
-            by: Party::TlsPeer,
+            by: ClosedBy::TlsPeer,
             reason,
         })
     }
@@ -253,7 +253,7 @@ impl<'c, V: Verbs> ConnectionTask<'c, V> {
         match until(wait, time, end).await {
             (outcome, None) => Ok(outcome),
             (_, Some(reason)) => Err(Close {
-                by: Party::Gateway,
+                by: ClosedBy::Gateway,
                 reason,
             }),
         }
@@ -277,7 +277,7 @@ async fn passed(limit: Option<Duration>) {
 /// How a connection ends whose association may not begin.
 pub(super) fn close_of(refused: Refused) -> Close {
     Close {
-        by: Party::Gateway,
+        by: ClosedBy::Gateway,
         reason: Reason::Forbidden(refused.sentence),
     }
 }

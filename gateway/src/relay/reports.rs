@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::connection::ConnectionTask;
 use super::link::Link;
-use crate::audit::{self, Close, Event, Fault, Party, Reason};
+use crate::audit::{self, Close, ClosedBy, Event, Fault, Reason};
 use crate::config::Protocol;
 use crate::limits::{ANSWER_GIVEN_UP_MIN, ANSWER_WAIT, MLLP_CR_WAIT, PROGRESS_EVERY};
 use crate::route::Transport;
@@ -97,9 +97,9 @@ impl<V: Verbs> ConnectionTask<'_, V> {
         close: &Close,
     ) {
         let target = match self.route.transport {
-            Transport::Terminate(_) => Party::PlainSide,
-            Transport::Originate(_) => Party::TlsPeer,
-            Transport::Passthrough => Party::Target,
+            Transport::Terminate(_) => ClosedBy::PlainSide,
+            Transport::Originate(_) => ClosedBy::TlsPeer,
+            Transport::Passthrough => ClosedBy::Target,
         };
         let is_given_up = matches!(
             close.reason,

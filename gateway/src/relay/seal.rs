@@ -8,7 +8,7 @@ use tokio::sync::Mutex;
 use super::ending::Milestone;
 use super::engine::{Engine, PendingBatch};
 use super::link::{Link, reset};
-use crate::audit::{Party, Reason};
+use crate::audit::{ClosedBy, Reason};
 use crate::buffers::{Appetite, Batch, Buffer, Pool, Size, Talker};
 use crate::dicom::Answer;
 use crate::limits::{ALERT_LINGER, ARTIM, CONTROL_ROOM};
@@ -102,7 +102,7 @@ impl Sealing<'_> {
                 Ok(true) => self.send(link, &mut plain).await,
                 Ok(false) => return Box::pin(self.finish(link)).await,
                 Err(error) => {
-                    link.note(Party::PlainSide, reset(&error));
+                    link.note(ClosedBy::PlainSide, reset(&error));
                     // Nothing can be delivered there any more.
                     return link.abort_near();
                 }
@@ -175,7 +175,7 @@ impl Sealing<'_> {
     ) -> Option<Buffer> {
         let sealed = self.engine.borrow_mut().seal(plain, self.pool);
         sealed.unwrap_or_else(|error| {
-            link.note(Party::Gateway, refusal(&error));
+            link.note(ClosedBy::Gateway, refusal(&error));
             None
         })
     }
@@ -189,17 +189,17 @@ impl Sealing<'_> {
             return;
         }
         if link.far_waits_for_near() {
-            return link.note(Party::PlainSide, Reason::Unfinished);
+            return link.note(ClosedBy::PlainSide, Reason::Unfinished);
         }
         let mut words = Vec::new();
         if let Err(error) = self.engine.borrow_mut().close_notify(&mut words) {
-            return link.note(Party::Gateway, refusal(&error));
+            return link.note(ClosedBy::Gateway, refusal(&error));
         }
         let sent = write(link, &link.far, &mut Buffer::of(words)).await;
         match sent.and_then(|()| link.far.finish()) {
-            Ok(()) => link.finish(Party::PlainSide),
+            Ok(()) => link.finish(ClosedBy::PlainSide),
             // A peer that has closed with nothing outstanding misses nothing.
-            Err(_) if link.is_finished() && link.is_at_rest() => link.finish(Party::PlainSide),
+            Err(_) if link.is_finished() && link.is_at_rest() => link.finish(ClosedBy::PlainSide),
             Err(error) => self.lost(link, &error).await,
         }
     }
@@ -212,7 +212,7 @@ impl Sealing<'_> {
             () = self.writer.opened_all.reached() => {}
             () = link.stalls(&link.near) => {}
         }
-        link.note(Party::TlsPeer, reset(error));
+        link.note(ClosedBy::TlsPeer, reset(error));
         link.abort_far();
     }
 }
@@ -287,7 +287,7 @@ pub(super) async fn write<S: Socket, N: Socket, F: Socket>(
 async fn send_answers<N: Socket, F: Socket>(link: &Link<N, F>, answers: Vec<u8>) {
     let all = 0..answers.len();
     if let Err(error) = link.far.write_all(answers, all).await.0 {
-        link.note(Party::TlsPeer, reset(&error));
+        link.note(ClosedBy::TlsPeer, reset(&error));
         link.abort_far();
     }
 }
@@ -329,7 +329,7 @@ impl TlsWriter {
         if self.answers.borrow().len() > CONTROL_ROOM {
             // LIMIT: what TLS owes in answer is one key update and one alert at a time.
             return link.note(
-                Party::TlsPeer,
+                ClosedBy::TlsPeer,
                 Reason::Limit("answers owed to the TLS peer".into()),
             );
         }
@@ -365,7 +365,7 @@ impl TlsWriter {
         }
         let mut answers = std::mem::take(&mut *self.answers.borrow_mut());
         if let Err(error) = engine.borrow_mut().before(records, &mut answers) {
-            link.note(Party::Gateway, refusal(&error));
+            link.note(ClosedBy::Gateway, refusal(&error));
         }
         Some(answers).filter(|answers| !answers.is_empty() && !link.failed())
     }

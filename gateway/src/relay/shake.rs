@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::connection::{ConnectionTask, Outcome};
 use super::limiter::Place;
-use crate::audit::{Close, Party, Reason};
+use crate::audit::{Close, ClosedBy, Reason};
 use crate::stream_kind::StreamKind;
 use crate::tls::handshake::{Cause, Failed, Pace, Secured, handshake};
 use crate::tls::session::Session;
@@ -30,12 +30,12 @@ impl<V: Verbs> ConnectionTask<'_, V> {
             let (ready, late) = race(far.readable(), limit, || far.abort()).await;
             if late {
                 return Err(Close {
-                    by: Party::Gateway,
+                    by: ClosedBy::Gateway,
                     reason: Reason::Deadline("handshake"),
                 });
             }
             ready.map_err(|_| Close {
-                by: Party::TlsPeer,
+                by: ClosedBy::TlsPeer,
                 reason: Reason::Empty,
             })?;
             let begun = acceptor.start().map(|(c, j)| (Session::from(c), j));
@@ -49,7 +49,7 @@ impl<V: Verbs> ConnectionTask<'_, V> {
         match until(work, place.ended(), end).await {
             (outcome, None) => outcome,
             (_, Some(reason)) => Err(Close {
-                by: Party::Gateway,
+                by: ClosedBy::Gateway,
                 reason,
             }),
         }
@@ -65,7 +65,7 @@ impl<V: Verbs> ConnectionTask<'_, V> {
         let (session, verification) = begun.map_err(|error| {
             socket.abort();
             Close {
-                by: Party::Gateway,
+                by: ClosedBy::Gateway,
                 reason: Reason::Internal(error.to_string()),
             }
         })?;
@@ -81,7 +81,7 @@ impl<V: Verbs> ConnectionTask<'_, V> {
         if let Err(error) = verification.check_confirmed(secured.session.state()) {
             socket.abort();
             return Err(Close {
-                by: Party::Gateway,
+                by: ClosedBy::Gateway,
                 reason: Reason::Handshake(
                     class(&verification),
                     explain(&error, &verification, &[]),
@@ -95,7 +95,7 @@ impl<V: Verbs> ConnectionTask<'_, V> {
             socket.abort();
             let reason = Reason::Internal("a peer without an accepted identity".to_owned());
             return Err(Close {
-                by: Party::Gateway,
+                by: ClosedBy::Gateway,
                 reason,
             });
         }
@@ -155,17 +155,17 @@ fn refusal(failed: &Failed, verification: &PeerVerification, limit: Limit) -> Cl
     let explained = |error| Reason::Handshake(class, explain(error, verification, &failed.first));
     match &failed.cause {
         Cause::Tls(error @ rustls::Error::AlertReceived(_)) => Close {
-            by: Party::TlsPeer,
+            by: ClosedBy::TlsPeer,
             reason: explained(error),
         },
         Cause::Tls(error) => Close {
-            by: Party::Gateway,
+            by: ClosedBy::Gateway,
             reason: explained(error),
         },
         // What is not TLS is worth naming also where nobody waits for the rest of it.
         Cause::Deadline if verification.side() == tls::Side::Acceptor && is_tls(&failed.first) => {
             Close {
-                by: Party::Gateway,
+                by: ClosedBy::Gateway,
                 reason: Reason::Deadline("handshake"),
             }
         }
@@ -173,12 +173,12 @@ fn refusal(failed: &Failed, verification: &PeerVerification, limit: Limit) -> Cl
             let limit = (limit.time, limit.key);
             let sentence = explain_silence(verification, &failed.first, failed.hello_bytes, limit);
             Close {
-                by: Party::Gateway,
+                by: ClosedBy::Gateway,
                 reason: Reason::Handshake(class, sentence),
             }
         }
         Cause::TooLong => Close {
-            by: Party::Gateway,
+            by: ClosedBy::Gateway,
             reason: Reason::Limit("octets of a handshake flight".into()),
         },
         // Whoever connects to us and goes is a probe; a target that does so is worth a sentence.
@@ -186,12 +186,12 @@ fn refusal(failed: &Failed, verification: &PeerVerification, limit: Limit) -> Cl
             if failed.first.is_empty() && verification.side() == tls::Side::Acceptor =>
         {
             Close {
-                by: Party::TlsPeer,
+                by: ClosedBy::TlsPeer,
                 reason: Reason::Empty,
             }
         }
         Cause::Closed | Cause::Socket(_) => Close {
-            by: Party::TlsPeer,
+            by: ClosedBy::TlsPeer,
             reason: Reason::Handshake(
                 class,
                 explain_end(verification, &failed.first, failed.hello_bytes),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::link::is_silence;
-use crate::audit::{self, Close, ConnectionId, Party, Reason};
+use crate::audit::{self, Close, ClosedBy, ConnectionId, Reason};
 use crate::config::Protocol;
 use crate::dicom::{self, Answer, Ending, Role};
 use crate::metrics::RouteCounters;
@@ -115,7 +115,7 @@ pub(super) fn unanswered(close: Close, stats: &ConnectionStats, protocol: Protoc
     };
     let has_answered = stats.sealed.get() > 0 || stats.opened.get() == 0;
     let how = match &close.reason {
-        _ if has_answered || close.by != Party::PlainSide => return close,
+        _ if has_answered || close.by != ClosedBy::PlainSide => return close,
         Reason::Complete | Reason::Unfinished => "closed",
         Reason::Reset(_) if !is_silence(&close.reason) => "reset",
         _ => return close,
@@ -140,14 +140,12 @@ pub(super) fn answered(answer: Answer) -> Ending {
 }
 
 // Who connects asks for the association.
-fn role(party: Party, transport: &Transport) -> Option<Role> {
+fn role(party: ClosedBy, transport: &Transport) -> Option<Role> {
     match (party, transport) {
-        (Party::PlainSide, Transport::Originate(_)) | (Party::TlsPeer, Transport::Terminate(_)) => {
-            Some(Role::Requestor)
-        }
-        (Party::PlainSide, Transport::Terminate(_)) | (Party::TlsPeer, Transport::Originate(_)) => {
-            Some(Role::Acceptor)
-        }
+        (ClosedBy::PlainSide, Transport::Originate(_))
+        | (ClosedBy::TlsPeer, Transport::Terminate(_)) => Some(Role::Requestor),
+        (ClosedBy::PlainSide, Transport::Terminate(_))
+        | (ClosedBy::TlsPeer, Transport::Originate(_)) => Some(Role::Acceptor),
         _ => None,
     }
 }
