@@ -32,7 +32,7 @@ pub use command::{Command, NotACommand};
 pub use command_set::{Class, Status};
 pub use counts::{Counts, OfCommand};
 pub use echo::{Echo, Next, NoEcho};
-pub use record::{ClassCount, CommandCount, Context, Ending, Failure, Party, Record};
+pub use record::{AssociationEndpoint, ClassCount, CommandCount, Context, Ending, Failure, Record};
 pub use request::{AssociateRq, NoRequest, Proposed};
 pub use role::Role;
 pub use rules::{Binding, Refusal, Rules};

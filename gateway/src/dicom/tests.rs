@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use super::made;
 use super::{
-    AeTitle, Answer, Asked, Association, ClassCount, Command, CommandCount, ContextResult, Ending,
-    Manner, Party, Phase, Reason, Record, Role, Rules, Status, Verdict, Violation,
+    AeTitle, Answer, Asked, Association, AssociationEndpoint, ClassCount, Command, CommandCount,
+    ContextResult, Ending, Manner, Phase, Reason, Record, Role, Rules, Status, Verdict, Violation,
 };
 use crate::limits::{DESTINATIONS_MAX, FAILURES_MAX, OUTSTANDING_MAX, SOP_CLASSES_MAX};
 use Role::{Acceptor, Requestor};
@@ -327,7 +327,7 @@ fn an_abort_says_who_and_why_and_the_rest_is_not_looked_at() {
     let Answer::Abort(abort) = Answer::unexpected_pdu() else {
         panic!("an abort");
     };
-    let by = Party::Acceptor;
+    let by = AssociationEndpoint::Acceptor;
     assert_eq!(record.ending, Ending::Aborted { by, abort });
     assert_eq!(record.commands, []);
 }
@@ -343,7 +343,7 @@ fn a_rejection_ends_it_before_it_begins() {
     let Answer::Reject(rejection) = Answer::called_ae_not_recognized() else {
         panic!("a rejection");
     };
-    let by = Party::Acceptor;
+    let by = AssociationEndpoint::Acceptor;
     assert_eq!(record.ending, Ending::Rejected { by, rejection });
     assert_eq!((record.accepted(), record.rejected()), (0, 0));
     assert_eq!(record.acceptor, None);

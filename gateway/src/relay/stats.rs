@@ -132,7 +132,7 @@ pub(super) fn unanswered(close: Close, stats: &ConnectionStats, protocol: Protoc
 
 /// How an association ended that never began, because we answered its request.
 pub(super) fn answered(answer: Answer) -> Ending {
-    let by = dicom::Party::Gateway;
+    let by = dicom::AssociationEndpoint::Gateway;
     match answer {
         Answer::Reject(rejection) => Ending::Rejected { by, rejection },
         Answer::Abort(abort) => Ending::Aborted { by, abort },
