@@ -112,7 +112,7 @@ impl<V: Verbs> ConnectionTask<'_, V> {
         match error {
             rustls::Error::AlertReceived(_)
                 if self.stats.opened.get() == 0
-                    && verification.side() == tls::Side::Connector
+                    && verification.side() == tls::TlsRole::Client
                     && self
                         .stats
                         .tls
@@ -163,7 +163,7 @@ fn refusal(failed: &Failed, verification: &PeerVerification, limit: Limit) -> Cl
             reason: explained(error),
         },
         // What is not TLS is worth naming also where nobody waits for the rest of it.
-        Cause::Deadline if verification.side() == tls::Side::Acceptor && is_tls(&failed.first) => {
+        Cause::Deadline if verification.side() == tls::TlsRole::Server && is_tls(&failed.first) => {
             Close {
                 by: ClosedBy::Gateway,
                 reason: Reason::Deadline("handshake"),
@@ -183,7 +183,7 @@ fn refusal(failed: &Failed, verification: &PeerVerification, limit: Limit) -> Cl
         },
         // Whoever connects to us and goes is a probe; a target that does so is worth a sentence.
         Cause::Closed | Cause::Socket(_)
-            if failed.first.is_empty() && verification.side() == tls::Side::Acceptor =>
+            if failed.first.is_empty() && verification.side() == tls::TlsRole::Server =>
         {
             Close {
                 by: ClosedBy::TlsPeer,

@@ -9,7 +9,7 @@ use super::identity::{ChainCertificate, PeerInfo};
 use super::normal_form::NormalChain;
 use super::refusal::Refusal;
 use super::revocation::PathCertificate;
-use super::verifier::Side;
+use super::verifier::TlsRole;
 use crate::pki::Trust;
 use crate::pki::crl::{KeyHash, key_hash, may_sign_lists};
 
@@ -45,7 +45,7 @@ impl Accepted {
     /// first.
     pub(super) fn check_revocation(
         &self,
-        side: Side,
+        side: TlsRole,
         leaf: &CertificateDer<'_>,
     ) -> Result<(), Refusal> {
         let mut path = self.path.lock().unwrap_or_else(PoisonError::into_inner);

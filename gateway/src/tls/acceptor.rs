@@ -19,7 +19,7 @@ use super::policy::{demands, provider, versions};
 use super::refusal::Refusal;
 use super::rules::{Chain, Rules};
 use super::service::{Asked, asked, protocol_name};
-use super::verifier::{PeerVerification, Side, Verifier};
+use super::verifier::{PeerVerification, TlsRole, Verifier};
 use crate::config::{RouteTls, ServiceLabel};
 use crate::pki::{Identity, Trust};
 
@@ -63,13 +63,13 @@ impl Acceptor {
 
     #[cfg(test)]
     pub(super) fn remarks_on(&self, chain: &[CertificateDer<'static>]) -> Vec<String> {
-        own_chain::remarks(chain, Side::Connector, &self.rules)
+        own_chain::remarks(chain, TlsRole::Client, &self.rules)
     }
 
     /// What peers will hold against the chain that this route presents, as ends of sentences about its file.
     #[must_use]
     pub fn own_chain_remarks(&self) -> Vec<String> {
-        own_chain::remarks(&self.certified.cert, Side::Connector, &self.rules)
+        own_chain::remarks(&self.certified.cert, TlsRole::Client, &self.rules)
     }
 
     /// Begins a handshake with whoever connected.
@@ -88,19 +88,19 @@ impl Acceptor {
         now: UnixTime,
     ) -> Result<Arc<PeerInfo>, Refusal> {
         let accepted = self.rules.judge(Chain {
-            side: Side::Acceptor,
+            side: TlsRole::Server,
             leaf,
             intermediates,
             expected: None,
             now,
         })?;
-        accepted.check_revocation(Side::Acceptor, leaf)?;
+        accepted.check_revocation(TlsRole::Server, leaf)?;
         Ok(accepted.info)
     }
 
     pub(super) fn verification(&self) -> Arc<PeerVerification> {
         Arc::new(PeerVerification::new(
-            Side::Acceptor,
+            TlsRole::Server,
             self.demands,
             self.own.clone(),
             self.service.clone(),

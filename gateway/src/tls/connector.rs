@@ -14,7 +14,7 @@ use super::own_chain;
 use super::policy::{demands, provider, signing_key, versions};
 use super::rules::Rules;
 use super::service::protocol_name;
-use super::verifier::{PeerVerification, Request, Side, Verifier};
+use super::verifier::{PeerVerification, Request, TlsRole, Verifier};
 use crate::config::{Host, KeyExchange, RouteTls, ServiceLabel, Target};
 use crate::pki::{Identity, Trust};
 
@@ -48,7 +48,7 @@ impl Connector {
         let demands = demands(tls.policy, tls.key_exchange);
 
         let nobody = Arc::new(PeerVerification::new(
-            Side::Connector,
+            TlsRole::Client,
             demands,
             own.clone(),
             None,
@@ -88,7 +88,7 @@ impl Connector {
     /// What peers will hold against the chain that this route presents, as ends of sentences about its file.
     #[must_use]
     pub fn own_chain_remarks(&self) -> Vec<String> {
-        own_chain::remarks(&self.certified.cert, Side::Acceptor, &self.rules)
+        own_chain::remarks(&self.certified.cert, TlsRole::Server, &self.rules)
     }
 
     /// Begins a handshake with the server at `target`, whose name goes into the SNI; an address goes into none (RFC
@@ -101,7 +101,7 @@ impl Connector {
     ) -> Result<(UnbufferedClientConnection, Arc<PeerVerification>), Error> {
         let name = server_name(&target.host)?;
         let verification = PeerVerification::new(
-            Side::Connector,
+            TlsRole::Client,
             self.demands,
             self.own.clone(),
             self.service.clone(),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use rustls::{AlertDescription, Error, InvalidMessage, PeerIncompatible};
 
 use super::identity::printable;
-use super::verifier::{PeerVerification, Side};
+use super::verifier::{PeerVerification, TlsRole};
 use crate::config::is_peer_name;
 use crate::limits::SENTENCE_CHARS_MAX;
 use crate::stream_kind::StreamKind;
@@ -26,12 +26,12 @@ pub fn explain(error: &Error, verification: &PeerVerification, received: &[u8]) 
 /// before it had sent any.
 pub fn explain_end(verification: &PeerVerification, received: &[u8], hello_bytes: usize) -> String {
     bounded(match (StreamKind::of(received), verification.side()) {
-        (None, Side::Connector) => format!(
+        (None, TlsRole::Client) => format!(
             "the server closed the connection before it sent a byte; does it expect TLS at this port, and may our \
              address connect?{}",
             after_hello(" If", verification, hello_bytes)
         ),
-        (None, Side::Acceptor) => {
+        (None, TlsRole::Server) => {
             "the client closed the connection before it sent a byte".to_owned()
         }
         (Some(StreamKind::Tls), _) => format!(
@@ -53,7 +53,7 @@ pub fn explain_silence(
 ) -> String {
     let limit = in_seconds(limit);
     bounded(match (StreamKind::of(received), verification.side()) {
-        (None, Side::Connector) => format!(
+        (None, TlsRole::Client) => format!(
             "no TLS answer within {limit} ({key}) to our ClientHello of {hello_bytes} bytes, although the connection was \
              accepted; does the server expect TLS at this port? Otherwise look for a firewall that drops TLS, or a \
              smaller MTU on the path{}",
@@ -177,7 +177,7 @@ fn by_alert(alert: AlertDescription, verification: &PeerVerification) -> String 
     let name = alert_name(alert);
     let remedy = match alert {
         AlertDescription::AccessDenied
-            if verification.side() == Side::Connector && !verification.was_asked() =>
+            if verification.side() == TlsRole::Client && !verification.was_asked() =>
         {
             let ours = match verification.service() {
                 Some(label) => format!("service = \"{}\"", label.0),
@@ -334,8 +334,8 @@ fn no_tls(kind: StreamKind, verification: &PeerVerification) -> String {
         StreamKind::Tls | StreamKind::Unknown => "bytes of an unknown protocol",
     };
     let remedy = match verification.side() {
-        Side::Connector => of_server(kind),
-        Side::Acceptor => of_client(kind),
+        TlsRole::Client => of_server(kind),
+        TlsRole::Server => of_client(kind),
     };
     format!("the {peer} sent {what}, not TLS; {remedy}")
 }
@@ -381,8 +381,8 @@ fn of_client(kind: StreamKind) -> &'static str {
 
 fn opposite(verification: &PeerVerification) -> &'static str {
     match verification.side() {
-        Side::Connector => "server",
-        Side::Acceptor => "client",
+        TlsRole::Client => "server",
+        TlsRole::Server => "client",
     }
 }
 

@@ -45,4 +45,4 @@ pub use explain::{explain, explain_end, explain_silence};
 pub use identity::{ChainCertificate, Description, PeerInfo};
 pub use policy::{TlsInfo, describe, provider, versions};
 pub use refusal::{Refusal, RefusalClass, Rule};
-pub use verifier::{PeerVerification, Side};
+pub use verifier::{PeerVerification, TlsRole};

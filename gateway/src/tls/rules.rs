@@ -25,7 +25,7 @@ use super::identity::{PeerInfo, Peers, Proved, list};
 use super::normal_form::{Certificate, NormalChain, Signed};
 use super::policies;
 use super::refusal::{Refusal, Rule};
-use super::verifier::Side;
+use super::verifier::TlsRole;
 use crate::config::{Peer, Target};
 use crate::limits::{
     ANCHORS_OF_OTHERS_MAX, CA_NAMES_BYTES_MAX, CHAIN_CERTIFICATES_MAX, FAILED_CHECKS_MAX,
@@ -512,7 +512,7 @@ impl<'a> Search<'a> {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Chain<'a> {
     /// Which end we are.
-    pub(super) side: Side,
+    pub(super) side: TlsRole,
     /// The peer's own certificate.
     pub(super) leaf: &'a CertificateDer<'a>,
     /// What it sent beside, in its order.

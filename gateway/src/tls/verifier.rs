@@ -25,19 +25,19 @@ use crate::config::{KeyExchange, ServiceLabel, Target};
 
 /// Which end of a handshake this gateway is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Side {
+pub enum TlsRole {
     /// It connects and judges a server.
-    Connector,
+    Client,
     /// It accepts and judges a client.
-    Acceptor,
+    Server,
 }
 
-impl Side {
+impl TlsRole {
     /// The purpose that a peer's certificate must allow (RFC 5280 section 4.2.1.12).
     pub(super) fn purpose(self) -> Purpose {
         match self {
-            Self::Connector => Purpose::server(),
-            Self::Acceptor => Purpose::client(),
+            Self::Client => Purpose::server(),
+            Self::Server => Purpose::client(),
         }
     }
 }
@@ -45,7 +45,7 @@ impl Side {
 /// What one handshake found out about its peer. Shared by the connection's verifier and its owner.
 #[derive(Debug)]
 pub struct PeerVerification {
-    side: Side,
+    side: TlsRole,
     demands: &'static str,
     own: Arc<OwnCertificate>,
     // The route's service label.
@@ -74,7 +74,7 @@ pub(super) enum Request {
 
 impl PeerVerification {
     pub(super) fn new(
-        side: Side,
+        side: TlsRole,
         demands: &'static str,
         own: Arc<OwnCertificate>,
         service: Option<ServiceLabel>,
@@ -117,7 +117,7 @@ impl PeerVerification {
     pub fn peer(&self) -> Option<Arc<PeerInfo>> {
         self.proved.get()?;
         let asked = self.request.get() == Some(&Request::Answerable);
-        if self.side == Side::Connector && !asked {
+        if self.side == TlsRole::Client && !asked {
             return None;
         }
         Some(Arc::clone(&self.accepted.get()?.info))
@@ -129,7 +129,7 @@ impl PeerVerification {
     }
 
     /// Which end of the handshake we are.
-    pub fn side(&self) -> Side {
+    pub fn side(&self) -> TlsRole {
         self.side
     }
 
