@@ -1,24 +1,24 @@
 //! How large a buffer one direction of a connection wants next, by what its sender offers. How much of it
 //! the receiver takes is the socket's to say (`uring::Socket::send_room`).
 
-use super::{Pool, Size, Talker};
+use super::{FairnessId, Pool, Size};
 use crate::limits::{PLAINTEXT_ROOM, RECORDS_SMALL, SMALL_READS_MAX};
 
 /// Learns from what was received: who fills small buffers gets large ones, who hardly fills large
 /// ones goes back to small ones.
 #[derive(Debug)]
 pub struct Appetite {
-    talker: Talker,
+    fairness_id: FairnessId,
     is_bulk: bool,
     small_reads: u32,
 }
 
 impl Appetite {
-    /// That of one direction of `talker`.
+    /// That of one direction of `fairness_id`.
     #[must_use]
-    pub fn new(talker: Talker) -> Self {
+    pub fn new(fairness_id: FairnessId) -> Self {
         Self {
-            talker,
+            fairness_id,
             is_bulk: false,
             small_reads: 0,
         }
@@ -34,7 +34,7 @@ impl Appetite {
     #[must_use]
     pub fn size(&self, pool: &Pool) -> Size {
         match self.is_bulk {
-            true => pool.turns().next(self.talker),
+            true => pool.turns().next(self.fairness_id),
             false => Size::Small,
         }
     }
@@ -52,7 +52,7 @@ impl Appetite {
         self.small_reads = self.small_reads.saturating_add(1);
         self.is_bulk &= self.small_reads < SMALL_READS_MAX;
         if !self.is_bulk {
-            pool.turns().heard(self.talker);
+            pool.turns().heard(self.fairness_id);
         }
     }
 }

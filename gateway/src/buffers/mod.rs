@@ -12,7 +12,7 @@ mod turns;
 pub use appetite::Appetite;
 pub use batch::Batch;
 pub use pool::{Pool, Size};
-pub use turns::Talker;
+pub use turns::FairnessId;
 
 use std::collections::VecDeque;
 use std::ops::Range;

@@ -7,7 +7,7 @@ use crate::limits::SHORT_TURNS;
 
 /// One connection, as `Turns` knows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Talker(u64);
+pub struct FairnessId(u64);
 
 /// Who said something short on this core of late. While anybody else chats, bulk takes shorter turns,
 /// so that no message waits for a whole large batch.
@@ -15,36 +15,36 @@ pub struct Talker(u64);
 pub struct Turns {
     count: Cell<u64>,
     // The last two that chatted, the latter one first.
-    talkers: Cell<[Option<Talker>; 2]>,
+    talkers: Cell<[Option<FairnessId>; 2]>,
     short: Cell<u32>,
 }
 
 impl Turns {
     /// A new connection.
-    pub fn join(&self) -> Talker {
+    pub fn join(&self) -> FairnessId {
         self.count.set(self.count.get().wrapping_add(1));
-        Talker(self.count.get())
+        FairnessId(self.count.get())
     }
 
-    /// Notes that `talker` said something short.
-    pub(super) fn heard(&self, talker: Talker) {
+    /// Notes that `fairness_id` said something short.
+    pub(super) fn heard(&self, fairness_id: FairnessId) {
         let [latter, former] = self.talkers.get();
-        if latter != Some(talker) {
-            self.talkers.set([Some(talker), latter]);
+        if latter != Some(fairness_id) {
+            self.talkers.set([Some(fairness_id), latter]);
         } else {
             self.talkers.set([latter, former]);
         }
         self.short.set(SHORT_TURNS);
     }
 
-    /// How large a turn of bulk `talker` may take now.
-    pub(super) fn next(&self, talker: Talker) -> Size {
+    /// How large a turn of bulk `fairness_id` may take now.
+    pub(super) fn next(&self, fairness_id: FairnessId) -> Size {
         let others = self.talkers.get().into_iter().flatten();
         let Some(rest) = self.short.get().checked_sub(1) else {
             self.talkers.set([None; 2]);
             return Size::Large;
         };
-        if others.filter(|other| *other != talker).count() == 0 {
+        if others.filter(|other| *other != fairness_id).count() == 0 {
             return Size::Large;
         }
         self.short.set(rest);

@@ -25,7 +25,7 @@ use super::seal::{Sealing, TlsWriter};
 use super::shake::Limit;
 use super::stats::{ConnectionStats, Open, count, ending, unanswered};
 use crate::audit::{self, Close, ClosedBy, Event, Journal, Reason};
-use crate::buffers::{Pool, Talker};
+use crate::buffers::{FairnessId, Pool};
 use crate::config::{Connect, Target};
 use crate::limits::FIRST_MOVE_LOOK;
 use crate::metrics::{self, RouteCounters, Stage};
@@ -85,7 +85,7 @@ pub async fn serve<V: Verbs>(core: &Core<V>, accepted: Accepted<V::Socket>) -> a
         route,
         source: handle.source,
         counters,
-        talker: core.pool.turns().join(),
+        fairness_id: core.pool.turns().join(),
         stats: ConnectionStats::default(),
     };
     let (of_route, full) = OfRoute::count(route, core.connections_max);
@@ -120,7 +120,7 @@ pub(super) struct ConnectionTask<'c, V: Verbs> {
     pub(super) route: &'c Route,
     pub(super) source: SocketAddr,
     counters: &'c Arc<RouteCounters>,
-    pub(super) talker: Talker,
+    pub(super) fairness_id: FairnessId,
     pub(super) stats: ConnectionStats,
 }
 
@@ -259,7 +259,7 @@ impl<'c, V: Verbs> ConnectionTask<'c, V> {
         let overs = [Milestone::default(), Milestone::default()];
         let direction = |bytes, counter, from, to| Passing {
             core: self.core,
-            talker: self.talker,
+            fairness_id: self.fairness_id,
             bytes,
             counter,
             from,
@@ -389,7 +389,7 @@ impl<'c, V: Verbs> ConnectionTask<'c, V> {
             engine,
             writer: &writer,
             pool,
-            talker: self.talker,
+            fairness_id: self.fairness_id,
             bytes: &stats.sealed,
             counter: &counters.sealed_bytes,
             undelivered: &stats.unsealed,
@@ -479,7 +479,7 @@ impl<'c, V: Verbs> ConnectionTask<'c, V> {
             tls.record_layer,
             self.core.cipher,
             tls.key_records,
-            self.talker,
+            self.fairness_id,
         )
         .map_err(|error| Reason::Internal(error.to_string()))?;
         engine.count_key_updates(&self.counters.key_updates);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rustls::Error;
 
 use super::open::Held;
-use crate::buffers::{Batch, Buffer, Pool, Size, Talker};
+use crate::buffers::{Batch, Buffer, FairnessId, Pool, Size};
 use crate::config::RecordLayer;
 use crate::limits::{CONTROL_ROOM, PLAINTEXT_ROOM, RECORD_OVERHEAD_MAX};
 use crate::metrics::KeyUpdates;
@@ -73,7 +73,7 @@ impl Engine {
         layer: RecordLayer,
         cipher: Cipher,
         key_records: u64,
-        talker: Talker,
+        fairness_id: FairnessId,
     ) -> Result<(Self, Held), Error> {
         let Secured { session, incoming } = secured;
         let handed_over = match layer {
@@ -81,12 +81,13 @@ impl Engine {
             RecordLayer::Rustls => HandedOver::Kept(session),
         };
         Ok(match handed_over {
-            HandedOver::InPlace(in_place, early) => {
-                (Self::InPlace(in_place), Held::new(incoming, early, talker))
-            }
+            HandedOver::InPlace(in_place, early) => (
+                Self::InPlace(in_place),
+                Held::new(incoming, early, fairness_id),
+            ),
             HandedOver::Kept(session) => (
                 Self::Buffered(Box::new(session)),
-                Held::new(incoming, Vec::new(), talker),
+                Held::new(incoming, Vec::new(), fairness_id),
             ),
         })
     }

@@ -7,7 +7,7 @@ use super::engine::Engine;
 use super::link::{Link, reset};
 use super::seal::{TlsWriter, room_later, write};
 use crate::audit::{ClosedBy, Reason};
-use crate::buffers::{Appetite, Buffer, Pool, Size, Talker};
+use crate::buffers::{Appetite, Buffer, FairnessId, Pool, Size};
 use crate::metrics::Counter;
 use crate::tls::session::Opened;
 use crate::uring::{Patience, Socket, until};
@@ -34,11 +34,11 @@ pub(super) enum Cut {
 
 impl Held {
     /// Begins with what was received behind the handshake, and payload of it that is opened already.
-    pub(super) fn new(incoming: Buffer, early: Vec<u8>, talker: Talker) -> Self {
+    pub(super) fn new(incoming: Buffer, early: Vec<u8>, fairness_id: FairnessId) -> Self {
         Self {
             incoming: Some(incoming).filter(|buffer| !buffer.is_empty()),
             payload: Some(Buffer::of(early)).filter(|buffer| buffer.parts() > 0),
-            appetite: Appetite::new(talker),
+            appetite: Appetite::new(fairness_id),
         }
     }
 

@@ -12,14 +12,14 @@ use super::ending::Milestone;
 use super::link::{Link, reset};
 use super::seal::{receive_ready, room_of, write};
 use crate::audit::ClosedBy;
-use crate::buffers::{Appetite, Buffer, Talker};
+use crate::buffers::{Appetite, Buffer, FairnessId};
 use crate::metrics::Counter;
 use crate::uring::{LentPipe, Patience, Pipe, Socket, Verbs, passes_by_itself};
 
 /// One direction of a passthrough connection.
 pub(super) struct Passing<'c, V: Verbs> {
     pub(super) core: &'c Core<V>,
-    pub(super) talker: Talker,
+    pub(super) fairness_id: FairnessId,
     pub(super) bytes: &'c Cell<u64>,
     pub(super) counter: &'c Counter,
     pub(super) from: ClosedBy,
@@ -100,7 +100,7 @@ impl<'c, V: Verbs> Passing<'c, V> {
         first: Vec<u8>,
     ) -> Result<(), Broken> {
         let mut load = Some(Load::Buffer(Buffer::of(first)));
-        let mut appetite = Appetite::new(self.talker);
+        let mut appetite = Appetite::new(self.fairness_id);
         while !link.failed() {
             if let Some(full) = load.take() {
                 self.send(link, sink, full).await.map_err(Broken::Sink)?;

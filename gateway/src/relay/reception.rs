@@ -60,7 +60,7 @@ impl<'c, V: Verbs> ConnectionTask<'c, V> {
         (first, has_begun): (&mut First, &Cell<bool>),
         place: &Place<'_>,
     ) -> Result<(), NoStart> {
-        let mut appetite = Appetite::new(self.talker);
+        let mut appetite = Appetite::new(self.fairness_id);
         while !first
             .is_legal(beginning, self.route.config.mode)
             .map_err(NoStart::Illegal)?

@@ -9,7 +9,7 @@ use super::ending::Milestone;
 use super::engine::{Engine, PendingBatch};
 use super::link::{Link, reset};
 use crate::audit::{ClosedBy, Reason};
-use crate::buffers::{Appetite, Batch, Buffer, Pool, Size, Talker};
+use crate::buffers::{Appetite, Batch, Buffer, FairnessId, Pool, Size};
 use crate::dicom::Answer;
 use crate::limits::{ALERT_LINGER, ARTIM, CONTROL_ROOM};
 use crate::metrics::Counter;
@@ -22,7 +22,7 @@ pub(super) struct Sealing<'c> {
     pub(super) engine: &'c RefCell<Engine>,
     pub(super) writer: &'c TlsWriter,
     pub(super) pool: &'c Pool,
-    pub(super) talker: Talker,
+    pub(super) fairness_id: FairnessId,
     pub(super) bytes: &'c Cell<u64>,
     pub(super) counter: &'c Counter,
     /// Bytes that were received from the plain side and not sent on.
@@ -89,7 +89,7 @@ impl Sealing<'_> {
 
     // What is handed on is lent, here and below: each level that owned it would keep room for it.
     async fn pump<N: Socket, F: Socket>(&self, link: &Link<N, F>, first: &mut Vec<u8>) {
-        let mut appetite = Appetite::new(self.talker);
+        let mut appetite = Appetite::new(self.fairness_id);
         let mut plain = PendingBatch::default();
         let mut sent = 0;
         while plain.hold(self.next_of(first, &mut sent)) {
