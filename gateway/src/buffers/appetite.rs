@@ -34,7 +34,7 @@ impl Appetite {
     #[must_use]
     pub fn size(&self, pool: &Pool) -> Size {
         match self.is_bulk {
-            true => pool.turns().next(self.fairness_id),
+            true => pool.fairness().next(self.fairness_id),
             false => Size::Small,
         }
     }
@@ -52,7 +52,7 @@ impl Appetite {
         self.small_reads = self.small_reads.saturating_add(1);
         self.is_bulk &= self.small_reads < SMALL_READS_MAX;
         if !self.is_bulk {
-            pool.turns().heard(self.fairness_id);
+            pool.fairness().heard(self.fairness_id);
         }
     }
 }
@@ -64,7 +64,7 @@ mod tests {
     #[test]
     fn bulk_gets_large_buffers_and_chatter_small_ones() {
         let pool = Pool::default();
-        let mut appetite = Appetite::new(pool.turns().join());
+        let mut appetite = Appetite::new(pool.fairness().join());
         assert_eq!(appetite.size(&pool), Size::Small);
         appetite.ate(200, 65_536, &pool);
         assert_eq!(appetite.size(&pool), Size::Small);

@@ -6,13 +6,13 @@
 
 mod appetite;
 mod batch;
+mod fairness;
 mod pool;
-mod turns;
 
 pub use appetite::Appetite;
 pub use batch::Batch;
+pub use fairness::FairnessId;
 pub use pool::{Pool, Size};
-pub use turns::FairnessId;
 
 use std::collections::VecDeque;
 use std::ops::Range;

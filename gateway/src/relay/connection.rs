@@ -85,7 +85,7 @@ pub async fn serve<V: Verbs>(core: &Core<V>, accepted: Accepted<V::Socket>) -> a
         route,
         source: handle.source,
         counters,
-        fairness_id: core.pool.turns().join(),
+        fairness_id: core.pool.fairness().join(),
         stats: ConnectionStats::default(),
     };
     let (of_route, full) = OfRoute::count(route, core.connections_max);

@@ -5,21 +5,21 @@ use std::cell::Cell;
 use super::Size;
 use crate::limits::SHORT_TURNS;
 
-/// One connection, as `Turns` knows it.
+/// One connection, as `BulkFairness` knows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FairnessId(u64);
 
 /// Who said something short on this core of late. While anybody else chats, bulk takes shorter turns,
 /// so that no message waits for a whole large batch.
 #[derive(Debug, Default)]
-pub struct Turns {
+pub struct BulkFairness {
     count: Cell<u64>,
     // The last two that chatted, the latter one first.
     talkers: Cell<[Option<FairnessId>; 2]>,
     short: Cell<u32>,
 }
 
-impl Turns {
+impl BulkFairness {
     /// A new connection.
     pub fn join(&self) -> FairnessId {
         self.count.set(self.count.get().wrapping_add(1));
@@ -58,25 +58,25 @@ mod tests {
 
     #[test]
     fn bulk_beside_chatter_takes_short_turns_for_a_while() {
-        let turns = Turns::default();
-        let (bulk, chatter) = (turns.join(), turns.join());
-        assert_eq!(turns.next(bulk), Size::Large);
-        turns.heard(chatter);
+        let fairness = BulkFairness::default();
+        let (bulk, chatter) = (fairness.join(), fairness.join());
+        assert_eq!(fairness.next(bulk), Size::Large);
+        fairness.heard(chatter);
         for _ in 0..SHORT_TURNS {
-            assert_eq!(turns.next(bulk), Size::Medium);
+            assert_eq!(fairness.next(bulk), Size::Medium);
         }
-        assert_eq!(turns.next(bulk), Size::Large, "silence again");
+        assert_eq!(fairness.next(bulk), Size::Large, "silence again");
     }
 
     #[test]
     fn ones_own_answers_shorten_nothing() {
-        let turns = Turns::default();
-        let (one, other) = (turns.join(), turns.join());
-        turns.heard(one);
-        assert_eq!(turns.next(one), Size::Large);
-        turns.heard(other);
-        turns.heard(one);
-        turns.heard(one);
-        assert_eq!(turns.next(one), Size::Medium, "the other one chats too");
+        let fairness = BulkFairness::default();
+        let (one, other) = (fairness.join(), fairness.join());
+        fairness.heard(one);
+        assert_eq!(fairness.next(one), Size::Large);
+        fairness.heard(other);
+        fairness.heard(one);
+        fairness.heard(one);
+        assert_eq!(fairness.next(one), Size::Medium, "the other one chats too");
     }
 }
