@@ -7,7 +7,7 @@ use super::engine::Engine;
 use super::link::{Link, reset};
 use super::seal::{TlsWriter, room_later, write};
 use crate::audit::{ClosedBy, Reason};
-use crate::buffers::{Appetite, Buffer, FairnessId, Pool, Size};
+use crate::buffers::{Buffer, BufferSizer, FairnessId, Pool, Size};
 use crate::metrics::Counter;
 use crate::tls::session::Opened;
 use crate::uring::{Patience, Socket, until};
@@ -18,7 +18,7 @@ pub(super) struct Held {
     incoming: Option<Buffer>,
     // Payload that lies elsewhere.
     payload: Option<Buffer>,
-    appetite: Appetite,
+    sizer: BufferSizer,
 }
 
 /// What opening has come to, and why it stopped.
@@ -38,7 +38,7 @@ impl Held {
         Self {
             incoming: Some(incoming).filter(|buffer| !buffer.is_empty()),
             payload: Some(Buffer::of(early)).filter(|buffer| buffer.parts() > 0),
-            appetite: Appetite::new(fairness_id),
+            sizer: BufferSizer::new(fairness_id),
         }
     }
 
@@ -150,7 +150,7 @@ impl Held {
             self.shrink(pool);
         }
         far.readable().await.map_err(Cut::Socket)?;
-        let most = match near.filter(|_| self.appetite.is_bulk()) {
+        let most = match near.filter(|_| self.sizer.is_bulk()) {
             Some(near) => match near.send_room() {
                 0 => {
                     self.shrink(pool);
@@ -160,7 +160,7 @@ impl Held {
             },
             None => 0,
         };
-        let size = self.appetite.size(pool);
+        let size = self.sizer.size(pool);
         let mut incoming = match self.incoming.take() {
             Some(incoming) => with_room(incoming, pool, size, most),
             None => pool.take_within(size, most),
@@ -177,7 +177,7 @@ impl Held {
         match outcome.map_err(Cut::Socket)? {
             0 => Err(Cut::Truncated),
             count => {
-                self.appetite.ate(count, spare, pool);
+                self.sizer.ate(count, spare, pool);
                 incoming.fill(count);
                 self.incoming = Some(incoming);
                 Ok(())

@@ -12,7 +12,7 @@ use super::ending::Milestone;
 use super::link::{Link, reset};
 use super::seal::{receive_ready, room_of, write};
 use crate::audit::ClosedBy;
-use crate::buffers::{Appetite, Buffer, FairnessId};
+use crate::buffers::{Buffer, BufferSizer, FairnessId};
 use crate::metrics::Counter;
 use crate::uring::{LentPipe, Patience, Pipe, Socket, Verbs, passes_by_itself};
 
@@ -100,12 +100,12 @@ impl<'c, V: Verbs> Passing<'c, V> {
         first: Vec<u8>,
     ) -> Result<(), Broken> {
         let mut load = Some(Load::Buffer(Buffer::of(first)));
-        let mut appetite = Appetite::new(self.fairness_id);
+        let mut sizer = BufferSizer::new(self.fairness_id);
         while !link.failed() {
             if let Some(full) = load.take() {
                 self.send(link, sink, full).await.map_err(Broken::Sink)?;
             }
-            let received = self.receive((source, sink), &mut appetite).await;
+            let received = self.receive((source, sink), &mut sizer).await;
             let Some(next) = received.map_err(Broken::Source)? else {
                 sink.finish().map_err(Broken::Sink)?;
                 link.finish(self.from);
@@ -123,7 +123,7 @@ impl<'c, V: Verbs> Passing<'c, V> {
     async fn receive(
         &self,
         (source, sink): (&V::Socket, &V::Socket),
-        appetite: &mut Appetite,
+        sizer: &mut BufferSizer,
     ) -> io::Result<Option<Load<'c, PipeOf<V>>>> {
         source.readable().await?;
         if let Some(pipe) = self.core.pipes.take(|| self.core.verbs.pipe()) {
@@ -138,8 +138,8 @@ impl<'c, V: Verbs> Passing<'c, V> {
             // LIMIT: PIPES_MAX.
             self.core.counters.pipes_exhausted.add(1);
         }
-        let most = room_of(sink, appetite.is_bulk()).await;
-        let batch = receive_ready(source, most, &self.core.pool, appetite).await?;
+        let most = room_of(sink, sizer.is_bulk()).await;
+        let batch = receive_ready(source, most, &self.core.pool, sizer).await?;
         Ok(batch.map(|batch| Load::Buffer(batch.into_payload())))
     }
 

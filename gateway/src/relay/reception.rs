@@ -16,7 +16,7 @@ use super::open::{Cut, Held};
 use super::seal::{TlsWriter, receive_ready};
 use super::stats::answered;
 use crate::audit::{Close, ClosedBy, Reason};
-use crate::buffers::Appetite;
+use crate::buffers::BufferSizer;
 use crate::dicom::{Answer, Ending};
 use crate::limits::ARTIM;
 use crate::observe::Direction;
@@ -60,14 +60,14 @@ impl<'c, V: Verbs> ConnectionTask<'c, V> {
         (first, has_begun): (&mut First, &Cell<bool>),
         place: &Place<'_>,
     ) -> Result<(), NoStart> {
-        let mut appetite = Appetite::new(self.fairness_id);
+        let mut sizer = BufferSizer::new(self.fairness_id);
         while !first
             .is_legal(beginning, self.route.config.mode)
             .map_err(NoStart::Illegal)?
         {
             let ready = socket.readable().await;
             ready.map_err(|_| NoStart::Ended)?;
-            let received = receive_ready(socket, 0, &self.core.pool, &mut appetite).await;
+            let received = receive_ready(socket, 0, &self.core.pool, &mut sizer).await;
             let batch = received.ok().flatten().ok_or(NoStart::Ended)?;
             batch.append_to(&mut first.bytes);
             has_begun.set(true);

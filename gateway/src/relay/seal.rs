@@ -9,7 +9,7 @@ use super::ending::Milestone;
 use super::engine::{Engine, PendingBatch};
 use super::link::{Link, reset};
 use crate::audit::{ClosedBy, Reason};
-use crate::buffers::{Appetite, Batch, Buffer, FairnessId, Pool, Size};
+use crate::buffers::{Batch, Buffer, BufferSizer, FairnessId, Pool, Size};
 use crate::dicom::Answer;
 use crate::limits::{ALERT_LINGER, ARTIM, CONTROL_ROOM};
 use crate::metrics::Counter;
@@ -89,7 +89,7 @@ impl Sealing<'_> {
 
     // What is handed on is lent, here and below: each level that owned it would keep room for it.
     async fn pump<N: Socket, F: Socket>(&self, link: &Link<N, F>, first: &mut Vec<u8>) {
-        let mut appetite = Appetite::new(self.fairness_id);
+        let mut sizer = BufferSizer::new(self.fairness_id);
         let mut plain = PendingBatch::default();
         let mut sent = 0;
         while plain.hold(self.next_of(first, &mut sent)) {
@@ -97,7 +97,7 @@ impl Sealing<'_> {
         }
         *first = Vec::new();
         while !link.failed() {
-            let received = receive(&link.near, &link.far, self.pool, &mut appetite).await;
+            let received = receive(&link.near, &link.far, self.pool, &mut sizer).await;
             match received.map(|batch| plain.hold(batch)) {
                 Ok(true) => self.send(link, &mut plain).await,
                 Ok(false) => return Box::pin(self.finish(link)).await,
@@ -223,11 +223,11 @@ pub(super) async fn receive<S: Socket, T: Socket>(
     socket: &S,
     sink: &T,
     pool: &Pool,
-    appetite: &mut Appetite,
+    sizer: &mut BufferSizer,
 ) -> io::Result<Option<Batch>> {
     socket.readable().await?;
-    let most = room_of(sink, appetite.is_bulk()).await;
-    receive_ready(socket, most, pool, appetite).await
+    let most = room_of(sink, sizer.is_bulk()).await;
+    receive_ready(socket, most, pool, sizer).await
 }
 
 /// As `receive`, where it is known that there is something to receive, and of how many bytes a batch of
@@ -236,14 +236,14 @@ pub(super) async fn receive_ready<S: Socket>(
     socket: &S,
     most: usize,
     pool: &Pool,
-    appetite: &mut Appetite,
+    sizer: &mut BufferSizer,
 ) -> io::Result<Option<Batch>> {
-    let mut batch = pool.batch_within(appetite.size(pool), most);
+    let mut batch = pool.batch_within(sizer.size(pool), most);
     let (outcome, lent) = socket.readv_some(batch.lend()).await;
     batch.restore(lent);
     let count = outcome?;
     batch.fill(count);
-    appetite.ate(count, batch.room(), pool);
+    sizer.ate(count, batch.room(), pool);
     Ok(Some(batch).filter(|batch| !batch.is_empty()))
 }
 

@@ -7,13 +7,13 @@ use crate::limits::{PLAINTEXT_ROOM, RECORDS_SMALL, SMALL_READS_MAX};
 /// Learns from what was received: who fills small buffers gets large ones, who hardly fills large
 /// ones goes back to small ones.
 #[derive(Debug)]
-pub struct Appetite {
+pub struct BufferSizer {
     fairness_id: FairnessId,
     is_bulk: bool,
     small_reads: u32,
 }
 
-impl Appetite {
+impl BufferSizer {
     /// That of one direction of `fairness_id`.
     #[must_use]
     pub fn new(fairness_id: FairnessId) -> Self {
@@ -64,21 +64,21 @@ mod tests {
     #[test]
     fn bulk_gets_large_buffers_and_chatter_small_ones() {
         let pool = Pool::default();
-        let mut appetite = Appetite::new(pool.fairness().join());
-        assert_eq!(appetite.size(&pool), Size::Small);
-        appetite.ate(200, 65_536, &pool);
-        assert_eq!(appetite.size(&pool), Size::Small);
-        appetite.ate(65_536, 65_536, &pool);
-        assert_eq!(appetite.size(&pool), Size::Large);
+        let mut sizer = BufferSizer::new(pool.fairness().join());
+        assert_eq!(sizer.size(&pool), Size::Small);
+        sizer.ate(200, 65_536, &pool);
+        assert_eq!(sizer.size(&pool), Size::Small);
+        sizer.ate(65_536, 65_536, &pool);
+        assert_eq!(sizer.size(&pool), Size::Large);
         for _ in 1..SMALL_READS_MAX {
-            appetite.ate(200, 1 << 20, &pool);
+            sizer.ate(200, 1 << 20, &pool);
         }
         assert_eq!(
-            appetite.size(&pool),
+            sizer.size(&pool),
             Size::Large,
             "a pause is no change of mind"
         );
-        appetite.ate(200, 1 << 20, &pool);
-        assert_eq!(appetite.size(&pool), Size::Small);
+        sizer.ate(200, 1 << 20, &pool);
+        assert_eq!(sizer.size(&pool), Size::Small);
     }
 }
