@@ -10,7 +10,7 @@ use crate::audit::{ClosedBy, Reason};
 use crate::buffers::{Buffer, BufferSizer, FairnessId, Pool, Size};
 use crate::metrics::Counter;
 use crate::tls::session::Opened;
-use crate::uring::{Patience, Socket, until};
+use crate::uring::{Socket, SocketExt, until};
 
 /// Records received and payload opened that has not moved on yet.
 pub(super) struct Held {

@@ -14,7 +14,7 @@ use super::seal::{receive_ready, room_of, write};
 use crate::audit::ClosedBy;
 use crate::buffers::{Buffer, BufferSizer, FairnessId};
 use crate::metrics::Counter;
-use crate::uring::{LentPipe, Patience, Pipe, Socket, Verbs, passes_by_itself};
+use crate::uring::{LentPipe, Pipe, Socket, SocketExt, Verbs, passes_by_itself};
 
 /// One direction of a passthrough connection.
 pub(super) struct Passing<'c, V: Verbs> {

@@ -15,7 +15,7 @@ use crate::limits::{ALERT_LINGER, ARTIM, CONTROL_ROOM};
 use crate::metrics::Counter;
 use crate::tls::handshake::tell;
 use crate::tls::session::SealError;
-use crate::uring::{Patience, Socket, part, race, timeout};
+use crate::uring::{Socket, SocketExt, part, race, timeout};
 
 /// What the sealing direction needs beside the link.
 pub(super) struct Sealing<'c> {

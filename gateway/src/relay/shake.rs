@@ -14,7 +14,7 @@ use crate::tls::session::Session;
 use crate::tls::{
     self, Acceptor, PeerVerification, RefusalClass, describe, explain, explain_end, explain_silence,
 };
-use crate::uring::{Patience, Socket, Verbs, race, until};
+use crate::uring::{Socket, SocketExt, Verbs, race, until};
 
 impl<V: Verbs> ConnectionTask<'_, V> {
     // A client that says nothing costs a socket and its place: all else is made when bytes have come.

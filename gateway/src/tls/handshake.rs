@@ -9,7 +9,7 @@ use rustls::{Error, InvalidMessage};
 use super::session::{Session, Step};
 use crate::buffers::Buffer;
 use crate::limits::{ALERT_LINGER, HANDSHAKE_BYTES_MAX};
-use crate::uring::{Patience, Socket, part, race};
+use crate::uring::{Socket, SocketExt, part, race};
 
 /// A connection that both ends have proved themselves on.
 pub struct Secured {

@@ -333,7 +333,7 @@ impl<'r> Attempts<'r> {
     ) -> io::Result<Vec<IpAddr>> {
         // Where an address is known, a resolver that hangs must not use up the time to connect to it.
         let (known, half) = (names.last_known(name), self.share() / 2);
-        let patience = match known {
+        let socket_ext = match known {
             Some(_) => LOOK_UP_HASTE.min(half),
             None => half,
         };
@@ -341,7 +341,7 @@ impl<'r> Attempts<'r> {
             biased;
             // A look-up holds no ring operation, so it may be left behind.
             found = names.look_up(verbs, name) => found,
-            _ = over(patience, self.stop.clone()) => known.ok_or_else(|| {
+            _ = over(socket_ext, self.stop.clone()) => known.ok_or_else(|| {
                 let why = "the name was not resolved in time";
                 let mut unresolved = names.failures().unresolved();
                 unresolved.on_failure(name, why.to_owned(), Instant::now().into_std());

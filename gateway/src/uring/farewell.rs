@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Patience, Socket, race};
+use super::{Socket, SocketExt, race};
 use crate::limits::LINGER_BYTES_MAX;
 
 /// Sends `last` and ends our direction in order; the socket is reset when the other side has closed

@@ -13,10 +13,10 @@ mod farewell;
 mod kernel_pipe;
 mod no_source;
 mod parker;
-mod patience;
 mod pipes;
 mod probe;
 mod ring;
+mod socket_ext;
 mod timers;
 mod turn;
 
@@ -30,10 +30,10 @@ use std::time::Duration;
 
 pub use farewell::part;
 pub use kernel_pipe::KernelPipe;
-pub use patience::{Patience, passes_by_itself, race, until};
 pub use pipes::{LentPipe, Pipes};
 pub use probe::{Capabilities, Unavailable, probe};
 pub use ring::{Ring, RingSocket, spawn, start, wait_acceptable};
+pub use socket_ext::{SocketExt, passes_by_itself, race, until};
 pub use timers::{Elapsed, sleep, sleep_until, timeout};
 pub use turn::turn;
 

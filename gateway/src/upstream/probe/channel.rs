@@ -17,7 +17,7 @@ use crate::limits::{
 use crate::tls::handshake::{Cause, Failed, Secured, Unpaced, handshake, tell};
 use crate::tls::session::{Opened, Session};
 use crate::tls::{Connector, PeerVerification, explain, explain_end};
-use crate::uring::{Patience, Socket};
+use crate::uring::{Socket, SocketExt};
 
 /// A connection of a probe.
 pub(super) enum Channel<'s, S> {
