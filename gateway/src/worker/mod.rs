@@ -4,6 +4,7 @@
 //! and serves those that are handed to it. It never waits for the control plane: what it reports goes into the
 //! journal's bounded queue.
 
+mod busy_poller;
 mod contain;
 mod effort;
 mod listener;
@@ -11,7 +12,6 @@ mod placement;
 mod probes;
 mod registry;
 mod routes;
-mod wakeful;
 
 pub use contain::report_panics;
 pub use placement::{Loads, Scales, Seat};
@@ -36,10 +36,10 @@ use crate::route::{Route, RouteId, RouteTable};
 use crate::tls::Cipher;
 use crate::upstream::{AddressReport, Failures, Names, socket_options};
 use crate::uring::{self, Capabilities, Pipes, Ring, RingSocket};
+use busy_poller::BusyPoller;
 use effort::{Effort, measured};
 use registry::Registry;
 use routes::Routes;
-use wakeful::Wakeful;
 
 /// What a worker is told.
 pub enum Message {
@@ -175,7 +175,7 @@ struct Shared {
     scales: RefCell<Scales>,
     // Goes on by one every `placement::TURN` while there are connections.
     clock: Cell<u64>,
-    wakeful: Option<Rc<Wakeful>>,
+    busy_poller: Option<Rc<BusyPoller>>,
 }
 
 async fn run(plan: Plan) {
@@ -199,10 +199,10 @@ async fn run(plan: Plan) {
         mailboxes: plan.mailboxes,
         clock: Cell::new(0),
         scales: RefCell::new(Scales::new(&plan.loads, Instant::now())),
-        wakeful: plan.busy_poll.map(Wakeful::new),
+        busy_poller: plan.busy_poll.map(BusyPoller::new),
     });
-    let awake = shared.wakeful.clone().map(|wakeful| {
-        let keep = async move { wakeful.keep().await };
+    let awake = shared.busy_poller.clone().map(|busy_poller| {
+        let keep = async move { busy_poller.keep().await };
         uring::spawn(keep)
     });
     let pacing = Rc::clone(&shared);
@@ -238,8 +238,8 @@ async fn run(plan: Plan) {
     while connections.join_next().await.is_some() {}
     shared.core.limiter.end();
     let _ = pacing.await;
-    if let (Some(wakeful), Some(awake)) = (&shared.wakeful, awake) {
-        wakeful.end();
+    if let (Some(busy_poller), Some(awake)) = (&shared.busy_poller, awake) {
+        busy_poller.end();
         let _ = awake.await;
     }
 }
@@ -295,8 +295,8 @@ async fn connection(shared: Rc<Shared>, handed: Handed) {
         if effort.add(shared.clock.get(), bytes) {
             counters.at_work.add(1);
         }
-        if let Some(wakeful) = &shared.wakeful {
-            wakeful.stir();
+        if let Some(busy_poller) = &shared.busy_poller {
+            busy_poller.stir();
         }
     };
     let account = measured(work, || of_route.moved_bytes(), clock, each).await;
