@@ -4,9 +4,9 @@
 //! and serves those that are handed to it. It never waits for the control plane: what it reports goes into the
 //! journal's bounded queue.
 
+mod activity;
 mod busy_poller;
 mod contain;
-mod effort;
 mod listener;
 mod placement;
 mod probes;
@@ -36,8 +36,8 @@ use crate::route::{Route, RouteId, RouteTable};
 use crate::tls::Cipher;
 use crate::upstream::{AddressReport, Failures, Names, socket_options};
 use crate::uring::{self, Capabilities, Pipes, Ring, RingSocket};
+use activity::{ActivityMeter, measured};
 use busy_poller::BusyPoller;
-use effort::{Effort, measured};
 use registry::Registry;
 use routes::Routes;
 
@@ -285,14 +285,14 @@ async fn connection(shared: Rc<Shared>, handed: Handed) {
     let work = contain::contained(Box::pin(serve(&shared.core, accepted)));
     let (counters, limiter) = (&shared.core.counters, &shared.core.limiter);
     let of_route = handle.route.counters(shared.core.place);
-    let mut effort = Effort::default();
+    let mut activity = ActivityMeter::default();
     let clock = || limiter.is_watching().then(Instant::now);
     let each = |bytes, begun: Option<Instant>| {
         if let Some(begun) = begun.filter(|_| bytes > 0) {
             limiter.note_relayed(begun.elapsed());
         }
         counters.moved_bytes.add(bytes);
-        if effort.add(shared.clock.get(), bytes) {
+        if activity.add(shared.clock.get(), bytes) {
             counters.at_work.add(1);
         }
         if let Some(busy_poller) = &shared.busy_poller {
