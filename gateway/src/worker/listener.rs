@@ -104,14 +104,14 @@ fn place(shared: &Rc<Shared>, route: Arc<Route>, socket: TcpStream, source: Sock
     let own = shared.core.place;
     route.counters(own).accepted.add(1);
     let full = route.full(shared.core.connections_max);
-    let (mut scales, now) = (shared.scales.borrow_mut(), Instant::now());
+    let (mut placement, now) = (shared.placement.borrow_mut(), Instant::now());
     let seat = match full {
-        None => scales.seat(own, now),
-        Some(full) => scales.seat_of_full(own, now, |place, core| {
+        None => placement.seat(own, now),
+        Some(full) => placement.seat_of_full(own, now, |place, core| {
             full.can_make_way(core, place, &route)
         }),
     };
-    drop(scales);
+    drop(placement);
     let Some(seat) = seat else {
         return turn_away(shared, &route, &socket, source, "open connections");
     };

@@ -14,7 +14,7 @@ mod registry;
 mod routes;
 
 pub use contain::report_panics;
-pub use placement::{Loads, Scales, Seat};
+pub use placement::{Loads, Placement, Seat};
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -172,7 +172,7 @@ struct Shared {
     // Probes at a time.
     probes: Semaphore,
     mailboxes: Vec<mpsc::Sender<Message>>,
-    scales: RefCell<Scales>,
+    placement: RefCell<Placement>,
     // Goes on by one every `placement::TURN` while there are connections.
     clock: Cell<u64>,
     busy_poller: Option<Rc<BusyPoller>>,
@@ -198,7 +198,7 @@ async fn run(plan: Plan) {
         probes: Semaphore::new(PROBES_MAX),
         mailboxes: plan.mailboxes,
         clock: Cell::new(0),
-        scales: RefCell::new(Scales::new(&plan.loads, Instant::now())),
+        placement: RefCell::new(Placement::new(&plan.loads, Instant::now())),
         busy_poller: plan.busy_poll.map(BusyPoller::new),
     });
     let awake = shared.busy_poller.clone().map(|busy_poller| {
@@ -259,7 +259,7 @@ fn names(failures: Arc<Failures>, journal: &Journal) -> Names {
 
 fn turn(shared: &Shared) {
     shared.clock.set(shared.clock.get().wrapping_add(1));
-    shared.scales.borrow_mut().look(Instant::now());
+    shared.placement.borrow_mut().look(Instant::now());
 }
 
 async fn connection(shared: Rc<Shared>, handed: Handed) {

@@ -79,7 +79,7 @@ impl Loads {
 
 /// What one core that accepts knows of the loads of all. Its own: nobody else reads or writes it.
 #[derive(Debug)]
-pub struct Scales {
+pub struct Placement {
     loads: Arc<Loads>,
     looked: Instant,
     pasts: Vec<Past>,
@@ -112,7 +112,7 @@ struct Weighed {
     open: f64,
 }
 
-impl Scales {
+impl Placement {
     /// Scales that know of nothing before `now`.
     #[must_use]
     pub fn new(loads: &Arc<Loads>, now: Instant) -> Self {
@@ -316,7 +316,7 @@ mod tests {
     /// Cores under a clock of their own, with connections that carry so much per second.
     struct Machine {
         loads: Arc<Loads>,
-        scales: Scales,
+        placement: Placement,
         now: Instant,
         turn_end: Instant,
         /// What a core can move in a second.
@@ -330,7 +330,7 @@ mod tests {
             let loads = Loads::new(counters.collect(), 100_000);
             let now = Instant::now();
             Self {
-                scales: Scales::new(&loads, now),
+                placement: Placement::new(&loads, now),
                 loads,
                 now,
                 turn_end: now + TURN,
@@ -340,7 +340,7 @@ mod tests {
         }
 
         fn seat(&mut self, bytes_per_second: u64) -> usize {
-            let seat = self.scales.seat(0, self.now).expect("there is room");
+            let seat = self.placement.seat(0, self.now).expect("there is room");
             let core = seat.core();
             self.carried.push((seat, bytes_per_second));
             core
@@ -390,7 +390,7 @@ mod tests {
                     let heavy = self.carried.iter().filter(|(_, bytes)| *bytes >= HEAVY);
                     heavy.for_each(|(seat, _)| seat.counters.at_work.add(1));
                 }
-                self.scales.look(self.now);
+                self.placement.look(self.now);
             }
         }
 
@@ -424,8 +424,8 @@ mod tests {
     fn a_burst_spreads_evenly_before_a_byte_has_moved_and_own_comes_first() {
         let loads = Loads::new((0..3).map(|cpu| Arc::new(Core::new(cpu))).collect(), 16);
         let now = Instant::now();
-        let mut scales = Scales::new(&loads, now);
-        let seats: Vec<_> = (0..9).map_while(|_| scales.seat(1, now)).collect();
+        let mut placement = Placement::new(&loads, now);
+        let seats: Vec<_> = (0..9).map_while(|_| placement.seat(1, now)).collect();
         assert_eq!(seats.first().map(Seat::core), Some(1));
         for core in 0..3 {
             let here = seats.iter().filter(|seat| seat.core() == core);
@@ -517,7 +517,7 @@ mod tests {
     fn two_cores_that_accept_see_each_others_newcomers() {
         let machine = Machine::new(2);
         let (now, loads) = (machine.now, &machine.loads);
-        let mut both = [Scales::new(loads, now), Scales::new(loads, now)];
+        let mut both = [Placement::new(loads, now), Placement::new(loads, now)];
         let seats: Vec<_> = (0..20)
             .filter_map(|turn: usize| both[turn % 2].seat(turn % 2, now))
             .collect();
@@ -528,11 +528,11 @@ mod tests {
     fn a_full_house_turns_away_until_somebody_leaves() {
         let loads = Loads::new(vec![Arc::new(Core::new(0))], 2);
         let now = Instant::now();
-        let mut scales = Scales::new(&loads, now);
-        let (first, _second) = (scales.seat(0, now), scales.seat(0, now));
-        assert!(scales.seat(0, now).is_none());
+        let mut placement = Placement::new(&loads, now);
+        let (first, _second) = (placement.seat(0, now), placement.seat(0, now));
+        assert!(placement.seat(0, now).is_none());
         drop(first);
-        assert!(scales.seat(0, now).is_some());
+        assert!(placement.seat(0, now).is_some());
     }
 
     #[test]
@@ -540,16 +540,16 @@ mod tests {
         let cores: Vec<_> = (0..3).map(|cpu| Arc::new(Core::new(cpu))).collect();
         let loads = Loads::new(cores.clone(), 16);
         let now = Instant::now();
-        let mut scales = Scales::new(&loads, now);
+        let mut placement = Placement::new(&loads, now);
         cores[2].unauthenticated[0].open.add(1);
         let mut of_full = |unproved: [u64; 3]| {
             let unproved = |core: usize, _: &Core| unproved[core];
-            scales
+            placement
                 .seat_of_full(0, now, unproved)
                 .map(|seat| seat.core())
         };
         assert_eq!((of_full([0, 1, 0]), of_full([0; 3])), (Some(1), Some(0)));
-        let seats: Vec<_> = (0..16).map_while(|_| scales.seat(0, now)).collect();
+        let seats: Vec<_> = (0..16).map_while(|_| placement.seat(0, now)).collect();
         let beyond = seats.iter().filter(|seat| seat.is_beyond());
         assert!(beyond.map(Seat::core).eq([2, 2]));
     }
@@ -559,8 +559,8 @@ mod tests {
         for (max, beyond) in [(16, 2), (10_000, OVERFLOW_MAX)] {
             let loads = Loads::new(vec![Arc::new(Core::new(0))], max);
             let now = Instant::now();
-            let mut scales = Scales::new(&loads, now);
-            let seats: Vec<_> = (0..max).map_while(|_| scales.seat(0, now)).collect();
+            let mut placement = Placement::new(&loads, now);
+            let seats: Vec<_> = (0..max).map_while(|_| placement.seat(0, now)).collect();
             assert_eq!(seats.len(), max);
             let count = seats.iter().filter(|seat| seat.is_beyond()).count();
             assert_eq!((count, loads.connections_max()), (beyond, max - beyond));
