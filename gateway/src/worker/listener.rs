@@ -105,22 +105,22 @@ fn place(shared: &Rc<Shared>, route: Arc<Route>, socket: TcpStream, source: Sock
     route.counters(own).accepted.add(1);
     let full = route.full(shared.core.connections_max);
     let (mut placement, now) = (shared.placement.borrow_mut(), Instant::now());
-    let seat = match full {
-        None => placement.seat(own, now),
-        Some(full) => placement.seat_of_full(own, now, |place, core| {
+    let slot = match full {
+        None => placement.slot(own, now),
+        Some(full) => placement.slot_of_full(own, now, |place, core| {
             full.can_make_way(core, place, &route)
         }),
     };
     drop(placement);
-    let Some(seat) = seat else {
+    let Some(slot) = slot else {
         return turn_away(shared, &route, &socket, source, "open connections");
     };
-    let core = seat.core();
+    let core = slot.core();
     let handed = Handed {
         route,
         socket,
         source,
-        seat,
+        slot,
     };
     let Some(mailbox) = shared.mailboxes.get(core) else {
         return;

@@ -14,7 +14,7 @@ mod registry;
 mod routes;
 
 pub use contain::report_panics;
-pub use placement::{Loads, Placement, Seat};
+pub use placement::{ConnectionSlot, Loads, Placement};
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -64,7 +64,7 @@ pub struct Handed {
     /// Who connected.
     pub source: SocketAddr,
     /// Its place among the core's connections.
-    pub seat: Seat,
+    pub slot: ConnectionSlot,
 }
 
 /// A table of routes, and the listeners that are new to this worker.
@@ -267,7 +267,7 @@ async fn connection(shared: Rc<Shared>, handed: Handed) {
         route,
         socket,
         source,
-        seat,
+        slot,
     } = handed;
     let options = socket_options(&route.config.timeouts);
     // It was reset between accept and here, before it carried anything.
@@ -279,7 +279,7 @@ async fn connection(shared: Rc<Shared>, handed: Handed) {
     let accepted = Accepted {
         handle: Rc::clone(&handle),
         socket,
-        is_beyond: seat.is_beyond(),
+        is_beyond: slot.is_beyond(),
     };
     // Boxed, because a future that is passed on by value is held twice.
     let work = contain::contained(Box::pin(serve(&shared.core, accepted)));
@@ -304,7 +304,7 @@ async fn connection(shared: Rc<Shared>, handed: Handed) {
         let config = Arc::clone(&handle.route.config);
         Connection::unserved(handle.id, config, source, Reason::Internal(panic))
     });
-    drop(seat);
+    drop(slot);
     shared
         .core
         .journal

@@ -143,28 +143,28 @@ impl Placement {
     /// Takes a place on the least loaded core; among equals on `own`, which saves a connection the
     /// way to another core. `None` when there is no place left.
     #[must_use]
-    pub fn seat(&mut self, own: usize, now: Instant) -> Option<Seat> {
-        self.seat_where(own, now, None::<fn(usize, &Core) -> u64>)
+    pub fn slot(&mut self, own: usize, now: Instant) -> Option<ConnectionSlot> {
+        self.slot_where(own, now, None::<fn(usize, &Core) -> u64>)
     }
 
-    /// As `seat`, for a connection of a route that has as many as it may: on the core that has the most
+    /// As `slot`, for a connection of a route that has as many as it may: on the core that has the most
     /// unauthenticated clients by `unproved`, one of which makes way.
     #[must_use]
-    pub fn seat_of_full(
+    pub fn slot_of_full(
         &mut self,
         own: usize,
         now: Instant,
         unproved: impl Fn(usize, &Core) -> u64,
-    ) -> Option<Seat> {
-        self.seat_where(own, now, Some(unproved))
+    ) -> Option<ConnectionSlot> {
+        self.slot_where(own, now, Some(unproved))
     }
 
-    fn seat_where(
+    fn slot_where(
         &mut self,
         own: usize,
         now: Instant,
         unproved: Option<impl Fn(usize, &Core) -> u64>,
-    ) -> Option<Seat> {
+    ) -> Option<ConnectionSlot> {
         // LIMIT: descriptors (two a connection), counted in wardgate_connections_limited_total.
         let open = self.loads.open();
         if open >= self.loads.max {
@@ -180,7 +180,7 @@ impl Placement {
         let counters = Arc::clone(self.loads.cores.get(core)?);
         counters.given.add(1);
         counters.open.add(1);
-        Some(Seat {
+        Some(ConnectionSlot {
             counters,
             core,
             is_beyond,
@@ -283,13 +283,13 @@ impl Sums {
 
 /// A connection's place on a core; given back when dropped.
 #[derive(Debug)]
-pub struct Seat {
+pub struct ConnectionSlot {
     counters: Arc<Core>,
     core: usize,
     is_beyond: bool,
 }
 
-impl Seat {
+impl ConnectionSlot {
     /// Whether there were as many connections as there may be.
     #[must_use]
     pub fn is_beyond(&self) -> bool {
@@ -303,7 +303,7 @@ impl Seat {
     }
 }
 
-impl Drop for Seat {
+impl Drop for ConnectionSlot {
     fn drop(&mut self) {
         self.counters.open.sub(1);
     }
@@ -321,7 +321,7 @@ mod tests {
         turn_end: Instant,
         /// What a core can move in a second.
         most: f64,
-        carried: Vec<(Seat, u64)>,
+        carried: Vec<(ConnectionSlot, u64)>,
     }
 
     impl Machine {
@@ -339,10 +339,10 @@ mod tests {
             }
         }
 
-        fn seat(&mut self, bytes_per_second: u64) -> usize {
-            let seat = self.placement.seat(0, self.now).expect("there is room");
-            let core = seat.core();
-            self.carried.push((seat, bytes_per_second));
+        fn slot(&mut self, bytes_per_second: u64) -> usize {
+            let slot = self.placement.slot(0, self.now).expect("there is room");
+            let core = slot.core();
+            self.carried.push((slot, bytes_per_second));
             core
         }
 
@@ -350,7 +350,7 @@ mod tests {
         fn burst(&mut self, count: usize, bytes_per_second: u64) -> Vec<usize> {
             let mut each = vec![0; self.loads.cores.len()];
             for _ in 0..count {
-                each[self.seat(bytes_per_second)] += 1;
+                each[self.slot(bytes_per_second)] += 1;
             }
             each
         }
@@ -369,12 +369,12 @@ mod tests {
                 counters.given.add(1);
                 counters.open.add(1);
                 let counters = Arc::clone(counters);
-                let seat = Seat {
+                let slot = ConnectionSlot {
                     counters,
                     core,
                     is_beyond: false,
                 };
-                self.carried.push((seat, bytes_per_second));
+                self.carried.push((slot, bytes_per_second));
             }
             self.pass(Duration::from_secs(60));
         }
@@ -388,7 +388,7 @@ mod tests {
                 if self.now == self.turn_end {
                     self.turn_end += TURN;
                     let heavy = self.carried.iter().filter(|(_, bytes)| *bytes >= HEAVY);
-                    heavy.for_each(|(seat, _)| seat.counters.at_work.add(1));
+                    heavy.for_each(|(slot, _)| slot.counters.at_work.add(1));
                 }
                 self.placement.look(self.now);
             }
@@ -397,7 +397,7 @@ mod tests {
         // Each its part, or as much of it as its core can.
         fn carry(&self, time: Duration) {
             for (core, counters) in self.loads.cores.iter().enumerate() {
-                let here = self.carried.iter().filter(|(seat, _)| seat.core == core);
+                let here = self.carried.iter().filter(|(slot, _)| slot.core == core);
                 let wanted: f64 = here.map(|(_, bytes)| *bytes as f64).sum();
                 let bytes = wanted.min(self.most) * time.as_secs_f64();
                 counters.moved_bytes.add(bytes as u64);
@@ -408,7 +408,7 @@ mod tests {
         fn loaded(&self) -> Vec<usize> {
             let mut each = vec![0; self.loads.cores.len()];
             let heavy = self.carried.iter().filter(|(_, bytes)| *bytes > 0);
-            heavy.for_each(|(seat, _)| each[seat.core] += 1);
+            heavy.for_each(|(slot, _)| each[slot.core] += 1);
             each
         }
     }
@@ -425,10 +425,10 @@ mod tests {
         let loads = Loads::new((0..3).map(|cpu| Arc::new(Core::new(cpu))).collect(), 16);
         let now = Instant::now();
         let mut placement = Placement::new(&loads, now);
-        let seats: Vec<_> = (0..9).map_while(|_| placement.seat(1, now)).collect();
-        assert_eq!(seats.first().map(Seat::core), Some(1));
+        let slots: Vec<_> = (0..9).map_while(|_| placement.slot(1, now)).collect();
+        assert_eq!(slots.first().map(ConnectionSlot::core), Some(1));
         for core in 0..3 {
-            let here = seats.iter().filter(|seat| seat.core() == core);
+            let here = slots.iter().filter(|slot| slot.core() == core);
             assert_eq!(here.count(), 3, "core {core}");
         }
     }
@@ -440,7 +440,7 @@ mod tests {
                 for pause in [0, 1, 10, 100, 300, 1000, 5000, 60_000] {
                     let mut machine = Machine::new(cores);
                     for _ in 0..count {
-                        machine.seat(HEAVY);
+                        machine.slot(HEAVY);
                         machine.pass(Duration::from_millis(pause));
                     }
                     let each = machine.loaded();
@@ -457,7 +457,7 @@ mod tests {
                 let mut machine = Machine::new(2);
                 machine.most = 1.5 * HEAVY as f64;
                 for _ in 0..count {
-                    machine.seat(HEAVY);
+                    machine.slot(HEAVY);
                     machine.pass(Duration::from_millis(pause));
                 }
                 let each = machine.loaded();
@@ -472,7 +472,7 @@ mod tests {
             let mut machine = Machine::new(2);
             machine.idle(0, 1000);
             for _ in 0..40 {
-                machine.seat(HEAVY);
+                machine.slot(HEAVY);
                 machine.pass(Duration::from_millis(pause));
             }
             let each = machine.loaded();
@@ -494,7 +494,7 @@ mod tests {
         let mut machine = Machine::new(2);
         machine.heavy(0, 1, HEAVY);
         machine.heavy(1, 100, 1000);
-        assert_eq!(machine.seat(HEAVY), 1);
+        assert_eq!(machine.slot(HEAVY), 1);
     }
 
     #[test]
@@ -518,10 +518,10 @@ mod tests {
         let machine = Machine::new(2);
         let (now, loads) = (machine.now, &machine.loads);
         let mut both = [Placement::new(loads, now), Placement::new(loads, now)];
-        let seats: Vec<_> = (0..20)
-            .filter_map(|turn: usize| both[turn % 2].seat(turn % 2, now))
+        let slots: Vec<_> = (0..20)
+            .filter_map(|turn: usize| both[turn % 2].slot(turn % 2, now))
             .collect();
-        assert_eq!(seats.iter().filter(|seat| seat.core() == 0).count(), 10);
+        assert_eq!(slots.iter().filter(|slot| slot.core() == 0).count(), 10);
     }
 
     #[test]
@@ -529,10 +529,10 @@ mod tests {
         let loads = Loads::new(vec![Arc::new(Core::new(0))], 2);
         let now = Instant::now();
         let mut placement = Placement::new(&loads, now);
-        let (first, _second) = (placement.seat(0, now), placement.seat(0, now));
-        assert!(placement.seat(0, now).is_none());
+        let (first, _second) = (placement.slot(0, now), placement.slot(0, now));
+        assert!(placement.slot(0, now).is_none());
         drop(first);
-        assert!(placement.seat(0, now).is_some());
+        assert!(placement.slot(0, now).is_some());
     }
 
     #[test]
@@ -545,13 +545,13 @@ mod tests {
         let mut of_full = |unproved: [u64; 3]| {
             let unproved = |core: usize, _: &Core| unproved[core];
             placement
-                .seat_of_full(0, now, unproved)
-                .map(|seat| seat.core())
+                .slot_of_full(0, now, unproved)
+                .map(|slot| slot.core())
         };
         assert_eq!((of_full([0, 1, 0]), of_full([0; 3])), (Some(1), Some(0)));
-        let seats: Vec<_> = (0..16).map_while(|_| placement.seat(0, now)).collect();
-        let beyond = seats.iter().filter(|seat| seat.is_beyond());
-        assert!(beyond.map(Seat::core).eq([2, 2]));
+        let slots: Vec<_> = (0..16).map_while(|_| placement.slot(0, now)).collect();
+        let beyond = slots.iter().filter(|slot| slot.is_beyond());
+        assert!(beyond.map(ConnectionSlot::core).eq([2, 2]));
     }
 
     #[test]
@@ -560,9 +560,9 @@ mod tests {
             let loads = Loads::new(vec![Arc::new(Core::new(0))], max);
             let now = Instant::now();
             let mut placement = Placement::new(&loads, now);
-            let seats: Vec<_> = (0..max).map_while(|_| placement.seat(0, now)).collect();
-            assert_eq!(seats.len(), max);
-            let count = seats.iter().filter(|seat| seat.is_beyond()).count();
+            let slots: Vec<_> = (0..max).map_while(|_| placement.slot(0, now)).collect();
+            assert_eq!(slots.len(), max);
+            let count = slots.iter().filter(|slot| slot.is_beyond()).count();
             assert_eq!((count, loads.connections_max()), (beyond, max - beyond));
         }
     }
