@@ -17,7 +17,7 @@ use super::first::Beginning;
 use super::handle::ConnectionHandle;
 use super::limiter::{HandshakeLimiter, Place, source_limit};
 use super::link::Link;
-use super::open::{Held, Opening};
+use super::open::{Opening, ReceiveState};
 use super::passthrough::{Answered, Passing};
 use super::reception::close_of;
 use super::reports::Reports;
@@ -163,7 +163,7 @@ impl<'c, V: Verbs> ConnectionTask<'c, V> {
                     self.report_accepted();
                     let observer = self.observer();
                     let link = Link::new(near, reached.socket, observer, Direction::Homeward);
-                    let (engine, mut held) = match self.engine(secured) {
+                    let (engine, mut received) = match self.engine(secured) {
                         Ok(begun) => begun,
                         Err(reason) => {
                             link.fail(ClosedBy::Gateway, reason);
@@ -171,7 +171,7 @@ impl<'c, V: Verbs> ConnectionTask<'c, V> {
                         }
                     };
                     let first = &mut first.bytes;
-                    let (payload, place) = ((first, &mut held), place.take());
+                    let (payload, place) = ((first, &mut received), place.take());
                     let relay = self.relay(&link, &engine, &verification, payload, place);
                     // Its own memory: a connection that is not yet accepted does without.
                     let close = Box::pin(relay).await;
@@ -211,12 +211,12 @@ impl<'c, V: Verbs> ConnectionTask<'c, V> {
         let _of_peer = self.of_peer().inspect_err(|_| far.abort())?;
         // An accepted peer may be silent for ever; this bounds how many are.
         let place = self.place(Stage::SilentPeer);
-        let (engine, mut held) = self.engine(secured).map_err(|reason| {
+        let (engine, mut received) = self.engine(secured).map_err(|reason| {
             far.abort();
             let by = ClosedBy::Gateway;
             Close { by, reason }
         })?;
-        let first = self.first_payload(&far, &engine, &mut held, &verification, &place);
+        let first = self.first_payload(&far, &engine, &mut received, &verification, &place);
         let mut first = Box::pin(first).await?;
         let is_early = self.route.config.connect == Connect::Early;
         let place = is_early.then(|| Box::new(place));
@@ -239,10 +239,10 @@ impl<'c, V: Verbs> ConnectionTask<'c, V> {
                 return Err(close);
             }
         };
-        held.hold(first.bytes);
+        received.hold(first.bytes);
         let link = Link::new(near, far, self.observer(), Direction::Onward);
         let mut nothing = Vec::new();
-        let payload = (&mut nothing, &mut held);
+        let payload = (&mut nothing, &mut received);
         let relay = self.relay(&link, &engine, &verification, payload, place);
         // Its own memory: a connection that is not yet accepted does without.
         let close = Box::pin(relay).await;
@@ -380,7 +380,7 @@ impl<'c, V: Verbs> ConnectionTask<'c, V> {
         link: &Link<V::Socket, V::Socket>,
         engine: &RefCell<Engine>,
         verification: &PeerVerification,
-        (first, held): (&mut Vec<u8>, &mut Held),
+        (first, received): (&mut Vec<u8>, &mut ReceiveState),
         place: Option<Box<Place<'_>>>,
     ) -> Close {
         let (writer, reports) = (TlsWriter::default(), Reports::new());
@@ -404,7 +404,7 @@ impl<'c, V: Verbs> ConnectionTask<'c, V> {
             undelivered: &stats.unopened,
             explain: &explain,
         };
-        let both = async { tokio::join!(sealing.run(link, first), opening.run(link, held)) };
+        let both = async { tokio::join!(sealing.run(link, first), opening.run(link, received)) };
         let mut both = pin!(both);
         let timeouts = &self.route.config.timeouts;
         let (parties, handle) = ([ClosedBy::PlainSide, ClosedBy::TlsPeer], self.handle);
@@ -470,11 +470,11 @@ impl<'c, V: Verbs> ConnectionTask<'c, V> {
         self.stats.observed = link.observer().finish(ending, now);
     }
 
-    fn engine(&self, secured: Secured) -> Result<(RefCell<Engine>, Held), Reason> {
+    fn engine(&self, secured: Secured) -> Result<(RefCell<Engine>, ReceiveState), Reason> {
         let Some(tls) = &self.route.config.tls else {
             unreachable!("who shook hands has a TLS route")
         };
-        let (mut engine, held) = Engine::new(
+        let (mut engine, received) = Engine::new(
             secured,
             tls.record_layer,
             self.core.cipher,
@@ -483,7 +483,7 @@ impl<'c, V: Verbs> ConnectionTask<'c, V> {
         )
         .map_err(|error| Reason::Internal(error.to_string()))?;
         engine.count_key_updates(&self.counters.key_updates);
-        Ok((RefCell::new(engine), held))
+        Ok((RefCell::new(engine), received))
     }
 
     /// What looks at this connection.

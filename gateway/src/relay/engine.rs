@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rustls::Error;
 
-use super::open::Held;
+use super::open::ReceiveState;
 use crate::buffers::{Batch, Buffer, FairnessId, Pool, Size};
 use crate::config::RecordLayer;
 use crate::limits::{CONTROL_ROOM, PLAINTEXT_ROOM, RECORD_OVERHEAD_MAX};
@@ -74,7 +74,7 @@ impl Engine {
         cipher: Cipher,
         key_records: u64,
         fairness_id: FairnessId,
-    ) -> Result<(Self, Held), Error> {
+    ) -> Result<(Self, ReceiveState), Error> {
         let Secured { session, incoming } = secured;
         let handed_over = match layer {
             RecordLayer::InPlace => session.hand_over(incoming.filled(), cipher, key_records)?,
@@ -83,11 +83,11 @@ impl Engine {
         Ok(match handed_over {
             HandedOver::InPlace(in_place, early) => (
                 Self::InPlace(in_place),
-                Held::new(incoming, early, fairness_id),
+                ReceiveState::new(incoming, early, fairness_id),
             ),
             HandedOver::Kept(session) => (
                 Self::Buffered(Box::new(session)),
-                Held::new(incoming, Vec::new(), fairness_id),
+                ReceiveState::new(incoming, Vec::new(), fairness_id),
             ),
         })
     }

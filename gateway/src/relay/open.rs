@@ -13,7 +13,7 @@ use crate::tls::session::Opened;
 use crate::uring::{Socket, SocketExt, until};
 
 /// Records received and payload opened that has not moved on yet.
-pub(super) struct Held {
+pub(super) struct ReceiveState {
     // What was received. Payload that was opened in place is among its parts.
     incoming: Option<Buffer>,
     // Payload that lies elsewhere.
@@ -32,7 +32,7 @@ pub(super) enum Cut {
     Records(rustls::Error),
 }
 
-impl Held {
+impl ReceiveState {
     /// Begins with what was received behind the handshake, and payload of it that is opened already.
     pub(super) fn new(incoming: Buffer, early: Vec<u8>, fairness_id: FairnessId) -> Self {
         Self {
@@ -91,8 +91,11 @@ impl Held {
 
     // The payload that is to be delivered next.
     fn payload(&mut self) -> Option<&mut Buffer> {
-        let held = [&mut self.payload, &mut self.incoming];
-        held.into_iter().flatten().find(|buffer| buffer.parts() > 0)
+        let received = [&mut self.payload, &mut self.incoming];
+        received
+            .into_iter()
+            .flatten()
+            .find(|buffer| buffer.parts() > 0)
     }
 
     // Whether a record has begun whose rest has not come.
@@ -102,9 +105,9 @@ impl Held {
 
     // Bytes of payload that was opened and has not moved on.
     fn payload_bytes(&self) -> u64 {
-        let held = [&self.payload, &self.incoming];
-        let held = held.into_iter().flatten();
-        held.map(|buffer| buffer.outgoing() as u64).sum()
+        let received = [&self.payload, &self.incoming];
+        let received = received.into_iter().flatten();
+        received.map(|buffer| buffer.outgoing() as u64).sum()
     }
 
     fn open(
@@ -217,14 +220,18 @@ pub(super) struct Opening<'c> {
 
 impl Opening<'_> {
     /// Moves payload until the peer says close_notify or something fails; the link knows which.
-    pub(super) async fn run<N: Socket, F: Socket>(&self, link: &Link<N, F>, held: &mut Held) {
+    pub(super) async fn run<N: Socket, F: Socket>(
+        &self,
+        link: &Link<N, F>,
+        received: &mut ReceiveState,
+    ) {
         let mut is_wrong = false;
-        match self.pump(link, held).await {
+        match self.pump(link, received).await {
             Ok(()) => {}
             Err(_) if link.failed() && !link.is_broken() => {}
             // Many peers close without close_notify when nothing is outstanding. Nobody can cut anything off
             // there: the applications themselves have answered all that was sent.
-            Err(Cut::Truncated) if link.is_at_rest() && !held.is_partial() => {
+            Err(Cut::Truncated) if link.is_at_rest() && !received.is_partial() => {
                 self.finish(link).await;
             }
             Err(cut) => {
@@ -234,9 +241,9 @@ impl Opening<'_> {
         }
         self.writer.opened_all.reach();
         if link.is_broken() {
-            Box::pin(self.leave(link, held, is_wrong)).await;
+            Box::pin(self.leave(link, received, is_wrong)).await;
         }
-        self.discard(held);
+        self.discard(received);
         self.writer.opening_ended();
     }
 
@@ -254,13 +261,13 @@ impl Opening<'_> {
     async fn leave<N: Socket, F: Socket>(
         &self,
         link: &Link<N, F>,
-        held: &mut Held,
+        received: &mut ReceiveState,
         is_wrong: bool,
     ) {
         let is_taken = link.take_far();
         let near = async {
             if !link.is_near_ended() {
-                let rest = self.deliver(link, held, true);
+                let rest = self.deliver(link, received, true);
                 until(rest, link.stalls(&link.near), || link.abort_near()).await;
                 link.leave_near().await;
             }
@@ -282,23 +289,27 @@ impl Opening<'_> {
     async fn pump<N: Socket, F: Socket>(
         &self,
         link: &Link<N, F>,
-        held: &mut Held,
+        received: &mut ReceiveState,
     ) -> Result<(), Cut> {
         let mut answer = Vec::new();
         // What was opened before this direction ran comes first.
-        self.deliver(link, held, false).await;
+        self.deliver(link, received, false).await;
         while !link.failed() {
-            let opened = held.open(self.engine, self.pool, &mut answer);
+            let opened = received.open(self.engine, self.pool, &mut answer);
             if opened.is_err() {
                 self.writer.owe(&mut answer);
             }
             let opened = opened?;
             self.writer.post(link, self.engine, &mut answer).await;
-            self.deliver(link, held, false).await;
+            self.deliver(link, received, false).await;
             match opened {
                 _ if link.failed() => return Ok(()),
                 Opened::Full => {}
-                Opened::NeedBytes => held.receive(&link.far, Some(&link.near), self.pool).await?,
+                Opened::NeedBytes => {
+                    received
+                        .receive(&link.far, Some(&link.near), self.pool)
+                        .await?
+                }
                 Opened::Closed => {
                     self.finish(link).await;
                     return Ok(());
@@ -323,10 +334,10 @@ impl Opening<'_> {
     async fn deliver<N: Socket, F: Socket>(
         &self,
         link: &Link<N, F>,
-        held: &mut Held,
+        received: &mut ReceiveState,
         is_rest: bool,
     ) {
-        while let Some(payload) = held.payload()
+        while let Some(payload) = received.payload()
             && (is_rest || !link.failed())
         {
             if !link.see_for_near(payload.outgoing_parts()) {
@@ -340,7 +351,7 @@ impl Opening<'_> {
                 }
                 Err(error) => {
                     self.count(count.saturating_sub(payload.outgoing()));
-                    self.discard(held);
+                    self.discard(received);
                     return Box::pin(self.lost(link, &error)).await;
                 }
             }
@@ -348,11 +359,11 @@ impl Opening<'_> {
     }
 
     // Nothing of it can be delivered any more, and its memory is for others.
-    fn discard(&self, held: &mut Held) {
+    fn discard(&self, received: &mut ReceiveState) {
         let undelivered = self.undelivered.get();
         self.undelivered
-            .set(undelivered.saturating_add(held.payload_bytes()));
-        (held.incoming, held.payload) = (None, None);
+            .set(undelivered.saturating_add(received.payload_bytes()));
+        (received.incoming, received.payload) = (None, None);
     }
 
     fn count(&self, delivered: usize) {

@@ -12,7 +12,7 @@ use super::connection::{ConnectionTask, Outcome};
 use super::engine::Engine;
 use super::first::{Beginning, First, NoStart};
 use super::limiter::Place;
-use super::open::{Cut, Held};
+use super::open::{Cut, ReceiveState};
 use super::seal::{TlsWriter, receive_ready};
 use super::stats::answered;
 use crate::audit::{Close, ClosedBy, Reason};
@@ -81,13 +81,13 @@ impl<'c, V: Verbs> ConnectionTask<'c, V> {
         &self,
         far: &V::Socket,
         engine: &RefCell<Engine>,
-        held: &mut Held,
+        received: &mut ReceiveState,
         verification: &PeerVerification,
         place: &Place<'_>,
     ) -> Outcome<First> {
         let mut first = First::default();
         let has_begun = Cell::new(false);
-        let wait = self.gather_payload((far, engine, held), (&mut first, &has_begun), place);
+        let wait = self.gather_payload((far, engine, received), (&mut first, &has_begun), place);
         let close = || {
             let words = TlsWriter::default().goodbye(engine);
             let words = words.map_err(io::Error::other)?;
@@ -116,7 +116,7 @@ impl<'c, V: Verbs> ConnectionTask<'c, V> {
 
     async fn gather_payload(
         &self,
-        (far, engine, held): (&V::Socket, &RefCell<Engine>, &mut Held),
+        (far, engine, received): (&V::Socket, &RefCell<Engine>, &mut ReceiveState),
         (first, has_begun): (&mut First, &Cell<bool>),
         place: &Place<'_>,
     ) -> Result<Result<(), NoStart>, Cut> {
@@ -127,10 +127,10 @@ impl<'c, V: Verbs> ConnectionTask<'c, V> {
                 Ok(false) => {}
                 Err(illegal) => return Ok(Err(NoStart::Illegal(illegal))),
             }
-            if !held.first(far, engine, &self.core.pool).await? {
+            if !received.first(far, engine, &self.core.pool).await? {
                 return Ok(Err(NoStart::Ended));
             }
-            held.move_payload(&mut first.bytes);
+            received.move_payload(&mut first.bytes);
             has_begun.set(true);
             place.hold_bytes(first.bytes.capacity());
         }
