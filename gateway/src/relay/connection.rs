@@ -124,9 +124,6 @@ pub(super) struct ConnectionTask<'c, V: Verbs> {
     pub(super) stats: ConnectionStats,
 }
 
-// A failed step has already ended the sockets that it knew.
-pub(super) type Outcome<T> = Result<T, Close>;
-
 impl<'c, V: Verbs> ConnectionTask<'c, V> {
     async fn run(&mut self, socket: V::Socket) -> Close {
         let outcome = match &self.route.transport {
@@ -138,7 +135,7 @@ impl<'c, V: Verbs> ConnectionTask<'c, V> {
         outcome.unwrap_or_else(|close| close)
     }
 
-    async fn originate(&mut self, near: V::Socket, connector: &Connector) -> Outcome<Close> {
+    async fn originate(&mut self, near: V::Socket, connector: &Connector) -> Result<Close, Close> {
         // What comes before the relay is boxed: a connection that rests keeps no room for it.
         let place = self.place(Stage::FirstMessage);
         let mut first = Box::pin(self.first_bytes(&near, &place)).await?;
@@ -203,7 +200,7 @@ impl<'c, V: Verbs> ConnectionTask<'c, V> {
         })
     }
 
-    async fn terminate(&mut self, far: V::Socket, acceptor: &Acceptor) -> Outcome<Close> {
+    async fn terminate(&mut self, far: V::Socket, acceptor: &Acceptor) -> Result<Close, Close> {
         let place = self.place(Stage::Handshake);
         let (secured, verification) = Box::pin(self.accept(&far, acceptor, &place)).await?;
         drop(place);
@@ -250,7 +247,7 @@ impl<'c, V: Verbs> ConnectionTask<'c, V> {
         Ok(unanswered(close, &self.stats, self.route.config.protocol))
     }
 
-    async fn pass(&mut self, source: V::Socket) -> Outcome<Close> {
+    async fn pass(&mut self, source: V::Socket) -> Result<Close, Close> {
         let place = self.place(Stage::Passthrough);
         let first = Box::pin(self.first_bytes(&source, &place)).await?;
         let target = Box::pin(self.reach_for(&source, &place)).await?;
@@ -301,7 +298,11 @@ impl<'c, V: Verbs> ConnectionTask<'c, V> {
     }
 
     // The target for a client that may have to give up its place meanwhile.
-    async fn reach_for(&mut self, source: &V::Socket, place: &Place<'_>) -> Outcome<V::Socket> {
+    async fn reach_for(
+        &mut self,
+        source: &V::Socket,
+        place: &Place<'_>,
+    ) -> Result<V::Socket, Close> {
         let (stopping, stopped) = watch::channel(false);
         let attempts = self.attempts(&self.route.config.targets);
         let attempts = attempts.ended_by(stopped);
@@ -513,7 +514,7 @@ impl<'c, V: Verbs> ConnectionTask<'c, V> {
     }
 
     // Connects to the first target that answers.
-    async fn reach(&mut self, mut attempts: Attempts<'_>) -> Outcome<V::Socket> {
+    async fn reach(&mut self, mut attempts: Attempts<'_>) -> Result<V::Socket, Close> {
         if let Some(reached) = attempts.next(&self.core.verbs, &self.core.names).await {
             self.stats.target = Some(reached.address);
             return Ok(reached.socket);

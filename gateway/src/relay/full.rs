@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::connection::{ConnectionTask, Outcome};
+use super::connection::ConnectionTask;
 use super::limiter::{ALL_LIMIT, passthrough_limit, peer_limit, route_limit, source_limit};
 use crate::audit::{Close, ClosedBy, Reason};
 use crate::route::{Full, PeerPlace};
@@ -10,7 +10,11 @@ use crate::uring::Verbs;
 
 impl<V: Verbs> ConnectionTask<'_, V> {
     /// Whether the connection may be served: its route and the process may have a number of connections.
-    pub(super) fn admit_connection(&self, full: Option<Full>, is_beyond: bool) -> Outcome<()> {
+    pub(super) fn admit_connection(
+        &self,
+        full: Option<Full>,
+        is_beyond: bool,
+    ) -> Result<(), Close> {
         let (limiter, all) = (&self.core.limiter, self.core.connections_max);
         let (route, source) = (self.route, self.source.ip());
         // LIMIT: PASSTHROUGH_SHARE, PASSTHROUGH_SOURCE_SHARE, `connections`, OVERFLOW_MAX; counted in
@@ -31,7 +35,7 @@ impl<V: Verbs> ConnectionTask<'_, V> {
     }
 
     /// The connection among those of its peer, which has proved who it is.
-    pub(super) fn of_peer(&self) -> Outcome<Option<PeerPlace>> {
+    pub(super) fn of_peer(&self) -> Result<Option<PeerPlace>, Close> {
         let all = self.core.connections_max;
         let peer = self.stats.peer.as_ref();
         let taken = peer.map(|peer| self.route.shares.take_of_peer(&peer.identity, all));

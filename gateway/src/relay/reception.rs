@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::connection::{ConnectionTask, Outcome};
+use super::connection::ConnectionTask;
 use super::engine::Engine;
 use super::first::{Beginning, First, NoStart};
 use super::limiter::Place;
@@ -31,7 +31,7 @@ impl<'c, V: Verbs> ConnectionTask<'c, V> {
         &self,
         socket: &V::Socket,
         place: &Place<'_>,
-    ) -> Outcome<First> {
+    ) -> Result<First, Close> {
         let beginning = Beginning::of(&self.route.config);
         let mut first = First::default();
         let has_begun = Cell::new(false);
@@ -84,7 +84,7 @@ impl<'c, V: Verbs> ConnectionTask<'c, V> {
         received: &mut ReceiveState,
         verification: &PeerVerification,
         place: &Place<'_>,
-    ) -> Outcome<First> {
+    ) -> Result<First, Close> {
         let mut first = First::default();
         let has_begun = Cell::new(false);
         let wait = self.gather_payload((far, engine, received), (&mut first, &has_begun), place);
@@ -227,7 +227,7 @@ impl<'c, V: Verbs> ConnectionTask<'c, V> {
         socket: &V::Socket,
         place: &Place<'_>,
         (has_begun, close): (&Cell<bool>, impl Fn() -> io::Result<()>),
-    ) -> Outcome<W::Output> {
+    ) -> Result<W::Output, Close> {
         let limit = self.route.config.timeouts.first_byte;
         // A client that waits with a connection for its first message misses nothing.
         let is_closed = Cell::new(false);

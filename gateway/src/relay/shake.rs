@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::connection::{ConnectionTask, Outcome};
+use super::connection::ConnectionTask;
 use super::limiter::Place;
 use crate::audit::{Close, ClosedBy, Reason};
 use crate::stream_kind::StreamKind;
@@ -23,7 +23,7 @@ impl<V: Verbs> ConnectionTask<'_, V> {
         far: &V::Socket,
         acceptor: &Acceptor,
         place: &Place<'_>,
-    ) -> Outcome<(Secured, Arc<PeerVerification>)> {
+    ) -> Result<(Secured, Arc<PeerVerification>), Close> {
         let limit = self.route.config.timeouts.handshake;
         let work = async {
             let waited = Instant::now();
@@ -61,7 +61,7 @@ impl<V: Verbs> ConnectionTask<'_, V> {
         begun: Result<(Session, Arc<PeerVerification>), rustls::Error>,
         limit: Limit,
         pace: &impl Pace,
-    ) -> Outcome<(Secured, Arc<PeerVerification>)> {
+    ) -> Result<(Secured, Arc<PeerVerification>), Close> {
         let (session, verification) = begun.map_err(|error| {
             socket.abort();
             Close {
