@@ -64,8 +64,8 @@ impl Store {
         let (rules, counts) = (Arc::new(Rules::default()), Some(Arc::default()));
         let mut observer = Observer::of_dicom(Manner::Strict, rules, counts, Instant::now());
         for (direction, kind) in [
-            (Direction::Onward, ASSOCIATE_RQ),
-            (Direction::Homeward, ASSOCIATE_AC),
+            (Direction::ToTarget, ASSOCIATE_RQ),
+            (Direction::ToClient, ASSOCIATE_AC),
         ] {
             let mut association = Vec::new();
             write(&mut association, kind, &proposal.body(kind))?;
@@ -85,7 +85,7 @@ impl Store {
         pdu::lay(&mut bytes, control, command.len(), |room| {
             room.copy_from_slice(&command);
         })?;
-        see(&mut observer, Direction::Onward, &bytes)?;
+        see(&mut observer, Direction::ToTarget, &bytes)?;
         let control = Control {
             command: false,
             last: false,
@@ -108,7 +108,7 @@ impl Turn for Store {
     fn turn(&mut self) -> Duration {
         let start = Instant::now();
         for record in self.object.chunks(RECORD) {
-            let seen = self.observer.see(Direction::Onward, record, start);
+            let seen = self.observer.see(Direction::ToTarget, record, start);
             assert_eq!(seen, Ok(()));
         }
         start.elapsed()
@@ -144,10 +144,10 @@ impl Turn for Talk {
     fn turn(&mut self) -> Duration {
         let start = Instant::now();
         for _ in 0..MESSAGES {
-            let asked = self.observer.see(Direction::Onward, &self.message, start);
+            let asked = self.observer.see(Direction::ToTarget, &self.message, start);
             let answered = self
                 .observer
-                .see(Direction::Homeward, &self.acknowledgement, start);
+                .see(Direction::ToClient, &self.acknowledgement, start);
             assert_eq!((asked, answered), (Ok(()), Ok(())));
         }
         start.elapsed()

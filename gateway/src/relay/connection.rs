@@ -159,7 +159,7 @@ impl<'c, V: Verbs> ConnectionTask<'c, V> {
                     self.stats.target = Some(reached.address);
                     self.report_accepted();
                     let observer = self.observer();
-                    let link = Link::new(near, reached.socket, observer, Direction::Homeward);
+                    let link = Link::new(near, reached.socket, observer, Direction::ToClient);
                     let (engine, mut received) = match self.engine(secured) {
                         Ok(begun) => begun,
                         Err(reason) => {
@@ -237,7 +237,7 @@ impl<'c, V: Verbs> ConnectionTask<'c, V> {
             }
         };
         received.hold(first.bytes);
-        let link = Link::new(near, far, self.observer(), Direction::Onward);
+        let link = Link::new(near, far, self.observer(), Direction::ToTarget);
         let mut nothing = Vec::new();
         let payload = (&mut nothing, &mut received);
         let relay = self.relay(&link, &engine, &verification, payload, place);
@@ -252,7 +252,7 @@ impl<'c, V: Verbs> ConnectionTask<'c, V> {
         let first = Box::pin(self.first_bytes(&source, &place)).await?;
         let target = Box::pin(self.reach_for(&source, &place)).await?;
         let answered = Answered::default();
-        let link = Link::new(source, target, Observer::Blind, Direction::Homeward);
+        let link = Link::new(source, target, Observer::Blind, Direction::ToClient);
         let overs = [Milestone::default(), Milestone::default()];
         let direction = |bytes, counter, from, to| Passing {
             core: self.core,
@@ -265,17 +265,17 @@ impl<'c, V: Verbs> ConnectionTask<'c, V> {
         };
         let (there, back) = (ClosedBy::Source, ClosedBy::Target);
         let counters = self.counters;
-        let onward = direction(&self.stats.sealed, &counters.sealed_bytes, there, back);
-        let homeward = direction(&self.stats.opened, &counters.opened_bytes, back, there);
+        let to_target = direction(&self.stats.sealed, &counters.sealed_bytes, there, back);
+        let to_client = direction(&self.stats.opened, &counters.opened_bytes, back, there);
         let both = async {
             tokio::join!(
-                onward.run(
+                to_target.run(
                     &link,
                     (&link.near, &link.far),
                     first.bytes,
                     (&overs[0], &overs[1])
                 ),
-                homeward.run(
+                to_client.run(
                     &link,
                     (&link.far, &link.near),
                     Vec::new(),

@@ -234,8 +234,8 @@ impl<N: Socket, F: Socket> Link<N, F> {
 
     fn farward(&self) -> Direction {
         match self.nearward {
-            Direction::Onward => Direction::Homeward,
-            Direction::Homeward => Direction::Onward,
+            Direction::ToTarget => Direction::ToClient,
+            Direction::ToClient => Direction::ToTarget,
         }
     }
 
