@@ -135,16 +135,16 @@ impl<'c, V: Verbs> ConnectionTask<'c, V> {
         outcome.unwrap_or_else(|close| close)
     }
 
-    async fn originate(&mut self, near: V::Socket, connector: &Connector) -> Result<Close, Close> {
+    async fn originate(&mut self, plain: V::Socket, connector: &Connector) -> Result<Close, Close> {
         // What comes before the relay is boxed: a connection that rests keeps no room for it.
         let place = self.place(Stage::FirstMessage);
-        let mut first = Box::pin(self.first_bytes(&near, &place)).await?;
+        let mut first = Box::pin(self.first_bytes(&plain, &place)).await?;
         // Where either side may begin, a client may be silent for ever.
         let may_be_silent = Beginning::of(&self.route.config) == Beginning::Either;
         let mut place = may_be_silent.then(|| Box::new(place));
         let admitted = match self.admit(&mut first) {
             Ok(admitted) => admitted,
-            Err(refused) => return Err(Box::pin(self.refuse(&near, &first, refused)).await),
+            Err(refused) => return Err(Box::pin(self.refuse(&plain, &first, refused)).await),
         };
         let mut attempts = self.attempts(admitted.targets);
         let mut refusal = None;
@@ -159,7 +159,7 @@ impl<'c, V: Verbs> ConnectionTask<'c, V> {
                     self.stats.target = Some(reached.address);
                     self.report_accepted();
                     let observer = self.observer();
-                    let link = Link::new(near, reached.socket, observer, Direction::ToClient);
+                    let link = Link::new(plain, reached.socket, observer, Direction::ToClient);
                     let (engine, mut received) = match self.engine(secured) {
                         Ok(begun) => begun,
                         Err(reason) => {
@@ -186,7 +186,7 @@ impl<'c, V: Verbs> ConnectionTask<'c, V> {
             }
         }
         // The application sees what it would see without us: a refusal.
-        Box::pin(self.say_unreachable(&near, &first)).await;
+        Box::pin(self.say_unreachable(&plain, &first)).await;
         let sentence = attempts.sentence();
         Ok(match refusal {
             Some((by, class)) => Close {
@@ -200,20 +200,20 @@ impl<'c, V: Verbs> ConnectionTask<'c, V> {
         })
     }
 
-    async fn terminate(&mut self, far: V::Socket, acceptor: &Acceptor) -> Result<Close, Close> {
+    async fn terminate(&mut self, tls: V::Socket, acceptor: &Acceptor) -> Result<Close, Close> {
         let place = self.place(Stage::Handshake);
-        let (secured, verification) = Box::pin(self.accept(&far, acceptor, &place)).await?;
+        let (secured, verification) = Box::pin(self.accept(&tls, acceptor, &place)).await?;
         drop(place);
         self.report_accepted();
-        let _of_peer = self.of_peer().inspect_err(|_| far.abort())?;
+        let _of_peer = self.of_peer().inspect_err(|_| tls.abort())?;
         // An accepted peer may be silent for ever; this bounds how many are.
         let place = self.place(Stage::SilentPeer);
         let (engine, mut received) = self.engine(secured).map_err(|reason| {
-            far.abort();
+            tls.abort();
             let by = ClosedBy::Gateway;
             Close { by, reason }
         })?;
-        let first = self.first_payload(&far, &engine, &mut received, &verification, &place);
+        let first = self.first_payload(&tls, &engine, &mut received, &verification, &place);
         let mut first = Box::pin(first).await?;
         let is_early = self.route.config.connect == Connect::Early;
         let place = is_early.then(|| Box::new(place));
@@ -222,22 +222,22 @@ impl<'c, V: Verbs> ConnectionTask<'c, V> {
             Err(refused) => {
                 let words = Some(refused.answer);
                 self.note_refused(&first, &refused);
-                Box::pin(self.say_sealed(&far, &engine, words)).await;
+                Box::pin(self.say_sealed(&tls, &engine, words)).await;
                 return Err(close_of(refused));
             }
         };
         let attempts = self.attempts(admitted.targets);
-        let near = match Box::pin(self.reach(attempts)).await {
-            Ok(near) => near,
+        let plain = match Box::pin(self.reach(attempts)).await {
+            Ok(plain) => plain,
             Err(close) => {
                 let words = self.unreachable_words();
                 self.note_answered(&first, words);
-                Box::pin(self.say_sealed(&far, &engine, words)).await;
+                Box::pin(self.say_sealed(&tls, &engine, words)).await;
                 return Err(close);
             }
         };
         received.hold(first.bytes);
-        let link = Link::new(near, far, self.observer(), Direction::ToTarget);
+        let link = Link::new(plain, tls, self.observer(), Direction::ToTarget);
         let mut nothing = Vec::new();
         let payload = (&mut nothing, &mut received);
         let relay = self.relay(&link, &engine, &verification, payload, place);
@@ -271,13 +271,13 @@ impl<'c, V: Verbs> ConnectionTask<'c, V> {
             tokio::join!(
                 to_target.run(
                     &link,
-                    (&link.near, &link.far),
+                    (&link.plain, &link.tls),
                     first.bytes,
                     (&overs[0], &overs[1])
                 ),
                 to_client.run(
                     &link,
-                    (&link.far, &link.near),
+                    (&link.tls, &link.plain),
                     Vec::new(),
                     (&overs[1], &overs[0])
                 ),
@@ -442,8 +442,8 @@ impl<'c, V: Verbs> ConnectionTask<'c, V> {
         }
         let close = link.close();
         self.report_end(link, &reports, &close);
-        let [to_near, to_far] = link.left();
-        stats.note_left(to_near, to_far);
+        let [to_plain, to_tls] = link.left();
+        stats.note_left(to_plain, to_tls);
         close
     }
 

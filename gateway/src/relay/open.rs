@@ -45,7 +45,7 @@ impl ReceiveState {
     /// Receives and opens until there is payload (true) or the peer's orderly end (false).
     pub(super) async fn first<F: Socket>(
         &mut self,
-        far: &F,
+        tls: &F,
         engine: &RefCell<Engine>,
         pool: &Pool,
     ) -> Result<bool, Cut> {
@@ -57,7 +57,7 @@ impl ReceiveState {
             let opened = self.open(engine, pool, &mut answer);
             // Before the alert too, if there is one to come: it was sealed before.
             let all = 0..answer.len();
-            let sent = far.write_all(answer, all).await.0;
+            let sent = tls.write_all(answer, all).await.0;
             if opened.is_err() && self.payload().is_some() {
                 // It was opened before, and goes on. What is wrong comes again.
                 return Ok(true);
@@ -68,7 +68,7 @@ impl ReceiveState {
                 _ if self.payload().is_some() => {}
                 Opened::Closed => return Ok(false),
                 Opened::Full => {}
-                Opened::NeedBytes => self.receive(far, None::<&F>, pool).await?,
+                Opened::NeedBytes => self.receive(tls, None::<&F>, pool).await?,
             }
         }
     }
@@ -141,23 +141,23 @@ impl ReceiveState {
         }
     }
 
-    // Receives what `near` will get, where it is there already.
+    // Receives what `plain` will get, where it is there already.
     async fn receive<F: Socket, N: Socket>(
         &mut self,
-        far: &F,
-        near: Option<&N>,
+        tls: &F,
+        plain: Option<&N>,
         pool: &Pool,
     ) -> Result<(), Cut> {
         self.let_go();
         if pool.is_in_demand() {
             self.shrink(pool);
         }
-        far.readable().await.map_err(Cut::Socket)?;
-        let most = match near.filter(|_| self.sizer.is_bulk()) {
-            Some(near) => match near.send_room() {
+        tls.readable().await.map_err(Cut::Socket)?;
+        let most = match plain.filter(|_| self.sizer.is_bulk()) {
+            Some(plain) => match plain.send_room() {
                 0 => {
                     self.shrink(pool);
-                    room_later(near).await
+                    room_later(plain).await
                 }
                 room => room,
             },
@@ -175,7 +175,7 @@ impl ReceiveState {
                 "record without an end".into(),
             )));
         }
-        let (outcome, bytes) = far.read_some(bytes, room).await;
+        let (outcome, bytes) = tls.read_some(bytes, room).await;
         incoming.restore(bytes);
         match outcome.map_err(Cut::Socket)? {
             0 => Err(Cut::Truncated),
@@ -265,10 +265,10 @@ impl Opening<'_> {
         is_wrong: bool,
     ) {
         let is_taken = link.take_far();
-        let near = async {
+        let plain = async {
             if !link.is_near_ended() {
                 let rest = self.deliver(link, received, true);
-                until(rest, link.stalls(&link.near), || link.abort_near()).await;
+                until(rest, link.stalls(&link.plain), || link.abort_plain()).await;
                 link.leave_near().await;
             }
             if link.is_parting() {
@@ -276,14 +276,14 @@ impl Opening<'_> {
                 self.writer.parted(link).await;
             }
         };
-        let far = async {
+        let tls = async {
             match (is_taken, is_wrong) {
                 (true, true) => self.writer.last_words(link, self.engine).await,
                 (true, false) => link.leave_far().await,
                 (false, _) => {}
             }
         };
-        tokio::join!(near, far);
+        tokio::join!(plain, tls);
     }
 
     async fn pump<N: Socket, F: Socket>(
@@ -307,7 +307,7 @@ impl Opening<'_> {
                 Opened::Full => {}
                 Opened::NeedBytes => {
                     received
-                        .receive(&link.far, Some(&link.near), self.pool)
+                        .receive(&link.tls, Some(&link.plain), self.pool)
                         .await?
                 }
                 Opened::Closed => {
@@ -324,7 +324,7 @@ impl Opening<'_> {
         if link.near_waits_for_far() {
             return link.note(ClosedBy::TlsPeer, Reason::Unfinished);
         }
-        match link.near.finish() {
+        match link.plain.finish() {
             Ok(()) => link.finish(ClosedBy::TlsPeer),
             Err(error) => Box::pin(self.lost(link, &error)).await,
         }
@@ -344,7 +344,7 @@ impl Opening<'_> {
                 return;
             }
             let count = payload.outgoing();
-            match write(link, &link.near, payload).await {
+            match write(link, &link.plain, payload).await {
                 Ok(()) => {
                     link.answer();
                     self.count(count);
@@ -377,9 +377,9 @@ impl Opening<'_> {
         self.writer.opened_all.reach();
         tokio::select! {
             () = self.writer.sealed_all.reached() => {}
-            () = link.stalls(&link.far) => {}
+            () = link.stalls(&link.tls) => {}
         }
         link.note(ClosedBy::PlainSide, reset(error));
-        link.abort_near();
+        link.abort_plain();
     }
 }

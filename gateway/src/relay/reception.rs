@@ -79,7 +79,7 @@ impl<'c, V: Verbs> ConnectionTask<'c, V> {
     /// The same where the opener is the TLS peer.
     pub(super) async fn first_payload(
         &self,
-        far: &V::Socket,
+        tls: &V::Socket,
         engine: &RefCell<Engine>,
         received: &mut ReceiveState,
         verification: &PeerVerification,
@@ -87,24 +87,24 @@ impl<'c, V: Verbs> ConnectionTask<'c, V> {
     ) -> Result<First, Close> {
         let mut first = First::default();
         let has_begun = Cell::new(false);
-        let wait = self.gather_payload((far, engine, received), (&mut first, &has_begun), place);
+        let wait = self.gather_payload((tls, engine, received), (&mut first, &has_begun), place);
         let close = || {
             let words = TlsWriter::default().goodbye(engine);
             let words = words.map_err(io::Error::other)?;
-            far.send_now(&words)?;
-            far.finish()
+            tls.send_now(&words)?;
+            tls.finish()
         };
         let close = (&has_begun, close);
-        let reason = match self.before_first_byte(wait, far, place, close).await? {
+        let reason = match self.before_first_byte(wait, tls, place, close).await? {
             Ok(Ok(())) => return Ok(first),
             Ok(Err(NoStart::Ended)) | Err(Cut::Truncated | Cut::Socket(_)) => first.unfinished(),
             Ok(Err(NoStart::Illegal(illegal))) => {
-                self.say_sealed(far, engine, illegal.answer).await;
+                self.say_sealed(tls, engine, illegal.answer).await;
                 Reason::Illegal(illegal.sentence)
             }
             Err(Cut::Records(error)) => {
                 let alert = engine.borrow_mut().last_words();
-                tell(far, alert).await;
+                tell(tls, alert).await;
                 self.wrong_record(&error, verification)
             }
         };
@@ -116,7 +116,7 @@ impl<'c, V: Verbs> ConnectionTask<'c, V> {
 
     async fn gather_payload(
         &self,
-        (far, engine, received): (&V::Socket, &RefCell<Engine>, &mut ReceiveState),
+        (tls, engine, received): (&V::Socket, &RefCell<Engine>, &mut ReceiveState),
         (first, has_begun): (&mut First, &Cell<bool>),
         place: &Place<'_>,
     ) -> Result<Result<(), NoStart>, Cut> {
@@ -127,7 +127,7 @@ impl<'c, V: Verbs> ConnectionTask<'c, V> {
                 Ok(false) => {}
                 Err(illegal) => return Ok(Err(NoStart::Illegal(illegal))),
             }
-            if !received.first(far, engine, &self.core.pool).await? {
+            if !received.first(tls, engine, &self.core.pool).await? {
                 return Ok(Err(NoStart::Ended));
             }
             received.move_payload(&mut first.bytes);
@@ -155,12 +155,12 @@ impl<'c, V: Verbs> ConnectionTask<'c, V> {
     /// Tells an application that its association may not begin, and how that ends the connection.
     pub(super) async fn refuse(
         &mut self,
-        near: &V::Socket,
+        plain: &V::Socket,
         first: &First,
         refused: Refused,
     ) -> Close {
         self.note_refused(first, &refused);
-        self.say(near, Some(refused.answer)).await;
+        self.say(plain, Some(refused.answer)).await;
         close_of(refused)
     }
 
@@ -175,27 +175,27 @@ impl<'c, V: Verbs> ConnectionTask<'c, V> {
     /// The last word to an application behind the TLS peer; without one it sees a reset.
     pub(super) async fn say_sealed(
         &self,
-        far: &V::Socket,
+        tls: &V::Socket,
         engine: &RefCell<Engine>,
         words: Option<Answer>,
     ) {
         let Some(words) = words else {
-            return far.abort();
+            return tls.abort();
         };
         let sealed = engine
             .borrow_mut()
             .farewell(&words.octets(), &self.core.pool);
         match sealed {
-            Ok(sealed) => part(far, sealed, ARTIM).await,
-            Err(_) => far.abort(),
+            Ok(sealed) => part(tls, sealed, ARTIM).await,
+            Err(_) => tls.abort(),
         }
     }
 
     /// Tells an application that the far side cannot be reached.
-    pub(super) async fn say_unreachable(&mut self, near: &V::Socket, first: &First) {
+    pub(super) async fn say_unreachable(&mut self, plain: &V::Socket, first: &First) {
         let words = self.unreachable_words();
         self.note_answered(first, words);
-        self.say(near, words).await;
+        self.say(plain, words).await;
     }
 
     /// Keeps for the account that an association ended with our answer to its request.

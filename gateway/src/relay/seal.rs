@@ -43,7 +43,7 @@ impl Sealing<'_> {
 
     // The TLS side sees that the stream is cut, behind all that was sealed before.
     async fn leave<N: Socket, F: Socket>(&self, link: &Link<N, F>) {
-        let far = async {
+        let tls = async {
             if link.take_far() {
                 if let Some(words) = link.words_for_far() {
                     self.say(link, words).await;
@@ -51,21 +51,21 @@ impl Sealing<'_> {
                 link.leave_far().await;
             }
         };
-        let near = async {
+        let plain = async {
             // The opening direction delivers what it has, as long as that is taken.
             tokio::select! {
                 biased;
                 () = self.writer.opened_all.reached() => {}
-                () = link.stalls(&link.near) => link.end_near(None),
+                () = link.stalls(&link.plain) => link.end_near(None),
             }
             if self.writer.opening_over.is_reached() {
                 link.leave_near().await;
             }
             if link.is_parting() {
-                part(&link.near, Vec::new(), ARTIM).await;
+                part(&link.plain, Vec::new(), ARTIM).await;
             }
         };
-        tokio::join!(far, near);
+        tokio::join!(tls, plain);
     }
 
     // The last that the application behind the TLS peer is told. It is given time to close.
@@ -80,9 +80,9 @@ impl Sealing<'_> {
         let mut all = self.writer.answers.take();
         all.extend(sealed);
         let mut sealed = Buffer::of(all);
-        let sent = write(link, &link.far, &mut sealed);
-        let (sent, _) = race(sent, ARTIM, || link.abort_far()).await;
-        if sent.is_ok() && link.far.finish().is_ok() {
+        let sent = write(link, &link.tls, &mut sealed);
+        let (sent, _) = race(sent, ARTIM, || link.abort_tls()).await;
+        if sent.is_ok() && link.tls.finish().is_ok() {
             let _ = timeout(ARTIM, self.writer.opened_all.reached()).await;
         }
     }
@@ -97,14 +97,14 @@ impl Sealing<'_> {
         }
         *first = Vec::new();
         while !link.failed() {
-            let received = receive(&link.near, &link.far, self.pool, &mut sizer).await;
+            let received = receive(&link.plain, &link.tls, self.pool, &mut sizer).await;
             match received.map(|batch| plain.hold(batch)) {
                 Ok(true) => self.send(link, &mut plain).await,
                 Ok(false) => return Box::pin(self.finish(link)).await,
                 Err(error) => {
                     link.note(ClosedBy::PlainSide, reset(&error));
                     // Nothing can be delivered there any more.
-                    return link.abort_near();
+                    return link.abort_plain();
                 }
             }
         }
@@ -129,7 +129,7 @@ impl Sealing<'_> {
         let converses = link.is_conversation();
         if is_short && !converses {
             // The sender may hold the rest of a message back until this is acknowledged.
-            link.near.acknowledge();
+            link.plain.acknowledge();
         }
         self.bytes.set(self.bytes.get().saturating_add(count));
         self.counter.add(count);
@@ -157,7 +157,7 @@ impl Sealing<'_> {
             let Some(mut records) = self.next(link, plain) else {
                 return !link.failed();
             };
-            if let Err(error) = write(link, &link.far, &mut records).await {
+            if let Err(error) = write(link, &link.tls, &mut records).await {
                 // Its memory is for others while this one waits.
                 drop(records);
                 Box::pin(self.lost(link, &error)).await;
@@ -195,8 +195,8 @@ impl Sealing<'_> {
         if let Err(error) = self.engine.borrow_mut().close_notify(&mut words) {
             return link.note(ClosedBy::Gateway, refusal(&error));
         }
-        let sent = write(link, &link.far, &mut Buffer::of(words)).await;
-        match sent.and_then(|()| link.far.finish()) {
+        let sent = write(link, &link.tls, &mut Buffer::of(words)).await;
+        match sent.and_then(|()| link.tls.finish()) {
             Ok(()) => link.finish(ClosedBy::PlainSide),
             // A peer that has closed with nothing outstanding misses nothing.
             Err(_) if link.is_finished() && link.is_at_rest() => link.finish(ClosedBy::PlainSide),
@@ -210,10 +210,10 @@ impl Sealing<'_> {
         self.writer.sealed_all.reach();
         tokio::select! {
             () = self.writer.opened_all.reached() => {}
-            () = link.stalls(&link.near) => {}
+            () = link.stalls(&link.plain) => {}
         }
         link.note(ClosedBy::TlsPeer, reset(error));
-        link.abort_far();
+        link.abort_tls();
     }
 }
 
@@ -286,9 +286,9 @@ pub(super) async fn write<S: Socket, N: Socket, F: Socket>(
 
 async fn send_answers<N: Socket, F: Socket>(link: &Link<N, F>, answers: Vec<u8>) {
     let all = 0..answers.len();
-    if let Err(error) = link.far.write_all(answers, all).await.0 {
+    if let Err(error) = link.tls.write_all(answers, all).await.0 {
         link.note(ClosedBy::TlsPeer, reset(&error));
-        link.abort_far();
+        link.abort_tls();
     }
 }
 
@@ -388,9 +388,9 @@ impl TlsWriter {
             let _turn = self.turn.lock().await;
             let mut words = self.answers.take();
             words.extend(engine.borrow_mut().last_words());
-            tell(&link.far, words).await;
+            tell(&link.tls, words).await;
         };
-        race(goodbye, 2 * ALERT_LINGER, || link.abort_far()).await;
+        race(goodbye, 2 * ALERT_LINGER, || link.abort_tls()).await;
     }
 
     /// Whether nothing is on its way out.
@@ -415,10 +415,10 @@ impl TlsWriter {
     /// Waits until a plain side that was told why has closed; it is reset when it takes too long.
     pub(super) async fn parted<N: Socket, F: Socket>(&self, link: &Link<N, F>) {
         if self.sealing_over.is_reached() {
-            return part(&link.near, Vec::new(), ARTIM).await;
+            return part(&link.plain, Vec::new(), ARTIM).await;
         }
         if timeout(ARTIM, self.sealing_over.reached()).await.is_err() {
-            link.abort_near();
+            link.abort_plain();
         }
     }
 }

@@ -20,14 +20,14 @@ impl<V: Verbs> ConnectionTask<'_, V> {
     // A client that says nothing costs a socket and its place: all else is made when bytes have come.
     pub(super) async fn accept(
         &mut self,
-        far: &V::Socket,
+        tls: &V::Socket,
         acceptor: &Acceptor,
         place: &Place<'_>,
     ) -> Result<(Secured, Arc<PeerVerification>), Close> {
         let limit = self.route.config.timeouts.handshake;
         let work = async {
             let waited = Instant::now();
-            let (ready, late) = race(far.readable(), limit, || far.abort()).await;
+            let (ready, late) = race(tls.readable(), limit, || tls.abort()).await;
             if late {
                 return Err(Close {
                     by: ClosedBy::Gateway,
@@ -40,10 +40,10 @@ impl<V: Verbs> ConnectionTask<'_, V> {
             })?;
             let begun = acceptor.start().map(|(c, j)| (Session::from(c), j));
             let limit = Limit::of_handshake(limit.saturating_sub(waited.elapsed()));
-            Box::pin(self.shake(far, begun, limit, place)).await
+            Box::pin(self.shake(tls, begun, limit, place)).await
         };
         let end = || {
-            far.abort();
+            tls.abort();
             place.cancel();
         };
         match until(work, place.ended(), end).await {

@@ -51,10 +51,10 @@ pub(super) struct ConnectionStats {
 impl ConnectionStats {
     /// Notes how many bytes the plain side (passthrough: the source) and the TLS side had not taken when they
     /// were reset. Those of the TLS side are in records, so payload is counted as lost rather than as passed.
-    pub(super) fn note_left(&self, to_near: u64, to_far: u64) {
-        let of_near = (&self.opened, &self.unopened, to_near);
-        let of_far = (&self.sealed, &self.unsealed, to_far);
-        for (passed, lost, left) in [of_near, of_far] {
+    pub(super) fn note_left(&self, to_plain: u64, to_tls: u64) {
+        let of_plain = (&self.opened, &self.unopened, to_plain);
+        let of_tls = (&self.sealed, &self.unsealed, to_tls);
+        for (passed, lost, left) in [of_plain, of_tls] {
             // Words of our own are among them, which nobody else has sent.
             let left = left.min(passed.get());
             passed.set(passed.get().saturating_sub(left));
