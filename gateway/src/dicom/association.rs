@@ -10,8 +10,8 @@ use super::accept::AssociateAc;
 use super::command_set::{CommandSet, Meaning};
 use super::record::{Context, Ending, Record};
 use super::role::Both;
+use super::stats::{AssociationStats, Seen};
 use super::stream::{self, Event, Stream, Types};
-use super::tally::{Seen, Tally};
 use super::{
     Abort, AeTitle, Asked, AssociateRq, Command, ContextResult, Counts, Reason, Rejection, Role,
     Rules, UserInformation, Verdict, Violation,
@@ -62,7 +62,7 @@ pub struct Association {
     ending: Option<Ending>,
     // Made when they are needed: most of the connections of a scan never come so far.
     parties: Option<Box<Parties>>,
-    tally: Option<Box<Tally>>,
+    stats: Option<Box<AssociationStats>>,
     counts: Option<Arc<Counts>>,
 }
 
@@ -104,7 +104,7 @@ impl Association {
             aborted_by: None,
             ending: None,
             parties: None,
-            tally: None,
+            stats: None,
             counts: None,
         }
     }
@@ -156,7 +156,7 @@ impl Association {
                 _ if self.phase == Phase::Over => {}
                 Event::Pdu(kind, body) => self.pdu(seen.by, kind, &body).map_err(violation)?,
                 Event::Command(set) => self.command(seen, &set)?,
-                Event::DataSet(octets) => self.tally().data_set(seen, octets),
+                Event::DataSet(octets) => self.stats().data_set(seen, octets),
             }
         }
     }
@@ -275,12 +275,12 @@ impl Association {
         };
         match meaning {
             Meaning::Request(asked, message) => {
-                self.tally().request(seen, asked, message, &set);
+                self.stats().request(seen, asked, message, &set);
                 return self.judge(by, asked);
             }
-            Meaning::Cancel => self.tally().cancel(by),
+            Meaning::Cancel => self.stats().cancel(by),
             Meaning::Response(asked, message, status) => {
-                self.tally().response(seen, asked, message, status);
+                self.stats().response(seen, asked, message, status);
             }
         }
         Ok(())
@@ -297,9 +297,9 @@ impl Association {
         Err(Reason::NotAllowed { by, command })
     }
 
-    fn tally(&mut self) -> &mut Tally {
-        let make = || Box::new(Tally::new(self.counts.clone()));
-        self.tally.get_or_insert_with(make)
+    fn stats(&mut self) -> &mut AssociationStats {
+        let make = || Box::new(AssociationStats::new(self.counts.clone()));
+        self.stats.get_or_insert_with(make)
     }
 
     /// How far it has come. It stays where it was when nobody looks any more.
@@ -351,7 +351,9 @@ impl Association {
     /// Where C-MOVE requests wanted objects sent so far: those associations come from elsewhere.
     #[must_use]
     pub fn destinations(&self) -> &[AeTitle] {
-        self.tally.as_deref().map_or(&[], Tally::destinations)
+        self.stats
+            .as_deref()
+            .map_or(&[], AssociationStats::destinations)
     }
 
     /// The calling and the called title, once the request has passed.
@@ -364,7 +366,9 @@ impl Association {
     /// Objects that were stored until now, and the bytes of their data sets.
     #[must_use]
     pub fn stored(&self) -> (u64, u64) {
-        self.tally.as_deref().map_or((0, 0), Tally::stored)
+        self.stats
+            .as_deref()
+            .map_or((0, 0), AssociationStats::stored)
     }
 
     /// Tells of it when its connection has ended.
@@ -383,8 +387,8 @@ impl Association {
         if let Some(parties) = self.parties {
             parties.finish(&mut record);
         }
-        if let Some(tally) = self.tally {
-            tally.finish(&mut record);
+        if let Some(stats) = self.stats {
+            stats.finish(&mut record);
         }
         let is_not_allowed = |command: &Command| !self.rules.allows(*command);
         record.not_allowed = record.asked_for().filter(is_not_allowed).collect();

@@ -17,8 +17,8 @@ mod request;
 mod role;
 mod rules;
 mod sop_class;
+mod stats;
 mod stream;
-mod tally;
 #[cfg(test)]
 mod tests;
 mod title;

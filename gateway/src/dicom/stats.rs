@@ -12,7 +12,7 @@ use crate::measure::Latencies;
 
 /// The counts of one association. Either side may ask the other.
 #[derive(Debug, Default)]
-pub(super) struct Tally {
+pub(super) struct AssociationStats {
     commands: Vec<CommandCount>,
     unknown_commands: u64,
     cancels: u64,
@@ -52,7 +52,7 @@ struct Outstanding {
     sent: Option<Instant>,
 }
 
-impl Tally {
+impl AssociationStats {
     /// Counts nothing yet; `counts` are those of the route.
     pub(super) fn new(counts: Option<Arc<Counts>>) -> Self {
         Self {
