@@ -229,10 +229,10 @@ impl Conversation {
 
     fn message(&mut self, frame: &Frame, now: Instant) {
         // That an answer has arrived is itself not answered.
-        if frame.told.code.is_some_and(Code::is_commit) {
+        if frame.fields.code.is_some_and(Code::is_commit) {
             return;
         }
-        self.record.messages.count(frame.told.kind);
+        self.record.messages.count(frame.fields.kind);
         self.record.message_bytes = self.record.message_bytes.saturating_add(frame.bytes);
         self.tell(|counts| counts.message(frame.bytes));
         if !self.pending.add(now) {
@@ -241,7 +241,7 @@ impl Conversation {
     }
 
     fn acknowledgement(&mut self, frame: &Frame, now: Instant) {
-        let code = frame.told.code;
+        let code = frame.fields.code;
         self.record.acknowledgements.count(code);
         let bytes = &mut self.record.acknowledgement_bytes;
         *bytes = bytes.saturating_add(frame.bytes);

@@ -192,9 +192,9 @@ fn what_was_not_acknowledged_is_told() {
     let order = message("ORM^O01");
     talk.sends(&order).answers(&answer("AA"));
     talk.sends(&order).later().sends(&order);
-    let told = talk.conversation.unanswered(talk.now);
-    assert_eq!((told.messages, told.waited), (2, Some(STEP)));
-    assert!(!told.is_cut);
+    let fields = talk.conversation.unanswered(talk.now);
+    assert_eq!((fields.messages, fields.waited), (2, Some(STEP)));
+    assert!(!fields.is_cut);
     talk.sends(&order[..order.len() - 1]).later();
     let record = talk.finish();
     assert_eq!(record.unanswered.messages, 2);
