@@ -10,7 +10,8 @@ mod targets {
     use std::time::Instant;
 
     use gateway::dicom::{
-        AssociateRq, Association, Command, Ending, Manner, NoRequest, Record, Role, Rules, Verdict,
+        AssociateRq, AssociateRqError, Association, Command, Ending, Manner, Record, Role, Rules,
+        Verdict,
     };
     use stats_alloc::{INSTRUMENTED_SYSTEM, Region};
 
@@ -76,7 +77,10 @@ mod targets {
     }
 
     // A beginning is never refused where the whole is not, and is refused for good.
-    fn judge_prefixes(octets: &[u8], whole: &Result<Option<(AssociateRq, usize)>, NoRequest>) {
+    fn judge_prefixes(
+        octets: &[u8],
+        whole: &Result<Option<(AssociateRq, usize)>, AssociateRqError>,
+    ) {
         let mut refused = None;
         for end in 0..=octets.len() {
             let read = AssociateRq::read(&octets[..end]);

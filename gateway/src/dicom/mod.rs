@@ -33,7 +33,7 @@ pub use command_set::{Class, Status};
 pub use counts::{Counts, OfCommand};
 pub use echo::{Echo, Next, NoEcho};
 pub use record::{AssociationEndpoint, ClassCount, CommandCount, Context, Ending, Failure, Record};
-pub use request::{AssociateRq, NoRequest, Proposed};
+pub use request::{AssociateRq, AssociateRqError, Proposed};
 pub use role::Role;
 pub use rules::{Binding, Refusal, Rules};
 pub use sop_class::SopClass;
