@@ -37,6 +37,6 @@ pub use request::{AssociateRq, AssociateRqError, Proposed};
 pub use role::Role;
 pub use rules::{Binding, Refusal, Rules};
 pub use sop_class::SopClass;
-pub use title::{AeTitle, NotATitle};
+pub use title::{AeTitle, InvalidAeTitle};
 pub use user_information::{UserInformation, VersionName, Window};
 pub use verdict::{Asked, Reason, Verdict, Violation};
