@@ -31,7 +31,7 @@ pub use association::{Association, Manner, Phase};
 pub use command::{Command, NotACommand};
 pub use command_set::{Class, Status};
 pub use counts::{Counts, OfCommand};
-pub use echo::{Echo, Next, NoEcho};
+pub use echo::{Echo, EchoError, Next};
 pub use record::{AssociationEndpoint, ClassCount, CommandCount, Context, Ending, Failure, Record};
 pub use request::{AssociateRq, AssociateRqError, Proposed};
 pub use role::Role;
