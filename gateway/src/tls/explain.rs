@@ -214,7 +214,7 @@ fn by_alert(alert: AlertDescription, verification: &PeerVerification) -> String 
         ),
         AlertDescription::CertificateRequired => {
             return format!(
-                "the {peer} wants a client certificate and got none ({name}); let it accept the \
+                "the {peer} handler a client certificate and got none ({name}); let it accept the \
                  signatures of our key (certificate {})",
                 own.short_name()
             );
