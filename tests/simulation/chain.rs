@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use crate::app::{self, Script, Story};
 use crate::payload::Payload;
 use crate::site::{self, Site};
-use crate::socket::{APPLICATION_PORT, GATEWAY_PORT, Shared, SimPipe, SimVerbs, pair};
+use crate::socket::{APPLICATION_PORT, GATEWAY_PORT, Shared, SimNetwork, SimPipe, pair};
 use crate::wire::Nature;
 use crate::world::{Arrival, Faults, Flaw, World};
 
@@ -136,11 +136,11 @@ impl<'s> Run<'s> {
         let (world, announced) = World::new(seed, faults, scenario.flaw, natures);
         let sites = (0..modes.len())
             .map(|place| {
-                let verbs = SimVerbs {
+                let network = SimNetwork {
                     world: Rc::clone(&world),
                     nature: place + 1,
                 };
-                Site::new(scenario.plan(place), verbs)
+                Site::new(scenario.plan(place), network)
             })
             .collect();
         Self {

@@ -27,7 +27,7 @@ use rcgen::{
 use rustls::pki_types::PrivatePkcs8KeyDer;
 use time::{Duration, OffsetDateTime};
 
-use crate::socket::{GATEWAY_PORT, SimVerbs};
+use crate::socket::{GATEWAY_PORT, SimNetwork};
 
 /// The name that both gateways are known by.
 const NAME: &str = "gateway.example";
@@ -37,7 +37,7 @@ pub(crate) struct Site {
     /// The route with its means.
     pub(crate) route: Arc<Route>,
     /// Its core.
-    pub(crate) core: Core<SimVerbs>,
+    pub(crate) core: Core<SimNetwork>,
     /// Large buffers of its core.
     pub(crate) buffers: usize,
     /// Pipes of its core.
@@ -73,7 +73,7 @@ pub(crate) struct Plan {
 
 impl Site {
     /// A gateway that waits for its first connection.
-    pub(crate) fn new(plan: Plan, verbs: SimVerbs) -> Rc<Self> {
+    pub(crate) fn new(plan: Plan, network: SimNetwork) -> Rc<Self> {
         let tls = (plan.mode != Mode::Passthrough).then(|| RouteTls {
             record_layer: plan.layer,
             key_records: plan.key_records,
@@ -108,7 +108,7 @@ impl Site {
         Rc::new(Self {
             route: Arc::clone(&table.routes[0]),
             core: Core {
-                verbs,
+                network,
                 cipher: Cipher::fastest(),
                 pool: Pool::new(plan.buffers),
                 pipes: Pipes::new(plan.pipes),

@@ -35,12 +35,12 @@ use crate::tls::handshake::{Secured, Unpaced};
 use crate::tls::session::Session;
 use crate::tls::{Acceptor, Cipher, Connector, PeerVerification, RefusalClass};
 use crate::upstream::{Attempts, Names};
-use crate::uring::{Pipes, Socket, Verbs, sleep, until};
+use crate::uring::{Network, Pipes, Socket, sleep, until};
 
 /// What the connections of one core share.
-pub struct Core<V: Verbs> {
+pub struct Core<V: Network> {
     /// How it reaches the network.
-    pub verbs: V,
+    pub network: V,
     /// What seals and opens records in place.
     pub cipher: Cipher,
     /// Its buffers.
@@ -73,7 +73,7 @@ pub struct Accepted<S> {
 }
 
 /// Serves one connection to its end and gives the account of it. Must not be dropped before.
-pub async fn serve<V: Verbs>(core: &Core<V>, accepted: Accepted<V::Socket>) -> audit::Connection {
+pub async fn serve<V: Network>(core: &Core<V>, accepted: Accepted<V::Socket>) -> audit::Connection {
     let started = Instant::now();
     let handle = &*accepted.handle;
     let route = &*handle.route;
@@ -113,7 +113,7 @@ pub async fn serve<V: Verbs>(core: &Core<V>, accepted: Accepted<V::Socket>) -> a
 }
 
 /// A connection at work.
-pub(super) struct ConnectionTask<'c, V: Verbs> {
+pub(super) struct ConnectionTask<'c, V: Network> {
     pub(super) handle: &'c ConnectionHandle,
     pub(super) started: Instant,
     pub(super) core: &'c Core<V>,
@@ -124,7 +124,7 @@ pub(super) struct ConnectionTask<'c, V: Verbs> {
     pub(super) stats: ConnectionStats,
 }
 
-impl<'c, V: Verbs> ConnectionTask<'c, V> {
+impl<'c, V: Network> ConnectionTask<'c, V> {
     async fn run(&mut self, socket: V::Socket) -> Close {
         let outcome = match &self.route.transport {
             // Boxed: each would keep the room that the largest needs.
@@ -148,7 +148,8 @@ impl<'c, V: Verbs> ConnectionTask<'c, V> {
         };
         let mut attempts = self.attempts(admitted.targets);
         let mut refusal = None;
-        while let Some(reached) = Box::pin(attempts.next(&self.core.verbs, &self.core.names)).await
+        while let Some(reached) =
+            Box::pin(attempts.next(&self.core.network, &self.core.names)).await
         {
             let begun = connector
                 .start(&reached.target)
@@ -515,7 +516,7 @@ impl<'c, V: Verbs> ConnectionTask<'c, V> {
 
     // Connects to the first target that answers.
     async fn reach(&mut self, mut attempts: Attempts<'_>) -> Result<V::Socket, Close> {
-        if let Some(reached) = attempts.next(&self.core.verbs, &self.core.names).await {
+        if let Some(reached) = attempts.next(&self.core.network, &self.core.names).await {
             self.stats.target = Some(reached.address);
             return Ok(reached.socket);
         }

@@ -6,9 +6,9 @@ use super::connection::ConnectionTask;
 use super::limiter::{ALL_LIMIT, passthrough_limit, peer_limit, route_limit, source_limit};
 use crate::audit::{Close, ClosedBy, Reason};
 use crate::route::{Full, PeerPlace};
-use crate::uring::Verbs;
+use crate::uring::Network;
 
-impl<V: Verbs> ConnectionTask<'_, V> {
+impl<V: Network> ConnectionTask<'_, V> {
     /// Whether the connection may be served: its route and the process may have a number of connections.
     pub(super) fn admit_connection(
         &self,

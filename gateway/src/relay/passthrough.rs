@@ -14,10 +14,10 @@ use super::seal::{receive_ready, room_of, write};
 use crate::audit::ClosedBy;
 use crate::buffers::{Buffer, BufferSizer, FairnessId};
 use crate::metrics::Counter;
-use crate::uring::{LentPipe, Pipe, Socket, SocketExt, Verbs, passes_by_itself};
+use crate::uring::{LentPipe, Network, Pipe, Socket, SocketExt, passes_by_itself};
 
 /// One direction of a passthrough connection.
-pub(super) struct Passing<'c, V: Verbs> {
+pub(super) struct Passing<'c, V: Network> {
     pub(super) core: &'c Core<V>,
     pub(super) fairness_id: FairnessId,
     pub(super) bytes: &'c Cell<u64>,
@@ -50,7 +50,7 @@ impl Answered {
     }
 }
 
-type PipeOf<V> = <<V as Verbs>::Socket as Socket>::Pipe;
+type PipeOf<V> = <<V as Network>::Socket as Socket>::Pipe;
 
 /// What was received, and lies where it is borrowed until it is sent.
 enum Load<'c, P: Pipe> {
@@ -64,7 +64,7 @@ enum Broken {
     Sink(io::Error),
 }
 
-impl<'c, V: Verbs> Passing<'c, V> {
+impl<'c, V: Network> Passing<'c, V> {
     /// Moves bytes from `source` to `sink`, both of `link`, until the source finishes. `over` is reached when it
     /// is over, `other` when the other direction is.
     pub(super) async fn run(
@@ -126,7 +126,7 @@ impl<'c, V: Verbs> Passing<'c, V> {
         sizer: &mut BufferSizer,
     ) -> io::Result<Option<Load<'c, PipeOf<V>>>> {
         source.readable().await?;
-        if let Some(pipe) = self.core.pipes.take(|| self.core.verbs.pipe()) {
+        if let Some(pipe) = self.core.pipes.take(|| self.core.network.pipe()) {
             match source.splice_in(&pipe) {
                 Ok(0) => return Ok(None),
                 Ok(_) => return Ok(Some(Load::Pipe(pipe))),

@@ -23,9 +23,9 @@ use crate::observe::Direction;
 use crate::route::{Admitted, Refused, Transport};
 use crate::tls::PeerVerification;
 use crate::tls::handshake::tell;
-use crate::uring::{Socket, SocketExt, Verbs, part, sleep, until};
+use crate::uring::{Network, Socket, SocketExt, part, sleep, until};
 
-impl<'c, V: Verbs> ConnectionTask<'c, V> {
+impl<'c, V: Network> ConnectionTask<'c, V> {
     /// What the opener says first on a plain socket; an illegal start is answered and ended.
     pub(super) async fn first_bytes(
         &self,

@@ -14,7 +14,7 @@ use crate::audit::{self, Close, ClosedBy, Event, Fault, Reason};
 use crate::config::Protocol;
 use crate::limits::{ANSWER_GIVEN_UP_MIN, ANSWER_WAIT, MLLP_CR_WAIT, PROGRESS_EVERY};
 use crate::route::Transport;
-use crate::uring::{Verbs, sleep_until};
+use crate::uring::{Network, sleep_until};
 
 /// What has been reported of a connection that is relayed.
 pub(super) struct Reports {
@@ -42,7 +42,7 @@ enum LackOfCr {
     Reported,
 }
 
-impl<V: Verbs> ConnectionTask<'_, V> {
+impl<V: Network> ConnectionTask<'_, V> {
     /// Never returns. One timer for each connection that lasts, which fires once early and then once an hour.
     pub(super) async fn report(
         &self,

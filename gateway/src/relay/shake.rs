@@ -14,9 +14,9 @@ use crate::tls::session::Session;
 use crate::tls::{
     self, Acceptor, PeerVerification, RefusalClass, describe, explain, explain_end, explain_silence,
 };
-use crate::uring::{Socket, SocketExt, Verbs, race, until};
+use crate::uring::{Network, Socket, SocketExt, race, until};
 
-impl<V: Verbs> ConnectionTask<'_, V> {
+impl<V: Network> ConnectionTask<'_, V> {
     // A client that says nothing costs a socket and its place: all else is made when bytes have come.
     pub(super) async fn accept(
         &mut self,

@@ -15,7 +15,7 @@ use super::unresolved::Due;
 use super::{Names, ProbedTarget};
 use crate::config::{Host, RouteConfig, Target, Timeouts};
 use crate::limits::{ATTEMPT_DELAY, LOOK_UP_HASTE, SENTENCE_CHARS_MAX};
-use crate::uring::{SocketOptions, Verbs, sleep};
+use crate::uring::{Network, SocketOptions, sleep};
 
 /// The socket options that a route's deadlines ask for, for both of its sides.
 #[must_use]
@@ -122,18 +122,22 @@ impl<'r> Attempts<'r> {
     }
 
     /// The next target that can be reached; `None` when no more are left.
-    pub async fn next<V: Verbs>(&mut self, verbs: &V, names: &Names) -> Option<Reached<V::Socket>> {
+    pub async fn next<V: Network>(
+        &mut self,
+        network: &V,
+        names: &Names,
+    ) -> Option<Reached<V::Socket>> {
         self.sort(names);
         loop {
             if let Some(target) = self.target
                 && !self.addresses.is_empty()
-                && let Some(reached) = self.connect(verbs, names, target).await
+                && let Some(reached) = self.connect(network, names, target).await
             {
                 return Some(reached);
             }
             let target = self.targets.pop_front()?;
             self.target = Some(target);
-            self.find(verbs, names, target).await;
+            self.find(network, names, target).await;
         }
     }
 
@@ -176,11 +180,11 @@ impl<'r> Attempts<'r> {
         self.targets.extend(up.into_iter().chain(down));
     }
 
-    async fn find<V: Verbs>(&mut self, verbs: &V, names: &Names, target: &'r Target) {
+    async fn find<V: Network>(&mut self, network: &V, names: &Names, target: &'r Target) {
         let found = match &target.host {
             Host::Ip(address) => Ok(vec![*address]),
             Host::Name(name) => {
-                let found = self.look_up(verbs, names, name).await;
+                let found = self.look_up(network, names, name).await;
                 self.report_name(names, target, name, found.is_ok());
                 found
             }
@@ -210,9 +214,9 @@ impl<'r> Attempts<'r> {
     }
 
     // Connects to the first of the target's addresses that answers, within the target's part of the time.
-    async fn connect<V: Verbs>(
+    async fn connect<V: Network>(
         &mut self,
-        verbs: &V,
+        network: &V,
         names: &Names,
         target: &'r Target,
     ) -> Option<Reached<V::Socket>> {
@@ -224,7 +228,7 @@ impl<'r> Attempts<'r> {
             won,
             failed,
             overtaken,
-        } = race(verbs, &self.options, addresses, delay, over).await;
+        } = race(network, &self.options, addresses, delay, over).await;
         // They are tried again if the one that answered turns out not to be good.
         self.addresses
             .extend(overtaken.iter().map(|(address, _)| *address));
@@ -325,9 +329,9 @@ impl<'r> Attempts<'r> {
         }
     }
 
-    async fn look_up<V: Verbs>(
+    async fn look_up<V: Network>(
         &self,
-        verbs: &V,
+        network: &V,
         names: &Names,
         name: &str,
     ) -> io::Result<Vec<IpAddr>> {
@@ -340,7 +344,7 @@ impl<'r> Attempts<'r> {
         tokio::select! {
             biased;
             // A look-up holds no ring operation, so it may be left behind.
-            found = names.look_up(verbs, name) => found,
+            found = names.look_up(network, name) => found,
             _ = over(socket_ext, self.stop.clone()) => known.ok_or_else(|| {
                 let why = "the name was not resolved in time";
                 let mut unresolved = names.failures().unresolved();

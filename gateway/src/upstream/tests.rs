@@ -18,7 +18,7 @@ use tokio::time::{Instant, sleep};
 use super::{AddressReport, Attempts, Names, ProbedTarget, probed_targets};
 use crate::config::{self, RouteConfig};
 use crate::limits::{ADDRESS_SILENT, ATTEMPT_DELAY};
-use crate::uring::{Lent, LookUp, Pipe, Ring, SendQueue, Socket, SocketOptions, Verbs};
+use crate::uring::{Lent, LookUp, Network, Pipe, Ring, SendQueue, Socket, SocketOptions};
 
 const ROUTE: &str = r#"
 [identity]
@@ -156,7 +156,7 @@ struct Net {
     open: Rc<Cell<u32>>,
 }
 
-impl Verbs for Net {
+impl Network for Net {
     type Socket = Far;
 
     fn connect(&self, to: SocketAddr, _options: &SocketOptions) -> io::Result<Far> {

@@ -121,7 +121,7 @@ pub trait Socket: 'static {
     /// Waits until `send_room` is not 0.
     fn wait_writable(&self) -> impl Future<Output = io::Result<()>>;
 
-    /// Waits until the connection that `Verbs::connect` began is there or has failed.
+    /// Waits until the connection that `Network::connect` began is there or has failed.
     fn wait_connected(&self) -> impl Future<Output = io::Result<()>>;
 
     /// Ends our direction in order: the peer reads all that was sent, then the end (FIN).
@@ -140,7 +140,7 @@ pub trait Socket: 'static {
 pub type LookUp = Pin<Box<dyn Future<Output = io::Result<Vec<IpAddr>>>>>;
 
 /// What a connection needs beyond its first socket.
-pub trait Verbs: 'static {
+pub trait Network: 'static {
     /// The sockets that `connect` makes.
     type Socket: Socket;
 

@@ -182,7 +182,7 @@ async fn run(plan: Plan) {
     let places = Stage::ALL.map(|stage| plan.loads.unauthenticated_max(stage));
     let shared = Rc::new(Shared {
         core: Core {
-            verbs: Ring::default(),
+            network: Ring::default(),
             cipher: plan.cipher,
             pool: Pool::default(),
             pipes: Pipes::default(),

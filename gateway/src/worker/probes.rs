@@ -64,7 +64,7 @@ impl ProbeTask {
             return;
         };
         let prober = Prober {
-            verbs: &core.verbs,
+            network: &core.network,
             names: &core.names,
             route,
             connector: match &self.route.transport {

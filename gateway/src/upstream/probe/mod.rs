@@ -19,12 +19,12 @@ use super::{Attempts, Names, ProbedTarget, Reached};
 use crate::config::{Health, Probe, RouteConfig};
 use crate::limits::PROBE_BYTES_MAX;
 use crate::tls::Connector;
-use crate::uring::{Socket, Verbs, until};
+use crate::uring::{Network, Socket, until};
 
 /// What the probes of a route are made with.
 pub struct Prober<'p, V> {
     /// How the core reaches the network.
-    pub verbs: &'p V,
+    pub network: &'p V,
     /// What it knows of targets.
     pub names: &'p Names,
     /// The route.
@@ -35,7 +35,7 @@ pub struct Prober<'p, V> {
     pub stop: watch::Receiver<bool>,
 }
 
-impl<V: Verbs> Prober<'_, V> {
+impl<V: Network> Prober<'_, V> {
     /// Asks once.
     ///
     /// # Errors
@@ -44,7 +44,7 @@ impl<V: Verbs> Prober<'_, V> {
         let target = slice::from_ref(&watched.target);
         let attempts = Attempts::new(self.route, target, &[]);
         let mut attempts = attempts.within(health.timeout, self.stop.clone());
-        while let Some(reached) = attempts.next(self.verbs, self.names).await {
+        while let Some(reached) = attempts.next(self.network, self.names).await {
             let over = over(attempts.share(), Some(self.stop.clone()));
             match self.visit(&reached, watched, health, over).await {
                 Ok(()) => return Ok(()),
