@@ -18,7 +18,7 @@ use gateway::pki::{Identity, Trust};
 use gateway::relay::{Core, HandshakeLimiter};
 use gateway::route::{Route, RouteDraft, RouteTable, Transport};
 use gateway::tls::{Acceptor, Cipher, Connector};
-use gateway::upstream::Names;
+use gateway::upstream::DnsCache;
 use gateway::uring::Pipes;
 use rcgen::{
     BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
@@ -112,7 +112,7 @@ impl Site {
                 cipher: Cipher::fastest(),
                 pool: Pool::new(plan.buffers),
                 pipes: Pipes::new(plan.pipes),
-                names: Names::default(),
+                dns: DnsCache::default(),
                 connections_max: 1000,
                 limiter: HandshakeLimiter::new([16; 4], Arc::clone(&counters)),
                 counters,
@@ -243,8 +243,8 @@ fn trust() -> Arc<Trust> {
     Arc::clone(&made().1)
 }
 
-fn params(names: Vec<String>, serial: u8) -> CertificateParams {
-    let mut params = CertificateParams::new(names).expect("a DNS name");
+fn params(dns: Vec<String>, serial: u8) -> CertificateParams {
+    let mut params = CertificateParams::new(dns).expect("a DNS name");
     params.serial_number = Some(SerialNumber::from_slice(&[serial]));
     params.not_before = OffsetDateTime::now_utc() - Duration::days(1);
     params.not_after = OffsetDateTime::now_utc() + Duration::days(1);

@@ -34,7 +34,7 @@ use crate::route::{AnsweredPlace, OfRoute, Route, Transport};
 use crate::tls::handshake::{Secured, Unpaced};
 use crate::tls::session::Session;
 use crate::tls::{Acceptor, Cipher, Connector, PeerVerification, RefusalClass};
-use crate::upstream::{Attempts, Names};
+use crate::upstream::{Attempts, DnsCache};
 use crate::uring::{Network, Pipes, Socket, sleep, until};
 
 /// What the connections of one core share.
@@ -48,7 +48,7 @@ pub struct Core<V: Network> {
     /// Its pipes, for passthrough.
     pub pipes: Pipes<<V::Socket as Socket>::Pipe>,
     /// Its memory of names.
-    pub names: Names,
+    pub dns: DnsCache,
     /// Its counters.
     pub counters: Arc<metrics::Core>,
     /// What its unauthenticated clients hold.
@@ -148,8 +148,7 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
         };
         let mut attempts = self.attempts(admitted.targets);
         let mut refusal = None;
-        while let Some(reached) =
-            Box::pin(attempts.next(&self.core.network, &self.core.names)).await
+        while let Some(reached) = Box::pin(attempts.next(&self.core.network, &self.core.dns)).await
         {
             let begun = connector
                 .start(&reached.target)
@@ -516,7 +515,7 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
 
     // Connects to the first target that answers.
     async fn reach(&mut self, mut attempts: Attempts<'_>) -> Result<V::Socket, Close> {
-        if let Some(reached) = attempts.next(&self.core.network, &self.core.names).await {
+        if let Some(reached) = attempts.next(&self.core.network, &self.core.dns).await {
             self.stats.target = Some(reached.address);
             return Ok(reached.socket);
         }

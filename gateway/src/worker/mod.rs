@@ -34,7 +34,7 @@ use crate::metrics::{self, Stage};
 use crate::relay::{Accepted, ConnectionHandle, Core, HandshakeLimiter, serve};
 use crate::route::{Route, RouteId, RouteTable};
 use crate::tls::Cipher;
-use crate::upstream::{AddressReport, Failures, Names, socket_options};
+use crate::upstream::{AddressReport, DnsCache, Failures, socket_options};
 use crate::uring::{self, Capabilities, Pipes, Ring, RingSocket};
 use activity::{ActivityMeter, measured};
 use busy_poller::BusyPoller;
@@ -186,7 +186,7 @@ async fn run(plan: Plan) {
             cipher: plan.cipher,
             pool: Pool::default(),
             pipes: Pipes::default(),
-            names: names(plan.failures, &plan.journal),
+            dns: dns(plan.failures, &plan.journal),
             connections_max: plan.loads.connections_max(),
             limiter: HandshakeLimiter::new(places, Arc::clone(&plan.counters)),
             counters: plan.counters,
@@ -245,9 +245,9 @@ async fn run(plan: Plan) {
 }
 
 // What is known of targets and their addresses, and what of it is logged.
-fn names(failures: Arc<Failures>, journal: &Journal) -> Names {
+fn dns(failures: Arc<Failures>, journal: &Journal) -> DnsCache {
     let journal = journal.clone();
-    Names::new(failures).reporting(move |route, report| {
+    DnsCache::new(failures).reporting(move |route, report| {
         let level = match report {
             AddressReport::Silent { .. } | AddressReport::Unresolved { .. } => Level::Warn,
             AddressReport::Answers { .. } | AddressReport::Resolved { .. } => Level::Info,

@@ -65,7 +65,7 @@ impl ProbeTask {
         };
         let prober = Prober {
             network: &core.network,
-            names: &core.names,
+            dns: &core.dns,
             route,
             connector: match &self.route.transport {
                 Transport::Originate(connector) => Some(&**connector),

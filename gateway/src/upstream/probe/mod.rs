@@ -15,7 +15,7 @@ use tokio::sync::watch;
 
 use self::channel::{Channel, Cut};
 use super::connect::{NO_ANSWER, over, stopped};
-use super::{Attempts, Names, ProbedTarget, Reached};
+use super::{Attempts, DnsCache, ProbedTarget, Reached};
 use crate::config::{Health, Probe, RouteConfig};
 use crate::limits::PROBE_BYTES_MAX;
 use crate::tls::Connector;
@@ -26,7 +26,7 @@ pub struct Prober<'p, V> {
     /// How the core reaches the network.
     pub network: &'p V,
     /// What it knows of targets.
-    pub names: &'p Names,
+    pub dns: &'p DnsCache,
     /// The route.
     pub route: &'p RouteConfig,
     /// What it shakes hands with, where its targets are behind TLS.
@@ -44,7 +44,7 @@ impl<V: Network> Prober<'_, V> {
         let target = slice::from_ref(&watched.target);
         let attempts = Attempts::new(self.route, target, &[]);
         let mut attempts = attempts.within(health.timeout, self.stop.clone());
-        while let Some(reached) = attempts.next(self.network, self.names).await {
+        while let Some(reached) = attempts.next(self.network, self.dns).await {
             let over = over(attempts.share(), Some(self.stop.clone()));
             match self.visit(&reached, watched, health, over).await {
                 Ok(()) => return Ok(()),

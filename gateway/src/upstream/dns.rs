@@ -20,7 +20,7 @@ use crate::uring::{LookUp, Network};
 
 /// A core's memory of names.
 #[derive(Default)]
-pub struct Names {
+pub struct DnsCache {
     known: RefCell<HashMap<String, Known>>,
     // One look-up of a name at a time, which the connections that wait for it await by turns. It stays
     // when a connection has no more time, and the next one goes on with it: a resolver that hangs for
@@ -54,7 +54,7 @@ struct Known {
     since: Instant,
 }
 
-impl Names {
+impl DnsCache {
     /// Without a memory yet, where this is known of targets.
     #[must_use]
     pub fn new(failures: Arc<Failures>) -> Self {
