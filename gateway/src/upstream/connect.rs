@@ -30,7 +30,7 @@ pub fn socket_options(timeouts: &Timeouts) -> SocketOptions {
 
 /// A target that answered.
 #[derive(Debug)]
-pub struct Reached<S> {
+pub struct Connected<S> {
     /// The connected socket.
     pub socket: S,
     /// Where it leads.
@@ -126,7 +126,7 @@ impl<'r> Attempts<'r> {
         &mut self,
         network: &V,
         dns: &DnsCache,
-    ) -> Option<Reached<V::Socket>> {
+    ) -> Option<Connected<V::Socket>> {
         self.sort(dns);
         loop {
             if let Some(target) = self.target
@@ -219,7 +219,7 @@ impl<'r> Attempts<'r> {
         network: &V,
         dns: &DnsCache,
         target: &'r Target,
-    ) -> Option<Reached<V::Socket>> {
+    ) -> Option<Connected<V::Socket>> {
         let part = self.left() / count(self.targets.len() + 1);
         let delay = ATTEMPT_DELAY.min(part / count(self.addresses.len()));
         let over = over(part, self.stop.clone());
@@ -241,7 +241,7 @@ impl<'r> Attempts<'r> {
         }
         let (socket, address) = won?;
         self.report(dns, target, address);
-        Some(Reached {
+        Some(Connected {
             socket,
             address,
             target: target.clone(),

@@ -15,7 +15,7 @@ mod unresolved;
 mod watch;
 
 pub use addresses::AddressReport;
-pub use connect::{Attempts, Reached, socket_options};
+pub use connect::{Attempts, Connected, socket_options};
 pub use dns::DnsCache;
 pub use failures::Failures;
 pub use health::{Health, Transition};

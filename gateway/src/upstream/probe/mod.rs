@@ -15,7 +15,7 @@ use tokio::sync::watch;
 
 use self::channel::{Channel, Cut};
 use super::connect::{NO_ANSWER, over, stopped};
-use super::{Attempts, DnsCache, ProbedTarget, Reached};
+use super::{Attempts, Connected, DnsCache, ProbedTarget};
 use crate::config::{Health, Probe, RouteConfig};
 use crate::limits::PROBE_BYTES_MAX;
 use crate::tls::Connector;
@@ -56,7 +56,7 @@ impl<V: Network> Prober<'_, V> {
 
     async fn visit(
         &self,
-        reached: &Reached<V::Socket>,
+        reached: &Connected<V::Socket>,
         watched: &ProbedTarget,
         health: &Health,
         over: impl Future<Output = &'static str>,
