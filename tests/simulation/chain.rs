@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use gateway::audit::{Connection, Event};
+use gateway::audit::{ConnectionSummary, Event};
 use gateway::buffers::{Buffer, Size};
 use gateway::config::{Mode, Observe, Protocol, RecordLayer, Target, Timeouts};
 use gateway::relay::{Accepted, ConnectionHandle, serve};
@@ -81,7 +81,7 @@ pub(crate) struct Report {
     /// Application B, once for each connection that reached it, in their order.
     pub(crate) b: Vec<Story>,
     /// The gateways' accounts, each with its place in the chain, in the order of their ends.
-    pub(crate) accounts: Vec<(usize, Connection)>,
+    pub(crate) accounts: Vec<(usize, ConnectionSummary)>,
     /// What the gateways reported while connections were open, each with its place in the chain.
     pub(crate) events: Vec<(usize, Event)>,
     /// What was seen to be wrong while it ran.
@@ -111,7 +111,7 @@ impl Scenario {
 enum Ended {
     A(Story),
     B(usize, Story),
-    Gateway(usize, Box<Connection>),
+    Gateway(usize, Box<ConnectionSummary>),
 }
 
 struct Run<'s> {

@@ -23,7 +23,7 @@ pub enum Event {
     /// Something about a connection that an operator should see to.
     Warning(Box<Warning>),
     /// A connection ended; exactly one per accepted connection that carried or tried anything.
-    Connection(Box<Connection>),
+    Connection(Box<ConnectionSummary>),
     /// All listeners are open; once per start.
     Ready(Box<Ready>),
     /// A defect of ours that ended a connection. Where it was found is resolved when it is written, not
@@ -109,7 +109,7 @@ pub struct Progress {
 
 /// The account of one connection, from accept to close. Holds no payload and no patient data.
 #[derive(Debug)]
-pub struct Connection {
+pub struct ConnectionSummary {
     /// Its number, as in the line of its peer's acceptance.
     pub id: ConnectionId,
     /// The route that it came in by.
@@ -141,7 +141,7 @@ pub struct Connection {
     pub close: Close,
 }
 
-impl Connection {
+impl ConnectionSummary {
     /// What the rules of the route would have refused if they were enforced, in a sentence; `None` where nothing, and
     /// where they are enforced.
     #[must_use]

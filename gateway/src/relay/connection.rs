@@ -73,7 +73,10 @@ pub struct Accepted<S> {
 }
 
 /// Serves one connection to its end and gives the account of it. Must not be dropped before.
-pub async fn serve<V: Network>(core: &Core<V>, accepted: Accepted<V::Socket>) -> audit::Connection {
+pub async fn serve<V: Network>(
+    core: &Core<V>,
+    accepted: Accepted<V::Socket>,
+) -> audit::ConnectionSummary {
     let started = Instant::now();
     let handle = &*accepted.handle;
     let route = &*handle.route;

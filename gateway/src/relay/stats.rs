@@ -74,8 +74,8 @@ impl ConnectionStats {
         source: SocketAddr,
         started: Instant,
         close: Close,
-    ) -> audit::Connection {
-        audit::Connection {
+    ) -> audit::ConnectionSummary {
+        audit::ConnectionSummary {
             id,
             route: Arc::clone(&route.config),
             source,

@@ -27,7 +27,7 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 
-use crate::audit::{Connection, ConnectionId, ConnectionIds, Event, Journal, Level, Reason};
+use crate::audit::{ConnectionId, ConnectionIds, ConnectionSummary, Event, Journal, Level, Reason};
 use crate::buffers::Pool;
 use crate::limits::PROBES_MAX;
 use crate::metrics::{self, Stage};
@@ -302,7 +302,7 @@ async fn connection(shared: Rc<Shared>, handed: Handed) {
     let account = measured(work, || of_route.moved_bytes(), clock, each).await;
     let account = account.unwrap_or_else(|panic| {
         let config = Arc::clone(&handle.route.config);
-        Connection::unserved(handle.id, config, source, Reason::Internal(panic))
+        ConnectionSummary::unserved(handle.id, config, source, Reason::Internal(panic))
     });
     drop(slot);
     shared
