@@ -141,7 +141,7 @@ impl Engine {
     }
 
     /// Seals `words` and close_notify behind them, to be sent as they are: the last that the peer hears.
-    pub(super) fn farewell(&mut self, words: &[u8], pool: &Pool) -> Result<Vec<u8>, SealError> {
+    pub(super) fn linger(&mut self, words: &[u8], pool: &Pool) -> Result<Vec<u8>, SealError> {
         let mut outgoing = Vec::new();
         self.before(1, &mut outgoing)?;
         let mut batch = pool.batch(Size::Small);

@@ -23,7 +23,7 @@ use crate::observe::Direction;
 use crate::route::{Admitted, Refused, Transport};
 use crate::tls::PeerVerification;
 use crate::tls::handshake::tell;
-use crate::uring::{Network, Socket, SocketExt, part, sleep, until};
+use crate::uring::{Network, Socket, SocketExt, linger_close, sleep, until};
 
 impl<'c, V: Network> ConnectionTask<'c, V> {
     /// What the opener says first on a plain socket; an illegal start is answered and ended.
@@ -167,7 +167,7 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
     // The last word to an application; without one it sees a reset.
     async fn say(&self, plain: &V::Socket, words: Option<Answer>) {
         match words {
-            Some(words) => part(plain, words.octets().to_vec(), ARTIM).await,
+            Some(words) => linger_close(plain, words.octets().to_vec(), ARTIM).await,
             None => plain.abort(),
         }
     }
@@ -182,11 +182,9 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
         let Some(words) = words else {
             return tls.abort();
         };
-        let sealed = engine
-            .borrow_mut()
-            .farewell(&words.octets(), &self.core.pool);
+        let sealed = engine.borrow_mut().linger(&words.octets(), &self.core.pool);
         match sealed {
-            Ok(sealed) => part(tls, sealed, ARTIM).await,
+            Ok(sealed) => linger_close(tls, sealed, ARTIM).await,
             Err(_) => tls.abort(),
         }
     }

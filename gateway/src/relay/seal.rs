@@ -15,7 +15,7 @@ use crate::limits::{ALERT_LINGER, ARTIM, CONTROL_ROOM};
 use crate::metrics::Counter;
 use crate::tls::handshake::tell;
 use crate::tls::session::SealError;
-use crate::uring::{Socket, SocketExt, part, race, timeout};
+use crate::uring::{Socket, SocketExt, linger_close, race, timeout};
 
 /// What the sealing direction needs beside the link.
 pub(super) struct Sealing<'c> {
@@ -62,7 +62,7 @@ impl Sealing<'_> {
                 link.leave_near().await;
             }
             if link.is_parting() {
-                part(&link.plain, Vec::new(), ARTIM).await;
+                linger_close(&link.plain, Vec::new(), ARTIM).await;
             }
         };
         tokio::join!(tls, plain);
@@ -71,10 +71,7 @@ impl Sealing<'_> {
     // The last that the application behind the TLS peer is told. It is given time to close.
     async fn say<N: Socket, F: Socket>(&self, link: &Link<N, F>, words: Answer) {
         let _turn = self.writer.turn.lock().await;
-        let sealed = self
-            .engine
-            .borrow_mut()
-            .farewell(&words.octets(), self.pool);
+        let sealed = self.engine.borrow_mut().linger(&words.octets(), self.pool);
         let Ok(sealed) = sealed else { return };
         // What TLS owes was sealed before.
         let mut all = self.writer.answers.take();
@@ -415,7 +412,7 @@ impl TlsWriter {
     /// Waits until a plain side that was told why has closed; it is reset when it takes too long.
     pub(super) async fn parted<N: Socket, F: Socket>(&self, link: &Link<N, F>) {
         if self.sealing_over.is_reached() {
-            return part(&link.plain, Vec::new(), ARTIM).await;
+            return linger_close(&link.plain, Vec::new(), ARTIM).await;
         }
         if timeout(ARTIM, self.sealing_over.reached()).await.is_err() {
             link.abort_plain();

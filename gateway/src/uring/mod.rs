@@ -9,8 +9,8 @@
 //! ended by `Socket::abort` and then awaited; `race` does that for a deadline.
 
 mod driver;
-mod farewell;
 mod kernel_pipe;
+mod linger;
 mod no_source;
 mod parker;
 mod pipes;
@@ -28,8 +28,8 @@ use std::ops::Range;
 use std::pin::Pin;
 use std::time::Duration;
 
-pub use farewell::part;
 pub use kernel_pipe::KernelPipe;
+pub use linger::linger_close;
 pub use pipes::{LentPipe, Pipes};
 pub use probe::{Capabilities, Unavailable, probe};
 pub use ring::{Ring, RingSocket, spawn, start, wait_acceptable};

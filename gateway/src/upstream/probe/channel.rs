@@ -97,7 +97,7 @@ impl<'s, S: Socket> Channel<'s, S> {
 
     /// Ends the connection in order, as far as that is possible still, and gives the target a moment
     /// to do the same: reset at once, it would take the probe for a broken connection.
-    pub(super) async fn part(self) {
+    pub(super) async fn linger_close(self) {
         match self {
             Self::Plain(source) => tell(source.socket, Vec::new()).await,
             Self::Tls(mut tls) => {

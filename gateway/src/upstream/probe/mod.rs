@@ -75,7 +75,10 @@ impl<V: Network> Prober<'_, V> {
         let is_shaking = connector.is_some() && channel.is_none();
         if let (Some(channel), None) = (channel, ended) {
             let mut stop = self.stop.clone();
-            until(channel.part(), stopped(&mut stop), || socket.abort()).await;
+            until(channel.linger_close(), stopped(&mut stop), || {
+                socket.abort()
+            })
+            .await;
         }
         match (outcome, ended) {
             (Ok(()), _) => Ok(()),
