@@ -73,7 +73,7 @@ impl Journal {
     }
 
     /// Tells an event. When nobody reads the log and the queue is full, it is counted and dropped.
-    pub fn tell(&self, event: Event) {
+    pub fn report(&self, event: Event) {
         if self.queue.try_send(Entry::Event(event)).is_err() {
             // LIMIT: EVENTS_MAX, counted in wardgate_log_events_dropped_total.
             self.dropped.fetch_add(1, Ordering::Relaxed);

@@ -465,7 +465,9 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
             peer,
             tls: self.stats.tls.clone(),
         };
-        self.core.journal.tell(Event::Accepted(Box::new(accepted)));
+        self.core
+            .journal
+            .report(Event::Accepted(Box::new(accepted)));
     }
 
     fn note_observed(&mut self, link: &Link<V::Socket, V::Socket>, close: &Close) {

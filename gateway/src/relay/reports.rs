@@ -179,7 +179,7 @@ impl<V: Network> ConnectionTask<'_, V> {
             peer: self.stats.peer.as_ref().map(|peer| peer.identity.clone()),
             fault,
         };
-        self.core.journal.tell(Event::Warning(Box::new(warning)));
+        self.core.journal.report(Event::Warning(Box::new(warning)));
     }
 
     fn report_progress(&self, link: &Link<V::Socket, V::Socket>) {
@@ -193,6 +193,8 @@ impl<V: Network> ConnectionTask<'_, V> {
             observed: link.progress(),
             duration: self.started.elapsed(),
         };
-        self.core.journal.tell(Event::Progress(Box::new(progress)));
+        self.core
+            .journal
+            .report(Event::Progress(Box::new(progress)));
     }
 }

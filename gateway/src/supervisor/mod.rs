@@ -155,7 +155,7 @@ fn supervise(
         }
         let routes = &plan.table.routes;
         let config = &plan.config;
-        journal.tell(Event::Ready(Box::new(Ready {
+        journal.report(Event::Ready(Box::new(Ready {
             listeners: routes
                 .iter()
                 .map(|route| (route.config.name.clone(), route.config.listen))
@@ -244,7 +244,7 @@ fn longest(config: &Config, of: impl Fn(&Timeouts) -> Duration) -> Duration {
 }
 
 fn notice(journal: &Journal, level: Level, text: String) {
-    journal.tell(Event::Notice { level, text });
+    journal.report(Event::Notice { level, text });
 }
 
 fn in_words(cores: &[usize]) -> String {

@@ -154,5 +154,5 @@ fn turn_away(
     shared
         .core
         .journal
-        .tell(Event::Connection(Box::new(account)));
+        .report(Event::Connection(Box::new(account)));
 }

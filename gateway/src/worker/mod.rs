@@ -143,7 +143,7 @@ pub fn start(
         };
         if let Err(error) = uring::start(&capabilities, main) {
             // Nobody waits for `ready` any more where the ring failed later.
-            journal.tell(Event::Notice {
+            journal.report(Event::Notice {
                 level: Level::Error,
                 text: format!("the ring of CPU {cpu} failed: {error}"),
             });
@@ -253,7 +253,7 @@ fn dns(failures: Arc<Failures>, journal: &Journal) -> DnsCache {
             AddressReport::Answers { .. } | AddressReport::Resolved { .. } => Level::Info,
         };
         let text = format!("route \"{}\": {report}", route.name);
-        journal.tell(Event::Notice { level, text });
+        journal.report(Event::Notice { level, text });
     })
 }
 
@@ -308,5 +308,5 @@ async fn connection(shared: Rc<Shared>, handed: Handed) {
     shared
         .core
         .journal
-        .tell(Event::Connection(Box::new(account)));
+        .report(Event::Connection(Box::new(account)));
 }

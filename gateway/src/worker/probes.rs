@@ -101,7 +101,7 @@ fn tell(journal: &Journal, route: &RouteConfig, target: &ProbedTarget, transitio
             )
         }
     };
-    journal.tell(Event::Notice { level, text });
+    journal.report(Event::Notice { level, text });
 }
 
 // Nobody looks after it any more, so nothing is known of it.
@@ -109,7 +109,7 @@ fn give_up(journal: &Journal, route: &RouteConfig, target: &ProbedTarget, panic:
     target.counters.up.set(1);
     let about = about(route, target);
     let text = format!("{about} is not probed any more: internal error: {panic}");
-    journal.tell(Event::Notice {
+    journal.report(Event::Notice {
         level: Level::Error,
         text,
     });
