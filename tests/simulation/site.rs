@@ -97,7 +97,7 @@ impl Site {
             health: None,
             connections: None,
         });
-        let counters = Arc::new(metrics::Core::new(0));
+        let counters = Arc::new(metrics::CoreCounters::new(0));
         let (journal, events) = Journal::unwritten();
         let draft = RouteDraft {
             config: Arc::clone(&config),

@@ -50,7 +50,7 @@ pub struct Core<V: Network> {
     /// Its memory of names.
     pub dns: DnsCache,
     /// Its counters.
-    pub counters: Arc<metrics::Core>,
+    pub counters: Arc<metrics::CoreCounters>,
     /// What its unauthenticated clients hold.
     pub limiter: HandshakeLimiter,
     /// Connections that all cores may have together.

@@ -114,7 +114,7 @@ pub struct Plan {
     /// How many connections each core has, and may have.
     pub loads: Arc<Loads>,
     /// This core's counters.
-    pub counters: Arc<metrics::Core>,
+    pub counters: Arc<metrics::CoreCounters>,
     /// Where events go.
     pub journal: Journal,
 }

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::limits::{HANDSHAKES_SHARE, OPENERS_SHARE, OVERFLOW_MAX};
-use crate::metrics::{Core, Stage};
+use crate::metrics::{CoreCounters, Stage};
 
 /// Over what time the past is forgotten (to a third). Longer than the pauses of an association
 /// between two images, shorter than what a modality waits between two studies.
@@ -40,14 +40,14 @@ const OVERFLOW_PART: usize = 8;
 /// How many connections each core has, and how many there may be in all.
 #[derive(Debug)]
 pub struct Loads {
-    cores: Vec<Arc<Core>>,
+    cores: Vec<Arc<CoreCounters>>,
     max: usize,
 }
 
 impl Loads {
     /// For these cores, which may have `max` connections together.
     #[must_use]
-    pub fn new(cores: Vec<Arc<Core>>, max: usize) -> Arc<Self> {
+    pub fn new(cores: Vec<Arc<CoreCounters>>, max: usize) -> Arc<Self> {
         Arc::new(Self { cores, max })
     }
 
@@ -144,7 +144,7 @@ impl Placement {
     /// way to another core. `None` when there is no place left.
     #[must_use]
     pub fn slot(&mut self, own: usize, now: Instant) -> Option<ConnectionSlot> {
-        self.slot_where(own, now, None::<fn(usize, &Core) -> u64>)
+        self.slot_where(own, now, None::<fn(usize, &CoreCounters) -> u64>)
     }
 
     /// As `slot`, for a connection of a route that has as many as it may: on the core that has the most
@@ -154,7 +154,7 @@ impl Placement {
         &mut self,
         own: usize,
         now: Instant,
-        unproved: impl Fn(usize, &Core) -> u64,
+        unproved: impl Fn(usize, &CoreCounters) -> u64,
     ) -> Option<ConnectionSlot> {
         self.slot_where(own, now, Some(unproved))
     }
@@ -163,7 +163,7 @@ impl Placement {
         &mut self,
         own: usize,
         now: Instant,
-        unproved: Option<impl Fn(usize, &Core) -> u64>,
+        unproved: Option<impl Fn(usize, &CoreCounters) -> u64>,
     ) -> Option<ConnectionSlot> {
         // LIMIT: descriptors (two a connection), counted in wardgate_connections_limited_total.
         let open = self.loads.open();
@@ -188,7 +188,7 @@ impl Placement {
     }
 
     // The core where way can best be made; where there is none, the first one refuses.
-    fn most(&self, unproved: impl Fn(usize, &Core) -> u64) -> usize {
+    fn most(&self, unproved: impl Fn(usize, &CoreCounters) -> u64) -> usize {
         let cores = self.loads.cores.iter().enumerate();
         let most = cores.max_by_key(|(index, core)| (unproved(*index, core), Reverse(*index)));
         most.map_or(0, |(index, _)| index)
@@ -212,7 +212,7 @@ impl Placement {
 }
 
 impl Seen {
-    fn of(core: &Core) -> Self {
+    fn of(core: &CoreCounters) -> Self {
         Self {
             moved_bytes: core.moved_bytes.get(),
             at_work: core.at_work.get(),
@@ -222,7 +222,7 @@ impl Seen {
 }
 
 impl Past {
-    fn look(&mut self, core: &Core, kept: f64) {
+    fn look(&mut self, core: &CoreCounters, kept: f64) {
         let (before, now) = (self.seen, Seen::of(core));
         let add = |sum: &mut f64, before: u64, now: u64| {
             *sum = *sum * kept + now.wrapping_sub(before) as f64;
@@ -234,7 +234,7 @@ impl Past {
     }
 
     // Newcomers are counted up to this moment, so that a burst is spread by those before it.
-    fn weigh(&self, core: usize, counters: &Core) -> Weighed {
+    fn weigh(&self, core: usize, counters: &CoreCounters) -> Weighed {
         let open = counters.open.get() as f64;
         let given = counters.given.get().wrapping_sub(self.seen.given) as f64;
         Weighed {
@@ -284,7 +284,7 @@ impl Sums {
 /// A connection's place on a core; given back when dropped.
 #[derive(Debug)]
 pub struct ConnectionSlot {
-    counters: Arc<Core>,
+    counters: Arc<CoreCounters>,
     core: usize,
     is_beyond: bool,
 }
@@ -326,7 +326,7 @@ mod tests {
 
     impl Machine {
         fn new(cores: usize) -> Self {
-            let counters = (0..cores).map(|cpu| Arc::new(Core::new(cpu)));
+            let counters = (0..cores).map(|cpu| Arc::new(CoreCounters::new(cpu)));
             let loads = Loads::new(counters.collect(), 100_000);
             let now = Instant::now();
             Self {
@@ -422,7 +422,10 @@ mod tests {
 
     #[test]
     fn a_burst_spreads_evenly_before_a_byte_has_moved_and_own_comes_first() {
-        let loads = Loads::new((0..3).map(|cpu| Arc::new(Core::new(cpu))).collect(), 16);
+        let loads = Loads::new(
+            (0..3).map(|cpu| Arc::new(CoreCounters::new(cpu))).collect(),
+            16,
+        );
         let now = Instant::now();
         let mut placement = Placement::new(&loads, now);
         let slots: Vec<_> = (0..9).map_while(|_| placement.slot(1, now)).collect();
@@ -526,7 +529,7 @@ mod tests {
 
     #[test]
     fn a_full_house_turns_away_until_somebody_leaves() {
-        let loads = Loads::new(vec![Arc::new(Core::new(0))], 2);
+        let loads = Loads::new(vec![Arc::new(CoreCounters::new(0))], 2);
         let now = Instant::now();
         let mut placement = Placement::new(&loads, now);
         let (first, _second) = (placement.slot(0, now), placement.slot(0, now));
@@ -537,13 +540,13 @@ mod tests {
 
     #[test]
     fn where_way_must_be_made_it_is_on_the_core_where_it_can() {
-        let cores: Vec<_> = (0..3).map(|cpu| Arc::new(Core::new(cpu))).collect();
+        let cores: Vec<_> = (0..3).map(|cpu| Arc::new(CoreCounters::new(cpu))).collect();
         let loads = Loads::new(cores.clone(), 16);
         let now = Instant::now();
         let mut placement = Placement::new(&loads, now);
         cores[2].unauthenticated[0].open.add(1);
         let mut of_full = |unproved: [u64; 3]| {
-            let unproved = |core: usize, _: &Core| unproved[core];
+            let unproved = |core: usize, _: &CoreCounters| unproved[core];
             placement
                 .slot_of_full(0, now, unproved)
                 .map(|slot| slot.core())
@@ -557,7 +560,7 @@ mod tests {
     #[test]
     fn the_last_seats_are_for_those_for_whom_others_are_ended() {
         for (max, beyond) in [(16, 2), (10_000, OVERFLOW_MAX)] {
-            let loads = Loads::new(vec![Arc::new(Core::new(0))], max);
+            let loads = Loads::new(vec![Arc::new(CoreCounters::new(0))], max);
             let now = Instant::now();
             let mut placement = Placement::new(&loads, now);
             let slots: Vec<_> = (0..max).map_while(|_| placement.slot(0, now)).collect();
@@ -569,7 +572,11 @@ mod tests {
 
     #[test]
     fn unauthenticated_clients_leave_places_for_others_on_every_core() {
-        let cores = |count| (0..count).map(|cpu| Arc::new(Core::new(cpu))).collect();
+        let cores = |count| {
+            (0..count)
+                .map(|cpu| Arc::new(CoreCounters::new(cpu)))
+                .collect()
+        };
         let loads = Loads::new(cores(2), 1000);
         let places = Stage::ALL.map(|stage| 2 * loads.unauthenticated_max(stage));
         assert_eq!(places, [500, 250, 250, 250]);
