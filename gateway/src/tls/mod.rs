@@ -6,7 +6,6 @@
 //! `PeerVerification` of its own, and `refusal` and `explain` say in one sentence why it failed. No module here
 //! knows a socket or, the certificates' dates apart, a clock.
 
-mod accepted;
 mod acceptor;
 mod aead;
 mod algorithms;
@@ -33,6 +32,7 @@ mod revocation;
 mod rules;
 mod service;
 pub mod session;
+mod verified_peer;
 mod verifier;
 
 #[cfg(test)]

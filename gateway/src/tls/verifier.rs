@@ -14,13 +14,13 @@ use rustls::{
     CertificateError, CommonState, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme,
 };
 
-use super::accepted::Accepted;
 use super::chain::Purpose;
 use super::identity::{Description, OwnCertificate, PeerInfo};
 use super::normal_form::readable;
 use super::refusal::{Refusal, Rule};
 use super::rules::{Chain, Rules};
 use super::service::{Asked, protocol_name};
+use super::verified_peer::VerifiedPeer;
 use crate::config::{KeyExchange, ServiceLabel, Target};
 
 /// Which end of a handshake this gateway is.
@@ -55,7 +55,7 @@ pub struct PeerVerification {
     expected: Option<Target>,
     // Where we connect: whether a ClientHello without the hybrid key exchange is allowed as well.
     offers_hybrid: bool,
-    accepted: OnceLock<Accepted>,
+    accepted: OnceLock<VerifiedPeer>,
     // Why a good certificate is refused, until its key is proved.
     refused: OnceLock<Refusal>,
     // Set once the key is proved and nothing is revoked.

@@ -15,7 +15,7 @@ use crate::pki::crl::{KeyHash, key_hash, may_sign_lists};
 
 /// A peer that is accepted once it has proved its key and none of `path` is revoked.
 #[derive(Debug)]
-pub(super) struct Accepted {
+pub(super) struct VerifiedPeer {
     /// Whom it is accepted as.
     pub(super) info: Arc<PeerInfo>,
     trust: Arc<Trust>,
@@ -25,7 +25,7 @@ pub(super) struct Accepted {
     now: UnixTime,
 }
 
-impl Accepted {
+impl VerifiedPeer {
     /// Accepts `info` by the certificates of `path`, which are looked up in the lists of `trust` as of `now`.
     pub(super) fn new(
         info: PeerInfo,
