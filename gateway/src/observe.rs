@@ -36,7 +36,7 @@ pub enum Observer {
 #[derive(Debug)]
 pub enum Observed {
     /// An association.
-    Association(Box<dicom::Record>),
+    Association(Box<dicom::AssociationSummary>),
     /// A conversation.
     Conversation(Box<hl7::Record>),
 }

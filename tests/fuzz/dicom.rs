@@ -10,8 +10,8 @@ mod targets {
     use std::time::Instant;
 
     use gateway::dicom::{
-        AssociateRq, AssociateRqError, Association, Command, Ending, Manner, Record, Role, Rules,
-        Verdict,
+        AssociateRq, AssociateRqError, Association, AssociationSummary, Command, Ending, Manner,
+        Role, Rules, Verdict,
     };
     use stats_alloc::{INSTRUMENTED_SYSTEM, Region};
 
@@ -156,7 +156,7 @@ mod targets {
     /// What came of an association.
     #[derive(Debug, PartialEq)]
     struct Watched {
-        record: Record,
+        record: AssociationSummary,
         phase: String,
         // Of the requestor and the acceptor, where nobody ended it.
         between: Option<[bool; 2]>,

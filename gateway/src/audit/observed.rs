@@ -25,7 +25,7 @@ pub(super) fn write(account: &ConnectionSummary) {
     }
 }
 
-fn association(account: &ConnectionSummary, record: &dicom::Record) {
+fn association(account: &ConnectionSummary, record: &dicom::AssociationSummary) {
     let latencies = &record.latencies;
     let reported = account.reported.as_deref();
     tracing::info!(
@@ -77,7 +77,7 @@ fn association(account: &ConnectionSummary, record: &dicom::Record) {
 }
 
 // The far side opens those associations itself, and needs a way back (PS3.4 section C.4.2).
-fn warn_of_destinations(account: &ConnectionSummary, record: &dicom::Record) {
+fn warn_of_destinations(account: &ConnectionSummary, record: &dicom::AssociationSummary) {
     let dicom = account.route.dicom.as_ref();
     let has_return = dicom.is_some_and(|dicom| dicom.returns.is_some());
     if !record.destinations.is_empty() && !has_return {
@@ -128,7 +128,7 @@ fn conversation(account: &ConnectionSummary, record: &hl7::Record) {
     }
 }
 
-fn would_forbid(record: &dicom::Record) -> String {
+fn would_forbid(record: &dicom::AssociationSummary) -> String {
     let mut forbidden: Vec<_> = record.not_allowed.iter().map(ToString::to_string).collect();
     if record.unknown_not_allowed > 0 {
         forbidden.push(format!("unknown commands {}", record.unknown_not_allowed));

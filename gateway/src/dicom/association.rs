@@ -8,10 +8,10 @@ use std::time::Instant;
 
 use super::accept::AssociateAc;
 use super::command_set::{CommandSet, Meaning};
-use super::record::{Context, Ending, Record};
 use super::role::Both;
 use super::stats::{AssociationStats, Seen};
 use super::stream::{self, Event, Stream, Types};
+use super::summary::{AssociationSummary, Context, Ending};
 use super::{
     Abort, AeTitle, Asked, AssociateRq, Command, ContextResult, Counts, Reason, Rejection, Role,
     Rules, UserInformation, Verdict, Violation,
@@ -375,13 +375,13 @@ impl Association {
     ///
     /// `ending` is how the connection ended; it counts where the association itself did not say.
     #[must_use]
-    pub fn finish(self, ending: Ending, now: Instant) -> Record {
+    pub fn finish(self, ending: Ending, now: Instant) -> AssociationSummary {
         let not_followed = self.not_followed();
         let ending = match self.course {
             Course::Ended(reason, _) => Ending::Policy(reason),
             Course::Followed | Course::Lost(_) => self.ending.unwrap_or(ending),
         };
-        let mut record = Record::new(ending, now.saturating_duration_since(self.began));
+        let mut record = AssociationSummary::new(ending, now.saturating_duration_since(self.began));
         record.not_followed = not_followed;
         record.would_end = not_followed.is_some() && self.rules.are_any();
         if let Some(parties) = self.parties {
@@ -428,7 +428,7 @@ impl Parties {
         }
     }
 
-    fn finish(self, record: &mut Record) {
+    fn finish(self, record: &mut AssociationSummary) {
         record.calling = Some(self.calling);
         record.called = Some(self.called);
         record.requestor = self.requestor;

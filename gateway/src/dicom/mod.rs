@@ -12,13 +12,13 @@ mod echo;
 mod items;
 #[cfg(test)]
 mod made;
-mod record;
 mod request;
 mod role;
 mod rules;
 mod sop_class;
 mod stats;
 mod stream;
+mod summary;
 #[cfg(test)]
 mod tests;
 mod title;
@@ -32,11 +32,13 @@ pub use command::{Command, NotACommand};
 pub use command_set::{Class, Status};
 pub use counts::{Counts, OfCommand};
 pub use echo::{Echo, EchoError, Next};
-pub use record::{AssociationEndpoint, ClassCount, CommandCount, Context, Ending, Failure, Record};
 pub use request::{AssociateRq, AssociateRqError, Proposed};
 pub use role::Role;
 pub use rules::{Binding, Refusal, Rules};
 pub use sop_class::SopClass;
+pub use summary::{
+    AssociationEndpoint, AssociationSummary, ClassCount, CommandCount, Context, Ending, Failure,
+};
 pub use title::{AeTitle, InvalidAeTitle};
 pub use user_information::{UserInformation, VersionName, Window};
 pub use verdict::{Asked, Reason, Verdict, Violation};

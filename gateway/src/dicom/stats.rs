@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::command_set::{Class, CommandSet, Status};
-use super::record::{ClassCount, CommandCount, Failure, Record};
 use super::role::Both;
+use super::summary::{AssociationSummary, ClassCount, CommandCount, Failure};
 use super::{AeTitle, Asked, Command, Counts, Role, SopClass};
 use crate::limits::{DESTINATIONS_MAX, FAILURES_MAX, OUTSTANDING_MAX, SOP_CLASSES_MAX};
 use crate::measure::Latencies;
@@ -248,7 +248,7 @@ impl AssociationStats {
     }
 
     /// Puts the counts into a record.
-    pub(super) fn finish(self, record: &mut Record) {
+    pub(super) fn finish(self, record: &mut AssociationSummary) {
         record.commands = self.commands;
         record.unknown_commands = self.unknown_commands;
         record.cancels = self.cancels;

@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 
 use super::made;
 use super::{
-    AeTitle, Answer, Asked, Association, AssociationEndpoint, ClassCount, Command, CommandCount,
-    ContextResult, Ending, Manner, Phase, Reason, Record, Role, Rules, Status, Verdict, Violation,
+    AeTitle, Answer, Asked, Association, AssociationEndpoint, AssociationSummary, ClassCount,
+    Command, CommandCount, ContextResult, Ending, Manner, Phase, Reason, Role, Rules, Status,
+    Verdict, Violation,
 };
 use crate::limits::{DESTINATIONS_MAX, FAILURES_MAX, OUTSTANDING_MAX, SOP_CLASSES_MAX};
 use Role::{Acceptor, Requestor};
@@ -66,7 +67,7 @@ impl Watched {
     }
 
     /// Its record, where its connection is lost.
-    fn lost(self) -> Record {
+    fn lost(self) -> AssociationSummary {
         self.association.finish(Ending::Lost { by: None }, self.now)
     }
 }
@@ -96,13 +97,13 @@ fn store(message: u16, class: &str, octets: usize) -> Vec<u8> {
     made::message(1, &command, Some(&vec![0xa5; octets]))
 }
 
-fn count(record: &Record, command: Command, by: Role) -> CommandCount {
+fn count(record: &AssociationSummary, command: Command, by: Role) -> CommandCount {
     let mut counts = record.commands.iter();
     let found = counts.find(|count| count.command == command && count.by == by);
     *found.expect("a count")
 }
 
-fn class<'a>(record: &'a Record, name: &str) -> &'a ClassCount {
+fn class<'a>(record: &'a AssociationSummary, name: &str) -> &'a ClassCount {
     let mut classes = record.classes.iter();
     let is_it = |count: &&ClassCount| count.class.as_ref().is_some_and(|c| c.to_string() == name);
     classes.find(is_it).expect("a class")

@@ -4,7 +4,7 @@ use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Instant;
 
-use gateway::dicom::{Association, Ending, Manner, Record, Role, Rules, Verdict};
+use gateway::dicom::{Association, AssociationSummary, Ending, Manner, Role, Rules, Verdict};
 use gateway::hl7::{self, Conversation};
 
 use crate::tap::Recording;
@@ -21,7 +21,7 @@ const OCTETWISE_MAX: usize = 100_000;
 type Parts<'a> = Vec<(Role, &'a [u8])>;
 
 /// Checks that the same record of an association comes of it however it is cut, and returns that.
-pub(super) fn assert_same_however_it_is_cut(recording: &Recording) -> Record {
+pub(super) fn assert_same_however_it_is_cut(recording: &Recording) -> AssociationSummary {
     let ended = *recording.ended.first().expect("it has ended");
     same_of_all_cuts(recording, |parts, how| association(parts, ended, how))
 }
@@ -113,7 +113,7 @@ fn pieces<'a>(runs: &Parts<'a>, mut length: impl FnMut(&[u8]) -> usize) -> Parts
 }
 
 // Strict, so that whatever cannot be followed ends it.
-fn association(parts: &Parts, ended: Role, how: &str) -> Record {
+fn association(parts: &Parts, ended: Role, how: &str) -> AssociationSummary {
     let now = Instant::now();
     let mut association = Association::new(Manner::Strict, Arc::new(Rules::default()), now);
     for (by, octets) in parts {

@@ -30,7 +30,7 @@ fn script() -> Script {
     script
 }
 
-fn play(script: &Script, cut: impl Fn(usize, &[u8]) -> Vec<Vec<u8>>) -> Record {
+fn play(script: &Script, cut: impl Fn(usize, &[u8]) -> Vec<Vec<u8>>) -> AssociationSummary {
     let mut watched = Watched::new(Manner::Strict, Rules::default());
     let mut passed = 0;
     for (by, octets) in script {

@@ -15,7 +15,7 @@ use crate::measure::Latencies;
 
 /// One association, from its first octet to its end.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Record {
+pub struct AssociationSummary {
     /// Who called; `None` where no request has passed.
     pub calling: Option<AeTitle>,
     /// Who was called.
@@ -61,7 +61,7 @@ pub struct Record {
     pub would_end: bool,
 }
 
-impl Record {
+impl AssociationSummary {
     /// The record of an association in which nothing passed.
     #[must_use]
     pub fn new(ending: Ending, duration: Duration) -> Self {
