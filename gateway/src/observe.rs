@@ -38,7 +38,7 @@ pub enum Observed {
     /// An association.
     Association(Box<dicom::AssociationSummary>),
     /// A conversation.
-    Conversation(Box<hl7::Record>),
+    Conversation(Box<hl7::ConversationSummary>),
 }
 
 /// What was seen until now of a connection that goes on.

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use gateway::hl7::{Conversation, Manner, NotMllp, Record, Role, Start, Verdict, start};
+use gateway::hl7::{
+    Conversation, ConversationSummary, Manner, NotMllp, Role, Start, Verdict, start,
+};
 use gateway::limits::{MLLP_HEAD_BYTES_MAX, MLLP_PENDING_MAX, MLLP_START_JUNK_MAX, MLLP_TYPES_MAX};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region};
 
@@ -124,7 +126,7 @@ fn wide(message: &[u8]) -> Vec<u8> {
     [b"\x0b", &text[..], b"\x1c\r"].concat()
 }
 
-fn play(sayings: &[Saying], manner: Manner, piece: usize) -> (Record, Verdict) {
+fn play(sayings: &[Saying], manner: Manner, piece: usize) -> (ConversationSummary, Verdict) {
     let region = Region::new(&INSTRUMENTED_SYSTEM);
     let mut conversation = Conversation::new(manner);
     let (mut verdict, mut now) = (Verdict::Pass, Instant::now());
@@ -194,7 +196,7 @@ impl Direction {
     }
 }
 
-fn assert_counted(record: &Record, sayings: &[Saying]) {
+fn assert_counted(record: &ConversationSummary, sayings: &[Saying]) {
     let sender = Direction::read(sayings, Role::Sender);
     let receiver = Direction::read(sayings, Role::Receiver);
     assert_eq!(record.junk_bytes, sender.junk + receiver.junk);
@@ -218,7 +220,7 @@ fn assert_counted(record: &Record, sayings: &[Saying]) {
     assert!(known <= total && total <= known + record.untimed);
 }
 
-fn assert_types(record: &Record, messages: &[&Vec<u8>]) {
+fn assert_types(record: &ConversationSummary, messages: &[&Vec<u8>]) {
     let mut types: BTreeMap<String, u64> = BTreeMap::new();
     for kind in messages.iter().filter_map(|text| kind(text)) {
         *types.entry(kind).or_default() += 1;
@@ -231,7 +233,7 @@ fn assert_types(record: &Record, messages: &[&Vec<u8>]) {
     );
 }
 
-fn assert_codes(record: &Record, texts: &[Vec<u8>]) {
+fn assert_codes(record: &ConversationSummary, texts: &[Vec<u8>]) {
     let mut codes: BTreeMap<String, u64> = BTreeMap::new();
     for text in texts {
         *codes.entry(code(text).unwrap_or_default()).or_default() += 1;
@@ -322,7 +324,7 @@ fn count(length: usize) -> u64 {
 }
 
 // What is new about a conversation.
-fn word(record: &Record) -> String {
+fn word(record: &ConversationSummary) -> String {
     let is = |count: u64| count.min(1);
     let codes = record.acknowledgements.each();
     let codes = codes.filter(|(_, count)| *count > 0).count().min(3);

@@ -89,7 +89,7 @@ fn warn_of_destinations(account: &ConnectionSummary, record: &dicom::Association
     }
 }
 
-fn conversation(account: &ConnectionSummary, record: &hl7::Record) {
+fn conversation(account: &ConnectionSummary, record: &hl7::ConversationSummary) {
     let latencies = &record.latencies;
     let types: Vec<_> = record.messages.each().collect();
     let codes: Vec<_> = record.acknowledgements.each().collect();

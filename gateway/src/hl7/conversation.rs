@@ -9,8 +9,8 @@ use super::counts::Counts;
 use super::frame::{Frame, Reader, Stray};
 use super::is_junk;
 use super::pending::{Answered, Pending};
-use super::record::{NotMllp, Record, Role, Unanswered};
 use super::start::kind_of;
+use super::summary::{ConversationSummary, NotMllp, Role, Unanswered};
 
 /// What becomes of a conversation that is not MLLP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -60,7 +60,7 @@ pub struct Conversation {
     // Whether the receiver acknowledges twice: that it has a message, and later what came of it.
     acknowledges_twice: bool,
     is_lack_of_cr_taken: bool,
-    record: Record,
+    record: ConversationSummary,
     // Those of the route, which are told of each at once.
     counts: Option<Arc<Counts>>,
 }
@@ -78,7 +78,7 @@ impl Conversation {
             refused: None,
             acknowledges_twice: false,
             is_lack_of_cr_taken: false,
-            record: Record::default(),
+            record: ConversationSummary::default(),
             counts: None,
         }
     }
@@ -144,7 +144,7 @@ impl Conversation {
 
     /// What was counted until now; `unanswered` comes with the end.
     #[must_use]
-    pub fn so_far(&self) -> &Record {
+    pub fn so_far(&self) -> &ConversationSummary {
         &self.record
     }
 
@@ -195,7 +195,7 @@ impl Conversation {
 
     /// The account of the conversation, when it has ended.
     #[must_use]
-    pub fn finish(mut self, now: Instant) -> Record {
+    pub fn finish(mut self, now: Instant) -> ConversationSummary {
         self.record.unanswered = self.unanswered(now);
         self.record.ended_without_cr = self.take_lack_of_cr();
         self.tell(|counts| counts.unanswered.add(self.record.unanswered.messages));

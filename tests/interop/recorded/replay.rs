@@ -27,7 +27,9 @@ pub(super) fn assert_same_however_it_is_cut(recording: &Recording) -> Associatio
 }
 
 /// The same of a conversation in HL7.
-pub(super) fn assert_same_conversation_however_it_is_cut(recording: &Recording) -> hl7::Record {
+pub(super) fn assert_same_conversation_however_it_is_cut(
+    recording: &Recording,
+) -> hl7::ConversationSummary {
     same_of_all_cuts(recording, conversation)
 }
 
@@ -123,7 +125,7 @@ fn association(parts: &Parts, ended: Role, how: &str) -> AssociationSummary {
     association.finish(Ending::Closed { by: ended }, now)
 }
 
-fn conversation(parts: &Parts, how: &str) -> hl7::Record {
+fn conversation(parts: &Parts, how: &str) -> hl7::ConversationSummary {
     let now = Instant::now();
     let mut conversation = Conversation::new(hl7::Manner::Strict);
     for (by, octets) in parts {

@@ -58,7 +58,7 @@ impl Talk {
         self
     }
 
-    fn finish(self) -> Record {
+    fn finish(self) -> ConversationSummary {
         self.conversation.finish(self.now)
     }
 }
@@ -67,7 +67,7 @@ fn lenient() -> Talk {
     Talk::new(Manner::Lenient)
 }
 
-fn types(record: &Record) -> Vec<(String, u64)> {
+fn types(record: &ConversationSummary) -> Vec<(String, u64)> {
     let each = record.messages.each();
     each.map(|(kind, count)| (kind.to_string(), count))
         .collect()
