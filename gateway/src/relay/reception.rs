@@ -22,7 +22,7 @@ use crate::limits::ARTIM;
 use crate::observe::Direction;
 use crate::route::{Admitted, Refused, Transport};
 use crate::tls::PeerVerification;
-use crate::tls::handshake::tell;
+use crate::tls::handshake::send_alert;
 use crate::uring::{Network, Socket, SocketExt, linger_close, sleep, until};
 
 impl<'c, V: Network> ConnectionTask<'c, V> {
@@ -104,7 +104,7 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
             }
             Err(Cut::Records(error)) => {
                 let alert = engine.borrow_mut().last_words();
-                tell(tls, alert).await;
+                send_alert(tls, alert).await;
                 self.wrong_record(&error, verification)
             }
         };

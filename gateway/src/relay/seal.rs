@@ -13,7 +13,7 @@ use crate::buffers::{Batch, Buffer, BufferSizer, FairnessId, Pool, Size};
 use crate::dicom::Answer;
 use crate::limits::{ALERT_LINGER, ARTIM, CONTROL_ROOM};
 use crate::metrics::Counter;
-use crate::tls::handshake::tell;
+use crate::tls::handshake::send_alert;
 use crate::tls::session::SealError;
 use crate::uring::{Socket, SocketExt, linger_close, race, timeout};
 
@@ -385,7 +385,7 @@ impl TlsWriter {
             let _turn = self.turn.lock().await;
             let mut words = self.answers.take();
             words.extend(engine.borrow_mut().last_words());
-            tell(&link.tls, words).await;
+            send_alert(&link.tls, words).await;
         };
         race(goodbye, 2 * ALERT_LINGER, || link.abort_tls()).await;
     }

@@ -14,7 +14,7 @@ use crate::config::Target;
 use crate::limits::{
     CONTROL_ROOM, HEALTH_TIMEOUT_MAX, PLAINTEXT_ROOM, PROBE_BYTES_MAX, RECORD_ROOM,
 };
-use crate::tls::handshake::{Cause, Failed, Secured, Unpaced, handshake, tell};
+use crate::tls::handshake::{Cause, Failed, Secured, Unpaced, handshake, send_alert};
 use crate::tls::session::{Opened, Session};
 use crate::tls::{Connector, PeerVerification, explain, explain_end};
 use crate::uring::{Socket, SocketExt};
@@ -99,10 +99,10 @@ impl<'s, S: Socket> Channel<'s, S> {
     /// to do the same: reset at once, it would take the probe for a broken connection.
     pub(super) async fn linger_close(self) {
         match self {
-            Self::Plain(source) => tell(source.socket, Vec::new()).await,
+            Self::Plain(source) => send_alert(source.socket, Vec::new()).await,
             Self::Tls(mut tls) => {
                 let goodbye = tls.close_notify();
-                tell(tls.source.socket, goodbye).await;
+                send_alert(tls.source.socket, goodbye).await;
             }
         }
     }
