@@ -7,7 +7,7 @@ use std::time::Duration;
 use gateway::audit::{ConnectionSummary, Event};
 use gateway::buffers::{Buffer, Size};
 use gateway::config::{Mode, Observe, Protocol, RecordLayer, Target, Timeouts};
-use gateway::relay::{Accepted, ConnectionHandle, serve};
+use gateway::relay::{AcceptedConnection, ConnectionHandle, serve};
 use gateway::route::RoutePhase;
 use gateway::uring::Pipe;
 use tokio::sync::mpsc;
@@ -240,7 +240,7 @@ impl<'s> Run<'s> {
         self.parties.spawn_local(async move {
             sleep_until(at).await;
             let (route, source) = (Arc::clone(&site.route), site.route.config.listen);
-            let accepted = Accepted {
+            let accepted = AcceptedConnection {
                 handle: ConnectionHandle::new(site.ids.next(), route, source),
                 socket,
                 is_beyond: false,

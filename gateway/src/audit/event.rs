@@ -17,7 +17,7 @@ use crate::tls::{Description, PeerInfo, RefusalClass, TlsInfo};
 #[derive(Debug)]
 pub enum Event {
     /// A TLS peer was accepted, so that it is in the log also if the process is killed.
-    Accepted(Box<Accepted>),
+    Accepted(Box<AcceptedPeer>),
     /// A connection with an accepted peer goes on, as every `limits::PROGRESS_EVERY`.
     Progress(Box<Progress>),
     /// Something about a connection that an operator should see to.
@@ -71,7 +71,7 @@ pub struct Ready {
 
 /// A TLS peer that was accepted.
 #[derive(Debug)]
-pub struct Accepted {
+pub struct AcceptedPeer {
     /// The connection.
     pub id: ConnectionId,
     /// The route that it came in by.

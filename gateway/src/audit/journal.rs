@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use tracing::subscriber;
 use tracing_subscriber::FmtSubscriber;
 
-use super::event::{Accepted, ConnectionSummary, Event, Level, Progress, Ready, Reason};
+use super::event::{AcceptedPeer, ConnectionSummary, Event, Level, Progress, Ready, Reason};
 use super::logfmt::Logfmt;
 use super::observed;
 use super::rate::{Kind, Rate};
@@ -236,7 +236,7 @@ fn ready(open: &Ready) {
     );
 }
 
-fn accepted(accepted: &Accepted) {
+fn accepted(accepted: &AcceptedPeer) {
     let target = accepted
         .target
         .map_or_else(none, |target| target.to_string());

@@ -12,7 +12,7 @@ mod rate;
 mod warning;
 
 pub use event::{
-    Accepted, Close, ClosedBy, ConnectionSummary, Event, Level, Progress, Ready, Reason,
+    AcceptedPeer, Close, ClosedBy, ConnectionSummary, Event, Level, Progress, Ready, Reason,
 };
 pub use id::{ConnectionId, ConnectionIds};
 pub use journal::{Events, Journal, Writer};

@@ -62,7 +62,7 @@ pub struct Core<V: Network> {
 }
 
 /// A connection that came in.
-pub struct Accepted<S> {
+pub struct AcceptedConnection<S> {
     /// What it is known by, and ended by.
     pub handle: Rc<ConnectionHandle>,
     /// Its socket.
@@ -75,7 +75,7 @@ pub struct Accepted<S> {
 /// Serves one connection to its end and gives the account of it. Must not be dropped before.
 pub async fn serve<V: Network>(
     core: &Core<V>,
-    accepted: Accepted<V::Socket>,
+    accepted: AcceptedConnection<V::Socket>,
 ) -> audit::ConnectionSummary {
     let started = Instant::now();
     let handle = &*accepted.handle;
@@ -457,7 +457,7 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
             return;
         };
         self.handle.accept(Arc::clone(&peer));
-        let accepted = audit::Accepted {
+        let accepted = audit::AcceptedPeer {
             id: self.handle.id,
             route: Arc::clone(&self.route.config),
             source: self.source,

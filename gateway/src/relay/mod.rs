@@ -21,6 +21,6 @@ mod seal;
 mod shake;
 mod stats;
 
-pub use connection::{Accepted, Core, serve};
+pub use connection::{AcceptedConnection, Core, serve};
 pub use handle::ConnectionHandle;
 pub use limiter::HandshakeLimiter;

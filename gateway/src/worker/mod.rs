@@ -31,7 +31,7 @@ use crate::audit::{ConnectionId, ConnectionIds, ConnectionSummary, Event, Journa
 use crate::buffers::Pool;
 use crate::limits::PROBES_MAX;
 use crate::metrics::{self, Stage};
-use crate::relay::{Accepted, ConnectionHandle, Core, HandshakeLimiter, serve};
+use crate::relay::{AcceptedConnection, ConnectionHandle, Core, HandshakeLimiter, serve};
 use crate::route::{Route, RouteId, RouteTable};
 use crate::tls::Cipher;
 use crate::upstream::{AddressReport, DnsCache, Failures, socket_options};
@@ -276,7 +276,7 @@ async fn connection(shared: Rc<Shared>, handed: Handed) {
     };
     let handle = ConnectionHandle::new(shared.ids.next(), route, source);
     let _registered = shared.registry.enter(Rc::clone(&handle));
-    let accepted = Accepted {
+    let accepted = AcceptedConnection {
         handle: Rc::clone(&handle),
         socket,
         is_beyond: slot.is_beyond(),
