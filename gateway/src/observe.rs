@@ -3,6 +3,7 @@
 //! Pure, as what it chooses between: the association observer of `dicom`, the conversation observer
 //! of `hl7`, or none.
 
+use crate::strictness::Strictness;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -79,25 +80,25 @@ impl Observer {
     /// One for an association, which counts into `counts` as well.
     #[must_use]
     pub fn of_dicom(
-        manner: dicom::Manner,
+        strictness: Strictness,
         rules: Arc<Rules>,
         counts: Option<Arc<dicom::Counts>>,
         now: Instant,
     ) -> Self {
-        let association = Association::new(manner, rules, now).counted(counts);
+        let association = Association::new(strictness, rules, now).counted(counts);
         Self::Association(Box::new(association))
     }
 
     /// One for a conversation, which counts into `counts` as well.
     #[must_use]
-    pub fn of_mllp(manner: hl7::Manner, counts: Option<Arc<hl7::Counts>>) -> Self {
-        Self::Conversation(Box::new(Conversation::new(manner).counted(counts)))
+    pub fn of_mllp(strictness: Strictness, counts: Option<Arc<hl7::Counts>>) -> Self {
+        Self::Conversation(Box::new(Conversation::new(strictness).counted(counts)))
     }
 
     /// The same for a conversation in which either side may send the first message.
     #[must_use]
-    pub fn of_mllp_from_either(manner: hl7::Manner, counts: Option<Arc<hl7::Counts>>) -> Self {
-        let conversation = Conversation::new(manner).begun_by_either();
+    pub fn of_mllp_from_either(strictness: Strictness, counts: Option<Arc<hl7::Counts>>) -> Self {
+        let conversation = Conversation::new(strictness).begun_by_either();
         Self::Conversation(Box::new(conversation.counted(counts)))
     }
 
@@ -304,7 +305,7 @@ mod tests {
 
     fn observer() -> Observer {
         let rules = Arc::new(Rules::default());
-        Observer::of_dicom(dicom::Manner::Strict, rules, None, Instant::now())
+        Observer::of_dicom(Strictness::Strict, rules, None, Instant::now())
     }
 
     #[test]
@@ -361,7 +362,7 @@ mod tests {
 
     #[test]
     fn what_is_not_mllp_is_forbidden_where_the_route_insists() {
-        let mut observer = Observer::of_mllp(hl7::Manner::Strict, None);
+        let mut observer = Observer::of_mllp(Strictness::Strict, None);
         let seen = observer.see(Direction::ToTarget, b"GET / HTTP/1.1", Instant::now());
         assert!(matches!(seen, Err(Forbidden::Conversation(_))));
         assert_eq!(observer.last_words(Direction::ToClient, None), None);

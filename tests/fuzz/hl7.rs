@@ -1,11 +1,10 @@
 //! MLLP: conversations cut anywhere, against a reading of each direction as one piece of memory.
 
+use gateway::strictness::Strictness;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use gateway::hl7::{
-    Conversation, ConversationSummary, Manner, NotMllp, Role, Start, Verdict, start,
-};
+use gateway::hl7::{Conversation, ConversationSummary, NotMllp, Role, Start, Verdict, start};
 use gateway::limits::{MLLP_HEAD_BYTES_MAX, MLLP_PENDING_MAX, MLLP_START_JUNK_MAX, MLLP_TYPES_MAX};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region};
 
@@ -39,16 +38,16 @@ struct Saying {
 
 fn converse(input: &[u8]) -> String {
     let mut choices = Choices::new(input);
-    let manner = choices.pick(&[Manner::Lenient, Manner::Strict]);
+    let strictness = choices.pick(&[Strictness::Lenient, Strictness::Strict]);
     let piece = 1 + choices.below(40);
     let sayings = sayings(&mut choices);
-    let whole = play(&sayings, manner, usize::MAX);
+    let whole = play(&sayings, strictness, usize::MAX);
     for size in [1, 2, piece] {
-        assert_eq!(play(&sayings, manner, size), whole, "pieces of {size}");
+        assert_eq!(play(&sayings, strictness, size), whole, "pieces of {size}");
     }
     let (record, verdict) = whole;
     match record.not_followed {
-        Some(why) if manner == Manner::Strict => assert_eq!(verdict, Verdict::End(why)),
+        Some(why) if strictness == Strictness::Strict => assert_eq!(verdict, Verdict::End(why)),
         Some(_) => assert_eq!(verdict, Verdict::Pass),
         None => {
             assert_eq!(verdict, Verdict::Pass);
@@ -126,9 +125,13 @@ fn wide(message: &[u8]) -> Vec<u8> {
     [b"\x0b", &text[..], b"\x1c\r"].concat()
 }
 
-fn play(sayings: &[Saying], manner: Manner, piece: usize) -> (ConversationSummary, Verdict) {
+fn play(
+    sayings: &[Saying],
+    strictness: Strictness,
+    piece: usize,
+) -> (ConversationSummary, Verdict) {
     let region = Region::new(&INSTRUMENTED_SYSTEM);
-    let mut conversation = Conversation::new(manner);
+    let mut conversation = Conversation::new(strictness);
     let (mut verdict, mut now) = (Verdict::Pass, Instant::now());
     for saying in sayings {
         now = saying.now;
@@ -350,7 +353,7 @@ fn begin(input: &[u8]) -> String {
             .iter()
             .all(|verdict| *verdict == verdicts[at])
     );
-    let mut conversation = Conversation::new(Manner::Strict);
+    let mut conversation = Conversation::new(Strictness::Strict);
     let verdict = conversation.see(Role::Sender, &input[..at], Instant::now());
     // Between frames, more junk is borne.
     let is_junk = at > MLLP_START_JUNK_MAX && b"\r\n\0".contains(&input[at - 1]);

@@ -3,12 +3,12 @@
 //! As on a route, the bytes come in the payloads of records, 16 KiB each, cut anywhere in a PDU, and what
 //! is seen is counted for the metrics.
 
+use gateway::strictness::Strictness;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use gateway::dicom::{Manner, Rules};
-use gateway::hl7;
+use gateway::dicom::Rules;
 use gateway::observe::{Direction, Observer};
 
 use super::{Case, Turn};
@@ -62,7 +62,7 @@ impl Store {
             outstanding: 1,
         };
         let (rules, counts) = (Arc::new(Rules::default()), Some(Arc::default()));
-        let mut observer = Observer::of_dicom(Manner::Strict, rules, counts, Instant::now());
+        let mut observer = Observer::of_dicom(Strictness::Strict, rules, counts, Instant::now());
         for (direction, kind) in [
             (Direction::ToTarget, ASSOCIATE_RQ),
             (Direction::ToClient, ASSOCIATE_AC),
@@ -128,7 +128,7 @@ impl Talk {
         let head = "MSH|^~\\&|A|A|B|B|20260101||ADT^A01|1|P|2.5\rPID|1||";
         let rest = MESSAGE - acknowledgement.len() - frame(head).len();
         Self {
-            observer: Observer::of_mllp(hl7::Manner::Strict, Some(Arc::default())),
+            observer: Observer::of_mllp(Strictness::Strict, Some(Arc::default())),
             message: frame(&format!("{head}{}", "x".repeat(rest))),
             acknowledgement,
         }

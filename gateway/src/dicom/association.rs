@@ -3,6 +3,7 @@
 //! It looks at the PDUs by which associations begin and end, at the headers of what lies between, and at
 //! command sets. Data sets are skipped, so no image and no query key enters it. It never changes a byte.
 
+use crate::strictness::Strictness;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -16,19 +17,6 @@ use super::{
     Abort, AeTitle, Asked, AssociateRq, Command, ContextResult, Counts, Reason, Rejection, Role,
     Rules, UserInformation, Verdict, Violation,
 };
-
-/// What happens where bytes turn out not to be DICOM.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
-pub enum Manner {
-    /// The association ends, as PS3.8 asks.
-    Strict,
-    /// They pass, and nothing that follows is looked at.
-    ///
-    /// Rules that are enforced make the manner strict (`Rules::must_follow`): a side that can make the
-    /// observer look away could then send any command, or a second request with any titles.
-    #[default]
-    Lenient,
-}
 
 /// How far an association has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -87,9 +75,9 @@ struct Parties {
 impl Association {
     /// An association that begins with the next octet of its requestor.
     #[must_use]
-    pub fn new(manner: Manner, rules: Arc<Rules>, now: Instant) -> Self {
+    pub fn new(strictness: Strictness, rules: Arc<Rules>, now: Instant) -> Self {
         Self {
-            is_strict: manner == Manner::Strict || rules.must_follow(),
+            is_strict: strictness == Strictness::Strict || rules.must_follow(),
             rules,
             began: now,
             course: Course::Followed,

@@ -27,7 +27,7 @@ mod verdict;
 
 pub use accept::ContextResult;
 pub use answer::{Abort, Answer, Rejection};
-pub use association::{Association, Manner, Phase};
+pub use association::{Association, Phase};
 pub use command::{Command, NotACommand};
 pub use command_set::{Class, Status};
 pub use counts::{Counts, OfCommand};

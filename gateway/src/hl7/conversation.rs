@@ -1,5 +1,6 @@
 //! Follows both directions of a connection in MLLP and counts what passes.
 
+use crate::strictness::Strictness;
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,15 +12,6 @@ use super::is_junk;
 use super::pending::{Answered, Pending};
 use super::start::kind_of;
 use super::summary::{ConversationSummary, NotMllp, Role, Unanswered};
-
-/// What becomes of a conversation that is not MLLP.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Manner {
-    /// It must end.
-    Strict,
-    /// It goes on, and is not looked at any more.
-    Lenient,
-}
 
 /// Who sends the messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,7 +42,7 @@ pub enum Verdict {
 /// receiver answers each). It keeps no octet of a text longer than a slice, but the field that it
 /// reads.
 pub struct Conversation {
-    manner: Manner,
+    strictness: Strictness,
     sender: Reader,
     receiver: Reader,
     pending: Pending,
@@ -68,9 +60,9 @@ pub struct Conversation {
 impl Conversation {
     /// A conversation in which nothing was said yet.
     #[must_use]
-    pub fn new(manner: Manner) -> Self {
+    pub fn new(strictness: Strictness) -> Self {
         Self {
-            manner,
+            strictness,
             sender: Reader::new(),
             receiver: Reader::new(),
             pending: Pending::default(),
@@ -114,9 +106,9 @@ impl Conversation {
             self.refused = Some(why).filter(|_| self.roles != Roles::AsConnected && !has_begun);
             self.give_up(why);
         }
-        match (self.manner, self.record.not_followed) {
+        match (self.strictness, self.record.not_followed) {
             (_, Some(why)) if self.refused.is_some() => Verdict::End(why),
-            (Manner::Strict, Some(why)) => Verdict::End(why),
+            (Strictness::Strict, Some(why)) => Verdict::End(why),
             _ => Verdict::Pass,
         }
     }
@@ -263,7 +255,7 @@ impl Conversation {
 
     fn give_up(&mut self, why: NotMllp) {
         self.record.not_followed = Some(why);
-        if self.manner == Manner::Lenient {
+        if self.strictness == Strictness::Lenient {
             self.tell(|counts| counts.not_followed.add(1));
         }
         if !self.is_known() {
@@ -279,7 +271,7 @@ impl Conversation {
 
     // Whether what is known of the messages under way is true: not when further bytes pass unseen.
     fn is_known(&self) -> bool {
-        self.manner == Manner::Strict || self.record.not_followed.is_none()
+        self.strictness == Strictness::Strict || self.record.not_followed.is_none()
     }
 }
 
@@ -295,7 +287,7 @@ impl fmt::Debug for Conversation {
     // What a reader is in the middle of is nobody's.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Conversation")
-            .field("manner", &self.manner)
+            .field("manner", &self.strictness)
             .field("pending", &self.pending)
             .field("record", &self.record)
             .finish_non_exhaustive()

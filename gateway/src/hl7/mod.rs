@@ -15,7 +15,7 @@ mod start;
 mod summary;
 
 pub use code::{Code, Codes};
-pub use conversation::{Conversation, Manner, Verdict};
+pub use conversation::{Conversation, Verdict};
 pub use counts::Counts;
 pub use kind::{MessageType, MessageTypes};
 pub use probe::{NoAcknowledgement, Reply, question};

@@ -1,10 +1,11 @@
 //! Feeds a recording to the observer, cut in many ways.
 
+use gateway::strictness::Strictness;
 use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Instant;
 
-use gateway::dicom::{Association, AssociationSummary, Ending, Manner, Role, Rules, Verdict};
+use gateway::dicom::{Association, AssociationSummary, Ending, Role, Rules, Verdict};
 use gateway::hl7::{self, Conversation};
 
 use crate::tap::Recording;
@@ -117,7 +118,7 @@ fn pieces<'a>(runs: &Parts<'a>, mut length: impl FnMut(&[u8]) -> usize) -> Parts
 // Strict, so that whatever cannot be followed ends it.
 fn association(parts: &Parts, ended: Role, how: &str) -> AssociationSummary {
     let now = Instant::now();
-    let mut association = Association::new(Manner::Strict, Arc::new(Rules::default()), now);
+    let mut association = Association::new(Strictness::Strict, Arc::new(Rules::default()), now);
     for (by, octets) in parts {
         let verdict = association.see(*by, octets, now);
         assert_eq!(verdict, Verdict::Pass, "{how}: {by}: {association:?}");
@@ -127,7 +128,7 @@ fn association(parts: &Parts, ended: Role, how: &str) -> AssociationSummary {
 
 fn conversation(parts: &Parts, how: &str) -> hl7::ConversationSummary {
     let now = Instant::now();
-    let mut conversation = Conversation::new(hl7::Manner::Strict);
+    let mut conversation = Conversation::new(Strictness::Strict);
     for (by, octets) in parts {
         let role = match by {
             Role::Requestor => hl7::Role::Sender,
