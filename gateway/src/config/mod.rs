@@ -36,6 +36,7 @@ mod targets;
 mod tests;
 mod timeouts;
 mod value;
+mod written;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};

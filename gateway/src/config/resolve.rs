@@ -12,8 +12,8 @@ use super::file::{self, Text};
 use super::identity::{self, Identities};
 use super::peers::{PeerTables, RoutePeers};
 use super::problem::{Problems, quoted};
-use super::table::Written;
 use super::targets::{self, Expected};
+use super::written::Written;
 use super::{
     Config, IdentityFiles, InterfaceName, KeyExchange, Located, Mode, Policy, Protocol,
     RecordLayer, RouteConfig, RouteTls, ServiceLabel, Target,

@@ -5,8 +5,8 @@ use std::time::Duration;
 use super::file;
 use super::problem::{Problems, quoted};
 use super::resolve::Draft;
-use super::table::Written;
 use super::value::{duration, written};
+use super::written::Written;
 use super::{Connect, Keepalive, Mode, Protocol, Timeouts};
 use crate::limits;
 
