@@ -15,7 +15,6 @@ const EXCEPT: &[&str] = &[
     "bench/src/peers/",
     "gateway/src/audit/",
     "gateway/src/buffers/",
-    "gateway/src/config/",
     "gateway/src/metrics/",
     "gateway/src/pki/",
     "gateway/src/relay/",

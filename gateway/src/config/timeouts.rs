@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use super::draft::Draft;
 use super::file;
 use super::problem::{Problems, quoted};
-use super::resolve::Draft;
 use super::value::{duration, written};
 use super::written::Written;
 use super::{Connect, Keepalive, Mode, Protocol, Timeouts};
