@@ -9,6 +9,7 @@ mod journal;
 mod logfmt;
 mod observed;
 mod rate;
+mod times;
 mod warning;
 
 pub use event::{
