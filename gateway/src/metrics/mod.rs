@@ -8,6 +8,7 @@
 mod catalogue;
 mod files;
 mod passing;
+mod text;
 
 pub use catalogue::exposition;
 pub use files::{Expiry, Files};

@@ -9,7 +9,7 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use super::catalogue::head;
+use super::text::head;
 use super::{Counter, RouteMetrics, Seen};
 use crate::dicom::{self, Class, Command, OfCommand};
 use crate::hl7;
