@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::watch;
 
-use super::live::RouteId;
+use super::id::RouteId;
 use crate::config::{Observe, PeerName, Protocol, RouteConfig};
 use crate::metrics::RouteCounters;
 
