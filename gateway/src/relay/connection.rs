@@ -481,15 +481,12 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
         let Some(tls) = &self.route.config.tls else {
             unreachable!("who shook hands has a TLS route")
         };
-        let (mut engine, received) = Engine::new(
-            secured,
-            tls.record_layer,
-            self.core.cipher,
-            tls.key_records,
-            self.fairness_id,
-        )
-        .map_err(|error| Reason::Internal(error.to_string()))?;
+        let layer = tls.record_layer;
+        let begun = Engine::new(secured, layer, self.core.cipher, tls.key_records);
+        let (mut engine, incoming, early) =
+            begun.map_err(|error| Reason::Internal(error.to_string()))?;
         engine.count_key_updates(&self.counters.key_updates);
+        let received = ReceiveState::new(incoming, early, self.fairness_id);
         Ok((RefCell::new(engine), received))
     }
 
