@@ -14,7 +14,6 @@ const EXCEPT: &[&str] = &[
     "bench/demo/src/",
     "bench/src/peers/",
     "gateway/src/pki/",
-    "gateway/src/relay/",
     "gateway/src/tls/",
     "tests/fuzz/",
     "tests/simulation/",

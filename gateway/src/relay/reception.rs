@@ -8,13 +8,13 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::connection::ConnectionTask;
 use super::engine::Engine;
 use super::first::{Beginning, First, NoStart};
 use super::limiter::Place;
 use super::open::{Cut, ReceiveState};
 use super::seal::{TlsWriter, receive_ready};
 use super::stats::answered;
+use super::task::ConnectionTask;
 use crate::audit::{Close, ClosedBy, Reason};
 use crate::buffers::BufferSizer;
 use crate::dicom::{Answer, Ending};

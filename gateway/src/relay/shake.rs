@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::connection::ConnectionTask;
 use super::limiter::Place;
+use super::task::ConnectionTask;
 use crate::audit::{Close, ClosedBy, Reason};
 use crate::stream_kind::StreamKind;
 use crate::tls::handshake::{Cause, Failed, Pace, Secured, handshake};
