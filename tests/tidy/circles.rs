@@ -11,13 +11,8 @@ use crate::source::{Source, is_word};
 
 /// Folders whose circles are not refused yet. A folder leaves the list when it has none.
 const EXCEPT: &[&str] = &[
-    "bench/demo/src/",
-    "bench/src/peers/",
     "gateway/src/pki/",
     "gateway/src/tls/",
-    "tests/fuzz/",
-    "tests/simulation/",
-    "tests/src/",
 ];
 
 /// A path of modules and an item, from the root of a crate.
