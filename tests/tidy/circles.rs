@@ -10,10 +10,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use crate::source::{Source, is_word};
 
 /// Folders whose circles are not refused yet. A folder leaves the list when it has none.
-const EXCEPT: &[&str] = &[
-    "gateway/src/pki/",
-    "gateway/src/tls/",
-];
+const EXCEPT: &[&str] = &["gateway/src/pki/", "gateway/src/tls/"];
 
 /// A path of modules and an item, from the root of a crate.
 type Names = Vec<String>;

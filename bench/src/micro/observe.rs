@@ -8,13 +8,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use gateway::dicom::Rules;
+use gateway::dicom::{PduType, Rules};
 use gateway::observe::{Direction, Observer};
 
 use super::{Case, Turn};
-use crate::load::dicom::pdu::{
-    self, ASSOCIATE_AC, ASSOCIATE_RQ, Command, Control, Proposal, write,
-};
+use crate::load::dicom::pdu::{self, Command, Control, Proposal, write};
 
 /// Octets of one operation, as the cases of records have.
 const RECORD: usize = 16 << 10;
@@ -64,8 +62,8 @@ impl Store {
         let (rules, counts) = (Arc::new(Rules::default()), Some(Arc::default()));
         let mut observer = Observer::of_dicom(Strictness::Strict, rules, counts, Instant::now());
         for (direction, kind) in [
-            (Direction::ToTarget, ASSOCIATE_RQ),
-            (Direction::ToClient, ASSOCIATE_AC),
+            (Direction::ToTarget, PduType::AssociateRq),
+            (Direction::ToClient, PduType::AssociateAc),
         ] {
             let mut association = Vec::new();
             write(&mut association, kind, &proposal.body(kind))?;

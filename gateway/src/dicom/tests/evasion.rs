@@ -1,7 +1,7 @@
 //! Ways to a second A-ASSOCIATE-RQ that nobody judges: none of them works where a rule is enforced.
 
 use super::*;
-use crate::dicom::Binding;
+use crate::dicom::{Binding, PduType};
 use crate::limits::COMMAND_BYTES_MAX;
 use crate::strictness::Strictness;
 
@@ -317,7 +317,7 @@ fn a_side_that_aborted_sends_no_more_commands() {
     watched.pass(Acceptor, &abort());
     watched.pass(Requestor, &abort());
     let verdict = watched.see(Requestor, &store(2, CT, 9));
-    let what = Violation::UnexpectedPdu(4);
+    let what = Violation::UnexpectedPdu(PduType::Data);
     let by = Requestor;
     assert_eq!(verdict, Verdict::End(Reason::Violation { by, what }));
 }

@@ -1,6 +1,7 @@
 //! What must not pass, and what passes without being looked at.
 
 use super::*;
+use crate::dicom::PduType;
 use crate::strictness::Strictness;
 
 fn only(commands: &[Command], enforce: bool) -> Rules {
@@ -134,9 +135,15 @@ fn strict_ends_what_is_not_dicom_as_the_standard_asks() {
     let by = Acceptor;
     let cases = [
         (b"HTTP/1.1 400".to_vec(), Violation::UnknownPdu(b'H')),
-        (made::request("A", "B", &[]), Violation::UnexpectedPdu(1)),
-        (made::pdu(6, &[0; 4]), Violation::UnexpectedPdu(6)),
-        (made::pdu(4, &[0; 3]), Violation::PduLength(4)),
+        (
+            made::request("A", "B", &[]),
+            Violation::UnexpectedPdu(PduType::AssociateRq),
+        ),
+        (
+            made::pdu(6, &[0; 4]),
+            Violation::UnexpectedPdu(PduType::ReleaseRp),
+        ),
+        (made::pdu(4, &[0; 3]), Violation::PduLength(PduType::Data)),
         (made::pdu(4, &made::pdv(1, 3, &[1, 2])), Violation::Command),
     ];
     for (octets, what) in cases {
@@ -239,7 +246,7 @@ fn nothing_is_legal_before_its_time() {
     ];
     for (by, kind) in cases {
         let mut watched = Watched::new(Strictness::Strict, Rules::default());
-        let what = Violation::UnexpectedPdu(kind);
+        let what = Violation::UnexpectedPdu(PduType::of(kind).expect("a type"));
         let reason = refused(watched.see(by, &[kind, 0, 0, 0, 0, 4]));
         assert_eq!(reason, Reason::Violation { by, what });
     }
