@@ -24,7 +24,7 @@ use super::seal::{Sealing, TlsWriter};
 use super::shake::Limit;
 use super::stats::{ConnectionStats, Open, count, ending, unanswered};
 use super::task::{ConnectionTask, Core};
-use crate::audit::{self, Close, ClosedBy, Event, Reason};
+use crate::audit::{self, Close, ClosedBy, Deadline, Event, Reason};
 use crate::config::{Connect, Target};
 use crate::limits::FIRST_MOVE_LOOK;
 use crate::metrics::Stage;
@@ -324,7 +324,7 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
             biased;
             reason = counted => reason,
             reason = place.ended() => Some(reason),
-            () = late => Some(Reason::Deadline("first byte")),
+            () = late => Some(Reason::Deadline(Deadline::FirstByte)),
         }
     }
 

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::ending::{settle, stalls};
 use super::handle::ConnectionHandle;
 use super::receiver::{Limits, Receiver, State};
-use crate::audit::{Close, ClosedBy, Reason};
+use crate::audit::{Close, ClosedBy, Deadline, Reason};
 use crate::config::Timeouts;
 use crate::dicom::Answer;
 use crate::hl7;
@@ -461,12 +461,12 @@ impl<N: Socket, F: Socket> Link<N, F> {
             let moved = self.moved.get();
             let silence = moved.elapsed();
             if idle.is_some_and(|idle| silence >= idle) {
-                return of_us("idle");
+                return of_us(Deadline::Idle);
             }
             // One direction has finished in order and the other has been silent for long: whoever
             // finished may be gone altogether, which TCP tells only to those who send.
             if silence >= HALF_CLOSED_SILENCE && self.finished.get().is_some() {
-                return of_us("half-closed");
+                return of_us(Deadline::HalfClosed);
             }
             // Where all had been taken and nothing moved since, there is nothing to ask the system.
             if receivers.rest_since != Some(moved) {
@@ -483,7 +483,7 @@ impl<N: Socket, F: Socket> Link<N, F> {
             // Where the association is over, who has not closed is waited for as after a word of our own.
             if self.is_finished() && self.observer.borrow().is_association_over() {
                 if silence >= ARTIM {
-                    return of_us("half-closed");
+                    return of_us(Deadline::HalfClosed);
                 }
                 left = left.min(ARTIM.saturating_sub(silence));
             }

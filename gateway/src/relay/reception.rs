@@ -15,7 +15,7 @@ use super::open::{Cut, ReceiveState};
 use super::seal::{TlsWriter, receive_ready};
 use super::stats::answered;
 use super::task::ConnectionTask;
-use crate::audit::{Close, ClosedBy, Reason};
+use crate::audit::{Close, ClosedBy, Deadline, Reason};
 use crate::buffers::BufferSizer;
 use crate::dicom::{Answer, Ending};
 use crate::limits::ARTIM;
@@ -238,7 +238,7 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
         };
         let time = async {
             tokio::select! {
-                () = passed(limit) => Reason::Deadline("first byte"),
+                () = passed(limit) => Reason::Deadline(Deadline::FirstByte),
                 reason = self.handle.stopped() => reason,
                 () = at_rest => Reason::AtRest,
                 reason = place.ended() => reason,
