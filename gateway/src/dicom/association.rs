@@ -1,4 +1,4 @@
-//! Watches one association as its bytes pass, and decides whether they may (PS3.8 section 9.2).
+//! Observes one association as its bytes pass, and decides whether they may (PS3.8 section 9.2).
 //!
 //! It looks at the PDUs by which associations begin and end, at the headers of what lies between, and at
 //! command sets. Data sets are skipped, so no image and no query key enters it. It never changes a byte.
@@ -10,7 +10,7 @@ use std::time::Instant;
 use super::accept::AssociateAc;
 use super::command_set::{CommandSet, Meaning};
 use super::role::Both;
-use super::stats::{AssociationStats, Seen};
+use super::stats::{AssociationStats, Observation};
 use super::stream::{Event, Stream, Types};
 use super::summary::{AssociationSummary, Context, Ending};
 use super::{
@@ -104,17 +104,17 @@ impl Association {
         self
     }
 
-    /// Looks at the next bytes of one side, before they pass on. They may be cut anywhere.
+    /// Observes the next bytes of one side, before they pass on. They may be cut anywhere.
     ///
     /// Where the verdict is to end, none of `bytes` may pass, and every further verdict is the same.
-    pub fn see(&mut self, by: Role, bytes: &[u8], now: Instant) -> Verdict {
+    pub fn observe(&mut self, by: Role, bytes: &[u8], now: Instant) -> Verdict {
         match self.course {
             Course::Followed => {}
             Course::Lost(_) => return Verdict::Pass,
             Course::Ended(reason, _) => return Verdict::End(reason),
         }
         let between = self.between_pdus();
-        match self.follow(Seen { by, now }, bytes) {
+        match self.follow(Observation { by, now }, bytes) {
             Ok(()) => Verdict::Pass,
             Err(Reason::Violation { what, .. }) if !self.is_strict => {
                 // After its end an association has nothing more to send, well or badly; but rules that
@@ -133,7 +133,7 @@ impl Association {
         }
     }
 
-    fn follow(&mut self, seen: Seen, mut bytes: &[u8]) -> Result<(), Reason> {
+    fn follow(&mut self, seen: Observation, mut bytes: &[u8]) -> Result<(), Reason> {
         let violation = |what| Reason::Violation { by: seen.by, what };
         loop {
             let event = self.streams.of_mut(seen.by).next(&mut bytes);
@@ -253,7 +253,7 @@ impl Association {
         Types::of(grant).and(Types::of(talk))
     }
 
-    fn command(&mut self, seen: Seen, octets: &[u8]) -> Result<(), Reason> {
+    fn command(&mut self, seen: Observation, octets: &[u8]) -> Result<(), Reason> {
         let by = seen.by;
         let set = CommandSet::read(octets);
         let meaning = set.as_ref().and_then(CommandSet::meaning);

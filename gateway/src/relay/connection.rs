@@ -453,9 +453,9 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
         Ok((RefCell::new(engine), received))
     }
 
-    /// What looks at this connection.
+    /// What observes this connection.
     pub(super) fn observer(&self) -> Observer {
-        self.route.observer(&self.counters.seen)
+        self.route.observer(&self.counters.observed)
     }
 
     // Who waits for an answer to its request does so for about as long as `connect` allows; all that

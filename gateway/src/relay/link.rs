@@ -255,26 +255,26 @@ impl<N: Socket, F: Socket> Link<N, F> {
     /// Looks at bytes that come from the near side; whether they may go on.
     pub(super) fn see_from_near<'b>(&self, parts: impl Iterator<Item = &'b [u8]>) -> bool {
         self.is_owed_to_far.set(true);
-        self.see(self.farward(), parts)
+        self.observe(self.farward(), parts)
     }
 
     /// Looks at bytes for the near side; whether they may go on. They must be told as delivered when
     /// they are.
     pub(super) fn see_for_near<'b>(&self, parts: impl Iterator<Item = &'b [u8]>) -> bool {
-        let may_go_on = self.see(self.nearward, parts);
+        let may_go_on = self.observe(self.nearward, parts);
         self.is_owed_to_near.set(true);
         self.listens.set(false);
         may_go_on
     }
 
-    fn see<'b>(&self, direction: Direction, parts: impl Iterator<Item = &'b [u8]>) -> bool {
+    fn observe<'b>(&self, direction: Direction, parts: impl Iterator<Item = &'b [u8]>) -> bool {
         let mut observer = self.observer.borrow_mut();
         if observer.is_blind() {
             return true;
         }
         let now = Instant::now().into_std();
         for part in parts {
-            if let Err(why) = observer.see(direction, part, now) {
+            if let Err(why) = observer.observe(direction, part, now) {
                 drop(observer);
                 self.forbid(&why);
                 return false;

@@ -214,7 +214,7 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
         let now = Instant::now().into_std();
         let request = first.bytes.get(..first.request_octets).unwrap_or(&[]);
         // Whatever the verdict: nothing of it goes on.
-        let _ = observer.see(Direction::ToTarget, request, now);
+        let _ = observer.observe(Direction::ToTarget, request, now);
         self.stats.observed = observer.finish(ending, now);
     }
 

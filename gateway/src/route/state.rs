@@ -69,8 +69,8 @@ impl RouteState {
         for counters in &self.counters {
             match (config.observe, config.protocol) {
                 (Observe::Off, _) | (_, Protocol::Tcp) => {}
-                (_, Protocol::Dicom) => counters.seen.count_associations(),
-                (_, Protocol::Mllp) => counters.seen.count_conversations(),
+                (_, Protocol::Dicom) => counters.observed.count_associations(),
+                (_, Protocol::Mllp) => counters.observed.count_conversations(),
             }
         }
     }
