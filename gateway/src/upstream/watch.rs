@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-use super::connect::stopped;
+use super::stop::stopped;
 use super::{Health, ProbedTarget, Prober, Transition};
 use crate::metrics;
 use crate::uring::{Network, sleep_until};
