@@ -21,6 +21,7 @@ mod identity;
 mod name_constraints;
 mod names;
 mod normal_form;
+mod outcomes;
 mod own_chain;
 mod policies;
 mod policy;

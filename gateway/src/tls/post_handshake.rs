@@ -11,8 +11,8 @@ use rustls::server::ServerConnectionData;
 use rustls::{AlertDescription, ConnectionTrafficSecrets, Error, ExtractedSecrets};
 
 use super::cipher::Cipher;
-use super::record::{Content, Opener, Record, RecordError, Sealer};
-use super::session::Opened;
+use super::outcomes::{Opened, RecordError};
+use super::record::{Content, Opener, Record, Sealer};
 use crate::buffers::{Batch, Buffer};
 use crate::limits::{
     EMPTY_RECORDS_MAX, KEY_UPDATES_MAX, PARTS_MAX, POST_HANDSHAKE_MESSAGE_MAX, RECORD_HEADER,

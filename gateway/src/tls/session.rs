@@ -7,11 +7,12 @@
 use rustls::client::UnbufferedClientConnection;
 use rustls::server::UnbufferedServerConnection;
 use rustls::unbuffered::{
-    ConnectionState, EncodeError, EncodeTlsData, EncryptError, UnbufferedStatus, WriteTraffic,
+    ConnectionState, EncodeError, EncodeTlsData, UnbufferedStatus, WriteTraffic,
 };
 use rustls::{AlertDescription, CommonState, Error, PeerMisbehaved, ProtocolVersion};
 
 use super::cipher::Cipher;
+pub use super::outcomes::{Opened, SealError};
 use super::post_handshake::{InPlace, Schedule};
 use crate::buffers::Buffer;
 use crate::limits::{PLAINTEXT_ROOM, RECORD_HEADER};
@@ -57,42 +58,6 @@ pub enum Step {
     NeedBytes,
     /// The handshake is over and payload may pass.
     Done,
-}
-
-/// What opening has come to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Opened {
-    /// All whole records were opened; more must be received.
-    NeedBytes,
-    /// There is as much payload as one turn takes; send it and open again.
-    Full,
-    /// The peer has said close_notify: no payload will follow.
-    Closed,
-}
-
-/// Why sealing failed.
-#[derive(Debug, thiserror::Error)]
-pub enum SealError {
-    /// rustls refuses.
-    #[error(transparent)]
-    Tls(#[from] Error),
-    /// TLS 1.2 has no key update: 2^24 records end the connection (RFC 8446 section 5.5).
-    #[error(
-        "the record limit of a TLS 1.2 key is reached; use TLS 1.3 to move this much at a time"
-    )]
-    Exhausted,
-    /// The caller gave too little room, or payload before the handshake.
-    #[error("no room or no right to seal")]
-    Misused,
-}
-
-impl From<EncryptError> for SealError {
-    fn from(error: EncryptError) -> Self {
-        match error {
-            EncryptError::InsufficientSize(_) => Self::Misused,
-            EncryptError::EncryptExhausted => Self::Exhausted,
-        }
-    }
 }
 
 impl Session {
