@@ -17,9 +17,10 @@ use super::identity::{OwnCertificate, PeerInfo};
 use super::own_chain;
 use super::policy::{demands, provider, versions};
 use super::refusal::Refusal;
+use super::role::TlsRole;
 use super::rules::{Chain, Rules};
 use super::service::{Asked, asked, protocol_name};
-use super::verifier::{PeerVerification, TlsRole, Verifier};
+use super::verifier::{PeerVerification, Verifier};
 use crate::config::{RouteTls, ServiceLabel};
 use crate::pki::{Identity, Trust};
 

@@ -6,8 +6,8 @@ use rustls::pki_types::{CertificateDer, Der, TrustAnchor, UnixTime};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::algorithms::{Known, ca_key_fault};
-use super::identity::printable;
 use super::name_constraints::NameConstraints;
+use super::text::printable;
 use crate::pki::crl::{KeyHash, key_hash};
 use crate::pki::name;
 

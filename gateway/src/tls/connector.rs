@@ -12,9 +12,10 @@ use super::identity::{Description, OwnCertificate};
 use super::normal_form::{self, NormalChain};
 use super::own_chain;
 use super::policy::{demands, provider, signing_key, versions};
+use super::role::TlsRole;
 use super::rules::Rules;
 use super::service::protocol_name;
-use super::verifier::{PeerVerification, Request, TlsRole, Verifier};
+use super::verifier::{PeerVerification, Request, Verifier};
 use crate::config::{Host, KeyExchange, RouteTls, ServiceLabel, Target};
 use crate::pki::{Identity, Trust};
 

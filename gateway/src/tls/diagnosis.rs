@@ -9,13 +9,13 @@ use x509_parser::prelude::FromDer;
 
 use super::algorithms::{ca_key_fault, signature_rule};
 use super::der::{Elements, Layout, OBJECT_IDENTIFIER, SEQUENCE};
-use super::identity::{list, printable};
 use super::names::object_identifier;
 use super::normal_form::NormalChain;
 use super::policies::extension_name;
 use super::refusal::{Claim, Refusal, Rule};
+use super::role::TlsRole;
 use super::rules::{Chain, Rules};
-use super::verifier::TlsRole;
+use super::text::{list, printable};
 use crate::pki::constraints::Constraints;
 use crate::pki::crl::key_hash;
 use crate::pki::der::{BOOLEAN, element, only};

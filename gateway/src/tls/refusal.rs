@@ -9,8 +9,9 @@ use std::fmt;
 use rustls::pki_types::CertificateDer;
 use rustls::{CertificateError, Error};
 
-use super::identity::{Description, date};
-use super::verifier::TlsRole;
+use super::identity::Description;
+use super::role::TlsRole;
+use super::text::date;
 
 /// A peer's certificate that was refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
