@@ -8,6 +8,7 @@
 //! writes. Nothing here speaks TLS.
 
 pub mod authority;
+mod authority_error;
 pub(crate) mod constraints;
 pub(crate) mod crl;
 pub(crate) mod der;
