@@ -8,7 +8,6 @@
 
 mod acceptor;
 mod aead;
-mod algorithms;
 mod anchors;
 pub mod chain;
 mod cipher;

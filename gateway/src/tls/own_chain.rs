@@ -11,8 +11,8 @@ use ring::rand::SystemRandom;
 use ring::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair};
 use rustls::pki_types::{CertificateDer, UnixTime};
 
-use super::algorithms::signature_rule;
 use super::der::{Elements, Layout, OBJECT_IDENTIFIER, SEQUENCE};
+use super::diagnosis::signature_rule;
 use super::normal_form::NormalChain;
 use super::policy::provider;
 use super::refusal::{Refusal, Rule};
@@ -115,9 +115,7 @@ fn judged(
         Some(root) if is_self_issued(root) => presented.pop()?,
         _ => {
             let last = presented.pop()?;
-            let provider = provider(Policy::default(), KeyExchange::default());
-            let known = provider.signature_verification_algorithms.all;
-            if let Some(rule) = signature_rule(&last, known) {
+            if let Some(rule) = signature_rule(&last) {
                 let refusal = Refusal::new(peer, leaf, rule);
                 return Some(match above.is_empty() {
                     true => refusal,

@@ -16,6 +16,7 @@ use rustls::{
 };
 
 use crate::config::{KeyExchange, Policy};
+use crate::pki::algorithms;
 
 /// What a handshake negotiated, in the names of the IANA registries.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,7 +38,7 @@ pub fn provider(policy: Policy, key_exchange: KeyExchange) -> Arc<CryptoProvider
     Arc::new(CryptoProvider {
         cipher_suites: cipher_suites(policy, key_exchange),
         kx_groups: kx_groups(key_exchange),
-        signature_verification_algorithms: base.signature_verification_algorithms,
+        signature_verification_algorithms: algorithms::verification(),
         secure_random: base.secure_random,
         key_provider: base.key_provider,
     })

@@ -98,12 +98,8 @@ impl Rules {
                 }
                 seen.push(der);
                 let mut anchor = anchor.to_owned();
-                self.anchor_facts.push(AnchorFacts::take(
-                    &mut anchor,
-                    der,
-                    number,
-                    self.algorithms.all,
-                ));
+                self.anchor_facts
+                    .push(AnchorFacts::take(&mut anchor, der, number));
                 self.anchors.push(anchor);
             }
         }

@@ -13,7 +13,6 @@ use std::sync::Arc;
 use rustls::pki_types::UnixTime;
 use webpki::{EndEntityCert, VerifiedPath};
 
-use super::algorithms::key_fault;
 use super::anchors::{AnchorFacts, Selection};
 use super::chain::{self, Checks};
 use super::der::Layout;
@@ -28,6 +27,7 @@ use super::verified_peer::{VerifiedPeer, certificates, certificates_kept};
 use crate::limits::{
     ANCHORS_OF_OTHERS_MAX, CHAIN_CERTIFICATES_MAX, FAILED_CHECKS_MAX, NAME_COMPARISONS_MAX,
 };
+use crate::pki::algorithms::{Key, KeyUse};
 use crate::pki::crl::{KeyHash, key_hash, may_sign_certificates};
 
 impl Rules {
@@ -50,7 +50,9 @@ impl Rules {
         };
         let leaf = EndEntityCert::try_from(normal.leaf())
             .map_err(|cause| refuse(diagnosis::unreadable(normal.leaf(), &cause)))?;
-        if let Some(fault) = key_fault(&leaf.subject_public_key_info()) {
+        let key = Key::of_spki(&leaf.subject_public_key_info());
+        if let Some(fault) = key.fault(KeyUse::Peer) {
+            let fault = fault.to_string();
             return Err(refuse(Rule::Key { fault }));
         }
         self.find_path(&leaf, &normal, chain)
