@@ -7,10 +7,10 @@ use rustls::Error;
 use super::open::ReceiveState;
 use crate::buffers::{Batch, Buffer, FairnessId, Pool, Size};
 use crate::config::RecordLayer;
+use crate::handshake::Secured;
 use crate::limits::{CONTROL_ROOM, PLAINTEXT_ROOM, RECORD_OVERHEAD_MAX};
 use crate::metrics::KeyUpdates;
 use crate::tls::Cipher;
-use crate::tls::handshake::Secured;
 use crate::tls::post_handshake::InPlace;
 use crate::tls::session::{HandedOver, Opened, SealError, Session};
 

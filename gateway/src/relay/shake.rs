@@ -8,8 +8,8 @@ use tokio::time::Instant;
 use super::connection::ConnectionTask;
 use super::limiter::Place;
 use crate::audit::{Close, ClosedBy, Reason};
+use crate::handshake::{Cause, Failed, Pace, Secured, handshake};
 use crate::stream_kind::StreamKind;
-use crate::tls::handshake::{Cause, Failed, Pace, Secured, handshake};
 use crate::tls::session::Session;
 use crate::tls::{
     self, Acceptor, PeerVerification, RefusalClass, describe, explain, explain_end, explain_silence,

@@ -63,14 +63,18 @@ impl Acceptor {
     }
 
     #[cfg(test)]
-    pub(super) fn remarks_on(&self, chain: &[CertificateDer<'static>]) -> Vec<String> {
-        own_chain::remarks(chain, TlsRole::Client, &self.rules)
+    pub(super) fn remarks_on(
+        &self,
+        now: UnixTime,
+        chain: &[CertificateDer<'static>],
+    ) -> Vec<String> {
+        own_chain::remarks(chain, TlsRole::Client, &self.rules, now)
     }
 
-    /// What peers will hold against the chain that this route presents, as ends of sentences about its file.
+    /// Why peers may refuse the chain that this route presents, as ends of sentences about its file.
     #[must_use]
-    pub fn own_chain_remarks(&self) -> Vec<String> {
-        own_chain::remarks(&self.certified.cert, TlsRole::Client, &self.rules)
+    pub fn own_chain_remarks(&self, now: UnixTime) -> Vec<String> {
+        own_chain::remarks(&self.certified.cert, TlsRole::Client, &self.rules, now)
     }
 
     /// Begins a handshake with whoever connected.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rustls::client::{ResolvesClientCert, Resumption, UnbufferedClientConnection};
 use rustls::compress::CompressionCache;
-use rustls::pki_types::ServerName;
+use rustls::pki_types::{ServerName, UnixTime};
 use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, Error, SignatureScheme};
 
@@ -86,10 +86,10 @@ impl Connector {
         })
     }
 
-    /// What peers will hold against the chain that this route presents, as ends of sentences about its file.
+    /// Why peers may refuse the chain that this route presents, as ends of sentences about its file.
     #[must_use]
-    pub fn own_chain_remarks(&self) -> Vec<String> {
-        own_chain::remarks(&self.certified.cert, TlsRole::Server, &self.rules)
+    pub fn own_chain_remarks(&self, now: UnixTime) -> Vec<String> {
+        own_chain::remarks(&self.certified.cert, TlsRole::Server, &self.rules, now)
     }
 
     /// Begins a handshake with the server at `target`, whose name goes into the SNI; an address goes into none (RFC

@@ -3,8 +3,8 @@
 //! `policy` holds the versions, suites and key exchanges that a route may use, and `cipher` chooses the implementation
 //! of AES-GCM for the records. `verifier` checks a peer's certificates by `rules`, `search`, `identity` and
 //! `revocation`. `connector` and `acceptor` begin a handshake with a `PeerVerification` of its own. `refusal` and
-//! `explain` describe in one sentence why a handshake failed. No module here knows a socket or, the certificates'
-//! dates apart, a clock.
+//! `explain` describe in one sentence why a handshake failed. No module here knows a socket or a clock:
+//! `handshake` moves the bytes.
 
 mod acceptor;
 mod aead;
@@ -15,7 +15,6 @@ mod connector;
 mod der;
 mod diagnosis;
 mod explain;
-pub mod handshake;
 mod identity;
 mod name_constraints;
 mod names;

@@ -346,7 +346,7 @@ fn what_peers_would_refuse_in_an_own_chain_is_found_by_the_same_verifier() {
     let root = Authority::new("Root CA");
     let rules = Gateway::under(&root);
     let rules = rules.acceptor();
-    let remarks = |chain: &[CertificateDer<'static>]| rules.remarks_on(chain);
+    let remarks = |chain: &[CertificateDer<'static>]| rules.remarks_on(UnixTime::now(), chain);
     assert_eq!(remarks(&root.issue(&[PEER]).chain), Vec::<String>::new());
     let middle = root.intermediate("Middle CA", |_| {});
     assert_eq!(remarks(&middle.issue(&[PEER]).chain), Vec::<String>::new());
@@ -397,14 +397,17 @@ fn an_own_chain_that_lacks_its_issuer_is_remarked_if_that_seems_to_be_an_interme
         own.chain.truncate(1);
         own.chain
     };
-    let found = acceptor.remarks_on(&issue(&root.intermediate("Middle CA", |_| {})));
+    let found = acceptor.remarks_on(
+        UnixTime::now(),
+        &issue(&root.intermediate("Middle CA", |_| {})),
+    );
     let words = "the file holds no certificate of \"CN=Middle CA\"";
     assert!(
         found.iter().any(|remark| remark.contains(words)),
         "{found:?}"
     );
     assert_eq!(
-        acceptor.remarks_on(&issue(&root)),
+        acceptor.remarks_on(UnixTime::now(), &issue(&root)),
         Vec::<String>::new(),
         "a root that is known"
     );
@@ -429,7 +432,7 @@ fn a_salt_of_another_length_is_named_and_the_remedy_works() {
         assert!(sentence.contains("rsa_pss_saltlen:digest"), "{sentence}");
         // The site that owns the certificate reads it too.
         let acceptor = Gateway::under(&Authority::new("Site CA")).acceptor();
-        let found = acceptor.remarks_on(&[issued.1]);
+        let found = acceptor.remarks_on(UnixTime::now(), &[issued.1]);
         assert!(found[0].contains(&words), "{found:?}");
     }
     assert_eq!(judge(&openssl.issue(rsa, &format!("{pss}digest"))), Ok(()));
@@ -442,7 +445,7 @@ fn a_salt_of_another_length_is_named_and_the_remedy_works() {
         assert_eq!(judge(&issued), Ok(()), "{key}");
         let acceptor = Gateway::under(&Authority::new("Site CA")).acceptor();
         assert_eq!(
-            acceptor.remarks_on(&[issued.1]),
+            acceptor.remarks_on(UnixTime::now(), &[issued.1]),
             Vec::<String>::new(),
             "{key}"
         );
