@@ -42,6 +42,11 @@ fn tls_and_the_protocols_know_no_socket_and_no_clock() {
 }
 
 #[test]
+fn one_file_names_the_unbuffered_api_of_rustls() {
+    expect_none(layers::unbuffered_api);
+}
+
+#[test]
 fn only_sys_holds_unsafe_code() {
     expect_none(layers::unsafe_code);
 }

@@ -227,7 +227,7 @@ impl Taker {
             return None;
         }
         let words = match &mut self.engine {
-            Engine::InPlace(in_place) => in_place.last_words(),
+            Engine::InPlace(in_place) => in_place.final_alert(),
             Engine::Rustls(session) => session.last_words(),
         };
         let mut told = read(&words);

@@ -100,6 +100,32 @@ pub(crate) fn sockets_and_clocks(source: &Source) -> Vec<Finding> {
         .collect()
 }
 
+/// Finds names of rustls's unbuffered API outside the file that adapts it: rustls 0.24 removes that API.
+pub(crate) fn unbuffered_api(source: &Source) -> Vec<Finding> {
+    let is_test = source.path.contains("/tests/");
+    let is_own = source.path == "gateway/src/tls/rustls_states.rs";
+    if module(&source.path).is_none() || is_test || is_own {
+        return Vec::new();
+    }
+    let names = [
+        "unbuffered",
+        "UnbufferedClientConnection",
+        "UnbufferedServerConnection",
+        "UnbufferedStatus",
+        "ConnectionState",
+        "WriteTraffic",
+        "EncodeTlsData",
+        "KernelConnection",
+        "dangerous_into_kernel_connection",
+        "process_tls_records",
+    ];
+    names
+        .into_iter()
+        .flat_map(|name| source.words(name).map(move |at| (at, name)))
+        .map(|(at, name)| source.finding(at, format!("only tls/rustls_states.rs names {name}")))
+        .collect()
+}
+
 /// Finds unsafe code outside `gateway/src/sys`.
 pub(crate) fn unsafe_code(source: &Source) -> Vec<Finding> {
     if module(&source.path) == Some("sys") {
@@ -305,6 +331,19 @@ mod tests {
             "its time is real"
         );
         assert_eq!(found("gateway/src/handshake.rs"), 0);
+    }
+
+    #[test]
+    fn the_unbuffered_api_is_found_outside_its_file_only() {
+        let text = "use rustls::unbuffered::ConnectionState; fn f() { c.process_tls_records(b) }";
+        let found = |path| unbuffered_api(&Source::new(path, text)).len();
+        assert_eq!(found("gateway/src/tls/session.rs"), 3);
+        let others = [
+            "gateway/src/tls/rustls_states.rs",
+            "gateway/src/tls/tests/ends.rs",
+            "bench/src/micro/handshake.rs",
+        ];
+        assert_eq!(others.map(found), [0; 3]);
     }
 
     #[test]

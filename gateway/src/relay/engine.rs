@@ -183,8 +183,8 @@ impl Engine {
     /// The alert for the peer after an error.
     pub(super) fn last_words(&mut self) -> Vec<u8> {
         match self {
-            Self::InPlace(in_place) => in_place.last_words(),
-            Self::Buffered(session) => session.last_words(),
+            Self::InPlace(in_place) => in_place.final_alert(),
+            Self::Buffered(session) => session.final_alert(),
         }
     }
 }

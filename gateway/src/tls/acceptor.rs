@@ -5,10 +5,7 @@ use std::sync::Arc;
 use rustls::compress::CompressionCache;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, UnixTime};
-use rustls::server::{
-    ClientHello, NoServerSessionStorage, ResolvesServerCert, ServerConfig,
-    UnbufferedServerConnection,
-};
+use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert, ServerConfig};
 use rustls::sign::CertifiedKey;
 use rustls::{Error, SupportedProtocolVersion};
 
@@ -19,6 +16,7 @@ use super::policy::{demands, provider, versions};
 use super::refusal::Refusal;
 use super::role::TlsRole;
 use super::rules::{Chain, Rules};
+use super::rustls_states::{self, ServerConnection};
 use super::service::{Asked, asked, protocol_name};
 use super::verifier::{PeerVerification, Verifier};
 use crate::config::{RouteTls, ServiceLabel};
@@ -77,11 +75,11 @@ impl Acceptor {
         own_chain::remarks(&self.certified.cert, TlsRole::Client, &self.rules, now)
     }
 
-    /// Begins a handshake with whoever connected.
-    pub fn start(&self) -> Result<(UnbufferedServerConnection, Arc<PeerVerification>), Error> {
+    /// Begins a handshake with a client.
+    pub fn start(&self) -> Result<(ServerConnection, Arc<PeerVerification>), Error> {
         let verification = self.verification();
         let config = Arc::new(self.config(&verification)?);
-        Ok((UnbufferedServerConnection::new(config)?, verification))
+        Ok((rustls_states::server(config)?, verification))
     }
 
     /// Judges a client's chain by the rules of this route, as a handshake does, but without one: for

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use rustls::client::{ResolvesClientCert, Resumption, UnbufferedClientConnection};
+use rustls::client::{ResolvesClientCert, Resumption};
 use rustls::compress::CompressionCache;
 use rustls::pki_types::{ServerName, UnixTime};
 use rustls::sign::CertifiedKey;
@@ -14,6 +14,7 @@ use super::own_chain;
 use super::policy::{demands, provider, signing_key, versions};
 use super::role::TlsRole;
 use super::rules::Rules;
+use super::rustls_states::{self, ClientConnection};
 use super::service::protocol_name;
 use super::verifier::{PeerVerification, Request, Verifier};
 use crate::config::{Host, KeyExchange, RouteTls, ServiceLabel, Target};
@@ -99,7 +100,7 @@ impl Connector {
     pub fn start(
         &self,
         target: &Target,
-    ) -> Result<(UnbufferedClientConnection, Arc<PeerVerification>), Error> {
+    ) -> Result<(ClientConnection, Arc<PeerVerification>), Error> {
         let name = server_name(&target.host)?;
         let verification = PeerVerification::new(
             TlsRole::Client,
@@ -119,10 +120,7 @@ impl Connector {
             certified: self.certified.clone(),
             verification: verification.clone(),
         });
-        Ok((
-            UnbufferedClientConnection::new(Arc::new(config), name)?,
-            verification,
-        ))
+        Ok((rustls_states::client(Arc::new(config), name)?, verification))
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! `policy` holds the versions, suites and key exchanges that a route may use, and `cipher` chooses the implementation
 //! of AES-GCM for the records. `verifier` checks a peer's certificates by `rules`, `search`, `identity` and
-//! `revocation`. `connector` and `acceptor` begin a handshake with a `PeerVerification` of its own. `refusal` and
+//! `revocation`. `session` is a connection as the handshake and the relay use it,
+//! `record` and `post_handshake` are our own record layer. `connector` and `acceptor` begin a handshake with a `PeerVerification` of its own. `refusal` and
 //! `explain` describe in one sentence why a handshake failed. No module here knows a socket or a clock:
 //! `handshake` moves the bytes.
 
@@ -30,6 +31,7 @@ mod remedy;
 mod revocation;
 mod role;
 mod rules;
+mod rustls_states;
 mod search;
 mod service;
 pub mod session;

@@ -1,6 +1,5 @@
 //! Results of sealing and opening, which rustls's records (`session`) and our own (`record`) share.
 
-use rustls::unbuffered::EncryptError;
 use rustls::{AlertDescription, Error};
 
 /// Why opening stopped.
@@ -28,15 +27,6 @@ pub enum SealError {
     /// The caller gave too little room, or payload before the handshake.
     #[error("no room or no right to seal")]
     Misused,
-}
-
-impl From<EncryptError> for SealError {
-    fn from(error: EncryptError) -> Self {
-        match error {
-            EncryptError::InsufficientSize(_) => Self::Misused,
-            EncryptError::EncryptExhausted => Self::Exhausted,
-        }
-    }
 }
 
 /// What is wrong with a record, or with our own use of the layer.
