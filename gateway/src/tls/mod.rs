@@ -47,7 +47,7 @@ pub use cipher::{Cipher, CipherChoice, CpuFeatures};
 pub use connector::Connector;
 pub use explain::{explain, explain_end, explain_silence};
 pub use identity::{ChainCertificate, Description, PeerInfo};
-pub use policy::{TlsInfo, describe, provider, versions};
+pub use policy::{TlsInfo, TlsVersion, describe, provider, versions};
 pub use refusal::{Refusal, RefusalClass, Rule};
 pub use role::TlsRole;
 pub use verifier::PeerVerification;
