@@ -45,6 +45,16 @@ fn what_runs_on_a_worker_sleeps_by_its_own_timers() {
 }
 
 #[test]
+fn tls_and_the_protocols_know_no_socket_and_no_clock() {
+    expect_none(layers::sockets_and_clocks);
+}
+
+#[test]
+fn one_file_names_the_unbuffered_api_of_rustls() {
+    expect_none(layers::unbuffered_api);
+}
+
+#[test]
 fn only_sys_holds_unsafe_code() {
     expect_none(layers::unsafe_code);
 }

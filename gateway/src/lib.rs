@@ -12,6 +12,7 @@ pub mod cli;
 pub mod config;
 pub mod control;
 pub mod dicom;
+pub mod handshake;
 pub mod hl7;
 pub mod limits;
 pub mod measure;

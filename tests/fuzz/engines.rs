@@ -227,8 +227,8 @@ impl Taker {
             return None;
         }
         let words = match &mut self.engine {
-            Engine::InPlace(in_place) => in_place.last_words(),
-            Engine::Rustls(session) => session.last_words(),
+            Engine::InPlace(in_place) => in_place.final_alert(),
+            Engine::Rustls(session) => session.final_alert(),
         };
         let mut told = read(&words);
         told.retain(|told| told.content_type != HANDSHAKE);

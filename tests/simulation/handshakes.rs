@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use gateway::buffers::Buffer;
 use gateway::config::Mode;
+use gateway::handshake::{Cause, Failed, Pace, Secured, Unpaced, handshake};
 use gateway::route::Transport;
-use gateway::tls::handshake::{Cause, Failed, Pace, Secured, Unpaced, handshake};
 use gateway::tls::session::Session;
 use gateway::uring::SocketExt;
 use tokio::task::LocalSet;

@@ -3,13 +3,14 @@
 use crate::source::{Finding, Source, is_word};
 
 /// The rows of ARCHITECTURE.md, lowest first. A module uses rows below its own alone.
-const ROWS: [&[&str]; 13] = [
+const ROWS: [&[&str]; 14] = [
     &["sys", "limits", "stream_kind", "strictness"],
     &["measure"],
     &["dicom", "hl7"],
     &["config", "metrics", "observe", "uring", "buffers"],
     &["pki"],
     &["tls"],
+    &["handshake"],
     &["audit", "upstream"],
     &["route"],
     &["relay"],
@@ -54,7 +55,7 @@ pub(crate) fn ring_crates(source: &Source) -> Vec<Finding> {
 /// Finds waits of tokio's timers in what runs on a worker: its loop has timers of its own (`uring::sleep`), and
 /// tokio's panic there.
 pub(crate) fn tokio_timers(source: &Source) -> Vec<Finding> {
-    let on_worker = ["uring", "upstream", "relay", "worker"];
+    let on_worker = ["uring", "handshake", "upstream", "relay", "worker"];
     let is_test = source.path.ends_with("tests.rs") || source.path.contains("/tests/");
     let is_own = source.path == "gateway/src/uring/sleep.rs";
     if is_test || is_own || !module(&source.path).is_some_and(|own| on_worker.contains(&own)) {
@@ -73,6 +74,55 @@ pub(crate) fn tokio_timers(source: &Source) -> Vec<Finding> {
         .map(|(at, name)| {
             source.finding(at, format!("use crate::uring's timers, not tokio's {name}"))
         })
+        .collect()
+}
+
+/// Finds sockets and clocks in the modules that know neither: bytes and time are arguments there.
+pub(crate) fn sockets_and_clocks(source: &Source) -> Vec<Finding> {
+    let pure = ["dicom", "hl7", "tls"];
+    let Some(own) = module(&source.path).filter(|own| pure.contains(own)) else {
+        return Vec::new();
+    };
+    let is_test = source.path.ends_with("tests.rs") || source.path.contains("/tests/");
+    let sockets = used_modules(source).into_iter();
+    let sockets = sockets.filter(|(_, used)| *used == "uring");
+    let clocks = source.words("now").filter(|at| {
+        let before = &source.code[..*at];
+        let is_test = is_test || before.contains("mod tests {");
+        let clocks = ["Instant::", "SystemTime::", "UnixTime::"];
+        !is_test && clocks.iter().any(|clock| before.ends_with(clock))
+    });
+    let sockets = sockets.map(|(at, _)| (at, format!("{own} must know no socket")));
+    let clocks = clocks.map(|at| (at, format!("{own} must know no clock; pass the time in")));
+    sockets
+        .chain(clocks)
+        .map(|(at, what)| source.finding(at, what))
+        .collect()
+}
+
+/// Finds names of rustls's unbuffered API outside the file that adapts it: rustls 0.24 removes that API.
+pub(crate) fn unbuffered_api(source: &Source) -> Vec<Finding> {
+    let is_test = source.path.contains("/tests/");
+    let is_own = source.path == "gateway/src/tls/rustls_states.rs";
+    if module(&source.path).is_none() || is_test || is_own {
+        return Vec::new();
+    }
+    let names = [
+        "unbuffered",
+        "UnbufferedClientConnection",
+        "UnbufferedServerConnection",
+        "UnbufferedStatus",
+        "ConnectionState",
+        "WriteTraffic",
+        "EncodeTlsData",
+        "KernelConnection",
+        "dangerous_into_kernel_connection",
+        "process_tls_records",
+    ];
+    names
+        .into_iter()
+        .flat_map(|name| source.words(name).map(move |at| (at, name)))
+        .map(|(at, name)| source.finding(at, format!("only tls/rustls_states.rs names {name}")))
         .collect()
 }
 
@@ -266,6 +316,32 @@ mod tests {
             "gateway/src/supervisor/mod.rs",
             "gateway/src/upstream/tests.rs",
             "gateway/src/uring/sleep.rs",
+        ];
+        assert_eq!(others.map(found), [0; 3]);
+    }
+
+    #[test]
+    fn sockets_and_clocks_are_found_in_pure_modules_only() {
+        let text = "use crate::uring::Socket; fn f() { Instant::now(); UnixTime::now() }";
+        let found = |path| sockets_and_clocks(&Source::new(path, text)).len();
+        assert_eq!(found("gateway/src/tls/session.rs"), 3);
+        assert_eq!(
+            found("gateway/src/tls/tests/ends.rs"),
+            1,
+            "its time is real"
+        );
+        assert_eq!(found("gateway/src/handshake.rs"), 0);
+    }
+
+    #[test]
+    fn the_unbuffered_api_is_found_outside_its_file_only() {
+        let text = "use rustls::unbuffered::ConnectionState; fn f() { c.process_tls_records(b) }";
+        let found = |path| unbuffered_api(&Source::new(path, text)).len();
+        assert_eq!(found("gateway/src/tls/session.rs"), 3);
+        let others = [
+            "gateway/src/tls/rustls_states.rs",
+            "gateway/src/tls/tests/ends.rs",
+            "bench/src/micro/handshake.rs",
         ];
         assert_eq!(others.map(found), [0; 3]);
     }

@@ -250,7 +250,7 @@ fn accepted(accepted: &AcceptedPeer) {
         peer = %peer.identity,
         key_sha256 = %peer.key_sha256,
         serial = %peer.serial,
-        tls = %tls.map_or("-", |tls| tls.version),
+        tls = %tls.map_or_else(|| "-".to_owned(), |tls| tls.version.to_string()),
         "accepted"
     );
 }
@@ -342,7 +342,7 @@ fn connection(account: &ConnectionSummary, level: Level, suppressed: u64) {
                 certificate = %refused.map_or_else(none, ToString::to_string),
                 certificate_serial = %refused.map_or("-", |refused| &refused.serial),
                 certificate_sha256 = %refused.map_or("-", |refused| &refused.fingerprint),
-                tls = %tls.map_or("-", |tls| tls.version),
+                tls = %tls.map_or_else(|| "-".to_owned(), |tls| tls.version.to_string()),
                 suite = %tls.map_or("-", |tls| tls.suite),
                 group = %tls.map_or("-", |tls| tls.group),
                 sealed_bytes = account.sealed_bytes,

@@ -5,7 +5,6 @@
 //! two commands apart.
 
 use std::fs::File;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -16,6 +15,8 @@ use rcgen::{
 use rustls::pki_types::CertificateDer;
 use zeroize::Zeroizing;
 
+pub use super::authority_error::Error;
+use super::authority_error::quoted;
 use super::expiry::{date, unix};
 use super::facts::{self, Facts, hex, trim};
 use super::file::Role;
@@ -35,91 +36,6 @@ pub const CA_DAYS: u32 = 3653;
 pub const CERTIFICATE_DAYS: u32 = 398;
 /// Days until a new revocation list is due.
 pub const CRL_DAYS: u32 = 30;
-
-/// Why the authority refused or failed.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// A file that must not be overwritten is there.
-    #[error("{} exists already and is not overwritten; {remedy}", quoted(path))]
-    Exists {
-        /// The file.
-        path: PathBuf,
-        /// What to do.
-        remedy: &'static str,
-    },
-    /// A file of the authority, or a certificate given to it, is not as it must be.
-    #[error("{} {problem}", quoted(path))]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// The predicate: what is wrong with it, and what to do.
-        problem: String,
-    },
-    /// The system refused to read or write.
-    #[error("{} cannot be written: {cause}", quoted(path))]
-    Write {
-        /// The file or folder.
-        path: PathBuf,
-        /// What the system says.
-        cause: io::Error,
-    },
-    /// A name cannot stand in a certificate.
-    #[error("name {name:?} {problem}")]
-    Name {
-        /// The name as given.
-        name: String,
-        /// What is wrong with it, and what to do.
-        problem: &'static str,
-    },
-    /// A name that the CA must not vouch for.
-    #[error(
-        "name {name:?} is not one that the CA in {} may vouch for: {permitted}; issue it from another CA",
-        quoted(dir)
-    )]
-    NotPermitted {
-        /// The name as given, `dns:...` or `uri:...`.
-        name: String,
-        /// The CA's folder.
-        dir: PathBuf,
-        /// The names that it may vouch for.
-        permitted: String,
-    },
-    /// The CA is past its end.
-    #[error(
-        "the CA in {} expired {date}; make a new one with `wardgate pki init`",
-        quoted(dir)
-    )]
-    Expired {
-        /// The CA's folder.
-        dir: PathBuf,
-        /// The day it ended.
-        date: String,
-    },
-    /// A serial number that this CA knows nothing of.
-    #[error(
-        "serial {serial:?} is not in {}; give the certificate itself with --certificate",
-        quoted(index)
-    )]
-    UnknownSerial {
-        /// The serial number as given.
-        serial: String,
-        /// The index file.
-        index: PathBuf,
-    },
-    /// Key generation, randomness or encoding failed.
-    #[error("the certificate cannot be made: {0}")]
-    Crypto(String),
-}
-
-impl From<rcgen::Error> for Error {
-    fn from(error: rcgen::Error) -> Self {
-        Self::Crypto(error.to_string())
-    }
-}
-
-fn quoted(path: &Path) -> String {
-    format!("{:?}", path.display().to_string())
-}
 
 /// Why a certificate is revoked (RFC 5280 section 5.3.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]

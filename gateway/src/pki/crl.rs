@@ -7,14 +7,13 @@
 use std::sync::{Arc, OnceLock};
 
 use ring::digest::{SHA256, digest};
-use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::CertificateRevocationListDer;
 use x509_parser::prelude::FromDer;
 use x509_parser::time::ASN1Time;
-use x509_parser::x509::{AlgorithmIdentifier, X509Name};
+use x509_parser::x509::X509Name;
 
+use super::algorithms::{Signature, verification};
 use super::der::{self, BIT_STRING, Elements, INTEGER, SEQUENCE, context, context_constructed};
-use super::facts::Signature;
 use super::name;
 
 /// SHA-256 of a DER SubjectPublicKeyInfo.
@@ -176,9 +175,7 @@ impl Crl {
         let key_algorithm = key.next_if(SEQUENCE)?;
         let key = whole_bytes(key.next_if(BIT_STRING)?)?;
         let signature = whole_bytes(fields.signature)?;
-        let all = aws_lc_rs::default_provider()
-            .signature_verification_algorithms
-            .all;
+        let all = verification().all;
         let fitting = all.iter().find(|one| {
             one.signature_alg_id().as_ref() == fields.algorithm
                 && one.public_key_alg_id().as_ref() == key_algorithm
@@ -228,8 +225,8 @@ impl CrlHead {
         let fields = Fields::of(der).ok_or("its DER is broken or cut off")?;
         let (_, issuer) =
             X509Name::from_der(fields.issuer).map_err(|_| "its issuer has no valid name")?;
-        let (_, algorithm) = AlgorithmIdentifier::from_der(fields.algorithm_der)
-            .map_err(|_| "its signature algorithm cannot be read")?;
+        let signature =
+            Signature::of(fields.algorithm).ok_or("its signature algorithm cannot be read")?;
         let indirect = fields
             .extension(ISSUING_DISTRIBUTION_POINT)
             .and_then(|point| der::only(point, SEQUENCE))
@@ -239,7 +236,7 @@ impl CrlHead {
             issuer_der: name::comparable(fields.issuer),
             this_update: time(fields.this_update).ok_or("its thisUpdate is no time")?,
             next_update: fields.next_update.and_then(time),
-            signature: Signature::of(&algorithm),
+            signature,
             delta: fields.extension(DELTA_CRL_INDICATOR).is_some(),
             indirect,
         })
@@ -317,7 +314,6 @@ fn flag(point: &[u8], number: u8) -> bool {
 struct Fields<'a> {
     to_be_signed: &'a [u8],
     algorithm: &'a [u8],
-    algorithm_der: &'a [u8],
     signature: &'a [u8],
     issuer: &'a [u8],
     this_update: &'a [u8],
@@ -345,7 +341,6 @@ impl<'a> Fields<'a> {
         Some(Self {
             to_be_signed: signed.whole,
             algorithm: algorithm.content,
-            algorithm_der: algorithm.whole,
             signature,
             issuer,
             this_update,

@@ -9,55 +9,14 @@ use x509_parser::extensions::{
 };
 use x509_parser::oid_registry::OID_X509_EXT_NAME_CONSTRAINTS;
 use x509_parser::prelude::FromDer;
-use x509_parser::public_key::PublicKey;
 use x509_parser::revocation_list::{CertificateRevocationList, RevokedCertificate};
-use x509_parser::signature_algorithm::RsaSsaPssParams;
-use x509_parser::x509::{AlgorithmIdentifier, SubjectPublicKeyInfo, X509Version};
+use x509_parser::x509::X509Version;
 
+use super::algorithms::{Key, Signature};
 use super::constraints::{Constraints, ip_text};
 use super::name;
 
-/// Signature algorithms: object identifier, name, and the broken hash where it rests on one.
-const SIGNATURES: &[(&str, &str, Option<&str>)] = &[
-    ("1.2.840.113549.1.1.2", "RSA with MD2", Some("MD2")),
-    ("1.2.840.113549.1.1.3", "RSA with MD4", Some("MD4")),
-    ("1.2.840.113549.1.1.4", "RSA with MD5", Some("MD5")),
-    ("1.2.840.113549.1.1.5", "RSA with SHA-1", Some("SHA-1")),
-    ("1.3.14.3.2.29", "RSA with SHA-1", Some("SHA-1")),
-    ("1.2.840.113549.1.1.14", "RSA with SHA-224", None),
-    ("1.2.840.113549.1.1.11", "RSA with SHA-256", None),
-    ("1.2.840.113549.1.1.12", "RSA with SHA-384", None),
-    ("1.2.840.113549.1.1.13", "RSA with SHA-512", None),
-    ("1.2.840.10040.4.3", "DSA with SHA-1", Some("SHA-1")),
-    ("1.2.840.10045.4.1", "ECDSA with SHA-1", Some("SHA-1")),
-    ("1.2.840.10045.4.3.1", "ECDSA with SHA-224", None),
-    ("1.2.840.10045.4.3.2", "ECDSA with SHA-256", None),
-    ("1.2.840.10045.4.3.3", "ECDSA with SHA-384", None),
-    ("1.2.840.10045.4.3.4", "ECDSA with SHA-512", None),
-    ("1.3.101.112", "Ed25519", None),
-    ("1.3.101.113", "Ed448", None),
-];
-
-/// RSASSA-PSS, whose hash stands in its parameters (RFC 4055 section 3.1).
-const RSA_PSS: &str = "1.2.840.113549.1.1.10";
-
-/// Hashes that RSASSA-PSS names.
-const HASHES: &[(&str, &str, Option<&str>)] = &[
-    ("1.3.14.3.2.26", "RSA-PSS with SHA-1", Some("SHA-1")),
-    ("2.16.840.1.101.3.4.2.1", "RSA-PSS with SHA-256", None),
-    ("2.16.840.1.101.3.4.2.2", "RSA-PSS with SHA-384", None),
-    ("2.16.840.1.101.3.4.2.3", "RSA-PSS with SHA-512", None),
-];
-
-/// Named curves: object identifier, name, bits.
-const CURVES: &[(&str, &str, usize)] = &[
-    ("1.2.840.10045.3.1.1", "P-192", 192),
-    ("1.3.132.0.33", "P-224", 224),
-    ("1.2.840.10045.3.1.7", "P-256", 256),
-    ("1.3.132.0.34", "P-384", 384),
-    ("1.3.132.0.35", "P-521", 521),
-    ("1.3.132.0.10", "secp256k1", 256),
-];
+const UNREADABLE_ALGORITHM: &str = "its signature algorithm cannot be read";
 
 /// What a certificate says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,32 +50,6 @@ pub(crate) struct Facts {
     pub(crate) extended_usage: Option<Vec<String>>,
 }
 
-/// A public key's type and strength.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Key {
-    pub(crate) family: Family,
-    /// `RSA`, `EC P-256`, `Ed25519`, or the object identifier of something else.
-    pub(crate) name: String,
-    /// 0 where unknown.
-    pub(crate) bits: usize,
-}
-
-/// Families of public keys that the rules tell apart.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Family {
-    Rsa,
-    Ec,
-    Other,
-}
-
-/// How a certificate or list is signed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Signature {
-    pub(crate) name: String,
-    /// The hash that makes it forgeable, where there is one.
-    pub(crate) broken_hash: Option<&'static str>,
-}
-
 impl Facts {
     /// Parses a certificate; the error is the parser's.
     pub(crate) fn of(der: &[u8]) -> Result<Self, String> {
@@ -125,10 +58,11 @@ impl Facts {
         if !rest.is_empty() {
             return Err("bytes follow its end".to_owned());
         }
-        Ok(Self::from_parsed(&certificate))
+        let signature = Signature::of_signed(der).ok_or(UNREADABLE_ALGORITHM)?;
+        Ok(Self::from_parsed(&certificate, signature))
     }
 
-    fn from_parsed(certificate: &X509Certificate<'_>) -> Self {
+    fn from_parsed(certificate: &X509Certificate<'_>, signature: Signature) -> Self {
         let extensions = Extensions::of(certificate.extensions());
         Self {
             subject: certificate.subject().to_string(),
@@ -139,9 +73,9 @@ impl Facts {
             serial: trim(certificate.raw_serial()),
             not_before: certificate.validity().not_before.timestamp(),
             not_after: certificate.validity().not_after.timestamp(),
-            key: Key::of(certificate.public_key()),
+            key: Key::of_spki(certificate.public_key().raw),
             spki: certificate.public_key().raw.to_vec(),
-            signature: Signature::of(&certificate.signature_algorithm),
+            signature,
             names: extensions.names,
             ca: extensions.ca,
             path_length: extensions.path_length,
@@ -206,78 +140,6 @@ impl Extensions {
         }
         all
     }
-}
-
-impl Key {
-    /// The key of a SubjectPublicKeyInfo in DER.
-    pub(crate) fn of_spki(der: &[u8]) -> Option<Self> {
-        let (_, spki) = SubjectPublicKeyInfo::from_der(der).ok()?;
-        Some(Self::of(&spki))
-    }
-
-    fn of(spki: &SubjectPublicKeyInfo<'_>) -> Self {
-        let oid = spki.algorithm.algorithm.to_id_string();
-        match spki.parsed() {
-            Ok(PublicKey::RSA(key)) => Self {
-                family: Family::Rsa,
-                name: "RSA".to_owned(),
-                bits: bits(key.modulus),
-            },
-            Ok(PublicKey::EC(point)) => Self::ec(&spki.algorithm, point.key_size()),
-            _ => Self {
-                family: Family::Other,
-                name: signature_name(&oid).map_or(oid, |(name, _)| name.to_owned()),
-                bits: 0,
-            },
-        }
-    }
-
-    fn ec(algorithm: &AlgorithmIdentifier<'_>, point_bits: usize) -> Self {
-        let oid = algorithm.parameters.as_ref().and_then(|p| p.as_oid().ok());
-        let oid = oid.map_or_else(|| "unnamed curve".to_owned(), |oid| oid.to_id_string());
-        let known = CURVES.iter().find(|(known, ..)| *known == oid);
-        let (name, bits) =
-            known.map_or((oid.as_str(), point_bits), |(_, name, bits)| (name, *bits));
-        Self {
-            family: Family::Ec,
-            name: format!("EC {name}"),
-            bits,
-        }
-    }
-}
-
-impl Signature {
-    pub(crate) fn of(algorithm: &AlgorithmIdentifier<'_>) -> Self {
-        let oid = algorithm.algorithm.to_id_string();
-        let found = if oid == RSA_PSS {
-            pss_hash(algorithm).and_then(|hash| find(HASHES, &hash))
-        } else {
-            signature_name(&oid)
-        };
-        let (name, broken_hash) = found.unwrap_or((&oid, None));
-        Self {
-            name: name.to_owned(),
-            broken_hash,
-        }
-    }
-}
-
-fn pss_hash(algorithm: &AlgorithmIdentifier<'_>) -> Option<String> {
-    let parameters = algorithm.parameters.as_ref()?;
-    let parameters = RsaSsaPssParams::try_from(parameters).ok()?;
-    Some(parameters.hash_algorithm_oid().to_id_string())
-}
-
-fn signature_name(oid: &str) -> Option<(&'static str, Option<&'static str>)> {
-    find(SIGNATURES, oid)
-}
-
-fn find(
-    table: &[(&str, &'static str, Option<&'static str>)],
-    oid: &str,
-) -> Option<(&'static str, Option<&'static str>)> {
-    let row = table.iter().find(|(known, ..)| *known == oid)?;
-    Some((row.1, row.2))
 }
 
 fn version(version: X509Version) -> u32 {
@@ -368,10 +230,11 @@ impl CrlFacts {
         if !rest.is_empty() {
             return Err("bytes follow its end".to_owned());
         }
-        Ok(Self::from_parsed(&crl))
+        let signature = Signature::of_signed(der).ok_or(UNREADABLE_ALGORITHM)?;
+        Ok(Self::from_parsed(&crl, signature))
     }
 
-    fn from_parsed(crl: &CertificateRevocationList<'_>) -> Self {
+    fn from_parsed(crl: &CertificateRevocationList<'_>, signature: Signature) -> Self {
         let extensions = || crl.extensions().iter().map(X509Extension::parsed_extension);
         Self {
             issuer: crl.issuer().to_string(),
@@ -379,7 +242,7 @@ impl CrlFacts {
             number: crl.crl_number().map(x509_parser::num_bigint::BigUint::to_bytes_be),
             this_update: crl.last_update().timestamp(),
             next_update: crl.next_update().map(|at| at.timestamp()),
-            signature: Signature::of(&crl.signature_algorithm),
+            signature,
             delta: crl.extensions().iter().any(|extension| {
                 extension.oid == x509_parser::oid_registry::OID_X509_EXT_DELTA_CRL_INDICATOR
             }),
@@ -452,12 +315,4 @@ pub(crate) fn trim(serial: &[u8]) -> Vec<u8> {
     let first = serial.iter().position(|byte| *byte != 0);
     let kept = first.and_then(|first| serial.get(first..));
     kept.unwrap_or(&[0]).to_vec()
-}
-
-fn bits(modulus: &[u8]) -> usize {
-    let significant = trim(modulus);
-    let leading = significant
-        .first()
-        .map_or(0, |byte| byte.leading_zeros() as usize);
-    (significant.len() * 8).saturating_sub(leading)
 }

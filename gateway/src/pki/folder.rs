@@ -9,7 +9,7 @@ use rcgen::KeyPair;
 use rustls::pki_types::CertificateDer;
 use zeroize::Zeroizing;
 
-use super::authority::Error;
+use super::authority_error::Error;
 use super::facts::Facts;
 use super::file::{self, Role};
 use super::{pem, store, write};

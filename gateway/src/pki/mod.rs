@@ -7,7 +7,9 @@
 //! like, `constraints` which names a CA may vouch for, `folder` and `index` keep a CA's state and `write`
 //! writes. Nothing here speaks TLS.
 
+pub(crate) mod algorithms;
 pub mod authority;
+mod authority_error;
 pub(crate) mod constraints;
 pub(crate) mod crl;
 pub(crate) mod der;

@@ -4,7 +4,7 @@
 
 use rustls::pki_types::DnsName;
 
-use super::authority::Error;
+use super::authority_error::Error;
 use super::constraints::{NO_HOST, host_of_uri};
 use super::der::element;
 

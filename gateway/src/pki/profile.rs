@@ -9,7 +9,7 @@ use rustls::pki_types::DnsName;
 use time::OffsetDateTime;
 use zeroize::Zeroizing;
 
-use super::authority::Error;
+use super::authority_error::Error;
 use super::permitted::{self, Permitted};
 
 /// Seconds by which certificates and lists begin in the past, because clocks differ between sites.

@@ -1,20 +1,16 @@
 //! What a certificate must be to serve on a route: pure judgements over `Facts`.
 //!
 //! Each answer is a predicate with its remedy (`expired 2026-03-01, ...; renew it ...`): the caller
-//! puts the object in front. The strengths are those of PS3.15 B.13: RSA from 2048 bit, elliptic
-//! curves from 256 bit, SHA-256 or better.
+//! puts the object in front. Which keys and signatures are accepted, `algorithms` decides.
 
 use std::path::Path;
 
+use super::algorithms::{KeyFault, KeyUse, SignatureFault};
 use super::crl::CrlHead;
 use super::expiry::{date, moment};
-use super::facts::{Facts, Family, Key};
+use super::facts::Facts;
 use crate::config::Mode;
 use crate::limits::ANCHORS_OF_ONE_NAME_MAX;
-
-/// The weakest keys that are taken (PS3.15 B.13), in bits.
-const RSA_BITS_MIN: usize = 2048;
-const EC_BITS_MIN: usize = 256;
 
 const ISSUE: &str = "issue a new one with `wardgate pki issue`";
 const ASK: &str = "get a current one from its CA";
@@ -43,8 +39,8 @@ pub(crate) fn leaf(facts: &Facts, files: OwnFiles<'_>, mode: Mode, now: i64) -> 
         problems.extend(usage(facts));
         problems.extend(extended_usage(facts, mode));
     }
-    problems.extend(weak_key(&facts.key, ISSUE));
-    problems.extend(broken_signature(facts, ISSUE));
+    problems.extend(key(facts, KeyUse::Peer, ISSUE));
+    problems.extend(weak_signature(facts, ISSUE));
     problems
 }
 
@@ -54,7 +50,7 @@ pub(crate) fn intermediate(facts: &Facts, now: i64) -> Vec<String> {
     problems.extend(authority(facts));
     // A root signs itself, and nobody checks that signature: it is trusted by being known.
     if !facts.self_issued() {
-        problems.extend(broken_signature(facts, ASK));
+        problems.extend(weak_signature(facts, ASK));
     }
     problems
 }
@@ -72,7 +68,7 @@ fn authority(facts: &Facts) -> Vec<String> {
         problems
             .push("is not a CA certificate; put that of the CA that issued it there".to_owned());
     }
-    problems.extend(weak_key(&facts.key, ASK));
+    problems.extend(key(facts, KeyUse::Authority, ASK));
     problems
 }
 
@@ -183,22 +179,27 @@ fn extended_usage(facts: &Facts, mode: Mode) -> Option<String> {
     })
 }
 
-/// Says that a key is too weak, where it is.
-pub(crate) fn weak_key(key: &Key, remedy: &str) -> Option<String> {
-    let least = match key.family {
-        Family::Rsa => RSA_BITS_MIN,
-        Family::Ec => EC_BITS_MIN,
-        Family::Other => return None,
-    };
-    let (name, bits) = (&key.name, key.bits);
-    (bits < least)
-        .then(|| format!("has a weak key ({name}, {bits} bit; {least} is the least); {remedy}"))
+/// Reports a key that no handshake accepts for this use.
+fn key(facts: &Facts, purpose: KeyUse, remedy: &str) -> Option<String> {
+    Some(match facts.key.fault(purpose)? {
+        KeyFault::Weak { key, least } => {
+            let (name, bits) = (&key.name, key.bits);
+            format!("has a weak key ({name}, {bits} bit; {least} is the least); {remedy}")
+        }
+        fault => format!("has {fault}, which is not accepted; {remedy}"),
+    })
 }
 
-fn broken_signature(facts: &Facts, remedy: &str) -> Option<String> {
-    let hash = facts.signature.broken_hash?;
+/// Reports a signature whose hash is weaker than SHA-256. Peers of another make may accept other algorithms that
+/// wardgate does not accept; the start reports those as a warning (`tls::own_chain`).
+fn weak_signature(facts: &Facts, remedy: &str) -> Option<String> {
+    let (hash, why) = match facts.signature.fault? {
+        SignatureFault::Forgeable { hash } => (hash, "can be forged"),
+        SignatureFault::ShortHash { hash } => (hash, "is too short"),
+        SignatureFault::Salt { .. } | SignatureFault::Unsupported => return None,
+    };
     Some(format!(
-        "is signed with {hash}, which can be forged (SHA-256 is the least); {remedy}"
+        "is signed with {hash}, which {why} (SHA-256 is the least); {remedy}"
     ))
 }
 
@@ -232,7 +233,7 @@ pub(crate) fn crl(facts: &CrlHead, now: i64) -> Vec<String> {
         );
     }
     problems.extend(crl_dates(facts, now));
-    if let Some(hash) = facts.signature.broken_hash {
+    if let Some(SignatureFault::Forgeable { hash }) = facts.signature.fault {
         problems.push(format!(
             "is signed with {hash}, which can be forged; ask the CA for one signed with SHA-256"
         ));

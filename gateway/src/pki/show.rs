@@ -9,9 +9,10 @@ use std::time::SystemTime;
 
 use rustls::pki_types::PrivateKeyDer;
 
+use super::algorithms::{Key, SignatureFault};
 use super::constraints::Constraints;
 use super::expiry::{date, days_between, plural, unix};
-use super::facts::{CrlFacts, Facts, Key, Revoked, hex, sha256_hex};
+use super::facts::{CrlFacts, Facts, Revoked, hex, sha256_hex};
 use super::file::{self, Contents, Role};
 use super::store;
 
@@ -137,12 +138,12 @@ impl Description {
         );
         self.names(facts);
         self.line("key", strength(&facts.key));
-        let broken = facts.signature.broken_hash;
-        let forgeable = broken.map_or("", |_| ", which can be forged");
-        self.line(
-            "signature",
-            format_args!("{}{forgeable}", facts.signature.name),
-        );
+        let fault = match facts.signature.fault {
+            None => "",
+            Some(SignatureFault::Forgeable { .. }) => ", which can be forged",
+            Some(_) => ", which is not accepted",
+        };
+        self.line("signature", format_args!("{}{fault}", facts.signature.name));
         self.line("valid", self.validity(facts.not_before, facts.not_after));
         self.line("use", usage(facts));
         self.line("CA", authority(facts));
@@ -232,7 +233,7 @@ impl Description {
             let problem = format!("in {form}, of a kind that cannot be used here, or damaged");
             return self.line("type", problem);
         };
-        let kind = Key::of_spki(&public).map_or_else(|| "unknown".to_owned(), |key| strength(&key));
+        let kind = strength(&Key::of_spki(&public));
         self.line("type", format_args!("{kind}, in {form}"));
         let fits = |facts: &Option<&Facts>| facts.is_some_and(|facts| facts.spki == public);
         match certificates.iter().position(fits) {

@@ -13,6 +13,7 @@ use std::time::SystemTime;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use zeroize::Zeroize;
 
+use super::algorithms::KeyUse;
 use super::crl;
 use super::expiry::{date, unix};
 use super::facts::{self, Facts};
@@ -398,8 +399,8 @@ impl<'a> Loader<'a> {
                     ),
                 );
             }
-            // That the key is too weak to be used has been said of its certificate.
-            (None, Some(leaf)) if rules::weak_key(&leaf.key, "").is_some() => {}
+            // The certificate's own problem has named the key already.
+            (None, Some(leaf)) if leaf.key.fault(KeyUse::Peer).is_some() => {}
             (None, _) => self.add(
                 &files.key,
                 Role::Key,

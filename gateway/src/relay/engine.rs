@@ -6,10 +6,10 @@ use rustls::Error;
 
 use crate::buffers::{Batch, Buffer, Pool, Size};
 use crate::config::RecordLayer;
+use crate::handshake::Secured;
 use crate::limits::{CONTROL_ROOM, PLAINTEXT_ROOM, RECORD_OVERHEAD_MAX};
 use crate::metrics::KeyUpdates;
 use crate::tls::Cipher;
-use crate::tls::handshake::Secured;
 use crate::tls::post_handshake::InPlace;
 use crate::tls::session::{HandedOver, Opened, SealError, Session};
 
@@ -176,8 +176,8 @@ impl Engine {
     /// The alert for the peer after an error.
     pub(super) fn last_words(&mut self) -> Vec<u8> {
         match self {
-            Self::InPlace(in_place) => in_place.last_words(),
-            Self::Buffered(session) => session.last_words(),
+            Self::InPlace(in_place) => in_place.final_alert(),
+            Self::Buffered(session) => session.final_alert(),
         }
     }
 }

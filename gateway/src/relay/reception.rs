@@ -18,11 +18,11 @@ use super::task::ConnectionTask;
 use crate::audit::{Close, ClosedBy, Deadline, Reason};
 use crate::buffers::BufferSizer;
 use crate::dicom::{Answer, Ending};
+use crate::handshake::send_alert;
 use crate::limits::ARTIM;
 use crate::observe::Direction;
 use crate::route::{Admitted, Refused, Transport};
 use crate::tls::PeerVerification;
-use crate::tls::handshake::send_alert;
 use crate::uring::{Network, Socket, SocketExt, linger_close, sleep, until};
 
 impl<'c, V: Network> ConnectionTask<'c, V> {

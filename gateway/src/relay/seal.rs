@@ -11,9 +11,9 @@ use super::link::{Link, reset};
 use crate::audit::{ClosedBy, Reason};
 use crate::buffers::{Batch, Buffer, BufferSizer, FairnessId, Pool, Size};
 use crate::dicom::Answer;
+use crate::handshake::send_alert;
 use crate::limits::{ALERT_LINGER, ARTIM, CONTROL_ROOM};
 use crate::metrics::Counter;
-use crate::tls::handshake::send_alert;
 use crate::tls::session::SealError;
 use crate::uring::{Socket, SocketExt, linger_close, race, timeout};
 

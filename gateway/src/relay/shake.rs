@@ -8,11 +8,12 @@ use tokio::time::Instant;
 use super::limiter::Place;
 use super::task::ConnectionTask;
 use crate::audit::{Close, ClosedBy, Deadline, Reason};
+use crate::handshake::{Cause, Failed, Pace, Secured, handshake};
 use crate::stream_kind::StreamKind;
-use crate::tls::handshake::{Cause, Failed, Pace, Secured, handshake};
 use crate::tls::session::Session;
 use crate::tls::{
-    self, Acceptor, PeerVerification, RefusalClass, describe, explain, explain_end, explain_silence,
+    self, Acceptor, PeerVerification, RefusalClass, TlsVersion, describe, explain, explain_end,
+    explain_silence,
 };
 use crate::uring::{Network, Socket, SocketExt, race, until};
 
@@ -117,7 +118,7 @@ impl<V: Network> ConnectionTask<'_, V> {
                         .stats
                         .tls
                         .as_ref()
-                        .is_some_and(|tls| tls.version == "TLSv1.3") =>
+                        .is_some_and(|tls| tls.version == TlsVersion::Tls13) =>
             {
                 Reason::Handshake(class(verification), explain(error, verification, &[]))
             }

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use rustix::process::{
     DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit,
 };
+use rustls::pki_types::UnixTime;
 
 use super::{Prepared, bind};
 use crate::audit::Level;
@@ -119,11 +120,12 @@ impl Remark {
     }
 }
 
-/// What peers will hold against the certificate that a route shows.
+/// Why peers may refuse the certificate that a route shows.
 fn own_chain(transport: &Transport, route: &RouteConfig) -> impl Iterator<Item = String> {
+    let now = UnixTime::now();
     let remarks = match transport {
-        Transport::Originate(connector) => connector.own_chain_remarks(),
-        Transport::Terminate(acceptor) => acceptor.own_chain_remarks(),
+        Transport::Originate(connector) => connector.own_chain_remarks(now),
+        Transport::Terminate(acceptor) => acceptor.own_chain_remarks(now),
         Transport::Passthrough => Vec::new(),
     };
     let certificate = route.tls.as_ref().map(|tls| &tls.identity.certificate);

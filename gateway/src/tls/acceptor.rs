@@ -5,10 +5,7 @@ use std::sync::Arc;
 use rustls::compress::CompressionCache;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, UnixTime};
-use rustls::server::{
-    ClientHello, NoServerSessionStorage, ResolvesServerCert, ServerConfig,
-    UnbufferedServerConnection,
-};
+use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert, ServerConfig};
 use rustls::sign::CertifiedKey;
 use rustls::{Error, SupportedProtocolVersion};
 
@@ -17,9 +14,11 @@ use super::identity::{OwnCertificate, PeerInfo};
 use super::own_chain;
 use super::policy::{demands, provider, versions};
 use super::refusal::Refusal;
+use super::role::TlsRole;
 use super::rules::{Chain, Rules};
+use super::rustls_states::{self, ServerConnection};
 use super::service::{Asked, asked, protocol_name};
-use super::verifier::{PeerVerification, TlsRole, Verifier};
+use super::verifier::{PeerVerification, Verifier};
 use crate::config::{RouteTls, ServiceLabel};
 use crate::pki::{Identity, Trust};
 
@@ -62,21 +61,25 @@ impl Acceptor {
     }
 
     #[cfg(test)]
-    pub(super) fn remarks_on(&self, chain: &[CertificateDer<'static>]) -> Vec<String> {
-        own_chain::remarks(chain, TlsRole::Client, &self.rules)
+    pub(super) fn remarks_on(
+        &self,
+        now: UnixTime,
+        chain: &[CertificateDer<'static>],
+    ) -> Vec<String> {
+        own_chain::remarks(chain, TlsRole::Client, &self.rules, now)
     }
 
-    /// What peers will hold against the chain that this route presents, as ends of sentences about its file.
+    /// Why peers may refuse the chain that this route presents, as ends of sentences about its file.
     #[must_use]
-    pub fn own_chain_remarks(&self) -> Vec<String> {
-        own_chain::remarks(&self.certified.cert, TlsRole::Client, &self.rules)
+    pub fn own_chain_remarks(&self, now: UnixTime) -> Vec<String> {
+        own_chain::remarks(&self.certified.cert, TlsRole::Client, &self.rules, now)
     }
 
-    /// Begins a handshake with whoever connected.
-    pub fn start(&self) -> Result<(UnbufferedServerConnection, Arc<PeerVerification>), Error> {
+    /// Begins a handshake with a client.
+    pub fn start(&self) -> Result<(ServerConnection, Arc<PeerVerification>), Error> {
         let verification = self.verification();
         let config = Arc::new(self.config(&verification)?);
-        Ok((UnbufferedServerConnection::new(config)?, verification))
+        Ok((rustls_states::server(config)?, verification))
     }
 
     /// Judges a client's chain by the rules of this route, as a handshake does, but without one: for

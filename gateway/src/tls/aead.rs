@@ -6,7 +6,7 @@
 use rustls::ConnectionTrafficSecrets;
 
 use super::cipher::Cipher;
-use super::record::RecordError;
+use super::outcomes::RecordError;
 
 /// Octets of a tag (RFC 8446 section 5.2 with RFC 5116 section 5.1).
 pub(super) const TAG: usize = 16;

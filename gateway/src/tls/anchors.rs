@@ -5,9 +5,9 @@ use std::borrow::Cow;
 use rustls::pki_types::{CertificateDer, Der, TrustAnchor, UnixTime};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use super::algorithms::{Known, ca_key_fault};
-use super::identity::printable;
 use super::name_constraints::NameConstraints;
+use super::text::printable;
+use crate::pki::algorithms::{Key, KeyUse};
 use crate::pki::crl::{KeyHash, key_hash};
 use crate::pki::name;
 
@@ -79,7 +79,6 @@ impl AnchorFacts {
         anchor: &mut TrustAnchor<'_>,
         der: &CertificateDer<'_>,
         peer: usize,
-        known: Known<'_>,
     ) -> Self {
         let constraints = anchor.name_constraints.as_deref();
         let split = constraints.and_then(NameConstraints::split);
@@ -90,7 +89,7 @@ impl AnchorFacts {
         anchor.subject = Der::from(name::comparable_content(&anchor.subject));
         Self {
             constraints,
-            ..Self::new(der, peer, known)
+            ..Self::new(der, peer)
         }
     }
 
@@ -121,12 +120,14 @@ impl AnchorFacts {
         self.vouches_for.first().copied()
     }
 
-    fn new(der: &CertificateDer<'_>, peer: usize, known: Known<'_>) -> Self {
+    fn new(der: &CertificateDer<'_>, peer: usize) -> Self {
         let vouches_for = vec![peer];
         match X509Certificate::from_der(der) {
             Ok((_, facts)) => Self {
                 not_after: facts.validity().not_after.timestamp(),
-                key_fault: ca_key_fault(facts.public_key().raw, known),
+                key_fault: Key::of_spki(facts.public_key().raw)
+                    .fault(KeyUse::Authority)
+                    .map(|fault| fault.to_string()),
                 is_root: facts.subject().as_raw() == facts.issuer().as_raw(),
                 subject: printable(&facts.subject().to_string()),
                 key: key_hash(facts.public_key().raw),

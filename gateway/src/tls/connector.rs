@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use rustls::client::{ResolvesClientCert, Resumption, UnbufferedClientConnection};
+use rustls::client::{ResolvesClientCert, Resumption};
 use rustls::compress::CompressionCache;
-use rustls::pki_types::ServerName;
+use rustls::pki_types::{ServerName, UnixTime};
 use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, Error, SignatureScheme};
 
@@ -12,9 +12,11 @@ use super::identity::{Description, OwnCertificate};
 use super::normal_form::{self, NormalChain};
 use super::own_chain;
 use super::policy::{demands, provider, signing_key, versions};
+use super::role::TlsRole;
 use super::rules::Rules;
+use super::rustls_states::{self, ClientConnection};
 use super::service::protocol_name;
-use super::verifier::{PeerVerification, Request, TlsRole, Verifier};
+use super::verifier::{PeerVerification, Request, Verifier};
 use crate::config::{Host, KeyExchange, RouteTls, ServiceLabel, Target};
 use crate::pki::{Identity, Trust};
 
@@ -85,10 +87,10 @@ impl Connector {
         })
     }
 
-    /// What peers will hold against the chain that this route presents, as ends of sentences about its file.
+    /// Why peers may refuse the chain that this route presents, as ends of sentences about its file.
     #[must_use]
-    pub fn own_chain_remarks(&self) -> Vec<String> {
-        own_chain::remarks(&self.certified.cert, TlsRole::Server, &self.rules)
+    pub fn own_chain_remarks(&self, now: UnixTime) -> Vec<String> {
+        own_chain::remarks(&self.certified.cert, TlsRole::Server, &self.rules, now)
     }
 
     /// Begins a handshake with the server at `target`, whose name goes into the SNI; an address goes into none (RFC
@@ -98,7 +100,7 @@ impl Connector {
     pub fn start(
         &self,
         target: &Target,
-    ) -> Result<(UnbufferedClientConnection, Arc<PeerVerification>), Error> {
+    ) -> Result<(ClientConnection, Arc<PeerVerification>), Error> {
         let name = server_name(&target.host)?;
         let verification = PeerVerification::new(
             TlsRole::Client,
@@ -118,10 +120,7 @@ impl Connector {
             certified: self.certified.clone(),
             verification: verification.clone(),
         });
-        Ok((
-            UnbufferedClientConnection::new(Arc::new(config), name)?,
-            verification,
-        ))
+        Ok((rustls_states::client(Arc::new(config), name)?, verification))
     }
 }
 

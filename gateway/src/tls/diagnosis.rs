@@ -7,15 +7,14 @@ use webpki::EndEntityCert;
 use x509_parser::extensions::{ExtendedKeyUsage, NameConstraints};
 use x509_parser::prelude::FromDer;
 
-use super::algorithms::{ca_key_fault, signature_rule};
 use super::der::{Elements, Layout, OBJECT_IDENTIFIER, SEQUENCE};
-use super::identity::{list, printable};
-use super::names::object_identifier;
 use super::normal_form::NormalChain;
 use super::policies::extension_name;
 use super::refusal::{Claim, Refusal, Rule};
+use super::role::TlsRole;
 use super::rules::{Chain, Rules};
-use super::verifier::TlsRole;
+use super::text::{list, printable};
+use crate::pki::algorithms::{Key, KeyUse, Signature, object_identifier};
 use crate::pki::constraints::Constraints;
 use crate::pki::crl::key_hash;
 use crate::pki::der::{BOOLEAN, element, only};
@@ -97,7 +96,7 @@ impl Rules {
         presented: Presented<'_>,
     ) -> Refusal {
         let chain = presented.chain;
-        if let Some(rule) = signature_rule(chain.leaf, self.algorithms.all) {
+        if let Some(rule) = signature_rule(chain.leaf) {
             return presented.refuse(rule);
         }
         if let Some(fault) = self.weak_anchor(leaf, chain) {
@@ -111,13 +110,14 @@ impl Rules {
             if let Some(extension) = unknown_critical_extension(der) {
                 return presented.refuse_issuer(Rule::Critical { extension }, der);
             }
-            if let Some(rule) = signature_rule(der, self.algorithms.all) {
+            if let Some(rule) = signature_rule(der) {
                 return presented.refuse_issuer(rule, der);
             }
             let fault = EndEntityCert::try_from(der).ok().and_then(|issuer| {
-                ca_key_fault(&issuer.subject_public_key_info(), self.algorithms.all)
+                Key::of_spki(&issuer.subject_public_key_info()).fault(KeyUse::Authority)
             });
             if let Some(fault) = fault {
+                let fault = fault.to_string();
                 return presented.refuse_issuer(Rule::Key { fault }, der);
             }
         }
@@ -228,6 +228,12 @@ impl Rules {
             })
             .and_then(|(_, facts)| facts.key_fault.clone())
     }
+}
+
+/// The rule that a certificate breaks whose signature algorithm is not accepted.
+pub(super) fn signature_rule(der: &CertificateDer<'_>) -> Option<Rule> {
+    let signature = Signature::of(Layout::of(der)?.signature)?;
+    Rule::of_signature(&signature)
 }
 
 /// A presented chain, with its intermediates in their normal form, for the refusal of which it is.

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use rustls::{AlertDescription, Error, InvalidMessage, PeerIncompatible};
 
-use super::identity::printable;
-use super::verifier::{PeerVerification, TlsRole};
+use super::role::TlsRole;
+use super::text::printable;
+use super::verifier::PeerVerification;
 use crate::config::is_peer_name;
 use crate::limits::SENTENCE_CHARS_MAX;
 use crate::stream_kind::StreamKind;

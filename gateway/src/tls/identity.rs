@@ -10,14 +10,12 @@ use std::sync::Arc;
 
 use ring::digest::{Context, SHA256, digest};
 use rustls::pki_types::CertificateDer;
-use time::OffsetDateTime;
-use time::macros::format_description;
 use webpki::Cert;
 
 use super::der::Layout;
 use super::names::{alternative_names, distinguished_name};
+use super::text::{hex, list, serial};
 use crate::config::{Peer, PeerName, Target};
-use crate::limits::{SHOWN_NAME_CHARS_MAX, SHOWN_NAMES_MAX};
 use crate::pki::crl::KeyHash;
 
 /// The TLS party opposite.
@@ -279,63 +277,4 @@ impl fmt::Display for Description {
         }
         Ok(())
     }
-}
-
-/// The first names of a list, and how many there are beside.
-pub(super) fn list(names: impl ExactSizeIterator<Item = String>) -> String {
-    let hidden = names.len().saturating_sub(SHOWN_NAMES_MAX);
-    let shown: Vec<_> = names.take(SHOWN_NAMES_MAX).collect();
-    match hidden {
-        0 => shown.join(", "),
-        more => format!("{} and {more} more", shown.join(", ")),
-    }
-}
-
-/// Text from outside, fit for a terminal and a log: printable ASCII, the rest escaped, bounded.
-pub(super) fn printable(text: &str) -> String {
-    let mut shown = String::new();
-    for letter in text.chars() {
-        if shown.len() >= SHOWN_NAME_CHARS_MAX {
-            shown.push_str("...");
-            break;
-        }
-        match letter {
-            '"' | '\\' => shown.extend(letter.escape_default()),
-            ' '..='~' => shown.push(letter),
-            // Not only control characters: letters that turn the reading direction would let a
-            // certificate write a log line of its own.
-            _ => shown.extend(letter.escape_unicode()),
-        }
-    }
-    shown
-}
-
-/// Lower-case hexadecimal.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 0x0f]);
-    digits
-        .filter_map(|digit| char::from_digit(u32::from(digit), 16))
-        .collect()
-}
-
-/// A serial number (the content of a DER INTEGER) without the zero that only says "not negative".
-/// RFC 5280 section 4.1.2.2 bounds it to 20 bytes and webpki does not, so `printable` does.
-fn serial(integer: &[u8]) -> String {
-    let significant = match integer {
-        [0, rest @ ..] if !rest.is_empty() => rest,
-        whole => whole,
-    };
-    let shown = significant
-        .get(..=SHOWN_NAME_CHARS_MAX)
-        .unwrap_or(significant);
-    printable(&hex(shown))
-}
-
-/// A moment in words; seconds since 1970, UTC.
-pub(super) fn date(seconds: i64) -> String {
-    let format = format_description!("[year]-[month]-[day] [hour]:[minute] UTC");
-    OffsetDateTime::from_unix_timestamp(seconds)
-        .ok()
-        .and_then(|moment| moment.format(&format).ok())
-        .unwrap_or_else(|| format!("{seconds} s after 1970"))
 }

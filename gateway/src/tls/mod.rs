@@ -1,14 +1,14 @@
-//! TLS: what may be negotiated, who may speak, and the handshake.
+//! TLS: what may be negotiated, which peers are accepted, and the handshake.
 //!
-//! `policy` says which versions, suites and key exchanges there are, `cipher` which implementation
-//! of AES-GCM the records have, `verifier` judges a peer's
-//! certificates by `rules`, `identity` and `revocation`, `connector` and `acceptor` begin a handshake with a
-//! `PeerVerification` of its own, and `refusal` and `explain` say in one sentence why it failed. No module here
-//! knows a socket or, the certificates' dates apart, a clock.
+//! `policy` holds the versions, suites and key exchanges that a route may use, and `cipher` chooses the implementation
+//! of AES-GCM for the records. `verifier` checks a peer's certificates by `rules`, `search`, `identity` and
+//! `revocation`. `session` is a connection as the handshake and the relay use it,
+//! `record` and `post_handshake` are our own record layer. `connector` and `acceptor` begin a handshake with a `PeerVerification` of its own. `refusal` and
+//! `explain` describe in one sentence why a handshake failed. No module here knows a socket or a clock:
+//! `handshake` moves the bytes.
 
 mod acceptor;
 mod aead;
-mod algorithms;
 mod anchors;
 pub mod chain;
 mod cipher;
@@ -16,11 +16,11 @@ mod connector;
 mod der;
 mod diagnosis;
 mod explain;
-pub mod handshake;
 mod identity;
 mod name_constraints;
 mod names;
 mod normal_form;
+mod outcomes;
 mod own_chain;
 mod policies;
 mod policy;
@@ -29,9 +29,13 @@ pub mod record;
 mod refusal;
 mod remedy;
 mod revocation;
+mod role;
 mod rules;
+mod rustls_states;
+mod search;
 mod service;
 pub mod session;
+mod text;
 mod verified_peer;
 mod verifier;
 
@@ -43,6 +47,7 @@ pub use cipher::{Cipher, CipherChoice, CpuFeatures};
 pub use connector::Connector;
 pub use explain::{explain, explain_end, explain_silence};
 pub use identity::{ChainCertificate, Description, PeerInfo};
-pub use policy::{TlsInfo, describe, provider, versions};
+pub use policy::{TlsInfo, TlsVersion, describe, provider, versions};
 pub use refusal::{Refusal, RefusalClass, Rule};
-pub use verifier::{PeerVerification, TlsRole};
+pub use role::TlsRole;
+pub use verifier::PeerVerification;

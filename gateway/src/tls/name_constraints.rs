@@ -9,8 +9,8 @@ use std::cell::Cell;
 use std::fmt;
 
 use super::der::{Elements, Layout, SEQUENCE};
-use super::identity::printable;
 use super::names::distinguished_name;
+use super::text::printable;
 use crate::pki::constraints::{Constraints, Subtree, is_host_name};
 use crate::pki::der::{context, context_constructed, element, only};
 use crate::pki::name;

@@ -9,8 +9,9 @@ use x509_parser::asn1_rs::Oid;
 use x509_parser::objects::{oid_registry, oid2abbrev};
 
 use super::der::{Element, Elements, Layout, OBJECT_IDENTIFIER, SEQUENCE};
-use super::identity::{hex, printable};
+use super::text::{hex, printable};
 use crate::limits::{SHOWN_NAME_CHARS_MAX, SHOWN_NAMES_MAX};
+use crate::pki::algorithms::{OID_BYTES_SHOWN, object_identifier};
 
 /// A distinguished name (the contents of Name, RFC 5280 section 4.1.2.4), as in `CN=gateway, O=Hospital`.
 pub(super) fn distinguished_name(name: &[u8]) -> String {
@@ -53,14 +54,6 @@ pub(super) fn alternative_names(certificate: &Layout<'_>) -> (Vec<String>, usize
     (names, hidden)
 }
 
-/// An object identifier in dotted form, if it has the length of one that somebody uses.
-pub(super) fn object_identifier(oid: &[u8]) -> String {
-    match oid.len() {
-        0..=OID_BYTES_SHOWN => Oid::new(Cow::Borrowed(oid)).to_id_string(),
-        length => format!("with an identifier of {length} bytes"),
-    }
-}
-
 /// id-ce-subjectAltName (RFC 5280 section 4.2.1.6), and the tags of GeneralName.
 const SUBJECT_ALT_NAME: &[u8] = &[0x55, 0x1d, 0x11];
 const DNS_NAME: u8 = 0x82;
@@ -70,8 +63,6 @@ const BMP_STRING: u8 = 0x1e;
 /// UTF8String, NumericString, PrintableString, TeletexString, IA5String, VisibleString.
 const TEXT: [u8; 6] = [0x0c, 0x12, 0x13, 0x14, 0x16, 0x1a];
 
-/// More than any registered algorithm or attribute has.
-const OID_BYTES_SHOWN: usize = 32;
 /// Bytes that are read of a text of which `SHOWN_NAME_CHARS_MAX` characters are shown.
 const TEXT_BYTES_READ: usize = 4 * (SHOWN_NAME_CHARS_MAX + 1);
 

@@ -10,7 +10,7 @@
 //!
 //! Everything else is copied byte for byte. A signature is never verified over a normal form: `Signed` finds the
 //! certificate that the form was made of, and verifies that. A form that nothing was made of has no valid signature.
-//! What webpki is not asked about is judged on each path that it finds, before the path counts (`rules`).
+//! What webpki is not asked about is judged on each path that it finds, before the path counts (`search`).
 //!
 //! A certificate that cannot be taken apart here stays as it is, for webpki to judge.
 

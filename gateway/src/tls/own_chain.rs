@@ -5,19 +5,18 @@
 //! algorithm that really signed it is judged beside.
 
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use ring::rand::SystemRandom;
 use ring::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair};
 use rustls::pki_types::{CertificateDer, UnixTime};
 
-use super::algorithms::signature_rule;
 use super::der::{Elements, Layout, OBJECT_IDENTIFIER, SEQUENCE};
+use super::diagnosis::signature_rule;
 use super::normal_form::NormalChain;
 use super::policy::provider;
 use super::refusal::{Refusal, Rule};
+use super::role::TlsRole;
 use super::rules::{Chain, Rules};
-use super::verifier::TlsRole;
 use crate::config::{KeyExchange, Located, Peer, PeerName, Policy, TrustFiles};
 use crate::pki::Trust;
 use crate::pki::crl::key_hash;
@@ -32,28 +31,32 @@ const P256_KEY: &[u8] = &[
 const AUTHORITY_INFO_ACCESS: &[u8] = &[0x2b, 6, 1, 5, 5, 7, 1, 1];
 const CA_ISSUERS: &[u8] = &[0x2b, 6, 1, 5, 5, 7, 0x30, 2];
 
-/// What peers will hold against `chain`, as ends of sentences about the file that holds it. `peer` is the side of TLS
+/// Why peers may refuse `chain` at `now`, as ends of sentences about the file that holds it. `peer` is the side of TLS
 /// that judges it, and `rules` are those of a route that shows it.
 pub(super) fn remarks(
     chain: &[CertificateDer<'static>],
     peer: TlsRole,
     rules: &Rules,
+    now: UnixTime,
 ) -> Vec<String> {
     let is_known_root = |issuer: &[u8]| {
         let mut anchors = rules.anchors.iter().zip(&rules.anchor_facts);
         anchors.any(|(anchor, facts)| facts.is_root && anchor.subject.as_ref() == issuer)
     };
-    let found = [fault(chain, peer), missing_issuer(chain, is_known_root)];
+    let found = [
+        fault(chain, peer, now),
+        missing_issuer(chain, is_known_root),
+    ];
     found.into_iter().flatten().collect()
 }
 
 /// Why peers would refuse `chain`, as the end of a sentence about the file that holds it; `None` where they would
 /// not. `peer` is the side of TLS that judges it.
-fn fault(chain: &[CertificateDer<'static>], peer: TlsRole) -> Option<String> {
+fn fault(chain: &[CertificateDer<'static>], peer: TlsRole, now: UnixTime) -> Option<String> {
     let (leaf, above) = chain.split_first()?;
     let refusal = match above {
         [] if is_self_issued(leaf) => Refusal::new(peer, leaf, Rule::SelfSigned { claim: None }),
-        _ => judged(leaf, above, peer)?,
+        _ => judged(leaf, above, peer, now)?,
     };
     let remedy = refusal.own_remedy();
     let whose = match &refusal.issuer {
@@ -108,6 +111,7 @@ fn judged(
     leaf: &CertificateDer<'static>,
     above: &[CertificateDer<'static>],
     peer: TlsRole,
+    now: UnixTime,
 ) -> Option<Refusal> {
     let mut presented: Vec<CertificateDer<'static>> = vec![leaf.clone()];
     presented.extend(above.iter().cloned());
@@ -115,9 +119,7 @@ fn judged(
         Some(root) if is_self_issued(root) => presented.pop()?,
         _ => {
             let last = presented.pop()?;
-            let provider = provider(Policy::default(), KeyExchange::default());
-            let known = provider.signature_verification_algorithms.all;
-            if let Some(rule) = signature_rule(&last, known) {
+            if let Some(rule) = signature_rule(&last) {
                 let refusal = Refusal::new(peer, leaf, rule);
                 return Some(match above.is_empty() {
                     true => refusal,
@@ -131,15 +133,12 @@ fn judged(
     };
     let (judged_leaf, intermediates) = presented.split_first()?;
     let rules = rules(judged_leaf, anchor)?;
-    let now = SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .ok()?;
     let judged = rules.judge(Chain {
         side: peer,
         leaf: judged_leaf,
         intermediates,
         expected: None,
-        now: UnixTime::since_unix_epoch(now),
+        now,
     });
     judged.err()
 }

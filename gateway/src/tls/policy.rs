@@ -3,6 +3,7 @@
 //! The provider is put together here, field by field, and never taken from the process: a default
 //! that some dependency installs must not widen what a route accepts.
 
+use std::fmt;
 use std::sync::Arc;
 
 use rustls::crypto::aws_lc_rs::{self as engine, cipher_suite as suites, kx_group as groups};
@@ -16,16 +17,36 @@ use rustls::{
 };
 
 use crate::config::{KeyExchange, Policy};
+use crate::pki::algorithms;
 
 /// What a handshake negotiated, in the names of the IANA registries.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TlsInfo {
-    /// `TLSv1.3` or `TLSv1.2`.
-    pub version: &'static str,
+    /// The protocol version.
+    pub version: TlsVersion,
     /// `TLS_AES_256_GCM_SHA384` and the like.
     pub suite: &'static str,
     /// `X25519MLKEM768` and the like.
     pub group: &'static str,
+}
+
+/// A version of TLS that a route may negotiate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TlsVersion {
+    /// TLS 1.2 (RFC 5246).
+    Tls12,
+    /// TLS 1.3 (RFC 8446).
+    Tls13,
+}
+
+/// The name in logs: `TLSv1.3`.
+impl fmt::Display for TlsVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Tls12 => "TLSv1.2",
+            Self::Tls13 => "TLSv1.3",
+        })
+    }
 }
 
 /// The cryptography of a route, most preferred first.
@@ -37,7 +58,7 @@ pub fn provider(policy: Policy, key_exchange: KeyExchange) -> Arc<CryptoProvider
     Arc::new(CryptoProvider {
         cipher_suites: cipher_suites(policy, key_exchange),
         kx_groups: kx_groups(key_exchange),
-        signature_verification_algorithms: base.signature_verification_algorithms,
+        signature_verification_algorithms: algorithms::verification(),
         secure_random: base.secure_random,
         key_provider: base.key_provider,
     })
@@ -66,8 +87,8 @@ static TLS13_ALONE: [&SupportedProtocolVersion; 1] = [&TLS13];
 /// What a completed handshake negotiated; `None` before that.
 pub fn describe(common: &CommonState) -> Option<TlsInfo> {
     let version = match common.protocol_version()? {
-        ProtocolVersion::TLSv1_3 => "TLSv1.3",
-        ProtocolVersion::TLSv1_2 => "TLSv1.2",
+        ProtocolVersion::TLSv1_3 => TlsVersion::Tls13,
+        ProtocolVersion::TLSv1_2 => TlsVersion::Tls12,
         _ => return None,
     };
     Some(TlsInfo {

@@ -5,44 +5,18 @@
 
 use std::sync::Arc;
 
-use rustls::client::ClientConnectionData;
-use rustls::kernel::KernelConnection;
-use rustls::server::ServerConnectionData;
-use rustls::{AlertDescription, ConnectionTrafficSecrets, Error, ExtractedSecrets};
+use rustls::{AlertDescription, Error, ExtractedSecrets};
 
 use super::cipher::Cipher;
-use super::record::{Content, Opener, Record, RecordError, Sealer};
-use super::session::Opened;
+use super::outcomes::{Opened, RecordError};
+use super::record::{Content, Opener, Record, Sealer};
+use super::rustls_states::KeySchedule;
 use crate::buffers::{Batch, Buffer};
 use crate::limits::{
     EMPTY_RECORDS_MAX, KEY_UPDATES_MAX, PARTS_MAX, POST_HANDSHAKE_MESSAGE_MAX, RECORD_HEADER,
     RECORD_TRAILER,
 };
 use crate::metrics::KeyUpdates;
-
-/// rustls's key schedule, which goes on when keys are updated.
-pub enum Schedule {
-    /// Of the end that connected.
-    Client(Box<KernelConnection<ClientConnectionData>>),
-    /// Of the end that accepted.
-    Server(Box<KernelConnection<ServerConnectionData>>),
-}
-
-impl Schedule {
-    fn next_to_seal(&mut self) -> Result<(u64, ConnectionTrafficSecrets), Error> {
-        match self {
-            Self::Client(schedule) => schedule.update_tx_secret(),
-            Self::Server(schedule) => schedule.update_tx_secret(),
-        }
-    }
-
-    fn next_to_open(&mut self) -> Result<(u64, ConnectionTrafficSecrets), Error> {
-        match self {
-            Self::Client(schedule) => schedule.update_rx_secret(),
-            Self::Server(schedule) => schedule.update_rx_secret(),
-        }
-    }
-}
 
 /// What is wrong with what the peer sent.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -62,7 +36,7 @@ pub enum PostHandshakeError {
     /// More of what costs us work than an honest peer has a use for.
     #[error("the peer sends too many {0}")]
     TooMany(&'static str),
-    /// The peer told us of an error, or of its own.
+    /// The peer sent an alert.
     #[error("received fatal alert: {0:?}")]
     Alert(AlertDescription),
     /// The key schedule failed.
@@ -71,7 +45,7 @@ pub enum PostHandshakeError {
 }
 
 impl PostHandshakeError {
-    // What the peer is told. An alert is not answered (RFC 8446 section 6.2).
+    // The alert for the peer. An alert is not answered (RFC 8446 section 6.2).
     fn alert(&self) -> Option<AlertDescription> {
         match self {
             Self::Record(error) => Some(error.alert()),
@@ -101,14 +75,14 @@ pub struct InPlace {
     cipher: Cipher,
     sealer: Sealer,
     opener: Opener,
-    schedule: Schedule,
+    schedule: KeySchedule,
     // Records that a key seals before it is updated.
     key_records: u64,
     // Sealed before the hand-over and not sent yet.
     unsent: Vec<u8>,
     // The peer asked for a key update of ours.
     owes_key_update: bool,
-    // We have said close_notify, and nothing may follow it.
+    // We have sent close_notify, and nothing may follow it.
     closed: bool,
     key_updates: Arc<KeyUpdates>,
     messages: Messages,
@@ -126,7 +100,7 @@ impl InPlace {
     #[must_use]
     pub fn new(
         secrets: &ExtractedSecrets,
-        schedule: Schedule,
+        schedule: KeySchedule,
         cipher: Cipher,
         key_records: u64,
     ) -> Option<Self> {
@@ -197,8 +171,8 @@ impl InPlace {
     /// Defects of ours alone.
     pub fn seal(&mut self, mut batch: Batch) -> Result<Buffer, RecordError> {
         let mut length = 0_usize;
-        for (room, octets) in batch.rooms() {
-            length = length.saturating_add(self.sealer.seal(Content::Data, room, octets)?);
+        for (room, payload) in batch.rooms() {
+            length = length.saturating_add(self.sealer.seal(Content::Data, room, payload)?);
         }
         Ok(batch.into_records(length))
     }
@@ -214,13 +188,13 @@ impl InPlace {
         Ok(())
     }
 
-    /// After an error: the alert that tells the peer, where there is one to tell.
+    /// After an error: the alert for the peer, where there is one.
     #[must_use]
-    pub fn last_words(&mut self) -> Vec<u8> {
+    pub fn final_alert(&mut self) -> Vec<u8> {
         let mut outgoing = Vec::new();
         if let Some(description) = self.alert.take() {
             let alert = [FATAL, description.into()];
-            // Without an alert the peer sees a reset, which says "cut" as well.
+            // Without an alert the peer sees a reset, which means the same.
             let _ = self.control(Content::Alert, &alert, &mut outgoing);
         }
         outgoing
@@ -230,7 +204,7 @@ impl InPlace {
     /// parts to be sent.
     ///
     /// # Errors
-    /// What is wrong with the records; `last_words` then has the alert for the peer. What was opened
+    /// What is wrong with the records; `final_alert` then has the alert for the peer. What was opened
     /// before stands among the parts. Nothing is opened ever after.
     pub fn open(&mut self, incoming: &mut Buffer) -> Result<Opened, PostHandshakeError> {
         if let Some(wrong) = &self.wrong {
@@ -341,7 +315,7 @@ impl InPlace {
     }
 }
 
-// A key update: type, length, one octet.
+// A key update: type, length, one byte.
 const CONTROL_MESSAGE_MAX: usize = 5;
 
 // Handshake types (RFC 8446 section 4).
@@ -366,10 +340,10 @@ enum UpdateRequest {
 /// Nothing of them is kept but where the message stands: tickets are of no use to us.
 #[derive(Debug, Default)]
 struct Messages {
-    // Octets of the message's header that came, and their values.
+    // Bytes of the message's header that came, and their values.
     header: [u8; 4],
-    header_octets: usize,
-    // Octets of its body that are still to come.
+    header_bytes: usize,
+    // Bytes of its body that are still to come.
     rest: usize,
     // Of a key update.
     request: Option<u8>,
@@ -406,7 +380,7 @@ impl Messages {
     }
 
     fn is_within(&self) -> bool {
-        self.header_octets > 0
+        self.header_bytes > 0
     }
 
     fn warning(&mut self) -> Result<(), PostHandshakeError> {
@@ -423,25 +397,25 @@ impl Messages {
     fn read(
         &mut self,
         mut bytes: &[u8],
-        schedule: &Schedule,
+        schedule: &KeySchedule,
     ) -> Result<Option<UpdateRequest>, PostHandshakeError> {
-        while let Some((octet, rest)) = bytes.split_first() {
-            if let Some(slot) = self.header.get_mut(self.header_octets) {
-                *slot = *octet;
-                self.header_octets = self.header_octets.saturating_add(1);
+        while let Some((byte, rest)) = bytes.split_first() {
+            if let Some(slot) = self.header.get_mut(self.header_bytes) {
+                *slot = *byte;
+                self.header_bytes = self.header_bytes.saturating_add(1);
                 bytes = rest;
-                if self.header_octets == self.header.len() {
+                if self.header_bytes == self.header.len() {
                     self.begin(schedule)?;
                 }
             } else {
                 if self.header.first() == Some(&KEY_UPDATE) {
-                    self.request = Some(*octet);
+                    self.request = Some(*byte);
                 }
                 let (body, behind) = bytes.split_at_checked(self.rest).unwrap_or((bytes, &[]));
                 self.rest = self.rest.saturating_sub(body.len());
                 bytes = behind;
             }
-            if self.header_octets == self.header.len() && self.rest == 0 {
+            if self.header_bytes == self.header.len() && self.rest == 0 {
                 if self.request.is_some() && !bytes.is_empty() {
                     return Err(PostHandshakeError::Unexpected(
                         "something behind a key update",
@@ -455,21 +429,19 @@ impl Messages {
         Ok(None)
     }
 
-    fn begin(&mut self, schedule: &Schedule) -> Result<(), PostHandshakeError> {
+    fn begin(&mut self, schedule: &KeySchedule) -> Result<(), PostHandshakeError> {
         let [kind, high, middle, low] = self.header;
         let length = u32::from_be_bytes([0, high, middle, low]);
         self.rest = usize::try_from(length).unwrap_or(usize::MAX);
-        match (kind, schedule) {
-            (KEY_UPDATE, _) if self.rest != 1 => Err(PostHandshakeError::Malformed("key update")),
-            (KEY_UPDATE, _) => Ok(()),
+        match kind {
+            KEY_UPDATE if self.rest != 1 => Err(PostHandshakeError::Malformed("key update")),
+            KEY_UPDATE => Ok(()),
             // Only a server has tickets to give (RFC 8446 section 4.6.1).
-            (NEW_SESSION_TICKET, Schedule::Client(_))
-                if self.rest <= POST_HANDSHAKE_MESSAGE_MAX =>
-            {
-                Ok(())
-            }
-            (NEW_SESSION_TICKET, Schedule::Client(_)) => {
-                Err(PostHandshakeError::Malformed("session ticket"))
+            NEW_SESSION_TICKET if schedule.is_client() => {
+                match self.rest <= POST_HANDSHAKE_MESSAGE_MAX {
+                    true => Ok(()),
+                    false => Err(PostHandshakeError::Malformed("session ticket")),
+                }
             }
             // Post-handshake authentication was not offered, and renegotiation is gone.
             _ => Err(PostHandshakeError::Unexpected("type")),
@@ -477,7 +449,7 @@ impl Messages {
     }
 
     fn end(&mut self) -> Result<Option<UpdateRequest>, PostHandshakeError> {
-        self.header_octets = 0;
+        self.header_bytes = 0;
         let Some(request) = self.request.take() else {
             return Ok(None);
         };

@@ -5,10 +5,11 @@
 
 use std::ops::Range;
 
-use rustls::{AlertDescription, ConnectionTrafficSecrets};
+use rustls::ConnectionTrafficSecrets;
 
 use super::aead::{Keys, TAG};
 use super::cipher::Cipher;
+pub use super::outcomes::RecordError;
 use crate::limits::{CIPHERTEXT_MAX, PLAINTEXT_ROOM, RECORD_HEADER, RECORD_TRAILER};
 
 /// The content types that a protected record may have (RFC 8446 section 5.1).
@@ -37,45 +38,6 @@ impl Content {
             22 => Some(Self::Handshake),
             23 => Some(Self::Data),
             _ => None,
-        }
-    }
-}
-
-/// What is wrong with a record, or with our own use of the layer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum RecordError {
-    /// Not protected, or of a type that has no place here (RFC 8446 section 5).
-    #[error("record of an unexpected type ({0})")]
-    Type(u8),
-    /// Longer than section 5.2 allows, sealed or opened.
-    #[error("record is longer than TLS allows")]
-    Oversized,
-    /// Forged, damaged, replayed, out of order, or under another key (section 5.2).
-    #[error("record does not authenticate (bad_record_mac)")]
-    Mac,
-    /// Zeros alone, without a content type (section 5.4).
-    #[error("record without a content type")]
-    NoContent,
-    /// 2^64 records: a sequence number must not wrap (section 5.3).
-    #[error("the sequence numbers are used up")]
-    SequenceEnd,
-    /// The caller gave less room than a record takes.
-    #[error("no room for the record")]
-    NoRoom,
-    /// The cipher refused to encrypt.
-    #[error("the cipher failed")]
-    Cipher,
-}
-
-impl RecordError {
-    /// What the peer is told (RFC 8446 section 6.2).
-    #[must_use]
-    pub fn alert(self) -> AlertDescription {
-        match self {
-            Self::Type(_) | Self::NoContent => AlertDescription::UnexpectedMessage,
-            Self::Oversized => AlertDescription::RecordOverflow,
-            Self::Mac => AlertDescription::BadRecordMac,
-            Self::SequenceEnd | Self::NoRoom | Self::Cipher => AlertDescription::InternalError,
         }
     }
 }

@@ -9,8 +9,10 @@ use std::fmt;
 use rustls::pki_types::CertificateDer;
 use rustls::{CertificateError, Error};
 
-use super::identity::{Description, date};
-use super::verifier::TlsRole;
+use super::identity::Description;
+use super::role::TlsRole;
+use super::text::date;
+use crate::pki::algorithms::{Signature, SignatureFault};
 
 /// A peer's certificate that was refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -408,6 +410,20 @@ impl fmt::Display for Refusal {
 }
 
 impl Rule {
+    /// The rule that a signature breaks, where its algorithm is not accepted.
+    pub(super) fn of_signature(signature: &Signature) -> Option<Self> {
+        let name = signature.name.clone();
+        Some(match signature.fault? {
+            SignatureFault::Salt { salt } => Self::SaltLength {
+                salt: u64::from(salt),
+                algorithm: name,
+            },
+            SignatureFault::Forgeable { .. }
+            | SignatureFault::ShortHash { .. }
+            | SignatureFault::Unsupported => Self::Signature { fault: name },
+        })
+    }
+
     /// Whether the sentence is about the peer itself and not about its certificate.
     fn is_of_peer(&self) -> bool {
         matches!(

@@ -6,8 +6,7 @@
 use super::identity::Description;
 use super::refusal::{Claim, Refusal, Rule};
 use crate::config::is_peer_name;
-
-const ACCEPTED_KEYS: &str = "RSA 2048 to 8192 bits, ECDSA P-256 or P-384, or Ed25519";
+use crate::pki::algorithms::ACCEPTED_KEYS;
 
 impl Refusal {
     /// What the site does whose own certificate this is, before any peer refuses it.

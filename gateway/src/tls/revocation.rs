@@ -11,8 +11,8 @@ use std::sync::Arc;
 use rustls::pki_types::{CertificateDer, UnixTime};
 use webpki::Cert;
 
-use super::identity::printable;
 use super::refusal::Rule;
+use super::text::printable;
 use crate::pki::Crl;
 use crate::pki::crl::KeyHash;
 

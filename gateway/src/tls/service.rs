@@ -3,7 +3,7 @@
 //! It is a protocol name of ALPN (RFC 7301). Both ends' signatures cover it, the server confirms it, and servers of
 //! another make that know no ALPN ignore it.
 
-use super::identity::printable;
+use super::text::printable;
 use crate::config::ServiceLabel;
 
 /// What the protocol names of this program begin with; the label follows.

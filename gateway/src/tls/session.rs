@@ -1,29 +1,26 @@
 //! A TLS connection of rustls in either role, without a socket: bytes in, bytes out.
 //!
-//! rustls's unbuffered API asks its caller to handle one state at a time; this turns it into what
-//! the handshake and the relay need: advance, seal, open, close. rustls owns the records here; the
-//! keys can later be taken over by a record layer of our own.
+//! The handshake and the relay need four acts: advance, seal, open, close. This module makes them of the states of
+//! rustls's connection (`rustls_states`). rustls owns the records here; `hand_over` gives the keys to a record layer of
+//! our own.
 
-use rustls::client::UnbufferedClientConnection;
-use rustls::server::UnbufferedServerConnection;
-use rustls::unbuffered::{
-    ConnectionState, EncodeError, EncodeTlsData, EncryptError, UnbufferedStatus, WriteTraffic,
-};
 use rustls::{AlertDescription, CommonState, Error, PeerMisbehaved, ProtocolVersion};
 
 use super::cipher::Cipher;
-use super::post_handshake::{InPlace, Schedule};
+pub use super::outcomes::{Opened, SealError};
+use super::post_handshake::InPlace;
+use super::rustls_states::{ClientConnection, ServerConnection, StateHandler, States, Writer};
 use crate::buffers::Buffer;
 use crate::limits::{PLAINTEXT_ROOM, RECORD_HEADER};
 
 /// rustls's connection in either role, and what came early.
 pub struct Session {
-    connection: Connection,
+    connection: States,
     // Payload that stood behind the end of the handshake in the same bytes.
     early: Vec<u8>,
-    // rustls says so once; it may say so before anybody opens.
+    // rustls reports it once, maybe before `open` is called.
     peer_closed: bool,
-    // Whether our change_cipher_spec was put out: behind it TLS 1.2 is encrypted.
+    // Whether our change_cipher_spec was written: behind it TLS 1.2 is encrypted.
     has_changed_cipher: bool,
     // A copy of what was received and not consumed when all whole records had been looked at.
     // rustls may keep a part of a handshake message there (RFC 8446 section 5.1 lets one span
@@ -31,20 +28,15 @@ pub struct Session {
     tail: Vec<u8>,
 }
 
-enum Connection {
-    Client(Box<UnbufferedClientConnection>),
-    Server(Box<UnbufferedServerConnection>),
-}
-
-impl From<UnbufferedClientConnection> for Session {
-    fn from(connection: UnbufferedClientConnection) -> Self {
-        Self::new(Connection::Client(Box::new(connection)))
+impl From<ClientConnection> for Session {
+    fn from(connection: ClientConnection) -> Self {
+        Self::new(States::Client(Box::new(connection)))
     }
 }
 
-impl From<UnbufferedServerConnection> for Session {
-    fn from(connection: UnbufferedServerConnection) -> Self {
-        Self::new(Connection::Server(Box::new(connection)))
+impl From<ServerConnection> for Session {
+    fn from(connection: ServerConnection) -> Self {
+        Self::new(States::Server(Box::new(connection)))
     }
 }
 
@@ -53,50 +45,14 @@ impl From<UnbufferedServerConnection> for Session {
 pub enum Step {
     /// Something was done; go on.
     Progress,
-    /// What was put out must be sent, and then more be received.
+    /// What was written must be sent, and then more be received.
     NeedBytes,
     /// The handshake is over and payload may pass.
     Done,
 }
 
-/// What opening has come to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Opened {
-    /// All whole records were opened; more must be received.
-    NeedBytes,
-    /// There is as much payload as one turn takes; send it and open again.
-    Full,
-    /// The peer has said close_notify: no payload will follow.
-    Closed,
-}
-
-/// Why sealing failed.
-#[derive(Debug, thiserror::Error)]
-pub enum SealError {
-    /// rustls refuses.
-    #[error(transparent)]
-    Tls(#[from] Error),
-    /// TLS 1.2 has no key update: 2^24 records end the connection (RFC 8446 section 5.5).
-    #[error(
-        "the record limit of a TLS 1.2 key is reached; use TLS 1.3 to move this much at a time"
-    )]
-    Exhausted,
-    /// The caller gave too little room, or payload before the handshake.
-    #[error("no room or no right to seal")]
-    Misused,
-}
-
-impl From<EncryptError> for SealError {
-    fn from(error: EncryptError) -> Self {
-        match error {
-            EncryptError::InsufficientSize(_) => Self::Misused,
-            EncryptError::EncryptExhausted => Self::Exhausted,
-        }
-    }
-}
-
 impl Session {
-    fn new(connection: Connection) -> Self {
+    fn new(connection: States) -> Self {
         Self {
             connection,
             early: Vec::new(),
@@ -109,17 +65,14 @@ impl Session {
     /// What was negotiated.
     #[must_use]
     pub fn state(&self) -> &CommonState {
-        match &self.connection {
-            Connection::Client(connection) => connection,
-            Connection::Server(connection) => connection,
-        }
+        self.connection.common()
     }
 
     /// Takes the handshake one step further: reads from `incoming`, appends what is to be sent to
     /// `outgoing`.
     ///
     /// # Errors
-    /// What rustls found wrong; `alert` then has what the peer should be told.
+    /// What rustls found wrong; `alert` then returns the alert for the peer.
     pub fn advance(
         &mut self,
         incoming: &mut Buffer,
@@ -148,7 +101,7 @@ impl Session {
         self.write(Some(plain), records)
     }
 
-    /// Appends close_notify to `records`: it tells the peer that our direction is whole.
+    /// Appends close_notify to `records`: the peer then knows that our direction is complete.
     ///
     /// # Errors
     /// As `seal`.
@@ -156,11 +109,11 @@ impl Session {
         self.write(None, records)
     }
 
-    /// Opens records of `incoming` into `payload` until one of them has no more to give. What the
-    /// peer must be told in answer (a key update) is appended to `answer`.
+    /// Opens records of `incoming` into `payload` until one of them has no more to give. An answer that the peer must be
+    /// sent (a key update) is appended to `answer`.
     ///
     /// # Errors
-    /// What is wrong with the records; `last_words` then has the alert for the peer.
+    /// What is wrong with the records; `final_alert` then has the alert for the peer.
     pub fn open(
         &mut self,
         incoming: &mut Buffer,
@@ -199,13 +152,13 @@ impl Session {
         }
     }
 
-    /// After an error: the alert that tells the peer, where there is one to tell.
+    /// After an error: the alert for the peer, where there is one.
     #[must_use]
-    pub fn last_words(&mut self) -> Vec<u8> {
+    pub fn final_alert(&mut self) -> Vec<u8> {
         let mut outgoing = Vec::new();
         // Only what is queued is fetched. rustls may still hold messages that stood behind the one it
         // refused; asked for more, it would look for them in the empty slice, and panic.
-        for _ in 0..LAST_WORDS_STEPS {
+        for _ in 0..FINAL_ALERT_STEPS {
             let mut handler = Handshake::new(&mut outgoing);
             if !self.state().wants_write()
                 || self.connection.process(&mut [], &mut handler).is_err()
@@ -216,15 +169,15 @@ impl Session {
         outgoing
     }
 
-    /// After `advance` has failed: the alert that tells the peer. Where rustls has none and nothing is
-    /// encrypted yet, it is made here (RFC 8446 section 6); later, nobody but rustls could encrypt it.
+    /// After `advance` has failed: the alert for the peer. Where rustls has none and nothing is encrypted yet, it is
+    /// made here (RFC 8446 section 6); later, only rustls could encrypt it.
     #[must_use]
     pub fn alert(&mut self, error: &Error) -> Vec<u8> {
-        let words = self.last_words();
-        if !words.is_empty() || !self.is_plain() {
-            return words;
+        let alert = self.final_alert();
+        if !alert.is_empty() || !self.is_plain() {
+            return alert;
         }
-        description(error).map_or(words, plain_alert)
+        description(error).map_or(alert, plain_alert)
     }
 
     fn is_plain(&self) -> bool {
@@ -243,7 +196,7 @@ impl Session {
     /// of a handshake message: that part cannot be opened again.
     ///
     /// # Errors
-    /// What rustls says to the hand-over; the connection is lost then.
+    /// rustls refuses the hand-over; the connection is lost then.
     pub fn hand_over(
         mut self,
         tail: &[u8],
@@ -255,16 +208,7 @@ impl Session {
             return Ok(HandedOver::Kept(self));
         }
         let unsent = self.fetch_unsent()?;
-        let (secrets, schedule) = match self.connection {
-            Connection::Client(connection) => {
-                let (secrets, schedule) = connection.dangerous_into_kernel_connection()?;
-                (secrets, Schedule::Client(Box::new(schedule)))
-            }
-            Connection::Server(connection) => {
-                let (secrets, schedule) = connection.dangerous_into_kernel_connection()?;
-                (secrets, Schedule::Server(Box::new(schedule)))
-            }
-        };
+        let (secrets, schedule) = self.connection.into_secrets()?;
         let in_place = InPlace::new(&secrets, schedule, cipher, key_records);
         let mut in_place =
             in_place.ok_or_else(|| Error::General("suite without AES-GCM".into()))?;
@@ -312,7 +256,7 @@ impl Session {
     }
 }
 
-/// Who has the records after the handshake.
+/// Which record layer has the connection after the handshake.
 pub enum HandedOver {
     /// Our own layer, and the payload that came with the handshake's last bytes.
     InPlace(Box<InPlace>, Vec<u8>),
@@ -365,71 +309,11 @@ const CHANGE_CIPHER_SPEC: u8 = 20;
 const ALERT: u8 = 21;
 const FATAL: u8 = 2;
 
-impl Connection {
-    fn process(
-        &mut self,
-        incoming: &mut [u8],
-        handler: &mut impl StateHandler,
-    ) -> Result<usize, Error> {
-        match self {
-            Self::Client(connection) => drive(connection.process_tls_records(incoming), handler),
-            Self::Server(connection) => drive(connection.process_tls_records(incoming), handler),
-        }
-    }
-}
-
 // An alert and at most a flight before it; a bound, so that no defect can spin here.
-const LAST_WORDS_STEPS: usize = 32;
+const FINAL_ALERT_STEPS: usize = 32;
 
 // A key update in answer and one of our own are encoded and sent in two steps each.
 const SEAL_STEPS: usize = 16;
-
-// What the caller does with the states of rustls's connection. A state that it does not name is
-// passed over: it comes again.
-trait StateHandler {
-    fn control(&mut self, words: &[u8]);
-    fn blocked(&mut self) {}
-    fn payload(&mut self, _bytes: &[u8]) {}
-    fn closed(&mut self) {}
-    fn ready<D>(&mut self, _traffic: WriteTraffic<'_, D>) {}
-}
-
-fn drive<D>(
-    status: UnbufferedStatus<'_, '_, D>,
-    handler: &mut impl StateHandler,
-) -> Result<usize, Error> {
-    match status.state? {
-        ConnectionState::EncodeTlsData(mut data) => handler.control(&encode(&mut data)),
-        // The bytes are on their way to the peer before anything that is sealed later.
-        ConnectionState::TransmitTlsData(data) => data.done(),
-        ConnectionState::BlockedHandshake => handler.blocked(),
-        ConnectionState::WriteTraffic(traffic) => handler.ready(traffic),
-        ConnectionState::PeerClosed | ConnectionState::Closed => handler.closed(),
-        ConnectionState::ReadTraffic(mut traffic) => {
-            while let Some(record) = traffic.next_record() {
-                handler.payload(record?.payload);
-            }
-        }
-        // Early data is switched off in every configuration; further states are unknown to us.
-        _ => {
-            return Err(Error::General(
-                "unexpected state of the TLS connection".into(),
-            ));
-        }
-    }
-    Ok(status.discard)
-}
-
-fn encode<D>(data: &mut EncodeTlsData<'_, D>) -> Vec<u8> {
-    let mut words = Vec::new();
-    // The first call only asks how much room it takes.
-    if let Err(EncodeError::InsufficientSize(size)) = data.encode(&mut words) {
-        words.resize(size.required_size, 0);
-        let written = data.encode(&mut words).unwrap_or(0);
-        words.truncate(written);
-    }
-    words
-}
 
 struct Handshake<'a> {
     outgoing: &'a mut Vec<u8>,
@@ -453,9 +337,9 @@ impl<'a> Handshake<'a> {
 
 impl StateHandler for Handshake<'_> {
     // rustls gives record by record.
-    fn control(&mut self, words: &[u8]) {
-        self.has_changed_cipher |= words.first() == Some(&CHANGE_CIPHER_SPEC);
-        self.outgoing.extend_from_slice(words);
+    fn control(&mut self, records: &[u8]) {
+        self.has_changed_cipher |= records.first() == Some(&CHANGE_CIPHER_SPEC);
+        self.outgoing.extend_from_slice(records);
     }
 
     fn blocked(&mut self) {
@@ -470,7 +354,7 @@ impl StateHandler for Handshake<'_> {
         self.closed = true;
     }
 
-    fn ready<D>(&mut self, _traffic: WriteTraffic<'_, D>) {
+    fn ready<D>(&mut self, _writer: Writer<'_, D>) {
         self.step = Step::Done;
     }
 }
@@ -482,8 +366,8 @@ struct Sealing<'a> {
 }
 
 impl StateHandler for Sealing<'_> {
-    fn control(&mut self, words: &[u8]) {
-        if self.records.append(words) < words.len() {
+    fn control(&mut self, records: &[u8]) {
+        if self.records.append(records) < records.len() {
             self.outcome = Some(Err(SealError::Misused));
         }
     }
@@ -492,17 +376,13 @@ impl StateHandler for Sealing<'_> {
         self.outcome = Some(Err(SealError::Misused));
     }
 
-    fn ready<D>(&mut self, mut traffic: WriteTraffic<'_, D>) {
+    fn ready<D>(&mut self, mut writer: Writer<'_, D>) {
         let room = self.records.spare_mut();
         let written = match self.plain {
-            Some(plain) => traffic.encrypt(plain, room),
-            None => traffic.queue_close_notify(room),
+            Some(plain) => writer.encrypt(plain, room),
+            None => writer.close_notify(room),
         };
-        self.outcome = Some(
-            written
-                .map_err(SealError::from)
-                .map(|count| self.records.fill(count)),
-        );
+        self.outcome = Some(written.map(|count| self.records.fill(count)));
     }
 }
 
@@ -515,17 +395,17 @@ struct Fetching {
 }
 
 impl StateHandler for Fetching {
-    fn control(&mut self, words: &[u8]) {
-        self.unsent.extend_from_slice(words);
+    fn control(&mut self, records: &[u8]) {
+        self.unsent.extend_from_slice(records);
     }
 
-    fn ready<D>(&mut self, mut traffic: WriteTraffic<'_, D>) {
+    fn ready<D>(&mut self, mut writer: Writer<'_, D>) {
         self.is_ready = self.has_asked;
         self.has_asked = true;
-        // An octet without room for it is refused before it is sealed, but after what stands in line
-        // before it was put where it is to be fetched.
-        let refused = traffic.encrypt(&[0], &mut []);
-        debug_assert!(refused.is_err(), "an octet was sealed into no room");
+        // A byte without room for it is refused before it is sealed, but after the messages that wait before it were
+        // put where they can be fetched.
+        let refused = writer.encrypt(&[0], &mut []);
+        debug_assert!(refused.is_err(), "a byte was sealed into no room");
     }
 }
 
@@ -536,8 +416,8 @@ struct Opening<'a> {
 }
 
 impl StateHandler for Opening<'_> {
-    fn control(&mut self, words: &[u8]) {
-        self.answer.extend_from_slice(words);
+    fn control(&mut self, records: &[u8]) {
+        self.answer.extend_from_slice(records);
     }
 
     fn blocked(&mut self) {
@@ -553,7 +433,7 @@ impl StateHandler for Opening<'_> {
         self.opened = Some(Opened::Closed);
     }
 
-    fn ready<D>(&mut self, _traffic: WriteTraffic<'_, D>) {
+    fn ready<D>(&mut self, _writer: Writer<'_, D>) {
         self.opened = Some(Opened::NeedBytes);
     }
 }

@@ -9,7 +9,7 @@ use super::identity::{ChainCertificate, PeerInfo};
 use super::normal_form::NormalChain;
 use super::refusal::Refusal;
 use super::revocation::PathCertificate;
-use super::verifier::TlsRole;
+use super::role::TlsRole;
 use crate::pki::Trust;
 use crate::pki::crl::{KeyHash, key_hash, may_sign_lists};
 

@@ -14,33 +14,14 @@ use rustls::{
     CertificateError, CommonState, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme,
 };
 
-use super::chain::Purpose;
 use super::identity::{Description, OwnCertificate, PeerInfo};
 use super::normal_form::readable;
 use super::refusal::{Refusal, Rule};
+use super::role::TlsRole;
 use super::rules::{Chain, Rules};
 use super::service::{Asked, protocol_name};
 use super::verified_peer::VerifiedPeer;
 use crate::config::{KeyExchange, ServiceLabel, Target};
-
-/// Which end of a handshake this gateway is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TlsRole {
-    /// It connects and judges a server.
-    Client,
-    /// It accepts and judges a client.
-    Server,
-}
-
-impl TlsRole {
-    /// The purpose that a peer's certificate must allow (RFC 5280 section 4.2.1.12).
-    pub(super) fn purpose(self) -> Purpose {
-        match self {
-            Self::Client => Purpose::server(),
-            Self::Server => Purpose::client(),
-        }
-    }
-}
 
 /// What one handshake found out about its peer. Shared by the connection's verifier and its owner.
 #[derive(Debug)]

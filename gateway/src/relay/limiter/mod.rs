@@ -19,12 +19,12 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use crate::audit::Reason;
+use crate::handshake::Pace;
 use crate::limits::{
     CONNECTION_BYTES, PLACE_BYTES, SOURCE_PLACES_MIN, SOURCE_SHARE, UNAUTHENTICATED_BYTES,
 };
 use crate::metrics::{self, Counter, RouteCounters, Stage};
 use crate::route::{RouteId, Source, passthrough_max, source_max};
-use crate::tls::handshake::Pace;
 use pacer::{Pacer, Step};
 use places::{Bounds, Exhausted, Places, Ticket};
 

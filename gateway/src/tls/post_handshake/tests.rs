@@ -67,8 +67,8 @@ impl Pair {
 
     /// What the peer is told after an error.
     fn alert(&mut self) -> Option<Alert> {
-        let words = self.ours.last_words();
-        assert!(self.ours.last_words().is_empty(), "it is said once");
+        let words = self.ours.final_alert();
+        assert!(self.ours.final_alert().is_empty(), "it is said once");
         let told = read(&mut self.peer, &words).pop()?;
         let (Content::Alert, [2, description]) = (told.0, &told.1[..]) else {
             panic!("no fatal alert: {told:?}")

@@ -8,6 +8,7 @@ use rustls::pki_types::{CertificateDer, UnixTime};
 use super::authority::{Authority, Own, called, uri};
 use super::ends::{Credulous, Foreign, Ours, everything, foreign_client, foreign_server, talk};
 use super::matrix::{VERSIONS, refused};
+use super::openssl::Openssl;
 use super::{Gateway, PEER};
 use crate::pki::der::{
     INTEGER, OBJECT_IDENTIFIER, SEQUENCE, context, context_constructed, element, only,
@@ -345,7 +346,7 @@ fn what_peers_would_refuse_in_an_own_chain_is_found_by_the_same_verifier() {
     let root = Authority::new("Root CA");
     let rules = Gateway::under(&root);
     let rules = rules.acceptor();
-    let remarks = |chain: &[CertificateDer<'static>]| rules.remarks_on(chain);
+    let remarks = |chain: &[CertificateDer<'static>]| rules.remarks_on(UnixTime::now(), chain);
     assert_eq!(remarks(&root.issue(&[PEER]).chain), Vec::<String>::new());
     let middle = root.intermediate("Middle CA", |_| {});
     assert_eq!(remarks(&middle.issue(&[PEER]).chain), Vec::<String>::new());
@@ -396,64 +397,25 @@ fn an_own_chain_that_lacks_its_issuer_is_remarked_if_that_seems_to_be_an_interme
         own.chain.truncate(1);
         own.chain
     };
-    let found = acceptor.remarks_on(&issue(&root.intermediate("Middle CA", |_| {})));
+    let found = acceptor.remarks_on(
+        UnixTime::now(),
+        &issue(&root.intermediate("Middle CA", |_| {})),
+    );
     let words = "the file holds no certificate of \"CN=Middle CA\"";
     assert!(
         found.iter().any(|remark| remark.contains(words)),
         "{found:?}"
     );
     assert_eq!(
-        acceptor.remarks_on(&issue(&root)),
+        acceptor.remarks_on(UnixTime::now(), &issue(&root)),
         Vec::<String>::new(),
         "a root that is known"
     );
 }
 
-/// What `openssl` makes that no library here does.
-struct Openssl(tempfile::TempDir);
-
-impl Openssl {
-    fn run(&self, arguments: &str) {
-        let mut command = std::process::Command::new("openssl");
-        let command = command
-            .args(arguments.split(' '))
-            .current_dir(self.0.path());
-        let output = command.output().expect("openssl");
-        let error = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{arguments}: {error}");
-    }
-
-    fn read(&self, name: &str) -> CertificateDer<'static> {
-        std::fs::read(self.0.path().join(name))
-            .expect("it was made")
-            .into()
-    }
-
-    /// A CA with this key, and a certificate that it signs with these options.
-    fn issue(
-        &self,
-        key: &str,
-        options: &str,
-    ) -> (CertificateDer<'static>, CertificateDer<'static>) {
-        let extensions =
-            format!("subjectAltName=DNS:{PEER}\nextendedKeyUsage=clientAuth,serverAuth\n");
-        std::fs::write(self.0.path().join("ext"), extensions).expect("written");
-        self.run(&format!("genpkey {key} -out ca.key"));
-        self.run("req -x509 -new -key ca.key -subj /CN=Hospital -days 30 -outform DER -out ca.der");
-        self.run("x509 -inform DER -in ca.der -out ca.pem");
-        self.run("genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out leaf.key");
-        self.run("req -new -key leaf.key -subj /CN=gateway -out leaf.csr");
-        self.run(&format!(
-            "x509 -req -in leaf.csr -CA ca.pem -CAkey ca.key -days 30 -extfile ext {options} -outform DER -out \
-             leaf.der"
-        ));
-        (self.read("ca.der"), self.read("leaf.der"))
-    }
-}
-
 #[test]
 fn a_salt_of_another_length_is_named_and_the_remedy_works() {
-    let openssl = Openssl(tempfile::tempdir().expect("a folder"));
+    let openssl = Openssl::new();
     let rsa = "-algorithm RSA -pkeyopt rsa_keygen_bits:2048";
     let pss = "-sha256 -sigopt rsa_padding_mode:pss -sigopt rsa_pss_saltlen:";
     let judge = |(anchor, leaf): &(CertificateDer<'static>, CertificateDer<'static>)| {
@@ -470,7 +432,7 @@ fn a_salt_of_another_length_is_named_and_the_remedy_works() {
         assert!(sentence.contains("rsa_pss_saltlen:digest"), "{sentence}");
         // The site that owns the certificate reads it too.
         let acceptor = Gateway::under(&Authority::new("Site CA")).acceptor();
-        let found = acceptor.remarks_on(&[issued.1]);
+        let found = acceptor.remarks_on(UnixTime::now(), &[issued.1]);
         assert!(found[0].contains(&words), "{found:?}");
     }
     assert_eq!(judge(&openssl.issue(rsa, &format!("{pss}digest"))), Ok(()));
@@ -483,7 +445,7 @@ fn a_salt_of_another_length_is_named_and_the_remedy_works() {
         assert_eq!(judge(&issued), Ok(()), "{key}");
         let acceptor = Gateway::under(&Authority::new("Site CA")).acceptor();
         assert_eq!(
-            acceptor.remarks_on(&[issued.1]),
+            acceptor.remarks_on(UnixTime::now(), &[issued.1]),
             Vec::<String>::new(),
             "{key}"
         );

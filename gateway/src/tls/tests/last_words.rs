@@ -23,7 +23,7 @@ fn refuse(mut session: Session, foreign: &mut Foreign) {
             }
         };
         if failed {
-            outgoing.extend(session.last_words());
+            outgoing.extend(session.final_alert());
         }
         let answer = foreign.advance(&outgoing);
         if failed {
@@ -86,8 +86,8 @@ fn garbage_is_answered_by_one_alert() {
     let failed = (0..8).any(|_| session.advance(&mut incoming, &mut outgoing).is_err());
     assert!(failed && outgoing.is_empty());
     // A fatal decode_error in a record of its own (RFC 8446 section 6).
-    assert_eq!(session.last_words(), [0x15, 3, 3, 0, 2, 2, 50]);
-    assert!(session.last_words().is_empty());
+    assert_eq!(session.final_alert(), [0x15, 3, 3, 0, 2, 2, 50]);
+    assert!(session.final_alert().is_empty());
 }
 
 /// What a session tells a peer whose bytes it refuses.

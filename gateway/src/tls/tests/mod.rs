@@ -15,6 +15,8 @@ mod last_words;
 mod many_peers;
 mod matrix;
 mod negotiation;
+mod one_judge;
+mod openssl;
 mod outdated_peers;
 mod sentences;
 pub(super) mod sessions;

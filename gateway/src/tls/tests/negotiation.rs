@@ -15,7 +15,7 @@ use super::ends::{
 };
 use super::{Gateway, PEER, target};
 use crate::config::{Host, KeyExchange, PeerName, Policy, Target};
-use crate::tls::TlsInfo;
+use crate::tls::{TlsInfo, TlsVersion};
 
 const BOTH: [&SupportedProtocolVersion; 2] = [&TLS13, &TLS12];
 
@@ -137,7 +137,7 @@ fn a_peer_that_can_do_everything_gets_aes_256() {
         }
         let (ours, _) = pair.connect(everything(), &BOTH);
         let info = TlsInfo {
-            version: "TLSv1.3",
+            version: TlsVersion::Tls13,
             suite: "TLS_AES_256_GCM_SHA384",
             group: "x25519",
         };
@@ -198,7 +198,7 @@ fn two_of_ours_agree_on_the_hybrid_key_exchange() {
         talk(&mut client, &mut server);
         for end in [client, server] {
             let info = TlsInfo {
-                version: "TLSv1.3",
+                version: TlsVersion::Tls13,
                 suite: "TLS_AES_256_GCM_SHA384",
                 group: "X25519MLKEM768",
             };

@@ -11,10 +11,10 @@ use rustls::{Error, ProtocolVersion};
 
 use crate::buffers::Buffer;
 use crate::config::Target;
+use crate::handshake::{Cause, Failed, Secured, Unpaced, handshake, send_alert};
 use crate::limits::{
     CONTROL_ROOM, HEALTH_TIMEOUT_MAX, PLAINTEXT_ROOM, PROBE_BYTES_MAX, RECORD_ROOM,
 };
-use crate::tls::handshake::{Cause, Failed, Secured, Unpaced, handshake, send_alert};
 use crate::tls::session::{Opened, Session};
 use crate::tls::{Connector, PeerVerification, explain, explain_end};
 use crate::uring::{Socket, SocketExt};

@@ -149,6 +149,32 @@ fn signatures_over_broken_hashes_are_refused() {
 }
 
 #[test]
+fn keys_and_hashes_that_no_handshake_accepts_are_refused() {
+    let site = Site::new();
+    let problems = || site.problems_of(Mode::Terminate, SystemTime::now());
+    self_signed(&site, "rsa:2048", "-sha224", LEAF);
+    assert_eq!(
+        problems(),
+        [
+            "11: certificate \"site.pem\" is signed with SHA-224, which is too short (SHA-256 is the least); issue a \
+             new one with `wardgate pki issue`"
+        ]
+    );
+    for curve in ["P-521", "secp256k1"] {
+        let key = format!("ec -pkeyopt ec_paramgen_curve:{curve}");
+        self_signed(&site, &key, "-sha256", LEAF);
+        assert_eq!(
+            problems(),
+            [
+                "11: certificate \"site.pem\" has an EC key on another curve than P-256 or P-384, which is not \
+                 accepted; issue a new one with `wardgate pki issue`"
+            ],
+            "{curve}"
+        );
+    }
+}
+
+#[test]
 fn x509_version_1_is_refused() {
     let site = Site::new();
     site.openssl("req -new -key site.key -subj /CN=gw.example -out site.csr");

@@ -1,4 +1,6 @@
-//! Drives a handshake over a socket, within one deadline, and tells a refused peer why.
+//! Drives a TLS handshake over a socket, within one deadline, and sends the alert that says why a peer is refused.
+//!
+//! `tls` decides; this module moves its bytes. Connections (`relay`) and probes (`upstream`) share it.
 
 use std::future::Future;
 use std::io;
@@ -6,9 +8,9 @@ use std::time::Duration;
 
 use rustls::{Error, InvalidMessage};
 
-use super::session::{Session, Step};
 use crate::buffers::Buffer;
 use crate::limits::{ALERT_LINGER, HANDSHAKE_BYTES_MAX};
+use crate::tls::session::{Session, Step};
 use crate::uring::{Socket, SocketExt, linger_close, race};
 
 /// A connection that both ends have proved themselves on.
@@ -19,12 +21,12 @@ pub struct Secured {
     pub incoming: Buffer,
 }
 
-/// Why a handshake came to nothing. The peer was told what TLS lets us tell, and nothing passed.
+/// Why a handshake failed. The peer was sent the alert that TLS has for the cause, and no payload passed.
 #[derive(Debug)]
 pub struct Failed {
     /// The cause.
     pub cause: Cause,
-    /// The first octets that the peer sent, for the explanation: it may not speak TLS at all.
+    /// The first bytes that the peer sent, for the explanation: it may not speak TLS at all.
     pub first: Vec<u8>,
     /// Bytes that were sent before the peer had sent any; where we connected, those of the ClientHello.
     pub hello_bytes: usize,
@@ -60,7 +62,7 @@ pub trait Pace {
     fn cancel(&self);
 }
 
-/// The pace of a handshake that we began ourselves: it steps as it likes.
+/// The pace of a handshake that we began ourselves: it never waits.
 #[derive(Debug, Clone, Copy)]
 pub struct Unpaced;
 
@@ -111,8 +113,8 @@ pub async fn handshake<S: Socket>(
         Err(_) if late => Cause::Deadline,
         Err(cause) => cause,
     };
-    if let Some(words) = driver.last_words(&cause) {
-        send_alert(socket, words).await;
+    if let Some(alert) = driver.final_alert(&cause) {
+        send_alert(socket, alert).await;
     }
     Err(Failed {
         cause,
@@ -124,15 +126,15 @@ pub async fn handshake<S: Socket>(
 // A hybrid key exchange and a chain of three certificates fit.
 const FIRST_ROOM: usize = 4 << 10;
 
-// As many octets as an explanation looks at.
-const FIRST_OCTETS: usize = 64;
+// As many bytes as an explanation looks at.
+const FIRST_BYTES: usize = 64;
 
 struct Driver<'s, S, P> {
     socket: &'s S,
     pace: &'s P,
     session: Session,
     incoming: Buffer,
-    // Octets that came in all.
+    // Bytes received in all.
     received: usize,
     // What is to be sent next.
     outgoing: Vec<u8>,
@@ -170,17 +172,17 @@ impl<S: Socket, P: Pace> Driver<'_, S, P> {
         }
     }
 
-    // What the peer is told when its handshake has failed, if it is there to be told. What was to be sent
+    // The alert for the peer when its handshake has failed, if the peer is still there. What was waiting to be sent
     // comes first, because the peer needs it to read the alert: before ServerHello it has no keys.
-    fn last_words(&mut self, cause: &Cause) -> Option<Vec<u8>> {
+    fn final_alert(&mut self, cause: &Cause) -> Option<Vec<u8>> {
         let error = match cause {
             Cause::Tls(error) => error,
             Cause::TooLong => &Error::InvalidMessage(InvalidMessage::HandshakePayloadTooLarge),
             Cause::Socket(_) | Cause::Closed | Cause::Deadline => return None,
         };
-        let mut words = std::mem::take(&mut self.outgoing);
-        words.extend(self.session.alert(error));
-        Some(words)
+        let mut bytes = std::mem::take(&mut self.outgoing);
+        bytes.extend(self.session.alert(error));
+        Some(bytes)
     }
 
     async fn send(&mut self) -> Result<(), Cause> {
@@ -196,7 +198,7 @@ impl<S: Socket, P: Pace> Driver<'_, S, P> {
             .map_err(Cause::Socket)
     }
 
-    // Memory is taken when bytes have come: a peer that says nothing holds none.
+    // Memory is allocated when bytes have come: a silent peer holds none.
     async fn receive(&mut self) -> Result<(), Cause> {
         if self.incoming.is_empty() {
             self.incoming = Buffer::with_room(0);
@@ -244,12 +246,12 @@ impl<S: Socket, P: Pace> Driver<'_, S, P> {
     fn note_first(&mut self) {
         if self.first.is_empty() {
             self.first
-                .extend(self.incoming.filled().iter().take(FIRST_OCTETS));
+                .extend(self.incoming.filled().iter().take(FIRST_BYTES));
         }
     }
 }
 
-/// Sends a last alert and ends our direction in order, as `uring::part` does.
+/// Sends a final alert and closes our direction, as `uring::linger_close` does.
 pub async fn send_alert<S: Socket>(socket: &S, alert: Vec<u8>) {
     linger_close(socket, alert, ALERT_LINGER).await;
 }
