@@ -51,7 +51,7 @@ impl TcpInfo {
 /// `TCP_CLOSE` (include/net/tcp_states.h).
 const CLOSE: u8 = 7;
 
-/// Octets of `struct tcp_info` up to the last field that is used. The kernel appends fields and never
+/// Bytes of `struct tcp_info` up to the last field that is used. The kernel appends fields and never
 /// moves one (include/uapi/linux/tcp.h).
 const LENGTH: usize = 232;
 

@@ -45,7 +45,7 @@ pub type Lent = (Vec<u8>, Parts);
 
 /// Where bytes wait between two sockets without being copied: they pass by reference.
 pub trait Pipe: 'static {
-    /// Octets that are in it.
+    /// Bytes that are in it.
     fn held(&self) -> usize;
 }
 

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::pin::pin;
 use std::time::Instant;
 
-/// A connection is at work while it moves so many octets in a turn of the clock, four times a second:
+/// A connection is at work while it moves so many bytes in a turn of the clock, four times a second:
 /// a study over a line of 10 Mbit/s does, and no conversation.
 pub(super) const AT_WORK_BYTES: u64 = 256 << 10;
 
@@ -16,7 +16,7 @@ pub(super) struct ActivityMeter {
 }
 
 impl ActivityMeter {
-    /// Adds octets moved; true once in each turn, when it shows that the connection is at work.
+    /// Adds bytes moved; true once in each turn, when it shows that the connection is at work.
     pub(super) fn add(&mut self, turn: u64, bytes: u64) -> bool {
         if turn != self.turn {
             *self = Self { turn, bytes: 0 };

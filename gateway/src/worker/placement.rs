@@ -3,7 +3,7 @@
 //! A core's load is a number of connections, and the sum of three:
 //!
 //! 1. its work: by half what it moved lately, in parts of what an average connection at work moves,
-//!    and by half how many of its connections are at work. Octets alone would not do: a core that is
+//!    and by half how many of its connections are at work. Bytes alone would not do: a core that is
 //!    fully used moves as many for ten connections as for five. Connections alone would not either:
 //!    one may be a hundred times as heavy as another;
 //! 2. its newcomers: a connection that was just seated has shown nothing yet, and is taken for one

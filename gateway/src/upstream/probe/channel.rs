@@ -1,6 +1,6 @@
 //! What a probe speaks and hears: plain on terminate and passthrough routes, TLS on originate routes.
 //!
-//! rustls keeps the records here: a probe moves some hundreds of octets, and what counts is the
+//! rustls keeps the records here: a probe moves some hundreds of bytes, and what counts is the
 //! handshake, which is that of every connection.
 
 use std::io;
@@ -34,7 +34,7 @@ pub(super) enum Cut {
     Closed,
     /// Its TLS stream ended without close_notify.
     Truncated,
-    /// It sent more than `PROBE_BYTES_MAX` octets.
+    /// It sent more than `PROBE_BYTES_MAX` bytes.
     TooMuch,
     /// The socket failed.
     Socket(io::Error),
@@ -111,7 +111,7 @@ impl<'s, S: Socket> Channel<'s, S> {
 /// What comes from a target, as far as a probe listens to it.
 pub(super) struct Source<'s, S> {
     socket: &'s S,
-    // Octets that it may send still.
+    // Bytes that it may send still.
     rest: usize,
 }
 
@@ -125,7 +125,7 @@ impl<'s, S: Socket> Source<'s, S> {
 
     /// Reads as a socket does; 0 where the target has ended.
     ///
-    /// Each read waits on the ring first, even where octets lie there already: who sends without an
+    /// Each read waits on the ring first, even where bytes lie there already: who sends without an
     /// end would else be read without a pause, and the connections of this core stand still so long.
     async fn read(&mut self, bytes: Vec<u8>, room: Range<usize>) -> (Result<usize, Cut>, Vec<u8>) {
         if let Err(error) = self.socket.readable().await {
