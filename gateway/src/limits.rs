@@ -56,7 +56,7 @@ pub const CERTIFICATE_BYTES_MAX: usize = 16 << 10;
 pub const CERTIFICATE_EXTENSIONS_MAX: usize = 32;
 
 /// DER elements of one certificate that a peer may present: names, extensions and their parts. Root
-/// certificates of public CAs have 70 to 113, a peer's own about 200; a DNS name more is one more.
+/// certificates of public CAs have 70 to 113, end-entity certificates about 200. Each further DNS name adds one.
 pub const CERTIFICATE_ELEMENTS_MAX: usize = 512;
 
 /// Steps from a certificate to a possible issuer during path building. At each step webpki reads all
