@@ -1,4 +1,4 @@
-//! One route of one configuration, with what it takes to serve it.
+//! A route of one configuration, with everything needed to serve it.
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,22 +12,22 @@ use crate::metrics::RouteCounters;
 use crate::tls::{Acceptor, Connector};
 use crate::upstream::{ProbedTarget, probed_targets};
 
-/// Names a route for the life of the process: a route of the same name keeps it in the next configuration, and
-/// it is never given to another.
+/// The id of a route for the lifetime of the process. A route of the same name keeps its id in the next
+/// configuration, and no other route ever gets it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RouteId(u64);
 
 impl RouteId {
-    /// No other is less.
+    /// The lowest id.
     pub(crate) const LEAST: Self = Self(0);
 
-    /// The one that is given after this one.
+    /// The id after this one.
     pub(crate) fn following(self) -> Self {
         Self(self.0.saturating_add(1))
     }
 }
 
-/// A route's mode, with what it shakes hands with.
+/// A route's mode, with its TLS setup.
 pub enum Transport {
     /// Plaintext in, TLS out.
     Originate(Box<Connector>),
@@ -37,27 +37,27 @@ pub enum Transport {
     Passthrough,
 }
 
-/// A route with what it takes to serve it. It never changes; a new configuration makes a new one.
+/// A route with everything needed to serve it. It never changes; a new configuration creates a new one.
 pub struct Route {
     /// The route as configured.
     pub config: Arc<RouteConfig>,
-    /// Its mode with that mode's means.
+    /// The mode, with its TLS setup.
     pub transport: Transport,
-    /// The targets that are probed, with what is known of each.
+    /// The probed targets and the results of their probes.
     pub targets: Vec<Arc<ProbedTarget>>,
-    /// What outlives this configuration.
+    /// The part that survives this configuration.
     pub state: Arc<RouteState>,
-    // What its associations are held to, on a DICOM route.
+    // The admission rules, on a DICOM route.
     pub(crate) admission: Option<Admission>,
-    // What it shares with the other routes.
+    // The limits shared with the other routes.
     pub(crate) shares: Arc<Shares>,
-    // Of the certificates, keys and lists that the transport was made of.
+    // Digest of the certificates, keys and lists that the transport was made of.
     material: [u8; 32],
 }
 
 impl Route {
-    /// A route of `draft`. It takes over the state and the health of the targets of `previous`, which had
-    /// the same name; without one it begins with `state`.
+    /// Creates a route from `draft`. It takes over the state, and the health of the targets, of `previous`,
+    /// which had the same name. Without `previous` it begins with `state`.
     pub(super) fn new(
         draft: RouteDraft,
         state: Arc<RouteState>,
@@ -82,23 +82,23 @@ impl Route {
         }
     }
 
-    /// What it is named by as long as the process lives.
+    /// The id of the route, valid for the lifetime of the process.
     #[must_use]
     pub fn id(&self) -> RouteId {
         self.state.id
     }
 
-    /// Its counters on the core at place `core`.
+    /// The route's counters on the core with index `core`.
     ///
     /// # Panics
-    /// When there is no such core: a route has counters for all cores of the process.
+    /// If there is no such core. A route has counters for all cores of the process.
     #[must_use]
     pub fn counters(&self, core: usize) -> &Arc<RouteCounters> {
         let counters = self.state.counters.get(core);
         counters.expect("a route has counters for each core")
     }
 
-    /// Whether `draft` says the same.
+    /// Whether `draft` describes the same route.
     pub(super) fn is_as(&self, draft: &RouteDraft) -> bool {
         self.material == draft.material && self.config.means_the_same(&draft.config)
     }

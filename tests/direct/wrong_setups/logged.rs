@@ -37,7 +37,7 @@ pub(super) fn targets() -> Vec<Case> {
                 "WARN",
                 "is down",
                 "the target accepted the connection, and",
-                "see whether the application there hangs",
+                "check whether the application there hangs",
             ],
             |words| {
                 let (pki, exit) = (Pki::new(), listen());
@@ -70,7 +70,7 @@ pub(super) fn targets() -> Vec<Case> {
             &[
                 "WARN",
                 "cannot be reached",
-                "is the service running and listening there?",
+                "check that the service runs and listens on this port",
             ],
             |words| to_target(words, "dicom", request(), drop),
         ),
