@@ -27,7 +27,7 @@ struct Queue {
 }
 
 impl Timers {
-    /// When the next sleep ends.
+    /// The deadline of the next sleep.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         let queue = self.0.borrow();
         queue.waiting.first_key_value().map(|((due, _), _)| *due)
@@ -54,7 +54,7 @@ impl Timers {
 
     fn set(&self, key: (Instant, u64), waker: &Waker) {
         let before = self.0.borrow_mut().waiting.insert(key, waker.clone());
-        // After the borrow has ended, because a task may be dropped with its waker.
+        // Woken after the borrow has ended, because a task may be dropped with its waker.
         drop(before);
     }
 
@@ -64,7 +64,7 @@ impl Timers {
     }
 }
 
-/// Sleeps for `time`, at least.
+/// Sleeps for at least `time`.
 pub fn sleep(time: Duration) -> impl Future<Output = ()> {
     let now = Instant::now();
     sleep_until(now.checked_add(time).unwrap_or(now + FOR_EVER))
@@ -73,10 +73,10 @@ pub fn sleep(time: Duration) -> impl Future<Output = ()> {
 // About 30 years: longer than any process runs.
 const FOR_EVER: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
 
-/// Sleeps until `due`, at least.
+/// Sleeps until `due` or slightly later.
 pub async fn sleep_until(due: Instant) {
     match Driver::current() {
-        // In tests only, without a ring. Boxed, so that the sleeps of connections have no room for it.
+        // Only in tests, without a ring. Boxed, so that the sleeps of connections reserve no memory for it.
         None => Box::pin(tokio::time::sleep_until(due)).await,
         Some(driver) => {
             let number = driver.timers.number();
@@ -95,7 +95,7 @@ pub async fn sleep_until(due: Instant) {
 /// is never dropped.
 ///
 /// # Errors
-/// `Elapsed` where `work` took longer.
+/// `Elapsed` if `work` took longer.
 pub async fn timeout<W: Future>(limit: Duration, work: W) -> Result<W::Output, Elapsed> {
     let (work, late) = (pin!(work), pin!(sleep(limit)));
     tokio::select! {

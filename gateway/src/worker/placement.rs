@@ -2,12 +2,12 @@
 //!
 //! A core's load is measured in connections. It is the sum of three parts:
 //!
-//! Its recent work. Half of this part is the number of bytes it moved, relative to an average active
-//! connection; the other half is its number of active connections. Bytes alone are not enough: a fully loaded
-//! core moves as many for ten connections as for five. Connections alone are not enough: one may move a
-//! hundred times as much as another.
-//! Its new connections. A new connection has shown no activity yet and counts as active.
-//! A small weight for each open connection, which may become active at any time.
+//! 1. Its recent work. Half of this part is the number of bytes it moved, relative to an average active
+//!    connection; the other half is its number of active connections. Bytes alone are not enough: a fully
+//!    loaded core moves as many for ten connections as for five. Connections alone are not enough: one may
+//!    move a hundred times as much as another.
+//! 2. Its new connections. A new connection has shown no activity yet and counts as active.
+//! 3. A small weight for each open connection, which may become active at any time.
 //!
 //! The first two parts use the same decay. While a connection's work fills the first part, its share of the
 //! second part fades, so it counts once. The third part is a small fraction of the activity on all cores,
