@@ -88,7 +88,7 @@ pub(super) fn targets() -> Vec<Case> {
         ),
         Case::new(
             "the target's port answers with TLS",
-            &["sent TLS, not DICOM", "name a plaintext port"],
+            &["sent TLS, not DICOM", "use a plaintext port"],
             |words| {
                 to_target(words, "dicom", request(), |exit| {
                     serve(exit, Target::Answers(TLS_ALERT));
