@@ -433,7 +433,7 @@ fn answer_of_another_protocol_is_one_warning_on_a_lenient_route() {
     peer.read_exact(&mut answer).expect("it passes");
     assert_eq!(answer, TLS_ALERT);
     drop(peer);
-    let what = "association not followed any more";
+    let what = "association no longer observed";
     let is_it = |line: &Line| line.message() == what;
     let line = terminate.gateway.wait_for_line(what, DEADLINE, is_it);
     assert_eq!(line.text("level"), "WARN");

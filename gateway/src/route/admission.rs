@@ -282,7 +282,7 @@ peers = ["dns:gw.a.example", "dns:gw.b.example"]
     }
 
     #[test]
-    fn a_peer_at_its_limit_leaves_an_association_to_the_other() {
+    fn a_peer_that_takes_all_it_can_get_leaves_a_place_to_the_other() {
         let route = route("associations = 5");
         let admission = admission(&route);
         let admit = |one: &str| admission.admit(&route, &request(), &[one.to_owned()]);

@@ -484,7 +484,7 @@ mod tests {
             assert_eq!(none.kind(), io::ErrorKind::WouldBlock);
             peer.write_all(b"there").expect("it is connected");
             socket.wait_readable().await.expect("something is there");
-            assert_eq!(socket.splice_in(&pipe).expect("five octets"), 5);
+            assert_eq!(socket.splice_in(&pipe).expect("five bytes"), 5);
             assert_eq!(pipe.held(), 5);
             // With a full pipe, `WouldBlock` would mean nothing about the socket.
             let full = socket.splice_in(&pipe).expect_err("it is not empty");
@@ -501,7 +501,7 @@ mod tests {
             );
             peer.shutdown(std::net::Shutdown::Write).expect("open");
             socket.wait_readable().await.expect("an end is readable");
-            assert_eq!(socket.splice_in(&pipe).expect("an orderly end"), 0);
+            assert_eq!(socket.splice_in(&pipe).expect("a clean end"), 0);
         });
     }
 
@@ -510,13 +510,13 @@ mod tests {
         on_ring(async |socket, peer| {
             peer.shutdown(std::net::Shutdown::Write).expect("open");
             let (read, _) = socket.read(vec![0], 0..1).await;
-            assert_eq!(read.expect("an orderly end"), 0);
+            assert_eq!(read.expect("a clean end"), 0);
         });
         on_ring(async |socket, peer| {
             socket.finish().expect("open");
             drop(peer);
             let (read, _) = socket.read(vec![0], 0..1).await;
-            assert_eq!(read.expect("an orderly end"), 0);
+            assert_eq!(read.expect("a clean end"), 0);
         });
     }
 
@@ -530,7 +530,7 @@ mod tests {
         on_ring(async |socket, mut peer| {
             socket.finish().expect("open");
             drop(socket);
-            assert_eq!(peer.read(&mut [0]).expect("an orderly end"), 0);
+            assert_eq!(peer.read(&mut [0]).expect("a clean end"), 0);
         });
     }
 

@@ -26,8 +26,8 @@ pub(super) fn targets() -> Vec<Case> {
             "an archive that accepts the connection and never answers",
             &[
                 "WARN",
-                "sent no byte of answer to the association request (A-ASSOCIATE-RQ) for 30 s",
-                "see whether the archive hangs",
+                "did not answer the association request (A-ASSOCIATE-RQ) for 30 s",
+                "check whether the archive hangs",
             ],
             |words| to_target(words, "dicom", request(), hold),
         ),

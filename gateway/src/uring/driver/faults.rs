@@ -271,7 +271,7 @@ fn a_loop_that_ends_closes_the_files_that_it_polls() {
         let (tell, told) = std::sync::mpsc::channel();
         let work = async move {
             let (ours, peer) = pair();
-            tell.send(peer).expect("somebody listens");
+            tell.send(peer).expect("the receiver exists");
             spawn(async move { readable(&ours).await });
             turn().await.expect("it runs");
         };

@@ -22,7 +22,7 @@ pub(super) fn within_a_minute<T: Send + 'static>(work: impl FnOnce() -> T + Send
     let (tell, told) = channel();
     thread::spawn(move || tell.send(work()));
     let limit = Duration::from_secs(60);
-    told.recv_timeout(limit).expect("nobody is left waiting")
+    told.recv_timeout(limit).expect("no wake-up is lost")
 }
 
 pub(super) fn pair() -> (Rc<UnixStream>, UnixStream) {
@@ -207,7 +207,7 @@ fn a_wait_for_a_file_that_cannot_be_polled_is_an_error() {
 }
 
 #[test]
-fn sleeps_end_in_order_of_their_deadlines_and_not_early() {
+fn sleeps_end_at_their_deadlines_and_not_early() {
     within_a_minute(|| {
         let work = async {
             let begun = Instant::now();
