@@ -199,7 +199,7 @@ pub fn exposition(
         &mut text,
         name,
         "counter",
-        "Key updates of TLS 1.3, by direction.",
+        "TLS 1.3 key updates of connections with the in-place record layer, by direction.",
     );
     for route in routes {
         for (direction, number) in DIRECTIONS {

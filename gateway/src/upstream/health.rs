@@ -23,7 +23,7 @@ pub struct Health {
 struct Down {
     since: Instant,
     // The reported cause.
-    told: String,
+    reported: String,
     // The last probe's cause, and how many probes in a row had it.
     last: String,
     run: u32,
@@ -87,7 +87,7 @@ impl Health {
         self.against = 0;
         self.down = Some(Down {
             since: now,
-            told: why.clone(),
+            reported: why.clone(),
             last: why.clone(),
             run: 1,
         });
@@ -102,11 +102,11 @@ impl Down {
             false => 1,
         };
         self.last = why;
-        if self.last == self.told || self.run < CAUSE_CHANGES_AFTER {
+        if self.last == self.reported || self.run < CAUSE_CHANGES_AFTER {
             return None;
         }
-        self.told.clone_from(&self.last);
-        Some(Transition::StillDown(self.told.clone()))
+        self.reported.clone_from(&self.last);
+        Some(Transition::StillDown(self.reported.clone()))
     }
 }
 
@@ -217,12 +217,16 @@ mod tests {
                     false => is_up && run < fall,
                 };
                 let now = Instant::now();
-                let told = match good {
+                let transition = match good {
                     true => health.on_success(now),
                     false => health.on_failure(now, String::new()),
                 };
                 assert_eq!(health.is_up(), is_up, "seed {seed}, turn {turn}");
-                assert_eq!(told.is_some(), before != is_up, "seed {seed}, turn {turn}");
+                assert_eq!(
+                    transition.is_some(),
+                    before != is_up,
+                    "seed {seed}, turn {turn}"
+                );
             }
         }
     }

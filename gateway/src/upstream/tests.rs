@@ -302,13 +302,13 @@ fn each_target_of_a_route_is_probed_once_with_its_own_title() {
     let (_, probed) = probed();
     let each = probed.iter();
     let each = each.map(|probed| format!("{} {}", probed.target, probed.called));
-    let told: Vec<_> = each.collect();
+    let texts: Vec<_> = each.collect();
     let expected = [
         "127.0.0.1:1 CT_B",
         "127.0.0.1:2 ANY-SCP",
         "127.0.0.1:3 CT_B",
     ];
-    assert_eq!(told, expected);
+    assert_eq!(texts, expected);
     assert!(probed_targets(&route(), &[]).is_empty());
 }
 

@@ -135,9 +135,9 @@ pub fn start(
         }
         let capabilities = plan.capabilities;
         let (cpu, journal) = (plan.cpu, plan.journal.clone());
-        let told = ready.clone();
+        let started = ready.clone();
         let main = async move {
-            let _ = told.send(Ok(()));
+            let _ = started.send(Ok(()));
             // A separate task, so that it is only polled when it is woken.
             let _ = uring::spawn(run(plan)).await;
         };

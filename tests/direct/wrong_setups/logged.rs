@@ -36,7 +36,7 @@ pub(super) fn targets() -> Vec<Case> {
             &[
                 "WARN",
                 "is down",
-                "the target accepted the connection, and",
+                "the target accepted the connection, but",
                 "check whether the application there hangs",
             ],
             |words| {

@@ -268,15 +268,15 @@ async fn their_peer_end(peer: &mut std::os::unix::net::UnixStream) -> usize {
 #[test]
 fn a_loop_that_ends_closes_the_files_that_it_polls() {
     within_a_minute(|| {
-        let (tell, told) = std::sync::mpsc::channel();
+        let (sender, receiver) = std::sync::mpsc::channel();
         let work = async move {
             let (ours, peer) = pair();
-            tell.send(peer).expect("the receiver exists");
+            sender.send(peer).expect("the receiver exists");
             spawn(async move { readable(&ours).await });
             turn().await.expect("it runs");
         };
         start(&DEFERRED, work).expect("a ring");
-        let mut peer = told.recv().expect("it was sent");
+        let mut peer = receiver.recv().expect("it was sent");
         assert_eq!(peer.read(&mut [0]).expect("an end"), 0);
     });
 }
@@ -286,12 +286,12 @@ fn the_end_of_a_loop_does_not_wait_for_blocking_calls() {
     within_a_minute(|| {
         let begun = Instant::now();
         let work = async {
-            let (tell, told) = tokio::sync::oneshot::channel();
+            let (sender, receiver) = tokio::sync::oneshot::channel();
             tokio::task::spawn_blocking(move || {
-                let _ = tell.send(());
+                let _ = sender.send(());
                 thread::sleep(Duration::from_secs(30));
             });
-            told.await.expect("it runs");
+            receiver.await.expect("it runs");
         };
         start(&DEFERRED, work).expect("a ring");
         assert!(

@@ -19,10 +19,10 @@ pub(super) const PLAIN: Capabilities = Capabilities { deferred: false };
 
 /// Fails if a wake-up is lost, instead of hanging.
 pub(super) fn within_a_minute<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    let (tell, told) = channel();
-    thread::spawn(move || tell.send(work()));
+    let (sender, receiver) = channel();
+    thread::spawn(move || sender.send(work()));
     let limit = Duration::from_secs(60);
-    told.recv_timeout(limit).expect("no wake-up is lost")
+    receiver.recv_timeout(limit).expect("no wake-up is lost")
 }
 
 pub(super) fn pair() -> (Rc<UnixStream>, UnixStream) {
