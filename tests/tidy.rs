@@ -9,6 +9,8 @@ mod circles;
 mod commands;
 #[path = "tidy/documents.rs"]
 mod documents;
+#[path = "tidy/language.rs"]
+mod language;
 #[path = "tidy/layers.rs"]
 mod layers;
 #[path = "tidy/manifests.rs"]
@@ -67,6 +69,11 @@ fn the_bench_does_not_use_the_relay() {
 #[test]
 fn nothing_is_marked_as_unfinished() {
     expect_none(text::unfinished);
+}
+
+#[test]
+fn rewritten_files_are_in_plain_english() {
+    expect_none(language::dialect);
 }
 
 #[test]

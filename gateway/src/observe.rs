@@ -1,7 +1,7 @@
-//! Observes what passes on a connection, in the protocol of its route. It never changes a byte.
+//! Observes the traffic of a connection in the protocol of its route. It never changes a byte.
 //!
-//! Pure, as what it chooses between: the association observer of `dicom`, the conversation observer
-//! of `hl7`, or none.
+//! Pure, like the observers that it selects from: the association observer of `dicom`, the conversation
+//! observer of `hl7`, or none.
 
 use crate::strictness::Strictness;
 use std::sync::Arc;
@@ -12,28 +12,28 @@ use thiserror::Error;
 use crate::dicom::{self, AeTitle, Answer, Association, Ending, Phase, Role, Rules};
 use crate::hl7::{self, Conversation, NotMllp};
 
-/// Where bytes go.
+/// The direction of bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Direction {
-    /// From who connected to whom we connect.
+    /// From client to target.
     ToTarget,
-    /// Back.
+    /// From target to client.
     ToClient,
 }
 
-/// Observes one connection.
+/// The observer of one connection.
 #[derive(Debug, Default)]
 pub enum Observer {
-    /// Nothing.
+    /// None.
     #[default]
     Blind,
-    /// A DICOM association.
+    /// Observes a DICOM association.
     Association(Box<Association>),
-    /// HL7 messages and their acknowledgements, in MLLP frames.
+    /// Observes HL7 messages and their acknowledgements in MLLP frames.
     Conversation(Box<Conversation>),
 }
 
-/// What was observed, when the connection has ended.
+/// The summary of what was observed, after the connection has ended.
 #[derive(Debug)]
 pub enum Observed {
     /// An association.
@@ -42,42 +42,42 @@ pub enum Observed {
     Conversation(Box<hl7::ConversationSummary>),
 }
 
-/// What was observed until now of a connection that goes on.
+/// What has been observed so far on an open connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Progress {
     /// Of an association.
     Association {
-        /// The calling and the called title, once the request has passed.
+        /// The calling and the called title, after the request has passed.
         titles: Option<(AeTitle, AeTitle)>,
-        /// Objects that were stored.
+        /// The number of stored objects.
         objects: u64,
-        /// Bytes of their data sets.
+        /// The bytes of their data sets.
         object_bytes: u64,
     },
-    /// Of a conversation in MLLP.
+    /// Of an MLLP conversation.
     Conversation {
-        /// Messages that came whole.
+        /// Complete messages.
         messages: u64,
-        /// Bytes of these.
+        /// The bytes of these messages.
         message_bytes: u64,
-        /// Acknowledgements that came whole.
+        /// Complete acknowledgements.
         acknowledgements: u64,
     },
 }
 
-/// Why a connection must end whose bytes were observed: none of them may pass.
+/// Why an observed connection must end; the offending bytes are not forwarded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum Forbidden {
-    /// What the route does not allow in an association.
+    /// The association violates the rules of its route.
     #[error("{0}")]
     Association(dicom::Reason),
-    /// What is not MLLP, on a route that insists on it.
+    /// The stream is not MLLP, on a route that enforces MLLP.
     #[error("{0}")]
     Conversation(NotMllp),
 }
 
 impl Observer {
-    /// One for an association, which counts into `counts` as well.
+    /// Observes an association and also counts into `counts`.
     #[must_use]
     pub fn of_dicom(
         strictness: Strictness,
@@ -89,13 +89,13 @@ impl Observer {
         Self::Association(Box::new(association))
     }
 
-    /// One for a conversation, which counts into `counts` as well.
+    /// Observes a conversation and also counts into `counts`.
     #[must_use]
     pub fn of_mllp(strictness: Strictness, counts: Option<Arc<hl7::Counts>>) -> Self {
         Self::Conversation(Box::new(Conversation::new(strictness).counted(counts)))
     }
 
-    /// The same for a conversation in which either side may send the first message.
+    /// Observes a conversation in which either side may send the first message.
     #[must_use]
     pub fn of_mllp_from_either(strictness: Strictness, counts: Option<Arc<hl7::Counts>>) -> Self {
         let conversation = Conversation::new(strictness).begun_by_either();
@@ -108,10 +108,10 @@ impl Observer {
         matches!(self, Self::Blind)
     }
 
-    /// Observes bytes before they go on. They may be cut anywhere.
+    /// Observes bytes before they are forwarded. They may be split anywhere.
     ///
     /// # Errors
-    /// They must not go on, and nothing behind them.
+    /// These bytes, and all later ones, must not be forwarded.
     pub fn observe(
         &mut self,
         direction: Direction,
@@ -139,8 +139,8 @@ impl Observer {
         }
     }
 
-    /// Whether the application that `direction` leads to may be told something of our own behind what
-    /// has been observed: only between two messages of a protocol that has words for it.
+    /// Whether the gateway may send a message of its own to the application at the end of `direction`, after
+    /// the observed bytes. This is only possible between two messages, in a protocol that has such a message.
     #[must_use]
     pub fn may_speak(&self, direction: Direction) -> bool {
         match self {
@@ -149,8 +149,8 @@ impl Observer {
         }
     }
 
-    /// What the application that `direction` leads to is told when the connection breaks off, and why
-    /// if it is our doing; `None` where there are no words.
+    /// The message to send to the application at the end of `direction` when the connection breaks. `why` is
+    /// given if the gateway itself ends it. `None` if the protocol has no such message.
     #[must_use]
     pub fn last_words(&self, direction: Direction, why: Option<&Forbidden>) -> Option<Answer> {
         let Self::Association(association) = self else {
@@ -162,7 +162,8 @@ impl Observer {
         };
         match (association.phase(), direction) {
             (Phase::Over, _) | (Phase::Awaited, Direction::ToTarget) => None,
-            // No connection goes on without a whole request, though it may not all have passed here.
+            // Bytes were only forwarded after a complete request, although that request may not have passed
+            // completely here.
             (Phase::Awaited | Phase::Requested, Direction::ToClient) if why.is_none() => {
                 Some(Answer::temporary_congestion())
             }
@@ -171,8 +172,8 @@ impl Observer {
         }
     }
 
-    /// Whether an association is open in which the application that `direction` leads to waits for the other
-    /// one, so that it must not take the other's end for a good one.
+    /// Whether an association is open in which the application at the end of `direction` waits for the other
+    /// one. It must then not take the other one's close for a clean end.
     #[must_use]
     pub fn waits_for_other(&self, direction: Direction) -> bool {
         let Self::Association(association) = self else {
@@ -185,8 +186,8 @@ impl Observer {
         is_open && association.is_followed() && direction == Direction::ToClient
     }
 
-    /// Whether nothing is outstanding between the applications, so that a connection that is cut off now
-    /// takes nothing with it: an association is over, or all messages are acknowledged.
+    /// Whether the applications have no outstanding messages, so that closing the connection now loses
+    /// nothing: an association has ended, or all messages are acknowledged.
     #[must_use]
     pub fn is_at_rest(&self) -> bool {
         match self {
@@ -196,7 +197,7 @@ impl Observer {
         }
     }
 
-    /// Whether it carried an association that has been released, aborted or rejected.
+    /// Whether the connection carried an association that has been released, aborted or rejected.
     #[must_use]
     pub fn is_association_over(&self) -> bool {
         match self {
@@ -205,8 +206,8 @@ impl Observer {
         }
     }
 
-    /// How long a first request has waited that came at `began` at the earliest; `None` where none has come whole.
-    /// Whether there was an answer is the caller's to know.
+    /// How long the first request has waited, if it arrived at `began`; `None` if no request is complete yet.
+    /// The caller knows whether there was an answer.
     #[must_use]
     pub fn first_request_waits(&self, began: Instant, now: Instant) -> Option<Duration> {
         let since_began = now.saturating_duration_since(began);
@@ -220,7 +221,7 @@ impl Observer {
         }
     }
 
-    /// Whether a side ended a message of MLLP without the CR that belongs there.
+    /// Whether a side ended an MLLP message without the required CR.
     #[must_use]
     pub fn lacks_cr(&self) -> bool {
         match self {
@@ -229,7 +230,7 @@ impl Observer {
         }
     }
 
-    /// Takes the side that ended a message without CR, once.
+    /// Returns, once, the side that ended a message without CR.
     pub fn take_lack_of_cr(&mut self) -> Option<hl7::Role> {
         match self {
             Self::Conversation(conversation) => conversation.take_lack_of_cr(),
@@ -237,7 +238,7 @@ impl Observer {
         }
     }
 
-    /// Returns what was seen until now.
+    /// Returns what has been observed so far.
     #[must_use]
     pub fn progress(&self) -> Option<Progress> {
         match self {
@@ -261,7 +262,7 @@ impl Observer {
         }
     }
 
-    /// Tells what was seen; `ending` is how the connection ended, where the association did not say.
+    /// Returns the summary. `ending` is how the connection ended, in case the association did not end itself.
     #[must_use]
     pub fn finish(self, ending: Ending, now: Instant) -> Option<Observed> {
         match self {
@@ -278,7 +279,7 @@ impl Observer {
     }
 }
 
-// Whose bytes go there. Who connects is who asks for the association (PS3.8 section 7.1).
+// The endpoint that receives the bytes. The client is the association requestor (PS3.8 section 7.1).
 fn source_of(direction: Direction) -> Role {
     match direction {
         Direction::ToTarget => Role::Requestor,
@@ -309,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn who_waits_for_an_answer_to_its_request_is_rejected_for_the_moment() {
+    fn a_requestor_without_an_answer_gets_a_transient_rejection() {
         let mut observer = observer();
         let words = observer.last_words(Direction::ToClient, None);
         assert_eq!(words, Some(Answer::temporary_congestion()));
@@ -324,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_said_inside_of_a_pdu() {
+    fn nothing_is_sent_within_a_pdu() {
         let mut observer = observer();
         let request = request();
         let seen = observer.observe(Direction::ToTarget, &request[..20], Instant::now());
@@ -367,7 +368,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_mllp_is_forbidden_where_the_route_insists() {
+    fn a_strict_route_forbids_bytes_that_are_not_mllp() {
         let mut observer = Observer::of_mllp(Strictness::Strict, None);
         let seen = observer.observe(Direction::ToTarget, b"GET / HTTP/1.1", Instant::now());
         assert!(matches!(seen, Err(Forbidden::Conversation(_))));
@@ -375,7 +376,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_blind_lets_everything_pass_and_tells_nothing() {
+    fn without_an_observer_everything_passes_and_nothing_is_reported() {
         let mut observer = Observer::default();
         let seen = observer.observe(Direction::ToTarget, b"anything", Instant::now());
         assert_eq!(seen, Ok(()));

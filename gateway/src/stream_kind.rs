@@ -1,36 +1,36 @@
-//! Names what a stream carries by its first bytes, for sentences about a stream that is not what was expected.
+//! Recognizes the protocol of a stream by its first bytes, for messages about an unexpected protocol.
 //!
-//! Nothing here decides whether a stream may pass, and no byte of it is shown.
+//! The result never decides whether a stream may pass, and no byte of it is shown.
 
 use std::fmt;
 
-/// What the first bytes of a stream look like.
+/// A protocol that the first bytes of a stream look like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum StreamKind {
-    /// A record of TLS 1.0 or later.
+    /// A TLS record of TLS 1.0 or later.
     Tls,
-    /// The hello of SSL 2, which some old devices still begin with.
+    /// The ClientHello of SSL 2, which some old devices still send first.
     OldSsl,
     /// A PDU of the DICOM upper layer.
     Dicom,
-    /// A frame of MLLP.
+    /// An MLLP frame.
     Mllp,
-    /// A message of HL7 that no frame begins.
+    /// An HL7 message without a frame.
     BareHl7,
-    /// A message of HL7 behind STX.
+    /// An HL7 message after STX.
     StxHl7,
-    /// A request or a response of HTTP.
+    /// An HTTP request or response.
     Http,
-    /// The banner of SSH.
+    /// An SSH banner.
     Ssh,
-    /// A header of the PROXY protocol, version 1 or 2.
+    /// A PROXY protocol header, version 1 or 2.
     ProxyHeader,
-    /// Something else.
+    /// Any other bytes.
     Unknown,
 }
 
 impl StreamKind {
-    /// What `first`, all that has come so far, begins; `None` where nothing has come. Eight bytes suffice.
+    /// The protocol of a stream that begins with `first`; `None` if `first` is empty. Eight bytes suffice.
     #[must_use]
     pub fn of(first: &[u8]) -> Option<Self> {
         Some(match first {
@@ -52,13 +52,13 @@ impl StreamKind {
         })
     }
 
-    /// Why such a stream comes where another one was expected, and what to do: the end of a sentence that has named
-    /// the kind.
+    /// The cause and the advice for such a stream in place of another one: the end of a message that has
+    /// named the protocol.
     #[must_use]
     pub fn remedy(self) -> &'static str {
         match self {
-            Self::Tls => "name a plaintext port, or turn TLS off there",
-            Self::OldSsl => "name a plaintext port, or turn SSL off there",
+            Self::Tls => "use a plaintext port, or turn TLS off there",
+            Self::OldSsl => "use a plaintext port, or turn SSL off there",
             Self::Dicom => "is protocol = \"dicom\" meant for this route?",
             Self::Mllp => "is protocol = \"mllp\" meant for this route?",
             Self::BareHl7 => {
@@ -68,11 +68,11 @@ impl StreamKind {
                 "set the framing to MLLP there: byte 0x0b before each message, bytes 0x1c 0x0d after it"
             }
             Self::Http => {
-                "is the port right, and is this a browser or the check of a load balancer?"
+                "check the port; the sender may be a browser or the health check of a load balancer"
             }
-            Self::Ssh => "is the port right?",
+            Self::Ssh => "check the port",
             Self::ProxyHeader => "turn the PROXY protocol off there",
-            Self::Unknown => "are the address and the port right?",
+            Self::Unknown => "check the address and the port",
         }
     }
 }
@@ -106,7 +106,7 @@ fn is_http(first: &[u8]) -> bool {
         b"PATCH ",
         b"HTTP/",
     ];
-    // Fewer bytes than a word are enough where they are its beginning, four at least.
+    // A beginning of the word is enough, if it has at least four bytes.
     words.iter().any(|word| {
         let length = word.len().min(first.len());
         length >= 4 && word.get(..length) == first.get(..length)
@@ -117,7 +117,7 @@ fn is_http(first: &[u8]) -> bool {
 mod tests {
     use super::*;
 
-    /// Beginnings of streams that were recorded of real programs.
+    /// The first bytes of streams recorded from real programs.
     const KINDS: [(&[u8], StreamKind); 15] = [
         (b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03", StreamKind::Tls),
         (b"\x15\x03\x03\0\x02\x02\x28", StreamKind::Tls),

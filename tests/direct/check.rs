@@ -15,7 +15,7 @@ use wardgate_tests::{Outcome, Pki, Program, Site, wardgate};
 use crate::pair::{A, B};
 
 /// How the remark begins that only root gets.
-pub(crate) const AS_ROOT: &str = "wardgate runs as root here";
+pub(crate) const AS_ROOT: &str = "wardgate runs as root;";
 
 /// Checks a site and holds what it says against `tests/data/check/NAME.expected`.
 pub(crate) fn golden(name: &str, pki: &Pki, site: &Site) {
@@ -157,9 +157,9 @@ fn an_interface_that_this_machine_lacks_is_good_and_told() {
     assert_eq!(
         remarks(&site().set("interface", "\"nosuch0\"")),
         [
-            "no mistake in the configuration and its files; 1 routes",
+            "the configuration and its files are good; 1 routes",
             "`wardgate run` would not start on this machine (exit code 78): route \"out\": interface \"nosuch0\": this \
-             machine has no such interface; `ip link` lists those that it has; if the file is for another machine, \
+             machine has no such interface; `ip link` lists its interfaces; if the file is for another machine, \
              check it there"
         ]
     );

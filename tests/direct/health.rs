@@ -238,7 +238,7 @@ fn proof_is_the_servers_word_and_no_bare_end_and_no_silence() {
     wait_for_probes(&a, place, "good", 3);
     assert_eq!(probes(&a, place, "bad"), 0);
     let line = wait_for_change(&a, place, "down");
-    let words = "without close_notify before the server's word on our certificate came";
+    let words = "without close_notify before the server's decision on our certificate arrived";
     assert!(line.message().contains(words), "{line:?}");
     wait_for_probes(&a, place, "bad", 2);
     assert_eq!(probes(&a, place, "good"), 3);
@@ -271,7 +271,7 @@ fn server_that_sends_for_ever_is_not_listened_to() {
     });
     let a = probing(&pki, place).start();
     let line = wait_for_change(&a, place, "down");
-    let words = "it sent more than 262144 octets before the server's word on our certificate came";
+    let words = "the target sent more than 262144 bytes before the server's decision on our certificate arrived";
     assert!(line.message().contains(words), "{line:?}");
     wait_for_state(&a, place, 0);
     // What the kernels hold is in it.

@@ -74,14 +74,14 @@ fn client_of_another_protocol_on_a_plain_side_is_named() {
         (
             "dicom",
             SSH,
-            ["the client sent SSH, not DICOM", "is the port right?"],
+            ["the client sent SSH, not DICOM", "check the port"],
         ),
         (
             "dicom",
             b"\xff\xfb\x1f\xff\xfb",
             [
                 "the client sent bytes of an unknown protocol, not DICOM",
-                "are the address and the port right?",
+                "check the address and the port",
             ],
         ),
         (
@@ -89,7 +89,7 @@ fn client_of_another_protocol_on_a_plain_side_is_named() {
             b"\xff\xfb\x1f\xff\xfb",
             [
                 "the client sent bytes of an unknown protocol, not HL7 in MLLP frames",
-                "are the address and the port right?",
+                "check the address and the port",
             ],
         ),
         (
@@ -119,8 +119,8 @@ fn client_of_another_protocol_on_a_plain_side_is_named() {
             STX_HL7,
             ["HL7 between STX and ETX", "set the framing to MLLP"],
         ),
-        ("mllp", HTTP, ["the client sent HTTP", "is the port right"]),
-        ("mllp", SSH, ["the client sent SSH", "is the port right?"]),
+        ("mllp", HTTP, ["the client sent HTTP", "check the port"]),
+        ("mllp", SSH, ["the client sent SSH", "check the port"]),
     ];
     let (pki, wan) = (Pki::new(), listen());
     let (dicom, mllp) = (local(), local());
@@ -356,12 +356,12 @@ fn plaintext_target_of_another_protocol_is_named() {
         (
             "dicom",
             Target::Answers(TLS_ALERT),
-            ["acceptor sent TLS, not DICOM", "name a plaintext port"],
+            ["acceptor sent TLS, not DICOM", "use a plaintext port"],
         ),
         (
             "dicom",
             Target::Answers(HTTP_ANSWER),
-            ["acceptor sent HTTP, not DICOM", "is the port right"],
+            ["acceptor sent HTTP, not DICOM", "check the port"],
         ),
         (
             "dicom",
@@ -376,7 +376,7 @@ fn plaintext_target_of_another_protocol_is_named() {
             Target::Answers(TLS_ALERT),
             [
                 "the receiver sent TLS, not HL7 in MLLP frames",
-                "name a plaintext port",
+                "use a plaintext port",
             ],
         ),
         (
@@ -384,7 +384,7 @@ fn plaintext_target_of_another_protocol_is_named() {
             Target::Answers(SSH),
             [
                 "the receiver sent SSH, not HL7 in MLLP frames",
-                "is the port right?",
+                "check the port",
             ],
         ),
         (
@@ -433,7 +433,7 @@ fn answer_of_another_protocol_is_one_warning_on_a_lenient_route() {
     peer.read_exact(&mut answer).expect("it passes");
     assert_eq!(answer, TLS_ALERT);
     drop(peer);
-    let what = "association not followed any more";
+    let what = "association no longer observed";
     let is_it = |line: &Line| line.message() == what;
     let line = terminate.gateway.wait_for_line(what, DEADLINE, is_it);
     assert_eq!(line.text("level"), "WARN");
@@ -491,7 +491,7 @@ fn probe_that_is_answered_in_another_protocol_names_it() {
             "dicom",
             "c-echo",
             Target::Answers(TLS_ALERT),
-            "the target answered in TLS, not DICOM; name a plaintext port",
+            "the target answered in TLS, not DICOM; use a plaintext port",
         ),
         (
             "dicom",

@@ -139,9 +139,7 @@ fn early_connection_ends_where_the_target_cannot_be_reached() {
 /// The beginning of the line about a target that sends no byte of answer.
 fn no_answer(exit: &std::net::TcpListener, request: &str) -> String {
     let target = crate::pair::address(exit);
-    format!(
-        "target {target} accepted the connection and sent no byte of answer to the {request} for "
-    )
+    format!("target {target} accepted the connection but did not answer the {request} for ")
 }
 
 /// A client that gives up soon is no reason for a warning.
@@ -172,7 +170,7 @@ fn target_that_accepts_and_does_not_answer_is_one_warning_when_the_client_gives_
     let about = |line: &&Line| line.message().starts_with(&begins);
     let lines: Vec<_> = lines.iter().filter(about).collect();
     assert_eq!(lines.len(), 1, "{lines:?}");
-    let words = "for 2 s, then the client gave up; see whether the receiver hangs";
+    let words = "for 2 s, then the client closed; check whether the receiver hangs";
     assert!(lines[0].message().contains(words), "{lines:?}");
     assert_eq!(lines[0].text("level"), "WARN");
     assert_eq!(lines[0].text("route"), "terminate-1");

@@ -81,7 +81,7 @@ fn a_receiver_that_reads_nothing_for_longer_than_stall_is_reset_and_named() {
         });
         let line = &through.gateway.wait_for_connections(1)[0];
         let reason = line.text("reason");
-        let words = "stall deadline passed: the target is there but did not read";
+        let words = "stall deadline passed: the target responds but did not read";
         assert!(reason.contains(words), "{reason}");
         assert_eq!(line.text("ended_by"), "gateway");
         assert!(start.elapsed() >= STALL, "{:?}", start.elapsed());

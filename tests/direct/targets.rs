@@ -111,7 +111,7 @@ fn without_any_target_the_application_is_reset_in_time_and_the_log_names_each() 
     let reason = line.text("reason");
     for part in [
         format!(
-            "target {} cannot be reached: no answer in time (timeouts.connect); does the machine run, and",
+            "target {} cannot be reached: no answer in time (timeouts.connect); check that the machine runs and",
             hole.address()
         ),
         format!("target {closed} cannot be reached: connection refused"),

@@ -110,7 +110,7 @@ fn both_sites_log_what_the_applications_say() {
         }
         assert_in_metrics(gateway, told.iter().chain(&home));
         let output = gateway.output();
-        assert!(!output.contains("without a way back"), "{output}");
+        assert!(!output.contains("without a return route"), "{output}");
         assert!(!output.contains("not followed"), "{output}");
     }
     sites.stop();

@@ -213,7 +213,7 @@ fn one_site_leaves_associations_to_the_other() {
     assert_eq!(ask_to(from_c, &["echo"]).ended(), "released");
     b.wait_for_connection_line("why", DEADLINE, |line| {
         line.text("reason").contains(&format!(
-            "\"dns:{A}\" asks for another association, and its peer may have at most 4 open"
+            "\"dns:{A}\" requested another association, but its peer may have at most 4 open"
         ))
     });
     for open in of_a {
@@ -353,7 +353,7 @@ fn rules_that_only_report_let_everything_pass_and_name_it() {
         });
         assert_eq!(
             line.text("would_refuse"),
-            "asks for another association, and at most 1 may be open on this route (associations)"
+            "requested another association, but at most 1 may be open on this route (associations)"
         );
         drop(first);
         ruled.stop();

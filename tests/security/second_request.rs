@@ -85,7 +85,7 @@ fn second_request_is_logged_where_rules_only_report() {
             line.message() == "association"
                 && line
                     .text("would_forbid")
-                    .starts_with("what cannot be followed")
+                    .starts_with("unobservable traffic")
         };
         lines.iter().filter(is_told).count()
     };

@@ -1,7 +1,7 @@
-//! Debian packages that tests and measurements need: which are missing, and how they are installed.
+//! Finds and installs the missing Debian packages that tests and measurements need.
 //!
-//! `cargo xtask test` and `wardgate-bench peers` decide what they need. This is the only code that installs
-//! something on the machine, and it reports what it installs before it begins.
+//! `cargo xtask test` and `wardgate-bench peers` decide which packages they need. Only this code installs
+//! anything on the machine, and it reports the packages before it begins.
 
 use std::fs;
 use std::io::{self, ErrorKind};
@@ -13,11 +13,11 @@ use anyhow::Context as _;
 
 /// Installs these packages without starting their daemons. The caller must be root.
 ///
-/// Standard error reports the packages and what apt-get does; standard output stays free.
+/// The packages and the output of apt-get go to standard error, so standard output stays unused.
 ///
 /// # Errors
 ///
-/// Where there is no apt-get, or where it fails.
+/// If apt-get does not exist or fails.
 pub fn install(packages: &[impl AsRef<str>]) -> anyhow::Result<()> {
     let packages: Vec<&str> = packages.iter().map(AsRef::as_ref).collect();
     eprintln!("installing Debian packages: {}", packages.join(" "));
@@ -27,7 +27,7 @@ pub fn install(packages: &[impl AsRef<str>]) -> anyhow::Result<()> {
     run(apt_get().args(install).args(packages))
 }
 
-/// The command that installs these packages, for a user who is not root.
+/// The command with which a user installs these packages.
 #[must_use]
 pub fn command(packages: &[impl AsRef<str>]) -> String {
     let packages: Vec<&str> = packages.iter().map(AsRef::as_ref).collect();
@@ -35,11 +35,11 @@ pub fn command(packages: &[impl AsRef<str>]) -> String {
     format!("sudo apt-get install --no-install-recommends {packages}")
 }
 
-/// The packages of `wanted` that are not installed; `None` where there is no dpkg.
+/// The packages of `wanted` that are not installed; `None` if there is no dpkg.
 ///
 /// # Errors
 ///
-/// Where dpkg-query is there and cannot be run.
+/// If dpkg-query exists but cannot be run.
 pub fn missing(wanted: &[&str]) -> anyhow::Result<Option<Vec<String>>> {
     let query = Command::new("dpkg-query")
         .args(["--show", "--showformat", "${db:Status-Status} ${Package}\n"])
@@ -47,7 +47,7 @@ pub fn missing(wanted: &[&str]) -> anyhow::Result<Option<Vec<String>>> {
         .stdin(Stdio::null())
         .stderr(Stdio::null())
         .output();
-    // dpkg-query fails as soon as one name is unknown to it; what it printed counts all the same.
+    // dpkg-query fails if it does not know one of the names; its output is valid even then.
     let listed = match query {
         Ok(output) => output.stdout,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
@@ -56,7 +56,7 @@ pub fn missing(wanted: &[&str]) -> anyhow::Result<Option<Vec<String>>> {
     Ok(Some(without(wanted, &String::from_utf8_lossy(&listed))))
 }
 
-/// The wanted names that a listing of `status name` lines does not give as installed.
+/// The names of `wanted` that a listing of `status name` lines does not show as installed.
 fn without(wanted: &[&str], listing: &str) -> Vec<String> {
     let installed: Vec<&str> = listing
         .lines()
@@ -69,13 +69,14 @@ fn without(wanted: &[&str], listing: &str) -> Vec<String> {
         .collect()
 }
 
-/// Whether this process is root, which can install packages and make network namespaces.
+/// Whether this process is root and can therefore install packages and create network namespaces.
 ///
 /// # Errors
 ///
-/// Where `/proc` cannot be read.
+/// If `/proc` cannot be read.
 pub fn is_root() -> anyhow::Result<bool> {
-    let status = fs::read_to_string("/proc/self/status").context("cannot read our own status")?;
+    let status =
+        fs::read_to_string("/proc/self/status").context("cannot read /proc/self/status")?;
     Ok(effective_user(&status) == Some(0))
 }
 
@@ -89,9 +90,9 @@ fn apt_get() -> Command {
     let mut command = Command::new("apt-get");
     command
         .env("DEBIAN_FRONTEND", "noninteractive")
-        // What policy-rc.d does for invoke-rc.d, this does for older maintainer scripts.
+        // The same as policy-rc.d for invoke-rc.d, for older maintainer scripts.
         .env("RUNLEVEL", "1")
-        // A machine that has just booted may be updating itself.
+        // A machine that has just booted may run its own update.
         .args(["-q", "-o", "DPkg::Lock::Timeout=300"])
         .stdin(Stdio::null())
         .stdout(io::stderr());
@@ -101,7 +102,7 @@ fn apt_get() -> Command {
 fn run(command: &mut Command) -> anyhow::Result<()> {
     let status = match command.status() {
         Err(error) if error.kind() == ErrorKind::NotFound => {
-            anyhow::bail!("this is not Debian or Ubuntu: install the programs by other means")
+            anyhow::bail!("this is not Debian or Ubuntu: install the programs manually")
         }
         other => other.context("cannot run apt-get")?,
     };
@@ -109,20 +110,20 @@ fn run(command: &mut Command) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// While this value lives, packages that are installed do not start their daemons: tests and measurements
-/// start their own, on ports of their own.
+/// Prevents the daemons of installed packages from starting while this value lives. Tests and measurements
+/// start their own, on their own ports.
 struct NoDaemons<'a> {
-    /// The file to take away again; none where it was there before.
+    /// The file to remove afterwards; `None` if it existed before.
     placed: Option<&'a Path>,
 }
 
 impl<'a> NoDaemons<'a> {
     fn begin(policy: &'a Path) -> anyhow::Result<Self> {
-        // Containers often have one that forbids already; it is not ours to remove.
+        // Containers often have a policy that already forbids daemons; that file is not removed.
         if policy.exists() {
             return Ok(Self { placed: None });
         }
-        fs::write(policy, "#!/bin/sh\nexit 101\n").context("cannot place policy-rc.d")?;
+        fs::write(policy, "#!/bin/sh\nexit 101\n").context("cannot write policy-rc.d")?;
         let guard = Self {
             placed: Some(policy),
         };
@@ -148,14 +149,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_dpkg_does_not_hold_as_installed_is_missing() {
+    fn packages_that_dpkg_does_not_list_as_installed_are_missing() {
         let listing = "installed dcmtk\nconfig-files haproxy\nnot-installed orthanc\n";
         let missing = without(&["dcmtk", "haproxy", "orthanc", "tcpdump"], listing);
         assert_eq!(missing, ["haproxy", "orthanc", "tcpdump"]);
     }
 
     #[test]
-    fn the_policy_stands_only_while_packages_are_installed() {
+    fn the_policy_exists_only_during_the_installation() {
         let file = std::env::temp_dir().join(format!("packages-policy-{}", std::process::id()));
         let guard = NoDaemons::begin(&file).expect("the policy can be placed");
         let status = Command::new(&file).status().expect("the policy can be run");

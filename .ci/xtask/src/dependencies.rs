@@ -1,4 +1,4 @@
-//! What dependencies may bring in, as `deny.toml` says: their licences, where they come from, and crates that are banned.
+//! Checks the dependencies against `deny.toml`: licences, sources and banned crates.
 
 use std::process::Stdio;
 
@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use crate::Workspace;
 
-/// The parts of `deny.toml` that are held here. cargo-deny reads the rest as well.
+/// The parts of `deny.toml` that are checked here. cargo-deny also reads the rest.
 #[derive(Debug, Deserialize)]
 struct Policy {
     licenses: Licenses,
@@ -47,7 +47,7 @@ struct Package {
 /// Checks every package that the workspace depends on.
 ///
 /// # Errors
-/// Each package that `deny.toml` does not allow, and why.
+/// Each package that `deny.toml` does not allow, with the reason.
 pub(crate) fn check(workspace: &Workspace) -> anyhow::Result<()> {
     let policy = std::fs::read_to_string(workspace.source("deny.toml"))?;
     let policy: Policy = toml::from_str(&policy).context("deny.toml")?;
@@ -76,13 +76,13 @@ fn fault(package: &Package, policy: &Policy) -> Option<String> {
         return Some(format!("{name}: banned: {}", banned.reason));
     }
     if !source.starts_with("registry+") {
-        return Some(format!("{name}: it comes from {source}"));
+        return Some(format!("{name}: source {source} is not allowed"));
     }
     let license = package.license.as_deref().unwrap_or("none");
     (!is_allowed(license, &policy.licenses.allow)).then(|| format!("{name}: licence {license}"))
 }
 
-/// Whether an SPDX expression can be satisfied with these licences alone. `/` counts as OR, as old packages write it.
+/// Whether these licences alone satisfy an SPDX expression. `/` counts as OR, as in old packages.
 fn is_allowed(expression: &str, allowed: &[String]) -> bool {
     let spaced = expression
         .replace('/', " OR ")
@@ -97,7 +97,7 @@ fn any(words: &mut &[&str], allowed: &[String]) -> bool {
     let mut is_good = all(words, allowed);
     while let Some((&"OR", rest)) = words.split_first() {
         *words = rest;
-        // Both sides are read, whichever is allowed.
+        // Both sides must be parsed, even if the first is allowed.
         is_good |= all(words, allowed);
     }
     is_good
@@ -138,7 +138,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn expressions_are_read_as_spdx_writes_them() {
+    fn spdx_expressions_are_evaluated() {
         let allowed: Vec<_> = ["MIT", "ISC", "Apache-2.0", "Apache-2.0 WITH LLVM-exception"]
             .map(str::to_owned)
             .into();
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn a_package_that_is_banned_or_of_another_registry_is_named() {
+    fn a_banned_package_or_one_from_another_registry_is_reported() {
         let policy: Policy = toml::from_str(include_str!("../../../deny.toml")).expect("a policy");
         let package = |name: &str, source: Option<&str>| Package {
             name: name.to_owned(),

@@ -1,4 +1,4 @@
-//! Fuzzing for longer than the tests do: the same targets, another seed, more time.
+//! Fuzzes for longer than the tests do: the same targets, a new seed, more time.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -8,24 +8,24 @@ use clap::Args;
 use crate::Workspace;
 use crate::steps::must;
 
-/// What is fuzzed, and for how long.
+/// Which targets to fuzz, and for how long.
 #[derive(Debug, Args)]
 pub(crate) struct Fuzz {
-    /// A target by its name, or a part of it; all of them without
+    /// A target's name or a part of it; without it, all targets
     target: Option<String>,
-    /// Seconds for each target
+    /// Seconds per target
     #[arg(long, default_value_t = 60)]
     seconds: u64,
-    /// Where the mutations begin; the clock says without
+    /// The seed of the mutations; without it, the current time
     #[arg(long)]
     seed: Option<u64>,
-    /// Puts inputs that show something new into the corpus
+    /// Adds inputs that reach new behaviour to the corpus
     #[arg(long)]
     keep: bool,
 }
 
 impl Fuzz {
-    /// Runs the targets; a find is an error, and lies in the corpus.
+    /// Runs the targets. A failing input is an error and is added to the corpus.
     pub(crate) fn run(&self, workspace: &Workspace) -> anyhow::Result<bool> {
         let targets = format!("targets::{}", self.target.as_deref().unwrap_or_default());
         let mut cargo = workspace.cargo(&["test", "--locked", "-p", "wardgate-tests"]);
@@ -43,5 +43,5 @@ impl Fuzz {
 
 fn clock() -> anyhow::Result<u64> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    Ok(now.context("the clock stands before 1970")?.as_secs())
+    Ok(now.context("the clock is set before 1970")?.as_secs())
 }

@@ -1,10 +1,11 @@
-//! Counts instructions of the byte path's pieces and of refused handshakes, holds the former against a
-//! committed baseline and the latter against each other, and holds bulk through a pair against HAProxy's.
+//! Counts instructions of parts of the byte path and of refused handshakes. Compares the former with a
+//! committed baseline and the latter with each other, and compares bulk transfer through a pair of gateways
+//! with HAProxy.
 //!
-//! Time tells little on a busy machine; valgrind counts the same instructions every time. Each case of
-//! `wardgate-bench micro` runs twice with different numbers of turns: what both have in common, the
-//! program's start and the case's set-up, cancels out. valgrind knows neither VAES nor AVX-512, so the
-//! cipher runs with AES-NI here on any machine of the last ten years.
+//! Run times vary on a busy machine, but valgrind counts the same instructions every time. Each case of
+//! `wardgate-bench micro` runs twice with different numbers of turns, so that the start of the program and
+//! the set-up of the case cancel out. valgrind supports neither VAES nor AVX-512, so the cipher uses AES-NI
+//! here on every machine of the last ten years.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -16,7 +17,7 @@ use anyhow::Context as _;
 use crate::Workspace;
 use crate::steps::must;
 
-/// Cases without randomness: a turn costs the same every time.
+/// Cases without randomness: each turn takes the same number of instructions.
 const CASES: [&str; 9] = [
     "seal-16k",
     "seal-200",
@@ -30,11 +31,11 @@ const CASES: [&str; 9] = [
 ];
 /// Turns of the two runs.
 const TURNS: [u64; 2] = [20, 60];
-/// Parts in a thousand that a count may be above or below its baseline.
+/// Allowed deviation of a count from its baseline, in parts per thousand.
 const TOLERANCE: u64 = 30;
 
-/// Refused handshakes, by what they may cost: so many parts in a hundred of `REFUSED_NORMALLY`. Their keys
-/// are random, so they are held against each other and not against a baseline.
+/// Refused handshakes and their limits, in percent of `REFUSED_NORMALLY`. Their keys are random, so they are
+/// compared with each other and not with a baseline.
 const REFUSED: [(&str, u64); 9] = [
     ("refused-forged", 110),
     ("refused-anchor-names", 200),
@@ -46,29 +47,29 @@ const REFUSED: [(&str, u64); 9] = [
     ("refused-many-names", 110),
     ("refused-certificates", 200),
 ];
-/// A handshake that is refused although its certificate is good: its name is not listed.
+/// A handshake with a good certificate that is refused because its name is not listed.
 const REFUSED_NORMALLY: &str = "refused-unlisted";
-/// A good handshake with a large revocation list, by what it may cost: so many parts in a hundred of one without.
-/// The list is verified when it is loaded, and searched in a handshake.
+/// A successful handshake with a large revocation list and its limit, in percent of one without a list. The
+/// list is verified when it is loaded and searched in the handshake.
 const WITH_LIST: [(&str, u64); 1] = [("shake-x25519-list", 105)];
 const WITHOUT_LIST: &str = "shake-x25519";
 const GOOD_PART: &str = "--toggle-collect=*micro::handshake::answer*";
 /// Turns of a handshake.
 const HANDSHAKE_TURNS: u64 = 10;
-/// What counts of a refused handshake: the server's work.
+/// The counted part of a refused handshake: the server's work.
 const REFUSED_PART: &str = "--toggle-collect=*micro::refused::answer*";
 const BASELINE: &str = "bench/micro-baseline.toml";
 
 /// Instructions of one turn of each case.
 type Counts = BTreeMap<String, u64>;
 
-/// Whether the tool that counts is there.
+/// Whether valgrind is installed.
 pub(crate) fn can_run() -> bool {
     let asked = Command::new("valgrind").arg("--version").output();
     asked.is_ok_and(|output| output.status.success())
 }
 
-/// Counts and compares; where the baseline is to be renewed, writes it instead.
+/// Counts and compares; with `--renew`, writes the baseline instead.
 pub(crate) fn run(workspace: &Workspace, renew: bool) -> anyhow::Result<()> {
     let build = ["build", "--profile", "quick", "--locked", "-p"];
     must(workspace.cargo(&build).arg("wardgate-bench"))?;
@@ -91,14 +92,14 @@ pub(crate) fn run(workspace: &Workspace, renew: bool) -> anyhow::Result<()> {
     let baseline = workspace.source(BASELINE);
     if renew {
         fs::write(&baseline, write(&counts)).context("cannot write the baseline")?;
-        println!("{BASELINE} is renewed");
+        println!("wrote {BASELINE}");
         return Ok(());
     }
     let text = fs::read_to_string(&baseline).with_context(|| format!("cannot read {BASELINE}"))?;
     judge(&read(&text)?, &counts)
 }
 
-/// Counts handshakes and holds each against `measure`, by what is done in the function `part`.
+/// Counts handshakes and compares each with `measure`, by the instructions of the function `part`.
 fn compare(
     workspace: &Workspace,
     program: &Path,
@@ -127,15 +128,15 @@ fn compare(
     Ok(())
 }
 
-/// What to say of a handshake that costs more than it may.
+/// The error message for a handshake above its limit.
 fn excess(case: &str, count: u64, measure: &str, normal: u64, most: u64) -> Option<String> {
     (count * 100 > normal * most)
-        .then(|| format!("{case} takes more than {most} % of the instructions of {measure}"))
+        .then(|| format!("{case} needs more than {most} % of the instructions of {measure}"))
 }
 
-/// Bulk through a pair beside bulk through a pair of HAProxy as shipped, in one short run: an error
-/// where a byte costs more of HAProxy's CPU time than `RATIO_MAX`. It costs a third of it or less, so
-/// this is no measurement: it finds a byte path that has lost its way.
+/// Compares bulk transfer through a pair of gateways with a pair of HAProxy in its default build, in one
+/// short run. Fails if wardgate needs more than `RATIO_MAX` of HAProxy's CPU time per byte. It usually needs
+/// a third or less, so this check only finds gross regressions of the byte path.
 pub(crate) fn ratio(workspace: &Workspace, may_install: bool) -> anyhow::Result<()> {
     let build = ["build", "--profile", "quick", "--locked", "-p"];
     must(
@@ -156,7 +157,7 @@ pub(crate) fn ratio(workspace: &Workspace, may_install: bool) -> anyhow::Result<
 
 const RATIO_MAX: &str = "0.7";
 
-/// All instructions of a program that runs one case so many times.
+/// All instructions of a program that runs one case this many times.
 fn instructions(
     program: &Path,
     case: &str,
@@ -176,8 +177,8 @@ fn instructions(
         .arg(turns.to_string())
         .stdin(Stdio::null());
     must(&mut command)?;
-    let text = fs::read_to_string(file).context("callgrind has written nothing")?;
-    total(&text).context("callgrind's file has another form")
+    let text = fs::read_to_string(file).context("callgrind wrote no file")?;
+    total(&text).context("callgrind's file has an unknown format")
 }
 
 /// The line `totals: NUMBER` of callgrind's file.
@@ -186,7 +187,7 @@ fn total(text: &str) -> Option<u64> {
     line?.trim().parse().ok()
 }
 
-/// Prints each count beside its baseline; an error where one is too high, or has none.
+/// Prints each count beside its baseline. Fails if a count is too high or has no baseline.
 fn judge(baseline: &Counts, counts: &Counts) -> anyhow::Result<()> {
     let mut wrong = Vec::new();
     for (case, &count) in counts {
@@ -197,14 +198,16 @@ fn judge(baseline: &Counts, counts: &Counts) -> anyhow::Result<()> {
         let change = (count as f64 / before as f64 - 1.0) * 100.0;
         println!("{case:<12} {before:>10} -> {count:>10} instructions a turn, {change:+.2} %");
         if count * 1000 > before * (1000 + TOLERANCE) {
-            wrong.push(format!("{case} takes {change:+.1} % instructions"));
+            wrong.push(format!("{case} changed by {change:+.1} % instructions"));
         } else if count * 1000 < before * (1000 - TOLERANCE) {
-            println!("{case} has become cheaper: `cargo xtask gate --renew` keeps it so");
+            println!(
+                "{case} needs fewer instructions: record this with `cargo xtask gate --renew`"
+            );
         }
     }
     anyhow::ensure!(
         wrong.is_empty(),
-        "{}; where that is meant, renew the baseline by `cargo xtask gate --renew` and say why",
+        "{}; if this is intended, run `cargo xtask gate --renew` and give the reason in the commit",
         wrong.join(", ")
     );
     Ok(())
@@ -229,7 +232,7 @@ fn read(text: &str) -> anyhow::Result<Counts> {
     let pairs = lines.filter(|line| !line.trim().is_empty()).map(|line| {
         let pair = line.split_once(" = ");
         let pair = pair.and_then(|(case, count)| Some((case.to_owned(), count.parse().ok()?)));
-        pair.with_context(|| format!("{BASELINE}: {line:?} is no `case = count`"))
+        pair.with_context(|| format!("{BASELINE}: {line:?} is not of the form `case = count`"))
     });
     pairs.collect()
 }

@@ -1,15 +1,15 @@
-//! Reads what Rust's test harness prints: counts, names of what failed, what was ignored.
+//! Parses the output of Rust's test harness: counts, failed tests, ignored tests.
 
 use std::ops::AddAssign;
 
-/// How many tests ended how.
+/// The numbers of tests by result.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Counts {
-    /// Ran and held.
+    /// Passed.
     pub(crate) passed: usize,
-    /// Ran and did not hold, or never got to run.
+    /// Failed, or did not run because an earlier step failed.
     pub(crate) failed: usize,
-    /// Could not run here, or are marked `#[ignore]`.
+    /// Could not run here, or marked `#[ignore]`.
     pub(crate) skipped: usize,
 }
 
@@ -21,20 +21,21 @@ impl AddAssign for Counts {
     }
 }
 
-/// A line of the harness that means something to us.
+/// A line of the harness with a result.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Line<'a> {
-    /// The last word of one test binary.
+    /// The result line of one test binary.
     Result(Counts),
-    /// A test that did not hold.
+    /// A failed test.
     Failed(&'a str),
-    /// A test marked `#[ignore]`, and the mark's reason if it has one.
+    /// A test marked `#[ignore]`, with the reason if there is one.
     Ignored(&'a str, &'a str),
 }
 
-/// Reads one line; `None` where it is a test's own output or another line of the harness.
+/// Parses one line; `None` for output of a test or any other line of the harness.
 ///
-/// A test could print such lines itself. Ours do not, and the harness keeps what passing tests print.
+/// A test could print such lines itself. The project's tests do not, and the harness captures the output of
+/// passing tests.
 pub(crate) fn read(line: &str) -> Option<Line<'_>> {
     if let Some(rest) = line.strip_prefix("test result: ") {
         return counts(rest).map(Line::Result);

@@ -1,7 +1,7 @@
-//! The project's checks and chores: `cargo xtask check`, `test`, `gate`, `fuzz` and `endurance`.
+//! The project's developer tasks: `cargo xtask check`, `test`, `gate`, `fuzz` and `endurance`.
 //!
-//! `check` is what passes before every commit. `test` is everything: it brings the programs that the
-//! tests talk to, runs every tier and ends with a count. `fuzz` looks for more than `test` has time for.
+//! `check` must pass before every commit. `test` runs everything: it installs the programs that the tests
+//! need, runs every tier, and prints the number of tests. `fuzz` searches for longer than `test` does.
 //! Nothing here is part of the gateway.
 
 mod dependencies;
@@ -22,29 +22,30 @@ use clap::Parser;
 
 use steps::Steps;
 
-/// The project's checks and chores.
+/// The project's developer tasks.
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask")]
 enum Task {
-    /// What passes before every commit: format, lints, tidy, unit tests, documentation
+    /// Checks required before every commit: format, lints, tidy, unit tests, documentation
     Check,
-    /// Everything: lints, all tests, documentation; as root installs the Debian packages that tests need
+    /// Everything: lints, all tests, documentation; as root it installs the Debian packages that tests need
     Test {
-        /// Install no Debian package; tests skip where a program is missing
+        /// Install no Debian package; tests that need a missing program are skipped
         #[arg(long)]
         no_install: bool,
     },
-    /// Fuzzes one target of tests/fuzz, or all of them, from the kept corpus and a new seed
+    /// Fuzzes one target of tests/fuzz, or all of them, with the kept corpus and a new seed
     Fuzz(fuzz::Fuzz),
-    /// Counts the instructions of the byte path's pieces against bench/micro-baseline.toml
+    /// Counts instructions of parts of the byte path and compares them with bench/micro-baseline.toml
     Gate {
-        /// Write the baseline as it is now
+        /// Write the baseline with the current counts
         #[arg(long)]
         renew: bool,
     },
-    /// Hundreds of gigabytes through one connection of a release build, all compared: minutes
+    /// Sends hundreds of gigabytes through one connection of a release build and compares every byte; takes
+    /// minutes
     Endurance {
-        /// How many (10^9 bytes); 275 and more pass the default limit of records per key
+        /// Gigabytes (10^9 bytes) to send; 275 and more exceed the default limit of records per key
         #[arg(long, value_name = "N", default_value_t = 300)]
         gigabytes: u32,
     },
@@ -62,7 +63,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Runs the task's steps, all of them, and says whether each was good.
+/// Runs all steps of the task and returns whether each succeeded.
 fn run(task: &Task, workspace: &Workspace) -> anyhow::Result<bool> {
     let mut steps = Steps::default();
     match task {
@@ -117,10 +118,10 @@ const CLIPPY: [&str; 7] = [
     "warnings",
 ];
 
-// The tests start the programs from the target folder, so these must be of today.
+// The tests start the programs from the target folder, so they must be up to date.
 const BUILD: [&str; 4] = ["build", "--workspace", "--bins", "--locked"];
 
-// The program is one of the Python packages: `cargo xtask test` installs it.
+// The program is one of the Python packages that `cargo xtask test` installs.
 fn spelling(workspace: &Workspace) -> anyhow::Result<()> {
     let typos = workspace.product("python/bin/typos");
     if !typos.exists() && !tiers::requires("spelling") {
@@ -142,7 +143,7 @@ fn compare_with_haproxy(workspace: &Workspace, may_install: bool) -> anyhow::Res
     let reason = if !wardgate_packages::is_root()? {
         Some("only root can make a network namespace and install HAProxy")
     } else if !may_install && !Path::new("/usr/sbin/haproxy").exists() {
-        Some("HAProxy is not installed, and --no-install leaves it so")
+        Some("HAProxy is not installed, and --no-install prevents its installation")
     } else {
         None
     };
@@ -170,23 +171,23 @@ fn documentation(workspace: &Workspace) -> anyhow::Result<()> {
     steps::must(cargo.env("RUSTDOCFLAGS", "-D warnings"))
 }
 
-/// Where the sources are and where what is built goes.
+/// The source folder and the target folder.
 pub(crate) struct Workspace {
     root: PathBuf,
     target: PathBuf,
 }
 
 impl Workspace {
-    /// Finds the workspace from what `cargo run` tells about this package.
+    /// Finds the workspace from the variables that `cargo run` sets.
     fn find() -> anyhow::Result<Self> {
         let manifest = std::env::var_os("CARGO_MANIFEST_DIR")
             .context("CARGO_MANIFEST_DIR is not set; run this as `cargo xtask`")?;
         let root = Path::new(&manifest)
             .ancestors()
             .nth(2)
-            .context("this package does not lie in .ci/xtask")?
+            .context("this package is not in .ci/xtask")?
             .to_owned();
-        // A relative CARGO_TARGET_DIR counts from where cargo runs, which is the root here.
+        // A relative CARGO_TARGET_DIR is relative to cargo's working folder, which is the root here.
         let target = match std::env::var_os("CARGO_TARGET_DIR") {
             Some(folder) => root.join(folder),
             None => root.join("target"),
@@ -194,17 +195,17 @@ impl Workspace {
         Ok(Self { root, target })
     }
 
-    /// A file of the sources, by its path from the root.
+    /// The path of a source file, relative to the root.
     pub(crate) fn source(&self, path: &str) -> PathBuf {
         self.root.join(path)
     }
 
-    /// A file that a build or a test makes, by its path in the target folder.
+    /// The path of a file in the target folder.
     pub(crate) fn product(&self, path: &str) -> PathBuf {
         self.target.join(path)
     }
 
-    /// The cargo that runs us, in the root, with nothing to read from.
+    /// The same cargo that runs this program, in the root folder, with an empty standard input.
     pub(crate) fn cargo(&self, arguments: &[&str]) -> Command {
         let program = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let mut cargo = Command::new(program);
@@ -221,10 +222,10 @@ impl Workspace {
     }
 }
 
-/// Whether `cargo run` set a variable to describe this package to us.
+/// Whether `cargo run` sets this variable to describe this package.
 ///
-/// Build scripts (ring's) watch some of them: left in place, they would make each change between
-/// `cargo test` and `cargo xtask` a rebuild of everything above ring.
+/// Some build scripts (of ring, for example) watch these variables. If they were kept, each change between
+/// `cargo test` and `cargo xtask` would rebuild ring and everything that depends on it.
 fn is_of_this_package(name: &str) -> bool {
     ["CARGO_PKG_", "CARGO_MANIFEST_"]
         .iter()

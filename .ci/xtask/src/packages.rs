@@ -1,4 +1,4 @@
-//! The Debian packages of `.ci/packages.txt`: as root they are installed, otherwise they are named.
+//! Installs the Debian packages of `.ci/packages.txt` as root, or names them otherwise.
 
 use std::fs;
 
@@ -7,15 +7,15 @@ use wardgate_packages as debian;
 
 use crate::Workspace;
 
-/// Installs what is missing of `.ci/packages.txt`. Without root, or where nothing may be installed, prints
-/// what is missing instead.
+/// Installs the missing packages of `.ci/packages.txt`. Without root, or with `--no-install`, prints the
+/// missing packages instead.
 pub(crate) fn prepare(workspace: &Workspace, may_install: bool) -> anyhow::Result<()> {
     let list = fs::read_to_string(workspace.source(".ci/packages.txt"))
         .context("cannot read .ci/packages.txt")?;
     let wanted = read(&list)?;
     let Some(missing) = debian::missing(&wanted)? else {
-        println!("this is not Debian or Ubuntu: tests skip where a program is missing");
-        println!("they need: {}", wanted.join(" "));
+        println!("this is not Debian or Ubuntu: tests that need a missing program are skipped");
+        println!("the tests need: {}", wanted.join(" "));
         return Ok(());
     };
     if missing.is_empty() {
@@ -29,12 +29,14 @@ pub(crate) fn prepare(workspace: &Workspace, may_install: bool) -> anyhow::Resul
         println!("(`cargo xtask test --no-install` installs nothing)");
         return debian::install(&missing);
     };
-    println!("{why_not}: tests skip where a program is missing; to run them all, first run");
+    println!(
+        "{why_not}: tests that need a missing program are skipped; to run all tests, first run"
+    );
     println!("  {}", debian::command(&missing));
     Ok(())
 }
 
-/// Why packages are not installed; `None` where they may be.
+/// Why packages are not installed; `None` if they may be installed.
 fn why_not(may_install: bool, is_root: bool) -> Option<&'static str> {
     match (may_install, is_root) {
         (true, true) => None,
@@ -43,7 +45,7 @@ fn why_not(may_install: bool, is_root: bool) -> Option<&'static str> {
     }
 }
 
-/// Names in the list, in its order: one a line, `#` begins a comment.
+/// The names in the list, in order: one per line; `#` begins a comment.
 fn read(list: &str) -> anyhow::Result<Vec<&str>> {
     let mut names = Vec::new();
     for line in list.lines() {
@@ -55,7 +57,7 @@ fn read(list: &str) -> anyhow::Result<Vec<&str>> {
         let legal = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "+-.".contains(c);
         anyhow::ensure!(
             name.chars().all(legal),
-            "packages.txt: {name:?} is no package name"
+            "packages.txt: {name:?} is not a package name"
         );
         anyhow::ensure!(
             !reason.trim().is_empty(),
@@ -71,7 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn packages_are_installed_as_root_alone_and_never_with_no_install() {
+    fn packages_are_installed_only_as_root_and_never_with_no_install() {
         assert_eq!(why_not(true, true), None);
         for (may_install, is_root) in [(true, false), (false, true), (false, false)] {
             assert!(why_not(may_install, is_root).is_some());
@@ -79,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn the_list_gives_names_in_order_without_comments() {
+    fn the_list_is_read_in_order_without_comments() {
         let list = "# why\n\ndcmtk  # tools\nlibstdc++6 # runtime\n";
         assert_eq!(
             read(list).expect("the list is good"),
@@ -88,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_apt_would_take_for_an_option_or_without_reason_is_refused() {
+    fn names_that_look_like_options_or_have_no_reason_are_rejected() {
         for list in [
             "two words # x",
             "name=1 # x",
@@ -101,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn the_list_of_the_project_is_good() {
+    fn the_list_of_the_project_is_valid() {
         let names = read(include_str!("../../packages.txt")).expect("packages.txt is good");
         assert!(names.contains(&"dcmtk"));
     }

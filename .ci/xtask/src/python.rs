@@ -1,4 +1,4 @@
-//! Python packages that the interop tier needs, in a folder of their own: `target/python`.
+//! Installs the Python packages of the interop tier into a separate folder, `target/python`.
 
 use std::fs;
 use std::path::Path;
@@ -9,10 +9,10 @@ use anyhow::Context as _;
 use crate::Workspace;
 use crate::steps::must;
 
-/// Installs `.ci/requirements.txt` where it is missing or the list has changed.
+/// Installs `.ci/requirements.txt` if the packages are missing or the list has changed.
 ///
-/// Where that cannot be done, it says so and goes on: the tests that need them say that they skip,
-/// or fail where they are required.
+/// If the installation fails, prints a message and continues. Tests that need the packages are then skipped,
+/// or fail if they are required.
 pub(crate) fn prepare(workspace: &Workspace) -> anyhow::Result<()> {
     let requirements = workspace.source(".ci/requirements.txt");
     let wanted = fs::read_to_string(&requirements).context("cannot read .ci/requirements.txt")?;
@@ -26,11 +26,11 @@ pub(crate) fn prepare(workspace: &Workspace) -> anyhow::Result<()> {
         println!("they need python3 with venv, and a package index that pip can reach");
         return Ok(());
     }
-    // Written last: a folder that was left half-way has no stamp.
+    // The stamp is written last, so an incomplete folder has none.
     fs::write(folder.join(STAMP), wanted).context("cannot write the stamp")
 }
 
-/// The list that the folder was made from, kept inside it.
+/// A copy of the list that the folder was made from.
 const STAMP: &str = "wardgate-requirements.txt";
 
 fn is_current(folder: &Path, wanted: &str) -> bool {
@@ -40,7 +40,7 @@ fn is_current(folder: &Path, wanted: &str) -> bool {
 }
 
 fn install(folder: &Path, requirements: &Path) -> anyhow::Result<()> {
-    // Debian's own python3 is the one that the package python3-venv belongs to.
+    // The package python3-venv belongs to Debian's own python3.
     let system = Path::new("/usr/bin/python3");
     let python = if system.exists() {
         system

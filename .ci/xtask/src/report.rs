@@ -1,11 +1,12 @@
-//! The end of a run: what took how long, what was skipped, what failed, and one line that counts.
+//! The report at the end of a run: duration of each step, skipped tests, failed tests, and one line of
+//! counts.
 
 use crate::libtest::Counts;
 use crate::steps::{Steps, seconds};
 use crate::tiers::Tier;
 
-/// Prints the report and says whether everything was good. The last line but one holds the counts
-/// alone, the last line those of each tier.
+/// Prints the report and returns whether everything passed. The second last line holds the total counts, the
+/// last line the counts of each tier.
 pub(crate) fn print(tiers: &[Tier], steps: &Steps) -> bool {
     println!("steps");
     for step in steps.all() {
@@ -33,7 +34,7 @@ pub(crate) fn print(tiers: &[Tier], steps: &Steps) -> bool {
     good
 }
 
-/// One row a tier.
+/// A table with one row per tier.
 fn table(tiers: &[Tier]) -> String {
     let mut table = format!(
         "{:<14} {:>7} {:>7} {:>8} {:>9}\n",
@@ -62,7 +63,7 @@ fn total(tiers: &[Tier]) -> Counts {
     sum
 }
 
-/// The form that programs around the tests read: do not change it.
+/// Other programs parse this form: do not change it.
 fn counted(counts: Counts) -> String {
     let Counts {
         passed,
@@ -87,7 +88,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_counts_stand_alone_on_their_line() {
+    fn the_line_of_counts_contains_nothing_else() {
         let counts = Counts {
             passed: 120,
             failed: 0,

@@ -1,4 +1,4 @@
-//! Steps with a name: each is announced, timed and, when it fails, remembered; the rest still runs.
+//! Named steps: each is announced and timed. If a step fails, the following steps still run.
 
 use std::ffi::OsStr;
 use std::path::Path;
@@ -9,25 +9,25 @@ use anyhow::Context as _;
 
 use crate::Workspace;
 
-/// The steps that ran, in order.
+/// The completed steps, in order.
 #[derive(Debug, Default)]
 pub(crate) struct Steps {
     done: Vec<Step>,
 }
 
-/// One step that ran.
+/// A completed step.
 #[derive(Debug)]
 pub(crate) struct Step {
-    /// Its name, as announced.
+    /// Its name.
     pub(crate) name: String,
-    /// How long it took.
+    /// Its duration.
     pub(crate) took: Duration,
     /// Why it failed, if it did.
     pub(crate) failure: Option<String>,
 }
 
 impl Steps {
-    /// Runs one step and says whether it was good.
+    /// Runs one step and returns whether it succeeded.
     pub(crate) fn run(&mut self, name: &str, act: impl FnOnce() -> anyhow::Result<()>) -> bool {
         println!("==> {name}");
         let start = Instant::now();
@@ -46,23 +46,23 @@ impl Steps {
         good
     }
 
-    /// Runs cargo as one step and says whether it was good.
+    /// Runs cargo as one step and returns whether it succeeded.
     pub(crate) fn cargo(&mut self, workspace: &Workspace, name: &str, arguments: &[&str]) -> bool {
         self.run(name, || must(&mut workspace.cargo(arguments)))
     }
 
-    /// The last `count` steps, or fewer where fewer ran.
+    /// The last `count` steps, or all if there are fewer.
     pub(crate) fn tail(&self, count: usize) -> &[Step] {
         &self.done[self.done.len().saturating_sub(count)..]
     }
 
-    /// The steps in the order they ran.
+    /// The steps in the order in which they ran.
     pub(crate) fn all(&self) -> &[Step] {
         &self.done
     }
 }
 
-/// Runs a command whose output goes where ours goes; an exit code other than 0 is an error.
+/// Runs a command with inherited output; an exit code other than 0 is an error.
 pub(crate) fn must(command: &mut Command) -> anyhow::Result<()> {
     let status = command
         .status()
@@ -71,7 +71,7 @@ pub(crate) fn must(command: &mut Command) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A command as one would type it: its program without folders, its arguments without quotes.
+/// A command as a user would type it: the program without its folder, the arguments without quotes.
 fn words(command: &Command) -> String {
     let program = Path::new(command.get_program()).file_name();
     program
@@ -82,7 +82,7 @@ fn words(command: &Command) -> String {
         .join(" ")
 }
 
-/// A duration for people: `0.4 s`, `83.0 s`.
+/// Formats a duration: `0.4 s`, `83.0 s`.
 pub(crate) fn seconds(duration: Duration) -> String {
     format!("{:.1} s", duration.as_secs_f64())
 }

@@ -1,4 +1,4 @@
-//! The tiers of tests: which there are, running one after another, and what each came to.
+//! The test tiers: their list, running them one after another, and their results.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -12,7 +12,7 @@ use crate::Workspace;
 use crate::libtest::{self, Counts, Line};
 use crate::steps::Steps;
 
-/// The tiers that must be there, in the order they run: what fails soonest comes first.
+/// The required tiers in the order in which they run: the fastest first.
 const EXPECTED: [&str; 8] = [
     "tidy",
     "unit",
@@ -24,18 +24,18 @@ const EXPECTED: [&str; 8] = [
     "interop",
 ];
 
-/// What one tier came to.
+/// The result of one tier.
 #[derive(Debug)]
 pub(crate) struct Tier {
     /// `unit`, `direct`, ...
     pub(crate) name: String,
-    /// How its tests ended; what could not run is under `skipped` alone.
+    /// The results of its tests; tests that could not run are only counted as `skipped`.
     pub(crate) counts: Counts,
-    /// From start to end, the build of its test program included.
+    /// From start to end, including the build of its test program.
     pub(crate) took: Duration,
-    /// Names of tests that did not hold.
+    /// Names of failed tests.
     pub(crate) failed: Vec<String>,
-    /// Tests that could not run, and why.
+    /// Tests that could not run, with the reason.
     pub(crate) skipped: Vec<Skip>,
 }
 
@@ -50,7 +50,7 @@ pub(crate) struct Skip {
     pub(crate) reason: String,
 }
 
-/// Names of all tiers: those that must be there, then any other test target of the tests' crate.
+/// The names of all tiers: the required ones, then every other test target of the tests' crate.
 pub(crate) fn names(workspace: &Workspace) -> anyhow::Result<Vec<String>> {
     let manifest = fs::read_to_string(workspace.source("tests/Cargo.toml"))
         .context("cannot read tests/Cargo.toml")?;
@@ -63,9 +63,9 @@ pub(crate) fn names(workspace: &Workspace) -> anyhow::Result<Vec<String>> {
     Ok(names)
 }
 
-/// Runs the tiers one after another, each as a step, whatever became of the one before.
+/// Runs the tiers one after another, each as a step, even if an earlier one fails.
 ///
-/// Where the programs could not be built, nothing runs: the tests would judge those of yesterday.
+/// If the build failed, no tier runs, because the tests would use old programs.
 pub(crate) fn run_all(
     workspace: &Workspace,
     steps: &mut Steps,
@@ -86,7 +86,7 @@ pub(crate) fn run_all(
         tiers.push(tier);
     }
     for (tier, step) in tiers.iter_mut().zip(steps.tail(names.len())) {
-        // A test program that did not build or died has no line of counts, and is no success.
+        // A test program without a line of counts did not build or was killed, which is a failure.
         if step.failure.is_some() {
             tier.counts.failed = tier.counts.failed.max(1);
         }
@@ -94,7 +94,7 @@ pub(crate) fn run_all(
     Ok(tiers)
 }
 
-/// The list that the tests' harness appends to, in the target folder.
+/// The file in the target folder to which the tests' harness appends skipped tests.
 const SKIPS: &str = "skips.tsv";
 
 impl Tier {
@@ -108,27 +108,24 @@ impl Tier {
         }
     }
 
-    /// Runs the tier's tests; an error where a test failed or one that was asked for was skipped.
+    /// Runs the tier's tests. Fails if a test failed, or if a required test was skipped.
     fn run(&mut self, workspace: &Workspace) -> anyhow::Result<()> {
         let ended = self.stream(workspace);
         let skips = fs::read_to_string(workspace.product(SKIPS))
             .context("cannot read the list of skips")?;
         self.subtract(read_skips(&skips)?);
         ended?;
-        anyhow::ensure!(
-            self.counts != Counts::default(),
-            "there is not one test in this tier"
-        );
+        anyhow::ensure!(self.counts != Counts::default(), "this tier has no tests");
         let required = std::env::var("WARDGATE_REQUIRE").unwrap_or_default();
         anyhow::ensure!(
             self.skipped.is_empty() || !is_required(&required, &self.name),
-            "{} tests were skipped, and WARDGATE_REQUIRE={required} asks for them",
+            "{} tests were skipped, but WARDGATE_REQUIRE={required} requires them",
             self.skipped.len()
         );
         Ok(())
     }
 
-    /// Runs cargo, passes its output on line by line and takes the counts from it.
+    /// Runs cargo, forwards its output line by line, and collects the counts.
     fn stream(&mut self, workspace: &Workspace) -> anyhow::Result<()> {
         let mut cargo = workspace.cargo(&["test", "--locked", "--no-fail-fast"]);
         match self.name.as_str() {
@@ -142,7 +139,7 @@ impl Tier {
             .context("cannot run cargo")?;
         let output = child.stdout.take().expect("stdout was asked to be a pipe");
         for line in BufReader::new(output).split(b'\n') {
-            // A test may print bytes that are no text; the counts are.
+            // A test may print bytes that are not UTF-8; the lines of counts are always UTF-8.
             let line = line.context("cannot read the output of cargo")?;
             let line = String::from_utf8_lossy(&line);
             println!("{line}");
@@ -153,7 +150,7 @@ impl Tier {
         Ok(())
     }
 
-    /// Takes one line of the harness into account.
+    /// Processes one line of the harness.
     fn take(&mut self, line: &str) {
         match libtest::read(line) {
             Some(Line::Result(counts)) => self.counts += counts,
@@ -167,7 +164,7 @@ impl Tier {
         }
     }
 
-    /// Moves tests that said they could not run from the passed to the skipped.
+    /// Moves tests that reported themselves as skipped from passed to skipped.
     fn subtract(&mut self, skips: BTreeSet<Skip>) {
         for skip in skips.into_iter().filter(|skip| skip.tier == self.name) {
             self.counts.passed = self.counts.passed.saturating_sub(1);
@@ -177,13 +174,13 @@ impl Tier {
     }
 }
 
-/// Whether the environment promised that this can run here.
+/// Whether WARDGATE_REQUIRE lists this tier.
 pub(crate) fn requires(name: &str) -> bool {
     let required = std::env::var("WARDGATE_REQUIRE").unwrap_or_default();
     is_required(&required, name)
 }
 
-/// `WARDGATE_REQUIRE` is `all` or a list of tiers with commas between.
+/// `WARDGATE_REQUIRE` is `all` or a list of tiers separated by commas.
 fn is_required(required: &str, tier: &str) -> bool {
     required
         .split(',')
@@ -191,14 +188,14 @@ fn is_required(required: &str, tier: &str) -> bool {
         .any(|name| name == "all" || name == tier)
 }
 
-/// Reads `tier<TAB>test<TAB>reason` lines; a test that says so twice counts once.
+/// Parses `tier<TAB>test<TAB>reason` lines; a test that appears twice counts once.
 fn read_skips(text: &str) -> anyhow::Result<BTreeSet<Skip>> {
     let mut skips: BTreeSet<Skip> = BTreeSet::new();
     for line in text.lines() {
         let mut parts = line.splitn(3, '\t').map(str::to_owned);
         let (Some(tier), Some(test), Some(reason)) = (parts.next(), parts.next(), parts.next())
         else {
-            anyhow::bail!("the list of skips has a line of another form: {line:?}");
+            anyhow::bail!("the list of skips has an invalid line: {line:?}");
         };
         if !skips.iter().any(|s| s.tier == tier && s.test == test) {
             skips.insert(Skip { tier, test, reason });
@@ -207,7 +204,7 @@ fn read_skips(text: &str) -> anyhow::Result<BTreeSet<Skip>> {
     Ok(skips)
 }
 
-/// Names of the `[[test]]` targets of a manifest, in its order.
+/// Names of the `[[test]]` targets of a manifest, in order.
 fn test_targets(manifest: &str) -> Vec<String> {
     let mut names = Vec::new();
     let mut within = false;
@@ -243,14 +240,14 @@ mod tests {
     }
 
     #[test]
-    fn a_skip_of_another_form_is_an_error() {
+    fn an_invalid_line_of_skips_is_an_error() {
         assert!(read_skips("interop\techo\n").is_err());
         assert!(read_skips("\n").is_err());
         assert!(read_skips("").expect("nothing is a form").is_empty());
     }
 
     #[test]
-    fn what_was_skipped_is_not_passed_and_other_tiers_stay_out() {
+    fn a_skipped_test_is_not_counted_as_passed_and_other_tiers_are_ignored() {
         let mut tier = Tier::new("interop");
         tier.take("test result: ok. 5 passed; 0 failed; 0 ignored; 0 measured");
         tier.subtract(
@@ -282,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn required_tiers_are_all_or_those_named() {
+    fn required_tiers_are_all_or_the_listed_ones() {
         assert!(is_required("all", "network"));
         assert!(is_required("interop, network", "network"));
         assert!(!is_required("interop", "network"));

@@ -1,8 +1,8 @@
 //! `/metrics`, `/healthz` and `/readyz` over HTTP/1.0, on the supervisor's thread.
 //!
-//! One request a connection, a bounded number at a time, each within a deadline. When all places are
-//! taken, a new request ends one that is older than `METRICS_GRACE`, instead of waiting for its deadline:
-//! clients that send nothing, or a byte now and then, do not keep a health check out.
+//! One request per connection, a bounded number at a time, each with a timeout. When all slots are taken, a
+//! new request ends one that is older than `METRICS_GRACE` instead of waiting for its timeout. Clients that
+//! send nothing, or a byte from time to time, therefore cannot block a health check.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -24,17 +24,17 @@ use crate::limits::{
 use crate::metrics;
 use crate::route::RouteTable;
 
-/// What can be seen from outside.
+/// The data that the endpoints show.
 pub struct View {
-    /// The routes that are open.
+    /// The open routes.
     pub table: RefCell<Arc<RouteTable>>,
     /// The counters of each core.
     pub cores: Vec<Arc<metrics::CoreCounters>>,
-    /// What the files of the configuration led to.
+    /// The results of loading the configuration's files.
     pub files: metrics::Files,
-    /// For the number of dropped events.
+    /// For the number of dropped log events.
     pub journal: Journal,
-    /// Whether new connections are taken: false once a drain has begun.
+    /// Whether the gateway accepts connections: false once a drain has begun.
     pub ready: Cell<bool>,
 }
 
@@ -47,20 +47,20 @@ pub async fn serve(listener: TcpListener, view: Rc<View>) {
                 let view = Rc::clone(&view);
                 requests.make_room().await;
                 let task = tokio::task::spawn_local(async move {
-                    // A client that asks too slowly gets no answer, and nobody is to be notified.
+                    // A client whose request takes too long gets no answer and no error.
                     let _ = timeout(METRICS_DEADLINE, answer(stream, &view)).await;
                 });
                 requests.add(source.ip(), task.abort_handle());
-                // The requests get their turn between two that are accepted.
+                // Requests are polled between two accepts.
                 yield_now().await;
             }
-            // Out of descriptors, most likely; what waits in the backlog is not lost.
+            // Most likely no file descriptor is left. Connections in the backlog survive the pause.
             Err(_) => sleep(ACCEPT_PAUSE).await,
         }
     }
 }
 
-/// The requests that are answered now, oldest first.
+/// The requests being answered, oldest first.
 #[derive(Default)]
 struct Requests(VecDeque<Request>);
 
@@ -71,8 +71,8 @@ struct Request {
 }
 
 impl Requests {
-    // LIMIT: METRICS_REQUESTS_MAX. The source that has the most places gives its oldest one, so that a
-    // flood from one address ends nobody else's request.
+    // LIMIT: METRICS_REQUESTS_MAX. The address with the most requests loses its oldest one, so that a flood
+    // from one address cannot end requests of others.
     async fn make_room(&mut self) {
         loop {
             self.0.retain(|request| !request.task.is_finished());
@@ -94,7 +94,7 @@ impl Requests {
             return None;
         }
         let count = |source: IpAddr| self.0.iter().filter(|one| one.source == source).count();
-        // Of several, `max_by_key` gives the last; so the youngest come first.
+        // `max_by_key` returns the last of equal elements, so the youngest come first.
         let youngest_first = self.0.iter().enumerate().rev();
         let most = youngest_first.max_by_key(|(_, request)| count(request.source));
         most.map(|(at, _)| at)
@@ -114,7 +114,7 @@ async fn answer(mut stream: TcpStream, view: &View) -> io::Result<()> {
     let request = timeout(METRICS_HEADER_DEADLINE, request_line(&mut stream)).await??;
     let mut words = request.split_ascii_whitespace();
     let (method, target) = (words.next(), words.next());
-    // Monitoring programs append a query to get past caches.
+    // Monitoring programs append a query to bypass caches.
     let path = target.and_then(|target| target.split(['?', '#']).next());
     let (status, body) = match (method, path) {
         (Some("GET" | "HEAD"), Some(path)) => view.resource(path),
@@ -130,14 +130,15 @@ async fn answer(mut stream: TcpStream, view: &View) -> io::Result<()> {
         body.len()
     );
     stream.write_all(head.as_bytes()).await?;
-    // The length stands in the header all the same (RFC 9110 section 9.3.2).
+    // A HEAD response has the same Content-Length (RFC 9110 section 9.3.2).
     if method != Some("HEAD") {
         stream.write_all(body.as_bytes()).await?;
     }
     stream.shutdown().await
 }
 
-// Reads to the end of the header, so that closing does not reset what the client still reads.
+// Reads to the end of the header. Closing with unread bytes would reset the connection before the client has
+// read the response.
 async fn request_line(stream: &mut TcpStream) -> io::Result<String> {
     let mut bytes = Vec::new();
     while bytes.len() < METRICS_REQUEST_BYTES_MAX && !bytes.windows(4).any(|w| w == b"\r\n\r\n") {
@@ -164,7 +165,7 @@ impl View {
             "/readyz" => ("503 Service Unavailable", "draining\n".to_owned()),
             _ => (
                 "404 Not Found",
-                "there are /metrics, /healthz and /readyz\n".to_owned(),
+                "available: /metrics, /healthz and /readyz\n".to_owned(),
             ),
         }
     }
@@ -187,7 +188,7 @@ mod tests {
         IpAddr::from([192, 0, 2, last])
     }
 
-    // Requests of these sources that never end, oldest first.
+    // Requests from these addresses that never end, oldest first.
     fn requests(sources: impl Iterator<Item = u8>) -> Requests {
         let mut requests = Requests::default();
         for last in sources {
@@ -205,7 +206,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_flood_from_one_address_ends_nobody_elses_request() {
+    async fn a_flood_from_one_address_ends_no_request_of_others() {
         let others = METRICS_REQUESTS_MAX - 2;
         let mut requests = requests([1].into_iter().chain((0..others).map(|_| 2)).chain([3]));
         for _ in 0..3 * METRICS_REQUESTS_MAX {
@@ -218,7 +219,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_request_has_a_moment_to_come_whole_before_it_is_ended() {
+    async fn a_new_request_is_not_ended_before_its_grace_time() {
         let mut requests = requests((0..METRICS_REQUESTS_MAX).map(|_| 1));
         let start = Instant::now();
         requests.make_room().await;

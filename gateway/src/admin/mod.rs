@@ -1,4 +1,4 @@
-//! What the running process shows of itself: metrics and health over HTTP.
+//! Metrics and health of the running process over HTTP.
 
 mod http;
 

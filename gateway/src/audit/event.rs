@@ -1,4 +1,4 @@
-//! Events as values: what the data plane tells the control plane.
+//! Events as values: what the data plane reports to the control plane.
 
 use std::backtrace::Backtrace;
 use std::borrow::Cow;
@@ -13,40 +13,40 @@ use crate::config::RouteConfig;
 use crate::observe::{self, Observed};
 use crate::tls::{Description, PeerInfo, RefusalClass, TlsInfo};
 
-/// Something that an operator or an auditor may want to know.
+/// An event for operators or auditors.
 #[derive(Debug)]
 pub enum Event {
-    /// A TLS peer was accepted, so that it is in the log also if the process is killed.
+    /// A TLS peer was accepted. Logged at once, so that the log has it even if the process is killed.
     Accepted(Box<AcceptedPeer>),
-    /// A connection with an accepted peer goes on, as every `limits::PROGRESS_EVERY`.
+    /// An open connection with an accepted peer, every `limits::PROGRESS_EVERY`.
     Progress(Box<Progress>),
-    /// Something about a connection that an operator should see to.
+    /// A problem of a connection that an operator should fix.
     Warning(Box<Warning>),
-    /// A connection ended; exactly one per accepted connection that carried or tried anything.
+    /// A connection ended; exactly one event per accepted connection that carried or attempted anything.
     Connection(Box<ConnectionSummary>),
     /// All listeners are open; once per start.
     Ready(Box<Ready>),
-    /// A defect of ours that ended a connection. Where it was found is resolved when it is written, not
+    /// A bug that ended a connection. The backtrace is resolved when it is written, not by the worker.
     /// by the worker.
     Panic {
-        /// The thread, the place and the message.
+        /// The thread, the location and the message.
         text: String,
-        /// How it came there, where `RUST_BACKTRACE` asks for that.
+        /// The backtrace, if `RUST_BACKTRACE` requests it.
         backtrace: Box<Backtrace>,
     },
-    /// A sentence of the supervisor's.
+    /// A message of the supervisor.
     Notice {
-        /// Who should care.
+        /// Its severity.
         level: Level,
-        /// The sentence.
+        /// The message.
         text: String,
     },
 }
 
-/// Who should care about a notice.
+/// The severity of a notice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Level {
-    /// Whoever reads the log.
+    /// Information.
     Info,
     /// The operator may soon have to act.
     Warn,
@@ -54,7 +54,7 @@ pub enum Level {
     Error,
 }
 
-/// What is open at the end of a start.
+/// The open routes at the end of a start.
 #[derive(Debug)]
 pub struct Ready {
     /// The routes that accept connections, with their listeners.
@@ -63,7 +63,7 @@ pub struct Ready {
     pub closed: usize,
     /// Where metrics and health are served.
     pub metrics: Option<SocketAddr>,
-    /// The CPUs with a worker, in words.
+    /// The CPUs with a worker, as text.
     pub cores: String,
     /// The program's version.
     pub version: &'static str,
@@ -74,11 +74,11 @@ pub struct Ready {
 pub struct AcceptedPeer {
     /// The connection.
     pub id: ConnectionId,
-    /// The route that it came in by.
+    /// The route of the connection.
     pub route: Arc<RouteConfig>,
     /// The client.
     pub source: SocketAddr,
-    /// The target, where the peer is the target.
+    /// The target, if the peer is the target.
     pub target: Option<SocketAddr>,
     /// The peer.
     pub peer: Arc<PeerInfo>,
@@ -86,12 +86,12 @@ pub struct AcceptedPeer {
     pub tls: Option<TlsInfo>,
 }
 
-/// What a connection has carried until now. Holds no payload and no patient data.
+/// What an open connection has carried so far. Holds no payload and no patient data.
 #[derive(Debug)]
 pub struct Progress {
     /// The connection.
     pub id: ConnectionId,
-    /// The route that it came in by.
+    /// The route of the connection.
     pub route: Arc<RouteConfig>,
     /// The client.
     pub source: SocketAddr,
@@ -101,26 +101,26 @@ pub struct Progress {
     pub sealed_bytes: u64,
     /// Payload bytes that came out of TLS to the plain side.
     pub opened_bytes: u64,
-    /// What was observed, where the route observes.
+    /// What was observed, if the route is observed.
     pub observed: Option<observe::Progress>,
     /// Time since the connection was accepted.
     pub duration: Duration,
 }
 
-/// The account of one connection, from accept to close. Holds no payload and no patient data.
+/// The summary of one connection, from accept to close. Holds no payload and no patient data.
 #[derive(Debug)]
 pub struct ConnectionSummary {
-    /// Its number, as in the line of its peer's acceptance.
+    /// Its number, the same as in the log line of the peer's acceptance.
     pub id: ConnectionId,
-    /// The route that it came in by.
+    /// The route of the connection.
     pub route: Arc<RouteConfig>,
-    /// Who connected to us.
+    /// The client's address.
     pub source: SocketAddr,
-    /// The target that was reached, where one was.
+    /// The connected target, if there was one.
     pub target: Option<SocketAddr>,
-    /// The accepted peer, where the handshake got so far.
+    /// The accepted peer, if the handshake got that far.
     pub peer: Option<Arc<PeerInfo>>,
-    /// The peer's certificate, where we refused it.
+    /// The peer's certificate, if the gateway refused it.
     pub refused: Option<Box<Description>>,
     /// What was negotiated.
     pub tls: Option<TlsInfo>,
@@ -128,22 +128,23 @@ pub struct ConnectionSummary {
     pub sealed_bytes: u64,
     /// Payload bytes that came out of TLS to the plain side (passthrough: from target to source).
     pub opened_bytes: u64,
-    /// Bytes that came in and did not get to the TLS side (passthrough: the target), and to the plain side:
-    /// they were not passed on, or not acknowledged when the connection ended. Not among the two above.
+    /// Received bytes that did not reach the TLS side (passthrough: the target), and the plain side: they
+    /// were not forwarded, or not acknowledged when the connection ended. Not included in the two counts
+    /// above.
     pub undelivered_bytes: [u64; 2],
-    /// What was seen of it, where something looked.
+    /// What was observed, if the route is observed.
     pub observed: Option<Observed>,
-    /// The rule that would have refused it, on a route that only reports.
+    /// The rule that would have refused the association, on a route that only reports.
     pub reported: Option<String>,
-    /// From accept to close.
+    /// The time from accept to close.
     pub duration: Duration,
     /// How it ended.
     pub close: Close,
 }
 
 impl ConnectionSummary {
-    /// What the rules of the route would have refused if they were enforced, in a sentence; `None` where nothing, and
-    /// where they are enforced.
+    /// What the route's rules would have refused if they were enforced, as a message. `None` if they would
+    /// have refused nothing, or are enforced.
     #[must_use]
     pub fn would_refuse(&self) -> Option<String> {
         if self.route.dicom.as_ref().is_none_or(|dicom| dicom.enforce) {
@@ -160,13 +161,13 @@ impl ConnectionSummary {
                 reasons.push("unknown commands, which are not in commands".to_owned());
             }
             if let Some((by, what)) = record.not_followed.filter(|_| record.would_end) {
-                reasons.push(format!("what cannot be followed: {by} sent {what}"));
+                reasons.push(format!("unobservable traffic: {by} sent {what}"));
             }
         }
         (!reasons.is_empty()).then(|| reasons.join("; "))
     }
 
-    /// The account of a connection that ended before it was served.
+    /// The summary of a connection that ended before it was served.
     #[must_use]
     pub fn unserved(
         id: ConnectionId,
@@ -196,25 +197,25 @@ impl ConnectionSummary {
     }
 }
 
-/// How a connection ended: who, and why.
+/// How a connection ended: by which party, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Close {
-    /// Who ended it.
+    /// The party that ended it.
     pub by: ClosedBy,
     /// Why.
     pub reason: Reason,
 }
 
-/// Who ended a connection.
+/// The party that ended a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClosedBy {
     /// The application on the plain side.
     PlainSide,
-    /// Who connected to us, where neither side is plain (passthrough).
+    /// The client, on passthrough routes, where neither side is plain.
     Source,
-    /// The TLS party opposite.
+    /// The TLS peer.
     TlsPeer,
-    /// The target that we connect to, before it was reached.
+    /// The target, before it was connected.
     Target,
     /// This gateway.
     Gateway,
@@ -274,42 +275,42 @@ impl fmt::Display for Deadline {
 /// Why a connection ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reason {
-    /// Both directions ended in order.
+    /// Both directions ended cleanly.
     Complete,
-    /// The process is stopping and nothing was outstanding, so both directions were ended in order.
+    /// The process is stopping and nothing was outstanding, so the gateway ended both directions cleanly.
     AtRest,
     /// An application closed while the other one waited for it in an open association.
     Unfinished,
-    /// A socket was reset or failed; the text is the system's.
+    /// A socket was reset or failed, with the system's error.
     Reset(String),
-    /// The TLS stream ended without close_notify: it was cut.
+    /// The TLS stream ended without close_notify, so it may be truncated.
     Truncated,
-    /// The peer was refused, or refused us; the sentence names certificate, rule and remedy. The class is
-    /// for the rate of log lines.
+    /// The peer was refused, or refused us. The message names certificate, rule and remedy. The class is for
+    /// the rate limit of log lines.
     Handshake(RefusalClass, String),
-    /// No target could be reached; the sentence names each and its cause.
+    /// No target could be reached. The message names each target and its cause.
     Unreachable(String),
-    /// A deadline passed.
+    /// This deadline passed.
     Deadline(Deadline),
-    /// A receiver acknowledged but did not read for longer than `timeouts.stall`; who.
+    /// This receiver acknowledged packets but did not read for longer than `timeouts.stall`.
     Stalled(ClosedBy),
-    /// The target ended the connection without having answered what it was sent; the sentence asks what it expects.
+    /// The target ended the connection without an answer. The message asks what the target expects.
     Unanswered(String),
-    /// Nothing came before the other side closed: a probe, not an error.
+    /// The client closed before the first byte: a port check, not an error.
     Empty,
-    /// What came first is not how the route's protocol begins; the sentence says why.
+    /// The first bytes are not of the route's protocol; the message gives the reason.
     Illegal(String),
-    /// The rules of the route do not allow it; the sentence names the rule.
+    /// The route's rules do not allow the association; the message names the rule.
     Forbidden(String),
-    /// The peer's records broke TLS; the text is the record layer's.
+    /// The peer's records violate TLS, with the record layer's error.
     Protocol(String),
-    /// A limit of ours was reached; which one, and what to do.
+    /// This limit of the gateway was reached; the message says what to do.
     Limit(Cow<'static, str>),
-    /// The route was draining and its time was over.
+    /// The route was draining, and the drain time passed.
     Drained,
     /// An operator ended this connection.
     EndedByCommand,
-    /// A defect of ours, contained to this connection.
+    /// A bug, contained to this connection.
     Internal(String),
 }
 
@@ -334,12 +335,12 @@ impl fmt::Display for Reason {
             Self::Deadline(deadline) => match deadline.key() {
                 Some(key) => write!(f, "{deadline} deadline passed; {key} sets it for the route"),
                 None => f.write_str(
-                    "one side had finished and nothing moved for long; the other never ended",
+                    "half-closed and idle for 15 min",
                 ),
             },
             Self::Stalled(receiver) => write!(
                 f,
-                "stall deadline passed: the {} is there but did not read; timeouts.stall sets it for \
+                "stall deadline passed: the {} responds but did not read; timeouts.stall sets it for \
                  the route",
                 receiver.name()
             ),

@@ -1,10 +1,10 @@
-//! Numbers for connections, by which the lines of one connection are found in the log.
+//! Connection numbers, which link the log lines of one connection.
 
 use std::cell::Cell;
 use std::fmt;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// The number of one connection, unique among those of all starts of the gateway on a machine.
+/// The number of one connection, unique across all starts of the gateway on a machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ConnectionId {
     // Milliseconds from 1970 to the start of its worker.
@@ -19,7 +19,7 @@ impl fmt::Display for ConnectionId {
     }
 }
 
-/// Gives the connections of one core their numbers.
+/// Assigns numbers to the connections of one core.
 #[derive(Debug)]
 pub struct ConnectionIds {
     start: u64,
@@ -28,7 +28,7 @@ pub struct ConnectionIds {
 }
 
 impl ConnectionIds {
-    /// For the core at this place, whose worker started at `now`.
+    /// For the core with this index, whose worker started at `now`.
     #[must_use]
     pub fn new(core: usize, now: SystemTime) -> Self {
         let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! The journal: a bounded queue, and the one thread that writes what comes out of it.
+//! The journal: a bounded queue, and one thread that writes its events.
 
 use std::backtrace::BacktraceStatus;
 use std::io;
@@ -22,7 +22,7 @@ use crate::limits::{EVENTS_MAX, JOURNAL_PAUSE, LISTENERS_SHOWN_MAX};
 use crate::observe;
 use crate::tls::RefusalClass;
 
-/// Where events are told. Never waits.
+/// Accepts events. Never blocks.
 #[derive(Debug, Clone)]
 pub struct Journal {
     queue: SyncSender<Entry>,
@@ -44,7 +44,7 @@ impl Journal {
     /// Starts the thread that writes to standard error.
     ///
     /// # Errors
-    /// When the system has no thread to give.
+    /// If the system cannot create a thread.
     pub fn start(format: LogFormat) -> io::Result<(Self, Writer)> {
         let (queue, events) = sync_channel(EVENTS_MAX);
         let journal = Self {
@@ -62,7 +62,7 @@ impl Journal {
         Ok((journal, writer))
     }
 
-    /// A journal that nobody writes, for tests: its events are taken from what comes with it.
+    /// A journal without a writer, for tests: the test reads its events from the second value.
     #[must_use]
     pub fn unwritten() -> (Self, Events) {
         let (queue, events) = sync_channel(EVENTS_MAX);
@@ -73,7 +73,7 @@ impl Journal {
         (journal, Events(events))
     }
 
-    /// Tells an event. When nobody reads the log and the queue is full, it is counted and dropped.
+    /// Reports an event. If the log is not read and the queue is full, the event is counted and dropped.
     pub fn report(&self, event: Event) {
         if self.queue.try_send(Entry::Event(event)).is_err() {
             // LIMIT: EVENTS_MAX, counted in wardgate_log_events_dropped_total.
@@ -81,18 +81,18 @@ impl Journal {
         }
     }
 
-    /// Events that were dropped.
+    /// The number of dropped events.
     #[must_use]
     pub fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
     }
 }
 
-/// Events of a journal that nobody writes.
+/// The events of a journal without a writer.
 pub struct Events(Receiver<Entry>);
 
 impl Events {
-    /// Takes those that came since the last time.
+    /// Takes the events since the last call.
     #[must_use]
     pub fn take(&self) -> Vec<Event> {
         let entries = self.0.try_iter();
@@ -104,7 +104,7 @@ impl Events {
     }
 }
 
-/// The thread behind a journal.
+/// The thread of a journal.
 #[derive(Debug)]
 pub struct Writer {
     journal: Journal,
@@ -112,7 +112,7 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// Waits until all that was told is written, at most `limit`: nobody may be reading.
+    /// Waits until all reported events are written, at most `limit`, because the log may not be read.
     pub fn finish(self, limit: Duration) {
         let until = Instant::now() + limit;
         while self.journal.queue.try_send(Entry::End).is_err() && Instant::now() < until {
@@ -148,8 +148,8 @@ fn write_all(events: &Receiver<Entry>, format: LogFormat) {
     }
 }
 
-// Waking a sleeping thread costs who tells something, so after a line that is followed by none it is
-// not asleep in the queue but away for a moment, and what is told meanwhile wakes nobody.
+// Waking a sleeping thread costs time on the reporting thread. After the last event the journal thread
+// therefore pauses for a moment instead of waiting on the queue, so events in this time wake no thread.
 fn next(events: &Receiver<Entry>) -> Result<Entry, RecvError> {
     if let Ok(entry) = events.try_recv() {
         return Ok(entry);
@@ -189,8 +189,8 @@ fn write(event: Event, rate: &mut Rate) {
     }
 }
 
-// An accepted peer is always named. What strangers can cause at will is limited: the number of
-// lines that were held back stands on the next one.
+// The acceptance of a peer is always logged. Lines that unauthenticated clients can cause at will are
+// limited; the next line holds the number of suppressed lines.
 fn may_pass(account: &ConnectionSummary, rate: &mut Rate) -> Option<u64> {
     if account.peer.is_some() {
         return Some(0);
@@ -294,7 +294,7 @@ fn progress(progress: &Progress) {
 
 fn level_of(account: &ConnectionSummary, rate: &mut Rate) -> Level {
     let level = level(account);
-    // The lines of others are limited by `may_pass`.
+    // The lines of unauthenticated clients are limited by `may_pass`.
     if level == Level::Warn && account.peer.is_some() {
         let route = &account.route.name;
         let is_rare = rate.allow(route, Kind::Warned, Instant::now()).is_some();
@@ -303,14 +303,14 @@ fn level_of(account: &ConnectionSummary, rate: &mut Rate) -> Level {
     level
 }
 
-/// How serious the end of a connection is: an operator must see to targets and peers that are configured and do
-/// not work, while anybody who can connect can cause the others. Who knows the name of a peer can cause a warning that
-/// this peer is refused; `rate` bounds these.
+/// The severity of the end of a connection. Operators must fix configured targets and peers that do not work;
+/// every client can cause the other ends. A client that knows the name of a peer can cause a warning that
+/// this peer is refused; `rate` limits these.
 fn level(account: &ConnectionSummary) -> Level {
     match &account.close.reason {
         Reason::Internal(_) => Level::Error,
         Reason::Unreachable(_) | Reason::Unanswered(_) => Level::Warn,
-        // Whom we connect to is configured; of clients, those that have a certificate of a trusted CA.
+        // Targets are configured. Of the clients, only those with a certificate of a trusted CA count.
         Reason::Handshake(class, _) => match (account.route.mode, class) {
             (Mode::Terminate, RefusalClass::Unknown) => Level::Info,
             _ => Level::Warn,
@@ -326,7 +326,7 @@ fn connection(account: &ConnectionSummary, level: Level, suppressed: u64) {
     let peer = account.peer.as_ref();
     let refused = account.refused.as_deref();
     let tls = account.tls.as_ref();
-    // A level is a constant of its place in the code.
+    // In `tracing`, a level is a constant of each call site.
     macro_rules! write_at {
         ($level:ident) => {
             tracing::$level!(

@@ -1,7 +1,7 @@
-//! Writes log lines in logfmt: `key=value` pairs, a value in quotes where it needs them.
+//! Writes log lines in logfmt: `key=value` pairs, with values in quotes if necessary.
 //!
-//! Each line begins with `time`, `level` and `msg`. A line never holds a control character, so text from a
-//! network can neither begin a line nor look like a field of one.
+//! Each line begins with `time`, `level` and `msg`. A line never contains a control character, so text from a
+//! network can neither start a line nor look like a field.
 
 use std::fmt::{self, Write as _};
 
@@ -12,7 +12,7 @@ use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
-/// The text form of log lines.
+/// The format of log lines.
 #[derive(Debug)]
 pub(super) struct Logfmt;
 
@@ -36,7 +36,7 @@ where
     }
 }
 
-/// The fields of an event, each already written as it stands in the line.
+/// The fields of an event, already formatted.
 #[derive(Default)]
 struct Pairs {
     message: String,
@@ -56,7 +56,7 @@ impl Pairs {
 
 impl Visit for Pairs {
     fn record_f64(&mut self, field: &Field, value: f64) {
-        // Without the ".0" that `Debug` gives a whole number.
+        // Without the ".0" that `Debug` appends to a whole number.
         self.add(field, &value.to_string());
     }
 
@@ -69,7 +69,7 @@ impl Visit for Pairs {
     }
 }
 
-/// A value as logfmt has it: in quotes, with the escapes of JSON, unless it is plain.
+/// A value in logfmt: in quotes with JSON escapes, unless it is plain.
 fn quoted(value: &str) -> String {
     let is_plain =
         |c: char| !c.is_whitespace() && !c.is_control() && !matches!(c, '"' | '=' | '\\');
@@ -101,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn values_are_quoted_where_they_could_be_read_as_more_than_one() {
+    fn ambiguous_values_are_quoted() {
         for plain in [
             "-",
             "10.20.0.5:104",

@@ -1,7 +1,7 @@
-//! What happened, told once: events from the workers, written by a thread of its own.
+//! Events from the workers, each logged once by a separate thread.
 //!
-//! A worker hands an `Event` over and goes on; a log that nobody reads costs events, which are counted,
-//! and never a byte of a connection.
+//! A worker hands an `Event` over and continues. A log that is not read loses events, which are counted, but
+//! never delays a connection.
 
 mod event;
 mod id;

@@ -1,7 +1,7 @@
-//! The lines about what was seen of a connection: one per association or conversation.
+//! The log lines about observed traffic: one per association or conversation.
 //!
-//! They hold what the records hold, which have no room for patient data. What an application chose is
-//! written as a text in quotes, so that it cannot look like a field of the line.
+//! The summaries that these lines print cannot hold patient data. Text chosen by an application is written in
+//! quotes, so that it cannot look like a field of the line.
 
 use std::fmt;
 
@@ -12,7 +12,7 @@ use crate::dicom;
 use crate::hl7;
 use crate::observe::Observed;
 
-/// Writes the line about what was seen, where something was.
+/// Writes the line about observed traffic, if the connection was observed.
 pub(super) fn write(account: &ConnectionSummary) {
     if is_void(account) {
         return;
@@ -70,12 +70,12 @@ fn association(account: &ConnectionSummary, record: &dicom::AssociationSummary) 
     if let Some((by, what)) = &record.not_followed {
         let route = &account.route.name;
         tracing::warn!(%route, source = %account.source, why = %format!("{by} sent {what}"),
-            "association not followed any more");
+            "association no longer observed");
     }
     warn_of_destinations(account, record);
 }
 
-// The far side opens those associations itself, and needs a way back (PS3.4 section C.4.2).
+// The peer opens the return associations itself, and needs a route for them (PS3.4 section C.4.2).
 fn warn_of_destinations(account: &ConnectionSummary, record: &dicom::AssociationSummary) {
     let dicom = account.route.dicom.as_ref();
     let has_return = dicom.is_some_and(|dicom| dicom.returns.is_some());
@@ -83,7 +83,7 @@ fn warn_of_destinations(account: &ConnectionSummary, record: &dicom::Association
         tracing::warn!(
             route = %account.route.name,
             destinations = List(&record.destinations, each).to_string(),
-            "C-MOVE to destinations without a way back: name the route of the returning associations in return"
+            "C-MOVE to destinations without a return route: set return to the route of the returning associations"
         );
     }
 }
@@ -115,7 +115,7 @@ fn conversation(account: &ConnectionSummary, record: &hl7::ConversationSummary) 
     );
     if let Some(why) = record.not_followed {
         let route = &account.route.name;
-        tracing::warn!(%route, source = %account.source, %why, "conversation not followed any more");
+        tracing::warn!(%route, source = %account.source, %why, "conversation no longer observed");
     }
     if let Some(by) = record.ended_without_cr {
         tracing::warn!(
@@ -133,7 +133,7 @@ fn would_forbid(record: &dicom::AssociationSummary) -> String {
         forbidden.push(format!("unknown commands {}", record.unknown_not_allowed));
     }
     if let Some((by, what)) = record.not_followed.filter(|_| record.would_end) {
-        forbidden.push(format!("what cannot be followed: {by} sent {what}"));
+        forbidden.push(format!("unobservable traffic: {by} sent {what}"));
     }
     List(&forbidden, each).to_string()
 }
@@ -185,7 +185,7 @@ fn with_count(
     write!(f, "{value} {count}")
 }
 
-/// Values with commas between them, or a dash.
+/// Values separated by commas, or a dash if there are none.
 struct List<'l, T, W>(&'l [T], W);
 
 impl<T, W: Fn(&T, &mut fmt::Formatter<'_>) -> fmt::Result> fmt::Display for List<'_, T, W> {
@@ -205,7 +205,7 @@ fn shown(value: Option<impl fmt::Display>) -> String {
     value.map_or_else(|| "-".to_owned(), |value| value.to_string())
 }
 
-/// Whether it is of no worth to anyone.
+/// Whether the value is empty.
 fn is_void(account: &ConnectionSummary) -> bool {
     match &account.observed {
         Some(Observed::Association(record)) => record.is_void(),

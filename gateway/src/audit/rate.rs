@@ -1,4 +1,4 @@
-//! How often the lines are logged that unauthenticated clients can cause at will.
+//! Rate limits for log lines that unauthenticated clients can cause at will.
 
 use std::collections::HashMap;
 use std::time::Instant;
@@ -6,12 +6,12 @@ use std::time::Instant;
 use crate::limits::{REFUSALS_BURST, REFUSALS_EVERY};
 use crate::tls::RefusalClass;
 
-/// What is limited on its own.
+/// A kind of line with its own limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Kind {
     Refused(RefusalClass),
     Unreachable,
-    /// Warnings about connections with an accepted peer, whose lines are written in any case.
+    /// Warnings about connections with an accepted peer, whose lines are always written.
     Warned,
     Illegal,
     Forbidden,
@@ -20,7 +20,7 @@ pub(super) enum Kind {
     Broken,
 }
 
-/// A bucket per route and kind; the configuration bounds how many there are.
+/// One bucket per route and kind; the configuration bounds their number.
 #[derive(Debug, Default)]
 pub(super) struct Rate {
     buckets: HashMap<(String, Kind), Bucket>,
@@ -34,7 +34,7 @@ struct Bucket {
 }
 
 impl Rate {
-    /// Whether a line may pass, and how many were held back since the last that did.
+    /// Returns the number of lines suppressed since the last one if a line may be written now, else `None`.
     pub(super) fn allow(&mut self, route: &str, kind: Kind, now: Instant) -> Option<u64> {
         let full = Bucket {
             tokens: REFUSALS_BURST,
@@ -75,7 +75,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_flood_costs_a_burst_and_then_one_line_each_second() {
+    fn a_flood_causes_a_burst_and_then_one_line_per_second() {
         let mut rate = Rate::default();
         let start = Instant::now();
         let passed = (0..1000)
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flood_of_scans_hides_no_refused_certificate() {
+    fn a_flood_of_scans_does_not_hide_a_refused_certificate() {
         let mut rate = Rate::default();
         let now = Instant::now();
         for _ in 0..1000 {

@@ -1,6 +1,6 @@
-//! Warnings about a connection while it lasts, or about its target when it has ended.
+//! Warnings about an open connection, or about its target after its end.
 //!
-//! Each connection has one of a kind at most, and each route so many in a time as `rate` lets pass.
+//! Each connection gets at most one warning of a kind. `rate` limits the warnings of each route.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -12,40 +12,40 @@ use super::rate::{Kind, Rate};
 use crate::config::{Mode, Protocol, RouteConfig};
 use crate::hl7::Role;
 
-/// Something about a connection that an operator should see to.
+/// A problem of a connection that an operator should fix.
 #[derive(Debug)]
 pub struct Warning {
     /// The connection.
     pub id: ConnectionId,
-    /// The route that it came in by.
+    /// The route of the connection.
     pub route: Arc<RouteConfig>,
     /// The client.
     pub source: SocketAddr,
-    /// The target, where one was reached.
+    /// The target, if one was connected.
     pub target: Option<SocketAddr>,
     /// The identity by which the peer was accepted.
     pub peer: Option<String>,
-    /// What is wrong.
+    /// The problem.
     pub fault: Fault,
 }
 
-/// What is wrong with a connection.
+/// A problem of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// The target accepted the connection and sent no byte of answer to the first request.
+    /// The target accepted the connection but sent no byte in answer to the first request.
     NoAnswer {
-        /// How long it had time to.
+        /// How long the target had for an answer.
         waited: Duration,
-        /// Whether the client has given up.
+        /// Whether the client has closed.
         is_over: bool,
     },
-    /// This side ended a message of MLLP with FS alone.
+    /// This side ended an MLLP message with FS alone.
     EndsWithoutCr(Role),
 }
 
-/// What `Fault::EndsWithoutCr` means.
-pub(super) const ENDS_WITHOUT_CR: &str = "a message ended with byte 0x1c alone, and the other side waits for its end: \
-    MLLP ends a message with bytes 0x1c 0x0d; set them in the application that sent it";
+/// The explanation of `Fault::EndsWithoutCr`.
+pub(super) const ENDS_WITHOUT_CR: &str = "a message ended with byte 0x1c alone, so the other side still waits for its end: \
+    MLLP ends a message with bytes 0x1c 0x0d; set these in the sending application";
 
 impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -75,22 +75,22 @@ impl Warning {
         let seconds = waited.as_secs();
         write!(
             f,
-            "accepted the connection and sent no byte of answer to the {request} for {seconds} s"
+            "accepted the connection but did not answer the {request} for {seconds} s"
         )?;
         if is_over {
-            f.write_str(", then the client gave up")?;
+            f.write_str(", then the client closed")?;
         }
         match (self.route.mode, self.route.protocol) {
             (Mode::Originate, _) => f.write_str(
-                "; the log of the gateway at that target names the application that does not answer; see whether that \
+                "; the log of the gateway at that target names the application that does not answer; check whether that \
                  application hangs",
             )?,
             (_, Protocol::Mllp) => f.write_str(
-                "; see whether the receiver hangs, whether its port expects TLS, and whether it acknowledges messages \
+                "; check whether the receiver hangs, whether its port expects TLS, and whether it acknowledges messages \
                  at all",
             )?,
             (_, _) => f.write_str(
-                "; see whether the archive hangs (restart its DICOM service), whether its port expects TLS, and whether \
+                "; check whether the archive hangs (restart its DICOM service), whether its port expects TLS, and whether \
                  another program listens there",
             )?,
         }
@@ -98,7 +98,7 @@ impl Warning {
     }
 }
 
-/// Writes the line, unless the route had too many of its kind.
+/// Writes the line, unless the route's limit for this kind is reached.
 pub(super) fn write(warning: &Warning, rate: &mut Rate) {
     let (kind, by) = match warning.fault {
         Fault::NoAnswer { .. } => (Kind::Unreachable, "-".to_owned()),

@@ -1,4 +1,4 @@
-//! Plaintext in record-shaped room: what is received there is sealed where it lies.
+//! Plaintext in a buffer that is laid out as records, so that received payload is sealed in place.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -6,8 +6,8 @@ use std::ops::Range;
 use super::Buffer;
 use crate::limits::{PLAINTEXT_ROOM, RECORD_HEADER, RECORD_ROOM};
 
-/// A buffer cut into rooms for one record each: header, payload, content type and tag. Payload fills
-/// one room after the other, so the records that are made of it lie behind each other without a gap.
+/// A buffer divided into one room per record: header, payload, content type and tag. Payload fills one room
+/// after the other, so the sealed records follow each other without a gap.
 #[derive(Debug)]
 pub struct Batch {
     buffer: Buffer,
@@ -21,7 +21,7 @@ impl Batch {
         Self { buffer, octets: 0 }
     }
 
-    /// Octets of payload.
+    /// Bytes of payload.
     #[must_use]
     pub fn len(&self) -> usize {
         self.octets
@@ -33,19 +33,19 @@ impl Batch {
         self.octets == 0
     }
 
-    /// Records that the payload makes.
+    /// The number of records that the payload fills.
     #[must_use]
     pub fn records(&self) -> usize {
         self.octets.div_ceil(PLAINTEXT_ROOM)
     }
 
-    /// Octets of payload that there is room for.
+    /// Bytes of payload that fit.
     #[must_use]
     pub fn room(&self) -> usize {
         (self.buffer.room() / RECORD_ROOM).saturating_mul(PLAINTEXT_ROOM)
     }
 
-    /// Lends the memory and the payload's part of each room to an operation.
+    /// Lends the memory and the payload part of each room to an operation.
     pub fn lend(&mut self) -> (Vec<u8>, VecDeque<Range<usize>>) {
         let rooms = self.buffer.room() / RECORD_ROOM;
         let first = self.buffer.origin.saturating_add(RECORD_HEADER);
@@ -62,12 +62,12 @@ impl Batch {
         self.buffer.restore_parts((bytes, parts));
     }
 
-    /// Says how many octets an operation received.
+    /// Sets the number of bytes that an operation received.
     pub fn fill(&mut self, count: usize) {
         self.octets = count.min(self.room());
     }
 
-    /// Copies as much of `source` as an empty batch has room for and says how much that was.
+    /// Copies as much of `source` as fits into an empty batch and returns the number of bytes.
     pub fn copy_from(&mut self, source: &[u8]) -> usize {
         let count = source.len().min(self.room());
         let payload = source.get(..count).unwrap_or_default();
@@ -82,14 +82,14 @@ impl Batch {
         count
     }
 
-    /// Adds the payload to `there`.
+    /// Appends the payload to `there`.
     pub fn append_to(&self, there: &mut Vec<u8>) {
         for index in 0..self.records() {
             there.extend_from_slice(self.payload(index));
         }
     }
 
-    /// The rooms that hold payload, each whole, with the payload's octets.
+    /// The rooms that hold payload, each complete, with the number of payload bytes.
     pub fn rooms(&mut self) -> impl Iterator<Item = (&mut [u8], usize)> {
         let octets = self.octets;
         let starts = (0..octets).step_by(PLAINTEXT_ROOM);
@@ -98,7 +98,7 @@ impl Batch {
         rooms.zip(lengths)
     }
 
-    /// The payload of the record at place `index`.
+    /// The payload of the record with this index.
     #[must_use]
     pub fn payload(&self, index: usize) -> &[u8] {
         let start = index.saturating_mul(PLAINTEXT_ROOM).min(self.octets);
@@ -108,7 +108,7 @@ impl Batch {
         self.buffer.bytes.get(payload).unwrap_or_default()
     }
 
-    /// The memory, of which the payload is to be sent as it is.
+    /// The memory with the payload marked to be sent unsealed.
     #[must_use]
     pub fn into_payload(self) -> Buffer {
         let mut buffer = self.buffer;
@@ -121,7 +121,7 @@ impl Batch {
         buffer
     }
 
-    /// The memory, of which the first `length` octets are records to be sent.
+    /// The memory with its first `length` bytes, which are records, marked to be sent.
     #[must_use]
     pub fn into_records(self, length: usize) -> Buffer {
         let mut buffer = self.buffer;
@@ -131,7 +131,7 @@ impl Batch {
     }
 }
 
-// Where the payload of the record at place `index` begins in the memory.
+// The offset in the memory at which the payload of the record with this index begins.
 fn start_of(buffer: &Buffer, index: usize) -> usize {
     let start = index.saturating_mul(RECORD_ROOM);
     let start = start.saturating_add(RECORD_HEADER);
@@ -143,7 +143,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_copied_in_comes_out_whole() {
+    fn copied_payload_is_returned_completely() {
         for length in [0, 1, PLAINTEXT_ROOM, PLAINTEXT_ROOM + 1, 3 * PLAINTEXT_ROOM] {
             let source: Vec<u8> = (0..length).map(|n| n.to_le_bytes()[0]).collect();
             let mut batch = Batch::new(Buffer::with_room(3 * RECORD_ROOM));

@@ -1,32 +1,32 @@
-//! How long a turn bulk may take on a core that others share.
+//! Limits the turns of bulk connections on a core with other active connections.
 
 use std::cell::Cell;
 
 use super::Size;
 use crate::limits::SHORT_TURNS;
 
-/// One connection, as `BulkFairness` knows it.
+/// The number of a connection in `BulkFairness`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FairnessId(u64);
 
-/// Who said something short on this core of late. While anybody else chats, bulk takes shorter turns,
-/// so that no message waits for a whole large batch.
+/// Remembers which connections of this core recently exchanged short messages. While another connection does,
+/// bulk connections take shorter turns, so that no message waits for a whole large batch.
 #[derive(Debug, Default)]
 pub struct BulkFairness {
     count: Cell<u64>,
-    // The last two that chatted, the latter one first.
+    // The last two connections with short messages, the latest first.
     talkers: Cell<[Option<FairnessId>; 2]>,
     short: Cell<u32>,
 }
 
 impl BulkFairness {
-    /// A new connection.
+    /// Registers a new connection.
     pub fn join(&self) -> FairnessId {
         self.count.set(self.count.get().wrapping_add(1));
         FairnessId(self.count.get())
     }
 
-    /// Notes that `fairness_id` said something short.
+    /// Records a short message of `fairness_id`.
     pub(super) fn heard(&self, fairness_id: FairnessId) {
         let [latter, former] = self.talkers.get();
         if latter != Some(fairness_id) {
@@ -37,7 +37,7 @@ impl BulkFairness {
         self.short.set(SHORT_TURNS);
     }
 
-    /// How large a turn of bulk `fairness_id` may take now.
+    /// How large a bulk turn of `fairness_id` may be now.
     pub(super) fn next(&self, fairness_id: FairnessId) -> Size {
         let others = self.talkers.get().into_iter().flatten();
         let Some(rest) = self.short.get().checked_sub(1) else {
@@ -57,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bulk_beside_chatter_takes_short_turns_for_a_while() {
+    fn bulk_takes_short_turns_while_others_exchange_messages() {
         let fairness = BulkFairness::default();
         let (bulk, chatter) = (fairness.join(), fairness.join());
         assert_eq!(fairness.next(bulk), Size::Large);
@@ -65,11 +65,15 @@ mod tests {
         for _ in 0..SHORT_TURNS {
             assert_eq!(fairness.next(bulk), Size::Medium);
         }
-        assert_eq!(fairness.next(bulk), Size::Large, "silence again");
+        assert_eq!(
+            fairness.next(bulk),
+            Size::Large,
+            "no short messages any more"
+        );
     }
 
     #[test]
-    fn ones_own_answers_shorten_nothing() {
+    fn own_short_messages_do_not_shorten_own_turns() {
         let fairness = BulkFairness::default();
         let (one, other) = (fairness.join(), fairness.join());
         fairness.heard(one);
@@ -77,6 +81,10 @@ mod tests {
         fairness.heard(other);
         fairness.heard(one);
         fairness.heard(one);
-        assert_eq!(fairness.next(one), Size::Medium, "the other one chats too");
+        assert_eq!(
+            fairness.next(one),
+            Size::Medium,
+            "the other one sends short messages too"
+        );
     }
 }

@@ -1,8 +1,8 @@
-//! Buffers for bytes on their way, and the pool of each core that lends them.
+//! Buffers for bytes in transit, and the pool of each core that lends them.
 //!
-//! A connection that moves bytes borrows buffers and gives them back when it falls idle: small ones
-//! while it chats, large ones while it moves images. When all large ones are lent, further
-//! connections go on with small ones: slower, never stuck behind another connection's slow reader.
+//! A connection that moves bytes borrows buffers and returns them when it becomes idle: small ones for
+//! messages, large ones for images. When all large buffers are lent, further connections use small ones. They
+//! are slower, but do not wait for the slow reader of another connection.
 
 mod batch;
 mod fairness;
@@ -22,32 +22,32 @@ use std::rc::Rc;
 
 use pool::Shelf;
 
-/// A borrowed piece of memory: a filled stretch that is still to be looked at, and parts that are on
-/// their way out. Goes back to its pool when dropped.
+/// A borrowed piece of memory. It has a filled range, which is still to be processed, and parts that are to
+/// be sent. Returned to its pool on drop.
 #[derive(Debug)]
 pub struct Buffer {
     bytes: Vec<u8>,
-    // Where the room begins. INVARIANT: in a buffer of a pool that is `pool::PAGE_OFFSET` bytes into a
-    // page of memory, however often the buffer is lent, emptied and compacted.
+    // Where the room begins. INVARIANT: in a pool's buffer this is `pool::PAGE_OFFSET` bytes into a page of
+    // memory, however often the buffer is lent, emptied and compacted.
     origin: usize,
-    // Where the room that is used this time ends.
+    // Where the currently used room ends.
     room_end: usize,
     // INVARIANT: origin <= start <= end <= room_end <= bytes.len() while no operation has the bytes.
     start: usize,
     end: usize,
-    // What is to be sent, in order. It may lie before `start`: it stays where it is until it is sent.
+    // The parts to be sent, in order. They may lie before `start`, and stay in place until they are sent.
     parts: VecDeque<Range<usize>>,
     home: Option<Rc<Shelf>>,
 }
 
 impl Buffer {
-    /// A buffer of its own, outside of any pool.
+    /// A buffer outside of any pool.
     #[must_use]
     pub fn with_room(room: usize) -> Self {
         Self::around(vec![0; room], VecDeque::new(), 0, None)
     }
 
-    /// A buffer of its own that holds `bytes`, all of them to be sent.
+    /// A buffer outside of any pool that holds `bytes`, all of them to be sent.
     #[must_use]
     pub fn of(bytes: Vec<u8>) -> Self {
         let mut buffer = Self::around(bytes, VecDeque::new(), 0, None);
@@ -55,7 +55,7 @@ impl Buffer {
         buffer
     }
 
-    // An empty buffer whose room begins at `origin`, at most the length of `bytes`.
+    // An empty buffer whose room begins at `origin`, which is at most the length of `bytes`.
     fn around(
         bytes: Vec<u8>,
         parts: VecDeque<Range<usize>>,
@@ -73,54 +73,54 @@ impl Buffer {
         }
     }
 
-    /// The filled stretch.
+    /// The filled range.
     #[must_use]
     pub fn filled(&self) -> &[u8] {
         self.bytes.get(self.start..self.end).unwrap_or_default()
     }
 
-    /// The filled stretch, to be changed in place.
+    /// The filled range, mutable.
     pub fn filled_mut(&mut self) -> &mut [u8] {
         self.bytes.get_mut(self.start..self.end).unwrap_or_default()
     }
 
-    /// Where the filled stretch begins.
+    /// The offset of the filled range.
     #[must_use]
     pub fn start(&self) -> usize {
         self.start
     }
 
-    /// The room behind the filled stretch.
+    /// The room after the filled range.
     pub fn spare_mut(&mut self) -> &mut [u8] {
         self.bytes
             .get_mut(self.end..self.room_end)
             .unwrap_or_default()
     }
 
-    /// Uses no more than `room` octets of the memory from now on, or what is filled already.
+    /// Limits the used memory to `room` bytes from now on, or to the filled range if that is longer.
     pub fn limit(&mut self, room: usize) {
         let room_end = self.origin.saturating_add(room);
         self.room_end = room_end.max(self.end).min(self.bytes.len());
     }
 
-    /// Octets of room behind the filled stretch.
+    /// Bytes of room after the filled range.
     #[must_use]
     pub fn spare(&self) -> usize {
         self.room_end.saturating_sub(self.end)
     }
 
-    /// Bytes of room that the whole memory has.
+    /// Bytes of room in the whole memory.
     #[must_use]
     pub fn memory(&self) -> usize {
         self.bytes.len().saturating_sub(self.origin)
     }
 
-    // Bytes of room that are used this time, the filled stretch included.
+    // Bytes of room in use, including the filled range.
     fn room(&self) -> usize {
         self.room_end.saturating_sub(self.origin)
     }
 
-    // The whole memory from where the room begins.
+    // The whole memory from the beginning of the room.
     fn memory_mut(&mut self) -> &mut [u8] {
         self.bytes.get_mut(self.origin..).unwrap_or_default()
     }
@@ -131,12 +131,12 @@ impl Buffer {
         self.start == self.end
     }
 
-    /// Adds what was written into the room; at most the room there is.
+    /// Extends the filled range over bytes that were written into the room; at most all of it.
     pub fn fill(&mut self, count: usize) {
         self.end = self.end.saturating_add(count).min(self.room_end);
     }
 
-    /// Takes `count` octets from the front of the filled stretch.
+    /// Removes `count` bytes from the front of the filled range.
     pub fn consume(&mut self, count: usize) {
         self.start = self.start.saturating_add(count).min(self.end);
         if self.start == self.end {
@@ -144,10 +144,12 @@ impl Buffer {
         }
     }
 
-    /// Moves the filled stretch to the front, so that all other room lies behind it. What was to be
-    /// sent must be gone.
+    /// Moves the filled range to the front, so that all free room is after it. All parts must have been sent.
     pub fn compact(&mut self) {
-        debug_assert!(self.parts.is_empty(), "moved over what is to be sent");
+        debug_assert!(
+            self.parts.is_empty(),
+            "moved over parts that are to be sent"
+        );
         if self.start > self.origin {
             self.bytes.copy_within(self.start..self.end, self.origin);
             let end = self.end.saturating_sub(self.start);
@@ -155,7 +157,7 @@ impl Buffer {
         }
     }
 
-    /// Copies as much of `source` as there is room for and says how much that was.
+    /// Copies as much of `source` as fits and returns the number of bytes.
     pub fn append(&mut self, source: &[u8]) -> usize {
         let count = source.len().min(self.spare());
         if let (Some(into), Some(from)) = (self.spare_mut().get_mut(..count), source.get(..count)) {
@@ -165,7 +167,7 @@ impl Buffer {
         count
     }
 
-    /// Lends the memory and the range of its room to an operation; `restore` brings it back.
+    /// Lends the memory and the range of its room to an operation; `restore` takes it back.
     pub fn lend_spare(&mut self) -> (Vec<u8>, Range<usize>) {
         let bytes = std::mem::take(&mut self.bytes);
         (bytes, self.end..self.room_end)
@@ -180,45 +182,45 @@ impl Buffer {
         self.bytes = bytes;
     }
 
-    /// Adds a part of the memory to what is to be sent.
+    /// Marks a range of the memory to be sent.
     pub fn send(&mut self, part: Range<usize>) {
         if !part.is_empty() {
             self.parts.push_back(part);
         }
     }
 
-    /// Makes all that is filled something to be sent.
+    /// Marks the whole filled range to be sent.
     pub fn send_filled(&mut self) {
         self.send(self.start..self.end);
         (self.start, self.end) = (self.origin, self.origin);
     }
 
-    /// How many parts are to be sent.
+    /// The number of parts to be sent.
     #[must_use]
     pub fn parts(&self) -> usize {
         self.parts.len()
     }
 
-    /// What is to be sent, part by part.
+    /// The parts to be sent.
     pub fn outgoing_parts(&self) -> impl Iterator<Item = &[u8]> {
         let parts = self.parts.iter().cloned();
         parts.map(|part| self.bytes.get(part).unwrap_or_default())
     }
 
-    /// Octets that are to be sent.
+    /// Bytes to be sent.
     #[must_use]
     pub fn outgoing(&self) -> usize {
         self.parts.iter().map(ExactSizeIterator::len).sum()
     }
 
-    /// Moves what is to be sent behind `there`.
+    /// Moves the bytes to be sent to the end of `there`.
     pub fn move_outgoing(&mut self, there: &mut Vec<u8>) {
         for part in self.parts.drain(..) {
             there.extend_from_slice(self.bytes.get(part).unwrap_or_default());
         }
     }
 
-    /// Lends the memory and the parts that are to be sent to an operation.
+    /// Lends the memory and the parts to be sent to an operation.
     pub fn lend_parts(&mut self) -> (Vec<u8>, VecDeque<Range<usize>>) {
         (
             std::mem::take(&mut self.bytes),
@@ -226,12 +228,12 @@ impl Buffer {
         )
     }
 
-    /// Takes memory and parts back from an operation that sent `count` octets.
+    /// Takes memory and parts back from an operation that sent `count` bytes.
     pub fn restore_parts(&mut self, (bytes, parts): (Vec<u8>, VecDeque<Range<usize>>)) {
         (self.bytes, self.parts) = (bytes, parts);
     }
 
-    /// Takes `count` octets from the front of what is to be sent.
+    /// Removes `count` bytes from the front of the parts to be sent.
     pub fn sent(&mut self, mut count: usize) {
         while let Some(part) = self.parts.front_mut() {
             if count < part.len() {
@@ -262,19 +264,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_buffer_gives_its_filled_part_in_order() {
+    fn a_buffer_returns_its_bytes_in_order() {
         let mut buffer = Buffer::with_room(8);
         assert_eq!(buffer.append(b"abcdef"), 6);
         buffer.consume(4);
         assert_eq!(buffer.filled(), b"ef");
-        assert_eq!(buffer.append(b"ghij"), 2, "only the room behind counts");
+        assert_eq!(buffer.append(b"ghij"), 2, "only the room at the end counts");
         buffer.compact();
         assert_eq!(buffer.filled(), b"efgh");
         assert_eq!(buffer.spare(), 4);
     }
 
     #[test]
-    fn a_consumed_buffer_starts_anew() {
+    fn a_consumed_buffer_starts_again_at_its_front() {
         let mut buffer = Buffer::with_room(4);
         buffer.append(b"abcd");
         buffer.consume(9);
@@ -283,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn parts_leave_in_order_at_any_split() {
+    fn parts_are_sent_in_order_at_any_split() {
         for split in 1..=6 {
             let mut buffer = Buffer::with_room(9);
             buffer.append(b"ab-cde-f-");

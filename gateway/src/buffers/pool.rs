@@ -9,7 +9,7 @@ use super::fairness::BulkFairness;
 use super::{Batch, Buffer, Size};
 use crate::limits::{POOL_LARGE, POOL_LARGE_AT_REST, POOL_SMALL, RECORDS_LARGE};
 
-/// Lends large buffers while there are some, and small ones in any case.
+/// Lends large buffers while some are free, and small ones always.
 #[derive(Debug, Clone)]
 pub struct Pool {
     large: Rc<Shelf>,
@@ -26,8 +26,8 @@ impl Default for Pool {
 impl Pool {
     /// A pool that lends at most `large` large buffers at a time.
     ///
-    /// Memory is taken from the system when it is first lent. Large buffers are kept from then on,
-    /// and small ones up to `limits::POOL_SMALL`.
+    /// Memory is allocated when a buffer is first lent. Large buffers are then kept, and up to
+    /// `limits::POOL_SMALL` small ones.
     #[must_use]
     pub fn new(large: usize) -> Self {
         Self {
@@ -37,7 +37,7 @@ impl Pool {
         }
     }
 
-    /// Lends an empty buffer: a small one where no large one is left.
+    /// Lends an empty buffer of this size, or a small one if no large one is free.
     #[must_use]
     pub fn take(&self, size: Size) -> Buffer {
         let large = match size {
@@ -49,7 +49,7 @@ impl Pool {
         buffer
     }
 
-    /// Lends an empty buffer of which no more than `most` bytes are used, or a small one.
+    /// Lends an empty buffer of which at most `most` bytes are used, or a small one.
     #[must_use]
     pub fn take_within(&self, size: Size, most: usize) -> Buffer {
         if most <= Size::Small.room() {
@@ -66,19 +66,19 @@ impl Pool {
         Batch::new(self.take(size))
     }
 
-    /// Lends an empty batch as `take_within` lends a buffer.
+    /// Lends an empty batch of limited size, like `take_within`.
     #[must_use]
     pub fn batch_within(&self, size: Size, most: usize) -> Batch {
         Batch::new(self.take_within(size, most))
     }
 
-    /// Who takes turns with whom on this core.
+    /// The fairness state of this core.
     #[must_use]
     pub fn fairness(&self) -> &BulkFairness {
         &self.fairness
     }
 
-    /// Whether so many large buffers are lent that none should be held while its user waits.
+    /// Whether so many large buffers are lent that a waiting connection should hold none.
     #[must_use]
     pub fn is_in_demand(&self) -> bool {
         self.large.lent() > POOL_LARGE_AT_REST
@@ -96,10 +96,11 @@ type Memory = (Vec<u8>, VecDeque<Range<usize>>);
 #[derive(Debug)]
 pub(super) struct Shelf {
     size: Size,
-    // How many there may be.
+    // The maximum number.
     count: usize,
     free: RefCell<Vec<Memory>>,
-    // Buffers that were never made yet; with `free` and those lent, this is the shelf's bound.
+    // The number of buffers that may still be created. Together with `free` and the lent buffers this is the
+    // shelf's limit.
     unmade: Cell<usize>,
     exhausted: Cell<u64>,
 }
@@ -147,7 +148,7 @@ impl Shelf {
 
     pub(super) fn give_back(&self, memory: Memory) {
         if memory.0.is_empty() {
-            // An operation that was dropped has kept the memory; a new one may be made for it.
+            // A dropped operation has kept the memory, so another buffer may be created.
             self.unmade.set(self.unmade.get().saturating_add(1));
         } else {
             self.free.borrow_mut().push(memory);
@@ -155,25 +156,25 @@ impl Shelf {
     }
 }
 
-/// Where in a page of memory the room of every buffer begins.
+/// The offset within a page at which the room of every buffer begins.
 ///
-/// The kernel copies between a socket and a buffer by `rep movsb`, which is about 20 times slower on
-/// AMD Zen 3 where destination minus source, modulo the page size, is 1 to 31. The kernel's own data
-/// mostly begins at the start of a page, and glibc puts a large allocation 16 bytes into one: just
-/// there. Half a page away from both there is no such distance.
+/// The kernel copies between a socket and a buffer with `rep movsb`. On AMD Zen 3 this is about 20 times
+/// slower if destination minus source, modulo the page size, is 1 to 31. The kernel's own data mostly begins
+/// at the start of a page, and glibc places a large allocation 16 bytes into a page, which gives such a
+/// distance. Half a page is far from both.
 pub(super) const PAGE_OFFSET: usize = PAGE / 2;
 
 const PAGE: usize = 4096;
 
-// The allocator chooses the address, so there is a page more to choose the origin from; what is left of
-// it behind the room is not used.
+// The allocator chooses the address, so the memory has one extra page from which to choose the origin. The
+// rest of this page after the room is unused.
 fn make(size: Size) -> Memory {
     let mut bytes = vec![0; size.room() + PAGE];
     bytes.truncate(origin(&bytes).saturating_add(size.room()));
     (bytes, VecDeque::with_capacity(RECORDS_LARGE))
 }
 
-// The first place in `bytes` that is `PAGE_OFFSET` into a page.
+// The first offset in `bytes` that is `PAGE_OFFSET` into a page.
 fn origin(bytes: &[u8]) -> usize {
     let origin = PAGE_OFFSET.wrapping_sub(bytes.as_ptr().addr()) % PAGE;
     origin.min(bytes.len())
@@ -203,7 +204,7 @@ mod tests {
     #[test]
     fn every_buffer_begins_half_a_page_into_a_page() {
         let pool = Pool::new(2);
-        // Allocations of odd lengths move the allocator to other offsets.
+        // Allocations of odd sizes move the allocator to other offsets.
         let mut odd: Vec<Vec<u8>> = Vec::new();
         let mut kept = Vec::new();
         for round in 0..600 {
@@ -221,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn a_buffer_begins_at_the_same_place_after_every_use() {
+    fn a_buffer_begins_at_the_same_offset_after_every_use() {
         for size in [Size::Small, Size::Large] {
             let pool = Pool::new(1);
             for _ in 0..2 {
@@ -299,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn a_buffer_lost_to_an_operation_is_made_anew() {
+    fn a_buffer_lost_to_an_operation_is_replaced() {
         let pool = Pool::new(1);
         let mut buffer = pool.take(Size::Large);
         let lent = buffer.lend_spare();

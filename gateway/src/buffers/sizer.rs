@@ -1,11 +1,11 @@
-//! How large a buffer one direction of a connection wants next, by what its sender offers. How much of it
-//! the receiver takes is the socket's to say (`uring::Socket::send_room`).
+//! Chooses the buffer size of one direction of a connection, from the bytes that its sender offers. The
+//! receiver's speed is considered elsewhere (`uring::Socket::send_room`).
 
 use super::{FairnessId, Pool, Size};
 use crate::limits::{PLAINTEXT_ROOM, RECORDS_SMALL, SMALL_READS_MAX};
 
-/// Learns from what was received: who fills small buffers gets large ones, who hardly fills large
-/// ones goes back to small ones.
+/// Learns from received bytes: a sender that fills small buffers gets large ones; a sender that hardly fills
+/// large buffers gets small ones.
 #[derive(Debug)]
 pub struct BufferSizer {
     fairness_id: FairnessId,
@@ -14,7 +14,7 @@ pub struct BufferSizer {
 }
 
 impl BufferSizer {
-    /// That of one direction of `fairness_id`.
+    /// The sizer of one direction of `fairness_id`.
     #[must_use]
     pub fn new(fairness_id: FairnessId) -> Self {
         Self {
@@ -30,7 +30,7 @@ impl BufferSizer {
         self.is_bulk
     }
 
-    /// What to borrow next.
+    /// The size to borrow next.
     #[must_use]
     pub fn size(&self, pool: &Pool) -> Size {
         match self.is_bulk {
@@ -39,7 +39,7 @@ impl BufferSizer {
         }
     }
 
-    /// Notes that `count` octets were received into `room` octets.
+    /// Records that `count` bytes were received into `room` bytes.
     pub fn ate(&mut self, count: usize, room: usize, pool: &Pool) {
         if count >= room {
             (self.is_bulk, self.small_reads) = (true, 0);
@@ -62,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bulk_gets_large_buffers_and_chatter_small_ones() {
+    fn bulk_gets_large_buffers_and_messages_get_small_ones() {
         let pool = Pool::default();
         let mut sizer = BufferSizer::new(pool.fairness().join());
         assert_eq!(sizer.size(&pool), Size::Small);
@@ -76,7 +76,7 @@ mod tests {
         assert_eq!(
             sizer.size(&pool),
             Size::Large,
-            "a pause is no change of mind"
+            "a pause does not change the size"
         );
         sizer.ate(200, 1 << 20, &pool);
         assert_eq!(sizer.size(&pool), Size::Small);

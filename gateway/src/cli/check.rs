@@ -1,4 +1,4 @@
-//! `wardgate check`: every problem of a configuration at once.
+//! `wardgate check`: reports all problems of a configuration at once.
 
 use std::time::SystemTime;
 
@@ -26,7 +26,7 @@ pub(crate) fn run(args: &ConfigArgs) -> anyhow::Result<u8> {
             let others = others.into_iter().map(|remark| remark.text);
             let verdict = match lacking.as_slice() {
                 [] => "good",
-                _ => "no mistake in the configuration and its files",
+                _ => "the configuration and its files are good",
             };
             println!("{}: {verdict}; {routes} routes", file.display());
             for remark in others
@@ -35,8 +35,9 @@ pub(crate) fn run(args: &ConfigArgs) -> anyhow::Result<u8> {
             {
                 println!("{}: {remark}", file.display());
             }
-            // A file may be checked on another machine than the one it is for, and an address may come later (VRRP),
-            // so the exit code is that of a good file. The last line tells what `run` would end with here.
+            // The file may be for another machine than this one, and an address may be added later (VRRP).
+            // The exit code is therefore that of a good file, and the last line names what would stop `run`
+            // here.
             for Remark { text, .. } in lacking {
                 println!(
                     "{}: `wardgate run` would not start on this machine (exit code {EXIT_CONFIG}): {text}; if the file is \

@@ -1,4 +1,4 @@
-//! The command line: one tree of commands, the one source of help.
+//! The command line: one tree of commands, and the only source of the help text.
 
 mod check;
 mod names;
@@ -11,19 +11,19 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-/// The command did what it was asked.
+/// The command succeeded.
 pub const EXIT_GOOD: u8 = 0;
 /// The command failed.
 pub const EXIT_FAILED: u8 = 1;
-/// The command line was not understood (clap's own code).
+/// The command line is not valid (clap's own code).
 pub const EXIT_USAGE: u8 = 2;
-/// The configuration or the environment does not allow it (sysexits.h `EX_CONFIG`).
+/// The configuration or the environment does not allow a start (sysexits.h `EX_CONFIG`).
 pub const EXIT_CONFIG: u8 = 78;
 
 /// Mutual-TLS gateway for healthcare imaging.
 ///
-/// Plaintext DICOM and HL7 enter on one LAN, cross in mutual TLS with AES-256-GCM, and leave as
-/// plaintext on the other.
+/// Plaintext DICOM and HL7 enter on one LAN, cross the network in mutual TLS with AES-256-GCM, and leave as
+/// plaintext on the other LAN.
 #[derive(Debug, Parser)]
 #[command(name = "wardgate", version, max_term_width = 100)]
 struct Cli {
@@ -36,7 +36,7 @@ enum Command {
     /// Run the gateway in the foreground until SIGTERM
     #[command(after_help = RUN_HELP)]
     Run(ConfigArgs),
-    /// Report every problem of a configuration with its line and remedy; exit 0 or 78
+    /// Report every problem of a configuration, with its line and what to do; exit code 0 or 78
     #[command(after_help = CHECK_HELP)]
     Check(ConfigArgs),
     /// Make, show and revoke the certificates of a site
@@ -44,7 +44,7 @@ enum Command {
     Pki(pki::Command),
 }
 
-/// Where the configuration is.
+/// Which configuration file a command reads.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ConfigArgs {
     /// The configuration file
@@ -54,13 +54,13 @@ pub(crate) struct ConfigArgs {
         default_value = "/etc/wardgate/wardgate.toml"
     )]
     config: PathBuf,
-    /// The same, without the option's name
+    /// The configuration file, without the option's name
     #[arg(value_name = "FILE", conflicts_with = "config")]
     file: Option<PathBuf>,
 }
 
 impl ConfigArgs {
-    /// The configuration file, whichever way it was named.
+    /// The configuration file, given either way.
     pub(crate) fn file(&self) -> &Path {
         self.file.as_deref().unwrap_or(&self.config)
     }
@@ -68,27 +68,27 @@ impl ConfigArgs {
 
 const RUN_HELP: &str = "\
 Signals:
-  SIGTERM, SIGINT  stop accepting connections; open ones have the time of `drain` to end, then they are reset.
-                   A second one resets them at once
-  SIGHUP           logged; this version takes a changed configuration at the next start
+  SIGTERM, SIGINT  stop accepting connections; open connections have the `drain` time to finish, then the
+                   gateway resets them. A second signal resets them at once
+  SIGHUP           logged, no other effect: this version reads a changed configuration at the next start
   SIGUSR1, SIGUSR2, SIGALRM, SIGIO, SIGPROF, SIGPWR, SIGSTKFLT, SIGVTALRM and real-time signals
-                   ignored, with one line in the log each minute at most
+                   ignored, with at most one log line per minute
 
 Exit codes:
   0   stopped by a signal, all connections ended
   1   a failure while running; the last line of the log names it
-  2   the command line was not understood
-  78  the configuration, its files, or the machine (io_uring, ports, descriptors) do not allow a start;
+  2   the command line is not valid
+  78  the configuration, its files, or the machine (io_uring, ports, file descriptors) do not allow a start;
       standard error names each problem";
 
 const CHECK_HELP: &str = "\
-Besides problems it reports remarks: what an operator should know about a configuration that is good, such as an
-address that this machine has not, or a name that does not resolve now.
+For a good configuration, `check` also prints remarks, for example about an address that this machine does not
+have, or about a name that does not resolve now.
 
 Exit codes:
   0   the gateway would start with this configuration
-  2   the command line was not understood
-  78  it would not; standard error names each problem with its line";
+  2   the command line is not valid
+  78  the gateway would not start; standard error names each problem with its line";
 
 /// Parses a command line that begins with the program's name, runs its command and returns the exit code
 /// of the process.

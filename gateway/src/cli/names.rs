@@ -1,4 +1,4 @@
-//! The names of targets that this machine cannot resolve, for `wardgate check`.
+//! Finds target names that this machine cannot resolve, for `wardgate check`.
 
 use std::collections::BTreeSet;
 use std::net::ToSocketAddrs;
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use crate::config::{Config, Host, RouteConfig};
 use crate::limits::{CHECK_NAMES_MAX, CHECK_NAMES_WAIT};
 
-/// A sentence for each name of a target that does not resolve now. Takes at most `CHECK_NAMES_WAIT`.
+/// Returns one message for each target name that does not resolve now. Takes at most `CHECK_NAMES_WAIT`.
 pub(super) fn remarks(config: &Config) -> Vec<String> {
     let names: BTreeSet<_> = config
         .routes
@@ -32,14 +32,14 @@ pub(super) fn remarks(config: &Config) -> Vec<String> {
         .filter_map(|(name, outcome)| Some((name, outcome.err()?)))
         .map(|(name, why)| {
             format!(
-                "target \"{name}\": the name does not resolve on this machine now: {why}; correct it, or see to its \
-                 entry in DNS or /etc/hosts"
+                "target \"{name}\": the name does not resolve on this machine now: {why}; correct the name, or add it to \
+                 DNS or /etc/hosts"
             )
         })
         .collect();
     if left_out > 0 {
         remarks.push(format!(
-            "{left_out} more names of targets were not looked up; `check` looks up {CHECK_NAMES_MAX}"
+            "{left_out} more target names were not looked up; `check` looks up {CHECK_NAMES_MAX} at most"
         ));
     }
     remarks
@@ -58,7 +58,7 @@ fn names(route: &RouteConfig) -> impl Iterator<Item = String> {
     names.into_iter()
 }
 
-// Looks all of them up at once, since each may take as long as its server does not answer.
+// All names are looked up in parallel: one lookup takes until its name server answers or times out.
 fn outcomes(
     names: &[String],
     look_up: impl Fn(&str) -> Result<(), String> + Copy + Send + 'static,
@@ -67,7 +67,7 @@ fn outcomes(
     let (done, results) = mpsc::channel();
     for (index, name) in names.iter().cloned().enumerate() {
         let done = done.clone();
-        // A thread that hangs ends with the process.
+        // A thread whose lookup hangs ends with the process.
         let _ = thread::Builder::new().spawn(move || done.send((index, look_up(&name))));
     }
     drop(done);
@@ -89,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_that_hangs_holds_up_no_other_and_not_the_check() {
+    fn a_lookup_that_hangs_delays_neither_other_lookups_nor_the_check() {
         fn look_up(name: &str) -> Result<(), String> {
             match name {
                 "good" => Ok(()),

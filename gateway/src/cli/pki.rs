@@ -1,7 +1,6 @@
 //! `wardgate pki`: the certificates of a site.
 //!
-//! Each command says what it wrote and what comes next. The work is done in `pki::authority` and
-//! `pki::show`.
+//! Each command prints what it wrote and what to do next. `pki::authority` and `pki::show` do the work.
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -16,25 +15,25 @@ use crate::pki::authority::{
 };
 use crate::pki::show;
 
-/// The days that may be asked for: a century is more than any key deserves.
+/// Allowed values of `--days`. No key should be used for more than a century.
 const DAYS: std::ops::RangeInclusive<i64> = 1..=36_525;
 
-/// What to do.
+/// The subcommands of `wardgate pki`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Make a site's own certificate authority, with an empty revocation list
     Init(Init),
     /// Issue a certificate for a site, with a new key, for connecting and accepting
     Issue(Issue),
-    /// Say in words what is in certificate, key and revocation files
+    /// Describe the contents of certificate, key and revocation list files
     Show(Show),
-    /// Issue a certificate again with a new key, or write the revocation list anew
+    /// Issue a certificate again with a new key, or write a new revocation list
     Renew(Renew),
-    /// Revoke a certificate and write the revocation list anew
+    /// Revoke a certificate and write a new revocation list
     Revoke(Revoke),
 }
 
-/// Which CA.
+/// Which CA a command uses.
 #[derive(Debug, Args)]
 pub(crate) struct Dir {
     /// The CA's folder: ca.pem, ca.key, ca.crl and issued.toml
@@ -42,10 +41,10 @@ pub(crate) struct Dir {
     dir: PathBuf,
 }
 
-/// How long a revocation list lasts.
+/// How long a revocation list is valid.
 #[derive(Debug, Args)]
 pub(crate) struct CrlDays {
-    /// Days until the revocation list must be renewed; gateways refuse peers without a current one
+    /// Days until the revocation list must be renewed; gateways refuse peers if the list has expired
     #[arg(long, value_name = "DAYS", default_value_t = CRL_DAYS, value_parser = days())]
     crl_days: u32,
 }
@@ -54,7 +53,7 @@ pub(crate) struct CrlDays {
 pub(crate) struct Init {
     #[command(flatten)]
     ca: Dir,
-    /// The name that people will know the CA by, such as "Region North CA"
+    /// The name by which people know the CA, such as "Region North CA"
     #[arg(long)]
     name: String,
     /// The CA's key: ECDSA on P-256 or P-384
@@ -63,14 +62,14 @@ pub(crate) struct Init {
     /// Days that the CA is valid for
     #[arg(long, default_value_t = CA_DAYS, value_parser = days())]
     days: u32,
-    /// A DNS name that the CA may vouch for, with all names below it; may be given several times. With
-    /// this or --permit-uri the CA may vouch for nothing else: peers refuse its certificates for other
-    /// names, even where its key was stolen
+    /// A DNS name for which the CA may issue certificates, including all names below it; may be given several
+    /// times. With this or --permit-uri the CA may issue certificates for no other name: peers refuse them,
+    /// even if the CA's key was stolen
     #[arg(long, value_name = "NAME")]
     permit_dns: Vec<String>,
-    /// A host whose URIs the CA may vouch for, .HOST for all hosts below it; may be given several times.
-    /// A urn: has no host and cannot be permitted. wardgate and OpenSSL check the host; other programs
-    /// that verify with webpki (rustls) refuse every URI of such a CA
+    /// A host for whose URIs the CA may issue certificates, .HOST for all hosts below it; may be given
+    /// several times. A urn: has no host and cannot be permitted. wardgate and OpenSSL check the host; other
+    /// programs that verify with webpki (rustls) refuse every URI of such a CA
     #[arg(long, value_name = "HOST")]
     permit_uri: Vec<String>,
     #[command(flatten)]
@@ -83,25 +82,25 @@ pub(crate) struct Issue {
     ca: Dir,
     #[command(flatten)]
     names: Names,
-    /// Where the certificate goes; must not exist
+    /// The file for the certificate; must not exist
     #[arg(long, value_name = "FILE", default_value = "site.pem")]
     out: PathBuf,
-    /// Where the private key goes; must not exist
+    /// The file for the private key; must not exist
     #[arg(long, value_name = "FILE", default_value = "site.key")]
     key_out: PathBuf,
     /// The site's key: ECDSA on P-256 or P-384
     #[arg(long, value_enum, default_value_t = KeyType::P256)]
     key: KeyType,
-    /// Days that the certificate is valid for; it never outlives its CA
+    /// Days that the certificate is valid; it never outlives its CA
     #[arg(long, default_value_t = CERTIFICATE_DAYS, value_parser = days())]
     days: u32,
 }
 
-/// Who the site is: one name at least, of either kind.
+/// The site's names: at least one, of either kind.
 #[derive(Debug, Args)]
 #[group(required = true, multiple = true)]
 pub(crate) struct Names {
-    /// A DNS name of the site, as peers will list it; may be given several times
+    /// A DNS name of the site, as peers list it; may be given several times
     #[arg(long, value_name = "NAME")]
     dns: Vec<String>,
     /// A URI of the site, such as urn:nhs:ods:X26; may be given several times
@@ -122,10 +121,10 @@ pub(crate) struct Renew {
     ca: Dir,
     #[command(flatten)]
     what: Renewed,
-    /// Its private key, which is replaced by a new one
+    /// The certificate's private key, which is replaced by a new one
     #[arg(long, value_name = "FILE", requires = "certificate")]
     key: Option<PathBuf>,
-    /// Days that the certificate is valid for; it never outlives its CA
+    /// Days that the new certificate is valid; it never outlives its CA
     #[arg(long, default_value_t = CERTIFICATE_DAYS, value_parser = days())]
     days: u32,
     #[command(flatten)]
@@ -136,10 +135,10 @@ pub(crate) struct Renew {
 #[derive(Debug, Args)]
 #[group(required = true, multiple = true)]
 pub(crate) struct Renewed {
-    /// The certificate to replace by one with the same names
+    /// The certificate to replace with a new one for the same names
     #[arg(long, value_name = "FILE", requires = "key")]
     certificate: Option<PathBuf>,
-    /// Write the revocation list anew, before it expires
+    /// Write a new revocation list before the current one expires
     #[arg(long)]
     crl: bool,
 }
@@ -150,21 +149,21 @@ pub(crate) struct Revoke {
     ca: Dir,
     #[command(flatten)]
     what: What,
-    /// Why
+    /// The reason for the revocation
     #[arg(long, value_enum, default_value_t = Reason::Unspecified)]
     reason: Reason,
     #[command(flatten)]
     crl: CrlDays,
 }
 
-/// Which certificate is revoked.
+/// Which certificate to revoke.
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
 pub(crate) struct What {
     /// The certificate's serial number in hexadecimal, as `wardgate pki show` prints it
     #[arg(long, value_name = "HEX")]
     serial: Option<String>,
-    /// The certificate itself
+    /// The certificate file
     #[arg(long, value_name = "FILE")]
     certificate: Option<PathBuf>,
 }
@@ -205,15 +204,15 @@ fn init(args: &Init, now: SystemTime) -> anyhow::Result<()> {
         authority.ends()
     );
     if let Some(permitted) = authority.permitted() {
-        println!("the CA may vouch for {permitted}, and for nothing else");
+        println!("the CA may issue certificates for {permitted} only");
     }
     println!(
         "next: issue a certificate with `wardgate pki issue --dir {dir} --dns NAME`, and give \
-         ca.pem to the other site, where it goes into \"trust\"; ca.key stays here"
+         ca.pem to the other site, which names it as \"trust\"; never give ca.key away"
     );
     println!(
-        "where a site has {dir}/ca.crl as \"crl\": run `wardgate pki renew --crl --dir {dir}` \
-         at least every {} days and hand the list on",
+        "if a site uses {dir}/ca.crl as \"crl\": run `wardgate pki renew --crl --dir {dir}` \
+         at least every {} days and send the new list to that site",
         args.crl.crl_days
     );
     Ok(())
@@ -242,7 +241,7 @@ fn issue(args: &Issue, now: SystemTime) -> anyhow::Result<()> {
 
 fn report_issued(issued: &Issued, output: &Output) {
     let cut = if issued.cut_by_authority {
-        ", when its CA ends"
+        ", when its CA expires"
     } else {
         ""
     };
@@ -256,11 +255,12 @@ fn report_issued(issued: &Issued, output: &Output) {
     );
 }
 
-/// Shows what can be read; a file that cannot be read fails the command, and hides none of the others.
+/// Prints all files that can be read. A file that cannot be read fails the command, but the others are still
+/// printed.
 fn show(args: &Show, now: SystemTime) -> anyhow::Result<()> {
     let (text, problems) = described(&args.files, now);
     match std::io::stdout().write_all(text.as_bytes()) {
-        // Whoever read it, `head` perhaps, has seen enough.
+        // The reader closed the pipe (`head`, for example) and needs no more output.
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => {}
         written => written?,
     }
@@ -296,8 +296,8 @@ fn renew(args: &Renew, now: SystemTime) -> anyhow::Result<()> {
         let issued = authority.renew(&output, args.days, now)?;
         report_issued(&issued, &output);
         println!(
-            "next: restart wardgate where it is used ({ENDINGS}); peers that list its key by sha256: \
-             need the new one. The old certificate stays good until it ends or `wardgate pki revoke \
+            "next: restart the gateways that use it ({ENDINGS}); peers that list its key by sha256: \
+             need the new one. The old certificate remains valid until it expires or until `wardgate pki revoke \
              --serial {}`",
             issued.replaced.as_deref().unwrap_or_default()
         );
@@ -315,7 +315,7 @@ fn revoke(args: &Revoke, now: SystemTime) -> anyhow::Result<()> {
     };
     let mut authority = Authority::open(&args.ca.dir)?;
     let revoked = authority.revoke(&what, args.reason, args.crl.crl_days, now)?;
-    let before = if revoked.again { " before" } else { "" };
+    let before = if revoked.again { " already" } else { "" };
     let names = revoked.names.join(", ");
     println!("revoked{before}: serial {}, {names}", revoked.serial);
     report_crl(&revoked.crl);
@@ -331,12 +331,12 @@ fn report_crl(crl: &CrlWritten) {
         crl.due
     );
     println!(
-        "next: hand it to every site that trusts this CA, and restart wardgate there ({ENDINGS})"
+        "next: send it to every site that trusts this CA, and restart wardgate there ({ENDINGS})"
     );
 }
 
-/// What a restart does to connections, for those who hesitate.
-const ENDINGS: &str = "SIGTERM lets open connections end first, within their drain time";
+/// What a restart does to open connections.
+const ENDINGS: &str = "after SIGTERM, open connections have their drain time to finish";
 
 #[cfg(test)]
 mod tests {
@@ -365,7 +365,7 @@ mod tests {
     }
 
     #[test]
-    fn a_site_is_brought_up_renewed_and_revoked_by_commands() {
+    fn a_site_is_set_up_renewed_and_revoked_by_commands() {
         let dir = tempfile::tempdir().expect("a folder");
         let dir = dir.path().display();
         let run = |line: &str| {
@@ -397,7 +397,7 @@ mod tests {
     }
 
     #[test]
-    fn show_describes_what_it_can_read_and_fails_for_the_rest() {
+    fn show_describes_readable_files_and_fails_for_the_others() {
         let dir = tempfile::tempdir().expect("a folder");
         let dir = dir.path().display();
         run_line(&format!("init --dir {dir}/ca --name Region")).expect("a CA");
@@ -430,7 +430,7 @@ mod tests {
     }
 
     #[test]
-    fn a_command_that_misses_a_choice_names_all_of_it() {
+    fn an_error_about_a_missing_choice_names_all_alternatives() {
         for (line, choices) in [
             ("issue", ["--dns <NAME>", "--uri <URI>"]),
             ("renew", ["--certificate <FILE>", "--crl"]),
@@ -445,7 +445,7 @@ mod tests {
     }
 
     #[test]
-    fn a_command_that_fails_says_why() {
+    fn a_failed_command_reports_the_cause() {
         let dir = tempfile::tempdir().expect("a folder");
         let path = dir.path().join("ca").display().to_string();
         let error = run_line(&format!("issue --dir {path} --dns gw.example"));
@@ -456,7 +456,7 @@ mod tests {
     }
 
     #[test]
-    fn a_ca_for_some_names_issues_no_others() {
+    fn a_constrained_ca_issues_no_other_names() {
         let dir = tempfile::tempdir().expect("a folder");
         let dir = dir.path().display();
         run_line(&format!(

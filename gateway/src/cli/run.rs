@@ -3,7 +3,7 @@
 use super::{ConfigArgs, EXIT_CONFIG, EXIT_GOOD};
 use crate::supervisor::{self, RunError};
 
-/// Runs the gateway until it is told to stop.
+/// Runs the gateway until a signal stops it.
 pub(crate) fn run(args: &ConfigArgs) -> anyhow::Result<u8> {
     match supervisor::run(args.file()) {
         Ok(()) => Ok(EXIT_GOOD),

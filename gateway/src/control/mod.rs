@@ -1,9 +1,9 @@
-//! What an operator asks a running gateway to do, whichever way the request comes.
+//! Requests of an operator to a running gateway, independent of how they arrive.
 
 /// A request to the supervisor. Signals produce it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Command {
-    /// Drain all routes, and end the process.
+    /// Drain all routes, then end the process.
     Stop,
     /// Read the configuration again.
     Reload,

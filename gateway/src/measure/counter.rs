@@ -1,8 +1,8 @@
-//! One number.
+//! A counter shared between threads.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// A number that others may read while it is changed.
+/// A number that one thread changes while others read it.
 #[derive(Debug, Default)]
 pub struct Counter(AtomicU64);
 
@@ -12,17 +12,17 @@ impl Counter {
         self.0.fetch_add(count, Ordering::Relaxed);
     }
 
-    /// Takes `count` away; for numbers that say how many are there now.
+    /// Subtracts `count`; for gauges.
     pub fn sub(&self, count: u64) {
         self.0.fetch_sub(count, Ordering::Relaxed);
     }
 
-    /// Sets the number, where it is counted elsewhere.
+    /// Sets the number, if it is counted elsewhere.
     pub fn set(&self, count: u64) {
         self.0.store(count, Ordering::Relaxed);
     }
 
-    /// The number now.
+    /// The current number.
     pub fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }

@@ -1,4 +1,4 @@
-//! How long answers took, in little memory.
+//! Records response times compactly.
 
 use std::fmt;
 use std::time::Duration;
@@ -7,48 +7,48 @@ use hdrhistogram::Histogram;
 
 use crate::limits::{LATENCY_MAX, LATENCY_MIN};
 
-/// Two figures are exact: what is shown is off by a hundredth at most.
+/// Two significant digits: reported values are off by at most 1 %.
 const FIGURES: u8 = 2;
-/// What there is room for at first, in microseconds. More is made when a slower answer comes.
+/// The initial range in microseconds. The range grows when a slower answer arrives.
 const FIRST_US: u64 = 20_000;
 
-/// Times of the answers in one connection.
+/// The response times of one connection.
 ///
-/// It takes memory with the first time, and more when one comes that is longer than all before, up to
-/// a bound. Shorter and longer ones than `LATENCY_MIN` and `LATENCY_MAX` count as these.
+/// Allocates memory with the first time, and more with each time longer than all before, up to a limit. Times
+/// outside `LATENCY_MIN` and `LATENCY_MAX` count as these limits.
 #[derive(Clone, PartialEq, Default)]
 pub struct Latencies(Option<Box<Histogram<u32>>>);
 
 impl Latencies {
-    /// How many there are.
+    /// The number of recorded times.
     #[must_use]
     pub fn count(&self) -> u64 {
         self.0.as_ref().map_or(0, |histogram| histogram.len())
     }
 
-    /// The time within which half of them came.
+    /// The median.
     #[must_use]
     pub fn p50(&self) -> Option<Duration> {
         self.at(0.5)
     }
 
-    /// The time within which 99 of 100 came.
+    /// The 99th percentile.
     #[must_use]
     pub fn p99(&self) -> Option<Duration> {
         self.at(0.99)
     }
 
-    /// The longest.
+    /// The longest time.
     #[must_use]
     pub fn max(&self) -> Option<Duration> {
         self.at(1.0)
     }
 
-    /// Notes an answer that took so long.
+    /// Records a response time.
     pub fn note(&mut self, time: Duration) {
         let time = time.clamp(LATENCY_MIN, LATENCY_MAX);
         let histogram = self.0.get_or_insert_with(empty);
-        // It grows up to LATENCY_MAX, so there is room for it.
+        // The range grows up to LATENCY_MAX, so the value always fits.
         histogram.record(micros(time)).ok();
     }
 
@@ -60,7 +60,7 @@ impl Latencies {
 }
 
 impl fmt::Debug for Latencies {
-    // Some thousand counters say less than four figures.
+    // Prints four figures instead of thousands of counters.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Latencies")
             .field("count", &self.count())
@@ -87,7 +87,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn quantiles_are_exact_to_two_figures() {
+    fn quantiles_have_two_exact_digits() {
         let mut latencies = Latencies::default();
         assert_eq!((latencies.count(), latencies.p50()), (0, None));
         for milliseconds in 1..=1000 {
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn times_beyond_the_bounds_count_as_the_bounds() {
+    fn times_outside_the_limits_count_as_the_limits() {
         let mut latencies = Latencies::default();
         latencies.note(Duration::ZERO);
         assert!(latencies.max() < Some(2 * LATENCY_MIN));
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn memory_is_taken_with_the_first_time_and_is_bounded() {
+    fn memory_is_allocated_with_the_first_time_and_is_bounded() {
         assert_eq!(size_of::<Latencies>(), size_of::<usize>());
         let mut latencies = Latencies::default();
         let mut counters = |time| {

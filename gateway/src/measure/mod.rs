@@ -1,4 +1,4 @@
-//! What numbers are counted in. It knows nothing of what they count.
+//! Types for counting and measuring. They know nothing about what they measure.
 
 mod counter;
 mod latency;

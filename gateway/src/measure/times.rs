@@ -1,12 +1,12 @@
-//! How long things took, on a scale that never changes.
+//! A histogram of durations with fixed buckets.
 
 use std::time::Duration;
 
 use super::Counter;
 
-/// The scale: upper bounds in microseconds, each with its name in seconds. From what a LAN takes to what
-/// no application waits for; two or three steps a decade show a shift, and tell a percentile to half of
-/// itself.
+/// The upper bounds of the buckets in microseconds, each with its name in seconds. They range from LAN
+/// latencies to times that no application waits for. With two or three buckets per decade, a shift is
+/// visible, and a percentile has an error of at most half its value.
 pub const SCALE: [(u64, &str); 14] = [
     (1_000, "0.001"),
     (2_500, "0.0025"),
@@ -24,18 +24,17 @@ pub const SCALE: [(u64, &str); 14] = [
     (30_000_000, "30"),
 ];
 
-/// Times by the step of the scale that they fall under, and their sum: of many connections together,
-/// where `Latencies` are of one.
+/// Durations per bucket, and their sum. Aggregates many connections; `Latencies` belong to one.
 #[derive(Debug, Default)]
 pub struct Times {
-    // One for each step, without what fell under the steps before.
+    // One counter per bucket, without the counts of lower buckets.
     steps: [Counter; SCALE.len()],
     beyond: Counter,
     micros: Counter,
 }
 
 impl Times {
-    /// Notes that something took so long.
+    /// Records a duration.
     pub fn note(&self, time: Duration) {
         let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
         let mut steps = SCALE.iter().zip(&self.steps);
@@ -44,13 +43,13 @@ impl Times {
         self.micros.add(micros);
     }
 
-    /// How many fell under each step alone, and last those beyond all.
+    /// The count of each bucket alone; the last one is for all longer durations.
     pub fn each(&self) -> impl Iterator<Item = u64> + '_ {
         let all = self.steps.iter().chain([&self.beyond]);
         all.map(Counter::get)
     }
 
-    /// All of them together, in microseconds.
+    /// The sum of all durations in microseconds.
     #[must_use]
     pub fn micros(&self) -> u64 {
         self.micros.get()
@@ -62,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_scale_rises_and_its_names_are_its_bounds() {
+    fn bucket_bounds_increase_and_match_their_names() {
         assert!(SCALE.is_sorted_by(|one, next| one.0 < next.0));
         for (micros, name) in SCALE {
             let seconds: f64 = name.parse().expect("a name is a number");
@@ -72,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn a_time_falls_under_the_first_step_that_it_does_not_exceed() {
+    fn a_duration_counts_in_the_first_bucket_that_it_does_not_exceed() {
         let times = Times::default();
         for micros in [0, 1_000, 1_001, 30_000_000, 30_000_001] {
             times.note(Duration::from_micros(micros));

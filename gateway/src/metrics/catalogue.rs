@@ -1,4 +1,4 @@
-//! Every metric: its name, its kind, its help, and where its number comes from.
+//! All metrics: name, kind, help text, and source.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ const ROUTES: [(&str, &str, &str, Number); 15] = [
     (
         "wardgate_connections_complete_total",
         "counter",
-        "Connections that ended in order.",
+        "Connections that ended cleanly.",
         |r| &r.complete,
     ),
     (
@@ -35,31 +35,31 @@ const ROUTES: [(&str, &str, &str, Number); 15] = [
     (
         "wardgate_handshakes_refused_total",
         "counter",
-        "Handshakes that came to nothing.",
+        "Failed TLS handshakes.",
         |r| &r.refused,
     ),
     (
         "wardgate_targets_unreachable_total",
         "counter",
-        "Connections without a target.",
+        "Connections that ended because no target could be reached.",
         |r| &r.unreachable,
     ),
     (
         "wardgate_starts_illegal_total",
         "counter",
-        "Connections that did not begin as their route's protocol does.",
+        "Connections whose first bytes were not of their route's protocol.",
         |r| &r.illegal,
     ),
     (
         "wardgate_connections_forbidden_total",
         "counter",
-        "Connections that the rules of their route did not allow.",
+        "Connections that the rules of their route refused.",
         |r| &r.forbidden,
     ),
     (
         "wardgate_would_refuse_total",
         "counter",
-        "Associations that the rules would have refused, on routes that only report.",
+        "Associations that the rules would have refused, on routes with rules = report.",
         |r| &r.would_refuse,
     ),
     (
@@ -71,34 +71,34 @@ const ROUTES: [(&str, &str, &str, Number); 15] = [
     (
         "wardgate_connections_limited_total",
         "counter",
-        "Connections over a limit.",
+        "Connections refused or ended because a limit was reached.",
         |r| &r.limited,
     ),
     (
         "wardgate_connections_broken_total",
         "counter",
-        "Connections reset or cut off.",
+        "Connections that were reset or truncated.",
         |r| &r.broken,
     ),
     (
         "wardgate_sealed_bytes_total",
         "counter",
-        "Payload bytes into TLS, counted when they are handed to the socket; those that no receiver acknowledged before \
+        "Payload bytes into TLS, counted when they are handed to the socket; bytes that no receiver acknowledged before \
          its connection was reset are also in wardgate_undelivered_bytes_total.",
         |r| &r.sealed_bytes,
     ),
     (
         "wardgate_opened_bytes_total",
         "counter",
-        "Payload bytes out of TLS, counted when they are handed to the socket; those that no receiver acknowledged before \
+        "Payload bytes out of TLS, counted when they are handed to the socket; bytes that no receiver acknowledged before \
          its connection was reset are also in wardgate_undelivered_bytes_total.",
         |r| &r.opened_bytes,
     ),
     (
         "wardgate_undelivered_bytes_total",
         "counter",
-        "Payload bytes that came in and were not delivered: not passed on, or not acknowledged when the connection was \
-         reset. wardgate_sealed_bytes_total and wardgate_opened_bytes_total less this is what was delivered at least.",
+        "Received payload bytes that were not delivered: not forwarded, or not acknowledged when the connection was \
+         reset. wardgate_sealed_bytes_total plus wardgate_opened_bytes_total minus this is the least that was delivered.",
         |r| &r.undelivered_bytes,
     ),
     (
@@ -118,49 +118,49 @@ const CORES: [(&str, &str, &str, OfCore); 8] = [
     (
         "wardgate_core_connections_total",
         "counter",
-        "Connections that the core was given.",
+        "Connections assigned to the core.",
         |c| c.given.get(),
     ),
     (
         "wardgate_core_connections_open",
         "gauge",
-        "Connections that the core has now.",
+        "Connections assigned to the core and open now.",
         |c| c.open.get(),
     ),
     (
         "wardgate_core_bytes_total",
         "counter",
-        "Payload bytes that the core moved, both ways.",
+        "Payload bytes that the core moved, in both directions.",
         |c| c.moved_bytes.get(),
     ),
     (
         "wardgate_buffers_exhausted_total",
         "counter",
-        "Times all large buffers were lent.",
+        "Times a small buffer was used because all large ones were lent.",
         |c| c.pool_exhausted.get(),
     ),
     (
         "wardgate_pipes_exhausted_total",
         "counter",
-        "Times passthrough copied because no pipe was to be had.",
+        "Fallbacks to copying because no pipe was available.",
         |c| c.pipes_exhausted.get(),
     ),
     (
         "wardgate_spliced_bytes_total",
         "counter",
-        "Octets that passthrough moved without copying them.",
+        "Bytes that passthrough moved without copying.",
         |c| c.spliced_bytes.get(),
     ),
     (
         "wardgate_accept_paused_total",
         "counter",
-        "Times accepting paused for want of resources.",
+        "Pauses of accepting because file descriptors or memory had run out.",
         |c| c.accept_paused.get(),
     ),
     (
         "wardgate_handshake_steps_delayed_total",
         "counter",
-        "Steps of handshakes with clients that waited for others.",
+        "Handshake steps with clients that were delayed by the limit on their CPU time.",
         |c| c.steps_delayed.get(),
     ),
 ];
@@ -177,7 +177,8 @@ const ENDED: [(&str, OfStage); 7] = [
 
 const OUTCOMES: [(&str, OfTarget); 2] = [("good", |t| &t.good), ("bad", |t| &t.bad)];
 
-/// The Prometheus text (format 0.0.4) of these routes and cores; `targets` are those that are probed. `dropped` is how many log events were lost because nobody read the log.
+/// The metrics of these routes, cores and probed targets as Prometheus text (format 0.0.4). `dropped` is the
+/// number of log events lost because the log was not read.
 #[must_use]
 pub fn exposition(
     routes: &[RouteMetrics],
@@ -190,7 +191,7 @@ pub fn exposition(
         head(&mut text, name, kind, help);
         for route in routes {
             let sum = sum(route, number);
-            // A route's name holds no character that would need escaping.
+            // A route's name has no character that needs escaping.
             let _ = writeln!(text, "{name}{{route=\"{}\"}} {sum}", route.name);
         }
     }
@@ -199,7 +200,7 @@ pub fn exposition(
         &mut text,
         name,
         "counter",
-        "Key updates of the in-place record layer.",
+        "TLS 1.3 key updates of connections with the in-place record layer, by direction.",
     );
     for route in routes {
         for (direction, number) in DIRECTIONS {
@@ -217,7 +218,7 @@ pub fn exposition(
         }
     }
     let name = "wardgate_handshake_cpu_seconds_total";
-    let help = "Time of the core that handshakes with clients took.";
+    let help = "CPU time of the core spent on handshakes with clients.";
     head(&mut text, name, "counter", help);
     for core in cores {
         let micros = core.steps_micros.get();
@@ -231,7 +232,7 @@ pub fn exposition(
         &mut text,
         lost,
         "counter",
-        "Log events lost because nobody read the log.",
+        "Log events dropped because the log was not read.",
     );
     let _ = writeln!(text, "{lost} {dropped}");
     text
@@ -243,14 +244,15 @@ fn unauthenticated(text: &mut String, cores: &[Arc<CoreCounters>]) {
         cores.map(|block| number(block).get()).sum()
     };
     let name = "wardgate_unauthenticated_open";
-    let help = "Connections of clients that have not proved who they are, or that are accepted and have sent nothing.";
+    let help = "Connections of unauthenticated clients, and of accepted peers that have sent no first message.";
     head(text, name, "gauge", help);
     for stage in Stage::ALL {
         let open = sum(stage, |block| &block.open);
         let _ = writeln!(text, "{name}{{stage=\"{}\"}} {open}", stage.name());
     }
     let name = "wardgate_unauthenticated_ended_total";
-    let help = "Connections of such clients that were ended because a limit was reached.";
+    let help =
+        "Connections of unauthenticated clients that were ended because a limit was reached.";
     head(text, name, "counter", help);
     for stage in Stage::ALL {
         for (limit, number) in ENDED {
@@ -262,13 +264,18 @@ fn unauthenticated(text: &mut String, cores: &[Arc<CoreCounters>]) {
 
 fn health(text: &mut String, targets: &[Arc<Target>]) {
     let name = "wardgate_target_up";
-    let help = "Whether the target counts as there, where it is probed.";
+    let help = "Whether the probed target is up (1) or down (0).";
     head(text, name, "gauge", help);
     for target in targets {
         let _ = writeln!(text, "{name}{{{}}} {}", labels(target), target.up.get());
     }
     let name = "wardgate_health_probes_total";
-    head(text, name, "counter", "Probes of the target.");
+    head(
+        text,
+        name,
+        "counter",
+        "Health probes of the target, by outcome.",
+    );
     for target in targets {
         for (outcome, number) in OUTCOMES {
             let labels = format!("{},outcome=\"{outcome}\"", labels(target));
@@ -277,7 +284,7 @@ fn health(text: &mut String, targets: &[Arc<Target>]) {
     }
 }
 
-// Neither a route's name nor an address or DNS name holds a character that would need escaping.
+// Route names, addresses and DNS names have no character that needs escaping.
 fn labels(target: &Target) -> String {
     let Target { route, name, .. } = target;
     format!("route=\"{route}\",target=\"{name}\"")
@@ -295,7 +302,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_core_shows_what_it_has_and_what_it_moved() {
+    fn a_core_shows_its_connections_and_bytes() {
         let core = CoreCounters::new(3);
         core.given.add(5);
         core.open.add(2);
@@ -311,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn a_target_shows_whether_it_is_there_and_what_its_probes_were() {
+    fn a_target_shows_its_state_and_its_probes() {
         let target = Target::new("ct".to_owned(), "[::1]:104".to_owned());
         target.good.add(3);
         target.bad.add(2);

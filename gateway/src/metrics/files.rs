@@ -1,27 +1,27 @@
-//! The metrics of what was loaded at the start: what is closed because of its files, and what expires when.
+//! Metrics of the loaded files: routes closed because of their files, and expiry dates.
 
 use std::fmt::Write as _;
 
 use super::text::head;
 
-/// What the files of a configuration led to.
+/// The results of loading the files of a configuration.
 #[derive(Debug, Default)]
 pub struct Files {
     /// Every route of the configuration by its name, and whether it is closed.
     pub routes: Vec<(String, bool)>,
-    /// Peers that a route refuses because of their files: the route's name and the peer's, which is empty for
-    /// identities that the route lists itself.
+    /// Peers that a route refuses because of their files: the names of route and peer. The peer's name is
+    /// empty for identities that the route lists itself.
     pub refused: Vec<(String, String)>,
-    /// What expires.
+    /// The expiry dates.
     pub expiries: Vec<Expiry>,
 }
 
-/// The first end of the certificates or lists in the files of one owner.
+/// The earliest expiry among the certificates or lists in the files of one owner.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Expiry {
     /// The label of the owner, `route` or `peer`, and its name.
     pub owner: (&'static str, String),
-    /// The key that names the file.
+    /// The configuration key of the file.
     pub file: &'static str,
     /// Whether it is a revocation list.
     pub is_list: bool,
@@ -30,24 +30,26 @@ pub struct Expiry {
 }
 
 impl Files {
-    /// Their rows in Prometheus text.
+    /// The rows as Prometheus text.
     #[must_use]
     pub fn exposition(&self) -> String {
         let mut text = String::new();
         let name = "wardgate_route_closed";
-        let help = "Whether the route accepts nothing because of a bad file; the log names it.";
+        let help =
+            "Whether the route is closed because of an unusable file; the log names the file.";
         head(&mut text, name, "gauge", help);
         for (route, is_closed) in &self.routes {
             let _ = writeln!(text, "{name}{{route=\"{route}\"}} {}", u8::from(*is_closed));
         }
         let name = "wardgate_peer_closed";
-        let help = "Peers that the route refuses because of a bad file; the log names it.";
+        let help =
+            "Peers that the route refuses because of an unusable file; the log names the file.";
         head(&mut text, name, "gauge", help);
         for (route, peer) in &self.refused {
             let _ = writeln!(text, "{name}{{route=\"{route}\",peer=\"{peer}\"}} 1");
         }
         let name = "wardgate_certificate_expiry_timestamp_seconds";
-        let help = "When the first certificate of the file expires, in seconds since 1970.";
+        let help = "Earliest expiry of the certificates in the file, in seconds since 1970.";
         head(&mut text, name, "gauge", help);
         for row in self.expiries.iter().filter(|row| !row.is_list) {
             let (label, owner) = &row.owner;
@@ -55,7 +57,7 @@ impl Files {
             let _ = writeln!(text, "{name}{{{labels}}} {}", row.ends);
         }
         let name = "wardgate_crl_expiry_timestamp_seconds";
-        let help = "When the first revocation list of the owner expires, in seconds since 1970.";
+        let help = "Earliest expiry of the owner's revocation lists, in seconds since 1970.";
         head(&mut text, name, "gauge", help);
         for row in self.expiries.iter().filter(|row| row.is_list) {
             let (label, owner) = &row.owner;
@@ -70,7 +72,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn files_show_what_is_closed_and_what_expires() {
+    fn closed_routes_refused_peers_and_expiry_dates_are_shown() {
         let expiry = |owner: (&'static str, &str), file, is_list, ends| Expiry {
             owner: (owner.0, owner.1.to_owned()),
             file,

@@ -1,9 +1,9 @@
-//! What is counted: one block of counters per core, and one per core and route. Each is written by its core alone,
-//! and read by anyone.
+//! Counters: one block per core, and one per core and route. Only its core writes a block; every thread may
+//! read it.
 //!
-//! Only the connections that a core is given (`CoreCounters::given`, `CoreCounters::open`) are counted by whichever
-//! core gives them. Targets that are probed have blocks of their own, each written by the one core that
-//! probes it and read by all.
+//! Exception: the connections assigned to a core (`CoreCounters::given`, `CoreCounters::open`) are counted by
+//! the core that assigns them. Probed targets have their own blocks, each written by the core that probes the
+//! target and read by all.
 
 mod catalogue;
 mod files;
@@ -24,50 +24,50 @@ pub use crate::measure::Counter;
 pub struct CoreCounters {
     /// The CPU that the core's worker is pinned to.
     pub cpu: usize,
-    /// Connections that the core was given to serve.
+    /// Connections assigned to the core.
     pub given: Counter,
-    /// Connections that it has now, those on their way to it included.
+    /// Connections assigned to the core and open now, including those on their way to it.
     pub open: Counter,
-    /// Connections at work, each once a turn of its core's clock. Read by those that place
-    /// connections, and no metric.
+    /// Active connections, each counted once per tick of the core's clock. Used for placement; not exported
+    /// as a metric.
     pub at_work: Counter,
-    /// Payload bytes that the core has moved, both ways and for all connections. A counter of its own, because
-    /// routes come and go. Read by those that place connections, and no metric.
+    /// Payload bytes of all connections that the core has moved, in both directions. A separate counter,
+    /// because routes come and go. Used for placement; not exported as a metric.
     pub moved_bytes: Counter,
-    /// Times that a small buffer had to do because all large ones were lent.
+    /// Times a small buffer was used because all large ones were lent.
     pub pool_exhausted: Counter,
-    /// Times that passthrough had to copy because no pipe was to be had.
+    /// Fallbacks of passthrough to copying because no pipe was available.
     pub pipes_exhausted: Counter,
-    /// Octets that passthrough moved without copying them.
+    /// Bytes that passthrough moved without copying.
     pub spliced_bytes: Counter,
-    /// Times that accepting had to pause because descriptors or memory had run out.
+    /// Pauses of accepting because file descriptors or memory had run out.
     pub accept_paused: Counter,
-    /// Steps of handshakes with clients that had to wait for their turn.
+    /// Handshake steps with clients that had to wait for their turn.
     pub steps_delayed: Counter,
-    /// Microseconds of the core's time that steps of handshakes with clients took.
+    /// CPU time of the core spent on handshake steps with clients, in microseconds.
     pub steps_micros: Counter,
-    /// Clients that have not proved who they are, one block for each stage.
+    /// Unauthenticated clients, one block per stage.
     pub unauthenticated: [Unauthenticated; Stage::COUNT],
 }
 
-/// How far a client has come that has not proved who it is, or that is accepted and has sent nothing.
+/// The stage of a client that is unauthenticated, or accepted but silent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
-    /// On a terminate route: until its handshake is done.
+    /// On a terminate route: until the handshake is done.
     Handshake,
-    /// On an originate route: until its first message is whole.
+    /// On an originate route: until the first message is complete.
     FirstMessage,
     /// On a passthrough route: until the target has answered.
     Passthrough,
-    /// On a terminate route: from its handshake, by which it was accepted, until its first message is whole.
-    /// Last, because connections of other stages make way before.
+    /// On a terminate route: from the handshake, which accepted the peer, until the first message is
+    /// complete. Last in the order, because connections of other stages are ended first.
     SilentPeer,
 }
 
 impl Stage {
-    /// How many there are.
+    /// The number of stages.
     pub const COUNT: usize = 4;
-    /// All of them.
+    /// All stages.
     pub const ALL: [Self; Self::COUNT] = [
         Self::Handshake,
         Self::FirstMessage,
@@ -75,7 +75,7 @@ impl Stage {
         Self::SilentPeer,
     ];
 
-    /// Its name in a metric.
+    /// The stage's name in metrics.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -87,24 +87,24 @@ impl Stage {
     }
 }
 
-/// What is counted of unauthenticated clients in one stage.
+/// Counters of unauthenticated clients in one stage.
 #[derive(Debug, Default)]
 pub struct Unauthenticated {
     /// Connections that hold a place now.
     pub open: Counter,
-    /// Connections ended because their address had as many as it may.
+    /// Connections ended because their address had reached its limit of places.
     pub ended_source_places: Counter,
-    /// Connections ended because those of their address used as much memory as they may.
+    /// Connections ended because their address had reached its limit of memory.
     pub ended_source_memory: Counter,
     /// Connections ended because all places were taken.
     pub ended_places: Counter,
     /// Connections ended because all memory for them was used.
     pub ended_memory: Counter,
-    /// Connections ended because their route had as many as it may.
+    /// Connections ended because their route had reached its limit.
     pub ended_route: Counter,
-    /// Because all passthrough routes had as many connections as they may have together.
+    /// Connections ended because all passthrough routes together had reached their limit.
     pub ended_passthrough: Counter,
-    /// Connections ended because the process had as many as it may.
+    /// Connections ended because the process had reached its limit.
     pub ended_all: Counter,
 }
 
@@ -134,7 +134,7 @@ impl CoreCounters {
         &self.unauthenticated[stage as usize]
     }
 
-    /// Clients that have not proved who they are, in all stages.
+    /// Unauthenticated clients in all stages.
     #[must_use]
     pub fn unproved(&self) -> u64 {
         self.unauthenticated.iter().map(|of| of.open.get()).sum()
@@ -146,46 +146,46 @@ impl CoreCounters {
 pub struct RouteCounters {
     /// Connections accepted.
     pub accepted: Counter,
-    /// Connections that ended in order in both directions.
+    /// Connections that ended cleanly in both directions.
     pub complete: Counter,
-    /// Connections closed by their opener without a byte.
+    /// Connections that the client closed without a byte.
     pub empty: Counter,
-    /// Handshakes that came to nothing, whoever refused.
+    /// Failed handshakes, refused by either side.
     pub refused: Counter,
     /// Connections whose targets could not be reached.
     pub unreachable: Counter,
-    /// Connections that did not begin as their route's protocol does.
+    /// Connections whose first bytes were not of their route's protocol.
     pub illegal: Counter,
-    /// Connections that the rules of their route did not allow.
+    /// Connections that the rules of their route refused.
     pub forbidden: Counter,
     /// Associations that the rules would have refused or ended if they were enforced.
     pub would_refuse: Counter,
     /// Connections that ended at a deadline.
     pub late: Counter,
-    /// Connections turned away because a limit was reached.
+    /// Connections refused because a limit was reached.
     pub limited: Counter,
-    /// Connections that broke: reset, truncated, against the protocol.
+    /// Connections that were reset, were truncated, or violated the protocol.
     pub broken: Counter,
-    /// Payload octets from the plain side into TLS (passthrough: towards the target).
+    /// Payload bytes from the plain side into TLS (passthrough: to the target).
     pub sealed_bytes: Counter,
-    /// Payload octets out of TLS to the plain side (passthrough: from the target).
+    /// Payload bytes out of TLS to the plain side (passthrough: from the target).
     pub opened_bytes: Counter,
-    /// Bytes that came in, were counted in either of these or in none, and did not get to their receiver.
+    /// Received bytes that did not reach their receiver, whether or not one of these two counters includes
+    /// them.
     pub undelivered_bytes: Counter,
     /// Connections that are open now.
     pub open: Counter,
-    /// Those of them whose clients have not proved who they are. Read by whoever places connections, and
-    /// no metric.
+    /// Open connections of unauthenticated clients. Used for placement; not exported as a metric.
     pub unproved: Counter,
-    /// Key updates of its connections, which their record layers count.
+    /// Key updates of its connections, counted by their record layers.
     pub key_updates: Arc<KeyUpdates>,
-    /// What its observers count.
+    /// The counters of its observers.
     pub observed: ObservedCounts,
 }
 
-/// What observers count of what passes, where a route is observed. They add to it while it passes, since
-/// connections stay for hours and months. A route may be configured for another protocol while the gateway runs;
-/// what was counted before stays.
+/// The counters of observers, if a route is observed. Observers add to them during a connection, because
+/// connections last for hours and months. A route may get another protocol while the gateway runs; earlier
+/// counts stay.
 #[derive(Debug, Default)]
 pub struct ObservedCounts {
     associations: OnceLock<Arc<dicom::Counts>>,
@@ -203,39 +203,39 @@ impl ObservedCounts {
         self.conversations.get_or_init(Arc::default);
     }
 
-    /// The counts of associations, where they are counted.
+    /// The counts of associations, if they are counted.
     #[must_use]
     pub fn associations(&self) -> Option<Arc<dicom::Counts>> {
         self.associations.get().cloned()
     }
 
-    /// The counts of conversations, where they are counted.
+    /// The counts of conversations, if they are counted.
     #[must_use]
     pub fn conversations(&self) -> Option<Arc<hl7::Counts>> {
         self.conversations.get().cloned()
     }
 }
 
-/// A route as the exposition shows it.
+/// A route as shown in the metrics.
 #[derive(Debug, Clone)]
 pub struct RouteMetrics {
     /// Its name.
     pub name: String,
-    /// Its counters, one block for each core.
+    /// Its counters, one block per core.
     pub cores: Vec<Arc<RouteCounters>>,
 }
 
 /// Key updates in each direction (RFC 8446 section 4.6.3).
 #[derive(Debug, Default)]
 pub struct KeyUpdates {
-    /// Of keys that seal: our own limit was reached, or the peer asked.
+    /// Keys for sealing: the limit of this side was reached, or the peer requested an update.
     pub sealed: Counter,
-    /// Of keys that open: the peer's.
+    /// Keys for opening: updated by the peer.
     pub opened: Counter,
 }
 
 impl RouteCounters {
-    /// Payload octets that were moved, both ways.
+    /// Moved payload bytes in both directions.
     #[must_use]
     pub fn moved_bytes(&self) -> u64 {
         let (sealed, opened) = (self.sealed_bytes.get(), self.opened_bytes.get());
@@ -243,23 +243,23 @@ impl RouteCounters {
     }
 }
 
-/// What the probes of one target have told.
+/// The probe results of one target.
 #[derive(Debug)]
 pub struct Target {
     /// The route, by its name.
     pub route: String,
-    /// The target, as it is configured.
+    /// The target as configured.
     pub name: String,
-    /// 1 where it counts as there, and 0 where it is known not to be. Read by whoever connects.
+    /// 1 if the target is up, 0 if it is down. Read by every core that connects.
     pub up: Counter,
-    /// Probes that it answered.
+    /// Successful probes.
     pub good: Counter,
-    /// Probes that it did not.
+    /// Failed probes.
     pub bad: Counter,
 }
 
 impl Target {
-    /// A target that nothing is known of, which counts as there.
+    /// A target without probe results, which counts as up.
     #[must_use]
     pub fn new(route: String, name: String) -> Self {
         let up = Counter::default();

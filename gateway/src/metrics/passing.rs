@@ -1,10 +1,10 @@
-//! The metrics of what passes in associations and conversations, on the routes that look at it.
+//! Metrics of the associations and conversations on observed routes.
 //!
-//! Labels are names of routes and words of this program; nothing that came over a network is one. What
-//! was stored by SOP class, and under whose titles, is told in the log, one line per association.
+//! Labels are names of routes and words of this program, never text from a network. The log has one line per
+//! association, which lists the stored objects by SOP class and the AE titles.
 //!
-//! Every row is there from the beginning, so that the first event shows as an increase. But responses
-//! that the standard does not have come with the first of them.
+//! Every row exists from the start, so that the first event shows as an increase. Exception: rows for
+//! responses that the standard does not define appear with the first such response.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use crate::dicom::{self, Class, Command, OfCommand};
 use crate::hl7;
 use crate::measure::{SCALE, Times};
 
-/// The routes' names with their counts, a block per core. None looks at both protocols.
+/// The routes' names with their counts, one block per core. No route has counts of both protocols.
 type Blocks<'r, T> = Vec<(&'r str, Vec<Arc<T>>)>;
 /// A metric: its name, its help, and its rows in one block.
 type Family<T> = (&'static str, &'static str, fn(&T) -> Vec<Row>);
@@ -23,37 +23,37 @@ type Family<T> = (&'static str, &'static str, fn(&T) -> Vec<Row>);
 type Histogram<T> = (&'static str, &'static str, fn(&T) -> &Times);
 
 struct Row {
-    // Behind the route's.
+    // Appended to the route's label.
     labels: String,
     number: u64,
-    // Left out while it is zero.
+    // Left out while zero.
     is_rare: bool,
 }
 
 const ASSOCIATIONS: [Family<dicom::Counts>; 5] = [
     (
         "wardgate_associations_total",
-        "Associations that were asked for and have ended, by how they ended.",
+        "Associations that were requested and have ended, by how they ended.",
         endings,
     ),
     (
         "wardgate_dimse_requests_total",
-        "DIMSE requests, of either side.",
+        "DIMSE requests of both sides.",
         requests,
     ),
     (
         "wardgate_dimse_responses_total",
-        "DIMSE responses, of either side.",
+        "DIMSE responses of both sides.",
         responses,
     ),
     (
         "wardgate_objects_total",
-        "Objects that were stored by C-STORE.",
+        "Objects stored by C-STORE.",
         |c| vec![Row::of(c.objects.get())],
     ),
     (
         "wardgate_object_bytes_total",
-        "Octets of the data sets of stored objects.",
+        "Bytes of the data sets of stored objects.",
         |c| vec![Row::of(c.object_bytes.get())],
     ),
 ];
@@ -61,12 +61,12 @@ const ASSOCIATIONS: [Family<dicom::Counts>; 5] = [
 const CONVERSATIONS: [Family<hl7::Counts>; 5] = [
     (
         "wardgate_mllp_messages_total",
-        "HL7 messages that came whole.",
+        "Complete HL7 messages.",
         |c| vec![Row::of(c.messages.get())],
     ),
     (
         "wardgate_mllp_message_bytes_total",
-        "Octets of HL7 messages.",
+        "Bytes of HL7 messages.",
         |c| vec![Row::of(c.message_bytes.get())],
     ),
     (
@@ -81,14 +81,14 @@ const CONVERSATIONS: [Family<hl7::Counts>; 5] = [
     ),
     (
         "wardgate_mllp_oversize_total",
-        "MLLP frames that were longer than any message should be, and passed.",
+        "MLLP frames longer than 64 MiB, which were forwarded.",
         |c| vec![Row::of(c.oversize.get())],
     ),
 ];
 
 const STORES: Histogram<dicom::Counts> = (
     "wardgate_store_seconds",
-    "Seconds from the last octet of a C-STORE request to its answer.",
+    "Seconds from the last byte of a C-STORE request to its response.",
     |c| &c.stores,
 );
 
@@ -98,7 +98,7 @@ const ANSWERS: Histogram<hl7::Counts> = (
     |c| &c.answers,
 );
 
-/// Writes them.
+/// Writes the metrics.
 pub(super) fn write(text: &mut String, routes: &[RouteMetrics]) {
     let associations = blocks(routes, ObservedCounts::associations);
     let conversations = blocks(routes, ObservedCounts::conversations);
@@ -107,7 +107,7 @@ pub(super) fn write(text: &mut String, routes: &[RouteMetrics]) {
     families(text, &CONVERSATIONS, &conversations);
     histogram(text, ANSWERS, &conversations);
     let name = "wardgate_not_followed_total";
-    let help = "Connections that went on unseen after what is not their route's protocol.";
+    let help = "Connections that continued unobserved after bytes that were not of their route's protocol.";
     head(text, name, "counter", help);
     rows(text, name, &associations, |c| {
         vec![Row::of(c.not_followed.get())]
@@ -157,7 +157,7 @@ fn summed<T>(blocks: &[Arc<T>], of: impl Fn(&T) -> Vec<Row>) -> Vec<Row> {
     sums
 }
 
-// Its count is the sum of its steps, so that the two agree while others write.
+// The count is the sum of the buckets, so that the two agree while other threads write.
 fn histogram<T>(text: &mut String, (name, help, of): Histogram<T>, blocks: &Blocks<'_, T>) {
     head(text, name, "histogram", help);
     let bounds = SCALE.iter().map(|(_, name)| *name).chain(["+Inf"]);

@@ -194,12 +194,12 @@ mod tests {
         (
             Beginning::Request,
             b"GET / HTTP/1.1\r\n",
-            "sent HTTP, not DICOM; is the port right",
+            "sent HTTP, not DICOM; check the port",
         ),
         (
             Beginning::Request,
             b"SSH-2.0-OpenSSH_9.2\r\n",
-            "sent SSH, not DICOM; is the port right",
+            "sent SSH, not DICOM; check the port",
         ),
         (
             Beginning::Frame,

@@ -1,4 +1,4 @@
-//! Whether an association may begin, and where it leads.
+//! Decides whether an association may begin, and which targets it may use.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -8,50 +8,50 @@ use super::state::RouteState;
 use crate::config::{ByTitle, RouteConfig, RouteTls, Target};
 use crate::dicom::{Answer, AssociateRq, Binding, Refusal, Rules};
 
-/// What a route's associations are held to, on all cores.
+/// The admission rules of a route, and its open associations on all cores.
 #[derive(Debug)]
 pub(crate) struct Admission {
     rules: Arc<Rules>,
     open: Open,
-    // By the identities that peers are accepted by: as many as are configured, so none is ever added. Those
-    // of one `[[peer]]` share one count.
+    // By the identities that peers are accepted by. All configured identities are entered at the start and
+    // none is added later. The identities of one `[[peer]]` share one count.
     by_peer: HashMap<String, Arc<Open>>,
 }
 
-/// How many associations are open, and how many may be.
+/// The number of open associations, and its limit.
 #[derive(Debug)]
 struct Open {
-    // Counted for as long as the route has its name, whatever the configuration allows.
+    // Counted for as long as a route of this name exists, under any configuration.
     count: Arc<AtomicU32>,
     most: u32,
 }
 
-/// A place among the associations that are counted together.
+/// A slot among the associations that are counted together.
 #[derive(Debug)]
 struct Place<'a>(&'a Open);
 
 /// An association that may begin.
 #[derive(Debug)]
 pub(crate) struct Admitted<'a> {
-    /// Where it leads, in the order in which it is tried.
+    /// Its targets, in the order in which they are tried.
     pub(crate) targets: &'a [Target],
-    /// Its places among its peer's and among all of the route, as long as it lasts.
+    /// Its slots in the counts of its peer and of the route, held for its lifetime.
     _places: [Option<Place<'a>>; 2],
-    /// The rule that would have refused it, on a route that only reports.
+    /// The rule that would have refused it, on a route with `rules = "report"`.
     pub(crate) reported: Option<String>,
 }
 
 /// An association that may not begin.
 #[derive(Debug)]
 pub(crate) struct Refused {
-    /// Why, for the log.
+    /// The reason, for the log.
     pub(crate) sentence: String,
-    /// What is sent to its requestor.
+    /// The reply to its requestor.
     pub(crate) answer: Answer,
 }
 
 impl<'a> Admitted<'a> {
-    /// What nobody has rules for.
+    /// Admission on a route without rules.
     pub(crate) fn anyone(targets: &'a [Target]) -> Self {
         Self {
             targets,
@@ -62,7 +62,7 @@ impl<'a> Admitted<'a> {
 }
 
 impl Refused {
-    // By the number of associations; the sentence is made only where it is needed.
+    // Checks the number of associations; builds the message only if it is needed.
     fn check_number(is_one_too_many: bool, sentence: impl FnOnce() -> String) -> Result<(), Self> {
         if !is_one_too_many {
             return Ok(());
@@ -75,7 +75,7 @@ impl Refused {
 }
 
 impl Admission {
-    /// What `route` allows, on a DICOM route; open associations are counted in `state`.
+    /// What `route` allows, on a DICOM route. Open associations are counted in `state`.
     pub(super) fn new(route: &RouteConfig, state: &RouteState) -> Option<Self> {
         let dicom = route.dicom.as_ref()?;
         let bound = dicom.bound.iter().map(|(title, peers)| Binding {
@@ -84,7 +84,7 @@ impl Admission {
         });
         let most = dicom.associations_max.unwrap_or(u32::MAX);
         let open = Open::new(Arc::clone(&state.associations), most);
-        // A peer that may have all of them is bounded with the route.
+        // A peer that may use all associations of the route is only bounded by the route.
         let per_peer = route
             .associations_per_peer()
             .filter(|most| *most < open.most);
@@ -113,13 +113,13 @@ impl Admission {
         })
     }
 
-    /// The rules, which hold for what comes later as well.
+    /// The rules, which also apply to messages after the request.
     pub(crate) fn rules(&self) -> Arc<Rules> {
         Arc::clone(&self.rules)
     }
 
-    /// Judges a request of `route`'s, from a TLS peer that has proved these identities, that by which it was accepted
-    /// first; from the plain side where there is none.
+    /// Checks a request on `route` from a TLS peer with these proved identities, beginning with the one by
+    /// which it was accepted. The list is empty for a client on the plain side.
     pub(crate) fn admit<'a>(
         &'a self,
         route: &'a RouteConfig,
@@ -138,8 +138,8 @@ impl Admission {
         })
     }
 
-    // LIMIT: associations of one peer, so that one cannot take those of all. What is refused here or
-    // below gives its places back.
+    // LIMIT: associations of one peer, so that one peer cannot use those of all. A request that is refused
+    // here or below releases its slots.
     fn place_of_peer(
         &self,
         identity: Option<&String>,
@@ -152,7 +152,7 @@ impl Admission {
         let reported = self.held_to(Refused::check_number(is_one_too_many, || {
             let most = open.most;
             format!(
-                "\"{identity}\" asks for another association, and its peer may have at most {most} open \
+                "\"{identity}\" requested another association, but its peer may have at most {most} open \
                  (associations_per_peer)"
             )
         }))?;
@@ -164,14 +164,14 @@ impl Admission {
         let (place, is_one_too_many) = self.open.place(self.rules.enforce);
         let reported = self.held_to(Refused::check_number(is_one_too_many, || {
             format!(
-                "asks for another association, and at most {} may be open on this route (associations)",
+                "requested another association, but at most {} may be open on this route (associations)",
                 self.open.most
             )
         }))?;
         Ok((place, reported))
     }
 
-    // Why it would be refused, on a route that only reports.
+    // Returns the reason as a report on a route that only reports, else as a refusal.
     fn held_to(&self, judged: Result<(), Refused>) -> Result<Option<String>, Refused> {
         match judged {
             Err(refused) if self.rules.enforce => Err(refused),
@@ -185,7 +185,8 @@ impl Open {
         Self { count, most }
     }
 
-    // A place, and whether it is one too many; such a place is given only where none is refused.
+    // Takes a slot and returns whether the limit is exceeded; a slot beyond the limit is only given if rules
+    // are not enforced.
     fn place(&self, enforce: bool) -> (Option<Place<'_>>, bool) {
         let one_more = |open: u32| {
             let is_allowed = open < self.most || !enforce;
@@ -205,8 +206,8 @@ impl Drop for Place<'_> {
     }
 }
 
-// The targets of the title that is called, or those of the route where it has no other. A title that a
-// receiver might read as another has none on a route that tells titles apart.
+// The targets of the called title, or those of the route if the title has none of its own. On a route that
+// separates titles, a title that a receiver might read as another one has no targets.
 fn targets<'a>(
     route: &'a RouteConfig,
     request: &AssociateRq,
@@ -290,16 +291,16 @@ peers = ["dns:gw.a.example", "dns:gw.b.example"]
         assert_eq!(refused.answer, Answer::local_limit_exceeded());
         assert_eq!(
             refused.sentence,
-            "\"dns:gw.a.example\" asks for another association, and its peer may have at most 4 open \
+            "\"dns:gw.a.example\" requested another association, but its peer may have at most 4 open \
              (associations_per_peer)"
         );
         let of_b = admit(B).expect("a place");
         let refused = admit(B).expect_err("all are taken");
         assert_eq!(
             refused.sentence,
-            "asks for another association, and at most 5 may be open on this route (associations)"
+            "requested another association, but at most 5 may be open on this route (associations)"
         );
-        // What was refused holds no place, and what has ended gives its place back.
+        // A refused request holds no slot, and an association that has ended releases its slot.
         drop(of_b);
         let of_b: Vec<_> = (0..1).map(|_| admit(B).expect("a place")).collect();
         drop(of_a);
@@ -310,7 +311,7 @@ peers = ["dns:gw.a.example", "dns:gw.b.example"]
     }
 
     #[test]
-    fn a_bound_for_each_peer_needs_none_for_the_route() {
+    fn a_limit_per_peer_works_without_a_limit_of_the_route() {
         let route = route("associations_per_peer = 1");
         let admission = admission(&route);
         let admit = |one: &str| admission.admit(&route, &request(), &[one.to_owned()]);
@@ -320,7 +321,7 @@ peers = ["dns:gw.a.example", "dns:gw.b.example"]
     }
 
     #[test]
-    fn a_peer_that_may_have_all_is_told_of_the_bound_of_the_route() {
+    fn a_refusal_names_the_limit_of_the_route_if_the_peer_may_use_all() {
         let route = route("associations = 1");
         let admission = admission(&route);
         let _open = admission
@@ -331,12 +332,12 @@ peers = ["dns:gw.a.example", "dns:gw.b.example"]
             .expect_err("full");
         assert_eq!(
             refused.sentence,
-            "asks for another association, and at most 1 may be open on this route (associations)"
+            "requested another association, but at most 1 may be open on this route (associations)"
         );
     }
 
     #[test]
-    fn where_rules_only_report_what_is_too_much_is_admitted_and_counted() {
+    fn report_only_rules_admit_and_count_associations_above_the_limit() {
         let route = route("associations_per_peer = 1\nrules = \"report\"");
         let admission = admission(&route);
         let admit = || {

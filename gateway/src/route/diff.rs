@@ -1,6 +1,6 @@
-//! What changes from one table of routes to the next.
+//! Compares two tables of routes.
 //!
-//! Pure: neither table is changed, and no clock or socket is used.
+//! Pure: changes neither table, and uses no clock and no socket.
 
 use std::sync::Arc;
 
@@ -8,23 +8,23 @@ use super::id::RouteId;
 use super::live::Route;
 use super::table::RouteTable;
 
-/// What becomes of one route.
+/// The change of one route.
 #[derive(Debug)]
 pub enum Change {
-    /// It stays as it is: listener, connections, counters and health.
+    /// Unchanged: it keeps its listener, connections, counters and health.
     Kept(Arc<Route>),
-    /// Its listener stays; connections that are accepted from now on are served by the new route.
+    /// Its listener stays; the new route serves connections accepted from now on.
     Changed(Arc<Route>),
-    /// It listens elsewhere; connections that are accepted there are served by the new route.
+    /// It has a new address; the new route serves connections accepted there.
     NewListener(Arc<Route>),
     /// It is new.
     Added(Arc<Route>),
-    /// It is not configured any more; its listener closes and its connections drain.
+    /// Removed from the configuration: its listener closes and its connections drain.
     Removed(Arc<Route>),
 }
 
 impl Change {
-    /// The route that it is about.
+    /// The route concerned.
     #[must_use]
     pub fn id(&self) -> RouteId {
         let (Self::Kept(route)
@@ -36,7 +36,7 @@ impl Change {
     }
 }
 
-/// What changes from `old` to `new`: the routes of `new` in their order, then those that are not in it.
+/// The changes from `old` to `new`: the routes of `new` in their order, then the removed ones.
 #[must_use]
 pub fn diff(old: &RouteTable, new: &RouteTable) -> Vec<Change> {
     let of_new = new.routes.iter().map(|route| {

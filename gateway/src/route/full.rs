@@ -1,4 +1,4 @@
-//! How many connections a route and all passthrough routes together have.
+//! Counts the connections of a route and of all passthrough routes together.
 
 use std::sync::atomic::Ordering;
 
@@ -7,18 +7,18 @@ use super::live::Route;
 use super::shares::PassthroughPlace;
 use crate::metrics::{self, Stage};
 
-/// Which bound of its connections a route has reached.
+/// The limit that a route's connections have reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Full {
-    /// Its own `connections`.
+    /// The route's own `connections`.
     Route(u32),
-    /// The bound of all passthrough routes together.
+    /// The limit of all passthrough routes together.
     Passthrough,
 }
 
 impl Full {
-    /// How many clients a core has of which one could make way for a connection of `route`; `place` is that of
-    /// the core among all.
+    /// The number of clients on a core that could be ended for a connection of `route`. `place` is the core's
+    /// index.
     #[must_use]
     pub fn can_make_way(self, core: &metrics::CoreCounters, place: usize, route: &Route) -> u64 {
         match self {
@@ -32,7 +32,7 @@ impl Full {
 }
 
 impl Route {
-    /// Whether it has as many connections as it may, where all routes together may have `all`.
+    /// Which limit the route has reached, if all routes together may have `all` connections.
     #[must_use]
     pub fn full(&self, all: usize) -> Option<Full> {
         let is_passthrough_full = self.is_passthrough() && self.shares.is_passthrough_full(all);
@@ -46,20 +46,20 @@ impl Route {
         }
     }
 
-    /// Whether it carries bytes as they are.
+    /// Whether the route forwards bytes unchanged.
     pub(crate) fn is_passthrough(&self) -> bool {
         matches!(self.transport, Transport::Passthrough)
     }
 }
 
-/// A connection among those of its route, and of all passthrough routes.
+/// A connection in the counts of its route and of all passthrough routes.
 pub(crate) struct OfRoute<'r> {
     route: &'r Route,
     _passthrough: Option<PassthroughPlace<'r>>,
 }
 
 impl<'r> OfRoute<'r> {
-    /// The connection, and whether there were as many as may be.
+    /// Counts the connection. Also returns whether the limit was reached before.
     pub(crate) fn count(route: &'r Route, all: usize) -> (Self, Option<Full>) {
         let open = route.state.open.fetch_add(1, Ordering::Relaxed);
         let passthrough = route

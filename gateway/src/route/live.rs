@@ -1,4 +1,4 @@
-//! One route of one configuration, with what it takes to serve it.
+//! A route of one configuration, with everything needed to serve it.
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,27 +12,27 @@ use crate::config::RouteConfig;
 use crate::metrics::RouteCounters;
 use crate::upstream::{ProbedTarget, probed_targets};
 
-/// A route with what it takes to serve it. It never changes; a new configuration makes a new one.
+/// A route with everything needed to serve it. It never changes; a new configuration creates a new one.
 pub struct Route {
     /// The route as configured.
     pub config: Arc<RouteConfig>,
-    /// Its mode with that mode's means.
+    /// The mode, with its TLS setup.
     pub transport: Transport,
-    /// The targets that are probed, with what is known of each.
+    /// The probed targets and the results of their probes.
     pub targets: Vec<Arc<ProbedTarget>>,
-    /// What outlives this configuration.
+    /// The part that survives this configuration.
     pub state: Arc<RouteState>,
-    // What its associations are held to, on a DICOM route.
+    // The admission rules, on a DICOM route.
     pub(crate) admission: Option<Admission>,
-    // What it shares with the other routes.
+    // The limits shared with the other routes.
     pub(crate) shares: Arc<Shares>,
-    // Of the certificates, keys and lists that the transport was made of.
+    // Digest of the certificates, keys and lists that the transport was made of.
     material: [u8; 32],
 }
 
 impl Route {
-    /// A route of `draft`. It takes over the state and the health of the targets of `previous`, which had
-    /// the same name; without one it begins with `state`.
+    /// Creates a route from `draft`. It takes over the state, and the health of the targets, of `previous`,
+    /// which had the same name. Without `previous` it begins with `state`.
     pub(super) fn new(
         draft: RouteDraft,
         state: Arc<RouteState>,
@@ -57,23 +57,23 @@ impl Route {
         }
     }
 
-    /// What it is named by as long as the process lives.
+    /// The id of the route, valid for the lifetime of the process.
     #[must_use]
     pub fn id(&self) -> RouteId {
         self.state.id
     }
 
-    /// Its counters on the core at place `core`.
+    /// The route's counters on the core with index `core`.
     ///
     /// # Panics
-    /// When there is no such core: a route has counters for all cores of the process.
+    /// If there is no such core. A route has counters for all cores of the process.
     #[must_use]
     pub fn counters(&self, core: usize) -> &Arc<RouteCounters> {
         let counters = self.state.counters.get(core);
         counters.expect("a route has counters for each core")
     }
 
-    /// Whether `draft` says the same.
+    /// Whether `draft` describes the same route.
     pub(super) fn is_as(&self, draft: &RouteDraft) -> bool {
         self.material == draft.material && self.config.means_the_same(&draft.config)
     }

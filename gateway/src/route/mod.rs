@@ -1,9 +1,9 @@
 //! Live routes: what a route is while the gateway runs.
 //!
-//! A `Route` never changes. It holds its configuration, what it shakes hands with, and an `Arc<RouteState>`: the
-//! counters, the number of open associations and the drain signal, which the next `Route` of the same name
-//! takes over. A `RouteTable` holds all routes of one configuration, and `diff` compares two tables. A connection
-//! keeps the `Route` that it began with.
+//! A `Route` never changes. It holds its configuration, its TLS setup and an `Arc<RouteState>`: the counters,
+//! the number of open associations and the drain signal. The next `Route` of the same name takes this state
+//! over. A `RouteTable` holds all routes of one configuration, and `diff` compares two tables. A connection
+//! keeps its `Route` for its whole lifetime.
 
 mod admission;
 mod diff;

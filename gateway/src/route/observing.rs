@@ -1,4 +1,4 @@
-//! What observes the connections of a route, and what it counts.
+//! The observers of a route's connections, and their counters.
 
 use crate::strictness::Strictness;
 use tokio::time::Instant;
@@ -9,7 +9,7 @@ use crate::metrics::ObservedCounts;
 use crate::observe::Observer;
 
 impl Route {
-    /// What observes one connection, and counts into `counts`.
+    /// The observer of one connection, which counts into `seen`.
     pub(crate) fn observer(&self, counts: &ObservedCounts) -> Observer {
         let is_strict = match self.config.observe {
             Observe::Off => return Observer::Blind,

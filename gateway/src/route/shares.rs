@@ -1,9 +1,9 @@
-//! How many connections the clients of passthrough routes, and each peer of terminate routes, have on all
-//! cores, and how many they may have.
+//! Counts and limits, over all cores, the connections of the clients of passthrough routes and of each peer
+//! of terminate routes.
 //!
-//! Without these bounds one client could take the places of all routes. A passthrough client stays
-//! unauthenticated when its target has answered, since anybody is answered by a TLS server, and a
-//! partner that has proved who it is may still have a device that goes wrong.
+//! Without these limits one client could use the places of all routes. A passthrough client stays
+//! unauthenticated after its target has answered, because a TLS server answers every client. An authenticated
+//! peer may still have a device that malfunctions.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -14,31 +14,31 @@ use super::source::Source;
 use crate::config::{Mode, RouteConfig, RouteTls};
 use crate::limits::{PASSTHROUGH_SHARE, PASSTHROUGH_SOURCE_SHARE, PEER_SHARE};
 
-/// What the connections of all routes and cores share.
+/// The counts that all routes and cores share.
 #[derive(Debug, Default)]
 pub struct Shares {
-    // Connections of passthrough routes.
+    // All connections of passthrough routes.
     passthrough: AtomicU32,
-    // Those of them that the target has answered, by source.
-    // INVARIANT: each has at least one, so there are never more than connections.
+    // Those of them that the target has answered, by source address.
+    // INVARIANT: each entry has at least one connection, so there are never more entries than connections.
     answered: Mutex<HashMap<Source, u32>>,
-    // By the identities of peers that connect to us, as many as are configured now. Those of one `[[peer]]`
-    // share one count.
+    // By the identities of peers that connect to this gateway; as many as are configured. The identities of
+    // one `[[peer]]` share one count.
     by_peer: Mutex<HashMap<String, Arc<AtomicU32>>>,
 }
 
-/// A passthrough connection; not counted any more when dropped.
+/// A passthrough connection; uncounted on drop.
 #[derive(Debug)]
 pub(crate) struct PassthroughPlace<'s>(&'s Shares);
 
-/// A passthrough connection that the target has answered; not counted any more when dropped.
+/// A passthrough connection that the target has answered; uncounted on drop.
 #[derive(Debug)]
 pub(crate) struct AnsweredPlace<'s> {
     shares: &'s Shares,
     source: Source,
 }
 
-/// A peer's connection; not counted any more when dropped.
+/// A peer's connection; uncounted on drop.
 #[derive(Debug)]
 pub(crate) struct PeerPlace(Arc<AtomicU32>);
 
@@ -66,34 +66,33 @@ impl Shares {
                 }
             }
         }
-        // The only peer of the only route takes nobody's places.
+        // The only peer of the only route cannot take places of others.
         if routes_count == 1 && sites_count <= 1 {
             by_peer.clear();
         }
         *now = by_peer;
     }
 
-    /// Whether there are as many passthrough connections as there may be, where the process may have
-    /// `all` connections.
+    /// Whether the passthrough connections are at their limit, if the process may have `all` connections.
     pub(crate) fn is_passthrough_full(&self, all: usize) -> bool {
         self.passthrough.load(Ordering::Relaxed) >= passthrough_max(all)
     }
 
-    /// Counts a passthrough connection. Says also whether there were as many as may be.
+    /// Counts a passthrough connection. Also returns whether the limit was reached before.
     pub(crate) fn count_passthrough(&self, all: usize) -> (PassthroughPlace<'_>, bool) {
         let before = self.passthrough.fetch_add(1, Ordering::Relaxed);
         (PassthroughPlace(self), before >= passthrough_max(all))
     }
 
-    /// Whether `source` has as many answered passthrough connections as it may.
+    /// Whether `source` has reached its limit of answered passthrough connections.
     pub(crate) fn is_source_full(&self, source: IpAddr, all: usize) -> bool {
         let source = Source::from(source);
         let of_source = self.with_answered(|answered| answered.get(&source).copied());
         of_source.unwrap_or_default() >= source_max(all)
     }
 
-    /// Counts a passthrough connection that the target has answered. `None` where `source` has as many
-    /// as it may.
+    /// Counts a passthrough connection that the target has answered. `None` if `source` has reached its
+    /// limit.
     // LIMIT: PASSTHROUGH_SOURCE_SHARE, counted in wardgate_connections_limited_total.
     pub(crate) fn take_answered(&self, source: IpAddr, all: usize) -> Option<AnsweredPlace<'_>> {
         let source = Source::from(source);
@@ -111,18 +110,17 @@ impl Shares {
         })
     }
 
-    /// Counts a connection of the peer that was accepted by `identity`; `Ok(None)` where its peer is not
-    /// bounded.
+    /// Counts a connection of the peer that was accepted by `identity`; `Ok(None)` if the peer has no limit.
     ///
     /// # Errors
-    /// How many connections it may have, where it has as many.
+    /// The limit, if the peer has reached it.
     // LIMIT: PEER_SHARE, counted in wardgate_connections_limited_total.
     pub(crate) fn take_of_peer(
         &self,
         identity: &str,
         all: usize,
     ) -> Result<Option<PeerPlace>, u32> {
-        // Locked once for each connection that is accepted.
+        // Locked once for each accepted connection.
         let by_peer = self.by_peer.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(count) = by_peer.get(identity).cloned() else {
             return Ok(None);
@@ -137,17 +135,17 @@ impl Shares {
     }
 
     fn with_answered<R>(&self, with: impl FnOnce(&mut HashMap<Source, u32>) -> R) -> R {
-        // A panic leaves no count half changed.
+        // A panic cannot leave a count half changed.
         with(&mut self.answered.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
-/// How many connections all passthrough routes may have together, where the process may have `all`.
+/// The limit of all passthrough routes together, if the process may have `all` connections.
 pub(crate) fn passthrough_max(all: usize) -> u32 {
     share(all, PASSTHROUGH_SHARE)
 }
 
-/// How many of them one address may have that the target has answered.
+/// The limit of one address among the answered ones.
 pub(crate) fn source_max(all: usize) -> u32 {
     share(all, PASSTHROUGH_SHARE * PASSTHROUGH_SOURCE_SHARE)
 }
@@ -247,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn a_peer_has_half_of_all_connections_by_all_its_identities_and_routes() {
+    fn a_peer_has_half_of_all_connections_over_all_its_identities_and_routes() {
         let shares = shares(&(terminate(1, "\"a\"") + &terminate(2, "\"a\", \"b\"")));
         let take = |identity: &str| shares.take_of_peer(identity, 20).map(Option::unwrap);
         let own: Vec<_> = (0..10)

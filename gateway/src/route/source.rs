@@ -1,9 +1,9 @@
-//! One client, as far as its address shows.
+//! A client as identified by its address.
 
 use std::net::{IpAddr, Ipv4Addr};
 
-/// The address of a client: an IPv4 address, or the /64 of an IPv6 address, of which a single machine may use
-/// every address (RFC 4291 section 2.5.1).
+/// The address of a client: an IPv4 address, or the /64 of an IPv6 address, because a single machine may use
+/// every address of its /64 (RFC 4291 section 2.5.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Source {
     V4(Ipv4Addr),
@@ -11,7 +11,7 @@ pub(crate) enum Source {
 }
 
 impl Source {
-    /// No other is less.
+    /// The lowest source.
     pub(crate) const LEAST: Self = Self::V4(Ipv4Addr::UNSPECIFIED);
 }
 

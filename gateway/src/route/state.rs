@@ -1,4 +1,4 @@
-//! What a route keeps from one configuration to the next.
+//! The state of a route that survives a change of the configuration.
 
 use std::collections::HashMap;
 use std::sync::atomic::AtomicU32;
@@ -10,23 +10,23 @@ use super::id::RouteId;
 use crate::config::{Observe, PeerName, Protocol, RouteConfig};
 use crate::metrics::RouteCounters;
 
-/// How far a route has come. It never goes back.
+/// The phase of a route. It only moves forward.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum RoutePhase {
-    /// It serves.
+    /// The route serves.
     Open,
-    /// Its connections end as soon as they have nothing outstanding.
+    /// Its connections end as soon as they have no outstanding messages.
     Draining,
-    /// All its connections must end.
+    /// All its connections must end now.
     Stopped,
 }
 
-/// What is counted of a route and what it is told, for as long as a route of its name is configured.
+/// Counters and signals of a route, for as long as a route of its name is configured.
 #[derive(Debug)]
 pub struct RouteState {
-    /// What it is named by.
+    /// The id of the route.
     pub id: RouteId,
-    /// Its counters, one block for each core of the process.
+    /// Its counters, one block per core of the process.
     pub counters: Vec<Arc<RouteCounters>>,
     // Its connections on all cores.
     pub(super) open: AtomicU32,
@@ -37,7 +37,7 @@ pub struct RouteState {
 }
 
 impl RouteState {
-    /// For a route on so many cores. Nothing has happened yet.
+    /// New state for a route on this many cores.
     pub(super) fn new(id: RouteId, cores: usize) -> Arc<Self> {
         Arc::new(Self {
             id,
@@ -49,7 +49,7 @@ impl RouteState {
         })
     }
 
-    /// Takes the route on to `phase`, and ends its connections as that phase says.
+    /// Moves the route to `phase`, which ends its connections accordingly.
     pub fn enter(&self, phase: RoutePhase) {
         self.phase.send_if_modified(|now| {
             let is_later = *now < phase;
@@ -58,13 +58,13 @@ impl RouteState {
         });
     }
 
-    /// The signal that its connections end by.
+    /// The signal that ends its connections.
     #[must_use]
     pub fn phase(&self) -> watch::Receiver<RoutePhase> {
         self.phase.subscribe()
     }
 
-    /// Lets observers count what `config` says. What was counted before stays.
+    /// Makes observers count what `config` requests. Existing counts stay.
     pub(super) fn observe(&self, config: &RouteConfig) {
         for counters in &self.counters {
             match (config.observe, config.protocol) {
@@ -75,15 +75,15 @@ impl RouteState {
         }
     }
 
-    /// The number of open associations of a peer that is accepted by each of `identities`.
+    /// The number of open associations of a peer that is accepted by any of `identities`.
     pub(super) fn associations_of(&self, identities: &[PeerName]) -> Arc<AtomicU32> {
-        // A panic leaves no entry half made.
+        // A panic cannot leave an entry half made.
         let all = self.associations_by_identity.lock();
         let mut all = all.unwrap_or_else(PoisonError::into_inner);
         let names = || identities.iter().map(ToString::to_string);
         let count = names().find_map(|name| all.get(&name).cloned());
         let count = count.unwrap_or_default();
-        // Those of identities that are not configured any more and have none open are of no use.
+        // Drops the entries of identities that are no longer configured and have no open association.
         all.retain(|_, known| Arc::strong_count(known) > 1);
         all.extend(names().map(|name| (name, Arc::clone(&count))));
         count

@@ -10,22 +10,22 @@ use super::state::RouteState;
 use crate::config::RouteConfig;
 use crate::metrics::{self, RouteMetrics};
 
-/// All routes that are open, in the order of the configuration. It never changes; the next configuration makes
-/// the next table.
+/// All open routes, in the order of the configuration. A table never changes; the next configuration creates
+/// the next one.
 #[derive(Debug)]
 pub struct RouteTable {
-    /// 0 for the first table of the process, and one more for each that follows.
+    /// 0 for the first table of the process, then one more for each following table.
     pub generation: u64,
     /// The routes.
     pub routes: Vec<Arc<Route>>,
     cores: usize,
-    // What the next new route is named by.
+    // The id of the next new route.
     next_id: RouteId,
     shares: Arc<Shares>,
 }
 
 impl RouteTable {
-    /// The table before the first: no routes, on so many cores.
+    /// The table before the first one: no routes, on this many cores.
     #[must_use]
     pub fn empty(cores: usize) -> Self {
         Self {
@@ -37,7 +37,7 @@ impl RouteTable {
         }
     }
 
-    /// The first table: `drafts` are the routes that can be opened, `all` those of the configuration.
+    /// The first table. `drafts` are the routes that can be opened, `all` the routes of the configuration.
     pub fn first(
         cores: usize,
         drafts: impl IntoIterator<Item = RouteDraft>,
@@ -50,7 +50,7 @@ impl RouteTable {
         }
     }
 
-    /// The table after this one. A route that stayed as it was is the same `Arc`; one of the same name keeps its
+    /// The table after this one. An unchanged route is the same `Arc`; a route of the same name keeps its
     /// state.
     #[must_use]
     pub fn next(
@@ -83,7 +83,7 @@ impl RouteTable {
         }
     }
 
-    /// The route that `id` names.
+    /// The route with this `id`.
     #[must_use]
     pub fn get(&self, id: RouteId) -> Option<&Arc<Route>> {
         self.routes.iter().find(|route| route.id() == id)

@@ -1,9 +1,10 @@
-//! Refuses trust in which several CAs could vouch for the same peer.
+//! Refuses trust configurations in which several CAs could issue a certificate for the same peer.
 //!
-//! A CA vouches for every name that it likes. Where a route lists identities itself, all CAs in the trust of its
-//! identity may vouch for each of them; that is safe with one CA, and where keys are listed. CAs of one subject
-//! name count as one: its key was renewed. For the same reason `[[peer]]` tables may share one CA, which then
-//! vouches for all of them, but not a file with the CAs of several partners.
+//! A CA can issue a certificate for any name. If a route lists identities itself, every CA in its trust file
+//! can issue for each of them. That is safe with one CA, or if only keys are listed. CAs with the same
+//! subject name count as one, because a CA that renews its key keeps its name. For the same reason several
+//! `[[peer]]` tables may share one CA, which then issues for all of them, but not a file that holds the CAs
+//! of several partners.
 
 use std::collections::{BTreeSet, HashSet};
 use std::fmt::Write as _;
@@ -14,7 +15,7 @@ use crate::config::{Peer, PeerName, Problem, RouteConfig, TrustFiles};
 use crate::limits::ROUTE_NAME_BYTES_MAX;
 use crate::pki::Trust;
 
-/// Routes that list identities themselves, of one set of trust files.
+/// The routes with the same trust files that list identities themselves.
 pub(super) struct Listing<'r> {
     files: Arc<TrustFiles>,
     trust: Arc<Trust>,
@@ -28,22 +29,22 @@ pub(super) struct Listings<'r> {
     tables: Vec<Table>,
 }
 
-/// A `[[peer]]` table, and the names of the CAs in its trust.
+/// A `[[peer]]` table and the names of the CAs in its trust file.
 struct Table {
     peer: Arc<Peer>,
     authorities: BTreeSet<String>,
 }
 
-/// Two tables in which a CA may vouch for either peer.
+/// Two tables with a CA that may issue certificates for both peers.
 enum Overlap<'a> {
-    /// Both have the same CAs, several of them: a file of all CAs that was named in each table.
+    /// Both trust the same CAs, more than one: a file of all CAs is named in each table.
     Same(&'a Table, &'a Table),
-    /// Both have this CA, and one of them has others as well.
+    /// Both trust this CA, and at least one of them trusts others as well.
     Partly(&'a Table, &'a Table, &'a str),
 }
 
 impl<'r> Listings<'r> {
-    /// Notes a peer of a route with what was loaded of its trust.
+    /// Records a peer of a route and its loaded trust file.
     pub(super) fn note(&mut self, route: &'r RouteConfig, peer: &Arc<Peer>, trust: &Arc<Trust>) {
         if peer.name.is_some() {
             if !self
@@ -70,7 +71,7 @@ impl<'r> Listings<'r> {
         }
     }
 
-    /// What is wrong with them; `named` are the tables that the configuration has.
+    /// Returns the problems. `named` are the tables of the configuration.
     pub(super) fn problems(&self, named: &[Arc<Peer>]) -> Vec<Problem> {
         let taken = named.iter().flat_map(|peer| peer.name.clone()).collect();
         let of_routes = self
@@ -81,14 +82,14 @@ impl<'r> Listings<'r> {
         of_routes.chain(of_tables).collect()
     }
 
-    /// What an operator should know about the trust of the tables.
+    /// Returns remarks for the operator about the trust files of the tables.
     pub(super) fn remarks(&self) -> Vec<String> {
         self.overlaps()
             .filter_map(|overlap| overlap.remark())
             .collect()
     }
 
-    /// For each table at most one: the first other one with which it shares a CA.
+    /// Returns at most one overlap per table: with the first other table that shares a CA.
     fn overlaps(&self) -> impl Iterator<Item = Overlap<'_>> {
         let tables = self.tables.iter().enumerate();
         tables.filter_map(|(number, table)| {
@@ -108,7 +109,7 @@ impl<'a> Overlap<'a> {
     fn of(first: &'a Table, second: &'a Table) -> Option<Self> {
         let shared = first.authorities.intersection(&second.authorities).next()?;
         let is_one = |table: &Table| table.authorities.len() < 2;
-        // A CA that serves both.
+        // One CA that serves both peers is allowed.
         if is_one(first) && is_one(second) {
             return None;
         }
@@ -130,8 +131,8 @@ impl<'a> Overlap<'a> {
         Some(Problem {
             line: Some(second.peer.trust.trust.line),
             text: format!(
-                "peer \"{}\": trust {:?} holds CAs of {} names ({}), and peer \"{}\" trusts the same ones, so \
-                 each of these CAs could issue a certificate for either peer. Give each [[peer]] table a file \
+                "peer \"{}\": trust {:?} holds CAs of {} names ({}), and peer \"{}\" trusts the same CAs. \
+                 Each of these CAs could issue a certificate for either peer. Give each [[peer]] table a file \
                  that holds its own CA alone",
                 second.name(),
                 second.peer.trust.trust.value.display().to_string(),
@@ -148,7 +149,7 @@ impl<'a> Overlap<'a> {
         };
         Some(format!(
             "peer \"{}\": its trust and that of peer \"{}\" both hold CA \"{shared}\", which could issue a \
-             certificate for either; where this CA serves one of them only, take it out of the other's file",
+             certificate for either peer; if this CA serves only one of them, remove it from the other's file",
             second.name(),
             first.name(),
         ))
@@ -168,7 +169,7 @@ impl Listing<'_> {
         Some(Problem {
             line: Some(self.files.trust.line),
             text: format!(
-                "trust {file:?} holds CAs of {} names ({}), and each of them could issue a certificate for \
+                "trust {file:?} holds CAs of {} names ({}). Each of them could issue a certificate for \
                  any peer that a route lists by \"dns:\" or \"uri:\". Write a [[peer]] table for each peer, \
                  with a file that holds its own CA alone, and list the tables' names:\n\n{tables}",
                 subjects.len(),
@@ -177,15 +178,16 @@ impl Listing<'_> {
         })
     }
 
-    /// Names that a CA gives, each once, in the order of the file. A key is not a CA's to give.
+    /// The listed names that a CA certifies, without duplicates, in the order of the file. A CA does not
+    /// certify a key fingerprint.
     fn names(&self) -> impl Iterator<Item = &PeerName> {
         let mut seen = HashSet::new();
         let all = self.routes.iter().flat_map(|(_, peer)| &peer.identities);
         all.filter(move |name| !matches!(name, PeerName::Sha256(_)) && seen.insert(*name))
     }
 
-    /// What to write instead: a table for each name, and the lists of the routes. It is as long as the lists that
-    /// the configuration has.
+    /// The configuration text to write instead: a table for each name, and the `peers` lists of the routes.
+    /// Its length is bounded by the lists in the configuration.
     fn tables(&self, listed: &[&PeerName], taken: &HashSet<String>) -> String {
         let folder = self.files.trust.value.parent().unwrap_or(FilePath::new(""));
         let mut names: Vec<String> = Vec::new();
@@ -234,7 +236,7 @@ impl Listing<'_> {
     }
 }
 
-/// A name for the table of a peer: its own as far as a table may be called so.
+/// A name for the table of a peer, made of the characters of its identity that are allowed there.
 fn table_name(identity: &PeerName, is_taken: impl Fn(&str) -> bool) -> String {
     let text = match identity {
         PeerName::Dns(name) => name.as_str(),
@@ -246,7 +248,7 @@ fn table_name(identity: &PeerName, is_taken: impl Fn(&str) -> bool) -> String {
         .chars()
         .map(|letter| if is_legal(letter) { letter } else { '-' });
     let mut name: String = letters.collect::<String>().trim_matches('-').to_owned();
-    // Room for a number.
+    // Leaves room for a number.
     name.truncate(ROUTE_NAME_BYTES_MAX.saturating_sub(6));
     if !name.is_empty() && !is_taken(&name) {
         return name;
@@ -267,7 +269,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_table_is_called_as_its_peer_as_far_as_it_may() {
+    fn a_table_name_is_made_of_the_allowed_characters_of_the_identity() {
         let dns = |name: &str| PeerName::Dns(name.to_owned());
         let uri = |uri: &str| PeerName::Uri(uri.to_owned());
         let free = |_: &str| false;

@@ -1,4 +1,4 @@
-//! Listeners, opened before the workers start, so that a port in use is a refusal to start.
+//! Opens all listeners before the workers start, so that a port in use prevents the start.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
@@ -12,10 +12,10 @@ use crate::config::{Config, InterfaceName, RouteConfig};
 use crate::limits::LISTEN_BACKLOG;
 use crate::route::{Route, RouteId};
 
-/// One listener for each of these routes of `config`, in their order.
+/// Opens one listener for each of these routes of `config`, in their order.
 ///
 /// # Errors
-/// A sentence for each that cannot be opened.
+/// One message for each listener that cannot be opened.
 pub(super) fn routes(
     config: &Config,
     routes: &[Arc<Route>],
@@ -36,7 +36,7 @@ pub(super) fn routes(
     }
 }
 
-/// The listener for metrics, where one is configured.
+/// Opens the metrics listener, if one is configured.
 ///
 /// # Errors
 /// Why it cannot be opened.
@@ -53,7 +53,7 @@ pub(super) fn metrics(config: &Config) -> Result<Option<TcpListener>, String> {
     })
 }
 
-/// Whether this machine has an interface of this name; where nobody can say, it has.
+/// Whether this machine has an interface of this name; true if the lookup fails.
 pub(super) fn is_there(interface: &InterfaceName) -> bool {
     let Ok(socket) = Socket::new(Domain::IPV4, Type::DGRAM, None) else {
         return true;
@@ -64,7 +64,7 @@ pub(super) fn is_there(interface: &InterfaceName) -> bool {
     )
 }
 
-/// Whether this machine has an address to listen on; where nobody can say, it has.
+/// Whether this machine has this address to listen on; true if the lookup fails.
 pub(super) fn has_address(address: SocketAddr) -> bool {
     let mut any_port = address;
     any_port.set_port(0);
@@ -78,13 +78,13 @@ fn listen(address: SocketAddr, interface: Option<&InterfaceName>) -> io::Result<
         Type::STREAM,
         Some(Protocol::TCP),
     )?;
-    // A restart must not wait for the last connections' TIME_WAIT.
+    // A restart must not wait for connections in TIME_WAIT.
     socket.set_reuse_address(true)?;
     if address.is_ipv6() {
         socket.set_only_v6(false)?;
     }
     socket.set_nonblocking(true)?;
-    // Before the address is taken: another socket may have it on another interface.
+    // Before bind: another socket may use the same address on another interface.
     if let Some(interface) = interface {
         socket.bind_device(Some(interface.as_str().as_bytes()))?;
     }
@@ -107,10 +107,10 @@ fn refusal(config: &Config, route: &RouteConfig, error: &io::Error) -> String {
 
 const NO_DEVICE: i32 = Errno::NODEV.raw_os_error();
 
-/// What is wrong with an interface that is not there.
+/// The message about a missing interface.
 pub(super) fn missing(interface: &InterfaceName) -> String {
     format!(
-        "interface \"{}\": this machine has no such interface; `ip link` lists those that it has",
+        "interface \"{}\": this machine has no such interface; `ip link` lists its interfaces",
         interface.as_str()
     )
 }
@@ -122,11 +122,11 @@ fn why(address: SocketAddr, error: &io::Error) -> String {
             address.port()
         ),
         io::ErrorKind::AddrNotAvailable => {
-            "this machine has no such address; `ip address` lists those that it has".to_owned()
+            "this machine has no such address; `ip address` lists its addresses".to_owned()
         }
         io::ErrorKind::PermissionDenied => format!(
-            "port {} needs a privilege; run as a service with CAP_NET_BIND_SERVICE, or take a port \
-             from 1024 on",
+            "port {} needs a privilege; run as a service with CAP_NET_BIND_SERVICE, or use a port \
+             of 1024 or above",
             address.port()
         ),
         _ => error.to_string(),

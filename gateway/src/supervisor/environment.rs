@@ -1,4 +1,4 @@
-//! What the machine must offer before anything starts, and what was found.
+//! Checks what the machine must offer before anything starts, and collects remarks for the operator.
 
 use std::collections::HashSet;
 
@@ -14,17 +14,18 @@ use crate::limits::{DESCRIPTORS_RESERVED, PIPES_MAX, PROBES_MAX};
 use crate::route::Transport;
 use crate::uring::{self, Capabilities, Unavailable};
 
-/// Tries io_uring.
+/// Tests whether io_uring works.
 ///
 /// # Errors
-/// Why it cannot be had, and what to do.
+/// Why io_uring is not available, and what to do.
 pub(super) fn probe() -> Result<Capabilities, Unavailable> {
     uring::probe()
 }
 
-/// Keeps keys and payload out of core files, and other processes of the same user out of ours.
+/// Excludes keys and payload from core files, and keeps other processes of the same user from reading our
+/// memory.
 pub(super) fn close_memory() {
-    // Neither can fail for what it asks here; a core file would then still need an operator's hand.
+    // Neither call can fail with these arguments. Even then, core files are off unless an operator enables them.
     let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
     let none = Rlimit {
         current: Some(0),
@@ -33,11 +34,11 @@ pub(super) fn close_memory() {
     let _ = setrlimit(Resource::Core, none);
 }
 
-/// Raises the limit of open descriptors to what the system allows and says how many connections
-/// that carries.
+/// Raises the limit of open file descriptors to the system's maximum and returns how many connections they
+/// allow.
 ///
 /// # Errors
-/// When not even a handful would fit.
+/// If the limit does not even allow `CONNECTIONS_MIN` connections.
 pub(super) fn raise_descriptors(config: &Config) -> Result<usize, String> {
     let limit = getrlimit(Resource::Nofile);
     let _ = setrlimit(
@@ -49,7 +50,7 @@ pub(super) fn raise_descriptors(config: &Config) -> Result<usize, String> {
     );
     let most = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
     let passes = config.routes.iter().any(|r| r.mode == Mode::Passthrough);
-    // Two descriptors a pipe.
+    // Two descriptors per pipe.
     let pipes = if passes { 2 * PIPES_MAX } else { 0 };
     let probes_any = config.routes.iter().any(|r| r.health.is_some());
     let probes = if probes_any { PROBES_MAX } else { 0 };
@@ -58,11 +59,11 @@ pub(super) fn raise_descriptors(config: &Config) -> Result<usize, String> {
     let left = usize::try_from(most)
         .unwrap_or(usize::MAX)
         .saturating_sub(own);
-    // Two sockets a connection.
+    // Two sockets per connection.
     let connections = left / 2;
     if connections < CONNECTIONS_MIN {
         return Err(format!(
-            "the limit of open files is {most}, which leaves room for {connections} connections; \
+            "the limit of open files is {most}, which allows {connections} connections; \
              raise it to {} or more (LimitNOFILE in the unit, or `ulimit -n`)",
             own + 2 * CONNECTIONS_COMFORTABLE
         ));
@@ -73,23 +74,23 @@ pub(super) fn raise_descriptors(config: &Config) -> Result<usize, String> {
 const CONNECTIONS_MIN: usize = 64;
 const CONNECTIONS_COMFORTABLE: usize = 4096;
 
-const AS_ROOT: &str = "wardgate runs as root here, so that a fault in it would open the whole machine; run \
+const AS_ROOT: &str = "wardgate runs as root; a security fault in it would expose the whole machine. Run \
                        it as a user of its own, with CAP_NET_BIND_SERVICE for ports below 1024";
 
-/// Whether a route lists identities itself, and their trust has no revocation lists.
+/// Whether a route lists identities itself and its trust has no revocation lists.
 fn lists_without_crl(route: &RouteConfig) -> bool {
     let mut peers = route.tls.iter().flat_map(|tls| &tls.peers);
     peers.any(|peer| peer.name.is_none() && peer.trust.crl.is_empty())
 }
 
-/// Something that an operator should know about a configuration that is good.
+/// A remark for the operator about a valid configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Remark {
-    /// Whether the operator must act: the gateway, or one of its peers or targets, will refuse something.
+    /// `Warn` if the operator must act because the gateway, a peer or a target will refuse connections.
     pub level: Level,
-    /// The sentence.
+    /// The message.
     pub text: String,
-    /// Whether the gateway does not start on this machine before it is seen to.
+    /// Whether the gateway cannot start on this machine until the operator has acted.
     pub prevents_start: bool,
 }
 
@@ -103,7 +104,7 @@ impl Remark {
         }
     }
 
-    /// A remark about what will not work.
+    /// A remark about connections that will fail.
     fn warn(text: String) -> Self {
         Self {
             level: Level::Warn,
@@ -111,7 +112,7 @@ impl Remark {
         }
     }
 
-    /// A remark about what this machine lacks.
+    /// A remark about something that this machine lacks.
     fn no_start(text: String) -> Self {
         Self {
             prevents_start: true,
@@ -120,7 +121,7 @@ impl Remark {
     }
 }
 
-/// Why peers may refuse the certificate that a route shows.
+/// What peers will reject in the certificate that a route presents.
 fn own_chain(transport: &Transport, route: &RouteConfig) -> impl Iterator<Item = String> {
     let now = UnixTime::now();
     let remarks = match transport {
@@ -135,7 +136,7 @@ fn own_chain(transport: &Transport, route: &RouteConfig) -> impl Iterator<Item =
         .map(move |remark| format!("certificate {file:?}: {remark}"))
 }
 
-/// What an operator should know about a configuration that is good.
+/// Returns all remarks for the operator about a valid configuration.
 #[must_use]
 pub fn remarks(prepared: &Prepared) -> Vec<Remark> {
     let mut remarks = Vec::new();
@@ -171,8 +172,8 @@ pub fn remarks(prepared: &Prepared) -> Vec<Remark> {
     for route in &prepared.table.routes {
         if matches!(route.transport, Transport::Passthrough) {
             remarks.push(Remark::info(format!(
-                "route \"{}\": passthrough carries bytes as they are; what is not TLS already \
-                 crosses in the clear",
+                "route \"{}\": passthrough forwards bytes unchanged; traffic that is not TLS already \
+                 crosses the network as plaintext",
                 route.config.name
             )));
         }

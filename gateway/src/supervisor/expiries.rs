@@ -1,4 +1,4 @@
-//! Warns of certificates and revocation lists that end, at the start and while the gateway runs.
+//! Warns of certificates and revocation lists that expire soon or have expired, at startup and at runtime.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
@@ -8,16 +8,16 @@ use crate::limits::{EXPIRY_LOOK_EVERY, EXPIRY_REPORT_EVERY};
 use crate::metrics;
 use crate::pki::expiry::{Expiry, Kind, Stage, unix};
 
-/// Whose files they are, as the labels of metrics have it.
+/// The owner of files, as in the labels of metrics.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Owner {
-    /// Those of one route, by its name.
+    /// The files of one route, by its name.
     Route(String),
-    /// Those of a `[[peer]]` table, by its name.
+    /// The files of a `[[peer]]` table, by its name.
     Peer(String),
 }
 
-/// All that ends of the files that were loaded.
+/// All expiry dates of the loaded files.
 #[derive(Debug, Default)]
 pub struct Expiries {
     all: Vec<Watched>,
@@ -28,12 +28,13 @@ pub struct Expiries {
 struct Watched {
     expiry: Expiry,
     stage: Stage,
-    // When it was last reported to have ended.
+    // When it was last reported as expired.
     reported: Option<SystemTime>,
 }
 
 impl Expiries {
-    /// Adds what ends of files of `owner`'s. The same files may come for several owners, and are warned of once.
+    /// Adds the expiry dates of files of `owner`. The same file may have several owners, but is warned of
+    /// once.
     pub(super) fn add(&mut self, owner: &Owner, expiries: Vec<Expiry>) {
         for expiry in expiries {
             if !self.all.iter().any(|known| known.expiry == expiry) {
@@ -47,23 +48,23 @@ impl Expiries {
         }
     }
 
-    /// Sentences about what has come nearer to its end since the last look, or ended; what has ended is repeated
-    /// once in `limits::EXPIRY_REPORT_EVERY`.
+    /// Returns messages about files that reached their next warning or expired since the last call. Expired
+    /// files are reported again every `limits::EXPIRY_REPORT_EVERY`.
     pub fn look(&mut self, now: SystemTime) -> Vec<(Level, String)> {
         let due = self.all.iter_mut().filter_map(|watched| watched.look(now));
         due.collect()
     }
 
-    /// How long nothing changes from `now` on, at most `limits::EXPIRY_LOOK_EVERY`.
+    /// How long after `now` no message becomes due, at most `limits::EXPIRY_LOOK_EVERY`.
     pub(super) fn rest(&self, now: SystemTime) -> Duration {
         let changes = self.all.iter().filter_map(|of| of.expiry.next_change(now));
         let until = changes.filter_map(|at| at.duration_since(now).ok());
-        // Certificates count whole seconds, and a second that has begun is over in the next.
+        // Expiry dates are whole seconds; a second that has begun is over one second later.
         let next = until.min().map(|left| left + Duration::from_secs(1));
         next.map_or(EXPIRY_LOOK_EVERY, |next| next.min(EXPIRY_LOOK_EVERY))
     }
 
-    /// The first end of each kind for each owner, for the metrics.
+    /// The earliest expiry of each kind for each owner, for the metrics.
     pub(super) fn rows(&self) -> Vec<metrics::Expiry> {
         let mut first = BTreeMap::new();
         for (owner, expiry) in &self.owners {
@@ -132,9 +133,9 @@ mod tests {
     }
 
     #[test]
-    fn each_warning_comes_once_and_an_end_every_day() {
+    fn each_warning_comes_once_and_an_expired_file_is_reported_every_day() {
         let mut expiries = Expiries::default();
-        // Of two routes.
+        // The same file in two routes.
         for route in ["a", "b"] {
             let owner = Owner::Route(route.to_owned());
             expiries.add(&owner, vec![ending(Kind::Certificate, 1000)]);
@@ -156,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_end_of_each_kind_is_a_metric_of_its_owner() {
+    fn the_earliest_expiry_of_each_kind_is_a_metric_of_its_owner() {
         let mut expiries = Expiries::default();
         let region = Owner::Peer("region".to_owned());
         let ends = [(Kind::Trust, 30), (Kind::Trust, 20), (Kind::Crl, 10)];

@@ -1,7 +1,7 @@
-//! The main thread: prepares everything, starts the workers, and waits for the word to stop.
+//! The main thread: prepares everything, starts the workers, and waits for a signal to stop.
 //!
-//! It carries no payload. What can be found wrong is found before the first listener is open, and
-//! told in sentences; from then on it serves metrics and handles signals.
+//! The main thread carries no payload. It reports every detectable problem before the first listener opens.
+//! After that it serves metrics and handles signals.
 
 mod ambiguity;
 mod bind;
@@ -41,19 +41,19 @@ use expiries::Expiries;
 use nodes::Nodes;
 use signals::{Ignored, Signals};
 
-/// Why the gateway did not start, or did not go on.
+/// Why the gateway did not start, or stopped.
 #[derive(Debug)]
 pub enum RunError {
-    /// The configuration or the environment does not allow it; each sentence is one problem.
+    /// The configuration or the environment does not allow a start. Each message is one problem.
     Refused(Vec<String>),
-    /// Something broke while it ran.
+    /// A failure at runtime.
     Broken(String),
 }
 
-/// Runs the gateway until it is told to stop.
+/// Runs the gateway until a signal stops it.
 ///
 /// # Errors
-/// Every reason why it cannot start, or the one why it could not go on.
+/// All reasons why the gateway cannot start, or the one reason why it stopped.
 pub fn run(file: &FilePath) -> Result<(), RunError> {
     environment::close_memory();
     let (runtime, ignored) = main_thread().map_err(|error| RunError::Broken(error.to_string()))?;
@@ -102,14 +102,14 @@ pub fn run(file: &FilePath) -> Result<(), RunError> {
     outcome
 }
 
-// How long the last lines of the log may take to be read.
+// How long the journal may take to write the last lines of the log.
 const LOG_END: Duration = Duration::from_secs(2);
 
 fn refused(sentence: impl ToString) -> RunError {
     RunError::Refused(vec![sentence.to_string()])
 }
 
-// What the main thread waits with, and the signals that must not end the process even while it starts.
+// The main thread's runtime, and handlers for signals that must not end the process even during startup.
 fn main_thread() -> std::io::Result<(Runtime, Ignored)> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -121,10 +121,10 @@ fn main_thread() -> std::io::Result<(Runtime, Ignored)> {
     Ok((runtime, ignored))
 }
 
-/// What the main thread keeps of what was prepared.
+/// The part of the preparation that the main thread keeps.
 struct Plan {
     config: Config,
-    /// The routes that are open.
+    /// The open routes.
     table: Arc<RouteTable>,
     files: metrics::Files,
     expiries: Expiries,
@@ -198,25 +198,24 @@ async fn serve(
     notify::stopping();
     workers.stop_accepting().await;
     let open = workers.open();
-    let told = format!(
-        "draining: {open} connections are open, they have {} s",
+    let text = format!(
+        "draining: {open} connections are open and have {} s to finish",
         drain.as_secs()
     );
-    notice(journal, Level::Info, told);
+    notice(journal, Level::Info, text);
     workers.enter(RoutePhase::Draining);
     tokio::select! {
         () = workers.emptied() => {}
         () = sleep(drain) => {}
-        // Asked twice, the operator means now.
+        // A second stop signal ends the drain at once.
         () = signals.stop() => {}
     }
-    // Connections that are still being set up end at their own deadlines.
+    // Connections that are still being set up end at their own timeouts.
     let set_up = longest(config, |timeouts| timeouts.connect + timeouts.handshake);
     end(workers, set_up + WORKERS_END, journal).await
 }
 
-const NO_RELOAD: &str =
-    "SIGHUP: this version does not reload; restart to take the new configuration";
+const NO_RELOAD: &str = "SIGHUP: this version cannot reload; restart to use the new configuration";
 
 async fn end(workers: Workers, limit: Duration, journal: &Journal) -> Result<(), RunError> {
     let cut = workers.open();
@@ -237,7 +236,7 @@ async fn end(workers: Workers, limit: Duration, journal: &Journal) -> Result<(),
     workers.join(WORKERS_END).await.map_err(RunError::Broken)
 }
 
-// Routes may differ; the process waits for the most patient.
+// Routes may have different times; the process waits for the longest.
 fn longest(config: &Config, of: impl Fn(&Timeouts) -> Duration) -> Duration {
     let each = config.routes.iter().map(|route| of(&route.timeouts));
     each.max().unwrap_or_default()

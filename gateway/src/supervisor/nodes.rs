@@ -1,7 +1,7 @@
-//! Which memory node each worker's CPU is on, where the machine has more than one.
+//! Reports the NUMA node of each worker's CPU on machines with more than one node.
 //!
-//! A worker pins itself before it makes its ring and its buffers, so that the kernel gives it memory
-//! of its own node. What is left to say is where the workers are.
+//! A worker pins itself to its CPU before it creates its ring and buffers, so the kernel allocates them on
+//! the worker's own node. This module only reports the nodes.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -12,15 +12,15 @@ use rustix::thread::CpuSet;
 use crate::audit::Level;
 use crate::config::Gateway;
 
-/// Where Linux tells of memory nodes.
+/// Where Linux lists its NUMA nodes.
 pub(super) const FOLDER: &str = "/sys/devices/system/node";
 
-/// The CPUs of each memory node that has any.
+/// The CPUs of each NUMA node that has any.
 #[derive(Debug, PartialEq)]
 pub(super) struct Nodes(BTreeMap<usize, Vec<usize>>);
 
 impl Nodes {
-    /// As `folder` tells; none where it does not.
+    /// Reads `folder`. Returns no nodes if it cannot be read.
     pub(super) fn read(folder: &Path) -> Self {
         let entries = fs::read_dir(folder).into_iter().flatten().flatten();
         let nodes = entries.filter_map(|entry| {
@@ -32,7 +32,7 @@ impl Nodes {
         Self(nodes.collect())
     }
 
-    /// What the operator should know of these cores' nodes; nothing where there is only one.
+    /// Remarks for the operator about the nodes of these cores; none on a machine with one node.
     pub(super) fn remarks(&self, gateway: &Gateway) -> Vec<(Level, String)> {
         if self.0.len() < 2 {
             return Vec::new();
@@ -45,7 +45,7 @@ impl Nodes {
         remarks
     }
 
-    // Those of `cores` that each node has, where it has any.
+    // The CPUs of `cores` on each node that has any of them.
     fn used(&self, cores: &[usize]) -> Vec<(usize, Vec<usize>)> {
         let nodes = self.0.iter().map(|(node, cpus)| {
             let used = cores.iter().copied().filter(|cpu| cpus.contains(cpu));
@@ -62,27 +62,26 @@ fn whereabouts(used: &[(usize, Vec<usize>)]) -> String {
     });
     let nodes: Vec<_> = nodes.collect();
     format!(
-        "memory nodes: {}; each made its ring and its buffers there",
+        "NUMA nodes: {}; each worker's ring and buffers are on its node",
         nodes.join(", ")
     )
 }
 
 fn spread(nodes: usize) -> String {
     format!(
-        "[gateway]: cores are all CPUs, on {nodes} memory nodes: what a worker carries that is not \
-         on the network card's node crosses between them, which costs time; list the CPUs of that \
-         node (/sys/class/net/INTERFACE/device/numa_node has its number), or list all that are \
-         meant"
+        "[gateway]: cores is not set, so workers run on {nodes} NUMA nodes: traffic of workers that are not \
+         on the network card's node crosses between nodes, which is slower; set cores to the CPUs of that \
+         node (/sys/class/net/INTERFACE/device/numa_node has its number), or list all CPUs to silence this warning"
     )
 }
 
-/// Reads `0-3,8`, as in /sys; `None` where it is something else.
+/// Parses a list such as `0-3,8` from /sys; `None` if the text is not a list.
 fn cpus(text: &str) -> Option<Vec<usize>> {
     let mut cpus = Vec::new();
     for range in text.trim().split(',').filter(|range| !range.is_empty()) {
         let (first, last) = range.split_once('-').unwrap_or((range, range));
         let (first, last) = (first.parse().ok()?, last.parse::<usize>().ok()?);
-        // The most that the kernel's own sets hold.
+        // The size of the kernel's own CPU sets.
         if last >= CpuSet::MAX_CPU {
             return None;
         }
@@ -127,7 +126,7 @@ mod tests {
     const TWO: [(&str, Option<&str>); 5] = [
         ("node0", Some("0-3,8-9\n")),
         ("node1", Some("4-7,10\n")),
-        // Memory without CPUs, as of an expansion card.
+        // Memory without CPUs, for example on an expansion card.
         ("node2", Some("\n")),
         ("power", None),
         ("node", None),
@@ -140,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_list_of_cpus_is_no_node() {
+    fn a_node_without_a_valid_cpu_list_is_ignored() {
         for text in ["0-", "-3", "a", "0-99999999999999999999", "0-4000000000"] {
             assert_eq!(read(&[("node0", Some(text))]), Nodes(BTreeMap::new()));
         }
@@ -150,13 +149,13 @@ mod tests {
     }
 
     #[test]
-    fn one_node_is_not_worth_a_word() {
+    fn one_node_causes_no_remark() {
         let nodes = read(&[("node0", Some("0-63\n")), ("node1", Some("\n"))]);
         assert!(nodes.remarks(&gateway(&[0, 1, 2], false)).is_empty());
     }
 
     #[test]
-    fn workers_of_one_node_are_told_and_not_warned_of() {
+    fn workers_on_one_of_two_nodes_are_logged_without_a_warning() {
         let [(Level::Info, text)] = &read(&TWO).remarks(&gateway(&[4, 5], false))[..] else {
             panic!("one remark");
         };
@@ -164,18 +163,18 @@ mod tests {
     }
 
     #[test]
-    fn workers_on_two_nodes_are_warned_of_unless_they_were_listed() {
+    fn workers_on_two_nodes_cause_a_warning_unless_cores_are_listed() {
         let nodes = read(&TWO);
         let remarks = nodes.remarks(&gateway(&[0, 8, 4], false));
-        let [(Level::Info, told), (Level::Warn, warning)] = &remarks[..] else {
+        let [(Level::Info, placement), (Level::Warn, warning)] = &remarks[..] else {
             panic!("two remarks: {remarks:?}");
         };
         assert!(
-            told.contains("workers 0,8 on node 0, workers 4 on node 1"),
-            "{told}"
+            placement.contains("workers 0,8 on node 0, workers 4 on node 1"),
+            "{placement}"
         );
-        assert!(warning.contains("on 2 memory nodes"), "{warning}");
+        assert!(warning.contains("on 2 NUMA nodes"), "{warning}");
         let listed = nodes.remarks(&gateway(&[0, 8, 4], true));
-        assert_eq!(listed.len(), 1, "who lists them knows: {listed:?}");
+        assert_eq!(listed.len(), 1, "listed cores cause no warning: {listed:?}");
     }
 }

@@ -1,21 +1,21 @@
-//! Tells systemd how the service is (sd_notify(3)); without systemd it does nothing.
+//! Notifies systemd of the service's state (sd_notify(3)); without systemd it has no effect.
 
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 
-/// The service is up.
+/// The service has started.
 pub(super) fn ready() {
-    tell("READY=1");
+    notify("READY=1");
 }
 
-/// The service is on its way out.
+/// The service is stopping.
 pub(super) fn stopping() {
-    tell("STOPPING=1");
+    notify("STOPPING=1");
 }
 
-// Best effort: a service manager that does not listen must not keep the gateway from its work.
-fn tell(state: &str) {
+// Best effort: a service manager that does not listen must not block the gateway.
+fn notify(state: &str) {
     let Some(path) = std::env::var_os("NOTIFY_SOCKET") else {
         return;
     };

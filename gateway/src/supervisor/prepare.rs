@@ -1,8 +1,8 @@
-//! From a configuration file to everything that the workers need, with every problem on the way.
+//! Turns a configuration file into everything that the workers need, and collects all problems.
 //!
-//! A file that cannot be used closes the routes that need it, and no other: a peer with bad files is refused on
-//! routes that have other peers, and a route without an identity or without any peer is not opened at all, so
-//! that its clients are refused by the kernel. A configuration that is wrong itself refuses the start.
+//! A file that cannot be used closes only the routes that need it. If a peer has unusable files, its routes
+//! refuse this peer and serve their other peers. A route without an identity or without any usable peer is
+//! not opened, so the kernel refuses its clients. An invalid configuration prevents the start.
 
 use std::path::Path as FilePath;
 use std::sync::Arc;
@@ -19,32 +19,32 @@ use crate::pki::{Identity, Trust};
 use crate::route::{RouteDraft, RouteTable, Transport};
 use crate::tls::{Acceptor, Connector};
 
-/// A configuration of which at least one route can be opened.
+/// A configuration with at least one route that can be opened.
 pub struct Prepared {
     /// The configuration, with all its routes.
     pub config: Config,
     /// The routes that can be opened, with their certificates.
     pub table: Arc<RouteTable>,
-    /// Every problem of the files, in sentences with file, line and remedy; empty where all is good.
+    /// Every problem of the files: a message with file, line and remedy. Empty if all files are good.
     pub problems: Vec<String>,
-    /// What does not run because of these problems, in sentences.
+    /// What does not run because of these problems, as messages.
     pub closed: Vec<String>,
-    /// What an operator should know of files that are good.
+    /// Remarks for the operator about good files.
     pub remarks: Vec<String>,
-    /// Certificates in the files of this site that peers may refuse it for.
+    /// Certificates in this site's files because of which peers may refuse this site.
     pub surplus: Vec<String>,
-    /// What of the loaded files expires.
+    /// The expiry dates of the loaded files.
     pub expiries: Expiries,
-    /// The same for the metrics.
+    /// The same dates for the metrics.
     pub files: metrics::Files,
 }
 
-/// Reads a configuration and the files that it names, as of `now`. The routes keep the states that they have in
+/// Reads a configuration and the files that it names, as of `now`. Routes keep the states that they have in
 /// `before`, the table of a running gateway.
 ///
 /// # Errors
-/// Every problem found, in sentences with file, line and remedy, where the configuration itself is wrong or no
-/// route can be opened.
+/// Every problem, as messages with file, line and remedy, if the configuration itself is invalid or no route
+/// can be opened.
 pub fn prepare(
     file: &FilePath,
     now: SystemTime,
@@ -86,7 +86,7 @@ fn sentences(file: &FilePath, mut problems: Vec<Problem>) -> Vec<String> {
 struct Loader {
     now: SystemTime,
     store: Store,
-    /// Those that the files have together, beside those of each file.
+    /// Problems between several files, besides those of each single file.
     problems: Vec<Problem>,
     closed: Vec<String>,
     refused: Vec<(String, String)>,
@@ -107,8 +107,8 @@ impl Loader {
         }
     }
 
-    /// Loads all files before any route is judged: a list that belongs to one peer can revoke the certificate of
-    /// another route. Identities come before trust, as `Store` asks.
+    /// Loads all files before any route is checked, because one peer's revocation list can revoke the
+    /// certificate of another route. Loads identities before trust, as `Store` requires.
     fn load(&mut self, routes: &[Arc<RouteConfig>]) {
         for route in routes {
             self.identity(route);
@@ -120,7 +120,7 @@ impl Loader {
         }
     }
 
-    /// What is wrong with the configuration itself, as far as the files show it.
+    /// Returns the problems of the configuration itself that only the files show.
     fn refusals(&mut self, routes: &[Arc<RouteConfig>]) -> Vec<Problem> {
         let mut refusals = Vec::new();
         let mut listings = Listings::default();
@@ -141,7 +141,7 @@ impl Loader {
         refusals
     }
 
-    /// The route with what it shakes hands with; `None` where its files do not allow it to be opened.
+    /// Returns the route with its TLS setup; `None` if its files do not allow it to be opened.
     fn draft(&mut self, route: &Arc<RouteConfig>) -> Option<RouteDraft> {
         let Some(tls) = &route.tls else {
             return Some(RouteDraft {
@@ -172,7 +172,7 @@ impl Loader {
             let problems = of_each.collect::<Vec<_>>().concat();
             return self.close(route, &problems);
         }
-        // Nobody proves the identities of a peer that is left out.
+        // Identities of a peer that is left out cannot be proved.
         let usable = RouteTls {
             peers,
             ..tls.clone()
@@ -207,7 +207,7 @@ impl Loader {
 
     fn close(&mut self, route: &RouteConfig, problems: &[Problem]) -> Option<RouteDraft> {
         self.closed.push(format!(
-            "route \"{}\" is closed, and its clients are refused, until this is put right and wardgate is \
+            "route \"{}\" is closed and its clients are refused, until this is fixed and wardgate is \
              restarted: {}",
             route.name,
             shown(route, problems)
@@ -222,7 +222,7 @@ impl Loader {
             None => "the identities that it lists itself".to_owned(),
         };
         self.closed.push(format!(
-            "route \"{}\" refuses {who}, and serves its other peers, until this is put right and wardgate is \
+            "route \"{}\" refuses {who} and serves its other peers, until this is fixed and wardgate is \
              restarted: {}",
             route.name,
             shown(route, self.store.trust_problems(&peer.trust))
@@ -295,10 +295,10 @@ impl Loader {
 fn own_name(route: &RouteConfig, tls: &RouteTls, identity: &Identity) -> Option<Problem> {
     let own = identity.among(tls.peers.iter().flat_map(|peer| &peer.identities))?;
     let text = format!(
-        "route \"{}\": peers lists \"{own}\", which this site's own certificate {:?} proves: \
-         every holder of that key would count as the peer, and so would this gateway itself; \
-         write the identity of the other site, which `wardgate pki show` prints of its \
-         certificate; if the certificates of the two sites were swapped, put this site's own there",
+        "route \"{}\": peers lists \"{own}\", which is an identity of this site's own certificate {:?}: \
+         every holder of that key, this gateway included, would be accepted as the peer; \
+         write the identity of the other site, which `wardgate pki show` prints for its \
+         certificate; if the certificates of the two sites were swapped, install this site's own here",
         route.name,
         tls.identity.certificate.value.display().to_string()
     );
@@ -313,7 +313,7 @@ fn scope(route: &RouteConfig, peer: &Peer) -> String {
     }
 }
 
-/// Problems of files in one line, which names the route already.
+/// Problems of files in one line that already names the route.
 fn shown(route: &RouteConfig, problems: &[Problem]) -> String {
     let scope = format!("route \"{}\": ", route.name);
     let texts = problems.iter().map(|problem| problem.text.as_str());

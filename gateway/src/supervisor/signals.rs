@@ -22,7 +22,7 @@ pub(super) struct Signals {
 }
 
 impl Signals {
-    /// Those that the program acts on, beside those that are ignored. Needs the runtime.
+    /// Handles the signals that the program acts on, in addition to the ignored ones. Requires the runtime.
     pub(super) fn new(ignored: Ignored, journal: Journal) -> io::Result<Self> {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
@@ -33,7 +33,7 @@ impl Signals {
         })
     }
 
-    /// Waits for a signal that asks for something; logs the others. May be dropped.
+    /// Waits for a signal that the program acts on; logs the others. Cancel-safe.
     pub(super) async fn next(&mut self) -> Command {
         loop {
             let received = tokio::select! {
@@ -49,17 +49,17 @@ impl Signals {
         }
     }
 
-    /// Waits until it is asked to stop.
+    /// Waits for a signal that stops the program.
     pub(super) async fn stop(&mut self) {
         while self.next().await != Command::Stop {}
     }
 }
 
-/// Signals that mean nothing here, but end a process that does not handle them: a script that was
-/// written for another program may send one (nginx opens its logs again at SIGUSR1).
+/// Signals without a meaning here, whose default action ends the process. A script written for another
+/// program may send one (nginx reopens its logs on SIGUSR1).
 ///
-/// SIGQUIT and the signals of faults and resource limits keep what the kernel does. SIGPIPE is ignored by
-/// Rust's runtime.
+/// SIGQUIT and the signals of faults and resource limits keep the kernel's default action. Rust's runtime
+/// ignores SIGPIPE.
 pub(super) struct Ignored(Vec<Handled>);
 
 struct Handled {
@@ -72,7 +72,7 @@ struct Handled {
 const REAL_TIME: std::ops::RangeInclusive<i32> = 34..=64;
 
 impl Ignored {
-    /// Handles them from now on. Needs the runtime.
+    /// Handles these signals from now on. Requires the runtime.
     pub(super) fn new() -> io::Result<Self> {
         let named = [
             ("SIGUSR1", Number::USR1),
@@ -97,7 +97,7 @@ impl Ignored {
         Ok(Self(all?))
     }
 
-    // The next that is received, with a line for the log if one is due.
+    // Waits for the next ignored signal; returns a log line if one is due.
     async fn next(&mut self) -> Option<String> {
         poll_fn(|context| self.poll_next(context)).await
     }
@@ -116,7 +116,7 @@ impl Ignored {
     }
 }
 
-/// Lets one line pass in each `limits::SIGNAL_REPORT_EVERY`.
+/// Allows one log line per `limits::SIGNAL_REPORT_EVERY`.
 #[derive(Debug, Default)]
 struct Quiet {
     last: Option<Instant>,
@@ -142,7 +142,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_signal_that_comes_often_is_logged_once_a_minute() {
+    fn a_frequent_signal_is_logged_once_a_minute() {
         let (start, mut quiet) = (Instant::now(), Quiet::default());
         let each = (0..300).map(|second| start + Duration::from_secs(second));
         assert_eq!(each.filter(|now| quiet.allow(*now)).count(), 5);

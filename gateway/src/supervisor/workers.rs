@@ -24,9 +24,9 @@ pub struct Workers {
     /// The counters of each core.
     pub counters: Vec<Arc<metrics::CoreCounters>>,
     table: Arc<RouteTable>,
-    // Routes of earlier tables that may have connections.
+    // Routes of earlier tables that may still have connections.
     removed: Vec<Arc<Route>>,
-    // The core that accepts for each route, by its place.
+    // The core that accepts for each route, by the core's index.
     acceptors: HashMap<RouteId, usize>,
     mailboxes: Vec<mpsc::Sender<Message>>,
     threads: Vec<JoinHandle<()>>,
@@ -37,7 +37,7 @@ impl Workers {
     /// Starts a worker on each configured core and waits until all are up.
     ///
     /// # Errors
-    /// What kept one of them from starting.
+    /// Why a worker could not start.
     pub fn start(
         config: &Gateway,
         table: Arc<RouteTable>,
@@ -102,17 +102,19 @@ impl Workers {
         Ok(workers)
     }
 
-    /// Connections open now.
+    /// The number of open connections.
     pub fn open(&self) -> usize {
         self.loads.open()
     }
 
-    /// Returns when a worker is gone, which none should be; says which.
+    /// Waits until a worker has ended, which is always a fault; returns a message that names it.
     pub async fn lost(&mut self) -> String {
         loop {
             if let Some(thread) = self.threads.iter().find(|thread| thread.is_finished()) {
                 let name = thread.thread().name().unwrap_or("worker").to_owned();
-                return format!("{name} ended by itself; the process ends so that it is restarted");
+                return format!(
+                    "{name} ended unexpectedly; the process ends so that the service manager restarts it"
+                );
             }
             sleep(LOOK).await;
         }
@@ -120,14 +122,15 @@ impl Workers {
 
     /// Closes all listeners.
     pub async fn stop_accepting(&self) {
-        self.tell_all(|| Message::StopAccepting).await;
+        self.send_to_all(|| Message::StopAccepting).await;
     }
 
-    /// Lets `table` serve what is accepted from now on. `listeners` are those of routes that are new or listen
-    /// elsewhere. Connections go on as they began; those of routes that are not in `table` drain.
+    /// Makes `table` serve connections accepted from now on. `listeners` are those of routes that are new or
+    /// have a new address. Open connections continue on their old route; connections of routes that are not
+    /// in `table` drain.
     ///
     /// # Errors
-    /// A worker is gone.
+    /// A worker has ended.
     pub async fn publish(
         &mut self,
         table: Arc<RouteTable>,
@@ -146,9 +149,9 @@ impl Workers {
                 listeners: listeners.remove(&core).unwrap_or_default(),
             });
             let sent = mailbox.send(Message::Routes(routes)).await;
-            sent.map_err(|_| "a worker ended by itself".to_owned())?;
+            sent.map_err(|_| "a worker ended unexpectedly".to_owned())?;
         }
-        // A connection has its route from the moment it is accepted.
+        // A connection belongs to its route from the moment it is accepted.
         self.removed.retain(|route| Arc::strong_count(route) > 1);
         for change in changes {
             if let Change::Removed(route) = change {
@@ -160,32 +163,32 @@ impl Workers {
         Ok(())
     }
 
-    /// Ends one connection visibly, where it is open.
+    /// Ends one connection with an error that both sides notice, if it is open.
     pub async fn end(&self, id: ConnectionId) {
         let selected = Selected::Connection(id);
-        self.tell_all(|| Message::End(selected)).await;
+        self.send_to_all(|| Message::End(selected)).await;
     }
 
-    /// Takes all routes on to `phase`, which ends their connections.
+    /// Moves all routes to `phase`, which ends their connections.
     pub fn enter(&self, phase: RoutePhase) {
         let routes = self.table.routes.iter().chain(&self.removed);
         routes.for_each(|route| route.state.enter(phase));
     }
 
-    /// Returns when no connection is open.
+    /// Waits until no connection is open.
     pub async fn emptied(&self) {
         while self.open() > 0 {
             sleep(LOOK_CLOSELY).await;
         }
     }
 
-    /// Lets the workers end, once no connection is open, and waits for them at most `limit`.
+    /// Ends the workers after the last connection has ended, and waits at most `limit` for them.
     ///
     /// # Errors
-    /// When one panicked. One that only waits for the system's resolver is left behind: nothing
+    /// If a worker panicked. A worker that only waits for the system resolver is abandoned, because nothing
     /// depends on it any more.
     pub async fn join(self, limit: Duration) -> Result<(), String> {
-        self.tell_all(|| Message::Finish).await;
+        self.send_to_all(|| Message::Finish).await;
         let until = Instant::now() + limit;
         for thread in self.threads {
             while !thread.is_finished() && Instant::now() < until {
@@ -198,7 +201,8 @@ impl Workers {
         Ok(())
     }
 
-    // Each listener is one core's: that which accepts for the fewest routes, so that no core accepts for all.
+    // Assigns each listener to the core that accepts for the fewest routes, so that accepting is distributed
+    // over all cores.
     fn deal(
         &mut self,
         listeners: Vec<(RouteId, TcpListener)>,
@@ -213,9 +217,9 @@ impl Workers {
         hands
     }
 
-    async fn tell_all(&self, message: impl Fn() -> Message) {
+    async fn send_to_all(&self, message: impl Fn() -> Message) {
         for mailbox in &self.mailboxes {
-            // A worker that is gone has nothing left to be told.
+            // A worker that has ended needs no message.
             let _ = mailbox.send(message()).await;
         }
     }

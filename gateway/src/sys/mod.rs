@@ -1,4 +1,4 @@
-//! System calls that no crate here offers without unsafe code: one call per function.
+//! System calls for which the used crates offer no safe function: one call per function.
 #![expect(
     unsafe_code,
     reason = "each call has a justification, a safety comment and a test"

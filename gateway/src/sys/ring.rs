@@ -1,33 +1,33 @@
-//! The calls of io_uring that the `io-uring` crate offers as unsafe only.
+//! The io_uring calls that the `io-uring` crate offers only as unsafe functions.
 
 use std::io;
 use std::os::fd::RawFd;
 
 use io_uring::{IoUring, opcode, types};
 
-/// What a worker asks of its ring.
+/// A request of a worker to its ring.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Request {
     /// A one-shot poll of `descriptor` for `events`. Its completion carries `token`.
     Poll {
-        /// What is polled.
+        /// The file descriptor to poll.
         descriptor: RawFd,
-        /// As poll(2) has them.
+        /// The events, as in poll(2).
         events: u32,
-        /// Names this request in its completion.
+        /// Identifies this request in its completion.
         token: u64,
     },
-    /// Ends the poll with the token `of`, whose completion says ECANCELED where it came first. The completion
-    /// of this request itself carries `token`.
+    /// Cancels the poll with the token `of`. If the cancellation comes first, the poll completes with
+    /// ECANCELED. The completion of this request carries `token`.
     Cancel {
         /// The token of the poll.
         of: u64,
-        /// Names this request in its completion.
+        /// Identifies this request in its completion.
         token: u64,
     },
 }
 
-/// Puts a request into the submission queue. Returns false where the queue is full and has to be submitted first.
+/// Puts a request into the submission queue. Returns false if the queue is full and must be submitted first.
 #[must_use]
 pub fn push_request(ring: &mut IoUring, request: &Request) -> bool {
     let entry = match *request {
@@ -42,34 +42,35 @@ pub fn push_request(ring: &mut IoUring, request: &Request) -> bool {
         Request::Cancel { of, token } => opcode::PollRemove::new(of).build().user_data(token),
     };
     // JUSTIFICATION: `push` is unsafe because an entry may name memory that the kernel reads or writes later.
-    // SAFETY: a poll names a descriptor and no memory, a cancellation a number. A descriptor that is closed
-    // meanwhile, or stands for another file, gives a wrong answer or an error and touches no memory either.
+    // SAFETY: a poll names a file descriptor and no memory; a cancellation names a number. If the descriptor
+    // is closed in the meantime, or is reused for another file, the result is wrong or an error, but no
+    // memory is touched.
     let pushed = unsafe { ring.submission().push(&entry) };
     pushed.is_ok()
 }
 
-/// Submits what is queued and posts the completions that are due, without waiting for one.
+/// Submits queued requests and posts the completions that are due, without waiting.
 ///
 /// # Errors
-/// What io_uring_enter(2) says.
+/// The error of io_uring_enter(2).
 pub fn submit_and_look(ring: &mut IoUring) -> io::Result<()> {
     let queued = u32::try_from(ring.submission().len()).unwrap_or(u32::MAX);
     enter(ring, queued)
 }
 
-/// Posts the completions that are due, and submits nothing.
+/// Posts the completions that are due, without submitting requests.
 ///
 /// # Errors
-/// What io_uring_enter(2) says.
+/// The error of io_uring_enter(2).
 pub fn look(ring: &IoUring) -> io::Result<()> {
     enter(ring, 0)
 }
 
 fn enter(ring: &IoUring, queued: u32) -> io::Result<()> {
-    // JUSTIFICATION: the crate asks for completions (GETEVENTS) only when it waits for some, and with
-    // DEFER_TASKRUN none are posted otherwise.
-    // SAFETY: the kernel takes no more entries than are in the queue, and every one is a `Request`. No argument
-    // is given, so the kernel reads no memory of ours.
+    // JUSTIFICATION: the crate requests completions (GETEVENTS) only when it waits for some. With
+    // DEFER_TASKRUN, none are posted otherwise.
+    // SAFETY: the kernel takes no more entries than the queue holds, and every entry is a `Request`. No
+    // argument is passed, so the kernel reads no memory of this process.
     let entered = unsafe {
         ring.submitter()
             .enter::<libc::sigset_t>(queued, 0, GET_EVENTS, None)
@@ -89,7 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_poll_is_submitted_and_its_completion_seen_without_waiting() {
+    fn a_poll_is_submitted_and_completed_without_waiting() {
         let mut ring = IoUring::builder()
             .setup_single_issuer()
             .setup_defer_taskrun()
@@ -110,9 +111,13 @@ mod tests {
         };
         assert!(push(7));
         assert!(push(8));
-        assert!(!push(9), "there were two entries");
+        assert!(!push(9), "the queue has two entries");
         submit_and_look(&mut ring).expect("it is ours");
-        assert_eq!(ring.completion().count(), 0, "nothing was sent");
+        assert_eq!(
+            ring.completion().count(),
+            0,
+            "the socket has received nothing"
+        );
         peer.write_all(b"x").expect("it is connected");
         let mut tokens = Vec::new();
         for _ in 0..1000 {

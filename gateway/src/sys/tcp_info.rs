@@ -1,45 +1,45 @@
-//! What the kernel knows of a TCP connection (TCP_INFO of tcp(7)).
+//! The kernel's state of a TCP connection (TCP_INFO of tcp(7)).
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 use std::time::Duration;
 
-/// The part of `struct tcp_info` that is used here.
+/// The fields of `struct tcp_info` that are used here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TcpInfo {
-    /// State of the connection as the kernel numbers it (`tcpi_state`).
+    /// State of the connection as a number of the kernel (`tcpi_state`).
     pub state: u8,
     /// Probes of a closed window in a row without an answer (`tcpi_probes`).
     pub probes: u8,
-    /// How often the time between retransmissions or probes was doubled (`tcpi_backoff`).
+    /// How often the interval between retransmissions or probes was doubled (`tcpi_backoff`).
     pub backoff: u8,
-    /// Segments that were sent and are not acknowledged (`tcpi_unacked`).
+    /// Segments that were sent and not acknowledged (`tcpi_unacked`).
     pub unacked: u32,
-    /// Time since data was sent last, retransmissions included (`tcpi_last_data_sent`).
+    /// Time since data was last sent, including retransmissions (`tcpi_last_data_sent`).
     pub last_data_sent: Duration,
     /// Time since the last acknowledgement arrived (`tcpi_last_ack_recv`).
     pub last_ack_received: Duration,
-    /// Bytes that were acknowledged since the connection began (`tcpi_bytes_acked`).
+    /// Bytes acknowledged since the connection began (`tcpi_bytes_acked`).
     pub bytes_acked: u64,
-    /// Bytes that the program has written and that were never sent (`tcpi_notsent_bytes`).
+    /// Bytes that the program has written and the kernel has never sent (`tcpi_notsent_bytes`).
     pub unsent_bytes: u32,
-    /// Bytes that were sent, each as often as it was sent (`tcpi_bytes_sent`, Linux 4.19).
+    /// Bytes sent, with each retransmission counted again (`tcpi_bytes_sent`, Linux 4.19).
     pub bytes_sent: u64,
-    /// Bytes of these that had been sent before (`tcpi_bytes_retrans`, Linux 4.19).
+    /// Retransmitted bytes among them (`tcpi_bytes_retrans`, Linux 4.19).
     pub bytes_sent_again: u64,
-    /// The receive window that the peer announced last, in bytes (`tcpi_snd_wnd`, Linux 5.4).
+    /// The receive window that the peer last announced, in bytes (`tcpi_snd_wnd`, Linux 5.4).
     pub send_window: u32,
 }
 
 impl TcpInfo {
-    /// Whether the connection has ended, by a reset of either end or for want of an answer.
+    /// Whether the connection has ended, by a reset of either end or by a timeout.
     #[must_use]
     pub fn has_ended(&self) -> bool {
         self.state == CLOSE
     }
 
-    /// Bytes that were sent and are not acknowledged. Where this end `has_connected`, the acknowledgement of
-    /// its SYN was counted as a byte.
+    /// Bytes that were sent and not acknowledged. If this end opened the connection (`has_connected`), the
+    /// acknowledgement of its SYN counted as one byte.
     #[must_use]
     pub fn in_flight_bytes(&self, has_connected: bool) -> u64 {
         let sent_once = self.bytes_sent.saturating_sub(self.bytes_sent_again);
@@ -51,23 +51,23 @@ impl TcpInfo {
 /// `TCP_CLOSE` (include/net/tcp_states.h).
 const CLOSE: u8 = 7;
 
-/// Octets of `struct tcp_info` up to the last field that is used. The kernel appends fields and never
-/// moves one (include/uapi/linux/tcp.h).
+/// The length of `struct tcp_info` up to the last used field. The kernel appends fields and never moves one
+/// (include/uapi/linux/tcp.h).
 const LENGTH: usize = 232;
 
-/// Asks the kernel what it knows of a connection.
+/// Reads the kernel's state of a connection.
 ///
 /// # Errors
-/// What the kernel says: `socket` is not a TCP socket. `Unsupported` where the kernel is older than Linux
-/// 5.4 and does not know all of `TcpInfo`.
+/// The kernel's error if `socket` is not a TCP socket. `Unsupported` if the kernel is older than Linux 5.4
+/// and lacks fields of `TcpInfo`.
 pub fn tcp_info(socket: impl AsFd) -> io::Result<TcpInfo> {
     let mut bytes = [0_u8; LENGTH];
     let mut length = libc::socklen_t::try_from(LENGTH).map_err(io::Error::other)?;
     let descriptor = socket.as_fd().as_raw_fd();
     // JUSTIFICATION: neither std nor rustix nor socket2 offers TCP_INFO.
-    // SAFETY: the descriptor is open for as long as `socket` is borrowed. The kernel writes at most `length`
-    // bytes to `bytes`, which has as many and for which every value is valid, and how many those are to
-    // `length`; both outlive the call.
+    // SAFETY: the file descriptor is open for as long as `socket` is borrowed. The kernel writes at most
+    // `length` bytes to `bytes`, which has that size and for which every value is valid. It writes the actual
+    // number to `length`. Both variables outlive the call.
     let outcome = unsafe {
         libc::getsockopt(
             descriptor,
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn a_receiver_that_does_not_read_shows_by_its_window_and_goes_on_when_it_reads() {
+    fn a_receiver_that_does_not_read_closes_its_window_until_it_reads() {
         let (mut ours, mut peer) = pair();
         let fresh = tcp_info(&ours).expect("it is TCP");
         assert!(fresh.send_window > 0, "{fresh:?}");
@@ -172,9 +172,9 @@ mod tests {
         assert!(!done.has_ended(), "{done:?}");
     }
 
-    // Both ends of a path that carries nothing any more would show it too, but take a namespace.
+    // A path without any traffic would show this too, but needs a network namespace.
     #[test]
-    fn what_a_peer_never_acknowledged_shows_after_its_reset() {
+    fn unacknowledged_bytes_are_visible_after_a_reset() {
         let (mut ours, peer) = pair();
         ours.set_nonblocking(true).expect("it is a socket");
         let mut sent = 0;
@@ -182,7 +182,7 @@ mod tests {
             sent += count as u64;
         }
         let closed = until(&ours, |info| info.unacked == 0);
-        // Closed with bytes unread, so it resets.
+        // Closed with unread bytes, so the kernel resets the connection.
         drop(peer);
         let ended = until(&ours, TcpInfo::has_ended);
         let left = ended.in_flight_bytes(true) + u64::from(ended.unsent_bytes);
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_tcp_socket_is_an_error() {
+    fn a_socket_other_than_tcp_is_an_error() {
         let socket = UdpSocket::bind("127.0.0.1:0").expect("a free port");
         tcp_info(&socket).expect_err("UDP has no TCP_INFO");
     }

@@ -1,4 +1,4 @@
-//! Addresses that did not answer: tried after the others for a while, and reported.
+//! Remembers addresses that did not answer: they are tried last for a while, and reported.
 //!
 //! Pure: no socket, no clock.
 
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::limits::{ADDRESS_REPORT_EVERY, ADDRESS_SILENT, DEAD_ADDRESSES_MAX, NAME_STALE};
 
-/// The addresses that did not answer when they were tried last.
+/// The addresses whose last attempt got no answer.
 #[derive(Debug, Default)]
 pub(super) struct DeadAddresses {
     known: HashMap<SocketAddr, Dead>,
@@ -22,7 +22,7 @@ struct Dead {
     reported: Option<Instant>,
 }
 
-/// What the operator should hear about an address.
+/// A log message about an address or a name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AddressReport {
     /// The address did not answer, and another one was used.
@@ -31,25 +31,25 @@ pub enum AddressReport {
         target: String,
         /// Its address that did not answer.
         address: SocketAddr,
-        /// What came of the attempt, in words.
+        /// The result of the attempt, as text.
         why: String,
-        /// Where the connection went instead.
+        /// The address that was used instead.
         used: SocketAddr,
     },
-    /// The resolver does not resolve the target's name.
+    /// The name of the target cannot be resolved.
     Unresolved {
         /// The target as configured.
         target: String,
-        /// What the resolver reported, in words.
+        /// The resolver's error, as text.
         why: String,
-        /// Whether an address is remembered, which serves for `limits::NAME_STALE`.
+        /// Whether a cached address is still in use, for up to `limits::NAME_STALE`.
         is_remembered: bool,
     },
-    /// A name that was reported as unresolved is resolved again.
+    /// A name that was reported as unresolved can be resolved again.
     Resolved {
         /// The target as configured.
         target: String,
-        /// How long after the first failure.
+        /// The time since the first failure.
         after: Duration,
     },
     /// An address that was reported as silent answers again.
@@ -58,7 +58,7 @@ pub enum AddressReport {
         target: String,
         /// Its address.
         address: SocketAddr,
-        /// How long after the first attempt without an answer.
+        /// The time since the first attempt without an answer.
         after: Duration,
     },
 }
@@ -70,13 +70,13 @@ impl DeadAddresses {
         known.is_some_and(|dead| now.saturating_duration_since(dead.failed) < ADDRESS_SILENT)
     }
 
-    /// Notes that `address` did not answer.
+    /// Records that `address` did not answer.
     pub(super) fn on_silence(&mut self, address: SocketAddr, now: Instant) {
         if let Some(dead) = self.known.get_mut(&address) {
             dead.failed = now;
             return;
         }
-        // LIMIT: DEAD_ADDRESSES_MAX; those whose report may be repeated are of no use any more.
+        // LIMIT: DEAD_ADDRESSES_MAX. When full, entries whose report may be repeated anyway are dropped.
         if self.known.len() >= DEAD_ADDRESSES_MAX {
             self.known.retain(|_, dead| {
                 now.saturating_duration_since(dead.failed) < ADDRESS_REPORT_EVERY
@@ -92,14 +92,15 @@ impl DeadAddresses {
         }
     }
 
-    /// Notes that `address` answered. Returns the time since it first did not, if that was reported.
+    /// Records that `address` answered. If its silence was reported, returns the time since the first
+    /// failure.
     pub(super) fn on_answer(&mut self, address: SocketAddr, now: Instant) -> Option<Duration> {
         let dead = self.known.remove(&address)?;
         dead.reported?;
         Some(now.saturating_duration_since(dead.since))
     }
 
-    /// Whether the silence of `address` should be reported now; then it counts as reported.
+    /// Whether the silence of `address` is due for a report; records it as reported.
     pub(super) fn should_report(&mut self, address: SocketAddr, now: Instant) -> bool {
         let Some(dead) = self.known.get_mut(&address) else {
             return false;
@@ -126,7 +127,7 @@ impl fmt::Display for AddressReport {
                 f,
                 "target {target}: no connection to its address {address}: {why}; {used} answered and \
                  is used. Other addresses are tried before {address} for {} s. Correct the address \
-                 where it is configured (DNS or `targets`), or the network on the way to it",
+                 in DNS or in `targets`, or fix the network path to it",
                 ADDRESS_SILENT.as_secs()
             ),
             Self::Unresolved {
@@ -139,14 +140,14 @@ impl fmt::Display for AddressReport {
                     let minutes = NAME_STALE.as_secs() / 60;
                     write!(
                         f,
-                        "the addresses that were found last are used for up to {minutes} min; "
+                        "the last known addresses are used for up to {minutes} min; "
                     )?;
                 }
-                f.write_str("correct the name in `targets`, or the resolver of this machine")
+                f.write_str("correct the name in `targets`, or fix this machine's DNS resolution")
             }
             Self::Resolved { target, after } => write!(
                 f,
-                "target {target}: its name is resolved again after {} s",
+                "target {target}: its name can be resolved again after {} s",
                 after.as_secs()
             ),
             Self::Answers {
@@ -175,7 +176,7 @@ mod tests {
     #[test]
     fn a_silent_address_is_dead_for_a_while_after_its_last_failure() {
         let (start, mut dead) = (Instant::now(), DeadAddresses::default());
-        assert!(!dead.is_dead(address(1), start), "nothing is known of it");
+        assert!(!dead.is_dead(address(1), start), "it was never tried");
         dead.on_silence(address(1), start);
         assert!(dead.is_dead(address(1), start + ADDRESS_SILENT / 2));
         assert!(!dead.is_dead(address(2), start), "another address");
@@ -187,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn a_silent_address_is_reported_once_an_hour_and_its_return_once() {
+    fn a_silent_address_is_reported_once_an_hour_and_its_recovery_once() {
         let (start, mut dead) = (Instant::now(), DeadAddresses::default());
         assert!(!dead.should_report(address(1), start), "it never failed");
         let minutes = (0..125).map(|minute| start + minute * Duration::from_secs(60));
@@ -205,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn no_more_addresses_are_remembered_than_the_bound_and_old_ones_make_room() {
+    fn remembered_addresses_are_bounded_and_old_ones_are_dropped() {
         let (start, mut dead) = (Instant::now(), DeadAddresses::default());
         for port in 1..=2 * u16::try_from(DEAD_ADDRESSES_MAX).expect("it is small") {
             dead.on_silence(address(port), start);

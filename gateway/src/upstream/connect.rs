@@ -1,4 +1,4 @@
-//! Targets tried in their order, before the first byte, within the time an application waits.
+//! Tries a route's targets in order, before the first byte, within the connect timeout.
 
 use std::collections::VecDeque;
 use std::io;
@@ -18,7 +18,7 @@ use crate::config::{Host, RouteConfig, Target, Timeouts};
 use crate::limits::{ATTEMPT_DELAY, LOOK_UP_HASTE, SENTENCE_CHARS_MAX};
 use crate::uring::{Network, SocketOptions, sleep};
 
-/// The socket options that a route's deadlines ask for, for both of its sides.
+/// The socket options from a route's timeouts, for both of its sides.
 #[must_use]
 pub fn socket_options(timeouts: &Timeouts) -> SocketOptions {
     SocketOptions {
@@ -29,45 +29,45 @@ pub fn socket_options(timeouts: &Timeouts) -> SocketOptions {
     }
 }
 
-/// A target that answered.
+/// A connected target.
 #[derive(Debug)]
 pub struct Connected<S> {
     /// The connected socket.
     pub socket: S,
-    /// Where it leads.
+    /// Its address.
     pub address: SocketAddr,
     /// The target as configured.
     pub target: Target,
 }
 
-/// The attempts of one connection at its route's targets.
+/// The connection attempts to the targets of one connection's route.
 ///
-/// All of them together take no longer than the route's `connect`: each gets its even share of the
-/// time that is left, so that an unreachable first target leaves time for the second, and the
-/// application hears of a refusal while it still listens. The addresses of a target's name share its
-/// part of the time: they are tried one beside the other, and the first that answers is used.
+/// All attempts together take no longer than the route's `connect` timeout. Each attempt gets an equal share
+/// of the remaining time, so an unreachable first target leaves time for the second, and the application
+/// receives a rejection while it still waits. The addresses of a target's name share its time: they are tried
+/// in parallel, and the first one that answers is used.
 ///
-/// Targets that are known to be down come last, and so do addresses that did not answer a short while
-/// ago. They come all the same: a probe may be wrong, and must not stop what would work.
+/// Targets that are down are tried last, and so are addresses that recently did not answer. They are never
+/// skipped, because a probe may be wrong and must not prevent a connection that would work.
 #[derive(Debug)]
 pub struct Attempts<'r> {
     route: &'r RouteConfig,
     targets: VecDeque<&'r Target>,
-    // Those of the route that are probed.
+    // The probed targets of the route.
     probed: &'r [Arc<ProbedTarget>],
-    // Whether those that are down stand last already.
+    // Whether the down targets are already at the end.
     is_sorted: bool,
-    // The target at hand, and its addresses that may still be tried.
+    // The current target, and its remaining addresses.
     target: Option<&'r Target>,
     addresses: VecDeque<SocketAddr>,
     options: SocketOptions,
     until: Instant,
-    // The key that sets `until`.
+    // The configuration key that sets `until`.
     key: &'static str,
-    // Becomes true when there is no more time; not heeded where connections are served.
+    // Becomes true when no time is left; ignored for connections of clients.
     stop: Option<watch::Receiver<bool>>,
     failures: Vec<String>,
-    // Addresses that did not answer, which are reported if another one does.
+    // Addresses that did not answer. They are reported if another address does.
     silent: Vec<Silent<'r>>,
     lacks_ports: bool,
 }
@@ -80,7 +80,7 @@ struct Silent<'r> {
 }
 
 impl<'r> Attempts<'r> {
-    /// Attempts at `targets` within the deadlines of `route`, from now. `probed` is what is known of targets.
+    /// Attempts at `targets` within the timeouts of `route`, from now on. `probed` holds the probe results.
     #[must_use]
     pub fn new(
         route: &'r RouteConfig,
@@ -104,7 +104,7 @@ impl<'r> Attempts<'r> {
         }
     }
 
-    /// The same within `limit`, and no longer than until `stop` becomes true.
+    /// Like `new`, but within `limit`, and at the latest until `stop` becomes true.
     #[must_use]
     pub(super) fn within(self, limit: Duration, stop: watch::Receiver<bool>) -> Self {
         Self {
@@ -115,14 +115,14 @@ impl<'r> Attempts<'r> {
         }
     }
 
-    /// The same, no longer than until `stop` becomes true.
+    /// Limits the attempts: they end when `stop` becomes true.
     #[must_use]
     pub fn ended_by(self, stop: watch::Receiver<bool>) -> Self {
         let stop = Some(stop);
         Self { stop, ..self }
     }
 
-    /// The next target that can be reached; `None` when no more are left.
+    /// Connects to the next reachable target; `None` when no target is left.
     pub async fn next<V: Network>(
         &mut self,
         network: &V,
@@ -142,18 +142,18 @@ impl<'r> Attempts<'r> {
         }
     }
 
-    /// What is left of the time for all attempts.
+    /// The remaining time for all attempts.
     #[must_use]
     pub fn left(&self) -> Duration {
         self.until.saturating_duration_since(Instant::now())
     }
 
-    /// Notes why a target that was reached is not good enough; the next one may be.
+    /// Records why a connected target was rejected; the next target may be fine.
     pub fn reject(&mut self, why: String) {
         self.failures.push(why);
     }
 
-    /// Why no target was good, in one sentence.
+    /// Why no target was usable, in one message.
     #[must_use]
     pub fn sentence(&self) -> String {
         let whole = self.failures.join("; ");
@@ -167,7 +167,7 @@ impl<'r> Attempts<'r> {
         self.lacks_ports
     }
 
-    // What is known now decides, so it is asked when the first is due.
+    // Targets are sorted here, just before the first attempt, by their current state.
     fn sort(&mut self, dns: &DnsCache) {
         if std::mem::replace(&mut self.is_sorted, true) {
             return;
@@ -208,13 +208,13 @@ impl<'r> Attempts<'r> {
                 self.note(
                     &format!("{name}:{}", target.port),
                     &error,
-                    "does the name server answer?",
+                    "check that the name server answers",
                 );
             }
         }
     }
 
-    // Connects to the first of the target's addresses that answers, within the target's part of the time.
+    // Connects to the first address of the target that answers, within the target's share of the time.
     async fn connect<V: Network>(
         &mut self,
         network: &V,
@@ -230,7 +230,7 @@ impl<'r> Attempts<'r> {
             failed,
             overtaken,
         } = race(network, &self.options, addresses, delay, over).await;
-        // They are tried again if the one that answered turns out not to be good.
+        // These addresses are tried again if the connected one is rejected later.
         self.addresses
             .extend(overtaken.iter().map(|(address, _)| *address));
         for failed in failed {
@@ -260,7 +260,7 @@ impl<'r> Attempts<'r> {
             let failure = format!("target {address} was not tried: {NO_PORTS}");
             return self.failures.push(failure);
         }
-        let remedy = "does the machine run, and does a firewall drop connections to it?";
+        let remedy = "check that the machine runs and that no firewall drops connections to it";
         self.note(&address.to_string(), error, remedy);
         let is_stopping = self.stop.as_ref().is_some_and(|stop| *stop.borrow());
         match error.kind() {
@@ -275,7 +275,7 @@ impl<'r> Attempts<'r> {
         }
     }
 
-    // Remembers an address that did not answer, if it had the time to.
+    // Remembers an address that did not answer, if it had enough time to answer.
     fn silence(
         &mut self,
         dns: &DnsCache,
@@ -296,7 +296,7 @@ impl<'r> Attempts<'r> {
         });
     }
 
-    // Where no address answers at all, the connection's own line names each.
+    // If no address answers at all, the connection's own log line names each one.
     fn report(&mut self, dns: &DnsCache, target: &Target, used: SocketAddr) {
         let now = Instant::now().into_std();
         let after = dns.failures().dead_addresses().on_answer(used, now);
@@ -336,7 +336,7 @@ impl<'r> Attempts<'r> {
         dns: &DnsCache,
         name: &str,
     ) -> io::Result<Vec<IpAddr>> {
-        // Where an address is known, a resolver that hangs must not use up the time to connect to it.
+        // If an address is cached, a resolver that hangs must not use up the time for connecting to it.
         let (known, half) = (dns.last_known(name), self.share() / 2);
         let socket_ext = match known {
             Some(_) => LOOK_UP_HASTE.min(half),
@@ -344,7 +344,7 @@ impl<'r> Attempts<'r> {
         };
         tokio::select! {
             biased;
-            // A look-up holds no ring operation, so it may be left behind.
+            // A lookup holds no ring operation, so its future may be dropped.
             found = dns.look_up(network, name) => found,
             _ = over(socket_ext, self.stop.clone()) => known.ok_or_else(|| {
                 let why = "the name was not resolved in time";
@@ -371,13 +371,13 @@ impl<'r> Attempts<'r> {
         dns.report(self.route, &report);
     }
 
-    // An even part of the time left for each attempt that may still come, this one included (it is
-    // out of its queue already).
+    // An equal share of the remaining time for each possible attempt, including this one (which is no longer
+    // queued).
     pub(super) fn share(&self) -> Duration {
         self.left() / count(self.targets.len() + self.addresses.len() + 1)
     }
 
-    // `remedy` is for a target that does not answer in time.
+    // `remedy` is the advice for a target that does not answer in time.
     fn note(&mut self, what: &str, error: &io::Error, remedy: &str) {
         let is_stopping = self.stop.as_ref().is_some_and(|stop| *stop.borrow());
         let mut failure = format!("target {what} cannot be reached: {}", in_words(error));
@@ -388,7 +388,7 @@ impl<'r> Attempts<'r> {
     }
 }
 
-/// Waits until the time is over, and says why: `limit` has passed, or `stop` became true.
+/// Waits until `limit` has passed or `stop` becomes true, and returns the reason.
 pub(super) async fn over(limit: Duration, stop: Option<watch::Receiver<bool>>) -> &'static str {
     let stopped = async {
         match stop {
@@ -398,17 +398,17 @@ pub(super) async fn over(limit: Duration, stop: Option<watch::Receiver<bool>>) -
     };
     tokio::select! {
         () = sleep(limit) => NO_ANSWER,
-        () = stopped => "the gateway is about to stop",
+        () = stopped => "the gateway is stopping",
     }
 }
 
-/// Why something is over that took too long.
+/// The reason for an end by timeout.
 pub(super) const NO_ANSWER: &str = "no answer in time";
 
 const NO_PORTS: &str = "this machine has no free source ports (net.ipv4.ip_local_port_range) for \
-    connections to it; widen that range, or find what holds so many connections";
+    connections to it; widen that range, or find the program that holds so many connections";
 
-// Whether none of the addresses that are known for a target answered a short while ago.
+// Whether none of a target's known addresses answered recently.
 fn is_silent(dns: &DnsCache, target: &Target) -> bool {
     let known = match &target.host {
         Host::Ip(address) => vec![*address],
@@ -419,8 +419,8 @@ fn is_silent(dns: &DnsCache, target: &Target) -> bool {
     !known.is_empty() && known.iter().all(is_dead)
 }
 
-// The families by turns, so that one that is cut off costs one delay (RFC 8305 section 4); within each,
-// the resolver's order stays.
+// Alternates the address families, so that an unreachable family costs one delay only (RFC 8305 section 4).
+// Within each family the resolver's order stays.
 fn interleaved(found: Vec<IpAddr>) -> Vec<IpAddr> {
     let begins_with_v4 = found.first().is_some_and(IpAddr::is_ipv4);
     let (first, second): (Vec<_>, Vec<_>) = found
@@ -437,7 +437,7 @@ fn interleaved(found: Vec<IpAddr>) -> Vec<IpAddr> {
     }
 }
 
-// As a divisor: never 0.
+// The result is a divisor, so it is never 0.
 fn count(parts: usize) -> u32 {
     u32::try_from(parts.max(1)).unwrap_or(u32::MAX)
 }
@@ -445,13 +445,13 @@ fn count(parts: usize) -> u32 {
 fn in_words(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::ConnectionRefused => {
-            "connection refused; is the service running and listening there?".to_owned()
+            "connection refused; check that the service runs and listens on this port".to_owned()
         }
         io::ErrorKind::NetworkUnreachable | io::ErrorKind::HostUnreachable => format!(
-            "no way there ({error}); does the machine run, and does `ip route get ADDRESS` name the right interface?"
+            "no route to it ({error}); check that the machine runs and that `ip route get ADDRESS` names the right interface"
         ),
         io::ErrorKind::PermissionDenied => format!(
-            "this machine forbids it ({error}); see its routes (`ip route get ADDRESS`) and its packet filter"
+            "this machine does not permit it ({error}); check its routes (`ip route get ADDRESS`) and its packet filter"
         ),
         _ => error.to_string(),
     }

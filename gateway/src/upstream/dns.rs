@@ -1,5 +1,5 @@
-//! What a core knows of targets: addresses of their names, asked again and again, with a short and
-//! bounded memory; and whether they are there, which all cores know alike.
+//! A core's DNS cache: addresses of target names, refreshed regularly, with a short and bounded lifetime.
+//! Also gives access to the failures that all cores share.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -18,13 +18,13 @@ use crate::config::RouteConfig;
 use crate::limits::{ADDRESSES_MAX, NAME_FRESH, NAME_STALE, NAMES_MAX};
 use crate::uring::{LookUp, Network};
 
-/// A core's memory of names.
+/// A core's cache of names.
 #[derive(Default)]
 pub struct DnsCache {
     known: RefCell<HashMap<String, Known>>,
-    // One look-up of a name at a time, which the connections that wait for it await by turns. It stays
-    // when a connection has no more time, and the next one goes on with it: a resolver that hangs for
-    // one name holds one thread, however many connections ask.
+    // Each name has one lookup at a time, which all waiting connections poll in turn. The lookup continues
+    // when a connection times out, and the next connection waits for the same one. A resolver that hangs for
+    // one name therefore holds one thread, however many connections wait.
     look_ups: RefCell<HashMap<String, Turn>>,
     failures: Arc<Failures>,
     reporter: Reporter,
@@ -55,7 +55,7 @@ struct Known {
 }
 
 impl DnsCache {
-    /// Without a memory yet, where this is known of targets.
+    /// An empty cache that shares `failures` with the other cores.
     #[must_use]
     pub fn new(failures: Arc<Failures>) -> Self {
         Self {
@@ -64,7 +64,7 @@ impl DnsCache {
         }
     }
 
-    /// The same, with `report` called for each report about an address of a route's target.
+    /// Like `new`, and calls `report` for each report about an address or name of a route's target.
     #[must_use]
     pub fn reporting(self, report: impl Fn(&RouteConfig, &AddressReport) + 'static) -> Self {
         Self {
@@ -79,19 +79,19 @@ impl DnsCache {
         }
     }
 
-    /// What is known of targets.
+    /// The failures that all cores share.
     #[must_use]
     pub fn failures(&self) -> &Failures {
         &self.failures
     }
 
-    /// Addresses of `name`, at most `limits::ADDRESSES_MAX`, in the resolver's order.
+    /// Returns the addresses of `name`, at most `limits::ADDRESSES_MAX`, in the resolver's order.
     ///
-    /// They are asked for again when they are older than `limits::NAME_FRESH`; where the resolver
-    /// then fails, those of the last `limits::NAME_STALE` serve on.
+    /// Addresses older than `limits::NAME_FRESH` are looked up again. If the resolver then fails, cached
+    /// addresses up to `limits::NAME_STALE` old are returned.
     ///
     /// # Errors
-    /// What the resolver said, where nothing is remembered either. The future may be dropped.
+    /// The resolver's error, if no address is cached either. Cancel-safe.
     pub async fn look_up<V: Network>(&self, network: &V, name: &str) -> io::Result<Vec<IpAddr>> {
         if let Some(addresses) = self.recall(name, NAME_FRESH) {
             return Ok(addresses);
@@ -113,7 +113,7 @@ impl DnsCache {
                 Ok(_) => NAME_STALE,
                 Err(_) => NAME_FRESH,
             };
-            // It may have ended long ago, when nobody waited for it any more.
+            // The lookup may have ended long ago, while no connection waited for it.
             if since.elapsed() < age_max {
                 return self.conclude(name, found, since);
             }
@@ -143,14 +143,15 @@ impl DnsCache {
         }
     }
 
-    /// What is remembered of `name` and not older than `limits::NAME_STALE`.
+    /// The cached addresses of `name` that are not older than `limits::NAME_STALE`.
     pub fn last_known(&self, name: &str) -> Option<Vec<IpAddr>> {
         self.recall(name, NAME_STALE)
     }
 
     fn turn(&self, name: &str) -> Turn {
         let mut look_ups = self.look_ups.borrow_mut();
-        // LIMIT: NAMES_MAX; those that nobody waits for and that are not under way make room.
+        // LIMIT: NAMES_MAX. When full, names without a running lookup and without a waiting connection are
+        // dropped.
         if look_ups.len() >= NAMES_MAX {
             let is_free = |turn: &Turn| turn.try_lock().is_ok_and(|begun| begun.is_none());
             look_ups.retain(|_, turn| Rc::strong_count(turn) > 1 || !is_free(turn));
@@ -168,7 +169,7 @@ impl DnsCache {
 
     fn remember(&self, name: &str, addresses: &[IpAddr], since: Instant) {
         let mut known = self.known.borrow_mut();
-        // LIMIT: NAMES_MAX; a name beyond it is looked up each time.
+        // LIMIT: NAMES_MAX. A name beyond the limit is looked up for each connection.
         if known.len() < NAMES_MAX || known.contains_key(name) {
             let entry = Known {
                 addresses: addresses.to_vec(),

@@ -1,4 +1,4 @@
-//! Whether a target is there, as its probes have told.
+//! The state of a target, up or down, derived from its probes.
 //!
 //! Pure: no socket, no clock.
 
@@ -8,40 +8,41 @@ use crate::limits::CAUSE_CHANGES_AFTER;
 
 /// A target's state between probes.
 ///
-/// A target that nothing is known of counts as up: a probe only ever takes away.
+/// A target without probe results counts as up, because probes must only remove targets that fail.
 #[derive(Debug)]
 pub struct Health {
     rise: u32,
     fall: u32,
     down: Option<Down>,
-    // Probes in a row that speak against the state it is in.
+    // Probes in a row that contradict the current state.
     against: u32,
 }
 
-/// What is known of a target that is down.
+/// The details of a target that is down.
 #[derive(Debug)]
 struct Down {
     since: Instant,
-    // The cause that was told.
-    told: String,
+    // The reported cause.
+    reported: String,
     // The last probe's cause, and how many probes in a row had it.
     last: String,
     run: u32,
 }
 
-/// A change that an operator should hear of.
+/// A state change to report to the operator.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Transition {
-    /// It does not answer any more; why the last probe failed.
+    /// The target is down; why the last probe failed.
     Down(String),
-    /// It does not answer still, for another reason than was told, which stays.
+    /// The target is still down, now for another reason than the reported one.
     StillDown(String),
-    /// It answers again, after so long.
+    /// The target is up again, after this time.
     Up(Duration),
 }
 
 impl Health {
-    /// Up, and down after `fall` bad probes in a row, then up again after `rise` good ones.
+    /// Starts as up; changes to down after `fall` failed probes in a row, and back to up after `rise`
+    /// successful ones.
     #[must_use]
     pub fn new(rise: u32, fall: u32) -> Self {
         Self {
@@ -52,12 +53,12 @@ impl Health {
         }
     }
 
-    /// The same for a target that earlier probes found down, of which no more is known: after a change of its route.
+    /// The state of a target that earlier probes found down, after a change of its route.
     #[must_use]
     pub fn down(rise: u32, fall: u32, now: Instant) -> Self {
         let down = Down {
             since: now,
-            told: String::new(),
+            reported: String::new(),
             last: String::new(),
             run: 0,
         };
@@ -73,7 +74,7 @@ impl Health {
         self.down.is_none()
     }
 
-    /// Notes a good probe.
+    /// Records a successful probe.
     pub fn on_success(&mut self, now: Instant) -> Option<Transition> {
         let Some(down) = &self.down else {
             self.against = 0;
@@ -88,7 +89,7 @@ impl Health {
         Some(Transition::Up(after))
     }
 
-    /// Notes a bad probe, and why it was bad.
+    /// Records a failed probe and its cause.
     pub fn on_failure(&mut self, now: Instant, why: String) -> Option<Transition> {
         if let Some(down) = &mut self.down {
             self.against = 0;
@@ -101,7 +102,7 @@ impl Health {
         self.against = 0;
         self.down = Some(Down {
             since: now,
-            told: why.clone(),
+            reported: why.clone(),
             last: why.clone(),
             run: 1,
         });
@@ -116,11 +117,11 @@ impl Down {
             false => 1,
         };
         self.last = why;
-        if self.last == self.told || self.run < CAUSE_CHANGES_AFTER {
+        if self.last == self.reported || self.run < CAUSE_CHANGES_AFTER {
             return None;
         }
-        self.told.clone_from(&self.last);
-        Some(Transition::StillDown(self.told.clone()))
+        self.reported.clone_from(&self.last);
+        Some(Transition::StillDown(self.reported.clone()))
     }
 }
 
@@ -156,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn it_falls_after_so_many_and_rises_after_so_many_in_a_row() {
+    fn a_target_goes_down_after_fall_failures_and_up_after_rise_successes() {
         let start = Instant::now();
         let mut health = Health::new(2, 3);
         let why = |number: u32| format!("reason {number}");
@@ -165,30 +166,34 @@ mod tests {
         }
         assert_eq!(health.on_success(start), None);
         for number in 3..=4 {
-            assert_eq!(health.on_failure(start, why(number)), None, "counted anew");
+            assert_eq!(
+                health.on_failure(start, why(number)),
+                None,
+                "the count restarts"
+            );
         }
         assert!(health.is_up());
         let down = health.on_failure(start, why(5));
         assert_eq!(down, Some(Transition::Down(why(5))));
         assert!(!health.is_up());
-        assert_eq!(health.on_failure(start, why(6)), None, "told once");
+        assert_eq!(health.on_failure(start, why(6)), None, "reported once");
         assert_eq!(health.on_success(start), None);
         assert_eq!(health.on_failure(start, why(7)), None);
-        assert_eq!(health.on_success(start), None, "counted anew");
+        assert_eq!(health.on_success(start), None, "the count restarts");
         let up = health.on_success(start + 9 * SECOND);
         assert_eq!(up, Some(Transition::Up(9 * SECOND)));
         assert!(health.is_up());
     }
 
     #[test]
-    fn another_cause_is_told_once_it_stays() {
+    fn another_cause_is_reported_when_it_persists() {
         let now = Instant::now();
         let mut health = Health::new(2, 1);
         let mut fail = |why: &str| health.on_failure(now, why.to_owned());
         assert_eq!(fail("refused"), Some(Transition::Down("refused".into())));
         for _ in 0..20 {
             for why in ["title", "title", "refused", "time"] {
-                assert_eq!(fail(why), None, "it comes and goes");
+                assert_eq!(fail(why), None, "it changes");
             }
         }
         assert_eq!(fail("title"), None);
@@ -196,12 +201,12 @@ mod tests {
         let still = Transition::StillDown("title".into());
         assert_eq!(fail("title"), Some(still));
         for _ in 0..20 {
-            assert_eq!(fail("title"), None, "told once");
+            assert_eq!(fail("title"), None, "reported once");
         }
     }
 
     #[test]
-    fn a_clock_that_goes_back_does_no_harm() {
+    fn a_clock_that_steps_back_is_harmless() {
         let later = Instant::now() + 60 * SECOND;
         let mut health = Health::new(1, 1);
         health.on_failure(later, String::new());
@@ -209,7 +214,7 @@ mod tests {
         assert_eq!(up, Some(Transition::Up(Duration::ZERO)));
     }
 
-    /// A generator of our own (xorshift64), so that a seed replays.
+    /// A deterministic generator (xorshift64), so that a seed reproduces a run.
     struct Coins(u64);
 
     impl Coins {
@@ -221,10 +226,10 @@ mod tests {
         }
     }
 
-    /// Beside the definition: down exactly where the last `fall` probes that were all bad came after
-    /// the last `rise` that were all good.
+    /// The definition for comparison: down exactly if the last `fall` consecutive failures came after the
+    /// last `rise` consecutive successes.
     #[test]
-    fn any_course_of_probes_ends_where_the_definition_says() {
+    fn any_sequence_of_probes_gives_the_state_of_the_definition() {
         for seed in 1..=200 {
             let mut coins = Coins(seed);
             let (rise, fall) = (1 + seed % 4, 1 + seed / 4 % 4);
@@ -240,12 +245,16 @@ mod tests {
                     false => is_up && run < fall,
                 };
                 let now = Instant::now();
-                let told = match good {
+                let transition = match good {
                     true => health.on_success(now),
                     false => health.on_failure(now, String::new()),
                 };
                 assert_eq!(health.is_up(), is_up, "seed {seed}, turn {turn}");
-                assert_eq!(told.is_some(), before != is_up, "seed {seed}, turn {turn}");
+                assert_eq!(
+                    transition.is_some(),
+                    before != is_up,
+                    "seed {seed}, turn {turn}"
+                );
             }
         }
     }

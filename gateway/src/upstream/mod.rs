@@ -1,5 +1,4 @@
-//! Where a route connects to: names and their addresses, targets in their order, and whether they are
-//! there.
+//! Where a route connects to: names and their addresses, targets in their order, and the health of targets.
 
 mod addresses;
 mod connect;

@@ -1,7 +1,6 @@
-//! The targets of a route that are probed, with what is known of each.
+//! The probed targets of a route, with their states.
 //!
-//! What is known of a target is written by the one core that probes it, once a probe, and read by every core that
-//! connects.
+//! The core that probes a target writes its state once per probe. Every core that connects reads it.
 
 use std::sync::Arc;
 
@@ -9,12 +8,12 @@ use crate::config::{RouteConfig, Target};
 use crate::dicom::AeTitle;
 use crate::metrics;
 
-/// A target that is probed.
+/// A probed target.
 #[derive(Debug)]
 pub struct ProbedTarget {
     /// The target.
     pub target: Target,
-    /// The title that a C-ECHO calls there.
+    /// The called AE title of a C-ECHO to this target.
     pub called: AeTitle,
     /// The results of its probes.
     pub counters: Arc<metrics::Target>,
@@ -27,8 +26,8 @@ impl ProbedTarget {
     }
 }
 
-/// The targets of `route` that are probed. One that is in `known` is the same `Arc`, so that its health stays known;
-/// nothing is known of the others yet.
+/// The probed targets of `route`. A target that is in `known` is the same `Arc`, so its health is kept; the
+/// others have no probe results yet.
 #[must_use]
 pub fn probed_targets(route: &RouteConfig, known: &[Arc<ProbedTarget>]) -> Vec<Arc<ProbedTarget>> {
     if route.health.is_none() {
@@ -38,7 +37,7 @@ pub fn probed_targets(route: &RouteConfig, known: &[Arc<ProbedTarget>]) -> Vec<A
     let by_title = by_title.flat_map(|table| &table.targets);
     let mut all: Vec<Arc<ProbedTarget>> = Vec::new();
     for target in route.targets.iter().chain(by_title) {
-        // A target that is in several lists of a route is probed once.
+        // A target in several lists of a route is probed once.
         if all.iter().any(|probed| probed.target == *target) {
             continue;
         }

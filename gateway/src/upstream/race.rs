@@ -1,5 +1,5 @@
-//! Attempts at the addresses of one target, each begun a moment after the one before (RFC 8305
-//! section 5): the first that answers is used.
+//! Attempts at the addresses of one target, each started a short delay after the previous one (RFC 8305
+//! section 5). The first address that answers is used.
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -15,21 +15,21 @@ use tokio::time::Instant;
 use super::stop::stopped;
 use crate::uring::{Network, Socket, SocketOptions, sleep_until, until};
 
-/// How a race ended.
+/// The result of a race.
 pub(super) struct Finish<S> {
-    /// The socket that was connected first, and where to.
+    /// The first connected socket, with its address.
     pub(super) won: Option<(S, SocketAddr)>,
-    /// Addresses that failed, in the order of their failures.
+    /// Failed addresses, in the order of their failures.
     pub(super) failed: Vec<Failed>,
-    /// Addresses that had not answered yet when another one did, and how long each had been tried.
+    /// Addresses that had not answered when another one did, with the duration of each attempt.
     pub(super) overtaken: Vec<(SocketAddr, Duration)>,
 }
 
-/// An attempt that failed.
+/// A failed attempt.
 pub(super) struct Failed {
     pub(super) address: SocketAddr,
     pub(super) error: io::Error,
-    /// How long it had been tried.
+    /// The duration of the attempt.
     pub(super) waited: Duration,
 }
 
@@ -39,12 +39,11 @@ struct Attempt<'v, S> {
     work: Pin<Box<dyn Future<Output = io::Result<S>> + 'v>>,
 }
 
-/// Tries `addresses` in their order, which it empties unless one answers: each `delay` after the one
-/// before, or at once when that one fails. When `over` says that the time is over, the attempts under
-/// way fail, with its words.
+/// Tries `addresses` in order: each `delay` after the previous one, or at once when that one fails. Empties
+/// `addresses` unless one answers. When `over` returns, the running attempts fail with its reason.
 ///
-/// At most one socket leaves a race. The others are aborted, and what they have in flight is awaited;
-/// the future itself must not be dropped before it ends.
+/// A race returns at most one socket. It aborts the others and awaits their operations in flight. The future
+/// must not be dropped before it ends.
 pub(super) async fn race<V: Network>(
     network: &V,
     options: &SocketOptions,
@@ -109,7 +108,7 @@ pub(super) async fn race<V: Network>(
     let _ = end.send(true);
     for mut attempt in running {
         let waited = attempt.began.elapsed();
-        // Its socket goes here, unused: one that is dropped unfinished resets.
+        // The unused socket is dropped here; a socket that is dropped without `finish` resets.
         drop((&mut attempt.work).await);
         match late {
             None => finish.overtaken.push((attempt.address, waited)),
@@ -142,7 +141,7 @@ fn in_time(why: &'static str) -> io::Error {
     io::Error::new(io::ErrorKind::TimedOut, why)
 }
 
-// The connected socket, unless it fails or the race ends first.
+// Returns the connected socket, unless the connect fails or the race ends first.
 async fn connected<S: Socket>(socket: S, mut ended: watch::Receiver<bool>) -> io::Result<S> {
     let ended = stopped(&mut ended);
     match until(socket.wait_connected(), ended, || socket.abort()).await {
@@ -151,7 +150,7 @@ async fn connected<S: Socket>(socket: S, mut ended: watch::Receiver<bool>) -> io
     }
 }
 
-// Waits for one of the attempts, and takes it out. May be dropped: the attempts stay.
+// Waits for one of the attempts and removes it. Cancel-safe: the attempts stay.
 async fn first_of<'v, S>(running: &mut Vec<Attempt<'v, S>>) -> (Attempt<'v, S>, io::Result<S>) {
     poll_fn(|context| {
         let mut ready = running.iter_mut().enumerate().filter_map(|(at, attempt)| {

@@ -1,4 +1,4 @@
-//! Attempts at targets whose name cannot be looked up in time, or whose addresses do not all answer.
+//! Tests of targets whose name lookup is slow, or whose addresses do not all answer.
 
 mod titles;
 
@@ -35,14 +35,14 @@ targets = ["gw.region.example:2762"]
 peers = ["dns:gw.region.example"]
 "#;
 
-/// A socket that only connects, over a WAN of 20 ms, or does not.
+/// A socket that only connects, over a simulated WAN of 20 ms, or fails.
 struct Far {
     fate: Fate,
     aborted: Rc<Notify>,
     open: Rc<Cell<u32>>,
 }
 
-/// What an attempt at an address comes to.
+/// The result of an attempt at an address.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Fate {
     Answers,
@@ -143,15 +143,15 @@ impl Drop for Far {
     }
 }
 
-/// For so long a resolver hangs; then it answers all the same.
+/// How long the resolver hangs before it answers.
 const HANGS_MS: u64 = 30_000;
 
-/// A resolver that answers after a while, or hangs, and addresses with their fates.
+/// A resolver that answers after a delay, or hangs, and addresses with their fates.
 struct Net {
     hangs: Cell<bool>,
     asked: Cell<u32>,
     addresses: RefCell<Vec<(IpAddr, Fate)>>,
-    // When each attempt began, and at which address.
+    // The start time and address of each attempt.
     begun: RefCell<Vec<(Instant, IpAddr)>>,
     open: Rc<Cell<u32>>,
 }
@@ -238,7 +238,7 @@ async fn a_resolver_that_hangs_does_not_stop_a_known_target() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_resolver_that_hangs_is_told_within_the_time_to_connect() {
+async fn a_resolver_that_hangs_is_reported_within_the_connect_timeout() {
     let (route, net, dns) = (route(), net(), DnsCache::default());
     net.hangs.set(true);
     let start = Instant::now();
@@ -256,7 +256,7 @@ async fn a_resolver_that_hangs_is_told_within_the_time_to_connect() {
     );
 }
 
-/// A route of three targets with health, one of them a title's own, and what is known of them.
+/// A route with three health-checked targets, one of which belongs to a title, and their states.
 fn probed() -> (Arc<RouteConfig>, Vec<Arc<ProbedTarget>>) {
     let text = ROUTE.replace(
         "targets = [\"gw.region.example:2762\"]",
@@ -281,9 +281,13 @@ async fn ports(route: &RouteConfig, probed: &[Arc<ProbedTarget>]) -> Vec<u16> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn targets_that_are_down_are_tried_last_and_never_not_at_all() {
+async fn targets_that_are_down_are_tried_last_but_never_skipped() {
     let (route, probed) = probed();
-    assert_eq!(ports(&route, &probed).await, [1, 2], "unknown is up");
+    assert_eq!(
+        ports(&route, &probed).await,
+        [1, 2],
+        "without results a target is up"
+    );
     let counters = |index: usize| &probed[index].counters;
     counters(0).up.set(0);
     assert_eq!(ports(&route, &probed).await, [2, 1]);
@@ -294,22 +298,22 @@ async fn targets_that_are_down_are_tried_last_and_never_not_at_all() {
 }
 
 #[test]
-fn each_target_of_a_route_is_probed_once_by_the_title_that_it_has() {
+fn each_target_of_a_route_is_probed_once_with_its_own_title() {
     let (_, probed) = probed();
     let each = probed.iter();
     let each = each.map(|probed| format!("{} {}", probed.target, probed.called));
-    let told: Vec<_> = each.collect();
+    let texts: Vec<_> = each.collect();
     let expected = [
         "127.0.0.1:1 CT_B",
         "127.0.0.1:2 ANY-SCP",
         "127.0.0.1:3 CT_B",
     ];
-    assert_eq!(told, expected);
+    assert_eq!(texts, expected);
     assert!(probed_targets(&route(), &[]).is_empty());
 }
 
 #[tokio::test(start_paused = true)]
-async fn many_connections_at_once_ask_for_a_name_once() {
+async fn many_simultaneous_connections_share_one_lookup() {
     let (route, net, dns) = (route(), net(), DnsCache::default());
     let one = || async {
         Attempts::new(&route, &route.targets, &[])
@@ -321,7 +325,7 @@ async fn many_connections_at_once_ask_for_a_name_once() {
     assert_eq!(net.asked.get(), 1);
 }
 
-/// One connection to the route's targets: where it leads, how long it took, and why others failed.
+/// One connection to the route's targets: its target, its duration, and why others failed.
 async fn connect_once(
     net: &Net,
     dns: &DnsCache,
@@ -336,7 +340,7 @@ async fn connect_once(
     (address, took, attempts.sentence())
 }
 
-/// A memory of names, and what it reports.
+/// A DNS cache, and its reports.
 fn reported() -> (DnsCache, Rc<RefCell<Vec<AddressReport>>>) {
     let reports: Rc<RefCell<Vec<AddressReport>>> = Rc::default();
     let sink = Rc::clone(&reports);
@@ -350,7 +354,7 @@ const ROUND_TRIP: Duration = Duration::from_millis(20);
 const A_BIT: Duration = Duration::from_millis(5);
 
 #[tokio::test(start_paused = true)]
-async fn an_address_that_is_silent_costs_one_delay_once_and_is_reported() {
+async fn a_silent_address_delays_one_connection_once_and_is_reported() {
     let (route, (dns, reports)) = (route(), reported());
     let (dead, good) = (ip("2001:db8::1"), ip("192.0.2.1"));
     let net = with_addresses(&[
@@ -397,7 +401,7 @@ async fn an_address_that_is_silent_costs_one_delay_once_and_is_reported() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn addresses_are_tried_beside_each_other_with_families_by_turns() {
+async fn addresses_are_tried_in_parallel_with_alternating_families() {
     let (route, (dns, reports)) = (route(), reported());
     let all = ["2001:db8::1", "2001:db8::2", "192.0.2.1", "2001:db8::3"];
     let net = with_addresses(&all.map(|address| (address, Fate::IsSilent)));
@@ -419,12 +423,12 @@ async fn addresses_are_tried_beside_each_other_with_families_by_turns() {
     }
     assert!(
         reports.borrow().is_empty(),
-        "the connection's own line names them"
+        "the connection's own log line names them"
     );
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_address_that_refuses_gives_way_at_once_and_is_not_remembered() {
+async fn after_a_refusal_the_next_address_is_tried_at_once_and_nothing_is_remembered() {
     let (route, (dns, reports)) = (route(), reported());
     let net = with_addresses(&[("192.0.2.1", Fate::Refuses), ("192.0.2.2", Fate::Answers)]);
     for look_up in [LOOK_UP, Duration::ZERO] {
@@ -436,7 +440,7 @@ async fn an_address_that_refuses_gives_way_at_once_and_is_not_remembered() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_address_that_the_network_cannot_reach_is_remembered_and_reported() {
+async fn an_unreachable_address_is_remembered_and_reported() {
     let (route, (dns, reports)) = (route(), reported());
     let net = with_addresses(&[
         ("192.0.2.1", Fate::Unreachable),
@@ -450,7 +454,7 @@ async fn an_address_that_the_network_cannot_reach_is_remembered_and_reported() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn addresses_that_were_overtaken_are_tried_again_when_the_first_is_rejected() {
+async fn slower_addresses_are_tried_again_when_the_connected_one_is_rejected() {
     let (route, dns) = (route(), DnsCache::default());
     let net = with_addresses(&[
         ("2001:db8::1", Fate::IsSilent),
@@ -510,7 +514,7 @@ async fn a_machine_without_source_ports_does_not_blame_the_target() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_name_whose_look_up_hangs_is_asked_for_once() {
+async fn a_name_whose_lookup_hangs_has_one_lookup_only() {
     let (route, net, dns) = (route(), net(), DnsCache::default());
     net.hangs.set(true);
     let start = Instant::now();
@@ -523,7 +527,7 @@ async fn a_name_whose_look_up_hangs_is_asked_for_once() {
         failed += 1;
         assert_eq!(net.asked.get(), 1, "{failed} connections had no more time");
     }
-    // A connection that came before the resolver answered got its answer; no other was begun.
+    // A connection that came before the resolver answered got its answer, and no other lookup was started.
     assert!(failed >= 10, "{failed}");
     let time = start.elapsed();
     assert!(time < Duration::from_millis(HANGS_MS + 100), "{time:?}");
@@ -531,7 +535,7 @@ async fn a_name_whose_look_up_hangs_is_asked_for_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_that_nobody_waited_for_is_as_old_as_its_question() {
+async fn an_answer_that_no_connection_awaited_is_as_old_as_its_lookup() {
     let (net, dns) = (net(), DnsCache::default());
     let look_up = || dns.look_up(&net, "gw.region.example");
     let waited = tokio::time::timeout(Duration::from_millis(10), look_up()).await;
@@ -541,7 +545,7 @@ async fn an_answer_that_nobody_waited_for_is_as_old_as_its_question() {
     assert_eq!(net.asked.get(), 2, "the first answer is too old");
 }
 
-/// Blocks for the names of one zone, as the system's resolver does while that zone's servers hang.
+/// Blocks for the names of one zone, as the system resolver does while that zone's servers hang.
 fn zone_hangs(name: &str) -> io::Result<Vec<IpAddr>> {
     if name.ends_with(".hangs.example") {
         std::thread::sleep(Duration::from_secs(3));
@@ -559,7 +563,7 @@ fn names_of_a_zone_that_hangs_hold_their_own_places_and_no_other_name_waits() {
     let (ring, dns) = (Ring::new(resolver), DnsCache::default());
     runtime.block_on(async {
         let hung: Vec<_> = (0..12).map(|n| format!("gw{n}.hangs.example")).collect();
-        // More connections than there ever were places, none of which waits for long.
+        // More connections than there ever were lookup slots, none of which waits for long.
         for _ in 0..3 {
             for name in &hung {
                 let wait = dns.look_up(&ring, name);

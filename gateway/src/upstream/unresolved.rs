@@ -1,5 +1,4 @@
-//! Names of targets that cannot be resolved: reported once an hour, also where an address is remembered that
-//! serves for a while.
+//! Names of targets that cannot be resolved: reported once an hour, even if a cached address is still in use.
 //!
 //! Pure: no socket, no clock.
 
@@ -8,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::limits::{ADDRESS_REPORT_EVERY, NAMES_MAX};
 
-/// The names that the resolver did not resolve when it was asked last.
+/// The names whose last lookup failed.
 #[derive(Debug, Default)]
 pub(super) struct UnresolvedNames {
     known: HashMap<String, Failing>,
@@ -19,26 +18,26 @@ struct Failing {
     since: Instant,
     why: String,
     reported: Option<Instant>,
-    // Since when it has been resolved again, which is still to be reported.
+    // When it was resolved again, if that is still to be reported.
     resolved: Option<Instant>,
 }
 
-/// What the operator should hear of a name.
+/// A report about a name that is due.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Due {
-    /// The resolver does not resolve it, and why.
+    /// The name cannot be resolved, and why.
     Unresolved(String),
-    /// It was reported, and is resolved again after so long.
+    /// The name was reported, and can be resolved again after this time.
     Resolved(Duration),
 }
 
 impl UnresolvedNames {
-    /// Notes that the resolver failed.
+    /// Records a failed lookup.
     pub(super) fn on_failure(&mut self, name: &str, why: String, now: Instant) {
         if let Some(failing) = self.known.get_mut(name) {
             (failing.why, failing.resolved) = (why, None);
         } else if self.known.len() < NAMES_MAX {
-            // LIMIT: NAMES_MAX; of names beyond it, the connections' own lines report.
+            // LIMIT: NAMES_MAX. Names beyond the limit appear only in the connections' own log lines.
             let failing = Failing {
                 since: now,
                 why,
@@ -49,7 +48,7 @@ impl UnresolvedNames {
         }
     }
 
-    /// Notes that the resolver resolved it.
+    /// Records a successful lookup.
     pub(super) fn on_success(&mut self, name: &str, now: Instant) {
         let is_reported = |failing: &Failing| failing.reported.is_some();
         if self.known.get(name).is_some_and(is_reported) {
@@ -61,7 +60,7 @@ impl UnresolvedNames {
         }
     }
 
-    /// What is to be reported of a name now; then it counts as reported.
+    /// The report that is due for a name; records it as reported.
     pub(super) fn due(&mut self, name: &str, now: Instant) -> Option<Due> {
         let failing = self.known.get_mut(name)?;
         if let Some(resolved) = failing.resolved {
@@ -85,7 +84,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_that_fails_is_reported_once_an_hour_and_its_return_once() {
+    fn a_name_that_fails_is_reported_once_an_hour_and_its_recovery_once() {
         let (start, mut dns) = (Instant::now(), UnresolvedNames::default());
         let minute = Duration::from_secs(60);
         let mut reports = 0;
@@ -108,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_failed_unreported_or_never_is_not_reported() {
+    fn a_recovery_without_a_reported_failure_is_not_reported() {
         let (now, mut dns) = (Instant::now(), UnresolvedNames::default());
         assert_eq!(dns.due("pacs", now), None);
         dns.on_failure("pacs", String::new(), now);
@@ -117,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn no_more_names_are_remembered_than_the_bound() {
+    fn remembered_names_are_bounded() {
         let (now, mut dns) = (Instant::now(), UnresolvedNames::default());
         for number in 0..2 * NAMES_MAX {
             dns.on_failure(&number.to_string(), String::new(), now);

@@ -1,4 +1,4 @@
-//! Probes a target again and again, and keeps what is known of it.
+//! Probes a target at regular intervals and records its state.
 
 use std::time::Duration;
 
@@ -10,8 +10,8 @@ use super::{Health, ProbedTarget, Prober, Transition};
 use crate::metrics;
 use crate::uring::{Network, sleep_until};
 
-/// Probes `watched` for the first time after `delay` and then in the route's interval, until the prober
-/// is told to stop; `tell` hears of each change. Each probe takes one of `places`, and waits for it.
+/// Probes `watched` for the first time after `delay` and then at the route's interval, until the prober is
+/// stopped. Calls `tell` for each change. Each probe waits for one of `places`.
 ///
 /// Must not be dropped before it ends.
 pub async fn watch<V: Network>(
@@ -45,7 +45,7 @@ pub async fn watch<V: Network>(
         begin = Instant::now() + settings.interval;
         let outcome = prober.probe(watched, settings).await;
         if *stop.borrow() {
-            // It may have failed because we stop.
+            // The probe may have failed because the gateway is stopping.
             return;
         }
         if let Some(transition) = note(&mut state, outcome, &watched.counters) {

@@ -1,8 +1,8 @@
 //! A worker's loop: tasks, timers, and a ring that submits polls and waits for their completions.
 //!
 //! One turn of the loop ends the sleeps that are due, polls the tasks that are ready, and enters the kernel
-//! once. That call submits the polls that the tasks have queued, posts completions, and, where no task is
-//! ready, waits until a completion, a deadline or a notification from another thread.
+//! once. That call submits the polls that the tasks have queued, posts completions, and, if no task is
+//! ready, waits for a completion, a deadline or a notification from another thread.
 //!
 //! Why no wake-up is lost:
 //!
@@ -12,10 +12,10 @@
 //! - A task that is woken by another thread notifies the parker too. The same atomic step shows that thread
 //!   whether the loop waits. If it does, the thread makes an eventfd readable. The ring polls that eventfd
 //!   whenever the loop waits, and the eventfd stays readable until the loop has read it.
-//! - Where the kernel refuses a request for want of memory, the loop keeps the request, takes the completions
-//!   that are due (which gives memory back), and does not wait until the kernel has taken all requests.
-//! - A poll that fails wakes its task with the error. Where the kernel reports that it has lost completions, the
-//!   loop wakes every task that waits for one, and each asks again.
+//! - If the kernel has no memory for a request, the loop keeps the request, takes the completions that are due
+//!   (which frees memory), and does not wait until the kernel has accepted all requests.
+//! - A poll that fails wakes its task with the error. If the kernel reports lost completions, the loop wakes
+//!   every task that waits for a poll, and each task polls again.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -48,20 +48,20 @@ thread_local! {
 pub(super) struct Driver {
     ring: RefCell<IoUring>,
     polls: RefCell<Slab<PollSlot>>,
-    // Tells a poll from an earlier one with the same key.
+    // Distinguishes a poll from an earlier one with the same key.
     next_serial: Cell<u32>,
-    // Requests that found the submission queue full, in order. At most one poll and one cancellation for each
-    // wait of a task.
+    // Requests that did not fit into the submission queue, in order. At most one poll and one cancellation
+    // for each wait of a task.
     backlog: RefCell<VecDeque<Request>>,
     pub(super) timers: Timers,
     // Tasks to wake after the next pass over the completions.
     turns: RefCell<Vec<Waker>>,
-    // Passes over the completions so far.
+    // The number of passes over the completions so far.
     passes: Cell<u64>,
     parker: Arc<Parker>,
     // Whether the poll of the parker's eventfd is pending.
     is_parker_polled: Cell<bool>,
-    // What the tests have the kernel answer.
+    // Test hook: answers in place of the kernel.
     #[cfg(test)]
     faults: faults::Faults,
 }
@@ -71,11 +71,11 @@ struct PollSlot {
     state: State,
 }
 
-/// A poll that was queued, or whose completion has come.
+/// A poll that is queued, or whose completion has arrived.
 enum State {
-    // The file is kept open, so that its descriptor number is not reused while the poll runs.
+    // The file stays open, so that its descriptor number is not reused while the poll runs.
     Pending(Rc<dyn AsRawFd>, Option<Waker>),
-    // The same after the future was dropped: the poll is being cancelled.
+    // The future was dropped and the poll is being cancelled. The file stays open as above.
     Abandoned(Rc<dyn AsRawFd>),
     // The result of the completion: a set of events, or a negative error number.
     Completed(i32),
@@ -84,10 +84,12 @@ enum State {
 // The token of the parker's poll.
 const PARKER_TOKEN: u64 = u64::MAX;
 
-// The token of every cancellation. Its completion says nothing that the completion of the poll does not say.
+// The token of every cancellation. Its completion can be ignored, because the completion of the poll also
+// arrives.
 const CANCEL_TOKEN: u64 = u64::MAX - 1;
 
-// The token of another poll: its serial number and its key in the slab. The slab is far from 2^32 - 2 polls.
+// The token of any other poll: its serial number and its key in the slab. The slab never reaches 2^32 - 2
+// polls.
 fn token(serial: u32, key: usize) -> u64 {
     u64::from(serial) << 32 | u64::try_from(key).unwrap_or_default()
 }
@@ -97,7 +99,7 @@ fn key_of(token: u64) -> usize {
 }
 
 impl Driver {
-    /// The driver of this thread, where it runs one.
+    /// The driver of this thread, if the thread has one.
     pub(super) fn current() -> Option<Rc<Self>> {
         CURRENT.with_borrow(Clone::clone)
     }
@@ -105,7 +107,7 @@ impl Driver {
     /// Runs `main`, and what it spawns, on this ring until `main` ends.
     ///
     /// # Errors
-    /// No descriptor is available for the parker, or the kernel refuses to enter the ring.
+    /// If no file descriptor is available for the parker, or the kernel refuses to enter the ring.
     pub(super) fn run<F: Future>(ring: IoUring, main: F) -> io::Result<F::Output> {
         let driver = Rc::new(Self {
             ring: RefCell::new(ring),
@@ -120,7 +122,8 @@ impl Driver {
             #[cfg(test)]
             faults: faults::Faults::default(),
         });
-        // Its thread pool runs blocking calls (`spawn_blocking`). No task runs on this runtime itself.
+        // Only the thread pool of this runtime is used, for blocking calls (`spawn_blocking`). No task runs
+        // on it.
         let threads = tokio::runtime::Builder::new_current_thread().build()?;
         let output = {
             let _entered = threads.enter();
@@ -129,7 +132,7 @@ impl Driver {
             let tasks = LocalSet::new();
             driver.turn_until(pin!(tasks.run_until(main)))
         };
-        // A drop would wait for blocking calls that still run, such as a look-up that nobody answers.
+        // A plain drop would wait for running blocking calls, such as a lookup without an answer.
         threads.shutdown_background();
         output
     }
@@ -151,7 +154,7 @@ impl Driver {
         }
     }
 
-    // Submits queued requests, and waits where no task is ready.
+    // Submits queued requests, and waits if no task is ready.
     fn enter(&self) -> io::Result<()> {
         if !self.is_parker_polled.replace(true) {
             self.push(Request::Poll {
@@ -171,7 +174,7 @@ impl Driver {
         outcome.or_else(|error| self.recover(error))
     }
 
-    // The kernel waits only where it has taken every request that is in the queue.
+    // The kernel only waits if it has accepted every request in the queue.
     fn submit_and_wait(&self) -> io::Result<()> {
         #[cfg(test)]
         self.faults.next()?;
@@ -187,7 +190,7 @@ impl Driver {
         submitted.map(|_| ())
     }
 
-    // Submits what is queued and posts completions, without a wait.
+    // Submits queued requests and posts completions, without waiting.
     fn submit(&self) -> io::Result<()> {
         let mut ring = self.ring.borrow_mut();
         let queue = ring.submission();
@@ -200,13 +203,13 @@ impl Driver {
         submit_and_look(&mut ring)
     }
 
-    // Decides by the error of a call into the ring whether the loop can go on.
+    // Decides by the error of an io_uring_enter call whether the loop can continue.
     fn recover(&self, error: io::Error) -> io::Result<()> {
         match error.raw_os_error().map(Errno::from_raw_os_error) {
-            // The timeout expired, a signal came, or completions have to be taken first.
+            // The timeout expired, a signal arrived, or completions have to be taken first.
             Some(Errno::TIME | Errno::INTR | Errno::BUSY) => Ok(()),
-            // The kernel has no memory for a request. It returned before it posted completions, and these may
-            // be what gives the memory back.
+            // The kernel has no memory for a request. It returned before it posted completions, which may
+            // free the memory.
             Some(Errno::AGAIN | Errno::NOMEM) => {
                 let ring = self.ring.borrow();
                 let looked = look(&ring);
@@ -221,7 +224,7 @@ impl Driver {
                     _ => Ok(()),
                 }
             }
-            // The completion queue was full, and the kernel had no memory to keep what did not fit.
+            // The completion queue was full, and the kernel had no memory to store the overflow.
             Some(Errno::BADR) => {
                 self.wake_all();
                 Ok(())
@@ -230,8 +233,8 @@ impl Driver {
         }
     }
 
-    // Ends every wait, because any completion may have been lost. What still comes of these polls is ignored:
-    // it has an older serial number.
+    // Ends every wait, because any completion may be lost. Later completions of these polls are ignored,
+    // because they have an older serial number.
     fn wake_all(&self) {
         self.is_parker_polled.set(false);
         let mut ended = Vec::new();
@@ -263,7 +266,7 @@ impl Driver {
     fn dispatch(&self) {
         let count = self.ring.borrow_mut().completion().len();
         for _ in 0..count {
-            // No borrow lasts while a task is woken or a descriptor is closed.
+            // No borrow is held while a task is woken or a file descriptor is closed.
             let next = self.ring.borrow_mut().completion().next();
             let Some(entry) = next else { break };
             match entry.user_data() {
@@ -301,11 +304,12 @@ impl Driver {
         }
     }
 
-    // Queues `request` behind those before it.
+    // Queues `request` after the earlier ones.
     fn push(&self, request: Request) {
         if self.submit_backlog() {
             let is_queued = || push_request(&mut self.ring.borrow_mut(), &request);
-            // LIMIT: RING_ENTRIES; a full queue is submitted. What the kernel does not take then waits.
+            // LIMIT: RING_ENTRIES. A full queue is submitted; requests that the kernel does not accept wait
+            // in the backlog.
             if is_queued() || self.submit().is_ok() && is_queued() {
                 return;
             }
@@ -313,7 +317,7 @@ impl Driver {
         self.backlog.borrow_mut().push_back(request);
     }
 
-    // Moves requests from the backlog into the queue while it has room; true where none is left.
+    // Moves requests from the backlog into the queue while it has room; returns true if none is left.
     fn submit_backlog(&self) -> bool {
         let mut backlog = self.backlog.borrow_mut();
         while let Some(request) = backlog.front() {
@@ -349,7 +353,7 @@ impl Driver {
         Readiness { driver: self, key }
     }
 
-    /// Waits until the loop has passed over the completions once more.
+    /// Waits until the loop has made one more pass over the completions.
     pub(super) async fn turn(&self) {
         let before = self.passes.get();
         std::future::poll_fn(|context| {
@@ -363,8 +367,8 @@ impl Driver {
     }
 }
 
-// How long the loop waits for `due`. Rounded up, so that sleeps that end at about the same time end in one turn.
-// LIMIT: RING_WAIT_MAX, after which the loop looks at the deadline again.
+// How long the loop waits for `due`. Rounded up, so that sleeps with similar deadlines end in the same turn.
+// LIMIT: RING_WAIT_MAX, after which the loop checks the deadline again.
 fn wait_until(due: Instant, now: Instant) -> Duration {
     let micros = due.saturating_duration_since(now).as_micros();
     let millis = u64::try_from(micros.div_ceil(1000)).unwrap_or(u64::MAX);
@@ -380,8 +384,8 @@ impl Drop for Current {
     }
 }
 
-/// Waits for a poll to complete. When this is dropped, the poll is cancelled, and its file stays open until the
-/// kernel has done so.
+/// Waits for a poll to complete. On drop the poll is cancelled, and its file stays open until the kernel has
+/// cancelled it.
 pub(super) struct Readiness {
     driver: Rc<Driver>,
     key: usize,
@@ -391,7 +395,7 @@ impl Future for Readiness {
     type Output = io::Result<()>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        // A waker is dropped after the borrow has ended, because its task may be dropped with it.
+        // The waker is dropped after the borrow has ended, because its task may be dropped with it.
         let before;
         let mut polls = self.driver.polls.borrow_mut();
         match polls.get_mut(self.key).map(|slot| &mut slot.state) {

@@ -1,7 +1,7 @@
-//! A pipe of the kernel between two sockets, by splice(2).
+//! A kernel pipe between two sockets, with splice(2).
 //!
-//! Plain system calls on the core's own thread, behind readiness from the ring: the ring's own splice
-//! is always handed to a kernel thread, one for each that waits.
+//! These are plain system calls on the core's own thread, after the ring has reported readiness. The ring's
+//! own splice would always run on a kernel thread, one per waiting splice.
 
 use std::cell::Cell;
 use std::io;
@@ -24,12 +24,12 @@ pub struct KernelPipe {
 }
 
 impl KernelPipe {
-    /// An empty pipe of `PIPE_ROOM`, or what the system gives.
+    /// Creates an empty pipe of `PIPE_ROOM` bytes, or of the size that the system allows.
     ///
     /// # Errors
-    /// When there is no descriptor left, or the system gives less than `PIPE_ROOM_MIN`: Linux makes
-    /// pipes of two pages for an unprivileged user who has many (pipe-user-pages-soft, pipe(7)), and
-    /// those cost more than copying.
+    /// If no file descriptor is left, or the pipe is smaller than `PIPE_ROOM_MIN`. Linux makes pipes of two
+    /// pages for an unprivileged user who has many (pipe-user-pages-soft, pipe(7)), and such pipes cost more
+    /// than copying.
     pub(super) fn new() -> io::Result<Self> {
         let (exit, entry) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
         let room = match fcntl_setpipe_size(&entry, PIPE_ROOM) {
@@ -47,11 +47,11 @@ impl KernelPipe {
         })
     }
 
-    /// Moves what `socket`, which must be non-blocking, has received into this pipe.
+    /// Moves received bytes of `socket`, which must be non-blocking, into this pipe.
     ///
     /// # Errors
-    /// `WouldBlock` where there is nothing, and what splice(2) says. This pipe must be empty: from a
-    /// full one Linux says `WouldBlock` as well.
+    /// `WouldBlock` if no bytes are available, or the error of splice(2). This pipe must be empty, because
+    /// Linux also returns `WouldBlock` for a full pipe.
     pub(super) fn fill(&self, socket: impl AsFd) -> io::Result<usize> {
         if self.held.get() > 0 {
             return Err(io::ErrorKind::InvalidInput.into());
@@ -61,14 +61,14 @@ impl KernelPipe {
         Ok(count)
     }
 
-    /// Moves a part of what this pipe holds to `socket`, which must be non-blocking.
+    /// Moves some bytes of this pipe to `socket`, which must be non-blocking.
     ///
     /// # Errors
-    /// `WouldBlock` where the socket has no room, and what splice(2) says.
+    /// `WouldBlock` if the socket has no room, or the error of splice(2).
     pub(super) fn drain(&self, socket: impl AsFd) -> io::Result<usize> {
         let held = self.held.get();
         if held == 0 {
-            // Linux would say `WouldBlock`, which no readiness of the socket ends.
+            // Linux would return `WouldBlock`, which no readiness of the socket would end.
             return Err(io::ErrorKind::InvalidInput.into());
         }
         let count = splice(&self.exit, None, socket, None, held, AT_ONCE)?;
@@ -83,5 +83,5 @@ impl Pipe for KernelPipe {
     }
 }
 
-// This is about the pipe; a socket waits unless it is non-blocking itself.
+// Applies to the pipe only; a socket still blocks unless it is non-blocking itself.
 const AT_ONCE: SpliceFlags = SpliceFlags::NONBLOCK.union(SpliceFlags::MOVE);

@@ -1,12 +1,12 @@
-//! How a connection is left that is owed a last word.
+//! Closes a connection after a final message, such as an alert or a rejection.
 
 use std::time::Duration;
 
 use super::{Socket, SocketExt, race};
 use crate::limits::LINGER_BYTES_MAX;
 
-/// Sends `last` and ends our direction in order; the socket is reset when the other side has closed
-/// or `limit` has passed. A reset at once could take with it what was sent.
+/// Sends `last` and ends our direction cleanly. Resets the socket after the peer has closed, or after
+/// `limit`. An immediate reset could discard the bytes before the peer has read them.
 pub async fn linger_close<S: Socket>(socket: &S, last: Vec<u8>, limit: Duration) {
     let goodbye = async {
         let all = 0..last.len();

@@ -1,10 +1,10 @@
-//! Why a connection has no address of this machine to begin from.
+//! Explains why a connection gets no local address and port.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
-/// Linux says EADDRNOTAVAIL where all source ports are in use, and also where this machine has no address
-/// of the family. UDP has ports of its own, so it tells the two apart; it sends nothing to connect.
+/// Linux returns EADDRNOTAVAIL if all source ports are in use, and also if this machine has no address of the
+/// family. A UDP connect distinguishes the two cases: UDP has its own ports, and its connect sends nothing.
 pub(super) fn no_source(to: SocketAddr, error: io::Error) -> io::Error {
     let any: IpAddr = match to {
         SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
@@ -13,7 +13,7 @@ pub(super) fn no_source(to: SocketAddr, error: io::Error) -> io::Error {
     let has_source = UdpSocket::bind((any, 0)).and_then(|udp| udp.connect(to));
     match has_source {
         Err(other) if other.kind() == io::ErrorKind::AddrNotAvailable => {
-            let why = "this machine has no address from which it could be reached";
+            let why = "this machine has no source address for it";
             io::Error::new(io::ErrorKind::NetworkUnreachable, why)
         }
         _ => error,

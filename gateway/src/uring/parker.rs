@@ -1,4 +1,4 @@
-//! How other threads wake a worker that waits in its ring, without losing a wake-up.
+//! Wakes a worker that waits in its ring from other threads, without losing a wake-up.
 
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
@@ -13,12 +13,13 @@ use rustix::event::{EventfdFlags, eventfd};
 ///
 /// One atomic value holds the whole state, so that a notification and the decision to park cannot miss each
 /// other. A notification sets `NOTIFIED`, and the same atomic step returns whether the worker was parked. The
-/// worker can set `PARKED` only where the state is `RUNNING`, which means that no notification has come since
+/// worker can set `PARKED` only if the state is `RUNNING`, which means that no notification has arrived since
 /// the last `take_notification`.
 #[derive(Debug)]
 pub(super) struct Parker {
     state: AtomicU8,
-    // An eventfd that the ring polls. It is readable when a notification came while the worker was parked.
+    // An eventfd that the ring polls. It is readable after a notification that arrived while the worker was
+    // parked.
     event: OwnedFd,
 }
 
@@ -37,25 +38,25 @@ impl Parker {
         Ok(Arc::new(Self { state, event }))
     }
 
-    /// Whether a notification has come since the last call. The state is `RUNNING` afterwards.
+    /// Whether a notification has arrived since the last call. Sets the state to `RUNNING`.
     pub(super) fn take_notification(&self) -> bool {
         self.state.swap(RUNNING, Ordering::AcqRel) == NOTIFIED
     }
 
-    /// Announces that the worker is about to wait. Returns false, and the worker must not wait, where a
-    /// notification has come.
+    /// Announces that the worker is about to wait. Returns false if a notification has arrived; the worker
+    /// must then not wait.
     pub(super) fn try_park(&self) -> bool {
         self.exchange(RUNNING, PARKED)
     }
 
-    /// Announces that the worker no longer waits. A notification that came meanwhile stays.
+    /// Announces that the worker no longer waits. A notification that arrived in the meantime is kept.
     pub(super) fn unpark(&self) {
         self.exchange(PARKED, RUNNING);
     }
 
     /// Reads the eventfd, so that it is no longer readable.
     pub(super) fn clear_event(&self) {
-        // The read fails only where nothing is there to read.
+        // The read fails only if the eventfd is not readable.
         let _ = rustix::io::read(&self.event, &mut [0; 8]);
     }
 
@@ -86,7 +87,7 @@ impl Wake for Parker {
 
     fn wake_by_ref(self: &Arc<Self>) {
         if self.state.swap(NOTIFIED, Ordering::AcqRel) == PARKED {
-            // The write fails only where the counter is full, and then the eventfd is readable already.
+            // The write fails only if the counter is full, and then the eventfd is readable already.
             let _ = rustix::io::write(&self.event, &1_u64.to_ne_bytes());
         }
     }

@@ -1,8 +1,8 @@
 //! A core's pool of pipes.
 //!
-//! Bytes that pass through unchanged go from socket to socket through a pipe: the kernel hands its
-//! pages on, and nothing is copied. A direction borrows a pipe when bytes have come and gives it back
-//! when they are gone, so an idle connection holds none.
+//! Unmodified bytes go from socket to socket through a pipe: the kernel moves its pages, and nothing is
+//! copied. A direction borrows a pipe when bytes arrive and returns it when they are sent, so an idle
+//! connection holds none.
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -16,7 +16,8 @@ use crate::limits::PIPES_MAX;
 pub struct Pipes<P> {
     // INVARIANT: all of these are empty.
     free: RefCell<Vec<P>>,
-    // Pipes that were never made yet; with `free` and those lent, this is the bound.
+    // The number of pipes that may still be created. Together with `free` and the lent pipes this is the
+    // limit.
     unmade: Cell<usize>,
 }
 
@@ -27,8 +28,8 @@ impl<P> Default for Pipes<P> {
 }
 
 impl<P> Pipes<P> {
-    /// A pool that lends at most `most` pipes at a time. They are made when they are first lent, and
-    /// kept from then on.
+    /// A pool that lends at most `most` pipes at a time. Pipes are created when they are first lent, and
+    /// kept.
     #[must_use]
     pub fn new(most: usize) -> Self {
         Self {
@@ -39,8 +40,8 @@ impl<P> Pipes<P> {
 }
 
 impl<P: Pipe> Pipes<P> {
-    /// Lends an empty pipe; `make` makes one where none lies ready and the bound allows it. `None`
-    /// where all are lent, or the system gives no further one.
+    /// Lends an empty pipe. If no free pipe exists and the limit allows it, `make` creates one. `None` if all
+    /// pipes are lent, or the system refuses another one.
     pub fn take(&self, make: impl FnOnce() -> io::Result<P>) -> Option<LentPipe<'_, P>> {
         let kept = self.free.borrow_mut().pop();
         let pipe = kept.or_else(|| self.make(make))?;
@@ -52,7 +53,7 @@ impl<P: Pipe> Pipes<P> {
 
     fn make(&self, make: impl FnOnce() -> io::Result<P>) -> Option<P> {
         let rest = self.unmade.get().checked_sub(1)?;
-        // What the system refuses now it may grant when the next one is asked for.
+        // The system may allow another pipe at a later request.
         let pipe = make().ok()?;
         self.unmade.set(rest);
         Some(pipe)
@@ -62,17 +63,17 @@ impl<P: Pipe> Pipes<P> {
         if pipe.held() == 0 {
             self.free.borrow_mut().push(pipe);
         } else {
-            // A connection that failed has left bytes in it, which must never reach another one: the
-            // pipe is closed here, and a new one may be made for it.
+            // A failed connection has left bytes in the pipe, which must never reach another connection. The
+            // pipe is closed here, and a new one may be created.
             self.unmade.set(self.unmade.get().saturating_add(1));
         }
     }
 }
 
-/// A pipe that is lent. It goes back when this is dropped, unless something is left in it.
+/// A lent pipe. Returned to the pool on drop, unless bytes are left in it.
 #[derive(Debug)]
 pub struct LentPipe<'p, P: Pipe> {
-    // `None` while it is dropped, and never else.
+    // `None` only during drop.
     pipe: Option<P>,
     home: &'p Pipes<P>,
 }
@@ -115,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn no_more_are_lent_than_the_bound() {
+    fn lent_pipes_are_bounded() {
         let (pipes, maker) = (Pipes::new(2), Maker(Cell::new(0)));
         let first = pipes.take(|| maker.make()).expect("there are two");
         let second = pipes.take(|| maker.make()).expect("there are two");
@@ -123,11 +124,11 @@ mod tests {
         assert_eq!(maker.0.get(), 2);
         drop(second);
         let again = pipes.take(|| maker.make()).expect("one came back");
-        assert_eq!((first.0, again.0), (1, 2), "it is the same one");
+        assert_eq!((first.0, again.0), (1, 2), "the same pipe is lent again");
     }
 
     #[test]
-    fn a_pipe_with_something_left_in_it_is_not_lent_again() {
+    fn a_pipe_with_bytes_left_in_it_is_not_lent_again() {
         let (pipes, maker) = (Pipes::new(1), Maker(Cell::new(0)));
         let pipe = pipes.take(|| maker.make()).expect("there is one");
         pipe.1.set(1);
@@ -137,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pipe_that_the_system_refuses_is_asked_for_again() {
+    fn after_the_system_refuses_a_pipe_a_later_request_tries_again() {
         let (pipes, maker) = (Pipes::new(1), Maker(Cell::new(0)));
         let refused = || Err(io::ErrorKind::OutOfMemory.into());
         assert!(pipes.take(refused).is_none());

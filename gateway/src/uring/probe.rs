@@ -1,4 +1,4 @@
-//! What this kernel's io_uring offers, found by trying, and why it cannot be had where it cannot.
+//! Tests what this kernel's io_uring offers, or why it is not available.
 
 use std::fmt;
 use std::io;
@@ -8,11 +8,11 @@ use rustix::io::Errno;
 
 use crate::limits::{RING_COMPLETIONS, RING_ENTRIES};
 
-/// What the kernel offers of what we can use.
+/// The optional features of the kernel that wardgate uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Capabilities {
-    /// Completions are made when the one thread that submits waits for them (DEFER_TASKRUN with
-    /// SINGLE_ISSUER): no interruption of a busy core, and cheaper locks in the kernel.
+    /// Completions are processed when the single submitting thread waits for them (DEFER_TASKRUN with
+    /// SINGLE_ISSUER). A busy core is not interrupted, and locking in the kernel is cheaper.
     pub deferred: bool,
 }
 
@@ -23,7 +23,7 @@ impl fmt::Display for Capabilities {
     }
 }
 
-/// Why io_uring cannot be had, in a sentence that says what to do.
+/// Why io_uring is not available, as a message with advice.
 #[derive(Debug, thiserror::Error)]
 pub enum Unavailable {
     /// ENOSYS.
@@ -38,7 +38,7 @@ pub enum Unavailable {
     },
     /// EPERM with the sysctl set.
     #[error(
-        "io_uring is switched off on this system: kernel.io_uring_disabled is {value}; set it to 0, \
+        "io_uring is disabled on this system: kernel.io_uring_disabled is {value}; set it to 0, \
          or to 1 with this service's group in kernel.io_uring_group"
     )]
     SwitchedOff {
@@ -53,38 +53,38 @@ pub enum Unavailable {
     Forbidden,
     /// ENOMEM.
     #[error(
-        "there is not enough lockable memory for io_uring: the memlock limit is {limit}; raise it \
+        "not enough lockable memory for io_uring: the memlock limit is {limit}; raise it \
          (LimitMEMLOCK=infinity in the unit, or `ulimit -l`) or free memory"
     )]
     Memory {
-        /// RLIMIT_MEMLOCK in words.
+        /// RLIMIT_MEMLOCK as text.
         limit: String,
     },
-    /// The ring is there but too old.
+    /// The kernel has io_uring, but is too old.
     #[error("this kernel ({kernel}) is too old: io_uring lacks {lacks}; run on 6.1 or later")]
     TooOld {
         /// The kernel's release.
         kernel: String,
-        /// The first thing missed.
+        /// The first missing feature.
         lacks: &'static str,
     },
-    /// Anything else.
+    /// Any other error.
     #[error("io_uring cannot be set up: {0}")]
     Other(io::Error),
 }
 
-/// Tries what we need, before any worker starts.
+/// Tests the required features before any worker starts.
 ///
 /// # Errors
-/// The reason why io_uring cannot be had or is older than Linux 6.1.
+/// Why io_uring is not available, or older than Linux 6.1.
 pub fn probe() -> Result<Capabilities, Unavailable> {
     let ring = IoUring::new(PROBE_ENTRIES).map_err(unavailable)?;
     let mut known = Probe::new();
     ring.submitter()
         .register_probe(&mut known)
         .map_err(unavailable)?;
-    // Version numbers lie (distributions port features back), so 6.1 is known by what came with
-    // it: zero-copy sendmsg among the operations, and deferred task running among the flags.
+    // Distributions backport features, so version numbers are not reliable. Linux 6.1 is recognized by its
+    // new features: zero-copy sendmsg among the operations, and deferred task running among the flags.
     for (code, name) in NEEDED {
         if !known.is_supported(code) {
             return Err(Unavailable::TooOld {
@@ -103,9 +103,9 @@ pub fn probe() -> Result<Capabilities, Unavailable> {
             lacks: "deferred task running",
         });
     }
-    // A profile may allow to set a ring up and forbid to enter it.
+    // A seccomp profile may allow io_uring_setup but forbid io_uring_enter.
     ring.submit().map_err(unavailable)?;
-    // From the best to the plainest, in the size that the workers need.
+    // From most to fewest features, with the ring size of a worker.
     let rungs = [true, false].map(|deferred| Capabilities { deferred });
     let mut refusal = None;
     for rung in rungs {
@@ -121,7 +121,7 @@ pub fn probe() -> Result<Capabilities, Unavailable> {
 }
 
 impl Capabilities {
-    /// A worker's ring as these allow it.
+    /// Creates a worker's ring with these features.
     pub(super) fn builder(self) -> io_uring::Builder<squeue::Entry, cqueue::Entry> {
         let mut ring = builder();
         ring.setup_cqsize(RING_COMPLETIONS);
@@ -183,13 +183,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn this_machine_has_what_is_needed() {
+    fn this_machine_has_the_required_features() {
         let found = probe().expect("the tests need io_uring of Linux 6.1 or later");
         assert!(found.deferred, "6.1 and later have it: {found}");
     }
 
     #[test]
-    fn each_refusal_says_what_to_do() {
+    fn each_error_gives_advice() {
         let missing = unavailable(io::Error::from_raw_os_error(Errno::NOSYS.raw_os_error()));
         assert!(
             missing.to_string().contains("kernel of 6.1 or later"),

@@ -1,9 +1,8 @@
-//! The verbs on io_uring.
+//! The I/O operations on io_uring.
 //!
-//! Everything that waits, waits in the ring: readiness is a ring poll. What a socket gives or takes at
-//! once moves in a plain system call behind it: a read or send through the ring would cost a further turn
-//! of the loop each, which is half of a message's time through us and a few per cent of bulk
-//! (ARCHITECTURE.md).
+//! All waiting happens in the ring, as polls for readiness. The transfer itself is a plain non-blocking
+//! system call after the poll. A read or send through the ring would cost one more turn of the loop each:
+//! half of the latency of a message, and a few per cent of bulk throughput (ARCHITECTURE.md).
 
 use std::cell::Cell;
 use std::future::Future;
@@ -29,31 +28,31 @@ use super::{
 use crate::limits::{PARTS_MAX, RING_ENTRIES};
 use crate::sys::tcp_info;
 
-/// Starts this thread's ring and runs `main` on it to its end.
+/// Starts this thread's ring and runs `main` on it until it ends.
 ///
 /// # Errors
-/// What the kernel says to a ring of our size, which `probe` could not know.
+/// The kernel's error for a ring of our size, which `probe` could not detect.
 pub fn start<F: Future>(capabilities: &Capabilities, main: F) -> io::Result<F::Output> {
     Driver::run(capabilities.builder().build(RING_ENTRIES)?, main)
 }
 
-/// Runs a task beside others on this thread's ring.
+/// Runs a task in parallel on this thread's ring.
 pub fn spawn<F: Future + 'static>(task: F) -> tokio::task::JoinHandle<F::Output> {
     tokio::task::spawn_local(task)
 }
 
 /// Waits until `listener` has a connection to accept, or was shut down.
 ///
-/// Accepting itself is a plain non-blocking call: a dropped accept in the ring would swallow a
-/// connection, and one readiness serves the whole backlog.
+/// The accept itself is a plain non-blocking call: a dropped accept in the ring would lose a connection, and
+/// one readiness event serves the whole backlog.
 ///
 /// # Errors
-/// What the kernel says to the poll.
+/// The kernel's error for the poll.
 pub async fn wait_acceptable(listener: &Rc<TcpListener>) -> io::Result<()> {
     poll(Rc::clone(listener), PollFlags::IN).await
 }
 
-/// The I/O of the ring that this thread runs.
+/// The operations of this thread's ring.
 #[derive(Debug)]
 pub struct Ring {
     resolver: Resolver,
@@ -97,14 +96,14 @@ impl Network for Ring {
 
 const IN_PROGRESS: i32 = rustix::io::Errno::INPROGRESS.raw_os_error();
 
-/// A TCP socket whose operations go through the ring of the thread it lives on.
+/// A TCP socket whose operations go through the ring of its thread.
 #[derive(Debug)]
 pub struct RingSocket {
-    // Shared with operations in flight: the descriptor stays open until the last has ended.
+    // Shared with operations in flight: the file descriptor stays open until the last operation has ended.
     stream: Rc<TcpStream>,
-    // Our direction was ended in order.
+    // Our direction was ended cleanly.
     finished: Cell<bool>,
-    // This end connected.
+    // This end opened the connection.
     has_connected: bool,
 }
 
@@ -112,10 +111,10 @@ impl RingSocket {
     /// Takes over a connected or connecting socket and sets its options.
     ///
     /// # Errors
-    /// What the system says to an option; `options` within the configuration's bounds are accepted.
+    /// The system's error for an option; `options` within the configuration's limits are always accepted.
     pub fn new(stream: TcpStream, options: &SocketOptions) -> io::Result<Self> {
         stream.set_nodelay(true)?;
-        // Sends and receives say for themselves that they do not wait; a splice cannot.
+        // Sends and receives are made non-blocking by a flag per call, which splice does not have.
         stream.set_nonblocking(true)?;
         let socket = SockRef::from(&stream);
         let keepalive = TcpKeepalive::new()
@@ -124,10 +123,10 @@ impl RingSocket {
             .with_retries(options.keepalive_probes);
         socket.set_tcp_keepalive(&keepalive)?;
         socket.set_tcp_user_timeout(Some(options.user_timeout))?;
-        // Urgent data (RFC 6093) stays where it is in the stream: Linux takes it out otherwise.
+        // Urgent data (RFC 6093) stays in its place in the stream; by default Linux removes it.
         socket.set_out_of_band_inline(true)?;
-        // Whatever closes it, the end of the process included, resets: an orderly end is said, by
-        // `finish`, and never implied.
+        // By default every close resets, including the end of the process. A clean end is always requested by
+        // `finish`.
         socket.set_linger(Some(Duration::ZERO))?;
         Ok(Self {
             stream: Rc::new(stream),
@@ -136,8 +135,8 @@ impl RingSocket {
         })
     }
 
-    // A block that captures what it is given, here and below.
-    #[expect(clippy::manual_async_fn, reason = "it has room for its arguments once")]
+    // An async block instead of an async fn, here and below.
+    #[expect(clippy::manual_async_fn, reason = "stores its arguments only once")]
     fn at_once_or_wait(
         &self,
         events: PollFlags,
@@ -165,7 +164,7 @@ impl RingSocket {
         }
     }
 
-    // What it means that nothing was received.
+    // The meaning of a read that received nothing.
     fn end(&self) -> io::Result<usize> {
         match self.is_reset() {
             true => Err(io::ErrorKind::ConnectionReset.into()),
@@ -179,8 +178,8 @@ impl RingSocket {
         Ok(sendmsg(&*self.stream, from, control, flags)?)
     }
 
-    // Linux tells of a reset once. Where a send was told, a receive behind it returns 0 as if the
-    // peer had ended in order; but then both directions are down, though we ended none.
+    // Linux reports a reset only once. If a send got the error, a later receive returns 0 as after a clean
+    // end. In that case both directions are down, although we ended neither.
     fn is_reset(&self) -> bool {
         let mut polled = [PollFd::new(&*self.stream, PollFlags::IN)];
         let at_once = Timespec::default();
@@ -190,9 +189,9 @@ impl RingSocket {
     }
 }
 
-// Who drops a socket that it did not finish has failed, or panicked: a close would end it in order,
-// and say "complete". Operations that a panic left behind keep the descriptor open until they end,
-// so they are made to end.
+// A socket that is dropped without `finish` has failed or panicked. A plain close would end it cleanly and
+// look complete to the peer. Operations left by a panic keep the file descriptor open, so they are ended
+// here.
 impl Drop for RingSocket {
     fn drop(&mut self) {
         if !self.finished.get() || Rc::strong_count(&self.stream) > 1 {
@@ -226,7 +225,7 @@ impl Socket for RingSocket {
         (outcome, bytes)
     }
 
-    #[expect(clippy::manual_async_fn, reason = "it has room for its arguments once")]
+    #[expect(clippy::manual_async_fn, reason = "stores its arguments only once")]
     fn readv(&self, mut lent: Lent) -> impl Future<Output = (io::Result<usize>, Lent)> {
         async move {
             let receive = || {
@@ -240,7 +239,7 @@ impl Socket for RingSocket {
         }
     }
 
-    #[expect(clippy::manual_async_fn, reason = "it has room for its arguments once")]
+    #[expect(clippy::manual_async_fn, reason = "stores its arguments only once")]
     fn writev(&self, lent: Lent) -> impl Future<Output = (io::Result<usize>, Lent)> {
         async move {
             let send = || {
@@ -267,7 +266,7 @@ impl Socket for RingSocket {
     }
 
     fn acknowledge(&self) {
-        // Who does not let us gets his acknowledgement later.
+        // If the option cannot be set, the peer gets the acknowledgement later.
         let _ = rustix::net::sockopt::set_tcp_quickack(&*self.stream, true);
     }
 
@@ -282,9 +281,9 @@ impl Socket for RingSocket {
         let info = tcp_info(&*self.stream)?;
         let (count, is_unanswered) = match info.unacked {
             0 => (info.probes, true),
-            // Sent again since anything came back. Both are counted in ticks of the kernel, so an answer
-            // within the same tick is one. Where a window closed over what was sent, the kernel counts
-            // no retransmissions, but doubles the time between them all the same.
+            // Whether bytes were sent again since the last answer. Both times are in kernel ticks, so an
+            // answer within the same tick counts. If a window closed over sent bytes, the kernel counts no
+            // retransmissions, but still doubles the time between them.
             _ => (info.backoff, info.last_data_sent < info.last_ack_received),
         };
         Ok(SendQueue {
@@ -299,7 +298,7 @@ impl Socket for RingSocket {
     }
 
     fn set_user_timeout(&self, limit: Option<Duration>) {
-        // It can only fail on a socket that has ended.
+        // This call only fails on a socket that has ended.
         let _ = SockRef::from(&*self.stream).set_tcp_user_timeout(limit);
     }
 
@@ -307,9 +306,9 @@ impl Socket for RingSocket {
         poll(Rc::clone(&self.stream), READABLE).await
     }
 
-    // Linux calls a socket writable when a third of its send buffer is free (`sk_stream_is_writable`).
-    // A sixteenth of that is left for the kernel's own structures. The send buffer grows with what the
-    // receiver acknowledges, so this is the kernel's measure of the receiver.
+    // Linux reports a socket as writable when a third of its send buffer is free (`sk_stream_is_writable`).
+    // One sixteenth is subtracted for the kernel's own structures. The send buffer grows with the
+    // acknowledged bytes, so it is the kernel's estimate of the receiver's speed.
     fn send_room(&self) -> usize {
         let mut polled = [PollFd::new(&*self.stream, PollFlags::OUT)];
         match rustix::event::poll(&mut polled, Some(&Timespec::default())) {
@@ -334,7 +333,7 @@ impl Socket for RingSocket {
     }
 
     fn finish(&self) -> io::Result<()> {
-        // What was sent before is now delivered even if we close at once.
+        // Bytes sent before are now delivered even if the socket is closed at once.
         SockRef::from(&*self.stream).set_linger(None)?;
         self.stream.shutdown(std::net::Shutdown::Write)?;
         self.finished.set(true);
@@ -342,14 +341,14 @@ impl Socket for RingSocket {
     }
 
     fn stop_reading(&self) {
-        // It can only fail on a socket that has ended, which reads as one that has.
+        // This call only fails on a socket that has ended, which reads as ended.
         let _ = self.stream.shutdown(std::net::Shutdown::Read);
     }
 
     fn abort(&self) {
-        // A connect to "unspecified" is Linux's way to reset at once: it sends RST and ends what
-        // is in flight, where a shutdown would send FIN, which says "complete". Linger makes the
-        // close reset too, should the first not be possible any more.
+        // On Linux, a connect to an unspecified address resets at once: it sends RST and ends operations in
+        // flight. A shutdown would send FIN, which looks like a complete stream. If the connect is not
+        // possible any more, linger makes the close reset too.
         let _ = SockRef::from(&*self.stream).set_linger(Some(Duration::ZERO));
         let _ = rustix::net::connect_unspec(&*self.stream);
     }
@@ -357,7 +356,7 @@ impl Socket for RingSocket {
 
 const READABLE: PollFlags = PollFlags::IN.union(PollFlags::RDHUP);
 
-// Parts come in the order of the memory, so each is split off what the one before has left.
+// The parts are in memory order, so each is split off the rest of the previous one.
 fn scatter<'b>(
     mut bytes: &'b mut [u8],
     parts: &Parts,
@@ -395,7 +394,7 @@ async fn poll(file: Rc<impl AsRawFd + 'static>, events: PollFlags) -> io::Result
     loop {
         let polled = Rc::clone(&driver).submit_poll(Rc::clone(&file) as Rc<_>, events);
         match polled.await {
-            // The completion was lost, and the readiness with it.
+            // The completion was lost, and with it the readiness event.
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             outcome => return outcome,
         }
@@ -410,45 +409,45 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_reset_behind_a_failed_send_is_not_an_end() {
+    fn a_reset_after_a_failed_send_is_not_a_clean_end() {
         on_ring(async |socket, peer| {
             reset(peer);
             socket.wait_readable().await.expect("a reset is readable");
-            // The first operation is told of the reset, and Linux tells nobody else.
+            // The first operation gets the reset error, and Linux reports it only once.
             let (sent, _) = socket.write(vec![0], 0..1).await;
             assert!(sent.is_err(), "{sent:?}");
             let (read, _) = socket.read(vec![0], 0..1).await;
-            let error = read.expect_err("nothing ended in order");
+            let error = read.expect_err("not a clean end");
             assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
         });
     }
 
     #[test]
-    fn a_reset_behind_a_failed_send_is_not_an_end_of_a_splice_either() {
+    fn a_reset_after_a_failed_send_is_not_a_clean_end_for_splice() {
         on_ring(async |socket, peer| {
             let pipe = KernelPipe::new().expect("a pipe");
             reset(peer);
             socket.wait_readable().await.expect("a reset is readable");
             let (sent, _) = socket.write(vec![0], 0..1).await;
             assert!(sent.is_err(), "{sent:?}");
-            socket.splice_in(&pipe).expect_err("nothing ended in order");
+            socket.splice_in(&pipe).expect_err("not a clean end");
         });
     }
 
     #[test]
-    fn a_splice_moves_what_is_there_and_does_not_wait_for_more() {
+    fn a_splice_moves_the_available_bytes_without_waiting_for_more() {
         on_ring(async |socket, mut peer| {
             let pipe = KernelPipe::new().expect("a pipe");
             let none = socket.splice_in(&pipe).expect_err("nothing was sent");
             assert_eq!(none.kind(), io::ErrorKind::WouldBlock);
             peer.write_all(b"there").expect("it is connected");
             socket.wait_readable().await.expect("something is there");
-            assert_eq!(socket.splice_in(&pipe).expect("five octets"), 5);
+            assert_eq!(socket.splice_in(&pipe).expect("five bytes"), 5);
             assert_eq!(pipe.held(), 5);
-            // Behind a full pipe `WouldBlock` would say nothing about the socket.
+            // With a full pipe, `WouldBlock` would mean nothing about the socket.
             let full = socket.splice_in(&pipe).expect_err("it is not empty");
             assert_eq!(full.kind(), io::ErrorKind::InvalidInput);
-            // Both ends are the same socket here: they come back to who sent them.
+            // Both ends are the same socket here, so the bytes return to their sender.
             assert_eq!(socket.splice_out(&pipe).await.expect("room for five"), 5);
             let mut back = [0; 5];
             peer.read_exact(&mut back).expect("they come back");
@@ -460,36 +459,36 @@ mod tests {
             );
             peer.shutdown(std::net::Shutdown::Write).expect("open");
             socket.wait_readable().await.expect("an end is readable");
-            assert_eq!(socket.splice_in(&pipe).expect("an orderly end"), 0);
+            assert_eq!(socket.splice_in(&pipe).expect("a clean end"), 0);
         });
     }
 
     #[test]
-    fn the_peers_end_is_an_end_in_a_half_closed_stream_too() {
+    fn the_peers_clean_end_is_seen_on_a_half_closed_connection() {
         on_ring(async |socket, peer| {
             peer.shutdown(std::net::Shutdown::Write).expect("open");
             let (read, _) = socket.read(vec![0], 0..1).await;
-            assert_eq!(read.expect("an orderly end"), 0);
+            assert_eq!(read.expect("a clean end"), 0);
         });
         on_ring(async |socket, peer| {
             socket.finish().expect("open");
             drop(peer);
             let (read, _) = socket.read(vec![0], 0..1).await;
-            assert_eq!(read.expect("an orderly end"), 0);
+            assert_eq!(read.expect("a clean end"), 0);
         });
     }
 
     #[test]
-    fn a_socket_that_is_dropped_unfinished_resets() {
+    fn a_socket_dropped_without_finish_resets() {
         on_ring(async |socket, mut peer| {
             drop(socket);
-            let error = peer.read(&mut [0]).expect_err("not an orderly end");
+            let error = peer.read(&mut [0]).expect_err("not a clean end");
             assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
         });
         on_ring(async |socket, mut peer| {
             socket.finish().expect("open");
             drop(socket);
-            assert_eq!(peer.read(&mut [0]).expect("an orderly end"), 0);
+            assert_eq!(peer.read(&mut [0]).expect("a clean end"), 0);
         });
     }
 

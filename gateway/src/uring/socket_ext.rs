@@ -1,4 +1,4 @@
-//! Patience with operations that fail for a moment, and the end of it.
+//! Retries of operations that fail temporarily, and operations with a timeout.
 
 use std::future::Future;
 use std::io;
@@ -9,17 +9,17 @@ use std::time::Duration;
 use super::{Lent, Socket, sleep};
 use crate::limits::{RETRIES_MAX, RETRY_PAUSE};
 
-/// Reads and writes that outlast what passes by itself: interruption, a socket that is not ready
-/// after all, a kernel short of memory. Everything else is the socket's end and returned.
+/// Reads and writes that retry temporary failures: interruption, a socket that is not ready after all, a
+/// kernel without memory. Any other error ends the socket and is returned.
 pub trait SocketExt: Socket {
-    /// `read` with patience.
+    /// `read` with retries.
     fn read_some(
         &self,
         bytes: Vec<u8>,
         room: Range<usize>,
     ) -> impl Future<Output = (io::Result<usize>, Vec<u8>)>;
 
-    /// `write` with patience: a part of what is not empty, and how much that was, never 0.
+    /// `write` with retries: sends a non-empty part and returns its length, never 0.
     fn write_some(
         &self,
         bytes: Vec<u8>,
@@ -33,19 +33,19 @@ pub trait SocketExt: Socket {
         part: Range<usize>,
     ) -> impl Future<Output = (io::Result<()>, Vec<u8>)>;
 
-    /// `readv` with patience.
+    /// `readv` with retries.
     fn readv_some(&self, lent: Lent) -> impl Future<Output = (io::Result<usize>, Lent)>;
 
-    /// `writev` with patience: a part of what is not empty, and how much that was, never 0.
+    /// `writev` with retries: sends a non-empty part and returns its length, never 0.
     fn writev_some(&self, lent: Lent) -> impl Future<Output = (io::Result<usize>, Lent)>;
 
-    /// `splice_out` with patience: how much was sent, never 0.
+    /// `splice_out` with retries: returns the number of bytes sent, never 0.
     fn splice_out_some(&self, pipe: &Self::Pipe) -> impl Future<Output = io::Result<usize>>;
 
-    /// `wait_readable` with patience.
+    /// `wait_readable` with retries.
     fn readable(&self) -> impl Future<Output = io::Result<()>>;
 
-    /// `wait_writable` with patience.
+    /// `wait_writable` with retries.
     fn writable(&self) -> impl Future<Output = io::Result<()>>;
 }
 
@@ -160,21 +160,21 @@ impl<S: Socket> SocketExt for S {
 struct Retries(u32);
 
 impl Retries {
-    // A pause between tries, because all of these pass with time and none with haste.
+    // A pause between attempts, because all of these causes need time to pass.
     async fn allow(&mut self, error: &io::Error) -> bool {
         self.0 = self.0.saturating_add(1);
         if !passes_by_itself(error) || self.0 > RETRIES_MAX {
             return false;
         }
         if error.kind() != io::ErrorKind::Interrupted {
-            // Boxed, because every transfer would hold room for what hardly ever happens.
+            // Boxed, because otherwise every transfer would reserve memory for this rare case.
             Box::pin(sleep(RETRY_PAUSE)).await;
         }
         true
     }
 }
 
-/// Whether an operation that failed so may succeed when it is tried again.
+/// Whether an operation with this error may succeed at the next attempt.
 pub fn passes_by_itself(error: &io::Error) -> bool {
     use rustix::io::Errno;
     matches!(
@@ -183,14 +183,14 @@ pub fn passes_by_itself(error: &io::Error) -> bool {
     ) || error.raw_os_error() == Some(Errno::NOBUFS.raw_os_error())
 }
 
-/// Awaits `work` to its end; where `limit` passes first, calls `end` once, which must make `work`
-/// end soon (`Socket::abort`), and goes on awaiting. Returns the outcome and whether time was up.
+/// Awaits `work` to its end. After `limit` it calls `end` once, which must make `work` end soon
+/// (`Socket::abort`), and continues to await. Returns the outcome and whether the limit passed.
 pub async fn race<W: Future>(work: W, limit: Duration, end: impl FnOnce()) -> (W::Output, bool) {
     let (outcome, late) = until(work, sleep(limit), end).await;
     (outcome, late.is_some())
 }
 
-/// As `race`, with a future that says when it is time, and why.
+/// Like `race`, with a future that ends the wait and returns the reason.
 pub async fn until<W: Future, T>(
     work: W,
     time: impl Future<Output = T>,

@@ -18,7 +18,7 @@ struct Queue {
 }
 
 impl Timers {
-    /// When the next sleep ends.
+    /// The deadline of the next sleep.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         let queue = self.0.borrow();
         queue.waiting.first_key_value().map(|((due, _), _)| *due)
@@ -47,7 +47,7 @@ impl Timers {
     /// Wakes `waker` when the sleep of `key` ends.
     pub(super) fn set(&self, key: (Instant, u64), waker: &Waker) {
         let before = self.0.borrow_mut().waiting.insert(key, waker.clone());
-        // After the borrow has ended, because a task may be dropped with its waker.
+        // Woken after the borrow has ended, because a task may be dropped with its waker.
         drop(before);
     }
 

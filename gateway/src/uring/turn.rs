@@ -1,17 +1,16 @@
-//! One turn of a worker's loop that does not sleep.
+//! One turn of a worker's loop without waiting.
 
 use std::io;
 
 use super::driver::Driver;
 
-/// Submits what waits to be submitted and looks once for what has completed; other tasks get their
-/// turn meanwhile.
+/// Submits queued requests and processes completions once. Other tasks run in the meantime.
 ///
-/// A task that only yields would not do: the loop enters the ring between two rounds of its tasks, and a round
-/// may poll such a task several times.
+/// Yielding is not enough: the loop enters the ring between two rounds of its tasks, and one round may poll a
+/// yielding task several times.
 ///
 /// # Errors
-/// `Unsupported` on a thread that runs no ring.
+/// `Unsupported` on a thread without a ring.
 pub async fn turn() -> io::Result<()> {
     match Driver::current() {
         Some(driver) => {
@@ -31,10 +30,9 @@ mod tests {
     use super::super::{probe, spawn, start, wait_acceptable};
     use super::*;
 
-    /// The operation of another task must be submitted, and its completion seen, while one task
-    /// does nothing but turn.
+    /// While one task only calls `turn`, the operation of another task must be submitted and completed.
     #[test]
-    fn other_tasks_reach_the_ring_while_one_turns() {
+    fn other_tasks_reach_the_ring_while_one_task_calls_turn() {
         let capabilities = probe().expect("io_uring");
         let listener = Rc::new(TcpListener::bind("127.0.0.1:0").expect("a free port"));
         let address = listener.local_addr().expect("it is bound");
@@ -45,7 +43,10 @@ mod tests {
             while !waiting.is_finished() {
                 turn().await.expect("nothing can be done");
                 connected.get_or_insert_with(|| TcpStream::connect(address).expect("it listens"));
-                assert!(begun.elapsed() < Duration::from_secs(10), "never seen");
+                assert!(
+                    begun.elapsed() < Duration::from_secs(10),
+                    "the operation never completed"
+                );
             }
             waiting.await.expect("no panic").expect("it is acceptable");
         };

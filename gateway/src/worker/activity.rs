@@ -1,14 +1,14 @@
-//! Which connections are at work, seen from outside of them.
+//! Detects which connections move many bytes.
 
 use std::future::Future;
 use std::pin::pin;
 use std::time::Instant;
 
-/// A connection is at work while it moves so many octets in a turn of the clock, four times a second:
-/// a study over a line of 10 Mbit/s does, and no conversation.
+/// A connection is active if it moves this many bytes in one tick of the placement clock (four ticks per
+/// second). An image transfer over a line of 10 Mbit/s does; an exchange of messages does not.
 pub(super) const AT_WORK_BYTES: u64 = 256 << 10;
 
-/// What a connection did in this turn of its core's clock.
+/// What a connection moved in the current tick of its core's clock.
 #[derive(Debug, Default)]
 pub(super) struct ActivityMeter {
     turn: u64,
@@ -16,7 +16,7 @@ pub(super) struct ActivityMeter {
 }
 
 impl ActivityMeter {
-    /// Adds octets moved; true once in each turn, when it shows that the connection is at work.
+    /// Adds moved bytes. Returns true once per tick, when the total shows that the connection is active.
     pub(super) fn add(&mut self, turn: u64, bytes: u64) -> bool {
         if turn != self.turn {
             *self = Self { turn, bytes: 0 };
@@ -27,8 +27,8 @@ impl ActivityMeter {
     }
 }
 
-/// Awaits `work`, and tells `each` how much `counter` grew each time that it had something to do, and
-/// since when, where `clock` gives a time. Nobody else on this thread changes the counter meanwhile.
+/// Awaits `work`. After each poll, calls `each` with the growth of `counter` and, if `clock` returns a time,
+/// the start of the poll. No other task of this thread may change the counter during a poll.
 pub(super) async fn measured<W: Future>(
     work: W,
     counter: impl Fn() -> u64,
@@ -52,21 +52,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_moves_much_is_at_work_once_a_turn() {
+    fn a_connection_that_moves_many_bytes_is_reported_once_per_tick() {
         let mut activity = ActivityMeter::default();
         let half = AT_WORK_BYTES / 2;
         assert!(!activity.add(1, half));
         assert!(activity.add(1, half));
-        assert!(!activity.add(1, AT_WORK_BYTES), "it was told already");
+        assert!(!activity.add(1, AT_WORK_BYTES), "it was reported already");
         assert!(
             !activity.add(2, half),
-            "what was moved in another turn is past"
+            "bytes of an earlier tick do not count"
         );
         assert!(activity.add(3, AT_WORK_BYTES));
     }
 
     #[test]
-    fn only_what_the_work_itself_moves_is_measured() {
+    fn only_bytes_moved_during_a_poll_are_measured() {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .build()
             .expect("a runtime");

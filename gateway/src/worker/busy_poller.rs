@@ -1,7 +1,7 @@
-//! Keeps a worker from sleeping for a while after its connections were last active.
+//! Keeps a worker from sleeping for a while after the last activity of its connections.
 //!
-//! A CPU that sleeps takes 10 to 50 us to wake up, and a message that comes meanwhile waits for it.
-//! The price is the core itself, which is at full load for as long as it is kept awake.
+//! A sleeping CPU takes 10 to 50 us to wake up, which delays the next message. The price of staying awake is
+//! a core at full load.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 
 use crate::uring;
 
-/// A worker that stays awake.
+/// Keeps one worker awake.
 #[derive(Debug)]
 pub(super) struct BusyPoller {
     time: Duration,
@@ -22,7 +22,7 @@ pub(super) struct BusyPoller {
 }
 
 impl BusyPoller {
-    /// Awake for `time` after each activity.
+    /// Stays awake for `time` after each activity.
     pub(super) fn new(time: Duration) -> Rc<Self> {
         Rc::new(Self {
             time,
@@ -33,7 +33,7 @@ impl BusyPoller {
         })
     }
 
-    /// A connection has just done something.
+    /// Reports activity of a connection.
     pub(super) fn stir(&self) {
         self.active.set(Instant::now());
         if !self.awake.get() {
@@ -41,7 +41,7 @@ impl BusyPoller {
         }
     }
 
-    /// Keeps the worker awake after each activity, until the end.
+    /// Keeps the worker awake after each activity, until `end` is called.
     pub(super) async fn keep(&self) {
         while !self.ended.get() {
             self.news.notified().await;
@@ -55,7 +55,7 @@ impl BusyPoller {
         }
     }
 
-    /// Lets `keep` return.
+    /// Makes `keep` return.
     pub(super) fn end(&self) {
         self.ended.set(true);
         self.news.notify_one();

@@ -1,8 +1,8 @@
-//! A panic in a connection's task ends that connection; any other panic of a worker ends the process.
+//! A panic in a connection's task ends only that connection; any other panic of a worker ends the process.
 //!
-//! Nobody may be reading standard error, and a write to a full pipe waits for ever. So the hook writes
-//! nothing itself: a worker that goes on hands the report to the journal, and a report that ends the
-//! process gets a thread of its own and `PANIC_REPORT` to be written.
+//! Standard error may be a full pipe that is not read, where a write blocks forever. The panic hook therefore
+//! writes nothing itself. If the worker continues, the hook hands the report to the journal. If the process
+//! ends, a separate thread writes the report, within `PANIC_REPORT`.
 
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::cell::Cell;
@@ -16,19 +16,19 @@ use std::task::Poll;
 use crate::audit::{Event, Journal};
 use crate::limits::PANIC_REPORT;
 
-/// What the names of worker threads begin with.
+/// The prefix of the names of worker threads.
 pub(super) const WORKER_PREFIX: &str = "worker-";
 
 thread_local! {
-    // Whether the code that runs on this thread now is a connection's.
+    // Whether this thread currently runs a connection's task.
     static CONTAINED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Polls `work`, and gives a panic's message instead of passing the panic on.
+/// Polls `work`. If `work` panics, returns the panic message.
 pub(super) async fn contained<W: Future + Unpin>(mut work: W) -> Result<W::Output, String> {
     std::future::poll_fn(|context| {
         CONTAINED.set(true);
-        // The connection's state is dropped after a panic and never looked at again.
+        // The connection's state is dropped after a panic and never used again.
         let polled = catch_unwind(AssertUnwindSafe(|| Pin::new(&mut work).poll(context)));
         CONTAINED.set(false);
         match polled {
@@ -46,9 +46,9 @@ fn in_words(panic: &(dyn std::any::Any + Send)) -> String {
         .unwrap_or_else(|| "panic".to_owned())
 }
 
-/// Reports every panic without waiting for anybody who reads, and makes those of a worker outside of a
-/// connection end the process: all connections of that worker are lost with it, and its listeners would stay
-/// open with nobody behind them. systemd starts the process again.
+/// Reports every panic without blocking. A panic of a worker outside of a connection ends the process: the
+/// panic loses all connections of that worker, and its listeners would stay open with nothing accepting on
+/// them. systemd restarts the process.
 pub fn report_panics(journal: Journal) {
     std::panic::set_hook(Box::new(move |panic| {
         let (text, backtrace) = (report(panic), Backtrace::capture());
@@ -79,7 +79,7 @@ fn report(panic: &PanicHookInfo<'_>) -> String {
 fn write_within_limit(text: String, backtrace: Backtrace) {
     let (done, written) = channel::<()>();
     let write = move || {
-        // The thread ends with the process where nobody reads.
+        // If standard error blocks, this thread ends with the process.
         let _ = match backtrace.status() {
             BacktraceStatus::Captured => writeln!(io::stderr(), "{text}\n{backtrace}"),
             _ => writeln!(io::stderr(), "{text}"),
@@ -88,7 +88,7 @@ fn write_within_limit(text: String, backtrace: Backtrace) {
     };
     let writer = std::thread::Builder::new().name("panic".to_owned());
     if writer.spawn(write).is_ok() {
-        // Woken when `done` is dropped.
+        // Returns when `done` is dropped.
         let _ = written.recv_timeout(PANIC_REPORT);
     }
 }
@@ -117,10 +117,12 @@ mod tests {
         assert_eq!(runtime.block_on(contained(Box::pin(async { 7 }))), Ok(7));
     }
 
-    /// Set in the process that a test starts of itself, to have a panic hook and a standard error of its own.
+    /// Set in the child process that a test starts, so that the child has its own panic hook and standard
+    /// error.
     const CHILD: &str = "WARDGATE_TEST_PANIC";
 
-    /// Runs the test `name` in a process whose standard error nobody reads, and gives its exit and its output.
+    /// Runs the test `name` in a child process whose standard error is not read. Returns exit status and
+    /// output.
     fn run_child(name: &str) -> (ExitStatus, String) {
         let program = std::env::current_exe().expect("this program");
         let mut child = Command::new(program)
@@ -150,28 +152,28 @@ mod tests {
     }
 
     #[test]
-    fn a_panic_of_a_connection_does_not_stop_its_worker_where_nobody_reads_the_log() {
+    fn a_panic_of_a_connection_does_not_stop_its_worker_when_the_log_is_not_read() {
         if std::env::var_os(CHILD).is_some() {
             with_standard_error_full(a_panic_becomes_its_message);
         }
-        let name = "a_panic_of_a_connection_does_not_stop_its_worker_where_nobody_reads_the_log";
+        let name = "a_panic_of_a_connection_does_not_stop_its_worker_when_the_log_is_not_read";
         let (status, output) = run_child(name);
         assert!(output.contains("the worker goes on"), "{output}");
         assert!(status.success(), "{status:?}");
     }
 
     #[test]
-    fn a_panic_of_a_worker_ends_the_process_where_nobody_reads_the_log() {
+    fn a_panic_of_a_worker_ends_the_process_when_the_log_is_not_read() {
         if std::env::var_os(CHILD).is_some() {
             with_standard_error_full(|| panic!("outside of a connection"));
         }
-        let name = "a_panic_of_a_worker_ends_the_process_where_nobody_reads_the_log";
+        let name = "a_panic_of_a_worker_ends_the_process_when_the_log_is_not_read";
         let (status, output) = run_child(name);
         assert!(output.contains("about to panic"), "{output}");
         assert_eq!(status.signal(), Some(6), "SIGABRT: {status:?}");
     }
 
-    /// What the child process does.
+    /// The part that runs in the child process.
     fn with_standard_error_full(work: fn()) -> ! {
         let (journal, _writer) = Journal::start(LogFormat::Text).expect("a thread");
         report_panics(journal);
@@ -183,11 +185,11 @@ mod tests {
             println!("the worker goes on");
         });
         worker.expect("a thread").join().expect("it was contained");
-        // The journal still waits for somebody to read.
+        // The journal is still blocked on standard error.
         std::process::exit(0);
     }
 
-    // Until a write would wait, which it then does not.
+    // Fills the pipe until a write would block.
     fn fill_standard_error() {
         let stderr = io::stderr();
         let flags = fcntl_getfl(&stderr).expect("it is open");

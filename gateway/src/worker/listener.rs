@@ -1,4 +1,4 @@
-//! One core accepts for a route and hands each connection to the least loaded core.
+//! Accepts connections for a route on one core and hands each to the least loaded core.
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -18,23 +18,23 @@ use crate::limits::{ACCEPT_BATCH, ACCEPT_PAUSE};
 use crate::route::Route;
 use crate::uring;
 
-/// A route's listener at work.
+/// A route's open listener.
 pub(super) struct Listening {
     accepting: Rc<Accepting>,
     task: JoinHandle<()>,
 }
 
-/// What the listener's task shares with the one that stops it.
+/// State shared by the listener's task and the owner that stops it.
 struct Accepting {
     listener: Rc<TcpListener>,
-    // What is accepted from now on is served by it.
+    // The route that serves connections accepted from now on.
     route: RefCell<Arc<Route>>,
     is_stopping: Cell<bool>,
     stopping: Notify,
 }
 
 impl Listening {
-    /// Begins to accept on `listener` for `route`.
+    /// Starts to accept on `listener` for `route`.
     pub(super) fn start(shared: Rc<Shared>, route: Arc<Route>, listener: TcpListener) -> Self {
         let accepting = Rc::new(Accepting {
             listener: Rc::new(listener),
@@ -49,13 +49,13 @@ impl Listening {
         }
     }
 
-    /// Lets `route` serve what is accepted from now on.
+    /// Makes `route` serve connections accepted from now on.
     pub(super) fn accept_for(&self, route: Arc<Route>) {
         *self.accepting.route.borrow_mut() = route;
     }
 
-    /// Stops accepting and closes the descriptor. The socket goes on listening where another process holds it;
-    /// where none does, clients that connect from now on are refused.
+    /// Stops accepting and closes the file descriptor. If another process also holds the socket, it continues
+    /// to listen; otherwise the kernel refuses new clients.
     pub(super) async fn stop(self) {
         self.accepting.is_stopping.set(true);
         self.accepting.stopping.notify_one();
@@ -74,7 +74,7 @@ async fn accept_all(shared: Rc<Shared>, accepting: Rc<Accepting>) {
             .and_then(|()| accept_some(&shared, &accepting))
             .is_err()
         {
-            // No descriptor or no memory: what waits in the backlog is not lost by waiting.
+            // Out of file descriptors or memory. Connections in the backlog survive the pause.
             shared.core.counters.accept_paused.add(1);
             uring::sleep(ACCEPT_PAUSE).await;
         }
@@ -90,7 +90,7 @@ fn accept_some(shared: &Rc<Shared>, accepting: &Accepting) -> io::Result<()> {
             }
             Err(error) => match error.kind() {
                 io::ErrorKind::WouldBlock => return Ok(()),
-                // The next in line may be well.
+                // This connection failed before accept; the next one may be fine.
                 io::ErrorKind::Interrupted | io::ErrorKind::ConnectionAborted => {}
                 _ => return Err(error),
             },
@@ -138,7 +138,7 @@ fn place(shared: &Rc<Shared>, route: Arc<Route>, socket: TcpStream, source: Sock
     }
 }
 
-// Reset, so that the application sees a refusal and not an orderly end.
+// Resets the connection, so that the client sees an error and not a clean end.
 fn turn_away(
     shared: &Rc<Shared>,
     route: &Route,

@@ -1,8 +1,8 @@
-//! One worker: a thread pinned to a core, with a ring, buffers, names and counters of its own.
+//! A worker: a thread pinned to a core, with its own ring, buffers, DNS cache and counters.
 //!
-//! A worker accepts for the routes whose listeners it was given, hands each connection to the least loaded core,
-//! and serves those that are handed to it. It never waits for the control plane: what it reports goes into the
-//! journal's bounded queue.
+//! A worker accepts for the routes whose listeners it has, hands each connection to the least loaded core,
+//! and serves the connections that are handed to it. It never waits for the control plane: its reports go
+//! into the journal's bounded queue.
 
 mod activity;
 mod busy_poller;
@@ -41,17 +41,17 @@ use busy_poller::BusyPoller;
 use registry::Registry;
 use routes::Routes;
 
-/// What a worker is told.
+/// Messages to a worker.
 pub enum Message {
     /// Serve this connection.
     Connection(Handed),
-    /// These are the routes from now on. Connections keep the route that they began with.
+    /// Use these routes from now on. Open connections keep their route.
     Routes(Box<NewRoutes>),
     /// End these connections.
     End(Selected),
-    /// Close the listeners and end the probes; open connections go on.
+    /// Close the listeners and end the probes; open connections continue.
     StopAccepting,
-    /// End when the last connection has ended.
+    /// End after the last connection has ended.
     Finish,
 }
 
@@ -61,9 +61,9 @@ pub struct Handed {
     pub route: Arc<Route>,
     /// The accepted socket.
     pub socket: TcpStream,
-    /// Who connected.
+    /// The client's address.
     pub source: SocketAddr,
-    /// Its place among the core's connections.
+    /// Its slot among the core's connections.
     pub slot: ConnectionSlot,
 }
 
@@ -71,15 +71,15 @@ pub struct Handed {
 pub struct NewRoutes {
     /// All routes.
     pub table: Arc<RouteTable>,
-    /// Listeners to accept on from now on, with their routes. The worker that accepts for a route also probes its
-    /// targets.
+    /// Listeners to accept on from now on, with their routes. The worker that accepts for a route also probes
+    /// the route's targets.
     pub listeners: Vec<(RouteId, TcpListener)>,
 }
 
-/// Which connections are meant.
+/// Selects connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Selected {
-    /// The one of this number.
+    /// The connection with this number.
     Connection(ConnectionId),
 }
 
@@ -95,17 +95,17 @@ impl Selected {
 pub struct Plan {
     /// The CPU to run on.
     pub cpu: usize,
-    /// Its place among the workers, in `Loads` and among the counters of a route.
+    /// The worker's index in `Loads` and in the counters of a route.
     pub core: usize,
-    /// How long to stay awake after the last activity; `None` is not at all.
+    /// How long to stay awake after the last activity; `None` to sleep at once.
     pub busy_poll: Option<Duration>,
-    /// What seals and opens records in place.
+    /// The cipher that seals and opens records in place.
     pub cipher: Cipher,
-    /// What the kernel's ring offers.
+    /// The features of the kernel's io_uring.
     pub capabilities: Capabilities,
     /// The first routes.
     pub routes: NewRoutes,
-    /// Addresses and names that have failed lately, as all cores know them.
+    /// Addresses and names that failed recently, shared by all cores.
     pub failures: Arc<Failures>,
     /// Looks names up.
     pub resolver: Resolver,
@@ -113,18 +113,18 @@ pub struct Plan {
     pub mailboxes: Vec<mpsc::Sender<Message>>,
     /// This worker's mailbox.
     pub inbox: mpsc::Receiver<Message>,
-    /// How many connections each core has, and may have.
+    /// How many connections each core has, and the limits.
     pub loads: Arc<Loads>,
     /// This core's counters.
     pub counters: Arc<metrics::CoreCounters>,
-    /// Where events go.
+    /// The queue for events.
     pub journal: Journal,
 }
 
-/// Starts the worker's thread. `ready` is told once how it went.
+/// Starts the worker's thread. `ready` receives the result of the startup once.
 ///
 /// # Errors
-/// When the system has no thread to give.
+/// If the system cannot create a thread.
 pub fn start(
     plan: Plan,
     ready: std::sync::mpsc::Sender<io::Result<()>>,
@@ -137,14 +137,14 @@ pub fn start(
         }
         let capabilities = plan.capabilities;
         let (cpu, journal) = (plan.cpu, plan.journal.clone());
-        let told = ready.clone();
+        let started = ready.clone();
         let main = async move {
-            let _ = told.send(Ok(()));
-            // A task of its own, so that it is polled when it has something to do.
+            let _ = started.send(Ok(()));
+            // A separate task, so that it is only polled when it is woken.
             let _ = uring::spawn(run(plan)).await;
         };
         if let Err(error) = uring::start(&capabilities, main) {
-            // Nobody waits for `ready` any more where the ring failed later.
+            // If the ring failed after startup, `ready` has no receiver any more.
             journal.report(Event::Notice {
                 level: Level::Error,
                 text: format!("the ring of CPU {cpu} failed: {error}"),
@@ -154,7 +154,7 @@ pub fn start(
     })
 }
 
-// Pinned before the ring and the buffers are made, so that their memory is the core's own.
+// Called before the ring and the buffers are created, so that their memory is on the core's NUMA node.
 fn pin(cpu: usize) -> io::Result<()> {
     let set = core_affinity::set_for_current(core_affinity::CoreId { id: cpu });
     let now = rustix::thread::sched_getaffinity(None)?;
@@ -171,11 +171,11 @@ struct Shared {
     core: Core<Ring>,
     ids: ConnectionIds,
     registry: Registry,
-    // Probes at a time.
+    // Permits for concurrent probes.
     probes: Semaphore,
     mailboxes: Vec<mpsc::Sender<Message>>,
     placement: RefCell<Placement>,
-    // Goes on by one every `placement::TURN` while there are connections.
+    // The tick counter: advances every `placement::TURN` while there are connections.
     clock: Cell<u64>,
     busy_poller: Option<Rc<BusyPoller>>,
 }
@@ -227,7 +227,7 @@ async fn run(plan: Plan) {
                 Some(Message::StopAccepting) => routes.stop().await,
                 Some(Message::Finish) | None => break,
             },
-            // Reaped as they end, so that a finished task leaves nothing behind.
+            // Finished tasks are removed at once, so that they hold no memory.
             Some(_) = connections.join_next() => {}
             // A core that neither serves nor places connections may sleep.
             () = uring::sleep_until(next_turn), if routes.accepts() || !connections.is_empty() => {
@@ -246,7 +246,7 @@ async fn run(plan: Plan) {
     }
 }
 
-// What is known of targets and their addresses, and what of it is logged.
+// Creates the DNS cache, which also logs failures of targets and addresses.
 fn dns(failures: Arc<Failures>, journal: &Journal) -> DnsCache {
     let journal = journal.clone();
     DnsCache::new(failures).reporting(move |route, report| {
@@ -272,7 +272,7 @@ async fn connection(shared: Rc<Shared>, handed: Handed) {
         slot,
     } = handed;
     let options = socket_options(&route.config.timeouts);
-    // It was reset between accept and here, before it carried anything.
+    // The client reset the connection between accept and here, before the first byte.
     let Ok(socket) = RingSocket::new(socket, &options) else {
         return;
     };
@@ -283,7 +283,7 @@ async fn connection(shared: Rc<Shared>, handed: Handed) {
         socket,
         is_beyond: slot.is_beyond(),
     };
-    // Boxed, because a future that is passed on by value is held twice.
+    // Boxed, because a future that is passed by value exists twice in memory.
     let work = contain::contained(Box::pin(serve(&shared.core, accepted)));
     let (counters, limiter) = (&shared.core.counters, &shared.core.limiter);
     let of_route = handle.route.counters(shared.core.place);

@@ -1,18 +1,17 @@
-//! Which core serves a connection: the one with the least to do, as far as can be seen.
+//! Chooses the core that serves a new connection: the one with the least expected work.
 //!
-//! A core's load is a number of connections, and the sum of three:
+//! A core's load is measured in connections. It is the sum of three parts:
 //!
-//! 1. its work: by half what it moved lately, in parts of what an average connection at work moves,
-//!    and by half how many of its connections are at work. Octets alone would not do: a core that is
-//!    fully used moves as many for ten connections as for five. Connections alone would not either:
-//!    one may be a hundred times as heavy as another;
-//! 2. its newcomers: a connection that was just seated has shown nothing yet, and is taken for one
-//!    that will be at work;
-//! 3. a little for all that are open, and may begin to work at any time.
+//! 1. Its recent work. Half of this part is the number of bytes it moved, relative to an average active
+//!    connection; the other half is its number of active connections. Bytes alone are not enough: a fully
+//!    loaded core moves as many for ten connections as for five. Connections alone are not enough: one may
+//!    move a hundred times as much as another.
+//! 2. Its new connections. A new connection has shown no activity yet and counts as active.
+//! 3. A small weight for each open connection, which may become active at any time.
 //!
-//! The first two fade together: in the time in which a connection's work fills the first, its part of
-//! the second goes, and it is counted once. The third is a small part of what is at work everywhere,
-//! however many connections are idle: it decides between cores that are alike in the first two.
+//! The first two parts use the same decay. While a connection's work fills the first part, its share of the
+//! second part fades, so it counts once. The third part is a small fraction of the activity on all cores,
+//! however many connections are idle. It only decides between cores that are equal in the first two parts.
 
 use std::cmp::Reverse;
 use std::sync::Arc;
@@ -21,23 +20,23 @@ use std::time::{Duration, Instant};
 use crate::limits::{HANDSHAKES_SHARE, OPENERS_SHARE, OVERFLOW_MAX};
 use crate::metrics::{CoreCounters, Stage};
 
-/// Over what time the past is forgotten (to a third). Longer than the pauses of an association
-/// between two images, shorter than what a modality waits between two studies.
+/// Time constant of the decay (to about a third). Longer than the pauses of an association between two
+/// images, shorter than the pause of a modality between two studies.
 const MEMORY: Duration = Duration::from_secs(2);
 
-/// How often the counters are looked at, and how long a connection has to show that it is at work. A
-/// few times in `MEMORY`, and rarely enough that it costs nothing on an idle machine.
+/// Interval at which the counters are read, and the time in which a connection must show activity. A few
+/// times shorter than `MEMORY`, and long enough to cost nothing on an idle machine.
 pub(super) const TURN: Duration = Duration::from_millis(250);
 
-// All open connections together weigh as much as this part of those at work, or as half of one: less
-// than any one connection more or less.
+// All open connections together weigh this fraction of all active ones, or half a connection if that is more.
+// Either is less than the weight of one active connection.
 const OPEN_PART: f64 = 32.0;
 const OPEN_LEAST: f64 = 0.5;
 
-// On small machines the overflow is one in this many of all places.
+// On small machines, the overflow is this fraction of all places.
 const OVERFLOW_PART: usize = 8;
 
-/// How many connections each core has, and how many there may be in all.
+/// How many connections each core has, and how many all cores may have.
 #[derive(Debug)]
 pub struct Loads {
     cores: Vec<Arc<CoreCounters>>,
@@ -45,7 +44,7 @@ pub struct Loads {
 }
 
 impl Loads {
-    /// For these cores, which may have `max` connections together.
+    /// For these cores, which may have `max` connections in total.
     #[must_use]
     pub fn new(cores: Vec<Arc<CoreCounters>>, max: usize) -> Arc<Self> {
         Arc::new(Self { cores, max })
@@ -61,8 +60,8 @@ impl Loads {
         (self.max / share).div_ceil(self.cores.len().max(1))
     }
 
-    /// How many connections all cores may have together. Those above are served where each ends an
-    /// unauthenticated client.
+    /// How many connections all cores may have. Connections above this number are served if each of them ends
+    /// an unauthenticated client.
     #[must_use]
     pub fn connections_max(&self) -> usize {
         let overflow = OVERFLOW_MAX.min(self.max / OVERFLOW_PART);
@@ -77,7 +76,7 @@ impl Loads {
     }
 }
 
-/// What one core that accepts knows of the loads of all. Its own: nobody else reads or writes it.
+/// What one accepting core knows of the loads of all cores. Each accepting core has its own.
 #[derive(Debug)]
 pub struct Placement {
     loads: Arc<Loads>,
@@ -85,8 +84,7 @@ pub struct Placement {
     pasts: Vec<Past>,
 }
 
-/// A core's counters when they were looked at last, and what they have been: sums in which the past
-/// counts the less, the longer ago it is.
+/// A core's counters at the last reading, and decaying sums of earlier values.
 #[derive(Debug, Default)]
 struct Past {
     seen: Seen,
@@ -95,7 +93,7 @@ struct Past {
     newcomers: f64,
 }
 
-/// What was read of a core's counters.
+/// The values read from a core's counters.
 #[derive(Debug, Default, Clone, Copy)]
 struct Seen {
     moved_bytes: u64,
@@ -103,7 +101,7 @@ struct Seen {
     given: u64,
 }
 
-/// A core as it is weighed.
+/// A core with its weights.
 struct Weighed {
     core: usize,
     recent_bytes: f64,
@@ -113,7 +111,7 @@ struct Weighed {
 }
 
 impl Placement {
-    /// Scales that know of nothing before `now`.
+    /// Starts at `now` without history.
     #[must_use]
     pub fn new(loads: &Arc<Loads>, now: Instant) -> Self {
         let pasts = loads.cores.iter().map(|core| Past {
@@ -127,7 +125,7 @@ impl Placement {
         }
     }
 
-    /// Looks at the counters of all cores, if it is time to. To be called every `TURN`.
+    /// Reads the counters of all cores if it is time. Must be called every `TURN`.
     pub fn look(&mut self, now: Instant) {
         let passed = now.saturating_duration_since(self.looked);
         if passed < TURN {
@@ -140,15 +138,15 @@ impl Placement {
         }
     }
 
-    /// Takes a place on the least loaded core; among equals on `own`, which saves a connection the
-    /// way to another core. `None` when there is no place left.
+    /// Takes a slot on the least loaded core. Among equal cores it prefers `own`, because the connection then
+    /// need not move. `None` if all slots are taken.
     #[must_use]
     pub fn slot(&mut self, own: usize, now: Instant) -> Option<ConnectionSlot> {
         self.slot_where(own, now, None::<fn(usize, &CoreCounters) -> u64>)
     }
 
-    /// As `slot`, for a connection of a route that has as many as it may: on the core that has the most
-    /// unauthenticated clients by `unproved`, one of which makes way.
+    /// Like `slot`, for a connection of a route at its limit: takes a slot on the core with the most
+    /// unauthenticated clients according to `unproved`. One of these clients must then be ended.
     #[must_use]
     pub fn slot_of_full(
         &mut self,
@@ -165,7 +163,7 @@ impl Placement {
         now: Instant,
         unproved: Option<impl Fn(usize, &CoreCounters) -> u64>,
     ) -> Option<ConnectionSlot> {
-        // LIMIT: descriptors (two a connection), counted in wardgate_connections_limited_total.
+        // LIMIT: file descriptors (two per connection), counted in wardgate_connections_limited_total.
         let open = self.loads.open();
         if open >= self.loads.max {
             return None;
@@ -187,7 +185,8 @@ impl Placement {
         })
     }
 
-    // The core where way can best be made; where there is none, the first one refuses.
+    // The core with the most clients that can be ended. If no core has any, the connection is refused on the
+    // first core.
     fn most(&self, unproved: impl Fn(usize, &CoreCounters) -> u64) -> usize {
         let cores = self.loads.cores.iter().enumerate();
         let most = cores.max_by_key(|(index, core)| (unproved(*index, core), Reverse(*index)));
@@ -233,28 +232,28 @@ impl Past {
         self.seen = now;
     }
 
-    // Newcomers are counted up to this moment, so that a burst is spread by those before it.
+    // New connections are counted up to this moment, so that a burst is spread over the cores.
     fn weigh(&self, core: usize, counters: &CoreCounters) -> Weighed {
         let open = counters.open.get() as f64;
         let given = counters.given.get().wrapping_sub(self.seen.given) as f64;
         Weighed {
             core,
             recent_bytes: self.recent_bytes,
-            // Each was counted once a turn.
+            // Each active connection was counted once per tick.
             at_work: self.recent_at_work * (1.0 - kept(TURN)),
-            // Who has gone again will not work.
+            // A new connection that has ended will not become active.
             newcomers: (self.newcomers + given).min(open),
             open,
         }
     }
 }
 
-// How much of a sum is left when so much time has passed.
+// The fraction of a decaying sum that remains after this time.
 fn kept(passed: Duration) -> f64 {
     (-passed.as_secs_f64() / MEMORY.as_secs_f64()).exp()
 }
 
-/// All cores together.
+/// Totals over all cores.
 struct Sums {
     recent_bytes: f64,
     at_work: f64,
@@ -271,9 +270,9 @@ impl Sums {
         }
     }
 
-    // The load of one of the cores, in connections.
+    // The load of one core, in connections.
     fn load(&self, core: &Weighed) -> f64 {
-        // Where none is at work, what little moves counts as one that is.
+        // If no connection is active, the few bytes that move count as one active connection.
         let by_bytes = core.recent_bytes / self.recent_bytes * self.at_work.max(1.0);
         let work = f64::midpoint(by_bytes, core.at_work);
         let any = (self.at_work / OPEN_PART).max(OPEN_LEAST) / self.open;
@@ -281,7 +280,7 @@ impl Sums {
     }
 }
 
-/// A connection's place on a core; given back when dropped.
+/// A connection's slot on a core; released on drop.
 #[derive(Debug)]
 pub struct ConnectionSlot {
     counters: Arc<CoreCounters>,
@@ -290,13 +289,13 @@ pub struct ConnectionSlot {
 }
 
 impl ConnectionSlot {
-    /// Whether there were as many connections as there may be.
+    /// Whether the connections were at their maximum without this one.
     #[must_use]
     pub fn is_beyond(&self) -> bool {
         self.is_beyond
     }
 
-    /// The core.
+    /// The index of the core.
     #[must_use]
     pub fn core(&self) -> usize {
         self.core
@@ -313,13 +312,13 @@ impl Drop for ConnectionSlot {
 mod tests {
     use super::*;
 
-    /// Cores under a clock of their own, with connections that carry so much per second.
+    /// Cores with a simulated clock, and connections with a given rate in bytes per second.
     struct Machine {
         loads: Arc<Loads>,
         placement: Placement,
         now: Instant,
         turn_end: Instant,
-        /// What a core can move in a second.
+        /// Bytes that a core can move per second.
         most: f64,
         carried: Vec<(ConnectionSlot, u64)>,
     }
@@ -346,7 +345,7 @@ mod tests {
             core
         }
 
-        /// Connections of this kind that each core gets, all at once.
+        /// Starts this many connections at once and returns how many each core got.
         fn burst(&mut self, count: usize, bytes_per_second: u64) -> Vec<usize> {
             let mut each = vec![0; self.loads.cores.len()];
             for _ in 0..count {
@@ -355,14 +354,14 @@ mod tests {
             each
         }
 
-        /// Idle connections of one core, as they are when all others have gone.
+        /// Idle connections of one core, as they remain after all others have ended.
         fn idle(&mut self, core: usize, count: u64) {
             self.loads.cores[core].given.add(count);
             self.loads.cores[core].open.add(count);
             self.pass(Duration::from_secs(60));
         }
 
-        /// Connections of one core that it has had for long.
+        /// Connections that one core has had for a long time.
         fn heavy(&mut self, core: usize, count: usize, bytes_per_second: u64) {
             let counters = &self.loads.cores[core];
             for _ in 0..count {
@@ -394,7 +393,7 @@ mod tests {
             }
         }
 
-        // Each its part, or as much of it as its core can.
+        // Each connection moves its bytes, or its share of the core's capacity.
         fn carry(&self, time: Duration) {
             for (core, counters) in self.loads.cores.iter().enumerate() {
                 let here = self.carried.iter().filter(|(slot, _)| slot.core == core);
@@ -404,7 +403,7 @@ mod tests {
             }
         }
 
-        /// Heavy connections that each core has.
+        /// The number of heavy connections on each core.
         fn loaded(&self) -> Vec<usize> {
             let mut each = vec![0; self.loads.cores.len()];
             let heavy = self.carried.iter().filter(|(_, bytes)| *bytes > 0);
@@ -421,7 +420,7 @@ mod tests {
     }
 
     #[test]
-    fn a_burst_spreads_evenly_before_a_byte_has_moved_and_own_comes_first() {
+    fn a_burst_spreads_evenly_before_the_first_byte_and_starts_with_the_own_core() {
         let loads = Loads::new(
             (0..3).map(|cpu| Arc::new(CoreCounters::new(cpu))).collect(),
             16,
@@ -437,7 +436,7 @@ mod tests {
     }
 
     #[test]
-    fn heavy_connections_spread_evenly_however_fast_they_come() {
+    fn heavy_connections_spread_evenly_at_any_arrival_rate() {
         for cores in [2, 3, 8] {
             for count in [4, 8, 16, 40] {
                 for pause in [0, 1, 10, 100, 300, 1000, 5000, 60_000] {
@@ -454,7 +453,7 @@ mod tests {
     }
 
     #[test]
-    fn heavy_connections_spread_evenly_over_cores_that_are_fully_used() {
+    fn heavy_connections_spread_evenly_over_fully_used_cores() {
         for count in [4, 8, 16, 40] {
             for pause in [0, 10, 300, 5000, 60_000] {
                 let mut machine = Machine::new(2);
@@ -470,7 +469,7 @@ mod tests {
     }
 
     #[test]
-    fn idle_connections_do_not_keep_heavy_ones_away() {
+    fn idle_connections_hardly_affect_the_placement_of_heavy_ones() {
         for pause in [0, 10, 300, 5000] {
             let mut machine = Machine::new(2);
             machine.idle(0, 1000);
@@ -479,13 +478,13 @@ mod tests {
                 machine.pass(Duration::from_millis(pause));
             }
             let each = machine.loaded();
-            // A thirty-second of the traffic is what all idle ones weigh: 1.25 of 40.
+            // All idle connections weigh 1/32 of the traffic: 1.25 of 40.
             assert!(spread(&each) <= 2, "{pause} ms apart: {each:?}");
         }
     }
 
     #[test]
-    fn a_core_that_carries_heavy_ones_gets_fewer_new_ones() {
+    fn a_core_with_heavy_connections_gets_fewer_new_ones() {
         let mut machine = Machine::new(2);
         machine.heavy(0, 4, HEAVY);
         assert_eq!(machine.burst(4, HEAVY), [0, 4]);
@@ -501,7 +500,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_ended_is_forgotten() {
+    fn ended_connections_lose_their_weight() {
         let mut machine = Machine::new(2);
         machine.heavy(0, 4, HEAVY);
         machine.carried.clear();
@@ -510,14 +509,14 @@ mod tests {
     }
 
     #[test]
-    fn newcomers_that_left_again_do_not_count() {
+    fn new_connections_that_have_ended_do_not_count() {
         let mut machine = Machine::new(2);
         machine.loads.cores[0].given.add(1000);
         assert_eq!(machine.burst(10, HEAVY), [5, 5]);
     }
 
     #[test]
-    fn two_cores_that_accept_see_each_others_newcomers() {
+    fn accepting_cores_see_new_connections_of_each_other() {
         let machine = Machine::new(2);
         let (now, loads) = (machine.now, &machine.loads);
         let mut both = [Placement::new(loads, now), Placement::new(loads, now)];
@@ -528,7 +527,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_house_turns_away_until_somebody_leaves() {
+    fn connections_are_refused_while_all_slots_are_taken() {
         let loads = Loads::new(vec![Arc::new(CoreCounters::new(0))], 2);
         let now = Instant::now();
         let mut placement = Placement::new(&loads, now);
@@ -539,7 +538,7 @@ mod tests {
     }
 
     #[test]
-    fn where_way_must_be_made_it_is_on_the_core_where_it_can() {
+    fn a_full_route_places_on_the_core_with_the_most_unauthenticated_clients() {
         let cores: Vec<_> = (0..3).map(|cpu| Arc::new(CoreCounters::new(cpu))).collect();
         let loads = Loads::new(cores.clone(), 16);
         let now = Instant::now();
@@ -558,7 +557,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_seats_are_for_those_for_whom_others_are_ended() {
+    fn overflow_slots_are_given_after_all_regular_slots() {
         for (max, beyond) in [(16, 2), (10_000, OVERFLOW_MAX)] {
             let loads = Loads::new(vec![Arc::new(CoreCounters::new(0))], max);
             let now = Instant::now();
@@ -571,7 +570,7 @@ mod tests {
     }
 
     #[test]
-    fn unauthenticated_clients_leave_places_for_others_on_every_core() {
+    fn unauthenticated_clients_leave_slots_for_others_on_every_core() {
         let cores = |count| {
             (0..count)
                 .map(|cpu| Arc::new(CoreCounters::new(cpu)))

@@ -1,4 +1,4 @@
-//! The probes of a route's targets, on the core that listens for the route.
+//! Probes a route's targets on the core that listens for the route.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -15,15 +15,15 @@ use crate::route::{Route, Transport};
 use crate::upstream::{ProbedTarget, Prober, Transition, watch as watch_target};
 use crate::uring;
 
-/// The probes of one route, one task a target.
+/// The probes of one route: one task per target.
 pub(super) struct Probes {
     stop: watch::Sender<bool>,
     tasks: Vec<JoinHandle<()>>,
 }
 
 impl Probes {
-    /// Begins to probe the targets of `route`. `turn` of `of` is where the route's first probe comes among those of
-    /// all routes of the core, so that they do not hold up bytes all at once.
+    /// Starts to probe the targets of `route`. The first probe is delayed by `turn`/`of` of the interval, so
+    /// that the probes of all routes of the core are spread over time.
     pub(super) fn start(shared: &Rc<Shared>, route: &Arc<Route>, turn: usize, of: usize) -> Self {
         let (stop, stopped) = watch::channel(false);
         let begin = |(index, target): (usize, &Arc<ProbedTarget>)| {
@@ -39,7 +39,7 @@ impl Probes {
         Self { stop, tasks }
     }
 
-    /// Ends all probes, those under way at once, and waits until they have ended.
+    /// Ends all probes, including running ones, and waits until they have ended.
     pub(super) async fn stop(mut self) {
         let _ = self.stop.send(true);
         for task in self.tasks.drain(..) {
@@ -48,7 +48,7 @@ impl Probes {
     }
 }
 
-/// What one task probes.
+/// The parameters of one probe task.
 struct ProbeTask {
     shared: Rc<Shared>,
     route: Arc<Route>,
@@ -75,8 +75,8 @@ impl ProbeTask {
         };
         let (target, places) = (&*self.target, &self.shared.probes);
         let delay = share(health.interval, turn, of);
-        let tell = |transition| tell(journal, route, target, &transition);
-        let work = watch_target(&prober, target, delay, places, tell);
+        let log = |transition| log_transition(journal, route, target, &transition);
+        let work = watch_target(&prober, target, delay, places, log);
         if let Err(panic) = contained(Box::pin(work)).await {
             give_up(journal, route, target, &panic);
         }
@@ -88,7 +88,12 @@ fn share(interval: Duration, turn: usize, of: usize) -> Duration {
     interval / part(of.max(1)) * part(turn)
 }
 
-fn tell(journal: &Journal, route: &RouteConfig, target: &ProbedTarget, transition: &Transition) {
+fn log_transition(
+    journal: &Journal,
+    route: &RouteConfig,
+    target: &ProbedTarget,
+    transition: &Transition,
+) {
     let about = about(route, target);
     let (level, text) = match transition {
         Transition::Down(why) => (Level::Warn, format!("{about} is down: {why}")),
@@ -104,7 +109,7 @@ fn tell(journal: &Journal, route: &RouteConfig, target: &ProbedTarget, transitio
     journal.report(Event::Notice { level, text });
 }
 
-// Nobody looks after it any more, so nothing is known of it.
+// The target is not probed any more, so its state is unknown.
 fn give_up(journal: &Journal, route: &RouteConfig, target: &ProbedTarget, panic: &str) {
     target.counters.up.set(1);
     let about = about(route, target);

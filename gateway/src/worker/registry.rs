@@ -1,4 +1,4 @@
-//! The open connections of one core, by their numbers.
+//! The open connections of one core, by number.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -7,18 +7,18 @@ use std::rc::Rc;
 use crate::audit::ConnectionId;
 use crate::relay::ConnectionHandle;
 
-/// All connections that the core serves. There are never more than the core was given.
+/// All connections that the core serves. Their number is bounded by the slots of the core.
 #[derive(Default)]
 pub(super) struct Registry(RefCell<HashMap<ConnectionId, Rc<ConnectionHandle>>>);
 
-/// A connection's entry; removed when dropped, also by a panic.
+/// A connection's entry. Removed on drop, also after a panic.
 pub(super) struct Registered<'r> {
     registry: &'r Registry,
     id: ConnectionId,
 }
 
 impl Registry {
-    /// Enters a connection for as long as the result is kept.
+    /// Registers a connection until the returned value is dropped.
     pub(super) fn enter(&self, handle: Rc<ConnectionHandle>) -> Registered<'_> {
         let id = handle.id;
         self.0.borrow_mut().insert(id, handle);

@@ -1,4 +1,4 @@
-//! What a worker does for the routes that it accepts for, as one table of routes follows another.
+//! Listeners and probes of the routes that a worker accepts for, across changes of the route table.
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -9,14 +9,14 @@ use super::probes::Probes;
 use super::{NewRoutes, Shared};
 use crate::route::{Change, RouteId, RouteTable, diff};
 
-/// The listeners and probes of this worker, by their routes.
+/// The listeners and probes of this worker, by route.
 #[derive(Default)]
 pub(super) struct Routes {
     table: Option<Arc<RouteTable>>,
-    at_work: HashMap<RouteId, AtWork>,
+    served: HashMap<RouteId, ServedRoute>,
 }
 
-struct AtWork {
+struct ServedRoute {
     listening: Listening,
     probes: Probes,
 }
@@ -24,11 +24,11 @@ struct AtWork {
 impl Routes {
     /// Whether the worker accepts for any route.
     pub(super) fn accepts(&self) -> bool {
-        !self.at_work.is_empty()
+        !self.served.is_empty()
     }
 
-    /// Takes over a table: closes the listeners of routes that are gone or listen elsewhere, and lets the new
-    /// routes serve what is accepted from now on.
+    /// Switches to a new table: closes the listeners of routes that are removed or have a new address, and
+    /// makes the new routes serve connections accepted from now on.
     pub(super) async fn take(&mut self, shared: &Rc<Shared>, new: NewRoutes) {
         let NewRoutes { table, listeners } = new;
         let changes = match &self.table {
@@ -39,7 +39,7 @@ impl Routes {
             match change {
                 Change::Kept(_) | Change::Added(_) => {}
                 Change::Changed(route) => {
-                    let Some(known) = self.at_work.get_mut(&route.id()) else {
+                    let Some(known) = self.served.get_mut(&route.id()) else {
                         continue;
                     };
                     known.listening.accept_for(Arc::clone(&route));
@@ -47,7 +47,7 @@ impl Routes {
                     std::mem::replace(&mut known.probes, probes).stop().await;
                 }
                 Change::NewListener(route) | Change::Removed(route) => {
-                    if let Some(known) = self.at_work.remove(&route.id()) {
+                    if let Some(known) = self.served.remove(&route.id()) {
                         known.stop().await;
                     }
                 }
@@ -62,20 +62,20 @@ impl Routes {
             turn += route.targets.len();
             let route = Arc::clone(route);
             let listening = Listening::start(Rc::clone(shared), route, listener);
-            self.at_work.insert(id, AtWork { listening, probes });
+            self.served.insert(id, ServedRoute { listening, probes });
         }
         self.table = Some(table);
     }
 
     /// Closes all listeners and ends all probes.
     pub(super) async fn stop(&mut self) {
-        for (_, at_work) in self.at_work.drain() {
-            at_work.stop().await;
+        for (_, served) in self.served.drain() {
+            served.stop().await;
         }
     }
 }
 
-impl AtWork {
+impl ServedRoute {
     async fn stop(self) {
         self.listening.stop().await;
         self.probes.stop().await;

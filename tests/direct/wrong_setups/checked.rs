@@ -198,7 +198,10 @@ pub(super) fn files() -> Vec<Case> {
         ),
         Case::new(
             "the certificates of the two sites are swapped",
-            &["which this site's own certificate", "were swapped"],
+            &[
+                "is an identity of this site's own certificate",
+                "were swapped",
+            ],
             |words| {
                 let pki = Pki::new();
                 said(words, &originate(&pki.leaf(B)))

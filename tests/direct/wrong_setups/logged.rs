@@ -26,8 +26,8 @@ pub(super) fn targets() -> Vec<Case> {
             "an archive that accepts the connection and never answers",
             &[
                 "WARN",
-                "sent no byte of answer to the association request (A-ASSOCIATE-RQ) for 30 s",
-                "see whether the archive hangs",
+                "did not answer the association request (A-ASSOCIATE-RQ) for 30 s",
+                "check whether the archive hangs",
             ],
             |words| to_target(words, "dicom", request(), hold),
         ),
@@ -36,8 +36,8 @@ pub(super) fn targets() -> Vec<Case> {
             &[
                 "WARN",
                 "is down",
-                "the target accepted the connection, and",
-                "see whether the application there hangs",
+                "the target accepted the connection, but",
+                "check whether the application there hangs",
             ],
             |words| {
                 let (pki, exit) = (Pki::new(), listen());
@@ -70,7 +70,7 @@ pub(super) fn targets() -> Vec<Case> {
             &[
                 "WARN",
                 "cannot be reached",
-                "is the service running and listening there?",
+                "check that the service runs and listens on this port",
             ],
             |words| to_target(words, "dicom", request(), drop),
         ),
@@ -88,7 +88,7 @@ pub(super) fn targets() -> Vec<Case> {
         ),
         Case::new(
             "the target's port answers with TLS",
-            &["sent TLS, not DICOM", "name a plaintext port"],
+            &["sent TLS, not DICOM", "use a plaintext port"],
             |words| {
                 to_target(words, "dicom", request(), |exit| {
                     serve(exit, Target::Answers(TLS_ALERT));

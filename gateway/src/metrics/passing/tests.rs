@@ -1,4 +1,4 @@
-//! The rows as they are shown.
+//! Tests of the rows of observed routes.
 
 use std::time::Duration;
 
@@ -44,7 +44,7 @@ fn assert_shows(text: &str, lines: &[&str]) {
 }
 
 #[test]
-fn routes_have_the_rows_of_their_own_protocol_from_the_beginning() {
+fn routes_have_the_rows_of_their_own_protocol_from_the_start() {
     let text = shown(&routes());
     assert_shows(
         &text,
@@ -69,7 +69,7 @@ fn routes_have_the_rows_of_their_own_protocol_from_the_beginning() {
 }
 
 #[test]
-fn responses_that_the_standard_does_not_have_come_with_the_first() {
+fn rows_of_nonstandard_responses_appear_with_the_first_one() {
     let rare = |class: &str| {
         format!(
             "wardgate_dimse_responses_total{{route=\"ct\",command=\"C-STORE\",class=\"{class}\"}}"
@@ -87,7 +87,7 @@ fn responses_that_the_standard_does_not_have_come_with_the_first() {
 }
 
 #[test]
-fn the_counts_of_all_cores_are_one_row() {
+fn the_counts_of_all_cores_are_summed_in_one_row() {
     let routes = routes();
     for (core, count) in [(0, 2), (1, 3)] {
         associations(&routes, core).objects.add(count);
@@ -108,7 +108,7 @@ fn the_counts_of_all_cores_are_one_row() {
     );
 }
 
-/// As the text format asks: every bucket holds those before it, the last one all.
+/// As the text format requires: every bucket includes the lower ones, and the last one all.
 #[test]
 fn histograms_are_cumulative_and_agree_with_their_count() {
     let routes = routes();

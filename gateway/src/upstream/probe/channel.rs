@@ -1,7 +1,7 @@
-//! What a probe speaks and hears: plain on terminate and passthrough routes, TLS on originate routes.
+//! The connection of a probe: plaintext on terminate and passthrough routes, TLS on originate routes.
 //!
-//! rustls keeps the records here: a probe moves some hundreds of octets, and what counts is the
-//! handshake, which is that of every connection.
+//! Here rustls handles the records: a probe moves a few hundred bytes, and only its handshake matters, which
+//! is the same as that of every connection.
 
 use std::io;
 use std::ops::Range;
@@ -19,41 +19,41 @@ use crate::tls::session::{Opened, Session};
 use crate::tls::{Connector, PeerVerification, explain, explain_end};
 use crate::uring::{Socket, SocketExt};
 
-/// A connection of a probe.
+/// A probe's connection.
 pub(super) enum Channel<'s, S> {
-    /// As it is.
+    /// Plaintext.
     Plain(Source<'s, S>),
-    /// With the handshake done.
+    /// TLS after the handshake.
     Tls(Box<Tls<'s, S>>),
 }
 
-/// Why nothing more is to be heard.
+/// Why nothing more can be received.
 #[derive(Debug)]
 pub(super) enum Cut {
-    /// The target closed, in order.
+    /// The target closed cleanly.
     Closed,
-    /// Its TLS stream ended without close_notify.
+    /// The target's TLS stream ended without close_notify.
     Truncated,
-    /// It sent more than `PROBE_BYTES_MAX` octets.
+    /// The target sent more than `PROBE_BYTES_MAX` bytes.
     TooMuch,
     /// The socket failed.
     Socket(io::Error),
-    /// TLS failed, in a sentence.
+    /// TLS failed, with this message.
     Tls(String),
 }
 
-/// What came next in TLS. Not `Debug`: what an application says reaches no log.
-pub(super) enum Heard {
+/// What TLS received next. Not `Debug`, because payload must not reach the log.
+pub(super) enum Received {
     /// Payload.
     Payload(Vec<u8>),
-    /// Something of TLS's own that is no alert: a ticket, or a key update.
+    /// A TLS message that is not an alert: a session ticket or a key update.
     Message,
     /// close_notify.
     Closed,
 }
 
 impl<'s, S: Socket> Channel<'s, S> {
-    /// Shakes hands, where there is something to shake hands with.
+    /// Performs the TLS handshake if the route has one.
     pub(super) async fn open(
         socket: &'s S,
         connector: Option<&Connector>,
@@ -80,38 +80,38 @@ impl<'s, S: Socket> Channel<'s, S> {
         }
     }
 
-    /// What came next, never empty.
+    /// Receives the next bytes; never empty.
     pub(super) async fn receive(&mut self) -> Result<Vec<u8>, Cut> {
         let tls = match self {
             Self::Plain(source) => return source.receive().await,
             Self::Tls(tls) => tls,
         };
         loop {
-            match tls.hear().await? {
-                Heard::Payload(payload) => return Ok(payload),
-                Heard::Message => {}
-                Heard::Closed => return Err(Cut::Closed),
+            match tls.receive_message().await? {
+                Received::Payload(payload) => return Ok(payload),
+                Received::Message => {}
+                Received::Closed => return Err(Cut::Closed),
             }
         }
     }
 
-    /// Ends the connection in order, as far as that is possible still, and gives the target a moment
-    /// to do the same: reset at once, it would take the probe for a broken connection.
+    /// Closes the connection cleanly if that is still possible, and gives the target a moment to close too.
+    /// After an immediate reset, the target would log a broken connection.
     pub(super) async fn linger_close(self) {
         match self {
             Self::Plain(source) => send_alert(source.socket, Vec::new()).await,
             Self::Tls(mut tls) => {
-                let goodbye = tls.close_notify();
-                send_alert(tls.source.socket, goodbye).await;
+                let records = tls.close_notify();
+                send_alert(tls.source.socket, records).await;
             }
         }
     }
 }
 
-/// What comes from a target, as far as a probe listens to it.
+/// The receiving side of a probe's connection.
 pub(super) struct Source<'s, S> {
     socket: &'s S,
-    // Octets that it may send still.
+    // The number of bytes that the target may still send.
     rest: usize,
 }
 
@@ -123,17 +123,17 @@ impl<'s, S: Socket> Source<'s, S> {
         }
     }
 
-    /// Reads as a socket does; 0 where the target has ended.
+    /// Reads like a socket; returns 0 if the target has ended its direction.
     ///
-    /// Each read waits on the ring first, even where octets lie there already: who sends without an
-    /// end would else be read without a pause, and the connections of this core stand still so long.
+    /// Each read waits on the ring first, even if bytes are already available. Otherwise a target that sends
+    /// without end would be read without a pause, and the other connections of this core would stall.
     async fn read(&mut self, bytes: Vec<u8>, room: Range<usize>) -> (Result<usize, Cut>, Vec<u8>) {
         if let Err(error) = self.socket.readable().await {
             return (Err(Cut::Socket(error)), bytes);
         }
         let (outcome, bytes) = self.socket.read_some(bytes, room).await;
         let outcome = outcome.map_err(Cut::Socket).and_then(|count| {
-            // LIMIT: PROBE_BYTES_MAX, told as the failure of this probe.
+            // LIMIT: PROBE_BYTES_MAX, reported as the failure of this probe.
             self.rest = self.rest.checked_sub(count).ok_or(Cut::TooMuch)?;
             Ok(count)
         });
@@ -159,10 +159,10 @@ pub(super) struct Tls<'s, S> {
     source: Source<'s, S>,
     session: Session,
     verification: Arc<PeerVerification>,
-    // Records that were received and not opened yet.
+    // Received records that are not opened yet.
     incoming: Buffer,
-    has_heard_payload: bool,
-    has_said_goodbye: bool,
+    has_received_payload: bool,
+    has_sent_close_notify: bool,
 }
 
 impl<'s, S: Socket> Tls<'s, S> {
@@ -172,7 +172,7 @@ impl<'s, S: Socket> Tls<'s, S> {
         target: &Target,
     ) -> Result<Channel<'s, S>, Cut> {
         let (connection, verification) = connector.start(target).map_err(defect)?;
-        // The probe's own time ends before.
+        // The probe's own timeout ends before this one.
         let shaken = handshake(
             socket,
             Session::from(connection),
@@ -186,8 +186,8 @@ impl<'s, S: Socket> Tls<'s, S> {
             .check_confirmed(session.state())
             .map_err(|error| Cut::Tls(explain(&error, &verification, &[])))?;
         if verification.peer().is_none() {
-            // As for connections: the verifier runs in every handshake; should that ever not hold,
-            // nobody counts as there.
+            // As for connections: the verifier runs in every handshake. If it ever did not, the target counts
+            // as down.
             return Err(Cut::Tls("a peer without an accepted identity".to_owned()));
         }
         let mut room = Buffer::with_room(incoming.filled().len().saturating_add(2 * RECORD_ROOM));
@@ -197,8 +197,8 @@ impl<'s, S: Socket> Tls<'s, S> {
             session,
             verification,
             incoming: room,
-            has_heard_payload: false,
-            has_said_goodbye: false,
+            has_received_payload: false,
+            has_sent_close_notify: false,
         })))
     }
 
@@ -207,14 +207,14 @@ impl<'s, S: Socket> Tls<'s, S> {
         self.session.state().protocol_version() == Some(ProtocolVersion::TLSv1_3)
     }
 
-    /// Sends close_notify; our direction is over, the other goes on.
-    pub(super) async fn say_goodbye(&mut self) -> Result<(), Cut> {
-        let goodbye = self.close_notify();
-        self.send(goodbye).await
+    /// Sends close_notify. This ends only our direction.
+    pub(super) async fn send_close_notify(&mut self) -> Result<(), Cut> {
+        let records = self.close_notify();
+        self.send(records).await
     }
 
-    /// Waits for whatever comes next.
-    pub(super) async fn hear(&mut self) -> Result<Heard, Cut> {
+    /// Receives the next TLS event.
+    pub(super) async fn receive_message(&mut self) -> Result<Received, Cut> {
         loop {
             let before = self.incoming.filled().len();
             let mut payload = Buffer::with_room(PLAINTEXT_ROOM);
@@ -227,12 +227,12 @@ impl<'s, S: Socket> Tls<'s, S> {
             let sent = self.source.socket.write_all(answer, all).await.0;
             sent.map_err(Cut::Socket)?;
             if !payload.is_empty() {
-                self.has_heard_payload = true;
-                return Ok(Heard::Payload(payload.filled().to_vec()));
+                self.has_received_payload = true;
+                return Ok(Received::Payload(payload.filled().to_vec()));
             }
             match opened {
-                Opened::Closed => return Ok(Heard::Closed),
-                _ if self.incoming.filled().len() < before => return Ok(Heard::Message),
+                Opened::Closed => return Ok(Received::Closed),
+                _ if self.incoming.filled().len() < before => return Ok(Received::Message),
                 Opened::Full => {}
                 Opened::NeedBytes => self.receive().await?,
             }
@@ -246,10 +246,10 @@ impl<'s, S: Socket> Tls<'s, S> {
         Ok(records.filled().to_vec())
     }
 
-    // Where it cannot be said it is not: the socket then ends without it.
+    // If close_notify cannot be sealed, the socket ends without it.
     fn close_notify(&mut self) -> Vec<u8> {
         let mut records = Buffer::with_room(CONTROL_ROOM);
-        if !std::mem::replace(&mut self.has_said_goodbye, true) {
+        if !std::mem::replace(&mut self.has_sent_close_notify, true) {
             let _ = self.session.close_notify(&mut records);
         }
         records.filled().to_vec()
@@ -260,8 +260,8 @@ impl<'s, S: Socket> Tls<'s, S> {
         let Err(error) = self.source.socket.write_all(records, all).await.0 else {
             return Ok(());
         };
-        // The alert that says why may have come before the reset.
-        match self.hear().await {
+        // An alert with the reason may have arrived before the reset.
+        match self.receive_message().await {
             Err(cut @ Cut::Tls(_)) => Err(cut),
             _ => Err(Cut::Socket(error)),
         }
@@ -275,7 +275,7 @@ impl<'s, S: Socket> Tls<'s, S> {
         self.incoming.restore(bytes);
         match outcome? {
             0 if has_room => Err(Cut::Truncated),
-            0 => Err(Cut::Tls("a record without an end".to_owned())),
+            0 => Err(Cut::Tls("the stream ended within a record".to_owned())),
             count => {
                 self.incoming.fill(count);
                 Ok(())
@@ -283,10 +283,10 @@ impl<'s, S: Socket> Tls<'s, S> {
         }
     }
 
-    // In TLS 1.3 an alert before the first payload is the server's answer to the handshake (RFC 8446
-    // section 4.4.2.4).
+    // In TLS 1.3, an alert before the first payload is the server's answer to the handshake (RFC 8446 section
+    // 4.4.2.4).
     fn wrong(&self, error: &Error) -> Cut {
-        let is_answer = self.is_tls13() && !self.has_heard_payload;
+        let is_answer = self.is_tls13() && !self.has_received_payload;
         Cut::Tls(match error {
             Error::AlertReceived(_) if is_answer => explain(error, &self.verification, &[]),
             _ => format!("TLS record layer: {error}"),
@@ -300,8 +300,8 @@ fn refusal(failed: &Failed, verification: &PeerVerification) -> String {
         Cause::Closed | Cause::Socket(_) => {
             explain_end(verification, &failed.first, failed.hello_bytes)
         }
-        Cause::Deadline => "the handshake did not end in time".to_owned(),
-        Cause::TooLong => "too many octets in a flight of the handshake".to_owned(),
+        Cause::Deadline => "the handshake timed out".to_owned(),
+        Cause::TooLong => "too many bytes in a handshake flight".to_owned(),
     }
 }
 

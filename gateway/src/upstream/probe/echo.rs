@@ -1,4 +1,4 @@
-//! A C-ECHO, from the gateway's own association to the archive and back.
+//! A C-ECHO on an association that the gateway itself opens to the archive.
 
 use std::cell::Cell;
 
@@ -8,9 +8,9 @@ use crate::dicom::{AeTitle, Answer, Echo, EchoError, Next};
 use crate::stream_kind::StreamKind;
 use crate::uring::Socket;
 
-/// Asks, and releases the association.
+/// Sends the C-ECHO, then releases the association.
 ///
-/// An archive that was found there stays so, however the rest goes.
+/// After an answer to the C-ECHO the archive counts as up, even if the release fails.
 pub(super) async fn ask<S: Socket>(
     channel: &mut Channel<'_, S>,
     calling: AeTitle,
@@ -23,7 +23,7 @@ pub(super) async fn ask<S: Socket>(
     let outcome = converse(channel, &mut echo, request, titles, awaited).await;
     let abort = echo.last_words();
     if !abort.is_empty() {
-        // Whoever broke off does not hear it.
+        // The send fails if the archive has closed the connection already.
         let _ = channel.send(abort).await;
     }
     match outcome {
@@ -65,7 +65,7 @@ struct Titles {
 }
 
 impl Titles {
-    /// Why there is no good answer, and what to do. `first` is what the answer looks like.
+    /// The failure message with advice. `first` is the protocol that the answer looks like.
     fn sentence(self, why: EchoError, first: Option<StreamKind>) -> String {
         let Self { calling, called } = self;
         match (why, first) {

@@ -1,4 +1,4 @@
-//! An HL7 message of our own, and its acknowledgement.
+//! Sends an HL7 message of the gateway itself and waits for its acknowledgement.
 
 use std::cell::Cell;
 
@@ -9,7 +9,7 @@ use super::channel::Channel;
 use crate::hl7::{Reply, kind_of, question};
 use crate::uring::Socket;
 
-/// Sends the message and waits for an acknowledgement, whatever it says.
+/// Sends the message and waits for an acknowledgement of any kind.
 pub(super) async fn ask<S: Socket>(
     channel: &mut Channel<'_, S>,
     awaited: &Cell<&'static str>,

@@ -1,7 +1,7 @@
-//! One probe: asks a target whether it is there, by the way that a connection of its route would take.
+//! One probe: checks whether a target works, over the same path as a connection of its route.
 //!
-//! A probe ends within its timeout, or at once when the gateway stops. Then its socket is aborted and
-//! what is in flight awaited, as everywhere.
+//! A probe ends within its timeout, or at once when the gateway stops. Its socket is then aborted, and
+//! operations in flight are awaited, as everywhere.
 
 mod channel;
 mod echo;
@@ -22,25 +22,25 @@ use crate::limits::PROBE_BYTES_MAX;
 use crate::tls::Connector;
 use crate::uring::{Network, Socket, until};
 
-/// What the probes of a route are made with.
+/// Everything that the probes of a route need.
 pub struct Prober<'p, V> {
-    /// How the core reaches the network.
+    /// The core's access to the network.
     pub network: &'p V,
-    /// What it knows of targets.
+    /// The core's DNS cache.
     pub dns: &'p DnsCache,
     /// The route.
     pub route: &'p RouteConfig,
-    /// What it shakes hands with, where its targets are behind TLS.
+    /// The TLS client setup, if the route's targets are behind TLS.
     pub connector: Option<&'p Connector>,
-    /// Becomes true when there must be no more probes.
+    /// Becomes true when probes must stop.
     pub stop: watch::Receiver<bool>,
 }
 
 impl<V: Network> Prober<'_, V> {
-    /// Asks once.
+    /// Runs one probe.
     ///
     /// # Errors
-    /// Why it counts as not there, in a sentence.
+    /// Why the probe failed, as a message.
     pub async fn probe(&self, watched: &ProbedTarget, health: &Health) -> Result<(), String> {
         let target = slice::from_ref(&watched.target);
         let attempts = Attempts::new(self.route, target, &[]);
@@ -63,7 +63,7 @@ impl<V: Network> Prober<'_, V> {
         over: impl Future<Output = &'static str>,
     ) -> Result<(), String> {
         let socket = &reached.socket;
-        // Who is only to accept a connection has done so.
+        // For a `connect` probe, the accepted TCP connection is enough.
         let connector = self.connector.filter(|_| health.probe != Probe::Connect);
         let awaited = Cell::new("the handshake");
         let mut channel = None;
@@ -84,15 +84,15 @@ impl<V: Network> Prober<'_, V> {
         match (outcome, ended) {
             (Ok(()), _) => Ok(()),
             (Err(_), Some(why)) if is_shaking => Err(format!(
-                "{why}: no TLS answer to our ClientHello came; does the target expect TLS at this port? Otherwise \
-                 look for a firewall that drops TLS, or a smaller MTU on the path"
+                "{why}: no TLS answer to our ClientHello; check that the target expects TLS on this port. If so, \
+                 look for a firewall that drops TLS, or for a smaller MTU on the path"
             )),
             (Err(_), Some(NO_ANSWER)) => Err(format!(
-                "{NO_ANSWER}: the target accepted the connection, and {} did not come; see whether the application \
+                "{NO_ANSWER}: the target accepted the connection, but {} did not arrive; check whether the application \
                  there hangs (restart it), whether its port expects TLS, and whether another program listens there",
                 awaited.get()
             )),
-            (Err(_), Some(why)) => Err(format!("{why}: {} did not come", awaited.get())),
+            (Err(_), Some(why)) => Err(format!("{why}: {} did not arrive", awaited.get())),
             (Err(why), None) => Err(why.in_words(awaited.get(), asks(health, connector))),
         }
     }
@@ -112,7 +112,7 @@ async fn converse<S: Socket>(
     }
 }
 
-/// What a probe asks in plaintext, which a port that expects TLS does not answer.
+/// The plaintext protocol of a probe, which a port that expects TLS does not answer.
 fn asks(health: &Health, connector: Option<&Connector>) -> Option<&'static str> {
     match (health.probe, connector) {
         (Probe::CEcho, None) => Some("DICOM"),
@@ -121,12 +121,12 @@ fn asks(health: &Health, connector: Option<&Connector>) -> Option<&'static str> 
     }
 }
 
-/// Why a probe was not answered as it should.
+/// Why a probe failed.
 #[derive(Debug)]
 enum Failure {
-    /// Nothing more comes.
+    /// The connection ended.
     Cut(Cut),
-    /// What came was not good.
+    /// The answer was not as expected.
     Answer(String),
 }
 
@@ -144,16 +144,18 @@ impl Failure {
         match self {
             Self::Answer(why) | Self::Cut(Cut::Tls(why)) => why.clone(),
             Self::Cut(Cut::Closed) => {
-                format!("it closed the connection before {awaited} came{hint}")
+                format!("the target closed the connection before {awaited} arrived{hint}")
             }
             Self::Cut(Cut::Truncated) => {
-                format!("the connection ended without close_notify before {awaited} came")
+                format!("the connection ended without close_notify before {awaited} arrived")
             }
             Self::Cut(Cut::TooMuch) => {
-                format!("it sent more than {PROBE_BYTES_MAX} octets before {awaited} came")
+                format!(
+                    "the target sent more than {PROBE_BYTES_MAX} bytes before {awaited} arrived"
+                )
             }
             Self::Cut(Cut::Socket(error)) => {
-                format!("the connection broke before {awaited} came: {error}{hint}")
+                format!("the connection broke before {awaited} arrived: {error}{hint}")
             }
         }
     }

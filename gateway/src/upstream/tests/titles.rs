@@ -1,4 +1,4 @@
-//! Which title a C-ECHO calls at a target.
+//! Tests which title a C-ECHO probe calls at a target.
 
 use std::path::Path;
 
@@ -6,7 +6,7 @@ use super::ROUTE;
 use crate::config;
 use crate::upstream::probed_targets;
 
-/// Each line of a route, and the titles that its targets are called by.
+/// The settings of a route, and the titles that its targets are probed with.
 #[test]
 fn a_c_echo_calls_a_title_that_leads_to_the_target() {
     let own = "[\"127.0.0.1:1\", \"127.0.0.1:2\"]";

@@ -1,4 +1,4 @@
-//! Tests of the loop in a kernel that is short of memory, and of what tasks leave behind.
+//! Tests of the loop on a kernel without memory, and of what tasks leave behind.
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -10,7 +10,7 @@ use super::super::{sleep, spawn, start, timeout, turn, wait_acceptable};
 use super::tests::{DEFERRED, PLAIN, pair, readable, within_a_minute};
 use super::*;
 
-/// Answers calls into the ring in place of the kernel.
+/// Answers io_uring_enter calls in place of the kernel.
 #[derive(Default)]
 pub(super) struct Faults {
     once: RefCell<VecDeque<Errno>>,
@@ -28,7 +28,7 @@ fn driver() -> Rc<Driver> {
     Driver::current().expect("it runs")
 }
 
-// Drops one completion without a look at it.
+// Discards one completion.
 fn lose_a_completion(driver: &Driver) {
     loop {
         look(&driver.ring.borrow()).expect("it is ours");
@@ -70,7 +70,7 @@ fn completions_are_taken_while_the_kernel_has_no_memory_for_requests() {
 }
 
 #[test]
-fn polls_that_the_kernel_has_no_memory_for_hold_nobody_up_and_are_made_later() {
+fn polls_without_kernel_memory_delay_no_other_task_and_are_made_later() {
     within_a_minute(|| {
         let work = async {
             let (ours, mut peer) = pair();
@@ -83,23 +83,20 @@ fn polls_that_the_kernel_has_no_memory_for_hold_nobody_up_and_are_made_later() {
                 "{:?}",
                 begun.elapsed()
             );
-            assert!(
-                !driver().backlog.borrow().is_empty(),
-                "the queue is shorter"
-            );
+            assert!(!driver().backlog.borrow().is_empty(), "the backlog is used");
             sleep(Duration::from_millis(5)).await;
             driver().faults.always.set(None);
             for poll in polls {
                 poll.await.expect("a poll");
             }
-            assert!(driver().backlog.borrow().is_empty(), "none is left behind");
+            assert!(driver().backlog.borrow().is_empty(), "the backlog is empty");
         };
         start(&DEFERRED, work).expect("a ring");
     });
 }
 
 #[test]
-fn no_wait_is_lost_with_a_completion_that_the_kernel_could_not_keep() {
+fn a_lost_completion_loses_no_wait() {
     within_a_minute(|| {
         let work = async {
             let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
@@ -116,15 +113,18 @@ fn no_wait_is_lost_with_a_completion_that_the_kernel_could_not_keep() {
             lose_a_completion(&driver());
             driver().faults.once.borrow_mut().push_back(Errno::BADR);
             waiting.await.expect("no panic").expect("it is acceptable");
-            // The others are told to ask again. What still comes of the poll before is not taken for that of
-            // the poll after.
+            // The other tasks are woken to poll again. Completions of the earlier polls must not count for
+            // the later ones.
             let error = asked_before.await.expect_err("its completion may be lost");
             assert_eq!(error.kind(), io::ErrorKind::Interrupted);
             let (other, mut other_peer) = pair();
             let asked_again = spawn(async move { readable(&other).await });
             quiet_peer.write_all(b"x").expect("it is open");
             sleep(Duration::from_millis(20)).await;
-            assert!(!asked_again.is_finished(), "nothing was sent to this one");
+            assert!(
+                !asked_again.is_finished(),
+                "this socket has received nothing"
+            );
             other_peer.write_all(b"x").expect("it is open");
             asked_again.await.expect("no panic").expect("a poll");
         };
@@ -133,12 +133,12 @@ fn no_wait_is_lost_with_a_completion_that_the_kernel_could_not_keep() {
 }
 
 #[test]
-fn a_lost_wake_up_by_another_thread_is_made_good() {
+fn a_lost_completion_of_the_parker_loses_no_wake_up() {
     within_a_minute(|| {
         let work = async {
             let waiting = tokio::task::spawn_blocking(|| thread::sleep(Duration::from_millis(50)));
             turn().await.expect("it runs");
-            // The parker's poll completes, and the completion is lost.
+            // The parker's poll completes, and its completion is lost.
             rustix::io::write(driver().parker.event(), &1_u64.to_ne_bytes()).expect("room");
             lose_a_completion(&driver());
             driver().parker.clear_event();
@@ -150,7 +150,7 @@ fn a_lost_wake_up_by_another_thread_is_made_good() {
 }
 
 #[test]
-fn errors_that_pass_do_not_end_the_loop_and_others_do() {
+fn only_permanent_errors_end_the_loop() {
     within_a_minute(|| {
         let work = async {
             let faults = [
@@ -194,7 +194,7 @@ fn a_poll_that_fails_wakes_its_task_with_the_error() {
 }
 
 #[test]
-fn a_dropped_wait_lets_go_of_its_file_without_an_event() {
+fn a_dropped_wait_closes_its_file_without_an_event() {
     for capabilities in [DEFERRED, PLAIN] {
         within_a_minute(move || {
             let work = async {
@@ -208,7 +208,7 @@ fn a_dropped_wait_lets_go_of_its_file_without_an_event() {
                         turn().await.expect("it runs");
                     }
                 }
-                // Dropped before the kernel has heard of it.
+                // Dropped before the kernel has received the request.
                 drop(readable(&ours));
                 let number = ours.as_raw_fd();
                 drop(ours);
@@ -216,7 +216,7 @@ fn a_dropped_wait_lets_go_of_its_file_without_an_event() {
                     turn().await.expect("it runs");
                 }
                 assert_eq!(peer.read(&mut [0]).expect("an end"), 0, "it is closed");
-                // A new file has the same number now. The polls before end none of its waits.
+                // A new file now has the same descriptor number. The earlier polls must not end its waits.
                 let (new, mut new_peer) = pair();
                 assert!([new.as_raw_fd(), new_peer.as_raw_fd()].contains(&number));
                 let early = timeout(Duration::from_millis(20), readable(&new)).await;
@@ -230,7 +230,7 @@ fn a_dropped_wait_lets_go_of_its_file_without_an_event() {
 }
 
 #[test]
-fn a_task_that_panics_leaves_no_poll_behind_and_the_others_go_on() {
+fn a_task_that_panics_leaves_no_poll_and_other_tasks_continue() {
     within_a_minute(|| {
         let work = async {
             let (ours, mut peer) = pair();
@@ -268,30 +268,30 @@ async fn their_peer_end(peer: &mut std::os::unix::net::UnixStream) -> usize {
 #[test]
 fn a_loop_that_ends_closes_the_files_that_it_polls() {
     within_a_minute(|| {
-        let (tell, told) = std::sync::mpsc::channel();
+        let (sender, receiver) = std::sync::mpsc::channel();
         let work = async move {
             let (ours, peer) = pair();
-            tell.send(peer).expect("somebody listens");
+            sender.send(peer).expect("the receiver exists");
             spawn(async move { readable(&ours).await });
             turn().await.expect("it runs");
         };
         start(&DEFERRED, work).expect("a ring");
-        let mut peer = told.recv().expect("it was sent");
+        let mut peer = receiver.recv().expect("it was sent");
         assert_eq!(peer.read(&mut [0]).expect("an end"), 0);
     });
 }
 
 #[test]
-fn a_loop_that_ends_waits_for_no_blocking_call() {
+fn the_end_of_a_loop_does_not_wait_for_blocking_calls() {
     within_a_minute(|| {
         let begun = Instant::now();
         let work = async {
-            let (tell, told) = tokio::sync::oneshot::channel();
+            let (sender, receiver) = tokio::sync::oneshot::channel();
             tokio::task::spawn_blocking(move || {
-                let _ = tell.send(());
+                let _ = sender.send(());
                 thread::sleep(Duration::from_secs(30));
             });
-            told.await.expect("it runs");
+            receiver.await.expect("it runs");
         };
         start(&DEFERRED, work).expect("a ring");
         assert!(
@@ -341,9 +341,9 @@ fn the_wait_of_the_loop_is_bounded_and_rounded_up() {
     assert_eq!(wait(centuries), RING_WAIT_MAX);
 }
 
-/// A waker may be the last owner of a task. Its drop then ends the waits and the sleeps of that task.
+/// A waker may be the last owner of a task. Dropping the waker then ends the waits and sleeps of that task.
 #[test]
-fn a_waker_may_use_the_loop_when_it_is_dropped() {
+fn dropping_a_waker_may_use_the_loop() {
     struct LastOwner;
     impl Wake for LastOwner {
         fn wake(self: Arc<Self>) {}
@@ -373,7 +373,7 @@ fn a_waker_may_use_the_loop_when_it_is_dropped() {
         }
         drop(wait);
         drop(rest);
-        assert_eq!(driver().timers.next_deadline(), None, "none is left behind");
+        assert_eq!(driver().timers.next_deadline(), None, "no sleep is left");
     };
     start(&DEFERRED, work).expect("a ring");
 }

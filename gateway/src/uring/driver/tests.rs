@@ -1,4 +1,4 @@
-//! Tests of the loop: every task is woken, also between two threads.
+//! Tests of the loop: every task is woken, also by another thread.
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
@@ -17,12 +17,12 @@ use super::*;
 pub(super) const DEFERRED: Capabilities = Capabilities { deferred: true };
 pub(super) const PLAIN: Capabilities = Capabilities { deferred: false };
 
-/// Fails where a wake-up is lost, instead of hanging.
+/// Fails if a wake-up is lost, instead of hanging.
 pub(super) fn within_a_minute<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    let (tell, told) = channel();
-    thread::spawn(move || tell.send(work()));
+    let (sender, receiver) = channel();
+    thread::spawn(move || sender.send(work()));
     let limit = Duration::from_secs(60);
-    told.recv_timeout(limit).expect("nobody is left waiting")
+    receiver.recv_timeout(limit).expect("no wake-up is lost")
 }
 
 pub(super) fn pair() -> (Rc<UnixStream>, UnixStream) {
@@ -63,7 +63,7 @@ fn another_thread_wakes_a_waiting_loop_each_time() {
 }
 
 #[test]
-fn no_wake_up_of_several_threads_is_lost() {
+fn wake_ups_by_several_threads_are_not_lost() {
     within_a_minute(|| {
         let (to, mut inbox) = mpsc::channel(16);
         let threads: Vec<_> = (0..4)
@@ -131,7 +131,7 @@ fn sockets_are_served_while_another_thread_wakes_the_loop() {
 }
 
 #[test]
-fn more_polls_than_both_queues_hold_all_complete() {
+fn polls_beyond_the_size_of_both_queues_all_complete() {
     within_a_minute(|| {
         let work = async {
             let (ours, mut peer) = pair();
@@ -149,20 +149,20 @@ fn more_polls_than_both_queues_hold_all_complete() {
             }
             assert_eq!(count, 40_000);
             let driver = Driver::current().expect("it runs");
-            assert!(driver.polls.borrow().is_empty(), "none is left behind");
+            assert!(driver.polls.borrow().is_empty(), "no poll is left");
         };
         start(&DEFERRED, work).expect("a ring");
     });
 }
 
 #[test]
-fn a_dropped_wait_keeps_its_file_open_and_takes_no_other_completion() {
+fn a_dropped_wait_keeps_its_file_open_and_uses_no_other_completion() {
     within_a_minute(|| {
         let work = async {
             let (first, mut first_peer) = pair();
             let (second, mut second_peer) = pair();
             drop(readable(&first));
-            assert_eq!(Rc::strong_count(&first), 2, "the poll holds it");
+            assert_eq!(Rc::strong_count(&first), 2, "the poll holds the file");
             let wait = spawn({
                 let second = Rc::clone(&second);
                 async move { readable(&second).await }
@@ -172,10 +172,10 @@ fn a_dropped_wait_keeps_its_file_open_and_takes_no_other_completion() {
             while Rc::strong_count(&first) > 1 {
                 turn().await.expect("it runs");
             }
-            assert!(!wait.is_finished(), "nothing was sent to this one");
+            assert!(!wait.is_finished(), "this socket has received nothing");
             second_peer.write_all(b"x").expect("it is open");
             wait.await.expect("no panic").expect("a poll");
-            // A wait whose answer came before it was first polled keeps it.
+            // A wait whose completion arrived before its first poll keeps the completion.
             let early = readable(&second);
             for _ in 0..10 {
                 turn().await.expect("it runs");
@@ -207,7 +207,7 @@ fn a_wait_for_a_file_that_cannot_be_polled_is_an_error() {
 }
 
 #[test]
-fn sleeps_end_in_order_of_their_deadlines_and_not_early() {
+fn sleeps_end_at_their_deadlines_and_not_early() {
     within_a_minute(|| {
         let work = async {
             let begun = Instant::now();
@@ -227,7 +227,7 @@ fn sleeps_end_in_order_of_their_deadlines_and_not_early() {
             assert_eq!(ended, [0, 20, 20, 40, 60]);
             sleep_until(begun).await;
             let driver = Driver::current().expect("it runs");
-            assert_eq!(driver.timers.next_deadline(), None, "none is left behind");
+            assert_eq!(driver.timers.next_deadline(), None, "no sleep is left");
         };
         start(&DEFERRED, work).expect("a ring");
     });
@@ -242,7 +242,7 @@ fn a_sleep_wakes_the_task_that_polled_it_last_and_none_when_dropped() {
             assert!(late.is_err());
             assert_eq!(timeout(60 * second, async { 7 }).await, Ok(7));
             let driver = Driver::current().expect("it runs");
-            assert_eq!(driver.timers.next_deadline(), None, "none is left behind");
+            assert_eq!(driver.timers.next_deadline(), None, "no sleep is left");
             let mut moved = Box::pin(sleep(Duration::from_millis(50)));
             let polled = timeout(Duration::from_millis(5), &mut moved).await;
             assert!(polled.is_err());
@@ -257,7 +257,7 @@ fn a_waiting_loop_uses_no_cpu_time() {
     within_a_minute(|| {
         let used = || rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
         let work = async move {
-            // A notification of another thread that came before costs nothing later.
+            // An earlier notification by another thread must not cost CPU time later.
             let blocking = tokio::task::spawn_blocking(|| thread::sleep(Duration::from_millis(20)));
             blocking.await.expect("no panic");
             let before = used();
@@ -283,10 +283,10 @@ fn a_blocking_call_does_not_block_the_loop_and_wakes_it() {
     });
 }
 
-/// Tries every order of the steps of a worker and of a thread that notifies it. Each step is one atomic step of
-/// the parker.
+/// Tries every interleaving of the steps of a worker and of a thread that notifies it. Each step is one
+/// atomic operation of the parker.
 #[test]
-fn a_worker_never_parks_over_a_notification_in_any_order_of_steps() {
+fn a_worker_never_parks_after_a_notification_in_any_interleaving() {
     // Each bit chooses the thread that takes the next step.
     for order in 0..1_u32 << 16 {
         let parker = Parker::new().expect("a descriptor");
