@@ -165,7 +165,7 @@ fn readiness_is_answered_while_hundreds_of_clients_drip() {
         }
     };
     thread::scope(|scope| {
-        // Also when an assertion fails, or the scope would wait for ever.
+        // Also when an assertion fails, or the scope would wait forever.
         let _over = Defer(|| over.store(true, Ordering::Relaxed));
         for _ in 0..8 {
             scope.spawn(drip);

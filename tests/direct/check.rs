@@ -131,9 +131,8 @@ fn rules_that_leave_something_open_are_good_and_told() {
         remarks(&site().set("commands", r#"["C-STORE", "C-MOVE"]"#)),
         [
             good,
-            "route \"out\": the images of a C-MOVE come in an association that the other side \
-             opens, and no route is named that brings it; write return = \"NAME\", if it is to \
-             come through this gateway"
+            "route \"out\": the images of a C-MOVE come in an association that the other side opens, but this \
+                route names no route for it; if it is to come through this gateway, write return = \"NAME\""
         ]
     );
     let report = site().set("calling_ae", r#"["CT_A"]"#);
@@ -142,8 +141,8 @@ fn rules_that_leave_something_open_are_good_and_told() {
         remarks(&report.set("rules", "\"report\"")),
         [
             good,
-            "route \"out\": rules = \"report\": what they forbid passes, is logged (\"would refuse\") \
-             and counted in wardgate_would_refuse_total; remove the line to refuse it"
+            "route \"out\": rules = \"report\": what the rules forbid passes, is logged (\"would refuse\") and \
+                counted in wardgate_would_refuse_total; remove the line to refuse it"
         ]
     );
 }
@@ -158,7 +157,8 @@ fn an_interface_that_this_machine_lacks_is_good_and_told() {
         remarks(&site().set("interface", "\"nosuch0\"")),
         [
             "no mistake in the configuration and its files; 1 routes",
-            "`wardgate run` would not start on this machine (exit code 78): route \"out\": interface \"nosuch0\": this \
+            "`wardgate run` would not start on this machine (exit code 78): route \"out\": interface \
+                \"nosuch0\": this \
              machine has no such interface; `ip link` lists those that it has; if the file is for another machine, \
              check it there"
         ]
@@ -169,7 +169,8 @@ fn an_interface_that_this_machine_lacks_is_good_and_told() {
 fn a_way_back_and_a_listener_for_several_archives_are_good() {
     let pki = Pki::new();
     let peers = [format!("dns:{B}")];
-    let archives = r#"[{ called = "A", targets = ["127.0.0.1:105"] }, { called = ["B"], targets = ["127.0.0.1:106"] }]"#;
+    let archives = r#"[{ called = "A", targets = ["127.0.0.1:105"] }, { called = ["B"], targets = \
+        ["127.0.0.1:106"] }]"#;
     let site = originate(&pki.leaf(A))
         .name("out")
         .crl(&pki.crl())

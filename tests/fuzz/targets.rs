@@ -70,7 +70,7 @@ fn open_octets(input: &[u8]) -> String {
     format!("{} {:?}", opened.plain.len().min(3), opened.end)
 }
 
-// The same behind the last flight of a handshake, cut anywhere.
+// The same after the last flight of a handshake, cut anywhere.
 fn take_over(input: &[u8]) -> String {
     let mut choices = Choices::new(input);
     let kind = differential::kind(&mut choices);

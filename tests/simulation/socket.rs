@@ -472,7 +472,7 @@ pub(crate) const REFUSING_PORT: u16 = 1;
 /// Nobody answers here.
 pub(crate) const SILENT_PORT: u16 = 2;
 
-/// The application behind the last gateway.
+/// The application after the last gateway.
 pub(crate) const APPLICATION_PORT: u16 = 104;
 
 /// Gateways listen here, each at its place in the chain above the first.

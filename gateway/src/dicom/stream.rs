@@ -467,7 +467,7 @@ mod tests {
         }
         let long = [1, 0, 0, 0x0f, 0xff, 0xfb];
         assert_eq!(refused(&long), Violation::PduLength(1));
-        // A value longer than its PDU, one too short for its context, and octets behind the last one.
+        // A value longer than its PDU, one too short for its context, and octets after the last one.
         for value in [
             &[0, 0, 0, 3, 1, 2][..],
             &[0, 0, 0, 1, 1, 2],

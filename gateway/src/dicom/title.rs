@@ -20,13 +20,13 @@ pub struct AeTitle {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum InvalidAeTitle {
     /// Nothing but spaces.
-    #[error("an AE title has at least one character that is no space")]
+    #[error("an AE title has at least one character other than a space")]
     Empty,
     /// More than 16.
     #[error("an AE title has at most 16 characters")]
     Long,
     /// Something else than printable ASCII, or a backslash.
-    #[error("an AE title has printable ASCII characters but the backslash")]
+    #[error("an AE title has only printable ASCII characters, and no backslash")]
     Character,
 }
 

@@ -196,7 +196,7 @@ fn evasions() -> Vec<(&'static str, Script)> {
             ]),
         ),
         (
-            "octets behind the last value",
+            "octets after the last value",
             open(vec![
                 (
                     Requestor,

@@ -65,7 +65,7 @@ struct Line<'p> {
 // A step that comes so long after the last one has let the other tasks have a turn.
 const PAUSE: Duration = Duration::from_micros(200);
 
-// How long payload is measured behind the last step that had to wait.
+// How long payload is measured after the last step that had to wait.
 const WATCH: Duration = Duration::from_millis(100);
 
 // The share of the time may change meanwhile.
