@@ -50,7 +50,7 @@ const TOLD: [&str; 7] = [
     "rejected",
     "C-MOVE 1",
     "ORU^R01 2",
-    "octets of the sender stand outside",
+    "bytes of the sender are outside",
     "association not followed",
 ];
 

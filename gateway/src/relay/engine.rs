@@ -38,7 +38,7 @@ impl PendingBatch {
         self.batch.is_some()
     }
 
-    /// Octets of payload.
+    /// Bytes of payload.
     pub(super) fn len(&self) -> usize {
         self.batch.as_ref().map_or(0, Batch::len)
     }

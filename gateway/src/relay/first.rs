@@ -15,7 +15,7 @@ pub(super) struct First {
     pub(super) bytes: Vec<u8>,
     /// The request among them, on a route that looks into DICOM.
     pub(super) request: Option<Box<AssociateRq>>,
-    /// Octets of that request.
+    /// Bytes of that request.
     pub(super) request_octets: usize,
 }
 

@@ -179,7 +179,7 @@ fn refusal(failed: &Failed, verification: &PeerVerification, limit: Limit) -> Cl
         }
         Cause::TooLong => Close {
             by: ClosedBy::Gateway,
-            reason: Reason::Limit("octets of a handshake flight".into()),
+            reason: Reason::Limit("bytes of a handshake flight".into()),
         },
         // Whoever connects to us and goes is a probe; a target that does so is worth a sentence.
         Cause::Closed | Cause::Socket(_)
