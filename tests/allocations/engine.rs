@@ -116,7 +116,7 @@ fn shaken(cipher: Cipher) -> (InPlace, InPlace) {
     (in_place(client, cipher), in_place(server, cipher))
 }
 
-/// Octets that hold any flight of these handshakes.
+/// Bytes that hold any flight of these handshakes.
 const ROOM: usize = 64 << 10;
 
 /// All that one end can do with what came; says whether its handshake is over.

@@ -1,4 +1,4 @@
-//! Decisions that are read from octets, so that a mutation of the octets is another course of events.
+//! Decisions that are read from bytes, so that a mutation of the bytes is another course of events.
 
 /// What is still to be decided by.
 #[derive(Debug, Clone)]
@@ -42,7 +42,7 @@ impl<'a> Choices<'a> {
         octet != 0 && octet <= of_256
     }
 
-    /// Some octets as they stand.
+    /// Some bytes as they stand.
     pub(crate) fn take(&mut self, count: usize) -> &'a [u8] {
         let (taken, rest) = self.0.split_at(count.min(self.0.len()));
         self.0 = rest;

@@ -1,4 +1,4 @@
-//! What is fuzzed of DICOM: the request at any octets, and whole associations at any split.
+//! What is fuzzed of DICOM: the request at any bytes, and whole associations at any split.
 
 #[path = "../../gateway/src/dicom/made.rs"]
 mod made;
@@ -20,11 +20,11 @@ mod targets {
     use crate::choices::Choices;
     use crate::driver::fuzz;
 
-    /// Octets that reading a request may allocate for each of its own: contexts in a growing list, and
+    /// Bytes that reading a request may allocate for each of its own: contexts in a growing list, and
     /// UIDs that no table has.
     const PER_OCTET: usize = 16;
 
-    /// Octets that watching an association may hold, beside what it gathers of the PDU at hand: what it
+    /// Bytes that watching an association may hold, beside what it gathers of the PDU at hand: what it
     /// counts, each kind of it bounded.
     const WATCHING_MAX: usize = 96 << 10;
 
@@ -38,7 +38,7 @@ mod targets {
         fuzz("dicom_association", watch);
     }
 
-    // Any octets; by the first of them, a request with the right length or with the one that stands there.
+    // Any bytes; by the first of them, a request with the right length or with the one that stands there.
     fn read(input: &[u8]) -> String {
         let Some((choice, input)) = input.split_first() else {
             return String::new();
@@ -54,7 +54,7 @@ mod targets {
         let whole = AssociateRq::read(&octets);
         let allocated = region.change().bytes_allocated;
         let bound = 256 + PER_OCTET * octets.len();
-        assert!(allocated <= bound, "{allocated} octets of {bound}");
+        assert!(allocated <= bound, "{allocated} bytes of {bound}");
         judge_prefixes(&octets, &whole);
         match whole {
             Ok(Some((request, _))) => {
@@ -132,7 +132,7 @@ mod targets {
     #[derive(Default)]
     struct Headers {
         header: Vec<u8>,
-        // Octets until the next header.
+        // Bytes until the next header.
         left: u64,
         requests: usize,
     }
@@ -191,7 +191,7 @@ mod targets {
             .bytes_allocated
             .saturating_sub(change.bytes_deallocated);
         let bound = WATCHING_MAX + 2 * passed;
-        assert!(held <= bound, "{held} octets of {bound}");
+        assert!(held <= bound, "{held} bytes of {bound}");
         let are_judged = rules.calling.is_some() || rules.by_title || rules.commands.is_some();
         if rules.enforce && are_judged {
             let [requestor, acceptor] = &forwarded;

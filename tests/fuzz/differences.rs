@@ -68,7 +68,7 @@ pub(crate) fn between(
     let known = known.find(|known| is_borne_out(*known, ours, theirs));
     known.map(Some).ok_or_else(|| {
         format!(
-            "ours: {} octets, {:?}, alert {:?}\ntheirs: {} octets, {:?}, alert {:?}",
+            "ours: {} bytes, {:?}, alert {:?}\ntheirs: {} bytes, {:?}, alert {:?}",
             ours.plain.len(),
             ours.end,
             ours.alert,

@@ -43,7 +43,7 @@ pub(crate) fn play(octets: &[u8]) -> Result<Compared, String> {
         .collect();
     let dish = recipe::cook(&mut choices, &mut pair::script(kind).peer);
     let stream = &dish.stream;
-    // One octet at a time takes its time: long streams come in longer pieces.
+    // One byte at a time takes its time: long streams come in longer pieces.
     let least = stream.len() / 2000;
     let pieces: Vec<usize> = pieces.into_iter().map(|piece| piece.max(least)).collect();
     let course = Course {

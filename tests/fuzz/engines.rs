@@ -15,9 +15,9 @@ pub(crate) struct Course<'s> {
     pub(crate) kind: Kind,
     /// Records behind the handshake.
     pub(crate) stream: &'s [u8],
-    /// Octets of it that come with the last bytes of the handshake.
+    /// Bytes of it that come with the last bytes of the handshake.
     pub(crate) early: usize,
-    /// Octets that come at a time after that, in turn.
+    /// Bytes that come at a time after that, in turn.
     pub(crate) pieces: &'s [usize],
 }
 

@@ -10,7 +10,7 @@ use stats_alloc::{INSTRUMENTED_SYSTEM, Region};
 
 use crate::choices::Choices;
 
-/// Octets that a conversation may allocate, however long: its histogram of 12 KiB, the messages
+/// Bytes that a conversation may allocate, however long: its histogram of 12 KiB, the messages
 /// under way and the types, which both grow by doubling.
 const CONVERSATION_MAX: usize = (14 << 10) + 2 * (16 * MLLP_PENDING_MAX + 16 * MLLP_TYPES_MAX);
 
@@ -118,7 +118,7 @@ fn message(kind: &str, more: &str) -> Vec<u8> {
     [b"\x0b", text.as_bytes(), b"\x1c\r"].concat()
 }
 
-// Two octets a character, in the octets of a frame.
+// Two bytes a character, in the bytes of a frame.
 fn wide(message: &[u8]) -> Vec<u8> {
     let text = &message[1..message.len() - 2];
     let text: Vec<u8> = text.iter().flat_map(|octet| [*octet, 0]).collect();
@@ -145,7 +145,7 @@ fn play(
     let mut record = conversation.finish(now);
     let change = region.change();
     let allocated = change.bytes_allocated;
-    assert!(allocated <= CONVERSATION_MAX, "{allocated} octets");
+    assert!(allocated <= CONVERSATION_MAX, "{allocated} bytes");
     let shown = format!("{record:?}");
     assert!(!shown.contains("SECRET"), "{shown}");
     // Another protocol is named where its beginning comes in one piece.

@@ -13,7 +13,7 @@ pub(crate) const ALERT: u8 = 21;
 pub(crate) const HANDSHAKE: u8 = 22;
 pub(crate) const DATA: u8 = 23;
 
-/// Octets of a tag.
+/// Bytes of a tag.
 pub(crate) const TAG: usize = 16;
 
 /// The key schedule of the peer.
@@ -39,7 +39,7 @@ impl Key {
         let key = UnboundKey::new(algorithm, key.as_ref()).expect("a key of the right length");
         Self {
             key: LessSafeKey::new(key),
-            iv: iv.as_ref().try_into().expect("an IV of 12 octets"),
+            iv: iv.as_ref().try_into().expect("an IV of 12 bytes"),
             sequence: *sequence,
         }
     }
@@ -78,7 +78,7 @@ impl Peer {
         }
     }
 
-    /// A record as it should be, with as many octets of padding.
+    /// A record as it should be, with as many bytes of padding.
     pub(crate) fn record(&mut self, content_type: u8, content: &[u8], padding: usize) -> Vec<u8> {
         let mut inner = content.to_vec();
         inner.push(content_type);

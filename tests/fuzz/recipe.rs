@@ -49,7 +49,7 @@ struct Kitchen<'p> {
     dish: Dish,
     // Where the last record begins.
     last: usize,
-    // Octets of payload so far; each has its value by its place.
+    // Bytes of payload so far; each has its value by its place.
     payload: u64,
 }
 
@@ -325,7 +325,7 @@ impl Kitchen<'_> {
     }
 }
 
-// A whole NewSessionTicket (RFC 8446 section 4.6.1) around a ticket of `length` octets.
+// A whole NewSessionTicket (RFC 8446 section 4.6.1) around a ticket of `length` bytes.
 fn ticket(length: usize) -> Vec<u8> {
     let length = u16::try_from(length.min(0xffff)).expect("just bounded");
     let mut body = vec![0, 0, 14, 16, 1, 2, 3, 4, 2, 9, 9];

@@ -1,7 +1,7 @@
 //! What applications are told when an association cannot be: each row of the table of answers, at the
 //! gateway that the application speaks to and at the far one.
 //!
-//! Where no application can be brought to send what a row needs, the test sends the octets itself.
+//! Where no application can be brought to send what a row needs, the test sends the bytes itself.
 
 use std::io::Read;
 use std::net::TcpListener;

@@ -85,7 +85,7 @@ impl InHand {
 fn expect(stream: &mut TcpStream, octets: &[u8]) {
     let mut heard = vec![0; octets.len()];
     stream.read_exact(&mut heard).expect("it comes");
-    assert!(heard == octets, "other octets came");
+    assert!(heard == octets, "other bytes came");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! What is said on a connection of DICOM, octet by octet, where no application can be brought to say it.
+//! What is said on a connection of DICOM, byte by byte, where no application can be brought to say it.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -19,7 +19,7 @@ pub(crate) fn local(port: u16) -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], port))
 }
 
-/// Sends octets, and returns all that comes back and how that ends.
+/// Sends bytes, and returns all that comes back and how that ends.
 pub(crate) fn answer_to(port: u16, octets: &[u8]) -> (Vec<u8>, Ending) {
     let mut stream = connect(local(port));
     stream.write_all(octets).expect("it is connected");

@@ -41,7 +41,7 @@ const SCENARIOS: [&str; 11] = [
 ];
 
 /// Connections that A and B tell of: those of the scenarios, what comes back of `move`, what makes no sense, and
-/// those of HL7. What makes no sense from its first octet ends at A.
+/// those of HL7. What makes no sense from its first byte ends at A.
 const CONNECTIONS: [usize; 2] = [SCENARIOS.len() + 1 + 7 + 3, SCENARIOS.len() + 1 + 4 + 2];
 /// What both logs say of them.
 const TOLD: [&str; 7] = [

@@ -1,6 +1,6 @@
 //! Associations between foreign programs, recorded without gateways, and what the observer makes of them.
 //!
-//! However the octets are cut, the record must be the same, and it must say what pynetdicom's decoders say
+//! However the bytes are cut, the record must be the same, and it must say what pynetdicom's decoders say
 //! of them (`oracle.py`).
 
 use std::path::{Path, PathBuf};

@@ -19,7 +19,7 @@ pub(crate) struct Recording {
 }
 
 impl Recording {
-    /// All octets of one side.
+    /// All bytes of one side.
     pub(crate) fn of(&self, by: Role) -> Vec<u8> {
         let parts = self.parts.iter().filter(|(from, _)| *from == by);
         parts.flat_map(|(_, octets)| octets).copied().collect()
@@ -62,7 +62,7 @@ impl Tap {
         })
     }
 
-    /// All octets of both directions until now, connection by connection.
+    /// All bytes of both directions until now, connection by connection.
     pub(crate) fn octets(&self) -> Vec<u8> {
         let recordings = lock(&self.recordings);
         let both = |one: &Recording| [one.of(Role::Requestor), one.of(Role::Acceptor)].concat();

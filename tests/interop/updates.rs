@@ -194,7 +194,7 @@ impl Drop for End<'_> {
 
 /// Lines that OpenSSL sends between two commands: 256 KiB.
 const LINES: u64 = 4096;
-/// Octets of a line, its end included.
+/// Bytes of a line, its end included.
 const LINE: usize = 64;
 /// Lines that are written at once.
 const AT_ONCE: u64 = 1024;

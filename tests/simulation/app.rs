@@ -16,7 +16,7 @@ use crate::world::World;
 /// What an application does.
 #[derive(Debug, Clone)]
 pub(crate) struct Script {
-    /// Octets that it wants to send.
+    /// Bytes that it wants to send.
     pub(crate) amount: u64,
     /// The most that it hands over or takes at once.
     pub(crate) chunk_max: usize,
@@ -28,7 +28,7 @@ pub(crate) struct Script {
     pub(crate) end: End,
     /// When it resets the connection, whatever it was about to do.
     pub(crate) leaves_at: Option<Duration>,
-    /// Behind how many octets it resets the connection.
+    /// Behind how many bytes it resets the connection.
     pub(crate) leaves_behind: Option<u64>,
     /// How long it keeps its socket open when it was told of the end in words.
     pub(crate) stays: Duration,
@@ -74,17 +74,17 @@ impl Default for Script {
 /// What an application did and saw.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Story {
-    /// Octets that its socket took.
+    /// Bytes that its socket took.
     pub(crate) sent: u64,
     /// It ended its direction in order.
     pub(crate) finished: bool,
     /// It reset the connection by itself.
     pub(crate) left: bool,
-    /// Octets that it read.
+    /// Bytes that it read.
     pub(crate) received: u64,
-    /// The place of the first octet that was not what the other end sent there.
+    /// The place of the first byte that was not what the other end sent there.
     pub(crate) altered: Option<u64>,
-    /// Octets of an A-ASSOCIATE-RJ or A-ABORT that it read between two PDUs, or instead of the first.
+    /// Bytes of an A-ASSOCIATE-RJ or A-ABORT that it read between two PDUs, or instead of the first.
     pub(crate) words: Vec<u8>,
     /// It read the other end's orderly end.
     pub(crate) ended: bool,

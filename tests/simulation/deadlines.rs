@@ -46,7 +46,7 @@ fn a_slow_reader_is_not_idle_while_it_takes_bytes() {
     scenario.timeouts.idle = Some(Duration::from_secs(10));
     scenario.scripts[0].amount = 200_000;
     scenario.scripts[0].chunk_max = 100_000;
-    // About 500 octets a second, out of a batch that the gateway holds whole.
+    // About 500 bytes a second, out of a batch that the gateway holds whole.
     scenario.natures[1].capacity = 4096;
     scenario.scripts[1].chunk_max = 1000;
     scenario.scripts[1].think_max = Duration::from_secs(2);

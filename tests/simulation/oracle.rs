@@ -114,7 +114,7 @@ fn accounts(scenario: &Scenario, report: &Report) -> Vec<String> {
     for (place, account) in &report.accounts {
         let mut note = |what: &str| wrong.push(format!("gateway {place}: {what}: {account:?}"));
         let complete = account.close.reason == Reason::Complete;
-        // A failure after the last octet may still be noted by whoever met it.
+        // A failure after the last byte may still be noted by whoever met it.
         // An attempt that another address overtook carries nothing.
         let is_overtaken = scenario.by_name == Some(HALF_SLOW_NAME)
             && (account.sealed_bytes, account.opened_bytes) == (0, 0);

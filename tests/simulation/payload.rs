@@ -1,4 +1,4 @@
-//! What applications send, such that every end can compute each octet for itself: noise, or a DICOM
+//! What applications send, such that every end can compute each byte for itself: noise, or a DICOM
 //! association with noise in its data sets.
 
 use std::sync::OnceLock;
@@ -12,7 +12,7 @@ pub(crate) struct Payload {
     shape: Shape,
 }
 
-/// How the octets are put together.
+/// How the bytes are put together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Shape {
     /// Nothing that anybody would understand.
@@ -21,7 +21,7 @@ enum Shape {
     Association { asks: bool },
 }
 
-/// Octets of a P-DATA-TF of the data set, those before its value, and those of one presentation data
+/// Bytes of a P-DATA-TF of the data set, those before its value, and those of one presentation data
 /// value's head among these.
 const DATA: usize = 1006;
 const HEADS: usize = 12;
@@ -42,7 +42,7 @@ impl Payload {
         }
     }
 
-    /// The octet at `position`.
+    /// The byte at `position`.
     pub(crate) fn octet(&self, position: u64) -> u8 {
         let Shape::Association { asks } = self.shape else {
             return octet(self.seed, position);
@@ -58,7 +58,7 @@ impl Payload {
         }
     }
 
-    /// Octets that must have come before the other side may go on: none of noise, of an association
+    /// Bytes that must have come before the other side may go on: none of noise, of an association
     /// its request or the answer to it.
     pub(crate) fn opening(&self) -> u64 {
         match self.shape {
@@ -67,7 +67,7 @@ impl Payload {
         }
     }
 
-    /// Octets that may be sent before the other side has been heard.
+    /// Bytes that may be sent before the other side has been heard.
     pub(crate) fn unasked(&self) -> u64 {
         match self.shape {
             Shape::Noise => u64::MAX,
@@ -90,7 +90,7 @@ impl Payload {
 /// What an association begins with.
 struct Head {
     octets: Vec<u8>,
-    /// Octets of its first PDU.
+    /// Bytes of its first PDU.
     associate: usize,
 }
 

@@ -39,7 +39,7 @@ impl Random {
     }
 }
 
-/// The octet at `position` of the payload called `stream`. No two streams or stretches are alike, so
+/// The byte at `position` of the payload called `stream`. No two streams or stretches are alike, so
 /// that bytes lost, doubled, swapped or strayed from elsewhere are all seen.
 pub(crate) fn octet(stream: u64, position: u64) -> u8 {
     // It begins as MLLP does, so that a route of it takes any.

@@ -275,7 +275,7 @@ pub(crate) fn explore(count: u64, scenario: impl Fn(u64) -> Scenario) -> Tally {
     tally
 }
 
-/// Octets of an A-ASSOCIATE-RJ or A-ABORT.
+/// Bytes of an A-ASSOCIATE-RJ or A-ABORT.
 const WORDS: usize = 10;
 
 /// How runs ended.

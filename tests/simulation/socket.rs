@@ -221,7 +221,7 @@ impl SimSocket {
 #[derive(Debug, Default)]
 pub(crate) struct SimPipe(RefCell<Vec<u8>>);
 
-/// Few octets, so that a long stream fills a pipe.
+/// Few bytes, so that a long stream fills a pipe.
 const PIPE_ROOM: usize = 128 << 10;
 
 impl Pipe for SimPipe {

@@ -89,7 +89,7 @@ fn fail_each(calm: &Scenario) {
             }
         }
     }
-    // Only what fails after the last octet can leave both directions whole.
+    // Only what fails after the last byte can leave both directions whole.
     assert!(told > operations * 5, "{told} of {operations} operations");
 }
 

@@ -21,7 +21,7 @@ pub(crate) type Side = usize;
 /// What a wire is like.
 #[derive(Debug, Clone)]
 pub(crate) struct Nature {
-    /// Octets that may be on their way or unread, in each direction.
+    /// Bytes that may be on their way or unread, in each direction.
     pub(crate) capacity: usize,
     /// The most that one operation moves.
     pub(crate) transfer_max: usize,
@@ -31,7 +31,7 @@ pub(crate) struct Nature {
     pub(crate) pause: (Duration, Duration),
     /// Whether what arrived before a reset can still be read behind it.
     pub(crate) keeps_data_behind_reset: bool,
-    /// An octet of the direction towards this end that is altered on its way.
+    /// A byte of the direction towards this end that is altered on its way.
     pub(crate) altered: Option<(Side, u64)>,
 }
 

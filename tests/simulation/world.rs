@@ -91,7 +91,7 @@ pub(crate) enum Flaw {
     LosesLastWrite,
     /// Now and then a write is sent twice.
     SendsTwice,
-    /// Now and then an octet is altered on its way to the application.
+    /// Now and then a byte is altered on its way to the application.
     Alters,
     /// All that was sent seems to be delivered at once.
     HidesQueue,

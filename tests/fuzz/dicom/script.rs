@@ -52,7 +52,7 @@ pub(crate) fn make(choices: &mut Choices<'_>) -> Script {
     script
 }
 
-/// The same in pieces of at most `length` octets.
+/// The same in pieces of at most `length` bytes.
 pub(crate) fn cut(script: &Script, length: usize) -> Script {
     let pieces = |(by, octets): &(Role, Vec<u8>)| {
         let by = *by;
@@ -160,7 +160,7 @@ fn endless(choices: &mut Choices<'_>) -> Vec<u8> {
     [&[kind, 0][..], &length.to_be_bytes(), &value].concat()
 }
 
-// One octet of what was sent last is another, or its end is missing.
+// One byte of what was sent last is another, or its end is missing.
 fn damage(choices: &mut Choices<'_>, script: &mut Script) {
     let Some((_, octets)) = script.last_mut() else {
         return;

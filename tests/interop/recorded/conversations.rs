@@ -45,7 +45,7 @@ fn what_hl7_programs_say_is_recorded_at_any_split() {
 fn assert_told(record: &ConversationSummary, sender: &Peer) {
     let messages = sender.messages();
     let octets = messages.iter().map(|message| -> u64 {
-        let octets = message.split(' ').nth(1).expect("its octets");
+        let octets = message.split(' ').nth(1).expect("its bytes");
         octets.parse().expect("a number")
     });
     assert_eq!(record.message_bytes, octets.sum::<u64>());

@@ -1,4 +1,4 @@
-//! What a record says and what pynetdicom's decoders say of the same octets, in one form.
+//! What a record says and what pynetdicom's decoders say of the same bytes, in one form.
 
 use std::fmt::Write as _;
 

@@ -10,13 +10,13 @@ use gateway::hl7::{self, Conversation};
 
 use crate::tap::Recording;
 
-/// Octets of each direction at each of which a recording is cut.
+/// Bytes of each direction at each of which a recording is cut.
 const PLACES: usize = 2048;
 /// Times that it is cut at random.
 const RANDOM: u64 = 200;
 /// What these begin with.
 const SEED: u64 = 0x5eed_0fa5_50c1_a000;
-/// Recordings up to this length are also fed octet by octet.
+/// Recordings up to this length are also fed byte by byte.
 const OCTETWISE_MAX: usize = 100_000;
 
 type Parts<'a> = Vec<(Role, &'a [u8])>;
@@ -55,7 +55,7 @@ fn same_of_all_cuts<R: Debug + PartialEq>(
         assert_same(&at_random(&runs, seed), &format!("seed {seed:#x}"));
     }
     if runs.iter().map(|(_, run)| run.len()).sum::<usize>() < OCTETWISE_MAX {
-        assert_same(&pieces(&runs, |_| 1), "octet by octet");
+        assert_same(&pieces(&runs, |_| 1), "byte by byte");
     }
     whole
 }
