@@ -1,6 +1,7 @@
-//! What each scenario does with a chain, and the figures that come of it.
+//! The traffic of each scenario through a chain, and its figures.
 //!
-//! A figure's name ends with its unit. `a` and `b` are the two ends; without either it is both.
+//! The name of a figure ends with its unit. `a` and `b` are the two ends; without either, the figure is for
+//! both.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -19,7 +20,7 @@ use crate::load::{self, Between, bulk, mixed, pingpong};
 use crate::report::Report;
 use crate::server::{self, Server};
 
-/// What is done through every chain.
+/// The traffic through every chain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub(crate) enum Scenario {
     /// Bytes one way: CPU seconds per GB of each end, and the rate
@@ -28,13 +29,13 @@ pub(crate) enum Scenario {
     Handshake,
     /// 200 bytes and their echo: the latency
     Pingpong,
-    /// Messages at a fixed rate, beside a stream of bulk through the same chain
+    /// Messages at a fixed rate, next to a stream of bulk through the same chain
     Mixed,
     /// A CT series by dcmtk's programs, with their defaults and without Nagle's algorithm
     Dicom,
     /// Mammograms stored by the bench itself, in PDUs of 16 and of 128 KiB: CPU seconds per GB
     Store,
-    /// Many connections that have spoken once and are silent: memory of each end
+    /// Many connections that have exchanged one message and are silent: memory of each end
     Idle,
 }
 
@@ -50,12 +51,12 @@ impl Scenario {
         Self::Idle,
     ];
 
-    /// Whether what is done is DICOM, which any chain carries.
+    /// Whether the traffic is DICOM, which any chain carries.
     pub(crate) fn is_dicom(self) -> bool {
         matches!(self, Self::Dicom | Self::Store)
     }
 
-    /// Whether this is measured of `chain`: some chains are there for one comparison.
+    /// Whether `chain` is measured with this scenario: some chains exist for one comparison.
     pub(super) fn fits(self, chain: &Chain) -> bool {
         (self.is_dicom() || !chain.is_dicom()) && (self == Self::Bulk || !chain.compares_ciphers())
     }
@@ -67,29 +68,29 @@ pub(crate) type Figure = (String, f64);
 /// No scenario is silent for longer.
 const STALL: Duration = Duration::from_secs(60);
 
-/// PDUs of stored objects: DCMTK's default, and one that archives like better.
+/// PDU lengths of stored objects: DCMTK's default, and a better one for archives.
 const STORE_PDUS: [(u32, &str); 2] = [
     (16 << 10, "store_16k_s_per_gb"),
     (128 << 10, "store_128k_s_per_gb"),
 ];
 
-/// Messages a second beside bulk.
+/// Messages per second next to bulk.
 const MIXED_RATE: u32 = 50;
 
-/// What a scenario needs beside the chain.
+/// The requirements of a scenario besides the chain.
 #[derive(Debug)]
 pub(crate) struct Bench<'a> {
     pub(crate) plan: &'a Plan,
     pub(crate) series: &'a Series,
     pub(crate) cores: dicom::Cores,
-    /// Compare every byte: in the warm-up, whose figures do not count.
+    /// Compare every byte: only in the warm-up, whose figures do not count.
     pub(crate) compare: bool,
 }
 
 impl Bench<'_> {
     /// # Errors
     ///
-    /// Where bytes are lost or changed, a program fails or something stalls; with what the ends said.
+    /// Bytes are lost or changed, a program fails, or something stalls; with the output of the ends.
     pub(crate) fn measure(&self, what: Scenario, chain: &Running) -> anyhow::Result<Vec<Figure>> {
         let figures = match what {
             Scenario::Bulk => self.bulk(chain),
@@ -110,7 +111,7 @@ impl Bench<'_> {
             options.between.streams = streams;
             options.between.stall = STALL.as_secs();
             options.pieces.count_only = !self.compare;
-            // The same connections with next to nothing in them: handshakes are no part of bulk.
+            // The same connections with almost no payload: handshakes are not part of bulk.
             options.size = 4 * u64::from(streams);
             let (_, empty) = used(chain, || bulk::run(&options))?;
             options.size = self.plan.size.max(options.size);
@@ -128,7 +129,7 @@ impl Bench<'_> {
         Ok(figures)
     }
 
-    /// With B alone, by a client of our own: what originates has no part in it.
+    /// With B only, by a client of the bench; the originating end is not involved.
     fn handshake(&self, chain: &Running) -> anyhow::Result<Vec<Figure>> {
         let Some(b) = chain.terminator.as_ref() else {
             return Ok(Vec::new());
@@ -177,7 +178,7 @@ impl Bench<'_> {
         let mut options: mixed::Options = load::defaults(chain.connect, chain.target);
         options.between.stall = STALL.as_secs();
         options.pieces.count_only = !self.compare;
-        // Few enough that a core which is busy with bulk can answer each before the next is due.
+        // Few enough that a core with bulk can answer each before the next is due.
         options.rate = MIXED_RATE;
         options.count = (self.plan.messages / MIXED_RATE).max(1);
         let report = mixed::run(&options)?;
@@ -222,19 +223,19 @@ impl Bench<'_> {
         Ok(figures)
     }
 
-    /// The chain must be fresh: memory that it once had and gave back would hide what it takes now.
+    /// The chain must be new: memory that was used and freed before would hide the memory that is used now.
     fn idle(&self, chain: &Running) -> anyhow::Result<Vec<Figure>> {
         let Some(ends) = chain.pids() else {
             return Ok(Vec::new());
         };
         let before = [memory(&ends[0])?, memory(&ends[1])?];
-        // The far ends are held by a channel: a thread for each would be memory, of ours.
+        // A channel holds the far ends: a thread for each would cost memory.
         let (hold, held) = channel();
         let hold = Arc::new(hold);
         let between = between(chain);
         let echo = Server::start(&between, move |mut stream| {
             echo_once(&mut stream)?;
-            // Nobody receives once the run has failed elsewhere.
+            // No thread receives any more after the run has failed elsewhere.
             let _ = hold.send(stream);
             Ok(())
         })?;
@@ -259,7 +260,7 @@ impl Bench<'_> {
     }
 }
 
-/// The chain's addresses, for ends of our own.
+/// The addresses of the chain, for ends of the bench.
 fn between(chain: &Running) -> Between {
     let options: pingpong::Options = load::defaults(chain.connect, chain.target);
     Between {
@@ -268,7 +269,7 @@ fn between(chain: &Running) -> Between {
     }
 }
 
-/// CPU seconds that A and B used while it ran; none where there is neither.
+/// The CPU seconds of A and B meanwhile; none if there is neither.
 fn used<T>(
     chain: &Running,
     run: impl FnOnce() -> anyhow::Result<T>,
@@ -287,7 +288,7 @@ fn number(report: &Report, name: &str) -> anyhow::Result<f64> {
         .with_context(|| format!("the scenario gives no {name}"))
 }
 
-/// What an idle or short connection says, and hears again.
+/// The message of an idle or short connection, and its echo.
 const WORD: [u8; 200] = [b'w'; 200];
 
 fn speak(stream: &mut TcpStream) -> anyhow::Result<()> {
