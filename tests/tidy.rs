@@ -32,7 +32,7 @@ fn only_uring_and_sys_name_the_crates_of_the_ring() {
 }
 
 #[test]
-fn what_runs_on_a_worker_sleeps_by_its_own_timers() {
+fn code_on_a_worker_sleeps_with_the_timers_of_its_loop() {
     expect_none(layers::tokio_timers);
 }
 

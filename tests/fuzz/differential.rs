@@ -151,7 +151,7 @@ fn two_handshakes_with_the_same_chance_are_one() {
 }
 
 #[test]
-fn what_one_layer_seals_the_other_opens() {
+fn each_record_layer_opens_what_the_other_seals() {
     let _alone = alone();
     let count = seeds(|seed| {
         let _named = Named(seed);

@@ -87,7 +87,7 @@ fn an_address_that_leads_nowhere_holds_up_no_connection_and_is_logged() {
 }
 
 #[test]
-fn a_machine_without_source_ports_says_so_and_does_not_blame_the_target() {
+fn a_machine_without_source_ports_logs_it_and_does_not_blame_the_target() {
     if !tier::ready("network", &[Need::Namespaces]) {
         return;
     }

@@ -145,7 +145,7 @@ fn short_cut_is_survived() {
 }
 
 #[test]
-fn absent_far_site_is_told_within_five_seconds() {
+fn absent_remote_site_is_a_rejection_within_five_seconds() {
     if !tier::ready("network", &[Need::Namespaces]) {
         return;
     }

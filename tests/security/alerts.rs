@@ -71,7 +71,7 @@ fn an_answer_that_is_owed_goes_out_before_the_alert() {
 
 /// Goal: an error before encryption is answered with an alert, whichever part of the gateway detects it.
 #[test]
-fn what_the_tls_library_refuses_in_silence_is_answered_by_a_plain_alert() {
+fn errors_that_the_tls_library_refuses_silently_are_answered_by_a_plain_alert() {
     let pki = Pki::new();
     let (gateway, port) = terminating(&pki, "in-place");
     // A part of a message, and a record of another kind before its rest (RFC 8446 section 5.1).

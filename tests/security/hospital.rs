@@ -123,7 +123,7 @@ fn permitted(organisation: &str) -> Vec<u8> {
 /// names is accepted; a chain that breaks one of these rules receives nothing, and the log names the rule and
 /// the certificate.
 #[test]
-fn terminate_takes_the_chains_of_a_hospital_pki_and_refuses_what_its_ca_forbids() {
+fn terminate_accepts_the_chains_of_a_hospital_pki_and_refuses_those_that_its_ca_forbids() {
     let pki = Pki::new();
     let hospital = Hospital::new();
     let mut own = pki.leaf(OWN);

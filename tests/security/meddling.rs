@@ -30,7 +30,7 @@ struct Run {
 /// not send in that order, and none sees a clean end of an incomplete stream. Method: random streams with one
 /// random change each; every byte and both endings are compared.
 #[test]
-fn whatever_is_done_on_the_way_nothing_false_arrives_and_nothing_short_looks_whole() {
+fn an_attacker_on_the_path_causes_no_wrong_byte_and_no_clean_end_of_an_incomplete_stream() {
     let seed = seed();
     let plan = move |number| Plan::of(seed, number, false);
     let (told, outcomes) = channel();

@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn a_promise_whose_test_nobody_wrote_is_found() {
+    fn a_promise_with_a_missing_test_is_found() {
         let readme = Source::new(
             "README.md",
             "| a | `direct::held` |\n| b | `network::held` `direct::wan::there` `std::fs` |\n",

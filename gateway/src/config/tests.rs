@@ -105,7 +105,7 @@ fn every_good_configuration_is_accepted() {
 }
 
 #[test]
-fn the_documented_example_means_what_it_says() {
+fn the_documented_example_is_resolved_as_documented() {
     let config = good("design.toml");
     assert_eq!(config.file, Path::new("/etc/wardgate/design.toml"));
     assert_eq!(config.gateway.cores, CPUS);

@@ -149,7 +149,7 @@ fn refusals_are_reported_in_the_terms_of_the_standard() {
         ),
         (
             &[made::pdu(0x05, &[0; 4])],
-            "a PDU of type 05H came where an A-ASSOCIATE-AC was due",
+            "received a PDU of type 05H in place of an A-ASSOCIATE-AC",
         ),
     ];
     for (pdus, words) in cases {

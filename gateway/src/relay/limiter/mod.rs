@@ -395,7 +395,7 @@ mod tests {
     }
 
     #[tokio::test(flavor = "current_thread")]
-    async fn one_address_over_its_share_reads_the_number_and_what_it_may_be() {
+    async fn one_address_over_its_share_is_logged_with_the_number_and_the_possible_cause() {
         let limiter = limiter(40);
         let first = admit(&limiter, Stage::Handshake, address(1));
         let _others: Vec<_> = (0..20)
