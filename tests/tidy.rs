@@ -1,7 +1,7 @@
-//! Reads the project's files and says where they break a rule of CONTRIBUTING.md.
+//! Reads the project's files and reports where they break a rule of CONTRIBUTING.md.
 //!
-//! Each test here is one rule over the whole tree. What finds the breaches lies in `tidy/`, and beside
-//! each finder a test shows it something that breaks the rule.
+//! Each test here is one rule for the whole tree. The finders are in `tidy/`; next to each finder, a test
+//! shows it a violation.
 
 #[path = "tidy/commands.rs"]
 mod commands;
@@ -131,7 +131,7 @@ fn every_row_of_the_threat_model_names_tests_that_exist() {
     report(&documents::rows_without_test(model));
 }
 
-/// Holds one rule against every file and names each breach.
+/// Checks every file against one rule and reports each violation.
 fn expect_none<F: IntoIterator<Item = Finding>>(rule: impl Fn(&Source) -> F) {
     report(
         &source::all(root())

@@ -170,8 +170,7 @@ fn an_interface_that_this_machine_lacks_is_valid_and_gives_a_warning() {
 fn a_way_back_and_a_listener_for_several_archives_are_good() {
     let pki = Pki::new();
     let peers = [format!("dns:{B}")];
-    let archives = r#"[{ called = "A", targets = ["127.0.0.1:105"] }, { called = ["B"], targets = \
-        ["127.0.0.1:106"] }]"#;
+    let archives = r#"[{ called = "A", targets = ["127.0.0.1:105"] }, { called = ["B"], targets = ["127.0.0.1:106"] }]"#;
     let site = originate(&pki.leaf(A))
         .name("out")
         .crl(&pki.crl())
