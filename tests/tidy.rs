@@ -1,7 +1,7 @@
-//! Reads the project's files and says where they break a rule of CONTRIBUTING.md.
+//! Reads the project's files and reports where they break a rule of CONTRIBUTING.md.
 //!
-//! Each test here is one rule over the whole tree. What finds the breaches lies in `tidy/`, and beside
-//! each finder a test shows it something that breaks the rule.
+//! Each test here is one rule for the whole tree. The finders are in `tidy/`; next to each finder, a test
+//! shows it a violation.
 
 #[path = "tidy/circles.rs"]
 mod circles;
@@ -42,7 +42,7 @@ fn only_uring_and_sys_name_the_crates_of_the_ring() {
 }
 
 #[test]
-fn what_runs_on_a_worker_sleeps_by_its_own_timers() {
+fn code_on_a_worker_sleeps_with_the_timers_of_its_loop() {
     expect_none(layers::tokio_timers);
 }
 
@@ -156,7 +156,7 @@ fn every_row_of_the_threat_model_names_tests_that_exist() {
     report(&documents::rows_without_test(model));
 }
 
-/// Holds one rule against every file and names each breach.
+/// Checks every file against one rule and reports each violation.
 fn expect_none<F: IntoIterator<Item = Finding>>(rule: impl Fn(&Source) -> F) {
     report(
         &source::all(root())

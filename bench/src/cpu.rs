@@ -19,18 +19,18 @@ pub(crate) struct Meter {
 }
 
 impl Meter {
-    /// Looks at the processes for the first time.
+    /// Reads the processes for the first time.
     ///
     /// # Errors
     ///
-    /// Where there is no such process.
+    /// There is no such process.
     pub(crate) fn start(pids: &[u32]) -> anyhow::Result<Self> {
         let before = pids.iter().map(|&pid| Ok((pid, used_by(pid)?)));
         let before = before.collect::<anyhow::Result<_>>()?;
         Ok(Self { before })
     }
 
-    /// What each has used since then, in the order of the process ids.
+    /// The time that each process has used since, in the order of the process ids.
     pub(crate) fn read(&self) -> anyhow::Result<Used> {
         let used = self
             .before
@@ -93,9 +93,9 @@ fn ticks(stat: &str) -> Option<u64> {
     Some(user + system)
 }
 
-/// Does the work on one CPU, all threads that it starts included; without a number, on any.
+/// Runs the work on one CPU, with all threads that it starts; without a number, on any CPU.
 ///
-/// The work has a thread of its own, so the caller's affinity stays what it is.
+/// The work runs on a separate thread, so the affinity of the caller stays unchanged.
 pub(crate) fn pinned<T: Send>(
     cpu: Option<usize>,
     work: impl FnOnce() -> anyhow::Result<T> + Send,

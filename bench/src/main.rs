@@ -1,8 +1,8 @@
-//! `wardgate-bench`: pushes bytes through whatever stands between two addresses, and measures.
+//! `wardgate-bench`: transfers bytes through a program between two addresses, and measures.
 //!
-//! The generator connects to one address, the sink listens on the other; what lies between is a pair
-//! of gateways, another program, or nothing. It uses no code of the gateway, so that it does not share
-//! the gateway's mistakes; `micro` alone runs pieces of the gateway.
+//! The generator connects to one address, the sink listens on the other. Between them is a pair of gateways,
+//! another program, or nothing. The bench uses no code of the gateway, so that it does not share the
+//! gateway's mistakes; only `micro` runs pieces of the gateway.
 
 mod chain;
 mod cpu;
@@ -43,7 +43,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Push bytes through several connections, and compare what arrives
+    /// Transfer bytes through several connections, and compare the received bytes
     Bulk(bulk::Options),
     /// Store DICOM objects through several associations
     Dicom(dicom::Options),
@@ -51,20 +51,20 @@ enum Command {
     Handshake(handshake::Options),
     /// Run single pieces of the byte path in memory, and measure each
     Micro(micro::Options),
-    /// Let many connections rest, and measure what each costs in memory
+    /// Let many connections rest, and measure the memory of each
     Idle(idle::Options),
-    /// Measure what bulk does to the latency of small messages beside it
+    /// Measure the effect of bulk on the latency of small messages
     Mixed(mixed::Options),
-    /// Send a message, wait for its echo, and measure how long that took
+    /// Send a message, wait for its echo, and measure the time
     Pingpong(pingpong::Options),
-    /// Measure wardgate beside the programs that one would run instead, all in one run
+    /// Measure wardgate and comparable programs, all in one run
     Peers(peers::Options),
-    /// Relay plain bytes without crypto: the floor that gateways are measured against
+    /// Relay plain bytes without crypto: the floor for gateways
     Relay(relay::Options),
-    /// Become a program on one core
+    /// Run a program on one core
     #[command(hide = true)]
     Pinned(pin::Options),
-    /// Push bytes through more and more connections
+    /// Transfer bytes through an increasing number of connections
     Scale(scale::Options),
 }
 

@@ -4,21 +4,21 @@ use std::fs;
 
 use anyhow::Context as _;
 
-/// What a process holds, in KiB.
+/// The memory of a process, in KiB.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Memory {
     /// All pages that are in memory.
     pub(crate) rss: u64,
-    /// The same, each shared page divided by the number of those who share it.
+    /// The same, with each shared page divided by the number of its users.
     pub(crate) pss: u64,
 }
 
 impl Memory {
-    /// What each process holds now.
+    /// The current memory of each process.
     ///
     /// # Errors
     ///
-    /// Where a process is gone or belongs to another user.
+    /// A process has ended or belongs to another user.
     pub(crate) fn of_all(pids: &[u32]) -> anyhow::Result<Vec<Self>> {
         pids.iter().map(|&pid| Self::of(pid)).collect()
     }

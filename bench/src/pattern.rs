@@ -1,26 +1,26 @@
-//! A stream's payload: every byte follows from the stream's number and the byte's place in it.
+//! The payload of a stream: every byte follows from the number of the stream and the byte's position.
 //!
-//! Bytes that were lost, doubled, moved or given to another stream do not compare equal. All streams
-//! share one block of memory and begin at different places of it: sending costs no filling.
+//! Bytes that are lost, doubled, moved or from another stream do not compare equal. All streams share one
+//! block of memory and begin at different positions in it, so no buffer has to be filled.
 
 use std::io::IoSlice;
 use std::sync::OnceLock;
 
-/// Bytes of one stream. The first four spell its number, the others come from the shared block.
+/// The bytes of one stream. The first four hold its number, the others come from the shared block.
 #[derive(Debug, Clone)]
 pub(crate) struct Pattern {
     number: [u8; NUMBER],
-    /// Where in the block the stream begins.
+    /// The position in the block at which the stream begins.
     offset: u64,
 }
 
-/// Octets that spell a stream's number.
+/// The bytes that hold a stream's number.
 pub(crate) const NUMBER: usize = 4;
 
-/// A prime a little above 64 KiB: no buffer size hides a shift.
+/// A prime a little above 64 KiB, so that no buffer size hides a shift.
 const BLOCK: usize = 65_537;
 
-/// Streams begin so far apart in the block; any number that the block's length does not divide.
+/// The distance between the beginnings of streams; any number that does not divide the block's length.
 const STRIDE: u64 = 25_033;
 
 impl Pattern {
@@ -32,7 +32,7 @@ impl Pattern {
         }
     }
 
-    /// Fills a buffer with what stands at `position` of the stream.
+    /// Fills a buffer with the bytes from `position` of the stream.
     pub(crate) fn fill(&self, position: u64, buffer: &mut [u8]) {
         let mut filled = 0;
         while filled < buffer.len() {
@@ -42,7 +42,7 @@ impl Pattern {
         }
     }
 
-    /// Whether bytes that arrived are what stands at `position` of the stream.
+    /// Whether received bytes are the bytes from `position` of the stream.
     pub(crate) fn holds(&self, position: u64, bytes: &[u8]) -> bool {
         let mut seen = 0;
         while seen < bytes.len() {
@@ -55,7 +55,7 @@ impl Pattern {
         true
     }
 
-    /// So many bytes from `position` on as a list for one vectored write.
+    /// The given number of bytes from `position` on, as a list for one vectored write.
     pub(crate) fn gather(&self, position: u64, length: usize) -> Vec<IoSlice<'_>> {
         let mut pieces = Vec::with_capacity(length / BLOCK + 3);
         let mut gathered = 0;
@@ -67,7 +67,7 @@ impl Pattern {
         pieces
     }
 
-    /// The bytes from `position` on that lie side by side, `most` of them at most and one at least.
+    /// The contiguous bytes from `position` on, at least one and at most `most`.
     fn piece(&self, position: u64, most: usize) -> &[u8] {
         let (bytes, from) = match usize::try_from(position) {
             Ok(position) if position < NUMBER => (&self.number[..], position),
@@ -82,7 +82,7 @@ impl Pattern {
     }
 }
 
-/// Xorshift: no compressor between shortens it.
+/// Xorshift, so that no compression on the path shortens the payload.
 fn block() -> &'static [u8] {
     static BYTES: OnceLock<Vec<u8>> = OnceLock::new();
     BYTES.get_or_init(|| {
@@ -104,7 +104,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_filled_holds_at_its_place_and_nowhere_else() {
+    fn filled_bytes_match_only_at_their_position() {
         let pattern = Pattern::of_stream(7);
         let mut bytes = vec![0; 200_000];
         pattern.fill(1_000_003, &mut bytes);
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_gathered_is_what_is_filled() {
+    fn gathered_bytes_equal_filled_bytes() {
         let pattern = Pattern::of_stream(3);
         for (position, length) in [(0, 1), (2, 5), (3, 200_000), (65_530, 20)] {
             let mut filled = vec![0; length];

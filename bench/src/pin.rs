@@ -1,7 +1,6 @@
-//! Which core a thread or a program runs on.
+//! Selects the core of a thread or a program.
 //!
-//! A thread passes its core on to the threads and programs that it starts, so it is enough to move the
-//! thread that starts them.
+//! Threads and programs that a thread starts inherit its core, so it is enough to move the starting thread.
 
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt as _;
@@ -16,7 +15,7 @@ use rustix::thread::CpuSet;
 /// A program and the core that it gets.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Options {
-    /// The core that it runs on, with all its threads
+    /// The core for the program and all its threads
     #[arg(long, value_name = "CORE")]
     core: usize,
     /// The program and its arguments
@@ -24,11 +23,11 @@ pub(crate) struct Options {
     command: Vec<OsString>,
 }
 
-/// Becomes the program, on its core. It ends with the process that started it.
+/// Runs the program on its core, in place of this one. It ends with the process that started it.
 ///
 /// # Errors
 ///
-/// Where the core is not there or the program cannot be run; otherwise this does not return.
+/// The core does not exist or the program cannot be run; otherwise the function does not return.
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let (program, arguments) = options.command.split_first().context("no program named")?;
     this_thread(options.core)?;
@@ -59,17 +58,17 @@ pub(crate) fn allowed() -> anyhow::Result<Vec<usize>> {
         .collect())
 }
 
-/// The core of listening ends; [`ANY`] where none was asked for.
+/// The core of listening ends; [`ANY`] if none was requested.
 static LISTENING: AtomicUsize = AtomicUsize::new(ANY);
 
 const ANY: usize = usize::MAX;
 
-/// From now on listening ends run on this core; connecting ends stay on that of the calling thread.
+/// From now on, listening ends run on this core; connecting ends stay on the core of the calling thread.
 pub(crate) fn listening_ends(core: usize) {
     LISTENING.store(core, Ordering::Relaxed);
 }
 
-/// Moves the calling thread to the core of listening ends, where one was asked for.
+/// Moves the calling thread to the core of listening ends, if one was requested.
 pub(crate) fn as_listening_end() {
     let core = LISTENING.load(Ordering::Relaxed);
     if core != ANY

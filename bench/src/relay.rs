@@ -1,7 +1,7 @@
-//! A plain relay without crypto: the floor that gateways are measured against.
+//! A plain relay without crypto: the floor for the measurements of gateways.
 //!
-//! One thread, one read of a large batch, one write of what it got. It knows no limits, no deadlines
-//! and no log, and is no product: an error on either side closes both.
+//! One thread, one read of a large batch, one write of the bytes it got. The relay has no limits, deadlines
+//! or log, and is not a product: an error on either side closes both.
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read as _, Write as _};
@@ -15,13 +15,13 @@ use rustix::event::epoll::{self, EventData, EventFlags};
 
 use crate::size;
 
-/// Where from, where to, and how much at once.
+/// The addresses, and the batch size.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Options {
-    /// Where it listens
+    /// Listen address
     #[arg(long, value_name = "ADDR")]
     pub(crate) listen: SocketAddr,
-    /// Where each connection goes to
+    /// Target of each connection
     #[arg(long, value_name = "ADDR")]
     pub(crate) target: SocketAddr,
     /// Bytes that are read at once
@@ -29,7 +29,7 @@ pub(crate) struct Options {
     pub(crate) batch: usize,
 }
 
-/// Larger batches gain nothing.
+/// Larger batches bring no gain.
 const BATCH_MAX: u64 = 64 << 20;
 
 fn batch(text: &str) -> Result<usize, String> {
@@ -59,12 +59,12 @@ struct Relay {
     target: SocketAddr,
     slots: Vec<Option<Connection>>,
     free: Vec<usize>,
-    /// Slots whose pumps may have something to do; each stands here once.
+    /// The connections with work for a direction; each is listed once.
     ready: VecDeque<usize>,
     batches: Batches,
 }
 
-/// The two sockets of a connection, and a pump that reads each and writes the other.
+/// The two sockets of a connection, with one direction from each to the other.
 struct Connection {
     sides: [TcpStream; 2],
     pumps: [Pump; 2],
@@ -75,14 +75,14 @@ struct Connection {
 #[derive(Default)]
 struct Pump {
     readable: bool,
-    /// The end is among what is left to read, so a short read does not mean that there is no more.
+    /// The end is among the bytes left to read, so a short read does not mean that there is no more.
     ending: bool,
     writable: bool,
     pending: Option<(Vec<u8>, Range<usize>)>,
     done: bool,
 }
 
-/// Batches that no pump holds at the moment; the one used last is taken first, it is still cached.
+/// Unused batches; the last used one is taken first, because it is still cached.
 struct Batches {
     size: usize,
     free: Vec<Vec<u8>>,
@@ -97,7 +97,7 @@ impl Batches {
 /// Event data of the listener; connections have twice their slot, plus the side.
 const LISTENER: u64 = u64::MAX;
 
-/// Events that one wait takes.
+/// The events that one wait returns.
 const EVENTS: usize = 256;
 
 impl Relay {
@@ -124,10 +124,10 @@ impl Relay {
         })
     }
 
-    /// Takes the events that there are and gives every ready connection one turn.
+    /// Processes the available events and serves every ready connection once.
     fn turn(&mut self) -> anyhow::Result<()> {
         let mut events = Vec::with_capacity(EVENTS);
-        // Nothing to wait for while a connection still has something to do.
+        // Without waiting while a connection still has work.
         let poll = rustix::event::Timespec::default();
         let timeout = (!self.ready.is_empty()).then_some(&poll);
         match epoll::wait(
@@ -154,9 +154,9 @@ impl Relay {
 
     fn accept(&mut self) {
         while let Ok((plain, _)) = self.listener.accept() {
-            // On loopback the kernel answers at once: not worth a state of its own.
+            // On loopback the kernel answers at once, so there is no separate state.
             if let Ok(far) = TcpStream::connect(self.target) {
-                // A connection that cannot be watched is closed by being dropped.
+                // A connection that cannot be watched is closed when it is dropped.
                 let _ = self.watch([plain, far]);
             }
         }
@@ -208,7 +208,7 @@ impl Relay {
     }
 }
 
-/// What a connection or a pump came to.
+/// The result of a connection or a direction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Turn {
     Again,
@@ -240,7 +240,7 @@ impl Connection {
 }
 
 impl Pump {
-    /// One read and one write at most, so that no connection keeps the others waiting.
+    /// At most one read and one write, so that no connection delays the others.
     fn turn(&mut self, from: &TcpStream, to: &TcpStream, all: &mut Batches) -> io::Result<Turn> {
         if self.done {
             return Ok(Turn::Over);
@@ -351,14 +351,14 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_that_waits_holds_up_nobody_else() {
+    fn a_reader_that_waits_does_not_delay_others() {
         let (address, target) = start(1 << 20);
         let mut stalled = connect(address);
         let (_unread, _) = target.accept().expect("the relay connects");
         stalled
             .set_nonblocking(true)
             .expect("the mode can be changed");
-        // Until the buffers on the way are full: of the kernel, and one batch in the relay.
+        // Until all buffers on the path are full: those of the kernel, and one batch in the relay.
         while stalled.write(&[0; 65_536]).is_ok() {}
         let mut other = connect(address);
         let (mut far, _) = target.accept().expect("the relay connects");

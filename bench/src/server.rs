@@ -14,7 +14,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use crate::load::Between;
 use crate::pin;
 
-/// A listening end that works on each connection and hands over what came of it.
+/// A listening end that works on each connection and returns its result.
 ///
 /// For few connections whose answers must be prompt; `poll::Sink` is for many.
 pub(crate) struct Server<T> {
@@ -25,7 +25,7 @@ pub(crate) struct Server<T> {
 }
 
 impl<T: Send + 'static> Server<T> {
-    /// Listens, and does `work` on each connection. A read or write that stalls fails.
+    /// Listens, and runs `work` on each connection. A read or write that stalls fails.
     pub(crate) fn start<F>(between: &Between, work: F) -> anyhow::Result<Self>
     where
         F: Fn(TcpStream) -> io::Result<T> + Send + Sync + 'static,
@@ -51,7 +51,7 @@ impl<T: Send + 'static> Server<T> {
                         said.then(|| work(stream)).transpose()
                     });
                     if let Some(outcome) = outcome.transpose() {
-                        // Nobody waits any more once the run has failed elsewhere.
+                        // No thread waits any more after the run has failed elsewhere.
                         let _ = sender.send(outcome);
                     }
                 });
@@ -65,12 +65,12 @@ impl<T: Send + 'static> Server<T> {
         })
     }
 
-    /// Where it listens, the port included that the system gave.
+    /// The listen address, with the port that the system selected.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Waits for what came of so many connections; the first failure ends the wait.
+    /// Waits for the results of this number of connections; the first failure ends the wait.
     pub(crate) fn wait(&self, connections: u32, stall: Duration) -> anyhow::Result<Vec<T>> {
         self.outcomes.wait(connections, stall)
     }
@@ -79,7 +79,7 @@ impl<T: Send + 'static> Server<T> {
 impl<T> Drop for Server<T> {
     fn drop(&mut self) {
         self.stopping.store(true, Ordering::Relaxed);
-        // Wakes the acceptor; where even this fails, the process is about to end anyway.
+        // Wakes the acceptor; if even this fails, the process is about to end anyway.
         if TcpStream::connect(self.address).is_ok()
             && let Some(acceptor) = self.acceptor.take()
         {
@@ -88,7 +88,7 @@ impl<T> Drop for Server<T> {
     }
 }
 
-/// Waits for the first byte. A connection on which nothing is said is a probe's, and none of the run's.
+/// Waits for the first byte. A silent connection belongs to a probe and not to the run.
 fn speaks(stream: &TcpStream) -> io::Result<bool> {
     match stream.peek(&mut [0]) {
         Ok(n) => Ok(n > 0),
@@ -97,11 +97,12 @@ fn speaks(stream: &TcpStream) -> io::Result<bool> {
     }
 }
 
-/// What came of each connection of a listening end.
+/// The result of each connection of a listening end.
 pub(crate) struct Outcomes<T>(pub(crate) Receiver<io::Result<T>>);
 
 impl<T> Outcomes<T> {
-    /// Waits for so many; the first failure ends the wait, and so does nothing for `stall`.
+    /// Waits for this number of results; the first failure ends the wait, and so does no movement for
+    /// `stall`.
     pub(crate) fn wait(&self, connections: u32, stall: Duration) -> anyhow::Result<Vec<T>> {
         (0..connections)
             .map(|n| {
@@ -117,7 +118,7 @@ impl<T> Outcomes<T> {
 /// Connections that may wait for their acceptance; the kernel lowers it to its own limit.
 const BACKLOG: i32 = 4096;
 
-/// Listens as asked; what is accepted inherits the congestion control.
+/// Listens as requested; accepted sockets inherit the congestion control.
 pub(crate) fn listen(between: &Between) -> anyhow::Result<TcpListener> {
     let address = between.listen;
     let socket = socket(address, between)?;
@@ -129,14 +130,14 @@ pub(crate) fn listen(between: &Between) -> anyhow::Result<TcpListener> {
     Ok(socket.into())
 }
 
-/// Connects, and sets what both ends set: no Nagle, and no wait longer than the stall.
+/// Connects, and sets the options of both ends: no Nagle, and no wait longer than the stall.
 pub(crate) fn connect(to: SocketAddr, between: &Between) -> anyhow::Result<TcpStream> {
     let stream = dial(to, between).with_context(|| format!("cannot connect to {to}"))?;
     prepare(&stream, between.stall())?;
     Ok(stream)
 }
 
-/// Connects from the first address that has a port left.
+/// Connects from the first address with a free port.
 fn dial(to: SocketAddr, between: &Between) -> anyhow::Result<TcpStream> {
     let mut sources = sources(to);
     loop {
@@ -152,7 +153,7 @@ fn dial(to: SocketAddr, between: &Between) -> anyhow::Result<TcpStream> {
     }
 }
 
-/// The address that the kernel chooses, and on loopback others after it: each has its own ports.
+/// The address that the kernel selects, and on loopback others after it: each has its own ports.
 fn sources(to: SocketAddr) -> impl ExactSizeIterator<Item = Option<SocketAddr>> {
     let others = match to.ip() {
         IpAddr::V4(ip) if ip.is_loopback() => 8_u8,
@@ -226,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_that_says_nothing_is_not_counted() {
+    fn a_silent_connection_is_not_counted() {
         let between = Between::on_loopback(1);
         let server = Server::start(&between, |_| Ok(())).expect("it listens");
         drop(connect(server.address(), &between).expect("it accepts"));

@@ -42,7 +42,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_size_is_refused_with_a_reason() {
+    fn text_that_is_not_a_size_is_refused_with_a_reason() {
         for text in ["", "GiB", "-1", "1.5GiB", "1gib", "0", "99999999999GiB"] {
             assert!(parse(text).is_err(), "{text}");
         }

@@ -1,4 +1,4 @@
-//! The record layer with the pool: batches are sealed and opened where they lie.
+//! The record layer with the pool: batches are sealed and opened in place.
 
 use std::sync::Arc;
 
@@ -15,17 +15,17 @@ use wardgate_tests::tls::{TLS13, client_config, server_config};
 
 use crate::allocations;
 
-/// Batches that go from one end to the other.
+/// The number of batches from one end to the other.
 const BATCHES: usize = 1000;
 
-/// What the batches hold: one message, a small buffer of records, a large one.
+/// The contents of the batches: one message, a small buffer of records, a large one.
 const FILLS: [(Size, usize); 3] = [
     (Size::Small, 200),
     (Size::Small, 4 * PLAINTEXT_ROOM),
     (Size::Large, 64 * PLAINTEXT_ROOM),
 ];
 
-/// Many batches of each kind by each cipher, after one of each that warms the pool up.
+/// Many batches of each kind with each cipher, after one of each that fills the pool.
 pub(crate) fn sealing_and_opening_allocate_nothing() {
     for cipher in Cipher::ALL {
         carry_batches(cipher);
@@ -47,7 +47,7 @@ fn carry_batches(cipher: Cipher) {
     }
 }
 
-/// Both ends of a connection, each with a pool of its own.
+/// Both ends of a connection, each with its own pool.
 struct Ends {
     sealing: InPlace,
     opening: InPlace,
@@ -68,7 +68,7 @@ impl Ends {
         }
     }
 
-    /// One turn of each end: as `relay` does it, with a copy in place of the sockets.
+    /// One turn of each end: like `relay`, with a copy in place of the sockets.
     fn carry(&mut self, size: Size, octets: usize) {
         let mut batch = self.here.batch(size);
         let lent = batch.lend();
@@ -95,7 +95,7 @@ impl Ends {
     }
 }
 
-/// The layers of a client and a server that have shaken hands.
+/// The layers of a client and a server after their handshake.
 fn shaken(cipher: Cipher) -> (InPlace, InPlace) {
     let pki = Pki::new();
     let leaf = pki.leaf("gw.example");
@@ -116,10 +116,10 @@ fn shaken(cipher: Cipher) -> (InPlace, InPlace) {
     (in_place(client, cipher), in_place(server, cipher))
 }
 
-/// Octets that hold any flight of these handshakes.
+/// Bytes enough for any flight of these handshakes.
 const ROOM: usize = 64 << 10;
 
-/// All that one end can do with what came; says whether its handshake is over.
+/// Processes received bytes as far as possible; returns whether the handshake is over.
 fn flight(end: &mut Session, incoming: &mut Buffer, outgoing: &mut Buffer) -> bool {
     let mut words = Vec::new();
     let step = loop {

@@ -1,7 +1,7 @@
-//! The allocations tier: in steady state the byte path asks the system for no memory.
+//! The allocations tier: in steady state, the byte path allocates no memory.
 //!
-//! The allocator of this program counts for all of its threads. Hence one test, which looks at one thing
-//! after the other while nothing else runs.
+//! The allocator of this program counts for all threads. Hence there is only one test, which measures one
+//! thing after the other while nothing else runs.
 
 mod engine;
 mod relay;
@@ -13,7 +13,7 @@ use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
-/// How often `act` asks for memory, be it new or a change of size.
+/// The number of allocations during `act`, including changes of size.
 fn allocations(act: impl FnOnce()) -> usize {
     let region = Region::new(ALLOCATOR);
     act();

@@ -11,14 +11,14 @@ use wardgate_tests::{DEADLINE, Pki, Site, free_port, until};
 use crate::allocations;
 
 const MIB: usize = 1 << 20;
-/// What moves before anything is counted.
+/// The bytes that move before the count.
 const WARM_UP: usize = 256 * MIB;
-/// What moves while allocations are counted.
+/// The bytes that move during the count.
 const BULK: usize = 256 * MIB;
-/// Messages that go there and come back while allocations are counted.
+/// The messages with answers during the count.
 const MESSAGES: usize = 1000;
-/// What the test's own thread may cost, and what the gateway's timers may meanwhile. The bulk is 32,768
-/// records sealed or opened, and so are the messages 4,000.
+/// The maximum for the test's own thread and the gateway's timers in the meantime. The bulk is 32,768 sealed
+/// or opened records, and the messages are 4,000.
 const ALLOCATIONS_MAX: usize = 40;
 
 pub(crate) fn bulk_and_messages_through_both_modes_allocate_nothing() {
@@ -46,7 +46,7 @@ fn exchange(client: &mut TcpStream, server: &mut TcpStream, count: usize) {
     }
 }
 
-/// Moves bytes one way; a thread for the other end is all that it costs.
+/// Moves bytes in one direction; its only cost is a thread for the other end.
 fn move_bytes(client: &mut TcpStream, server: &mut TcpStream, room: &mut [u8], count: usize) {
     static PIECE: [u8; 256 << 10] = [0x5a; 256 << 10];
     thread::scope(|scope| {
@@ -64,13 +64,13 @@ fn move_bytes(client: &mut TcpStream, server: &mut TcpStream, room: &mut [u8], c
     });
 }
 
-/// A connection through both routes of a gateway that runs for as long as this process.
+/// A connection through both routes of a gateway that runs as long as this process.
 fn join() -> (TcpStream, TcpStream) {
     let pki = Pki::new();
     let exit = TcpListener::bind("127.0.0.1:0").expect("loopback has ports");
     let to = exit.local_addr().expect("it is bound");
     let [entry, wan] = [(); 2].map(|()| SocketAddr::from(([127, 0, 0, 1], free_port())));
-    // A route may not take its own site for its peer.
+    // A route may not accept its own site as its peer.
     let far = pki.leaf("gw.far.example");
     let identity = format!(
         "{{ certificate = {:?}, key = {:?}, trust = {:?} }}",

@@ -14,8 +14,8 @@ use wardgate_tests::tier::workspace;
 
 use crate::pair::{Pair, Through};
 
-/// Dashboards and alerts rest on names, kinds and help: a change is one that users see.
-/// Set `WARDGATE_BLESS=1` to write them as they are now.
+/// Dashboards and alerts depend on names, kinds and help: users see every change. Set `WARDGATE_BLESS=1` to
+/// write the current list.
 #[test]
 fn names_of_metrics_are_those_of_the_golden_list() {
     let through = Through::start();
@@ -129,7 +129,8 @@ fn other_paths_and_methods_are_refused() {
     );
 }
 
-/// What load balancers and monitoring programs ask for. A body after HEAD would be read as the next answer.
+/// The requests of load balancers and monitoring programs. A client would read a body after HEAD as the next
+/// response.
 #[test]
 fn head_is_answered_without_a_body_and_a_query_is_ignored() {
     let through = Through::start();
@@ -147,7 +148,7 @@ fn head_is_answered_without_a_body_and_a_query_is_ignored() {
     assert_eq!((missing.status, missing.body.len()), (404, 0));
 }
 
-/// Many more slow clients than there are places, each of which comes back when it is thrown out.
+/// Many more slow clients than the server has places; each comes back when the gateway closes it.
 #[test]
 fn readiness_is_answered_while_hundreds_of_clients_drip() {
     let through = Through::start();
@@ -165,7 +166,7 @@ fn readiness_is_answered_while_hundreds_of_clients_drip() {
         }
     };
     thread::scope(|scope| {
-        // Also when an assertion fails, or the scope would wait for ever.
+        // Also when an assertion fails; otherwise the scope would wait forever.
         let _over = Defer(|| over.store(true, Ordering::Relaxed));
         for _ in 0..8 {
             scope.spawn(drip);
@@ -189,7 +190,7 @@ impl<F: Fn()> Drop for Defer<F> {
     }
 }
 
-/// Fewer slow clients than there are places: they must cost the others nothing.
+/// Fewer slow clients than places: they must not delay the others.
 #[test]
 fn slow_scraper_does_not_hold_up_others() {
     let through = Through::start();
@@ -204,9 +205,9 @@ fn slow_scraper_does_not_hold_up_others() {
     assert!(took < Duration::from_secs(3), "it took {took:?}");
 }
 
-/// More slow clients than there are places: they are thrown out, and the next is served.
+/// More slow clients than places: the gateway closes them, and serves the next client.
 #[test]
-fn scrapers_that_hang_are_thrown_out() {
+fn scrapers_that_hang_are_closed() {
     let through = Through::start();
     let metrics = through.gateway.metrics_address();
     let hanging: Vec<_> = (0..10).map(|_| connect(metrics)).collect();
@@ -218,7 +219,7 @@ fn scrapers_that_hang_are_thrown_out() {
 fn endless_request_is_cut_off() {
     let through = Through::start();
     let mut stream = connect(through.gateway.metrics_address());
-    // The gateway may have answered and closed before all of it is sent.
+    // The gateway may have answered and closed before the request is completely sent.
     let _ = stream.write_all(&vec![b'x'; 1 << 20]);
     let (count, _) = ending(&mut stream);
     assert!(count < 1000, "{count} bytes of answer");

@@ -1,5 +1,5 @@
-//! An archive that closes: an application behind a TLS peer, which may be no gateway, is told in its own
-//! protocol.
+//! An archive that closes: an application behind a TLS peer, which may be no gateway, receives a DICOM PDU
+//! with the reason.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -30,7 +30,7 @@ fn associate(kind: u8, least: usize) -> Vec<u8> {
         _ => [&[1, 0, 0, 0][..], &syntax].concat(),
     };
     let kind_of_context = if kind == 1 { 0x20 } else { 0x21 };
-    // Private user information, which everybody skips, in items of its own.
+    // Private user information, which every receiver skips, in items of its own.
     let mut user = item(0x51, &[0, 0, 0x40, 0]);
     while user.len() < least.min(60_000) {
         user.extend(item(0xfe, &[0; 1000]));
@@ -57,13 +57,13 @@ fn close(archive: TcpStream, by_reset: bool) {
 
 fn rest(stream: &mut impl Read) -> Vec<u8> {
     let mut heard = Vec::new();
-    // Whatever comes behind the word.
+    // The bytes after the PDU.
     let _ = stream.read_to_end(&mut heard);
     heard
 }
 
 #[test]
-fn an_archive_that_goes_before_it_has_answered_is_a_rejection_behind_tls() {
+fn an_archive_that_closes_before_it_has_answered_is_a_rejection_behind_tls() {
     for by_reset in [false, true] {
         for read in [0, 40, usize::MAX] {
             let terminate = Terminate::with(|site| site.protocol("dicom"));
@@ -84,7 +84,7 @@ fn an_archive_that_goes_before_it_has_answered_is_a_rejection_behind_tls() {
 }
 
 #[test]
-fn an_archive_that_goes_in_an_open_association_is_an_abort_behind_tls() {
+fn an_archive_that_closes_in_an_open_association_is_an_abort_behind_tls() {
     for by_reset in [false, true] {
         let terminate = Terminate::with(|site| site.protocol("dicom"));
         let mut peer = terminate.greeted(TLS13);
@@ -103,7 +103,7 @@ fn an_archive_that_goes_in_an_open_association_is_an_abort_behind_tls() {
 }
 
 #[test]
-fn a_tls_archive_that_goes_before_it_has_answered_is_a_rejection() {
+fn a_tls_archive_that_closes_before_it_has_answered_is_a_rejection() {
     for long in [0, 60_000] {
         for how in ["close_notify", "FIN", "reset"] {
             let originate = Originate::with(|site| site.protocol("dicom"));

@@ -1,7 +1,7 @@
-//! `wardgate check` on good configurations whose files are not, held against golden messages.
+//! `wardgate check` on valid configurations with faulty files, compared with golden messages.
 //!
-//! Wrong configurations themselves are a unit test's (`gateway/src/config/tests.rs`). Set
-//! `WARDGATE_BLESS=1` to write the messages as they are now, then read the difference.
+//! A unit test covers wrong configurations (`gateway/src/config/tests.rs`). Set `WARDGATE_BLESS=1` to write
+//! the current messages, then read the difference.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -14,10 +14,10 @@ use wardgate_tests::{Outcome, Pki, Program, Site, wardgate};
 
 use crate::pair::{A, B};
 
-/// How the remark begins that only root gets.
+/// The beginning of a warning that appears only for root.
 pub(crate) const AS_ROOT: &str = "wardgate runs as root;";
 
-/// Checks a site and holds what it says against `tests/data/check/NAME.expected`.
+/// Checks a site and compares the output with `tests/data/check/NAME.expected`.
 pub(crate) fn golden(name: &str, pki: &Pki, site: &Site) {
     let folder = TempDir::new().expect("the machine has a folder for temporary files");
     let file = folder.path().join("wardgate.toml");
@@ -56,7 +56,8 @@ fn check(file: &Path) -> Outcome {
     program.args(["check", "--config"]).arg(file).run()
 }
 
-/// Writes DATE for each calendar date and TIME for the time behind it, whatever day the test runs on.
+/// Replaces each calendar date by DATE and the time after it by TIME, so that the day of the test does not
+/// matter.
 pub(crate) fn without_dates(text: &str) -> String {
     let shape = |word: &str| -> String {
         let class = |c: char| if c.is_ascii_digit() { '9' } else { c };
@@ -104,7 +105,7 @@ fn good_site_is_good() {
     );
 }
 
-/// What `check` says of a good site, without the path before each line.
+/// The output of `check` for a valid site, without the path before each line.
 fn remarks(site: &Site) -> Vec<String> {
     let folder = TempDir::new().expect("the machine has a folder for temporary files");
     let file = folder.path().join("wardgate.toml");
@@ -122,7 +123,7 @@ fn without_user(outcome: &Outcome) -> Vec<String> {
 }
 
 #[test]
-fn rules_that_leave_something_open_are_good_and_told() {
+fn rules_that_leave_something_open_are_valid_and_give_warnings() {
     let pki = Pki::new();
     let site = || originate(&pki.leaf(A)).name("out").crl(&pki.crl());
     let good = "good; 1 routes";
@@ -131,9 +132,8 @@ fn rules_that_leave_something_open_are_good_and_told() {
         remarks(&site().set("commands", r#"["C-STORE", "C-MOVE"]"#)),
         [
             good,
-            "route \"out\": the images of a C-MOVE come in an association that the other side \
-             opens, and no route is named that brings it; write return = \"NAME\", if it is to \
-             come through this gateway"
+            "route \"out\": the images of a C-MOVE come in an association that the other side opens, but this \
+                route names no route for it; if it is to come through this gateway, write return = \"NAME\""
         ]
     );
     let report = site().set("calling_ae", r#"["CT_A"]"#);
@@ -142,14 +142,14 @@ fn rules_that_leave_something_open_are_good_and_told() {
         remarks(&report.set("rules", "\"report\"")),
         [
             good,
-            "route \"out\": rules = \"report\": what they forbid passes, is logged (\"would refuse\") \
-             and counted in wardgate_would_refuse_total; remove the line to refuse it"
+            "route \"out\": rules = \"report\": what the rules forbid passes, is logged (\"would refuse\") and \
+                counted in wardgate_would_refuse_total; remove the line to refuse it"
         ]
     );
 }
 
 #[test]
-fn an_interface_that_this_machine_lacks_is_good_and_told() {
+fn an_interface_that_this_machine_lacks_is_valid_and_gives_a_warning() {
     let pki = Pki::new();
     let site = || originate(&pki.leaf(A)).name("out").crl(&pki.crl());
     let good = "good; 1 routes";
@@ -280,7 +280,7 @@ fn wrong_revocation_lists_are_named() {
     golden("crl-is-a-certificate", &pki, &site.crl(&pki.trust()));
 }
 
-/// Where trust holds several CAs, each could issue a certificate for every peer.
+/// If a trust file holds several CAs, each of them could issue a certificate for every peer.
 #[test]
 fn trust_of_several_cas_is_refused_with_the_tables_to_write() {
     let pki = Pki::new();
@@ -306,7 +306,7 @@ fn trust_of_several_cas_is_refused_with_the_tables_to_write() {
         );
     golden("trust-of-several-cas", &pki, &site);
 
-    // A key is no CA's to give.
+    // No CA vouches for a `sha256:` identity.
     let pinned = Site::with_identity(&leaf).originate("127.0.0.1:11112", "127.0.0.1:2762", &[pin]);
     let folder = TempDir::new().expect("the machine has a folder for temporary files");
     let file = folder.path().join("wardgate.toml");
@@ -326,7 +326,7 @@ fn a_file_of_all_cas_is_refused_as_the_trust_of_several_peers() {
     };
     golden("trust-of-two-peers", &pki, &of_two(&pki.both_trusts()));
 
-    // One CA that serves both may be meant, and is told.
+    // One CA for both may be intended, and gives a warning.
     let folder = TempDir::new().expect("the machine has a folder for temporary files");
     let file = folder.path().join("wardgate.toml");
     of_two(&pki.trust()).write(&file);
@@ -337,7 +337,7 @@ fn a_file_of_all_cas_is_refused_as_the_trust_of_several_peers() {
 }
 
 #[test]
-fn several_problems_are_told_at_once() {
+fn several_problems_are_reported_at_once() {
     let pki = Pki::new();
     let leaf = pki.odd(A, Kind::Expired);
     fs::set_permissions(&leaf.key, fs::Permissions::from_mode(0o644)).expect("it is ours");

@@ -1,4 +1,4 @@
-//! Connections by the thousand, opened, used and closed: nothing of them may stay behind.
+//! Thousands of connections are opened, used and closed: none of their resources may remain.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -16,16 +16,17 @@ const ROUNDS: usize = 20;
 const CONNECTIONS: usize = 2000;
 /// Threads that open them.
 const CLIENTS: usize = 4;
-/// Bytes to and fro on each.
+/// Bytes in each direction, on each connection.
 const BYTES: usize = 700;
 /// The first rounds fill pools, tables and the allocator's arenas.
 const SETTLED: usize = 3;
-/// Rounds over which the least is taken: what the allocator keeps differs from one to the next.
+/// The minimum over this number of rounds is taken: the memory that the allocator keeps differs between
+/// rounds.
 const WINDOW: usize = 4;
-/// Memory that may differ between two idle moments: 250 bytes for each connection in between.
+/// The memory that may differ between two idle moments: 250 bytes for each connection in between.
 const SLACK: u64 = 8 << 20;
 
-/// What a process holds.
+/// The resources that a process holds.
 #[derive(Debug, Clone, Copy)]
 struct Held {
     descriptors: usize,
@@ -36,7 +37,7 @@ struct Held {
 #[test]
 fn connections_leave_nothing_behind() {
     raise_descriptors();
-    // 2,000 handshakes at once take longer than one may; deadlines are another test's.
+    // 2,000 handshakes at once take longer than the deadline of one; other tests cover deadlines.
     let pair = Pair::with("mllp", |site| {
         site.timeout("handshake", "\"60s\"")
             .timeout("connect", "\"60s\"")
@@ -80,7 +81,7 @@ fn connections_leave_nothing_behind() {
     }
 }
 
-/// What the gateway holds when no connection is open any more.
+/// The resources of the gateway when no connection is open.
 fn settle(gateway: &Gateway, rounds: usize) -> Held {
     let total = (rounds * CONNECTIONS) as u64;
     until("all connections have ended", DEADLINE, || {
@@ -89,7 +90,7 @@ fn settle(gateway: &Gateway, rounds: usize) -> Held {
         (ended == total && open == 0).then_some(())
     });
     let process = gateway.process();
-    // The task of a connection is gone a moment after it was counted; so are its sockets.
+    // The task of a connection and its sockets disappear a moment after the connection was counted.
     let mut seen = process.descriptors();
     let descriptors = until("descriptors come to rest", DEADLINE, || {
         let before = std::mem::replace(&mut seen, process.descriptors());
@@ -148,7 +149,7 @@ fn serve(exit: &TcpListener) {
     }
 }
 
-/// Connections that break leave no more behind than those that end in order.
+/// Broken connections leave no more behind than connections with a clean end.
 #[test]
 fn broken_connections_leave_nothing_behind() {
     let pair = Pair::start("tcp");

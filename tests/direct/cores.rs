@@ -1,5 +1,4 @@
-//! Connections are shared out so that each core carries as much, and no thread beside the workers
-//! carries any of it.
+//! Connections are distributed so that each core carries the same load, and only the workers carry traffic.
 
 use std::io::Write;
 use std::net::{Shutdown, TcpStream};
@@ -14,8 +13,8 @@ use wardgate_tests::{DEADLINE, Gateway, until};
 use crate::pair::{Pair, Through};
 use crate::workers::all_cores;
 
-/// Of connections that come before any of them has carried a byte, each core gets as many, and so
-/// carries as much, since all carry the same.
+/// Connections that open before any of them has carried a byte are distributed evenly. Each core then carries
+/// the same load, because all connections carry the same.
 #[test]
 fn heavy_connections_are_shared_evenly_by_the_cores() {
     for count in [4, 16] {
@@ -36,14 +35,14 @@ fn heavy_connections_are_shared_evenly_by_the_cores() {
     }
 }
 
-/// As connections come that find others at work, each goes where less is carried.
+/// If connections open while others are busy, each goes to the core with the lowest load.
 #[test]
 fn heavy_connections_are_shared_evenly_while_others_are_at_work() {
     let (through, cores) = on_two_cores();
     let mut streams = Vec::new();
     for count in 1..=8 {
         streams.push(Stream::start(through.join()));
-        // It is at work, and was for a while, before the next one comes.
+        // The connection is busy, and was for a while, before the next one opens.
         let moved = || through.gateway.metric("wardgate_core_bytes_total") as u64;
         let aim = moved() + 20 * count * PIECE as u64;
         until("the streams flow", DEADLINE, || {
@@ -53,15 +52,15 @@ fn heavy_connections_are_shared_evenly_while_others_are_at_work() {
     let open = by_core(&through.gateway, "wardgate_core_connections_open");
     let spread = open.iter().max().zip(open.iter().min());
     let spread = spread.map(|(most, least)| most - least);
-    // A machine that is busy with other things lets one core carry less for a while, and it then
-    // gets one more.
+    // On a machine that is busy with other work, one core may carry less for a while, and then get one
+    // connection more.
     assert!(spread <= Some(2), "8 streams on {cores} cores: {open:?}");
     streams.into_iter().for_each(Stream::stop);
 }
 
-/// What the ring cannot do at once, it does when the socket is ready, and never on a thread of the
-/// kernel's own (`iou-wrk-...`), which would run on any core. Seen in the middle of connecting,
-/// handshakes, bulk in both directions, and with peers that do not read.
+/// An operation that the ring cannot do at once is done when the socket is ready, and never on a kernel
+/// thread (`iou-wrk-...`), which would run on any core. Checked while connections are made, during
+/// handshakes, with bulk in both directions, and with peers that do not read.
 #[test]
 fn kernel_carries_nothing_on_threads_of_its_own() {
     let pair = Pair::start("tcp");
@@ -80,7 +79,7 @@ fn kernel_carries_nothing_on_threads_of_its_own() {
         (moved() >= aim).then_some(())
     });
     streams.into_iter().for_each(Stream::stop);
-    // Nobody reads: in the end every buffer on the way is full, and a send waits in each ring.
+    // Nobody reads: in the end every buffer is full, and one send waits in each ring.
     let (mut client, _server) = pair.join();
     client.set_nonblocking(true).expect("it is a socket");
     let mut last = 0;
@@ -93,7 +92,7 @@ fn kernel_carries_nothing_on_threads_of_its_own() {
     expect_no_kernel_threads(&pair);
 }
 
-/// With `busy_poll` a worker stays awake for that long after a message, and no longer.
+/// With `busy_poll`, a worker polls for this time after a message, and then sleeps.
 #[test]
 fn busy_worker_stays_awake_for_its_time_and_then_sleeps() {
     let through = Through::with(|site| site.gateway("busy_poll", "\"100ms\""));
@@ -101,8 +100,8 @@ fn busy_worker_stays_awake_for_its_time_and_then_sleeps() {
     until("the workers sleep", DEADLINE, || {
         samples(&through, |awake| awake == 0).then_some(())
     });
-    // A message takes a few hundred microseconds. On a busy machine it is this test that may come
-    // too late to see the worker awake, and tries again.
+    // A message takes a few hundred microseconds. On a busy machine the test may check too late to see the
+    // worker polling, and tries again.
     until("a worker is awake long after a message", DEADLINE, || {
         send_noise(&mut client, 1, 100);
         expect_noise(&mut server, 1, 100);
@@ -115,7 +114,7 @@ fn busy_worker_stays_awake_for_its_time_and_then_sleeps() {
     through.gateway.stop();
 }
 
-/// Whether `accept` holds for the number of workers awake, at ten moments 2 ms apart.
+/// Whether `accept` holds for the number of polling workers, at ten moments 2 ms apart.
 fn samples(through: &Through, accept: impl Fn(usize) -> bool) -> bool {
     let process = through.gateway.process();
     let awake = || {
@@ -145,7 +144,7 @@ fn expect_no_kernel_threads(pair: &Pair) {
     }
 }
 
-/// A route on two cores, or on one where there is no other, and how many they are.
+/// A route on two cores, or on one if the machine has only one, and the number of cores.
 fn on_two_cores() -> (Through, u64) {
     let mut cores = all_cores();
     cores.truncate(2);
@@ -188,7 +187,7 @@ fn push(seed: u64, mut client: TcpStream, mut server: TcpStream) {
 
 const PIECE: usize = 256 << 10;
 
-/// A connection that carries 25 MB/s until it is told to stop: so little that no core is full.
+/// A connection that carries 25 MB/s until it is stopped: too little to fill a core.
 struct Stream {
     stopping: Arc<AtomicBool>,
     sender: JoinHandle<()>,

@@ -1,5 +1,5 @@
-//! What was authenticated before a stream was cut, or read from an application before it reset, is delivered;
-//! then the receiver sees that the stream is cut.
+//! Bytes that were authenticated before a stream was cut, or read from an application before it reset, are
+//! delivered; then the receiver sees that the stream is cut.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -18,7 +18,7 @@ use crate::pair::{Originate, Pair, Terminate};
 /// More than a receiver's small buffer holds, and less than the gateway's own sockets.
 const MANY: usize = 300_000;
 
-/// Long enough for all that was sent to be where it is held up.
+/// Long enough for all sent bytes to reach the socket that blocks them.
 const SETTLES: Duration = Duration::from_millis(400);
 
 fn small(receiver: &TcpStream) {
@@ -26,7 +26,7 @@ fn small(receiver: &TcpStream) {
     set.expect("it is a socket");
 }
 
-/// Reads as an application does that takes its time.
+/// Reads slowly, as a busy application does.
 struct Slow<S>(S);
 
 impl<S: Read> Read for Slow<S> {
@@ -76,7 +76,7 @@ fn payload_before_a_cut_is_delivered_to_a_slow_receiver() {
 }
 
 #[test]
-fn a_record_in_front_of_a_wrong_one_is_delivered() {
+fn a_record_before_a_wrong_one_is_delivered() {
     for version in [TLS13, TLS12] {
         for wrong in ["altered", "too long"] {
             let terminate = Terminate::start();
@@ -98,13 +98,13 @@ fn a_record_in_front_of_a_wrong_one_is_delivered() {
     }
 }
 
-/// Before there is a connection to the receiver, too.
+/// Also if there is no connection to the receiver yet.
 #[test]
-fn a_first_message_in_front_of_a_wrong_record_is_delivered() {
+fn a_first_message_before_a_wrong_record_is_delivered() {
     for version in [TLS13, TLS12] {
         let terminate = Terminate::with(|site| site);
         let mut peer = terminate.greeted(version);
-        // In the same read as the end of the handshake, the handshake would fail by it.
+        // In the same read as the end of the handshake, it would make the handshake fail.
         sleep(SETTLES);
         let mut records = peer.seal(MESSAGE);
         let mut next = peer.seal(MESSAGE);
@@ -120,7 +120,7 @@ fn a_first_message_in_front_of_a_wrong_record_is_delivered() {
     }
 }
 
-/// One that takes nothing at all is given up, and what it did not take is not counted as passed.
+/// The gateway gives up a receiver that never reads; bytes it did not read do not count as forwarded.
 #[test]
 fn a_receiver_that_never_reads_is_reset_after_a_while() {
     let terminate = Terminate::start();
@@ -186,7 +186,7 @@ fn expect(stream: &mut impl Read, frame: &[u8]) {
 }
 
 #[test]
-fn a_sender_without_close_notify_ends_in_order_when_all_is_acknowledged() {
+fn a_sender_without_close_notify_ends_cleanly_when_all_is_acknowledged() {
     for closes in [false, true] {
         let terminate = Terminate::with(|site| site);
         let mut peer = terminate.greeted(TLS13);
@@ -213,7 +213,7 @@ fn a_sender_without_close_notify_ends_in_order_when_all_is_acknowledged() {
 }
 
 #[test]
-fn a_receiver_without_close_notify_ends_in_order_when_it_has_acknowledged_all() {
+fn a_receiver_without_close_notify_ends_cleanly_when_it_has_acknowledged_all() {
     let originate = Originate::with(|site| site);
     let mut client = connect(originate.entry);
     client.write_all(MESSAGE).expect("connected");
@@ -226,7 +226,7 @@ fn a_receiver_without_close_notify_ends_in_order_when_it_has_acknowledged_all() 
 }
 
 #[test]
-fn a_sender_without_close_notify_is_cut_where_something_is_outstanding() {
+fn a_sender_without_close_notify_is_cut_if_something_is_outstanding() {
     for outstanding in [&MESSAGE[..10], MESSAGE, &[MESSAGE, MESSAGE].concat()] {
         let terminate = Terminate::with(|site| site);
         let mut peer = terminate.greeted(TLS13);

@@ -1,4 +1,5 @@
-//! `wardgate-demo` as a whole: its report is true, it leaves nothing behind, and the files it keeps are good.
+//! `wardgate-demo` as a whole: its report is correct, no process or file remains, and the files it keeps are
+//! valid.
 
 use std::fs;
 use std::path::Path;

@@ -12,7 +12,7 @@ use wardgate_tests::{DEADLINE, Gateway, Pki, Program, http, until};
 use crate::pair::{Pair, Terminate, Through, local, originate};
 
 #[test]
-fn one_line_says_ready_with_routes_cores_and_version() {
+fn one_line_reports_ready_with_routes_cores_and_version() {
     let pki = Pki::new();
     let gateway = originate(&pki, local(), local())
         .originate(local(), local(), &["dns:gw.c.example"])
@@ -54,7 +54,7 @@ fn sigterm_lets_open_connections_end_and_refuses_new_ones() {
 }
 
 #[test]
-fn drain_deadline_resets_what_is_open_and_says_so() {
+fn drain_deadline_resets_open_connections_and_logs_it() {
     let through = Through::with(|site| site.timeout("drain", "\"300ms\""));
     let (mut client, mut server) = through.join();
     send_noise(&mut client, 1, 100);
@@ -81,7 +81,7 @@ fn second_sigterm_ends_at_once() {
 
 /// A connection that waits for its first message has nothing outstanding.
 #[test]
-fn sigterm_ends_in_order_what_has_not_begun() {
+fn sigterm_cleanly_ends_a_connection_that_has_not_begun() {
     let pki = Pki::new();
     let entry = local();
     let gateway = originate(&pki, entry, local())
@@ -96,7 +96,7 @@ fn sigterm_ends_in_order_what_has_not_begun() {
 }
 
 #[test]
-fn sigterm_ends_in_order_a_tls_peer_that_has_not_begun() {
+fn sigterm_cleanly_ends_a_tls_peer_that_has_not_begun() {
     let terminate = Terminate::with(|site| site.route_timeout("first_byte", "\"5min\""));
     let mut peer = terminate.greeted(TLS13);
     terminate.gateway.process().signal(Signal::TERM);
@@ -117,7 +117,7 @@ fn pass(from: &mut TcpStream, to: &mut TcpStream, frame: &[u8]) {
 }
 
 #[test]
-fn sigterm_ends_an_mllp_connection_between_messages_at_once_and_in_order() {
+fn sigterm_ends_an_mllp_connection_between_messages_at_once_and_cleanly() {
     for end_the_first in [true, false] {
         let pair = Pair::start("mllp");
         let mut client = connect(pair.entry);
@@ -141,7 +141,7 @@ fn sigterm_ends_an_mllp_connection_between_messages_at_once_and_in_order() {
 }
 
 #[test]
-fn sigterm_lets_an_mllp_message_have_its_acknowledgement_and_ends_then() {
+fn sigterm_waits_for_the_acknowledgement_of_an_mllp_message() {
     let pair = Pair::start("mllp");
     let mut client = connect(pair.entry);
     client.write_all(MESSAGE).expect("it is connected");

@@ -1,4 +1,4 @@
-//! Truthful endings: what was cut off never looks complete, on either side.
+//! Endings are truthful: a stream that was cut off never looks complete, on either side.
 
 use std::io::{Read, Write};
 use std::net::Shutdown;
@@ -11,7 +11,7 @@ use wardgate_tests::{DEADLINE, Gateway};
 
 use crate::pair::{Originate, Pair, Terminate, Through, local};
 
-/// A connection has ended like this, and the log says so.
+/// Checks that a connection ended like this, and that the log reports it.
 fn assert_told(gateway: &Gateway, by: &str, reason: &str) {
     let what = format!("ended by {by}: {reason}");
     gateway.wait_for_connection_line(&what, DEADLINE, |line| {
@@ -45,7 +45,7 @@ fn reset_by_the_server_is_a_reset_at_the_client() {
     assert_told(&pair.b, "plain side", "reset: ");
 }
 
-/// The server has all it was promised an end for; the client then breaks off what it still reads.
+/// The server has received a complete stream; the client then resets while it still receives.
 #[test]
 fn reset_after_a_finished_direction_still_resets_the_other() {
     let pair = Pair::start("tcp");
@@ -53,7 +53,7 @@ fn reset_after_a_finished_direction_still_resets_the_other() {
     client.shutdown(Shutdown::Write).expect("it is connected");
     assert_eq!(ending(&mut server), (0, Ending::Orderly));
     reset(client);
-    // Nobody reads at the other end any more; writing finds out.
+    // Nobody reads at the other end any more; a write detects it.
     let failed = wardgate_tests::until("the server learns of it", DEADLINE, || {
         server.write_all(&[0; 1000]).err()
     });
@@ -66,7 +66,7 @@ fn reset_after_a_finished_direction_still_resets_the_other() {
     );
 }
 
-/// Not even the end of the process may look like the end of a stream.
+/// Even the end of the process must not look like the end of a stream.
 #[test]
 fn killed_gateway_is_a_reset_at_both_applications() {
     for kill_the_first in [true, false] {
@@ -130,7 +130,7 @@ fn cut_inside_a_record_is_a_reset_on_the_plain_side() {
     let record = peer.seal(&[7; 1000]);
     peer.socket.write_all(&record[..500]).expect("connected");
     peer.socket.shutdown(Shutdown::Write).expect("connected");
-    // Not a byte of a record that was never whole.
+    // No byte of an incomplete record arrives.
     assert_eq!(ending(&mut server), (0, Ending::Reset));
     assert_told(&terminate.gateway, "TLS peer", "cut off");
 }
@@ -156,7 +156,7 @@ fn reset_on_the_plain_side_is_no_close_notify() {
     assert_eq!(ending(&mut peer), (0, Ending::Reset));
 }
 
-/// Altered on the way: the peer gets the alert, the plain side a reset and not one wrong byte.
+/// After a change on the way, the peer gets an alert, and the plain side gets a reset and no wrong byte.
 #[test]
 fn altered_record_is_refused_and_not_delivered() {
     let terminate = Terminate::start();
@@ -190,7 +190,7 @@ fn idle_connections_live_on_by_default() {
     let mut server = accept(&pair.exit);
     let mut heard = [0];
     server.read_exact(&mut heard).expect("the byte arrives");
-    // Quiet for longer than any of the other deadlines' defaults allows.
+    // Silent for longer than the defaults of the other deadlines.
     client
         .set_read_timeout(Some(Duration::from_secs(6)))
         .expect("it is a socket");

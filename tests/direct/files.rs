@@ -1,4 +1,4 @@
-//! What one bad file stops, and what is said of files that expire.
+//! What one bad file stops, and what the gateway reports about files that expire.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -14,7 +14,7 @@ use wardgate_tests::{DEADLINE, Gateway, Line, Pki, Program, Site, wardgate};
 
 use crate::pair::{A, B, address, listen, local};
 
-/// A partner beside A, with certificates of the other authority.
+/// A partner besides A, with certificates of the other authority.
 const C: &str = "gw.c.example";
 
 /// A site B with a route for A, whose files are good, and one for C.
@@ -77,7 +77,7 @@ impl Two {
         gateway.stop();
     }
 
-    // A is served, and counted where its route is.
+    // A is served, and its route counts it.
     fn assert_served(&self, gateway: &Gateway) {
         exchange(&self.pki.leaf(A), self.of_a, &self.exit);
         let line = gateway.wait_for_connection_line("A was served", DEADLINE, |_| true);
@@ -118,13 +118,13 @@ fn one_bad_file_of_a_peer_closes_its_route_and_no_other() {
     let lists: [(&Path, &str); 3] = [
         (&missing, "missing.crl"),
         (&garbage, "garbage.crl"),
-        // Of the authority that does not vouch for C: no list of its own.
+        // Issued by an authority that does not vouch for C.
         (&pki.crl(), "belongs to no CA"),
     ];
     for (list, cause) in lists {
         two.assert_for_a_alone(&two.site(&good, &[list]), cause);
     }
-    // The certificates of C are the authority's own here, whose list has expired.
+    // The certificates of C are from its own authority here, whose list has expired.
     two.assert_for_a_alone(&two.site(&pki.trust(), &[&pki.expired_crl()]), "expired");
     two.assert_for_a_alone(&two.site(&pki.path("missing.pem"), &[]), "missing.pem");
 }
@@ -141,7 +141,7 @@ fn a_bad_certificate_of_a_route_closes_that_route_and_no_other() {
         &two.site(&good, &[]).route_identity(&missing),
         "missing.key",
     );
-    // Revoked by a list that belongs to the peer of another route.
+    // Revoked by a list of another route's peer.
     let revoked = two.pki.odd(B, Kind::Revoked);
     let of_a = Site::new(&two.pki, B)
         .peer_with_crls(

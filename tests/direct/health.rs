@@ -1,4 +1,4 @@
-//! Targets that are probed: what their probes find, who is told, and which target is taken.
+//! Health probes: their results, their effect on the choice of a target, and the peers that see them.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -14,7 +14,7 @@ use wardgate_tests::{DEADLINE, Gateway, Line, Pki, Site, until};
 use crate::pair::{A, B, Through, address, listen, local, originate, terminate};
 use crate::targets::BlackHole;
 
-/// Probed each second, and down or up after one probe.
+/// Probes each second; a target is down or up after one probe.
 fn health(probe: &str) -> String {
     format!("{{ probe = \"{probe}\", interval = \"1s\", timeout = \"1s\", rise = 1, fall = 1 }}")
 }
@@ -48,7 +48,7 @@ fn wait_for_state(gateway: &Gateway, target: SocketAddr, up: u64) {
     });
 }
 
-/// The line that tells of a change of this target.
+/// The log line about a change of this target.
 fn wait_for_change(gateway: &Gateway, target: SocketAddr, change: &str) -> Line {
     let start = format!("target {target} is {change}");
     gateway.wait_for_line(&start, DEADLINE, |line| line.message().contains(&start))
@@ -61,7 +61,7 @@ fn changes(gateway: &Gateway) -> Vec<String> {
     changes.map(ToOwned::to_owned).collect()
 }
 
-/// An application that takes every connection and ends when the other side does.
+/// An application that accepts every connection and ends when the other side does.
 fn polite() -> SocketAddr {
     let listener = listen();
     let place = address(&listener);
@@ -70,7 +70,7 @@ fn polite() -> SocketAddr {
             std::thread::spawn(move || {
                 let mut room = [0; 1024];
                 while stream.read(&mut room).is_ok_and(|count| count > 0) {}
-                // Who came may be gone already.
+                // The client may have closed already.
                 let _ = stream.shutdown(Shutdown::Write);
             });
         }
@@ -92,7 +92,7 @@ fn far(identity: &Leaf, wan: SocketAddr) -> Site {
 }
 
 #[test]
-fn tls_probe_proves_that_the_far_gateway_accepts_us() {
+fn tls_probe_proves_that_the_remote_gateway_accepts_the_certificate() {
     let (pki, wan) = (Pki::new(), local());
     let b = far(&pki.leaf(B), wan).start();
     let a = probing(&pki, wan).start();
@@ -106,7 +106,7 @@ fn tls_probe_proves_that_the_far_gateway_accepts_us() {
 }
 
 #[test]
-fn tls_probe_tells_why_the_far_side_refuses_us() {
+fn tls_probe_reports_why_the_remote_gateway_refuses() {
     let (pki, wan) = (Pki::new(), local());
     let mut identity = pki.leaf(B);
     identity.trust = pki.other_trust();
@@ -128,7 +128,7 @@ fn tls_probe_tells_why_the_far_side_refuses_us() {
 }
 
 #[test]
-fn tls_probe_tells_of_a_server_that_is_another() {
+fn tls_probe_reports_a_server_with_another_identity() {
     let (pki, wan) = (Pki::new(), local());
     let _b = far(&pki.odd(B, Kind::OtherName), wan).start();
     let a = probing(&pki, wan).start();
@@ -164,7 +164,7 @@ fn tls_probe_holds_the_server_to_the_target_s_peer_and_the_route_s_service() {
 }
 
 #[test]
-fn far_gateway_that_stops_is_down_and_up_again_when_it_is_back() {
+fn remote_gateway_that_stops_is_down_and_up_again_when_it_is_back() {
     let (pki, wan) = (Pki::new(), local());
     let b = far(&pki.leaf(B), wan);
     let running = b.start();
@@ -181,16 +181,16 @@ fn far_gateway_that_stops_is_down_and_up_again_when_it_is_back() {
     assert_eq!(changes(&a).len(), 2, "{:#?}", changes(&a));
 }
 
-/// What the servers of the next test say, one after the other, once they have judged the gateway.
+/// What the servers of the next test send, in this order, after the check of the gateway's certificate.
 #[derive(Clone, Copy, PartialEq)]
 enum Word {
     /// The session tickets that rustls gives in TLS 1.3, or its Finished in TLS 1.2.
     Last(&'static SupportedProtocolVersion),
     /// close_notify.
     Goodbye,
-    /// Nothing, and the socket ends.
+    /// No data; the socket ends.
     End,
-    /// Nothing.
+    /// No data.
     None,
 }
 
@@ -222,13 +222,13 @@ fn say(word: Word, identity: &Leaf, mut socket: TcpStream) -> io::Result<()> {
 }
 
 #[test]
-fn proof_is_the_servers_word_and_no_bare_end_and_no_silence() {
+fn only_data_of_the_server_is_proof_and_neither_an_end_nor_silence() {
     let (pki, wan) = (Pki::new(), listen());
     let (identity, place) = (pki.leaf(B), address(&wan));
     std::thread::spawn(move || {
         let words = [Word::Last(TLS13), Word::Last(TLS12), Word::Goodbye];
         for word in words.into_iter().chain([Word::End, Word::None]) {
-            // A probe whose time is over resets.
+            // A probe whose time is over resets the connection.
             let said = say(word, &identity, accept(&wan));
             assert!(said.is_ok() || word == Word::None, "{said:?}");
         }
@@ -244,10 +244,10 @@ fn proof_is_the_servers_word_and_no_bare_end_and_no_silence() {
     assert_eq!(probes(&a, place, "good"), 3);
 }
 
-/// Payload proves nothing, and may come before the proof: to a server that sends it for ever the probe
-/// listens for a while only, and the core is held up by none of it.
+/// Payload is no proof, and may come before the proof: if a server sends payload without end, the probe stops
+/// reading after a while, and the core stays free.
 #[test]
-fn server_that_sends_for_ever_is_not_listened_to() {
+fn server_that_sends_without_end_is_given_up() {
     const LONG: usize = 1 << 30;
     let (pki, wan) = (Pki::new(), listen());
     let (identity, place) = (pki.leaf(B), address(&wan));
@@ -274,13 +274,13 @@ fn server_that_sends_for_ever_is_not_listened_to() {
     let words = "the target sent more than 262144 bytes before the server's decision on our certificate arrived";
     assert!(line.message().contains(words), "{line:?}");
     wait_for_state(&a, place, 0);
-    // What the kernels hold is in it.
+    // The buffers of the kernels are included.
     let sent = server.join().expect("no panic");
     assert!(sent < LONG / 16, "{sent}");
     a.stop();
 }
 
-/// The first target says nothing, and an attempt at it would take half of the time to connect.
+/// The first target is silent, and an attempt to connect would take half of the time of `connect`.
 #[test]
 fn target_that_is_down_is_not_waited_for() {
     let (hole, exit) = (BlackHole::new(), listen());
@@ -314,7 +314,7 @@ fn target_that_is_down_is_not_waited_for() {
     expect_noise(&mut server, 1, 1000);
 }
 
-/// The application gives the probe no acknowledgement; what comes by the route passes all the same.
+/// The application does not acknowledge the probe; traffic of the route still passes.
 #[test]
 fn wrong_probe_stops_no_connection() {
     let (pki, entry, place) = (Pki::new(), local(), local());
@@ -323,7 +323,7 @@ fn wrong_probe_stops_no_connection() {
         for mut stream in exit.incoming().flatten() {
             std::thread::spawn(move || {
                 let mut first = [0; 1000];
-                // A probe is shorter than this, and is not answered; noise is sent back.
+                // A probe is shorter than this and gets no answer; noise is sent back.
                 while stream.read_exact(&mut first).is_ok() {
                     send_noise(&mut stream, 2, 1000);
                 }
@@ -345,7 +345,7 @@ fn wrong_probe_stops_no_connection() {
 }
 
 #[test]
-fn probe_under_way_does_not_hold_up_the_end() {
+fn running_probe_does_not_delay_the_end() {
     let hole = BlackHole::new();
     let health = "{ probe = \"connect\", interval = \"60s\", timeout = \"60s\" }";
     let through = Through::with(|site| {
@@ -353,7 +353,7 @@ fn probe_under_way_does_not_hold_up_the_end() {
             .set("health", health)
             .timeout("drain", "\"1s\"")
     });
-    // The probe has begun with the worker, before the gateway said that it is ready.
+    // The probe has begun with the worker, before the gateway reported that it is ready.
     let start = Instant::now();
     through.gateway.stop();
     let took = start.elapsed();

@@ -1,4 +1,4 @@
-//! The log: it never holds up a connection, and it names every accepted peer.
+//! The log: it never delays a connection, and it names every accepted peer.
 
 use std::collections::HashSet;
 use std::io::{Read, Write};
@@ -80,8 +80,8 @@ fn unread_log_does_not_stop_the_stream() {
         assert_eq!(heard, number.to_le_bytes());
         times.push(start.elapsed());
     }
-    // Not each one: this machine may look away for a while. A log that held up connections would
-    // hold up all that come when it is full.
+    // Not each connection: this machine may be busy for a while. A log that delays connections would delay
+    // all of them when it is full.
     times.sort();
     let slow = times[times.len() * 99 / 100];
     assert!(
@@ -101,14 +101,14 @@ fn unread_log_does_not_stop_the_stream() {
     assert!(start.elapsed() < Duration::from_secs(6));
 }
 
-/// Far more of them at once than the burst that refusals are allowed.
+/// Many more peers at once than the rate limit of refusals allows.
 #[test]
 fn every_accepted_peer_is_logged() {
     let terminate = Terminate::start();
     for number in 0..50 {
         let (mut peer, mut server) = terminate.join(TLS13);
         match number % 5 {
-            // However a connection ends, the peer was here.
+            // The line is needed however the connection ends.
             0 => wardgate_tests::stream::reset(peer.socket),
             1 => drop(peer),
             2 => wardgate_tests::stream::reset(server),
@@ -128,7 +128,7 @@ fn every_accepted_peer_is_logged() {
     }
 }
 
-/// The line of the end is lost in such a case.
+/// The line at the end of the connection is lost in this case.
 #[test]
 fn an_accepted_peer_is_in_the_log_of_a_gateway_that_is_killed() {
     let pair = Pair::start("mllp");
@@ -179,12 +179,12 @@ fn the_lines_of_a_connection_have_one_id_that_no_other_has() {
     assert_eq!(ids.len(), 20);
 }
 
-/// An accepted peer that says nothing at all is no probe.
+/// A silent peer that was accepted is not a port scan.
 #[test]
 fn accepted_peer_without_a_byte_is_logged() {
     let terminate = Terminate::with(|site| site);
     let mut peer = terminate.greeted(TLS13);
-    // No FIN behind it: the gateway may have ended the connection before there is one.
+    // Without FIN: the gateway may have ended the connection before a FIN arrives.
     let goodbye = peer.close_notify();
     peer.socket.write_all(&goodbye).expect("it is connected");
     let line = &terminate.gateway.wait_for_connections(1)[0];
@@ -261,7 +261,7 @@ fn log_in_text_has_one_line_for_each_connection() {
     assert_eq!(text.matches(" msg=ready ").count(), 1, "{text}");
 }
 
-/// Of a run with what log lines are made of: sentences, quotes, titles and bytes of an attacker's choice.
+/// A run with difficult log lines: sentences, quotes, titles, and bytes that an attacker chooses.
 #[test]
 fn every_line_in_text_is_logfmt() {
     let pki = Pki::new();

@@ -1,4 +1,4 @@
-//! A revocation list of 10 MB: what it costs a gateway of many routes.
+//! A revocation list of 10 MB: its cost in a gateway with many routes.
 
 use std::time::Duration;
 
@@ -9,9 +9,8 @@ use crate::pair::{A, B};
 const ENTRIES: u32 = 420_000;
 const ROUTES: usize = 20;
 
-/// Goal: routes that name one list read it once and hold it once.
-/// Method: the CPU time and the memory that the process has used when it is ready. Time on the wall says
-/// little on a busy machine.
+/// Goal: routes that name the same list load it once and hold it once. Method: the CPU time and the memory of
+/// the process when it is ready. Elapsed time would mean little on a busy machine.
 #[test]
 fn twenty_routes_read_and_hold_a_large_revocation_list_once() {
     let pki = Pki::new();

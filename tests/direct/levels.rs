@@ -1,4 +1,4 @@
-//! Which lines of the log are warnings: what an operator must see to, and not what anybody can cause.
+//! Which log lines are warnings: those that an operator must act on, and not those that any client can cause.
 
 use std::io::{Read, Write};
 
@@ -15,7 +15,7 @@ fn ended(gateway: &Gateway, reason: &str) -> Line {
 }
 
 #[test]
-fn a_target_that_cannot_be_reached_is_a_warning_whoever_connected() {
+fn a_target_that_cannot_be_reached_is_a_warning_for_every_client() {
     let (pki, tls, through, dead) = (Pki::new(), local(), local(), local());
     let gateway = Site::new(&pki, B)
         .terminate(tls, dead, &[format!("dns:{A}")])

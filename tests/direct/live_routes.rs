@@ -1,4 +1,4 @@
-//! A second table of routes reaches running workers: each connection is served by the route that it began with.
+//! A second table of routes reaches running workers: each connection stays on the route that it began with.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -16,7 +16,7 @@ use gateway::uring;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A target that answers each byte with its own name, on as many connections as come.
+/// A target that answers each byte with its own name, on any number of connections.
 fn target(name: u8) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = listener.local_addr().expect("it is bound");
@@ -36,7 +36,8 @@ fn target(name: u8) -> SocketAddr {
     address
 }
 
-/// A listener of a route, which the test opens itself, so that its port is known before the configuration.
+/// A listener of a route, which the test opens itself, so that its port is known before the configuration is
+/// written.
 fn listener() -> (SocketAddr, TcpListener) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     listener.set_nonblocking(true).expect("a socket");
@@ -77,7 +78,7 @@ impl Client {
         Self(stream)
     }
 
-    /// Who answers.
+    /// The name of the target that answers.
     fn ask(&mut self) -> char {
         self.0.write_all(b"?").expect("it is open");
         let mut byte = [0];
@@ -138,7 +139,8 @@ async fn publish_while_connections_are_open() {
     let answers: String = open.iter_mut().map(Client::ask).collect();
     assert_eq!(answers, "1111");
 
-    // Clients that connect all the time, so that some are on their way between cores when the table changes.
+    // Clients that connect all the time, so that some connections are in transit between cores when the table
+    // changes.
     let clients: Vec<_> = [kept, changed]
         .into_iter()
         .map(|at| {
@@ -189,7 +191,7 @@ async fn publish_while_connections_are_open() {
     assert!(!before.is_empty(), "some came before the change");
     assert!(after.chars().all(|by| by == '2'), "{of_changed}");
 
-    // Open connections go on as they began.
+    // Open connections continue unchanged.
     let answers: String = open.iter_mut().map(Client::ask).collect();
     assert_eq!(answers, "1111");
     let new = [kept, changed, moved_to, added].map(|at| Client::connect(at).ask());
@@ -197,7 +199,7 @@ async fn publish_while_connections_are_open() {
     for gone in [moved, removed] {
         assert!(TcpStream::connect(gone).is_err(), "{gone} is closed");
     }
-    // A route of the same name keeps its identity and what was counted.
+    // A route with the same name keeps its identity and its counters.
     for name in ["kept", "changed", "moved"] {
         assert_eq!(route(&table, name).id(), route(&next, name).id(), "{name}");
     }
@@ -213,7 +215,7 @@ async fn publish_while_connections_are_open() {
     assert_eq!(accepted("kept"), 2 + of_kept.len() as u64);
     assert_eq!((accepted("moved"), accepted("added")), (2, 1));
 
-    // One route ends, and no other.
+    // One route ends, and all others continue.
     route(&table, "removed").state.enter(RoutePhase::Stopped);
     let is_ended: Vec<_> = open
         .iter_mut()

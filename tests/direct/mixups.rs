@@ -1,4 +1,5 @@
-//! Programs of another protocol at a listener or a target: each is one line of the log, with its cause and what to do.
+//! Programs of another protocol at a listener or a target: each gives one log line with the cause and the
+//! remedy.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener};
@@ -10,7 +11,7 @@ use wardgate_tests::{DEADLINE, Gateway, Line, Pki};
 
 use crate::pair::{Originate, Terminate, address, listen, local, originate, terminate};
 
-/// Beginnings of streams.
+/// The first bytes of streams.
 pub(crate) const TLS_HELLO: &[u8] =
     b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
 pub(crate) const TLS_ALERT: &[u8] = b"\x15\x03\x03\x00\x02\x02\x28";
@@ -38,7 +39,7 @@ fn assert_named(line: &Line, words: &[&str]) {
     }
 }
 
-/// The account of the next connection of a new client that sends these bytes.
+/// The log line for a new client that sends these bytes.
 fn line_of_client(gateway: &Gateway, entry: SocketAddr, bytes: &[u8]) -> Line {
     let before = gateway.connections().len();
     let mut client = connect(entry);
@@ -230,7 +231,7 @@ fn application_of_another_protocol_behind_an_accepted_peer_is_named() {
     }
 }
 
-/// What a target does with whoever connects.
+/// The behaviour of a target.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Target {
     /// Sends this at once, and closes when the gateway does.
@@ -263,7 +264,7 @@ pub(crate) fn serve(listener: TcpListener, target: Target) {
 }
 
 #[test]
-fn target_that_speaks_no_tls_is_named() {
+fn target_without_tls_is_named() {
     let cases = [
         (
             Target::Speaks(SSH),
@@ -303,7 +304,7 @@ fn target_that_speaks_no_tls_is_named() {
     }
 }
 
-/// The limit was `connect`: who waits for an answer to an A-ASSOCIATE-RQ gives up soon after.
+/// The limit was `connect`: a client that waits for the reply to an A-ASSOCIATE-RQ gives up soon after.
 #[test]
 fn target_that_accepts_and_stays_silent_is_named_with_the_limit_that_it_was() {
     for (protocol, bytes, key) in [
@@ -335,7 +336,7 @@ fn target_that_accepts_and_stays_silent_is_named_with_the_limit_that_it_was() {
     }
 }
 
-/// A box that wants the whole ClientHello in one packet, as some old firewalls do.
+/// A firewall that needs the whole ClientHello in one packet, as some old firewalls do.
 #[test]
 fn without_the_hybrid_key_exchange_the_hello_fits_into_one_packet() {
     const PACKET: usize = 1200;
@@ -414,14 +415,14 @@ fn plaintext_target_of_another_protocol_is_named() {
         };
         peer.write_all(&bytes).expect("it is connected");
         let _ = ending(&mut peer);
-        // It may have been reset already.
+        // The connection may have been reset already.
         let _ = peer.finish();
         drop(peer);
         assert_named(&gateway.wait_for_connections(1)[0], &words);
     }
 }
 
-/// Lenient routes let it pass, and warn once.
+/// A lenient route forwards the bytes, and warns once.
 #[test]
 fn answer_of_another_protocol_is_one_warning_on_a_lenient_route() {
     let terminate = Terminate::with(|site| site.protocol("dicom"));
@@ -450,13 +451,13 @@ fn message_that_ends_with_fs_alone_is_one_warning() {
     let mut target = accept(&terminate.exit);
     let mut received = vec![0; without_cr.len()];
     target.read_exact(&mut received).expect("it passes");
-    // While the connection is open: its sender may wait for months.
+    // While the connection is open: its sender may keep it open for months.
     let what = "a message ended with byte 0x1c alone";
     let is_it = |line: &Line| line.message().starts_with(what);
     let line = terminate.gateway.wait_for_line(what, DEADLINE, is_it);
     assert_eq!((line.text("level"), line.text("by")), ("WARN", "sender"));
     assert!(line.message().contains("0x1c 0x0d"), "{line:?}");
-    // Another one begins in place of the CR, and still it is one warning.
+    // Another message begins in place of the CR; there is still only one warning.
     peer.write_all(without_cr).expect("it is connected");
     target.read_exact(&mut received).expect("it passes");
     drop(peer);

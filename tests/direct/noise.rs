@@ -1,4 +1,4 @@
-//! Bad input: it costs a counter and a rate-limited line, never the process or a good connection.
+//! Bad input costs a counter and a rate-limited log line; the process and good connections continue.
 
 use std::io::Write;
 use std::net::{Shutdown, TcpStream};
@@ -22,7 +22,7 @@ fn metric(gateway: &Gateway, name: &str) -> u64 {
     gateway.metric(name) as u64
 }
 
-/// The peer sees the end before it is told and counted.
+/// The client sees the end before the gateway has logged and counted it.
 fn expect_one_late_handshake(terminate: &Terminate) {
     terminate
         .gateway
@@ -35,12 +35,12 @@ fn expect_one_late_handshake(terminate: &Terminate) {
     );
 }
 
-/// A ClientHello as it goes over the wire.
+/// A ClientHello as it is sent on the wire.
 fn client_hello(terminate: &Terminate) -> Vec<u8> {
     terminate.peer(TLS13).first_flight()
 }
 
-/// What strangers send to a TLS port.
+/// Bytes that unauthenticated clients send to a TLS port.
 fn nonsense(terminate: &Terminate) -> Vec<(&'static str, Vec<u8>)> {
     let hello = client_hello(terminate);
     let half = hello[..hello.len() / 2].to_vec();
@@ -75,23 +75,23 @@ fn garbage_does_not_end_the_process() {
     let before = terminate.gateway.process().threads();
     for (what, bytes) in nonsense(&terminate) {
         let mut stream = connect(terminate.entry);
-        // It may have been refused before all of it was sent.
+        // The gateway may have refused the client before all bytes were sent.
         let _ = stream.write_all(&bytes);
         let _ = stream.shutdown(Shutdown::Write);
         let (count, _) = ending(&mut stream);
-        // At most a ServerHello's flight or an alert.
+        // At most the flight of a ServerHello, or an alert.
         assert!(count < 10_000, "{what}: {count} bytes of answer");
         assert_good_connection_works(&terminate);
     }
     let refused = metric(&terminate.gateway, "wardgate_handshakes_refused_total");
-    // The connection that gave us a ClientHello said nothing itself.
+    // The connection from which the ClientHello was recorded sent nothing itself.
     assert!(refused >= 12, "{refused} refused");
     assert_eq!(terminate.gateway.process().threads(), before);
     terminate.gateway.stop();
 }
 
 #[test]
-fn what_strangers_speak_is_named() {
+fn the_protocol_of_unauthenticated_clients_is_named() {
     let terminate = Terminate::start();
     for (bytes, word) in [
         (&b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"[..], "HTTP"),
@@ -126,7 +126,7 @@ fn flood_of_refusals_is_rate_limited_in_the_log() {
     // A burst of ten, and one each second.
     assert!(lines.len() <= 10 + seconds + 1, "{} lines", lines.len());
     assert!(lines.len() >= 10, "{} lines", lines.len());
-    // Those held back stand on the next line that passes.
+    // The number of suppressed lines is on the next line that is logged.
     let told = until("a line tells how many were held back", DEADLINE, || {
         let mut stream = connect(terminate.entry);
         stream.write_all(&[0; 100]).expect("it is connected");
@@ -186,7 +186,7 @@ fn dripping_handshake_ends_at_its_deadline() {
     assert_good_connection_works(&terminate);
 }
 
-/// One byte each 100 ms until the other end has had enough.
+/// Sends one byte each 100 ms until the other end closes.
 fn drip(stream: &mut TcpStream, bytes: &[u8]) {
     for byte in bytes {
         if stream.write_all(&[*byte]).is_err() {
@@ -197,7 +197,7 @@ fn drip(stream: &mut TcpStream, bytes: &[u8]) {
     panic!("a whole ClientHello was taken, byte for byte");
 }
 
-/// A server that takes the connection and says nothing must not hold an application for ever.
+/// A server that accepts the connection and stays silent must not block an application forever.
 #[test]
 fn silent_handshake_ends_at_its_deadline() {
     let terminate = Terminate::with(|site| site.route_timeout("handshake", "\"500ms\""));
@@ -208,9 +208,9 @@ fn silent_handshake_ends_at_its_deadline() {
     expect_one_late_handshake(&terminate);
 }
 
-/// Half handshakes by the hundred wait for their deadline without holding up anybody.
+/// Hundreds of unfinished handshakes wait for their deadline without delaying other connections.
 #[test]
-fn many_half_handshakes_do_not_hold_up_a_good_connection() {
+fn many_half_handshakes_do_not_delay_a_good_connection() {
     let terminate = Terminate::start();
     let hello = client_hello(&terminate);
     let waiting: Vec<_> = (0..300)

@@ -12,7 +12,7 @@ use wardgate_tests::{DEADLINE, Process, until};
 
 use crate::pair::{Terminate, Through};
 
-/// What the design promises of each socket.
+/// The socket options that the design promises.
 #[derive(Debug, PartialEq)]
 struct Options {
     nodelay: bool,
@@ -32,8 +32,8 @@ const DEFAULTS: Options = Options {
     user_timeout: Some(Duration::from_secs(120)),
 };
 
-/// Waits until the process's connection to `peer` has these options: the gateway sets them while
-/// the connection is being made, and its other end may know of it first.
+/// Waits until the process's connection to `peer` has these options: the gateway sets them while the
+/// connection is made, and the other end may see the connection earlier.
 fn expect_options(process: Process, peer: SocketAddr, expected: &Options) {
     let what = format!("the connection to {peer} has {expected:?}");
     until(&what, DEADLINE, || {
@@ -64,7 +64,7 @@ fn remote(socket: &Socket) -> Option<SocketAddr> {
     socket.peer_addr().ok()?.as_socket()
 }
 
-// Duplicates of the process's sockets. They are closed when the test is done with them.
+// Duplicates of the process's sockets, closed after the test.
 fn sockets(process: Process) -> Vec<Socket> {
     let id = i32::try_from(process.id()).ok().and_then(Pid::from_raw);
     let handle = pidfd_open(id.expect("it runs"), PidfdFlags::empty()).expect("it runs");
@@ -95,7 +95,7 @@ fn both_legs_have_the_defaults() {
 }
 
 #[test]
-fn both_legs_have_what_the_route_says() {
+fn both_legs_have_the_options_of_the_route() {
     let through = Through::with(|site| {
         site.route_timeout("user", "\"7s\"").route_timeout(
             "keepalive",

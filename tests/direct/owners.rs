@@ -1,4 +1,4 @@
-//! Who may own the files of a gateway, and the folders that they are in.
+//! The permitted owners of a gateway's files and of the folders that hold them.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
@@ -11,7 +11,7 @@ use wardgate_tests::{Outcome, Pki, Program, wardgate};
 use crate::check::{AS_ROOT, golden, originate};
 use crate::pair::A;
 
-/// A user that no machine has.
+/// A user that does not exist on any machine.
 const STRANGER: u32 = 54321;
 /// The user that a gateway runs as.
 const SERVICE: u32 = 54320;
@@ -55,8 +55,8 @@ fn a_configuration_of_another_user_is_refused_by_check_and_run() {
     }
 }
 
-/// Goal: a gateway with a user of its own starts from files of that user and of root, and from a folder
-/// below a shared one such as /tmp. Only as root is it reminded of the user that it runs as.
+/// Goal: a gateway with its own user starts from files of that user and of root, and from a folder below a
+/// shared one such as /tmp. Only root gets the reminder about the user that the gateway runs as.
 #[test]
 fn a_user_of_its_own_may_own_the_files() {
     if !tier::ready("direct", &[Need::Root, Need::Program("setpriv")]) {

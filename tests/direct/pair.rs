@@ -1,4 +1,4 @@
-//! Two gateways and plain sockets at both ends, or one gateway and a TLS peer of the test's own.
+//! Two gateways with plain sockets at both ends, or one gateway with a TLS peer of the test.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 
@@ -28,12 +28,12 @@ impl Pair {
         Self::with(protocol, |site| site)
     }
 
-    /// Both gateways, with what `adapt` adds to each site.
+    /// Both gateways; `adapt` changes each site.
     pub(crate) fn with(protocol: &str, adapt: impl Fn(Site) -> Site) -> Self {
         Self::each(protocol, &adapt, &adapt)
     }
 
-    /// Both gateways, with what is added to the site of each.
+    /// Both gateways, with additions to each site.
     pub(crate) fn each(
         protocol: &str,
         adapt_a: impl Fn(Site) -> Site,
@@ -53,15 +53,15 @@ impl Pair {
         }
     }
 
-    /// A connection through both: the client's end and the server's. For `tcp` routes, which
-    /// connect before anybody speaks.
+    /// A connection through both gateways: the client's end and the server's end. Only for `tcp` routes,
+    /// which connect before the first byte.
     pub(crate) fn join(&self) -> (TcpStream, TcpStream) {
         let client = connect(self.entry);
         (client, accept(&self.exit))
     }
 }
 
-/// A gateway that originates towards a TLS server of the test's own.
+/// A gateway that originates to a TLS server of the test.
 pub(crate) struct Originate {
     pub(crate) gateway: Gateway,
     pub(crate) entry: SocketAddr,
@@ -76,7 +76,7 @@ impl Originate {
         Self::with(|site| site.protocol("tcp"))
     }
 
-    /// A route as `adapt` leaves it.
+    /// A route changed by `adapt`.
     pub(crate) fn with(adapt: impl FnOnce(Site) -> Site) -> Self {
         let pki = Pki::new();
         let (entry, wan) = (local(), listen());
@@ -90,7 +90,7 @@ impl Originate {
         }
     }
 
-    /// Where it connects to.
+    /// The address that the gateway connects to.
     pub(crate) fn wan(&self) -> &TcpListener {
         &self.wan
     }
@@ -109,7 +109,7 @@ impl Originate {
     }
 }
 
-/// A gateway that terminates for a TLS client of the test's own.
+/// A gateway that terminates for a TLS client of the test.
 pub(crate) struct Terminate {
     pub(crate) gateway: Gateway,
     pub(crate) entry: SocketAddr,
@@ -124,7 +124,7 @@ impl Terminate {
         Self::with(|site| site.protocol("tcp"))
     }
 
-    /// A route as `adapt` leaves it.
+    /// A route changed by `adapt`.
     pub(crate) fn with(adapt: impl FnOnce(Site) -> Site) -> Self {
         let pki = Pki::new();
         let (entry, exit) = (local(), listen());
@@ -157,7 +157,7 @@ impl Terminate {
     }
 }
 
-/// A gateway that passes TCP through, and a server behind it.
+/// A gateway that passes TCP through, and a server behind the gateway.
 pub(crate) struct Through {
     pub(crate) gateway: Gateway,
     pub(crate) entry: SocketAddr,
@@ -169,7 +169,7 @@ impl Through {
         Self::with(|site| site)
     }
 
-    /// A `tcp` route as `adapt` leaves it.
+    /// A `tcp` route changed by `adapt`.
     pub(crate) fn with(adapt: impl FnOnce(Site) -> Site) -> Self {
         let (entry, exit) = (local(), listen());
         let site = Site::new(&Pki::new(), A).passthrough(entry, address(&exit));
@@ -187,13 +187,13 @@ impl Through {
     }
 }
 
-/// Site A with an MLLP route, which takes any noise, from `entry` to a TLS server that must be B.
+/// Site A with an MLLP route that forwards any noise from `entry` to a TLS server, which must be B.
 pub(crate) fn originate(pki: &Pki, entry: SocketAddr, wan: SocketAddr) -> Site {
     let site = Site::new(pki, A).originate(entry, wan, &[format!("dns:{B}")]);
     site.protocol("mllp")
 }
 
-/// Site B with an MLLP route, which takes any noise, for TLS clients that must be A.
+/// Site B with an MLLP route that forwards any noise of TLS clients, which must be A.
 pub(crate) fn terminate(pki: &Pki, wan: SocketAddr, exit: SocketAddr) -> Site {
     let site = Site::new(pki, B).terminate(wan, exit, &[format!("dns:{A}")]);
     site.protocol("mllp")
@@ -204,7 +204,7 @@ pub(crate) fn listen() -> TcpListener {
     TcpListener::bind(local()).expect("the port is free")
 }
 
-/// Where it listens.
+/// The address of the listener.
 pub(crate) fn address(listener: &TcpListener) -> SocketAddr {
     listener.local_addr().expect("it is bound")
 }

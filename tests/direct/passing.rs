@@ -1,4 +1,4 @@
-//! The metrics of what passes, while it does.
+//! The metrics of traffic, while it passes.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -14,7 +14,7 @@ const ANSWER: &[u8] = b"\x0bMSH|^~\\&|PACS|B|RIS|A|20260101||ACK^A08|18|P|2.5.1\
 const REFUSAL: &[u8] =
     b"\x0bMSH|^~\\&|PACS|B|RIS|A|20260101||ACK^A08|19|P|2.5.1\rMSA|AR|17\r\x1c\r";
 
-/// The value of a row; `name` has labels beside the route.
+/// The value of a row; `name` has labels besides the route.
 #[track_caller]
 fn row(gateway: &Gateway, name: &str, labels: &str) -> u64 {
     let text = gateway.metrics();
@@ -40,7 +40,7 @@ fn expect(stream: &mut TcpStream, octets: &[u8]) {
     assert_eq!(came, octets);
 }
 
-/// A connection in MLLP stays for months: who waits for its end sees nothing.
+/// An MLLP connection stays open for months, so counting only at its end would show nothing.
 #[test]
 fn messages_are_counted_while_their_connection_is_open() {
     let pair = Pair::start("mllp");
@@ -101,7 +101,7 @@ fn messages_are_counted_while_their_connection_is_open() {
 }
 
 #[test]
-fn a_stream_that_is_not_followed_any_more_is_counted_while_it_goes_on() {
+fn a_stream_that_is_no_longer_followed_is_counted_while_it_continues() {
     let pair = Pair::with("mllp", |site| site.set("observe", "\"lenient\""));
     let mut client = connect(pair.entry);
     client.write_all(MESSAGE).expect("it is connected");
@@ -117,9 +117,9 @@ fn a_stream_that_is_not_followed_any_more_is_counted_while_it_goes_on() {
     }
 }
 
-/// Of what nobody looks at, nobody can say that there was nothing.
+/// A route that does not read has no counts; a zero would be wrong.
 #[test]
-fn routes_that_do_not_look_have_no_rows() {
+fn routes_that_do_not_read_have_no_rows() {
     let pair = Pair::with("mllp", |site| site.set("observe", "\"off\""));
     for gateway in [&pair.a, &pair.b] {
         let text = gateway.metrics();

@@ -1,4 +1,4 @@
-//! Passthrough moves bytes through pipes of the kernel, a bounded number of them, and none is lost.
+//! Passthrough forwards bytes through a bounded number of kernel pipes, and loses none.
 
 use std::net::{Shutdown, SocketAddr, TcpStream};
 
@@ -26,7 +26,7 @@ fn a_gigabyte_passes_through_without_being_copied() {
     });
     expect_noise(&mut server, 1, COUNT);
     assert_eq!(ending(&mut server), (0, Ending::Orderly));
-    // The other direction is still open, and as good.
+    // The other direction is still open and works.
     let mut client = sending.join().expect("all bytes are sent");
     send_noise(&mut server, 2, 1_000_000);
     drop(server);
@@ -42,10 +42,10 @@ fn a_gigabyte_passes_through_without_being_copied() {
     assert!((1..=2).contains(&used), "{used} pipes");
 }
 
-/// More stalled connections than there are pipes: the others copy, and nobody waits for a pipe. The
-/// pipes of those that were reset with bytes in them are closed, and new ones serve as well.
+/// More stalled connections than pipes: the others copy, and none waits for a pipe. The pipes of connections
+/// that were reset with bytes in them are closed, and new pipes replace them.
 #[test]
-fn pipes_are_bounded_and_none_is_lent_with_something_in_it() {
+fn pipes_are_bounded_and_only_empty_pipes_are_lent() {
     let through = Through::with(|site| site.gateway("cores", "[0]"));
     let process = through.gateway.process();
     let pipes = process.pipes();
@@ -76,7 +76,7 @@ fn pipes_are_bounded_and_none_is_lent_with_something_in_it() {
         }
     }
     through.gateway.wait_for_connections(PIPES_MAX + 4);
-    // What is kept is empty: only those that were reset are gone.
+    // The kept pipes are empty: only those of reset connections are closed.
     let kept = process.pipes() - pipes;
     assert!(kept < PIPES_MAX, "{kept} pipes are kept");
     for _ in 0..PIPES_MAX + 4 {
@@ -87,7 +87,7 @@ fn pipes_are_bounded_and_none_is_lent_with_something_in_it() {
     assert!(process.pipes() - pipes <= PIPES_MAX);
 }
 
-/// Urgent data stops a splice for as long as nobody reads it. It is part of the stream (RFC 6093).
+/// Urgent data stops a splice as long as nobody reads it. Urgent data is part of the stream (RFC 6093).
 #[test]
 fn urgent_data_neither_stops_the_stream_nor_is_lost() {
     let through = Through::start();
@@ -110,9 +110,9 @@ fn one_octet(stream: &mut TcpStream) -> u8 {
     octet[0]
 }
 
-/// What was taken from the sender and not delivered is told by a reset, at both ends.
+/// Bytes that were read from the sender and not delivered cause a reset at both ends.
 #[test]
-fn a_reset_with_bytes_in_the_pipe_is_told_at_both_ends() {
+fn a_reset_with_bytes_in_the_pipe_is_seen_at_both_ends() {
     let through = Through::start();
     let (client, mut server) = through.join();
     push_until_held_up(&client);

@@ -1,4 +1,4 @@
-//! Back-pressure: who does not read holds up his sender, and costs the gateways no memory.
+//! Back-pressure: a receiver that does not read blocks its sender, and the gateways need no memory for it.
 
 use std::io::{ErrorKind, Write};
 use std::net::{Shutdown, TcpStream};
@@ -9,17 +9,17 @@ use wardgate_tests::stream::{Ending, Noise, bounded, ending, expect_noise};
 
 use crate::pair::{Pair, Through};
 
-/// What the sender has to give. It must be held up long before.
+/// The size of the stream. The sender must be blocked long before its end.
 const OFFERED: usize = 2 << 30;
 
-/// What two gateways and four sockets may hold of one stalled direction: the kernel's buffers of
+/// The maximum that two gateways and four sockets hold of one stalled direction: the kernel's buffers of
 /// loopback sockets, which grow to some megabytes each, and a batch in each gateway.
 const HELD_MAX: usize = 64 << 20;
 
-/// Memory that a gateway may gain by a stalled connection: its two batches with room for the pool.
+/// The memory that a gateway may gain through a stalled connection: its two batches with room for the pool.
 const GROWTH_MAX: u64 = 32 << 20;
 
-/// The sender is held up when it could not send for this long.
+/// The sender is blocked when it cannot send for this time.
 const HELD_UP: Duration = Duration::from_secs(1);
 
 /// The length of the pieces in which `expect_noise` compares.
@@ -49,14 +49,14 @@ fn stall(pair: &Pair, sender: TcpStream, mut reader: TcpStream) {
         assert!(growth < GROWTH_MAX, "a gateway grew by {growth} bytes");
     }
     sender.shutdown(Shutdown::Write).expect("it is connected");
-    // The reader has come back: all that was taken arrives, whole and in order.
+    // The reader continues: all bytes arrive, complete and in order.
     expect_noise(&mut reader, 1, sent);
     assert_eq!(ending(&mut reader), (0, Ending::Orderly));
     drop(reader);
     assert_eq!(ending(&mut bounded(sender)), (0, Ending::Orderly));
 }
 
-/// Sends noise until nothing goes any more, and returns how much went.
+/// Sends noise until no more bytes are accepted, and returns the number of bytes sent.
 pub(crate) fn push_until_held_up(sender: &TcpStream) -> usize {
     sender.set_nonblocking(true).expect("it is a socket");
     let mut noise = Noise::new(1);
@@ -91,7 +91,7 @@ fn push(mut sender: &TcpStream, piece: &[u8]) -> usize {
     taken
 }
 
-/// One direction stands still; the other must not notice.
+/// One direction is stalled; the other must not be affected.
 #[test]
 fn stalled_direction_does_not_hold_up_the_other() {
     let pair = Pair::start("tcp");
@@ -109,7 +109,7 @@ fn stalled_direction_does_not_hold_up_the_other() {
     assert_eq!(ending(&mut server).1, Ending::Reset);
 }
 
-/// A stalled connection must not hold up the next one on the same core.
+/// A stalled connection must not delay the next one on the same core.
 #[test]
 fn stalled_connection_does_not_hold_up_others() {
     let through = Through::with(|site| site.gateway("cores", "[0]"));
@@ -122,7 +122,8 @@ fn stalled_connection_does_not_hold_up_others() {
     }
 }
 
-/// The reset overtakes what is held: nobody has to read a stalled stream to learn of its end.
+/// The reset overtakes the held bytes: an application sees the end of a stalled stream without reading all of
+/// it.
 #[test]
 fn reset_of_a_stalled_connection_is_seen_through_it() {
     let pair = Pair::start("tcp");
@@ -137,11 +138,11 @@ fn reset_of_a_stalled_connection_is_seen_through_it() {
 /// Readers that do not read at the same time.
 const STALLED: usize = 100;
 
-/// Memory that a gateway may gain by each of them.
+/// The memory that a gateway may gain through each of them.
 const STALLED_MAX: u64 = 256 << 10;
 
-/// A buffer grows with what the receiver takes: many readers that take nothing cost little, and leave the
-/// large buffers to others.
+/// A buffer grows with the bytes that the receiver reads: many receivers that read nothing cost little, and
+/// leave the large buffers to others.
 #[test]
 fn hundred_stalled_readers_cost_little_and_leave_the_large_buffers_to_others() {
     let pair = Pair::with("tcp", |site| site.gateway("cores", "[0]"));
@@ -162,13 +163,13 @@ fn hundred_stalled_readers_cost_little_and_leave_the_large_buffers_to_others() {
     }
 }
 
-/// Sends on all of them until none has taken anything for a while.
+/// Sends on all connections until none has accepted bytes for a while.
 fn push_all_until_held_up(senders: &[&TcpStream]) {
     let piece = Noise::new(1).take(PIECE);
     let mut last = Instant::now();
     for sender in senders {
         sender.set_nonblocking(true).expect("it is a socket");
-        // The kernel's memory for all TCP sockets is bounded: the gateways' sockets are to have it.
+        // The kernel's memory for all TCP sockets is bounded; it must be available to the gateways' sockets.
         let small = SockRef::from(*sender).set_send_buffer_size(64 << 10);
         small.expect("it is a socket");
     }

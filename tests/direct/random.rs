@@ -1,7 +1,8 @@
-//! Random streams: pieces, pauses and endings by seed, held against one rule: whole or told.
+//! Random streams with pieces, pauses and endings by seed, checked against one rule: complete or visibly
+//! broken.
 //!
-//! A stream that its reader saw end in order was whole. Where one end broke off, the other was told.
-//! `WARDGATE_SEED` replays the seed that a failure prints.
+//! A stream with an end that looked clean to its reader was complete. If one end reset the stream, the other
+//! end saw an error. `WARDGATE_SEED` replays the seed that a failure prints.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -12,20 +13,20 @@ use wardgate_tests::stream::{Ending, Noise, ending};
 
 use crate::pair::Pair;
 
-/// Connections at the same time, and how often so many.
+/// The number of connections at the same time, and the number of rounds.
 const CONNECTIONS: u64 = 10;
 const ROUNDS: u64 = 40;
 
-/// What one end is going to do.
+/// The plan of one end.
 #[derive(Debug, Clone)]
 struct Plan {
     payload: Vec<u8>,
     pieces: Vec<usize>,
-    /// Break off after so many bytes, instead of finishing.
+    /// Reset after this number of bytes, in place of a finish.
     reset_at: Option<usize>,
 }
 
-/// How an end's own direction went.
+/// The result of an end's own direction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Sent {
     Finished,
@@ -33,7 +34,7 @@ enum Sent {
     Failed,
 }
 
-/// What became of one end.
+/// The result of one end.
 #[derive(Debug)]
 struct Outcome {
     sent: Sent,
@@ -99,7 +100,7 @@ impl Plan {
     }
 }
 
-// The reader of this end holds the socket as well, so closing would not end it; this does, by RST.
+// The reader of this end holds the socket as well, so closing would not end the connection; a RST ends it.
 fn break_off(stream: &TcpStream) -> Sent {
     match rustix::net::connect_unspec(stream) {
         Ok(()) => Sent::Reset,
@@ -107,7 +108,7 @@ fn break_off(stream: &TcpStream) -> Sent {
     }
 }
 
-/// Collects what is read, so that `ending` may judge the end.
+/// Collects the bytes that are read, so that `ending` can check the end.
 struct Keeping<'k>(&'k mut TcpStream, Vec<u8>);
 
 impl Read for Keeping<'_> {
@@ -118,7 +119,7 @@ impl Read for Keeping<'_> {
     }
 }
 
-/// Lets one end do as planned, both directions at once.
+/// Plays one end as planned, both directions at once.
 fn live(mut stream: TcpStream, plan: Plan, seed: u64) -> JoinHandle<Outcome> {
     std::thread::spawn(move || {
         let mut sending = stream.try_clone().expect("descriptors are left");
@@ -130,8 +131,8 @@ fn live(mut stream: TcpStream, plan: Plan, seed: u64) -> JoinHandle<Outcome> {
         Outcome {
             sent,
             received: keeping.1,
-            // Linux tells of a reset once: where the sender was told, the reader may see an
-            // orderly end behind it. The application was told.
+            // Linux reports a reset once: if the sender saw it, the reader may see a clean end after it. The
+            // application knows of the reset.
             ending: match sent {
                 Sent::Finished => ending,
                 Sent::Reset | Sent::Failed => Ending::Reset,
@@ -140,7 +141,7 @@ fn live(mut stream: TcpStream, plan: Plan, seed: u64) -> JoinHandle<Outcome> {
     })
 }
 
-/// Holds what arrived at `to` against what `from` sent.
+/// Compares the bytes that arrived at `to` with the bytes that `from` sent.
 fn judge(what: &str, plan: &Plan, from: &Outcome, to: &Outcome) {
     let count = to.received.len();
     assert!(
@@ -167,7 +168,7 @@ fn judge(what: &str, plan: &Plan, from: &Outcome, to: &Outcome) {
 }
 
 #[test]
-fn random_streams_are_whole_or_told() {
+fn random_streams_are_complete_or_visibly_broken() {
     let seed = std::env::var("WARDGATE_SEED").map_or_else(
         |_| {
             let now = SystemTime::now().duration_since(UNIX_EPOCH);
@@ -191,7 +192,7 @@ fn random_streams_are_whole_or_told() {
     }
 }
 
-/// Plays some connections at once and says how many nobody broke off.
+/// Plays some connections at once and returns how many were not reset by an end.
 fn play(pair: &Pair, first: u64) -> usize {
     let running: Vec<_> = (first..first + CONNECTIONS)
         .map(|seed| {

@@ -1,5 +1,5 @@
-//! Starts that must be refused: each with exit code 78, a sentence that says what to do, and no
-//! listener ever opened.
+//! Starts that must be refused: each with exit code 78, a sentence that states what to do, and without any
+//! open listener.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -10,7 +10,7 @@ use wardgate_tests::{Outcome, Pki, Program, Site, wardgate};
 
 use crate::pair::{A, address, listen, local, originate};
 
-/// Starts the program behind `deny`, which must not get as far as to listen.
+/// Starts the program behind `deny`, which must not reach its listeners.
 fn refused(site: &Site, denied: Option<&str>) -> String {
     let folder = TempDir::new().expect("the machine has a folder for temporary files");
     let file = folder.path().join("wardgate.toml");
@@ -34,7 +34,7 @@ fn sentences(outcome: Outcome) -> String {
     text
 }
 
-// Nothing is wrong with it, and it needs no files.
+// The configuration is valid and needs no files.
 fn some_site() -> Site {
     Site::new(&Pki::new(), A).passthrough(local(), local())
 }
@@ -51,7 +51,7 @@ fn kernel_without_io_uring_refuses_start() {
     assert_says(&text, &["has no io_uring", "6.1 or later", "seccomp"]);
 }
 
-/// A listener on every interface instead of the one that is meant would be no listener to start with.
+/// A listener on every interface in place of the configured one must not start.
 #[test]
 fn interface_that_is_not_there_refuses_start() {
     let text = refused(&some_site().set("interface", "\"nosuch0\""), None);
@@ -140,7 +140,7 @@ fn metrics_port_in_use_refuses_start() {
 
 #[test]
 fn address_of_another_machine_refuses_start() {
-    // TEST-NET-3 (RFC 5737) is nobody's.
+    // TEST-NET-3 (RFC 5737) belongs to no machine.
     let elsewhere = SocketAddr::from(([203, 0, 113, 7], local().port()));
     let text = refused(&originate(&Pki::new(), elsewhere, local()), None);
     assert_says(&text, &["203.0.113.7", "no such address", "`ip address`"]);

@@ -1,4 +1,4 @@
-//! Bytes through the relay: both ways at once, in small pieces, with one direction finished.
+//! Bytes through the relay: in both directions at once, in small pieces, with one direction finished.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -65,7 +65,7 @@ fn passthrough_carries_both_directions_at_once() {
     assert_eq!(line.text("tls"), "-");
 }
 
-/// A byte that was written is a byte that goes on: nothing waits for a full record.
+/// A written byte is forwarded at once: the gateway does not wait for a full record.
 #[test]
 fn single_bytes_go_to_and_fro() {
     let pair = Pair::start("tcp");
@@ -189,7 +189,7 @@ fn originate_finishes_either_direction_alone_with_tls_1_2() {
     originate_with(TLS12);
 }
 
-/// The server's reply may still be on its way when the TLS peer says that it has finished.
+/// The server's reply may still be in transit when the TLS peer finishes its direction.
 #[test]
 fn tls_peer_that_has_finished_still_gets_32_mib() {
     let terminate = Terminate::start();
@@ -201,9 +201,9 @@ fn tls_peer_that_has_finished_still_gets_32_mib() {
     sender.join().expect("all bytes are sent");
 }
 
-/// Clients of TLS 1.3 may send payload right behind their Finished, in the same segment.
+/// TLS 1.3 clients may send payload directly after their Finished, in the same segment.
 #[test]
-fn payload_behind_the_finished_message_is_not_lost() {
+fn payload_after_the_finished_message_is_not_lost() {
     for protocol in ["tcp", "mllp"] {
         let terminate = Terminate::with(|site| site.protocol(protocol));
         let mut peer = terminate.peer(TLS13);
@@ -218,9 +218,9 @@ fn payload_behind_the_finished_message_is_not_lost() {
     }
 }
 
-/// The whole conversation of a client that says one thing, in the same segment as its Finished.
+/// The whole conversation of a client with one message, in the same segment as its Finished.
 #[test]
-fn payload_and_end_behind_the_finished_message_are_not_lost() {
+fn payload_and_end_after_the_finished_message_are_not_lost() {
     for protocol in ["tcp", "mllp"] {
         let terminate = Terminate::with(|site| site.protocol(protocol));
         let mut peer = terminate.peer(TLS13);
@@ -241,7 +241,7 @@ fn payload_and_end_behind_the_finished_message_are_not_lost() {
 }
 
 #[test]
-fn close_notify_right_behind_the_handshake_is_an_end_without_a_byte() {
+fn close_notify_right_after_the_handshake_is_an_end_without_a_byte() {
     let terminate = Terminate::start();
     let mut peer = terminate.peer(TLS13);
     let mut last = peer.handshake_but_last().expect("the server is B");
@@ -253,9 +253,9 @@ fn close_notify_right_behind_the_handshake_is_an_end_without_a_byte() {
     assert_eq!(ending(&mut peer), (0, Ending::Orderly));
 }
 
-/// The wire does not depend on the cipher: each opens what the other seals.
+/// The bytes on the wire do not depend on the cipher implementation: each opens what the other seals.
 #[test]
-fn gateways_with_different_ciphers_understand_each_other() {
+fn gateways_with_different_ciphers_interoperate() {
     for [a, b] in [["aws-lc", "ring"], ["ring", "aws-lc"]] {
         let pair = Pair::each(
             "tcp",

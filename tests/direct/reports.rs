@@ -1,4 +1,4 @@
-//! Rules that only report: what they would refuse passes, with one line and a count.
+//! Rules that only report: what they would refuse passes, with one log line and a count.
 
 use std::io::{Read, Write};
 
@@ -16,7 +16,7 @@ fn request(calling: &str, called: &str) -> Vec<u8> {
 }
 
 #[test]
-fn what_rules_would_refuse_is_one_line_that_says_so_and_a_count() {
+fn an_association_that_rules_would_refuse_is_one_log_line_and_a_count() {
     let pair = Pair::each(
         "dicom",
         |site| {

@@ -1,4 +1,4 @@
-//! Routes: modes, addresses, names, and who speaks first.
+//! Routes: modes, addresses, names, and which side sends first.
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -24,8 +24,8 @@ fn exchange(mut client: TcpStream, exit: &TcpListener) {
 }
 
 #[test]
-fn originate_and_terminate_carry_what_their_protocol_begins_with() {
-    // DICOM has its own words, and tests/interop speaks them.
+fn originate_and_terminate_carry_the_first_bytes_of_their_protocol() {
+    // DICOM needs its own peers; tests/interop covers it.
     for protocol in ["mllp", "tcp"] {
         let pair = Pair::start(protocol);
         exchange(connect(pair.entry), &pair.exit);
@@ -66,7 +66,7 @@ fn addresses_may_be_ipv6() {
     assert!(line.text("source").starts_with("[::1]:"), "{line:?}");
 }
 
-/// A listener on all IPv6 addresses takes IPv4 as well, and tells of it as such.
+/// A listener on all IPv6 addresses accepts IPv4 as well, and logs IPv4 clients with their IPv4 address.
 #[test]
 fn wildcard_listener_takes_both_families() {
     let port = free_port();
@@ -111,7 +111,7 @@ fn routes_of_one_site_do_not_mix() {
 }
 
 #[test]
-fn server_may_speak_first_on_tcp_routes() {
+fn server_may_send_first_on_tcp_routes() {
     let pair = Pair::start("tcp");
     let (mut client, mut server) = pair.join();
     server.write_all(b"220 ready").expect("it is connected");
@@ -120,8 +120,8 @@ fn server_may_speak_first_on_tcp_routes() {
     assert_eq!(&heard, b"220 ready");
 }
 
-/// A silent association costs the application behind B nothing: not even a connection. The second
-/// connection comes through although the first has waited longer.
+/// A silent association costs the application behind B nothing, not even a connection. The second connection
+/// comes through although the first has waited longer.
 #[test]
 fn terminate_connects_when_the_first_byte_has_come() {
     let terminate = Terminate::with(|site| site);

@@ -12,7 +12,7 @@ use crate::pair::{Pair, Terminate, local, originate};
 const MESSAGE: &[u8] = b"\x0bMSH|^~\\&|A|B|C|D|20260101||ORU^R01|1|P|2.5\rOBR|1\r\x1c\r";
 const ANSWER: &[u8] = b"\x0bMSH|^~\\&|C|D|A|B|20260101||ACK|1|P|2.5\rMSA|AA|1\r\x1c\r";
 
-/// Longer than the wait for a first byte that other protocols have.
+/// Longer than the wait for a first byte with other protocols.
 const SILENCE: Duration = Duration::from_millis(5500);
 
 fn expect(stream: &mut impl Read, bytes: &[u8]) {
@@ -40,7 +40,7 @@ fn mllp_client_that_connects_in_advance_may_wait_on_either_side() {
     expect(&mut peer, ANSWER);
 }
 
-/// An accepted peer is bounded too in how many connections it may leave without a message.
+/// The number of accepted connections without a message is also bounded for each peer.
 #[test]
 fn silent_connections_of_accepted_peers_are_bounded() {
     let terminate = Terminate::with(|site| site.gateway("cores", "[0]").descriptors(600));
@@ -57,7 +57,7 @@ fn silent_connections_of_accepted_peers_are_bounded() {
         assert!(peers.len() < 100, "there is no bound");
         peers.extend((0..10).map(|_| terminate.greeted(TLS13)));
     }
-    // The oldest goes first, and the youngest is served.
+    // The oldest is ended first, and the youngest is served.
     assert_ne!(ending(&mut peers[0]).1, Ending::Orderly);
     let line = &terminate.gateway.wait_for_connections(1)[0];
     let reason = line.text("reason");
@@ -73,9 +73,9 @@ fn early() -> Pair {
     Pair::with("mllp", |site| site.set("connect", "\"early\""))
 }
 
-/// The receiver connects, and the sender, which listens, sends the messages.
+/// The receiver connects, and the listening side sends the messages.
 #[test]
-fn sender_may_be_the_side_that_listens_where_both_gateways_connect_early() {
+fn sender_may_be_the_side_that_listens_if_both_gateways_connect_early() {
     let pair = early();
     let mut receiver = connect(pair.entry);
     let mut sender = accept(&pair.exit);
@@ -100,7 +100,7 @@ fn sender_may_be_the_side_that_listens_where_both_gateways_connect_early() {
     }
 }
 
-/// The client of an early route reaches the other site without a byte, so what it then sends is judged.
+/// The client of an early route reaches the other site without a byte, so its later bytes are checked.
 #[test]
 fn early_connection_carries_nothing_that_does_not_begin_as_mllp() {
     let pair = early();
@@ -124,7 +124,7 @@ fn early_connection_carries_nothing_that_does_not_begin_as_mllp() {
 }
 
 #[test]
-fn early_connection_ends_where_the_target_cannot_be_reached() {
+fn early_connection_ends_if_the_target_cannot_be_reached() {
     let (pki, entry) = (Pki::new(), local());
     let site = originate(&pki, entry, local());
     let gateway = site.set("connect", "\"early\"").start();
@@ -136,13 +136,13 @@ fn early_connection_ends_where_the_target_cannot_be_reached() {
     assert!(reason.contains("connection refused"), "{reason}");
 }
 
-/// The beginning of the line about a target that sends no byte of answer.
+/// The beginning of the log line about a target that sends no byte of answer.
 fn no_answer(exit: &std::net::TcpListener, request: &str) -> String {
     let target = crate::pair::address(exit);
     format!("target {target} accepted the connection but did not answer the {request} for ")
 }
 
-/// A client that gives up soon is no reason for a warning.
+/// A client that gives up soon causes no warning.
 #[test]
 fn target_that_accepts_and_does_not_answer_is_one_warning_when_the_client_gives_up() {
     let terminate = Terminate::with(|site| site);

@@ -1,4 +1,4 @@
-//! Receivers that are there and do not read: their window is closed, and they acknowledge.
+//! Receivers that are alive and do not read: their window is closed, and they acknowledge.
 
 use std::net::TcpStream;
 use std::thread::{scope, sleep};
@@ -9,13 +9,13 @@ use wardgate_tests::stream::{Ending, ending, expect_noise, send_noise};
 
 use crate::pair::{Pair, Through};
 
-/// More than all sockets on the way hold.
+/// More than all sockets on the path hold.
 const MUCH: usize = 96 << 20;
 
-/// Several times `user` and `stall` of these tests.
+/// Several times the `user` and `stall` of these tests.
 const PAUSE: Duration = Duration::from_secs(6);
 
-/// `stall` of the test that has one.
+/// The `stall` of the test that sets it.
 const STALL: Duration = Duration::from_secs(2);
 
 fn impatient(site: Site) -> Site {
@@ -24,14 +24,14 @@ fn impatient(site: Site) -> Site {
         .timeout("keepalive", keepalive)
 }
 
-/// All bytes arrive though the receiver reads nothing for a while.
+/// All bytes arrive although the receiver reads nothing for a while.
 fn assert_outlasts_a_pause(sender: &mut TcpStream, receiver: &mut TcpStream) {
     scope(|scope| {
         scope.spawn(|| send_noise(sender, 1, MUCH));
         sleep(PAUSE);
         expect_noise(receiver, 1, MUCH);
     });
-    // The connection still serves.
+    // The connection still works.
     send_noise(receiver, 2, 1000);
     expect_noise(sender, 2, 1000);
 }
@@ -57,7 +57,7 @@ fn a_receiver_behind_passthrough_that_pauses_longer_than_user_gets_all_bytes_aft
     assert_outlasts_a_pause(&mut client, &mut server);
 }
 
-/// What was written is in the kernel whole, so no write of the gateway waits.
+/// All written bytes are in the kernel, so no write of the gateway waits.
 #[test]
 fn a_receiver_that_pauses_before_a_part_that_is_already_sent_gets_it_afterwards() {
     let through = Through::with(impatient);
@@ -76,7 +76,7 @@ fn a_receiver_that_reads_nothing_for_longer_than_stall_is_reset_and_named() {
     scope(|scope| {
         let start = Instant::now();
         scope.spawn(|| {
-            // It is reset before all is sent.
+            // The connection is reset before all bytes are sent.
             let _ = std::io::Write::write_all(&mut client, &vec![7; MUCH]);
         });
         let line = &through.gateway.wait_for_connections(1)[0];

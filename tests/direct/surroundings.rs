@@ -1,4 +1,4 @@
-//! What `wardgate check` finds in the machine around a good configuration, and the help of its commands.
+//! What `wardgate check` finds on the machine for a valid configuration, and the help of its commands.
 
 use std::net::SocketAddr;
 
@@ -11,13 +11,13 @@ fn check(site: &Site) -> Outcome {
     let folder = TempDir::new().expect("the machine has a folder for temporary files");
     let file = folder.path().join("wardgate.toml");
     site.write(&file);
-    // By its place on the command line, as most programs take the file that they check.
+    // The file is given by its position on the command line, as with most programs that check a file.
     Program::new(wardgate()).arg("check").arg(&file).run()
 }
 
 #[test]
-fn address_that_the_machine_has_not_is_remarked() {
-    // TEST-NET-3 (RFC 5737) is nobody's.
+fn address_that_the_machine_does_not_have_gives_a_warning() {
+    // TEST-NET-3 (RFC 5737) belongs to no machine.
     let elsewhere = SocketAddr::from(([203, 0, 113, 7], 11112));
     let text = check(&originate(&Pki::new(), elsewhere, local()))
         .expect_success()
@@ -36,7 +36,7 @@ fn address_that_the_machine_has_not_is_remarked() {
 }
 
 #[test]
-fn name_that_does_not_resolve_is_remarked() {
+fn name_that_does_not_resolve_gives_a_warning() {
     let pki = Pki::new();
     let site = |target: &str| {
         let peers = [format!("dns:{B}")];

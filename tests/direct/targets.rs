@@ -1,4 +1,4 @@
-//! Targets in their order: who answers, who does not, and what the application sees.
+//! Targets in their order: which of them answers, and what the application sees.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
@@ -13,10 +13,10 @@ use wardgate_tests::{DEADLINE, Pki, free_port, until};
 
 use crate::pair::{B, Through, address, listen, local, originate, terminate};
 
-/// An application gives up after 5 s; design.md's promise is about 4.
+/// An application gives up after 5 s; the promised time is about 4 s.
 const PATIENCE: Duration = Duration::from_millis(4500);
 
-/// An address that never answers: a listener whose backlog is full drops who knocks.
+/// An address that never answers: a listener with a full backlog drops new connections.
 pub(crate) struct BlackHole {
     listener: Socket,
     _waiting: Vec<Socket>,
@@ -31,7 +31,7 @@ impl BlackHole {
         let knock = || {
             let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("descriptors");
             socket.set_nonblocking(true).expect("it is a socket");
-            // In progress for ever, but for the first.
+            // All but the first stay in progress forever.
             let _ = socket.connect(&place.into());
             socket
         };
@@ -82,7 +82,7 @@ fn silent_first_target_gives_way_to_the_second_in_time() {
 }
 
 #[test]
-fn first_target_that_answers_is_the_only_one_asked() {
+fn no_target_after_the_first_that_answers_is_tried() {
     let (first, second) = (listen(), listen());
     let through = Through::with(|site| site.targets(&[address(&first), address(&second)]));
     for _ in 0..3 {
@@ -127,7 +127,7 @@ fn without_any_target_the_application_is_reset_in_time_and_the_log_names_each() 
 }
 
 #[test]
-fn name_without_an_address_is_told() {
+fn name_without_an_address_is_logged() {
     let through = Through::with(|site| site.targets(&["nowhere.invalid:104"]));
     let start = Instant::now();
     assert_eq!(ending_of(through.entry), (0, Ending::Reset));
@@ -161,7 +161,7 @@ fn target_that_tls_refuses_gives_way_to_the_second() {
     let mut client = connect(entry);
     let identity = pki.odd(B, Kind::OtherName);
     let mut other = TlsPeer::server(&identity, TLS13, accept(&wrong));
-    // In TLS 1.3 the server may be done before the client has judged it.
+    // With TLS 1.3, the server may finish before the client has checked its certificate.
     if other.handshake().is_ok() {
         let (count, end) = ending(&mut other);
         assert_eq!(count, 0);
@@ -177,7 +177,7 @@ fn target_that_tls_refuses_gives_way_to_the_second() {
 }
 
 #[test]
-fn target_that_speaks_no_tls_is_a_reset_and_told() {
+fn target_without_tls_is_a_reset_and_logged() {
     let pki = Pki::new();
     let (entry, wan) = (local(), listen());
     let gateway = originate(&pki, entry, address(&wan))
@@ -196,7 +196,7 @@ fn target_that_speaks_no_tls_is_a_reset_and_told() {
     );
 }
 
-/// Who was away and comes back is used again: nothing remembers the failure.
+/// A target that comes back is used again: no state of the failure remains.
 #[test]
 fn target_that_comes_back_is_used() {
     let place = local();

@@ -1,7 +1,7 @@
-//! Keys change while payload moves in both directions, and no byte is lost by it.
+//! Keys change while payload moves in both directions, and no byte is lost.
 //!
-//! The gateways do it at their own limit, lowered by `key_records`; rustls opposite does it and asks for
-//! it. OpenSSL does so in the interop tier.
+//! The gateways update keys at their own limit, lowered by `key_records`; the rustls peer updates keys and
+//! requests updates. The interop tier does the same with OpenSSL.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -12,14 +12,14 @@ use wardgate_tests::{Gateway, Site};
 
 use crate::pair::{Originate, Pair, Terminate};
 
-/// A lowered limit. A batch holds up to 64 records, so this is a key update every one or two of them.
+/// A lowered limit. A batch holds up to 64 records, so there is a key update every one or two batches.
 const KEY_RECORDS: u64 = 100;
-/// Octets of payload in a record, at most.
+/// The maximum bytes of payload in a record.
 const RECORD: u64 = 16_384;
 
 const MIB: usize = 1 << 20;
 
-/// Sends noise both ways at once, compares all of it, and ends both directions in order.
+/// Sends noise in both directions at once, compares all of it, and ends both directions cleanly.
 fn exchange(client: &TcpStream, server: &TcpStream, count: usize) {
     std::thread::scope(|scope| {
         for (mut from, mut to, seed) in [(client, server, 1), (server, client, 2)] {
@@ -40,7 +40,7 @@ fn keys_are_updated_at_their_limit_in_both_directions_under_load() {
     let pair = Pair::with("tcp", lowered);
     let (client, server) = pair.join();
     exchange(&client, &server, COUNT);
-    // At least as many records as full ones would be, in each direction.
+    // In each direction at least as many records as with full records.
     let least = COUNT as u64 / RECORD / KEY_RECORDS;
     let (a, b) = (pair.a.key_updates(), pair.b.key_updates());
     for updates in [a.0, a.1, b.0, b.1] {
@@ -58,9 +58,9 @@ fn a_limit_below_one_batch_still_carries_all() {
     assert!(sealed > 0 && sealed == opened, "{sealed} {opened}");
 }
 
-/// The reference engine and ours, in every combination, with keys that change often.
+/// The reference engine and the in-place engine, in every combination, with frequent key updates.
 #[test]
-fn both_record_layers_understand_each_other_in_every_combination() {
+fn both_record_layers_interoperate_in_every_combination() {
     const COUNT: usize = 50 * MIB;
     for layers in [
         ["in-place", "in-place"],
@@ -79,7 +79,7 @@ fn both_record_layers_understand_each_other_in_every_combination() {
         let least = COUNT as u64 / RECORD / KEY_RECORDS;
         for (gateway, own, other) in [(&pair.a, at_a, at_b), (&pair.b, at_b, at_a)] {
             let (sealed, opened) = gateway.key_updates();
-            // rustls keeps to its own limit, and does not tell what it opened.
+            // rustls keeps its own limit, and does not report the records that it opened.
             let (seals, opens) = (own == "in-place", own == other && own == "in-place");
             assert_eq!(sealed >= least, seals, "{layers:?}: {sealed} sealed");
             assert_eq!(opened >= least, opens, "{layers:?}: {opened} opened");
@@ -87,21 +87,21 @@ fn both_record_layers_understand_each_other_in_every_combination() {
     }
 }
 
-/// How often the peer changes its keys.
+/// How often the peer updates its keys.
 const REFRESHES: usize = 40;
-/// As `send_noise` sends it.
+/// The same as `send_noise` sends.
 const PIECE: usize = 64 << 10;
-/// What moves each way between two key updates of the peer.
+/// The bytes in each direction between two key updates of the peer.
 const PIECES_BETWEEN: usize = 16;
 
-/// Noise from the TLS peer and to it at the same time. Where it `refreshes`, the peer changes its key
-/// again and again, and asks for a new one of the gateway's each time.
+/// Sends noise in both directions of the TLS peer at once. With `refreshes`, the peer repeatedly updates its
+/// key and requests an update of the gateway's key.
 fn converse(peer: &mut TlsPeer, plain: &TcpStream, refreshes: bool) {
     let pieces = PIECES_BETWEEN * REFRESHES;
     std::thread::scope(|scope| {
         let (mut from, mut to) = (plain, plain);
-        // The plain side does not wait for the peer, so batches of the gateway are on their way when
-        // the peer's key updates come.
+        // The plain side does not wait for the peer, so batches of the gateway are in transit when the peer's
+        // key updates come.
         scope.spawn(move || send_noise(&mut from, 3, pieces * PIECE));
         scope.spawn(move || expect_noise(&mut to, 4, pieces * PIECE));
         let (mut sent, mut expected) = (Noise::new(4), Noise::new(3));
@@ -118,7 +118,7 @@ fn converse(peer: &mut TlsPeer, plain: &TcpStream, refreshes: bool) {
     round_trip(peer, plain);
 }
 
-/// What was sent before has been opened when the answer is there, and so has its answer.
+/// When the answer is present, all earlier bytes and their answers have been opened.
 fn round_trip(peer: &mut TlsPeer, mut plain: &TcpStream) {
     send_noise(peer, 5, 100);
     expect_noise(&mut plain, 5, 100);
@@ -129,7 +129,7 @@ fn round_trip(peer: &mut TlsPeer, mut plain: &TcpStream) {
 fn assert_followed(gateway: &Gateway) {
     let (sealed, opened) = gateway.key_updates();
     assert_eq!(opened, REFRESHES as u64);
-    // Requests that come while a batch is on its way are answered by one update.
+    // Requests that come while a batch is in transit are answered by one update.
     assert!((1..=opened).contains(&sealed), "{sealed} answers");
 }
 
@@ -164,7 +164,7 @@ fn updates_of_both_ends_may_cross() {
     }
 }
 
-/// TLS 1.2 has no key updates, and rustls's records in any case.
+/// TLS 1.2 has no key updates, and always uses the records of rustls.
 #[test]
 fn tls12_carries_the_same_traffic_in_both_modes() {
     let terminate = Terminate::with(lowered);

@@ -27,7 +27,7 @@ fn each_configured_core_has_one_worker_pinned_to_it() {
     }
 }
 
-/// Eight connections move the same bytes at the same time. Were they not dealt out evenly, one core
+/// Eight connections move the same bytes at the same time. If they were not distributed evenly, one core
 /// would have done most of the work.
 #[test]
 fn connections_are_spread_over_the_cores() {
@@ -51,7 +51,7 @@ fn connections_are_spread_over_the_cores() {
     let total: Duration = times.iter().sum();
     let even = total / u32::try_from(times.len()).expect("cores are few");
     for time in &times {
-        // Bytes cost less in large batches, which a busy core takes: equal work is not equal time.
+        // Bytes cost less in large batches, which a busy core uses: equal work is not equal time.
         assert!(*time > even / 4, "CPU times of the workers: {times:?}");
     }
 }

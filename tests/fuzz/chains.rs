@@ -1,7 +1,7 @@
-//! Chains that nobody should present: what is cut from them, and what their names are read as.
+//! Invalid certificate chains: the certificates that are cut from them, and how their names are read.
 //!
-//! `chain_filter` holds the cut against webpki itself, with an algorithm in place of signatures that is
-//! computed in no time: a signature is the key that made it.
+//! `chain_filter` compares the cut with webpki itself, with a fast algorithm in place of signatures: a
+//! signature is the key that made it.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -45,7 +45,7 @@ mod targets {
     }
 }
 
-/// Names and keys that there are. Few, so that they meet.
+/// The existing names and keys. Few, so that they meet.
 const NAMES: [&str; 6] = [
     "A",
     "B",
@@ -61,7 +61,7 @@ const INTERMEDIATES_MAX: usize = 7;
 const NOW: UnixTime = UnixTime::since_unix_epoch(std::time::Duration::from_secs(1_780_000_000));
 const ENDS: [u16; 4] = [2049, 2049, 2049, 2021];
 
-/// Who stands at one place of a chain.
+/// The subject at one position of a chain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Node {
     subject: usize,
@@ -157,7 +157,7 @@ fn word(outcome: &Result<(), Error>) -> String {
         .to_owned()
 }
 
-/// A trust anchor and whether it is used.
+/// A trust anchor, and whether it is used.
 struct End {
     anchor: TrustAnchor<'static>,
     in_force: bool,
@@ -226,7 +226,7 @@ fn inside(element: &[u8]) -> Vec<u8> {
     element[2..].to_vec()
 }
 
-/// What stands for the kept ones, which must have been presented, and are there once each.
+/// The stand-in for the kept certificates, which must have been presented, each once.
 fn kept_nodes(
     kept: &[CertificateDer<'_>],
     presented: &[(Node, CertificateDer<'static>)],
@@ -240,7 +240,7 @@ fn kept_nodes(
     nodes
 }
 
-/// Steps of webpki's search where no signature and no date stops it. Counts up to some thousands.
+/// The steps of webpki's search if no signature and no date stops it. Counts up to some thousands.
 fn steps(issuer: usize, nodes: &[Node]) -> usize {
     fn walk(issuer: usize, nodes: &[Node], path: &mut Vec<Node>, taken: &mut usize) {
         for node in nodes.iter().filter(|node| node.subject == issuer) {
@@ -260,7 +260,7 @@ fn steps(issuer: usize, nodes: &[Node]) -> usize {
     taken
 }
 
-/// Stands for a signature algorithm: a signature is the key that made it.
+/// A stand-in for a signature algorithm: a signature is the key that made it.
 #[derive(Debug)]
 struct ByKey;
 
@@ -294,7 +294,7 @@ impl SignatureVerificationAlgorithm for ByKey {
     }
 }
 
-/// Whether the bounds of `Checks` leave out none of these.
+/// Whether the limits of `Checks` drop none of these.
 fn are_within_bounds(checked: &[Checked]) -> bool {
     checked.iter().enumerate().all(|(index, check)| {
         let (_, message, _) = check;
@@ -322,7 +322,7 @@ fn failed(checked: &[Checked]) -> impl Iterator<Item = &Vec<u8>> {
         .map(|(_, message, _)| message)
 }
 
-/// webpki's judgement, as the gateway asks for it, and the checks that were computed.
+/// The result of webpki, called as the gateway does, and the number of computed checks.
 fn verify(
     leaf: &CertificateDer<'_>,
     intermediates: &[CertificateDer<'_>],
@@ -351,16 +351,16 @@ fn verify(
     (outcome.map(|_| ()), CHECKED.take())
 }
 
-/// Memory that judging a chain may take, and the time of a processor.
+/// The maximum memory and CPU time for the check of a chain.
 const JUDGING_BYTES_MAX: usize = 1 << 20;
 const JUDGING_TIME_MAX: std::time::Duration = std::time::Duration::from_millis(20);
-/// How often a time above it is measured again.
+/// The number of repeated measurements if a time is above the maximum.
 const JUDGING_REPEATS: usize = 5;
 
 /// Characters of one name: what `printable` shows, its last escape and its dots.
 const NAME_MAX: usize = SHOWN_NAME_CHARS_MAX + 16;
 
-/// A route that lists one name of each kind, and the key of the CA that it believes.
+/// A route that lists one name of each kind, and the key of its trusted CA.
 struct Route {
     acceptor: Acceptor,
     ca: KeyPair,
@@ -370,7 +370,7 @@ fn names(input: &[u8]) -> String {
     let route = route();
     let mut choices = Choices::new(input);
     let chain: Vec<CertificateDer<'static>> = match choices.below(4) {
-        // Nothing is sure, not even the outline.
+        // Nothing is certain, not even the outer structure.
         0 => vec![input.to_vec().into()],
         more => (0..more)
             .map(|_| odd_certificate(&mut choices, &route.ca))
@@ -390,7 +390,8 @@ fn names(input: &[u8]) -> String {
     };
     let ((judged, sentence), mut took) = timed(judge);
     let allocated = region.change().bytes_allocated;
-    // On a virtual machine the time that the host took away counts as CPU time, so one measurement can be far
+    // On a virtual machine, time that the host took away counts as CPU time, so a single measurement can be
+    // far too long. The cost is the minimum of several.
     // too long. The least of several is the cost.
     for _ in 0..JUDGING_REPEATS {
         if took > JUDGING_TIME_MAX {

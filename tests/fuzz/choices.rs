@@ -1,6 +1,6 @@
-//! Decisions that are read from octets, so that a mutation of the octets is another course of events.
+//! Decisions that are read from bytes, so that a mutation of the bytes gives another course of events.
 
-/// What is still to be decided by.
+/// The bytes for decisions to come.
 #[derive(Debug, Clone)]
 pub(crate) struct Choices<'a>(&'a [u8]);
 
@@ -9,7 +9,7 @@ impl<'a> Choices<'a> {
         Self(octets)
     }
 
-    /// Whether nothing is left; every further decision is 0.
+    /// Whether no bytes are left; every further decision is 0.
     pub(crate) fn are_made(&self) -> bool {
         self.0.is_empty()
     }
@@ -42,7 +42,7 @@ impl<'a> Choices<'a> {
         octet != 0 && octet <= of_256
     }
 
-    /// Some octets as they stand.
+    /// Some bytes, unchanged.
     pub(crate) fn take(&mut self, count: usize) -> &'a [u8] {
         let (taken, rest) = self.0.split_at(count.min(self.0.len()));
         self.0 = rest;

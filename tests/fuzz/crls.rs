@@ -1,6 +1,7 @@
-//! What is fuzzed of the reader of revocation lists: any bytes, and lists with any entries and scope.
+//! Fuzzes the reader of revocation lists with any bytes, and with lists of any entries and scope.
 //!
-//! The oracle is webpki's own list: what it refuses ours refuses, and what it finds ours finds.
+//! The oracle is webpki's own list: the gateway's reader refuses what webpki refuses, and finds what webpki
+//! finds.
 
 use std::sync::Once;
 
@@ -11,8 +12,8 @@ use webpki::{CertRevocationList, OwnedCertRevocationList};
 
 use crate::choices::Choices;
 
-/// Bytes that reading may allocate for each byte of the list: four for an entry and sixteen while they are sorted,
-/// in lists that grow by doubling; the shortest entry has some twenty bytes.
+/// The maximum allocation per byte of a list: four bytes per entry and sixteen during sorting, in lists that
+/// grow by doubling; the shortest entry has some twenty bytes.
 const PER_BYTE: usize = 8;
 
 // `cargo xtask fuzz` finds targets by the name of this module.
@@ -31,7 +32,7 @@ fn read(input: &[u8]) -> String {
         Some((_, rest)) => list(&mut Choices::new(rest)),
         None => Vec::new(),
     };
-    // x509-parser's table of object identifiers is made once.
+    // x509-parser's table of object identifiers is allocated once.
     static TABLE: Once = Once::new();
     TABLE.call_once(|| drop(Crl::new(list(&mut Choices::new(&[])).into())));
     let copy = der.clone();
@@ -54,7 +55,7 @@ fn read(input: &[u8]) -> String {
     }
     for serial in [&[][..], &[1], &[0x7f, 2], &[0, 1], &der[..der.len().min(9)]] {
         let theirs = matches!(theirs.find_serial(serial), Ok(Some(_)));
-        // Ours passes over leading zeros.
+        // The gateway's reader skips leading zeros.
         let ours = ours.revoked_at(serial).is_some();
         assert!(ours || !theirs, "{serial:x?}");
     }

@@ -1,4 +1,4 @@
-//! What is fuzzed of DICOM: the request at any octets, and whole associations at any split.
+//! Fuzzes DICOM: the request with any bytes, and whole associations at any split.
 
 #[path = "../../gateway/src/dicom/made.rs"]
 mod made;
@@ -20,12 +20,12 @@ mod targets {
     use crate::choices::Choices;
     use crate::driver::fuzz;
 
-    /// Octets that reading a request may allocate for each of its own: contexts in a growing list, and
-    /// UIDs that no table has.
+    /// The maximum allocation per byte of a request: contexts in a growing list, and UIDs that are in no
+    /// table.
     const PER_OCTET: usize = 16;
 
-    /// Octets that watching an association may hold, beside what it gathers of the PDU at hand: what it
-    /// counts, each kind of it bounded.
+    /// The maximum memory of an observer besides the collected bytes of the current PDU: its counts, each
+    /// kind bounded.
     const WATCHING_MAX: usize = 96 << 10;
 
     #[test]
@@ -38,7 +38,7 @@ mod targets {
         fuzz("dicom_association", watch);
     }
 
-    // Any octets; by the first of them, a request with the right length or with the one that stands there.
+    // Any bytes; the first byte selects the right length of the request or the written one.
     fn read(input: &[u8]) -> String {
         let Some((choice, input)) = input.split_first() else {
             return String::new();
@@ -48,13 +48,13 @@ mod targets {
         if let (1, Some(there)) = (choice % 2, octets.get_mut(2..6)) {
             there.copy_from_slice(&length.to_be_bytes());
         }
-        // What is made once for the process is made here.
+        // Allocates the data that is made once per process.
         drop(AssociateRq::read(&made_once()));
         let region = Region::new(&INSTRUMENTED_SYSTEM);
         let whole = AssociateRq::read(&octets);
         let allocated = region.change().bytes_allocated;
         let bound = 256 + PER_OCTET * octets.len();
-        assert!(allocated <= bound, "{allocated} octets of {bound}");
+        assert!(allocated <= bound, "{allocated} bytes of {bound}");
         judge_prefixes(&octets, &whole);
         match whole {
             Ok(Some((request, _))) => {
@@ -77,7 +77,7 @@ mod targets {
         super::made::request("A", "B", &[(1, "1.2")])
     }
 
-    // A beginning is never refused where the whole is not, and is refused for good.
+    // A beginning is refused only if the whole is refused, and then finally.
     fn judge_prefixes(
         octets: &[u8],
         whole: &Result<Option<(AssociateRq, usize)>, AssociateRqError>,
@@ -98,7 +98,7 @@ mod targets {
         }
     }
 
-    // Two directions, whole, in pieces, and joined: the same comes of them.
+    // Two directions, whole, in pieces, and joined: the result is the same.
     fn watch(input: &[u8]) -> String {
         let mut choices = Choices::new(input);
         let strictness = choices.pick(&[Strictness::Lenient, Strictness::Strict]);
@@ -127,12 +127,12 @@ mod targets {
         }
     }
 
-    /// The headers of PDUs in what one side sent, by their lengths alone: as a receiver would find them
-    /// that minds neither order nor contents.
+    /// The headers of PDUs in the bytes of one side, only by their lengths: like a receiver that checks
+    /// neither order nor contents.
     #[derive(Default)]
     struct Headers {
         header: Vec<u8>,
-        // Octets until the next header.
+        // Bytes until the next header.
         left: u64,
         requests: usize,
     }
@@ -154,12 +154,12 @@ mod targets {
         }
     }
 
-    /// What came of an association.
+    /// The result of an association.
     #[derive(Debug, PartialEq)]
     struct Watched {
         record: AssociationSummary,
         phase: String,
-        // Of the requestor and the acceptor, where nobody ended it.
+        // The states of the requestor and the acceptor, if neither ended it.
         between: Option<[bool; 2]>,
     }
 
@@ -186,12 +186,12 @@ mod targets {
             }
         }
         let change = region.change();
-        // The count is of the process, in which the test runner may release at the same time what an earlier test used.
+        // The count is per process; the test runner may release memory of an earlier test at the same time.
         let held = change
             .bytes_allocated
             .saturating_sub(change.bytes_deallocated);
         let bound = WATCHING_MAX + 2 * passed;
-        assert!(held <= bound, "{held} octets of {bound}");
+        assert!(held <= bound, "{held} bytes of {bound}");
         let are_judged = rules.calling.is_some() || rules.by_title || rules.commands.is_some();
         if rules.enforce && are_judged {
             let [requestor, acceptor] = &forwarded;

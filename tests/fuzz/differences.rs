@@ -1,8 +1,8 @@
-//! Where the two record layers differ on purpose, by name. Nothing else may differ.
+//! The intended differences between the two record layers, by name. No other difference is allowed.
 //!
-//! In every one of these the connection ends, with us or with both; what is delivered before is the
-//! same. rustls says nothing to the peer in some of them, and waits for a whole message or record where
-//! its header is enough to refuse it.
+//! In each of them the connection ends, in the gateway's layer or in both; the bytes delivered before are the
+//! same. rustls sends no alert in some of them, and waits for a complete message or record although its
+//! header is enough to refuse it.
 
 use gateway::tls::post_handshake::PostHandshakeError;
 use gateway::tls::record::RecordError;
@@ -11,46 +11,45 @@ use rustls::{AlertDescription, Error, InvalidMessage, PeerMisbehaved};
 use crate::engines::{End, Outcome};
 use crate::recipe::Dish;
 
-/// A difference, and the section of RFC 8446 that is for us.
+/// A difference, with the section of RFC 8446 that supports the gateway's layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum Difference {
-    /// The outer type of a protected record is application_data, and is authenticated as sent (5.2).
-    /// rustls makes the authenticated data anew and looks at the type of some alone.
+    /// The outer type of a protected record is application_data, and is authenticated as sent (5.2). rustls
+    /// computes the authenticated data itself and checks only some types.
     OuterType,
-    /// The outer version is authenticated as sent (5.2). rustls authenticates 0x0303 instead, and
-    /// refuses versions beyond 0x03xx.
+    /// The outer version is authenticated as sent (5.2). rustls authenticates 0x0303 instead, and refuses
+    /// versions beyond 0x03xx.
     OuterVersion,
-    /// A record longer than 2^14 + 256 is record_overflow, by its header (5.2). rustls takes 2^14 + 2048,
-    /// and looks at the tag first; beyond that it says decode_error.
+    /// A record longer than 2^14 + 256 is record_overflow, by its header (5.2). rustls accepts 2^14 + 2048
+    /// and checks the tag first; beyond that it sends decode_error.
     LongCiphertext,
-    /// An unknown content type is unexpected_message (5). rustls says decode_error.
+    /// An unknown content type is unexpected_message (5). rustls sends decode_error.
     InnerType,
-    /// Zeros alone are unexpected_message (5.4). rustls says nothing.
+    /// Only zeros are unexpected_message (5.4). rustls sends nothing.
     NoContent,
-    /// A record between the parts of a message is refused (5.1), with unexpected_message. rustls says
+    /// A record between the parts of a message is refused (5.1) with unexpected_message. rustls sends
     /// nothing.
     Interleaved,
-    /// An empty handshake message or alert is unexpected_message (5.4). rustls passes over the first
-    /// and says decode_error to the second.
+    /// An empty handshake message or alert is unexpected_message (5.4). rustls ignores the first and sends
+    /// decode_error for the second.
     EmptyMessage,
-    /// The header of a message is enough to refuse it, by its type (4.6) or length (6.2). rustls waits
-    /// for the rest and parses it first; of a message beyond 64 KiB it says nothing.
+    /// The header of a message is enough to refuse it, by its type (4.6) or length (6.2). rustls waits for
+    /// the rest and parses it first; for a message beyond 64 KiB it sends nothing.
     MessageHeader,
-    /// A ticket is of no use to us and is not looked at (4.6.1). rustls parses it: decode_error.
+    /// The gateway does not use tickets and does not parse them (4.6.1). rustls parses them: decode_error.
     Ticket,
-    /// More than is bearable is unexpected_message. rustls says nothing.
+    /// More messages than the limit are unexpected_message. rustls sends nothing.
     TooMany,
-    /// Records without payload are no payload between key updates. For rustls they are.
+    /// Records without payload do not count as payload between key updates. For rustls they do.
     EmptyBetweenUpdates,
-    /// What is counted against floods is counted anew after the hand-over: what came with the
-    /// handshake's last bytes was counted by rustls.
+    /// Counters against floods restart after the hand-over: rustls has counted the messages in the last bytes
+    /// of the handshake.
     CountedAnew,
-    /// An alert is fatal whatever its level, and is not answered (6.2). rustls answers a warning with
-    /// decode_error.
+    /// An alert is fatal at any level, and is not answered (6.2). rustls answers a warning with decode_error.
     WarningAnswered,
 }
 
-/// Says what distinguishes `ours` from `theirs`: nothing, a known difference, or an unknown one.
+/// Returns the difference between `ours` and `theirs`: none, a known one, or an unknown one.
 pub(crate) fn between(
     dish: &Dish,
     ours: &Outcome,
@@ -68,7 +67,7 @@ pub(crate) fn between(
     let known = known.find(|known| is_borne_out(*known, ours, theirs));
     known.map(Some).ok_or_else(|| {
         format!(
-            "ours: {} octets, {:?}, alert {:?}\ntheirs: {} octets, {:?}, alert {:?}",
+            "ours: {} bytes, {:?}, alert {:?}\ntheirs: {} bytes, {:?}, alert {:?}",
             ours.plain.len(),
             ours.end,
             ours.alert,
@@ -112,7 +111,7 @@ fn known(ours: &Outcome) -> Option<Difference> {
     })
 }
 
-// rustls ends where we may go on, to whatever end.
+// rustls ends where the gateway's layer may continue, to any end.
 fn theirs_alone(dish: &Dish, theirs: &Outcome) -> Option<Difference> {
     match &theirs.end {
         End::Rustls(Error::DecryptError) if dish.has_odd_version => Some(Difference::OuterVersion),
@@ -129,7 +128,7 @@ fn theirs_alone(dish: &Dish, theirs: &Outcome) -> Option<Difference> {
     }
 }
 
-// We end where rustls goes on, to whatever end.
+// The gateway's layer ends where rustls continues, to any end.
 fn ours_alone(dish: &Dish, ours: &Outcome) -> Option<Difference> {
     match &ours.end {
         End::Ours(PostHandshakeError::TooMany("key updates"), _) if dish.has_flood => {
@@ -139,7 +138,7 @@ fn ours_alone(dish: &Dish, ours: &Outcome) -> Option<Difference> {
     }
 }
 
-// What must hold of each difference beside its name.
+// The rules for each difference besides its name.
 fn is_borne_out(difference: Difference, ours: &Outcome, theirs: &Outcome) -> bool {
     let told = ours.alert.as_deref();
     let is_alert = |alert: AlertDescription| told == Some(&[2, u8::from(alert)]);

@@ -1,4 +1,4 @@
-//! Our record layer against rustls's: the same records give the same payload, and the same end.
+//! The gateway's record layer and that of rustls: the same records give the same payload, and the same end.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -16,13 +16,13 @@ use crate::pair::{self, Kind, Role};
 use crate::random::Random;
 use crate::recipe;
 
-/// How long the test goes on, in seconds, beyond its usual number of seeds.
+/// Additional seconds beyond the usual number of seeds.
 const SECONDS: &str = "WARDGATE_DIFFERENTIAL_SECONDS";
-/// The one seed to play.
+/// The only seed to play.
 const SEED: &str = "WARDGATE_DIFFERENTIAL_SEED";
 const SEEDS: u64 = 4000;
 
-/// What a course came to in both layers.
+/// The result of a course in both layers.
 pub(crate) struct Compared {
     pub(crate) ours: Outcome,
     pub(crate) difference: Option<Difference>,
@@ -43,7 +43,7 @@ pub(crate) fn play(octets: &[u8]) -> Result<Compared, String> {
         .collect();
     let dish = recipe::cook(&mut choices, &mut pair::script(kind).peer);
     let stream = &dish.stream;
-    // One octet at a time takes its time: long streams come in longer pieces.
+    // Single bytes take long, so long streams come in longer pieces.
     let least = stream.len() / 2000;
     let pieces: Vec<usize> = pieces.into_iter().map(|piece| piece.max(least)).collect();
     let course = Course {
@@ -77,7 +77,7 @@ fn octets(seed: u64) -> Vec<u8> {
         .collect()
 }
 
-/// Runs `one` for every seed, or for the one that the environment names; a seed that fails is named.
+/// Runs `one` for every seed, or for the one in the environment; a failing seed is printed.
 fn seeds(mut one: impl FnMut(u64)) -> u64 {
     if let Ok(seed) = std::env::var(SEED) {
         one(seed.parse().expect("a seed is a number"));
@@ -151,7 +151,7 @@ fn two_handshakes_with_the_same_chance_are_one() {
 }
 
 #[test]
-fn what_one_layer_seals_the_other_opens() {
+fn each_record_layer_opens_what_the_other_seals() {
     let _alone = alone();
     let count = seeds(|seed| {
         let _named = Named(seed);
@@ -160,7 +160,7 @@ fn what_one_layer_seals_the_other_opens() {
     println!("{count} seeds");
 }
 
-// Both ends seal batches of any size in any order, ours under a limit of a few records for a key.
+// Both ends seal batches of any size in any order; the gateway's layer has a limit of a few records per key.
 fn exchange(random: &mut Random) {
     let octets: Vec<u8> = (0..8).map(|_| random.next().to_le_bytes()[0]).collect();
     let (session, mut rustls) = pair::both(kind(&mut Choices::new(&octets)));
@@ -217,7 +217,7 @@ fn seal_and_check(engine: &mut Engine, plain: &[u8]) -> Vec<u8> {
     records
 }
 
-/// Records on their way to one end.
+/// Records in transit to one end.
 struct Lane {
     incoming: Buffer,
     on_their_way: Vec<u8>,

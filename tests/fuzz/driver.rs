@@ -1,8 +1,9 @@
-//! A small fuzzer that needs no nightly compiler: it mutates a kept corpus, and keeps what shows something new.
+//! A small fuzzer that needs no nightly compiler: it mutates a kept corpus, and keeps inputs with new
+//! results.
 //!
-//! What an input shows is its target's word, not the coverage of code: how the connection ended, why,
-//! and what was delivered. A panic, an overflow, an assertion of the target or too much memory is a
-//! find: the input goes into the corpus, where every run plays it again.
+//! The result of an input is a word from its target, not code coverage: how the connection ended, why, and
+//! what was delivered. A panic, an overflow, an assertion of the target or too much memory is a find: the
+//! input goes into the corpus, and every run plays it again.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -13,23 +14,23 @@ use std::time::{Duration, Instant};
 
 use crate::random::Random;
 
-/// Seconds for which each target is fuzzed.
+/// The seconds of fuzzing for each target.
 const SECONDS: &str = "WARDGATE_FUZZ_SECONDS";
-/// Where the mutations begin.
+/// The seed of the mutations.
 const SEED: &str = "WARDGATE_FUZZ_SEED";
-/// Set, inputs that show something new go into the corpus.
+/// If set, inputs with new results go into the corpus.
 const KEEP: &str = "WARDGATE_FUZZ_KEEP";
 
 const SECONDS_USUALLY: u64 = 3;
 const INPUT_MAX: usize = 600;
 
-/// Only one test of this tier at a time: they measure the memory of the process, and the time.
+/// Tests of this tier run one at a time, because they measure the memory and the time of the process.
 pub(crate) fn alone() -> MutexGuard<'static, ()> {
     static ONE: Mutex<()> = Mutex::new(());
     ONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Fuzzes `target`, which gives a word for what its input showed, and panics where it must not.
+/// Fuzzes `target`, which returns a word for the result of its input, and panics on a fault.
 pub(crate) fn fuzz(name: &str, target: fn(&[u8]) -> String) {
     let _alone = alone();
     let mut fuzzer = Fuzzer {
@@ -91,7 +92,7 @@ impl Fuzzer {
         }
     }
 
-    // Whether the input showed anything new.
+    // Whether the result of the input is new.
     fn play(&mut self, input: &[u8]) -> bool {
         self.plays += 1;
         let target = self.target;

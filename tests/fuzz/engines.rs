@@ -1,4 +1,4 @@
-//! The same stream through both record layers, cut at the same places.
+//! The same stream through both record layers, split at the same positions.
 
 use gateway::buffers::{Batch, Buffer};
 use gateway::limits::{CONTROL_ROOM, KEY_RECORDS_MAX, PLAINTEXT_ROOM, RECORD_ROOM};
@@ -10,18 +10,18 @@ use rustls::Error;
 use crate::pair::{Kind, receiver, run, script};
 use crate::peer::{ALERT, DATA, HANDSHAKE, Told};
 
-/// A stream and where it is cut.
+/// A stream and its splits.
 pub(crate) struct Course<'s> {
     pub(crate) kind: Kind,
-    /// Records behind the handshake.
+    /// The records after the handshake.
     pub(crate) stream: &'s [u8],
-    /// Octets of it that come with the last bytes of the handshake.
+    /// The bytes of the stream that come with the last bytes of the handshake.
     pub(crate) early: usize,
-    /// Octets that come at a time after that, in turn.
+    /// The sizes of the following pieces, in turn.
     pub(crate) pieces: &'s [usize],
 }
 
-/// Which record layer a receiver has.
+/// The record layer of a receiver.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Layer {
     InPlace(Cipher),
@@ -33,36 +33,36 @@ pub(crate) enum Layer {
 pub(crate) enum End {
     /// It waits for more.
     Open,
-    /// The peer has said close_notify.
+    /// The peer has sent close_notify.
     Closed,
-    /// Our layer refuses, and the type of the record that it refuses.
+    /// The gateway's layer refuses, with the type of the refused record.
     Ours(PostHandshakeError, Option<u8>),
     /// rustls refuses, in the handshake or after it.
     Rustls(Error),
 }
 
-/// What came of a course.
+/// The result of a course.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Outcome {
     pub(crate) plain: Vec<u8>,
     pub(crate) end: End,
-    /// The alert that the peer was told after an error, level and description.
+    /// The alert that the peer received after an error, level and description.
     pub(crate) alert: Option<Vec<u8>>,
-    /// Whether our layer took over: a handshake message that came half with the handshake stays with
-    /// rustls.
+    /// Whether the gateway's layer took over: if half a handshake message came with the handshake, rustls
+    /// keeps the connection.
     pub(crate) is_in_place: bool,
     /// Whether a part of the stream came with the handshake.
     pub(crate) had_early: bool,
 }
 
-/// Sends the course through our layer with each cipher, which must come to the same.
+/// Sends the course through the gateway's layer with each cipher; the results must be equal.
 pub(crate) fn go_in_place(course: &Course<'_>) -> Outcome {
     let [one, other] = Cipher::ALL.map(|cipher| go(course, Layer::InPlace(cipher)));
     assert_eq!(one, other, "the ciphers differ");
     one
 }
 
-/// Sends the course through one of the layers, and payload back where it has not failed.
+/// Sends the course through one of the layers, and payload back if it has not failed.
 pub(crate) fn go(course: &Course<'_>, layer: Layer) -> Outcome {
     let script = script(course.kind);
     let mut peer = script.peer;
@@ -91,7 +91,7 @@ pub(crate) enum Engine {
     Rustls(Box<Session>),
 }
 
-/// Seals `plain` as the relay does: what is owed goes first.
+/// Seals `plain` like the relay: required records come first.
 pub(crate) fn seal(engine: &mut Engine, plain: &[u8]) -> Vec<u8> {
     match engine {
         Engine::InPlace(in_place) => {
@@ -114,7 +114,7 @@ pub(crate) fn seal(engine: &mut Engine, plain: &[u8]) -> Vec<u8> {
     }
 }
 
-/// What of `buffer` is to be sent, in order. It is then sent.
+/// The bytes of `buffer` to send, in order; they count as sent.
 pub(crate) fn sent(mut buffer: Buffer) -> Vec<u8> {
     let mut all = Vec::new();
     gather(&mut buffer, &mut all);
@@ -134,7 +134,7 @@ fn batch(plain: &[u8]) -> Batch {
     batch
 }
 
-/// Moves what of `buffer` is to be sent to the end of `into`.
+/// Moves the bytes of `buffer` to the end of `into`.
 pub(crate) fn gather(buffer: &mut Buffer, into: &mut Vec<u8>) {
     let (bytes, mut parts) = buffer.lend_parts();
     for part in parts.drain(..) {
@@ -143,7 +143,7 @@ pub(crate) fn gather(buffer: &mut Buffer, into: &mut Vec<u8>) {
     buffer.restore_parts((bytes, parts));
 }
 
-/// The end that receives.
+/// The receiving end.
 struct Taker {
     engine: Engine,
     incoming: Buffer,
@@ -152,7 +152,7 @@ struct Taker {
 }
 
 impl Taker {
-    // Takes the handshake, with the early part of the stream behind its last flight.
+    // Completes the handshake, with the early part of the stream after its last flight.
     fn new(course: &Course<'_>, flights: &[Vec<u8>], layer: Layer) -> Self {
         let handshake: usize = flights.iter().map(Vec::len).sum();
         let mut incoming = Buffer::with_room(handshake + course.stream.len() + 1);
@@ -208,8 +208,8 @@ impl Taker {
         };
     }
 
-    // After an error the alert, if there is one; else payload must reach the peer, whatever key updates
-    // it has asked for, and close_notify.
+    // After an error, sends the alert if there is one; else payload must reach the peer, whatever key updates
+    // it has requested, and close_notify.
     fn say_goodbye(&mut self, mut read: impl FnMut(&[u8]) -> Vec<Told>) -> Option<Vec<u8>> {
         if matches!(self.end, End::Open | End::Closed) {
             let told = read(&seal(&mut self.engine, b"in answer"));
@@ -253,7 +253,7 @@ impl Taker {
     }
 }
 
-/// Opens what is there with our layer, and appends the payload to `plain`.
+/// Opens the available bytes with the gateway's layer, and appends the payload to `plain`.
 pub(crate) fn open_ours(in_place: &mut InPlace, incoming: &mut Buffer, plain: &mut Vec<u8>) -> End {
     loop {
         let opened = in_place.open(incoming);
@@ -274,7 +274,7 @@ pub(crate) fn open_ours(in_place: &mut InPlace, incoming: &mut Buffer, plain: &m
     }
 }
 
-/// Opens what is there with rustls, and appends the payload to `plain`.
+/// Opens the available bytes with rustls, and appends the payload to `plain`.
 pub(crate) fn open_theirs(
     session: &mut Session,
     incoming: &mut Buffer,

@@ -1,4 +1,4 @@
-//! MLLP: conversations cut anywhere, against a reading of each direction as one piece of memory.
+//! MLLP: conversations at any split, compared with a reading of each direction as a whole.
 
 use gateway::strictness::Strictness;
 use std::collections::BTreeMap;
@@ -10,8 +10,8 @@ use stats_alloc::{INSTRUMENTED_SYSTEM, Region};
 
 use crate::choices::Choices;
 
-/// Octets that a conversation may allocate, however long: its histogram of 12 KiB, the messages
-/// under way and the types, which both grow by doubling.
+/// The maximum allocation of a conversation of any length: its histogram of 12 KiB, the messages in transit
+/// and the types, which both grow by doubling.
 const CONVERSATION_MAX: usize = (14 << 10) + 2 * (16 * MLLP_PENDING_MAX + 16 * MLLP_TYPES_MAX);
 
 // `cargo xtask fuzz` finds targets by the name of this module.
@@ -29,7 +29,7 @@ mod targets {
     }
 }
 
-/// What one side says at a time.
+/// The bytes that one side sends at a time.
 struct Saying {
     by: Role,
     bytes: Vec<u8>,
@@ -118,7 +118,7 @@ fn message(kind: &str, more: &str) -> Vec<u8> {
     [b"\x0b", text.as_bytes(), b"\x1c\r"].concat()
 }
 
-// Two octets a character, in the octets of a frame.
+// Two bytes per character, in the bytes of a frame.
 fn wide(message: &[u8]) -> Vec<u8> {
     let text = &message[1..message.len() - 2];
     let text: Vec<u8> = text.iter().flat_map(|octet| [*octet, 0]).collect();
@@ -136,7 +136,7 @@ fn play(
     for saying in sayings {
         now = saying.now;
         for piece in saying.bytes.chunks(piece) {
-            // Nothing is a piece, too.
+            // An empty piece is a piece, too.
             for piece in [piece, &[]] {
                 verdict = conversation.observe(saying.by, piece, now);
             }
@@ -145,10 +145,10 @@ fn play(
     let mut record = conversation.finish(now);
     let change = region.change();
     let allocated = change.bytes_allocated;
-    assert!(allocated <= CONVERSATION_MAX, "{allocated} octets");
+    assert!(allocated <= CONVERSATION_MAX, "{allocated} bytes");
     let shown = format!("{record:?}");
     assert!(!shown.contains("SECRET"), "{shown}");
-    // Another protocol is named where its beginning comes in one piece.
+    // Another protocol is named if its beginning comes in one piece.
     record.not_followed = record.not_followed.map(unnamed);
     if let Verdict::End(why) = verdict {
         verdict = Verdict::End(unnamed(why));
@@ -163,7 +163,7 @@ fn unnamed(why: NotMllp) -> NotMllp {
     }
 }
 
-/// One direction, read as one piece of memory.
+/// One direction, read as a whole.
 #[derive(Default)]
 struct Direction {
     texts: Vec<Vec<u8>>,
@@ -206,7 +206,7 @@ fn assert_counted(record: &ConversationSummary, sayings: &[Saying]) {
     assert_eq!(record.unanswered.is_cut, sender.is_cut);
     let mut texts = sender.texts.iter().chain(&receiver.texts);
     if texts.any(|text| text.len() > MLLP_HEAD_BYTES_MAX) {
-        // What is in a head and what behind it is not told apart here.
+        // This reading does not distinguish the head from the bytes after it.
         return;
     }
     let is_message = |text: &&Vec<u8>| !code(text).is_some_and(|code| is_commit(&code));
@@ -257,7 +257,7 @@ fn is_commit(code: &str) -> bool {
     code.starts_with('C') || code == "ACK" || code == "NAK"
 }
 
-// Segments without what may stand ahead of the first.
+// Segments without those that may stand before the first.
 fn segments(text: &[u8]) -> Vec<&[u8]> {
     let lines = text.split(|octet| matches!(octet, b'\r' | b'\n'));
     let (mut segments, mut is_first) = (Vec::new(), true);
@@ -326,7 +326,7 @@ fn count(length: usize) -> u64 {
     u64::try_from(length).expect("it fits")
 }
 
-// What is new about a conversation.
+// The new properties of a conversation.
 fn word(record: &ConversationSummary) -> String {
     let is = |count: u64| count.min(1);
     let codes = record.acknowledgements.each();
@@ -339,7 +339,7 @@ fn word(record: &ConversationSummary) -> String {
     format!("{types} {codes} {others:?} {left} {rest:?} {cut} {why:?}")
 }
 
-/// A verdict on a beginning stands whatever follows, and whoever follows the stream agrees.
+/// The verdict on a beginning does not change with later bytes, and the reader of the stream agrees.
 fn begin(input: &[u8]) -> String {
     let verdicts = (0..=input.len()).map(|to| start(&input[..to]));
     let verdicts: Vec<_> = verdicts.collect();

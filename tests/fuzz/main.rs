@@ -1,11 +1,10 @@
-//! The fuzz tier: our record layer and our parsers under what nobody should send.
+//! The fuzz tier: the record layer and the parsers with invalid input.
 //!
-//! `pair` makes handshakes that can be had twice, `peer` any record there is, `recipe` streams of them
-//! from `choices`, `engines` takes a stream through our layer and rustls's, and `differences` names
-//! what may differ between the two. `differential` compares them over seeds; `targets` are fuzzed by
-//! `driver`, from the corpus that is kept. `hl7` has the targets of MLLP, `pem` that of the reader of PEM
-//! files, `chains` those of certificates, `crls` that of
-//! revocation lists.
+//! `pair` makes repeatable handshakes, `peer` any record, `recipe` streams of records from `choices`.
+//! `engines` runs a stream through the gateway's layer and rustls, and `differences` names the permitted
+//! differences between the two. `differential` compares them over seeds; `targets` are fuzzed by `driver`,
+//! from the kept corpus. `hl7` has the targets of MLLP, `pem` that of the reader of PEM files, `chains` those
+//! of certificates, `crls` that of revocation lists.
 
 mod choices;
 mod dicom;

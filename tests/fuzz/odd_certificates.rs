@@ -6,7 +6,8 @@ use wardgate_tests::der::{self, Parts, element};
 
 use crate::choices::Choices;
 
-/// Bytes of a handshake message, which rustls refuses beyond (RFC 8446 section 4).
+/// A certificate with any names, keys and extensions, signed by the CA or with an invalid signature, and
+/// perhaps damaged.
 pub(crate) const MESSAGE_MAX: usize = 0xffff;
 
 /// A certificate with any names, keys and extensions, signed by the CA or by nobody, and perhaps damaged.
@@ -69,8 +70,8 @@ pub(crate) fn odd_certificate(choices: &mut Choices<'_>, ca: &KeyPair) -> Certif
     der::certificate(&tbs, &parts.algorithm, &signature).into()
 }
 
-/// Key usage, alternative name, basic constraints, name constraints, distribution points, policies,
-/// extended key usage, two that nobody knows, policy mappings, policy constraints, inhibit any-policy.
+/// Key usage, alternative name, basic constraints, name constraints, distribution points, policies, extended
+/// key usage, two unknown ones, policy mappings, policy constraints, inhibit any-policy.
 const EXTENSIONS: [&[u8]; 12] = [
     &[0x55, 0x1d, 0x0f],
     &[0x55, 0x1d, 0x11],
@@ -162,7 +163,7 @@ fn bytes(choices: &mut Choices<'_>) -> Vec<u8> {
     repeated(choices.take(count), 1 + many(choices))
 }
 
-/// As long as a handshake message may be, and cut there.
+/// As long as a handshake message may be, and truncated there.
 fn repeated(bytes: &[u8], times: usize) -> Vec<u8> {
     let all = bytes.iter().cycle().take(bytes.len() * times);
     all.take(MESSAGE_MAX).copied().collect()

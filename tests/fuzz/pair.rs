@@ -1,8 +1,8 @@
-//! Handshakes in memory that can be had again, byte for byte.
+//! Repeatable handshakes in memory, byte for byte.
 //!
-//! All that is random in a handshake is fixed here: the randoms, the key exchange, the signature. Two
-//! receivers that were fed the same flights hold the same keys, so that the same records can be given
-//! to both. Nothing of this is secret, and nothing of it stands outside the tests.
+//! All random values of a handshake are fixed here: the randoms, the key exchange, the signature. Two
+//! receivers with the same flights have the same keys, so the same records can be given to both. Nothing of
+//! this is secret, and it is used only in the tests.
 
 use std::sync::Arc;
 
@@ -26,7 +26,7 @@ use rustls::{
 
 use crate::peer::{Peer, Schedule};
 
-/// What the receiver is, the end that is tested.
+/// The role of the receiver, which is the tested end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Role {
     Client,
@@ -40,7 +40,7 @@ pub(crate) struct Kind {
     pub(crate) suite: CipherSuite,
 }
 
-/// What the peer sends until its handshake is done, and the peer from there on.
+/// The bytes that the peer sends until its handshake is done, and the peer from there on.
 pub(crate) struct Script {
     pub(crate) flights: Vec<Vec<u8>>,
     pub(crate) peer: Peer,
@@ -54,7 +54,7 @@ pub(crate) fn receiver(kind: Kind) -> Session {
     }
 }
 
-/// Makes the handshake once with a receiver that is thrown away.
+/// Makes the handshake once with a receiver that is dropped.
 pub(crate) fn script(kind: Kind) -> Script {
     let mut receiver = receiver(kind);
     match kind.role {
@@ -81,7 +81,7 @@ pub(crate) fn script(kind: Kind) -> Script {
     }
 }
 
-/// Two live ends, a receiver and its peer, whose handshake is done.
+/// Two real ends, a receiver and its peer, with a completed handshake.
 pub(crate) fn both(kind: Kind) -> (Session, Session) {
     let peers = match kind.role {
         Role::Client => Role::Server,
@@ -106,7 +106,7 @@ pub(crate) fn both(kind: Kind) -> (Session, Session) {
     (receiver, peer)
 }
 
-/// Takes a handshake as far as `incoming` goes and says whether it is done.
+/// Continues a handshake as far as `incoming` allows and returns whether it is done.
 pub(crate) fn run(
     session: &mut Session,
     incoming: &mut Buffer,
@@ -121,10 +121,10 @@ pub(crate) fn run(
     }
 }
 
-// One more than a handshake of TLS 1.3 takes, and room for both to begin.
+// One more than the flights of a TLS 1.3 handshake, and one for each side to begin.
 const FLIGHTS_MAX: usize = 6;
 
-// The flights of a peer that takes its handshake one step further at each call of `step`.
+// The flights of a peer that advances its handshake by one step at each call of `step`.
 fn talk(
     receiver: &mut Session,
     mut step: impl FnMut(&mut [u8], &mut Vec<u8>) -> Stepped,
@@ -214,7 +214,7 @@ fn provider(suite: CipherSuite) -> Arc<CryptoProvider> {
     Arc::new(provider)
 }
 
-/// Randomness and a key exchange without any.
+/// A source of random values and a key exchange without randomness.
 #[derive(Debug)]
 struct Fixed;
 
@@ -273,7 +273,7 @@ impl Signer for Forged {
     }
 }
 
-/// Believes everything.
+/// Accepts every certificate.
 #[derive(Debug)]
 struct Credulous;
 

@@ -1,7 +1,7 @@
-//! The peer after the handshake: it can make any record there is, and reads what it is answered.
+//! The peer after the handshake: it can make any record, and reads the answers.
 //!
-//! It has AES-GCM of its own (ring's) and rustls's key schedule, and nothing of the record layer that it
-//! tests.
+//! The peer uses its own AES-GCM (from ring) and the key schedule of rustls, and no code of the tested record
+//! layer.
 
 use ring::aead::{AES_128_GCM, AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use rustls::client::ClientConnectionData;
@@ -13,7 +13,7 @@ pub(crate) const ALERT: u8 = 21;
 pub(crate) const HANDSHAKE: u8 = 22;
 pub(crate) const DATA: u8 = 23;
 
-/// Octets of a tag.
+/// Bytes of a tag.
 pub(crate) const TAG: usize = 16;
 
 /// The key schedule of the peer.
@@ -39,7 +39,7 @@ impl Key {
         let key = UnboundKey::new(algorithm, key.as_ref()).expect("a key of the right length");
         Self {
             key: LessSafeKey::new(key),
-            iv: iv.as_ref().try_into().expect("an IV of 12 octets"),
+            iv: iv.as_ref().try_into().expect("an IV of 12 bytes"),
             sequence: *sequence,
         }
     }
@@ -55,14 +55,14 @@ impl Key {
     }
 }
 
-/// What the peer was told.
+/// The messages that the peer received.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Told {
     pub(crate) content_type: u8,
     pub(crate) content: Vec<u8>,
 }
 
-/// The other end of the receiver that is tested.
+/// The other end of the tested receiver.
 pub(crate) struct Peer {
     seals: Key,
     opens: Key,
@@ -78,7 +78,7 @@ impl Peer {
         }
     }
 
-    /// A record as it should be, with as many octets of padding.
+    /// A valid record with this number of padding bytes.
     pub(crate) fn record(&mut self, content_type: u8, content: &[u8], padding: usize) -> Vec<u8> {
         let mut inner = content.to_vec();
         inner.push(content_type);
@@ -104,12 +104,12 @@ impl Peer {
         [&header[..], &inner].concat()
     }
 
-    /// Leaves a sequence number out, as if a record had been lost.
+    /// Skips a sequence number, as if a record had been lost.
     pub(crate) fn skip(&mut self) {
         self.seals.sequence += 1;
     }
 
-    /// Goes on to the next key, as a key update says.
+    /// Switches to the next key, as for a key update.
     pub(crate) fn update(&mut self) {
         let next = match &mut self.schedule {
             Schedule::Client(schedule) => schedule.update_tx_secret(),
@@ -118,7 +118,7 @@ impl Peer {
         self.seals = Key::new(&next.expect("TLS 1.3 has key updates"));
     }
 
-    /// Opens whole records of the receiver, one after the other, and follows its key updates.
+    /// Opens complete records of the receiver in order, and follows its key updates.
     pub(crate) fn read(&mut self, mut records: &[u8]) -> Vec<Told> {
         let mut told = Vec::new();
         while let Some((header, rest)) = records.split_first_chunk::<5>() {
@@ -151,7 +151,7 @@ impl Peer {
         told
     }
 
-    // A receiver has key updates to send, and nothing else of a handshake.
+    // A receiver sends key updates, and no other handshake messages.
     fn follow(&mut self, message: &[u8]) {
         assert_eq!(message, [24, 0, 0, 1, 0], "update_not_requested");
         let next = match &mut self.schedule {

@@ -1,7 +1,7 @@
-//! What is fuzzed of the PEM reader: any bytes, and texts put together from pieces of PEM.
+//! Fuzzes the PEM reader with any bytes, and with texts composed of pieces of PEM.
 //!
-//! Three oracles: the number of markers in the text, an encoder (what was read must be what the text
-//! says), and the reader of rustls-pki-types (what that one finds, ours finds or refuses).
+//! Three oracles: the number of markers in the text, an encoder (the result must match the text), and the
+//! reader of rustls-pki-types (the gateway's reader finds or refuses what that reader finds).
 
 use std::path::Path;
 
@@ -60,7 +60,7 @@ fn judge_markers(text: &[u8], pem: &Pem) {
     }
 }
 
-/// What was read is what the text says, in the line that was named.
+/// The result matches the text at the reported line.
 fn judge_section(text: &[u8], section: &Section) {
     let line = lines(text)[section.line - 1];
     assert!(count(line, b"-----BEGIN ") > 0, "line {}", section.line);
@@ -68,7 +68,7 @@ fn judge_section(text: &[u8], section: &Section) {
         return;
     }
     let encoded = encode(&section.der);
-    // Several sections may begin in one line, so the first that says the same will do.
+    // Several sections may begin in one line, so the first match is enough.
     let line_start = line.as_ptr() as usize - text.as_ptr() as usize;
     let mut rest = &text[line_start..];
     while let Some(begin) = position(rest, b"-----BEGIN ") {
@@ -88,10 +88,10 @@ fn judge_section(text: &[u8], section: &Section) {
     panic!("line {} does not say {encoded:?}", section.line);
 }
 
-/// What the lax reader finds, ours has found too.
+/// The gateway's reader finds everything that the lax reader finds.
 fn judge_by_rustls(text: &[u8], pem: &Pem) {
-    // Of a whole section in one line that one makes a label, and puts all lines up to the next BEGIN marker
-    // into the section which begins there.
+    // The lax reader makes a label of a whole section in one line, and puts all lines up to the next BEGIN
+    // marker into the section which begins there.
     let is_swallowed = |line: &&[u8]| {
         line.starts_with(b"-----BEGIN ") && position(&line[5..], b"-----END ").is_some()
     };
@@ -114,7 +114,7 @@ fn judge_by_rustls(text: &[u8], pem: &Pem) {
     }
 }
 
-// How many sections, what the last one was, how many are not used, and the fault without line and label.
+// The number of sections, the last section, the number of unused ones, and the fault without line and label.
 fn word(pem: &Pem) -> String {
     let path = Path::new("FILE");
     let last = pem.sections.last().map(|section| section.kind);

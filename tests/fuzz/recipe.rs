@@ -1,6 +1,6 @@
-//! From choices to a stream of records, most of them good and some of every way to be wrong.
+//! From choices to a stream of records, most of them valid and some with every kind of fault.
 //!
-//! The list is that of BoringSSL's and tlsfuzzer's tests of the record layer and of what follows a
+//! The list follows BoringSSL's and tlsfuzzer's tests of the record layer and of messages after the
 //! handshake.
 
 use crate::choices::Choices;
@@ -11,11 +11,11 @@ const KEY_UPDATE: u8 = 24;
 const TICKET: u8 = 4;
 const PLAIN_MAX: usize = 16_384;
 
-// A stream must fit into a buffer, whatever was chosen.
+// A stream must fit into a buffer, for every choice.
 const RECIPES_MAX: usize = 48;
 const STREAM_MAX: usize = 400_000;
 
-/// A stream of records, and what of it our layer takes and rustls does not.
+/// A stream of records, and the parts that only the gateway's layer accepts.
 #[derive(Debug, Default)]
 pub(crate) struct Dish {
     pub(crate) stream: Vec<u8>,
@@ -47,9 +47,9 @@ pub(crate) fn cook(choices: &mut Choices<'_>, peer: &mut Peer) -> Dish {
 struct Kitchen<'p> {
     peer: &'p mut Peer,
     dish: Dish,
-    // Where the last record begins.
+    // The beginning of the last record.
     last: usize,
-    // Octets of payload so far; each has its value by its place.
+    // The number of payload bytes so far; the value of each follows from its position.
     payload: u64,
 }
 
@@ -247,7 +247,7 @@ impl Kitchen<'_> {
         self.put(&record);
     }
 
-    // One bit of the last record, its header included.
+    // One bit of the last record is flipped, including its header.
     fn damage(&mut self, choices: &mut Choices<'_>) {
         if choices.chance(128) {
             self.data(choices);
@@ -275,7 +275,7 @@ impl Kitchen<'_> {
         self.put(&records[0]);
     }
 
-    // Another type or version: authenticated as it stands, or as it should be.
+    // Another type or version: authenticated as sent, or as it should be.
     fn odd_header(&mut self, choices: &mut Choices<'_>) {
         let outer = match choices.octet() % 2 {
             0 => [choices.pick(&[20, 21, 22, 24, 0, 255]), 3, 3],
@@ -317,7 +317,7 @@ impl Kitchen<'_> {
         }
     }
 
-    // The stream goes on where something is missing.
+    // The stream continues with a gap.
     fn cut(&mut self, choices: &mut Choices<'_>) {
         let record = self.dish.stream.len() - self.last;
         let missing = choices.below(record.max(1));
@@ -325,7 +325,7 @@ impl Kitchen<'_> {
     }
 }
 
-// A whole NewSessionTicket (RFC 8446 section 4.6.1) around a ticket of `length` octets.
+// A whole NewSessionTicket (RFC 8446 section 4.6.1) around a ticket of `length` bytes.
 fn ticket(length: usize) -> Vec<u8> {
     let length = u16::try_from(length.min(0xffff)).expect("just bounded");
     let mut body = vec![0, 0, 14, 16, 1, 2, 3, 4, 2, 9, 9];

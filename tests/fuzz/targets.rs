@@ -1,4 +1,4 @@
-//! What is fuzzed: the opener by recipes and by octets, and the hand-over.
+//! The fuzz targets: the opener with recipes and with bytes, and the hand-over.
 
 use gateway::buffers::Buffer;
 use gateway::limits::KEY_RECORDS_MAX;
@@ -19,11 +19,11 @@ use crate::recipe::Dish;
 #[global_allocator]
 static MEMORY: &StatsAlloc<std::alloc::System> = &INSTRUMENTED_SYSTEM;
 
-/// Octets that opening may allocate, however long the stream: the list of parts, which the pool's buffers
-/// bring along, and the text of an error.
+/// The maximum allocation for opening a stream of any length: the list of parts, which the pool's buffers
+/// contain, and the text of an error.
 const OPENING_MAX: usize = 8 << 10;
 
-/// Octets that a connection of ours may allocate beside those for its records: rustls's handshake, twice.
+/// The maximum allocation of a connection besides its records: rustls's handshake, twice.
 const CONNECTION_MAX: usize = 4 << 20;
 
 #[test]
@@ -44,7 +44,7 @@ fn hand_over() {
     fuzz("hand_over", take_over);
 }
 
-// Records around any inner plaintext, or no records at all, in a few pieces.
+// Records around any inner plaintext, or other bytes, in a few pieces.
 fn open_octets(input: &[u8]) -> String {
     let mut choices = Choices::new(input);
     let kind = differential::kind(&mut choices);
@@ -60,7 +60,7 @@ fn open_octets(input: &[u8]) -> String {
     }
     assert!(
         opened.allocated <= OPENING_MAX,
-        "{} octets",
+        "{} bytes",
         opened.allocated
     );
     assert!(
@@ -70,7 +70,7 @@ fn open_octets(input: &[u8]) -> String {
     format!("{} {:?}", opened.plain.len().min(3), opened.end)
 }
 
-// The same behind the last flight of a handshake, cut anywhere.
+// The same after the last flight of a handshake, split anywhere.
 fn take_over(input: &[u8]) -> String {
     let mut choices = Choices::new(input);
     let kind = differential::kind(&mut choices);
@@ -88,12 +88,12 @@ fn take_over(input: &[u8]) -> String {
     let bound = CONNECTION_MAX + 16 * stream.len();
     assert!(
         allocated <= bound || !ours.is_in_place,
-        "{allocated} octets of {bound}"
+        "{allocated} bytes of {bound}"
     );
     let by_ring = engines::go(&course, Layer::InPlace(Cipher::Ring));
     assert_eq!(ours, by_ring, "the ciphers differ");
     let theirs = engines::go(&course, Layer::Rustls);
-    // What is in these octets nobody knows.
+    // The content of these bytes is unknown.
     let dish = Dish {
         stream: Vec::new(),
         has_odd_version: true,
@@ -105,7 +105,7 @@ fn take_over(input: &[u8]) -> String {
     format!("{} {difference:?}", word(&ours))
 }
 
-// A stream, and the payload of it that was sealed as such.
+// A stream, and the payload that was sealed in it.
 fn octets(choices: &mut Choices<'_>, peer: &mut Peer) -> (Vec<u8>, Vec<u8>) {
     let (mut stream, mut payload) = (Vec::new(), Vec::new());
     while !choices.are_made() {
@@ -120,7 +120,7 @@ fn octets(choices: &mut Choices<'_>, peer: &mut Peer) -> (Vec<u8>, Vec<u8>) {
         if choices.chance(20) {
             inner.resize(inner.len() + choices.below(20_000), 0);
         }
-        // The last octet that is not zero is the type, wherever it came from.
+        // The last byte that is not zero is the type, wherever it came from.
         if let Some(end) = inner.iter().rposition(|octet| *octet != 0)
             && inner[end] == DATA
         {

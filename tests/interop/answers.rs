@@ -1,7 +1,7 @@
-//! What applications are told when an association cannot be: each row of the table of answers, at the
-//! gateway that the application speaks to and at the far one.
+//! The replies that applications receive when an association cannot be made: each row of the table of
+//! answers, at the gateway of the application and at the remote one.
 //!
-//! Where no application can be brought to send what a row needs, the test sends the octets itself.
+//! If no application sends the bytes that a row needs, the test sends them itself.
 
 use std::io::Read;
 use std::net::TcpListener;
@@ -20,10 +20,10 @@ use crate::octets::{
 use crate::pair::{A, B, Pair, alone, originate, terminate};
 use crate::peers::{Echo, loopback};
 
-/// Rejected for the moment: try again.
+/// A transient rejection: try again.
 const TEMPORARY: &str = "2 3 1";
 
-/// Checks that pynetdicom and echoscu are both told to try again, and soon.
+/// Checks that pynetdicom and echoscu both receive a transient rejection, and soon.
 #[track_caller]
 fn assert_told_to_try_again(entry: u16) {
     ask_to(entry, &["echo"]).assert_rejected(TEMPORARY);
@@ -50,7 +50,7 @@ fn ready() -> bool {
     )
 }
 
-/// A port on which connections are neither taken nor refused, as behind a broken line.
+/// A port on which connections are neither accepted nor refused, as behind an interrupted line.
 struct Unreachable {
     port: u16,
     _listener: Socket,
@@ -58,7 +58,7 @@ struct Unreachable {
 }
 
 impl Unreachable {
-    // The queue of a listener that nobody serves is filled, and then the kernel hears no SYN any more.
+    // The backlog of a listener that nobody serves is filled; then the kernel ignores every SYN.
     fn start() -> Self {
         let socket = || Socket::new(Domain::IPV4, Type::STREAM, None).expect("there are sockets");
         let port = free_port();
@@ -82,7 +82,7 @@ impl Unreachable {
 }
 
 #[test]
-fn far_gateway_that_refuses_connections_is_a_rejection_for_the_moment() {
+fn remote_gateway_that_refuses_connections_is_a_transient_rejection() {
     if !ready() {
         return;
     }
@@ -92,7 +92,7 @@ fn far_gateway_that_refuses_connections_is_a_rejection_for_the_moment() {
 }
 
 #[test]
-fn far_gateway_that_is_unreachable_is_a_rejection_for_the_moment() {
+fn remote_gateway_that_is_unreachable_is_a_transient_rejection() {
     if !ready() {
         return;
     }
@@ -103,7 +103,7 @@ fn far_gateway_that_is_unreachable_is_a_rejection_for_the_moment() {
 }
 
 #[test]
-fn far_gateway_that_has_no_address_is_a_rejection_for_the_moment() {
+fn remote_gateway_without_an_address_is_a_transient_rejection() {
     if !ready() {
         return;
     }
@@ -120,11 +120,11 @@ fn far_gateway_that_has_no_address_is_a_rejection_for_the_moment() {
 }
 
 #[test]
-fn far_gateway_that_says_nothing_is_a_rejection_for_the_moment() {
+fn remote_gateway_that_is_silent_is_a_transient_rejection() {
     if !ready() {
         return;
     }
-    // The kernel takes connections that nobody accepts.
+    // The kernel accepts connections that no program accepts.
     let silent = TcpListener::bind("127.0.0.1:0").expect("loopback has ports");
     let port = silent.local_addr().expect("it is bound").port();
     let (a, entry) = alone(&Pki::new(), port);
@@ -133,7 +133,7 @@ fn far_gateway_that_says_nothing_is_a_rejection_for_the_moment() {
 }
 
 #[test]
-fn far_end_that_speaks_no_tls_is_a_rejection_for_the_moment() {
+fn remote_end_without_tls_is_a_transient_rejection() {
     if !ready() {
         return;
     }
@@ -142,10 +142,10 @@ fn far_end_that_speaks_no_tls_is_a_rejection_for_the_moment() {
     a.stop();
 }
 
-/// In TLS 1.3 the client learns after its own handshake that its certificate is refused (RFC 8446
-/// section 4.4.2.4).
+/// A TLS 1.3 client learns only after its own handshake that its certificate is refused (RFC 8446 section
+/// 4.4.2.4).
 #[test]
-fn far_gateway_that_refuses_our_certificate_is_a_rejection_for_the_moment() {
+fn remote_gateway_that_refuses_the_certificate_is_a_transient_rejection() {
     if !ready() {
         return;
     }
@@ -161,7 +161,7 @@ fn far_gateway_that_refuses_our_certificate_is_a_rejection_for_the_moment() {
 }
 
 #[test]
-fn far_gateway_with_another_name_is_a_rejection_for_the_moment() {
+fn remote_gateway_with_another_name_is_a_transient_rejection() {
     if !ready() {
         return;
     }
@@ -177,7 +177,7 @@ fn far_gateway_with_another_name_is_a_rejection_for_the_moment() {
 }
 
 #[test]
-fn archive_that_is_down_behind_the_far_gateway_is_a_rejection_for_the_moment() {
+fn archive_that_is_down_behind_the_remote_gateway_is_a_transient_rejection() {
     if !ready() {
         return;
     }
@@ -189,7 +189,7 @@ fn archive_that_is_down_behind_the_far_gateway_is_a_rejection_for_the_moment() {
     }
 }
 
-/// A target that takes the connection, and goes before it has answered the request.
+/// A target that accepts the connection, and closes before it has answered the request.
 #[test]
 fn archive_that_resets_the_request_is_a_rejection_for_the_moment() {
     if !ready() {
@@ -211,7 +211,7 @@ fn archive_that_resets_the_request_is_a_rejection_for_the_moment() {
     pair.stop();
 }
 
-/// What comes first on a connection, and what is said to it.
+/// The first bytes on a connection, and the reply.
 fn beginnings() -> Vec<(&'static str, Vec<u8>, &'static [u8])> {
     let good = request();
     let changed = |at: usize, octet: u8| {
@@ -240,7 +240,7 @@ fn beginnings() -> Vec<(&'static str, Vec<u8>, &'static [u8])> {
     ]
 }
 
-/// Checks the answer to each beginning, and that none of it reached the target.
+/// Checks the reply to each beginning, and that no byte of it reached the target.
 fn assert_beginnings_are_answered(entry: u16, target: &Echo) {
     for (what, octets, answer) in beginnings() {
         let (heard, ending) = answer_to(entry, &octets);
@@ -255,21 +255,21 @@ fn assert_beginnings_are_answered(entry: u16, target: &Echo) {
 }
 
 #[test]
-fn what_is_no_request_is_answered_as_the_standard_says() {
+fn bytes_that_are_no_request_are_answered_by_the_standard() {
     if !tier::ready("interop", &[]) {
         return;
     }
     let target = Echo::start();
     let pair = Pair::start(&Pki::new(), "dicom", target.port);
     assert_beginnings_are_answered(pair.entry, &target);
-    // Nothing went to the far gateway either.
+    // No byte reached the remote gateway either.
     assert_eq!(pair.b.connections().len(), 0);
     pair.stop();
 }
 
-/// Site A carries any bytes here, so it is the far gateway that judges, and its answer crosses TLS.
+/// Site A forwards any bytes here, so the remote gateway checks them, and its reply comes through TLS.
 #[test]
-fn what_is_no_request_is_answered_through_tls() {
+fn bytes_that_are_no_request_are_answered_through_tls() {
     if !tier::ready("interop", &[]) {
         return;
     }
@@ -283,9 +283,9 @@ fn what_is_no_request_is_answered_through_tls() {
     b.stop();
 }
 
-/// As a gateway that judges must answer too where the one in front of it does not.
+/// A gateway that checks must also reply if the one before it does not check.
 #[test]
-fn rejection_for_the_moment_is_the_same_octets_at_either_gateway() {
+fn transient_rejection_has_the_same_bytes_at_either_gateway() {
     if !tier::ready("interop", &[]) {
         return;
     }

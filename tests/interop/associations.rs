@@ -1,4 +1,4 @@
-//! Applications in pynetdicom that say what they send and what they are told.
+//! pynetdicom applications that report what they send and what they receive.
 
 use std::path::Path;
 use std::time::Duration;
@@ -6,25 +6,25 @@ use std::time::Duration;
 use wardgate_tests::tier::{Need, python, workspace};
 use wardgate_tests::{Background, Program, free_port, until};
 
-/// What these applications need.
+/// The requirements of these applications.
 pub(crate) const PYNETDICOM: [Need; 1] = [Need::Python];
 
-/// Modalities give up at about 5 s, so an answer that comes later is of no use to them.
+/// Modalities give up at about 5 s, so a later reply does not help them.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 
-/// The title by which tests call where it does not matter.
+/// The calling title of tests in which it does not matter.
 pub(crate) const CALLING: &str = "CT_A";
-/// The title that tests call where it does not matter.
+/// The called title of tests in which it does not matter.
 pub(crate) const CALLED: &str = "ARCHIVE";
 
-/// Asks for one association, does `actions` in it, and tells what became of all that, line by line: see
-/// the head of `requestor.py`.
+/// Requests one association, runs `actions` in it, and returns the results line by line: see the top of
+/// `requestor.py`.
 pub(crate) fn ask(port: u16, calling: &str, called: &str, actions: &[&str]) -> Told {
     let program = requestor(port, calling, called, actions);
     Told(program.run().expect_success().text())
 }
 
-/// The same without a title that matters.
+/// The same without a relevant title.
 pub(crate) fn ask_to(port: u16, actions: &[&str]) -> Told {
     ask(port, CALLING, CALLED, actions)
 }
@@ -40,12 +40,12 @@ fn script(name: &str) -> Program {
     Program::new(python()).arg(folder.join(name))
 }
 
-/// What an application says of its association.
+/// The application's report about its association.
 #[derive(Debug)]
 pub(crate) struct Told(String);
 
 impl Told {
-    /// Its lines without the last one, which says how and when it ended.
+    /// The lines without the last, which reports how and when the association ended.
     pub(crate) fn lines(&self) -> Vec<&str> {
         let lines = self.0.lines();
         lines.filter(|line| !line.starts_with("ended")).collect()
@@ -56,10 +56,10 @@ impl Told {
         self.ending().0
     }
 
-    /// Checks that it was told this and nothing else, and soon enough.
+    /// Checks that the application received exactly this, and soon enough.
     ///
-    /// The PDU counts: pynetdicom takes a connection that is rejected before its own thread has looked for
-    /// one that was never made, and then says `ended aborted`.
+    /// The PDU counts: pynetdicom treats a connection that is rejected before its own thread has checked it
+    /// as never made, and then reports `ended aborted`.
     #[track_caller]
     pub(crate) fn assert_rejected(&self, code: &str) {
         assert_eq!(self.lines(), [format!("rejected {code}")], "{self:?}");
@@ -77,11 +77,11 @@ impl Told {
     }
 }
 
-/// An association that stays open until it is told to end, or is ended.
+/// An association that stays open until the test ends it, or it is ended.
 pub(crate) struct Open(Background);
 
 impl Open {
-    /// Asks for one, does `actions` in it, and holds it.
+    /// Requests an association, runs `actions` in it, and keeps it open.
     pub(crate) fn start(port: u16, calling: &str, called: &str, actions: &[&str]) -> Self {
         let actions = [actions, &["hold"]].concat();
         let mut program = Background::start(&requestor(port, calling, called, &actions));
@@ -89,18 +89,18 @@ impl Open {
         Self(program)
     }
 
-    /// Waits until it has done this.
+    /// Waits until the application has done this.
     pub(crate) fn wait_for(&mut self, line: &str) {
         self.0.wait_for_output(line);
     }
 
-    /// Releases it, and tells what became of it.
+    /// Releases the association, and returns the report.
     pub(crate) fn release(mut self) -> Told {
         self.0.try_write(b"\n");
         self.told()
     }
 
-    /// Waits until it has ended, and tells what became of it.
+    /// Waits until the association has ended, and returns the report.
     pub(crate) fn told(mut self) -> Told {
         until(
             "the association does not end",
@@ -111,7 +111,7 @@ impl Open {
     }
 }
 
-/// An application that takes every association and says what it is sent.
+/// An application that accepts every association and reports what it receives.
 pub(crate) struct Provider {
     pub(crate) port: u16,
     program: Background,
@@ -125,17 +125,17 @@ impl Provider {
         Self { port, program }
     }
 
-    /// Waits for a line, those of the past included.
+    /// Waits for a line; earlier lines count.
     pub(crate) fn wait_for(&mut self, line: &str) {
         self.program.wait_for_output(line);
     }
 
-    /// What it said until now: see the head of `provider.py`.
+    /// The output until now: see the top of `provider.py`.
     pub(crate) fn told(&self) -> Vec<String> {
         self.program.output().lines().map(str::to_owned).collect()
     }
 
-    /// The same when the connection is gone.
+    /// The same after the end of the connection.
     pub(crate) fn told_when_closed(&mut self) -> Vec<String> {
         self.wait_for("closed");
         self.told()

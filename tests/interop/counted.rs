@@ -1,4 +1,4 @@
-//! The metrics of associations, while they last and after them.
+//! The metrics of associations, during them and after them.
 
 use wardgate_tests::tier;
 use wardgate_tests::{DEADLINE, Gateway, Pki, until};
@@ -6,7 +6,7 @@ use wardgate_tests::{DEADLINE, Gateway, Pki, until};
 use crate::associations::{CALLED, CALLING, Open, PYNETDICOM, Provider, ask_to};
 use crate::pair::Pair;
 
-/// The rows of a metric that are not zero: their labels beside the route, and their values.
+/// The rows of a metric that are not zero: their labels besides the route, and their values.
 fn rows(gateway: &Gateway, name: &str) -> Vec<String> {
     let text = gateway.metrics();
     let rows = text.lines().filter_map(|line| {
@@ -72,7 +72,7 @@ fn an_association_that_is_refused_is_counted_as_rejected() {
     if !tier::ready("interop", &PYNETDICOM) {
         return;
     }
-    // Nobody listens there.
+    // No program listens there.
     let pair = Pair::start(&Pki::new(), "dicom", wardgate_tests::free_port());
     ask_to(pair.entry, &["echo"]);
     for gateway in [&pair.a, &pair.b] {

@@ -1,4 +1,4 @@
-//! What both sites log of associations, beside what the applications say that they did.
+//! Compares the logs of both sites about associations with the reports of the applications.
 //!
 //! ```text
 //! modality -> A originate ===> B terminate -> archive
@@ -17,7 +17,7 @@ use crate::pair::{A, B, Pair};
 use crate::peers::{DCMTK, loopback, storescp_with, storescu};
 use crate::recorded::{archive, modality};
 
-/// The titles by which the scenarios of one run of the modality call are their names.
+/// The AE titles of the scenarios in one run of the modality are the names of the scenarios.
 const SCENARIOS: [&str; 16] = [
     "echo:30",
     "store:50",
@@ -70,7 +70,7 @@ fn a_thousand_objects_are_a_thousand_in_the_log_of_both_sites() {
 }
 
 #[test]
-fn both_sites_log_what_the_applications_say() {
+fn the_logs_of_both_sites_agree_with_the_applications() {
     if !tier::ready("interop", &[Need::Python]) {
         return;
     }
@@ -97,7 +97,7 @@ fn both_sites_log_what_the_applications_say() {
             }
             assert_eq!(line.text("ended"), ended, "{line:?}");
         }
-        // By the way back: C-MOVE's objects, and a report of storage commitment.
+        // By the way back: C-MOVE's objects, and a storage commitment report.
         let back = until("two associations come back", DEADLINE, || {
             let mut lines = gateway.lines();
             lines.retain(|line| is_association(line, "ARCHIVE"));
@@ -116,7 +116,7 @@ fn both_sites_log_what_the_applications_say() {
     sites.stop();
 }
 
-/// Both sites, each with a route forth and one back, and the archive behind B.
+/// Both sites, each with a route to the archive and a route back, and the archive behind B.
 pub(crate) struct Sites {
     pub(crate) a: Gateway,
     pub(crate) b: Gateway,
@@ -126,7 +126,7 @@ pub(crate) struct Sites {
 }
 
 impl Sites {
-    /// `near` and `far` are keys of the routes forth, with their values.
+    /// `near` and `far` are additional keys for the routes to the archive.
     pub(crate) fn start(near: &[(&str, &str)], far: &[(&str, &str)]) -> Self {
         let with = |site: Site, rules: &[(&str, &str)]| {
             let add = |site: Site, (key, value): &(&str, &str)| site.set(key, *value);
@@ -156,14 +156,14 @@ impl Sites {
         }
     }
 
-    /// Lets the modality perform these, and returns what it was told, and in its own words.
+    /// Runs these scenarios on the modality; returns its results, parsed and as printed.
     pub(crate) fn perform(&self, scenarios: &[&str]) -> (Vec<Told>, String) {
         let program = modality(self.home).arg(self.entry.to_string());
         let text = program.args(scenarios).run().expect_success().text();
         (text.lines().filter_map(Told::read).collect(), text)
     }
 
-    /// Checks that the archive heard what the modality asked it.
+    /// Checks that the archive received the modality's requests.
     fn assert_heard(&self, told: &Told) {
         let start = format!("closed {} ", told.title());
         let heard: Value = until("the archive has heard it all", DEADLINE, || {
@@ -184,7 +184,7 @@ impl Sites {
     }
 }
 
-/// What the modality says of one association.
+/// The modality's report about one association.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Told {
     name: String,
@@ -199,7 +199,7 @@ impl Told {
         Some(Self { name, counts })
     }
 
-    /// The title by which it called.
+    /// The calling title.
     fn title(&self) -> String {
         self.name.to_uppercase()
     }
@@ -209,7 +209,7 @@ impl Told {
         counts.iter().filter(|(_, counts)| counts.is_object())
     }
 
-    /// Checks that the log says the same.
+    /// Checks that the log agrees.
     fn assert_logged(&self, line: &Line) {
         let mut expected: BTreeSet<_> = self.commands().map(in_log).collect();
         if expected.is_empty() {
@@ -252,7 +252,7 @@ fn in_log((command, counts): (&String, &Value)) -> String {
     }
 }
 
-/// Checks that the metrics of all routes together are what all associations come to.
+/// Checks that the metrics of all routes agree with the sum of all associations.
 fn assert_in_metrics<'t>(gateway: &Gateway, told: impl Iterator<Item = &'t Told>) {
     let mut expected: BTreeMap<String, u64> = BTreeMap::new();
     for told in told {
@@ -267,7 +267,7 @@ fn assert_in_metrics<'t>(gateway: &Gateway, told: impl Iterator<Item = &'t Told>
             }
         }
     }
-    // They follow the log within moments; what differs for longer is shown.
+    // The metrics follow the log within moments; a longer difference is shown.
     let start = Instant::now();
     until("one of both", 2 * DEADLINE, || {
         let metrics = in_metrics(&gateway.metrics());
@@ -278,7 +278,7 @@ fn assert_in_metrics<'t>(gateway: &Gateway, told: impl Iterator<Item = &'t Told>
     });
 }
 
-/// The metrics that count what is asked and answered, without those that are zero.
+/// The metrics of requests and responses, without those that are zero.
 fn in_metrics(text: &str) -> BTreeMap<String, u64> {
     let mut metrics = BTreeMap::new();
     for line in text.lines() {
@@ -309,7 +309,7 @@ fn number(value: &Value) -> u64 {
     value.as_u64().expect("a count")
 }
 
-/// Waits for what the gateway logs of the association that this title asked for.
+/// Waits for the gateway's log line about the association of this calling title.
 pub(crate) fn association(gateway: &Gateway, calling: &str) -> Line {
     gateway.wait_for_line(calling, DEADLINE, |line| is_association(line, calling))
 }

@@ -28,9 +28,9 @@ const SYNTAXES: [(&str, &str); 13] = [
     ("1.2.840.10008.1.2.5", "-xr"),
 ];
 
-/// Fewer samples arriving directly than this means that the test compares next to nothing.
+/// With fewer directly received samples, the test would compare almost nothing.
 const SAMPLES_MIN: usize = 80;
-/// Of those, so many are in the form in which DCMTK itself writes, and arrive as they stand in the file.
+/// This number of them is in DCMTK's own form, and arrives unchanged.
 const UNCHANGED_MIN: usize = 50;
 
 #[test]
@@ -53,7 +53,7 @@ fn echoscu_is_answered_through_the_pair() {
 }
 
 #[test]
-fn refusal_by_the_far_application_reaches_the_near_one() {
+fn refusal_by_the_archive_reaches_the_modality() {
     if !tier::ready("interop", &DCMTK) {
         return;
     }
@@ -69,7 +69,7 @@ fn refusal_by_the_far_application_reaches_the_near_one() {
     pair.stop();
 }
 
-/// Some samples are broken on purpose, and `storescu` itself refuses them. What counts is that the same
+/// Some samples are broken on purpose, and `storescu` itself refuses them. The test checks that the same
 /// objects arrive as without gateways, bit for bit.
 #[test]
 fn storescu_samples_arrive_through_the_pair_as_they_do_directly() {
@@ -108,7 +108,7 @@ fn dcmsend_samples_arrive_through_the_pair_as_they_do_directly() {
     }
     let files = dicom::samples();
     let send = |port: u16| {
-        // dcmsend ends with 1 when a file is broken; what arrived is compared below.
+        // dcmsend exits with 1 if a file is broken; the received objects are compared below.
         let outcome = Program::new("dcmsend")
             .args(["-nh", "-nuc", "-dn", "-ma", "127.0.0.1", &port.to_string()])
             .args(&files)
@@ -120,7 +120,7 @@ fn dcmsend_samples_arrive_through_the_pair_as_they_do_directly() {
     assert_eq!(received_through_pair(1, send), direct);
 }
 
-/// These files are in the form in which DCMTK sends, so what arrives equals the files themselves.
+/// These files are in the form that DCMTK sends, so the received objects equal the files.
 #[test]
 fn series_arrives_bit_for_bit_on_several_associations_at_once() {
     if !tier::ready("interop", &DCMTK) {

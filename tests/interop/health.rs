@@ -1,4 +1,4 @@
-//! Probes of a gateway's own, with foreign programs to answer them.
+//! Health probes of a gateway, answered by foreign programs.
 
 use serde_json::json;
 use tempfile::TempDir;
@@ -11,14 +11,14 @@ use crate::pair::{A, B, originate, terminate};
 use crate::peers::{DCMTK, Echo, loopback, storescp, storescp_with};
 use crate::tunnels::Files;
 
-/// Probed each second, and down or up after one probe.
+/// Probes each second; a target is down or up after one probe.
 fn health(probe: &str, more: &str) -> String {
     format!(
         "{{ probe = \"{probe}\", interval = \"1s\", timeout = \"1s\", rise = 1, fall = 1{more} }}"
     )
 }
 
-/// The probes of a gateway's one target: good ones and bad ones.
+/// The successful and failed probes of a gateway's only target.
 fn probes(gateway: &Gateway) -> (u64, u64) {
     let text = gateway.metrics();
     let count = |outcome: &str| {
@@ -43,9 +43,9 @@ fn wait_for_change(gateway: &Gateway, change: &str) -> Line {
     gateway.wait_for_line(&what, DEADLINE, |line| line.message().contains(&what))
 }
 
-/// A -> TLS -> B -> the archive, and B -> the archive: both gateways ask it by themselves.
+/// A -> TLS -> B -> the archive, and B -> the archive: both gateways probe it themselves.
 #[test]
-fn c_echo_goes_through_the_pair_and_tells_when_the_archive_stops() {
+fn c_echo_goes_through_the_pair_and_shows_when_the_archive_stops() {
     if !tier::ready("interop", &DCMTK) {
         return;
     }
@@ -62,7 +62,7 @@ fn c_echo_goes_through_the_pair_and_tells_when_the_archive_stops() {
     drop(archive);
     let line = wait_for_change(&b, "down: ");
     assert!(line.message().contains("connection refused"), "{line:?}");
-    // What B says to A when the archive is away is B's matter; A must not call it an answer.
+    // B decides what it replies to A when the archive is down; A must not count the reply as an answer.
     let line = wait_for_change(&a, "down: ");
     assert_eq!(line.text("level"), "WARN");
     let archive = storescp(port, folder.path());
@@ -75,7 +75,7 @@ fn c_echo_goes_through_the_pair_and_tells_when_the_archive_stops() {
 }
 
 #[test]
-fn c_echo_that_is_rejected_is_told_in_the_words_of_the_standard() {
+fn c_echo_that_is_rejected_is_logged_in_the_terms_of_the_standard() {
     if !tier::ready("interop", &DCMTK) {
         return;
     }
@@ -91,7 +91,7 @@ fn c_echo_that_is_rejected_is_told_in_the_words_of_the_standard() {
     assert!(line.message().contains(words), "{line:?}");
 }
 
-/// Orthanc knows its own title alone.
+/// Orthanc accepts only its own title.
 #[test]
 fn c_echo_calls_orthanc_by_the_title_that_is_configured() {
     if !tier::ready("interop", &[Need::Program("Orthanc")]) {
@@ -127,9 +127,10 @@ fn c_echo_calls_orthanc_by_the_title_that_is_configured() {
     assert_eq!(probes(&known).1, 0);
 }
 
-/// Each ends in another way when it is told close_notify, and has said before that it accepts us.
+/// The servers end in different ways after close_notify, and have shown before that they accept the gateway's
+/// certificate.
 #[test]
-fn tls_probe_reads_the_word_of_other_tls_programs() {
+fn tls_probe_works_with_other_tls_programs() {
     for name in ["haproxy", "stunnel4", "openssl", "storescp"] {
         if !tier::ready("interop", &[Need::Program(name)]) {
             continue;
@@ -152,7 +153,7 @@ fn tls_probe_reads_the_word_of_other_tls_programs() {
         let good = start(&pki.leaf(A));
         wait_for_good(&good, 2);
         let mut stranger = pki.odd(A, Kind::OtherAuthority);
-        // It trusts the server, which does not trust it.
+        // The gateway trusts the server, which does not trust the gateway.
         stranger.trust = pki.trust();
         let refused = start(&stranger);
         let line = wait_for_change(&refused, "down: ");
@@ -189,7 +190,7 @@ fn tls_server(name: &str, files: &Files<'_>) -> Program {
     }
 }
 
-/// A server of python-hl7: it acknowledges what it reads, and says what that was.
+/// A server of python-hl7: it acknowledges the messages it reads, and prints them.
 const HL7_SERVER: &str = "
 import asyncio, sys
 from hl7.mllp import start_hl7_server

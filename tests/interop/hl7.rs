@@ -1,7 +1,7 @@
 //! MLLP with the Python package `hl7` at both ends of a pair of gateways.
 //!
-//! Whole or told: a message is at the receiver once, or its sender learns that it may not be.
-//! Nobody between the two sends anything a second time.
+//! Complete or visibly broken: the receiver has a message exactly once, or the sender sees that the message
+//! may be missing. No program between the two sends anything a second time.
 
 use std::collections::BTreeSet;
 use std::net::TcpListener;
@@ -14,14 +14,13 @@ use wardgate_tests::{Background, DEADLINE, Gateway, Pki, Program, free_port, unt
 use crate::pair::{self, assert_accepted, originate, terminate};
 use crate::peers::loopback;
 
-/// What the largest reports have that are sent: a PDF inside of a message.
+/// The size of the largest reports: a PDF inside a message.
 const LARGE: usize = 10_000_000;
 
-/// How Python names what it hears of a broken connection.
+/// Python's names for the errors of a broken connection.
 const RESET: &str = "ConnectionResetError";
-/// What it hears when the receiver was killed: the kernel ends the sockets of a process as if that
-/// were in order, where the process had read all. No acknowledgement came, so this tells the sender
-/// too.
+/// The result when the receiver was killed: the kernel closes the sockets of a process cleanly if the process
+/// had read all bytes. The missing acknowledgement shows it to the sender.
 const KILLED: &[&str] = &[RESET, "IncompleteReadError"];
 
 #[test]
@@ -51,7 +50,7 @@ fn pipelined_messages_are_acknowledged_in_their_order() {
         return;
     };
     for number in 0..40 {
-        // Some are longer than a record, most are not.
+        // Some messages are longer than a record, most are not.
         let octets = if number % 8 == 3 { 40_000 } else { 300 };
         chain.sender.does(&format!("put M{number} {octets}"));
     }
@@ -74,7 +73,7 @@ fn many_messages_in_a_row_are_counted_alike_at_both_ends() {
 }
 
 #[test]
-fn the_far_gateway_is_killed_in_the_middle_of_a_message() {
+fn the_remote_gateway_is_killed_in_the_middle_of_a_message() {
     let Some(mut chain) = Chain::start() else {
         return;
     };
@@ -115,8 +114,8 @@ fn the_receiver_is_killed_in_the_middle_of_a_message() {
     );
 }
 
-/// The receiver has the message and has not answered when the far gateway dies. Only the sender may
-/// decide to send it again.
+/// The receiver has the message and has not answered when the remote gateway dies. Only the sender may decide
+/// to send it again.
 #[test]
 fn a_message_under_way_is_not_replayed() {
     let Some(mut chain) = Chain::start() else {
@@ -133,9 +132,8 @@ fn a_message_under_way_is_not_replayed() {
     assert_eq!(chain.receiver.connections(), 2);
 }
 
-/// Wherever in a row the far gateway dies: what was acknowledged is there, what is there is there
-/// once, and at most the one message that the sender was told of is there without having been
-/// acknowledged.
+/// Whenever the remote gateway dies within a sequence: acknowledged messages are present, each message is
+/// present once, and at most the one message with an error is present without an acknowledgement.
 #[test]
 fn a_row_of_messages_is_broken_off_at_any_place() {
     let Some(mut chain) = Chain::start() else {
@@ -151,7 +149,7 @@ fn a_row_of_messages_is_broken_off_at_any_place() {
         chain.start_far_gateway();
         chain.sender.connects(chain.entry);
     }
-    // With this, all that came before it has come.
+    // After this, all earlier messages have arrived.
     chain.sender.does("send LAST 500");
     let (received, accepted) = (chain.received(), chain.sender.accepted());
     let is_there = |name: &String| received.contains(name);
@@ -180,7 +178,7 @@ fn a_message_that_has_begun_goes_to_no_other_target() {
     first.says("received HOLD ");
     first.kill();
     sender.is_told("take", KILLED);
-    // The next connection may go there, and brings what the sender makes of it.
+    // The next connection may go there, and carries what the sender repeats.
     sender.connects(entry);
     sender.does("send NEXT 500");
     second.says("received NEXT ");
@@ -189,7 +187,7 @@ fn a_message_that_has_begun_goes_to_no_other_target() {
 }
 
 #[test]
-fn a_sender_keeps_its_message_while_the_far_gateway_is_down() {
+fn a_sender_keeps_its_message_while_the_remote_gateway_is_down() {
     let Some(mut chain) = Chain::start() else {
         return;
     };
@@ -216,7 +214,7 @@ fn a_sender_keeps_its_message_while_the_receiver_is_down() {
     assert_eq!(chain.received(), ["QUEUED"]);
 }
 
-/// Sender, two gateways, receiver: all on loopback, and each may die.
+/// Sender, two gateways, receiver: all on loopback, and the test may kill each of them.
 struct Chain {
     sender: Peer,
     near: Gateway,
@@ -229,7 +227,7 @@ struct Chain {
 }
 
 impl Chain {
-    /// `None` where it cannot run here.
+    /// `None` if the programs are missing.
     fn start() -> Option<Self> {
         if !tier::ready("interop", &[Need::Python]) {
             return None;
@@ -261,7 +259,7 @@ impl Chain {
         far.process().signal(Signal::KILL);
         let (status, _) = far.wait(DEADLINE);
         assert!(!status.success());
-        // The kernel takes a ring down behind the end of its process, and the listener with it.
+        // The kernel removes a ring after the end of its process, and the listener with it.
         until("the port does not become free", DEADLINE, || {
             TcpListener::bind(loopback(self.wan)).ok()
         });
@@ -282,16 +280,16 @@ impl Chain {
         });
     }
 
-    /// Names of what the receiver has, at least as far as the sender was told that it has it: the
-    /// lines of two programs come by two pipes.
+    /// The names of the messages that the receiver has, at least those that the sender knows of: the lines of
+    /// two programs come through two pipes.
     fn received(&mut self) -> Vec<String> {
         let last = self.sender.accepted().pop().expect("it was told of one");
         self.receiver.says(&format!("received {last} "));
         self.receiver.names()
     }
 
-    /// Ends all in order. Both ends have the same messages, and both gateways tell of one
-    /// connection that was complete.
+    /// Ends all programs cleanly. Both ends have the same messages, and both gateways log one complete
+    /// connection.
     fn stop(mut self) {
         assert_eq!(self.received(), self.sender.names());
         assert_eq!(self.receiver.messages(), self.sender.messages());
@@ -307,7 +305,7 @@ impl Chain {
     }
 }
 
-/// One of the two programs, with what it says.
+/// One of the two programs, with its output.
 pub(crate) struct Peer {
     program: Background,
     commands: usize,
@@ -353,27 +351,27 @@ impl Peer {
         self.commands
     }
 
-    /// Carries out a command.
+    /// Runs a command.
     pub(crate) fn does(&mut self, command: &str) {
         let number = self.begins(command);
         let said = self.waits_for_one_of([&format!("done {number}"), &format!("told {number} ")]);
         assert!(said.starts_with("done"), "{command}: {said}");
     }
 
-    /// Carries out a command in which it learns of one of these errors.
+    /// Runs a command that fails with one of these errors.
     fn is_told(&mut self, command: &str, errors: &[&str]) {
         let number = self.begins(command);
         self.learns(number, errors);
     }
 
-    /// In the command of this number it learns of one of these errors.
+    /// The command with this number fails with one of these errors.
     fn learns(&mut self, number: usize, errors: &[&str]) {
         let said = self.waits_for_one_of([&format!("told {number} "), &format!("done {number}")]);
         let mut told = errors.iter().map(|error| format!("told {number} {error}"));
         assert!(told.any(|told| told == said), "{said}, not {errors:?}");
     }
 
-    /// Waits for a line that begins so.
+    /// Waits for a line with this beginning.
     pub(crate) fn says(&mut self, beginning: &str) {
         self.waits_for_one_of([beginning, beginning]);
     }
@@ -391,27 +389,27 @@ impl Peer {
         })
     }
 
-    /// Its lines that begin so, until now.
+    /// The lines with this beginning, until now.
     fn lines(&self, beginning: &str) -> Vec<String> {
         let output = self.program.output();
         let lines = output.lines().filter(|line| line.starts_with(beginning));
         lines.map(str::to_owned).collect()
     }
 
-    /// What it sent or received: name, length and digest of each message.
+    /// The sent or received messages: name, length and digest of each.
     pub(crate) fn messages(&self) -> Vec<String> {
         let lines = [self.lines("sent "), self.lines("received ")].concat();
         let behind = |line: &String| line.split_once(' ').map(|(_, rest)| rest.to_owned());
         lines.iter().filter_map(behind).collect()
     }
 
-    /// The names of these.
+    /// Their names.
     fn names(&self) -> Vec<String> {
         let name = |line: &String| line.split(' ').next().map(str::to_owned);
         self.messages().iter().filter_map(name).collect()
     }
 
-    /// Names of messages that were accepted, in the order in which the sender heard of it.
+    /// The names of accepted messages, in the order in which the sender learned of it.
     pub(crate) fn accepted(&self) -> Vec<String> {
         let name = |line: &String| line.split(' ').nth(1).map(str::to_owned);
         let lines = self.lines("acknowledged ");

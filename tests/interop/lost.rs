@@ -1,4 +1,4 @@
-//! What applications are told when an association that is open, or held on to, is lost.
+//! What applications receive when an open association is lost.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -22,7 +22,7 @@ fn kill(gateway: Gateway) {
 }
 
 #[test]
-fn far_gateway_that_dies_in_an_open_association_is_an_abort() {
+fn remote_gateway_that_dies_in_an_open_association_is_an_abort() {
     if !ready() {
         return;
     }
@@ -38,7 +38,7 @@ fn far_gateway_that_dies_in_an_open_association_is_an_abort() {
 }
 
 #[test]
-fn near_gateway_that_dies_in_an_open_association_is_an_abort_at_the_archive() {
+fn local_gateway_that_dies_in_an_open_association_is_an_abort_at_the_archive() {
     if !ready() {
         return;
     }
@@ -50,12 +50,12 @@ fn near_gateway_that_dies_in_an_open_association_is_an_abort_at_the_archive() {
     let told = provider.told_when_closed();
     let requested = format!("requested {CALLING} {CALLED}");
     assert_eq!(told, [&*requested, "C-ECHO", "aborted 2 0", "closed"]);
-    // Its own gateway is gone, so nobody can tell the requestor more than that the connection is.
+    // The requestor's own gateway is gone, so only the end of the connection can report it.
     assert_eq!(open.told().lines(), ["accepted", "echo 0x0000"]);
     pair.b.stop();
 }
 
-/// A requestor and an archive with an association between them, both in the hands of the test.
+/// A requestor and an archive with an association between them, both played by the test.
 struct InHand {
     pair: Pair,
     requestor: TcpStream,
@@ -85,7 +85,7 @@ impl InHand {
 fn expect(stream: &mut TcpStream, octets: &[u8]) {
     let mut heard = vec![0; octets.len()];
     stream.read_exact(&mut heard).expect("it comes");
-    assert!(heard == octets, "other octets came");
+    assert!(heard == octets, "other bytes came");
 }
 
 #[test]
@@ -105,7 +105,7 @@ fn archive_that_resets_an_open_association_is_an_abort() {
 }
 
 #[test]
-fn far_gateway_that_dies_before_the_answer_is_a_rejection_for_the_moment() {
+fn remote_gateway_that_dies_before_the_answer_is_a_transient_rejection() {
     if !tier::ready("interop", &[]) {
         return;
     }
@@ -123,7 +123,7 @@ fn far_gateway_that_dies_before_the_answer_is_a_rejection_for_the_moment() {
     pair.a.stop();
 }
 
-/// An A-ABORT there would be read as a part of the PDU.
+/// An A-ABORT there would be read as part of the PDU.
 #[test]
 fn association_that_is_lost_within_a_pdu_is_a_reset_and_no_abort() {
     if !tier::ready("interop", &[]) {
@@ -160,9 +160,9 @@ fn archive_in_the_middle_of_a_pdu_is_reset_and_sent_no_abort() {
     pair.b.stop();
 }
 
-/// Who is in the middle of sending a PDU can still be told: it is its reading side that counts.
+/// A side that is sending a PDU can still receive an A-ABORT: only its reading direction counts.
 #[test]
-fn sender_in_the_middle_of_its_own_pdu_is_told_by_an_abort() {
+fn sender_in_the_middle_of_its_own_pdu_receives_an_abort() {
     if !tier::ready("interop", &[]) {
         return;
     }
@@ -181,7 +181,7 @@ fn sender_in_the_middle_of_its_own_pdu_is_told_by_an_abort() {
     pair.a.stop();
 }
 
-/// Who does not close after it was told is not waited for longer than the ARTIM timer.
+/// For a side that does not close after an A-ABORT, the gateway waits at most the ARTIM timer.
 #[test]
 fn who_does_not_close_after_a_rejection_is_reset() {
     if !tier::ready("interop", &[]) {
@@ -193,7 +193,7 @@ fn who_does_not_close_after_a_rejection_is_reset() {
     let heard = hear(&mut client);
     assert_eq!(heard, (REJECT_TEMPORARY.to_vec(), Ending::Orderly));
     a.wait_for_connections(1);
-    // It is open still, at this end alone.
+    // Only this end is still open.
     drop(client);
     a.stop();
 }
@@ -211,12 +211,12 @@ fn who_does_not_close_after_an_abort_is_reset() {
     reset(archive);
     assert_eq!(hear(&mut requestor), (ABORT.to_vec(), Ending::Orderly));
     pair.a.wait_for_connections(1);
-    // It is open still, at this end alone.
+    // Only this end is still open.
     drop(requestor);
     pair.stop();
 }
 
-/// A stop does not wait for longer than it may, either.
+/// A stop also waits no longer than its limit.
 #[test]
 fn who_does_not_close_after_an_abort_does_not_hold_up_a_stop() {
     if !tier::ready("interop", &[]) {

@@ -1,7 +1,7 @@
-//! The interop tier: the real program with foreign TLS, DICOM and HL7 programs opposite.
+//! The interop tier: the real program with foreign TLS, DICOM and HL7 programs.
 //!
-//! Whatever passes between two foreign programs directly must pass between them through the gateways,
-//! bit for bit; whatever the policy forbids must fail with a foreign program that would have done it.
+//! Bytes that two foreign programs exchange directly must also pass through the gateways, bit for bit.
+//! Connections that the policy forbids must fail with a foreign program that would accept them.
 
 mod answers;
 mod associations;

@@ -1,7 +1,7 @@
-//! DICOM programs that speak TLS themselves, with one gateway opposite: DCMTK's `+tls`.
+//! DICOM programs with TLS of their own (DCMTK's `+tls`) with one gateway at the other end.
 //!
-//! Debian's DCMTK offers RSA suites alone in TLS 1.2, so an ECDSA certificate works with it in TLS 1.3
-//! only; both kinds of certificate are tried.
+//! Debian's DCMTK offers only RSA suites in TLS 1.2, so it supports an ECDSA certificate only in TLS 1.3; the
+//! tests use both kinds of certificate.
 
 use tempfile::TempDir;
 use wardgate_tests::pki::{Key, Kind, Leaf};
@@ -127,7 +127,7 @@ fn folders() -> (TempDir, TempDir) {
     (make(), make())
 }
 
-/// DCMTK's options for TLS with this certificate, and the other party's checked.
+/// DCMTK's TLS options with this certificate, and with a check of the other party.
 fn tls(leaf: &Leaf) -> Vec<String> {
     let file = |path: &std::path::Path| path.display().to_string();
     vec![

@@ -1,4 +1,4 @@
-//! What is said on a connection of DICOM, octet by octet, where no application can be brought to say it.
+//! A DICOM connection byte by byte, for cases that no application produces.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -19,14 +19,14 @@ pub(crate) fn local(port: u16) -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], port))
 }
 
-/// Sends octets, and returns all that comes back and how that ends.
+/// Sends bytes, and returns all received bytes and the end.
 pub(crate) fn answer_to(port: u16, octets: &[u8]) -> (Vec<u8>, Ending) {
     let mut stream = connect(local(port));
     stream.write_all(octets).expect("it is connected");
     hear(&mut stream)
 }
 
-/// All that comes on it, and how that ends.
+/// All bytes that come on the connection, and how it ends.
 pub(crate) fn hear(stream: &mut TcpStream) -> (Vec<u8>, Ending) {
     let mut heard = Vec::new();
     let ending = match stream.read_to_end(&mut heard) {
@@ -47,7 +47,7 @@ pub(crate) fn request() -> Vec<u8> {
     associate(1, &item(0x20, &context.concat()))
 }
 
-/// An A-ASSOCIATE-AC that accepts it.
+/// An A-ASSOCIATE-AC that accepts the request.
 pub(crate) fn acceptance() -> Vec<u8> {
     let context = [&[1, 0, 0, 0][..], &item(0x40, b"1.2.840.10008.1.2")];
     associate(2, &item(0x21, &context.concat()))

@@ -8,9 +8,9 @@ use wardgate_tests::{Background, DEADLINE, Program, until};
 
 use crate::peers::loopback;
 
-/// What the tests' clients say; no line of it begins with a letter that `s_client` obeys.
+/// The text of the tests' clients; no line begins with a letter that is a command of `s_client`.
 const SAID: &[u8] = b"ping through the tunnel\n";
-/// What `s_server -rev` answers.
+/// The answer of `s_server -rev`.
 const REVERSED: &[u8] = b"lennut eht hguorht gnip\n";
 
 /// A version and suites to be offered, as options of `s_client` and `s_server`.
@@ -81,14 +81,14 @@ pub(crate) fn client(port: u16, leaf: Option<&Leaf>) -> Program {
     program
 }
 
-/// `s_server` on loopback that sends each line back in reverse. It demands a client certificate.
+/// `s_server` on loopback that returns each line reversed. It requires a client certificate.
 pub(crate) fn server(port: u16, leaf: &Leaf) -> Program {
     lax_server(port, leaf)
         .args(["-Verify", "2", "-verify_return_error", "-CAfile"])
         .arg(&leaf.trust)
 }
 
-/// The same, but it asks for no client certificate.
+/// The same without a request for a client certificate.
 pub(crate) fn lax_server(port: u16, leaf: &Leaf) -> Program {
     Program::new("openssl")
         .args(["s_server", "-rev", "-accept", &loopback(port)])
@@ -98,8 +98,8 @@ pub(crate) fn lax_server(port: u16, leaf: &Leaf) -> Program {
         .arg(&leaf.key)
 }
 
-/// Runs an `s_client` against a server that answers with what it was sent, or with its reverse:
-/// its output when the answer came, or what it said when it ended without.
+/// Runs an `s_client` against a server that returns the text or its reverse. Returns the output when the
+/// answer came, or the output at the end without an answer.
 pub(crate) fn talk(client: &Program) -> Result<String, String> {
     let mut client = Background::start(client);
     client.try_write(SAID);
@@ -118,8 +118,8 @@ pub(crate) fn talk(client: &Program) -> Result<String, String> {
     )
 }
 
-/// Sends a line of plaintext to a port and reads the answer of `s_server -rev`: `false` where the
-/// connection ended instead. Anything else than the answer or nothing at all is a failure.
+/// Sends a line of plaintext to a port and reads the answer of `s_server -rev`; `false` if the connection
+/// ended instead. Anything else fails.
 pub(crate) fn reversed(port: u16) -> bool {
     let mut stream = TcpStream::connect(loopback(port)).expect("the gateway listens");
     stream

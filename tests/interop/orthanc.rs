@@ -1,5 +1,5 @@
-//! Orthanc with DICOM TLS on, opposite one gateway in each mode. It is told what to do by its REST
-//! interface, on loopback.
+//! Orthanc with DICOM TLS, with one gateway in each mode. The test controls it through its REST interface, on
+//! loopback.
 
 use std::net::SocketAddr;
 
@@ -12,7 +12,7 @@ use wardgate_tests::{Background, DEADLINE, Pki, Program, dicom, free_port, http,
 use crate::pair::{A, B, assert_accepted, originate, terminate};
 use crate::peers::{DCMTK, storescp, storescu};
 
-/// Orthanc's own TLS is DCMTK's: ECDSA works in TLS 1.3 alone, RSA in both.
+/// Orthanc uses DCMTK's TLS: ECDSA works only in TLS 1.3, RSA in both versions.
 const KEYS: [Key; 2] = [Key::P256, Key::Rsa(2048)];
 
 #[test]
@@ -79,7 +79,7 @@ pub(crate) struct Orthanc {
 }
 
 impl Orthanc {
-    /// With DICOM TLS on, also to the modality.
+    /// With DICOM TLS, also to the modality.
     fn start(leaf: &Leaf, port: u16, far: u16) -> Self {
         Self::with(
             port,
@@ -104,7 +104,7 @@ impl Orthanc {
         Self::with(port, json!({ "DicomModalities": { "far": far } }))
     }
 
-    /// Tells it of another remote modality, without TLS.
+    /// Adds another remote modality, without TLS.
     pub(crate) fn knows(&self, name: &str, title: &str, port: u16) {
         let far = json!({ "AET": title, "Host": "127.0.0.1", "Port": port }).to_string();
         let path = format!("/modalities/{name}");
@@ -159,7 +159,7 @@ impl Orthanc {
         serde_json::from_slice(&response.body).unwrap_or_default()
     }
 
-    /// What it holds, read back by REST.
+    /// Its objects, read back through REST.
     fn objects(&self) -> Vec<dicom::Object> {
         let instances = self.instances();
         let ids = instances.as_array().expect("REST gives a list");

@@ -8,7 +8,7 @@ use crate::peers::loopback;
 pub(crate) const A: &str = "gw.a.example";
 /// The name in site B's certificate.
 pub(crate) const B: &str = "gw.b.example";
-/// The only suite of TLS 1.3 that the default policy knows.
+/// The only TLS 1.3 suite of the default policy.
 pub(crate) const SUITE: &str = "TLS_AES_256_GCM_SHA384";
 
 /// All suites of the default policy, in the names of the IANA registry.
@@ -18,7 +18,7 @@ pub(crate) const ALLOWED: [&str; 3] = [
     "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384",
 ];
 
-/// Both gateways, and the port where plaintext enters.
+/// Both gateways, and the port for plaintext.
 pub(crate) struct Pair {
     pub(crate) a: Gateway,
     pub(crate) b: Gateway,
@@ -35,8 +35,8 @@ impl Pair {
         Self { a, b, entry }
     }
 
-    /// Checks, when `count` connections have ended, that both sites tell of each: complete, in the
-    /// right suite, with the other site's name.
+    /// Checks, when `count` connections have ended, that both sites log each of them: complete, with the
+    /// right suite and the other site's name.
     pub(crate) fn assert_complete(&self, count: usize) {
         for (gateway, peer) in [(&self.a, B), (&self.b, A)] {
             let lines = gateway.wait_for_connections(count);
@@ -69,14 +69,14 @@ pub(crate) fn terminate(pki: &Pki, protocol: &str, wan: u16, target: u16) -> Sit
         .protocol(protocol)
 }
 
-/// Checks that a connection was in the suite of the policy and with this peer.
+/// Checks that a connection used a suite of the policy and had this peer.
 pub(crate) fn assert_accepted(line: &Line, peer: &str) {
     assert_eq!(line.text("tls"), "TLSv1.3", "{line:?}");
     assert_eq!(line.text("suite"), SUITE, "{line:?}");
     assert_eq!(line.text("peer"), format!("dns:{peer}"), "{line:?}");
 }
 
-/// Site A with nothing but what `target` is behind it.
+/// Site A with only `target` at the other end.
 pub(crate) fn alone(pki: &Pki, target: u16) -> (Gateway, u16) {
     let entry = free_port();
     (originate(pki, "dicom", entry, target).start(), entry)

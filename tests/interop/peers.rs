@@ -1,4 +1,4 @@
-//! Foreign programs as the tests need them, and what they have in common.
+//! Foreign programs for the tests, and their common options.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -22,7 +22,7 @@ pub(crate) fn loopback(port: u16) -> String {
     format!("127.0.0.1:{port}")
 }
 
-/// A storage provider that writes what comes, bit for bit as it comes, into a folder.
+/// A storage provider that writes received objects unchanged into a folder.
 pub(crate) fn storescp(port: u16, folder: &Path) -> Background {
     Background::listening(&storescp_with(port, folder, &[]), port)
 }
@@ -44,7 +44,7 @@ pub(crate) fn storescu(port: u16, options: &[&str], files: &[PathBuf]) -> Progra
         .args(files)
 }
 
-/// A server that sends back what it receives, and counts who came. It ends with the process.
+/// A server that sends back received bytes, and counts its connections. It ends with the process.
 pub(crate) struct Echo {
     pub(crate) port: u16,
     connections: Arc<AtomicUsize>,
@@ -65,7 +65,7 @@ impl Echo {
         Self { port, connections }
     }
 
-    /// How many connections it was given.
+    /// The number of its connections.
     pub(crate) fn connections(&self) -> usize {
         self.connections.load(Ordering::SeqCst)
     }
@@ -74,7 +74,7 @@ impl Echo {
 fn echo(mut stream: TcpStream) {
     let mut buffer = [0; 4096];
     while let Ok(count) = stream.read(&mut buffer) {
-        // The client may be gone; then the next read says so.
+        // The client may be gone; then the next read shows it.
         let bytes = buffer.get(..count).unwrap_or_default();
         if bytes.is_empty() || stream.write_all(bytes).is_err() {
             return;

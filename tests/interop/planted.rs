@@ -1,12 +1,13 @@
-//! A name planted wherever a patient's may stand: it passes, and nothing tells of it.
+//! A name in every place where a patient's name may be: it passes, and no log or metric shows it.
 //!
 //! ```text
 //! modality -tap-> A ===tap===> B -tap-> archive       DICOM, and the way back
 //! sender   -tap-> A ===tap===> B -tap-> receiver      HL7
 //! ```
 //!
-//! The logs have one level, which is all that the program says; A writes JSON, B text. What is meant for
-//! logs (AE titles, names of implementations, types of messages) holds no name here.
+//! The logs have one level, which shows everything that the program logs; A writes JSON, B text. Values that
+//! are logged on purpose (AE titles, names of implementations, types of messages) do not contain the name
+//! here.
 
 use std::io::Write;
 use std::net::Shutdown;
@@ -22,10 +23,10 @@ use crate::peers::{Echo, loopback};
 use crate::recorded::{archive, modality};
 use crate::tap::Tap;
 
-/// No other word has this in it, nor any number that the program writes.
+/// No other word and no number of the program contains this text.
 const MARKER: &str = "ZZPATIENTMARKER";
 
-/// What the modality does; each tells the archive the name, or is told it.
+/// The scenarios of the modality; in each, the name goes to the archive or comes from it.
 const SCENARIOS: [&str; 11] = [
     "store:14",
     "find:9",
@@ -40,17 +41,17 @@ const SCENARIOS: [&str; 11] = [
     "everything:3",
 ];
 
-/// Connections that A and B tell of: those of the scenarios, what comes back of `move`, what makes no sense, and
-/// those of HL7. What makes no sense from its first octet ends at A.
+/// The connections that A and B log: those of the scenarios, those that come back for `move`, the invalid
+/// ones, and those of HL7. Connections that are invalid from the first byte end at A.
 const CONNECTIONS: [usize; 2] = [SCENARIOS.len() + 1 + 7 + 3, SCENARIOS.len() + 1 + 4 + 2];
-/// What both logs say of them.
+/// Texts that both logs contain.
 const TOLD: [&str; 7] = [
     "released",
     "aborted",
     "rejected",
     "C-MOVE 1",
     "ORU^R01 2",
-    "octets of the sender stand outside",
+    "bytes of the sender are outside",
     "association not followed",
 ];
 
@@ -63,7 +64,7 @@ fn a_planted_name_is_in_no_log_no_metric_and_not_between_the_sites() {
     chain.speak_dicom();
     chain.speak_nonsense();
     chain.speak_hl7();
-    // Each of them is one that could be found.
+    // Proof that the search finds each form.
     for tap in &chain.plain {
         assert!(holds_one_of(&tap.octets(), &utf_8()), "a plain leg");
     }
@@ -88,11 +89,11 @@ fn a_planted_name_is_in_no_log_no_metric_and_not_between_the_sites() {
     }
 }
 
-/// Both gateways, with a tap at each leg.
+/// Both gateways, with a tap on each leg.
 struct Chain {
     a: Running,
     b: Running,
-    /// Of DICOM at the near site and at the far one, and of HL7 the same.
+    /// The ports of DICOM at both sites, and the same for HL7.
     plain: [Tap; 4],
     /// DICOM, HL7, and the associations that come back.
     between: [Tap; 3],
@@ -138,7 +139,7 @@ impl Chain {
         program.run().expect_success();
     }
 
-    /// The name where no application puts it.
+    /// The name in places where no application puts it.
     fn speak_nonsense(&self) {
         let name = MARKER.repeat(40).into_bytes();
         let value = |control: u8, octets: &[u8]| {
@@ -146,7 +147,7 @@ impl Chain {
             let value = [&length.to_be_bytes()[..], &[1, control], octets].concat();
             pdu(4, &value)
         };
-        // A command set of another group, which is none.
+        // A command set of another group, which is invalid.
         let element = [&[0x10, 0, 0x10, 0, 15, 0, 0, 0][..], MARKER.as_bytes()].concat();
         for octets in [
             name.clone(),
@@ -158,7 +159,7 @@ impl Chain {
         ] {
             say(self.plain[0].port, &octets);
         }
-        // An archive that the name makes no sense to either.
+        // An archive that does not understand the name either.
         say(self.plain[0].port, &[&b"\x16\x03\x01"[..], &name].concat());
     }
 
@@ -181,7 +182,7 @@ impl Chain {
             utf_16_of(&report, u16::to_be_bytes),
         ];
         let frames = messages.map(|text| frame(&text)).concat();
-        // What stands outside of frames is looked at, and then nothing is.
+        // Bytes outside of frames stop the observer.
         say(
             self.plain[2].port,
             &[&frames, MARKER.as_bytes(), &frames].concat(),
@@ -205,7 +206,7 @@ impl Running {
         let site = site.gateway("metrics", format!("\"127.0.0.1:{metrics}\""));
         let file = folder.path().join("wardgate.toml");
         site.write(&file);
-        // It heeds no such variable; if ever it does, this is the level that counts.
+        // The program ignores this variable; if it ever uses it, this level counts.
         let mut program = Background::start(&site.program(&file).env("RUST_LOG", "trace"));
         program.wait_for_output("ready");
         Self {
@@ -219,7 +220,7 @@ impl Running {
         http::get(local(self.metrics), "/metrics").text()
     }
 
-    /// Its log, when all that passed has been told.
+    /// The log, after all connections have been logged.
     fn stop(self, count: usize) -> String {
         let connections = || self.program.output().matches("sealed_bytes").count();
         until("all connections are told", DEADLINE, || {
@@ -229,10 +230,10 @@ impl Running {
     }
 }
 
-/// Says it, and waits until all is over.
+/// Sends the bytes, and waits for the end.
 fn say(port: u16, octets: &[u8]) {
     let mut stream = connect(local(port));
-    // It may be reset before it has said all.
+    // The connection may be reset before all bytes are sent.
     let _ = stream.write_all(octets);
     let _ = stream.shutdown(Shutdown::Write);
     hear(&mut stream);
@@ -249,7 +250,7 @@ fn assert_clean(place: &str, octets: &[u8]) {
     assert!(!holds_one_of(octets, &forms), "in {place}:\n{text}");
 }
 
-/// Whether it has one of these in it, in capitals or not.
+/// Whether the bytes contain one of these, in any case of letters.
 fn holds_one_of(octets: &[u8], forms: &[Vec<u8>]) -> bool {
     let octets = octets.to_ascii_lowercase();
     let has = |form: &Vec<u8>| {

@@ -5,8 +5,8 @@
 //! client <- A terminate <=== B originate <- archive       what was moved: the return route
 //! ```
 //!
-//! C-MOVE makes the archive open an association of its own to the destination in its own table
-//! (PS3.4 section C.4.2). The table names the port of the gateway beside it.
+//! C-MOVE makes the archive open its own association to the destination from its own table (PS3.4 section
+//! C.4.2). The table has the port of the gateway at the archive's site.
 
 use std::path::{Path, PathBuf};
 
@@ -75,7 +75,7 @@ fn move_brings_the_study_by_the_return_route() {
     let own_port = archive.home.to_string();
     let options = ["-S", "-aem", "HOME", "+P", &own_port, "+B"];
     let query = archive.client("movescu", &options).args(STUDY);
-    // With +B, movescu 3.6.7 heeds no -od.
+    // With +B, movescu 3.6.7 ignores -od.
     query
         .arg_port(archive.entry)
         .current_dir(received.path())
@@ -98,9 +98,9 @@ fn move_brings_the_study_by_the_return_route() {
 struct Archive {
     a: Gateway,
     b: Gateway,
-    /// Where site A takes plaintext for the archive.
+    /// The port on which site A accepts plaintext for the archive.
     entry: u16,
-    /// Where the client before site A takes what was moved.
+    /// The port on which the client before site A receives moved objects.
     home: u16,
     files: Vec<PathBuf>,
     _scp: Background,
@@ -158,7 +158,7 @@ impl Archive {
     }
 }
 
-/// A client whose address comes behind its other options.
+/// A client with its address after its other options.
 struct Client(Program);
 
 impl Client {
@@ -175,7 +175,7 @@ impl Client {
     }
 }
 
-/// The archive's tables: `HOME` is where site B takes plaintext for the return route.
+/// The tables of the archive: `HOME` is the plaintext port of site B for the return route.
 pub(crate) fn configuration(store: &Path, back: u16) -> String {
     format!(
         "NetworkTCPPort = 11112\nMaxPDUSize = 16384\nMaxAssociations = 16\n\

@@ -1,7 +1,7 @@
-//! Associations between foreign programs, recorded without gateways, and what the observer makes of them.
+//! Associations between foreign programs, recorded without gateways, and the observer's results for them.
 //!
-//! However the octets are cut, the record must be the same, and it must say what pynetdicom's decoders say
-//! of them (`oracle.py`).
+//! The summary must be the same for every split of the bytes, and must agree with pynetdicom's decoders
+//! (`oracle.py`).
 
 use std::path::{Path, PathBuf};
 
@@ -23,14 +23,14 @@ mod replay;
 use oracle::assert_told;
 use replay::assert_same_however_it_is_cut;
 
-/// PDU lengths that archives take: of any length, pynetdicom's own, and so short that command sets are cut.
+/// Maximum PDU lengths of archives: no limit, pynetdicom's own, and so short that command sets are split.
 const PDU_LENGTHS: [u16; 3] = [0, 16_382, 128];
 
 /// CT Image Storage.
 const CT_IMAGE: &str = "1.2.840.10008.5.1.4.1.1.2";
 
 #[test]
-fn what_pynetdicom_says_is_recorded_at_any_split() {
+fn associations_of_pynetdicom_give_one_summary_at_any_split() {
     if !tier::ready("interop", &[Need::Python]) {
         return;
     }
@@ -63,15 +63,15 @@ fn what_pynetdicom_says_is_recorded_at_any_split() {
     judge(&recordings.concat());
 }
 
-/// What DCMTK sends, to itself.
+/// The objects that DCMTK sends to itself.
 #[test]
-fn what_dcmtk_says_is_recorded_at_any_split() {
+fn associations_of_dcmtk_give_one_summary_at_any_split() {
     if !tier::ready("interop", &[Need::Python]) || !tier::ready("interop", &NEEDS) {
         return;
     }
     let sent = TempDir::new().expect("there is room");
     let mut files = dicom::series(sent.path(), "WARDGATE", 4, 64);
-    // One that does not fit into the longest PDU.
+    // One object that does not fit into the longest PDU.
     files.push(
         Slice {
             number: 5,
@@ -86,7 +86,7 @@ fn what_dcmtk_says_is_recorded_at_any_split() {
 }
 
 #[test]
-fn what_orthanc_says_is_recorded_at_any_split() {
+fn associations_of_orthanc_give_one_summary_at_any_split() {
     let needs = [NEEDS.as_slice(), &[Need::Program("Orthanc")]].concat();
     if !tier::ready("interop", &[Need::Python]) || !tier::ready("interop", &needs) {
         return;
@@ -107,12 +107,12 @@ fn what_orthanc_says_is_recorded_at_any_split() {
     let path = found["Path"].as_str().expect("a path of a query");
     orthanc.ask(&format!("{path}/retrieve"), &json!({ "TargetAet": "HOME" }));
     let commits = commits_by_orthanc(&orthanc, &way_back);
-    // It keeps an association open for a while, in case that it needs it again.
+    // It keeps an association open for a while, in case it needs it again.
     drop(orthanc);
     judge(&[tap.recordings(4), way_back.recordings(2), commits].concat());
 }
 
-/// A request of storage commitment; the report comes in an association of its own.
+/// A storage commitment request; the report comes in an association of its own.
 fn commits_by_orthanc(orthanc: &Orthanc, way_back: &Tap) -> Vec<Recording> {
     let port = free_port();
     let mut archive = archive(way_back.port, &[(port, 16_382)]);
@@ -157,7 +157,7 @@ fn stored_by_dcmtk(files: &[PathBuf]) -> Vec<Recording> {
         }
         recordings.extend(tap.recordings(calls));
     }
-    // The samples have other SOP classes and transfer syntaxes.
+    // The samples use other SOP classes and transfer syntaxes.
     let port = free_port();
     // DCMTK's own variable; without it each object takes two delayed acknowledgements.
     let program = storescp_with(port, received.path(), &[]).env("TCP_NODELAY", "1");
@@ -192,7 +192,7 @@ fn queried_by_dcmtk(files: &[PathBuf]) -> Vec<Recording> {
     let own_port = home.to_string();
     let calls: [(&str, &[&str]); 5] = [
         ("findscu", &find),
-        // A worklist, which this archive does not have.
+        // A worklist, which this archive does not support.
         ("findscu", &["-W", "-k", "0010,0010"]),
         ("findscu", &["-S", "-k", "0010,0010", "--cancel", "1"]),
         ("getscu", &["-S", "+B"]),
@@ -221,7 +221,7 @@ fn dcmqrscp(folder: &Path, port: u16, home: u16) -> Background {
     Background::listening(&program.arg(port.to_string()), port)
 }
 
-/// pynetdicom's archive at these ports, each with the PDU length that it takes there.
+/// pynetdicom's archive on these ports, each with its own maximum PDU length.
 pub(crate) fn archive(home: u16, ports: &[(u16, u16)]) -> Background {
     let places = ports
         .iter()

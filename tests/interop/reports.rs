@@ -1,4 +1,5 @@
-//! Rules that only report: the applications notice nothing, and the log says what the rules would have done.
+//! Rules that only report: the applications notice nothing, and the log reports what the rules would have
+//! done.
 
 use wardgate_tests::tier::{self, Need};
 
@@ -6,7 +7,7 @@ use crate::counts::{Sites, association};
 
 const SCENARIOS: [&str; 4] = ["echo:2", "get:5", "astray", "everything:3"];
 
-/// Of `everything`, all but C-ECHO.
+/// All commands of `everything` but C-ECHO.
 const FORBIDDEN: &str = "C-STORE, C-FIND, C-GET, C-MOVE, N-EVENT-REPORT, N-GET, N-SET, N-ACTION, N-CREATE, \
                          N-DELETE";
 
@@ -38,7 +39,7 @@ fn applications_notice_nothing_of_rules_that_only_report() {
     let without_get = FORBIDDEN.replace("C-GET, ", "");
     for (calling, at_a, at_b, refused_at_b) in [
         ("ECHO", "-", "-", "-"),
-        // The archive sends what is asked for as C-STORE.
+        // The archive sends the requested objects as C-STORE.
         ("GET", "C-STORE, C-GET", "C-STORE", bound),
         ("ASTRAY", "C-MOVE", "C-MOVE", "-"),
         ("EVERYTHING", FORBIDDEN, &*without_get, "-"),

@@ -1,5 +1,5 @@
-//! What a route allows, with applications of DICOM on both sides: who calls whom, by which commands, how
-//! many at a time, and what the log tells of it.
+//! The rules of a route, with DICOM applications on both sides: titles, commands, number of associations, and
+//! the log lines about them.
 
 use tempfile::TempDir;
 use wardgate_tests::tier;
@@ -9,14 +9,14 @@ use crate::associations::{CALLED, CALLING, Open, PYNETDICOM, Provider, ask, ask_
 use crate::pair::{A, B, originate, terminate};
 use crate::peers::{DCMTK, loopback, storescp, storescu};
 
-/// Try again: as many as may be are open.
+/// Try again: the number of open associations is at the limit.
 const LIMIT: &str = "2 3 2";
 /// The calling title is not recognized.
 const NOT_CALLING: &str = "1 1 3";
 /// The called title is not recognized.
 const NOT_CALLED: &str = "1 1 7";
 
-/// Which of the two gateways has the rules of a test.
+/// The gateway with the rules of a test.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Where {
     Near,
@@ -69,7 +69,7 @@ impl Ruled {
     }
 }
 
-/// Waits for the account of an association.
+/// Waits for the log line of an association.
 fn association(gateway: &Gateway, what: &str, accept: impl Fn(&Line) -> bool) -> Line {
     gateway.wait_for_line(what, DEADLINE, |line| {
         line.message() == "association" && accept(line)
@@ -92,7 +92,7 @@ fn titles_that_are_not_listed_are_rejected_for_good() {
         assert_eq!(allowed.lines(), ["accepted", "echo 0x0000"], "{at:?}");
         assert_eq!(allowed.ended(), "released");
         ask(ruled.entry, "CT_A", "OTHER", &["echo"]).assert_rejected(NOT_CALLED);
-        // Case counts.
+        // Titles are case-sensitive.
         ask(ruled.entry, "CT_A", "archive", &["echo"]).assert_rejected(NOT_CALLED);
         ask(ruled.entry, "CT_Z", "ARCHIVE", &["echo"]).assert_rejected(NOT_CALLING);
         let line = association(ruled.judge(), "who was refused", |line| {
@@ -112,7 +112,7 @@ fn titles_that_are_not_listed_are_rejected_for_good() {
 }
 
 #[test]
-fn dcmtk_says_which_title_is_not_recognized() {
+fn dcmtk_shows_which_title_is_not_recognized() {
     if !tier::ready("interop", &DCMTK) {
         return;
     }
@@ -137,7 +137,7 @@ fn dcmtk_says_which_title_is_not_recognized() {
     }
 }
 
-/// Two sites lead to one archive, and each may use its own titles alone.
+/// Two sites lead to one archive, and each may use only its own titles.
 #[test]
 fn title_that_is_bound_to_a_site_is_of_no_use_to_another() {
     const C: &str = "gw.c.example";
@@ -160,7 +160,7 @@ fn title_that_is_bound_to_a_site_is_of_no_use_to_another() {
         .start();
     for (entry, own, other) in [(from_a, "CT_A", "MR_C"), (from_c, "MR_C", "CT_A")] {
         assert_eq!(ask(entry, own, CALLED, &["echo"]).ended(), "released");
-        // A title that nobody has bound is everybody's.
+        // Every site may use a title that is not restricted.
         assert_eq!(ask(entry, "US_X", CALLED, &["echo"]).ended(), "released");
         ask(entry, other, CALLED, &["echo"]).assert_rejected(NOT_CALLING);
     }
@@ -190,7 +190,7 @@ fn associations_beyond_the_bound_are_rejected_for_the_moment() {
     }
 }
 
-/// Two sites lead to one archive that takes five associations.
+/// Two sites lead to one archive that accepts five associations.
 #[test]
 fn one_site_leaves_associations_to_the_other() {
     const C: &str = "gw.c.example";
@@ -224,7 +224,7 @@ fn one_site_leaves_associations_to_the_other() {
     }
 }
 
-/// Whatever the applications negotiated, the archive does not see a command that the route forbids.
+/// Whatever the applications negotiated, the archive never receives a command that the route forbids.
 #[test]
 fn forbidden_command_aborts_both_ends_and_does_not_arrive() {
     if !tier::ready("interop", &PYNETDICOM) {
@@ -255,7 +255,7 @@ fn forbidden_command_aborts_both_ends_and_does_not_arrive() {
     }
 }
 
-/// What C-GET retrieves comes back as C-STORE, which the archive sends.
+/// The objects of a C-GET come back as C-STORE, which the archive sends.
 #[test]
 fn rules_of_commands_hold_for_the_archive_as_well() {
     if !tier::ready("interop", &PYNETDICOM) {
@@ -383,7 +383,7 @@ fn called_title_chooses_the_archive() {
         };
         let mut gateways = Vec::new();
         match at {
-            // Site B has a listener for each archive, and site A chooses between them.
+            // Site B has a listener for each archive, and site A selects between them.
             Where::Near => {
                 let wan_two = free_port();
                 let peers = [format!("dns:{A}")];
@@ -445,7 +445,7 @@ fn other_titles_go_to_the_targets_of_the_route() {
 }
 
 #[test]
-fn log_has_a_line_for_each_association_with_what_the_application_did() {
+fn log_has_a_line_for_each_association_with_its_commands() {
     if !tier::ready("interop", &[PYNETDICOM.as_slice(), &DCMTK].concat()) {
         return;
     }

@@ -1,7 +1,7 @@
-//! Which versions and suites can be had of the default policy, with openssl as the other party.
+//! The versions and suites that the default policy allows, with openssl as the other party.
 //!
-//! Each suite is offered alone. What openssl cannot do with itself proves nothing and is not counted:
-//! an `s_client` and an `s_server` of the same offer talk first.
+//! Each suite is offered alone. An offer that openssl cannot use with itself proves nothing and is not
+//! counted: an `s_client` and an `s_server` with the same offer connect first.
 
 use std::path::Path;
 use std::sync::OnceLock;
@@ -15,17 +15,17 @@ use crate::openssl::{Offer, client, lax_server, reversed, server, talk};
 use crate::pair::{A, B, originate, terminate};
 use crate::peers::{Echo, loopback};
 
-/// What the default policy takes (ARCHITECTURE.md, TLS policy), in openssl's names.
+/// The offers that the default policy allows (ARCHITECTURE.md, TLS policy), in openssl's names.
 const ALLOWED: [&str; 3] = [
     "TLS_AES_256_GCM_SHA384",
     "ECDHE-ECDSA-AES256-GCM-SHA384",
     "ECDHE-RSA-AES256-GCM-SHA384",
 ];
 
-/// Fewer weak offers that openssl can do with itself mean that the matrix compares next to nothing.
+/// With fewer weak offers that openssl can use with itself, the matrix would compare almost nothing.
 const WEAK_MIN: usize = 30;
 
-/// Each kind of certificate that is refused, and what the log must say of it.
+/// Each kind of refused certificate, and the text that the log must contain.
 const CAUSES: [(Kind, &str); Kind::REFUSED.len()] = [
     (
         Kind::OtherAuthority,
@@ -42,7 +42,7 @@ const CAUSES: [(Kind, &str); Kind::REFUSED.len()] = [
     (Kind::CommonNameOnly, "without a DNS or URI name"),
 ];
 
-/// Security level 0, for openssl itself would not show an RSA key of 1024 bits.
+/// Security level 0, because openssl would otherwise not present an RSA key of 1024 bits.
 const LAX: [&str; 2] = ["-cipher", "DEFAULT:@SECLEVEL=0"];
 
 #[test]
@@ -163,7 +163,7 @@ fn originate_refuses_server_that_asks_for_no_certificate() {
             let _server = Background::listening(&lax_server(wan, &leaf).arg(version), wan);
             assert!(!reversed(entry), "{version}");
         }
-        // The same server, but that it asks, is accepted.
+        // The same server, but with a request for a certificate, is accepted.
         let _server = Background::listening(&server(wan, &leaf).arg(version), wan);
         assert!(reversed(entry), "{version}");
     }
@@ -172,7 +172,7 @@ fn originate_refuses_server_that_asks_for_no_certificate() {
     site.stop();
 }
 
-/// Without it, two TLS 1.2 sessions can be made to share their keys (RFC 7627 section 1).
+/// Without it, an attacker can make two TLS 1.2 sessions share their keys (RFC 7627 section 1).
 #[test]
 fn both_modes_refuse_tls12_without_extended_master_secret() {
     if !tier::ready("interop", &[Need::Program("openssl")]) {
@@ -237,7 +237,7 @@ fn terminate_takes_exactly_the_classical_groups_of_the_policy() {
     site.stop();
 }
 
-/// RFC 8446 section 4.6.3: either side may ask for new keys at any time.
+/// RFC 8446 section 4.6.3: either side may request new keys at any time.
 #[test]
 fn terminate_follows_key_updates_of_openssl() {
     if !tier::ready("interop", &[Need::Program("openssl")]) {
@@ -250,7 +250,7 @@ fn terminate_follows_key_updates_of_openssl() {
     let program = client(wan, Some(&pki.leaf(A))).args(["-tls1_3", "-no_ign_eof"]);
     let mut client = Background::start(&program);
     client.wait_for_output("Verify return code");
-    // `k` renews the client's keys, `K` asks for the server's to be renewed too.
+    // `k` updates the client's keys, `K` also requests an update of the server's keys.
     for (number, command) in ["k\n", "K\n", "k\n", "K\n"].into_iter().enumerate() {
         client.try_write(command.as_bytes());
         until("s_client updates its keys", DEADLINE, || {
@@ -264,8 +264,8 @@ fn terminate_follows_key_updates_of_openssl() {
     site.stop();
 }
 
-/// RFC 5746 makes renegotiation safe, but there is no need for it here, and it doubles what an
-/// attacker can ask for.
+/// RFC 5746 makes renegotiation safe, but the gateway does not need it, and it doubles an attacker's
+/// possibilities.
 #[test]
 fn terminate_refuses_renegotiation() {
     if !tier::ready("interop", &[Need::Program("openssl")]) {
@@ -289,7 +289,7 @@ fn terminate_refuses_renegotiation() {
     site.stop();
 }
 
-/// Certificates that the two sites' own software would never make, but an attacker would.
+/// Certificates that the sites' own software would never make, but an attacker would.
 #[test]
 fn terminate_refuses_openssl_clients_with_certificates_of_every_odd_kind() {
     if !tier::ready("interop", &[Need::Program("openssl")]) {
@@ -338,7 +338,7 @@ fn originate_refuses_openssl_servers_with_certificates_of_every_odd_kind() {
     }
 }
 
-/// Offers and whether the gateway took each.
+/// The offers, and whether the gateway accepted each.
 #[derive(Default)]
 struct Matrix {
     taken: Vec<String>,
@@ -368,7 +368,7 @@ impl Matrix {
     }
 }
 
-/// The offers by which this openssl can talk to itself, with certificates on both sides.
+/// The offers with which this openssl can connect to itself, with certificates on both sides.
 fn feasible() -> &'static [Offer] {
     static OFFERS: OnceLock<Vec<Offer>> = OnceLock::new();
     OFFERS.get_or_init(|| {
@@ -397,7 +397,7 @@ fn both_keys(port: u16, leaves: &[Leaf; 2], offer: &Offer) -> Program {
         .args(offer.options())
 }
 
-/// Waits until the gateway has told of a refused handshake, and returns the reason.
+/// Waits until the gateway has logged a refused handshake, and returns the reason.
 fn assert_refused(gateway: &Gateway) -> String {
     let line = gateway.wait_for_connection_line("a refused handshake", DEADLINE, |line| {
         line.text("reason") != "complete" && line.number("opened_bytes") == 0

@@ -1,4 +1,4 @@
-//! A proxy that keeps what passes: between two applications without gateways, or between two gateways.
+//! A proxy that records the bytes: between two applications without gateways, or between two gateways.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -9,31 +9,31 @@ use wardgate_tests::{DEADLINE, until};
 
 use crate::peers::loopback;
 
-/// What passed on one connection.
+/// The bytes of one connection.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Recording {
-    /// What was read at a time. What answers something stands behind it.
+    /// The bytes of each read. An answer comes after the bytes that it answers.
     pub(crate) parts: Vec<(Role, Vec<u8>)>,
-    /// Who ended its direction, in this order.
+    /// The sides that ended their direction, in this order.
     pub(crate) ended: Vec<Role>,
 }
 
 impl Recording {
-    /// All octets of one side.
+    /// All bytes of one side.
     pub(crate) fn of(&self, by: Role) -> Vec<u8> {
         let parts = self.parts.iter().filter(|(from, _)| *from == by);
         parts.flat_map(|(_, octets)| octets).copied().collect()
     }
 }
 
-/// A proxy on a port of its own. It ends with the process.
+/// A proxy on its own port. It ends with the process.
 pub(crate) struct Tap {
     pub(crate) port: u16,
     recordings: Arc<Mutex<Vec<Recording>>>,
 }
 
 impl Tap {
-    /// Leads to a port on loopback, where somebody need not listen yet.
+    /// Leads to a port on loopback, on which a program may listen later.
     pub(crate) fn to(target: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has ports");
         let port = listener.local_addr().expect("it is bound").port();
@@ -44,7 +44,7 @@ impl Tap {
         };
         std::thread::spawn(move || {
             for near in listener.incoming().flatten() {
-                // A target that refuses is one that closes at once.
+                // A target that refuses looks like one that closes at once.
                 if let Ok(far) = TcpStream::connect(loopback(target)) {
                     record(&recordings, &near, &far);
                 }
@@ -53,7 +53,7 @@ impl Tap {
         tap
     }
 
-    /// What passed, when this many connections have ended.
+    /// The recorded connections, when this number has ended.
     pub(crate) fn recordings(&self, count: usize) -> Vec<Recording> {
         until(&format!("{count} connections end"), DEADLINE, || {
             let recordings = lock(&self.recordings);
@@ -62,7 +62,7 @@ impl Tap {
         })
     }
 
-    /// All octets of both directions until now, connection by connection.
+    /// All bytes of both directions until now, connection by connection.
     pub(crate) fn octets(&self) -> Vec<u8> {
         let recordings = lock(&self.recordings);
         let both = |one: &Recording| [one.of(Role::Requestor), one.of(Role::Acceptor)].concat();
@@ -74,7 +74,7 @@ fn lock(recordings: &Mutex<Vec<Recording>>) -> MutexGuard<'_, Vec<Recording>> {
     recordings.lock().expect("no holder of this lock panics")
 }
 
-// Where one connection is told of.
+// The channel of finished connections.
 #[derive(Clone)]
 struct Place {
     recordings: Arc<Mutex<Vec<Recording>>>,
@@ -110,13 +110,13 @@ fn pass(by: Role, mut from: TcpStream, mut to: TcpStream, place: &Place) {
     let mut buffer = vec![0; 64 << 10];
     while let Ok(count @ 1..) = from.read(&mut buffer) {
         let octets = buffer.get(..count).unwrap_or_default();
-        // Told before it goes on, so that no answer to it is told of earlier.
+        // Recorded before it is forwarded, so that no answer to it is recorded earlier.
         place.note(|recording| recording.parts.push((by, octets.to_vec())));
         if to.write_all(octets).is_err() {
             break;
         }
     }
-    // Either may be closed already.
+    // Either socket may be closed already.
     let _ = to.shutdown(Shutdown::Write);
     let _ = from.shutdown(Shutdown::Read);
     place.note(|recording| recording.ended.push(by));

@@ -1,7 +1,7 @@
-//! OpenSSL changes its keys in the middle of a stream, and asks for new ones of the gateway's.
+//! OpenSSL updates its keys in the middle of a stream, and requests updates of the gateway's keys.
 //!
-//! `s_client` and `s_server` do so when a line of their input begins with `K` (both ends are to change)
-//! or `k` (their own end alone), and their input is payload otherwise.
+//! `s_client` and `s_server` do so when a line of their input begins with `K` (both ends) or `k` (only their
+//! own end); all other input is payload.
 
 use std::io::{BufRead as _, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -15,7 +15,7 @@ use wardgate_tests::{DEADLINE, Gateway, Pki, free_port, until};
 use crate::pair::{A, B, originate, terminate};
 use crate::peers::loopback;
 
-/// Key updates that OpenSSL starts, and whether it asks for ours.
+/// Key updates that OpenSSL starts, with or without a request for the gateway's update.
 const COMMANDS: [(&str, bool); 8] = [
     ("K", true),
     ("k", false),
@@ -27,7 +27,7 @@ const COMMANDS: [(&str, bool); 8] = [
     ("k", false),
 ];
 
-/// A lowered limit, so that the gateway changes its keys as well while OpenSSL does.
+/// A lowered limit, so that the gateway also updates its keys while OpenSSL does.
 const KEY_RECORDS: &str = "2";
 
 #[test]
@@ -105,7 +105,7 @@ fn assert_counted(gateway: &Gateway, lowered: bool) {
     }
 }
 
-/// A program with a pipe for what it sends and one for what it received. Dropping it ends it.
+/// A program with a pipe for the bytes it sends and one for those it receives. Dropping it ends it.
 struct Peer {
     child: Child,
     input: ChildStdin,
@@ -140,7 +140,7 @@ impl Drop for Peer {
     }
 }
 
-/// Lines to and from OpenSSL at the same time, while it follows the commands. All are compared.
+/// Lines to and from OpenSSL at the same time, while it runs the commands. All lines are compared.
 fn converse(mut peer: Peer, plain: &TcpStream) {
     let (enough, taken) = (AtomicBool::new(false), AtomicU64::new(0));
     std::thread::scope(|scope| {
@@ -157,8 +157,8 @@ fn converse(mut peer: Peer, plain: &TcpStream) {
             say(&mut peer.input, count, LINES);
             expect(&mut at_plain, count, LINES);
             count += LINES;
-            // A command counts where a read of OpenSSL's begins with it: what was sent before has been
-            // read, since it has arrived, and what follows waits until the command has been.
+            // OpenSSL recognizes a command at the beginning of a read: the bytes sent before have arrived and
+            // are read, and the bytes after wait until the command is read.
             let line = format!("{command}\n");
             peer.input.write_all(line.as_bytes()).expect("it reads");
             until("openssl does not read the command", DEADLINE, || {
@@ -166,7 +166,7 @@ fn converse(mut peer: Peer, plain: &TcpStream) {
                 (unread.expect("a pipe knows") == 0).then_some(())
             });
         }
-        // Under the last keys of both ends.
+        // With the last keys of both ends.
         say(&mut peer.input, count, LINES);
         expect(&mut at_plain, count, LINES);
         enough.store(true, Ordering::Relaxed);
@@ -177,7 +177,7 @@ fn converse(mut peer: Peer, plain: &TcpStream) {
     });
 }
 
-/// A failure must not leave the other threads waiting for what will not come.
+/// After a failure, the other threads must not wait forever.
 struct End<'a> {
     enough: &'a AtomicBool,
     child: &'a mut Child,
@@ -194,12 +194,12 @@ impl Drop for End<'_> {
 
 /// Lines that OpenSSL sends between two commands: 256 KiB.
 const LINES: u64 = 4096;
-/// Octets of a line, its end included.
+/// Bytes of a line, its end included.
 const LINE: usize = 64;
 /// Lines that are written at once.
 const AT_ONCE: u64 = 1024;
 
-/// Digits: no line begins with a letter that OpenSSL obeys.
+/// Digits: no line begins with a letter that is a command of OpenSSL.
 fn lines(first: u64, count: u64) -> Vec<u8> {
     let each = (first..first + count).map(|number| format!("{number:063}\n"));
     each.collect::<String>().into_bytes()
@@ -210,10 +210,10 @@ fn say(into: &mut impl Write, first: u64, count: u64) {
     into.write_all(&all).expect("the other end reads");
 }
 
-/// Sends lines until there are enough, then the last one; says how many there were before it.
+/// Sends lines until there are enough, then the last line; returns the number of lines before it.
 ///
-/// `s_client` reads its input only while nothing comes from the network, hence the gaps: the next
-/// lines are sent when these were `taken`.
+/// `s_client` reads its input only while nothing comes from the network, hence the gaps: the next lines are
+/// sent when these were `taken`.
 fn send_until(mut plain: &TcpStream, enough: &AtomicBool, taken: &AtomicU64) -> u64 {
     let mut count = 0;
     while !enough.load(Ordering::Relaxed) {
@@ -227,7 +227,7 @@ fn send_until(mut plain: &TcpStream, enough: &AtomicBool, taken: &AtomicU64) -> 
     count
 }
 
-/// The number of the line behind all others.
+/// The number of the last line.
 const LAST: u64 = u64::MAX - 1;
 
 fn expect(from: &mut Lines<impl Read>, first: u64, count: u64) {
@@ -247,12 +247,11 @@ fn expect_until_last(mut from: Lines<impl Read>, taken: &AtomicU64) -> u64 {
     unreachable!("numbers do not end")
 }
 
-/// What `s_server` writes into its output: when it was told to change its keys, and when it found no
-/// whole record.
+/// The messages of `s_server` in its output: about a key update, and about an incomplete record.
 const REMARKS: [&[u8]; 2] = [b"SSL_do_handshake -> 1\n", b"Read BLOCK\n"];
 
-/// Reads lines of 63 digits. What `s_server` says of the handshake comes before them; its remarks may
-/// stand anywhere, and are left out.
+/// Reads lines of 63 digits. The messages of `s_server` about the handshake come first; its other messages
+/// may be anywhere, and are skipped.
 struct Lines<R> {
     from: BufReader<R>,
     begun: bool,

@@ -1,4 +1,4 @@
-//! Addresses that lead nowhere, and a machine that has no source ports left.
+//! Addresses without a host, and a machine without free source ports.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -9,11 +9,11 @@ use wardgate_tests::{DEADLINE, Pki, Site};
 
 use crate::lab::{A, B, ENTRY, Family, Lab, Place, TARGET, WAN};
 
-/// An address of the WAN that nobody has.
+/// An address of the WAN that no host has.
 const NOBODY: &str = "2001:db8::dead";
 
-/// What a connection through both sites may take beside an address that is silent: 250 ms for that
-/// address, two handshakes, and the slowness of a busy machine.
+/// The maximum time of a connection through both sites when one address is silent: 250 ms for that address,
+/// two handshakes, and the delays of a busy machine.
 const SOON: Duration = Duration::from_millis(1500);
 
 /// Site A finds site B by its name.
@@ -41,7 +41,7 @@ fn listen(lab: &Lab) -> TcpListener {
     listener.expect("the address is there")
 }
 
-/// Accepts one connection, and says one byte on it.
+/// Accepts one connection, and sends one byte on it.
 fn accept(listener: &TcpListener) -> TcpStream {
     let (mut far, _) = listener.accept().expect("site B connects");
     far.write_all(b"!").expect("site B reads");
@@ -87,7 +87,7 @@ fn an_address_that_leads_nowhere_holds_up_no_connection_and_is_logged() {
 }
 
 #[test]
-fn a_machine_without_source_ports_says_so_and_does_not_blame_the_target() {
+fn a_machine_without_source_ports_logs_it_and_does_not_blame_the_target() {
     if !tier::ready("network", &[Need::Namespaces]) {
         return;
     }

@@ -1,4 +1,4 @@
-//! tcpdump on one interface, and what its file holds.
+//! Runs tcpdump on one interface, and reads its file.
 
 use std::path::PathBuf;
 
@@ -54,9 +54,9 @@ impl<'a> Capture<'a> {
         }
     }
 
-    /// Ends the capture when all that has passed until now is in its file, and returns the packets.
+    /// Ends the capture when all packets until now are in its file, and returns the packets.
     ///
-    /// A packet of our own comes behind all others, and is waited for in the file.
+    /// The test sends a packet of its own after all others, and waits for it in the file.
     pub(crate) fn packets(self) -> Packets {
         let last = "the last packet of this capture";
         self.lab

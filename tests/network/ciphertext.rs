@@ -1,4 +1,4 @@
-//! What an observer of the WAN sees: nothing of the payload.
+//! An observer of the WAN sees nothing of the payload.
 
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -16,7 +16,7 @@ pub(crate) const NEEDS: [Need; 3] = [
     Need::Program("storescu"),
     Need::Program("storescp"),
 ];
-/// Stands in PatientName and all over PixelData.
+/// A text in PatientName and throughout PixelData.
 const MARKER: &str = "WGT-PATIENT-MARKER";
 const CALLING: &str = "WGTCALLING";
 const CALLED: &str = "WGTCALLED";
@@ -33,7 +33,7 @@ fn wan_on_ipv6_shows_nothing_of_dicom() {
     wan_shows_nothing_of_dicom(Family::V6);
 }
 
-/// The LANs are IPv4 in both: DCMTK 3.6.7 knows no other.
+/// The LANs are IPv4 in both cases, because DCMTK 3.6.7 supports only IPv4.
 fn wan_shows_nothing_of_dicom(wan: Family) {
     if !tier::ready("network", &NEEDS) {
         return;
@@ -151,7 +151,7 @@ fn series_crosses_a_wan_of_mtu_1280() {
     b.stop();
 }
 
-/// What each test with DICOM has.
+/// The common set-up of the tests with DICOM.
 struct Folders {
     pki: Pki,
     sent: TempDir,

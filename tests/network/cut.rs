@@ -1,4 +1,4 @@
-//! A WAN that goes away: both applications must be told, and not by an orderly end.
+//! An interrupted WAN: both applications must see the failure, and not a clean end.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -11,19 +11,19 @@ use crate::lab::{ENTRY, Family, Lab, Place, TARGET};
 
 /// `timeouts.user` of these tests, and the silence after which keepalive has found a dead peer.
 const USER_TIMEOUT: Duration = Duration::from_secs(2);
-/// What may pass beyond that: the kernel looks at the time when a retransmission is due.
+/// The additional delay: the kernel checks the time when a retransmission is due.
 const MARGIN: Duration = Duration::from_secs(8);
 /// Between two probes of a window that was closed for a few seconds.
 const PROBES_MAX: Duration = Duration::from_secs(7);
-/// The longest that an application waits for a far site that is not there.
+/// The maximum time that an application waits for an unreachable site.
 const REFUSAL: Duration = Duration::from_secs(5);
 
 /// How a stream ended.
 #[derive(Debug, PartialEq, Eq)]
 enum End {
-    /// In order (FIN).
+    /// Clean (FIN).
     Clean,
-    /// By a reset (RST): whatever came may be short.
+    /// Reset (RST): bytes may be missing.
     Reset,
 }
 
@@ -36,7 +36,7 @@ fn cut_wan_resets_both_applications_in_mid_transfer() {
     let pki = Pki::new();
     let [a, b] = gateways(&lab, &pki);
     let (mut near, mut far) = streams(&lab);
-    // Bytes flow: the far end has read some before the cut.
+    // Bytes are moving: the receiver has read some before the cut.
     near.write_all(&[7; 100_000]).expect("site A reads");
     far.read_exact(&mut [0; 100_000]).expect("site B writes");
     lab.set_wan("down");
@@ -60,7 +60,7 @@ fn cut_wan_resets_both_applications_in_mid_transfer() {
     }
 }
 
-/// The far application does not read, and site B's window is closed when it vanishes.
+/// The receiving application does not read, and site B's window is closed when site B disappears.
 #[test]
 fn cut_wan_resets_a_sender_whose_receiver_did_not_read() {
     if !tier::ready("network", &[Need::Namespaces]) {
@@ -89,7 +89,7 @@ fn cut_wan_resets_a_sender_whose_receiver_did_not_read() {
     b.stop();
 }
 
-/// Nobody sends, so only keepalive can find out.
+/// Neither side sends, so only keepalive can detect it.
 #[test]
 fn cut_wan_resets_both_applications_in_silence() {
     if !tier::ready("network", &[Need::Namespaces]) {
@@ -145,7 +145,7 @@ fn short_cut_is_survived() {
 }
 
 #[test]
-fn absent_far_site_is_told_within_five_seconds() {
+fn absent_remote_site_is_a_rejection_within_five_seconds() {
     if !tier::ready("network", &[Need::Namespaces]) {
         return;
     }
@@ -166,7 +166,7 @@ fn absent_far_site_is_told_within_five_seconds() {
     b.stop();
 }
 
-/// Both gateways with timeouts that find a dead WAN soon.
+/// Both gateways with timeouts that detect a dead WAN soon.
 fn gateways(lab: &Lab, pki: &Pki) -> [Gateway; 2] {
     let user = format!("\"{}s\"", USER_TIMEOUT.as_secs());
     let keepalive = "{ idle = \"1s\", interval = \"1s\", probes = 2 }";
@@ -177,7 +177,7 @@ fn gateways(lab: &Lab, pki: &Pki) -> [Gateway; 2] {
     })
 }
 
-/// A stream from the near application to the far one: what each of them holds.
+/// A stream from the client to the server: the ends that they hold.
 fn streams(lab: &Lab) -> (TcpStream, TcpStream) {
     let address = Family::V4.address(Place::Far, "lan-b", TARGET);
     let listener = lab.inside(Place::Far, || TcpListener::bind(address));
@@ -221,7 +221,7 @@ fn write_until_end(stream: &mut TcpStream) -> End {
     }
 }
 
-/// A write after an orderly end of the other side fails with EPIPE, after a reset with ECONNRESET.
+/// A write after a clean end of the other side fails with EPIPE, after a reset with ECONNRESET.
 fn end(error: &std::io::Error) -> End {
     match error.kind() {
         ErrorKind::ConnectionReset => End::Reset,

@@ -1,4 +1,4 @@
-//! A listener that is bound to its interface, on a machine that answers for its addresses on all of them.
+//! A listener that is bound to its interface, on a machine that answers for its addresses on all interfaces.
 
 use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpStream};
@@ -8,7 +8,7 @@ use wardgate_tests::{DEADLINE, Pki};
 
 use crate::lab::{ENTRY, Family, Lab, Place};
 
-/// What site B, on the WAN, gets when it connects to the plaintext listener on site A's LAN address.
+/// The result of a connection from site B, on the WAN, to the plaintext listener on site A's LAN address.
 fn connect_from(lab: &Lab, place: Place) -> Result<(), ErrorKind> {
     let entry = Family::V4.address(Place::GatewayA, "lan-a", ENTRY);
     let entry: SocketAddr = entry.parse().expect("an address");

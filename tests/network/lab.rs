@@ -15,11 +15,11 @@ use crate::namespaces;
 pub(crate) const A: &str = "gw.a.example";
 /// The name in site B's certificate.
 pub(crate) const B: &str = "gw.b.example";
-/// Where site A takes plaintext.
+/// The address on which site A accepts plaintext.
 pub(crate) const ENTRY: u16 = 11112;
-/// Where site B takes TLS (the registered port of DICOM over TLS).
+/// The port on which site B accepts TLS (the registered port of DICOM over TLS).
 pub(crate) const WAN: u16 = 2762;
-/// Where the application behind site B listens.
+/// The port of the application behind site B.
 pub(crate) const TARGET: u16 = 104;
 
 /// IPv4 or IPv6 on all three links.
@@ -29,7 +29,7 @@ pub(crate) enum Family {
     V6,
 }
 
-/// A place in the row.
+/// A position in the row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Place {
     Near,
@@ -38,12 +38,12 @@ pub(crate) enum Place {
     Far,
 }
 
-/// The namespaces. They, and all that is in them, go with the value.
+/// The namespaces. Dropping the value removes them with all their contents.
 pub(crate) struct Lab {
     prefix: String,
 }
 
-/// A link: who is at its ends, with which interface and which addresses.
+/// A link: the positions at its ends, with interfaces and addresses.
 struct Link {
     name: &'static str,
     ends: [(Place, &'static str, &'static str); 2],
@@ -87,7 +87,7 @@ impl Place {
 }
 
 impl Lab {
-    /// Makes the namespaces and the links; panics where that fails, having removed what it made.
+    /// Makes the namespaces and the links; panics if this fails, after removing what it made.
     pub(crate) fn new() -> Self {
         let lab = Self {
             prefix: namespaces::prefix(),
@@ -107,12 +107,12 @@ impl Lab {
         format!("{}-{}", self.prefix, place.suffix())
     }
 
-    /// A program to be run at a place.
+    /// A program to run at a position.
     pub(crate) fn program(&self, place: Place, name: &str) -> Program {
         Program::new(name).netns(self.namespace(place))
     }
 
-    /// Runs `work` on a thread that is in the namespace of a place: sockets that it makes stay there.
+    /// Runs `work` on a thread in the namespace of a position: sockets that it makes stay there.
     pub(crate) fn inside<T: Send>(&self, place: Place, work: impl FnOnce() -> T + Send) -> T {
         let file = format!("/run/netns/{}", self.namespace(place));
         let namespace = File::open(file).expect("the namespace was made");
@@ -126,7 +126,7 @@ impl Lab {
         })
     }
 
-    /// Sends a datagram from a place to the other end of a link, where nobody takes it.
+    /// Sends a datagram from a position to the other end of a link, where no program receives it.
     pub(crate) fn send_datagram(&self, place: Place, link: &str, bytes: &[u8]) {
         const DISCARD: u16 = 9;
         let to = (Family::V4.opposite(place, link), DISCARD);
@@ -140,7 +140,7 @@ impl Lab {
         self.ip(Place::GatewayA, &["link", "set", "wan", state]);
     }
 
-    /// What names programs that are started at a place find, as in /etc/hosts.
+    /// The host names for programs at a position, as in /etc/hosts.
     pub(crate) fn set_hosts(&self, place: Place, text: &str) {
         // `ip netns exec` puts the files of this folder over those of /etc.
         let folder = self.files(place);
@@ -148,7 +148,7 @@ impl Lab {
         std::fs::write(folder.join("hosts"), text).expect("the folder was made");
     }
 
-    /// An address on the WAN behind which nobody answers, though packets for it are sent.
+    /// An address on the WAN without a host, although packets for it are sent.
     pub(crate) fn silence(&self, address: &str) {
         let nobody = ["lladdr", "02:00:00:00:00:99", "dev", "wan"];
         self.ip(

@@ -53,7 +53,7 @@ fn process(name: &str) -> Option<u32> {
 }
 
 #[test]
-fn what_a_killed_test_left_behind_is_removed() {
+fn remains_of_a_killed_test_are_removed() {
     if !tier::ready("network", &[Need::Namespaces]) {
         return;
     }

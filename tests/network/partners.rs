@@ -309,7 +309,7 @@ fn series() -> (TempDir, Vec<PathBuf>) {
 }
 
 #[test]
-fn partners_set_up_as_the_readme_says_reach_each_other() {
+fn partners_set_up_by_the_readme_reach_each_other() {
     if !tier::ready("network", &NEEDS) {
         return;
     }

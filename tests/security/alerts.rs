@@ -1,4 +1,4 @@
-//! Alerts reach the peer in the order in which TLS needs them, by what the peer itself reads.
+//! Alerts reach the peer in the order that TLS requires, as seen by the peer itself.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -14,13 +14,13 @@ use crate::tls::{Peer, VERSIONS};
 const OWN: &str = "gw.b.example";
 const PEER: &str = "gw.a.example";
 
-/// A record of payload that no key has sealed.
+/// A record of payload that is not encrypted.
 const FORGED: &[u8] = &[
     0x17, 3, 3, 0, 20, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20,
 ];
 
-/// Goal: a client reads why its handshake failed, where the gateway's own flight was still to be sent.
-/// Method: what fails stands behind the ClientHello in the same bytes.
+/// Goal: a client can read why its handshake failed, even if the gateway's own flight is not sent yet.
+/// Method: the invalid message follows the ClientHello in the same bytes.
 #[test]
 fn server_hello_goes_out_before_the_alert_that_follows_it() {
     let pki = Pki::new();
@@ -35,10 +35,9 @@ fn server_hello_goes_out_before_the_alert_that_follows_it() {
     gateway.stop();
 }
 
-/// Goal: what TLS owes in answer is not lost when the connection ends by an alert: the alert would be sealed
-/// by a key that the peer does not know yet.
-/// Method: a key update that asks for one, and a forged record, in the same bytes; with either record layer,
-/// before the first payload and behind it.
+/// Goal: the answers that TLS requires are not lost when the connection ends with an alert: otherwise the
+/// alert would be sealed by a key that the peer does not know yet. Method: a request for a key update and a
+/// forged record in the same bytes, with either record layer, before the first payload and after it.
 #[test]
 fn an_answer_that_is_owed_goes_out_before_the_alert() {
     let pki = Pki::new();
@@ -55,7 +54,7 @@ fn an_answer_that_is_owed_goes_out_before_the_alert() {
             if !payload.is_empty() {
                 client.writer().write_all(payload).expect("memory takes it");
                 client.write_tls(&mut socket).expect("it is connected");
-                // It is on its way to the target, and the relay at work.
+                // The payload is in transit to the target, and the relay is running.
                 std::thread::sleep(Duration::from_millis(300));
             }
             client.refresh_traffic_keys().expect("TLS 1.3 has it");
@@ -70,15 +69,15 @@ fn an_answer_that_is_owed_goes_out_before_the_alert() {
     }
 }
 
-/// Goal: what is refused before anything is encrypted is answered by an alert, by whoever finds it.
+/// Goal: an error before encryption is answered with an alert, whichever part of the gateway detects it.
 #[test]
-fn what_the_tls_library_refuses_in_silence_is_answered_by_a_plain_alert() {
+fn errors_that_the_tls_library_refuses_silently_are_answered_by_a_plain_alert() {
     let pki = Pki::new();
     let (gateway, port) = terminating(&pki, "in-place");
     // A part of a message, and a record of another kind before its rest (RFC 8446 section 5.1).
     let part = [0x16, 3, 1, 0, 6, 1, 0, 1, 0, 3, 3];
     let warning = [0x15, 3, 3, 0, 2, 1, 90];
-    // Longer than any message may be; and a message that no record ends.
+    // Longer than any message may be, and a message that no record ends.
     let long = [0x16, 3, 1, 0, 4, 1, 0xff, 0xff, 0xff];
     for (bytes, description) in [
         ([&part[..], &warning].concat(), 10),
@@ -89,7 +88,7 @@ fn what_the_tls_library_refuses_in_silence_is_answered_by_a_plain_alert() {
         socket.write_all(&bytes).expect("it is connected");
         let _ = socket.shutdown(Shutdown::Write);
         let mut answer = Vec::new();
-        // It may be reset behind the alert.
+        // The gateway may reset after the alert.
         let _ = socket.read_to_end(&mut answer);
         assert_eq!(answer, [0x15, 3, 3, 0, 2, 2, description], "{bytes:?}");
     }
@@ -115,7 +114,7 @@ fn client(peer: &Peer) -> ClientConnection {
     ClientConnection::new(config, name).expect("sound settings")
 }
 
-/// What it has to send.
+/// The bytes that it has to send.
 fn records(client: &mut ClientConnection) -> Vec<u8> {
     let mut bytes = Vec::new();
     while client.wants_write() {
@@ -124,7 +123,7 @@ fn records(client: &mut ClientConnection) -> Vec<u8> {
     bytes
 }
 
-/// Reads until the client finds something wrong, and says what.
+/// Reads until the client detects an error, and returns the error.
 fn read_to_error(client: &mut ClientConnection, socket: &mut TcpStream) -> Error {
     socket
         .set_read_timeout(Some(DEADLINE))

@@ -12,11 +12,11 @@ use crate::tls::{Peer, TlsEnd, knock};
 const OWN: &str = "gw.b.example";
 const PEER: &str = "gw.a.example";
 
-/// Goal: no bad client causes one connection to the target, each is told the right alert, and the
-/// operator one line that names certificate, rule and remedy.
-/// Method: a route and a target of its own for each case, so that nothing hides behind another.
+/// Goal: no bad client causes a connection to the target, each receives the right alert, and the log has one
+/// line with certificate, rule and remedy. Method: a separate route and target for each case, so that one
+/// case cannot hide another.
 #[test]
-fn terminate_refuses_every_bad_client_and_says_why() {
+fn terminate_refuses_every_bad_client_and_logs_why() {
     let pki = Pki::new();
     let cases = Case::all(&pki, Role::Client, PEER);
     let (site, doors) = site(&pki, &cases);
@@ -31,12 +31,12 @@ fn terminate_refuses_every_bad_client_and_says_why() {
     gateway.stop();
 }
 
-/// The matrix means nothing where a good client would be refused too.
+/// The matrix proves nothing if a good client is refused too.
 #[test]
 fn the_routes_of_the_matrix_take_a_good_client() {
     let pki = Pki::new();
     let mut cases = Case::all(&pki, Role::Client, PEER);
-    // Not the route whose authority issued to nobody here.
+    // All routes but the one whose authority has issued to no peer here.
     cases.retain(|case| case.trust == pki.trust());
     let (site, doors) = site(&pki, &cases);
     let gateway = site.start();
@@ -53,7 +53,7 @@ fn the_routes_of_the_matrix_take_a_good_client() {
     gateway.stop();
 }
 
-/// Scans use up the lines that their own kind may have, and no others.
+/// Port scans use up only the rate limit of their own kind of log line.
 #[test]
 fn flood_of_scans_hides_no_line_about_a_refused_certificate() {
     let pki = Pki::new();

@@ -13,11 +13,11 @@ use crate::tls::{Peer, Tls, TlsEnd};
 const OWN: &str = "gw.a.example";
 const PEER: &str = "gw.b.example";
 
-/// Goal: no bad server receives one byte of payload, each is told the right alert, the application
-/// sees a reset, and the operator one line that names certificate, rule and remedy.
-/// Method: a route and a server of its own for each case, so that nothing hides behind another.
+/// Goal: no bad server receives a byte of payload, each receives the right alert, the application sees a
+/// reset, and the log has one line with certificate, rule and remedy. Method: a separate route and server for
+/// each case, so that one case cannot hide another.
 #[test]
-fn originate_refuses_every_bad_server_and_says_why() {
+fn originate_refuses_every_bad_server_and_logs_why() {
     let pki = Pki::new();
     let cases = Case::all(&pki, Role::Server, PEER);
     let (site, doors) = site(&pki, &cases);
@@ -38,12 +38,12 @@ fn originate_refuses_every_bad_server_and_says_why() {
     gateway.stop();
 }
 
-/// The matrix means nothing where a good server would be refused too.
+/// The matrix proves nothing if a good server is refused too.
 #[test]
 fn the_routes_of_the_matrix_take_a_good_server() {
     let pki = Pki::new();
     let mut cases = Case::all(&pki, Role::Server, PEER);
-    // Not the route whose authority issued to nobody here.
+    // All routes but the one whose authority has issued to no peer here.
     cases.retain(|case| case.trust == pki.trust());
     let (site, doors) = site(&pki, &cases);
     let gateway = site.start();
@@ -87,7 +87,7 @@ fn site(pki: &Pki, cases: &[Case]) -> (Site, Vec<Door>) {
     (site, doors)
 }
 
-/// Lets an application speak to the server through the gateway: what each of them got.
+/// Sends through the gateway from an application to the server; returns what each of them received.
 fn meet(door: &Door, server: &Peer) -> ((Vec<u8>, TlsEnd), Received) {
     std::thread::scope(|scope| {
         let application = scope.spawn(|| offer_marker(door.entry));

@@ -1,5 +1,5 @@
-//! Peers that must be refused, in either mode: what they show, the alert that they must get, and what
-//! the log must say.
+//! Peers that must be refused, in both modes: their certificates, the alert that they must receive, and the
+//! reason that the log must give.
 
 use std::path::{Path, PathBuf};
 
@@ -20,19 +20,19 @@ pub(crate) enum Role {
     Server,
 }
 
-/// A bad peer and what must become of it.
+/// A bad peer and the expected result.
 pub(crate) struct Case {
-    /// Name of the route that meets it.
+    /// The name of the route for this peer.
     pub(crate) name: String,
     pub(crate) peer: Peer,
-    /// Whom the route trusts, and the revocation list that it has.
+    /// The CAs of the route, and its revocation list.
     pub(crate) trust: PathBuf,
     pub(crate) crl: Option<PathBuf>,
     /// The alert that the peer gets.
     pub(crate) alert: Alert,
-    /// What the log line's reason says of rule and remedy.
+    /// The text about rule and remedy in the reason of the log line.
     pub(crate) words: Vec<String>,
-    /// SHA-256 of the certificate that the peer shows, where it shows one.
+    /// The SHA-256 of the peer's certificate, if it presents one.
     pub(crate) fingerprint: Option<String>,
 }
 
@@ -50,7 +50,7 @@ impl Case {
             .collect()
     }
 
-    /// The identity of the route that meets the peer, as an inline table of TOML.
+    /// The identity of the route for the peer, as an inline table of TOML.
     pub(crate) fn identity(&self, own: &Leaf) -> String {
         let crl = self.crl.as_ref().map_or_else(String::new, |crl| {
             format!(", crl = [\"{}\"]", crl.display())
@@ -63,7 +63,7 @@ impl Case {
         )
     }
 
-    /// Checks the one account of the refused peer.
+    /// Checks the only log line about the refused peer.
     pub(crate) fn assert_told(&self, line: &Line) {
         let (name, reason) = (&self.name, line.text("reason"));
         for word in &self.words {
@@ -217,7 +217,7 @@ impl Bench<'_> {
     fn of_kind(&self, name: &str, kind: Kind, alert: Alert, words: [&str; 2]) -> Case {
         let leaf = self.pki.odd(self.name, kind);
         let peer = match kind {
-            // No library signs with so short a key. The chain is judged before the signature.
+            // No library signs with such a short key. The chain is checked before the signature.
             Kind::ShortRsa => Peer::without_key(&leaf, SignatureScheme::RSA_PSS_SHA256),
             _ => Peer::of(&leaf),
         };

@@ -1,4 +1,4 @@
-//! Chains of certificates: what one may cost that was made to cost, and legal ones that look like it.
+//! Certificate chains: the cost of chains made by an attacker, and legal chains that look similar.
 
 use std::time::Duration;
 
@@ -15,9 +15,9 @@ const OWN: &str = "gw.b.example";
 const PEER: &str = "gw.a.example";
 const INTERMEDIATES: u8 = 7;
 
-/// Goal: a chain costs about what a handshake costs that is refused normally, whatever is in it.
-/// Method: chains that took from 6 ms to 2.9 s of a core each, ten times over one route, against a good
-/// certificate of an unlisted name as often, by the time that processors worked for the gateway.
+/// Goal: a chain costs about as much as a normally refused handshake, whatever it contains. Method: chains
+/// that took from 6 ms to 2.9 s of a core each, ten times over one route, compared with a good certificate of
+/// an unlisted name by the CPU time of the gateway.
 #[test]
 fn a_chain_that_was_made_to_cost_is_refused_for_little() {
     let pki = Pki::new();
@@ -45,7 +45,7 @@ fn a_chain_that_was_made_to_cost_is_refused_for_little() {
 
 const TIMES: usize = 10;
 
-/// What the processors worked for the gateway while it refused `peer` so many times.
+/// The CPU time of the gateway while it refused `peer` this many times.
 fn cost(gateway: &Gateway, port: u16, peer: &Peer, alert: Alert) -> Duration {
     let before = gateway.process().cpu_time();
     for _ in 0..TIMES {
@@ -55,7 +55,7 @@ fn cost(gateway: &Gateway, port: u16, peer: &Peer, alert: Alert) -> Duration {
     gateway.process().cpu_time() - before
 }
 
-/// Peers whose chains nobody signed, and the alert that each gets.
+/// Peers whose chains have no valid signature, and the alert for each.
 fn costly(pki: &Pki) -> Vec<(&'static str, Peer, Alert)> {
     let scheme = SignatureScheme::ECDSA_NISTP256_SHA256;
     let made = |leaf: Parts, intermediate: Option<Parts>| {
@@ -99,8 +99,8 @@ fn costly(pki: &Pki) -> Vec<(&'static str, Peer, Alert)> {
     ]
 }
 
-/// Goal: a certificate that the CA's new key signed is good where the old key is trusted and vouches for
-/// the new one (RFC 4210 section 4.4), although another certificate in the chain then bears the CA's name.
+/// Goal: a certificate that the CA's new key signed is accepted if the old key is trusted and vouches for the
+/// new one (RFC 4210 section 4.4), although another certificate in the chain then has the CA's name.
 #[test]
 fn a_client_of_a_ca_with_a_new_key_is_accepted() {
     let pki = Pki::new();
@@ -124,7 +124,7 @@ fn a_client_of_a_ca_with_a_new_key_is_accepted() {
     gateway.stop();
 }
 
-/// The same of a server.
+/// The same for a server.
 #[test]
 fn a_server_of_a_ca_with_a_new_key_is_accepted() {
     let pki = Pki::new();

@@ -1,4 +1,4 @@
-//! No accepted configuration lets an unauthenticated peer through: random good ones, each tried.
+//! No accepted configuration lets an unauthenticated peer through: random valid configurations.
 
 use std::net::TcpListener;
 
@@ -12,11 +12,11 @@ use crate::tls::{Peer, Tls, TlsEnd, knock};
 const OWN: &str = "gw.own.example";
 const PEER: &str = "gw.peer.example";
 
-/// Gateways, and the routes in each. Every route is a configuration of its own.
+/// The number of gateways, and of routes in each. Every route is a separate configuration.
 const GATEWAYS: u64 = 15;
 const ROUTES: usize = 4;
 
-/// A route with random keys, and what stands at its far end.
+/// A route with random keys, and its target.
 enum Door {
     Terminate { port: u16, target: Witness },
     Originate { entry: u16, server: TcpListener },
@@ -28,8 +28,8 @@ struct World {
     other: Leaf,
 }
 
-/// Goal: whatever good values the keys of a configuration have, who shows no certificate or one of
-/// another authority moves no byte; who shows the right one does.
+/// Goal: for all valid values of the keys of a configuration, a client without a certificate or with one of
+/// another authority moves no byte; a client with the right certificate does.
 #[test]
 fn no_accepted_configuration_lets_an_unauthenticated_peer_through() {
     let seed = seed();
@@ -140,7 +140,7 @@ fn random_route(world: &World, site: Site, dice: &mut Dice) -> (Site, Door) {
         let site = site.originate(loopback(entry), loopback(port), &peers);
         (site, Door::Originate { entry, server })
     };
-    // What is sent is the beginning of an association, which no route of MLLP takes.
+    // The bytes are the beginning of an association, which an MLLP route does not accept.
     let protocol = dice.pick(&["dicom", "tcp"]);
     site = site.protocol(protocol);
     if dice.one_in(2) {
@@ -172,7 +172,7 @@ fn random_route(world: &World, site: Site, dice: &mut Dice) -> (Site, Door) {
     (site, door)
 }
 
-/// Keys of looking at what passes, as far as they let pass any association.
+/// Keys for observing the traffic, restricted to values that allow any association.
 fn random_looking(site: Site, dice: &mut Dice) -> Site {
     if dice.one_in(3) {
         return site.set("observe", "\"off\"");
@@ -191,7 +191,7 @@ fn random_looking(site: Site, dice: &mut Dice) -> Site {
     site.set("rules", "\"report\"")
 }
 
-/// The good peer by one of its names, among others.
+/// The good peer with one of its names, among others.
 fn random_peers(world: &World, dice: &mut Dice) -> Vec<String> {
     let mut peers = vec![match dice.below(3) {
         0 => format!("sha256:{}", world.good.key_sha256),
@@ -201,8 +201,8 @@ fn random_peers(world: &World, dice: &mut Dice) -> Vec<String> {
     for more in [
         "uri:spiffe://example/gateway".to_owned(),
         "dns:another.example".to_owned(),
-        // The stranger's name is listed; its authority is not trusted. Its key would be of no
-        // use either.
+        // The name of the wrong client is listed, but its authority is not trusted. A `sha256:` of its key
+        // would not help either.
         format!("sha256:{}", "ab".repeat(32)),
     ] {
         if dice.one_in(3) {

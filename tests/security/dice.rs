@@ -1,4 +1,4 @@
-//! Chance that can be had again: a small generator, and the seed that a test run draws it from.
+//! Repeatable random numbers: a small generator, and the seed of a test run.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -11,7 +11,7 @@ impl Dice {
         Self(seed)
     }
 
-    /// The dice of one case out of many: the same for the same seed and number.
+    /// The generator of one case out of many: the same for the same seed and number.
     pub(crate) fn of_case(seed: u64, case: u64) -> Self {
         Self(mix(seed ^ mix(case)))
     }
@@ -26,7 +26,7 @@ impl Dice {
         self.next() % bound
     }
 
-    /// True once in so many throws.
+    /// True once in `n` calls on average.
     pub(crate) fn one_in(&mut self, count: u64) -> bool {
         self.below(count) == 0
     }
@@ -37,15 +37,15 @@ impl Dice {
     }
 }
 
-/// The seed of this run: `WARDGATE_SEED` where a failure is replayed, else another one each time.
-/// It is printed, which the test runner shows when the test fails.
+/// The seed of this run: `WARDGATE_SEED` to replay a failure, else a new one. It is printed, and the test
+/// runner shows it when the test fails.
 pub(crate) fn seed() -> u64 {
     let replayed = std::env::var("WARDGATE_SEED").ok();
     let seed = match replayed {
         Some(text) => text.parse().expect("WARDGATE_SEED is a decimal number"),
         None => {
             let now = SystemTime::now().duration_since(UNIX_EPOCH);
-            // Short enough to be typed.
+            // Short enough to type.
             mix(now.expect("the clock is right").as_nanos() as u64) >> 32
         }
     };
@@ -57,19 +57,19 @@ pub(crate) fn seed() -> u64 {
     seed
 }
 
-/// A stream of bytes in which each place is known without those before it.
+/// A stream of bytes in which every position can be computed alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Pattern(pub(crate) u64);
 
 impl Pattern {
-    /// Writes the bytes that stand from `start` on.
+    /// Writes the bytes from position `start` on.
     pub(crate) fn fill(self, start: u64, bytes: &mut [u8]) {
         for (place, byte) in (start..).zip(bytes) {
             *byte = self.at(place);
         }
     }
 
-    /// Whether these are the bytes that stand from `start` on.
+    /// Whether these are the bytes from position `start` on.
     pub(crate) fn holds(self, start: u64, bytes: &[u8]) -> bool {
         (start..)
             .zip(bytes)

@@ -1,4 +1,4 @@
-//! Clients at addresses of loopback of their own, as if they came from elsewhere.
+//! Clients with other loopback addresses, as if they came from other machines.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -10,7 +10,7 @@ use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use socket2::{Domain, Protocol, Socket, Type};
 use wardgate_tests::DEADLINE;
 
-/// The name of the gateway that they connect to.
+/// The name of the gateway for these clients.
 pub(crate) const OWN: &str = "gw.b.example";
 
 /// A client's address on loopback.
@@ -19,7 +19,7 @@ pub(crate) type Address = [u8; 4];
 /// Connects to a port of loopback from this address.
 ///
 /// # Errors
-/// What the system says: a connection may be reset before its client knows that it is there.
+/// The error of the system: a connection may be reset before its client sees it.
 pub(crate) fn connect_from(from: Address, port: u16) -> io::Result<TcpStream> {
     let socket = socket_from(from);
     let to = SocketAddr::from(([127, 0, 0, 1], port));
@@ -27,7 +27,7 @@ pub(crate) fn connect_from(from: Address, port: u16) -> io::Result<TcpStream> {
     Ok(socket.into())
 }
 
-/// The same for a good client, which waits as long as a test does.
+/// The same for a good client, which waits as long as tests do.
 pub(crate) fn connect_patiently(from: Address, port: u16) -> io::Result<TcpStream> {
     let stream = connect_from(from, port)?;
     stream.set_nodelay(true)?;
@@ -47,7 +47,7 @@ pub(crate) fn connect_tls(
     Ok(StreamOwned::new(client, connect_patiently(from, port)?))
 }
 
-/// A byte to and fro.
+/// A byte in each direction.
 pub(crate) fn ask(stream: &mut (impl Read + Write)) -> io::Result<()> {
     stream.write_all(b"!")?;
     stream.read_exact(&mut [0])
@@ -55,7 +55,7 @@ pub(crate) fn ask(stream: &mut (impl Read + Write)) -> io::Result<()> {
 
 pub(crate) fn socket_from(from: Address) -> Socket {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP)).expect("a socket");
-    // An attacker does not wait for old connections to be forgotten.
+    // An attacker does not wait until old connections are forgotten.
     socket
         .set_linger(Some(Duration::ZERO))
         .expect("TCP has the option");

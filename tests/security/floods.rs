@@ -1,7 +1,7 @@
-//! Floods of unauthenticated clients: what they cost, and that clients from elsewhere are served.
+//! Floods of unauthenticated clients: their cost, and the service for clients from other addresses.
 //!
-//! Attackers and good clients connect from addresses of their own (127.0.0.2 and up). Quiet and
-//! attacked phases alternate in one run, so that a noisy machine slows both; medians are compared.
+//! Attackers and good clients connect from different addresses (127.0.0.2 and up). Quiet and attacked phases
+//! alternate in one run, so that a slow machine affects both; medians are compared.
 
 use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
@@ -25,7 +25,7 @@ use crate::tls::{Peer, VERSIONS};
 
 const PEER: &str = "gw.a.example";
 
-/// Addresses of those who take part.
+/// The addresses of attackers and good clients.
 const HOLDER: Address = [127, 0, 0, 2];
 const FLOODER: Address = [127, 0, 0, 3];
 const SILENT: Address = [127, 0, 0, 4];
@@ -38,29 +38,28 @@ const HELD: usize = 5000;
 const REPLAYED: usize = 64;
 /// Silent connections that one address tries to hold on a passthrough route.
 const SILENT_HELD: usize = 400;
-/// Connections that an attacker opens anew each second where its old ones were ended.
+/// Connections that an attacker reopens each second after the gateway ended the old ones.
 const REOPENED_PER_SECOND: usize = 500;
 
-/// Open files of the gateway: about 780 connections, so that either of the first and the last attack
-/// would take every place that there is for it.
+/// The open files of the gateway: about 780 connections, so that the first and the last attack would each
+/// take every place that exists for it.
 const DESCRIPTORS: u64 = 1900;
 
-/// Bulk: streams, and the bytes a second of each where they are paced.
+/// Bulk: the number of streams, and the bytes per second of each paced stream.
 const STREAMS: usize = 4;
 const BULK_PER_SECOND: f64 = 25e6;
 
 const ROUNDS: usize = 5;
 const PHASE: Duration = Duration::from_millis(1200);
-/// What an attack may add to a good client's time.
+/// The delay that an attack may add for a good client.
 const ADDED_MAX: Duration = Duration::from_millis(100);
 
-/// Goal: good clients from elsewhere, a conversation and bulk go on as if nothing was, while one address
-/// holds half-open handshakes, half of them behind a ClientHello and half silent, another replays
-/// ClientHellos, and a third says nothing on a passthrough route.
-/// Method: quiet and attacked phases by turns, medians. Bulk is sent at a pace that leaves the machine
-/// time for all who take part. Without a pace, bulk takes all of the CPU, and attackers, senders and
-/// targets take theirs from it: on two cores it fell from 1,100 to 460 MB/s, which says little about the
-/// gateway. What its handshakes take beside such bulk, the next test holds.
+/// Goal: good clients from other addresses, a conversation and bulk continue as before while one address
+/// holds half-open handshakes (half of them after a ClientHello, half silent), another address replays
+/// ClientHellos, and a third is silent on a passthrough route. Method: alternating quiet and attacked phases,
+/// medians. Bulk is sent at a pace that leaves CPU time for all. Without a pace, bulk takes the whole CPU,
+/// and attackers, senders and targets compete with it: on two cores it fell from 1,100 to 460 MB/s, which
+/// means little for the gateway. The next test limits the time of handshakes next to such bulk.
 #[test]
 fn three_floods_at_once_leave_good_clients_and_bulk_as_they_were() {
     raise_descriptors();
@@ -94,14 +93,14 @@ fn three_floods_at_once_leave_good_clients_and_bulk_as_they_were() {
     );
 }
 
-/// Goal: beside bulk, handshakes get no more of a core's time than `STEPS_SHARE` says.
-/// Method: as much bulk as goes and as many ClientHellos as go; the gateway's own count of the time.
+/// Goal: next to bulk, handshakes get at most `STEPS_SHARE` of a core's time. Method: as much bulk and as
+/// many ClientHellos as possible; the time is the gateway's own measurement.
 #[test]
 fn replayed_hellos_take_no_more_than_their_share_of_the_time_beside_bulk() {
     raise_descriptors();
     let arena = Arena::start(Pace::Full);
     let attack = arena.flood();
-    // The first of them use what was saved.
+    // The first handshakes use time that was saved.
     std::thread::sleep(Duration::from_secs(1));
     let (begun, before) = (Instant::now(), arena.handshake_seconds());
     std::thread::sleep(2 * PHASE);
@@ -115,9 +114,8 @@ fn replayed_hellos_take_no_more_than_their_share_of_the_time_beside_bulk() {
     );
 }
 
-/// Goal: who says nothing on a plain side takes nobody's place.
-/// Method: one address holds more silent connections than the gateway may have at all; an application
-/// from elsewhere connects.
+/// Goal: a client that is silent on a plain side does not block others. Method: one address holds more silent
+/// connections than the gateway may have in total; an application from another address connects.
 #[test]
 fn silent_openers_on_a_plain_side_make_way_for_an_application_from_elsewhere() {
     let pki = Pki::new();
@@ -134,7 +132,7 @@ fn silent_openers_on_a_plain_side_make_way_for_an_application_from_elsewhere() {
     });
     let mut stream = connect_from(GOOD, port).expect("the gateway listens");
     stream.write_all(b"\x0bMSH|").expect("it is connected");
-    // It was served: the gateway looked for its target.
+    // The client was served: the gateway looked for its target.
     gateway.wait_for_connection_line("the application's", DEADLINE, |line| {
         line.text("source").starts_with("127.0.0.5:")
             && line.text("reason").contains(&loopback(nobody))
@@ -143,8 +141,8 @@ fn silent_openers_on_a_plain_side_make_way_for_an_application_from_elsewhere() {
     gateway.stop();
 }
 
-/// Goal: a passthrough route has as many connections as `connections` says, and those that the target has
-/// answered are not ended for others.
+/// Goal: a passthrough route has as many connections as `connections` sets, and connections that the target
+/// has answered are not ended for others.
 #[test]
 fn a_full_passthrough_route_ends_unanswered_connections_and_then_refuses() {
     const MOST: usize = 20;
@@ -162,7 +160,7 @@ fn a_full_passthrough_route_ends_unanswered_connections_and_then_refuses() {
             stream
         })
         .collect();
-    // Each core ends those of its own.
+    // Each core ends only its own connections.
     until("no silent one is left", DEADLINE, || {
         (gateway.metric("wardgate_unauthenticated_open") as usize == 0).then_some(())
     });
@@ -178,7 +176,7 @@ fn a_full_passthrough_route_ends_unanswered_connections_and_then_refuses() {
     gateway.stop();
 }
 
-/// The gateway with its routes, and bulk that goes on all the time.
+/// The gateway with its routes, and bulk that runs all the time.
 struct Arena {
     gateway: Gateway,
     good: Arc<ClientConfig>,
@@ -188,23 +186,23 @@ struct Arena {
     _bulk: Vec<TcpStream>,
 }
 
-/// How fast bulk is sent.
+/// The pace of bulk.
 #[derive(Debug, Clone, Copy)]
 enum Pace {
-    /// So many bytes a second on each stream: `BULK_PER_SECOND`.
+    /// This number of bytes per second on each stream: `BULK_PER_SECOND`.
     Slow,
-    /// As fast as it goes.
+    /// As fast as possible.
     Full,
 }
 
-/// What several phases have shown.
+/// The results of several phases.
 #[derive(Debug, Default)]
 struct Phases {
     handshakes: Vec<Duration>,
     passages: Vec<Duration>,
     round_trips: Vec<Duration>,
     failed: Vec<String>,
-    /// Bytes a second, in each phase.
+    /// Bytes per second, in each phase.
     bulk: Vec<f64>,
 }
 
@@ -253,7 +251,7 @@ impl Arena {
         phases.bulk.push(moved / begun.elapsed().as_secs_f64());
     }
 
-    /// A mutual handshake that the gateway has accepted: the target's answer is back.
+    /// The time of a mutual handshake that the gateway accepted, up to the target's answer.
     fn handshake(&self) -> io::Result<Duration> {
         let begun = Instant::now();
         let mut stream = connect_tls(GOOD, self.tls, &self.good)?;
@@ -261,7 +259,7 @@ impl Arena {
         Ok(begun.elapsed())
     }
 
-    /// A message and its answer in a connection that stays.
+    /// The time of a message and its answer on a connection that stays open.
     fn converse(&mut self) -> io::Result<Duration> {
         let begun = Instant::now();
         ask(&mut self.conversation)?;
@@ -286,7 +284,7 @@ impl Arena {
         self.gateway.process().threads_named("worker-").len()
     }
 
-    /// All three at once.
+    /// All three attacks at once.
     fn attack(&self) -> Attack {
         let mut attack = self.flood();
         attack.join_in(self.tls, |course, port| {
@@ -299,7 +297,7 @@ impl Arena {
         attack
     }
 
-    /// ClientHellos alone.
+    /// Only ClientHellos.
     fn flood(&self) -> Attack {
         let mut attack = Attack::default();
         attack.join_in(self.tls, replay_hellos);
@@ -385,7 +383,7 @@ impl Attack {
 
 #[derive(Default)]
 struct Course {
-    /// Attackers that have opened all that they open.
+    /// Attackers that have opened all their connections.
     begun: AtomicUsize,
     is_over: AtomicBool,
 }
@@ -400,20 +398,20 @@ impl Course {
     }
 }
 
-/// Holds connections, and opens others in place of those that are ended. Every second one sends `first`,
-/// and then nothing more; the others are silent.
+/// Holds connections, and replaces those that the gateway ends. Every second connection sends `first` and
+/// then nothing more; the others are silent.
 fn hold_open(course: &Course, from: Address, port: u16, count: usize, first: &[u8]) {
     let open = || {
         let socket = socket_from(from);
         socket
             .set_nonblocking(true)
             .expect("a socket has the option");
-        // It is under way, or refused and opened anew later.
+        // The connection is in progress, or was refused and is opened again later.
         let _ = socket.connect(&SocketAddr::from(([127, 0, 0, 1], port)).into());
         TcpStream::from(socket)
     };
     let mut held: Vec<_> = (0..count).map(|_| open()).collect();
-    // One that is not connected yet is silent; one that was ended is opened anew.
+    // A connection in progress is silent; an ended connection is opened again.
     let send_first = |mut stream: &TcpStream| {
         let _ = stream.write_all(first);
     };
@@ -422,7 +420,7 @@ fn hold_open(course: &Course, from: Address, port: u16, count: usize, first: &[u
     const LOOKS_PER_SECOND: usize = 10;
     while course.goes_on() {
         std::thread::sleep(Duration::from_secs(1) / LOOKS_PER_SECOND as u32);
-        // What the gateway has answered to a hello is left unread.
+        // The gateway's answer to a ClientHello is not read.
         let has_ended = |(_, stream): &(usize, &mut TcpStream)| match stream.peek(&mut [0]) {
             Ok(count) => count == 0,
             Err(error) => error.kind() != ErrorKind::WouldBlock,
@@ -441,10 +439,10 @@ fn hold_open(course: &Course, from: Address, port: u16, count: usize, first: &[u
 fn replay_hellos(course: &Course, port: u16) {
     let hello = hello();
     let open = || {
-        // It may have been ended before it was there.
+        // The gateway may have ended the connection before the client sees it.
         let mut tries = std::iter::repeat_with(|| connect_from(FLOODER, port)).take(1000);
         let mut stream = tries.find_map(Result::ok).expect("the gateway listens");
-        // The gateway may have ended it.
+        // The gateway may have ended the connection.
         let _ = stream.write_all(&hello);
         stream
     };
@@ -485,7 +483,7 @@ fn send_bulk(port: u16, config: Arc<ClientConfig>, pace: Pace) -> TcpStream {
     ours
 }
 
-/// A target that sends back what it hears.
+/// A target that sends back all bytes.
 pub(crate) fn echo() -> u16 {
     serve(|mut stream| {
         let mut bytes = [0; 16];
@@ -500,7 +498,7 @@ pub(crate) fn echo() -> u16 {
     })
 }
 
-/// A target that takes everything.
+/// A target that reads everything.
 fn sink() -> u16 {
     serve(|mut stream| {
         let mut bytes = vec![0; 1 << 20];
@@ -518,8 +516,8 @@ fn serve(each: fn(TcpStream)) -> u16 {
     port
 }
 
-/// Goal: the constants that bound memory (`PLACE_BYTES`) hold for what a half-open handshake really uses.
-/// Method: many are held, silent and behind a whole ClientHello, and the resident memory is divided.
+/// Goal: the constants that bound memory (`PLACE_BYTES`) are right for a real half-open handshake. Method:
+/// many are held, silent and after a whole ClientHello, and the resident memory is divided by their number.
 #[test]
 fn half_open_handshake_uses_less_memory_than_its_place_stands_for() {
     const COUNT: usize = 1000;
@@ -534,7 +532,7 @@ fn half_open_handshake_uses_less_memory_than_its_place_stands_for() {
     .concat();
     let measured = [&[][..], &hello, &large].map(|bytes| {
         let (gateway, port) = terminating(&pki);
-        // What is made once.
+        // Memory that is allocated once.
         drop(hold(&gateway, port, 50, bytes));
         wait_for_open(&gateway, 0);
         let before = gateway.process().resident_bytes();
@@ -550,11 +548,11 @@ fn half_open_handshake_uses_less_memory_than_its_place_stands_for() {
         silent < 8 << 10 && half_open < PLACE_BYTES as u64,
         "{measured:?}"
     );
-    // What the table counts it as.
+    // The size in the table of limits.
     assert!(long < 3 * PLACE_BYTES as u64, "{measured:?}");
 }
 
-/// A gateway with one route, which waits long for handshakes.
+/// A gateway with one route and a long deadline for handshakes.
 fn terminating(pki: &Pki) -> (Gateway, u16) {
     let port = free_port();
     let target = Witness::start();
@@ -565,7 +563,7 @@ fn terminating(pki: &Pki) -> (Gateway, u16) {
     (site.start(), port)
 }
 
-/// Opens connections from a hundred addresses, because one alone would not get as many places.
+/// Opens connections from a hundred addresses, because one address alone would not get enough places.
 fn hold(gateway: &Gateway, port: u16, count: usize, bytes: &[u8]) -> Vec<TcpStream> {
     let held = (0..count).map(|index| {
         let stream = connect_from([127, 0, 1, (index % 100) as u8], port);
@@ -575,7 +573,7 @@ fn hold(gateway: &Gateway, port: u16, count: usize, bytes: &[u8]) -> Vec<TcpStre
     });
     let held = held.collect();
     wait_for_open(gateway, count);
-    // The flights of the last ones are under way.
+    // The flights of the last connections are in transit.
     std::thread::sleep(Duration::from_secs(1));
     held
 }
@@ -587,7 +585,7 @@ fn wait_for_open(gateway: &Gateway, count: usize) {
     });
 }
 
-/// A ClientHello that anybody could have recorded: without a hybrid key exchange it is short.
+/// A ClientHello that anyone could have recorded; short, because it has no hybrid key exchange.
 fn hello() -> Vec<u8> {
     let peer = Peer::nobody().classical().speaking(VERSIONS[0]);
     let name = "gw.b.example".try_into().expect("it is a name");

@@ -20,7 +20,7 @@ const POLICIES: u64 = 32;
 const POLICY_CONSTRAINTS: u64 = 36;
 const NAME_CONSTRAINTS: u64 = 30;
 
-/// A root with an intermediate CA below it that requires a policy, and may vouch for subjects of one hospital.
+/// A root with an intermediate CA below it that requires a policy and may vouch for subjects of one hospital.
 struct Hospital {
     root: String,
     middle: String,
@@ -32,7 +32,7 @@ impl Hospital {
         let key = KeyPair::generate().expect("a key");
         let mut params = authority(utf8("Hospital Root"));
         let root = params.self_signed(&key).expect("a root").pem();
-        // The software that signs from now on writes names otherwise.
+        // The new signing software writes names in another form.
         params.distinguished_name = called(printable("HOSPITAL ROOT"));
         let root_issuer = Issuer::new(params, key);
         let mut params = authority(utf8("Issuing CA"));
@@ -66,7 +66,7 @@ impl Hospital {
             ExtendedKeyUsagePurpose::ServerAuth,
         ];
         params.custom_extensions = vec![policy(number)];
-        // Its files are replaced by these.
+        // The files are replaced by these.
         let leaf = pki.leaf(PEER);
         let key = KeyPair::generate().expect("a key");
         let certificate = params.signed_by(&key, &self.issuer).expect("signed");
@@ -119,10 +119,11 @@ fn permitted(organisation: &str) -> Vec<u8> {
     element(0x30, &[&element(0xa0, &[&subtree])])
 }
 
-/// Goal: a chain with names in several spellings, critical extensions about policies and constraints on directory names
-/// is served; one that breaks a rule of them receives nothing, and the log names the rule and the certificate.
+/// Goal: a chain with names in several spellings, critical policy extensions and constraints on directory
+/// names is accepted; a chain that breaks one of these rules receives nothing, and the log names the rule and
+/// the certificate.
 #[test]
-fn terminate_takes_the_chains_of_a_hospital_pki_and_refuses_what_its_ca_forbids() {
+fn terminate_accepts_the_chains_of_a_hospital_pki_and_refuses_those_that_its_ca_forbids() {
     let pki = Pki::new();
     let hospital = Hospital::new();
     let mut own = pki.leaf(OWN);
@@ -161,9 +162,9 @@ fn terminate_takes_the_chains_of_a_hospital_pki_and_refuses_what_its_ca_forbids(
     gateway.stop();
 }
 
-/// Goal: what a peer would refuse is told to the site that owns the chain, before the peer refuses it.
+/// Goal: the site that owns a chain learns what a peer would refuse before the peer refuses it.
 #[test]
-fn check_says_what_peers_would_refuse_in_the_own_chain() {
+fn check_reports_what_peers_would_refuse_in_the_own_chain() {
     let pki = Pki::new();
     let hospital = Hospital::new();
     for (number, words) in [

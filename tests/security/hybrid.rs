@@ -1,4 +1,4 @@
-//! The key exchange that withstands quantum computers: preferred always, insisted on where configured.
+//! The post-quantum key exchange: always preferred, and required if configured.
 
 use rustls::AlertDescription as Alert;
 use wardgate_tests::tier::{self, Need};
@@ -117,7 +117,7 @@ fn a_required_hybrid_key_exchange_refuses_classical_servers() {
     gateway.stop();
 }
 
-/// Debian's openssl 3.0 has no ML-KEM: without `require_pq` it is met with X25519.
+/// Debian's openssl 3.0 has no ML-KEM: without `require_pq`, X25519 is negotiated.
 #[test]
 fn peers_without_ml_kem_are_met_with_x25519() {
     if !tier::ready("security", &[Need::Program("openssl")]) {

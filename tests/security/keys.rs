@@ -5,8 +5,8 @@ use std::fs;
 
 use wardgate_tests::{Pki, Program, Site, tier, wardgate};
 
-/// All keys that a configuration can hold. Whoever adds one asks here whether it lets a peer in who
-/// has not proved himself.
+/// All keys of a configuration. Before you add a key here, check that it cannot let in a peer that has not
+/// authenticated.
 const KEYS: [&str; 59] = [
     "admin",
     "ae_bind",
@@ -87,7 +87,7 @@ fn the_configuration_has_no_key_that_is_not_listed_here() {
                 let keys = inner
                     .split(", ")
                     .filter_map(|part| part.split(" = ").next())
-                    // What stands in quotes is a word of the operator's own, such as an AE title.
+                    // A quoted key is chosen by the operator, such as an AE title.
                     .filter(|key| !key.starts_with('"'));
                 found.extend(keys);
             }
@@ -96,9 +96,9 @@ fn the_configuration_has_no_key_that_is_not_listed_here() {
     assert_eq!(found, KEYS.into_iter().collect());
 }
 
-/// What other programs call it, and what somebody in a hurry may try.
+/// Names from other programs, and attempts of an operator in a hurry.
 #[test]
-fn whatever_would_turn_the_check_off_is_refused() {
+fn keys_and_values_that_would_turn_the_check_off_are_refused() {
     let pki = Pki::new();
     let site = || {
         Site::new(&pki, "gw.example").terminate(

@@ -1,11 +1,11 @@
-//! The security tier: what must be refused, in both modes, and what the log then says.
+//! The security tier: peers and bytes that must be refused, in both modes, and the resulting log lines.
 //!
-//! The real program stands between peers of the tests' own making: rustls told to believe and to
-//! claim anything, a relay that meddles with what passes, applications that check every byte. The
-//! oracle is one: *whole or told*. Nobody who has not proved himself causes or receives a byte.
+//! The real program runs between peers of the tests: a rustls that accepts and claims anything, a relay that
+//! changes bytes, and applications that check every byte. All tests check one rule: a stream is *complete or
+//! visibly broken*. A peer that has not authenticated causes and receives no byte.
 //!
-//! What is random is drawn from a seed that a failing test prints; `WARDGATE_SEED` replays it. Foreign
-//! TLS programs (renegotiation, extended master secret, every weaker suite) stand in the interop tier.
+//! Random values come from a seed that a failing test prints; `WARDGATE_SEED` replays it. The interop tier
+//! covers foreign TLS programs (renegotiation, extended master secret, every weaker suite).
 
 mod alerts;
 mod bad_clients;

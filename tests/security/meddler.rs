@@ -1,4 +1,4 @@
-//! Somebody on the way who changes what passes: once, at one place of one direction.
+//! An attacker on the path who changes bytes once, at one position of one direction.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -9,36 +9,36 @@ use crate::dice::Dice;
 use crate::party::reset;
 use crate::plain::{connect, listener};
 
-/// One deed on the way.
+/// One change.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Deed {
     pub(crate) direction: Direction,
-    /// Bytes of that direction that pass first.
+    /// Bytes of this direction that pass before the change.
     pub(crate) after: u64,
     pub(crate) act: Act,
 }
 
-/// Which way the bytes go that it happens to.
+/// The direction of the change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Direction {
-    /// From who connected.
+    /// From the client.
     Up,
-    /// To who connected.
+    /// To the client.
     Down,
 }
 
-/// What happens.
+/// The kind of the change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Act {
-    /// One bit is another.
+    /// One bit is flipped.
     Flip { bit: u8 },
-    /// So many bytes at most are missing.
+    /// Up to this number of bytes is dropped.
     Drop { count: u64 },
-    /// So many bytes at most come twice.
+    /// Up to this number of bytes is repeated.
     Repeat { count: u64 },
-    /// The rest of what passes in one piece comes back to front, by so many bytes.
+    /// The rest of one piece is swapped in blocks of this number of bytes.
     Reorder { count: u64 },
-    /// FIN in this direction; the other goes on.
+    /// FIN in this direction; the other continues.
     Truncate,
     /// FIN in both directions.
     Cut,
@@ -60,7 +60,7 @@ impl Deed {
             Act::Cut,
             Act::Reset,
         ]);
-        // A third in the handshake, the others anywhere, the very end included.
+        // A third in the handshake, the others anywhere, including the very end.
         let after = if dice.one_in(3) {
             dice.below(3_000)
         } else {
@@ -74,13 +74,13 @@ impl Deed {
     }
 }
 
-/// A relay that does what it is told, one connection after the other. It ends with the process.
+/// A relay that makes the requested changes, one connection after the other. It ends with the process.
 pub(crate) struct Meddler {
     pub(crate) port: u16,
     orders: Arc<Mutex<Option<Order>>>,
 }
 
-/// A deed, and whether the stream was long enough for it to happen.
+/// A change, and whether the stream was long enough for it.
 #[derive(Clone)]
 struct Order {
     deed: Deed,
@@ -96,7 +96,7 @@ impl Meddler {
         Self { port, orders }
     }
 
-    /// Tells what to do to the next connection; the answer becomes true when it was done.
+    /// Sets the change for the next connection; the returned flag becomes true when it is done.
     pub(crate) fn order(&self, deed: Deed) -> Arc<AtomicBool> {
         let done = Arc::<AtomicBool>::default();
         let order = Order {
@@ -133,7 +133,7 @@ fn pass(mut from: &TcpStream, mut to: &TcpStream, direction: Direction, order: &
                 return;
             }
             Ok(count) => count,
-            // Who reset is passed on as that.
+            // A reset is forwarded as a reset.
             Err(_) => return reset(to),
         };
         let mut piece = room[..count].to_vec();
@@ -159,7 +159,7 @@ fn pass(mut from: &TcpStream, mut to: &TcpStream, direction: Direction, order: &
     }
 }
 
-/// Changes a piece; whether the stream goes on after it.
+/// Changes a piece; returns whether the stream continues after it.
 fn meddle(act: Act, place: usize, piece: &mut Vec<u8>) -> bool {
     let rest = piece.len() - place;
     let some = |count: u64| (count as usize).min(rest);
@@ -185,7 +185,7 @@ fn end(act: Act, mut from: &TcpStream, to: &TcpStream) {
     match act {
         Act::Truncate => {
             let _ = to.shutdown(Shutdown::Write);
-            // Whoever sends goes on sending into the void.
+            // The sender may continue to send; its bytes are dropped.
             let mut void = [0; 4096];
             while from.read(&mut void).is_ok_and(|count| count > 0) {}
         }

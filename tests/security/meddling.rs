@@ -1,4 +1,4 @@
-//! An attacker on the way who changes, drops, repeats, reorders or cuts what passes.
+//! An attacker on the path who changes, drops, repeats, reorders or cuts bytes.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -16,21 +16,21 @@ const A: &str = "gw.a.example";
 const B: &str = "gw.b.example";
 
 const RUNS: u64 = 300;
-/// Routes with a meddler of their own; each has one connection at a time.
+/// The number of routes, each with its own attacker and one connection at a time.
 const LANES: usize = 16;
 
-/// One connection that was meddled with.
+/// One connection with a change.
 struct Run {
     deed: Deed,
     done: Arc<AtomicBool>,
     client: Outcome,
 }
 
-/// Goal: whatever is done to what passes between the gateways, no application receives a byte that the
-/// other did not send in that order, and none sees an orderly end of a stream that is not whole.
-/// Method: random streams with one random deed each; every byte and both endings are compared.
+/// Goal: whatever an attacker changes between the gateways, no application receives a byte that the other did
+/// not send in that order, and none sees a clean end of an incomplete stream. Method: random streams with one
+/// random change each; every byte and both endings are compared.
 #[test]
-fn whatever_is_done_on_the_way_nothing_false_arrives_and_nothing_short_looks_whole() {
+fn an_attacker_on_the_path_causes_no_wrong_byte_and_no_clean_end_of_an_incomplete_stream() {
     let seed = seed();
     let plan = move |number| Plan::of(seed, number, false);
     let (told, outcomes) = channel();
@@ -109,10 +109,10 @@ fn run(seed: u64, number: u64, entry: u16, meddler: &Meddler) -> Run {
     Run { deed, done, client }
 }
 
-/// What the target saw of each connection that it was given; none is open any more.
+/// What the target saw of each of its connections; none is still open.
 fn at_targets(outcomes: &Receiver<Told>) -> HashMap<u64, Outcome> {
     let mut seen = HashMap::new();
-    // The gateway has closed all of them, so what is still to come comes at once.
+    // The gateway has closed all of them, so the remaining bytes come at once.
     while let Ok(told) = outcomes.recv_timeout(DEADLINE / 10) {
         match told {
             Told::Played(number, outcome) => {
@@ -143,7 +143,7 @@ fn judge(plan: &Plan, run: &Run, target: Option<&Outcome>) {
     }
 }
 
-/// A meddler who does nothing, or gateways that fail always, would make this test mean nothing.
+/// This test would prove nothing with an attacker that does nothing, or gateways that always fail.
 fn assert_meaningful(
     plan: &impl Fn(u64) -> Plan,
     runs: &HashMap<u64, Run>,
@@ -165,8 +165,8 @@ fn assert_meaningful(
     let (done, some_arrived) = (done.len(), some_arrived.count());
     println!("{done} of {RUNS} meddled with, {told} told, {some_arrived} after payload");
     assert!(done as u64 > RUNS / 2, "only {done} were meddled with");
-    // A deed may be without consequence: a bit of the version that every record repeats, a FIN
-    // that comes after close_notify.
+    // A change may have no effect: a bit of the version that every record repeats, or a FIN after
+    // close_notify.
     assert!(told * 10 > done * 7, "only {told} of {done} were noticed");
     assert!(
         some_arrived > 10,

@@ -10,10 +10,9 @@ const A: &str = "gw.a.example";
 const B: &str = "gw.b.example";
 const MIDDLE: &str = "gw.c.example";
 
-/// Goal: a good certificate of the right authority is not enough to stand between two sites (ATT&CK
-/// calls it adversary in the middle).
-/// Method: a whole third gateway, which takes A's stream in, and goes on to B with its own
-/// certificate. Neither end believes it.
+/// Goal: a valid certificate of the right authority is not enough to stand between two sites (ATT&CK:
+/// adversary in the middle). Method: a complete third gateway that accepts A's stream and connects to B with
+/// its own certificate. Neither end accepts it.
 #[test]
 fn a_site_of_the_same_authority_cannot_stand_between_two_others() {
     let pki = Pki::new();
@@ -37,18 +36,18 @@ fn a_site_of_the_same_authority_cannot_stand_between_two_others() {
             &[format!("dns:{B}")],
         )
         .start();
-    // A does not believe the one in the middle ...
+    // A refuses the third gateway ...
     let received = offer_marker(entry);
     assert_eq!(received.bytes, b"");
     assert!(received.end.is_failure(), "{received:?}");
     let line = refused(&a);
     assert!(line.contains(&format!("dns:{MIDDLE}")), "{line}");
     assert!(line.contains("is none of this route's peers"), "{line}");
-    // ... who learns why, and did not get as far as its own way on.
+    // ... which learns why, and has not connected to B.
     let line = refused(&middle);
     assert!(line.contains("access_denied"), "{line}");
     assert_eq!(middle.connections().len(), 1);
-    // Nor does B, were the one in the middle to begin by itself.
+    // B refuses it as well, if it connects by itself.
     let received = offer_marker(inner);
     assert_eq!(received.bytes, b"");
     assert!(received.end.is_failure(), "{received:?}");
@@ -60,7 +59,8 @@ fn a_site_of_the_same_authority_cannot_stand_between_two_others() {
     }
 }
 
-/// What B tells A it would tell anybody; certificates are public. Who shows A's has not A's key.
+/// B sends its certificate to anyone; certificates are public. The third gateway presents A's without A's
+/// key.
 #[test]
 fn a_copied_certificate_without_its_key_opens_nothing() {
     let pki = Pki::new();

@@ -1,4 +1,4 @@
-//! Who a peer may be: every kind of name in `peers`, and what time does to a revocation list.
+//! The identity of a peer: every kind of name in `peers`, and the expiry of a revocation list.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::tls::{Peer, Tls, TlsEnd, knock};
 const OWN: &str = "gw.own.example";
 const URI: &str = "spiffe://region.example/gateway";
 
-/// The ways to list a peer, each with somebody who is it and somebody of the same CA who is not.
+/// The ways to list a peer, each with a peer that matches and a peer of the same CA that does not.
 fn listings(pki: &Pki) -> Vec<(String, Leaf, Leaf)> {
     let by_key = pki.leaf("key.example");
     vec![
@@ -104,10 +104,9 @@ fn originate_takes_the_listed_peer_alone_by_name_uri_or_key() {
     }
 }
 
-/// A list that nobody renews must not go on vouching, also not in a process that began when it was
-/// fresh.
+/// An expired revocation list must not be trusted, even in a process that started before it expired.
 #[test]
-fn a_revocation_list_that_expires_while_we_run_lets_nobody_in() {
+fn a_revocation_list_that_expires_at_run_time_lets_nobody_in() {
     let pki = Pki::new();
     let crl = pki.brief_crl("brief.crl", Duration::from_secs(8));
     let target = Witness::start();

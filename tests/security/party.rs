@@ -1,8 +1,8 @@
 //! Applications at both plain ends that check every byte and every ending.
 //!
-//! Both ends know the whole plan of a connection from its number, which stands in the first bytes.
-//! Each sends its stream in random pieces with random pauses, half-closes or resets where the plan
-//! says so, and compares what it receives with what the other end is to send.
+//! Both ends know the whole plan of a connection from its number, which is in the first bytes. Each end sends
+//! its stream in random pieces with random pauses, half-closes or resets as planned, and compares the
+//! received bytes with the plan of the other end.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -14,10 +14,10 @@ use wardgate_tests::DEADLINE;
 use crate::dice::{Dice, Pattern};
 use crate::plain::{End, connect, listener};
 
-/// Bytes that say which connection this is.
+/// The bytes that hold the number of a connection.
 const NUMBER_BYTES: usize = 8;
 
-/// What both ends of one connection do.
+/// The plan of both ends of one connection.
 #[derive(Debug, Clone)]
 pub(crate) struct Plan {
     pub(crate) number: u64,
@@ -25,16 +25,16 @@ pub(crate) struct Plan {
     pub(crate) target: Part,
 }
 
-/// What one end does.
+/// The plan of one end.
 #[derive(Debug, Clone)]
 pub(crate) struct Part {
     seed: u64,
-    /// Bytes that it would send.
+    /// The number of bytes to send.
     pub(crate) length: u64,
-    /// It resets after so many bytes instead of finishing.
+    /// Reset after this number of bytes, in place of a finish.
     pub(crate) reset_after: Option<u64>,
     piece_max: u64,
-    /// One piece in so many is followed by a pause.
+    /// One of this number of pieces is followed by a pause.
     pause_in: u64,
 }
 
@@ -45,7 +45,7 @@ impl Plan {
         let mut part = || Part::throw(&mut dice);
         let (mut client, mut target) = (part(), part());
         if resets {
-            // A third of all connections: by one end, or by both.
+            // A third of all connections is reset: by one end, or by both.
             match dice.below(9) {
                 0 => client.reset(&mut dice),
                 1 => target.reset(&mut dice),
@@ -70,7 +70,7 @@ impl Plan {
 
 impl Part {
     fn throw(dice: &mut Dice) -> Self {
-        // Nothing at all, a message, a few records, more than the sockets hold.
+        // Nothing, a message, a few records, or more than the sockets hold.
         let scale = dice.pick(&[1, 1_000, 40_000, 600_000]);
         let length = dice.below(scale);
         // Small pieces, but not so many that the run takes minutes.
@@ -93,20 +93,20 @@ impl Part {
     }
 }
 
-/// What one end saw.
+/// The result of one end.
 #[derive(Debug, Clone)]
 pub(crate) struct Outcome {
-    /// Whether its own stream went out to its end.
+    /// Whether the end sent its whole stream.
     pub(crate) sent_whole: bool,
     pub(crate) received: u64,
-    /// Whether each received byte was the one that the other end sent at that place.
+    /// Whether each received byte was the byte that the other end sent at this position.
     pub(crate) is_true: bool,
     pub(crate) end: End,
 }
 
 impl Outcome {
-    /// Checks the rule that holds whatever happened on the way: no byte that was not sent in that
-    /// order, and never short and orderly. `other` is who sent.
+    /// Checks the rule that always holds: only bytes that were sent, in that order, and never an incomplete
+    /// stream with a clean end. `other` is the sender.
     pub(crate) fn assert_whole_or_told(&self, other: &Part, case: &str) {
         assert!(self.is_true, "{case}: bytes that nobody sent: {self:?}");
         assert_ne!(self.end, End::Late, "{case}: no end came: {self:?}");
@@ -120,21 +120,21 @@ impl Outcome {
 /// Connects to a gateway's plaintext port and plays the client.
 pub(crate) fn play_client(port: u16, plan: &Plan) -> Outcome {
     let stream = connect(port);
-    // The gateway may have refused already; then the end says so.
+    // The gateway may have refused already; then the end shows it.
     let _ = (&stream).write_all(&plan.number.to_be_bytes());
     play(&stream, &plan.client, &plan.target)
 }
 
-/// What the target tells of a connection.
+/// The target's result of a connection.
 #[derive(Debug)]
 pub(crate) enum Told {
-    /// It knew which one it was.
+    /// The number of the connection is known.
     Played(u64, Outcome),
-    /// It ended before it had said its number.
+    /// The connection ended before its number was received.
     Unnamed(End),
 }
 
-/// A target that plays its part of every plan, on a port of its own. It ends with the process.
+/// A target that plays its part of every plan, on its own port. It ends with the process.
 pub(crate) fn start_target(
     plan: impl Fn(u64) -> Plan + Send + Sync + Clone + 'static,
     told: &Sender<Told>,
@@ -153,7 +153,7 @@ fn serve(
     for stream in listener.incoming().flatten() {
         let (plan, told) = (plan.clone(), told.clone());
         std::thread::spawn(move || {
-            // The test may be over, having failed.
+            // The test may have failed and ended.
             let _ = told.send(play_target(&stream, plan));
         });
     }
@@ -180,7 +180,7 @@ fn play(stream: &TcpStream, own: &Part, other: &Part) -> Outcome {
         let sent_whole = sending.join().expect("sending does not panic");
         let end = match end {
             _ if own.reset_after.is_some() => End::Own,
-            // Linux tells of a reset once, to whoever asks first: here the writer was told.
+            // Linux reports a reset once, to the first call: here the writer got it.
             End::Orderly if !sent_whole => End::Failed(ErrorKind::BrokenPipe),
             other => other,
         };
@@ -193,7 +193,7 @@ fn play(stream: &TcpStream, own: &Part, other: &Part) -> Outcome {
     })
 }
 
-/// Whether all went out, the end included.
+/// Whether all bytes and the end were sent.
 fn send(mut stream: &TcpStream, own: &Part) -> bool {
     let mut dice = Dice::new(own.seed);
     let goal = own.reset_after.unwrap_or(own.length);
@@ -233,7 +233,7 @@ fn receive(mut stream: &TcpStream, other: &Part) -> (u64, bool, End) {
     }
 }
 
-// Part of the load, not a wait: a pump must meet both full and empty sockets.
+// A part of the load, not a wait: a direction must meet both full and empty sockets.
 fn pause(dice: &mut Dice, pause_in: u64) {
     if dice.one_in(pause_in) {
         std::thread::sleep(Duration::from_micros(dice.below(2_000)));
@@ -242,7 +242,7 @@ fn pause(dice: &mut Dice, pause_in: u64) {
 
 /// Sends RST at once: on Linux, by a connect to "unspecified".
 pub(crate) fn reset(stream: &TcpStream) {
-    // A connection that has ended already needs none.
+    // A connection that has ended already needs no RST.
     let _ = rustix::net::connect_unspec(stream);
 }
 

@@ -1,4 +1,4 @@
-//! A revocation list that is hard to read is read, or the configuration is refused.
+//! A revocation list in an unusual form is read, or the configuration is refused.
 
 use std::fs;
 use std::path::PathBuf;
@@ -14,13 +14,13 @@ use crate::tls::{Peer, Tls, TlsEnd, knock};
 const OWN: &str = "gw.b.example";
 const PEER: &str = "gw.a.example";
 
-/// What stands for the content of the two sections in the texts of `tests/data/pem`.
+/// The placeholders for the content of the two sections in the texts of `tests/data/pem`.
 const FIRST: &str = "Rmlyc3Q=";
 const SECOND: &str = "U2Vjb25k";
 
-/// Goal: no peer gets in whose revocation stands in a list that the reader did not understand.
-/// Method: each text of `tests/data/pem` becomes a file of two lists, the second of which revokes the
-/// peer. `check` refuses the file, or a route with it refuses the peer.
+/// Goal: no peer gets in if a list revokes it, even if the reader did not understand the list. Method: each
+/// text of `tests/data/pem` becomes a file of two lists, the second of which revokes the peer. Either `check`
+/// refuses the file, or a route with it refuses the peer.
 #[test]
 fn a_revoked_peer_is_refused_however_its_list_is_written() {
     let pki = Pki::new();
@@ -72,14 +72,14 @@ fn a_revoked_peer_is_refused_however_its_list_is_written() {
         let expected = TlsEnd::Alert(AlertDescription::CertificateRevoked);
         assert_eq!(end, expected, "{name}");
         target.assert_alone(name);
-        // The route is not closed to everybody.
+        // The route accepts other peers.
         Tls::connect(*port, Peer::of(&good).client()).expect_shake();
     }
     assert_sound(&gateway);
     gateway.stop();
 }
 
-/// A site that trusts both authorities of the tests. The first list is of the other one.
+/// A site that trusts both authorities of the tests. The first list belongs to the other authority.
 fn trusting_both(pki: &Pki) -> Leaf {
     let mut own = pki.leaf(OWN);
     let read = |file: PathBuf| fs::read(file).expect("the harness wrote it");
@@ -140,7 +140,7 @@ fn replaced(text: &[u8], old: &str, new: &str) -> Vec<u8> {
     result
 }
 
-/// Changes a text whose characters may have one byte, or two in UTF-16LE.
+/// Changes a text whose characters have one byte, or two in UTF-16LE.
 fn with_wide_characters(text: &[u8], change: impl Fn(&[u8]) -> Vec<u8>) -> Vec<u8> {
     let is_wide = text.starts_with(b"\xff\xfe-\0") || text.starts_with(b"-\0");
     if !is_wide {
@@ -164,7 +164,7 @@ fn identity(own: &Leaf, crl: &PathBuf) -> String {
     )
 }
 
-/// Whether `check` refuses the site, which it then does for this file.
+/// Whether `check` refuses the site, which can only be because of this file.
 fn is_refused(pki: &Pki, site: &Site, file: &PathBuf) -> bool {
     let config = pki.path("check.toml");
     site.write(&config);

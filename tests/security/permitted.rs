@@ -1,4 +1,4 @@
-//! A CA with name constraints cannot vouch for another site, even where its key was stolen.
+//! A CA with name constraints cannot vouch for another site, even if its key was stolen.
 
 use std::fs;
 use std::path::Path;
@@ -13,8 +13,8 @@ use crate::tls::{Peer, Tls, TlsEnd, knock};
 const OWN: &str = "gw.own.example";
 const PERMITTED: &str = "gw.a.example";
 
-/// Goal: a gateway that trusts a CA made with `pki init --permit-dns` accepts the site that the CA is for,
-/// and no certificate for another listed name that somebody with the CA's key made.
+/// Goal: a gateway that trusts a CA made with `pki init --permit-dns` accepts the site of this CA, and no
+/// certificate for another listed name made with the CA's key.
 #[test]
 fn a_ca_made_for_one_site_cannot_vouch_for_another() {
     let others = ["gw.b.example", "https://gw.a.example/", "urn:nhs:ods:X26"];
@@ -64,7 +64,7 @@ fn judge(permit: [&str; 2], good: &str, others: &[&str]) {
         assert!(matches!(end, TlsEnd::Alert(_)), "{name}: {end:?}");
         target.assert_alone(name);
     }
-    // Whoever made them could make the permitted one as well.
+    // The attacker could make the permitted one as well.
     let good = forged(&pki, &folder, good);
     let mut tls = Tls::connect(port, Peer::of(&good).client()).expect_shake();
     tls.send(MARKER);
@@ -89,7 +89,7 @@ fn forged(pki: &Pki, folder: &Path, name: &str) -> Leaf {
         SanType::DnsName(text)
     }];
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-    // Its files are replaced by the forged ones.
+    // The files are replaced by the forged ones.
     let leaf = pki.leaf(OWN);
     let key = KeyPair::generate().expect("a key");
     let certificate = params.signed_by(&key, &issuer).expect("signed");

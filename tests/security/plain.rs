@@ -1,4 +1,4 @@
-//! The plain side of a gateway: applications that connect, and targets that are connected to.
+//! The plain side of a gateway: applications that connect, and targets.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -7,16 +7,16 @@ use std::sync::{Arc, Mutex};
 
 use wardgate_tests::{DEADLINE, Gateway, until};
 
-/// Stands for what a study holds: the request of an association, so that a route of DICOM takes it. No
-/// byte of it may reach whom it is not for.
+/// A marker for the content of a study: an association request, so that a DICOM route accepts it. No byte of
+/// it may reach a wrong receiver.
 pub(crate) const MARKER: &[u8] = b"\x01\x00\x00\x00\x00\x44\x00\x01\x00\x00\
     MARKER^PATIENT^^OF^THIS^TEST^^^^\
     \0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
 
-/// What an application is told that has nowhere to go: rejected for the moment (PS3.8 table 9-21).
+/// The PDU for an application without a reachable target: a transient rejection (PS3.8 table 9-21).
 const REJECTED: &[u8] = &[3, 0, 0, 0, 0, 4, 0, 2, 3, 1];
 
-/// What it is told when its association breaks off between two PDUs (PS3.8 table 9-26).
+/// The PDU for an application whose association is aborted between two PDUs (PS3.8 table 9-26).
 const ABORTED: &[u8] = &[7, 0, 0, 0, 0, 4, 0, 0, 2, 0];
 
 /// `127.0.0.1:port`.
@@ -24,36 +24,36 @@ pub(crate) fn loopback(port: u16) -> String {
     format!("127.0.0.1:{port}")
 }
 
-/// How a stream ended for who read it.
+/// How a stream ended, as its reader saw it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum End {
-    /// FIN: what was received claims to be whole.
+    /// FIN: the received bytes claim to be complete.
     Orderly,
     /// Reset or another failure: visibly broken.
     Failed(ErrorKind),
-    /// FIN behind a last word of DICOM that says what went wrong.
+    /// FIN after a DICOM PDU that reports the failure.
     Told,
-    /// The reader reset the connection itself, which tells it nothing.
+    /// The reader reset the connection itself, which gives it no information.
     Own,
-    /// Nothing for as long as a test waits.
+    /// Nothing within the waiting time of a test.
     Late,
 }
 
 impl End {
-    /// Whether the reader was told that something went wrong.
+    /// Whether the reader saw the failure.
     pub(crate) fn is_failure(self) -> bool {
         matches!(self, Self::Failed(_) | Self::Told)
     }
 }
 
-/// What a reader got, and how it ended.
+/// The received bytes, and how the stream ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Received {
     pub(crate) bytes: Vec<u8>,
     pub(crate) end: End,
 }
 
-/// Reads to the end, whichever that is.
+/// Reads to the end of the stream.
 pub(crate) fn receive_all(mut stream: &TcpStream) -> Received {
     stream
         .set_read_timeout(Some(DEADLINE))
@@ -83,7 +83,7 @@ pub(crate) fn connect(port: u16) -> TcpStream {
     stream
 }
 
-/// Sends the marker to a gateway's plaintext port and tells what came of it.
+/// Sends the marker to a gateway's plaintext port and returns the result.
 pub(crate) fn offer_marker(port: u16) -> Received {
     let mut stream = connect(port);
     // The gateway may have refused already.
@@ -104,14 +104,14 @@ pub(crate) fn accept(listener: &TcpListener) -> TcpStream {
     stream
 }
 
-/// A port of loopback that a test listens on.
+/// A loopback port of a test.
 pub(crate) fn listener() -> (TcpListener, u16) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has ports");
     let port = listener.local_addr().expect("it is bound").port();
     (listener, port)
 }
 
-/// A target that says nothing and counts who came and what they said. It ends with the process.
+/// A silent target that counts its connections and the bytes it receives. It ends with the process.
 #[derive(Clone)]
 pub(crate) struct Witness {
     pub(crate) port: u16,
@@ -138,17 +138,17 @@ impl Witness {
         ours
     }
 
-    /// How many connections it was given.
+    /// The number of connections.
     pub(crate) fn connections(&self) -> usize {
         self.connections.load(Ordering::SeqCst)
     }
 
-    /// What it was told.
+    /// The received bytes.
     pub(crate) fn heard(&self) -> Vec<u8> {
         self.heard.lock().expect("no holder panics").clone()
     }
 
-    /// Checks that nobody ever came.
+    /// Checks that no connection ever came.
     pub(crate) fn assert_alone(&self, case: &str) {
         assert_eq!(self.connections(), 0, "{case}: the target was reached");
         assert_eq!(self.heard(), b"", "{case}: the target heard something");
@@ -166,8 +166,8 @@ fn listen_to(mut stream: TcpStream, heard: &Mutex<Vec<u8>>) {
     }
 }
 
-/// Checks that nothing broke inside: a panic in a connection's task ends that connection alone, and
-/// would be taken for a failure that the test asked for.
+/// Checks that there was no internal error: a panic in a connection's task ends only that connection, and
+/// would look like the failure that the test expects.
 pub(crate) fn assert_sound(gateway: &Gateway) {
     let output = gateway.output();
     assert!(!output.contains("panicked"), "{output}");

@@ -1,4 +1,4 @@
-//! No session is ever resumed: a resumed one would skip the check of certificate and revocation.
+//! No session is ever resumed: a resumed session would skip the checks of certificate and revocation.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use crate::tls::{Peer, Tls, TlsEnd, VERSIONS};
 
 const OWN: &str = "gw.b.example";
 const PEER: &str = "gw.a.example";
-/// Payload that comes with the first flight, before anybody has proved anything.
+/// Payload in the first flight, before either side has authenticated.
 const EARLY: &[u8] = b"EARLY^MARKER";
 
 fn tickets(tls: &Tls) -> u32 {
@@ -20,7 +20,7 @@ fn tickets(tls: &Tls) -> u32 {
     }
 }
 
-/// Uses a connection: the target hears payload, the client reads to the end.
+/// Uses a connection: the target receives payload, the client reads to the end.
 fn use_once(port: u16, config: &Arc<ClientConfig>, target: &Witness) -> Tls {
     let before = target.heard().len();
     let mut tls = Tls::connect(port, Arc::clone(config)).expect_shake();
@@ -47,7 +47,7 @@ fn terminate_gives_no_ticket_and_makes_every_handshake_a_full_one() {
         .protocol("tcp")
         .start();
     for version in VERSIONS {
-        // rustls remembers sessions where it may, and offers them the next time.
+        // rustls remembers sessions if it may, and offers them the next time.
         let mut config = Peer::of(&pki.leaf(PEER)).speaking(version).client();
         config.enable_early_data = true;
         let config = Arc::new(config);
@@ -65,14 +65,14 @@ fn terminate_gives_no_ticket_and_makes_every_handshake_a_full_one() {
     gateway.stop();
 }
 
-/// The same client with a server that does give tickets, so that the test above can fail.
+/// The same client with a server that issues tickets, so that the test above can fail.
 #[test]
-fn the_client_of_these_tests_resumes_where_it_may() {
+fn the_client_of_these_tests_resumes_if_it_may() {
     let session = remembered(&Pki::new());
     assert!(session.tickets > 0, "the control server gave no ticket");
 }
 
-/// A ticket of another server, and with it early data. Nobody has been judged when it arrives.
+/// A ticket of another server with early data, which arrives before the client is authenticated.
 #[test]
 fn early_data_never_reaches_the_target() {
     let pki = Pki::new();
@@ -109,7 +109,7 @@ fn early_data_never_reaches_the_target() {
     gateway.stop();
 }
 
-/// The same as the client: the server remembers and gives tickets, and gets full handshakes only.
+/// The same for a server: it remembers sessions and issues tickets, and gets only full handshakes.
 #[test]
 fn originate_never_offers_a_session_of_before() {
     let pki = Pki::new();
@@ -140,7 +140,7 @@ fn originate_never_offers_a_session_of_before() {
     gateway.stop();
 }
 
-/// A client that remembers a session of a server that is not the gateway.
+/// A client that remembers a session of a server other than the gateway.
 struct Remembered {
     config: Arc<ClientConfig>,
     tickets: u32,

@@ -1,7 +1,7 @@
-//! A second A-ASSOCIATE-RQ in one connection, whose titles nobody would judge: it must not arrive.
+//! A second A-ASSOCIATE-RQ in one connection, whose titles would not be checked: it must not arrive.
 //!
-//! client -> A (originate) -> B (terminate) -> target, with rules about titles at one of the gateways.
-//! The unit tests of the observer (`dicom/tests/evasion.rs`) hold the long list of attempts.
+//! client -> A (originate) -> B (terminate) -> target, with rules about titles at one of the gateways. The
+//! unit tests of the observer (`dicom/tests/evasion.rs`) hold the long list of attempts.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -15,12 +15,12 @@ const B: &str = "gw.b.example";
 /// The called title of the second request, which no rule allows.
 const FORBIDDEN: &[u8; 16] = b"FORBIDDEN_TITLE ";
 
-/// What comes between the acceptance and the second request.
+/// The part between the acceptance and the second request.
 struct Attempt {
     name: &'static str,
     /// Whether the association is released first.
     is_released: bool,
-    /// What the client sends then.
+    /// The bytes that the client sends after this.
     octets: fn() -> Vec<u8>,
 }
 
@@ -45,7 +45,7 @@ const ATTEMPTS: [Attempt; 3] = [
 #[test]
 fn second_request_does_not_arrive_where_titles_are_judged_or_choose_targets() {
     let (target, port) = listener();
-    // Another title has targets of its own, so that titles choose.
+    // Another title has its own targets, so that titles select targets.
     let by_title = "[{ called = \"OTHER\", targets = [\"127.0.0.1:9\"] }]";
     for rule in [("called_ae", "[\"ARCHIVE\"]"), ("ae", by_title)] {
         for at_a in [true, false] {
@@ -127,7 +127,7 @@ impl Pair {
         }
     }
 
-    /// All that arrives at the target.
+    /// All bytes that arrive at the target.
     fn try_second_request(&self, target: &TcpListener, attempt: &Attempt) -> Vec<u8> {
         let mut client = connect(self.entry);
         let first = request(b"ARCHIVE         ");
@@ -146,7 +146,7 @@ impl Pair {
             target.write_all(&pdu(6, &[0; 4])).expect("it is open");
             read_pdu(&mut client);
         }
-        // The gateway may end the connection at any of it.
+        // The gateway may end the connection after any of these bytes.
         for piece in [(attempt.octets)(), request(FORBIDDEN)] {
             let _ = client.write_all(&piece);
         }
@@ -194,7 +194,7 @@ fn unknown_pdu() -> Vec<u8> {
     pdu(0x48, &[0; 4])
 }
 
-/// A C-ECHO-RQ (PS3.7 section 9.3.5) whose Message ID (0000,0110) stands in it twice.
+/// A C-ECHO-RQ (PS3.7 section 9.3.5) with two Message ID elements (0000,0110).
 fn doubled_message_id() -> Vec<u8> {
     let element = |number: u16, value: u16| {
         let tag = [&[0, 0][..], &number.to_le_bytes(), &2_u32.to_le_bytes()].concat();

@@ -1,4 +1,4 @@
-//! Nothing secret is written where somebody might read it: logs, metrics, what `/proc` shows.
+//! Secrets appear in no readable place: logs, metrics, `/proc`.
 
 use std::collections::{HashMap, HashSet};
 use std::fs;
@@ -20,9 +20,8 @@ const B: &str = "gw.b.example";
 /// Readable text of the marker, which no encoding of a log would change.
 const NEEDLE: &str = "MARKER^PATIENT";
 
-/// Goal: neither payload nor key material leaves the process but by the tunnel.
-/// Method: good streams, refused peers, plaintext at the wrong port, in both log formats; then every
-/// place that others can read is searched.
+/// Goal: payload and key material leave the process only through TLS. Method: good streams, refused peers,
+/// plaintext at the wrong port, in both log formats; then every readable place is searched.
 #[test]
 fn neither_payload_nor_keys_are_found_in_logs_metrics_or_proc() {
     for format in ["\"json\"", "\"text\""] {
@@ -31,7 +30,7 @@ fn neither_payload_nor_keys_are_found_in_logs_metrics_or_proc() {
         let target = Witness::start();
         let (entry, wan) = (free_port(), free_port());
         let metrics = SocketAddr::from(([127, 0, 0, 1], free_port()));
-        // Both modes in one process, so that there is one log to be searched.
+        // Both modes in one process, so that there is only one log to search.
         let site = Site::with_identity(&own_b)
             .gateway("log", format)
             .gateway("metrics", format!("\"{metrics}\""))
@@ -67,7 +66,7 @@ fn speak(pki: &Pki, entry: u16, wan: u16, target: &Witness) {
         knock(wan, &Peer::of(&pki.odd(A, kind)), MARKER);
     }
     knock(wan, &Peer::nobody(), MARKER);
-    // Plaintext where TLS was due.
+    // Plaintext in place of TLS.
     let mut stream = connect(wan);
     stream
         .write_all(&MARKER.repeat(3_000))
@@ -96,14 +95,14 @@ fn assert_nothing_secret(gateway: &Background, metrics: String, identities: &[&L
             assert!(!text.contains(needle), "{place} holds {needle:?}:\n{text}");
         }
     }
-    // The search can find something.
+    // Proof that the search can find something.
     assert!(places[0].1.contains(A) && places[2].1.contains("run"));
 }
 
-/// Goal: a private key lies in memory only in the form in which the cryptographic library signs with it.
-/// Method: the memory of a running gateway is searched for the text of its key files and for the keys in
-/// them as bytes. There are several, because memory that was freed is used again sooner or later. Who
-/// searches is root, like a program that could dump the memory of the process.
+/// Goal: a private key is in memory only in the form that the cryptographic library uses for signatures.
+/// Method: the memory of a running gateway is searched for the text of its key files and for the keys as
+/// bytes. There are several keys, because freed memory is reused sooner or later. The search runs as root,
+/// like a program that could dump the memory of the process.
 #[test]
 fn memory_holds_no_key_as_its_file_has_it() {
     if !tier::ready("security", &[Need::Root]) {
@@ -132,13 +131,13 @@ fn memory_holds_no_key_as_its_file_has_it() {
     let memory = memory(gateway.process().id());
     let needles = own.iter().flat_map(parts_of_key).collect::<Vec<_>>();
     assert_eq!(found(&memory, &needles), 0, "parts of keys in memory");
-    // The search can find something.
+    // Proof that the search can find something.
     let certificate = CertificateDer::from_pem_file(&own[3].certificate).expect("the same");
     assert!(found(&memory, &[certificate[100..132].to_vec()]) > 0);
     gateway.stop();
 }
 
-/// Secret parts of a key: the lines of its file, and 32 bytes here and there of the numbers in it.
+/// Secret parts of a key: the lines of its file, and 32 bytes at several positions of the numbers in it.
 fn parts_of_key(identity: &Leaf) -> Vec<Vec<u8>> {
     let der = PrivatePkcs8KeyDer::from_pem_file(&identity.key).expect("the harness wrote it");
     let der = der.secret_pkcs8_der();
@@ -151,7 +150,7 @@ fn parts_of_key(identity: &Leaf) -> Vec<Vec<u8>> {
     };
     let numbers = starts.iter().map(|at| der[*at..at + 32].to_vec());
     let mut lines = key_lines(identity);
-    // The public key, which certificates have too, is in lines of its own.
+    // The public key, which is also in certificates, is in separate lines.
     let public = if der.len() < 200 {
         1..lines.len()
     } else {

@@ -1,4 +1,4 @@
-//! Many connections at once through both gateways: whole, or a visible failure at both ends.
+//! Many connections at once through both gateways: complete, or a visible failure at both ends.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,12 +15,12 @@ const B: &str = "gw.b.example";
 
 /// Connections of one run, half of them on a route of each protocol.
 const CONNECTIONS: u64 = 480;
-/// How many at a time: a worker has several to turn to, and two cores can still keep up.
+/// The connections at a time: each worker has several, and two cores can still keep up.
 const AT_ONCE: usize = 24;
 
-/// Goal: orderly streams arrive whole at both ends; a reset at either end becomes a visible failure at
-/// the other, wherever it falls; the accounts of both gateways say so.
-/// Method: random lengths, pieces, pauses, half-closes and resets, each byte compared.
+/// Goal: clean streams arrive completely at both ends; a reset at either end becomes a visible failure at the
+/// other, at any position; the summaries of both gateways agree. Method: random lengths, pieces, pauses,
+/// half-closes and resets; each byte is compared.
 #[test]
 fn random_streams_arrive_whole_or_fail_visibly_at_both_ends() {
     let seed = seed();
@@ -84,7 +84,7 @@ fn judge(plan: &Plan, client: &Outcome, target: Option<Outcome>, case: &str) {
     }
 }
 
-/// What the target saw of each connection that it was given, when all have ended.
+/// What the target saw of each of its connections, after all have ended.
 fn at_targets(outcomes: &Receiver<Told>, count: u64) -> HashMap<u64, Outcome> {
     let mut seen = HashMap::new();
     let mut unnamed = 0;
@@ -138,7 +138,7 @@ impl Pair {
         }
     }
 
-    /// Waits until no connection is open, and compares how many ended in order.
+    /// Waits until no connection is open, and compares how many ended cleanly.
     fn assert_counted(&self, orderly: u64) {
         for gateway in [&self.a, &self.b] {
             let sum = |metric: &str| -> u64 {

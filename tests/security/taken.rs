@@ -1,4 +1,4 @@
-//! Clients that take all connections they can get, by rights as far as anybody knows, leave some to others.
+//! Authenticated or answered clients that open as many connections as possible leave some to others.
 
 use std::net::TcpStream;
 use std::sync::Arc;
@@ -14,16 +14,15 @@ use crate::tls::Peer;
 
 const PEER: &str = "gw.a.example";
 
-/// Addresses of those who take what they can get, and of good clients.
+/// The addresses of the greedy clients, and of good clients.
 const FIRST: Address = [127, 0, 0, 2];
 const SECOND: Address = [127, 0, 0, 3];
 const THIRD: Address = [127, 0, 0, 4];
 const GOOD: Address = [127, 0, 0, 5];
 
-/// Goal: however many connections passthrough clients get answered, on however many routes, the other
-/// routes serve everybody, and one address leaves places to others.
-/// Method: two passthrough routes, which two addresses fill one after the other; clients of a third
-/// address; many mutual handshakes at a time.
+/// Goal: however many passthrough connections are answered, on any number of routes, the other routes serve
+/// all clients, and one address leaves connections to others. Method: two passthrough routes, which two
+/// addresses fill one after the other; clients of a third address; many mutual handshakes at a time.
 #[test]
 fn two_passthrough_routes_that_are_filled_leave_places_to_others_and_to_a_tls_route() {
     let pki = Pki::new();
@@ -52,8 +51,8 @@ fn two_passthrough_routes_that_are_filled_leave_places_to_others_and_to_a_tls_ro
     let second = fill(SECOND, ports);
     println!("held: {} and {}", first.len(), second.len());
     serve_many(tls, &good);
-    // Both addresses together have all that passthrough routes get. The log has one line a second about limits, and
-    // the last one about an address may have been written just now.
+    // Both addresses together have all connections of passthrough routes. The log has one line per second
+    // about limits, and the last line about an address may have been written just now.
     std::thread::sleep(Duration::from_secs(2));
     let third = fill(THIRD, ports);
     assert!(third.len() < 10, "{} connections", third.len());
@@ -66,8 +65,8 @@ fn two_passthrough_routes_that_are_filled_leave_places_to_others_and_to_a_tls_ro
     gateway.stop();
 }
 
-/// Goal: one peer never takes the places of the others, whatever its devices do.
-/// Method: a peer opens as many connections as it gets; then another peer opens many at a time.
+/// Goal: one peer never uses the connections of the others, whatever its devices do. Method: a peer opens as
+/// many connections as it gets; then another peer opens many at a time.
 #[test]
 fn a_peer_that_opens_all_it_can_get_leaves_connections_to_another_peer() {
     const OTHER: &str = "gw.c.example";
@@ -96,11 +95,11 @@ fn a_peer_that_opens_all_it_can_get_leaves_connections_to_another_peer() {
     gateway.stop();
 }
 
-/// Open files of a gateway that has places for fewer connections than `ATTEMPTS`.
+/// The open files of a gateway that allow fewer connections than `ATTEMPTS`.
 const SMALL: u64 = 700;
 const ATTEMPTS: usize = 220;
 
-/// Opens connections by turns on these ports, and keeps those that were answered.
+/// Opens connections on these ports in turn, and keeps those that are answered.
 fn fill(from: Address, ports: [u16; 2]) -> Vec<TcpStream> {
     let opened = (0..ATTEMPTS).filter_map(|index| {
         let mut stream = connect_patiently(from, ports[index % 2]).ok()?;

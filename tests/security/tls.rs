@@ -1,4 +1,4 @@
-//! TLS parties of the tests: rustls, told to believe everybody and to claim what it has no right to.
+//! TLS peers of the tests: a rustls that trusts every certificate and claims identities that are not its own.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -20,11 +20,11 @@ use wardgate_tests::pki::Leaf;
 
 use crate::plain::connect;
 
-/// The versions that a peer may speak.
+/// The TLS versions of a peer.
 pub(crate) const VERSIONS: [&SupportedProtocolVersion; 2] =
     [&rustls::version::TLS13, &rustls::version::TLS12];
 
-/// Who a peer of the tests claims to be, and what it can do.
+/// The identity that a peer of the tests claims, and its abilities.
 #[derive(Debug, Clone)]
 pub(crate) struct Peer {
     own: Option<Arc<CertifiedKey>>,
@@ -53,12 +53,12 @@ impl Peer {
         Self::with(chain(leaf), key)
     }
 
-    /// A peer with somebody's certificate and none of its keys: it signs at random.
+    /// A peer with the certificate of another and without its key: it signs at random.
     pub(crate) fn without_key(leaf: &Leaf, scheme: SignatureScheme) -> Self {
         Self::of_stolen(chain(leaf), scheme)
     }
 
-    /// The same with certificates that stand in no file of the harness.
+    /// The same with certificates that are in no file of the harness.
     pub(crate) fn of_stolen(chain: Vec<CertificateDer<'static>>, scheme: SignatureScheme) -> Self {
         Self::with(chain, Arc::new(Forger(scheme)))
     }
@@ -70,31 +70,31 @@ impl Peer {
         }
     }
 
-    /// Speaks this version alone.
+    /// Only this version.
     pub(crate) fn speaking(mut self, version: &'static SupportedProtocolVersion) -> Self {
         self.versions = vec![version];
         self
     }
 
-    /// Knows no key exchange that withstands quantum computers.
+    /// Without a post-quantum key exchange.
     pub(crate) fn classical(mut self) -> Self {
         self.provider = Arc::new(rustls::crypto::ring::default_provider());
         self
     }
 
-    /// Asks for no certificate, where it is the server.
+    /// As a server, requests no certificate.
     pub(crate) fn lax(mut self) -> Self {
         self.asks = false;
         self
     }
 
-    /// Offers or takes this protocol of ALPN.
+    /// Offers or accepts this ALPN protocol.
     pub(crate) fn protocol(mut self, name: &str) -> Self {
         self.protocols.push(name.as_bytes().to_vec());
         self
     }
 
-    /// What it does as a client.
+    /// The behaviour as a client.
     pub(crate) fn client(&self) -> ClientConfig {
         let builder = ClientConfig::builder_with_provider(Arc::clone(&self.provider))
             .with_protocol_versions(&self.versions)
@@ -111,7 +111,7 @@ impl Peer {
         config
     }
 
-    /// What it does as a server.
+    /// The behaviour as a server.
     pub(crate) fn server(&self) -> ServerConfig {
         let own = self.own.clone().expect("a server has a certificate");
         let mut config = ServerConfig::builder_with_provider(Arc::clone(&self.provider))
@@ -130,18 +130,18 @@ pub(crate) fn chain(leaf: &Leaf) -> Vec<CertificateDer<'static>> {
     found.map(|item| item.expect("it is PEM")).collect()
 }
 
-/// How a TLS stream ended for who read it.
+/// How a TLS stream ended, as its reader saw it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum TlsEnd {
     /// close_notify came.
     Orderly,
     /// The stream ended without close_notify.
     Cut,
-    /// RST or the like.
+    /// RST or a similar error.
     Reset,
-    /// The other end refused, with this alert.
+    /// The other end refused with this alert.
     Alert(AlertDescription),
-    /// Our own side found something wrong, or nothing came for as long as a test waits.
+    /// This side detected an error, or nothing came within the waiting time of a test.
     Other,
 }
 
@@ -172,8 +172,8 @@ impl Tls {
         Self { connection, socket }
     }
 
-    /// Shakes hands as far as this end can tell. A client of TLS 1.3 is done before the server has
-    /// judged it.
+    /// Completes the handshake as far as this end can see. A TLS 1.3 client is done before the server has
+    /// checked its certificate.
     pub(crate) fn shake(&mut self) -> Result<(), TlsEnd> {
         while self.connection.is_handshaking() || self.connection.wants_write() {
             self.connection
@@ -183,21 +183,21 @@ impl Tls {
         Ok(())
     }
 
-    /// Shakes hands with somebody who takes part.
+    /// Completes the handshake with a peer that does the same.
     pub(crate) fn expect_shake(mut self) -> Self {
         self.shake().expect("the gateway takes a good peer");
         self
     }
 
-    /// Sends payload as far as the other end still takes it.
+    /// Sends payload as long as the other end accepts it.
     pub(crate) fn send(&mut self, payload: &[u8]) {
         let written = self.connection.writer().write_all(payload);
         written.expect("there is room before the socket");
-        // The other end may be gone; then reading says so.
+        // The other end may be gone; then reading shows it.
         let _ = self.flush();
     }
 
-    /// Reads exactly so many bytes of payload.
+    /// Reads exactly this number of payload bytes.
     pub(crate) fn receive_exactly(&mut self, count: usize) -> Vec<u8> {
         let mut bytes = vec![0; count];
         let mut filled = 0;
@@ -211,7 +211,7 @@ impl Tls {
         bytes
     }
 
-    /// Reads payload to the end, whichever that is.
+    /// Reads payload to the end of the stream.
     pub(crate) fn receive_all(&mut self) -> (Vec<u8>, TlsEnd) {
         let mut bytes = Vec::new();
         let mut buffer = [0; 4096];
@@ -232,7 +232,7 @@ impl Tls {
             }
             self.connection.read_tls(&mut self.socket)?;
             let processed = self.connection.process_new_packets();
-            // What TLS itself has to say, an alert of ours included.
+            // Messages of TLS itself, including an alert of this side.
             let _ = self.flush();
             processed.map_err(std::io::Error::other)?;
         }
@@ -245,15 +245,15 @@ impl Tls {
         Ok(())
     }
 
-    /// Says close_notify; the socket stays open.
+    /// Sends close_notify; the socket stays open.
     pub(crate) fn close_notify(&mut self) {
         self.connection.send_close_notify();
         self.flush().expect("the other end still takes it");
     }
 }
 
-/// Shakes hands as a client, claims to be somebody, offers payload as a whole stream, and tells what
-/// came of it.
+/// Completes a handshake as a client with this claim, offers payload as a complete stream, and returns the
+/// result.
 pub(crate) fn knock(port: u16, peer: &Peer, payload: &[u8]) -> (Vec<u8>, TlsEnd) {
     let mut tls = Tls::connect(port, peer.client());
     if let Err(end) = tls.shake() {
@@ -276,7 +276,7 @@ fn end(error: &std::io::Error) -> TlsEnd {
     }
 }
 
-/// Signs with nothing.
+/// Signs without a key.
 #[derive(Debug, Clone, Copy)]
 struct Forger(SignatureScheme);
 
@@ -304,7 +304,7 @@ impl Signer for Forger {
     }
 }
 
-/// Believes every certificate.
+/// Accepts every certificate.
 #[derive(Debug)]
 struct Credulous {
     asks: bool,

@@ -1,4 +1,4 @@
-//! A TLS stream that is cut, at every place where it can be: the plain side sees RST, never an end.
+//! A TLS stream that is cut at every possible position: the plain side sees RST, never a clean end.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -14,24 +14,24 @@ use crate::tls::{Peer, Tls};
 const OWN: &str = "gw.own.example";
 const PEER: &str = "gw.peer.example";
 
-/// Where the stream is cut.
+/// The position of the cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Place {
     /// Before any payload.
     AfterHandshake,
-    /// Behind a whole record.
+    /// After a complete record.
     BetweenRecords,
     /// In the header of a record.
     InsideHeader,
     /// In the payload of a record.
     InsideRecord,
-    /// Behind all but the tag's last byte.
+    /// Before the last byte of the tag.
     InsideTag,
-    /// In the record of close_notify itself.
+    /// In the record of close_notify.
     InsideCloseNotify,
-    /// When the plain side has finished its direction in order.
+    /// After the plain side has finished its direction cleanly.
     AfterOtherDirection,
-    /// Nowhere: the stream ends in order.
+    /// No cut: the stream ends cleanly.
     Nowhere,
 }
 
@@ -46,7 +46,7 @@ const PLACES: [Place; 8] = [
     Place::Nowhere,
 ];
 
-/// How the socket under it ends.
+/// How the socket under the stream ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum How {
     Fin,
@@ -54,7 +54,7 @@ enum How {
 }
 
 #[test]
-fn a_cut_client_is_a_reset_at_the_target_wherever_it_is_cut() {
+fn a_client_cut_at_any_position_is_a_reset_at_the_target() {
     let pki = Pki::new();
     let (listener, target) = listener();
     let port = free_port();
@@ -76,7 +76,7 @@ fn a_cut_client_is_a_reset_at_the_target_wherever_it_is_cut() {
 }
 
 #[test]
-fn a_cut_server_is_a_reset_at_the_application_wherever_it_is_cut() {
+fn a_server_cut_at_any_position_is_a_reset_at_the_application() {
     let pki = Pki::new();
     let (listener, target) = listener();
     let entry = free_port();
@@ -97,8 +97,8 @@ fn a_cut_server_is_a_reset_at_the_application_wherever_it_is_cut() {
     gateway.stop();
 }
 
-/// In DICOM the target is reached with the first payload: a client that is cut before it has sent
-/// some never gets there.
+/// On a DICOM route, the gateway connects to the target with the first payload: a client that is cut before
+/// never gets there.
 #[test]
 fn a_client_cut_before_its_first_payload_never_reaches_a_dicom_target() {
     let pki = Pki::new();
@@ -124,7 +124,7 @@ fn a_client_cut_before_its_first_payload_never_reaches_a_dicom_target() {
     gateway.stop();
 }
 
-/// Cuts a stream at every place in both ways. `meet` gives the plain end and the TLS end of a new
+/// Cuts a stream at every position in both ways. `meet` returns the plain end and the TLS end of a new
 /// connection through the gateway.
 fn cut_everywhere(gateway: &Gateway, meet: impl Fn() -> (TcpStream, Tls)) {
     for place in PLACES {
@@ -173,12 +173,12 @@ fn cut(tls: &mut Tls, place: Place, how: How) {
     tls.socket.write_all(&sealed).expect("the gateway reads");
     match how {
         How::Fin => tls.socket.shutdown(Shutdown::Write).expect("it is open"),
-        // It may take with it what was not read yet, so less may be delivered, never more.
+        // The reset may drop unread bytes, so fewer may be delivered, but never more.
         How::Rst => reset(&tls.socket),
     }
 }
 
-/// The records that this end has to send, with `payload` in one of them.
+/// The records that this end sends, with `payload` in one of them.
 fn seal(tls: &mut Tls, payload: &[u8]) -> Vec<u8> {
     let written = tls.connection.writer().write_all(payload);
     written.expect("there is room before the socket");
@@ -194,7 +194,7 @@ fn assert_told(place: Place, how: How, received: &Received, line: &Line) {
     let case = format!("{place:?} {how:?}: {received:?} {line:?}");
     assert!(MARKER.starts_with(&received.bytes), "{case}");
     if place == Place::Nowhere {
-        // RST right behind close_notify may still overtake it.
+        // A RST directly after close_notify may still overtake it.
         let is_whole = received.bytes == MARKER && !received.end.is_failure();
         assert!(is_whole || how == How::Rst, "{case}");
         return;

@@ -1,6 +1,7 @@
-//! Which CA may vouch for whom, and which connection belongs to which target and route.
+//! Which CA may vouch for which peer, and which connection belongs to which target and route.
 //!
-//! Hospital A and hospital B each have a CA, and the gateway knows both. B's CA issues what A's alone may.
+//! Hospital A and hospital B each have a CA, and the gateway knows both. B's CA issues a certificate that
+//! only A's may issue.
 
 use std::net::TcpListener;
 
@@ -20,7 +21,7 @@ const B: &str = "gw.b.example";
 const CALLED: &str = "MARKER^PATIENT^^";
 const CALLING: &str = "OF^THIS^TEST^^^^";
 
-/// A site that lists A and B in tables, each with its own CA. `pki`'s authority is A's, the other one is B's.
+/// A site that lists A and B in tables, each with its own CA. `pki`'s authority belongs to A, the other to B.
 fn site(pki: &Pki) -> Site {
     Site::new(pki, OWN)
         .peer("hospital-a", &[format!("dns:{A}")], &pki.trust())
@@ -32,7 +33,7 @@ fn of_b(pki: &Pki, names: &[&str]) -> Leaf {
     pki.leaf_of(names, Kind::OtherAuthority)
 }
 
-/// Waits for a line of the route whose reason says all of this.
+/// Waits for a log line of the route whose reason has all these words.
 fn wait_for_reason(gateway: &Gateway, route: &str, words: &[&str]) {
     let is_it = |line: &Line| {
         let says = |word: &&str| line.text("reason").contains(*word);
@@ -51,7 +52,7 @@ fn terminate_refuses_a_peer_s_name_from_the_ca_of_another_peer() {
     let pki = Pki::new();
     for version in VERSIONS {
         let (door, target) = (free_port(), Witness::start());
-        // A table by called title is no way around.
+        // A table by called title does not bypass the check.
         let by_title = format!(
             "[{{ called = \"{CALLED}\", targets = [\"{}\"] }}]",
             loopback(target.port)
@@ -67,7 +68,7 @@ fn terminate_refuses_a_peer_s_name_from_the_ca_of_another_peer() {
         assert_eq!(end, TlsEnd::Alert(Alert::AccessDenied));
         wait_for_reason(&gateway, "in", MAY_NOT);
         target.assert_alone("an impostor");
-        // Both hospitals themselves are taken.
+        // Both hospitals themselves are accepted.
         for good in [pki.leaf(A), of_b(&pki, &[B])] {
             let mut tls = Tls::connect(door, Peer::of(&good).speaking(version).client());
             tls.shake().expect("a good peer");
@@ -119,7 +120,7 @@ fn a_listed_peer_that_answers_for_another_peer_s_target_is_refused() {
         "{{ address = \"{}\", peer = \"hospital-a\" }}",
         loopback(port)
     );
-    // For the route and for a called title of its own.
+    // For the route and for a called title with its own targets.
     for by_title in [false, true] {
         let out = site(&pki)
             .originate(
@@ -141,7 +142,7 @@ fn a_listed_peer_that_answers_for_another_peer_s_target_is_refused() {
                 ),
         };
         let gateway = out.start();
-        // B is B, and nothing is wrong with it but that its connection was led here.
+        // B is genuine; the only fault is that its connection was redirected here.
         let (at_server, at_application) = meet(entry, &listener, &Peer::of(&of_b(&pki, &[B])));
         assert_eq!(at_server, (Vec::new(), TlsEnd::Alert(Alert::AccessDenied)));
         assert!(at_application.end.is_failure(), "{at_application:?}");
@@ -200,7 +201,7 @@ fn a_bound_title_opens_to_any_identity_that_the_certificate_proves() {
         "dns:pacs-gw.a.example".to_owned(),
         format!("uri:{uri}"),
     ];
-    // The key counts where it is not among the peer's identities, too.
+    // A `sha256:` key also counts if it is not among the peer's identities.
     for owner in names.iter().chain([&key]) {
         let (door, target) = (free_port(), Witness::start());
         let gateway = Site::new(&pki, OWN)
@@ -216,7 +217,7 @@ fn a_bound_title_opens_to_any_identity_that_the_certificate_proves() {
     }
 }
 
-/// Two routes of one gateway, which differ in their service alone.
+/// Two routes of one gateway that differ only in their service.
 #[test]
 fn a_connection_that_is_led_to_another_route_is_refused_by_both_ends() {
     let pki = Pki::new();
@@ -231,7 +232,7 @@ fn a_connection_that_is_led_to_another_route_is_refused_by_both_ends() {
         .name("worklist")
         .set("service", "\"worklist\"")
         .start();
-    // What was meant for the archive leads to the worklist.
+    // A connection for the archive is redirected to the worklist.
     let led_astray = [(to_worklist, false), (to_archive, true)];
     for (port, arrives) in led_astray {
         let entry = free_port();
@@ -264,7 +265,7 @@ fn a_connection_that_is_led_to_another_route_is_refused_by_both_ends() {
         worklist.assert_alone("another route");
         hospital.stop();
     }
-    // A client of another make, which names no service, has no way in; one that does, has.
+    // A client of another vendor that names no service is refused; one that names it is accepted.
     let foreign = Peer::of(&pki.leaf(A));
     let (received, end) = knock(to_worklist, &foreign, MARKER);
     assert_eq!(received, b"");
@@ -331,12 +332,12 @@ fn a_revoked_peer_is_refused_by_the_list_of_its_own_table() {
         wait_for_reason(&gateway, "in", &["is revoked"]);
     }
     target.assert_alone("a revoked peer");
-    // B has no list, and A's says nothing of it.
+    // B has no revocation list, and A's list does not concern B.
     Tls::connect(door, Peer::of(&of_b(&pki, &[B])).client()).expect_shake();
     gateway.stop();
 }
 
-/// Lets an application speak to a server through the gateway: what each of them got.
+/// Sends through the gateway from an application to a server; returns what each of them received.
 fn meet(entry: u16, listener: &TcpListener, server: &Peer) -> ((Vec<u8>, TlsEnd), Received) {
     std::thread::scope(|scope| {
         let application = scope.spawn(|| offer_marker(entry));
@@ -350,7 +351,7 @@ fn meet(entry: u16, listener: &TcpListener, server: &Peer) -> ((Vec<u8>, TlsEnd)
     })
 }
 
-/// What a good server receives.
+/// The bytes that a good server receives.
 fn serve(entry: u16, listener: &TcpListener, server: &Peer) -> Vec<u8> {
     std::thread::scope(|scope| {
         let application = scope.spawn(|| offer_marker(entry));
@@ -367,7 +368,7 @@ fn serve(entry: u16, listener: &TcpListener, server: &Peer) -> Vec<u8> {
 fn a_probe_finds_a_target_down_where_another_peer_answers() {
     let pki = Pki::new();
     let (port, target) = (free_port(), Witness::start());
-    // The gateway of hospital B, at an address that this site takes for that of hospital A.
+    // The gateway of hospital B, at an address that this site believes to be hospital A's.
     let other = Site::with_identity(&of_b(&pki, &[B]))
         .peer("region", &[format!("dns:{OWN}")], &pki.trust())
         .terminate(loopback(port), loopback(target.port), &["region"])

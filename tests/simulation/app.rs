@@ -1,4 +1,4 @@
-//! The applications at both ends: what they send, how they read, how they leave, and what they saw.
+//! The applications at both ends: what they send, how they read and end, and what they saw.
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -13,33 +13,33 @@ use crate::payload::Payload;
 use crate::socket::SimSocket;
 use crate::world::World;
 
-/// What an application does.
+/// The behaviour of an application.
 #[derive(Debug, Clone)]
 pub(crate) struct Script {
-    /// Octets that it wants to send.
+    /// The number of bytes to send.
     pub(crate) amount: u64,
-    /// The most that it hands over or takes at once.
+    /// The maximum number of bytes that it sends or reads at once.
     pub(crate) chunk_max: usize,
-    /// How long it thinks between chunks at most.
+    /// The maximum pause between chunks.
     pub(crate) think_max: Duration,
-    /// Which direction it sees to first.
+    /// The direction that it handles first.
     pub(crate) order: Order,
     /// When it ends its own direction.
     pub(crate) end: End,
-    /// When it resets the connection, whatever it was about to do.
+    /// When it resets the connection, whatever its state.
     pub(crate) leaves_at: Option<Duration>,
-    /// Behind how many octets it resets the connection.
+    /// The number of bytes after which it resets the connection.
     pub(crate) leaves_behind: Option<u64>,
-    /// How long it keeps its socket open when it was told of the end in words.
+    /// How long it keeps its socket open after a PDU that ends the association.
     pub(crate) stays: Duration,
 }
 
-/// Which direction an application sees to first.
+/// The direction that an application handles first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Order {
     /// Both at once.
     Both,
-    /// It sends all before it reads.
+    /// It sends everything before it reads.
     SendThenReceive,
     /// It reads to the end before it sends.
     ReceiveThenSend,
@@ -48,11 +48,11 @@ pub(crate) enum Order {
 /// When an application ends its own direction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum End {
-    /// When it has sent all.
+    /// When it has sent everything.
     Finish,
-    /// When the other has ended its direction, and all is sent.
+    /// When the other side has ended its direction, and everything is sent.
     AfterPeer,
-    /// Never: it waits to be told.
+    /// Never: it waits for the end of the connection.
     Never,
 }
 
@@ -71,37 +71,37 @@ impl Default for Script {
     }
 }
 
-/// What an application did and saw.
+/// The actions and observations of an application.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Story {
-    /// Octets that its socket took.
+    /// The bytes that its socket accepted.
     pub(crate) sent: u64,
-    /// It ended its direction in order.
+    /// It ended its direction cleanly.
     pub(crate) finished: bool,
     /// It reset the connection by itself.
     pub(crate) left: bool,
-    /// Octets that it read.
+    /// The bytes that it read.
     pub(crate) received: u64,
-    /// The place of the first octet that was not what the other end sent there.
+    /// The position of the first byte that differs from what the other end sent.
     pub(crate) altered: Option<u64>,
-    /// Octets of an A-ASSOCIATE-RJ or A-ABORT that it read between two PDUs, or instead of the first.
+    /// The bytes of an A-ASSOCIATE-RJ or A-ABORT that it read between two PDUs, or instead of the first.
     pub(crate) words: Vec<u8>,
-    /// It read the other end's orderly end.
+    /// It read a clean end of the other side.
     pub(crate) ended: bool,
-    /// That failure came to it as it sent, so it did not read what may have lain there.
+    /// The failure came from a send, so it did not read the bytes that may have been received.
     pub(crate) gave_up: bool,
-    /// The failure that it saw, were it the reset of the connection or words of the gateway's.
+    /// The failure that it saw: a reset of the connection, or a PDU of the gateway.
     pub(crate) told: Option<io::ErrorKind>,
 }
 
 impl Story {
-    /// Both directions ended in order as far as it could see, so it closed and left.
+    /// Both directions ended cleanly as far as it saw, so it closed.
     pub(crate) fn is_over(&self) -> bool {
         self.finished && self.ended
     }
 }
 
-/// Runs an application to its end. `streams` are what it sends and what it is to receive.
+/// Runs an application to its end. `streams` are the bytes that it sends and those that it expects.
 pub(crate) async fn run(
     world: Rc<World>,
     socket: SimSocket,
@@ -172,7 +172,7 @@ impl Application {
         }
     }
 
-    // An association goes on when the other side has opened it too.
+    // An association continues after the other side has opened it as well.
     fn may_go_on(&self) -> bool {
         let story = self.story.borrow();
         let is_open = story.received >= self.streams[1].opening();
@@ -260,7 +260,7 @@ impl Application {
         }
     }
 
-    // Words that are not whole, or others than these, are no word but an altered stream.
+    // Incomplete PDUs, or others than these, are an altered stream.
     async fn heard_words(&self) {
         let is_good = matches!(
             self.story.borrow().words[..],
@@ -302,7 +302,7 @@ impl Application {
         }
     }
 
-    // A failure on one direction ends the connection, as it does for any application.
+    // A failure in one direction ends the connection, as for any application.
     fn broke(&self, error: &io::Error) {
         if self.is_there() {
             self.story.borrow_mut().told = Some(error.kind());

@@ -1,5 +1,5 @@
-//! An archive that goes, at any moment and in any way: the application that asked it for an association is
-//! rejected before there was an answer, and told of an abort after it.
+//! An archive that closes at any moment and in any way: the application is rejected if the archive had not
+//! answered yet, and receives an abort afterwards.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::seeds::TLS;
 use crate::site::by_address;
 use crate::socket::REFUSING_PORT;
 
-/// Longer than its answer and its first data.
+/// Longer than the archive's answer and its first data.
 const SOME_PDUS: u64 = 420;
 
 #[test]
@@ -26,7 +26,7 @@ fn an_archive_that_cannot_be_reached_is_a_rejection() {
 }
 
 #[test]
-fn an_archive_that_closes_in_order_before_or_after_it_answered_is_a_rejection_or_an_abort() {
+fn an_archive_that_closes_cleanly_before_or_after_its_answer_is_a_rejection_or_an_abort() {
     for modes in TLS {
         for amount in 0..SOME_PDUS {
             let mut scenario = asking(amount + 1, modes);
@@ -50,11 +50,11 @@ fn an_archive_that_resets_before_or_after_it_answered_is_a_rejection_or_an_abort
 }
 
 #[test]
-fn an_archive_that_resets_while_it_is_asked_is_a_rejection() {
+fn an_archive_that_resets_before_its_answer_is_a_rejection() {
     for modes in TLS {
         for at in 0..200 {
             let mut scenario = asking(at + 1, modes);
-            // It reads a few bytes at a time and never answers.
+            // The archive reads a few bytes at a time and never answers.
             scenario.natures.last_mut().expect("wires").transfer_max = 7;
             scenario.scripts[1].amount = 0;
             scenario.scripts[1].chunk_max = 5;
@@ -78,7 +78,7 @@ fn an_archive_that_closes_at_any_time_while_the_application_sends_is_a_rejection
     }
 }
 
-// An application that asks for an association and waits, and an archive that never ends it.
+// An application that requests an association and waits, and an archive that never ends it.
 fn asking(seed: u64, modes: &[Mode]) -> Scenario {
     let mut scenario = Scenario::calm(seed, modes, Protocol::Dicom);
     scenario.scripts = [5000, 20_000].map(|amount| Script {
@@ -95,7 +95,7 @@ fn expect_told(scenario: &Scenario, how: &str) {
     assert!(is_told(scenario, &report), "{how}: {report:#?}");
 }
 
-// In words between two PDUs, by a reset inside of one. What it sends may meet the reset first.
+// With a PDU between two PDUs, with a reset inside one. The application's bytes may meet the reset first.
 fn is_told(scenario: &Scenario, report: &Report) -> bool {
     let answers = Payload::new(scenario.seed, 1, true);
     let is_between = answers.is_between(report.a.received);

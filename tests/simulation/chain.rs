@@ -1,4 +1,4 @@
-//! A run: application A, a chain of gateways, application B, and what became of them.
+//! A run: application A, a chain of gateways, application B, and the result.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -22,24 +22,24 @@ use crate::socket::{APPLICATION_PORT, Arrival, GATEWAY_PORT, Shared, SimNetwork,
 use crate::wire::Nature;
 use crate::world::{Faults, Flaw, World};
 
-/// Everything that decides how a run goes.
+/// The settings that decide the course of a run.
 #[derive(Debug, Clone)]
 pub(crate) struct Scenario {
-    /// What all chance follows from.
+    /// The seed of all random choices.
     pub(crate) seed: u64,
     /// The gateways from application A on, one or more.
     pub(crate) modes: Vec<Mode>,
-    /// What all routes carry.
+    /// The protocol of all routes.
     pub(crate) protocol: Protocol,
-    /// How it is looked at.
+    /// How the routes observe it.
     pub(crate) observe: Observe,
-    /// Targets that the first gateway tries before the good one.
+    /// Targets that the first gateway tries before the right one.
     pub(crate) bad_targets: Vec<Target>,
-    /// The good target by this name rather than its address.
+    /// The name of the right target, in place of its address.
     pub(crate) by_name: Option<&'static str>,
-    /// In place of the good target, at the last gateway.
+    /// In place of the right target, at the last gateway.
     pub(crate) last_target: Option<Target>,
-    /// All routes' deadlines.
+    /// The deadlines of all routes.
     pub(crate) timeouts: Timeouts,
     /// Large buffers of each core.
     pub(crate) buffers: usize,
@@ -47,7 +47,7 @@ pub(crate) struct Scenario {
     pub(crate) pipes: usize,
     /// The record layer of each gateway.
     pub(crate) layers: Vec<RecordLayer>,
-    /// Records that a key seals before it is updated.
+    /// Records after which a key is updated.
     pub(crate) key_records: u64,
     /// The wires, one more than there are gateways.
     pub(crate) natures: Vec<Nature>,
@@ -55,58 +55,58 @@ pub(crate) struct Scenario {
     pub(crate) scripts: [Script; 2],
     /// How operations fail.
     pub(crate) faults: Faults,
-    /// What the network does, to which wire, and when.
+    /// What the network does, on which wire, and when.
     pub(crate) disturbances: Vec<(Duration, usize, Disturbance)>,
-    /// When the drain of all gateways begins.
+    /// When all gateways begin to drain.
     pub(crate) drain_at: Option<Duration>,
     /// When the drain of all gateways is over.
     pub(crate) stop_at: Option<Duration>,
-    /// When an operator ends the connections of the first gateway.
+    /// The faults of the gateways' sockets.
     pub(crate) end_at: Option<Duration>,
     /// How the gateways' sockets are wrong.
     pub(crate) flaw: Option<Flaw>,
 }
 
-/// What the network does to a wire.
+/// What the network does on a wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Disturbance {
     /// It resets both ends.
     Cut,
-    /// It carries nothing any more.
+    /// It stops carrying bytes.
     Die,
 }
 
-/// What became of a run.
+/// The result of a run.
 #[derive(Debug, Default)]
 pub(crate) struct Report {
     /// Application A.
     pub(crate) a: Story,
-    /// Application B, once for each connection that reached it, in their order.
+    /// Application B, once for each connection that reached it, in order.
     pub(crate) b: Vec<Story>,
-    /// The gateways' accounts, each with its place in the chain, in the order of their ends.
+    /// The summaries of the gateways, each with its position in the chain, in the order of their ends.
     pub(crate) accounts: Vec<(usize, ConnectionSummary)>,
-    /// What the gateways reported while connections were open, each with its place in the chain.
+    /// The reports of the gateways while connections were open, each with its position in the chain.
     pub(crate) events: Vec<(usize, Event)>,
-    /// What was seen to be wrong while it ran.
+    /// The violations that were found during the run.
     pub(crate) violations: Vec<String>,
     /// Operations that the gateways began.
     pub(crate) operations: u64,
-    /// A digest of all that happened.
+    /// A digest of all events.
     pub(crate) trace: u64,
 }
 
-/// Runs must end by themselves within this time of the virtual clock.
+/// Runs must end by themselves within this virtual time.
 const END: Duration = Duration::from_secs(4 * 3600);
 
 impl Scenario {
-    /// Runs it to its end on a clock of its own.
+    /// Runs the scenario to its end on its own clock.
     pub(crate) fn run(&self) -> Report {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time()
             .start_paused(true)
             .build()
             .expect("a runtime without I/O");
-        // Made inside, where the clock is the runtime's.
+        // Made inside, because the clock belongs to the runtime.
         LocalSet::new().block_on(&runtime, async { Run::new(self).complete().await })
     }
 }
@@ -293,7 +293,7 @@ impl<'s> Run<'s> {
         }
     }
 
-    // All pipes are there again, and nothing is in them.
+    // All pipes are returned, and empty.
     fn check_pipes(&self, place: usize, site: &Site) {
         let make = || Ok(SimPipe::default());
         let lent: Vec<_> = (0..site.pipes)
@@ -306,7 +306,7 @@ impl<'s> Run<'s> {
         }
     }
 
-    // All that was lent is back, and nothing counts as open.
+    // All resources are returned, and no connection counts as open.
     fn check_sites(&self) {
         for (place, site) in self.sites.iter().enumerate() {
             self.check_pipes(place, site);

@@ -1,4 +1,4 @@
-//! What a receiver gets that reads, of a stream that is cut.
+//! What a receiver that reads gets of a stream that is cut.
 
 use std::time::Duration;
 
@@ -8,9 +8,9 @@ use crate::app::{End, Script};
 use crate::chain::Scenario;
 use crate::oracle::judge;
 
-/// Linux lets an application read behind a reset what had arrived before; others throw it away.
+/// Linux lets an application read bytes that arrived before a reset; other systems drop them.
 #[test]
-fn a_receiver_gets_all_before_a_reset_though_its_system_throws_away_what_it_has_not_read() {
+fn a_receiver_gets_all_bytes_before_a_reset_although_its_system_drops_unread_bytes() {
     for at in 1..=150 {
         let mut scenario = Scenario::calm(at, &[Mode::Originate, Mode::Terminate], Protocol::Tcp);
         scenario.natures[2].keeps_data_behind_reset = false;

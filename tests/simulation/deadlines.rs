@@ -1,4 +1,4 @@
-//! Deadlines and the drain, on the virtual clock: to the second, and told at both ends.
+//! Deadlines and the drain, on the virtual clock: exact to the second, and visible at both ends.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ fn silence_for_the_idle_time_ends_a_tcp_connection() {
         let mut scenario = waiting(modes, Protocol::Tcp);
         scenario.timeouts.idle = Some(Duration::from_secs(600));
         let report = judged(&scenario);
-        // Whichever gateway's clock began first ends it.
+        // The gateway whose clock began first ends it.
         let account = ended_by(&report, |reason| {
             *reason == Reason::Deadline(Deadline::Idle)
         });
@@ -43,12 +43,12 @@ fn a_stream_that_moves_now_and_then_is_not_idle() {
 
 #[test]
 fn a_slow_reader_is_not_idle_while_it_takes_bytes() {
-    // One gateway alone: before a second one, the first has nothing left to move and is idle.
+    // Only one gateway: before a second one, the first has nothing left to move and is idle.
     let mut scenario = Scenario::calm(3, &[Mode::Passthrough], Protocol::Tcp);
     scenario.timeouts.idle = Some(Duration::from_secs(10));
     scenario.scripts[0].amount = 200_000;
     scenario.scripts[0].chunk_max = 100_000;
-    // About 500 octets a second, out of a batch that the gateway holds whole.
+    // About 500 bytes per second, of a batch that the gateway holds completely.
     scenario.natures[1].capacity = 4096;
     scenario.scripts[1].chunk_max = 1000;
     scenario.scripts[1].think_max = Duration::from_secs(2);
@@ -57,7 +57,7 @@ fn a_slow_reader_is_not_idle_while_it_takes_bytes() {
 }
 
 #[test]
-fn an_application_that_says_nothing_is_told_after_the_first_byte_deadline() {
+fn a_silent_application_is_rejected_after_the_first_byte_deadline() {
     for modes in [THROUGH_TLS, &[Mode::Passthrough]] {
         let report = judged(&waiting(modes, Protocol::Mllp));
         let account = ended_by(&report, |reason| {
@@ -73,8 +73,8 @@ fn a_connection_that_only_one_side_ever_finishes_is_ended_at_last() {
     for modes in [THROUGH_TLS, &[Mode::Passthrough]] {
         let mut scenario = Scenario::calm(4, modes, Protocol::Tcp);
         scenario.scripts[1].end = End::Never;
-        // Application B is as good as gone: it has read the end and looks at its socket no more, so
-        // nobody can tell it; what must end is all between.
+        // Application B is practically gone: it has read the end and no longer reads its socket, so it cannot
+        // be notified; everything between must end.
         let report = scenario.run();
         let forsaken = Reason::Deadline(Deadline::HalfClosed);
         let account = ended_by(&report, |reason| *reason == forsaken);
@@ -86,7 +86,7 @@ fn a_connection_that_only_one_side_ever_finishes_is_ended_at_last() {
 }
 
 #[test]
-fn the_end_of_the_drain_is_told_at_both_ends() {
+fn the_end_of_the_drain_is_seen_at_both_ends() {
     for modes in [THROUGH_TLS, &[Mode::Passthrough]] {
         let mut scenario = waiting(modes, Protocol::Tcp);
         scenario.stop_at = Some(Duration::from_secs(90));
@@ -158,7 +158,7 @@ fn an_application_hears_within_four_seconds_that_no_target_can_be_reached() {
             unknown.clone(),
             silent.clone(),
         ];
-        // The good one is silent too.
+        // The right target is silent as well.
         scenario.by_name = None;
         scenario.last_target = Some(silent.clone());
         let report = judged(&scenario);
@@ -201,14 +201,14 @@ fn an_address_that_is_silent_or_slow_holds_up_no_connection() {
 }
 
 #[test]
-fn a_wrong_record_is_told_to_the_peer_by_an_alert() {
+fn a_wrong_record_is_answered_by_an_alert() {
     for seed in 1..=20 {
         let mut scenario = Scenario::calm(seed, THROUGH_TLS, Protocol::Tcp);
         for script in &mut scenario.scripts {
             script.amount = 40_000;
             script.end = End::Never;
         }
-        // Far behind the handshake, on its way to the acceptor.
+        // Long after the handshake, in transit to the acceptor.
         scenario.natures[1].altered = Some((1, 20_000));
         let report = judged(&scenario);
         for (place, account) in &report.accounts {
@@ -224,13 +224,13 @@ fn a_wrong_record_is_told_to_the_peer_by_an_alert() {
     }
 }
 
-/// The alert is sealed with the next number of its key. A record that is sealed before it and sent behind
-/// it, or the other way round, makes it unreadable: the peer would report a bad record of ours.
+/// The alert is sealed with the next number of its key. If a record is sealed before the alert and sent after
+/// it, or the other way round, the alert is unreadable: the peer would report a bad record of the gateway.
 #[test]
 fn an_alert_is_read_by_the_peer_though_its_own_stream_is_full_of_records() {
     for seed in 1..=300 {
         let mut scenario = Scenario::calm(seed, THROUGH_TLS, Protocol::Tcp);
-        // A key update before each batch, and a wire that takes little: the way out is often held up.
+        // A key update before each batch, and a wire with little room: the way out is often blocked.
         scenario.key_records = 1;
         scenario.natures[1].capacity = 1000 + 37 * seed as usize;
         scenario.natures[1].transfer_max = 700;
@@ -277,7 +277,7 @@ fn a_peer_that_drips_its_handshake_is_ended_at_the_deadline() {
     assert!(report.a.told.is_some() && report.b.is_empty(), "{report:?}");
 }
 
-// Applications that say nothing and wait to be told.
+// Applications that send nothing and wait for the end.
 fn waiting(modes: &[Mode], protocol: Protocol) -> Scenario {
     let mut scenario = Scenario::calm(1, modes, protocol);
     for script in &mut scenario.scripts {

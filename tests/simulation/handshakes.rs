@@ -22,20 +22,20 @@ use crate::world::{Fault, Faults, World};
 
 const LIMIT: Duration = Duration::from_secs(5);
 
-/// How both ends fared, connector first, and how many operations it took.
+/// The result of both ends, connector first, and the number of operations.
 struct Outcome {
     ends: [Result<Secured, Failed>; 2],
     operations: u64,
 }
 
 #[test]
-fn a_handshake_in_single_octets_and_failures_that_pass_succeeds() {
+fn a_handshake_in_single_bytes_with_temporary_failures_succeeds() {
     for seed in 1..=30 {
         let faults = Faults {
             passing_per_mille: 5,
             at: None,
         };
-        let outcome = shake(seed, &single_octets(), faults, Duration::MAX);
+        let outcome = shake(seed, &single_bytes(), faults, Duration::MAX);
         assert!(outcome.ends.iter().all(Result::is_ok), "seed {seed}");
     }
 }
@@ -66,7 +66,7 @@ fn each_operation_that_fails_in_a_handshake_ends_it_for_both() {
             };
             let outcome = shake(1, &wire(), faults, LIMIT);
             let [connector, acceptor] = outcome.ends.map(|end| end.map(drop));
-            // The connector may have said its last word before it hears that it was not heard.
+            // The connector may have sent its last flight before it learns that the handshake failed.
             assert!(acceptor.is_err(), "operation {at}, {cause:?}");
             if let Err(failed) = connector {
                 assert!(
@@ -83,7 +83,7 @@ fn a_handshake_that_drips_ends_at_its_deadline_at_both_ends() {
     let drip = Duration::from_millis(20);
     let nature = Nature {
         pause: (drip, drip),
-        ..single_octets()
+        ..single_bytes()
     };
     let outcome = shake(1, &nature, Faults::default(), LIMIT);
     let deadlines = outcome.ends.iter().filter(|end| {
@@ -95,7 +95,7 @@ fn a_handshake_that_drips_ends_at_its_deadline_at_both_ends() {
 }
 
 #[test]
-fn an_octet_altered_anywhere_in_a_handshake_ends_it() {
+fn a_byte_altered_anywhere_in_a_handshake_ends_it() {
     let mut succeeded = Vec::new();
     for towards in [0, 1] {
         for position in (0..1800).step_by(7) {
@@ -110,16 +110,16 @@ fn an_octet_altered_anywhere_in_a_handshake_ends_it() {
             }
         }
     }
-    // The version in a record's header says nothing and is not looked at (RFC 8446 section 5.1), nor
-    // is what stands in a change_cipher_spec; everything else is under the transcript's hash.
+    // The version in a record's header has no meaning and is not read (RFC 8446 section 5.1), and neither is
+    // the content of a change_cipher_spec; all other bytes are covered by the transcript hash.
     assert!(succeeded.len() < 12, "{succeeded:?}");
 }
 
-/// Goal: what a server has to send counts as memory of the client that makes it wait.
-/// Method: a client sends its hello and reads nothing, over a wire that holds less than the server's
-/// flight; the bytes that the server notes.
+/// Goal: the bytes that a server must send count as memory of the client that makes it wait. Method: a client
+/// sends its hello and reads nothing, over a wire that holds less than the server's flight; the recorded
+/// bytes of the server are checked.
 #[test]
-fn a_flight_that_the_client_does_not_read_counts_as_what_the_handshake_holds() {
+fn a_flight_that_the_client_does_not_read_counts_as_memory_of_the_handshake() {
     let nature = Nature {
         capacity: 400,
         ..wire()
@@ -144,7 +144,7 @@ fn a_flight_that_the_client_does_not_read_counts_as_what_the_handshake_holds() {
     assert!(flight > hello + 400, "{held:?}");
 }
 
-/// Notes what a handshake holds.
+/// Records the memory of a handshake.
 #[derive(Default)]
 struct Holding(RefCell<Vec<usize>>);
 
@@ -177,7 +177,7 @@ fn wire() -> Nature {
     Scenario::calm(0, &[Mode::Passthrough], gateway::config::Protocol::Tcp).natures[0].clone()
 }
 
-fn single_octets() -> Nature {
+fn single_bytes() -> Nature {
     Nature {
         transfer_max: 1,
         ..wire()
@@ -210,7 +210,7 @@ fn shake(seed: u64, nature: &Nature, faults: Faults, limit: Duration) -> Outcome
     LocalSet::new().block_on(&paused(), run)
 }
 
-// A socket whose handshake failed goes at once, as the relay lets it go; one that succeeded stays.
+// The socket of a failed handshake is dropped at once, as in the relay; one that succeeded stays.
 async fn end(
     _: &Rc<World>,
     socket: SimSocket,

@@ -1,10 +1,10 @@
-//! The simulation tier: the relay and the handshake on sockets in memory, under seeded faults and a
-//! virtual clock, with one oracle: whole or told.
+//! The simulation tier: the relay and the handshake on sockets in memory, under seeded faults and a virtual
+//! clock, with one oracle: complete or visibly broken.
 //!
-//! `wire` is a TCP connection, `socket` the gateway's verbs over it, `world` the chance and the
-//! faults, `app` the applications, `payload` what they say, `site` the gateways, `chain` one run of all of them, `oracle` what
-//! must hold of it, and `seeds` many runs. Nothing but the gateways is real, and they are all real:
-//! rustls, certificates and buffers included.
+//! `wire` is a TCP connection, `socket` the gateway's operations on it, `world` the random choices and the
+//! faults, `app` the applications, `payload` their bytes, `site` the gateways, `chain` one run of all of
+//! them, `oracle` the rules for it, and `seeds` many runs. Only the gateways are real, with rustls,
+//! certificates and buffers.
 
 mod app;
 mod chain;

@@ -1,5 +1,4 @@
-//! The oracle can fail: gateways with sockets that are wrong are caught, and so is wrong use of good
-//! ones.
+//! The oracle can fail: it detects gateways with faulty sockets, and wrong use of correct ones.
 
 use std::time::Duration;
 
@@ -15,7 +14,7 @@ use crate::socket::{SimPipe, SimSocket, pair};
 use crate::world::{Faults, Flaw, World};
 
 #[test]
-fn the_oracle_catches_an_abort_that_ends_in_order() {
+fn the_oracle_catches_an_abort_that_ends_cleanly() {
     expect_caught(Flaw::AbortsInOrder, &TLS, "short and orderly");
     expect_caught(Flaw::AbortsInOrder, &PASSTHROUGH, "short and orderly");
 }
@@ -31,7 +30,7 @@ fn the_oracle_catches_bytes_sent_twice() {
 }
 
 #[test]
-fn the_oracle_catches_an_altered_octet() {
+fn the_oracle_catches_an_altered_byte() {
     expect_caught(Flaw::Alters, &PASSTHROUGH, "altered");
 }
 
@@ -41,7 +40,7 @@ fn the_oracle_catches_bytes_that_are_thrown_away_by_a_reset() {
     expect_caught(Flaw::HidesQueue, &PASSTHROUGH, "not received");
 }
 
-// Linux reads so where a send was told of the reset before: the ring's sockets must not.
+// Linux reads this if the reset was reported to a send before: the ring's sockets must not.
 #[test]
 fn the_oracle_catches_a_reset_that_reads_as_an_end() {
     expect_caught(Flaw::ReadsResetAsEnd, &TLS, "short and orderly");
@@ -87,7 +86,7 @@ fn two_reads_at_a_time_are_caught() {
 
 #[test]
 fn a_seed_replays_to_the_last_operation() {
-    // What rustls makes of an altered key share depends on the key, which is another each time.
+    // The reaction of rustls to an altered key share depends on the key, which is different each time.
     let is_same = |scenario: &Scenario| scenario.natures.iter().all(|n| n.altered.is_none());
     for seed in (1..=100).filter(|seed| is_same(&Scenario::random(*seed, &TLS))) {
         let traces = [(); 2].map(|()| Scenario::random(seed, &TLS).run().trace);
@@ -97,7 +96,7 @@ fn a_seed_replays_to_the_last_operation() {
     assert_ne!(other(1), other(2));
 }
 
-// Bytes that pass through are copied where there is no pipe.
+// Passthrough bytes are copied if there is no pipe.
 fn expect_caught(flaw: Flaw, chains: &[&[Mode]], as_what: &str) {
     for pipes in [0, 2] {
         let caught = (1..=300).find(|seed| {

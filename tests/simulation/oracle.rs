@@ -1,15 +1,15 @@
-//! Whole or told: what must hold of every run, whatever happened in it.
+//! Complete or visibly broken: the rules that hold for every run.
 //!
-//! Each direction either arrived whole (the receiver read exactly what was sent, and then an orderly
-//! end, after the sender had ended it), or both applications that were still there saw a failure.
-//! Never short and orderly, never altered, never more. A rejection or an abort between two PDUs of
-//! DICOM is a failure like a reset. An application is not there any more when it
-//! reset the connection itself, or when it had ended its own direction and read the other's orderly
-//! end: it has closed then, and TCP knows no way to reach it.
+//! Each direction either arrived completely (the receiver read exactly the sent bytes, and then a clean end,
+//! after the sender had ended it), or both applications that were still running saw a failure. A stream is
+//! never short with a clean end, never altered, never longer. A rejection or an abort between two DICOM PDUs
+//! is a failure like a reset. An application is no longer running when it reset the connection itself, or
+//! when it had ended its own direction and read the other's clean end: it has then closed, and TCP cannot
+//! reach it.
 //!
-//! And whatever happened, what was authenticated, or read from an application, before the cut was delivered:
-//! an application has received what the gateway next to it counts as passed, and that gateway has dropped
-//! nothing, unless the application was gone or did not take it.
+//! In every run, bytes that were authenticated, or read from an application, before the cut are delivered: an
+//! application has received the bytes that its gateway counts as forwarded, and that gateway has dropped
+//! none, unless the application was gone or did not read them.
 
 use gateway::audit::{ClosedBy, Reason};
 use gateway::config::Mode;
@@ -19,7 +19,7 @@ use crate::app::Story;
 use crate::chain::{Report, Scenario};
 use crate::socket::HALF_SLOW_NAME;
 
-/// What is wrong with a run; empty is good.
+/// The violations of a run; empty for a correct run.
 pub(crate) fn judge(scenario: &Scenario, report: &Report) -> Vec<String> {
     let mut wrong = report.violations.clone();
     let served = served(report);
@@ -30,7 +30,7 @@ pub(crate) fn judge(scenario: &Scenario, report: &Report) -> Vec<String> {
             wrong.extend(direction("A to B", &report.a, b));
             wrong.extend(direction("B to A", b, &report.a));
         }
-        // There was nobody to receive anything, and nobody who could have ended in order.
+        // Nobody was there to receive anything or to end cleanly.
         None => wrong.extend(towards_nobody(report)),
     }
     for (_, stray) in strays {
@@ -45,8 +45,8 @@ pub(crate) fn judge(scenario: &Scenario, report: &Report) -> Vec<String> {
     wrong
 }
 
-// Which of B's connections was used: the last, but for attempts that another address overtook. One of
-// those may have reached B only later, and B may have spoken on it, but it has received nothing.
+// The used connection of B: the last, except for attempts that another address overtook. One of those may
+// have reached B only later, and B may have sent on it, but it has received nothing.
 fn served(report: &Report) -> Option<usize> {
     let is_used = |b: &Story| b.received > 0 || (b.told.is_none() && !b.left);
     let most = || {
@@ -56,7 +56,7 @@ fn served(report: &Report) -> Option<usize> {
     report.b.iter().rposition(is_used).or_else(most)
 }
 
-/// Whether both directions arrived whole.
+/// Whether both directions arrived completely.
 pub(crate) fn is_whole(report: &Report) -> bool {
     let whole = |b: &Story| arrived(&report.a, b) && arrived(b, &report.a);
     served(report).is_some_and(|which| whole(&report.b[which]))
@@ -94,8 +94,8 @@ fn direction(name: &str, sender: &Story, receiver: &Story) -> Vec<String> {
 fn towards_nobody(report: &Report) -> Vec<String> {
     let a = &report.a;
     let mut wrong = Vec::new();
-    // A gateway that stops ends what has not begun. What crosses that end is answered by a reset, which an
-    // application that has closed does not see.
+    // A gateway that stops ends connections that have not begun. Bytes that cross this end are answered by a
+    // reset, which a closed application does not see.
     let mut closes = report.accounts.iter().map(|(_, account)| &account.close);
     let has_crossed = a.is_over() && closes.any(|close| close.reason == Reason::AtRest);
     if a.received > 0 {
@@ -114,11 +114,11 @@ fn accounts(scenario: &Scenario, report: &Report) -> Vec<String> {
     for (place, account) in &report.accounts {
         let mut note = |what: &str| wrong.push(format!("gateway {place}: {what}: {account:?}"));
         let complete = account.close.reason == Reason::Complete;
-        // A failure behind the last octet may still be noted by whoever met it.
+        // A failure after the last byte may still be recorded by the side that met it.
         // An attempt that another address overtook carries nothing.
         let is_overtaken = scenario.by_name == Some(HALF_SLOW_NAME)
             && (account.sealed_bytes, account.opened_bytes) == (0, 0);
-        // All of nothing arrived, and a target that answers nothing is named as that.
+        // All of an empty stream arrived, and a silent target is reported as such.
         let is_unanswered = matches!(account.close.reason, Reason::Unanswered(_)) && sent_by_b == 0;
         if whole && !complete && !is_unanswered && !is_overtaken && scenario.is_calm() {
             note("all arrived, and the account says otherwise");
@@ -135,14 +135,14 @@ fn accounts(scenario: &Scenario, report: &Report) -> Vec<String> {
         };
         let carries_tls = scenario.modes[*place] == Mode::Passthrough
             && scenario.modes.contains(&Mode::Originate);
-        // What the far gateway says to A in its own words is payload to the near one.
+        // A PDU of B's gateway to A is payload for A's gateway.
         let words = report.a.words.len() as u64;
         let to_b = served(report).map_or(0, |which| report.b[which].words.len() as u64);
         let is_all = homeward == sent_by_b || homeward == sent_by_b + words;
         if !carries_tls && (onward > report.a.sent + to_b || homeward > sent_by_b + words) {
             note("more was moved than sent");
         }
-        // Who is told in words is not told all that the other side had sent.
+        // An application that receives a PDU with the reason does not receive all bytes of the other side.
         let is_told = words + to_b > 0;
         if !carries_tls && complete && !is_told && (onward != report.a.sent || !is_all) {
             note("complete, and the counts are not what was sent");
@@ -172,10 +172,10 @@ fn undelivered(scenario: &Scenario, report: &Report) -> Vec<String> {
             let is_gone = receiver.left || receiver.gave_up;
             let keeps = scenario.natures[wire].keeps_data_behind_reset;
             // Deadlines of the gateway's own reset at once.
-            // Who takes a byte now and then has DELIVERY_MAX.
+            // A receiver that reads a byte now and then has DELIVERY_MAX.
             let is_by_time = matches!(account.close.reason, Reason::Deadline(_))
                 || account.duration >= DELIVERY_MAX;
-            // Behind an orderly end the system delivers what is left, as long as the network does.
+            // After a clean end the system delivers the remaining bytes, as long as the network works.
             let is_lost = scenario.is_disturbed(wire) && account.close.reason == Reason::Complete;
             let what = if received < passed && keeps && !is_gone && !is_lost {
                 "counted as passed and not received"

@@ -1,36 +1,36 @@
-//! What applications send, such that every end can compute each octet for itself: noise, or a DICOM
+//! The bytes that applications send, such that every end can compute each byte itself: noise, or a DICOM
 //! association with noise in its data sets.
 
 use std::sync::OnceLock;
 
 use crate::random::octet;
 
-/// What an application sends.
+/// The payload of an application.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Payload {
     seed: u64,
     shape: Shape,
 }
 
-/// How the octets are put together.
+/// The structure of the bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Shape {
-    /// Nothing that anybody would understand.
+    /// Without structure.
     Noise,
-    /// An A-ASSOCIATE PDU, a C-STORE request, and P-DATA-TF PDUs of its data set without end.
+    /// An A-ASSOCIATE PDU, a C-STORE request, and endless P-DATA-TF PDUs of its data set.
     Association { asks: bool },
 }
 
-/// Octets of a P-DATA-TF of the data set, those before its value, and those of one presentation data
-/// value's head among these.
+/// The length of a P-DATA-TF of the data set, of the bytes before its value, and of the header of one
+/// presentation data value.
 const DATA: usize = 1006;
 const HEADS: usize = 12;
 
-/// No first PDU is longer.
+/// The maximum length of a first PDU.
 pub(crate) const OPENING_MAX: u64 = 300;
 
 impl Payload {
-    /// What the application on side `side` of the run sends.
+    /// The payload of the application on side `side` of the run.
     pub(crate) fn new(seed: u64, side: usize, is_dicom: bool) -> Self {
         let shape = match is_dicom {
             true => Shape::Association { asks: side == 0 },
@@ -42,7 +42,7 @@ impl Payload {
         }
     }
 
-    /// The octet at `position`.
+    /// The byte at `position`.
     pub(crate) fn octet(&self, position: u64) -> u8 {
         let Shape::Association { asks } = self.shape else {
             return octet(self.seed, position);
@@ -58,8 +58,8 @@ impl Payload {
         }
     }
 
-    /// Octets that must have come before the other side may go on: none of noise, of an association
-    /// its request or the answer to it.
+    /// The bytes that must have come before the other side may continue: none of noise, and of an association
+    /// its request or reply.
     pub(crate) fn opening(&self) -> u64 {
         match self.shape {
             Shape::Noise => 0,
@@ -67,7 +67,7 @@ impl Payload {
         }
     }
 
-    /// Octets that may be sent before the other side has been heard.
+    /// The bytes that may be sent before the other side has sent something.
     pub(crate) fn unasked(&self) -> u64 {
         match self.shape {
             Shape::Noise => u64::MAX,
@@ -76,7 +76,7 @@ impl Payload {
         }
     }
 
-    /// Whether a PDU ends before `position`, so that somebody else's may come.
+    /// Whether a PDU ends before `position`, so that another sender's PDU may follow.
     pub(crate) fn is_between(&self, position: u64) -> bool {
         let Shape::Association { asks } = self.shape else {
             return false;
@@ -87,10 +87,10 @@ impl Payload {
     }
 }
 
-/// What an association begins with.
+/// The first bytes of an association.
 struct Head {
     octets: Vec<u8>,
-    /// Octets of its first PDU.
+    /// Bytes of its first PDU.
     associate: usize,
 }
 

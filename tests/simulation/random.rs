@@ -1,4 +1,4 @@
-//! Seeded chance, and payload that every end can compute for itself.
+//! Seeded random numbers, and payload that every end can compute itself.
 
 /// A generator whose whole course follows from its seed (splitmix64).
 #[derive(Debug, Clone)]
@@ -39,10 +39,10 @@ impl Random {
     }
 }
 
-/// The octet at `position` of the payload called `stream`. No two streams or stretches are alike, so
-/// that bytes lost, doubled, swapped or strayed from elsewhere are all seen.
+/// The byte at `position` of the payload called `stream`. No two streams or parts are alike, so lost,
+/// doubled, swapped or foreign bytes are all detected.
 pub(crate) fn octet(stream: u64, position: u64) -> u8 {
-    // It begins as MLLP does, so that a route of it takes any.
+    // The stream begins like MLLP, so that an MLLP route accepts it.
     if position == 0 {
         return 0x0b;
     }

@@ -28,7 +28,7 @@ pub(crate) const PASSTHROUGH: [&[Mode]; 2] = [
     &[Mode::Passthrough, Mode::Passthrough],
 ];
 
-/// What ends connections for good.
+/// The ways in which connections end permanently.
 pub(crate) const FATAL: [Errno; 6] = [
     Errno::CONNRESET,
     Errno::PIPE,
@@ -39,7 +39,7 @@ pub(crate) const FATAL: [Errno; 6] = [
 ];
 
 impl Scenario {
-    /// Where nothing goes wrong: applications that speak and end in order, over fast wires.
+    /// Without faults: applications that send and end cleanly, over fast wires.
     pub(crate) fn calm(seed: u64, modes: &[Mode], protocol: Protocol) -> Self {
         let nature = Nature {
             capacity: 64 << 10,
@@ -73,7 +73,7 @@ impl Scenario {
         }
     }
 
-    /// Whatever this seed brings.
+    /// The scenario of this seed.
     pub(crate) fn random(seed: u64, chains: &[&[Mode]]) -> Self {
         let mut random = Random::new(seed);
         let modes = random.pick(chains);
@@ -102,7 +102,7 @@ impl Scenario {
             .collect();
         let narrowest = |nature: &Nature| nature.transfer_max.min(nature.capacity);
         let narrowest = scenario.natures.iter().map(narrowest).min();
-        // Gateways run on Linux, where what arrived before a reset can be read.
+        // Gateways run on Linux, where bytes that arrived before a reset can be read.
         let last = scenario.natures.len() - 1;
         for between in &mut scenario.natures[1..last] {
             between.keeps_data_behind_reset = true;
@@ -118,7 +118,7 @@ impl Scenario {
         scenario
     }
 
-    // More than half of all scenarios have nothing but short transfers and failures that pass.
+    // More than half of all scenarios have only short transfers and temporary failures.
     fn go_wrong(&mut self, random: &mut Random) {
         let soon = |random: &mut Random| {
             let most = random.pick(&[20, 200, 2000]);
@@ -152,8 +152,8 @@ impl Scenario {
         }
     }
 
-    /// Whether the application on side `side` of the run takes all that comes to it on its wire, as long as
-    /// it is there: it reads from the beginning, and nothing but the other side ends what is between.
+    /// Whether the application on side `side` of the run reads all bytes that arrive on its wire, as long as
+    /// it runs: it reads from the beginning, and only the other side ends the connection.
     pub(crate) fn must_take(&self, side: usize, wire: usize) -> bool {
         let reads = self.scripts[side].order != Order::SendThenReceive;
         reads && !self.is_disturbed(wire) && self.faults.at.is_none() && self.stop_at.is_none()
@@ -165,7 +165,7 @@ impl Scenario {
         disturbed.any(|which| which == wire)
     }
 
-    /// Whether nothing but what passes by itself goes wrong.
+    /// Whether there are only temporary faults.
     pub(crate) fn is_calm(&self) -> bool {
         let leaves = |script: &Script| script.leaves_at.is_some() || script.leaves_behind.is_some();
         self.faults.at.is_none()
@@ -184,8 +184,8 @@ impl Script {
     }
 }
 
-// Each waits for the other's first PDU, so both must read from the beginning, and where one waits for
-// the other's end, there must be all of a first PDU.
+// Each waits for the other's first PDU, so both must read from the beginning; if one waits for the other's
+// end, the stream must have a complete first PDU.
 fn converse(scripts: &mut [Script; 2]) {
     let waits = scripts.iter().any(|script| script.end != End::Finish);
     for script in scripts {
@@ -226,7 +226,7 @@ fn scripts(random: &mut Random, amount_max: u64) -> [Script; 2] {
     let mut script = || {
         let most = random.pick(&[1, 60, 5000, 40_000, 40_000, 300_000]);
         let amount = random.below(most.min(amount_max) + 1);
-        // So that no application takes more than some hundred turns for what it has to say.
+        // So that no application needs more than some hundred turns for its bytes.
         let least = usize::try_from(amount / 300 + 1).expect("amounts fit in memory");
         Script {
             amount,
@@ -237,12 +237,12 @@ fn scripts(random: &mut Random, amount_max: u64) -> [Script; 2] {
         }
     };
     let mut scripts = [script(), script()];
-    // Which of the two sees to one direction first, or waits for the other to end; where both did,
-    // they would wait for each other for ever.
+    // Which of the two handles one direction first, or waits for the other to end; if both did, they would
+    // wait for each other forever.
     let which = random.length(2) - 1;
     match random.below(5) {
         0 => scripts[which].order = Order::SendThenReceive,
-        // It must be the other that speaks first, and who connects speaks first in DICOM.
+        // The other must send first, and in DICOM the connecting side sends first.
         1 => scripts[1].order = Order::ReceiveThenSend,
         2 => scripts[which].end = End::AfterPeer,
         _ => {}
@@ -250,9 +250,9 @@ fn scripts(random: &mut Random, amount_max: u64) -> [Script; 2] {
     scripts
 }
 
-/// Runs a scenario for each seed and judges it; fails with the seed and what was wrong.
+/// Runs a scenario for each seed and checks it; fails with the seed and the violation.
 ///
-/// `WARDGATE_SEED` replays one seed and shows what happens in it, `WARDGATE_SEEDS` sets how many.
+/// `WARDGATE_SEED` replays one seed and prints its events, `WARDGATE_SEEDS` sets the number of seeds.
 pub(crate) fn explore(count: u64, scenario: impl Fn(u64) -> Scenario) -> Tally {
     let number = |name| Some(std::env::var(name).ok()?.parse::<u64>().expect("a number"));
     let seeds = match number("WARDGATE_SEED") {
@@ -276,17 +276,17 @@ pub(crate) fn explore(count: u64, scenario: impl Fn(u64) -> Scenario) -> Tally {
     tally
 }
 
-/// Octets of an A-ASSOCIATE-RJ or A-ABORT.
+/// Bytes of an A-ASSOCIATE-RJ or A-ABORT.
 const WORDS: usize = 10;
 
 /// How runs ended.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
-    /// Both directions arrived whole.
+    /// Both directions arrived completely.
     pub(crate) whole: u64,
-    /// They did not, and who was there was told.
+    /// They did not, and the remaining applications saw it.
     pub(crate) told: u64,
-    /// An application was told in words.
+    /// An application received a PDU with the reason.
     pub(crate) worded: u64,
     operations: u64,
 }
@@ -302,7 +302,7 @@ impl Tally {
         }
     }
 
-    /// A tier that only ever saw one of the two would show nothing.
+    /// A tier with only one of the two results would prove nothing.
     pub(crate) fn expect_both(&self) {
         if std::env::var_os("WARDGATE_SEED").is_none() {
             let runs = self.whole + self.told;
@@ -310,7 +310,7 @@ impl Tally {
         }
     }
 
-    /// Nor would one in which nobody was told in words.
+    /// The same holds for a tier without any PDU with a reason.
     pub(crate) fn expect_words(&self) {
         if std::env::var_os("WARDGATE_SEED").is_none() {
             let runs = self.whole + self.told;

@@ -29,12 +29,12 @@ use time::{Duration, OffsetDateTime};
 
 use crate::socket::{GATEWAY_PORT, SimNetwork};
 
-/// The name that both gateways are known by.
+/// The DNS name of both gateways.
 const NAME: &str = "gateway.example";
 
 /// A gateway: its route and its core.
 pub(crate) struct Site {
-    /// The route with its means.
+    /// The route with its TLS state.
     pub(crate) route: Arc<Route>,
     /// Its core.
     pub(crate) core: Core<SimNetwork>,
@@ -42,22 +42,22 @@ pub(crate) struct Site {
     pub(crate) buffers: usize,
     /// Pipes of its core.
     pub(crate) pipes: usize,
-    /// Numbers of its connections.
+    /// The numbers of its connections.
     pub(crate) ids: ConnectionIds,
-    /// What it reports while connections are open.
+    /// Its reports while connections are open.
     pub(crate) events: Events,
 }
 
-/// What a gateway's route is.
+/// The settings of a gateway's route.
 #[derive(Debug, Clone)]
 pub(crate) struct Plan {
     /// Its mode.
     pub(crate) mode: Mode,
-    /// What it carries.
+    /// Its protocol.
     pub(crate) protocol: Protocol,
-    /// How it is looked at.
+    /// How it observes.
     pub(crate) observe: Observe,
-    /// Tried in this order.
+    /// The targets, tried in this order.
     pub(crate) targets: Vec<Target>,
     /// Its deadlines.
     pub(crate) timeouts: Timeouts,
@@ -65,9 +65,9 @@ pub(crate) struct Plan {
     pub(crate) buffers: usize,
     /// Pipes of its core.
     pub(crate) pipes: usize,
-    /// Who seals and opens its records.
+    /// The record layer.
     pub(crate) layer: RecordLayer,
-    /// Records that a key seals before it is updated.
+    /// Records after which a key is updated.
     pub(crate) key_records: u64,
 }
 
@@ -127,7 +127,7 @@ impl Site {
     }
 }
 
-/// What a route of DICOM has that allows everything.
+/// A DICOM route that allows everything.
 fn no_rules() -> Dicom {
     Dicom {
         called: None,
@@ -162,7 +162,7 @@ pub(crate) fn by_name(name: &str, port: u16) -> Target {
     }
 }
 
-/// A route's way to shake hands with a gateway of the same authority.
+/// A route's TLS state for a gateway of the same authority.
 pub(crate) fn transport(mode: Mode) -> Transport {
     let made = "an identity that was made for it";
     match mode {
@@ -205,8 +205,8 @@ fn tls() -> RouteTls {
     }
 }
 
-// Ed25519, because its keys and signatures are always as long: the lengths of all flights are then
-// the same in every run, and with them the course of a seed.
+// Ed25519, because its keys and signatures always have the same length: the lengths of all flights, and with
+// them the course of a seed, are then the same in every run.
 fn made() -> &'static (Arc<Identity>, Arc<Trust>) {
     static MADE: OnceLock<(Arc<Identity>, Arc<Trust>)> = OnceLock::new();
     MADE.get_or_init(|| {

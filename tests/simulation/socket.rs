@@ -1,5 +1,5 @@
-//! The verbs in memory: sockets over `wire`, with the pauses, short transfers and failures that
-//! `world` decides on, and a watch over how the gateways use them.
+//! The operations in memory: sockets over `wire`, with the pauses, short transfers and failures that `world`
+//! decides, and a check of their use by the gateways.
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use crate::wire::{Progress, Side, Wire};
 use crate::world::{Flaw, Verb, World};
 
-/// A wire and whoever waits for it to change.
+/// A wire and the tasks that wait for it to change.
 pub(crate) struct Shared {
     pub(crate) wire: RefCell<Wire>,
     changed: Notify,
@@ -28,18 +28,18 @@ pub(crate) struct SimSocket {
     shared: Rc<Shared>,
     side: Side,
     number: usize,
-    // A gateway's: its operations fail by plan, and none of them may be dropped.
+    // A gateway's socket: its operations fail by plan, and none may be dropped.
     is_watched: bool,
     connecting: Option<(Option<Instant>, bool)>,
     is_reading: Cell<bool>,
     is_writing: Cell<bool>,
     is_waiting_to_write: Cell<bool>,
     has_finished: Cell<bool>,
-    // For the flaw that loses the last write.
+    // For the fault that loses the last write.
     kept_back: RefCell<Vec<u8>>,
 }
 
-/// Both ends of a new wire; whichever is watched is a gateway's.
+/// Both ends of a new wire; a watched end belongs to a gateway.
 pub(crate) fn pair(world: &Rc<World>, nature: usize, watched: [bool; 2]) -> [SimSocket; 2] {
     let nature = world.natures[nature].clone();
     let shared = Rc::new(Shared {
@@ -75,7 +75,7 @@ impl SimSocket {
         Rc::clone(&self.shared)
     }
 
-    // Asks until there is an answer. Everything that changes the wire wakes who waits for it.
+    // Asks until there is a result. Every change of the wire wakes the waiting tasks.
     async fn until<T>(
         &self,
         mut ask: impl FnMut(&mut Wire, Instant) -> Progress<T>,
@@ -98,8 +98,8 @@ impl SimSocket {
         }
     }
 
-    // An operation from its beginning to its completion, with time before and after, so that
-    // completions come in another order than their causes.
+    // An operation from its beginning to its completion, with time before and after, so that completions come
+    // in another order than their causes.
     async fn operate<T>(
         &self,
         verb: Verb,
@@ -167,7 +167,7 @@ impl SimSocket {
         wire.write(self.side, bytes, now, random)
     }
 
-    // What the flaws make of a write.
+    // The effect of the faults on a write.
     fn put_flawed(&self, wire: &mut Wire, bytes: &[u8], now: Instant) -> Progress<usize> {
         if self.has_flaw(Flaw::LosesLastWrite) {
             let before = self.kept_back.replace(bytes.to_vec());
@@ -184,7 +184,7 @@ impl SimSocket {
 }
 
 impl SimSocket {
-    // What splice(2) does; it does not wait.
+    // Like splice(2), without waiting.
     fn pour_into(&self, pipe: &SimPipe) -> io::Result<usize> {
         if pipe.held() > 0 {
             let what = format!("socket {}: the pipe is not empty", self.number);
@@ -217,11 +217,11 @@ impl SimSocket {
     }
 }
 
-/// Where bytes wait between two sockets.
+/// Holds bytes between two sockets.
 #[derive(Debug, Default)]
 pub(crate) struct SimPipe(RefCell<Vec<u8>>);
 
-/// Few octets, so that a long stream fills a pipe.
+/// Small, so that a long stream fills a pipe.
 const PIPE_ROOM: usize = 128 << 10;
 
 impl Pipe for SimPipe {
@@ -307,7 +307,7 @@ impl Socket for SimSocket {
         outcome
     }
 
-    // Wires know no delayed acknowledgement.
+    // Wires have no delayed acknowledgements.
     fn acknowledge(&self) {}
 
     fn send_now(&self, words: &[u8]) -> io::Result<()> {
@@ -340,7 +340,7 @@ impl Socket for SimSocket {
         Ok(wire.send_queue(self.side, Instant::now()))
     }
 
-    // Wires that died end by themselves.
+    // Dead wires end by themselves.
     fn set_user_timeout(&self, _: Option<Duration>) {}
 
     async fn wait_readable(&self) -> io::Result<()> {
@@ -423,7 +423,7 @@ impl Socket for SimSocket {
 impl Drop for SimSocket {
     fn drop(&mut self) {
         if self.is_watched && !self.has_finished.get() {
-            // The contract of `Socket`; applications close as the system does.
+            // The contract of `Socket`; applications close like the system does.
             return self.abort();
         }
         let mut wire = self.shared.wire.borrow_mut();
@@ -434,7 +434,7 @@ impl Drop for SimSocket {
     }
 }
 
-/// An operation in flight. A gateway that drops one has lost what it was about to return.
+/// An operation in progress. A gateway that drops one loses its result.
 struct Flight<'s> {
     socket: &'s SimSocket,
     verb: Verb,
@@ -460,7 +460,7 @@ impl Drop for Flight<'_> {
     }
 }
 
-/// A connection that somebody began, on its way to whom it is for.
+/// The access of a gateway to the network; its connections are wires of this nature.
 pub(crate) struct Arrival {
     /// Whose port it is for.
     pub(crate) port: u16,
@@ -478,31 +478,31 @@ pub(crate) struct SimNetwork {
     pub(crate) arrivals: mpsc::UnboundedSender<Arrival>,
 }
 
-/// Nobody listens here: a connection is refused.
+/// No program listens here: a connection is refused.
 pub(crate) const REFUSING_PORT: u16 = 1;
 
-/// Nobody answers here.
+/// No host answers here.
 pub(crate) const SILENT_PORT: u16 = 2;
 
-/// The application behind the last gateway.
+/// The application after the last gateway.
 pub(crate) const APPLICATION_PORT: u16 = 104;
 
-/// Gateways listen here, each at its place in the chain above the first.
+/// Gateways listen here, each at its position in the chain above the first.
 pub(crate) const GATEWAY_PORT: u16 = 2762;
 
 /// A name that cannot be resolved.
 pub(crate) const UNKNOWN_NAME: &str = "unknown.example";
 
-/// A name with an address that never answers before the good one.
+/// A name with an address that never answers before the right one.
 pub(crate) const HALF_SILENT_NAME: &str = "half-silent.example";
 
-/// A name with an address that answers late before the good one, so that both are tried.
+/// A name with an address that answers late before the right one, so that both are tried.
 pub(crate) const HALF_SLOW_NAME: &str = "half-slow.example";
 
-/// Nothing answers here, whatever the port.
+/// No host answers here, on any port.
 const SILENT_ADDRESS: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 
-/// What is at `Ipv4Addr::LOCALHOST` answers here too, but not as soon.
+/// The program at `Ipv4Addr::LOCALHOST` also answers here, but later.
 const SLOW_ADDRESS: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
 
 impl Network for SimNetwork {
@@ -517,7 +517,7 @@ impl Network for SimNetwork {
         let [mut ours, theirs] = pair(&self.world, self.nature, watched);
         let is_silent = port == SILENT_PORT || to.ip() == SILENT_ADDRESS;
         let round_trip = match to.ip() == SLOW_ADDRESS {
-            // Behind 250 ms the next address is tried; one that answers within 50 ms is first then.
+            // After 250 ms the next address is tried; one that answers within 50 ms then comes first.
             true => self.world.random.borrow_mut().pick(&[100, 200, 301, 400]),
             false => self.world.random.borrow_mut().below(50),
         };
@@ -526,7 +526,7 @@ impl Network for SimNetwork {
         self.world.note(ours.number, "connect", port.into());
         if !is_silent && port != REFUSING_PORT {
             let socket = theirs;
-            // Whoever takes arrivals does so until the run is over.
+            // The task that accepts arrivals runs until the run is over.
             let _ = self.arrivals.send(Arrival { port, at, socket });
         }
         Ok(ours)

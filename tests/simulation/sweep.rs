@@ -1,4 +1,4 @@
-//! Each operation made to fail once: every operation of a run without faults, in turn.
+//! Every operation of a run without faults fails once, one after the other.
 
 use std::time::Duration;
 
@@ -16,27 +16,27 @@ const THROUGH_TLS: &[Mode] = &[Mode::Originate, Mode::Terminate];
 const PASSED_THROUGH: &[Mode] = &[Mode::Passthrough];
 
 #[test]
-fn each_operation_that_fails_in_a_tcp_tunnel_is_told_at_both_ends() {
+fn each_operation_that_fails_in_a_tcp_tunnel_is_seen_at_both_ends() {
     fail_each(&scenario(THROUGH_TLS, Protocol::Tcp));
 }
 
 #[test]
-fn each_operation_that_fails_in_an_mllp_tunnel_is_told_at_both_ends() {
+fn each_operation_that_fails_in_an_mllp_tunnel_is_seen_at_both_ends() {
     fail_each(&scenario(THROUGH_TLS, Protocol::Mllp));
 }
 
 #[test]
-fn each_operation_that_fails_in_a_dicom_tunnel_is_told_at_both_ends() {
+fn each_operation_that_fails_in_a_dicom_tunnel_is_seen_at_both_ends() {
     fail_each(&scenario(THROUGH_TLS, Protocol::Dicom));
 }
 
 #[test]
-fn each_operation_that_fails_in_passthrough_is_told_at_both_ends() {
+fn each_operation_that_fails_in_passthrough_is_seen_at_both_ends() {
     fail_each(&scenario(PASSED_THROUGH, Protocol::Mllp));
 }
 
 #[test]
-fn each_operation_that_fails_where_passthrough_copies_is_told_at_both_ends() {
+fn each_operation_that_fails_when_passthrough_copies_is_seen_at_both_ends() {
     fail_each(&without_pipes(PASSED_THROUGH, Protocol::Mllp));
 }
 
@@ -82,14 +82,14 @@ fn fail_each(calm: &Scenario) {
     for at in 1..=operations {
         for cause in FATAL {
             for lasts in [false, true] {
-                // A failure that passes by itself is none.
+                // A temporary failure is not counted as a failure.
                 if lasts || cause != Errno::NOBUFS {
                     told += u64::from(!run(calm, at, Fault { cause, lasts }));
                 }
             }
         }
     }
-    // Only what fails behind the last octet can leave both directions whole.
+    // Only a failure after the last byte can leave both directions complete.
     assert!(told > operations * 5, "{told} of {operations} operations");
 }
 
@@ -104,8 +104,8 @@ fn fail_each_for_a_moment(calm: &Scenario, cause: Errno) {
             told.push(at);
         }
     }
-    // Each of two gateways asks once for the name and the connection (three operations), and once for
-    // shutdown(2) on each of its two sockets.
+    // Each of two gateways resolves the name and connects once (three operations), and calls shutdown(2) on
+    // each of its two sockets.
     assert!(told.len() <= 10, "{cause:?}: operations {told:?}");
 }
 
@@ -116,7 +116,7 @@ fn operations_of(calm: &Scenario) -> u64 {
     report.operations
 }
 
-/// Whether both directions arrived whole.
+/// Whether both directions arrived completely.
 fn run(calm: &Scenario, at: u64, fault: Fault) -> bool {
     let scenario = Scenario {
         faults: Faults {

@@ -1,9 +1,9 @@
-//! One TCP connection in memory: two ends, bytes on their way between them, and every way to end.
+//! One TCP connection in memory: two ends, bytes in transit between them, and every way to end.
 //!
-//! A state machine without tasks: it is asked what would happen at an instant of the virtual clock,
-//! and answers or says when to ask again. It does what Linux does, the awkward parts included: a
-//! reset overtakes data, data that arrived before a reset may or may not still be read, and a socket
-//! that is closed with unread data resets.
+//! A state machine without tasks: the caller asks what would happen at an instant of the virtual clock, and
+//! gets the result or the time of the next question. The wire behaves like Linux, including the awkward
+//! parts: a reset overtakes data, data that arrived before a reset may or may not still be readable, and
+//! closing a socket with unread data resets.
 
 use std::collections::VecDeque;
 use std::io;
@@ -18,24 +18,24 @@ use crate::random::Random;
 /// Which end of a wire: 0 connected, 1 accepted.
 pub(crate) type Side = usize;
 
-/// What a wire is like.
+/// The nature of a wire.
 #[derive(Debug, Clone)]
 pub(crate) struct Nature {
-    /// Octets that may be on their way or unread, in each direction.
+    /// The maximum number of bytes in transit or unread, in each direction.
     pub(crate) capacity: usize,
-    /// The most that one operation moves.
+    /// The maximum that one operation moves.
     pub(crate) transfer_max: usize,
     /// From one end to the other.
     pub(crate) latency_max: Duration,
-    /// How long an operation takes at least and at most, beyond what it waits for.
+    /// The minimum and maximum duration of an operation, beyond what it waits for.
     pub(crate) pause: (Duration, Duration),
-    /// Whether what arrived before a reset can still be read behind it.
+    /// Whether bytes that arrived before a reset can still be read after it.
     pub(crate) keeps_data_behind_reset: bool,
-    /// An octet of the direction towards this end that is altered on its way.
+    /// The position of a byte to this end that is altered in transit.
     pub(crate) altered: Option<(Side, u64)>,
 }
 
-/// What came of asking.
+/// The result of a question.
 pub(crate) enum Progress<T> {
     /// It is done.
     Ready(io::Result<T>),
@@ -52,10 +52,11 @@ pub(crate) struct Wire {
 
 #[derive(Default)]
 struct End {
-    // What the other end has sent and this one has not read.
+    // The bytes that the other end has sent and this end has not read.
     incoming: VecDeque<Segment>,
     queued: usize,
-    // What it had not acknowledged when it reset the connection, and what was sent to it behind its end.
+    // The bytes that were unacknowledged when it reset the connection, and the bytes sent to it after its
+    // end.
     lost: usize,
     sent_to: u64,
     end_arrives: Option<Instant>,
@@ -68,7 +69,7 @@ struct End {
 }
 
 struct Segment {
-    // `None` never arrives: the network died.
+    // `None` never arrives: the network is dead.
     arrives: Option<Instant>,
     bytes: Vec<u8>,
     taken: usize,
@@ -99,7 +100,7 @@ impl End {
         self.incoming.is_empty() && self.end_arrives.is_some_and(|at| at <= now)
     }
 
-    // When a reader should look again, should nothing else happen.
+    // When a reader should ask again if nothing else happens.
     fn next_event(&self) -> Option<Instant> {
         let data = self.incoming.front().and_then(|segment| segment.arrives);
         let reset = self.reset.map(|(at, _)| at);
@@ -129,8 +130,8 @@ impl End {
 }
 
 impl End {
-    // The other system throws away what it has sent and this one has not acknowledged, all of it or what has
-    // not arrived yet.
+    // The other system drops bytes that it has sent and this one has not acknowledged: all of them, or those
+    // that have not arrived.
     fn forget(&mut self, unacked: usize, now: Instant, random: &mut Random) {
         let travelling = |one: &&Segment| !one.has_arrived(now);
         let on_its_way: usize = self
@@ -195,7 +196,7 @@ impl Wire {
         Progress::Wait(end.next_event())
     }
 
-    /// As poll(2) for reading: true also where a read would tell of the end or of a failure.
+    /// Like poll(2) for reading: true also if a read would return the end or a failure.
     pub(crate) fn readable(&self, side: Side, now: Instant) -> Progress<()> {
         let end = &self.ends[side];
         let has_ended = end.broken(now).is_some() || end.end_arrived(now) || end.is_deaf;
@@ -205,8 +206,8 @@ impl Wire {
         Progress::Wait(end.next_event())
     }
 
-    /// As poll(2) for writing, with the bytes that a send takes at most: an error where a send would tell
-    /// of a failure.
+    /// Like poll(2) for writing, with the maximum number of bytes that a send accepts; an error if a send
+    /// would return one.
     pub(crate) fn send_room(&self, side: Side, now: Instant) -> Progress<usize> {
         let end = &self.ends[side];
         if let Some(cause) = end.broken(now) {
@@ -250,13 +251,13 @@ impl Wire {
             return Progress::Wait(end.reset.map(|(at, _)| at));
         }
         if self.ends[1 - side].closed {
-            // Nobody is there to take it; the answer to the segment is a reset.
+            // Nobody is there to receive it; the answer to the segment is a reset.
             self.ends[1 - side].lost += count;
             self.reset_towards(side, Errno::CONNRESET, now, random);
         } else if self.ends[1 - side].reset.is_none() {
             self.carry(1 - side, &from[..count], now, random);
         } else {
-            // Behind a reset nothing arrives.
+            // Nothing arrives after a reset.
             self.ends[1 - side].lost += count;
         }
         Progress::Ready(Ok(count))
@@ -331,7 +332,7 @@ impl Wire {
         }
         self.ends[side].lost = self.unacked(side, now);
         let end = &mut self.ends[side];
-        // A connection whose both directions are over has nothing left to reset, or just so.
+        // A connection with both directions over has nothing left to reset.
         let is_past = end.broken(now).is_some() || (end.is_over() && random.chance(500));
         end.aborted = true;
         end.incoming.clear();
@@ -343,13 +344,13 @@ impl Wire {
         }
     }
 
-    /// What no socket does: ends everything here, and tells the other end that all is well.
+    /// A fault of a socket: ends everything here, and signals a clean end to the other side.
     pub(crate) fn abort_in_order(&mut self, side: Side, now: Instant, random: &mut Random) {
         let _ = self.finish(side, now, random);
         self.ends[side].aborted = true;
     }
 
-    /// As close(2): in order where nothing lies unread, a reset where something does.
+    /// Like close(2): clean if nothing is unread, else a reset.
     pub(crate) fn close(&mut self, side: Side, now: Instant, random: &mut Random) {
         let end = &self.ends[side];
         if end.aborted || end.closed {
@@ -358,7 +359,7 @@ impl Wire {
         if end.queued > 0 {
             self.abort(side, now, random);
         } else {
-            // A failure is known to whom it concerns already.
+            // A failure is known to both sides already.
             let _ = self.finish(side, now, random);
         }
         self.ends[side].closed = true;
@@ -371,7 +372,7 @@ impl Wire {
         }
     }
 
-    /// The network carries nothing from now on; each end gives up by itself after a while.
+    /// The network carries nothing from now on; each end gives up after a while.
     pub(crate) fn die(&mut self, now: Instant, random: &mut Random) {
         self.dead = true;
         for end in &mut self.ends {
@@ -402,8 +403,8 @@ impl Wire {
         }
     }
 
-    // What was sent to an end and its system has not acknowledged: it has not arrived, or there is no room
-    // for it, which is half of all.
+    // The bytes that were sent to an end and not acknowledged by its system: they have not arrived, or there
+    // is no room for them.
     fn unacked(&self, to: Side, now: Instant) -> usize {
         let end = &self.ends[to];
         if end.aborted {

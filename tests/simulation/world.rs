@@ -1,5 +1,5 @@
-//! What all parties of one simulated run share: chance, faults, the account of operations, and what
-//! was seen to be wrong.
+//! The shared state of one simulated run: random choices, faults, the count of operations, and the violations
+//! that were found.
 //!
 //! The clock is tokio's, paused: it moves when every task waits, and then to the next thing that
 //! happens. Nothing here depends on the time of day or on the machine, so a seed replays.
@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep};
 use crate::random::Random;
 use crate::wire::Nature;
 
-/// What a gateway asks of its sockets and of the network.
+/// The operations of a gateway on its sockets and the network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verb {
     /// `Socket::read`.
@@ -44,7 +44,7 @@ pub(crate) enum Verb {
 }
 
 impl Verb {
-    // Those that do not end a connection by a failure that passes by itself.
+    // Those for which a temporary failure does not end a connection.
     fn is_retried(self) -> bool {
         matches!(
             self,
@@ -62,7 +62,7 @@ impl Verb {
 /// How operations of the gateways fail. Applications never fail by themselves.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Faults {
-    /// Of a thousand operations that are retried, so many fail for a moment.
+    /// Of a thousand operations that are retried, this number fails temporarily.
     pub(crate) passing_per_mille: u64,
     /// This operation, counted from 1 over all gateways, fails.
     pub(crate) at: Option<(u64, Fault)>,
@@ -71,41 +71,41 @@ pub(crate) struct Faults {
 /// One failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Fault {
-    /// What the system says.
+    /// The error of the system.
     pub(crate) cause: Errno,
-    /// Whether it says so from then on, to this verb on this socket.
+    /// Whether all later calls of this operation on this socket fail as well.
     pub(crate) lasts: bool,
 }
 
-/// What passes by itself.
+/// Temporary errors.
 pub(crate) const PASSING: [Errno; 4] = [Errno::INTR, Errno::AGAIN, Errno::NOBUFS, Errno::NOMEM];
 
-/// Ways to make the gateways' sockets wrong, to see that the oracle notices.
+/// Faults of the gateways' sockets that the oracle must detect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Flaw {
-    /// `abort` ends in order, as `finish` does.
+    /// `abort` ends cleanly, like `finish`.
     AbortsInOrder,
-    /// The last write before `finish` is not sent, though it says so.
+    /// The last write before `finish` is not sent, but reported as sent.
     LosesLastWrite,
-    /// Now and then a write is sent twice.
+    /// Sometimes a write is sent twice.
     SendsTwice,
-    /// Now and then an octet is altered on its way to the application.
+    /// Sometimes a byte is altered on its way to the application.
     Alters,
-    /// All that was sent seems to be delivered at once.
+    /// All sent bytes seem to be delivered at once.
     HidesQueue,
-    /// A read says "end" where the connection was reset.
+    /// A read returns the end although the connection was reset.
     ReadsResetAsEnd,
 }
 
 /// See the module.
 pub(crate) struct World {
-    /// Chance. Drawn from in the order of events, which itself follows from it.
+    /// The random choices, drawn in the order of events, which itself follows from them.
     pub(crate) random: RefCell<Random>,
     /// How operations fail.
     pub(crate) faults: Faults,
-    /// How the gateways' sockets are wrong.
+    /// The faults of the gateways' sockets.
     pub(crate) flaw: Option<Flaw>,
-    /// What each wire is like: from application A to the first gateway, and so on.
+    /// The nature of each wire: from application A to the first gateway, and so on.
     pub(crate) natures: Vec<Nature>,
     start: Instant,
     operations: Cell<u64>,
@@ -146,7 +146,7 @@ impl World {
         self.sockets.get()
     }
 
-    /// Counts an operation of a gateway and says whether it is to fail.
+    /// Counts an operation of a gateway and returns whether it must fail.
     pub(crate) fn operation(&self, socket: usize, verb: Verb) -> Option<Errno> {
         let number = self.operations.get() + 1;
         self.operations.set(number);
@@ -176,7 +176,7 @@ impl World {
         self.operations.get()
     }
 
-    /// Takes the time that an operation takes: at least a turn, so that others come between.
+    /// Waits for the duration of an operation: at least one turn, so that others come between.
     pub(crate) async fn pause(&self, nature: &Nature) {
         let (least, most) = nature.pause;
         let pause = {
@@ -192,20 +192,20 @@ impl World {
         }
     }
 
-    /// Notes something that must not be.
+    /// Records a violation.
     pub(crate) fn violation(&self, what: String) {
         if !self.is_over.get() {
             self.violations.borrow_mut().push(what);
         }
     }
 
-    /// From here on operations may be dropped: the run is over.
+    /// From here on, operations may be dropped: the run is over.
     pub(crate) fn end(&self) -> Vec<String> {
         self.is_over.set(true);
         self.violations.take()
     }
 
-    /// Notes what happened, so that two runs can be compared, and shows it where a seed is replayed.
+    /// Records an event, so that two runs can be compared, and prints it when a seed is replayed.
     pub(crate) fn note(&self, socket: usize, what: &str, outcome: i64) {
         let millis = self.start.elapsed().as_millis();
         let mut hash = self.trace.get();
@@ -224,7 +224,7 @@ impl World {
         }
     }
 
-    /// A digest of everything that happened, in its order.
+    /// A digest of all events, in order.
     pub(crate) fn trace(&self) -> u64 {
         self.trace.get()
     }

@@ -63,7 +63,7 @@ impl Background {
     pub fn wait_for_output(&mut self, text: &str) {
         let what = format!("{} does not say {text:?}", self.command);
         until(&what, DEADLINE, || {
-            // Whether it runs is asked first: what it wrote before it ended is then all there.
+            // Whether the program runs is checked first: then all output before its end is complete.
             let ended = self.has_ended();
             let found = self.output().contains(text);
             assert!(found || !ended, "{} ended\n{}", self.command, self.output());
@@ -71,7 +71,7 @@ impl Background {
         });
     }
 
-    /// What it wrote until now, standard output and standard error as they came.
+    /// The output until now, standard output and standard error as they came.
     pub fn output(&self) -> String {
         self.lines.text()
     }
@@ -81,13 +81,13 @@ impl Background {
         Process::new(self.child.id())
     }
 
-    /// Writes to its standard input, which it may have closed already.
+    /// Writes to the standard input, which the program may have closed already.
     pub fn try_write(&mut self, bytes: &[u8]) {
         let pipe = self.child.stdin.as_mut().expect("stdin is piped");
         let _ = pipe.write_all(bytes);
     }
 
-    /// Whether it has ended by itself; all that it wrote has then been collected.
+    /// Whether the program has ended by itself; all its output has then been collected.
     pub fn has_ended(&mut self) -> bool {
         let ended = self.child.try_wait().expect("the child is ours").is_some();
         if ended {
@@ -104,7 +104,7 @@ impl Background {
         })
     }
 
-    /// Asks it to end (SIGTERM), waits until it has, and returns all that it wrote.
+    /// Sends SIGTERM, waits for the end, and returns all output.
     pub fn stop(mut self) -> String {
         self.process().signal(Signal::TERM);
         let what = format!("{} does not end on SIGTERM", self.command);

@@ -1,4 +1,4 @@
-//! Certificates byte by byte: what no library writes, because nobody should present it.
+//! Certificates byte by byte, with faults that no library writes.
 
 /// One element: its tag, and its contents in parts.
 pub fn element(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
@@ -40,7 +40,7 @@ pub fn ed25519(key: &[u8; 32]) -> Vec<u8> {
     element(0x30, &[&algorithm, &element(3, &[&[0], key])])
 }
 
-/// A SubjectPublicKeyInfo of something that looks like a P-256 key and is none.
+/// A SubjectPublicKeyInfo that looks like a P-256 key but is invalid.
 pub fn p256(octet: u8) -> Vec<u8> {
     let algorithm = element(0x30, &[EC_PUBLIC_KEY, P256]);
     element(0x30, &[&algorithm, &element(3, &[&[0, 4], &[octet; 64]])])
@@ -67,7 +67,7 @@ pub struct Parts {
     pub subject: Vec<u8>,
     /// SubjectPublicKeyInfo.
     pub key: Vec<u8>,
-    /// The algorithm that it says it is signed by.
+    /// The claimed signature algorithm.
     pub algorithm: Vec<u8>,
     /// Its last year; it begins in 2020.
     pub until: u16,
@@ -76,7 +76,7 @@ pub struct Parts {
 }
 
 impl Parts {
-    /// A certificate of `subject` that says that `issuer` signed it, valid until 2049.
+    /// A certificate of `subject` that names `issuer`, valid until 2049.
     pub fn new(subject: &str, issuer: &str) -> Self {
         Self {
             serial: 7,
@@ -137,7 +137,7 @@ impl Parts {
         certificate(&self.tbs(), &self.algorithm, signature)
     }
 
-    /// The certificate with an ECDSA signature that nobody made.
+    /// The certificate with an invalid ECDSA signature.
     pub fn forged(&self) -> Vec<u8> {
         let number = element(2, &[&[0x11; 32]]);
         self.signed(&element(0x30, &[&number, &number]))

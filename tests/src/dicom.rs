@@ -1,7 +1,7 @@
-//! DICOM files to send, and what was received, compared by the SHA-256 of whole data sets.
+//! DICOM files to send and received objects, compared by the SHA-256 of whole data sets.
 //!
-//! The files are written and read here in a few lines, not by a DICOM library: what is compared is
-//! bytes, and bytes are read as they stand behind the file meta information (PS3.10 section 7.1).
+//! The files are written and read here in a few lines, without a DICOM library: the tests compare the bytes
+//! after the file meta information (PS3.10 section 7.1).
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -26,7 +26,7 @@ const LONG_FORMS: [&str; 6] = ["OB", "OW", "SQ", "UN", "UT", "UC"];
 pub struct Slice<'a> {
     /// Its number in the series; it decides the UID and the noise.
     pub number: u32,
-    /// Stands in PatientName (at most 60 characters) and, again and again, in PixelData.
+    /// The text in PatientName (at most 60 characters) and, repeated, in PixelData.
     pub marker: &'a str,
     /// Rows and columns of 16 bits each.
     pub side: u16,
@@ -70,7 +70,7 @@ impl Slice<'_> {
         file
     }
 
-    /// The elements that CT Image Storage needs for receivers to take it (PS3.3 section A.3).
+    /// The elements of CT Image Storage that receivers require (PS3.3 section A.3).
     fn data_set(&self, out: &mut Vec<u8>) {
         let side = self.side.to_le_bytes();
         let number = self.number.to_string();
@@ -153,7 +153,7 @@ pub fn samples() -> Vec<PathBuf> {
     files
 }
 
-/// A received or a sent object: which it is, and the SHA-256 of its data set as it stands.
+/// A received or sent object: its identity, and the SHA-256 of its data set.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Object {
     /// SOP instance UID, of the file meta information.

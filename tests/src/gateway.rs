@@ -37,8 +37,8 @@ impl Gateway {
         Self::spawn(&site.program(&file), folder, Some(metrics))
     }
 
-    /// Starts the program in a network namespace with a configuration as an operator has written it, and
-    /// waits until it says that it is ready. It must log in JSON.
+    /// Starts the program in a network namespace with an operator's configuration, and waits until it reports
+    /// that it is ready. The configuration must log in JSON.
     pub fn with_config(text: &str, namespace: &str) -> Self {
         let folder = TempDir::new().expect("the machine has a folder for temporary files");
         let file = folder.path().join("wardgate.toml");
@@ -74,12 +74,12 @@ impl Gateway {
         self.folder.path().join("wardgate.toml")
     }
 
-    /// The folder that the process was given for its configuration; gone when this is dropped.
+    /// The folder of the program's configuration; removed when this value is dropped.
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }
 
-    /// All that it has written, as it stands.
+    /// The whole output, unchanged.
     pub fn output(&self) -> String {
         self.log.text()
     }
@@ -90,14 +90,14 @@ impl Gateway {
         lines.iter().filter_map(|line| Line::parse(line)).collect()
     }
 
-    /// The accounts of connections until now.
+    /// The log lines of ended connections until now.
     pub fn connections(&self) -> Vec<Line> {
         let mut lines = self.lines();
         lines.retain(Line::is_connection);
         lines
     }
 
-    /// Waits for a line of the log, those of the past included.
+    /// Waits for a line of the log; earlier lines count.
     pub fn wait_for_line(
         &self,
         what: &str,
@@ -110,7 +110,7 @@ impl Gateway {
         found.unwrap_or_else(|| panic!("no log line in {deadline:?}: {what}"))
     }
 
-    /// Waits for the account of a connection, those of the past included.
+    /// Waits for the log line of an ended connection; earlier lines count.
     pub fn wait_for_connection_line(
         &self,
         what: &str,
@@ -120,14 +120,14 @@ impl Gateway {
         self.wait_for_line(what, deadline, |line| line.is_connection() && accept(line))
     }
 
-    /// Waits until it has told of this many connections, and returns their accounts.
+    /// Waits until this many connections are logged, and returns their log lines.
     pub fn wait_for_connections(&self, count: usize) -> Vec<Line> {
         until(&format!("{count} connection lines"), DEADLINE, || {
             Some(self.connections()).filter(|lines| lines.len() >= count)
         })
     }
 
-    /// Where it serves metrics and health.
+    /// The address of metrics and health.
     pub fn metrics_address(&self) -> SocketAddr {
         self.metrics.expect("the site was started with metrics")
     }

@@ -1,10 +1,9 @@
-//! The harness of the integration tests: the real program, its certificates, and the foreign programs
-//! that stand opposite.
+//! The harness of the integration tests: the real program, its certificates, and the foreign programs at the
+//! other end.
 //!
-//! A test makes a [`Pki`], describes each [`Site`] by its routes, starts it as a [`Gateway`] process,
-//! and lets a [`Program`] speak through it. Everything a test starts ends with the value that started
-//! it, by process id. Nothing here uses the gateway's own data path: a harness that shared it would
-//! share its mistakes.
+//! A test makes a [`Pki`], describes each [`Site`] by its routes, starts it as a [`Gateway`] process, and
+//! runs a [`Program`] through it. Everything that a test starts ends with its value, by process id. The
+//! harness does not use the gateway's data path: it would share the mistakes of that code.
 
 mod background;
 pub mod der;

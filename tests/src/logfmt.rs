@@ -1,4 +1,4 @@
-//! A strict reader of logfmt: what a log collector would refuse or misread is refused here.
+//! A strict reader of logfmt: it rejects what a log collector would reject or misread.
 
 /// Reads one line of `key=value` pairs.
 ///

@@ -1,4 +1,4 @@
-//! Lines that a program writes, collected while it runs, and what the gateway's own lines say.
+//! The lines that a program writes, collected while it runs, and the fields of the gateway's log lines.
 
 use std::io::{BufRead, BufReader, Read};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value};
 
-/// Reads pipes on threads of their own and keeps every line.
+/// Reads pipes on separate threads and keeps every line.
 #[derive(Default)]
 pub(crate) struct Collector {
     shared: Arc<Shared>,
@@ -53,8 +53,8 @@ impl Collector {
         self.shared.lock().clone()
     }
 
-    /// Waits for a line that `find` accepts, those of the past included, and returns what it made
-    /// of it; `None` when `deadline` passes first.
+    /// Waits for a line that `find` accepts, earlier lines included, and returns its result; `None` when
+    /// `deadline` passes first.
     pub(crate) fn wait_for<T>(
         &self,
         deadline: Duration,
@@ -99,7 +99,7 @@ impl Line {
         self.text("message")
     }
 
-    /// Whether it is the account of a connection.
+    /// Whether the line is about an ended connection.
     pub fn is_connection(&self) -> bool {
         self.message() == "connection"
     }

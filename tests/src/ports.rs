@@ -6,8 +6,8 @@ use std::os::unix::net::{SocketAddr, UnixListener};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU16, Ordering};
 
-/// Below the ports that Linux gives to outgoing connections (32768 and up), so that none of those
-/// can take a port between our asking for it and the program's binding it.
+/// Below the ports of outgoing connections on Linux (32768 and up), so that none of those can take a port
+/// before the program binds it.
 const FIRST: u16 = 20_000;
 const COUNT: u16 = 12_000;
 
@@ -16,8 +16,7 @@ static NEXT: AtomicU16 = AtomicU16::new(0);
 // Abstract sockets are names that the kernel frees when the process ends, however it ends.
 static RESERVED: Mutex<Vec<UnixListener>> = Mutex::new(Vec::new());
 
-/// A port that was free on all addresses just now, and that no other caller gets while this process
-/// lives.
+/// A port that was free on all addresses just now, and that no other caller gets while this process lives.
 pub fn free_port() -> u16 {
     for _ in 0..COUNT {
         let step = NEXT.fetch_add(1, Ordering::Relaxed);

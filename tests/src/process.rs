@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-/// A running process, looked at through `/proc`.
+/// A running process, observed through `/proc`.
 #[derive(Debug, Clone, Copy)]
 pub struct Process {
     id: u32,
@@ -98,7 +98,7 @@ impl Process {
     pub fn signal(self, signal: Signal) {
         let id = i32::try_from(self.id).expect("process ids fit i32");
         let id = Pid::from_raw(id).expect("process ids are positive");
-        // It may have ended by itself; whoever waits for it sees how.
+        // The process may have ended by itself; the waiting code sees how.
         let _ = kill_process(id, signal);
     }
 

@@ -80,7 +80,7 @@ impl Program {
         self
     }
 
-    /// Gives it these bytes on standard input; without them it finds the end at once.
+    /// Passes these bytes on standard input; without them, standard input is at its end.
     pub fn stdin(mut self, input: impl Into<Vec<u8>>) -> Self {
         self.input = input.into();
         self
@@ -178,7 +178,7 @@ impl std::fmt::Display for Outcome {
     }
 }
 
-/// Finds a program on `PATH` or in the folders for administrators, which are not on everybody's.
+/// Finds a program on `PATH` or in the folders for administrators, which are not on every user's `PATH`.
 pub(crate) fn find(name: &str) -> Option<PathBuf> {
     let path = search_path();
     std::env::split_paths(&path)
@@ -195,7 +195,7 @@ fn search_path() -> OsString {
 fn reader(mut pipe: impl Read + Send + 'static) -> JoinHandle<Vec<u8>> {
     std::thread::spawn(move || {
         let mut bytes = Vec::new();
-        // What came before an error is worth showing; the exit status tells the rest.
+        // Output before an error is worth showing; the exit status reports the rest.
         let _ = pipe.read_to_end(&mut bytes);
         bytes
     })
@@ -204,7 +204,7 @@ fn reader(mut pipe: impl Read + Send + 'static) -> JoinHandle<Vec<u8>> {
 fn writer(child: &mut Child, input: Vec<u8>) -> JoinHandle<()> {
     let mut pipe = child.stdin.take().expect("stdin is piped");
     std::thread::spawn(move || {
-        // A program need not read all that it is given.
+        // A program need not read all its input.
         let _ = pipe.write_all(&input);
     })
 }

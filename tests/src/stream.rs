@@ -1,4 +1,4 @@
-//! What tests do with streams: send noise, hold what arrives against it, and see how a stream ends.
+//! Streams in tests: send noise, compare received bytes with it, and check how a stream ends.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -11,8 +11,8 @@ use crate::{DEADLINE, until};
 /// Noise moves in pieces of this many bytes.
 const PIECE: usize = 64 << 10;
 
-/// Bytes without a pattern, the same ones for the same seed; the first begins a frame of MLLP, so that
-/// a route of it takes them.
+/// Bytes without a pattern, the same for the same seed. The first byte begins an MLLP frame, so that an MLLP
+/// route accepts the stream.
 #[derive(Debug, Clone)]
 pub struct Noise {
     state: u64,
@@ -59,7 +59,7 @@ pub fn send_noise(stream: &mut impl Write, seed: u64, count: usize) {
     }
 }
 
-/// Reads `count` bytes and holds them against the noise of `seed`.
+/// Reads `count` bytes and compares them with the noise of `seed`.
 pub fn expect_noise(stream: &mut impl Read, seed: u64, count: usize) {
     let mut noise = Noise::new(seed);
     let mut at = 0;
@@ -67,7 +67,7 @@ pub fn expect_noise(stream: &mut impl Read, seed: u64, count: usize) {
         let mut bytes = vec![0; piece];
         let read = stream.read_exact(&mut bytes);
         read.unwrap_or_else(|error| panic!("noise {seed} ends after {at} of {count}: {error}"));
-        // Compared first, shown never: 64 KiB of noise in a message help nobody.
+        // Compared without showing them: 64 KiB of noise in a message help nobody.
         assert!(
             bytes == noise.take(piece),
             "noise {seed} differs after {at}"
@@ -89,7 +89,7 @@ pub enum Ending {
     Refused(String),
 }
 
-/// Reads to the end; says how many bytes came and how it ended.
+/// Reads to the end; returns the number of bytes and how the stream ended.
 pub fn ending(stream: &mut impl Read) -> (u64, Ending) {
     let mut bytes = vec![0; PIECE];
     let mut count = 0;
@@ -103,7 +103,7 @@ pub fn ending(stream: &mut impl Read) -> (u64, Ending) {
             Err(error) => match error.kind() {
                 ErrorKind::Interrupted => continue,
                 ErrorKind::UnexpectedEof => Ending::Truncated,
-                // The same reset: told once, told already to a writer, made by this end itself.
+                // The same reset: reported once, reported already to a writer, or made by this end.
                 ErrorKind::ConnectionReset | ErrorKind::BrokenPipe | ErrorKind::NotConnected => {
                     Ending::Reset
                 }
@@ -121,8 +121,8 @@ pub fn connect(to: SocketAddr) -> TcpStream {
     bounded(stream.unwrap_or_else(|error| panic!("cannot connect to {to}: {error}")))
 }
 
-/// Connects, says nothing, and reads to the end, as `ending` does. A refusal may come before the
-/// connect has returned, which then tells of it.
+/// Connects, sends nothing, and reads to the end, like `ending`. A refusal may come before the connect has
+/// returned, which then reports it.
 pub fn ending_of(to: SocketAddr) -> (u64, Ending) {
     match TcpStream::connect_timeout(&to, DEADLINE) {
         Ok(stream) => ending(&mut bounded(stream)),
@@ -155,7 +155,7 @@ pub fn bounded(stream: TcpStream) -> TcpStream {
     stream
 }
 
-/// Ends a connection by RST, whatever it holds.
+/// Ends a connection with RST, including unsent bytes.
 pub fn reset(stream: TcpStream) {
     SockRef::from(&stream)
         .set_linger(Some(Duration::ZERO))

@@ -1,8 +1,8 @@
-//! Tests that need something of the machine say so, and say loudly when it is not there.
+//! Tests that need something of the machine check for it, and report clearly when it is missing.
 //!
 //! A test that cannot run prints `SKIPPED tier test: reason` to standard error and appends
-//! `tier<TAB>test<TAB>reason` to the file that `WARDGATE_SKIPS` names. Where `WARDGATE_REQUIRE` (a list
-//! with commas) holds the tier or `all`, it fails instead: the environment promised that it could run.
+//! `tier<TAB>test<TAB>reason` to the file that `WARDGATE_SKIPS` names. If `WARDGATE_REQUIRE` (a list with
+//! commas) holds the tier or `all`, the test fails instead, because the environment promised that it can run.
 
 use std::fs::OpenOptions;
 use std::io::Write;
@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use crate::Program;
 use crate::program::find;
 
-/// Something that a test needs of the machine.
+/// A requirement of a test.
 #[derive(Debug, Clone, Copy)]
 pub enum Need {
     /// A program by its name.
@@ -24,9 +24,9 @@ pub enum Need {
     Namespaces,
 }
 
-/// Whether the test that calls it can run. When it answers `false`, the test returns at once.
+/// Whether the calling test can run. If the result is `false`, the test returns at once.
 ///
-/// The name of the test is that of its thread, so this is called from the test's own thread.
+/// The name of the test is the name of its thread, so call this from the test's own thread.
 pub fn ready(tier: &str, needs: &[Need]) -> bool {
     let Some(reason) = needs.iter().find_map(|need| need.missing()) else {
         return true;
@@ -57,7 +57,7 @@ pub fn workspace() -> &'static Path {
 }
 
 impl Need {
-    /// Why it is not there, and what to do; `None` when it is.
+    /// Why the requirement is missing, and what to do; `None` if it is met.
     fn missing(self) -> Option<String> {
         match self {
             Self::Program(name) => find(name)

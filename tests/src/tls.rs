@@ -1,7 +1,7 @@
 //! A TLS peer on a blocking socket, for tests that decide what is sent when.
 //!
-//! It is rustls with its usual, buffered interface; the gateway uses another. Foreign TLS programs
-//! stand opposite in the interop tier.
+//! The peer uses rustls with its usual, buffered interface; the gateway uses another. The interop tier uses
+//! foreign TLS programs.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -26,7 +26,7 @@ pub const TLS12: &SupportedProtocolVersion = &rustls::version::TLS12;
 /// A TLS connection of the test's own.
 pub struct TlsPeer {
     tls: Connection,
-    /// Its socket, for what goes past TLS.
+    /// The socket, for bytes outside TLS.
     pub socket: TcpStream,
 }
 
@@ -61,24 +61,26 @@ impl TlsPeer {
         }
     }
 
-    /// What goes first: a client's ClientHello. It is not sent.
+    /// The first bytes: a client's ClientHello, which is not sent.
     pub fn first_flight(&mut self) -> Vec<u8> {
         self.records().expect("memory takes all")
     }
 
-    /// Shakes hands.
+    /// Completes the handshake.
     ///
     /// # Errors
-    /// What the socket or rustls says; the peer's alert is `InvalidData`.
+    ///
+    /// The error of the socket or of rustls; the peer's alert is `InvalidData`.
     pub fn handshake(&mut self) -> io::Result<()> {
         let last = self.handshake_but_last()?;
         self.socket.write_all(&last)
     }
 
-    /// Shakes hands, and returns our last flight instead of sending it.
+    /// Completes the handshake, and returns the last flight of this side instead of sending it.
     ///
     /// # Errors
-    /// As `handshake`.
+    ///
+    /// As for `handshake`.
     pub fn handshake_but_last(&mut self) -> io::Result<Vec<u8>> {
         loop {
             let flight = self.records()?;
@@ -99,26 +101,28 @@ impl TlsPeer {
         self.records().expect("memory takes all")
     }
 
-    /// Changes the key that we seal with and asks the peer to change its own (RFC 8446 section 4.6.3).
+    /// Updates the key of this side and requests a key update of the peer (RFC 8446 section 4.6.3).
     ///
     /// # Errors
-    /// What the socket or rustls says; TLS 1.2 has no such thing.
+    ///
+    /// The error of the socket or of rustls; TLS 1.2 has no key updates.
     pub fn refresh_keys(&mut self) -> io::Result<()> {
         let refreshed = self.tls.refresh_traffic_keys();
         refreshed.map_err(|error| io::Error::new(ErrorKind::InvalidInput, error))?;
         self.flush()
     }
 
-    /// Says close_notify and sends it in a record that is not sent.
+    /// Seals close_notify into a record that is not sent.
     pub fn close_notify(&mut self) -> Vec<u8> {
         self.tls.send_close_notify();
         self.records().expect("memory takes all")
     }
 
-    /// Ends our direction in order: close_notify, then FIN.
+    /// Ends this direction cleanly: close_notify, then FIN.
     ///
     /// # Errors
-    /// What the socket says.
+    ///
+    /// The error of the socket.
     pub fn finish(&mut self) -> io::Result<()> {
         let records = self.close_notify();
         self.socket.write_all(&records)?;
@@ -133,11 +137,11 @@ impl TlsPeer {
         Ok(records)
     }
 
-    // 0 is the socket's end; whether it was an orderly one, rustls's reader knows.
+    // 0 is the socket's end; the reader of rustls knows whether it was clean.
     fn receive(&mut self) -> io::Result<usize> {
         let count = self.tls.read_tls(&mut self.socket)?;
         let processed = self.tls.process_new_packets();
-        // An alert of ours goes out even though we are about to fail, as far as the socket lets it.
+        // An alert of this side is still sent before the failure, as far as the socket accepts it.
         let answer = self.records()?;
         let sent = self.socket.write_all(&answer);
         processed.map_err(|error| io::Error::new(ErrorKind::InvalidData, error))?;
@@ -172,7 +176,7 @@ impl Write for TlsPeer {
     }
 }
 
-/// A client with this certificate, which believes this trust.
+/// A client with this certificate, which trusts these CAs.
 pub fn client_config(identity: &Leaf, version: &'static SupportedProtocolVersion) -> ClientConfig {
     ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(&[version])
@@ -182,7 +186,7 @@ pub fn client_config(identity: &Leaf, version: &'static SupportedProtocolVersion
         .expect("the certificate and its key belong together")
 }
 
-/// A server with this certificate, which demands one of this trust.
+/// A server with this certificate, which requires a certificate of these CAs.
 pub fn server_config(identity: &Leaf, version: &'static SupportedProtocolVersion) -> ServerConfig {
     let verifier = WebPkiClientVerifier::builder_with_provider(roots(identity), provider())
         .build()

@@ -1,8 +1,8 @@
-//! The rule on commands: where a text tells its reader to type one of wardgate's, that one exists.
+//! The rule on commands: every wardgate command in a text exists.
 
 use crate::source::{Finding, Source};
 
-/// The commands that the program has, as the enums of its command line name them.
+/// The commands of the program, from the enums of its command line.
 pub(crate) struct Commands {
     all: Vec<String>,
     pki: Vec<String>,
@@ -20,7 +20,7 @@ impl Commands {
         commands
     }
 
-    /// Whether `wardgate` followed by these words is a command, whatever its options.
+    /// Whether `wardgate` followed by these words is a command, with any options.
     fn know<'a>(&self, mut words: impl Iterator<Item = &'a str>) -> bool {
         let has = |commands: &[String], word: &str| commands.iter().any(|known| known == word);
         match words.next() {
@@ -33,7 +33,7 @@ impl Commands {
     }
 }
 
-/// Variants of `enum Command`, as clap writes them.
+/// The variants of `enum Command`, as clap spells them.
 fn variants(source: &Source) -> Vec<String> {
     let body = source.code.split("enum Command {").nth(1);
     let body = body.and_then(|rest| rest.split("\n}").next());
@@ -45,7 +45,7 @@ fn variants(source: &Source) -> Vec<String> {
         .collect()
 }
 
-/// How a command line of `wardgate` begins, installed or not.
+/// The beginnings of a command line of `wardgate`, installed or not.
 const STARTS: [&str; 5] = [
     "wardgate ",
     "wardgate-demo wardgate ",
@@ -54,13 +54,13 @@ const STARTS: [&str; 5] = [
     "cargo run -- ",
 ];
 
-/// Finds commands in backquotes, and in documents on lines of their own, that do not exist.
+/// Finds commands in backquotes, and in documents on their own lines, that do not exist.
 pub(crate) fn unknown(source: &Source, commands: &Commands) -> Vec<Finding> {
     spans(&source.text)
         .chain(lines(source))
         .filter_map(|(at, text)| {
             let rest = STARTS.iter().find_map(|start| text.strip_prefix(start))?;
-            // A string or comment may go on in the next line.
+            // A string or comment may continue on the next line.
             let words = rest
                 .split_whitespace()
                 .filter(|word| !["\\", "//", "///", "//!", "#"].contains(word));
@@ -70,7 +70,7 @@ pub(crate) fn unknown(source: &Source, commands: &Commands) -> Vec<Finding> {
         .collect()
 }
 
-/// What stands between a backquote and the next, with its position.
+/// The text between a backquote and the next, with its position.
 fn spans(text: &str) -> impl Iterator<Item = (usize, &str)> {
     text.match_indices('`')
         .filter_map(|(at, _)| Some((at, text[at + 1..].split_once('`')?.0)))
@@ -99,8 +99,8 @@ mod tests {
         Commands::of(&Source::new("mod.rs", cli), &Source::new("pki.rs", pki))
     }
 
-    /// The findings in a text where `@` stands for the program and `%` for cargo's way to run it: as
-    /// they stand here, they are no commands of this file.
+    /// The findings in a text with `@` for the program and `%` for cargo's command that runs it: in this form
+    /// they are not commands of this file.
     fn found(path: &str, text: &str) -> Vec<String> {
         let text = text.replace('@', "wardgate");
         let text = text.replace('%', "cargo run --release --");

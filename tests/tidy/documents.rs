@@ -1,11 +1,11 @@
-//! Rules on the documents: links lead somewhere, commands are the real ones, promises have tests.
+//! Rules on the documents: links have targets, commands exist, promises have tests.
 
 use std::collections::BTreeSet;
 use std::path::{Component, Path, PathBuf};
 
 use crate::source::{Finding, Source};
 
-/// Finds relative links of a document that lead to no file or folder below `root`.
+/// Finds relative links of a document without a file or folder below `root`.
 pub(crate) fn dead_links(source: &Source, root: &Path) -> Vec<Finding> {
     if !source.is("md") {
         return Vec::new();
@@ -72,7 +72,7 @@ fn without_code(text: &str) -> String {
     result
 }
 
-/// Commands that a newcomer needs and README.md does not show as a line of their own.
+/// The commands that a newcomer needs and README.md does not show on their own lines.
 pub(crate) fn missing_commands(readme: &str) -> Vec<&'static str> {
     ["cargo demo", "cargo xtask test"]
         .into_iter()
@@ -88,7 +88,7 @@ pub(crate) fn missing_commands(readme: &str) -> Vec<&'static str> {
         .collect()
 }
 
-/// Constants of `limits.rs` that docs/bounds.md has no row for.
+/// The constants of `limits.rs` without a row in docs/bounds.md.
 pub(crate) fn bounds_without_row(limits: &Source, bounds: &str) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (line, text) in (1..).zip(limits.code.lines()) {
@@ -108,7 +108,7 @@ pub(crate) fn bounds_without_row(limits: &Source, bounds: &str) -> Vec<Finding> 
     findings
 }
 
-/// Tests that a document names and nobody wrote.
+/// The tests that a document names and that do not exist.
 pub(crate) fn promises_without_test(readme: &Source, sources: &[Source]) -> Vec<Finding> {
     let tests: BTreeSet<(&str, &str)> = sources
         .iter()
@@ -131,7 +131,7 @@ pub(crate) fn promises_without_test(readme: &Source, sources: &[Source]) -> Vec<
 pub(crate) fn rows_without_test(model: &Source) -> Vec<Finding> {
     let lines: Vec<&str> = model.text.lines().collect();
     let is_row = |line: &str| line.starts_with("| ");
-    // The line below a table's head is the one of dashes.
+    // The line below a table's head consists of dashes.
     let is_head = |at: usize| {
         lines
             .get(at + 1)
@@ -154,7 +154,7 @@ const TIERS: [&str; 7] = [
     "tidy",
 ];
 
-/// The tier whose sources lie at this path; `unit` for everything else.
+/// The tier of the sources at this path; `unit` for everything else.
 fn tier(path: &str) -> &str {
     let rest = path.strip_prefix("tests/").unwrap_or_default();
     let name = rest.split(['/', '.']).next().unwrap_or_default();
@@ -170,7 +170,7 @@ fn named_tests(text: &str) -> impl Iterator<Item = (usize, &str)> {
     })
 }
 
-/// Names of functions that stand under an attribute with `test` in its path.
+/// The names of functions with an attribute that has `test` in its path.
 fn tests_of(source: &Source) -> Vec<&str> {
     let mut names = Vec::new();
     let mut marked = false;
@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn a_promise_whose_test_nobody_wrote_is_found() {
+    fn a_promise_with_a_missing_test_is_found() {
         let readme = Source::new(
             "README.md",
             "| a | `direct::held` |\n| b | `network::held` `direct::wan::there` `std::fs` |\n",

@@ -1,8 +1,8 @@
-//! Who may use whom: the rows of modules, and the names that stay in one place.
+//! Which module may use which: the rows of modules, and names that may occur only in one place.
 
 use crate::source::{Finding, Source, is_word};
 
-/// The rows of ARCHITECTURE.md, lowest first. A module uses rows below its own alone.
+/// The rows of ARCHITECTURE.md, lowest first. A module uses only rows below its own.
 const ROWS: [&[&str]; 14] = [
     &["sys", "limits", "stream_kind", "strictness"],
     &["measure"],
@@ -39,8 +39,8 @@ pub(crate) fn upward_uses(source: &Source) -> Vec<Finding> {
     findings
 }
 
-/// Finds names of the ring's crates outside `gateway/src/uring`, and `gateway/src/sys`, which holds the
-/// calls of theirs that are unsafe.
+/// Finds names of the ring's crates outside `gateway/src/uring` and `gateway/src/sys`, which holds their
+/// unsafe calls.
 pub(crate) fn ring_crates(source: &Source) -> Vec<Finding> {
     if matches!(module(&source.path), Some("uring" | "sys")) {
         return Vec::new();
@@ -52,8 +52,8 @@ pub(crate) fn ring_crates(source: &Source) -> Vec<Finding> {
         .collect()
 }
 
-/// Finds waits of tokio's timers in what runs on a worker: its loop has timers of its own (`uring::sleep`), and
-/// tokio's panic there.
+/// Finds waits of tokio's timers in code that runs on a worker: its loop has its own timers (`uring::sleep`),
+/// and tokio's panic there.
 pub(crate) fn tokio_timers(source: &Source) -> Vec<Finding> {
     let on_worker = ["uring", "handshake", "upstream", "relay", "worker"];
     let is_test = source.path.ends_with("tests.rs") || source.path.contains("/tests/");
@@ -190,7 +190,7 @@ fn paths_from<'a>(source: &'a Source, root: &'a str) -> impl Iterator<Item = (us
     })
 }
 
-/// The name that stands here, or the first names of each path in braces.
+/// The name at this position, or the first names of each path in braces.
 fn names_at(code: &str, at: usize) -> impl Iterator<Item = &str> {
     let rest = code.get(at..).unwrap_or_default();
     let mut names = Vec::new();
@@ -220,7 +220,7 @@ fn first_word(text: &str) -> Option<&str> {
     (length > 0).then(|| &text[..length])
 }
 
-/// How many modules deep a file lies: `relay/mod.rs` and `limits.rs` 1, `relay/seal.rs` 2.
+/// The depth of a file in modules: `relay/mod.rs` and `limits.rs` 1, `relay/seal.rs` 2.
 fn depth(path: &str) -> usize {
     let rest = path.trim_start_matches("gateway/src/");
     rest.trim_end_matches("/mod.rs").split('/').count()

@@ -42,7 +42,7 @@ fn is_from_workspace(entry: &str) -> bool {
     name.trim().ends_with(".workspace") || value.contains("workspace = true")
 }
 
-/// Lines `key = value` of the sections that are asked for, with their numbers.
+/// The lines `key = value` of the requested sections, with their numbers.
 fn entries<'a>(
     source: &'a Source,
     wanted: impl Fn(&str) -> bool + 'a,
@@ -64,7 +64,7 @@ fn entries<'a>(
         })
 }
 
-/// What stands after `#` outside of quotes, if it says anything.
+/// The text after `#` outside of quotes, if it is not empty.
 fn comment(entry: &str) -> Option<&str> {
     let mut quoted = false;
     let hash = entry.find(|c| {

@@ -1,4 +1,4 @@
-//! The project's files as the rules see them: path, text, and for Rust the code alone.
+//! The project's files for the rules: path, text, and for Rust the code alone.
 
 use std::fmt;
 use std::fs;
@@ -6,15 +6,15 @@ use std::path::Path;
 
 /// One file of the project.
 pub(crate) struct Source {
-    /// From the root of the workspace, with `/` between.
+    /// Path from the root of the workspace, separated by `/`.
     pub(crate) path: String,
-    /// As it stands in the file.
+    /// The text of the file.
     pub(crate) text: String,
     /// The text with comments, strings and characters blanked out, position by position.
     pub(crate) code: String,
 }
 
-/// Where a rule is broken, and how.
+/// The position of a violation, and its description.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Finding {
     path: String,
@@ -29,7 +29,7 @@ impl fmt::Display for Finding {
 }
 
 impl Source {
-    /// A file by its path and text; self-tests of the rules make theirs up.
+    /// A file with this path and text, also for the self-tests of the rules.
     pub(crate) fn new(path: &str, text: &str) -> Self {
         let code = if is(path, "rs") {
             blank(text)
@@ -43,7 +43,7 @@ impl Source {
         }
     }
 
-    /// Whether its name ends so: `is("rs")`.
+    /// Whether the file name has this extension: `is("rs")`.
     pub(crate) fn is(&self, extension: &str) -> bool {
         is(&self.path, extension)
     }
@@ -63,7 +63,7 @@ impl Source {
         }
     }
 
-    /// Positions where `word` stands in the code as a whole identifier.
+    /// The positions of `word` in the code as a whole identifier.
     pub(crate) fn words<'a>(&'a self, word: &'a str) -> impl Iterator<Item = usize> + 'a {
         let bytes = self.code.as_bytes();
         let part = |at: Option<usize>| at.and_then(|i| bytes.get(i)).is_some_and(|&b| is_word(b));
@@ -74,7 +74,7 @@ impl Source {
     }
 }
 
-/// Whether a byte may stand in an identifier.
+/// Whether a byte may be part of an identifier.
 pub(crate) fn is_word(byte: u8) -> bool {
     byte == b'_' || byte.is_ascii_alphanumeric()
 }
@@ -119,7 +119,7 @@ fn is_text(name: &str) -> bool {
     name == "run" || EXTENSIONS.iter().any(|extension| is(name, extension))
 }
 
-/// Blanks comments, strings and character literals; newlines stay, so positions and lines do too.
+/// Blanks comments, strings and character literals; newlines stay, so positions and lines stay the same.
 fn blank(text: &str) -> String {
     let bytes = text.as_bytes();
     let mut code = bytes.to_vec();
@@ -139,7 +139,7 @@ fn blank(text: &str) -> String {
     String::from_utf8(code).expect("blanking keeps the text valid")
 }
 
-/// Length of the comment, string or character that begins here; 0 where none does.
+/// The length of the comment, string or character that begins here; 0 if there is none.
 fn literal(bytes: &[u8], at: usize) -> usize {
     let rest = &bytes[at..];
     let previous_is_word = at > 0 && is_word(bytes[at - 1]);
@@ -157,7 +157,7 @@ fn literal(bytes: &[u8], at: usize) -> usize {
     }
 }
 
-/// Bytes up to and with the first `end` at or after `from`, or all of them.
+/// The bytes up to and including the first `end` at or after `from`, or all of them.
 fn until(bytes: &[u8], from: usize, end: &[u8]) -> usize {
     let found = bytes.get(from..).and_then(|rest| {
         rest.windows(end.len())

@@ -1,13 +1,13 @@
-//! Rules on single files: what they open with, how long they are, what must not stand in them.
+//! Rules on single files: their opening, their length, and forbidden content.
 
 use crate::source::{Finding, Source};
 
-/// Lines after which a file usually holds two stories.
+/// The number of lines beyond which a file usually holds two stories.
 const LINES_MAX: usize = 600;
 
 /// Finds notes of unfinished work.
 pub(crate) fn unfinished(source: &Source) -> Vec<Finding> {
-    // Put together here, so that this file does not find itself.
+    // Built from parts, so that this file does not find itself.
     let notes = [
         concat!("TO", "DO"),
         concat!("FIX", "ME"),
@@ -48,7 +48,7 @@ pub(crate) fn allow_without_reason(source: &Source) -> Vec<Finding> {
     findings
 }
 
-/// Whether the code given ends within `#[...` before its name, or in a `cfg_attr` of one line.
+/// Whether the code before a name ends in `#[...`, or in a `cfg_attr` of one line.
 fn is_attribute(before: &str) -> bool {
     let start = before.rfind(['\n', ';', '}']).map_or(0, |at| at + 1);
     let line = before[start..].trim();
@@ -65,7 +65,7 @@ pub(crate) fn too_long(source: &Source) -> Option<Finding> {
     (ours && lines > LINES_MAX).then(|| source.finding_on_line(lines, what))
 }
 
-/// Finds Rust files that do not say first what they are for.
+/// Finds Rust files that do not begin with their purpose.
 pub(crate) fn without_opening(source: &Source) -> Option<Finding> {
     let opens = source
         .text
@@ -75,7 +75,7 @@ pub(crate) fn without_opening(source: &Source) -> Option<Finding> {
     (source.is("rs") && !opens).then(|| source.finding_on_line(1, what))
 }
 
-/// Finds paths of the machine that the file was written on.
+/// Finds paths of the author's machine.
 pub(crate) fn machine_paths(source: &Source) -> Vec<Finding> {
     let paths = [
         concat!("/wo", "rk/"),
@@ -86,7 +86,7 @@ pub(crate) fn machine_paths(source: &Source) -> Vec<Finding> {
     let mut findings = Vec::new();
     for path in paths {
         for (at, _) in source.text.match_indices(path) {
-            // `artwork/x` and `https://host/home/` are no absolute paths.
+            // `artwork/x` and `https://host/home/` are not absolute paths.
             let before = source.text[..at].chars().next_back();
             if !before.is_some_and(|c| c.is_alphanumeric() || "-_.~".contains(c)) {
                 findings.push(source.finding(at, format!("{path} is a path of one machine")));

@@ -1,7 +1,7 @@
-//! What this machine's kernel is set to, beside what a busy gateway wants.
+//! Compares the kernel settings of this machine with those that a busy gateway needs.
 //!
-//! Reads the settings that matter and compares each with the profile of an appliance. It changes
-//! nothing: a finding carries the command that would, for an operator to judge.
+//! The library reads the relevant settings and compares each with the profile of an appliance. It changes
+//! nothing: a finding has the command that would, for the operator to decide.
 
 mod machine;
 mod profile;
@@ -10,33 +10,33 @@ use std::fmt;
 
 pub use machine::{Machine, ReadError};
 
-/// One setting: what it is, what it should be, and why.
+/// One setting: its value, the recommended value, and the reason.
 #[derive(Debug)]
 pub struct Finding {
     /// The setting's name, as `sysctl` or `ulimit` give it: `net.core.rmem_max`, `nofile`.
     pub setting: &'static str,
-    /// What it is now, in the kernel's own words, or why that is not known.
+    /// The current value as the kernel prints it, or why it is unknown.
     pub value: Result<String, ReadError>,
-    /// What the profile asks for, in words.
+    /// The recommended value as text.
     pub wanted: String,
-    /// Whether it is so.
+    /// The result of the comparison.
     pub verdict: Verdict,
-    /// Why it matters to a gateway.
+    /// Why the setting matters to a gateway.
     pub reason: &'static str,
-    /// A command or a line of a unit file that makes it so.
+    /// A command, or a line of a unit file, that sets the recommended value.
     pub remedy: String,
 }
 
 /// How a setting compares with the profile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// As the profile asks, or better.
+    /// As recommended, or better.
     Good,
-    /// The gateway runs, and would run better with it changed.
+    /// The gateway runs, and would run better with the recommended value.
     Improve,
-    /// The gateway cannot start like this.
+    /// The gateway cannot start with this value.
     Prevents,
-    /// It could not be read, so nothing is said of it.
+    /// The setting is not readable, so there is no verdict.
     Unknown,
 }
 
@@ -57,7 +57,7 @@ pub fn report() -> Vec<Finding> {
     report_of(&Machine::running())
 }
 
-/// Compares a machine with the profile; tests give one that lies in a folder.
+/// Compares a machine with the profile; tests pass one in a folder.
 #[must_use]
 pub fn report_of(machine: &Machine) -> Vec<Finding> {
     profile::SETTINGS

@@ -1,4 +1,4 @@
-//! Where the settings are read: `/proc`, below a root that tests may choose.
+//! Reads the settings from `/proc`, below a root that tests may choose.
 
 use std::fs;
 use std::io;
@@ -14,9 +14,9 @@ pub struct Machine {
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
     /// The kernel has no such file.
-    #[error("this kernel does not have it")]
+    #[error("this kernel does not have this setting")]
     Missing,
-    /// The file is there, and may not or cannot be read.
+    /// The file exists, but is not readable.
     #[error("cannot read {path}: {cause}")]
     Unreadable {
         /// The file.
@@ -24,8 +24,8 @@ pub enum ReadError {
         /// The system's reason.
         cause: io::Error,
     },
-    /// The file was read and does not name the setting.
-    #[error("{path} does not name it")]
+    /// The file does not contain the setting.
+    #[error("{path} does not contain this setting")]
     NotNamed {
         /// The file.
         path: PathBuf,
@@ -39,7 +39,7 @@ impl Machine {
         Self::below(Path::new("/"))
     }
 
-    /// A machine whose `proc` lies in a folder.
+    /// A machine whose `proc` is in a folder.
     #[must_use]
     pub fn below(root: &Path) -> Self {
         Self {
@@ -55,7 +55,7 @@ impl Machine {
 
     /// The hard limit of a resource of this process, by its name in `/proc/self/limits`.
     ///
-    /// A process may raise its soft limit to the hard one by itself, so that one counts.
+    /// A process may raise its soft limit to the hard one itself, so only the hard one matters.
     pub(crate) fn limit(&self, name: &str) -> Result<String, ReadError> {
         const FILE: &str = "proc/self/limits";
         let text = self.read(FILE)?;

@@ -1,4 +1,4 @@
-//! The profile of an appliance: each setting, what it should be, and why.
+//! The profile of an appliance: each setting, its recommended value, and the reason.
 
 use crate::machine::{Machine, ReadError};
 use crate::{Finding, Verdict};
@@ -22,14 +22,14 @@ enum Source {
     },
 }
 
-/// What a setting should be.
+/// The recommended value of a setting.
 enum Want {
-    /// The last of its numbers is at least this.
+    /// The last of its numbers is at least this value.
     AtLeast(u64),
-    /// One of these words; the first is what the remedy sets.
+    /// One of these keywords; the remedy sets the first.
     OneOf(&'static [&'static str]),
-    /// `kernel.io_uring_disabled`: 0, or 1 where the service is in the allowed group. A kernel that
-    /// does not have the setting does not restrict.
+    /// `kernel.io_uring_disabled`: 0, or 1 if the service is in the allowed group. A kernel without this
+    /// setting does not restrict io_uring.
     RingAllowed,
 }
 
@@ -41,43 +41,43 @@ pub(crate) const SETTINGS: [Setting; 9] = [
         name: "kernel.io_uring_disabled",
         source: Source::Sysctl,
         want: Want::RingAllowed,
-        reason: "the data plane is io_uring; without it the gateway does not start",
+        reason: "the data plane uses io_uring; without it the gateway does not start",
     },
     Setting {
         name: "net.core.rmem_max",
         source: Source::Sysctl,
         want: Want::AtLeast(16 * MIB),
-        reason: "caps a receive buffer that a program asks for; 10 Gbit/s over 10 ms is 12 MiB",
+        reason: "limits the receive buffer that a program requests; 10 Gbit/s over 10 ms is 12 MiB",
     },
     Setting {
         name: "net.core.wmem_max",
         source: Source::Sysctl,
         want: Want::AtLeast(16 * MIB),
-        reason: "caps a send buffer that a program asks for; 10 Gbit/s over 10 ms is 12 MiB",
+        reason: "limits the send buffer that a program requests; 10 Gbit/s over 10 ms is 12 MiB",
     },
     Setting {
         name: "net.ipv4.tcp_rmem",
         source: Source::Sysctl,
         want: Want::AtLeast(16 * MIB),
-        reason: "its last number is how far the kernel grows a receive window by itself",
+        reason: "the last number limits the receive window that the kernel grows automatically",
     },
     Setting {
         name: "net.ipv4.tcp_wmem",
         source: Source::Sysctl,
         want: Want::AtLeast(16 * MIB),
-        reason: "its last number is how far the kernel grows a send buffer by itself",
+        reason: "the last number limits the send buffer that the kernel grows automatically",
     },
     Setting {
         name: "net.core.somaxconn",
         source: Source::Sysctl,
         want: Want::AtLeast(1024),
-        reason: "caps the queue of connections that wait to be accepted",
+        reason: "limits the queue of connections that wait to be accepted",
     },
     Setting {
         name: "net.ipv4.tcp_congestion_control",
         source: Source::Sysctl,
         want: Want::OneOf(&["bbr", "cubic"]),
-        reason: "others recover slowly from a lost packet on a long link",
+        reason: "other algorithms recover slowly from a lost packet on a long link",
     },
     Setting {
         name: "nofile",
@@ -86,7 +86,7 @@ pub(crate) const SETTINGS: [Setting; 9] = [
             unit_key: "LimitNOFILE",
         },
         want: Want::AtLeast(65_536),
-        reason: "a connection holds two descriptors, and more while it is being made",
+        reason: "a connection needs two descriptors, and more while it is made",
     },
     Setting {
         name: "memlock",
@@ -96,7 +96,7 @@ pub(crate) const SETTINGS: [Setting; 9] = [
         },
         // The limit is in bytes, in the file and in the unit alike.
         want: Want::AtLeast(64 * MIB),
-        reason: "some kernels charge the rings to it, and keys are to stay out of swap",
+        reason: "some kernels count the rings against it, and keys must stay out of swap",
     },
 ];
 
@@ -154,7 +154,7 @@ impl Want {
             Self::OneOf(_) => Verdict::Improve,
             Self::RingAllowed => match value {
                 "0" => Verdict::Good,
-                // Whether the service's group is allowed is known when it starts, not here.
+                // Whether the service's group is allowed is known only when the service starts.
                 "1" => Verdict::Unknown,
                 _ => Verdict::Prevents,
             },
@@ -163,7 +163,7 @@ impl Want {
 
     fn verdict_if_missing(&self) -> Verdict {
         match self {
-            // The setting came with Linux 6.6; before it nothing was restricted.
+            // The setting came with Linux 6.6; earlier kernels restrict nothing.
             Self::RingAllowed => Verdict::Good,
             _ => Verdict::Unknown,
         }
@@ -178,7 +178,7 @@ impl Want {
     }
 }
 
-/// A number, or none at all.
+/// A number, or none.
 enum Limit {
     Unlimited,
     Number(u64),
@@ -207,7 +207,7 @@ mod tests {
     use super::*;
     use crate::report_of;
 
-    /// A folder with files as `/proc` has them; it goes when dropped.
+    /// A folder with files as in `/proc`; removed when dropped.
     struct Fake(std::path::PathBuf);
 
     impl Fake {
@@ -232,7 +232,7 @@ mod tests {
 
     impl Drop for Fake {
         fn drop(&mut self) {
-            // A test that made no file has no folder.
+            // A test without files has no folder.
             let _ = fs::remove_dir_all(&self.0);
         }
     }

@@ -1,4 +1,4 @@
-//! The certificates of a run: one authority, and one identity for each end. All programs use the same.
+//! The certificates of a run: one authority, and one identity for each end. All programs use the same ones.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -71,7 +71,7 @@ impl Certificates {
         }
     }
 
-    /// Certificate and key in one file, as HAProxy wants them.
+    /// Certificate and key in one file, as HAProxy requires.
     pub(crate) fn both(&self, end: End) -> PathBuf {
         self.folder.join(format!("{}.both.pem", end.name()))
     }
@@ -100,7 +100,7 @@ fn identity(end: End) -> anyhow::Result<CertificateParams> {
     Ok(params)
 }
 
-/// Writes a file that nobody else may read: wardgate refuses a key that others can.
+/// Writes a file that no other user may read: wardgate refuses a key that others can read.
 fn write(path: &Path, text: &str) -> anyhow::Result<()> {
     use std::io::Write as _;
     use std::os::unix::fs::OpenOptionsExt as _;

@@ -1,9 +1,9 @@
-//! What each program is told: the same for all where they can be told the same.
+//! The configuration of each program: the same for all where possible.
 //!
-//! TLS 1.3 with AES-256-GCM alone, X25519 for those that know no post-quantum exchange, certificates
-//! asked of and checked at both ends, no resumption (each connection is a full handshake), one worker,
-//! TCP_NODELAY, keepalive, no deadline that a run could meet, and no line of log for a connection
-//! where that can be had (wardgate writes one). *As shipped* is a program with its own buffer sizes.
+//! TLS 1.3 with only AES-256-GCM, X25519 for programs without a post-quantum exchange, certificates requested
+//! and checked at both ends, no resumption (each connection is a full handshake), one worker, TCP_NODELAY,
+//! keepalive, no deadline that a run could reach, and no log line for a connection if this can be turned off
+//! (wardgate writes one). *As shipped* is a program with its own buffer sizes.
 
 use std::net::SocketAddr;
 
@@ -12,15 +12,15 @@ use gateway::tls::Cipher;
 use super::certificates::Certificates;
 use super::{End, Member, Program};
 
-/// One end of a chain: where it listens and what it leads to.
+/// One end of a chain: its listen address and its target.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Leg {
     pub(crate) end: End,
     pub(crate) listen: SocketAddr,
     pub(crate) target: SocketAddr,
-    /// The core that it is given.
+    /// The core of the end.
     pub(crate) core: usize,
-    /// Connections that it must be able to hold.
+    /// The connections that it must be able to hold.
     pub(crate) connections: u32,
 }
 
@@ -85,14 +85,14 @@ drain = "1s"
     )
 }
 
-/// The key that sets the cipher that wardgate would not choose here.
+/// The key for the cipher that wardgate does not select here.
 fn other_cipher() -> String {
     let fastest = Cipher::fastest();
     let other = Cipher::ALL.into_iter().find(|cipher| *cipher != fastest);
     other.map_or_else(String::new, |other| format!("cipher = \"{other}\""))
 }
 
-/// The suite that every program is held to.
+/// The suite that every program must use.
 const SUITE: &str = "TLS_AES_256_GCM_SHA384";
 
 fn haproxy(leg: &Leg, files: &Certificates, tuned: bool) -> String {
@@ -293,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn every_program_is_told_addresses_certificates_and_trust() {
+    fn every_program_gets_addresses_certificates_and_trust() {
         for text in texts(false) {
             for part in ["127.0.0.1:10001", "127.0.0.1:10002", "trust.pem"] {
                 assert!(text.contains(part), "{part} is missing in {text}");

@@ -24,7 +24,7 @@ use config::Leg;
 pub(crate) use process::{Process, Start};
 pub(crate) use usage::{Cpu, memory};
 
-/// The two ends, seen from TLS.
+/// The two ends, by their TLS role.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum End {
     Originate,
@@ -32,7 +32,7 @@ pub(crate) enum End {
 }
 
 impl End {
-    /// As wardgate's configuration has it.
+    /// The keyword in wardgate's configuration.
     fn name(self) -> &'static str {
         match self {
             Self::Originate => "originate",
@@ -56,14 +56,14 @@ impl End {
     }
 }
 
-/// What can stand at an end.
+/// The programs that can be at an end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Program {
     Wardgate,
     Haproxy,
     Stunnel,
     Nginx,
-    /// Our own, without TLS.
+    /// The relay of the bench, without TLS.
     Relay,
 }
 
@@ -72,9 +72,9 @@ pub(crate) enum Program {
 pub(crate) struct Member {
     pub(crate) program: Program,
     pub(crate) tuned: bool,
-    /// Told that it carries DICOM, so that it looks at what passes; wardgate alone knows it.
+    /// Configured for DICOM, so that the observer reads the traffic; only for wardgate.
     pub(crate) dicom: bool,
-    /// With the cipher that wardgate would not choose on this machine.
+    /// With the cipher that wardgate does not select on this machine.
     pub(crate) other_cipher: bool,
 }
 
@@ -82,7 +82,7 @@ pub(crate) struct Member {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Chain {
     pub(crate) name: &'static str,
-    /// A and B; none where the generator talks to the sink.
+    /// A and B; none if the generator connects to the sink directly.
     pub(crate) ends: Option<[Member; 2]>,
 }
 
@@ -155,7 +155,7 @@ pub(crate) const ALL: [Chain; 12] = [
 impl Chain {
     /// # Errors
     ///
-    /// Where there is none of that name, with those that there are.
+    /// There is no chain of that name; the message lists the names.
     pub(crate) fn named(name: &str) -> Result<Self, String> {
         ALL.into_iter()
             .find(|chain| chain.name == name)
@@ -165,7 +165,7 @@ impl Chain {
             })
     }
 
-    /// Whether the program stands at one of its ends.
+    /// Whether the program is at one of the ends.
     pub(crate) fn has(&self, program: Program) -> bool {
         self.ends
             .iter()
@@ -173,17 +173,17 @@ impl Chain {
             .any(|member| member.program == program)
     }
 
-    /// Whether it carries DICOM and nothing else.
+    /// Whether the chain carries only DICOM.
     pub(crate) fn is_dicom(&self) -> bool {
         self.ends.iter().flatten().any(|member| member.dicom)
     }
 
-    /// Whether it is there to compare ciphers, and so for bulk alone.
+    /// Whether the chain exists to compare ciphers, and so only for bulk.
     pub(crate) fn compares_ciphers(&self) -> bool {
         self.ends.iter().flatten().any(|member| member.other_cipher)
     }
 
-    /// Whether it is a peer to compare with: another program at both ends, with TLS.
+    /// Whether the chain is a peer for comparison: another program at both ends, with TLS.
     pub(crate) fn is_peer(&self) -> bool {
         self.ends.is_some() && !self.has(Program::Wardgate) && !self.has(Program::Relay)
     }
@@ -196,22 +196,22 @@ pub(crate) struct Cores {
     pub(crate) b: usize,
 }
 
-/// What the chains of a run have in common.
+/// The common settings of the chains in a run.
 #[derive(Debug)]
 pub(crate) struct Kit {
     /// Configurations and logs; the programs' working folder.
     pub(crate) folder: PathBuf,
     certificates: Certificates,
     wardgate: PathBuf,
-    /// What a plain relay reads at once, as its command line has it.
+    /// The bytes that a plain relay reads at once, as on its command line.
     batch: String,
-    /// Connections that every end must be able to hold.
+    /// The connections that every end must be able to hold.
     connections: u32,
     next_port: u16,
 }
 
-/// The first port of a run, which has the ports of its namespace for itself; those that the system
-/// gives to connecting sockets begin at 32768.
+/// The first port of a run, which has all ports of its namespace; the system's ports for connecting sockets
+/// begin at 32768.
 const FIRST_PORT: u16 = 10_001;
 
 const PORTS_END: u16 = 32_000;
@@ -236,8 +236,7 @@ impl Kit {
         })
     }
 
-    /// An address that no other part of this run has had, so that nothing of an earlier one is in its
-    /// way.
+    /// An address that no other part of this run has used, so that remains of earlier parts do not interfere.
     fn address(&mut self) -> anyhow::Result<SocketAddr> {
         anyhow::ensure!(self.next_port < PORTS_END, "the run has used all its ports");
         self.next_port += 1;
@@ -248,7 +247,7 @@ impl Kit {
     ///
     /// # Errors
     ///
-    /// Where an end does not come up, with what it said.
+    /// An end does not start, with its output.
     pub(crate) fn start(&mut self, chain: Chain, cores: Cores) -> anyhow::Result<Running> {
         let target = self.address()?;
         let Some([a, b]) = chain.ends else {
@@ -267,7 +266,7 @@ impl Kit {
             name: End::Terminate.host(),
             identity: self.certificates.identity(End::Originate),
         });
-        // B first, so that A finds what it leads to.
+        // B first, so that A finds its target.
         let b = self.start_end(b, End::Terminate, between, target, cores.b)?;
         let a = self.start_end(a, End::Originate, connect, between, cores.a)?;
         Ok(Running {
@@ -345,7 +344,7 @@ impl Kit {
     }
 }
 
-/// A terminating end, and what one must be to make handshakes with it.
+/// A terminating end, and the identities for handshakes with it.
 #[derive(Debug)]
 pub(crate) struct Terminator {
     pub(crate) program: Program,
@@ -356,15 +355,15 @@ pub(crate) struct Terminator {
     pub(crate) identity: Identity,
 }
 
-/// A chain that is up. Its programs end with it.
+/// A running chain. Its programs end with it.
 #[derive(Debug)]
 pub(crate) struct Running {
     pub(crate) chain: Chain,
-    /// Where the generator connects.
+    /// The address for the generator to connect to.
     pub(crate) connect: SocketAddr,
-    /// Where the sink must listen.
+    /// The listen address of the sink.
     pub(crate) target: SocketAddr,
-    /// B, where it takes TLS.
+    /// The TLS address of B.
     pub(crate) terminator: Option<Terminator>,
     ends: Option<[Process; 2]>,
 }
@@ -377,11 +376,11 @@ impl Running {
             .map(|ends| ends.each_ref().map(Process::pids))
     }
 
-    /// CPU time of A and of B up to now.
+    /// The CPU time of A and of B until now.
     ///
     /// # Errors
     ///
-    /// Where an end has died, with what it said.
+    /// An end has died, with its output.
     pub(crate) fn cpu(&self) -> anyhow::Result<Option<[Cpu; 2]>> {
         let Some([a, b]) = self.pids() else {
             return Ok(None);
@@ -390,7 +389,7 @@ impl Running {
         both.map(Some).with_context(|| self.last_words())
     }
 
-    /// The end of what its programs said.
+    /// The end of the output of its programs.
     pub(crate) fn last_words(&self) -> String {
         let mut said = format!("chain {}", self.chain.name);
         for (end, process) in ["A", "B"].iter().zip(self.ends.iter().flatten()) {

@@ -1,4 +1,4 @@
-//! The Debian packages of the peers: found by their files, and as root installed.
+//! The Debian packages of the peers: found by their files, and installed if the user is root.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use super::{Program, config};
 /// A file that a package brings.
 type Needed = (&'static str, &'static str);
 
-/// What a program needs beyond ours; the file is what is started or loaded.
+/// The requirements of a program; the file is the one that is started or loaded.
 pub(crate) fn needed_by(program: Program) -> &'static [Needed] {
     match program {
         Program::Haproxy => &[("/usr/sbin/haproxy", "haproxy")],
@@ -22,20 +22,20 @@ pub(crate) fn needed_by(program: Program) -> &'static [Needed] {
     }
 }
 
-/// What the DICOM scenario needs.
+/// The requirements of the DICOM scenario.
 pub(crate) const DICOM: &[Needed] = &[("/usr/bin/storescu", "dcmtk")];
 
-/// What the run's own network needs.
+/// The requirements of the run's own network.
 pub(crate) const NETWORK: &[Needed] = &[
     ("/usr/bin/unshare", "util-linux"),
     ("/usr/sbin/ip", "iproute2"),
 ];
 
-/// Installs what is missing, as root and where `may_install`.
+/// Installs missing packages, as root and if `may_install`.
 ///
 /// # Errors
 ///
-/// Where something is missing and is not installed, with the command that installs it.
+/// A package is missing and not installed; the message has the command that installs it.
 pub(crate) fn prepare(needed: &[Needed], may_install: bool) -> anyhow::Result<()> {
     let missing = missing(needed);
     if missing.is_empty() {
@@ -57,7 +57,7 @@ pub(crate) fn prepare(needed: &[Needed], may_install: bool) -> anyhow::Result<()
     Ok(())
 }
 
-/// Packages whose files are not there, each once.
+/// The packages with missing files, each once.
 fn missing(needed: &[Needed]) -> Vec<&'static str> {
     let mut packages: Vec<_> = needed
         .iter()

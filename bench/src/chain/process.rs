@@ -1,4 +1,4 @@
-//! A program in the foreground, on its core, until it is dropped.
+//! A program in the foreground, on its core, until its value is dropped.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -11,14 +11,14 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use rustix::process::{Pid, Signal};
 
-/// What is started, and where.
+/// The program and its core.
 #[derive(Debug)]
 pub(crate) struct Start<'a> {
     pub(crate) core: usize,
     pub(crate) program: PathBuf,
     pub(crate) arguments: Vec<OsString>,
     pub(crate) environment: &'a [(&'a str, &'a str)],
-    /// Takes what the program says.
+    /// The file for the output of the program.
     pub(crate) log: PathBuf,
 }
 
@@ -33,16 +33,16 @@ pub(crate) struct Process {
 /// How long a program may take until it listens.
 const START_MAX: Duration = Duration::from_secs(15);
 
-/// How long it may take to end when asked; then it is killed.
+/// How long a program may take to end after SIGTERM; then it is killed.
 const END_MAX: Duration = Duration::from_secs(3);
 
-/// Between two looks at a program.
+/// The time between two checks of a program.
 const LOOK: Duration = Duration::from_millis(5);
 
 impl Process {
     /// # Errors
     ///
-    /// Where our own program or the log cannot be opened; a program that is missing shows later.
+    /// The program of the bench or the log cannot be opened; a missing program shows later.
     pub(crate) fn start(start: Start) -> anyhow::Result<Self> {
         let log = File::create(&start.log)
             .with_context(|| format!("cannot write {}", start.log.display()))?;
@@ -65,12 +65,12 @@ impl Process {
         })
     }
 
-    /// Waits until it listens there, as the kernel has it: a connection would cost some of them a
-    /// handshake, and count in what is measured.
+    /// Waits until the program listens there, according to the kernel: a connection would cost some programs
+    /// a handshake, and count in the measurement.
     ///
     /// # Errors
     ///
-    /// Where it ends or takes too long, with the last that it said.
+    /// The program ends or takes too long, with the end of its output.
     pub(crate) fn wait_listening(&mut self, address: SocketAddr) -> anyhow::Result<()> {
         let deadline = Instant::now() + START_MAX;
         while !listens(&fs::read_to_string("/proc/self/net/tcp")?, address) {
@@ -86,11 +86,11 @@ impl Process {
         Ok(())
     }
 
-    /// Waits until it ends by itself.
+    /// Waits until the program ends by itself.
     ///
     /// # Errors
     ///
-    /// Where that takes longer.
+    /// That takes longer.
     pub(crate) fn wait_end(&mut self, limit: Duration) -> anyhow::Result<ExitStatus> {
         let deadline = Instant::now() + limit;
         loop {
@@ -107,7 +107,7 @@ impl Process {
         }
     }
 
-    /// The process and all that it started: with nginx, the master and its worker.
+    /// The process and its children: with nginx, the master and its worker.
     pub(crate) fn pids(&self) -> Vec<u32> {
         let mut pids = vec![self.child.id()];
         let mut next = 0;
@@ -118,7 +118,7 @@ impl Process {
         pids
     }
 
-    /// The end of what it said.
+    /// The end of its output.
     pub(crate) fn last_words(&self) -> String {
         let said = fs::read(&self.log).unwrap_or_default();
         let tail = said.len().saturating_sub(1000);
@@ -131,7 +131,7 @@ impl Drop for Process {
         let all = self.pids();
         signal(self.child.id(), Signal::TERM);
         if self.wait_end(END_MAX).is_err() {
-            // A master that is killed leaves its workers, so these too, by their ids.
+            // A killed master leaves its workers, so these are killed as well, by their ids.
             for pid in all {
                 signal(pid, Signal::KILL);
             }
@@ -142,7 +142,7 @@ impl Drop for Process {
 
 fn signal(pid: u32, signal: Signal) {
     if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
-        // It may have ended meanwhile.
+        // The process may have ended in the meantime.
         let _ = rustix::process::kill_process(pid, signal);
     }
 }

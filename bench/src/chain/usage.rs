@@ -1,4 +1,4 @@
-//! What processes have used: CPU time to the nanosecond where it can be had, and memory.
+//! The resources that processes have used: CPU time in nanoseconds if available, and memory.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,9 +11,9 @@ use crate::cpu::used_by;
 /// CPU time of some processes up to a moment.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(crate) struct Cpu {
-    /// Nanoseconds of each thread that lives, by its id.
+    /// The nanoseconds of each living thread, by its id.
     threads: BTreeMap<u32, u64>,
-    /// Of the whole processes, threads that have ended included, in steps of 10 ms.
+    /// The time of the whole processes, including ended threads, in steps of 10 ms.
     whole: Duration,
 }
 
@@ -33,8 +33,8 @@ impl Cpu {
         Ok(Self { threads, whole })
     }
 
-    /// What was used since. The kernel forgets the nanoseconds of a thread that has ended; where one
-    /// has (stunnel's, one for each connection), the coarse time of the whole process counts.
+    /// The time that was used since. The kernel forgets the nanoseconds of an ended thread. If a thread has
+    /// ended (stunnel has one for each connection), the coarse time of the whole process counts.
     pub(crate) fn since(&self, before: &Self) -> Duration {
         let kept = before
             .threads
@@ -50,7 +50,7 @@ impl Cpu {
             .map(|(id, now)| now.saturating_sub(before.threads.get(id).copied().unwrap_or(0)))
             .sum();
         let fine = Duration::from_nanos(fine);
-        // A thread that began and ended in between was in neither reading.
+        // A thread that began and ended in between is in neither reading.
         if coarse > fine + 2 * STEP {
             coarse
         } else {
@@ -82,11 +82,11 @@ fn time(schedstat: &str) -> Option<u64> {
     schedstat.split_whitespace().next()?.parse().ok()
 }
 
-/// Bytes of memory that the processes have for themselves or share by parts.
+/// The memory of the processes: their own, and their part of shared memory.
 ///
 /// # Errors
 ///
-/// Where one of the processes is gone.
+/// One of the processes has ended.
 pub(crate) fn memory(pids: &[u32]) -> anyhow::Result<u64> {
     let mut bytes = 0;
     for pid in pids {

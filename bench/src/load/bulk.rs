@@ -13,7 +13,7 @@ use crate::cpu::{self, Meter, Used};
 use crate::report::Report;
 use crate::size;
 
-/// How much, which way, and in what pieces.
+/// The amount, the direction and the piece size of the payload.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Options {
     #[command(flatten)]
@@ -23,18 +23,18 @@ pub(crate) struct Options {
     /// Payload of all connections together, in each direction
     #[arg(long, value_name = "SIZE", default_value = "1GiB", value_parser = size::parse)]
     pub(crate) size: u64,
-    /// Which way the payload goes
+    /// Direction of the payload
     #[arg(long, value_enum, default_value = "there")]
     pub(crate) direction: Direction,
 }
 
-/// How the payload is handed over at both ends.
+/// How the payload is passed to the kernel at both ends.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Pieces {
-    /// Bytes that are handed to the kernel at once
+    /// Bytes that are passed to the kernel at once
     #[arg(long, value_name = "SIZE", default_value = "1MiB", value_parser = chunk)]
     pub(crate) chunk: usize,
-    /// Count what arrives without comparing it: costs the receiving end next to nothing
+    /// Count received bytes without comparing them: costs the receiving end almost nothing
     #[arg(long)]
     pub(crate) count_only: bool,
     /// Threads at each end
@@ -42,7 +42,7 @@ pub(crate) struct Pieces {
     pub(crate) threads: u8,
 }
 
-/// Larger pieces gain nothing, and a vectored write takes 1024 pieces of the pattern's block.
+/// Larger pieces bring no gain, and a vectored write takes 1024 pieces of the pattern's block.
 const CHUNK_MAX: usize = 32 << 20;
 
 fn chunk(text: &str) -> Result<usize, String> {
@@ -63,11 +63,11 @@ impl Pieces {
     }
 }
 
-/// Pushes the bytes through and reports how long that took.
+/// Transfers the bytes and reports the time.
 ///
 /// # Errors
 ///
-/// Where a connection fails or stalls, or where the far end got anything but what was sent.
+/// A connection fails or stalls, or the far end received different bytes.
 pub(crate) fn run(options: &Options) -> anyhow::Result<Report> {
     let between = &options.between;
     anyhow::ensure!(
@@ -125,7 +125,7 @@ fn push(
     Ok(report(options, elapsed, &used))
 }
 
-/// What the sink saw says more than that a connection of the generator then broke.
+/// The error of the sink is more precise than the failure of a generator's connection that follows.
 fn with_far(near: anyhow::Error, sink: &Sink<Moved>) -> anyhow::Error {
     match sink.failure() {
         Some(far) => near.context(format!("{far:#}")),
@@ -133,7 +133,7 @@ fn with_far(near: anyhow::Error, sink: &Sink<Moved>) -> anyhow::Error {
     }
 }
 
-/// Every stream must have arrived once, and whole, in both directions.
+/// Every stream must have arrived once and completely, in both directions.
 pub(crate) fn compare(plan: &Plan, sent: &[Moved], arrived: &[Moved]) -> anyhow::Result<()> {
     for number in 0..plan.streams {
         let near = one(sent, number, "sending")?;
@@ -192,7 +192,7 @@ fn report(options: &Options, elapsed: Duration, used: &Used) -> Report {
     report
 }
 
-/// With nothing between.
+/// Without a program between the ends.
 #[cfg(test)]
 pub(crate) fn over_loopback(options: &Options) -> anyhow::Result<Report> {
     let plan = Arc::new(plan(options));
@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn a_probe_that_says_nothing_is_no_stream() {
+    fn a_silent_probe_is_not_a_stream() {
         let options = options(2, 1000, 64, Direction::There);
         let plan = Arc::new(plan(&options));
         let sink = start_sink(&options, &plan).expect("the sink starts");
@@ -280,7 +280,7 @@ mod tests {
         Pattern::of_stream(0).fill(0, &mut bytes);
         bytes[70_000] ^= 0x10;
         let mut stream = server::connect(sink.address(), &options.between).expect("up");
-        // The sink may close as soon as it has seen the byte.
+        // The sink may close as soon as it has read the byte.
         let _ = stream.write_all(&bytes);
         drop(stream);
         let error = sink
@@ -290,7 +290,7 @@ mod tests {
         assert!(error.contains("stream 0 differs"), "{error}");
     }
 
-    /// What comes of one stream whose far end is the test's own, and sends this and no more.
+    /// The result of one stream whose far end belongs to the test and sends only these bytes.
     fn against(options: &Options, answer: &[u8], end: bool) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
         let address = listener.local_addr().expect("it listens");
@@ -371,7 +371,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sink_that_nobody_reaches_ends_the_wait() {
+    fn a_sink_without_connections_ends_the_wait() {
         let options = options(1, 5, 1, Direction::There);
         let sink = start_sink(&options, &Arc::new(plan(&options))).expect("the sink starts");
         let error = sink

@@ -43,7 +43,7 @@ impl Delay {
     }
 }
 
-/// Pieces that a direction holds at most, and octets of a piece: together, 64 MiB.
+/// Pieces that a direction holds at most, and bytes of a piece: together, 64 MiB.
 ///
 /// LIMIT: more than that in half a round trip is not forwarded faster.
 const HELD_MAX: usize = 256;

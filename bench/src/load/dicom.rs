@@ -1,4 +1,4 @@
-//! DICOM: associations that store objects of the sizes that modalities make.
+//! DICOM: associations that store objects with the sizes of real modalities.
 
 use std::net::SocketAddr;
 use std::thread;
@@ -20,16 +20,16 @@ mod store;
 
 use store::{Job, Storer, Writes};
 
-/// What is stored, and how.
+/// The objects, and how they are stored.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Options {
     /// `--streams` is the number of associations
     #[command(flatten)]
     pub(crate) between: Between,
-    /// What the objects are, which gives their size
+    /// Kind of the objects, which sets their size
     #[arg(long, value_enum, default_value = "ct")]
     pub(crate) kind: Kind,
-    /// Objects of each association; without it, what the kind has
+    /// Objects in each association; the default depends on the kind
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) objects: Option<u16>,
     /// Operations that may be outstanding; 1 is synchronous
@@ -41,18 +41,18 @@ pub(crate) struct Options {
     /// Send small pieces at once (TCP_NODELAY) at both ends; without it, Nagle holds them back
     #[arg(long)]
     pub(crate) nodelay: bool,
-    /// How a PDU is handed to the kernel at both ends
+    /// How a PDU is passed to the kernel at both ends
     #[arg(long, value_enum, default_value = "split")]
     pub(crate) writes: Writes,
-    /// The largest PDU that both ends take
+    /// The largest PDU that both ends accept
     #[arg(long, value_name = "SIZE", default_value = "16KiB", value_parser = pdu_max)]
     pub(crate) pdu: u32,
-    /// Count octets without comparing them: costs the receiving end less
+    /// Count bytes without comparing them: cheaper for the receiving end
     #[arg(long)]
     pub(crate) count_only: bool,
 }
 
-/// PDUs below this hold no command.
+/// A shorter PDU cannot hold a command.
 const PDU_MIN: u64 = 4096;
 
 fn pdu_max(text: &str) -> Result<u32, String> {
@@ -60,11 +60,11 @@ fn pdu_max(text: &str) -> Result<u32, String> {
     let fits = (PDU_MIN..=pdu::PDU_MAX as u64).contains(&size);
     match u32::try_from(size) {
         Ok(size) if fits => Ok(size),
-        _ => Err(format!("must be {PDU_MIN} to {} octets", pdu::PDU_MAX)),
+        _ => Err(format!("must be {PDU_MIN} to {} bytes", pdu::PDU_MAX)),
     }
 }
 
-/// What modalities make.
+/// The objects of real modalities.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Kind {
     /// A slice of computed tomography, 0.5 MiB
@@ -80,12 +80,12 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    /// Octets of an object's pixels.
+    /// The bytes of an object's pixels.
     pub(crate) fn pixels(self) -> u32 {
         self.facts().2
     }
 
-    /// Name, SOP class, octets of pixels, and objects of an association where none are asked for.
+    /// Name, SOP class, bytes of pixels, and the default number of objects in an association.
     fn facts(self) -> (&'static str, &'static str, u32, u16) {
         match self {
             Self::Ct => ("ct", "1.2.840.10008.5.1.4.1.1.2", 512 << 10, 500),
@@ -97,11 +97,11 @@ impl Kind {
     }
 }
 
-/// Stores the objects and reports how long each took.
+/// Stores the objects and reports the time of each.
 ///
 /// # Errors
 ///
-/// Where an association fails or stalls, or an object does not arrive as it was sent.
+/// An association fails or stalls, or an object arrives with different bytes.
 pub(crate) fn run(options: &Options) -> anyhow::Result<Report> {
     let between = &options.between;
     between.with_threads()?;
@@ -144,7 +144,7 @@ fn measure(
         .transpose()?;
     let connect = delay.as_ref().map_or(connect, Delay::address);
     let associations = u16::try_from(between.streams).context("too many associations")?;
-    // Associations first, so that handshakes are no part of the time.
+    // The associations are opened first, so that handshakes are not part of the time.
     let storers = (0..associations)
         .map(|association| Storer::associate(job, association, connect, between))
         .collect::<anyhow::Result<Vec<_>>>()?;

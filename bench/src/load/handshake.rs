@@ -1,8 +1,8 @@
-//! Handshake: full mutual TLS 1.3 handshakes against the terminating side, one connection each.
+//! Handshake: full mutual TLS 1.3 handshakes with the terminating side, one on each connection.
 //!
-//! A client of TLS 1.3 is done before the server has looked at its certificate. So each connection is
-//! ended in order, and counts only when the other side has ended it in order too: a server that refuses
-//! says so by an alert.
+//! A TLS 1.3 client is done before the server has checked its certificate. Each connection is therefore
+//! closed cleanly, and counts only when the other side has closed cleanly too: a server that refuses sends an
+//! alert.
 
 use std::io::{self, Read as _};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -29,10 +29,10 @@ use crate::cpu::{self, Meter, Used};
 use crate::report::Report;
 use crate::server;
 
-/// How many handshakes, and as whom.
+/// The number of handshakes, and the identity of the client.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Options {
-    /// `--streams` is how many handshakes are made at the same time
+    /// `--streams` is the number of handshakes at the same time
     #[command(flatten)]
     pub(crate) between: Between,
     /// Handshakes of all connections together
@@ -44,16 +44,16 @@ pub(crate) struct Options {
     /// Its key, PEM
     #[arg(long, value_name = "FILE")]
     pub(crate) key: PathBuf,
-    /// Certificates that the server's is checked against, PEM
+    /// CA certificates for the certificate of the server, PEM
     #[arg(long, value_name = "FILE")]
     pub(crate) trust: PathBuf,
     /// The name that the server must have
     #[arg(long, value_name = "NAME")]
     pub(crate) name: String,
-    /// The one key exchange that is offered
+    /// The only key exchange that is offered
     #[arg(long, value_enum, default_value = "x25519")]
     pub(crate) group: Group,
-    /// Also take an end without close_notify and without an alert, as nginx makes it
+    /// Also accept an end without close_notify and without an alert, as nginx sends it
     #[arg(long)]
     pub(crate) bare_end: bool,
 }
@@ -65,11 +65,11 @@ pub(crate) enum Group {
     X25519mlkem768,
 }
 
-/// Makes the handshakes and reports how long they took.
+/// Makes the handshakes and reports their times.
 ///
 /// # Errors
 ///
-/// Where one of them failed: the message says how many, and why the first.
+/// A handshake failed: the message gives the number of failures, and the first reason.
 pub(crate) fn run(options: &Options) -> anyhow::Result<Report> {
     let between = &options.between;
     between.with_threads()?;
@@ -80,7 +80,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<Report> {
     })
 }
 
-/// What a terminating side connects to: takes what comes, until the end.
+/// The target of a terminating side: reads everything until the end.
 fn start_sink(between: &Between) -> anyhow::Result<Sink<()>> {
     let settings = Settings {
         threads: 1,
@@ -109,7 +109,7 @@ impl Task for Absorbing {
     }
 }
 
-/// Who makes the handshakes.
+/// The client of the handshakes.
 #[derive(Debug)]
 struct Client {
     config: Arc<ClientConfig>,
@@ -118,7 +118,7 @@ struct Client {
     bare_end: bool,
 }
 
-/// The client's certificate, and how often a server asked for it.
+/// The certificate of the client, and how often a server requested it.
 #[derive(Debug)]
 struct Asked {
     certificate: Arc<CertifiedKey>,
@@ -166,7 +166,7 @@ impl Client {
         })
     }
 
-    /// One handshake on a connection of its own, ended in order; how long it took, TCP's included.
+    /// One handshake on its own connection with a clean close; returns its time, including TCP's.
     fn shake(&self, connect: SocketAddr, between: &Between) -> anyhow::Result<Duration> {
         let begun = Instant::now();
         let mut stream = server::connect(connect, between)?;
@@ -188,13 +188,13 @@ impl Client {
     }
 }
 
-/// Ends the connection in order, and waits for the other side to do the same.
+/// Closes the connection cleanly, and waits for the other side to do the same.
 fn end(tls: &mut ClientConnection, stream: &mut TcpStream, bare: bool) -> anyhow::Result<()> {
     tls.send_close_notify();
     while tls.wants_write() {
         tls.write_tls(stream)?;
     }
-    // Fails where the server has reset the connection; why it did may still be there to read.
+    // The write fails if the server has reset the connection; the reason may still be readable.
     let _ = stream.shutdown(Shutdown::Write);
     loop {
         let n = tls.read_tls(stream)?;
@@ -224,11 +224,11 @@ fn certificates(file: &Path) -> anyhow::Result<Vec<CertificateDer<'static>>> {
     Ok(all)
 }
 
-/// What some handshakes came to.
+/// The result of some handshakes.
 struct Tally {
     times: Histogram<u64>,
     failed: u32,
-    /// Why the first failed.
+    /// The first reason of a failure.
     why: Option<anyhow::Error>,
 }
 
@@ -261,7 +261,7 @@ impl Tally {
 
 fn measure(options: &Options, client: &Client, connect: SocketAddr) -> anyhow::Result<Report> {
     let between = &options.between;
-    // What a first connection finds to be set up is no part of a handshake.
+    // The set-up work of a first connection is not part of a handshake.
     client.shake(connect, between)?;
     let meter = Meter::start(&between.pids)?;
     let begun = Instant::now();
@@ -281,7 +281,7 @@ fn measure(options: &Options, client: &Client, connect: SocketAddr) -> anyhow::R
     Ok(report(options, &tally.times, elapsed, &used))
 }
 
-/// All handshakes, some at the same time.
+/// All handshakes, some of them at the same time.
 fn shake_all(options: &Options, client: &Client, connect: SocketAddr) -> anyhow::Result<Tally> {
     let between = &options.between;
     let threads = between.streams;

@@ -1,4 +1,4 @@
-//! Idle: many connections that have said one message each and then rest, and what each costs in memory.
+//! Idle: many connections that exchange one message each and then rest, and the memory of each.
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -18,13 +18,13 @@ use crate::report::Report;
 use crate::report::plot::{Bars, Plot, Spread};
 use crate::server;
 
-/// How many connections, and how long they rest.
+/// The number of connections, and the time of rest.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Options {
     /// `--streams` is how many rest
     #[command(flatten)]
     pub(crate) between: Between,
-    /// Seconds of rest before memory is looked at for the last time
+    /// Seconds of rest before the last measurement of memory
     #[arg(long, value_name = "SECONDS", default_value_t = 5, value_parser = clap::value_parser!(u64).range(0..=3600))]
     pub(crate) rest: u64,
 }
@@ -32,14 +32,14 @@ pub(crate) struct Options {
 /// Connections that are set up at the same time: a full accept queue would cost seconds.
 const AT_ONCE: u32 = 32;
 
-/// Octets of the one message.
+/// The bytes of the message.
 const OCTETS: usize = 200;
 
-/// Opens the connections, lets them rest, and reports what they cost.
+/// Opens the connections, lets them rest, and reports their cost.
 ///
 /// # Errors
 ///
-/// Where one cannot be opened, gets another answer than it must, or does not outlast the rest.
+/// A connection cannot be opened, gets a wrong answer, or does not last until the end.
 pub(crate) fn run(options: &Options) -> anyhow::Result<Report> {
     let between = &options.between;
     super::allow_descriptors(2 * u64::from(between.streams))?;
@@ -80,7 +80,7 @@ fn measure(options: &Options, sink: &Sink<()>, connect: SocketAddr) -> anyhow::R
     Ok(report)
 }
 
-/// Opens all, a few at a time, and makes each say its message.
+/// Opens all connections, a few at a time, and sends a message on each.
 fn open_all(between: &Between, connect: SocketAddr) -> anyhow::Result<Vec<TcpStream>> {
     let threads: Vec<_> = (0..AT_ONCE)
         .map(|first| {
@@ -117,7 +117,7 @@ fn open(between: &Between, connect: SocketAddr, number: u32) -> anyhow::Result<T
     Ok(stream)
 }
 
-/// Every connection must still stand and have nothing to say.
+/// Every connection must still be open and silent.
 fn finish(resting: &[TcpStream]) -> anyhow::Result<()> {
     for (number, stream) in resting.iter().enumerate() {
         stream.set_nonblocking(true)?;
@@ -135,7 +135,7 @@ fn finish(resting: &[TcpStream]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// For each process: what it held at each moment, and what a connection cost of that.
+/// For each process: its memory at each moment, and the memory per connection.
 fn rows(report: &mut Report, between: &Between, moments: &[Vec<Memory>; 3]) {
     let [before, after, rested] = moments;
     let connections = f64::from(between.streams);
@@ -150,7 +150,7 @@ fn rows(report: &mut Report, between: &Between, moments: &[Vec<Memory>; 3]) {
         let mut moment = |which: &str, memory: Memory| {
             report.whole(&name(&format!("rss_{which}_kib")), memory.rss);
             report.whole(&name(&format!("pss_{which}_kib")), memory.pss);
-            // Memory may also have become less.
+            // The memory may also have shrunk.
             let grown = |now: u64, then: u64| (now as f64 - then as f64) / connections;
             let rss = grown(memory.rss, before[n].rss);
             let pss = grown(memory.pss, before[n].pss);
@@ -174,9 +174,9 @@ fn rows(report: &mut Report, between: &Between, moments: &[Vec<Memory>; 3]) {
 /// Answers each message, on one of very many connections.
 #[derive(Debug, Default)]
 struct Answering {
-    /// What has come of a message that is not whole.
+    /// The received part of a message.
     block: Vec<u8>,
-    /// What is left to write of an answer.
+    /// The rest of an answer that is not written yet.
     answer: Vec<u8>,
 }
 
@@ -203,7 +203,7 @@ impl Task for Answering {
                 self.block.extend_from_slice(&room[..n]);
                 if message::is_whole(&self.block) {
                     self.answer = message::answer_to(&self.block)?;
-                    // An idle connection of ours holds as little as it can, too.
+                    // An idle connection of the bench also holds as little memory as possible.
                     self.block = Vec::new();
                 }
                 Ok(None)
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn connections_are_set_up_and_their_memory_is_told() {
+    fn connections_are_set_up_and_their_memory_is_reported() {
         let options = options(500);
         crate::load::allow_descriptors(1000).expect("the system allows them");
         let sink = start_sink(&options.between).expect("the sink starts");
@@ -284,7 +284,7 @@ mod tests {
         server
             .wait(1, between.stall())
             .expect("the far end is done");
-        // The FIN is on its way: wait for it without taking it.
+        // The FIN is in transit: wait for it without reading it.
         let _ = resting[0].peek(&mut [0]).expect("an end is no error");
         let error = finish(&resting).expect_err("it was ended");
         assert!(

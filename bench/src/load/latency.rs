@@ -7,17 +7,17 @@ use hdrhistogram::Histogram;
 use crate::report::Report;
 use crate::report::plot::{Lines, Plot};
 
-/// What counts as this long however long it took; longer than any stall may be.
+/// Longer times count as this time; it is longer than any stall limit.
 pub(crate) const MAX_US: u64 = 3_600_000_000;
 
-/// Significant digits that are kept.
+/// The significant digits that are kept.
 const DIGITS: u8 = 3;
 
 pub(crate) fn histogram() -> Histogram<u64> {
     Histogram::new_with_bounds(1, MAX_US, DIGITS).expect("the bounds are constants")
 }
 
-/// Whole microseconds, 1 at least.
+/// Whole microseconds, at least 1.
 pub(crate) fn micros(took: Duration) -> u64 {
     u64::try_from(took.as_micros()).unwrap_or(u64::MAX).max(1)
 }

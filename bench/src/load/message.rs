@@ -1,7 +1,7 @@
-//! Made-up HL7 messages in MLLP framing (HL7 2.5.1 section 2, MLLP release 1), and their answers.
+//! Generated HL7 messages in MLLP framing (HL7 2.5.1 section 2, MLLP release 1), and their answers.
 //!
-//! They name no patient: a header and a comment of filler. Both ends can make the whole of any of them,
-//! so each octet is compared.
+//! The messages name no patient: a header and a comment with filler. Both ends can generate every message, so
+//! each byte is compared.
 
 use std::io::{self, Read};
 
@@ -10,13 +10,13 @@ const BEGIN: u8 = 0x0b;
 /// Closes a block together with a carriage return.
 const END: [u8; 2] = [0x1c, b'\r'];
 
-/// Octets of the shortest message: framing, header and the comment's own.
+/// The length of the shortest message: framing, header and the fixed part of the comment.
 pub(crate) const MESSAGE_MIN: u32 = 100;
 
-/// Octets of the longest message.
+/// The length of the longest message.
 pub(crate) const MESSAGE_MAX: u32 = 16 << 20;
 
-/// Which message it is: its number within a stream.
+/// The identity of a message: its number within a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Control {
     pub(crate) stream: u32,
@@ -37,13 +37,13 @@ impl Control {
         })
     }
 
-    /// The message, `octets` long in its framing.
+    /// The message, with this length including its framing.
     pub(crate) fn message(self, octets: usize) -> Vec<u8> {
         let head = format!("{}\rNTE|1||", self.header("A", "B", "ORU^R01"));
         self.block(&head, octets)
     }
 
-    /// What the receiver answers, as long as the message was.
+    /// The answer of the receiver, as long as the message.
     pub(crate) fn answer(self, octets: usize) -> Vec<u8> {
         let Self { stream, number } = self;
         let head = self.header("B", "A", "ACK");
@@ -60,7 +60,8 @@ impl Control {
         let mut block = Vec::with_capacity(octets);
         block.push(BEGIN);
         block.extend_from_slice(head.as_bytes());
-        // Letters that depend on message and place: what is shifted or of another message differs.
+        // Letters that depend on message and position, so that shifted bytes or those of another message
+        // differ.
         let mut state = u64::from(self.stream) << 32 | u64::from(self.number);
         while block.len() + END.len() + 1 < octets {
             state = state
@@ -74,7 +75,7 @@ impl Control {
     }
 }
 
-/// Reads one block whole; `None` where the stream ends before it.
+/// Reads one complete block; `None` if the stream ends before it.
 pub(crate) fn read(stream: &mut impl Read, block: &mut Vec<u8>) -> io::Result<Option<()>> {
     block.clear();
     let mut room = [0; 16 << 10];
@@ -92,17 +93,17 @@ pub(crate) fn read(stream: &mut impl Read, block: &mut Vec<u8>) -> io::Result<Op
     Ok(Some(()))
 }
 
-/// Whether these octets begin a block.
+/// Whether these bytes begin a block.
 pub(crate) fn begins(block: &[u8]) -> bool {
     block.first() == Some(&BEGIN)
 }
 
-/// Whether what has come ends a block.
+/// Whether the received bytes end a block.
 pub(crate) fn is_whole(block: &[u8]) -> bool {
     block.ends_with(&END)
 }
 
-/// The answer to a block, which must be the message that its control id says.
+/// The answer to a block, which must be the message with its control id.
 pub(crate) fn answer_to(block: &[u8]) -> io::Result<Vec<u8>> {
     let control = Control::of(block).ok_or_else(|| io::Error::other("a message has no header"))?;
     if block != control.message(block.len()) {
@@ -134,12 +135,12 @@ mod tests {
     }
 
     #[test]
-    fn any_changed_octet_of_a_message_is_found() {
+    fn any_changed_byte_of_a_message_is_found() {
         let message = CONTROL.message(150);
         for n in 0..message.len() {
             let mut changed = message.clone();
             changed[n] ^= 1;
-            assert!(answer_to(&changed).is_err(), "octet {n}");
+            assert!(answer_to(&changed).is_err(), "byte {n}");
         }
     }
 

@@ -1,4 +1,4 @@
-//! Mixed: what bulk on the same path does to the latency of small messages.
+//! Mixed: the effect of bulk on the latency of small messages on the same path.
 
 use std::io;
 use std::net::SocketAddr;
@@ -19,32 +19,32 @@ use crate::cpu::{self, Meter, Used};
 use crate::report::Report;
 use crate::server::Server;
 
-/// The bulk, and the messages beside it.
+/// The bulk, and the messages next to it.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Options {
-    /// `--streams` are those of the bulk
+    /// `--streams` is the number of bulk streams
     #[command(flatten)]
     pub(crate) between: Between,
     #[command(flatten)]
     pub(crate) pieces: Pieces,
     #[command(flatten)]
     pub(crate) talk: Talk,
-    /// Connections that say messages
+    /// Connections with messages
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
     pub(crate) talkers: u32,
-    /// Messages on each of these, without the bulk and again with it
+    /// Messages on each of these connections, without bulk and then with it
     #[arg(long, value_name = "N", default_value_t = 5000, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) count: u32,
-    /// Messages a second on each of these
+    /// Messages per second on each of these connections
     #[arg(long, value_name = "N", default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub(crate) rate: u32,
 }
 
-/// Measures without the bulk, then beside it.
+/// Measures without the bulk, then with it.
 ///
 /// # Errors
 ///
-/// Where a connection fails or stalls, or anything arrives that was not sent.
+/// A connection fails or stalls, or received bytes are wrong.
 pub(crate) fn run(options: &Options) -> anyhow::Result<Report> {
     let between = &options.between;
     between.with_threads()?;
@@ -57,7 +57,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<Report> {
 
 fn plan(options: &Options) -> Plan {
     Plan {
-        // No end: the streams are stopped.
+        // Without an end: the streams are stopped.
         size: u64::MAX / 2,
         streams: options.between.streams,
         direction: Direction::There,
@@ -69,7 +69,7 @@ fn plan(options: &Options) -> Plan {
     }
 }
 
-/// The far end, with a thread for each connection: bulk must not be what an answer waits for here.
+/// The far end, with a thread for each connection, so that an answer never waits for bulk there.
 fn start(options: &Options, plan: &Arc<Plan>) -> anyhow::Result<Server<Option<Moved>>> {
     let plan = Arc::clone(plan);
     let settings = options.pieces.settings(options.between.stall());
@@ -111,11 +111,11 @@ fn measure(
     Ok(report(options, &unloaded, &loaded))
 }
 
-/// What was measured while bulk moved.
+/// The measurements while bulk moved.
 struct Loaded {
     latencies: Histogram<u64>,
     sent: Vec<Moved>,
-    /// Octets of bulk that arrived meanwhile, and how long that was.
+    /// The bytes of bulk that arrived in the meantime, and this time.
     bulk: u64,
     elapsed: Duration,
     used: Used,
@@ -139,7 +139,7 @@ fn beside_bulk(
     });
     plan.stop.store(true, Ordering::Relaxed);
     let sent = bulk.join().map_err(|_| anyhow!("a generator panicked"))?;
-    // Where bulk broke, that is why the messages fail too.
+    // If bulk failed, this is also why the messages fail.
     let sent = sent?;
     let (latencies, bulk, elapsed, used) = measured?;
     anyhow::ensure!(
@@ -155,10 +155,10 @@ fn beside_bulk(
     })
 }
 
-/// Octets of each stream after which its buffers, and those between, are full.
+/// The bytes of each stream after which all buffers on the path are full.
 const WARM: u64 = 16 << 20;
 
-/// Waits until the bulk is up to speed.
+/// Waits until the bulk has reached its full rate.
 fn until_it_moves(options: &Options, plan: &Plan) -> anyhow::Result<()> {
     let warm = WARM * u64::from(options.between.streams);
     let deadline = Instant::now() + options.between.stall();
@@ -237,7 +237,7 @@ mod tests {
         options.between.stall = 1;
         let plan = Arc::new(plan(&options));
         let taken = Arc::clone(&plan);
-        // Messages are answered; bulk is taken in no further than the first octets.
+        // Messages are answered; bulk is read only up to its first bytes.
         let server = Server::start(&options.between, move |mut stream| {
             let mut first = [0];
             stream.peek(&mut first)?;

@@ -1,4 +1,4 @@
-//! The scenarios: what each pushes through, and what it measures.
+//! The scenarios: the traffic and the measurements of each.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -20,28 +20,28 @@ mod poll;
 pub(crate) mod scale;
 mod stream;
 
-/// What stands between, and how both ends behave.
+/// The addresses of the tested program, and the behaviour of both ends.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Between {
-    /// Where the generator connects
+    /// Address that the generator connects to
     #[arg(long, value_name = "ADDR")]
     pub(crate) connect: SocketAddr,
-    /// Where the other end listens
+    /// Address on which the other end listens
     #[arg(long, value_name = "ADDR")]
     pub(crate) listen: SocketAddr,
-    /// Connections side by side
+    /// Number of parallel connections
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub(crate) streams: u32,
-    /// Give up when nothing moves for so many seconds
+    /// Give up when nothing moves for this number of seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub(crate) stall: u64,
-    /// Also give what this process used meanwhile; may be repeated, and each has its rows
+    /// Also report the CPU time and memory of this process; may be repeated, with separate rows for each
     #[arg(long = "pid", value_name = "PID")]
     pub(crate) pids: Vec<u32>,
     /// Congestion control of both ends: reno, cubic, ...
     #[arg(long, value_name = "NAME")]
     pub(crate) congestion: Option<String>,
-    /// Run both ends on this CPU alone
+    /// Run both ends on this CPU only
     #[arg(long, value_name = "N")]
     pub(crate) cpu: Option<usize>,
 }
@@ -51,7 +51,7 @@ impl Between {
         Duration::from_secs(self.stall)
     }
 
-    /// Nothing between, on a port that the system gives.
+    /// Without a program between the ends, on a port that the system selects.
     #[cfg(test)]
     pub(crate) fn on_loopback(streams: u32) -> Self {
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
@@ -66,7 +66,7 @@ impl Between {
         }
     }
 
-    /// For scenarios that have a thread for each connection.
+    /// For scenarios with a thread for each connection.
     fn with_threads(&self) -> anyhow::Result<()> {
         anyhow::ensure!(
             self.streams <= THREADS_MAX,
@@ -76,11 +76,11 @@ impl Between {
     }
 }
 
-/// Threads of an end of the scenarios that have one for each connection.
+/// The threads of an end in scenarios with one thread for each connection.
 const THREADS_MAX: u32 = 256;
 
-/// A scenario's options as the command line has them when it names the two addresses alone; for those
-/// that need no more.
+/// The options of a scenario if the command line gives only the two addresses; for scenarios that need no
+/// more.
 pub(crate) fn defaults<O: Args>(connect: SocketAddr, listen: SocketAddr) -> O {
     let command = O::augment_args(clap::Command::new("defaults").no_binary_name(true));
     let words = [
@@ -93,19 +93,19 @@ pub(crate) fn defaults<O: Args>(connect: SocketAddr, listen: SocketAddr) -> O {
     O::from_arg_matches(&matches).expect("the two addresses are all that is required")
 }
 
-/// What happened so often in so long, a second.
+/// Events per second.
 fn per_second(count: f64, elapsed: Duration) -> f64 {
     count / elapsed.as_secs_f64().max(1e-9)
 }
 
-/// Descriptors that the process needs beside its connections.
+/// The descriptors that the process needs besides its connections.
 pub(crate) const DESCRIPTORS_BESIDE: u64 = 200;
 
-/// Raises the limit on descriptors where so many sockets need it.
+/// Raises the limit of descriptors if this number of sockets needs it.
 pub(crate) fn allow_descriptors(sockets: u64) -> anyhow::Result<()> {
     let needed = sockets + DESCRIPTORS_BESIDE;
     let limit = getrlimit(Resource::Nofile);
-    // No limit is enough for any number.
+    // No limit is enough for every number.
     if limit.current.is_none_or(|current| current >= needed) {
         return Ok(());
     }

@@ -1,7 +1,7 @@
-//! Ping-pong: an HL7 message and its answer, again and again, and how long each took.
+//! Ping-pong: an HL7 message and its answer, repeated, and the time of each.
 //!
-//! With a rate, messages are due at fixed times, and each is timed from when it was *due*: one slow
-//! answer makes those behind it late, and a user would have felt that (coordinated omission).
+//! With a rate, messages are due at fixed times, and each time is measured from when the message was *due*:
+//! one slow answer also delays the messages after it, as for a user (coordinated omission).
 
 use std::io::{self, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -18,7 +18,7 @@ use crate::cpu::{self, Meter};
 use crate::report::Report;
 use crate::server::{self, Server};
 
-/// How many messages, how large, how often.
+/// The number, size and rate of messages.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Options {
     #[command(flatten)]
@@ -28,30 +28,31 @@ pub(crate) struct Options {
     pub(crate) count: u32,
     #[command(flatten)]
     pub(crate) talk: Talk,
-    /// Messages a second on each connection; without it, each follows the echo of the one before
+    /// Messages per second on each connection; without a rate, each message follows the answer to the
+    /// previous one
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub(crate) rate: Option<u32>,
 }
 
-/// What is said.
+/// The message.
 #[derive(Debug, Clone, Copy, Args)]
 pub(crate) struct Talk {
-    /// Octets of a message, and of its answer
+    /// Length of a message and of its answer, in bytes
     #[arg(long = "message", value_name = "OCTETS", default_value_t = 200, value_parser = clap::value_parser!(u32).range(i64::from(message::MESSAGE_MIN)..=i64::from(message::MESSAGE_MAX)))]
     pub(crate) octets: u32,
 }
 
-/// The last part of a wait is spun: a sleep may end a scheduler's tick late.
+/// The last part of a wait is a busy loop, because a sleep may end a scheduler tick late.
 const SPIN: Duration = Duration::from_micros(200);
 
-/// Messages on each connection before those that are timed: they set up both sides.
+/// Messages on each connection before the measurement: they set up both sides.
 const WARM_UP: u32 = 10;
 
 /// Sends the messages and reports the latencies.
 ///
 /// # Errors
 ///
-/// Where a connection fails or stalls, or an answer is not what belongs to the message.
+/// A connection fails or stalls, or an answer does not belong to its message.
 pub(crate) fn run(options: &Options) -> anyhow::Result<Report> {
     let between = &options.between;
     between.with_threads()?;
@@ -65,7 +66,7 @@ fn start_echo(between: &Between) -> anyhow::Result<Server<()>> {
     Server::start(between, answer)
 }
 
-/// Answers whatever comes, until the other side ends.
+/// Answers every message until the other side ends.
 pub(crate) fn answer(mut stream: TcpStream) -> io::Result<()> {
     let mut block = Vec::new();
     while message::read(&mut stream, &mut block)?.is_some() {
@@ -85,7 +86,7 @@ fn measure(options: &Options, server: &Server<()>, connect: SocketAddr) -> anyho
     } else {
         1
     };
-    // What the answering end saw says more than that a connection then broke.
+    // The result of the answering end is more precise than the failure of a connection that follows.
     server.wait(streams, between.stall())?;
     let latencies = latencies?;
     let used = meter.read()?;
@@ -119,7 +120,7 @@ pub(crate) fn converse_all(
     Ok(latencies)
 }
 
-/// One connection's messages and answers.
+/// The messages and answers of one connection.
 fn converse(options: &Options, stream: u32, connect: SocketAddr) -> anyhow::Result<Histogram<u64>> {
     let mut socket = server::connect(connect, &options.between)?;
     let mut latencies = latency::histogram();
@@ -144,7 +145,7 @@ fn converse(options: &Options, stream: u32, connect: SocketAddr) -> anyhow::Resu
     Ok(latencies)
 }
 
-/// Says one message when it is due, and how long its answer took from then.
+/// Sends one message when it is due, and returns the time until its answer.
 fn exchange(
     socket: &mut TcpStream,
     talk: Talk,
@@ -164,14 +165,14 @@ fn exchange(
     Ok(took)
 }
 
-/// When messages are due.
+/// The times at which messages are due.
 struct Schedule {
     begin: Instant,
     interval: Option<Duration>,
 }
 
 impl Schedule {
-    /// Waits until message `n` is due and gives that moment, even where it has long passed.
+    /// Waits until message `n` is due and returns this time, even if it has long passed.
     fn wait(&self, n: u32) -> Instant {
         let Some(interval) = self.interval else {
             return Instant::now();
@@ -217,7 +218,7 @@ mod tests {
         }
     }
 
-    /// Answers through `spoil`, which may wait or change the answer to the message of that number.
+    /// Answers through `spoil`, which may wait or change the answer to the message with that number.
     fn spoiling(
         between: &Between,
         spoil: impl Fn(u32, &mut Vec<u8>) + Send + Sync + 'static,
@@ -246,7 +247,7 @@ mod tests {
         assert!(report.number("latency_p99_us") >= Some(1.0));
     }
 
-    /// An answer that stalls once for 100 ms makes about 100 messages late at 1000 a second, not one.
+    /// An answer that stalls once for 100 ms delays about 100 messages at 1000 per second, not one.
     #[test]
     fn one_slow_answer_counts_for_all_that_it_delayed() {
         const STALL: Duration = Duration::from_millis(100);

@@ -1,4 +1,4 @@
-//! Many connections on few threads: an epoll loop that gives each its turn when the kernel says so.
+//! Many connections on few threads: an epoll loop serves each when it is ready.
 
 use std::io;
 #[cfg(test)]
@@ -19,13 +19,13 @@ use super::Between;
 use crate::pin;
 use crate::server::{self, Outcomes};
 
-/// What is to be done on one connection.
+/// The work on one connection.
 pub(crate) trait Task: Send + 'static {
-    /// What comes of it.
+    /// The result of the work.
     type Outcome: Send + 'static;
 
-    /// Reads or writes once in each direction that is `ready`, and says when all is done. `room` is
-    /// the thread's scratch memory: what it holds is gone at the next turn.
+    /// Reads or writes once in each `ready` direction, and returns the result when all is done. `room` is
+    /// scratch memory of the thread, whose contents are lost after the call.
     fn turn(
         &mut self,
         stream: &TcpStream,
@@ -33,20 +33,20 @@ pub(crate) trait Task: Send + 'static {
         room: &mut [u8],
     ) -> io::Result<Option<Self::Outcome>>;
 
-    /// What it waits for next.
+    /// The readiness that the task waits for next.
     fn wants(&self) -> EventFlags;
 
-    /// Whether nothing was said at all: a probe's connection is none of the run's.
+    /// Whether the connection was silent: a probe's connection is not part of the run.
     fn is_nothing(_: &Self::Outcome) -> bool {
         false
     }
 }
 
-/// Drives tasks on connections that stand, spread over threads, until all are done.
+/// Runs tasks on open connections, spread over threads, until all are done.
 ///
 /// # Errors
 ///
-/// The first failure of a connection, or nothing that moved for `stall`.
+/// The first failure of a connection, or no movement for `stall`.
 pub(crate) fn drive<T: Task>(
     connections: Vec<(TcpStream, T)>,
     settings: Settings,
@@ -67,12 +67,12 @@ pub(crate) fn drive<T: Task>(
     Ok(outcomes)
 }
 
-/// How a loop works.
+/// The settings of a loop.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Settings {
-    /// Threads, each with a loop of its own; 1 or more.
+    /// The number of threads, each with its own loop; 1 or more.
     pub(crate) threads: usize,
-    /// Octets of scratch memory of a thread.
+    /// The bytes of scratch memory per thread.
     pub(crate) room: usize,
     pub(crate) stall: Duration,
 }
@@ -112,7 +112,7 @@ pub(crate) struct Sink<O> {
 }
 
 impl<O: Send + 'static> Sink<O> {
-    /// Listens, and does the task that `make` makes on each connection.
+    /// Listens, and runs the task that `make` returns on each connection.
     pub(crate) fn start<T, F>(
         between: &Between,
         settings: Settings,
@@ -146,7 +146,7 @@ impl<O: Send + 'static> Sink<O> {
             mailboxes.push(mailbox);
             sink.wakers.push(waker);
         }
-        // The first thread accepts and hands out in turn, itself included.
+        // The first thread accepts, and distributes the connections over all threads including itself.
         let mut listener = Some(Front {
             listener,
             doors,
@@ -171,25 +171,25 @@ impl<O: Send + 'static> Sink<O> {
         Ok(sink)
     }
 
-    /// Where it listens, the port included that the system gave.
+    /// The listen address, with the port that the system selected.
     #[cfg(test)]
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Why a connection failed here, where one did; the other end may know of it a little sooner.
+    /// Why a connection failed at this end, if one did; the other end may see the failure a little earlier.
     pub(crate) fn failure(&self) -> Option<io::Error> {
         let outcomes = std::iter::from_fn(|| self.outcomes.0.recv_timeout(SOONER).ok());
         outcomes.fuse().find_map(Result::err)
     }
 
-    /// Waits for what came of so many connections; the first failure ends the wait.
+    /// Waits for the results of this number of connections; the first failure ends the wait.
     pub(crate) fn wait(&self, connections: u32, stall: Duration) -> anyhow::Result<Vec<O>> {
         self.outcomes.wait(connections, stall)
     }
 }
 
-/// A connection is closed before its outcome is told.
+/// A connection is closed before its result is sent.
 const SOONER: Duration = Duration::from_millis(200);
 
 impl<O> Drop for Sink<O> {
@@ -199,18 +199,18 @@ impl<O> Drop for Sink<O> {
             wake(waker);
         }
         for thread in self.threads.drain(..) {
-            // A panic there has shown itself by outcomes that are missing.
+            // A panic there shows through missing results.
             let _ = thread.join();
         }
     }
 }
 
 fn wake(waker: &OwnedFd) {
-    // Fails only where the counter is full, and then it wakes as well.
+    // The write fails only if the counter is full, which also wakes the thread.
     let _ = rustix::io::write(waker, &1_u64.to_ne_bytes());
 }
 
-/// The listener, and where accepted connections go.
+/// The listener, and the destinations of accepted connections.
 struct Front {
     listener: TcpListener,
     doors: Vec<(Sender<TcpStream>, Arc<OwnedFd>)>,
@@ -218,7 +218,7 @@ struct Front {
 }
 
 impl Front {
-    /// Accepts what waits and hands it out.
+    /// Accepts all waiting connections and distributes them.
     fn accept(&mut self) -> io::Result<()> {
         loop {
             let stream = match self.listener.accept() {
@@ -229,7 +229,7 @@ impl Front {
             stream.set_nodelay(true)?;
             let (door, waker) = &self.doors[self.next % self.doors.len()];
             self.next += 1;
-            // A thread that is gone has panicked: the outcome that is missing tells.
+            // A missing thread has panicked; the missing result shows it.
             let _ = door.send(stream);
             wake(waker);
         }
@@ -247,7 +247,7 @@ struct Member<T: Task, F> {
     stopping: Arc<AtomicBool>,
 }
 
-/// What an event is about, where it is not a connection.
+/// The meaning of an event that is not about a connection.
 const LISTENER: u64 = u64::MAX;
 const WAKER: u64 = u64::MAX - 1;
 
@@ -262,7 +262,7 @@ impl<T: Task, F: Fn() -> T> Member<T, F> {
     fn run(mut self) {
         while !self.stopping.load(Ordering::Relaxed) {
             if let Err(error) = self.serve() {
-                // Nobody waits any more once the run has failed elsewhere.
+                // No thread waits any more after the run has failed elsewhere.
                 let _ = self.sender.send(Err(error));
                 return;
             }
@@ -299,7 +299,7 @@ impl<T: Task, F: Fn() -> T> Member<T, F> {
 struct Turns<T> {
     epoll: OwnedFd,
     connections: Vec<Option<Connection<T>>>,
-    /// Places in `connections` that are empty.
+    /// Empty positions in `connections`.
     free: Vec<usize>,
     open: usize,
     room: Vec<u8>,
@@ -311,7 +311,7 @@ struct Connection<T> {
     wants: EventFlags,
 }
 
-/// Events that are taken from the kernel at once.
+/// The number of events that are read from the kernel at once.
 const EVENTS_MAX: usize = 256;
 
 impl<T: Task> Turns<T> {
@@ -348,7 +348,7 @@ impl<T: Task> Turns<T> {
         Ok(())
     }
 
-    /// What is ready; nothing after so long a time.
+    /// The ready events; none after the timeout.
     fn wait(&self, timeout: Option<Duration>) -> io::Result<Vec<Event>> {
         let timeout = timeout.map(|timeout| Timespec {
             tv_sec: i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX),
@@ -365,13 +365,13 @@ impl<T: Task> Turns<T> {
         }
     }
 
-    /// Gives a connection its turn. `Some` when it has come to its end, which closes it.
+    /// Serves a connection once. `Some` when it has ended, which closes it.
     fn turn(&mut self, event: Event) -> Option<io::Result<T::Outcome>> {
         let place = usize::try_from(event.data.u64()).ok()?;
         let connection = self.connections.get_mut(place)?.as_mut()?;
         let outcome = connection.turn(&self.epoll, event.flags, place, &mut self.room);
         let outcome = outcome.transpose()?;
-        // Closing takes it out of the epoll instance.
+        // Closing a connection removes it from the epoll instance.
         self.connections[place] = None;
         self.free.push(place);
         self.open -= 1;
@@ -387,7 +387,7 @@ impl<T: Task> Connection<T> {
         place: usize,
         room: &mut [u8],
     ) -> io::Result<Option<T::Outcome>> {
-        // An error shows itself to whoever reads or writes.
+        // The next read or write returns the error.
         let failed = EventFlags::ERR | EventFlags::HUP;
         let ready = if ready.intersects(failed) {
             self.wants

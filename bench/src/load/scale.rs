@@ -1,6 +1,6 @@
-//! Scale: bulk over more and more connections, the same payload each time.
+//! Scale: bulk over an increasing number of connections, with the same payload each time.
 //!
-//! How many cores the gateways have is theirs to say: run it once for each number, with a label.
+//! The gateways decide how many cores they use: run this once for each number of cores, with a label.
 
 use clap::Args;
 
@@ -11,24 +11,24 @@ use crate::report::Report;
 use crate::report::plot::{Lines, Plot};
 use crate::size;
 
-/// How many connections in turn.
+/// The numbers of connections.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Options {
-    /// `--streams` is of no use here
+    /// `--streams` has no effect here
     #[command(flatten)]
     pub(crate) between: Between,
     #[command(flatten)]
     pub(crate) pieces: Pieces,
-    /// Numbers of connections, in the order in which they are tried
+    /// Numbers of connections, in the order of the runs
     #[arg(long, value_name = "N,..", value_delimiter = ',', default_value = "1,10,100,1000", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub(crate) connections: Vec<u32>,
-    /// Payload of all connections together, each time
+    /// Payload of all connections together, in each run
     #[arg(long, value_name = "SIZE", default_value = "4GiB", value_parser = size::parse)]
     pub(crate) size: u64,
-    /// Which way the payload goes
+    /// The direction of the payload
     #[arg(long, value_enum, default_value = "there")]
     pub(crate) direction: Direction,
-    /// What the gateways are, for the report: "2 cores"
+    /// A label of the gateways for the report: "2 cores"
     #[arg(long, value_name = "TEXT", default_value = "gateways")]
     pub(crate) label: String,
 }
@@ -37,7 +37,7 @@ pub(crate) struct Options {
 ///
 /// # Errors
 ///
-/// Where one of the runs fails.
+/// One of the runs fails.
 pub(crate) fn run(options: &Options) -> anyhow::Result<Report> {
     collect(options, bulk::run)
 }

@@ -1,8 +1,8 @@
-//! One stream of bulk payload: what its two ends send and expect.
+//! One stream of bulk payload: the bytes that its two ends send and expect.
 //!
-//! The generator's end sends the stream's number at least, so that the sink knows whose payload it
-//! sends back. Neither end finishes its direction before it has all: peers that end a connection at
-//! the first FIN would cut the other direction.
+//! The generator's end always sends the number of the stream, so that the sink knows whose payload to send
+//! back. Neither end finishes its direction before it has received everything, because peers that close a
+//! connection at the first FIN would cut off the other direction.
 
 use std::io::{self, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -20,7 +20,7 @@ use super::poll::Task;
 use crate::pattern::{NUMBER, Pattern};
 use crate::server;
 
-/// Which way payload goes.
+/// The direction of the payload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Direction {
     /// From the generator to the sink
@@ -31,33 +31,33 @@ pub(crate) enum Direction {
     Both,
 }
 
-/// What both ends know of all streams.
+/// The state of all streams that both ends share.
 #[derive(Debug)]
 pub(crate) struct Plan {
-    /// Streams whose number has reached the sink.
+    /// The streams whose number has reached the sink.
     pub(crate) named: Named,
-    /// Octets of all streams together in each direction that is used.
+    /// The bytes of all streams together in each used direction.
     pub(crate) size: u64,
     pub(crate) streams: u32,
     pub(crate) direction: Direction,
-    /// Octets that are handed to the kernel at once.
+    /// The bytes that are passed to the kernel at once.
     pub(crate) chunk: usize,
-    /// Compare the content of what arrives.
+    /// Compare the content of received bytes.
     pub(crate) compare: bool,
-    /// Ends the generator's streams when it is set, whatever `size` says.
+    /// Ends the generator's streams when it is set, whatever `size` is.
     pub(crate) stop: AtomicBool,
-    /// Octets that have arrived so far, of all streams.
+    /// The bytes of all streams that have arrived so far.
     pub(crate) arrived: AtomicU64,
 }
 
 impl Plan {
-    /// An even share of the whole; the first streams have a byte more where it does not divide.
+    /// An equal share of the whole; the first streams have one byte more if the division has a remainder.
     pub(crate) fn share(&self, number: u32) -> u64 {
         let streams = u64::from(self.streams);
         self.size / streams + u64::from(u64::from(number) < self.size % streams)
     }
 
-    /// What the generator sends.
+    /// The bytes that the generator sends.
     fn there(&self, number: u32) -> u64 {
         match self.direction {
             Direction::There | Direction::Both => self.share(number),
@@ -65,7 +65,7 @@ impl Plan {
         }
     }
 
-    /// What the sink sends.
+    /// The bytes that the sink sends.
     fn back(&self, number: u32) -> u64 {
         match self.direction {
             Direction::Back | Direction::Both => self.share(number),
@@ -74,7 +74,7 @@ impl Plan {
     }
 }
 
-/// A number that grows, and that can be waited for.
+/// A growing number that a thread can wait for.
 #[derive(Debug, Default)]
 pub(crate) struct Named {
     count: Mutex<u32>,
@@ -83,12 +83,12 @@ pub(crate) struct Named {
 
 impl Named {
     pub(super) fn add(&self) {
-        // Whoever panicked with it left a number.
+        // A panic in another thread leaves the number valid.
         *self.count.lock().unwrap_or_else(PoisonError::into_inner) += 1;
         self.grown.notify_all();
     }
 
-    /// Waits until it is so high; an error where it does not grow for `stall`.
+    /// Waits until the number is reached; an error if it does not grow for `stall`.
     fn wait(&self, wanted: u32, stall: Duration) -> anyhow::Result<()> {
         let mut count = self.count.lock().unwrap_or_else(PoisonError::into_inner);
         while *count < wanted {
@@ -107,8 +107,8 @@ impl Named {
 /// Streams that are set up at the same time: more would wait for each other's handshakes.
 const AT_ONCE: u32 = 32;
 
-/// Connects all streams, each until its number has reached the sink: what lies between is set up then,
-/// and no part of what is measured after.
+/// Connects all streams, each until its number has reached the sink: the path is then set up, and its set-up
+/// is not part of the measurement.
 pub(crate) fn connect_all(
     plan: &Arc<Plan>,
     connect: SocketAddr,
@@ -129,7 +129,7 @@ pub(crate) fn connect_all(
     Ok(streams)
 }
 
-/// What one end of a stream came to.
+/// The result of one end of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Moved {
     pub(crate) number: u32,
@@ -137,17 +137,17 @@ pub(crate) struct Moved {
     pub(crate) arrived: u64,
 }
 
-/// What comes of a connection on which nothing was said.
+/// The result of a silent connection.
 const NOTHING: Moved = Moved {
     number: u32::MAX,
     sent: 0,
     arrived: 0,
 };
 
-/// The payload that the sink sends belongs to streams of other numbers than the generator's.
+/// The sink sends the payload of other stream numbers than the generator.
 const BACK: u32 = 1 << 31;
 
-/// The end that connects.
+/// The connecting end.
 #[derive(Debug)]
 pub(crate) struct Generator {
     plan: Arc<Plan>,
@@ -158,7 +158,7 @@ pub(crate) struct Generator {
 }
 
 impl Generator {
-    /// For a connection on which the stream's number has been sent.
+    /// For a connection on which the number of the stream has been sent.
     pub(crate) fn new(plan: Arc<Plan>, number: u32) -> Self {
         let mut outgoing = Outgoing::new(number, plan.there(number), plan.chunk);
         outgoing.position = NUMBER as u64;
@@ -216,14 +216,14 @@ impl Task for Generator {
 
     fn wants(&self) -> EventFlags {
         if self.has_all() && !self.finished {
-            // To be given the turn in which it finishes.
+            // So that the loop serves it once more to finish.
             return EventFlags::IN | EventFlags::OUT;
         }
         wants(&self.outgoing)
     }
 }
 
-/// The end that listens.
+/// The listening end.
 #[derive(Debug)]
 pub(crate) struct Receiver {
     plan: Arc<Plan>,
@@ -232,7 +232,7 @@ pub(crate) struct Receiver {
 
 #[derive(Debug)]
 enum State {
-    /// The octets of the stream's number that have come, and how many.
+    /// The received bytes of the stream's number, and their count.
     Unnamed([u8; NUMBER], usize),
     Named(u32, Outgoing, Incoming),
 }
@@ -245,7 +245,7 @@ impl Receiver {
         }
     }
 
-    /// Takes the stream's number from its first octets; what came where none ever do.
+    /// Reads the number of the stream from its first bytes; returns the result if they never come.
     fn name(&mut self, stream: &TcpStream) -> io::Result<Option<Moved>> {
         let State::Unnamed(octets, have) = &mut self.state else {
             return Ok(None);
@@ -329,7 +329,7 @@ fn wants(outgoing: &Outgoing) -> EventFlags {
     }
 }
 
-/// What one end sends.
+/// The sending half of an end.
 #[derive(Debug)]
 struct Outgoing {
     pattern: Pattern,
@@ -352,7 +352,7 @@ impl Outgoing {
         self.position >= self.share
     }
 
-    /// Writes as much as the kernel takes, a chunk at most.
+    /// Writes as much as the kernel accepts, at most one chunk.
     fn write(&mut self, mut stream: &TcpStream) -> io::Result<()> {
         let left = usize::try_from(self.share - self.position).unwrap_or(usize::MAX);
         let length = left.min(self.chunk);
@@ -376,12 +376,12 @@ impl Outgoing {
     }
 }
 
-/// What one end receives.
+/// The receiving half of an end.
 #[derive(Debug)]
 struct Incoming {
     pattern: Pattern,
     number: u32,
-    /// More than this is an error.
+    /// More bytes are an error.
     share: u64,
     position: u64,
     compare: bool,
@@ -404,9 +404,9 @@ impl Incoming {
         }
     }
 
-    /// Reads what is there, as much as the room holds, and compares it.
+    /// Reads the available bytes, at most the size of `room`, and compares them.
     fn read(&mut self, stream: &TcpStream, room: &mut [u8]) -> io::Result<Arrived> {
-        // Without a comparison nobody looks at the bytes, and TCP drops them uncopied (tcp(7)).
+        // Without a comparison, the bytes are not read and TCP drops them without a copy (tcp(7)).
         let flags = if self.compare {
             RecvFlags::empty()
         } else {

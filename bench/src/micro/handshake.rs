@@ -1,6 +1,6 @@
-//! Full mutual handshakes in memory: what they cost the side that terminates.
+//! Full mutual handshakes in memory: the cost of the terminating side.
 //!
-//! The client is rustls's own with aws-lc-rs, whatever the gateway was built with; its time is left out.
+//! The client is rustls with aws-lc-rs, whatever the gateway was built with; its time does not count.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -112,8 +112,8 @@ impl Turn for Shake {
     }
 }
 
-/// What the server does with a flight of the client; says whether its handshake is over. A function of its own,
-/// because `cargo xtask gate` counts what is done in it.
+/// Processes a flight of the client on the server; returns whether its handshake is over. A separate
+/// function, because `cargo xtask gate` counts its instructions.
 #[inline(never)]
 fn answer(
     acceptor: &Acceptor,
@@ -125,7 +125,7 @@ fn answer(
     flight(server.get_or_insert_with(begin), incoming, outgoing)
 }
 
-/// All that one end can do with what came; says whether its handshake is over.
+/// Processes received bytes as far as possible; returns whether the handshake is over.
 fn flight(end: &mut Session, incoming: &mut Buffer, outgoing: &mut Buffer) -> bool {
     let mut words = Vec::new();
     let step = loop {
@@ -150,7 +150,7 @@ pub(super) fn authority(folder: &Path, key: KeyType) -> anyhow::Result<Authority
     made.context("cannot make an authority")
 }
 
-/// The trust in the authority in `folder` with a list of so many revoked certificates.
+/// The trust in the authority in `folder`, with a list of this number of revoked certificates.
 fn with_list(folder: &Path, trust: &Trust, count: usize) -> anyhow::Result<Arc<Trust>> {
     let key = KeyPair::from_pem(&std::fs::read_to_string(folder.join("ca/ca.key"))?)?;
     let mut params = CertificateParams::default();
@@ -176,7 +176,7 @@ fn with_list(folder: &Path, trust: &Trust, count: usize) -> anyhow::Result<Arc<T
     trust.map(Arc::new).map_err(anyhow::Error::msg)
 }
 
-/// An end of the handshake: its files, and what was loaded of them.
+/// An end of the handshake: its files, and their loaded contents.
 pub(super) struct Own {
     pub(super) files: Arc<IdentityFiles>,
     pub(super) identity: Arc<Identity>,

@@ -1,8 +1,8 @@
 //! Single pieces of the byte path in memory: records, buffers, handshakes.
 //!
-//! Each case is timed in turns, all cases by turns, so that a machine that slows down slows all of them;
-//! the median of the turns is given. With `--iterations` and `--quiet` a case is only run so many times,
-//! for a tool that counts instructions.
+//! The cases take turns, so that a slower machine slows all of them; the result is the median of the turns.
+//! With `--iterations` and `--quiet`, a case is only run this number of times, for a tool that counts
+//! instructions.
 
 mod handshake;
 mod observe;
@@ -34,9 +34,9 @@ pub(crate) struct Options {
     list: bool,
 }
 
-/// One piece of work that is done again and again.
+/// One piece of work that is repeated.
 pub(crate) trait Turn {
-    /// Does it once and says how long the part took that is measured.
+    /// Runs it once and returns the time of the measured part.
     fn turn(&mut self) -> Duration;
 }
 
@@ -45,7 +45,7 @@ pub(crate) struct Case {
     pub(crate) name: &'static str,
     /// Operations in one turn.
     pub(crate) operations: u32,
-    /// Octets that one operation moves; 0 where that has no meaning.
+    /// The bytes that one operation moves; 0 if that has no meaning.
     pub(crate) octets: usize,
     /// Sets it up.
     pub(crate) begin: fn() -> anyhow::Result<Box<dyn Turn>>,
@@ -62,7 +62,7 @@ fn all() -> Vec<Case> {
     groups.into_iter().flatten().collect()
 }
 
-/// Runs the cases and prints what they took.
+/// Runs the cases and prints their times.
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let mut cases = all();
     if options.list {

@@ -1,7 +1,7 @@
-//! Looking at what passes: an object of a DICOM association in PDUs of two sizes, and HL7 messages.
+//! The observers: an object of a DICOM association in PDUs of two sizes, and HL7 messages.
 //!
-//! As on a route, the bytes come in the payloads of records, 16 KiB each, cut anywhere in a PDU, and what
-//! is seen is counted for the metrics.
+//! As on a route, the bytes come as payloads of records, 16 KiB each, split anywhere in a PDU, and the
+//! results are counted for the metrics.
 
 use gateway::strictness::Strictness;
 use std::sync::Arc;
@@ -14,11 +14,11 @@ use gateway::observe::{Direction, Observer};
 use super::{Case, Turn};
 use crate::load::dicom::pdu::{self, Command, Control, Proposal, write};
 
-/// Octets of one operation, as the cases of records have.
+/// The bytes of one operation, as in the cases of records.
 const RECORD: usize = 16 << 10;
 /// Records of one turn.
 const RECORDS: usize = 64;
-/// Octets of a message with its acknowledgement, and how many pairs a turn has.
+/// The bytes of a message with its acknowledgement, and the number of pairs in a turn.
 const MESSAGE: usize = 200;
 const MESSAGES: usize = 1000;
 
@@ -44,10 +44,10 @@ fn case(name: &'static str, begin: fn() -> anyhow::Result<Box<dyn Turn>>) -> Cas
     }
 }
 
-/// An association in which an object without end is stored.
+/// An association in which an endless object is stored.
 struct Store {
     observer: Observer,
-    // PDUs of the object, whole ones, again and again.
+    // Complete PDUs of the object, repeated.
     object: Vec<u8>,
 }
 
@@ -94,7 +94,7 @@ impl Store {
     }
 }
 
-/// Octets of a PDU and a presentation data value before the fragment.
+/// The bytes of the headers of a PDU and a presentation data value before the fragment.
 const HEADS: usize = 12;
 
 fn observe(observer: &mut Observer, direction: Direction, bytes: &[u8]) -> anyhow::Result<()> {
@@ -113,7 +113,7 @@ impl Turn for Store {
     }
 }
 
-/// Messages and their acknowledgements by turns.
+/// Messages and their acknowledgements alternate.
 struct Talk {
     observer: Observer,
     message: Vec<u8>,

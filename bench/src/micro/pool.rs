@@ -1,4 +1,4 @@
-//! Buffers: taken from a pool and given back, and batches on the way through their rooms.
+//! Buffers: taken from a pool and given back, and batches with their rooms.
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};

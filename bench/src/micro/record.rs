@@ -1,5 +1,5 @@
-//! Records of TLS 1.3 with AES-256-GCM, sealed and opened where they lie, by aws-lc and by ring, and
-//! the bare ciphers.
+//! Records of TLS 1.3 with AES-256-GCM, sealed and opened in place, with aws-lc and ring, and the bare
+//! ciphers.
 
 use std::time::{Duration, Instant};
 
@@ -43,7 +43,7 @@ fn case(name: &'static str, octets: usize, begin: fn() -> anyhow::Result<Box<dyn
     }
 }
 
-/// Both ends of one direction, and room for a batch of records.
+/// Both ends of one direction, and memory for a batch of records.
 struct Line {
     sealer: Sealer,
     opener: Opener,
@@ -65,7 +65,7 @@ impl Line {
         }
     }
 
-    // A function of its own, so that it can be found in a profile.
+    // A separate function, so that a profile shows it.
     #[inline(never)]
     fn seal(&mut self) {
         for room in self.rooms.chunks_mut(RECORD_ROOM) {

@@ -1,8 +1,8 @@
-//! Handshakes that end because the client's chain is refused: what they cost the side that terminates.
+//! Handshakes that end because the client's chain is refused: the cost of the terminating side.
 //!
-//! `refused-unlisted` is the measure: a good certificate of a trusted CA whose name is not listed. The others
-//! present chains that were made to cost as much as possible. `cargo xtask gate` counts the instructions of
-//! `answer` alone, so the client's work and the making of the chain do not count.
+//! `refused-unlisted` is the reference: a good certificate of a trusted CA whose name is not listed. The
+//! others present chains that are made to be as expensive as possible. `cargo xtask gate` counts only the
+//! instructions of `answer`, so the client's work and the making of the chain do not count.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -62,33 +62,33 @@ pub(super) fn cases() -> Vec<Case> {
 /// The subject of the CA that the server trusts, as `handshake::authority` makes it.
 const ANCHOR: &str = "bench";
 const SERVER: &str = "server.example";
-/// What the server lists; nobody here has it.
+/// The listed name, which no client here has.
 const LISTED: &str = "listed.example";
 const INTERMEDIATES: usize = 7;
 
-/// What the client presents.
+/// The chain of the client.
 #[derive(Debug, Clone, Copy)]
 enum Odd {
     /// A certificate of the trusted CA whose name is not listed.
     Unlisted,
-    /// A certificate that bears the trusted CA's name as its issuer, and is signed by another key.
+    /// A certificate that names the trusted CA as its issuer, and is signed by another key.
     Forged,
-    /// As many intermediates as there may be, each of this subject and issuer, with a key of its own.
+    /// The maximum number of intermediates, each with this subject and issuer and its own key.
     Names(&'static str, Filling),
-    /// The same in pairs that issue the next pair, up to the trusted CA's name: the most steps that the
-    /// gateway takes.
+    /// The same in pairs that issue the next pair, up to the trusted CA's name: the maximum number of steps
+    /// of the gateway.
     Web(Filling),
-    /// A forged certificate with so many names.
+    /// A forged certificate with this number of names.
     Alternatives(usize),
-    /// A forged certificate, and so many that are empty.
+    /// A forged certificate, with this number of empty names.
     Certificates(usize),
 }
 
-/// What the intermediates hold beside.
+/// The additional contents of the intermediates.
 #[derive(Debug, Clone, Copy)]
 enum Filling {
     Nothing,
-    /// As many extensions as there may be, and extended key usages ahead of the one that is needed.
+    /// The maximum number of extensions, and extended key usages before the one that is needed.
     Most,
     /// Many more extensions.
     Beyond,
@@ -152,8 +152,8 @@ impl Turn for Refused {
     }
 }
 
-/// What the server does with a flight of the client. A function of its own, because `cargo xtask gate` counts
-/// what is done in it.
+/// Processes a flight of the client on the server. A separate function, because `cargo xtask gate` counts its
+/// instructions.
 #[inline(never)]
 fn answer(
     acceptor: &Acceptor,
@@ -170,7 +170,7 @@ fn answer(
     };
     let outcome = advance(session, incoming, outgoing);
     if outcome.is_err() {
-        // The sentence belongs to what a refusal costs.
+        // The text of the reason is part of the cost of a refusal.
         let refusal = verification.refusal().expect("the chain is at fault");
         std::hint::black_box(refusal.to_string());
     }
@@ -237,7 +237,7 @@ const WEB: [(&str, &str); INTERMEDIATES] = [
     ("D", "D"),
 ];
 
-/// A certificate of a CA that says that `issuer` signed it, with a P-384 key, as `wardgate pki init` makes one.
+/// A certificate of a CA that names `issuer`, with a P-384 key, as `wardgate pki init` makes one.
 fn self_made(
     subject: &str,
     issuer: &str,

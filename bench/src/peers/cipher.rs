@@ -1,4 +1,4 @@
-//! The bare cipher: what AES-256-GCM alone costs on 16 KiB records, with both providers.
+//! The bare cipher: the cost of AES-256-GCM alone on 16 KiB records, with both providers.
 
 use anyhow::{Context as _, anyhow};
 use rustix::time::{ClockId, clock_gettime};
@@ -14,13 +14,13 @@ pub(crate) struct Cost {
 /// Payload of a full record (RFC 8446 section 5.1).
 const RECORD: usize = 16_384;
 
-/// What authenticates a record, behind it (RFC 5116 section 5.2).
+/// The tag after a record (RFC 5116 section 5.2).
 const TAG: usize = 16;
 
 /// Records in the buffer: 1 MiB, as a gateway has them when it seals a batch.
 const RECORDS: usize = 64;
 
-/// How often the buffer is sealed and opened for a figure: 1 GiB.
+/// Passes over the buffer for one figure: 1 GiB.
 const TURNS: usize = 1024;
 
 const GIGABYTES: f64 = (RECORD * RECORDS * TURNS) as f64 / 1e9;
@@ -51,7 +51,7 @@ fn refused(provider: &str) -> anyhow::Error {
     anyhow!("{provider} refuses what it is given")
 }
 
-/// The cheaper to seal and open, together.
+/// The lowest cost to seal and to open, together.
 pub(crate) fn cheaper(costs: [Cost; 2]) -> Cost {
     let [a, b] = costs;
     if a.seal + a.open <= b.seal + b.open {
@@ -61,7 +61,7 @@ pub(crate) fn cheaper(costs: [Cost; 2]) -> Cost {
     }
 }
 
-/// What both providers do to a record with room for the tag behind it, where it lies.
+/// The operation of both providers on a record with room for the tag behind it, in place.
 trait Cipher {
     fn seal(&self, record: &mut [u8]) -> Option<()>;
     fn open(&self, record: &mut [u8]) -> Option<()>;
@@ -106,7 +106,7 @@ impl Cipher for aws_lc_rs::aead::LessSafeKey {
 fn cost(provider: &'static str, cipher: &impl Cipher) -> anyhow::Result<Cost> {
     let mut batch = vec![0x5a_u8; (RECORD + TAG) * RECORDS];
     let (mut seal, mut open) = (f64::MAX, f64::MAX);
-    // The best of three: whatever disturbs can only add.
+    // The best of three: disturbances only add time.
     for _ in 0..3 {
         let (mut sealing, mut opening) = (0.0, 0.0);
         for _ in 0..TURNS {
@@ -123,7 +123,7 @@ fn cost(provider: &'static str, cipher: &impl Cipher) -> anyhow::Result<Cost> {
     })
 }
 
-/// Does it to every record of the batch; CPU seconds.
+/// Processes every record of the batch; returns CPU seconds.
 fn each(
     batch: &mut [u8],
     act: impl Fn(&mut [u8]) -> Option<()>,

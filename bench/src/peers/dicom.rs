@@ -1,7 +1,8 @@
-//! A CT series by dcmtk's programs: what their defaults do on the way through a chain.
+//! A CT series with dcmtk's programs: the effect of their defaults on a chain.
 //!
-//! `storescu` leaves Nagle's algorithm on and writes an object in pieces; with delayed acknowledgements
-//! each object then stalls. `TCP_NODELAY=1` in its environment, and in that of `storescp`, turns it off.
+//! `storescu` leaves Nagle's algorithm on and writes an object in pieces; with delayed acknowledgements each
+//! object then stalls. `TCP_NODELAY=1` in its environment, and in that of `storescp`, turns the algorithm
+//! off.
 
 use std::ffi::OsString;
 use std::fs;
@@ -12,10 +13,10 @@ use anyhow::Context as _;
 
 use crate::chain::{Process, Running, Start};
 
-/// Longer than any object has been seen to take, by far.
+/// Much longer than any object has ever taken.
 const OBJECT_MAX: Duration = Duration::from_secs(1);
 
-/// What dcmtk's programs take to start and to associate.
+/// The time that dcmtk's programs need to start and to associate.
 const START_MAX: Duration = Duration::from_secs(20);
 
 /// One series, again and again.
@@ -39,11 +40,11 @@ impl Series {
         })
     }
 
-    /// Sends it through the chain; milliseconds for each object, all from start to end of `storescu`.
+    /// Sends the series through the chain; returns milliseconds per object, from start to end of `storescu`.
     ///
     /// # Errors
     ///
-    /// Where either program fails or takes too long.
+    /// One of the programs fails or takes too long.
     pub(crate) fn send(&self, chain: &Running, cores: Cores, nodelay: bool) -> anyhow::Result<f64> {
         let environment: &[_] = if nodelay {
             &[("TCP_NODELAY", "1")]
@@ -78,7 +79,7 @@ impl Series {
     }
 }
 
-/// Where the two programs run.
+/// The working folder of the two programs.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Cores {
     pub(crate) source: usize,
@@ -99,10 +100,10 @@ const EDGE: u16 = 512;
 const CT_IMAGE: &str = "1.2.840.10008.5.1.4.1.1.2";
 const EXPLICIT_LITTLE: &str = "1.2.840.10008.1.2.1";
 
-/// Of no registered root (PS3.5 B.2): made up for this run.
+/// Without a registered root (PS3.5 B.2): generated for this run.
 const INSTANCE: &str = "2.25.20240101";
 
-/// A CT slice as a file (PS3.10 section 7), with as little in it as a provider takes.
+/// A CT slice as a file (PS3.10 section 7), with the minimum that a provider accepts.
 fn slice() -> Vec<u8> {
     let mut meta = Vec::new();
     element(&mut meta, (0x0002, 0x0001), *b"OB", &[0, 1]);

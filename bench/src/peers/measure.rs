@@ -1,6 +1,7 @@
-//! What each scenario does with a chain, and the figures that come of it.
+//! The traffic of each scenario through a chain, and its figures.
 //!
-//! A figure's name ends with its unit. `a` and `b` are the two ends; without either it is both.
+//! The name of a figure ends with its unit. `a` and `b` are the two ends; without either, the figure is for
+//! both.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -25,29 +26,29 @@ pub(crate) type Figure = (String, f64);
 /// No scenario is silent for longer.
 const STALL: Duration = Duration::from_secs(60);
 
-/// PDUs of stored objects: DCMTK's default, and one that archives like better.
+/// PDU lengths of stored objects: DCMTK's default, and a better one for archives.
 const STORE_PDUS: [(u32, &str); 2] = [
     (16 << 10, "store_16k_s_per_gb"),
     (128 << 10, "store_128k_s_per_gb"),
 ];
 
-/// Messages a second beside bulk.
+/// Messages per second next to bulk.
 const MIXED_RATE: u32 = 50;
 
-/// What a scenario needs beside the chain.
+/// The requirements of a scenario besides the chain.
 #[derive(Debug)]
 pub(crate) struct Bench<'a> {
     pub(crate) plan: &'a Plan,
     pub(crate) series: &'a Series,
     pub(crate) cores: dicom::Cores,
-    /// Compare every byte: in the warm-up, whose figures do not count.
+    /// Compare every byte: only in the warm-up, whose figures do not count.
     pub(crate) compare: bool,
 }
 
 impl Bench<'_> {
     /// # Errors
     ///
-    /// Where bytes are lost or changed, a program fails or something stalls; with what the ends said.
+    /// Bytes are lost or changed, a program fails, or something stalls; with the output of the ends.
     pub(crate) fn measure(&self, what: Scenario, chain: &Running) -> anyhow::Result<Vec<Figure>> {
         let figures = match what {
             Scenario::Bulk => self.bulk(chain),
@@ -68,7 +69,7 @@ impl Bench<'_> {
             options.between.streams = streams;
             options.between.stall = STALL.as_secs();
             options.pieces.count_only = !self.compare;
-            // The same connections with next to nothing in them: handshakes are no part of bulk.
+            // The same connections with almost no payload: handshakes are not part of bulk.
             options.size = 4 * u64::from(streams);
             let (_, empty) = used(chain, || bulk::run(&options))?;
             options.size = self.plan.size.max(options.size);
@@ -86,7 +87,7 @@ impl Bench<'_> {
         Ok(figures)
     }
 
-    /// With B alone, by a client of our own: what originates has no part in it.
+    /// With B only, by a client of the bench; the originating end is not involved.
     fn handshake(&self, chain: &Running) -> anyhow::Result<Vec<Figure>> {
         let Some(b) = chain.terminator.as_ref() else {
             return Ok(Vec::new());
@@ -135,7 +136,7 @@ impl Bench<'_> {
         let mut options: mixed::Options = load::defaults(chain.connect, chain.target);
         options.between.stall = STALL.as_secs();
         options.pieces.count_only = !self.compare;
-        // Few enough that a core which is busy with bulk can answer each before the next is due.
+        // Few enough that a core with bulk can answer each before the next is due.
         options.rate = MIXED_RATE;
         options.count = (self.plan.messages / MIXED_RATE).max(1);
         let report = mixed::run(&options)?;
@@ -180,19 +181,19 @@ impl Bench<'_> {
         Ok(figures)
     }
 
-    /// The chain must be fresh: memory that it once had and gave back would hide what it takes now.
+    /// The chain must be new: memory that was used and freed before would hide the memory that is used now.
     fn idle(&self, chain: &Running) -> anyhow::Result<Vec<Figure>> {
         let Some(ends) = chain.pids() else {
             return Ok(Vec::new());
         };
         let before = [memory(&ends[0])?, memory(&ends[1])?];
-        // The far ends are held by a channel: a thread for each would be memory, of ours.
+        // A channel holds the far ends: a thread for each would cost memory.
         let (hold, held) = channel();
         let hold = Arc::new(hold);
         let between = between(chain);
         let echo = Server::start(&between, move |mut stream| {
             echo_once(&mut stream)?;
-            // Nobody receives once the run has failed elsewhere.
+            // No thread receives any more after the run has failed elsewhere.
             let _ = hold.send(stream);
             Ok(())
         })?;
@@ -217,7 +218,7 @@ impl Bench<'_> {
     }
 }
 
-/// The chain's addresses, for ends of our own.
+/// The addresses of the chain, for ends of the bench.
 fn between(chain: &Running) -> Between {
     let options: pingpong::Options = load::defaults(chain.connect, chain.target);
     Between {
@@ -226,7 +227,7 @@ fn between(chain: &Running) -> Between {
     }
 }
 
-/// CPU seconds that A and B used while it ran; none where there is neither.
+/// The CPU seconds of A and B meanwhile; none if there is neither.
 fn used<T>(
     chain: &Running,
     run: impl FnOnce() -> anyhow::Result<T>,
@@ -245,7 +246,7 @@ fn number(report: &Report, name: &str) -> anyhow::Result<f64> {
         .with_context(|| format!("the scenario gives no {name}"))
 }
 
-/// What an idle or short connection says, and hears again.
+/// The message of an idle or short connection, and its echo.
 const WORD: [u8; 200] = [b'w'; 200];
 
 fn speak(stream: &mut TcpStream) -> anyhow::Result<()> {

@@ -1,8 +1,8 @@
-//! Peers: chains of wardgate and of the programs that one would run instead, in one interleaved run.
+//! Peers: chains of wardgate and of comparable programs, in one interleaved run.
 //!
-//! Each round measures each chain once, so that what drifts on the machine drifts for all. All have the
-//! same certificates, cipher, congestion control, cores and load; a warm-up, in which every byte is
-//! compared, does not count.
+//! Each round measures each chain once, so that drift of the machine affects all. All chains have the same
+//! certificates, cipher, congestion control, cores and load. A warm-up, in which every byte is compared, does
+//! not count.
 
 mod cipher;
 mod dicom;
@@ -33,11 +33,11 @@ pub(crate) use plan::{Options, Plan};
 use results::{Placement, Results};
 use scenario::Scenario;
 
-/// Measures and prints; whether all could be measured and wardgate kept below `--at-most`.
+/// Measures and prints; returns whether everything could be measured and wardgate stayed below `--at-most`.
 ///
 /// # Errors
 ///
-/// Where the run cannot begin: a program, a right or a core is missing.
+/// The run cannot begin: a program, a permission or a core is missing.
 pub(crate) fn run(options: &Options, html: Option<&Path>) -> anyhow::Result<bool> {
     let mut plan = Plan::of(options);
     if !options.inside {
@@ -69,15 +69,16 @@ pub(crate) fn run(options: &Options, html: Option<&Path>) -> anyhow::Result<bool
     conclude(options, html, &campaign, ciphers)
 }
 
-/// Connections that every program is to be able to hold; fewer idle ones where the machine does not
-/// allow as many descriptors. Each gateway has two for each connection, and inherits our limit.
+/// The connections that every program must be able to hold; fewer idle connections if the machine does not
+/// allow as many descriptors. Each gateway needs two for each connection, and inherits the limit of the
+/// bench.
 fn connections(plan: &mut Plan) -> anyhow::Result<u32> {
     let idle = if plan.has(Scenario::Idle) {
         plan.idle
     } else {
         0
     };
-    // stunnel keeps one in 40 of its descriptors for itself.
+    // stunnel reserves one in 40 of its descriptors.
     let sockets = |connections: u32| u64::from(connections) * 33 / 16 + BESIDE;
     if let Err(error) = load::allow_descriptors(sockets(idle)) {
         let allowed = rustix::process::getrlimit(Resource::Nofile).maximum;
@@ -95,13 +96,13 @@ fn connections(plan: &mut Plan) -> anyhow::Result<u32> {
     Ok(idle + ROOM)
 }
 
-/// Connections beside the idle ones: no other scenario has as many.
+/// Connections besides the idle ones: no other scenario has as many.
 const ROOM: u32 = 200;
 
-/// Descriptors for these and for all else that a program opens.
+/// Descriptors for these and for all other files of a program.
 const BESIDE: u64 = 600;
 
-/// The release build of wardgate beside this program, or the one that was named.
+/// The release build of wardgate next to this program, or the named one.
 fn wardgate(options: &Options) -> anyhow::Result<PathBuf> {
     let path = match &options.wardgate {
         Some(path) => path.clone(),
@@ -115,7 +116,7 @@ fn wardgate(options: &Options) -> anyhow::Result<PathBuf> {
     fs::canonicalize(&path).with_context(|| format!("there is no {}", path.display()))
 }
 
-/// Cargo knows best whether the release build is of today.
+/// Cargo checks whether the release build is current.
 fn build() -> anyhow::Result<()> {
     let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml");
     let status = Command::new("cargo")
@@ -134,7 +135,7 @@ struct Seats {
     second: usize,
 }
 
-/// Who sits where.
+/// The core of each part.
 #[derive(Debug, Clone, Copy)]
 struct Seating {
     gateways: Cores,
@@ -142,7 +143,7 @@ struct Seating {
 }
 
 impl Seats {
-    /// The first two cores that we may run on.
+    /// The first two cores that this process may use.
     fn find() -> anyhow::Result<Self> {
         let cores = pin::allowed()?;
         let &[first, second, ..] = cores.as_slice() else {
@@ -151,8 +152,8 @@ impl Seats {
         Ok(Self { first, second })
     }
 
-    /// All on the second core, the first being the one that interrupts go to by default; or A and the
-    /// sink on the first, B and the source on the second, as [`Placement`] says.
+    /// All on the second core, because interrupts go to the first by default; or A and the sink on the first,
+    /// B and the source on the second, as for [`Placement`].
     fn at(self, placement: Placement) -> Seating {
         let Self { first, second } = self;
         let (a, b) = match placement {
@@ -166,14 +167,14 @@ impl Seats {
     }
 }
 
-/// A run and what has come of it.
+/// A run and its results.
 struct Campaign {
     plan: Plan,
     kit: Kit,
     series: Series,
     seats: Seats,
     results: Results,
-    /// What could not be measured, and why.
+    /// The measurements that failed, with their reasons.
     failures: Vec<String>,
 }
 
@@ -226,7 +227,7 @@ impl Campaign {
         Ok(())
     }
 
-    /// One chain after the other, each fresh: one round, for memory hardly varies.
+    /// One chain after the other, each new: one round, because memory hardly varies.
     fn idle(&mut self, at: Placement) -> anyhow::Result<()> {
         let cores = self.sit(at)?.gateways;
         for chain in self.plan.chains.clone() {
@@ -271,7 +272,7 @@ impl Campaign {
     }
 }
 
-/// Prints the tables and the targets, writes the files, and gives the verdict.
+/// Prints the tables and the targets, writes the files, and returns the verdict.
 fn conclude(
     options: &Options,
     html: Option<&Path>,
@@ -324,11 +325,11 @@ fn write(path: &Path, text: &str) -> anyhow::Result<()> {
     fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// Whether wardgate's bulk costs are at most so much of HAProxy's, wherever both were measured.
+/// Whether wardgate's CPU time for bulk is at most this multiple of HAProxy's, wherever both were measured.
 ///
 /// # Errors
 ///
-/// Where they were not: a gate that measures nothing must not open.
+/// They were not measured: a gate without a measurement must fail.
 fn keeps(plan: &Plan, results: &Results, limit: f64) -> anyhow::Result<bool> {
     let mut kept = true;
     let mut compared = 0;

@@ -1,6 +1,6 @@
-//! A network of the run's own: its loopback, its ports, and one congestion control for all.
+//! A network namespace for the run: its own loopback, ports and congestion control.
 //!
-//! BBR, which many machines have as their default, paces on loopback and spoils every comparison.
+//! BBR, the default on many machines, paces on loopback and distorts every comparison.
 
 use std::ffi::OsString;
 use std::fs;
@@ -11,17 +11,17 @@ use anyhow::Context as _;
 
 use crate::chain::packages;
 
-/// Given to ourselves when we are started again inside.
+/// The argument with which the program starts itself inside the namespace.
 pub(crate) const INSIDE: &str = "--inside";
 
-/// In every kernel, and without pacing.
+/// Available in every kernel, and without pacing.
 const CONGESTION_CONTROL: &str = "reno";
 
-/// Starts this program again, with the same arguments, in a network namespace of its own.
+/// Starts this program again with the same arguments in a new network namespace.
 ///
 /// # Errors
 ///
-/// Where there may be none; otherwise this does not return.
+/// No namespace is permitted; otherwise the function does not return.
 pub(crate) fn enter(may_install: bool) -> anyhow::Result<()> {
     packages::prepare(packages::NETWORK, may_install)?;
     let own = std::env::current_exe().context("cannot find our own program")?;
@@ -43,8 +43,7 @@ pub(crate) fn enter(may_install: bool) -> anyhow::Result<()> {
 ///
 /// # Errors
 ///
-/// Where the kernel refuses, or where this is no namespace of our own: the machine's settings are not
-/// ours to change.
+/// The kernel refuses, or the namespace is the machine's own, whose settings must not change.
 pub(crate) fn prepare() -> anyhow::Result<()> {
     let links = fs::read_to_string("/proc/self/net/dev").context("cannot read the links")?;
     anyhow::ensure!(
@@ -67,8 +66,8 @@ pub(crate) fn prepare() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Whether no link of `/proc/net/dev` leads anywhere: a new namespace has loopback and, with some
-/// kernels, tunnel devices that are down and have carried nothing.
+/// Whether no link of `/proc/net/dev` leads anywhere: a new namespace has loopback and, with some kernels,
+/// tunnel devices that are down and have carried nothing.
 fn only_loopback(links: &str) -> bool {
     links
         .lines()

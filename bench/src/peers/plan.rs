@@ -1,4 +1,4 @@
-//! What a run is to do: the command line, and what it comes to.
+//! The plan of a run: the command line, and the resolved settings.
 
 use std::path::PathBuf;
 
@@ -9,19 +9,19 @@ use super::scenario::Scenario;
 use crate::chain::{self, Chain, Program, packages};
 use crate::size;
 
-/// Which chains, through what, how often.
+/// The chains, scenarios and number of rounds.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Options {
-    /// Rounds that count; one more before them is a warm-up [default: 5, with --quick 3]
+    /// Counted rounds; one more before them is a warm-up [default: 5, with --quick 3]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
     rounds: Option<u32>,
-    /// These chains alone: wardgate, haproxy, haproxy-tuned, ... [default: all]
+    /// Only these chains: wardgate, haproxy, haproxy-tuned, ... [default: all]
     #[arg(long, value_name = "CHAIN", value_delimiter = ',', value_parser = Chain::named)]
     only: Vec<Chain>,
-    /// These scenarios alone [default: all]
+    /// Only these scenarios [default: all]
     #[arg(long, value_enum, value_name = "SCENARIO", value_delimiter = ',')]
     scenarios: Vec<Scenario>,
-    /// Where A, B, source and sink run [default: both, with --quick one]
+    /// Placement of A, B, source and sink [default: both, with --quick one]
     #[arg(long, value_enum, value_name = "PLACEMENT", value_delimiter = ',')]
     placements: Vec<Placement>,
     /// Numbers of streams of the bulk scenario [default: 1,8,64; with --quick 1]
@@ -45,22 +45,22 @@ pub(crate) struct Options {
     /// A short run: fewer rounds, smaller sizes, one placement
     #[arg(long)]
     quick: bool,
-    /// Fail where wardgate's CPU time per byte is more than this of HAProxy's as shipped
+    /// Fail if wardgate's CPU time per byte is more than this multiple of HAProxy's as shipped
     #[arg(long, value_name = "RATIO", value_parser = ratio)]
     pub(super) at_most: Option<f64>,
     /// The wardgate to measure [default: the release build, brought up to date]
     #[arg(long, value_name = "FILE")]
     pub(super) wardgate: Option<PathBuf>,
-    /// What a plain relay reads at once: as much as wardgate
+    /// Bytes that a plain relay reads at once: as many as wardgate
     #[arg(long, value_name = "SIZE", default_value = "1MiB", value_parser = size::parse)]
     pub(super) batch: u64,
     /// Write every sample, median and spread to this file
     #[arg(long, value_name = "FILE")]
     pub(super) json_file: Option<PathBuf>,
-    /// Install no Debian package; fail where one is missing
+    /// Install no Debian package; fail if one is missing
     #[arg(long)]
     pub(super) no_install: bool,
-    /// We are in a network namespace of our own
+    /// Set when the program runs in its own network namespace
     #[arg(long, hide = true)]
     pub(super) inside: bool,
 }
@@ -72,7 +72,7 @@ fn ratio(text: &str) -> Result<f64, String> {
     }
 }
 
-/// What a run is to do, nothing left open.
+/// The resolved plan of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Plan {
     pub(crate) chains: Vec<Chain>,
@@ -115,7 +115,7 @@ impl Plan {
         }
     }
 
-    /// Scenarios of a round at this placement; what does not depend on it is measured at the last.
+    /// Scenarios of a round at this placement; scenarios that do not depend on it are measured at the last.
     pub(crate) fn of_round(&self, at: Placement) -> Vec<Scenario> {
         let last = self.placements.last() == Some(&at);
         self.scenarios
@@ -123,7 +123,7 @@ impl Plan {
             .copied()
             .filter(|scenario| match scenario {
                 Scenario::Bulk | Scenario::Handshake | Scenario::Pingpong => true,
-                // "On the same core" is what it is about; what a byte costs shows best there.
+                // A shared core is what `one` is about, and it shows the cost of a byte best.
                 Scenario::Mixed | Scenario::Store => {
                     at == Placement::One || self.placements.len() == 1
                 }
@@ -137,7 +137,7 @@ impl Plan {
         self.scenarios.contains(&scenario)
     }
 
-    /// Files that the run needs and the packages that bring them.
+    /// The files that the run needs, and their packages.
     pub(crate) fn packages(&self) -> Vec<(&'static str, &'static str)> {
         let peers = [Program::Haproxy, Program::Stunnel, Program::Nginx];
         let mut needed: Vec<_> = peers
@@ -153,7 +153,7 @@ impl Plan {
     }
 }
 
-/// What was asked for, each once and in its order, or all.
+/// The requested values, each once and in order, or all.
 fn given<T: Clone + PartialEq>(asked: &[T], all: &[T]) -> Vec<T> {
     let from = if asked.is_empty() { all } else { asked };
     let mut chosen: Vec<T> = Vec::new();
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_word_all_is_measured() {
+    fn without_arguments_everything_is_measured() {
         let plan = plan("").expect("no word is needed");
         assert_eq!(plan.chains, chain::ALL);
         assert_eq!(plan.scenarios, Scenario::ALL);
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_named_twice_is_measured_once() {
+    fn names_given_twice_are_measured_once() {
         let plan = plan("--only direct,direct --streams 8,8").expect("these are words of ours");
         assert_eq!((plan.chains.len(), plan.streams.len()), (1, 1));
     }

@@ -1,4 +1,4 @@
-//! What a run has measured: samples by placement, chain and figure; their medians and spreads.
+//! The results of a run: samples by placement, chain and figure; their medians and spreads.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,10 +10,10 @@ use crate::report::plot::Spread;
 
 /// Where the parts of a chain run.
 ///
-/// `one` shows what a byte costs when nobody else's work can hide it. In `split`, the source is on B's
-/// core and the sink on A's: every hop crosses the cores, as on a real link, and each core carries one
-/// end and one gateway. With the source beside A, A alone would find its bytes in its own cache and
-/// never pay to wake another core.
+/// `one` shows the cost of a byte when no parallel work can hide it. In `split`, the source is on B's core
+/// and the sink on A's: every hop crosses the cores, as on a real link, and each core carries one end and one
+/// gateway. If the source were next to A, only A would find its bytes in its own cache and never wake another
+/// core.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub(crate) enum Placement {
     /// A, B, source and sink on one core
@@ -44,9 +44,9 @@ impl Results {
         self.samples.entry(key).or_default().push(value);
     }
 
-    /// Median and spread; none where it was not measured.
+    /// Median and spread; none if it was not measured.
     pub(crate) fn spread(&self, at: Placement, chain: &str, figure: &str) -> Option<Spread> {
-        // The few thousand entries of a run are searched faster than they are worth an index.
+        // A linear search of the few thousand entries is fast enough without an index.
         let mut all = self.samples.iter();
         let wanted = |(placement, name, what): &(Placement, &str, String)| {
             *placement == at && *name == chain && what == figure

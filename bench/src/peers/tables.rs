@@ -1,4 +1,4 @@
-//! The run's results as sections: tables for a terminal and for a page, and bars for the page.
+//! The results of a run as sections: tables for a terminal and for a page, and bars for the page.
 
 use std::fmt::Write as _;
 
@@ -11,7 +11,7 @@ use crate::chain::{self, Chain, Program};
 use crate::report::html::{Section, Table};
 use crate::report::plot::{Bars, Plot, Spread};
 
-/// Everything that was measured, the verdicts last.
+/// All measurements, with the verdicts last.
 pub(crate) fn sections(
     plan: &Plan,
     results: &Results,
@@ -79,7 +79,7 @@ struct Tables<'a> {
     floor: &'a Floor<'a>,
 }
 
-/// A column: the heading, the figure, and digits behind the point.
+/// A column: the heading, the figure, and digits after the point.
 type Column = (&'static str, &'static str, usize);
 
 impl Tables<'_> {
@@ -218,7 +218,7 @@ impl Tables<'_> {
         }
     }
 
-    /// None where the chain was not measured.
+    /// None if the chain was not measured.
     fn bulk_row(&self, at: Placement, streams: u32, chain: Chain) -> Option<Vec<String>> {
         let figure = |what: &str| format!("bulk_{streams}_{what}");
         let cell = |what, digits| {
@@ -244,7 +244,7 @@ impl Tables<'_> {
         ])
     }
 
-    /// An end of ours over the least that it could cost; none for the others' ends.
+    /// An end of wardgate over its minimum cost; none for the ends of other programs.
     fn to_floor(&self, at: Placement, streams: u32, chain: Chain, end: usize) -> Option<f64> {
         let member = chain.ends?[end];
         let floor = self.floor.of(at, streams, ENDS[end])?;
@@ -253,7 +253,7 @@ impl Tables<'_> {
         (member.program == Program::Wardgate).then_some(own / floor)
     }
 
-    /// What A and B cost at least.
+    /// The minimum cost of A and B.
     fn floor_row(&self, at: Placement, streams: u32) -> Option<Vec<String>> {
         let a = self.floor.of(at, streams, "a")?;
         let b = self.floor.of(at, streams, "b")?;
@@ -292,7 +292,7 @@ fn peers() -> Vec<&'static str> {
     peers.map(|chain| chain.name).collect()
 }
 
-/// `median (min..max)`; the median alone where there was one round.
+/// `median (min..max)`; only the median if there was one round.
 fn shown(spread: Spread, digits: usize) -> String {
     let Spread { median, min, max } = spread;
     if min == max {

@@ -1,6 +1,6 @@
-//! The targets that wardgate is built to, each as a limit and what this run makes of it.
+//! The performance targets of wardgate, each with its limit and the result of this run.
 //!
-//! Every one is a ratio of medians of the same run, so that it says the same on another machine.
+//! Every target is a ratio of medians of the same run, so it is comparable between machines.
 
 use serde_json::{Value, json};
 
@@ -10,7 +10,7 @@ use super::results::{Placement, Results};
 use super::scenario::Scenario;
 use crate::chain;
 
-/// The least that an end can cost: a plain relay with the same batches, and the bare cipher.
+/// The minimum cost of an end: a plain relay with the same batches, and the bare cipher.
 pub(crate) struct Floor<'a> {
     pub(crate) cipher: Cost,
     pub(crate) results: &'a Results,
@@ -20,7 +20,7 @@ pub(crate) struct Floor<'a> {
 pub(crate) const ENDS: [&str; 2] = ["a", "b"];
 
 impl Floor<'_> {
-    /// CPU seconds per GB of one end: A seals what goes through in bulk, B opens it.
+    /// CPU seconds per GB of one end: A seals the bulk, B opens it.
     pub(crate) fn of(&self, at: Placement, streams: u32, end: &str) -> Option<f64> {
         let figure = format!("bulk_{streams}_{end}_s_per_gb");
         let cipher = match end {
@@ -35,9 +35,9 @@ impl Floor<'_> {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Goal {
     pub(crate) what: String,
-    /// The most that the ratio may be.
+    /// The maximum of the ratio.
     pub(crate) limit: f64,
-    /// None where the run did not measure what it takes.
+    /// None if the run did not measure the figures.
     pub(crate) ratio: Option<f64>,
 }
 
@@ -64,7 +64,7 @@ fn goal(what: String, limit: f64, ratio: Option<f64>) -> Goal {
     Goal { what, limit, ratio }
 }
 
-/// All targets of the scenarios that the run has.
+/// All targets of the scenarios in the run.
 pub(crate) fn all(plan: &Plan, results: &Results, floor: &Floor) -> Vec<Goal> {
     let judge = Judge { results };
     let mut goals = Vec::new();
@@ -89,11 +89,11 @@ pub(crate) fn all(plan: &Plan, results: &Results, floor: &Floor) -> Vec<Goal> {
     goals
 }
 
-/// Wardgate's own chain, and the one it is first compared with.
+/// The chain of wardgate, and its first comparison.
 const OURS: &str = "wardgate";
 const HAPROXY: &str = "haproxy";
 
-/// The same that looks at what passes.
+/// The same chain with the observer.
 const OBSERVED: &str = "wardgate-dicom";
 
 struct Judge<'a> {
@@ -101,7 +101,7 @@ struct Judge<'a> {
 }
 
 impl Judge<'_> {
-    /// Against the lowest median of all peers, shipped and tuned.
+    /// Compared with the lowest median of all peers, as shipped and tuned.
     fn to_best(&self, at: Placement, figure: &str) -> Option<f64> {
         let peers: Vec<_> = chain::ALL
             .iter()
@@ -142,7 +142,7 @@ impl Judge<'_> {
         goals
     }
 
-    /// HAProxy and nginx know X25519 alone, so theirs is what both exchanges are compared with.
+    /// HAProxy and nginx support only X25519, so theirs is the comparison for both exchanges.
     fn handshakes(&self, at: Placement) -> Vec<Goal> {
         let exchanges = [
             ("X25519", "handshake_ms", 0.4),
@@ -201,7 +201,7 @@ impl Judge<'_> {
         goals
     }
 
-    /// What looking at it adds.
+    /// The additional cost of the observer.
     fn observing(&self, at: Placement) -> Vec<Goal> {
         let figures = [
             ("16 KiB", "store_16k_s_per_gb"),

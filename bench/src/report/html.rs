@@ -1,4 +1,4 @@
-//! A page for people: self-contained, without script and without anything from elsewhere.
+//! A page for readers: self-contained, without scripts and without external files.
 
 use std::fmt::Write as _;
 
@@ -15,7 +15,7 @@ pub(crate) struct Section {
     pub(crate) plot: Option<Plot>,
 }
 
-/// Rows of text below a head. Cells but the first stand to the right.
+/// Rows of text below a header. All cells but the first are right-aligned.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Table {
     pub(crate) head: Vec<String>,
@@ -108,7 +108,7 @@ fn row(tag: &str, cells: &[String]) -> String {
     format!("<tr>{}</tr>\n", cells.collect::<String>())
 }
 
-/// Text that stands for itself in an element and in a quoted attribute.
+/// Text with escapes for an element or a quoted attribute.
 fn escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {

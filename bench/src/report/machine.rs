@@ -1,4 +1,4 @@
-//! Facts of the machine that stand beside its figures.
+//! Facts about the machine for the report.
 
 use std::fs;
 
@@ -8,7 +8,7 @@ pub(crate) struct Machine {
     pub(crate) facts: Vec<(String, String)>,
 }
 
-/// Flags that decide what a cipher costs.
+/// CPU flags that decide the cost of a cipher.
 const FLAGS: [&str; 7] = [
     "aes",
     "pclmulqdq",
@@ -59,7 +59,7 @@ fn field_of(path: &str, name: &str) -> String {
     field(&read(path), name).unwrap_or("unknown").to_owned()
 }
 
-/// What follows `name:` in the first line that has it.
+/// The text after `name:` in the first line that has it.
 fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     text.lines().find_map(|line| {
         let (key, value) = line.split_once(':')?;
@@ -74,7 +74,7 @@ fn known(flags: &str) -> String {
     known.join(" ")
 }
 
-/// The words as a shell takes them; of the program its name alone, since where it lies says nothing.
+/// The arguments in shell syntax; of the program only its name, because its location has no meaning.
 fn command(words: impl Iterator<Item = String>) -> String {
     let words: Vec<String> = words
         .enumerate()

@@ -1,5 +1,4 @@
-//! What a run came to: rows of a name and a value, as a table or a page for people or as JSON for
-//! programs.
+//! The result of a run: rows of a name and a value, as a table or a page for readers or as JSON for programs.
 
 use std::fmt::Write as _;
 
@@ -36,7 +35,7 @@ impl Report {
         self.rows.push((name.to_owned(), Value::Whole(value)));
     }
 
-    /// Adds a row with a number, which must be finite: JSON knows no other.
+    /// Adds a row with a number, which must be finite because of JSON.
     pub(crate) fn real(&mut self, name: &str, value: f64) {
         debug_assert!(value.is_finite(), "{name} is {value}");
         self.rows.push((name.to_owned(), Value::Real(value)));

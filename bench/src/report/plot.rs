@@ -6,17 +6,17 @@ use anyhow::anyhow;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
-/// What a plot shows.
+/// The content of a plot.
 #[derive(Debug, Clone)]
 pub(crate) enum Plot {
     Bars(Bars),
     Lines(Lines),
 }
 
-/// Bars side by side in groups, one of each series in a group.
+/// Bars in groups, one of each series in a group.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Bars {
-    /// What the height means, with its unit.
+    /// The meaning of the height, with its unit.
     pub(crate) unit: String,
     /// The groups' names, along the axis.
     pub(crate) groups: Vec<String>,
@@ -24,7 +24,7 @@ pub(crate) struct Bars {
     pub(crate) series: Vec<(String, Vec<Option<Spread>>)>,
 }
 
-/// What several runs gave.
+/// The result of several runs.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Spread {
     pub(crate) median: f64,
@@ -63,7 +63,7 @@ pub(crate) struct Lines {
     /// What the axes mean, with their units.
     pub(crate) across: String,
     pub(crate) up: String,
-    /// Each step across means ten times as much. Points that are not above 0 are then left out.
+    /// Logarithmic: each step is a factor of ten. Points that are not above 0 are left out.
     pub(crate) logarithmic: bool,
     pub(crate) series: Vec<(String, Vec<(f64, f64)>)>,
 }
@@ -104,12 +104,12 @@ impl Plot {
 
 /// Pixels across and down.
 const SIZE: (u32, u32) = (920, 380);
-/// Pixels left for what stands beside the axes.
+/// The margins for labels beside the axes.
 const LEFT: u32 = 80;
 const BELOW: u32 = 48;
 const FONT: (&str, i32) = ("sans-serif", 14);
 
-/// Told apart also by people who see few colours (the palette of Okabe and Ito).
+/// Colours that colour-blind readers can distinguish (the palette of Okabe and Ito).
 fn colour(n: usize) -> RGBColor {
     const ALL: [RGBColor; 8] = [
         RGBColor(0, 114, 178),
@@ -216,7 +216,7 @@ impl Lines {
         Ok(())
     }
 
-    /// Where the points lie across.
+    /// The positions of the points on the horizontal axis.
     fn points(&self, points: &[(f64, f64)]) -> Vec<(f64, f64)> {
         let points = points.iter().copied();
         if !self.logarithmic {
@@ -229,7 +229,7 @@ impl Lines {
     }
 }
 
-/// A little above the highest; never 0, which is no axis.
+/// A little above the highest value; never 0, which would give no axis.
 fn top(heights: impl Iterator<Item = f64>) -> f64 {
     let highest = heights
         .filter(|height| height.is_finite())
@@ -237,7 +237,7 @@ fn top(heights: impl Iterator<Item = f64>) -> f64 {
     if highest > 0.0 { highest * 1.08 } else { 1.0 }
 }
 
-/// From the least to the greatest; never empty.
+/// From the lowest to the highest value; never empty.
 fn range(places: impl Iterator<Item = f64>) -> Range<f64> {
     let (low, high) = places
         .filter(|place| place.is_finite())
@@ -247,7 +247,7 @@ fn range(places: impl Iterator<Item = f64>) -> Range<f64> {
     if low < high { low..high } else { 0.0..1.0 }
 }
 
-/// With as many digits as its size asks for.
+/// With as many digits as its size needs.
 fn number(value: f64) -> String {
     match value.abs() {
         size if size >= 100.0 || value == 0.0 => format!("{value:.0}"),

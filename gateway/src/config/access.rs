@@ -1,15 +1,16 @@
-//! Who can change a file: its owner, its group, and everybody who may write to a folder on its path.
+//! Decides which users can change a file: its owner, its group, and every user who may write to a folder on
+//! its path.
 //!
-//! Whoever changes the configuration or a key file decides where patient data goes, so each of them must
-//! be in the hands of root or of the user that the process runs as. Access control lists are not read:
-//! a user whom one of them lets write counts as the group.
+//! A user who changes the configuration or a key file decides where patient data goes. Each of these files
+//! must therefore belong to root or to the user that the process runs as. Access control lists are not read:
+//! a user with write access from such a list counts as the group.
 
 use std::ffi::OsString;
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
-/// Links that are followed on a path (`MAXSYMLINKS` of Linux).
+/// The number of links that are followed on a path (`MAXSYMLINKS` of Linux).
 const LINKS_MAX: usize = 40;
 
 /// The user and the group that the process runs as.
@@ -38,14 +39,14 @@ impl From<&Metadata> for Access {
 }
 
 impl Access {
-    /// Whether others may add entries to a folder, but not rename or delete those of its owner.
+    /// Whether others may add entries to a folder but not rename or delete the entries of its owner.
     fn is_shared(self) -> bool {
         self.mode & 0o1000 != 0 && self.mode & 0o022 != 0
     }
 }
 
 impl Process {
-    /// This process, by its effective ids.
+    /// The current process, by its effective ids.
     pub(crate) fn current() -> Self {
         Self {
             user: rustix::process::geteuid().as_raw(),
@@ -53,14 +54,14 @@ impl Process {
         }
     }
 
-    /// Says who else can change the file at `path`, which has this metadata, or put another in its
-    /// place. A predicate of the file, with the command that ends it.
+    /// Returns which other users can change or replace the file at `path`, which has this metadata. The text
+    /// is a predicate of the file and includes the command that fixes the problem.
     pub(crate) fn problem(self, path: &Path, metadata: &Metadata) -> Option<String> {
         self.problem_of_file(path, metadata.into())
             .or_else(|| self.problem_of_path(path))
     }
 
-    /// The same for a private key, whose permission bits have a stricter rule elsewhere.
+    /// The same for a private key, whose permission bits are checked by a stricter rule elsewhere.
     pub(crate) fn problem_of_key(self, path: &Path, metadata: &Metadata) -> Option<String> {
         let mut file = Access::from(metadata);
         file.mode = 0;
@@ -93,12 +94,12 @@ impl Process {
         ))
     }
 
-    /// Follows the path from the root folder, through links, as the kernel does.
+    /// Follows the path from the root folder through links, as the kernel does.
     fn problem_of_path(self, path: &Path) -> Option<String> {
         let mut at = PathBuf::from("/");
         let mut pending = names(&std::path::absolute(path).ok()?);
         let mut links = 0;
-        // Opening the file has failed, or will fail, where something on the way cannot be looked at.
+        // If part of the path cannot be read, opening the file has failed or will fail.
         let mut folder = Access::from(&at.symlink_metadata().ok()?);
         loop {
             if let Some(problem) = self.problem_of_folder(&at, folder) {
@@ -153,7 +154,8 @@ impl Process {
                 self.owners()
             ));
         }
-        // What is in a shared folder belongs to root or to us, or it is refused: others cannot touch it.
+        // Entries of a shared folder are accepted only if they belong to root or to this process's user:
+        // others cannot change these.
         if folder.is_shared() {
             return None;
         }
@@ -173,8 +175,8 @@ impl Process {
         )
     }
 
-    /// Who may write besides the owner. Members of root's group and of the process's own count as the
-    /// process does.
+    /// Which users may write besides the owner. Members of root's group and of the process's own group are
+    /// trusted like the process.
     fn writer(self, access: Access) -> Option<String> {
         if access.mode & 0o002 != 0 {
             Some("every user of this machine".to_owned())
@@ -185,7 +187,7 @@ impl Process {
         }
     }
 
-    /// The users who are trusted, where the process does not run as root.
+    /// The trusted users if the process does not run as root.
     fn owners(self) -> String {
         format!("root and uid {} (wardgate's user)", self.user)
     }
@@ -202,7 +204,7 @@ fn name(user: u32) -> String {
     }
 }
 
-/// The names on a path, last one first.
+/// The names on a path, beginning with the last.
 fn names(path: &Path) -> Vec<OsString> {
     let names = path.components().rev().filter_map(|part| match part {
         Component::Normal(name) => Some(name.to_owned()),
@@ -253,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_another_user_can_change_is_refused_with_the_command_that_ends_it() {
+    fn a_file_that_another_user_can_change_is_refused_with_the_command_that_fixes_it() {
         assert_eq!(
             of_file(1000, 990, 0o600).as_deref(),
             Some(
@@ -320,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn every_folder_on_the_way_counts_whatever_the_path_looks_like() {
+    fn every_folder_on_the_path_is_checked_in_any_form_of_the_path() {
         let dir = folders();
         let dir = dir.path();
         fs::create_dir(dir.join("open/below")).expect("mkdir");

@@ -1,16 +1,16 @@
-//! Addresses: where to listen, what to connect to, and which of them are the same place.
+//! Addresses: listen addresses, targets, and which of them are equal.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::name::{dns_name, ip_address};
 use super::{Host, Target};
 
-/// Reads an address of this machine with its port; fails with the end of a sentence.
+/// Reads an address of this machine with its port. An error is the end of a sentence.
 pub(super) fn listen(text: &str) -> Result<SocketAddr, String> {
     let address: SocketAddr = text.parse().map_err(|_| listen_remedy(text))?;
     if address.port() == 0 {
         return Err(
-            "has port 0, which is another port at each start; write the one that others connect to"
+            "has port 0, which is a different port at each start; write the port that others connect to"
                 .to_owned(),
         );
     }
@@ -39,7 +39,9 @@ fn listen_remedy(text: &str) -> String {
     match text.rsplit_once(':') {
         Some((host, port)) if ip_address(host).is_some() => port_remedy(port),
         Some(("localhost", port)) => {
-            format!("has a name, and listening takes an address; write \"127.0.0.1:{port}\"")
+            format!(
+                "has a host name, but an IP address is needed to listen; write \"127.0.0.1:{port}\""
+            )
         }
         _ => "is not an IP address and port; write an address of this machine, such as \
             \"10.20.0.5:11112\" \
@@ -48,7 +50,7 @@ fn listen_remedy(text: &str) -> String {
     }
 }
 
-/// For an IPv6 address whose last colon is meant to separate the port.
+/// The advice for an IPv6 address whose last colon was meant to separate the port.
 fn brackets_remedy(text: &str) -> Option<String> {
     let (host, port) = text.rsplit_once(':')?;
     let (ip, port) = (host.parse::<Ipv6Addr>().ok()?, port.parse::<u16>().ok()?);
@@ -62,12 +64,12 @@ fn port_remedy(port: &str) -> String {
     format!("has port {port:?}; a port is a number from 1 to 65535")
 }
 
-/// Reads a host and port to connect to; fails with the end of a sentence.
+/// Reads a host and port to connect to. An error is the end of a sentence.
 pub(super) fn target(text: &str) -> Result<Target, String> {
     if let Some((_, rest)) = text.split_once("://") {
         let authority = rest.split('/').next().unwrap_or_default();
         return Err(format!(
-            "is a URL; write host and port alone: {:?}",
+            "is a URL; write only host and port: {:?}",
             with_port(authority)
         ));
     }
@@ -104,7 +106,7 @@ pub(super) fn target(text: &str) -> Result<Target, String> {
 fn host_of(host: &str) -> Result<Host, String> {
     if host.starts_with('[') {
         let ip = ip_address(host).filter(IpAddr::is_ipv6);
-        let ip = ip.ok_or("has something else than an IPv6 address in its brackets")?;
+        let ip = ip.ok_or("must have an IPv6 address in its brackets")?;
         return host_address(ip);
     }
     match ip_address(host) {
@@ -120,9 +122,7 @@ fn host_address(ip: IpAddr) -> Result<Host, String> {
     let ip = ip.to_canonical();
     if ip.is_unspecified() {
         let local = loopback_like(ip);
-        return Err(format!(
-            "names no host; write {local} if this machine is meant"
-        ));
+        return Err(format!("names no host; write {local} for this machine"));
     }
     if !is_host(ip) {
         return Err(
@@ -132,7 +132,7 @@ fn host_address(ip: IpAddr) -> Result<Host, String> {
     Ok(Host::Ip(ip))
 }
 
-/// `[::1` of a bracketed address without a port: its last colon is no separator.
+/// Whether `host` is `[::1` of a bracketed address without a port: its last colon is not the separator.
 fn is_open_bracket(host: &str) -> bool {
     host.starts_with('[') && !host.ends_with(']')
 }
@@ -150,15 +150,15 @@ fn is_host(ip: IpAddr) -> bool {
 
 fn canonical(address: SocketAddr) -> SocketAddr {
     match address.ip().to_canonical() {
-        // The scope of a link-local IPv6 address is kept only by leaving the address as it is.
+        // The scope of a link-local IPv6 address is lost if the address is converted.
         IpAddr::V6(_) => address,
         ip @ IpAddr::V4(_) => SocketAddr::new(ip, address.port()),
     }
 }
 
-/// Whether a listener on `wide` takes what comes to `narrow`.
+/// Whether a listener on `wide` accepts connections to `narrow`.
 ///
-/// `[::]` takes IPv4 as well, as Linux does.
+/// `[::]` accepts IPv4 as well, as on Linux.
 pub(super) fn covers(wide: SocketAddr, narrow: SocketAddr) -> bool {
     if wide.port() != narrow.port() {
         return false;
@@ -170,11 +170,11 @@ pub(super) fn covers(wide: SocketAddr, narrow: SocketAddr) -> bool {
     }
 }
 
-/// Whether a connection to `target` comes out at the listener on `listen`, as far as can be told
-/// without knowing the addresses of this machine.
+/// Whether a connection to `target` arrives at the listener on `listen`, as far as this is known without the
+/// addresses of this machine.
 pub(super) fn reaches(target: &Target, listen: SocketAddr) -> bool {
     let is_wide = listen.ip().is_unspecified();
-    // Of the addresses that a wildcard listens on, loopback alone is known to be ours.
+    // Of the addresses that a wildcard covers, only loopback certainly belongs to this machine.
     let at = |ip: IpAddr| {
         (ip.is_loopback() || !is_wide) && covers(listen, SocketAddr::new(ip, target.port))
     };
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn a_target_comes_back_where_it_is_known_to_be_the_listener() {
+    fn a_target_loops_back_if_it_is_known_to_be_the_listener() {
         let reaches = |to, from| reaches(&target(to).expect("it is a target"), at(from));
         assert!(reaches("10.0.0.1:104", "10.0.0.1:104"));
         assert!(reaches("127.0.0.1:104", "0.0.0.0:104"));

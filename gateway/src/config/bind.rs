@@ -1,4 +1,4 @@
-//! Calling AE titles that are tied to the TLS identity of the site they belong to: `ae_bind`.
+//! Calling AE titles that are restricted to the TLS identity of their site: `ae_bind`.
 
 use super::file;
 use super::list::{List, is_listed, read_title, shown};
@@ -8,7 +8,7 @@ use super::{Located, Mode, PeerName};
 use crate::dicom::AeTitle;
 use crate::limits::{AE_TITLES_MAX, PEERS_MAX};
 
-/// A title and who may use it.
+/// A title and the peers that may use it.
 pub(super) struct Bound {
     title: Located<AeTitle>,
     identities: Vec<Located<Reference>>,
@@ -33,8 +33,9 @@ pub(super) fn resolve(
         );
         problems.wrong(table.line, text);
     } else if count > AE_TITLES_MAX {
-        let text =
-            format!("{scope}has {count} titles, and {AE_TITLES_MAX} are the most; split the route");
+        let text = format!(
+            "{scope}has {count} titles, and {AE_TITLES_MAX} is the maximum; split the route"
+        );
         problems.wrong(table.line, text);
     }
     let mut all: Vec<Bound> = Vec::new();
@@ -63,7 +64,7 @@ fn entry(
         noun: "identity",
         max: PEERS_MAX,
         empty: "has no identity; name one of the route's peers",
-        long: "leave some out",
+        long: "remove some",
     };
     let identities = list.read(identities.value()?, |text| tables.reference(text), problems);
     Some(Bound {
@@ -72,13 +73,13 @@ fn entry(
     })
 }
 
-/// The same title may be written with spaces around it, which TOML takes for another key.
+/// The same title may be written with spaces around it, which TOML reads as a different key.
 fn refuse_twice(scope: &str, bound: &Bound, before: &[Bound], problems: &mut Problems) {
     let Bound { title, .. } = bound;
     let first = before.iter().find(|other| other.title.value == title.value);
     if let Some(first) = first {
         let text = format!(
-            "{scope}AE title {} duplicates line {}; write one with a list of identities",
+            "{scope}AE title {} duplicates line {}; write it once, with a list of identities",
             shown(title.value),
             first.title.line
         );
@@ -86,7 +87,7 @@ fn refuse_twice(scope: &str, bound: &Bound, before: &[Bound], problems: &mut Pro
     }
 }
 
-/// Judges the table beside the other keys of its route.
+/// Checks the table together with the other keys of its route.
 pub(super) fn check(
     route: &file::Route,
     mode: Option<Mode>,
@@ -114,7 +115,7 @@ pub(super) fn check(
             );
             problems.wrong(title.line, text);
         }
-        // A listed peer may have any key.
+        // The key of a `sha256:` identity may belong to any listed peer.
         let is_key = |one: &Reference| matches!(one, Reference::Identity(PeerName::Sha256(_)));
         let unlisted = identities
             .iter()
@@ -142,7 +143,7 @@ fn named(reference: &Reference) -> String {
     }
 }
 
-/// The table as it is meant.
+/// The resolved table.
 pub(super) fn meant(bound: &[Bound]) -> Vec<(AeTitle, Vec<PeerName>)> {
     let names = |bound: &Bound| {
         let references = bound.identities.iter().map(|one| &one.value);

@@ -1,4 +1,4 @@
-//! Targets that the called AE title chooses: `[[route.ae]]`.
+//! Targets for single called AE titles: `[[route.ae]]`.
 
 use std::collections::HashMap;
 
@@ -10,7 +10,7 @@ use super::{Located, Target};
 use crate::dicom::AeTitle;
 use crate::limits::AE_TITLES_MAX;
 
-/// Targets for some called titles.
+/// A table, with the parts that are readable.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ByTitle {
     /// The titles; never empty.
@@ -38,7 +38,7 @@ pub(super) fn resolve(
         let text = format!("{}ae is an empty list; remove it", route.scope);
         problems.wrong(tables.line, text);
     }
-    // LIMIT: `AE_TITLES_MAX`. Each table has a title at least.
+    // LIMIT: `AE_TITLES_MAX`. Each table has at least one title.
     if let Some(beyond) = tables.value.get(AE_TITLES_MAX) {
         let text = format!(
             "{}more than {AE_TITLES_MAX} tables [[route.ae]]; split the route",
@@ -76,9 +76,9 @@ fn table(written: &file::Ae, expected: &Expected<'_>, problems: &mut Problems) -
 
 const CALLED_REMEDY: &str = "the AE titles that go to these targets: called = [\"ARCHIVE\"]";
 const TARGETS_REMEDY: &str =
-    "where associations with these titles go to: targets = [\"10.20.0.9:104\"]";
+    "the addresses for associations with these titles: targets = [\"10.20.0.9:104\"]";
 
-/// Judges the tables beside each other and beside the other keys of their route.
+/// Checks the tables together with each other and with the other keys of their route.
 pub(super) fn check(
     route: &file::Route,
     tables: &[Table],
@@ -92,7 +92,7 @@ pub(super) fn check(
     // LIMIT: `AE_TITLES_MAX`.
     if lines.len() > AE_TITLES_MAX {
         let text = format!(
-            "{}the tables [[route.ae]] have {} titles, and {AE_TITLES_MAX} are the most; split the \
+            "{}the tables [[route.ae]] have {} titles, and {AE_TITLES_MAX} is the maximum; split the \
              route",
             route.scope,
             lines.len()
@@ -124,14 +124,14 @@ fn check_title(
     lines.insert(title.value, title.line);
     if !is_listed(called, title.value) {
         let text = format!(
-            "{scope}called {shown} is not in called_ae, which lists all that may be called; add it \
+            "{scope}called {shown} is not in called_ae, which must list all titles that may be called; add it \
              there, or remove it here"
         );
         problems.wrong(title.line, text);
     }
 }
 
-/// Tells of titles that may be called and lead nowhere.
+/// Reports titles that are allowed in `called_ae` but have no target.
 fn refuse_without_target(
     route: &file::Route,
     lines: &HashMap<AeTitle, usize>,
@@ -141,8 +141,8 @@ fn refuse_without_target(
     for title in called {
         if !lines.contains_key(&title.value) {
             let text = format!(
-                "{}called_ae {} leads nowhere: it is in no [[route.ae]], and the route has no \
-                 targets for other titles; write one of the two",
+                "{}called_ae {} has no targets: it is in no [[route.ae]], and the route has no targets for \
+                    other titles; add one of the two",
                 route.scope,
                 shown(title.value)
             );
@@ -151,7 +151,7 @@ fn refuse_without_target(
     }
 }
 
-/// A table as it is meant.
+/// A resolved table.
 pub(super) fn meant(table: &Table) -> ByTitle {
     ByTitle {
         called: table.called.iter().map(|title| title.value).collect(),

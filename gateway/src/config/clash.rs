@@ -1,5 +1,4 @@
-//! What is judged between routes: one name for two, two listeners in one place, and routes that
-//! feed themselves.
+//! Checks between routes: duplicate names, overlapping listeners, and loops.
 
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
@@ -9,7 +8,7 @@ use super::draft::Draft;
 use super::problem::{Problems, quoted};
 use super::{Located, Mode, Target};
 
-/// Tells of names that stand more than once.
+/// Reports names that are used more than once.
 pub(super) fn check_names(drafts: &[Draft<'_>], problems: &mut Problems) {
     let mut lines = HashMap::new();
     for name in drafts.iter().filter_map(|draft| draft.written.name.value()) {
@@ -23,7 +22,7 @@ pub(super) fn check_names(drafts: &[Draft<'_>], problems: &mut Problems) {
     }
 }
 
-/// Tells of listeners that cannot both be opened, and of loops.
+/// Reports listeners that cannot both be opened, and loops.
 pub(super) fn check_addresses(
     drafts: &[Draft<'_>],
     metrics: Option<(&Located<String>, SocketAddr)>,
@@ -45,12 +44,12 @@ pub(super) fn check_addresses(
     }
 }
 
-/// The first of the `earlier` routes that listens where `draft` does, in words.
+/// The first of the `earlier` routes that listens on the same address as `draft`, as a sentence.
 fn clash_of(draft: &Draft<'_>, earlier: &[Draft<'_>]) -> Option<String> {
     let own = draft.listen.as_ref()?.value;
     let (other, taken) = earlier.iter().find_map(|other| {
         let taken = other.listen.as_ref()?;
-        // Linux lets two sockets share an address when each is bound to an interface of its own.
+        // Linux lets two sockets share an address if each is bound to a different interface.
         let are_apart = match (&draft.interface, &other.interface) {
             (Some(own), Some(other)) => own != other,
             _ => false,
@@ -104,10 +103,10 @@ fn name<'d>(draft: &'d Draft<'_>) -> &'d str {
     draft.written.scope.trim_end_matches(": ")
 }
 
-/// Tells of targets that lead back to where the connection came from, over one route or several.
+/// Reports targets that lead back to their own route, directly or over other routes.
 struct LoopSearch<'a, 'd> {
     drafts: &'a [Draft<'d>],
-    /// Routes on the way from the first to the one at hand.
+    /// The routes between the first route and the current one.
     open: Vec<usize>,
     done: HashSet<usize>,
 }
@@ -127,7 +126,7 @@ impl<'a, 'd> LoopSearch<'a, 'd> {
         }
     }
 
-    /// No deeper than there are routes.
+    /// The depth is at most the number of routes.
     fn visit(&mut self, at: usize, problems: &mut Problems) {
         let Some(draft) = self.drafts.get(at).filter(|_| !self.done.contains(&at)) else {
             return;
@@ -180,7 +179,7 @@ fn loop_text(
     };
     let target = &target.value;
     format!(
-        "{}target \"{target}\" is where {what}; write where the stream is to go",
+        "{}target \"{target}\" is where {what}; write the destination of the stream",
         written.scope
     )
 }

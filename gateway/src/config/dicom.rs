@@ -1,4 +1,4 @@
-//! What a route of DICOM allows and where it leads: AE titles, commands, associations.
+//! The rules of a DICOM route: AE titles, commands, associations and targets by title.
 
 use super::bind;
 use super::by_title::{self, ByTitle};
@@ -13,34 +13,37 @@ use super::{Located, Mode, Observe, PeerName, Protocol, RouteConfig, Target};
 use crate::dicom::{AeTitle, Command};
 use crate::limits::ASSOCIATIONS_MAX;
 
-/// What a route of DICOM allows and where it leads.
+/// The rules of a DICOM route, and its targets by title.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dicom {
-    /// Titles that may be called; `None` is any. Never empty, at most `limits::AE_TITLES_MAX`.
+    /// Called titles that are allowed; `None` allows every title. Never empty, at most
+    /// `limits::AE_TITLES_MAX`.
     pub called: Option<Vec<AeTitle>>,
-    /// Titles that may call; `None` is any. Never empty, at most `limits::AE_TITLES_MAX`.
+    /// Calling titles that are allowed; `None` allows every title. Never empty, at most
+    /// `limits::AE_TITLES_MAX`.
     pub calling: Option<Vec<AeTitle>>,
-    /// Calling titles that only these of the route's peers may use; others are free. No title is
-    /// in it twice, identities are never empty.
+    /// Calling titles that only the given peers may use; every peer may use other titles. No title is in the
+    /// list twice, and no list of peers is empty.
     pub bound: Vec<(AeTitle, Vec<PeerName>)>,
-    /// Commands that may be sent, by either side; `None` is any. Never empty.
+    /// Commands that either side may send; `None` allows every command. Never empty.
     pub commands: Option<Vec<Command>>,
-    /// Whether what the four above and the one below forbid is refused; else it is only told.
+    /// Whether violations of the rules in this struct are refused; if false, they are only logged.
     pub enforce: bool,
-    /// Associations that may be open at a time; `None` is no bound of the route's own.
+    /// Associations that may be open at a time; `None` is no limit for this route.
     pub associations_max: Option<u32>,
-    /// Of these, how many one peer may have open, as written: not above `associations_max`, and `None` on
-    /// routes of mode `Originate`. `RouteConfig::associations_per_peer` is what holds.
+    /// The part of `associations_max` that one peer may have open, as written: at most `associations_max`,
+    /// and `None` on routes with mode `Originate`. `RouteConfig::associations_per_peer` gives the limit that
+    /// applies.
     pub associations_per_peer: Option<u32>,
-    /// Targets by called title. No title is in two of them, and all are in `called` if there is one.
-    /// The route's own targets are for all other titles; where there are none, those are refused.
+    /// Targets by called title. No title is in two of them, and all are in `called` if it is set. The targets
+    /// of the route are for all other titles; if the route has no targets, other titles are refused.
     pub by_title: Vec<ByTitle>,
-    /// The route by which the far side's own associations come; it exists, carries DICOM and is of
-    /// the opposite mode.
+    /// The route by which associations of the other site arrive. The route exists, carries DICOM and has the
+    /// opposite mode.
     pub returns: Option<String>,
 }
 
-/// What the meaning of these keys depends on.
+/// The other settings that these keys depend on.
 #[derive(Clone, Copy)]
 pub(super) struct Ground<'a> {
     pub(super) mode: Option<Mode>,
@@ -53,13 +56,13 @@ pub(super) struct Ground<'a> {
 
 /// The rules of a route, and every target in them.
 pub(super) struct Resolved {
-    /// `None` on routes that do not look into DICOM at all.
+    /// `None` on routes that do not read DICOM.
     pub(super) dicom: Option<Dicom>,
     /// The targets of all `[[route.ae]]`.
     pub(super) targets: Vec<Located<Target>>,
 }
 
-/// Reads the keys that are for DICOM alone.
+/// Reads the keys that apply only to DICOM.
 pub(super) fn resolve(
     route: &file::Route,
     ground: Ground<'_>,
@@ -104,7 +107,7 @@ fn commands(route: &file::Route, problems: &mut Problems) -> Option<Vec<Command>
         key: "commands",
         noun: "command",
         max: Command::ALL.len(),
-        empty: "is empty, so that nothing could be done; name what is allowed, or remove it",
+        empty: "is empty, so no command would be allowed; list the allowed commands, or remove it",
         long: "name each of them once",
     };
     let known = Command::ALL.map(|command| (command.name(), command));
@@ -137,8 +140,8 @@ fn associations_per_peer(
     let key = "associations_per_peer";
     if let (Some(Mode::Originate), Some(number)) = (mode, written.value()) {
         let text = format!(
-            "{scope}{key} is for terminate routes: here applications connect in plaintext, and none \
-             proves which peer it is; remove it, and bound all of them with associations"
+            "{scope}{key} applies only to mode \"terminate\": here applications connect in plaintext and prove no \
+                identity; remove it, and limit all associations with associations"
         );
         problems.wrong(number.line, text);
         return None;
@@ -157,12 +160,12 @@ fn associations_per_peer(
 }
 
 impl RouteConfig {
-    /// Associations that one peer may have open at a time on this route; `None` where only the route as
-    /// a whole has a bound, or none at all.
+    /// Associations that one peer may have open at a time on this route; `None` if only the route as a whole
+    /// has a limit, or no limit.
     ///
-    /// Where `associations_per_peer` is not written, `associations` keeps one place for each other peer,
-    /// but no more than half of all places: a peer that takes all it can get shuts nobody out, and on a
-    /// route of many peers most of the places still go to a peer that needs them.
+    /// If `associations_per_peer` is not written, `associations` reserves one association for each other
+    /// peer, but at most half of all. A greedy peer therefore excludes no other peer, and on a route with
+    /// many peers most associations remain for a peer that needs them.
     #[must_use]
     pub fn associations_per_peer(&self) -> Option<u32> {
         let dicom = self.dicom.as_ref()?;
@@ -177,7 +180,7 @@ fn share(associations: u32, peers: usize) -> u32 {
     associations.saturating_sub(others.min(associations / 2))
 }
 
-/// Tells of keys that this route cannot keep; whether there is none.
+/// Reports keys that are not available on this route; returns whether there are none.
 fn refuse_unfit(route: &file::Route, ground: Ground<'_>, problems: &mut Problems) -> bool {
     let written = written_keys(route);
     let (needless, reason) = match (ground.mode, ground.protocol, ground.observe) {
@@ -185,7 +188,7 @@ fn refuse_unfit(route: &file::Route, ground: Ground<'_>, problems: &mut Problems
         (_, Some(Protocol::Mllp | Protocol::Tcp), _) => {
             ("", "applies only to protocol \"dicom\"; remove it")
         }
-        // What comes back by another route is judged there.
+        // The named route checks the associations that come back.
         (_, _, Observe::Off) => ("return", UNSEEN),
         _ => return true,
     };
@@ -195,10 +198,10 @@ fn refuse_unfit(route: &file::Route, ground: Ground<'_>, problems: &mut Problems
     false
 }
 
-const UNSEEN: &str = "cannot be kept with observe = \"off\", because the route does not look at associations \
-    then; remove it, or write observe = \"strict\" or \"lenient\"";
+const UNSEEN: &str = "is not available with observe = \"off\", because the route then does not read \
+    associations; remove it, or write observe = \"strict\" or \"lenient\"";
 
-/// The keys for DICOM alone that are written, with their lines.
+/// The keys for DICOM that are written, with their lines.
 fn written_keys(route: &file::Route) -> Vec<(&'static str, usize)> {
     let line = |texts: &file::Texts| texts.value().map(|list| list.line);
     let lines = [

@@ -1,4 +1,4 @@
-//! The configuration as written: every value with its line, nothing judged but its TOML type.
+//! The configuration as written: every value with its line. Only TOML types are checked.
 
 use toml::de::DeTable;
 
@@ -18,7 +18,7 @@ pub(super) struct File {
     pub(super) identity: Option<Identity>,
     pub(super) timeouts: Timeouts,
     pub(super) peers: Written<Vec<Peer>>,
-    /// `Absent` where the file has none.
+    /// `Absent` if the file has none.
     pub(super) routes: Written<Vec<Route>>,
 }
 
@@ -32,7 +32,7 @@ pub(super) struct Gateway {
     pub(super) log: Text,
 }
 
-/// `cores`: a word or a list.
+/// `cores`: a keyword or a list.
 pub(super) enum Cores {
     Word(Located<String>),
     List(Located<Vec<Located<i64>>>),
@@ -51,7 +51,7 @@ pub(super) struct Identity {
 
 /// `[[peer]]`.
 pub(super) struct Peer {
-    /// `peer "region": `, or its number where it has no name.
+    /// `peer "region": `, or the number of the table if it has no name.
     pub(super) scope: String,
     /// The line of its header.
     pub(super) line: usize,
@@ -84,7 +84,7 @@ pub(super) struct Keepalive {
 
 /// `[[route]]`.
 pub(super) struct Route {
-    /// `route "ct-to-region": `, or its number where it has no name.
+    /// `route "ct-to-region": `, or the number of the table if it has no name.
     pub(super) scope: String,
     /// The line of its header.
     pub(super) line: usize,
@@ -136,9 +136,9 @@ pub(super) struct Target {
     pub(super) peer: Texts,
 }
 
-/// `health`: a word, or the table `[route.health]`.
+/// `health`: a keyword, or the table `[route.health]`.
 pub(super) enum Health {
-    /// Nothing that could be read.
+    /// Absent or not readable.
     Absent,
     Word(Located<String>),
     Table(Box<HealthTable>),
@@ -157,7 +157,7 @@ pub(super) struct HealthTable {
     pub(super) called: Text,
 }
 
-/// Reads the file's shape from its TOML.
+/// Reads the structure of the file from its TOML.
 pub(super) fn read(root: DeTable<'_>, reader: &mut Reader<'_>) -> File {
     let mut root = Table::root(&schema::ROOT, root);
     let gateway = root.table(
@@ -457,7 +457,7 @@ fn read_targets(table: &mut Table<'_>, reader: &mut Reader<'_>) -> Targets {
     }
 }
 
-/// Reads one target; `None` where its address cannot be read.
+/// Reads one target; `None` if its address is not readable.
 fn read_target(element: TextOrTable<'_>, reader: &mut Reader<'_>) -> Option<Target> {
     let mut table = match element {
         TextOrTable::Text(address) => {

@@ -14,9 +14,10 @@ use super::problem::Problems;
 use super::{CipherSetting, Gateway, Located, LogFormat, address, value};
 use crate::limits::{BUSY_POLL_MAX, CORES_MAX, SOCKET_PATH_BYTES_MAX};
 
-/// The CPUs that the main thread, and thereby a new worker, may run on, ascending.
+/// The CPUs on which the main thread and therefore a new worker may run, in ascending order.
 ///
-/// Workers pin themselves, the main thread never: its set is that of the process whoever asks.
+/// Workers pin themselves to a CPU, but the main thread never does. Its set is the set of the process, for
+/// every caller.
 pub(super) fn allowed_cpus() -> std::io::Result<Vec<usize>> {
     let allowed = sched_getaffinity(Some(getpid()))?;
     Ok((0..CpuSet::MAX_CPU)
@@ -24,7 +25,7 @@ pub(super) fn allowed_cpus() -> std::io::Result<Vec<usize>> {
         .collect())
 }
 
-/// Finds the meaning of the table; an absent one has a meaning, too.
+/// Resolves the table; an absent table has defaults.
 pub(super) fn resolve(
     written: &file::Gateway,
     place: &Place<'_>,
@@ -69,7 +70,7 @@ pub(super) fn resolve(
     })
 }
 
-/// `None` where a value was refused, `Some(None)` where there is none.
+/// `None` if a value was refused, `Some(None)` if no value is written.
 fn flat<T>(read: Option<Option<T>>) -> Option<Option<T>> {
     match read {
         Some(None) => None,
@@ -97,7 +98,7 @@ fn all(cpus: &[usize], line: usize, problems: &mut Problems) -> Option<Vec<usize
     if cpus.len() > CORES_MAX {
         let count = cpus.len();
         let text = format!(
-            "[gateway]: cores \"all\" is {count} CPUs here, and {CORES_MAX} are the most; list \
+            "[gateway]: cores \"all\" is {count} CPUs here, and {CORES_MAX} is the maximum; list \
              those to use"
         );
         problems.wrong(line, text);
@@ -138,8 +139,7 @@ fn listed(
             None => {
                 let allowed = ranges(cpus);
                 let text = format!(
-                    "[gateway]: cores has {number}, and this process may run on {allowed}; choose \
-                     from these"
+                    "[gateway]: cores has {number}, but this process may run only on {allowed}; choose from these"
                 );
                 problems.wrong(*line, text);
             }
@@ -190,8 +190,8 @@ fn admin(folder: &Path, text: &str) -> Result<PathBuf, String> {
     // LIMIT: `SOCKET_PATH_BYTES_MAX`.
     if length > SOCKET_PATH_BYTES_MAX {
         return Err(format!(
-            "is a path of {length} bytes, and a socket's may have {SOCKET_PATH_BYTES_MAX}; choose \
-             a shorter one"
+            "is a path of {length} bytes, but a socket path has at most {SOCKET_PATH_BYTES_MAX}; choose a \
+                shorter path"
         ));
     }
     Ok(path)

@@ -1,4 +1,4 @@
-//! How a route finds out whether its targets are there before an application asks.
+//! How a route probes whether its targets are available.
 
 use std::time::Duration;
 
@@ -13,51 +13,51 @@ use crate::limits::{
     HEALTH_COUNT_MAX, HEALTH_INTERVAL_MAX, HEALTH_INTERVAL_MIN, HEALTH_TIMEOUT_MAX, TIMEOUT_MIN,
 };
 
-/// How a route finds out whether its targets are there.
+/// How a route probes whether its targets are available.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Health {
-    /// What a target must do to count as there.
+    /// What a target must do to count as up.
     pub probe: Probe,
-    /// From the beginning of one probe to that of the next, of each target.
+    /// The time from the beginning of one probe of a target to the beginning of the next.
     pub interval: Duration,
-    /// How long a probe may take, whole; never longer than `interval`.
+    /// The time limit of a whole probe; never longer than `interval`.
     pub timeout: Duration,
-    /// Good probes in a row after which a target is up again.
+    /// Successful probes in a row after which a target is up again.
     pub rise: u32,
-    /// Bad probes in a row after which a target is down.
+    /// Failed probes in a row after which a target is down.
     pub fall: u32,
-    /// `CEcho`: the title that the gateway calls itself.
+    /// `CEcho`: the calling AE title of the gateway.
     pub calling: AeTitle,
-    /// `CEcho`: the title that it calls, as written; `RouteConfig::echo_title` is what holds.
+    /// `CEcho`: the called AE title as written; `RouteConfig::echo_title` gives the title that applies.
     pub called: Option<AeTitle>,
 }
 
-/// What a target must do to count as there.
+/// What a target must do to count as up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Probe {
-    /// Accept a connection.
+    /// Accept a TCP connection.
     Connect,
     /// Complete the mutual handshake. Originate only.
     Tls,
     /// Answer a C-ECHO, inside TLS on an originate route. DICOM only.
     CEcho,
-    /// Answer a message made for it, inside TLS on an originate route. MLLP only.
+    /// Answer a probe message, inside TLS on an originate route. MLLP only.
     Mllp,
 }
 
-/// Targets are probed this often: an outage shows before many have met it, at hardly any cost.
+/// Often enough to show an outage before many applications meet it, at very low cost.
 const INTERVAL: Duration = Duration::from_secs(10);
-/// As long as a modality waits for an answer.
+/// The time that a modality waits for an answer.
 const TIMEOUT: Duration = Duration::from_secs(5);
-/// One good probe is proof.
+/// One successful probe is proof.
 const RISE: u32 = 1;
-/// One bad probe may be a lost packet; three are half a minute.
+/// One failed probe may be a lost packet; three are half a minute.
 const FALL: u32 = 3;
 
 const INTERVAL_BOUNDS: Bounds = bounds(HEALTH_INTERVAL_MIN, HEALTH_INTERVAL_MAX);
 const TIMEOUT_BOUNDS: Bounds = bounds(TIMEOUT_MIN, HEALTH_TIMEOUT_MAX);
 
-/// What the words of `probe` stand for; off is `None`.
+/// The probes by their keyword; "off" is `None`.
 const WORDS: [(&str, Option<Probe>); 5] = [
     ("off", None),
     ("connect", Some(Probe::Connect)),
@@ -66,7 +66,7 @@ const WORDS: [(&str, Option<Probe>); 5] = [
     ("mllp", Some(Probe::Mllp)),
 ];
 
-/// Reads `health` or `[route.health]`; `None` is no probe at all.
+/// Reads `health` or `[route.health]`; `None` means no probes.
 pub(super) fn resolve(
     route: &file::Route,
     mode: Option<Mode>,
@@ -96,9 +96,9 @@ fn with_defaults(probe: Probe) -> Health {
 }
 
 impl RouteConfig {
-    /// The title that a C-ECHO calls at one of the route's targets: a title by which associations are led there, so
-    /// that the other end knows it. Where several are, it is the first of the target's [[route.ae]]; where none is
-    /// known, one that archives take for any.
+    /// The called AE title of a C-ECHO to one of the route's targets: a title whose associations go to this
+    /// target, so that the other end knows the title. With several titles, it is the first title of the
+    /// target's `[[route.ae]]`; without a known title, it is one that archives usually accept.
     #[must_use]
     pub fn echo_title(&self, target: &Target) -> AeTitle {
         let tables = || self.dicom.iter().flat_map(|dicom| &dicom.by_title);
@@ -183,7 +183,7 @@ fn timeout(
         return Some(timeout);
     }
     let reason = format!(
-        "is longer than interval, \"{}\", and a probe must end before the next begins; shorten it",
+        "is longer than interval, \"{}\", but a probe must end before the next begins; shorten it",
         written(interval)
     );
     problems.accept(scope, "timeout", table.timeout.value()?, Err(reason))
@@ -203,13 +203,13 @@ fn refuse_titles(table: &file::HealthTable, problems: &mut Problems) {
     for (key, text) in [("calling", &table.calling), ("called", &table.called)] {
         if let Some(text) = text.value() {
             let scope = &table.scope;
-            let text_of = format!("{scope}{key} is for probe \"c-echo\" alone; remove it");
+            let text_of = format!("{scope}{key} applies only to probe \"c-echo\"; remove it");
             problems.wrong(text.line, text_of);
         }
     }
 }
 
-/// Reads the word for a probe and tells where the route cannot do it.
+/// Reads the keyword of a probe and reports if the route does not support the probe.
 fn probe(
     scope: &str,
     key: &str,
@@ -228,12 +228,12 @@ fn probe(
     problems.accept(scope, key, word, read).flatten()
 }
 
-/// Why a route cannot do this probe, if it cannot.
+/// Why a route does not support this probe; `None` if it does.
 fn misfit(probe: Probe, mode: Option<Mode>, protocol: Option<Protocol>) -> Option<&'static str> {
     match (probe, mode, protocol) {
         (Probe::Connect, ..) => None,
         (_, Some(Mode::Passthrough), _) => Some(
-            "would need the route to send bytes of its own, and mode \"passthrough\" only carries those of others",
+            "needs a route that sends bytes of its own, but mode \"passthrough\" only forwards bytes",
         ),
         (Probe::Tls, Some(Mode::Terminate), _) => {
             Some("applies only to mode \"originate\": this route reaches its targets in plaintext")
@@ -248,7 +248,7 @@ fn misfit(probe: Probe, mode: Option<Mode>, protocol: Option<Protocol>) -> Optio
     }
 }
 
-/// The probes that a route can do, in words.
+/// The probes that a route supports, as text.
 fn choices(mode: Option<Mode>, protocol: Option<Protocol>) -> String {
     let fits = |probe: &Option<Probe>| {
         let misfit = probe.and_then(|probe| misfit(probe, mode, protocol));

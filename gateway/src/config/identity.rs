@@ -1,4 +1,4 @@
-//! The files that say who the site is and which CAs it trusts: their paths, and what shares them.
+//! The files of the site's identity and of the CAs: their paths, and tables that share them.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use super::problem::Problems;
 use super::written::Written;
 use super::{IdentityFiles, Located, TrustFiles};
 
-/// The files met so far.
+/// The files of the tables that were read so far.
 pub(super) struct Identities<'a> {
     folder: &'a Path,
     known: Vec<Arc<IdentityFiles>>,
@@ -16,7 +16,7 @@ pub(super) struct Identities<'a> {
 }
 
 impl<'a> Identities<'a> {
-    /// None yet. Relative paths begin at the folder of the configuration `file`.
+    /// Without any files yet. Relative paths begin at the folder of the configuration `file`.
     pub(super) fn new(file: &'a Path) -> Self {
         Self {
             folder: folder(file),
@@ -25,9 +25,9 @@ impl<'a> Identities<'a> {
         }
     }
 
-    /// Finds the meaning of a table.
+    /// Resolves a table.
     ///
-    /// Routes that name the same files get one value, so that the files are loaded once.
+    /// Routes that name the same files get one value, so the files are loaded once.
     pub(super) fn resolve(
         &mut self,
         written: &file::Identity,
@@ -54,9 +54,9 @@ impl<'a> Identities<'a> {
         Some(self.shared(files))
     }
 
-    /// Finds the meaning of `trust` and `crl` of the table that `scope` names.
+    /// Resolves `trust` and `crl` of the table that `scope` names.
     ///
-    /// Tables that name the same files get one value, so that the files are loaded once.
+    /// Tables that name the same files get one value, so the files are loaded once.
     pub(super) fn trust(
         &mut self,
         scope: &str,
@@ -94,8 +94,7 @@ impl<'a> Identities<'a> {
         let scope = &identity.scope;
         if written.is_absent() {
             let text = format!(
-                "{scope}{key} is missing; an identity needs both certificate and key, and takes \
-                 neither from elsewhere"
+                "{scope}{key} is missing; an identity needs both certificate and key in the same table"
             );
             problems.missing(Some(identity.line), text);
         }
@@ -140,7 +139,7 @@ fn trust_paths(files: &TrustFiles) -> impl Iterator<Item = &Path> {
     all.map(|path| path.value.as_path())
 }
 
-/// Revocation lists belong to the CAs in `trust`; without it nobody would look at them.
+/// Revocation lists belong to the CAs in `trust`; without `trust` they have no effect.
 fn refuse_crl(scope: &str, crl: &file::Texts, problems: &mut Problems) {
     if let Some(crl) = crl.value() {
         let text = format!(
@@ -151,7 +150,7 @@ fn refuse_crl(scope: &str, crl: &file::Texts, problems: &mut Problems) {
     }
 }
 
-/// A site that trusts its own certificate or key file has mixed up two names.
+/// If the site trusts its own certificate or key file, the operator has confused two names.
 pub(super) fn check_trust(
     scope: &str,
     TrustFiles { trust, .. }: &TrustFiles,
@@ -171,18 +170,18 @@ pub(super) fn check_trust(
     problems.wrong(trust.line, text);
 }
 
-/// The folder that relative paths begin at.
+/// The folder at which relative paths begin.
 pub(super) fn folder(file: &Path) -> &Path {
     file.parent().unwrap_or(Path::new(""))
 }
 
-/// A path as meant; fails with the end of a sentence.
+/// A resolved path. An error is the end of a sentence.
 pub(super) fn path(folder: &Path, text: &str) -> Result<PathBuf, String> {
     if text.trim().is_empty() {
         return Err("is empty; write the path of a file".to_owned());
     }
     if text.contains('\0') {
-        return Err("has a NUL character, which no path may have".to_owned());
+        return Err("has a NUL character, which is not allowed in a path".to_owned());
     }
     Ok(folder.join(text))
 }

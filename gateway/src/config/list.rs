@@ -1,35 +1,35 @@
-//! Lists: how many elements they may have, and none of them twice.
+//! Lists: the maximum number of elements, and no element twice.
 
 use super::Located;
 use super::problem::{Problems, quoted};
 use crate::dicom::AeTitle;
 use crate::limits::{AE_TITLES_MAX, PEERS_MAX};
 
-/// Elements of a list that are compared with each other: as many as the longest one may have.
+/// The elements of a list that are compared with each other: the maximum length of the longest list.
 const COMPARED_MAX: usize = if PEERS_MAX > AE_TITLES_MAX {
     PEERS_MAX
 } else {
     AE_TITLES_MAX
 };
 
-/// A list that a key may hold.
+/// The properties of a list under a key.
 pub(super) struct List<'a> {
-    /// What its messages begin with: `route "ct-to-region": `.
+    /// The beginning of its messages: `route "ct-to-region": `.
     pub(super) scope: &'a str,
-    /// The key that it stands under.
+    /// The key of the list.
     pub(super) key: &'a str,
-    /// What one of its elements is called.
+    /// The noun for one of its elements.
     pub(super) noun: &'a str,
-    /// The most elements that it may have.
+    /// The maximum number of elements.
     pub(super) max: usize,
-    /// What is wrong with an empty one; the end of a sentence.
+    /// The problem with an empty list; the end of a sentence.
     pub(super) empty: &'a str,
-    /// What to do about one that is too long.
+    /// The advice for a list that is too long.
     pub(super) long: &'a str,
 }
 
 impl List<'_> {
-    /// Reads each element and reports those that are written twice.
+    /// Reads each element and reports duplicates.
     pub(super) fn read<T: PartialEq>(
         &self,
         written: &Located<Vec<Located<String>>>,
@@ -40,7 +40,8 @@ impl List<'_> {
         read.into_iter().map(|(_, element)| element).collect()
     }
 
-    /// Reads each element by its `text`; returns those that can be read beside what is written.
+    /// Reads each element from its `text`; returns the elements that are readable, each with its written
+    /// form.
     pub(super) fn read_elements<'w, E, T: PartialEq>(
         &self,
         written: &'w Located<Vec<E>>,
@@ -50,7 +51,7 @@ impl List<'_> {
     ) -> Vec<(&'w E, Located<T>)> {
         self.check_length(written.value.len(), written.line, problems);
         let mut elements: Vec<(&E, Located<T>)> = Vec::new();
-        // Each is compared with all before: a list that is far too long is not read to its end.
+        // Each element is compared with all before it, so reading a list that is far too long stops early.
         for element in written.value.iter().take(COMPARED_MAX) {
             let text = text(element);
             let read = read(&text.value);
@@ -75,12 +76,13 @@ impl List<'_> {
         if count == 0 {
             problems.wrong(line, format!("{scope}{key} {empty}"));
         } else if count > *max {
-            let text = format!("{scope}{key} has {count} elements, and {max} are the most; {long}");
+            let text =
+                format!("{scope}{key} has {count} elements, and {max} is the maximum; {long}");
             problems.wrong(line, text);
         }
     }
 
-    /// An element, unless it is among those `before` it.
+    /// Returns an element unless it is among those `before` it.
     fn once<E, T: PartialEq>(
         &self,
         text: &Located<String>,
@@ -102,7 +104,7 @@ impl List<'_> {
     }
 }
 
-/// Reads AE titles that stand under `key`.
+/// Reads the AE titles under `key`.
 pub(super) fn titles(
     scope: &str,
     key: &str,
@@ -121,10 +123,12 @@ pub(super) fn titles(
     list.read(written, title, problems)
 }
 
-/// Reads an AE title; fails with the end of a sentence.
+/// Reads an AE title. An error is the end of a sentence.
 pub(super) fn title(text: &str) -> Result<AeTitle, String> {
     text.parse().map_err(|reason| {
-        format!("is no title: {reason}; write it as the application has it in its own settings")
+        format!(
+            "is not a valid AE title: {reason}; write the title from the application's own settings"
+        )
     })
 }
 

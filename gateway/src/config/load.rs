@@ -1,4 +1,4 @@
-//! Reads the configuration file, once it is known to be in the hands of root or of the process's user.
+//! Reads the configuration file, after checking that it belongs to root or to the process's user.
 
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Read};
@@ -12,7 +12,7 @@ use super::syntax::Lines;
 use super::{Found, Problem, find};
 use crate::limits::CONFIG_BYTES_MAX;
 
-/// Reads the configuration from `path`, as far as it can be read.
+/// Reads the configuration from `path`, and what is readable of a wrong one.
 #[must_use]
 pub fn load(path: &Path) -> Found {
     match read(path) {
@@ -47,12 +47,12 @@ fn read(path: &Path) -> Result<String, Problem> {
             String::from_utf8_lossy(error.as_bytes().get(..start).unwrap_or_default()).into_owned();
         Problem {
             line: Some(Lines::of(&valid).at(valid.len())),
-            text: "the file is not UTF-8 here; save it as UTF-8".to_owned(),
+            text: "this line of the file is not UTF-8; save the file as UTF-8".to_owned(),
         }
     })
 }
 
-// By its mark, or by the half of each character that is 0 in a text like this.
+// UTF-16 is recognized by its byte order mark, or by the zero byte in each character of such a text.
 fn is_utf16(bytes: &[u8]) -> bool {
     matches!(
         bytes,
@@ -61,19 +61,21 @@ fn is_utf16(bytes: &[u8]) -> bool {
 }
 
 fn open(path: &Path) -> io::Result<File> {
-    // A named pipe must not hold up the start; what it is shows in its metadata.
+    // A named pipe must not block the start; the metadata shows the file type without opening it.
     let flags = OFlags::NONBLOCK.bits().cast_signed();
     OpenOptions::new().read(true).custom_flags(flags).open(path)
 }
 
 fn check(metadata: &Metadata) -> Result<(), String> {
     if !metadata.is_file() {
-        return Err("this is not a regular file; name the configuration file itself".to_owned());
+        return Err(
+            "this is not a regular file; give the path of the configuration file itself".to_owned(),
+        );
     }
-    // Whoever writes it decides where patient data goes.
+    // A user who can write the file decides where patient data goes.
     if metadata.mode() & 0o002 != 0 {
         return Err(
-            "every user of this machine may write the file and so redirect traffic; chmod o-w it"
+            "every user of this machine can change the file and redirect traffic; `chmod o-w` it"
                 .to_owned(),
         );
     }
@@ -93,9 +95,9 @@ fn check_size(bytes: u64) -> Result<(), String> {
 
 fn unreadable(error: &io::Error) -> String {
     let remedy = match error.kind() {
-        io::ErrorKind::NotFound => "name the file with --config, or write it",
-        io::ErrorKind::PermissionDenied => "let the user that wardgate runs as read it",
-        _ => "see whether the path is right",
+        io::ErrorKind::NotFound => "give its path with --config, or create it",
+        io::ErrorKind::PermissionDenied => "give read permission to the user that wardgate runs as",
+        _ => "check the path",
     };
     format!("the file cannot be read: {error}; {remedy}")
 }
@@ -141,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_everybody_may_write_is_refused() {
+    fn a_world_writable_file_is_refused() {
         let (_folder, path) = written(b"");
         fs::set_permissions(&path, fs::Permissions::from_mode(0o646)).expect("it is ours");
         let problem = problem_of(&path);
@@ -149,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_regular_file_is_refused_without_waiting() {
+    fn a_file_that_is_not_regular_is_refused_without_waiting() {
         let folder = tempfile::tempdir().expect("there is room");
         assert!(
             problem_of(folder.path())
@@ -162,7 +164,7 @@ mod tests {
         assert!(problem_of(&pipe).text.contains("not a regular file"));
         let missing = problem_of(&folder.path().join("missing"));
         assert!(
-            missing.text.contains("name the file with --config"),
+            missing.text.contains("give its path with --config"),
             "{missing:?}"
         );
     }

@@ -1,7 +1,9 @@
-//! The configuration as it is meant: addresses parsed, defaults filled in, nothing optional
-//! without a meaning.
+//! The resolved configuration: addresses are parsed, defaults are filled in, and every optional value has a
+//! meaning.
 //!
-//! `file` reads the TOML as written and keeps where each value stands, `resolve` turns it into
+//! `file` reads the TOML as written and keeps the line of each value. `resolve` converts it into the types of
+//! this module and collects all problems. Files that the configuration names (certificates, keys) are opened
+//! by `pki`, not here. `access` decides which users can change a file.
 //! these types and gathers every problem on the way. Files that the configuration names
 //! (certificates, keys) are not opened here: that is `pki`'s work. `access` says who can change a file.
 
@@ -56,12 +58,12 @@ pub use problem::Problem;
 use draft::Place;
 use problem::Problems;
 
-/// Reads a configuration from its text. `file` is where it comes from: relative paths begin at its
-/// folder.
+/// Reads a configuration from its text. Relative paths in it begin at the folder of `file`, the path of the
+/// configuration.
 ///
 /// # Errors
 ///
-/// Every problem found, in the order of the file.
+/// All problems, in the order of the file.
 pub fn parse(text: &str, file: &Path) -> Result<Config, Vec<Problem>> {
     find(text, file).config
 }
@@ -71,18 +73,18 @@ fn find(text: &str, file: &Path) -> Found {
         Ok(cpus) => parse_at(text, &Place { file, cpus: &cpus }),
         Err(error) => {
             let text =
-                format!("the kernel does not tell which CPUs this process may run on: {error}");
+                format!("cannot read from the kernel which CPUs this process may run on: {error}");
             vec![Problem { line: None, text }].into()
         }
     }
 }
 
-/// A configuration and, where it is none, what can still be looked at.
+/// The result of reading a configuration, with the usable parts of a wrong one.
 #[derive(Debug)]
 pub struct Found {
-    /// The configuration, or every problem of its text in the order of the file; never empty.
+    /// The configuration, or all problems of its text in the order of the file (never empty).
     pub config: Result<Config, Vec<Problem>>,
-    /// The routes that could be read whole, so that the files they name can be judged in any case.
+    /// The routes without problems, so that the files they name are checked in any case.
     pub routes: Vec<Arc<RouteConfig>>,
 }
 
@@ -108,48 +110,48 @@ fn parse_at(text: &str, place: &Place<'_>) -> Found {
     };
     let written = file::read(table, &mut reader);
     let (config, routes) = resolve::resolve(&written, place, &mut problems);
-    // INVARIANT: without a configuration there is a problem, and the other way round.
+    // INVARIANT: there is either a configuration or at least one problem.
     let config = config.ok_or_else(|| problems.into_sorted());
     Found { config, routes }
 }
 
-/// A whole configuration that was found good.
+/// A complete and valid configuration.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// The file it was read from, as given on the command line.
+    /// The path of the file, as given on the command line.
     pub file: PathBuf,
-    /// What concerns the process and no route.
+    /// The settings of the process.
     pub gateway: Gateway,
-    /// The `[[peer]]` tables in the order of the file, whether or not a route lists them; names are
-    /// unique, and no identity is in two of them.
+    /// The `[[peer]]` tables in the order of the file, whether or not a route lists them. Names are unique,
+    /// and no identity is in two tables.
     pub peers: Vec<Arc<Peer>>,
     /// The routes in the order of the file; never empty, names are unique.
     pub routes: Vec<Arc<RouteConfig>>,
 }
 
-/// What concerns the process and no route.
+/// The settings of the process.
 #[derive(Debug, Clone)]
 pub struct Gateway {
     /// CPUs with one worker each, ascending, without duplicates, never empty.
     pub cores: Vec<usize>,
-    /// Whether the operator listed them; else they are all that the process may run on.
+    /// Whether the operator listed the CPUs; if false, they are all CPUs that the process may run on.
     pub cores_listed: bool,
-    /// How long a worker stays awake after its last activity, using its core; `None` is not at all.
+    /// How long an idle worker polls after its last activity, at full load; `None` disables polling.
     pub busy_poll: Option<Duration>,
-    /// What seals and opens the records of TLS 1.3.
+    /// The implementation that encrypts and decrypts the records of TLS 1.3.
     pub cipher: CipherSetting,
-    /// Where the admin socket is to stand.
+    /// The path of the admin socket.
     pub admin: Option<PathBuf>,
-    /// Where metrics and health are served over HTTP.
+    /// The address that serves metrics and health over HTTP.
     pub metrics: Option<SocketAddr>,
-    /// How log lines are written.
+    /// The format of log lines.
     pub log: LogFormat,
 }
 
-/// Which implementation of AES-GCM seals and opens the records of TLS 1.3.
+/// The implementation of AES-GCM for the records of TLS 1.3.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub enum CipherSetting {
-    /// The fastest on this CPU.
+    /// The faster one on this CPU.
     #[default]
     Auto,
     /// aws-lc-rs.
@@ -158,55 +160,55 @@ pub enum CipherSetting {
     Ring,
 }
 
-/// How log lines are written to standard error.
+/// The format of log lines on standard error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {
-    /// `key=value` for people.
+    /// `key=value`, for people.
     Text,
-    /// One JSON object a line.
+    /// One JSON object for each line.
     Json,
 }
 
-/// One configured path: where it listens, its mode, its targets and its rules.
+/// One configured route: its listener, mode, targets and rules.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RouteConfig {
-    /// The operator's name for it, unique: 1 to 64 of letters, digits, `-`, `_` and `.`.
+    /// The unique name from the configuration: 1 to 64 letters, digits, `-`, `_` and `.`.
     pub name: String,
-    /// Line of the `[[route]]` header in the file, for messages.
+    /// The line of the `[[route]]` header in the file, for messages.
     pub line: usize,
     /// Which side is TLS.
     pub mode: Mode,
-    /// What the stream carries.
+    /// The protocol of the stream.
     pub protocol: Protocol,
-    /// Where it listens. `[::]` takes IPv4 as well, as Linux does.
+    /// The listen address. `[::]` accepts IPv4 as well, as on Linux.
     pub listen: SocketAddr,
-    /// The interface that connections must come in by; `None` is every one, since Linux answers for each
-    /// of its addresses on all of them.
+    /// The interface by which connections must arrive; `None` allows every interface, because Linux answers
+    /// for each of its addresses on all interfaces.
     pub interface: Option<InterfaceName>,
-    /// Tried in order before the first byte; at most `limits::TARGETS_MAX`, and at least one unless
-    /// `dicom` has targets by title.
+    /// The targets, tried in order before the first byte; at most `limits::TARGETS_MAX`, and at least one
+    /// unless `dicom` has targets by title.
     pub targets: Vec<Target>,
-    /// What it takes to speak TLS; `None` for passthrough only.
+    /// The TLS settings; `None` only for passthrough.
     pub tls: Option<RouteTls>,
-    /// Its deadlines.
+    /// The deadlines.
     pub timeouts: Timeouts,
-    /// Whether it looks at what passes; `Off` for protocol `Tcp` and mode `Passthrough`.
+    /// Whether the route reads the traffic; `Off` for protocol `Tcp` and mode `Passthrough`.
     pub observe: Observe,
-    /// What it allows and where that leads; `Some` exactly where it carries DICOM and its mode is
+    /// The rules for DICOM and the targets by title; `Some` exactly if the protocol is DICOM and the mode is
     /// `Originate` or `Terminate`.
     pub dicom: Option<Dicom>,
-    /// When it connects to its target; `Early` only where `protocol` is `Mllp`, `observe` is not `Off` and `mode`
-    /// is not `Passthrough`.
+    /// When the route connects to its target; `Early` only if `protocol` is `Mllp`, `observe` is not `Off`
+    /// and `mode` is not `Passthrough`.
     pub connect: Connect,
-    /// How it finds out whether its targets are there; `None` is not at all.
+    /// How the route probes its targets; `None` means no probes.
     pub health: Option<Health>,
-    /// How many connections it may have open; 1 to `limits::ROUTE_CONNECTIONS_MAX`. `None` is as many as
-    /// all passthrough routes or a peer may have, else as many as there are.
+    /// The maximum number of open connections; 1 to `limits::ROUTE_CONNECTIONS_MAX`. With `None`, only the
+    /// limits for all passthrough routes, for a peer and for the process apply.
     pub connections: Option<u32>,
 }
 
 impl RouteConfig {
-    /// Whether `other` means the same, wherever the two stand in their files.
+    /// Whether `other` has the same settings, whatever the position of both in their files.
     #[must_use]
     pub fn means_the_same(&self, other: &Self) -> bool {
         let line = other.line;
@@ -218,13 +220,13 @@ impl RouteConfig {
     }
 }
 
-/// The name of a network interface: 1 to `limits::INTERFACE_BYTES_MAX` bytes without blanks, `/` and `:`.
-/// Whether the machine has it is not known here.
+/// The name of a network interface: 1 to `limits::INTERFACE_BYTES_MAX` bytes without spaces, `/` and `:`. The
+/// interface need not exist on the machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InterfaceName(String);
 
 impl InterfaceName {
-    /// As `ip link` shows it.
+    /// The name as `ip link` shows it.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -242,26 +244,27 @@ pub enum Mode {
     Passthrough,
 }
 
-/// What a route's stream carries.
+/// The protocol of a route's stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Protocol {
-    /// DICOM upper layer (PS3.8): the connecting side speaks first.
+    /// DICOM upper layer (PS3.8): the connecting side sends first.
     Dicom,
-    /// HL7 in MLLP frames: the connecting side speaks first.
+    /// HL7 in MLLP frames: the connecting side sends first.
     Mllp,
-    /// Anything on TCP; either side may speak first.
+    /// Any protocol over TCP; either side may send first.
     Tcp,
 }
 
 /// One address that a route connects to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
-    /// Address or name.
+    /// IP address or DNS name.
     pub host: Host,
     /// TCP port, never 0.
     pub port: u16,
-    /// The identities of which a TLS server at this target must prove one; `None` where any identity of the
-    /// route's peers will do, and on routes that do not connect in TLS. A subset of those of the route's peers.
+    /// The identities of which a TLS server at this target must prove one. `None` if every identity of the
+    /// route's peers is accepted, and on routes that do not connect with TLS. A subset of the identities of
+    /// the route's peers.
     pub expected: Option<Arc<[PeerName]>>,
 }
 
@@ -274,29 +277,29 @@ pub enum Host {
     Name(String),
 }
 
-/// What a route needs to speak TLS.
+/// The TLS settings of a route.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RouteTls {
-    /// Who this site is on this route. Routes that name the same files share one value.
+    /// The identity of this site on this route. Routes that name the same files share one value.
     pub identity: Arc<IdentityFiles>,
-    /// The peers that may be opposite, each with the CAs that may vouch for it; never empty. No identity is
-    /// in two of them.
+    /// The peers that may be at the other end, each with the CAs that may vouch for it; never empty. No
+    /// identity belongs to two peers.
     pub peers: Vec<Arc<Peer>>,
-    /// The service label that both ends of this route agree on; `None` where it has none.
+    /// The service label for both ends of this route; `None` if the route has no label.
     pub service: Option<ServiceLabel>,
-    /// Which protocol versions and suites may be negotiated.
+    /// The protocol versions and cipher suites that may be negotiated.
     pub policy: Policy,
-    /// Which key exchanges may be negotiated.
+    /// The key exchanges that may be negotiated.
     pub key_exchange: KeyExchange,
-    /// Who seals and opens the records of TLS 1.3.
+    /// The code that encrypts and decrypts the records of TLS 1.3.
     pub record_layer: RecordLayer,
-    /// Records that a key of TLS 1.3 seals before it is updated; 1 to `limits::KEY_RECORDS_MAX`.
+    /// The number of records after which a TLS 1.3 key is updated; 1 to `limits::KEY_RECORDS_MAX`.
     pub key_records: u64,
 }
 
 impl RouteTls {
-    /// The sites that may be opposite, each by its identities: a `[[peer]]` with all of them, and each identity
-    /// that the route lists itself alone.
+    /// The sites that may be at the other end, each with its identities: a `[[peer]]` with all its
+    /// identities, and each identity that the route lists itself as a site of its own.
     pub fn sites(&self) -> impl Iterator<Item = &[PeerName]> {
         self.peers.iter().flat_map(|peer| {
             let together = match peer.name {
@@ -308,13 +311,13 @@ impl RouteTls {
     }
 }
 
-/// A peer: the identities that it may be accepted by, and the CAs that may vouch for them.
+/// A peer: the identities by which it is accepted, and the CAs that may vouch for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Peer {
-    /// The name of its `[[peer]]` table; `None` for the identities that a route lists itself, for which the
+    /// The name of its `[[peer]]` table; `None` for identities that a route lists itself. For these, the
     /// trust of the route's identity vouches.
     pub name: Option<String>,
-    /// What its certificate must prove, any one of them; 1 to `limits::PEERS_MAX`.
+    /// The identities of which its certificate must prove one; 1 to `limits::PEERS_MAX`.
     pub identities: Vec<PeerName>,
     /// The CAs that may vouch for these identities. Peers that name the same files share one value.
     pub trust: Arc<TrustFiles>,
@@ -325,59 +328,60 @@ pub struct Peer {
 pub struct TrustFiles {
     /// Trust anchors, PEM.
     pub trust: Located<PathBuf>,
-    /// Revocation lists, PEM or DER; empty where none is configured.
+    /// Revocation lists, PEM or DER; empty if none is configured.
     pub crl: Vec<Located<PathBuf>>,
 }
 
-/// A label by which both ends of a route know that they are the two ends of the same route: 1 to
-/// `limits::SERVICE_LABEL_BYTES_MAX` of letters, digits, `-`, `_` and `.`.
+/// A label by which the two ends of a route recognize that they belong together: 1 to
+/// `limits::SERVICE_LABEL_BYTES_MAX` letters, digits, `-`, `_` and `.`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ServiceLabel(pub(crate) String);
 
-/// Which key exchanges a route may negotiate. The hybrid one is X25519MLKEM768, and exists in TLS 1.3 only.
+/// The key exchanges that a route may negotiate. The hybrid key exchange is X25519MLKEM768, which exists only
+/// in TLS 1.3.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub enum KeyExchange {
-    /// The hybrid one where the peer has it, else a classical one.
+    /// The hybrid key exchange if the peer supports it, else a classical one.
     #[default]
     HybridPreferred,
-    /// The hybrid one alone (`require_pq = true`).
+    /// Only the hybrid key exchange (`require_pq = true`).
     HybridRequired,
-    /// The classical ones alone (`hybrid = false`), whose ClientHello fits into one TCP segment.
+    /// Only classical key exchanges (`hybrid = false`), whose ClientHello fits into one TCP segment.
     Classical,
 }
 
-/// Who seals and opens the records of TLS 1.3. Those of TLS 1.2 are rustls's in any case.
+/// The code that encrypts and decrypts the records of TLS 1.3. For TLS 1.2, it is always rustls.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub enum RecordLayer {
-    /// Our own, where the bytes lie.
+    /// The gateway's own code, without a copy.
     #[default]
     InPlace,
-    /// rustls's, which copies payload: the reference.
+    /// The code of rustls, which copies the payload: the reference.
     Rustls,
 }
 
-/// The files that say who this site is, and whom it trusts where a route lists identities itself.
+/// The files for the identity of this site, and the CAs for identities that a route lists itself.
 ///
-/// Paths are absolute, or relative to the working directory: `resolve` has joined relative ones to
-/// the folder of the configuration file.
+/// Paths are absolute, or relative to the working directory: `resolve` has joined relative paths with the
+/// folder of the configuration file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IdentityFiles {
-    /// Own certificate chain, leaf first, PEM.
+    /// The certificate chain of this site, PEM, leaf first.
     pub certificate: Located<PathBuf>,
-    /// Its private key, PEM.
+    /// The private key of the leaf, PEM.
     pub key: Located<PathBuf>,
-    /// The CAs that may vouch for identities that a route lists itself; `None` where every route names its
-    /// peers by `[[peer]]` tables.
+    /// The CAs that may vouch for identities that a route lists itself; `None` if every route names its peers
+    /// by `[[peer]]` tables.
     pub trust: Option<Arc<TrustFiles>>,
 }
 
-/// A value with the line of the configuration file that it stands on. Two are equal whose values are: a line that
-/// moved changes nothing.
+/// A value with its line in the configuration file. Two of them are equal if their values are equal: a line
+/// that moved changes nothing.
 #[derive(Debug, Clone)]
 pub struct Located<T> {
     /// The value.
     pub value: T,
-    /// Line in the configuration file, from 1.
+    /// The line in the configuration file, from 1.
     pub line: usize,
 }
 
@@ -389,25 +393,24 @@ impl<T: PartialEq> PartialEq for Located<T> {
 
 impl<T: Eq> Eq for Located<T> {}
 
-/// An identity that a peer may be accepted by.
+/// An identity by which a peer is accepted.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum PeerName {
-    /// `dns:` a DNS SAN, in lower case, without wildcard.
+    /// `dns:` a DNS SAN in lowercase, without wildcard.
     Dns(String),
-    /// `uri:` a URI SAN, compared octet by octet.
+    /// `uri:` a URI SAN, compared byte by byte.
     Uri(String),
     /// `sha256:` of the DER SubjectPublicKeyInfo.
     Sha256([u8; 32]),
 }
 
-/// Which protocol versions and suites may be negotiated (`design` of the TLS policy in
-/// ARCHITECTURE.md).
+/// The protocol versions and cipher suites that may be negotiated (see the TLS policy in ARCHITECTURE.md).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Policy {
-    /// TLS 1.3 and 1.2 with AES-256-GCM only. The default.
+    /// TLS 1.3 and 1.2, only with AES-256-GCM. The default.
     #[default]
     Hscn,
-    /// TLS 1.3 with AES-256-GCM only.
+    /// TLS 1.3, only with AES-256-GCM.
     HscnTls13,
     /// `Hscn` and the AES-128-GCM suites of PS3.15 B.12.
     DicomB12,
@@ -416,31 +419,32 @@ pub enum Policy {
 /// The deadlines of a route.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Timeouts {
-    /// The whole TLS handshake.
+    /// For the whole TLS handshake.
     pub handshake: Duration,
-    /// The connection to one target, name look-up included.
+    /// For the connection to the targets, including DNS look-ups.
     pub connect: Duration,
-    /// `dicom` and `mllp`: until what the connecting side sends first is there, and on passthrough routes until the
-    /// target has answered; `None` is never.
+    /// `dicom` and `mllp`: until the first bytes of the client have arrived; on passthrough routes also until
+    /// the target has answered. `None` means no limit.
     pub first_byte: Option<Duration>,
-    /// Silence in both directions that ends a connection of a `tcp` or passthrough route; `None` is never.
+    /// The time without traffic in both directions after which a connection of a `tcp` or passthrough route
+    /// ends; `None` means no limit.
     pub idle: Option<Duration>,
     /// How long a drain waits for open connections.
     pub drain: Duration,
     /// TCP keepalive on both sockets.
     pub keepalive: Keepalive,
-    /// How long a peer may leave what it was sent without an answer (`TCP_USER_TIMEOUT`).
+    /// How long sent data may stay unacknowledged (`TCP_USER_TIMEOUT`).
     pub user: Duration,
-    /// How long a receiver that answers may read nothing; `None` is never.
+    /// How long a receiver that acknowledges may read nothing; `None` means no limit.
     pub stall: Option<Duration>,
 }
 
 /// TCP keepalive of a socket.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Keepalive {
-    /// Silence before the first probe.
+    /// The silence before the first probe.
     pub idle: Duration,
-    /// Between probes.
+    /// The time between probes.
     pub interval: Duration,
     /// Unanswered probes after which the peer is dead.
     pub probes: u32,

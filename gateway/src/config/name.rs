@@ -1,4 +1,4 @@
-//! Names: of routes, peers and services, and of hosts in the DNS.
+//! Names of routes, peers and services, and host names in the DNS.
 
 use std::net::IpAddr;
 
@@ -6,22 +6,22 @@ use super::problem::quoted;
 use super::{InterfaceName, ServiceLabel};
 use crate::limits::{INTERFACE_BYTES_MAX, ROUTE_NAME_BYTES_MAX, SERVICE_LABEL_BYTES_MAX};
 
-/// Bytes of a DNS name without its final dot (RFC 1035 section 2.3.4).
+/// The maximum bytes of a DNS name without its final dot (RFC 1035 section 2.3.4).
 const NAME_BYTES_MAX: usize = 253;
-/// Bytes of one label (RFC 1035 section 2.3.4).
+/// The maximum bytes of one label (RFC 1035 section 2.3.4).
 const LABEL_BYTES_MAX: usize = 63;
 
-/// Reads the name of a route; fails with the end of a sentence.
+/// Reads the name of a route. An error is the end of a sentence.
 pub(super) fn route_name(name: &str) -> Result<String, String> {
     short_name(name, "pacs-to-region", ROUTE_NAME_BYTES_MAX)
 }
 
-/// Reads a service label; fails with the end of a sentence.
+/// Reads a service label. An error is the end of a sentence.
 pub(super) fn service_label(label: &str) -> Result<ServiceLabel, String> {
     short_name(label, "archive", SERVICE_LABEL_BYTES_MAX).map(ServiceLabel)
 }
 
-/// Reads a name of at most `bytes_max` bytes; fails with the end of a sentence.
+/// Reads a name of at most `bytes_max` bytes. An error is the end of a sentence.
 pub(super) fn short_name(name: &str, example: &str, bytes_max: usize) -> Result<String, String> {
     let is_legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     if name.is_empty() {
@@ -29,20 +29,20 @@ pub(super) fn short_name(name: &str, example: &str, bytes_max: usize) -> Result<
     }
     if let Some(wrong) = name.chars().find(|c| !is_legal(*c)) {
         return Err(format!(
-            "has {wrong:?}; write letters from a to z, digits, \"-\", \"_\" and \".\" only"
+            "has {wrong:?}; use only the letters a to z and A to Z, digits, \"-\", \"_\" and \".\""
         ));
     }
     // LIMIT: `ROUTE_NAME_BYTES_MAX` or `SERVICE_LABEL_BYTES_MAX`.
     if name.len() > bytes_max {
         return Err(format!(
-            "has {} characters, and {bytes_max} are the most; shorten it",
+            "has {} characters, and {bytes_max} is the maximum; shorten it",
             name.len()
         ));
     }
     Ok(name.to_owned())
 }
 
-/// Reads the name of a network interface as Linux takes it; fails with the end of a sentence.
+/// Reads the name of a network interface by the rules of Linux. An error is the end of a sentence.
 pub(super) fn interface(name: &str) -> Result<InterfaceName, String> {
     if name.is_empty() {
         return Err("is empty; write a name that `ip link` shows, or remove it".to_owned());
@@ -51,7 +51,7 @@ pub(super) fn interface(name: &str) -> Result<InterfaceName, String> {
     let wrong = name.chars().find(|c| !is_legal(*c));
     if let Some(wrong) = wrong.or_else(|| name.chars().find(|_| matches!(name, "." | ".."))) {
         return Err(format!(
-            "has {wrong:?}, which no name of an interface has; write one that `ip link` shows"
+            "has {wrong:?}, which is not allowed in the name of an interface; write a name that `ip link` shows"
         ));
     }
     // LIMIT: `INTERFACE_BYTES_MAX`.
@@ -64,9 +64,9 @@ pub(super) fn interface(name: &str) -> Result<InterfaceName, String> {
     Ok(InterfaceName(name.to_owned()))
 }
 
-/// Reads a DNS name and gives it in lower case; fails with the end of a sentence.
+/// Reads a DNS name and returns it in lowercase. An error is the end of a sentence.
 ///
-/// Underscores are taken: names of Windows hosts have them.
+/// Underscores are allowed, because names of Windows hosts contain them.
 pub(super) fn dns_name(text: &str) -> Result<String, String> {
     if text.is_empty() {
         return Err("has no host name".to_owned());
@@ -75,11 +75,11 @@ pub(super) fn dns_name(text: &str) -> Result<String, String> {
         return Err("has letters outside ASCII; write the name in its \"xn--\" form".to_owned());
     }
     if text.ends_with('.') {
-        return Err("ends with a dot; leave it out".to_owned());
+        return Err("ends with a dot; remove the dot".to_owned());
     }
     if text.len() > NAME_BYTES_MAX {
         return Err(format!(
-            "has a name of {} bytes, and DNS allows {NAME_BYTES_MAX}",
+            "has a name of {} bytes, and DNS allows at most {NAME_BYTES_MAX}",
             text.len()
         ));
     }
@@ -88,7 +88,7 @@ pub(super) fn dns_name(text: &str) -> Result<String, String> {
     }
     let last = text.rsplit('.').next().unwrap_or_default();
     if last.bytes().all(|byte| byte.is_ascii_digit()) {
-        // RFC 1123 section 2.1: what ends in a number is meant as an address.
+        // RFC 1123 section 2.1: a name that ends in a number is meant as an address.
         return Err(
             "is neither an IPv4 address nor a DNS name; write four numbers from 0 to 255, \
             or a name"
@@ -101,9 +101,7 @@ pub(super) fn dns_name(text: &str) -> Result<String, String> {
 fn check_label(label: &str) -> Result<(), String> {
     let is_legal = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
     if label.is_empty() {
-        return Err(
-            "is not a DNS name: it has nothing between two dots, or begins with one".to_owned(),
-        );
+        return Err("is not a DNS name: it begins with a dot, or has two dots in a row".to_owned());
     }
     if label.len() > LABEL_BYTES_MAX {
         return Err(format!(

@@ -1,22 +1,22 @@
-//! Whether a route looks at what passes.
+//! Whether a route reads the traffic that it forwards.
 
 use super::file;
 use super::problem::Problems;
 use super::value;
 use super::{Mode, Protocol};
 
-/// What a route does with what passes besides carrying it.
+/// How much of the traffic a route reads and checks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Observe {
-    /// Nothing.
+    /// The route does not read.
     Off,
-    /// It looks; what is not the protocol ends the looking, and goes on.
+    /// The route reads. At bytes of another protocol it stops reading, and the connection continues.
     Lenient,
-    /// It looks; what is not the protocol ends the connection.
+    /// The route reads. Bytes of another protocol end the connection.
     Strict,
 }
 
-/// The observer of a route: `observe`, or what is safest without surprising an application.
+/// The observer of a route: `observe`, or the safest value that does not surprise an application.
 pub(super) fn resolve(
     route: &file::Route,
     mode: Option<Mode>,
@@ -35,7 +35,7 @@ pub(super) fn resolve(
     let reason = match (mode, protocol) {
         (Some(Mode::Passthrough), _) => BLIND,
         (_, Some(Protocol::Tcp)) => {
-            "applies only to protocols \"dicom\" and \"mllp\": what a tcp stream carries is not known; remove it"
+            "applies only to protocols \"dicom\" and \"mllp\": the protocol in a tcp stream is not known; remove it"
         }
         _ => return read.unwrap_or(default),
     };
@@ -43,6 +43,6 @@ pub(super) fn resolve(
     default
 }
 
-/// Why passthrough takes no key about what passes.
-pub(super) const BLIND: &str = "cannot be kept in mode \"passthrough\", which never looks into what \
-    passes; remove it, or choose mode \"originate\" or \"terminate\"";
+/// Why keys about the traffic are not available on passthrough routes.
+pub(super) const BLIND: &str = "is not available in mode \"passthrough\", because the route does not read what \
+    it forwards; remove it, or choose mode \"originate\" or \"terminate\"";

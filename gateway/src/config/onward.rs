@@ -5,18 +5,18 @@ use super::problem::Problems;
 use super::value;
 use super::{Mode, Observe, Protocol};
 
-/// When the connection to the target is made.
+/// When the route connects to its target.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub enum Connect {
-    /// When what the connecting side sends begins as the route's protocol does (`dicom`, `mllp`), at once on `tcp`
-    /// routes.
+    /// When the first bytes of the client are those of the route's protocol (`dicom`, `mllp`); on `tcp`
+    /// routes at once.
     #[default]
     Late,
-    /// As soon as the connecting side has connected, and in mode `Terminate` has proved who it is. `mllp` alone.
+    /// As soon as the client has connected and, in mode `Terminate`, has authenticated. Only for `mllp`.
     Early,
 }
 
-/// The word of `connect`, where the route can do what it says.
+/// Resolves the keyword of `connect`, if the route supports it.
 pub(super) fn resolve(
     route: &file::Route,
     (mode, protocol): (Option<Mode>, Option<Protocol>),
@@ -27,9 +27,9 @@ pub(super) fn resolve(
         return Connect::default();
     };
     let read = match value::duration(&text.value) {
-        // The deadline of the same name.
+        // The deadline `connect` has the same name.
         Ok(_) => Err(format!(
-            "is a duration, and this key takes \"early\" or \"late\"; the deadline stands in [route.timeouts]: connect \
+            "is a duration, and this key takes \"early\" or \"late\"; the deadline is in [route.timeouts]: connect \
              = \"{}\"",
             text.value
         )),
@@ -41,17 +41,20 @@ pub(super) fn resolve(
     }
     let reason = match (mode, protocol) {
         (Some(Mode::Passthrough), _) => {
-            "\"early\" applies only to modes \"originate\" and \"terminate\": what passes here is TLS, which the \
-             connecting side begins at once; remove it"
+            "\"early\" applies only to modes \"originate\" and \"terminate\": a passthrough route forwards TLS, \
+                in which the client always sends first; remove it"
         }
-        (_, Some(Protocol::Tcp)) => "\"early\" is what a tcp route does in any case; remove it",
+        (_, Some(Protocol::Tcp)) => {
+            "\"early\" has no effect on a tcp route, which always connects at once; \
+            remove it"
+        }
         (_, Some(Protocol::Dicom)) => {
-            "\"early\" applies only to protocol \"mllp\": where an association leads, and whether it may, is known \
-             from its request; remove it"
+            "\"early\" applies only to protocol \"mllp\": the request of an association decides where it goes \
+                and whether it is allowed; remove it"
         }
         _ if observe == Observe::Off => {
-            "\"early\" needs observe = \"lenient\" or \"strict\": what comes is judged as it passes, and observe = \
-             \"off\" does not look; remove one of the two"
+            "\"early\" needs observe = \"lenient\" or \"strict\": the route must check the first bytes, and \
+                observe = \"off\" does not read them; remove one of the two"
         }
         _ => return Connect::Early,
     };

@@ -1,15 +1,15 @@
-//! Names that a peer may be accepted by: `dns:`, `uri:` and `sha256:`.
+//! Identities by which a peer is accepted: `dns:`, `uri:` and `sha256:`.
 
 use super::PeerName;
 use super::name::{dns_name, ip_address};
 
-/// Whether `text` can be written as an identity of a peer.
+/// Whether `text` has the form of an identity of a peer.
 #[must_use]
 pub fn is_peer_name(text: &str) -> bool {
     peer(text).is_ok()
 }
 
-/// Reads one element of `peers`; fails with the end of a sentence.
+/// Reads one element of `peers`. An error is the end of a sentence.
 pub(super) fn peer(text: &str) -> Result<PeerName, String> {
     match text.split_once(':') {
         Some(("dns", name)) => dns(name),
@@ -22,7 +22,7 @@ pub(super) fn peer(text: &str) -> Result<PeerName, String> {
 fn dns(name: &str) -> Result<PeerName, String> {
     if name.contains('*') {
         return Err(
-            "has a wildcard, and a peer is one host; name each host that may connect, or, if its \
+            "has a wildcard, but a peer is one host; name each host that may connect, or, if its \
              certificate has wildcards only, write \"sha256:\" and the SHA-256 of its public key \
              (`wardgate pki show` prints it)"
                 .to_owned(),
@@ -30,7 +30,7 @@ fn dns(name: &str) -> Result<PeerName, String> {
     }
     if ip_address(name).is_some() {
         return Err(
-            "is an IP address, and peers are known by name or key; write the DNS name in \
+            "is an IP address, but peers are identified by name or key; write the DNS name in \
             the peer's \
                     certificate, or \"sha256:\" and the SHA-256 of its public key"
                 .to_owned(),
@@ -50,21 +50,21 @@ fn uri(uri: &str) -> Result<PeerName, String> {
     // RFC 3986 section 3.1.
     let is_legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.');
     if !scheme.starts_with(|c: char| c.is_ascii_alphabetic()) || !scheme.chars().all(is_legal) {
-        return Err(format!(
-            "has {scheme:?} where the scheme of a URI should be"
-        ));
+        return Err(format!("has {scheme:?} in place of the scheme of a URI"));
     }
     if rest.trim_matches('/').is_empty() {
-        return Err("has nothing behind the scheme".to_owned());
+        return Err("has nothing after the scheme".to_owned());
     }
     // An IA5String of printable characters (RFC 5280 section 4.2.1.6).
     if !rest.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err("has characters that no URI may have; write them percent-encoded".to_owned());
+        return Err(
+            "has characters that are not allowed in a URI; write them percent-encoded".to_owned(),
+        );
     }
     Ok(PeerName::Uri(uri.to_owned()))
 }
 
-/// Hexadecimal digits of a SHA-256.
+/// The number of hexadecimal digits of a SHA-256.
 const SHA256_DIGITS: usize = 64;
 
 fn sha256(digest: &str) -> Result<PeerName, String> {
@@ -79,7 +79,8 @@ fn sha256(digest: &str) -> Result<PeerName, String> {
         .map(PeerName::Sha256)
         .ok_or_else(|| match digits.len() {
             SHA256_DIGITS => {
-                "has its colons in other places than between each two digits".to_owned()
+                "has colons in wrong places; write a colon after every two digits, or none"
+                    .to_owned()
             }
             40 => "has 40 digits, which is a SHA-1; write the SHA-256 of the public key, 64 digits"
                 .to_owned(),
@@ -100,12 +101,12 @@ fn digest_bytes(digits: &str) -> Option<[u8; 32]> {
     Some(bytes)
 }
 
-/// `AB:CD:...`, as openssl writes fingerprints.
+/// Whether the text has the form `AB:CD:...`, as openssl writes fingerprints.
 fn is_colon_form(digest: &str) -> bool {
     digest.split(':').all(|pair| pair.len() == 2)
 }
 
-/// What to write where none of the prefixes stands.
+/// The advice if none of the prefixes is present.
 fn prefix_remedy(text: &str) -> String {
     if let Ok(PeerName::Sha256(_)) = sha256(text) {
         return format!(
@@ -116,13 +117,13 @@ fn prefix_remedy(text: &str) -> String {
         return format!("has no prefix; write \"uri:{text}\"");
     }
     if ip_address(text).is_some() {
-        return "is an IP address, and peers are known by name or key; write \"dns:\" and the DNS \
+        return "is an IP address, but peers are identified by name or key; write \"dns:\" and the DNS \
             name in the \
                 peer's certificate"
             .to_owned();
     }
     if text.starts_with("cn=") || text.starts_with("CN=") {
-        return "is a common name, and names count in the subject alternative names alone; write \
+        return "is a common name, but only subject alternative names count; write \
             \"dns:\" and a \
                 DNS name in the peer's certificate"
             .to_owned();
@@ -136,7 +137,7 @@ fn prefix_remedy(text: &str) -> String {
             let lower = prefix.trim().to_lowercase();
             match lower.as_str() {
                 "dns" | "uri" | "sha256" => format!(
-                    "has its prefix in other letters; write \
+                    "has a prefix that is not in lowercase; write \
                  \"{lower}:{rest}\""
                 ),
                 _ => "has an unknown prefix; write \"dns:\", \"uri:\" or \"sha256:\" and what the \
@@ -168,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn dns_names_are_lowered_and_uris_are_kept() {
+    fn dns_names_become_lowercase_and_uris_stay_unchanged() {
         assert_eq!(
             peer("dns:GW.Region.example"),
             Ok(PeerName::Dns("gw.region.example".to_owned()))

@@ -1,4 +1,4 @@
-//! Peers: the `[[peer]]` tables, and those of them and of their identities that a route lists.
+//! The `[[peer]]` tables, and the peers and identities that a route lists.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -20,13 +20,13 @@ pub(super) struct PeerTables {
     all: Vec<Arc<Peer>>,
     /// By name; `None` where the table has problems.
     by_name: HashMap<String, Option<Arc<Peer>>>,
-    /// In the order of the file, so that the same file gives the same suggestion each time.
+    /// In the order of the file, so that the same file always gives the same suggestion.
     names: Vec<String>,
-    /// Whether there may be tables whose names are not known.
+    /// Whether there may be tables with unknown names.
     is_cut: bool,
 }
 
-/// What an element of `peers`, of `ae_bind` or of a target's `peer` stands for.
+/// The meaning of an element of `peers`, of `ae_bind` or of a target's `peer`.
 #[derive(Debug, Clone)]
 pub(super) enum Reference {
     /// A `[[peer]]` table.
@@ -47,7 +47,7 @@ impl Reference {
         }
     }
 
-    /// The identities that it stands for.
+    /// The identities of the element.
     pub(super) fn identities(&self) -> &[PeerName] {
         match self {
             Self::Table(peer) => &peer.identities,
@@ -129,12 +129,12 @@ impl PeerTables {
         self.names.push(name);
     }
 
-    /// Those that could be read, in the order of the file.
+    /// The tables without problems, in the order of the file.
     pub(super) fn all(&self) -> &[Arc<Peer>] {
         &self.all
     }
 
-    /// Reads a name of a table or an identity; fails with the end of a sentence.
+    /// Reads the name of a table, or an identity. An error is the end of a sentence.
     pub(super) fn reference(&self, text: &str) -> Result<Reference, String> {
         match self.by_name.get(text) {
             Some(Some(peer)) => return Ok(Reference::Table(Arc::clone(peer))),
@@ -147,12 +147,14 @@ impl PeerTables {
                 return Ok(Reference::Unread(text.to_owned()));
             }
             if let Some(near) = suggest::nearest(text, known) {
-                return Err(format!("is no [[peer]]; did you mean {near:?}?"));
+                return Err(format!(
+                    "is not the name of a [[peer]]; did you mean {near:?}?"
+                ));
             }
-            // Few peers have a name of one label in the DNS, and many have a short name here.
+            // Few peers have a DNS name with one label, and many have a short name here.
             if !text.contains('.') && dns_name(text).is_ok() {
                 return Err(format!(
-                    "is no [[peer]]; write a [[peer]] with this name, or \"dns:{text}\" if this is \
+                    "is not the name of a [[peer]]; write a [[peer]] with this name, or \"dns:{text}\" if this is \
                      the DNS name in the peer's certificate"
                 ));
             }
@@ -161,7 +163,7 @@ impl PeerTables {
     }
 }
 
-/// The name of a table, unless another has it.
+/// The name of a table, unless another table has it.
 fn name<'f>(
     table: &'f file::Peer,
     names: &mut HashMap<&'f str, usize>,
@@ -183,9 +185,9 @@ fn name<'f>(
     Some(name)
 }
 
-/// Reads the name of a peer; fails with the end of a sentence.
+/// Reads the name of a peer. An error is the end of a sentence.
 ///
-/// It has no colon, so that it is never taken for an identity.
+/// A name has no colon, so it cannot be confused with an identity.
 fn peer_name(text: &str) -> Result<String, String> {
     if let Ok(identity) = peer(text) {
         return Err(format!(
@@ -195,9 +197,10 @@ fn peer_name(text: &str) -> Result<String, String> {
     short_name(text, "region", ROUTE_NAME_BYTES_MAX)
 }
 
-/// The identities of a table.
+/// Reads the identities of a table.
 ///
-/// None is in two tables: a CA that may vouch for one peer would vouch for the other as well.
+/// No identity is in two tables, because a CA that vouches for one peer would then vouch for the other as
+/// well.
 fn identity<'f>(
     table: &'f file::Peer,
     owners: &mut HashMap<PeerName, &'f file::Peer>,
@@ -217,7 +220,7 @@ fn identity<'f>(
         key: "identity",
         noun: "identity",
         max: PEERS_MAX,
-        empty: "is empty, and being signed by a trusted CA alone is never enough; name at least \
+        empty: "is empty, but a certificate of a trusted CA alone is never enough; name at least \
                 one identity",
         long: "split the peer",
     };
@@ -244,12 +247,12 @@ fn identity<'f>(
 #[derive(Default)]
 pub(super) struct RoutePeers {
     tables: Vec<Arc<Peer>>,
-    /// Identities that stand in the route itself.
+    /// The identities that are written in the route itself.
     own: Vec<PeerName>,
-    /// The line of the first of them.
+    /// The line of the first of these identities.
     own_line: Option<usize>,
     identities: HashSet<PeerName>,
-    /// Whether all that is written could be read. Where it could not, nothing is held against it.
+    /// Whether all elements are readable. If not, checks that depend on the whole list are skipped.
     is_whole: bool,
 }
 
@@ -270,7 +273,7 @@ impl RoutePeers {
             key: "peers",
             noun: "peer",
             max: PEERS_MAX,
-            empty: "is empty, and being signed by a trusted CA alone is never enough; name at \
+            empty: "is empty, but a certificate of a trusted CA alone is never enough; name at \
                     least one peer",
             long: "split the route",
         };
@@ -296,7 +299,7 @@ impl RoutePeers {
         }
     }
 
-    /// Judges what is listed beside each other.
+    /// Checks the listed elements together.
     fn check(
         &self,
         route: &file::Route,
@@ -308,7 +311,7 @@ impl RoutePeers {
         let count = self.identities.len();
         if count > PEERS_MAX && written.value.len() <= PEERS_MAX {
             let text = format!(
-                "{scope}peers has {count} identities in all, and {PEERS_MAX} are the most; split \
+                "{scope}peers has {count} identities in all, and {PEERS_MAX} is the maximum; split \
                  the route"
             );
             problems.wrong(written.line, text);
@@ -330,12 +333,12 @@ impl RoutePeers {
         }
     }
 
-    /// Whether an identity is one of a listed peer, as far as can be told.
+    /// Whether an identity belongs to a listed peer, as far as this is known.
     pub(super) fn may_have(&self, identity: &PeerName) -> bool {
         !self.is_whole || self.identities.contains(identity)
     }
 
-    /// Whether what an element stands for is listed, as far as can be told.
+    /// Whether the peer or identity of a reference is listed, as far as this is known.
     pub(super) fn may_list(&self, reference: &Reference) -> bool {
         match reference {
             Reference::Unread(_) => true,
@@ -346,7 +349,7 @@ impl RoutePeers {
         }
     }
 
-    /// The identities of the one peer that is listed.
+    /// The identities of the only listed peer, if there is only one.
     pub(super) fn only(&self) -> Option<&[PeerName]> {
         match (&self.tables[..], &self.own[..]) {
             ([peer], []) => Some(&peer.identities),
@@ -355,7 +358,7 @@ impl RoutePeers {
         }
     }
 
-    /// The identities of the peer to which `identity` belongs: of its table, or itself alone.
+    /// The identities of the peer that has `identity`: those of its table, or only `identity` itself.
     pub(super) fn of(&self, identity: &PeerName) -> Option<&[PeerName]> {
         let mut tables = self.tables.iter().map(|peer| &peer.identities[..]);
         let mut own = self.own.iter().map(std::slice::from_ref);
@@ -363,23 +366,23 @@ impl RoutePeers {
         tables.find(has).or_else(|| own.find(has))
     }
 
-    /// Whether all of `peers` could be read.
+    /// Whether all of `peers` is readable.
     pub(super) fn is_whole(&self) -> bool {
         self.is_whole
     }
 
-    /// The tables that are listed.
+    /// The listed tables.
     pub(super) fn tables(&self) -> &[Arc<Peer>] {
         &self.tables
     }
 
-    /// The line of the first identity that stands in the route itself, for which the trust of the
-    /// route's identity vouches.
+    /// The line of the first identity that is written in the route itself. For these identities, the trust of
+    /// the route's identity vouches.
     pub(super) fn own_line(&self) -> Option<usize> {
         self.own_line
     }
 
-    /// What is listed, as operators write it, in words: `"a", "b" or "dns:gw.c.example"`.
+    /// The listed names, as operators write them: `"a", "b" or "dns:gw.c.example"`.
     pub(super) fn choices(&self) -> String {
         let tables = self.tables.iter().filter_map(|peer| peer.name.clone());
         let own = self.own.iter().map(ToString::to_string);
@@ -393,8 +396,8 @@ impl RoutePeers {
         }
     }
 
-    /// The peers as they are meant; `None` where a problem is in the way. `trust` vouches for the
-    /// identities that stand in the route itself.
+    /// The resolved peers; `None` if there is a problem. `trust` vouches for the identities that are written
+    /// in the route itself.
     pub(super) fn meant(&self, trust: Option<&Arc<TrustFiles>>) -> Option<Vec<Arc<Peer>>> {
         let mut peers = self.tables.clone();
         if !self.own.is_empty() {
@@ -408,5 +411,5 @@ impl RoutePeers {
     }
 }
 
-/// Peers that a message names; more would hide the message.
+/// The maximum number of peers in a message; more would hide the message.
 const CHOICES_MAX: usize = 4;

@@ -1,4 +1,4 @@
-//! What is wrong with a configuration, gathered so that all of it is told at once.
+//! Problems of a configuration, collected so that all are reported at once.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -8,17 +8,17 @@ use super::Located;
 use super::written::Written;
 use crate::limits::CONFIG_PROBLEMS_MAX;
 
-/// Something wrong with a configuration, in a sentence that says what to do.
+/// A problem of a configuration: a sentence that also says what to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
-    /// Line in the file, from 1; `None` where no line is to blame.
+    /// The line in the file, from 1; `None` if the problem belongs to no line.
     pub line: Option<usize>,
     /// `route "ct-to-region": unknown key "target"; did you mean "targets"?`
     pub text: String,
 }
 
 impl Problem {
-    /// The problem with its place before it: `wardgate.toml:22: route "ct": unknown key ...`.
+    /// The problem with its position before it: `wardgate.toml:22: route "ct": unknown key ...`.
     ///
     /// `file` is shown as the operator wrote it.
     pub fn display<'a>(&'a self, file: &'a Path) -> impl fmt::Display + 'a {
@@ -41,23 +41,23 @@ pub(super) struct Problems {
 }
 
 impl Problems {
-    /// The text at `line` is not TOML.
+    /// Adds a problem with the TOML syntax at `line`.
     pub(super) fn syntax(&mut self, line: Option<usize>, text: String) {
         self.syntax.push(Problem { line, text });
     }
 
-    /// Something written at `line` is wrong.
+    /// Adds a problem with the value at `line`.
     pub(super) fn wrong(&mut self, line: usize, text: String) {
         let line = Some(line);
         self.wrong.push(Problem { line, text });
     }
 
-    /// Something is not there that must be.
+    /// Adds a problem with a value that is missing.
     pub(super) fn missing(&mut self, line: Option<usize>, text: String) {
         self.missing.push(Problem { line, text });
     }
 
-    /// Gives the value that `written` was read to, or keeps the reason why it could not be.
+    /// Returns the value that was read from `written`, or adds the reason why it is not readable.
     ///
     /// The reason is the end of a sentence: `route "ct": listen "10.0.0.1"` + ` ` + `has no port`.
     pub(super) fn accept<T>(
@@ -74,7 +74,7 @@ impl Problems {
         .ok()
     }
 
-    /// Gives a number from 1 to `max`, if one is written.
+    /// Returns a number from 1 to `max`, if a number is written.
     pub(super) fn accept_number(
         &mut self,
         scope: &str,
@@ -93,19 +93,20 @@ impl Problems {
         read
     }
 
-    /// Whether nothing was found.
+    /// Whether there are no problems.
     pub(super) fn is_empty(&self) -> bool {
         self.syntax.is_empty() && self.wrong.is_empty() && self.missing.is_empty()
     }
 
-    /// All problems in the order of the file.
+    /// Returns all problems in the order of the file.
     ///
-    /// Where the text is not TOML, what seems to be missing may only not have been understood, and
-    /// a value on a line with such an error is not what the operator wrote: neither is told.
+    /// If the text is not TOML, two kinds of problems are omitted: missing values, because the parser may
+    /// have skipped them, and values on a line with a syntax error, because they are not what the operator
+    /// wrote.
     pub(super) fn into_sorted(self) -> Vec<Problem> {
         let mut all = self.syntax;
         all.sort_by_key(|problem| problem.line);
-        // The first error of a line causes those that follow on it.
+        // The first error of a line causes the later errors of that line.
         all.dedup_by_key(|problem| problem.line);
         let spoilt: HashSet<_> = all.iter().map(|problem| problem.line).collect();
         if spoilt.is_empty() {
@@ -119,8 +120,7 @@ impl Problems {
     }
 }
 
-/// LIMIT: `CONFIG_PROBLEMS_MAX`; a file of another kind would give one problem for each of its
-/// lines.
+/// LIMIT: `CONFIG_PROBLEMS_MAX`; a file of another kind would give one problem for each line.
 fn shorten(problems: &mut Vec<Problem>) {
     let Some(more @ 1..) = problems.len().checked_sub(CONFIG_PROBLEMS_MAX) else {
         return;
@@ -132,10 +132,10 @@ fn shorten(problems: &mut Vec<Problem>) {
     });
 }
 
-/// Characters of a value that a message repeats; more would hide the message.
+/// The maximum characters of a value in a message; more would hide the message.
 const QUOTED_CHARS_MAX: usize = 100;
 
-/// A value as configured, in quotes, without control characters and not endless.
+/// A value as configured, in quotes, shortened and without control characters.
 pub(super) fn quoted(value: &str) -> String {
     match value.char_indices().nth(QUOTED_CHARS_MAX) {
         None => format!("{value:?}"),

@@ -1,4 +1,4 @@
-//! What an operator should know about a configuration that is good.
+//! Warnings about a valid configuration.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -12,7 +12,7 @@ use super::{
 use crate::dicom::{AeTitle, Command};
 
 impl Config {
-    /// Sentences about the peers and about routes beside each other, in full: `peer "region": ...`.
+    /// Full sentences about the peers and about routes together: `peer "region": ...`.
     #[must_use]
     pub fn remarks(&self) -> Vec<String> {
         let unused = self.peers.iter().filter_map(|peer| self.unused(peer));
@@ -22,8 +22,8 @@ impl Config {
         remarks
     }
 
-    /// Sentences about C-ECHO probes that will be rejected by a rule that stands in this file: the route's own list of
-    /// titles that may be called, or the rules of another route that the probe comes in by.
+    /// Sentences about C-ECHO probes that a rule in this file will reject: the list of called titles of the
+    /// route itself, or the rules of another route that the probe arrives at.
     #[must_use]
     pub fn refused_probes(&self) -> Vec<String> {
         let routes = self.routes.iter();
@@ -65,8 +65,8 @@ impl Config {
         own.into_iter().chain(by_others).collect()
     }
 
-    /// Identities that a route lists itself although a table has them: another CA may vouch for them there
-    /// than the operator thinks.
+    /// Identities that a route lists itself although a table has them: the CA that then vouches for them may
+    /// not be the one that the operator expects.
     fn listed_beside_a_table(&self) -> Vec<String> {
         let named = self.peers.iter().flat_map(|peer| {
             let name = peer.name.as_deref().unwrap_or_default();
@@ -99,7 +99,7 @@ impl Config {
         })
     }
 
-    /// Routes that a peer cannot tell from an earlier one, so that a connection of one of them that is
+    /// Routes that a peer cannot distinguish from an earlier route: a connection of one of them that is
     /// redirected on the network path would be served by the other.
     fn alike(&self) -> Vec<String> {
         type Seen<'a> = (&'a Path, Mode, Protocol, Option<&'a ServiceLabel>);
@@ -163,7 +163,7 @@ fn any_peer(route: &RouteConfig) -> Option<String> {
 }
 
 impl RouteConfig {
-    /// Sentences about what this route's rules do not do, in full: `route "ct": ...`.
+    /// Full sentences about missing or ineffective rules of this route: `route "ct": ...`.
     #[must_use]
     pub fn remarks(&self) -> Vec<String> {
         let of_dicom = self
@@ -179,7 +179,7 @@ impl RouteConfig {
 }
 
 impl Dicom {
-    /// Whether it has rules that `enforce` is about.
+    /// Whether the route has rules that `rules` applies to.
     #[must_use]
     pub fn has_rules(&self) -> bool {
         self.called.is_some()
@@ -190,8 +190,8 @@ impl Dicom {
             || !self.bound.is_empty()
     }
 
-    /// Why an association with these titles is refused on `route`, and the key of a probe that sets the title; `None`
-    /// where it is not, as far as can be known without its peer.
+    /// Why `route` refuses an association with these titles, and the key of a probe that sets the title.
+    /// `None` if the route accepts it, as far as this is known without the peer.
     fn refuses(
         &self,
         route: &RouteConfig,
@@ -227,7 +227,7 @@ impl Dicom {
     }
 }
 
-/// Who names a command that is answered elsewhere means it to be used.
+/// An operator who lists a command with answers in separate associations intends its use.
 fn no_way_back(dicom: &Dicom) -> Option<String> {
     let named = [
         (Command::CMove, "the images of a C-MOVE come"),
@@ -239,24 +239,23 @@ fn no_way_back(dicom: &Dicom) -> Option<String> {
     let mut named = named.iter().filter(|(command, _)| dicom.names(*command));
     let (_, what) = named.next().filter(|_| dicom.returns.is_none())?;
     Some(format!(
-        "{what} in an association that the other side opens, and no route is named that brings it; \
-         write return = \"NAME\", if it is to come through this gateway"
+        "{what} in an association that the other side opens, but this route names no route for it; if it is to \
+            come through this gateway, write return = \"NAME\""
     ))
 }
 
 fn retrieval_alone(dicom: &Dicom) -> Option<String> {
     let is_alone = dicom.names(Command::CGet) && !dicom.names(Command::CStore);
     is_alone.then(|| {
-        "commands names C-GET and not C-STORE, by which everything comes that a C-GET retrieves; \
-         name both"
+        "commands lists C-GET but not C-STORE, which carries everything that a C-GET retrieves; list both"
             .to_owned()
     })
 }
 
 fn told_only(dicom: &Dicom) -> Option<String> {
     (!dicom.enforce && dicom.has_rules()).then(|| {
-        "rules = \"report\": what they forbid passes, is logged (\"would refuse\") and counted in \
-         wardgate_would_refuse_total; remove the line to refuse it"
+        "rules = \"report\": what the rules forbid passes, is logged (\"would refuse\") and counted in \
+            wardgate_would_refuse_total; remove the line to refuse it"
             .to_owned()
     })
 }

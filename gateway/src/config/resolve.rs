@@ -1,7 +1,7 @@
-//! From the configuration as written to the configuration as meant.
+//! Resolves the configuration as written.
 //!
-//! Nothing stops at the first problem: each value is judged where it can be, and a value that could
-//! not be read is left out of what is judged together.
+//! The first problem does not stop the work: each value is checked where possible. Values that are not
+//! readable are left out of the checks that need several values.
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
@@ -22,8 +22,7 @@ use super::{address, clash, gateway, name, timeouts, value};
 use super::{dicom, health, observe, onward, returns};
 use crate::limits::{KEY_RECORDS_MAX, ROUTE_CONNECTIONS_MAX, ROUTES_MAX};
 
-/// Finds the meaning of `file`, or leaves problems why it has none, and the routes that have one
-/// all the same.
+/// Resolves `file`, or adds its problems; also returns the routes without problems.
 pub(super) fn resolve(
     file: &file::File,
     place: &Place<'_>,
@@ -77,11 +76,11 @@ struct Resolver<'a> {
     problems: &'a mut Problems,
     identities: Identities<'a>,
     peer_tables: Arc<PeerTables>,
-    /// The site's own: `None` where there is no `[identity]`, `Some(None)` where it has problems.
+    /// The identity of the site: `None` if there is no `[identity]`, `Some(None)` if it has problems.
     site_identity: Option<Option<Arc<IdentityFiles>>>,
     site_timeouts: super::Timeouts,
     written_timeouts: &'a file::Timeouts,
-    /// Lines of the trust of tables and of the certificate that it was judged beside.
+    /// The lines of the pairs of `trust` and certificate that were checked.
     trust_checked: HashSet<(usize, usize)>,
 }
 
@@ -193,7 +192,7 @@ impl<'a> Resolver<'a> {
         self.problems.accept(&route.scope, "interface", text, read)
     }
 
-    // Plaintext that may come from the WAN as well would be sealed as this site's own.
+    // The gateway would send plaintext from the WAN on with the identity of this site.
     fn refuse_plaintext_everywhere(&mut self, route: &file::Route, listen: SocketAddr) {
         if let (true, Some(line)) = (listen.ip().is_unspecified(), line_of(&route.listen)) {
             let scope = &route.scope;
@@ -206,7 +205,7 @@ impl<'a> Resolver<'a> {
         }
     }
 
-    /// Reads what stands under a key that every route has.
+    /// Reads the value of a key that every route must have.
     fn required<T>(
         &mut self,
         route: &file::Route,
@@ -237,15 +236,15 @@ impl<'a> Resolver<'a> {
         })
     }
 
-    /// The peers that a route lists; none for passthrough, which refuses the key.
+    /// The listed peers; none for passthrough routes, which do not accept the key.
     fn peers(&mut self, route: &file::Route, mode: Option<Mode>) -> RoutePeers {
         let scope = &route.scope;
         match mode {
             Some(Mode::Passthrough) => return RoutePeers::default(),
             Some(mode) if route.peers.is_absent() => {
                 let text = format!(
-                    "{scope}peers is missing; mode \"{mode}\" needs the peers that may be \
-                     opposite, because being signed by a trusted CA alone is never enough; write \
+                    "{scope}peers is missing; mode \"{mode}\" needs the peers that may be at the other end, \
+                        because a certificate of a trusted CA alone is never enough; write \
                      {PEERS_REMEDY}"
                 );
                 self.problems.missing(Some(route.line), text);
@@ -255,7 +254,7 @@ impl<'a> Resolver<'a> {
         RoutePeers::resolve(route, &self.peer_tables, self.problems)
     }
 
-    /// What TLS needs: `Some(None)` for passthrough, `None` where a problem is in the way.
+    /// The TLS settings: `Some(None)` for passthrough, `None` if there is a problem.
     fn tls(
         &mut self,
         route: &file::Route,
@@ -296,7 +295,7 @@ impl<'a> Resolver<'a> {
         }))
     }
 
-    /// Judges who vouches for the peers of a route beside who the site is there.
+    /// Checks who vouches for the peers of a route, and that these files are not those of the site itself.
     fn check_trust(&mut self, route: &file::Route, peers: &RoutePeers, identity: &IdentityFiles) {
         for peer in peers.tables() {
             let lines = (peer.trust.trust.line, identity.certificate.line);
@@ -387,8 +386,8 @@ impl<'a> Resolver<'a> {
         self.problems.accept(&route.scope, "policy", text, read)
     }
 
-    /// Passthrough sees nothing of the TLS that it carries: rules about it would promise what
-    /// nobody checks.
+    /// A passthrough route does not read the TLS that it forwards, so rules about TLS would promise checks
+    /// that do not happen.
     fn refuse_tls_keys(&mut self, route: &file::Route) {
         let identity = route.identity.as_ref().map(|identity| identity.line);
         let lines = [
@@ -403,9 +402,8 @@ impl<'a> Resolver<'a> {
         ];
         for (key, line) in lines {
             let text = format!(
-                "{}{key} cannot be kept in mode \"passthrough\": the TLS that passes is made and \
-                 checked by the \
-                 programs at both ends; remove it, or choose mode \"originate\" or \"terminate\"",
+                "{}{key} is not available in mode \"passthrough\", because the programs at both ends make and \
+                    check the TLS connection; remove it, or choose mode \"originate\" or \"terminate\"",
                 route.scope
             );
             line.into_iter()
@@ -419,8 +417,9 @@ const MODE_REMEDY: &str = "mode = \"originate\" (plaintext in, TLS out), \"termi
     plaintext out) or \
                            \"passthrough\" (for streams that are TLS already)";
 const PROTOCOL_REMEDY: &str = "protocol = \"dicom\", \"mllp\" (HL7) or \"tcp\" (anything else)";
-const LISTEN_REMEDY: &str = "where this route takes connections: listen = \"10.20.0.5:11112\"";
-const TARGETS_REMEDY: &str = "where connections go to: targets = [\"gw.region.example:2762\"]";
+const LISTEN_REMEDY: &str =
+    "the address on which this route accepts connections: listen = \"10.20.0.5:11112\"";
+const TARGETS_REMEDY: &str = "the addresses to connect to: targets = [\"gw.region.example:2762\"]";
 const PEERS_REMEDY: &str =
     "peers = [\"region\"], and a [[peer]] with this name, its identity and trust";
 

@@ -1,13 +1,13 @@
-//! The way back: the route by which the far side's own associations come.
+//! The key `return`: the route by which associations of the other site arrive.
 
 use super::draft::Draft;
 use super::problem::Problems;
 use super::suggest;
 use super::{Located, Mode, Protocol};
 
-/// Tells of a `return` that names no route by which an association could come back.
+/// Reports a `return` whose route cannot carry the associations back.
 pub(super) fn check(drafts: &[Draft<'_>], problems: &mut Problems) {
-    // Where it has no place at all, that is told already.
+    // If the key is not available on the route, this is reported already.
     let is_fit = |draft: &&Draft<'_>| {
         draft
             .protocol
@@ -28,7 +28,8 @@ fn judge(draft: &Draft<'_>, name: &Located<String>, drafts: &[Draft<'_>]) -> Res
     let named = |draft: &&Draft<'_>| name_of(draft) == Some(name.value.as_str());
     if named(&draft) {
         return Err(
-            "is this route itself; name the one that brings the far side's associations".to_owned(),
+            "is this route itself; name the route by which the other site's associations arrive"
+                .to_owned(),
         );
     }
     let Some(back) = drafts.iter().find(named) else {
@@ -38,7 +39,9 @@ fn judge(draft: &Draft<'_>, name: &Located<String>, drafts: &[Draft<'_>]) -> Res
         .protocol
         .is_some_and(|protocol| protocol != Protocol::Dicom)
     {
-        return Err("is no dicom route; name the one that brings associations back".to_owned());
+        return Err(
+            "is not a dicom route; name the route by which associations come back".to_owned(),
+        );
     }
     let (Some(own), Some(other)) = (draft.mode, back.mode) else {
         return Ok(());
@@ -51,8 +54,7 @@ fn judge(draft: &Draft<'_>, name: &Located<String>, drafts: &[Draft<'_>]) -> Res
         return Ok(());
     }
     Err(format!(
-        "has mode \"{other}\"; what a route with mode \"{own}\" sends is answered by one with mode \
-         \"{opposite}\""
+        "has mode \"{other}\"; name a route with mode \"{opposite}\", because this route has mode \"{own}\""
     ))
 }
 
@@ -60,8 +62,8 @@ fn unknown(name: &Located<String>, own: &Draft<'_>, drafts: &[Draft<'_>]) -> Str
     let others = drafts.iter().filter(|draft| !std::ptr::eq(*draft, own));
     let known = others.filter_map(name_of);
     match suggest::nearest(&name.value, known) {
-        Some(near) => format!("is no route; did you mean {near:?}?"),
-        None => "is no route; write the name of one in this file, or remove it".to_owned(),
+        Some(near) => format!("is not a route; did you mean {near:?}?"),
+        None => "is not a route; write the name of one in this file, or remove it".to_owned(),
     }
 }
 

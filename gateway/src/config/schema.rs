@@ -1,32 +1,32 @@
-//! Every key that a configuration file may hold, by table, with an example of its value.
+//! Every key of the configuration file, by table, with an example of its value.
 //!
-//! A new key is added here, in `file`, in `resolve` and in `packaging/etc/wardgate.toml`.
+//! To add a key, add it here, in `file`, in `resolve` and in `packaging/etc/wardgate.toml`.
 
 /// A table and its keys.
 #[derive(Debug)]
 pub(super) struct Schema {
-    /// The header as written in a file; empty for the top of the file.
+    /// The header as written in the file; empty for the top of the file.
     pub(super) header: &'static str,
-    /// What comes before the names of tables in this one: `route.` for those of a route.
+    /// The prefix of the names of inner tables: `route.` for those of a route.
     pub(super) parent: &'static str,
     /// Its keys.
     pub(super) keys: &'static [Key],
 }
 
 impl Schema {
-    /// The names of its keys with commas between.
+    /// The names of its keys, separated by commas.
     pub(super) fn key_names(&self) -> String {
         let names: Vec<_> = self.keys.iter().map(|key| key.name).collect();
         names.join(", ")
     }
 }
 
-/// A key and how its value is written.
+/// A key with the form of its value.
 #[derive(Debug)]
 pub(super) struct Key {
-    /// As written before the equals sign.
+    /// The name before the equals sign.
     pub(super) name: &'static str,
-    /// A good value in TOML.
+    /// A valid value in TOML.
     pub(super) example: &'static str,
 }
 
@@ -47,7 +47,7 @@ pub(super) static ROOT: Schema = Schema {
     ],
 };
 
-/// What concerns the process and no route.
+/// The settings of the process.
 pub(super) static GATEWAY: Schema = Schema {
     header: "[gateway]",
     parent: "",
@@ -61,14 +61,14 @@ pub(super) static GATEWAY: Schema = Schema {
     ],
 };
 
-/// Who the site is.
+/// The identity of this site.
 pub(super) static IDENTITY: Schema = Schema {
     header: "[identity]",
     parent: "",
     keys: IDENTITY_KEYS,
 };
 
-/// Who the site is on one route.
+/// The identity of this site on one route.
 pub(super) static ROUTE_IDENTITY: Schema = Schema {
     header: "[route.identity]",
     parent: "route.",
@@ -182,7 +182,7 @@ pub(super) static TARGET: Schema = Schema {
     ],
 };
 
-/// Targets that the called AE title chooses.
+/// Targets for called AE titles.
 pub(super) static ROUTE_AE: Schema = Schema {
     header: "[[route.ae]]",
     parent: "route.ae.",
@@ -192,7 +192,7 @@ pub(super) static ROUTE_AE: Schema = Schema {
     ],
 };
 
-/// How a route finds out whether its targets are there.
+/// How a route probes its targets.
 pub(super) static ROUTE_HEALTH: Schema = Schema {
     header: "[route.health]",
     parent: "route.",
@@ -207,7 +207,7 @@ pub(super) static ROUTE_HEALTH: Schema = Schema {
     ],
 };
 
-/// Every table, for the search where a misplaced key belongs.
+/// All tables, to find the table that a misplaced key belongs to.
 pub(super) static ALL: [&Schema; 12] = [
     &ROOT,
     &GATEWAY,

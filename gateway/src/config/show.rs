@@ -1,4 +1,4 @@
-//! The words of the configuration file for what the program means, in both directions.
+//! The keywords of the configuration file, in both directions.
 
 use std::fmt;
 
@@ -8,13 +8,13 @@ use super::{
 };
 
 impl LogFormat {
-    /// The words of `log`.
+    /// The keywords of `log`.
     pub(super) const WORDS: [(&'static str, Self); 2] =
         [("text", Self::Text), ("json", Self::Json)];
 }
 
 impl CipherSetting {
-    /// The words of `cipher`.
+    /// The keywords of `cipher`.
     pub(super) const WORDS: [(&'static str, Self); 3] = [
         ("auto", Self::Auto),
         ("aws-lc", Self::AwsLc),
@@ -23,13 +23,13 @@ impl CipherSetting {
 }
 
 impl Connect {
-    /// The words of `connect`.
+    /// The keywords of `connect`.
     pub(super) const WORDS: [(&'static str, Self); 2] =
         [("late", Self::Late), ("early", Self::Early)];
 }
 
 impl Mode {
-    /// The words of `mode`.
+    /// The keywords of `mode`.
     pub(super) const WORDS: [(&'static str, Self); 3] = [
         ("originate", Self::Originate),
         ("terminate", Self::Terminate),
@@ -38,7 +38,7 @@ impl Mode {
 }
 
 impl Protocol {
-    /// The words of `protocol`.
+    /// The keywords of `protocol`.
     pub(super) const WORDS: [(&'static str, Self); 3] = [
         ("dicom", Self::Dicom),
         ("mllp", Self::Mllp),
@@ -47,7 +47,7 @@ impl Protocol {
 }
 
 impl Observe {
-    /// The words of `observe`.
+    /// The keywords of `observe`.
     pub(super) const WORDS: [(&'static str, Self); 3] = [
         ("off", Self::Off),
         ("lenient", Self::Lenient),
@@ -56,7 +56,7 @@ impl Observe {
 }
 
 impl Policy {
-    /// The words of `policy`.
+    /// The keywords of `policy`.
     pub(super) const WORDS: [(&'static str, Self); 3] = [
         ("hscn", Self::Hscn),
         ("hscn-tls13", Self::HscnTls13),
@@ -65,7 +65,7 @@ impl Policy {
 }
 
 impl RecordLayer {
-    /// The words of `record_layer`.
+    /// The keywords of `record_layer`.
     pub(super) const WORDS: [(&'static str, Self); 2] =
         [("in-place", Self::InPlace), ("rustls", Self::Rustls)];
 }
@@ -109,7 +109,7 @@ impl fmt::Display for Target {
     }
 }
 
-/// With its prefix, as in `peers`; digests in lower case without colons.
+/// With its prefix, as in `peers`; digests in lowercase without colons.
 impl fmt::Display for PeerName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -1,17 +1,18 @@
-//! What an operator may have meant by a word that is not known.
+//! Suggestions for unknown keys and keywords.
 
 use strsim::osa_distance;
 
 use super::schema::{ALL, Schema};
 
-/// What to do about an unknown key in the table of `schema`.
+/// The advice for an unknown key in the table of `schema`.
 pub(super) fn remedy(key: &str, schema: &Schema) -> String {
     if let Some(remedy) = familiar(key, schema) {
         return remedy;
     }
     let names = schema.keys.iter().map(|key| key.name);
     let home = home(key, schema);
-    // A key of another table is no misspelling of one that is like it here, but may be short for it.
+    // A key that exists in another table is not a misspelling of a similar key here, but may be short for
+    // one.
     let near = nearest(key, names).filter(|near| home.is_none() || near.starts_with(key));
     if let Some(near) = near {
         return format!("did you mean {near:?}?");
@@ -19,10 +20,10 @@ pub(super) fn remedy(key: &str, schema: &Schema) -> String {
     if let Some(table) = home {
         return format!("it belongs in {table}");
     }
-    format!("known here are {}", schema.key_names())
+    format!("the keys of this table are {}", schema.key_names())
 }
 
-/// The word of `known` that `word` is a likely misspelling of.
+/// The word in `known` that is probably meant by `word`.
 pub(super) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     // Distances are quadratic in the length, and no key is as long as this.
     if word.len() > 40 {
@@ -40,7 +41,7 @@ pub(super) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) 
     (distance * 3 <= longest).then_some(near)
 }
 
-/// Another table that has this very key; a route's own if the key stands in a route.
+/// Another table that has exactly this key; a table of the route if the key is in a route.
 fn home(key: &str, schema: &Schema) -> Option<&'static str> {
     let mut homes = ALL
         .iter()
@@ -52,7 +53,7 @@ fn home(key: &str, schema: &Schema) -> Option<&'static str> {
         .map(|home| home.header)
 }
 
-/// Words that other programs use for what is meant here.
+/// Keys of other programs, with the key of wardgate that has the same meaning.
 fn familiar(key: &str, schema: &Schema) -> Option<String> {
     let lower = key.to_lowercase().replace('-', "_");
     if matches!(

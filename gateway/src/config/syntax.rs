@@ -1,4 +1,4 @@
-//! From text to a TOML table: lines of positions, and syntax errors in words.
+//! Converts text to a TOML table, with the lines of positions and readable syntax errors.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -7,9 +7,9 @@ use toml::de::{DeTable, Error};
 
 use super::problem::{Problem, Problems, quoted};
 
-/// Where the lines of a text begin.
+/// The positions at which the lines of a text begin.
 pub(super) struct Lines {
-    /// Offsets of the first bytes of lines, ascending; the first is 0.
+    /// The offsets of the first byte of each line, ascending; the first is 0.
     starts: Vec<usize>,
     end: usize,
 }
@@ -24,12 +24,12 @@ impl Lines {
         }
     }
 
-    /// The line, from 1, that holds the byte at `offset`.
+    /// The line, from 1, with the byte at `offset`.
     pub(super) fn at(&self, offset: usize) -> usize {
         self.starts.partition_point(|start| *start <= offset)
     }
 
-    /// The bytes of the line that holds the byte at `offset`, without its newline.
+    /// The range of the line with the byte at `offset`, without its newline.
     fn range_at(&self, offset: usize) -> Option<Range<usize>> {
         let line = self.at(offset);
         let start = *self.starts.get(line.checked_sub(1)?)?;
@@ -41,20 +41,21 @@ impl Lines {
     }
 }
 
-/// Tells of a certificate or key given in place of a configuration, and repeats nothing of it: it
+/// Reports a certificate or key file in place of a configuration. The message repeats none of the text, which
 /// may be secret.
 pub(super) fn pem(text: &str, lines: &Lines) -> Option<Problem> {
     let at = text.find("-----BEGIN ")?;
     Some(Problem {
         line: Some(lines.at(at)),
-        text: "this is a file of certificates or keys in PEM; name the configuration file"
-            .to_owned(),
+        text:
+            "this is a file of certificates or keys in PEM; give the path of the configuration file"
+                .to_owned(),
     })
 }
 
-/// Tells of lines that hold a key alone, and gives the text without them.
+/// Reports lines that hold only a key, and returns the text without these lines.
 ///
-/// The TOML parser builds nothing of what comes after such a line.
+/// The TOML parser drops all text after such a line.
 pub(super) fn without_bare_keys<'i>(
     text: &'i str,
     lines: &Lines,
@@ -84,18 +85,18 @@ pub(super) fn without_bare_keys<'i>(
     text
 }
 
-/// Each pass parses the file once, and nearly always finds all such lines at once.
+/// Each pass parses the file once; one pass nearly always finds all such lines.
 const BARE_KEY_PASSES_MAX: usize = 8;
 
 const BARE_KEY: &str = "key with no value";
 
-/// Overwrites with as many spaces, so that all else stays where it is.
+/// Overwrites the range with spaces of the same length, so that all positions stay the same.
 fn blank(text: &mut String, range: Range<usize>) {
     let spaces = " ".repeat(range.len());
     text.replace_range(range, &spaces);
 }
 
-/// Reads as much of `text` as is TOML and tells what is not.
+/// Parses the parts of `text` that are TOML and reports the others.
 pub(super) fn parse<'i>(text: &'i str, lines: &Lines, problems: &mut Problems) -> DeTable<'i> {
     let (table, errors) = DeTable::parse_recoverable(text);
     for error in errors {
@@ -121,21 +122,21 @@ const TYPOGRAPHIC: [char; 12] = [
 fn typographic(line: &str) -> String {
     let straight = line.trim().replace(TYPOGRAPHIC, "\"");
     format!(
-        "not TOML: typographic quotes, as word processors write them; write straight ones: {}",
+        "not TOML: typographic quotes, as word processors write them; write straight quotes: {}",
         printable(&straight)
     )
 }
 
-// What a line holds is text of anybody's, and may be long.
+// The line may hold any text of any length.
 fn printable(line: &str) -> String {
     let shown = line.chars().filter(|c| !c.is_control());
     shown.take(SHOWN_LINE_CHARS_MAX).collect()
 }
 
-/// A line of a configuration has fewer.
+/// The longest line that is shown. Lines of a configuration are shorter.
 const SHOWN_LINE_CHARS_MAX: usize = 120;
 
-/// Says in words what the TOML parser found, with a remedy where there is one that fits.
+/// Describes the error of the TOML parser, with advice if it is known.
 fn sentence(message: &str, text: &str, span: Option<Range<usize>>) -> String {
     let found = span.and_then(|span| Some((span.start, text.get(span)?)));
     if message == "duplicate key" {
@@ -145,13 +146,13 @@ fn sentence(message: &str, text: &str, span: Option<Range<usize>>) -> String {
         .map(|(start, _)| word_at(text, start))
         .unwrap_or_default();
     if word.is_empty() && message.starts_with("string values must be quoted") {
-        return "not TOML: key with no value behind its equals sign; write one".to_owned();
+        return "not TOML: key with no value after its equals sign; write a value".to_owned();
     }
     let at = match word {
         "" => String::new(),
         word => format!(" at {}", quoted(word)),
     };
-    // What the parser expected is told in the words of the remedy, if there is one.
+    // If there is advice, it includes what the parser expected.
     let (head, _) = message.split_once(", expected ").unwrap_or((message, ""));
     match remedy(head) {
         Some(remedy) => format!("not TOML: {head}{at}; {remedy}"),
@@ -159,7 +160,7 @@ fn sentence(message: &str, text: &str, span: Option<Range<usize>>) -> String {
     }
 }
 
-/// The word of `text` that the byte at `offset` belongs to.
+/// The word of `text` with the byte at `offset`.
 fn word_at(text: &str, offset: usize) -> &str {
     let is_end =
         |c: char| c.is_whitespace() || matches!(c, '=' | ',' | '[' | ']' | '{' | '}' | '#');
@@ -180,14 +181,14 @@ fn duplicate(text: &str, source: Option<(usize, &str)>) -> String {
     let line = before.rsplit('\n').next().unwrap_or_default().trim_start();
     if line.starts_with("[[") {
         return format!(
-            "table {} comes after a single one of this name or a table in it; begin each route \
+            "table {} comes after a table of this name in single brackets, or after a table in it; begin each route \
              with [[route]], and put its [route.identity] and [route.timeouts] below it",
             quoted(&format!("[[{key}]]"))
         );
     }
     match line.strip_prefix('[') {
         Some(parents) => format!(
-            "table {} is written twice; join the two",
+            "table {} is written twice; merge the two",
             quoted(&format!("[{parents}{key}]"))
         ),
         None => format!(
@@ -200,23 +201,23 @@ fn duplicate(text: &str, source: Option<(usize, &str)>) -> String {
 fn remedy(message: &str) -> Option<&'static str> {
     Some(match message {
         "string values must be quoted" => "put the value in double quotes",
-        "missing value" | "missing value for key" => "write a value behind the equals sign",
+        "missing value" | "missing value for key" => "write a value after the equals sign",
         "unclosed table" => "close the header with \"]\"",
         "unclosed array table" => "close the header with \"]]\"",
         "unclosed array" => "close the list with \"]\"",
         "unclosed inline table" => "close the table with \"}\"",
         "missing comma between array elements" => {
-            "put a comma between elements, and \"]\" behind the last"
+            "put a comma between elements, and \"]\" after the last"
         }
         "missing comma between key-value pairs" => {
-            "put a comma between keys, and \"}\" behind the last"
+            "put a comma between keys, and \"}\" after the last"
         }
         "invalid basic string" => "close the string with a double quote on the same line",
         "invalid literal string" => "close the string with a single quote on the same line",
         "invalid float"
         | "invalid integer number"
         | "invalid date-time"
-        | "unexpected leading zero" => "addresses, names and durations stand in double quotes",
+        | "unexpected leading zero" => "write addresses, names and durations in double quotes",
         "invalid boolean" => "write true or false",
         _ => return None,
     })

@@ -1,5 +1,5 @@
-//! A small typed reader of TOML tables: takes key by key, and tells what is left over or of another
-//! type than it must be.
+//! A small typed reader of TOML tables: it takes one key after the other, and reports unknown keys and values
+//! of a wrong type.
 
 use serde::de::DeserializeOwned;
 use toml::Spanned;
@@ -12,15 +12,15 @@ use super::suggest;
 use super::syntax::Lines;
 use super::written::{Named, Texts, Written};
 
-/// An element of a list that may hold strings and tables.
+/// An element of a list of strings and tables.
 pub(super) enum TextOrTable<'i> {
     Text(Located<String>),
     Table(Table<'i>),
 }
 
-/// A type that stands alone under a key.
+/// A type of a single value.
 pub(super) trait Leaf: DeserializeOwned {
-    /// What an operator must write.
+    /// The description of the type in messages.
     const EXPECTED: &str;
 }
 
@@ -36,7 +36,7 @@ impl Leaf for i64 {
     const EXPECTED: &str = "a whole number without quotes";
 }
 
-/// What reading needs besides the table.
+/// The context of a reader besides the table.
 pub(super) struct Reader<'a> {
     pub(super) lines: &'a Lines,
     pub(super) problems: &'a mut Problems,
@@ -44,7 +44,7 @@ pub(super) struct Reader<'a> {
 
 /// A table from which keys are taken.
 pub(super) struct Table<'i> {
-    /// What messages begin with: `route "ct-to-region": `.
+    /// The beginning of messages: `route "ct-to-region": `.
     pub(super) scope: String,
     /// The line of its header.
     pub(super) line: usize,
@@ -101,7 +101,7 @@ impl<'i> Table<'i> {
         self.elements(name, elements, line, reader)
     }
 
-    /// Reads the elements of a list that stands under `name`.
+    /// Reads the elements of the list under `name`.
     fn elements<T: Leaf>(
         &self,
         name: &str,
@@ -130,8 +130,8 @@ impl<'i> Table<'i> {
         Written::Value(Located { value: read, line })
     }
 
-    /// Takes a list whose elements are strings or tables of `schema`. `scope` is what the messages of
-    /// the tables begin with.
+    /// Takes a list whose elements are strings or tables of `schema`. `scope` is the beginning of the
+    /// messages about these tables.
     pub(super) fn texts_or_tables(
         &mut self,
         name: &str,
@@ -178,7 +178,7 @@ impl<'i> Table<'i> {
         Written::Value(Located { value: read, line })
     }
 
-    /// Takes a list of strings, or a string alone as a list of one.
+    /// Takes a list of strings, or a single string as a list with one element.
     pub(super) fn one_or_list(&mut self, name: &str, reader: &mut Reader<'_>) -> Texts {
         let value = self.entries.get(name).map(Spanned::get_ref);
         match value {
@@ -201,8 +201,8 @@ impl<'i> Table<'i> {
         }
     }
 
-    /// Takes a table whose keys are the operator's own words, each with a string or a list of
-    /// strings, in the order of the file.
+    /// Takes a table whose keys are names that the operator chooses, each with a string or a list of strings,
+    /// in the order of the file.
     pub(super) fn named_lists(&mut self, name: &str, reader: &mut Reader<'_>) -> Written<Named> {
         let Some((key, value)) = self.take(name) else {
             return Written::Absent;
@@ -211,7 +211,7 @@ impl<'i> Table<'i> {
         let DeValue::Table(entries) = value.get_ref() else {
             return self.refuse(key, line, "a table", &shown(&value), reader);
         };
-        // Where a value is missing, the TOML parser puts one of its own that stands nowhere.
+        // If a value is missing, the TOML parser adds an empty value without a position.
         let entries = entries.iter().filter(|(_, value)| !value.span().is_empty());
         let mut entries: Vec<_> = entries.collect();
         entries.sort_by_key(|(key, _)| key.span().start);
@@ -255,7 +255,7 @@ impl<'i> Table<'i> {
         }
     }
 
-    /// Takes a table within this one. `scope` is what its messages begin with.
+    /// Takes a table within this table. `scope` is the beginning of its messages.
     pub(super) fn table(
         &mut self,
         name: &str,
@@ -299,8 +299,7 @@ impl<'i> Table<'i> {
             DeValue::Array(elements) => elements,
             DeValue::Table(_) => {
                 let text = format!(
-                    "{scope}[{name}] is a list of tables; write [[{name}]], in double brackets, and what \
-                     belongs to it below"
+                    "{scope}[{name}] is a list of tables; write [[{name}]], in double brackets, and its keys below it"
                 );
                 reader.problems.wrong(line, text);
                 return Written::Refused;
@@ -308,8 +307,7 @@ impl<'i> Table<'i> {
             other => {
                 let found = shown_value(&other);
                 let text = format!(
-                    "{scope}{name} must be tables, found {found}; write [[{name}]] and what belongs to it \
-                     below"
+                    "{scope}{name} must be tables, found {found}; write [[{name}]] and its keys below it"
                 );
                 reader.problems.wrong(line, text);
                 return Written::Refused;
@@ -339,7 +337,7 @@ impl<'i> Table<'i> {
         })
     }
 
-    /// Tells of every key that nobody asked for.
+    /// Reports every key that was not taken.
     pub(super) fn finish(self, reader: &mut Reader<'_>) {
         for (key, _) in &self.entries {
             let line = reader.lines.at(key.span().start);
@@ -353,7 +351,7 @@ impl<'i> Table<'i> {
         }
     }
 
-    /// What stands under `name` without taking it: for a label that messages need before.
+    /// Reads the string under `name` without taking it: messages need some names in advance.
     pub(super) fn peek(&self, name: &str) -> Option<&str> {
         self.entries.get(name)?.get_ref().as_str()
     }
@@ -367,7 +365,7 @@ impl<'i> Table<'i> {
         let key = self.schema.keys.iter().find(|key| key.name == name);
         let key = key.expect("only keys of the table's schema are taken");
         let value = self.entries.remove(name)?;
-        // Where a value is missing, the TOML parser puts one of its own that stands nowhere.
+        // If a value is missing, the TOML parser adds an empty value without a position.
         (!value.span().is_empty()).then_some((key, value))
     }
 
@@ -404,7 +402,7 @@ fn shown(value: &Spanned<DeValue<'_>>) -> String {
     shown_value(value.get_ref())
 }
 
-/// A value of the wrong type in words.
+/// Describes a value of a wrong type.
 fn shown_value(value: &DeValue<'_>) -> String {
     match value {
         DeValue::String(text) => format!("the string {}", quoted(text)),

@@ -1,9 +1,9 @@
-//! Targets, and who is expected to answer at each of them.
+//! Targets, and the peer that must answer at each of them.
 //!
-//! A listed peer must not answer for another one: whoever can redirect a connection on the network
-//! path would choose between them. So each target of an originate route has a peer that is written
-//! beside it or follows from its host name. The one exception is a route without `[[peer]]` tables
-//! that has one target: the identities that it lists may be those of one peer.
+//! A listed peer must not be able to answer for another peer, because an attacker who redirects connections
+//! on the network path could otherwise choose between them. Each target of an originate route therefore has a
+//! peer, which is written with the target or follows from its host name. The only exception is a route
+//! without `[[peer]]` tables and with one target: the identities that it lists may all belong to one peer.
 
 use std::sync::Arc;
 
@@ -14,17 +14,17 @@ use super::problem::{Problems, quoted};
 use super::{Host, Located, Mode, PeerName, Target, address};
 use crate::limits::{PEERS_MAX, TARGETS_MAX};
 
-/// What decides who is expected at the targets of a route.
+/// The data that decides which peer must answer at the targets of a route.
 pub(super) struct Expected<'a> {
     mode: Option<Mode>,
     tables: &'a PeerTables,
     peers: &'a RoutePeers,
-    /// Whether the route has one target, so that none can be taken for another.
+    /// Whether the route has only one target, so that no confusion of targets is possible.
     is_one_target: bool,
 }
 
 impl<'a> Expected<'a> {
-    /// For the targets of `route`, those of its `[[route.ae]]` as well.
+    /// The data for the targets of `route`, including those of its `[[route.ae]]`.
     pub(super) fn new(
         route: &file::Route,
         mode: Option<Mode>,
@@ -46,8 +46,8 @@ impl<'a> Expected<'a> {
         }
     }
 
-    /// Who is expected at one target; `None` where it may be any listed peer, where nobody proves an
-    /// identity, and where a problem is in the way.
+    /// The peer that must answer at one target. `None` if any listed peer may answer, if the route does not
+    /// connect with TLS, and if there is a problem.
     fn at(
         &self,
         scope: &str,
@@ -71,7 +71,8 @@ impl<'a> Expected<'a> {
         if let Some(identities) = self.peers.only() {
             return Some(identities.into());
         }
-        // Identities that a route lists itself may all be those of one peer, as where its key is renewed.
+        // Identities that a route lists itself may all belong to one peer, for example while its key is
+        // renewed.
         let may_be_one = self.is_one_target && self.peers.tables().is_empty();
         if !may_be_one && self.peers.is_whole() {
             let target_text = &target.value;
@@ -108,7 +109,7 @@ impl<'a> Expected<'a> {
         problems.wrong(peer.line, text);
     }
 
-    /// The identities that are written beside the address.
+    /// The identities that are written with the address.
     fn named(
         &self,
         scope: &str,
@@ -124,7 +125,7 @@ impl<'a> Expected<'a> {
             noun: "peer",
             max: PEERS_MAX,
             empty: "is an empty list; name one of the route's peers, or remove it",
-            long: "leave some out",
+            long: "remove some",
         };
         let texts = written.peer.value()?;
         let read = list.read(texts, |text| self.reference(text), problems);
@@ -139,7 +140,7 @@ impl<'a> Expected<'a> {
                 }
             }
         }
-        // Of a table that could not be read, nothing is known.
+        // A table with problems is not checked.
         (!identities.is_empty()).then(|| identities.into())
     }
 
@@ -154,7 +155,7 @@ impl<'a> Expected<'a> {
         ))
     }
 
-    /// The identities of the peer whose DNS name a target's host is.
+    /// The identities of the peer that has the target's host as DNS name.
     fn by_host(&self, host: &Host) -> Option<&[PeerName]> {
         let Host::Name(name) = host else {
             return None;
@@ -163,7 +164,7 @@ impl<'a> Expected<'a> {
     }
 }
 
-/// Reads `targets`, each with who is expected there.
+/// Reads `targets`, each with the peer that must answer there.
 pub(super) fn targets(
     scope: &str,
     written: &Located<Vec<file::Target>>,
@@ -177,7 +178,7 @@ pub(super) fn targets(
         noun: "target",
         max: TARGETS_MAX,
         empty: "is empty; name at least one host and port",
-        long: "they are tried in order while an application waits, so leave some out",
+        long: "they are tried in order while an application waits, so remove some",
     };
     let read = list.read_elements(written, address_of, address::target, problems);
     let read = read.into_iter().map(|(written, mut target)| {

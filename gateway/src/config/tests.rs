@@ -1,4 +1,4 @@
-//! Whole configurations: wrong ones with their messages, good ones with their meaning.
+//! Whole configurations: wrong ones with their messages, good ones with their resolved values.
 
 mod dicom;
 mod mutations;
@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use super::*;
 
-/// What the configurations in `tests/data/config` are written for, on whatever machine.
+/// The CPUs of the configurations in `tests/data/config`, on every machine.
 const CPUS: [usize; 5] = [0, 1, 2, 3, 6];
 
 fn data() -> PathBuf {
@@ -22,7 +22,7 @@ fn parse_here(text: &str, file: &str) -> Result<Config, Vec<Problem>> {
     parse_at(text, &Place { file, cpus: &CPUS }).config
 }
 
-/// The messages for `text`, one a line.
+/// The messages for `text`, one per line.
 fn messages(text: &str, file: &str) -> String {
     let problems = parse_here(text, file).err().unwrap_or_default();
     let lines = problems
@@ -41,9 +41,9 @@ fn toml_files(folder: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// Set `WARDGATE_BLESS=1` to write the messages as they are now, then read the difference.
+/// Set `WARDGATE_BLESS=1` to write the current messages, then read the difference.
 #[test]
-fn wrong_configurations_give_the_messages_kept_beside_them() {
+fn wrong_configurations_give_the_expected_messages() {
     let bless = std::env::var_os("WARDGATE_BLESS").is_some();
     let cases = toml_files(&data());
     assert!(cases.len() >= 45, "only {} cases", cases.len());
@@ -56,7 +56,7 @@ fn wrong_configurations_give_the_messages_kept_beside_them() {
             .into_owned();
         let text = fs::read_to_string(&case).expect("it is text");
         let found = messages(&text, &name);
-        assert!(!found.is_empty(), "{name} is taken as good");
+        assert!(!found.is_empty(), "{name} is accepted");
         let expected_path = case.with_extension("expected");
         if bless {
             fs::write(&expected_path, &found).expect("the folder can be written");
@@ -95,7 +95,7 @@ fn files(tls: &RouteTls) -> (&Path, &Path, &Path, Vec<&Path>) {
 }
 
 #[test]
-fn every_good_configuration_is_taken() {
+fn every_good_configuration_is_accepted() {
     let cases = toml_files(&data().join("good"));
     assert!(cases.len() >= 3);
     for case in cases {
@@ -105,7 +105,7 @@ fn every_good_configuration_is_taken() {
 }
 
 #[test]
-fn the_documented_example_means_what_it_says() {
+fn the_documented_example_is_resolved_as_documented() {
     let config = good("design.toml");
     assert_eq!(config.file, Path::new("/etc/wardgate/design.toml"));
     assert_eq!(config.gateway.cores, CPUS);
@@ -148,7 +148,7 @@ fn the_documented_example_means_what_it_says() {
     assert_eq!(back.targets[0].host, Host::Ip([10, 20, 0, 9].into()));
     let tls = back.tls.as_ref().expect("it speaks TLS");
     assert_eq!(tls.identity.certificate.value, folder.join("region.pem"));
-    // The route's identity replaces the site's wholly: its CRL does not shine through.
+    // The route's identity replaces the whole identity of the site, including its CRL.
     assert!(tls.peers[0].trust.crl.is_empty());
 }
 
@@ -253,7 +253,7 @@ fn a_routes_timeouts_override_the_sites_key_by_key() {
         },
         ..Timeouts::default()
     };
-    // Nobody wrote how long what passes may be silent.
+    // Neither the route nor the site sets the idle time.
     let idle = Some(crate::limits::PASSTHROUGH_IDLE);
     let expected = Timeouts {
         idle,
@@ -279,7 +279,7 @@ fn a_routes_timeouts_override_the_sites_key_by_key() {
             probes: 4,
             ..site.keepalive.clone()
         },
-        // As for every MLLP route where nothing is written.
+        // The same as for every MLLP route without this key.
         first_byte: None,
         ..site
     };
@@ -299,7 +299,7 @@ fn words_are_shown_as_they_are_configured() {
 }
 
 #[test]
-fn a_file_of_another_kind_gives_a_bounded_number_of_problems() {
+fn a_file_of_another_format_gives_a_bounded_number_of_problems() {
     let text = "lorem = ipsum dolor sit amet\n".repeat(10_000);
     let problems = parse_here(&text, "wardgate.toml").expect_err("it is no configuration");
     assert_eq!(problems.len(), crate::limits::CONFIG_PROBLEMS_MAX + 1);
@@ -330,7 +330,7 @@ fn reference() -> String {
     fs::read_to_string(path).expect("it is in the repository")
 }
 
-/// The reference with every commented key in force.
+/// The reference with every commented key active.
 fn reference_in_full() -> String {
     let is_key = |rest: &str| rest.starts_with(|c: char| c == '[' || c.is_ascii_lowercase());
     let lines = reference();
@@ -417,7 +417,7 @@ fn routes_share_an_address_where_each_has_its_interface() {
         .lines()
         .find(|line| line.starts_with("listen"))
         .expect("a listener");
-    // One of them takes every address, which an originate route does on one interface alone.
+    // One of them listens on every address, which an originate route may do only on one interface.
     let with = |name: &str, address: &str, interface: &str| {
         let name_line = route
             .lines()

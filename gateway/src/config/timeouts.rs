@@ -1,4 +1,4 @@
-//! Deadlines: bounds of each, and a route's own over the site's.
+//! Deadlines: the bounds of each, and the values of a route over those of the site.
 
 use std::time::Duration;
 
@@ -10,12 +10,12 @@ use super::written::Written;
 use super::{Connect, Keepalive, Mode, Protocol, Timeouts};
 use crate::limits;
 
-/// The shortest and longest that a duration may be.
+/// The shortest and the longest allowed duration.
 #[derive(Clone, Copy)]
 pub(super) struct Bounds {
     min: Duration,
     max: Duration,
-    /// Whether "never" may stand instead.
+    /// Whether "never" is allowed as well.
     never: bool,
 }
 
@@ -40,7 +40,7 @@ const STALL: Bounds = Bounds {
     never: true,
 };
 
-/// From `min` to `max`, and never `"never"`.
+/// The bounds from `min` to `max`, without `"never"`.
 pub(super) const fn bounds(min: Duration, max: Duration) -> Bounds {
     Bounds {
         min,
@@ -54,7 +54,7 @@ pub(super) fn site(written: &file::Timeouts, problems: &mut Problems) -> Timeout
     overlay(written, &Timeouts::default(), problems)
 }
 
-/// What a route's deadlines depend on beside what is written.
+/// The settings of a route that its deadlines depend on.
 #[derive(Clone, Copy)]
 pub(super) struct Kind {
     pub(super) mode: Option<Mode>,
@@ -62,7 +62,8 @@ pub(super) struct Kind {
     pub(super) connect: Connect,
 }
 
-/// A route's deadlines: its own over the site's, as they are written and as `site` has read them.
+/// A route's deadlines: its own over the site's. `written_site` is the table as written, `site` the resolved
+/// one.
 pub(super) fn route(
     [written, written_site]: [&file::Timeouts; 2],
     site: &Timeouts,
@@ -85,22 +86,24 @@ pub(super) fn route(
         problems.wrong(idle.line, text);
     }
     if let (Some(first_byte), Some(Protocol::Tcp)) = (written.first_byte.value(), protocol) {
-        let reason = "applies only to protocols \"dicom\" and \"mllp\": on a tcp route either side may speak first, \
-            and late; remove it";
+        let reason = "applies only to protocols \"dicom\" and \"mllp\": on a tcp route, either side may send \
+            first, and after any time; remove it";
         problems.wrong(
             first_byte.line,
             format!("{}first_byte {reason}", written.scope),
         );
     }
     if let (Some(first_byte), Connect::Early) = (written.first_byte.value(), kind.connect) {
-        let reason = "has no effect beside connect = \"early\": such a route waits for no byte; remove one of the two";
+        let reason = "has no effect beside connect = \"early\": such a route does not wait for a first byte; \
+            remove one of the two";
         problems.wrong(
             first_byte.line,
             format!("{}first_byte {reason}", written.scope),
         );
     }
     if let (Some(handshake), Some(Mode::Passthrough)) = (written.handshake.value(), mode) {
-        let reason = "applies only to modes \"originate\" and \"terminate\": a passthrough route makes no handshake of \
+        let reason = "applies only to modes \"originate\" and \"terminate\": a passthrough route makes no \
+            handshake of \
             its own; remove it";
         problems.wrong(
             handshake.line,
@@ -116,8 +119,8 @@ pub(super) fn route(
     timeouts
 }
 
-/// The idle time of a passthrough route where neither the route nor the site writes one: nobody here knows
-/// who connected, so a connection that everybody has forgotten must end.
+/// The idle time of a passthrough route if neither the route nor the site sets it. The route does not know
+/// its clients, so a forgotten connection must end by itself.
 fn default_idle(
     route: &file::Timeouts,
     site: &file::Timeouts,
@@ -128,13 +131,13 @@ fn default_idle(
     is_open.then_some(limits::PASSTHROUGH_IDLE)
 }
 
-/// Interface engines connect when a channel starts, and send the first message when there is one. On a passthrough
-/// route they speak TLS, which begins at once.
+/// Interface engines connect when a channel starts, and send the first message later. On a passthrough route
+/// they use TLS, in which the client sends at once.
 fn waits_for_a_message(kind: Kind) -> bool {
     kind.protocol == Some(Protocol::Mllp) && kind.mode != Some(Mode::Passthrough)
 }
 
-/// A site's `idle` would reach DICOM and MLLP routes that have none of their own.
+/// Reports a site's `idle` if it would apply to DICOM and MLLP routes without a value of their own.
 pub(super) fn check_site_idle(
     site: &file::Timeouts,
     drafts: &[Draft<'_>],
@@ -172,7 +175,7 @@ pub(super) fn check_site_idle(
     problems.wrong(idle.line, text);
 }
 
-/// Why silence is no sign of a dead connection.
+/// Why silence does not mean that a connection is dead.
 fn silence(protocol: Protocol) -> &'static str {
     match protocol {
         Protocol::Dicom => "a DICOM association is silent for minutes while a C-MOVE is pending",
@@ -181,7 +184,7 @@ fn silence(protocol: Protocol) -> &'static str {
     }
 }
 
-/// The values written, over those of `below` key by key.
+/// The written values, over those of `below` key by key.
 fn overlay(own: &file::Timeouts, below: &Timeouts, problems: &mut Problems) -> Timeouts {
     let scope = &own.scope;
     let mut read = |key, text: &file::Text, bounds, below| {
@@ -226,7 +229,7 @@ fn keepalive(own: &file::Keepalive, below: &Keepalive, problems: &mut Problems) 
             return below;
         };
         if value.subsec_nanos() != 0 {
-            let reason = "is not in whole seconds, and the kernel counts keepalive in seconds; \
+            let reason = "is not in whole seconds, but the kernel counts keepalive in seconds; \
                 write for example \"10s\"";
             problems.accept::<()>(scope, key, text, Err(reason.to_owned()));
         }
@@ -260,7 +263,7 @@ pub(super) fn bounded(
 fn within(text: &str, key: &str, bounds: Bounds) -> Result<Duration, String> {
     if text == "never" {
         return Err(format!(
-            "would let {key} wait for ever; write a duration up to {}",
+            "would let {key} wait forever; write a duration up to {}",
             quoted(&written(bounds.max))
         ));
     }

@@ -1,13 +1,13 @@
-//! Single values: words of a closed set, and durations with their unit.
+//! Single values: keywords of a fixed set, and durations with their unit.
 //!
-//! Every reader here gives the end of a sentence where it fails; the caller puts the key before it.
+//! Every function here returns the end of a sentence as its error; the caller puts the key before it.
 
 use std::time::Duration;
 
 use super::problem::quoted;
 use super::suggest;
 
-/// A word of a closed set, with what it stands for.
+/// Reads a keyword of a fixed set and returns its value.
 pub(super) fn word<T: Copy>(text: &str, known: &[(&'static str, T)]) -> Result<T, String> {
     if let Some((_, meant)) = known.iter().find(|(word, _)| *word == text) {
         return Ok(*meant);
@@ -20,7 +20,7 @@ pub(super) fn word<T: Copy>(text: &str, known: &[(&'static str, T)]) -> Result<T
     }
 }
 
-/// Units of a duration, in microseconds.
+/// The units of a duration, in microseconds.
 const UNITS: [(&str, u64); 5] = [
     ("us", 1),
     ("ms", 1000),
@@ -69,7 +69,7 @@ fn unit_remedy(digits: &str, unit: &str) -> String {
             );
         }
         "d" | "day" | "days" => {
-            return "has the unit of days; write it in hours: \"24h\" for one day".to_owned();
+            return "is in days; write it in hours: \"24h\" for one day".to_owned();
         }
         "usec" | "micros" | "microseconds" | "us" | "\u{b5}s" | "\u{3bc}s" => "us",
         "msec" | "millis" | "milliseconds" | "ms" => "ms",
@@ -87,7 +87,7 @@ fn unit_remedy(digits: &str, unit: &str) -> String {
             );
         }
     };
-    format!("has its unit written in another way; write \"{digits}{meant}\"")
+    format!("has another spelling of its unit; write \"{digits}{meant}\"")
 }
 
 /// A duration as an operator would write it.

@@ -1,4 +1,4 @@
-//! The answer by which an association begins (PS3.8 section 9.3.3).
+//! The PDU that accepts an association (PS3.8 section 9.3.3).
 
 use std::fmt;
 
@@ -7,39 +7,39 @@ use super::request::{FIXED, USER_INFORMATION};
 use super::user_information::UserInformation;
 use crate::limits::CONTEXTS_MAX;
 
-/// A presentation context as it is answered.
+/// A presentation context with its result.
 const CONTEXT: u8 = 0x21;
 
-/// An A-ASSOCIATE-AC. Its AE titles say nothing: they need not be those that were asked for.
+/// An A-ASSOCIATE-AC. Its AE titles have no meaning and need not be those of the request.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct AssociateAc {
-    /// What became of each context that was proposed, up to `CONTEXTS_MAX`.
+    /// The result of each proposed context, up to `CONTEXTS_MAX`.
     pub(super) results: Vec<(u8, ContextResult)>,
-    /// What the acceptor says of itself.
+    /// The user information of the acceptor.
     pub(super) user: UserInformation,
 }
 
-/// What became of a presentation context (PS3.8 table 9-18).
+/// The result of a presentation context (PS3.8 table 9-18).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ContextResult {
-    /// It may be used.
+    /// The context is accepted.
     Accepted,
-    /// The application does not want it.
+    /// The application rejects the context.
     UserRejection,
     /// Rejected without a reason.
     NoReason,
     /// The SOP class is not supported.
     AbstractSyntax,
-    /// None of the transfer syntaxes is.
+    /// None of the transfer syntaxes is supported.
     TransferSyntaxes,
-    /// A number that the standard does not have.
+    /// A number that is not in the standard.
     Other(u8),
-    /// Nothing was said of it.
+    /// The acceptor gave no result.
     Unanswered,
 }
 
 impl AssociateAc {
-    /// Reads what stands behind the header of a whole PDU.
+    /// Reads the body of a complete PDU.
     pub(super) fn read_body(body: &[u8]) -> Result<Self, Malformed> {
         let (_, items) = body.split_at_checked(FIXED).ok_or(Malformed)?;
         let mut read = Self::default();
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn lengths_that_cannot_be_are_malformed() {
+    fn impossible_lengths_are_malformed() {
         let octets = made::accept(&[(1, 0)]);
         let body = &octets[6..];
         assert!(AssociateAc::read_body(&body[..body.len() - 1]).is_err());

@@ -1,4 +1,4 @@
-//! What the upper layer says when it refuses or breaks off: A-ASSOCIATE-RJ and A-ABORT.
+//! The PDUs with which the upper layer rejects or aborts: A-ASSOCIATE-RJ and A-ABORT.
 
 use std::fmt;
 
@@ -7,43 +7,43 @@ use super::PduType;
 const REJECT: u8 = PduType::AssociateRj.byte();
 const ABORT: u8 = PduType::Abort.byte();
 
-/// Why an association was not accepted, as an A-ASSOCIATE-RJ holds it (PS3.8 table 9-21).
+/// Why an association was rejected, as in an A-ASSOCIATE-RJ (PS3.8 table 9-21).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Rejection {
-    /// 1 for good, 2 for the moment.
+    /// 1 permanent, 2 transient.
     pub result: u8,
     /// 1 the application, 2 the upper layer (ACSE), 3 the upper layer (presentation).
     pub source: u8,
-    /// What it means depends on the source.
+    /// The meaning depends on the source.
     pub reason: u8,
 }
 
-/// Why an association was broken off, as an A-ABORT holds it (PS3.8 table 9-26).
+/// Why an association was aborted, as in an A-ABORT (PS3.8 table 9-26).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Abort {
     /// 0 the application, 2 the upper layer.
     pub source: u8,
-    /// Of the upper layer alone; without meaning where the source is the application.
+    /// Only for source 2 (the upper layer); without meaning if the source is the application.
     pub reason: u8,
 }
 
 /// A PDU that ends an association.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Answer {
-    /// An A-ASSOCIATE-RJ: the answer to a request that was read whole.
+    /// An A-ASSOCIATE-RJ: the reply to a complete request.
     Reject(Rejection),
-    /// An A-ABORT. It may stand between two PDUs only: inside of one it would be read as its content.
+    /// An A-ABORT. It may be sent only between two PDUs: inside a PDU it would be read as content.
     Abort(Abort),
 }
 
 impl Answer {
-    /// The far side cannot be reached for now. Senders try again later.
+    /// The target cannot be reached at the moment. Senders try again later.
     #[must_use]
     pub const fn temporary_congestion() -> Self {
         Self::reject(2, 3, 1)
     }
 
-    /// As many associations as there may be, or the gateway is about to stop. Senders try again.
+    /// The number of associations is at the limit, or the gateway is about to stop. Senders try again.
     #[must_use]
     pub const fn local_limit_exceeded() -> Self {
         Self::reject(2, 3, 2)
@@ -55,7 +55,7 @@ impl Answer {
         Self::reject(1, 1, 7)
     }
 
-    /// The calling AE title is not allowed here, or not to who used it. Senders give up.
+    /// The calling AE title is not allowed here, or not for this peer. Senders give up.
     #[must_use]
     pub const fn calling_ae_not_recognized() -> Self {
         Self::reject(1, 1, 3)
@@ -67,25 +67,25 @@ impl Answer {
         Self::reject(1, 2, 2)
     }
 
-    /// A PDU that exists and has no place here.
+    /// A PDU that exists but is not allowed here.
     #[must_use]
     pub const fn unexpected_pdu() -> Self {
         Self::abort(2, 2)
     }
 
-    /// A PDU of a type that does not exist.
+    /// A PDU of an unknown type.
     #[must_use]
     pub const fn unrecognized_pdu() -> Self {
         Self::abort(2, 1)
     }
 
-    /// A PDU with lengths that cannot be.
+    /// A PDU with impossible lengths.
     #[must_use]
     pub const fn invalid_parameter() -> Self {
         Self::abort(2, 6)
     }
 
-    /// The association is lost, or must not go on, for a reason that the standard has no number for.
+    /// The association is lost or must end, for a reason without a number in the standard.
     #[must_use]
     pub const fn aborted() -> Self {
         Self::abort(2, 0)
@@ -103,7 +103,7 @@ impl Answer {
         Self::Abort(Abort { source, reason })
     }
 
-    /// The PDU as it is sent (PS3.8 sections 9.3.4 and 9.3.8).
+    /// The encoded PDU (PS3.8 sections 9.3.4 and 9.3.8).
     #[must_use]
     pub const fn octets(self) -> [u8; 10] {
         match self {
@@ -178,7 +178,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn answers_have_the_numbers_and_words_of_the_standard() {
+    fn answers_have_the_numbers_and_terms_of_the_standard() {
         let cases = [
             (
                 Answer::temporary_congestion(),

@@ -1,7 +1,7 @@
-//! Observes one association as its bytes pass, and decides whether they may (PS3.8 section 9.2).
+//! Observes one association as its bytes pass, and decides whether they may pass (PS3.8 section 9.2).
 //!
-//! It looks at the PDUs by which associations begin and end, at the headers of what lies between, and at
-//! command sets. Data sets are skipped, so no image and no query key enters it. It never changes a byte.
+//! The observer reads the PDUs that begin and end associations, the headers of the PDUs between these, and
+//! command sets. It skips data sets, so it holds no image and no query key. It never changes a byte.
 
 use crate::strictness::Strictness;
 use std::sync::Arc;
@@ -18,22 +18,22 @@ use super::{
     Role, Rules, UserInformation, Verdict, Violation,
 };
 
-/// How far an association has come.
+/// The state of an association.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Phase {
     /// No request has passed yet.
     Awaited,
-    /// A request has passed, and no answer.
+    /// A request has passed, but no reply.
     Requested,
-    /// It was accepted.
+    /// The association is accepted.
     Established,
-    /// Its release was asked for.
+    /// A side has requested the release.
     Releasing,
-    /// It was released, aborted or rejected: the connection has nothing more to carry.
+    /// The association was released, aborted or rejected: the connection has nothing more to carry.
     Over,
 }
 
-/// One association, seen from between its two ends.
+/// One association, observed between its two ends.
 #[derive(Debug)]
 pub struct Association {
     is_strict: bool,
@@ -42,13 +42,13 @@ pub struct Association {
     course: Course,
     streams: Both<Stream>,
     phase: Phase,
-    // Who sent an A-RELEASE-RQ, and who granted one.
+    // Which side sent an A-RELEASE-RQ, and which side granted one.
     asked: Both<bool>,
     granted: Both<bool>,
     released_by: Option<Role>,
     aborted_by: Option<Role>,
     ending: Option<Ending>,
-    // Made when they are needed: most of the connections of a scan never come so far.
+    // Allocated when needed: most connections of a port scan never need it.
     parties: Option<Box<Parties>>,
     stats: Option<Box<AssociationStats>>,
     counts: Option<Arc<Counts>>,
@@ -57,9 +57,10 @@ pub struct Association {
 #[derive(Debug, Clone, Copy)]
 enum Course {
     Followed,
-    // Lenient: nobody looks any more. Who sent what, unless the association was over already.
+    // Set on a lenient route that has stopped reading: the side and its violation, unless the association was
+    // over already.
     Lost(Option<(Role, Violation)>),
-    // What did not pass, and whether what had passed before was whole.
+    // What did not pass, and whether everything before it was complete.
     Ended(Reason, Both<bool>),
 }
 
@@ -73,7 +74,7 @@ struct Parties {
 }
 
 impl Association {
-    /// An association that begins with the next octet of its requestor.
+    /// An association without any bytes yet.
     #[must_use]
     pub fn new(strictness: Strictness, rules: Arc<Rules>, now: Instant) -> Self {
         Self {
@@ -97,16 +98,16 @@ impl Association {
         }
     }
 
-    /// Counts what passes into `counts` as well, those of its route, where there are some.
+    /// Also counts into `counts`, the counts of the route, if there are any.
     #[must_use]
     pub fn counted(mut self, counts: Option<Arc<Counts>>) -> Self {
         self.counts = counts;
         self
     }
 
-    /// Observes the next bytes of one side, before they pass on. They may be cut anywhere.
+    /// Reads the next bytes of one side, before they pass on. The split into slices has no meaning.
     ///
-    /// Where the verdict is to end, none of `bytes` may pass, and every further verdict is the same.
+    /// If the verdict is to end, none of `bytes` may pass, and every further verdict is the same.
     pub fn observe(&mut self, by: Role, bytes: &[u8], now: Instant) -> Verdict {
         match self.course {
             Course::Followed => {}
@@ -117,8 +118,8 @@ impl Association {
         match self.follow(Observation { by, now }, bytes) {
             Ok(()) => Verdict::Pass,
             Err(Reason::Violation { what, .. }) if !self.is_strict => {
-                // After its end an association has nothing more to send, well or badly; but rules that
-                // only report must report what could evade them there.
+                // After its end, an association has nothing more to send, valid or not. But rules that only
+                // report must report what could evade them there.
                 let told = self.phase != Phase::Over || self.rules.are_any();
                 self.course = Course::Lost(told.then_some((by, what)));
                 if let Some(counts) = self.counts.as_ref().filter(|_| told) {
@@ -185,7 +186,7 @@ impl Association {
         self.phase = Phase::Releasing;
     }
 
-    // Both sides may ask at once; then each grants the other's (PS3.8 section 7.2.2).
+    // Both sides may request the release at once; each then grants the other's request (PS3.8 section 7.2.2).
     fn release_granted(&mut self, by: Role) {
         *self.granted.of_mut(by) = true;
         let waits = |role: Role| *self.asked.of(role) && !self.granted.of(role.other());
@@ -196,7 +197,7 @@ impl Association {
         }
     }
 
-    // By an A-ABORT or A-ASSOCIATE-RJ; the stream lets none pass of another length.
+    // By an A-ABORT or A-ASSOCIATE-RJ; the stream lets only PDUs of the right length pass.
     fn broken_off(&mut self, by: Role, kind: PduType, body: &[u8]) {
         self.phase = Phase::Over;
         self.aborted_by = Some(by).filter(|_| kind == PduType::Abort);
@@ -217,8 +218,8 @@ impl Association {
         });
     }
 
-    // What `by` may send next (PS3.8 section 9.2.3). What crosses on its way is legal for each side:
-    // nothing is known here before it has passed.
+    // The PDUs that `by` may send next (PS3.8 section 9.2.3). PDUs that cross on the way are legal for each
+    // side, because the observer sees a PDU only when it passes.
     fn legal(&self, by: Role) -> Types {
         let abort = Types::of(&[PduType::Abort]);
         match (self.phase, by) {
@@ -228,11 +229,11 @@ impl Association {
                 Types::of(&[PduType::AssociateAc, PduType::AssociateRj, PduType::Abort])
             }
             (Phase::Established | Phase::Releasing, _) => abort.and(self.legal_within(by)),
-            // Was on its way when the other side aborted, and is ignored there (state 13).
+            // The PDU was on its way when the other side aborted, and is ignored there (state 13).
             (Phase::Over, _) if self.aborted_by == Some(by.other()) => {
                 Types::ALL.without(PduType::AssociateRq)
             }
-            // A side that has ended the association may only abort what it still receives.
+            // A side that has ended the association may only send an A-ABORT for PDUs that it still receives.
             (Phase::Over, _) => abort,
         }
     }
@@ -290,26 +291,26 @@ impl Association {
         self.stats.get_or_insert_with(make)
     }
 
-    /// How far it has come. It stays where it was when nobody looks any more.
+    /// The state of the association. It no longer changes after the observer has stopped reading.
     #[must_use]
     pub fn phase(&self) -> Phase {
         self.phase
     }
 
-    /// Whether an A-RELEASE-RP, an A-ABORT or an A-ASSOCIATE-RJ has passed whole, so that a connection
-    /// that ends now takes nothing with it.
+    /// Whether a complete A-RELEASE-RP, A-ABORT or A-ASSOCIATE-RJ has passed, so that nothing is lost if the
+    /// connection ends now.
     #[must_use]
     pub fn is_over(&self) -> bool {
         self.phase == Phase::Over
     }
 
-    /// Whether bytes are still looked at.
+    /// Whether the observer still reads the bytes.
     #[must_use]
     pub fn is_followed(&self) -> bool {
         matches!(self.course, Course::Followed)
     }
 
-    /// Who sent what could not be followed, where that is why nobody looks any more: worth one warning.
+    /// The side and the violation at which the observer stopped reading, for one warning in the log.
     #[must_use]
     pub fn not_followed(&self) -> Option<(Role, Violation)> {
         match self.course {
@@ -318,8 +319,8 @@ impl Association {
         }
     }
 
-    /// Whether every PDU that began from this side has passed whole, so that an A-ABORT may stand behind
-    /// it. False where nobody knows.
+    /// Whether every PDU of this side has passed completely, so that an A-ABORT may follow. False if the
+    /// observer has stopped reading.
     #[must_use]
     pub fn is_between_pdus(&self, by: Role) -> bool {
         match &self.course {
@@ -336,7 +337,7 @@ impl Association {
         }
     }
 
-    /// Where C-MOVE requests wanted objects sent so far: those associations come from elsewhere.
+    /// The destinations of C-MOVE requests so far: associations to these come by another connection.
     #[must_use]
     pub fn destinations(&self) -> &[AeTitle] {
         self.stats
@@ -344,14 +345,14 @@ impl Association {
             .map_or(&[], AssociationStats::destinations)
     }
 
-    /// The calling and the called title, once the request has passed.
+    /// The calling and the called title, after the request has passed.
     #[must_use]
     pub fn titles(&self) -> Option<(AeTitle, AeTitle)> {
         let parties = self.parties.as_deref()?;
         Some((parties.calling, parties.called))
     }
 
-    /// Objects that were stored until now, and the bytes of their data sets.
+    /// The number of objects that were stored so far, and the bytes of their data sets.
     #[must_use]
     pub fn stored(&self) -> (u64, u64) {
         self.stats
@@ -359,9 +360,9 @@ impl Association {
             .map_or((0, 0), AssociationStats::stored)
     }
 
-    /// Tells of it when its connection has ended.
+    /// Returns the summary when the connection has ended.
     ///
-    /// `ending` is how the connection ended; it counts where the association itself did not say.
+    /// `ending` is how the connection ended; it applies if the association itself did not end.
     #[must_use]
     pub fn finish(self, ending: Ending, now: Instant) -> AssociationSummary {
         let not_followed = self.not_followed();

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// A DIMSE service, named as the standard names it.
+/// A DIMSE service, with the name from the standard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Command {
     /// Verification.
@@ -31,7 +31,7 @@ pub enum Command {
 }
 
 impl Command {
-    /// All of them, in the order of the type.
+    /// All commands, in the order of the type.
     pub const ALL: [Self; 11] = [
         Self::CEcho,
         Self::CStore,
@@ -46,7 +46,7 @@ impl Command {
         Self::NDelete,
     ];
 
-    /// Its name, as in a configuration: `C-STORE`.
+    /// The name, as in a configuration: `C-STORE`.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -64,8 +64,7 @@ impl Command {
         }
     }
 
-    /// Whether it has answers on its way to the last one, and may be cancelled meanwhile (PS3.7 sections
-    /// 9.1.2 to 9.1.4).
+    /// Whether the command has intermediate responses and can be cancelled (PS3.7 sections 9.1.2 to 9.1.4).
     #[must_use]
     pub fn has_course(self) -> bool {
         matches!(self, Self::CFind | Self::CGet | Self::CMove)
@@ -78,7 +77,7 @@ impl fmt::Display for Command {
     }
 }
 
-/// A text that names no DIMSE command.
+/// A text that is not the name of a DIMSE command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("no DIMSE command has this name")]
 pub struct NotACommand;

@@ -1,4 +1,4 @@
-//! Command sets: what is asked and what is answered (PS3.7 section 6.3 and annex E).
+//! Command sets: requests and responses (PS3.7 section 6.3 and annex E).
 
 use std::fmt;
 
@@ -13,13 +13,13 @@ const MOVE_DESTINATION: u16 = 0x0600;
 const DATA_SET_TYPE: u16 = 0x0800;
 const STATUS: u16 = 0x0900;
 
-/// Command Field of a C-CANCEL-RQ; a set bit 15 makes another one a response.
+/// The Command Field of a C-CANCEL-RQ; in other fields, bit 15 marks a response.
 const CANCEL: u16 = 0x0fff;
 const RESPONSE: u16 = 0x8000;
-/// The Command Data Set Type that says that no data set follows.
+/// The Command Data Set Type for a message without a data set.
 const NO_DATA_SET: u16 = 0x0101;
 
-/// The elements of a command set that are looked at.
+/// The elements of a command set that are read.
 #[derive(Default)]
 pub(super) struct CommandSet<'a> {
     field: Option<u16>,
@@ -31,19 +31,19 @@ pub(super) struct CommandSet<'a> {
     destination: &'a [u8],
 }
 
-/// What a command set is.
+/// The meaning of a command set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Meaning {
     /// A request with this Message ID.
     Request(Asked, u16),
-    /// The end of a request that is under way.
+    /// The request to cancel a running request.
     Cancel,
     /// A response to the request with this Message ID.
     Response(Asked, u16, Status),
 }
 
 impl<'a> CommandSet<'a> {
-    /// Reads a command set, which is always in Implicit VR Little Endian; `None` where it is not.
+    /// Reads a command set, which is always in Implicit VR Little Endian; `None` if it is malformed.
     pub(super) fn read(mut octets: &'a [u8]) -> Option<Self> {
         let mut set = Self::default();
         while !octets.is_empty() {
@@ -74,7 +74,7 @@ impl<'a> CommandSet<'a> {
         Some(())
     }
 
-    /// What it is; `None` where an element is missing that says so.
+    /// The meaning; `None` if a required element is missing.
     pub(super) fn meaning(&self) -> Option<Meaning> {
         let field = self.field?;
         if field == CANCEL {
@@ -93,12 +93,12 @@ impl<'a> CommandSet<'a> {
         self.data_set_type != Some(NO_DATA_SET)
     }
 
-    /// The affected SOP class, where it is a well-formed UID.
+    /// The affected SOP class, if it is a well-formed UID.
     pub(super) fn sop_class(&self) -> Option<SopClass> {
         SopClass::from_field(self.affected_class)
     }
 
-    /// Where a C-MOVE-RQ wants its objects sent.
+    /// The destination of a C-MOVE-RQ.
     pub(super) fn destination(&self) -> Option<AeTitle> {
         let mut field = [b' '; 16];
         field
@@ -108,7 +108,7 @@ impl<'a> CommandSet<'a> {
     }
 }
 
-// An element that stands twice could mean one thing to us and another to who receives it.
+// An element that is present twice could mean one value for this observer and another for the receiver.
 fn put(place: &mut Option<u16>, value: &[u8]) -> Option<()> {
     let value = u16::from_le_bytes(value.try_into().ok()?);
     place.replace(value).is_none().then_some(())
@@ -136,23 +136,23 @@ fn asked(field: u16) -> Asked {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Status(pub u16);
 
-/// What a status amounts to (PS3.7 annex C).
+/// The class of a status (PS3.7 annex C).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Class {
-    /// Done.
+    /// The operation succeeded.
     Success,
-    /// Done, but.
+    /// The operation succeeded with a warning.
     Warning,
-    /// Not done.
+    /// The operation failed.
     Failure,
-    /// Given up because a C-CANCEL asked for it.
+    /// The operation was cancelled by a C-CANCEL.
     Cancel,
-    /// Under way: more responses to the same request follow.
+    /// The operation is running: more responses to the same request follow.
     Pending,
 }
 
 impl Class {
-    /// All of them, in the order of the type.
+    /// All classes, in the order of the type.
     pub const ALL: [Self; 5] = [
         Self::Success,
         Self::Warning,
@@ -161,7 +161,7 @@ impl Class {
         Self::Pending,
     ];
 
-    /// It in one word: a value of logs and metrics.
+    /// The class as one word: a value in logs and metrics.
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
@@ -175,7 +175,7 @@ impl Class {
 }
 
 impl Status {
-    /// What it amounts to. What the standard has no range for is a failure.
+    /// The class of the status. A status without a range in the standard is a failure.
     #[must_use]
     pub fn class(self) -> Class {
         match self.0 {
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn requests_and_responses_are_told_apart() {
+    fn requests_and_responses_are_distinguished() {
         let store = made::command(0x0001, 7, true, &[]);
         let for_store = Asked::For(Command::CStore);
         assert_eq!(meaning(&store), Some(Meaning::Request(for_store, 7)));
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_asked_for_is_read() {
+    fn the_requested_command_is_read() {
         let class = made::element(0x0002, b"1.2.840.10008.5.1.4.1.1.2\0");
         let destination = made::element(0x0600, b"STORE_2 ");
         let octets = made::command(0x0021, 1, true, &[class, destination].concat());
@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn destinations_that_are_no_titles_are_not_kept() {
+    fn destinations_that_are_not_titles_are_not_kept() {
         let destination = made::element(0x0600, b"A2345678901234567");
         let octets = made::command(0x0021, 1, true, &destination);
         let set = CommandSet::read(&octets).expect("a set");
@@ -258,7 +258,7 @@ mod tests {
     #[test]
     fn sets_that_cannot_be_read() {
         let good = made::command(0x0001, 7, true, &[]);
-        // The first 20 octets are a set of their own, which does not say whether data follows.
+        // The first 20 bytes are a set without the element that says whether data follows.
         for end in (0..good.len()).filter(|end| *end != 20) {
             assert_eq!(meaning(&good[..end]), None, "{end}");
         }

@@ -1,32 +1,32 @@
-//! What passes in all associations of a route, counted as it passes.
+//! Counts all associations of a route while they run.
 //!
-//! An association may last for hours, so nothing here waits for its end but how it ended. It costs some
-//! additions for each command, none for a PDU or a byte. What is counted has names of this program alone:
-//! no title, no UID.
+//! An association may last for hours, so every event is counted at once; only the way it ended is counted at
+//! its end. The cost is a few additions for each command and none for a PDU or a byte. The names of counters
+//! come only from this program; titles and UIDs are not among them.
 
 use std::time::Duration;
 
 use super::{Class, Command, Ending};
 use crate::measure::{Counter, Times};
 
-/// The counts of a route.
+/// The counters of a route.
 #[derive(Debug, Default)]
 pub struct Counts {
     // In the order of `Command::ALL`.
     commands: [OfCommand; Command::ALL.len()],
     // In the order of `Ending::WORDS`.
     endings: [Counter; Ending::WORDS.len()],
-    /// Objects that were stored, in either direction.
+    /// Stored objects, in either direction.
     pub objects: Counter,
-    /// Octets of their data sets.
+    /// Bytes of their data sets.
     pub object_bytes: Counter,
-    /// How long the answers to C-STORE requests took, from the last octet of the data set.
+    /// Times from the last byte of the data set of a C-STORE request to its response.
     pub stores: Times,
-    /// Associations whose bytes could not be followed any more, and went on.
+    /// Associations that were no longer followed because of bytes outside of DICOM, and continued.
     pub not_followed: Counter,
 }
 
-/// How often a command was asked for, by either side, and what came of it.
+/// Counters of one command: requests of either side and their responses.
 #[derive(Debug, Default)]
 pub struct OfCommand {
     /// Requests.
@@ -36,12 +36,12 @@ pub struct OfCommand {
 }
 
 impl Counts {
-    /// Every command with its counts.
+    /// Every command with its counters.
     pub fn commands(&self) -> impl Iterator<Item = (Command, &OfCommand)> {
         Command::ALL.into_iter().zip(&self.commands)
     }
 
-    /// Every way to end, by its word, with how many associations did.
+    /// Every way to end, by its keyword, with the number of associations.
     pub fn endings(&self) -> impl Iterator<Item = (&'static str, &Counter)> {
         Ending::WORDS.into_iter().zip(&self.endings)
     }
@@ -79,7 +79,7 @@ impl Counts {
 }
 
 impl OfCommand {
-    /// Every kind of response with how often it came.
+    /// Every class of responses with its counter.
     pub fn responses(&self) -> impl Iterator<Item = (Class, &Counter)> {
         Class::ALL.into_iter().zip(&self.responses)
     }

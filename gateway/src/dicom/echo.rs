@@ -1,8 +1,8 @@
-//! A C-ECHO of our own: what is sent and what is read on an association of one question.
+//! A C-ECHO of the gateway itself: the bytes to send and to read on an association with one request.
 //!
-//! The side that asks, without a socket (PS3.8 sections 7 and 9.3, PS3.7 section 9.1.5): an association
-//! for Verification (PS3.4 annex A), one C-ECHO, and the release. It is how a gateway finds out whether
-//! an archive answers.
+//! This is the requesting side, without a socket (PS3.8 sections 7 and 9.3, PS3.7 section 9.1.5): an
+//! association for Verification (PS3.4 annex A), one C-ECHO, and the release. The gateway uses it to probe
+//! whether an archive answers.
 
 mod octets;
 #[cfg(test)]
@@ -18,74 +18,74 @@ use self::octets::{
 use super::{Abort, AeTitle, Answer, PduType, Rejection};
 use crate::limits::ECHO_PDU_BYTES_MAX;
 
-/// An association that asks one C-ECHO.
+/// An association that sends one C-ECHO.
 #[derive(Debug)]
 pub struct Echo {
     phase: Phase,
-    // What came and is not a whole PDU yet.
+    // Received bytes that are not a complete PDU yet.
     incoming: Vec<u8>,
-    // The part of the answer's command set that came.
+    // The received part of the answer's command set.
     command: Vec<u8>,
     is_there: bool,
 }
 
-/// What the other side is to say next.
+/// What the other side must send next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
-    /// Whether it accepts the association.
+    /// The reply to the association request.
     Associating,
-    /// The answer to the C-ECHO.
+    /// The response to the C-ECHO.
     Asking,
-    /// That it has released the association.
+    /// The release response.
     Releasing,
     /// Nothing.
     Over,
 }
 
-/// What is to be done next.
+/// What the caller must do next.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Next {
-    /// Receive more.
+    /// Receive more bytes.
     Receive,
-    /// Send this, then take again: what follows may have come already.
+    /// Send these bytes, then call `take` again: the reply may have been received already.
     Send(Vec<u8>),
     /// Close the connection: the association is released.
     Close,
 }
 
-/// Why there is no good answer.
+/// Why the probe failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum EchoError {
-    /// The association was not accepted.
+    /// The association was rejected.
     #[error("the association was rejected (A-ASSOCIATE-RJ): {0}")]
     Rejected(Rejection),
-    /// It was broken off.
+    /// The association was aborted.
     #[error("the association was aborted (A-ABORT): {0}")]
     Aborted(Abort),
-    /// The association was accepted, Verification was not; with its result (PS3.8 table 9-18).
+    /// The association was accepted, but Verification was not; with its result (PS3.8 table 9-18).
     #[error("Verification was not accepted: {}", result_words(*.0))]
     ContextRefused(u8),
-    /// The answer does not say success (PS3.7 section 9.1.5.1.4).
+    /// The status of the answer is not success (PS3.7 section 9.1.5.1.4).
     #[error("the C-ECHO was answered with status {0:04X}H ({words})", words = status_words(*.0))]
     Status(u16),
-    /// A PDU that has no place here.
-    #[error("a PDU of type {0:02X}H came where {1} was due")]
+    /// A PDU that is not allowed here.
+    #[error("received a PDU of type {0:02X}H in place of {1}")]
     OtherPdu(u8, &'static str),
-    /// A PDU that cannot be read.
-    #[error("{0} that cannot be read")]
+    /// A malformed PDU.
+    #[error("received {0} that is malformed")]
     Malformed(&'static str),
-    /// A PDU longer than what we said that we take.
-    #[error("a PDU of {0} octets came, and none has more than {ECHO_PDU_BYTES_MAX} here")]
+    /// A PDU longer than the announced maximum.
+    #[error("received a PDU of {0} bytes; the maximum here is {ECHO_PDU_BYTES_MAX}")]
     TooLong(u32),
 }
 
-/// What is due in each phase, by name.
+/// The PDU that is expected in each phase, by name.
 const ACCEPTANCE: &str = "an A-ASSOCIATE-AC";
 const RESPONSE: &str = "the C-ECHO-RSP";
 const RELEASE_REPLY: &str = "an A-RELEASE-RP";
 
 impl Echo {
-    /// Begins: `calling` calls `called` by the A-ASSOCIATE-RQ that is returned.
+    /// Begins an association and returns its A-ASSOCIATE-RQ, in which `calling` calls `called`.
     #[must_use]
     pub fn begin(calling: AeTitle, called: AeTitle) -> (Self, Vec<u8>) {
         let echo = Self {
@@ -97,23 +97,24 @@ impl Echo {
         (echo, request(calling, called))
     }
 
-    /// Whether it has shown that it is there: the C-ECHO was answered with success, or the association
-    /// rejected because it has as many as it may. What comes behind it changes that no more.
+    /// Whether the other side counts as up: it answered the C-ECHO with success, or rejected the association
+    /// because its number of associations is at the limit. Later bytes do not change this.
     #[must_use]
     pub fn is_there(&self) -> bool {
         self.is_there
     }
 
-    /// What the other side is to say next, by name.
+    /// The PDU that the other side must send next, by name.
     #[must_use]
     pub fn awaited(&self) -> &'static str {
         due(self.phase)
     }
 
-    /// Takes the next octets from the other side; none where something was sent since the last.
+    /// Reads the next bytes of the other side; an empty slice after sending.
     ///
     /// # Errors
-    /// Why there will be no good answer; `last_words` then has what the other side should be told.
+    ///
+    /// Why the probe failed; `last_words` then returns the PDU to send to the other side.
     pub fn take(&mut self, bytes: &[u8]) -> Result<Next, EchoError> {
         self.incoming.extend_from_slice(bytes);
         let incoming = mem::take(&mut self.incoming);
@@ -130,7 +131,7 @@ impl Echo {
         Ok(next)
     }
 
-    /// What ends the association where it is neither released nor broken off by the other side.
+    /// The PDU that ends the association, if neither side has released or aborted it.
     #[must_use]
     pub fn last_words(&mut self) -> Vec<u8> {
         let abort = Answer::Abort(Abort {
@@ -175,14 +176,13 @@ impl Echo {
                 self.phase = Phase::Over;
                 Ok(Some(Next::Close))
             }
-            // Nothing can follow what ended it, and nobody reads it.
+            // Nothing can follow the end of the association, and nobody reads it.
             (Phase::Over, _) => Ok(None),
             (phase, _) => Err(EchoError::OtherPdu(kind, due(phase))),
         }
     }
 
-    // Presentation data values: a length, a context, a control octet, a fragment (PS3.8 section
-    // 9.3.5).
+    // Presentation data values: a length, a context, a control byte, a fragment (PS3.8 section 9.3.5).
     fn data(&mut self, mut body: &[u8]) -> Result<Option<Next>, EchoError> {
         const WRONG: EchoError = EchoError::Malformed(RESPONSE);
         if body.is_empty() {
@@ -200,7 +200,7 @@ impl Echo {
             if control & LAST != 0 {
                 return self.answered().map(Some);
             }
-            // One that brings nothing could come without an end.
+            // Empty fragments could continue without end.
             if fragment.is_empty() {
                 return Err(WRONG);
             }
@@ -215,7 +215,7 @@ impl Echo {
     fn gather(&mut self, fragment: &[u8]) -> Result<(), EchoError> {
         let length = self.command.len().saturating_add(fragment.len());
         let length = u32::try_from(length).unwrap_or(u32::MAX);
-        // LIMIT: ECHO_PDU_BYTES_MAX, for the command of several PDUs as well.
+        // LIMIT: ECHO_PDU_BYTES_MAX, also for a command in several PDUs.
         if length > ECHO_PDU_BYTES_MAX {
             return Err(EchoError::TooLong(length));
         }
@@ -235,17 +235,17 @@ impl Echo {
     }
 }
 
-/// A PDU's type, its body, and what is behind it.
+/// The type of a PDU, its body, and the bytes after it.
 type Pdu<'b> = (u8, &'b [u8], &'b [u8]);
 
-// Splits the first PDU off, if it is there whole.
+// Returns the first PDU, if it is complete.
 fn first_pdu(bytes: &[u8]) -> Result<Option<Pdu<'_>>, EchoError> {
     let Some((header, behind)) = bytes.split_first_chunk::<HEADER>() else {
         return Ok(None);
     };
     let [kind, _, a, b, c, d] = *header;
     let length = u32::from_be_bytes([a, b, c, d]);
-    // LIMIT: ECHO_PDU_BYTES_MAX, told as the failure of this C-ECHO.
+    // LIMIT: ECHO_PDU_BYTES_MAX; reported as the failure of this C-ECHO.
     if length > ECHO_PDU_BYTES_MAX {
         return Err(EchoError::TooLong(length));
     }
@@ -254,8 +254,8 @@ fn first_pdu(bytes: &[u8]) -> Result<Option<Pdu<'_>>, EchoError> {
     Ok(parts.map(|(body, behind)| (kind, body, behind)))
 }
 
-// local-limit-exceeded: as many associations as it may have (PS3.8 table 9-21). temporary-congestion does
-// not count: a gateway between us says so where nothing answers behind it.
+// local-limit-exceeded: the number of associations is at the limit (PS3.8 table 9-21). temporary-congestion
+// does not count as up: a remote gateway sends it if its archive does not answer.
 fn is_busy(rejection: Rejection) -> bool {
     Answer::Reject(rejection) == Answer::local_limit_exceeded()
 }

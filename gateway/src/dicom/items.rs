@@ -1,16 +1,16 @@
 //! The items of an A-ASSOCIATE PDU: a type, a length, a value (PS3.8 section 9.3.2).
 
-/// Octets of an item's header: type, reserved, length.
+/// The bytes of an item's header: type, reserved, length.
 const HEADER: usize = 4;
 
-/// An item's length says more than there is, or what is there is too short for what it is.
+/// An item is longer than the bytes that are present, or shorter than its type needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Malformed;
 
-/// An item's type and value.
+/// The type and the value of an item.
 type Item<'a> = (u8, &'a [u8]);
 
-/// Items that lie behind each other.
+/// A sequence of items.
 pub(super) struct Items<'a>(&'a [u8]);
 
 impl<'a> Items<'a> {
@@ -27,7 +27,7 @@ impl<'a> Items<'a> {
     }
 }
 
-/// Gives each item's type and value; behind a malformed one comes nothing more.
+/// Returns the type and the value of each item; ends after a malformed item.
 impl<'a> Iterator for Items<'a> {
     type Item = Result<Item<'a>, Malformed>;
 

@@ -58,13 +58,13 @@ fn associate(kind: u8, calling: &str, called: &str, contexts: &[u8], user: &[u8]
     pdu(kind, &body)
 }
 
-/// A presentation data value. Control: 1 a command, 2 the last part.
+/// A presentation data value. Control bits: 1 a command, 2 the last fragment.
 pub(crate) fn pdv(context: u8, control: u8, fragment: &[u8]) -> Vec<u8> {
     let length = u32::try_from(fragment.len() + 2).expect("a short fragment");
     [&length.to_be_bytes()[..], &[context, control], fragment].concat()
 }
 
-/// An element of a command set: group 0000, implicit VR little endian.
+/// An element of a command set: group 0000, Implicit VR Little Endian.
 pub(crate) fn element(element: u16, value: &[u8]) -> Vec<u8> {
     let length = u32::try_from(value.len()).expect("a short value");
     let tag = [&[0, 0][..], &element.to_le_bytes()].concat();
@@ -83,7 +83,7 @@ pub(crate) fn command(field: u16, message: u16, has_data: bool, more: &[u8]) -> 
     .concat()
 }
 
-/// A response, or a C-CANCEL, which has no status in fact.
+/// A response, or a C-CANCEL (which has no status in practice).
 pub(crate) fn response(field: u16, message: u16, status: u16) -> Vec<u8> {
     [
         element(0x0100, &field.to_le_bytes()),
@@ -94,7 +94,7 @@ pub(crate) fn response(field: u16, message: u16, status: u16) -> Vec<u8> {
     .concat()
 }
 
-/// An A-ASSOCIATE-AC with these results of contexts.
+/// An A-ASSOCIATE-AC with these results for its contexts.
 pub(crate) fn accept(results: &[(u8, u8)]) -> Vec<u8> {
     let transfer_syntax = item(0x40, b"1.2.840.10008.1.2");
     let result = |(id, result): &(u8, u8)| {
@@ -105,7 +105,7 @@ pub(crate) fn accept(results: &[(u8, u8)]) -> Vec<u8> {
     associate(0x02, "CT_1", "PACS", &results, &user(&[]))
 }
 
-/// A message in PDUs of their own for command set and data set.
+/// A message with one PDU for the command set and one for the data set.
 pub(crate) fn message(context: u8, command: &[u8], data: Option<&[u8]>) -> Vec<u8> {
     let command = pdu(0x04, &pdv(context, 3, command));
     let data = data.map(|data| pdu(0x04, &pdv(context, 2, data)));

@@ -1,6 +1,6 @@
-//! What passes in a DICOM association (PS3.8), told from its bytes.
+//! Observes a DICOM association (PS3.8) as its bytes pass.
 //!
-//! Pure: no socket, no clock. Nothing here changes a byte or keeps one of a data set.
+//! Pure: no socket, no clock. This module changes no byte and keeps no byte of a data set.
 
 mod accept;
 mod answer;

@@ -1,4 +1,4 @@
-//! The request that opens an association, judged as its bytes come (PS3.8 section 9.3.2).
+//! The request that opens an association, checked while its bytes arrive (PS3.8 section 9.3.2).
 
 use thiserror::Error;
 
@@ -7,76 +7,77 @@ use super::user_information::UserInformation;
 use super::{AeTitle, Answer, PduType, SopClass};
 use crate::limits::{CONTEXTS_MAX, REQUEST_BYTES_MAX};
 
-/// Octets of a PDU's header: type, reserved, length.
+/// The bytes of a PDU's header: type, reserved, length.
 const HEADER: usize = 6;
-/// Octets between the header and the items: version, reserved, both titles, reserved.
+/// The bytes between the header and the items: version, reserved, both titles, reserved.
 pub(super) const FIXED: usize = 68;
 
-/// Items of an A-ASSOCIATE-RQ.
+/// Types of items in an A-ASSOCIATE-RQ.
 const CONTEXT: u8 = 0x20;
 const ABSTRACT_SYNTAX: u8 = 0x30;
 pub(super) const USER_INFORMATION: u8 = 0x50;
 
-/// An A-ASSOCIATE-RQ, as far as a gateway has use for it. It holds no user identity.
+/// The fields of an A-ASSOCIATE-RQ that the gateway uses. It holds no user identity.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AssociateRq {
-    /// Who is called.
+    /// The called AE title.
     pub called: AeTitle,
-    /// Who calls.
+    /// The calling AE title.
     pub calling: AeTitle,
-    /// The presentation contexts that are proposed, up to `CONTEXTS_MAX`.
+    /// The proposed presentation contexts, up to `CONTEXTS_MAX`.
     pub contexts: Vec<Proposed>,
-    /// What the caller says of itself.
+    /// The user information of the requestor.
     pub user: UserInformation,
 }
 
-/// A presentation context as it is proposed.
+/// A proposed presentation context.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Proposed {
     /// Its identifier.
     pub id: u8,
-    /// Its abstract syntax; `None` where that is no well-formed UID.
+    /// Its abstract syntax; `None` if that is not a well-formed UID.
     pub sop_class: Option<SopClass>,
 }
 
-/// Why bytes are no A-ASSOCIATE-RQ.
+/// Why bytes are not an A-ASSOCIATE-RQ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Error)]
 pub enum AssociateRqError {
-    /// A PDU that exists, but opens no association.
+    /// A PDU that exists but does not open an association.
     #[error("{0} where an A-ASSOCIATE-RQ was due")]
     OtherPdu(PduType),
     /// A PDU of a type that the standard does not have.
     #[error("a PDU of unknown type {0:#04x} where an A-ASSOCIATE-RQ was due")]
     UnknownPdu(u8),
-    /// Something else.
-    #[error("not DICOM: begins with the octet {0:#04x}")]
+    /// Not a PDU.
+    #[error("not DICOM: begins with the byte {0:#04x}")]
     NotDicom(u8),
-    /// Version 1 is not among those offered (PS3.8 table 9-11). Judged when the PDU is there whole.
+    /// Version 1 is not offered (PS3.8 table 9-11). Checked when the PDU is complete.
     #[error("A-ASSOCIATE-RQ does not offer version 1 of the protocol")]
     Version,
-    /// Nothing but padding in place of the called AE title. Judged when the PDU is there whole.
+    /// Only padding in place of the called AE title. Checked when the PDU is complete.
     #[error("A-ASSOCIATE-RQ without a called AE title")]
     CalledEmpty,
-    /// Nothing but padding in place of the calling AE title. Judged when the PDU is there whole.
+    /// Only padding in place of the calling AE title. Checked when the PDU is complete.
     #[error("A-ASSOCIATE-RQ without a calling AE title")]
     CallingEmpty,
     /// Lengths that contradict each other.
-    #[error("A-ASSOCIATE-RQ with lengths that cannot be")]
+    #[error("A-ASSOCIATE-RQ with impossible lengths")]
     Malformed,
-    /// More octets than any request needs.
-    #[error("A-ASSOCIATE-RQ of more than {REQUEST_BYTES_MAX} octets")]
+    /// More bytes than any request needs.
+    #[error("A-ASSOCIATE-RQ of more than {REQUEST_BYTES_MAX} bytes")]
     TooLong,
 }
 
 impl AssociateRq {
-    /// Reads the request at the beginning of `bytes`, and says how many octets it has.
+    /// Reads the request at the beginning of `bytes`, and returns its length in bytes.
     ///
-    /// `Ok(None)` where all so far could begin one. Calling it again with more costs little until the
-    /// request is whole. Judged as early as possible, but for what is answered by an A-ASSOCIATE-RJ:
-    /// that is due when the request was read whole.
+    /// `Ok(None)` if `bytes` could be the beginning of a request. Another call with more bytes costs little
+    /// until the request is complete. Errors are returned as early as possible; only errors that are answered
+    /// with an A-ASSOCIATE-RJ are returned when the request is complete.
     ///
     /// # Errors
-    /// At the first octet with which it can no longer become one.
+    ///
+    /// At the first byte that cannot be part of a request.
     pub fn read(bytes: &[u8]) -> Result<Option<(Self, usize)>, AssociateRqError> {
         let Some(length) = length(bytes)? else {
             return Ok(None);
@@ -87,7 +88,7 @@ impl AssociateRq {
         Ok(Some((Self::read_body(body)?, length)))
     }
 
-    /// Reads what stands behind the header of a whole PDU.
+    /// Reads the body of a complete PDU.
     pub(super) fn read_body(body: &[u8]) -> Result<Self, AssociateRqError> {
         let (fixed, items) = body
             .split_first_chunk::<FIXED>()
@@ -123,14 +124,14 @@ impl AssociateRq {
     }
 }
 
-// Octets of the whole PDU, once its header is there.
+// The length of the whole PDU, if its header is complete.
 fn length(bytes: &[u8]) -> Result<Option<usize>, AssociateRqError> {
     match bytes.first() {
         None => {}
         Some(&kind) if kind == PduType::AssociateRq.byte() => {}
         Some(&kind) => return Err(other(kind)),
     }
-    // What is not there yet could still be 0: the length is this at least.
+    // Missing bytes of the length could still be 0, so this is its minimum.
     let mut field = [0; 4];
     let there = bytes.get(2..bytes.len().min(HEADER)).unwrap_or(&[]);
     for (octet, there) in field.iter_mut().zip(there) {
@@ -150,7 +151,7 @@ fn length(bytes: &[u8]) -> Result<Option<usize>, AssociateRqError> {
     Ok(Some(HEADER + length))
 }
 
-// PDU types are below 10H, where the types of items begin; 0BH is how MLLP begins.
+// PDU types are below 10H, where the types of items begin; MLLP begins with 0BH.
 fn other(kind: u8) -> AssociateRqError {
     match (PduType::of(kind), kind) {
         (Some(known), _) => AssociateRqError::OtherPdu(known),
@@ -159,7 +160,7 @@ fn other(kind: u8) -> AssociateRqError {
     }
 }
 
-// The fields that an A-ASSOCIATE-RQ has before its items.
+// The fields of an A-ASSOCIATE-RQ before its items.
 struct Fixed {
     offers_version_1: bool,
     called: Option<AeTitle>,
@@ -201,8 +202,8 @@ impl From<Malformed> for AssociateRqError {
 }
 
 impl AssociateRqError {
-    /// What is answered; `None` where the connection is closed without a word, since whoever speaks
-    /// another protocol would not understand one.
+    /// The reply to send. `None` if the connection is closed without a reply, because a client with another
+    /// protocol would not understand it.
     #[must_use]
     pub fn answer(&self) -> Option<Answer> {
         match self {
@@ -229,7 +230,7 @@ mod tests {
     }
 
     fn whole(bytes: &[u8]) -> AssociateRq {
-        let (request, length) = read(bytes).expect("a request").expect("a whole one");
+        let (request, length) = read(bytes).expect("a request").expect("it is complete");
         assert_eq!(length, bytes.len());
         request
     }
@@ -260,7 +261,7 @@ mod tests {
             request.user.implementation.map(|name| name.to_string()),
             Some("MADE_1".to_owned())
         );
-        // What comes behind it is not looked at.
+        // The bytes after the request are not read.
         let more = [&octets[..], &[0xff; 9]].concat();
         assert_eq!(read(&more), Ok(Some((request, octets.len()))));
     }
@@ -295,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn a_length_beyond_the_bound_is_refused_by_its_first_octet() {
+    fn a_length_beyond_the_bound_is_refused_by_its_first_byte() {
         assert_eq!(read(&[1, 0, 1]), Err(AssociateRqError::TooLong));
         assert_eq!(read(&[1, 0xff, 0, 0x10]), Err(AssociateRqError::TooLong));
         assert_eq!(
@@ -310,10 +311,10 @@ mod tests {
     }
 
     #[test]
-    fn lengths_that_cannot_be_are_malformed() {
+    fn impossible_lengths_are_malformed() {
         assert_eq!(read(&[1, 0, 0, 0, 0, 67]), Err(AssociateRqError::Malformed));
         let good = made::request("CT_1", "PACS", &[(1, CT)]);
-        // The application context, the context and its abstract syntax, each one octet too long.
+        // The application context, the context and its abstract syntax, each one byte too long.
         for at in [77, 102, 110] {
             let mut octets = good.clone();
             octets[at] = octets[at].wrapping_add(200);
@@ -381,7 +382,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_uid_is_not_kept_as_one() {
+    fn text_that_is_not_a_uid_is_not_kept_as_one() {
         let request = whole(&made::request("CT_1", "PACS", &[(1, "DOE^JANE")]));
         assert_eq!(request.contexts[0].sop_class, None);
         assert!(!format!("{request:?}").contains("DOE"));

@@ -2,17 +2,17 @@
 
 use std::fmt;
 
-/// One of the two ends. Once the association is accepted, either may send requests to the other.
+/// One of the two ends. After acceptance, either end may send requests to the other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Role {
-    /// Who asked for the association.
+    /// The end that requested the association.
     Requestor,
-    /// Who was asked.
+    /// The end that received the request.
     Acceptor,
 }
 
 impl Role {
-    /// The opposite one.
+    /// The other end.
     #[must_use]
     pub const fn other(self) -> Self {
         match self {
@@ -31,7 +31,7 @@ impl fmt::Display for Role {
     }
 }
 
-/// One for each end.
+/// One value for each end.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Both<T> {
     pub(super) requestor: T,

@@ -1,4 +1,4 @@
-//! What a route allows in its associations: who calls whom, and by which commands.
+//! The rules of a route for its associations: AE titles and commands.
 
 use std::fmt;
 
@@ -6,47 +6,47 @@ use super::{AeTitle, Answer, AssociateRq, Command};
 
 /// The rules of a route. By default everything is allowed.
 ///
-/// Judging does not ask whether the rules are enforced: who acts on a refusal does.
+/// The checks do not depend on `enforce`; the caller that acts on a refusal does.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rules {
-    /// Titles that may be called (`called_ae`); any where `None`.
+    /// Called titles that are allowed (`called_ae`); `None` allows every title.
     pub called: Option<Vec<AeTitle>>,
-    /// Titles that may call (`calling_ae`); any where `None`.
+    /// Calling titles that are allowed (`calling_ae`); `None` allows every title.
     pub calling: Option<Vec<AeTitle>>,
-    /// Titles that only their own site may call with (`ae_bind`).
+    /// Calling titles that are restricted to their own site (`ae_bind`).
     pub bound: Vec<Binding>,
-    /// Whether the called title chooses the targets (`[[route.ae]]`).
+    /// Whether the called title selects the targets (`[[route.ae]]`).
     pub by_title: bool,
-    /// Commands that either side may send (`commands`); any where `None`.
+    /// Commands that either side may send (`commands`); `None` allows every command.
     pub commands: Option<Vec<Command>>,
-    /// Whether what is not allowed is refused, or only told of (`rules = "report"`).
+    /// Whether violations are refused, or only reported (`rules = "report"`).
     pub enforce: bool,
 }
 
-/// A calling AE title that is tied to the TLS identities of the site that it belongs to.
+/// A calling AE title that is restricted to the TLS identities of its site.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Binding {
     /// The title.
     pub title: AeTitle,
-    /// Who may use it, as the route's peers are written: `dns:gw.a.example`.
+    /// The identities that may use the title, as in the route's peers: `dns:gw.a.example`.
     pub identities: Vec<String>,
 }
 
-/// Why the rules of a route do not allow an association.
+/// Why the rules of a route refuse an association.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Refusal {
     /// The called AE title is not listed.
     Called(AeTitle),
     /// The calling AE title is not listed.
     Calling(AeTitle),
-    /// The calling AE title holds what no title may, on a route that ties titles to sites: the receiver
-    /// might read a title in it that is tied.
+    /// The calling AE title has illegal characters, on a route that restricts titles: the receiver might read
+    /// it as a restricted title.
     Odd(AeTitle),
-    /// The calling AE title belongs to another site.
+    /// The calling AE title is restricted to another site.
     Bound {
         /// The title.
         title: AeTitle,
-        /// Who used it; `None` where it came without TLS.
+        /// The identity of the peer that used the title; `None` if the request came without TLS.
         identity: Option<String>,
     },
 }
@@ -65,11 +65,12 @@ impl Default for Rules {
 }
 
 impl Rules {
-    /// Judges a request that came from a TLS peer which has proved these identities, that by which it was accepted
-    /// first; from the plain side where there is none.
+    /// Checks a request of a TLS peer that has proved these identities; the first is the identity by which it
+    /// was accepted. Empty for a request from the plain side.
     ///
     /// # Errors
-    /// The first rule that does not allow it.
+    ///
+    /// The first rule that refuses the request.
     pub fn judge(&self, request: &AssociateRq, identities: &[String]) -> Result<(), Refusal> {
         if !is_listed(self.called.as_deref(), &request.called) {
             return Err(Refusal::Called(request.called));
@@ -80,22 +81,23 @@ impl Rules {
         self.judge_binding(request.calling, identities)
     }
 
-    /// Whether there is a rule about what passes, enforced or not: a list of commands, or anything that
-    /// an A-ASSOCIATE-RQ is judged or routed by.
+    /// Whether there is a rule about the traffic, enforced or not: a list of commands, or a rule for which an
+    /// A-ASSOCIATE-RQ is checked or routed.
     #[must_use]
     pub fn are_any(&self) -> bool {
         let lists = self.called.is_some() || self.calling.is_some() || self.commands.is_some();
         lists || !self.bound.is_empty() || self.by_title
     }
 
-    /// Whether everything that passes must be followed, because what the observer does not see could
-    /// evade a rule: a forbidden command, or a second A-ASSOCIATE-RQ, whose titles nobody judges.
+    /// Whether the observer must follow all traffic, because bytes that it does not read could evade a rule:
+    /// a forbidden command, or a second A-ASSOCIATE-RQ whose titles are not checked.
     #[must_use]
     pub fn must_follow(&self) -> bool {
         self.enforce && self.are_any()
     }
 
-    // Only what is certain to be another title is free: receivers differ in what they make of others.
+    // Only a title that is certainly different is unrestricted, because receivers interpret odd titles in
+    // different ways.
     fn judge_binding(&self, title: AeTitle, identities: &[String]) -> Result<(), Refusal> {
         if title.is_odd() && !self.bound.is_empty() {
             return Err(Refusal::Odd(title));
@@ -116,8 +118,8 @@ impl Rules {
         })
     }
 
-    /// Whether a request with this command may pass. Its responses may wherever it did, and so may the
-    /// C-CANCEL that ends it.
+    /// Whether a request with this command may pass. Its responses may then pass as well, and the C-CANCEL
+    /// that ends it.
     #[must_use]
     pub fn allows(&self, command: Command) -> bool {
         is_listed(self.commands.as_deref(), &command)
@@ -129,7 +131,7 @@ fn is_listed<T: PartialEq>(list: Option<&[T]>, one: &T) -> bool {
 }
 
 impl Refusal {
-    /// What the application that asked is told.
+    /// The reply to the application that sent the request.
     #[must_use]
     pub fn answer(&self) -> Answer {
         match self {
@@ -151,7 +153,7 @@ impl fmt::Display for Refusal {
                 write!(f, "calling AE title \"{title}\" is not in calling_ae")
             }
             Self::Odd(title) => {
-                write!(f, "calling AE title \"{title}\" holds what no title may")
+                write!(f, "calling AE title \"{title}\" has illegal characters")
             }
             Self::Bound { title, identity } => {
                 write!(f, "calling AE title \"{title}\" came from ")?;
@@ -225,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_list_allows_nobody() {
+    fn an_empty_list_allows_no_title() {
         let rules = Rules {
             calling: Some(Vec::new()),
             commands: Some(Vec::new()),
@@ -236,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bound_title_is_of_use_to_its_own_sites_alone() {
+    fn a_bound_title_is_accepted_only_from_its_own_sites() {
         let binding = |who: &str| Binding {
             title: title("CT_1"),
             identities: vec![who.to_owned()],
@@ -259,15 +261,15 @@ mod tests {
         );
         rules.bound.push(binding("dns:gw.b.example"));
         assert_eq!(told(&rules, &ct, B), "");
-        // Any identity that the peer has proved will do.
+        // Any identity that the peer has proved is sufficient.
         let both = ["dns:other.example", "dns:gw.a.example"].map(ToOwned::to_owned);
         assert_eq!(rules.judge(&ct, &both), Ok(()));
-        // A title that nobody has bound is everybody's.
+        // Every peer may use a title that is not restricted.
         assert_eq!(told(&rules, &request("MR_1", "PACS"), B), "");
     }
 
     #[test]
-    fn what_a_receiver_might_take_for_a_bound_title_is_bound() {
+    fn titles_that_a_receiver_might_read_as_a_bound_title_are_bound() {
         let rules = Rules {
             bound: vec![Binding {
                 title: title("CT_1"),
@@ -282,7 +284,7 @@ mod tests {
         for identity in [A, B] {
             assert_eq!(
                 told(&rules, &odd, identity),
-                "calling AE title \"CT_1\\x00X\" holds what no title may"
+                "calling AE title \"CT_1\\x00X\" has illegal characters"
             );
         }
         assert_eq!(told(&Rules::default(), &odd, B), "");

@@ -1,11 +1,11 @@
-//! What an association is about: SOP classes by their name.
+//! SOP classes with their names.
 
 use std::fmt;
 use std::sync::LazyLock;
 
-/// The SOP classes of PS3.6 table A-1, retired ones included: a line with UID and name for each, in the order
-/// of their UIDs as text. A test of `wardgate-demo` compares it with the `dicom-dictionary-std` crate, which
-/// would bring seventy times as much text and a calendar into the gateway.
+/// The SOP classes of PS3.6 table A-1, including retired ones: a line with UID and name for each, sorted by
+/// UID as text. A test of `wardgate-demo` compares the list with the `dicom-dictionary-std` crate, which
+/// would add seventy times as much text and a calendar to the gateway.
 const TABLE: &str = include_str!("sop_classes.txt");
 
 static KNOWN: LazyLock<Vec<Known>> = LazyLock::new(|| {
@@ -13,7 +13,7 @@ static KNOWN: LazyLock<Vec<Known>> = LazyLock::new(|| {
     rows.map(|(uid, name)| Known { uid, name }).collect()
 });
 
-/// An SOP class that the standard names.
+/// An SOP class of the standard.
 #[derive(Clone, Copy)]
 struct Known {
     uid: &'static str,
@@ -25,12 +25,12 @@ fn known(uid: &str) -> Option<Known> {
     found.ok().and_then(|at| KNOWN.get(at)).copied()
 }
 
-/// Characters of a UID, at most (PS3.5 section 9.1).
+/// The maximum characters of a UID (PS3.5 section 9.1).
 const UID_CHARS_MAX: usize = 64;
 
-/// An SOP class: one that the standard names, or the well-formed UID of another.
+/// An SOP class: one of the standard, or another well-formed UID.
 ///
-/// Nothing else fits into it, so text that stands in its place by mistake goes no further.
+/// The type cannot hold anything else, so text that is in its place by mistake is not kept.
 #[derive(Clone)]
 pub struct SopClass(Kind);
 
@@ -41,9 +41,9 @@ enum Kind {
 }
 
 impl SopClass {
-    /// Reads a UID as it stands in an item or element; `None` where it is not well-formed.
+    /// Reads a UID from an item or element; `None` if it is not well-formed.
     ///
-    /// One NUL of padding is legal in an element (PS3.5 section 9.1); in the field there are more, and
+    /// One NUL of padding is legal in an element (PS3.5 section 9.1). Applications in use send more, and
     /// spaces.
     #[must_use]
     pub fn from_field(field: &[u8]) -> Option<Self> {
@@ -67,7 +67,7 @@ impl SopClass {
         }
     }
 
-    /// Its name in PS3.6 table A-1; `None` where it is not listed there, as a vendor's own.
+    /// Its name in PS3.6 table A-1; `None` if it is not listed there, for example for a vendor's class.
     #[must_use]
     pub fn name(&self) -> Option<&'static str> {
         match &self.0 {
@@ -85,7 +85,7 @@ impl PartialEq for SopClass {
 
 impl Eq for SopClass {}
 
-/// The name, or where it has none the UID.
+/// The name, or the UID of a class without a name.
 impl fmt::Display for SopClass {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name().unwrap_or(self.uid()))
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_uid_is_not_kept() {
+    fn text_that_is_not_a_uid_is_not_kept() {
         assert_eq!(shown(b"DOE^JANE"), None);
         assert_eq!(shown(b"1.2.3 4"), None);
         assert_eq!(shown(b"1.2\xff"), None);

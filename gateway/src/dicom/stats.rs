@@ -1,4 +1,4 @@
-//! Counts what is asked, answered and stored in an association.
+//! Counts the requests, responses and stored objects of an association.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use super::{AeTitle, Asked, Command, Counts, Role, SopClass};
 use crate::limits::{DESTINATIONS_MAX, FAILURES_MAX, OUTSTANDING_MAX, SOP_CLASSES_MAX};
 use crate::measure::Latencies;
 
-/// The counts of one association. Either side may ask the other.
+/// The counts of one association. Either side may send requests to the other.
 #[derive(Debug, Default)]
 pub(super) struct AssociationStats {
     commands: Vec<CommandCount>,
@@ -21,20 +21,20 @@ pub(super) struct AssociationStats {
     other_failures: u64,
     classes: Vec<ClassCount>,
     destinations: Vec<AeTitle>,
-    // Requests that were not answered finally, by who asked, the oldest first.
+    // Requests without a final response, by the requesting side, the oldest first.
     outstanding: Both<Vec<Outstanding>>,
-    // The C-STORE request whose data set is on its way, by who sends it.
+    // The C-STORE request whose data set is in transit, by sending side.
     sending: Both<Option<u16>>,
-    // C-STORE requests among those outstanding.
+    // The number of C-STORE requests among the outstanding requests.
     stores: usize,
     storing_since: Option<Instant>,
     storing: Duration,
     latencies: Latencies,
-    // Those of the route, which are told of each at once.
+    // The counts of the route; each event is added at once.
     counts: Option<Arc<Counts>>,
 }
 
-/// Who sent something, and when it was observed.
+/// Which side sent a message, and when it was observed.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Observation {
     pub(super) by: Role,
@@ -45,15 +45,15 @@ pub(super) struct Observation {
 struct Outstanding {
     message: u16,
     command: Command,
-    // The index of its SOP class, where it stores an object.
+    // The index of its SOP class, if it stores an object.
     class: Option<usize>,
     octets: u64,
-    // When it was there whole, with its data set.
+    // When the request was complete, with its data set.
     sent: Option<Instant>,
 }
 
 impl AssociationStats {
-    /// Counts nothing yet; `counts` are those of the route.
+    /// Empty counts; `counts` are those of the route.
     pub(super) fn new(counts: Option<Arc<Counts>>) -> Self {
         Self {
             counts,
@@ -96,7 +96,7 @@ impl AssociationStats {
         }
     }
 
-    /// Notes that a data set has passed whole.
+    /// Adds a data set that has passed completely.
     pub(super) fn data_set(&mut self, seen: Observation, octets: u64) {
         if let Some(message) = self.sending.of_mut(seen.by).take() {
             self.sent(seen, message, octets);
@@ -111,7 +111,7 @@ impl AssociationStats {
         }
     }
 
-    /// Counts a response, to a request of the other side.
+    /// Counts a response to a request of the other side.
     pub(super) fn response(
         &mut self,
         seen: Observation,
@@ -170,7 +170,7 @@ impl AssociationStats {
         self.cancels += 1;
     }
 
-    /// Where C-MOVE requests wanted objects sent so far.
+    /// The destinations of C-MOVE requests so far.
     pub(super) fn destinations(&self) -> &[AeTitle] {
         &self.destinations
     }
@@ -180,7 +180,7 @@ impl AssociationStats {
         if let Some(count) = self.commands.iter_mut().find(is_it) {
             return how(count);
         }
-        // There are as many as there are commands, twice.
+        // There are at most two entries for each command.
         let mut count = CommandCount::new(command, by);
         how(&mut count);
         self.commands.push(count);
@@ -200,7 +200,7 @@ impl AssociationStats {
         }
     }
 
-    // Counts a C-STORE request under its class, and gives the index of that.
+    // Counts a C-STORE request under its class, and returns the index of the class.
     fn class(&mut self, class: Option<SopClass>) -> usize {
         let at = self.classes.iter().position(|count| count.class == class);
         let at = at.unwrap_or_else(|| self.new_class(class));
@@ -250,7 +250,7 @@ impl AssociationStats {
         }
     }
 
-    /// Objects that were stored until now, and the bytes of their data sets.
+    /// The number of objects that were stored so far, and the bytes of their data sets.
     pub(super) fn stored(&self) -> (u64, u64) {
         let classes = self.classes.iter();
         classes.fold((0, 0), |(objects, bytes): (u64, u64), class| {
@@ -259,7 +259,7 @@ impl AssociationStats {
         })
     }
 
-    /// Puts the counts into a record.
+    /// Writes the counts into a summary.
     pub(super) fn finish(self, record: &mut AssociationSummary) {
         record.commands = self.commands;
         record.unknown_commands = self.unknown_commands;

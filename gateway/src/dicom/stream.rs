@@ -1,7 +1,7 @@
-//! One direction of an association: follows PDUs and what is in them (PS3.8 sections 9.3 and annex E).
+//! Reads one direction of an association: PDUs and their content (PS3.8 sections 9.3 and annex E).
 //!
-//! It looks at 6 octets of each PDU and 6 of each presentation data value. Data sets are counted and
-//! skipped: a slice that holds nothing else costs the same whatever its length.
+//! The reader reads 6 bytes of each PDU and 6 of each presentation data value. It counts and skips data sets:
+//! a slice that holds only a data set costs the same at any length.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -12,34 +12,34 @@ use super::verdict::Violation;
 use crate::limits::{COMMAND_BYTES_MAX, REQUEST_BYTES_MAX};
 use crate::stream_kind::StreamKind;
 
-/// Octets of a PDU's header, and of a presentation data value's with context and control.
+/// The bytes of a PDU's header; also of the header of a presentation data value, with context and control.
 const HEADER: usize = 6;
-/// Octets of a presentation data value that its own length does not count.
+/// The bytes of a presentation data value that its own length does not include.
 const PDV_LENGTH: u32 = 4;
-/// Octets of it that its length does count beside the fragment: context and control.
+/// The bytes that its length includes besides the fragment: context and control.
 const PDV_CONTROL: u32 = 2;
 
-/// Bits of the control octet (PS3.8 section E.2); the others are not tested.
+/// Bits of the control byte (PS3.8 section E.2); the other bits are ignored.
 const IS_COMMAND: u8 = 1;
 const IS_LAST: u8 = 2;
 
-/// What has passed whole.
+/// A complete element of the stream.
 #[cfg_attr(test, derive(Debug, PartialEq, Eq))]
 pub(super) enum Event<'a> {
     /// A PDU of any type but P-PduType::Data-TF, without its header.
     Pdu(PduType, Cow<'a, [u8]>),
     /// A command set.
     Command(Cow<'a, [u8]>),
-    /// A data set of so many octets.
+    /// A data set of this number of bytes.
     DataSet(u64),
 }
 
-/// Types of PDUs, as a set.
+/// A set of PDU types.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Types(u8);
 
 impl Types {
-    /// Those that the standard has.
+    /// The types of the standard.
     pub(super) const ALL: Self = Self::of(&PduType::ALL);
 
     pub(super) const fn of(types: &[PduType]) -> Self {
@@ -64,7 +64,7 @@ impl Types {
     }
 }
 
-/// Reads one direction at any split.
+/// Reads one direction, in slices of any size.
 pub(super) struct Stream {
     state: State,
     // Whether a PDU has begun.
@@ -72,24 +72,24 @@ pub(super) struct Stream {
     /// The PDUs that may begin now.
     pub(super) legal: Types,
     head: Head,
-    // Octets of the PDU behind the presentation data value at hand.
+    // The bytes of the PDU after the current presentation data value.
     pdu_left: u32,
-    // Octets of the fragment, or of the PDU that is gathered.
+    // The bytes left of the fragment, or of the PDU that is collected.
     left: u32,
-    // The context of the command set that is gathered.
+    // The context of the command set that is collected.
     context: u8,
-    // Octets of the data set at hand.
+    // The bytes of the current data set.
     octets: u64,
     gathered: Vec<u8>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
-    // A PDU's header comes next, or its rest.
+    // A PDU's header, or the rest of it.
     Pdu,
     // The header of a presentation data value.
     Pdv,
-    // A PDU that is gathered.
+    // A PDU that is collected.
     Whole(PduType),
     // A fragment of a command set; whether it is the last.
     Command(bool),
@@ -98,7 +98,7 @@ enum State {
 }
 
 impl Stream {
-    /// A direction in which `legal` may begin.
+    /// A direction in which the PDUs of `legal` may begin.
     pub(super) fn new(legal: Types) -> Self {
         Self {
             state: State::Pdu,
@@ -113,12 +113,12 @@ impl Stream {
         }
     }
 
-    /// Whether every PDU that began has passed whole.
+    /// Whether every PDU that began is complete.
     pub(super) fn is_between_pdus(&self) -> bool {
         self.state == State::Pdu && self.head.count == 0
     }
 
-    /// Reads on, up to the next event or the end of `bytes`.
+    /// Reads to the next event or to the end of `bytes`.
     pub(super) fn next<'a>(
         &mut self,
         bytes: &mut &'a [u8],
@@ -183,10 +183,10 @@ impl Stream {
         }
         if kind == PduType::Data {
             self.pdu_left = length;
-            // It holds at least one value (PS3.8 section 9.3.5).
+            // A PDU has at least one value (PS3.8 section 9.3.5).
             return self.begin_values().map_err(|_| Violation::PduLength(kind));
         }
-        // The rest of a command does not come behind this.
+        // The rest of a command cannot come after this PDU.
         self.gathered.clear();
         let is_legal = match kind {
             PduType::AssociateRq | PduType::AssociateAc => {
@@ -241,13 +241,13 @@ impl Stream {
             return Err(Violation::CommandTooLong);
         }
         self.context = context;
-        // A data set that was not finished ends where the next command begins.
+        // An unfinished data set ends where the next command begins.
         self.octets = 0;
         self.state = State::Command(is_last);
         Ok(())
     }
 
-    // Whether a part of a command set has passed, and it was not the last.
+    // Whether part of a command set has passed, but not its last fragment.
     fn is_within_command(&self) -> bool {
         !self.gathered.is_empty()
     }
@@ -260,14 +260,14 @@ impl Stream {
         Ok(())
     }
 
-    // Goes over as much of the fragment as is there.
+    // Skips the bytes of the fragment that are present.
     fn skip(&mut self, bytes: &mut &[u8]) {
         let skipped = self.left.min(clamp(bytes.len()));
         *bytes = bytes.get(wide(skipped)..).unwrap_or(&[]);
         self.left -= skipped;
     }
 
-    // Keeps as much as is there. Memory grows with what came, not with what was announced.
+    // Collects the bytes that are present. Memory grows with received bytes, not with announced ones.
     fn gather(&mut self, bytes: &mut &[u8]) {
         let before = *bytes;
         self.skip(bytes);
@@ -276,7 +276,7 @@ impl Stream {
             .extend_from_slice(before.get(..taken).unwrap_or(&[]));
     }
 
-    // What is gathered and its rest; straight from `bytes` where they hold all of it.
+    // The collected bytes and their rest; directly from `bytes` if they hold all.
     fn whole<'a>(&mut self, bytes: &mut &'a [u8]) -> Option<Cow<'a, [u8]>> {
         if self.gathered.is_empty() && bytes.len() >= wide(self.left) {
             let (whole, rest) = bytes.split_at_checked(wide(self.left))?;
@@ -289,7 +289,7 @@ impl Stream {
     }
 }
 
-/// Without what is gathered: it may hold a user identity.
+/// Without the collected bytes, which may hold a user identity.
 impl fmt::Debug for Stream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut stream = f.debug_struct("Stream");
@@ -306,7 +306,7 @@ fn wide(length: u32) -> usize {
     usize::try_from(length).unwrap_or(usize::MAX)
 }
 
-/// A header, as far as it has come.
+/// A header that may be incomplete.
 #[derive(Default)]
 struct Head {
     octets: [u8; HEADER],
@@ -362,7 +362,7 @@ mod tests {
         }
     }
 
-    // The same at every length of pieces.
+    // The events must be the same at every length of pieces.
     fn at_any_split(octets: &[u8]) -> (Vec<String>, Result<bool, Violation>) {
         let whole = events(octets, octets.len().max(1));
         for piece in 1..octets.len() {
@@ -376,8 +376,8 @@ mod tests {
     }
 
     #[test]
-    fn values_are_told_however_they_lie_in_pdus() {
-        // Two fragments of a command in two PDUs, then three of its data in two PDUs.
+    fn values_are_read_at_any_position_in_pdus() {
+        // Two fragments of a command in two PDUs, then three fragments of its data in two PDUs.
         let octets = [
             made::pdu(PduType::Data.byte(), &made::pdv(1, 1, &[1, 2, 3])),
             made::pdu(
@@ -425,7 +425,7 @@ mod tests {
     }
 
     #[test]
-    fn announced_octets_are_not_reserved() {
+    fn announced_bytes_are_not_reserved() {
         let mut stream = Stream::new(Types::ALL);
         let header = [1, 0, 0, 0x0f, 0xff, 0xfa, 9, 9];
         assert_eq!(stream.next(&mut &header[..]), Ok(None));
@@ -433,7 +433,7 @@ mod tests {
     }
 
     #[test]
-    fn lengths_that_cannot_be_are_violations() {
+    fn impossible_lengths_are_violations() {
         for (kind, length) in [
             (1, 67),
             (2, 67),

@@ -1,7 +1,7 @@
-//! What is told of an association when it has ended.
+//! The summary of an association when it has ended.
 //!
-//! Numbers, AE titles, SOP classes and words of this program: no type here has room for anything that
-//! stood in a data set, nor for the text of a command.
+//! It holds numbers, AE titles, SOP classes and keywords of this program. No type here can hold a part of a
+//! data set or the text of a command.
 
 use std::fmt;
 use std::time::Duration;
@@ -13,56 +13,56 @@ use super::{
 };
 use crate::measure::Latencies;
 
-/// One association, from its first octet to its end.
+/// One association, from its first byte to its end.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AssociationSummary {
-    /// Who called; `None` where no request has passed.
+    /// The calling AE title; `None` if no request has passed.
     pub calling: Option<AeTitle>,
-    /// Who was called.
+    /// The called AE title.
     pub called: Option<AeTitle>,
-    /// What the requestor said of itself.
+    /// The user information of the requestor.
     pub requestor: UserInformation,
-    /// What the acceptor said of itself, if it accepted.
+    /// The user information of the acceptor, if it accepted.
     pub acceptor: Option<UserInformation>,
-    /// The presentation contexts, as proposed and answered.
+    /// The presentation contexts with their results.
     pub contexts: Vec<Context>,
-    /// The commands, by who asked.
+    /// The commands, by requesting side.
     pub commands: Vec<CommandCount>,
-    /// Requests with a command that the standard does not have.
+    /// Requests with a command that is not in the standard.
     pub unknown_commands: u64,
     /// C-CANCEL requests.
     pub cancels: u64,
-    /// Responses to requests that were not, or not any more, waiting for one.
+    /// Responses to requests that did not wait for one, or no longer did.
     pub unmatched: u64,
     /// Failures, by command and code.
     pub failures: Vec<Failure>,
     /// Failures beyond `FAILURES_MAX` codes.
     pub other_failures: u64,
-    /// What was stored, by SOP class; an entry without one counts the others.
+    /// Stored objects by SOP class; an entry without a class counts all others.
     pub classes: Vec<ClassCount>,
-    /// How long C-STORE requests were under way, from the first octet to the answer: what overlaps
-    /// counts once, and pauses do not count.
+    /// How long C-STORE requests were in progress, from the first byte to the response. Overlapping times
+    /// count once, and pauses do not count.
     pub storing: Duration,
-    /// How long the answers to C-STORE requests took, from the last octet of the data set.
+    /// Times from the last byte of the data set of a C-STORE request to its response.
     pub latencies: Latencies,
-    /// Where C-MOVE requests wanted objects sent.
+    /// The destinations of C-MOVE requests.
     pub destinations: Vec<AeTitle>,
-    /// Commands that the rules do not list, and that were asked for all the same.
+    /// Commands that were requested although the rules do not list them.
     pub not_allowed: Vec<Command>,
-    /// Requests with unknown commands, where the rules list commands: they list none of these.
+    /// Requests with unknown commands, if the rules list commands: the list contains none of these.
     pub unknown_not_allowed: u64,
     /// From the beginning to the end.
     pub duration: Duration,
-    /// Who ended it, and how.
+    /// How the association ended, and by which side.
     pub ending: Ending,
-    /// Who sent what could not be followed: all numbers are of what passed before.
+    /// The side and the violation at which the observer stopped reading: all numbers are from before.
     pub not_followed: Option<(Role, Violation)>,
-    /// Whether the association would have ended there if the rules were enforced.
+    /// Whether the association would have ended at a violation if the rules were enforced.
     pub would_end: bool,
 }
 
 impl AssociationSummary {
-    /// The record of an association in which nothing passed.
+    /// The summary of an association without any bytes.
     #[must_use]
     pub fn new(ending: Ending, duration: Duration) -> Self {
         Self {
@@ -90,7 +90,7 @@ impl AssociationSummary {
         }
     }
 
-    /// The commands that were asked for, each once.
+    /// The requested commands, each once.
     pub fn asked_for(&self) -> impl Iterator<Item = Command> {
         let is_asked = |command: &Command| {
             let mut commands = self.commands.iter();
@@ -99,23 +99,23 @@ impl AssociationSummary {
         Command::ALL.into_iter().filter(is_asked)
     }
 
-    /// Objects that were stored.
+    /// The number of stored objects.
     #[must_use]
     pub fn objects(&self) -> u64 {
         self.classes.iter().map(|class| class.objects).sum()
     }
 
-    /// Octets of their data sets.
+    /// The bytes of their data sets.
     #[must_use]
     pub fn octets(&self) -> u64 {
         self.classes.iter().map(|class| class.octets).sum()
     }
 
-    /// Octets a second while objects were being stored; `None` where none was.
+    /// The bytes per second while objects were stored; `None` if no object was stored.
     #[must_use]
     #[expect(
         clippy::cast_precision_loss,
-        reason = "a rate has three digits of worth"
+        reason = "a rate has three significant digits"
     )]
     pub fn rate(&self) -> Option<f64> {
         let seconds = self.storing.as_secs_f64();
@@ -123,21 +123,21 @@ impl AssociationSummary {
         (octets > 0 && seconds > 0.0).then(|| octets as f64 / seconds)
     }
 
-    /// Whether it is of no worth to anyone: an association that was never asked for.
+    /// Whether the summary is of no use: no association was ever requested.
     #[must_use]
     pub fn is_void(&self) -> bool {
         self.calling.is_none() && !matches!(self.ending, Ending::Policy(_))
     }
 
-    /// Presentation contexts that were accepted.
+    /// The number of accepted presentation contexts.
     #[must_use]
     pub fn accepted(&self) -> usize {
         let accepted = |context: &&Context| context.result == ContextResult::Accepted;
         self.contexts.iter().filter(accepted).count()
     }
 
-    /// Presentation contexts that were rejected, each for itself. Where the association as a whole was,
-    /// and where no answer came, none was.
+    /// The number of presentation contexts that were rejected one by one. Zero if the whole association was
+    /// rejected, or if no reply came.
     #[must_use]
     pub fn rejected(&self) -> usize {
         let is_none =
@@ -152,115 +152,115 @@ impl AssociationSummary {
 pub struct Context {
     /// Its identifier.
     pub id: u8,
-    /// What became of it.
+    /// Its result.
     pub result: ContextResult,
-    /// Its abstract syntax; `None` where that was no well-formed UID.
+    /// Its abstract syntax; `None` if that is not a well-formed UID.
     pub sop_class: Option<SopClass>,
 }
 
-/// How often a command was asked for, and what came of it.
+/// The requests of one command, and their responses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CommandCount {
     /// The command.
     pub command: Command,
-    /// Who asked.
+    /// The requesting side.
     pub by: Role,
     /// Requests.
     pub requests: u64,
-    /// Responses that say: under way.
+    /// Responses with a pending status.
     pub pending: u64,
-    /// Final responses that say: done.
+    /// Final responses with success.
     pub success: u64,
-    /// Final responses that say: done, but.
+    /// Final responses with a warning.
     pub warning: u64,
-    /// Final responses that say: not done.
+    /// Final responses with a failure.
     pub failure: u64,
-    /// Final responses that say: cancelled.
+    /// Final responses with status cancelled.
     pub cancel: u64,
 }
 
-/// How often a command failed in one way.
+/// The number of failures of one command with one status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Failure {
     /// The command.
     pub command: Command,
-    /// The code.
+    /// The status.
     pub status: Status,
-    /// How often.
+    /// The number of failures.
     pub count: u64,
 }
 
-/// What was stored of one SOP class.
+/// The stored objects of one SOP class.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClassCount {
-    /// The class; `None` for those that are not counted apart, and for what is no UID.
+    /// The class; `None` for all classes beyond the bound, and for text that is not a UID.
     pub class: Option<SopClass>,
     /// C-STORE requests.
     pub requests: u64,
-    /// Those that were answered by success or a warning.
+    /// C-STORE requests with a response of success or warning.
     pub objects: u64,
-    /// Octets of their data sets.
+    /// Bytes of their data sets.
     pub octets: u64,
 }
 
-/// Who may have sent what ended an association.
+/// The party that sent the PDU that ended an association.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum AssociationEndpoint {
-    /// Who asked for it.
+    /// The side that requested the association.
     Requestor,
-    /// Who was asked.
+    /// The side that received the request.
     Acceptor,
-    /// This gateway, in the place of either.
+    /// This gateway, in place of either side.
     Gateway,
 }
 
 /// How an association ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Ending {
-    /// In order: an A-RELEASE was asked for and granted.
+    /// Orderly: an A-RELEASE was requested and granted.
     Released {
-        /// Who asked first.
+        /// The side that requested first.
         by: Role,
     },
     /// By an A-ABORT.
     Aborted {
-        /// Who sent it.
+        /// The sender.
         by: AssociationEndpoint,
         /// Its reason.
         abort: Abort,
     },
     /// Before it began, by an A-ASSOCIATE-RJ.
     Rejected {
-        /// Who sent it.
+        /// The sender.
         by: AssociationEndpoint,
         /// Its reason.
         rejection: Rejection,
     },
-    /// Its connection was closed in order, and no release or abort came before.
+    /// Its connection was closed cleanly, without a release or abort before.
     Closed {
-        /// Who closed first.
+        /// The side that closed first.
         by: Role,
     },
-    /// Its connection was reset, timed out or was lost; `None` where nobody can say on which side.
+    /// Its connection was reset, timed out or was lost; `None` if the side is unknown.
     Lost {
-        /// On whose side.
+        /// The side.
         by: Option<Role>,
     },
-    /// Its TLS stream ended without saying so: what came last may be missing.
+    /// Its TLS stream ended without close_notify: the last bytes may be missing.
     Truncated {
-        /// Whose stream.
+        /// The side.
         by: Role,
     },
-    /// The rules of the route did not allow it to begin; which of them, in words.
+    /// The rules of the route refused the association; the rule as text.
     Refused(String),
-    /// The route did not allow it to go on.
+    /// The rules of the route ended the association.
     Policy(Reason),
     /// The gateway stopped, or the time of its drain was over.
     Stopped,
 }
 
 impl Ending {
-    /// All that `word` may give.
+    /// All keywords that `word` returns.
     pub const WORDS: [&str; 9] = [
         "released",
         "aborted",
@@ -273,7 +273,7 @@ impl Ending {
         "stopped",
     ];
 
-    /// The kind of it, in one word: a value of logs and metrics.
+    /// The way it ended as one keyword: a value in logs and metrics.
     #[must_use]
     pub fn word(&self) -> &'static str {
         match self {
@@ -318,10 +318,10 @@ impl fmt::Display for Ending {
             Self::Closed { by } => write!(f, "closed by {by} without release"),
             Self::Lost { by: Some(by) } => write!(f, "lost on the side of the {by}"),
             Self::Lost { by: None } => f.write_str("lost"),
-            Self::Truncated { by } => write!(f, "cut on the side of the {by}"),
+            Self::Truncated { by } => write!(f, "truncated on the side of the {by}"),
             Self::Refused(refusal) => write!(f, "refused: {refusal}"),
             Self::Policy(reason) => write!(f, "ended: {reason}"),
-            Self::Stopped => f.write_str("ended by the end of the gateway"),
+            Self::Stopped => f.write_str("ended by gateway shutdown"),
         }
     }
 }
@@ -332,7 +332,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn endings_say_who_and_how() {
+    fn endings_name_the_side_and_the_way() {
         let by = Role::Requestor;
         let Answer::Abort(abort) = Answer::unexpected_pdu() else {
             panic!("an abort");
@@ -368,7 +368,10 @@ mod tests {
                 "lost on the side of the requestor",
             ),
             (Ending::Lost { by: None }, "lost"),
-            (Ending::Truncated { by }, "cut on the side of the requestor"),
+            (
+                Ending::Truncated { by },
+                "truncated on the side of the requestor",
+            ),
             (
                 Ending::Refused(Refusal::Calling(title).to_string()),
                 "refused: calling AE title \"CT_9\" is not in calling_ae",
@@ -377,7 +380,7 @@ mod tests {
                 Ending::Policy(reason),
                 "ended: requestor sent C-MOVE, which is not in commands",
             ),
-            (Ending::Stopped, "ended by the end of the gateway"),
+            (Ending::Stopped, "ended by gateway shutdown"),
         ];
         for (ending, words) in cases {
             assert_eq!(ending.to_string(), words);

@@ -28,7 +28,7 @@ const GET: u16 = 0x0010;
 const MOVE: u16 = 0x0021;
 const ECHO: u16 = 0x0030;
 
-/// What passes, and by whom.
+/// The bytes that pass, and the side that sends them.
 type Script = Vec<(Role, Vec<u8>)>;
 
 /// An association under test and its clock.
@@ -46,7 +46,7 @@ impl Watched {
         }
     }
 
-    /// One that was accepted.
+    /// An association that was accepted.
     fn open(strictness: Strictness, rules: Rules) -> Self {
         let mut watched = Self::new(strictness, rules);
         for (by, octets) in opening() {
@@ -67,13 +67,13 @@ impl Watched {
         self.now += Duration::from_millis(millis);
     }
 
-    /// Its record, where its connection is lost.
+    /// Its summary after a lost connection.
     fn lost(self) -> AssociationSummary {
         self.association.finish(Ending::Lost { by: None }, self.now)
     }
 }
 
-/// A request for three contexts, of which two are accepted.
+/// A request for three contexts, two of which are accepted.
 fn opening() -> Script {
     let contexts = [(1, CT), (3, MR), (5, FIND)];
     vec![
@@ -115,7 +115,7 @@ fn title(text: &str) -> AeTitle {
 }
 
 #[test]
-fn a_store_is_told_by_class_size_and_time() {
+fn a_store_is_reported_by_class_size_and_time() {
     let mut watched = Watched::open(Strictness::Strict, Rules::default());
     for (message, octets, status) in [(1, 1000, 0), (2, 500, 0xb007), (3, 70, 0xa700)] {
         watched.pass(Requestor, &store(message, CT, octets));
@@ -158,7 +158,7 @@ fn a_store_is_told_by_class_size_and_time() {
 }
 
 #[test]
-fn latency_counts_from_the_last_octet_of_the_data_set() {
+fn latency_counts_from_the_last_byte_of_the_data_set() {
     let mut watched = Watched::open(Strictness::Strict, Rules::default());
     let octets = store(1, CT, 1000);
     let (last, first) = octets.split_last().expect("octets");
@@ -182,7 +182,7 @@ fn roles_flip_in_a_retrieval() {
     let get = made::command(GET, 1, true, &made::element(2, FIND.as_bytes()));
     watched.pass(Requestor, &made::message(5, &get, Some(&[0; 40])));
     for message in 1..=2 {
-        // The same number as that of the C-GET, in the other direction.
+        // The same number as the C-GET, in the other direction.
         watched.pass(Acceptor, &store(message, MR, 300));
         watched.pass(Requestor, &response(STORE, message, 0));
         watched.pass(Acceptor, &response(GET, 1, 0xff00));
@@ -217,7 +217,7 @@ fn many_may_be_outstanding_and_are_answered_in_any_order() {
 }
 
 #[test]
-fn a_request_that_nobody_answers_is_no_object() {
+fn a_request_without_an_answer_is_not_an_object() {
     let mut watched = Watched::open(Strictness::Strict, Rules::default());
     watched.pass(Requestor, &store(1, CT, 1000));
     watched.wait(5000);
@@ -245,7 +245,7 @@ fn responses_without_a_request_are_counted_as_such() {
 }
 
 #[test]
-fn a_cancelled_query_is_told() {
+fn a_cancelled_query_is_reported() {
     let mut watched = Watched::open(Strictness::Strict, Rules::default());
     let find = made::command(0x0020, 9, true, &[]);
     watched.pass(Requestor, &made::message(5, &find, Some(b"DOE^JANE")));
@@ -262,7 +262,7 @@ fn a_cancelled_query_is_told() {
 }
 
 #[test]
-fn move_destinations_are_told_at_once() {
+fn move_destinations_are_reported_at_once() {
     let mut watched = Watched::open(Strictness::Strict, Rules::default());
     for destination in ["STORE_2 ", "WS_7", "STORE_2"] {
         let to = made::element(0x0600, destination.as_bytes());
@@ -282,7 +282,7 @@ fn values_of_one_message_may_lie_in_any_pdus() {
     let (one, two) = command.split_at(9);
     let octets = [
         made::pdu(4, &made::pdv(1, 1, one)),
-        // The rest of the command and the first of the data in one PDU, more data in the next.
+        // The rest of the command and the first part of the data in one PDU, more data in the next.
         made::pdu(
             4,
             &[made::pdv(1, 3, two), made::pdv(1, 0, &[0; 30])].concat(),
@@ -310,7 +310,7 @@ fn both_sides_may_ask_for_the_release_at_once() {
 }
 
 #[test]
-fn who_was_asked_for_a_release_may_still_send() {
+fn the_side_that_received_a_release_request_may_still_send() {
     let mut watched = Watched::open(Strictness::Strict, Rules::default());
     watched.pass(Requestor, &store(1, CT, 10));
     watched.pass(Requestor, &made::pdu(5, &[0; 4]));
@@ -321,7 +321,7 @@ fn who_was_asked_for_a_release_may_still_send() {
 }
 
 #[test]
-fn an_abort_says_who_and_why_and_the_rest_is_not_looked_at() {
+fn an_abort_is_reported_with_its_sender_and_the_rest_is_not_read() {
     let mut watched = Watched::open(Strictness::Strict, Rules::default());
     watched.pass(Acceptor, &Answer::unexpected_pdu().octets());
     watched.pass(Requestor, &store(1, CT, 10));
@@ -353,7 +353,7 @@ fn a_rejection_ends_it_before_it_begins() {
 }
 
 #[test]
-fn the_connection_says_how_it_ended_where_the_association_did_not() {
+fn without_an_end_of_its_own_an_association_ends_as_its_connection() {
     let watched = Watched::open(Strictness::Strict, Rules::default());
     let ending = Ending::Truncated { by: Acceptor };
     let record = watched.association.finish(ending.clone(), watched.now);
@@ -361,11 +361,11 @@ fn the_connection_says_how_it_ended_where_the_association_did_not() {
 }
 
 #[test]
-fn nothing_of_a_patient_is_told() {
+fn no_patient_data_is_reported() {
     let marks = ["DOE", "JANE", "19700101", "4.3.2.1", "horse"];
     let mut watched = Watched::new(Strictness::Lenient, Rules::default());
     let request = made::request_with_identity("CT_1", "PACS", b"horse");
-    // Shown at every step, as far as it has come.
+    // Shown at every step, with the bytes received so far.
     let mut shown = String::new();
     for octet in request {
         watched.pass(Requestor, &[octet]);
@@ -393,7 +393,7 @@ fn nothing_of_a_patient_is_told() {
     assert_eq!(record.objects(), 1);
     shown.push_str(&format!("{record:?}"));
     for mark in marks {
-        assert!(!shown.contains(mark), "{mark} is told");
+        assert!(!shown.contains(mark), "{mark} is shown");
         let octets = format!("{:?}", mark.as_bytes());
         assert!(!shown.contains(octets.trim_matches(['[', ']'])), "{mark}");
     }

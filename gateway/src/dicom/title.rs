@@ -1,37 +1,37 @@
-//! The names that applications have in DICOM.
+//! AE titles: the names of DICOM applications.
 
 use std::fmt;
 use std::str::FromStr;
 
 use thiserror::Error;
 
-/// An application entity title: 1 to 16 octets, without the spaces and NULs around it.
+/// An application entity title: 1 to 16 bytes, without the spaces and NULs around it.
 ///
-/// PS3.5 table 6.2-1 allows printable ASCII but the backslash; what comes from the network may hold any
-/// octet in the field, so those are kept for comparing and shown escaped. Case counts.
+/// PS3.5 table 6.2-1 allows printable ASCII without the backslash. Titles from the network may hold any byte,
+/// so such bytes are kept for comparison and shown escaped. Titles are case-sensitive.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct AeTitle {
-    // Octets behind `length` are 0.
+    // Bytes after `length` are 0.
     octets: [u8; 16],
     length: u8,
 }
 
-/// Why a text is no application entity title.
+/// Why a text is not an AE title.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum InvalidAeTitle {
-    /// Nothing but spaces.
-    #[error("an AE title has at least one character that is no space")]
+    /// Only spaces.
+    #[error("an AE title has at least one character other than a space")]
     Empty,
     /// More than 16.
     #[error("an AE title has at most 16 characters")]
     Long,
-    /// Something else than printable ASCII, or a backslash.
-    #[error("an AE title has printable ASCII characters but the backslash")]
+    /// A character outside of printable ASCII, or a backslash.
+    #[error("an AE title has only printable ASCII characters, and no backslash")]
     Character,
 }
 
 impl AeTitle {
-    /// Reads the field of an A-ASSOCIATE PDU (PS3.8 table 9-11); `None` where nothing is left of it.
+    /// Reads the field of an A-ASSOCIATE PDU (PS3.8 table 9-11); `None` if it holds only padding.
     #[must_use]
     pub fn from_field(field: &[u8; 16]) -> Option<Self> {
         Self::trimmed(field)
@@ -58,15 +58,15 @@ impl AeTitle {
         field
     }
 
-    /// Whether it holds what no title may: some receivers stop at such an octet, or take it for a space,
-    /// and so read another title.
+    /// Whether the title has illegal bytes: some receivers stop at such a byte, or read it as a space, and
+    /// then read another title.
     #[must_use]
     pub fn is_odd(&self) -> bool {
         let is_good = |octet: &u8| matches!(octet, b' '..=b'~') && *octet != b'\\';
         !self.octets().iter().all(is_good)
     }
 
-    /// Whether it is the other but for upper and lower case, which some receivers do not tell apart.
+    /// Whether the titles differ only in case, which some receivers ignore.
     #[must_use]
     pub fn is_like(&self, other: &Self) -> bool {
         self.octets().eq_ignore_ascii_case(other.octets())
@@ -112,7 +112,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn padding_does_not_count() {
+    fn padding_is_ignored() {
         let title: AeTitle = "CT_1".parse().expect("a title");
         assert_eq!(AeTitle::from_field(b"  CT_1\0\0        "), Some(title));
         assert_eq!(AeTitle::from_field(b"            \0 \0 "), None);
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn texts_that_are_no_titles() {
+    fn texts_that_are_not_titles() {
         assert_eq!("  ".parse::<AeTitle>(), Err(InvalidAeTitle::Empty));
         assert_eq!(
             "A2345678901234567".parse::<AeTitle>(),
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn what_some_take_for_another_title_is_known() {
+    fn titles_that_some_receivers_read_differently_are_known() {
         let field = |field: &[u8; 16]| AeTitle::from_field(field).expect("a title");
         let title = field(b"CT_A            ");
         assert!(!title.is_odd());
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn odd_octets_are_shown_escaped() {
+    fn illegal_bytes_are_shown_escaped() {
         let odd = AeTitle::from_field(b"A\n\xffB            ").expect("a title");
         assert_eq!(odd.to_string(), "A\\n\\xffB");
     }

@@ -1,7 +1,7 @@
-//! What either side says of itself when an association is made (PS3.8 section 9.3.2.3, PS3.7 annex D).
+//! The user information of a side when an association is made (PS3.8 section 9.3.2.3, PS3.7 annex D).
 //!
-//! Of the user identity (PS3.7 section D.3.3.7), which may be a password or a token, nothing is read
-//! and nothing kept: no type here has room for it.
+//! The user identity (PS3.7 section D.3.3.7), which may be a password or a token, is neither read nor kept:
+//! no type here can hold it.
 
 use std::fmt;
 
@@ -12,18 +12,18 @@ const LENGTH_MAX: u8 = 0x51;
 const WINDOW: u8 = 0x53;
 const VERSION_NAME: u8 = 0x55;
 
-/// What one side says of itself.
+/// The user information of one side.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct UserInformation {
-    /// Octets behind the header of the P-DATA-TF PDUs that it takes; 0 where it does not care.
+    /// The maximum body of P-DATA-TF PDUs that the side accepts, in bytes; 0 is no limit.
     pub pdu_length_max: u32,
-    /// The program behind it, where it says so in its place's legal characters.
+    /// The implementation version name, if it has legal characters.
     pub implementation: Option<VersionName>,
-    /// How many operations it wants outstanding at a time; one in each direction where `None`.
+    /// The number of operations that may be outstanding at a time; `None` is one in each direction.
     pub window: Option<Window>,
 }
 
-/// An asynchronous operations window (PS3.7 section D.3.3.3); 0 is without limit.
+/// An asynchronous operations window (PS3.7 section D.3.3.3); 0 is no limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Window {
     /// Operations that it invokes.
@@ -35,7 +35,7 @@ pub struct Window {
 /// An implementation version name: 1 to 16 printable ASCII characters (PS3.7 section D.3.3.2.3).
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct VersionName {
-    // Octets behind `length` are 0.
+    // Bytes after `length` are 0.
     octets: [u8; 16],
     length: u8,
 }
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn lengths_that_cannot_be_are_malformed() {
+    fn impossible_lengths_are_malformed() {
         assert_eq!(
             UserInformation::read(&[0x51, 0, 0, 3, 0, 0, 1]),
             Err(Malformed)

@@ -1,4 +1,4 @@
-//! What the observer of an association thinks of the bytes that it sees.
+//! The verdict of the observer on the bytes of an association.
 
 use std::fmt;
 
@@ -8,42 +8,42 @@ use super::{Answer, AssociateRqError, Command, PduType, Role};
 use crate::limits::COMMAND_BYTES_MAX;
 use crate::stream_kind::StreamKind;
 
-/// What is to happen to the bytes that were seen.
+/// What to do with observed bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// They may pass.
+    /// Forward the bytes.
     Pass,
-    /// They must not, and nothing must any more: the association is over.
+    /// Do not forward these bytes or any later ones: the association is over.
     End(Reason),
 }
 
-/// Why an association is ended that its applications would have gone on with.
+/// Why the gateway ends an association that its applications would have continued.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Error)]
 pub enum Reason {
-    /// What one side sent is not DICOM, on a route that insists on it.
+    /// Bytes of one side are not DICOM, on a strict route.
     #[error("{by} sent {what}")]
     Violation {
-        /// Who sent it.
+        /// The side that sent the bytes.
         by: Role,
-        /// What is wrong with it.
+        /// The violation.
         what: Violation,
     },
     /// The rules of the route do not list this command.
     #[error("{by} sent {command}, which is not in commands")]
     NotAllowed {
-        /// Who sent it.
+        /// The side that sent the request.
         by: Role,
-        /// What was asked for.
+        /// The requested command.
         command: Asked,
     },
 }
 
-/// What a request asks for.
+/// The command of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Asked {
-    /// One of the standard's commands.
+    /// A command of the standard.
     For(Command),
-    /// A Command Field (0000,0100) that the standard does not have.
+    /// A Command Field (0000,0100) that is not in the standard.
     Unknown(u16),
 }
 
@@ -56,13 +56,13 @@ impl fmt::Display for Asked {
     }
 }
 
-/// What is wrong with bytes that should be those of an association.
+/// How bytes violate the DICOM upper layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Error)]
 pub enum Violation {
-    /// What comes first is of another protocol.
+    /// The first bytes are of another protocol.
     #[error("{0}, not DICOM; {remedy}", remedy = .0.remedy())]
     Foreign(StreamKind),
-    /// A PDU that has no place here (PS3.8 table 9-10).
+    /// A PDU that is not allowed here (PS3.8 table 9-10).
     #[error("{0} where it has no place")]
     UnexpectedPdu(PduType),
     /// A PDU of a type that the standard does not have, or no PDU at all.
@@ -72,27 +72,27 @@ pub enum Violation {
     #[error("{0} with a length that cannot be")]
     PduLength(PduType),
     /// A presentation data value that is longer than its PDU, or too short to be one.
-    #[error("a presentation data value with a length that cannot be")]
+    #[error("a presentation data value with an impossible length")]
     PdvLength,
-    /// Something else between the parts of a command set.
-    #[error("a command set with something else between its parts")]
+    /// Another element between the fragments of a command set.
+    #[error("a command set with other data between its fragments")]
     Interleaved,
-    /// More than any command needs.
-    #[error("a command set of more than {COMMAND_BYTES_MAX} octets")]
+    /// More bytes than any command needs.
+    #[error("a command set of more than {COMMAND_BYTES_MAX} bytes")]
     CommandTooLong,
-    /// A command set that cannot be read (PS3.7 section 6.3).
-    #[error("a command set that cannot be read")]
+    /// A malformed command set (PS3.7 section 6.3).
+    #[error("a malformed command set")]
     Command,
-    /// The request that opens the association is none.
+    /// The request that opens the association is invalid.
     #[error("{0}")]
     Request(AssociateRqError),
     /// An A-ASSOCIATE-AC with lengths that contradict each other.
-    #[error("A-ASSOCIATE-AC with lengths that cannot be")]
+    #[error("A-ASSOCIATE-AC with impossible lengths")]
     Acceptance,
 }
 
 impl Reason {
-    /// What both sides are told, where a PDU can still be sent.
+    /// The PDU that both sides receive, if a PDU can still be sent.
     #[must_use]
     pub fn answer(&self) -> Answer {
         match self {
@@ -117,7 +117,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reasons_say_who_did_what_and_what_is_answered() {
+    fn reasons_name_the_side_the_fault_and_the_reply() {
         let violation = |what| Reason::Violation {
             by: Role::Acceptor,
             what,
@@ -135,7 +135,7 @@ mod tests {
             ),
             (
                 violation(Violation::PdvLength),
-                "acceptor sent a presentation data value with a length that cannot be",
+                "acceptor sent a presentation data value with an impossible length",
                 Answer::invalid_parameter(),
             ),
             (

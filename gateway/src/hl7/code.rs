@@ -1,30 +1,30 @@
-//! What an acknowledgement says, and how often each was said.
+//! The codes of acknowledgements, and how often each code was sent.
 
 use std::fmt;
 
-/// The word of an acknowledgement: MSA-1 (HL7 table 0008), or the one octet of MLLP release 2.
+/// The code of an acknowledgement: MSA-1 (HL7 table 0008), or the single byte of MLLP release 2.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Code {
-    /// AA: the application took the message.
+    /// AA: the application accepted the message.
     ApplicationAccept,
-    /// AE: the application found an error in it.
+    /// AE: the application found an error in the message.
     ApplicationError,
-    /// AR: the application refused it.
+    /// AR: the application rejected the message.
     ApplicationReject,
-    /// CA: it was stored (enhanced mode), and the application may still say something.
+    /// CA: the receiver stored the message (enhanced mode); the application may send its own answer later.
     CommitAccept,
-    /// CE: it was not stored, because of an error.
+    /// CE: the receiver did not store the message, because of an error.
     CommitError,
-    /// CR: it was not stored, because it was refused.
+    /// CR: the receiver did not store the message, because it rejected the message.
     CommitReject,
-    /// The octet 06H: the frame was stored (MLLP release 2).
+    /// The byte 06H: the receiver stored the frame (MLLP release 2).
     Ack,
-    /// The octet 15H: it was not (MLLP release 2).
+    /// The byte 15H: the receiver did not store the frame (MLLP release 2).
     Nak,
 }
 
 impl Code {
-    /// All of them, in the order of the type.
+    /// All codes, in the order of the type.
     pub const ALL: [Self; 8] = [
         Self::ApplicationAccept,
         Self::ApplicationError,
@@ -36,7 +36,7 @@ impl Code {
         Self::Nak,
     ];
 
-    /// Its name, as MSA-1 has it: `AA`.
+    /// The name of the code, as in MSA-1: `AA`.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -54,29 +54,29 @@ impl Code {
     /// Reads MSA-1.
     pub(super) fn from_field(field: &[u8]) -> Option<Self> {
         let is_named = |code: &Self| code.name().as_bytes() == field;
-        // The two of release 2 stand in no segment; their names are longer than MSA-1.
+        // ACK and NAK (MLLP release 2) are not in a segment; their names are longer than MSA-1.
         Self::ALL
             .into_iter()
             .find(is_named)
-            .filter(|code| !code.is_octet())
+            .filter(|code| !code.is_byte())
     }
 
-    /// Reads the one octet of a commit acknowledgement (MLLP release 2).
-    pub(super) fn from_octet(octet: u8) -> Option<Self> {
-        match octet {
+    /// Reads the single byte of a commit acknowledgement (MLLP release 2).
+    pub(super) fn from_byte(byte: u8) -> Option<Self> {
+        match byte {
             0x06 => Some(Self::Ack),
             0x15 => Some(Self::Nak),
             _ => None,
         }
     }
 
-    /// Whether it tells of storing alone: the application's own answer is another.
+    /// Whether the code reports only that the message was stored; the answer of the application is separate.
     pub(super) fn is_commit(self) -> bool {
         use Code::{Ack, CommitAccept, CommitError, CommitReject, Nak};
         matches!(self, CommitAccept | CommitError | CommitReject | Ack | Nak)
     }
 
-    fn is_octet(self) -> bool {
+    fn is_byte(self) -> bool {
         matches!(self, Self::Ack | Self::Nak)
     }
 }
@@ -87,7 +87,7 @@ impl fmt::Display for Code {
     }
 }
 
-/// Acknowledgements by what they said.
+/// Counts of acknowledgements by their code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Codes {
     // In the order of `Code::ALL`.
@@ -96,7 +96,7 @@ pub struct Codes {
 }
 
 impl Codes {
-    /// How often this was said.
+    /// How often this code was sent.
     #[must_use]
     pub fn of(&self, code: Code) -> u64 {
         self.each()
@@ -104,19 +104,19 @@ impl Codes {
             .map_or(0, |(_, count)| count)
     }
 
-    /// Acknowledgements that held no code that is known.
+    /// Acknowledgements without a known code.
     #[must_use]
     pub fn other(&self) -> u64 {
         self.other
     }
 
-    /// All of them.
+    /// All acknowledgements.
     #[must_use]
     pub fn total(&self) -> u64 {
         self.known.iter().sum::<u64>().saturating_add(self.other)
     }
 
-    /// Every code with how often it was said, those that never were included.
+    /// Every code with its count, codes with count 0 included.
     pub fn each(&self) -> impl Iterator<Item = (Code, u64)> + '_ {
         Code::ALL.into_iter().zip(self.known)
     }

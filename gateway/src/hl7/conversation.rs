@@ -1,4 +1,4 @@
-//! Follows both directions of a connection in MLLP and counts what passes.
+//! Follows both directions of an MLLP connection and counts the messages and acknowledgements.
 
 use crate::strictness::Strictness;
 use std::fmt;
@@ -13,52 +13,53 @@ use super::pending::{Answered, Pending};
 use super::start::kind_of;
 use super::summary::{ConversationSummary, NotMllp, Role, Unanswered};
 
-/// Who sends the messages.
+/// Which side sends the messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Roles {
-    // The side that connected.
+    // The side that opened the connection.
     AsConnected,
-    // Either side, and nothing has come yet.
+    // Either side; no side has sent a frame yet.
     Undecided,
-    // Either side, and it was the one that connected.
+    // Either side; the side that opened the connection sent the first frame.
     Same,
-    // Either side, and it was the other one.
+    // Either side; the side that accepted the connection sent the first frame.
     Swapped,
 }
 
-/// What is to be done with bytes that were seen.
+/// What to do with observed bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]
 pub enum Verdict {
-    /// They pass.
+    /// Forward the bytes.
     Pass,
-    /// They do not, and nothing after them does: strict manner alone.
+    /// Do not forward these bytes, and end the connection. Only with `Strictness::Strict`, or before the
+    /// first frame.
     End(NotMllp),
 }
 
 /// A conversation between a sender of messages and their receiver.
 ///
-/// Acknowledgements are taken for the messages in the order of these (HL7 v2.5.1 section 2.9: the
-/// receiver answers each). It keeps no octet of a text longer than a slice, but the field that it
-/// reads.
+/// Acknowledgements are assigned to messages in the order of the messages (HL7 v2.5.1 section 2.9: the
+/// receiver answers each message). The type keeps no byte of a text after a call, except those of the field
+/// that it reads.
 pub struct Conversation {
     strictness: Strictness,
     sender: Reader,
     receiver: Reader,
     pending: Pending,
     roles: Roles,
-    // What no further byte may pass for: a side did not begin with a frame where that is asked.
+    // Set when a side did not begin with a frame where a frame is required: no further byte passes.
     refused: Option<NotMllp>,
-    // Whether the receiver acknowledges twice: that it has a message, and later what came of it.
+    // Whether the receiver acknowledges twice: first that it stored the message, later the result.
     acknowledges_twice: bool,
     is_lack_of_cr_taken: bool,
     record: ConversationSummary,
-    // Those of the route, which are told of each at once.
+    // The counts of the route; each event is added at once.
     counts: Option<Arc<Counts>>,
 }
 
 impl Conversation {
-    /// A conversation in which nothing was said yet.
+    /// A conversation without any bytes yet.
     #[must_use]
     pub fn new(strictness: Strictness) -> Self {
         Self {
@@ -75,23 +76,24 @@ impl Conversation {
         }
     }
 
-    /// Counts what passes into `counts` as well, those of its route, where there are some.
+    /// Also counts into `counts`, the counts of the route, if there are any.
     #[must_use]
     pub fn counted(mut self, counts: Option<Arc<Counts>>) -> Self {
         self.counts = counts;
         self
     }
 
-    /// The same where either side may send the first message, and is the sender then. What each side sends must begin
-    /// with a frame in any manner, because nobody has looked at it before.
+    /// The same conversation, but either side may send the first message; that side is then the sender. The
+    /// bytes of each side must begin with a frame even with `Strictness::Lenient`, because no other code has
+    /// checked them before.
     #[must_use]
     pub fn begun_by_either(mut self) -> Self {
         self.roles = Roles::Undecided;
         self
     }
 
-    /// Observes the next bytes that one side sent, as they pass at this time. `by` is the sender where that side
-    /// connected.
+    /// Reads the next bytes of one side, which pass at `now`. `by` is `Role::Sender` for the side that opened
+    /// the connection.
     pub fn observe(&mut self, by: Role, bytes: &[u8], now: Instant) -> Verdict {
         let by = self.role_of(by, bytes);
         if self.record.not_followed.is_none()
@@ -99,8 +101,8 @@ impl Conversation {
         {
             let has_begun = self.reader(by).has_begun();
             let why = match stray {
-                Stray::Octet if !has_begun => foreign(by, bytes),
-                Stray::Octet => NotMllp::OutsideOfFrames(by),
+                Stray::Byte if !has_begun => foreign(by, bytes),
+                Stray::Byte => NotMllp::OutsideOfFrames(by),
                 Stray::Junk => NotMllp::NoFrame(by),
             };
             self.refused = Some(why).filter(|_| self.roles != Roles::AsConnected && !has_begun);
@@ -113,7 +115,7 @@ impl Conversation {
         }
     }
 
-    // Decides who sends the messages, where that is open: the side whose first frame comes first.
+    // Decides which side sends the messages, if this is open: the side that sends the first frame.
     fn role_of(&mut self, by: Role, bytes: &[u8]) -> Role {
         if self.roles == Roles::Undecided && !bytes.iter().all(|byte| is_junk(*byte)) {
             self.roles = match by {
@@ -134,14 +136,13 @@ impl Conversation {
         }
     }
 
-    /// What was counted until now; `unanswered` comes with the end.
+    /// The counts until now; `unanswered` is set at the end.
     #[must_use]
     pub fn so_far(&self) -> &ConversationSummary {
         &self.record
     }
 
-    /// What was not acknowledged until now. Of a conversation that is no longer followed nobody
-    /// knows.
+    /// The messages without an acknowledgement until now. Empty if the conversation is no longer followed.
     #[must_use]
     pub fn unanswered(&self, now: Instant) -> Unanswered {
         Unanswered {
@@ -151,22 +152,22 @@ impl Conversation {
         }
     }
 
-    /// How long the first message has waited for an acknowledgement; `None` where no message has come whole, or one
-    /// was acknowledged.
+    /// How long the first message has waited for an acknowledgement. `None` if no message is complete yet, or
+    /// if a message was acknowledged.
     #[must_use]
     pub fn first_waits(&self, now: Instant) -> Option<Duration> {
         let is_first = self.record.acknowledgements.total() == 0;
         self.pending.waited(now).filter(|_| is_first)
     }
 
-    /// Whether a side ended a message with FS alone, without the CR that belongs behind it; where nothing has come
-    /// since, the CR may be under way. False once that was taken.
+    /// Whether a side ended a message with FS only, without the required CR. If nothing followed yet, the CR
+    /// may still be in transit. False after `take_lack_of_cr`.
     #[must_use]
     pub fn lacks_cr(&self) -> bool {
         !self.is_lack_of_cr_taken && (self.sender.lacks_cr() || self.receiver.lacks_cr())
     }
 
-    /// Takes the side that ended a message without CR, once for each conversation.
+    /// Returns the side that ended a message without CR, once for each conversation.
     pub fn take_lack_of_cr(&mut self) -> Option<Role> {
         if !self.lacks_cr() {
             return None;
@@ -176,8 +177,9 @@ impl Conversation {
         both.find(|by| self.reader(*by).lacks_cr())
     }
 
-    /// Whether nothing is outstanding: all that was sent has ended and is acknowledged. False where nobody
-    /// knows, and where acknowledgements come twice, since the second may be long in coming.
+    /// Whether nothing is outstanding: all messages have ended and are acknowledged. False if the
+    /// conversation is no longer followed, and if acknowledgements come twice, because the second may take
+    /// long.
     #[must_use]
     pub fn is_at_rest(&self) -> bool {
         let is_within = self.sender.is_within() || self.receiver.is_within();
@@ -185,7 +187,7 @@ impl Conversation {
         is_clear && !is_within && self.pending.count() == 0
     }
 
-    /// The account of the conversation, when it has ended.
+    /// Ends the conversation and returns its summary.
     #[must_use]
     pub fn finish(mut self, now: Instant) -> ConversationSummary {
         self.record.unanswered = self.unanswered(now);
@@ -220,7 +222,7 @@ impl Conversation {
     }
 
     fn message(&mut self, frame: &Frame, now: Instant) {
-        // That an answer has arrived is itself not answered.
+        // The sender's acknowledgement of an answer is not answered itself.
         if frame.fields.code.is_some_and(Code::is_commit) {
             return;
         }
@@ -238,7 +240,7 @@ impl Conversation {
         let bytes = &mut self.record.acknowledgement_bytes;
         *bytes = bytes.saturating_add(frame.bytes);
         self.tell(|counts| counts.acknowledgement(code));
-        // What came of a message is told later, and maybe not in the order of the messages.
+        // The result of a message comes later, and not necessarily in the order of the messages.
         if self.acknowledges_twice && !code.is_some_and(Code::is_commit) {
             return;
         }
@@ -269,13 +271,13 @@ impl Conversation {
         }
     }
 
-    // Whether what is known of the messages under way is true: not when further bytes pass unseen.
+    // Whether the number of messages in transit is correct: not if further bytes pass without being read.
     fn is_known(&self) -> bool {
         self.strictness == Strictness::Strict || self.record.not_followed.is_none()
     }
 }
 
-// Why a side's first bytes are no frame.
+// Why the first bytes of a side are not a frame.
 fn foreign(by: Role, bytes: &[u8]) -> NotMllp {
     match kind_of(bytes) {
         Some(kind) => NotMllp::Foreign(by, kind),
@@ -284,7 +286,7 @@ fn foreign(by: Role, bytes: &[u8]) -> NotMllp {
 }
 
 impl fmt::Debug for Conversation {
-    // What a reader is in the middle of is nobody's.
+    // The readers may hold parts of a message, which must not be shown.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Conversation")
             .field("manner", &self.strictness)

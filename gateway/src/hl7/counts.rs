@@ -1,36 +1,37 @@
-//! What passes in all conversations of a route, counted as it passes.
+//! Counts all conversations of a route while they run.
 //!
-//! A connection in MLLP may stay for months, so nothing here waits for its end but what was never
-//! answered. It costs some additions for each message, none for a byte. What is counted has names of
-//! this program alone: no type of a message.
+//! An MLLP connection may stay open for months, so every event is counted at once; only unanswered messages
+//! are counted when the connection ends. The cost is a few additions for each message and none for a byte.
+//! The names of counters come only from this program; the type of a message is not one of them.
 
 use std::time::Duration;
 
 use super::Code;
 use crate::measure::{Counter, Times};
 
-/// The counts of a route.
+/// The counters of a route.
 #[derive(Debug, Default)]
 pub struct Counts {
-    /// Messages that came whole.
+    /// Complete messages.
     pub messages: Counter,
-    /// Octets of their texts.
+    /// Bytes of their texts.
     pub message_bytes: Counter,
     // In the order of `Code::ALL`.
     acknowledgements: [Counter; Code::ALL.len()],
     others: Counter,
-    /// How long the first acknowledgement took, from the end of the message.
+    /// Times from the end of a message to its first acknowledgement.
     pub answers: Times,
-    /// Messages that were not acknowledged when their connection ended.
+    /// Messages without an acknowledgement at the end of their connection.
     pub unanswered: Counter,
-    /// Frames that were longer than any message should be.
+    /// Frames longer than any message should be.
     pub oversize: Counter,
-    /// Conversations whose bytes could not be followed any more, and went on.
+    /// Conversations that were no longer followed because of bytes outside of MLLP, and continued.
     pub not_followed: Counter,
 }
 
 impl Counts {
-    /// Every word of acknowledgements with how often it was said, and last what was none of them.
+    /// Every acknowledgement code with its count; the last is the count of acknowledgements without a known
+    /// code.
     pub fn acknowledgements(&self) -> impl Iterator<Item = (&'static str, &Counter)> {
         let known = Code::ALL.into_iter().map(Code::name);
         let known = known.zip(&self.acknowledgements);

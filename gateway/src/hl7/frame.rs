@@ -1,8 +1,8 @@
-//! One direction of a stream in frames: where each begins and ends, and what its head tells.
+//! Reads one direction of a stream of frames: where each frame begins and ends, and the fields of its head.
 //!
-//! A frame is 0BH, a text, 1CH 0DH (HL7's Implementation Guide, appendix C section C.4.2). The text
-//! may be in any encoding, so 1CH alone ends nothing. Where a text holds the two in a row, its
-//! frame ends there: no receiver could tell it from an end either. No octet of a text is copied.
+//! A frame is 0BH, a text, 1CH 0DH (HL7's Implementation Guide, appendix C section C.4.2). The text may be in
+//! any encoding, so 1CH alone does not end a frame. If a text contains both bytes in a row, the frame ends
+//! there, because no receiver could distinguish them from an end either. No byte of a text is copied.
 
 use memchr::{memchr, memmem};
 
@@ -11,7 +11,7 @@ use super::is_junk;
 use super::start::START;
 use crate::limits::{MLLP_JUNK_MAX, MLLP_OVERSIZE_BYTES};
 
-/// The two octets that end a frame: FS and CR.
+/// The two bytes that end a frame: FS and CR.
 const END: [u8; 2] = [0x1c, b'\r'];
 
 /// Reads one direction, in slices of any size.
@@ -19,15 +19,15 @@ pub(super) struct Reader {
     place: Place,
     junk_bytes: u64,
     oversize: u64,
-    // Whether a frame has begun.
+    // Whether a frame has begun on this stream.
     has_begun: bool,
-    // Whether FS was followed by the beginning of a frame instead of CR.
+    // Whether a new frame began after FS, in place of CR.
     lacks_cr: bool,
 }
 
 #[derive(Clone, Copy)]
 enum Place {
-    /// Outside of frames, behind so many octets of junk in a row.
+    /// Outside of frames, after this number of junk bytes in a row.
     Between(u64),
     /// In a frame's text.
     Within(Text),
@@ -37,25 +37,25 @@ enum Place {
 struct Text {
     head: Head,
     bytes: u64,
-    // Whether the last octet was the first of an end, and is not yet counted as text.
+    // Whether the last byte was the first of an end; it is not yet counted as text.
     may_end: bool,
 }
 
-/// A frame that has ended.
+/// A complete frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Frame {
-    /// What its head told.
+    /// The fields of its head.
     pub(super) fields: HeadFields,
-    /// Octets of its text.
+    /// The number of bytes of its text.
     pub(super) bytes: u64,
 }
 
-/// Octets outside of frames that are no MLLP.
+/// Bytes outside of frames that are not MLLP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stray {
-    /// Something else than junk.
-    Octet,
-    /// Junk without end.
+    /// A byte that is not junk.
+    Byte,
+    /// More junk than `MLLP_JUNK_MAX`.
     Junk,
 }
 
@@ -70,35 +70,35 @@ impl Reader {
         }
     }
 
-    /// Octets of junk until now.
+    /// The number of junk bytes until now.
     pub(super) fn junk_bytes(&self) -> u64 {
         self.junk_bytes
     }
 
-    /// Frames until now whose text is longer than any message should be.
+    /// The number of frames until now whose text is longer than any message should be.
     pub(super) fn oversize(&self) -> u64 {
         self.oversize
     }
 
-    /// Whether a frame has begun that has not ended.
+    /// Whether the reader is inside a frame.
     pub(super) fn is_within(&self) -> bool {
         matches!(self.place, Place::Within(_))
     }
 
-    /// Whether a frame has begun until now.
+    /// Whether any frame has begun until now.
     pub(super) fn has_begun(&self) -> bool {
         self.has_begun
     }
 
-    /// Whether FS stands where a frame should end, and the CR that belongs behind it did not come: another frame began
-    /// there, or nothing has come since.
+    /// Whether a frame ended with FS without the required CR: another frame began there, or nothing has come
+    /// since.
     pub(super) fn lacks_cr(&self) -> bool {
         let waits = matches!(self.place, Place::Within(text) if text.may_end);
         self.lacks_cr || waits
     }
 
-    /// Reads as far as the end of the next frame, or all there is, and takes what it read off
-    /// `bytes`.
+    /// Reads to the end of the next frame, or all bytes if no frame ends, and removes the bytes that it read
+    /// from `bytes`.
     pub(super) fn next(&mut self, bytes: &mut &[u8]) -> Result<Option<Frame>, Stray> {
         if let Place::Between(run) = self.place {
             self.between(run, bytes)?;
@@ -107,7 +107,7 @@ impl Reader {
             return Ok(None);
         };
         let was_oversize = text.is_oversize();
-        // The first byte of an end is found four times as fast as both.
+        // A search for the first byte of an end is four times as fast as a search for both.
         let first = memchr(END[0], bytes);
         self.lacks_cr = self.lacks_cr || text.begins_another(bytes, first);
         let has_ended = text.read(bytes, first);
@@ -119,11 +119,11 @@ impl Reader {
         Ok(frame)
     }
 
-    // Reads as far as the beginning of a frame.
+    // Reads to the beginning of a frame.
     fn between(&mut self, run: u64, bytes: &mut &[u8]) -> Result<(), Stray> {
-        let junk = bytes.iter().position(|octet| !is_junk(*octet));
+        let junk = bytes.iter().position(|byte| !is_junk(*byte));
         let junk = take(bytes, junk.unwrap_or(bytes.len())).len() as u64;
-        // LIMIT: MLLP_JUNK_MAX, told as what it is, since whoever looks on finds no message here.
+        // LIMIT: MLLP_JUNK_MAX; reported as `Stray::Junk`, because such a stream contains no message.
         let counted = junk.min(MLLP_JUNK_MAX.saturating_sub(run));
         self.junk_bytes = self.junk_bytes.saturating_add(counted);
         if counted < junk {
@@ -135,7 +135,7 @@ impl Reader {
                 self.has_begun = true;
                 Place::Within(Text::new())
             }
-            _ => return Err(Stray::Octet),
+            _ => return Err(Stray::Byte),
         };
         Ok(())
     }
@@ -150,8 +150,8 @@ impl Text {
         }
     }
 
-    // Whether another frame begins where this one should end: behind FS, in place of CR. `first` is where the first FS
-    // is in `bytes`, which usually is that of the end.
+    // Whether another frame begins where this one should end: after FS, in place of CR. `first` is the
+    // position of the first FS in `bytes`, which usually is the FS of the end.
     fn begins_another(&self, bytes: &[u8], first: Option<usize>) -> bool {
         if self.may_end && bytes.first() == Some(&START) {
             return true;
@@ -167,7 +167,8 @@ impl Text {
         memmem::find(text, &[END[0], START]).is_some()
     }
 
-    // Whether the frame has ended; if not, all of `bytes` is read. `first` is where the first FS is in `bytes`.
+    // Whether the frame has ended; if not, all of `bytes` is read. `first` is the position of the first FS in
+    // `bytes`.
     fn read(&mut self, bytes: &mut &[u8], first: Option<usize>) -> bool {
         let Some(next) = bytes.first() else {
             return false;
@@ -208,15 +209,15 @@ impl Text {
     }
 }
 
-// Where the end is in `bytes`, whose first FS is at `first`. Text that is full of it (UTF-16 has pages of such
-// characters) is searched for both bytes.
+// The position of the end in `bytes`, whose first FS is at `first`. In text with many FS bytes (UTF-16 has
+// pages of such characters), both bytes are searched for.
 fn find_end(bytes: &[u8], first: Option<usize>) -> Option<usize> {
     let first = first?;
     let both = memmem::find(bytes.get(first..)?, &END)?;
     first.checked_add(both)
 }
 
-// The first `count` octets, or all where there are fewer.
+// The first `count` bytes, or all bytes if there are fewer.
 fn take<'b>(bytes: &mut &'b [u8], count: usize) -> &'b [u8] {
     let (taken, rest) = bytes.split_at_checked(count).unwrap_or((bytes, &[]));
     *bytes = rest;
@@ -234,7 +235,7 @@ mod tests {
         while let Some(frame) = reader.next(&mut bytes)? {
             frames.push(frame);
         }
-        assert!(bytes.is_empty(), "without an error all is read");
+        assert!(bytes.is_empty(), "without an error, all bytes are read");
         Ok(frames)
     }
 
@@ -244,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn frames_are_found_however_they_lie() {
+    fn frames_are_found_at_any_position() {
         assert_eq!(lengths(MESSAGE), [MESSAGE.len() as u64 - 3]);
         assert_eq!(lengths(&[MESSAGE, MESSAGE].concat()).len(), 2);
         assert_eq!(lengths(b"\x0b\x1c\r\r\n\0\x0ba\x1c\r\n"), [0, 1]);
@@ -252,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn one_octet_of_an_end_ends_nothing() {
+    fn one_byte_of_an_end_does_not_end_the_frame() {
         assert_eq!(lengths(b"\x0ba\x1cb\rc\x1c\x1c\r"), [6]);
         assert_eq!(lengths(b"\x0b\x1c\x1c\x1c\r"), [2]);
         assert_eq!(lengths(b"\x0b\r\x1c\n\x1c\x0b\r\x1c\r"), [6]);
@@ -279,30 +280,30 @@ mod tests {
     }
 
     #[test]
-    fn a_frame_is_cut_until_its_last_octet() {
+    fn a_frame_is_incomplete_until_its_last_byte() {
         let mut reader = Reader::new();
-        for octet in MESSAGE {
-            let frames = all(&mut reader, &[*octet]).expect("MLLP");
+        for byte in MESSAGE {
+            let frames = all(&mut reader, &[*byte]).expect("MLLP");
             assert_eq!(frames.is_empty(), reader.is_within());
         }
     }
 
     #[test]
-    fn text_of_two_octets_a_character_passes() {
+    fn text_with_two_bytes_for_each_character_passes() {
         let text = "MSH|^~\\&|\u{1c}\r\u{b}Ünïcödé\u{d0d}\u{1c1c}|\u{1c0b}|\rPID|";
-        for octets in [u16::to_le_bytes, u16::to_be_bytes] {
-            let text: Vec<u8> = text.encode_utf16().flat_map(octets).collect();
+        for bytes in [u16::to_le_bytes, u16::to_be_bytes] {
+            let text: Vec<u8> = text.encode_utf16().flat_map(bytes).collect();
             let frame = [b"\x0b", &text[..], b"\x1c\r"].concat();
             assert_eq!(lengths(&frame), [text.len() as u64]);
         }
     }
 
     #[test]
-    fn what_stands_outside_of_frames_is_junk_or_wrong() {
+    fn bytes_outside_of_frames_are_junk_or_wrong() {
         for (stream, wrong) in [
-            (&b"x"[..], Stray::Octet),
-            (b"\x0ba\x1c\rb\x0bc\x1c\r", Stray::Octet),
-            (b"\r\x1c\r", Stray::Octet),
+            (&b"x"[..], Stray::Byte),
+            (b"\x0ba\x1c\rb\x0bc\x1c\r", Stray::Byte),
+            (b"\r\x1c\r", Stray::Byte),
             (&[0; MLLP_JUNK_MAX as usize + 1], Stray::Junk),
         ] {
             for size in [1, 2, 3, 1000, stream.len()] {
@@ -328,7 +329,7 @@ mod tests {
             all(&mut reader, &text).expect("MLLP");
             bytes += text.len() as u64;
         }
-        assert_eq!(reader.oversize(), 0, "as long as is allowed");
+        assert_eq!(reader.oversize(), 0, "the longest allowed frame");
         let frames = all(&mut reader, b"xx\x1c\r").expect("MLLP");
         assert_eq!(frames[0].bytes, bytes + 2);
         assert_eq!(reader.oversize(), 1);

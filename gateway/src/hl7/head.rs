@@ -1,31 +1,32 @@
-//! What the first segments of a frame tell: the message type in MSH-9 and the code in MSA-1.
+//! Reads the first segments of a frame: the message type in MSH-9 and the code in MSA-1.
 //!
-//! Reads octet by octet and gathers these two fields alone. In answers only SFT and UAC may stand
-//! between MSH and MSA (HL7 v2.7 chapter 2, message ACK), so the name of any other segment decides,
-//! and nothing behind it is looked at.
+//! The reader works byte by byte and keeps only these two fields. In acknowledgements, only SFT and UAC may
+//! stand between MSH and MSA (HL7 v2.7 chapter 2, message ACK). The reader therefore stops at any other
+//! segment.
 
 use super::code::Code;
 use super::kind::MessageType;
 use crate::limits::MLLP_HEAD_BYTES_MAX;
 
-/// Reads the head of one frame. It has no `Debug`: while it reads, it holds octets of unknown kind.
+/// Reads the head of one frame. The type has no `Debug`, because it may hold bytes of patient data while it
+/// reads.
 #[derive(Clone, Copy)]
 pub(super) struct Head {
     at: At,
-    // Octets that are still looked at.
+    // The number of bytes that may still be read.
     left: usize,
-    // MSH-1 and the first of MSH-2.
+    // MSH-1 and the first character of MSH-2.
     field: u8,
     component: u8,
     fields: HeadFields,
 }
 
-/// What a head told.
+/// The fields of a head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct HeadFields {
-    /// The type of the message, if it could be read.
+    /// The type of the message; `None` if it is not readable.
     pub(super) kind: Option<MessageType>,
-    /// The code of the acknowledgement, if it is one and the code is known.
+    /// The code of the acknowledgement; `None` if the message is no acknowledgement or the code is unknown.
     pub(super) code: Option<Code>,
 }
 
@@ -33,20 +34,20 @@ pub(super) struct HeadFields {
 enum At {
     /// The name of a segment.
     Name(SmallBytes<3>),
-    /// The octets behind the name MSH, which are the separators of the message.
+    /// The bytes after the name MSH, which are the separators of the message.
     Field,
     Component,
-    /// A field of MSH, before the ninth.
+    /// A field of MSH before the ninth.
     Header(u8),
-    /// MSH-9, as far as its second component.
+    /// MSH-9, up to its second component.
     Type(SmallBytes<7>),
-    /// The octet behind the name MSA.
+    /// The byte after the name MSA.
     Answer,
     /// MSA-1.
     Code(SmallBytes<2>),
-    /// Rest of a segment, of no interest.
+    /// The rest of a segment, which is not needed.
     Rest,
-    /// Nothing more is looked at.
+    /// The reader has finished and ignores further bytes.
     Decided,
 }
 
@@ -61,72 +62,72 @@ impl Head {
         }
     }
 
-    /// Takes the next octets of the frame's text.
+    /// Reads the next bytes of the frame's text.
     pub(super) fn read(&mut self, text: &[u8]) {
-        for octet in text {
+        for byte in text {
             if matches!(self.at, At::Decided) {
                 return;
             }
             let Some(left) = self.left.checked_sub(1) else {
-                // LIMIT: MLLP_HEAD_BYTES_MAX, counted as another type, without a code.
+                // LIMIT: MLLP_HEAD_BYTES_MAX; the message counts as another type, without a code.
                 self.at = At::Decided;
                 return;
             };
             self.left = left;
-            self.at = self.step(*octet);
+            self.at = self.step(*byte);
         }
     }
 
-    /// What it told, when the frame's text is at its end.
+    /// Returns the fields when the text of the frame has ended.
     pub(super) fn finish(mut self) -> HeadFields {
         match self.at {
             At::Name(name) if self.is_first() => {
-                self.fields.code = name.only().and_then(Code::from_octet);
+                self.fields.code = name.only().and_then(Code::from_byte);
             }
             _ => self.end_field(),
         }
         self.fields
     }
 
-    fn step(&mut self, octet: u8) -> At {
-        if is_segment_end(octet) {
+    fn step(&mut self, byte: u8) -> At {
+        if is_segment_end(byte) {
             self.end_field();
             return self.next_segment();
         }
         match self.at {
-            At::Name(name) => self.name(name, octet),
-            At::Field if octet == 0 || octet.is_ascii_alphanumeric() => At::Decided,
+            At::Name(name) => self.name(name, byte),
+            At::Field if byte == 0 || byte.is_ascii_alphanumeric() => At::Decided,
             At::Field => {
-                self.field = octet;
+                self.field = byte;
                 At::Component
             }
-            At::Component if octet != self.field => {
-                self.component = octet;
+            At::Component if byte != self.field => {
+                self.component = byte;
                 At::Header(2)
             }
             At::Component => At::Header(3),
-            At::Header(8) if octet == self.field => At::Type(SmallBytes::EMPTY),
-            At::Header(field) if octet == self.field => At::Header(field.saturating_add(1)),
-            At::Answer if octet == self.field => At::Code(SmallBytes::EMPTY),
+            At::Header(8) if byte == self.field => At::Type(SmallBytes::EMPTY),
+            At::Header(field) if byte == self.field => At::Header(field.saturating_add(1)),
+            At::Answer if byte == self.field => At::Code(SmallBytes::EMPTY),
             At::Answer => At::Decided,
-            At::Type(_) | At::Code(_) if octet == self.field => {
+            At::Type(_) | At::Code(_) if byte == self.field => {
                 self.end_field();
                 self.behind_field()
             }
-            At::Type(kind) => self.kind(kind, octet),
-            At::Code(code) => At::Code(code.with(octet)),
+            At::Type(kind) => self.kind(kind, byte),
+            At::Code(code) => At::Code(code.with(byte)),
             At::Header(_) | At::Rest | At::Decided => self.at,
         }
     }
 
-    // A name is complete with its third octet; what it is decides what to look at.
-    fn name(&self, name: SmallBytes<3>, octet: u8) -> At {
+    // A name is complete with its third byte; the name decides what the reader does next.
+    fn name(&self, name: SmallBytes<3>, byte: u8) -> At {
         let is_first = self.is_first();
-        if is_first && name.octets().is_empty() && BOM.contains(&octet) {
+        if is_first && name.bytes().is_empty() && BOM.contains(&byte) {
             return self.at;
         }
-        let name = name.with(octet);
-        match name.octets() {
+        let name = name.with(byte);
+        match name.bytes() {
             b"MSH" if is_first => At::Field,
             b"SFT" | b"UAC" if !is_first => At::Rest,
             b"MSA" if !is_first => At::Answer,
@@ -135,17 +136,17 @@ impl Head {
         }
     }
 
-    // Whether MSH is still to come.
+    // Whether MSH has not come yet.
     fn is_first(&self) -> bool {
         self.field == 0
     }
 
-    fn kind(&mut self, kind: SmallBytes<7>, octet: u8) -> At {
-        if octet != self.component {
-            // A circumflex that does not separate is no part of a type.
-            return At::Type(kind.with(if octet == b'^' { 0 } else { octet }));
+    fn kind(&mut self, kind: SmallBytes<7>, byte: u8) -> At {
+        if byte != self.component {
+            // A circumflex that is not the separator is not part of a type.
+            return At::Type(kind.with(if byte == b'^' { 0 } else { byte }));
         }
-        if kind.octets().contains(&b'^') {
+        if kind.bytes().contains(&b'^') {
             self.end_field();
             return At::Rest;
         }
@@ -154,13 +155,13 @@ impl Head {
 
     fn end_field(&mut self) {
         match self.at {
-            At::Type(kind) => self.fields.kind = MessageType::from_field(kind.octets()),
-            At::Code(code) => self.fields.code = Code::from_field(code.octets()),
+            At::Type(kind) => self.fields.kind = MessageType::from_field(kind.bytes()),
+            At::Code(code) => self.fields.code = Code::from_field(code.bytes()),
             _ => {}
         }
     }
 
-    // MSA-1 is the last thing of interest.
+    // MSA-1 is the last field that is needed.
     fn behind_field(&self) -> At {
         match self.at {
             At::Code(_) => At::Decided,
@@ -171,49 +172,48 @@ impl Head {
     fn next_segment(&self) -> At {
         match self.at {
             At::Code(_) | At::Answer | At::Field => At::Decided,
-            At::Name(name) if !name.octets().is_empty() => At::Decided,
+            At::Name(name) if !name.bytes().is_empty() => At::Decided,
             _ => At::Name(SmallBytes::EMPTY),
         }
     }
 }
 
-/// A byte order mark in UTF-8, which some programs write ahead of MSH.
+/// A byte order mark in UTF-8, which some programs write before MSH.
 const BOM: [u8; 3] = [0xef, 0xbb, 0xbf];
 
-/// CR ends a segment (HL7 v2.5.1 section 2.5.4); programs of the field write LF beside it, or
-/// instead.
-fn is_segment_end(octet: u8) -> bool {
-    matches!(octet, b'\r' | b'\n')
+/// CR ends a segment (HL7 v2.5.1 section 2.5.4); some programs write LF after it, or in its place.
+fn is_segment_end(byte: u8) -> bool {
+    matches!(byte, b'\r' | b'\n')
 }
 
-/// Up to so many octets; more of them are none.
+/// Up to `N` bytes. A longer value reads as empty.
 #[derive(Clone, Copy)]
 struct SmallBytes<const N: usize> {
-    octets: [u8; N],
+    bytes: [u8; N],
     length: u8,
 }
 
 impl<const N: usize> SmallBytes<N> {
     const EMPTY: Self = Self {
-        octets: [0; N],
+        bytes: [0; N],
         length: 0,
     };
 
-    fn with(mut self, octet: u8) -> Self {
-        if let Some(place) = self.octets.get_mut(usize::from(self.length)) {
-            *place = octet;
+    fn with(mut self, byte: u8) -> Self {
+        if let Some(place) = self.bytes.get_mut(usize::from(self.length)) {
+            *place = byte;
         }
         self.length = self.length.saturating_add(1);
         self
     }
 
-    fn octets(&self) -> &[u8] {
-        self.octets.get(..usize::from(self.length)).unwrap_or(&[])
+    fn bytes(&self) -> &[u8] {
+        self.bytes.get(..usize::from(self.length)).unwrap_or(&[])
     }
 
     fn only(&self) -> Option<u8> {
-        match self.octets() {
-            [octet] => Some(*octet),
+        match self.bytes() {
+            [byte] => Some(*byte),
             _ => None,
         }
     }
@@ -236,7 +236,7 @@ mod tests {
     const ACK: &[u8] = b"MSH|^~\\&|B|SITE|A|SITE|20260101120000||ACK^A01^ACK|42|P|2.5\rMSA|AA|42\r";
 
     #[test]
-    fn type_and_code_are_told() {
+    fn type_and_code_are_read() {
         assert_eq!(kind(ACK).as_deref(), Some("ACK^A01"));
         assert_eq!(fields(ACK).code, Some(Code::ApplicationAccept));
         let order = b"MSH|^~\\&|||||||ORM^O01\rPID|1||4711||DOE^JANE";
@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn pieces_of_any_size_tell_the_same() {
+    fn pieces_of_any_size_give_the_same_fields() {
         for size in 1..ACK.len() {
             let mut head = Head::new();
             ACK.chunks(size).for_each(|piece| head.read(piece));
@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_brings_its_own_separators() {
+    fn a_message_defines_its_own_separators() {
         let text = b"MSH*:~\\&*A*B*C*D*1**ADT:A04:ADT_A01*1\rMSA*AE*1";
         assert_eq!(kind(text).as_deref(), Some("ADT^A04"));
         assert_eq!(fields(text).code, Some(Code::ApplicationError));
@@ -263,13 +263,13 @@ mod tests {
     }
 
     #[test]
-    fn the_answer_may_stand_behind_software_and_authentication() {
+    fn msa_may_follow_sft_and_uac() {
         let text = b"MSH|^~\\&|||||||ACK\rSFT|x|1\rUAC|KERB^MSA|AA\r\nMSA|CR";
         assert_eq!(fields(text).code, Some(Code::CommitReject));
     }
 
     #[test]
-    fn what_is_behind_another_segment_is_not_looked_at() {
+    fn segments_after_another_segment_are_not_read() {
         for name in ["PID", "ERR", "MSAX", "ZMS", "MSH", "MS", "msa"] {
             let text = format!("MSH|^~\\&|||||||ACK\r{name}|1\rMSA|AA|1\r");
             assert_eq!(fields(text.as_bytes()).code, None, "{name}");
@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn codes_that_are_none_are_not_told() {
+    fn unknown_codes_are_not_reported() {
         for code in ["", "AAA", "aa", "A", "ACK", "A\u{1c}"] {
             let text = format!("MSH|^~\\&|||||||ACK\rMSA|{code}|1\r");
             assert_eq!(fields(text.as_bytes()).code, None, "{code}");
@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn one_octet_is_a_commit_acknowledgement() {
+    fn one_byte_is_a_commit_acknowledgement() {
         assert_eq!(fields(b"\x06").code, Some(Code::Ack));
         assert_eq!(fields(b"\x15").code, Some(Code::Nak));
         assert_eq!(fields(b"\x06\x06"), HeadFields::default());
@@ -305,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn texts_that_are_no_messages_tell_nothing() {
+    fn texts_that_are_no_messages_give_no_fields() {
         let utf_16: Vec<u8> = String::from_utf8_lossy(ACK)
             .encode_utf16()
             .flat_map(u16::to_le_bytes)
@@ -325,17 +325,17 @@ mod tests {
     }
 
     #[test]
-    fn what_programs_write_ahead_of_msh_does_no_harm() {
+    fn bytes_that_programs_write_before_msh_are_skipped() {
         for ahead in [&b"\xef\xbb\xbf"[..], b"\r\n", b"\n"] {
             assert_eq!(fields(&[ahead, ACK].concat()), fields(ACK));
         }
     }
 
     #[test]
-    fn no_more_is_looked_at_than_the_bound() {
-        let filled = |octets: usize| {
+    fn no_more_bytes_are_read_than_the_bound() {
+        let filled = |bytes: usize| {
             let mut text = b"MSH|^~\\&|||||||ACK|".to_vec();
-            text.resize(MLLP_HEAD_BYTES_MAX - octets, b'x');
+            text.resize(MLLP_HEAD_BYTES_MAX - bytes, b'x');
             text.extend(b"\rMSA|AA|");
             fields(&text)
         };

@@ -1,13 +1,13 @@
-//! The types of messages, and how often each passed.
+//! The types of messages, and how often each type passed.
 
 use std::fmt;
 
 use crate::limits::MLLP_TYPES_MAX;
 
-/// What a message is: code and trigger event of MSH-9, such as `ADT^A01`.
+/// The type of a message: code and trigger event of MSH-9, such as `ADT^A01`.
 ///
-/// Both have three characters, and so nothing else can be in it: no name, no number of a patient
-/// that a shifted field brings here.
+/// Both have exactly three characters, so the type cannot hold a name or a patient's number that a shifted
+/// field puts into MSH-9.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct MessageType {
     code: [u8; 3],
@@ -15,10 +15,9 @@ pub struct MessageType {
 }
 
 impl MessageType {
-    /// Reads the first two components of MSH-9, with `^` between them (HL7 v2.5.1 chapter 2A, data
-    /// type MSG).
+    /// Reads the first two components of MSH-9, with `^` between them (HL7 v2.5.1 chapter 2A, data type MSG).
     ///
-    /// Acknowledgements may leave the second away.
+    /// Acknowledgements may omit the second component.
     pub(super) fn from_field(field: &[u8]) -> Option<Self> {
         let (code, event) = match field.split_at_checked(3)? {
             (code, [] | [b'^']) => (code, None),
@@ -30,9 +29,9 @@ impl MessageType {
     }
 }
 
-fn word(octets: &[u8]) -> Option<[u8; 3]> {
-    let is_word = |octet: &u8| octet.is_ascii_uppercase() || octet.is_ascii_digit();
-    let word: [u8; 3] = octets.try_into().ok()?;
+fn word(bytes: &[u8]) -> Option<[u8; 3]> {
+    let is_word = |byte: &u8| byte.is_ascii_uppercase() || byte.is_ascii_digit();
+    let word: [u8; 3] = bytes.try_into().ok()?;
     word.iter().all(is_word).then_some(word)
 }
 
@@ -46,7 +45,7 @@ impl fmt::Display for MessageType {
     }
 }
 
-/// Messages by their type: the first so many types that came, and the rest in one.
+/// Counts of messages by type: the first `MLLP_TYPES_MAX` types, and all others together.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct MessageTypes {
     known: Vec<(MessageType, u64)>,
@@ -54,7 +53,7 @@ pub struct MessageTypes {
 }
 
 impl MessageTypes {
-    /// How many messages were of this type.
+    /// The number of messages of this type.
     #[must_use]
     pub fn of(&self, kind: MessageType) -> u64 {
         self.each()
@@ -62,20 +61,20 @@ impl MessageTypes {
             .map_or(0, |(_, count)| count)
     }
 
-    /// Messages without a type that could be read, and those of types beyond the bound.
+    /// Messages without a readable type, and those of types beyond the bound.
     #[must_use]
     pub fn other(&self) -> u64 {
         self.other
     }
 
-    /// All of them.
+    /// All messages.
     #[must_use]
     pub fn total(&self) -> u64 {
         let known = self.known.iter().map(|(_, count)| count).sum::<u64>();
         known.saturating_add(self.other)
     }
 
-    /// Every type that came with how often, in the order in which they came first.
+    /// Every type with its count, in the order of first appearance.
     pub fn each(&self) -> impl Iterator<Item = (MessageType, u64)> + '_ {
         self.known.iter().copied()
     }

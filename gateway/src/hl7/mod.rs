@@ -1,7 +1,8 @@
-//! What passes in MLLP frames (HL7's Minimal Lower Layer Protocol), told from their bytes.
+//! Observes MLLP frames (HL7's Minimal Lower Layer Protocol) as they pass.
 //!
-//! Pure: no socket, no clock. Nothing past MSH and MSA is ever looked at, and of these two no more
-//! is kept than a message's type and an acknowledgement's code. What a frame holds is not judged.
+//! Pure: no socket, no clock. The module reads only the segments MSH and MSA, and keeps of these two segments
+//! only the type of a message and the code of an acknowledgement. It does not validate the content of a
+//! frame.
 
 mod code;
 mod conversation;
@@ -22,7 +23,7 @@ pub use probe::{NoAcknowledgement, Reply, question};
 pub use start::{Start, kind_of, start};
 pub use summary::{ConversationSummary, NotMllp, Role, Unanswered};
 
-/// Octets that programs put around frames and that nobody misses: CR, LF and NUL.
-fn is_junk(octet: u8) -> bool {
-    matches!(octet, b'\r' | b'\n' | 0)
+/// Bytes that programs put around frames and that have no meaning: CR, LF and NUL.
+fn is_junk(byte: u8) -> bool {
+    matches!(byte, b'\r' | b'\n' | 0)
 }

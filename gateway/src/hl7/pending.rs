@@ -5,26 +5,26 @@ use std::time::{Duration, Instant};
 
 use crate::limits::MLLP_PENDING_MAX;
 
-/// When each of them ended, in their order. Those behind the bound are a number.
+/// The times at which the messages ended, in their order. Messages beyond the bound are only counted.
 #[derive(Debug, Default)]
 pub(super) struct Pending {
     timed: VecDeque<Instant>,
     untimed: u64,
 }
 
-/// Whom an acknowledgement was for.
+/// The message that an acknowledgement belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Answered {
-    /// A message that has waited for this long.
+    /// A message that has waited for this time.
     After(Duration),
-    /// A message whose time was not taken.
+    /// A message without a recorded time.
     Untimed,
-    /// Nobody.
+    /// No message waits.
     Nobody,
 }
 
 impl Pending {
-    /// A message has ended; whether its time is taken.
+    /// Adds a message that has ended; returns whether its time was recorded.
     pub(super) fn add(&mut self, now: Instant) -> bool {
         // LIMIT: MLLP_PENDING_MAX, counted in `ConversationSummary::untimed`.
         let is_timed = self.untimed == 0 && self.timed.len() < MLLP_PENDING_MAX;
@@ -36,7 +36,7 @@ impl Pending {
         is_timed
     }
 
-    /// The first of them is acknowledged.
+    /// The first message is acknowledged.
     pub(super) fn answer(&mut self, now: Instant) -> Answered {
         if let Some(ended) = self.timed.pop_front() {
             self.shrink();
@@ -55,13 +55,13 @@ impl Pending {
         self.untimed.saturating_add(self.timed.len() as u64)
     }
 
-    /// How long the first has waited.
+    /// How long the first message has waited.
     pub(super) fn waited(&self, now: Instant) -> Option<Duration> {
         let first = self.timed.front()?;
         Some(now.saturating_duration_since(*first))
     }
 
-    // After a burst the room of one is given back; a few messages have room at no further cost.
+    // After a burst, the memory is released. Memory for a few messages stays.
     fn shrink(&mut self) {
         if self.timed.is_empty() && self.timed.capacity() > FEW {
             self.timed = VecDeque::new();
@@ -69,7 +69,7 @@ impl Pending {
     }
 }
 
-/// Messages under way for which room stays: more than a sender who waits for each answer has.
+/// The number of messages whose memory stays: more than a sender has in transit that waits for each answer.
 const FEW: usize = 8;
 
 #[cfg(test)]
@@ -89,10 +89,10 @@ mod tests {
         assert_eq!((pending.count(), pending.waited(start)), (0, None));
     }
 
-    /// Who comes when the bound is reached is counted; who comes behind these must not be taken for
-    /// one of them, though there is room again.
+    /// Messages at the bound are counted without a time. A later message gets no time while such messages
+    /// wait, even if there is room again, because the order would be wrong.
     #[test]
-    fn order_stands_beyond_the_bound() {
+    fn the_order_is_kept_beyond_the_bound() {
         let now = Instant::now();
         let mut pending = Pending::default();
         let timed = (0..MLLP_PENDING_MAX + 3)
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn the_room_of_a_burst_is_given_back() {
+    fn the_memory_of_a_burst_is_released() {
         let now = Instant::now();
         let mut pending = Pending::default();
         for _ in 0..100 {

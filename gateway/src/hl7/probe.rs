@@ -1,11 +1,11 @@
-//! A message of our own, by which a gateway finds out whether a receiver answers.
+//! The message with which a gateway probes whether a receiver answers.
 //!
-//! It is NMQ^N01, an application management query (HL7 v2.3 chapter 14), with the sender's clock as its
-//! one segment. The standard has it for this: to ask a system about itself. It is about no patient, no
-//! order and no document, it is marked as training (MSH-11 `T`), and it is an event of its own, so an
-//! engine that routes by MSH-9 has no rule that would take it for anything else. The receiver sees it
-//! all the same, once in each interval, and may log it, or refuse it as a type that it does not know:
-//! an acknowledgement with any code is an answer.
+//! The message is NMQ^N01, an application management query (HL7 v2.3 chapter 14), whose only segment holds
+//! the sender's time. The standard defines this message for queries about a system itself. The message
+//! concerns no patient, order or document, is marked as training (MSH-11 `T`), and has an event of its own,
+//! so an engine that routes by MSH-9 has no rule that could take it for another message. The receiver still
+//! sees the message, once in each interval. The receiver may log the message or reject its type as unknown:
+//! an acknowledgement with any code counts as an answer.
 
 use std::mem;
 
@@ -18,12 +18,11 @@ use super::is_junk;
 use super::start::START;
 use crate::limits::PROBE_ANSWER_BYTES_MAX;
 
-/// The message in its frame. By its control id, MSH-10, it differs from all that are made in other
-/// seconds.
+/// The probe message in its frame. Its control id, MSH-10, differs from those of other seconds.
 #[must_use]
 pub fn question(now: OffsetDateTime) -> Vec<u8> {
     let now = now.to_offset(UtcOffset::UTC);
-    // Without a time the message is one all the same: MSH-7 is optional in v2.3.
+    // The message is valid without a time: MSH-7 is optional in v2.3.
     let time = now.format(TIME).unwrap_or_default();
     let id = now.unix_timestamp();
     let text = format!("MSH|^~\\&|WARDGATE||||{time}||NMQ^N01|WARDGATE{id}|T|2.3\rNCK|{time}\r");
@@ -34,46 +33,47 @@ pub fn question(now: OffsetDateTime) -> Vec<u8> {
 const TIME: &[BorrowedFormatItem<'_>] =
     format_description!("[year][month][day][hour][minute][second]+0000");
 
-/// The octets that end a frame (HL7's Implementation Guide, appendix C section C.4.2).
+/// The bytes that end a frame (HL7's Implementation Guide, appendix C section C.4.2).
 const END: [u8; 2] = [0x1c, b'\r'];
 
-/// What MSA-1 may say (HL7 table 0008).
+/// The codes of MSA-1 (HL7 table 0008).
 const CODES: [&[u8]; 6] = [b"AA", b"AE", b"AR", b"CA", b"CE", b"CR"];
 
-/// The texts of a commit acknowledgement in MLLP release 2: taken, and not taken.
+/// The texts of a commit acknowledgement in MLLP release 2: stored, and not stored.
 const COMMIT: [&[u8]; 2] = [&[0x06], &[0x15]];
 
-/// What came instead of an acknowledgement.
+/// Why there is no acknowledgement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum NoAcknowledgement {
-    /// An octet outside of a frame.
-    #[error("the answer is not MLLP: octet {0:#04x} outside of a frame")]
+    /// A byte outside of a frame.
+    #[error("the answer is not MLLP: byte {0:#04x} outside of a frame")]
     NotMllp(u8),
-    /// Much, and no acknowledgement in it.
-    #[error("no acknowledgement within {PROBE_ANSWER_BYTES_MAX} octets")]
+    /// More than `PROBE_ANSWER_BYTES_MAX` bytes without an acknowledgement.
+    #[error("no acknowledgement within {PROBE_ANSWER_BYTES_MAX} bytes")]
     TooLong,
 }
 
-/// Reads what comes back until there is an acknowledgement in it.
+/// Reads the answer until it contains an acknowledgement.
 ///
-/// Not `Debug`: what an application says reaches no log.
+/// Not `Debug`, because the answer of an application must not reach a log.
 #[derive(Default)]
 pub struct Reply {
-    // What came and is not a whole frame yet.
+    // Received bytes that are not a complete frame yet.
     incoming: Vec<u8>,
-    // The octets of it in which the end of a frame does not begin.
+    // The number of these bytes that were searched for an end.
     searched: usize,
     length: usize,
 }
 
 impl Reply {
-    /// Takes the next octets, and says whether the message was acknowledged.
+    /// Reads the next bytes and returns whether the message was acknowledged.
     ///
     /// # Errors
-    /// Why it will not be.
+    ///
+    /// Why no acknowledgement can follow.
     pub fn take(&mut self, bytes: &[u8]) -> Result<bool, NoAcknowledgement> {
         self.length = self.length.saturating_add(bytes.len());
-        // LIMIT: PROBE_ANSWER_BYTES_MAX, told as the failure of this probe.
+        // LIMIT: PROBE_ANSWER_BYTES_MAX; reported as the failure of this probe.
         if self.length > PROBE_ANSWER_BYTES_MAX {
             return Err(NoAcknowledgement::TooLong);
         }
@@ -89,10 +89,10 @@ impl Reply {
         Ok(is_there)
     }
 
-    // The text of the first frame and what is behind it, if it is there whole; the junk before it is
-    // passed over.
+    // The text of the first frame and the bytes after it, if the frame is complete. Junk before the frame is
+    // skipped.
     fn frame<'b>(&mut self, rest: &mut &'b [u8]) -> Result<Option<Frame<'b>>, NoAcknowledgement> {
-        let junk = rest.iter().take_while(|octet| is_junk(**octet)).count();
+        let junk = rest.iter().take_while(|byte| is_junk(**byte)).count();
         *rest = rest.get(junk..).unwrap_or_default();
         let Some((first, text)) = rest.split_first() else {
             return Ok(None);
@@ -111,20 +111,20 @@ impl Reply {
     }
 }
 
-/// A frame's text, and what is behind the frame.
+/// The text of a frame, and the bytes after the frame.
 type Frame<'b> = (&'b [u8], &'b [u8]);
 
 fn acknowledges(text: &[u8]) -> bool {
     if COMMIT.contains(&text) {
         return true;
     }
-    // MSH-1 is the octet that separates fields, in all segments.
+    // MSH-1 is the byte that separates fields in all segments.
     let Some((separator, _)) = text.strip_prefix(b"MSH").and_then(<[u8]>::split_first) else {
         return false;
     };
-    let segments = text.split(|octet| matches!(octet, b'\r' | b'\n'));
+    let segments = text.split(|byte| matches!(byte, b'\r' | b'\n'));
     let mut codes = segments.filter_map(|segment| {
-        let mut fields = segment.split(|octet| octet == separator);
+        let mut fields = segment.split(|byte| byte == separator);
         let is_answer = fields.next() == Some(b"MSA");
         fields.next().filter(|_| is_answer)
     });
@@ -158,7 +158,7 @@ mod tests {
         assert_eq!(
             Reply::default().take(&question),
             Ok(false),
-            "it is no answer to itself"
+            "the question does not answer itself"
         );
     }
 
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn other_messages_are_passed_over() {
+    fn other_messages_are_skipped() {
         let other = b"\x0bMSH|^~\\&|ENGINE||||20261123||ADT^A08|7|P|2.3\rPID|MSA|AA\r\x1c\r";
         let mut reply = Reply::default();
         assert_eq!(reply.take(other), Ok(false));
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_mllp_is_told() {
+    fn an_answer_that_is_not_mllp_is_reported() {
         let outcome = Reply::default().take(b"HTTP/1.1 400 Bad Request\r\n");
         assert_eq!(outcome, Err(NoAcknowledgement::NotMllp(b'H')));
     }

@@ -1,39 +1,38 @@
-//! Whether a stream begins as MLLP does.
+//! Decides whether a stream begins with MLLP.
 
 use super::is_junk;
 use crate::limits::MLLP_START_JUNK_MAX;
 use crate::stream_kind::StreamKind;
 
-/// The octet that begins a frame: VT, `<SB>` of HL7's Implementation Guide, appendix C section
-/// C.4.2.
+/// The byte that begins a frame: VT, `<SB>` of HL7's Implementation Guide, appendix C section C.4.2.
 pub(super) const START: u8 = 0x0b;
 
-/// What the first octets of a stream say.
+/// The result for the first bytes of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Start {
-    /// Not enough yet: nothing, or nothing but junk.
+    /// Undecided: no bytes yet, or only junk.
     More,
     /// A frame begins.
     Legal,
-    /// No stream of MLLP begins like this.
+    /// The stream is not MLLP.
     Wrong,
 }
 
-/// Judges all that has come of a stream so far: a frame begins it, with at most a few octets of
-/// junk ahead.
+/// Checks all bytes of a stream so far: the stream must begin with a frame, with at most
+/// `MLLP_START_JUNK_MAX` bytes of junk before it.
 ///
-/// It looks no further than the first octet of the frame, so what a frame holds is not judged.
+/// The function reads only to the first byte of the frame and does not validate the content of the frame.
 #[must_use]
 pub fn start(bytes: &[u8]) -> Start {
     let looked_at = bytes.iter().take(MLLP_START_JUNK_MAX + 1);
-    match looked_at.copied().find(|octet| !is_junk(*octet)) {
+    match looked_at.copied().find(|byte| !is_junk(*byte)) {
         Some(START) => Start::Legal,
         None if bytes.len() <= MLLP_START_JUNK_MAX => Start::More,
         _ => Start::Wrong,
     }
 }
 
-/// The protocol that begins like this instead of MLLP, behind the junk that MLLP allows, where it has a name.
+/// The protocol of a stream that is not MLLP, if it is known. Junk that MLLP allows may stand before it.
 #[must_use]
 pub fn kind_of(bytes: &[u8]) -> Option<StreamKind> {
     let junk = bytes.iter().take_while(|byte| is_junk(**byte)).count();
@@ -55,14 +54,14 @@ mod tests {
     }
 
     #[test]
-    fn what_says_nothing_yet_is_waited_for() {
+    fn bytes_that_decide_nothing_need_more() {
         for bytes in [&b""[..], b"\r", b"\n\0", &[0; MLLP_START_JUNK_MAX]] {
             assert_eq!(start(bytes), Start::More, "{bytes:?}");
         }
     }
 
     #[test]
-    fn other_protocols_do_not_begin_so() {
+    fn other_protocols_are_wrong() {
         for bytes in [
             &b"GET / HTTP/1.1\r\n"[..],
             b"\r\n\r\nGET / HTTP/1.0\r\n",
@@ -89,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn a_verdict_stands_whatever_follows() {
+    fn a_verdict_does_not_change_with_later_bytes() {
         for stream in [&b"\r\n\x0bMSH|"[..], b"\0GET", &[0; 20]] {
             let verdicts: Vec<_> = (0..=stream.len()).map(|to| start(&stream[..to])).collect();
             let first = verdicts.iter().position(|verdict| *verdict != Start::More);

@@ -1,4 +1,4 @@
-//! What is told of a conversation.
+//! The summary of a conversation, for the log and the metrics.
 
 use std::fmt;
 use std::time::Duration;
@@ -11,9 +11,9 @@ use crate::stream_kind::StreamKind;
 /// The side of a conversation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Role {
-    /// Who connected, and sends messages.
+    /// The side that sends messages; usually the side that opened the connection.
     Sender,
-    /// Who was connected to, and acknowledges them.
+    /// The side that acknowledges messages.
     Receiver,
 }
 
@@ -28,60 +28,60 @@ impl Role {
     }
 }
 
-/// Why bytes are not MLLP. No byte of them is shown.
+/// Why bytes are not MLLP. The text shows none of the bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum NotMllp {
-    /// What this side sent first is of another protocol.
+    /// The first bytes of this side are of another protocol.
     #[error("the {0} sent {1}, not HL7 in MLLP frames; {remedy}", remedy = .1.remedy())]
     Foreign(Role, StreamKind),
-    /// This side sent something else than CR, LF or NUL outside of a frame.
-    #[error("octets of the {0} stand outside of any frame")]
+    /// This side sent a byte other than CR, LF or NUL outside of a frame.
+    #[error("bytes of the {0} are outside of any frame")]
     OutsideOfFrames(Role),
-    /// This side sent more CR, LF and NUL between two frames than anybody needs.
-    #[error("the {0} sends junk without end and no frame")]
+    /// This side sent more CR, LF and NUL between two frames than `MLLP_JUNK_MAX`.
+    #[error("the {0} sends only junk and no frame")]
     NoFrame(Role),
 }
 
-/// What passed in a conversation: counts and times, and nothing of any message but its type.
+/// The counts and times of a conversation. Of a message, only its type is kept.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct ConversationSummary {
-    /// Messages of the sender that came whole, by their type. Acknowledgements that the sender
-    /// gives to the receiver's answers (enhanced mode, MLLP release 2) are none.
+    /// Complete messages of the sender, by type. Without the sender's acknowledgements of the receiver's
+    /// answers (enhanced mode, MLLP release 2).
     pub messages: MessageTypes,
-    /// Octets of their texts.
+    /// Bytes of their texts.
     pub message_bytes: u64,
-    /// Acknowledgements of the receiver that came whole, by their code.
+    /// Complete acknowledgements of the receiver, by code.
     pub acknowledgements: Codes,
-    /// Octets of their texts.
+    /// Bytes of their texts.
     pub acknowledgement_bytes: u64,
     /// Times from the end of a message to the end of its first acknowledgement.
     pub latencies: Latencies,
-    /// Messages whose time was not taken, because too many waited before them.
+    /// Messages whose time was not recorded, because too many messages waited before them.
     pub untimed: u64,
-    /// Acknowledgements that came while no message waited for one.
+    /// Acknowledgements that came while no message waited.
     pub unasked: u64,
-    /// What was not acknowledged in the end.
+    /// Messages without an acknowledgement at the end.
     pub unanswered: Unanswered,
-    /// Octets of CR, LF and NUL between the frames of both sides.
+    /// Bytes of CR, LF and NUL between the frames of both sides.
     pub junk_bytes: u64,
-    /// Frames of both sides that were longer than any message should be, the last one included
-    /// where it was cut.
+    /// Frames of both sides that were longer than any message should be, including a last frame that was cut
+    /// off.
     pub oversize: u64,
-    /// Who ended a message with FS alone, without the CR that belongs behind it, where that was seen: its receiver
-    /// waits for the end of this message. `None` also where that was taken before the end.
+    /// The side that ended a message with FS only, without the required CR: its receiver still waits for the
+    /// end of the message. `None` also if this was reported before the end.
     pub ended_without_cr: Option<Role>,
-    /// Why the rest of the conversation was not looked at, or was ended.
+    /// Why the rest of the conversation was not read, or was ended.
     pub not_followed: Option<NotMllp>,
 }
 
-/// Messages that the sender was told nothing about.
+/// Messages whose sender got no acknowledgement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Unanswered {
-    /// Messages that came whole.
+    /// Complete messages.
     pub messages: u64,
-    /// How long the first of them has waited, where that is known.
+    /// How long the first of them has waited, if known.
     pub waited: Option<Duration>,
-    /// Whether a further message had begun that has no end.
+    /// Whether a further message had begun but not ended.
     pub is_cut: bool,
 }
 

@@ -1,4 +1,4 @@
-//! A connection's life: accepted, judged, connected, relayed, accounted for.
+//! The life of a connection: accept, admit, connect, relay, and its statistics at the end.
 
 use std::cell::{OnceCell, RefCell};
 use std::future::{pending, poll_fn};
@@ -36,18 +36,18 @@ use crate::tls::{Acceptor, Connector, PeerVerification, RefusalClass};
 use crate::upstream::Attempts;
 use crate::uring::{Network, Socket, sleep, until};
 
-/// A connection that came in.
+/// An accepted connection.
 pub struct AcceptedConnection<S> {
-    /// What it is known by, and ended by.
+    /// The handle by which the connection is known and ended.
     pub handle: Rc<ConnectionHandle>,
-    /// Its socket.
+    /// The socket of the client.
     pub socket: S,
-    /// Whether there were as many connections as there may be: it is served where an unauthenticated
+    /// Whether the number of connections is at the limit: the connection is served only if an unauthenticated
     /// client can be ended for it.
     pub is_beyond: bool,
 }
 
-/// Serves one connection to its end and gives the account of it. Must not be dropped before.
+/// Serves one connection to its end and returns its summary. The future must not be dropped before.
 pub async fn serve<V: Network>(
     core: &Core<V>,
     accepted: AcceptedConnection<V::Socket>,
@@ -93,7 +93,7 @@ pub async fn serve<V: Network>(
 impl<'c, V: Network> ConnectionTask<'c, V> {
     async fn run(&mut self, socket: V::Socket) -> Close {
         let outcome = match &self.route.transport {
-            // Boxed: each would keep the room that the largest needs.
+            // Boxed: otherwise each connection would hold memory for the largest future.
             Transport::Originate(connector) => Box::pin(self.originate(socket, connector)).await,
             Transport::Terminate(acceptor) => Box::pin(self.terminate(socket, acceptor)).await,
             Transport::Passthrough => Box::pin(self.pass(socket)).await,
@@ -102,10 +102,10 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
     }
 
     async fn originate(&mut self, plain: V::Socket, connector: &Connector) -> Result<Close, Close> {
-        // What comes before the relay is boxed: a connection that rests keeps no room for it.
+        // The futures before the relay are boxed: a resting connection holds no memory for them.
         let place = self.place(Stage::FirstMessage);
         let mut first = Box::pin(self.first_bytes(&plain, &place)).await?;
-        // Where either side may begin, a client may be silent for ever.
+        // If either side may begin, a client may be silent forever.
         let may_be_silent = Beginning::of(&self.route.config) == Beginning::Either;
         let mut place = may_be_silent.then(|| Box::new(place));
         let admitted = match self.admit(&mut first) {
@@ -136,7 +136,7 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
                     let first = &mut first.bytes;
                     let (payload, place) = ((first, &mut received), place.take());
                     let relay = self.relay(&link, &engine, &verification, payload, place);
-                    // Its own memory: a connection that is not yet accepted does without.
+                    // In a separate box: a connection that is not accepted yet does without this memory.
                     let close = Box::pin(relay).await;
                     self.note_observed(&link, &close);
                     return Ok(close);
@@ -151,7 +151,7 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
                 }
             }
         }
-        // The application sees what it would see without us: a refusal.
+        // The application sees the same as without the gateway: a refused connection.
         Box::pin(self.say_unreachable(&plain, &first)).await;
         let sentence = attempts.sentence();
         Ok(match refusal {
@@ -172,7 +172,7 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
         drop(place);
         self.report_accepted();
         let _of_peer = self.of_peer().inspect_err(|_| tls.abort())?;
-        // An accepted peer may be silent for ever; this bounds how many are.
+        // An accepted peer may be silent forever; this bounds the number of such peers.
         let place = self.place(Stage::SilentPeer);
         let (engine, mut received) = self.engine(secured).map_err(|reason| {
             tls.abort();
@@ -207,7 +207,7 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
         let mut nothing = Vec::new();
         let payload = (&mut nothing, &mut received);
         let relay = self.relay(&link, &engine, &verification, payload, place);
-        // Its own memory: a connection that is not yet accepted does without.
+        // In a separate box: a connection that is not accepted yet does without this memory.
         let close = Box::pin(relay).await;
         self.note_observed(&link, &close);
         Ok(unanswered(close, &self.stats, self.route.config.protocol))
@@ -263,7 +263,7 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
         Ok(link.close())
     }
 
-    // The target for a client that may have to give up its place meanwhile.
+    // Connects for a client that may have to give up its place in the meantime.
     async fn reach_for(
         &mut self,
         source: &V::Socket,
@@ -289,8 +289,8 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
         }
     }
 
-    // Returns when the target has sent something, with the connection's place in `share`; or by what the
-    // client is ended, which has proved nothing until then.
+    // Returns when the target has sent something, with the connection's place in `share`; or returns the
+    // reason that ends the client, which has proved nothing until then.
     async fn until_answered(
         &self,
         place: Place<'_>,
@@ -313,7 +313,7 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
                 Beginning::of(&self.route.config),
                 self.route.config.timeouts.first_byte,
             ) {
-                // Both sides may be silent for as long as `idle` allows.
+                // Both sides may be silent for the time of `idle`.
                 (Beginning::Either, _) | (_, None) => pending().await,
                 (Beginning::Opener | Beginning::Request | Beginning::Frame, Some(limit)) => {
                     sleep(limit).await;
@@ -328,7 +328,7 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
         }
     }
 
-    // Returns when either side has sent something; or before, by what the client is ended.
+    // Returns when either side has sent something, or the reason that ends the client before.
     async fn until_moved(&self, place: Box<Place<'_>>) -> Option<Reason> {
         let moved = async {
             while self.stats.sealed.get() == 0 && self.stats.opened.get() == 0 {
@@ -384,10 +384,10 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
             None => true,
         };
         if goes_on {
-            // Pinned here and passed by reference: a future that is passed on by value is held twice.
+            // Pinned here and passed by reference: a future that is passed by value is stored twice.
             let at_rest = pin!(async {
                 handle.draining().await;
-                // Whatever changes this is done by this task, so it is looked at whenever that is polled.
+                // Only this task changes the value, so checking it at each poll is enough.
                 poll_fn(|_| match link.is_at_rest() && writer.is_free() {
                     true => Poll::Ready(()),
                     false => Poll::Pending,
@@ -414,8 +414,8 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
         close
     }
 
-    // Before any payload of the peer moves: what the end of the connection would report is lost where the
-    // process is killed.
+    // Recorded before any payload of the peer moves: if the process is killed, a record at the end of the
+    // connection would be lost.
     fn report_accepted(&self) {
         let Some(peer) = self.stats.peer.clone() else {
             return;
@@ -453,13 +453,13 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
         Ok((RefCell::new(engine), received))
     }
 
-    /// What observes this connection.
+    /// The observer of this connection.
     pub(super) fn observer(&self) -> Observer {
         self.route.observer(&self.counters.observed)
     }
 
-    // Who waits for an answer to its request does so for about as long as `connect` allows; all that
-    // leads to the far side has that time together.
+    // A client that waits for the reply to its request waits about as long as `connect` allows. All steps to
+    // the target together have that time.
     fn handshake_limit(&self, attempts: &Attempts<'_>) -> Limit {
         let (limit, left) = (self.route.config.timeouts.handshake, attempts.left());
         match Beginning::of(&self.route.config) {
@@ -498,7 +498,7 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
     }
 }
 
-// A machine that has no source ports left must not blame the target.
+// If the machine has no free source ports, the target is not to blame.
 fn unreachable_by(attempts: &Attempts<'_>) -> ClosedBy {
     match attempts.lacks_ports() {
         true => ClosedBy::Gateway,
@@ -515,7 +515,7 @@ mod tests {
         size_of::<F>()
     }
 
-    /// Each connection that rests holds this future, in memory of its own. 10,000 of them are 40 MB.
+    /// Each resting connection holds this future in its own memory: 40 MB for 10,000 connections.
     #[test]
     fn the_relay_of_a_connection_fits_into_four_kilobytes() {
         let size = output_of(ConnectionTask::<'static, Ring>::relay);

@@ -1,5 +1,4 @@
-//! What comes before a reset: what was handed to a socket is delivered first, as far as its receiver takes
-//! it.
+//! Delivers the bytes that were handed to a socket before the socket is reset, as far as its receiver reads.
 
 use std::cell::Cell;
 
@@ -9,7 +8,7 @@ use tokio::time::Instant;
 use crate::limits::{DELIVERY_LOOK, DELIVERY_MAX, DELIVERY_STALL, RESET_GRACE};
 use crate::uring::{Socket, sleep};
 
-/// Something that happens once in a connection.
+/// An event that happens once in a connection.
 #[derive(Debug, Default)]
 pub(super) struct Milestone {
     is_reached: Cell<bool>,
@@ -17,19 +16,19 @@ pub(super) struct Milestone {
 }
 
 impl Milestone {
-    /// Notes that it has happened.
+    /// Records that the event has happened.
     pub(super) fn reach(&self) {
         if !self.is_reached.replace(true) {
             self.news.notify_waiters();
         }
     }
 
-    /// Whether it has happened.
+    /// Whether the event has happened.
     pub(super) fn is_reached(&self) -> bool {
         self.is_reached.get()
     }
 
-    /// Waits until it has happened.
+    /// Waits until the event has happened.
     pub(super) async fn reached(&self) {
         while !self.is_reached.get() {
             self.news.notified().await;
@@ -37,20 +36,21 @@ impl Milestone {
     }
 }
 
-/// Waits until the receiver at `socket` has taken all that was sent to it, as long as it goes on taking.
-/// `moved` is when bytes moved last, and is kept.
+/// Waits until the receiver at `socket` has acknowledged all sent bytes, as long as it makes progress.
+/// `moved` is updated to the time at which bytes moved last.
 pub(super) async fn settle<S: Socket>(socket: &S, moved: &Cell<Instant>) {
     if watch_taking(socket, moved, true).await {
         sleep(RESET_GRACE.saturating_sub(moved.get().elapsed())).await;
     }
 }
 
-/// Waits until the receiver at `socket` takes nothing more of what is sent to it, or has had its time.
+/// Waits until the receiver at `socket` makes no more progress, or its time is over.
 pub(super) async fn stalls<S: Socket>(socket: &S, moved: &Cell<Instant>) {
     watch_taking(socket, moved, false).await;
 }
 
-// Whether all was taken, where that is to end it.
+// Returns true when all bytes are acknowledged (only if `ends_when_empty`), and false when the receiver makes no
+// more progress.
 async fn watch_taking<S: Socket>(socket: &S, moved: &Cell<Instant>, ends_when_empty: bool) -> bool {
     let begun = Instant::now();
     let [mut pause, pause_max] = DELIVERY_LOOK;

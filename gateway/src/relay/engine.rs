@@ -1,4 +1,4 @@
-//! Which record layer a connection has, chosen once.
+//! The record layer of a connection, which is selected once.
 
 use std::sync::Arc;
 
@@ -15,29 +15,29 @@ use crate::tls::session::{HandedOver, Opened, SealError, Session};
 
 /// The record layer of a connection.
 pub(super) enum Engine {
-    /// Records are sealed and opened where they lie; TLS 1.3.
+    /// Records are sealed and opened in place; TLS 1.3.
     InPlace(Box<InPlace>),
-    /// rustls's own records: payload is copied on its way through. TLS 1.2, and the reference.
+    /// The records of rustls, which copies the payload: TLS 1.2, and the reference.
     Buffered(Box<Session>),
 }
 
-/// A batch on its way through the engine, or none.
+/// A batch on its way through the engine, or no batch.
 #[derive(Default)]
 pub(super) struct PendingBatch {
     batch: Option<Batch>,
-    // The record that is next, where the batch is sealed in several turns.
+    // The next record, if the batch is sealed in several turns.
     next: usize,
 }
 
 impl PendingBatch {
-    /// Takes in the next batch, and says whether there is one.
+    /// Takes the next batch and returns whether there is one.
     pub(super) fn hold(&mut self, batch: Option<Batch>) -> bool {
         self.batch = batch;
         self.next = 0;
         self.batch.is_some()
     }
 
-    /// Octets of payload.
+    /// The number of payload bytes.
     pub(super) fn len(&self) -> usize {
         self.batch.as_ref().map_or(0, Batch::len)
     }
@@ -48,13 +48,13 @@ impl PendingBatch {
         batches.flat_map(|batch| (0..batch.records()).map(|index| batch.payload(index)))
     }
 
-    /// Whether the socket had no more to give than this.
+    /// Whether the socket had no more bytes than this batch.
     pub(super) fn is_short(&self) -> bool {
         let room = self.batch.as_ref().map_or(0, Batch::room);
         self.len() < room
     }
 
-    /// Records that are still to be sealed.
+    /// The number of records that are not sealed yet.
     pub(super) fn records(&self) -> usize {
         let records = self.batch.as_ref().map_or(0, Batch::records);
         records.saturating_sub(self.next)
@@ -62,12 +62,12 @@ impl PendingBatch {
 }
 
 impl Engine {
-    /// Goes on where the handshake has ended. Returns what was received behind it with the engine: records, and
-    /// payload that is opened already. `cipher` is for records that are sealed and opened in place; rustls has its
-    /// own.
+    /// Continues after the handshake, with the bytes that were received after it. `cipher` is for records
+    /// that are sealed and opened in place; rustls has its own.
     ///
     /// # Errors
-    /// What rustls says to the hand-over.
+    ///
+    /// The error of rustls at the hand-over.
     pub(super) fn new(
         secured: Secured,
         layer: RecordLayer,
@@ -85,14 +85,14 @@ impl Engine {
         })
     }
 
-    /// Counts key updates there from now on; rustls does not tell of those that it makes.
+    /// Counts key updates in `there` from now on; rustls does not report its own.
     pub(super) fn count_key_updates(&mut self, there: &Arc<KeyUpdates>) {
         if let Self::InPlace(in_place) = self {
             in_place.count_key_updates(there);
         }
     }
 
-    /// Appends what must go out before `records` more are sealed.
+    /// Appends the bytes that must be sent before `records` more records are sealed.
     pub(super) fn before(
         &mut self,
         records: usize,
@@ -100,12 +100,12 @@ impl Engine {
     ) -> Result<(), SealError> {
         match self {
             Self::InPlace(in_place) => Ok(in_place.before(records, outgoing)?),
-            // rustls puts its key updates in front of what it seals.
+            // rustls sends its key updates itself, before the records that it seals.
             Self::Buffered(_) => Ok(()),
         }
     }
 
-    /// Seals as much as one send takes; `None` when nothing is left.
+    /// Seals the records for one send; `None` if nothing is left.
     pub(super) fn seal(
         &mut self,
         plain: &mut PendingBatch,
@@ -133,7 +133,7 @@ impl Engine {
         }
     }
 
-    /// Seals `words` and close_notify behind them, to be sent as they are: the last that the peer hears.
+    /// Seals `words` and then close_notify: the last bytes that the peer receives.
     pub(super) fn linger(&mut self, words: &[u8], pool: &Pool) -> Result<Vec<u8>, SealError> {
         let mut outgoing = Vec::new();
         self.before(1, &mut outgoing)?;
@@ -148,7 +148,7 @@ impl Engine {
         Ok(outgoing)
     }
 
-    /// Opens whole records of `incoming`. The payload becomes parts to be sent, of `incoming` where
+    /// Opens the complete records of `incoming`. The payload becomes parts to be sent: parts of `incoming` if
     /// records are opened in place, else of `payload`, which is borrowed from `pool`.
     pub(super) fn open(
         &mut self,
@@ -197,7 +197,7 @@ fn seal_copy(
         false => Size::Large,
     };
     let mut records = pool.take(size);
-    // What rustls puts in front of a record has room as well.
+    // There is also room for the bytes that rustls writes before a record.
     const ROOM: usize = PLAINTEXT_ROOM + RECORD_OVERHEAD_MAX + CONTROL_ROOM;
     while plain.next < batch.records() && records.spare() >= ROOM {
         session.seal(batch.payload(plain.next), &mut records)?;

@@ -15,7 +15,7 @@ pub(super) struct First {
     pub(super) bytes: Vec<u8>,
     /// The request among them, on a route that looks into DICOM.
     pub(super) request: Option<Box<AssociateRq>>,
-    /// Octets of that request.
+    /// Bytes of that request.
     pub(super) request_octets: usize,
 }
 
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_dicom_has_no_answer_and_another_pdu_has_one() {
+    fn other_protocols_get_no_reply_and_another_pdu_gets_one() {
         assert_eq!(judged(Beginning::Request, b"GET / HTTP/1.1"), Err(None));
         let answer = Some(Answer::unexpected_pdu());
         assert_eq!(judged(Beginning::Request, &[4, 0]), Err(answer));
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn any_octet_begins_a_stream_that_is_passed_through() {
+    fn any_byte_begins_a_passthrough_stream() {
         assert_eq!(judged(Beginning::Opener, b""), Ok(false));
         assert_eq!(judged(Beginning::Opener, b"\x16"), Ok(true));
         assert_eq!(judged(Beginning::Either, b""), Ok(true));
@@ -229,7 +229,7 @@ mod tests {
     ];
 
     #[test]
-    fn what_comes_instead_is_named_with_what_to_do() {
+    fn another_protocol_is_named_with_the_remedy() {
         for (beginning, bytes, words) in MISTAKES {
             for (mode, who) in [
                 (Mode::Originate, "the client "),

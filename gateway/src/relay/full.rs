@@ -1,4 +1,4 @@
-//! What happens to a connection where its route, all passthrough routes together or its peer may have no more.
+//! Handles connections beyond the limit of their route, of all passthrough routes, or of their peer.
 
 use std::borrow::Cow;
 
@@ -9,7 +9,7 @@ use crate::route::{Full, PeerPlace};
 use crate::uring::Network;
 
 impl<V: Network> ConnectionTask<'_, V> {
-    /// Whether the connection may be served: its route and the process may have a number of connections.
+    /// Whether the connection may be served within the limits of its route and of the process.
     pub(super) fn admit_connection(
         &self,
         full: Option<Full>,
@@ -34,7 +34,7 @@ impl<V: Network> ConnectionTask<'_, V> {
         }
     }
 
-    /// The connection among those of its peer, which has proved who it is.
+    /// Counts the connection of a peer that has authenticated against the limit of this peer.
     pub(super) fn of_peer(&self) -> Result<Option<PeerPlace>, Close> {
         let all = self.core.connections_max;
         let peer = self.stats.peer.as_ref();

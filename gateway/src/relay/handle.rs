@@ -1,4 +1,4 @@
-//! A connection as its core knows it: what it is, whose it is, and how to end it.
+//! The handle by which a core knows a connection and can end it.
 
 use std::cell::{Cell, OnceCell};
 use std::net::SocketAddr;
@@ -11,11 +11,11 @@ use crate::audit::{ConnectionId, Reason};
 use crate::route::{Route, RoutePhase};
 use crate::tls::PeerInfo;
 
-/// An open connection. The core's registry has one for each, and ends it by it.
+/// An open connection. The core's registry holds one handle for each.
 pub struct ConnectionHandle {
-    /// Its number.
+    /// The number of the connection.
     pub id: ConnectionId,
-    /// The route that it began with, whatever the configuration is now.
+    /// The route with which the connection began, even if the configuration has changed since.
     pub route: Arc<Route>,
     /// The client.
     pub source: SocketAddr,
@@ -26,7 +26,7 @@ pub struct ConnectionHandle {
 }
 
 impl ConnectionHandle {
-    /// For a connection that was accepted on `route` and is not served yet.
+    /// A handle for a connection that was accepted on `route` and is not served yet.
     #[must_use]
     pub fn new(id: ConnectionId, route: Arc<Route>, source: SocketAddr) -> Rc<Self> {
         Rc::new(Self {
@@ -46,19 +46,19 @@ impl ConnectionHandle {
         self.peer.get().map(|peer| &**peer)
     }
 
-    /// Ends the connection visibly at both ends.
+    /// Ends the connection with a reset at both ends.
     pub fn end(&self) {
         self.is_ended.set(true);
         self.ended.notify_waiters();
     }
 
-    /// Notes the peer that was accepted.
+    /// Records the accepted peer.
     pub(super) fn accept(&self, peer: Arc<PeerInfo>) {
-        // There is one handshake with a peer that is accepted.
+        // A connection has one handshake with an accepted peer.
         let _ = self.peer.set(peer);
     }
 
-    /// Waits until the connection must end as soon as it has nothing outstanding.
+    /// Waits until the connection must end as soon as nothing is outstanding.
     pub(super) async fn draining(&self) {
         self.phase(RoutePhase::Draining).await;
     }
@@ -78,7 +78,7 @@ impl ConnectionHandle {
     }
 
     async fn phase(&self, least: RoutePhase) {
-        // The route's state, which the handle holds, keeps the sender.
+        // The handle holds the route, whose state holds the sender.
         let _ = self.phase.clone().wait_for(|now| *now >= least).await;
     }
 }

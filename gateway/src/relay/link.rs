@@ -1,4 +1,4 @@
-//! The two sockets of a connection, what both directions share, and how it ends.
+//! The two sockets of a connection, the state of both directions, and the way it ends.
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;
@@ -20,47 +20,47 @@ use crate::limits::{ALERT_LINGER, ARTIM, EXCHANGES_MIN, HALF_CLOSED_SILENCE};
 use crate::observe::{Direction, Forbidden, Observer, Progress};
 use crate::uring::{Socket, sleep, timeout};
 
-/// Two sockets and the one end that they come to.
+/// Two sockets that end together.
 ///
-/// `plain` is where payload is plain (passthrough: who connected to us), `tls` the other.
+/// `plain` is the plain side (passthrough: the client), `tls` the other socket.
 pub(super) struct Link<N, F> {
     pub(super) plain: N,
     pub(super) tls: F,
-    // The first cause is the cause; what follows from it is not told.
+    // Only the first cause is reported; later ones follow from it.
     ended: RefCell<Option<Close>>,
-    // Who finished its direction first, where both do so in order.
+    // The side that finished its direction first, if both finish cleanly.
     finished: Cell<Option<ClosedBy>>,
-    // Told when somebody finished; the watch of the connection waits for it.
+    // Notified when a side has finished; the watch of the connection waits for it.
     has_finished: Notify,
     moved: Cell<Instant>,
-    // Whether something was delivered to the near side since it spoke last, and how many times in a
-    // row that was so when it spoke.
+    // Whether bytes were delivered to the plain side since it sent last, and how many times in a row this was
+    // the case when it sent.
     answered: Cell<bool>,
     exchanges: Cell<u32>,
     observer: RefCell<Observer>,
-    // Where bytes for the near side go, seen from who connected.
+    // The direction of bytes for the plain side.
     nearward: Direction,
-    // Whether the near side has been delivered whole messages, and would understand another.
+    // Whether the plain side has received only complete PDUs, and can read another one.
     listens: Cell<bool>,
-    // The near side was told why, and is waited for.
+    // The plain side was notified of the end, and the gateway waits for it to close.
     parting: Cell<bool>,
-    // Something was seen for a side and is not all sent.
+    // Observed bytes for a side are not completely sent.
     is_owed_to_near: Cell<bool>,
     is_owed_to_far: Cell<bool>,
-    // Both sides were ended in order by us.
+    // The gateway ended both sides cleanly.
     is_in_order: Cell<bool>,
-    // Somebody ends the far side, and others leave it alone.
+    // One task ends the TLS side, and the other tasks leave it alone.
     is_far_taken: Cell<bool>,
-    // Bytes that the near and the far side had not taken when they were reset.
+    // The bytes that the plain side and the TLS side had not acknowledged when they were reset.
     left: [Cell<Option<u64>>; 2],
 }
 
-/// The sockets of a link, for the places of what is kept of each.
+/// The indices of the sockets in arrays with one value for each.
 const PLAIN: usize = 0;
 const TLS: usize = 1;
 
 impl<N: Socket, F: Socket> Link<N, F> {
-    /// `nearward` is where bytes for the near side go.
+    /// `nearward` is the direction of bytes for the plain side.
     pub(super) fn new(plain: N, tls: F, observer: Observer, nearward: Direction) -> Self {
         Self {
             observer: RefCell::new(observer),
@@ -83,30 +83,29 @@ impl<N: Socket, F: Socket> Link<N, F> {
         }
     }
 
-    /// Ends both sockets visibly and at once: what they have not delivered whole must not look complete.
+    /// Resets both sockets at once: an incomplete delivery must not look complete.
     pub(super) fn fail(&self, by: ClosedBy, reason: Reason) {
         self.note(by, reason);
         self.end_near(None);
         self.abort_tls();
     }
 
-    /// Notes that what was seen must not go on. The near side is told at once if it can be; both are ended by
-    /// the directions that lead to them.
+    /// Records that observed bytes must not pass. The plain side is notified at once if possible; the
+    /// directions that lead to the sides end both.
     fn forbid(&self, why: &Forbidden) {
         self.note(ClosedBy::Gateway, Reason::Forbidden(why.to_string()));
         self.say_to_near(Some(why));
     }
 
-    /// Ends the near side at once: by a word of its own protocol where there is one for it and it can be said,
-    /// else by a reset. An application that was told is waited for until it closes, by whoever receives from
-    /// it.
+    /// Ends the plain side at once: sends a protocol-level rejection or abort if possible, else resets. After
+    /// such a reply, the task that receives from the application waits for it to close.
     pub(super) fn end_near(&self, why: Option<&Forbidden>) {
         if !self.say_to_near(why) {
             self.abort_plain();
         }
     }
 
-    // Whether the near side has been told that the connection is broken off.
+    // Whether the plain side was notified that the connection is aborted.
     fn say_to_near(&self, why: Option<&Forbidden>) -> bool {
         if self.parting.get() {
             return true;
@@ -115,7 +114,7 @@ impl<N: Socket, F: Socket> Link<N, F> {
         let Some(words) = words.filter(|_| self.listens.get()) else {
             return false;
         };
-        // A word that is cut off itself is nothing that another sent.
+        // If the reply itself is cut off, no byte of another sender is lost.
         let left = self.plain.send_queue().map_or(0, |queue| queue.bytes());
         let is_said = self.plain.send_now(&words.octets()).is_ok() && self.plain.finish().is_ok();
         self.parting.set(is_said);
@@ -125,19 +124,19 @@ impl<N: Socket, F: Socket> Link<N, F> {
         is_said
     }
 
-    /// Resets the near side at once.
+    /// Resets the plain side at once.
     pub(super) fn abort_plain(&self) {
         self.note_left(PLAIN, &self.plain);
         self.plain.abort();
     }
 
-    /// Resets the far side at once.
+    /// Resets the TLS side at once.
     pub(super) fn abort_tls(&self) {
         self.note_left(TLS, &self.tls);
         self.tls.abort();
     }
 
-    // What a socket still holds when it is reset was not delivered.
+    // Bytes that a socket still holds when it is reset were not delivered.
     fn note_left<S: Socket>(&self, which: usize, socket: &S) {
         let Some(left) = self.left.get(which) else {
             return;
@@ -148,25 +147,25 @@ impl<N: Socket, F: Socket> Link<N, F> {
         }
     }
 
-    /// Bytes that were sent and that the near and the far side had not taken when they were reset.
+    /// Bytes that were sent but not acknowledged by the plain side and the TLS side when they were reset.
     pub(super) fn left(&self) -> [u64; 2] {
         self.left.each_ref().map(|left| left.get().unwrap_or(0))
     }
 
-    /// Ends the near side as `end_near` does, once it has taken what was sent to it or goes on taking it no
-    /// more.
+    /// Ends the plain side like `end_near`, after it has acknowledged all sent bytes or makes no more
+    /// progress.
     pub(super) async fn leave_near(&self) {
         settle(&self.plain, &self.moved).await;
         self.end_near(None);
     }
 
-    /// Resets the far side once it has taken what was sent to it, or goes on taking it no more.
+    /// Resets the TLS side after it has acknowledged all sent bytes, or makes no more progress.
     pub(super) async fn leave_far(&self) {
         settle(&self.tls, &self.moved).await;
         self.abort_tls();
     }
 
-    /// Resets both sides, once each has taken what was sent to it or goes on taking it no more.
+    /// Resets both sides, each after it has acknowledged all sent bytes or makes no more progress.
     pub(super) async fn leave_both(&self) {
         tokio::join!(
             settle(&self.plain, &self.moved),
@@ -176,22 +175,22 @@ impl<N: Socket, F: Socket> Link<N, F> {
         self.abort_tls();
     }
 
-    /// Waits until `socket`, one of the two, takes nothing more of what is sent to it.
+    /// Waits until `socket`, one of the two, makes no more progress with the bytes sent to it.
     pub(super) async fn stalls<S: Socket>(&self, socket: &S) {
         stalls(socket, &self.moved).await;
     }
 
-    /// Whether the far side is the caller's to end: nobody else has begun to.
+    /// Whether the caller may end the TLS side: no other task has begun to.
     pub(super) fn take_far(&self) -> bool {
         !self.is_far_taken.replace(true)
     }
 
-    /// Whether the near side was told that the connection has ended, and may not have closed yet.
+    /// Whether the plain side was notified of the end and may not have closed yet.
     pub(super) fn is_parting(&self) -> bool {
         self.parting.get()
     }
 
-    /// Whether the near side was ended already, so that nothing can be delivered there.
+    /// Whether the plain side was ended already, so that nothing can be delivered there.
     pub(super) fn is_near_ended(&self) -> bool {
         let is_reset = |left: &Cell<Option<u64>>| left.get().is_some();
         self.parting.get() || self.left.first().is_some_and(is_reset)
@@ -203,23 +202,24 @@ impl<N: Socket, F: Socket> Link<N, F> {
         !is_moving && self.observer.borrow().is_at_rest()
     }
 
-    /// Whether the near side, of an open association, must not take the end of the far side for a good one.
+    /// Whether an association is open and the plain side still waits, so that the end of the TLS side must
+    /// not look clean to it.
     pub(super) fn near_waits_for_far(&self) -> bool {
         self.waits_for_other(self.nearward)
     }
 
-    /// As `near_waits_for_far`, the other way round.
+    /// The same as `near_waits_for_far`, in the other direction.
     pub(super) fn far_waits_for_near(&self) -> bool {
         self.waits_for_other(self.farward())
     }
 
-    // An application that has ended its own direction waits no more.
+    // An application that has ended its own direction no longer waits.
     fn waits_for_other(&self, direction: Direction) -> bool {
         self.finished.get().is_none() && self.observer.borrow().waits_for_other(direction)
     }
 
-    /// What the application at the far side is told of the end of the near side, where that ended the
-    /// connection and something can be said.
+    /// The PDU for the application behind the TLS side, if the end of the plain side ended the connection and
+    /// a PDU can be sent.
     pub(super) fn words_for_far(&self) -> Option<Answer> {
         let is_by_plain = |close: &Close| close.by == ClosedBy::PlainSide;
         if !self.ended.borrow().as_ref().is_some_and(is_by_plain) || self.is_owed_to_far.get() {
@@ -239,27 +239,27 @@ impl<N: Socket, F: Socket> Link<N, F> {
         }
     }
 
-    /// Ends both sides in order, with nothing outstanding: `words` are close_notify, and what TLS owes
-    /// before it. Returns why the connection ends.
+    /// Ends both sides cleanly, with nothing outstanding. `words` are close_notify and the records that TLS
+    /// must send before it. Returns why the connection ends.
     pub(super) fn end_in_order(&self, words: &[u8]) -> Reason {
         self.note(ClosedBy::Gateway, Reason::AtRest);
         let tls = self.tls.send_now(words).and_then(|()| self.tls.finish());
         match tls.and_then(|()| self.plain.finish()) {
             Ok(()) => self.is_in_order.set(true),
-            // Whoever is gone has taken nothing with it.
+            // A peer that has gone has lost nothing.
             Err(_) => self.fail(ClosedBy::Gateway, Reason::AtRest),
         }
         Reason::AtRest
     }
 
-    /// Looks at bytes that come from the near side; whether they may go on.
+    /// Observes bytes from the plain side; returns whether they may pass.
     pub(super) fn see_from_near<'b>(&self, parts: impl Iterator<Item = &'b [u8]>) -> bool {
         self.is_owed_to_far.set(true);
         self.observe(self.farward(), parts)
     }
 
-    /// Looks at bytes for the near side; whether they may go on. They must be told as delivered when
-    /// they are.
+    /// Observes bytes for the plain side; returns whether they may pass. The caller must report them with
+    /// `answer` when they are delivered.
     pub(super) fn see_for_near<'b>(&self, parts: impl Iterator<Item = &'b [u8]>) -> bool {
         let may_go_on = self.observe(self.nearward, parts);
         self.is_owed_to_near.set(true);
@@ -283,24 +283,24 @@ impl<N: Socket, F: Socket> Link<N, F> {
         true
     }
 
-    /// What the observer has seen until now.
+    /// The counts of the observer until now.
     pub(super) fn progress(&self) -> Option<Progress> {
         self.observer.borrow().progress()
     }
 
-    /// How long the first request has waited that came at `began` at the earliest, answered or not.
+    /// How long the first request has waited if it came at `began` or later, with or without a reply.
     pub(super) fn unanswered_for(&self, began: Instant) -> Option<Duration> {
         let now = Instant::now().into_std();
         let observer = self.observer.borrow();
         observer.first_request_waits(began.into_std(), now)
     }
 
-    /// Whether a side ended a message of MLLP without CR.
+    /// Whether a side ended an MLLP message without CR.
     pub(super) fn lacks_cr(&self) -> bool {
         self.observer.borrow().lacks_cr()
     }
 
-    /// Takes the side that did so, once.
+    /// Returns that side, once.
     pub(super) fn take_lack_of_cr(&self) -> Option<hl7::Role> {
         self.observer.borrow_mut().take_lack_of_cr()
     }
@@ -310,7 +310,7 @@ impl<N: Socket, F: Socket> Link<N, F> {
         self.observer.take()
     }
 
-    /// Notes the cause without ending the sockets yet.
+    /// Records the cause without ending the sockets yet.
     pub(super) fn note(&self, by: ClosedBy, reason: Reason) {
         self.ended.borrow_mut().get_or_insert(Close { by, reason });
     }
@@ -320,29 +320,29 @@ impl<N: Socket, F: Socket> Link<N, F> {
         self.ended.borrow().is_some()
     }
 
-    /// Whether a cause is known for which both sides must be ended visibly.
+    /// Whether there is a cause that needs a reset of both sides.
     pub(super) fn is_broken(&self) -> bool {
         self.failed() && !self.is_in_order.get()
     }
 
-    /// Notes that `by` finished its direction in order.
+    /// Records that `by` finished its direction cleanly.
     pub(super) fn finish(&self, by: ClosedBy) {
         self.finished.set(self.finished.get().or(Some(by)));
         self.stir();
         self.has_finished.notify_one();
     }
 
-    /// Whether a side has finished its direction in order.
+    /// Whether a side has finished its direction cleanly.
     pub(super) fn is_finished(&self) -> bool {
         self.finished.get().is_some()
     }
 
-    /// Notes that bytes moved just now.
+    /// Records that bytes moved just now.
     pub(super) fn stir(&self) {
         self.moved.set(Instant::now());
     }
 
-    /// Notes that all that was seen for the near side has been delivered.
+    /// Records that all observed bytes for the plain side are delivered.
     pub(super) fn answer(&self) {
         self.answered.set(true);
         self.is_owed_to_near.set(false);
@@ -350,9 +350,9 @@ impl<N: Socket, F: Socket> Link<N, F> {
             .set(self.observer.borrow().may_speak(self.nearward));
     }
 
-    /// Notes that the near side spoke and all of it has been sent, and says whether it has been message and answer by turns for a
-    /// while. Then each answer carries the acknowledgement that the next message may wait for, and who
-    /// holds back a part of a message breaks the turns.
+    /// Records that the plain side sent and that all of it is forwarded. Returns whether messages and answers
+    /// have alternated for a while. In that case each answer carries the acknowledgement that the next
+    /// message may wait for; a sender that holds back part of a message breaks the alternation.
     pub(super) fn is_conversation(&self) -> bool {
         self.is_owed_to_far.set(false);
         let exchanges = match self.answered.replace(false) {
@@ -363,7 +363,7 @@ impl<N: Socket, F: Socket> Link<N, F> {
         exchanges >= EXCHANGES_MIN
     }
 
-    /// How it ended, once both directions have.
+    /// How the connection ended, after both directions have ended.
     pub(super) fn close(&self) -> Close {
         let complete = || Close {
             by: self.finished.get().unwrap_or(ClosedBy::Gateway),
@@ -372,9 +372,9 @@ impl<N: Socket, F: Socket> Link<N, F> {
         self.ended.borrow_mut().take().unwrap_or_else(complete)
     }
 
-    /// Awaits both directions; ends them where a deadline of `timeouts` passes, or the drain is over.
-    /// `parties` are at the near and the far socket. A reason that `until` returns ends the connection;
-    /// where it returns none, both directions go on, and the outcome is true.
+    /// Waits for both directions; ends them if a deadline of `timeouts` passes or the drain is over.
+    /// `parties` are at the plain and the TLS socket. A reason that `until` returns ends the connection; if
+    /// `until` returns none, both directions continue and the result is true.
     pub(super) async fn watch(
         &self,
         mut both: Pin<&mut impl Future>,
@@ -388,7 +388,7 @@ impl<N: Socket, F: Socket> Link<N, F> {
             _ = &mut both => return false,
             ended = until => match ended {
                 Some(Reason::AtRest) => {
-                    // The other ends close in their turn, or later.
+                    // The other ways to end follow later.
                     if timeout(ALERT_LINGER, both.as_mut()).await.is_ok() {
                         return false;
                     }
@@ -409,21 +409,21 @@ impl<N: Socket, F: Socket> Link<N, F> {
             }
             reason = handle.stopped() => self.stop(reason),
         }
-        // The sockets are ended, so what is in flight comes back; it is never dropped.
+        // The sockets are ended, so pending operations complete; they are never dropped.
         both.await;
         false
     }
 
     fn stop(&self, reason: Reason) {
-        // An application that was told before has had its time.
+        // An application that was notified before has had its time.
         match self.is_parting() {
             true => self.abort_plain(),
             false => self.fail(ClosedBy::Gateway, reason),
         }
     }
 
-    // Where one side is gone, the other may still take what that one has sent: the direction that leads
-    // there ends it when it finds out, within a time.
+    // If one side is gone, the other may still receive the bytes that the first has sent: the direction to it
+    // ends it when it notices, within a time limit.
     async fn end_overdue(&self, overdue: Overdue) {
         let Close { by, reason } = overdue.close;
         match overdue.gone {
@@ -441,7 +441,7 @@ impl<N: Socket, F: Socket> Link<N, F> {
     }
 
     // Waits until nothing has moved for too long or a receiver is gone, and returns how that ends the
-    // connection. One timer for all, because every connection that rests has it.
+    // connection. All deadlines share one timer, because every resting connection has it.
     async fn overdue(&self, timeouts: &Timeouts, parties: [ClosedBy; 2]) -> Overdue {
         let idle = timeouts.idle;
         let limits = Limits {
@@ -463,12 +463,12 @@ impl<N: Socket, F: Socket> Link<N, F> {
             if idle.is_some_and(|idle| silence >= idle) {
                 return of_us(Deadline::Idle);
             }
-            // One direction has finished in order and the other has been silent for long: whoever
-            // finished may be gone altogether, which TCP tells only to those who send.
+            // One direction has finished cleanly and the other has been silent for long: the side that
+            // finished may be gone, which TCP reports only to senders.
             if silence >= HALF_CLOSED_SILENCE && self.finished.get().is_some() {
                 return of_us(Deadline::HalfClosed);
             }
-            // Where all had been taken and nothing moved since, there is nothing to ask the system.
+            // If all bytes were acknowledged and nothing has moved since, no system call is needed.
             if receivers.rest_since != Some(moved) {
                 let plain = look_at(&self.plain, &mut receivers.plain, limits, parties[0]);
                 let tls = look_at(&self.tls, &mut receivers.tls, limits, parties[1]);
@@ -480,7 +480,7 @@ impl<N: Socket, F: Socket> Link<N, F> {
                 };
             }
             let mut left = idle.map_or(LOOK_EVERY, |idle| idle.saturating_sub(silence));
-            // Where the association is over, who has not closed is waited for as after a word of our own.
+            // If the association is over, the gateway waits for the open side as after its own reply.
             if self.is_finished() && self.observer.borrow().is_association_over() {
                 if silence >= ARTIM {
                     return of_us(Deadline::HalfClosed);
@@ -495,10 +495,10 @@ impl<N: Socket, F: Socket> Link<N, F> {
     }
 }
 
-/// How a connection ends that was watched.
+/// How a connection ends after a deadline.
 struct Overdue {
     close: Close,
-    // The socket whose receiver is gone, where it is that.
+    // The socket whose receiver is gone, if this is the cause.
     gone: Option<usize>,
 }
 
@@ -513,7 +513,7 @@ impl Overdue {
 struct Receivers {
     plain: Receiver,
     tls: Receiver,
-    // When bytes had moved last as both had taken all.
+    // The time of the last movement at which both receivers had acknowledged all bytes.
     rest_since: Option<Instant>,
 }
 
@@ -528,15 +528,15 @@ impl Receivers {
     }
 }
 
-// Whether `party` has taken all that was sent to it, or how the connection ends because it never will.
+// Whether `party` has acknowledged all sent bytes; or how the connection ends because it never will.
 fn look_at<S: Socket>(
     socket: &S,
     receiver: &mut Receiver,
     limits: Limits,
     party: ClosedBy,
 ) -> Result<bool, Close> {
-    // A socket that has ended is known to who reads from it or writes to it; a kernel that does not know
-    // ends slow receivers as dead ones.
+    // The task that reads or writes a socket notices its end. Without this data from the kernel, slow
+    // receivers are ended like dead ones.
     let Ok(queue) = socket.send_queue() else {
         return Ok(false);
     };
@@ -567,10 +567,10 @@ pub(super) fn is_silence(reason: &Reason) -> bool {
     matches!(reason, Reason::Reset(text) if text == GONE)
 }
 
-// How late at most a half-closed connection may be found silent.
+// The maximum delay until a silent half-closed connection is noticed.
 const LOOK_EVERY: Duration = Duration::from_secs(HALF_CLOSED_SILENCE.as_secs() / 8);
 
-/// A socket's end in the reason's words.
+/// The reason for the end of a socket.
 pub(super) fn reset(error: &io::Error) -> Reason {
     Reason::Reset(match error.kind() {
         io::ErrorKind::TimedOut => GONE.to_owned(),

@@ -1,8 +1,7 @@
-//! One connection from accept to close: who must prove what, where it leads, and the bytes both
-//! ways.
+//! One connection from accept to close: authentication, target, and the bytes in both directions.
 //!
-//! A route's mode is set-up, not data path: after `connection` has accepted, connected and shaken
-//! hands, originate and terminate are the same two pumps, `seal` and `open`, over one `link`.
+//! The mode of a route affects only the set-up. After `connection` has accepted, connected and completed the
+//! handshake, originate and terminate use the same two directions, `seal` and `open`, over one `link`.
 
 mod connection;
 mod ending;

@@ -1,4 +1,4 @@
-//! Opening: from TLS to the plain side.
+//! Opening: the direction from TLS to the plain side.
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -12,28 +12,28 @@ use crate::metrics::Counter;
 use crate::tls::session::Opened;
 use crate::uring::{Socket, SocketExt, until};
 
-/// Records received and payload opened that has not moved on yet.
+/// Received records and opened payload that is not forwarded yet.
 pub(super) struct ReceiveState {
-    // What was received. Payload that was opened in place is among its parts.
+    // The received bytes. Payload that was opened in place is among its parts.
     incoming: Option<Buffer>,
-    // Payload that lies elsewhere.
+    // Payload in other memory.
     payload: Option<Buffer>,
     sizer: BufferSizer,
 }
 
-/// What opening has come to, and why it stopped.
+/// Why opening stopped.
 #[derive(Debug)]
 pub(super) enum Cut {
     /// The socket failed.
     Socket(io::Error),
     /// The stream ended without close_notify.
     Truncated,
-    /// A record was wrong, or an alert came.
+    /// A record was invalid, or an alert came.
     Records(rustls::Error),
 }
 
 impl ReceiveState {
-    /// Begins with what was received behind the handshake, and payload of it that is opened already.
+    /// Begins with the bytes received after the handshake, and their payload that is opened already.
     pub(super) fn new(incoming: Buffer, early: Vec<u8>, fairness_id: FairnessId) -> Self {
         Self {
             incoming: Some(incoming).filter(|buffer| !buffer.is_empty()),
@@ -42,7 +42,7 @@ impl ReceiveState {
         }
     }
 
-    /// Receives and opens until there is payload (true) or the peer's orderly end (false).
+    /// Receives and opens until there is payload (true) or the peer has closed cleanly (false).
     pub(super) async fn first<F: Socket>(
         &mut self,
         tls: &F,
@@ -55,11 +55,12 @@ impl ReceiveState {
             }
             let mut answer = Vec::new();
             let opened = self.open(engine, pool, &mut answer);
-            // Before the alert too, if there is one to come: it was sealed before.
+            // Also before an alert that may follow, because these records were sealed before it.
             let all = 0..answer.len();
             let sent = tls.write_all(answer, all).await.0;
             if opened.is_err() && self.payload().is_some() {
-                // It was opened before, and goes on. What is wrong comes again.
+                // The payload was opened before the error, and is forwarded. The next call returns the error
+                // again.
                 return Ok(true);
             }
             let opened = opened?;
@@ -73,23 +74,23 @@ impl ReceiveState {
         }
     }
 
-    /// Moves payload that was opened behind `there`.
+    /// Moves opened payload to the end of `there`.
     pub(super) fn move_payload(&mut self, there: &mut Vec<u8>) {
         while let Some(payload) = self.payload() {
             payload.move_outgoing(there);
         }
     }
 
-    /// Gives payload back that was moved out, to be delivered before all that is to come.
+    /// Returns payload that was moved out; it is delivered before all later payload.
     pub(super) fn hold(&mut self, payload: Vec<u8>) {
         if payload.is_empty() {
             return;
         }
-        debug_assert!(self.payload().is_none(), "payload in front of payload");
+        debug_assert!(self.payload().is_none(), "payload before payload");
         self.payload = Some(Buffer::of(payload));
     }
 
-    // The payload that is to be delivered next.
+    // The payload that is delivered next.
     fn payload(&mut self) -> Option<&mut Buffer> {
         let received = [&mut self.payload, &mut self.incoming];
         received
@@ -98,12 +99,12 @@ impl ReceiveState {
             .find(|buffer| buffer.parts() > 0)
     }
 
-    // Whether a record has begun whose rest has not come.
+    // Whether a record has begun that is incomplete.
     fn is_partial(&self) -> bool {
         self.incoming.as_ref().is_some_and(|one| !one.is_empty())
     }
 
-    // Bytes of payload that was opened and has not moved on.
+    // The number of bytes of opened payload that are not forwarded.
     fn payload_bytes(&self) -> u64 {
         let received = [&self.payload, &self.incoming];
         let received = received.into_iter().flatten();
@@ -123,13 +124,13 @@ impl ReceiveState {
         opened.map_err(Cut::Records)
     }
 
-    // Nothing is held while idle.
+    // No memory is held while idle.
     fn let_go(&mut self) {
         self.payload = None;
         self.incoming = self.incoming.take().filter(|incoming| !incoming.is_empty());
     }
 
-    // The beginning of a record moves to a small buffer, where the rest of it may be long in coming.
+    // The beginning of a record moves to a small buffer if its rest may take long.
     fn shrink(&mut self, pool: &Pool) {
         if let Some(incoming) = &mut self.incoming
             && incoming.memory() > Size::Small.room()
@@ -141,7 +142,7 @@ impl ReceiveState {
         }
     }
 
-    // Receives what `plain` will get, where it is there already.
+    // Receives the next bytes for `plain` if they have arrived already.
     async fn receive<F: Socket, N: Socket>(
         &mut self,
         tls: &F,
@@ -189,9 +190,8 @@ impl ReceiveState {
     }
 }
 
-// The beginning of a record moves to the front, so that the rest of it has room behind it. It moves to
-// another buffer where that is larger: what the handshake left may stand in one too small for a
-// record, and bulk begins in a small one.
+// The beginning of a record moves to the front, so that its rest fits behind it. It moves to a larger buffer
+// if needed: the buffer of the handshake may be too small for a record, and bulk begins in a small buffer.
 fn with_room(mut incoming: Buffer, pool: &Pool, size: Size, most: usize) -> Buffer {
     incoming.compact();
     let room = size.room().min(most.max(Size::Small.room()));
@@ -206,20 +206,20 @@ fn with_room(mut incoming: Buffer, pool: &Pool, size: Size, most: usize) -> Buff
     incoming
 }
 
-/// What the opening direction needs beside the link.
+/// The state of the opening direction besides the link.
 pub(super) struct Opening<'c> {
     pub(super) engine: &'c RefCell<Engine>,
     pub(super) writer: &'c TlsWriter,
     pub(super) pool: &'c Pool,
     pub(super) bytes: &'c Cell<u64>,
     pub(super) counter: &'c Counter,
-    /// Bytes of payload that were opened and not handed to the plain side.
+    /// The number of bytes of opened payload that were not handed to the plain side.
     pub(super) undelivered: &'c Cell<u64>,
     pub(super) explain: &'c dyn Fn(&rustls::Error) -> Reason,
 }
 
 impl Opening<'_> {
-    /// Moves payload until the peer says close_notify or something fails; the link knows which.
+    /// Forwards payload until the peer sends close_notify or an error occurs, which the link records.
     pub(super) async fn run<N: Socket, F: Socket>(
         &self,
         link: &Link<N, F>,
@@ -229,8 +229,8 @@ impl Opening<'_> {
         match self.pump(link, received).await {
             Ok(()) => {}
             Err(_) if link.failed() && !link.is_broken() => {}
-            // Many peers close without close_notify when nothing is outstanding. Nobody can cut anything off
-            // there: the applications themselves have answered all that was sent.
+            // Many peers close without close_notify when nothing is outstanding. An attacker cannot cut off
+            // anything there: the applications have answered everything that was sent.
             Err(Cut::Truncated) if link.is_at_rest() && !received.is_partial() => {
                 self.finish(link).await;
             }
@@ -256,8 +256,8 @@ impl Opening<'_> {
         link.note(ClosedBy::TlsPeer, reason);
     }
 
-    // What was opened is delivered as far as the plain side takes it, which is ended then. Meanwhile the
-    // peer hears of a wrong record by an alert, or takes what was sealed before.
+    // Opened payload is delivered as far as the plain side reads it; then the plain side is ended. Meanwhile
+    // the peer receives an alert for an invalid record, or the records that were sealed before.
     async fn leave<N: Socket, F: Socket>(
         &self,
         link: &Link<N, F>,
@@ -272,7 +272,7 @@ impl Opening<'_> {
                 link.leave_near().await;
             }
             if link.is_parting() {
-                // The sealing direction receives, and nothing may ever come.
+                // The sealing direction receives, and possibly nothing ever comes.
                 self.writer.parted(link).await;
             }
         };
@@ -292,7 +292,7 @@ impl Opening<'_> {
         received: &mut ReceiveState,
     ) -> Result<(), Cut> {
         let mut answer = Vec::new();
-        // What was opened before this direction ran comes first.
+        // Payload that was opened before this direction began comes first.
         self.deliver(link, received, false).await;
         while !link.failed() {
             let opened = received.open(self.engine, self.pool, &mut answer);
@@ -319,7 +319,7 @@ impl Opening<'_> {
         Ok(())
     }
 
-    // close_notify becomes FIN; the other direction may go on.
+    // close_notify becomes FIN; the other direction may continue.
     async fn finish<N: Socket, F: Socket>(&self, link: &Link<N, F>) {
         if link.near_waits_for_far() {
             return link.note(ClosedBy::TlsPeer, Reason::Unfinished);
@@ -330,7 +330,7 @@ impl Opening<'_> {
         }
     }
 
-    // `is_rest` is what was opened before the end of the connection.
+    // `is_rest` marks payload that was opened before the end of the connection.
     async fn deliver<N: Socket, F: Socket>(
         &self,
         link: &Link<N, F>,
@@ -358,7 +358,7 @@ impl Opening<'_> {
         }
     }
 
-    // Nothing of it can be delivered any more, and its memory is for others.
+    // The payload can no longer be delivered, so its memory is released.
     fn discard(&self, received: &mut ReceiveState) {
         let undelivered = self.undelivered.get();
         self.undelivered
@@ -372,7 +372,7 @@ impl Opening<'_> {
         self.counter.add(delivered);
     }
 
-    // A plain side that resets may have sent more before. The sealing direction finds and sends it.
+    // A plain side that resets may have sent more before; the sealing direction reads and sends it.
     async fn lost<N: Socket, F: Socket>(&self, link: &Link<N, F>, error: &io::Error) {
         self.writer.opened_all.reach();
         tokio::select! {

@@ -1,6 +1,6 @@
-//! Passthrough: bytes both ways as they are, for streams that are TLS already.
+//! Passthrough: forwards bytes unchanged in both directions, for streams that are TLS already.
 //!
-//! They go through a pipe, so that nothing is copied; where no pipe is to be had, through a buffer.
+//! The bytes go through a pipe without a copy. If no pipe is available, they go through a buffer.
 
 use std::cell::Cell;
 use std::io;
@@ -24,7 +24,7 @@ pub(super) struct Passing<'c, V: Network> {
     pub(super) counter: &'c Counter,
     pub(super) from: ClosedBy,
     pub(super) to: ClosedBy,
-    /// Where it is noted that something has come.
+    /// Records that the target has answered.
     pub(super) answered: Option<&'c Answered>,
 }
 
@@ -42,7 +42,7 @@ impl Answered {
         }
     }
 
-    /// Returns when it has.
+    /// Returns when the target has sent its first bytes.
     pub(super) async fn wait(&self) {
         while !self.has_come.get() {
             self.news.notified().await;
@@ -52,21 +52,21 @@ impl Answered {
 
 type PipeOf<V> = <<V as Network>::Socket as Socket>::Pipe;
 
-/// What was received, and lies where it is borrowed until it is sent.
+/// Received bytes until they are sent, in their pipe or buffer.
 enum Load<'c, P: Pipe> {
     Buffer(Buffer),
     Pipe(LentPipe<'c, P>),
 }
 
-/// Which end of a direction failed.
+/// The end of a direction that failed.
 enum Broken {
     Source(io::Error),
     Sink(io::Error),
 }
 
 impl<'c, V: Network> Passing<'c, V> {
-    /// Moves bytes from `source` to `sink`, both of `link`, until the source finishes. `over` is reached when it
-    /// is over, `other` when the other direction is.
+    /// Forwards bytes from `source` to `sink`, both of `link`, until the source finishes. `over` is reached
+    /// when this direction is over, `other` when the other direction is.
     pub(super) async fn run(
         &self,
         link: &Link<V::Socket, V::Socket>,
@@ -80,7 +80,7 @@ impl<'c, V: Network> Passing<'c, V> {
             Ok(()) => {}
             Err(Broken::Source(error)) => link.note(self.from, reset(&error)),
             Err(Broken::Sink(error)) => {
-                // It may have sent more before. The other direction finds and sends it.
+                // The source may have sent more before; the other direction reads and sends it.
                 tokio::select! {
                     () = other.reached() => {}
                     () = link.stalls(source) => {}
@@ -119,7 +119,7 @@ impl<'c, V: Network> Passing<'c, V> {
         Ok(())
     }
 
-    // `None` is the end.
+    // `None` is the end of the stream.
     async fn receive(
         &self,
         (source, sink): (&V::Socket, &V::Socket),
@@ -130,7 +130,7 @@ impl<'c, V: Network> Passing<'c, V> {
             match source.splice_in(&pipe) {
                 Ok(0) => return Ok(None),
                 Ok(_) => return Ok(Some(Load::Pipe(pipe))),
-                // What cannot be passed by reference can be read.
+                // Bytes that cannot be spliced can be read.
                 Err(error) if passes_by_itself(&error) => {}
                 Err(error) => return Err(error),
             }

@@ -1,8 +1,8 @@
-//! Whether who should receive what we send is there: slow, stalled, or gone.
+//! Decides whether the receiver of sent bytes is slow, stalled or gone.
 //!
-//! `TCP_USER_TIMEOUT` finds a peer that is gone, but ends one as well that is there and does not read: its
-//! receive window is closed, and it answers each probe of the window. So the timeout is taken off a socket
-//! while its peer's window is closed, and what it would have found is found here.
+//! `TCP_USER_TIMEOUT` detects a peer that is gone, but also ends a peer that is alive and does not read: its
+//! receive window is closed, and it answers each window probe. So the gateway removes the timeout from a
+//! socket while the window of its peer is closed, and detects a dead peer here.
 //!
 //! Pure: no socket, no clock.
 
@@ -10,51 +10,51 @@ use std::time::{Duration, Instant};
 
 use crate::uring::SendQueue;
 
-/// One of a connection's receivers.
+/// One of the two receivers of a connection.
 #[derive(Debug)]
 pub(super) struct Receiver {
-    // Bytes that it had acknowledged, and when that number changed last, as far as was looked.
+    // The acknowledged bytes, and when this number was last seen to change.
     acked: u64,
     since: Instant,
-    // Its window was closed at some time, and it has not taken all since.
+    // The window was closed at some time, and the receiver has not acknowledged all bytes since.
     is_slow: bool,
-    // When an attempt to reach it was first seen to be without an answer, and its number.
+    // When an unanswered attempt to reach the receiver was first seen, and its number.
     unanswered: Option<(Instant, u32)>,
 }
 
-/// How long a receiver may be without progress.
+/// How long a receiver may make no progress.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limits {
     /// `timeouts.user`: without an answer.
     pub(super) user: Duration,
-    /// `timeouts.stall`: with its window closed, though it answers.
+    /// `timeouts.stall`: with a closed window, although the receiver answers.
     pub(super) stall: Option<Duration>,
 }
 
 impl Limits {
-    /// How often a receiver is to be looked at, so that neither limit is missed by much.
+    /// The interval of checks that misses neither limit by much.
     pub(super) fn look_every(self) -> Duration {
         self.stall.unwrap_or(self.user).min(self.user) / 4
     }
 }
 
-/// What is to be done about a receiver.
+/// The state of a receiver.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum State {
-    /// All that was sent is acknowledged.
+    /// All sent bytes are acknowledged.
     Done,
-    /// What is on its way is the kernel's to watch.
+    /// The bytes are in transit; the kernel watches them.
     Busy,
-    /// It answers, but its window is or was closed.
+    /// The receiver answers, but its window is or was closed.
     Slow,
-    /// It did not read for longer than `stall`, though it answers.
+    /// The receiver did not read for longer than `stall`, although it answers.
     Stalled,
-    /// It does not answer any more.
+    /// The receiver no longer answers.
     Gone,
 }
 
 impl Receiver {
-    /// A receiver that has acknowledged all that it was sent, as far as is known.
+    /// A receiver that has acknowledged all sent bytes, as far as is known.
     pub(super) fn new(now: Instant) -> Self {
         Self {
             acked: 0,
@@ -64,12 +64,13 @@ impl Receiver {
         }
     }
 
-    /// Whether its window was closed, and it has not taken all since: `TCP_USER_TIMEOUT` must not end it.
+    /// Whether the window was closed and bytes are still unacknowledged: `TCP_USER_TIMEOUT` must not end the
+    /// connection.
     pub(super) fn is_slow(&self) -> bool {
         self.is_slow
     }
 
-    /// Notes what the kernel knows of it now. To be asked about four times within each limit.
+    /// Updates the state from the kernel's data. The caller checks about four times within each limit.
     pub(super) fn look(&mut self, queue: &SendQueue, limits: Limits, now: Instant) -> State {
         if queue.is_empty() {
             *self = Self {
@@ -96,8 +97,8 @@ impl Receiver {
         }
     }
 
-    // Attempts go on at growing distances, up to two minutes, and each may be lost by itself. So at least
-    // two must have had no answer, and the first of them for `limit`.
+    // Attempts continue at growing intervals of up to two minutes, and each may get lost. So at least two
+    // attempts must be unanswered, and the first of them for `limit`.
     fn is_unanswered(&mut self, queue: &SendQueue, limit: Duration, now: Instant) -> bool {
         let Some(number) = queue.unanswered else {
             self.unanswered = None;
@@ -118,7 +119,7 @@ mod tests {
         stall: None,
     };
 
-    /// Looks each ten seconds from `from` to `to`, in seconds, and returns the last state.
+    /// Checks every ten seconds from `from` to `to`, in seconds, and returns the last state.
     fn looks(
         receiver: &mut Receiver,
         (start, from, to): (Instant, u32, u32),
@@ -156,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn a_receiver_that_answers_with_a_closed_window_is_slow_for_ever() {
+    fn a_receiver_that_answers_with_a_closed_window_is_slow_forever() {
         let start = Instant::now();
         let mut receiver = Receiver::new(start);
         let day = (start, 0, 86_400);
@@ -167,13 +168,13 @@ mod tests {
             receiver.look(&SendQueue::default(), LIMITS, now),
             State::Done
         );
-        // From then on the kernel watches again.
+        // From here on, the kernel watches again.
         let state = receiver.look(&in_flight(20, None), LIMITS, now + SECOND);
         assert_eq!(state, State::Busy);
     }
 
     #[test]
-    fn a_receiver_that_stalls_longer_than_it_may_is_ended_unless_it_reads() {
+    fn a_receiver_that_stalls_too_long_is_ended_unless_it_reads() {
         let start = Instant::now();
         let limits = Limits {
             stall: Some(Duration::from_secs(60)),
@@ -204,10 +205,10 @@ mod tests {
     }
 
     #[test]
-    fn one_probe_that_is_lost_is_no_sign_of_death() {
+    fn one_lost_probe_does_not_mean_that_the_receiver_is_gone() {
         let start = Instant::now();
         let mut receiver = Receiver::new(start);
-        // Probes are two minutes apart by now, and each third is lost.
+        // Probes are now two minutes apart, and every third is lost.
         let probes = |second: u32| closed(10, (second / 120 % 3 == 2).then_some(1));
         let state = looks(&mut receiver, (start, 0, 36_000), LIMITS, probes);
         assert_eq!(state, State::Slow);
@@ -229,7 +230,8 @@ mod tests {
         );
     }
 
-    // What was dropped while the window was closed is sent again only a while after it has opened.
+    // Bytes that were dropped while the window was closed are retransmitted only some time after it has
+    // opened.
     #[test]
     fn a_window_that_opens_after_long_gives_time_to_send_again() {
         let start = Instant::now();
@@ -245,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_on_its_way_to_an_open_window_is_left_to_the_kernel() {
+    fn bytes_in_transit_to_an_open_window_are_left_to_the_kernel() {
         let start = Instant::now();
         let mut receiver = Receiver::new(start);
         let hour = (start, 0, 3600);

@@ -1,5 +1,5 @@
-//! What comes before there is a way onward: the first bytes, whether they may go on, and the last word
-//! to whom we cannot serve.
+//! Receives the first bytes of a connection before there is a target, decides whether they may pass, and
+//! replies to clients that cannot be served.
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;
@@ -26,7 +26,7 @@ use crate::tls::PeerVerification;
 use crate::uring::{Network, Socket, SocketExt, linger_close, sleep, until};
 
 impl<'c, V: Network> ConnectionTask<'c, V> {
-    /// What the opener says first on a plain socket; an illegal start is answered and ended.
+    /// Receives the first bytes of the client on a plain socket; an invalid start is answered and ended.
     pub(super) async fn first_bytes(
         &self,
         socket: &V::Socket,
@@ -76,7 +76,7 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
         Ok(())
     }
 
-    /// The same where the opener is the TLS peer.
+    /// The same for a client that is the TLS peer.
     pub(super) async fn first_payload(
         &self,
         tls: &V::Socket,
@@ -136,7 +136,8 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
         }
     }
 
-    /// Whether the connection may go on, and where to; the request is of no more use then.
+    /// Decides whether the connection may continue, and to which targets; the request is not needed
+    /// afterwards.
     pub(super) fn admit(&mut self, first: &mut First) -> Result<Admitted<'c>, Refused> {
         let route = self.route;
         let (Some(admission), Some(request)) = (&route.admission, first.request.take()) else {
@@ -152,7 +153,7 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
         Ok(admitted)
     }
 
-    /// Tells an application that its association may not begin, and how that ends the connection.
+    /// Rejects an association, and returns how that ends the connection.
     pub(super) async fn refuse(
         &mut self,
         plain: &V::Socket,
@@ -164,7 +165,7 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
         close_of(refused)
     }
 
-    // The last word to an application; without one it sees a reset.
+    // Sends the last reply to an application; without a reply it sees a reset.
     async fn say(&self, plain: &V::Socket, words: Option<Answer>) {
         match words {
             Some(words) => linger_close(plain, words.octets().to_vec(), ARTIM).await,
@@ -172,7 +173,7 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
         }
     }
 
-    /// The last word to an application behind the TLS peer; without one it sees a reset.
+    /// Sends the last reply to an application behind the TLS peer; without a reply it sees a reset.
     pub(super) async fn say_sealed(
         &self,
         tls: &V::Socket,
@@ -189,36 +190,36 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
         }
     }
 
-    /// Tells an application that the far side cannot be reached.
+    /// Notifies an application that the target cannot be reached.
     pub(super) async fn say_unreachable(&mut self, plain: &V::Socket, first: &First) {
         let words = self.unreachable_words();
         self.note_answered(first, words);
         self.say(plain, words).await;
     }
 
-    /// Keeps for the account that an association ended with our answer to its request.
+    /// Records for the summary that an association ended with the gateway's reply to its request.
     pub(super) fn note_answered(&mut self, first: &First, words: Option<Answer>) {
         if let Some(words) = words {
             self.note_ending(first, answered(words));
         }
     }
 
-    /// Keeps for the account that an association ended by the rules.
+    /// Records for the summary that the rules ended an association.
     pub(super) fn note_refused(&mut self, first: &First, refused: &Refused) {
         self.note_ending(first, Ending::Refused(refused.sentence.clone()));
     }
 
-    // What came behind the request was for the far side, and is of no matter here.
+    // The bytes after the request were for the target and do not matter here.
     fn note_ending(&mut self, first: &First, ending: Ending) {
         let mut observer = self.observer();
         let now = Instant::now().into_std();
         let request = first.bytes.get(..first.request_octets).unwrap_or(&[]);
-        // Whatever the verdict: nothing of it goes on.
+        // None of the bytes pass, whatever the verdict.
         let _ = observer.observe(Direction::ToTarget, request, now);
         self.stats.observed = observer.finish(ending, now);
     }
 
-    // Awaits what the opener says first, on `socket`, for as long as it may take.
+    // Waits for the first bytes of the client on `socket`, within their time limit.
     async fn before_first_byte<W: Future>(
         &self,
         wait: W,
@@ -227,7 +228,7 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
         (has_begun, close): (&Cell<bool>, impl Fn() -> io::Result<()>),
     ) -> Result<W::Output, Close> {
         let limit = self.route.config.timeouts.first_byte;
-        // A client that waits with a connection for its first message misses nothing.
+        // A client that waits with an idle connection for its first message loses nothing.
         let is_closed = Cell::new(false);
         let at_rest = async {
             self.handle.draining().await;
@@ -257,14 +258,14 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
         }
     }
 
-    /// What an application is told whose association has nowhere to go for now.
+    /// The reply to an application whose association has no target at the moment.
     pub(super) fn unreachable_words(&self) -> Option<Answer> {
         let speaks_dicom = Beginning::of(&self.route.config) == Beginning::Request;
         speaks_dicom.then(Answer::temporary_congestion)
     }
 }
 
-// Returns when the time is over; never where there is no limit.
+// Returns when the time is over; never returns without a limit.
 async fn passed(limit: Option<Duration>) {
     match limit {
         Some(limit) => sleep(limit).await,
@@ -272,7 +273,7 @@ async fn passed(limit: Option<Duration>) {
     }
 }
 
-/// How a connection ends whose association may not begin.
+/// How a connection ends whose association is refused.
 pub(super) fn close_of(refused: Refused) -> Close {
     Close {
         by: ClosedBy::Gateway,

@@ -1,4 +1,4 @@
-//! What is reported of a connection while it lasts, and of one whose target never answered.
+//! Reports about a connection while it lasts, and about a target that never answered.
 
 use std::cell::Cell;
 use std::future::poll_fn;
@@ -16,14 +16,14 @@ use crate::limits::{ANSWER_GIVEN_UP_MIN, ANSWER_WAIT, MLLP_CR_WAIT, PROGRESS_EVE
 use crate::route::Transport;
 use crate::uring::{Network, sleep_until};
 
-/// What has been reported of a connection that is relayed.
+/// The reports about a relayed connection so far.
 pub(super) struct Reports {
     began: Instant,
     is_unanswered_reported: Cell<bool>,
 }
 
 impl Reports {
-    /// Nothing yet, of a connection that is relayed from now on.
+    /// For a connection that is relayed from now on, without any reports yet.
     pub(super) fn new() -> Self {
         Self {
             began: Instant::now(),
@@ -34,16 +34,16 @@ impl Reports {
 
 /// Whether a side has ended a message without CR.
 enum LackOfCr {
-    /// Not as far as is known.
+    /// Not seen.
     Unseen,
-    /// So it seems; at this time the CR is not under way any more.
+    /// Suspected; at this time, the CR can no longer be in transit.
     Suspected(Instant),
-    /// It was reported.
+    /// Reported.
     Reported,
 }
 
 impl<V: Network> ConnectionTask<'_, V> {
-    /// Never returns. One timer for each connection that lasts, which fires once early and then once an hour.
+    /// Never returns. Each relayed connection has one timer, which fires once early and then once an hour.
     pub(super) async fn report(
         &self,
         link: &Link<V::Socket, V::Socket>,
@@ -59,7 +59,7 @@ impl<V: Network> ConnectionTask<'_, V> {
             };
             let others = [answer_at, suspected].into_iter().flatten();
             let next = others.fold(progress_at, Instant::min);
-            // What the link has seen was seen by this task, which is polled now.
+            // This task updates the link, and it is polled now.
             let seems_to_lack = poll_fn(|_| match lack {
                 LackOfCr::Unseen if link.lacks_cr() => Poll::Ready(()),
                 _ => Poll::Pending,
@@ -89,7 +89,8 @@ impl<V: Network> ConnectionTask<'_, V> {
         }
     }
 
-    /// Reports at the end of a connection that its target had not answered, where the client waited for that.
+    /// At the end of a connection, reports that its target had not answered, if the client waited for an
+    /// answer.
     pub(super) fn report_end(
         &self,
         link: &Link<V::Socket, V::Socket>,
@@ -120,7 +121,7 @@ impl<V: Network> ConnectionTask<'_, V> {
         }
     }
 
-    // Reports a target that does not answer. Returns when to look again, where that is of use.
+    // Reports a target that does not answer. Returns when to check again, if at all.
     fn look_for_answer(
         &self,
         link: &Link<V::Socket, V::Socket>,
@@ -143,7 +144,7 @@ impl<V: Network> ConnectionTask<'_, V> {
         self.route.config.protocol != Protocol::Tcp
     }
 
-    // Bytes to the target and back.
+    // The bytes to the target and back.
     fn passed(&self) -> [u64; 2] {
         let [sealed, opened] = [&self.stats.sealed, &self.stats.opened].map(Cell::get);
         match self.route.transport {
@@ -157,7 +158,7 @@ impl<V: Network> ConnectionTask<'_, V> {
         back > 0
     }
 
-    // How long the first request has been without any answer; `None` where there is one, or no request.
+    // How long the first request has been without any reply; `None` if there is a reply, or no request.
     fn unanswered_for(
         &self,
         link: &Link<V::Socket, V::Socket>,

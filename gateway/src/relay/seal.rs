@@ -1,4 +1,4 @@
-//! Sealing: from the plain side into TLS.
+//! Sealing: the direction from the plain side into TLS.
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -17,7 +17,7 @@ use crate::metrics::Counter;
 use crate::tls::session::SealError;
 use crate::uring::{Socket, SocketExt, linger_close, race, timeout};
 
-/// What the sealing direction needs beside the link.
+/// The state of the sealing direction besides the link.
 pub(super) struct Sealing<'c> {
     pub(super) engine: &'c RefCell<Engine>,
     pub(super) writer: &'c TlsWriter,
@@ -25,13 +25,13 @@ pub(super) struct Sealing<'c> {
     pub(super) fairness_id: FairnessId,
     pub(super) bytes: &'c Cell<u64>,
     pub(super) counter: &'c Counter,
-    /// Bytes that were received from the plain side and not sent on.
+    /// The number of bytes that were received from the plain side and not sent on.
     pub(super) undelivered: &'c Cell<u64>,
 }
 
 impl Sealing<'_> {
-    /// Moves payload until the plain side finishes or something fails; the link knows which. Where the
-    /// plain side was told of a failure, it is given time to close.
+    /// Forwards payload until the plain side finishes or an error occurs, which the link records. A plain
+    /// side that was notified of a failure gets time to close.
     pub(super) async fn run<N: Socket, F: Socket>(&self, link: &Link<N, F>, first: &mut Vec<u8>) {
         self.pump(link, first).await;
         self.writer.sealed_all.reach();
@@ -41,7 +41,7 @@ impl Sealing<'_> {
         self.writer.sealing_over.reach();
     }
 
-    // The TLS side sees that the stream is cut, behind all that was sealed before.
+    // The TLS side sees that the stream is cut off, after all records that were sealed before.
     async fn leave<N: Socket, F: Socket>(&self, link: &Link<N, F>) {
         let tls = async {
             if link.take_far() {
@@ -52,7 +52,7 @@ impl Sealing<'_> {
             }
         };
         let plain = async {
-            // The opening direction delivers what it has, as long as that is taken.
+            // The opening direction delivers its payload, as long as the receiver reads.
             tokio::select! {
                 biased;
                 () = self.writer.opened_all.reached() => {}
@@ -68,12 +68,12 @@ impl Sealing<'_> {
         tokio::join!(tls, plain);
     }
 
-    // The last that the application behind the TLS peer is told. It is given time to close.
+    // The last PDU for the application behind the TLS peer, which gets time to close.
     async fn say<N: Socket, F: Socket>(&self, link: &Link<N, F>, words: Answer) {
         let _turn = self.writer.turn.lock().await;
         let sealed = self.engine.borrow_mut().linger(&words.octets(), self.pool);
         let Ok(sealed) = sealed else { return };
-        // What TLS owes was sealed before.
+        // The records that TLS must send were sealed before.
         let mut all = self.writer.answers.take();
         all.extend(sealed);
         let mut sealed = Buffer::of(all);
@@ -84,7 +84,7 @@ impl Sealing<'_> {
         }
     }
 
-    // What is handed on is lent, here and below: each level that owned it would keep room for it.
+    // Values are passed by reference, here and below: each level that owned them would hold memory for them.
     async fn pump<N: Socket, F: Socket>(&self, link: &Link<N, F>, first: &mut Vec<u8>) {
         let mut sizer = BufferSizer::new(self.fairness_id);
         let mut plain = PendingBatch::default();
@@ -125,7 +125,7 @@ impl Sealing<'_> {
         }
         let converses = link.is_conversation();
         if is_short && !converses {
-            // The sender may hold the rest of a message back until this is acknowledged.
+            // The sender may hold back the rest of a message until these bytes are acknowledged.
             link.plain.acknowledge();
         }
         self.bytes.set(self.bytes.get().saturating_add(count));
@@ -137,7 +137,7 @@ impl Sealing<'_> {
         self.undelivered.set(undelivered.saturating_add(count));
     }
 
-    // Whether all of it was sealed and sent.
+    // Returns whether all of it was sealed and sent.
     async fn seal<N: Socket, F: Socket>(
         &self,
         link: &Link<N, F>,
@@ -145,23 +145,23 @@ impl Sealing<'_> {
     ) -> bool {
         let _turn = self.writer.turn.lock().await;
         while !link.failed() {
-            // What was sealed before goes out before what is sealed now.
+            // Records that were sealed before are sent before new ones.
             self.writer.answer(link, self.engine, plain.records()).await;
             if link.failed() {
-                // The opening direction has sealed an alert meanwhile: nothing may be sealed behind it.
+                // The opening direction has sealed an alert in the meantime: nothing may be sealed after it.
                 return false;
             }
             let Some(mut records) = self.next(link, plain) else {
                 return !link.failed();
             };
             if let Err(error) = write(link, &link.tls, &mut records).await {
-                // Its memory is for others while this one waits.
+                // The memory is for other connections while this one waits.
                 drop(records);
                 Box::pin(self.lost(link, &error)).await;
                 return false;
             }
         }
-        // It may have failed when the last of it was sent already.
+        // The link may have failed already when the last record was sent.
         plain.records() == 0
     }
 
@@ -182,7 +182,7 @@ impl Sealing<'_> {
         let _turn = self.writer.turn.lock().await;
         self.writer.answer(link, self.engine, 1).await;
         if link.failed() {
-            // "Whole" would come before the alert that says otherwise.
+            // A close_notify must not come before the alert that reports an error.
             return;
         }
         if link.far_waits_for_near() {
@@ -195,14 +195,15 @@ impl Sealing<'_> {
         let sent = write(link, &link.tls, &mut Buffer::of(words)).await;
         match sent.and_then(|()| link.tls.finish()) {
             Ok(()) => link.finish(ClosedBy::PlainSide),
-            // A peer that has closed with nothing outstanding misses nothing.
+            // A peer that has closed with nothing outstanding loses nothing.
             Err(_) if link.is_finished() && link.is_at_rest() => link.finish(ClosedBy::PlainSide),
             Err(error) => self.lost(link, &error).await,
         }
     }
 
-    // A peer that resets may have sent more before, an alert that says why it refuses us among it. The
-    // opening direction finds and delivers it, because it was authenticated, and the first cause is told.
+    // A peer that resets may have sent more before, including an alert with the reason of a refusal. The
+    // opening direction reads and delivers it, because these bytes are authenticated, and the first cause is
+    // reported.
     async fn lost<N: Socket, F: Socket>(&self, link: &Link<N, F>, error: &io::Error) {
         self.writer.sealed_all.reach();
         tokio::select! {
@@ -214,8 +215,8 @@ impl Sealing<'_> {
     }
 }
 
-/// Receives once from the plain side what `sink` will get, borrowing memory only when there is something
-/// to receive. `None` is the end.
+/// Receives once from the plain side for `sink`, and borrows memory only when there are bytes to receive.
+/// `None` is the end.
 pub(super) async fn receive<S: Socket, T: Socket>(
     socket: &S,
     sink: &T,
@@ -227,8 +228,7 @@ pub(super) async fn receive<S: Socket, T: Socket>(
     receive_ready(socket, most, pool, sizer).await
 }
 
-/// As `receive`, where it is known that there is something to receive, and of how many bytes a batch of
-/// bulk may be.
+/// Like `receive`, if bytes are known to be available, with the size of a batch of bulk.
 pub(super) async fn receive_ready<S: Socket>(
     socket: &S,
     most: usize,
@@ -244,10 +244,10 @@ pub(super) async fn receive_ready<S: Socket>(
     Ok(Some(batch).filter(|batch| !batch.is_empty()))
 }
 
-/// How many bytes of bulk `sink` takes at once; of what is no bulk it takes a small buffer at any time.
+/// How many bytes of bulk `sink` takes at once; for other traffic, a small buffer is always used.
 ///
-/// A receiver that is behind is waited for here, before anything is received for it: what it does not
-/// take stays with the sender, and a large buffer is never stuck in front of it.
+/// A slow receiver is waited for here, before bytes are received for it: bytes that it does not read stay
+/// with the sender, and a large buffer is never stuck.
 pub(super) async fn room_of<S: Socket>(sink: &S, is_bulk: bool) -> usize {
     if !is_bulk {
         return 0;
@@ -258,15 +258,15 @@ pub(super) async fn room_of<S: Socket>(sink: &S, is_bulk: bool) -> usize {
     }
 }
 
-/// As `room_of` for bulk, where the receiver is known to be behind.
+/// Like `room_of` for bulk, if the receiver is known to be slow.
 pub(super) async fn room_later<S: Socket>(sink: &S) -> usize {
-    // Where waiting fails the send finds out why.
+    // If waiting fails, the next send returns the reason.
     let _ = sink.writable().await;
     sink.send_room()
 }
 
-/// Sends the parts of `buffer`. Whatever the socket takes counts as movement: a slow reader is not an
-/// idle one.
+/// Sends the parts of `buffer`. Each byte that the socket accepts counts as movement: a slow reader is not
+/// idle.
 pub(super) async fn write<S: Socket, N: Socket, F: Socket>(
     link: &Link<N, F>,
     socket: &S,
@@ -298,24 +298,24 @@ fn refusal(error: &SealError) -> Reason {
     }
 }
 
-/// The way out to the TLS peer, which both directions use: sealing for payload, opening for the
-/// answers that TLS owes. Records go out in the order in which they were sealed.
+/// The way to the TLS peer, which both directions use: sealing for payload, opening for the answers that TLS
+/// requires. Records are sent in the order in which they were sealed.
 #[derive(Default)]
 pub(super) struct TlsWriter {
     turn: Mutex<()>,
     answers: RefCell<Vec<u8>>,
-    /// All that the peer had to say has been read, and delivered as far as it was taken.
+    /// All bytes of the peer were read, and delivered as far as the receiver read them.
     pub(super) opened_all: Milestone,
     /// Nothing more will be sealed.
     pub(super) sealed_all: Milestone,
-    // Either direction has ended altogether.
+    // A direction has ended completely.
     opening_over: Milestone,
     sealing_over: Milestone,
 }
 
 impl TlsWriter {
-    /// Takes an answer in; it goes out at once, or with the batch that is on its way, and so does what
-    /// the engine owes.
+    /// Adds an answer. The answer and the records of the engine are sent at once, or with the batch in
+    /// progress.
     pub(super) async fn post<N: Socket, F: Socket>(
         &self,
         link: &Link<N, F>,
@@ -324,20 +324,20 @@ impl TlsWriter {
     ) {
         self.answers.borrow_mut().append(answer);
         if self.answers.borrow().len() > CONTROL_ROOM {
-            // LIMIT: what TLS owes in answer is one key update and one alert at a time.
+            // LIMIT: the required answers of TLS are one key update and one alert at a time.
             return link.note(
                 ClosedBy::TlsPeer,
                 Reason::Limit("answers owed to the TLS peer".into()),
             );
         }
-        // Never wait for the turn here: sealing may be held up by a peer that reads only after we
-        // have read.
+        // Never wait for the turn here: sealing may be blocked by a peer that reads only after this gateway
+        // has read.
         if let Ok(_turn) = self.turn.try_lock() {
             self.answer(link, engine, 0).await;
         }
     }
 
-    /// Sends what TLS owes before `records` more are sealed. The caller has the turn.
+    /// Sends the records that TLS requires before `records` more are sealed. The caller has the turn.
     async fn answer<N: Socket, F: Socket>(
         &self,
         link: &Link<N, F>,
@@ -345,7 +345,7 @@ impl TlsWriter {
         records: usize,
     ) {
         while let Some(answers) = self.owed(link, engine, records) {
-            // Boxed, because it is rare, and a connection that rests keeps no room for it.
+            // Boxed, because this is rare, and a resting connection holds no memory for it.
             Box::pin(send_answers(link, answers)).await;
         }
     }
@@ -357,7 +357,7 @@ impl TlsWriter {
         records: usize,
     ) -> Option<Vec<u8>> {
         if link.failed() {
-            // What is owed then goes out with the alert.
+            // The required records are then sent with the alert.
             return None;
         }
         let mut answers = std::mem::take(&mut *self.answers.borrow_mut());
@@ -367,20 +367,20 @@ impl TlsWriter {
         Some(answers).filter(|answers| !answers.is_empty() && !link.failed())
     }
 
-    /// Keeps answers that must go out before the alert that ends the connection.
+    /// Keeps answers that must be sent before the alert that ends the connection.
     pub(super) fn owe(&self, answers: &mut Vec<u8>) {
         self.answers.borrow_mut().append(answers);
     }
 
-    /// Sends the alert that ends the connection, behind all that was sealed before it: the batch that
-    /// is on its way, and answers that wait. A peer that takes neither is reset. The link must have
-    /// failed, so that nothing is sealed meanwhile.
+    /// Sends the alert that ends the connection, after all records that were sealed before: the batch in
+    /// progress, and waiting answers. A peer that reads neither is reset. The link must have failed, so that
+    /// nothing is sealed in the meantime.
     pub(super) async fn last_words<N: Socket, F: Socket>(
         &self,
         link: &Link<N, F>,
         engine: &RefCell<Engine>,
     ) {
-        debug_assert!(link.failed(), "more may be sealed");
+        debug_assert!(link.failed(), "records may still be sealed");
         let goodbye = async {
             let _turn = self.turn.lock().await;
             let mut words = self.answers.take();
@@ -390,12 +390,12 @@ impl TlsWriter {
         race(goodbye, 2 * ALERT_LINGER, || link.abort_tls()).await;
     }
 
-    /// Whether nothing is on its way out.
+    /// Whether nothing is being sent.
     pub(super) fn is_free(&self) -> bool {
         self.turn.try_lock().is_ok()
     }
 
-    /// What the peer is sent when the connection ends in order: what TLS owes, and close_notify.
+    /// The closing sequence of a clean end: the records that TLS requires, and close_notify.
     pub(super) fn goodbye(&self, engine: &RefCell<Engine>) -> Result<Vec<u8>, SealError> {
         let mut words = self.answers.take();
         let mut engine = engine.borrow_mut();
@@ -404,12 +404,12 @@ impl TlsWriter {
         Ok(words)
     }
 
-    /// The opening direction has ended altogether.
+    /// The opening direction has ended completely.
     pub(super) fn opening_ended(&self) {
         self.opening_over.reach();
     }
 
-    /// Waits until a plain side that was told why has closed; it is reset when it takes too long.
+    /// Waits until a plain side that was notified has closed; resets it after a time limit.
     pub(super) async fn parted<N: Socket, F: Socket>(&self, link: &Link<N, F>) {
         if self.sealing_over.is_reached() {
             return linger_close(&link.plain, Vec::new(), ARTIM).await;

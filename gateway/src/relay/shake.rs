@@ -1,4 +1,4 @@
-//! The handshakes of a connection, and what is logged of one that fails.
+//! The handshakes of a connection, and the log entry of one that fails.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use crate::tls::{
 use crate::uring::{Network, Socket, SocketExt, race, until};
 
 impl<V: Network> ConnectionTask<'_, V> {
-    // A client that says nothing costs a socket and its place: all else is made when bytes have come.
+    // A silent client costs only a socket and its place: all other memory is allocated when bytes have come.
     pub(super) async fn accept(
         &mut self,
         tls: &V::Socket,
@@ -91,8 +91,8 @@ impl<V: Network> ConnectionTask<'_, V> {
         }
         self.stats.peer = verification.peer();
         if self.stats.peer.is_none() {
-            // The verifier runs in every full handshake, and there are no others; should that ever
-            // not hold, nobody passes.
+            // The verifier runs in every full handshake, and there are no other handshakes. Should this ever
+            // change, no peer is accepted.
             socket.abort();
             let reason = Reason::Internal("a peer without an accepted identity".to_owned());
             return Err(Close {
@@ -103,8 +103,8 @@ impl<V: Network> ConnectionTask<'_, V> {
         Ok((secured, verification))
     }
 
-    // A server may refuse our certificate after our side of a TLS 1.3 handshake is done (RFC 8446
-    // section 4.4.2.4); until its first payload has come, an alert is its answer to the handshake.
+    // A server may refuse the gateway's certificate after the gateway's side of a TLS 1.3 handshake is done
+    // (RFC 8446 section 4.4.2.4). Until its first payload, an alert is its answer to the handshake.
     pub(super) fn wrong_record(
         &self,
         error: &rustls::Error,
@@ -132,7 +132,7 @@ fn class(verification: &PeerVerification) -> RefusalClass {
     refusal.map_or_else(RefusalClass::default, |refusal| refusal.class())
 }
 
-/// How long a handshake may take, and the key that sets it.
+/// The time limit of a handshake, and the key that sets it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limit {
     pub(super) time: Duration,
@@ -140,7 +140,7 @@ pub(super) struct Limit {
 }
 
 impl Limit {
-    /// The route's `handshake`, or what is left of it.
+    /// The route's `handshake`, or the rest of it.
     pub(super) fn of_handshake(time: Duration) -> Self {
         let key = "timeouts.handshake";
         Self { time, key }
@@ -163,7 +163,7 @@ fn refusal(failed: &Failed, verification: &PeerVerification, limit: Limit) -> Cl
             by: ClosedBy::Gateway,
             reason: explained(error),
         },
-        // What is not TLS is worth naming also where nobody waits for the rest of it.
+        // Bytes that are not TLS are reported even if the handshake is no longer waited for.
         Cause::Deadline if verification.side() == tls::TlsRole::Server && is_tls(&failed.first) => {
             Close {
                 by: ClosedBy::Gateway,
@@ -180,9 +180,9 @@ fn refusal(failed: &Failed, verification: &PeerVerification, limit: Limit) -> Cl
         }
         Cause::TooLong => Close {
             by: ClosedBy::Gateway,
-            reason: Reason::Limit("octets of a handshake flight".into()),
+            reason: Reason::Limit("bytes of a handshake flight".into()),
         },
-        // Whoever connects to us and goes is a probe; a target that does so is worth a sentence.
+        // A client that connects and goes is a probe; a target that does so is reported.
         Cause::Closed | Cause::Socket(_)
             if failed.first.is_empty() && verification.side() == tls::TlsRole::Server =>
         {

@@ -1,4 +1,4 @@
-//! What is kept of a connection for the account of it, and how it is counted.
+//! The statistics of a connection for its summary, and how they are counted.
 
 use std::cell::Cell;
 use std::net::SocketAddr;
@@ -15,7 +15,7 @@ use crate::observe::Observed;
 use crate::route::{Route, Transport};
 use crate::tls::{Description, PeerInfo, TlsInfo};
 
-/// A connection that is counted as open until this goes, also by a panic.
+/// A connection that counts as open until this value is dropped, also after a panic.
 pub(super) struct Open<'c>(&'c RouteCounters);
 
 impl<'c> Open<'c> {
@@ -31,7 +31,7 @@ impl Drop for Open<'_> {
     }
 }
 
-/// What is told of a connection when it has ended.
+/// The statistics of a connection that has ended.
 #[derive(Default)]
 pub(super) struct ConnectionStats {
     pub(super) target: Option<SocketAddr>,
@@ -40,8 +40,8 @@ pub(super) struct ConnectionStats {
     pub(super) tls: Option<TlsInfo>,
     pub(super) sealed: Cell<u64>,
     pub(super) opened: Cell<u64>,
-    // Received and not passed on, or passed on and not taken by its receiver: for the TLS side (passthrough:
-    // the target) and for the plain side.
+    // Bytes received and not forwarded, or forwarded and not acknowledged by their receiver: for the TLS side
+    // (passthrough: the target) and for the plain side.
     pub(super) unsealed: Cell<u64>,
     pub(super) unopened: Cell<u64>,
     pub(super) observed: Option<Observed>,
@@ -49,20 +49,21 @@ pub(super) struct ConnectionStats {
 }
 
 impl ConnectionStats {
-    /// Notes how many bytes the plain side (passthrough: the source) and the TLS side had not taken when they
-    /// were reset. Those of the TLS side are in records, so payload is counted as lost rather than as passed.
+    /// Records how many bytes the plain side (passthrough: the source) and the TLS side had not acknowledged
+    /// when they were reset. The bytes of the TLS side are records, so rather too much payload counts as lost
+    /// than too little.
     pub(super) fn note_left(&self, to_plain: u64, to_tls: u64) {
         let of_plain = (&self.opened, &self.unopened, to_plain);
         let of_tls = (&self.sealed, &self.unsealed, to_tls);
         for (passed, lost, left) in [of_plain, of_tls] {
-            // Words of our own are among them, which nobody else has sent.
+            // The gateway's own replies are among these bytes; no other sender has lost them.
             let left = left.min(passed.get());
             passed.set(passed.get().saturating_sub(left));
             lost.set(lost.get().saturating_add(left));
         }
     }
 
-    /// Bytes that did not get to the TLS side and to the plain side.
+    /// Bytes that did not reach the TLS side and the plain side.
     pub(super) fn undelivered(&self) -> [u64; 2] {
         [self.unsealed.get(), self.unopened.get()]
     }
@@ -94,7 +95,7 @@ impl ConnectionStats {
     }
 }
 
-/// How an association ended whose connection ended so, if it did not say itself.
+/// How an association ended through the end of its connection, if it did not end itself.
 pub(super) fn ending(close: &Close, transport: &Transport) -> Ending {
     let by = role(close.by, transport);
     match (&close.reason, by) {
@@ -105,8 +106,8 @@ pub(super) fn ending(close: &Close, transport: &Transport) -> Ending {
     }
 }
 
-/// The same end of a terminate route's connection, named as what it is if the target has ended without having answered
-/// anything: so does one that expects TLS.
+/// The end of a connection of a terminate route; if the target ended without having answered anything, the
+/// end is named so, because a target that expects TLS does this.
 pub(super) fn unanswered(close: Close, stats: &ConnectionStats, protocol: Protocol) -> Close {
     let expected = match protocol {
         Protocol::Dicom => "DICOM",
@@ -130,7 +131,7 @@ pub(super) fn unanswered(close: Close, stats: &ConnectionStats, protocol: Protoc
     }
 }
 
-/// How an association ended that never began, because we answered its request.
+/// How an association ended that the gateway rejected.
 pub(super) fn answered(answer: Answer) -> Ending {
     let by = dicom::AssociationEndpoint::Gateway;
     match answer {
@@ -139,7 +140,7 @@ pub(super) fn answered(answer: Answer) -> Ending {
     }
 }
 
-// Who connects asks for the association.
+// The connecting side requests the association.
 fn role(party: ClosedBy, transport: &Transport) -> Option<Role> {
     match (party, transport) {
         (ClosedBy::PlainSide, Transport::Originate(_))

@@ -356,7 +356,7 @@ fn with_crl(words: &[&str], list: impl FnOnce(&Pki) -> std::path::PathBuf) -> St
     said(words, &originate(&pki.leaf(A)).crl(&list(&pki)))
 }
 
-/// The certificate under another label.
+/// The certificate with another PEM label.
 fn label(words: &[&str], label: &str) -> String {
     with(words, |_, leaf| {
         let text = fs::read_to_string(&leaf.certificate).expect("it was written");
@@ -365,7 +365,7 @@ fn label(words: &[&str], label: &str) -> String {
     })
 }
 
-/// A good site in which one text is replaced.
+/// A valid site with one text replaced.
 fn changed(words: &[&str], from: &str, to: &str) -> String {
     let pki = Pki::new();
     let text = originate(&pki.leaf(A)).toml();
@@ -377,7 +377,7 @@ fn said(words: &[&str], site: &Site) -> String {
     said_of(words, site.toml().as_bytes())
 }
 
-/// The line of `check` that has all words.
+/// The line of `check` that has all these words.
 fn said_of(words: &[&str], text: &[u8]) -> String {
     let folder = TempDir::new().expect("the machine has a folder for temporary files");
     let file = folder.path().join("wardgate.toml");

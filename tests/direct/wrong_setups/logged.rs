@@ -19,7 +19,7 @@ use crate::pair::{A, B, address, listen, local};
 const LOG_WAIT: Duration = Duration::from_secs(45);
 const NOISE: &[u8] = b"\xff\xfb\x1f\xff\xfb\x20\xff\xfb";
 
-/// Targets and networks. The first waits longest.
+/// Targets and networks. The first case waits longest.
 pub(super) fn targets() -> Vec<Case> {
     vec![
         Case::new(
@@ -180,7 +180,7 @@ pub(super) fn targets() -> Vec<Case> {
     ]
 }
 
-/// What is wrong with the certificate or the trust of the two ends.
+/// Faults in the certificate or the trust of the two ends.
 pub(super) fn certificates() -> Vec<Case> {
     vec![
         Case::new(
@@ -427,7 +427,7 @@ pub(super) fn protocols() -> Vec<Case> {
     ]
 }
 
-/// A gateway that terminates, a good client that sends these bytes, and what `target` does.
+/// A gateway that terminates, a good client that sends these bytes, and a target that does `target`.
 fn to_target(words: &[&str], protocol: &str, bytes: Vec<u8>, target: fn(TcpListener)) -> String {
     let (pki, entry, exit) = (Pki::new(), local(), listen());
     let site = Site::new(&pki, B).terminate(entry, address(&exit), &[format!("dns:{A}")]);
@@ -439,7 +439,7 @@ fn to_target(words: &[&str], protocol: &str, bytes: Vec<u8>, target: fn(TcpListe
     logged(&gateway, words)
 }
 
-/// A gateway that originates, and what the server does that it connects to.
+/// A gateway that originates, and the server that it connects to.
 fn to_server(words: &[&str], server: fn(TcpListener)) -> String {
     let (pki, entry, wan) = (Pki::new(), local(), listen());
     let gateway = Site::new(&pki, A)
@@ -449,7 +449,7 @@ fn to_server(words: &[&str], server: fn(TcpListener)) -> String {
     server(wan);
     speak(entry, &request());
     let line = logged(&gateway, words);
-    // How long exactly is a matter of the machine.
+    // The exact time depends on the machine.
     match line.split_once("no TLS answer within ") {
         Some((before, behind)) => {
             let behind = behind.split_once(" s (").map_or("", |(_, behind)| behind);
@@ -468,7 +468,7 @@ fn to_server(words: &[&str], server: fn(TcpListener)) -> String {
     }
 }
 
-/// Accepts connections and keeps them without a word.
+/// Accepts connections and keeps them open without an answer.
 fn hold(listener: TcpListener) {
     std::thread::spawn(move || {
         let mut held = Vec::new();
@@ -478,14 +478,14 @@ fn hold(listener: TcpListener) {
     });
 }
 
-/// A client on the LAN that sends this, and goes when it is answered or ended.
+/// A client on the LAN that sends these bytes, and closes when it is answered or the connection ends.
 fn speak(entry: SocketAddr, bytes: &[u8]) {
     let mut client = connect(entry);
     client.write_all(bytes).expect("it is connected");
     ending(&mut client);
 }
 
-/// What the gateway of hospital B says of a client with such a certificate for the name of A.
+/// The log line of hospital B's gateway for a client with such a certificate for the name of A.
 fn refused(words: &[&str], kind: Kind) -> String {
     let pki = Pki::new();
     let leaf = pki.odd(A, kind);
@@ -504,7 +504,7 @@ fn of_client(words: &[&str], pki: &Pki, leaf: &Leaf) -> String {
     logged(&gateway, words)
 }
 
-/// What a gateway with the certificate `own` says when a gateway that lists `listed` refuses it.
+/// The log line of a gateway with the certificate `own` when a gateway that lists `listed` refuses it.
 fn refusing(words: &[&str], own: &Leaf, other: &Leaf, listed: &[&str]) -> String {
     let (entry, wan) = (local(), local());
     let listed: Vec<_> = listed.iter().map(|name| format!("dns:{name}")).collect();
@@ -520,7 +520,7 @@ fn refusing(words: &[&str], own: &Leaf, other: &Leaf, listed: &[&str]) -> String
     line
 }
 
-/// A client that sends this to a port that takes TLS.
+/// A client that sends these bytes to a TLS port.
 fn at_tls_port(words: &[&str], bytes: &[u8]) -> String {
     let (pki, entry) = (Pki::new(), local());
     let site = Site::new(&pki, B).terminate(entry, local(), &[format!("dns:{A}")]);
@@ -529,7 +529,7 @@ fn at_tls_port(words: &[&str], bytes: &[u8]) -> String {
     logged(&gateway, words)
 }
 
-/// A client that sends this to the listener of an originate route.
+/// A client that sends these bytes to the listener of an originate route.
 fn at_plain_port(words: &[&str], protocol: &str, bytes: &[u8]) -> String {
     let (pki, entry) = (Pki::new(), local());
     let site = Site::new(&pki, A).originate(entry, local(), &[format!("dns:{B}")]);
@@ -541,7 +541,7 @@ fn at_plain_port(words: &[&str], protocol: &str, bytes: &[u8]) -> String {
     logged(&gateway, words)
 }
 
-/// The level and the sentence of the log line that has all words.
+/// The level and the sentence of the log line that has all these words.
 fn logged(gateway: &Gateway, words: &[&str]) -> String {
     let what = words.join(", ");
     let sentence = |line: &Line| {

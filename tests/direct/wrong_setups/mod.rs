@@ -1,7 +1,9 @@
-//! The matrix of wrong set-ups: what an operator makes wrong, and the one sentence that names cause and remedy.
+//! The matrix of wrong set-ups: a mistake of an operator, and the one sentence that names its cause and
+//! remedy.
 //!
-//! Each case runs the real program: `wardgate check` on a site, or a gateway whose log is read. What it said is held
-//! against `tests/data/wrong_setups.md`; `WARDGATE_BLESS=1` writes that file anew, and the difference is to be read.
+//! Each case runs the real program: `wardgate check` on a site, or a gateway whose log is read. The sentence
+//! is compared with `tests/data/wrong_setups.md`; `WARDGATE_BLESS=1` writes that file again. Then read the
+//! difference.
 
 mod checked;
 mod logged;
@@ -19,11 +21,11 @@ use crate::check::without_dates;
 
 /// One wrong set-up.
 struct Case {
-    /// What is wrong, as an operator would tell it.
+    /// The mistake, as an operator would describe it.
     set_up: &'static str,
     /// Words of the sentence: the cause and the remedy.
     words: &'static [&'static str],
-    /// Runs it, and returns the line that has these words.
+    /// Runs the case, and returns the line that has these words.
     run: fn(&[&str]) -> String,
 }
 
@@ -95,7 +97,7 @@ What an operator reads of each: a line of `wardgate check`, or a line of the log
 the like) stand for what differs from run to run.
 ";
 
-/// Cases that run at the same time. Most of them wait.
+/// The number of cases that run at the same time. Most of them wait.
 const AT_A_TIME: usize = 6;
 
 fn run_all(cases: &[&Case]) -> BTreeMap<usize, String> {
@@ -108,7 +110,7 @@ fn run_all(cases: &[&Case]) -> BTreeMap<usize, String> {
                     let Some(case) = cases.get(index) else {
                         return;
                     };
-                    // Those that fail are reported together.
+                    // All failed cases are reported together.
                     let line = catch_unwind(|| (case.run)(case.words)).unwrap_or_else(|why| {
                         let why = why.downcast_ref::<String>();
                         format!("FAILED: {}", why.map_or("", String::as_str))
@@ -122,7 +124,7 @@ fn run_all(cases: &[&Case]) -> BTreeMap<usize, String> {
     said.into_inner().expect("no holder panics")
 }
 
-/// The line without what differs from run to run: dates, ports, folders, hashes and serial numbers.
+/// The line without the parts that differ between runs: dates, ports, folders, hashes and serial numbers.
 fn normal(line: &str) -> String {
     let text = without_dates(line);
     let mut words = Vec::new();

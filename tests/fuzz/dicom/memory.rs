@@ -1,4 +1,4 @@
-//! What watching an association asks for: little when it is open, nothing per object.
+//! The memory of an association's observer: little for an open association, nothing per object.
 
 use gateway::strictness::Strictness;
 use std::sync::Arc;

@@ -5,7 +5,7 @@ use gateway::dicom::Role;
 use super::made;
 use crate::choices::Choices;
 
-/// What passes, and by whom.
+/// The bytes that pass, and the side that sends them.
 pub(crate) type Script = Vec<(Role, Vec<u8>)>;
 
 const CLASSES: [&str; 5] = [
@@ -31,7 +31,7 @@ pub(crate) fn opening() -> Script {
     ]
 }
 
-/// The script that these choices decide.
+/// The script for these choices.
 pub(crate) fn make(choices: &mut Choices<'_>) -> Script {
     let mut script = match choices.octet() % 8 {
         6 => vec![(
@@ -52,7 +52,7 @@ pub(crate) fn make(choices: &mut Choices<'_>) -> Script {
     script
 }
 
-/// The same in pieces of at most `length` octets.
+/// The same in pieces of at most `length` bytes.
 pub(crate) fn cut(script: &Script, length: usize) -> Script {
     let pieces = |(by, octets): &(Role, Vec<u8>)| {
         let by = *by;
@@ -65,7 +65,7 @@ pub(crate) fn cut(script: &Script, length: usize) -> Script {
     script.iter().flat_map(pieces).collect()
 }
 
-/// The same with what one side sends in a row as one.
+/// The same with consecutive bytes of one side joined.
 pub(crate) fn joined(script: &Script) -> Script {
     let mut joined = Script::new();
     for (by, octets) in script {
@@ -130,7 +130,7 @@ fn value(choices: &mut Choices<'_>) -> Vec<u8> {
     made::pdv(choices.octet() % 4, choices.octet() % 4, &vec![0; length])
 }
 
-// A message whose command set and data set lie in parts of any PDUs.
+// A message whose command set and data set are split over PDUs.
 fn in_parts(choices: &mut Choices<'_>) -> Vec<u8> {
     let command = command(choices);
     let (one, two) = command.split_at(choices.below(command.len()));
@@ -151,7 +151,7 @@ fn several(choices: &mut Choices<'_>) -> Vec<u8> {
     made::pdu(4, &values)
 }
 
-// The beginning of a PDU with a length that nobody could hold.
+// The beginning of a PDU with a length that no memory could hold.
 fn endless(choices: &mut Choices<'_>) -> Vec<u8> {
     let kind = choices.pick(&[4, 4, 1, 2]);
     let length = choices.pick(&[u32::MAX, 1 << 31, 1 << 20, 1 << 16]);
@@ -160,7 +160,7 @@ fn endless(choices: &mut Choices<'_>) -> Vec<u8> {
     [&[kind, 0][..], &length.to_be_bytes(), &value].concat()
 }
 
-// One octet of what was sent last is another, or its end is missing.
+// One byte of the last part is changed, or its end is missing.
 fn damage(choices: &mut Choices<'_>, script: &mut Script) {
     let Some((_, octets)) = script.last_mut() else {
         return;

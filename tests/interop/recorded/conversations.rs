@@ -1,4 +1,4 @@
-//! Conversations in HL7 between programs of the Python package `hl7`, recorded without gateways.
+//! HL7 conversations between programs of the Python package `hl7`, recorded without gateways.
 
 use gateway::hl7::ConversationSummary;
 use wardgate_tests::free_port;
@@ -9,14 +9,14 @@ use crate::hl7::Peer;
 use crate::tap::Tap;
 
 #[test]
-fn what_hl7_programs_say_is_recorded_at_any_split() {
+fn conversations_of_hl7_programs_give_one_summary_at_any_split() {
     if !tier::ready("interop", &[Need::Python]) {
         return;
     }
     let port = free_port();
     let _receiver = Peer::receiver(port);
     for commands in [
-        // Each behind the acknowledgement of the one before; all at once; one that is large.
+        // Each after the acknowledgement of the one before; all at once; one that is large.
         &["row ONE 20 200", "row TWO 3 5000"][..],
         &[
             "put A 300",
@@ -41,11 +41,11 @@ fn what_hl7_programs_say_is_recorded_at_any_split() {
     }
 }
 
-/// Checks that the record says what the sender says.
+/// Checks that the summary agrees with the sender.
 fn assert_told(record: &ConversationSummary, sender: &Peer) {
     let messages = sender.messages();
     let octets = messages.iter().map(|message| -> u64 {
-        let octets = message.split(' ').nth(1).expect("its octets");
+        let octets = message.split(' ').nth(1).expect("its bytes");
         octets.parse().expect("a number")
     });
     assert_eq!(record.message_bytes, octets.sum::<u64>());

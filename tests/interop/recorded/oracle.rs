@@ -1,4 +1,4 @@
-//! What a record says and what pynetdicom's decoders say of the same octets, in one form.
+//! Compares a summary with the result of pynetdicom's decoders for the same bytes, in one form.
 
 use std::fmt::Write as _;
 
@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use super::script;
 use crate::tap::Recording;
 
-/// Checks that each record says what the oracle says of its recording.
+/// Checks that each summary agrees with the oracle for its recording.
 pub(super) fn assert_told(recordings: &[Recording], records: &[AssociationSummary]) {
     let folder = TempDir::new().expect("there is room");
     let files = recordings.iter().enumerate().map(|(number, recording)| {
@@ -36,7 +36,7 @@ pub(super) fn assert_told(recordings: &[Recording], records: &[AssociationSummar
     }
 }
 
-/// As `oracle.py` reads it.
+/// The input of `oracle.py`.
 fn lines(recording: &Recording) -> String {
     let mut text = String::new();
     for (by, octets) in &recording.parts {
@@ -53,7 +53,7 @@ fn lines(recording: &Recording) -> String {
     text
 }
 
-/// What the record says, in the words of the oracle.
+/// The summary in the terms of the oracle.
 fn told(record: &AssociationSummary) -> Value {
     let shown = |title: &gateway::dicom::AeTitle| title.to_string();
     let contexts: Map<_, _> = record

@@ -1,4 +1,4 @@
-//! Feeds a recording to the observer, cut in many ways.
+//! Feeds a recording to the observer, split in many ways.
 
 use gateway::strictness::Strictness;
 use std::fmt::Debug;
@@ -10,24 +10,24 @@ use gateway::hl7::{self, Conversation};
 
 use crate::tap::Recording;
 
-/// Octets of each direction at each of which a recording is cut.
+/// A recording is split at each of this number of bytes of each direction.
 const PLACES: usize = 2048;
-/// Times that it is cut at random.
+/// The number of random splits.
 const RANDOM: u64 = 200;
-/// What these begin with.
+/// The seed of the random splits.
 const SEED: u64 = 0x5eed_0fa5_50c1_a000;
-/// Recordings up to this length are also fed octet by octet.
+/// Recordings up to this length are also fed byte by byte.
 const OCTETWISE_MAX: usize = 100_000;
 
 type Parts<'a> = Vec<(Role, &'a [u8])>;
 
-/// Checks that the same record of an association comes of it however it is cut, and returns that.
+/// Checks that every split of a recording gives the same summary of an association, and returns it.
 pub(super) fn assert_same_however_it_is_cut(recording: &Recording) -> AssociationSummary {
     let ended = *recording.ended.first().expect("it has ended");
     same_of_all_cuts(recording, |parts, how| association(parts, ended, how))
 }
 
-/// The same of a conversation in HL7.
+/// The same for an HL7 conversation.
 pub(super) fn assert_same_conversation_however_it_is_cut(
     recording: &Recording,
 ) -> hl7::ConversationSummary {
@@ -55,12 +55,12 @@ fn same_of_all_cuts<R: Debug + PartialEq>(
         assert_same(&at_random(&runs, seed), &format!("seed {seed:#x}"));
     }
     if runs.iter().map(|(_, run)| run.len()).sum::<usize>() < OCTETWISE_MAX {
-        assert_same(&pieces(&runs, |_| 1), "octet by octet");
+        assert_same(&pieces(&runs, |_| 1), "byte by byte");
     }
     whole
 }
 
-/// What one side sent until the other one did.
+/// The bytes that one side sent before the other one did.
 fn runs(recording: &Recording) -> Vec<(Role, Vec<u8>)> {
     let mut runs: Vec<(Role, Vec<u8>)> = Vec::new();
     for (by, octets) in &recording.parts {
@@ -72,7 +72,7 @@ fn runs(recording: &Recording) -> Vec<(Role, Vec<u8>)> {
     runs
 }
 
-/// Cut at one place of one direction.
+/// Split at one position of one direction.
 fn in_two<'a>(runs: &Parts<'a>, by: Role, mut place: usize) -> Parts<'a> {
     let mut parts = Vec::new();
     for (from, run) in runs {
@@ -90,7 +90,7 @@ fn in_two<'a>(runs: &Parts<'a>, by: Role, mut place: usize) -> Parts<'a> {
     parts
 }
 
-/// Cut at many places, mostly near to each other or mostly far apart.
+/// Split at many positions, mostly close together or mostly far apart.
 fn at_random<'a>(runs: &Parts<'a>, seed: u64) -> Parts<'a> {
     let mut state = seed;
     let mut next = move |below: usize| {
@@ -115,7 +115,7 @@ fn pieces<'a>(runs: &Parts<'a>, mut length: impl FnMut(&[u8]) -> usize) -> Parts
     parts
 }
 
-// Strict, so that whatever cannot be followed ends it.
+// Strict, so that bytes that cannot be followed end the association.
 fn association(parts: &Parts, ended: Role, how: &str) -> AssociationSummary {
     let now = Instant::now();
     let mut association = Association::new(Strictness::Strict, Arc::new(Rules::default()), now);

@@ -1,4 +1,4 @@
-//! Runs a program with something taken away from it, to see what it then says.
+//! Runs a program without some resource, to test what the program then reports.
 //!
 //! `deny SYSTEM_CALL=ERROR program arguments...` makes a system call of io_uring fail;
 //! `deny files=NUMBER program arguments...` lowers the limit of open files.

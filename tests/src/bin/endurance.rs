@@ -1,8 +1,8 @@
 //! Hundreds of gigabytes through one connection: `cargo xtask endurance`.
 //!
-//! Two gateways with their default limit of records per key stand between a sender and a receiver in
-//! this process. Every octet is compared. 300 GB are more records than one key seals, so the keys must
-//! change on the way; this takes minutes, hence it is no test of CI, where the limit is lowered instead.
+//! Two gateways with their default limit of records per key run between a sender and a receiver in this
+//! process. Every byte is compared. 300 GB are more records than one key seals, so the keys must change on
+//! the way. This takes minutes, so CI runs a test with a lowered limit instead.
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -15,14 +15,14 @@ use wardgate_tests::{Gateway, Pki, Site, free_port};
 const A: &str = "gw.a.example";
 const B: &str = "gw.b.example";
 
-/// Octets of a block: a number, then noise that all blocks share. A prime, so that neither a record nor a
-/// buffer begins where a block does for long, and what is lost, doubled or moved does not compare equal.
+/// The bytes of a block: a number, then noise that all blocks share. A prime, so that records and buffers
+/// begin at other positions than blocks, and lost, doubled or moved bytes do not compare equal.
 const BLOCK: usize = 1_048_583;
 const NUMBER: usize = 8;
 
 /// Records that a key seals by default.
 const KEY_RECORDS: u64 = 1 << 24;
-/// Octets of payload in a record, at most.
+/// The maximum bytes of payload in a record.
 const RECORD: u64 = 16_384;
 
 fn main() {

@@ -1,4 +1,4 @@
-//! Certificates of sites: the good and the odd.
+//! Certificates of sites: valid ones and odd ones.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -25,18 +25,18 @@ pub struct Leaf {
     pub key: PathBuf,
     /// Certificate and key in one file, as HAProxy wants them, mode 0600.
     pub both: PathBuf,
-    /// Whom it trusts: the authority of the tests, whoever issued this certificate.
+    /// The CAs of the site: the authority of the tests, whichever issued this certificate.
     pub trust: PathBuf,
     /// SHA-256 of its SubjectPublicKeyInfo, lower-case hexadecimal, as `sha256:` peers are named.
     pub key_sha256: String,
 }
 
-/// What is right or wrong with a certificate. All but the named trait is as in `Good`.
+/// The correct or wrong property of a certificate. All other properties are as in `Good`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// Nothing is wrong: the right name, client and server usage, current.
+    /// Valid: the right name, client and server usage, current.
     Good,
-    /// Issued by an authority that nobody trusts.
+    /// Issued by an authority that is not trusted.
     OtherAuthority,
     /// Issued for `other.example`.
     OtherName,
@@ -60,10 +60,10 @@ pub enum Kind {
     SelfSigned,
     /// With an RSA key of 1024 bits.
     ShortRsa,
-    /// Its name stands in the common name alone.
+    /// The name is only in the common name.
     CommonNameOnly,
-    /// Issued by a CA of somebody's own that bears the trusted authority's name. As many more
-    /// certificates of that name as a chain may have are presented with it, each with a key of its own.
+    /// Issued by a CA of an attacker with the trusted authority's name. As many more certificates of that
+    /// name as a chain may have are presented with it, each with its own key.
     Namesakes,
     /// Issued by the trusted authority's new key. The certificate that the old key, which is trusted,
     /// issued for the new one is presented with it. Nothing is wrong with that.
@@ -77,7 +77,7 @@ pub enum Key {
     P256,
     /// ECDSA on P-384.
     P384,
-    /// RSA of so many bits.
+    /// RSA with this number of bits.
     Rsa(u32),
 }
 
@@ -89,7 +89,7 @@ struct Material {
 }
 
 impl Kind {
-    /// Those that neither mode may accept in its peer, with a revocation list configured.
+    /// The kinds that neither mode may accept in its peer, with a revocation list configured.
     pub const REFUSED: [Self; 10] = [
         Self::OtherAuthority,
         Self::OtherName,
@@ -277,7 +277,7 @@ fn dates(kind: Kind) -> (OffsetDateTime, OffsetDateTime) {
 mod tests {
     use super::*;
 
-    /// The `openssl` command is the judge that shares no code with rcgen or webpki.
+    /// The `openssl` command is a reference that shares no code with rcgen or webpki.
     fn verify(pki: &Pki, leaf: &Leaf) -> String {
         let outcome = Program::new("openssl")
             .args(["verify", "-crl_check", "-purpose", "sslserver"])

@@ -1,19 +1,19 @@
-//! As much of the DICOM upper layer (PS3.8 section 9.3) and of C-STORE (PS3.7 section 9.3.1) as a
-//! transfer needs: one presentation context, no identification, no compression.
+//! The part of the DICOM upper layer (PS3.8 section 9.3) and of C-STORE (PS3.7 section 9.3.1) that a transfer
+//! needs: one presentation context, no identification, no compression.
 
 use std::io::{self, Read, Write};
 
 use gateway::dicom::PduType;
 
-/// Octets before a PDU's body.
+/// The bytes before the body of a PDU.
 const HEAD: usize = 6;
-/// Octets before a fragment: the PDV's length, context and control header (PS3.8 section 9.3.5.1).
+/// The bytes before a fragment: the PDV's length, context and control header (PS3.8 section 9.3.5.1).
 const PDV_HEAD: usize = 6;
 
-/// The one presentation context.
+/// The only presentation context.
 const CONTEXT: u8 = 1;
 
-/// No PDU of the bench is larger than this.
+/// The maximum length of a PDU of the bench.
 pub(super) const PDU_MAX: usize = 4 << 20;
 
 /// Explicit VR little endian.
@@ -21,11 +21,11 @@ const TRANSFER_SYNTAX: &str = "1.2.840.10008.1.2.1";
 const APPLICATION_CONTEXT: &str = "1.2.840.10008.3.1.1.1";
 const IMPLEMENTATION: &str = "2.25.1";
 
-/// What the two ends say of themselves in an association's request or answer.
+/// The parameters of the two ends in an association's request or reply.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Proposal {
     pub(crate) sop_class: String,
-    /// Octets of the largest PDU that is received.
+    /// The length of the largest PDU that is received.
     pub(crate) pdu_max: u32,
     /// Operations that may be outstanding.
     pub(crate) outstanding: u16,
@@ -61,7 +61,7 @@ impl Proposal {
         body
     }
 
-    /// Reads either body. What the other side does not say has the standard's default.
+    /// Reads either body. Missing parameters have the defaults of the standard.
     pub(super) fn read(body: &[u8]) -> Option<Self> {
         let mut proposal = Self {
             sop_class: String::new(),
@@ -102,7 +102,7 @@ fn item(into: &mut Vec<u8>, kind: u8, value: &[u8]) {
     into.extend_from_slice(value);
 }
 
-/// Items with their kinds, up to the first that is cut.
+/// Items with their types, up to the first incomplete item.
 fn items(mut bytes: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
     std::iter::from_fn(move || {
         let ([kind, _, high, low], rest) = bytes.split_first_chunk()?;
@@ -113,7 +113,7 @@ fn items(mut bytes: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
     })
 }
 
-/// Writes a PDU that is not of data, at once.
+/// Writes a PDU other than P-DATA-TF, at once.
 pub(crate) fn write(stream: &mut impl Write, kind: PduType, body: &[u8]) -> io::Result<()> {
     let length = u32::try_from(body.len()).map_err(io::Error::other)?;
     let mut pdu = vec![kind.byte(), 0];
@@ -122,7 +122,7 @@ pub(crate) fn write(stream: &mut impl Write, kind: PduType, body: &[u8]) -> io::
     stream.write_all(&pdu)
 }
 
-/// Reads a PDU into `body` and gives its type; `None` at an end before one.
+/// Reads a PDU into `body` and returns its type; `None` if the stream ends before it.
 pub(super) fn read(stream: &mut impl Read, body: &mut Vec<u8>) -> io::Result<Option<PduType>> {
     let mut head = [0; HEAD];
     if stream.read(&mut head[..1])? == 0 {
@@ -134,14 +134,14 @@ pub(super) fn read(stream: &mut impl Read, body: &mut Vec<u8>) -> io::Result<Opt
     let kind = PduType::of(kind).ok_or_else(unknown)?;
     let length = u32::from_be_bytes(length) as usize;
     if length > PDU_MAX {
-        return Err(io::Error::other(format!("a PDU of {length} octets")));
+        return Err(io::Error::other(format!("a PDU of {length} bytes")));
     }
     body.resize(length, 0);
     stream.read_exact(body)?;
     Ok(Some(kind))
 }
 
-/// What a fragment belongs to.
+/// The content of a fragment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Control {
     /// A command, or a data set.
@@ -149,12 +149,12 @@ pub(crate) struct Control {
     pub(crate) last: bool,
 }
 
-/// Octets of a fragment that fill a PDU of this size.
+/// The bytes of a fragment that fill a PDU of this size.
 pub(super) fn fragment_max(pdu_max: u32) -> usize {
     (pdu_max as usize).min(PDU_MAX).saturating_sub(PDV_HEAD)
 }
 
-/// Lays one fragment into a P-DATA-TF; `fill` writes its octets. The first 12 octets are its heads.
+/// Writes one fragment into a P-DATA-TF; `fill` writes its bytes. The first 12 bytes are the headers.
 pub(crate) fn lay(
     pdu: &mut Vec<u8>,
     control: Control,
@@ -173,7 +173,7 @@ pub(crate) fn lay(
     Ok(())
 }
 
-/// The fragments of a P-DATA-TF's body; an error where one is cut.
+/// The fragments in the body of a P-DATA-TF; an error if one is incomplete.
 pub(super) fn fragments(mut body: &[u8]) -> impl Iterator<Item = io::Result<(Control, &[u8])>> {
     std::iter::from_fn(move || {
         if body.is_empty() {
@@ -199,7 +199,7 @@ pub(super) fn fragments(mut body: &[u8]) -> impl Iterator<Item = io::Result<(Con
     })
 }
 
-/// A command of the two that a transfer needs.
+/// One of the two commands that a transfer needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Command {
     /// C-STORE-RQ (PS3.7 table 9.3-1).
@@ -258,7 +258,7 @@ impl Command {
         bytes
     }
 
-    /// Reads a command set; `None` where it is another command or broken.
+    /// Reads a command set; `None` if it is another command or malformed.
     pub(super) fn read(bytes: &[u8]) -> Option<Self> {
         let value = |wanted| elements(bytes).find(|(element, _)| *element == wanted);
         let number = |wanted| Some(u16::from_le_bytes(value(wanted)?.1.try_into().ok()?));
@@ -289,7 +289,7 @@ fn element(into: &mut Vec<u8>, element: u16, value: &[u8]) {
     into.extend_from_slice(value);
 }
 
-/// Elements of a command set, up to the first that is cut.
+/// Elements of a command set, up to the first incomplete one.
 fn elements(mut bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
     std::iter::from_fn(move || {
         let ([_, _, low, high, length @ ..], rest) = bytes.split_first_chunk::<8>()?;
@@ -309,7 +309,7 @@ fn uid(text: &str) -> Vec<u8> {
     bytes
 }
 
-/// What a data set begins with, up to its pixels, in explicit VR little endian (PS3.5 section 7.1.2).
+/// The beginning of a data set, up to its pixels, in explicit VR little endian (PS3.5 section 7.1.2).
 pub(super) fn data_set_head(sop_class: &str, instance: &str, pixels: u32) -> Vec<u8> {
     let mut head = Vec::new();
     for (element, text) in [([0x16, 0x00], sop_class), ([0x18, 0x00], instance)] {

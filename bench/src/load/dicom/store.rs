@@ -1,4 +1,4 @@
-//! The two ends of an association: one stores objects, the other keeps them.
+//! The two ends of an association: one stores objects, the other receives them.
 
 use std::collections::HashMap;
 use std::io::{self, BufReader, Write as _};
@@ -18,13 +18,13 @@ use crate::load::{Between, latency};
 use crate::pattern::Pattern;
 use crate::server;
 
-/// What is stored, and how it is written.
+/// The objects, and how they are written.
 #[derive(Debug, Clone)]
 pub(super) struct Job {
     pub(super) sop_class: &'static str,
-    /// Octets of an object's pixels.
+    /// The bytes of an object's pixels.
     pub(super) pixels: u32,
-    /// Objects of each association.
+    /// The number of objects in each association.
     pub(super) objects: u16,
     pub(super) outstanding: u16,
     pub(super) pdu_max: u32,
@@ -33,16 +33,16 @@ pub(super) struct Job {
     pub(super) compare: bool,
 }
 
-/// How a PDU is handed to the kernel.
+/// How a PDU is passed to the kernel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Writes {
-    /// In one piece
+    /// In one write
     Whole,
-    /// Its heads, then its fragment, as DCMTK does
+    /// The headers, then the fragment, as DCMTK does
     Split,
 }
 
-/// The name of an object: no two of a run have the same.
+/// The name of an object: unique in a run.
 fn object(association: u16, n: u16) -> u32 {
     u32::from(association) << 16 | u32::from(n)
 }
@@ -77,7 +77,7 @@ struct Writer<'a> {
     pdu: Vec<u8>,
 }
 
-/// Octets of the heads before a fragment, which DCMTK writes by themselves.
+/// The bytes of the headers before a fragment, which DCMTK writes separately.
 const HEADS: usize = 12;
 
 impl<'a> Writer<'a> {
@@ -121,7 +121,7 @@ pub(super) struct Storer {
     stream: TcpStream,
     job: Job,
     association: u16,
-    /// Octets of a fragment that the other end takes.
+    /// The bytes of a fragment that the other end accepts.
     fragment_max: usize,
     window: u16,
 }
@@ -159,14 +159,14 @@ impl Storer {
         })
     }
 
-    /// Stores all objects; how long each took, from its request to its response.
+    /// Stores all objects; returns the time of each, from its request to its response.
     pub(super) fn store_all(&self) -> anyhow::Result<Histogram<u64>> {
         let begun = Mutex::new(HashMap::new());
         let (done, answered) = channel();
         thread::scope(|scope| {
             let reader = scope.spawn(|| {
                 let times = self.read_responses(&begun, &done);
-                // Whoever waits for a response that will not come must see that.
+                // A task that waits for a missing response must see the failure.
                 drop(done);
                 if times.is_err() {
                     let _ = self.stream.shutdown(Shutdown::Both);
@@ -237,13 +237,13 @@ impl Storer {
             let since = lock(begun).remove(&message);
             let since = since.with_context(|| format!("message {message} was not sent"))?;
             times.saturating_record(latency::micros(now - since));
-            // The writer has gone only where it failed, and says so.
+            // The writer ends early only after a failure, and reports it.
             let _ = done.send(());
         }
         Ok(times)
     }
 
-    /// Releases the association in order.
+    /// Releases the association cleanly.
     pub(super) fn release(mut self) -> anyhow::Result<()> {
         pdu::write(&mut self.stream, PduType::ReleaseRq, &[0; 4])?;
         let kind = pdu::read(&mut self.stream, &mut Vec::new())?;
@@ -255,20 +255,20 @@ impl Storer {
     }
 }
 
-/// When each message was begun.
+/// The time at which each message began.
 type Begun = Mutex<HashMap<u16, Instant>>;
 
 fn lock(begun: &Begun) -> impl std::ops::DerefMut<Target = HashMap<u16, Instant>> + '_ {
-    // Whoever panicked with it left the table whole.
+    // A panic does not leave the table inconsistent.
     begun.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The low half of its name: its number within the association.
+/// The low half of the name: the number within the association.
 fn message_of(object: u32) -> u16 {
     (object & 0xffff) as u16
 }
 
-/// An object's data set: a head, then pixels.
+/// An object's data set: a header, then pixels.
 struct DataSet {
     head: Vec<u8>,
     pixels: Pattern,
@@ -305,14 +305,14 @@ impl DataSet {
         head == &self.head[from..][..head.len()] && self.pixels.holds(pixels, bytes)
     }
 
-    /// Octets of the head among so many at a position.
+    /// The bytes of the header within a range at a position.
     fn of_head(&self, position: u64, length: usize) -> usize {
         let left = (self.head.len() as u64).saturating_sub(position);
         usize::try_from(left).unwrap_or(usize::MAX).min(length)
     }
 }
 
-/// Keeps what an association stores, until it is released; the objects that came whole.
+/// Receives the objects of an association until its release; returns the number of complete objects.
 pub(super) fn keep(mut stream: TcpStream, job: &Job) -> io::Result<Vec<u32>> {
     stream.set_nodelay(job.nodelay)?;
     let mut body = Vec::new();
@@ -358,9 +358,9 @@ pub(super) fn keep(mut stream: TcpStream, job: &Job) -> io::Result<Vec<u32>> {
 struct Keeper<'a> {
     job: &'a Job,
     writer: Writer<'a>,
-    /// What has come of a command.
+    /// The received part of a command.
     command: Vec<u8>,
-    /// The object whose data set comes, and how much of it has.
+    /// The object whose data set is arriving, and its received length.
     open: Option<(u32, DataSet, u64)>,
     kept: Vec<u32>,
 }
@@ -402,7 +402,7 @@ impl Keeper<'_> {
         };
         if self.job.compare && !data_set.holds(*position, bytes) {
             let n = bytes.len();
-            let what = format!("object {object:08x} differs in the {n} octets after {position}");
+            let what = format!("object {object:08x} differs in the {n} bytes after {position}");
             return Err(io::Error::other(what));
         }
         *position += bytes.len() as u64;
@@ -415,7 +415,7 @@ impl Keeper<'_> {
         };
         if position != data_set.length() {
             let length = data_set.length();
-            let what = format!("object {object:08x} has {position} octets of {length}");
+            let what = format!("object {object:08x} has {position} bytes of {length}");
             return Err(io::Error::other(what));
         }
         self.kept.push(object);

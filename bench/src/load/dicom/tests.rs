@@ -1,4 +1,4 @@
-//! Associations over loopback, with nothing between or with something that spoils them.
+//! Associations over loopback, directly or through a relay that changes their bytes.
 
 use std::io::{Read as _, Write as _};
 use std::net::Shutdown;
@@ -72,7 +72,7 @@ fn a_round_trip_is_felt_by_each_synchronous_object_and_shared_by_asynchronous_on
     );
 }
 
-/// Something between that changes the octet at a place of what the storer sends, or stops there.
+/// A relay that changes the byte at a position of the storer's stream, or stops there.
 fn spoiled(options: &Options, place: usize, change: bool) -> String {
     let job = job(options);
     let keeper = start_keeper(&job, &options.between).expect("it listens");
@@ -110,7 +110,7 @@ fn spoiled(options: &Options, place: usize, change: bool) -> String {
 }
 
 #[test]
-fn a_changed_octet_of_an_object_is_named_by_the_keeping_end() {
+fn a_changed_byte_of_an_object_is_reported_by_the_receiving_end() {
     let error = spoiled(&options(1, 3), 400_000, true);
     assert!(error.contains("object 00000001 differs"), "{error}");
 }

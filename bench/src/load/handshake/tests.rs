@@ -1,4 +1,4 @@
-//! Handshakes against servers of the test's own.
+//! Handshakes with servers of the test.
 
 use std::fs;
 use std::io::Write as _;
@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::server::Server;
 
-/// A certificate authority of its own, and the files of one who holds a certificate of it.
+/// A certificate authority, and the files of one holder of a certificate.
 struct Site {
     folder: TempDir,
 }
@@ -55,7 +55,8 @@ impl Site {
         }
     }
 
-    /// A server of this site that accepts clients of another; with none, it asks for no certificate.
+    /// A server of this site that accepts clients of another; without another site, it requests no
+    /// certificate.
     fn serve(&self, clients: Option<&Self>) -> Server<()> {
         self.serve_until(clients, End::Told)
     }
@@ -92,11 +93,11 @@ impl Site {
 enum End {
     /// With a close_notify.
     Told,
-    /// Without.
+    /// Without close_notify.
     Cut,
 }
 
-/// Makes the handshake and ends as the client does.
+/// Completes the handshake and ends like the client.
 fn answer(
     mut stream: TcpStream,
     connection: Result<ServerConnection, rustls::Error>,
@@ -202,7 +203,7 @@ fn where_a_bare_end_is_taken_a_refusal_still_is_a_failure() {
 }
 
 #[test]
-fn a_server_that_says_nothing_stalls_the_run_no_longer_than_asked() {
+fn a_silent_server_stalls_the_run_no_longer_than_requested() {
     let site = Site::new("localhost");
     let mut options = site.options(Group::X25519, 1);
     options.between.stall = 1;

@@ -1,4 +1,4 @@
-//! What the keys of DICOM, of observing and of health mean.
+//! The meaning of the keys for DICOM, `observe` and `health`.
 
 use super::*;
 use crate::dicom::{AeTitle, Command};
@@ -52,7 +52,7 @@ fn lists_of_titles_and_commands_are_read_without_the_spaces_around() {
 }
 
 #[test]
-fn a_peer_may_not_take_the_places_of_all_others() {
+fn a_peer_may_not_use_the_associations_of_all_others() {
     let plain = |peers: usize, lines: &str| {
         let text = fs::read_to_string(data().join("good/dicom.toml")).expect("it is text");
         let peers = (0..peers).map(|number| format!("\"dns:gw{number}.example\""));
@@ -79,7 +79,7 @@ fn a_peer_may_not_take_the_places_of_all_others() {
     for (peers, lines, expected) in cases {
         assert_eq!(plain(peers, lines), expected, "{peers} peers, {lines}");
     }
-    // The peers of an originate route are those that it connects to.
+    // The peers of an originate route are servers; none of them opens associations there.
     assert_eq!(dicom("to-region").associations_max, Some(40));
     assert_eq!(route("to-region").associations_per_peer(), None);
 }
@@ -115,7 +115,7 @@ fn titles_choose_targets_beside_the_routes_own_or_without_any() {
 }
 
 #[test]
-fn what_is_not_written_allows_everything_and_is_seen() {
+fn a_route_without_rules_allows_everything_and_reads_it() {
     let plain = route("plain");
     assert_eq!(plain.dicom, Some(NO_RULES));
     assert_eq!(plain.observe, Observe::Lenient);
@@ -123,7 +123,7 @@ fn what_is_not_written_allows_everything_and_is_seen() {
 }
 
 #[test]
-fn only_what_carries_dicom_in_the_clear_has_rules_of_it() {
+fn only_routes_that_see_plaintext_dicom_have_dicom_rules() {
     assert_eq!(route("messages").dicom, None);
     assert_eq!(route("messages").observe, Observe::Strict);
     assert_eq!(route("native-tls").dicom, None);
@@ -138,13 +138,13 @@ fn only_what_carries_dicom_in_the_clear_has_rules_of_it() {
 }
 
 #[test]
-fn the_way_back_is_kept_where_nobody_looks() {
+fn return_is_kept_with_observe_off() {
     assert_eq!(route("unseen").observe, Observe::Off);
     assert_eq!(dicom("unseen").returns.as_deref(), Some("plain"));
 }
 
 #[test]
-fn a_word_is_a_probe_with_defaults() {
+fn a_keyword_is_a_probe_with_defaults() {
     let health = Health {
         probe: Probe::Tls,
         interval: Duration::from_secs(10),
@@ -194,12 +194,12 @@ fn words_of_observing_are_shown_as_they_are_configured() {
 fn the_reference_of_health_shows_true_defaults() {
     let in_full = parse_good(&reference_in_full(), "wardgate.toml");
     let mut shown = in_full.routes[1].health.clone().expect("a probe");
-    // What it is depends on the other keys of the route; the reference shows the last resort.
+    // This default depends on the other keys of the route; the reference shows the last resort.
     assert_eq!(shown.called.take(), Some(title("ANY-SCP")));
     assert_eq!(Some(shown), route("unseen").health);
 }
 
-/// What is said of the route `plain` with these lines in it.
+/// The warnings about the route `plain` with these lines.
 fn remarks(lines: &str) -> Vec<String> {
     let text = fs::read_to_string(data().join("good/dicom.toml")).expect("it is text");
     let text = text.replace("health = \"off\"", lines);
@@ -208,7 +208,7 @@ fn remarks(lines: &str) -> Vec<String> {
 }
 
 #[test]
-fn a_route_without_rules_needs_no_remark() {
+fn a_route_without_rules_gives_no_warning() {
     assert_eq!(remarks(""), [""; 0]);
     assert_eq!(remarks("rules = \"report\""), [""; 0]);
     let strict = "observe = \"strict\"\ncommands = [\"C-ECHO\", \"C-STORE\"]";
@@ -218,7 +218,7 @@ fn a_route_without_rules_needs_no_remark() {
 }
 
 #[test]
-fn who_names_a_command_that_is_answered_elsewhere_is_asked_for_the_way() {
+fn a_command_with_answers_in_separate_associations_warns_without_return() {
     let allowing = |commands: &str, more: &str| {
         remarks(&format!(
             "observe = \"strict\"\ncommands = [{commands}]\n{more}"
@@ -240,14 +240,14 @@ fn who_names_a_command_that_is_answered_elsewhere_is_asked_for_the_way() {
 }
 
 #[test]
-fn a_retrieval_without_the_command_that_brings_it_is_told() {
+fn c_get_without_c_store_gives_a_warning() {
     let remarks = remarks("observe = \"strict\"\ncommands = [\"C-GET\"]");
     assert_eq!(remarks.len(), 1, "{remarks:?}");
-    assert!(remarks[0].contains("C-GET and not C-STORE"), "{remarks:?}");
+    assert!(remarks[0].contains("C-GET but not C-STORE"), "{remarks:?}");
 }
 
 #[test]
-fn rules_that_only_report_are_told() {
+fn rules_that_only_report_give_a_warning() {
     for rule in ["calling_ae = [\"CT_A\"]", "associations = 2"] {
         assert_eq!(remarks(rule), [""; 0], "{rule}");
         let report = remarks(&format!("{rule}\nrules = \"report\""));
@@ -256,7 +256,7 @@ fn rules_that_only_report_are_told() {
     }
 }
 
-/// The messages about the route `plain` with these lines in it.
+/// The messages about the route `plain` with these lines.
 fn refused(lines: &str) -> String {
     let text = fs::read_to_string(data().join("good/dicom.toml")).expect("it is text");
     messages(&text.replace("health = \"off\"", lines), "wardgate.toml")
@@ -293,7 +293,7 @@ fn more_titles_than_the_limit_are_refused() {
     }
 }
 
-/// A terminate route with these rules, and a route that reaches it with its probe.
+/// The warnings for a terminate route with these rules and a route whose probe reaches it.
 fn probing(health: &str, rules: &str) -> Vec<String> {
     let text = format!(
         r#"
@@ -325,7 +325,7 @@ peers = ["dns:gw.b.example"]
 }
 
 #[test]
-fn a_probe_that_a_route_of_the_same_file_rejects_is_remarked() {
+fn a_probe_that_a_route_of_the_same_file_rejects_gives_a_warning() {
     let called = "route \"near\": its probe will be rejected by route \"far\": called title \"ANY-SCP\" is not known \
         there; allow it there, or set `called` in [route.health]";
     assert_eq!(probing("", "called_ae = [\"PACS\"]"), [called]);
@@ -344,7 +344,7 @@ fn a_probe_that_a_route_of_the_same_file_rejects_is_remarked() {
 }
 
 #[test]
-fn a_probe_that_calls_a_title_which_its_own_route_refuses_is_remarked() {
+fn a_probe_that_calls_a_title_which_its_own_route_refuses_gives_a_warning() {
     let text = fs::read_to_string(data().join("good/minimal.toml")).expect("it is text");
     let with = |lines: &str| {
         let config = parse_good(&format!("{text}\n{lines}"), "wardgate.toml");
@@ -356,7 +356,7 @@ fn a_probe_that_calls_a_title_which_its_own_route_refuses_is_remarked() {
     assert!(with(
         "called_ae = [\"PACS\"]\nhealth = { probe = \"c-echo\", called = \"OTHER\" }"
     ));
-    // Where no title is written, it calls one that may be called.
+    // Without a written title, the probe calls a title that is allowed.
     assert!(!with("called_ae = [\"PACS\"]\nhealth = \"c-echo\""));
     assert!(!with("health = \"c-echo\""));
 }

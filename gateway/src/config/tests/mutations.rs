@@ -1,8 +1,8 @@
-//! Damaged configurations: whatever becomes of a good one, it is taken or refused in words.
+//! Damaged configurations: each is accepted, or refused with a message.
 
 use super::*;
 
-/// xorshift64*: enough for choosing what to damage, and the same on every machine.
+/// xorshift64*: good enough to choose damage, and the same on every machine.
 struct Random(u64);
 
 impl Random {

@@ -1,4 +1,4 @@
-//! What a route waits for before it connects, and which key exchanges it allows.
+//! When a route connects, and which key exchanges it allows.
 
 use super::*;
 
@@ -6,7 +6,7 @@ const IDENTITY: &str =
     "[identity]\ncertificate = \"site.pem\"\nkey = \"site.key\"\ntrust = \"trust.pem\"\n";
 const TERMINATE: &str = "mode = \"terminate\"\npeers = [\"dns:gw.a.example\"]\n";
 
-/// A route with these lines, behind these lines of the site.
+/// A route with these lines, in a file whose site has `of_site`.
 fn route(protocol: &str, of_site: &str, lines: &str) -> Arc<RouteConfig> {
     let text = format!(
         "{IDENTITY}{of_site}[[route]]\nname = \"in\"\nprotocol = \"{protocol}\"\nlisten = \"127.0.0.1:2575\"\n\
@@ -21,7 +21,7 @@ fn terminate(protocol: &str, of_site: &str, lines: &str) -> Arc<RouteConfig> {
 }
 
 #[test]
-fn mllp_clients_may_wait_for_ever_unless_a_deadline_is_written() {
+fn mllp_clients_may_wait_forever_unless_a_deadline_is_written() {
     let first_byte =
         |protocol, of_site, lines| terminate(protocol, of_site, lines).timeouts.first_byte;
     let seconds = |count| Some(Duration::from_secs(count));
@@ -43,7 +43,7 @@ fn mllp_clients_may_wait_for_ever_unless_a_deadline_is_written() {
 }
 
 #[test]
-fn a_route_connects_early_where_that_is_written() {
+fn a_route_connects_early_if_connect_says_early() {
     let connect = |lines| terminate("mllp", "", lines).connect;
     assert_eq!(connect(""), Connect::Late);
     assert_eq!(connect("connect = \"late\""), Connect::Late);

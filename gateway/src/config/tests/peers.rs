@@ -1,4 +1,4 @@
-//! What `[[peer]]` tables, the peers of targets and services mean, and what is remarked about them.
+//! The meaning of `[[peer]]` tables, target peers and services, and the warnings about them.
 
 use super::*;
 use crate::limits::{PEER_TABLES_MAX, PEERS_MAX};
@@ -28,7 +28,7 @@ fn shown(tls: &RouteTls) -> Vec<String> {
     tls.peers.iter().map(show).collect()
 }
 
-/// Each target with who is expected there.
+/// Each target with the peer that must answer there.
 fn expected(targets: &[Target]) -> Vec<String> {
     let show = |target: &Target| {
         let identities = target.expected.iter().flat_map(|all| all.iter());
@@ -64,7 +64,7 @@ fn a_route_lists_peers_by_name_and_its_own_identities_are_one_peer_more() {
 }
 
 #[test]
-fn what_names_the_same_files_shares_one_value() {
+fn tables_with_the_same_files_share_one_value() {
     let config = config();
     let [a, region, b] = &config.peers[..] else {
         panic!("three peers");
@@ -75,7 +75,7 @@ fn what_names_the_same_files_shares_one_value() {
     let of_route = |name| Arc::clone(&tls(&route(&config, name)).peers[0]);
     assert!(Arc::ptr_eq(&of_route("to-all"), a));
     assert!(Arc::ptr_eq(&of_route("from-all"), a));
-    // No route that uses it lists identities itself.
+    // No route with this identity lists identities itself.
     assert_eq!(tls(&route(&config, "to-region")).identity.trust, None);
 }
 
@@ -93,7 +93,7 @@ fn the_one_peer_of_a_route_is_expected_at_all_its_targets() {
 }
 
 #[test]
-fn a_target_expects_who_is_written_or_whose_name_its_host_is() {
+fn a_target_expects_the_written_peer_or_the_peer_of_its_host_name() {
     let to_all = route(&config(), "to-all");
     assert_eq!(
         expected(&to_all.targets),
@@ -125,7 +125,7 @@ fn at_the_one_target_of_a_route_any_identity_that_it_lists_itself_may_answer() {
              \"198.51.100.7:2762\", peer = \"dns:...\" }"
         ]
     );
-    // Behind a terminate route nobody proves an identity.
+    // Behind a terminate route, targets prove no identity.
     assert_eq!(
         expected(&route(&config, "from-all").targets),
         ["10.20.0.9:104: any", "10.20.0.10:104: any"]
@@ -163,7 +163,7 @@ fn a_service_is_kept_as_it_is_written() {
     assert_eq!(service("to-one-target"), None);
 }
 
-/// A file of terminate routes for these names, peers and further lines.
+/// A file of terminate routes with these names, peers and further lines.
 fn terminate(routes: &[(&str, &str, &str)]) -> String {
     let mut text =
         "[identity]\ncertificate = \"site.pem\"\nkey = \"site.key\"\ntrust = \"ca.pem\"\n\
@@ -185,7 +185,7 @@ fn remarks(text: &str) -> Vec<String> {
 }
 
 #[test]
-fn a_peer_that_no_route_lists_is_remarked() {
+fn a_peer_that_no_route_lists_gives_a_warning() {
     let text = terminate(&[("one", "[\"a\"]", "")]);
     assert_eq!(
         remarks(&text),
@@ -194,7 +194,7 @@ fn a_peer_that_no_route_lists_is_remarked() {
 }
 
 #[test]
-fn an_identity_that_a_route_lists_beside_the_table_that_has_it_is_remarked() {
+fn an_identity_that_a_route_lists_despite_its_table_gives_a_warning() {
     let lists = |peers: &str| {
         remarks(&terminate(&[
             ("one", "[\"a\"]", "service = \"x\""),
@@ -209,7 +209,7 @@ fn an_identity_that_a_route_lists_beside_the_table_that_has_it_is_remarked() {
 }
 
 #[test]
-fn routes_that_a_redirected_connection_could_confuse_are_remarked() {
+fn routes_that_a_redirected_connection_could_confuse_give_a_warning() {
     let both = "[\"a\", \"b\"]";
     let remark = |one: &str, other: &str, remedy: &str| {
         format!(
@@ -273,7 +273,7 @@ fn more_peers_than_the_limits_are_refused() {
     );
 }
 
-/// The blocks of TOML in the README.
+/// The TOML blocks in the README.
 fn readme_examples() -> Vec<String> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md");
     let text = fs::read_to_string(path).expect("it is in the repository");
@@ -283,12 +283,12 @@ fn readme_examples() -> Vec<String> {
 }
 
 #[test]
-fn the_examples_of_the_readme_are_good_and_leave_nothing_open() {
+fn the_examples_of_the_readme_are_valid_and_give_no_warnings() {
     let examples = readme_examples();
     let [hospital, region, hub, client_mode, rules] = &examples[..] else {
         panic!("five examples");
     };
-    // The routes of the two sites are shown without the rest of their files.
+    // The README shows the routes of the two sites without the rest of their files.
     let table = |name: &str| {
         let identity = format!("name = \"{name}\"\nidentity = \"dns:gw.{name}.example\"");
         format!("[[peer]]\n{identity}\ntrust = \"/etc/wardgate/{name}.pem\"\n")
@@ -306,7 +306,7 @@ fn the_examples_of_the_readme_are_good_and_leave_nothing_open() {
         let all: Vec<_> = config.remarks().into_iter().chain(of_routes).collect();
         assert_eq!(all, [""; 0], "{text}");
     }
-    // What a route allows is shown without the rest of the file.
+    // The README shows the rules of a route without the rest of the file.
     let mut routes = hub.split("[[route]]");
     let head = routes.next().expect("a split has a first part");
     let others: String = routes
@@ -314,6 +314,6 @@ fn the_examples_of_the_readme_are_good_and_leave_nothing_open() {
         .map(|route| format!("[[route]]{route}"))
         .collect();
     let config = parse_good(&format!("{head}{rules}{others}"), "README.toml");
-    // It begins with rules = "report", and that is remarked.
+    // The example begins with rules = "report", which gives a warning.
     assert_eq!(route(&config, "from-hospitals").remarks().len(), 1);
 }

@@ -1,12 +1,12 @@
-//! The octets of a C-ECHO on an association of its own: what is sent, and what is read.
+//! The bytes of a C-ECHO on its own association: what the gateway sends and reads.
 
 use super::super::items::Items;
 use super::super::{AeTitle, PduType};
 use crate::limits::ECHO_PDU_BYTES_MAX;
 
-/// Octets of a PDU's header: type, reserved, length.
+/// The bytes of a PDU's header: type, reserved, length.
 pub(super) const HEADER: usize = 6;
-/// Octets between the header and the items: version, reserved, both titles, reserved.
+/// The bytes between the header and the items: version, reserved, both titles, reserved.
 pub(super) const FIXED: usize = 68;
 
 /// Items of A-ASSOCIATE PDUs (PS3.8 sections 9.3.2 and 9.3.3).
@@ -24,15 +24,15 @@ const IMPLEMENTATION_VERSION: u8 = 0x55;
 pub(super) const DICOM: &[u8] = b"1.2.840.10008.3.1.1.1";
 pub(super) const VERIFICATION: &[u8] = b"1.2.840.10008.1.1";
 pub(super) const IMPLICIT_LITTLE_ENDIAN: &[u8] = b"1.2.840.10008.1.2";
-/// Who we are, made from a UUID (PS3.5 section B.2), and in words.
+/// The implementation of this gateway: a UID made from a UUID (PS3.5 section B.2), and its name.
 const OWN_CLASS: &[u8] = b"2.25.275889785534131441766786143308161582396";
 const OWN_VERSION: &[u8] = b"WARDGATE";
 
-/// The one presentation context, and the one message in it.
+/// The only presentation context, and the only message in it.
 pub(super) const CONTEXT_ID: u8 = 1;
 const MESSAGE_ID: u16 = 1;
 
-/// A fragment that is the last of a command (PS3.8 annex E.2).
+/// The last fragment of a command (PS3.8 annex E.2).
 pub(super) const COMMAND: u8 = 0b01;
 pub(super) const LAST: u8 = 0b10;
 
@@ -67,7 +67,7 @@ pub(super) fn request(calling: AeTitle, called: AeTitle) -> Vec<u8> {
     pdu(PduType::AssociateRq, &body)
 }
 
-/// The C-ECHO-RQ. It fits into what any archive takes at a time, so it is never split.
+/// The C-ECHO-RQ. It is shorter than the PDU limit of any archive, so it is never split.
 pub(super) fn question() -> Vec<u8> {
     let mut elements = Vec::new();
     // Values have an even length; UIDs are padded with NUL (PS3.5 section 9.1).
@@ -87,8 +87,7 @@ pub(super) fn question() -> Vec<u8> {
     pdu(PduType::Data, &[&length.to_be_bytes()[..], &value].concat())
 }
 
-/// What became of our presentation context in an A-ASSOCIATE-AC (PS3.8 table 9-18); `None` where it cannot
-/// be read.
+/// The result of the presentation context in an A-ASSOCIATE-AC (PS3.8 table 9-18); `None` if it is malformed.
 pub(super) fn context_result(body: &[u8]) -> Option<u8> {
     let (_, items) = body.split_at_checked(FIXED)?;
     for item in Items::new(items) {

@@ -1,4 +1,4 @@
-//! A C-ECHO from its request to its release, and all that may come instead.
+//! A C-ECHO from its request to its release, and every other course of the exchange.
 
 use super::super::{AssociateRq, made};
 use super::octets::*;
@@ -12,7 +12,7 @@ fn begin() -> Echo {
     Echo::begin(title("WARDGATE"), title("ARCHIVE")).0
 }
 
-/// Takes what comes in parts of this size, and gives what was to be done in between.
+/// Passes the bytes in parts of this size, and returns the steps in between.
 fn take_in_parts(echo: &mut Echo, bytes: &[u8], size: usize) -> Result<Vec<Next>, EchoError> {
     let mut steps = Vec::new();
     for part in bytes.chunks(size) {
@@ -81,7 +81,7 @@ fn the_request_is_one_that_observers_of_associations_read() {
 }
 
 #[test]
-fn the_question_has_the_octets_of_the_standard() {
+fn the_question_has_the_bytes_of_the_standard() {
     let expected = [
         &[4, 0, 0, 0, 0, 74, 0, 0, 0, 70, 1, 3][..],
         &[0, 0, 0, 0, 4, 0, 0, 0, 56, 0, 0, 0],
@@ -128,7 +128,7 @@ fn an_answer_may_come_in_fragments_and_several_pdus() {
 }
 
 #[test]
-fn refusals_are_told_in_the_words_of_the_standard() {
+fn refusals_are_reported_in_the_terms_of_the_standard() {
     let cases: [(&[Vec<u8>], &str); 5] = [
         (
             &[Answer::called_ae_not_recognized().octets().to_vec()],
@@ -149,7 +149,7 @@ fn refusals_are_told_in_the_words_of_the_standard() {
         ),
         (
             &[made::pdu(0x05, &[0; 4])],
-            "a PDU of type 05H came where an A-ASSOCIATE-AC was due",
+            "received a PDU of type 05H in place of an A-ASSOCIATE-AC",
         ),
     ];
     for (pdus, words) in cases {
@@ -161,7 +161,7 @@ fn refusals_are_told_in_the_words_of_the_standard() {
 }
 
 #[test]
-fn who_was_not_refused_is_told_that_we_break_off() {
+fn a_peer_that_did_not_refuse_gets_an_abort() {
     let abort = [7, 0, 0, 0, 0, 4, 0, 0, 0, 0];
     let mut echo = begin();
     take_all(&mut echo, &[acceptance(0), answer(0x0110)]).expect_err("a failure");
@@ -174,13 +174,13 @@ fn who_was_not_refused_is_told_that_we_break_off() {
 }
 
 #[test]
-fn archive_that_has_as_many_as_it_may_is_there() {
+fn a_full_archive_counts_as_up() {
     let mut echo = begin();
     let rejection = Answer::local_limit_exceeded().octets();
     echo.take(&rejection).expect_err("a rejection");
     assert!(echo.is_there());
     for other in [
-        // So says a gateway whose archive does not answer.
+        // A gateway whose archive does not answer sends this.
         Answer::temporary_congestion(),
         Answer::calling_ae_not_recognized(),
     ] {
@@ -191,7 +191,7 @@ fn archive_that_has_as_many_as_it_may_is_there() {
 }
 
 #[test]
-fn what_was_answered_stays_answered() {
+fn a_good_answer_stays_good() {
     let mut echo = begin();
     take_all(&mut echo, &[acceptance(0), answer(0)]).expect("an answer");
     echo.take(&Answer::aborted().octets())
@@ -200,7 +200,7 @@ fn what_was_answered_stays_answered() {
 }
 
 #[test]
-fn answers_to_others_and_lengths_that_cannot_be_are_none() {
+fn answers_to_other_requests_and_impossible_lengths_are_errors() {
     let wrong: [Vec<u8>; 9] = [
         made::pdu(0x04, &[]),
         values(&[(1, &[])]),
@@ -227,7 +227,7 @@ fn answers_to_others_and_lengths_that_cannot_be_are_none() {
 }
 
 #[test]
-fn a_command_without_an_end_is_not_gathered_for_ever() {
+fn a_command_without_an_end_is_not_collected_forever() {
     let mut echo = begin();
     echo.take(&acceptance(0)).expect("accepted");
     let part = values(&[(1, &[0; 4096])]);

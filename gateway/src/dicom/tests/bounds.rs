@@ -1,4 +1,4 @@
-//! What an association may make us remember.
+//! The bounds of what one association may make the gateway keep.
 
 use super::*;
 use crate::strictness::Strictness;
@@ -11,7 +11,7 @@ fn classes_beyond_the_bound_are_counted_together() {
         watched.pass(Requestor, &store(number, &format!("1.2.{number}"), 2));
         watched.pass(Acceptor, &response(STORE, number, 0));
     }
-    // And what is no UID.
+    // And a class that is not a UID.
     watched.pass(Requestor, &store(1, "DOE^JANE", 2));
     watched.pass(Acceptor, &response(STORE, 1, 0));
     let record = watched.lost();

@@ -1,11 +1,11 @@
-//! Ways to a second A-ASSOCIATE-RQ that nobody judges: none of them works where a rule is enforced.
+//! Attempts to send a second A-ASSOCIATE-RQ without a check: none works if a rule is enforced.
 
 use super::*;
 use crate::dicom::{Binding, PduType};
 use crate::limits::COMMAND_BYTES_MAX;
 use crate::strictness::Strictness;
 
-/// Rules that judge or route by a request, each alone.
+/// Rules that need a check of the request, one rule each.
 fn rules_about_titles() -> [Rules; 4] {
     let titles = || Some(vec![title("CT_1"), title("PACS")]);
     let bound = vec![Binding {
@@ -48,7 +48,7 @@ fn reject() -> Vec<u8> {
     Answer::temporary_congestion().octets().to_vec()
 }
 
-/// What each of the sides sends behind the first request, up to a second one, which is the last.
+/// The bytes of both sides after the first request, up to and including a second request.
 fn evasions() -> Vec<(&'static str, Script)> {
     let open = |more: Script| {
         let accepted = [(Acceptor, accept())];
@@ -61,7 +61,7 @@ fn evasions() -> Vec<(&'static str, Script)> {
     let long = COMMAND_BYTES_MAX + 1;
     let part = |control, octets: &[u8]| made::pdu(4, &made::pdv(1, control, octets));
     vec![
-        // The three of the audit.
+        // The three cases of the audit.
         (
             "a message id that stands twice",
             open(vec![
@@ -77,7 +77,7 @@ fn evasions() -> Vec<(&'static str, Script)> {
             "a PDU of unknown type behind the release",
             released(vec![(Requestor, unknown()), (Requestor, second())]),
         ),
-        // At once, and behind each way to end.
+        // At once, and after each way to end.
         ("nothing before it", vec![(Requestor, second())]),
         ("the acceptance", open(vec![(Requestor, second())])),
         ("the release", released(vec![(Requestor, second())])),
@@ -121,7 +121,7 @@ fn evasions() -> Vec<(&'static str, Script)> {
                 (Requestor, second()),
             ],
         ),
-        // By the other side.
+        // From the other side.
         (
             "a request of the acceptor",
             open(vec![(Acceptor, second())]),
@@ -134,7 +134,7 @@ fn evasions() -> Vec<(&'static str, Script)> {
             "a request of the acceptor behind the release",
             released(vec![(Acceptor, second())]),
         ),
-        // What is out of its turn.
+        // PDUs out of turn.
         (
             "data before the acceptance",
             vec![(Requestor, store(1, CT, 9)), (Requestor, second())],
@@ -196,7 +196,7 @@ fn evasions() -> Vec<(&'static str, Script)> {
             ]),
         ),
         (
-            "octets behind the last value",
+            "bytes after the last value",
             open(vec![
                 (
                     Requestor,
@@ -205,7 +205,7 @@ fn evasions() -> Vec<(&'static str, Script)> {
                 (Requestor, second()),
             ]),
         ),
-        // Commands that nobody can read.
+        // Malformed commands.
         (
             "a command that cannot be read",
             open(vec![
@@ -228,7 +228,7 @@ fn evasions() -> Vec<(&'static str, Script)> {
                 (Requestor, second()),
             ]),
         ),
-        // What is odd, and can be followed all the same.
+        // Odd messages that can still be followed.
         (
             "reserved bits of the message control header",
             open(vec![
@@ -253,7 +253,7 @@ fn evasions() -> Vec<(&'static str, Script)> {
     ]
 }
 
-/// Plays what follows the first request, and says whether each of it passed.
+/// Plays what follows the first request, and returns for each part whether it passed.
 fn play(rules: &Rules, script: &Script) -> (Watched, Vec<bool>) {
     let mut watched = Watched::new(Strictness::Lenient, rules.clone());
     let contexts: Vec<_> = (0..200).map(|number| (number, CT)).collect();
@@ -264,7 +264,7 @@ fn play(rules: &Rules, script: &Script) -> (Watched, Vec<bool>) {
 }
 
 #[test]
-fn no_second_request_passes_where_titles_are_judged_or_choose_targets() {
+fn no_second_request_passes_if_titles_are_checked_or_select_targets() {
     for rules in rules_about_titles() {
         for (name, script) in evasions() {
             let (watched, passed) = play(&rules, &script);
@@ -303,7 +303,7 @@ fn without_rules_nothing_is_ended_by_a_second_request() {
     }
 }
 
-/// A command behind the own A-ABORT would not be judged, because the association is over.
+/// A command after the sender's own A-ABORT would not be checked, because the association is over.
 #[test]
 fn a_side_that_aborted_sends_no_more_commands() {
     let rules = Rules {
@@ -312,7 +312,7 @@ fn a_side_that_aborted_sends_no_more_commands() {
     };
     let mut watched = Watched::open(Strictness::Lenient, rules);
     watched.pass(Requestor, &abort());
-    // What was on its way from the other side, which may abort as well.
+    // Bytes in transit from the other side, which may abort as well.
     watched.pass(Acceptor, &store(1, CT, 9));
     watched.pass(Acceptor, &abort());
     watched.pass(Requestor, &abort());

@@ -1,4 +1,4 @@
-//! What the route's counts show while an association goes on, and after it.
+//! The counts of a route during an association and after it.
 
 use super::*;
 use crate::dicom::{Class, Counts};
@@ -44,7 +44,7 @@ fn every_command_is_counted_when_it_passes() {
     let (mut watched, counts) = opened(Strictness::Strict);
     watched.pass(Requestor, &store(1, CT, 1000));
     assert_eq!(requests(&counts, Command::CStore), 1);
-    assert_eq!(counts.objects.get(), 0, "it is not answered");
+    assert_eq!(counts.objects.get(), 0, "the request is not answered yet");
     watched.wait(40);
     watched.pass(Acceptor, &response(STORE, 1, 0));
     watched.pass(Requestor, &store(2, MR, 70));
@@ -84,16 +84,16 @@ fn associations_of_one_route_are_counted_together() {
     assert_eq!(ended(&counts), [("released", 1), ("lost", 1)]);
 }
 
-/// As for the log, which has no line for it: port scans are no associations.
+/// As in the log, which has no line for such a connection: port scans are not associations.
 #[test]
-fn a_connection_that_asked_for_nothing_is_not_counted() {
+fn a_connection_without_a_request_is_not_counted() {
     let (watched, counts) = counted(Strictness::Strict);
     watched.lost();
     assert_eq!(ended(&counts), []);
 }
 
 #[test]
-fn who_is_not_followed_any_more_is_counted_once_and_at_once() {
+fn an_association_that_is_no_longer_followed_is_counted_once_and_at_once() {
     let (mut watched, counts) = opened(Strictness::Lenient);
     for _ in 0..3 {
         watched.pass(Requestor, b"GET / HTTP/1.1\r\n\r\n");
@@ -104,7 +104,7 @@ fn who_is_not_followed_any_more_is_counted_once_and_at_once() {
         watched.observe(Requestor, b"GET / HTTP"),
         Verdict::End(_)
     ));
-    assert_eq!(counts.not_followed.get(), 0, "it is ended");
+    assert_eq!(counts.not_followed.get(), 0, "the association is ended");
     watched.lost();
     assert_eq!(ended(&counts), [("policy", 1)]);
 }

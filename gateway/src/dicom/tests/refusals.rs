@@ -1,4 +1,4 @@
-//! What must not pass, and what passes without being looked at.
+//! Bytes that must not pass, and bytes that pass without being read.
 
 use super::*;
 use crate::dicom::PduType;
@@ -38,7 +38,7 @@ fn a_command_that_is_not_listed_ends_the_association() {
         }
     );
     assert_eq!(reason.answer(), Answer::aborted());
-    // And for good.
+    // The verdict is final.
     assert_eq!(watched.observe(Acceptor, &[]), Verdict::End(reason));
     assert_eq!(watched.observe(Requestor, &echo()), Verdict::End(reason));
     let record = watched.lost();
@@ -48,7 +48,7 @@ fn a_command_that_is_not_listed_ends_the_association() {
 }
 
 #[test]
-fn the_acceptor_may_not_ask_for_more_either() {
+fn the_list_of_commands_applies_to_the_acceptor_as_well() {
     let mut watched = Watched::open(Strictness::Lenient, only(&[Command::CGet], true));
     let get = made::command(GET, 1, true, &[]);
     watched.pass(Requestor, &made::message(5, &get, Some(&[0; 4])));
@@ -82,7 +82,7 @@ fn an_unknown_command_is_on_no_list() {
 }
 
 #[test]
-fn unknown_commands_that_a_list_would_stop_are_told() {
+fn unknown_commands_that_a_list_would_stop_are_reported() {
     let odd = made::message(1, &made::command(0x7777, 1, false, &[]), None);
     for (rules, told) in [(only(&[Command::CEcho], false), 1), (Rules::default(), 0)] {
         let mut watched = Watched::open(Strictness::Strict, rules);
@@ -92,7 +92,7 @@ fn unknown_commands_that_a_list_would_stop_are_told() {
 }
 
 #[test]
-fn an_abort_within_a_command_is_told_as_it_was_sent() {
+fn an_abort_within_a_command_is_reported_as_it_was_sent() {
     let mut watched = Watched::open(Strictness::Strict, Rules::default());
     let part = [4, 0, 0, 0, 0, 10, 0, 0, 0, 6, 1, 1, 0, 0, 0, 0];
     watched.pass(Requestor, &part);
@@ -106,7 +106,7 @@ fn an_abort_within_a_command_is_told_as_it_was_sent() {
 }
 
 #[test]
-fn in_report_mode_what_is_not_listed_passes_and_is_told() {
+fn in_report_mode_unlisted_commands_pass_and_are_reported() {
     let mut watched = Watched::open(Strictness::Lenient, only(&[Command::CEcho], false));
     watched.pass(Requestor, &store(2, CT, 9));
     watched.pass(Acceptor, &response(STORE, 2, 0));
@@ -116,7 +116,7 @@ fn in_report_mode_what_is_not_listed_passes_and_is_told() {
 }
 
 #[test]
-fn what_was_whole_before_the_refusal_stays_so() {
+fn pdus_that_were_complete_before_the_refusal_stay_so() {
     let mut watched = Watched::open(Strictness::Lenient, only(&[Command::CEcho], true));
     let octets = store(2, CT, 9);
     let mut whole = Watched::open(Strictness::Lenient, only(&[Command::CEcho], true));
@@ -175,7 +175,7 @@ fn an_answer_in_another_protocol_is_named() {
 }
 
 #[test]
-fn lenient_lets_it_pass_and_looks_no_more() {
+fn lenient_forwards_other_bytes_and_stops_reading() {
     let mut watched = Watched::open(Strictness::Lenient, Rules::default());
     watched.pass(Requestor, &store(1, CT, 9));
     watched.pass(Acceptor, &response(STORE, 1, 0));
@@ -196,7 +196,7 @@ fn lenient_lets_it_pass_and_looks_no_more() {
 }
 
 #[test]
-fn who_is_held_to_a_list_of_commands_cannot_make_us_look_away() {
+fn a_side_with_a_list_of_commands_cannot_make_the_observer_stop_reading() {
     let mut watched = Watched::open(Strictness::Lenient, only(&[Command::CEcho], true));
     let reason = refused(watched.observe(Requestor, &[0x20; 6]));
     let what = Violation::UnknownPdu(0x20);
@@ -207,13 +207,13 @@ fn who_is_held_to_a_list_of_commands_cannot_make_us_look_away() {
             what
         }
     );
-    // A list that only reports holds nobody.
+    // A list that only reports stops nobody.
     let mut watched = Watched::open(Strictness::Lenient, only(&[Command::CEcho], false));
     watched.pass(Requestor, &[0x20; 6]);
 }
 
 #[test]
-fn behind_the_end_nothing_is_told_but_a_new_request_is_refused() {
+fn after_the_end_nothing_is_reported_but_a_new_request_is_refused() {
     let open = |strictness| {
         let mut watched = Watched::open(strictness, Rules::default());
         for (by, octets) in release() {
@@ -250,13 +250,13 @@ fn nothing_is_legal_before_its_time() {
         let reason = refused(watched.observe(by, &[kind, 0, 0, 0, 0, 4]));
         assert_eq!(reason, Reason::Violation { by, what });
     }
-    // Between request and answer, the requestor may only give up.
+    // Between request and reply, the requestor may only abort.
     for kind in [1, 4, 5, 6] {
         let mut watched = Watched::new(Strictness::Strict, Rules::default());
         watched.pass(Requestor, &made::request("CT_1", "PACS", &[]));
         refused(watched.observe(Requestor, &[kind, 0, 0, 0, 0, 100]));
     }
-    // Who asked for the release sends nothing more.
+    // The side that requested the release sends nothing more.
     let mut watched = Watched::open(Strictness::Strict, Rules::default());
     watched.pass(Requestor, &made::pdu(5, &[0; 4]));
     refused(watched.observe(Requestor, &echo()));

@@ -1,4 +1,4 @@
-//! The same association, cut anywhere.
+//! The same association, split at any position.
 
 use super::*;
 use crate::strictness::Strictness;

@@ -1,4 +1,4 @@
-//! Conversations as two sides have them, and what is told of them.
+//! Conversations between two sides, and their summaries.
 
 use crate::strictness::Strictness;
 use std::time::Duration;
@@ -104,23 +104,32 @@ fn a_conversation_is_at_rest_between_an_acknowledgement_and_the_next_message() {
     assert!(talk.conversation.is_at_rest());
     for _ in 0..2 {
         talk.sends(&order[..5]);
-        assert!(!talk.conversation.is_at_rest(), "inside of a message");
+        assert!(!talk.conversation.is_at_rest(), "inside a message");
         talk.sends(&order[5..]);
         assert!(!talk.conversation.is_at_rest(), "not acknowledged");
         talk.answers(&ack[..5]);
-        assert!(!talk.conversation.is_at_rest(), "not acknowledged whole");
+        assert!(
+            !talk.conversation.is_at_rest(),
+            "the acknowledgement is incomplete"
+        );
         talk.answers(&ack[5..]);
         assert!(talk.conversation.is_at_rest());
     }
     talk.sends(&[order.clone(), order].concat()).answers(&ack);
-    assert!(!talk.conversation.is_at_rest(), "one of two is open");
+    assert!(
+        !talk.conversation.is_at_rest(),
+        "one of two is not acknowledged"
+    );
 }
 
 #[test]
 fn a_conversation_that_is_acknowledged_twice_or_not_followed_is_never_at_rest() {
     let mut talk = lenient();
     talk.sends(&message("ORM^O01")).answers(&answer("CA"));
-    assert!(!talk.conversation.is_at_rest(), "more may be said");
+    assert!(
+        !talk.conversation.is_at_rest(),
+        "a second acknowledgement may come"
+    );
     let mut talk = lenient();
     talk.sends(b"GET / HTTP/1.1\r\n\r\n");
     assert!(!talk.conversation.is_at_rest(), "nobody knows");
@@ -188,7 +197,7 @@ fn the_record_is_the_same_at_any_split() {
 }
 
 #[test]
-fn what_was_not_acknowledged_is_told() {
+fn messages_without_acknowledgement_are_reported() {
     let mut talk = lenient();
     let order = message("ORM^O01");
     talk.sends(&order).answers(&answer("AA"));
@@ -200,7 +209,7 @@ fn what_was_not_acknowledged_is_told() {
     let record = talk.finish();
     assert_eq!(record.unanswered.messages, 2);
     assert_eq!(record.unanswered.waited, Some(2 * STEP));
-    assert!(record.unanswered.is_cut, "an octet is missing");
+    assert!(record.unanswered.is_cut, "a byte is missing");
     assert_eq!(record.messages.total(), 3);
 }
 
@@ -221,7 +230,7 @@ fn an_answer_without_a_code_is_an_answer() {
 }
 
 #[test]
-fn answers_that_nobody_asked_for_are_counted() {
+fn answers_without_a_message_are_counted() {
     let mut talk = lenient();
     talk.answers(&answer("AA"));
     talk.sends(&message("ADT^A01"))
@@ -232,8 +241,8 @@ fn answers_that_nobody_asked_for_are_counted() {
     assert_eq!(record.acknowledgements.total(), 3);
 }
 
-/// Enhanced mode: CA when the message is stored, AA or AE when the application is through with it,
-/// and between the two the sender has gone on.
+/// Enhanced mode: CA when the message is stored, AA or AE when the application has processed it. The sender
+/// continues between the two.
 #[test]
 fn a_message_is_answered_by_the_first_of_two_acknowledgements() {
     let mut talk = lenient();
@@ -244,14 +253,18 @@ fn a_message_is_answered_by_the_first_of_two_acknowledgements() {
     talk.answers(&answer("AE")).sends(&answer("CA")).later();
     talk.answers(&answer("CA")).later().answers(&answer("AA"));
     let record = talk.finish();
-    assert_eq!(record.messages.total(), 2, "the sender's CA is no message");
+    assert_eq!(
+        record.messages.total(),
+        2,
+        "the sender's CA is not a message"
+    );
     assert_eq!(record.acknowledgements.total(), 4);
     assert_eq!(record.latencies.count(), 2);
     assert!(is_about(record.latencies.max(), 2 * STEP));
     assert_eq!((record.unanswered.messages, record.unasked), (0, 0));
 }
 
-/// Commit acknowledgements may be asked for in the case of errors alone (MSH-15 is ER).
+/// A sender may request commit acknowledgements only in case of errors (MSH-15 is ER).
 #[test]
 fn a_commit_error_does_not_make_acceptances_second_answers() {
     let mut talk = lenient();
@@ -282,8 +295,7 @@ fn acknowledgements_of_release_2_are_known() {
     assert_eq!((record.unanswered.messages, record.unasked), (0, 0));
 }
 
-/// An application's answer may come as a message of a connection of its own, and is acknowledged
-/// there.
+/// An application's answer may come as a message on a separate connection, and is acknowledged there.
 #[test]
 fn a_deferred_answer_is_a_message_of_its_sender() {
     let mut talk = lenient();
@@ -318,7 +330,7 @@ fn strict_ends_what_is_not_mllp() {
     assert_eq!(talk.says(Role::Sender, &answer("AA")), Verdict::End(why));
     assert_eq!(
         why.to_string(),
-        "octets of the receiver stand outside of any frame"
+        "bytes of the receiver are outside of any frame"
     );
     let record = talk.finish();
     assert_eq!(record.not_followed, Some(why));
@@ -326,7 +338,7 @@ fn strict_ends_what_is_not_mllp() {
 }
 
 #[test]
-fn what_another_protocol_sends_first_is_named() {
+fn another_protocol_at_the_beginning_is_named() {
     for (first, name) in [
         (&b"HTTP/1.1 400"[..], "HTTP"),
         (b"\x15\x03\x03\0\x02\x02\x28", "TLS"),
@@ -345,7 +357,7 @@ fn what_another_protocol_sends_first_is_named() {
 }
 
 #[test]
-fn a_message_that_ends_with_fs_alone_is_told_with_its_side() {
+fn a_message_that_ends_with_fs_alone_is_reported_with_its_side() {
     let lacking = |bytes: &[u8]| {
         let mut talk = lenient();
         talk.sends(bytes);
@@ -371,7 +383,7 @@ fn a_message_that_ends_with_fs_alone_is_told_with_its_side() {
 }
 
 #[test]
-fn a_missing_cr_is_taken_once_and_one_that_comes_late_is_none() {
+fn a_missing_cr_is_reported_once_and_a_late_cr_is_not() {
     let now = Instant::now();
     let whole = message("ADT^A01");
     let (lacks_cr, cr) = whole.split_at(whole.len() - 1);
@@ -384,7 +396,11 @@ fn a_missing_cr_is_taken_once_and_one_that_comes_late_is_none() {
     let _ = talk.observe(Role::Receiver, lacks_cr, now);
     assert_eq!(talk.take_lack_of_cr(), Some(Role::Receiver));
     assert!(!talk.lacks_cr());
-    assert_eq!(talk.finish(now).ended_without_cr, None, "it was taken");
+    assert_eq!(
+        talk.finish(now).ended_without_cr,
+        None,
+        "it was reported already"
+    );
 }
 
 #[test]
@@ -402,7 +418,7 @@ fn the_first_message_waits_until_it_is_acknowledged() {
 }
 
 #[test]
-fn where_either_side_may_begin_the_first_to_send_a_message_is_the_sender() {
+fn if_either_side_may_begin_the_first_to_send_a_message_is_the_sender() {
     for swapped in [false, true] {
         let [sender, receiver] = match swapped {
             false => [Role::Sender, Role::Receiver],
@@ -425,9 +441,9 @@ fn where_either_side_may_begin_the_first_to_send_a_message_is_the_sender() {
     }
 }
 
-/// Nobody has looked at the first byte there, as is done where a route connects late.
+/// No other code has checked the first byte there; on a route that connects late, it has been checked.
 #[test]
-fn where_either_side_may_begin_each_begins_with_a_frame_in_any_manner() {
+fn if_either_side_may_begin_each_must_begin_with_a_frame() {
     for by in [Role::Sender, Role::Receiver] {
         let mut talk = lenient();
         talk.conversation = Conversation::new(Strictness::Lenient).begun_by_either();
@@ -441,9 +457,9 @@ fn where_either_side_may_begin_each_begins_with_a_frame_in_any_manner() {
         talk.conversation = Conversation::new(Strictness::Lenient).begun_by_either();
         assert_eq!(talk.says(by, &message("ADT^A01")), Verdict::Pass);
         assert_eq!(
-            talk.says(by, b"what is no frame"),
+            talk.says(by, b"no frame at all."),
             Verdict::Pass,
-            "it is lenient"
+            "lenient forwards it"
         );
         assert!(matches!(
             talk.says(by.other(), b"an answer without"),
@@ -461,7 +477,7 @@ fn strict_ends_junk_without_end() {
 }
 
 #[test]
-fn lenient_looks_no_further_and_claims_nothing_of_what_it_did_not_see() {
+fn lenient_stops_reading_and_reports_nothing_that_it_did_not_read() {
     let mut talk = lenient();
     talk.sends(&message("ADT^A01")).sends(&message("ADT^A01"));
     talk.sends(&message("ADT^A01")[..9]).answers(&answer("AA"));
@@ -476,7 +492,7 @@ fn lenient_looks_no_further_and_claims_nothing_of_what_it_did_not_see() {
 }
 
 #[test]
-fn what_is_under_way_is_bounded_and_the_rest_counted() {
+fn messages_in_transit_are_bounded_and_the_rest_is_counted() {
     let mut talk = lenient();
     for _ in 0..MLLP_PENDING_MAX + 10 {
         talk.sends(&message("ADT^A01"));
@@ -499,7 +515,11 @@ fn a_frame_that_is_too_long_is_counted_once() {
     for _ in 0..=MLLP_OVERSIZE_BYTES >> 24 {
         talk.sends(&piece);
     }
-    assert_eq!(talk.conversation.so_far().oversize, 1, "it has no end yet");
+    assert_eq!(
+        talk.conversation.so_far().oversize,
+        1,
+        "the frame has not ended"
+    );
     talk.sends(b"\x1c\r");
     let record = talk.finish();
     assert_eq!((record.oversize, record.messages.other()), (1, 1));
@@ -508,8 +528,8 @@ fn a_frame_that_is_too_long_is_counted_once() {
 #[test]
 fn text_in_utf_16_is_a_message_of_another_type() {
     let text: String = "MSH|^~\\&|||||||ADT^A01|\rPID|\u{1c}\r\u{b}\u{1c1c}|".to_owned();
-    let octets: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
-    let frame = [b"\x0b", &octets[..], b"\x1c\r"].concat();
+    let bytes: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let frame = [b"\x0b", &bytes[..], b"\x1c\r"].concat();
     let mut talk = Talk::new(Strictness::Strict);
     talk.sends(&frame).answers(&frame);
     let record = talk.finish();
@@ -521,9 +541,9 @@ fn nothing_of_a_text_can_be_shown() {
     let mut talk = lenient();
     let mut whole = [message("ADT^A01"), message("SECRET"), answer("SECRET")].concat();
     whole.extend(b"\x0bSECRET");
-    // At every octet a reader may be in the middle of something.
-    for octet in whole {
-        talk.sends(&[octet]);
+    // At every byte, a reader may hold part of a message.
+    for byte in whole {
+        talk.sends(&[byte]);
         let shown = format!("{:?}", talk.conversation);
         assert!(
             !shown.contains("SEC") && !shown.contains("83, 69, 67"),
@@ -532,7 +552,7 @@ fn nothing_of_a_text_can_be_shown() {
     }
     talk.answers(&answer("SECRET"));
     let shown = format!("{:?}", talk.finish());
-    assert!(shown.contains("[65, 68, 84]"), "it shows the type: {shown}");
+    assert!(shown.contains("[65, 68, 84]"), "the type is shown: {shown}");
     assert!(
         !shown.contains("SEC") && !shown.contains("83, 69, 67"),
         "{shown}"

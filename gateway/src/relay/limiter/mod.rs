@@ -1,9 +1,9 @@
-//! What clients that have not proved who they are may hold on one core.
+//! Limits the resources of unauthenticated clients on one core.
 //!
-//! Each stage has places of its own, so that a flood at one leaves the others as they were, and the
-//! steps of handshakes take turns with each other and with all else that the core does. A client gives
-//! its place back when it has proved itself: by its handshake, by a legal start of the route's protocol
-//! on a plain side, by the target's answer where bytes pass as they are.
+//! Each stage has its own number of places, so a flood at one stage does not affect the others. The steps of
+//! handshakes take turns with each other and with all other work of the core. A client returns its place when
+//! it has proved itself: by its handshake, by a legal start of the route's protocol on the plain side, or by
+//! the target's answer on passthrough routes.
 
 mod pacer;
 mod places;
@@ -28,7 +28,7 @@ use crate::route::{RouteId, Source, passthrough_max, source_max};
 use pacer::{Pacer, Step};
 use places::{Bounds, Exhausted, Places, Ticket};
 
-/// Limits what unauthenticated clients of one core hold, in each stage and by each address.
+/// Limits the unauthenticated clients of one core, for each stage and for each address.
 #[derive(Debug)]
 pub struct HandshakeLimiter {
     stages: [RefCell<Places<Rc<Handle>>>; Stage::COUNT],
@@ -36,7 +36,7 @@ pub struct HandshakeLimiter {
     pacer: Pacer,
 }
 
-/// A connection's place; given back when dropped.
+/// A connection's place; returned when dropped.
 #[derive(Debug)]
 pub(super) struct Place<'l> {
     limiter: &'l HandshakeLimiter,
@@ -46,7 +46,7 @@ pub(super) struct Place<'l> {
     handle: Rc<Handle>,
 }
 
-/// How a connection learns that its place was taken away, and that its time is up.
+/// How a connection learns that its place was taken and that it must end.
 #[derive(Debug, Default)]
 struct Handle {
     // The counters of its route on this core.
@@ -58,7 +58,7 @@ struct Handle {
 }
 
 impl HandshakeLimiter {
-    /// With so many places in each stage, as far as `UNAUTHENTICATED_BYTES` carries them.
+    /// With this number of places in each stage, at most what `UNAUTHENTICATED_BYTES` allows.
     #[must_use]
     pub fn new(places: [usize; Stage::COUNT], counters: Arc<metrics::CoreCounters>) -> Self {
         Self {
@@ -68,30 +68,29 @@ impl HandshakeLimiter {
         }
     }
 
-    /// Gives the steps of handshakes their turns until `end`; before, they take them as they come.
-    /// `pass` must give every other task of the core a turn.
+    /// Schedules the steps of handshakes until `end`; before `run`, steps are not scheduled. `pass` must give
+    /// every other task of the core a turn.
     pub async fn run<P: Future>(&self, pass: impl Fn() -> P) {
         self.pacer.run(pass).await;
     }
 
-    /// Lets `run` return.
+    /// Makes `run` return.
     pub fn end(&self) {
         self.pacer.end();
     }
 
-    /// Whether the time in which payload moves is to be noted.
+    /// Whether the time spent on payload must be recorded.
     #[must_use]
     pub fn is_watching(&self) -> bool {
         self.pacer.is_watching()
     }
 
-    /// Notes that the core moved payload for so long.
+    /// Records that the core moved payload for `time`.
     pub fn note_relayed(&self, time: Duration) {
         self.pacer.note_relayed(time);
     }
 
-    /// Ends the oldest unauthenticated client of a route that has as many connections as it may, and
-    /// says whether there was one.
+    /// Ends the oldest unauthenticated client of a route at its limit; returns whether there was one.
     pub(super) fn make_way_on(&self, route: RouteId) -> bool {
         Stage::ALL.into_iter().any(|stage| {
             let ended = self.places(stage, |places| places.end_oldest_of(route));
@@ -99,17 +98,17 @@ impl HandshakeLimiter {
         })
     }
 
-    /// Ends a passthrough client that the target has not answered where all passthrough routes have as
-    /// many connections as they may, and says whether there was one.
+    /// Ends a passthrough client that the target has not answered, when all passthrough routes are at their
+    /// limit; returns whether there was one.
     pub(super) fn make_way_in_passthrough(&self) -> bool {
         let ended = self.places(Stage::Passthrough, Places::end_one);
         self.end_one(Stage::Passthrough, ended, Exhausted::Passthrough)
     }
 
-    /// Ends an unauthenticated client where there are as many connections as there may be, and says
-    /// whether there was one. It is one of the stage that has the most.
+    /// Ends an unauthenticated client when the process is at its limit, in the stage that has the most;
+    /// returns whether there was one.
     pub(super) fn make_way(&self) -> bool {
-        // An accepted peer makes way where there is nobody else.
+        // An accepted peer makes way only if there is no other client.
         let rank = |stage: &Stage| match self.places(*stage, |places| places.held()) {
             0 => (false, 0),
             held => (*stage != Stage::SilentPeer, held),
@@ -121,7 +120,7 @@ impl HandshakeLimiter {
         self.end_one(stage, ended, Exhausted::All)
     }
 
-    // Of its route, as long as it has its place.
+    // Counts for its route as long as it has its place.
     fn count(handle: &Handle, count: impl FnOnce(&Counter)) {
         if handle.ended.get().is_none() {
             count(&handle.counters.unproved);
@@ -134,7 +133,7 @@ impl HandshakeLimiter {
         is_one
     }
 
-    /// Takes a place for a connection of `route` from `source`; another connection may lose its own by that.
+    /// Takes a place for a connection of `route` from `source`; another connection may lose its place.
     /// `counters` are those of the route on this core.
     pub(super) fn admit(
         &self,
@@ -191,7 +190,7 @@ impl HandshakeLimiter {
 }
 
 impl Place<'_> {
-    /// Notes that the connection uses `bytes` of memory beside what every connection has.
+    /// Records that the connection uses `bytes` of memory besides the memory of every connection.
     pub(super) fn hold_bytes(&self, bytes: usize) {
         let bytes = bytes.saturating_add(CONNECTION_BYTES);
         let resize = |places: &mut Places<_>| places.resize(self.ticket, bytes);
@@ -248,8 +247,8 @@ impl Drop for Place<'_> {
 // LIMIT: UNAUTHENTICATED_BYTES, SOURCE_SHARE, counted in wardgate_unauthenticated_ended_total.
 fn bounds(places: usize) -> Bounds {
     let units = UNAUTHENTICATED_BYTES / PLACE_BYTES;
-    // Places run out before memory as long as handshakes are of usual length: where memory is what runs
-    // out, what uses much of it is ended.
+    // With handshakes of usual size, places run out before memory. If memory runs out first, connections that
+    // use much of it are ended.
     let places = places.min(units / 2);
     Bounds {
         places,
@@ -259,26 +258,26 @@ fn bounds(places: usize) -> Bounds {
     }
 }
 
-/// The limit of the connections of all routes.
+/// The limit for connections of all routes.
 pub(super) const ALL_LIMIT: &str = "open connections";
 
-/// The limit of a route that may have `most` connections.
+/// The limit of a route with at most `most` connections.
 pub(super) fn route_limit(most: u32) -> String {
     format!(
-        "connections of this route: {most}, as `connections` says; look which clients have them, or allow more"
+        "connections of this route: {most}, as `connections` sets; check which clients have them, or allow more"
     )
 }
 
-/// The limit of all passthrough routes, where the process may have `all` connections.
+/// The limit of all passthrough routes, if the process may have `all` connections.
 pub(super) fn passthrough_limit(all: usize) -> String {
     format!(
         "connections of all passthrough routes together: {}, half of all {all}; {MORE_PLACES}, and \
-         `connections` keeps one route from taking the places of another",
+         `connections` keeps one route from using the connections of another",
         passthrough_max(all)
     )
 }
 
-/// The limit of one address, where the process may have `all` connections.
+/// The limit of one address, if the process may have `all` connections.
 pub(super) fn source_limit(all: usize) -> String {
     format!(
         "answered passthrough connections of one address: {}, a quarter of all {all}; it may be a flood, or \
@@ -300,7 +299,7 @@ const MORE_PLACES: &str =
 const LOOK_AT: &str =
     "see the other lines about this source and wardgate_unauthenticated_ended_total";
 
-// Which limit has ended an unauthenticated client, and what to look at.
+// The limit that ended an unauthenticated client, and what to check.
 fn ended_by(stage: Stage, why: Exhausted, bounds: Bounds) -> String {
     let whose = match stage {
         Stage::Handshake => "unfinished handshakes",
@@ -367,7 +366,7 @@ mod tests {
         Ipv4Addr::new(192, 0, 2, last).into()
     }
 
-    /// A place for a connection of some route.
+    /// Takes a place for a connection of some route.
     fn admit(limiter: &HandshakeLimiter, stage: Stage, source: IpAddr) -> Place<'_> {
         limiter.admit(stage, source, RouteId::LEAST, &Arc::default())
     }
@@ -396,7 +395,7 @@ mod tests {
     }
 
     #[tokio::test(flavor = "current_thread")]
-    async fn one_address_over_its_share_reads_the_number_and_what_it_may_be() {
+    async fn one_address_over_its_share_is_logged_with_the_number_and_the_possible_cause() {
         let limiter = limiter(40);
         let first = admit(&limiter, Stage::Handshake, address(1));
         let _others: Vec<_> = (0..20)
@@ -422,7 +421,7 @@ mod tests {
     }
 
     #[test]
-    fn way_is_made_in_the_stage_that_has_the_most_or_on_the_route_that_is_full() {
+    fn an_end_comes_in_the_stage_that_has_the_most_or_on_the_route_that_is_full() {
         let limiter = limiter(4);
         let (one, other) = (RouteId::LEAST, RouteId::LEAST.following());
         let counters = [(); 2].map(|()| Arc::<RouteCounters>::default());
@@ -447,7 +446,7 @@ mod tests {
     }
 
     #[test]
-    fn memory_is_bounded_whatever_the_number_of_descriptors() {
+    fn memory_is_bounded_for_any_number_of_descriptors() {
         let bounds = bounds(usize::MAX);
         assert!(bounds.places * PLACE_BYTES <= UNAUTHENTICATED_BYTES);
         assert!(bounds.units * PLACE_BYTES <= UNAUTHENTICATED_BYTES);

@@ -1,4 +1,4 @@
-//! Gives the steps of handshakes their turns on one core.
+//! Schedules the steps of handshakes on one core.
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;
@@ -14,23 +14,23 @@ use crate::metrics;
 use crate::route::Source;
 use crate::uring::{sleep, timeout};
 
-/// The turns of one core. While nobody runs `run`, everybody steps as he likes.
+/// The turns of one core. While `run` is not running, steps are not scheduled.
 #[derive(Debug)]
 pub(super) struct Pacer {
     counters: Arc<metrics::CoreCounters>,
     steps: RefCell<Steps<Rc<Waiter>>>,
     is_running: Cell<bool>,
     ended: Cell<bool>,
-    // Wakes `run`: somebody waits, a step is over, or it is to end.
+    // Wakes `run`: a step waits, a step is over, or `run` must end.
     news: Notify,
     is_stepping: Cell<bool>,
     last_step: Cell<Instant>,
-    // Whether the time is measured in which payload moves, and how much it was.
+    // Whether the time spent on payload is measured, and its sum.
     is_watching: Cell<bool>,
     relayed: Cell<Duration>,
 }
 
-/// One that waits for its turn.
+/// A task that waits for its turn.
 #[derive(Debug, Default)]
 struct Waiter {
     state: Cell<State>,
@@ -41,13 +41,13 @@ struct Waiter {
 enum State {
     #[default]
     Waiting,
-    // It is its turn, and `run` waits for it.
+    // The task has the turn, and `run` waits for it.
     Granted,
-    // It has taken its turn.
+    // The task has taken its turn.
     Taken,
 }
 
-/// A step under way; over when dropped.
+/// A step in progress; over when dropped.
 #[derive(Debug)]
 pub(in crate::relay) struct Step<'p> {
     pacer: &'p Pacer,
@@ -55,20 +55,20 @@ pub(in crate::relay) struct Step<'p> {
     begun: Duration,
 }
 
-/// Waiting; leaves the line when dropped.
+/// A place in the queue; left when dropped.
 struct Line<'p> {
     pacer: &'p Pacer,
     turn: Turn,
     waiter: Rc<Waiter>,
 }
 
-// A step that comes so long after the last one has let the other tasks have a turn.
+// A step that comes this long after the last one has let the other tasks have a turn.
 const PAUSE: Duration = Duration::from_micros(200);
 
-// How long payload is measured behind the last step that had to wait.
+// How long payload is measured after the last step that had to wait.
 const WATCH: Duration = Duration::from_millis(100);
 
-// The share of the time may change meanwhile.
+// The share may change in the meantime.
 const WAIT_MAX: Duration = Duration::from_millis(10);
 
 impl Pacer {
@@ -87,12 +87,12 @@ impl Pacer {
         }
     }
 
-    /// Whether the time in which payload moves is to be told.
+    /// Whether the time spent on payload must be recorded.
     pub(super) fn is_watching(&self) -> bool {
         self.is_watching.get()
     }
 
-    /// Notes that payload was moved for so long.
+    /// Records that payload was moved for `time`.
     pub(super) fn note_relayed(&self, time: Duration) {
         self.relayed.set(self.relayed.get().saturating_add(time));
     }
@@ -125,7 +125,7 @@ impl Pacer {
         has_paused && !self.is_stepping.get() && self.steps.borrow_mut().may_begin(now.into_std())
     }
 
-    /// Gives turns until `end`. `pass` must give every other task of the core a turn.
+    /// Schedules turns until `end`. `pass` must give every other task of the core a turn.
     pub(super) async fn run<P: Future>(&self, pass: impl Fn() -> P) {
         self.is_running.set(true);
         while !self.ended.get() {
@@ -139,7 +139,7 @@ impl Pacer {
         self.is_running.set(false);
     }
 
-    // Until nobody waits.
+    // Until no task waits.
     async fn serve<P: Future>(&self, pass: &impl Fn() -> P) {
         loop {
             pass().await;
@@ -163,7 +163,7 @@ impl Pacer {
         self.steps.borrow_mut().next(now, relayed)
     }
 
-    /// Lets `run` return once nobody waits.
+    /// Makes `run` return as soon as no task waits.
     pub(super) fn end(&self) {
         self.ended.set(true);
         self.news.notify_one();
@@ -202,7 +202,7 @@ impl Drop for Step<'_> {
     }
 }
 
-// Time that this thread has used a CPU: other processes that take the CPU away cost nobody his share.
+// The CPU time of this thread: time that other processes use does not count against a client.
 fn cpu_time() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
     Duration::try_from(time).unwrap_or_default()

@@ -1,9 +1,9 @@
-//! Who holds how many places and how much memory, and which connection is ended when either runs out.
+//! The places and the memory of each source, and the connection to end when either runs out.
 //!
-//! Pure: ages are an order of admission, sockets are elsewhere. The oldest connection is ended, because
-//! a good client finishes within a few round trips: what has been half open for long is what an
-//! attacker leaves. It is the oldest of the source that holds the most, so that a source ends its own
-//! connections before those of others.
+//! Pure: age is the order of admission, and sockets are elsewhere. The oldest connection is ended, because a
+//! legitimate client finishes within a few round trips, and an attacker leaves connections half open. The
+//! connection is the oldest of the source with the most, so a source ends its own connections before those of
+//! others.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use crate::limits::PLACE_BYTES;
 use crate::route::{RouteId, Source};
 
-/// How much all sources together, and one of them, may hold.
+/// The limits of all sources together, and of one source.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Bounds {
     /// Connections of all sources.
@@ -24,18 +24,18 @@ pub(super) struct Bounds {
     pub(super) source_units: usize,
 }
 
-/// What ran out.
+/// The resource that ran out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Exhausted {
     SourcePlaces,
     SourceMemory,
     Places,
     Memory,
-    /// The connections that the route may have.
+    /// The connections of the route.
     Route,
-    /// The connections that all passthrough routes may have together.
+    /// The connections of all passthrough routes together.
     Passthrough,
-    /// The connections that the process may have.
+    /// The connections of the process.
     All,
 }
 
@@ -46,15 +46,15 @@ pub(super) struct Ticket {
     age: u64,
 }
 
-/// The table. `H` is what the caller reaches a connection by.
+/// The table. `H` is the handle by which the caller reaches a connection.
 #[derive(Debug)]
 pub(super) struct Places<H> {
     bounds: Bounds,
     admitted: u64,
-    // INVARIANT: each holds at least one connection, so there are never more than places.
+    // INVARIANT: each source holds at least one connection, so there are never more sources than places.
     sources: HashMap<Source, Holder<H>>,
-    // INVARIANT: one entry for each source. The last holds the most; among equals it has the oldest
-    // connection.
+    // INVARIANT: one entry for each source. The last entry holds the most; among equal sources, the one with
+    // the oldest connection.
     by_places: BTreeSet<Rank>,
     by_units: BTreeSet<Rank>,
     // INVARIANT: one entry for each connection: its route, its age, its source.
@@ -94,18 +94,18 @@ impl<H> Places<H> {
         }
     }
 
-    /// How much may be held.
+    /// The limits of the table.
     pub(super) fn bounds(&self) -> Bounds {
         self.bounds
     }
 
-    /// Connections that hold a place.
+    /// The number of connections that hold a place.
     pub(super) fn held(&self) -> usize {
         self.places
     }
 
-    /// Admits a connection of this route. What it returns beside the ticket must be ended, and holds nothing any
-    /// more; that may be the connection itself.
+    /// Admits a connection of this route. The caller must end all returned handles, which hold nothing any
+    /// more; the new connection may be among them.
     pub(super) fn admit(
         &mut self,
         source: Source,
@@ -124,8 +124,8 @@ impl<H> Places<H> {
         (Ticket { source, age }, self.end_excess(source))
     }
 
-    /// Notes that a connection now uses `bytes` of memory. What it returns must be ended, as `admit`
-    /// says. An entry that was ended stays so.
+    /// Records that a connection now uses `bytes` of memory. The caller must end the returned handles, as for
+    /// `admit`. An ended entry stays ended.
     pub(super) fn resize(&mut self, ticket: Ticket, bytes: usize) -> Vec<(H, Exhausted)> {
         let units = bytes.div_ceil(PLACE_BYTES).max(1);
         let Ticket { source, age } = ticket;
@@ -140,12 +140,12 @@ impl<H> Places<H> {
         self.end_excess(source)
     }
 
-    /// Gives a place back, if the connection still holds one.
+    /// Returns a place, if the connection still holds one.
     pub(super) fn release(&mut self, ticket: Ticket) {
         self.take(ticket);
     }
 
-    /// Takes the place of the oldest connection of a route away, which must be ended.
+    /// Removes the oldest connection of a route, which the caller must end.
     pub(super) fn end_oldest_of(&mut self, route: RouteId) -> Option<H> {
         let of_route = self.by_route.range((route, 0, Source::LEAST)..).next()?;
         let (found, age, source) = *of_route;
@@ -155,7 +155,7 @@ impl<H> Places<H> {
         self.take(Ticket { source, age })
     }
 
-    /// Takes the place of the oldest connection of the source with the most away, which must be ended.
+    /// Removes the oldest connection of the source with the most, which the caller must end.
     pub(super) fn end_one(&mut self) -> Option<H> {
         let (_, Reverse(age), source) = *self.by_places.last()?;
         self.take(Ticket { source, age })
@@ -173,8 +173,8 @@ impl<H> Places<H> {
         self.sources.get(&ticket.source)?.held.get(&ticket.age)
     }
 
-    // `source` is the one that has just grown. Its own bounds come first, so that a source over its
-    // bound costs nobody else a place.
+    // `source` has just grown. Its own limits are checked first, so a source over its limit takes no place
+    // from others.
     fn end_excess(&mut self, source: Source) -> Vec<(H, Exhausted)> {
         let mut ended = Vec::new();
         while let Some((victim, why)) = self.excess(source) {
@@ -189,7 +189,7 @@ impl<H> Places<H> {
         Some(Ticket { source, age })
     }
 
-    // Which source must give up its oldest connection, and why.
+    // The source that must give up its oldest connection, and why.
     fn excess(&self, source: Source) -> Option<(Source, Exhausted)> {
         let (own_places, own_units) = self
             .sources
@@ -209,7 +209,7 @@ impl<H> Places<H> {
         }
     }
 
-    // Every change of a source goes through here, so that the ranks and sums follow.
+    // Every change of a source goes through this function, so that ranks and sums stay correct.
     fn change<R>(&mut self, source: Source, change: impl FnOnce(&mut Holder<H>) -> R) -> R {
         let holder = self.sources.entry(source).or_insert_with(|| Holder {
             held: BTreeMap::new(),

@@ -1,11 +1,10 @@
-//! Whose handshake may take its next step, and when.
+//! Decides which handshake may take its next step, and when.
 //!
-//! A step is a burst of computing that nothing interrupts: a key exchange and a signature, or the check
-//! of a certificate chain. Between two steps the other tasks of the core get their turn. All steps
-//! together have a share of the core's time, which slides with the time that payload takes: all of it
-//! while none moves, and 1/20 (`STEPS_SHARE`) once payload takes about an eighth of the core.
-//! Among addresses the one that was served least comes first, so that a good client does not stand
-//! behind a flood from elsewhere.
+//! A step is a computation that nothing interrupts: a key exchange and a signature, or the check of a
+//! certificate chain. Between two steps, the other tasks of the core get their turn. All steps together have
+//! a share of the core's time, which depends on the time that payload takes: all of it while no payload
+//! moves, and 1/20 (`STEPS_SHARE`) when payload takes about an eighth of the core or more. The address that
+//! was served least comes first, so a legitimate client does not wait behind a flood from another address.
 //!
 //! Pure: times come in as arguments.
 
@@ -15,17 +14,17 @@ use std::time::{Duration, Instant};
 use crate::limits::{STEPS_BURST, STEPS_DEBT_MAX, STEPS_SHARE};
 use crate::route::Source;
 
-/// Those who wait for a step, and the time that steps may take. `W` is what the caller reaches a waiting
-/// connection by.
+/// The tasks that wait for a step, and the time that steps may take. `W` is the handle by which the caller
+/// reaches a waiting connection.
 #[derive(Debug)]
 pub(super) struct Steps<W> {
-    // INVARIANT: each has at least one that waits.
+    // INVARIANT: each source has at least one waiting task.
     sources: HashMap<Source, Waiting<W>>,
     // INVARIANT: one entry for each source.
     order: BTreeSet<Rank>,
     arrivals: u64,
-    // The time served to the source whose turn it was last: a source that comes back begins there, and
-    // has neither saved time nor owes any.
+    // The served time of the source that had the last turn: a source that comes back begins there, without
+    // credit or debt.
     served: u64,
     budget: Budget,
 }
@@ -47,14 +46,14 @@ pub(super) struct Turn {
     arrival: u64,
 }
 
-/// What the queue holds for now.
+/// The next action of the queue.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Next<W> {
-    /// This one takes its step.
+    /// This task takes its step.
     Step(Source, W),
-    /// The share is used up for so long.
+    /// The share is used up for this time.
     Wait(Duration),
-    /// Nobody waits.
+    /// No task waits.
     Nobody,
 }
 
@@ -69,7 +68,7 @@ impl<W> Steps<W> {
         }
     }
 
-    /// Puts one in line.
+    /// Adds a task to the queue.
     pub(super) fn enqueue(&mut self, source: Source, waiter: W) -> Turn {
         let arrival = self.arrivals;
         self.arrivals = arrival.wrapping_add(1);
@@ -80,7 +79,7 @@ impl<W> Steps<W> {
         Turn { source, arrival }
     }
 
-    /// Takes one out of the line that waits no longer.
+    /// Removes a task that no longer waits.
     pub(super) fn remove(&mut self, turn: Turn) {
         let Turn { source, arrival } = turn;
         if self.sources.contains_key(&source) {
@@ -88,12 +87,12 @@ impl<W> Steps<W> {
         }
     }
 
-    /// Whether a step may begin out of line.
+    /// Whether a step may begin without waiting.
     pub(super) fn may_begin(&mut self, now: Instant) -> bool {
         self.order.is_empty() && self.budget.wait(now).is_none()
     }
 
-    /// Who is next, if it is time. `relayed` is how long the core has moved payload since the last call.
+    /// The next task, if it is time. `relayed` is how long the core has moved payload since the last call.
     pub(super) fn next(&mut self, now: Instant, relayed: Duration) -> Next<W> {
         self.budget.note_relayed(now, relayed);
         let Some((_, _, source)) = self.order.first().copied() else {
@@ -123,8 +122,8 @@ impl<W> Steps<W> {
         }
     }
 
-    // Every change of a source goes through here, so that its rank follows. One that is new has been
-    // served `served`.
+    // Every change of a source goes through this function, so that its rank stays correct. A new source
+    // begins with `served`.
     fn change<R>(
         &mut self,
         source: Source,
@@ -155,14 +154,14 @@ impl<W> Steps<W> {
     }
 }
 
-/// The time that steps may take beside payload.
+/// The time budget of steps next to payload.
 #[derive(Debug)]
 struct Budget {
-    // Seconds that may be used now; negative after a step that was longer.
+    // The seconds that may be used now; negative after a step that took longer.
     credit: f64,
     refilled: Instant,
-    // Seconds of the recent past, and those of them in which payload moved. Where nobody looked for
-    // long, that counts as a little time without payload.
+    // The seconds of the recent past, and those of them in which payload moved. A long time without records
+    // counts as a short time without payload.
     recent: f64,
     relayed: f64,
     noted: Instant,
@@ -194,13 +193,13 @@ impl Budget {
         self.relayed = self.relayed * kept + relayed.as_secs_f64();
     }
 
-    // How long until a step may begin; `None` is now.
+    // How long until a step may begin; `None` means now.
     fn wait(&mut self, now: Instant) -> Option<Duration> {
         let share = self.refill(now);
         (self.credit <= 0.0).then(|| Duration::from_secs_f64(-self.credit / share).max(WAIT_MIN))
     }
 
-    // Adds what has come to be allowed, and returns the share.
+    // Adds the time that has become available, and returns the share.
     fn refill(&mut self, now: Instant) -> f64 {
         let share = self.share();
         let passed = now.saturating_duration_since(self.refilled).as_secs_f64();
@@ -209,20 +208,20 @@ impl Budget {
         share
     }
 
-    // All of the time where no payload moves, `STEPS_SHARE` where payload takes an eighth or more.
+    // The whole time if no payload moves, `STEPS_SHARE` if payload takes an eighth or more.
     fn share(&self) -> f64 {
         let relayed = self.relayed / self.recent.max(f64::MIN_POSITIVE);
         (1.0 - STEEPNESS * relayed).clamp(1.0 / f64::from(STEPS_SHARE), 1.0)
     }
 }
 
-/// Over what time the past is forgotten (to a third): some hundred turns of bulk.
+/// The time after which the past is forgotten to a third: some hundred turns of bulk.
 const MEMORY: Duration = Duration::from_millis(20);
 
-/// No timer is finer.
+/// The resolution of timers.
 const WAIT_MIN: Duration = Duration::from_millis(1);
 
-// Payload that takes an eighth of the core's time has the share protected in full.
+// If payload takes an eighth of the core's time, its share is protected in full.
 const STEEPNESS: f64 = 8.0;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! What the route's counts show while a conversation goes on, and after it.
+//! The counts of a route during a conversation and after it.
 
 use super::*;
 use crate::strictness::Strictness;
@@ -29,13 +29,13 @@ fn messages_and_answers_are_counted_when_they_pass() {
     assert_eq!(counts.answers.each().sum::<u64>(), 2);
     assert_eq!(counts.answers.micros(), 60_000);
     talk.sends(&order);
-    assert_eq!(counts.unanswered.get(), 0, "an answer may come");
+    assert_eq!(counts.unanswered.get(), 0, "an answer may still come");
     talk.finish();
     assert_eq!((counts.messages.get(), counts.unanswered.get()), (3, 1));
 }
 
 #[test]
-fn what_has_an_octet_for_an_answer_is_counted_by_its_name() {
+fn an_answer_of_one_byte_is_counted_by_its_name() {
     let (mut talk, counts) = counted(Strictness::Strict);
     talk.sends(&message("ADT^A01")).answers(b"\x0b\x06\x1c\r");
     talk.sends(&message("ADT^A01")).answers(b"\x0b\x15\x1c\r");
@@ -56,7 +56,7 @@ fn a_long_frame_is_counted_before_its_end_and_once() {
 }
 
 #[test]
-fn who_is_not_followed_any_more_is_counted_once_and_at_once() {
+fn a_conversation_that_is_no_longer_followed_is_counted_once_and_at_once() {
     let (mut talk, counts) = counted(Strictness::Lenient);
     for _ in 0..3 {
         talk.sends(b"GET / HTTP/1.1\r\n\r\n");
@@ -64,5 +64,5 @@ fn who_is_not_followed_any_more_is_counted_once_and_at_once() {
     }
     let (mut talk, counts) = counted(Strictness::Strict);
     assert!(matches!(talk.says(Role::Sender, b"GET"), Verdict::End(_)));
-    assert_eq!(counts.not_followed.get(), 0, "it is ended");
+    assert_eq!(counts.not_followed.get(), 0, "the conversation is ended");
 }

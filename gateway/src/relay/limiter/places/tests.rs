@@ -137,7 +137,7 @@ fn a_place_that_was_given_back_or_taken_away_counts_no_more() {
 }
 
 #[test]
-fn a_table_without_places_ends_who_is_admitted() {
+fn a_table_without_places_ends_the_admitted_connection() {
     let mut places = Places::new(Bounds {
         places: 0,
         ..BOUNDS
@@ -193,7 +193,7 @@ fn the_oldest_connection_of_a_route_can_be_ended() {
 }
 
 #[test]
-fn where_one_must_go_it_is_the_oldest_of_the_source_with_the_most() {
+fn the_connection_to_end_is_the_oldest_of_the_source_with_the_most() {
     let mut places = Places::new(BOUNDS);
     fill(&mut places, v4(1), 10..11);
     fill(&mut places, v4(2), 20..22);

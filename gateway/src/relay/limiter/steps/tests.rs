@@ -176,7 +176,7 @@ fn who_left_the_line_is_not_served() {
 }
 
 #[test]
-fn a_step_begins_out_of_line_only_where_nobody_waits() {
+fn a_step_begins_without_queue_only_if_none_waits() {
     let mut machine = Machine::new(0.0);
     assert!(machine.steps.may_begin(machine.now));
     machine.steps.enqueue(v4(1), 1);
