@@ -112,7 +112,7 @@ fn every_command_that_a_text_names_exists() {
 fn every_bound_has_a_row_in_the_documents() {
     let sources = source::all(root());
     let limits = named(&sources, "gateway/src/limits.rs");
-    let bounds = named(&sources, "docs/bounds.md");
+    let bounds = named(&sources, "docs/src/reference/bounds.md");
     report(&documents::bounds_without_row(limits, &bounds.text));
 }
 
@@ -126,7 +126,7 @@ fn every_promise_of_the_readme_names_a_test_that_exists() {
 #[test]
 fn every_row_of_the_threat_model_names_tests_that_exist() {
     let sources = source::all(root());
-    let model = named(&sources, "docs/threat-model.md");
+    let model = named(&sources, "docs/src/design/threat-model.md");
     report(&documents::promises_without_test(model, &sources));
     report(&documents::rows_without_test(model));
 }

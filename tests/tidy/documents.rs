@@ -88,7 +88,7 @@ pub(crate) fn missing_commands(readme: &str) -> Vec<&'static str> {
         .collect()
 }
 
-/// Constants of `limits.rs` that docs/bounds.md has no row for.
+/// Constants of `limits.rs` that docs/src/reference/bounds.md has no row for.
 pub(crate) fn bounds_without_row(limits: &Source, bounds: &str) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (line, text) in (1..).zip(limits.code.lines()) {
@@ -101,7 +101,7 @@ pub(crate) fn bounds_without_row(limits: &Source, bounds: &str) -> Vec<Finding> 
             rows.any(|row| row.contains(&cell))
         };
         if let Some(name) = name.filter(|name| !row(name)) {
-            let what = format!("{name} has no row in docs/bounds.md");
+            let what = format!("{name} has no row in docs/src/reference/bounds.md");
             findings.push(limits.finding_on_line(line, what));
         }
     }
@@ -223,16 +223,19 @@ mod tests {
         let limits = Source::new("gateway/src/limits.rs", text);
         let found = bounds_without_row(&limits, "About `B_MAX`.\n| x | `A_MAX` | y |\n");
         let lines: Vec<_> = found.iter().map(ToString::to_string).collect();
-        let expected = "gateway/src/limits.rs:3: B_MAX has no row in docs/bounds.md";
+        let expected = "gateway/src/limits.rs:3: B_MAX has no row in docs/src/reference/bounds.md";
         assert_eq!(lines, [expected]);
     }
 
     #[test]
     fn a_row_of_the_threat_model_without_a_test_is_found() {
         let text = "| who | test |\n|---|---|\n| a | `direct::held` |\n| b | `std::fs` |\n";
-        let found = rows_without_test(&Source::new("docs/threat-model.md", text));
+        let found = rows_without_test(&Source::new("docs/src/design/threat-model.md", text));
         let lines: Vec<_> = found.iter().map(ToString::to_string).collect();
-        assert_eq!(lines, ["docs/threat-model.md:4: this row names no test"]);
+        assert_eq!(
+            lines,
+            ["docs/src/design/threat-model.md:4: this row names no test"]
+        );
     }
 
     #[test]
