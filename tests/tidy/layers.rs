@@ -2,7 +2,7 @@
 
 use crate::source::{Finding, Source, is_word};
 
-/// The rows of ARCHITECTURE.md, lowest first. A module uses rows below its own alone.
+/// The rows of docs/src/design/overview.md, lowest first. A module uses rows below its own alone.
 const ROWS: [&[&str]; 13] = [
     &["sys", "limits", "stream_kind"],
     &["measure"],

@@ -397,8 +397,7 @@ pub enum PeerName {
     Sha256([u8; 32]),
 }
 
-/// Which protocol versions and suites may be negotiated (`design` of the TLS policy in
-/// ARCHITECTURE.md).
+/// Which protocol versions and suites may be negotiated (docs/src/guide/routes.md, "TLS policies").
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Policy {
     /// TLS 1.3 and 1.2 with AES-256-GCM only. The default.

@@ -3,7 +3,7 @@
 //! Everything that waits, waits in the ring: readiness is a ring poll. What a socket gives or takes at
 //! once moves in a plain system call behind it: a read or send through the ring would cost a further turn
 //! of the loop each, which is half of a message's time through us and a few per cent of bulk
-//! (ARCHITECTURE.md).
+//! (docs/src/design/decisions.md).
 
 use std::cell::Cell;
 use std::future::Future;
