@@ -1,9 +1,10 @@
-//! The project's checks and chores: `cargo xtask check`, `test`, `gate`, `fuzz` and `endurance`.
+//! The project's checks and chores: `cargo xtask check`, `test`, `gate`, `fuzz`, `endurance` and `docs`.
 //!
 //! `check` is what passes before every commit. `test` is everything: it brings the programs that the
 //! tests talk to, runs every tier and ends with a count. `fuzz` looks for more than `test` has time for.
 //! Nothing here is part of the gateway.
 
+mod docs;
 mod fuzz;
 mod gate;
 mod libtest;
@@ -41,6 +42,8 @@ enum Task {
         #[arg(long)]
         renew: bool,
     },
+    /// Writes the generated pages of docs, and builds the book where mdBook is installed
+    Docs,
     /// Hundreds of gigabytes through one connection of a release build, all compared: minutes
     Endurance {
         /// How many (10^9 bytes); 275 and more pass the default limit of records per key
@@ -73,6 +76,10 @@ fn run(task: &Task, workspace: &Workspace) -> anyhow::Result<bool> {
             steps.run("endurance", || endurance(workspace, *gigabytes));
             return Ok(report::print(&[], &steps));
         }
+        Task::Docs => {
+            steps.run("book", || docs::run(workspace));
+            return Ok(report::print(&[], &steps));
+        }
         Task::Fuzz(fuzz) => return fuzz.run(workspace),
         Task::Check | Task::Test { .. } => {}
     }
@@ -100,6 +107,7 @@ fn run(task: &Task, workspace: &Workspace) -> anyhow::Result<bool> {
         steps.run("ratio", || compare_with_haproxy(workspace, may_install));
     }
 
+    steps.run("book", || docs::build(workspace));
     steps.run("documentation", || documentation(workspace));
     Ok(report::print(&tiers, &steps))
 }
