@@ -9,6 +9,8 @@ mod commands;
 mod documents;
 #[path = "tidy/layers.rs"]
 mod layers;
+#[path = "tidy/links.rs"]
+mod links;
 #[path = "tidy/manifests.rs"]
 mod manifests;
 #[path = "tidy/source.rs"]
@@ -87,8 +89,19 @@ fn the_gateway_needs_no_crate_of_the_demonstration() {
 }
 
 #[test]
-fn every_relative_link_leads_somewhere() {
-    expect_none(|source| documents::dead_links(source, root()));
+fn every_relative_link_leads_to_a_file_and_a_heading() {
+    expect_none(|source| links::dead(source, root()));
+}
+
+#[test]
+fn the_summary_of_the_book_lists_every_page() {
+    report(&links::unlisted_pages(&source::all(root())));
+}
+
+#[test]
+fn the_readme_is_one_page() {
+    let sources = source::all(root());
+    report(&documents::long_readme(named(&sources, "README.md")));
 }
 
 #[test]
@@ -117,10 +130,20 @@ fn every_bound_has_a_row_in_the_documents() {
 }
 
 #[test]
-fn every_promise_of_the_readme_names_a_test_that_exists() {
+fn every_promise_names_tests_that_exist() {
     let sources = source::all(root());
-    let readme = named(&sources, "README.md");
-    report(&documents::promises_without_test(readme, &sources));
+    let promises = named(&sources, "docs/src/design/promises.md");
+    report(&documents::promises_without_test(promises, &sources));
+    report(&documents::rows_without_test(promises));
+}
+
+#[test]
+fn every_test_that_a_document_names_exists() {
+    let sources = source::all(root());
+    let documents = sources.iter().filter(|source| source.is("md"));
+    for document in documents {
+        report(&documents::promises_without_test(document, &sources));
+    }
 }
 
 #[test]

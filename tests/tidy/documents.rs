@@ -1,76 +1,8 @@
-//! Rules on the documents: links lead somewhere, commands are the real ones, promises have tests.
+//! Rules on the documents: README is short and shows its commands, bounds have rows, promises have tests.
 
 use std::collections::BTreeSet;
-use std::path::{Component, Path, PathBuf};
 
 use crate::source::{Finding, Source};
-
-/// Finds relative links of a document that lead to no file or folder below `root`.
-pub(crate) fn dead_links(source: &Source, root: &Path) -> Vec<Finding> {
-    if !source.is("md") {
-        return Vec::new();
-    }
-    let text = without_code(&source.text);
-    let folder = Path::new(&source.path).parent().unwrap_or(Path::new(""));
-    links(&text)
-        .filter(|(_, link)| !link.contains("://") && !link.starts_with(['#', '<']))
-        .filter(|(_, link)| !link.starts_with("mailto:"))
-        .filter_map(|(at, link)| {
-            let file = link.split('#').next().unwrap_or_default();
-            let found = inside(&folder.join(file)).is_some_and(|path| root.join(path).exists());
-            let what = format!("the link {link:?} leads nowhere");
-            (!found).then(|| source.finding(at, what))
-        })
-        .collect()
-}
-
-/// Targets of `[text](target)`, `src="target"` and `srcset="target"`.
-fn links(text: &str) -> impl Iterator<Item = (usize, &str)> {
-    [("](", ')'), ("src=\"", '"'), ("srcset=\"", '"')]
-        .into_iter()
-        .flat_map(move |(start, end)| {
-            text.match_indices(start).filter_map(move |(at, _)| {
-                let target = text[at + start.len()..].split(end).next()?;
-                // `[text](target "title")` has a title.
-                Some((at, target.split(' ').next().unwrap_or(target)))
-            })
-        })
-}
-
-/// The path without `..`; `None` where it leaves the project.
-fn inside(path: &Path) -> Option<PathBuf> {
-    let mut clean = PathBuf::new();
-    for part in path.components() {
-        match part {
-            Component::Normal(name) => clean.push(name),
-            Component::CurDir => {}
-            Component::ParentDir if clean.pop() => {}
-            _ => return None,
-        }
-    }
-    Some(clean)
-}
-
-/// The text with fenced blocks and code spans blanked out, position by position.
-fn without_code(text: &str) -> String {
-    let mut result = String::new();
-    let mut fenced = false;
-    for line in text.split_inclusive('\n') {
-        let fence = line.trim_start().starts_with("```");
-        fenced ^= fence;
-        let mut span = false;
-        for c in line.chars() {
-            span ^= c == '`';
-            let hidden = (fenced || fence || span) && c != '\n';
-            if hidden {
-                result.extend(std::iter::repeat_n(' ', c.len_utf8()));
-            } else {
-                result.push(c);
-            }
-        }
-    }
-    result
-}
 
 /// Commands that a newcomer needs and README.md does not show as a line of their own.
 pub(crate) fn missing_commands(readme: &str) -> Vec<&'static str> {
@@ -86,6 +18,17 @@ pub(crate) fn missing_commands(readme: &str) -> Vec<&'static str> {
             })
         })
         .collect()
+}
+
+/// The most words that README.md may have: it is one page.
+const README_WORDS_MAX: usize = 1000;
+
+/// Finds a README that is longer than a page.
+pub(crate) fn long_readme(readme: &Source) -> Vec<Finding> {
+    let words = readme.text.split_whitespace().count();
+    let what = format!("{words} words; README is one page of at most {README_WORDS_MAX}");
+    let finding = (words > README_WORDS_MAX).then(|| readme.finding_on_line(1, what));
+    finding.into_iter().collect()
 }
 
 /// Constants of `limits.rs` that docs/src/reference/bounds.md has no row for.
@@ -192,29 +135,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_dead_link_is_found_wherever_it_stands() {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let text = "[a](Cargo.toml) [b](gone.md#x) [c](https://a.example/) [d](#below)\n\
-                    <img src=\"gone.svg\"> `[e](code.md)`\n```\n[f](code.md)\n```\n\
-                    [g](../outside.md) [h](tidy.rs \"title\")\n";
-        let found = dead_links(&Source::new("a.md", text), root);
-        let lines: Vec<_> = found.iter().map(ToString::to_string).collect();
-        assert_eq!(
-            lines,
-            [
-                "a.md:1: the link \"gone.md#x\" leads nowhere",
-                "a.md:6: the link \"../outside.md\" leads nowhere",
-                "a.md:2: the link \"gone.svg\" leads nowhere",
-            ]
-        );
-    }
-
-    #[test]
     fn a_readme_without_its_commands_is_found() {
         let good = "```\ncargo demo\n$ cargo xtask test   # why\n```\n";
         assert_eq!(missing_commands(good), [""; 0]);
         let bad = "cargo demo-x and `cargo xtask test`\n";
         assert_eq!(missing_commands(bad).len(), 2);
+    }
+
+    #[test]
+    fn a_readme_of_more_than_a_page_is_found() {
+        let readme = |words: usize| Source::new("README.md", &"word ".repeat(words));
+        assert_eq!(long_readme(&readme(README_WORDS_MAX)), []);
+        assert_eq!(long_readme(&readme(README_WORDS_MAX + 1)).len(), 1);
     }
 
     #[test]
