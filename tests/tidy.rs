@@ -7,6 +7,8 @@
 mod commands;
 #[path = "tidy/documents.rs"]
 mod documents;
+#[path = "tidy/language.rs"]
+mod language;
 #[path = "tidy/layers.rs"]
 mod layers;
 #[path = "tidy/links.rs"]
@@ -91,6 +93,16 @@ fn the_gateway_needs_no_crate_of_the_demonstration() {
 #[test]
 fn every_relative_link_leads_to_a_file_and_a_heading() {
     expect_none(|source| links::dead(source, root()));
+}
+
+#[test]
+fn documents_use_the_terms_of_the_field() {
+    expect_none(language::coined);
+}
+
+#[test]
+fn every_file_that_a_page_of_the_book_names_exists() {
+    expect_none(|source| links::missing_files(source, root()));
 }
 
 #[test]

@@ -83,6 +83,35 @@ pub(crate) fn unlisted_pages(sources: &[Source]) -> Vec<Finding> {
         .collect()
 }
 
+/// Finds files of the sources that a page of the book names in code spans, and that do not exist.
+///
+/// A path counts from the root or from `gateway/src`, as `relay/seal.rs` does.
+pub(crate) fn missing_files(source: &Source, root: &Path) -> Vec<Finding> {
+    let is_page = source.path.starts_with(BOOK) && !source.text.starts_with("<!-- Generated from ");
+    let text = if is_page { source.text.as_str() } else { "" };
+    let spans = text.split('`').skip(1).step_by(2);
+    spans
+        .filter(|span| is_source_file(span))
+        .filter(|span| {
+            ![root.join(span), root.join("gateway/src").join(span)]
+                .iter()
+                .any(|path| path.exists())
+        })
+        .map(|span| {
+            let at = span.as_ptr().addr() - source.text.as_ptr().addr();
+            source.finding(at, format!("there is no file {span}"))
+        })
+        .collect()
+}
+
+fn is_source_file(span: &str) -> bool {
+    let is_path = span.contains('/') && !span.starts_with(['/', '.']);
+    is_path
+        && [".rs", ".md", ".expected"]
+            .iter()
+            .any(|end| span.ends_with(end))
+}
+
 /// Targets of `[text](target)`, `src="target"` and `srcset="target"`.
 fn links(text: &str) -> impl Iterator<Item = (usize, &str)> {
     [("](", ')'), ("src=\"", '"'), ("srcset=\"", '"')]
@@ -169,6 +198,15 @@ mod tests {
     fn a_page_of_the_book_that_links_out_of_it_is_found() {
         let line = "docs/src/a.md:1: the link \"../../Cargo.toml\" leads out of the book";
         assert_eq!(found("docs/src/a.md", "[a](../../Cargo.toml)\n"), [line]);
+    }
+
+    #[test]
+    fn a_file_that_does_not_exist_is_found_on_a_page_of_the_book() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let text = "`relay/mod.rs` `tests/tidy.rs` `mod.rs` `/x/a.rs`\n`relay/gone.rs` gone\n";
+        let found = missing_files(&Source::new("docs/src/a.md", text), &root);
+        let lines: Vec<_> = found.iter().map(ToString::to_string).collect();
+        assert_eq!(lines, ["docs/src/a.md:2: there is no file relay/gone.rs"]);
     }
 
     #[test]
