@@ -14,94 +14,91 @@ const ROUTES: [(&str, &str, &str, Number); 15] = [
     (
         "wardgate_connections_accepted_total",
         "counter",
-        "Connections accepted.",
+        "Accepted connections.",
         |r| &r.accepted,
     ),
     (
         "wardgate_connections_complete_total",
         "counter",
-        "Connections that ended in order.",
+        "Connections that ended cleanly.",
         |r| &r.complete,
     ),
     (
         "wardgate_connections_empty_total",
         "counter",
-        "Connections closed without a byte.",
+        "Connections that closed without a byte.",
         |r| &r.empty,
     ),
     (
         "wardgate_handshakes_refused_total",
         "counter",
-        "Handshakes that came to nothing.",
+        "Failed TLS handshakes.",
         |r| &r.refused,
     ),
     (
         "wardgate_targets_unreachable_total",
         "counter",
-        "Connections without a target.",
+        "Connections for which no target could be reached.",
         |r| &r.unreachable,
     ),
     (
         "wardgate_starts_illegal_total",
         "counter",
-        "Connections that did not begin as their route's protocol does.",
+        "Connections whose first bytes were not the protocol of their route.",
         |r| &r.illegal,
     ),
     (
         "wardgate_connections_forbidden_total",
         "counter",
-        "Connections that the rules of their route did not allow.",
+        "Connections that the rules of their route refused or ended.",
         |r| &r.forbidden,
     ),
     (
         "wardgate_would_refuse_total",
         "counter",
-        "Associations that the rules would have refused, on routes that only report.",
+        "Associations that the rules would have refused or ended, on routes with rules = \"report\".",
         |r| &r.would_refuse,
     ),
     (
         "wardgate_deadlines_passed_total",
         "counter",
-        "Connections ended at a deadline.",
+        "Connections that were ended by a deadline.",
         |r| &r.late,
     ),
     (
         "wardgate_connections_limited_total",
         "counter",
-        "Connections over a limit.",
+        "Connections that were refused or ended because a limit was reached.",
         |r| &r.limited,
     ),
     (
         "wardgate_connections_broken_total",
         "counter",
-        "Connections reset or cut off.",
+        "Connections that were reset or cut off.",
         |r| &r.broken,
     ),
     (
         "wardgate_sealed_bytes_total",
         "counter",
-        "Payload bytes into TLS, counted when they are handed to the socket; those that no receiver acknowledged before \
-         its connection was reset are also in wardgate_undelivered_bytes_total.",
+        "Payload bytes sealed into TLS, counted when they are given to the socket; bytes that the receiver did not acknowledge before its connection was reset count in wardgate_undelivered_bytes_total too.",
         |r| &r.sealed_bytes,
     ),
     (
         "wardgate_opened_bytes_total",
         "counter",
-        "Payload bytes out of TLS, counted when they are handed to the socket; those that no receiver acknowledged before \
-         its connection was reset are also in wardgate_undelivered_bytes_total.",
+        "Payload bytes opened from TLS, counted when they are given to the socket; bytes that the receiver did not acknowledge before its connection was reset count in wardgate_undelivered_bytes_total too.",
         |r| &r.opened_bytes,
     ),
     (
         "wardgate_undelivered_bytes_total",
         "counter",
-        "Payload bytes that came in and were not delivered: not passed on, or not acknowledged when the connection was \
-         reset. wardgate_sealed_bytes_total and wardgate_opened_bytes_total less this is what was delivered at least.",
+        "Received payload bytes that were not delivered: not forwarded, or not acknowledged when the connection was reset. wardgate_sealed_bytes_total plus wardgate_opened_bytes_total minus this metric is what was delivered at least.",
         |r| &r.undelivered_bytes,
     ),
     (
         "wardgate_connections_open",
         "gauge",
-        "Connections open now.",
+        "Open connections.",
         |r| &r.open,
     ),
 ];
@@ -115,49 +112,49 @@ const CORES: [(&str, &str, &str, OfCore); 8] = [
     (
         "wardgate_core_connections_total",
         "counter",
-        "Connections that the core was given.",
+        "Connections that were assigned to the core.",
         |c| c.given.get(),
     ),
     (
         "wardgate_core_connections_open",
         "gauge",
-        "Connections that the core has now.",
+        "Open connections of the core.",
         |c| c.open.get(),
     ),
     (
         "wardgate_core_bytes_total",
         "counter",
-        "Payload bytes that the core moved, both ways.",
+        "Payload bytes that the core moved, in both directions.",
         |c| c.moved_bytes.get(),
     ),
     (
         "wardgate_buffers_exhausted_total",
         "counter",
-        "Times all large buffers were lent.",
+        "Times that all large buffers of a core were in use.",
         |c| c.pool_exhausted.get(),
     ),
     (
         "wardgate_pipes_exhausted_total",
         "counter",
-        "Times passthrough copied because no pipe was to be had.",
+        "Fallbacks of passthrough to copying because no pipe was available.",
         |c| c.pipes_exhausted.get(),
     ),
     (
         "wardgate_spliced_bytes_total",
         "counter",
-        "Octets that passthrough moved without copying them.",
+        "Bytes that passthrough moved without copying.",
         |c| c.spliced_bytes.get(),
     ),
     (
         "wardgate_accept_paused_total",
         "counter",
-        "Times accepting paused for want of resources.",
+        "Pauses of accepting because descriptors or memory were exhausted.",
         |c| c.accept_paused.get(),
     ),
     (
         "wardgate_handshake_steps_delayed_total",
         "counter",
-        "Steps of handshakes with clients that waited for others.",
+        "Steps of client handshakes that waited for their turn.",
         |c| c.steps_delayed.get(),
     ),
 ];
@@ -214,7 +211,7 @@ pub fn exposition(
         }
     }
     let name = "wardgate_handshake_cpu_seconds_total";
-    let help = "Time of the core that handshakes with clients took.";
+    let help = "CPU time of the core that client handshakes took.";
     head(&mut text, name, "counter", help);
     for core in cores {
         let micros = core.steps_micros.get();
@@ -228,7 +225,7 @@ pub fn exposition(
         &mut text,
         lost,
         "counter",
-        "Log events lost because nobody read the log.",
+        "Log events that were lost because nobody read the log.",
     );
     let _ = writeln!(text, "{lost} {dropped}");
     text
@@ -240,14 +237,14 @@ fn unauthenticated(text: &mut String, cores: &[Arc<Core>]) {
         cores.map(|block| number(block).get()).sum()
     };
     let name = "wardgate_unauthenticated_open";
-    let help = "Connections of clients that have not proved who they are, or that are accepted and have sent nothing.";
+    let help = "Connections of unauthenticated clients, and of accepted peers that have sent nothing, by stage.";
     head(text, name, "gauge", help);
     for stage in Stage::ALL {
         let open = sum(stage, |block| &block.open);
         let _ = writeln!(text, "{name}{{stage=\"{}\"}} {open}", stage.name());
     }
     let name = "wardgate_unauthenticated_ended_total";
-    let help = "Connections of such clients that were ended because a limit was reached.";
+    let help = "Connections of these clients that were ended because a limit was reached.";
     head(text, name, "counter", help);
     for stage in Stage::ALL {
         for (limit, number) in ENDED {
@@ -259,13 +256,13 @@ fn unauthenticated(text: &mut String, cores: &[Arc<Core>]) {
 
 fn health(text: &mut String, targets: &[Arc<Target>]) {
     let name = "wardgate_target_up";
-    let help = "Whether the target counts as there, where it is probed.";
+    let help = "Whether the probed target counts as up.";
     head(text, name, "gauge", help);
     for target in targets {
         let _ = writeln!(text, "{name}{{{}}} {}", labels(target), target.up.get());
     }
     let name = "wardgate_health_probes_total";
-    head(text, name, "counter", "Probes of the target.");
+    head(text, name, "counter", "Probes of the target, by outcome.");
     for target in targets {
         for (outcome, number) in OUTCOMES {
             let labels = format!("{},outcome=\"{outcome}\"", labels(target));

@@ -33,17 +33,17 @@ struct Row {
 const ASSOCIATIONS: [Family<dicom::Counts>; 5] = [
     (
         "wardgate_associations_total",
-        "Associations that were asked for and have ended, by how they ended.",
+        "Requested associations that have ended, by how they ended.",
         endings,
     ),
     (
         "wardgate_dimse_requests_total",
-        "DIMSE requests, of either side.",
+        "DIMSE requests, sent by either side.",
         requests,
     ),
     (
         "wardgate_dimse_responses_total",
-        "DIMSE responses, of either side.",
+        "DIMSE responses, sent by either side.",
         responses,
     ),
     (
@@ -53,7 +53,7 @@ const ASSOCIATIONS: [Family<dicom::Counts>; 5] = [
     ),
     (
         "wardgate_object_bytes_total",
-        "Octets of the data sets of stored objects.",
+        "Bytes of the data sets of stored objects.",
         |c| vec![Row::of(c.object_bytes.get())],
     ),
 ];
@@ -61,34 +61,34 @@ const ASSOCIATIONS: [Family<dicom::Counts>; 5] = [
 const CONVERSATIONS: [Family<hl7::Counts>; 5] = [
     (
         "wardgate_mllp_messages_total",
-        "HL7 messages that came whole.",
+        "Complete HL7 messages.",
         |c| vec![Row::of(c.messages.get())],
     ),
     (
         "wardgate_mllp_message_bytes_total",
-        "Octets of HL7 messages.",
+        "Bytes of HL7 messages.",
         |c| vec![Row::of(c.message_bytes.get())],
     ),
     (
         "wardgate_mllp_acknowledgements_total",
-        "Acknowledgements of HL7 messages, by their code.",
+        "Acknowledgements of HL7 messages, by code.",
         acknowledgements,
     ),
     (
         "wardgate_mllp_unanswered_total",
-        "HL7 messages that were not acknowledged when their connection ended.",
+        "HL7 messages without an acknowledgement when their connection ended.",
         |c| vec![Row::of(c.unanswered.get())],
     ),
     (
         "wardgate_mllp_oversize_total",
-        "MLLP frames that were longer than any message should be, and passed.",
+        "MLLP frames of more than 64 MiB, which were forwarded.",
         |c| vec![Row::of(c.oversize.get())],
     ),
 ];
 
 const STORES: Histogram<dicom::Counts> = (
     "wardgate_store_seconds",
-    "Seconds from the last octet of a C-STORE request to its answer.",
+    "Seconds from the last byte of a C-STORE request to its response.",
     |c| &c.stores,
 );
 
@@ -107,7 +107,7 @@ pub(super) fn write(text: &mut String, routes: &[RouteMetrics]) {
     families(text, &CONVERSATIONS, &conversations);
     histogram(text, ANSWERS, &conversations);
     let name = "wardgate_not_followed_total";
-    let help = "Connections that went on unseen after what is not their route's protocol.";
+    let help = "Connections that continued unobserved after bytes that are not the protocol of their route.";
     head(text, name, "counter", help);
     rows(text, name, &associations, |c| {
         vec![Row::of(c.not_followed.get())]
