@@ -134,6 +134,13 @@ fn every_command_that_a_text_names_exists() {
 }
 
 #[test]
+fn every_message_of_the_page_on_troubleshooting_exists() {
+    let sources = source::all(root());
+    let page = named(&sources, "docs/src/guide/troubleshooting.md");
+    report(&documents::unknown_messages(page, &sources));
+}
+
+#[test]
 fn every_bound_has_a_row_in_the_documents() {
     let sources = source::all(root());
     let limits = named(&sources, "gateway/src/limits.rs");

@@ -51,6 +51,41 @@ pub(crate) fn bounds_without_row(limits: &Source, bounds: &str) -> Vec<Finding> 
     findings
 }
 
+/// Messages that the page on troubleshooting shows and the gateway does not write.
+///
+/// They are in double backquotes there, with `...` for what differs. They must be in the golden file of wrong
+/// set-ups or in a string of the gateway.
+pub(crate) fn unknown_messages(page: &Source, sources: &[Source]) -> Vec<Finding> {
+    let known: Vec<String> = sources
+        .iter()
+        .filter(|source| {
+            source.path.starts_with("gateway/src/") || source.path == "tests/data/wrong_setups.md"
+        })
+        .map(|source| joined_strings(&source.text))
+        .collect();
+    let is_known = |part: &str| known.iter().any(|text| text.contains(part));
+    let mut findings = Vec::new();
+    for (line, text) in (1..).zip(page.text.lines()) {
+        let messages = text.split("``").skip(1).step_by(2);
+        for message in messages {
+            let mut parts = message.split("...").map(str::trim);
+            if !parts.all(is_known) {
+                let what = format!("the gateway has no message {message:?}");
+                findings.push(page.finding_on_line(line, what));
+            }
+        }
+    }
+    findings
+}
+
+/// The text with strings that go on in the next line joined, and their quotes as they are read.
+fn joined_strings(text: &str) -> String {
+    let mut lines = text.split("\\\n");
+    let first = lines.next().unwrap_or_default().to_owned();
+    let whole = lines.fold(first, |whole, line| whole + line.trim_start());
+    whole.replace("\\\"", "\"")
+}
+
 /// Tests that a document names and nobody wrote.
 pub(crate) fn promises_without_test(readme: &Source, sources: &[Source]) -> Vec<Finding> {
     let tests: BTreeSet<(&str, &str)> = sources
@@ -147,6 +182,19 @@ mod tests {
         let readme = |words: usize| Source::new("README.md", &"word ".repeat(words));
         assert_eq!(long_readme(&readme(README_WORDS_MAX)), []);
         assert_eq!(long_readme(&readme(README_WORDS_MAX + 1)).len(), 1);
+    }
+
+    #[test]
+    fn a_message_that_the_gateway_does_not_write_is_found() {
+        let code = "f(\"key {name} is \\\n     \\\"open\\\" to all\")";
+        let sources = [Source::new("gateway/src/a.rs", code)];
+        let page = "| ``key ... is \"open\" to all`` | ``key ... is closed`` | `gone` |\n";
+        let found = unknown_messages(&Source::new("a.md", page), &sources);
+        let lines: Vec<_> = found.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            lines,
+            ["a.md:1: the gateway has no message \"key ... is closed\""]
+        );
     }
 
     #[test]
