@@ -21,6 +21,7 @@ pub mod pki;
 pub mod relay;
 pub mod route;
 pub mod stream_kind;
+pub mod strictness;
 pub mod supervisor;
 pub mod sys;
 pub mod tls;

@@ -3,6 +3,7 @@
 //! Pure, as what it chooses between: the association observer of `dicom`, the conversation observer
 //! of `hl7`, or none.
 
+use crate::strictness::Strictness;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,9 +16,9 @@ use crate::hl7::{self, Conversation, NotMllp};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Direction {
     /// From who connected to whom we connect.
-    Onward,
+    ToTarget,
     /// Back.
-    Homeward,
+    ToClient,
 }
 
 /// What looks at one connection.
@@ -36,9 +37,9 @@ pub enum Observer {
 #[derive(Debug)]
 pub enum Observed {
     /// An association.
-    Association(Box<dicom::Record>),
+    Association(Box<dicom::AssociationSummary>),
     /// A conversation.
-    Conversation(Box<hl7::Record>),
+    Conversation(Box<hl7::ConversationSummary>),
 }
 
 /// What was seen until now of a connection that goes on.
@@ -79,25 +80,25 @@ impl Observer {
     /// One for an association, which counts into `counts` as well.
     #[must_use]
     pub fn of_dicom(
-        manner: dicom::Manner,
+        strictness: Strictness,
         rules: Arc<Rules>,
         counts: Option<Arc<dicom::Counts>>,
         now: Instant,
     ) -> Self {
-        let association = Association::new(manner, rules, now).counted(counts);
+        let association = Association::new(strictness, rules, now).counted(counts);
         Self::Association(Box::new(association))
     }
 
     /// One for a conversation, which counts into `counts` as well.
     #[must_use]
-    pub fn of_mllp(manner: hl7::Manner, counts: Option<Arc<hl7::Counts>>) -> Self {
-        Self::Conversation(Box::new(Conversation::new(manner).counted(counts)))
+    pub fn of_mllp(strictness: Strictness, counts: Option<Arc<hl7::Counts>>) -> Self {
+        Self::Conversation(Box::new(Conversation::new(strictness).counted(counts)))
     }
 
     /// The same for a conversation in which either side may send the first message.
     #[must_use]
-    pub fn of_mllp_from_either(manner: hl7::Manner, counts: Option<Arc<hl7::Counts>>) -> Self {
-        let conversation = Conversation::new(manner).begun_by_either();
+    pub fn of_mllp_from_either(strictness: Strictness, counts: Option<Arc<hl7::Counts>>) -> Self {
+        let conversation = Conversation::new(strictness).begun_by_either();
         Self::Conversation(Box::new(conversation.counted(counts)))
     }
 
@@ -127,8 +128,8 @@ impl Observer {
             }
             Self::Conversation(conversation) => {
                 let by = match direction {
-                    Direction::Onward => hl7::Role::Sender,
-                    Direction::Homeward => hl7::Role::Receiver,
+                    Direction::ToTarget => hl7::Role::Sender,
+                    Direction::ToClient => hl7::Role::Receiver,
                 };
                 match conversation.see(by, bytes, now) {
                     hl7::Verdict::Pass => Ok(()),
@@ -160,12 +161,12 @@ impl Observer {
             Some(Forbidden::Conversation(_)) | None => Answer::aborted(),
         };
         match (association.phase(), direction) {
-            (Phase::Over, _) | (Phase::Awaited, Direction::Onward) => None,
+            (Phase::Over, _) | (Phase::Awaited, Direction::ToTarget) => None,
             // No connection goes on without a whole request, though it may not all have passed here.
-            (Phase::Awaited | Phase::Requested, Direction::Homeward) if why.is_none() => {
+            (Phase::Awaited | Phase::Requested, Direction::ToClient) if why.is_none() => {
                 Some(Answer::temporary_congestion())
             }
-            (Phase::Awaited, Direction::Homeward) => None,
+            (Phase::Awaited, Direction::ToClient) => None,
             (Phase::Requested | Phase::Established | Phase::Releasing, _) => Some(broken_off),
         }
     }
@@ -181,7 +182,7 @@ impl Observer {
             association.phase(),
             Phase::Awaited | Phase::Requested | Phase::Established
         );
-        is_open && association.is_followed() && direction == Direction::Homeward
+        is_open && association.is_followed() && direction == Direction::ToClient
     }
 
     /// Whether nothing is outstanding between the applications, so that a connection that is cut off now
@@ -280,8 +281,8 @@ impl Observer {
 // Whose bytes go there. Who connects is who asks for the association (PS3.8 section 7.1).
 fn source_of(direction: Direction) -> Role {
     match direction {
-        Direction::Onward => Role::Requestor,
-        Direction::Homeward => Role::Acceptor,
+        Direction::ToTarget => Role::Requestor,
+        Direction::ToClient => Role::Acceptor,
     }
 }
 
@@ -304,73 +305,73 @@ mod tests {
 
     fn observer() -> Observer {
         let rules = Arc::new(Rules::default());
-        Observer::of_dicom(dicom::Manner::Strict, rules, None, Instant::now())
+        Observer::of_dicom(Strictness::Strict, rules, None, Instant::now())
     }
 
     #[test]
     fn who_waits_for_an_answer_to_its_request_is_rejected_for_the_moment() {
         let mut observer = observer();
-        let words = observer.last_words(Direction::Homeward, None);
+        let words = observer.last_words(Direction::ToClient, None);
         assert_eq!(words, Some(Answer::temporary_congestion()));
-        assert_eq!(observer.last_words(Direction::Onward, None), None);
-        let seen = observer.see(Direction::Onward, &request(), Instant::now());
+        assert_eq!(observer.last_words(Direction::ToTarget, None), None);
+        let seen = observer.see(Direction::ToTarget, &request(), Instant::now());
         assert_eq!(seen, Ok(()));
-        let words = observer.last_words(Direction::Homeward, None);
+        let words = observer.last_words(Direction::ToClient, None);
         assert_eq!(words, Some(Answer::temporary_congestion()));
-        let words = observer.last_words(Direction::Onward, None);
+        let words = observer.last_words(Direction::ToTarget, None);
         assert_eq!(words, Some(Answer::aborted()));
-        assert!(observer.may_speak(Direction::Homeward));
+        assert!(observer.may_speak(Direction::ToClient));
     }
 
     #[test]
     fn nothing_is_said_inside_of_a_pdu() {
         let mut observer = observer();
         let request = request();
-        let seen = observer.see(Direction::Onward, &request[..20], Instant::now());
+        let seen = observer.see(Direction::ToTarget, &request[..20], Instant::now());
         assert_eq!(seen, Ok(()));
-        assert!(!observer.may_speak(Direction::Onward));
-        let seen = observer.see(Direction::Onward, &request[20..], Instant::now());
+        assert!(!observer.may_speak(Direction::ToTarget));
+        let seen = observer.see(Direction::ToTarget, &request[20..], Instant::now());
         assert_eq!(seen, Ok(()));
-        assert!(observer.may_speak(Direction::Onward));
+        assert!(observer.may_speak(Direction::ToTarget));
     }
 
     #[test]
     fn an_association_that_was_aborted_is_over() {
         let mut observer = observer();
         let now = Instant::now();
-        assert_eq!(observer.see(Direction::Onward, &request(), now), Ok(()));
+        assert_eq!(observer.see(Direction::ToTarget, &request(), now), Ok(()));
         let abort = Answer::aborted().octets();
-        assert_eq!(observer.see(Direction::Onward, &abort, now), Ok(()));
+        assert_eq!(observer.see(Direction::ToTarget, &abort, now), Ok(()));
         assert!(observer.is_at_rest());
-        assert_eq!(observer.last_words(Direction::Homeward, None), None);
+        assert_eq!(observer.last_words(Direction::ToClient, None), None);
     }
 
     #[test]
     fn the_requestor_of_an_open_association_waits_for_the_acceptor() {
         let mut observer = observer();
         let now = Instant::now();
-        assert!(observer.waits_for_other(Direction::Homeward));
-        assert_eq!(observer.see(Direction::Onward, &request(), now), Ok(()));
-        assert!(observer.waits_for_other(Direction::Homeward));
-        assert!(!observer.waits_for_other(Direction::Onward));
+        assert!(observer.waits_for_other(Direction::ToClient));
+        assert_eq!(observer.see(Direction::ToTarget, &request(), now), Ok(()));
+        assert!(observer.waits_for_other(Direction::ToClient));
+        assert!(!observer.waits_for_other(Direction::ToTarget));
         let reject = Answer::temporary_congestion().octets();
-        assert_eq!(observer.see(Direction::Homeward, &reject, now), Ok(()));
-        assert!(!observer.waits_for_other(Direction::Homeward));
-        assert!(!Observer::Blind.waits_for_other(Direction::Homeward));
+        assert_eq!(observer.see(Direction::ToClient, &reject, now), Ok(()));
+        assert!(!observer.waits_for_other(Direction::ToClient));
+        assert!(!Observer::Blind.waits_for_other(Direction::ToClient));
     }
 
     #[test]
     fn what_is_not_mllp_is_forbidden_where_the_route_insists() {
-        let mut observer = Observer::of_mllp(hl7::Manner::Strict, None);
-        let seen = observer.see(Direction::Onward, b"GET / HTTP/1.1", Instant::now());
+        let mut observer = Observer::of_mllp(Strictness::Strict, None);
+        let seen = observer.see(Direction::ToTarget, b"GET / HTTP/1.1", Instant::now());
         assert!(matches!(seen, Err(Forbidden::Conversation(_))));
-        assert_eq!(observer.last_words(Direction::Homeward, None), None);
+        assert_eq!(observer.last_words(Direction::ToClient, None), None);
     }
 
     #[test]
     fn who_is_blind_lets_everything_pass_and_tells_nothing() {
         let mut observer = Observer::default();
-        let seen = observer.see(Direction::Onward, b"anything", Instant::now());
+        let seen = observer.see(Direction::ToTarget, b"anything", Instant::now());
         assert_eq!(seen, Ok(()));
         assert!(observer.finish(Ending::Stopped, Instant::now()).is_none());
     }

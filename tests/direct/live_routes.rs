@@ -181,7 +181,7 @@ async fn publish_while_connections_are_open() {
     let published = workers.publish(Arc::clone(&next), listeners).await;
     published.expect("all workers are there");
 
-    let mut answers = clients.into_iter().map(|client| client.join());
+    let mut answers = clients.into_iter().map(thread::JoinHandle::join);
     let of_kept = answers.next().expect("a client").expect("none was refused");
     let of_changed = answers.next().expect("a client").expect("none was refused");
     assert!(of_kept.chars().all(|by| by == '1'), "{of_kept}");

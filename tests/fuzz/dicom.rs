@@ -10,8 +10,10 @@ mod targets {
     use std::time::Instant;
 
     use gateway::dicom::{
-        AssociateRq, Association, Command, Ending, Manner, NoRequest, Record, Role, Rules, Verdict,
+        AssociateRq, AssociateRqError, Association, AssociationSummary, Command, Ending, Role,
+        Rules, Verdict,
     };
+    use gateway::strictness::Strictness;
     use stats_alloc::{INSTRUMENTED_SYSTEM, Region};
 
     use super::script::{self, Script};
@@ -76,7 +78,10 @@ mod targets {
     }
 
     // A beginning is never refused where the whole is not, and is refused for good.
-    fn judge_prefixes(octets: &[u8], whole: &Result<Option<(AssociateRq, usize)>, NoRequest>) {
+    fn judge_prefixes(
+        octets: &[u8],
+        whole: &Result<Option<(AssociateRq, usize)>, AssociateRqError>,
+    ) {
         let mut refused = None;
         for end in 0..=octets.len() {
             let read = AssociateRq::read(&octets[..end]);
@@ -96,11 +101,11 @@ mod targets {
     // Two directions, whole, in pieces, and joined: the same comes of them.
     fn watch(input: &[u8]) -> String {
         let mut choices = Choices::new(input);
-        let manner = choices.pick(&[Manner::Lenient, Manner::Strict]);
+        let strictness = choices.pick(&[Strictness::Lenient, Strictness::Strict]);
         let rules = Arc::new(rules(&mut choices));
         let length = 1 + choices.below(40);
         let script = script::make(&mut choices);
-        let play = |script: &Script| play(script, manner, &rules);
+        let play = |script: &Script| play(script, strictness, &rules);
         drop(play(&script::opening()));
         let whole = play(&script);
         assert_eq!(play(&script::cut(&script, length)), whole, "cut");
@@ -152,16 +157,16 @@ mod targets {
     /// What came of an association.
     #[derive(Debug, PartialEq)]
     struct Watched {
-        record: Record,
+        record: AssociationSummary,
         phase: String,
         // Of the requestor and the acceptor, where nobody ended it.
         between: Option<[bool; 2]>,
     }
 
-    fn play(script: &Script, manner: Manner, rules: &Arc<Rules>) -> Watched {
+    fn play(script: &Script, strictness: Strictness, rules: &Arc<Rules>) -> Watched {
         let now = Instant::now();
         let region = Region::new(&INSTRUMENTED_SYSTEM);
-        let mut association = Association::new(manner, Arc::clone(rules), now);
+        let mut association = Association::new(strictness, Arc::clone(rules), now);
         let mut end = None;
         let mut passed = 0;
         let mut forwarded = [Headers::default(), Headers::default()];

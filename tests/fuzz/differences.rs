@@ -4,7 +4,7 @@
 //! same. rustls says nothing to the peer in some of them, and waits for a whole message or record where
 //! its header is enough to refuse it.
 
-use gateway::tls::post_handshake::Wrong;
+use gateway::tls::post_handshake::PostHandshakeError;
 use gateway::tls::record::RecordError;
 use rustls::{AlertDescription, Error, InvalidMessage, PeerMisbehaved};
 
@@ -93,17 +93,21 @@ fn known(ours: &Outcome) -> Option<Difference> {
         End::Open | End::Closed | End::Rustls(_) => return None,
     };
     Some(match wrong {
-        Wrong::Record(RecordError::Type(_)) if *outer != Some(23) => Difference::OuterType,
-        Wrong::Record(RecordError::Type(_)) => Difference::InnerType,
-        Wrong::Record(RecordError::Mac) => Difference::OuterVersion,
-        Wrong::Record(RecordError::Oversized) => Difference::LongCiphertext,
-        Wrong::Record(RecordError::NoContent) => Difference::NoContent,
-        Wrong::Unexpected("a record between the parts of a message") => Difference::Interleaved,
-        Wrong::Unexpected("an empty message") => Difference::EmptyMessage,
-        Wrong::Unexpected("type") => Difference::MessageHeader,
-        Wrong::Malformed("key update" | "session ticket") => Difference::MessageHeader,
-        Wrong::TooMany(_) => Difference::TooMany,
-        Wrong::Alert(_) => Difference::WarningAnswered,
+        PostHandshakeError::Record(RecordError::Type(_)) if *outer != Some(23) => {
+            Difference::OuterType
+        }
+        PostHandshakeError::Record(RecordError::Type(_)) => Difference::InnerType,
+        PostHandshakeError::Record(RecordError::Mac) => Difference::OuterVersion,
+        PostHandshakeError::Record(RecordError::Oversized) => Difference::LongCiphertext,
+        PostHandshakeError::Record(RecordError::NoContent) => Difference::NoContent,
+        PostHandshakeError::Unexpected("a record between the parts of a message") => {
+            Difference::Interleaved
+        }
+        PostHandshakeError::Unexpected("an empty message") => Difference::EmptyMessage,
+        PostHandshakeError::Unexpected("type") => Difference::MessageHeader,
+        PostHandshakeError::Malformed("key update" | "session ticket") => Difference::MessageHeader,
+        PostHandshakeError::TooMany(_) => Difference::TooMany,
+        PostHandshakeError::Alert(_) => Difference::WarningAnswered,
         _ => return None,
     })
 }
@@ -128,7 +132,7 @@ fn theirs_alone(dish: &Dish, theirs: &Outcome) -> Option<Difference> {
 // We end where rustls goes on, to whatever end.
 fn ours_alone(dish: &Dish, ours: &Outcome) -> Option<Difference> {
     match &ours.end {
-        End::Ours(Wrong::TooMany("key updates"), _) if dish.has_flood => {
+        End::Ours(PostHandshakeError::TooMany("key updates"), _) if dish.has_flood => {
             Some(Difference::EmptyBetweenUpdates)
         }
         _ => None,
@@ -145,7 +149,7 @@ fn is_borne_out(difference: Difference, ours: &Outcome, theirs: &Outcome) -> boo
     match difference {
         Difference::OuterType => goes_on && is_alert(AlertDescription::UnexpectedMessage),
         Difference::OuterVersion => match &ours.end {
-            End::Ours(Wrong::Record(RecordError::Mac), _) if goes_on => {
+            End::Ours(PostHandshakeError::Record(RecordError::Mac), _) if goes_on => {
                 is_alert(AlertDescription::BadRecordMac)
             }
             _ => ours.plain.starts_with(&theirs.plain),
@@ -186,7 +190,9 @@ fn is_borne_out(difference: Difference, ours: &Outcome, theirs: &Outcome) -> boo
         Difference::EmptyMessage => goes_on && is_alert(AlertDescription::UnexpectedMessage),
         Difference::MessageHeader => {
             let expected = match &ours.end {
-                End::Ours(Wrong::Unexpected(_), _) => AlertDescription::UnexpectedMessage,
+                End::Ours(PostHandshakeError::Unexpected(_), _) => {
+                    AlertDescription::UnexpectedMessage
+                }
                 _ => AlertDescription::DecodeError,
             };
             same && is_alert(expected) && theirs.end != End::Closed

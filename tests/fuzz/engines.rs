@@ -3,7 +3,7 @@
 use gateway::buffers::{Batch, Buffer};
 use gateway::limits::{CONTROL_ROOM, KEY_RECORDS_MAX, PLAINTEXT_ROOM, RECORD_ROOM};
 use gateway::tls::Cipher;
-use gateway::tls::post_handshake::{InPlace, Wrong};
+use gateway::tls::post_handshake::{InPlace, PostHandshakeError};
 use gateway::tls::session::{HandedOver, Opened, Session};
 use rustls::Error;
 
@@ -36,7 +36,7 @@ pub(crate) enum End {
     /// The peer has said close_notify.
     Closed,
     /// Our layer refuses, and the type of the record that it refuses.
-    Ours(Wrong, Option<u8>),
+    Ours(PostHandshakeError, Option<u8>),
     /// rustls refuses, in the handshake or after it.
     Rustls(Error),
 }

@@ -1,9 +1,10 @@
 //! MLLP: conversations cut anywhere, against a reading of each direction as one piece of memory.
 
+use gateway::strictness::Strictness;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use gateway::hl7::{Conversation, Manner, NotMllp, Record, Role, Start, Verdict, start};
+use gateway::hl7::{Conversation, ConversationSummary, NotMllp, Role, Start, Verdict, start};
 use gateway::limits::{MLLP_HEAD_BYTES_MAX, MLLP_PENDING_MAX, MLLP_START_JUNK_MAX, MLLP_TYPES_MAX};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region};
 
@@ -37,16 +38,16 @@ struct Saying {
 
 fn converse(input: &[u8]) -> String {
     let mut choices = Choices::new(input);
-    let manner = choices.pick(&[Manner::Lenient, Manner::Strict]);
+    let strictness = choices.pick(&[Strictness::Lenient, Strictness::Strict]);
     let piece = 1 + choices.below(40);
     let sayings = sayings(&mut choices);
-    let whole = play(&sayings, manner, usize::MAX);
+    let whole = play(&sayings, strictness, usize::MAX);
     for size in [1, 2, piece] {
-        assert_eq!(play(&sayings, manner, size), whole, "pieces of {size}");
+        assert_eq!(play(&sayings, strictness, size), whole, "pieces of {size}");
     }
     let (record, verdict) = whole;
     match record.not_followed {
-        Some(why) if manner == Manner::Strict => assert_eq!(verdict, Verdict::End(why)),
+        Some(why) if strictness == Strictness::Strict => assert_eq!(verdict, Verdict::End(why)),
         Some(_) => assert_eq!(verdict, Verdict::Pass),
         None => {
             assert_eq!(verdict, Verdict::Pass);
@@ -124,9 +125,13 @@ fn wide(message: &[u8]) -> Vec<u8> {
     [b"\x0b", &text[..], b"\x1c\r"].concat()
 }
 
-fn play(sayings: &[Saying], manner: Manner, piece: usize) -> (Record, Verdict) {
+fn play(
+    sayings: &[Saying],
+    strictness: Strictness,
+    piece: usize,
+) -> (ConversationSummary, Verdict) {
     let region = Region::new(&INSTRUMENTED_SYSTEM);
-    let mut conversation = Conversation::new(manner);
+    let mut conversation = Conversation::new(strictness);
     let (mut verdict, mut now) = (Verdict::Pass, Instant::now());
     for saying in sayings {
         now = saying.now;
@@ -194,7 +199,7 @@ impl Direction {
     }
 }
 
-fn assert_counted(record: &Record, sayings: &[Saying]) {
+fn assert_counted(record: &ConversationSummary, sayings: &[Saying]) {
     let sender = Direction::read(sayings, Role::Sender);
     let receiver = Direction::read(sayings, Role::Receiver);
     assert_eq!(record.junk_bytes, sender.junk + receiver.junk);
@@ -218,7 +223,7 @@ fn assert_counted(record: &Record, sayings: &[Saying]) {
     assert!(known <= total && total <= known + record.untimed);
 }
 
-fn assert_types(record: &Record, messages: &[&Vec<u8>]) {
+fn assert_types(record: &ConversationSummary, messages: &[&Vec<u8>]) {
     let mut types: BTreeMap<String, u64> = BTreeMap::new();
     for kind in messages.iter().filter_map(|text| kind(text)) {
         *types.entry(kind).or_default() += 1;
@@ -231,7 +236,7 @@ fn assert_types(record: &Record, messages: &[&Vec<u8>]) {
     );
 }
 
-fn assert_codes(record: &Record, texts: &[Vec<u8>]) {
+fn assert_codes(record: &ConversationSummary, texts: &[Vec<u8>]) {
     let mut codes: BTreeMap<String, u64> = BTreeMap::new();
     for text in texts {
         *codes.entry(code(text).unwrap_or_default()).or_default() += 1;
@@ -322,7 +327,7 @@ fn count(length: usize) -> u64 {
 }
 
 // What is new about a conversation.
-fn word(record: &Record) -> String {
+fn word(record: &ConversationSummary) -> String {
     let is = |count: u64| count.min(1);
     let codes = record.acknowledgements.each();
     let codes = codes.filter(|(_, count)| *count > 0).count().min(3);
@@ -348,7 +353,7 @@ fn begin(input: &[u8]) -> String {
             .iter()
             .all(|verdict| *verdict == verdicts[at])
     );
-    let mut conversation = Conversation::new(Manner::Strict);
+    let mut conversation = Conversation::new(Strictness::Strict);
     let verdict = conversation.see(Role::Sender, &input[..at], Instant::now());
     // Between frames, more junk is borne.
     let is_junk = at > MLLP_START_JUNK_MAX && b"\r\n\0".contains(&input[at - 1]);

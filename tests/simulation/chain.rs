@@ -4,10 +4,10 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use gateway::audit::{Connection, Event};
+use gateway::audit::{ConnectionSummary, Event};
 use gateway::buffers::{Buffer, Size};
 use gateway::config::{Mode, Observe, Protocol, RecordLayer, Target, Timeouts};
-use gateway::relay::{Accepted, ConnectionHandle, serve};
+use gateway::relay::{AcceptedConnection, ConnectionHandle, serve};
 use gateway::route::RoutePhase;
 use gateway::uring::Pipe;
 use tokio::sync::mpsc;
@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use crate::app::{self, Script, Story};
 use crate::payload::Payload;
 use crate::site::{self, Site};
-use crate::socket::{APPLICATION_PORT, GATEWAY_PORT, Shared, SimPipe, SimVerbs, pair};
+use crate::socket::{APPLICATION_PORT, GATEWAY_PORT, Shared, SimNetwork, SimPipe, pair};
 use crate::wire::Nature;
 use crate::world::{Arrival, Faults, Flaw, World};
 
@@ -81,7 +81,7 @@ pub(crate) struct Report {
     /// Application B, once for each connection that reached it, in their order.
     pub(crate) b: Vec<Story>,
     /// The gateways' accounts, each with its place in the chain, in the order of their ends.
-    pub(crate) accounts: Vec<(usize, Connection)>,
+    pub(crate) accounts: Vec<(usize, ConnectionSummary)>,
     /// What the gateways reported while connections were open, each with its place in the chain.
     pub(crate) events: Vec<(usize, Event)>,
     /// What was seen to be wrong while it ran.
@@ -111,7 +111,7 @@ impl Scenario {
 enum Ended {
     A(Story),
     B(usize, Story),
-    Gateway(usize, Box<Connection>),
+    Gateway(usize, Box<ConnectionSummary>),
 }
 
 struct Run<'s> {
@@ -136,11 +136,11 @@ impl<'s> Run<'s> {
         let (world, announced) = World::new(seed, faults, scenario.flaw, natures);
         let sites = (0..modes.len())
             .map(|place| {
-                let verbs = SimVerbs {
+                let network = SimNetwork {
                     world: Rc::clone(&world),
                     nature: place + 1,
                 };
-                Site::new(scenario.plan(place), verbs)
+                Site::new(scenario.plan(place), network)
             })
             .collect();
         Self {
@@ -240,7 +240,7 @@ impl<'s> Run<'s> {
         self.parties.spawn_local(async move {
             sleep_until(at).await;
             let (route, source) = (Arc::clone(&site.route), site.route.config.listen);
-            let accepted = Accepted {
+            let accepted = AcceptedConnection {
                 handle: ConnectionHandle::new(site.ids.next(), route, source),
                 socket,
                 is_beyond: false,

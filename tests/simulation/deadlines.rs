@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use gateway::audit::{Connection, Event, Reason};
+use gateway::audit::{ConnectionSummary, Event, Reason};
 use gateway::config::{Mode, Protocol};
 use gateway::limits::{HALF_CLOSED_SILENCE, PROGRESS_EVERY};
 
@@ -173,7 +173,8 @@ fn an_address_that_is_silent_or_slow_holds_up_no_connection() {
                 let served = report.accounts.iter().map(|(_, account)| account);
                 let served: Vec<_> = served.filter(|account| account.target.is_some()).collect();
                 assert_eq!(served.len(), modes.len(), "seed {seed}: {report:#?}");
-                let complete = |account: &&Connection| account.close.reason == Reason::Complete;
+                let complete =
+                    |account: &&ConnectionSummary| account.close.reason == Reason::Complete;
                 assert!(served.iter().all(complete), "seed {seed}: {report:#?}");
             }
         }
@@ -272,14 +273,14 @@ fn judged(scenario: &Scenario) -> Report {
     report
 }
 
-fn ended_by(report: &Report, is_it: impl Fn(&Reason) -> bool) -> &Connection {
+fn ended_by(report: &Report, is_it: impl Fn(&Reason) -> bool) -> &ConnectionSummary {
     let mut accounts = report.accounts.iter().map(|(_, account)| account);
     accounts
         .find(|account| is_it(&account.close.reason))
         .unwrap_or_else(|| panic!("no such account: {report:#?}"))
 }
 
-fn within(account: &Connection, least: u64, most: u64) -> bool {
+fn within(account: &ConnectionSummary, least: u64, most: u64) -> bool {
     let slack = Duration::from_millis(500);
     let (least, most) = (
         Duration::from_secs(least) - slack,
@@ -289,6 +290,6 @@ fn within(account: &Connection, least: u64, most: u64) -> bool {
 }
 
 fn all_complete(report: &Report) -> bool {
-    let complete = |entry: &(usize, Connection)| entry.1.close.reason == Reason::Complete;
+    let complete = |entry: &(usize, ConnectionSummary)| entry.1.close.reason == Reason::Complete;
     !report.accounts.is_empty() && report.accounts.iter().all(complete)
 }

@@ -9,7 +9,7 @@ use gateway::config::Mode;
 use gateway::route::Transport;
 use gateway::tls::handshake::{Cause, Failed, Pace, Secured, Unpaced, handshake};
 use gateway::tls::session::Session;
-use gateway::uring::Patience;
+use gateway::uring::SocketExt;
 use tokio::task::LocalSet;
 
 use crate::chain::Scenario;

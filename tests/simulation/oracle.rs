@@ -11,7 +11,7 @@
 //! an application has received what the gateway next to it counts as passed, and that gateway has dropped
 //! nothing, unless the application was gone or did not take it.
 
-use gateway::audit::{Party, Reason};
+use gateway::audit::{ClosedBy, Reason};
 use gateway::config::Mode;
 use gateway::limits::DELIVERY_MAX;
 
@@ -126,7 +126,7 @@ fn accounts(scenario: &Scenario, report: &Report) -> Vec<String> {
         if let Reason::Internal(_) = account.close.reason {
             note("a defect");
         }
-        if complete && account.close.by == Party::Gateway {
+        if complete && account.close.by == ClosedBy::Gateway {
             note("nobody ended it");
         }
         let (onward, homeward) = match scenario.modes[*place] {

@@ -18,7 +18,7 @@ use gateway::pki::{Identity, Trust};
 use gateway::relay::{Core, HandshakeLimiter};
 use gateway::route::{Route, RouteDraft, RouteTable, Transport};
 use gateway::tls::{Acceptor, Cipher, Connector};
-use gateway::upstream::Names;
+use gateway::upstream::DnsCache;
 use gateway::uring::Pipes;
 use rcgen::{
     BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
@@ -27,7 +27,7 @@ use rcgen::{
 use rustls::pki_types::PrivatePkcs8KeyDer;
 use time::{Duration, OffsetDateTime};
 
-use crate::socket::{GATEWAY_PORT, SimVerbs};
+use crate::socket::{GATEWAY_PORT, SimNetwork};
 
 /// The name that both gateways are known by.
 const NAME: &str = "gateway.example";
@@ -37,7 +37,7 @@ pub(crate) struct Site {
     /// The route with its means.
     pub(crate) route: Arc<Route>,
     /// Its core.
-    pub(crate) core: Core<SimVerbs>,
+    pub(crate) core: Core<SimNetwork>,
     /// Large buffers of its core.
     pub(crate) buffers: usize,
     /// Pipes of its core.
@@ -73,7 +73,7 @@ pub(crate) struct Plan {
 
 impl Site {
     /// A gateway that waits for its first connection.
-    pub(crate) fn new(plan: Plan, verbs: SimVerbs) -> Rc<Self> {
+    pub(crate) fn new(plan: Plan, network: SimNetwork) -> Rc<Self> {
         let tls = (plan.mode != Mode::Passthrough).then(|| RouteTls {
             record_layer: plan.layer,
             key_records: plan.key_records,
@@ -97,7 +97,7 @@ impl Site {
             health: None,
             connections: None,
         });
-        let counters = Arc::new(metrics::Core::new(0));
+        let counters = Arc::new(metrics::CoreCounters::new(0));
         let (journal, events) = Journal::unwritten();
         let draft = RouteDraft {
             config: Arc::clone(&config),
@@ -108,11 +108,11 @@ impl Site {
         Rc::new(Self {
             route: Arc::clone(&table.routes[0]),
             core: Core {
-                verbs,
+                network,
                 cipher: Cipher::fastest(),
                 pool: Pool::new(plan.buffers),
                 pipes: Pipes::new(plan.pipes),
-                names: Names::default(),
+                dns: DnsCache::default(),
                 connections_max: 1000,
                 limiter: HandshakeLimiter::new([16; 4], Arc::clone(&counters)),
                 counters,
@@ -243,8 +243,8 @@ fn trust() -> Arc<Trust> {
     Arc::clone(&made().1)
 }
 
-fn params(names: Vec<String>, serial: u8) -> CertificateParams {
-    let mut params = CertificateParams::new(names).expect("a DNS name");
+fn params(dns: Vec<String>, serial: u8) -> CertificateParams {
+    let mut params = CertificateParams::new(dns).expect("a DNS name");
     params.serial_number = Some(SerialNumber::from_slice(&[serial]));
     params.not_before = OffsetDateTime::now_utc() - Duration::days(1);
     params.not_after = OffsetDateTime::now_utc() + Duration::days(1);

@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::rc::Rc;
 use std::time::Duration;
 
-use gateway::uring::{Lent, LookUp, Pipe, SendQueue, Socket, SocketOptions, Verbs};
+use gateway::uring::{Lent, LookUp, Network, Pipe, SendQueue, Socket, SocketOptions};
 use rustix::io::Errno;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, sleep_until};
@@ -461,7 +461,7 @@ impl Drop for Flight<'_> {
 }
 
 /// What a gateway reaches the network by; its connections are wires of this nature.
-pub(crate) struct SimVerbs {
+pub(crate) struct SimNetwork {
     pub(crate) world: Rc<World>,
     pub(crate) nature: usize,
 }
@@ -493,7 +493,7 @@ const SILENT_ADDRESS: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 /// What is at `Ipv4Addr::LOCALHOST` answers here too, but not as soon.
 const SLOW_ADDRESS: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
 
-impl Verbs for SimVerbs {
+impl Network for SimNetwork {
     type Socket = SimSocket;
 
     fn connect(&self, to: SocketAddr, _: &SocketOptions) -> io::Result<SimSocket> {

@@ -380,8 +380,8 @@ impl Wire {
                 segment.arrives = None;
             }
             end.end_arrives = end.end_arrives.filter(|at| *at <= now);
-            let patience = Duration::from_secs(1 + random.below(120));
-            end.reset.get_or_insert((now + patience, Errno::TIMEDOUT));
+            let socket_ext = Duration::from_secs(1 + random.below(120));
+            end.reset.get_or_insert((now + socket_ext, Errno::TIMEDOUT));
         }
     }
 

@@ -37,11 +37,11 @@ pub(crate) enum Verb {
     WaitConnected,
     /// `Socket::finish`.
     Finish,
-    /// `Verbs::connect`.
+    /// `Network::connect`.
     Connect,
-    /// `Verbs::pipe`.
+    /// `Network::pipe`.
     Pipe,
-    /// `Verbs::resolve`.
+    /// `Network::resolve`.
     Resolve,
 }
 

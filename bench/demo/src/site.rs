@@ -16,10 +16,10 @@ use serde::Deserialize;
 
 use crate::{GATEWAY, limits};
 
-/// Clock ticks of /proc/<pid>/stat per second: part of the kernel's interface on x86-64 (proc(5)).
+/// Clock ticks of `/proc/PID/stat` per second: part of the kernel's interface on x86-64 (proc(5)).
 const TICKS_PER_SECOND: f64 = 100.0;
 
-/// Fields of /proc/<pid>/stat behind the command's name: utime is the 12th, stime the 13th.
+/// Fields of `/proc/PID/stat` behind the command's name: utime is the 12th, stime the 13th.
 const UTIME: usize = 11;
 
 /// What a site's configuration says.

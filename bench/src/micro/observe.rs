@@ -3,12 +3,12 @@
 //! As on a route, the bytes come in the payloads of records, 16 KiB each, cut anywhere in a PDU, and what
 //! is seen is counted for the metrics.
 
+use gateway::strictness::Strictness;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use gateway::dicom::{Manner, Rules};
-use gateway::hl7;
+use gateway::dicom::Rules;
 use gateway::observe::{Direction, Observer};
 
 use super::{Case, Turn};
@@ -62,10 +62,10 @@ impl Store {
             outstanding: 1,
         };
         let (rules, counts) = (Arc::new(Rules::default()), Some(Arc::default()));
-        let mut observer = Observer::of_dicom(Manner::Strict, rules, counts, Instant::now());
+        let mut observer = Observer::of_dicom(Strictness::Strict, rules, counts, Instant::now());
         for (direction, kind) in [
-            (Direction::Onward, ASSOCIATE_RQ),
-            (Direction::Homeward, ASSOCIATE_AC),
+            (Direction::ToTarget, ASSOCIATE_RQ),
+            (Direction::ToClient, ASSOCIATE_AC),
         ] {
             let mut association = Vec::new();
             write(&mut association, kind, &proposal.body(kind))?;
@@ -85,7 +85,7 @@ impl Store {
         pdu::lay(&mut bytes, control, command.len(), |room| {
             room.copy_from_slice(&command);
         })?;
-        see(&mut observer, Direction::Onward, &bytes)?;
+        see(&mut observer, Direction::ToTarget, &bytes)?;
         let control = Control {
             command: false,
             last: false,
@@ -108,7 +108,7 @@ impl Turn for Store {
     fn turn(&mut self) -> Duration {
         let start = Instant::now();
         for record in self.object.chunks(RECORD) {
-            let seen = self.observer.see(Direction::Onward, record, start);
+            let seen = self.observer.see(Direction::ToTarget, record, start);
             assert_eq!(seen, Ok(()));
         }
         start.elapsed()
@@ -128,7 +128,7 @@ impl Talk {
         let head = "MSH|^~\\&|A|A|B|B|20260101||ADT^A01|1|P|2.5\rPID|1||";
         let rest = MESSAGE - acknowledgement.len() - frame(head).len();
         Self {
-            observer: Observer::of_mllp(hl7::Manner::Strict, Some(Arc::default())),
+            observer: Observer::of_mllp(Strictness::Strict, Some(Arc::default())),
             message: frame(&format!("{head}{}", "x".repeat(rest))),
             acknowledgement,
         }
@@ -144,10 +144,10 @@ impl Turn for Talk {
     fn turn(&mut self) -> Duration {
         let start = Instant::now();
         for _ in 0..MESSAGES {
-            let asked = self.observer.see(Direction::Onward, &self.message, start);
+            let asked = self.observer.see(Direction::ToTarget, &self.message, start);
             let answered = self
                 .observer
-                .see(Direction::Homeward, &self.acknowledgement, start);
+                .see(Direction::ToClient, &self.acknowledgement, start);
             assert_eq!((asked, answered), (Ok(()), Ok(())));
         }
         start.elapsed()

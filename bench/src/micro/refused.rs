@@ -157,21 +157,21 @@ impl Turn for Refused {
 #[inline(never)]
 fn answer(
     acceptor: &Acceptor,
-    server: &mut Option<(Session, Arc<gateway::tls::Judgement>)>,
+    server: &mut Option<(Session, Arc<gateway::tls::PeerVerification>)>,
     incoming: &mut Buffer,
     outgoing: &mut Buffer,
 ) -> anyhow::Result<()> {
     if server.is_none() {
-        let (connection, judgement) = acceptor.start()?;
-        *server = Some((Session::from(connection), judgement));
+        let (connection, verification) = acceptor.start()?;
+        *server = Some((Session::from(connection), verification));
     }
-    let Some((session, judgement)) = server else {
+    let Some((session, verification)) = server else {
         return Ok(());
     };
     let outcome = advance(session, incoming, outgoing);
     if outcome.is_err() {
         // The sentence belongs to what a refusal costs.
-        let refusal = judgement.refusal().expect("the chain is at fault");
+        let refusal = verification.refusal().expect("the chain is at fault");
         std::hint::black_box(refusal.to_string());
     }
     outcome

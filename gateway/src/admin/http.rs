@@ -29,7 +29,7 @@ pub struct View {
     /// The routes that are open.
     pub table: RefCell<Arc<RouteTable>>,
     /// The counters of each core.
-    pub cores: Vec<Arc<metrics::Core>>,
+    pub cores: Vec<Arc<metrics::CoreCounters>>,
     /// What the files of the configuration led to.
     pub files: metrics::Files,
     /// For the number of dropped events.

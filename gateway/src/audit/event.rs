@@ -17,13 +17,13 @@ use crate::tls::{Description, PeerInfo, RefusalClass, TlsInfo};
 #[derive(Debug)]
 pub enum Event {
     /// A TLS peer was accepted, so that it is in the log also if the process is killed.
-    Accepted(Box<Accepted>),
+    Accepted(Box<AcceptedPeer>),
     /// A connection with an accepted peer goes on, as every `limits::PROGRESS_EVERY`.
     Progress(Box<Progress>),
     /// Something about a connection that an operator should see to.
     Warning(Box<Warning>),
     /// A connection ended; exactly one per accepted connection that carried or tried anything.
-    Connection(Box<Connection>),
+    Connection(Box<ConnectionSummary>),
     /// All listeners are open; once per start.
     Ready(Box<Ready>),
     /// A defect of ours that ended a connection. Where it was found is resolved when it is written, not
@@ -71,7 +71,7 @@ pub struct Ready {
 
 /// A TLS peer that was accepted.
 #[derive(Debug)]
-pub struct Accepted {
+pub struct AcceptedPeer {
     /// The connection.
     pub id: ConnectionId,
     /// The route that it came in by.
@@ -109,7 +109,7 @@ pub struct Progress {
 
 /// The account of one connection, from accept to close. Holds no payload and no patient data.
 #[derive(Debug)]
-pub struct Connection {
+pub struct ConnectionSummary {
     /// Its number, as in the line of its peer's acceptance.
     pub id: ConnectionId,
     /// The route that it came in by.
@@ -141,7 +141,7 @@ pub struct Connection {
     pub close: Close,
 }
 
-impl Connection {
+impl ConnectionSummary {
     /// What the rules of the route would have refused if they were enforced, in a sentence; `None` where nothing, and
     /// where they are enforced.
     #[must_use]
@@ -189,7 +189,7 @@ impl Connection {
             reported: None,
             duration: Duration::ZERO,
             close: Close {
-                by: Party::Gateway,
+                by: ClosedBy::Gateway,
                 reason,
             },
         }
@@ -200,14 +200,14 @@ impl Connection {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Close {
     /// Who ended it.
-    pub by: Party,
+    pub by: ClosedBy,
     /// Why.
     pub reason: Reason,
 }
 
 /// Who ended a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Party {
+pub enum ClosedBy {
     /// The application on the plain side.
     PlainSide,
     /// Who connected to us, where neither side is plain (passthrough).
@@ -220,7 +220,7 @@ pub enum Party {
     Gateway,
 }
 
-impl Party {
+impl ClosedBy {
     /// Its name in a log line.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -255,7 +255,7 @@ pub enum Reason {
     /// A deadline passed; which one.
     Deadline(&'static str),
     /// A receiver acknowledged but did not read for longer than `timeouts.stall`; who.
-    Stalled(Party),
+    Stalled(ClosedBy),
     /// The target ended the connection without having answered what it was sent; the sentence asks what it expects.
     Unanswered(String),
     /// Nothing came before the other side closed: a probe, not an error.

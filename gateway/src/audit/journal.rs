@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use tracing::subscriber;
 use tracing_subscriber::FmtSubscriber;
 
-use super::event::{Accepted, Connection, Event, Level, Progress, Ready, Reason};
+use super::event::{AcceptedPeer, ConnectionSummary, Event, Level, Progress, Ready, Reason};
 use super::logfmt::Logfmt;
 use super::observed;
 use super::rate::{Kind, Rate};
@@ -73,7 +73,7 @@ impl Journal {
     }
 
     /// Tells an event. When nobody reads the log and the queue is full, it is counted and dropped.
-    pub fn tell(&self, event: Event) {
+    pub fn report(&self, event: Event) {
         if self.queue.try_send(Entry::Event(event)).is_err() {
             // LIMIT: EVENTS_MAX, counted in wardgate_log_events_dropped_total.
             self.dropped.fetch_add(1, Ordering::Relaxed);
@@ -190,7 +190,7 @@ fn write(event: Event, rate: &mut Rate) {
 
 // An accepted peer is always named. What strangers can cause at will is limited: the number of
 // lines that were held back stands on the next one.
-fn may_pass(account: &Connection, rate: &mut Rate) -> Option<u64> {
+fn may_pass(account: &ConnectionSummary, rate: &mut Rate) -> Option<u64> {
     if account.peer.is_some() {
         return Some(0);
     }
@@ -236,7 +236,7 @@ fn ready(open: &Ready) {
     );
 }
 
-fn accepted(accepted: &Accepted) {
+fn accepted(accepted: &AcceptedPeer) {
     let target = accepted
         .target
         .map_or_else(none, |target| target.to_string());
@@ -291,7 +291,7 @@ fn progress(progress: &Progress) {
     );
 }
 
-fn level_of(account: &Connection, rate: &mut Rate) -> Level {
+fn level_of(account: &ConnectionSummary, rate: &mut Rate) -> Level {
     let level = level(account);
     // The lines of others are limited by `may_pass`.
     if level == Level::Warn && account.peer.is_some() {
@@ -305,7 +305,7 @@ fn level_of(account: &Connection, rate: &mut Rate) -> Level {
 /// How serious the end of a connection is: an operator must see to targets and peers that are configured and do
 /// not work, while anybody who can connect can cause the others. Who knows the name of a peer can cause a warning that
 /// this peer is refused; `rate` bounds these.
-fn level(account: &Connection) -> Level {
+fn level(account: &ConnectionSummary) -> Level {
     match &account.close.reason {
         Reason::Internal(_) => Level::Error,
         Reason::Unreachable(_) | Reason::Unanswered(_) => Level::Warn,
@@ -318,7 +318,7 @@ fn level(account: &Connection) -> Level {
     }
 }
 
-fn connection(account: &Connection, level: Level, suppressed: u64) {
+fn connection(account: &ConnectionSummary, level: Level, suppressed: u64) {
     let target = account
         .target
         .map_or_else(none, |target| target.to_string());

@@ -11,7 +11,9 @@ mod observed;
 mod rate;
 mod warning;
 
-pub use event::{Accepted, Close, Connection, Event, Level, Party, Progress, Ready, Reason};
+pub use event::{
+    AcceptedPeer, Close, ClosedBy, ConnectionSummary, Event, Level, Progress, Ready, Reason,
+};
 pub use id::{ConnectionId, ConnectionIds};
 pub use journal::{Events, Journal, Writer};
 pub use warning::{Fault, Warning};

@@ -6,7 +6,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::event::Connection;
+use super::event::ConnectionSummary;
 use super::journal::seconds;
 use super::warning::ENDS_WITHOUT_CR;
 use crate::dicom;
@@ -14,7 +14,7 @@ use crate::hl7;
 use crate::observe::Observed;
 
 /// Writes the line about what was seen, where something was.
-pub(super) fn write(account: &Connection) {
+pub(super) fn write(account: &ConnectionSummary) {
     if is_void(account) {
         return;
     }
@@ -25,7 +25,7 @@ pub(super) fn write(account: &Connection) {
     }
 }
 
-fn association(account: &Connection, record: &dicom::Record) {
+fn association(account: &ConnectionSummary, record: &dicom::AssociationSummary) {
     let latencies = &record.latencies;
     let reported = account.reported.as_deref();
     tracing::info!(
@@ -77,7 +77,7 @@ fn association(account: &Connection, record: &dicom::Record) {
 }
 
 // The far side opens those associations itself, and needs a way back (PS3.4 section C.4.2).
-fn warn_of_destinations(account: &Connection, record: &dicom::Record) {
+fn warn_of_destinations(account: &ConnectionSummary, record: &dicom::AssociationSummary) {
     let dicom = account.route.dicom.as_ref();
     let has_return = dicom.is_some_and(|dicom| dicom.returns.is_some());
     if !record.destinations.is_empty() && !has_return {
@@ -89,7 +89,7 @@ fn warn_of_destinations(account: &Connection, record: &dicom::Record) {
     }
 }
 
-fn conversation(account: &Connection, record: &hl7::Record) {
+fn conversation(account: &ConnectionSummary, record: &hl7::ConversationSummary) {
     let latencies = &record.latencies;
     let types: Vec<_> = record.messages.each().collect();
     let codes: Vec<_> = record.acknowledgements.each().collect();
@@ -128,7 +128,7 @@ fn conversation(account: &Connection, record: &hl7::Record) {
     }
 }
 
-fn would_forbid(record: &dicom::Record) -> String {
+fn would_forbid(record: &dicom::AssociationSummary) -> String {
     let mut forbidden: Vec<_> = record.not_allowed.iter().map(ToString::to_string).collect();
     if record.unknown_not_allowed > 0 {
         forbidden.push(format!("unknown commands {}", record.unknown_not_allowed));
@@ -213,7 +213,7 @@ fn milliseconds(time: Option<Duration>) -> f64 {
 }
 
 /// Whether it is of no worth to anyone.
-fn is_void(account: &Connection) -> bool {
+fn is_void(account: &ConnectionSummary) -> bool {
     match &account.observed {
         Some(Observed::Association(record)) => record.is_void(),
         Some(Observed::Conversation(record)) => {

@@ -4,15 +4,15 @@
 //! while it chats, large ones while it moves images. When all large ones are lent, further
 //! connections go on with small ones: slower, never stuck behind another connection's slow reader.
 
-mod appetite;
 mod batch;
+mod fairness;
 mod pool;
-mod turns;
+mod sizer;
 
-pub use appetite::Appetite;
 pub use batch::Batch;
+pub use fairness::FairnessId;
 pub use pool::{Pool, Size};
-pub use turns::Talker;
+pub use sizer::BufferSizer;
 
 use std::collections::VecDeque;
 use std::ops::Range;

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::ops::Range;
 use std::rc::Rc;
 
-use super::turns::Turns;
+use super::fairness::BulkFairness;
 use super::{Batch, Buffer};
 use crate::limits::{
     POOL_LARGE, POOL_LARGE_AT_REST, POOL_SMALL, RECORD_ROOM, RECORDS_LARGE, RECORDS_MEDIUM,
@@ -47,7 +47,7 @@ impl Size {
 pub struct Pool {
     large: Rc<Shelf>,
     small: Rc<Shelf>,
-    turns: Rc<Turns>,
+    fairness: Rc<BulkFairness>,
 }
 
 impl Default for Pool {
@@ -66,7 +66,7 @@ impl Pool {
         Self {
             large: Shelf::new(Size::Large, large),
             small: Shelf::new(Size::Small, POOL_SMALL),
-            turns: Rc::default(),
+            fairness: Rc::default(),
         }
     }
 
@@ -107,8 +107,8 @@ impl Pool {
 
     /// Who takes turns with whom on this core.
     #[must_use]
-    pub fn turns(&self) -> &Turns {
-        &self.turns
+    pub fn fairness(&self) -> &BulkFairness {
+        &self.fairness
     }
 
     /// Whether so many large buffers are lent that none should be held while its user waits.

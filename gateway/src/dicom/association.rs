@@ -3,32 +3,20 @@
 //! It looks at the PDUs by which associations begin and end, at the headers of what lies between, and at
 //! command sets. Data sets are skipped, so no image and no query key enters it. It never changes a byte.
 
+use crate::strictness::Strictness;
 use std::sync::Arc;
 use std::time::Instant;
 
 use super::accept::AssociateAc;
 use super::command_set::{CommandSet, Meaning};
-use super::record::{Context, Ending, Record};
 use super::role::Both;
+use super::stats::{AssociationStats, Seen};
 use super::stream::{self, Event, Stream, Types};
-use super::tally::{Seen, Tally};
+use super::summary::{AssociationSummary, Context, Ending};
 use super::{
     Abort, AeTitle, Asked, AssociateRq, Command, ContextResult, Counts, Reason, Rejection, Role,
     Rules, UserInformation, Verdict, Violation,
 };
-
-/// What happens where bytes turn out not to be DICOM.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
-pub enum Manner {
-    /// The association ends, as PS3.8 asks.
-    Strict,
-    /// They pass, and nothing that follows is looked at.
-    ///
-    /// Rules that are enforced make the manner strict (`Rules::must_follow`): a side that can make the
-    /// observer look away could then send any command, or a second request with any titles.
-    #[default]
-    Lenient,
-}
 
 /// How far an association has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -62,7 +50,7 @@ pub struct Association {
     ending: Option<Ending>,
     // Made when they are needed: most of the connections of a scan never come so far.
     parties: Option<Box<Parties>>,
-    tally: Option<Box<Tally>>,
+    stats: Option<Box<AssociationStats>>,
     counts: Option<Arc<Counts>>,
 }
 
@@ -87,9 +75,9 @@ struct Parties {
 impl Association {
     /// An association that begins with the next octet of its requestor.
     #[must_use]
-    pub fn new(manner: Manner, rules: Arc<Rules>, now: Instant) -> Self {
+    pub fn new(strictness: Strictness, rules: Arc<Rules>, now: Instant) -> Self {
         Self {
-            is_strict: manner == Manner::Strict || rules.must_follow(),
+            is_strict: strictness == Strictness::Strict || rules.must_follow(),
             rules,
             began: now,
             course: Course::Followed,
@@ -104,7 +92,7 @@ impl Association {
             aborted_by: None,
             ending: None,
             parties: None,
-            tally: None,
+            stats: None,
             counts: None,
         }
     }
@@ -156,7 +144,7 @@ impl Association {
                 _ if self.phase == Phase::Over => {}
                 Event::Pdu(kind, body) => self.pdu(seen.by, kind, &body).map_err(violation)?,
                 Event::Command(set) => self.command(seen, &set)?,
-                Event::DataSet(octets) => self.tally().data_set(seen, octets),
+                Event::DataSet(octets) => self.stats().data_set(seen, octets),
             }
         }
     }
@@ -275,12 +263,12 @@ impl Association {
         };
         match meaning {
             Meaning::Request(asked, message) => {
-                self.tally().request(seen, asked, message, &set);
+                self.stats().request(seen, asked, message, &set);
                 return self.judge(by, asked);
             }
-            Meaning::Cancel => self.tally().cancel(by),
+            Meaning::Cancel => self.stats().cancel(by),
             Meaning::Response(asked, message, status) => {
-                self.tally().response(seen, asked, message, status);
+                self.stats().response(seen, asked, message, status);
             }
         }
         Ok(())
@@ -297,9 +285,9 @@ impl Association {
         Err(Reason::NotAllowed { by, command })
     }
 
-    fn tally(&mut self) -> &mut Tally {
-        let make = || Box::new(Tally::new(self.counts.clone()));
-        self.tally.get_or_insert_with(make)
+    fn stats(&mut self) -> &mut AssociationStats {
+        let make = || Box::new(AssociationStats::new(self.counts.clone()));
+        self.stats.get_or_insert_with(make)
     }
 
     /// How far it has come. It stays where it was when nobody looks any more.
@@ -351,7 +339,9 @@ impl Association {
     /// Where C-MOVE requests wanted objects sent so far: those associations come from elsewhere.
     #[must_use]
     pub fn destinations(&self) -> &[AeTitle] {
-        self.tally.as_deref().map_or(&[], Tally::destinations)
+        self.stats
+            .as_deref()
+            .map_or(&[], AssociationStats::destinations)
     }
 
     /// The calling and the called title, once the request has passed.
@@ -364,27 +354,29 @@ impl Association {
     /// Objects that were stored until now, and the bytes of their data sets.
     #[must_use]
     pub fn stored(&self) -> (u64, u64) {
-        self.tally.as_deref().map_or((0, 0), Tally::stored)
+        self.stats
+            .as_deref()
+            .map_or((0, 0), AssociationStats::stored)
     }
 
     /// Tells of it when its connection has ended.
     ///
     /// `ending` is how the connection ended; it counts where the association itself did not say.
     #[must_use]
-    pub fn finish(self, ending: Ending, now: Instant) -> Record {
+    pub fn finish(self, ending: Ending, now: Instant) -> AssociationSummary {
         let not_followed = self.not_followed();
         let ending = match self.course {
             Course::Ended(reason, _) => Ending::Policy(reason),
             Course::Followed | Course::Lost(_) => self.ending.unwrap_or(ending),
         };
-        let mut record = Record::new(ending, now.saturating_duration_since(self.began));
+        let mut record = AssociationSummary::new(ending, now.saturating_duration_since(self.began));
         record.not_followed = not_followed;
         record.would_end = not_followed.is_some() && self.rules.are_any();
         if let Some(parties) = self.parties {
             parties.finish(&mut record);
         }
-        if let Some(tally) = self.tally {
-            tally.finish(&mut record);
+        if let Some(stats) = self.stats {
+            stats.finish(&mut record);
         }
         let is_not_allowed = |command: &Command| !self.rules.allows(*command);
         record.not_allowed = record.asked_for().filter(is_not_allowed).collect();
@@ -424,7 +416,7 @@ impl Parties {
         }
     }
 
-    fn finish(self, record: &mut Record) {
+    fn finish(self, record: &mut AssociationSummary) {
         record.calling = Some(self.calling);
         record.called = Some(self.called);
         record.requestor = self.requestor;

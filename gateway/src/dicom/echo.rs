@@ -56,7 +56,7 @@ pub enum Next {
 
 /// Why there is no good answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-pub enum NoEcho {
+pub enum EchoError {
     /// The association was not accepted.
     #[error("the association was rejected (A-ASSOCIATE-RJ): {0}")]
     Rejected(Rejection),
@@ -115,7 +115,7 @@ impl Echo {
     ///
     /// # Errors
     /// Why there will be no good answer; `last_words` then has what the other side should be told.
-    pub fn take(&mut self, bytes: &[u8]) -> Result<Next, NoEcho> {
+    pub fn take(&mut self, bytes: &[u8]) -> Result<Next, EchoError> {
         self.incoming.extend_from_slice(bytes);
         let incoming = mem::take(&mut self.incoming);
         let mut rest = &incoming[..];
@@ -144,12 +144,12 @@ impl Echo {
         }
     }
 
-    fn step(&mut self, kind: u8, body: &[u8]) -> Result<Option<Next>, NoEcho> {
+    fn step(&mut self, kind: u8, body: &[u8]) -> Result<Option<Next>, EchoError> {
         match (self.phase, kind) {
             (_, ABORT) => {
                 self.phase = Phase::Over;
                 let [_, _, source, reason] = four(body, "an A-ABORT")?;
-                Err(NoEcho::Aborted(Abort { source, reason }))
+                Err(EchoError::Aborted(Abort { source, reason }))
             }
             (Phase::Associating, REJECT) => {
                 self.phase = Phase::Over;
@@ -160,13 +160,13 @@ impl Echo {
                     reason,
                 };
                 self.is_there = is_busy(rejection);
-                Err(NoEcho::Rejected(rejection))
+                Err(EchoError::Rejected(rejection))
             }
             (Phase::Associating, ACCEPT) => {
                 match context_result(body) {
                     Some(0) => {}
-                    Some(other) => return Err(NoEcho::ContextRefused(other)),
-                    None => return Err(NoEcho::Malformed(ACCEPTANCE)),
+                    Some(other) => return Err(EchoError::ContextRefused(other)),
+                    None => return Err(EchoError::Malformed(ACCEPTANCE)),
                 }
                 self.phase = Phase::Asking;
                 Ok(Some(Next::Send(question())))
@@ -178,14 +178,14 @@ impl Echo {
             }
             // Nothing can follow what ended it, and nobody reads it.
             (Phase::Over, _) => Ok(None),
-            (phase, other) => Err(NoEcho::OtherPdu(other, due(phase))),
+            (phase, other) => Err(EchoError::OtherPdu(other, due(phase))),
         }
     }
 
     // Presentation data values: a length, a context, a control octet, a fragment (PS3.8 section
     // 9.3.5).
-    fn data(&mut self, mut body: &[u8]) -> Result<Option<Next>, NoEcho> {
-        const WRONG: NoEcho = NoEcho::Malformed(RESPONSE);
+    fn data(&mut self, mut body: &[u8]) -> Result<Option<Next>, EchoError> {
+        const WRONG: EchoError = EchoError::Malformed(RESPONSE);
         if body.is_empty() {
             return Err(WRONG);
         }
@@ -213,25 +213,25 @@ impl Echo {
         }
     }
 
-    fn gather(&mut self, fragment: &[u8]) -> Result<(), NoEcho> {
+    fn gather(&mut self, fragment: &[u8]) -> Result<(), EchoError> {
         let length = self.command.len().saturating_add(fragment.len());
         let length = u32::try_from(length).unwrap_or(u32::MAX);
         // LIMIT: ECHO_PDU_BYTES_MAX, for the command of several PDUs as well.
         if length > ECHO_PDU_BYTES_MAX {
-            return Err(NoEcho::TooLong(length));
+            return Err(EchoError::TooLong(length));
         }
         self.command.extend_from_slice(fragment);
         Ok(())
     }
 
-    fn answered(&mut self) -> Result<Next, NoEcho> {
-        match status(&self.command).ok_or(NoEcho::Malformed(RESPONSE))? {
+    fn answered(&mut self) -> Result<Next, EchoError> {
+        match status(&self.command).ok_or(EchoError::Malformed(RESPONSE))? {
             0 => {
                 self.is_there = true;
                 self.phase = Phase::Releasing;
                 Ok(Next::Send(pdu(RELEASE, &[0; 4])))
             }
-            other => Err(NoEcho::Status(other)),
+            other => Err(EchoError::Status(other)),
         }
     }
 }
@@ -240,7 +240,7 @@ impl Echo {
 type Pdu<'b> = (u8, &'b [u8], &'b [u8]);
 
 // Splits the first PDU off, if it is there whole.
-fn first_pdu(bytes: &[u8]) -> Result<Option<Pdu<'_>>, NoEcho> {
+fn first_pdu(bytes: &[u8]) -> Result<Option<Pdu<'_>>, EchoError> {
     let Some((header, behind)) = bytes.split_first_chunk::<HEADER>() else {
         return Ok(None);
     };
@@ -248,7 +248,7 @@ fn first_pdu(bytes: &[u8]) -> Result<Option<Pdu<'_>>, NoEcho> {
     let length = u32::from_be_bytes([a, b, c, d]);
     // LIMIT: ECHO_PDU_BYTES_MAX, told as the failure of this C-ECHO.
     if length > ECHO_PDU_BYTES_MAX {
-        return Err(NoEcho::TooLong(length));
+        return Err(EchoError::TooLong(length));
     }
     let end = usize::try_from(length).unwrap_or(usize::MAX);
     let parts = behind.split_at_checked(end);
@@ -269,8 +269,8 @@ fn due(phase: Phase) -> &'static str {
     }
 }
 
-fn four(body: &[u8], what: &'static str) -> Result<[u8; 4], NoEcho> {
-    body.try_into().map_err(|_| NoEcho::Malformed(what))
+fn four(body: &[u8], what: &'static str) -> Result<[u8; 4], EchoError> {
+    body.try_into().map_err(|_| EchoError::Malformed(what))
 }
 
 fn result_words(result: u8) -> impl fmt::Display {

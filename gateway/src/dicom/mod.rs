@@ -12,13 +12,13 @@ mod echo;
 mod items;
 #[cfg(test)]
 mod made;
-mod record;
 mod request;
 mod role;
 mod rules;
 mod sop_class;
+mod stats;
 mod stream;
-mod tally;
+mod summary;
 #[cfg(test)]
 mod tests;
 mod title;
@@ -27,16 +27,18 @@ mod verdict;
 
 pub use accept::ContextResult;
 pub use answer::{Abort, Answer, Rejection};
-pub use association::{Association, Manner, Phase};
+pub use association::{Association, Phase};
 pub use command::{Command, NotACommand};
 pub use command_set::{Class, Status};
 pub use counts::{Counts, OfCommand};
-pub use echo::{Echo, Next, NoEcho};
-pub use record::{ClassCount, CommandCount, Context, Ending, Failure, Party, Record};
-pub use request::{AssociateRq, NoRequest, Proposed};
+pub use echo::{Echo, EchoError, Next};
+pub use request::{AssociateRq, AssociateRqError, Proposed};
 pub use role::Role;
 pub use rules::{Binding, Refusal, Rules};
 pub use sop_class::SopClass;
-pub use title::{AeTitle, NotATitle};
+pub use summary::{
+    AssociationEndpoint, AssociationSummary, ClassCount, CommandCount, Context, Ending, Failure,
+};
+pub use title::{AeTitle, InvalidAeTitle};
 pub use user_information::{UserInformation, VersionName, Window};
 pub use verdict::{Asked, Reason, Verdict, Violation};

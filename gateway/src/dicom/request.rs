@@ -43,7 +43,7 @@ pub struct Proposed {
 
 /// Why bytes are no A-ASSOCIATE-RQ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Error)]
-pub enum NoRequest {
+pub enum AssociateRqError {
     /// A PDU that exists, but opens no association.
     #[error("{} where an A-ASSOCIATE-RQ was due", pdu_name(*.0))]
     OtherPdu(u8),
@@ -79,7 +79,7 @@ impl AssociateRq {
     ///
     /// # Errors
     /// At the first octet with which it can no longer become one.
-    pub fn read(bytes: &[u8]) -> Result<Option<(Self, usize)>, NoRequest> {
+    pub fn read(bytes: &[u8]) -> Result<Option<(Self, usize)>, AssociateRqError> {
         let Some(length) = length(bytes)? else {
             return Ok(None);
         };
@@ -90,17 +90,17 @@ impl AssociateRq {
     }
 
     /// Reads what stands behind the header of a whole PDU.
-    pub(super) fn read_body(body: &[u8]) -> Result<Self, NoRequest> {
+    pub(super) fn read_body(body: &[u8]) -> Result<Self, AssociateRqError> {
         let (fixed, items) = body
             .split_first_chunk::<FIXED>()
-            .ok_or(NoRequest::Malformed)?;
+            .ok_or(AssociateRqError::Malformed)?;
         let fixed = Fixed::read(fixed);
         if !fixed.offers_version_1 {
-            return Err(NoRequest::Version);
+            return Err(AssociateRqError::Version);
         }
         let mut read = Self {
-            called: fixed.called.ok_or(NoRequest::CalledEmpty)?,
-            calling: fixed.calling.ok_or(NoRequest::CallingEmpty)?,
+            called: fixed.called.ok_or(AssociateRqError::CalledEmpty)?,
+            calling: fixed.calling.ok_or(AssociateRqError::CallingEmpty)?,
             contexts: Vec::new(),
             user: UserInformation::default(),
         };
@@ -126,7 +126,7 @@ impl AssociateRq {
 }
 
 // Octets of the whole PDU, once its header is there.
-fn length(bytes: &[u8]) -> Result<Option<usize>, NoRequest> {
+fn length(bytes: &[u8]) -> Result<Option<usize>, AssociateRqError> {
     match bytes.first() {
         None | Some(&TYPE) => {}
         Some(&kind) => return Err(other(kind)),
@@ -137,25 +137,26 @@ fn length(bytes: &[u8]) -> Result<Option<usize>, NoRequest> {
     for (octet, there) in field.iter_mut().zip(there) {
         *octet = *there;
     }
-    let length = usize::try_from(u32::from_be_bytes(field)).map_err(|_| NoRequest::TooLong)?;
+    let length =
+        usize::try_from(u32::from_be_bytes(field)).map_err(|_| AssociateRqError::TooLong)?;
     if length > REQUEST_BYTES_MAX - HEADER {
-        return Err(NoRequest::TooLong);
+        return Err(AssociateRqError::TooLong);
     }
     if there.len() < field.len() {
         return Ok(None);
     }
     if length < FIXED {
-        return Err(NoRequest::Malformed);
+        return Err(AssociateRqError::Malformed);
     }
     Ok(Some(HEADER + length))
 }
 
 // PDU types are below 10H, where the types of items begin; 0BH is how MLLP begins.
-fn other(kind: u8) -> NoRequest {
+fn other(kind: u8) -> AssociateRqError {
     match kind {
-        0x02..=0x07 => NoRequest::OtherPdu(kind),
-        0x0b | 0x10.. => NoRequest::NotDicom(kind),
-        _ => NoRequest::UnknownPdu(kind),
+        0x02..=0x07 => AssociateRqError::OtherPdu(kind),
+        0x0b | 0x10.. => AssociateRqError::NotDicom(kind),
+        _ => AssociateRqError::UnknownPdu(kind),
     }
 }
 
@@ -208,13 +209,13 @@ impl Proposed {
     }
 }
 
-impl From<Malformed> for NoRequest {
+impl From<Malformed> for AssociateRqError {
     fn from(_: Malformed) -> Self {
         Self::Malformed
     }
 }
 
-impl NoRequest {
+impl AssociateRqError {
     /// What is answered; `None` where the connection is closed without a word, since whoever speaks
     /// another protocol would not understand one.
     #[must_use]
@@ -238,7 +239,7 @@ mod tests {
 
     const CT: &str = "1.2.840.10008.5.1.4.1.1.2";
 
-    fn read(bytes: &[u8]) -> Result<Option<(AssociateRq, usize)>, NoRequest> {
+    fn read(bytes: &[u8]) -> Result<Option<(AssociateRq, usize)>, AssociateRqError> {
         AssociateRq::read(bytes)
     }
 
@@ -283,12 +284,12 @@ mod tests {
     fn another_pdu_is_told_by_its_first_octet() {
         for kind in 2..=7 {
             let no = read(&[kind]).expect_err("another PDU");
-            assert_eq!(no, NoRequest::OtherPdu(kind));
+            assert_eq!(no, AssociateRqError::OtherPdu(kind));
             assert_eq!(no.answer(), Some(Answer::unexpected_pdu()));
         }
         for kind in [0, 8, 9, 10, 12, 15] {
             let no = read(&[kind, 0, 0, 0]).expect_err("an unknown PDU");
-            assert_eq!(no, NoRequest::UnknownPdu(kind));
+            assert_eq!(no, AssociateRqError::UnknownPdu(kind));
             assert_eq!(no.answer(), Some(Answer::unrecognized_pdu()));
         }
     }
@@ -303,35 +304,38 @@ mod tests {
             b"\xff",
         ] {
             let no = read(start).expect_err("not DICOM");
-            assert_eq!(no, NoRequest::NotDicom(start[0]));
+            assert_eq!(no, AssociateRqError::NotDicom(start[0]));
             assert_eq!(no.answer(), None);
         }
     }
 
     #[test]
     fn a_length_beyond_the_bound_is_refused_by_its_first_octet() {
-        assert_eq!(read(&[1, 0, 1]), Err(NoRequest::TooLong));
-        assert_eq!(read(&[1, 0xff, 0, 0x10]), Err(NoRequest::TooLong));
-        assert_eq!(read(&[1, 0, 0, 0x0f, 0xff, 0xfb]), Err(NoRequest::TooLong));
+        assert_eq!(read(&[1, 0, 1]), Err(AssociateRqError::TooLong));
+        assert_eq!(read(&[1, 0xff, 0, 0x10]), Err(AssociateRqError::TooLong));
+        assert_eq!(
+            read(&[1, 0, 0, 0x0f, 0xff, 0xfb]),
+            Err(AssociateRqError::TooLong)
+        );
         assert_eq!(read(&[1, 0, 0, 0x0f, 0xff, 0xfa]), Ok(None));
         assert_eq!(
-            NoRequest::TooLong.answer(),
+            AssociateRqError::TooLong.answer(),
             Some(Answer::invalid_parameter())
         );
     }
 
     #[test]
     fn lengths_that_cannot_be_are_malformed() {
-        assert_eq!(read(&[1, 0, 0, 0, 0, 67]), Err(NoRequest::Malformed));
+        assert_eq!(read(&[1, 0, 0, 0, 0, 67]), Err(AssociateRqError::Malformed));
         let good = made::request("CT_1", "PACS", &[(1, CT)]);
         // The application context, the context and its abstract syntax, each one octet too long.
         for at in [77, 102, 110] {
             let mut octets = good.clone();
             octets[at] = octets[at].wrapping_add(200);
-            assert_eq!(read(&octets), Err(NoRequest::Malformed), "{at}");
+            assert_eq!(read(&octets), Err(AssociateRqError::Malformed), "{at}");
         }
         assert_eq!(
-            NoRequest::Malformed.answer(),
+            AssociateRqError::Malformed.answer(),
             Some(Answer::invalid_parameter())
         );
     }
@@ -343,19 +347,19 @@ mod tests {
             (
                 7,
                 1,
-                NoRequest::Version,
+                AssociateRqError::Version,
                 Answer::protocol_version_not_supported(),
             ),
             (
                 10,
                 16,
-                NoRequest::CalledEmpty,
+                AssociateRqError::CalledEmpty,
                 Answer::called_ae_not_recognized(),
             ),
             (
                 26,
                 16,
-                NoRequest::CallingEmpty,
+                AssociateRqError::CallingEmpty,
                 Answer::calling_ae_not_recognized(),
             ),
         ];

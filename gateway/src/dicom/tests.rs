@@ -1,12 +1,14 @@
 //! Whole associations, at any split.
 
+use crate::strictness::Strictness;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::made;
 use super::{
-    AeTitle, Answer, Asked, Association, ClassCount, Command, CommandCount, ContextResult, Ending,
-    Manner, Party, Phase, Reason, Record, Role, Rules, Status, Verdict, Violation,
+    AeTitle, Answer, Asked, Association, AssociationEndpoint, AssociationSummary, ClassCount,
+    Command, CommandCount, ContextResult, Ending, Phase, Reason, Role, Rules, Status, Verdict,
+    Violation,
 };
 use crate::limits::{DESTINATIONS_MAX, FAILURES_MAX, OUTSTANDING_MAX, SOP_CLASSES_MAX};
 use Role::{Acceptor, Requestor};
@@ -36,17 +38,17 @@ struct Watched {
 }
 
 impl Watched {
-    fn new(manner: Manner, rules: Rules) -> Self {
+    fn new(strictness: Strictness, rules: Rules) -> Self {
         let now = Instant::now();
         Self {
-            association: Association::new(manner, Arc::new(rules), now),
+            association: Association::new(strictness, Arc::new(rules), now),
             now,
         }
     }
 
     /// One that was accepted.
-    fn open(manner: Manner, rules: Rules) -> Self {
-        let mut watched = Self::new(manner, rules);
+    fn open(strictness: Strictness, rules: Rules) -> Self {
+        let mut watched = Self::new(strictness, rules);
         for (by, octets) in opening() {
             assert_eq!(watched.see(by, &octets), Verdict::Pass);
         }
@@ -66,7 +68,7 @@ impl Watched {
     }
 
     /// Its record, where its connection is lost.
-    fn lost(self) -> Record {
+    fn lost(self) -> AssociationSummary {
         self.association.finish(Ending::Lost { by: None }, self.now)
     }
 }
@@ -96,13 +98,13 @@ fn store(message: u16, class: &str, octets: usize) -> Vec<u8> {
     made::message(1, &command, Some(&vec![0xa5; octets]))
 }
 
-fn count(record: &Record, command: Command, by: Role) -> CommandCount {
+fn count(record: &AssociationSummary, command: Command, by: Role) -> CommandCount {
     let mut counts = record.commands.iter();
     let found = counts.find(|count| count.command == command && count.by == by);
     *found.expect("a count")
 }
 
-fn class<'a>(record: &'a Record, name: &str) -> &'a ClassCount {
+fn class<'a>(record: &'a AssociationSummary, name: &str) -> &'a ClassCount {
     let mut classes = record.classes.iter();
     let is_it = |count: &&ClassCount| count.class.as_ref().is_some_and(|c| c.to_string() == name);
     classes.find(is_it).expect("a class")
@@ -114,7 +116,7 @@ fn title(text: &str) -> AeTitle {
 
 #[test]
 fn a_store_is_told_by_class_size_and_time() {
-    let mut watched = Watched::open(Manner::Strict, Rules::default());
+    let mut watched = Watched::open(Strictness::Strict, Rules::default());
     for (message, octets, status) in [(1, 1000, 0), (2, 500, 0xb007), (3, 70, 0xa700)] {
         watched.pass(Requestor, &store(message, CT, octets));
         watched.wait(20);
@@ -157,7 +159,7 @@ fn a_store_is_told_by_class_size_and_time() {
 
 #[test]
 fn latency_counts_from_the_last_octet_of_the_data_set() {
-    let mut watched = Watched::open(Manner::Strict, Rules::default());
+    let mut watched = Watched::open(Strictness::Strict, Rules::default());
     let octets = store(1, CT, 1000);
     let (last, first) = octets.split_last().expect("octets");
     watched.pass(Requestor, first);
@@ -176,7 +178,7 @@ fn latency_counts_from_the_last_octet_of_the_data_set() {
 
 #[test]
 fn roles_flip_in_a_retrieval() {
-    let mut watched = Watched::open(Manner::Strict, Rules::default());
+    let mut watched = Watched::open(Strictness::Strict, Rules::default());
     let get = made::command(GET, 1, true, &made::element(2, FIND.as_bytes()));
     watched.pass(Requestor, &made::message(5, &get, Some(&[0; 40])));
     for message in 1..=2 {
@@ -197,7 +199,7 @@ fn roles_flip_in_a_retrieval() {
 
 #[test]
 fn many_may_be_outstanding_and_are_answered_in_any_order() {
-    let mut watched = Watched::open(Manner::Strict, Rules::default());
+    let mut watched = Watched::open(Strictness::Strict, Rules::default());
     for message in 1..=10 {
         watched.pass(Requestor, &store(message, CT, usize::from(message)));
         watched.wait(1);
@@ -216,7 +218,7 @@ fn many_may_be_outstanding_and_are_answered_in_any_order() {
 
 #[test]
 fn a_request_that_nobody_answers_is_no_object() {
-    let mut watched = Watched::open(Manner::Strict, Rules::default());
+    let mut watched = Watched::open(Strictness::Strict, Rules::default());
     watched.pass(Requestor, &store(1, CT, 1000));
     watched.wait(5000);
     let record = watched.lost();
@@ -228,7 +230,7 @@ fn a_request_that_nobody_answers_is_no_object() {
 
 #[test]
 fn responses_without_a_request_are_counted_as_such() {
-    let mut watched = Watched::open(Manner::Strict, Rules::default());
+    let mut watched = Watched::open(Strictness::Strict, Rules::default());
     watched.pass(
         Requestor,
         &made::message(1, &made::command(ECHO, 1, false, &[]), None),
@@ -244,7 +246,7 @@ fn responses_without_a_request_are_counted_as_such() {
 
 #[test]
 fn a_cancelled_query_is_told() {
-    let mut watched = Watched::open(Manner::Strict, Rules::default());
+    let mut watched = Watched::open(Strictness::Strict, Rules::default());
     let find = made::command(0x0020, 9, true, &[]);
     watched.pass(Requestor, &made::message(5, &find, Some(b"DOE^JANE")));
     watched.pass(Acceptor, &response(0x0020, 9, 0xff00));
@@ -261,7 +263,7 @@ fn a_cancelled_query_is_told() {
 
 #[test]
 fn move_destinations_are_told_at_once() {
-    let mut watched = Watched::open(Manner::Strict, Rules::default());
+    let mut watched = Watched::open(Strictness::Strict, Rules::default());
     for destination in ["STORE_2 ", "WS_7", "STORE_2"] {
         let to = made::element(0x0600, destination.as_bytes());
         let command = made::command(MOVE, 1, true, &to);
@@ -275,7 +277,7 @@ fn move_destinations_are_told_at_once() {
 
 #[test]
 fn values_of_one_message_may_lie_in_any_pdus() {
-    let mut watched = Watched::open(Manner::Strict, Rules::default());
+    let mut watched = Watched::open(Strictness::Strict, Rules::default());
     let command = made::store(7, CT, true);
     let (one, two) = command.split_at(9);
     let octets = [
@@ -297,7 +299,7 @@ fn values_of_one_message_may_lie_in_any_pdus() {
 
 #[test]
 fn both_sides_may_ask_for_the_release_at_once() {
-    let mut watched = Watched::open(Manner::Strict, Rules::default());
+    let mut watched = Watched::open(Strictness::Strict, Rules::default());
     watched.pass(Acceptor, &made::pdu(5, &[0; 4]));
     watched.pass(Requestor, &made::pdu(5, &[0; 4]));
     watched.pass(Requestor, &made::pdu(6, &[0; 4]));
@@ -309,7 +311,7 @@ fn both_sides_may_ask_for_the_release_at_once() {
 
 #[test]
 fn who_was_asked_for_a_release_may_still_send() {
-    let mut watched = Watched::open(Manner::Strict, Rules::default());
+    let mut watched = Watched::open(Strictness::Strict, Rules::default());
     watched.pass(Requestor, &store(1, CT, 10));
     watched.pass(Requestor, &made::pdu(5, &[0; 4]));
     watched.pass(Acceptor, &response(STORE, 1, 0));
@@ -320,21 +322,21 @@ fn who_was_asked_for_a_release_may_still_send() {
 
 #[test]
 fn an_abort_says_who_and_why_and_the_rest_is_not_looked_at() {
-    let mut watched = Watched::open(Manner::Strict, Rules::default());
+    let mut watched = Watched::open(Strictness::Strict, Rules::default());
     watched.pass(Acceptor, &Answer::unexpected_pdu().octets());
     watched.pass(Requestor, &store(1, CT, 10));
     let record = watched.lost();
     let Answer::Abort(abort) = Answer::unexpected_pdu() else {
         panic!("an abort");
     };
-    let by = Party::Acceptor;
+    let by = AssociationEndpoint::Acceptor;
     assert_eq!(record.ending, Ending::Aborted { by, abort });
     assert_eq!(record.commands, []);
 }
 
 #[test]
 fn a_rejection_ends_it_before_it_begins() {
-    let mut watched = Watched::new(Manner::Strict, Rules::default());
+    let mut watched = Watched::new(Strictness::Strict, Rules::default());
     watched.pass(Requestor, &made::request("CT_1", "PACS", &[(1, CT)]));
     assert_eq!(watched.association.phase(), Phase::Requested);
     watched.pass(Acceptor, &Answer::called_ae_not_recognized().octets());
@@ -343,7 +345,7 @@ fn a_rejection_ends_it_before_it_begins() {
     let Answer::Reject(rejection) = Answer::called_ae_not_recognized() else {
         panic!("a rejection");
     };
-    let by = Party::Acceptor;
+    let by = AssociationEndpoint::Acceptor;
     assert_eq!(record.ending, Ending::Rejected { by, rejection });
     assert_eq!((record.accepted(), record.rejected()), (0, 0));
     assert_eq!(record.acceptor, None);
@@ -352,7 +354,7 @@ fn a_rejection_ends_it_before_it_begins() {
 
 #[test]
 fn the_connection_says_how_it_ended_where_the_association_did_not() {
-    let watched = Watched::open(Manner::Strict, Rules::default());
+    let watched = Watched::open(Strictness::Strict, Rules::default());
     let ending = Ending::Truncated { by: Acceptor };
     let record = watched.association.finish(ending.clone(), watched.now);
     assert_eq!(record.ending, ending);
@@ -361,7 +363,7 @@ fn the_connection_says_how_it_ended_where_the_association_did_not() {
 #[test]
 fn nothing_of_a_patient_is_told() {
     let marks = ["DOE", "JANE", "19700101", "4.3.2.1", "horse"];
-    let mut watched = Watched::new(Manner::Lenient, Rules::default());
+    let mut watched = Watched::new(Strictness::Lenient, Rules::default());
     let request = made::request_with_identity("CT_1", "PACS", b"horse");
     // Shown at every step, as far as it has come.
     let mut shown = String::new();

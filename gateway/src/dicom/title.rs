@@ -18,7 +18,7 @@ pub struct AeTitle {
 
 /// Why a text is no application entity title.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-pub enum NotATitle {
+pub enum InvalidAeTitle {
     /// Nothing but spaces.
     #[error("an AE title has at least one character that is no space")]
     Empty,
@@ -78,20 +78,20 @@ impl AeTitle {
 }
 
 impl FromStr for AeTitle {
-    type Err = NotATitle;
+    type Err = InvalidAeTitle;
 
-    fn from_str(text: &str) -> Result<Self, NotATitle> {
+    fn from_str(text: &str) -> Result<Self, InvalidAeTitle> {
         let text = text.trim_matches(' ');
         if text.is_empty() {
-            return Err(NotATitle::Empty);
+            return Err(InvalidAeTitle::Empty);
         }
         if !text
             .bytes()
             .all(|octet| matches!(octet, b' '..=b'~') && octet != b'\\')
         {
-            return Err(NotATitle::Character);
+            return Err(InvalidAeTitle::Character);
         }
-        Self::trimmed(text.as_bytes()).ok_or(NotATitle::Long)
+        Self::trimmed(text.as_bytes()).ok_or(InvalidAeTitle::Long)
     }
 }
 
@@ -126,10 +126,13 @@ mod tests {
 
     #[test]
     fn texts_that_are_no_titles() {
-        assert_eq!("  ".parse::<AeTitle>(), Err(NotATitle::Empty));
-        assert_eq!("A2345678901234567".parse::<AeTitle>(), Err(NotATitle::Long));
-        assert_eq!("A\\B".parse::<AeTitle>(), Err(NotATitle::Character));
-        assert_eq!("A\nB".parse::<AeTitle>(), Err(NotATitle::Character));
+        assert_eq!("  ".parse::<AeTitle>(), Err(InvalidAeTitle::Empty));
+        assert_eq!(
+            "A2345678901234567".parse::<AeTitle>(),
+            Err(InvalidAeTitle::Long)
+        );
+        assert_eq!("A\\B".parse::<AeTitle>(), Err(InvalidAeTitle::Character));
+        assert_eq!("A\nB".parse::<AeTitle>(), Err(InvalidAeTitle::Character));
         assert!("A234567890123456".parse::<AeTitle>().is_ok());
     }
 

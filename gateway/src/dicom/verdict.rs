@@ -5,7 +5,7 @@ use std::fmt;
 use thiserror::Error;
 
 use super::request::pdu_name;
-use super::{Answer, Command, NoRequest, Role};
+use super::{Answer, AssociateRqError, Command, Role};
 use crate::limits::COMMAND_BYTES_MAX;
 use crate::stream_kind::StreamKind;
 
@@ -86,7 +86,7 @@ pub enum Violation {
     Command,
     /// The request that opens the association is none.
     #[error("{0}")]
-    Request(NoRequest),
+    Request(AssociateRqError),
     /// An A-ASSOCIATE-AC with lengths that contradict each other.
     #[error("A-ASSOCIATE-AC with lengths that cannot be")]
     Acceptance,

@@ -1,5 +1,6 @@
 //! Follows both directions of a connection in MLLP and counts what passes.
 
+use crate::strictness::Strictness;
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,17 +10,8 @@ use super::counts::Counts;
 use super::frame::{Frame, Reader, Stray};
 use super::is_junk;
 use super::pending::{Answered, Pending};
-use super::record::{NotMllp, Record, Role, Unanswered};
 use super::start::kind_of;
-
-/// What becomes of a conversation that is not MLLP.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Manner {
-    /// It must end.
-    Strict,
-    /// It goes on, and is not looked at any more.
-    Lenient,
-}
+use super::summary::{ConversationSummary, NotMllp, Role, Unanswered};
 
 /// Who sends the messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,7 +42,7 @@ pub enum Verdict {
 /// receiver answers each). It keeps no octet of a text longer than a slice, but the field that it
 /// reads.
 pub struct Conversation {
-    manner: Manner,
+    strictness: Strictness,
     sender: Reader,
     receiver: Reader,
     pending: Pending,
@@ -60,7 +52,7 @@ pub struct Conversation {
     // Whether the receiver acknowledges twice: that it has a message, and later what came of it.
     acknowledges_twice: bool,
     is_lack_of_cr_taken: bool,
-    record: Record,
+    record: ConversationSummary,
     // Those of the route, which are told of each at once.
     counts: Option<Arc<Counts>>,
 }
@@ -68,9 +60,9 @@ pub struct Conversation {
 impl Conversation {
     /// A conversation in which nothing was said yet.
     #[must_use]
-    pub fn new(manner: Manner) -> Self {
+    pub fn new(strictness: Strictness) -> Self {
         Self {
-            manner,
+            strictness,
             sender: Reader::new(),
             receiver: Reader::new(),
             pending: Pending::default(),
@@ -78,7 +70,7 @@ impl Conversation {
             refused: None,
             acknowledges_twice: false,
             is_lack_of_cr_taken: false,
-            record: Record::default(),
+            record: ConversationSummary::default(),
             counts: None,
         }
     }
@@ -114,9 +106,9 @@ impl Conversation {
             self.refused = Some(why).filter(|_| self.roles != Roles::AsConnected && !has_begun);
             self.give_up(why);
         }
-        match (self.manner, self.record.not_followed) {
+        match (self.strictness, self.record.not_followed) {
             (_, Some(why)) if self.refused.is_some() => Verdict::End(why),
-            (Manner::Strict, Some(why)) => Verdict::End(why),
+            (Strictness::Strict, Some(why)) => Verdict::End(why),
             _ => Verdict::Pass,
         }
     }
@@ -144,7 +136,7 @@ impl Conversation {
 
     /// What was counted until now; `unanswered` comes with the end.
     #[must_use]
-    pub fn so_far(&self) -> &Record {
+    pub fn so_far(&self) -> &ConversationSummary {
         &self.record
     }
 
@@ -195,7 +187,7 @@ impl Conversation {
 
     /// The account of the conversation, when it has ended.
     #[must_use]
-    pub fn finish(mut self, now: Instant) -> Record {
+    pub fn finish(mut self, now: Instant) -> ConversationSummary {
         self.record.unanswered = self.unanswered(now);
         self.record.ended_without_cr = self.take_lack_of_cr();
         self.tell(|counts| counts.unanswered.add(self.record.unanswered.messages));
@@ -229,10 +221,10 @@ impl Conversation {
 
     fn message(&mut self, frame: &Frame, now: Instant) {
         // That an answer has arrived is itself not answered.
-        if frame.told.code.is_some_and(Code::is_commit) {
+        if frame.fields.code.is_some_and(Code::is_commit) {
             return;
         }
-        self.record.messages.count(frame.told.kind);
+        self.record.messages.count(frame.fields.kind);
         self.record.message_bytes = self.record.message_bytes.saturating_add(frame.bytes);
         self.tell(|counts| counts.message(frame.bytes));
         if !self.pending.add(now) {
@@ -241,7 +233,7 @@ impl Conversation {
     }
 
     fn acknowledgement(&mut self, frame: &Frame, now: Instant) {
-        let code = frame.told.code;
+        let code = frame.fields.code;
         self.record.acknowledgements.count(code);
         let bytes = &mut self.record.acknowledgement_bytes;
         *bytes = bytes.saturating_add(frame.bytes);
@@ -263,7 +255,7 @@ impl Conversation {
 
     fn give_up(&mut self, why: NotMllp) {
         self.record.not_followed = Some(why);
-        if self.manner == Manner::Lenient {
+        if self.strictness == Strictness::Lenient {
             self.tell(|counts| counts.not_followed.add(1));
         }
         if !self.is_known() {
@@ -279,7 +271,7 @@ impl Conversation {
 
     // Whether what is known of the messages under way is true: not when further bytes pass unseen.
     fn is_known(&self) -> bool {
-        self.manner == Manner::Strict || self.record.not_followed.is_none()
+        self.strictness == Strictness::Strict || self.record.not_followed.is_none()
     }
 }
 
@@ -295,7 +287,7 @@ impl fmt::Debug for Conversation {
     // What a reader is in the middle of is nobody's.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Conversation")
-            .field("manner", &self.manner)
+            .field("manner", &self.strictness)
             .field("pending", &self.pending)
             .field("record", &self.record)
             .finish_non_exhaustive()

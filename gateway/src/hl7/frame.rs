@@ -6,7 +6,7 @@
 
 use memchr::{memchr, memmem};
 
-use super::head::{Head, Told};
+use super::head::{Head, HeadFields};
 use super::is_junk;
 use super::start::START;
 use crate::limits::{MLLP_JUNK_MAX, MLLP_OVERSIZE_BYTES};
@@ -45,7 +45,7 @@ struct Text {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Frame {
     /// What its head told.
-    pub(super) told: Told,
+    pub(super) fields: HeadFields,
     /// Octets of its text.
     pub(super) bytes: u64,
 }
@@ -202,7 +202,7 @@ impl Text {
 
     fn finish(&self) -> Frame {
         Frame {
-            told: self.head.finish(),
+            fields: self.head.finish(),
             bytes: self.bytes,
         }
     }

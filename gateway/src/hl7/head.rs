@@ -17,12 +17,12 @@ pub(super) struct Head {
     // MSH-1 and the first of MSH-2.
     field: u8,
     component: u8,
-    told: Told,
+    fields: HeadFields,
 }
 
 /// What a head told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Told {
+pub(super) struct HeadFields {
     /// The type of the message, if it could be read.
     pub(super) kind: Option<MessageType>,
     /// The code of the acknowledgement, if it is one and the code is known.
@@ -32,18 +32,18 @@ pub(super) struct Told {
 #[derive(Clone, Copy)]
 enum At {
     /// The name of a segment.
-    Name(Few<3>),
+    Name(SmallBytes<3>),
     /// The octets behind the name MSH, which are the separators of the message.
     Field,
     Component,
     /// A field of MSH, before the ninth.
     Header(u8),
     /// MSH-9, as far as its second component.
-    Type(Few<7>),
+    Type(SmallBytes<7>),
     /// The octet behind the name MSA.
     Answer,
     /// MSA-1.
-    Code(Few<2>),
+    Code(SmallBytes<2>),
     /// Rest of a segment, of no interest.
     Rest,
     /// Nothing more is looked at.
@@ -53,11 +53,11 @@ enum At {
 impl Head {
     pub(super) fn new() -> Self {
         Self {
-            at: At::Name(Few::EMPTY),
+            at: At::Name(SmallBytes::EMPTY),
             left: MLLP_HEAD_BYTES_MAX,
             field: 0,
             component: b'^',
-            told: Told::default(),
+            fields: HeadFields::default(),
         }
     }
 
@@ -78,14 +78,14 @@ impl Head {
     }
 
     /// What it told, when the frame's text is at its end.
-    pub(super) fn finish(mut self) -> Told {
+    pub(super) fn finish(mut self) -> HeadFields {
         match self.at {
             At::Name(name) if self.is_first() => {
-                self.told.code = name.only().and_then(Code::from_octet);
+                self.fields.code = name.only().and_then(Code::from_octet);
             }
             _ => self.end_field(),
         }
-        self.told
+        self.fields
     }
 
     fn step(&mut self, octet: u8) -> At {
@@ -105,9 +105,9 @@ impl Head {
                 At::Header(2)
             }
             At::Component => At::Header(3),
-            At::Header(8) if octet == self.field => At::Type(Few::EMPTY),
+            At::Header(8) if octet == self.field => At::Type(SmallBytes::EMPTY),
             At::Header(field) if octet == self.field => At::Header(field.saturating_add(1)),
-            At::Answer if octet == self.field => At::Code(Few::EMPTY),
+            At::Answer if octet == self.field => At::Code(SmallBytes::EMPTY),
             At::Answer => At::Decided,
             At::Type(_) | At::Code(_) if octet == self.field => {
                 self.end_field();
@@ -120,7 +120,7 @@ impl Head {
     }
 
     // A name is complete with its third octet; what it is decides what to look at.
-    fn name(&self, name: Few<3>, octet: u8) -> At {
+    fn name(&self, name: SmallBytes<3>, octet: u8) -> At {
         let is_first = self.is_first();
         if is_first && name.octets().is_empty() && BOM.contains(&octet) {
             return self.at;
@@ -140,7 +140,7 @@ impl Head {
         self.field == 0
     }
 
-    fn kind(&mut self, kind: Few<7>, octet: u8) -> At {
+    fn kind(&mut self, kind: SmallBytes<7>, octet: u8) -> At {
         if octet != self.component {
             // A circumflex that does not separate is no part of a type.
             return At::Type(kind.with(if octet == b'^' { 0 } else { octet }));
@@ -154,8 +154,8 @@ impl Head {
 
     fn end_field(&mut self) {
         match self.at {
-            At::Type(kind) => self.told.kind = MessageType::from_field(kind.octets()),
-            At::Code(code) => self.told.code = Code::from_field(code.octets()),
+            At::Type(kind) => self.fields.kind = MessageType::from_field(kind.octets()),
+            At::Code(code) => self.fields.code = Code::from_field(code.octets()),
             _ => {}
         }
     }
@@ -172,7 +172,7 @@ impl Head {
         match self.at {
             At::Code(_) | At::Answer | At::Field => At::Decided,
             At::Name(name) if !name.octets().is_empty() => At::Decided,
-            _ => At::Name(Few::EMPTY),
+            _ => At::Name(SmallBytes::EMPTY),
         }
     }
 }
@@ -188,12 +188,12 @@ fn is_segment_end(octet: u8) -> bool {
 
 /// Up to so many octets; more of them are none.
 #[derive(Clone, Copy)]
-struct Few<const N: usize> {
+struct SmallBytes<const N: usize> {
     octets: [u8; N],
     length: u8,
 }
 
-impl<const N: usize> Few<N> {
+impl<const N: usize> SmallBytes<N> {
     const EMPTY: Self = Self {
         octets: [0; N],
         length: 0,
@@ -223,14 +223,14 @@ impl<const N: usize> Few<N> {
 mod tests {
     use super::*;
 
-    fn told(text: &[u8]) -> Told {
+    fn fields(text: &[u8]) -> HeadFields {
         let mut head = Head::new();
         head.read(text);
         head.finish()
     }
 
     fn kind(text: &[u8]) -> Option<String> {
-        told(text).kind.map(|kind| kind.to_string())
+        fields(text).kind.map(|kind| kind.to_string())
     }
 
     const ACK: &[u8] = b"MSH|^~\\&|B|SITE|A|SITE|20260101120000||ACK^A01^ACK|42|P|2.5\rMSA|AA|42\r";
@@ -238,10 +238,10 @@ mod tests {
     #[test]
     fn type_and_code_are_told() {
         assert_eq!(kind(ACK).as_deref(), Some("ACK^A01"));
-        assert_eq!(told(ACK).code, Some(Code::ApplicationAccept));
+        assert_eq!(fields(ACK).code, Some(Code::ApplicationAccept));
         let order = b"MSH|^~\\&|||||||ORM^O01\rPID|1||4711||DOE^JANE";
         assert_eq!(kind(order).as_deref(), Some("ORM^O01"));
-        assert_eq!(told(order).code, None);
+        assert_eq!(fields(order).code, None);
     }
 
     #[test]
@@ -249,7 +249,7 @@ mod tests {
         for size in 1..ACK.len() {
             let mut head = Head::new();
             ACK.chunks(size).for_each(|piece| head.read(piece));
-            assert_eq!(head.finish(), told(ACK), "{size}");
+            assert_eq!(head.finish(), fields(ACK), "{size}");
         }
     }
 
@@ -257,7 +257,7 @@ mod tests {
     fn a_message_brings_its_own_separators() {
         let text = b"MSH*:~\\&*A*B*C*D*1**ADT:A04:ADT_A01*1\rMSA*AE*1";
         assert_eq!(kind(text).as_deref(), Some("ADT^A04"));
-        assert_eq!(told(text).code, Some(Code::ApplicationError));
+        assert_eq!(fields(text).code, Some(Code::ApplicationError));
         assert_eq!(kind(b"MSH|:~\\&|||||||ADT^A04|1"), None);
         assert_eq!(kind(b"MSH||||||||ACK|1").as_deref(), Some("ACK"));
     }
@@ -265,14 +265,14 @@ mod tests {
     #[test]
     fn the_answer_may_stand_behind_software_and_authentication() {
         let text = b"MSH|^~\\&|||||||ACK\rSFT|x|1\rUAC|KERB^MSA|AA\r\nMSA|CR";
-        assert_eq!(told(text).code, Some(Code::CommitReject));
+        assert_eq!(fields(text).code, Some(Code::CommitReject));
     }
 
     #[test]
     fn what_is_behind_another_segment_is_not_looked_at() {
         for name in ["PID", "ERR", "MSAX", "ZMS", "MSH", "MS", "msa"] {
             let text = format!("MSH|^~\\&|||||||ACK\r{name}|1\rMSA|AA|1\r");
-            assert_eq!(told(text.as_bytes()).code, None, "{name}");
+            assert_eq!(fields(text.as_bytes()).code, None, "{name}");
         }
     }
 
@@ -280,16 +280,16 @@ mod tests {
     fn codes_that_are_none_are_not_told() {
         for code in ["", "AAA", "aa", "A", "ACK", "A\u{1c}"] {
             let text = format!("MSH|^~\\&|||||||ACK\rMSA|{code}|1\r");
-            assert_eq!(told(text.as_bytes()).code, None, "{code}");
+            assert_eq!(fields(text.as_bytes()).code, None, "{code}");
         }
-        assert_eq!(told(b"MSH|^~\\&|||||||ACK\rMSA\rMSA|AA").code, None);
+        assert_eq!(fields(b"MSH|^~\\&|||||||ACK\rMSA\rMSA|AA").code, None);
     }
 
     #[test]
     fn fields_may_end_with_the_frame() {
         assert_eq!(kind(b"MSH|^~\\&|||||||ADT^A08").as_deref(), Some("ADT^A08"));
         assert_eq!(
-            told(b"MSH|^~\\&|||||||ACK\nMSA|AR").code,
+            fields(b"MSH|^~\\&|||||||ACK\nMSA|AR").code,
             Some(Code::ApplicationReject)
         );
         assert_eq!(kind(b"MSH|^~\\&|||||"), None);
@@ -298,10 +298,10 @@ mod tests {
 
     #[test]
     fn one_octet_is_a_commit_acknowledgement() {
-        assert_eq!(told(b"\x06").code, Some(Code::Ack));
-        assert_eq!(told(b"\x15").code, Some(Code::Nak));
-        assert_eq!(told(b"\x06\x06"), Told::default());
-        assert_eq!(told(b"MSH|^~\\&|\r\x06"), Told::default());
+        assert_eq!(fields(b"\x06").code, Some(Code::Ack));
+        assert_eq!(fields(b"\x15").code, Some(Code::Nak));
+        assert_eq!(fields(b"\x06\x06"), HeadFields::default());
+        assert_eq!(fields(b"MSH|^~\\&|\r\x06"), HeadFields::default());
     }
 
     #[test]
@@ -320,14 +320,14 @@ mod tests {
             b"<ACK/>",
             &utf_16,
         ] {
-            assert_eq!(told(text), Told::default());
+            assert_eq!(fields(text), HeadFields::default());
         }
     }
 
     #[test]
     fn what_programs_write_ahead_of_msh_does_no_harm() {
         for ahead in [&b"\xef\xbb\xbf"[..], b"\r\n", b"\n"] {
-            assert_eq!(told(&[ahead, ACK].concat()), told(ACK));
+            assert_eq!(fields(&[ahead, ACK].concat()), fields(ACK));
         }
     }
 
@@ -337,7 +337,7 @@ mod tests {
             let mut text = b"MSH|^~\\&|||||||ACK|".to_vec();
             text.resize(MLLP_HEAD_BYTES_MAX - octets, b'x');
             text.extend(b"\rMSA|AA|");
-            told(&text)
+            fields(&text)
         };
         assert_eq!(filled(8).code, Some(Code::ApplicationAccept));
         assert_eq!(filled(6).code, None);

@@ -11,16 +11,16 @@ mod head;
 mod kind;
 mod pending;
 mod probe;
-mod record;
 mod start;
+mod summary;
 
 pub use code::{Code, Codes};
-pub use conversation::{Conversation, Manner, Verdict};
+pub use conversation::{Conversation, Verdict};
 pub use counts::Counts;
 pub use kind::{MessageType, MessageTypes};
 pub use probe::{NoAcknowledgement, Reply, question};
-pub use record::{NotMllp, Record, Role, Unanswered};
 pub use start::{Start, kind_of, start};
+pub use summary::{ConversationSummary, NotMllp, Role, Unanswered};
 
 /// Octets that programs put around frames and that nobody misses: CR, LF and NUL.
 fn is_junk(octet: u8) -> bool {

@@ -26,7 +26,7 @@ pub(super) enum Answered {
 impl Pending {
     /// A message has ended; whether its time is taken.
     pub(super) fn add(&mut self, now: Instant) -> bool {
-        // LIMIT: MLLP_PENDING_MAX, counted in `Record::untimed`.
+        // LIMIT: MLLP_PENDING_MAX, counted in `ConversationSummary::untimed`.
         let is_timed = self.untimed == 0 && self.timed.len() < MLLP_PENDING_MAX;
         if is_timed {
             self.timed.push_back(now);

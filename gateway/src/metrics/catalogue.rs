@@ -3,10 +3,12 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use super::{Core, Counter, RouteCounters, RouteMetrics, Stage, Target, Unauthenticated, passing};
+use super::{
+    CoreCounters, Counter, RouteCounters, RouteMetrics, Stage, Target, Unauthenticated, passing,
+};
 
 type Number = fn(&RouteCounters) -> &Counter;
-type OfCore = fn(&Core) -> u64;
+type OfCore = fn(&CoreCounters) -> u64;
 type OfTarget = fn(&Target) -> &Counter;
 type OfStage = fn(&Unauthenticated) -> &Counter;
 
@@ -175,7 +177,7 @@ const OUTCOMES: [(&str, OfTarget); 2] = [("good", |t| &t.good), ("bad", |t| &t.b
 #[must_use]
 pub fn exposition(
     routes: &[RouteMetrics],
-    cores: &[Arc<Core>],
+    cores: &[Arc<CoreCounters>],
     targets: &[Arc<Target>],
     dropped: u64,
 ) -> String {
@@ -231,7 +233,7 @@ pub fn exposition(
     text
 }
 
-fn unauthenticated(text: &mut String, cores: &[Arc<Core>]) {
+fn unauthenticated(text: &mut String, cores: &[Arc<CoreCounters>]) {
     let sum = |stage, number: OfStage| -> u64 {
         let cores = cores.iter().map(|core| core.unauthenticated(stage));
         cores.map(|block| number(block).get()).sum()
@@ -294,7 +296,7 @@ mod tests {
 
     #[test]
     fn a_core_shows_what_it_has_and_what_it_moved() {
-        let core = Core::new(3);
+        let core = CoreCounters::new(3);
         core.given.add(5);
         core.open.add(2);
         core.moved_bytes.add(17);

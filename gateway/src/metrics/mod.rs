@@ -1,7 +1,7 @@
 //! What is counted: one block of counters per core, and one per core and route. Each is written by its core alone,
 //! and read by anyone.
 //!
-//! Only the connections that a core is given (`Core::given`, `Core::open`) are counted by whichever
+//! Only the connections that a core is given (`CoreCounters::given`, `CoreCounters::open`) are counted by whichever
 //! core gives them. Targets that are probed have blocks of their own, each written by the one core that
 //! probes it and read by all.
 
@@ -20,7 +20,7 @@ pub use crate::measure::Counter;
 
 /// The counters of one core.
 #[derive(Debug)]
-pub struct Core {
+pub struct CoreCounters {
     /// The CPU that the core's worker is pinned to.
     pub cpu: usize,
     /// Connections that the core was given to serve.
@@ -107,7 +107,7 @@ pub struct Unauthenticated {
     pub ended_all: Counter,
 }
 
-impl Core {
+impl CoreCounters {
     /// Counters that are all zero.
     #[must_use]
     pub fn new(cpu: usize) -> Self {

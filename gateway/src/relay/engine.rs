@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use rustls::Error;
 
-use super::open::Held;
-use crate::buffers::{Batch, Buffer, Pool, Size, Talker};
+use super::open::ReceiveState;
+use crate::buffers::{Batch, Buffer, FairnessId, Pool, Size};
 use crate::config::RecordLayer;
 use crate::limits::{CONTROL_ROOM, PLAINTEXT_ROOM, RECORD_OVERHEAD_MAX};
 use crate::metrics::KeyUpdates;
@@ -24,13 +24,13 @@ pub(super) enum Engine {
 
 /// A batch on its way through the engine, or none.
 #[derive(Default)]
-pub(super) struct Unsealed {
+pub(super) struct PendingBatch {
     batch: Option<Batch>,
     // The record that is next, where the batch is sealed in several turns.
     next: usize,
 }
 
-impl Unsealed {
+impl PendingBatch {
     /// Takes in the next batch, and says whether there is one.
     pub(super) fn hold(&mut self, batch: Option<Batch>) -> bool {
         self.batch = batch;
@@ -73,20 +73,21 @@ impl Engine {
         layer: RecordLayer,
         cipher: Cipher,
         key_records: u64,
-        talker: Talker,
-    ) -> Result<(Self, Held), Error> {
+        fairness_id: FairnessId,
+    ) -> Result<(Self, ReceiveState), Error> {
         let Secured { session, incoming } = secured;
         let handed_over = match layer {
             RecordLayer::InPlace => session.hand_over(incoming.filled(), cipher, key_records)?,
             RecordLayer::Rustls => HandedOver::Kept(session),
         };
         Ok(match handed_over {
-            HandedOver::InPlace(in_place, early) => {
-                (Self::InPlace(in_place), Held::new(incoming, early, talker))
-            }
+            HandedOver::InPlace(in_place, early) => (
+                Self::InPlace(in_place),
+                ReceiveState::new(incoming, early, fairness_id),
+            ),
             HandedOver::Kept(session) => (
                 Self::Buffered(Box::new(session)),
-                Held::new(incoming, Vec::new(), talker),
+                ReceiveState::new(incoming, Vec::new(), fairness_id),
             ),
         })
     }
@@ -114,7 +115,7 @@ impl Engine {
     /// Seals as much as one send takes; `None` when nothing is left.
     pub(super) fn seal(
         &mut self,
-        plain: &mut Unsealed,
+        plain: &mut PendingBatch,
         pool: &Pool,
     ) -> Result<Option<Buffer>, SealError> {
         match self {
@@ -140,12 +141,12 @@ impl Engine {
     }
 
     /// Seals `words` and close_notify behind them, to be sent as they are: the last that the peer hears.
-    pub(super) fn farewell(&mut self, words: &[u8], pool: &Pool) -> Result<Vec<u8>, SealError> {
+    pub(super) fn linger(&mut self, words: &[u8], pool: &Pool) -> Result<Vec<u8>, SealError> {
         let mut outgoing = Vec::new();
         self.before(1, &mut outgoing)?;
         let mut batch = pool.batch(Size::Small);
         batch.copy_from(words);
-        let mut plain = Unsealed::default();
+        let mut plain = PendingBatch::default();
         plain.hold(Some(batch));
         while let Some(mut records) = self.seal(&mut plain, pool)? {
             records.move_outgoing(&mut outgoing);
@@ -190,7 +191,7 @@ impl Engine {
 
 fn seal_copy(
     session: &mut Session,
-    plain: &mut Unsealed,
+    plain: &mut PendingBatch,
     pool: &Pool,
 ) -> Result<Option<Buffer>, SealError> {
     let left = plain.records();

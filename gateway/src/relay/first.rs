@@ -4,7 +4,7 @@
 
 use crate::audit::Reason;
 use crate::config::{Connect, Mode, Protocol, RouteConfig};
-use crate::dicom::{Answer, AssociateRq, NoRequest};
+use crate::dicom::{Answer, AssociateRq, AssociateRqError};
 use crate::hl7::{self, Start};
 use crate::stream_kind::StreamKind;
 
@@ -103,7 +103,7 @@ impl First {
             Illegal {
                 sentence: match (kind.filter(foreign), &no_request) {
                     (Some(kind), _) => instead_of("DICOM", kind, mode),
-                    (None, NoRequest::NotDicom(_)) => {
+                    (None, AssociateRqError::NotDicom(_)) => {
                         instead_of("DICOM", StreamKind::Unknown, mode)
                     }
                     (None, _) => no_request.to_string(),

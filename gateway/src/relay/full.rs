@@ -2,15 +2,19 @@
 
 use std::borrow::Cow;
 
-use super::connection::{Outcome, Work};
+use super::connection::ConnectionTask;
 use super::limiter::{ALL_LIMIT, passthrough_limit, peer_limit, route_limit, source_limit};
-use crate::audit::{Close, Party, Reason};
+use crate::audit::{Close, ClosedBy, Reason};
 use crate::route::{Full, PeerPlace};
-use crate::uring::Verbs;
+use crate::uring::Network;
 
-impl<V: Verbs> Work<'_, V> {
+impl<V: Network> ConnectionTask<'_, V> {
     /// Whether the connection may be served: its route and the process may have a number of connections.
-    pub(super) fn admit_connection(&self, full: Option<Full>, is_beyond: bool) -> Outcome<()> {
+    pub(super) fn admit_connection(
+        &self,
+        full: Option<Full>,
+        is_beyond: bool,
+    ) -> Result<(), Close> {
         let (limiter, all) = (&self.core.limiter, self.core.connections_max);
         let (route, source) = (self.route, self.source.ip());
         // LIMIT: PASSTHROUGH_SHARE, PASSTHROUGH_SOURCE_SHARE, `connections`, OVERFLOW_MAX; counted in
@@ -31,9 +35,9 @@ impl<V: Verbs> Work<'_, V> {
     }
 
     /// The connection among those of its peer, which has proved who it is.
-    pub(super) fn of_peer(&self) -> Outcome<Option<PeerPlace>> {
+    pub(super) fn of_peer(&self) -> Result<Option<PeerPlace>, Close> {
         let all = self.core.connections_max;
-        let peer = self.account.peer.as_ref();
+        let peer = self.stats.peer.as_ref();
         let taken = peer.map(|peer| self.route.shares.take_of_peer(&peer.identity, all));
         let place = taken
             .transpose()
@@ -44,7 +48,7 @@ impl<V: Verbs> Work<'_, V> {
 
 fn limited(limit: impl Into<Cow<'static, str>>) -> Close {
     Close {
-        by: Party::Gateway,
+        by: ClosedBy::Gateway,
         reason: Reason::Limit(limit.into()),
     }
 }

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::ending::{settle, stalls};
 use super::handle::ConnectionHandle;
 use super::receiver::{Limits, Receiver, State};
-use crate::audit::{Close, Party, Reason};
+use crate::audit::{Close, ClosedBy, Reason};
 use crate::config::Timeouts;
 use crate::dicom::Answer;
 use crate::hl7;
@@ -22,14 +22,14 @@ use crate::uring::{Socket, sleep, timeout};
 
 /// Two sockets and the one end that they come to.
 ///
-/// `near` is where payload is plain (passthrough: who connected to us), `far` the other.
+/// `plain` is where payload is plain (passthrough: who connected to us), `tls` the other.
 pub(super) struct Link<N, F> {
-    pub(super) near: N,
-    pub(super) far: F,
+    pub(super) plain: N,
+    pub(super) tls: F,
     // The first cause is the cause; what follows from it is not told.
     ended: RefCell<Option<Close>>,
     // Who finished its direction first, where both do so in order.
-    finished: Cell<Option<Party>>,
+    finished: Cell<Option<ClosedBy>>,
     // Told when somebody finished; the watch of the connection waits for it.
     has_finished: Notify,
     moved: Cell<Instant>,
@@ -56,12 +56,12 @@ pub(super) struct Link<N, F> {
 }
 
 /// The sockets of a link, for the places of what is kept of each.
-const NEAR: usize = 0;
-const FAR: usize = 1;
+const PLAIN: usize = 0;
+const TLS: usize = 1;
 
 impl<N: Socket, F: Socket> Link<N, F> {
     /// `nearward` is where bytes for the near side go.
-    pub(super) fn new(near: N, far: F, observer: Observer, nearward: Direction) -> Self {
+    pub(super) fn new(plain: N, tls: F, observer: Observer, nearward: Direction) -> Self {
         Self {
             observer: RefCell::new(observer),
             nearward,
@@ -72,8 +72,8 @@ impl<N: Socket, F: Socket> Link<N, F> {
             is_in_order: Cell::new(false),
             is_far_taken: Cell::new(false),
             left: Default::default(),
-            near,
-            far,
+            plain,
+            tls,
             ended: RefCell::new(None),
             finished: Cell::new(None),
             has_finished: Notify::new(),
@@ -84,16 +84,16 @@ impl<N: Socket, F: Socket> Link<N, F> {
     }
 
     /// Ends both sockets visibly and at once: what they have not delivered whole must not look complete.
-    pub(super) fn fail(&self, by: Party, reason: Reason) {
+    pub(super) fn fail(&self, by: ClosedBy, reason: Reason) {
         self.note(by, reason);
         self.end_near(None);
-        self.abort_far();
+        self.abort_tls();
     }
 
     /// Notes that what was seen must not go on. The near side is told at once if it can be; both are ended by
     /// the directions that lead to them.
     fn forbid(&self, why: &Forbidden) {
-        self.note(Party::Gateway, Reason::Forbidden(why.to_string()));
+        self.note(ClosedBy::Gateway, Reason::Forbidden(why.to_string()));
         self.say_to_near(Some(why));
     }
 
@@ -102,7 +102,7 @@ impl<N: Socket, F: Socket> Link<N, F> {
     /// it.
     pub(super) fn end_near(&self, why: Option<&Forbidden>) {
         if !self.say_to_near(why) {
-            self.abort_near();
+            self.abort_plain();
         }
     }
 
@@ -116,25 +116,25 @@ impl<N: Socket, F: Socket> Link<N, F> {
             return false;
         };
         // A word that is cut off itself is nothing that another sent.
-        let left = self.near.send_queue().map_or(0, |queue| queue.bytes());
-        let is_said = self.near.send_now(&words.octets()).is_ok() && self.near.finish().is_ok();
+        let left = self.plain.send_queue().map_or(0, |queue| queue.bytes());
+        let is_said = self.plain.send_now(&words.octets()).is_ok() && self.plain.finish().is_ok();
         self.parting.set(is_said);
-        if !is_said && let Some(near) = self.left.first() {
-            near.set(near.get().or(Some(left)));
+        if !is_said && let Some(plain) = self.left.first() {
+            plain.set(plain.get().or(Some(left)));
         }
         is_said
     }
 
     /// Resets the near side at once.
-    pub(super) fn abort_near(&self) {
-        self.note_left(NEAR, &self.near);
-        self.near.abort();
+    pub(super) fn abort_plain(&self) {
+        self.note_left(PLAIN, &self.plain);
+        self.plain.abort();
     }
 
     /// Resets the far side at once.
-    pub(super) fn abort_far(&self) {
-        self.note_left(FAR, &self.far);
-        self.far.abort();
+    pub(super) fn abort_tls(&self) {
+        self.note_left(TLS, &self.tls);
+        self.tls.abort();
     }
 
     // What a socket still holds when it is reset was not delivered.
@@ -156,24 +156,24 @@ impl<N: Socket, F: Socket> Link<N, F> {
     /// Ends the near side as `end_near` does, once it has taken what was sent to it or goes on taking it no
     /// more.
     pub(super) async fn leave_near(&self) {
-        settle(&self.near, &self.moved).await;
+        settle(&self.plain, &self.moved).await;
         self.end_near(None);
     }
 
     /// Resets the far side once it has taken what was sent to it, or goes on taking it no more.
     pub(super) async fn leave_far(&self) {
-        settle(&self.far, &self.moved).await;
-        self.abort_far();
+        settle(&self.tls, &self.moved).await;
+        self.abort_tls();
     }
 
     /// Resets both sides, once each has taken what was sent to it or goes on taking it no more.
     pub(super) async fn leave_both(&self) {
         tokio::join!(
-            settle(&self.near, &self.moved),
-            settle(&self.far, &self.moved)
+            settle(&self.plain, &self.moved),
+            settle(&self.tls, &self.moved)
         );
-        self.abort_near();
-        self.abort_far();
+        self.abort_plain();
+        self.abort_tls();
     }
 
     /// Waits until `socket`, one of the two, takes nothing more of what is sent to it.
@@ -221,8 +221,8 @@ impl<N: Socket, F: Socket> Link<N, F> {
     /// What the application at the far side is told of the end of the near side, where that ended the
     /// connection and something can be said.
     pub(super) fn words_for_far(&self) -> Option<Answer> {
-        let is_by_near = |close: &Close| close.by == Party::PlainSide;
-        if !self.ended.borrow().as_ref().is_some_and(is_by_near) || self.is_owed_to_far.get() {
+        let is_by_plain = |close: &Close| close.by == ClosedBy::PlainSide;
+        if !self.ended.borrow().as_ref().is_some_and(is_by_plain) || self.is_owed_to_far.get() {
             return None;
         }
         let observer = self.observer.borrow();
@@ -234,20 +234,20 @@ impl<N: Socket, F: Socket> Link<N, F> {
 
     fn farward(&self) -> Direction {
         match self.nearward {
-            Direction::Onward => Direction::Homeward,
-            Direction::Homeward => Direction::Onward,
+            Direction::ToTarget => Direction::ToClient,
+            Direction::ToClient => Direction::ToTarget,
         }
     }
 
     /// Ends both sides in order, with nothing outstanding: `words` are close_notify, and what TLS owes
     /// before it. Returns why the connection ends.
     pub(super) fn end_in_order(&self, words: &[u8]) -> Reason {
-        self.note(Party::Gateway, Reason::AtRest);
-        let far = self.far.send_now(words).and_then(|()| self.far.finish());
-        match far.and_then(|()| self.near.finish()) {
+        self.note(ClosedBy::Gateway, Reason::AtRest);
+        let tls = self.tls.send_now(words).and_then(|()| self.tls.finish());
+        match tls.and_then(|()| self.plain.finish()) {
             Ok(()) => self.is_in_order.set(true),
             // Whoever is gone has taken nothing with it.
-            Err(_) => self.fail(Party::Gateway, Reason::AtRest),
+            Err(_) => self.fail(ClosedBy::Gateway, Reason::AtRest),
         }
         Reason::AtRest
     }
@@ -311,7 +311,7 @@ impl<N: Socket, F: Socket> Link<N, F> {
     }
 
     /// Notes the cause without ending the sockets yet.
-    pub(super) fn note(&self, by: Party, reason: Reason) {
+    pub(super) fn note(&self, by: ClosedBy, reason: Reason) {
         self.ended.borrow_mut().get_or_insert(Close { by, reason });
     }
 
@@ -326,7 +326,7 @@ impl<N: Socket, F: Socket> Link<N, F> {
     }
 
     /// Notes that `by` finished its direction in order.
-    pub(super) fn finish(&self, by: Party) {
+    pub(super) fn finish(&self, by: ClosedBy) {
         self.finished.set(self.finished.get().or(Some(by)));
         self.stir();
         self.has_finished.notify_one();
@@ -366,7 +366,7 @@ impl<N: Socket, F: Socket> Link<N, F> {
     /// How it ended, once both directions have.
     pub(super) fn close(&self) -> Close {
         let complete = || Close {
-            by: self.finished.get().unwrap_or(Party::Gateway),
+            by: self.finished.get().unwrap_or(ClosedBy::Gateway),
             reason: Reason::Complete,
         };
         self.ended.borrow_mut().take().unwrap_or_else(complete)
@@ -379,7 +379,7 @@ impl<N: Socket, F: Socket> Link<N, F> {
         &self,
         mut both: Pin<&mut impl Future>,
         timeouts: &Timeouts,
-        parties: [Party; 2],
+        parties: [ClosedBy; 2],
         handle: &ConnectionHandle,
         until: impl Future<Output = Option<Reason>>,
     ) -> bool {
@@ -392,10 +392,10 @@ impl<N: Socket, F: Socket> Link<N, F> {
                     if timeout(ALERT_LINGER, both.as_mut()).await.is_ok() {
                         return false;
                     }
-                    self.near.stop_reading();
-                    self.far.stop_reading();
+                    self.plain.stop_reading();
+                    self.tls.stop_reading();
                 }
-                Some(reason) => self.fail(Party::Gateway, reason),
+                Some(reason) => self.fail(ClosedBy::Gateway, reason),
                 None => return true,
             },
             overdue = self.overdue(timeouts, parties) => {
@@ -417,8 +417,8 @@ impl<N: Socket, F: Socket> Link<N, F> {
     fn stop(&self, reason: Reason) {
         // An application that was told before has had its time.
         match self.is_parting() {
-            true => self.abort_near(),
-            false => self.fail(Party::Gateway, reason),
+            true => self.abort_plain(),
+            false => self.fail(ClosedBy::Gateway, reason),
         }
     }
 
@@ -428,13 +428,13 @@ impl<N: Socket, F: Socket> Link<N, F> {
         let Close { by, reason } = overdue.close;
         match overdue.gone {
             None => {}
-            Some(NEAR) => {
-                self.abort_near();
-                stalls(&self.far, &self.moved).await;
+            Some(PLAIN) => {
+                self.abort_plain();
+                stalls(&self.tls, &self.moved).await;
             }
             Some(_) => {
-                self.abort_far();
-                stalls(&self.near, &self.moved).await;
+                self.abort_tls();
+                stalls(&self.plain, &self.moved).await;
             }
         }
         self.fail(by, reason);
@@ -442,7 +442,7 @@ impl<N: Socket, F: Socket> Link<N, F> {
 
     // Waits until nothing has moved for too long or a receiver is gone, and returns how that ends the
     // connection. One timer for all, because every connection that rests has it.
-    async fn overdue(&self, timeouts: &Timeouts, parties: [Party; 2]) -> Overdue {
+    async fn overdue(&self, timeouts: &Timeouts, parties: [ClosedBy; 2]) -> Overdue {
         let idle = timeouts.idle;
         let limits = Limits {
             user: timeouts.user,
@@ -452,7 +452,7 @@ impl<N: Socket, F: Socket> Link<N, F> {
         let mut receivers = Receivers::new();
         let of_us = |which| Overdue {
             close: Close {
-                by: Party::Gateway,
+                by: ClosedBy::Gateway,
                 reason: Reason::Deadline(which),
             },
             gone: None,
@@ -470,11 +470,11 @@ impl<N: Socket, F: Socket> Link<N, F> {
             }
             // Where all had been taken and nothing moved since, there is nothing to ask the system.
             if receivers.rest_since != Some(moved) {
-                let near = look_at(&self.near, &mut receivers.near, limits, parties[0]);
-                let far = look_at(&self.far, &mut receivers.far, limits, parties[1]);
-                receivers.rest_since = match (near, far) {
-                    (Err(close), _) => return Overdue::of(NEAR, close),
-                    (_, Err(close)) => return Overdue::of(FAR, close),
+                let plain = look_at(&self.plain, &mut receivers.plain, limits, parties[0]);
+                let tls = look_at(&self.tls, &mut receivers.tls, limits, parties[1]);
+                receivers.rest_since = match (plain, tls) {
+                    (Err(close), _) => return Overdue::of(PLAIN, close),
+                    (_, Err(close)) => return Overdue::of(TLS, close),
                     (Ok(true), Ok(true)) => Some(moved),
                     _ => None,
                 };
@@ -511,8 +511,8 @@ impl Overdue {
 
 /// Both receivers of a connection.
 struct Receivers {
-    near: Receiver,
-    far: Receiver,
+    plain: Receiver,
+    tls: Receiver,
     // When bytes had moved last as both had taken all.
     rest_since: Option<Instant>,
 }
@@ -521,8 +521,8 @@ impl Receivers {
     fn new() -> Self {
         let now = Instant::now().into_std();
         Self {
-            near: Receiver::new(now),
-            far: Receiver::new(now),
+            plain: Receiver::new(now),
+            tls: Receiver::new(now),
             rest_since: None,
         }
     }
@@ -533,7 +533,7 @@ fn look_at<S: Socket>(
     socket: &S,
     receiver: &mut Receiver,
     limits: Limits,
-    party: Party,
+    party: ClosedBy,
 ) -> Result<bool, Close> {
     // A socket that has ended is known to who reads from it or writes to it; a kernel that does not know
     // ends slow receivers as dead ones.
@@ -549,7 +549,7 @@ fn look_at<S: Socket>(
         State::Done => Ok(true),
         State::Busy | State::Slow => Ok(false),
         State::Stalled => Err(Close {
-            by: Party::Gateway,
+            by: ClosedBy::Gateway,
             reason: Reason::Stalled(party),
         }),
         State::Gone => Err(Close {

@@ -4,7 +4,6 @@
 //! A route's mode is set-up, not data path: after `connection` has accepted, connected and shaken
 //! hands, originate and terminate are the same two pumps, `seal` and `open`, over one `link`.
 
-mod account;
 mod connection;
 mod ending;
 mod engine;
@@ -20,7 +19,8 @@ mod reception;
 mod reports;
 mod seal;
 mod shake;
+mod stats;
 
-pub use connection::{Accepted, Core, serve};
+pub use connection::{AcceptedConnection, Core, serve};
 pub use handle::ConnectionHandle;
 pub use limiter::HandshakeLimiter;

@@ -5,20 +5,20 @@ use std::io;
 
 use super::engine::Engine;
 use super::link::{Link, reset};
-use super::seal::{Outlet, room_later, write};
-use crate::audit::{Party, Reason};
-use crate::buffers::{Appetite, Buffer, Pool, Size, Talker};
+use super::seal::{TlsWriter, room_later, write};
+use crate::audit::{ClosedBy, Reason};
+use crate::buffers::{Buffer, BufferSizer, FairnessId, Pool, Size};
 use crate::metrics::Counter;
 use crate::tls::session::Opened;
-use crate::uring::{Patience, Socket, until};
+use crate::uring::{Socket, SocketExt, until};
 
 /// Records received and payload opened that has not moved on yet.
-pub(super) struct Held {
+pub(super) struct ReceiveState {
     // What was received. Payload that was opened in place is among its parts.
     incoming: Option<Buffer>,
     // Payload that lies elsewhere.
     payload: Option<Buffer>,
-    appetite: Appetite,
+    sizer: BufferSizer,
 }
 
 /// What opening has come to, and why it stopped.
@@ -32,20 +32,20 @@ pub(super) enum Cut {
     Records(rustls::Error),
 }
 
-impl Held {
+impl ReceiveState {
     /// Begins with what was received behind the handshake, and payload of it that is opened already.
-    pub(super) fn new(incoming: Buffer, early: Vec<u8>, talker: Talker) -> Self {
+    pub(super) fn new(incoming: Buffer, early: Vec<u8>, fairness_id: FairnessId) -> Self {
         Self {
             incoming: Some(incoming).filter(|buffer| !buffer.is_empty()),
             payload: Some(Buffer::of(early)).filter(|buffer| buffer.parts() > 0),
-            appetite: Appetite::new(talker),
+            sizer: BufferSizer::new(fairness_id),
         }
     }
 
     /// Receives and opens until there is payload (true) or the peer's orderly end (false).
     pub(super) async fn first<F: Socket>(
         &mut self,
-        far: &F,
+        tls: &F,
         engine: &RefCell<Engine>,
         pool: &Pool,
     ) -> Result<bool, Cut> {
@@ -57,7 +57,7 @@ impl Held {
             let opened = self.open(engine, pool, &mut answer);
             // Before the alert too, if there is one to come: it was sealed before.
             let all = 0..answer.len();
-            let sent = far.write_all(answer, all).await.0;
+            let sent = tls.write_all(answer, all).await.0;
             if opened.is_err() && self.payload().is_some() {
                 // It was opened before, and goes on. What is wrong comes again.
                 return Ok(true);
@@ -68,7 +68,7 @@ impl Held {
                 _ if self.payload().is_some() => {}
                 Opened::Closed => return Ok(false),
                 Opened::Full => {}
-                Opened::NeedBytes => self.receive(far, None::<&F>, pool).await?,
+                Opened::NeedBytes => self.receive(tls, None::<&F>, pool).await?,
             }
         }
     }
@@ -91,8 +91,11 @@ impl Held {
 
     // The payload that is to be delivered next.
     fn payload(&mut self) -> Option<&mut Buffer> {
-        let held = [&mut self.payload, &mut self.incoming];
-        held.into_iter().flatten().find(|buffer| buffer.parts() > 0)
+        let received = [&mut self.payload, &mut self.incoming];
+        received
+            .into_iter()
+            .flatten()
+            .find(|buffer| buffer.parts() > 0)
     }
 
     // Whether a record has begun whose rest has not come.
@@ -102,9 +105,9 @@ impl Held {
 
     // Bytes of payload that was opened and has not moved on.
     fn payload_bytes(&self) -> u64 {
-        let held = [&self.payload, &self.incoming];
-        let held = held.into_iter().flatten();
-        held.map(|buffer| buffer.outgoing() as u64).sum()
+        let received = [&self.payload, &self.incoming];
+        let received = received.into_iter().flatten();
+        received.map(|buffer| buffer.outgoing() as u64).sum()
     }
 
     fn open(
@@ -138,29 +141,29 @@ impl Held {
         }
     }
 
-    // Receives what `near` will get, where it is there already.
+    // Receives what `plain` will get, where it is there already.
     async fn receive<F: Socket, N: Socket>(
         &mut self,
-        far: &F,
-        near: Option<&N>,
+        tls: &F,
+        plain: Option<&N>,
         pool: &Pool,
     ) -> Result<(), Cut> {
         self.let_go();
         if pool.is_in_demand() {
             self.shrink(pool);
         }
-        far.readable().await.map_err(Cut::Socket)?;
-        let most = match near.filter(|_| self.appetite.is_bulk()) {
-            Some(near) => match near.send_room() {
+        tls.readable().await.map_err(Cut::Socket)?;
+        let most = match plain.filter(|_| self.sizer.is_bulk()) {
+            Some(plain) => match plain.send_room() {
                 0 => {
                     self.shrink(pool);
-                    room_later(near).await
+                    room_later(plain).await
                 }
                 room => room,
             },
             None => 0,
         };
-        let size = self.appetite.size(pool);
+        let size = self.sizer.size(pool);
         let mut incoming = match self.incoming.take() {
             Some(incoming) => with_room(incoming, pool, size, most),
             None => pool.take_within(size, most),
@@ -172,12 +175,12 @@ impl Held {
                 "record without an end".into(),
             )));
         }
-        let (outcome, bytes) = far.read_some(bytes, room).await;
+        let (outcome, bytes) = tls.read_some(bytes, room).await;
         incoming.restore(bytes);
         match outcome.map_err(Cut::Socket)? {
             0 => Err(Cut::Truncated),
             count => {
-                self.appetite.ate(count, spare, pool);
+                self.sizer.ate(count, spare, pool);
                 incoming.fill(count);
                 self.incoming = Some(incoming);
                 Ok(())
@@ -206,7 +209,7 @@ fn with_room(mut incoming: Buffer, pool: &Pool, size: Size, most: usize) -> Buff
 /// What the opening direction needs beside the link.
 pub(super) struct Opening<'c> {
     pub(super) engine: &'c RefCell<Engine>,
-    pub(super) outlet: &'c Outlet,
+    pub(super) writer: &'c TlsWriter,
     pub(super) pool: &'c Pool,
     pub(super) bytes: &'c Cell<u64>,
     pub(super) counter: &'c Counter,
@@ -217,14 +220,18 @@ pub(super) struct Opening<'c> {
 
 impl Opening<'_> {
     /// Moves payload until the peer says close_notify or something fails; the link knows which.
-    pub(super) async fn run<N: Socket, F: Socket>(&self, link: &Link<N, F>, held: &mut Held) {
+    pub(super) async fn run<N: Socket, F: Socket>(
+        &self,
+        link: &Link<N, F>,
+        received: &mut ReceiveState,
+    ) {
         let mut is_wrong = false;
-        match self.pump(link, held).await {
+        match self.pump(link, received).await {
             Ok(()) => {}
             Err(_) if link.failed() && !link.is_broken() => {}
             // Many peers close without close_notify when nothing is outstanding. Nobody can cut anything off
             // there: the applications themselves have answered all that was sent.
-            Err(Cut::Truncated) if link.is_at_rest() && !held.is_partial() => {
+            Err(Cut::Truncated) if link.is_at_rest() && !received.is_partial() => {
                 self.finish(link).await;
             }
             Err(cut) => {
@@ -232,12 +239,12 @@ impl Opening<'_> {
                 is_wrong = matches!(cut, Cut::Records(_));
             }
         }
-        self.outlet.opened_all.reach();
+        self.writer.opened_all.reach();
         if link.is_broken() {
-            Box::pin(self.leave(link, held, is_wrong)).await;
+            Box::pin(self.leave(link, received, is_wrong)).await;
         }
-        self.discard(held);
-        self.outlet.opening_ended();
+        self.discard(received);
+        self.writer.opening_ended();
     }
 
     fn note<N: Socket, F: Socket>(&self, link: &Link<N, F>, cut: &Cut) {
@@ -246,7 +253,7 @@ impl Opening<'_> {
             Cut::Truncated => Reason::Truncated,
             Cut::Records(error) => (self.explain)(error),
         };
-        link.note(Party::TlsPeer, reason);
+        link.note(ClosedBy::TlsPeer, reason);
     }
 
     // What was opened is delivered as far as the plain side takes it, which is ended then. Meanwhile the
@@ -254,51 +261,55 @@ impl Opening<'_> {
     async fn leave<N: Socket, F: Socket>(
         &self,
         link: &Link<N, F>,
-        held: &mut Held,
+        received: &mut ReceiveState,
         is_wrong: bool,
     ) {
         let is_taken = link.take_far();
-        let near = async {
+        let plain = async {
             if !link.is_near_ended() {
-                let rest = self.deliver(link, held, true);
-                until(rest, link.stalls(&link.near), || link.abort_near()).await;
+                let rest = self.deliver(link, received, true);
+                until(rest, link.stalls(&link.plain), || link.abort_plain()).await;
                 link.leave_near().await;
             }
             if link.is_parting() {
                 // The sealing direction receives, and nothing may ever come.
-                self.outlet.parted(link).await;
+                self.writer.parted(link).await;
             }
         };
-        let far = async {
+        let tls = async {
             match (is_taken, is_wrong) {
-                (true, true) => self.outlet.last_words(link, self.engine).await,
+                (true, true) => self.writer.last_words(link, self.engine).await,
                 (true, false) => link.leave_far().await,
                 (false, _) => {}
             }
         };
-        tokio::join!(near, far);
+        tokio::join!(plain, tls);
     }
 
     async fn pump<N: Socket, F: Socket>(
         &self,
         link: &Link<N, F>,
-        held: &mut Held,
+        received: &mut ReceiveState,
     ) -> Result<(), Cut> {
         let mut answer = Vec::new();
         // What was opened before this direction ran comes first.
-        self.deliver(link, held, false).await;
+        self.deliver(link, received, false).await;
         while !link.failed() {
-            let opened = held.open(self.engine, self.pool, &mut answer);
+            let opened = received.open(self.engine, self.pool, &mut answer);
             if opened.is_err() {
-                self.outlet.owe(&mut answer);
+                self.writer.owe(&mut answer);
             }
             let opened = opened?;
-            self.outlet.post(link, self.engine, &mut answer).await;
-            self.deliver(link, held, false).await;
+            self.writer.post(link, self.engine, &mut answer).await;
+            self.deliver(link, received, false).await;
             match opened {
                 _ if link.failed() => return Ok(()),
                 Opened::Full => {}
-                Opened::NeedBytes => held.receive(&link.far, Some(&link.near), self.pool).await?,
+                Opened::NeedBytes => {
+                    received
+                        .receive(&link.tls, Some(&link.plain), self.pool)
+                        .await?
+                }
                 Opened::Closed => {
                     self.finish(link).await;
                     return Ok(());
@@ -311,10 +322,10 @@ impl Opening<'_> {
     // close_notify becomes FIN; the other direction may go on.
     async fn finish<N: Socket, F: Socket>(&self, link: &Link<N, F>) {
         if link.near_waits_for_far() {
-            return link.note(Party::TlsPeer, Reason::Unfinished);
+            return link.note(ClosedBy::TlsPeer, Reason::Unfinished);
         }
-        match link.near.finish() {
-            Ok(()) => link.finish(Party::TlsPeer),
+        match link.plain.finish() {
+            Ok(()) => link.finish(ClosedBy::TlsPeer),
             Err(error) => Box::pin(self.lost(link, &error)).await,
         }
     }
@@ -323,24 +334,24 @@ impl Opening<'_> {
     async fn deliver<N: Socket, F: Socket>(
         &self,
         link: &Link<N, F>,
-        held: &mut Held,
+        received: &mut ReceiveState,
         is_rest: bool,
     ) {
-        while let Some(payload) = held.payload()
+        while let Some(payload) = received.payload()
             && (is_rest || !link.failed())
         {
             if !link.see_for_near(payload.outgoing_parts()) {
                 return;
             }
             let count = payload.outgoing();
-            match write(link, &link.near, payload).await {
+            match write(link, &link.plain, payload).await {
                 Ok(()) => {
                     link.answer();
                     self.count(count);
                 }
                 Err(error) => {
                     self.count(count.saturating_sub(payload.outgoing()));
-                    self.discard(held);
+                    self.discard(received);
                     return Box::pin(self.lost(link, &error)).await;
                 }
             }
@@ -348,11 +359,11 @@ impl Opening<'_> {
     }
 
     // Nothing of it can be delivered any more, and its memory is for others.
-    fn discard(&self, held: &mut Held) {
+    fn discard(&self, received: &mut ReceiveState) {
         let undelivered = self.undelivered.get();
         self.undelivered
-            .set(undelivered.saturating_add(held.payload_bytes()));
-        (held.incoming, held.payload) = (None, None);
+            .set(undelivered.saturating_add(received.payload_bytes()));
+        (received.incoming, received.payload) = (None, None);
     }
 
     fn count(&self, delivered: usize) {
@@ -363,12 +374,12 @@ impl Opening<'_> {
 
     // A plain side that resets may have sent more before. The sealing direction finds and sends it.
     async fn lost<N: Socket, F: Socket>(&self, link: &Link<N, F>, error: &io::Error) {
-        self.outlet.opened_all.reach();
+        self.writer.opened_all.reach();
         tokio::select! {
-            () = self.outlet.sealed_all.reached() => {}
-            () = link.stalls(&link.far) => {}
+            () = self.writer.sealed_all.reached() => {}
+            () = link.stalls(&link.tls) => {}
         }
-        link.note(Party::PlainSide, reset(error));
-        link.abort_near();
+        link.note(ClosedBy::PlainSide, reset(error));
+        link.abort_plain();
     }
 }

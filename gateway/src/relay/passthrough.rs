@@ -11,19 +11,19 @@ use super::connection::Core;
 use super::ending::Milestone;
 use super::link::{Link, reset};
 use super::seal::{receive_ready, room_of, write};
-use crate::audit::Party;
-use crate::buffers::{Appetite, Buffer, Talker};
+use crate::audit::ClosedBy;
+use crate::buffers::{Buffer, BufferSizer, FairnessId};
 use crate::metrics::Counter;
-use crate::uring::{LentPipe, Patience, Pipe, Socket, Verbs, passes_by_itself};
+use crate::uring::{LentPipe, Network, Pipe, Socket, SocketExt, passes_by_itself};
 
 /// One direction of a passthrough connection.
-pub(super) struct Passing<'c, V: Verbs> {
+pub(super) struct Passing<'c, V: Network> {
     pub(super) core: &'c Core<V>,
-    pub(super) talker: Talker,
+    pub(super) fairness_id: FairnessId,
     pub(super) bytes: &'c Cell<u64>,
     pub(super) counter: &'c Counter,
-    pub(super) from: Party,
-    pub(super) to: Party,
+    pub(super) from: ClosedBy,
+    pub(super) to: ClosedBy,
     /// Where it is noted that something has come.
     pub(super) answered: Option<&'c Answered>,
 }
@@ -50,7 +50,7 @@ impl Answered {
     }
 }
 
-type PipeOf<V> = <<V as Verbs>::Socket as Socket>::Pipe;
+type PipeOf<V> = <<V as Network>::Socket as Socket>::Pipe;
 
 /// What was received, and lies where it is borrowed until it is sent.
 enum Load<'c, P: Pipe> {
@@ -64,7 +64,7 @@ enum Broken {
     Sink(io::Error),
 }
 
-impl<'c, V: Verbs> Passing<'c, V> {
+impl<'c, V: Network> Passing<'c, V> {
     /// Moves bytes from `source` to `sink`, both of `link`, until the source finishes. `over` is reached when it
     /// is over, `other` when the other direction is.
     pub(super) async fn run(
@@ -100,12 +100,12 @@ impl<'c, V: Verbs> Passing<'c, V> {
         first: Vec<u8>,
     ) -> Result<(), Broken> {
         let mut load = Some(Load::Buffer(Buffer::of(first)));
-        let mut appetite = Appetite::new(self.talker);
+        let mut sizer = BufferSizer::new(self.fairness_id);
         while !link.failed() {
             if let Some(full) = load.take() {
                 self.send(link, sink, full).await.map_err(Broken::Sink)?;
             }
-            let received = self.receive((source, sink), &mut appetite).await;
+            let received = self.receive((source, sink), &mut sizer).await;
             let Some(next) = received.map_err(Broken::Source)? else {
                 sink.finish().map_err(Broken::Sink)?;
                 link.finish(self.from);
@@ -123,10 +123,10 @@ impl<'c, V: Verbs> Passing<'c, V> {
     async fn receive(
         &self,
         (source, sink): (&V::Socket, &V::Socket),
-        appetite: &mut Appetite,
+        sizer: &mut BufferSizer,
     ) -> io::Result<Option<Load<'c, PipeOf<V>>>> {
         source.readable().await?;
-        if let Some(pipe) = self.core.pipes.take(|| self.core.verbs.pipe()) {
+        if let Some(pipe) = self.core.pipes.take(|| self.core.network.pipe()) {
             match source.splice_in(&pipe) {
                 Ok(0) => return Ok(None),
                 Ok(_) => return Ok(Some(Load::Pipe(pipe))),
@@ -138,8 +138,8 @@ impl<'c, V: Verbs> Passing<'c, V> {
             // LIMIT: PIPES_MAX.
             self.core.counters.pipes_exhausted.add(1);
         }
-        let most = room_of(sink, appetite.is_bulk()).await;
-        let batch = receive_ready(source, most, &self.core.pool, appetite).await?;
+        let most = room_of(sink, sizer.is_bulk()).await;
+        let batch = receive_ready(source, most, &self.core.pool, sizer).await?;
         Ok(batch.map(|batch| Load::Buffer(batch.into_payload())))
     }
 

@@ -8,37 +8,37 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::account::answered;
-use super::connection::{Outcome, Work};
+use super::connection::ConnectionTask;
 use super::engine::Engine;
 use super::first::{Beginning, First, NoStart};
 use super::limiter::Place;
-use super::open::{Cut, Held};
-use super::seal::{Outlet, receive_ready};
-use crate::audit::{Close, Party, Reason};
-use crate::buffers::Appetite;
+use super::open::{Cut, ReceiveState};
+use super::seal::{TlsWriter, receive_ready};
+use super::stats::answered;
+use crate::audit::{Close, ClosedBy, Reason};
+use crate::buffers::BufferSizer;
 use crate::dicom::{Answer, Ending};
 use crate::limits::ARTIM;
 use crate::observe::Direction;
 use crate::route::{Admitted, Refused, Transport};
-use crate::tls::Judgement;
-use crate::tls::handshake::tell;
-use crate::uring::{Patience, Socket, Verbs, part, sleep, until};
+use crate::tls::PeerVerification;
+use crate::tls::handshake::send_alert;
+use crate::uring::{Network, Socket, SocketExt, linger_close, sleep, until};
 
-impl<'c, V: Verbs> Work<'c, V> {
+impl<'c, V: Network> ConnectionTask<'c, V> {
     /// What the opener says first on a plain socket; an illegal start is answered and ended.
     pub(super) async fn first_bytes(
         &self,
         socket: &V::Socket,
         place: &Place<'_>,
-    ) -> Outcome<First> {
+    ) -> Result<First, Close> {
         let beginning = Beginning::of(&self.route.config);
         let mut first = First::default();
         let has_begun = Cell::new(false);
         let wait = self.gather(socket, beginning, (&mut first, &has_begun), place);
         let by = match self.route.transport {
-            Transport::Passthrough => Party::Source,
-            Transport::Originate(_) | Transport::Terminate(_) => Party::PlainSide,
+            Transport::Passthrough => ClosedBy::Source,
+            Transport::Originate(_) | Transport::Terminate(_) => ClosedBy::PlainSide,
         };
         let close = || socket.finish();
         let close = (&has_begun, close);
@@ -60,14 +60,14 @@ impl<'c, V: Verbs> Work<'c, V> {
         (first, has_begun): (&mut First, &Cell<bool>),
         place: &Place<'_>,
     ) -> Result<(), NoStart> {
-        let mut appetite = Appetite::new(self.talker);
+        let mut sizer = BufferSizer::new(self.fairness_id);
         while !first
             .is_legal(beginning, self.route.config.mode)
             .map_err(NoStart::Illegal)?
         {
             let ready = socket.readable().await;
             ready.map_err(|_| NoStart::Ended)?;
-            let received = receive_ready(socket, 0, &self.core.pool, &mut appetite).await;
+            let received = receive_ready(socket, 0, &self.core.pool, &mut sizer).await;
             let batch = received.ok().flatten().ok_or(NoStart::Ended)?;
             batch.append_to(&mut first.bytes);
             has_begun.set(true);
@@ -79,44 +79,44 @@ impl<'c, V: Verbs> Work<'c, V> {
     /// The same where the opener is the TLS peer.
     pub(super) async fn first_payload(
         &self,
-        far: &V::Socket,
+        tls: &V::Socket,
         engine: &RefCell<Engine>,
-        held: &mut Held,
-        judgement: &Judgement,
+        received: &mut ReceiveState,
+        verification: &PeerVerification,
         place: &Place<'_>,
-    ) -> Outcome<First> {
+    ) -> Result<First, Close> {
         let mut first = First::default();
         let has_begun = Cell::new(false);
-        let wait = self.gather_payload((far, engine, held), (&mut first, &has_begun), place);
+        let wait = self.gather_payload((tls, engine, received), (&mut first, &has_begun), place);
         let close = || {
-            let words = Outlet::default().goodbye(engine);
+            let words = TlsWriter::default().goodbye(engine);
             let words = words.map_err(io::Error::other)?;
-            far.send_now(&words)?;
-            far.finish()
+            tls.send_now(&words)?;
+            tls.finish()
         };
         let close = (&has_begun, close);
-        let reason = match self.before_first_byte(wait, far, place, close).await? {
+        let reason = match self.before_first_byte(wait, tls, place, close).await? {
             Ok(Ok(())) => return Ok(first),
             Ok(Err(NoStart::Ended)) | Err(Cut::Truncated | Cut::Socket(_)) => first.unfinished(),
             Ok(Err(NoStart::Illegal(illegal))) => {
-                self.say_sealed(far, engine, illegal.answer).await;
+                self.say_sealed(tls, engine, illegal.answer).await;
                 Reason::Illegal(illegal.sentence)
             }
             Err(Cut::Records(error)) => {
                 let alert = engine.borrow_mut().last_words();
-                tell(far, alert).await;
-                self.wrong_record(&error, judgement)
+                send_alert(tls, alert).await;
+                self.wrong_record(&error, verification)
             }
         };
         Err(Close {
-            by: Party::TlsPeer,
+            by: ClosedBy::TlsPeer,
             reason,
         })
     }
 
     async fn gather_payload(
         &self,
-        (far, engine, held): (&V::Socket, &RefCell<Engine>, &mut Held),
+        (tls, engine, received): (&V::Socket, &RefCell<Engine>, &mut ReceiveState),
         (first, has_begun): (&mut First, &Cell<bool>),
         place: &Place<'_>,
     ) -> Result<Result<(), NoStart>, Cut> {
@@ -127,10 +127,10 @@ impl<'c, V: Verbs> Work<'c, V> {
                 Ok(false) => {}
                 Err(illegal) => return Ok(Err(NoStart::Illegal(illegal))),
             }
-            if !held.first(far, engine, &self.core.pool).await? {
+            if !received.first(tls, engine, &self.core.pool).await? {
                 return Ok(Err(NoStart::Ended));
             }
-            held.move_payload(&mut first.bytes);
+            received.move_payload(&mut first.bytes);
             has_begun.set(true);
             place.hold_bytes(first.bytes.capacity());
         }
@@ -143,31 +143,31 @@ impl<'c, V: Verbs> Work<'c, V> {
             return Ok(Admitted::anyone(&route.config.targets));
         };
         let peer = match route.transport {
-            Transport::Terminate(_) => self.account.peer.as_ref(),
+            Transport::Terminate(_) => self.stats.peer.as_ref(),
             Transport::Originate(_) | Transport::Passthrough => None,
         };
         let identities = peer.map_or_else(Vec::new, |peer| peer.identities());
         let mut admitted = admission.admit(&route.config, &request, &identities)?;
-        self.account.reported = admitted.reported.take();
+        self.stats.reported = admitted.reported.take();
         Ok(admitted)
     }
 
     /// Tells an application that its association may not begin, and how that ends the connection.
     pub(super) async fn refuse(
         &mut self,
-        near: &V::Socket,
+        plain: &V::Socket,
         first: &First,
         refused: Refused,
     ) -> Close {
         self.note_refused(first, &refused);
-        self.say(near, Some(refused.answer)).await;
+        self.say(plain, Some(refused.answer)).await;
         close_of(refused)
     }
 
     // The last word to an application; without one it sees a reset.
     async fn say(&self, plain: &V::Socket, words: Option<Answer>) {
         match words {
-            Some(words) => part(plain, words.octets().to_vec(), ARTIM).await,
+            Some(words) => linger_close(plain, words.octets().to_vec(), ARTIM).await,
             None => plain.abort(),
         }
     }
@@ -175,27 +175,25 @@ impl<'c, V: Verbs> Work<'c, V> {
     /// The last word to an application behind the TLS peer; without one it sees a reset.
     pub(super) async fn say_sealed(
         &self,
-        far: &V::Socket,
+        tls: &V::Socket,
         engine: &RefCell<Engine>,
         words: Option<Answer>,
     ) {
         let Some(words) = words else {
-            return far.abort();
+            return tls.abort();
         };
-        let sealed = engine
-            .borrow_mut()
-            .farewell(&words.octets(), &self.core.pool);
+        let sealed = engine.borrow_mut().linger(&words.octets(), &self.core.pool);
         match sealed {
-            Ok(sealed) => part(far, sealed, ARTIM).await,
-            Err(_) => far.abort(),
+            Ok(sealed) => linger_close(tls, sealed, ARTIM).await,
+            Err(_) => tls.abort(),
         }
     }
 
     /// Tells an application that the far side cannot be reached.
-    pub(super) async fn say_unreachable(&mut self, near: &V::Socket, first: &First) {
+    pub(super) async fn say_unreachable(&mut self, plain: &V::Socket, first: &First) {
         let words = self.unreachable_words();
         self.note_answered(first, words);
-        self.say(near, words).await;
+        self.say(plain, words).await;
     }
 
     /// Keeps for the account that an association ended with our answer to its request.
@@ -216,8 +214,8 @@ impl<'c, V: Verbs> Work<'c, V> {
         let now = Instant::now().into_std();
         let request = first.bytes.get(..first.request_octets).unwrap_or(&[]);
         // Whatever the verdict: nothing of it goes on.
-        let _ = observer.see(Direction::Onward, request, now);
-        self.account.observed = observer.finish(ending, now);
+        let _ = observer.see(Direction::ToTarget, request, now);
+        self.stats.observed = observer.finish(ending, now);
     }
 
     // Awaits what the opener says first, on `socket`, for as long as it may take.
@@ -227,7 +225,7 @@ impl<'c, V: Verbs> Work<'c, V> {
         socket: &V::Socket,
         place: &Place<'_>,
         (has_begun, close): (&Cell<bool>, impl Fn() -> io::Result<()>),
-    ) -> Outcome<W::Output> {
+    ) -> Result<W::Output, Close> {
         let limit = self.route.config.timeouts.first_byte;
         // A client that waits with a connection for its first message misses nothing.
         let is_closed = Cell::new(false);
@@ -253,7 +251,7 @@ impl<'c, V: Verbs> Work<'c, V> {
         match until(wait, time, end).await {
             (outcome, None) => Ok(outcome),
             (_, Some(reason)) => Err(Close {
-                by: Party::Gateway,
+                by: ClosedBy::Gateway,
                 reason,
             }),
         }
@@ -277,7 +275,7 @@ async fn passed(limit: Option<Duration>) {
 /// How a connection ends whose association may not begin.
 pub(super) fn close_of(refused: Refused) -> Close {
     Close {
-        by: Party::Gateway,
+        by: ClosedBy::Gateway,
         reason: Reason::Forbidden(refused.sentence),
     }
 }

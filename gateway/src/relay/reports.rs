@@ -8,13 +8,13 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::connection::Work;
+use super::connection::ConnectionTask;
 use super::link::Link;
-use crate::audit::{self, Close, Event, Fault, Party, Reason};
+use crate::audit::{self, Close, ClosedBy, Event, Fault, Reason};
 use crate::config::Protocol;
 use crate::limits::{ANSWER_GIVEN_UP_MIN, ANSWER_WAIT, MLLP_CR_WAIT, PROGRESS_EVERY};
 use crate::route::Transport;
-use crate::uring::{Verbs, sleep_until};
+use crate::uring::{Network, sleep_until};
 
 /// What has been reported of a connection that is relayed.
 pub(super) struct Reports {
@@ -42,7 +42,7 @@ enum LackOfCr {
     Reported,
 }
 
-impl<V: Verbs> Work<'_, V> {
+impl<V: Network> ConnectionTask<'_, V> {
     /// Never returns. One timer for each connection that lasts, which fires once early and then once an hour.
     pub(super) async fn report(
         &self,
@@ -97,9 +97,9 @@ impl<V: Verbs> Work<'_, V> {
         close: &Close,
     ) {
         let target = match self.route.transport {
-            Transport::Terminate(_) => Party::PlainSide,
-            Transport::Originate(_) => Party::TlsPeer,
-            Transport::Passthrough => Party::Target,
+            Transport::Terminate(_) => ClosedBy::PlainSide,
+            Transport::Originate(_) => ClosedBy::TlsPeer,
+            Transport::Passthrough => ClosedBy::Target,
         };
         let is_given_up = matches!(
             close.reason,
@@ -145,7 +145,7 @@ impl<V: Verbs> Work<'_, V> {
 
     // Bytes to the target and back.
     fn passed(&self) -> [u64; 2] {
-        let [sealed, opened] = [&self.account.sealed, &self.account.opened].map(Cell::get);
+        let [sealed, opened] = [&self.stats.sealed, &self.stats.opened].map(Cell::get);
         match self.route.transport {
             Transport::Terminate(_) => [opened, sealed],
             Transport::Originate(_) | Transport::Passthrough => [sealed, opened],
@@ -175,11 +175,11 @@ impl<V: Verbs> Work<'_, V> {
             id: self.handle.id,
             route: Arc::clone(&self.route.config),
             source: self.source,
-            target: self.account.target,
-            peer: self.account.peer.as_ref().map(|peer| peer.identity.clone()),
+            target: self.stats.target,
+            peer: self.stats.peer.as_ref().map(|peer| peer.identity.clone()),
             fault,
         };
-        self.core.journal.tell(Event::Warning(Box::new(warning)));
+        self.core.journal.report(Event::Warning(Box::new(warning)));
     }
 
     fn report_progress(&self, link: &Link<V::Socket, V::Socket>) {
@@ -187,12 +187,14 @@ impl<V: Verbs> Work<'_, V> {
             id: self.handle.id,
             route: Arc::clone(&self.route.config),
             source: self.source,
-            peer: self.account.peer.as_ref().map(|peer| peer.identity.clone()),
-            sealed_bytes: self.account.sealed.get(),
-            opened_bytes: self.account.opened.get(),
+            peer: self.stats.peer.as_ref().map(|peer| peer.identity.clone()),
+            sealed_bytes: self.stats.sealed.get(),
+            opened_bytes: self.stats.opened.get(),
             observed: link.progress(),
             duration: self.started.elapsed(),
         };
-        self.core.journal.tell(Event::Progress(Box::new(progress)));
+        self.core
+            .journal
+            .report(Event::Progress(Box::new(progress)));
     }
 }

@@ -6,23 +6,23 @@ use std::io;
 use tokio::sync::Mutex;
 
 use super::ending::Milestone;
-use super::engine::{Engine, Unsealed};
+use super::engine::{Engine, PendingBatch};
 use super::link::{Link, reset};
-use crate::audit::{Party, Reason};
-use crate::buffers::{Appetite, Batch, Buffer, Pool, Size, Talker};
+use crate::audit::{ClosedBy, Reason};
+use crate::buffers::{Batch, Buffer, BufferSizer, FairnessId, Pool, Size};
 use crate::dicom::Answer;
 use crate::limits::{ALERT_LINGER, ARTIM, CONTROL_ROOM};
 use crate::metrics::Counter;
-use crate::tls::handshake::tell;
+use crate::tls::handshake::send_alert;
 use crate::tls::session::SealError;
-use crate::uring::{Patience, Socket, part, race, timeout};
+use crate::uring::{Socket, SocketExt, linger_close, race, timeout};
 
 /// What the sealing direction needs beside the link.
 pub(super) struct Sealing<'c> {
     pub(super) engine: &'c RefCell<Engine>,
-    pub(super) outlet: &'c Outlet,
+    pub(super) writer: &'c TlsWriter,
     pub(super) pool: &'c Pool,
-    pub(super) talker: Talker,
+    pub(super) fairness_id: FairnessId,
     pub(super) bytes: &'c Cell<u64>,
     pub(super) counter: &'c Counter,
     /// Bytes that were received from the plain side and not sent on.
@@ -34,16 +34,16 @@ impl Sealing<'_> {
     /// plain side was told of a failure, it is given time to close.
     pub(super) async fn run<N: Socket, F: Socket>(&self, link: &Link<N, F>, first: &mut Vec<u8>) {
         self.pump(link, first).await;
-        self.outlet.sealed_all.reach();
+        self.writer.sealed_all.reach();
         if link.is_broken() {
             Box::pin(self.leave(link)).await;
         }
-        self.outlet.sealing_over.reach();
+        self.writer.sealing_over.reach();
     }
 
     // The TLS side sees that the stream is cut, behind all that was sealed before.
     async fn leave<N: Socket, F: Socket>(&self, link: &Link<N, F>) {
-        let far = async {
+        let tls = async {
             if link.take_far() {
                 if let Some(words) = link.words_for_far() {
                     self.say(link, words).await;
@@ -51,60 +51,57 @@ impl Sealing<'_> {
                 link.leave_far().await;
             }
         };
-        let near = async {
+        let plain = async {
             // The opening direction delivers what it has, as long as that is taken.
             tokio::select! {
                 biased;
-                () = self.outlet.opened_all.reached() => {}
-                () = link.stalls(&link.near) => link.end_near(None),
+                () = self.writer.opened_all.reached() => {}
+                () = link.stalls(&link.plain) => link.end_near(None),
             }
-            if self.outlet.opening_over.is_reached() {
+            if self.writer.opening_over.is_reached() {
                 link.leave_near().await;
             }
             if link.is_parting() {
-                part(&link.near, Vec::new(), ARTIM).await;
+                linger_close(&link.plain, Vec::new(), ARTIM).await;
             }
         };
-        tokio::join!(far, near);
+        tokio::join!(tls, plain);
     }
 
     // The last that the application behind the TLS peer is told. It is given time to close.
     async fn say<N: Socket, F: Socket>(&self, link: &Link<N, F>, words: Answer) {
-        let _turn = self.outlet.turn.lock().await;
-        let sealed = self
-            .engine
-            .borrow_mut()
-            .farewell(&words.octets(), self.pool);
+        let _turn = self.writer.turn.lock().await;
+        let sealed = self.engine.borrow_mut().linger(&words.octets(), self.pool);
         let Ok(sealed) = sealed else { return };
         // What TLS owes was sealed before.
-        let mut all = self.outlet.answers.take();
+        let mut all = self.writer.answers.take();
         all.extend(sealed);
         let mut sealed = Buffer::of(all);
-        let sent = write(link, &link.far, &mut sealed);
-        let (sent, _) = race(sent, ARTIM, || link.abort_far()).await;
-        if sent.is_ok() && link.far.finish().is_ok() {
-            let _ = timeout(ARTIM, self.outlet.opened_all.reached()).await;
+        let sent = write(link, &link.tls, &mut sealed);
+        let (sent, _) = race(sent, ARTIM, || link.abort_tls()).await;
+        if sent.is_ok() && link.tls.finish().is_ok() {
+            let _ = timeout(ARTIM, self.writer.opened_all.reached()).await;
         }
     }
 
     // What is handed on is lent, here and below: each level that owned it would keep room for it.
     async fn pump<N: Socket, F: Socket>(&self, link: &Link<N, F>, first: &mut Vec<u8>) {
-        let mut appetite = Appetite::new(self.talker);
-        let mut plain = Unsealed::default();
+        let mut sizer = BufferSizer::new(self.fairness_id);
+        let mut plain = PendingBatch::default();
         let mut sent = 0;
         while plain.hold(self.next_of(first, &mut sent)) {
             self.send(link, &mut plain).await;
         }
         *first = Vec::new();
         while !link.failed() {
-            let received = receive(&link.near, &link.far, self.pool, &mut appetite).await;
+            let received = receive(&link.plain, &link.tls, self.pool, &mut sizer).await;
             match received.map(|batch| plain.hold(batch)) {
                 Ok(true) => self.send(link, &mut plain).await,
                 Ok(false) => return Box::pin(self.finish(link)).await,
                 Err(error) => {
-                    link.note(Party::PlainSide, reset(&error));
+                    link.note(ClosedBy::PlainSide, reset(&error));
                     // Nothing can be delivered there any more.
-                    return link.abort_near();
+                    return link.abort_plain();
                 }
             }
         }
@@ -117,7 +114,7 @@ impl Sealing<'_> {
         Some(batch)
     }
 
-    async fn send<N: Socket, F: Socket>(&self, link: &Link<N, F>, plain: &mut Unsealed) {
+    async fn send<N: Socket, F: Socket>(&self, link: &Link<N, F>, plain: &mut PendingBatch) {
         let count = plain.len() as u64;
         if link.failed() || !link.see_from_near(plain.payloads()) {
             return self.drop_bytes(count);
@@ -129,7 +126,7 @@ impl Sealing<'_> {
         let converses = link.is_conversation();
         if is_short && !converses {
             // The sender may hold the rest of a message back until this is acknowledged.
-            link.near.acknowledge();
+            link.plain.acknowledge();
         }
         self.bytes.set(self.bytes.get().saturating_add(count));
         self.counter.add(count);
@@ -141,11 +138,15 @@ impl Sealing<'_> {
     }
 
     // Whether all of it was sealed and sent.
-    async fn seal<N: Socket, F: Socket>(&self, link: &Link<N, F>, plain: &mut Unsealed) -> bool {
-        let _turn = self.outlet.turn.lock().await;
+    async fn seal<N: Socket, F: Socket>(
+        &self,
+        link: &Link<N, F>,
+        plain: &mut PendingBatch,
+    ) -> bool {
+        let _turn = self.writer.turn.lock().await;
         while !link.failed() {
             // What was sealed before goes out before what is sealed now.
-            self.outlet.answer(link, self.engine, plain.records()).await;
+            self.writer.answer(link, self.engine, plain.records()).await;
             if link.failed() {
                 // The opening direction has sealed an alert meanwhile: nothing may be sealed behind it.
                 return false;
@@ -153,7 +154,7 @@ impl Sealing<'_> {
             let Some(mut records) = self.next(link, plain) else {
                 return !link.failed();
             };
-            if let Err(error) = write(link, &link.far, &mut records).await {
+            if let Err(error) = write(link, &link.tls, &mut records).await {
                 // Its memory is for others while this one waits.
                 drop(records);
                 Box::pin(self.lost(link, &error)).await;
@@ -167,35 +168,35 @@ impl Sealing<'_> {
     fn next<N: Socket, F: Socket>(
         &self,
         link: &Link<N, F>,
-        plain: &mut Unsealed,
+        plain: &mut PendingBatch,
     ) -> Option<Buffer> {
         let sealed = self.engine.borrow_mut().seal(plain, self.pool);
         sealed.unwrap_or_else(|error| {
-            link.note(Party::Gateway, refusal(&error));
+            link.note(ClosedBy::Gateway, refusal(&error));
             None
         })
     }
 
     // FIN becomes close_notify and FIN.
     async fn finish<N: Socket, F: Socket>(&self, link: &Link<N, F>) {
-        let _turn = self.outlet.turn.lock().await;
-        self.outlet.answer(link, self.engine, 1).await;
+        let _turn = self.writer.turn.lock().await;
+        self.writer.answer(link, self.engine, 1).await;
         if link.failed() {
             // "Whole" would come before the alert that says otherwise.
             return;
         }
         if link.far_waits_for_near() {
-            return link.note(Party::PlainSide, Reason::Unfinished);
+            return link.note(ClosedBy::PlainSide, Reason::Unfinished);
         }
         let mut words = Vec::new();
         if let Err(error) = self.engine.borrow_mut().close_notify(&mut words) {
-            return link.note(Party::Gateway, refusal(&error));
+            return link.note(ClosedBy::Gateway, refusal(&error));
         }
-        let sent = write(link, &link.far, &mut Buffer::of(words)).await;
-        match sent.and_then(|()| link.far.finish()) {
-            Ok(()) => link.finish(Party::PlainSide),
+        let sent = write(link, &link.tls, &mut Buffer::of(words)).await;
+        match sent.and_then(|()| link.tls.finish()) {
+            Ok(()) => link.finish(ClosedBy::PlainSide),
             // A peer that has closed with nothing outstanding misses nothing.
-            Err(_) if link.is_finished() && link.is_at_rest() => link.finish(Party::PlainSide),
+            Err(_) if link.is_finished() && link.is_at_rest() => link.finish(ClosedBy::PlainSide),
             Err(error) => self.lost(link, &error).await,
         }
     }
@@ -203,13 +204,13 @@ impl Sealing<'_> {
     // A peer that resets may have sent more before, an alert that says why it refuses us among it. The
     // opening direction finds and delivers it, because it was authenticated, and the first cause is told.
     async fn lost<N: Socket, F: Socket>(&self, link: &Link<N, F>, error: &io::Error) {
-        self.outlet.sealed_all.reach();
+        self.writer.sealed_all.reach();
         tokio::select! {
-            () = self.outlet.opened_all.reached() => {}
-            () = link.stalls(&link.near) => {}
+            () = self.writer.opened_all.reached() => {}
+            () = link.stalls(&link.plain) => {}
         }
-        link.note(Party::TlsPeer, reset(error));
-        link.abort_far();
+        link.note(ClosedBy::TlsPeer, reset(error));
+        link.abort_tls();
     }
 }
 
@@ -219,11 +220,11 @@ pub(super) async fn receive<S: Socket, T: Socket>(
     socket: &S,
     sink: &T,
     pool: &Pool,
-    appetite: &mut Appetite,
+    sizer: &mut BufferSizer,
 ) -> io::Result<Option<Batch>> {
     socket.readable().await?;
-    let most = room_of(sink, appetite.is_bulk()).await;
-    receive_ready(socket, most, pool, appetite).await
+    let most = room_of(sink, sizer.is_bulk()).await;
+    receive_ready(socket, most, pool, sizer).await
 }
 
 /// As `receive`, where it is known that there is something to receive, and of how many bytes a batch of
@@ -232,14 +233,14 @@ pub(super) async fn receive_ready<S: Socket>(
     socket: &S,
     most: usize,
     pool: &Pool,
-    appetite: &mut Appetite,
+    sizer: &mut BufferSizer,
 ) -> io::Result<Option<Batch>> {
-    let mut batch = pool.batch_within(appetite.size(pool), most);
+    let mut batch = pool.batch_within(sizer.size(pool), most);
     let (outcome, lent) = socket.readv_some(batch.lend()).await;
     batch.restore(lent);
     let count = outcome?;
     batch.fill(count);
-    appetite.ate(count, batch.room(), pool);
+    sizer.ate(count, batch.room(), pool);
     Ok(Some(batch).filter(|batch| !batch.is_empty()))
 }
 
@@ -282,9 +283,9 @@ pub(super) async fn write<S: Socket, N: Socket, F: Socket>(
 
 async fn send_answers<N: Socket, F: Socket>(link: &Link<N, F>, answers: Vec<u8>) {
     let all = 0..answers.len();
-    if let Err(error) = link.far.write_all(answers, all).await.0 {
-        link.note(Party::TlsPeer, reset(&error));
-        link.abort_far();
+    if let Err(error) = link.tls.write_all(answers, all).await.0 {
+        link.note(ClosedBy::TlsPeer, reset(&error));
+        link.abort_tls();
     }
 }
 
@@ -300,7 +301,7 @@ fn refusal(error: &SealError) -> Reason {
 /// The way out to the TLS peer, which both directions use: sealing for payload, opening for the
 /// answers that TLS owes. Records go out in the order in which they were sealed.
 #[derive(Default)]
-pub(super) struct Outlet {
+pub(super) struct TlsWriter {
     turn: Mutex<()>,
     answers: RefCell<Vec<u8>>,
     /// All that the peer had to say has been read, and delivered as far as it was taken.
@@ -312,7 +313,7 @@ pub(super) struct Outlet {
     sealing_over: Milestone,
 }
 
-impl Outlet {
+impl TlsWriter {
     /// Takes an answer in; it goes out at once, or with the batch that is on its way, and so does what
     /// the engine owes.
     pub(super) async fn post<N: Socket, F: Socket>(
@@ -325,7 +326,7 @@ impl Outlet {
         if self.answers.borrow().len() > CONTROL_ROOM {
             // LIMIT: what TLS owes in answer is one key update and one alert at a time.
             return link.note(
-                Party::TlsPeer,
+                ClosedBy::TlsPeer,
                 Reason::Limit("answers owed to the TLS peer".into()),
             );
         }
@@ -361,7 +362,7 @@ impl Outlet {
         }
         let mut answers = std::mem::take(&mut *self.answers.borrow_mut());
         if let Err(error) = engine.borrow_mut().before(records, &mut answers) {
-            link.note(Party::Gateway, refusal(&error));
+            link.note(ClosedBy::Gateway, refusal(&error));
         }
         Some(answers).filter(|answers| !answers.is_empty() && !link.failed())
     }
@@ -384,9 +385,9 @@ impl Outlet {
             let _turn = self.turn.lock().await;
             let mut words = self.answers.take();
             words.extend(engine.borrow_mut().last_words());
-            tell(&link.far, words).await;
+            send_alert(&link.tls, words).await;
         };
-        race(goodbye, 2 * ALERT_LINGER, || link.abort_far()).await;
+        race(goodbye, 2 * ALERT_LINGER, || link.abort_tls()).await;
     }
 
     /// Whether nothing is on its way out.
@@ -411,10 +412,10 @@ impl Outlet {
     /// Waits until a plain side that was told why has closed; it is reset when it takes too long.
     pub(super) async fn parted<N: Socket, F: Socket>(&self, link: &Link<N, F>) {
         if self.sealing_over.is_reached() {
-            return part(&link.near, Vec::new(), ARTIM).await;
+            return linger_close(&link.plain, Vec::new(), ARTIM).await;
         }
         if timeout(ARTIM, self.sealing_over.reached()).await.is_err() {
-            link.abort_near();
+            link.abort_plain();
         }
     }
 }

@@ -5,51 +5,51 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::connection::{Outcome, Work};
+use super::connection::ConnectionTask;
 use super::limiter::Place;
-use crate::audit::{Close, Party, Reason};
+use crate::audit::{Close, ClosedBy, Reason};
 use crate::stream_kind::StreamKind;
 use crate::tls::handshake::{Cause, Failed, Pace, Secured, handshake};
 use crate::tls::session::Session;
 use crate::tls::{
-    self, Acceptor, Judgement, RefusalClass, describe, explain, explain_end, explain_silence,
+    self, Acceptor, PeerVerification, RefusalClass, describe, explain, explain_end, explain_silence,
 };
-use crate::uring::{Patience, Socket, Verbs, race, until};
+use crate::uring::{Network, Socket, SocketExt, race, until};
 
-impl<V: Verbs> Work<'_, V> {
+impl<V: Network> ConnectionTask<'_, V> {
     // A client that says nothing costs a socket and its place: all else is made when bytes have come.
     pub(super) async fn accept(
         &mut self,
-        far: &V::Socket,
+        tls: &V::Socket,
         acceptor: &Acceptor,
         place: &Place<'_>,
-    ) -> Outcome<(Secured, Arc<Judgement>)> {
+    ) -> Result<(Secured, Arc<PeerVerification>), Close> {
         let limit = self.route.config.timeouts.handshake;
         let work = async {
             let waited = Instant::now();
-            let (ready, late) = race(far.readable(), limit, || far.abort()).await;
+            let (ready, late) = race(tls.readable(), limit, || tls.abort()).await;
             if late {
                 return Err(Close {
-                    by: Party::Gateway,
+                    by: ClosedBy::Gateway,
                     reason: Reason::Deadline("handshake"),
                 });
             }
             ready.map_err(|_| Close {
-                by: Party::TlsPeer,
+                by: ClosedBy::TlsPeer,
                 reason: Reason::Empty,
             })?;
             let begun = acceptor.start().map(|(c, j)| (Session::from(c), j));
             let limit = Limit::of_handshake(limit.saturating_sub(waited.elapsed()));
-            Box::pin(self.shake(far, begun, limit, place)).await
+            Box::pin(self.shake(tls, begun, limit, place)).await
         };
         let end = || {
-            far.abort();
+            tls.abort();
             place.cancel();
         };
         match until(work, place.ended(), end).await {
             (outcome, None) => outcome,
             (_, Some(reason)) => Err(Close {
-                by: Party::Gateway,
+                by: ClosedBy::Gateway,
                 reason,
             }),
         }
@@ -58,69 +58,76 @@ impl<V: Verbs> Work<'_, V> {
     pub(super) async fn shake(
         &mut self,
         socket: &V::Socket,
-        begun: Result<(Session, Arc<Judgement>), rustls::Error>,
+        begun: Result<(Session, Arc<PeerVerification>), rustls::Error>,
         limit: Limit,
         pace: &impl Pace,
-    ) -> Outcome<(Secured, Arc<Judgement>)> {
-        let (session, judgement) = begun.map_err(|error| {
+    ) -> Result<(Secured, Arc<PeerVerification>), Close> {
+        let (session, verification) = begun.map_err(|error| {
             socket.abort();
             Close {
-                by: Party::Gateway,
+                by: ClosedBy::Gateway,
                 reason: Reason::Internal(error.to_string()),
             }
         })?;
         let secured = match handshake(socket, session, limit.time, pace).await {
             Ok(secured) => secured,
             Err(failed) => {
-                let refused = judgement.refusal();
-                self.account.refused = refused.and_then(|refusal| refusal.certificate);
-                return Err(refusal(&failed, &judgement, limit));
+                let refused = verification.refusal();
+                self.stats.refused = refused.and_then(|refusal| refusal.certificate);
+                return Err(refusal(&failed, &verification, limit));
             }
         };
-        self.account.tls = describe(secured.session.state());
-        if let Err(error) = judgement.check_confirmed(secured.session.state()) {
+        self.stats.tls = describe(secured.session.state());
+        if let Err(error) = verification.check_confirmed(secured.session.state()) {
             socket.abort();
             return Err(Close {
-                by: Party::Gateway,
-                reason: Reason::Handshake(class(&judgement), explain(&error, &judgement, &[])),
+                by: ClosedBy::Gateway,
+                reason: Reason::Handshake(
+                    class(&verification),
+                    explain(&error, &verification, &[]),
+                ),
             });
         }
-        self.account.peer = judgement.peer();
-        if self.account.peer.is_none() {
+        self.stats.peer = verification.peer();
+        if self.stats.peer.is_none() {
             // The verifier runs in every full handshake, and there are no others; should that ever
             // not hold, nobody passes.
             socket.abort();
             let reason = Reason::Internal("a peer without an accepted identity".to_owned());
             return Err(Close {
-                by: Party::Gateway,
+                by: ClosedBy::Gateway,
                 reason,
             });
         }
-        Ok((secured, judgement))
+        Ok((secured, verification))
     }
 
     // A server may refuse our certificate after our side of a TLS 1.3 handshake is done (RFC 8446
     // section 4.4.2.4); until its first payload has come, an alert is its answer to the handshake.
-    pub(super) fn wrong_record(&self, error: &rustls::Error, judgement: &Judgement) -> Reason {
+    pub(super) fn wrong_record(
+        &self,
+        error: &rustls::Error,
+        verification: &PeerVerification,
+    ) -> Reason {
         match error {
             rustls::Error::AlertReceived(_)
-                if self.account.opened.get() == 0
-                    && judgement.side() == tls::Side::Connector
+                if self.stats.opened.get() == 0
+                    && verification.side() == tls::TlsRole::Client
                     && self
-                        .account
+                        .stats
                         .tls
                         .as_ref()
                         .is_some_and(|tls| tls.version == "TLSv1.3") =>
             {
-                Reason::Handshake(class(judgement), explain(error, judgement, &[]))
+                Reason::Handshake(class(verification), explain(error, verification, &[]))
             }
             _ => Reason::Protocol(error.to_string()),
         }
     }
 }
 
-fn class(judgement: &Judgement) -> RefusalClass {
-    let refusal = judgement.refusal();
+fn class(verification: &PeerVerification) -> RefusalClass {
+    let refusal = verification.refusal();
     refusal.map_or_else(RefusalClass::default, |refusal| refusal.class())
 }
 
@@ -143,51 +150,51 @@ fn is_tls(first: &[u8]) -> bool {
     matches!(StreamKind::of(first), None | Some(StreamKind::Tls))
 }
 
-fn refusal(failed: &Failed, judgement: &Judgement, limit: Limit) -> Close {
-    let class = class(judgement);
-    let explained = |error| Reason::Handshake(class, explain(error, judgement, &failed.first));
+fn refusal(failed: &Failed, verification: &PeerVerification, limit: Limit) -> Close {
+    let class = class(verification);
+    let explained = |error| Reason::Handshake(class, explain(error, verification, &failed.first));
     match &failed.cause {
         Cause::Tls(error @ rustls::Error::AlertReceived(_)) => Close {
-            by: Party::TlsPeer,
+            by: ClosedBy::TlsPeer,
             reason: explained(error),
         },
         Cause::Tls(error) => Close {
-            by: Party::Gateway,
+            by: ClosedBy::Gateway,
             reason: explained(error),
         },
         // What is not TLS is worth naming also where nobody waits for the rest of it.
-        Cause::Deadline if judgement.side() == tls::Side::Acceptor && is_tls(&failed.first) => {
+        Cause::Deadline if verification.side() == tls::TlsRole::Server && is_tls(&failed.first) => {
             Close {
-                by: Party::Gateway,
+                by: ClosedBy::Gateway,
                 reason: Reason::Deadline("handshake"),
             }
         }
         Cause::Deadline => {
             let limit = (limit.time, limit.key);
-            let sentence = explain_silence(judgement, &failed.first, failed.hello_bytes, limit);
+            let sentence = explain_silence(verification, &failed.first, failed.hello_bytes, limit);
             Close {
-                by: Party::Gateway,
+                by: ClosedBy::Gateway,
                 reason: Reason::Handshake(class, sentence),
             }
         }
         Cause::TooLong => Close {
-            by: Party::Gateway,
+            by: ClosedBy::Gateway,
             reason: Reason::Limit("octets of a handshake flight".into()),
         },
         // Whoever connects to us and goes is a probe; a target that does so is worth a sentence.
         Cause::Closed | Cause::Socket(_)
-            if failed.first.is_empty() && judgement.side() == tls::Side::Acceptor =>
+            if failed.first.is_empty() && verification.side() == tls::TlsRole::Server =>
         {
             Close {
-                by: Party::TlsPeer,
+                by: ClosedBy::TlsPeer,
                 reason: Reason::Empty,
             }
         }
         Cause::Closed | Cause::Socket(_) => Close {
-            by: Party::TlsPeer,
+            by: ClosedBy::TlsPeer,
             reason: Reason::Handshake(
                 class,
-                explain_end(judgement, &failed.first, failed.hello_bytes),
+                explain_end(verification, &failed.first, failed.hello_bytes),
             ),
         },
     }

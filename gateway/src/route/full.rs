@@ -19,7 +19,7 @@ impl Full {
     /// How many clients a core has of which one could make way for a connection of `route`; `place` is that of
     /// the core among all.
     #[must_use]
-    pub fn can_make_way(self, core: &metrics::Core, place: usize, route: &Route) -> u64 {
+    pub fn can_make_way(self, core: &metrics::CoreCounters, place: usize, route: &Route) -> u64 {
         match self {
             Self::Route(_) => {
                 let counters = route.state.counters.get(place);

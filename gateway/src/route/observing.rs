@@ -1,11 +1,10 @@
 //! What looks at the connections of a route, and what it counts.
 
+use crate::strictness::Strictness;
 use tokio::time::Instant;
 
 use super::live::Route;
 use crate::config::{Connect, Observe, Protocol};
-use crate::dicom;
-use crate::hl7;
 use crate::metrics::Seen;
 use crate::observe::Observer;
 
@@ -19,21 +18,23 @@ impl Route {
         };
         match (self.config.protocol, &self.admission) {
             (Protocol::Dicom, Some(admission)) => {
-                let manner = match is_strict {
-                    true => dicom::Manner::Strict,
-                    false => dicom::Manner::Lenient,
+                let strictness = match is_strict {
+                    true => Strictness::Strict,
+                    false => Strictness::Lenient,
                 };
                 let (rules, now) = (admission.rules(), Instant::now().into_std());
-                Observer::of_dicom(manner, rules, seen.associations(), now)
+                Observer::of_dicom(strictness, rules, seen.associations(), now)
             }
             (Protocol::Mllp, _) => {
-                let manner = match is_strict {
-                    true => hl7::Manner::Strict,
-                    false => hl7::Manner::Lenient,
+                let strictness = match is_strict {
+                    true => Strictness::Strict,
+                    false => Strictness::Lenient,
                 };
                 match self.config.connect {
-                    Connect::Late => Observer::of_mllp(manner, seen.conversations()),
-                    Connect::Early => Observer::of_mllp_from_either(manner, seen.conversations()),
+                    Connect::Late => Observer::of_mllp(strictness, seen.conversations()),
+                    Connect::Early => {
+                        Observer::of_mllp_from_either(strictness, seen.conversations())
+                    }
                 }
             }
             (Protocol::Dicom | Protocol::Tcp, _) => Observer::Blind,

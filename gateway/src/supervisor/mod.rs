@@ -43,7 +43,7 @@ use signals::{Ignored, Signals};
 
 /// Why the gateway did not start, or did not go on.
 #[derive(Debug)]
-pub enum Stopped {
+pub enum RunError {
     /// The configuration or the environment does not allow it; each sentence is one problem.
     Refused(Vec<String>),
     /// Something broke while it ran.
@@ -54,14 +54,14 @@ pub enum Stopped {
 ///
 /// # Errors
 /// Every reason why it cannot start, or the one why it could not go on.
-pub fn run(file: &FilePath) -> Result<(), Stopped> {
+pub fn run(file: &FilePath) -> Result<(), RunError> {
     environment::close_memory();
-    let (runtime, ignored) = main_thread().map_err(|error| Stopped::Broken(error.to_string()))?;
+    let (runtime, ignored) = main_thread().map_err(|error| RunError::Broken(error.to_string()))?;
     let capabilities = environment::probe().map_err(refused)?;
-    let mut prepared = prepare(file, SystemTime::now(), None).map_err(Stopped::Refused)?;
+    let mut prepared = prepare(file, SystemTime::now(), None).map_err(RunError::Refused)?;
     let connections_max = environment::raise_descriptors(&prepared.config).map_err(refused)?;
     let routes = &prepared.table.routes;
-    let listeners = bind::routes(&prepared.config, routes).map_err(Stopped::Refused)?;
+    let listeners = bind::routes(&prepared.config, routes).map_err(RunError::Refused)?;
     let metrics = bind::metrics(&prepared.config).map_err(refused)?;
 
     let (journal, writer) =
@@ -105,8 +105,8 @@ pub fn run(file: &FilePath) -> Result<(), Stopped> {
 // How long the last lines of the log may take to be read.
 const LOG_END: Duration = Duration::from_secs(2);
 
-fn refused(sentence: impl ToString) -> Stopped {
-    Stopped::Refused(vec![sentence.to_string()])
+fn refused(sentence: impl ToString) -> RunError {
+    RunError::Refused(vec![sentence.to_string()])
 }
 
 // What the main thread waits with, and the signals that must not end the process even while it starts.
@@ -136,11 +136,11 @@ fn supervise(
     metrics: Option<TcpListener>,
     journal: &Journal,
     (runtime, ignored): (Runtime, Ignored),
-) -> Result<(), Stopped> {
+) -> Result<(), RunError> {
     let local = LocalSet::new();
     runtime.block_on(local.run_until(async {
         let mut signals = Signals::new(ignored, journal.clone())
-            .map_err(|error| Stopped::Broken(error.to_string()))?;
+            .map_err(|error| RunError::Broken(error.to_string()))?;
         let view = Rc::new(View {
             table: RefCell::new(Arc::clone(&plan.table)),
             cores: workers.counters.clone(),
@@ -150,12 +150,12 @@ fn supervise(
         });
         if let Some(listener) = metrics {
             let listener = tokio::net::TcpListener::from_std(listener)
-                .map_err(|error| Stopped::Broken(error.to_string()))?;
+                .map_err(|error| RunError::Broken(error.to_string()))?;
             tokio::task::spawn_local(admin::serve(listener, Rc::clone(&view)));
         }
         let routes = &plan.table.routes;
         let config = &plan.config;
-        journal.tell(Event::Ready(Box::new(Ready {
+        journal.report(Event::Ready(Box::new(Ready {
             listeners: routes
                 .iter()
                 .map(|route| (route.config.name.clone(), route.config.listen))
@@ -178,7 +178,7 @@ async fn serve(
         config, expiries, ..
     }: &mut Plan,
     journal: &Journal,
-) -> Result<(), Stopped> {
+) -> Result<(), RunError> {
     loop {
         let now = SystemTime::now();
         for (level, text) in expiries.look(now) {
@@ -190,7 +190,7 @@ async fn serve(
                 Command::Stop => break,
                 Command::Reload => notice(journal, Level::Warn, NO_RELOAD.to_owned()),
             },
-            lost = workers.lost() => return Err(Stopped::Broken(lost)),
+            lost = workers.lost() => return Err(RunError::Broken(lost)),
         }
     }
     let drain = longest(config, |timeouts| timeouts.drain);
@@ -218,7 +218,7 @@ async fn serve(
 const NO_RELOAD: &str =
     "SIGHUP: this version does not reload; restart to take the new configuration";
 
-async fn end(workers: Workers, limit: Duration, journal: &Journal) -> Result<(), Stopped> {
+async fn end(workers: Workers, limit: Duration, journal: &Journal) -> Result<(), RunError> {
     let cut = workers.open();
     if cut > 0 {
         notice(
@@ -230,11 +230,11 @@ async fn end(workers: Workers, limit: Duration, journal: &Journal) -> Result<(),
     workers.enter(RoutePhase::Stopped);
     if timeout(limit, workers.emptied()).await.is_err() {
         let left = workers.open();
-        return Err(Stopped::Broken(format!(
+        return Err(RunError::Broken(format!(
             "{left} connections could not be ended"
         )));
     }
-    workers.join(WORKERS_END).await.map_err(Stopped::Broken)
+    workers.join(WORKERS_END).await.map_err(RunError::Broken)
 }
 
 // Routes may differ; the process waits for the most patient.
@@ -244,7 +244,7 @@ fn longest(config: &Config, of: impl Fn(&Timeouts) -> Duration) -> Duration {
 }
 
 fn notice(journal: &Journal, level: Level, text: String) {
-    journal.tell(Event::Notice { level, text });
+    journal.report(Event::Notice { level, text });
 }
 
 fn in_words(cores: &[usize]) -> String {

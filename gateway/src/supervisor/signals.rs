@@ -44,7 +44,7 @@ impl Signals {
             };
             if let Some(text) = received {
                 let level = Level::Warn;
-                self.journal.tell(Event::Notice { level, text });
+                self.journal.report(Event::Notice { level, text });
             }
         }
     }

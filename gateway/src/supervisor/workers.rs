@@ -22,7 +22,7 @@ use crate::worker::{self, Loads, Message, NewRoutes, Plan, Selected};
 /// All workers of this process.
 pub struct Workers {
     /// The counters of each core.
-    pub counters: Vec<Arc<metrics::Core>>,
+    pub counters: Vec<Arc<metrics::CoreCounters>>,
     table: Arc<RouteTable>,
     // Routes of earlier tables that may have connections.
     removed: Vec<Arc<Route>>,
@@ -49,7 +49,9 @@ impl Workers {
         let cores = &config.cores;
         let (mailboxes, inboxes): (Vec<_>, Vec<_>) =
             cores.iter().map(|_| mpsc::channel(MAILBOX_MAX)).unzip();
-        let counters = cores.iter().map(|cpu| Arc::new(metrics::Core::new(*cpu)));
+        let counters = cores
+            .iter()
+            .map(|cpu| Arc::new(metrics::CoreCounters::new(*cpu)));
         let counters: Vec<_> = counters.collect();
         let mut workers = Self {
             loads: Loads::new(counters.clone(), connections_max),

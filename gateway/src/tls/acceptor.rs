@@ -19,7 +19,7 @@ use super::policy::{demands, provider, versions};
 use super::refusal::Refusal;
 use super::rules::{Chain, Rules};
 use super::service::{Asked, asked, protocol_name};
-use super::verifier::{Judgement, Side, Verifier};
+use super::verifier::{PeerVerification, TlsRole, Verifier};
 use crate::config::{RouteTls, ServiceLabel};
 use crate::pki::{Identity, Trust};
 
@@ -57,26 +57,26 @@ impl Acceptor {
             demands: demands(tls.policy, tls.key_exchange),
         };
         // What could fail in `start` fails here, before the first connection.
-        acceptor.config(&acceptor.judgement())?;
+        acceptor.config(&acceptor.verification())?;
         Ok(acceptor)
     }
 
     #[cfg(test)]
     pub(super) fn remarks_on(&self, chain: &[CertificateDer<'static>]) -> Vec<String> {
-        own_chain::remarks(chain, Side::Connector, &self.rules)
+        own_chain::remarks(chain, TlsRole::Client, &self.rules)
     }
 
     /// What peers will hold against the chain that this route presents, as ends of sentences about its file.
     #[must_use]
     pub fn own_chain_remarks(&self) -> Vec<String> {
-        own_chain::remarks(&self.certified.cert, Side::Connector, &self.rules)
+        own_chain::remarks(&self.certified.cert, TlsRole::Client, &self.rules)
     }
 
     /// Begins a handshake with whoever connected.
-    pub fn start(&self) -> Result<(UnbufferedServerConnection, Arc<Judgement>), Error> {
-        let judgement = self.judgement();
-        let config = Arc::new(self.config(&judgement)?);
-        Ok((UnbufferedServerConnection::new(config)?, judgement))
+    pub fn start(&self) -> Result<(UnbufferedServerConnection, Arc<PeerVerification>), Error> {
+        let verification = self.verification();
+        let config = Arc::new(self.config(&verification)?);
+        Ok((UnbufferedServerConnection::new(config)?, verification))
     }
 
     /// Judges a client's chain by the rules of this route, as a handshake does, but without one: for
@@ -88,19 +88,19 @@ impl Acceptor {
         now: UnixTime,
     ) -> Result<Arc<PeerInfo>, Refusal> {
         let accepted = self.rules.judge(Chain {
-            side: Side::Acceptor,
+            side: TlsRole::Server,
             leaf,
             intermediates,
             expected: None,
             now,
         })?;
-        accepted.check_revocation(Side::Acceptor, leaf)?;
+        accepted.check_revocation(TlsRole::Server, leaf)?;
         Ok(accepted.info)
     }
 
-    pub(super) fn judgement(&self) -> Arc<Judgement> {
-        Arc::new(Judgement::new(
-            Side::Acceptor,
+    pub(super) fn verification(&self) -> Arc<PeerVerification> {
+        Arc::new(PeerVerification::new(
+            TlsRole::Server,
             self.demands,
             self.own.clone(),
             self.service.clone(),
@@ -109,14 +109,17 @@ impl Acceptor {
 
     // rustls lets nobody change the verifier of a server's configuration, so each connection builds
     // its own. That is some microseconds, against the hundreds that the signatures take.
-    pub(super) fn config(&self, judgement: &Arc<Judgement>) -> Result<ServerConfig, Error> {
-        let verifier = Verifier::new(self.rules.clone(), judgement.clone());
+    pub(super) fn config(
+        &self,
+        verification: &Arc<PeerVerification>,
+    ) -> Result<ServerConfig, Error> {
+        let verifier = Verifier::new(self.rules.clone(), verification.clone());
         let mut config = ServerConfig::builder_with_provider(self.provider.clone())
             .with_protocol_versions(self.versions)?
             .with_client_cert_verifier(Arc::new(verifier))
             .with_cert_resolver(Arc::new(Answer {
                 certified: self.certified.clone(),
-                judgement: judgement.clone(),
+                verification: verification.clone(),
             }));
         // `Answer` has refused who asks for another one.
         config.alpn_protocols = self.service.iter().map(protocol_name).collect();
@@ -142,16 +145,16 @@ impl Acceptor {
 #[derive(Debug)]
 struct Answer {
     certified: Arc<CertifiedKey>,
-    judgement: Arc<Judgement>,
+    verification: Arc<PeerVerification>,
 }
 
 impl ResolvesServerCert for Answer {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        let label = self.judgement.service();
+        let label = self.verification.service();
         let asked = hello
             .alpn()
             .map_or(Asked::Nothing, |offered| asked(offered, label));
-        self.judgement.check_asked(asked).ok()?;
+        self.verification.check_asked(asked).ok()?;
         Some(self.certified.clone())
     }
 }

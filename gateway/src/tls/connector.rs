@@ -14,7 +14,7 @@ use super::own_chain;
 use super::policy::{demands, provider, signing_key, versions};
 use super::rules::Rules;
 use super::service::protocol_name;
-use super::verifier::{Judgement, Request, Side, Verifier};
+use super::verifier::{PeerVerification, Request, TlsRole, Verifier};
 use crate::config::{Host, KeyExchange, RouteTls, ServiceLabel, Target};
 use crate::pki::{Identity, Trust};
 
@@ -47,7 +47,12 @@ impl Connector {
         let rules = Arc::new(Rules::new(&tls.peers, trust, &provider)?);
         let demands = demands(tls.policy, tls.key_exchange);
 
-        let nobody = Arc::new(Judgement::new(Side::Connector, demands, own.clone(), None));
+        let nobody = Arc::new(PeerVerification::new(
+            TlsRole::Client,
+            demands,
+            own.clone(),
+            None,
+        ));
         let mut template = ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(versions(tls.policy, tls.key_exchange))?
             .dangerous()
@@ -57,7 +62,7 @@ impl Connector {
             )))
             .with_client_cert_resolver(Arc::new(Answer {
                 certified: certified.clone(),
-                judgement: nobody,
+                verification: nobody,
             }));
         template.alpn_protocols = tls.service.iter().map(protocol_name).collect();
         // A resumed session would skip the verifier, and with it the revocation lists.
@@ -83,7 +88,7 @@ impl Connector {
     /// What peers will hold against the chain that this route presents, as ends of sentences about its file.
     #[must_use]
     pub fn own_chain_remarks(&self) -> Vec<String> {
-        own_chain::remarks(&self.certified.cert, Side::Acceptor, &self.rules)
+        own_chain::remarks(&self.certified.cert, TlsRole::Server, &self.rules)
     }
 
     /// Begins a handshake with the server at `target`, whose name goes into the SNI; an address goes into none (RFC
@@ -93,29 +98,29 @@ impl Connector {
     pub fn start(
         &self,
         target: &Target,
-    ) -> Result<(UnbufferedClientConnection, Arc<Judgement>), Error> {
+    ) -> Result<(UnbufferedClientConnection, Arc<PeerVerification>), Error> {
         let name = server_name(&target.host)?;
-        let judgement = Judgement::new(
-            Side::Connector,
+        let verification = PeerVerification::new(
+            TlsRole::Client,
             self.demands,
             self.own.clone(),
             self.service.clone(),
         );
-        let judgement = Arc::new(judgement.at(target).offering(self.key_exchange));
+        let verification = Arc::new(verification.at(target).offering(self.key_exchange));
         let mut config = self.template.clone();
         config
             .dangerous()
             .set_certificate_verifier(Arc::new(Verifier::new(
                 self.rules.clone(),
-                judgement.clone(),
+                verification.clone(),
             )));
         config.client_auth_cert_resolver = Arc::new(Answer {
             certified: self.certified.clone(),
-            judgement: judgement.clone(),
+            verification: verification.clone(),
         });
         Ok((
             UnbufferedClientConnection::new(Arc::new(config), name)?,
-            judgement,
+            verification,
         ))
     }
 }
@@ -157,7 +162,7 @@ fn server_name(host: &Host) -> Result<ServerName<'static>, Error> {
 #[derive(Debug)]
 struct Answer {
     certified: Arc<CertifiedKey>,
-    judgement: Arc<Judgement>,
+    verification: Arc<PeerVerification>,
 }
 
 impl ResolvesClientCert for Answer {
@@ -169,7 +174,7 @@ impl ResolvesClientCert for Answer {
             Some(_) => Request::Answerable,
             None => Request::Unanswerable,
         };
-        self.judgement.requested(request);
+        self.verification.requested(request);
         Some(self.certified.clone())
     }
 

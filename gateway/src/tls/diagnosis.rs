@@ -15,7 +15,7 @@ use super::normal_form::NormalChain;
 use super::policies::extension_name;
 use super::refusal::{Claim, Refusal, Rule};
 use super::rules::{Chain, Rules};
-use super::verifier::Side;
+use super::verifier::TlsRole;
 use crate::pki::constraints::Constraints;
 use crate::pki::crl::key_hash;
 use crate::pki::der::{BOOLEAN, element, only};
@@ -306,12 +306,12 @@ fn is_ca(certificate: &Layout<'_>) -> bool {
     fields.next_if(BOOLEAN).is_some_and(|value| value != [0])
 }
 
-fn lacks_purpose(certificate: &Layout<'_>, side: Side) -> bool {
+fn lacks_purpose(certificate: &Layout<'_>, side: TlsRole) -> bool {
     let usage = certificate.extension(EXTENDED_KEY_USAGE);
     match usage.map(ExtendedKeyUsage::from_der) {
         Some(Ok((_, usage))) => match side {
-            Side::Connector => !usage.server_auth,
-            Side::Acceptor => !usage.client_auth,
+            TlsRole::Client => !usage.server_auth,
+            TlsRole::Server => !usage.client_auth,
         },
         _ => false,
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use rustls::{AlertDescription, Error, InvalidMessage, PeerIncompatible};
 
 use super::identity::printable;
-use super::verifier::{Judgement, Side};
+use super::verifier::{PeerVerification, TlsRole};
 use crate::config::is_peer_name;
 use crate::limits::SENTENCE_CHARS_MAX;
 use crate::stream_kind::StreamKind;
@@ -15,61 +15,61 @@ use crate::stream_kind::StreamKind;
 /// `received` are the first bytes that came from the peer, where they are at hand (eight suffice): they
 /// tell a peer that speaks no TLS at all. They are looked at and not shown. The sentence has at most
 /// `limits::SENTENCE_CHARS_MAX` characters, none of them a control character.
-pub fn explain(error: &Error, judgement: &Judgement, received: &[u8]) -> String {
-    bounded(match judgement.refusal() {
+pub fn explain(error: &Error, verification: &PeerVerification, received: &[u8]) -> String {
+    bounded(match verification.refusal() {
         Some(refusal) => refusal.to_string(),
-        None => by_error(error, judgement, received),
+        None => by_error(error, verification, received),
     })
 }
 
 /// Says what it means that the peer ended the connection in the middle of the handshake. `hello_bytes` were sent
 /// before it had sent any.
-pub fn explain_end(judgement: &Judgement, received: &[u8], hello_bytes: usize) -> String {
-    bounded(match (StreamKind::of(received), judgement.side()) {
-        (None, Side::Connector) => format!(
+pub fn explain_end(verification: &PeerVerification, received: &[u8], hello_bytes: usize) -> String {
+    bounded(match (StreamKind::of(received), verification.side()) {
+        (None, TlsRole::Client) => format!(
             "the server closed the connection before it sent a byte; does it expect TLS at this port, and may our \
              address connect?{}",
-            after_hello(" If", judgement, hello_bytes)
+            after_hello(" If", verification, hello_bytes)
         ),
-        (None, Side::Acceptor) => {
+        (None, TlsRole::Server) => {
             "the client closed the connection before it sent a byte".to_owned()
         }
         (Some(StreamKind::Tls), _) => format!(
             "the {} closed the connection in the middle of the handshake without an alert; its log \
              says why",
-            opposite(judgement)
+            opposite(verification)
         ),
-        (Some(kind), _) => no_tls(kind, judgement),
+        (Some(kind), _) => no_tls(kind, verification),
     })
 }
 
 /// Says what it means that a handshake did not end within `limit`, which `key` sets. `received` and `hello_bytes` are
 /// as in `explain_end`.
 pub fn explain_silence(
-    judgement: &Judgement,
+    verification: &PeerVerification,
     received: &[u8],
     hello_bytes: usize,
     (limit, key): (Duration, &str),
 ) -> String {
     let limit = in_seconds(limit);
-    bounded(match (StreamKind::of(received), judgement.side()) {
-        (None, Side::Connector) => format!(
+    bounded(match (StreamKind::of(received), verification.side()) {
+        (None, TlsRole::Client) => format!(
             "no TLS answer within {limit} ({key}) to our ClientHello of {hello_bytes} bytes, although the connection was \
              accepted; does the server expect TLS at this port? Otherwise look for a firewall that drops TLS, or a \
              smaller MTU on the path{}",
-            after_hello("; if", judgement, hello_bytes)
+            after_hello("; if", verification, hello_bytes)
         ),
-        (Some(kind), _) if kind != StreamKind::Tls => no_tls(kind, judgement),
+        (Some(kind), _) if kind != StreamKind::Tls => no_tls(kind, verification),
         _ => format!(
             "the TLS handshake did not end within {limit} ({key}); the {} did not send the rest of it",
-            opposite(judgement)
+            opposite(verification)
         ),
     })
 }
 
 // A device on the path may want the whole ClientHello in one packet, which the hybrid key exchange does not fit in.
-fn after_hello(begin: &str, judgement: &Judgement, hello_bytes: usize) -> String {
-    match judgement.offers_hybrid() && hello_bytes > ONE_PACKET {
+fn after_hello(begin: &str, verification: &PeerVerification, hello_bytes: usize) -> String {
+    match verification.offers_hybrid() && hello_bytes > ONE_PACKET {
         true => format!(
             "{begin} a device on the path drops a ClientHello that takes two packets (ours has {hello_bytes} bytes), write \
              hybrid = false in this route"
@@ -90,27 +90,27 @@ fn in_seconds(time: Duration) -> String {
     }
 }
 
-fn by_error(error: &Error, judgement: &Judgement, received: &[u8]) -> String {
-    let peer = opposite(judgement);
+fn by_error(error: &Error, verification: &PeerVerification, received: &[u8]) -> String {
+    let peer = opposite(verification);
     match error {
-        Error::AlertReceived(alert) => by_alert(*alert, judgement),
+        Error::AlertReceived(alert) => by_alert(*alert, verification),
         Error::NoCertificatesPresented => format!(
             "the {peer} offered no certificate, and this route takes nobody without one; give the \
              {peer} a certificate of a CA that this route trusts"
         ),
-        Error::PeerIncompatible(cause) => incompatible(cause, judgement),
+        Error::PeerIncompatible(cause) => incompatible(cause, verification),
         Error::InvalidMessage(_) | Error::PeerSentOversizedRecord
             if StreamKind::of(received).is_some_and(|kind| kind != StreamKind::Tls) =>
         {
             no_tls(
                 StreamKind::of(received).unwrap_or(StreamKind::Unknown),
-                judgement,
+                verification,
             )
         }
         Error::InvalidMessage(InvalidMessage::UnknownProtocolVersion) => {
             format!(
                 "the {peer} speaks an unknown version of TLS; it needs {}",
-                judgement.demands()
+                verification.demands()
             )
         }
         Error::InvalidMessage(_)
@@ -130,9 +130,9 @@ fn by_error(error: &Error, judgement: &Judgement, received: &[u8]) -> String {
     }
 }
 
-fn incompatible(cause: &PeerIncompatible, judgement: &Judgement) -> String {
+fn incompatible(cause: &PeerIncompatible, verification: &PeerVerification) -> String {
     use PeerIncompatible as P;
-    let peer = opposite(judgement);
+    let peer = opposite(verification);
     let lack = match cause {
         P::NoCipherSuitesInCommon => "offers no cipher suite that this route accepts",
         P::NoKxGroupsInCommon | P::NamedGroupsExtensionRequired | P::KeyShareExtensionRequired => {
@@ -156,30 +156,30 @@ fn incompatible(cause: &PeerIncompatible, judgement: &Judgement) -> String {
             return format!(
                 "the {peer} accepts no signature that our key can make (certificate {}); update the \
                  {peer}, or use a key of another kind",
-                judgement.own().short_name()
+                verification.own().short_name()
             );
         }
         other => {
             let other = printable(&format!("{other:?}"));
             return format!(
                 "the {peer} lacks something that TLS needs ({other}); it needs {}",
-                judgement.demands()
+                verification.demands()
             );
         }
     };
-    format!("the {peer} {lack}; it needs {}", judgement.demands())
+    format!("the {peer} {lack}; it needs {}", verification.demands())
 }
 
 /// What the peer's alert means for us (RFC 8446 section 6).
-fn by_alert(alert: AlertDescription, judgement: &Judgement) -> String {
-    let peer = opposite(judgement);
-    let own = judgement.own();
+fn by_alert(alert: AlertDescription, verification: &PeerVerification) -> String {
+    let peer = opposite(verification);
+    let own = verification.own();
     let name = alert_name(alert);
     let remedy = match alert {
         AlertDescription::AccessDenied
-            if judgement.side() == Side::Connector && !judgement.was_asked() =>
+            if verification.side() == TlsRole::Client && !verification.was_asked() =>
         {
-            let ours = match judgement.service() {
+            let ours = match verification.service() {
                 Some(label) => format!("service = \"{}\"", label.0),
                 None => "no service".to_owned(),
             };
@@ -188,7 +188,7 @@ fn by_alert(alert: AlertDescription, judgement: &Judgement) -> String {
                  both ends the same service (ours has {ours}), or see where the target's address leads"
             );
         }
-        AlertDescription::UnknownCA => unknown_ca(judgement),
+        AlertDescription::UnknownCA => unknown_ca(verification),
         AlertDescription::CertificateExpired => {
             "renew it, or compare the clocks of both ends".to_owned()
         }
@@ -214,12 +214,12 @@ fn by_alert(alert: AlertDescription, judgement: &Judgement) -> String {
         ),
         AlertDescription::CertificateRequired => {
             return format!(
-                "the {peer} wants a client certificate and got none ({name}); let it accept the \
+                "the {peer} handler a client certificate and got none ({name}); let it accept the \
                  signatures of our key (certificate {})",
                 own.short_name()
             );
         }
-        other => return by_other_alert(other, judgement),
+        other => return by_other_alert(other, verification),
     };
     format!(
         "the {peer} does not accept our certificate {} ({name}); {remedy}",
@@ -229,14 +229,14 @@ fn by_alert(alert: AlertDescription, judgement: &Judgement) -> String {
 
 /// A CA that the peer does not know, an intermediate that we do not send, and an expired revocation list look the same
 /// from here.
-fn unknown_ca(judgement: &Judgement) -> String {
-    let peer = opposite(judgement);
-    if judgement.own().is_self_signed() {
+fn unknown_ca(verification: &PeerVerification) -> String {
+    let peer = opposite(verification);
+    if verification.own().is_self_signed() {
         return "it is self-signed: have it issued by a CA, for example one of your own (`wardgate pki init` and \
                 `wardgate pki issue`), and give the ca.pem to that site"
             .to_owned();
     }
-    match judgement.own_missing_issuer() {
+    match verification.own_missing_issuer() {
         Some(missing) => format!(
             "our certificate file holds no certificate of \"{missing}\": append it if that is an \
              intermediate CA, else let the {peer} put that CA into its trust, with a current revocation list \
@@ -249,8 +249,8 @@ fn unknown_ca(judgement: &Judgement) -> String {
     }
 }
 
-fn by_other_alert(alert: AlertDescription, judgement: &Judgement) -> String {
-    let peer = opposite(judgement);
+fn by_other_alert(alert: AlertDescription, verification: &PeerVerification) -> String {
+    let peer = opposite(verification);
     let name = alert_name(alert);
     match alert {
         AlertDescription::HandshakeFailure
@@ -258,8 +258,8 @@ fn by_other_alert(alert: AlertDescription, judgement: &Judgement) -> String {
         | AlertDescription::InsufficientSecurity => format!(
             "the {peer} found nothing in common with us: {name}; it needs {}, and must accept the \
              signatures of our key (certificate {})",
-            judgement.demands(),
-            judgement.own().short_name()
+            verification.demands(),
+            verification.own().short_name()
         ),
         AlertDescription::UnrecognisedName => format!(
             "the {peer} does not know the name that we asked for: {name}; write the target by a name \
@@ -313,8 +313,8 @@ fn alert_name(alert: AlertDescription) -> String {
     name.to_owned()
 }
 
-fn no_tls(kind: StreamKind, judgement: &Judgement) -> String {
-    let peer = opposite(judgement);
+fn no_tls(kind: StreamKind, verification: &PeerVerification) -> String {
+    let peer = opposite(verification);
     let what = match kind {
         StreamKind::Dicom => "plaintext DICOM",
         StreamKind::Mllp | StreamKind::BareHl7 | StreamKind::StxHl7 => "plaintext HL7",
@@ -328,14 +328,14 @@ fn no_tls(kind: StreamKind, judgement: &Judgement) -> String {
         StreamKind::OldSsl => {
             return format!(
                 "the {peer} speaks SSL 2 or an equally old hello; it needs {}",
-                judgement.demands()
+                verification.demands()
             );
         }
         StreamKind::Tls | StreamKind::Unknown => "bytes of an unknown protocol",
     };
-    let remedy = match judgement.side() {
-        Side::Connector => of_server(kind),
-        Side::Acceptor => of_client(kind),
+    let remedy = match verification.side() {
+        TlsRole::Client => of_server(kind),
+        TlsRole::Server => of_client(kind),
     };
     format!("the {peer} sent {what}, not TLS; {remedy}")
 }
@@ -379,10 +379,10 @@ fn of_client(kind: StreamKind) -> &'static str {
     }
 }
 
-fn opposite(judgement: &Judgement) -> &'static str {
-    match judgement.side() {
-        Side::Connector => "server",
-        Side::Acceptor => "client",
+fn opposite(verification: &PeerVerification) -> &'static str {
+    match verification.side() {
+        TlsRole::Client => "server",
+        TlsRole::Server => "client",
     }
 }
 

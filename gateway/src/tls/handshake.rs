@@ -9,7 +9,7 @@ use rustls::{Error, InvalidMessage};
 use super::session::{Session, Step};
 use crate::buffers::Buffer;
 use crate::limits::{ALERT_LINGER, HANDSHAKE_BYTES_MAX};
-use crate::uring::{Patience, Socket, part, race};
+use crate::uring::{Socket, SocketExt, linger_close, race};
 
 /// A connection that both ends have proved themselves on.
 pub struct Secured {
@@ -112,7 +112,7 @@ pub async fn handshake<S: Socket>(
         Err(cause) => cause,
     };
     if let Some(words) = driver.last_words(&cause) {
-        tell(socket, words).await;
+        send_alert(socket, words).await;
     }
     Err(Failed {
         cause,
@@ -250,6 +250,6 @@ impl<S: Socket, P: Pace> Driver<'_, S, P> {
 }
 
 /// Sends a last alert and ends our direction in order, as `uring::part` does.
-pub async fn tell<S: Socket>(socket: &S, alert: Vec<u8>) {
-    part(socket, alert, ALERT_LINGER).await;
+pub async fn send_alert<S: Socket>(socket: &S, alert: Vec<u8>) {
+    linger_close(socket, alert, ALERT_LINGER).await;
 }

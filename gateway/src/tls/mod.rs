@@ -3,10 +3,9 @@
 //! `policy` says which versions, suites and key exchanges there are, `cipher` which implementation
 //! of AES-GCM the records have, `verifier` judges a peer's
 //! certificates by `rules`, `identity` and `revocation`, `connector` and `acceptor` begin a handshake with a
-//! `Judgement` of its own, and `refusal` and `explain` say in one sentence why it failed. No module here
+//! `PeerVerification` of its own, and `refusal` and `explain` say in one sentence why it failed. No module here
 //! knows a socket or, the certificates' dates apart, a clock.
 
-mod accepted;
 mod acceptor;
 mod aead;
 mod algorithms;
@@ -33,6 +32,7 @@ mod revocation;
 mod rules;
 mod service;
 pub mod session;
+mod verified_peer;
 mod verifier;
 
 #[cfg(test)]
@@ -45,4 +45,4 @@ pub use explain::{explain, explain_end, explain_silence};
 pub use identity::{ChainCertificate, Description, PeerInfo};
 pub use policy::{TlsInfo, describe, provider, versions};
 pub use refusal::{Refusal, RefusalClass, Rule};
-pub use verifier::{Judgement, Side};
+pub use verifier::{PeerVerification, TlsRole};

@@ -17,7 +17,7 @@ use super::normal_form::NormalChain;
 use super::policy::provider;
 use super::refusal::{Refusal, Rule};
 use super::rules::{Chain, Rules};
-use super::verifier::Side;
+use super::verifier::TlsRole;
 use crate::config::{KeyExchange, Located, Peer, PeerName, Policy, TrustFiles};
 use crate::pki::Trust;
 use crate::pki::crl::key_hash;
@@ -34,7 +34,11 @@ const CA_ISSUERS: &[u8] = &[0x2b, 6, 1, 5, 5, 7, 0x30, 2];
 
 /// What peers will hold against `chain`, as ends of sentences about the file that holds it. `peer` is the side of TLS
 /// that judges it, and `rules` are those of a route that shows it.
-pub(super) fn remarks(chain: &[CertificateDer<'static>], peer: Side, rules: &Rules) -> Vec<String> {
+pub(super) fn remarks(
+    chain: &[CertificateDer<'static>],
+    peer: TlsRole,
+    rules: &Rules,
+) -> Vec<String> {
     let is_known_root = |issuer: &[u8]| {
         let mut anchors = rules.anchors.iter().zip(&rules.anchor_facts);
         anchors.any(|(anchor, facts)| facts.is_root && anchor.subject.as_ref() == issuer)
@@ -45,7 +49,7 @@ pub(super) fn remarks(chain: &[CertificateDer<'static>], peer: Side, rules: &Rul
 
 /// Why peers would refuse `chain`, as the end of a sentence about the file that holds it; `None` where they would
 /// not. `peer` is the side of TLS that judges it.
-fn fault(chain: &[CertificateDer<'static>], peer: Side) -> Option<String> {
+fn fault(chain: &[CertificateDer<'static>], peer: TlsRole) -> Option<String> {
     let (leaf, above) = chain.split_first()?;
     let refusal = match above {
         [] if is_self_issued(leaf) => Refusal::new(peer, leaf, Rule::SelfSigned { claim: None }),
@@ -103,7 +107,7 @@ fn is_self_issued(certificate: &CertificateDer<'_>) -> bool {
 fn judged(
     leaf: &CertificateDer<'static>,
     above: &[CertificateDer<'static>],
-    peer: Side,
+    peer: TlsRole,
 ) -> Option<Refusal> {
     let mut presented: Vec<CertificateDer<'static>> = vec![leaf.clone()];
     presented.extend(above.iter().cloned());

@@ -46,7 +46,7 @@ impl Schedule {
 
 /// What is wrong with what the peer sent.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
-pub enum Wrong {
+pub enum PostHandshakeError {
     /// A record.
     #[error(transparent)]
     Record(#[from] RecordError),
@@ -70,7 +70,7 @@ pub enum Wrong {
     Schedule(Error),
 }
 
-impl Wrong {
+impl PostHandshakeError {
     // What the peer is told. An alert is not answered (RFC 8446 section 6.2).
     fn alert(&self) -> Option<AlertDescription> {
         match self {
@@ -84,13 +84,13 @@ impl Wrong {
     }
 }
 
-impl From<Wrong> for Error {
-    fn from(wrong: Wrong) -> Self {
+impl From<PostHandshakeError> for Error {
+    fn from(wrong: PostHandshakeError) -> Self {
         match wrong {
-            Wrong::Alert(description) => Self::AlertReceived(description),
-            Wrong::Record(RecordError::Mac) => Self::DecryptError,
-            Wrong::Record(RecordError::Oversized) => Self::PeerSentOversizedRecord,
-            Wrong::Schedule(error) => error,
+            PostHandshakeError::Alert(description) => Self::AlertReceived(description),
+            PostHandshakeError::Record(RecordError::Mac) => Self::DecryptError,
+            PostHandshakeError::Record(RecordError::Oversized) => Self::PeerSentOversizedRecord,
+            PostHandshakeError::Schedule(error) => error,
             other => Self::General(other.to_string()),
         }
     }
@@ -114,7 +114,7 @@ pub struct InPlace {
     messages: Messages,
     peer_closed: bool,
     // What ended the connection: nothing is opened after it.
-    wrong: Option<Wrong>,
+    wrong: Option<PostHandshakeError>,
     // Nothing follows the alert that ended the connection.
     alert: Option<AlertDescription>,
 }
@@ -232,7 +232,7 @@ impl InPlace {
     /// # Errors
     /// What is wrong with the records; `last_words` then has the alert for the peer. What was opened
     /// before stands among the parts. Nothing is opened ever after.
-    pub fn open(&mut self, incoming: &mut Buffer) -> Result<Opened, Wrong> {
+    pub fn open(&mut self, incoming: &mut Buffer) -> Result<Opened, PostHandshakeError> {
         if let Some(wrong) = &self.wrong {
             return Err(wrong.clone());
         }
@@ -244,7 +244,7 @@ impl InPlace {
         opened
     }
 
-    fn open_all(&mut self, incoming: &mut Buffer) -> Result<Opened, Wrong> {
+    fn open_all(&mut self, incoming: &mut Buffer) -> Result<Opened, PostHandshakeError> {
         while !self.peer_closed {
             if incoming.parts() >= PARTS_MAX {
                 return Ok(Opened::Full);
@@ -262,7 +262,12 @@ impl InPlace {
     }
 
     // `start` is where the record begins in `incoming`.
-    fn take(&mut self, record: &Record, incoming: &mut Buffer, start: usize) -> Result<(), Wrong> {
+    fn take(
+        &mut self,
+        record: &Record,
+        incoming: &mut Buffer,
+        start: usize,
+    ) -> Result<(), PostHandshakeError> {
         self.messages.admit(record)?;
         match record.content {
             Content::Data => {
@@ -272,7 +277,7 @@ impl InPlace {
             }
             Content::Alert => {
                 let range = record.range.clone();
-                self.heed(incoming.filled().get(range).unwrap_or_default())
+                self.process_alert(incoming.filled().get(range).unwrap_or_default())
             }
             Content::Handshake => {
                 let range = record.range.clone();
@@ -285,10 +290,13 @@ impl InPlace {
         }
     }
 
-    fn update_opener(&mut self, request: UpdateRequest) -> Result<(), Wrong> {
-        let (sequence, secrets) = self.schedule.next_to_open().map_err(Wrong::Schedule)?;
+    fn update_opener(&mut self, request: UpdateRequest) -> Result<(), PostHandshakeError> {
+        let (sequence, secrets) = self
+            .schedule
+            .next_to_open()
+            .map_err(PostHandshakeError::Schedule)?;
         let opener = Opener::new(self.cipher, sequence, &secrets);
-        self.opener = opener.ok_or_else(|| Wrong::Schedule(other_suite()))?;
+        self.opener = opener.ok_or_else(|| PostHandshakeError::Schedule(other_suite()))?;
         self.key_updates.opened.add(1);
         // Several requests before our answer are answered by one (RFC 8446 section 4.6.3).
         self.owes_key_update |= request == UpdateRequest::Requested;
@@ -296,19 +304,19 @@ impl InPlace {
     }
 
     // RFC 8446 section 6: which of the two levels it has says nothing, all but two alerts are fatal.
-    fn heed(&mut self, alert: &[u8]) -> Result<(), Wrong> {
+    fn process_alert(&mut self, alert: &[u8]) -> Result<(), PostHandshakeError> {
         let [level, description] = *alert else {
-            return Err(Wrong::Malformed("alert"));
+            return Err(PostHandshakeError::Malformed("alert"));
         };
         if !matches!(level, WARNING | FATAL) {
-            return Err(Wrong::Illegal("alert level"));
+            return Err(PostHandshakeError::Illegal("alert level"));
         }
         let description = AlertDescription::from(description);
         match description {
             AlertDescription::CloseNotify => self.peer_closed = true,
             // It announces a close_notify; some send it for no reason.
             AlertDescription::UserCanceled if level == WARNING => self.messages.warning()?,
-            _ => return Err(Wrong::Alert(description)),
+            _ => return Err(PostHandshakeError::Alert(description)),
         }
         Ok(())
     }
@@ -372,22 +380,24 @@ struct Messages {
 
 impl Messages {
     // What holds of a record before its content is looked at.
-    fn admit(&mut self, record: &Record) -> Result<(), Wrong> {
+    fn admit(&mut self, record: &Record) -> Result<(), PostHandshakeError> {
         let is_empty = record.range.is_empty();
         if record.content != Content::Handshake && self.is_within() {
             // RFC 8446 section 5.1: other records must not come between the parts of a message.
-            return Err(Wrong::Unexpected("a record between the parts of a message"));
+            return Err(PostHandshakeError::Unexpected(
+                "a record between the parts of a message",
+            ));
         }
         if is_empty && record.content != Content::Data {
             // RFC 8446 section 5.4.
-            return Err(Wrong::Unexpected("an empty message"));
+            return Err(PostHandshakeError::Unexpected("an empty message"));
         }
         self.empty_records = match is_empty {
             true => self.empty_records.saturating_add(1),
             false => 0,
         };
         if self.empty_records > EMPTY_RECORDS_MAX {
-            return Err(Wrong::TooMany("records without payload"));
+            return Err(PostHandshakeError::TooMany("records without payload"));
         }
         if record.content == Content::Data && !is_empty {
             self.key_updates = 0;
@@ -399,11 +409,11 @@ impl Messages {
         self.header_octets > 0
     }
 
-    fn warning(&mut self) -> Result<(), Wrong> {
+    fn warning(&mut self) -> Result<(), PostHandshakeError> {
         const WARNINGS_MAX: u32 = 4;
         self.warnings = self.warnings.saturating_add(1);
         if self.warnings > WARNINGS_MAX {
-            return Err(Wrong::TooMany("warnings"));
+            return Err(PostHandshakeError::TooMany("warnings"));
         }
         Ok(())
     }
@@ -414,7 +424,7 @@ impl Messages {
         &mut self,
         mut bytes: &[u8],
         schedule: &Schedule,
-    ) -> Result<Option<UpdateRequest>, Wrong> {
+    ) -> Result<Option<UpdateRequest>, PostHandshakeError> {
         while let Some((octet, rest)) = bytes.split_first() {
             if let Some(slot) = self.header.get_mut(self.header_octets) {
                 *slot = *octet;
@@ -433,7 +443,9 @@ impl Messages {
             }
             if self.header_octets == self.header.len() && self.rest == 0 {
                 if self.request.is_some() && !bytes.is_empty() {
-                    return Err(Wrong::Unexpected("something behind a key update"));
+                    return Err(PostHandshakeError::Unexpected(
+                        "something behind a key update",
+                    ));
                 }
                 if let Some(update) = self.end()? {
                     return Ok(Some(update));
@@ -443,12 +455,12 @@ impl Messages {
         Ok(None)
     }
 
-    fn begin(&mut self, schedule: &Schedule) -> Result<(), Wrong> {
+    fn begin(&mut self, schedule: &Schedule) -> Result<(), PostHandshakeError> {
         let [kind, high, middle, low] = self.header;
         let length = u32::from_be_bytes([0, high, middle, low]);
         self.rest = usize::try_from(length).unwrap_or(usize::MAX);
         match (kind, schedule) {
-            (KEY_UPDATE, _) if self.rest != 1 => Err(Wrong::Malformed("key update")),
+            (KEY_UPDATE, _) if self.rest != 1 => Err(PostHandshakeError::Malformed("key update")),
             (KEY_UPDATE, _) => Ok(()),
             // Only a server has tickets to give (RFC 8446 section 4.6.1).
             (NEW_SESSION_TICKET, Schedule::Client(_))
@@ -456,25 +468,27 @@ impl Messages {
             {
                 Ok(())
             }
-            (NEW_SESSION_TICKET, Schedule::Client(_)) => Err(Wrong::Malformed("session ticket")),
+            (NEW_SESSION_TICKET, Schedule::Client(_)) => {
+                Err(PostHandshakeError::Malformed("session ticket"))
+            }
             // Post-handshake authentication was not offered, and renegotiation is gone.
-            _ => Err(Wrong::Unexpected("type")),
+            _ => Err(PostHandshakeError::Unexpected("type")),
         }
     }
 
-    fn end(&mut self) -> Result<Option<UpdateRequest>, Wrong> {
+    fn end(&mut self) -> Result<Option<UpdateRequest>, PostHandshakeError> {
         self.header_octets = 0;
         let Some(request) = self.request.take() else {
             return Ok(None);
         };
         self.key_updates = self.key_updates.saturating_add(1);
         if self.key_updates > KEY_UPDATES_MAX {
-            return Err(Wrong::TooMany("key updates"));
+            return Err(PostHandshakeError::TooMany("key updates"));
         }
         match request {
             0 => Ok(Some(UpdateRequest::NotRequested)),
             1 => Ok(Some(UpdateRequest::Requested)),
-            _ => Err(Wrong::Illegal("key update request")),
+            _ => Err(PostHandshakeError::Illegal("key update request")),
         }
     }
 }

@@ -10,13 +10,13 @@ use rustls::pki_types::CertificateDer;
 use rustls::{CertificateError, Error};
 
 use super::identity::{Description, date};
-use super::verifier::Side;
+use super::verifier::TlsRole;
 
 /// A peer's certificate that was refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
     /// Which end we were.
-    pub side: Side,
+    pub side: TlsRole,
     /// The peer's own certificate; `None` where it had not been sent yet.
     pub certificate: Option<Box<Description>>,
     /// The certificate of an issuer, where that one broke the rule.
@@ -243,7 +243,7 @@ impl Refusal {
         self.class() == RefusalClass::NotListed
     }
 
-    pub(super) fn new(side: Side, leaf: &CertificateDer<'_>, rule: Rule) -> Self {
+    pub(super) fn new(side: TlsRole, leaf: &CertificateDer<'_>, rule: Rule) -> Self {
         Self {
             side,
             certificate: Some(Box::new(Description::new(leaf))),
@@ -253,7 +253,7 @@ impl Refusal {
     }
 
     /// A refusal for what the peer said in its hello.
-    pub(super) fn of_hello(side: Side, rule: Rule) -> Self {
+    pub(super) fn of_hello(side: TlsRole, rule: Rule) -> Self {
         Self {
             side,
             certificate: None,
@@ -374,8 +374,8 @@ impl Refusal {
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let whose = match self.side {
-            Side::Connector => "the server",
-            Side::Acceptor => "the client",
+            TlsRole::Client => "the server",
+            TlsRole::Server => "the client",
         };
         let name = self.certificate.as_deref().map(Description::short_name);
         let name = name.filter(|name| !name.is_empty());
@@ -399,8 +399,8 @@ impl fmt::Display for Refusal {
         }
         if let Rule::Purpose = rule {
             f.write_str(match self.side {
-                Side::Connector => " (serverAuth)",
-                Side::Acceptor => " (clientAuth)",
+                TlsRole::Client => " (serverAuth)",
+                TlsRole::Server => " (clientAuth)",
             })?;
         }
         write!(f, "; {remedy}")

@@ -15,7 +15,6 @@ use rustls::pki_types::{CertificateDer, TrustAnchor, UnixTime};
 use rustls::{DistinguishedName, Error};
 use webpki::{EndEntityCert, VerifiedPath};
 
-use super::accepted::{Accepted, certificates, certificates_kept};
 use super::algorithms::key_fault;
 use super::anchors::{AnchorFacts, Selection};
 use super::chain::{self, Checks};
@@ -25,7 +24,8 @@ use super::identity::{PeerInfo, Peers, Proved, list};
 use super::normal_form::{Certificate, NormalChain, Signed};
 use super::policies;
 use super::refusal::{Refusal, Rule};
-use super::verifier::Side;
+use super::verified_peer::{VerifiedPeer, certificates, certificates_kept};
+use super::verifier::TlsRole;
 use crate::config::{Peer, Target};
 use crate::limits::{
     ANCHORS_OF_OTHERS_MAX, CA_NAMES_BYTES_MAX, CHAIN_CERTIFICATES_MAX, FAILED_CHECKS_MAX,
@@ -132,8 +132,8 @@ impl Rules {
     }
 
     /// Finds out whom a chain belongs to, or why it is refused. What it gives counts for nothing before the peer has
-    /// proved its key and `Accepted::check_revocation` found nothing.
-    pub(super) fn judge(&self, chain: Chain<'_>) -> Result<Accepted, Refusal> {
+    /// proved its key and `VerifiedPeer::check_revocation` found nothing.
+    pub(super) fn judge(&self, chain: Chain<'_>) -> Result<VerifiedPeer, Refusal> {
         let refuse = |rule| Refusal::new(chain.side, chain.leaf, rule);
         if chain.intermediates.len() >= CHAIN_CERTIFICATES_MAX {
             return Err(refuse(Rule::ChainTooLong {
@@ -185,7 +185,7 @@ impl Rules {
         leaf: &EndEntityCert<'_>,
         normal: &NormalChain<'_>,
         chain: Chain<'_>,
-    ) -> Result<Accepted, Refusal> {
+    ) -> Result<VerifiedPeer, Refusal> {
         let search = Search {
             rules: self,
             leaf,
@@ -426,7 +426,7 @@ impl<'a> Search<'a> {
     }
 
     /// Accepts the peer that `judge` has found.
-    fn accept(&self, path: &VerifiedPath<'_>) -> Result<Accepted, Refusal> {
+    fn accept(&self, path: &VerifiedPath<'_>) -> Result<VerifiedPeer, Refusal> {
         let refuse = |rule| Refusal::new(self.chain.side, self.chain.leaf, rule);
         let not_listed = || {
             let anchor = self.unlisted.get();
@@ -470,7 +470,7 @@ impl<'a> Search<'a> {
             [..] => certificates(path, self.normal, facts.key).ok_or_else(not_listed)?,
         };
         let trust = Arc::clone(&group.trust);
-        Ok(Accepted::new(info, trust, path, self.chain.now))
+        Ok(VerifiedPeer::new(info, trust, path, self.chain.now))
     }
 
     /// Why no path was found.
@@ -512,7 +512,7 @@ impl<'a> Search<'a> {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Chain<'a> {
     /// Which end we are.
-    pub(super) side: Side,
+    pub(super) side: TlsRole,
     /// The peer's own certificate.
     pub(super) leaf: &'a CertificateDer<'a>,
     /// What it sent beside, in its order.

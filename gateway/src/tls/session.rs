@@ -125,10 +125,12 @@ impl Session {
         incoming: &mut Buffer,
         outgoing: &mut Vec<u8>,
     ) -> Result<Step, Error> {
-        let mut wants = Handshake::new(outgoing);
-        let discard = self.connection.process(incoming.filled_mut(), &mut wants)?;
-        let (step, closed, payload) = (wants.step, wants.closed, wants.payload);
-        self.has_changed_cipher |= wants.has_changed_cipher;
+        let mut handler = Handshake::new(outgoing);
+        let discard = self
+            .connection
+            .process(incoming.filled_mut(), &mut handler)?;
+        let (step, closed, payload) = (handler.step, handler.closed, handler.payload);
+        self.has_changed_cipher |= handler.has_changed_cipher;
         incoming.consume(discard);
         self.early.extend_from_slice(&payload);
         self.peer_closed |= closed;
@@ -168,13 +170,13 @@ impl Session {
         let mut opened_some = false;
         let taken = payload.append(&self.early);
         self.early.drain(..taken);
-        let mut wants = Opening {
+        let mut handler = Opening {
             payload,
             answer,
             opened: None,
         };
         loop {
-            if !self.early.is_empty() || wants.payload.spare() < PLAINTEXT_ROOM {
+            if !self.early.is_empty() || handler.payload.spare() < PLAINTEXT_ROOM {
                 if opened_some {
                     // Payload came last, and no handshake message may stand around it: no tail.
                     self.tail.clear();
@@ -184,10 +186,12 @@ impl Session {
             if self.peer_closed {
                 return Ok(Opened::Closed);
             }
-            let discard = self.connection.process(incoming.filled_mut(), &mut wants)?;
+            let discard = self
+                .connection
+                .process(incoming.filled_mut(), &mut handler)?;
             incoming.consume(discard);
             opened_some = true;
-            if let Some(opened) = wants.opened {
+            if let Some(opened) = handler.opened {
                 self.peer_closed = opened == Opened::Closed;
                 self.keep_tail(incoming);
                 return Ok(opened);
@@ -202,8 +206,9 @@ impl Session {
         // Only what is queued is fetched. rustls may still hold messages that stood behind the one it
         // refused; asked for more, it would look for them in the empty slice, and panic.
         for _ in 0..LAST_WORDS_STEPS {
-            let mut wants = Handshake::new(&mut outgoing);
-            if !self.state().wants_write() || self.connection.process(&mut [], &mut wants).is_err()
+            let mut handler = Handshake::new(&mut outgoing);
+            if !self.state().wants_write()
+                || self.connection.process(&mut [], &mut handler).is_err()
             {
                 break;
             }
@@ -274,14 +279,14 @@ impl Session {
     // its next key at once, but keeps the message that says so until it writes payload, and a hand-over
     // would lose it: the peer could open nothing of ours.
     fn fetch_unsent(&mut self) -> Result<Vec<u8>, Error> {
-        let mut wants = Fetching::default();
+        let mut handler = Fetching::default();
         for _ in 0..SEAL_STEPS {
-            self.connection.process(&mut self.tail, &mut wants)?;
-            if wants.is_ready {
+            self.connection.process(&mut self.tail, &mut handler)?;
+            if handler.is_ready {
                 break;
             }
         }
-        Ok(wants.unsent)
+        Ok(handler.unsent)
     }
 
     fn keep_tail(&mut self, incoming: &Buffer) {
@@ -292,14 +297,14 @@ impl Session {
     // `None` writes close_notify. What rustls itself has to say (a key update) goes first, because
     // the order on the wire must be the order of sealing.
     fn write(&mut self, plain: Option<&[u8]>, records: &mut Buffer) -> Result<(), SealError> {
-        let mut wants = Sealing {
+        let mut handler = Sealing {
             plain,
             records,
             outcome: None,
         };
         for _ in 0..SEAL_STEPS {
-            self.connection.process(&mut self.tail, &mut wants)?;
-            if let Some(outcome) = wants.outcome.take() {
+            self.connection.process(&mut self.tail, &mut handler)?;
+            if let Some(outcome) = handler.outcome.take() {
                 return outcome;
             }
         }
@@ -361,10 +366,14 @@ const ALERT: u8 = 21;
 const FATAL: u8 = 2;
 
 impl Connection {
-    fn process(&mut self, incoming: &mut [u8], wants: &mut impl Wants) -> Result<usize, Error> {
+    fn process(
+        &mut self,
+        incoming: &mut [u8],
+        handler: &mut impl StateHandler,
+    ) -> Result<usize, Error> {
         match self {
-            Self::Client(connection) => settle(connection.process_tls_records(incoming), wants),
-            Self::Server(connection) => settle(connection.process_tls_records(incoming), wants),
+            Self::Client(connection) => drive(connection.process_tls_records(incoming), handler),
+            Self::Server(connection) => drive(connection.process_tls_records(incoming), handler),
         }
     }
 }
@@ -377,7 +386,7 @@ const SEAL_STEPS: usize = 16;
 
 // What the caller does with the states of rustls's connection. A state that it does not name is
 // passed over: it comes again.
-trait Wants {
+trait StateHandler {
     fn control(&mut self, words: &[u8]);
     fn blocked(&mut self) {}
     fn payload(&mut self, _bytes: &[u8]) {}
@@ -385,17 +394,20 @@ trait Wants {
     fn ready<D>(&mut self, _traffic: WriteTraffic<'_, D>) {}
 }
 
-fn settle<D>(status: UnbufferedStatus<'_, '_, D>, wants: &mut impl Wants) -> Result<usize, Error> {
+fn drive<D>(
+    status: UnbufferedStatus<'_, '_, D>,
+    handler: &mut impl StateHandler,
+) -> Result<usize, Error> {
     match status.state? {
-        ConnectionState::EncodeTlsData(mut data) => wants.control(&encode(&mut data)),
+        ConnectionState::EncodeTlsData(mut data) => handler.control(&encode(&mut data)),
         // The bytes are on their way to the peer before anything that is sealed later.
         ConnectionState::TransmitTlsData(data) => data.done(),
-        ConnectionState::BlockedHandshake => wants.blocked(),
-        ConnectionState::WriteTraffic(traffic) => wants.ready(traffic),
-        ConnectionState::PeerClosed | ConnectionState::Closed => wants.closed(),
+        ConnectionState::BlockedHandshake => handler.blocked(),
+        ConnectionState::WriteTraffic(traffic) => handler.ready(traffic),
+        ConnectionState::PeerClosed | ConnectionState::Closed => handler.closed(),
         ConnectionState::ReadTraffic(mut traffic) => {
             while let Some(record) = traffic.next_record() {
-                wants.payload(record?.payload);
+                handler.payload(record?.payload);
             }
         }
         // Early data is switched off in every configuration; further states are unknown to us.
@@ -439,7 +451,7 @@ impl<'a> Handshake<'a> {
     }
 }
 
-impl Wants for Handshake<'_> {
+impl StateHandler for Handshake<'_> {
     // rustls gives record by record.
     fn control(&mut self, words: &[u8]) {
         self.has_changed_cipher |= words.first() == Some(&CHANGE_CIPHER_SPEC);
@@ -469,7 +481,7 @@ struct Sealing<'a> {
     outcome: Option<Result<(), SealError>>,
 }
 
-impl Wants for Sealing<'_> {
+impl StateHandler for Sealing<'_> {
     fn control(&mut self, words: &[u8]) {
         if self.records.append(words) < words.len() {
             self.outcome = Some(Err(SealError::Misused));
@@ -502,7 +514,7 @@ struct Fetching {
     is_ready: bool,
 }
 
-impl Wants for Fetching {
+impl StateHandler for Fetching {
     fn control(&mut self, words: &[u8]) {
         self.unsent.extend_from_slice(words);
     }
@@ -523,7 +535,7 @@ struct Opening<'a> {
     opened: Option<Opened>,
 }
 
-impl Wants for Opening<'_> {
+impl StateHandler for Opening<'_> {
     fn control(&mut self, words: &[u8]) {
         self.answer.extend_from_slice(words);
     }

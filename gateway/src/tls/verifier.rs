@@ -2,7 +2,7 @@
 //!
 //! rustls's own verifiers tie a server to the host name that was dialled. Here a peer is whoever a route
 //! lists, wherever it was reached, so the path is built with webpki directly and the identity is checked
-//! after it. One `Rules` per route is shared; one `Judgement` per connection keeps what was found.
+//! after it. One `Rules` per route is shared; one `PeerVerification` per connection keeps what was found.
 
 use std::sync::{Arc, OnceLock};
 
@@ -14,38 +14,38 @@ use rustls::{
     CertificateError, CommonState, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme,
 };
 
-use super::accepted::Accepted;
 use super::chain::Purpose;
 use super::identity::{Description, OwnCertificate, PeerInfo};
 use super::normal_form::readable;
 use super::refusal::{Refusal, Rule};
 use super::rules::{Chain, Rules};
 use super::service::{Asked, protocol_name};
+use super::verified_peer::VerifiedPeer;
 use crate::config::{KeyExchange, ServiceLabel, Target};
 
 /// Which end of a handshake this gateway is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Side {
+pub enum TlsRole {
     /// It connects and judges a server.
-    Connector,
+    Client,
     /// It accepts and judges a client.
-    Acceptor,
+    Server,
 }
 
-impl Side {
+impl TlsRole {
     /// The purpose that a peer's certificate must allow (RFC 5280 section 4.2.1.12).
     pub(super) fn purpose(self) -> Purpose {
         match self {
-            Self::Connector => Purpose::server(),
-            Self::Acceptor => Purpose::client(),
+            Self::Client => Purpose::server(),
+            Self::Server => Purpose::client(),
         }
     }
 }
 
 /// What one handshake found out about its peer. Shared by the connection's verifier and its owner.
 #[derive(Debug)]
-pub struct Judgement {
-    side: Side,
+pub struct PeerVerification {
+    side: TlsRole,
     demands: &'static str,
     own: Arc<OwnCertificate>,
     // The route's service label.
@@ -55,7 +55,7 @@ pub struct Judgement {
     expected: Option<Target>,
     // Where we connect: whether a ClientHello without the hybrid key exchange is allowed as well.
     offers_hybrid: bool,
-    accepted: OnceLock<Accepted>,
+    accepted: OnceLock<VerifiedPeer>,
     // Why a good certificate is refused, until its key is proved.
     refused: OnceLock<Refusal>,
     // Set once the key is proved and nothing is revoked.
@@ -72,9 +72,9 @@ pub(super) enum Request {
     Unanswerable,
 }
 
-impl Judgement {
+impl PeerVerification {
     pub(super) fn new(
-        side: Side,
+        side: TlsRole,
         demands: &'static str,
         own: Arc<OwnCertificate>,
         service: Option<ServiceLabel>,
@@ -117,7 +117,7 @@ impl Judgement {
     pub fn peer(&self) -> Option<Arc<PeerInfo>> {
         self.proved.get()?;
         let asked = self.request.get() == Some(&Request::Answerable);
-        if self.side == Side::Connector && !asked {
+        if self.side == TlsRole::Client && !asked {
             return None;
         }
         Some(Arc::clone(&self.accepted.get()?.info))
@@ -129,7 +129,7 @@ impl Judgement {
     }
 
     /// Which end of the handshake we are.
-    pub fn side(&self) -> Side {
+    pub fn side(&self) -> TlsRole {
         self.side
     }
 
@@ -209,12 +209,15 @@ impl Judgement {
 #[derive(Debug)]
 pub(super) struct Verifier {
     rules: Arc<Rules>,
-    judgement: Arc<Judgement>,
+    verification: Arc<PeerVerification>,
 }
 
 impl Verifier {
-    pub(super) fn new(rules: Arc<Rules>, judgement: Arc<Judgement>) -> Self {
-        Self { rules, judgement }
+    pub(super) fn new(rules: Arc<Rules>, verification: Arc<PeerVerification>) -> Self {
+        Self {
+            rules,
+            verification,
+        }
     }
 
     fn judge(
@@ -224,22 +227,22 @@ impl Verifier {
         now: UnixTime,
     ) -> Result<(), Error> {
         let chain = Chain {
-            side: self.judgement.side,
+            side: self.verification.side,
             leaf,
             intermediates,
-            expected: self.judgement.expected.as_ref(),
+            expected: self.verification.expected.as_ref(),
             now,
         };
         // A second chain in one handshake would be a defect of rustls; the first one stands.
         match self.rules.judge(chain) {
             Ok(accepted) => {
-                let _ = self.judgement.accepted.set(accepted);
+                let _ = self.verification.accepted.set(accepted);
             }
             // Whoever has seen a certificate could cause it: it is told once the key is proved.
             Err(refusal) if refusal.is_of_good_certificate() => {
-                let _ = self.judgement.refused.set(refusal);
+                let _ = self.verification.refused.set(refusal);
             }
-            Err(refusal) => return Err(self.judgement.refuse(refusal)),
+            Err(refusal) => return Err(self.verification.refuse(refusal)),
         }
         Ok(())
     }
@@ -249,14 +252,14 @@ impl Verifier {
     /// In both versions of TLS a CertificateRequest is handled before the server's certificate is
     /// judged (RFC 8446 section 4.3.2, RFC 5246 section 7.4.4), so that the note is there by now.
     fn check_request(&self, leaf: &CertificateDer<'_>) -> Result<(), Error> {
-        let rule = match self.judgement.request.get() {
+        let rule = match self.verification.request.get() {
             Some(Request::Answerable) => return Ok(()),
             Some(Request::Unanswerable) => Rule::Unanswerable,
             None => Rule::NotMutual,
         };
         Err(self
-            .judgement
-            .refuse(Refusal::new(self.judgement.side, leaf, rule)))
+            .verification
+            .refuse(Refusal::new(self.verification.side, leaf, rule)))
     }
 
     /// Notes whether the peer has the key of the certificate that it showed. Only then is it refused for being nobody
@@ -269,15 +272,15 @@ impl Verifier {
     ) -> Result<HandshakeSignatureValid, Error> {
         match verified {
             Ok(valid) => {
-                if let Some(refusal) = self.judgement.refused.get() {
-                    return Err(self.judgement.refuse(refusal.clone()));
+                if let Some(refusal) = self.verification.refused.get() {
+                    return Err(self.verification.refuse(refusal.clone()));
                 }
-                if let Some(accepted) = self.judgement.accepted.get() {
+                if let Some(accepted) = self.verification.accepted.get() {
                     accepted
-                        .check_revocation(self.judgement.side, leaf)
-                        .map_err(|refusal| self.judgement.refuse(refusal))?;
+                        .check_revocation(self.verification.side, leaf)
+                        .map_err(|refusal| self.verification.refuse(refusal))?;
                 }
-                let _ = self.judgement.proved.set(());
+                let _ = self.verification.proved.set(());
                 Ok(valid)
             }
             Err(error) => {
@@ -294,8 +297,8 @@ impl Verifier {
                     cause: cause.to_owned(),
                 };
                 let _ = self
-                    .judgement
-                    .refuse(Refusal::new(self.judgement.side, leaf, rule));
+                    .verification
+                    .refuse(Refusal::new(self.verification.side, leaf, rule));
                 Err(error)
             }
         }

@@ -12,10 +12,10 @@ use tokio::time::Instant;
 use super::addresses::AddressReport;
 use super::race::{Failed, Finish, race};
 use super::unresolved::Due;
-use super::{Names, ProbedTarget};
+use super::{DnsCache, ProbedTarget};
 use crate::config::{Host, RouteConfig, Target, Timeouts};
 use crate::limits::{ATTEMPT_DELAY, LOOK_UP_HASTE, SENTENCE_CHARS_MAX};
-use crate::uring::{SocketOptions, Verbs, sleep};
+use crate::uring::{Network, SocketOptions, sleep};
 
 /// The socket options that a route's deadlines ask for, for both of its sides.
 #[must_use]
@@ -30,7 +30,7 @@ pub fn socket_options(timeouts: &Timeouts) -> SocketOptions {
 
 /// A target that answered.
 #[derive(Debug)]
-pub struct Reached<S> {
+pub struct Connected<S> {
     /// The connected socket.
     pub socket: S,
     /// Where it leads.
@@ -122,18 +122,22 @@ impl<'r> Attempts<'r> {
     }
 
     /// The next target that can be reached; `None` when no more are left.
-    pub async fn next<V: Verbs>(&mut self, verbs: &V, names: &Names) -> Option<Reached<V::Socket>> {
-        self.sort(names);
+    pub async fn next<V: Network>(
+        &mut self,
+        network: &V,
+        dns: &DnsCache,
+    ) -> Option<Connected<V::Socket>> {
+        self.sort(dns);
         loop {
             if let Some(target) = self.target
                 && !self.addresses.is_empty()
-                && let Some(reached) = self.connect(verbs, names, target).await
+                && let Some(reached) = self.connect(network, dns, target).await
             {
                 return Some(reached);
             }
             let target = self.targets.pop_front()?;
             self.target = Some(target);
-            self.find(verbs, names, target).await;
+            self.find(network, dns, target).await;
         }
     }
 
@@ -163,7 +167,7 @@ impl<'r> Attempts<'r> {
     }
 
     // What is known now decides, so it is asked when the first is due.
-    fn sort(&mut self, names: &Names) {
+    fn sort(&mut self, dns: &DnsCache) {
         if std::mem::replace(&mut self.is_sorted, true) {
             return;
         }
@@ -171,23 +175,23 @@ impl<'r> Attempts<'r> {
             let mut probed = self.probed.iter();
             probed.any(|probed| probed.target == *target && probed.is_down())
         };
-        let is_up = |target: &&Target| !is_down(target) && !is_silent(names, target);
+        let is_up = |target: &&Target| !is_down(target) && !is_silent(dns, target);
         let (up, down): (Vec<_>, Vec<_>) = self.targets.drain(..).partition(is_up);
         self.targets.extend(up.into_iter().chain(down));
     }
 
-    async fn find<V: Verbs>(&mut self, verbs: &V, names: &Names, target: &'r Target) {
+    async fn find<V: Network>(&mut self, network: &V, dns: &DnsCache, target: &'r Target) {
         let found = match &target.host {
             Host::Ip(address) => Ok(vec![*address]),
             Host::Name(name) => {
-                let found = self.look_up(verbs, names, name).await;
-                self.report_name(names, target, name, found.is_ok());
+                let found = self.look_up(network, dns, name).await;
+                self.report_name(dns, target, name, found.is_ok());
                 found
             }
         };
         match found {
             Ok(found) => {
-                let dead = names.failures().dead_addresses();
+                let dead = dns.failures().dead_addresses();
                 let now = Instant::now().into_std();
                 let each = interleaved(found)
                     .into_iter()
@@ -210,12 +214,12 @@ impl<'r> Attempts<'r> {
     }
 
     // Connects to the first of the target's addresses that answers, within the target's part of the time.
-    async fn connect<V: Verbs>(
+    async fn connect<V: Network>(
         &mut self,
-        verbs: &V,
-        names: &Names,
+        network: &V,
+        dns: &DnsCache,
         target: &'r Target,
-    ) -> Option<Reached<V::Socket>> {
+    ) -> Option<Connected<V::Socket>> {
         let part = self.left() / count(self.targets.len() + 1);
         let delay = ATTEMPT_DELAY.min(part / count(self.addresses.len()));
         let over = over(part, self.stop.clone());
@@ -224,27 +228,27 @@ impl<'r> Attempts<'r> {
             won,
             failed,
             overtaken,
-        } = race(verbs, &self.options, addresses, delay, over).await;
+        } = race(network, &self.options, addresses, delay, over).await;
         // They are tried again if the one that answered turns out not to be good.
         self.addresses
             .extend(overtaken.iter().map(|(address, _)| *address));
         for failed in failed {
-            self.fail(names, target, &failed);
+            self.fail(dns, target, &failed);
         }
         for (address, waited) in overtaken {
             let why = format!("no answer within {} ms", waited.as_millis());
-            self.silence(names, target, address, waited, why);
+            self.silence(dns, target, address, waited, why);
         }
         let (socket, address) = won?;
-        self.report(names, target, address);
-        Some(Reached {
+        self.report(dns, target, address);
+        Some(Connected {
             socket,
             address,
             target: target.clone(),
         })
     }
 
-    fn fail(&mut self, names: &Names, target: &'r Target, failed: &Failed) {
+    fn fail(&mut self, dns: &DnsCache, target: &'r Target, failed: &Failed) {
         let Failed {
             address,
             error,
@@ -261,10 +265,10 @@ impl<'r> Attempts<'r> {
         match error.kind() {
             _ if is_stopping => {}
             io::ErrorKind::TimedOut => {
-                self.silence(names, target, *address, *waited, in_words(error));
+                self.silence(dns, target, *address, *waited, in_words(error));
             }
             io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
-                self.silence(names, target, *address, ATTEMPT_DELAY, in_words(error));
+                self.silence(dns, target, *address, ATTEMPT_DELAY, in_words(error));
             }
             _ => {}
         }
@@ -273,7 +277,7 @@ impl<'r> Attempts<'r> {
     // Remembers an address that did not answer, if it had the time to.
     fn silence(
         &mut self,
-        names: &Names,
+        dns: &DnsCache,
         target: &'r Target,
         address: SocketAddr,
         waited: Duration,
@@ -283,7 +287,7 @@ impl<'r> Attempts<'r> {
             return;
         }
         let now = Instant::now().into_std();
-        names.failures().dead_addresses().on_silence(address, now);
+        dns.failures().dead_addresses().on_silence(address, now);
         self.silent.push(Silent {
             target,
             address,
@@ -292,16 +296,16 @@ impl<'r> Attempts<'r> {
     }
 
     // Where no address answers at all, the connection's own line names each.
-    fn report(&mut self, names: &Names, target: &Target, used: SocketAddr) {
+    fn report(&mut self, dns: &DnsCache, target: &Target, used: SocketAddr) {
         let now = Instant::now().into_std();
-        let after = names.failures().dead_addresses().on_answer(used, now);
+        let after = dns.failures().dead_addresses().on_answer(used, now);
         if let Some(after) = after {
             let report = AddressReport::Answers {
                 target: target.to_string(),
                 address: used,
                 after,
             };
-            names.report(self.route, &report);
+            dns.report(self.route, &report);
         }
         for Silent {
             target,
@@ -309,7 +313,7 @@ impl<'r> Attempts<'r> {
             why,
         } in self.silent.drain(..)
         {
-            let mut dead = names.failures().dead_addresses();
+            let mut dead = dns.failures().dead_addresses();
             let is_due = dead.should_report(address, now);
             drop(dead);
             if is_due {
@@ -320,39 +324,39 @@ impl<'r> Attempts<'r> {
                     why,
                     used,
                 };
-                names.report(self.route, &report);
+                dns.report(self.route, &report);
             }
         }
     }
 
-    async fn look_up<V: Verbs>(
+    async fn look_up<V: Network>(
         &self,
-        verbs: &V,
-        names: &Names,
+        network: &V,
+        dns: &DnsCache,
         name: &str,
     ) -> io::Result<Vec<IpAddr>> {
         // Where an address is known, a resolver that hangs must not use up the time to connect to it.
-        let (known, half) = (names.last_known(name), self.share() / 2);
-        let patience = match known {
+        let (known, half) = (dns.last_known(name), self.share() / 2);
+        let socket_ext = match known {
             Some(_) => LOOK_UP_HASTE.min(half),
             None => half,
         };
         tokio::select! {
             biased;
             // A look-up holds no ring operation, so it may be left behind.
-            found = names.look_up(verbs, name) => found,
-            _ = over(patience, self.stop.clone()) => known.ok_or_else(|| {
+            found = dns.look_up(network, name) => found,
+            _ = over(socket_ext, self.stop.clone()) => known.ok_or_else(|| {
                 let why = "the name was not resolved in time";
-                let mut unresolved = names.failures().unresolved();
+                let mut unresolved = dns.failures().unresolved();
                 unresolved.on_failure(name, why.to_owned(), Instant::now().into_std());
                 io::Error::new(io::ErrorKind::TimedOut, why)
             }),
         }
     }
 
-    fn report_name(&self, names: &Names, target: &Target, name: &str, is_remembered: bool) {
+    fn report_name(&self, dns: &DnsCache, target: &Target, name: &str, is_remembered: bool) {
         let now = Instant::now().into_std();
-        let due = names.failures().unresolved().due(name, now);
+        let due = dns.failures().unresolved().due(name, now);
         let target = target.to_string();
         let report = match due {
             Some(Due::Unresolved(why)) => AddressReport::Unresolved {
@@ -363,7 +367,7 @@ impl<'r> Attempts<'r> {
             Some(Due::Resolved(after)) => AddressReport::Resolved { target, after },
             None => return,
         };
-        names.report(self.route, &report);
+        dns.report(self.route, &report);
     }
 
     // An even part of the time left for each attempt that may still come, this one included (it is
@@ -409,12 +413,12 @@ const NO_PORTS: &str = "this machine has no free source ports (net.ipv4.ip_local
     connections to it; widen that range, or find what holds so many connections";
 
 // Whether none of the addresses that are known for a target answered a short while ago.
-fn is_silent(names: &Names, target: &Target) -> bool {
+fn is_silent(dns: &DnsCache, target: &Target) -> bool {
     let known = match &target.host {
         Host::Ip(address) => vec![*address],
-        Host::Name(name) => names.last_known(name).unwrap_or_default(),
+        Host::Name(name) => dns.last_known(name).unwrap_or_default(),
     };
-    let (now, dead) = (Instant::now().into_std(), names.failures().dead_addresses());
+    let (now, dead) = (Instant::now().into_std(), dns.failures().dead_addresses());
     let is_dead = |ip: &IpAddr| dead.is_dead(SocketAddr::new(*ip, target.port), now);
     !known.is_empty() && known.iter().all(is_dead)
 }

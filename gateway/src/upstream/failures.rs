@@ -23,7 +23,7 @@ impl Failures {
     /// The names that the resolver did not resolve. Locked when a resolver has answered and when a connection
     /// begins, and never across a wait.
     pub(super) fn unresolved(&self) -> MutexGuard<'_, UnresolvedNames> {
-        let names = self.unresolved.lock();
-        names.unwrap_or_else(PoisonError::into_inner)
+        let dns = self.unresolved.lock();
+        dns.unwrap_or_else(PoisonError::into_inner)
     }
 }

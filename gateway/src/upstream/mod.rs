@@ -3,9 +3,9 @@
 
 mod addresses;
 mod connect;
+mod dns;
 mod failures;
 mod health;
-mod names;
 mod probe;
 mod probed;
 mod race;
@@ -15,10 +15,10 @@ mod unresolved;
 mod watch;
 
 pub use addresses::AddressReport;
-pub use connect::{Attempts, Reached, socket_options};
+pub use connect::{Attempts, Connected, socket_options};
+pub use dns::DnsCache;
 pub use failures::Failures;
 pub use health::{Health, Transition};
-pub use names::Names;
 pub use probe::Prober;
 pub use probed::{ProbedTarget, probed_targets};
 pub use watch::watch;

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::connect::stopped;
-use crate::uring::{Socket, SocketOptions, Verbs, sleep_until, until};
+use crate::uring::{Network, Socket, SocketOptions, sleep_until, until};
 
 /// How a race ended.
 pub(super) struct Finish<S> {
@@ -45,8 +45,8 @@ struct Attempt<'v, S> {
 ///
 /// At most one socket leaves a race. The others are aborted, and what they have in flight is awaited;
 /// the future itself must not be dropped before it ends.
-pub(super) async fn race<V: Verbs>(
-    verbs: &V,
+pub(super) async fn race<V: Network>(
+    network: &V,
     options: &SocketOptions,
     addresses: &mut VecDeque<SocketAddr>,
     delay: Duration,
@@ -65,7 +65,7 @@ pub(super) async fn race<V: Verbs>(
         if due <= Instant::now()
             && let Some(address) = addresses.pop_front()
         {
-            match verbs.connect(address, options) {
+            match network.connect(address, options) {
                 Ok(socket) => {
                     let began = Instant::now();
                     let work = Box::pin(connected(socket, ended.clone()));

@@ -15,10 +15,10 @@ use rustix::io::Errno;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
 
-use super::{AddressReport, Attempts, Names, ProbedTarget, probed_targets};
+use super::{AddressReport, Attempts, DnsCache, ProbedTarget, probed_targets};
 use crate::config::{self, RouteConfig};
 use crate::limits::{ADDRESS_SILENT, ATTEMPT_DELAY};
-use crate::uring::{Lent, LookUp, Pipe, Ring, SendQueue, Socket, SocketOptions, Verbs};
+use crate::uring::{Lent, LookUp, Network, Pipe, Ring, SendQueue, Socket, SocketOptions};
 
 const ROUTE: &str = r#"
 [identity]
@@ -156,7 +156,7 @@ struct Net {
     open: Rc<Cell<u32>>,
 }
 
-impl Verbs for Net {
+impl Network for Net {
     type Socket = Far;
 
     fn connect(&self, to: SocketAddr, _options: &SocketOptions) -> io::Result<Far> {
@@ -216,10 +216,10 @@ fn ip(text: &str) -> IpAddr {
 
 #[tokio::test(start_paused = true)]
 async fn a_resolver_that_hangs_does_not_stop_a_known_target() {
-    let (route, net, names) = (route(), net(), Names::default());
+    let (route, net, dns) = (route(), net(), DnsCache::default());
     assert!(
         Attempts::new(&route, &route.targets, &[])
-            .next(&net, &names)
+            .next(&net, &dns)
             .await
             .is_some()
     );
@@ -227,7 +227,7 @@ async fn a_resolver_that_hangs_does_not_stop_a_known_target() {
     net.hangs.set(true);
     let start = Instant::now();
     let reached = Attempts::new(&route, &route.targets, &[])
-        .next(&net, &names)
+        .next(&net, &dns)
         .await;
     assert!(reached.is_some(), "by the address that is remembered");
     assert!(
@@ -239,11 +239,11 @@ async fn a_resolver_that_hangs_does_not_stop_a_known_target() {
 
 #[tokio::test(start_paused = true)]
 async fn a_resolver_that_hangs_is_told_within_the_time_to_connect() {
-    let (route, net, names) = (route(), net(), Names::default());
+    let (route, net, dns) = (route(), net(), DnsCache::default());
     net.hangs.set(true);
     let start = Instant::now();
     let mut attempts = Attempts::new(&route, &route.targets, &[]);
-    assert!(attempts.next(&net, &names).await.is_none());
+    assert!(attempts.next(&net, &dns).await.is_none());
     assert!(
         start.elapsed() <= route.timeouts.connect,
         "{:?}",
@@ -271,10 +271,10 @@ fn probed() -> (Arc<RouteConfig>, Vec<Arc<ProbedTarget>>) {
 }
 
 async fn ports(route: &RouteConfig, probed: &[Arc<ProbedTarget>]) -> Vec<u16> {
-    let names = &Names::default();
+    let dns = &DnsCache::default();
     let (net, mut attempts) = (net(), Attempts::new(route, &route.targets, probed));
     let mut ports = Vec::new();
-    while let Some(reached) = attempts.next(&net, names).await {
+    while let Some(reached) = attempts.next(&net, dns).await {
         ports.push(reached.address.port());
     }
     ports
@@ -310,10 +310,10 @@ fn each_target_of_a_route_is_probed_once_by_the_title_that_it_has() {
 
 #[tokio::test(start_paused = true)]
 async fn many_connections_at_once_ask_for_a_name_once() {
-    let (route, net, names) = (route(), net(), Names::default());
+    let (route, net, dns) = (route(), net(), DnsCache::default());
     let one = || async {
         Attempts::new(&route, &route.targets, &[])
-            .next(&net, &names)
+            .next(&net, &dns)
             .await
             .is_some()
     };
@@ -324,12 +324,12 @@ async fn many_connections_at_once_ask_for_a_name_once() {
 /// One connection to the route's targets: where it leads, how long it took, and why others failed.
 async fn connect_once(
     net: &Net,
-    names: &Names,
+    dns: &DnsCache,
     route: &RouteConfig,
 ) -> (Option<IpAddr>, Duration, String) {
     let start = Instant::now();
     let mut attempts = Attempts::new(route, &route.targets, &[]);
-    let reached = attempts.next(net, names).await;
+    let reached = attempts.next(net, dns).await;
     let took = start.elapsed();
     assert_eq!(net.open.get(), reached.iter().count() as u32, "left open");
     let address = reached.map(|reached| reached.address.ip());
@@ -337,12 +337,12 @@ async fn connect_once(
 }
 
 /// A memory of names, and what it reports.
-fn reported() -> (Names, Rc<RefCell<Vec<AddressReport>>>) {
+fn reported() -> (DnsCache, Rc<RefCell<Vec<AddressReport>>>) {
     let reports: Rc<RefCell<Vec<AddressReport>>> = Rc::default();
     let sink = Rc::clone(&reports);
     let report =
         move |_: &RouteConfig, report: &AddressReport| sink.borrow_mut().push(report.clone());
-    (Names::default().reporting(report), reports)
+    (DnsCache::default().reporting(report), reports)
 }
 
 const LOOK_UP: Duration = Duration::from_millis(50);
@@ -351,13 +351,13 @@ const A_BIT: Duration = Duration::from_millis(5);
 
 #[tokio::test(start_paused = true)]
 async fn an_address_that_is_silent_costs_one_delay_once_and_is_reported() {
-    let (route, (names, reports)) = (route(), reported());
+    let (route, (dns, reports)) = (route(), reported());
     let (dead, good) = (ip("2001:db8::1"), ip("192.0.2.1"));
     let net = with_addresses(&[
         ("2001:db8::1", Fate::IsSilent),
         ("192.0.2.1", Fate::Answers),
     ]);
-    let (reached, took, _) = connect_once(&net, &names, &route).await;
+    let (reached, took, _) = connect_once(&net, &dns, &route).await;
     assert_eq!(reached, Some(good));
     assert!(
         took <= LOOK_UP + ATTEMPT_DELAY + ROUND_TRIP + A_BIT,
@@ -374,13 +374,13 @@ async fn an_address_that_is_silent_costs_one_delay_once_and_is_reported() {
         assert!(text.contains(part), "{part:?} is missing in {text:?}");
     }
     for _ in 0..5 {
-        let (reached, took, _) = connect_once(&net, &names, &route).await;
+        let (reached, took, _) = connect_once(&net, &dns, &route).await;
         assert_eq!(reached, Some(good));
         assert!(took <= ROUND_TRIP + A_BIT, "{took:?}");
     }
     sleep(ADDRESS_SILENT).await;
     net.begun.borrow_mut().clear();
-    let (reached, ..) = connect_once(&net, &names, &route).await;
+    let (reached, ..) = connect_once(&net, &dns, &route).await;
     assert_eq!(reached, Some(good));
     assert_eq!(
         net.begun.borrow()[0].1,
@@ -390,7 +390,7 @@ async fn an_address_that_is_silent_costs_one_delay_once_and_is_reported() {
     assert_eq!(reports.borrow().len(), 1, "reported once");
     net.addresses.borrow_mut()[0].1 = Fate::Answers;
     sleep(ADDRESS_SILENT).await;
-    let (reached, ..) = connect_once(&net, &names, &route).await;
+    let (reached, ..) = connect_once(&net, &dns, &route).await;
     assert_eq!(reached, Some(dead));
     let back = reports.borrow()[1].clone();
     assert!(matches!(back, AddressReport::Answers { address, .. } if address.ip() == dead));
@@ -398,10 +398,10 @@ async fn an_address_that_is_silent_costs_one_delay_once_and_is_reported() {
 
 #[tokio::test(start_paused = true)]
 async fn addresses_are_tried_beside_each_other_with_families_by_turns() {
-    let (route, (names, reports)) = (route(), reported());
+    let (route, (dns, reports)) = (route(), reported());
     let all = ["2001:db8::1", "2001:db8::2", "192.0.2.1", "2001:db8::3"];
     let net = with_addresses(&all.map(|address| (address, Fate::IsSilent)));
-    let (reached, took, sentence) = connect_once(&net, &names, &route).await;
+    let (reached, took, sentence) = connect_once(&net, &dns, &route).await;
     assert_eq!(reached, None);
     assert!(took <= route.timeouts.connect + A_BIT, "{took:?}");
     let begun = net.begun.borrow();
@@ -425,10 +425,10 @@ async fn addresses_are_tried_beside_each_other_with_families_by_turns() {
 
 #[tokio::test(start_paused = true)]
 async fn an_address_that_refuses_gives_way_at_once_and_is_not_remembered() {
-    let (route, (names, reports)) = (route(), reported());
+    let (route, (dns, reports)) = (route(), reported());
     let net = with_addresses(&[("192.0.2.1", Fate::Refuses), ("192.0.2.2", Fate::Answers)]);
     for look_up in [LOOK_UP, Duration::ZERO] {
-        let (reached, took, _) = connect_once(&net, &names, &route).await;
+        let (reached, took, _) = connect_once(&net, &dns, &route).await;
         assert_eq!(reached, Some(ip("192.0.2.2")));
         assert!(took <= look_up + 2 * ROUND_TRIP + A_BIT, "{took:?}");
     }
@@ -437,13 +437,13 @@ async fn an_address_that_refuses_gives_way_at_once_and_is_not_remembered() {
 
 #[tokio::test(start_paused = true)]
 async fn an_address_that_the_network_cannot_reach_is_remembered_and_reported() {
-    let (route, (names, reports)) = (route(), reported());
+    let (route, (dns, reports)) = (route(), reported());
     let net = with_addresses(&[
         ("192.0.2.1", Fate::Unreachable),
         ("192.0.2.2", Fate::Answers),
     ]);
-    connect_once(&net, &names, &route).await;
-    let (reached, took, _) = connect_once(&net, &names, &route).await;
+    connect_once(&net, &dns, &route).await;
+    let (reached, took, _) = connect_once(&net, &dns, &route).await;
     assert_eq!(reached, Some(ip("192.0.2.2")));
     assert!(took <= ROUND_TRIP + A_BIT, "{took:?}");
     assert_eq!(reports.borrow().len(), 1);
@@ -451,20 +451,20 @@ async fn an_address_that_the_network_cannot_reach_is_remembered_and_reported() {
 
 #[tokio::test(start_paused = true)]
 async fn addresses_that_were_overtaken_are_tried_again_when_the_first_is_rejected() {
-    let (route, names) = (route(), Names::default());
+    let (route, dns) = (route(), DnsCache::default());
     let net = with_addresses(&[
         ("2001:db8::1", Fate::IsSilent),
         ("192.0.2.1", Fate::Answers),
     ]);
     let mut attempts = Attempts::new(&route, &route.targets, &[]);
-    let reached = attempts.next(&net, &names).await.expect("one answers");
+    let reached = attempts.next(&net, &dns).await.expect("one answers");
     assert_eq!(reached.address.ip(), ip("192.0.2.1"));
     attempts.reject("its certificate is not good".to_owned());
     net.addresses.borrow_mut()[0].1 = Fate::Answers;
-    let reached = attempts.next(&net, &names).await.expect("now the other");
+    let reached = attempts.next(&net, &dns).await.expect("now the other");
     assert_eq!(reached.address.ip(), ip("2001:db8::1"));
     assert!(
-        attempts.next(&net, &names).await.is_none(),
+        attempts.next(&net, &dns).await.is_none(),
         "each is used once"
     );
 }
@@ -476,23 +476,23 @@ async fn silent_targets_are_tried_after_the_others_for_a_while() {
         "\"192.0.2.1:1\", \"192.0.2.2:1\"",
     );
     let config = config::parse(&text, Path::new("wardgate.toml")).expect("a good route");
-    let (route, (names, reports)) = (config.routes[0].clone(), reported());
+    let (route, (dns, reports)) = (config.routes[0].clone(), reported());
     let net = with_addresses(&[("192.0.2.1", Fate::IsSilent)]);
-    let (reached, took, _) = connect_once(&net, &names, &route).await;
+    let (reached, took, _) = connect_once(&net, &dns, &route).await;
     assert_eq!(reached, Some(ip("192.0.2.2")));
     assert!(took > Duration::from_secs(1), "{took:?}");
     assert_eq!(reports.borrow().len(), 1);
-    let (reached, took, _) = connect_once(&net, &names, &route).await;
+    let (reached, took, _) = connect_once(&net, &dns, &route).await;
     assert_eq!(reached, Some(ip("192.0.2.2")));
     assert!(took <= ROUND_TRIP + A_BIT, "{took:?}");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_machine_without_source_ports_does_not_blame_the_target() {
-    let (route, (names, reports)) = (route(), reported());
+    let (route, (dns, reports)) = (route(), reported());
     let net = with_addresses(&[("192.0.2.1", Fate::NoPorts)]);
     let mut attempts = Attempts::new(&route, &route.targets, &[]);
-    assert!(attempts.next(&net, &names).await.is_none());
+    assert!(attempts.next(&net, &dns).await.is_none());
     assert!(attempts.lacks_ports());
     let sentence = attempts.sentence();
     let words = "this machine has no free source ports (net.ipv4.ip_local_port_range)";
@@ -501,7 +501,7 @@ async fn a_machine_without_source_ports_does_not_blame_the_target() {
         .borrow_mut()
         .push((ip("192.0.2.2"), Fate::Answers));
     sleep(crate::limits::NAME_FRESH).await;
-    connect_once(&net, &names, &route).await;
+    connect_once(&net, &dns, &route).await;
     assert_eq!(
         net.begun.borrow().last().expect("an attempt").1,
         ip("192.0.2.2")
@@ -511,12 +511,12 @@ async fn a_machine_without_source_ports_does_not_blame_the_target() {
 
 #[tokio::test(start_paused = true)]
 async fn a_name_whose_look_up_hangs_is_asked_for_once() {
-    let (route, net, names) = (route(), net(), Names::default());
+    let (route, net, dns) = (route(), net(), DnsCache::default());
     net.hangs.set(true);
     let start = Instant::now();
     let next = || async {
         let mut attempts = Attempts::new(&route, &route.targets, &[]);
-        attempts.next(&net, &names).await.is_some()
+        attempts.next(&net, &dns).await.is_some()
     };
     let mut failed = 0;
     while !next().await {
@@ -532,8 +532,8 @@ async fn a_name_whose_look_up_hangs_is_asked_for_once() {
 
 #[tokio::test(start_paused = true)]
 async fn an_answer_that_nobody_waited_for_is_as_old_as_its_question() {
-    let (net, names) = (net(), Names::default());
-    let look_up = || names.look_up(&net, "gw.region.example");
+    let (net, dns) = (net(), DnsCache::default());
+    let look_up = || dns.look_up(&net, "gw.region.example");
     let waited = tokio::time::timeout(Duration::from_millis(10), look_up()).await;
     assert!(waited.is_err());
     sleep(crate::limits::NAME_STALE).await;
@@ -555,19 +555,19 @@ fn names_of_a_zone_that_hangs_hold_their_own_places_and_no_other_name_waits() {
         .enable_time()
         .build()
         .expect("a runtime");
-    let (ring, names) = (Ring::resolving_by(zone_hangs), Names::default());
+    let (ring, dns) = (Ring::resolving_by(zone_hangs), DnsCache::default());
     runtime.block_on(async {
         let hung: Vec<_> = (0..12).map(|n| format!("gw{n}.hangs.example")).collect();
         // More connections than there ever were places, none of which waits for long.
         for _ in 0..3 {
             for name in &hung {
-                let wait = names.look_up(&ring, name);
+                let wait = dns.look_up(&ring, name);
                 let waited = tokio::time::timeout(Duration::from_millis(5), wait).await;
                 assert!(waited.is_err(), "{name} hangs");
             }
         }
         let start = std::time::Instant::now();
-        let good = names.look_up(&ring, "gw.region.example").await;
+        let good = dns.look_up(&ring, "gw.region.example").await;
         good.expect("its server answers");
         let time = start.elapsed();
         assert!(time < Duration::from_secs(1), "{time:?}");

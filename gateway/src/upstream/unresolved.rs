@@ -86,13 +86,13 @@ mod tests {
 
     #[test]
     fn a_name_that_fails_is_reported_once_an_hour_and_its_return_once() {
-        let (start, mut names) = (Instant::now(), UnresolvedNames::default());
+        let (start, mut dns) = (Instant::now(), UnresolvedNames::default());
         let minute = Duration::from_secs(60);
         let mut reports = 0;
         for turn in 0..125 {
             let now = start + turn * minute;
-            names.on_failure("pacs", "no such name".to_owned(), now);
-            match names.due("pacs", now) {
+            dns.on_failure("pacs", "no such name".to_owned(), now);
+            match dns.due("pacs", now) {
                 Some(Due::Unresolved(why)) => {
                     assert_eq!(why, "no such name");
                     reports += 1;
@@ -102,26 +102,26 @@ mod tests {
         }
         assert_eq!(reports, 3);
         let end = start + 200 * minute;
-        names.on_success("pacs", end);
-        assert_eq!(names.due("pacs", end), Some(Due::Resolved(200 * minute)));
-        assert_eq!(names.due("pacs", end), None);
+        dns.on_success("pacs", end);
+        assert_eq!(dns.due("pacs", end), Some(Due::Resolved(200 * minute)));
+        assert_eq!(dns.due("pacs", end), None);
     }
 
     #[test]
     fn a_name_that_failed_unreported_or_never_is_not_reported() {
-        let (now, mut names) = (Instant::now(), UnresolvedNames::default());
-        assert_eq!(names.due("pacs", now), None);
-        names.on_failure("pacs", String::new(), now);
-        names.on_success("pacs", now);
-        assert_eq!(names.due("pacs", now), None);
+        let (now, mut dns) = (Instant::now(), UnresolvedNames::default());
+        assert_eq!(dns.due("pacs", now), None);
+        dns.on_failure("pacs", String::new(), now);
+        dns.on_success("pacs", now);
+        assert_eq!(dns.due("pacs", now), None);
     }
 
     #[test]
     fn no_more_names_are_remembered_than_the_bound() {
-        let (now, mut names) = (Instant::now(), UnresolvedNames::default());
+        let (now, mut dns) = (Instant::now(), UnresolvedNames::default());
         for number in 0..2 * NAMES_MAX {
-            names.on_failure(&number.to_string(), String::new(), now);
+            dns.on_failure(&number.to_string(), String::new(), now);
         }
-        assert_eq!(names.known.len(), NAMES_MAX);
+        assert_eq!(dns.known.len(), NAMES_MAX);
     }
 }

@@ -8,13 +8,13 @@ use tokio::time::Instant;
 use super::connect::stopped;
 use super::{Health, ProbedTarget, Prober, Transition};
 use crate::metrics;
-use crate::uring::{Verbs, sleep_until};
+use crate::uring::{Network, sleep_until};
 
 /// Probes `watched` for the first time after `delay` and then in the route's interval, until the prober
 /// is told to stop; `tell` hears of each change. Each probe takes one of `places`, and waits for it.
 ///
 /// Must not be dropped before it ends.
-pub async fn watch<V: Verbs>(
+pub async fn watch<V: Network>(
     prober: &Prober<'_, V>,
     watched: &ProbedTarget,
     delay: Duration,

@@ -9,14 +9,14 @@
 //! ended by `Socket::abort` and then awaited; `race` does that for a deadline.
 
 mod driver;
-mod farewell;
 mod kernel_pipe;
+mod linger;
 mod no_source;
 mod parker;
-mod patience;
 mod pipes;
 mod probe;
 mod ring;
+mod socket_ext;
 mod timers;
 mod turn;
 
@@ -28,12 +28,12 @@ use std::ops::Range;
 use std::pin::Pin;
 use std::time::Duration;
 
-pub use farewell::part;
 pub use kernel_pipe::KernelPipe;
-pub use patience::{Patience, passes_by_itself, race, until};
+pub use linger::linger_close;
 pub use pipes::{LentPipe, Pipes};
 pub use probe::{Capabilities, Unavailable, probe};
 pub use ring::{Ring, RingSocket, spawn, start, wait_acceptable};
+pub use socket_ext::{SocketExt, passes_by_itself, race, until};
 pub use timers::{Elapsed, sleep, sleep_until, timeout};
 pub use turn::turn;
 
@@ -121,7 +121,7 @@ pub trait Socket: 'static {
     /// Waits until `send_room` is not 0.
     fn wait_writable(&self) -> impl Future<Output = io::Result<()>>;
 
-    /// Waits until the connection that `Verbs::connect` began is there or has failed.
+    /// Waits until the connection that `Network::connect` began is there or has failed.
     fn wait_connected(&self) -> impl Future<Output = io::Result<()>>;
 
     /// Ends our direction in order: the peer reads all that was sent, then the end (FIN).
@@ -140,7 +140,7 @@ pub trait Socket: 'static {
 pub type LookUp = Pin<Box<dyn Future<Output = io::Result<Vec<IpAddr>>>>>;
 
 /// What a connection needs beyond its first socket.
-pub trait Verbs: 'static {
+pub trait Network: 'static {
     /// The sockets that `connect` makes.
     type Socket: Socket;
 

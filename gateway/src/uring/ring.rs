@@ -25,7 +25,7 @@ use tokio::sync::Semaphore;
 use super::driver::Driver;
 use super::no_source::no_source;
 use super::{
-    Capabilities, KernelPipe, Lent, LookUp, Parts, SendQueue, Socket, SocketOptions, Verbs,
+    Capabilities, KernelPipe, Lent, LookUp, Network, Parts, SendQueue, Socket, SocketOptions,
 };
 use crate::limits::{LOOK_UPS_MAX, PARTS_MAX, RING_ENTRIES};
 use crate::sys::tcp_info;
@@ -84,7 +84,7 @@ fn system(name: &str) -> io::Result<Vec<IpAddr>> {
     Ok(found.map(|address| address.ip()).collect())
 }
 
-impl Verbs for Ring {
+impl Network for Ring {
     type Socket = RingSocket;
 
     fn connect(&self, to: SocketAddr, options: &SocketOptions) -> io::Result<RingSocket> {

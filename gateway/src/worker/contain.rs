@@ -54,7 +54,7 @@ pub fn report_panics(journal: Journal) {
         let (text, backtrace) = (report(panic), Backtrace::capture());
         if CONTAINED.get() {
             let backtrace = Box::new(backtrace);
-            return journal.tell(Event::Panic { text, backtrace });
+            return journal.report(Event::Panic { text, backtrace });
         }
         write_within_limit(text, backtrace);
         let thread = std::thread::current();

@@ -13,7 +13,7 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::task::JoinHandle;
 
 use super::{Handed, Message, Shared};
-use crate::audit::{Connection, Event, Reason};
+use crate::audit::{ConnectionSummary, Event, Reason};
 use crate::limits::{ACCEPT_BATCH, ACCEPT_PAUSE};
 use crate::route::Route;
 use crate::uring;
@@ -104,23 +104,23 @@ fn place(shared: &Rc<Shared>, route: Arc<Route>, socket: TcpStream, source: Sock
     let own = shared.core.place;
     route.counters(own).accepted.add(1);
     let full = route.full(shared.core.connections_max);
-    let (mut scales, now) = (shared.scales.borrow_mut(), Instant::now());
-    let seat = match full {
-        None => scales.seat(own, now),
-        Some(full) => scales.seat_of_full(own, now, |place, core| {
+    let (mut placement, now) = (shared.placement.borrow_mut(), Instant::now());
+    let slot = match full {
+        None => placement.slot(own, now),
+        Some(full) => placement.slot_of_full(own, now, |place, core| {
             full.can_make_way(core, place, &route)
         }),
     };
-    drop(scales);
-    let Some(seat) = seat else {
+    drop(placement);
+    let Some(slot) = slot else {
         return turn_away(shared, &route, &socket, source, "open connections");
     };
-    let core = seat.core();
+    let core = slot.core();
     let handed = Handed {
         route,
         socket,
         source,
-        seat,
+        slot,
     };
     let Some(mailbox) = shared.mailboxes.get(core) else {
         return;
@@ -150,9 +150,9 @@ fn turn_away(
     route.counters(shared.core.place).limited.add(1);
     let id = shared.ids.next();
     let config = Arc::clone(&route.config);
-    let account = Connection::unserved(id, config, source, Reason::Limit(which.into()));
+    let account = ConnectionSummary::unserved(id, config, source, Reason::Limit(which.into()));
     shared
         .core
         .journal
-        .tell(Event::Connection(Box::new(account)));
+        .report(Event::Connection(Box::new(account)));
 }

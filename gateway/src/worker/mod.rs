@@ -4,17 +4,17 @@
 //! and serves those that are handed to it. It never waits for the control plane: what it reports goes into the
 //! journal's bounded queue.
 
+mod activity;
+mod busy_poller;
 mod contain;
-mod effort;
 mod listener;
 mod placement;
 mod probes;
 mod registry;
 mod routes;
-mod wakeful;
 
 pub use contain::report_panics;
-pub use placement::{Loads, Scales, Seat};
+pub use placement::{ConnectionSlot, Loads, Placement};
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -27,19 +27,19 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 
-use crate::audit::{Connection, ConnectionId, ConnectionIds, Event, Journal, Level, Reason};
+use crate::audit::{ConnectionId, ConnectionIds, ConnectionSummary, Event, Journal, Level, Reason};
 use crate::buffers::Pool;
 use crate::limits::PROBES_MAX;
 use crate::metrics::{self, Stage};
-use crate::relay::{Accepted, ConnectionHandle, Core, HandshakeLimiter, serve};
+use crate::relay::{AcceptedConnection, ConnectionHandle, Core, HandshakeLimiter, serve};
 use crate::route::{Route, RouteId, RouteTable};
 use crate::tls::Cipher;
-use crate::upstream::{AddressReport, Failures, Names, socket_options};
+use crate::upstream::{AddressReport, DnsCache, Failures, socket_options};
 use crate::uring::{self, Capabilities, Pipes, Ring, RingSocket};
-use effort::{Effort, measured};
+use activity::{ActivityMeter, measured};
+use busy_poller::BusyPoller;
 use registry::Registry;
 use routes::Routes;
-use wakeful::Wakeful;
 
 /// What a worker is told.
 pub enum Message {
@@ -64,7 +64,7 @@ pub struct Handed {
     /// Who connected.
     pub source: SocketAddr,
     /// Its place among the core's connections.
-    pub seat: Seat,
+    pub slot: ConnectionSlot,
 }
 
 /// A table of routes, and the listeners that are new to this worker.
@@ -114,7 +114,7 @@ pub struct Plan {
     /// How many connections each core has, and may have.
     pub loads: Arc<Loads>,
     /// This core's counters.
-    pub counters: Arc<metrics::Core>,
+    pub counters: Arc<metrics::CoreCounters>,
     /// Where events go.
     pub journal: Journal,
 }
@@ -143,7 +143,7 @@ pub fn start(
         };
         if let Err(error) = uring::start(&capabilities, main) {
             // Nobody waits for `ready` any more where the ring failed later.
-            journal.tell(Event::Notice {
+            journal.report(Event::Notice {
                 level: Level::Error,
                 text: format!("the ring of CPU {cpu} failed: {error}"),
             });
@@ -172,21 +172,21 @@ struct Shared {
     // Probes at a time.
     probes: Semaphore,
     mailboxes: Vec<mpsc::Sender<Message>>,
-    scales: RefCell<Scales>,
+    placement: RefCell<Placement>,
     // Goes on by one every `placement::TURN` while there are connections.
     clock: Cell<u64>,
-    wakeful: Option<Rc<Wakeful>>,
+    busy_poller: Option<Rc<BusyPoller>>,
 }
 
 async fn run(plan: Plan) {
     let places = Stage::ALL.map(|stage| plan.loads.unauthenticated_max(stage));
     let shared = Rc::new(Shared {
         core: Core {
-            verbs: Ring::default(),
+            network: Ring::default(),
             cipher: plan.cipher,
             pool: Pool::default(),
             pipes: Pipes::default(),
-            names: names(plan.failures, &plan.journal),
+            dns: dns(plan.failures, &plan.journal),
             connections_max: plan.loads.connections_max(),
             limiter: HandshakeLimiter::new(places, Arc::clone(&plan.counters)),
             counters: plan.counters,
@@ -198,11 +198,11 @@ async fn run(plan: Plan) {
         probes: Semaphore::new(PROBES_MAX),
         mailboxes: plan.mailboxes,
         clock: Cell::new(0),
-        scales: RefCell::new(Scales::new(&plan.loads, Instant::now())),
-        wakeful: plan.busy_poll.map(Wakeful::new),
+        placement: RefCell::new(Placement::new(&plan.loads, Instant::now())),
+        busy_poller: plan.busy_poll.map(BusyPoller::new),
     });
-    let awake = shared.wakeful.clone().map(|wakeful| {
-        let keep = async move { wakeful.keep().await };
+    let awake = shared.busy_poller.clone().map(|busy_poller| {
+        let keep = async move { busy_poller.keep().await };
         uring::spawn(keep)
     });
     let pacing = Rc::clone(&shared);
@@ -238,28 +238,28 @@ async fn run(plan: Plan) {
     while connections.join_next().await.is_some() {}
     shared.core.limiter.end();
     let _ = pacing.await;
-    if let (Some(wakeful), Some(awake)) = (&shared.wakeful, awake) {
-        wakeful.end();
+    if let (Some(busy_poller), Some(awake)) = (&shared.busy_poller, awake) {
+        busy_poller.end();
         let _ = awake.await;
     }
 }
 
 // What is known of targets and their addresses, and what of it is logged.
-fn names(failures: Arc<Failures>, journal: &Journal) -> Names {
+fn dns(failures: Arc<Failures>, journal: &Journal) -> DnsCache {
     let journal = journal.clone();
-    Names::new(failures).reporting(move |route, report| {
+    DnsCache::new(failures).reporting(move |route, report| {
         let level = match report {
             AddressReport::Silent { .. } | AddressReport::Unresolved { .. } => Level::Warn,
             AddressReport::Answers { .. } | AddressReport::Resolved { .. } => Level::Info,
         };
         let text = format!("route \"{}\": {report}", route.name);
-        journal.tell(Event::Notice { level, text });
+        journal.report(Event::Notice { level, text });
     })
 }
 
 fn turn(shared: &Shared) {
     shared.clock.set(shared.clock.get().wrapping_add(1));
-    shared.scales.borrow_mut().look(Instant::now());
+    shared.placement.borrow_mut().look(Instant::now());
 }
 
 async fn connection(shared: Rc<Shared>, handed: Handed) {
@@ -267,7 +267,7 @@ async fn connection(shared: Rc<Shared>, handed: Handed) {
         route,
         socket,
         source,
-        seat,
+        slot,
     } = handed;
     let options = socket_options(&route.config.timeouts);
     // It was reset between accept and here, before it carried anything.
@@ -276,37 +276,37 @@ async fn connection(shared: Rc<Shared>, handed: Handed) {
     };
     let handle = ConnectionHandle::new(shared.ids.next(), route, source);
     let _registered = shared.registry.enter(Rc::clone(&handle));
-    let accepted = Accepted {
+    let accepted = AcceptedConnection {
         handle: Rc::clone(&handle),
         socket,
-        is_beyond: seat.is_beyond(),
+        is_beyond: slot.is_beyond(),
     };
     // Boxed, because a future that is passed on by value is held twice.
     let work = contain::contained(Box::pin(serve(&shared.core, accepted)));
     let (counters, limiter) = (&shared.core.counters, &shared.core.limiter);
     let of_route = handle.route.counters(shared.core.place);
-    let mut effort = Effort::default();
+    let mut activity = ActivityMeter::default();
     let clock = || limiter.is_watching().then(Instant::now);
     let each = |bytes, begun: Option<Instant>| {
         if let Some(begun) = begun.filter(|_| bytes > 0) {
             limiter.note_relayed(begun.elapsed());
         }
         counters.moved_bytes.add(bytes);
-        if effort.add(shared.clock.get(), bytes) {
+        if activity.add(shared.clock.get(), bytes) {
             counters.at_work.add(1);
         }
-        if let Some(wakeful) = &shared.wakeful {
-            wakeful.stir();
+        if let Some(busy_poller) = &shared.busy_poller {
+            busy_poller.stir();
         }
     };
     let account = measured(work, || of_route.moved_bytes(), clock, each).await;
     let account = account.unwrap_or_else(|panic| {
         let config = Arc::clone(&handle.route.config);
-        Connection::unserved(handle.id, config, source, Reason::Internal(panic))
+        ConnectionSummary::unserved(handle.id, config, source, Reason::Internal(panic))
     });
-    drop(seat);
+    drop(slot);
     shared
         .core
         .journal
-        .tell(Event::Connection(Box::new(account)));
+        .report(Event::Connection(Box::new(account)));
 }

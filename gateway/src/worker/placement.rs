@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::limits::{HANDSHAKES_SHARE, OPENERS_SHARE, OVERFLOW_MAX};
-use crate::metrics::{Core, Stage};
+use crate::metrics::{CoreCounters, Stage};
 
 /// Over what time the past is forgotten (to a third). Longer than the pauses of an association
 /// between two images, shorter than what a modality waits between two studies.
@@ -40,14 +40,14 @@ const OVERFLOW_PART: usize = 8;
 /// How many connections each core has, and how many there may be in all.
 #[derive(Debug)]
 pub struct Loads {
-    cores: Vec<Arc<Core>>,
+    cores: Vec<Arc<CoreCounters>>,
     max: usize,
 }
 
 impl Loads {
     /// For these cores, which may have `max` connections together.
     #[must_use]
-    pub fn new(cores: Vec<Arc<Core>>, max: usize) -> Arc<Self> {
+    pub fn new(cores: Vec<Arc<CoreCounters>>, max: usize) -> Arc<Self> {
         Arc::new(Self { cores, max })
     }
 
@@ -79,7 +79,7 @@ impl Loads {
 
 /// What one core that accepts knows of the loads of all. Its own: nobody else reads or writes it.
 #[derive(Debug)]
-pub struct Scales {
+pub struct Placement {
     loads: Arc<Loads>,
     looked: Instant,
     pasts: Vec<Past>,
@@ -112,7 +112,7 @@ struct Weighed {
     open: f64,
 }
 
-impl Scales {
+impl Placement {
     /// Scales that know of nothing before `now`.
     #[must_use]
     pub fn new(loads: &Arc<Loads>, now: Instant) -> Self {
@@ -143,28 +143,28 @@ impl Scales {
     /// Takes a place on the least loaded core; among equals on `own`, which saves a connection the
     /// way to another core. `None` when there is no place left.
     #[must_use]
-    pub fn seat(&mut self, own: usize, now: Instant) -> Option<Seat> {
-        self.seat_where(own, now, None::<fn(usize, &Core) -> u64>)
+    pub fn slot(&mut self, own: usize, now: Instant) -> Option<ConnectionSlot> {
+        self.slot_where(own, now, None::<fn(usize, &CoreCounters) -> u64>)
     }
 
-    /// As `seat`, for a connection of a route that has as many as it may: on the core that has the most
+    /// As `slot`, for a connection of a route that has as many as it may: on the core that has the most
     /// unauthenticated clients by `unproved`, one of which makes way.
     #[must_use]
-    pub fn seat_of_full(
+    pub fn slot_of_full(
         &mut self,
         own: usize,
         now: Instant,
-        unproved: impl Fn(usize, &Core) -> u64,
-    ) -> Option<Seat> {
-        self.seat_where(own, now, Some(unproved))
+        unproved: impl Fn(usize, &CoreCounters) -> u64,
+    ) -> Option<ConnectionSlot> {
+        self.slot_where(own, now, Some(unproved))
     }
 
-    fn seat_where(
+    fn slot_where(
         &mut self,
         own: usize,
         now: Instant,
-        unproved: Option<impl Fn(usize, &Core) -> u64>,
-    ) -> Option<Seat> {
+        unproved: Option<impl Fn(usize, &CoreCounters) -> u64>,
+    ) -> Option<ConnectionSlot> {
         // LIMIT: descriptors (two a connection), counted in wardgate_connections_limited_total.
         let open = self.loads.open();
         if open >= self.loads.max {
@@ -180,7 +180,7 @@ impl Scales {
         let counters = Arc::clone(self.loads.cores.get(core)?);
         counters.given.add(1);
         counters.open.add(1);
-        Some(Seat {
+        Some(ConnectionSlot {
             counters,
             core,
             is_beyond,
@@ -188,7 +188,7 @@ impl Scales {
     }
 
     // The core where way can best be made; where there is none, the first one refuses.
-    fn most(&self, unproved: impl Fn(usize, &Core) -> u64) -> usize {
+    fn most(&self, unproved: impl Fn(usize, &CoreCounters) -> u64) -> usize {
         let cores = self.loads.cores.iter().enumerate();
         let most = cores.max_by_key(|(index, core)| (unproved(*index, core), Reverse(*index)));
         most.map_or(0, |(index, _)| index)
@@ -212,7 +212,7 @@ impl Scales {
 }
 
 impl Seen {
-    fn of(core: &Core) -> Self {
+    fn of(core: &CoreCounters) -> Self {
         Self {
             moved_bytes: core.moved_bytes.get(),
             at_work: core.at_work.get(),
@@ -222,7 +222,7 @@ impl Seen {
 }
 
 impl Past {
-    fn look(&mut self, core: &Core, kept: f64) {
+    fn look(&mut self, core: &CoreCounters, kept: f64) {
         let (before, now) = (self.seen, Seen::of(core));
         let add = |sum: &mut f64, before: u64, now: u64| {
             *sum = *sum * kept + now.wrapping_sub(before) as f64;
@@ -234,7 +234,7 @@ impl Past {
     }
 
     // Newcomers are counted up to this moment, so that a burst is spread by those before it.
-    fn weigh(&self, core: usize, counters: &Core) -> Weighed {
+    fn weigh(&self, core: usize, counters: &CoreCounters) -> Weighed {
         let open = counters.open.get() as f64;
         let given = counters.given.get().wrapping_sub(self.seen.given) as f64;
         Weighed {
@@ -283,13 +283,13 @@ impl Sums {
 
 /// A connection's place on a core; given back when dropped.
 #[derive(Debug)]
-pub struct Seat {
-    counters: Arc<Core>,
+pub struct ConnectionSlot {
+    counters: Arc<CoreCounters>,
     core: usize,
     is_beyond: bool,
 }
 
-impl Seat {
+impl ConnectionSlot {
     /// Whether there were as many connections as there may be.
     #[must_use]
     pub fn is_beyond(&self) -> bool {
@@ -303,7 +303,7 @@ impl Seat {
     }
 }
 
-impl Drop for Seat {
+impl Drop for ConnectionSlot {
     fn drop(&mut self) {
         self.counters.open.sub(1);
     }
@@ -316,21 +316,21 @@ mod tests {
     /// Cores under a clock of their own, with connections that carry so much per second.
     struct Machine {
         loads: Arc<Loads>,
-        scales: Scales,
+        placement: Placement,
         now: Instant,
         turn_end: Instant,
         /// What a core can move in a second.
         most: f64,
-        carried: Vec<(Seat, u64)>,
+        carried: Vec<(ConnectionSlot, u64)>,
     }
 
     impl Machine {
         fn new(cores: usize) -> Self {
-            let counters = (0..cores).map(|cpu| Arc::new(Core::new(cpu)));
+            let counters = (0..cores).map(|cpu| Arc::new(CoreCounters::new(cpu)));
             let loads = Loads::new(counters.collect(), 100_000);
             let now = Instant::now();
             Self {
-                scales: Scales::new(&loads, now),
+                placement: Placement::new(&loads, now),
                 loads,
                 now,
                 turn_end: now + TURN,
@@ -339,10 +339,10 @@ mod tests {
             }
         }
 
-        fn seat(&mut self, bytes_per_second: u64) -> usize {
-            let seat = self.scales.seat(0, self.now).expect("there is room");
-            let core = seat.core();
-            self.carried.push((seat, bytes_per_second));
+        fn slot(&mut self, bytes_per_second: u64) -> usize {
+            let slot = self.placement.slot(0, self.now).expect("there is room");
+            let core = slot.core();
+            self.carried.push((slot, bytes_per_second));
             core
         }
 
@@ -350,7 +350,7 @@ mod tests {
         fn burst(&mut self, count: usize, bytes_per_second: u64) -> Vec<usize> {
             let mut each = vec![0; self.loads.cores.len()];
             for _ in 0..count {
-                each[self.seat(bytes_per_second)] += 1;
+                each[self.slot(bytes_per_second)] += 1;
             }
             each
         }
@@ -369,12 +369,12 @@ mod tests {
                 counters.given.add(1);
                 counters.open.add(1);
                 let counters = Arc::clone(counters);
-                let seat = Seat {
+                let slot = ConnectionSlot {
                     counters,
                     core,
                     is_beyond: false,
                 };
-                self.carried.push((seat, bytes_per_second));
+                self.carried.push((slot, bytes_per_second));
             }
             self.pass(Duration::from_secs(60));
         }
@@ -388,16 +388,16 @@ mod tests {
                 if self.now == self.turn_end {
                     self.turn_end += TURN;
                     let heavy = self.carried.iter().filter(|(_, bytes)| *bytes >= HEAVY);
-                    heavy.for_each(|(seat, _)| seat.counters.at_work.add(1));
+                    heavy.for_each(|(slot, _)| slot.counters.at_work.add(1));
                 }
-                self.scales.look(self.now);
+                self.placement.look(self.now);
             }
         }
 
         // Each its part, or as much of it as its core can.
         fn carry(&self, time: Duration) {
             for (core, counters) in self.loads.cores.iter().enumerate() {
-                let here = self.carried.iter().filter(|(seat, _)| seat.core == core);
+                let here = self.carried.iter().filter(|(slot, _)| slot.core == core);
                 let wanted: f64 = here.map(|(_, bytes)| *bytes as f64).sum();
                 let bytes = wanted.min(self.most) * time.as_secs_f64();
                 counters.moved_bytes.add(bytes as u64);
@@ -408,7 +408,7 @@ mod tests {
         fn loaded(&self) -> Vec<usize> {
             let mut each = vec![0; self.loads.cores.len()];
             let heavy = self.carried.iter().filter(|(_, bytes)| *bytes > 0);
-            heavy.for_each(|(seat, _)| each[seat.core] += 1);
+            heavy.for_each(|(slot, _)| each[slot.core] += 1);
             each
         }
     }
@@ -422,13 +422,16 @@ mod tests {
 
     #[test]
     fn a_burst_spreads_evenly_before_a_byte_has_moved_and_own_comes_first() {
-        let loads = Loads::new((0..3).map(|cpu| Arc::new(Core::new(cpu))).collect(), 16);
+        let loads = Loads::new(
+            (0..3).map(|cpu| Arc::new(CoreCounters::new(cpu))).collect(),
+            16,
+        );
         let now = Instant::now();
-        let mut scales = Scales::new(&loads, now);
-        let seats: Vec<_> = (0..9).map_while(|_| scales.seat(1, now)).collect();
-        assert_eq!(seats.first().map(Seat::core), Some(1));
+        let mut placement = Placement::new(&loads, now);
+        let slots: Vec<_> = (0..9).map_while(|_| placement.slot(1, now)).collect();
+        assert_eq!(slots.first().map(ConnectionSlot::core), Some(1));
         for core in 0..3 {
-            let here = seats.iter().filter(|seat| seat.core() == core);
+            let here = slots.iter().filter(|slot| slot.core() == core);
             assert_eq!(here.count(), 3, "core {core}");
         }
     }
@@ -440,7 +443,7 @@ mod tests {
                 for pause in [0, 1, 10, 100, 300, 1000, 5000, 60_000] {
                     let mut machine = Machine::new(cores);
                     for _ in 0..count {
-                        machine.seat(HEAVY);
+                        machine.slot(HEAVY);
                         machine.pass(Duration::from_millis(pause));
                     }
                     let each = machine.loaded();
@@ -457,7 +460,7 @@ mod tests {
                 let mut machine = Machine::new(2);
                 machine.most = 1.5 * HEAVY as f64;
                 for _ in 0..count {
-                    machine.seat(HEAVY);
+                    machine.slot(HEAVY);
                     machine.pass(Duration::from_millis(pause));
                 }
                 let each = machine.loaded();
@@ -472,7 +475,7 @@ mod tests {
             let mut machine = Machine::new(2);
             machine.idle(0, 1000);
             for _ in 0..40 {
-                machine.seat(HEAVY);
+                machine.slot(HEAVY);
                 machine.pass(Duration::from_millis(pause));
             }
             let each = machine.loaded();
@@ -494,7 +497,7 @@ mod tests {
         let mut machine = Machine::new(2);
         machine.heavy(0, 1, HEAVY);
         machine.heavy(1, 100, 1000);
-        assert_eq!(machine.seat(HEAVY), 1);
+        assert_eq!(machine.slot(HEAVY), 1);
     }
 
     #[test]
@@ -517,59 +520,63 @@ mod tests {
     fn two_cores_that_accept_see_each_others_newcomers() {
         let machine = Machine::new(2);
         let (now, loads) = (machine.now, &machine.loads);
-        let mut both = [Scales::new(loads, now), Scales::new(loads, now)];
-        let seats: Vec<_> = (0..20)
-            .filter_map(|turn: usize| both[turn % 2].seat(turn % 2, now))
+        let mut both = [Placement::new(loads, now), Placement::new(loads, now)];
+        let slots: Vec<_> = (0..20)
+            .filter_map(|turn: usize| both[turn % 2].slot(turn % 2, now))
             .collect();
-        assert_eq!(seats.iter().filter(|seat| seat.core() == 0).count(), 10);
+        assert_eq!(slots.iter().filter(|slot| slot.core() == 0).count(), 10);
     }
 
     #[test]
     fn a_full_house_turns_away_until_somebody_leaves() {
-        let loads = Loads::new(vec![Arc::new(Core::new(0))], 2);
+        let loads = Loads::new(vec![Arc::new(CoreCounters::new(0))], 2);
         let now = Instant::now();
-        let mut scales = Scales::new(&loads, now);
-        let (first, _second) = (scales.seat(0, now), scales.seat(0, now));
-        assert!(scales.seat(0, now).is_none());
+        let mut placement = Placement::new(&loads, now);
+        let (first, _second) = (placement.slot(0, now), placement.slot(0, now));
+        assert!(placement.slot(0, now).is_none());
         drop(first);
-        assert!(scales.seat(0, now).is_some());
+        assert!(placement.slot(0, now).is_some());
     }
 
     #[test]
     fn where_way_must_be_made_it_is_on_the_core_where_it_can() {
-        let cores: Vec<_> = (0..3).map(|cpu| Arc::new(Core::new(cpu))).collect();
+        let cores: Vec<_> = (0..3).map(|cpu| Arc::new(CoreCounters::new(cpu))).collect();
         let loads = Loads::new(cores.clone(), 16);
         let now = Instant::now();
-        let mut scales = Scales::new(&loads, now);
+        let mut placement = Placement::new(&loads, now);
         cores[2].unauthenticated[0].open.add(1);
         let mut of_full = |unproved: [u64; 3]| {
-            let unproved = |core: usize, _: &Core| unproved[core];
-            scales
-                .seat_of_full(0, now, unproved)
-                .map(|seat| seat.core())
+            let unproved = |core: usize, _: &CoreCounters| unproved[core];
+            placement
+                .slot_of_full(0, now, unproved)
+                .map(|slot| slot.core())
         };
         assert_eq!((of_full([0, 1, 0]), of_full([0; 3])), (Some(1), Some(0)));
-        let seats: Vec<_> = (0..16).map_while(|_| scales.seat(0, now)).collect();
-        let beyond = seats.iter().filter(|seat| seat.is_beyond());
-        assert!(beyond.map(Seat::core).eq([2, 2]));
+        let slots: Vec<_> = (0..16).map_while(|_| placement.slot(0, now)).collect();
+        let beyond = slots.iter().filter(|slot| slot.is_beyond());
+        assert!(beyond.map(ConnectionSlot::core).eq([2, 2]));
     }
 
     #[test]
     fn the_last_seats_are_for_those_for_whom_others_are_ended() {
         for (max, beyond) in [(16, 2), (10_000, OVERFLOW_MAX)] {
-            let loads = Loads::new(vec![Arc::new(Core::new(0))], max);
+            let loads = Loads::new(vec![Arc::new(CoreCounters::new(0))], max);
             let now = Instant::now();
-            let mut scales = Scales::new(&loads, now);
-            let seats: Vec<_> = (0..max).map_while(|_| scales.seat(0, now)).collect();
-            assert_eq!(seats.len(), max);
-            let count = seats.iter().filter(|seat| seat.is_beyond()).count();
+            let mut placement = Placement::new(&loads, now);
+            let slots: Vec<_> = (0..max).map_while(|_| placement.slot(0, now)).collect();
+            assert_eq!(slots.len(), max);
+            let count = slots.iter().filter(|slot| slot.is_beyond()).count();
             assert_eq!((count, loads.connections_max()), (beyond, max - beyond));
         }
     }
 
     #[test]
     fn unauthenticated_clients_leave_places_for_others_on_every_core() {
-        let cores = |count| (0..count).map(|cpu| Arc::new(Core::new(cpu))).collect();
+        let cores = |count| {
+            (0..count)
+                .map(|cpu| Arc::new(CoreCounters::new(cpu)))
+                .collect()
+        };
         let loads = Loads::new(cores(2), 1000);
         let places = Stage::ALL.map(|stage| 2 * loads.unauthenticated_max(stage));
         assert_eq!(places, [500, 250, 250, 250]);

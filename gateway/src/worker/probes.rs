@@ -27,7 +27,7 @@ impl Probes {
     pub(super) fn start(shared: &Rc<Shared>, route: &Arc<Route>, turn: usize, of: usize) -> Self {
         let (stop, stopped) = watch::channel(false);
         let begin = |(index, target): (usize, &Arc<ProbedTarget>)| {
-            let work = Work {
+            let work = ProbeTask {
                 shared: Rc::clone(shared),
                 route: Arc::clone(route),
                 target: Arc::clone(target),
@@ -49,14 +49,14 @@ impl Probes {
 }
 
 /// What one task probes.
-struct Work {
+struct ProbeTask {
     shared: Rc<Shared>,
     route: Arc<Route>,
     target: Arc<ProbedTarget>,
     stop: watch::Receiver<bool>,
 }
 
-impl Work {
+impl ProbeTask {
     async fn run(self, turn: usize, of: usize) {
         let (core, journal) = (&self.shared.core, &self.shared.core.journal);
         let route = &*self.route.config;
@@ -64,8 +64,8 @@ impl Work {
             return;
         };
         let prober = Prober {
-            verbs: &core.verbs,
-            names: &core.names,
+            network: &core.network,
+            dns: &core.dns,
             route,
             connector: match &self.route.transport {
                 Transport::Originate(connector) => Some(&**connector),
@@ -101,7 +101,7 @@ fn tell(journal: &Journal, route: &RouteConfig, target: &ProbedTarget, transitio
             )
         }
     };
-    journal.tell(Event::Notice { level, text });
+    journal.report(Event::Notice { level, text });
 }
 
 // Nobody looks after it any more, so nothing is known of it.
@@ -109,7 +109,7 @@ fn give_up(journal: &Journal, route: &RouteConfig, target: &ProbedTarget, panic:
     target.counters.up.set(1);
     let about = about(route, target);
     let text = format!("{about} is not probed any more: internal error: {panic}");
-    journal.tell(Event::Notice {
+    journal.report(Event::Notice {
         level: Level::Error,
         text,
     });

@@ -1,9 +1,10 @@
 //! What watching an association asks for: little when it is open, nothing per object.
 
+use gateway::strictness::Strictness;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use gateway::dicom::{Association, Manner, Role, Rules, Verdict};
+use gateway::dicom::{Association, Role, Rules, Verdict};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region};
 
 use super::{made, script};
@@ -36,7 +37,7 @@ fn an_association_holds_little_and_stores_ask_for_nothing() {
     // The table of SOP classes is made once for the process.
     drop(gateway::dicom::SopClass::from_field(CT.as_bytes()));
     let before = held();
-    let mut association = Association::new(Manner::Lenient, rules, now);
+    let mut association = Association::new(Strictness::Lenient, rules, now);
     let unborn = held() - before;
     for (by, octets) in &opening {
         pass(&mut association, *by, octets, now);

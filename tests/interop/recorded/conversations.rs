@@ -1,6 +1,6 @@
 //! Conversations in HL7 between programs of the Python package `hl7`, recorded without gateways.
 
-use gateway::hl7::Record;
+use gateway::hl7::ConversationSummary;
 use wardgate_tests::free_port;
 use wardgate_tests::tier::{self, Need};
 
@@ -42,7 +42,7 @@ fn what_hl7_programs_say_is_recorded_at_any_split() {
 }
 
 /// Checks that the record says what the sender says.
-fn assert_told(record: &Record, sender: &Peer) {
+fn assert_told(record: &ConversationSummary, sender: &Peer) {
     let messages = sender.messages();
     let octets = messages.iter().map(|message| -> u64 {
         let octets = message.split(' ').nth(1).expect("its octets");

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use gateway::dicom::{
-    CommandCount, ContextResult, Ending, Record, Role, SopClass, UserInformation,
+    AssociationSummary, CommandCount, ContextResult, Ending, Role, SopClass, UserInformation,
 };
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
@@ -12,7 +12,7 @@ use super::script;
 use crate::tap::Recording;
 
 /// Checks that each record says what the oracle says of its recording.
-pub(super) fn assert_told(recordings: &[Recording], records: &[Record]) {
+pub(super) fn assert_told(recordings: &[Recording], records: &[AssociationSummary]) {
     let folder = TempDir::new().expect("there is room");
     let files = recordings.iter().enumerate().map(|(number, recording)| {
         let file = folder.path().join(number.to_string());
@@ -54,7 +54,7 @@ fn lines(recording: &Recording) -> String {
 }
 
 /// What the record says, in the words of the oracle.
-fn told(record: &Record) -> Value {
+fn told(record: &AssociationSummary) -> Value {
     let shown = |title: &gateway::dicom::AeTitle| title.to_string();
     let contexts: Map<_, _> = record
         .contexts

@@ -1,10 +1,11 @@
 //! Feeds a recording to the observer, cut in many ways.
 
+use gateway::strictness::Strictness;
 use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Instant;
 
-use gateway::dicom::{Association, Ending, Manner, Record, Role, Rules, Verdict};
+use gateway::dicom::{Association, AssociationSummary, Ending, Role, Rules, Verdict};
 use gateway::hl7::{self, Conversation};
 
 use crate::tap::Recording;
@@ -21,13 +22,15 @@ const OCTETWISE_MAX: usize = 100_000;
 type Parts<'a> = Vec<(Role, &'a [u8])>;
 
 /// Checks that the same record of an association comes of it however it is cut, and returns that.
-pub(super) fn assert_same_however_it_is_cut(recording: &Recording) -> Record {
+pub(super) fn assert_same_however_it_is_cut(recording: &Recording) -> AssociationSummary {
     let ended = *recording.ended.first().expect("it has ended");
     same_of_all_cuts(recording, |parts, how| association(parts, ended, how))
 }
 
 /// The same of a conversation in HL7.
-pub(super) fn assert_same_conversation_however_it_is_cut(recording: &Recording) -> hl7::Record {
+pub(super) fn assert_same_conversation_however_it_is_cut(
+    recording: &Recording,
+) -> hl7::ConversationSummary {
     same_of_all_cuts(recording, conversation)
 }
 
@@ -113,9 +116,9 @@ fn pieces<'a>(runs: &Parts<'a>, mut length: impl FnMut(&[u8]) -> usize) -> Parts
 }
 
 // Strict, so that whatever cannot be followed ends it.
-fn association(parts: &Parts, ended: Role, how: &str) -> Record {
+fn association(parts: &Parts, ended: Role, how: &str) -> AssociationSummary {
     let now = Instant::now();
-    let mut association = Association::new(Manner::Strict, Arc::new(Rules::default()), now);
+    let mut association = Association::new(Strictness::Strict, Arc::new(Rules::default()), now);
     for (by, octets) in parts {
         let verdict = association.see(*by, octets, now);
         assert_eq!(verdict, Verdict::Pass, "{how}: {by}: {association:?}");
@@ -123,9 +126,9 @@ fn association(parts: &Parts, ended: Role, how: &str) -> Record {
     association.finish(Ending::Closed { by: ended }, now)
 }
 
-fn conversation(parts: &Parts, how: &str) -> hl7::Record {
+fn conversation(parts: &Parts, how: &str) -> hl7::ConversationSummary {
     let now = Instant::now();
-    let mut conversation = Conversation::new(hl7::Manner::Strict);
+    let mut conversation = Conversation::new(Strictness::Strict);
     for (by, octets) in parts {
         let role = match by {
             Role::Requestor => hl7::Role::Sender,

@@ -13,7 +13,7 @@ fn begin() -> Echo {
 }
 
 /// Takes what comes in parts of this size, and gives what was to be done in between.
-fn take_in_parts(echo: &mut Echo, bytes: &[u8], size: usize) -> Result<Vec<Next>, NoEcho> {
+fn take_in_parts(echo: &mut Echo, bytes: &[u8], size: usize) -> Result<Vec<Next>, EchoError> {
     let mut steps = Vec::new();
     for part in bytes.chunks(size) {
         let mut next = echo.take(part)?;
@@ -26,7 +26,7 @@ fn take_in_parts(echo: &mut Echo, bytes: &[u8], size: usize) -> Result<Vec<Next>
     Ok(steps)
 }
 
-fn take_all(echo: &mut Echo, pdus: &[Vec<u8>]) -> Result<Vec<Next>, NoEcho> {
+fn take_all(echo: &mut Echo, pdus: &[Vec<u8>]) -> Result<Vec<Next>, EchoError> {
     let bytes = pdus.concat();
     take_in_parts(echo, &bytes, bytes.len())
 }

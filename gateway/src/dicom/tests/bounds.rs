@@ -1,10 +1,11 @@
 //! What an association may make us remember.
 
 use super::*;
+use crate::strictness::Strictness;
 
 #[test]
 fn classes_beyond_the_bound_are_counted_together() {
-    let mut watched = Watched::open(Manner::Strict, Rules::default());
+    let mut watched = Watched::open(Strictness::Strict, Rules::default());
     let many = 10 + u16::try_from(SOP_CLASSES_MAX).expect("few");
     for number in 0..many {
         watched.pass(Requestor, &store(number, &format!("1.2.{number}"), 2));
@@ -25,7 +26,7 @@ fn classes_beyond_the_bound_are_counted_together() {
 
 #[test]
 fn failures_beyond_the_bound_are_counted_together() {
-    let mut watched = Watched::open(Manner::Strict, Rules::default());
+    let mut watched = Watched::open(Strictness::Strict, Rules::default());
     for status in 0xc000..0xc000 + 2 * u16::try_from(FAILURES_MAX).expect("few") {
         watched.pass(Acceptor, &response(STORE, 1, status));
         watched.pass(Acceptor, &response(STORE, 1, 0xc000));
@@ -38,7 +39,7 @@ fn failures_beyond_the_bound_are_counted_together() {
 
 #[test]
 fn requests_beyond_the_bound_are_counted_and_not_matched() {
-    let mut watched = Watched::open(Manner::Strict, Rules::default());
+    let mut watched = Watched::open(Strictness::Strict, Rules::default());
     let many = 5 + u16::try_from(OUTSTANDING_MAX).expect("few");
     for message in 0..many {
         watched.pass(Requestor, &store(message, CT, 2));
@@ -60,7 +61,7 @@ fn requests_beyond_the_bound_are_counted_and_not_matched() {
 
 #[test]
 fn destinations_beyond_the_bound_are_left_out() {
-    let mut watched = Watched::open(Manner::Strict, Rules::default());
+    let mut watched = Watched::open(Strictness::Strict, Rules::default());
     for number in 0..2 * DESTINATIONS_MAX {
         let to = made::element(0x0600, format!("WS_{number}").as_bytes());
         let command = made::command(MOVE, 1, false, &to);

@@ -3,6 +3,7 @@
 use super::*;
 use crate::dicom::Binding;
 use crate::limits::COMMAND_BYTES_MAX;
+use crate::strictness::Strictness;
 
 /// Rules that judge or route by a request, each alone.
 fn rules_about_titles() -> [Rules; 4] {
@@ -254,7 +255,7 @@ fn evasions() -> Vec<(&'static str, Script)> {
 
 /// Plays what follows the first request, and says whether each of it passed.
 fn play(rules: &Rules, script: &Script) -> (Watched, Vec<bool>) {
-    let mut watched = Watched::new(Manner::Lenient, rules.clone());
+    let mut watched = Watched::new(Strictness::Lenient, rules.clone());
     let contexts: Vec<_> = (0..200).map(|number| (number, CT)).collect();
     watched.pass(Requestor, &made::request("CT_1", "PACS", &contexts));
     let see = |(by, octets): &(Role, Vec<u8>)| watched.see(*by, octets) == Verdict::Pass;
@@ -309,7 +310,7 @@ fn a_side_that_aborted_sends_no_more_commands() {
         commands: Some(vec![Command::CEcho]),
         ..Rules::default()
     };
-    let mut watched = Watched::open(Manner::Lenient, rules);
+    let mut watched = Watched::open(Strictness::Lenient, rules);
     watched.pass(Requestor, &abort());
     // What was on its way from the other side, which may abort as well.
     watched.pass(Acceptor, &store(1, CT, 9));

@@ -2,17 +2,18 @@
 
 use super::*;
 use crate::dicom::{Class, Counts};
+use crate::strictness::Strictness;
 
-fn counted(manner: Manner) -> (Watched, Arc<Counts>) {
+fn counted(strictness: Strictness) -> (Watched, Arc<Counts>) {
     let counts = Arc::new(Counts::default());
-    let mut watched = Watched::new(manner, Rules::default());
+    let mut watched = Watched::new(strictness, Rules::default());
     let given = Some(Arc::clone(&counts));
     watched.association = watched.association.counted(given);
     (watched, counts)
 }
 
-fn opened(manner: Manner) -> (Watched, Arc<Counts>) {
-    let (mut watched, counts) = counted(manner);
+fn opened(strictness: Strictness) -> (Watched, Arc<Counts>) {
+    let (mut watched, counts) = counted(strictness);
     for (by, octets) in opening() {
         watched.pass(by, &octets);
     }
@@ -40,7 +41,7 @@ fn ended(counts: &Counts) -> Vec<(&'static str, u64)> {
 
 #[test]
 fn every_command_is_counted_when_it_passes() {
-    let (mut watched, counts) = opened(Manner::Strict);
+    let (mut watched, counts) = opened(Strictness::Strict);
     watched.pass(Requestor, &store(1, CT, 1000));
     assert_eq!(requests(&counts, Command::CStore), 1);
     assert_eq!(counts.objects.get(), 0, "it is not answered");
@@ -60,7 +61,7 @@ fn every_command_is_counted_when_it_passes() {
 
 #[test]
 fn requests_of_either_side_are_counted_together() {
-    let (mut watched, counts) = opened(Manner::Strict);
+    let (mut watched, counts) = opened(Strictness::Strict);
     watched.pass(Requestor, &store(1, CT, 10));
     watched.pass(Acceptor, &store(1, MR, 20));
     watched.pass(Requestor, &response(STORE, 1, 0));
@@ -71,8 +72,8 @@ fn requests_of_either_side_are_counted_together() {
 
 #[test]
 fn associations_of_one_route_are_counted_together() {
-    let (mut first, counts) = opened(Manner::Strict);
-    let (mut second, _) = counted(Manner::Strict);
+    let (mut first, counts) = opened(Strictness::Strict);
+    let (mut second, _) = counted(Strictness::Strict);
     second.association = second.association.counted(Some(Arc::clone(&counts)));
     for (by, octets) in opening().into_iter().chain(release()) {
         second.pass(by, &octets);
@@ -86,19 +87,19 @@ fn associations_of_one_route_are_counted_together() {
 /// As for the log, which has no line for it: port scans are no associations.
 #[test]
 fn a_connection_that_asked_for_nothing_is_not_counted() {
-    let (watched, counts) = counted(Manner::Strict);
+    let (watched, counts) = counted(Strictness::Strict);
     watched.lost();
     assert_eq!(ended(&counts), []);
 }
 
 #[test]
 fn who_is_not_followed_any_more_is_counted_once_and_at_once() {
-    let (mut watched, counts) = opened(Manner::Lenient);
+    let (mut watched, counts) = opened(Strictness::Lenient);
     for _ in 0..3 {
         watched.pass(Requestor, b"GET / HTTP/1.1\r\n\r\n");
         assert_eq!(counts.not_followed.get(), 1);
     }
-    let (mut watched, counts) = opened(Manner::Strict);
+    let (mut watched, counts) = opened(Strictness::Strict);
     assert!(matches!(
         watched.see(Requestor, b"GET / HTTP"),
         Verdict::End(_)

@@ -1,6 +1,7 @@
 //! What must not pass, and what passes without being looked at.
 
 use super::*;
+use crate::strictness::Strictness;
 
 fn only(commands: &[Command], enforce: bool) -> Rules {
     Rules {
@@ -23,7 +24,7 @@ fn refused(verdict: Verdict) -> Reason {
 
 #[test]
 fn a_command_that_is_not_listed_ends_the_association() {
-    let mut watched = Watched::open(Manner::Lenient, only(&[Command::CEcho], true));
+    let mut watched = Watched::open(Strictness::Lenient, only(&[Command::CEcho], true));
     watched.pass(Requestor, &echo());
     watched.pass(Acceptor, &response(ECHO, 1, 0));
     let reason = refused(watched.see(Requestor, &store(2, CT, 9)));
@@ -47,7 +48,7 @@ fn a_command_that_is_not_listed_ends_the_association() {
 
 #[test]
 fn the_acceptor_may_not_ask_for_more_either() {
-    let mut watched = Watched::open(Manner::Lenient, only(&[Command::CGet], true));
+    let mut watched = Watched::open(Strictness::Lenient, only(&[Command::CGet], true));
     let get = made::command(GET, 1, true, &[]);
     watched.pass(Requestor, &made::message(5, &get, Some(&[0; 4])));
     let reason = refused(watched.see(Acceptor, &store(1, CT, 9)));
@@ -64,10 +65,10 @@ fn the_acceptor_may_not_ask_for_more_either() {
 #[test]
 fn an_unknown_command_is_on_no_list() {
     let odd = made::message(1, &made::command(0x7777, 1, false, &[]), None);
-    let mut watched = Watched::open(Manner::Strict, Rules::default());
+    let mut watched = Watched::open(Strictness::Strict, Rules::default());
     watched.pass(Requestor, &odd);
     assert_eq!(watched.lost().unknown_commands, 1);
-    let mut watched = Watched::open(Manner::Strict, only(&Command::ALL, true));
+    let mut watched = Watched::open(Strictness::Strict, only(&Command::ALL, true));
     let reason = refused(watched.see(Requestor, &odd));
     let command = Asked::Unknown(0x7777);
     assert_eq!(
@@ -83,7 +84,7 @@ fn an_unknown_command_is_on_no_list() {
 fn unknown_commands_that_a_list_would_stop_are_told() {
     let odd = made::message(1, &made::command(0x7777, 1, false, &[]), None);
     for (rules, told) in [(only(&[Command::CEcho], false), 1), (Rules::default(), 0)] {
-        let mut watched = Watched::open(Manner::Strict, rules);
+        let mut watched = Watched::open(Strictness::Strict, rules);
         watched.pass(Requestor, &odd);
         assert_eq!(watched.lost().unknown_not_allowed, told);
     }
@@ -91,7 +92,7 @@ fn unknown_commands_that_a_list_would_stop_are_told() {
 
 #[test]
 fn an_abort_within_a_command_is_told_as_it_was_sent() {
-    let mut watched = Watched::open(Manner::Strict, Rules::default());
+    let mut watched = Watched::open(Strictness::Strict, Rules::default());
     let part = [4, 0, 0, 0, 0, 10, 0, 0, 0, 6, 1, 1, 0, 0, 0, 0];
     watched.pass(Requestor, &part);
     watched.pass(Requestor, &[7, 0, 0, 0, 0, 4, 0, 0, 2, 1]);
@@ -105,7 +106,7 @@ fn an_abort_within_a_command_is_told_as_it_was_sent() {
 
 #[test]
 fn in_report_mode_what_is_not_listed_passes_and_is_told() {
-    let mut watched = Watched::open(Manner::Lenient, only(&[Command::CEcho], false));
+    let mut watched = Watched::open(Strictness::Lenient, only(&[Command::CEcho], false));
     watched.pass(Requestor, &store(2, CT, 9));
     watched.pass(Acceptor, &response(STORE, 2, 0));
     let record = watched.lost();
@@ -115,9 +116,9 @@ fn in_report_mode_what_is_not_listed_passes_and_is_told() {
 
 #[test]
 fn what_was_whole_before_the_refusal_stays_so() {
-    let mut watched = Watched::open(Manner::Lenient, only(&[Command::CEcho], true));
+    let mut watched = Watched::open(Strictness::Lenient, only(&[Command::CEcho], true));
     let octets = store(2, CT, 9);
-    let mut whole = Watched::open(Manner::Lenient, only(&[Command::CEcho], true));
+    let mut whole = Watched::open(Strictness::Lenient, only(&[Command::CEcho], true));
     refused(whole.see(Requestor, &octets));
     assert!(whole.association.is_between_pdus(Requestor));
     assert!(whole.association.is_between_pdus(Acceptor));
@@ -139,7 +140,7 @@ fn strict_ends_what_is_not_dicom_as_the_standard_asks() {
         (made::pdu(4, &made::pdv(1, 3, &[1, 2])), Violation::Command),
     ];
     for (octets, what) in cases {
-        let mut watched = Watched::open(Manner::Strict, Rules::default());
+        let mut watched = Watched::open(Strictness::Strict, Rules::default());
         let reason = refused(watched.see(by, &octets));
         assert_eq!(reason, Reason::Violation { by, what });
         assert!(watched.association.is_between_pdus(by));
@@ -157,7 +158,7 @@ fn an_answer_in_another_protocol_is_named() {
         (b"SSH-2.0-OpenSSH_9.2\r\n", "SSH"),
         (b"\x0bMSH|^~\\&|", "HL7 in MLLP frames"),
     ] {
-        let mut watched = Watched::new(Manner::Strict, Rules::default());
+        let mut watched = Watched::new(Strictness::Strict, Rules::default());
         watched.pass(Requestor, &made::request("A", "B", &[(1, CT)]));
         let reason = refused(watched.see(Acceptor, first));
         let begin = format!("acceptor sent {name}, not DICOM; ");
@@ -168,7 +169,7 @@ fn an_answer_in_another_protocol_is_named() {
 
 #[test]
 fn lenient_lets_it_pass_and_looks_no_more() {
-    let mut watched = Watched::open(Manner::Lenient, Rules::default());
+    let mut watched = Watched::open(Strictness::Lenient, Rules::default());
     watched.pass(Requestor, &store(1, CT, 9));
     watched.pass(Acceptor, &response(STORE, 1, 0));
     assert_eq!(watched.association.not_followed(), None);
@@ -189,7 +190,7 @@ fn lenient_lets_it_pass_and_looks_no_more() {
 
 #[test]
 fn who_is_held_to_a_list_of_commands_cannot_make_us_look_away() {
-    let mut watched = Watched::open(Manner::Lenient, only(&[Command::CEcho], true));
+    let mut watched = Watched::open(Strictness::Lenient, only(&[Command::CEcho], true));
     let reason = refused(watched.see(Requestor, &[0x20; 6]));
     let what = Violation::UnknownPdu(0x20);
     assert_eq!(
@@ -200,25 +201,25 @@ fn who_is_held_to_a_list_of_commands_cannot_make_us_look_away() {
         }
     );
     // A list that only reports holds nobody.
-    let mut watched = Watched::open(Manner::Lenient, only(&[Command::CEcho], false));
+    let mut watched = Watched::open(Strictness::Lenient, only(&[Command::CEcho], false));
     watched.pass(Requestor, &[0x20; 6]);
 }
 
 #[test]
 fn behind_the_end_nothing_is_told_but_a_new_request_is_refused() {
-    let open = |manner| {
-        let mut watched = Watched::open(manner, Rules::default());
+    let open = |strictness| {
+        let mut watched = Watched::open(strictness, Rules::default());
         for (by, octets) in release() {
             watched.pass(by, &octets);
         }
         watched
     };
-    let mut watched = open(Manner::Lenient);
+    let mut watched = open(Strictness::Lenient);
     watched.pass(Requestor, &[0; 9]);
     assert_eq!(watched.association.not_followed(), None);
     let ending = Ending::Released { by: Requestor };
     assert_eq!(watched.lost().ending, ending);
-    let mut watched = open(Manner::Strict);
+    let mut watched = open(Strictness::Strict);
     watched.pass(Acceptor, &Answer::aborted().octets());
     refused(watched.see(Requestor, &made::request("CT_1", "PACS", &[])));
 }
@@ -237,19 +238,19 @@ fn nothing_is_legal_before_its_time() {
         (Acceptor, 6),
     ];
     for (by, kind) in cases {
-        let mut watched = Watched::new(Manner::Strict, Rules::default());
+        let mut watched = Watched::new(Strictness::Strict, Rules::default());
         let what = Violation::UnexpectedPdu(kind);
         let reason = refused(watched.see(by, &[kind, 0, 0, 0, 0, 4]));
         assert_eq!(reason, Reason::Violation { by, what });
     }
     // Between request and answer, the requestor may only give up.
     for kind in [1, 4, 5, 6] {
-        let mut watched = Watched::new(Manner::Strict, Rules::default());
+        let mut watched = Watched::new(Strictness::Strict, Rules::default());
         watched.pass(Requestor, &made::request("CT_1", "PACS", &[]));
         refused(watched.see(Requestor, &[kind, 0, 0, 0, 0, 100]));
     }
     // Who asked for the release sends nothing more.
-    let mut watched = Watched::open(Manner::Strict, Rules::default());
+    let mut watched = Watched::open(Strictness::Strict, Rules::default());
     watched.pass(Requestor, &made::pdu(5, &[0; 4]));
     refused(watched.see(Requestor, &echo()));
 }

@@ -1,6 +1,7 @@
 //! The same association, cut anywhere.
 
 use super::*;
+use crate::strictness::Strictness;
 
 // A store, a retrieval with pending responses, and several requests at once.
 fn script() -> Script {
@@ -30,8 +31,8 @@ fn script() -> Script {
     script
 }
 
-fn play(script: &Script, cut: impl Fn(usize, &[u8]) -> Vec<Vec<u8>>) -> Record {
-    let mut watched = Watched::new(Manner::Strict, Rules::default());
+fn play(script: &Script, cut: impl Fn(usize, &[u8]) -> Vec<Vec<u8>>) -> AssociationSummary {
+    let mut watched = Watched::new(Strictness::Strict, Rules::default());
     let mut passed = 0;
     for (by, octets) in script {
         for piece in cut(passed, octets) {
@@ -74,7 +75,7 @@ fn the_record_is_the_same_in_pieces_of_any_length() {
 
 #[test]
 fn a_side_is_between_pdus_where_one_ended_and_none_began() {
-    let mut watched = Watched::open(Manner::Strict, Rules::default());
+    let mut watched = Watched::open(Strictness::Strict, Rules::default());
     let octets = store(1, CT, 20);
     let first = octets.len() - 20 - 12;
     for (at, octet) in octets.iter().enumerate() {

@@ -1,5 +1,6 @@
 //! Conversations as two sides have them, and what is told of them.
 
+use crate::strictness::Strictness;
 use std::time::Duration;
 
 use super::*;
@@ -33,8 +34,8 @@ struct Talk {
 }
 
 impl Talk {
-    fn new(manner: Manner) -> Self {
-        let conversation = Conversation::new(manner);
+    fn new(strictness: Strictness) -> Self {
+        let conversation = Conversation::new(strictness);
         let now = Instant::now();
         Self { conversation, now }
     }
@@ -58,16 +59,16 @@ impl Talk {
         self
     }
 
-    fn finish(self) -> Record {
+    fn finish(self) -> ConversationSummary {
         self.conversation.finish(self.now)
     }
 }
 
 fn lenient() -> Talk {
-    Talk::new(Manner::Lenient)
+    Talk::new(Strictness::Lenient)
 }
 
-fn types(record: &Record) -> Vec<(String, u64)> {
+fn types(record: &ConversationSummary) -> Vec<(String, u64)> {
     let each = record.messages.each();
     each.map(|(kind, count)| (kind.to_string(), count))
         .collect()
@@ -166,7 +167,7 @@ fn the_record_is_the_same_at_any_split() {
     let (sent, answered) = (sent.concat(), [answer("AA"), framed("\x06")].concat());
     let now = Instant::now();
     let play = |first: usize, second: usize| {
-        let mut talk = Conversation::new(Manner::Strict);
+        let mut talk = Conversation::new(Strictness::Strict);
         for piece in [&sent[..first], &sent[first..second], &sent[second..]] {
             assert_eq!(talk.see(Role::Sender, piece, now), Verdict::Pass);
         }
@@ -192,9 +193,9 @@ fn what_was_not_acknowledged_is_told() {
     let order = message("ORM^O01");
     talk.sends(&order).answers(&answer("AA"));
     talk.sends(&order).later().sends(&order);
-    let told = talk.conversation.unanswered(talk.now);
-    assert_eq!((told.messages, told.waited), (2, Some(STEP)));
-    assert!(!told.is_cut);
+    let fields = talk.conversation.unanswered(talk.now);
+    assert_eq!((fields.messages, fields.waited), (2, Some(STEP)));
+    assert!(!fields.is_cut);
     talk.sends(&order[..order.len() - 1]).later();
     let record = talk.finish();
     assert_eq!(record.unanswered.messages, 2);
@@ -294,7 +295,7 @@ fn a_deferred_answer_is_a_message_of_its_sender() {
 
 #[test]
 fn junk_between_frames_is_counted_and_passes() {
-    let mut talk = Talk::new(Manner::Strict);
+    let mut talk = Talk::new(Strictness::Strict);
     talk.sends(b"\r\n")
         .sends(&message("ADT^A01"))
         .answers(b"\0");
@@ -306,7 +307,7 @@ fn junk_between_frames_is_counted_and_passes() {
 
 #[test]
 fn strict_ends_what_is_not_mllp() {
-    let mut talk = Talk::new(Manner::Strict);
+    let mut talk = Talk::new(Strictness::Strict);
     talk.sends(&message("ADT^A01"));
     talk.answers(&answer("AA"));
     let why = NotMllp::OutsideOfFrames(Role::Receiver);
@@ -333,7 +334,7 @@ fn what_another_protocol_sends_first_is_named() {
         (b"\x02MSH|^~\\&|", "HL7 between STX and ETX"),
         (b"\x03\0\0\0\0\x04\0\x01\x01\x07", "DICOM"),
     ] {
-        let mut talk = Talk::new(Manner::Strict);
+        let mut talk = Talk::new(Strictness::Strict);
         talk.sends(&message("ADT^A01"));
         let Verdict::End(why) = talk.says(Role::Receiver, first) else {
             panic!("{name} passed");
@@ -374,7 +375,7 @@ fn a_missing_cr_is_taken_once_and_one_that_comes_late_is_none() {
     let now = Instant::now();
     let whole = message("ADT^A01");
     let (lacks_cr, cr) = whole.split_at(whole.len() - 1);
-    let mut talk = Conversation::new(Manner::Lenient);
+    let mut talk = Conversation::new(Strictness::Lenient);
     let _ = talk.see(Role::Sender, lacks_cr, now);
     assert!(talk.lacks_cr(), "it may be under way");
     let _ = talk.see(Role::Sender, cr, now);
@@ -390,7 +391,7 @@ fn a_missing_cr_is_taken_once_and_one_that_comes_late_is_none() {
 fn the_first_message_waits_until_it_is_acknowledged() {
     let (sent, now) = (Instant::now(), Instant::now() + Duration::from_secs(30));
     let whole = message("ADT^A01");
-    let mut talk = Conversation::new(Manner::Lenient);
+    let mut talk = Conversation::new(Strictness::Lenient);
     let _ = talk.see(Role::Sender, &whole[..20], sent);
     assert_eq!(talk.first_waits(now), None, "it is not whole");
     let _ = talk.see(Role::Sender, &whole[20..], sent);
@@ -407,8 +408,8 @@ fn where_either_side_may_begin_the_first_to_send_a_message_is_the_sender() {
             false => [Role::Sender, Role::Receiver],
             true => [Role::Receiver, Role::Sender],
         };
-        let mut talk = Talk::new(Manner::Strict);
-        talk.conversation = Conversation::new(Manner::Strict).begun_by_either();
+        let mut talk = Talk::new(Strictness::Strict);
+        talk.conversation = Conversation::new(Strictness::Strict).begun_by_either();
         for (by, bytes) in [
             (receiver, b"\r\n".to_vec()),
             (sender, message("ORU^R01")),
@@ -429,7 +430,7 @@ fn where_either_side_may_begin_the_first_to_send_a_message_is_the_sender() {
 fn where_either_side_may_begin_each_begins_with_a_frame_in_any_manner() {
     for by in [Role::Sender, Role::Receiver] {
         let mut talk = lenient();
-        talk.conversation = Conversation::new(Manner::Lenient).begun_by_either();
+        talk.conversation = Conversation::new(Strictness::Lenient).begun_by_either();
         assert_eq!(talk.says(by, b"\r"), Verdict::Pass);
         assert!(matches!(talk.says(by, b"GET / HTTP/1.1"), Verdict::End(_)));
         assert!(matches!(
@@ -437,7 +438,7 @@ fn where_either_side_may_begin_each_begins_with_a_frame_in_any_manner() {
             Verdict::End(_)
         ));
         let mut talk = lenient();
-        talk.conversation = Conversation::new(Manner::Lenient).begun_by_either();
+        talk.conversation = Conversation::new(Strictness::Lenient).begun_by_either();
         assert_eq!(talk.says(by, &message("ADT^A01")), Verdict::Pass);
         assert_eq!(
             talk.says(by, b"what is no frame"),
@@ -453,7 +454,7 @@ fn where_either_side_may_begin_each_begins_with_a_frame_in_any_manner() {
 
 #[test]
 fn strict_ends_junk_without_end() {
-    let mut talk = Talk::new(Manner::Strict);
+    let mut talk = Talk::new(Strictness::Strict);
     talk.sends(&vec![0; 60_000]);
     let why = NotMllp::NoFrame(Role::Sender);
     assert_eq!(talk.says(Role::Sender, &vec![0; 60_000]), Verdict::End(why));
@@ -509,7 +510,7 @@ fn text_in_utf_16_is_a_message_of_another_type() {
     let text: String = "MSH|^~\\&|||||||ADT^A01|\rPID|\u{1c}\r\u{b}\u{1c1c}|".to_owned();
     let octets: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
     let frame = [b"\x0b", &octets[..], b"\x1c\r"].concat();
-    let mut talk = Talk::new(Manner::Strict);
+    let mut talk = Talk::new(Strictness::Strict);
     talk.sends(&frame).answers(&frame);
     let record = talk.finish();
     assert_eq!((record.messages.other(), record.latencies.count()), (1, 1));

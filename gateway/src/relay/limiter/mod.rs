@@ -32,7 +32,7 @@ use places::{Bounds, Exhausted, Places, Ticket};
 #[derive(Debug)]
 pub struct HandshakeLimiter {
     stages: [RefCell<Places<Rc<Handle>>>; Stage::COUNT],
-    counters: Arc<metrics::Core>,
+    counters: Arc<metrics::CoreCounters>,
     pacer: Pacer,
 }
 
@@ -60,7 +60,7 @@ struct Handle {
 impl HandshakeLimiter {
     /// With so many places in each stage, as far as `UNAUTHENTICATED_BYTES` carries them.
     #[must_use]
-    pub fn new(places: [usize; Stage::COUNT], counters: Arc<metrics::Core>) -> Self {
+    pub fn new(places: [usize; Stage::COUNT], counters: Arc<metrics::CoreCounters>) -> Self {
         Self {
             stages: places.map(|places| RefCell::new(Places::new(bounds(places)))),
             pacer: Pacer::new(Arc::clone(&counters)),
@@ -357,7 +357,10 @@ mod tests {
     use super::*;
 
     fn limiter(places: usize) -> HandshakeLimiter {
-        HandshakeLimiter::new([places; Stage::COUNT], Arc::new(metrics::Core::new(0)))
+        HandshakeLimiter::new(
+            [places; Stage::COUNT],
+            Arc::new(metrics::CoreCounters::new(0)),
+        )
     }
 
     fn address(last: u8) -> IpAddr {

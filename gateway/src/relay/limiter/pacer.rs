@@ -17,7 +17,7 @@ use crate::uring::{sleep, timeout};
 /// The turns of one core. While nobody runs `run`, everybody steps as he likes.
 #[derive(Debug)]
 pub(super) struct Pacer {
-    counters: Arc<metrics::Core>,
+    counters: Arc<metrics::CoreCounters>,
     steps: RefCell<Steps<Rc<Waiter>>>,
     is_running: Cell<bool>,
     ended: Cell<bool>,
@@ -72,7 +72,7 @@ const WATCH: Duration = Duration::from_millis(100);
 const WAIT_MAX: Duration = Duration::from_millis(10);
 
 impl Pacer {
-    pub(super) fn new(counters: Arc<metrics::Core>) -> Self {
+    pub(super) fn new(counters: Arc<metrics::CoreCounters>) -> Self {
         let now = Instant::now();
         Self {
             counters,

@@ -68,12 +68,12 @@ type Rank = (usize, Reverse<u64>, Source);
 #[derive(Debug)]
 struct Holder<H> {
     // By age.
-    held: BTreeMap<u64, Held<H>>,
+    held: BTreeMap<u64, HeldPlace<H>>,
     units: usize,
 }
 
 #[derive(Debug)]
-struct Held<H> {
+struct HeldPlace<H> {
     handle: H,
     route: RouteId,
     units: usize,
@@ -114,7 +114,7 @@ impl<H> Places<H> {
     ) -> (Ticket, Vec<(H, Exhausted)>) {
         let age = self.admitted;
         self.admitted = age.wrapping_add(1);
-        let held = Held {
+        let held = HeldPlace {
             handle,
             route,
             units: 1,
@@ -134,7 +134,7 @@ impl<H> Places<H> {
         }
         self.change(source, |holder| {
             if let Some(held) = holder.remove(age) {
-                holder.insert(age, Held { units, ..held });
+                holder.insert(age, HeldPlace { units, ..held });
             }
         });
         self.end_excess(source)
@@ -169,7 +169,7 @@ impl<H> Places<H> {
         Some(held.handle)
     }
 
-    fn find(&self, ticket: Ticket) -> Option<&Held<H>> {
+    fn find(&self, ticket: Ticket) -> Option<&HeldPlace<H>> {
         self.sources.get(&ticket.source)?.held.get(&ticket.age)
     }
 
@@ -238,12 +238,12 @@ impl<H> Places<H> {
 }
 
 impl<H> Holder<H> {
-    fn insert(&mut self, age: u64, held: Held<H>) {
+    fn insert(&mut self, age: u64, held: HeldPlace<H>) {
         self.units = self.units.saturating_add(held.units);
         self.held.insert(age, held);
     }
 
-    fn remove(&mut self, age: u64) -> Option<Held<H>> {
+    fn remove(&mut self, age: u64) -> Option<HeldPlace<H>> {
         let held = self.held.remove(&age)?;
         self.units = self.units.saturating_sub(held.units);
         Some(held)

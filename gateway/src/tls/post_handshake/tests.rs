@@ -42,7 +42,11 @@ impl Pair {
     }
 
     /// Lets the peer send one record, and gives the payload that came and how opening stands.
-    fn take(&mut self, content: Content, bytes: &[u8]) -> (Vec<u8>, Result<Opened, Wrong>) {
+    fn take(
+        &mut self,
+        content: Content,
+        bytes: &[u8],
+    ) -> (Vec<u8>, Result<Opened, PostHandshakeError>) {
         let record = self.record(content, bytes);
         receive(&mut self.ours, &record)
     }
@@ -88,7 +92,7 @@ fn record(from: &mut InPlace, content: Content, bytes: &[u8]) -> Vec<u8> {
     room
 }
 
-fn receive(ours: &mut InPlace, records: &[u8]) -> (Vec<u8>, Result<Opened, Wrong>) {
+fn receive(ours: &mut InPlace, records: &[u8]) -> (Vec<u8>, Result<Opened, PostHandshakeError>) {
     let mut incoming = Buffer::with_room(records.len() + 1);
     incoming.append(records);
     let progress = ours.open(&mut incoming);
@@ -344,7 +348,10 @@ fn every_other_alert_is_fatal_whatever_its_level_and_is_not_answered() {
     for alert in fatal.chain(warnings) {
         let mut ours = Pair::server();
         let (_, progress) = ours.take(Content::Alert, &alert);
-        assert_eq!(progress, Err(Wrong::Alert(Alert::from(alert[1]))));
+        assert_eq!(
+            progress,
+            Err(PostHandshakeError::Alert(Alert::from(alert[1])))
+        );
         assert_eq!(ours.alert(), None, "RFC 8446 section 6.2");
     }
 }
@@ -408,7 +415,7 @@ fn after_a_wrong_record_nothing_is_opened() {
         let good = pair.record(Content::Data, b"good");
         let mut forged = good.clone();
         *forged.last_mut().expect("a tag") ^= 1;
-        let wrong = Err(Wrong::Record(RecordError::Mac));
+        let wrong = Err(PostHandshakeError::Record(RecordError::Mac));
         assert_eq!(
             receive(&mut pair.ours, &forged),
             (Vec::new(), wrong.clone())

@@ -10,7 +10,7 @@ use super::matrix::{VERSIONS, refused, refused_on};
 use super::{Gateway, PEER};
 use crate::config::PeerName;
 use crate::limits::CHAIN_CERTIFICATES_MAX;
-use crate::tls::Side;
+use crate::tls::TlsRole;
 
 #[test]
 fn a_client_without_certificate_is_refused() {
@@ -200,7 +200,7 @@ fn a_certificate_for_the_other_side_of_tls_is_refused() {
         "serverAuth and clientAuth",
     ];
     refused_on(
-        Side::Connector,
+        TlsRole::Client,
         &gateway,
         &client,
         Alert::UnsupportedCertificate,
@@ -212,7 +212,7 @@ fn a_certificate_for_the_other_side_of_tls_is_refused() {
         "serverAuth and clientAuth",
     ];
     refused_on(
-        Side::Acceptor,
+        TlsRole::Server,
         &gateway,
         &server,
         Alert::UnsupportedCertificate,

@@ -20,7 +20,7 @@ use rustls::{
 use super::authority::Own;
 use super::{Gateway, target};
 use crate::config::Target;
-use crate::tls::{Acceptor, Connector, Judgement, TlsInfo, describe, explain};
+use crate::tls::{Acceptor, Connector, PeerVerification, TlsInfo, describe, explain};
 
 /// One end of a handshake.
 pub(super) trait End {
@@ -45,7 +45,7 @@ pub(super) fn talk(client: &mut dyn End, server: &mut dyn End) {
 /// A connection of this gateway.
 pub(super) struct Ours {
     connection: Unbuffered,
-    pub(super) judgement: Arc<Judgement>,
+    pub(super) verification: Arc<PeerVerification>,
     pub(super) error: Option<Error>,
     pub(super) is_established: bool,
     received: Vec<u8>,
@@ -74,8 +74,8 @@ impl Ours {
     }
 
     pub(super) fn connecting_to(connector: &Connector, target: &Target) -> Self {
-        let (connection, judgement) = connector.start(target).expect("a handshake begins");
-        Self::new(Unbuffered::Client(connection), judgement)
+        let (connection, verification) = connector.start(target).expect("a handshake begins");
+        Self::new(Unbuffered::Client(connection), verification)
     }
 
     pub(super) fn accepting(gateway: &Gateway) -> Self {
@@ -83,14 +83,14 @@ impl Ours {
     }
 
     pub(super) fn accepting_by(acceptor: &Acceptor) -> Self {
-        let (connection, judgement) = acceptor.start().expect("a handshake begins");
-        Self::new(Unbuffered::Server(connection), judgement)
+        let (connection, verification) = acceptor.start().expect("a handshake begins");
+        Self::new(Unbuffered::Server(connection), verification)
     }
 
-    fn new(connection: Unbuffered, judgement: Arc<Judgement>) -> Self {
+    fn new(connection: Unbuffered, verification: Arc<PeerVerification>) -> Self {
         Self {
             connection,
-            judgement,
+            verification,
             error: None,
             is_established: false,
             received: Vec::new(),
@@ -100,7 +100,7 @@ impl Ours {
 
     pub(super) fn sentence(&self) -> String {
         let error = self.error.as_ref().expect("the handshake failed");
-        explain(error, &self.judgement, &self.first)
+        explain(error, &self.verification, &self.first)
     }
 
     pub(super) fn negotiated(&self) -> TlsInfo {

@@ -43,7 +43,7 @@ fn assert_accepted(ours: &Ours, foreign: &Foreign, peer: &Own, identities: &[&st
     assert_eq!(foreign.error, None);
     assert!(ours.is_established && !foreign.connection.is_handshaking());
     let mut identities = identities.iter().map(ToString::to_string);
-    let seen = ours.judgement.peer().expect("it was accepted");
+    let seen = ours.verification.peer().expect("it was accepted");
     let [leaf, issuers @ ..] = &seen.chain[..] else {
         panic!("a chain has a leaf")
     };
@@ -60,7 +60,7 @@ fn assert_accepted(ours: &Ours, foreign: &Foreign, peer: &Own, identities: &[&st
         chain: seen.chain.clone(),
     };
     assert_eq!(*seen, info);
-    assert_eq!(ours.judgement.refusal(), None);
+    assert_eq!(ours.verification.refusal(), None);
 }
 
 pub(super) fn key_sha256(peer: &Own) -> [u8; 32] {
@@ -106,7 +106,7 @@ fn a_listed_uri_is_accepted_octet_by_octet() {
     let (mut ours, mut foreign) = (Ours::accepting(&gateway), Foreign::client(config));
     talk(&mut foreign, &mut ours);
     assert!(!ours.is_established);
-    assert_eq!(ours.judgement.peer(), None);
+    assert_eq!(ours.verification.peer(), None);
 }
 
 #[test]
@@ -146,7 +146,7 @@ fn a_chain_over_an_intermediate_is_accepted_with_fresh_lists() {
     let config = foreign_client(Some(&peer), everything(), &[&TLS13]);
     let (mut ours, mut foreign) = (Ours::accepting(&gateway), Foreign::client(config));
     talk(&mut foreign, &mut ours);
-    let seen = ours.judgement.peer().expect("it was accepted");
+    let seen = ours.verification.peer().expect("it was accepted");
     let der = middle.der();
     let (_, parsed) = X509Certificate::from_der(&der).expect("a certificate");
     let [_, issuer] = &seen.chain[..] else {
@@ -186,7 +186,7 @@ fn two_of_ours_accept_each_other() {
     talk(&mut client, &mut server);
     assert!(client.is_established && server.is_established);
     let names = [client, server].map(|end| {
-        let peer = end.judgement.peer().expect("a peer");
+        let peer = end.verification.peer().expect("a peer");
         peer.identity.clone()
     });
     assert_eq!(names, ["dns:region.example", "dns:site.example"]);

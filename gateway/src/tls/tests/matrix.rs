@@ -7,17 +7,23 @@ use rustls::{AlertDescription as Alert, SupportedProtocolVersion};
 use super::Gateway;
 use super::authority::Own;
 use super::ends::{Credulous, Foreign, Ours, everything, foreign_client, foreign_server, talk};
-use crate::tls::Side;
+use crate::tls::TlsRole;
 
 pub(super) const VERSIONS: [&SupportedProtocolVersion; 2] = [&TLS13, &TLS12];
 
 /// Meets `peer` on one side and holds alert, outcome and sentence against what is expected.
-pub(super) fn refused_on(side: Side, gateway: &Gateway, peer: &Own, alert: Alert, words: &[&str]) {
+pub(super) fn refused_on(
+    side: TlsRole,
+    gateway: &Gateway,
+    peer: &Own,
+    alert: Alert,
+    words: &[&str],
+) {
     for version in VERSIONS {
         let (ours, foreign) = meet(side, gateway, peer, version);
         let case = format!("{side:?} {:?} {words:?}", version.version);
         assert!(!ours.is_established, "{case}: established");
-        assert_eq!(ours.judgement.peer(), None, "{case}");
+        assert_eq!(ours.verification.peer(), None, "{case}");
         assert_eq!(
             foreign.alert(),
             Some(alert),
@@ -34,7 +40,7 @@ pub(super) fn refused_on(side: Side, gateway: &Gateway, peer: &Own, alert: Alert
         }
         assert!(sentence.contains("; "), "{case}: no remedy in: {sentence}");
         assert_reads_well(&sentence, &case);
-        let refusal = ours.judgement.refusal().expect("it was refused");
+        let refusal = ours.verification.refusal().expect("it was refused");
         let shown = refusal.certificate.expect("it was presented");
         assert!(
             !sentence.contains(&shown.fingerprint),
@@ -48,8 +54,8 @@ pub(super) fn refused_on(side: Side, gateway: &Gateway, peer: &Own, alert: Alert
 }
 
 pub(super) fn refused(gateway: &Gateway, peer: &Own, alert: Alert, words: &[&str]) {
-    refused_on(Side::Connector, gateway, peer, alert, words);
-    refused_on(Side::Acceptor, gateway, peer, alert, words);
+    refused_on(TlsRole::Client, gateway, peer, alert, words);
+    refused_on(TlsRole::Server, gateway, peer, alert, words);
 }
 
 /// The sentence begins with whose certificate it is and holds no name of the library's errors.
@@ -72,19 +78,19 @@ pub(super) fn assert_reads_well(sentence: &str, case: &str) {
 }
 
 fn meet(
-    side: Side,
+    side: TlsRole,
     gateway: &Gateway,
     peer: &Own,
     version: &'static SupportedProtocolVersion,
 ) -> (Ours, Foreign) {
     match side {
-        Side::Connector => {
+        TlsRole::Client => {
             let config = foreign_server(peer, Credulous::default(), everything(), &[version]);
             let (mut ours, mut foreign) = (Ours::connecting(gateway), Foreign::server(config));
             talk(&mut ours, &mut foreign);
             (ours, foreign)
         }
-        Side::Acceptor => {
+        TlsRole::Server => {
             let config = foreign_client(Some(peer), everything(), &[version]);
             let (mut ours, mut foreign) = (Ours::accepting(gateway), Foreign::client(config));
             talk(&mut foreign, &mut ours);

@@ -270,7 +270,7 @@ fn no_ticket_is_sent_and_no_session_resumed_where_we_accept() {
                 foreign.connection.handshake_kind(),
                 Some(HandshakeKind::Full)
             );
-            assert!(ours.judgement.peer().is_some());
+            assert!(ours.verification.peer().is_some());
         }
     }
 }
@@ -279,7 +279,7 @@ fn no_ticket_is_sent_and_no_session_resumed_where_we_accept() {
 fn each_lock_against_resumption_is_shut_on_its_own() {
     let acceptor = Pair::new(Policy::Hscn, false).gateway.acceptor();
     let config = acceptor
-        .config(&acceptor.judgement())
+        .config(&acceptor.verification())
         .expect("a configuration");
     assert!(!config.session_storage.can_cache());
     assert!(!config.ticketer.enabled());
@@ -305,7 +305,7 @@ fn no_session_is_resumed_where_we_connect() {
             talk(&mut ours, &mut foreign);
             assert!(ours.is_established);
             assert_eq!(ours.common().handshake_kind(), Some(HandshakeKind::Full));
-            assert!(ours.judgement.peer().is_some());
+            assert!(ours.verification.peer().is_some());
         }
     }
 }

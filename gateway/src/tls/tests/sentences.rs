@@ -18,8 +18,8 @@ fn gateway() -> Gateway {
 
 fn connecting(error: &Error) -> String {
     let ours = Ours::connecting(&gateway());
-    ours.judgement.requested(Request::Answerable);
-    explain(error, &ours.judgement, &[])
+    ours.verification.requested(Request::Answerable);
+    explain(error, &ours.verification, &[])
 }
 
 #[test]
@@ -110,9 +110,9 @@ fn a_site_with_wildcard_names_is_told_the_line_to_list_at_the_other_end() {
     let authority = Authority::new("Site CA");
     let wildcard = authority.issue(&["*.us.example"]);
     let ours = Ours::connecting(&gateway().with_own(wildcard));
-    ours.judgement.requested(Request::Answerable);
+    ours.verification.requested(Request::Answerable);
     let error = Error::AlertReceived(Alert::AccessDenied);
-    let sentence = explain(&error, &ours.judgement, &[]);
+    let sentence = explain(&error, &ours.verification, &[]);
     let words = "none of its names can be listed: let the server add \"sha256:";
     assert!(sentence.contains(words), "{sentence}");
 }
@@ -121,7 +121,7 @@ fn a_site_with_wildcard_names_is_told_the_line_to_list_at_the_other_end() {
 fn a_self_signed_certificate_of_ours_is_no_matter_of_the_peers_trust() {
     let ours = Ours::connecting(&gateway().with_own(self_signed(&["us.example"])));
     let error = Error::AlertReceived(Alert::UnknownCA);
-    let sentence = explain(&error, &ours.judgement, &[]);
+    let sentence = explain(&error, &ours.verification, &[]);
     let words = "(unknown_ca); it is self-signed: have it issued by a CA";
     assert!(sentence.contains(words), "{sentence}");
 }
@@ -174,7 +174,7 @@ fn a_peer_that_speaks_no_tls_is_named_by_what_it_speaks() {
         assert!(sentence.contains(words), "{first:?}: {sentence}");
         let eight = first.get(..8).unwrap_or(first);
         assert!(
-            explain_end(&ours.judgement, eight, 0).contains(words),
+            explain_end(&ours.verification, eight, 0).contains(words),
             "{first:?}"
         );
     }
@@ -198,11 +198,11 @@ fn an_abort_in_plain_dicom_is_recognised_where_we_connect() {
 #[test]
 fn a_connection_that_ends_early_is_told_apart() {
     let ours = Ours::connecting(&gateway());
-    assert!(explain_end(&ours.judgement, &[], 0).contains("before it sent a byte"));
-    let tls = explain_end(&ours.judgement, &[0x16, 3, 3], 0);
+    assert!(explain_end(&ours.verification, &[], 0).contains("before it sent a byte"));
+    let tls = explain_end(&ours.verification, &[0x16, 3, 3], 0);
     assert!(tls.contains("in the middle of the handshake"), "{tls}");
     let ours = Ours::accepting(&gateway());
-    assert!(explain_end(&ours.judgement, &[], 0).contains("the client closed the connection"));
+    assert!(explain_end(&ours.verification, &[], 0).contains("the client closed the connection"));
 }
 
 /// Middleboxes that want the whole ClientHello in one packet answer with silence, or a reset.
@@ -211,9 +211,9 @@ fn an_unanswered_hello_names_its_size_and_what_makes_it_smaller() {
     let limit = (Duration::from_secs(4), "timeouts.connect");
     let silence = |gateway: &Gateway, bytes| {
         let ours = Ours::connecting(gateway);
-        let end = explain_end(&ours.judgement, &[], bytes);
+        let end = explain_end(&ours.verification, &[], bytes);
         let words = "hybrid = false in this route";
-        let silence = explain_silence(&ours.judgement, &[], bytes, limit);
+        let silence = explain_silence(&ours.verification, &[], bytes, limit);
         assert_eq!(end.contains(words), silence.contains(words), "{end}");
         (silence.contains(words), silence)
     };
@@ -241,12 +241,12 @@ fn an_unanswered_hello_names_its_size_and_what_makes_it_smaller() {
 fn a_handshake_that_stops_half_way_names_the_key_of_its_deadline() {
     let ours = Ours::connecting(&gateway());
     let limit = (Duration::from_millis(4960), "timeouts.handshake");
-    let sentence = explain_silence(&ours.judgement, &[0x16, 3, 3], 1636, limit);
+    let sentence = explain_silence(&ours.verification, &[0x16, 3, 3], 1636, limit);
     assert_eq!(
         sentence,
         "the TLS handshake did not end within 5 s (timeouts.handshake); the server did not send the rest of it"
     );
-    let foreign = explain_silence(&ours.judgement, b"SSH-2.0-x", 1636, limit);
+    let foreign = explain_silence(&ours.verification, b"SSH-2.0-x", 1636, limit);
     assert!(
         foreign.contains("the server sent SSH, not TLS"),
         "{foreign}"

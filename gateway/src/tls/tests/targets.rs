@@ -71,7 +71,7 @@ fn an_expected_identity_behind_another_one_is_enough() {
     ];
     let gateway = Gateway::listing(&region, listed);
     let (ours, _) = connect(&gateway, &region, &[A, B], &expecting(&[B]), &TLS13);
-    let peer = ours.judgement.peer().expect("it proves both");
+    let peer = ours.verification.peer().expect("it proves both");
     assert_eq!(peer.identity, "dns:gw.b.example");
 }
 
@@ -121,8 +121,8 @@ fn ends_that_agree_on_the_service_or_name_none_accept_each_other() {
         let (client, server) = pair(label, label);
         let (client, server) = shake(&client, &server);
         assert!(client.is_established && server.is_established);
-        assert_eq!(client.judgement.check_confirmed(client.common()), Ok(()));
-        assert_eq!(server.judgement.check_confirmed(server.common()), Ok(()));
+        assert_eq!(client.verification.check_confirmed(client.common()), Ok(()));
+        assert_eq!(server.verification.check_confirmed(server.common()), Ok(()));
     }
 }
 
@@ -149,7 +149,7 @@ fn a_client_of_another_service_is_refused_before_any_certificate_is_shown() {
         let (client, server) = pair(asks, has);
         let (client, server) = shake(&client, &server);
         assert!(!client.is_established && !server.is_established);
-        assert_eq!(server.judgement.peer(), None);
+        assert_eq!(server.verification.peer(), None);
         let sentence = server.sentence();
         assert!(sentence.contains(words), "{sentence}");
         let sentence = client.sentence();
@@ -180,10 +180,10 @@ fn a_foreign_server_that_does_not_confirm_the_service_is_refused() {
         let (mut ours, mut foreign) = (Ours::connecting(&gateway), Foreign::server(config));
         talk(&mut ours, &mut foreign);
         assert!(ours.is_established);
-        let confirmed = ours.judgement.check_confirmed(ours.common());
+        let confirmed = ours.verification.check_confirmed(ours.common());
         assert_eq!(confirmed.is_ok(), confirms, "{:?}", version.version);
         if !confirms {
-            let sentence = ours.judgement.refusal().expect("refused").to_string();
+            let sentence = ours.verification.refusal().expect("refused").to_string();
             let words = "the server did not confirm service \"archive\" of this route";
             assert!(sentence.contains(words), "{sentence}");
         }

@@ -14,10 +14,10 @@ use crate::config::Target;
 use crate::limits::{
     CONTROL_ROOM, HEALTH_TIMEOUT_MAX, PLAINTEXT_ROOM, PROBE_BYTES_MAX, RECORD_ROOM,
 };
-use crate::tls::handshake::{Cause, Failed, Secured, Unpaced, handshake, tell};
+use crate::tls::handshake::{Cause, Failed, Secured, Unpaced, handshake, send_alert};
 use crate::tls::session::{Opened, Session};
-use crate::tls::{Connector, Judgement, explain, explain_end};
-use crate::uring::{Patience, Socket};
+use crate::tls::{Connector, PeerVerification, explain, explain_end};
+use crate::uring::{Socket, SocketExt};
 
 /// A connection of a probe.
 pub(super) enum Channel<'s, S> {
@@ -97,12 +97,12 @@ impl<'s, S: Socket> Channel<'s, S> {
 
     /// Ends the connection in order, as far as that is possible still, and gives the target a moment
     /// to do the same: reset at once, it would take the probe for a broken connection.
-    pub(super) async fn part(self) {
+    pub(super) async fn linger_close(self) {
         match self {
-            Self::Plain(source) => tell(source.socket, Vec::new()).await,
+            Self::Plain(source) => send_alert(source.socket, Vec::new()).await,
             Self::Tls(mut tls) => {
                 let goodbye = tls.close_notify();
-                tell(tls.source.socket, goodbye).await;
+                send_alert(tls.source.socket, goodbye).await;
             }
         }
     }
@@ -158,7 +158,7 @@ impl<'s, S: Socket> Source<'s, S> {
 pub(super) struct Tls<'s, S> {
     source: Source<'s, S>,
     session: Session,
-    judgement: Arc<Judgement>,
+    verification: Arc<PeerVerification>,
     // Records that were received and not opened yet.
     incoming: Buffer,
     has_heard_payload: bool,
@@ -171,7 +171,7 @@ impl<'s, S: Socket> Tls<'s, S> {
         connector: &Connector,
         target: &Target,
     ) -> Result<Channel<'s, S>, Cut> {
-        let (connection, judgement) = connector.start(target).map_err(defect)?;
+        let (connection, verification) = connector.start(target).map_err(defect)?;
         // The probe's own time ends before.
         let shaken = handshake(
             socket,
@@ -181,11 +181,11 @@ impl<'s, S: Socket> Tls<'s, S> {
         )
         .await;
         let Secured { session, incoming } =
-            shaken.map_err(|failed| Cut::Tls(refusal(&failed, &judgement)))?;
-        judgement
+            shaken.map_err(|failed| Cut::Tls(refusal(&failed, &verification)))?;
+        verification
             .check_confirmed(session.state())
-            .map_err(|error| Cut::Tls(explain(&error, &judgement, &[])))?;
-        if judgement.peer().is_none() {
+            .map_err(|error| Cut::Tls(explain(&error, &verification, &[])))?;
+        if verification.peer().is_none() {
             // As for connections: the verifier runs in every handshake; should that ever not hold,
             // nobody counts as there.
             return Err(Cut::Tls("a peer without an accepted identity".to_owned()));
@@ -195,7 +195,7 @@ impl<'s, S: Socket> Tls<'s, S> {
         Ok(Channel::Tls(Box::new(Self {
             source: Source::new(socket),
             session,
-            judgement,
+            verification,
             incoming: room,
             has_heard_payload: false,
             has_said_goodbye: false,
@@ -288,17 +288,17 @@ impl<'s, S: Socket> Tls<'s, S> {
     fn wrong(&self, error: &Error) -> Cut {
         let is_answer = self.is_tls13() && !self.has_heard_payload;
         Cut::Tls(match error {
-            Error::AlertReceived(_) if is_answer => explain(error, &self.judgement, &[]),
+            Error::AlertReceived(_) if is_answer => explain(error, &self.verification, &[]),
             _ => format!("TLS record layer: {error}"),
         })
     }
 }
 
-fn refusal(failed: &Failed, judgement: &Judgement) -> String {
+fn refusal(failed: &Failed, verification: &PeerVerification) -> String {
     match &failed.cause {
-        Cause::Tls(error) => explain(error, judgement, &failed.first),
+        Cause::Tls(error) => explain(error, verification, &failed.first),
         Cause::Closed | Cause::Socket(_) => {
-            explain_end(judgement, &failed.first, failed.hello_bytes)
+            explain_end(verification, &failed.first, failed.hello_bytes)
         }
         Cause::Deadline => "the handshake did not end in time".to_owned(),
         Cause::TooLong => "too many octets in a flight of the handshake".to_owned(),

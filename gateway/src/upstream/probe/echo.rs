@@ -4,7 +4,7 @@ use std::cell::Cell;
 
 use super::Failure;
 use super::channel::Channel;
-use crate::dicom::{AeTitle, Answer, Echo, Next, NoEcho};
+use crate::dicom::{AeTitle, Answer, Echo, EchoError, Next};
 use crate::stream_kind::StreamKind;
 use crate::uring::Socket;
 
@@ -66,10 +66,10 @@ struct Titles {
 
 impl Titles {
     /// Why there is no good answer, and what to do. `first` is what the answer looks like.
-    fn sentence(self, why: NoEcho, first: Option<StreamKind>) -> String {
+    fn sentence(self, why: EchoError, first: Option<StreamKind>) -> String {
         let Self { calling, called } = self;
         match (why, first) {
-            (NoEcho::Rejected(rejection), _)
+            (EchoError::Rejected(rejection), _)
                 if Answer::Reject(rejection) == Answer::called_ae_not_recognized() =>
             {
                 format!(
@@ -77,7 +77,7 @@ impl Titles {
                      [route.health] (or in [[route.ae]]) to a title of the archive"
                 )
             }
-            (NoEcho::Rejected(rejection), _)
+            (EchoError::Rejected(rejection), _)
                 if Answer::Reject(rejection) == Answer::calling_ae_not_recognized() =>
             {
                 format!(
@@ -111,7 +111,7 @@ mod tests {
             source,
             reason,
         };
-        titles.sentence(NoEcho::Rejected(rejection), Some(StreamKind::Dicom))
+        titles.sentence(EchoError::Rejected(rejection), Some(StreamKind::Dicom))
     }
 
     #[test]

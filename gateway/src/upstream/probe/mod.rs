@@ -15,18 +15,18 @@ use tokio::sync::watch;
 
 use self::channel::{Channel, Cut};
 use super::connect::{NO_ANSWER, over, stopped};
-use super::{Attempts, Names, ProbedTarget, Reached};
+use super::{Attempts, Connected, DnsCache, ProbedTarget};
 use crate::config::{Health, Probe, RouteConfig};
 use crate::limits::PROBE_BYTES_MAX;
 use crate::tls::Connector;
-use crate::uring::{Socket, Verbs, until};
+use crate::uring::{Network, Socket, until};
 
 /// What the probes of a route are made with.
 pub struct Prober<'p, V> {
     /// How the core reaches the network.
-    pub verbs: &'p V,
+    pub network: &'p V,
     /// What it knows of targets.
-    pub names: &'p Names,
+    pub dns: &'p DnsCache,
     /// The route.
     pub route: &'p RouteConfig,
     /// What it shakes hands with, where its targets are behind TLS.
@@ -35,7 +35,7 @@ pub struct Prober<'p, V> {
     pub stop: watch::Receiver<bool>,
 }
 
-impl<V: Verbs> Prober<'_, V> {
+impl<V: Network> Prober<'_, V> {
     /// Asks once.
     ///
     /// # Errors
@@ -44,7 +44,7 @@ impl<V: Verbs> Prober<'_, V> {
         let target = slice::from_ref(&watched.target);
         let attempts = Attempts::new(self.route, target, &[]);
         let mut attempts = attempts.within(health.timeout, self.stop.clone());
-        while let Some(reached) = attempts.next(self.verbs, self.names).await {
+        while let Some(reached) = attempts.next(self.network, self.dns).await {
             let over = over(attempts.share(), Some(self.stop.clone()));
             match self.visit(&reached, watched, health, over).await {
                 Ok(()) => return Ok(()),
@@ -56,7 +56,7 @@ impl<V: Verbs> Prober<'_, V> {
 
     async fn visit(
         &self,
-        reached: &Reached<V::Socket>,
+        reached: &Connected<V::Socket>,
         watched: &ProbedTarget,
         health: &Health,
         over: impl Future<Output = &'static str>,
@@ -75,7 +75,10 @@ impl<V: Verbs> Prober<'_, V> {
         let is_shaking = connector.is_some() && channel.is_none();
         if let (Some(channel), None) = (channel, ended) {
             let mut stop = self.stop.clone();
-            until(channel.part(), stopped(&mut stop), || socket.abort()).await;
+            until(channel.linger_close(), stopped(&mut stop), || {
+                socket.abort()
+            })
+            .await;
         }
         match (outcome, ended) {
             (Ok(()), _) => Ok(()),

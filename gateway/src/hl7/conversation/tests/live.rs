@@ -1,10 +1,11 @@
 //! What the route's counts show while a conversation goes on, and after it.
 
 use super::*;
+use crate::strictness::Strictness;
 
-fn counted(manner: Manner) -> (Talk, Arc<Counts>) {
+fn counted(strictness: Strictness) -> (Talk, Arc<Counts>) {
     let counts = Arc::new(Counts::default());
-    let mut talk = Talk::new(manner);
+    let mut talk = Talk::new(strictness);
     talk.conversation = talk.conversation.counted(Some(Arc::clone(&counts)));
     (talk, counts)
 }
@@ -17,7 +18,7 @@ fn said(counts: &Counts) -> Vec<(&'static str, u64)> {
 
 #[test]
 fn messages_and_answers_are_counted_when_they_pass() {
-    let (mut talk, counts) = counted(Manner::Strict);
+    let (mut talk, counts) = counted(Strictness::Strict);
     let order = message("ORM^O01");
     talk.sends(&order).sends(&order).later();
     assert_eq!(counts.messages.get(), 2);
@@ -35,7 +36,7 @@ fn messages_and_answers_are_counted_when_they_pass() {
 
 #[test]
 fn what_has_an_octet_for_an_answer_is_counted_by_its_name() {
-    let (mut talk, counts) = counted(Manner::Strict);
+    let (mut talk, counts) = counted(Strictness::Strict);
     talk.sends(&message("ADT^A01")).answers(b"\x0b\x06\x1c\r");
     talk.sends(&message("ADT^A01")).answers(b"\x0b\x15\x1c\r");
     assert_eq!(said(&counts), [("ACK", 1), ("NAK", 1)]);
@@ -43,7 +44,7 @@ fn what_has_an_octet_for_an_answer_is_counted_by_its_name() {
 
 #[test]
 fn a_long_frame_is_counted_before_its_end_and_once() {
-    let (mut talk, counts) = counted(Manner::Strict);
+    let (mut talk, counts) = counted(Strictness::Strict);
     let piece = vec![b'x'; 16 << 20];
     talk.sends(b"\x0b");
     for _ in 0..=MLLP_OVERSIZE_BYTES >> 24 {
@@ -56,12 +57,12 @@ fn a_long_frame_is_counted_before_its_end_and_once() {
 
 #[test]
 fn who_is_not_followed_any_more_is_counted_once_and_at_once() {
-    let (mut talk, counts) = counted(Manner::Lenient);
+    let (mut talk, counts) = counted(Strictness::Lenient);
     for _ in 0..3 {
         talk.sends(b"GET / HTTP/1.1\r\n\r\n");
         assert_eq!(counts.not_followed.get(), 1);
     }
-    let (mut talk, counts) = counted(Manner::Strict);
+    let (mut talk, counts) = counted(Strictness::Strict);
     assert!(matches!(talk.says(Role::Sender, b"GET"), Verdict::End(_)));
     assert_eq!(counts.not_followed.get(), 0, "it is ended");
 }

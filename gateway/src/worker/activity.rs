@@ -10,12 +10,12 @@ pub(super) const AT_WORK_BYTES: u64 = 256 << 10;
 
 /// What a connection did in this turn of its core's clock.
 #[derive(Debug, Default)]
-pub(super) struct Effort {
+pub(super) struct ActivityMeter {
     turn: u64,
     bytes: u64,
 }
 
-impl Effort {
+impl ActivityMeter {
     /// Adds octets moved; true once in each turn, when it shows that the connection is at work.
     pub(super) fn add(&mut self, turn: u64, bytes: u64) -> bool {
         if turn != self.turn {
@@ -53,16 +53,16 @@ mod tests {
 
     #[test]
     fn who_moves_much_is_at_work_once_a_turn() {
-        let mut effort = Effort::default();
+        let mut activity = ActivityMeter::default();
         let half = AT_WORK_BYTES / 2;
-        assert!(!effort.add(1, half));
-        assert!(effort.add(1, half));
-        assert!(!effort.add(1, AT_WORK_BYTES), "it was told already");
+        assert!(!activity.add(1, half));
+        assert!(activity.add(1, half));
+        assert!(!activity.add(1, AT_WORK_BYTES), "it was told already");
         assert!(
-            !effort.add(2, half),
+            !activity.add(2, half),
             "what was moved in another turn is past"
         );
-        assert!(effort.add(3, AT_WORK_BYTES));
+        assert!(activity.add(3, AT_WORK_BYTES));
     }
 
     #[test]

@@ -16,11 +16,11 @@ use tokio::time::Instant;
 use super::{AddressReport, Failures};
 use crate::config::RouteConfig;
 use crate::limits::{ADDRESSES_MAX, NAME_FRESH, NAME_STALE, NAMES_MAX};
-use crate::uring::{LookUp, Verbs};
+use crate::uring::{LookUp, Network};
 
 /// A core's memory of names.
 #[derive(Default)]
-pub struct Names {
+pub struct DnsCache {
     known: RefCell<HashMap<String, Known>>,
     // One look-up of a name at a time, which the connections that wait for it await by turns. It stays
     // when a connection has no more time, and the next one goes on with it: a resolver that hangs for
@@ -54,7 +54,7 @@ struct Known {
     since: Instant,
 }
 
-impl Names {
+impl DnsCache {
     /// Without a memory yet, where this is known of targets.
     #[must_use]
     pub fn new(failures: Arc<Failures>) -> Self {
@@ -92,7 +92,7 @@ impl Names {
     ///
     /// # Errors
     /// What the resolver said, where nothing is remembered either. The future may be dropped.
-    pub async fn look_up<V: Verbs>(&self, verbs: &V, name: &str) -> io::Result<Vec<IpAddr>> {
+    pub async fn look_up<V: Network>(&self, network: &V, name: &str) -> io::Result<Vec<IpAddr>> {
         if let Some(addresses) = self.recall(name, NAME_FRESH) {
             return Ok(addresses);
         }
@@ -104,7 +104,7 @@ impl Names {
             }
             let begun = turn.get_or_insert_with(|| Begun {
                 since: Instant::now(),
-                look_up: verbs.resolve(name),
+                look_up: network.resolve(name),
             });
             let found = begun.look_up.as_mut().await;
             let since = begun.since;

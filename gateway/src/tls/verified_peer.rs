@@ -9,13 +9,13 @@ use super::identity::{ChainCertificate, PeerInfo};
 use super::normal_form::NormalChain;
 use super::refusal::Refusal;
 use super::revocation::PathCertificate;
-use super::verifier::Side;
+use super::verifier::TlsRole;
 use crate::pki::Trust;
 use crate::pki::crl::{KeyHash, key_hash, may_sign_lists};
 
 /// A peer that is accepted once it has proved its key and none of `path` is revoked.
 #[derive(Debug)]
-pub(super) struct Accepted {
+pub(super) struct VerifiedPeer {
     /// Whom it is accepted as.
     pub(super) info: Arc<PeerInfo>,
     trust: Arc<Trust>,
@@ -25,7 +25,7 @@ pub(super) struct Accepted {
     now: UnixTime,
 }
 
-impl Accepted {
+impl VerifiedPeer {
     /// Accepts `info` by the certificates of `path`, which are looked up in the lists of `trust` as of `now`.
     pub(super) fn new(
         info: PeerInfo,
@@ -45,7 +45,7 @@ impl Accepted {
     /// first.
     pub(super) fn check_revocation(
         &self,
-        side: Side,
+        side: TlsRole,
         leaf: &CertificateDer<'_>,
     ) -> Result<(), Refusal> {
         let mut path = self.path.lock().unwrap_or_else(PoisonError::into_inner);

@@ -44,7 +44,7 @@ pub enum NotMllp {
 
 /// What passed in a conversation: counts and times, and nothing of any message but its type.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub struct Record {
+pub struct ConversationSummary {
     /// Messages of the sender that came whole, by their type. Acknowledgements that the sender
     /// gives to the receiver's answers (enhanced mode, MLLP release 2) are none.
     pub messages: MessageTypes,

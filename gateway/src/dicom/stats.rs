@@ -4,15 +4,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::command_set::{Class, CommandSet, Status};
-use super::record::{ClassCount, CommandCount, Failure, Record};
 use super::role::Both;
+use super::summary::{AssociationSummary, ClassCount, CommandCount, Failure};
 use super::{AeTitle, Asked, Command, Counts, Role, SopClass};
 use crate::limits::{DESTINATIONS_MAX, FAILURES_MAX, OUTSTANDING_MAX, SOP_CLASSES_MAX};
 use crate::measure::Latencies;
 
 /// The counts of one association. Either side may ask the other.
 #[derive(Debug, Default)]
-pub(super) struct Tally {
+pub(super) struct AssociationStats {
     commands: Vec<CommandCount>,
     unknown_commands: u64,
     cancels: u64,
@@ -52,7 +52,7 @@ struct Outstanding {
     sent: Option<Instant>,
 }
 
-impl Tally {
+impl AssociationStats {
     /// Counts nothing yet; `counts` are those of the route.
     pub(super) fn new(counts: Option<Arc<Counts>>) -> Self {
         Self {
@@ -248,7 +248,7 @@ impl Tally {
     }
 
     /// Puts the counts into a record.
-    pub(super) fn finish(self, record: &mut Record) {
+    pub(super) fn finish(self, record: &mut AssociationSummary) {
         record.commands = self.commands;
         record.unknown_commands = self.unknown_commands;
         record.cancels = self.cancels;

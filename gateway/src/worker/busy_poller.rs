@@ -13,7 +13,7 @@ use crate::uring;
 
 /// A worker that stays awake.
 #[derive(Debug)]
-pub(super) struct Wakeful {
+pub(super) struct BusyPoller {
     time: Duration,
     active: Cell<Instant>,
     awake: Cell<bool>,
@@ -21,7 +21,7 @@ pub(super) struct Wakeful {
     news: Notify,
 }
 
-impl Wakeful {
+impl BusyPoller {
     /// Awake for `time` after each activity.
     pub(super) fn new(time: Duration) -> Rc<Self> {
         Rc::new(Self {

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use super::{Patience, Socket, race};
+use super::{Socket, SocketExt, race};
 use crate::limits::LINGER_BYTES_MAX;
 
 /// Sends `last` and ends our direction in order; the socket is reset when the other side has closed
 /// or `limit` has passed. A reset at once could take with it what was sent.
-pub async fn part<S: Socket>(socket: &S, last: Vec<u8>, limit: Duration) {
+pub async fn linger_close<S: Socket>(socket: &S, last: Vec<u8>, limit: Duration) {
     let goodbye = async {
         let all = 0..last.len();
         if socket.write_all(last, all).await.0.is_ok() && socket.finish().is_ok() {

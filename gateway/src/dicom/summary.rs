@@ -15,7 +15,7 @@ use crate::measure::Latencies;
 
 /// One association, from its first octet to its end.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Record {
+pub struct AssociationSummary {
     /// Who called; `None` where no request has passed.
     pub calling: Option<AeTitle>,
     /// Who was called.
@@ -61,7 +61,7 @@ pub struct Record {
     pub would_end: bool,
 }
 
-impl Record {
+impl AssociationSummary {
     /// The record of an association in which nothing passed.
     #[must_use]
     pub fn new(ending: Ending, duration: Duration) -> Self {
@@ -205,7 +205,7 @@ pub struct ClassCount {
 
 /// Who may have sent what ended an association.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Party {
+pub enum AssociationEndpoint {
     /// Who asked for it.
     Requestor,
     /// Who was asked.
@@ -225,14 +225,14 @@ pub enum Ending {
     /// By an A-ABORT.
     Aborted {
         /// Who sent it.
-        by: Party,
+        by: AssociationEndpoint,
         /// Its reason.
         abort: Abort,
     },
     /// Before it began, by an A-ASSOCIATE-RJ.
     Rejected {
         /// Who sent it.
-        by: Party,
+        by: AssociationEndpoint,
         /// Its reason.
         rejection: Rejection,
     },
@@ -290,7 +290,7 @@ impl Ending {
     }
 }
 
-impl From<Role> for Party {
+impl From<Role> for AssociationEndpoint {
     fn from(role: Role) -> Self {
         match role {
             Role::Requestor => Self::Requestor,
@@ -299,7 +299,7 @@ impl From<Role> for Party {
     }
 }
 
-impl fmt::Display for Party {
+impl fmt::Display for AssociationEndpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Requestor => "requestor",
@@ -349,14 +349,14 @@ mod tests {
             (Ending::Released { by }, "released by requestor"),
             (
                 Ending::Aborted {
-                    by: Party::Acceptor,
+                    by: AssociationEndpoint::Acceptor,
                     abort,
                 },
                 "aborted by acceptor: service-provider, unexpected-PDU",
             ),
             (
                 Ending::Rejected {
-                    by: Party::Gateway,
+                    by: AssociationEndpoint::Gateway,
                     rejection,
                 },
                 "rejected by gateway: rejected-transient, service-provider (presentation), \

@@ -1,24 +1,24 @@
 //! How large a buffer one direction of a connection wants next, by what its sender offers. How much of it
 //! the receiver takes is the socket's to say (`uring::Socket::send_room`).
 
-use super::{Pool, Size, Talker};
+use super::{FairnessId, Pool, Size};
 use crate::limits::{PLAINTEXT_ROOM, RECORDS_SMALL, SMALL_READS_MAX};
 
 /// Learns from what was received: who fills small buffers gets large ones, who hardly fills large
 /// ones goes back to small ones.
 #[derive(Debug)]
-pub struct Appetite {
-    talker: Talker,
+pub struct BufferSizer {
+    fairness_id: FairnessId,
     is_bulk: bool,
     small_reads: u32,
 }
 
-impl Appetite {
-    /// That of one direction of `talker`.
+impl BufferSizer {
+    /// That of one direction of `fairness_id`.
     #[must_use]
-    pub fn new(talker: Talker) -> Self {
+    pub fn new(fairness_id: FairnessId) -> Self {
         Self {
-            talker,
+            fairness_id,
             is_bulk: false,
             small_reads: 0,
         }
@@ -34,7 +34,7 @@ impl Appetite {
     #[must_use]
     pub fn size(&self, pool: &Pool) -> Size {
         match self.is_bulk {
-            true => pool.turns().next(self.talker),
+            true => pool.fairness().next(self.fairness_id),
             false => Size::Small,
         }
     }
@@ -52,7 +52,7 @@ impl Appetite {
         self.small_reads = self.small_reads.saturating_add(1);
         self.is_bulk &= self.small_reads < SMALL_READS_MAX;
         if !self.is_bulk {
-            pool.turns().heard(self.talker);
+            pool.fairness().heard(self.fairness_id);
         }
     }
 }
@@ -64,21 +64,21 @@ mod tests {
     #[test]
     fn bulk_gets_large_buffers_and_chatter_small_ones() {
         let pool = Pool::default();
-        let mut appetite = Appetite::new(pool.turns().join());
-        assert_eq!(appetite.size(&pool), Size::Small);
-        appetite.ate(200, 65_536, &pool);
-        assert_eq!(appetite.size(&pool), Size::Small);
-        appetite.ate(65_536, 65_536, &pool);
-        assert_eq!(appetite.size(&pool), Size::Large);
+        let mut sizer = BufferSizer::new(pool.fairness().join());
+        assert_eq!(sizer.size(&pool), Size::Small);
+        sizer.ate(200, 65_536, &pool);
+        assert_eq!(sizer.size(&pool), Size::Small);
+        sizer.ate(65_536, 65_536, &pool);
+        assert_eq!(sizer.size(&pool), Size::Large);
         for _ in 1..SMALL_READS_MAX {
-            appetite.ate(200, 1 << 20, &pool);
+            sizer.ate(200, 1 << 20, &pool);
         }
         assert_eq!(
-            appetite.size(&pool),
+            sizer.size(&pool),
             Size::Large,
             "a pause is no change of mind"
         );
-        appetite.ate(200, 1 << 20, &pool);
-        assert_eq!(appetite.size(&pool), Size::Small);
+        sizer.ate(200, 1 << 20, &pool);
+        assert_eq!(sizer.size(&pool), Size::Small);
     }
 }

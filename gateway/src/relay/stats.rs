@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::link::is_silence;
-use crate::audit::{self, Close, ConnectionId, Party, Reason};
+use crate::audit::{self, Close, ClosedBy, ConnectionId, Reason};
 use crate::config::Protocol;
 use crate::dicom::{self, Answer, Ending, Role};
 use crate::metrics::RouteCounters;
@@ -33,7 +33,7 @@ impl Drop for Open<'_> {
 
 /// What is told of a connection when it has ended.
 #[derive(Default)]
-pub(super) struct Account {
+pub(super) struct ConnectionStats {
     pub(super) target: Option<SocketAddr>,
     pub(super) peer: Option<Arc<PeerInfo>>,
     pub(super) refused: Option<Box<Description>>,
@@ -48,13 +48,13 @@ pub(super) struct Account {
     pub(super) reported: Option<String>,
 }
 
-impl Account {
+impl ConnectionStats {
     /// Notes how many bytes the plain side (passthrough: the source) and the TLS side had not taken when they
     /// were reset. Those of the TLS side are in records, so payload is counted as lost rather than as passed.
-    pub(super) fn note_left(&self, to_near: u64, to_far: u64) {
-        let of_near = (&self.opened, &self.unopened, to_near);
-        let of_far = (&self.sealed, &self.unsealed, to_far);
-        for (passed, lost, left) in [of_near, of_far] {
+    pub(super) fn note_left(&self, to_plain: u64, to_tls: u64) {
+        let of_plain = (&self.opened, &self.unopened, to_plain);
+        let of_tls = (&self.sealed, &self.unsealed, to_tls);
+        for (passed, lost, left) in [of_plain, of_tls] {
             // Words of our own are among them, which nobody else has sent.
             let left = left.min(passed.get());
             passed.set(passed.get().saturating_sub(left));
@@ -67,15 +67,15 @@ impl Account {
         [self.unsealed.get(), self.unopened.get()]
     }
 
-    pub(super) fn told(
+    pub(super) fn summary(
         self,
         id: ConnectionId,
         route: &Route,
         source: SocketAddr,
         started: Instant,
         close: Close,
-    ) -> audit::Connection {
-        audit::Connection {
+    ) -> audit::ConnectionSummary {
+        audit::ConnectionSummary {
             id,
             route: Arc::clone(&route.config),
             source,
@@ -107,15 +107,15 @@ pub(super) fn ending(close: &Close, transport: &Transport) -> Ending {
 
 /// The same end of a terminate route's connection, named as what it is if the target has ended without having answered
 /// anything: so does one that expects TLS.
-pub(super) fn unanswered(close: Close, account: &Account, protocol: Protocol) -> Close {
+pub(super) fn unanswered(close: Close, stats: &ConnectionStats, protocol: Protocol) -> Close {
     let expected = match protocol {
         Protocol::Dicom => "DICOM",
         Protocol::Mllp => "HL7 in MLLP frames",
         Protocol::Tcp => return close,
     };
-    let has_answered = account.sealed.get() > 0 || account.opened.get() == 0;
+    let has_answered = stats.sealed.get() > 0 || stats.opened.get() == 0;
     let how = match &close.reason {
-        _ if has_answered || close.by != Party::PlainSide => return close,
+        _ if has_answered || close.by != ClosedBy::PlainSide => return close,
         Reason::Complete | Reason::Unfinished => "closed",
         Reason::Reset(_) if !is_silence(&close.reason) => "reset",
         _ => return close,
@@ -132,7 +132,7 @@ pub(super) fn unanswered(close: Close, account: &Account, protocol: Protocol) ->
 
 /// How an association ended that never began, because we answered its request.
 pub(super) fn answered(answer: Answer) -> Ending {
-    let by = dicom::Party::Gateway;
+    let by = dicom::AssociationEndpoint::Gateway;
     match answer {
         Answer::Reject(rejection) => Ending::Rejected { by, rejection },
         Answer::Abort(abort) => Ending::Aborted { by, abort },
@@ -140,14 +140,12 @@ pub(super) fn answered(answer: Answer) -> Ending {
 }
 
 // Who connects asks for the association.
-fn role(party: Party, transport: &Transport) -> Option<Role> {
+fn role(party: ClosedBy, transport: &Transport) -> Option<Role> {
     match (party, transport) {
-        (Party::PlainSide, Transport::Originate(_)) | (Party::TlsPeer, Transport::Terminate(_)) => {
-            Some(Role::Requestor)
-        }
-        (Party::PlainSide, Transport::Terminate(_)) | (Party::TlsPeer, Transport::Originate(_)) => {
-            Some(Role::Acceptor)
-        }
+        (ClosedBy::PlainSide, Transport::Originate(_))
+        | (ClosedBy::TlsPeer, Transport::Terminate(_)) => Some(Role::Requestor),
+        (ClosedBy::PlainSide, Transport::Terminate(_))
+        | (ClosedBy::TlsPeer, Transport::Originate(_)) => Some(Role::Acceptor),
         _ => None,
     }
 }

@@ -11,7 +11,7 @@ use crate::limits::{RETRIES_MAX, RETRY_PAUSE};
 
 /// Reads and writes that outlast what passes by itself: interruption, a socket that is not ready
 /// after all, a kernel short of memory. Everything else is the socket's end and returned.
-pub trait Patience: Socket {
+pub trait SocketExt: Socket {
     /// `read` with patience.
     fn read_some(
         &self,
@@ -49,7 +49,7 @@ pub trait Patience: Socket {
     fn writable(&self) -> impl Future<Output = io::Result<()>>;
 }
 
-impl<S: Socket> Patience for S {
+impl<S: Socket> SocketExt for S {
     async fn read_some(
         &self,
         mut bytes: Vec<u8>,
