@@ -1,5 +1,6 @@
 //! A run: application A, a chain of gateways, application B, and what became of them.
 
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -60,6 +61,8 @@ pub(crate) struct Scenario {
     pub(crate) drain_at: Option<Duration>,
     /// When the drain of all gateways is over.
     pub(crate) stop_at: Option<Duration>,
+    /// When an operator ends the connections of the first gateway.
+    pub(crate) end_at: Option<Duration>,
     /// How the gateways' sockets are wrong.
     pub(crate) flaw: Option<Flaw>,
 }
@@ -120,6 +123,8 @@ struct Run<'s> {
     announced: mpsc::UnboundedReceiver<Arrival>,
     sites: Vec<Rc<Site>>,
     parties: JoinSet<Ended>,
+    // The connections that the first gateway has served.
+    handles: Rc<RefCell<Vec<Rc<ConnectionHandle>>>>,
     reached_b: usize,
 }
 
@@ -149,6 +154,7 @@ impl<'s> Run<'s> {
             announced,
             sites,
             parties: JoinSet::new(),
+            handles: Rc::default(),
             reached_b: 0,
         }
     }
@@ -193,6 +199,17 @@ impl<'s> Run<'s> {
                 sites.iter().for_each(|site| site.route.state.enter(phase));
             });
         }
+        self.end_connections_later();
+    }
+
+    // As a worker does for a command.
+    fn end_connections_later(&self) {
+        let (at, handles) = (self.scenario.end_at, Rc::clone(&self.handles));
+        tokio::task::spawn_local(async move {
+            let Some(at) = at else { return };
+            sleep(at).await;
+            handles.borrow().iter().for_each(|handle| handle.end());
+        });
     }
 
     async fn take_all(&mut self, report: &mut Report) {
@@ -237,11 +254,16 @@ impl<'s> Run<'s> {
 
     fn serve(&mut self, place: usize, at: Instant, socket: crate::socket::SimSocket) {
         let site = Rc::clone(&self.sites[place]);
+        let handles = (place == 0).then(|| Rc::clone(&self.handles));
         self.parties.spawn_local(async move {
             sleep_until(at).await;
             let (route, source) = (Arc::clone(&site.route), site.route.config.listen);
+            let handle = ConnectionHandle::new(site.ids.next(), route, source);
+            if let Some(handles) = handles {
+                handles.borrow_mut().push(Rc::clone(&handle));
+            }
             let accepted = AcceptedConnection {
-                handle: ConnectionHandle::new(site.ids.next(), route, source),
+                handle,
                 socket,
                 is_beyond: false,
             };

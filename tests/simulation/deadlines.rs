@@ -97,6 +97,21 @@ fn the_end_of_the_drain_is_told_at_both_ends() {
 }
 
 #[test]
+fn a_connection_that_an_operator_ends_is_reset_at_both_ends_and_named_so() {
+    for modes in [THROUGH_TLS, &[Mode::Passthrough]] {
+        let mut scenario = waiting(modes, Protocol::Tcp);
+        scenario.end_at = Some(Duration::from_secs(90));
+        let report = judged(&scenario);
+        let account = ended_by(&report, |reason| *reason == Reason::EndedByCommand);
+        assert!(within(account, 90, 90), "{account:?}");
+        assert!(
+            report.a.told.is_some() && report.b.iter().all(|b| b.told.is_some()),
+            "{report:?}"
+        );
+    }
+}
+
+#[test]
 fn a_long_connection_is_reported_when_its_peer_is_accepted_and_every_hour() {
     for (amount, protocol) in [(100, Protocol::Tcp), (100, Protocol::Mllp)] {
         let mut scenario = waiting(THROUGH_TLS, protocol);

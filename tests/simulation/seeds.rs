@@ -68,6 +68,7 @@ impl Scenario {
             disturbances: Vec::new(),
             drain_at: None,
             stop_at: None,
+            end_at: None,
             flaw: None,
         }
     }

@@ -14,6 +14,8 @@ mod shares;
 mod source;
 mod state;
 mod table;
+#[cfg(test)]
+mod tests;
 
 pub use diff::{Change, diff};
 pub use full::Full;
