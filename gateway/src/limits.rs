@@ -403,9 +403,9 @@ pub const METRICS_DEADLINE: Duration = Duration::from_secs(5);
 /// How long workers may take to end once their connections were told to.
 pub const WORKERS_END: Duration = Duration::from_secs(5);
 
-/// Names that a core looks up at a time, each on a thread of its own that waits for the system's
-/// resolver. A name has one look-up at a time, so a configuration of fewer names never reaches the bound:
-/// a name whose server hangs keeps its own thread, and none of another name's.
+/// Names that are looked up at a time, each on a thread of its own that waits for the system's resolver. A core has one
+/// look-up of a name at a time, so a configuration of fewer names on few cores never reaches the bound: a name whose
+/// server hangs keeps its own thread, and delays no other name.
 pub const LOOK_UPS_MAX: usize = 256;
 
 /// Names of targets that `wardgate check` looks up, each in a thread of its own. A configuration of a large region

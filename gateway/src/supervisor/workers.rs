@@ -16,7 +16,7 @@ use crate::metrics;
 use crate::route::{Change, Route, RouteId, RoutePhase, RouteTable, diff};
 use crate::tls::Cipher;
 use crate::upstream::Failures;
-use crate::uring::Capabilities;
+use crate::uring::{Capabilities, Resolver};
 use crate::worker::{self, Loads, Message, NewRoutes, Plan, Selected};
 
 /// All workers of this process.
@@ -63,6 +63,8 @@ impl Workers {
             threads: Vec::new(),
         };
         let failures = Arc::<Failures>::default();
+        let resolver = Resolver::start()
+            .map_err(|error| format!("the thread that looks names up cannot start: {error}"))?;
         let mut listeners = workers.deal(listeners);
         let (ready, started) = std::sync::mpsc::channel();
         for (core, (cpu, inbox)) in cores.iter().zip(inboxes).enumerate() {
@@ -77,6 +79,7 @@ impl Workers {
                     listeners: listeners.remove(&core).unwrap_or_default(),
                 },
                 failures: Arc::clone(&failures),
+                resolver: resolver.clone(),
                 mailboxes: workers.mailboxes.clone(),
                 inbox,
                 loads: Arc::clone(&workers.loads),

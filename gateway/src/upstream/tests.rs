@@ -18,7 +18,7 @@ use tokio::time::{Instant, sleep};
 use super::{AddressReport, Attempts, DnsCache, ProbedTarget, probed_targets};
 use crate::config::{self, RouteConfig};
 use crate::limits::{ADDRESS_SILENT, ATTEMPT_DELAY};
-use crate::uring::{Lent, LookUp, Network, Pipe, Ring, SendQueue, Socket, SocketOptions};
+use crate::uring::{Lent, LookUp, Network, Pipe, Resolver, Ring, SendQueue, Socket, SocketOptions};
 
 const ROUTE: &str = r#"
 [identity]
@@ -555,7 +555,8 @@ fn names_of_a_zone_that_hangs_hold_their_own_places_and_no_other_name_waits() {
         .enable_time()
         .build()
         .expect("a runtime");
-    let (ring, dns) = (Ring::resolving_by(zone_hangs), DnsCache::default());
+    let resolver = Resolver::with(zone_hangs).expect("a thread");
+    let (ring, dns) = (Ring::new(resolver), DnsCache::default());
     runtime.block_on(async {
         let hung: Vec<_> = (0..12).map(|n| format!("gw{n}.hangs.example")).collect();
         // More connections than there ever were places, none of which waits for long.

@@ -8,11 +8,10 @@
 use std::cell::Cell;
 use std::future::Future;
 use std::io::{self, IoSlice, IoSliceMut};
-use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::ops::Range;
 use std::os::fd::AsRawFd;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec};
@@ -20,14 +19,14 @@ use rustix::net::{
     RecvAncillaryBuffer, RecvFlags, SendAncillaryBuffer, SendFlags, recvmsg, sendmsg,
 };
 use socket2::{Domain, Protocol, SockRef, Socket as Socket2, TcpKeepalive, Type};
-use tokio::sync::Semaphore;
 
 use super::driver::Driver;
 use super::no_source::no_source;
+use super::resolver::Resolver;
 use super::{
     Capabilities, KernelPipe, Lent, LookUp, Network, Parts, SendQueue, Socket, SocketOptions,
 };
-use crate::limits::{LOOK_UPS_MAX, PARTS_MAX, RING_ENTRIES};
+use crate::limits::{PARTS_MAX, RING_ENTRIES};
 use crate::sys::tcp_info;
 
 /// Starts this thread's ring and runs `main` on it to its end.
@@ -54,34 +53,18 @@ pub async fn wait_acceptable(listener: &Rc<TcpListener>) -> io::Result<()> {
     poll(Rc::clone(listener), PollFlags::IN).await
 }
 
-/// The verbs of the ring that this thread runs.
+/// The I/O of the ring that this thread runs.
 #[derive(Debug)]
 pub struct Ring {
-    look_ups: Arc<Semaphore>,
     resolver: Resolver,
 }
 
-/// Looks up a name, and blocks as long as it likes.
-pub(crate) type Resolver = fn(&str) -> io::Result<Vec<IpAddr>>;
-
-impl Default for Ring {
-    fn default() -> Self {
-        Self::resolving_by(system)
-    }
-}
-
 impl Ring {
-    pub(crate) fn resolving_by(resolver: Resolver) -> Self {
-        Self {
-            look_ups: Arc::new(Semaphore::new(LOOK_UPS_MAX)),
-            resolver,
-        }
+    /// With `resolver` for names.
+    #[must_use]
+    pub fn new(resolver: Resolver) -> Self {
+        Self { resolver }
     }
-}
-
-fn system(name: &str) -> io::Result<Vec<IpAddr>> {
-    let found = (name, 0).to_socket_addrs()?;
-    Ok(found.map(|address| address.ip()).collect())
 }
 
 impl Network for Ring {
@@ -108,32 +91,7 @@ impl Network for Ring {
     }
 
     fn resolve(&self, name: &str) -> LookUp {
-        let (places, resolver, name) = (Arc::clone(&self.look_ups), self.resolver, name.to_owned());
-        Box::pin(async move {
-            // LIMIT: LOOK_UPS_MAX; a connection that waits here is ended by its deadline.
-            let place = places.acquire_owned().await;
-            // The system's resolver blocks; it does so on a thread that carries no bytes.
-            let look_up = move || {
-                let _place = place;
-                resolver(&name)
-            };
-            let found = tokio::task::spawn_blocking(look_up)
-                .await
-                .map_err(io::Error::other)??;
-            let mut addresses: Vec<IpAddr> = Vec::new();
-            for address in found {
-                if !addresses.contains(&address) {
-                    addresses.push(address);
-                }
-            }
-            if addresses.is_empty() {
-                return Err(io::Error::new(
-                    io::ErrorKind::NotFound,
-                    "the name has no address",
-                ));
-            }
-            Ok(addresses)
-        })
+        self.resolver.look_up(name)
     }
 }
 

@@ -35,7 +35,7 @@ use crate::relay::{AcceptedConnection, ConnectionHandle, Core, HandshakeLimiter,
 use crate::route::{Route, RouteId, RouteTable};
 use crate::tls::Cipher;
 use crate::upstream::{AddressReport, DnsCache, Failures, socket_options};
-use crate::uring::{self, Capabilities, Pipes, Ring, RingSocket};
+use crate::uring::{self, Capabilities, Pipes, Resolver, Ring, RingSocket};
 use activity::{ActivityMeter, measured};
 use busy_poller::BusyPoller;
 use registry::Registry;
@@ -107,6 +107,8 @@ pub struct Plan {
     pub routes: NewRoutes,
     /// Addresses and names that have failed lately, as all cores know them.
     pub failures: Arc<Failures>,
+    /// Looks names up.
+    pub resolver: Resolver,
     /// Every worker's mailbox, in the order of the cores.
     pub mailboxes: Vec<mpsc::Sender<Message>>,
     /// This worker's mailbox.
@@ -182,7 +184,7 @@ async fn run(plan: Plan) {
     let places = Stage::ALL.map(|stage| plan.loads.unauthenticated_max(stage));
     let shared = Rc::new(Shared {
         core: Core {
-            network: Ring::default(),
+            network: Ring::new(plan.resolver),
             cipher: plan.cipher,
             pool: Pool::default(),
             pipes: Pipes::default(),
