@@ -3,6 +3,8 @@
 //! Each test here is one rule over the whole tree. What finds the breaches lies in `tidy/`, and beside
 //! each finder a test shows it something that breaks the rule.
 
+#[path = "tidy/circles.rs"]
+mod circles;
 #[path = "tidy/commands.rs"]
 mod commands;
 #[path = "tidy/documents.rs"]
@@ -28,6 +30,12 @@ use source::{Finding, Source};
 #[test]
 fn modules_use_layers_below_their_own() {
     expect_none(layers::upward_uses);
+}
+
+#[test]
+fn no_files_import_each_other_in_a_circle() {
+    let circles = circles::refused(&source::all(root()));
+    assert!(circles.is_empty(), "circles:\n{}", circles.join("\n"));
 }
 
 #[test]

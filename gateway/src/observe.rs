@@ -1,4 +1,4 @@
-//! Looks at what passes on a connection, in the protocol of its route. It never changes a byte.
+//! Observes what passes on a connection, in the protocol of its route. It never changes a byte.
 //!
 //! Pure, as what it chooses between: the association observer of `dicom`, the conversation observer
 //! of `hl7`, or none.
@@ -21,7 +21,7 @@ pub enum Direction {
     ToClient,
 }
 
-/// What looks at one connection.
+/// Observes one connection.
 #[derive(Debug, Default)]
 pub enum Observer {
     /// Nothing.
@@ -33,7 +33,7 @@ pub enum Observer {
     Conversation(Box<Conversation>),
 }
 
-/// What was seen, when the connection has ended.
+/// What was observed, when the connection has ended.
 #[derive(Debug)]
 pub enum Observed {
     /// An association.
@@ -42,7 +42,7 @@ pub enum Observed {
     Conversation(Box<hl7::ConversationSummary>),
 }
 
-/// What was seen until now of a connection that goes on.
+/// What was observed until now of a connection that goes on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Progress {
     /// Of an association.
@@ -65,7 +65,7 @@ pub enum Progress {
     },
 }
 
-/// Why a connection must end whose bytes were looked at: none of them may pass.
+/// Why a connection must end whose bytes were observed: none of them may pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum Forbidden {
     /// What the route does not allow in an association.
@@ -102,17 +102,17 @@ impl Observer {
         Self::Conversation(Box::new(conversation.counted(counts)))
     }
 
-    /// Whether nothing is looked at.
+    /// Whether nothing is observed.
     #[must_use]
     pub fn is_blind(&self) -> bool {
         matches!(self, Self::Blind)
     }
 
-    /// Looks at bytes before they go on. They may be cut anywhere.
+    /// Observes bytes before they go on. They may be cut anywhere.
     ///
     /// # Errors
     /// They must not go on, and nothing behind them.
-    pub fn see(
+    pub fn observe(
         &mut self,
         direction: Direction,
         bytes: &[u8],
@@ -121,7 +121,7 @@ impl Observer {
         match self {
             Self::Blind => Ok(()),
             Self::Association(association) => {
-                match association.see(source_of(direction), bytes, now) {
+                match association.observe(source_of(direction), bytes, now) {
                     dicom::Verdict::Pass => Ok(()),
                     dicom::Verdict::End(reason) => Err(Forbidden::Association(reason)),
                 }
@@ -131,7 +131,7 @@ impl Observer {
                     Direction::ToTarget => hl7::Role::Sender,
                     Direction::ToClient => hl7::Role::Receiver,
                 };
-                match conversation.see(by, bytes, now) {
+                match conversation.observe(by, bytes, now) {
                     hl7::Verdict::Pass => Ok(()),
                     hl7::Verdict::End(why) => Err(Forbidden::Conversation(why)),
                 }
@@ -140,7 +140,7 @@ impl Observer {
     }
 
     /// Whether the application that `direction` leads to may be told something of our own behind what
-    /// has been seen: only between two messages of a protocol that has words for it.
+    /// has been observed: only between two messages of a protocol that has words for it.
     #[must_use]
     pub fn may_speak(&self, direction: Direction) -> bool {
         match self {
@@ -314,7 +314,7 @@ mod tests {
         let words = observer.last_words(Direction::ToClient, None);
         assert_eq!(words, Some(Answer::temporary_congestion()));
         assert_eq!(observer.last_words(Direction::ToTarget, None), None);
-        let seen = observer.see(Direction::ToTarget, &request(), Instant::now());
+        let seen = observer.observe(Direction::ToTarget, &request(), Instant::now());
         assert_eq!(seen, Ok(()));
         let words = observer.last_words(Direction::ToClient, None);
         assert_eq!(words, Some(Answer::temporary_congestion()));
@@ -327,10 +327,10 @@ mod tests {
     fn nothing_is_said_inside_of_a_pdu() {
         let mut observer = observer();
         let request = request();
-        let seen = observer.see(Direction::ToTarget, &request[..20], Instant::now());
+        let seen = observer.observe(Direction::ToTarget, &request[..20], Instant::now());
         assert_eq!(seen, Ok(()));
         assert!(!observer.may_speak(Direction::ToTarget));
-        let seen = observer.see(Direction::ToTarget, &request[20..], Instant::now());
+        let seen = observer.observe(Direction::ToTarget, &request[20..], Instant::now());
         assert_eq!(seen, Ok(()));
         assert!(observer.may_speak(Direction::ToTarget));
     }
@@ -339,9 +339,12 @@ mod tests {
     fn an_association_that_was_aborted_is_over() {
         let mut observer = observer();
         let now = Instant::now();
-        assert_eq!(observer.see(Direction::ToTarget, &request(), now), Ok(()));
+        assert_eq!(
+            observer.observe(Direction::ToTarget, &request(), now),
+            Ok(())
+        );
         let abort = Answer::aborted().octets();
-        assert_eq!(observer.see(Direction::ToTarget, &abort, now), Ok(()));
+        assert_eq!(observer.observe(Direction::ToTarget, &abort, now), Ok(()));
         assert!(observer.is_at_rest());
         assert_eq!(observer.last_words(Direction::ToClient, None), None);
     }
@@ -351,11 +354,14 @@ mod tests {
         let mut observer = observer();
         let now = Instant::now();
         assert!(observer.waits_for_other(Direction::ToClient));
-        assert_eq!(observer.see(Direction::ToTarget, &request(), now), Ok(()));
+        assert_eq!(
+            observer.observe(Direction::ToTarget, &request(), now),
+            Ok(())
+        );
         assert!(observer.waits_for_other(Direction::ToClient));
         assert!(!observer.waits_for_other(Direction::ToTarget));
         let reject = Answer::temporary_congestion().octets();
-        assert_eq!(observer.see(Direction::ToClient, &reject, now), Ok(()));
+        assert_eq!(observer.observe(Direction::ToClient, &reject, now), Ok(()));
         assert!(!observer.waits_for_other(Direction::ToClient));
         assert!(!Observer::Blind.waits_for_other(Direction::ToClient));
     }
@@ -363,7 +369,7 @@ mod tests {
     #[test]
     fn what_is_not_mllp_is_forbidden_where_the_route_insists() {
         let mut observer = Observer::of_mllp(Strictness::Strict, None);
-        let seen = observer.see(Direction::ToTarget, b"GET / HTTP/1.1", Instant::now());
+        let seen = observer.observe(Direction::ToTarget, b"GET / HTTP/1.1", Instant::now());
         assert!(matches!(seen, Err(Forbidden::Conversation(_))));
         assert_eq!(observer.last_words(Direction::ToClient, None), None);
     }
@@ -371,7 +377,7 @@ mod tests {
     #[test]
     fn who_is_blind_lets_everything_pass_and_tells_nothing() {
         let mut observer = Observer::default();
-        let seen = observer.see(Direction::ToTarget, b"anything", Instant::now());
+        let seen = observer.observe(Direction::ToTarget, b"anything", Instant::now());
         assert_eq!(seen, Ok(()));
         assert!(observer.finish(Ending::Stopped, Instant::now()).is_none());
     }

@@ -28,7 +28,7 @@ use wardgate_tests::der::{self, Parts, element};
 use webpki::{EndEntityCert, Error, KeyUsage};
 
 use crate::choices::Choices;
-use crate::odd_certificates::odd_certificate;
+use crate::odd_certificates::{MESSAGE_MAX, odd_certificate};
 
 // `cargo xtask fuzz` finds targets by the name of this module.
 mod targets {
@@ -356,9 +356,6 @@ const JUDGING_BYTES_MAX: usize = 1 << 20;
 const JUDGING_TIME_MAX: std::time::Duration = std::time::Duration::from_millis(20);
 /// How often a time above it is measured again.
 const JUDGING_REPEATS: usize = 5;
-
-/// Bytes of a handshake message, which rustls refuses beyond (RFC 8446 section 4).
-pub(crate) const MESSAGE_MAX: usize = 0xffff;
 
 /// Characters of one name: what `printable` shows, its last escape and its dots.
 const NAME_MAX: usize = SHOWN_NAME_CHARS_MAX + 16;

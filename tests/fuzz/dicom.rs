@@ -172,7 +172,7 @@ mod targets {
         let mut forwarded = [Headers::default(), Headers::default()];
         for (by, octets) in script {
             passed += octets.len();
-            match (association.see(*by, octets, now), end) {
+            match (association.observe(*by, octets, now), end) {
                 (Verdict::Pass, None) => {
                     let [requestor, acceptor] = &mut forwarded;
                     match by {

@@ -138,7 +138,7 @@ fn play(
         for piece in saying.bytes.chunks(piece) {
             // Nothing is a piece, too.
             for piece in [piece, &[]] {
-                verdict = conversation.see(saying.by, piece, now);
+                verdict = conversation.observe(saying.by, piece, now);
             }
         }
     }
@@ -354,7 +354,7 @@ fn begin(input: &[u8]) -> String {
             .all(|verdict| *verdict == verdicts[at])
     );
     let mut conversation = Conversation::new(Strictness::Strict);
-    let verdict = conversation.see(Role::Sender, &input[..at], Instant::now());
+    let verdict = conversation.observe(Role::Sender, &input[..at], Instant::now());
     // Between frames, more junk is borne.
     let is_junk = at > MLLP_START_JUNK_MAX && b"\r\n\0".contains(&input[at - 1]);
     let passes = verdicts[at] == Start::Legal || is_junk;

@@ -4,8 +4,10 @@ use rcgen::{KeyPair, SigningKey};
 use rustls::pki_types::CertificateDer;
 use wardgate_tests::der::{self, Parts, element};
 
-use crate::chains::MESSAGE_MAX;
 use crate::choices::Choices;
+
+/// Bytes of a handshake message, which rustls refuses beyond (RFC 8446 section 4).
+pub(crate) const MESSAGE_MAX: usize = 0xffff;
 
 /// A certificate with any names, keys and extensions, signed by the CA or by nobody, and perhaps damaged.
 pub(crate) fn odd_certificate(choices: &mut Choices<'_>, ca: &KeyPair) -> CertificateDer<'static> {

@@ -18,9 +18,9 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use crate::app::{self, Script, Story};
 use crate::payload::Payload;
 use crate::site::{self, Site};
-use crate::socket::{APPLICATION_PORT, GATEWAY_PORT, Shared, SimNetwork, SimPipe, pair};
+use crate::socket::{APPLICATION_PORT, Arrival, GATEWAY_PORT, Shared, SimNetwork, SimPipe, pair};
 use crate::wire::Nature;
-use crate::world::{Arrival, Faults, Flaw, World};
+use crate::world::{Faults, Flaw, World};
 
 /// Everything that decides how a run goes.
 #[derive(Debug, Clone)]
@@ -138,12 +138,14 @@ impl<'s> Run<'s> {
             ..
         } = scenario.clone();
         assert_eq!(natures.len(), modes.len() + 1, "a wire on each side");
-        let (world, announced) = World::new(seed, faults, scenario.flaw, natures);
+        let world = World::new(seed, faults, scenario.flaw, natures);
+        let (arrivals, announced) = mpsc::unbounded_channel();
         let sites = (0..modes.len())
             .map(|place| {
                 let network = SimNetwork {
                     world: Rc::clone(&world),
                     nature: place + 1,
+                    arrivals: arrivals.clone(),
                 };
                 Site::new(scenario.plan(place), network)
             })

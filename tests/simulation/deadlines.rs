@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use gateway::audit::{ConnectionSummary, Event, Reason};
+use gateway::audit::{ConnectionSummary, Deadline, Event, Reason};
 use gateway::config::{Mode, Protocol};
 use gateway::limits::{HALF_CLOSED_SILENCE, PROGRESS_EVERY};
 
@@ -21,7 +21,9 @@ fn silence_for_the_idle_time_ends_a_tcp_connection() {
         scenario.timeouts.idle = Some(Duration::from_secs(600));
         let report = judged(&scenario);
         // Whichever gateway's clock began first ends it.
-        let account = ended_by(&report, |reason| *reason == Reason::Deadline("idle"));
+        let account = ended_by(&report, |reason| {
+            *reason == Reason::Deadline(Deadline::Idle)
+        });
         assert!(within(account, 600, 605), "{account:?}");
     }
 }
@@ -58,7 +60,9 @@ fn a_slow_reader_is_not_idle_while_it_takes_bytes() {
 fn an_application_that_says_nothing_is_told_after_the_first_byte_deadline() {
     for modes in [THROUGH_TLS, &[Mode::Passthrough]] {
         let report = judged(&waiting(modes, Protocol::Mllp));
-        let account = ended_by(&report, |reason| *reason == Reason::Deadline("first byte"));
+        let account = ended_by(&report, |reason| {
+            *reason == Reason::Deadline(Deadline::FirstByte)
+        });
         assert!(within(account, 5, 5), "{account:?}");
         assert!(report.a.told.is_some() && report.b.is_empty(), "{report:?}");
     }
@@ -72,7 +76,7 @@ fn a_connection_that_only_one_side_ever_finishes_is_ended_at_last() {
         // Application B is as good as gone: it has read the end and looks at its socket no more, so
         // nobody can tell it; what must end is all between.
         let report = scenario.run();
-        let forsaken = Reason::Deadline("half-closed");
+        let forsaken = Reason::Deadline(Deadline::HalfClosed);
         let account = ended_by(&report, |reason| *reason == forsaken);
         let silence = HALF_CLOSED_SILENCE.as_secs();
         assert!(within(account, silence, silence * 9 / 8 + 5), "{account:?}");
@@ -252,7 +256,9 @@ fn a_target_that_does_not_answer_a_passthrough_client_is_given_the_first_byte_de
     let mut scenario = waiting(&[Mode::Passthrough], Protocol::Mllp);
     scenario.scripts[0].amount = 100;
     let report = judged(&scenario);
-    let account = ended_by(&report, |reason| *reason == Reason::Deadline("first byte"));
+    let account = ended_by(&report, |reason| {
+        *reason == Reason::Deadline(Deadline::FirstByte)
+    });
     assert!(within(account, 5, 6), "{account:?}");
     assert!(report.a.told.is_some() && report.b.iter().all(|b| b.told.is_some()));
 }
@@ -264,7 +270,9 @@ fn a_peer_that_drips_its_handshake_is_ended_at_the_deadline() {
     scenario.natures[1].transfer_max = 1;
     scenario.natures[1].pause = (drip, drip);
     let report = judged(&scenario);
-    let account = ended_by(&report, |reason| *reason == Reason::Deadline("handshake"));
+    let account = ended_by(&report, |reason| {
+        *reason == Reason::Deadline(Deadline::Handshake)
+    });
     assert!(within(account, 5, 5), "{account:?}");
     assert!(report.a.told.is_some() && report.b.is_empty(), "{report:?}");
 }

@@ -125,7 +125,7 @@ fn a_flight_that_the_client_does_not_read_counts_as_what_the_handshake_holds() {
         ..wire()
     };
     let run = async {
-        let (world, _announced) = World::new(1, Faults::default(), None, vec![nature]);
+        let world = World::new(1, Faults::default(), None, vec![nature]);
         let [client, server] = pair(&world, 0, [true, true]);
         let pace = Holding::default();
         let accepted = handshake(&server, session(Mode::Terminate), LIMIT, &pace);
@@ -194,7 +194,7 @@ fn paused() -> tokio::runtime::Runtime {
 
 fn shake(seed: u64, nature: &Nature, faults: Faults, limit: Duration) -> Outcome {
     let run = async {
-        let (world, _announced) = World::new(seed, faults, None, vec![nature.clone()]);
+        let world = World::new(seed, faults, None, vec![nature.clone()]);
         let [connecting, accepting] = pair(&world, 0, [true, true]);
         let connector = end(&world, connecting, session(Mode::Originate), limit);
         let acceptor = end(&world, accepting, session(Mode::Terminate), limit);

@@ -122,7 +122,7 @@ fn with_socket(use_it: impl AsyncFnOnce(&SimSocket)) -> Vec<String> {
         .expect("a runtime without I/O");
     LocalSet::new().block_on(&runtime, async {
         let natures = Scenario::calm(1, &[Mode::Passthrough], Protocol::Tcp).natures;
-        let (world, _announced) = World::new(1, Faults::default(), None, natures);
+        let world = World::new(1, Faults::default(), None, natures);
         let [socket, _other] = pair(&world, 0, [true, false]);
         use_it(&socket).await;
         world.end()

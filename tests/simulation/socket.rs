@@ -10,11 +10,11 @@ use std::time::Duration;
 
 use gateway::uring::{Lent, LookUp, Network, Pipe, SendQueue, Socket, SocketOptions};
 use rustix::io::Errno;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::wire::{Progress, Side, Wire};
-use crate::world::{Arrival, Flaw, Verb, World};
+use crate::world::{Flaw, Verb, World};
 
 /// A wire and whoever waits for it to change.
 pub(crate) struct Shared {
@@ -460,10 +460,22 @@ impl Drop for Flight<'_> {
     }
 }
 
+/// A connection that somebody began, on its way to whom it is for.
+pub(crate) struct Arrival {
+    /// Whose port it is for.
+    pub(crate) port: u16,
+    /// When it is there.
+    pub(crate) at: Instant,
+    /// The accepted end.
+    pub(crate) socket: SimSocket,
+}
+
 /// What a gateway reaches the network by; its connections are wires of this nature.
 pub(crate) struct SimNetwork {
     pub(crate) world: Rc<World>,
     pub(crate) nature: usize,
+    /// Where connections are announced.
+    pub(crate) arrivals: mpsc::UnboundedSender<Arrival>,
 }
 
 /// Nobody listens here: a connection is refused.
@@ -515,7 +527,7 @@ impl Network for SimNetwork {
         if !is_silent && port != REFUSING_PORT {
             let socket = theirs;
             // Whoever takes arrivals does so until the run is over.
-            let _ = self.world.arrivals.send(Arrival { port, at, socket });
+            let _ = self.arrivals.send(Arrival { port, at, socket });
         }
         Ok(ours)
     }

@@ -11,11 +11,9 @@ use std::task::Poll;
 use std::time::Duration;
 
 use rustix::io::Errno;
-use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 
 use crate::random::Random;
-use crate::socket::SimSocket;
 use crate::wire::Nature;
 
 /// What a gateway asks of its sockets and of the network.
@@ -99,16 +97,6 @@ pub(crate) enum Flaw {
     ReadsResetAsEnd,
 }
 
-/// A connection that somebody began, on its way to whom it is for.
-pub(crate) struct Arrival {
-    /// Whose port it is for.
-    pub(crate) port: u16,
-    /// When it is there.
-    pub(crate) at: Instant,
-    /// The accepted end.
-    pub(crate) socket: SimSocket,
-}
-
 /// See the module.
 pub(crate) struct World {
     /// Chance. Drawn from in the order of events, which itself follows from it.
@@ -119,8 +107,6 @@ pub(crate) struct World {
     pub(crate) flaw: Option<Flaw>,
     /// What each wire is like: from application A to the first gateway, and so on.
     pub(crate) natures: Vec<Nature>,
-    /// Where connections are announced.
-    pub(crate) arrivals: mpsc::UnboundedSender<Arrival>,
     start: Instant,
     operations: Cell<u64>,
     sockets: Cell<usize>,
@@ -137,14 +123,12 @@ impl World {
         faults: Faults,
         flaw: Option<Flaw>,
         natures: Vec<Nature>,
-    ) -> (Rc<Self>, mpsc::UnboundedReceiver<Arrival>) {
-        let (arrivals, announced) = mpsc::unbounded_channel();
-        let world = Self {
+    ) -> Rc<Self> {
+        Rc::new(Self {
             random: RefCell::new(Random::new(seed)),
             faults,
             flaw,
             natures,
-            arrivals,
             start: Instant::now(),
             operations: Cell::new(0),
             sockets: Cell::new(0),
@@ -153,8 +137,7 @@ impl World {
             is_over: Cell::new(false),
             trace: Cell::new(0),
             is_shown: std::env::var_os("WARDGATE_SEED").is_some(),
-        };
-        (Rc::new(world), announced)
+        })
     }
 
     /// A number for a new socket.

@@ -20,9 +20,15 @@ pub struct Gateway {
     metrics: Option<SocketAddr>,
 }
 
+impl Site {
+    /// Writes the configuration, starts the real program and waits until it reports that it is ready.
+    pub fn start(&self) -> Gateway {
+        Gateway::start(self)
+    }
+}
+
 impl Gateway {
-    /// Writes the configuration, starts the program and waits until it says that it is ready.
-    pub(crate) fn start(site: &Site) -> Self {
+    fn start(site: &Site) -> Self {
         let folder = TempDir::new().expect("the machine has a folder for temporary files");
         let metrics = SocketAddr::from(([127, 0, 0, 1], free_port()));
         let site = site.clone().gateway("metrics", format!("\"{metrics}\""));

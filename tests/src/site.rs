@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::pki::Leaf;
-use crate::{Gateway, Pki, Program};
+use crate::{Pki, Program};
 
 /// A site: who it is and which routes it has.
 #[derive(Debug, Clone)]
@@ -195,11 +195,6 @@ impl Site {
     /// Writes the configuration to a file.
     pub fn write(&self, file: &Path) {
         fs::write(file, self.toml()).expect("the folder of the test can be written");
-    }
-
-    /// Starts the real program and waits until it is ready.
-    pub fn start(&self) -> Gateway {
-        Gateway::start(self)
     }
 
     /// `wardgate run` on a configuration file, in the namespace of the site.

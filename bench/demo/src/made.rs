@@ -4,7 +4,6 @@
 //! object carries a marker in the patient's name, and every frame carries it in its pixels with the
 //! `DICM` of a DICOM file before it: what an eavesdropper would find in plaintext, many times.
 
-use std::io::{self, Write};
 use std::sync::Arc;
 
 use anyhow::Context;
@@ -14,27 +13,12 @@ use dicom_object::InMemDicomObject;
 use dicom_transfer_syntax_registry::entries::EXPLICIT_VR_LITTLE_ENDIAN;
 
 use super::needles::Needles;
+use super::pixels::{FRAME_BYTES, Noise, Pixels, SIDE};
 use super::study::{Object, Series, Source, Study};
 use crate::limits;
 
-/// Rows, and columns, of every frame: what CT scanners make.
-const SIDE: u16 = 512;
-
-/// Bytes of a frame of 16-bit pixels.
-const FRAME_BYTES: u64 = 2 * SIDE as u64 * SIDE as u64;
-
 /// Frames of one object: an element of defined length holds less than 4 GiB (PS3.5 section 7.1.1).
 const FRAMES_MAX: u64 = (u32::MAX as u64 - 1) / FRAME_BYTES;
-
-/// Where in each frame the marker stands: at the start of the middle row.
-const STAMP_AT: usize = FRAME_BYTES as usize / 2;
-
-/// Pixels that are made while they are sent.
-pub(super) struct Pixels {
-    frames: u64,
-    seed: u64,
-    stamp: Vec<u8>,
-}
 
 /// What all objects of a study share.
 struct Common {
@@ -249,58 +233,12 @@ fn large_attributes(set: &mut InMemDicomObject, frames: u64) {
     ));
 }
 
-impl Pixels {
-    /// Their length.
-    pub(super) fn bytes(&self) -> u64 {
-        self.frames * FRAME_BYTES
-    }
-
-    /// Writes them frame by frame.
-    pub(super) fn stream(&self, to: &mut impl Write) -> io::Result<()> {
-        let mut noise = Noise(self.seed);
-        let mut frame = vec![0; FRAME_BYTES as usize];
-        for _ in 0..self.frames {
-            noise.fill(&mut frame);
-            let stamp = frame.iter_mut().skip(STAMP_AT).zip(&self.stamp);
-            stamp.for_each(|(pixel, byte)| *pixel = *byte);
-            to.write_all(&frame)?;
-        }
-        Ok(())
-    }
-}
-
-/// SplitMix64: not for secrets, but no compressor finds anything in it and it costs next to nothing.
-struct Noise(u64);
-
-impl Noise {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    fn fill(&mut self, bytes: &mut [u8]) {
-        for chunk in bytes.chunks_exact_mut(8) {
-            chunk.copy_from_slice(&self.next().to_le_bytes());
-        }
-    }
-
-    /// A UID from a random UUID (PS3.5 section B.2): `2.25.` and its value, at most 44 characters.
-    fn uid(&mut self) -> String {
-        let random = u128::from(self.next()) << 64 | u128::from(self.next());
-        // RFC 9562 section 5.4: version 4, variant 10.
-        let version = random & !(0xf << 76) | 0x4 << 76;
-        let uuid = version & !(0b11 << 62) | 0b10 << 62;
-        format!("2.25.{uuid}")
-    }
-}
-
 // One slice and one frame are the least that is sent.
 const _: () = assert!(limits::SIZE_MIN_BYTES >= 2 * FRAME_BYTES);
 
 #[cfg(test)]
 mod tests {
+    use super::super::pixels::STAMP_AT;
     use super::*;
     use std::collections::HashSet;
 

@@ -19,6 +19,7 @@ mod files;
 mod limits;
 mod made;
 mod needles;
+mod pixels;
 mod records;
 mod report;
 mod sender;

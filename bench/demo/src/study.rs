@@ -5,8 +5,8 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::made::Pixels;
 use super::needles::Needles;
+use super::pixels::Pixels;
 use crate::limits;
 
 /// Everything that one run sends.

@@ -8,13 +8,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use gateway::dicom::Rules;
+use gateway::dicom::{PduType, Rules};
 use gateway::observe::{Direction, Observer};
 
 use super::{Case, Turn};
-use crate::load::dicom::pdu::{
-    self, ASSOCIATE_AC, ASSOCIATE_RQ, Command, Control, Proposal, write,
-};
+use crate::load::dicom::pdu::{self, Command, Control, Proposal, write};
 
 /// Octets of one operation, as the cases of records have.
 const RECORD: usize = 16 << 10;
@@ -64,12 +62,12 @@ impl Store {
         let (rules, counts) = (Arc::new(Rules::default()), Some(Arc::default()));
         let mut observer = Observer::of_dicom(Strictness::Strict, rules, counts, Instant::now());
         for (direction, kind) in [
-            (Direction::ToTarget, ASSOCIATE_RQ),
-            (Direction::ToClient, ASSOCIATE_AC),
+            (Direction::ToTarget, PduType::AssociateRq),
+            (Direction::ToClient, PduType::AssociateAc),
         ] {
             let mut association = Vec::new();
             write(&mut association, kind, &proposal.body(kind))?;
-            see(&mut observer, direction, &association)?;
+            observe(&mut observer, direction, &association)?;
         }
         let command = Command::Store {
             message: 1,
@@ -85,7 +83,7 @@ impl Store {
         pdu::lay(&mut bytes, control, command.len(), |room| {
             room.copy_from_slice(&command);
         })?;
-        see(&mut observer, Direction::ToTarget, &bytes)?;
+        observe(&mut observer, Direction::ToTarget, &bytes)?;
         let control = Control {
             command: false,
             last: false,
@@ -99,8 +97,8 @@ impl Store {
 /// Octets of a PDU and a presentation data value before the fragment.
 const HEADS: usize = 12;
 
-fn see(observer: &mut Observer, direction: Direction, bytes: &[u8]) -> anyhow::Result<()> {
-    let seen = observer.see(direction, bytes, Instant::now());
+fn observe(observer: &mut Observer, direction: Direction, bytes: &[u8]) -> anyhow::Result<()> {
+    let seen = observer.observe(direction, bytes, Instant::now());
     seen.context("the observer forbids what is legal")
 }
 
@@ -108,7 +106,7 @@ impl Turn for Store {
     fn turn(&mut self) -> Duration {
         let start = Instant::now();
         for record in self.object.chunks(RECORD) {
-            let seen = self.observer.see(Direction::ToTarget, record, start);
+            let seen = self.observer.observe(Direction::ToTarget, record, start);
             assert_eq!(seen, Ok(()));
         }
         start.elapsed()
@@ -144,10 +142,12 @@ impl Turn for Talk {
     fn turn(&mut self) -> Duration {
         let start = Instant::now();
         for _ in 0..MESSAGES {
-            let asked = self.observer.see(Direction::ToTarget, &self.message, start);
+            let asked = self
+                .observer
+                .observe(Direction::ToTarget, &self.message, start);
             let answered = self
                 .observer
-                .see(Direction::ToClient, &self.acknowledgement, start);
+                .observe(Direction::ToClient, &self.acknowledgement, start);
             assert_eq!((asked, answered), (Ok(()), Ok(())));
         }
         start.elapsed()

@@ -10,6 +10,7 @@ mod measure;
 mod namespace;
 mod plan;
 mod results;
+mod scenario;
 mod tables;
 mod targets;
 
@@ -27,9 +28,10 @@ use crate::pin;
 use crate::report::html;
 use crate::report::machine::Machine;
 use dicom::Series;
-use measure::{Bench, Scenario};
+use measure::Bench;
 pub(crate) use plan::{Options, Plan};
 use results::{Placement, Results};
+use scenario::Scenario;
 
 /// Measures and prints; whether all could be measured and wardgate kept below `--at-most`.
 ///

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::measure::Scenario;
 use super::results::Placement;
+use super::scenario::Scenario;
 use crate::chain::{self, Chain, Program, packages};
 use crate::size;
 

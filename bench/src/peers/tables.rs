@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use super::Plan;
 use super::cipher::Cost;
-use super::measure::Scenario;
 use super::results::{Placement, Results};
+use super::scenario::Scenario;
 use super::targets::{ENDS, Floor, Goal};
 use crate::chain::{self, Chain, Program};
 use crate::report::html::{Section, Table};

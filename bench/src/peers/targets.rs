@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 
 use super::Plan;
 use super::cipher::Cost;
-use super::measure::Scenario;
 use super::results::{Placement, Results};
+use super::scenario::Scenario;
 use crate::chain;
 
 /// The least that an end can cost: a plain relay with the same batches, and the bare cipher.

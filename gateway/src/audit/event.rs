@@ -234,6 +234,43 @@ impl ClosedBy {
     }
 }
 
+/// What a connection waited for when its time was over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Deadline {
+    /// The end of the TLS handshake.
+    Handshake,
+    /// The first message.
+    FirstByte,
+    /// Any byte, either way.
+    Idle,
+    /// The end of the second side, after the first had finished: `limits::HALF_CLOSED_SILENCE`.
+    HalfClosed,
+}
+
+impl Deadline {
+    /// The key that sets it for a route; `None` where none does.
+    #[must_use]
+    pub fn key(self) -> Option<&'static str> {
+        match self {
+            Self::Handshake => Some("timeouts.handshake"),
+            Self::FirstByte => Some("timeouts.first_byte"),
+            Self::Idle => Some("timeouts.idle"),
+            Self::HalfClosed => None,
+        }
+    }
+}
+
+impl fmt::Display for Deadline {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Handshake => "handshake",
+            Self::FirstByte => "first byte",
+            Self::Idle => "idle",
+            Self::HalfClosed => "half-closed",
+        })
+    }
+}
+
 /// Why a connection ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reason {
@@ -252,8 +289,8 @@ pub enum Reason {
     Handshake(RefusalClass, String),
     /// No target could be reached; the sentence names each and its cause.
     Unreachable(String),
-    /// A deadline passed; which one.
-    Deadline(&'static str),
+    /// A deadline passed.
+    Deadline(Deadline),
     /// A receiver acknowledged but did not read for longer than `timeouts.stall`; who.
     Stalled(ClosedBy),
     /// The target ended the connection without having answered what it was sent; the sentence asks what it expects.
@@ -294,17 +331,12 @@ impl fmt::Display for Reason {
             | Self::Unanswered(sentence)
             | Self::Illegal(sentence)
             | Self::Forbidden(sentence) => f.write_str(sentence),
-            Self::Deadline("half-closed") => f.write_str(
-                "one side had finished and nothing moved for long; the other never ended",
-            ),
-            Self::Deadline(which) => {
-                // Each deadline is named as its key is.
-                let key = which.replace(' ', "_");
-                write!(
-                    f,
-                    "{which} deadline passed; timeouts.{key} sets it for the route"
-                )
-            }
+            Self::Deadline(deadline) => match deadline.key() {
+                Some(key) => write!(f, "{deadline} deadline passed; {key} sets it for the route"),
+                None => f.write_str(
+                    "one side had finished and nothing moved for long; the other never ended",
+                ),
+            },
             Self::Stalled(receiver) => write!(
                 f,
                 "stall deadline passed: the {} is there but did not read; timeouts.stall sets it for \

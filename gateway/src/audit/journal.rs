@@ -15,6 +15,7 @@ use super::event::{AcceptedPeer, ConnectionSummary, Event, Level, Progress, Read
 use super::logfmt::Logfmt;
 use super::observed;
 use super::rate::{Kind, Rate};
+use super::times::seconds;
 use super::warning;
 use crate::config::{LogFormat, Mode};
 use crate::limits::{EVENTS_MAX, JOURNAL_PAUSE, LISTENERS_SHOWN_MAX};
@@ -360,11 +361,6 @@ fn connection(account: &ConnectionSummary, level: Level, suppressed: u64) {
         Level::Warn => write_at!(warn),
         Level::Error => write_at!(error),
     }
-}
-
-/// Seconds to the millisecond: what is below is this program's own.
-pub(super) fn seconds(time: Duration) -> f64 {
-    (time.as_secs_f64() * 1000.0).round() / 1000.0
 }
 
 fn none() -> String {

@@ -9,10 +9,12 @@ mod journal;
 mod logfmt;
 mod observed;
 mod rate;
+mod times;
 mod warning;
 
 pub use event::{
-    AcceptedPeer, Close, ClosedBy, ConnectionSummary, Event, Level, Progress, Ready, Reason,
+    AcceptedPeer, Close, ClosedBy, ConnectionSummary, Deadline, Event, Level, Progress, Ready,
+    Reason,
 };
 pub use id::{ConnectionId, ConnectionIds};
 pub use journal::{Events, Journal, Writer};

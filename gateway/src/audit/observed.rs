@@ -4,10 +4,9 @@
 //! written as a text in quotes, so that it cannot look like a field of the line.
 
 use std::fmt;
-use std::time::Duration;
 
 use super::event::ConnectionSummary;
-use super::journal::seconds;
+use super::times::{milliseconds, seconds};
 use super::warning::ENDS_WITHOUT_CR;
 use crate::dicom;
 use crate::hl7;
@@ -204,12 +203,6 @@ impl<T, W: Fn(&T, &mut fmt::Formatter<'_>) -> fmt::Result> fmt::Display for List
 
 fn shown(value: Option<impl fmt::Display>) -> String {
     value.map_or_else(|| "-".to_owned(), |value| value.to_string())
-}
-
-// Programs read the log too, so a time that is not known is the number 0. Times are rounded to 0.01 ms, the smallest
-// difference that is measured (`LATENCY_MIN`).
-fn milliseconds(time: Option<Duration>) -> f64 {
-    (time.unwrap_or_default().as_secs_f64() * 100_000.0).round() / 100.0
 }
 
 /// Whether it is of no worth to anyone.

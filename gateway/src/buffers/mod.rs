@@ -7,11 +7,13 @@
 mod batch;
 mod fairness;
 mod pool;
+mod size;
 mod sizer;
 
 pub use batch::Batch;
 pub use fairness::FairnessId;
-pub use pool::{Pool, Size};
+pub use pool::Pool;
+pub use size::Size;
 pub use sizer::BufferSizer;
 
 use std::collections::VecDeque;

@@ -6,41 +6,8 @@ use std::ops::Range;
 use std::rc::Rc;
 
 use super::fairness::BulkFairness;
-use super::{Batch, Buffer};
-use crate::limits::{
-    POOL_LARGE, POOL_LARGE_AT_REST, POOL_SMALL, RECORD_ROOM, RECORDS_LARGE, RECORDS_MEDIUM,
-    RECORDS_SMALL,
-};
-
-/// How large a buffer is.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub enum Size {
-    /// `RECORDS_SMALL` records: messages, and the beginning of everything.
-    #[default]
-    Small,
-    /// `RECORDS_MEDIUM` records: bulk beside chatter.
-    Medium,
-    /// `RECORDS_LARGE` records: bulk.
-    Large,
-}
-
-impl Size {
-    /// Octets of memory.
-    #[must_use]
-    pub const fn room(self) -> usize {
-        self.records() * RECORD_ROOM
-    }
-
-    /// Records of full length that there is room for.
-    #[must_use]
-    pub const fn records(self) -> usize {
-        match self {
-            Self::Small => RECORDS_SMALL,
-            Self::Medium => RECORDS_MEDIUM,
-            Self::Large => RECORDS_LARGE,
-        }
-    }
-}
+use super::{Batch, Buffer, Size};
+use crate::limits::{POOL_LARGE, POOL_LARGE_AT_REST, POOL_SMALL, RECORDS_LARGE};
 
 /// Lends large buffers while there are some, and small ones in any case.
 #[derive(Debug, Clone)]

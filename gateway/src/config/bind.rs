@@ -1,8 +1,7 @@
 //! Calling AE titles that are tied to the TLS identity of the site they belong to: `ae_bind`.
 
-use super::dicom::{is_listed, read_title, shown};
 use super::file;
-use super::list::List;
+use super::list::{List, is_listed, read_title, shown};
 use super::peers::{PeerTables, Reference, RoutePeers};
 use super::problem::{Problems, quoted};
 use super::{Located, Mode, PeerName};

@@ -2,14 +2,22 @@
 
 use std::collections::HashMap;
 
-use super::dicom::{ByTitle, is_listed, shown};
 use super::file;
-use super::list;
+use super::list::{self, is_listed, shown};
 use super::problem::Problems;
 use super::targets::{Expected, targets};
 use super::{Located, Target};
 use crate::dicom::AeTitle;
 use crate::limits::AE_TITLES_MAX;
+
+/// Targets for some called titles.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ByTitle {
+    /// The titles; never empty.
+    pub called: Vec<AeTitle>,
+    /// Where associations with them go; 1 to `limits::TARGETS_MAX`.
+    pub targets: Vec<Target>,
+}
 
 /// A table as far as it could be read.
 pub(super) struct Table {

@@ -5,8 +5,8 @@ use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 
 use super::address::{covers, reaches};
+use super::draft::Draft;
 use super::problem::{Problems, quoted};
-use super::resolve::Draft;
 use super::{Located, Mode, Target};
 
 /// Tells of names that stand more than once.

@@ -1,14 +1,15 @@
 //! What a route of DICOM allows and where it leads: AE titles, commands, associations.
 
+use super::bind;
+use super::by_title::{self, ByTitle};
 use super::file;
-use super::list::{self, List, title, values};
+use super::list::{self, List, values};
 use super::observe::BLIND;
 use super::peers::{PeerTables, RoutePeers};
 use super::problem::Problems;
 use super::targets::Expected;
 use super::value;
 use super::{Located, Mode, Observe, PeerName, Protocol, RouteConfig, Target};
-use super::{bind, by_title};
 use crate::dicom::{AeTitle, Command};
 use crate::limits::ASSOCIATIONS_MAX;
 
@@ -37,15 +38,6 @@ pub struct Dicom {
     /// The route by which the far side's own associations come; it exists, carries DICOM and is of
     /// the opposite mode.
     pub returns: Option<String>,
-}
-
-/// Targets for some called titles.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ByTitle {
-    /// The titles; never empty.
-    pub called: Vec<AeTitle>,
-    /// Where associations with them go; 1 to `limits::TARGETS_MAX`.
-    pub targets: Vec<Target>,
 }
 
 /// What the meaning of these keys depends on.
@@ -233,26 +225,4 @@ fn written_keys(route: &file::Route) -> Vec<(&'static str, usize)> {
     written
         .filter_map(|(key, line)| Some((key, line?)))
         .collect()
-}
-
-/// Whether `title` is in a list that there may not be.
-pub(super) fn is_listed(list: Option<&[Located<AeTitle>]>, title: AeTitle) -> bool {
-    list.is_none_or(|list| list.iter().any(|listed| listed.value == title))
-}
-
-/// An AE title as written, for a message.
-pub(super) fn read_title(
-    scope: &str,
-    noun: &str,
-    text: &Located<String>,
-    problems: &mut Problems,
-) -> Option<Located<AeTitle>> {
-    let value = problems.accept(scope, noun, text, title(&text.value))?;
-    let line = text.line;
-    Some(Located { value, line })
-}
-
-/// A title in quotes; it escapes what has to be by itself.
-pub(super) fn shown(title: AeTitle) -> String {
-    format!("\"{title}\"")
 }

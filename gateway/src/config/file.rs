@@ -5,8 +5,9 @@ use toml::de::DeTable;
 use super::Located;
 use super::problem::quoted;
 use super::schema;
-pub(super) use super::table::Texts;
-use super::table::{Named, Reader, Table, TextOrTable, Written};
+use super::table::{Reader, Table, TextOrTable};
+pub(super) use super::written::Texts;
+use super::written::{Named, Written};
 
 /// A string with its line, if there is one.
 pub(super) type Text = Written<String>;

@@ -7,10 +7,10 @@ use std::time::Duration;
 use rustix::process::getpid;
 use rustix::thread::{CpuSet, sched_getaffinity};
 
+use super::draft::Place;
 use super::file::{self, Cores};
 use super::identity::{folder, path};
 use super::problem::Problems;
-use super::resolve::Place;
 use super::{CipherSetting, Gateway, Located, LogFormat, address, value};
 use crate::limits::{BUSY_POLL_MAX, CORES_MAX, SOCKET_PATH_BYTES_MAX};
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::file::{self, Text};
 use super::problem::Problems;
-use super::table::Written;
+use super::written::Written;
 use super::{IdentityFiles, Located, TrustFiles};
 
 /// The files met so far.

@@ -132,3 +132,25 @@ pub(super) fn title(text: &str) -> Result<AeTitle, String> {
 pub(super) fn values<T>(elements: Vec<Located<T>>) -> Vec<T> {
     elements.into_iter().map(|element| element.value).collect()
 }
+
+/// Whether `title` is in a list that there may not be.
+pub(super) fn is_listed(list: Option<&[Located<AeTitle>]>, title: AeTitle) -> bool {
+    list.is_none_or(|list| list.iter().any(|listed| listed.value == title))
+}
+
+/// An AE title as written, for a message.
+pub(super) fn read_title(
+    scope: &str,
+    noun: &str,
+    text: &Located<String>,
+    problems: &mut Problems,
+) -> Option<Located<AeTitle>> {
+    let value = problems.accept(scope, noun, text, title(&text.value))?;
+    let line = text.line;
+    Some(Located { value, line })
+}
+
+/// A title in quotes; it escapes what has to be by itself.
+pub(super) fn shown(title: AeTitle) -> String {
+    format!("\"{title}\"")
+}

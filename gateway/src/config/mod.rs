@@ -11,6 +11,7 @@ mod bind;
 mod by_title;
 mod clash;
 mod dicom;
+mod draft;
 mod file;
 mod gateway;
 mod health;
@@ -36,13 +37,15 @@ mod targets;
 mod tests;
 mod timeouts;
 mod value;
+mod written;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use dicom::{ByTitle, Dicom};
+pub use by_title::ByTitle;
+pub use dicom::Dicom;
 pub use health::{Health, Probe};
 pub use load::load;
 pub use observe::Observe;
@@ -50,8 +53,8 @@ pub use onward::Connect;
 pub use peer::is_peer_name;
 pub use problem::Problem;
 
+use draft::Place;
 use problem::Problems;
-use resolve::Place;
 
 /// Reads a configuration from its text. `file` is where it comes from: relative paths begin at its
 /// folder.

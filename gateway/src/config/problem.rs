@@ -5,7 +5,7 @@ use std::fmt;
 use std::path::Path;
 
 use super::Located;
-use super::table::Written;
+use super::written::Written;
 use crate::limits::CONFIG_PROBLEMS_MAX;
 
 /// Something wrong with a configuration, in a sentence that says what to do.

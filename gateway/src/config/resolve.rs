@@ -5,15 +5,15 @@
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
 
+use super::draft::{Draft, Place};
 use super::file::{self, Text};
 use super::identity::{self, Identities};
 use super::peers::{PeerTables, RoutePeers};
 use super::problem::{Problems, quoted};
-use super::table::Written;
 use super::targets::{self, Expected};
+use super::written::Written;
 use super::{
     Config, IdentityFiles, InterfaceName, KeyExchange, Located, Mode, Policy, Protocol,
     RecordLayer, RouteConfig, RouteTls, ServiceLabel, Target,
@@ -21,28 +21,6 @@ use super::{
 use super::{address, clash, gateway, name, timeouts, value};
 use super::{dicom, health, observe, onward, returns};
 use crate::limits::{KEY_RECORDS_MAX, ROUTE_CONNECTIONS_MAX, ROUTES_MAX};
-
-/// What the meaning of a file depends on besides its text.
-pub(super) struct Place<'a> {
-    /// The file as given on the command line.
-    pub(super) file: &'a Path,
-    /// CPUs that this process may run on, ascending.
-    pub(super) cpus: &'a [usize],
-}
-
-/// A route as far as it could be read.
-pub(super) struct Draft<'a> {
-    pub(super) written: &'a file::Route,
-    pub(super) mode: Option<Mode>,
-    pub(super) protocol: Option<Protocol>,
-    pub(super) listen: Option<Located<SocketAddr>>,
-    /// The interface that `listen` is restricted to, if any.
-    pub(super) interface: Option<InterfaceName>,
-    /// All that it may connect to, whatever chooses between them.
-    pub(super) targets: Vec<Located<Target>>,
-    /// Complete, if all of it could be read.
-    route: Option<RouteConfig>,
-}
 
 /// Finds the meaning of `file`, or leaves problems why it has none, and the routes that have one
 /// all the same.

@@ -1,7 +1,7 @@
 //! The way back: the route by which the far side's own associations come.
 
+use super::draft::Draft;
 use super::problem::Problems;
-use super::resolve::Draft;
 use super::suggest;
 use super::{Located, Mode, Protocol};
 

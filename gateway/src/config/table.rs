@@ -10,38 +10,7 @@ use super::problem::{Problems, quoted};
 use super::schema::{Key, Schema};
 use super::suggest;
 use super::syntax::Lines;
-
-/// What stands under a key.
-#[derive(Debug)]
-pub(super) enum Written<T> {
-    /// Nothing: the default applies, or the key is missing.
-    Absent,
-    /// Something that could not be read; its problem is known already.
-    Refused,
-    /// A value of the type that it must have.
-    Value(Located<T>),
-}
-
-impl<T> Written<T> {
-    /// The value, if there is one that could be read.
-    pub(super) fn value(&self) -> Option<&Located<T>> {
-        match self {
-            Self::Value(value) => Some(value),
-            Self::Absent | Self::Refused => None,
-        }
-    }
-
-    /// Whether nothing is written.
-    pub(super) fn is_absent(&self) -> bool {
-        matches!(self, Self::Absent)
-    }
-}
-
-/// Strings, each with its line.
-pub(super) type Texts = Written<Vec<Located<String>>>;
-
-/// Strings under the operator's own words.
-pub(super) type Named = Vec<(Located<String>, Texts)>;
+use super::written::{Named, Texts, Written};
 
 /// An element of a list that may hold strings and tables.
 pub(super) enum TextOrTable<'i> {

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
+use super::draft::Draft;
 use super::file;
 use super::problem::{Problems, quoted};
-use super::resolve::Draft;
-use super::table::Written;
 use super::value::{duration, written};
+use super::written::Written;
 use super::{Connect, Keepalive, Mode, Protocol, Timeouts};
 use crate::limits;
 

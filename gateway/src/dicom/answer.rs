@@ -2,9 +2,10 @@
 
 use std::fmt;
 
-/// PDU types (PS3.8 section 9.3.1).
-const REJECT: u8 = 0x03;
-const ABORT: u8 = 0x07;
+use super::PduType;
+
+const REJECT: u8 = PduType::AssociateRj.byte();
+const ABORT: u8 = PduType::Abort.byte();
 
 /// Why an association was not accepted, as an A-ASSOCIATE-RJ holds it (PS3.8 table 9-21).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

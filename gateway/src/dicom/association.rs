@@ -1,4 +1,4 @@
-//! Watches one association as its bytes pass, and decides whether they may (PS3.8 section 9.2).
+//! Observes one association as its bytes pass, and decides whether they may (PS3.8 section 9.2).
 //!
 //! It looks at the PDUs by which associations begin and end, at the headers of what lies between, and at
 //! command sets. Data sets are skipped, so no image and no query key enters it. It never changes a byte.
@@ -10,12 +10,12 @@ use std::time::Instant;
 use super::accept::AssociateAc;
 use super::command_set::{CommandSet, Meaning};
 use super::role::Both;
-use super::stats::{AssociationStats, Seen};
-use super::stream::{self, Event, Stream, Types};
+use super::stats::{AssociationStats, Observation};
+use super::stream::{Event, Stream, Types};
 use super::summary::{AssociationSummary, Context, Ending};
 use super::{
-    Abort, AeTitle, Asked, AssociateRq, Command, ContextResult, Counts, Reason, Rejection, Role,
-    Rules, UserInformation, Verdict, Violation,
+    Abort, AeTitle, Asked, AssociateRq, Command, ContextResult, Counts, PduType, Reason, Rejection,
+    Role, Rules, UserInformation, Verdict, Violation,
 };
 
 /// How far an association has come.
@@ -82,8 +82,8 @@ impl Association {
             began: now,
             course: Course::Followed,
             streams: Both {
-                requestor: Stream::new(Types::of(&[stream::REQUEST])),
-                acceptor: Stream::new(Types::of(&[stream::ABORT])),
+                requestor: Stream::new(Types::of(&[PduType::AssociateRq])),
+                acceptor: Stream::new(Types::of(&[PduType::Abort])),
             },
             phase: Phase::Awaited,
             asked: Both::default(),
@@ -104,17 +104,17 @@ impl Association {
         self
     }
 
-    /// Looks at the next bytes of one side, before they pass on. They may be cut anywhere.
+    /// Observes the next bytes of one side, before they pass on. They may be cut anywhere.
     ///
     /// Where the verdict is to end, none of `bytes` may pass, and every further verdict is the same.
-    pub fn see(&mut self, by: Role, bytes: &[u8], now: Instant) -> Verdict {
+    pub fn observe(&mut self, by: Role, bytes: &[u8], now: Instant) -> Verdict {
         match self.course {
             Course::Followed => {}
             Course::Lost(_) => return Verdict::Pass,
             Course::Ended(reason, _) => return Verdict::End(reason),
         }
         let between = self.between_pdus();
-        match self.follow(Seen { by, now }, bytes) {
+        match self.follow(Observation { by, now }, bytes) {
             Ok(()) => Verdict::Pass,
             Err(Reason::Violation { what, .. }) if !self.is_strict => {
                 // After its end an association has nothing more to send, well or badly; but rules that
@@ -133,7 +133,7 @@ impl Association {
         }
     }
 
-    fn follow(&mut self, seen: Seen, mut bytes: &[u8]) -> Result<(), Reason> {
+    fn follow(&mut self, seen: Observation, mut bytes: &[u8]) -> Result<(), Reason> {
         let violation = |what| Reason::Violation { by: seen.by, what };
         loop {
             let event = self.streams.of_mut(seen.by).next(&mut bytes);
@@ -149,12 +149,12 @@ impl Association {
         }
     }
 
-    fn pdu(&mut self, by: Role, kind: u8, body: &[u8]) -> Result<(), Violation> {
+    fn pdu(&mut self, by: Role, kind: PduType, body: &[u8]) -> Result<(), Violation> {
         match kind {
-            stream::REQUEST => self.requested(body)?,
-            stream::ACCEPT => self.accepted(body)?,
-            stream::RELEASE_REQUEST => self.release_asked(by),
-            stream::RELEASE_REPLY => self.release_granted(by),
+            PduType::AssociateRq => self.requested(body)?,
+            PduType::AssociateAc => self.accepted(body)?,
+            PduType::ReleaseRq => self.release_asked(by),
+            PduType::ReleaseRp => self.release_granted(by),
             _ => self.broken_off(by, kind, body),
         }
         for role in [Role::Requestor, Role::Acceptor] {
@@ -197,12 +197,12 @@ impl Association {
     }
 
     // By an A-ABORT or A-ASSOCIATE-RJ; the stream lets none pass of another length.
-    fn broken_off(&mut self, by: Role, kind: u8, body: &[u8]) {
+    fn broken_off(&mut self, by: Role, kind: PduType, body: &[u8]) {
         self.phase = Phase::Over;
-        self.aborted_by = Some(by).filter(|_| kind == stream::ABORT);
+        self.aborted_by = Some(by).filter(|_| kind == PduType::Abort);
         let [_, result, source, reason] = body.first_chunk().copied().unwrap_or_default();
         self.ending = Some(match kind {
-            stream::REJECT => Ending::Rejected {
+            PduType::AssociateRj => Ending::Rejected {
                 by: by.into(),
                 rejection: Rejection {
                     result,
@@ -220,17 +220,17 @@ impl Association {
     // What `by` may send next (PS3.8 section 9.2.3). What crosses on its way is legal for each side:
     // nothing is known here before it has passed.
     fn legal(&self, by: Role) -> Types {
-        let abort = Types::of(&[stream::ABORT]);
+        let abort = Types::of(&[PduType::Abort]);
         match (self.phase, by) {
-            (Phase::Awaited, Role::Requestor) => Types::of(&[stream::REQUEST]),
+            (Phase::Awaited, Role::Requestor) => Types::of(&[PduType::AssociateRq]),
             (Phase::Awaited, Role::Acceptor) | (Phase::Requested, Role::Requestor) => abort,
             (Phase::Requested, Role::Acceptor) => {
-                Types::of(&[stream::ACCEPT, stream::REJECT, stream::ABORT])
+                Types::of(&[PduType::AssociateAc, PduType::AssociateRj, PduType::Abort])
             }
             (Phase::Established | Phase::Releasing, _) => abort.and(self.legal_within(by)),
             // Was on its way when the other side aborted, and is ignored there (state 13).
             (Phase::Over, _) if self.aborted_by == Some(by.other()) => {
-                Types::ALL.without(stream::REQUEST)
+                Types::ALL.without(PduType::AssociateRq)
             }
             // A side that has ended the association may only abort what it still receives.
             (Phase::Over, _) => abort,
@@ -240,20 +240,20 @@ impl Association {
     fn legal_within(&self, by: Role) -> Types {
         let (asked, granted) = (*self.asked.of(by), *self.granted.of(by));
         let may_grant = *self.asked.of(by.other()) && !granted;
-        let grant: &[u8] = if may_grant {
-            &[stream::RELEASE_REPLY]
+        let grant: &[PduType] = if may_grant {
+            &[PduType::ReleaseRp]
         } else {
             &[]
         };
-        let talk: &[u8] = if asked || granted {
+        let talk: &[PduType] = if asked || granted {
             &[]
         } else {
-            &[stream::DATA, stream::RELEASE_REQUEST]
+            &[PduType::Data, PduType::ReleaseRq]
         };
         Types::of(grant).and(Types::of(talk))
     }
 
-    fn command(&mut self, seen: Seen, octets: &[u8]) -> Result<(), Reason> {
+    fn command(&mut self, seen: Observation, octets: &[u8]) -> Result<(), Reason> {
         let by = seen.by;
         let set = CommandSet::read(octets);
         let meaning = set.as_ref().and_then(CommandSet::meaning);

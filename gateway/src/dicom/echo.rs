@@ -13,10 +13,9 @@ use std::{fmt, mem};
 use thiserror::Error;
 
 use self::octets::{
-    ABORT, ACCEPT, COMMAND, CONTEXT_ID, DATA, HEADER, LAST, REJECT, RELEASE, RELEASED,
-    context_result, pdu, question, request, status,
+    COMMAND, CONTEXT_ID, HEADER, LAST, context_result, pdu, question, request, status,
 };
-use super::{Abort, AeTitle, Answer, Rejection};
+use super::{Abort, AeTitle, Answer, PduType, Rejection};
 use crate::limits::ECHO_PDU_BYTES_MAX;
 
 /// An association that asks one C-ECHO.
@@ -145,13 +144,13 @@ impl Echo {
     }
 
     fn step(&mut self, kind: u8, body: &[u8]) -> Result<Option<Next>, EchoError> {
-        match (self.phase, kind) {
-            (_, ABORT) => {
+        match (self.phase, PduType::of(kind)) {
+            (_, Some(PduType::Abort)) => {
                 self.phase = Phase::Over;
                 let [_, _, source, reason] = four(body, "an A-ABORT")?;
                 Err(EchoError::Aborted(Abort { source, reason }))
             }
-            (Phase::Associating, REJECT) => {
+            (Phase::Associating, Some(PduType::AssociateRj)) => {
                 self.phase = Phase::Over;
                 let [_, result, source, reason] = four(body, "an A-ASSOCIATE-RJ")?;
                 let rejection = Rejection {
@@ -162,7 +161,7 @@ impl Echo {
                 self.is_there = is_busy(rejection);
                 Err(EchoError::Rejected(rejection))
             }
-            (Phase::Associating, ACCEPT) => {
+            (Phase::Associating, Some(PduType::AssociateAc)) => {
                 match context_result(body) {
                     Some(0) => {}
                     Some(other) => return Err(EchoError::ContextRefused(other)),
@@ -171,14 +170,14 @@ impl Echo {
                 self.phase = Phase::Asking;
                 Ok(Some(Next::Send(question())))
             }
-            (Phase::Asking, DATA) => self.data(body),
-            (Phase::Releasing, RELEASED) => {
+            (Phase::Asking, Some(PduType::Data)) => self.data(body),
+            (Phase::Releasing, Some(PduType::ReleaseRp)) => {
                 self.phase = Phase::Over;
                 Ok(Some(Next::Close))
             }
             // Nothing can follow what ended it, and nobody reads it.
             (Phase::Over, _) => Ok(None),
-            (phase, other) => Err(EchoError::OtherPdu(other, due(phase))),
+            (phase, _) => Err(EchoError::OtherPdu(kind, due(phase))),
         }
     }
 
@@ -229,7 +228,7 @@ impl Echo {
             0 => {
                 self.is_there = true;
                 self.phase = Phase::Releasing;
-                Ok(Next::Send(pdu(RELEASE, &[0; 4])))
+                Ok(Next::Send(pdu(PduType::ReleaseRq, &[0; 4])))
             }
             other => Err(EchoError::Status(other)),
         }

@@ -12,6 +12,7 @@ mod echo;
 mod items;
 #[cfg(test)]
 mod made;
+mod pdu;
 mod request;
 mod role;
 mod rules;
@@ -32,6 +33,7 @@ pub use command::{Command, NotACommand};
 pub use command_set::{Class, Status};
 pub use counts::{Counts, OfCommand};
 pub use echo::{Echo, EchoError, Next};
+pub use pdu::PduType;
 pub use request::{AssociateRq, AssociateRqError, Proposed};
 pub use role::Role;
 pub use rules::{Binding, Refusal, Rules};

@@ -4,11 +4,9 @@ use thiserror::Error;
 
 use super::items::{Items, Malformed};
 use super::user_information::UserInformation;
-use super::{AeTitle, Answer, SopClass};
+use super::{AeTitle, Answer, PduType, SopClass};
 use crate::limits::{CONTEXTS_MAX, REQUEST_BYTES_MAX};
 
-/// The type of an A-ASSOCIATE-RQ.
-pub(super) const TYPE: u8 = 0x01;
 /// Octets of a PDU's header: type, reserved, length.
 const HEADER: usize = 6;
 /// Octets between the header and the items: version, reserved, both titles, reserved.
@@ -45,8 +43,8 @@ pub struct Proposed {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Error)]
 pub enum AssociateRqError {
     /// A PDU that exists, but opens no association.
-    #[error("{} where an A-ASSOCIATE-RQ was due", pdu_name(*.0))]
-    OtherPdu(u8),
+    #[error("{0} where an A-ASSOCIATE-RQ was due")]
+    OtherPdu(PduType),
     /// A PDU of a type that the standard does not have.
     #[error("a PDU of unknown type {0:#04x} where an A-ASSOCIATE-RQ was due")]
     UnknownPdu(u8),
@@ -128,7 +126,8 @@ impl AssociateRq {
 // Octets of the whole PDU, once its header is there.
 fn length(bytes: &[u8]) -> Result<Option<usize>, AssociateRqError> {
     match bytes.first() {
-        None | Some(&TYPE) => {}
+        None => {}
+        Some(&kind) if kind == PduType::AssociateRq.byte() => {}
         Some(&kind) => return Err(other(kind)),
     }
     // What is not there yet could still be 0: the length is this at least.
@@ -153,24 +152,10 @@ fn length(bytes: &[u8]) -> Result<Option<usize>, AssociateRqError> {
 
 // PDU types are below 10H, where the types of items begin; 0BH is how MLLP begins.
 fn other(kind: u8) -> AssociateRqError {
-    match kind {
-        0x02..=0x07 => AssociateRqError::OtherPdu(kind),
-        0x0b | 0x10.. => AssociateRqError::NotDicom(kind),
-        _ => AssociateRqError::UnknownPdu(kind),
-    }
-}
-
-/// The name of a PDU type (PS3.8 section 9.3.1).
-pub(super) fn pdu_name(kind: u8) -> &'static str {
-    match kind {
-        0x01 => "A-ASSOCIATE-RQ",
-        0x02 => "A-ASSOCIATE-AC",
-        0x03 => "A-ASSOCIATE-RJ",
-        0x04 => "P-DATA-TF",
-        0x05 => "A-RELEASE-RQ",
-        0x06 => "A-RELEASE-RP",
-        0x07 => "A-ABORT",
-        _ => "unknown PDU",
+    match (PduType::of(kind), kind) {
+        (Some(known), _) => AssociateRqError::OtherPdu(known),
+        (None, 0x0b | 0x10..) => AssociateRqError::NotDicom(kind),
+        (None, _) => AssociateRqError::UnknownPdu(kind),
     }
 }
 
@@ -282,9 +267,9 @@ mod tests {
 
     #[test]
     fn another_pdu_is_told_by_its_first_octet() {
-        for kind in 2..=7 {
-            let no = read(&[kind]).expect_err("another PDU");
-            assert_eq!(no, AssociateRqError::OtherPdu(kind));
+        for kind in &PduType::ALL[1..] {
+            let no = read(&[kind.byte()]).expect_err("another PDU");
+            assert_eq!(no, AssociateRqError::OtherPdu(*kind));
             assert_eq!(no.answer(), Some(Answer::unexpected_pdu()));
         }
         for kind in [0, 8, 9, 10, 12, 15] {

@@ -34,9 +34,9 @@ pub(super) struct AssociationStats {
     counts: Option<Arc<Counts>>,
 }
 
-/// Who sent something, and when it was seen.
+/// Who sent something, and when it was observed.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Seen {
+pub(super) struct Observation {
     pub(super) by: Role,
     pub(super) now: Instant,
 }
@@ -62,7 +62,13 @@ impl AssociationStats {
     }
 
     /// Counts a request.
-    pub(super) fn request(&mut self, seen: Seen, asked: Asked, message: u16, set: &CommandSet<'_>) {
+    pub(super) fn request(
+        &mut self,
+        seen: Observation,
+        asked: Asked,
+        message: u16,
+        set: &CommandSet<'_>,
+    ) {
         *self.sending.of_mut(seen.by) = None;
         let Asked::For(command) = asked else {
             self.unknown_commands += 1;
@@ -79,7 +85,7 @@ impl AssociationStats {
         }
     }
 
-    fn store_begins(&mut self, seen: Seen, message: u16, has_data: bool) {
+    fn store_begins(&mut self, seen: Observation, message: u16, has_data: bool) {
         if self.stores > 0 {
             self.storing_since.get_or_insert(seen.now);
         }
@@ -91,13 +97,13 @@ impl AssociationStats {
     }
 
     /// Notes that a data set has passed whole.
-    pub(super) fn data_set(&mut self, seen: Seen, octets: u64) {
+    pub(super) fn data_set(&mut self, seen: Observation, octets: u64) {
         if let Some(message) = self.sending.of_mut(seen.by).take() {
             self.sent(seen, message, octets);
         }
     }
 
-    fn sent(&mut self, seen: Seen, message: u16, octets: u64) {
+    fn sent(&mut self, seen: Observation, message: u16, octets: u64) {
         let mut outstanding = self.outstanding.of_mut(seen.by).iter_mut().rev();
         let is_it = |one: &&mut Outstanding| one.class.is_some() && one.message == message;
         if let Some(store) = outstanding.find(is_it) {
@@ -106,7 +112,13 @@ impl AssociationStats {
     }
 
     /// Counts a response, to a request of the other side.
-    pub(super) fn response(&mut self, seen: Seen, asked: Asked, message: u16, status: Status) {
+    pub(super) fn response(
+        &mut self,
+        seen: Observation,
+        asked: Asked,
+        message: u16,
+        status: Status,
+    ) {
         let Asked::For(command) = asked else {
             self.unmatched += 1;
             return;

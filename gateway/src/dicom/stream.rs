@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use super::PduType;
 use super::request::FIXED;
 use super::verdict::Violation;
 use crate::limits::{COMMAND_BYTES_MAX, REQUEST_BYTES_MAX};
@@ -18,15 +19,6 @@ const PDV_LENGTH: u32 = 4;
 /// Octets of it that its length does count beside the fragment: context and control.
 const PDV_CONTROL: u32 = 2;
 
-/// PDU types (PS3.8 section 9.3.1).
-pub(super) const REQUEST: u8 = 0x01;
-pub(super) const ACCEPT: u8 = 0x02;
-pub(super) const REJECT: u8 = 0x03;
-pub(super) const DATA: u8 = 0x04;
-pub(super) const RELEASE_REQUEST: u8 = 0x05;
-pub(super) const RELEASE_REPLY: u8 = 0x06;
-pub(super) const ABORT: u8 = 0x07;
-
 /// Bits of the control octet (PS3.8 section E.2); the others are not tested.
 const IS_COMMAND: u8 = 1;
 const IS_LAST: u8 = 2;
@@ -34,8 +26,8 @@ const IS_LAST: u8 = 2;
 /// What has passed whole.
 #[cfg_attr(test, derive(Debug, PartialEq, Eq))]
 pub(super) enum Event<'a> {
-    /// A PDU of any type but P-DATA-TF, without its header.
-    Pdu(u8, Cow<'a, [u8]>),
+    /// A PDU of any type but P-PduType::Data-TF, without its header.
+    Pdu(PduType, Cow<'a, [u8]>),
     /// A command set.
     Command(Cow<'a, [u8]>),
     /// A data set of so many octets.
@@ -48,20 +40,12 @@ pub(super) struct Types(u8);
 
 impl Types {
     /// Those that the standard has.
-    pub(super) const ALL: Self = Self::of(&[
-        REQUEST,
-        ACCEPT,
-        REJECT,
-        DATA,
-        RELEASE_REQUEST,
-        RELEASE_REPLY,
-        ABORT,
-    ]);
+    pub(super) const ALL: Self = Self::of(&PduType::ALL);
 
-    pub(super) const fn of(types: &[u8]) -> Self {
+    pub(super) const fn of(types: &[PduType]) -> Self {
         let (mut set, mut rest) = (0, types);
         while let [first, others @ ..] = rest {
-            set |= 1 << *first;
+            set |= 1 << first.byte();
             rest = others;
         }
         Self(set)
@@ -71,12 +55,12 @@ impl Types {
         Self(self.0 | other.0)
     }
 
-    pub(super) const fn without(self, kind: u8) -> Self {
+    pub(super) const fn without(self, kind: PduType) -> Self {
         Self(self.0 & !Self::of(&[kind]).0)
     }
 
-    fn has(self, kind: u8) -> bool {
-        self.0 & 1_u8.checked_shl(kind.into()).unwrap_or(0) != 0
+    const fn has(self, kind: PduType) -> bool {
+        self.0 & Self::of(&[kind]).0 != 0
     }
 }
 
@@ -106,7 +90,7 @@ enum State {
     // The header of a presentation data value.
     Pdv,
     // A PDU that is gathered.
-    Whole(u8),
+    Whole(PduType),
     // A fragment of a command set; whether it is the last.
     Command(bool),
     // A fragment of a data set; whether it is the last.
@@ -193,13 +177,11 @@ impl Stream {
         {
             return Err(Violation::Foreign(foreign));
         }
-        if !matches!(kind, REQUEST..=ABORT) {
-            return Err(Violation::UnknownPdu(kind));
-        }
+        let kind = PduType::of(kind).ok_or(Violation::UnknownPdu(kind))?;
         if !self.legal.has(kind) {
             return Err(Violation::UnexpectedPdu(kind));
         }
-        if kind == DATA {
+        if kind == PduType::Data {
             self.pdu_left = length;
             // It holds at least one value (PS3.8 section 9.3.5).
             return self.begin_values().map_err(|_| Violation::PduLength(kind));
@@ -207,7 +189,7 @@ impl Stream {
         // The rest of a command does not come behind this.
         self.gathered.clear();
         let is_legal = match kind {
-            REQUEST | ACCEPT => {
+            PduType::AssociateRq | PduType::AssociateAc => {
                 let length = usize::try_from(length).unwrap_or(usize::MAX);
                 (FIXED..=REQUEST_BYTES_MAX - HEADER).contains(&length)
             }
@@ -374,7 +356,7 @@ mod tests {
 
     fn shown(event: &Event<'_>) -> String {
         match event {
-            Event::Pdu(kind, body) => format!("{kind}: {}", body.len()),
+            Event::Pdu(kind, body) => format!("{}: {}", kind.byte(), body.len()),
             Event::Command(set) => format!("command {set:?}"),
             Event::DataSet(octets) => format!("data {octets}"),
         }
@@ -397,16 +379,16 @@ mod tests {
     fn values_are_told_however_they_lie_in_pdus() {
         // Two fragments of a command in two PDUs, then three of its data in two PDUs.
         let octets = [
-            made::pdu(DATA, &made::pdv(1, 1, &[1, 2, 3])),
+            made::pdu(PduType::Data.byte(), &made::pdv(1, 1, &[1, 2, 3])),
             made::pdu(
-                DATA,
+                PduType::Data.byte(),
                 &[made::pdv(1, 3, &[4]), made::pdv(1, 0, &[0; 100])].concat(),
             ),
             made::pdu(
-                DATA,
+                PduType::Data.byte(),
                 &[made::pdv(1, 0, &[0; 7]), made::pdv(1, 2, &[])].concat(),
             ),
-            made::pdu(RELEASE_REQUEST, &[0; 4]),
+            made::pdu(PduType::ReleaseRq.byte(), &[0; 4]),
         ]
         .concat();
         let (events, end) = at_any_split(&octets);
@@ -416,7 +398,7 @@ mod tests {
 
     #[test]
     fn a_pdu_that_began_is_not_between_pdus() {
-        let octets = made::pdu(DATA, &made::pdv(1, 2, &[0; 9]));
+        let octets = made::pdu(PduType::Data.byte(), &made::pdv(1, 2, &[0; 9]));
         for end in 0..=octets.len() {
             let is_whole = end == 0 || end == octets.len();
             assert_eq!(events(&octets[..end], 64).1, Ok(is_whole), "{end}");
@@ -463,20 +445,29 @@ mod tests {
             (4, 0),
         ] {
             let octets = [kind, 0, 0, 0, 0, length];
-            assert_eq!(refused(&octets), Violation::PduLength(kind));
+            assert_eq!(
+                refused(&octets),
+                Violation::PduLength(PduType::of(kind).expect("one of the seven"))
+            );
         }
         let long = [1, 0, 0, 0x0f, 0xff, 0xfb];
-        assert_eq!(refused(&long), Violation::PduLength(1));
+        assert_eq!(refused(&long), Violation::PduLength(PduType::AssociateRq));
         // A value longer than its PDU, one too short for its context, and octets behind the last one.
         for value in [
             &[0, 0, 0, 3, 1, 2][..],
             &[0, 0, 0, 1, 1, 2],
             &[0, 0, 0, 2, 1, 2, 0],
         ] {
-            assert_eq!(refused(&made::pdu(DATA, value)), Violation::PdvLength);
+            assert_eq!(
+                refused(&made::pdu(PduType::Data.byte(), value)),
+                Violation::PdvLength
+            );
         }
         let huge = [0xff, 0xff, 0xff, 0xff, 1, 2];
-        assert_eq!(refused(&made::pdu(DATA, &huge)), Violation::PdvLength);
+        assert_eq!(
+            refused(&made::pdu(PduType::Data.byte(), &huge)),
+            Violation::PdvLength
+        );
     }
 
     #[test]
@@ -485,17 +476,17 @@ mod tests {
             let octets = [kind, 0, 0, 0, 0, 4];
             assert_eq!(refused(&octets), Violation::UnknownPdu(kind));
         }
-        let mut stream = Stream::new(Types::of(&[ABORT]));
-        let octets = made::pdu(RELEASE_REQUEST, &[0; 4]);
-        let unexpected = Err(Violation::UnexpectedPdu(RELEASE_REQUEST));
+        let mut stream = Stream::new(Types::of(&[PduType::Abort]));
+        let octets = made::pdu(PduType::ReleaseRq.byte(), &[0; 4]);
+        let unexpected = Err(Violation::UnexpectedPdu(PduType::ReleaseRq));
         assert_eq!(stream.next(&mut &octets[..]), unexpected);
     }
 
     #[test]
     fn nothing_comes_between_the_parts_of_a_command() {
-        let part = made::pdu(DATA, &made::pdv(1, 1, &[1]));
-        let data = made::pdu(DATA, &made::pdv(1, 2, &[2]));
-        let other = made::pdu(DATA, &made::pdv(3, 3, &[2]));
+        let part = made::pdu(PduType::Data.byte(), &made::pdv(1, 1, &[1]));
+        let data = made::pdu(PduType::Data.byte(), &made::pdv(1, 2, &[2]));
+        let other = made::pdu(PduType::Data.byte(), &made::pdv(3, 3, &[2]));
         for next in [data, other] {
             let octets = [part.clone(), next].concat();
             assert_eq!(refused(&octets), Violation::Interleaved);
@@ -504,7 +495,7 @@ mod tests {
 
     #[test]
     fn a_command_beyond_the_bound_is_refused_by_its_header() {
-        let part = made::pdu(DATA, &made::pdv(1, 1, &[0; 60_000]));
+        let part = made::pdu(PduType::Data.byte(), &made::pdv(1, 1, &[0; 60_000]));
         let more = u32::try_from(COMMAND_BYTES_MAX - 60_000 + 1).expect("little") + 2;
         let header = [&more.to_be_bytes()[..], &[1, 1]].concat();
         let next = [&[4, 0, 0, 1, 0, 0][..], &header].concat();
@@ -521,7 +512,7 @@ mod tests {
             made::pdv(1, 3, &[2]),
             made::pdv(1, 2, &[0; 5]),
         ];
-        let (events, _) = at_any_split(&made::pdu(DATA, &octets.concat()));
+        let (events, _) = at_any_split(&made::pdu(PduType::Data.byte(), &octets.concat()));
         assert_eq!(events, ["command [1]", "command [2]", "data 5"]);
     }
 }

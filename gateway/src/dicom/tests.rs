@@ -50,17 +50,17 @@ impl Watched {
     fn open(strictness: Strictness, rules: Rules) -> Self {
         let mut watched = Self::new(strictness, rules);
         for (by, octets) in opening() {
-            assert_eq!(watched.see(by, &octets), Verdict::Pass);
+            assert_eq!(watched.observe(by, &octets), Verdict::Pass);
         }
         watched
     }
 
-    fn see(&mut self, by: Role, octets: &[u8]) -> Verdict {
-        self.association.see(by, octets, self.now)
+    fn observe(&mut self, by: Role, octets: &[u8]) -> Verdict {
+        self.association.observe(by, octets, self.now)
     }
 
     fn pass(&mut self, by: Role, octets: &[u8]) {
-        assert_eq!(self.see(by, octets), Verdict::Pass);
+        assert_eq!(self.observe(by, octets), Verdict::Pass);
     }
 
     fn wait(&mut self, millis: u64) {

@@ -4,8 +4,7 @@ use std::fmt;
 
 use thiserror::Error;
 
-use super::request::pdu_name;
-use super::{Answer, AssociateRqError, Command, Role};
+use super::{Answer, AssociateRqError, Command, PduType, Role};
 use crate::limits::COMMAND_BYTES_MAX;
 use crate::stream_kind::StreamKind;
 
@@ -64,14 +63,14 @@ pub enum Violation {
     #[error("{0}, not DICOM; {remedy}", remedy = .0.remedy())]
     Foreign(StreamKind),
     /// A PDU that has no place here (PS3.8 table 9-10).
-    #[error("{} where it has no place", pdu_name(*.0))]
-    UnexpectedPdu(u8),
+    #[error("{0} where it has no place")]
+    UnexpectedPdu(PduType),
     /// A PDU of a type that the standard does not have, or no PDU at all.
     #[error("a PDU of unknown type {0:#04x}")]
     UnknownPdu(u8),
     /// A PDU whose length is not one that its type can have.
-    #[error("{} with a length that cannot be", pdu_name(*.0))]
-    PduLength(u8),
+    #[error("{0} with a length that cannot be")]
+    PduLength(PduType),
     /// A presentation data value that is longer than its PDU, or too short to be one.
     #[error("a presentation data value with a length that cannot be")]
     PdvLength,
@@ -125,7 +124,7 @@ mod tests {
         };
         let cases = [
             (
-                violation(Violation::UnexpectedPdu(4)),
+                violation(Violation::UnexpectedPdu(PduType::Data)),
                 "acceptor sent P-DATA-TF where it has no place",
                 Answer::unexpected_pdu(),
             ),

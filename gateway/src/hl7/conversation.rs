@@ -90,9 +90,9 @@ impl Conversation {
         self
     }
 
-    /// Looks at the next bytes that one side sent, as they pass at this time. `by` is the sender where that side
+    /// Observes the next bytes that one side sent, as they pass at this time. `by` is the sender where that side
     /// connected.
-    pub fn see(&mut self, by: Role, bytes: &[u8], now: Instant) -> Verdict {
+    pub fn observe(&mut self, by: Role, bytes: &[u8], now: Instant) -> Verdict {
         let by = self.role_of(by, bytes);
         if self.record.not_followed.is_none()
             && let Err(stray) = self.follow(by, bytes, now)

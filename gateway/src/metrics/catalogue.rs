@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
+use super::text::head;
 use super::{
     CoreCounters, Counter, RouteCounters, RouteMetrics, Stage, Target, Unauthenticated, passing,
 };
@@ -284,10 +285,6 @@ fn sum(route: &RouteMetrics, number: Number) -> u64 {
     blocks
         .map(|block| number(block).get())
         .fold(0, u64::wrapping_add)
-}
-
-pub(super) fn head(text: &mut String, name: &str, kind: &str, help: &str) {
-    let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}");
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::catalogue::head;
+use super::text::head;
 
 /// What the files of a configuration led to.
 #[derive(Debug, Default)]

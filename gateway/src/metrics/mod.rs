@@ -8,6 +8,7 @@
 mod catalogue;
 mod files;
 mod passing;
+mod text;
 
 pub use catalogue::exposition;
 pub use files::{Expiry, Files};
@@ -179,19 +180,19 @@ pub struct RouteCounters {
     /// Key updates of its connections, which their record layers count.
     pub key_updates: Arc<KeyUpdates>,
     /// What its observers count.
-    pub seen: Seen,
+    pub observed: ObservedCounts,
 }
 
 /// What observers count of what passes, where a route is observed. They add to it while it passes, since
 /// connections stay for hours and months. A route may be configured for another protocol while the gateway runs;
 /// what was counted before stays.
 #[derive(Debug, Default)]
-pub struct Seen {
+pub struct ObservedCounts {
     associations: OnceLock<Arc<dicom::Counts>>,
     conversations: OnceLock<Arc<hl7::Counts>>,
 }
 
-impl Seen {
+impl ObservedCounts {
     /// Counts DICOM associations from now on.
     pub fn count_associations(&self) {
         self.associations.get_or_init(Arc::default);

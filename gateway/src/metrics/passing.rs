@@ -9,8 +9,8 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use super::catalogue::head;
-use super::{Counter, RouteMetrics, Seen};
+use super::text::head;
+use super::{Counter, ObservedCounts, RouteMetrics};
 use crate::dicom::{self, Class, Command, OfCommand};
 use crate::hl7;
 use crate::measure::{SCALE, Times};
@@ -100,8 +100,8 @@ const ANSWERS: Histogram<hl7::Counts> = (
 
 /// Writes them.
 pub(super) fn write(text: &mut String, routes: &[RouteMetrics]) {
-    let associations = blocks(routes, Seen::associations);
-    let conversations = blocks(routes, Seen::conversations);
+    let associations = blocks(routes, ObservedCounts::associations);
+    let conversations = blocks(routes, ObservedCounts::conversations);
     families(text, &ASSOCIATIONS, &associations);
     histogram(text, STORES, &associations);
     families(text, &CONVERSATIONS, &conversations);
@@ -117,9 +117,12 @@ pub(super) fn write(text: &mut String, routes: &[RouteMetrics]) {
     });
 }
 
-fn blocks<T>(routes: &[RouteMetrics], of: fn(&Seen) -> Option<Arc<T>>) -> Blocks<'_, T> {
+fn blocks<T>(routes: &[RouteMetrics], of: fn(&ObservedCounts) -> Option<Arc<T>>) -> Blocks<'_, T> {
     let routes = routes.iter().map(|route| {
-        let blocks = route.cores.iter().filter_map(|counters| of(&counters.seen));
+        let blocks = route
+            .cores
+            .iter()
+            .filter_map(|counters| of(&counters.observed));
         (route.name.as_str(), blocks.collect::<Vec<_>>())
     });
     routes.filter(|(_, blocks)| !blocks.is_empty()).collect()

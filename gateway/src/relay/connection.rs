@@ -2,7 +2,6 @@
 
 use std::cell::{OnceCell, RefCell};
 use std::future::{pending, poll_fn};
-use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -15,7 +14,7 @@ use super::ending::Milestone;
 use super::engine::Engine;
 use super::first::Beginning;
 use super::handle::ConnectionHandle;
-use super::limiter::{HandshakeLimiter, Place, source_limit};
+use super::limiter::{Place, source_limit};
 use super::link::Link;
 use super::open::{Opening, ReceiveState};
 use super::passthrough::{Answered, Passing};
@@ -24,42 +23,18 @@ use super::reports::Reports;
 use super::seal::{Sealing, TlsWriter};
 use super::shake::Limit;
 use super::stats::{ConnectionStats, Open, count, ending, unanswered};
-use crate::audit::{self, Close, ClosedBy, Event, Journal, Reason};
-use crate::buffers::{FairnessId, Pool};
+use super::task::{ConnectionTask, Core};
+use crate::audit::{self, Close, ClosedBy, Deadline, Event, Reason};
 use crate::config::{Connect, Target};
 use crate::limits::FIRST_MOVE_LOOK;
-use crate::metrics::{self, RouteCounters, Stage};
+use crate::metrics::Stage;
 use crate::observe::{Direction, Observer};
-use crate::route::{AnsweredPlace, OfRoute, Route, Transport};
+use crate::route::{AnsweredPlace, OfRoute, Transport};
 use crate::tls::handshake::{Secured, Unpaced};
 use crate::tls::session::Session;
-use crate::tls::{Acceptor, Cipher, Connector, PeerVerification, RefusalClass};
-use crate::upstream::{Attempts, DnsCache};
-use crate::uring::{Network, Pipes, Socket, sleep, until};
-
-/// What the connections of one core share.
-pub struct Core<V: Network> {
-    /// How it reaches the network.
-    pub network: V,
-    /// What seals and opens records in place.
-    pub cipher: Cipher,
-    /// Its buffers.
-    pub pool: Pool,
-    /// Its pipes, for passthrough.
-    pub pipes: Pipes<<V::Socket as Socket>::Pipe>,
-    /// Its memory of names.
-    pub dns: DnsCache,
-    /// Its counters.
-    pub counters: Arc<metrics::CoreCounters>,
-    /// What its unauthenticated clients hold.
-    pub limiter: HandshakeLimiter,
-    /// Connections that all cores may have together.
-    pub connections_max: usize,
-    /// Where accepted peers are reported.
-    pub journal: Journal,
-    /// Its place among the cores of the process, and among the counters of a route.
-    pub place: usize,
-}
+use crate::tls::{Acceptor, Connector, PeerVerification, RefusalClass};
+use crate::upstream::Attempts;
+use crate::uring::{Network, Socket, sleep, until};
 
 /// A connection that came in.
 pub struct AcceptedConnection<S> {
@@ -113,18 +88,6 @@ pub async fn serve<V: Network>(
         counters.would_refuse.add(1);
     }
     stats
-}
-
-/// A connection at work.
-pub(super) struct ConnectionTask<'c, V: Network> {
-    pub(super) handle: &'c ConnectionHandle,
-    pub(super) started: Instant,
-    pub(super) core: &'c Core<V>,
-    pub(super) route: &'c Route,
-    pub(super) source: SocketAddr,
-    counters: &'c Arc<RouteCounters>,
-    pub(super) fairness_id: FairnessId,
-    pub(super) stats: ConnectionStats,
 }
 
 impl<'c, V: Network> ConnectionTask<'c, V> {
@@ -361,7 +324,7 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
             biased;
             reason = counted => reason,
             reason = place.ended() => Some(reason),
-            () = late => Some(Reason::Deadline("first byte")),
+            () = late => Some(Reason::Deadline(Deadline::FirstByte)),
         }
     }
 
@@ -481,21 +444,18 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
         let Some(tls) = &self.route.config.tls else {
             unreachable!("who shook hands has a TLS route")
         };
-        let (mut engine, received) = Engine::new(
-            secured,
-            tls.record_layer,
-            self.core.cipher,
-            tls.key_records,
-            self.fairness_id,
-        )
-        .map_err(|error| Reason::Internal(error.to_string()))?;
+        let layer = tls.record_layer;
+        let begun = Engine::new(secured, layer, self.core.cipher, tls.key_records);
+        let (mut engine, incoming, early) =
+            begun.map_err(|error| Reason::Internal(error.to_string()))?;
         engine.count_key_updates(&self.counters.key_updates);
+        let received = ReceiveState::new(incoming, early, self.fairness_id);
         Ok((RefCell::new(engine), received))
     }
 
-    /// What looks at this connection.
+    /// What observes this connection.
     pub(super) fn observer(&self) -> Observer {
-        self.route.observer(&self.counters.seen)
+        self.route.observer(&self.counters.observed)
     }
 
     // Who waits for an answer to its request does so for about as long as `connect` allows; all that

@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use rustls::Error;
 
-use super::open::ReceiveState;
-use crate::buffers::{Batch, Buffer, FairnessId, Pool, Size};
+use crate::buffers::{Batch, Buffer, Pool, Size};
 use crate::config::RecordLayer;
 use crate::limits::{CONTROL_ROOM, PLAINTEXT_ROOM, RECORD_OVERHEAD_MAX};
 use crate::metrics::KeyUpdates;
@@ -63,8 +62,9 @@ impl PendingBatch {
 }
 
 impl Engine {
-    /// Goes on where the handshake has ended, with what was received behind it. `cipher` is for records
-    /// that are sealed and opened in place; rustls has its own.
+    /// Goes on where the handshake has ended. Returns what was received behind it with the engine: records, and
+    /// payload that is opened already. `cipher` is for records that are sealed and opened in place; rustls has its
+    /// own.
     ///
     /// # Errors
     /// What rustls says to the hand-over.
@@ -73,22 +73,15 @@ impl Engine {
         layer: RecordLayer,
         cipher: Cipher,
         key_records: u64,
-        fairness_id: FairnessId,
-    ) -> Result<(Self, ReceiveState), Error> {
+    ) -> Result<(Self, Buffer, Vec<u8>), Error> {
         let Secured { session, incoming } = secured;
         let handed_over = match layer {
             RecordLayer::InPlace => session.hand_over(incoming.filled(), cipher, key_records)?,
             RecordLayer::Rustls => HandedOver::Kept(session),
         };
         Ok(match handed_over {
-            HandedOver::InPlace(in_place, early) => (
-                Self::InPlace(in_place),
-                ReceiveState::new(incoming, early, fairness_id),
-            ),
-            HandedOver::Kept(session) => (
-                Self::Buffered(Box::new(session)),
-                ReceiveState::new(incoming, Vec::new(), fairness_id),
-            ),
+            HandedOver::InPlace(in_place, early) => (Self::InPlace(in_place), incoming, early),
+            HandedOver::Kept(session) => (Self::Buffered(Box::new(session)), incoming, Vec::new()),
         })
     }
 

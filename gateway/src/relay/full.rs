@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 
-use super::connection::ConnectionTask;
 use super::limiter::{ALL_LIMIT, passthrough_limit, peer_limit, route_limit, source_limit};
+use super::task::ConnectionTask;
 use crate::audit::{Close, ClosedBy, Reason};
 use crate::route::{Full, PeerPlace};
 use crate::uring::Network;

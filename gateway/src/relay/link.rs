@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::ending::{settle, stalls};
 use super::handle::ConnectionHandle;
 use super::receiver::{Limits, Receiver, State};
-use crate::audit::{Close, ClosedBy, Reason};
+use crate::audit::{Close, ClosedBy, Deadline, Reason};
 use crate::config::Timeouts;
 use crate::dicom::Answer;
 use crate::hl7;
@@ -255,26 +255,26 @@ impl<N: Socket, F: Socket> Link<N, F> {
     /// Looks at bytes that come from the near side; whether they may go on.
     pub(super) fn see_from_near<'b>(&self, parts: impl Iterator<Item = &'b [u8]>) -> bool {
         self.is_owed_to_far.set(true);
-        self.see(self.farward(), parts)
+        self.observe(self.farward(), parts)
     }
 
     /// Looks at bytes for the near side; whether they may go on. They must be told as delivered when
     /// they are.
     pub(super) fn see_for_near<'b>(&self, parts: impl Iterator<Item = &'b [u8]>) -> bool {
-        let may_go_on = self.see(self.nearward, parts);
+        let may_go_on = self.observe(self.nearward, parts);
         self.is_owed_to_near.set(true);
         self.listens.set(false);
         may_go_on
     }
 
-    fn see<'b>(&self, direction: Direction, parts: impl Iterator<Item = &'b [u8]>) -> bool {
+    fn observe<'b>(&self, direction: Direction, parts: impl Iterator<Item = &'b [u8]>) -> bool {
         let mut observer = self.observer.borrow_mut();
         if observer.is_blind() {
             return true;
         }
         let now = Instant::now().into_std();
         for part in parts {
-            if let Err(why) = observer.see(direction, part, now) {
+            if let Err(why) = observer.observe(direction, part, now) {
                 drop(observer);
                 self.forbid(&why);
                 return false;
@@ -461,12 +461,12 @@ impl<N: Socket, F: Socket> Link<N, F> {
             let moved = self.moved.get();
             let silence = moved.elapsed();
             if idle.is_some_and(|idle| silence >= idle) {
-                return of_us("idle");
+                return of_us(Deadline::Idle);
             }
             // One direction has finished in order and the other has been silent for long: whoever
             // finished may be gone altogether, which TCP tells only to those who send.
             if silence >= HALF_CLOSED_SILENCE && self.finished.get().is_some() {
-                return of_us("half-closed");
+                return of_us(Deadline::HalfClosed);
             }
             // Where all had been taken and nothing moved since, there is nothing to ask the system.
             if receivers.rest_since != Some(moved) {
@@ -483,7 +483,7 @@ impl<N: Socket, F: Socket> Link<N, F> {
             // Where the association is over, who has not closed is waited for as after a word of our own.
             if self.is_finished() && self.observer.borrow().is_association_over() {
                 if silence >= ARTIM {
-                    return of_us("half-closed");
+                    return of_us(Deadline::HalfClosed);
                 }
                 left = left.min(ARTIM.saturating_sub(silence));
             }

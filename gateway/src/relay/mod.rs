@@ -20,7 +20,9 @@ mod reports;
 mod seal;
 mod shake;
 mod stats;
+mod task;
 
-pub use connection::{AcceptedConnection, Core, serve};
+pub use connection::{AcceptedConnection, serve};
 pub use handle::ConnectionHandle;
 pub use limiter::HandshakeLimiter;
+pub use task::Core;

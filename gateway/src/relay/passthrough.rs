@@ -7,10 +7,10 @@ use std::io;
 
 use tokio::sync::Notify;
 
-use super::connection::Core;
 use super::ending::Milestone;
 use super::link::{Link, reset};
 use super::seal::{receive_ready, room_of, write};
+use super::task::Core;
 use crate::audit::ClosedBy;
 use crate::buffers::{Buffer, BufferSizer, FairnessId};
 use crate::metrics::Counter;

@@ -8,14 +8,14 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::connection::ConnectionTask;
 use super::engine::Engine;
 use super::first::{Beginning, First, NoStart};
 use super::limiter::Place;
 use super::open::{Cut, ReceiveState};
 use super::seal::{TlsWriter, receive_ready};
 use super::stats::answered;
-use crate::audit::{Close, ClosedBy, Reason};
+use super::task::ConnectionTask;
+use crate::audit::{Close, ClosedBy, Deadline, Reason};
 use crate::buffers::BufferSizer;
 use crate::dicom::{Answer, Ending};
 use crate::limits::ARTIM;
@@ -214,7 +214,7 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
         let now = Instant::now().into_std();
         let request = first.bytes.get(..first.request_octets).unwrap_or(&[]);
         // Whatever the verdict: nothing of it goes on.
-        let _ = observer.see(Direction::ToTarget, request, now);
+        let _ = observer.observe(Direction::ToTarget, request, now);
         self.stats.observed = observer.finish(ending, now);
     }
 
@@ -238,7 +238,7 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
         };
         let time = async {
             tokio::select! {
-                () = passed(limit) => Reason::Deadline("first byte"),
+                () = passed(limit) => Reason::Deadline(Deadline::FirstByte),
                 reason = self.handle.stopped() => reason,
                 () = at_rest => Reason::AtRest,
                 reason = place.ended() => reason,

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::connection::ConnectionTask;
 use super::link::Link;
+use super::task::ConnectionTask;
 use crate::audit::{self, Close, ClosedBy, Event, Fault, Reason};
 use crate::config::Protocol;
 use crate::limits::{ANSWER_GIVEN_UP_MIN, ANSWER_WAIT, MLLP_CR_WAIT, PROGRESS_EVERY};

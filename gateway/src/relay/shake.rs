@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::connection::ConnectionTask;
 use super::limiter::Place;
-use crate::audit::{Close, ClosedBy, Reason};
+use super::task::ConnectionTask;
+use crate::audit::{Close, ClosedBy, Deadline, Reason};
 use crate::stream_kind::StreamKind;
 use crate::tls::handshake::{Cause, Failed, Pace, Secured, handshake};
 use crate::tls::session::Session;
@@ -31,7 +31,7 @@ impl<V: Network> ConnectionTask<'_, V> {
             if late {
                 return Err(Close {
                     by: ClosedBy::Gateway,
-                    reason: Reason::Deadline("handshake"),
+                    reason: Reason::Deadline(Deadline::Handshake),
                 });
             }
             ready.map_err(|_| Close {
@@ -166,7 +166,7 @@ fn refusal(failed: &Failed, verification: &PeerVerification, limit: Limit) -> Cl
         Cause::Deadline if verification.side() == tls::TlsRole::Server && is_tls(&failed.first) => {
             Close {
                 by: ClosedBy::Gateway,
-                reason: Reason::Deadline("handshake"),
+                reason: Reason::Deadline(Deadline::Handshake),
             }
         }
         Cause::Deadline => {

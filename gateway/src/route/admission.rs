@@ -239,7 +239,7 @@ impl From<Refusal> for Refused {
 mod tests {
     use std::path::Path;
 
-    use super::super::live::RouteId;
+    use super::super::id::RouteId;
     use super::*;
     use crate::config;
 

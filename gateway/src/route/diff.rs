@@ -4,7 +4,8 @@
 
 use std::sync::Arc;
 
-use super::live::{Route, RouteId};
+use super::id::RouteId;
+use super::live::Route;
 use super::table::RouteTable;
 
 /// What becomes of one route.

@@ -2,7 +2,8 @@
 
 use std::sync::atomic::Ordering;
 
-use super::live::{Route, Transport};
+use super::draft::Transport;
+use super::live::Route;
 use super::shares::PassthroughPlace;
 use crate::metrics::{self, Stage};
 

@@ -4,38 +4,13 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::admission::Admission;
+use super::draft::{RouteDraft, Transport};
+use super::id::RouteId;
 use super::shares::Shares;
 use super::state::RouteState;
-use super::table::RouteDraft;
 use crate::config::RouteConfig;
 use crate::metrics::RouteCounters;
-use crate::tls::{Acceptor, Connector};
 use crate::upstream::{ProbedTarget, probed_targets};
-
-/// Names a route for the life of the process: a route of the same name keeps it in the next configuration, and
-/// it is never given to another.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct RouteId(u64);
-
-impl RouteId {
-    /// No other is less.
-    pub(crate) const LEAST: Self = Self(0);
-
-    /// The one that is given after this one.
-    pub(crate) fn following(self) -> Self {
-        Self(self.0.saturating_add(1))
-    }
-}
-
-/// A route's mode, with what it shakes hands with.
-pub enum Transport {
-    /// Plaintext in, TLS out.
-    Originate(Box<Connector>),
-    /// TLS in, plaintext out.
-    Terminate(Box<Acceptor>),
-    /// TCP in, TCP out.
-    Passthrough,
-}
 
 /// A route with what it takes to serve it. It never changes; a new configuration makes a new one.
 pub struct Route {

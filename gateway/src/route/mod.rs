@@ -7,7 +7,9 @@
 
 mod admission;
 mod diff;
+mod draft;
 mod full;
+mod id;
 mod live;
 mod observing;
 mod shares;
@@ -18,11 +20,13 @@ mod table;
 mod tests;
 
 pub use diff::{Change, diff};
+pub use draft::{RouteDraft, Transport};
 pub use full::Full;
-pub use live::{Route, RouteId, Transport};
+pub use id::RouteId;
+pub use live::Route;
 pub use shares::Shares;
 pub use state::{RoutePhase, RouteState};
-pub use table::{RouteDraft, RouteTable};
+pub use table::RouteTable;
 
 pub(crate) use admission::{Admitted, Refused};
 pub(crate) use full::OfRoute;

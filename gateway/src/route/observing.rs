@@ -1,16 +1,16 @@
-//! What looks at the connections of a route, and what it counts.
+//! What observes the connections of a route, and what it counts.
 
 use crate::strictness::Strictness;
 use tokio::time::Instant;
 
 use super::live::Route;
 use crate::config::{Connect, Observe, Protocol};
-use crate::metrics::Seen;
+use crate::metrics::ObservedCounts;
 use crate::observe::Observer;
 
 impl Route {
-    /// What looks at one connection, and counts into `seen`.
-    pub(crate) fn observer(&self, seen: &Seen) -> Observer {
+    /// What observes one connection, and counts into `counts`.
+    pub(crate) fn observer(&self, counts: &ObservedCounts) -> Observer {
         let is_strict = match self.config.observe {
             Observe::Off => return Observer::Blind,
             Observe::Lenient => false,
@@ -23,7 +23,7 @@ impl Route {
                     false => Strictness::Lenient,
                 };
                 let (rules, now) = (admission.rules(), Instant::now().into_std());
-                Observer::of_dicom(strictness, rules, seen.associations(), now)
+                Observer::of_dicom(strictness, rules, counts.associations(), now)
             }
             (Protocol::Mllp, _) => {
                 let strictness = match is_strict {
@@ -31,9 +31,9 @@ impl Route {
                     false => Strictness::Lenient,
                 };
                 match self.config.connect {
-                    Connect::Late => Observer::of_mllp(strictness, seen.conversations()),
+                    Connect::Late => Observer::of_mllp(strictness, counts.conversations()),
                     Connect::Early => {
-                        Observer::of_mllp_from_either(strictness, seen.conversations())
+                        Observer::of_mllp_from_either(strictness, counts.conversations())
                     }
                 }
             }

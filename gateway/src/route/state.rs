@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::watch;
 
-use super::live::RouteId;
+use super::id::RouteId;
 use crate::config::{Observe, PeerName, Protocol, RouteConfig};
 use crate::metrics::RouteCounters;
 
@@ -69,8 +69,8 @@ impl RouteState {
         for counters in &self.counters {
             match (config.observe, config.protocol) {
                 (Observe::Off, _) | (_, Protocol::Tcp) => {}
-                (_, Protocol::Dicom) => counters.seen.count_associations(),
-                (_, Protocol::Mllp) => counters.seen.count_conversations(),
+                (_, Protocol::Dicom) => counters.observed.count_associations(),
+                (_, Protocol::Mllp) => counters.observed.count_conversations(),
             }
         }
     }

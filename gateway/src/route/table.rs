@@ -2,21 +2,13 @@
 
 use std::sync::Arc;
 
-use super::live::{Route, RouteId, Transport};
+use super::draft::RouteDraft;
+use super::id::RouteId;
+use super::live::Route;
 use super::shares::Shares;
 use super::state::RouteState;
 use crate::config::RouteConfig;
 use crate::metrics::{self, RouteMetrics};
-
-/// A route that a table is to have.
-pub struct RouteDraft {
-    /// The route as configured.
-    pub config: Arc<RouteConfig>,
-    /// Its mode with that mode's means.
-    pub transport: Transport,
-    /// A digest of the certificates, keys and lists that `transport` was made of; zeros where there are none.
-    pub material: [u8; 32],
-}
 
 /// All routes that are open, in the order of the configuration. It never changes; the next configuration makes
 /// the next table.

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use super::addresses::AddressReport;
 use super::race::{Failed, Finish, race};
+use super::stop::stopped;
 use super::unresolved::Due;
 use super::{DnsCache, ProbedTarget};
 use crate::config::{Host, RouteConfig, Target, Timeouts};
@@ -399,11 +400,6 @@ pub(super) async fn over(limit: Duration, stop: Option<watch::Receiver<bool>>) -
         () = sleep(limit) => NO_ANSWER,
         () = stopped => "the gateway is about to stop",
     }
-}
-
-/// Waits until `stop` becomes true, or nobody is left who could make it so.
-pub(super) async fn stopped(stop: &mut watch::Receiver<bool>) {
-    let _ = stop.wait_for(|stop| *stop).await;
 }
 
 /// Why something is over that took too long.

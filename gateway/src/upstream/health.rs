@@ -52,6 +52,21 @@ impl Health {
         }
     }
 
+    /// The same for a target that earlier probes found down, of which no more is known: after a change of its route.
+    #[must_use]
+    pub fn down(rise: u32, fall: u32, now: Instant) -> Self {
+        let down = Down {
+            since: now,
+            told: String::new(),
+            last: String::new(),
+            run: 0,
+        };
+        Self {
+            down: Some(down),
+            ..Self::new(rise, fall)
+        }
+    }
+
     /// Whether it counts as there.
     #[must_use]
     pub fn is_up(&self) -> bool {
@@ -114,6 +129,19 @@ mod tests {
     use super::*;
 
     const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn a_target_that_was_down_stays_down_until_enough_probes_are_good() {
+        let now = Instant::now();
+        let mut health = Health::down(2, 3, now);
+        assert!(!health.is_up());
+        assert_eq!(health.on_failure(now, "refused".into()), None);
+        assert!(!health.is_up(), "one bad probe more");
+        assert_eq!(health.on_success(now + SECOND), None);
+        assert!(!health.is_up(), "one good probe of two");
+        let up = health.on_success(now + 2 * SECOND);
+        assert_eq!(up, Some(Transition::Up(2 * SECOND)));
+    }
 
     #[test]
     fn an_unknown_target_is_up() {

@@ -9,6 +9,7 @@ mod health;
 mod probe;
 mod probed;
 mod race;
+mod stop;
 #[cfg(test)]
 mod tests;
 mod unresolved;

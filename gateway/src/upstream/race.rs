@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::connect::stopped;
+use super::stop::stopped;
 use crate::uring::{Network, Socket, SocketOptions, sleep_until, until};
 
 /// How a race ended.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-use super::connect::stopped;
+use super::stop::stopped;
 use super::{Health, ProbedTarget, Prober, Transition};
 use crate::metrics;
 use crate::uring::{Network, sleep_until};
@@ -24,7 +24,11 @@ pub async fn watch<V: Network>(
     let Some(settings) = &prober.route.health else {
         return;
     };
-    let mut state = Health::new(settings.rise, settings.fall);
+    let (rise, fall) = (settings.rise, settings.fall);
+    let mut state = match watched.is_down() {
+        true => Health::down(rise, fall, Instant::now().into_std()),
+        false => Health::new(rise, fall),
+    };
     let mut begin = Instant::now() + delay;
     let mut stop = prober.stop.clone();
     loop {

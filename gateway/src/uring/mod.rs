@@ -17,6 +17,7 @@ mod pipes;
 mod probe;
 mod resolver;
 mod ring;
+mod sleep;
 mod socket_ext;
 mod timers;
 mod turn;
@@ -35,8 +36,8 @@ pub use pipes::{LentPipe, Pipes};
 pub use probe::{Capabilities, Unavailable, probe};
 pub use resolver::Resolver;
 pub use ring::{Ring, RingSocket, spawn, start, wait_acceptable};
+pub use sleep::{Elapsed, sleep, sleep_until, timeout};
 pub use socket_ext::{SocketExt, passes_by_itself, race, until};
-pub use timers::{Elapsed, sleep, sleep_until, timeout};
 pub use turn::turn;
 
 /// Parts of a buffer, in order: at most `limits::PARTS_MAX` of them take part in an operation.

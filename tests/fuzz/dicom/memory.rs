@@ -21,7 +21,7 @@ fn stored(message: u16) -> Vec<u8> {
 }
 
 fn pass(association: &mut Association, by: Role, octets: &[u8], now: Instant) {
-    assert_eq!(association.see(by, octets, now), Verdict::Pass);
+    assert_eq!(association.observe(by, octets, now), Verdict::Pass);
 }
 
 #[test]

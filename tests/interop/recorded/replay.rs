@@ -120,7 +120,7 @@ fn association(parts: &Parts, ended: Role, how: &str) -> AssociationSummary {
     let now = Instant::now();
     let mut association = Association::new(Strictness::Strict, Arc::new(Rules::default()), now);
     for (by, octets) in parts {
-        let verdict = association.see(*by, octets, now);
+        let verdict = association.observe(*by, octets, now);
         assert_eq!(verdict, Verdict::Pass, "{how}: {by}: {association:?}");
     }
     association.finish(Ending::Closed { by: ended }, now)
@@ -134,7 +134,7 @@ fn conversation(parts: &Parts, how: &str) -> hl7::ConversationSummary {
             Role::Requestor => hl7::Role::Sender,
             Role::Acceptor => hl7::Role::Receiver,
         };
-        let verdict = conversation.see(role, octets, now);
+        let verdict = conversation.observe(role, octets, now);
         assert_eq!(verdict, hl7::Verdict::Pass, "{how}: {by}");
     }
     conversation.finish(now)

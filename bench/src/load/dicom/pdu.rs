@@ -3,12 +3,7 @@
 
 use std::io::{self, Read, Write};
 
-/// PDU types (PS3.8 section 9.3.1).
-pub(crate) const ASSOCIATE_RQ: u8 = 0x01;
-pub(crate) const ASSOCIATE_AC: u8 = 0x02;
-pub(super) const DATA: u8 = 0x04;
-pub(super) const RELEASE_RQ: u8 = 0x05;
-pub(super) const RELEASE_RP: u8 = 0x06;
+use gateway::dicom::PduType;
 
 /// Octets before a PDU's body.
 const HEAD: usize = 6;
@@ -38,17 +33,21 @@ pub(crate) struct Proposal {
 
 impl Proposal {
     /// The body of an A-ASSOCIATE-RQ (PS3.8 section 9.3.2) or -AC (9.3.3).
-    pub(crate) fn body(&self, kind: u8) -> Vec<u8> {
+    pub(crate) fn body(&self, kind: PduType) -> Vec<u8> {
         let mut body = vec![0, 1, 0, 0];
         body.extend_from_slice(b"BENCH-SINK      BENCH-GENERATOR ");
         body.extend_from_slice(&[0; 32]);
         item(&mut body, 0x10, APPLICATION_CONTEXT.as_bytes());
         let mut context = vec![CONTEXT, 0, 0, 0];
-        if kind == ASSOCIATE_RQ {
+        if kind == PduType::AssociateRq {
             item(&mut context, 0x30, self.sop_class.as_bytes());
         }
         item(&mut context, 0x40, TRANSFER_SYNTAX.as_bytes());
-        let context_item = if kind == ASSOCIATE_RQ { 0x20 } else { 0x21 };
+        let context_item = if kind == PduType::AssociateRq {
+            0x20
+        } else {
+            0x21
+        };
         item(&mut body, context_item, &context);
         let mut user = Vec::new();
         item(&mut user, 0x51, &self.pdu_max.to_be_bytes());
@@ -115,22 +114,24 @@ fn items(mut bytes: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
 }
 
 /// Writes a PDU that is not of data, at once.
-pub(crate) fn write(stream: &mut impl Write, kind: u8, body: &[u8]) -> io::Result<()> {
+pub(crate) fn write(stream: &mut impl Write, kind: PduType, body: &[u8]) -> io::Result<()> {
     let length = u32::try_from(body.len()).map_err(io::Error::other)?;
-    let mut pdu = vec![kind, 0];
+    let mut pdu = vec![kind.byte(), 0];
     pdu.extend_from_slice(&length.to_be_bytes());
     pdu.extend_from_slice(body);
     stream.write_all(&pdu)
 }
 
 /// Reads a PDU into `body` and gives its type; `None` at an end before one.
-pub(super) fn read(stream: &mut impl Read, body: &mut Vec<u8>) -> io::Result<Option<u8>> {
+pub(super) fn read(stream: &mut impl Read, body: &mut Vec<u8>) -> io::Result<Option<PduType>> {
     let mut head = [0; HEAD];
     if stream.read(&mut head[..1])? == 0 {
         return Ok(None);
     }
     stream.read_exact(&mut head[1..])?;
     let [kind, _, length @ ..] = head;
+    let unknown = || io::Error::other(format!("a PDU of unknown type {kind:#04x}"));
+    let kind = PduType::of(kind).ok_or_else(unknown)?;
     let length = u32::from_be_bytes(length) as usize;
     if length > PDU_MAX {
         return Err(io::Error::other(format!("a PDU of {length} octets")));
@@ -162,7 +163,7 @@ pub(crate) fn lay(
 ) -> io::Result<()> {
     let pdv = u32::try_from(length + 2).map_err(io::Error::other)?;
     pdu.clear();
-    pdu.extend_from_slice(&[DATA, 0]);
+    pdu.extend_from_slice(&[PduType::Data.byte(), 0]);
     pdu.extend_from_slice(&(pdv + 4).to_be_bytes());
     pdu.extend_from_slice(&pdv.to_be_bytes());
     let flags = u8::from(control.command) | u8::from(control.last) << 1;
@@ -337,9 +338,9 @@ mod tests {
             pdu_max: 16_384,
             outstanding: 8,
         };
-        let body = proposal.body(ASSOCIATE_RQ);
+        let body = proposal.body(PduType::AssociateRq);
         assert_eq!(Proposal::read(&body), Some(proposal.clone()));
-        let answer = Proposal::read(&proposal.body(ASSOCIATE_AC)).expect("it is accepted");
+        let answer = Proposal::read(&proposal.body(PduType::AssociateAc)).expect("it is accepted");
         assert_eq!((answer.pdu_max, answer.outstanding), (16_384, 8));
         assert_eq!(Proposal::read(&body[..60]), None);
     }
@@ -372,7 +373,7 @@ mod tests {
         lay(&mut pdu, control, 3, |room| room.copy_from_slice(b"abc")).expect("short");
         let mut body = Vec::new();
         let kind = read(&mut &pdu[..], &mut body).expect("whole");
-        assert_eq!(kind, Some(DATA));
+        assert_eq!(kind, Some(PduType::Data));
         let found: Vec<_> = fragments(&body)
             .map(|found| found.expect("whole"))
             .collect();

@@ -10,6 +10,7 @@ use std::time::Instant;
 
 use anyhow::{Context as _, anyhow};
 use clap::ValueEnum;
+use gateway::dicom::PduType;
 use hdrhistogram::Histogram;
 
 use super::pdu::{self, Command, Control, Proposal};
@@ -135,13 +136,13 @@ impl Storer {
     ) -> anyhow::Result<Self> {
         let mut stream = server::connect(connect, between)?;
         stream.set_nodelay(job.nodelay)?;
-        let request = job.proposal().body(pdu::ASSOCIATE_RQ);
-        pdu::write(&mut stream, pdu::ASSOCIATE_RQ, &request)?;
+        let request = job.proposal().body(PduType::AssociateRq);
+        pdu::write(&mut stream, PduType::AssociateRq, &request)?;
         let mut body = Vec::new();
         let kind = pdu::read(&mut stream, &mut body)?;
         anyhow::ensure!(
-            kind == Some(pdu::ASSOCIATE_AC),
-            "the association was answered by {kind:02x?}"
+            kind == Some(PduType::AssociateAc),
+            "the association was answered by {kind:?}"
         );
         let answer = Proposal::read(&body).context("the one context was not accepted")?;
         // 0 is no limit (PS3.8 section D.1.1).
@@ -227,7 +228,7 @@ impl Storer {
             let kind = pdu::read(&mut &self.stream, &mut body)
                 .with_context(|| format!("no response after {n} objects"))?;
             let now = Instant::now();
-            anyhow::ensure!(kind == Some(pdu::DATA), "a response was {kind:02x?}");
+            anyhow::ensure!(kind == Some(PduType::Data), "a response was {kind:?}");
             let (_, set) = pdu::fragments(&body).next().context("an empty PDU")??;
             let Some(Command::Stored { message, status }) = Command::read(set) else {
                 anyhow::bail!("a response is no C-STORE-RSP");
@@ -244,11 +245,11 @@ impl Storer {
 
     /// Releases the association in order.
     pub(super) fn release(mut self) -> anyhow::Result<()> {
-        pdu::write(&mut self.stream, pdu::RELEASE_RQ, &[0; 4])?;
+        pdu::write(&mut self.stream, PduType::ReleaseRq, &[0; 4])?;
         let kind = pdu::read(&mut self.stream, &mut Vec::new())?;
         anyhow::ensure!(
-            kind == Some(pdu::RELEASE_RP),
-            "the release was answered by {kind:02x?}"
+            kind == Some(PduType::ReleaseRp),
+            "the release was answered by {kind:?}"
         );
         Ok(())
     }
@@ -315,7 +316,7 @@ impl DataSet {
 pub(super) fn keep(mut stream: TcpStream, job: &Job) -> io::Result<Vec<u32>> {
     stream.set_nodelay(job.nodelay)?;
     let mut body = Vec::new();
-    if pdu::read(&mut stream, &mut body)? != Some(pdu::ASSOCIATE_RQ) {
+    if pdu::read(&mut stream, &mut body)? != Some(PduType::AssociateRq) {
         return Err(io::Error::other(
             "an association did not begin with its request",
         ));
@@ -327,8 +328,8 @@ pub(super) fn keep(mut stream: TcpStream, job: &Job) -> io::Result<Vec<u32>> {
     };
     pdu::write(
         &mut stream,
-        pdu::ASSOCIATE_AC,
-        &answer.body(pdu::ASSOCIATE_AC),
+        PduType::AssociateAc,
+        &answer.body(PduType::AssociateAc),
     )?;
     let mut keeper = Keeper {
         job,
@@ -340,14 +341,14 @@ pub(super) fn keep(mut stream: TcpStream, job: &Job) -> io::Result<Vec<u32>> {
     let mut reader = BufReader::with_capacity(256 << 10, &stream);
     loop {
         match pdu::read(&mut reader, &mut body)? {
-            Some(pdu::DATA) => keeper.take(&body)?,
-            Some(pdu::RELEASE_RQ) => {
+            Some(PduType::Data) => keeper.take(&body)?,
+            Some(PduType::ReleaseRq) => {
                 let kept = keeper.kept;
-                pdu::write(&mut &stream, pdu::RELEASE_RP, &[0; 4])?;
+                pdu::write(&mut &stream, PduType::ReleaseRp, &[0; 4])?;
                 return Ok(kept);
             }
             other => {
-                let what = format!("an association went on with {other:02x?}");
+                let what = format!("an association went on with {other:?}");
                 return Err(io::Error::other(what));
             }
         }

@@ -1,17 +1,8 @@
 //! The octets of a C-ECHO on an association of its own: what is sent, and what is read.
 
-use super::super::AeTitle;
 use super::super::items::Items;
+use super::super::{AeTitle, PduType};
 use crate::limits::ECHO_PDU_BYTES_MAX;
-
-/// PDU types (PS3.8 section 9.3.1).
-pub(super) const REQUEST: u8 = 0x01;
-pub(super) const ACCEPT: u8 = 0x02;
-pub(super) const REJECT: u8 = 0x03;
-pub(super) const DATA: u8 = 0x04;
-pub(super) const RELEASE: u8 = 0x05;
-pub(super) const RELEASED: u8 = 0x06;
-pub(super) const ABORT: u8 = 0x07;
 
 /// Octets of a PDU's header: type, reserved, length.
 pub(super) const HEADER: usize = 6;
@@ -73,7 +64,7 @@ pub(super) fn request(calling: AeTitle, called: AeTitle) -> Vec<u8> {
     item(&mut user, IMPLEMENTATION_CLASS, OWN_CLASS);
     item(&mut user, IMPLEMENTATION_VERSION, OWN_VERSION);
     item(&mut body, USER_INFORMATION, &user);
-    pdu(REQUEST, &body)
+    pdu(PduType::AssociateRq, &body)
 }
 
 /// The C-ECHO-RQ. It fits into what any archive takes at a time, so it is never split.
@@ -93,7 +84,7 @@ pub(super) fn question() -> Vec<u8> {
     element(&mut value, GROUP_LENGTH, &length.to_le_bytes());
     value.extend(elements);
     let length = u32::try_from(value.len()).unwrap_or(u32::MAX);
-    pdu(DATA, &[&length.to_be_bytes()[..], &value].concat())
+    pdu(PduType::Data, &[&length.to_be_bytes()[..], &value].concat())
 }
 
 /// What became of our presentation context in an A-ASSOCIATE-AC (PS3.8 table 9-18); `None` where it cannot
@@ -137,9 +128,9 @@ fn number(value: &[u8]) -> Option<u16> {
 }
 
 /// A PDU.
-pub(super) fn pdu(kind: u8, body: &[u8]) -> Vec<u8> {
+pub(super) fn pdu(kind: PduType, body: &[u8]) -> Vec<u8> {
     let length = u32::try_from(body.len()).unwrap_or(u32::MAX);
-    [&[kind, 0][..], &length.to_be_bytes(), body].concat()
+    [&[kind.byte(), 0][..], &length.to_be_bytes(), body].concat()
 }
 
 fn item(into: &mut Vec<u8>, kind: u8, value: &[u8]) {

@@ -1,7 +1,7 @@
 //! Ways to a second A-ASSOCIATE-RQ that nobody judges: none of them works where a rule is enforced.
 
 use super::*;
-use crate::dicom::Binding;
+use crate::dicom::{Binding, PduType};
 use crate::limits::COMMAND_BYTES_MAX;
 use crate::strictness::Strictness;
 
@@ -258,7 +258,7 @@ fn play(rules: &Rules, script: &Script) -> (Watched, Vec<bool>) {
     let mut watched = Watched::new(Strictness::Lenient, rules.clone());
     let contexts: Vec<_> = (0..200).map(|number| (number, CT)).collect();
     watched.pass(Requestor, &made::request("CT_1", "PACS", &contexts));
-    let see = |(by, octets): &(Role, Vec<u8>)| watched.see(*by, octets) == Verdict::Pass;
+    let see = |(by, octets): &(Role, Vec<u8>)| watched.observe(*by, octets) == Verdict::Pass;
     let passed = script.iter().map(see).collect();
     (watched, passed)
 }
@@ -316,8 +316,8 @@ fn a_side_that_aborted_sends_no_more_commands() {
     watched.pass(Acceptor, &store(1, CT, 9));
     watched.pass(Acceptor, &abort());
     watched.pass(Requestor, &abort());
-    let verdict = watched.see(Requestor, &store(2, CT, 9));
-    let what = Violation::UnexpectedPdu(4);
+    let verdict = watched.observe(Requestor, &store(2, CT, 9));
+    let what = Violation::UnexpectedPdu(PduType::Data);
     let by = Requestor;
     assert_eq!(verdict, Verdict::End(Reason::Violation { by, what }));
 }

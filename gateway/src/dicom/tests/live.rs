@@ -101,7 +101,7 @@ fn who_is_not_followed_any_more_is_counted_once_and_at_once() {
     }
     let (mut watched, counts) = opened(Strictness::Strict);
     assert!(matches!(
-        watched.see(Requestor, b"GET / HTTP"),
+        watched.observe(Requestor, b"GET / HTTP"),
         Verdict::End(_)
     ));
     assert_eq!(counts.not_followed.get(), 0, "it is ended");

@@ -1,6 +1,7 @@
 //! What must not pass, and what passes without being looked at.
 
 use super::*;
+use crate::dicom::PduType;
 use crate::strictness::Strictness;
 
 fn only(commands: &[Command], enforce: bool) -> Rules {
@@ -27,7 +28,7 @@ fn a_command_that_is_not_listed_ends_the_association() {
     let mut watched = Watched::open(Strictness::Lenient, only(&[Command::CEcho], true));
     watched.pass(Requestor, &echo());
     watched.pass(Acceptor, &response(ECHO, 1, 0));
-    let reason = refused(watched.see(Requestor, &store(2, CT, 9)));
+    let reason = refused(watched.observe(Requestor, &store(2, CT, 9)));
     let command = Asked::For(Command::CStore);
     assert_eq!(
         reason,
@@ -38,8 +39,8 @@ fn a_command_that_is_not_listed_ends_the_association() {
     );
     assert_eq!(reason.answer(), Answer::aborted());
     // And for good.
-    assert_eq!(watched.see(Acceptor, &[]), Verdict::End(reason));
-    assert_eq!(watched.see(Requestor, &echo()), Verdict::End(reason));
+    assert_eq!(watched.observe(Acceptor, &[]), Verdict::End(reason));
+    assert_eq!(watched.observe(Requestor, &echo()), Verdict::End(reason));
     let record = watched.lost();
     assert_eq!(record.ending, Ending::Policy(reason));
     assert_eq!(record.not_allowed, [Command::CStore]);
@@ -51,7 +52,7 @@ fn the_acceptor_may_not_ask_for_more_either() {
     let mut watched = Watched::open(Strictness::Lenient, only(&[Command::CGet], true));
     let get = made::command(GET, 1, true, &[]);
     watched.pass(Requestor, &made::message(5, &get, Some(&[0; 4])));
-    let reason = refused(watched.see(Acceptor, &store(1, CT, 9)));
+    let reason = refused(watched.observe(Acceptor, &store(1, CT, 9)));
     let command = Asked::For(Command::CStore);
     assert_eq!(
         reason,
@@ -69,7 +70,7 @@ fn an_unknown_command_is_on_no_list() {
     watched.pass(Requestor, &odd);
     assert_eq!(watched.lost().unknown_commands, 1);
     let mut watched = Watched::open(Strictness::Strict, only(&Command::ALL, true));
-    let reason = refused(watched.see(Requestor, &odd));
+    let reason = refused(watched.observe(Requestor, &odd));
     let command = Asked::Unknown(0x7777);
     assert_eq!(
         reason,
@@ -119,12 +120,12 @@ fn what_was_whole_before_the_refusal_stays_so() {
     let mut watched = Watched::open(Strictness::Lenient, only(&[Command::CEcho], true));
     let octets = store(2, CT, 9);
     let mut whole = Watched::open(Strictness::Lenient, only(&[Command::CEcho], true));
-    refused(whole.see(Requestor, &octets));
+    refused(whole.observe(Requestor, &octets));
     assert!(whole.association.is_between_pdus(Requestor));
     assert!(whole.association.is_between_pdus(Acceptor));
     // A part of the command has passed already.
     watched.pass(Requestor, &octets[..20]);
-    refused(watched.see(Requestor, &octets[20..]));
+    refused(watched.observe(Requestor, &octets[20..]));
     assert!(!watched.association.is_between_pdus(Requestor));
     assert!(watched.association.is_between_pdus(Acceptor));
 }
@@ -134,14 +135,20 @@ fn strict_ends_what_is_not_dicom_as_the_standard_asks() {
     let by = Acceptor;
     let cases = [
         (b"HTTP/1.1 400".to_vec(), Violation::UnknownPdu(b'H')),
-        (made::request("A", "B", &[]), Violation::UnexpectedPdu(1)),
-        (made::pdu(6, &[0; 4]), Violation::UnexpectedPdu(6)),
-        (made::pdu(4, &[0; 3]), Violation::PduLength(4)),
+        (
+            made::request("A", "B", &[]),
+            Violation::UnexpectedPdu(PduType::AssociateRq),
+        ),
+        (
+            made::pdu(6, &[0; 4]),
+            Violation::UnexpectedPdu(PduType::ReleaseRp),
+        ),
+        (made::pdu(4, &[0; 3]), Violation::PduLength(PduType::Data)),
         (made::pdu(4, &made::pdv(1, 3, &[1, 2])), Violation::Command),
     ];
     for (octets, what) in cases {
         let mut watched = Watched::open(Strictness::Strict, Rules::default());
-        let reason = refused(watched.see(by, &octets));
+        let reason = refused(watched.observe(by, &octets));
         assert_eq!(reason, Reason::Violation { by, what });
         assert!(watched.association.is_between_pdus(by));
         let record = watched.lost();
@@ -160,7 +167,7 @@ fn an_answer_in_another_protocol_is_named() {
     ] {
         let mut watched = Watched::new(Strictness::Strict, Rules::default());
         watched.pass(Requestor, &made::request("A", "B", &[(1, CT)]));
-        let reason = refused(watched.see(Acceptor, first));
+        let reason = refused(watched.observe(Acceptor, first));
         let begin = format!("acceptor sent {name}, not DICOM; ");
         assert!(reason.to_string().starts_with(&begin), "{reason}");
         assert_eq!(reason.answer(), Answer::unrecognized_pdu());
@@ -191,7 +198,7 @@ fn lenient_lets_it_pass_and_looks_no_more() {
 #[test]
 fn who_is_held_to_a_list_of_commands_cannot_make_us_look_away() {
     let mut watched = Watched::open(Strictness::Lenient, only(&[Command::CEcho], true));
-    let reason = refused(watched.see(Requestor, &[0x20; 6]));
+    let reason = refused(watched.observe(Requestor, &[0x20; 6]));
     let what = Violation::UnknownPdu(0x20);
     assert_eq!(
         reason,
@@ -221,7 +228,7 @@ fn behind_the_end_nothing_is_told_but_a_new_request_is_refused() {
     assert_eq!(watched.lost().ending, ending);
     let mut watched = open(Strictness::Strict);
     watched.pass(Acceptor, &Answer::aborted().octets());
-    refused(watched.see(Requestor, &made::request("CT_1", "PACS", &[])));
+    refused(watched.observe(Requestor, &made::request("CT_1", "PACS", &[])));
 }
 
 #[test]
@@ -239,18 +246,18 @@ fn nothing_is_legal_before_its_time() {
     ];
     for (by, kind) in cases {
         let mut watched = Watched::new(Strictness::Strict, Rules::default());
-        let what = Violation::UnexpectedPdu(kind);
-        let reason = refused(watched.see(by, &[kind, 0, 0, 0, 0, 4]));
+        let what = Violation::UnexpectedPdu(PduType::of(kind).expect("a type"));
+        let reason = refused(watched.observe(by, &[kind, 0, 0, 0, 0, 4]));
         assert_eq!(reason, Reason::Violation { by, what });
     }
     // Between request and answer, the requestor may only give up.
     for kind in [1, 4, 5, 6] {
         let mut watched = Watched::new(Strictness::Strict, Rules::default());
         watched.pass(Requestor, &made::request("CT_1", "PACS", &[]));
-        refused(watched.see(Requestor, &[kind, 0, 0, 0, 0, 100]));
+        refused(watched.observe(Requestor, &[kind, 0, 0, 0, 0, 100]));
     }
     // Who asked for the release sends nothing more.
     let mut watched = Watched::open(Strictness::Strict, Rules::default());
     watched.pass(Requestor, &made::pdu(5, &[0; 4]));
-    refused(watched.see(Requestor, &echo()));
+    refused(watched.observe(Requestor, &echo()));
 }

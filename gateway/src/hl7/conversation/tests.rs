@@ -41,7 +41,7 @@ impl Talk {
     }
 
     fn says(&mut self, by: Role, bytes: &[u8]) -> Verdict {
-        self.conversation.see(by, bytes, self.now)
+        self.conversation.observe(by, bytes, self.now)
     }
 
     fn sends(&mut self, bytes: &[u8]) -> &mut Self {
@@ -169,11 +169,11 @@ fn the_record_is_the_same_at_any_split() {
     let play = |first: usize, second: usize| {
         let mut talk = Conversation::new(Strictness::Strict);
         for piece in [&sent[..first], &sent[first..second], &sent[second..]] {
-            assert_eq!(talk.see(Role::Sender, piece, now), Verdict::Pass);
+            assert_eq!(talk.observe(Role::Sender, piece, now), Verdict::Pass);
         }
         let middle = first.min(answered.len());
         for piece in [&answered[..middle], &answered[middle..]] {
-            assert_eq!(talk.see(Role::Receiver, piece, now), Verdict::Pass);
+            assert_eq!(talk.observe(Role::Receiver, piece, now), Verdict::Pass);
         }
         talk.finish(now)
     };
@@ -376,12 +376,12 @@ fn a_missing_cr_is_taken_once_and_one_that_comes_late_is_none() {
     let whole = message("ADT^A01");
     let (lacks_cr, cr) = whole.split_at(whole.len() - 1);
     let mut talk = Conversation::new(Strictness::Lenient);
-    let _ = talk.see(Role::Sender, lacks_cr, now);
+    let _ = talk.observe(Role::Sender, lacks_cr, now);
     assert!(talk.lacks_cr(), "it may be under way");
-    let _ = talk.see(Role::Sender, cr, now);
+    let _ = talk.observe(Role::Sender, cr, now);
     assert!(!talk.lacks_cr());
     assert_eq!(talk.take_lack_of_cr(), None);
-    let _ = talk.see(Role::Receiver, lacks_cr, now);
+    let _ = talk.observe(Role::Receiver, lacks_cr, now);
     assert_eq!(talk.take_lack_of_cr(), Some(Role::Receiver));
     assert!(!talk.lacks_cr());
     assert_eq!(talk.finish(now).ended_without_cr, None, "it was taken");
@@ -392,12 +392,12 @@ fn the_first_message_waits_until_it_is_acknowledged() {
     let (sent, now) = (Instant::now(), Instant::now() + Duration::from_secs(30));
     let whole = message("ADT^A01");
     let mut talk = Conversation::new(Strictness::Lenient);
-    let _ = talk.see(Role::Sender, &whole[..20], sent);
+    let _ = talk.observe(Role::Sender, &whole[..20], sent);
     assert_eq!(talk.first_waits(now), None, "it is not whole");
-    let _ = talk.see(Role::Sender, &whole[20..], sent);
+    let _ = talk.observe(Role::Sender, &whole[20..], sent);
     assert!(talk.first_waits(now) >= Some(Duration::from_secs(29)));
-    let _ = talk.see(Role::Receiver, &answer("AA"), now);
-    let _ = talk.see(Role::Sender, &whole, now);
+    let _ = talk.observe(Role::Receiver, &answer("AA"), now);
+    let _ = talk.observe(Role::Sender, &whole, now);
     assert_eq!(talk.first_waits(now), None, "a later one is none");
 }
 

@@ -11,10 +11,12 @@ fn routes() -> [RouteMetrics; 3] {
         cores: (0..2).map(|_| Arc::default()).collect(),
     });
     let [ct, ris, _] = &routes;
-    ct.cores.iter().for_each(|of| of.seen.count_associations());
+    ct.cores
+        .iter()
+        .for_each(|of| of.observed.count_associations());
     ris.cores
         .iter()
-        .for_each(|of| of.seen.count_conversations());
+        .for_each(|of| of.observed.count_conversations());
     routes
 }
 
@@ -25,12 +27,12 @@ fn shown(routes: &[RouteMetrics]) -> String {
 }
 
 fn associations(routes: &[RouteMetrics], core: usize) -> Arc<dicom::Counts> {
-    let seen = &routes[0].cores[core].seen;
+    let seen = &routes[0].cores[core].observed;
     seen.associations().expect("a DICOM route")
 }
 
 fn conversations(routes: &[RouteMetrics], core: usize) -> Arc<hl7::Counts> {
-    let seen = &routes[1].cores[core].seen;
+    let seen = &routes[1].cores[core].observed;
     seen.conversations().expect("an MLLP route")
 }
 

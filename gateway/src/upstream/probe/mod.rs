@@ -14,7 +14,8 @@ use std::slice;
 use tokio::sync::watch;
 
 use self::channel::{Channel, Cut};
-use super::connect::{NO_ANSWER, over, stopped};
+use super::connect::{NO_ANSWER, over};
+use super::stop::stopped;
 use super::{Attempts, Connected, DnsCache, ProbedTarget};
 use crate::config::{Health, Probe, RouteConfig};
 use crate::limits::PROBE_BYTES_MAX;

@@ -1,0 +1,53 @@
+//! A connection at work, and what it shares with the other connections of its core.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use super::handle::ConnectionHandle;
+use super::limiter::HandshakeLimiter;
+use super::stats::ConnectionStats;
+use crate::audit::Journal;
+use crate::buffers::{FairnessId, Pool};
+use crate::metrics::{self, RouteCounters};
+use crate::route::Route;
+use crate::tls::Cipher;
+use crate::upstream::DnsCache;
+use crate::uring::{Network, Pipes, Socket};
+
+/// What the connections of one core share.
+pub struct Core<V: Network> {
+    /// How it reaches the network.
+    pub network: V,
+    /// What seals and opens records in place.
+    pub cipher: Cipher,
+    /// Its buffers.
+    pub pool: Pool,
+    /// Its pipes, for passthrough.
+    pub pipes: Pipes<<V::Socket as Socket>::Pipe>,
+    /// Its memory of names.
+    pub dns: DnsCache,
+    /// Its counters.
+    pub counters: Arc<metrics::CoreCounters>,
+    /// What its unauthenticated clients hold.
+    pub limiter: HandshakeLimiter,
+    /// Connections that all cores may have together.
+    pub connections_max: usize,
+    /// Where accepted peers are reported.
+    pub journal: Journal,
+    /// Its place among the cores of the process, and among the counters of a route.
+    pub place: usize,
+}
+
+/// A connection at work.
+pub(super) struct ConnectionTask<'c, V: Network> {
+    pub(super) handle: &'c ConnectionHandle,
+    pub(super) started: Instant,
+    pub(super) core: &'c Core<V>,
+    pub(super) route: &'c Route,
+    pub(super) source: SocketAddr,
+    pub(super) counters: &'c Arc<RouteCounters>,
+    pub(super) fairness_id: FairnessId,
+    pub(super) stats: ConnectionStats,
+}

@@ -1,0 +1,8 @@
+//! The signal that ends attempts and probes.
+
+use tokio::sync::watch;
+
+/// Waits until `stop` becomes true, or nobody is left who could make it so.
+pub(super) async fn stopped(stop: &mut watch::Receiver<bool>) {
+    let _ = stop.wait_for(|stop| *stop).await;
+}
