@@ -13,10 +13,14 @@ mod documents;
 mod language;
 #[path = "tidy/layers.rs"]
 mod layers;
+#[path = "tidy/links.rs"]
+mod links;
 #[path = "tidy/manifests.rs"]
 mod manifests;
 #[path = "tidy/source.rs"]
 mod source;
+#[path = "tidy/terms.rs"]
+mod terms;
 #[path = "tidy/text.rs"]
 mod text;
 
@@ -112,8 +116,29 @@ fn the_gateway_needs_no_crate_of_the_demonstration() {
 }
 
 #[test]
-fn every_relative_link_leads_somewhere() {
-    expect_none(|source| documents::dead_links(source, root()));
+fn every_relative_link_leads_to_a_file_and_a_heading() {
+    expect_none(|source| links::dead(source, root()));
+}
+
+#[test]
+fn documents_use_the_terms_of_the_field() {
+    expect_none(terms::coined);
+}
+
+#[test]
+fn every_file_that_a_page_of_the_book_names_exists() {
+    expect_none(|source| links::missing_files(source, root()));
+}
+
+#[test]
+fn the_summary_of_the_book_lists_every_page() {
+    report(&links::unlisted_pages(&source::all(root())));
+}
+
+#[test]
+fn the_readme_is_one_page() {
+    let sources = source::all(root());
+    report(&documents::long_readme(named(&sources, "README.md")));
 }
 
 #[test]
@@ -134,24 +159,41 @@ fn every_command_that_a_text_names_exists() {
 }
 
 #[test]
+fn every_message_of_the_page_on_troubleshooting_exists() {
+    let sources = source::all(root());
+    let page = named(&sources, "docs/src/guide/troubleshooting.md");
+    report(&documents::unknown_messages(page, &sources));
+}
+
+#[test]
 fn every_bound_has_a_row_in_the_documents() {
     let sources = source::all(root());
     let limits = named(&sources, "gateway/src/limits.rs");
-    let bounds = named(&sources, "docs/bounds.md");
+    let bounds = named(&sources, "docs/src/reference/bounds.md");
     report(&documents::bounds_without_row(limits, &bounds.text));
 }
 
 #[test]
-fn every_promise_of_the_readme_names_a_test_that_exists() {
+fn every_promise_names_tests_that_exist() {
     let sources = source::all(root());
-    let readme = named(&sources, "README.md");
-    report(&documents::promises_without_test(readme, &sources));
+    let promises = named(&sources, "docs/src/design/promises.md");
+    report(&documents::promises_without_test(promises, &sources));
+    report(&documents::rows_without_test(promises));
+}
+
+#[test]
+fn every_test_that_a_document_names_exists() {
+    let sources = source::all(root());
+    let documents = sources.iter().filter(|source| source.is("md"));
+    for document in documents {
+        report(&documents::promises_without_test(document, &sources));
+    }
 }
 
 #[test]
 fn every_row_of_the_threat_model_names_tests_that_exist() {
     let sources = source::all(root());
-    let model = named(&sources, "docs/threat-model.md");
+    let model = named(&sources, "docs/src/design/threat-model.md");
     report(&documents::promises_without_test(model, &sources));
     report(&documents::rows_without_test(model));
 }

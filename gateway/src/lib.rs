@@ -1,9 +1,9 @@
 //! wardgate: a mutual-TLS gateway for healthcare imaging.
 //!
 //! Plaintext DICOM, HL7 or any TCP stream enters at one site, crosses the network in mutual TLS with
-//! AES-256-GCM, and leaves as plaintext at the other. `ARCHITECTURE.md` describes the whole design; each
-//! module here opens with its purpose. Modules import only from layers below their own; `tests/tidy.rs`
-//! enforces this.
+//! AES-256-GCM, and leaves as plaintext at the other. `docs/src/design/overview.md` describes the design; each
+//! module here opens with its purpose. Modules import only from layers below their own; `tests/tidy.rs` reports
+//! violations.
 
 pub mod admin;
 pub mod audit;

@@ -15,7 +15,7 @@ use crate::openssl::{Offer, client, lax_server, reversed, server, talk};
 use crate::pair::{A, B, originate, terminate};
 use crate::peers::{Echo, loopback};
 
-/// The offers that the default policy allows (ARCHITECTURE.md, TLS policy), in openssl's names.
+/// The suites of the default policy (docs/src/guide/routes.md, "TLS policies"), in openssl's names.
 const ALLOWED: [&str; 3] = [
     "TLS_AES_256_GCM_SHA384",
     "ECDHE-ECDSA-AES256-GCM-SHA384",
@@ -209,7 +209,7 @@ fn both_modes_refuse_tls12_without_extended_master_secret() {
     b.stop();
 }
 
-/// P-521, X448 and the finite fields are not in the policy (ARCHITECTURE.md, TLS policy).
+/// P-521, X448 and the finite fields are not in the policy.
 #[test]
 fn terminate_takes_exactly_the_classical_groups_of_the_policy() {
     if !tier::ready("interop", &[Need::Program("openssl")]) {

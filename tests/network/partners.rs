@@ -1,4 +1,4 @@
-//! Two partners of a region, set up as the README says: nobody can pass as the other one.
+//! Two partners of a region, set up as the operator's guide describes: nobody can pass as the other one.
 //!
 //! ```text
 //!   hospital A                    region                    hospital B
@@ -10,7 +10,7 @@
 //! ```
 //!
 //! Each site has a CA of its own. The commands, the region's configuration and the hospitals' are the text of
-//! the README and of `packaging/etc/wardgate.toml`; only the folder, the hospitals' addresses and names, and
+//! the guide and of `packaging/etc/wardgate.toml`; only the folder, the hospitals' addresses and names, and
 //! the form of the log are replaced. The applications of a site are in the namespace of its gateway.
 //! An attack is hospital B's doing: it has its gateway, its CA, and may redirect what the region sends to A.
 
@@ -89,7 +89,7 @@ struct Partners {
 }
 
 impl Partners {
-    /// Makes the network, and at each site the certificates as the README says.
+    /// Makes the network, and at each site the certificates as the guide describes.
     fn new() -> Self {
         let partners = Self {
             prefix: namespaces::prefix(),
@@ -99,7 +99,7 @@ impl Partners {
         for site in Site::ALL {
             partners.make_certificates(site);
         }
-        // Step 3: each hospital and the region have exchanged the certificates of their CAs.
+        // Steps 3 and 4: each hospital and the region have exchanged the certificates of their CAs.
         for hospital in [Site::A, Site::B] {
             partners.send_ca(hospital, Site::Region);
             partners.send_ca(Site::Region, hospital);
@@ -190,7 +190,7 @@ impl Partners {
     /// The configuration of a site as the documents have it.
     fn config(&self, site: Site) -> String {
         let text = match site {
-            Site::Region => format!("[gateway]\nlog = \"json\"\n\n{}", readme_region()),
+            Site::Region => format!("[gateway]\nlog = \"json\"\n\n{}", guide_region()),
             Site::A | Site::B => read("packaging/etc/wardgate.toml")
                 .replace("#log = \"text\"", "log = \"json\"")
                 .replace("192.0.2.10:2762", &format!("{}:2762", site.wan())),
@@ -280,21 +280,22 @@ fn read(name: &str) -> String {
     fs::read_to_string(workspace().join(name)).expect("it is in the repository")
 }
 
-/// The first two commands of "Two real sites in six commands".
+/// The first step of "Two sites, step by step": the commands of the hospital.
 fn guide_commands() -> Vec<String> {
-    let readme = read("README.md");
-    let (_, guide) = readme.split_once("## Two real sites").expect("it is there");
-    let commands = guide.split("```").nth(1).expect("it has commands");
-    let made = |line: &&str| line.contains(" pki init ") || line.contains(" pki issue ");
-    let commands: Vec<_> = commands.lines().filter(made).map(str::to_owned).collect();
+    let guide = read("docs/src/guide/two-sites.md");
+    let (_, step) = guide.split_once("\n1. ").expect("it has steps");
+    let commands = step.split("```").nth(1).expect("it has commands");
+    let made = |line: &&str| line.starts_with("wardgate pki ");
+    let commands = commands.lines().map(str::trim).filter(made);
+    let commands: Vec<_> = commands.map(str::to_owned).collect();
     assert_eq!(commands.len(), 2, "{commands:?}");
     commands
 }
 
 /// The configuration of the region with two hospitals.
-fn readme_region() -> String {
-    let readme = read("README.md");
-    let (_, section) = readme
+fn guide_region() -> String {
+    let page = read("docs/src/guide/routes.md");
+    let (_, section) = page
         .split_once("## More than one partner")
         .expect("it is there");
     let (_, block) = section.split_once("```toml\n").expect("it has an example");
@@ -309,7 +310,7 @@ fn series() -> (TempDir, Vec<PathBuf>) {
 }
 
 #[test]
-fn partners_set_up_by_the_readme_reach_each_other() {
+fn partners_set_up_as_the_guide_describes_reach_each_other() {
     if !tier::ready("network", &NEEDS) {
         return;
     }
@@ -440,7 +441,7 @@ fn region_refuses_another_partner_at_a_target_of_a_route_to_both() {
     let region = partners.config(Site::Region);
     let (before, _) = region
         .split_once("[[route]]\nname = \"to-hospital-a\"")
-        .expect("the README has this route");
+        .expect("the guide has this route");
     let region = format!("{before}{TO_BOTH}");
     let other_target = "expected at target";
     let reasons = [other_target, OTHER_CA, OTHER_CA];

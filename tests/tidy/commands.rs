@@ -45,9 +45,10 @@ fn variants(source: &Source) -> Vec<String> {
         .collect()
 }
 
-/// The beginnings of a command line of `wardgate`, installed or not.
-const STARTS: [&str; 5] = [
+/// How a command line of `wardgate` begins, installed or not.
+const STARTS: [&str; 6] = [
     "wardgate ",
+    "runuser -u wardgate -- wardgate ",
     "wardgate-demo wardgate ",
     "cargo demo wardgate ",
     "cargo run --release -- ",
@@ -83,7 +84,7 @@ fn lines(source: &Source) -> impl Iterator<Item = (usize, &str)> {
     text.split_inclusive('\n').filter_map(move |line| {
         let here = at;
         at += line.len();
-        fenced ^= line.starts_with("```");
+        fenced ^= line.trim_start().starts_with("```");
         fenced.then(|| (here, line.trim().trim_start_matches("$ ")))
     })
 }
@@ -133,6 +134,8 @@ mod tests {
         }
         let line = "a.md:2: there is no command `@ pki hide`".replace('@', "wardgate");
         assert_eq!(found("a.md", "```\n$ @ pki hide\n```\n"), [line]);
+        let in_a_step = "1. Do:\n   ```\n   runuser -u @ -- @ stop\n   ```\n";
+        assert_eq!(found("a.md", in_a_step).len(), 1);
     }
 
     #[test]

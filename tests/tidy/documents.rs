@@ -1,78 +1,10 @@
-//! Rules on the documents: links have targets, commands exist, promises have tests.
+//! Rules on the documents: README is short and shows its commands, bounds have rows, promises have tests.
 
 use std::collections::BTreeSet;
-use std::path::{Component, Path, PathBuf};
 
 use crate::source::{Finding, Source};
 
-/// Finds relative links of a document without a file or folder below `root`.
-pub(crate) fn dead_links(source: &Source, root: &Path) -> Vec<Finding> {
-    if !source.is("md") {
-        return Vec::new();
-    }
-    let text = without_code(&source.text);
-    let folder = Path::new(&source.path).parent().unwrap_or(Path::new(""));
-    links(&text)
-        .filter(|(_, link)| !link.contains("://") && !link.starts_with(['#', '<']))
-        .filter(|(_, link)| !link.starts_with("mailto:"))
-        .filter_map(|(at, link)| {
-            let file = link.split('#').next().unwrap_or_default();
-            let found = inside(&folder.join(file)).is_some_and(|path| root.join(path).exists());
-            let what = format!("the link {link:?} leads nowhere");
-            (!found).then(|| source.finding(at, what))
-        })
-        .collect()
-}
-
-/// Targets of `[text](target)`, `src="target"` and `srcset="target"`.
-fn links(text: &str) -> impl Iterator<Item = (usize, &str)> {
-    [("](", ')'), ("src=\"", '"'), ("srcset=\"", '"')]
-        .into_iter()
-        .flat_map(move |(start, end)| {
-            text.match_indices(start).filter_map(move |(at, _)| {
-                let target = text[at + start.len()..].split(end).next()?;
-                // `[text](target "title")` has a title.
-                Some((at, target.split(' ').next().unwrap_or(target)))
-            })
-        })
-}
-
-/// The path without `..`; `None` where it leaves the project.
-fn inside(path: &Path) -> Option<PathBuf> {
-    let mut clean = PathBuf::new();
-    for part in path.components() {
-        match part {
-            Component::Normal(name) => clean.push(name),
-            Component::CurDir => {}
-            Component::ParentDir if clean.pop() => {}
-            _ => return None,
-        }
-    }
-    Some(clean)
-}
-
-/// The text with fenced blocks and code spans blanked out, position by position.
-fn without_code(text: &str) -> String {
-    let mut result = String::new();
-    let mut fenced = false;
-    for line in text.split_inclusive('\n') {
-        let fence = line.trim_start().starts_with("```");
-        fenced ^= fence;
-        let mut span = false;
-        for c in line.chars() {
-            span ^= c == '`';
-            let hidden = (fenced || fence || span) && c != '\n';
-            if hidden {
-                result.extend(std::iter::repeat_n(' ', c.len_utf8()));
-            } else {
-                result.push(c);
-            }
-        }
-    }
-    result
-}
-
-/// The commands that a newcomer needs and README.md does not show on their own lines.
+/// Commands that a newcomer needs and README.md does not show as a line of their own.
 pub(crate) fn missing_commands(readme: &str) -> Vec<&'static str> {
     ["cargo demo", "cargo xtask test"]
         .into_iter()
@@ -88,7 +20,18 @@ pub(crate) fn missing_commands(readme: &str) -> Vec<&'static str> {
         .collect()
 }
 
-/// The constants of `limits.rs` without a row in docs/bounds.md.
+/// The most words that README.md may have: it is one page.
+const README_WORDS_MAX: usize = 1000;
+
+/// Finds a README that is longer than a page.
+pub(crate) fn long_readme(readme: &Source) -> Vec<Finding> {
+    let words = readme.text.split_whitespace().count();
+    let what = format!("{words} words; README is one page of at most {README_WORDS_MAX}");
+    let finding = (words > README_WORDS_MAX).then(|| readme.finding_on_line(1, what));
+    finding.into_iter().collect()
+}
+
+/// Constants of `limits.rs` that docs/src/reference/bounds.md has no row for.
 pub(crate) fn bounds_without_row(limits: &Source, bounds: &str) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (line, text) in (1..).zip(limits.code.lines()) {
@@ -101,14 +44,49 @@ pub(crate) fn bounds_without_row(limits: &Source, bounds: &str) -> Vec<Finding> 
             rows.any(|row| row.contains(&cell))
         };
         if let Some(name) = name.filter(|name| !row(name)) {
-            let what = format!("{name} has no row in docs/bounds.md");
+            let what = format!("{name} has no row in docs/src/reference/bounds.md");
             findings.push(limits.finding_on_line(line, what));
         }
     }
     findings
 }
 
-/// The tests that a document names and that do not exist.
+/// Messages that the page on troubleshooting shows and the gateway does not write.
+///
+/// They are in double backquotes there, with `...` for what differs. They must be in the golden file of wrong
+/// set-ups or in a string of the gateway.
+pub(crate) fn unknown_messages(page: &Source, sources: &[Source]) -> Vec<Finding> {
+    let known: Vec<String> = sources
+        .iter()
+        .filter(|source| {
+            source.path.starts_with("gateway/src/") || source.path == "tests/data/wrong_setups.md"
+        })
+        .map(|source| joined_strings(&source.text))
+        .collect();
+    let is_known = |part: &str| known.iter().any(|text| text.contains(part));
+    let mut findings = Vec::new();
+    for (line, text) in (1..).zip(page.text.lines()) {
+        let messages = text.split("``").skip(1).step_by(2);
+        for message in messages {
+            let mut parts = message.split("...").map(str::trim);
+            if !parts.all(is_known) {
+                let what = format!("the gateway has no message {message:?}");
+                findings.push(page.finding_on_line(line, what));
+            }
+        }
+    }
+    findings
+}
+
+/// The text with strings that go on in the next line joined, and their quotes as they are read.
+fn joined_strings(text: &str) -> String {
+    let mut lines = text.split("\\\n");
+    let first = lines.next().unwrap_or_default().to_owned();
+    let whole = lines.fold(first, |whole, line| whole + line.trim_start());
+    whole.replace("\\\"", "\"")
+}
+
+/// Tests that a document names and nobody wrote.
 pub(crate) fn promises_without_test(readme: &Source, sources: &[Source]) -> Vec<Finding> {
     let tests: BTreeSet<(&str, &str)> = sources
         .iter()
@@ -192,24 +170,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_dead_link_is_found_wherever_it_stands() {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let text = "[a](Cargo.toml) [b](gone.md#x) [c](https://a.example/) [d](#below)\n\
-                    <img src=\"gone.svg\"> `[e](code.md)`\n```\n[f](code.md)\n```\n\
-                    [g](../outside.md) [h](tidy.rs \"title\")\n";
-        let found = dead_links(&Source::new("a.md", text), root);
-        let lines: Vec<_> = found.iter().map(ToString::to_string).collect();
-        assert_eq!(
-            lines,
-            [
-                "a.md:1: the link \"gone.md#x\" leads nowhere",
-                "a.md:6: the link \"../outside.md\" leads nowhere",
-                "a.md:2: the link \"gone.svg\" leads nowhere",
-            ]
-        );
-    }
-
-    #[test]
     fn a_readme_without_its_commands_is_found() {
         let good = "```\ncargo demo\n$ cargo xtask test   # why\n```\n";
         assert_eq!(missing_commands(good), [""; 0]);
@@ -218,21 +178,44 @@ mod tests {
     }
 
     #[test]
+    fn a_readme_of_more_than_a_page_is_found() {
+        let readme = |words: usize| Source::new("README.md", &"word ".repeat(words));
+        assert_eq!(long_readme(&readme(README_WORDS_MAX)), []);
+        assert_eq!(long_readme(&readme(README_WORDS_MAX + 1)).len(), 1);
+    }
+
+    #[test]
+    fn a_message_that_the_gateway_does_not_write_is_found() {
+        let code = "f(\"key {name} is \\\n     \\\"open\\\" to all\")";
+        let sources = [Source::new("gateway/src/a.rs", code)];
+        let page = "| ``key ... is \"open\" to all`` | ``key ... is closed`` | `gone` |\n";
+        let found = unknown_messages(&Source::new("a.md", page), &sources);
+        let lines: Vec<_> = found.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            lines,
+            ["a.md:1: the gateway has no message \"key ... is closed\""]
+        );
+    }
+
+    #[test]
     fn a_bound_without_a_row_is_found() {
         let text = "//! Bounds.\npub const A_MAX: u8 = 1;\npub const B_MAX: u8 = 2;\n";
         let limits = Source::new("gateway/src/limits.rs", text);
         let found = bounds_without_row(&limits, "About `B_MAX`.\n| x | `A_MAX` | y |\n");
         let lines: Vec<_> = found.iter().map(ToString::to_string).collect();
-        let expected = "gateway/src/limits.rs:3: B_MAX has no row in docs/bounds.md";
+        let expected = "gateway/src/limits.rs:3: B_MAX has no row in docs/src/reference/bounds.md";
         assert_eq!(lines, [expected]);
     }
 
     #[test]
     fn a_row_of_the_threat_model_without_a_test_is_found() {
         let text = "| who | test |\n|---|---|\n| a | `direct::held` |\n| b | `std::fs` |\n";
-        let found = rows_without_test(&Source::new("docs/threat-model.md", text));
+        let found = rows_without_test(&Source::new("docs/src/design/threat-model.md", text));
         let lines: Vec<_> = found.iter().map(ToString::to_string).collect();
-        assert_eq!(lines, ["docs/threat-model.md:4: this row names no test"]);
+        assert_eq!(
+            lines,
+            ["docs/src/design/threat-model.md:4: this row names no test"]
+        );
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use crate::source::{Finding, Source, is_word};
 
-/// The rows of ARCHITECTURE.md, lowest first. A module uses only rows below its own.
+/// The rows of docs/src/design/overview.md, lowest first. A module uses only rows below its own.
 const ROWS: [&[&str]; 14] = [
     &["sys", "limits", "stream_kind", "strictness"],
     &["measure"],

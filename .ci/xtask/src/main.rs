@@ -1,10 +1,11 @@
-//! The project's developer tasks: `cargo xtask check`, `test`, `gate`, `fuzz` and `endurance`.
+//! The project's developer tasks: `cargo xtask check`, `test`, `gate`, `fuzz`, `endurance` and `docs`.
 //!
 //! `check` must pass before every commit. `test` runs everything: it installs the programs that the tests
 //! need, runs every tier, and prints the number of tests. `fuzz` searches for longer than `test` does.
 //! Nothing here is part of the gateway.
 
 mod dependencies;
+mod docs;
 mod fuzz;
 mod gate;
 mod libtest;
@@ -42,6 +43,8 @@ enum Task {
         #[arg(long)]
         renew: bool,
     },
+    /// Writes the generated pages of docs, and builds the book where mdBook is installed
+    Docs,
     /// Sends hundreds of gigabytes through one connection of a release build and compares every byte; takes
     /// minutes
     Endurance {
@@ -75,6 +78,10 @@ fn run(task: &Task, workspace: &Workspace) -> anyhow::Result<bool> {
             steps.run("endurance", || endurance(workspace, *gigabytes));
             return Ok(report::print(&[], &steps));
         }
+        Task::Docs => {
+            steps.run("book", || docs::run(workspace));
+            return Ok(report::print(&[], &steps));
+        }
         Task::Fuzz(fuzz) => return fuzz.run(workspace),
         Task::Check | Task::Test { .. } => {}
     }
@@ -104,6 +111,7 @@ fn run(task: &Task, workspace: &Workspace) -> anyhow::Result<bool> {
         steps.run("ratio", || compare_with_haproxy(workspace, may_install));
     }
 
+    steps.run("book", || docs::build(workspace));
     steps.run("documentation", || documentation(workspace));
     Ok(report::print(&tiers, &steps))
 }

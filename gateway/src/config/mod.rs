@@ -404,7 +404,7 @@ pub enum PeerName {
     Sha256([u8; 32]),
 }
 
-/// The protocol versions and cipher suites that may be negotiated (see the TLS policy in ARCHITECTURE.md).
+/// Which protocol versions and suites may be negotiated (docs/src/guide/routes.md, "TLS policies").
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Policy {
     /// TLS 1.3 and 1.2, only with AES-256-GCM. The default.

@@ -17,7 +17,7 @@ const ROUTES: [(&str, &str, &str, Number); 15] = [
     (
         "wardgate_connections_accepted_total",
         "counter",
-        "Connections accepted.",
+        "Accepted connections.",
         |r| &r.accepted,
     ),
     (
@@ -29,7 +29,7 @@ const ROUTES: [(&str, &str, &str, Number); 15] = [
     (
         "wardgate_connections_empty_total",
         "counter",
-        "Connections closed without a byte.",
+        "Connections that closed without a byte.",
         |r| &r.empty,
     ),
     (
@@ -41,70 +41,67 @@ const ROUTES: [(&str, &str, &str, Number); 15] = [
     (
         "wardgate_targets_unreachable_total",
         "counter",
-        "Connections that ended because no target could be reached.",
+        "Connections for which no target could be reached.",
         |r| &r.unreachable,
     ),
     (
         "wardgate_starts_illegal_total",
         "counter",
-        "Connections whose first bytes were not of their route's protocol.",
+        "Connections whose first bytes were not the protocol of their route.",
         |r| &r.illegal,
     ),
     (
         "wardgate_connections_forbidden_total",
         "counter",
-        "Connections that the rules of their route refused.",
+        "Connections that the rules of their route refused or ended.",
         |r| &r.forbidden,
     ),
     (
         "wardgate_would_refuse_total",
         "counter",
-        "Associations that the rules would have refused, on routes with rules = report.",
+        "Associations that the rules would have refused or ended, on routes with rules = \"report\".",
         |r| &r.would_refuse,
     ),
     (
         "wardgate_deadlines_passed_total",
         "counter",
-        "Connections ended at a deadline.",
+        "Connections that were ended by a deadline.",
         |r| &r.late,
     ),
     (
         "wardgate_connections_limited_total",
         "counter",
-        "Connections refused or ended because a limit was reached.",
+        "Connections that were refused or ended because a limit was reached.",
         |r| &r.limited,
     ),
     (
         "wardgate_connections_broken_total",
         "counter",
-        "Connections that were reset or truncated.",
+        "Connections that were reset or cut off.",
         |r| &r.broken,
     ),
     (
         "wardgate_sealed_bytes_total",
         "counter",
-        "Payload bytes into TLS, counted when they are handed to the socket; bytes that no receiver acknowledged before \
-         its connection was reset are also in wardgate_undelivered_bytes_total.",
+        "Payload bytes sealed into TLS, counted when they are given to the socket; bytes that the receiver did not acknowledge before its connection was reset count in wardgate_undelivered_bytes_total too.",
         |r| &r.sealed_bytes,
     ),
     (
         "wardgate_opened_bytes_total",
         "counter",
-        "Payload bytes out of TLS, counted when they are handed to the socket; bytes that no receiver acknowledged before \
-         its connection was reset are also in wardgate_undelivered_bytes_total.",
+        "Payload bytes opened from TLS, counted when they are given to the socket; bytes that the receiver did not acknowledge before its connection was reset count in wardgate_undelivered_bytes_total too.",
         |r| &r.opened_bytes,
     ),
     (
         "wardgate_undelivered_bytes_total",
         "counter",
-        "Received payload bytes that were not delivered: not forwarded, or not acknowledged when the connection was \
-         reset. wardgate_sealed_bytes_total plus wardgate_opened_bytes_total minus this is the least that was delivered.",
+        "Received payload bytes that were not delivered: not forwarded, or not acknowledged when the connection was reset. wardgate_sealed_bytes_total plus wardgate_opened_bytes_total minus this metric is what was delivered at least.",
         |r| &r.undelivered_bytes,
     ),
     (
         "wardgate_connections_open",
         "gauge",
-        "Connections open now.",
+        "Open connections.",
         |r| &r.open,
     ),
 ];
@@ -118,13 +115,13 @@ const CORES: [(&str, &str, &str, OfCore); 8] = [
     (
         "wardgate_core_connections_total",
         "counter",
-        "Connections assigned to the core.",
+        "Connections that were assigned to the core.",
         |c| c.given.get(),
     ),
     (
         "wardgate_core_connections_open",
         "gauge",
-        "Connections assigned to the core and open now.",
+        "Open connections of the core.",
         |c| c.open.get(),
     ),
     (
@@ -136,13 +133,13 @@ const CORES: [(&str, &str, &str, OfCore); 8] = [
     (
         "wardgate_buffers_exhausted_total",
         "counter",
-        "Times a small buffer was used because all large ones were lent.",
+        "Times that all large buffers of a core were in use.",
         |c| c.pool_exhausted.get(),
     ),
     (
         "wardgate_pipes_exhausted_total",
         "counter",
-        "Fallbacks to copying because no pipe was available.",
+        "Fallbacks of passthrough to copying because no pipe was available.",
         |c| c.pipes_exhausted.get(),
     ),
     (
@@ -154,13 +151,13 @@ const CORES: [(&str, &str, &str, OfCore); 8] = [
     (
         "wardgate_accept_paused_total",
         "counter",
-        "Pauses of accepting because file descriptors or memory had run out.",
+        "Pauses of accepting because descriptors or memory were exhausted.",
         |c| c.accept_paused.get(),
     ),
     (
         "wardgate_handshake_steps_delayed_total",
         "counter",
-        "Handshake steps with clients that were delayed by the limit on their CPU time.",
+        "Steps of client handshakes that waited for their turn.",
         |c| c.steps_delayed.get(),
     ),
 ];
@@ -218,7 +215,7 @@ pub fn exposition(
         }
     }
     let name = "wardgate_handshake_cpu_seconds_total";
-    let help = "CPU time of the core spent on handshakes with clients.";
+    let help = "CPU time of the core that client handshakes took.";
     head(&mut text, name, "counter", help);
     for core in cores {
         let micros = core.steps_micros.get();
@@ -232,7 +229,7 @@ pub fn exposition(
         &mut text,
         lost,
         "counter",
-        "Log events dropped because the log was not read.",
+        "Log events that were lost because nobody read the log.",
     );
     let _ = writeln!(text, "{lost} {dropped}");
     text
@@ -244,15 +241,14 @@ fn unauthenticated(text: &mut String, cores: &[Arc<CoreCounters>]) {
         cores.map(|block| number(block).get()).sum()
     };
     let name = "wardgate_unauthenticated_open";
-    let help = "Connections of unauthenticated clients, and of accepted peers that have sent no first message.";
+    let help = "Connections of unauthenticated clients, and of accepted peers that have sent nothing, by stage.";
     head(text, name, "gauge", help);
     for stage in Stage::ALL {
         let open = sum(stage, |block| &block.open);
         let _ = writeln!(text, "{name}{{stage=\"{}\"}} {open}", stage.name());
     }
     let name = "wardgate_unauthenticated_ended_total";
-    let help =
-        "Connections of unauthenticated clients that were ended because a limit was reached.";
+    let help = "Connections of these clients that were ended because a limit was reached.";
     head(text, name, "counter", help);
     for stage in Stage::ALL {
         for (limit, number) in ENDED {
@@ -264,18 +260,13 @@ fn unauthenticated(text: &mut String, cores: &[Arc<CoreCounters>]) {
 
 fn health(text: &mut String, targets: &[Arc<Target>]) {
     let name = "wardgate_target_up";
-    let help = "Whether the probed target is up (1) or down (0).";
+    let help = "Whether the probed target counts as up.";
     head(text, name, "gauge", help);
     for target in targets {
         let _ = writeln!(text, "{name}{{{}}} {}", labels(target), target.up.get());
     }
     let name = "wardgate_health_probes_total";
-    head(
-        text,
-        name,
-        "counter",
-        "Health probes of the target, by outcome.",
-    );
+    head(text, name, "counter", "Probes of the target, by outcome.");
     for target in targets {
         for (outcome, number) in OUTCOMES {
             let labels = format!("{},outcome=\"{outcome}\"", labels(target));

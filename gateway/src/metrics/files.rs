@@ -35,15 +35,13 @@ impl Files {
     pub fn exposition(&self) -> String {
         let mut text = String::new();
         let name = "wardgate_route_closed";
-        let help =
-            "Whether the route is closed because of an unusable file; the log names the file.";
+        let help = "Whether the route is closed because of a bad file; the log names the file.";
         head(&mut text, name, "gauge", help);
         for (route, is_closed) in &self.routes {
             let _ = writeln!(text, "{name}{{route=\"{route}\"}} {}", u8::from(*is_closed));
         }
         let name = "wardgate_peer_closed";
-        let help =
-            "Peers that the route refuses because of an unusable file; the log names the file.";
+        let help = "Peers that the route refuses because of a bad file; the log names the file.";
         head(&mut text, name, "gauge", help);
         for (route, peer) in &self.refused {
             let _ = writeln!(text, "{name}{{route=\"{route}\",peer=\"{peer}\"}} 1");

@@ -33,17 +33,17 @@ struct Row {
 const ASSOCIATIONS: [Family<dicom::Counts>; 5] = [
     (
         "wardgate_associations_total",
-        "Associations that were requested and have ended, by how they ended.",
+        "Requested associations that have ended, by how they ended.",
         endings,
     ),
     (
         "wardgate_dimse_requests_total",
-        "DIMSE requests of both sides.",
+        "DIMSE requests, sent by either side.",
         requests,
     ),
     (
         "wardgate_dimse_responses_total",
-        "DIMSE responses of both sides.",
+        "DIMSE responses, sent by either side.",
         responses,
     ),
     (
@@ -71,17 +71,17 @@ const CONVERSATIONS: [Family<hl7::Counts>; 5] = [
     ),
     (
         "wardgate_mllp_acknowledgements_total",
-        "Acknowledgements of HL7 messages, by their code.",
+        "Acknowledgements of HL7 messages, by code.",
         acknowledgements,
     ),
     (
         "wardgate_mllp_unanswered_total",
-        "HL7 messages that were not acknowledged when their connection ended.",
+        "HL7 messages without an acknowledgement when their connection ended.",
         |c| vec![Row::of(c.unanswered.get())],
     ),
     (
         "wardgate_mllp_oversize_total",
-        "MLLP frames longer than 64 MiB, which were forwarded.",
+        "MLLP frames of more than 64 MiB, which were forwarded.",
         |c| vec![Row::of(c.oversize.get())],
     ),
 ];
@@ -107,7 +107,7 @@ pub(super) fn write(text: &mut String, routes: &[RouteMetrics]) {
     families(text, &CONVERSATIONS, &conversations);
     histogram(text, ANSWERS, &conversations);
     let name = "wardgate_not_followed_total";
-    let help = "Connections that continued unobserved after bytes that were not of their route's protocol.";
+    let help = "Connections that continued unobserved after bytes that are not the protocol of their route.";
     head(text, name, "counter", help);
     rows(text, name, &associations, |c| {
         vec![Row::of(c.not_followed.get())]

@@ -2,7 +2,7 @@
 //!
 //! All waiting happens in the ring, as polls for readiness. The transfer itself is a plain non-blocking
 //! system call after the poll. A read or send through the ring would cost one more turn of the loop each:
-//! half of the latency of a message, and a few per cent of bulk throughput (ARCHITECTURE.md).
+//! half of the latency of a message, and a few per cent of bulk throughput (docs/src/design/decisions.md).
 
 use std::cell::Cell;
 use std::future::Future;

@@ -273,47 +273,80 @@ fn more_peers_than_the_limits_are_refused() {
     );
 }
 
-/// The TOML blocks in the README.
-fn readme_examples() -> Vec<String> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md");
+/// The blocks of TOML in a document.
+fn examples(document: &str) -> Vec<String> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("..")
+        .join(document);
     let text = fs::read_to_string(path).expect("it is in the repository");
     let blocks = text.split("```toml\n").skip(1);
     let blocks = blocks.filter_map(|block| block.split_once("```"));
     blocks.map(|(block, _)| block.to_owned()).collect()
 }
 
+/// What an operator is to know of a configuration, and of each of its routes.
+fn remarks_of(config: &Config) -> Vec<String> {
+    let of_routes = config.routes.iter().flat_map(|route| route.remarks());
+    config.remarks().into_iter().chain(of_routes).collect()
+}
+
 #[test]
-fn the_examples_of_the_readme_are_valid_and_give_no_warnings() {
-    let examples = readme_examples();
-    let [hospital, region, hub, client_mode, rules] = &examples[..] else {
-        panic!("five examples");
+fn the_examples_of_complete_files_are_good_and_leave_nothing_open() {
+    let readme = examples("README.md");
+    let guide = examples("docs/src/guide/two-sites.md");
+    let [hospital, region, back_at_hospital, back_at_region] = &guide[..] else {
+        panic!("four examples");
     };
-    // The README shows the routes of the two sites without the rest of their files.
+    let hub = examples("docs/src/guide/routes.md");
+    let both_ways = [
+        [hospital.as_str(), back_at_hospital].concat(),
+        [region.as_str(), back_at_region].concat(),
+    ];
+    for text in readme
+        .iter()
+        .chain(&guide[..2])
+        .chain(&both_ways)
+        .chain(&hub)
+    {
+        assert_eq!(
+            remarks_of(&parse_good(text, "example.toml")),
+            [""; 0],
+            "{text}"
+        );
+    }
+    assert_eq!([readme.len(), hub.len()], [1, 1]);
+}
+
+/// The routes of the two sites are shown without the rest of their files.
+#[test]
+fn the_example_of_hl7_in_both_directions_is_good() {
     let table = |name: &str| {
         let identity = format!("name = \"{name}\"\nidentity = \"dns:gw.{name}.example\"");
         format!("[[peer]]\n{identity}\ntrust = \"/etc/wardgate/{name}.pem\"\n")
     };
     let identity =
         "[identity]\ncertificate = \"/etc/wardgate/site.pem\"\nkey = \"/etc/wardgate/site.key\"\n";
-    let text = [identity, &table("lab"), &table("hospital"), client_mode].concat();
-    for route in &parse_good(&text, "README.toml").routes {
+    let shown = examples("docs/src/guide/hl7.md").concat();
+    let text = [identity, &table("lab"), &table("hospital"), &shown].concat();
+    let routes = parse_good(&text, "example.toml").routes;
+    assert_eq!(routes.len(), 2, "{text}");
+    for route in &routes {
         assert_eq!(route.connect, Connect::Early);
         assert_eq!(route.remarks(), [""; 0], "{text}");
     }
-    for text in [hospital, region, hub] {
-        let config = parse_good(text, "README.toml");
-        let of_routes = config.routes.iter().flat_map(|route| route.remarks());
-        let all: Vec<_> = config.remarks().into_iter().chain(of_routes).collect();
-        assert_eq!(all, [""; 0], "{text}");
-    }
-    // The README shows the rules of a route without the rest of the file.
+}
+
+/// The rules are shown without the rest of the file, which is the region's.
+#[test]
+fn the_example_of_rules_is_good_and_remarks_that_it_only_reports() {
+    let hub = examples("docs/src/guide/routes.md").concat();
+    let rules = examples("docs/src/guide/rules.md").concat();
     let mut routes = hub.split("[[route]]");
     let head = routes.next().expect("a split has a first part");
     let others: String = routes
         .skip(1)
         .map(|route| format!("[[route]]{route}"))
         .collect();
-    let config = parse_good(&format!("{head}{rules}{others}"), "README.toml");
-    // The example begins with rules = "report", which gives a warning.
+    let config = parse_good(&format!("{head}{rules}{others}"), "example.toml");
     assert_eq!(route(&config, "from-hospitals").remarks().len(), 1);
 }

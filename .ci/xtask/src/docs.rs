@@ -1,0 +1,251 @@
+//! The book in `docs`: pages that are generated from other files of the project, and its build by mdBook.
+//!
+//! A generated page is committed, so that it can be read without a build. A test fails when it differs from
+//! what its source gives.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::Context as _;
+
+use crate::steps::must;
+use crate::{Workspace, tiers};
+
+/// A page, the file that it is made from, and how.
+struct Generated {
+    page: &'static str,
+    source: &'static str,
+    make: fn(&str) -> String,
+}
+
+const GENERATED: [Generated; 3] = [
+    Generated {
+        page: "docs/src/reference/configuration.md",
+        source: "packaging/etc/wardgate.toml",
+        make: configuration,
+    },
+    Generated {
+        page: "docs/src/reference/metrics.md",
+        source: "tests/data/metrics.expected",
+        make: metrics,
+    },
+    Generated {
+        page: "docs/src/reference/messages.md",
+        source: "tests/data/wrong_setups.md",
+        make: messages,
+    },
+];
+
+/// Writes the generated pages and builds the book where mdBook is installed.
+pub(crate) fn run(workspace: &Workspace) -> anyhow::Result<()> {
+    for generated in &GENERATED {
+        let page = workspace.source(generated.page);
+        fs::write(&page, generated.text(&workspace.source("."))?)
+            .with_context(|| format!("cannot write {}", page.display()))?;
+    }
+    build(workspace)
+}
+
+/// Builds the book, or says that it does not.
+pub(crate) fn build(workspace: &Workspace) -> anyhow::Result<()> {
+    let Some(program) = mdbook(workspace) else {
+        anyhow::ensure!(!tiers::requires("book"), "mdbook is not installed");
+        println!("SKIPPED book: mdbook is not installed; `cargo xtask test` installs it");
+        return Ok(());
+    };
+    let mut command = Command::new(program);
+    command.arg("build").arg(workspace.source("docs"));
+    must(command.arg("--dest-dir").arg(workspace.product("book")))?;
+    println!("{}", workspace.product("book/index.html").display());
+    Ok(())
+}
+
+/// The mdBook that `.ci/requirements.txt` installs, or the one in PATH.
+fn mdbook(workspace: &Workspace) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders = std::env::split_paths(&path).map(|folder| folder.join("mdbook"));
+    std::iter::once(workspace.product("python/bin/mdbook"))
+        .chain(folders)
+        .find(|program| program.exists())
+}
+
+impl Generated {
+    /// The page as its source below `root` gives it.
+    fn text(&self, root: &Path) -> anyhow::Result<String> {
+        let source = fs::read_to_string(root.join(self.source))
+            .with_context(|| format!("cannot read {}", self.source))?;
+        let note = format!(
+            "<!-- Generated from {} by `cargo xtask docs`: change that file, not this page. -->\n\n",
+            self.source
+        );
+        Ok(note + &(self.make)(&source))
+    }
+}
+
+/// The annotated configuration: a section for each table, an entry for each key.
+fn configuration(toml: &str) -> String {
+    let mut page = String::from(
+        "# Configuration\n\nEvery key, its default, and the reason to change it. A line `#key = value` shows a default, or an \
+         example if there is no default; a line without `#` is part of the example. The same text is the file \
+         `packaging/etc/wardgate.toml`, from which a configuration can start.\n",
+    );
+    let mut section = None;
+    for block in toml.split("\n\n") {
+        let lines = block.lines().filter(|line| !line.starts_with("# ---"));
+        let (prose, settings): (Vec<&str>, Vec<&str>) = lines.partition(|line| is_prose(line));
+        if block.contains("# ---") {
+            section = Some(prose);
+            continue;
+        }
+        match settings[..] {
+            [] => page += &paragraphs(&prose),
+            [table] if table.starts_with('[') => {
+                let _ = write!(page, "\n## `{table}`\n");
+                page += &paragraphs(&section.take().unwrap_or_default());
+                page += &paragraphs(&prose);
+            }
+            _ => {
+                if !prose.is_empty() {
+                    let _ = write!(page, "\n### {}\n", names(&settings));
+                    page += &paragraphs(&prose);
+                }
+                page += &fence(&settings);
+            }
+        }
+    }
+    page
+}
+
+/// Whether a line of the annotated file is text: `# text`, where `#key = 1` is a key.
+fn is_prose(line: &str) -> bool {
+    line == "#" || line.starts_with("# ")
+}
+
+/// The table or the keys that a block is about: `` `[route.health]` `` or `` `a`, `b` ``.
+fn names(settings: &[&str]) -> String {
+    let mut settings = settings.iter().map(|line| line.trim_start_matches('#'));
+    let name = |line: &str| {
+        let key = line.split(" =").next().unwrap_or(line);
+        format!("`{key}`")
+    };
+    match settings.clone().next() {
+        Some(table) if table.starts_with('[') => name(table),
+        _ => {
+            let names: Vec<_> = settings.by_ref().map(name).collect();
+            names.join(", ")
+        }
+    }
+}
+
+/// Text without its `# `; lines that are indented further are examples.
+fn paragraphs(prose: &[&str]) -> String {
+    let lines = prose.iter().map(|line| line.trim_start_matches('#'));
+    let lines: Vec<_> = lines
+        .map(|line| line.strip_prefix(' ').unwrap_or(line))
+        .collect();
+    let mut text = String::new();
+    for part in lines.chunk_by(|a, b| is_example(a) == is_example(b)) {
+        if part.first().is_some_and(|line| is_example(line)) {
+            let example: Vec<_> = part.iter().map(|line| line.trim_start()).collect();
+            text += &fence(&example);
+        } else {
+            let _ = write!(text, "\n{}\n", part.join("\n"));
+        }
+    }
+    text
+}
+
+fn is_example(line: &str) -> bool {
+    line.starts_with(' ')
+}
+
+fn fence(lines: &[&str]) -> String {
+    format!("\n```toml\n{}\n```\n", lines.join("\n"))
+}
+
+/// A row for each metric, from the lines `# HELP` and `# TYPE` of the exposition.
+fn metrics(exposition: &str) -> String {
+    let mut page = String::from(
+        "# Metrics\n\nAll metrics of `/metrics`, in the order in which the gateway writes them. [Logs and \
+         metrics](../guide/logs-and-metrics.md#metrics) explains the labels and suggests alerts.\n\n\
+         | metric | type | meaning |\n|---|---|---|\n",
+    );
+    let mut help = None;
+    for line in exposition.lines() {
+        if let Some(rest) = line.strip_prefix("# HELP ") {
+            help = rest.split_once(' ');
+        } else if let Some(rest) = line.strip_prefix("# TYPE ") {
+            let (name, kind) = rest.split_once(' ').unwrap_or((rest, ""));
+            let meaning = help.take().filter(|(of, _)| *of == name);
+            let meaning = meaning.map_or("", |(_, text)| text).replace('|', "\\|");
+            let _ = writeln!(page, "| `{name}` | {kind} | {meaning} |");
+        }
+    }
+    page
+}
+
+/// The tables of wrong set-ups and of what the operator reads.
+fn messages(tables: &str) -> String {
+    let from = tables.find("\n## ").unwrap_or(0);
+    let mut page = String::from(
+        "# Messages\n\nWrong set-ups and the message that an operator reads: a line of the log with its level, or a line of \
+         `wardgate check`. Tests bring the gateway into each of these situations and compare the message. Words in capitals (PORT, \
+         DATE, PKI, SITE and so on) stand for what differs between sites.\n",
+    );
+    page += tables.get(from..).unwrap_or_default();
+    page
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn root() -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+    }
+
+    #[test]
+    fn generated_pages_are_what_their_sources_give() {
+        for generated in &GENERATED {
+            let expected = generated.text(&root()).expect("the source is there");
+            let page = fs::read_to_string(root().join(generated.page)).expect("the page is there");
+            let same = page == expected;
+            assert!(same, "{} is stale: run `cargo xtask docs`", generated.page);
+        }
+    }
+
+    #[test]
+    fn every_key_of_the_annotated_file_is_on_its_page() {
+        let toml = fs::read_to_string(root().join("packaging/etc/wardgate.toml"));
+        let toml = toml.expect("the file is there");
+        let page = configuration(&toml);
+        for line in toml
+            .lines()
+            .filter(|line| line.contains(" = ") && !is_prose(line))
+        {
+            assert!(page.lines().any(|of_page| of_page == line), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_key_becomes_an_entry_with_its_text_and_its_default() {
+        let toml =
+            "# Top.\n\n# ---\n# The process.\n\n[gateway]\n\n# Why.\n#   a = 2\n#a = 1\n#b = 2\n";
+        let page = configuration(toml);
+        let expected = "\n\nTop.\n\n## `[gateway]`\n\nThe process.\n\n### `a`, `b`\n\nWhy.\n\n```toml\na = 2\n```\n\n\
+                        ```toml\n#a = 1\n#b = 2\n```\n";
+        let (_, rest) = page.split_once("can start.").expect("the opening");
+        assert_eq!(rest, expected);
+    }
+
+    #[test]
+    fn a_metric_becomes_a_row_with_its_type_and_its_help() {
+        let page = metrics("# HELP a_total Things | done.\n# TYPE a_total counter\na_total 3\n");
+        assert!(
+            page.ends_with("| `a_total` | counter | Things \\| done. |\n"),
+            "{page}"
+        );
+    }
+}
