@@ -86,17 +86,17 @@ impl Facts {
     }
 
     /// Whether subject and issuer are the same: a root, or a certificate that signs itself.
-    pub(crate) fn self_issued(&self) -> bool {
+    pub(super) fn self_issued(&self) -> bool {
         self.subject_der == self.issuer_der
     }
 
     /// The serial number in lower-case hexadecimal.
-    pub(crate) fn serial_hex(&self) -> String {
+    pub(super) fn serial_hex(&self) -> String {
         hex(&self.serial)
     }
 
     /// `sha256:` and the hash of the public key, as `peers` takes it.
-    pub(crate) fn peer_sha256(&self) -> String {
+    pub(super) fn peer_sha256(&self) -> String {
         format!("sha256:{}", sha256_hex(&self.spki))
     }
 }
@@ -281,7 +281,7 @@ fn reason(code: u8) -> &'static str {
 
 /// Whether `certificate` (DER) carries a signature by the key in `issuer` (DER). `None` where the
 /// algorithm is not known here, so nothing can be said.
-pub(crate) fn certificate_signed_by(certificate: &[u8], issuer: &[u8]) -> Option<bool> {
+pub(super) fn certificate_signed_by(certificate: &[u8], issuer: &[u8]) -> Option<bool> {
     let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
     let (_, issuer) = X509Certificate::from_der(issuer).ok()?;
     judged(&certificate.verify_signature(Some(issuer.public_key())))
@@ -296,7 +296,7 @@ fn judged(outcome: &Result<(), x509_parser::error::X509Error>) -> Option<bool> {
 }
 
 /// SHA-256 in lower-case hexadecimal.
-pub(crate) fn sha256_hex(bytes: &[u8]) -> String {
+pub(super) fn sha256_hex(bytes: &[u8]) -> String {
     hex(ring::digest::digest(&ring::digest::SHA256, bytes).as_ref())
 }
 
