@@ -1,7 +1,7 @@
-//! What certificates and revocation lists say, parsed once into plain values.
+//! The contents of certificates and revocation lists, parsed once into plain values.
 //!
-//! Nothing is judged here: `rules` does that, and `show` puts it into words. Text that comes out of a
-//! file is untrusted: whoever prints it uses `{:?}`, so that no control character reaches a terminal.
+//! Nothing is judged here: `rules` does that, and `show` puts it into words. Text from a file is
+//! untrusted: print it with `{:?}`, so that no control character reaches a terminal.
 
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::{
@@ -101,8 +101,8 @@ impl Facts {
     }
 }
 
-/// What the extensions of a certificate say. A certificate that repeats one has its last word taken
-/// here; TLS refuses it by itself.
+/// The extensions of a certificate. Where a certificate repeats one, the last counts here; TLS refuses such a
+/// certificate.
 #[derive(Default)]
 struct Extensions {
     names: Vec<String>,
@@ -151,13 +151,13 @@ fn general_name(name: &GeneralName<'_>) -> String {
         GeneralName::DNSName(name) => format!("dns:{name}"),
         GeneralName::URI(uri) => format!("uri:{uri}"),
         GeneralName::RFC822Name(name) => format!("email:{name}"),
-        GeneralName::IPAddress(octets) => ip_name(octets),
+        GeneralName::IPAddress(bytes) => ip_name(bytes),
         _ => "other".to_owned(),
     }
 }
 
-fn ip_name(octets: &[u8]) -> String {
-    format!("ip:{}", ip_text(octets))
+fn ip_name(bytes: &[u8]) -> String {
+    format!("ip:{}", ip_text(bytes))
 }
 
 fn usages(usage: &KeyUsage) -> Vec<&'static str> {

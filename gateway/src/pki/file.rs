@@ -33,7 +33,7 @@ pub(crate) enum Role {
     Crl,
     /// A file of a CA's folder.
     Authority,
-    /// A file that is described or revoked, whoever it belongs to.
+    /// A file that is described or revoked, whatever its owner.
     Given,
 }
 
@@ -179,7 +179,7 @@ pub(crate) fn read(path: &Path, role: Role) -> Result<Raw, String> {
         ));
     }
     let mode = metadata.mode() & 0o7777;
-    // Whoever writes it decides who is believed. A key has a stricter rule of its own.
+    // A user who can write it decides which peers are trusted. A key has a stricter rule of its own.
     if role != Role::Key && mode & 0o002 != 0 {
         let path = path.display();
         return Err(format!(

@@ -96,7 +96,7 @@ pub(super) fn leaf_params(
 ) -> Result<CertificateParams, Error> {
     let mut params = CertificateParams::default();
     params.subject_alt_names = alternative_names(wanted)?;
-    // For people to read; whoever checks names looks at the SAN.
+    // For people to read; names are checked in the SAN.
     let first = wanted.dns.iter().chain(&wanted.uri).next();
     params.distinguished_name = match first {
         Some(name) if name.chars().count() <= COMMON_NAME_MAX => distinguished_name(name),
