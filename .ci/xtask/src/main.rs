@@ -4,6 +4,7 @@
 //! tests talk to, runs every tier and ends with a count. `fuzz` looks for more than `test` has time for.
 //! Nothing here is part of the gateway.
 
+mod dependencies;
 mod fuzz;
 mod gate;
 mod libtest;
@@ -88,6 +89,8 @@ fn run(task: &Task, workspace: &Workspace) -> anyhow::Result<bool> {
     }
     steps.cargo(workspace, "format", &["fmt", "--all", "--check"]);
     steps.cargo(workspace, "clippy", &CLIPPY);
+    steps.run("dependencies", || dependencies::check(workspace));
+    steps.run("spelling", || spelling(workspace));
 
     let (mut names, mut built) = (vec!["tidy".to_owned(), "unit".to_owned()], true);
     if whole {
@@ -116,6 +119,16 @@ const CLIPPY: [&str; 7] = [
 
 // The tests start the programs from the target folder, so these must be of today.
 const BUILD: [&str; 4] = ["build", "--workspace", "--bins", "--locked"];
+
+// The program is one of the Python packages: `cargo xtask test` installs it.
+fn spelling(workspace: &Workspace) -> anyhow::Result<()> {
+    let typos = workspace.product("python/bin/typos");
+    if !typos.exists() && !tiers::requires("spelling") {
+        println!("SKIPPED spelling: typos is not installed; `cargo xtask test` installs it");
+        return Ok(());
+    }
+    steps::must(Command::new(typos).arg(workspace.source(".")))
+}
 
 fn count_instructions(workspace: &Workspace) -> anyhow::Result<()> {
     if !gate::can_run() && !tiers::requires("gate") {
