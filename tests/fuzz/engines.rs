@@ -228,7 +228,7 @@ impl Taker {
         }
         let words = match &mut self.engine {
             Engine::InPlace(in_place) => in_place.final_alert(),
-            Engine::Rustls(session) => session.last_words(),
+            Engine::Rustls(session) => session.final_alert(),
         };
         let mut told = read(&words);
         told.retain(|told| told.content_type != HANDSHAKE);
