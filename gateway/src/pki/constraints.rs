@@ -11,7 +11,7 @@ use x509_parser::extensions::{GeneralName, NameConstraints};
 
 /// A host that no URI names (RFC 2606 section 2). To permit URIs of this host alone forbids every URI in
 /// every verifier: OpenSSL does not know an excluded subtree that every URI is in.
-pub(crate) const NO_HOST: &str = "invalid";
+pub(super) const NO_HOST: &str = "invalid";
 
 /// The constraints that a certificate carries.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -166,7 +166,7 @@ impl fmt::Display for Subtree {
 }
 
 /// The host of a URI (RFC 3986 section 3.2.2), where it has one.
-pub(crate) fn host_of_uri(uri: &str) -> Option<&str> {
+pub(super) fn host_of_uri(uri: &str) -> Option<&str> {
     let (_, rest) = uri.split_once("://")?;
     let authority = rest.split(['/', '?', '#']).next()?;
     let host = authority.rsplit('@').next()?;
@@ -191,7 +191,7 @@ fn subnet(bytes: &[u8]) -> String {
 }
 
 /// An address as text, or its bytes where it is none.
-pub(crate) fn ip_text(bytes: &[u8]) -> String {
+pub(super) fn ip_text(bytes: &[u8]) -> String {
     if let Ok(bytes) = <[u8; 4]>::try_from(bytes) {
         Ipv4Addr::from(bytes).to_string()
     } else if let Ok(bytes) = <[u8; 16]>::try_from(bytes) {

@@ -96,7 +96,7 @@ impl Crl {
         Self::with_head(head, der).map_err(|error| error.to_string())
     }
 
-    pub(crate) fn with_head(
+    pub(super) fn with_head(
         head: CrlHead,
         der: CertificateRevocationListDer<'static>,
     ) -> Result<Self, webpki::Error> {
@@ -428,7 +428,7 @@ fn prefix(serial: &[u8]) -> u64 {
 }
 
 /// Newest first: the first one of a key decides, and one that was left behind does not.
-pub(crate) fn newest_first(crls: &mut [Arc<Crl>]) {
+pub(super) fn newest_first(crls: &mut [Arc<Crl>]) {
     crls.sort_by_key(|crl| std::cmp::Reverse((crl.head.this_update, crl.head.next_update)));
 }
 

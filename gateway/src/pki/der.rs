@@ -57,14 +57,14 @@ impl<'a> Elements<'a> {
         let mut length = usize::from(first);
         if first >= 0x80 {
             let count = usize::from(first & 0x7f);
-            // Four octets are 4 GiB; DER has no indefinite length (0x80).
+            // Four bytes are 4 GiB; DER has no indefinite length (0x80).
             if !(1..=4).contains(&count) {
                 return None;
             }
-            let (octets, after) = rest.split_at_checked(count)?;
-            length = octets
+            let (bytes, after) = rest.split_at_checked(count)?;
+            length = bytes
                 .iter()
-                .fold(0, |sum, octet| sum << 8 | usize::from(*octet));
+                .fold(0, |sum, byte| sum << 8 | usize::from(*byte));
             rest = after;
         }
         self.0 = rest;

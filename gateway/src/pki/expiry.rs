@@ -19,7 +19,7 @@ const DAY: i64 = 24 * 60 * 60;
 /// Days before its end at which something is warned of: a month is what a hospital's change process takes, a
 /// week what an urgent one takes. A warning that comes before half of the lifetime is over is left out: a list
 /// that is issued weekly would always be warned of.
-pub const WARNING_DAYS: [i64; 5] = [30, 14, 7, 3, 1];
+const WARNING_DAYS: [i64; 5] = [30, 14, 7, 3, 1];
 
 /// What ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -186,13 +186,12 @@ fn of_certificates(
 }
 
 /// Whole days from `now` to `ends`, rounded down; negative once it has ended.
-#[must_use]
-pub fn days_left(ends: SystemTime, now: SystemTime) -> i64 {
+fn days_left(ends: SystemTime, now: SystemTime) -> i64 {
     days_between(unix(now), unix(ends))
 }
 
 /// Whole days from one instant to another, both in seconds since 1970.
-pub(crate) fn days_between(from: i64, to: i64) -> i64 {
+pub(super) fn days_between(from: i64, to: i64) -> i64 {
     to.saturating_sub(from).div_euclid(DAY)
 }
 
@@ -226,7 +225,7 @@ pub(crate) fn moment(unix: i64) -> String {
 }
 
 /// `1 day`, `2 days`.
-pub(crate) fn plural(count: i64, what: &str) -> String {
+pub(super) fn plural(count: i64, what: &str) -> String {
     let ending = if count == 1 { "" } else { "s" };
     format!("{count} {what}{ending}")
 }

@@ -1,7 +1,7 @@
-//! What certificates and revocation lists say, parsed once into plain values.
+//! The contents of certificates and revocation lists, parsed once into plain values.
 //!
-//! Nothing is judged here: `rules` does that, and `show` puts it into words. Text that comes out of a
-//! file is untrusted: whoever prints it uses `{:?}`, so that no control character reaches a terminal.
+//! Nothing is judged here: `rules` does that, and `show` puts it into words. Text from a file is
+//! untrusted: print it with `{:?}`, so that no control character reaches a terminal.
 
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::{
@@ -86,23 +86,23 @@ impl Facts {
     }
 
     /// Whether subject and issuer are the same: a root, or a certificate that signs itself.
-    pub(crate) fn self_issued(&self) -> bool {
+    pub(super) fn self_issued(&self) -> bool {
         self.subject_der == self.issuer_der
     }
 
     /// The serial number in lower-case hexadecimal.
-    pub(crate) fn serial_hex(&self) -> String {
+    pub(super) fn serial_hex(&self) -> String {
         hex(&self.serial)
     }
 
     /// `sha256:` and the hash of the public key, as `peers` takes it.
-    pub(crate) fn peer_sha256(&self) -> String {
+    pub(super) fn peer_sha256(&self) -> String {
         format!("sha256:{}", sha256_hex(&self.spki))
     }
 }
 
-/// What the extensions of a certificate say. A certificate that repeats one has its last word taken
-/// here; TLS refuses it by itself.
+/// The extensions of a certificate. Where a certificate repeats one, the last counts here; TLS refuses such a
+/// certificate.
 #[derive(Default)]
 struct Extensions {
     names: Vec<String>,
@@ -151,13 +151,13 @@ fn general_name(name: &GeneralName<'_>) -> String {
         GeneralName::DNSName(name) => format!("dns:{name}"),
         GeneralName::URI(uri) => format!("uri:{uri}"),
         GeneralName::RFC822Name(name) => format!("email:{name}"),
-        GeneralName::IPAddress(octets) => ip_name(octets),
+        GeneralName::IPAddress(bytes) => ip_name(bytes),
         _ => "other".to_owned(),
     }
 }
 
-fn ip_name(octets: &[u8]) -> String {
-    format!("ip:{}", ip_text(octets))
+fn ip_name(bytes: &[u8]) -> String {
+    format!("ip:{}", ip_text(bytes))
 }
 
 fn usages(usage: &KeyUsage) -> Vec<&'static str> {
@@ -281,7 +281,7 @@ fn reason(code: u8) -> &'static str {
 
 /// Whether `certificate` (DER) carries a signature by the key in `issuer` (DER). `None` where the
 /// algorithm is not known here, so nothing can be said.
-pub(crate) fn certificate_signed_by(certificate: &[u8], issuer: &[u8]) -> Option<bool> {
+pub(super) fn certificate_signed_by(certificate: &[u8], issuer: &[u8]) -> Option<bool> {
     let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
     let (_, issuer) = X509Certificate::from_der(issuer).ok()?;
     judged(&certificate.verify_signature(Some(issuer.public_key())))
@@ -296,7 +296,7 @@ fn judged(outcome: &Result<(), x509_parser::error::X509Error>) -> Option<bool> {
 }
 
 /// SHA-256 in lower-case hexadecimal.
-pub(crate) fn sha256_hex(bytes: &[u8]) -> String {
+pub(super) fn sha256_hex(bytes: &[u8]) -> String {
     hex(ring::digest::digest(&ring::digest::SHA256, bytes).as_ref())
 }
 

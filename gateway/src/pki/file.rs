@@ -33,7 +33,7 @@ pub(crate) enum Role {
     Crl,
     /// A file of a CA's folder.
     Authority,
-    /// A file that is described or revoked, whoever it belongs to.
+    /// A file that is described or revoked, whatever its owner.
     Given,
 }
 
@@ -77,7 +77,7 @@ pub(crate) struct Raw {
 
 impl Raw {
     /// Says what is wrong with the permissions of `path`, should it hold a key.
-    pub(crate) fn key_mode_problem(&self, path: &Path, role: Role) -> Option<String> {
+    pub(super) fn key_mode_problem(&self, path: &Path, role: Role) -> Option<String> {
         let mode = self.mode;
         if mode & KEY_MODE_FORBIDDEN == 0 {
             return None;
@@ -125,7 +125,7 @@ impl Contents {
     }
 
     /// Says of what is in the file, but is not read from a file of `role`, where it belongs.
-    pub(crate) fn out_of_place(&self, role: Role) -> Option<&'static str> {
+    pub(super) fn out_of_place(&self, role: Role) -> Option<&'static str> {
         match role {
             Role::Crl if self.has_key() => Some(
                 "holds a private key, but revocation lists are handed to others; take it out, and \
@@ -144,7 +144,7 @@ impl Contents {
     }
 
     /// Whether any private key is in it, readable or not.
-    pub(crate) fn has_key(&self) -> bool {
+    pub(super) fn has_key(&self) -> bool {
         self.encrypted_key || !self.keys.is_empty()
     }
 }
@@ -179,7 +179,7 @@ pub(crate) fn read(path: &Path, role: Role) -> Result<Raw, String> {
         ));
     }
     let mode = metadata.mode() & 0o7777;
-    // Whoever writes it decides who is believed. A key has a stricter rule of its own.
+    // A user who can write it decides which peers are trusted. A key has a stricter rule of its own.
     if role != Role::Key && mode & 0o002 != 0 {
         let path = path.display();
         return Err(format!(
@@ -246,7 +246,7 @@ fn permission_problem(
 
 /// Sorts the PEM sections of the file at `path`. A section that is not read refuses the file; the error
 /// is a predicate.
-pub(crate) fn parse_pem(path: &Path, bytes: &[u8]) -> Result<Contents, String> {
+pub(super) fn parse_pem(path: &Path, bytes: &[u8]) -> Result<Contents, String> {
     let (contents, unread) = parse_readable(path, bytes);
     let mut unread = unread.into_iter();
     match (unread.next(), unread.len()) {
@@ -257,7 +257,7 @@ pub(crate) fn parse_pem(path: &Path, bytes: &[u8]) -> Result<Contents, String> {
 }
 
 /// Sorts what can be read, and says of each section that cannot be read why, as predicates.
-pub(crate) fn parse_readable(path: &Path, bytes: &[u8]) -> (Contents, Vec<String>) {
+pub(super) fn parse_readable(path: &Path, bytes: &[u8]) -> (Contents, Vec<String>) {
     let mut pem = pem::read(bytes);
     let mut contents = Contents::default();
     let mut unread = Vec::new();
@@ -273,7 +273,7 @@ pub(crate) fn parse_readable(path: &Path, bytes: &[u8]) -> (Contents, Vec<String
 }
 
 /// Reads revocation lists as PEM, or as DER where the file does not look like PEM.
-pub(crate) fn parse_crls(
+pub(super) fn parse_crls(
     path: &Path,
     bytes: &[u8],
 ) -> Result<Vec<CertificateRevocationListDer<'static>>, String> {
@@ -288,13 +288,13 @@ pub(crate) fn parse_crls(
 }
 
 /// Whether the bytes begin as DER does: with a SEQUENCE, as no PEM text does in practice.
-pub(crate) fn is_der(bytes: &[u8]) -> bool {
+pub(super) fn is_der(bytes: &[u8]) -> bool {
     bytes.first() == Some(&0x30) && memchr::memmem::find(bytes, b"-----BEGIN ").is_none()
 }
 
 /// Says how a binary file becomes the PEM that is expected of a file of `role`. No command here shows a
 /// private key on the screen or writes it into a file that others may read.
-pub(crate) fn der_problem(path: &Path, role: Role, bytes: &[u8]) -> String {
+pub(super) fn der_problem(path: &Path, role: Role, bytes: &[u8]) -> String {
     let path = path.display();
     let is_key_file = role == Role::Key;
     let (form, command) = match (Form::of(bytes), is_key_file) {

@@ -14,7 +14,7 @@ use super::facts::Facts;
 use super::file::{self, Role};
 use super::{pem, store, write};
 
-pub(crate) fn file_error(path: &Path, problem: String) -> Error {
+pub(super) fn file_error(path: &Path, problem: String) -> Error {
     let path = path.to_owned();
     Error::File { path, problem }
 }
@@ -25,7 +25,7 @@ fn write_error(path: &Path, cause: io::Error) -> Error {
 }
 
 /// Makes the folder of a CA, for its owner alone: who may open it could also hold its lock.
-pub(crate) fn create_folder(dir: &Path) -> Result<(), Error> {
+pub(super) fn create_folder(dir: &Path) -> Result<(), Error> {
     std::fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)
@@ -47,7 +47,7 @@ pub(crate) fn lock(dir: &Path) -> Result<File, Error> {
     Ok(folder)
 }
 
-pub(crate) fn refuse_existing(path: &Path, remedy: &'static str) -> Result<(), Error> {
+pub(super) fn refuse_existing(path: &Path, remedy: &'static str) -> Result<(), Error> {
     // A link that leads nowhere is there as well.
     if path.symlink_metadata().is_ok() {
         let path = path.to_owned();
@@ -57,7 +57,7 @@ pub(crate) fn refuse_existing(path: &Path, remedy: &'static str) -> Result<(), E
 }
 
 /// The first certificate of a file.
-pub(crate) fn read_certificate(path: &Path, role: Role) -> Result<CertificateDer<'static>, Error> {
+pub(super) fn read_certificate(path: &Path, role: Role) -> Result<CertificateDer<'static>, Error> {
     let contents = file::read(path, role).and_then(|raw| file::parse_pem(path, &raw.bytes));
     let mut contents = contents.map_err(|problem| file_error(path, problem))?;
     if contents.certificates.is_empty() {
@@ -67,7 +67,7 @@ pub(crate) fn read_certificate(path: &Path, role: Role) -> Result<CertificateDer
 }
 
 /// The CA's key, which must be closed to others and belong to `certificate`.
-pub(crate) fn read_key(path: &Path, certificate: &Facts) -> Result<Zeroizing<KeyPair>, Error> {
+pub(super) fn read_key(path: &Path, certificate: &Facts) -> Result<Zeroizing<KeyPair>, Error> {
     let raw = file::read(path, Role::Authority).map_err(|problem| file_error(path, problem))?;
     if let Some(problem) = raw.key_mode_problem(path, Role::Authority) {
         return Err(file_error(path, problem));
@@ -93,13 +93,13 @@ pub(crate) enum Write {
     Replace,
 }
 
-pub(crate) fn write_key(path: &Path, key: &KeyPair, how: Write) -> Result<(), Error> {
+pub(super) fn write_key(path: &Path, key: &KeyPair, how: Write) -> Result<(), Error> {
     // `KeyPair::serialize_pem` would leave copies of the key behind.
     let pem = pem::of_key(key.serialized_der());
     write_file(path, pem.as_bytes(), write::MODE_KEY, how)
 }
 
-pub(crate) fn write_public(path: &Path, pem: &str, how: Write) -> Result<(), Error> {
+pub(super) fn write_public(path: &Path, pem: &str, how: Write) -> Result<(), Error> {
     write_file(path, pem.as_bytes(), write::MODE_PUBLIC, how)
 }
 

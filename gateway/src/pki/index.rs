@@ -95,12 +95,12 @@ fn damaged(error: &dyn std::fmt::Display) -> String {
 }
 
 /// An instant (seconds since 1970) as `2027-03-01T00:00:00Z`.
-pub(crate) fn rfc3339(unix: i64) -> String {
+pub(super) fn rfc3339(unix: i64) -> String {
     let at = OffsetDateTime::from_unix_timestamp(unix).unwrap_or(OffsetDateTime::UNIX_EPOCH);
     at.format(&Rfc3339).unwrap_or_default()
 }
 
 /// The inverse of `rfc3339`.
-pub(crate) fn parse_rfc3339(text: &str) -> Option<OffsetDateTime> {
+pub(super) fn parse_rfc3339(text: &str) -> Option<OffsetDateTime> {
     OffsetDateTime::parse(text, &Rfc3339).ok()
 }

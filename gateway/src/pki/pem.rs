@@ -210,7 +210,7 @@ pub fn read(text: &[u8]) -> Pem {
 }
 
 /// The text of a private key in PKCS#8, with nothing left of it elsewhere in memory.
-pub(crate) fn of_key(pkcs8: &[u8]) -> Zeroizing<String> {
+pub(super) fn of_key(pkcs8: &[u8]) -> Zeroizing<String> {
     const HEAD: &str = "-----BEGIN PRIVATE KEY-----\n";
     const TAIL: &str = "-----END PRIVATE KEY-----\n";
     let body = base64::encode(pkcs8);

@@ -13,7 +13,7 @@ use super::authority_error::Error;
 use super::permitted::{self, Permitted};
 
 /// Seconds by which certificates and lists begin in the past, because clocks differ between sites.
-pub(crate) const BACKDATED: i64 = 60 * 60;
+pub(super) const BACKDATED: i64 = 60 * 60;
 /// Bytes of a serial number: 126 random bits of at most 159 (RFC 5280 section 4.1.2.2).
 const SERIAL_BYTES: usize = 16;
 /// Characters of a common name (RFC 5280 appendix A, ub-common-name).
@@ -89,14 +89,14 @@ pub(crate) fn authority_params(
     Ok(params)
 }
 
-pub(crate) fn leaf_params(
+pub(super) fn leaf_params(
     wanted: &NewCertificate,
     not_before: i64,
     not_after: i64,
 ) -> Result<CertificateParams, Error> {
     let mut params = CertificateParams::default();
     params.subject_alt_names = alternative_names(wanted)?;
-    // For people to read; whoever checks names looks at the SAN.
+    // For people to read; names are checked in the SAN.
     let first = wanted.dns.iter().chain(&wanted.uri).next();
     params.distinguished_name = match first {
         Some(name) if name.chars().count() <= COMMON_NAME_MAX => distinguished_name(name),
@@ -202,7 +202,7 @@ pub(crate) fn after(now: i64, days: u32) -> i64 {
     now.saturating_add(i64::from(days).saturating_mul(DAY))
 }
 
-pub(crate) fn instant(unix: i64) -> Result<OffsetDateTime, Error> {
+pub(super) fn instant(unix: i64) -> Result<OffsetDateTime, Error> {
     OffsetDateTime::from_unix_timestamp(unix).map_err(|_| {
         Error::Crypto("its dates go beyond the calendar; give fewer --days".to_owned())
     })

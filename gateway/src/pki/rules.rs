@@ -73,7 +73,7 @@ fn authority(facts: &Facts) -> Vec<String> {
 }
 
 /// Says that no trust anchor is current; `None` where at least one is.
-pub(crate) fn anchors_current(anchors: &[&Facts], now: i64) -> Option<String> {
+pub(super) fn anchors_current(anchors: &[&Facts], now: i64) -> Option<String> {
     if anchors
         .iter()
         .any(|ca| ca.not_before <= now && now < ca.not_after)
@@ -98,7 +98,7 @@ pub(crate) fn anchors_current(anchors: &[&Facts], now: i64) -> Option<String> {
 }
 
 /// Says that too many CAs have one name; each of them costs a signature check for every certificate that fails.
-pub(crate) fn anchors_of_one_name(anchors: &[&Facts]) -> Option<String> {
+pub(super) fn anchors_of_one_name(anchors: &[&Facts]) -> Option<String> {
     let of_name = |one: &Facts| {
         let namesakes = anchors
             .iter()
@@ -204,7 +204,7 @@ fn weak_signature(facts: &Facts, remedy: &str) -> Option<String> {
 }
 
 /// Says where a chain is out of order (leaf first, then each issuer: RFC 8446 section 4.4.2).
-pub(crate) fn chain_order(chain: &[Facts]) -> Option<String> {
+pub(super) fn chain_order(chain: &[Facts]) -> Option<String> {
     let broken = chain.windows(2).find_map(|pair| match pair {
         [below, above] if below.issuer_der != above.subject_der => Some((below, above)),
         _ => None,

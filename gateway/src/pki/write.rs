@@ -10,9 +10,9 @@ use std::path::Path;
 use tempfile::NamedTempFile;
 
 /// Permissions of private keys.
-pub(crate) const MODE_KEY: u32 = 0o600;
+pub(super) const MODE_KEY: u32 = 0o600;
 /// Permissions of what may be read by all.
-pub(crate) const MODE_PUBLIC: u32 = 0o644;
+pub(super) const MODE_PUBLIC: u32 = 0o644;
 
 /// What a replaced key keeps at most: its owner writes, its group reads, others do nothing.
 const MODE_KEY_KEPT: u32 = 0o640;

@@ -8,7 +8,7 @@ use rustls::ConnectionTrafficSecrets;
 use super::cipher::Cipher;
 use super::outcomes::RecordError;
 
-/// Octets of a tag (RFC 8446 section 5.2 with RFC 5116 section 5.1).
+/// Bytes of a tag (RFC 8446 section 5.2 with RFC 5116 section 5.1).
 pub(super) const TAG: usize = 16;
 
 const NONCE: usize = 12;
@@ -76,7 +76,7 @@ impl Keys {
         })
     }
 
-    /// Keys of AES-128-GCM, which no secrets can be made for outside of rustls.
+    /// Keys of AES-128-GCM, for which only rustls can make secrets.
     #[cfg(test)]
     pub(super) fn of_128(cipher: Cipher, key: [u8; 16], iv: [u8; 12], sequence: u64) -> Self {
         Self {
@@ -115,7 +115,7 @@ impl Keys {
         .ok_or(RecordError::Cipher)
     }
 
-    /// Checks and decrypts `protected`, whose last octets are the tag, where it lies.
+    /// Checks and decrypts `protected`, whose last bytes are the tag, where it lies.
     pub(super) fn open<'b>(
         &mut self,
         header: [u8; 5],

@@ -1,6 +1,6 @@
 //! Cuts a presented chain to what a path may need, before a path is built, and bounds what building costs.
 //!
-//! Whoever can connect can present a chain: none of it is proved when it is judged. webpki tries every
+//! Any client can present a chain: nothing in it is proved when it is judged. webpki tries every
 //! order of the intermediates that fit by name, reads all of them again at every step, and stops after
 //! 200,000 steps or 100 signature checks (`verify_cert.rs`). So this module keeps three bounds:
 //!

@@ -97,8 +97,7 @@ impl InPlace {
     /// Takes over from the handshake, with `cipher` for the records; `None` where the suite is not of
     /// AES-GCM. A key seals
     /// `key_records` records before it is updated, or those of one turn where that is more.
-    #[must_use]
-    pub fn new(
+    pub(super) fn new(
         secrets: &ExtractedSecrets,
         schedule: KeySchedule,
         cipher: Cipher,
@@ -122,12 +121,12 @@ impl InPlace {
     }
 
     /// Notes that the peer's close_notify came with its last handshake message.
-    pub fn peer_closed(&mut self) {
+    pub(super) fn peer_closed(&mut self) {
         self.peer_closed = true;
     }
 
     /// Takes records over that were sealed before the first of ours, and must go out before it.
-    pub fn take_unsent(&mut self, records: Vec<u8>) {
+    pub(super) fn take_unsent(&mut self, records: Vec<u8>) {
         self.unsent = records;
     }
 

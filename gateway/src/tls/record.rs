@@ -1,7 +1,7 @@
 //! The TLS 1.3 record layer after the handshake: seals and opens records where they lie.
 //!
 //! RFC 8446 section 5 for records of AES-GCM. Nothing here knows a socket, allocates, or copies
-//! payload. What control messages mean is `post_handshake`'s business.
+//! payload. `post_handshake` handles control messages.
 
 use std::ops::Range;
 
@@ -24,7 +24,7 @@ pub enum Content {
 }
 
 impl Content {
-    const fn octet(self) -> u8 {
+    const fn byte(self) -> u8 {
         match self {
             Self::Alert => 21,
             Self::Handshake => 22,
@@ -32,8 +32,8 @@ impl Content {
         }
     }
 
-    const fn of(octet: u8) -> Option<Self> {
-        match octet {
+    const fn of(byte: u8) -> Option<Self> {
+        match byte {
             21 => Some(Self::Alert),
             22 => Some(Self::Handshake),
             23 => Some(Self::Data),
@@ -58,7 +58,7 @@ impl Sealer {
         self.0.records()
     }
 
-    /// Seals the `length` octets that stand behind the header's room in `room`; header, content type
+    /// Seals the `length` bytes that stand behind the header's room in `room`; header, content type
     /// and tag are written around them. Returns the record's length.
     ///
     /// # Errors
@@ -82,7 +82,7 @@ impl Sealer {
             .ok_or(RecordError::NoRoom)?;
         let protected = u16::try_from(length + RECORD_TRAILER).map_err(|_| RecordError::NoRoom)?;
         *head = header(protected);
-        *inner.last_mut().ok_or(RecordError::NoRoom)? = content.octet();
+        *inner.last_mut().ok_or(RecordError::NoRoom)? = content.byte();
         *tag = self.0.seal(*head, inner)?;
         Ok(whole)
     }
@@ -93,9 +93,9 @@ impl Sealer {
 pub struct Record {
     /// Its inner content type.
     pub content: Content,
-    /// Where its content lies, counted from the record's first octet. May be empty.
+    /// Where its content lies, counted from the record's first byte. May be empty.
     pub range: Range<usize>,
-    /// Octets of the whole record, header and tag included.
+    /// Bytes of the whole record, header and tag included.
     pub length: usize,
 }
 
@@ -114,7 +114,7 @@ impl Opener {
     /// # Errors
     /// What is wrong with it. The connection must end then: the record is lost.
     pub fn open(&mut self, bytes: &mut [u8]) -> Result<Option<Record>, RecordError> {
-        if let Some(kind) = bytes.first().filter(|kind| **kind != Content::Data.octet()) {
+        if let Some(kind) = bytes.first().filter(|kind| **kind != Content::Data.byte()) {
             // After the handshake every record is protected, and looks like payload (section 5.2).
             return Err(RecordError::Type(*kind));
         }
@@ -148,7 +148,7 @@ fn protected_length([_, _, _, high, low]: [u8; RECORD_HEADER]) -> Result<usize, 
 // opaque_type application_data, legacy_record_version 0x0303 (RFC 8446 section 5.2).
 fn header(protected: u16) -> [u8; RECORD_HEADER] {
     let [high, low] = protected.to_be_bytes();
-    [Content::Data.octet(), 3, 3, high, low]
+    [Content::Data.byte(), 3, 3, high, low]
 }
 
 // Takes padding and content type off (RFC 8446 section 5.4); what is left is the content.
@@ -156,7 +156,7 @@ fn strip(inner: &[u8]) -> Result<(Content, usize), RecordError> {
     if inner.len() > PLAINTEXT_ROOM + 1 {
         return Err(RecordError::Oversized);
     }
-    let last = inner.iter().rposition(|octet| *octet != 0);
+    let last = inner.iter().rposition(|byte| *byte != 0);
     let count = last.ok_or(RecordError::NoContent)?;
     let kind = inner.get(count).copied().ok_or(RecordError::NoContent)?;
     let content = Content::of(kind).ok_or(RecordError::Type(kind))?;

@@ -154,7 +154,7 @@ impl From<EncryptError> for SealError {
 }
 
 /// rustls's key schedule, which goes on when keys are updated.
-pub enum KeySchedule {
+pub(super) enum KeySchedule {
     /// Of the end that connected.
     Client(Box<KernelConnection<ClientConnectionData>>),
     /// Of the end that accepted.

@@ -275,8 +275,7 @@ fn holds_whole_record(tail: &[u8]) -> bool {
 }
 
 /// A fatal alert as it stands on the wire before anything is encrypted.
-#[must_use]
-pub fn plain_alert(description: AlertDescription) -> Vec<u8> {
+fn plain_alert(description: AlertDescription) -> Vec<u8> {
     // The version in the header says nothing (RFC 8446 section 5.1).
     vec![ALERT, 3, 3, 0, 2, FATAL, description.into()]
 }

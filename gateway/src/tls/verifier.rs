@@ -1,7 +1,7 @@
 //! Judges a peer's certificates, in both directions by the same rules.
 //!
-//! rustls's own verifiers tie a server to the host name that was dialled. Here a peer is whoever a route
-//! lists, wherever it was reached, so the path is built with webpki directly and the identity is checked
+//! rustls's own verifiers tie a server to the host name that was dialled. Here a route lists its
+//! peers, wherever they are reached, so the path is built with webpki directly and the identity is checked
 //! after it. One `Rules` per route is shared; one `PeerVerification` per connection keeps what was found.
 
 use std::sync::{Arc, OnceLock};
@@ -219,7 +219,7 @@ impl Verifier {
             Ok(accepted) => {
                 let _ = self.verification.accepted.set(accepted);
             }
-            // Whoever has seen a certificate could cause it: it is told once the key is proved.
+            // Anyone who has seen the certificate could cause it, so it is sent only once the key is proved.
             Err(refusal) if refusal.is_of_good_certificate() => {
                 let _ = self.verification.refused.set(refusal);
             }
@@ -228,7 +228,7 @@ impl Verifier {
         Ok(())
     }
 
-    /// Refuses a server that will not know who we are.
+    /// Refuses a server that does not ask for our certificate.
     ///
     /// In both versions of TLS a CertificateRequest is handled before the server's certificate is
     /// judged (RFC 8446 section 4.3.2, RFC 5246 section 7.4.4), so that the note is there by now.
@@ -243,9 +243,9 @@ impl Verifier {
             .refuse(Refusal::new(self.verification.side, leaf, rule)))
     }
 
-    /// Notes whether the peer has the key of the certificate that it showed. Only then is it refused for being nobody
-    /// who is listed, and are its certificates looked up in the revocation lists: neither is for everybody who has seen
-    /// a certificate.
+    /// Notes whether the peer has the key of the certificate that it presented. Only then is it refused because it is not
+    /// listed, and only then are its certificates looked up in the revocation lists: a copy of a certificate must not
+    /// be enough to learn either.
     fn prove(
         &self,
         leaf: &CertificateDer<'_>,
