@@ -181,7 +181,7 @@ impl RouteConfig {
 impl Dicom {
     /// Whether it has rules that `enforce` is about.
     #[must_use]
-    pub fn has_rules(&self) -> bool {
+    fn has_rules(&self) -> bool {
         self.called.is_some()
             || self.calling.is_some()
             || self.commands.is_some()

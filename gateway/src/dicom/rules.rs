@@ -83,7 +83,7 @@ impl Rules {
     /// Whether there is a rule about what passes, enforced or not: a list of commands, or anything that
     /// an A-ASSOCIATE-RQ is judged or routed by.
     #[must_use]
-    pub fn are_any(&self) -> bool {
+    pub(super) fn are_any(&self) -> bool {
         let lists = self.called.is_some() || self.calling.is_some() || self.commands.is_some();
         lists || !self.bound.is_empty() || self.by_title
     }
@@ -91,7 +91,7 @@ impl Rules {
     /// Whether everything that passes must be followed, because what the observer does not see could
     /// evade a rule: a forbidden command, or a second A-ASSOCIATE-RQ, whose titles nobody judges.
     #[must_use]
-    pub fn must_follow(&self) -> bool {
+    pub(super) fn must_follow(&self) -> bool {
         self.enforce && self.are_any()
     }
 

@@ -91,7 +91,7 @@ impl AssociationSummary {
     }
 
     /// The commands that were asked for, each once.
-    pub fn asked_for(&self) -> impl Iterator<Item = Command> {
+    pub(super) fn asked_for(&self) -> impl Iterator<Item = Command> {
         let is_asked = |command: &Command| {
             let mut commands = self.commands.iter();
             commands.any(|count| count.command == *command && count.requests > 0)

@@ -54,12 +54,12 @@ impl Health {
 
     /// Whether it counts as there.
     #[must_use]
-    pub fn is_up(&self) -> bool {
+    pub(super) fn is_up(&self) -> bool {
         self.down.is_none()
     }
 
     /// Notes a good probe.
-    pub fn on_success(&mut self, now: Instant) -> Option<Transition> {
+    pub(super) fn on_success(&mut self, now: Instant) -> Option<Transition> {
         let Some(down) = &self.down else {
             self.against = 0;
             return None;
@@ -74,7 +74,7 @@ impl Health {
     }
 
     /// Notes a bad probe, and why it was bad.
-    pub fn on_failure(&mut self, now: Instant, why: String) -> Option<Transition> {
+    pub(super) fn on_failure(&mut self, now: Instant, why: String) -> Option<Transition> {
         if let Some(down) = &mut self.down {
             self.against = 0;
             return down.on_failure(why);

@@ -53,7 +53,7 @@ impl Loads {
 
     /// How many unauthenticated clients a core may have in this stage.
     #[must_use]
-    pub fn unauthenticated_max(&self, stage: Stage) -> usize {
+    pub(super) fn unauthenticated_max(&self, stage: Stage) -> usize {
         let share = match stage {
             Stage::Handshake => HANDSHAKES_SHARE,
             Stage::FirstMessage | Stage::Passthrough | Stage::SilentPeer => OPENERS_SHARE,
@@ -150,7 +150,7 @@ impl Placement {
     /// As `slot`, for a connection of a route that has as many as it may: on the core that has the most
     /// unauthenticated clients by `unproved`, one of which makes way.
     #[must_use]
-    pub fn slot_of_full(
+    pub(super) fn slot_of_full(
         &mut self,
         own: usize,
         now: Instant,
