@@ -308,7 +308,7 @@ impl Opening<'_> {
                 Opened::NeedBytes => {
                     received
                         .receive(&link.tls, Some(&link.plain), self.pool)
-                        .await?
+                        .await?;
                 }
                 Opened::Closed => {
                     self.finish(link).await;

@@ -77,7 +77,7 @@ impl<V: Network> Prober<'_, V> {
         if let (Some(channel), None) = (channel, ended) {
             let mut stop = self.stop.clone();
             until(channel.linger_close(), stopped(&mut stop), || {
-                socket.abort()
+                socket.abort();
             })
             .await;
         }
