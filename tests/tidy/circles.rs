@@ -352,7 +352,7 @@ fn add_uses(tree: &str, before: &[String], paths: &mut Vec<Written>) {
         let names = [before, &[name.to_owned()]].concat();
         return add_uses(deeper, &names, paths);
     }
-    let renamed = rest.trim().strip_prefix("as ").map(|alias| alias.trim());
+    let renamed = rest.trim().strip_prefix("as ").map(str::trim);
     let mut names = before.to_vec();
     if name == "self" && !names.is_empty() {
         let alias = renamed.or(names.last().map(String::as_str));

@@ -181,7 +181,7 @@ impl RouteConfig {
 impl Dicom {
     /// Whether the route has rules that `rules` applies to.
     #[must_use]
-    pub fn has_rules(&self) -> bool {
+    fn has_rules(&self) -> bool {
         self.called.is_some()
             || self.calling.is_some()
             || self.commands.is_some()

@@ -63,25 +63,25 @@ impl Answer {
 
     /// The request does not offer version 1 of the protocol.
     #[must_use]
-    pub const fn protocol_version_not_supported() -> Self {
+    pub(super) const fn protocol_version_not_supported() -> Self {
         Self::reject(1, 2, 2)
     }
 
     /// A PDU that exists but is not allowed here.
     #[must_use]
-    pub const fn unexpected_pdu() -> Self {
+    pub(crate) const fn unexpected_pdu() -> Self {
         Self::abort(2, 2)
     }
 
     /// A PDU of an unknown type.
     #[must_use]
-    pub const fn unrecognized_pdu() -> Self {
+    pub(super) const fn unrecognized_pdu() -> Self {
         Self::abort(2, 1)
     }
 
     /// A PDU with impossible lengths.
     #[must_use]
-    pub const fn invalid_parameter() -> Self {
+    pub(super) const fn invalid_parameter() -> Self {
         Self::abort(2, 6)
     }
 

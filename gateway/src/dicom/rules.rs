@@ -84,7 +84,7 @@ impl Rules {
     /// Whether there is a rule about the traffic, enforced or not: a list of commands, or a rule for which an
     /// A-ASSOCIATE-RQ is checked or routed.
     #[must_use]
-    pub fn are_any(&self) -> bool {
+    pub(super) fn are_any(&self) -> bool {
         let lists = self.called.is_some() || self.calling.is_some() || self.commands.is_some();
         lists || !self.bound.is_empty() || self.by_title
     }
@@ -92,7 +92,7 @@ impl Rules {
     /// Whether the observer must follow all traffic, because bytes that it does not read could evade a rule:
     /// a forbidden command, or a second A-ASSOCIATE-RQ whose titles are not checked.
     #[must_use]
-    pub fn must_follow(&self) -> bool {
+    pub(super) fn must_follow(&self) -> bool {
         self.enforce && self.are_any()
     }
 

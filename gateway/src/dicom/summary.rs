@@ -90,7 +90,7 @@ impl AssociationSummary {
         }
     }
 
-    /// The requested commands, each once.
+    /// The commands that were asked for, each once.
     pub fn asked_for(&self) -> impl Iterator<Item = Command> {
         let is_asked = |command: &Command| {
             let mut commands = self.commands.iter();

@@ -50,7 +50,7 @@ impl AeTitle {
 
     /// The field of an A-ASSOCIATE PDU, padded with spaces.
     #[must_use]
-    pub fn to_field(self) -> [u8; 16] {
+    pub(crate) fn to_field(self) -> [u8; 16] {
         let mut field = [b' '; 16];
         for (there, octet) in field.iter_mut().zip(self.octets()) {
             *there = *octet;
@@ -68,7 +68,7 @@ impl AeTitle {
 
     /// Whether the titles differ only in case, which some receivers ignore.
     #[must_use]
-    pub fn is_like(&self, other: &Self) -> bool {
+    pub(super) fn is_like(&self, other: &Self) -> bool {
         self.octets().eq_ignore_ascii_case(other.octets())
     }
 

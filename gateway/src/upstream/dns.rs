@@ -143,7 +143,7 @@ impl DnsCache {
         }
     }
 
-    /// The cached addresses of `name` that are not older than `limits::NAME_STALE`.
+    /// What is remembered of `name` and not older than `limits::NAME_STALE`.
     pub fn last_known(&self, name: &str) -> Option<Vec<IpAddr>> {
         self.recall(name, NAME_STALE)
     }

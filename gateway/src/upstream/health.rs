@@ -70,11 +70,11 @@ impl Health {
 
     /// Whether it counts as there.
     #[must_use]
-    pub fn is_up(&self) -> bool {
+    pub(super) fn is_up(&self) -> bool {
         self.down.is_none()
     }
 
-    /// Records a successful probe.
+    /// Notes a good probe.
     pub fn on_success(&mut self, now: Instant) -> Option<Transition> {
         let Some(down) = &self.down else {
             self.against = 0;
@@ -89,7 +89,7 @@ impl Health {
         Some(Transition::Up(after))
     }
 
-    /// Records a failed probe and its cause.
+    /// Notes a bad probe, and why it was bad.
     pub fn on_failure(&mut self, now: Instant, why: String) -> Option<Transition> {
         if let Some(down) = &mut self.down {
             self.against = 0;

@@ -52,7 +52,7 @@ impl Loads {
 
     /// How many unauthenticated clients a core may have in this stage.
     #[must_use]
-    pub fn unauthenticated_max(&self, stage: Stage) -> usize {
+    pub(super) fn unauthenticated_max(&self, stage: Stage) -> usize {
         let share = match stage {
             Stage::Handshake => HANDSHAKES_SHARE,
             Stage::FirstMessage | Stage::Passthrough | Stage::SilentPeer => OPENERS_SHARE,
@@ -148,7 +148,7 @@ impl Placement {
     /// Like `slot`, for a connection of a route at its limit: takes a slot on the core with the most
     /// unauthenticated clients according to `unproved`. One of these clients must then be ended.
     #[must_use]
-    pub fn slot_of_full(
+    pub(super) fn slot_of_full(
         &mut self,
         own: usize,
         now: Instant,
