@@ -403,7 +403,10 @@ pub(super) fn protocols() -> Vec<Case> {
         ),
         Case::new(
             "bytes of an unknown protocol to a DICOM route",
-            &["unknown protocol, not DICOM", "the port right?"],
+            &[
+                "unknown protocol, not DICOM",
+                "check the address and the port",
+            ],
             |words| at_plain_port(words, "dicom", NOISE),
         ),
         Case::new(
