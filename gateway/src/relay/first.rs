@@ -1,6 +1,7 @@
-//! What the connecting side says first: held until it is a legal start of the route's protocol.
+//! The first bytes of the client, held until they are a legal start of the route's protocol.
 //!
-//! Until then nothing goes onward, and no connection is made there. Pure: who reads is elsewhere.
+//! Until then, no byte is forwarded and no connection to the target is made. Pure: the socket is read
+//! elsewhere.
 
 use crate::audit::Reason;
 use crate::config::{Connect, Mode, Protocol, RouteConfig};
@@ -11,47 +12,47 @@ use crate::stream_kind::StreamKind;
 /// The first bytes of a connection.
 #[derive(Default)]
 pub(super) struct First {
-    /// All that has come, in order.
+    /// All bytes so far, in order.
     pub(super) bytes: Vec<u8>,
-    /// The request among them, on a route that looks into DICOM.
+    /// The request in these bytes, on a route that observes DICOM.
     pub(super) request: Option<Box<AssociateRq>>,
-    /// Bytes of that request.
+    /// The bytes of that request.
     pub(super) request_octets: usize,
 }
 
-/// What came first is not how the route's protocol begins.
+/// The first bytes are not a start of the route's protocol.
 #[derive(Debug)]
 pub(super) struct Illegal {
-    /// Why, for the log.
+    /// The reason, for the log.
     pub(super) sentence: String,
-    /// What its sender is told; `None` where it would not understand.
+    /// The reply to the client; `None` if the client would not understand it.
     pub(super) answer: Option<Answer>,
 }
 
 /// Why there is no start.
 #[derive(Debug)]
 pub(super) enum NoStart {
-    /// The other side ended before.
+    /// The other side ended before a start.
     Ended,
-    /// It is none.
+    /// The bytes are not a start.
     Illegal(Illegal),
 }
 
 /// How a route's connections begin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Beginning {
-    /// Either side may speak first, and nothing is held: `tcp`, and `connect = "early"`.
+    /// Either side may send first, and no byte is held: `tcp`, and `connect = "early"`.
     Either,
-    /// The connecting side speaks first. What it says is TLS, which is not judged here.
+    /// The client sends first. Its bytes are TLS, which is not checked here.
     Opener,
     /// With an A-ASSOCIATE-RQ (PS3.8 section 7.1).
     Request,
-    /// With a frame of MLLP.
+    /// With an MLLP frame.
     Frame,
 }
 
 impl Beginning {
-    /// That of `route`'s connections.
+    /// The start of the connections of `route`.
     pub(super) fn of(route: &RouteConfig) -> Self {
         match (route.protocol, route.mode) {
             (Protocol::Tcp, _) => Self::Either,
@@ -64,10 +65,11 @@ impl Beginning {
 }
 
 impl First {
-    /// Whether what has come is a legal start, or may still become one.
+    /// Whether the bytes so far are a legal start, or may still become one.
     ///
     /// # Errors
-    /// It is none.
+    ///
+    /// The bytes are not a start.
     pub(super) fn is_legal(&mut self, beginning: Beginning, mode: Mode) -> Result<bool, Illegal> {
         match beginning {
             Beginning::Either => Ok(true),
@@ -87,7 +89,7 @@ impl First {
         }
     }
 
-    /// What it means that the other side ended before there was a start.
+    /// The result if the other side ended before a start.
     pub(super) fn unfinished(&self) -> Reason {
         match self.bytes.is_empty() {
             true => Reason::Empty,
@@ -119,7 +121,7 @@ impl First {
     }
 }
 
-// Names what came instead of what the route carries, and what to do.
+// Names the protocol of other bytes, and the remedy.
 fn instead_of(expected: &str, kind: StreamKind, mode: Mode) -> String {
     let (who, tls_remedy) = match mode {
         Mode::Originate | Mode::Passthrough => (
@@ -179,7 +181,7 @@ mod tests {
         assert_eq!(judged(Beginning::Either, b""), Ok(true));
     }
 
-    /// What is sent first by mistake, with the route's protocol, and what the log says of it.
+    /// First bytes that are sent by mistake, the route's protocol, and the log's text.
     const MISTAKES: [(Beginning, &[u8], &str); 9] = [
         (
             Beginning::Request,
