@@ -9,23 +9,16 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::source::{Source, is_word};
 
-/// Folders whose circles are not refused yet. A folder leaves the list when it has none.
-const EXCEPT: &[&str] = &["gateway/src/pki/", "gateway/src/tls/"];
-
 /// A path of modules and an item, from the root of a crate.
 type Names = Vec<String>;
 
-/// Finds the circles of every crate outside the excepted folders, each written as the files it leads through.
+/// Finds the circles of every crate, each written as the files it leads through.
 pub(crate) fn refused(sources: &[Source]) -> Vec<String> {
-    let is_excepted = |path: &str| EXCEPT.iter().any(|folder| path.starts_with(folder));
     let mut refused = Vec::new();
     for folder in crates(sources) {
         let tree = Tree::read(sources, &folder);
         let circles = tree.circles();
-        let counted = circles
-            .iter()
-            .filter(|files| !files.iter().all(|path| is_excepted(path)));
-        refused.extend(counted.map(|files| files.join(" -> ")));
+        refused.extend(circles.iter().map(|files| files.join(" -> ")));
     }
     refused
 }

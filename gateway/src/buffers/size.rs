@@ -2,20 +2,20 @@
 
 use crate::limits::{RECORD_ROOM, RECORDS_LARGE, RECORDS_MEDIUM, RECORDS_SMALL};
 
-/// How large a buffer is.
+/// The size of a buffer.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub enum Size {
-    /// `RECORDS_SMALL` records: messages, and the beginning of everything.
+    /// `RECORDS_SMALL` records: messages, and the first bytes of every transfer.
     #[default]
     Small,
-    /// `RECORDS_MEDIUM` records: bulk beside chatter.
+    /// `RECORDS_MEDIUM` records: bulk while other connections exchange messages.
     Medium,
     /// `RECORDS_LARGE` records: bulk.
     Large,
 }
 
 impl Size {
-    /// Octets of memory.
+    /// Bytes of memory.
     #[must_use]
     pub const fn room(self) -> usize {
         self.records() * RECORD_ROOM

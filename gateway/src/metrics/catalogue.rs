@@ -229,7 +229,7 @@ pub fn exposition(
         &mut text,
         lost,
         "counter",
-        "Log events that were lost because nobody read the log.",
+        "Log events that were dropped because the log was not read.",
     );
     let _ = writeln!(text, "{lost} {dropped}");
     text
