@@ -136,7 +136,12 @@ fn spelling(workspace: &Workspace) -> anyhow::Result<()> {
         println!("SKIPPED spelling: typos is not installed; `cargo xtask test` installs it");
         return Ok(());
     }
-    steps::must(Command::new(typos).arg(workspace.source(".")))
+    // From the root: _typos.toml names folders from there.
+    steps::must(
+        Command::new(typos)
+            .arg(".")
+            .current_dir(workspace.source("")),
+    )
 }
 
 fn count_instructions(workspace: &Workspace) -> anyhow::Result<()> {
