@@ -111,7 +111,7 @@ fn the_logs_of_both_sites_agree_with_the_applications() {
         assert_in_metrics(gateway, told.iter().chain(&home));
         let output = gateway.output();
         assert!(!output.contains("without a return route"), "{output}");
-        assert!(!output.contains("not followed"), "{output}");
+        assert!(!output.contains("no longer observed"), "{output}");
     }
     sites.stop();
 }

@@ -52,7 +52,7 @@ const TOLD: [&str; 7] = [
     "C-MOVE 1",
     "ORU^R01 2",
     "bytes of the sender are outside",
-    "association not followed",
+    "association no longer observed",
 ];
 
 #[test]

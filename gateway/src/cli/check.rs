@@ -26,7 +26,7 @@ pub(crate) fn run(args: &ConfigArgs) -> anyhow::Result<u8> {
             let others = others.into_iter().map(|remark| remark.text);
             let verdict = match lacking.as_slice() {
                 [] => "good",
-                _ => "the configuration and its files are good",
+                _ => "no mistake in the configuration and its files",
             };
             println!("{}: {verdict}; {routes} routes", file.display());
             for remark in others
