@@ -157,7 +157,7 @@ fn an_interface_that_this_machine_lacks_is_valid_and_gives_a_warning() {
     assert_eq!(
         remarks(&site().set("interface", "\"nosuch0\"")),
         [
-            "the configuration and its files are good; 1 routes",
+            "no mistake in the configuration and its files; 1 routes",
             "`wardgate run` would not start on this machine (exit code 78): route \"out\": interface \"nosuch0\": this \
              machine has no such interface; `ip link` lists its interfaces; if the file is for another machine, \
              check it there"
