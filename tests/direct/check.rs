@@ -63,22 +63,22 @@ pub(crate) fn without_dates(text: &str) -> String {
         let class = |c: char| if c.is_ascii_digit() { '9' } else { c };
         word.chars().map(class).collect()
     };
-    let mut told = String::new();
+    let mut masked = String::new();
     let mut rest = text;
     while let Some(next) = rest.chars().next() {
         if rest.get(..10).map(shape).as_deref() == Some("9999-99-99") {
-            told += "DATE";
+            masked += "DATE";
             rest = &rest[10..];
             if rest.get(..10).map(shape).as_deref() == Some(" 99:99 UTC") {
-                told += " TIME";
+                masked += " TIME";
                 rest = &rest[10..];
             }
         } else {
-            told.push(next);
+            masked.push(next);
             rest = &rest[next.len_utf8()..];
         }
     }
-    told
+    masked
 }
 
 pub(crate) fn originate(leaf: &Leaf) -> Site {

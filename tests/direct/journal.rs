@@ -275,8 +275,8 @@ fn every_line_in_text_is_logfmt() {
     let gateway = Unread::start(site);
     drop((connect(through), accept(&exit)));
     let _ = connect(tls).write_all(b"GET / HTTP/1.1\r\nHost: \"x\" y=z\r\n\r\n");
-    let mut stranger = TlsPeer::client(&pki.leaf(B), B, TLS13, connect(tls));
-    let _ = stranger.handshake();
+    let mut other_peer = TlsPeer::client(&pki.leaf(B), B, TLS13, connect(tls));
+    let _ = other_peer.handshake();
     for calling in [b"A \"=\" \x1b[2J\\ \xff\n z", b"A = \"B\"         "] {
         let mut request = vec![1, 0, 0, 0, 0, 68, 0, 1, 0, 0];
         request.extend(b"CALLED          ");

@@ -120,8 +120,8 @@ fn c_echo_calls_orthanc_by_the_title_that_is_configured() {
     };
     let known = start(", called = \"ORTHANC\"");
     wait_for_good(&known, 2);
-    let stranger = start("");
-    let line = wait_for_change(&stranger, "down: ");
+    let untrusting = start("");
+    let line = wait_for_change(&untrusting, "down: ");
     let words = "called title \"ANY-SCP\" is not known there";
     assert!(line.message().contains(words), "{line:?}");
     assert_eq!(probes(&known).1, 0);
@@ -152,10 +152,10 @@ fn tls_probe_works_with_other_tls_programs() {
         };
         let good = start(&pki.leaf(A));
         wait_for_good(&good, 2);
-        let mut stranger = pki.odd(A, Kind::OtherAuthority);
+        let mut other_authority = pki.odd(A, Kind::OtherAuthority);
         // The gateway trusts the server, which does not trust the gateway.
-        stranger.trust = pki.trust();
-        let refused = start(&stranger);
+        other_authority.trust = pki.trust();
+        let refused = start(&other_authority);
         let line = wait_for_change(&refused, "down: ");
         let words = "the server does not accept our certificate";
         assert!(line.message().contains(words), "{name}: {line:?}");

@@ -57,8 +57,8 @@ fn no_accepted_configuration_lets_an_unauthenticated_peer_through() {
 }
 
 fn try_clients(world: &World, port: u16, target: &Witness, case: &str) {
-    for stranger in [Peer::nobody(), Peer::of(&world.other)] {
-        let (bytes, end) = knock(port, &stranger, MARKER);
+    for unlisted in [Peer::nobody(), Peer::of(&world.other)] {
+        let (bytes, end) = knock(port, &unlisted, MARKER);
         assert_eq!(bytes, b"", "{case}");
         assert!(matches!(end, TlsEnd::Alert(_)), "{end:?}\n{case}");
     }
@@ -69,8 +69,8 @@ fn try_clients(world: &World, port: u16, target: &Witness, case: &str) {
 }
 
 fn try_servers(world: &World, entry: u16, listener: &TcpListener, case: &str) {
-    let strangers = [Peer::of(&world.good).lax(), Peer::of(&world.other)];
-    let all = strangers.map(|stranger| (stranger, false));
+    let unlisted = [Peer::of(&world.good).lax(), Peer::of(&world.other)];
+    let all = unlisted.map(|peer| (peer, false));
     for (server, good) in all.into_iter().chain([(Peer::of(&world.good), true)]) {
         std::thread::scope(|scope| {
             let application = scope.spawn(|| offer_marker(entry));

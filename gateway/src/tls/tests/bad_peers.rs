@@ -232,8 +232,8 @@ fn a_self_signed_certificate_is_refused() {
     ];
     refused(&gateway, &self_signed(&[PEER]), Alert::UnknownCA, &words);
     let words = ["is self-signed", "the trust of a [[peer]] table for it"];
-    let stranger = self_signed(&["new.example"]);
-    refused(&gateway, &stranger, Alert::UnknownCA, &words);
+    let unlisted = self_signed(&["new.example"]);
+    refused(&gateway, &unlisted, Alert::UnknownCA, &words);
 }
 
 #[test]
