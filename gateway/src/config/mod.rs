@@ -18,6 +18,7 @@ mod file;
 mod gateway;
 mod health;
 mod identity;
+pub mod limits;
 mod list;
 mod load;
 mod name;

@@ -20,7 +20,7 @@ use super::{
 };
 use super::{address, clash, gateway, name, timeouts, value};
 use super::{dicom, health, observe, onward, returns};
-use crate::limits::{KEY_RECORDS_MAX, ROUTE_CONNECTIONS_MAX, ROUTES_MAX};
+use crate::config::limits::{KEY_RECORDS_MAX, ROUTE_CONNECTIONS_MAX, ROUTES_MAX};
 
 /// Resolves `file`, or adds its problems; also returns the routes without problems.
 pub(super) fn resolve(

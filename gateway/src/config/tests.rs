@@ -254,7 +254,7 @@ fn a_routes_timeouts_override_the_sites_key_by_key() {
         ..Timeouts::default()
     };
     // Neither the route nor the site sets the idle time.
-    let idle = Some(crate::limits::PASSTHROUGH_IDLE);
+    let idle = Some(limits::PASSTHROUGH_IDLE);
     let expected = Timeouts {
         idle,
         ..site.clone()
@@ -302,14 +302,14 @@ fn words_are_shown_as_they_are_configured() {
 fn a_file_of_another_format_gives_a_bounded_number_of_problems() {
     let text = "lorem = ipsum dolor sit amet\n".repeat(10_000);
     let problems = parse_here(&text, "wardgate.toml").expect_err("it is no configuration");
-    assert_eq!(problems.len(), crate::limits::CONFIG_PROBLEMS_MAX + 1);
+    assert_eq!(problems.len(), limits::CONFIG_PROBLEMS_MAX + 1);
     let last = problems.last().expect("there are some");
     assert_eq!(last.text, "and 9800 more problems; fix these first");
 }
 
 #[test]
 fn more_routes_than_the_limit_are_refused() {
-    use crate::limits::ROUTES_MAX;
+    use crate::config::limits::ROUTES_MAX;
     let mut text = String::new();
     for number in 0..=ROUTES_MAX {
         text += &format!(

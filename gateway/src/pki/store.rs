@@ -21,7 +21,7 @@ use super::file::{self, Contents, Role};
 use super::rules::{self, OwnFiles};
 use super::{Identity, Trust};
 use crate::config::{IdentityFiles, Located, Mode, Problem, TrustFiles};
-use crate::limits::CHAIN_CERTIFICATES_MAX;
+use crate::pki::limits::CHAIN_CERTIFICATES_MAX;
 use lists::{CrlFile, ReadCrl};
 
 /// An identity, and the CAs that it trusts where it names any.

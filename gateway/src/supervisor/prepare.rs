@@ -11,12 +11,12 @@ use std::time::SystemTime;
 use super::ambiguity::Listings;
 use super::expiries::{Expiries, Owner};
 use crate::config::{self, Config, Mode, Peer, Problem, RouteConfig, RouteTls};
-use crate::limits::SHOWN_PROBLEMS_MAX;
 use crate::metrics;
 use crate::pki::store::Store;
 use crate::pki::{self, expiry};
 use crate::pki::{Identity, Trust};
 use crate::route::{RouteDraft, RouteTable, Transport};
+use crate::supervisor::limits::SHOWN_PROBLEMS_MAX;
 use crate::tls::{Acceptor, Connector};
 
 /// A configuration with at least one route that can be opened.

@@ -11,9 +11,9 @@ use tokio::time::{Instant, sleep};
 
 use crate::audit::{ConnectionId, Journal};
 use crate::config::Gateway;
-use crate::limits::MAILBOX_MAX;
 use crate::metrics;
 use crate::route::{Change, Route, RouteId, RoutePhase, RouteTable, diff};
+use crate::supervisor::limits::MAILBOX_MAX;
 use crate::tls::Cipher;
 use crate::upstream::Failures;
 use crate::uring::{Capabilities, Resolver};

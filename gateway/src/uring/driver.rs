@@ -37,8 +37,8 @@ use tokio::time::Instant;
 
 use super::parker::Parker;
 use super::timers::Timers;
-use crate::limits::{RING_RETRY_PAUSE, RING_WAIT_MAX};
 use crate::sys::{Request, look, push_request, submit_and_look};
+use crate::uring::limits::{RING_RETRY_PAUSE, RING_WAIT_MAX};
 
 thread_local! {
     static CURRENT: RefCell<Option<Rc<Driver>>> = const { RefCell::new(None) };

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use super::LookUp;
-use crate::limits::LOOK_UPS_MAX;
+use crate::uring::limits::LOOK_UPS_MAX;
 
 /// Sends names to the resolver's thread.
 #[derive(Debug, Clone)]

@@ -7,7 +7,7 @@ use std::pin::pin;
 use std::time::Duration;
 
 use super::{Lent, Socket, sleep};
-use crate::limits::{RETRIES_MAX, RETRY_PAUSE};
+use crate::uring::limits::{RETRIES_MAX, RETRY_PAUSE};
 
 /// Reads and writes that retry temporary failures: interruption, a socket that is not ready after all, a
 /// kernel without memory. Any other error ends the socket and is returned.

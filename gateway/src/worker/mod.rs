@@ -7,6 +7,7 @@
 mod activity;
 mod busy_poller;
 mod contain;
+pub(crate) mod limits;
 mod listener;
 mod placement;
 mod probes;
@@ -29,13 +30,13 @@ use tokio::task::JoinSet;
 
 use crate::audit::{ConnectionId, ConnectionIds, ConnectionSummary, Event, Journal, Level, Reason};
 use crate::buffers::Pool;
-use crate::limits::PROBES_MAX;
 use crate::metrics::{self, Stage};
 use crate::relay::{AcceptedConnection, ConnectionHandle, Core, HandshakeLimiter, serve};
 use crate::route::{Route, RouteId, RouteTable};
 use crate::tls::Cipher;
 use crate::upstream::{AddressReport, DnsCache, Failures, socket_options};
 use crate::uring::{self, Capabilities, Pipes, Resolver, Ring, RingSocket};
+use crate::worker::limits::PROBES_MAX;
 use activity::{ActivityMeter, measured};
 use busy_poller::BusyPoller;
 use registry::Registry;

@@ -1,0 +1,27 @@
+//! Bounds of what the observer of MLLP remembers and what a probe accepts.
+
+/// Junk bytes (CR, LF, NUL) before the first MLLP frame of a stream. Programs that write line ends around
+/// their messages send one to four.
+pub const MLLP_START_JUNK_MAX: usize = 8;
+
+/// Junk bytes in a row between two MLLP frames before the stream counts as another protocol. A sender of one
+/// junk byte per second, to keep a connection alive, is accepted as MLLP for most of a day.
+pub(super) const MLLP_JUNK_MAX: u64 = 64 << 10;
+
+/// Bytes of an MLLP frame in which the observer looks for message type and code. MSH takes some hundreds.
+pub const MLLP_HEAD_BYTES_MAX: usize = 4096;
+
+/// Bytes after which an MLLP frame counts as too long. The frame still passes: reports with pictures take
+/// tens of MiB, and receivers have their own limits.
+pub(super) const MLLP_OVERSIZE_BYTES: u64 = 64 << 20;
+
+/// Messages of an MLLP connection whose acknowledgement times are measured. Most senders wait for each
+/// acknowledgement; the others have some tens outstanding.
+pub const MLLP_PENDING_MAX: usize = 256;
+
+/// Message types of one MLLP connection that are counted separately. An interface carries a handful.
+pub const MLLP_TYPES_MAX: usize = 32;
+
+/// Bytes that a receiver may send in answer to an HL7 probe. An acknowledgement takes some hundreds; other
+/// messages may come before it.
+pub(super) const PROBE_ANSWER_BYTES_MAX: usize = 64 << 10;

@@ -1,0 +1,28 @@
+//! Bounds of the start, the end and the control plane.
+
+use std::time::Duration;
+
+/// Messages that may wait in a worker's mailbox: connections handed over to the worker.
+pub(super) const MAILBOX_MAX: usize = 1024;
+
+/// Connections that the kernel queues for a busy listener (bounded by net.core.somaxconn).
+pub(super) const LISTEN_BACKLOG: i32 = 4096;
+
+/// File descriptors that are not for connections: rings, listeners, log, metrics, open files.
+pub(super) const DESCRIPTORS_RESERVED: usize = 256;
+
+/// How often an ignored signal is logged. A program that sends signals in a loop must not fill the log.
+pub(super) const SIGNAL_REPORT_EVERY: Duration = Duration::from_secs(60);
+
+/// File problems listed in the log line of a closed route; `check` lists all.
+pub(super) const SHOWN_PROBLEMS_MAX: usize = 4;
+
+/// Longest interval between two checks of expiry dates. Each warning comes when it is due; this check notices
+/// that the clock was changed in between.
+pub(super) const EXPIRY_LOOK_EVERY: Duration = Duration::from_secs(3600);
+
+/// How often the log repeats that a certificate or a revocation list has expired.
+pub(super) const EXPIRY_REPORT_EVERY: Duration = Duration::from_secs(24 * 3600);
+
+/// How long workers may take to end after their connections were asked to close.
+pub(super) const WORKERS_END: Duration = Duration::from_secs(5);
