@@ -38,3 +38,11 @@ pub(super) const EXPIRY_REPORT_EVERY: Duration = Duration::from_secs(24 * 3600);
 ///
 /// When reached: the process ends with an error.
 pub(super) const WORKERS_END: Duration = Duration::from_secs(5);
+
+/// Interval at which a drain is reported to the service manager.
+pub(super) const DRAIN_REPORT_EVERY: Duration = Duration::from_secs(1);
+
+/// How long the service manager waits for the next report of a drain.
+///
+/// When reached: the service manager ends the process.
+pub(super) const STOP_EXTENDED: Duration = Duration::from_secs(30);

@@ -25,7 +25,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
 
 use crate::audit::{ConnectionId, ConnectionIds, ConnectionSummary, Event, Journal, Level, Reason};
@@ -50,6 +50,8 @@ pub enum Message {
     Routes(Box<NewRoutes>),
     /// End these connections.
     End(Selected),
+    /// Answer, to show that the worker is not stuck.
+    Ping(oneshot::Sender<()>),
     /// Close the listeners and end the probes; open connections continue.
     StopAccepting,
     /// End after the last connection has ended.
@@ -224,6 +226,10 @@ async fn run(plan: Plan) {
                 Some(Message::Routes(new)) => routes.take(&shared, *new).await,
                 Some(Message::End(selected)) => {
                     shared.registry.end(|handle| selected.means(handle));
+                }
+                Some(Message::Ping(answer)) => {
+                    // The receiver is gone only when the process ends.
+                    let _ = answer.send(());
                 }
                 Some(Message::StopAccepting) => routes.stop().await,
                 Some(Message::Finish) | None => break,
