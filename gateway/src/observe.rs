@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use thiserror::Error;
 
-use crate::dicom::{self, AeTitle, Answer, Association, Ending, Phase, Role, Rules};
+use crate::dicom::{self, AeTitle, Association, ClosingPdu, Ending, Phase, Role, Rules};
 use crate::hl7::{self, Conversation, NotMllp};
 
 /// The direction of bytes.
@@ -70,7 +70,7 @@ pub enum Progress {
 pub enum Forbidden {
     /// The association violates the rules of its route.
     #[error("{0}")]
-    Association(dicom::Reason),
+    Association(dicom::AssociationEndReason),
     /// The stream is not MLLP, on a route that enforces MLLP.
     #[error("{0}")]
     Conversation(NotMllp),
@@ -122,8 +122,8 @@ impl Observer {
             Self::Blind => Ok(()),
             Self::Association(association) => {
                 match association.observe(source_of(direction), bytes, now) {
-                    dicom::Verdict::Pass => Ok(()),
-                    dicom::Verdict::End(reason) => Err(Forbidden::Association(reason)),
+                    dicom::AssociationVerdict::Pass => Ok(()),
+                    dicom::AssociationVerdict::End(reason) => Err(Forbidden::Association(reason)),
                 }
             }
             Self::Conversation(conversation) => {
@@ -152,20 +152,20 @@ impl Observer {
     /// The message to send to the application at the end of `direction` when the connection breaks. `why` is
     /// given if the gateway itself ends it. `None` if the protocol has no such message.
     #[must_use]
-    pub fn last_words(&self, direction: Direction, why: Option<&Forbidden>) -> Option<Answer> {
+    pub fn last_words(&self, direction: Direction, why: Option<&Forbidden>) -> Option<ClosingPdu> {
         let Self::Association(association) = self else {
             return None;
         };
         let broken_off = match why {
             Some(Forbidden::Association(reason)) => reason.answer(),
-            Some(Forbidden::Conversation(_)) | None => Answer::aborted(),
+            Some(Forbidden::Conversation(_)) | None => ClosingPdu::aborted(),
         };
         match (association.phase(), direction) {
             (Phase::Over, _) | (Phase::Awaited, Direction::ToTarget) => None,
             // Bytes were only forwarded after a complete request, although that request may not have passed
             // completely here.
             (Phase::Awaited | Phase::Requested, Direction::ToClient) if why.is_none() => {
-                Some(Answer::temporary_congestion())
+                Some(ClosingPdu::temporary_congestion())
             }
             (Phase::Awaited, Direction::ToClient) => None,
             (Phase::Requested | Phase::Established | Phase::Releasing, _) => Some(broken_off),
@@ -313,14 +313,14 @@ mod tests {
     fn a_requestor_without_an_answer_gets_a_transient_rejection() {
         let mut observer = observer();
         let words = observer.last_words(Direction::ToClient, None);
-        assert_eq!(words, Some(Answer::temporary_congestion()));
+        assert_eq!(words, Some(ClosingPdu::temporary_congestion()));
         assert_eq!(observer.last_words(Direction::ToTarget, None), None);
         let seen = observer.observe(Direction::ToTarget, &request(), Instant::now());
         assert_eq!(seen, Ok(()));
         let words = observer.last_words(Direction::ToClient, None);
-        assert_eq!(words, Some(Answer::temporary_congestion()));
+        assert_eq!(words, Some(ClosingPdu::temporary_congestion()));
         let words = observer.last_words(Direction::ToTarget, None);
-        assert_eq!(words, Some(Answer::aborted()));
+        assert_eq!(words, Some(ClosingPdu::aborted()));
         assert!(observer.may_speak(Direction::ToClient));
     }
 
@@ -344,7 +344,7 @@ mod tests {
             observer.observe(Direction::ToTarget, &request(), now),
             Ok(())
         );
-        let abort = Answer::aborted().octets();
+        let abort = ClosingPdu::aborted().octets();
         assert_eq!(observer.observe(Direction::ToTarget, &abort, now), Ok(()));
         assert!(observer.is_at_rest());
         assert_eq!(observer.last_words(Direction::ToClient, None), None);
@@ -361,7 +361,7 @@ mod tests {
         );
         assert!(observer.waits_for_other(Direction::ToClient));
         assert!(!observer.waits_for_other(Direction::ToTarget));
-        let reject = Answer::temporary_congestion().octets();
+        let reject = ClosingPdu::temporary_congestion().octets();
         assert_eq!(observer.observe(Direction::ToClient, &reject, now), Ok(()));
         assert!(!observer.waits_for_other(Direction::ToClient));
         assert!(!Observer::Blind.waits_for_other(Direction::ToClient));

@@ -10,8 +10,8 @@ mod targets {
     use std::time::Instant;
 
     use gateway::dicom::{
-        AssociateRq, AssociateRqError, Association, AssociationSummary, Command, Ending, Role,
-        Rules, Verdict,
+        AssociateRq, AssociateRqError, Association, AssociationSummary, AssociationVerdict,
+        Command, Ending, Role, Rules,
     };
     use gateway::strictness::Strictness;
     use stats_alloc::{INSTRUMENTED_SYSTEM, Region};
@@ -173,16 +173,16 @@ mod targets {
         for (by, octets) in script {
             passed += octets.len();
             match (association.observe(*by, octets, now), end) {
-                (Verdict::Pass, None) => {
+                (AssociationVerdict::Pass, None) => {
                     let [requestor, acceptor] = &mut forwarded;
                     match by {
                         Role::Requestor => requestor.pass(octets),
                         Role::Acceptor => acceptor.pass(octets),
                     }
                 }
-                (Verdict::Pass, Some(_)) => panic!("a verdict was taken back"),
-                (Verdict::End(reason), None) => end = Some(reason),
-                (Verdict::End(reason), Some(before)) => assert_eq!(reason, before),
+                (AssociationVerdict::Pass, Some(_)) => panic!("a verdict was taken back"),
+                (AssociationVerdict::End(reason), None) => end = Some(reason),
+                (AssociationVerdict::End(reason), Some(before)) => assert_eq!(reason, before),
             }
         }
         let change = region.change();

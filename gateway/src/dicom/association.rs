@@ -14,8 +14,8 @@ use super::stats::{AssociationStats, Observation};
 use super::stream::{Event, Stream, Types};
 use super::summary::{AssociationSummary, Context, Ending};
 use super::{
-    Abort, AeTitle, Asked, AssociateRq, Command, ContextResult, Counts, PduType, Reason, Rejection,
-    Role, Rules, UserInformation, Verdict, Violation,
+    Abort, AeTitle, AssociateRq, AssociationEndReason, AssociationVerdict, Command, ContextResult,
+    Counts, PduType, Rejection, RequestedCommand, Role, Rules, UserInformation, Violation,
 };
 
 /// The state of an association.
@@ -61,7 +61,7 @@ enum Course {
     // over already.
     Lost(Option<(Role, Violation)>),
     // What did not pass, and whether everything before it was complete.
-    Ended(Reason, Both<bool>),
+    Ended(AssociationEndReason, Both<bool>),
 }
 
 #[derive(Debug)]
@@ -108,16 +108,16 @@ impl Association {
     /// Reads the next bytes of one side, before they pass on. The split into slices has no meaning.
     ///
     /// If the verdict is to end, none of `bytes` may pass, and every further verdict is the same.
-    pub fn observe(&mut self, by: Role, bytes: &[u8], now: Instant) -> Verdict {
+    pub fn observe(&mut self, by: Role, bytes: &[u8], now: Instant) -> AssociationVerdict {
         match self.course {
             Course::Followed => {}
-            Course::Lost(_) => return Verdict::Pass,
-            Course::Ended(reason, _) => return Verdict::End(reason),
+            Course::Lost(_) => return AssociationVerdict::Pass,
+            Course::Ended(reason, _) => return AssociationVerdict::End(reason),
         }
         let between = self.between_pdus();
         match self.follow(Observation { by, now }, bytes) {
-            Ok(()) => Verdict::Pass,
-            Err(Reason::Violation { what, .. }) if !self.is_strict => {
+            Ok(()) => AssociationVerdict::Pass,
+            Err(AssociationEndReason::Violation { what, .. }) if !self.is_strict => {
                 // After its end, an association has nothing more to send, valid or not. But rules that only
                 // report must report what could evade them there.
                 let told = self.phase != Phase::Over || self.rules.are_any();
@@ -125,17 +125,17 @@ impl Association {
                 if let Some(counts) = self.counts.as_ref().filter(|_| told) {
                     counts.not_followed.add(1);
                 }
-                Verdict::Pass
+                AssociationVerdict::Pass
             }
             Err(reason) => {
                 self.course = Course::Ended(reason, between);
-                Verdict::End(reason)
+                AssociationVerdict::End(reason)
             }
         }
     }
 
-    fn follow(&mut self, seen: Observation, mut bytes: &[u8]) -> Result<(), Reason> {
-        let violation = |what| Reason::Violation { by: seen.by, what };
+    fn follow(&mut self, seen: Observation, mut bytes: &[u8]) -> Result<(), AssociationEndReason> {
+        let violation = |what| AssociationEndReason::Violation { by: seen.by, what };
         loop {
             let event = self.streams.of_mut(seen.by).next(&mut bytes);
             let Some(event) = event.map_err(violation)? else {
@@ -254,13 +254,13 @@ impl Association {
         Types::of(grant).and(Types::of(talk))
     }
 
-    fn command(&mut self, seen: Observation, octets: &[u8]) -> Result<(), Reason> {
+    fn command(&mut self, seen: Observation, octets: &[u8]) -> Result<(), AssociationEndReason> {
         let by = seen.by;
         let set = CommandSet::read(octets);
         let meaning = set.as_ref().and_then(CommandSet::meaning);
         let (Some(set), Some(meaning)) = (set, meaning) else {
             let what = Violation::Command;
-            return Err(Reason::Violation { by, what });
+            return Err(AssociationEndReason::Violation { by, what });
         };
         match meaning {
             Meaning::Request(asked, message) => {
@@ -275,15 +275,15 @@ impl Association {
         Ok(())
     }
 
-    fn judge(&self, by: Role, command: Asked) -> Result<(), Reason> {
+    fn judge(&self, by: Role, command: RequestedCommand) -> Result<(), AssociationEndReason> {
         let is_allowed = match command {
-            Asked::For(command) => self.rules.allows(command),
-            Asked::Unknown(_) => self.rules.commands.is_none(),
+            RequestedCommand::For(command) => self.rules.allows(command),
+            RequestedCommand::Unknown(_) => self.rules.commands.is_none(),
         };
         if is_allowed || !self.rules.enforce {
             return Ok(());
         }
-        Err(Reason::NotAllowed { by, command })
+        Err(AssociationEndReason::NotAllowed { by, command })
     }
 
     fn stats(&mut self) -> &mut AssociationStats {

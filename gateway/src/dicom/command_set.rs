@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{AeTitle, Asked, Command, SopClass};
+use super::{AeTitle, Command, RequestedCommand, SopClass};
 
 /// Elements of group 0000 (PS3.7 table E.1-1).
 const AFFECTED_SOP_CLASS: u16 = 0x0002;
@@ -35,11 +35,11 @@ pub(super) struct CommandSet<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Meaning {
     /// A request with this Message ID.
-    Request(Asked, u16),
+    Request(RequestedCommand, u16),
     /// The request to cancel a running request.
     Cancel,
     /// A response to the request with this Message ID.
-    Response(Asked, u16, Status),
+    Response(RequestedCommand, u16, Status),
 }
 
 impl<'a> CommandSet<'a> {
@@ -114,7 +114,7 @@ fn put(place: &mut Option<u16>, value: &[u8]) -> Option<()> {
     place.replace(value).is_none().then_some(())
 }
 
-fn asked(field: u16) -> Asked {
+fn asked(field: u16) -> RequestedCommand {
     let command = match field {
         0x0001 => Command::CStore,
         0x0010 => Command::CGet,
@@ -127,9 +127,9 @@ fn asked(field: u16) -> Asked {
         0x0130 => Command::NAction,
         0x0140 => Command::NCreate,
         0x0150 => Command::NDelete,
-        other => return Asked::Unknown(other),
+        other => return RequestedCommand::Unknown(other),
     };
-    Asked::For(command)
+    RequestedCommand::For(command)
 }
 
 /// The Status (0000,0900) of a response.
@@ -206,7 +206,7 @@ mod tests {
     #[test]
     fn requests_and_responses_are_distinguished() {
         let store = made::command(0x0001, 7, true, &[]);
-        let for_store = Asked::For(Command::CStore);
+        let for_store = RequestedCommand::For(Command::CStore);
         assert_eq!(meaning(&store), Some(Meaning::Request(for_store, 7)));
         let stored = made::response(0x8001, 7, 0xb007);
         let status = Status(0xb007);
@@ -216,7 +216,7 @@ mod tests {
         let cancel = made::response(0x0fff, 7, 0);
         assert_eq!(meaning(&cancel), Some(Meaning::Cancel));
         let odd = made::command(0x7777, 7, false, &[]);
-        let expected = Meaning::Request(Asked::Unknown(0x7777), 7);
+        let expected = Meaning::Request(RequestedCommand::Unknown(0x7777), 7);
         assert_eq!(meaning(&odd), Some(expected));
     }
 
@@ -226,7 +226,7 @@ mod tests {
             0x30, 0x01, 0x20, 0x10, 0x21, 0x100, 0x110, 0x120, 0x130, 0x140, 0x150,
         ];
         for (command, number) in Command::ALL.into_iter().zip(numbers) {
-            assert_eq!(asked(number), Asked::For(command));
+            assert_eq!(asked(number), RequestedCommand::For(command));
         }
     }
 

@@ -15,7 +15,7 @@ use thiserror::Error;
 use self::octets::{
     COMMAND, CONTEXT_ID, HEADER, LAST, context_result, pdu, question, request, status,
 };
-use super::{Abort, AeTitle, Answer, PduType, Rejection};
+use super::{Abort, AeTitle, ClosingPdu, PduType, Rejection};
 use crate::dicom::limits::ECHO_PDU_BYTES_MAX;
 
 /// An association that sends one C-ECHO.
@@ -134,7 +134,7 @@ impl Echo {
     /// The PDU that ends the association, if neither side has released or aborted it.
     #[must_use]
     pub fn last_words(&mut self) -> Vec<u8> {
-        let abort = Answer::Abort(Abort {
+        let abort = ClosingPdu::Abort(Abort {
             source: 0,
             reason: 0,
         });
@@ -257,7 +257,7 @@ fn first_pdu(bytes: &[u8]) -> Result<Option<Pdu<'_>>, EchoError> {
 // local-limit-exceeded: the number of associations is at the limit (PS3.8 table 9-21). temporary-congestion
 // does not count as up: a remote gateway sends it if its archive does not answer.
 fn is_busy(rejection: Rejection) -> bool {
-    Answer::Reject(rejection) == Answer::local_limit_exceeded()
+    ClosingPdu::Reject(rejection) == ClosingPdu::local_limit_exceeded()
 }
 
 fn due(phase: Phase) -> &'static str {

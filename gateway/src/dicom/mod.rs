@@ -28,7 +28,7 @@ mod user_information;
 mod verdict;
 
 pub use accept::ContextResult;
-pub use answer::{Abort, Answer, Rejection};
+pub use answer::{Abort, ClosingPdu, Rejection};
 pub use association::{Association, Phase};
 pub use command::{Command, NotACommand};
 pub use command_set::{Class, Status};
@@ -44,4 +44,4 @@ pub use summary::{
 };
 pub use title::{AeTitle, InvalidAeTitle};
 pub use user_information::{UserInformation, VersionName, Window};
-pub use verdict::{Asked, Reason, Verdict, Violation};
+pub use verdict::{AssociationEndReason, AssociationVerdict, RequestedCommand, Violation};

@@ -4,7 +4,7 @@ use thiserror::Error;
 
 use super::items::{Items, Malformed};
 use super::user_information::UserInformation;
-use super::{AeTitle, Answer, PduType, SopClass};
+use super::{AeTitle, ClosingPdu, PduType, SopClass};
 use crate::dicom::limits::{CONTEXTS_MAX, REQUEST_BYTES_MAX};
 
 /// The bytes of a PDU's header: type, reserved, length.
@@ -205,15 +205,15 @@ impl AssociateRqError {
     /// The reply to send. `None` if the connection is closed without a reply, because a client with another
     /// protocol would not understand it.
     #[must_use]
-    pub fn answer(&self) -> Option<Answer> {
+    pub fn answer(&self) -> Option<ClosingPdu> {
         match self {
-            Self::OtherPdu(_) => Some(Answer::unexpected_pdu()),
-            Self::UnknownPdu(_) => Some(Answer::unrecognized_pdu()),
+            Self::OtherPdu(_) => Some(ClosingPdu::unexpected_pdu()),
+            Self::UnknownPdu(_) => Some(ClosingPdu::unrecognized_pdu()),
             Self::NotDicom(_) => None,
-            Self::Version => Some(Answer::protocol_version_not_supported()),
-            Self::CalledEmpty => Some(Answer::called_ae_not_recognized()),
-            Self::CallingEmpty => Some(Answer::calling_ae_not_recognized()),
-            Self::Malformed | Self::TooLong => Some(Answer::invalid_parameter()),
+            Self::Version => Some(ClosingPdu::protocol_version_not_supported()),
+            Self::CalledEmpty => Some(ClosingPdu::called_ae_not_recognized()),
+            Self::CallingEmpty => Some(ClosingPdu::calling_ae_not_recognized()),
+            Self::Malformed | Self::TooLong => Some(ClosingPdu::invalid_parameter()),
         }
     }
 }
@@ -271,12 +271,12 @@ mod tests {
         for kind in &PduType::ALL[1..] {
             let no = read(&[kind.byte()]).expect_err("another PDU");
             assert_eq!(no, AssociateRqError::OtherPdu(*kind));
-            assert_eq!(no.answer(), Some(Answer::unexpected_pdu()));
+            assert_eq!(no.answer(), Some(ClosingPdu::unexpected_pdu()));
         }
         for kind in [0, 8, 9, 10, 12, 15] {
             let no = read(&[kind, 0, 0, 0]).expect_err("an unknown PDU");
             assert_eq!(no, AssociateRqError::UnknownPdu(kind));
-            assert_eq!(no.answer(), Some(Answer::unrecognized_pdu()));
+            assert_eq!(no.answer(), Some(ClosingPdu::unrecognized_pdu()));
         }
     }
 
@@ -306,7 +306,7 @@ mod tests {
         assert_eq!(read(&[1, 0, 0, 0x0f, 0xff, 0xfa]), Ok(None));
         assert_eq!(
             AssociateRqError::TooLong.answer(),
-            Some(Answer::invalid_parameter())
+            Some(ClosingPdu::invalid_parameter())
         );
     }
 
@@ -322,7 +322,7 @@ mod tests {
         }
         assert_eq!(
             AssociateRqError::Malformed.answer(),
-            Some(Answer::invalid_parameter())
+            Some(ClosingPdu::invalid_parameter())
         );
     }
 
@@ -334,19 +334,19 @@ mod tests {
                 7,
                 1,
                 AssociateRqError::Version,
-                Answer::protocol_version_not_supported(),
+                ClosingPdu::protocol_version_not_supported(),
             ),
             (
                 10,
                 16,
                 AssociateRqError::CalledEmpty,
-                Answer::called_ae_not_recognized(),
+                ClosingPdu::called_ae_not_recognized(),
             ),
             (
                 26,
                 16,
                 AssociateRqError::CallingEmpty,
-                Answer::calling_ae_not_recognized(),
+                ClosingPdu::calling_ae_not_recognized(),
             ),
         ];
         for (from, count, no, answer) in cases {

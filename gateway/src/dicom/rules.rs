@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{AeTitle, Answer, AssociateRq, Command};
+use super::{AeTitle, AssociateRq, ClosingPdu, Command};
 
 /// The rules of a route. By default everything is allowed.
 ///
@@ -133,11 +133,11 @@ fn is_listed<T: PartialEq>(list: Option<&[T]>, one: &T) -> bool {
 impl Refusal {
     /// The reply to the application that sent the request.
     #[must_use]
-    pub fn answer(&self) -> Answer {
+    pub fn answer(&self) -> ClosingPdu {
         match self {
-            Self::Called(_) => Answer::called_ae_not_recognized(),
+            Self::Called(_) => ClosingPdu::called_ae_not_recognized(),
             Self::Calling(_) | Self::Odd(_) | Self::Bound { .. } => {
-                Answer::calling_ae_not_recognized()
+                ClosingPdu::calling_ae_not_recognized()
             }
         }
     }
@@ -213,13 +213,13 @@ mod tests {
         };
         assert_eq!(judge(&rules, &request("CT_1", " RIS "), A), Ok(()));
         let refused = judge(&rules, &request("CT_1", "ris"), A).expect_err("case");
-        assert_eq!(refused.answer(), Answer::called_ae_not_recognized());
+        assert_eq!(refused.answer(), ClosingPdu::called_ae_not_recognized());
         assert_eq!(
             refused.to_string(),
             "called AE title \"ris\" is not in called_ae"
         );
         let refused = judge(&rules, &request("CT_2", "RIS"), A).expect_err("CT_2");
-        assert_eq!(refused.answer(), Answer::calling_ae_not_recognized());
+        assert_eq!(refused.answer(), ClosingPdu::calling_ae_not_recognized());
         assert_eq!(
             refused.to_string(),
             "calling AE title \"CT_2\" is not in calling_ae"

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::command_set::{Class, CommandSet, Status};
 use super::role::Both;
 use super::summary::{AssociationSummary, ClassCount, CommandCount, Failure};
-use super::{AeTitle, Asked, Command, Counts, Role, SopClass};
+use super::{AeTitle, Command, Counts, RequestedCommand, Role, SopClass};
 use crate::dicom::limits::{DESTINATIONS_MAX, FAILURES_MAX, OUTSTANDING_MAX, SOP_CLASSES_MAX};
 use crate::measure::Latencies;
 
@@ -65,12 +65,12 @@ impl AssociationStats {
     pub(super) fn request(
         &mut self,
         seen: Observation,
-        asked: Asked,
+        asked: RequestedCommand,
         message: u16,
         set: &CommandSet<'_>,
     ) {
         *self.sending.of_mut(seen.by) = None;
-        let Asked::For(command) = asked else {
+        let RequestedCommand::For(command) = asked else {
             self.unknown_commands += 1;
             return;
         };
@@ -115,11 +115,11 @@ impl AssociationStats {
     pub(super) fn response(
         &mut self,
         seen: Observation,
-        asked: Asked,
+        asked: RequestedCommand,
         message: u16,
         status: Status,
     ) {
-        let Asked::For(command) = asked else {
+        let RequestedCommand::For(command) = asked else {
             self.unmatched += 1;
             return;
         };

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use super::command_set::Status;
 use super::{
-    Abort, AeTitle, Command, ContextResult, Reason, Rejection, Role, SopClass, UserInformation,
-    Violation,
+    Abort, AeTitle, AssociationEndReason, Command, ContextResult, Rejection, Role, SopClass,
+    UserInformation, Violation,
 };
 use crate::measure::Latencies;
 
@@ -254,7 +254,7 @@ pub enum Ending {
     /// The rules of the route refused the association; the rule as text.
     Refused(String),
     /// The rules of the route ended the association.
-    Policy(Reason),
+    Policy(AssociationEndReason),
     /// The gateway stopped, or the time of its drain was over.
     Stopped,
 }
@@ -328,21 +328,21 @@ impl fmt::Display for Ending {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Answer, Asked, Refusal};
+    use super::super::{ClosingPdu, Refusal, RequestedCommand};
     use super::*;
 
     #[test]
     fn endings_name_the_side_and_the_way() {
         let by = Role::Requestor;
-        let Answer::Abort(abort) = Answer::unexpected_pdu() else {
+        let ClosingPdu::Abort(abort) = ClosingPdu::unexpected_pdu() else {
             panic!("an abort");
         };
-        let Answer::Reject(rejection) = Answer::local_limit_exceeded() else {
+        let ClosingPdu::Reject(rejection) = ClosingPdu::local_limit_exceeded() else {
             panic!("a rejection");
         };
-        let reason = Reason::NotAllowed {
+        let reason = AssociationEndReason::NotAllowed {
             by,
-            command: Asked::For(Command::CMove),
+            command: RequestedCommand::For(Command::CMove),
         };
         let title = "CT_9".parse().expect("a title");
         let cases = [

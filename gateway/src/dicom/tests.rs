@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use super::made;
 use super::{
-    AeTitle, Answer, Asked, Association, AssociationEndpoint, AssociationSummary, ClassCount,
-    Command, CommandCount, ContextResult, Ending, Phase, Reason, Role, Rules, Status, Verdict,
-    Violation,
+    AeTitle, Association, AssociationEndReason, AssociationEndpoint, AssociationSummary,
+    AssociationVerdict, ClassCount, ClosingPdu, Command, CommandCount, ContextResult, Ending,
+    Phase, RequestedCommand, Role, Rules, Status, Violation,
 };
 use crate::dicom::limits::{DESTINATIONS_MAX, FAILURES_MAX, OUTSTANDING_MAX, SOP_CLASSES_MAX};
 use Role::{Acceptor, Requestor};
@@ -50,17 +50,17 @@ impl Watched {
     fn open(strictness: Strictness, rules: Rules) -> Self {
         let mut watched = Self::new(strictness, rules);
         for (by, octets) in opening() {
-            assert_eq!(watched.observe(by, &octets), Verdict::Pass);
+            assert_eq!(watched.observe(by, &octets), AssociationVerdict::Pass);
         }
         watched
     }
 
-    fn observe(&mut self, by: Role, octets: &[u8]) -> Verdict {
+    fn observe(&mut self, by: Role, octets: &[u8]) -> AssociationVerdict {
         self.association.observe(by, octets, self.now)
     }
 
     fn pass(&mut self, by: Role, octets: &[u8]) {
-        assert_eq!(self.observe(by, octets), Verdict::Pass);
+        assert_eq!(self.observe(by, octets), AssociationVerdict::Pass);
     }
 
     fn wait(&mut self, millis: u64) {
@@ -323,10 +323,10 @@ fn the_side_that_received_a_release_request_may_still_send() {
 #[test]
 fn an_abort_is_reported_with_its_sender_and_the_rest_is_not_read() {
     let mut watched = Watched::open(Strictness::Strict, Rules::default());
-    watched.pass(Acceptor, &Answer::unexpected_pdu().octets());
+    watched.pass(Acceptor, &ClosingPdu::unexpected_pdu().octets());
     watched.pass(Requestor, &store(1, CT, 10));
     let record = watched.lost();
-    let Answer::Abort(abort) = Answer::unexpected_pdu() else {
+    let ClosingPdu::Abort(abort) = ClosingPdu::unexpected_pdu() else {
         panic!("an abort");
     };
     let by = AssociationEndpoint::Acceptor;
@@ -339,10 +339,10 @@ fn a_rejection_ends_it_before_it_begins() {
     let mut watched = Watched::new(Strictness::Strict, Rules::default());
     watched.pass(Requestor, &made::request("CT_1", "PACS", &[(1, CT)]));
     assert_eq!(watched.association.phase(), Phase::Requested);
-    watched.pass(Acceptor, &Answer::called_ae_not_recognized().octets());
+    watched.pass(Acceptor, &ClosingPdu::called_ae_not_recognized().octets());
     assert!(watched.association.is_over());
     let record = watched.lost();
-    let Answer::Reject(rejection) = Answer::called_ae_not_recognized() else {
+    let ClosingPdu::Reject(rejection) = ClosingPdu::called_ae_not_recognized() else {
         panic!("a rejection");
     };
     let by = AssociationEndpoint::Acceptor;

@@ -5,7 +5,7 @@
 
 use crate::audit::Reason;
 use crate::config::{Connect, Mode, Protocol, RouteConfig};
-use crate::dicom::{Answer, AssociateRq, AssociateRqError};
+use crate::dicom::{AssociateRq, AssociateRqError, ClosingPdu};
 use crate::hl7::{self, Start};
 use crate::stream_kind::StreamKind;
 
@@ -26,7 +26,7 @@ pub(super) struct Illegal {
     /// The reason, for the log.
     pub(super) sentence: String,
     /// The reply to the client; `None` if the client would not understand it.
-    pub(super) answer: Option<Answer>,
+    pub(super) answer: Option<ClosingPdu>,
 }
 
 /// Why there is no start.
@@ -144,7 +144,7 @@ fn instead_of(expected: &str, kind: StreamKind, mode: Mode) -> String {
 mod tests {
     use super::*;
 
-    fn judged(beginning: Beginning, bytes: &[u8]) -> Result<bool, Option<Answer>> {
+    fn judged(beginning: Beginning, bytes: &[u8]) -> Result<bool, Option<ClosingPdu>> {
         let mut first = First {
             bytes: bytes.to_vec(),
             ..First::default()
@@ -163,7 +163,7 @@ mod tests {
     #[test]
     fn other_protocols_get_no_reply_and_another_pdu_gets_one() {
         assert_eq!(judged(Beginning::Request, b"GET / HTTP/1.1"), Err(None));
-        let answer = Some(Answer::unexpected_pdu());
+        let answer = Some(ClosingPdu::unexpected_pdu());
         assert_eq!(judged(Beginning::Request, &[4, 0]), Err(answer));
     }
 

@@ -15,7 +15,7 @@ use super::receiver::{Limits, Receiver, State};
 use crate::audit::limits::HALF_CLOSED_SILENCE;
 use crate::audit::{Close, ClosedBy, Deadline, Reason};
 use crate::config::Timeouts;
-use crate::dicom::Answer;
+use crate::dicom::ClosingPdu;
 use crate::handshake::limits::ALERT_LINGER;
 use crate::hl7;
 use crate::observe::{Direction, Forbidden, Observer, Progress};
@@ -222,7 +222,7 @@ impl<N: Socket, F: Socket> Link<N, F> {
 
     /// The PDU for the application behind the TLS side, if the end of the plain side ended the connection and
     /// a PDU can be sent.
-    pub(super) fn words_for_far(&self) -> Option<Answer> {
+    pub(super) fn words_for_far(&self) -> Option<ClosingPdu> {
         let is_by_plain = |close: &Close| close.by == ClosedBy::PlainSide;
         if !self.ended.borrow().as_ref().is_some_and(is_by_plain) || self.is_owed_to_far.get() {
             return None;

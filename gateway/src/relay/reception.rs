@@ -17,7 +17,7 @@ use super::stats::answered;
 use super::task::ConnectionTask;
 use crate::audit::{Close, ClosedBy, Deadline, Reason};
 use crate::buffers::BufferSizer;
-use crate::dicom::{Answer, Ending};
+use crate::dicom::{ClosingPdu, Ending};
 use crate::handshake::send_alert;
 use crate::observe::Direction;
 use crate::relay::limits::ARTIM;
@@ -166,7 +166,7 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
     }
 
     // Sends the last reply to an application; without a reply it sees a reset.
-    async fn say(&self, plain: &V::Socket, words: Option<Answer>) {
+    async fn say(&self, plain: &V::Socket, words: Option<ClosingPdu>) {
         match words {
             Some(words) => linger_close(plain, words.octets().to_vec(), ARTIM).await,
             None => plain.abort(),
@@ -178,7 +178,7 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
         &self,
         tls: &V::Socket,
         engine: &RefCell<Engine>,
-        words: Option<Answer>,
+        words: Option<ClosingPdu>,
     ) {
         let Some(words) = words else {
             return tls.abort();
@@ -198,7 +198,7 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
     }
 
     /// Records for the summary that an association ended with the gateway's reply to its request.
-    pub(super) fn note_answered(&mut self, first: &First, words: Option<Answer>) {
+    pub(super) fn note_answered(&mut self, first: &First, words: Option<ClosingPdu>) {
         if let Some(words) = words {
             self.note_ending(first, answered(words));
         }
@@ -259,9 +259,9 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
     }
 
     /// The reply to an application whose association has no target at the moment.
-    pub(super) fn unreachable_words(&self) -> Option<Answer> {
+    pub(super) fn unreachable_words(&self) -> Option<ClosingPdu> {
         let speaks_dicom = Beginning::of(&self.route.config) == Beginning::Request;
-        speaks_dicom.then(Answer::temporary_congestion)
+        speaks_dicom.then(ClosingPdu::temporary_congestion)
     }
 }
 

@@ -10,7 +10,7 @@ use super::engine::{Engine, PendingBatch};
 use super::link::{Link, reset};
 use crate::audit::{ClosedBy, Reason};
 use crate::buffers::{Batch, Buffer, BufferSizer, FairnessId, Pool, Size};
-use crate::dicom::Answer;
+use crate::dicom::ClosingPdu;
 use crate::handshake::limits::ALERT_LINGER;
 use crate::handshake::send_alert;
 use crate::metrics::Counter;
@@ -71,7 +71,7 @@ impl Sealing<'_> {
     }
 
     // The last PDU for the application behind the TLS peer, which gets time to close.
-    async fn say<N: Socket, F: Socket>(&self, link: &Link<N, F>, words: Answer) {
+    async fn say<N: Socket, F: Socket>(&self, link: &Link<N, F>, words: ClosingPdu) {
         let _turn = self.writer.turn.lock().await;
         let sealed = self.engine.borrow_mut().linger(&words.octets(), self.pool);
         let Ok(sealed) = sealed else { return };

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::link::is_silence;
 use crate::audit::{self, Close, ClosedBy, ConnectionId, Reason};
 use crate::config::Protocol;
-use crate::dicom::{self, Answer, Ending, Role};
+use crate::dicom::{self, ClosingPdu, Ending, Role};
 use crate::metrics::RouteCounters;
 use crate::observe::Observed;
 use crate::route::{Route, Transport};
@@ -132,11 +132,11 @@ pub(super) fn unanswered(close: Close, stats: &ConnectionStats, protocol: Protoc
 }
 
 /// How an association ended that the gateway rejected.
-pub(super) fn answered(answer: Answer) -> Ending {
+pub(super) fn answered(answer: ClosingPdu) -> Ending {
     let by = dicom::AssociationEndpoint::Gateway;
     match answer {
-        Answer::Reject(rejection) => Ending::Rejected { by, rejection },
-        Answer::Abort(abort) => Ending::Aborted { by, abort },
+        ClosingPdu::Reject(rejection) => Ending::Rejected { by, rejection },
+        ClosingPdu::Abort(abort) => Ending::Aborted { by, abort },
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::state::RouteState;
 use crate::config::{ByTitle, RouteConfig, RouteTls, Target};
-use crate::dicom::{Answer, AssociateRq, Binding, Refusal, Rules};
+use crate::dicom::{AssociateRq, Binding, ClosingPdu, Refusal, Rules};
 
 /// The admission rules of a route, and its open associations on all cores.
 #[derive(Debug)]
@@ -47,7 +47,7 @@ pub(crate) struct Refused {
     /// The reason, for the log.
     pub(crate) sentence: String,
     /// The reply to its requestor.
-    pub(crate) answer: Answer,
+    pub(crate) answer: ClosingPdu,
 }
 
 impl<'a> Admitted<'a> {
@@ -69,7 +69,7 @@ impl Refused {
         }
         Err(Self {
             sentence: sentence(),
-            answer: Answer::local_limit_exceeded(),
+            answer: ClosingPdu::local_limit_exceeded(),
         })
     }
 }
@@ -221,7 +221,7 @@ fn targets<'a>(
     if targets.is_empty() || is_doubtful {
         return Err(Refused {
             sentence: format!("called AE title \"{}\" has no targets", request.called),
-            answer: Answer::called_ae_not_recognized(),
+            answer: ClosingPdu::called_ae_not_recognized(),
         });
     }
     Ok(targets)
@@ -288,7 +288,7 @@ peers = ["dns:gw.a.example", "dns:gw.b.example"]
         let admit = |one: &str| admission.admit(&route, &request(), &[one.to_owned()]);
         let of_a: Vec<_> = (0..4).map(|_| admit(A).expect("a place")).collect();
         let refused = admit(A).expect_err("the last place is not for A");
-        assert_eq!(refused.answer, Answer::local_limit_exceeded());
+        assert_eq!(refused.answer, ClosingPdu::local_limit_exceeded());
         assert_eq!(
             refused.sentence,
             "\"dns:gw.a.example\" requested another association, but its peer may have at most 4 open \

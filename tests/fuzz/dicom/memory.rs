@@ -4,7 +4,7 @@ use gateway::strictness::Strictness;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use gateway::dicom::{Association, Role, Rules, Verdict};
+use gateway::dicom::{Association, AssociationVerdict, Role, Rules};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region};
 
 use super::{made, script};
@@ -21,7 +21,10 @@ fn stored(message: u16) -> Vec<u8> {
 }
 
 fn pass(association: &mut Association, by: Role, octets: &[u8], now: Instant) {
-    assert_eq!(association.observe(by, octets, now), Verdict::Pass);
+    assert_eq!(
+        association.observe(by, octets, now),
+        AssociationVerdict::Pass
+    );
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Instant;
 
-use gateway::dicom::{Association, AssociationSummary, Ending, Role, Rules, Verdict};
+use gateway::dicom::{Association, AssociationSummary, AssociationVerdict, Ending, Role, Rules};
 use gateway::hl7::{self, Conversation};
 
 use crate::tap::Recording;
@@ -121,7 +121,11 @@ fn association(parts: &Parts, ended: Role, how: &str) -> AssociationSummary {
     let mut association = Association::new(Strictness::Strict, Arc::new(Rules::default()), now);
     for (by, octets) in parts {
         let verdict = association.observe(*by, octets, now);
-        assert_eq!(verdict, Verdict::Pass, "{how}: {by}: {association:?}");
+        assert_eq!(
+            verdict,
+            AssociationVerdict::Pass,
+            "{how}: {by}: {association:?}"
+        );
     }
     association.finish(Ending::Closed { by: ended }, now)
 }

@@ -131,12 +131,15 @@ fn an_answer_may_come_in_fragments_and_several_pdus() {
 fn refusals_are_reported_in_the_terms_of_the_standard() {
     let cases: [(&[Vec<u8>], &str); 5] = [
         (
-            &[Answer::called_ae_not_recognized().octets().to_vec()],
+            &[ClosingPdu::called_ae_not_recognized().octets().to_vec()],
             "the association was rejected (A-ASSOCIATE-RJ): rejected-permanent, service-user, \
              called-AE-title-not-recognized",
         ),
         (
-            &[acceptance(0), Answer::unexpected_pdu().octets().to_vec()],
+            &[
+                acceptance(0),
+                ClosingPdu::unexpected_pdu().octets().to_vec(),
+            ],
             "the association was aborted (A-ABORT): service-provider, unexpected-PDU",
         ),
         (
@@ -168,7 +171,7 @@ fn a_peer_that_did_not_refuse_gets_an_abort() {
     assert_eq!(echo.last_words(), abort);
     assert!(echo.last_words().is_empty(), "once");
     let mut echo = begin();
-    let rejection = Answer::temporary_congestion().octets();
+    let rejection = ClosingPdu::temporary_congestion().octets();
     echo.take(&rejection).expect_err("a rejection");
     assert!(echo.last_words().is_empty(), "there is no association");
 }
@@ -176,13 +179,13 @@ fn a_peer_that_did_not_refuse_gets_an_abort() {
 #[test]
 fn a_full_archive_counts_as_up() {
     let mut echo = begin();
-    let rejection = Answer::local_limit_exceeded().octets();
+    let rejection = ClosingPdu::local_limit_exceeded().octets();
     echo.take(&rejection).expect_err("a rejection");
     assert!(echo.is_there());
     for other in [
         // A gateway whose archive does not answer sends this.
-        Answer::temporary_congestion(),
-        Answer::calling_ae_not_recognized(),
+        ClosingPdu::temporary_congestion(),
+        ClosingPdu::calling_ae_not_recognized(),
     ] {
         let mut echo = begin();
         echo.take(&other.octets()).expect_err("a rejection");
@@ -194,7 +197,7 @@ fn a_full_archive_counts_as_up() {
 fn a_good_answer_stays_good() {
     let mut echo = begin();
     take_all(&mut echo, &[acceptance(0), answer(0)]).expect("an answer");
-    echo.take(&Answer::aborted().octets())
+    echo.take(&ClosingPdu::aborted().octets())
         .expect_err("an abort");
     assert!(echo.is_there());
 }

@@ -41,11 +41,11 @@ fn accept() -> Vec<u8> {
 }
 
 fn abort() -> Vec<u8> {
-    Answer::aborted().octets().to_vec()
+    ClosingPdu::aborted().octets().to_vec()
 }
 
 fn reject() -> Vec<u8> {
-    Answer::temporary_congestion().octets().to_vec()
+    ClosingPdu::temporary_congestion().octets().to_vec()
 }
 
 /// The bytes of both sides after the first request, up to and including a second request.
@@ -258,7 +258,8 @@ fn play(rules: &Rules, script: &Script) -> (Watched, Vec<bool>) {
     let mut watched = Watched::new(Strictness::Lenient, rules.clone());
     let contexts: Vec<_> = (0..200).map(|number| (number, CT)).collect();
     watched.pass(Requestor, &made::request("CT_1", "PACS", &contexts));
-    let see = |(by, octets): &(Role, Vec<u8>)| watched.observe(*by, octets) == Verdict::Pass;
+    let see =
+        |(by, octets): &(Role, Vec<u8>)| watched.observe(*by, octets) == AssociationVerdict::Pass;
     let passed = script.iter().map(see).collect();
     (watched, passed)
 }
@@ -319,5 +320,8 @@ fn a_side_that_aborted_sends_no_more_commands() {
     let verdict = watched.observe(Requestor, &store(2, CT, 9));
     let what = Violation::UnexpectedPdu(PduType::Data);
     let by = Requestor;
-    assert_eq!(verdict, Verdict::End(Reason::Violation { by, what }));
+    assert_eq!(
+        verdict,
+        AssociationVerdict::End(AssociationEndReason::Violation { by, what })
+    );
 }

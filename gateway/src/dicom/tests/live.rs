@@ -102,7 +102,7 @@ fn an_association_that_is_no_longer_followed_is_counted_once_and_at_once() {
     let (mut watched, counts) = opened(Strictness::Strict);
     assert!(matches!(
         watched.observe(Requestor, b"GET / HTTP"),
-        Verdict::End(_)
+        AssociationVerdict::End(_)
     ));
     assert_eq!(counts.not_followed.get(), 0, "the association is ended");
     watched.lost();

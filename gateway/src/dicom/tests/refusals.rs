@@ -16,10 +16,10 @@ fn echo() -> Vec<u8> {
     made::message(1, &made::command(ECHO, 1, false, &[]), None)
 }
 
-fn refused(verdict: Verdict) -> Reason {
+fn refused(verdict: AssociationVerdict) -> AssociationEndReason {
     match verdict {
-        Verdict::End(reason) => reason,
-        Verdict::Pass => panic!("it passed"),
+        AssociationVerdict::End(reason) => reason,
+        AssociationVerdict::Pass => panic!("it passed"),
     }
 }
 
@@ -29,18 +29,24 @@ fn a_command_that_is_not_listed_ends_the_association() {
     watched.pass(Requestor, &echo());
     watched.pass(Acceptor, &response(ECHO, 1, 0));
     let reason = refused(watched.observe(Requestor, &store(2, CT, 9)));
-    let command = Asked::For(Command::CStore);
+    let command = RequestedCommand::For(Command::CStore);
     assert_eq!(
         reason,
-        Reason::NotAllowed {
+        AssociationEndReason::NotAllowed {
             by: Requestor,
             command
         }
     );
-    assert_eq!(reason.answer(), Answer::aborted());
+    assert_eq!(reason.answer(), ClosingPdu::aborted());
     // The verdict is final.
-    assert_eq!(watched.observe(Acceptor, &[]), Verdict::End(reason));
-    assert_eq!(watched.observe(Requestor, &echo()), Verdict::End(reason));
+    assert_eq!(
+        watched.observe(Acceptor, &[]),
+        AssociationVerdict::End(reason)
+    );
+    assert_eq!(
+        watched.observe(Requestor, &echo()),
+        AssociationVerdict::End(reason)
+    );
     let record = watched.lost();
     assert_eq!(record.ending, Ending::Policy(reason));
     assert_eq!(record.not_allowed, [Command::CStore]);
@@ -53,10 +59,10 @@ fn the_list_of_commands_applies_to_the_acceptor_as_well() {
     let get = made::command(GET, 1, true, &[]);
     watched.pass(Requestor, &made::message(5, &get, Some(&[0; 4])));
     let reason = refused(watched.observe(Acceptor, &store(1, CT, 9)));
-    let command = Asked::For(Command::CStore);
+    let command = RequestedCommand::For(Command::CStore);
     assert_eq!(
         reason,
-        Reason::NotAllowed {
+        AssociationEndReason::NotAllowed {
             by: Acceptor,
             command
         }
@@ -71,10 +77,10 @@ fn an_unknown_command_is_on_no_list() {
     assert_eq!(watched.lost().unknown_commands, 1);
     let mut watched = Watched::open(Strictness::Strict, only(&Command::ALL, true));
     let reason = refused(watched.observe(Requestor, &odd));
-    let command = Asked::Unknown(0x7777);
+    let command = RequestedCommand::Unknown(0x7777);
     assert_eq!(
         reason,
-        Reason::NotAllowed {
+        AssociationEndReason::NotAllowed {
             by: Requestor,
             command
         }
@@ -149,7 +155,7 @@ fn strict_ends_what_is_not_dicom_as_the_standard_asks() {
     for (octets, what) in cases {
         let mut watched = Watched::open(Strictness::Strict, Rules::default());
         let reason = refused(watched.observe(by, &octets));
-        assert_eq!(reason, Reason::Violation { by, what });
+        assert_eq!(reason, AssociationEndReason::Violation { by, what });
         assert!(watched.association.is_between_pdus(by));
         let record = watched.lost();
         assert_eq!(record.ending, Ending::Policy(reason));
@@ -170,7 +176,7 @@ fn an_answer_in_another_protocol_is_named() {
         let reason = refused(watched.observe(Acceptor, first));
         let begin = format!("acceptor sent {name}, not DICOM; ");
         assert!(reason.to_string().starts_with(&begin), "{reason}");
-        assert_eq!(reason.answer(), Answer::unrecognized_pdu());
+        assert_eq!(reason.answer(), ClosingPdu::unrecognized_pdu());
     }
 }
 
@@ -202,7 +208,7 @@ fn a_side_with_a_list_of_commands_cannot_make_the_observer_stop_reading() {
     let what = Violation::UnknownPdu(0x20);
     assert_eq!(
         reason,
-        Reason::Violation {
+        AssociationEndReason::Violation {
             by: Requestor,
             what
         }
@@ -227,7 +233,7 @@ fn after_the_end_nothing_is_reported_but_a_new_request_is_refused() {
     let ending = Ending::Released { by: Requestor };
     assert_eq!(watched.lost().ending, ending);
     let mut watched = open(Strictness::Strict);
-    watched.pass(Acceptor, &Answer::aborted().octets());
+    watched.pass(Acceptor, &ClosingPdu::aborted().octets());
     refused(watched.observe(Requestor, &made::request("CT_1", "PACS", &[])));
 }
 
@@ -248,7 +254,7 @@ fn nothing_is_legal_before_its_time() {
         let mut watched = Watched::new(Strictness::Strict, Rules::default());
         let what = Violation::UnexpectedPdu(PduType::of(kind).expect("a type"));
         let reason = refused(watched.observe(by, &[kind, 0, 0, 0, 0, 4]));
-        assert_eq!(reason, Reason::Violation { by, what });
+        assert_eq!(reason, AssociationEndReason::Violation { by, what });
     }
     // Between request and reply, the requestor may only abort.
     for kind in [1, 4, 5, 6] {

@@ -4,7 +4,7 @@ use std::cell::Cell;
 
 use super::Failure;
 use super::channel::Channel;
-use crate::dicom::{AeTitle, Answer, Echo, EchoError, Next};
+use crate::dicom::{AeTitle, ClosingPdu, Echo, EchoError, Next};
 use crate::stream_kind::StreamKind;
 use crate::uring::Socket;
 
@@ -70,7 +70,7 @@ impl Titles {
         let Self { calling, called } = self;
         match (why, first) {
             (EchoError::Rejected(rejection), _)
-                if Answer::Reject(rejection) == Answer::called_ae_not_recognized() =>
+                if ClosingPdu::Reject(rejection) == ClosingPdu::called_ae_not_recognized() =>
             {
                 format!(
                     "the probe was rejected: called title \"{called}\" is not known there; set `called` in \
@@ -78,7 +78,7 @@ impl Titles {
                 )
             }
             (EchoError::Rejected(rejection), _)
-                if Answer::Reject(rejection) == Answer::calling_ae_not_recognized() =>
+                if ClosingPdu::Reject(rejection) == ClosingPdu::calling_ae_not_recognized() =>
             {
                 format!(
                     "the probe was rejected: calling title \"{calling}\" is not allowed there; allow it, or set \
