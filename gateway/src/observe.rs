@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 
 use thiserror::Error;
 
-use crate::dicom::{self, AeTitle, Association, ClosingPdu, Ending, Phase, Role, Rules};
+use crate::dicom::{
+    self, AeTitle, Association, AssociationRole, AssociationRules, ClosingPdu, Ending, Phase,
+};
 use crate::hl7::{self, Conversation, NotMllp};
 
 /// The direction of bytes.
@@ -81,7 +83,7 @@ impl Observer {
     #[must_use]
     pub fn of_dicom(
         strictness: Strictness,
-        rules: Arc<Rules>,
+        rules: Arc<AssociationRules>,
         counts: Option<Arc<dicom::Counts>>,
         now: Instant,
     ) -> Self {
@@ -280,10 +282,10 @@ impl Observer {
 }
 
 // The endpoint that receives the bytes. The client is the association requestor (PS3.8 section 7.1).
-fn source_of(direction: Direction) -> Role {
+fn source_of(direction: Direction) -> AssociationRole {
     match direction {
-        Direction::ToTarget => Role::Requestor,
-        Direction::ToClient => Role::Acceptor,
+        Direction::ToTarget => AssociationRole::Requestor,
+        Direction::ToClient => AssociationRole::Acceptor,
     }
 }
 
@@ -305,7 +307,7 @@ mod tests {
     }
 
     fn observer() -> Observer {
-        let rules = Arc::new(Rules::default());
+        let rules = Arc::new(AssociationRules::default());
         Observer::of_dicom(Strictness::Strict, rules, None, Instant::now())
     }
 

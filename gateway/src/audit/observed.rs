@@ -140,7 +140,7 @@ fn would_forbid(record: &dicom::AssociationSummary) -> String {
 
 fn command(count: &dicom::CommandCount, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     write!(f, "{} {}", count.command, count.requests)?;
-    if count.by == dicom::Role::Acceptor {
+    if count.by == dicom::AssociationRole::Acceptor {
         f.write_str(" by the acceptor")?;
     }
     let outcomes = [

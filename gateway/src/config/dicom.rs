@@ -11,7 +11,7 @@ use super::targets::Expected;
 use super::value;
 use super::{Located, Mode, Observe, PeerName, Protocol, RouteConfig, Target};
 use crate::config::limits::ASSOCIATIONS_MAX;
-use crate::dicom::{AeTitle, Command};
+use crate::dicom::{AeTitle, DimseCommand};
 
 /// The rules of a DICOM route, and its targets by title.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,7 +26,7 @@ pub struct Dicom {
     /// list twice, and no list of peers is empty.
     pub bound: Vec<(AeTitle, Vec<PeerName>)>,
     /// Commands that either side may send; `None` allows every command. Never empty.
-    pub commands: Option<Vec<Command>>,
+    pub commands: Option<Vec<DimseCommand>>,
     /// Whether violations of the rules in this struct are refused; if false, they are only logged.
     pub enforce: bool,
     /// Associations that may be open at a time; `None` is no limit for this route.
@@ -101,16 +101,16 @@ pub(super) fn resolve(
     }
 }
 
-fn commands(route: &file::Route, problems: &mut Problems) -> Option<Vec<Command>> {
+fn commands(route: &file::Route, problems: &mut Problems) -> Option<Vec<DimseCommand>> {
     let list = List {
         scope: &route.scope,
         key: "commands",
         noun: "command",
-        max: Command::ALL.len(),
+        max: DimseCommand::ALL.len(),
         empty: "is empty, so no command would be allowed; list the allowed commands, or remove it",
         long: "name each of them once",
     };
-    let known = Command::ALL.map(|command| (command.name(), command));
+    let known = DimseCommand::ALL.map(|command| (command.name(), command));
     let word = |text: &str| value::word(text, &known);
     Some(values(list.read(route.commands.value()?, word, problems)))
 }

@@ -9,7 +9,7 @@ use super::address::reaches;
 use super::{
     Config, Dicom, Mode, Peer, Probe, Protocol, RouteConfig, RouteTls, ServiceLabel, Target,
 };
-use crate::dicom::{AeTitle, Command};
+use crate::dicom::{AeTitle, DimseCommand};
 
 impl Config {
     /// Full sentences about the peers and about routes together: `peer "region": ...`.
@@ -221,7 +221,7 @@ impl Dicom {
         })
     }
 
-    fn names(&self, command: Command) -> bool {
+    fn names(&self, command: DimseCommand) -> bool {
         let commands = self.commands.as_ref();
         commands.is_some_and(|commands| commands.contains(&command))
     }
@@ -230,9 +230,9 @@ impl Dicom {
 /// An operator who lists a command with answers in separate associations intends its use.
 fn no_way_back(dicom: &Dicom) -> Option<String> {
     let named = [
-        (Command::CMove, "the images of a C-MOVE come"),
+        (DimseCommand::CMove, "the images of a C-MOVE come"),
         (
-            Command::NAction,
+            DimseCommand::NAction,
             "the answer of storage commitment (N-ACTION) comes",
         ),
     ];
@@ -245,7 +245,7 @@ fn no_way_back(dicom: &Dicom) -> Option<String> {
 }
 
 fn retrieval_alone(dicom: &Dicom) -> Option<String> {
-    let is_alone = dicom.names(Command::CGet) && !dicom.names(Command::CStore);
+    let is_alone = dicom.names(DimseCommand::CGet) && !dicom.names(DimseCommand::CStore);
     is_alone.then(|| {
         "commands lists C-GET but not C-STORE, which carries everything that a C-GET retrieves; list both"
             .to_owned()

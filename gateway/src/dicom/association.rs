@@ -14,8 +14,9 @@ use super::stats::{AssociationStats, Observation};
 use super::stream::{Event, Stream, Types};
 use super::summary::{AssociationSummary, Context, Ending};
 use super::{
-    Abort, AeTitle, AssociateRq, AssociationEndReason, AssociationVerdict, Command, ContextResult,
-    Counts, PduType, Rejection, RequestedCommand, Role, Rules, UserInformation, Violation,
+    Abort, AeTitle, AssociateRq, AssociationEndReason, AssociationRole, AssociationRules,
+    AssociationVerdict, ContextResult, Counts, DimseCommand, PduType, Rejection, RequestedCommand,
+    UserInformation, Violation,
 };
 
 /// The state of an association.
@@ -37,7 +38,7 @@ pub enum Phase {
 #[derive(Debug)]
 pub struct Association {
     is_strict: bool,
-    rules: Arc<Rules>,
+    rules: Arc<AssociationRules>,
     began: Instant,
     course: Course,
     streams: Both<Stream>,
@@ -45,8 +46,8 @@ pub struct Association {
     // Which side sent an A-RELEASE-RQ, and which side granted one.
     asked: Both<bool>,
     granted: Both<bool>,
-    released_by: Option<Role>,
-    aborted_by: Option<Role>,
+    released_by: Option<AssociationRole>,
+    aborted_by: Option<AssociationRole>,
     ending: Option<Ending>,
     // Allocated when needed: most connections of a port scan never need it.
     parties: Option<Box<Parties>>,
@@ -59,7 +60,7 @@ enum Course {
     Followed,
     // Set on a lenient route that has stopped reading: the side and its violation, unless the association was
     // over already.
-    Lost(Option<(Role, Violation)>),
+    Lost(Option<(AssociationRole, Violation)>),
     // What did not pass, and whether everything before it was complete.
     Ended(AssociationEndReason, Both<bool>),
 }
@@ -76,7 +77,7 @@ struct Parties {
 impl Association {
     /// An association without any bytes yet.
     #[must_use]
-    pub fn new(strictness: Strictness, rules: Arc<Rules>, now: Instant) -> Self {
+    pub fn new(strictness: Strictness, rules: Arc<AssociationRules>, now: Instant) -> Self {
         Self {
             is_strict: strictness == Strictness::Strict || rules.must_follow(),
             rules,
@@ -108,7 +109,12 @@ impl Association {
     /// Reads the next bytes of one side, before they pass on. The split into slices has no meaning.
     ///
     /// If the verdict is to end, none of `bytes` may pass, and every further verdict is the same.
-    pub fn observe(&mut self, by: Role, bytes: &[u8], now: Instant) -> AssociationVerdict {
+    pub fn observe(
+        &mut self,
+        by: AssociationRole,
+        bytes: &[u8],
+        now: Instant,
+    ) -> AssociationVerdict {
         match self.course {
             Course::Followed => {}
             Course::Lost(_) => return AssociationVerdict::Pass,
@@ -150,7 +156,7 @@ impl Association {
         }
     }
 
-    fn pdu(&mut self, by: Role, kind: PduType, body: &[u8]) -> Result<(), Violation> {
+    fn pdu(&mut self, by: AssociationRole, kind: PduType, body: &[u8]) -> Result<(), Violation> {
         match kind {
             PduType::AssociateRq => self.requested(body)?,
             PduType::AssociateAc => self.accepted(body)?,
@@ -158,7 +164,7 @@ impl Association {
             PduType::ReleaseRp => self.release_granted(by),
             _ => self.broken_off(by, kind, body),
         }
-        for role in [Role::Requestor, Role::Acceptor] {
+        for role in [AssociationRole::Requestor, AssociationRole::Acceptor] {
             self.streams.of_mut(role).legal = self.legal(role);
         }
         Ok(())
@@ -180,17 +186,17 @@ impl Association {
         Ok(())
     }
 
-    fn release_asked(&mut self, by: Role) {
+    fn release_asked(&mut self, by: AssociationRole) {
         self.released_by.get_or_insert(by);
         *self.asked.of_mut(by) = true;
         self.phase = Phase::Releasing;
     }
 
     // Both sides may request the release at once; each then grants the other's request (PS3.8 section 7.2.2).
-    fn release_granted(&mut self, by: Role) {
+    fn release_granted(&mut self, by: AssociationRole) {
         *self.granted.of_mut(by) = true;
-        let waits = |role: Role| *self.asked.of(role) && !self.granted.of(role.other());
-        if !waits(Role::Requestor) && !waits(Role::Acceptor) {
+        let waits = |role: AssociationRole| *self.asked.of(role) && !self.granted.of(role.other());
+        if !waits(AssociationRole::Requestor) && !waits(AssociationRole::Acceptor) {
             self.phase = Phase::Over;
             let by = self.released_by.unwrap_or(by.other());
             self.ending = Some(Ending::Released { by });
@@ -198,7 +204,7 @@ impl Association {
     }
 
     // By an A-ABORT or A-ASSOCIATE-RJ; the stream lets only PDUs of the right length pass.
-    fn broken_off(&mut self, by: Role, kind: PduType, body: &[u8]) {
+    fn broken_off(&mut self, by: AssociationRole, kind: PduType, body: &[u8]) {
         self.phase = Phase::Over;
         self.aborted_by = Some(by).filter(|_| kind == PduType::Abort);
         let [_, result, source, reason] = body.first_chunk().copied().unwrap_or_default();
@@ -220,12 +226,13 @@ impl Association {
 
     // The PDUs that `by` may send next (PS3.8 section 9.2.3). PDUs that cross on the way are legal for each
     // side, because the observer sees a PDU only when it passes.
-    fn legal(&self, by: Role) -> Types {
+    fn legal(&self, by: AssociationRole) -> Types {
         let abort = Types::of(&[PduType::Abort]);
         match (self.phase, by) {
-            (Phase::Awaited, Role::Requestor) => Types::of(&[PduType::AssociateRq]),
-            (Phase::Awaited, Role::Acceptor) | (Phase::Requested, Role::Requestor) => abort,
-            (Phase::Requested, Role::Acceptor) => {
+            (Phase::Awaited, AssociationRole::Requestor) => Types::of(&[PduType::AssociateRq]),
+            (Phase::Awaited, AssociationRole::Acceptor)
+            | (Phase::Requested, AssociationRole::Requestor) => abort,
+            (Phase::Requested, AssociationRole::Acceptor) => {
                 Types::of(&[PduType::AssociateAc, PduType::AssociateRj, PduType::Abort])
             }
             (Phase::Established | Phase::Releasing, _) => abort.and(self.legal_within(by)),
@@ -238,7 +245,7 @@ impl Association {
         }
     }
 
-    fn legal_within(&self, by: Role) -> Types {
+    fn legal_within(&self, by: AssociationRole) -> Types {
         let (asked, granted) = (*self.asked.of(by), *self.granted.of(by));
         let may_grant = *self.asked.of(by.other()) && !granted;
         let grant: &[PduType] = if may_grant {
@@ -275,7 +282,11 @@ impl Association {
         Ok(())
     }
 
-    fn judge(&self, by: Role, command: RequestedCommand) -> Result<(), AssociationEndReason> {
+    fn judge(
+        &self,
+        by: AssociationRole,
+        command: RequestedCommand,
+    ) -> Result<(), AssociationEndReason> {
         let is_allowed = match command {
             RequestedCommand::For(command) => self.rules.allows(command),
             RequestedCommand::Unknown(_) => self.rules.commands.is_none(),
@@ -312,7 +323,7 @@ impl Association {
 
     /// The side and the violation at which the observer stopped reading, for one warning in the log.
     #[must_use]
-    pub fn not_followed(&self) -> Option<(Role, Violation)> {
+    pub fn not_followed(&self) -> Option<(AssociationRole, Violation)> {
         match self.course {
             Course::Lost(why) => why,
             Course::Followed | Course::Ended(..) => None,
@@ -322,7 +333,7 @@ impl Association {
     /// Whether every PDU of this side has passed completely, so that an A-ABORT may follow. False if the
     /// observer has stopped reading.
     #[must_use]
-    pub fn is_between_pdus(&self, by: Role) -> bool {
+    pub fn is_between_pdus(&self, by: AssociationRole) -> bool {
         match &self.course {
             Course::Followed => self.streams.of(by).is_between_pdus(),
             Course::Lost(_) => false,
@@ -379,7 +390,7 @@ impl Association {
         if let Some(stats) = self.stats {
             stats.finish(&mut record);
         }
-        let is_not_allowed = |command: &Command| !self.rules.allows(*command);
+        let is_not_allowed = |command: &DimseCommand| !self.rules.allows(*command);
         record.not_allowed = record.asked_for().filter(is_not_allowed).collect();
         if self.rules.commands.is_some() {
             record.unknown_not_allowed = record.unknown_commands;

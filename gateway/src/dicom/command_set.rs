@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{AeTitle, Command, RequestedCommand, SopClass};
+use super::{AeTitle, DimseCommand, RequestedCommand, SopClass};
 
 /// Elements of group 0000 (PS3.7 table E.1-1).
 const AFFECTED_SOP_CLASS: u16 = 0x0002;
@@ -116,17 +116,17 @@ fn put(place: &mut Option<u16>, value: &[u8]) -> Option<()> {
 
 fn asked(field: u16) -> RequestedCommand {
     let command = match field {
-        0x0001 => Command::CStore,
-        0x0010 => Command::CGet,
-        0x0020 => Command::CFind,
-        0x0021 => Command::CMove,
-        0x0030 => Command::CEcho,
-        0x0100 => Command::NEventReport,
-        0x0110 => Command::NGet,
-        0x0120 => Command::NSet,
-        0x0130 => Command::NAction,
-        0x0140 => Command::NCreate,
-        0x0150 => Command::NDelete,
+        0x0001 => DimseCommand::CStore,
+        0x0010 => DimseCommand::CGet,
+        0x0020 => DimseCommand::CFind,
+        0x0021 => DimseCommand::CMove,
+        0x0030 => DimseCommand::CEcho,
+        0x0100 => DimseCommand::NEventReport,
+        0x0110 => DimseCommand::NGet,
+        0x0120 => DimseCommand::NSet,
+        0x0130 => DimseCommand::NAction,
+        0x0140 => DimseCommand::NCreate,
+        0x0150 => DimseCommand::NDelete,
         other => return RequestedCommand::Unknown(other),
     };
     RequestedCommand::For(command)
@@ -206,7 +206,7 @@ mod tests {
     #[test]
     fn requests_and_responses_are_distinguished() {
         let store = made::command(0x0001, 7, true, &[]);
-        let for_store = RequestedCommand::For(Command::CStore);
+        let for_store = RequestedCommand::For(DimseCommand::CStore);
         assert_eq!(meaning(&store), Some(Meaning::Request(for_store, 7)));
         let stored = made::response(0x8001, 7, 0xb007);
         let status = Status(0xb007);
@@ -225,7 +225,7 @@ mod tests {
         let numbers = [
             0x30, 0x01, 0x20, 0x10, 0x21, 0x100, 0x110, 0x120, 0x130, 0x140, 0x150,
         ];
-        for (command, number) in Command::ALL.into_iter().zip(numbers) {
+        for (command, number) in DimseCommand::ALL.into_iter().zip(numbers) {
             assert_eq!(asked(number), RequestedCommand::For(command));
         }
     }

@@ -30,14 +30,14 @@ mod verdict;
 pub use accept::ContextResult;
 pub use answer::{Abort, ClosingPdu, Rejection};
 pub use association::{Association, Phase};
-pub use command::{Command, NotACommand};
+pub use command::{DimseCommand, NotACommand};
 pub use command_set::{Class, Status};
 pub use counts::{Counts, OfCommand};
 pub use echo::{Echo, EchoError, Next};
 pub use pdu::PduType;
 pub use request::{AssociateRq, AssociateRqError, Proposed};
-pub use role::Role;
-pub use rules::{Binding, Refusal, Rules};
+pub use role::AssociationRole;
+pub use rules::{AssociationRefusal, AssociationRules, Binding};
 pub use sop_class::SopClass;
 pub use summary::{
     AssociationEndpoint, AssociationSummary, ClassCount, CommandCount, Context, Ending, Failure,

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::command_set::{Class, CommandSet, Status};
 use super::role::Both;
 use super::summary::{AssociationSummary, ClassCount, CommandCount, Failure};
-use super::{AeTitle, Command, Counts, RequestedCommand, Role, SopClass};
+use super::{AeTitle, AssociationRole, Counts, DimseCommand, RequestedCommand, SopClass};
 use crate::dicom::limits::{DESTINATIONS_MAX, FAILURES_MAX, OUTSTANDING_MAX, SOP_CLASSES_MAX};
 use crate::measure::Latencies;
 
@@ -37,14 +37,14 @@ pub(super) struct AssociationStats {
 /// Which side sent a message, and when it was observed.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Observation {
-    pub(super) by: Role,
+    pub(super) by: AssociationRole,
     pub(super) now: Instant,
 }
 
 #[derive(Debug)]
 struct Outstanding {
     message: u16,
-    command: Command,
+    command: DimseCommand,
     // The index of its SOP class, if it stores an object.
     class: Option<usize>,
     octets: u64,
@@ -76,11 +76,11 @@ impl AssociationStats {
         };
         self.count(command, seen.by, |count| count.requests += 1);
         self.tell(|counts| counts.request(command));
-        let class = (command == Command::CStore).then(|| self.class(set.sop_class()));
+        let class = (command == DimseCommand::CStore).then(|| self.class(set.sop_class()));
         self.remember(seen.by, Outstanding::new(message, command, class));
         match command {
-            Command::CStore => self.store_begins(seen, message, set.has_data_set()),
-            Command::CMove => self.note_destination(set.destination()),
+            DimseCommand::CStore => self.store_begins(seen, message, set.has_data_set()),
+            DimseCommand::CMove => self.note_destination(set.destination()),
             _ => {}
         }
     }
@@ -165,7 +165,7 @@ impl AssociationStats {
     }
 
     /// Counts a C-CANCEL.
-    pub(super) fn cancel(&mut self, by: Role) {
+    pub(super) fn cancel(&mut self, by: AssociationRole) {
         *self.sending.of_mut(by) = None;
         self.cancels += 1;
     }
@@ -175,7 +175,12 @@ impl AssociationStats {
         &self.destinations
     }
 
-    fn count(&mut self, command: Command, by: Role, how: impl FnOnce(&mut CommandCount)) {
+    fn count(
+        &mut self,
+        command: DimseCommand,
+        by: AssociationRole,
+        how: impl FnOnce(&mut CommandCount),
+    ) {
         let is_it = |count: &&mut CommandCount| count.command == command && count.by == by;
         if let Some(count) = self.commands.iter_mut().find(is_it) {
             return how(count);
@@ -192,7 +197,7 @@ impl AssociationStats {
         }
     }
 
-    fn remember(&mut self, by: Role, request: Outstanding) {
+    fn remember(&mut self, by: AssociationRole, request: Outstanding) {
         let outstanding = self.outstanding.of_mut(by);
         if outstanding.len() < OUTSTANDING_MAX {
             self.stores += usize::from(request.class.is_some());
@@ -226,7 +231,7 @@ impl AssociationStats {
         self.classes.len() - 1
     }
 
-    fn note_failure(&mut self, command: Command, status: Status) {
+    fn note_failure(&mut self, command: DimseCommand, status: Status) {
         let is_it = |one: &&mut Failure| one.command == command && one.status == status;
         if let Some(failure) = self.failures.iter_mut().find(is_it) {
             failure.count += 1;
@@ -275,7 +280,7 @@ impl AssociationStats {
 }
 
 impl Outstanding {
-    fn new(message: u16, command: Command, class: Option<usize>) -> Self {
+    fn new(message: u16, command: DimseCommand, class: Option<usize>) -> Self {
         Self {
             message,
             command,
@@ -287,7 +292,7 @@ impl Outstanding {
 }
 
 impl CommandCount {
-    fn new(command: Command, by: Role) -> Self {
+    fn new(command: DimseCommand, by: AssociationRole) -> Self {
         Self {
             command,
             by,

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use super::command_set::Status;
 use super::{
-    Abort, AeTitle, AssociationEndReason, Command, ContextResult, Rejection, Role, SopClass,
-    UserInformation, Violation,
+    Abort, AeTitle, AssociationEndReason, AssociationRole, ContextResult, DimseCommand, Rejection,
+    SopClass, UserInformation, Violation,
 };
 use crate::measure::Latencies;
 
@@ -48,7 +48,7 @@ pub struct AssociationSummary {
     /// The destinations of C-MOVE requests.
     pub destinations: Vec<AeTitle>,
     /// Commands that were requested although the rules do not list them.
-    pub not_allowed: Vec<Command>,
+    pub not_allowed: Vec<DimseCommand>,
     /// Requests with unknown commands, if the rules list commands: the list contains none of these.
     pub unknown_not_allowed: u64,
     /// From the beginning to the end.
@@ -56,7 +56,7 @@ pub struct AssociationSummary {
     /// How the association ended, and by which side.
     pub ending: Ending,
     /// The side and the violation at which the observer stopped reading: all numbers are from before.
-    pub not_followed: Option<(Role, Violation)>,
+    pub not_followed: Option<(AssociationRole, Violation)>,
     /// Whether the association would have ended at a violation if the rules were enforced.
     pub would_end: bool,
 }
@@ -91,12 +91,12 @@ impl AssociationSummary {
     }
 
     /// The commands that were asked for, each once.
-    pub fn asked_for(&self) -> impl Iterator<Item = Command> {
-        let is_asked = |command: &Command| {
+    pub fn asked_for(&self) -> impl Iterator<Item = DimseCommand> {
+        let is_asked = |command: &DimseCommand| {
             let mut commands = self.commands.iter();
             commands.any(|count| count.command == *command && count.requests > 0)
         };
-        Command::ALL.into_iter().filter(is_asked)
+        DimseCommand::ALL.into_iter().filter(is_asked)
     }
 
     /// The number of stored objects.
@@ -162,9 +162,9 @@ pub struct Context {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CommandCount {
     /// The command.
-    pub command: Command,
+    pub command: DimseCommand,
     /// The requesting side.
-    pub by: Role,
+    pub by: AssociationRole,
     /// Requests.
     pub requests: u64,
     /// Responses with a pending status.
@@ -183,7 +183,7 @@ pub struct CommandCount {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Failure {
     /// The command.
-    pub command: Command,
+    pub command: DimseCommand,
     /// The status.
     pub status: Status,
     /// The number of failures.
@@ -220,7 +220,7 @@ pub enum Ending {
     /// Orderly: an A-RELEASE was requested and granted.
     Released {
         /// The side that requested first.
-        by: Role,
+        by: AssociationRole,
     },
     /// By an A-ABORT.
     Aborted {
@@ -239,17 +239,17 @@ pub enum Ending {
     /// Its connection was closed cleanly, without a release or abort before.
     Closed {
         /// The side that closed first.
-        by: Role,
+        by: AssociationRole,
     },
     /// Its connection was reset, timed out or was lost; `None` if the side is unknown.
     Lost {
         /// The side.
-        by: Option<Role>,
+        by: Option<AssociationRole>,
     },
     /// Its TLS stream ended without close_notify: the last bytes may be missing.
     Truncated {
         /// The side.
-        by: Role,
+        by: AssociationRole,
     },
     /// The rules of the route refused the association; the rule as text.
     Refused(String),
@@ -290,11 +290,11 @@ impl Ending {
     }
 }
 
-impl From<Role> for AssociationEndpoint {
-    fn from(role: Role) -> Self {
+impl From<AssociationRole> for AssociationEndpoint {
+    fn from(role: AssociationRole) -> Self {
         match role {
-            Role::Requestor => Self::Requestor,
-            Role::Acceptor => Self::Acceptor,
+            AssociationRole::Requestor => Self::Requestor,
+            AssociationRole::Acceptor => Self::Acceptor,
         }
     }
 }
@@ -328,12 +328,12 @@ impl fmt::Display for Ending {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{ClosingPdu, Refusal, RequestedCommand};
+    use super::super::{AssociationRefusal, ClosingPdu, RequestedCommand};
     use super::*;
 
     #[test]
     fn endings_name_the_side_and_the_way() {
-        let by = Role::Requestor;
+        let by = AssociationRole::Requestor;
         let ClosingPdu::Abort(abort) = ClosingPdu::unexpected_pdu() else {
             panic!("an abort");
         };
@@ -342,7 +342,7 @@ mod tests {
         };
         let reason = AssociationEndReason::NotAllowed {
             by,
-            command: RequestedCommand::For(Command::CMove),
+            command: RequestedCommand::For(DimseCommand::CMove),
         };
         let title = "CT_9".parse().expect("a title");
         let cases = [
@@ -373,7 +373,7 @@ mod tests {
                 "truncated on the side of the requestor",
             ),
             (
-                Ending::Refused(Refusal::Calling(title).to_string()),
+                Ending::Refused(AssociationRefusal::Calling(title).to_string()),
                 "refused: calling AE title \"CT_9\" is not in calling_ae",
             ),
             (

@@ -4,7 +4,7 @@ use std::fmt;
 
 use thiserror::Error;
 
-use super::{AssociateRqError, ClosingPdu, Command, PduType, Role};
+use super::{AssociateRqError, AssociationRole, ClosingPdu, DimseCommand, PduType};
 use crate::dicom::limits::COMMAND_BYTES_MAX;
 use crate::stream_kind::StreamKind;
 
@@ -24,7 +24,7 @@ pub enum AssociationEndReason {
     #[error("{by} sent {what}")]
     Violation {
         /// The side that sent the bytes.
-        by: Role,
+        by: AssociationRole,
         /// The violation.
         what: Violation,
     },
@@ -32,7 +32,7 @@ pub enum AssociationEndReason {
     #[error("{by} sent {command}, which is not in commands")]
     NotAllowed {
         /// The side that sent the request.
-        by: Role,
+        by: AssociationRole,
         /// The requested command.
         command: RequestedCommand,
     },
@@ -42,7 +42,7 @@ pub enum AssociationEndReason {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum RequestedCommand {
     /// A command of the standard.
-    For(Command),
+    For(DimseCommand),
     /// A Command Field (0000,0100) that is not in the standard.
     Unknown(u16),
 }
@@ -119,7 +119,7 @@ mod tests {
     #[test]
     fn reasons_name_the_side_the_fault_and_the_reply() {
         let violation = |what| AssociationEndReason::Violation {
-            by: Role::Acceptor,
+            by: AssociationRole::Acceptor,
             what,
         };
         let cases = [
@@ -140,15 +140,15 @@ mod tests {
             ),
             (
                 AssociationEndReason::NotAllowed {
-                    by: Role::Requestor,
-                    command: RequestedCommand::For(Command::CMove),
+                    by: AssociationRole::Requestor,
+                    command: RequestedCommand::For(DimseCommand::CMove),
                 },
                 "requestor sent C-MOVE, which is not in commands",
                 ClosingPdu::aborted(),
             ),
             (
                 AssociationEndReason::NotAllowed {
-                    by: Role::Requestor,
+                    by: AssociationRole::Requestor,
                     command: RequestedCommand::Unknown(0x7777),
                 },
                 "requestor sent unknown command 0x7777, which is not in commands",

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use super::text::head;
 use super::{Counter, ObservedCounts, RouteMetrics};
-use crate::dicom::{self, Class, Command, OfCommand};
+use crate::dicom::{self, Class, DimseCommand, OfCommand};
 use crate::hl7;
 use crate::measure::{SCALE, Times};
 
@@ -184,7 +184,7 @@ fn endings(counts: &dicom::Counts) -> Vec<Row> {
 }
 
 fn requests(counts: &dicom::Counts) -> Vec<Row> {
-    let row = |(command, of): (Command, &OfCommand)| {
+    let row = |(command, of): (DimseCommand, &OfCommand)| {
         Row::labelled(format!(",command=\"{command}\""), &of.requests)
     };
     counts.commands().map(row).collect()

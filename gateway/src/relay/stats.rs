@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::link::is_silence;
 use crate::audit::{self, Close, ClosedBy, ConnectionId, Reason};
 use crate::config::Protocol;
-use crate::dicom::{self, ClosingPdu, Ending, Role};
+use crate::dicom::{self, AssociationRole, ClosingPdu, Ending};
 use crate::metrics::RouteCounters;
 use crate::observe::Observed;
 use crate::route::{Route, Transport};
@@ -141,12 +141,12 @@ pub(super) fn answered(answer: ClosingPdu) -> Ending {
 }
 
 // The connecting side requests the association.
-fn role(party: ClosedBy, transport: &Transport) -> Option<Role> {
+fn role(party: ClosedBy, transport: &Transport) -> Option<AssociationRole> {
     match (party, transport) {
         (ClosedBy::PlainSide, Transport::Originate(_))
-        | (ClosedBy::TlsPeer, Transport::Terminate(_)) => Some(Role::Requestor),
+        | (ClosedBy::TlsPeer, Transport::Terminate(_)) => Some(AssociationRole::Requestor),
         (ClosedBy::PlainSide, Transport::Terminate(_))
-        | (ClosedBy::TlsPeer, Transport::Originate(_)) => Some(Role::Acceptor),
+        | (ClosedBy::TlsPeer, Transport::Originate(_)) => Some(AssociationRole::Acceptor),
         _ => None,
     }
 }

@@ -6,12 +6,12 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::state::RouteState;
 use crate::config::{ByTitle, RouteConfig, RouteTls, Target};
-use crate::dicom::{AssociateRq, Binding, ClosingPdu, Refusal, Rules};
+use crate::dicom::{AssociateRq, AssociationRefusal, AssociationRules, Binding, ClosingPdu};
 
 /// The admission rules of a route, and its open associations on all cores.
 #[derive(Debug)]
 pub(crate) struct Admission {
-    rules: Arc<Rules>,
+    rules: Arc<AssociationRules>,
     open: Open,
     // By the identities that peers are accepted by. All configured identities are entered at the start and
     // none is added later. The identities of one `[[peer]]` share one count.
@@ -100,7 +100,7 @@ impl Admission {
                 .collect()
         });
         Some(Self {
-            rules: Arc::new(Rules {
+            rules: Arc::new(AssociationRules {
                 called: dicom.called.clone(),
                 calling: dicom.calling.clone(),
                 bound: bound.collect(),
@@ -114,7 +114,7 @@ impl Admission {
     }
 
     /// The rules, which also apply to messages after the request.
-    pub(crate) fn rules(&self) -> Arc<Rules> {
+    pub(crate) fn rules(&self) -> Arc<AssociationRules> {
         Arc::clone(&self.rules)
     }
 
@@ -227,8 +227,8 @@ fn targets<'a>(
     Ok(targets)
 }
 
-impl From<Refusal> for Refused {
-    fn from(refusal: Refusal) -> Self {
+impl From<AssociationRefusal> for Refused {
+    fn from(refusal: AssociationRefusal) -> Self {
         Self {
             sentence: refusal.to_string(),
             answer: refusal.answer(),

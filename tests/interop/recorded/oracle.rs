@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 
 use gateway::dicom::{
-    AssociationSummary, CommandCount, ContextResult, Ending, Role, SopClass, UserInformation,
+    AssociationRole, AssociationSummary, CommandCount, ContextResult, Ending, SopClass,
+    UserInformation,
 };
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
@@ -41,8 +42,8 @@ fn lines(recording: &Recording) -> String {
     let mut text = String::new();
     for (by, octets) in &recording.parts {
         let by = match by {
-            Role::Requestor => "R ",
-            Role::Acceptor => "A ",
+            AssociationRole::Requestor => "R ",
+            AssociationRole::Acceptor => "A ",
         };
         text.push_str(by);
         for octet in octets {

@@ -32,7 +32,7 @@ fn script() -> Script {
 }
 
 fn play(script: &Script, cut: impl Fn(usize, &[u8]) -> Vec<Vec<u8>>) -> AssociationSummary {
-    let mut watched = Watched::new(Strictness::Strict, Rules::default());
+    let mut watched = Watched::new(Strictness::Strict, AssociationRules::default());
     let mut passed = 0;
     for (by, octets) in script {
         for piece in cut(passed, octets) {
@@ -51,7 +51,7 @@ fn the_record_is_the_same_at_every_split() {
     assert_eq!(whole.ending, Ending::Released { by: Requestor });
     assert_eq!(whole.objects(), 4);
     assert_eq!(whole.octets(), 60 + 33 + 2 + 11);
-    assert_eq!(count(&whole, Command::CGet, Requestor).pending, 1);
+    assert_eq!(count(&whole, DimseCommand::CGet, Requestor).pending, 1);
     let total: usize = script.iter().map(|(_, octets)| octets.len()).sum();
     for at in 0..total {
         let cut_at = |passed: usize, octets: &[u8]| {
@@ -75,7 +75,7 @@ fn the_record_is_the_same_in_pieces_of_any_length() {
 
 #[test]
 fn a_side_is_between_pdus_where_one_ended_and_none_began() {
-    let mut watched = Watched::open(Strictness::Strict, Rules::default());
+    let mut watched = Watched::open(Strictness::Strict, AssociationRules::default());
     let octets = store(1, CT, 20);
     let first = octets.len() - 20 - 12;
     for (at, octet) in octets.iter().enumerate() {
