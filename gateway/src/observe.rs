@@ -84,7 +84,7 @@ impl Observer {
     pub fn of_dicom(
         strictness: Strictness,
         rules: Arc<AssociationRules>,
-        counts: Option<Arc<dicom::Counts>>,
+        counts: Option<Arc<dicom::AssociationCounters>>,
         now: Instant,
     ) -> Self {
         let association = Association::new(strictness, rules, now).counted(counts);

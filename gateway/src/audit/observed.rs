@@ -158,7 +158,7 @@ fn command(count: &dicom::CommandCount, f: &mut fmt::Formatter<'_>) -> fmt::Resu
     f.write_str(")")
 }
 
-fn failure(failure: &dicom::Failure, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+fn failure(failure: &dicom::CommandFailures, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     write!(
         f,
         "{} {} {}",

@@ -11,12 +11,12 @@ use super::accept::AssociateAc;
 use super::command_set::{CommandSet, Meaning};
 use super::role::Both;
 use super::stats::{AssociationStats, Observation};
-use super::stream::{Event, Stream, Types};
+use super::stream::{Stream, StreamElement, Types};
 use super::summary::{AssociationSummary, Context, Ending};
 use super::{
-    Abort, AeTitle, AssociateRq, AssociationEndReason, AssociationRole, AssociationRules,
-    AssociationVerdict, ContextResult, Counts, DimseCommand, PduType, Rejection, RequestedCommand,
-    UserInformation, Violation,
+    Abort, AeTitle, AssociateRq, AssociationCounters, AssociationEndReason, AssociationRole,
+    AssociationRules, AssociationVerdict, ContextResult, DimseCommand, PduType, Rejection,
+    RequestedCommand, UserInformation, Violation,
 };
 
 /// The state of an association.
@@ -52,7 +52,7 @@ pub struct Association {
     // Allocated when needed: most connections of a port scan never need it.
     parties: Option<Box<Parties>>,
     stats: Option<Box<AssociationStats>>,
-    counts: Option<Arc<Counts>>,
+    counts: Option<Arc<AssociationCounters>>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -101,7 +101,7 @@ impl Association {
 
     /// Also counts into `counts`, the counts of the route, if there are any.
     #[must_use]
-    pub fn counted(mut self, counts: Option<Arc<Counts>>) -> Self {
+    pub fn counted(mut self, counts: Option<Arc<AssociationCounters>>) -> Self {
         self.counts = counts;
         self
     }
@@ -149,9 +149,11 @@ impl Association {
             };
             match event {
                 _ if self.phase == Phase::Over => {}
-                Event::Pdu(kind, body) => self.pdu(seen.by, kind, &body).map_err(violation)?,
-                Event::Command(set) => self.command(seen, &set)?,
-                Event::DataSet(octets) => self.stats().data_set(seen, octets),
+                StreamElement::Pdu(kind, body) => {
+                    self.pdu(seen.by, kind, &body).map_err(violation)?
+                }
+                StreamElement::Command(set) => self.command(seen, &set)?,
+                StreamElement::DataSet(octets) => self.stats().data_set(seen, octets),
             }
         }
     }

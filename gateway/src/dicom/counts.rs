@@ -11,7 +11,7 @@ use crate::measure::{Counter, Times};
 
 /// The counters of a route.
 #[derive(Debug, Default)]
-pub struct Counts {
+pub struct AssociationCounters {
     // In the order of `DimseCommand::ALL`.
     commands: [OfCommand; DimseCommand::ALL.len()],
     // In the order of `Ending::WORDS`.
@@ -35,7 +35,7 @@ pub struct OfCommand {
     responses: [Counter; Class::ALL.len()],
 }
 
-impl Counts {
+impl AssociationCounters {
     /// Every command with its counters.
     pub fn commands(&self) -> impl Iterator<Item = (DimseCommand, &OfCommand)> {
         DimseCommand::ALL.into_iter().zip(&self.commands)

@@ -21,7 +21,7 @@ use crate::dicom::limits::ECHO_PDU_BYTES_MAX;
 /// An association that sends one C-ECHO.
 #[derive(Debug)]
 pub struct Echo {
-    phase: Phase,
+    phase: EchoPhase,
     // Received bytes that are not a complete PDU yet.
     incoming: Vec<u8>,
     // The received part of the answer's command set.
@@ -31,7 +31,7 @@ pub struct Echo {
 
 /// What the other side must send next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Phase {
+enum EchoPhase {
     /// The reply to the association request.
     Associating,
     /// The response to the C-ECHO.
@@ -44,7 +44,7 @@ enum Phase {
 
 /// What the caller must do next.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Next {
+pub enum EchoStep {
     /// Receive more bytes.
     Receive,
     /// Send these bytes, then call `take` again: the reply may have been received already.
@@ -89,7 +89,7 @@ impl Echo {
     #[must_use]
     pub fn begin(calling: AeTitle, called: AeTitle) -> (Self, Vec<u8>) {
         let echo = Self {
-            phase: Phase::Associating,
+            phase: EchoPhase::Associating,
             incoming: Vec::new(),
             command: Vec::new(),
             is_there: false,
@@ -115,11 +115,11 @@ impl Echo {
     /// # Errors
     ///
     /// Why the probe failed; `last_words` then returns the PDU to send to the other side.
-    pub fn take(&mut self, bytes: &[u8]) -> Result<Next, EchoError> {
+    pub fn take(&mut self, bytes: &[u8]) -> Result<EchoStep, EchoError> {
         self.incoming.extend_from_slice(bytes);
         let incoming = mem::take(&mut self.incoming);
         let mut rest = &incoming[..];
-        let mut next = Next::Receive;
+        let mut next = EchoStep::Receive;
         while let Some((kind, body, behind)) = first_pdu(rest)? {
             rest = behind;
             if let Some(step) = self.step(kind, body)? {
@@ -138,21 +138,21 @@ impl Echo {
             source: 0,
             reason: 0,
         });
-        match mem::replace(&mut self.phase, Phase::Over) {
-            Phase::Over => Vec::new(),
+        match mem::replace(&mut self.phase, EchoPhase::Over) {
+            EchoPhase::Over => Vec::new(),
             _ => abort.octets().to_vec(),
         }
     }
 
-    fn step(&mut self, kind: u8, body: &[u8]) -> Result<Option<Next>, EchoError> {
+    fn step(&mut self, kind: u8, body: &[u8]) -> Result<Option<EchoStep>, EchoError> {
         match (self.phase, PduType::of(kind)) {
             (_, Some(PduType::Abort)) => {
-                self.phase = Phase::Over;
+                self.phase = EchoPhase::Over;
                 let [_, _, source, reason] = four(body, "an A-ABORT")?;
                 Err(EchoError::Aborted(Abort { source, reason }))
             }
-            (Phase::Associating, Some(PduType::AssociateRj)) => {
-                self.phase = Phase::Over;
+            (EchoPhase::Associating, Some(PduType::AssociateRj)) => {
+                self.phase = EchoPhase::Over;
                 let [_, result, source, reason] = four(body, "an A-ASSOCIATE-RJ")?;
                 let rejection = Rejection {
                     result,
@@ -162,28 +162,28 @@ impl Echo {
                 self.is_there = is_busy(rejection);
                 Err(EchoError::Rejected(rejection))
             }
-            (Phase::Associating, Some(PduType::AssociateAc)) => {
+            (EchoPhase::Associating, Some(PduType::AssociateAc)) => {
                 match context_result(body) {
                     Some(0) => {}
                     Some(other) => return Err(EchoError::ContextRefused(other)),
                     None => return Err(EchoError::Malformed(ACCEPTANCE)),
                 }
-                self.phase = Phase::Asking;
-                Ok(Some(Next::Send(question())))
+                self.phase = EchoPhase::Asking;
+                Ok(Some(EchoStep::Send(question())))
             }
-            (Phase::Asking, Some(PduType::Data)) => self.data(body),
-            (Phase::Releasing, Some(PduType::ReleaseRp)) => {
-                self.phase = Phase::Over;
-                Ok(Some(Next::Close))
+            (EchoPhase::Asking, Some(PduType::Data)) => self.data(body),
+            (EchoPhase::Releasing, Some(PduType::ReleaseRp)) => {
+                self.phase = EchoPhase::Over;
+                Ok(Some(EchoStep::Close))
             }
             // Nothing can follow the end of the association, and nobody reads it.
-            (Phase::Over, _) => Ok(None),
+            (EchoPhase::Over, _) => Ok(None),
             (phase, _) => Err(EchoError::OtherPdu(kind, due(phase))),
         }
     }
 
     // Presentation data values: a length, a context, a control byte, a fragment (PS3.8 section 9.3.5).
-    fn data(&mut self, mut body: &[u8]) -> Result<Option<Next>, EchoError> {
+    fn data(&mut self, mut body: &[u8]) -> Result<Option<EchoStep>, EchoError> {
         const WRONG: EchoError = EchoError::Malformed(RESPONSE);
         if body.is_empty() {
             return Err(WRONG);
@@ -223,12 +223,12 @@ impl Echo {
         Ok(())
     }
 
-    fn answered(&mut self) -> Result<Next, EchoError> {
+    fn answered(&mut self) -> Result<EchoStep, EchoError> {
         match status(&self.command).ok_or(EchoError::Malformed(RESPONSE))? {
             0 => {
                 self.is_there = true;
-                self.phase = Phase::Releasing;
-                Ok(Next::Send(pdu(PduType::ReleaseRq, &[0; 4])))
+                self.phase = EchoPhase::Releasing;
+                Ok(EchoStep::Send(pdu(PduType::ReleaseRq, &[0; 4])))
             }
             other => Err(EchoError::Status(other)),
         }
@@ -260,11 +260,11 @@ fn is_busy(rejection: Rejection) -> bool {
     ClosingPdu::Reject(rejection) == ClosingPdu::local_limit_exceeded()
 }
 
-fn due(phase: Phase) -> &'static str {
+fn due(phase: EchoPhase) -> &'static str {
     match phase {
-        Phase::Associating => ACCEPTANCE,
-        Phase::Asking => RESPONSE,
-        Phase::Releasing | Phase::Over => RELEASE_REPLY,
+        EchoPhase::Associating => ACCEPTANCE,
+        EchoPhase::Asking => RESPONSE,
+        EchoPhase::Releasing | EchoPhase::Over => RELEASE_REPLY,
     }
 }
 

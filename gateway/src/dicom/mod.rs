@@ -32,15 +32,16 @@ pub use answer::{Abort, ClosingPdu, Rejection};
 pub use association::{Association, Phase};
 pub use command::{DimseCommand, NotACommand};
 pub use command_set::{Class, Status};
-pub use counts::{Counts, OfCommand};
-pub use echo::{Echo, EchoError, Next};
+pub use counts::{AssociationCounters, OfCommand};
+pub use echo::{Echo, EchoError, EchoStep};
 pub use pdu::PduType;
 pub use request::{AssociateRq, AssociateRqError, Proposed};
 pub use role::AssociationRole;
 pub use rules::{AssociationRefusal, AssociationRules, Binding};
 pub use sop_class::SopClass;
 pub use summary::{
-    AssociationEndpoint, AssociationSummary, ClassCount, CommandCount, Context, Ending, Failure,
+    AssociationEndpoint, AssociationSummary, ClassCount, CommandCount, CommandFailures, Context,
+    Ending,
 };
 pub use title::{AeTitle, InvalidAeTitle};
 pub use user_information::{UserInformation, VersionName, Window};

@@ -5,8 +5,10 @@ use std::time::{Duration, Instant};
 
 use super::command_set::{Class, CommandSet, Status};
 use super::role::Both;
-use super::summary::{AssociationSummary, ClassCount, CommandCount, Failure};
-use super::{AeTitle, AssociationRole, Counts, DimseCommand, RequestedCommand, SopClass};
+use super::summary::{AssociationSummary, ClassCount, CommandCount, CommandFailures};
+use super::{
+    AeTitle, AssociationCounters, AssociationRole, DimseCommand, RequestedCommand, SopClass,
+};
 use crate::dicom::limits::{DESTINATIONS_MAX, FAILURES_MAX, OUTSTANDING_MAX, SOP_CLASSES_MAX};
 use crate::measure::Latencies;
 
@@ -17,7 +19,7 @@ pub(super) struct AssociationStats {
     unknown_commands: u64,
     cancels: u64,
     unmatched: u64,
-    failures: Vec<Failure>,
+    failures: Vec<CommandFailures>,
     other_failures: u64,
     classes: Vec<ClassCount>,
     destinations: Vec<AeTitle>,
@@ -31,7 +33,7 @@ pub(super) struct AssociationStats {
     storing: Duration,
     latencies: Latencies,
     // The counts of the route; each event is added at once.
-    counts: Option<Arc<Counts>>,
+    counts: Option<Arc<AssociationCounters>>,
 }
 
 /// Which side sent a message, and when it was observed.
@@ -54,7 +56,7 @@ struct Outstanding {
 
 impl AssociationStats {
     /// Empty counts; `counts` are those of the route.
-    pub(super) fn new(counts: Option<Arc<Counts>>) -> Self {
+    pub(super) fn new(counts: Option<Arc<AssociationCounters>>) -> Self {
         Self {
             counts,
             ..Self::default()
@@ -191,7 +193,7 @@ impl AssociationStats {
         self.commands.push(count);
     }
 
-    fn tell(&self, what: impl FnOnce(&Counts)) {
+    fn tell(&self, what: impl FnOnce(&AssociationCounters)) {
         if let Some(counts) = &self.counts {
             what(counts);
         }
@@ -232,11 +234,11 @@ impl AssociationStats {
     }
 
     fn note_failure(&mut self, command: DimseCommand, status: Status) {
-        let is_it = |one: &&mut Failure| one.command == command && one.status == status;
+        let is_it = |one: &&mut CommandFailures| one.command == command && one.status == status;
         if let Some(failure) = self.failures.iter_mut().find(is_it) {
             failure.count += 1;
         } else if self.failures.len() < FAILURES_MAX {
-            self.failures.push(Failure {
+            self.failures.push(CommandFailures {
                 command,
                 status,
                 count: 1,

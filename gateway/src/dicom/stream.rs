@@ -25,7 +25,7 @@ const IS_LAST: u8 = 2;
 
 /// A complete element of the stream.
 #[cfg_attr(test, derive(Debug, PartialEq, Eq))]
-pub(super) enum Event<'a> {
+pub(super) enum StreamElement<'a> {
     /// A PDU of any type but P-PduType::Data-TF, without its header.
     Pdu(PduType, Cow<'a, [u8]>),
     /// A command set.
@@ -66,12 +66,12 @@ impl Types {
 
 /// Reads one direction, in slices of any size.
 pub(super) struct Stream {
-    state: State,
+    state: StreamState,
     // Whether a PDU has begun.
     has_begun: bool,
     /// The PDUs that may begin now.
     pub(super) legal: Types,
-    head: Head,
+    head: PartialHeader,
     // The bytes of the PDU after the current presentation data value.
     pdu_left: u32,
     // The bytes left of the fragment, or of the PDU that is collected.
@@ -84,7 +84,7 @@ pub(super) struct Stream {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
+enum StreamState {
     // A PDU's header, or the rest of it.
     Pdu,
     // The header of a presentation data value.
@@ -101,10 +101,10 @@ impl Stream {
     /// A direction in which the PDUs of `legal` may begin.
     pub(super) fn new(legal: Types) -> Self {
         Self {
-            state: State::Pdu,
+            state: StreamState::Pdu,
             has_begun: false,
             legal,
-            head: Head::default(),
+            head: PartialHeader::default(),
             pdu_left: 0,
             left: 0,
             context: 0,
@@ -115,52 +115,54 @@ impl Stream {
 
     /// Whether every PDU that began is complete.
     pub(super) fn is_between_pdus(&self) -> bool {
-        self.state == State::Pdu && self.head.count == 0
+        self.state == StreamState::Pdu && self.head.count == 0
     }
 
     /// Reads to the next event or to the end of `bytes`.
     pub(super) fn next<'a>(
         &mut self,
         bytes: &mut &'a [u8],
-    ) -> Result<Option<Event<'a>>, Violation> {
+    ) -> Result<Option<StreamElement<'a>>, Violation> {
         loop {
             match self.state {
-                State::Pdu => match self.head.take(bytes) {
+                StreamState::Pdu => match self.head.take(bytes) {
                     Some(header) => self.begin_pdu(header)?,
                     None => return Ok(None),
                 },
-                State::Pdv => match self.head.take(bytes) {
+                StreamState::Pdv => match self.head.take(bytes) {
                     Some(header) => self.begin_pdv(header)?,
                     None => return Ok(None),
                 },
-                State::Data(is_last) => {
+                StreamState::Data(is_last) => {
                     self.skip(bytes);
                     if self.left > 0 {
                         return Ok(None);
                     }
                     self.end_pdv()?;
                     if is_last {
-                        return Ok(Some(Event::DataSet(std::mem::take(&mut self.octets))));
+                        return Ok(Some(StreamElement::DataSet(std::mem::take(
+                            &mut self.octets,
+                        ))));
                     }
                 }
-                State::Command(false) => {
+                StreamState::Command(false) => {
                     self.gather(bytes);
                     if self.left > 0 {
                         return Ok(None);
                     }
                     self.end_pdv()?;
                 }
-                State::Command(true) => match self.whole(bytes) {
+                StreamState::Command(true) => match self.whole(bytes) {
                     Some(set) => {
                         self.end_pdv()?;
-                        return Ok(Some(Event::Command(set)));
+                        return Ok(Some(StreamElement::Command(set)));
                     }
                     None => return Ok(None),
                 },
-                State::Whole(kind) => match self.whole(bytes) {
+                StreamState::Whole(kind) => match self.whole(bytes) {
                     Some(body) => {
-                        self.state = State::Pdu;
-                        return Ok(Some(Event::Pdu(kind, body)));
+                        self.state = StreamState::Pdu;
+                        return Ok(Some(StreamElement::Pdu(kind, body)));
                     }
                     None => return Ok(None),
                 },
@@ -199,7 +201,7 @@ impl Stream {
             return Err(Violation::PduLength(kind));
         }
         self.left = length;
-        self.state = State::Whole(kind);
+        self.state = StreamState::Whole(kind);
         Ok(())
     }
 
@@ -207,7 +209,7 @@ impl Stream {
         if self.pdu_left < PDV_LENGTH + PDV_CONTROL {
             return Err(Violation::PdvLength);
         }
-        self.state = State::Pdv;
+        self.state = StreamState::Pdv;
         Ok(())
     }
 
@@ -228,7 +230,7 @@ impl Stream {
             return Err(Violation::Interleaved);
         }
         self.octets = self.octets.saturating_add(self.left.into());
-        self.state = State::Data(is_last);
+        self.state = StreamState::Data(is_last);
         Ok(())
     }
 
@@ -243,7 +245,7 @@ impl Stream {
         self.context = context;
         // An unfinished data set ends where the next command begins.
         self.octets = 0;
-        self.state = State::Command(is_last);
+        self.state = StreamState::Command(is_last);
         Ok(())
     }
 
@@ -256,7 +258,7 @@ impl Stream {
         if self.pdu_left > 0 {
             return self.begin_values();
         }
-        self.state = State::Pdu;
+        self.state = StreamState::Pdu;
         Ok(())
     }
 
@@ -308,12 +310,12 @@ fn wide(length: u32) -> usize {
 
 /// A header that may be incomplete.
 #[derive(Default)]
-struct Head {
+struct PartialHeader {
     octets: [u8; HEADER],
     count: u8,
 }
 
-impl Head {
+impl PartialHeader {
     fn take(&mut self, bytes: &mut &[u8]) -> Option<[u8; HEADER]> {
         if self.count == 0
             && let Some((header, rest)) = bytes.split_first_chunk::<HEADER>()
@@ -354,11 +356,11 @@ mod tests {
         (events, Ok(stream.is_between_pdus()))
     }
 
-    fn shown(event: &Event<'_>) -> String {
+    fn shown(event: &StreamElement<'_>) -> String {
         match event {
-            Event::Pdu(kind, body) => format!("{}: {}", kind.byte(), body.len()),
-            Event::Command(set) => format!("command {set:?}"),
-            Event::DataSet(octets) => format!("data {octets}"),
+            StreamElement::Pdu(kind, body) => format!("{}: {}", kind.byte(), body.len()),
+            StreamElement::Command(set) => format!("command {set:?}"),
+            StreamElement::DataSet(octets) => format!("data {octets}"),
         }
     }
 
@@ -418,7 +420,7 @@ mod tests {
         }
         assert!(!stream.is_between_pdus());
         let rest = &piece[..usize::try_from(left).expect("little")];
-        let data = Event::DataSet(u64::from(u32::MAX) - 6);
+        let data = StreamElement::DataSet(u64::from(u32::MAX) - 6);
         assert_eq!(stream.next(&mut &rest[..]), Ok(Some(data)));
         assert!(stream.is_between_pdus());
         assert_eq!(stream.gathered.capacity(), 0);

@@ -35,7 +35,7 @@ pub struct AssociationSummary {
     /// Responses to requests that did not wait for one, or no longer did.
     pub unmatched: u64,
     /// Failures, by command and code.
-    pub failures: Vec<Failure>,
+    pub failures: Vec<CommandFailures>,
     /// Failures beyond `FAILURES_MAX` codes.
     pub other_failures: u64,
     /// Stored objects by SOP class; an entry without a class counts all others.
@@ -181,7 +181,7 @@ pub struct CommandCount {
 
 /// The number of failures of one command with one status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Failure {
+pub struct CommandFailures {
     /// The command.
     pub command: DimseCommand,
     /// The status.

@@ -188,7 +188,7 @@ pub struct RouteCounters {
 /// counts stay.
 #[derive(Debug, Default)]
 pub struct ObservedCounts {
-    associations: OnceLock<Arc<dicom::Counts>>,
+    associations: OnceLock<Arc<dicom::AssociationCounters>>,
     conversations: OnceLock<Arc<hl7::Counts>>,
 }
 
@@ -205,7 +205,7 @@ impl ObservedCounts {
 
     /// The counts of associations, if they are counted.
     #[must_use]
-    pub fn associations(&self) -> Option<Arc<dicom::Counts>> {
+    pub fn associations(&self) -> Option<Arc<dicom::AssociationCounters>> {
         self.associations.get().cloned()
     }
 

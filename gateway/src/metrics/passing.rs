@@ -30,7 +30,7 @@ struct Row {
     is_rare: bool,
 }
 
-const ASSOCIATIONS: [Family<dicom::Counts>; 5] = [
+const ASSOCIATIONS: [Family<dicom::AssociationCounters>; 5] = [
     (
         "wardgate_associations_total",
         "Requested associations that have ended, by how they ended.",
@@ -86,7 +86,7 @@ const CONVERSATIONS: [Family<hl7::Counts>; 5] = [
     ),
 ];
 
-const STORES: Histogram<dicom::Counts> = (
+const STORES: Histogram<dicom::AssociationCounters> = (
     "wardgate_store_seconds",
     "Seconds from the last byte of a C-STORE request to its response.",
     |c| &c.stores,
@@ -177,20 +177,20 @@ fn histogram<T>(text: &mut String, (name, help, of): Histogram<T>, blocks: &Bloc
     }
 }
 
-fn endings(counts: &dicom::Counts) -> Vec<Row> {
+fn endings(counts: &dicom::AssociationCounters) -> Vec<Row> {
     let endings = counts.endings();
     let row = |(word, count): (&str, &Counter)| Row::labelled(format!(",ended=\"{word}\""), count);
     endings.map(row).collect()
 }
 
-fn requests(counts: &dicom::Counts) -> Vec<Row> {
+fn requests(counts: &dicom::AssociationCounters) -> Vec<Row> {
     let row = |(command, of): (DimseCommand, &OfCommand)| {
         Row::labelled(format!(",command=\"{command}\""), &of.requests)
     };
     counts.commands().map(row).collect()
 }
 
-fn responses(counts: &dicom::Counts) -> Vec<Row> {
+fn responses(counts: &dicom::AssociationCounters) -> Vec<Row> {
     let mut rows = Vec::new();
     for (command, of) in counts.commands() {
         for (class, count) in of.responses() {

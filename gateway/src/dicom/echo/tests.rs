@@ -13,20 +13,20 @@ fn begin() -> Echo {
 }
 
 /// Passes the bytes in parts of this size, and returns the steps in between.
-fn take_in_parts(echo: &mut Echo, bytes: &[u8], size: usize) -> Result<Vec<Next>, EchoError> {
+fn take_in_parts(echo: &mut Echo, bytes: &[u8], size: usize) -> Result<Vec<EchoStep>, EchoError> {
     let mut steps = Vec::new();
     for part in bytes.chunks(size) {
         let mut next = echo.take(part)?;
-        while let Next::Send(_) = next {
+        while let EchoStep::Send(_) = next {
             steps.push(next);
             next = echo.take(&[])?;
         }
-        steps.extend(Some(next).filter(|next| *next == Next::Close));
+        steps.extend(Some(next).filter(|next| *next == EchoStep::Close));
     }
     Ok(steps)
 }
 
-fn take_all(echo: &mut Echo, pdus: &[Vec<u8>]) -> Result<Vec<Next>, EchoError> {
+fn take_all(echo: &mut Echo, pdus: &[Vec<u8>]) -> Result<Vec<EchoStep>, EchoError> {
     let bytes = pdus.concat();
     take_in_parts(echo, &bytes, bytes.len())
 }
@@ -98,7 +98,11 @@ fn the_question_has_the_bytes_of_the_standard() {
 fn an_echo_goes_from_request_to_release_at_any_split() {
     let whole = [acceptance(0), answer(0), made::pdu(0x06, &[0; 4])].concat();
     let release = made::pdu(0x05, &[0; 4]);
-    let expected = [Next::Send(question()), Next::Send(release), Next::Close];
+    let expected = [
+        EchoStep::Send(question()),
+        EchoStep::Send(release),
+        EchoStep::Close,
+    ];
     for size in 1..=whole.len() {
         let mut echo = begin();
         let steps = take_in_parts(&mut echo, &whole, size).expect("all is well");
@@ -119,10 +123,10 @@ fn an_answer_may_come_in_fragments_and_several_pdus() {
     let mut echo = begin();
     echo.take(&acceptance(0)).expect("accepted");
     let first = values(&[(1, one), (1, two)]);
-    assert_eq!(echo.take(&first), Ok(Next::Receive));
+    assert_eq!(echo.take(&first), Ok(EchoStep::Receive));
     assert!(matches!(
         echo.take(&values(&[(3, three)])),
-        Ok(Next::Send(_))
+        Ok(EchoStep::Send(_))
     ));
     assert!(echo.is_there());
 }

@@ -1,18 +1,18 @@
 //! The counts of a route during an association and after it.
 
 use super::*;
-use crate::dicom::{Class, Counts};
+use crate::dicom::{AssociationCounters, Class};
 use crate::strictness::Strictness;
 
-fn counted(strictness: Strictness) -> (Watched, Arc<Counts>) {
-    let counts = Arc::new(Counts::default());
+fn counted(strictness: Strictness) -> (Watched, Arc<AssociationCounters>) {
+    let counts = Arc::new(AssociationCounters::default());
     let mut watched = Watched::new(strictness, AssociationRules::default());
     let given = Some(Arc::clone(&counts));
     watched.association = watched.association.counted(given);
     (watched, counts)
 }
 
-fn opened(strictness: Strictness) -> (Watched, Arc<Counts>) {
+fn opened(strictness: Strictness) -> (Watched, Arc<AssociationCounters>) {
     let (mut watched, counts) = counted(strictness);
     for (by, octets) in opening() {
         watched.pass(by, &octets);
@@ -20,13 +20,13 @@ fn opened(strictness: Strictness) -> (Watched, Arc<Counts>) {
     (watched, counts)
 }
 
-fn requests(counts: &Counts, command: DimseCommand) -> u64 {
+fn requests(counts: &AssociationCounters, command: DimseCommand) -> u64 {
     let mut commands = counts.commands();
     let found = commands.find(|(this, _)| *this == command);
     found.map_or(0, |(_, of)| of.requests.get())
 }
 
-fn responses(counts: &Counts, command: DimseCommand, class: Class) -> u64 {
+fn responses(counts: &AssociationCounters, command: DimseCommand, class: Class) -> u64 {
     let mut commands = counts.commands();
     let (_, of) = commands.find(|(this, _)| *this == command).expect("one");
     let mut responses = of.responses();
@@ -34,7 +34,7 @@ fn responses(counts: &Counts, command: DimseCommand, class: Class) -> u64 {
     found.map_or(0, |(_, count)| count.get())
 }
 
-fn ended(counts: &Counts) -> Vec<(&'static str, u64)> {
+fn ended(counts: &AssociationCounters) -> Vec<(&'static str, u64)> {
     let endings = counts.endings().map(|(word, count)| (word, count.get()));
     endings.filter(|(_, count)| *count > 0).collect()
 }

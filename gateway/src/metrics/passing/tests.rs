@@ -26,7 +26,7 @@ fn shown(routes: &[RouteMetrics]) -> String {
     text
 }
 
-fn associations(routes: &[RouteMetrics], core: usize) -> Arc<dicom::Counts> {
+fn associations(routes: &[RouteMetrics], core: usize) -> Arc<dicom::AssociationCounters> {
     let seen = &routes[0].cores[core].observed;
     seen.associations().expect("a DICOM route")
 }

@@ -4,7 +4,7 @@ use std::cell::Cell;
 
 use super::Failure;
 use super::channel::Channel;
-use crate::dicom::{AeTitle, ClosingPdu, Echo, EchoError, Next};
+use crate::dicom::{AeTitle, ClosingPdu, Echo, EchoError, EchoStep};
 use crate::stream_kind::StreamKind;
 use crate::uring::Socket;
 
@@ -39,16 +39,16 @@ async fn converse<S: Socket>(
     titles: Titles,
     awaited: &Cell<&'static str>,
 ) -> Result<(), Failure> {
-    let mut next = Next::Send(request);
+    let mut next = EchoStep::Send(request);
     let mut first = None;
     loop {
         let came = match next {
-            Next::Send(bytes) => {
+            EchoStep::Send(bytes) => {
                 channel.send(bytes).await?;
                 Vec::new()
             }
-            Next::Receive => channel.receive().await?,
-            Next::Close => return Ok(()),
+            EchoStep::Receive => channel.receive().await?,
+            EchoStep::Close => return Ok(()),
         };
         first = first.or(StreamKind::of(&came));
         let taken = echo.take(&came);
