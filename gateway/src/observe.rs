@@ -93,13 +93,16 @@ impl Observer {
 
     /// Observes a conversation and also counts into `counts`.
     #[must_use]
-    pub fn of_mllp(strictness: Strictness, counts: Option<Arc<hl7::Counts>>) -> Self {
+    pub fn of_mllp(strictness: Strictness, counts: Option<Arc<hl7::ConversationCounters>>) -> Self {
         Self::Conversation(Box::new(Conversation::new(strictness).counted(counts)))
     }
 
     /// Observes a conversation in which either side may send the first message.
     #[must_use]
-    pub fn of_mllp_from_either(strictness: Strictness, counts: Option<Arc<hl7::Counts>>) -> Self {
+    pub fn of_mllp_from_either(
+        strictness: Strictness,
+        counts: Option<Arc<hl7::ConversationCounters>>,
+    ) -> Self {
         let conversation = Conversation::new(strictness).begun_by_either();
         Self::Conversation(Box::new(conversation.counted(counts)))
     }
@@ -130,12 +133,12 @@ impl Observer {
             }
             Self::Conversation(conversation) => {
                 let by = match direction {
-                    Direction::ToTarget => hl7::Role::Sender,
-                    Direction::ToClient => hl7::Role::Receiver,
+                    Direction::ToTarget => hl7::MllpRole::Sender,
+                    Direction::ToClient => hl7::MllpRole::Receiver,
                 };
                 match conversation.observe(by, bytes, now) {
-                    hl7::Verdict::Pass => Ok(()),
-                    hl7::Verdict::End(why) => Err(Forbidden::Conversation(why)),
+                    hl7::MllpVerdict::Pass => Ok(()),
+                    hl7::MllpVerdict::End(why) => Err(Forbidden::Conversation(why)),
                 }
             }
         }
@@ -233,7 +236,7 @@ impl Observer {
     }
 
     /// Returns, once, the side that ended a message without CR.
-    pub fn take_lack_of_cr(&mut self) -> Option<hl7::Role> {
+    pub fn take_lack_of_cr(&mut self) -> Option<hl7::MllpRole> {
         match self {
             Self::Conversation(conversation) => conversation.take_lack_of_cr(),
             Self::Association(_) | Self::Blind => None,

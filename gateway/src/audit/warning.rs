@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use super::id::ConnectionId;
 use super::rate::{Kind, Rate};
 use crate::config::{Mode, Protocol, RouteConfig};
-use crate::hl7::Role;
+use crate::hl7::MllpRole;
 
 /// A problem of a connection that an operator should fix.
 #[derive(Debug)]
@@ -40,7 +40,7 @@ pub enum Fault {
         is_over: bool,
     },
     /// This side ended an MLLP message with FS alone.
-    EndsWithoutCr(Role),
+    EndsWithoutCr(MllpRole),
 }
 
 /// The explanation of `Fault::EndsWithoutCr`.

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::code::Code;
-use super::counts::Counts;
-use super::frame::{Frame, Reader, Stray};
+use super::counts::ConversationCounters;
+use super::frame::{Frame, FrameReader, Stray};
 use super::is_junk;
-use super::pending::{Answered, Pending};
+use super::pending::{AnsweredMessage, Pending};
 use super::start::kind_of;
-use super::summary::{ConversationSummary, NotMllp, Role, Unanswered};
+use super::summary::{ConversationSummary, MllpRole, NotMllp, Unanswered};
 
 /// Which side sends the messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,7 +29,7 @@ enum Roles {
 /// What to do with observed bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]
-pub enum Verdict {
+pub enum MllpVerdict {
     /// Forward the bytes.
     Pass,
     /// Do not forward these bytes, and end the connection. Only with `Strictness::Strict`, or before the
@@ -44,8 +44,8 @@ pub enum Verdict {
 /// that it reads.
 pub struct Conversation {
     strictness: Strictness,
-    sender: Reader,
-    receiver: Reader,
+    sender: FrameReader,
+    receiver: FrameReader,
     pending: Pending,
     roles: Roles,
     // Set when a side did not begin with a frame where a frame is required: no further byte passes.
@@ -55,7 +55,7 @@ pub struct Conversation {
     is_lack_of_cr_taken: bool,
     record: ConversationSummary,
     // The counts of the route; each event is added at once.
-    counts: Option<Arc<Counts>>,
+    counts: Option<Arc<ConversationCounters>>,
 }
 
 impl Conversation {
@@ -64,8 +64,8 @@ impl Conversation {
     pub fn new(strictness: Strictness) -> Self {
         Self {
             strictness,
-            sender: Reader::new(),
-            receiver: Reader::new(),
+            sender: FrameReader::new(),
+            receiver: FrameReader::new(),
             pending: Pending::default(),
             roles: Roles::AsConnected,
             refused: None,
@@ -78,7 +78,7 @@ impl Conversation {
 
     /// Also counts into `counts`, the counts of the route, if there are any.
     #[must_use]
-    pub fn counted(mut self, counts: Option<Arc<Counts>>) -> Self {
+    pub fn counted(mut self, counts: Option<Arc<ConversationCounters>>) -> Self {
         self.counts = counts;
         self
     }
@@ -92,9 +92,9 @@ impl Conversation {
         self
     }
 
-    /// Reads the next bytes of one side, which pass at `now`. `by` is `Role::Sender` for the side that opened
+    /// Reads the next bytes of one side, which pass at `now`. `by` is `MllpRole::Sender` for the side that opened
     /// the connection.
-    pub fn observe(&mut self, by: Role, bytes: &[u8], now: Instant) -> Verdict {
+    pub fn observe(&mut self, by: MllpRole, bytes: &[u8], now: Instant) -> MllpVerdict {
         let by = self.role_of(by, bytes);
         if self.record.not_followed.is_none()
             && let Err(stray) = self.follow(by, bytes, now)
@@ -109,18 +109,18 @@ impl Conversation {
             self.give_up(why);
         }
         match (self.strictness, self.record.not_followed) {
-            (_, Some(why)) if self.refused.is_some() => Verdict::End(why),
-            (Strictness::Strict, Some(why)) => Verdict::End(why),
-            _ => Verdict::Pass,
+            (_, Some(why)) if self.refused.is_some() => MllpVerdict::End(why),
+            (Strictness::Strict, Some(why)) => MllpVerdict::End(why),
+            _ => MllpVerdict::Pass,
         }
     }
 
     // Decides which side sends the messages, if this is open: the side that sends the first frame.
-    fn role_of(&mut self, by: Role, bytes: &[u8]) -> Role {
+    fn role_of(&mut self, by: MllpRole, bytes: &[u8]) -> MllpRole {
         if self.roles == Roles::Undecided && !bytes.iter().all(|byte| is_junk(*byte)) {
             self.roles = match by {
-                Role::Sender => Roles::Same,
-                Role::Receiver => Roles::Swapped,
+                MllpRole::Sender => Roles::Same,
+                MllpRole::Receiver => Roles::Swapped,
             };
         }
         match self.roles {
@@ -129,10 +129,10 @@ impl Conversation {
         }
     }
 
-    fn reader(&self, by: Role) -> &Reader {
+    fn reader(&self, by: MllpRole) -> &FrameReader {
         match by {
-            Role::Sender => &self.sender,
-            Role::Receiver => &self.receiver,
+            MllpRole::Sender => &self.sender,
+            MllpRole::Receiver => &self.receiver,
         }
     }
 
@@ -168,12 +168,12 @@ impl Conversation {
     }
 
     /// Returns the side that ended a message without CR, once for each conversation.
-    pub fn take_lack_of_cr(&mut self) -> Option<Role> {
+    pub fn take_lack_of_cr(&mut self) -> Option<MllpRole> {
         if !self.lacks_cr() {
             return None;
         }
         self.is_lack_of_cr_taken = true;
-        let mut both = [Role::Sender, Role::Receiver].into_iter();
+        let mut both = [MllpRole::Sender, MllpRole::Receiver].into_iter();
         both.find(|by| self.reader(*by).lacks_cr())
     }
 
@@ -196,19 +196,19 @@ impl Conversation {
         self.record
     }
 
-    fn follow(&mut self, by: Role, mut bytes: &[u8], now: Instant) -> Result<(), Stray> {
+    fn follow(&mut self, by: MllpRole, mut bytes: &[u8], now: Instant) -> Result<(), Stray> {
         loop {
             let read = match by {
-                Role::Sender => self.sender.next(&mut bytes),
-                Role::Receiver => self.receiver.next(&mut bytes),
+                MllpRole::Sender => self.sender.next(&mut bytes),
+                MllpRole::Receiver => self.receiver.next(&mut bytes),
             };
             let both = [&self.sender, &self.receiver];
-            self.record.junk_bytes = both.map(Reader::junk_bytes).iter().sum();
-            self.note_oversize(both.map(Reader::oversize).iter().sum());
+            self.record.junk_bytes = both.map(FrameReader::junk_bytes).iter().sum();
+            self.note_oversize(both.map(FrameReader::oversize).iter().sum());
             match (read?, by) {
                 (None, _) => return Ok(()),
-                (Some(frame), Role::Sender) => self.message(&frame, now),
-                (Some(frame), Role::Receiver) => self.acknowledgement(&frame, now),
+                (Some(frame), MllpRole::Sender) => self.message(&frame, now),
+                (Some(frame), MllpRole::Receiver) => self.acknowledgement(&frame, now),
             }
         }
     }
@@ -246,12 +246,12 @@ impl Conversation {
         }
         self.acknowledges_twice |= matches!(code, Some(Code::CommitAccept | Code::Ack));
         match self.pending.answer(now) {
-            Answered::After(time) => {
+            AnsweredMessage::After(time) => {
                 self.record.latencies.note(time);
                 self.tell(|counts| counts.answered(time));
             }
-            Answered::Untimed => {}
-            Answered::Nobody => self.record.unasked += 1,
+            AnsweredMessage::Untimed => {}
+            AnsweredMessage::Nobody => self.record.unasked += 1,
         }
     }
 
@@ -265,7 +265,7 @@ impl Conversation {
         }
     }
 
-    fn tell(&self, what: impl FnOnce(&Counts)) {
+    fn tell(&self, what: impl FnOnce(&ConversationCounters)) {
         if let Some(counts) = &self.counts {
             what(counts);
         }
@@ -278,7 +278,7 @@ impl Conversation {
 }
 
 // Why the first bytes of a side are not a frame.
-fn foreign(by: Role, bytes: &[u8]) -> NotMllp {
+fn foreign(by: MllpRole, bytes: &[u8]) -> NotMllp {
     match kind_of(bytes) {
         Some(kind) => NotMllp::Foreign(by, kind),
         None => NotMllp::OutsideOfFrames(by),

@@ -189,7 +189,7 @@ pub struct RouteCounters {
 #[derive(Debug, Default)]
 pub struct ObservedCounts {
     associations: OnceLock<Arc<dicom::AssociationCounters>>,
-    conversations: OnceLock<Arc<hl7::Counts>>,
+    conversations: OnceLock<Arc<hl7::ConversationCounters>>,
 }
 
 impl ObservedCounts {
@@ -211,7 +211,7 @@ impl ObservedCounts {
 
     /// The counts of conversations, if they are counted.
     #[must_use]
-    pub fn conversations(&self) -> Option<Arc<hl7::Counts>> {
+    pub fn conversations(&self) -> Option<Arc<hl7::ConversationCounters>> {
         self.conversations.get().cloned()
     }
 }

@@ -58,7 +58,7 @@ const ASSOCIATIONS: [Family<dicom::AssociationCounters>; 5] = [
     ),
 ];
 
-const CONVERSATIONS: [Family<hl7::Counts>; 5] = [
+const CONVERSATIONS: [Family<hl7::ConversationCounters>; 5] = [
     (
         "wardgate_mllp_messages_total",
         "Complete HL7 messages.",
@@ -92,7 +92,7 @@ const STORES: Histogram<dicom::AssociationCounters> = (
     |c| &c.stores,
 );
 
-const ANSWERS: Histogram<hl7::Counts> = (
+const ANSWERS: Histogram<hl7::ConversationCounters> = (
     "wardgate_mllp_seconds",
     "Seconds from the end of an HL7 message to the end of its first acknowledgement.",
     |c| &c.answers,
@@ -205,7 +205,7 @@ fn responses(counts: &dicom::AssociationCounters) -> Vec<Row> {
     rows
 }
 
-fn acknowledgements(counts: &hl7::Counts) -> Vec<Row> {
+fn acknowledgements(counts: &hl7::ConversationCounters) -> Vec<Row> {
     let row = |(code, count): (&str, &Counter)| Row::labelled(format!(",code=\"{code}\""), count);
     counts.acknowledgements().map(row).collect()
 }

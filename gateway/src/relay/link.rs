@@ -303,7 +303,7 @@ impl<N: Socket, F: Socket> Link<N, F> {
     }
 
     /// Returns that side, once.
-    pub(super) fn take_lack_of_cr(&self) -> Option<hl7::Role> {
+    pub(super) fn take_lack_of_cr(&self) -> Option<hl7::MllpRole> {
         self.observer.borrow_mut().take_lack_of_cr()
     }
 

@@ -141,11 +141,11 @@ fn conversation(parts: &Parts, how: &str) -> hl7::ConversationSummary {
     let mut conversation = Conversation::new(Strictness::Strict);
     for (by, octets) in parts {
         let role = match by {
-            AssociationRole::Requestor => hl7::Role::Sender,
-            AssociationRole::Acceptor => hl7::Role::Receiver,
+            AssociationRole::Requestor => hl7::MllpRole::Sender,
+            AssociationRole::Acceptor => hl7::MllpRole::Receiver,
         };
         let verdict = conversation.observe(role, octets, now);
-        assert_eq!(verdict, hl7::Verdict::Pass, "{how}: {by}");
+        assert_eq!(verdict, hl7::MllpVerdict::Pass, "{how}: {by}");
     }
     conversation.finish(now)
 }

@@ -31,7 +31,7 @@ fn associations(routes: &[RouteMetrics], core: usize) -> Arc<dicom::AssociationC
     seen.associations().expect("a DICOM route")
 }
 
-fn conversations(routes: &[RouteMetrics], core: usize) -> Arc<hl7::Counts> {
+fn conversations(routes: &[RouteMetrics], core: usize) -> Arc<hl7::ConversationCounters> {
     let seen = &routes[1].cores[core].observed;
     seen.conversations().expect("an MLLP route")
 }
