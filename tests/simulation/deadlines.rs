@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use gateway::audit::limits::HALF_CLOSED_SILENCE;
-use gateway::audit::{ConnectionSummary, Deadline, Event, Reason};
+use gateway::audit::{CloseReason, ConnectionSummary, Deadline, Event};
 use gateway::config::{Mode, Protocol};
 use gateway::relay::limits::PROGRESS_EVERY;
 
@@ -23,7 +23,7 @@ fn silence_for_the_idle_time_ends_a_tcp_connection() {
         let report = judged(&scenario);
         // The gateway whose clock began first ends it.
         let account = ended_by(&report, |reason| {
-            *reason == Reason::Deadline(Deadline::Idle)
+            *reason == CloseReason::Deadline(Deadline::Idle)
         });
         assert!(within(account, 600, 605), "{account:?}");
     }
@@ -62,7 +62,7 @@ fn a_silent_application_is_rejected_after_the_first_byte_deadline() {
     for modes in [THROUGH_TLS, &[Mode::Passthrough]] {
         let report = judged(&waiting(modes, Protocol::Mllp));
         let account = ended_by(&report, |reason| {
-            *reason == Reason::Deadline(Deadline::FirstByte)
+            *reason == CloseReason::Deadline(Deadline::FirstByte)
         });
         assert!(within(account, 5, 5), "{account:?}");
         assert!(report.a.told.is_some() && report.b.is_empty(), "{report:?}");
@@ -77,7 +77,7 @@ fn a_connection_that_only_one_side_ever_finishes_is_ended_at_last() {
         // Application B is practically gone: it has read the end and no longer reads its socket, so it cannot
         // be notified; everything between must end.
         let report = scenario.run();
-        let forsaken = Reason::Deadline(Deadline::HalfClosed);
+        let forsaken = CloseReason::Deadline(Deadline::HalfClosed);
         let account = ended_by(&report, |reason| *reason == forsaken);
         let silence = HALF_CLOSED_SILENCE.as_secs();
         assert!(within(account, silence, silence * 9 / 8 + 5), "{account:?}");
@@ -92,7 +92,7 @@ fn the_end_of_the_drain_is_seen_at_both_ends() {
         let mut scenario = waiting(modes, Protocol::Tcp);
         scenario.stop_at = Some(Duration::from_secs(90));
         let report = judged(&scenario);
-        let account = ended_by(&report, |reason| *reason == Reason::Drained);
+        let account = ended_by(&report, |reason| *reason == CloseReason::Drained);
         assert!(within(account, 90, 90), "{account:?}");
         assert!(
             report.a.told.is_some() && report.b.iter().all(|b| b.told.is_some()),
@@ -107,7 +107,7 @@ fn a_connection_that_an_operator_ends_is_reset_at_both_ends_and_named_so() {
         let mut scenario = waiting(modes, Protocol::Tcp);
         scenario.end_at = Some(Duration::from_secs(90));
         let report = judged(&scenario);
-        let account = ended_by(&report, |reason| *reason == Reason::EndedByCommand);
+        let account = ended_by(&report, |reason| *reason == CloseReason::EndedByCommand);
         assert!(within(account, 90, 90), "{account:?}");
         assert!(
             report.a.told.is_some() && report.b.iter().all(|b| b.told.is_some()),
@@ -163,7 +163,9 @@ fn an_application_hears_within_four_seconds_that_no_target_can_be_reached() {
         scenario.by_name = None;
         scenario.last_target = Some(silent.clone());
         let report = judged(&scenario);
-        let account = ended_by(&report, |reason| matches!(reason, Reason::Unreachable(_)));
+        let account = ended_by(&report, |reason| {
+            matches!(reason, CloseReason::Unreachable(_))
+        });
         assert!(within(account, 3, 4), "{account:?}");
         assert!(report.a.told.is_some(), "{report:?}");
     }
@@ -194,7 +196,7 @@ fn an_address_that_is_silent_or_slow_holds_up_no_connection() {
                 let served: Vec<_> = served.filter(|account| account.target.is_some()).collect();
                 assert_eq!(served.len(), modes.len(), "seed {seed}: {report:#?}");
                 let complete =
-                    |account: &&ConnectionSummary| account.close.reason == Reason::Complete;
+                    |account: &&ConnectionSummary| account.close.reason == CloseReason::Complete;
                 assert!(served.iter().all(complete), "seed {seed}: {report:#?}");
             }
         }
@@ -258,7 +260,7 @@ fn a_target_that_does_not_answer_a_passthrough_client_is_given_the_first_byte_de
     scenario.scripts[0].amount = 100;
     let report = judged(&scenario);
     let account = ended_by(&report, |reason| {
-        *reason == Reason::Deadline(Deadline::FirstByte)
+        *reason == CloseReason::Deadline(Deadline::FirstByte)
     });
     assert!(within(account, 5, 6), "{account:?}");
     assert!(report.a.told.is_some() && report.b.iter().all(|b| b.told.is_some()));
@@ -272,7 +274,7 @@ fn a_peer_that_drips_its_handshake_is_ended_at_the_deadline() {
     scenario.natures[1].pause = (drip, drip);
     let report = judged(&scenario);
     let account = ended_by(&report, |reason| {
-        *reason == Reason::Deadline(Deadline::Handshake)
+        *reason == CloseReason::Deadline(Deadline::Handshake)
     });
     assert!(within(account, 5, 5), "{account:?}");
     assert!(report.a.told.is_some() && report.b.is_empty(), "{report:?}");
@@ -297,7 +299,7 @@ fn judged(scenario: &Scenario) -> Report {
     report
 }
 
-fn ended_by(report: &Report, is_it: impl Fn(&Reason) -> bool) -> &ConnectionSummary {
+fn ended_by(report: &Report, is_it: impl Fn(&CloseReason) -> bool) -> &ConnectionSummary {
     let mut accounts = report.accounts.iter().map(|(_, account)| account);
     accounts
         .find(|account| is_it(&account.close.reason))
@@ -314,6 +316,7 @@ fn within(account: &ConnectionSummary, least: u64, most: u64) -> bool {
 }
 
 fn all_complete(report: &Report) -> bool {
-    let complete = |entry: &(usize, ConnectionSummary)| entry.1.close.reason == Reason::Complete;
+    let complete =
+        |entry: &(usize, ConnectionSummary)| entry.1.close.reason == CloseReason::Complete;
     !report.accounts.is_empty() && report.accounts.iter().all(complete)
 }

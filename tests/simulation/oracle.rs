@@ -11,7 +11,7 @@
 //! application has received the bytes that its gateway counts as forwarded, and that gateway has dropped
 //! none, unless the application was gone or did not read them.
 
-use gateway::audit::{ClosedBy, Reason};
+use gateway::audit::{CloseReason, ClosedBy};
 use gateway::config::Mode;
 use gateway::relay::limits::DELIVERY_MAX;
 
@@ -97,7 +97,7 @@ fn towards_nobody(report: &Report) -> Vec<String> {
     // A gateway that stops ends connections that have not begun. Bytes that cross this end are answered by a
     // reset, which a closed application does not see.
     let mut closes = report.accounts.iter().map(|(_, account)| &account.close);
-    let has_crossed = a.is_over() && closes.any(|close| close.reason == Reason::AtRest);
+    let has_crossed = a.is_over() && closes.any(|close| close.reason == CloseReason::AtRest);
     if a.received > 0 {
         wrong.push(format!("A received what nobody sent: {a:?}"));
     }
@@ -113,17 +113,18 @@ fn accounts(scenario: &Scenario, report: &Report) -> Vec<String> {
     let sent_by_b = served(report).map_or(0, |which| report.b[which].sent);
     for (place, account) in &report.accounts {
         let mut note = |what: &str| wrong.push(format!("gateway {place}: {what}: {account:?}"));
-        let complete = account.close.reason == Reason::Complete;
+        let complete = account.close.reason == CloseReason::Complete;
         // A failure after the last byte may still be recorded by the side that met it.
         // An attempt that another address overtook carries nothing.
         let is_overtaken = scenario.by_name == Some(HALF_SLOW_NAME)
             && (account.sealed_bytes, account.opened_bytes) == (0, 0);
         // All of an empty stream arrived, and a silent target is reported as such.
-        let is_unanswered = matches!(account.close.reason, Reason::Unanswered(_)) && sent_by_b == 0;
+        let is_unanswered =
+            matches!(account.close.reason, CloseReason::Unanswered(_)) && sent_by_b == 0;
         if whole && !complete && !is_unanswered && !is_overtaken && scenario.is_calm() {
             note("all arrived, and the account says otherwise");
         }
-        if let Reason::Internal(_) = account.close.reason {
+        if let CloseReason::Internal(_) = account.close.reason {
             note("a defect");
         }
         if complete && account.close.by == ClosedBy::Gateway {
@@ -173,10 +174,11 @@ fn undelivered(scenario: &Scenario, report: &Report) -> Vec<String> {
             let keeps = scenario.natures[wire].keeps_data_behind_reset;
             // Deadlines of the gateway's own reset at once.
             // A receiver that reads a byte now and then has DELIVERY_MAX.
-            let is_by_time = matches!(account.close.reason, Reason::Deadline(_))
+            let is_by_time = matches!(account.close.reason, CloseReason::Deadline(_))
                 || account.duration >= DELIVERY_MAX;
             // After a clean end the system delivers the remaining bytes, as long as the network works.
-            let is_lost = scenario.is_disturbed(wire) && account.close.reason == Reason::Complete;
+            let is_lost =
+                scenario.is_disturbed(wire) && account.close.reason == CloseReason::Complete;
             let what = if received < passed && keeps && !is_gone && !is_lost {
                 "counted as passed and not received"
             } else if lost > 0 && !is_gone && !is_by_time && scenario.must_take(side, wire) {

@@ -24,7 +24,7 @@ use super::seal::{Sealing, TlsWriter};
 use super::shake::Limit;
 use super::stats::{ConnectionStats, Open, count, ending, unanswered};
 use super::task::{ConnectionTask, Core};
-use crate::audit::{self, Close, ClosedBy, Deadline, Event, Reason};
+use crate::audit::{self, Close, CloseReason, ClosedBy, Deadline, Event};
 use crate::config::{Connect, Target};
 use crate::handshake::{Secured, Unpaced};
 use crate::metrics::Stage;
@@ -144,7 +144,7 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
                 Err(close) => {
                     attempts.reject(format!("target {}: {}", reached.address, close.reason));
                     let class = match close.reason {
-                        Reason::Handshake(class, _) => class,
+                        CloseReason::Handshake(class, _) => class,
                         _ => RefusalClass::default(),
                     };
                     refusal = Some((close.by, class));
@@ -157,11 +157,11 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
         Ok(match refusal {
             Some((by, class)) => Close {
                 by,
-                reason: Reason::Handshake(class, sentence),
+                reason: CloseReason::Handshake(class, sentence),
             },
             None => Close {
                 by: unreachable_by(&attempts),
-                reason: Reason::Unreachable(sentence),
+                reason: CloseReason::Unreachable(sentence),
             },
         })
     }
@@ -296,7 +296,7 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
         place: Place<'_>,
         answered: &Answered,
         share: &OnceCell<AnsweredPlace<'c>>,
-    ) -> Option<Reason> {
+    ) -> Option<CloseReason> {
         let all = self.core.connections_max;
         let counted = async {
             answered.wait().await;
@@ -305,7 +305,7 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
                     let _ = share.set(place);
                     None
                 }
-                None => Some(Reason::Limit(source_limit(all).into())),
+                None => Some(CloseReason::Limit(source_limit(all).into())),
             }
         };
         let late = async {
@@ -324,12 +324,12 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
             biased;
             reason = counted => reason,
             reason = place.ended() => Some(reason),
-            () = late => Some(Reason::Deadline(Deadline::FirstByte)),
+            () = late => Some(CloseReason::Deadline(Deadline::FirstByte)),
         }
     }
 
     // Returns when either side has sent something, or the reason that ends the client before.
-    async fn until_moved(&self, place: Box<Place<'_>>) -> Option<Reason> {
+    async fn until_moved(&self, place: Box<Place<'_>>) -> Option<CloseReason> {
         let moved = async {
             while self.stats.sealed.get() == 0 && self.stats.opened.get() == 0 {
                 sleep(FIRST_MOVE_LOOK).await;
@@ -395,7 +395,7 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
                 .await;
                 Some(match writer.goodbye(engine) {
                     Ok(words) => link.end_in_order(&words),
-                    Err(error) => Reason::Internal(error.to_string()),
+                    Err(error) => CloseReason::Internal(error.to_string()),
                 })
             });
             let until = pin!(async {
@@ -440,14 +440,14 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
         self.stats.observed = link.observer().finish(ending, now);
     }
 
-    fn engine(&self, secured: Secured) -> Result<(RefCell<Engine>, ReceiveState), Reason> {
+    fn engine(&self, secured: Secured) -> Result<(RefCell<Engine>, ReceiveState), CloseReason> {
         let Some(tls) = &self.route.config.tls else {
             unreachable!("who shook hands has a TLS route")
         };
         let layer = tls.record_layer;
         let begun = Engine::new(secured, layer, self.core.cipher, tls.key_records);
         let (mut engine, incoming, early) =
-            begun.map_err(|error| Reason::Internal(error.to_string()))?;
+            begun.map_err(|error| CloseReason::Internal(error.to_string()))?;
         engine.count_key_updates(&self.counters.key_updates);
         let received = ReceiveState::new(incoming, early, self.fairness_id);
         Ok((RefCell::new(engine), received))
@@ -485,7 +485,7 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
             self.stats.target = Some(reached.address);
             return Ok(reached.socket);
         }
-        let reason = Reason::Unreachable(attempts.sentence());
+        let reason = CloseReason::Unreachable(attempts.sentence());
         Err(Close {
             by: unreachable_by(&attempts),
             reason,

@@ -3,7 +3,7 @@
 //! Until then, no byte is forwarded and no connection to the target is made. Pure: the socket is read
 //! elsewhere.
 
-use crate::audit::Reason;
+use crate::audit::CloseReason;
 use crate::config::{Connect, Mode, Protocol, RouteConfig};
 use crate::dicom::{AssociateRq, AssociateRqError, ClosingPdu};
 use crate::hl7::{self, Start};
@@ -90,10 +90,10 @@ impl First {
     }
 
     /// The result if the other side ended before a start.
-    pub(super) fn unfinished(&self) -> Reason {
+    pub(super) fn unfinished(&self) -> CloseReason {
         match self.bytes.is_empty() {
-            true => Reason::Empty,
-            false => Reason::Illegal("ended before its first message was whole".to_owned()),
+            true => CloseReason::Empty,
+            false => CloseReason::Illegal("ended before its first message was whole".to_owned()),
         }
     }
 

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::limiter::{ALL_LIMIT, passthrough_limit, peer_limit, route_limit, source_limit};
 use super::task::ConnectionTask;
-use crate::audit::{Close, ClosedBy, Reason};
+use crate::audit::{Close, CloseReason, ClosedBy};
 use crate::route::{Full, PeerPlace};
 use crate::uring::Network;
 
@@ -49,6 +49,6 @@ impl<V: Network> ConnectionTask<'_, V> {
 fn limited(limit: impl Into<Cow<'static, str>>) -> Close {
     Close {
         by: ClosedBy::Gateway,
-        reason: Reason::Limit(limit.into()),
+        reason: CloseReason::Limit(limit.into()),
     }
 }

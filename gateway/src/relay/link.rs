@@ -13,7 +13,7 @@ use super::ending::{settle, stalls};
 use super::handle::ConnectionHandle;
 use super::receiver::{Limits, Receiver, State};
 use crate::audit::limits::HALF_CLOSED_SILENCE;
-use crate::audit::{Close, ClosedBy, Deadline, Reason};
+use crate::audit::{Close, CloseReason, ClosedBy, Deadline};
 use crate::config::Timeouts;
 use crate::dicom::ClosingPdu;
 use crate::handshake::limits::ALERT_LINGER;
@@ -86,7 +86,7 @@ impl<N: Socket, F: Socket> Link<N, F> {
     }
 
     /// Resets both sockets at once: an incomplete delivery must not look complete.
-    pub(super) fn fail(&self, by: ClosedBy, reason: Reason) {
+    pub(super) fn fail(&self, by: ClosedBy, reason: CloseReason) {
         self.note(by, reason);
         self.end_near(None);
         self.abort_tls();
@@ -95,7 +95,7 @@ impl<N: Socket, F: Socket> Link<N, F> {
     /// Records that observed bytes must not pass. The plain side is notified at once if possible; the
     /// directions that lead to the sides end both.
     fn forbid(&self, why: &Forbidden) {
-        self.note(ClosedBy::Gateway, Reason::Forbidden(why.to_string()));
+        self.note(ClosedBy::Gateway, CloseReason::Forbidden(why.to_string()));
         self.say_to_near(Some(why));
     }
 
@@ -243,15 +243,15 @@ impl<N: Socket, F: Socket> Link<N, F> {
 
     /// Ends both sides cleanly, with nothing outstanding. `words` are close_notify and the records that TLS
     /// must send before it. Returns why the connection ends.
-    pub(super) fn end_in_order(&self, words: &[u8]) -> Reason {
-        self.note(ClosedBy::Gateway, Reason::AtRest);
+    pub(super) fn end_in_order(&self, words: &[u8]) -> CloseReason {
+        self.note(ClosedBy::Gateway, CloseReason::AtRest);
         let tls = self.tls.send_now(words).and_then(|()| self.tls.finish());
         match tls.and_then(|()| self.plain.finish()) {
             Ok(()) => self.is_in_order.set(true),
             // A peer that has gone has lost nothing.
-            Err(_) => self.fail(ClosedBy::Gateway, Reason::AtRest),
+            Err(_) => self.fail(ClosedBy::Gateway, CloseReason::AtRest),
         }
-        Reason::AtRest
+        CloseReason::AtRest
     }
 
     /// Observes bytes from the plain side; returns whether they may pass.
@@ -313,7 +313,7 @@ impl<N: Socket, F: Socket> Link<N, F> {
     }
 
     /// Records the cause without ending the sockets yet.
-    pub(super) fn note(&self, by: ClosedBy, reason: Reason) {
+    pub(super) fn note(&self, by: ClosedBy, reason: CloseReason) {
         self.ended.borrow_mut().get_or_insert(Close { by, reason });
     }
 
@@ -369,7 +369,7 @@ impl<N: Socket, F: Socket> Link<N, F> {
     pub(super) fn close(&self) -> Close {
         let complete = || Close {
             by: self.finished.get().unwrap_or(ClosedBy::Gateway),
-            reason: Reason::Complete,
+            reason: CloseReason::Complete,
         };
         self.ended.borrow_mut().take().unwrap_or_else(complete)
     }
@@ -383,13 +383,13 @@ impl<N: Socket, F: Socket> Link<N, F> {
         timeouts: &Timeouts,
         parties: [ClosedBy; 2],
         handle: &ConnectionHandle,
-        until: impl Future<Output = Option<Reason>>,
+        until: impl Future<Output = Option<CloseReason>>,
     ) -> bool {
         tokio::select! {
             biased;
             _ = &mut both => return false,
             ended = until => match ended {
-                Some(Reason::AtRest) => {
+                Some(CloseReason::AtRest) => {
                     // The other ways to end follow later.
                     if timeout(ALERT_LINGER, both.as_mut()).await.is_ok() {
                         return false;
@@ -416,7 +416,7 @@ impl<N: Socket, F: Socket> Link<N, F> {
         false
     }
 
-    fn stop(&self, reason: Reason) {
+    fn stop(&self, reason: CloseReason) {
         // An application that was notified before has had its time.
         match self.is_parting() {
             true => self.abort_plain(),
@@ -455,7 +455,7 @@ impl<N: Socket, F: Socket> Link<N, F> {
         let of_us = |which| Overdue {
             close: Close {
                 by: ClosedBy::Gateway,
-                reason: Reason::Deadline(which),
+                reason: CloseReason::Deadline(which),
             },
             gone: None,
         };
@@ -552,11 +552,11 @@ fn look_at<S: Socket>(
         State::Busy | State::Slow => Ok(false),
         State::Stalled => Err(Close {
             by: ClosedBy::Gateway,
-            reason: Reason::Stalled(party),
+            reason: CloseReason::Stalled(party),
         }),
         State::Gone => Err(Close {
             by: party,
-            reason: Reason::Reset(GONE.to_owned()),
+            reason: CloseReason::Reset(GONE.to_owned()),
         }),
     }
 }
@@ -565,16 +565,16 @@ const GONE: &str = "the other end stopped answering: neither data nor probes wer
     (timeouts.user, or keepalive)";
 
 /// Whether a connection ended because its other end stopped answering.
-pub(super) fn is_silence(reason: &Reason) -> bool {
-    matches!(reason, Reason::Reset(text) if text == GONE)
+pub(super) fn is_silence(reason: &CloseReason) -> bool {
+    matches!(reason, CloseReason::Reset(text) if text == GONE)
 }
 
 // The maximum delay until a silent half-closed connection is noticed.
 const LOOK_EVERY: Duration = Duration::from_secs(HALF_CLOSED_SILENCE.as_secs() / 8);
 
 /// The reason for the end of a socket.
-pub(super) fn reset(error: &io::Error) -> Reason {
-    Reason::Reset(match error.kind() {
+pub(super) fn reset(error: &io::Error) -> CloseReason {
+    CloseReason::Reset(match error.kind() {
         io::ErrorKind::TimedOut => GONE.to_owned(),
         _ => error.to_string(),
     })

@@ -6,7 +6,7 @@ use std::io;
 use super::engine::Engine;
 use super::link::{Link, reset};
 use super::seal::{TlsWriter, room_later, write};
-use crate::audit::{ClosedBy, Reason};
+use crate::audit::{CloseReason, ClosedBy};
 use crate::buffers::{Buffer, BufferSizer, FairnessId, Pool, Size};
 use crate::metrics::Counter;
 use crate::tls::session::Opened;
@@ -215,7 +215,7 @@ pub(super) struct Opening<'c> {
     pub(super) counter: &'c Counter,
     /// The number of bytes of opened payload that were not handed to the plain side.
     pub(super) undelivered: &'c Cell<u64>,
-    pub(super) explain: &'c dyn Fn(&rustls::Error) -> Reason,
+    pub(super) explain: &'c dyn Fn(&rustls::Error) -> CloseReason,
 }
 
 impl Opening<'_> {
@@ -250,7 +250,7 @@ impl Opening<'_> {
     fn note<N: Socket, F: Socket>(&self, link: &Link<N, F>, cut: &Cut) {
         let reason = match cut {
             Cut::Socket(error) => reset(error),
-            Cut::Truncated => Reason::Truncated,
+            Cut::Truncated => CloseReason::Truncated,
             Cut::Records(error) => (self.explain)(error),
         };
         link.note(ClosedBy::TlsPeer, reason);
@@ -322,7 +322,7 @@ impl Opening<'_> {
     // close_notify becomes FIN; the other direction may continue.
     async fn finish<N: Socket, F: Socket>(&self, link: &Link<N, F>) {
         if link.near_waits_for_far() {
-            return link.note(ClosedBy::TlsPeer, Reason::Unfinished);
+            return link.note(ClosedBy::TlsPeer, CloseReason::Unfinished);
         }
         match link.plain.finish() {
             Ok(()) => link.finish(ClosedBy::TlsPeer),

@@ -15,7 +15,7 @@ use super::open::{Cut, ReceiveState};
 use super::seal::{TlsWriter, receive_ready};
 use super::stats::answered;
 use super::task::ConnectionTask;
-use crate::audit::{Close, ClosedBy, Deadline, Reason};
+use crate::audit::{Close, CloseReason, ClosedBy, Deadline};
 use crate::buffers::BufferSizer;
 use crate::dicom::{ClosingPdu, Ending};
 use crate::handshake::send_alert;
@@ -47,7 +47,7 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
             Err(NoStart::Ended) => first.unfinished(),
             Err(NoStart::Illegal(illegal)) => {
                 self.say(socket, illegal.answer).await;
-                Reason::Illegal(illegal.sentence)
+                CloseReason::Illegal(illegal.sentence)
             }
         };
         Err(Close { by, reason })
@@ -100,7 +100,7 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
             Ok(Err(NoStart::Ended)) | Err(Cut::Truncated | Cut::Socket(_)) => first.unfinished(),
             Ok(Err(NoStart::Illegal(illegal))) => {
                 self.say_sealed(tls, engine, illegal.answer).await;
-                Reason::Illegal(illegal.sentence)
+                CloseReason::Illegal(illegal.sentence)
             }
             Err(Cut::Records(error)) => {
                 let alert = engine.borrow_mut().last_words();
@@ -239,9 +239,9 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
         };
         let time = async {
             tokio::select! {
-                () = passed(limit) => Reason::Deadline(Deadline::FirstByte),
+                () = passed(limit) => CloseReason::Deadline(Deadline::FirstByte),
                 reason = self.handle.stopped() => reason,
-                () = at_rest => Reason::AtRest,
+                () = at_rest => CloseReason::AtRest,
                 reason = place.ended() => reason,
             }
         };
@@ -277,6 +277,6 @@ async fn passed(limit: Option<Duration>) {
 pub(super) fn close_of(refused: Refused) -> Close {
     Close {
         by: ClosedBy::Gateway,
-        reason: Reason::Forbidden(refused.sentence),
+        reason: CloseReason::Forbidden(refused.sentence),
     }
 }

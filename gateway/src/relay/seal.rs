@@ -8,7 +8,7 @@ use tokio::sync::Mutex;
 use super::ending::Milestone;
 use super::engine::{Engine, PendingBatch};
 use super::link::{Link, reset};
-use crate::audit::{ClosedBy, Reason};
+use crate::audit::{CloseReason, ClosedBy};
 use crate::buffers::{Batch, Buffer, BufferSizer, FairnessId, Pool, Size};
 use crate::dicom::ClosingPdu;
 use crate::handshake::limits::ALERT_LINGER;
@@ -188,7 +188,7 @@ impl Sealing<'_> {
             return;
         }
         if link.far_waits_for_near() {
-            return link.note(ClosedBy::PlainSide, Reason::Unfinished);
+            return link.note(ClosedBy::PlainSide, CloseReason::Unfinished);
         }
         let mut words = Vec::new();
         if let Err(error) = self.engine.borrow_mut().close_notify(&mut words) {
@@ -291,12 +291,12 @@ async fn send_answers<N: Socket, F: Socket>(link: &Link<N, F>, answers: Vec<u8>)
     }
 }
 
-fn refusal(error: &SealError) -> Reason {
+fn refusal(error: &SealError) -> CloseReason {
     match error {
-        SealError::Exhausted => Reason::Limit(
+        SealError::Exhausted => CloseReason::Limit(
             "2^24 records of a TLS 1.2 key; connections that move this much need TLS 1.3".into(),
         ),
-        SealError::Tls(_) | SealError::Misused => Reason::Internal(error.to_string()),
+        SealError::Tls(_) | SealError::Misused => CloseReason::Internal(error.to_string()),
     }
 }
 
@@ -329,7 +329,7 @@ impl TlsWriter {
             // LIMIT: the required answers of TLS are one key update and one alert at a time.
             return link.note(
                 ClosedBy::TlsPeer,
-                Reason::Limit("answers owed to the TLS peer".into()),
+                CloseReason::Limit("answers owed to the TLS peer".into()),
             );
         }
         // Never wait for the turn here: sealing may be blocked by a peer that reads only after this gateway

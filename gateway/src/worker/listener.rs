@@ -13,7 +13,7 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::task::JoinHandle;
 
 use super::{Handed, Message, Shared};
-use crate::audit::{ConnectionSummary, Event, Reason};
+use crate::audit::{CloseReason, ConnectionSummary, Event};
 use crate::route::Route;
 use crate::uring;
 use crate::worker::limits::{ACCEPT_BATCH, ACCEPT_PAUSE};
@@ -150,7 +150,7 @@ fn turn_away(
     route.counters(shared.core.place).limited.add(1);
     let id = shared.ids.next();
     let config = Arc::clone(&route.config);
-    let account = ConnectionSummary::unserved(id, config, source, Reason::Limit(which.into()));
+    let account = ConnectionSummary::unserved(id, config, source, CloseReason::Limit(which.into()));
     shared
         .core
         .journal

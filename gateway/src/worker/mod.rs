@@ -28,7 +28,9 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 
-use crate::audit::{ConnectionId, ConnectionIds, ConnectionSummary, Event, Journal, Level, Reason};
+use crate::audit::{
+    CloseReason, ConnectionId, ConnectionIds, ConnectionSummary, Event, Journal, Level,
+};
 use crate::buffers::Pool;
 use crate::metrics::{self, Stage};
 use crate::relay::{AcceptedConnection, ConnectionHandle, Core, HandshakeLimiter, serve};
@@ -305,7 +307,7 @@ async fn connection(shared: Rc<Shared>, handed: Handed) {
     let account = measured(work, || of_route.moved_bytes(), clock, each).await;
     let account = account.unwrap_or_else(|panic| {
         let config = Arc::clone(&handle.route.config);
-        ConnectionSummary::unserved(handle.id, config, source, Reason::Internal(panic))
+        ConnectionSummary::unserved(handle.id, config, source, CloseReason::Internal(panic))
     });
     drop(slot);
     shared

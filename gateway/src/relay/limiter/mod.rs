@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use crate::audit::Reason;
+use crate::audit::CloseReason;
 use crate::handshake::Pace;
 use crate::metrics::{self, Counter, RouteCounters, Stage};
 use crate::relay::limits::{
@@ -199,11 +199,11 @@ impl Place<'_> {
     }
 
     /// Returns when another connection needs the place more. The connection must then be ended.
-    pub(super) async fn ended(&self) -> Reason {
+    pub(super) async fn ended(&self) -> CloseReason {
         loop {
             if let Some(why) = self.handle.ended.get() {
                 let bounds = self.limiter.places(self.stage, |places| places.bounds());
-                return Reason::Limit(ended_by(self.stage, why, bounds).into());
+                return CloseReason::Limit(ended_by(self.stage, why, bounds).into());
             }
             self.handle.news.notified().await;
         }
