@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::draft::{Draft, Place};
+use super::draft::{Draft, FileContext};
 use super::file::{self, Text};
 use super::identity::{self, Identities};
 use super::peers::{PeerTables, RoutePeers};
@@ -25,11 +25,11 @@ use crate::config::limits::{KEY_RECORDS_MAX, ROUTE_CONNECTIONS_MAX, ROUTES_MAX};
 /// Resolves `file`, or adds its problems; also returns the routes without problems.
 pub(super) fn resolve(
     file: &file::File,
-    place: &Place<'_>,
+    place: &FileContext<'_>,
     problems: &mut Problems,
 ) -> (Option<Config>, Vec<Arc<RouteConfig>>) {
     let gateway = gateway::resolve(&file.gateway, place, problems);
-    let mut resolver = Resolver::new(file, place, problems);
+    let mut resolver = ConfigResolver::new(file, place, problems);
     let drafts: Vec<_> = routes(file, resolver.problems)
         .iter()
         .map(|written| resolver.route(written))
@@ -72,7 +72,7 @@ fn routes<'f>(file: &'f file::File, problems: &mut Problems) -> &'f [file::Route
     &routes.value
 }
 
-struct Resolver<'a> {
+struct ConfigResolver<'a> {
     problems: &'a mut Problems,
     identities: Identities<'a>,
     peer_tables: Arc<PeerTables>,
@@ -84,8 +84,8 @@ struct Resolver<'a> {
     trust_checked: HashSet<(usize, usize)>,
 }
 
-impl<'a> Resolver<'a> {
-    fn new(file: &'a file::File, place: &Place<'a>, problems: &'a mut Problems) -> Self {
+impl<'a> ConfigResolver<'a> {
+    fn new(file: &'a file::File, place: &FileContext<'a>, problems: &'a mut Problems) -> Self {
         let mut identities = Identities::new(place.file);
         let peer_tables = PeerTables::resolve(file, &mut identities, problems);
         let identity = file.identity.as_ref();
@@ -149,7 +149,7 @@ impl<'a> Resolver<'a> {
         let tls = self.tls(written, mode, &peers);
         let connections = self.connections(written);
         let written_timeouts = [&written.timeouts, self.written_timeouts];
-        let kind = timeouts::Kind {
+        let kind = timeouts::RouteKind {
             mode,
             protocol,
             connect,

@@ -19,7 +19,7 @@ fn data() -> PathBuf {
 
 fn parse_here(text: &str, file: &str) -> Result<Config, Vec<Problem>> {
     let file = Path::new(file);
-    parse_at(text, &Place { file, cpus: &CPUS }).config
+    parse_at(text, &FileContext { file, cpus: &CPUS }).config
 }
 
 /// The messages for `text`, one per line.

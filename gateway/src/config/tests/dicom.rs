@@ -149,7 +149,7 @@ fn return_is_kept_with_observe_off() {
 
 #[test]
 fn a_keyword_is_a_probe_with_defaults() {
-    let health = Health {
+    let health = HealthCheck {
         probe: Probe::Tls,
         interval: Duration::from_secs(10),
         timeout: Duration::from_secs(5),
@@ -159,7 +159,7 @@ fn a_keyword_is_a_probe_with_defaults() {
         called: None,
     };
     assert_eq!(route("to-region").health, Some(health.clone()));
-    let echo = Health {
+    let echo = HealthCheck {
         probe: Probe::CEcho,
         ..health
     };

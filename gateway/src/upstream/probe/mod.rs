@@ -17,7 +17,7 @@ use self::channel::{Channel, Cut};
 use super::connect::{NO_ANSWER, over};
 use super::stop::stopped;
 use super::{Attempts, Connected, DnsCache, ProbedTarget};
-use crate::config::{Health, Probe, RouteConfig};
+use crate::config::{HealthCheck, Probe, RouteConfig};
 use crate::tls::Connector;
 use crate::upstream::limits::PROBE_BYTES_MAX;
 use crate::uring::{Network, Socket, until};
@@ -41,7 +41,7 @@ impl<V: Network> Prober<'_, V> {
     ///
     /// # Errors
     /// Why the probe failed, as a message.
-    pub async fn probe(&self, watched: &ProbedTarget, health: &Health) -> Result<(), String> {
+    pub async fn probe(&self, watched: &ProbedTarget, health: &HealthCheck) -> Result<(), String> {
         let target = slice::from_ref(&watched.target);
         let attempts = Attempts::new(self.route, target, &[]);
         let mut attempts = attempts.within(health.timeout, self.stop.clone());
@@ -59,7 +59,7 @@ impl<V: Network> Prober<'_, V> {
         &self,
         reached: &Connected<V::Socket>,
         watched: &ProbedTarget,
-        health: &Health,
+        health: &HealthCheck,
         over: impl Future<Output = &'static str>,
     ) -> Result<(), String> {
         let socket = &reached.socket;
@@ -101,7 +101,7 @@ impl<V: Network> Prober<'_, V> {
 async fn converse<S: Socket>(
     channel: &mut Channel<'_, S>,
     watched: &ProbedTarget,
-    health: &Health,
+    health: &HealthCheck,
     awaited: &Cell<&'static str>,
 ) -> Result<(), Failure> {
     match health.probe {
@@ -113,7 +113,7 @@ async fn converse<S: Socket>(
 }
 
 /// The plaintext protocol of a probe, which a port that expects TLS does not answer.
-fn asks(health: &Health, connector: Option<&Connector>) -> Option<&'static str> {
+fn asks(health: &HealthCheck, connector: Option<&Connector>) -> Option<&'static str> {
     match (health.probe, connector) {
         (Probe::CEcho, None) => Some("DICOM"),
         (Probe::Mllp, None) => Some("HL7 in MLLP frames"),
