@@ -19,7 +19,7 @@ pub use addresses::AddressReport;
 pub use connect::{Attempts, Connected, socket_options};
 pub use dns::DnsCache;
 pub use failures::Failures;
-pub use health::{Health, Transition};
+pub use health::{TargetHealth, Transition};
 pub use probe::Prober;
 pub use probed::{ProbedTarget, probed_targets};
 pub use watch::watch;

@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 
-use super::Failure;
+use super::ProbeFailure;
 use super::channel::Channel;
 use crate::dicom::{AeTitle, ClosingPdu, Echo, EchoError, EchoStep};
 use crate::stream_kind::StreamKind;
@@ -16,7 +16,7 @@ pub(super) async fn ask<S: Socket>(
     calling: AeTitle,
     called: AeTitle,
     awaited: &Cell<&'static str>,
-) -> Result<(), Failure> {
+) -> Result<(), ProbeFailure> {
     let (mut echo, request) = Echo::begin(calling, called);
     awaited.set(echo.awaited());
     let titles = Titles { calling, called };
@@ -38,7 +38,7 @@ async fn converse<S: Socket>(
     request: Vec<u8>,
     titles: Titles,
     awaited: &Cell<&'static str>,
-) -> Result<(), Failure> {
+) -> Result<(), ProbeFailure> {
     let mut next = EchoStep::Send(request);
     let mut first = None;
     loop {
@@ -53,7 +53,7 @@ async fn converse<S: Socket>(
         first = first.or(StreamKind::of(&came));
         let taken = echo.take(&came);
         awaited.set(echo.awaited());
-        next = taken.map_err(|why| Failure::Answer(titles.sentence(why, first)))?;
+        next = taken.map_err(|why| ProbeFailure::Answer(titles.sentence(why, first)))?;
     }
 }
 
