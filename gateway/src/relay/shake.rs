@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::limiter::Place;
+use super::limiter::LimiterSlot;
 use super::task::ConnectionTask;
 use crate::audit::{Close, CloseReason, ClosedBy, Deadline};
 use crate::handshake::{Cause, Failed, Pace, Secured, handshake};
@@ -23,7 +23,7 @@ impl<V: Network> ConnectionTask<'_, V> {
         &mut self,
         tls: &V::Socket,
         acceptor: &Acceptor,
-        place: &Place<'_>,
+        place: &LimiterSlot<'_>,
     ) -> Result<(Secured, Arc<PeerVerification>), Close> {
         let limit = self.route.config.timeouts.handshake;
         let work = async {

@@ -25,7 +25,7 @@ use crate::relay::limits::{
     CONNECTION_BYTES, PLACE_BYTES, SOURCE_PLACES_MIN, SOURCE_SHARE, UNAUTHENTICATED_BYTES,
 };
 use crate::route::{RouteId, Source, passthrough_max, source_max};
-use pacer::{Pacer, Step};
+use pacer::{PacedStep, Pacer};
 use places::{Bounds, Exhausted, Places, Ticket};
 
 /// Limits the unauthenticated clients of one core, for each stage and for each address.
@@ -38,7 +38,7 @@ pub struct HandshakeLimiter {
 
 /// A connection's place; returned when dropped.
 #[derive(Debug)]
-pub(super) struct Place<'l> {
+pub(super) struct LimiterSlot<'l> {
     limiter: &'l HandshakeLimiter,
     stage: Stage,
     source: Source,
@@ -141,7 +141,7 @@ impl HandshakeLimiter {
         source: IpAddr,
         route: RouteId,
         counters: &Arc<RouteCounters>,
-    ) -> Place<'_> {
+    ) -> LimiterSlot<'_> {
         let source = Source::from(source);
         let handle = Rc::new(Handle {
             counters: Arc::clone(counters),
@@ -152,7 +152,7 @@ impl HandshakeLimiter {
             places.admit(source, route, Rc::clone(&handle))
         });
         self.end_all(stage, ended);
-        Place {
+        LimiterSlot {
             limiter: self,
             stage,
             source,
@@ -189,7 +189,7 @@ impl HandshakeLimiter {
     }
 }
 
-impl Place<'_> {
+impl LimiterSlot<'_> {
     /// Records that the connection uses `bytes` of memory besides the memory of every connection.
     pub(super) fn hold_bytes(&self, bytes: usize) {
         let bytes = bytes.saturating_add(CONNECTION_BYTES);
@@ -210,10 +210,10 @@ impl Place<'_> {
     }
 }
 
-impl<'l> Pace for Place<'l> {
-    type Step = Step<'l>;
+impl<'l> Pace for LimiterSlot<'l> {
+    type Step = PacedStep<'l>;
 
-    async fn step(&self) -> Option<Step<'l>> {
+    async fn step(&self) -> Option<PacedStep<'l>> {
         let cancelled = async {
             while !self.handle.is_cancelled.get() {
                 self.handle.cancelled.notified().await;
@@ -236,7 +236,7 @@ impl<'l> Pace for Place<'l> {
     }
 }
 
-impl Drop for Place<'_> {
+impl Drop for LimiterSlot<'_> {
     fn drop(&mut self) {
         let release = |places: &mut Places<_>| places.release(self.ticket);
         self.limiter.places(self.stage, release);
@@ -367,7 +367,7 @@ mod tests {
     }
 
     /// Takes a place for a connection of some route.
-    fn admit(limiter: &HandshakeLimiter, stage: Stage, source: IpAddr) -> Place<'_> {
+    fn admit(limiter: &HandshakeLimiter, stage: Stage, source: IpAddr) -> LimiterSlot<'_> {
         limiter.admit(stage, source, RouteId::LEAST, &Arc::default())
     }
 
@@ -429,7 +429,7 @@ mod tests {
         let opener = limiter.admit(Stage::FirstMessage, address(1), one, of_one);
         let first = limiter.admit(Stage::Passthrough, address(1), other, of_other);
         let second = limiter.admit(Stage::Passthrough, address(1), other, of_other);
-        let ended = |place: &Place<'_>| place.handle.ended.get();
+        let ended = |place: &LimiterSlot<'_>| place.handle.ended.get();
         let unproved = || counters.each_ref().map(|counters| counters.unproved.get());
         assert_eq!(unproved(), [1, 2]);
         assert!(limiter.make_way());
