@@ -16,13 +16,13 @@ use super::first::Beginning;
 use super::handle::ConnectionHandle;
 use super::limiter::{LimiterSlot, source_limit};
 use super::link::Link;
-use super::open::{Opening, ReceiveState};
-use super::passthrough::{Answered, Passing};
+use super::open::{OpenDirection, ReceiveState};
+use super::passthrough::{FirstTargetBytes, Passing};
 use super::reception::close_of;
 use super::reports::Reports;
-use super::seal::{Sealing, TlsWriter};
+use super::seal::{SealDirection, TlsWriter};
 use super::shake::Limit;
-use super::stats::{ConnectionStats, Open, count, ending, unanswered};
+use super::stats::{ConnectionStats, OpenConnection, count, ending, unanswered};
 use super::task::{ConnectionTask, Core};
 use crate::audit::{self, Close, CloseReason, ClosedBy, Deadline, Event};
 use crate::config::{Connect, Target};
@@ -69,7 +69,7 @@ pub async fn serve<V: Network>(
     let (of_route, full) = OfRoute::count(route, core.connections_max);
     let close = match work.admit_connection(full, accepted.is_beyond) {
         Ok(()) => {
-            let _open = Open::count(counters);
+            let _open = OpenConnection::count(counters);
             work.run(accepted.socket).await
         }
         Err(close) => {
@@ -217,7 +217,7 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
         let place = self.place(Stage::Passthrough);
         let first = Box::pin(self.first_bytes(&source, &place)).await?;
         let target = Box::pin(self.reach_for(&source, &place)).await?;
-        let answered = Answered::default();
+        let answered = FirstTargetBytes::default();
         let link = Link::new(source, target, Observer::Blind, Direction::ToClient);
         let overs = [Milestone::default(), Milestone::default()];
         let direction = |bytes, counter, from, to| Passing {
@@ -294,7 +294,7 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
     async fn until_answered(
         &self,
         place: LimiterSlot<'_>,
-        answered: &Answered,
+        answered: &FirstTargetBytes,
         share: &OnceCell<AnsweredPlace<'c>>,
     ) -> Option<CloseReason> {
         let all = self.core.connections_max;
@@ -352,7 +352,7 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
     ) -> Close {
         let (writer, reports) = (TlsWriter::default(), Reports::new());
         let (pool, counters, stats) = (&self.core.pool, self.counters, &self.stats);
-        let sealing = Sealing {
+        let sealing = SealDirection {
             engine,
             writer: &writer,
             pool,
@@ -362,7 +362,7 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
             undelivered: &stats.unsealed,
         };
         let explain = |error: &rustls::Error| self.wrong_record(error, verification);
-        let opening = Opening {
+        let opening = OpenDirection {
             engine,
             writer: &writer,
             pool,

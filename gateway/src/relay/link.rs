@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::ending::{settle, stalls};
 use super::handle::ConnectionHandle;
-use super::receiver::{Limits, Receiver, State};
+use super::receiver::{DeliveryState, Limits, Receiver};
 use crate::audit::limits::HALF_CLOSED_SILENCE;
 use crate::audit::{Close, CloseReason, ClosedBy, Deadline};
 use crate::config::Timeouts;
@@ -548,13 +548,13 @@ fn look_at<S: Socket>(
         socket.set_user_timeout(was_slow.then_some(limits.user));
     }
     match state {
-        State::Done => Ok(true),
-        State::Busy | State::Slow => Ok(false),
-        State::Stalled => Err(Close {
+        DeliveryState::Done => Ok(true),
+        DeliveryState::Busy | DeliveryState::Slow => Ok(false),
+        DeliveryState::Stalled => Err(Close {
             by: ClosedBy::Gateway,
             reason: CloseReason::Stalled(party),
         }),
-        State::Gone => Err(Close {
+        DeliveryState::Gone => Err(Close {
             by: party,
             reason: CloseReason::Reset(GONE.to_owned()),
         }),

@@ -23,7 +23,7 @@ pub(super) struct ReceiveState {
 
 /// Why opening stopped.
 #[derive(Debug)]
-pub(super) enum Cut {
+pub(super) enum OpenError {
     /// The socket failed.
     Socket(io::Error),
     /// The stream ended without close_notify.
@@ -48,7 +48,7 @@ impl ReceiveState {
         tls: &F,
         engine: &RefCell<Engine>,
         pool: &Pool,
-    ) -> Result<bool, Cut> {
+    ) -> Result<bool, OpenError> {
         loop {
             if self.payload().is_some() {
                 return Ok(true);
@@ -64,7 +64,7 @@ impl ReceiveState {
                 return Ok(true);
             }
             let opened = opened?;
-            sent.map_err(Cut::Socket)?;
+            sent.map_err(OpenError::Socket)?;
             match opened {
                 _ if self.payload().is_some() => {}
                 Opened::Closed => return Ok(false),
@@ -116,12 +116,12 @@ impl ReceiveState {
         engine: &RefCell<Engine>,
         pool: &Pool,
         answer: &mut Vec<u8>,
-    ) -> Result<Opened, Cut> {
+    ) -> Result<Opened, OpenError> {
         let mut none = Buffer::with_room(0);
         let incoming = self.incoming.as_mut().unwrap_or(&mut none);
         let mut engine = engine.borrow_mut();
         let opened = engine.open(incoming, &mut self.payload, pool, answer);
-        opened.map_err(Cut::Records)
+        opened.map_err(OpenError::Records)
     }
 
     // No memory is held while idle.
@@ -148,12 +148,12 @@ impl ReceiveState {
         tls: &F,
         plain: Option<&N>,
         pool: &Pool,
-    ) -> Result<(), Cut> {
+    ) -> Result<(), OpenError> {
         self.let_go();
         if pool.is_in_demand() {
             self.shrink(pool);
         }
-        tls.readable().await.map_err(Cut::Socket)?;
+        tls.readable().await.map_err(OpenError::Socket)?;
         let most = match plain.filter(|_| self.sizer.is_bulk()) {
             Some(plain) => match plain.send_room() {
                 0 => {
@@ -172,14 +172,14 @@ impl ReceiveState {
         let (bytes, room) = incoming.lend_spare();
         let spare = room.len();
         if spare == 0 {
-            return Err(Cut::Records(rustls::Error::General(
+            return Err(OpenError::Records(rustls::Error::General(
                 "record without an end".into(),
             )));
         }
         let (outcome, bytes) = tls.read_some(bytes, room).await;
         incoming.restore(bytes);
-        match outcome.map_err(Cut::Socket)? {
-            0 => Err(Cut::Truncated),
+        match outcome.map_err(OpenError::Socket)? {
+            0 => Err(OpenError::Truncated),
             count => {
                 self.sizer.ate(count, spare, pool);
                 incoming.fill(count);
@@ -207,7 +207,7 @@ fn with_room(mut incoming: Buffer, pool: &Pool, size: Size, most: usize) -> Buff
 }
 
 /// The state of the opening direction besides the link.
-pub(super) struct Opening<'c> {
+pub(super) struct OpenDirection<'c> {
     pub(super) engine: &'c RefCell<Engine>,
     pub(super) writer: &'c TlsWriter,
     pub(super) pool: &'c Pool,
@@ -218,7 +218,7 @@ pub(super) struct Opening<'c> {
     pub(super) explain: &'c dyn Fn(&rustls::Error) -> CloseReason,
 }
 
-impl Opening<'_> {
+impl OpenDirection<'_> {
     /// Forwards payload until the peer sends close_notify or an error occurs, which the link records.
     pub(super) async fn run<N: Socket, F: Socket>(
         &self,
@@ -231,12 +231,12 @@ impl Opening<'_> {
             Err(_) if link.failed() && !link.is_broken() => {}
             // Many peers close without close_notify when nothing is outstanding. An attacker cannot cut off
             // anything there: the applications have answered everything that was sent.
-            Err(Cut::Truncated) if link.is_at_rest() && !received.is_partial() => {
+            Err(OpenError::Truncated) if link.is_at_rest() && !received.is_partial() => {
                 self.finish(link).await;
             }
             Err(cut) => {
                 self.note(link, &cut);
-                is_wrong = matches!(cut, Cut::Records(_));
+                is_wrong = matches!(cut, OpenError::Records(_));
             }
         }
         self.writer.opened_all.reach();
@@ -247,11 +247,11 @@ impl Opening<'_> {
         self.writer.opening_ended();
     }
 
-    fn note<N: Socket, F: Socket>(&self, link: &Link<N, F>, cut: &Cut) {
+    fn note<N: Socket, F: Socket>(&self, link: &Link<N, F>, cut: &OpenError) {
         let reason = match cut {
-            Cut::Socket(error) => reset(error),
-            Cut::Truncated => CloseReason::Truncated,
-            Cut::Records(error) => (self.explain)(error),
+            OpenError::Socket(error) => reset(error),
+            OpenError::Truncated => CloseReason::Truncated,
+            OpenError::Records(error) => (self.explain)(error),
         };
         link.note(ClosedBy::TlsPeer, reason);
     }
@@ -290,7 +290,7 @@ impl Opening<'_> {
         &self,
         link: &Link<N, F>,
         received: &mut ReceiveState,
-    ) -> Result<(), Cut> {
+    ) -> Result<(), OpenError> {
         let mut answer = Vec::new();
         // Payload that was opened before this direction began comes first.
         self.deliver(link, received, false).await;

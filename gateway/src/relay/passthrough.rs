@@ -25,17 +25,17 @@ pub(super) struct Passing<'c, V: Network> {
     pub(super) from: ClosedBy,
     pub(super) to: ClosedBy,
     /// Records that the target has answered.
-    pub(super) answered: Option<&'c Answered>,
+    pub(super) answered: Option<&'c FirstTargetBytes>,
 }
 
 /// Whether the target has sent its first bytes.
 #[derive(Debug, Default)]
-pub(super) struct Answered {
+pub(super) struct FirstTargetBytes {
     has_come: Cell<bool>,
     news: Notify,
 }
 
-impl Answered {
+impl FirstTargetBytes {
     fn note(&self) {
         if !self.has_come.replace(true) {
             self.news.notify_one();

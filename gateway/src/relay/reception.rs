@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::engine::Engine;
 use super::first::{Beginning, First, NoStart};
 use super::limiter::LimiterSlot;
-use super::open::{Cut, ReceiveState};
+use super::open::{OpenError, ReceiveState};
 use super::seal::{TlsWriter, receive_ready};
 use super::stats::answered;
 use super::task::ConnectionTask;
@@ -97,12 +97,14 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
         let close = (&has_begun, close);
         let reason = match self.before_first_byte(wait, tls, place, close).await? {
             Ok(Ok(())) => return Ok(first),
-            Ok(Err(NoStart::Ended)) | Err(Cut::Truncated | Cut::Socket(_)) => first.unfinished(),
+            Ok(Err(NoStart::Ended)) | Err(OpenError::Truncated | OpenError::Socket(_)) => {
+                first.unfinished()
+            }
             Ok(Err(NoStart::Illegal(illegal))) => {
                 self.say_sealed(tls, engine, illegal.answer).await;
                 CloseReason::Illegal(illegal.sentence)
             }
-            Err(Cut::Records(error)) => {
+            Err(OpenError::Records(error)) => {
                 let alert = engine.borrow_mut().last_words();
                 send_alert(tls, alert).await;
                 self.wrong_record(&error, verification)
@@ -119,7 +121,7 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
         (tls, engine, received): (&V::Socket, &RefCell<Engine>, &mut ReceiveState),
         (first, has_begun): (&mut First, &Cell<bool>),
         place: &LimiterSlot<'_>,
-    ) -> Result<Result<(), NoStart>, Cut> {
+    ) -> Result<Result<(), NoStart>, OpenError> {
         let beginning = Beginning::of(&self.route.config);
         loop {
             match first.is_legal(beginning, self.route.config.mode) {

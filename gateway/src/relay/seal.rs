@@ -20,7 +20,7 @@ use crate::upstream::limits::CONTROL_ROOM;
 use crate::uring::{Socket, SocketExt, linger_close, race, timeout};
 
 /// The state of the sealing direction besides the link.
-pub(super) struct Sealing<'c> {
+pub(super) struct SealDirection<'c> {
     pub(super) engine: &'c RefCell<Engine>,
     pub(super) writer: &'c TlsWriter,
     pub(super) pool: &'c Pool,
@@ -31,7 +31,7 @@ pub(super) struct Sealing<'c> {
     pub(super) undelivered: &'c Cell<u64>,
 }
 
-impl Sealing<'_> {
+impl SealDirection<'_> {
     /// Forwards payload until the plain side finishes or an error occurs, which the link records. A plain
     /// side that was notified of a failure gets time to close.
     pub(super) async fn run<N: Socket, F: Socket>(&self, link: &Link<N, F>, first: &mut Vec<u8>) {

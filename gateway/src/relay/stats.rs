@@ -16,16 +16,16 @@ use crate::route::{Route, Transport};
 use crate::tls::{Description, PeerInfo, TlsInfo};
 
 /// A connection that counts as open until this value is dropped, also after a panic.
-pub(super) struct Open<'c>(&'c RouteCounters);
+pub(super) struct OpenConnection<'c>(&'c RouteCounters);
 
-impl<'c> Open<'c> {
+impl<'c> OpenConnection<'c> {
     pub(super) fn count(counters: &'c RouteCounters) -> Self {
         counters.open.add(1);
         Self(counters)
     }
 }
 
-impl Drop for Open<'_> {
+impl Drop for OpenConnection<'_> {
     fn drop(&mut self) {
         self.0.open.sub(1);
     }
