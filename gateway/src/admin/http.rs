@@ -63,9 +63,9 @@ pub async fn serve(listener: TcpListener, view: Rc<View>) {
 
 /// The requests being answered, oldest first.
 #[derive(Default)]
-struct Requests(VecDeque<Request>);
+struct Requests(VecDeque<HttpRequest>);
 
-struct Request {
+struct HttpRequest {
     source: IpAddr,
     since: Instant,
     task: AbortHandle,
@@ -103,7 +103,7 @@ impl Requests {
 
     fn add(&mut self, source: IpAddr, task: AbortHandle) {
         let since = Instant::now();
-        self.0.push_back(Request {
+        self.0.push_back(HttpRequest {
             source,
             since,
             task,

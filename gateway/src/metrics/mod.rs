@@ -11,7 +11,7 @@ mod passing;
 mod text;
 
 pub use catalogue::exposition;
-pub use files::{Expiry, Files};
+pub use files::{FileExpiry, Files};
 
 use std::sync::{Arc, OnceLock};
 
@@ -47,12 +47,12 @@ pub struct CoreCounters {
     /// CPU time of the core spent on handshake steps with clients, in microseconds.
     pub steps_micros: Counter,
     /// Unauthenticated clients, one block per stage.
-    pub unauthenticated: [Unauthenticated; Stage::COUNT],
+    pub unauthenticated: [Unauthenticated; ClientStage::COUNT],
 }
 
 /// The stage of a client that is unauthenticated, or accepted but silent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stage {
+pub enum ClientStage {
     /// On a terminate route: until the handshake is done.
     Handshake,
     /// On an originate route: until the first message is complete.
@@ -64,7 +64,7 @@ pub enum Stage {
     SilentPeer,
 }
 
-impl Stage {
+impl ClientStage {
     /// The number of stages.
     pub const COUNT: usize = 4;
     /// All stages.
@@ -130,7 +130,7 @@ impl CoreCounters {
 
     /// The block of one stage.
     #[must_use]
-    pub fn unauthenticated(&self, stage: Stage) -> &Unauthenticated {
+    pub fn unauthenticated(&self, stage: ClientStage) -> &Unauthenticated {
         &self.unauthenticated[stage as usize]
     }
 
@@ -245,7 +245,7 @@ impl RouteCounters {
 
 /// The probe results of one target.
 #[derive(Debug)]
-pub struct Target {
+pub struct TargetCounters {
     /// The route, by its name.
     pub route: String,
     /// The target as configured.
@@ -258,7 +258,7 @@ pub struct Target {
     pub bad: Counter,
 }
 
-impl Target {
+impl TargetCounters {
     /// A target without probe results, which counts as up.
     #[must_use]
     pub fn new(route: String, name: String) -> Self {

@@ -18,7 +18,7 @@ use crate::measure::{SCALE, Times};
 /// The routes' names with their counts, one block per core. No route has counts of both protocols.
 type Blocks<'r, T> = Vec<(&'r str, Vec<Arc<T>>)>;
 /// A metric: its name, its help, and its rows in one block.
-type Family<T> = (&'static str, &'static str, fn(&T) -> Vec<Row>);
+type MetricFamily<T> = (&'static str, &'static str, fn(&T) -> Vec<Row>);
 /// A histogram: its name, its help, and its times in one block.
 type Histogram<T> = (&'static str, &'static str, fn(&T) -> &Times);
 
@@ -30,7 +30,7 @@ struct Row {
     is_rare: bool,
 }
 
-const ASSOCIATIONS: [Family<dicom::AssociationCounters>; 5] = [
+const ASSOCIATIONS: [MetricFamily<dicom::AssociationCounters>; 5] = [
     (
         "wardgate_associations_total",
         "Requested associations that have ended, by how they ended.",
@@ -58,7 +58,7 @@ const ASSOCIATIONS: [Family<dicom::AssociationCounters>; 5] = [
     ),
 ];
 
-const CONVERSATIONS: [Family<hl7::ConversationCounters>; 5] = [
+const CONVERSATIONS: [MetricFamily<hl7::ConversationCounters>; 5] = [
     (
         "wardgate_mllp_messages_total",
         "Complete HL7 messages.",
@@ -128,7 +128,7 @@ fn blocks<T>(routes: &[RouteMetrics], of: fn(&ObservedCounts) -> Option<Arc<T>>)
     routes.filter(|(_, blocks)| !blocks.is_empty()).collect()
 }
 
-fn families<T>(text: &mut String, families: &[Family<T>], blocks: &Blocks<'_, T>) {
+fn families<T>(text: &mut String, families: &[MetricFamily<T>], blocks: &Blocks<'_, T>) {
     for (name, help, of) in families {
         head(text, name, "counter", help);
         rows(text, name, blocks, of);

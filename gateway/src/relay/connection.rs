@@ -27,7 +27,7 @@ use super::task::{ConnectionTask, Core};
 use crate::audit::{self, Close, CloseReason, ClosedBy, Deadline, Event};
 use crate::config::{Connect, Target};
 use crate::handshake::{Secured, Unpaced};
-use crate::metrics::Stage;
+use crate::metrics::ClientStage;
 use crate::observe::{Direction, Observer};
 use crate::relay::limits::FIRST_MOVE_LOOK;
 use crate::route::{AnsweredPlace, OfRoute, Transport};
@@ -103,7 +103,7 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
 
     async fn originate(&mut self, plain: V::Socket, connector: &Connector) -> Result<Close, Close> {
         // The futures before the relay are boxed: a resting connection holds no memory for them.
-        let place = self.place(Stage::FirstMessage);
+        let place = self.place(ClientStage::FirstMessage);
         let mut first = Box::pin(self.first_bytes(&plain, &place)).await?;
         // If either side may begin, a client may be silent forever.
         let may_be_silent = Beginning::of(&self.route.config) == Beginning::Either;
@@ -167,13 +167,13 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
     }
 
     async fn terminate(&mut self, tls: V::Socket, acceptor: &Acceptor) -> Result<Close, Close> {
-        let place = self.place(Stage::Handshake);
+        let place = self.place(ClientStage::Handshake);
         let (secured, verification) = Box::pin(self.accept(&tls, acceptor, &place)).await?;
         drop(place);
         self.report_accepted();
         let _of_peer = self.of_peer().inspect_err(|_| tls.abort())?;
         // An accepted peer may be silent forever; this bounds the number of such peers.
-        let place = self.place(Stage::SilentPeer);
+        let place = self.place(ClientStage::SilentPeer);
         let (engine, mut received) = self.engine(secured).map_err(|reason| {
             tls.abort();
             let by = ClosedBy::Gateway;
@@ -214,7 +214,7 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
     }
 
     async fn pass(&mut self, source: V::Socket) -> Result<Close, Close> {
-        let place = self.place(Stage::Passthrough);
+        let place = self.place(ClientStage::Passthrough);
         let first = Box::pin(self.first_bytes(&source, &place)).await?;
         let target = Box::pin(self.reach_for(&source, &place)).await?;
         let answered = FirstTargetBytes::default();
@@ -492,7 +492,7 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
         })
     }
 
-    fn place(&self, stage: Stage) -> LimiterSlot<'c> {
+    fn place(&self, stage: ClientStage) -> LimiterSlot<'c> {
         let (limiter, route) = (&self.core.limiter, self.route.id());
         limiter.admit(stage, self.source.ip(), route, self.counters)
     }

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::limiter::LimiterSlot;
 use super::task::ConnectionTask;
 use crate::audit::{Close, CloseReason, ClosedBy, Deadline};
-use crate::handshake::{Cause, Failed, Pace, Secured, handshake};
+use crate::handshake::{Cause, FailedHandshake, Pace, Secured, handshake};
 use crate::stream_kind::StreamKind;
 use crate::tls::session::Session;
 use crate::tls::{
@@ -151,7 +151,7 @@ fn is_tls(first: &[u8]) -> bool {
     matches!(StreamKind::of(first), None | Some(StreamKind::Tls))
 }
 
-fn refusal(failed: &Failed, verification: &PeerVerification, limit: Limit) -> Close {
+fn refusal(failed: &FailedHandshake, verification: &PeerVerification, limit: Limit) -> Close {
     let class = class(verification);
     let explained =
         |error| CloseReason::Handshake(class, explain(error, verification, &failed.first));

@@ -12,15 +12,15 @@ use crate::dicom::{AssociateRq, AssociationRefusal, AssociationRules, Binding, C
 #[derive(Debug)]
 pub(crate) struct Admission {
     rules: Arc<AssociationRules>,
-    open: Open,
+    open: AssociationLimit,
     // By the identities that peers are accepted by. All configured identities are entered at the start and
     // none is added later. The identities of one `[[peer]]` share one count.
-    by_peer: HashMap<String, Arc<Open>>,
+    by_peer: HashMap<String, Arc<AssociationLimit>>,
 }
 
 /// The number of open associations, and its limit.
 #[derive(Debug)]
-struct Open {
+struct AssociationLimit {
     // Counted for as long as a route of this name exists, under any configuration.
     count: Arc<AtomicU32>,
     most: u32,
@@ -28,7 +28,7 @@ struct Open {
 
 /// A slot among the associations that are counted together.
 #[derive(Debug)]
-struct Place<'a>(&'a Open);
+struct AssociationSlot<'a>(&'a AssociationLimit);
 
 /// An association that may begin.
 #[derive(Debug)]
@@ -36,7 +36,7 @@ pub(crate) struct Admitted<'a> {
     /// Its targets, in the order in which they are tried.
     pub(crate) targets: &'a [Target],
     /// Its slots in the counts of its peer and of the route, held for its lifetime.
-    _places: [Option<Place<'a>>; 2],
+    _places: [Option<AssociationSlot<'a>>; 2],
     /// The rule that would have refused it, on a route with `rules = "report"`.
     pub(crate) reported: Option<String>,
 }
@@ -83,14 +83,19 @@ impl Admission {
             identities: peers.iter().map(ToString::to_string).collect(),
         });
         let most = dicom.associations_max.unwrap_or(u32::MAX);
-        let open = Open::new(Arc::clone(&state.associations), most);
+        let open = AssociationLimit::new(Arc::clone(&state.associations), most);
         // A peer that may use all associations of the route is only bounded by the route.
         let per_peer = route
             .associations_per_peer()
             .filter(|most| *most < open.most);
         let sites = route.tls.iter().flat_map(RouteTls::sites);
         let by_peer = per_peer.map(|most| {
-            let of_site = |identities| Arc::new(Open::new(state.associations_of(identities), most));
+            let of_site = |identities| {
+                Arc::new(AssociationLimit::new(
+                    state.associations_of(identities),
+                    most,
+                ))
+            };
             let counted_together = sites.map(|identities| (identities, of_site(identities)));
             counted_together
                 .flat_map(|(identities, open)| {
@@ -143,7 +148,7 @@ impl Admission {
     fn place_of_peer(
         &self,
         identity: Option<&String>,
-    ) -> Result<(Option<Place<'_>>, Option<String>), Refused> {
+    ) -> Result<(Option<AssociationSlot<'_>>, Option<String>), Refused> {
         let Some((identity, open)) = identity.and_then(|one| self.by_peer.get_key_value(one))
         else {
             return Ok((None, None));
@@ -160,7 +165,7 @@ impl Admission {
     }
 
     // LIMIT: associations of the route.
-    fn place_of_all(&self) -> Result<(Option<Place<'_>>, Option<String>), Refused> {
+    fn place_of_all(&self) -> Result<(Option<AssociationSlot<'_>>, Option<String>), Refused> {
         let (place, is_one_too_many) = self.open.place(self.rules.enforce);
         let reported = self.held_to(Refused::check_number(is_one_too_many, || {
             format!(
@@ -180,14 +185,14 @@ impl Admission {
     }
 }
 
-impl Open {
+impl AssociationLimit {
     fn new(count: Arc<AtomicU32>, most: u32) -> Self {
         Self { count, most }
     }
 
     // Takes a slot and returns whether the limit is exceeded; a slot beyond the limit is only given if rules
     // are not enforced.
-    fn place(&self, enforce: bool) -> (Option<Place<'_>>, bool) {
+    fn place(&self, enforce: bool) -> (Option<AssociationSlot<'_>>, bool) {
         let one_more = |open: u32| {
             let is_allowed = open < self.most || !enforce;
             is_allowed.then(|| open.saturating_add(1))
@@ -196,11 +201,11 @@ impl Open {
             .count
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more);
         let is_one_too_many = taken.is_err() || taken.is_ok_and(|before| before >= self.most);
-        (taken.ok().map(|_| Place(self)), is_one_too_many)
+        (taken.ok().map(|_| AssociationSlot(self)), is_one_too_many)
     }
 }
 
-impl Drop for Place<'_> {
+impl Drop for AssociationSlot<'_> {
     fn drop(&mut self) {
         self.0.count.fetch_sub(1, Ordering::Relaxed);
     }

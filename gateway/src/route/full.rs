@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use super::draft::Transport;
 use super::live::Route;
 use super::shares::PassthroughPlace;
-use crate::metrics::{self, Stage};
+use crate::metrics::{self, ClientStage};
 
 /// The limit that a route's connections have reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,7 +26,7 @@ impl Full {
                 let counters = route.state.counters.get(place);
                 counters.map_or(0, |counters| counters.unproved.get())
             }
-            Self::Passthrough => core.unauthenticated(Stage::Passthrough).open.get(),
+            Self::Passthrough => core.unauthenticated(ClientStage::Passthrough).open.get(),
         }
     }
 }

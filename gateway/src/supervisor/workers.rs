@@ -17,7 +17,7 @@ use crate::supervisor::limits::MAILBOX_MAX;
 use crate::tls::Cipher;
 use crate::upstream::Failures;
 use crate::uring::{Capabilities, Resolver};
-use crate::worker::{self, Loads, Message, NewRoutes, Plan, Selected};
+use crate::worker::{self, Loads, Message, NewRoutes, Selected, WorkerSetup};
 
 /// All workers of this process.
 pub struct Workers {
@@ -68,7 +68,7 @@ impl Workers {
         let mut listeners = workers.deal(listeners);
         let (ready, started) = std::sync::mpsc::channel();
         for (core, (cpu, inbox)) in cores.iter().zip(inboxes).enumerate() {
-            let plan = Plan {
+            let plan = WorkerSetup {
                 cpu: *cpu,
                 core,
                 busy_poll: config.busy_poll,

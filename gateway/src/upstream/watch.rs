@@ -57,7 +57,7 @@ pub async fn watch<V: Network>(
 fn note(
     state: &mut TargetHealth,
     outcome: Result<(), String>,
-    counters: &metrics::Target,
+    counters: &metrics::TargetCounters,
 ) -> Option<Transition> {
     let now = Instant::now().into_std();
     let transition = match outcome {

@@ -32,7 +32,7 @@ use crate::audit::{
     CloseReason, ConnectionId, ConnectionIds, ConnectionSummary, Event, Journal, Level,
 };
 use crate::buffers::Pool;
-use crate::metrics::{self, Stage};
+use crate::metrics::{self, ClientStage};
 use crate::relay::{AcceptedConnection, ConnectionHandle, Core, HandshakeLimiter, serve};
 use crate::route::{Route, RouteId, RouteTable};
 use crate::tls::Cipher;
@@ -95,7 +95,7 @@ impl Selected {
 }
 
 /// Everything a worker starts with.
-pub struct Plan {
+pub struct WorkerSetup {
     /// The CPU to run on.
     pub cpu: usize,
     /// The worker's index in `Loads` and in the counters of a route.
@@ -129,7 +129,7 @@ pub struct Plan {
 /// # Errors
 /// If the system cannot create a thread.
 pub fn start(
-    plan: Plan,
+    plan: WorkerSetup,
     ready: std::sync::mpsc::Sender<io::Result<()>>,
 ) -> io::Result<JoinHandle<()>> {
     let name = format!("{}{}", contain::WORKER_PREFIX, plan.cpu);
@@ -183,8 +183,8 @@ struct Shared {
     busy_poller: Option<Rc<BusyPoller>>,
 }
 
-async fn run(plan: Plan) {
-    let places = Stage::ALL.map(|stage| plan.loads.unauthenticated_max(stage));
+async fn run(plan: WorkerSetup) {
+    let places = ClientStage::ALL.map(|stage| plan.loads.unauthenticated_max(stage));
     let shared = Rc::new(Shared {
         core: Core {
             network: Ring::new(plan.resolver),

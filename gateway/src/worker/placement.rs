@@ -17,7 +17,7 @@ use std::cmp::Reverse;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::metrics::{CoreCounters, Stage};
+use crate::metrics::{ClientStage, CoreCounters};
 use crate::worker::limits::{HANDSHAKES_SHARE, OPENERS_SHARE, OVERFLOW_MAX};
 
 /// Time constant of the decay (to about a third). Longer than the pauses of an association between two
@@ -52,10 +52,12 @@ impl Loads {
 
     /// How many unauthenticated clients a core may have in this stage.
     #[must_use]
-    pub(super) fn unauthenticated_max(&self, stage: Stage) -> usize {
+    pub(super) fn unauthenticated_max(&self, stage: ClientStage) -> usize {
         let share = match stage {
-            Stage::Handshake => HANDSHAKES_SHARE,
-            Stage::FirstMessage | Stage::Passthrough | Stage::SilentPeer => OPENERS_SHARE,
+            ClientStage::Handshake => HANDSHAKES_SHARE,
+            ClientStage::FirstMessage | ClientStage::Passthrough | ClientStage::SilentPeer => {
+                OPENERS_SHARE
+            }
         };
         (self.max / share).div_ceil(self.cores.len().max(1))
     }
@@ -87,7 +89,7 @@ pub struct Placement {
 /// A core's counters at the last reading, and decaying sums of earlier values.
 #[derive(Debug, Default)]
 struct Past {
-    seen: Seen,
+    seen: CoreReading,
     recent_bytes: f64,
     recent_at_work: f64,
     newcomers: f64,
@@ -95,7 +97,7 @@ struct Past {
 
 /// The values read from a core's counters.
 #[derive(Debug, Default, Clone, Copy)]
-struct Seen {
+struct CoreReading {
     moved_bytes: u64,
     at_work: u64,
     given: u64,
@@ -115,7 +117,7 @@ impl Placement {
     #[must_use]
     pub fn new(loads: &Arc<Loads>, now: Instant) -> Self {
         let pasts = loads.cores.iter().map(|core| Past {
-            seen: Seen::of(core),
+            seen: CoreReading::of(core),
             ..Past::default()
         });
         Self {
@@ -210,7 +212,7 @@ impl Placement {
     }
 }
 
-impl Seen {
+impl CoreReading {
     fn of(core: &CoreCounters) -> Self {
         Self {
             moved_bytes: core.moved_bytes.get(),
@@ -222,7 +224,7 @@ impl Seen {
 
 impl Past {
     fn look(&mut self, core: &CoreCounters, kept: f64) {
-        let (before, now) = (self.seen, Seen::of(core));
+        let (before, now) = (self.seen, CoreReading::of(core));
         let add = |sum: &mut f64, before: u64, now: u64| {
             *sum = *sum * kept + now.wrapping_sub(before) as f64;
         };
@@ -577,7 +579,7 @@ mod tests {
                 .collect()
         };
         let loads = Loads::new(cores(2), 1000);
-        let places = Stage::ALL.map(|stage| 2 * loads.unauthenticated_max(stage));
+        let places = ClientStage::ALL.map(|stage| 2 * loads.unauthenticated_max(stage));
         assert_eq!(places, [500, 250, 250, 250]);
     }
 }

@@ -13,7 +13,7 @@ use crate::buffers::Buffer;
 use crate::buffers::limits::{PLAINTEXT_ROOM, RECORD_ROOM};
 use crate::config::Target;
 use crate::config::limits::HEALTH_TIMEOUT_MAX;
-use crate::handshake::{Cause, Failed, Secured, Unpaced, handshake, send_alert};
+use crate::handshake::{Cause, FailedHandshake, Secured, Unpaced, handshake, send_alert};
 use crate::tls::session::{Opened, Session};
 use crate::tls::{Connector, PeerVerification, explain, explain_end};
 use crate::upstream::limits::{CONTROL_ROOM, PROBE_BYTES_MAX};
@@ -302,7 +302,7 @@ impl<'s, S: Socket> Tls<'s, S> {
     }
 }
 
-fn refusal(failed: &Failed, verification: &PeerVerification) -> String {
+fn refusal(failed: &FailedHandshake, verification: &PeerVerification) -> String {
     match &failed.cause {
         Cause::Tls(error) => explain(error, verification, &failed.first),
         Cause::Closed | Cause::Socket(_) => {
