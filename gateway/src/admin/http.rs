@@ -26,7 +26,7 @@ use crate::route::RouteTable;
 use crate::worker::limits::ACCEPT_PAUSE;
 
 /// The data that the endpoints show.
-pub struct View {
+pub(crate) struct View {
     /// The open routes.
     pub table: RefCell<Arc<RouteTable>>,
     /// The counters of each core.
@@ -40,7 +40,7 @@ pub struct View {
 }
 
 /// Answers requests until it is dropped.
-pub async fn serve(listener: TcpListener, view: Rc<View>) {
+pub(crate) async fn serve(listener: TcpListener, view: Rc<View>) {
     let mut requests = Requests::default();
     loop {
         match listener.accept().await {

@@ -7,7 +7,7 @@ use io_uring::{IoUring, opcode, types};
 
 /// A request of a worker to its ring.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RingRequest {
+pub(crate) enum RingRequest {
     /// A one-shot poll of `descriptor` for `events`. Its completion carries `token`.
     Poll {
         /// The file descriptor to poll.
@@ -29,7 +29,7 @@ pub enum RingRequest {
 
 /// Puts a request into the submission queue. Returns false if the queue is full and must be submitted first.
 #[must_use]
-pub fn push_request(ring: &mut IoUring, request: &RingRequest) -> bool {
+pub(crate) fn push_request(ring: &mut IoUring, request: &RingRequest) -> bool {
     let entry = match *request {
         RingRequest::Poll {
             descriptor,
@@ -53,7 +53,7 @@ pub fn push_request(ring: &mut IoUring, request: &RingRequest) -> bool {
 ///
 /// # Errors
 /// The error of io_uring_enter(2).
-pub fn submit_and_look(ring: &mut IoUring) -> io::Result<()> {
+pub(crate) fn submit_and_look(ring: &mut IoUring) -> io::Result<()> {
     let queued = u32::try_from(ring.submission().len()).unwrap_or(u32::MAX);
     enter(ring, queued)
 }
@@ -62,7 +62,7 @@ pub fn submit_and_look(ring: &mut IoUring) -> io::Result<()> {
 ///
 /// # Errors
 /// The error of io_uring_enter(2).
-pub fn look(ring: &IoUring) -> io::Result<()> {
+pub(crate) fn look(ring: &IoUring) -> io::Result<()> {
     enter(ring, 0)
 }
 

@@ -14,8 +14,8 @@ mod probes;
 mod registry;
 mod routes;
 
-pub use contain::report_panics;
-pub use placement::{ConnectionSlot, Loads, Placement};
+pub(crate) use contain::report_panics;
+pub(crate) use placement::{ConnectionSlot, Loads, Placement};
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -45,7 +45,7 @@ use registry::Registry;
 use routes::Routes;
 
 /// Messages to a worker.
-pub enum Message {
+pub(crate) enum Message {
     /// Serve this connection.
     Connection(Handed),
     /// Use these routes from now on. Open connections keep their route.
@@ -59,7 +59,7 @@ pub enum Message {
 }
 
 /// A connection on its way to the core that serves it.
-pub struct Handed {
+pub(crate) struct Handed {
     /// The route that it was accepted for.
     pub route: Arc<Route>,
     /// The accepted socket.
@@ -71,7 +71,7 @@ pub struct Handed {
 }
 
 /// A table of routes, and the listeners that are new to this worker.
-pub struct NewRoutes {
+pub(crate) struct NewRoutes {
     /// All routes.
     pub table: Arc<RouteTable>,
     /// Listeners to accept on from now on, with their routes. The worker that accepts for a route also probes
@@ -81,7 +81,7 @@ pub struct NewRoutes {
 
 /// Selects connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Selected {
+pub(crate) enum Selected {
     /// The connection with this number.
     Connection(ConnectionId),
 }
@@ -95,7 +95,7 @@ impl Selected {
 }
 
 /// Everything a worker starts with.
-pub struct WorkerSetup {
+pub(crate) struct WorkerSetup {
     /// The CPU to run on.
     pub cpu: usize,
     /// The worker's index in `Loads` and in the counters of a route.
@@ -128,7 +128,7 @@ pub struct WorkerSetup {
 ///
 /// # Errors
 /// If the system cannot create a thread.
-pub fn start(
+pub(crate) fn start(
     plan: WorkerSetup,
     ready: std::sync::mpsc::Sender<io::Result<()>>,
 ) -> io::Result<JoinHandle<()>> {

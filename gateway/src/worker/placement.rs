@@ -38,7 +38,7 @@ const OVERFLOW_PART: usize = 8;
 
 /// How many connections each core has, and how many all cores may have.
 #[derive(Debug)]
-pub struct Loads {
+pub(crate) struct Loads {
     cores: Vec<Arc<CoreCounters>>,
     max: usize,
 }
@@ -46,7 +46,7 @@ pub struct Loads {
 impl Loads {
     /// For these cores, which may have `max` connections in total.
     #[must_use]
-    pub fn new(cores: Vec<Arc<CoreCounters>>, max: usize) -> Arc<Self> {
+    pub(crate) fn new(cores: Vec<Arc<CoreCounters>>, max: usize) -> Arc<Self> {
         Arc::new(Self { cores, max })
     }
 
@@ -65,14 +65,14 @@ impl Loads {
     /// How many connections all cores may have. Connections above this number are served if each of them ends
     /// an unauthenticated client.
     #[must_use]
-    pub fn connections_max(&self) -> usize {
+    pub(crate) fn connections_max(&self) -> usize {
         let overflow = OVERFLOW_MAX.min(self.max / OVERFLOW_PART);
         self.max.saturating_sub(overflow)
     }
 
     /// Connections on all cores.
     #[must_use]
-    pub fn open(&self) -> usize {
+    pub(crate) fn open(&self) -> usize {
         let open: u64 = self.cores.iter().map(|core| core.open.get()).sum();
         usize::try_from(open).unwrap_or(usize::MAX)
     }
@@ -80,7 +80,7 @@ impl Loads {
 
 /// What one accepting core knows of the loads of all cores. Each accepting core has its own.
 #[derive(Debug)]
-pub struct Placement {
+pub(crate) struct Placement {
     loads: Arc<Loads>,
     looked: Instant,
     pasts: Vec<Past>,
@@ -115,7 +115,7 @@ struct Weighed {
 impl Placement {
     /// Starts at `now` without history.
     #[must_use]
-    pub fn new(loads: &Arc<Loads>, now: Instant) -> Self {
+    pub(crate) fn new(loads: &Arc<Loads>, now: Instant) -> Self {
         let pasts = loads.cores.iter().map(|core| Past {
             seen: CoreReading::of(core),
             ..Past::default()
@@ -128,7 +128,7 @@ impl Placement {
     }
 
     /// Reads the counters of all cores if it is time. Must be called every `TURN`.
-    pub fn look(&mut self, now: Instant) {
+    pub(crate) fn look(&mut self, now: Instant) {
         let passed = now.saturating_duration_since(self.looked);
         if passed < TURN {
             return;
@@ -143,7 +143,7 @@ impl Placement {
     /// Takes a slot on the least loaded core. Among equal cores it prefers `own`, because the connection then
     /// need not move. `None` if all slots are taken.
     #[must_use]
-    pub fn slot(&mut self, own: usize, now: Instant) -> Option<ConnectionSlot> {
+    pub(crate) fn slot(&mut self, own: usize, now: Instant) -> Option<ConnectionSlot> {
         self.slot_where(own, now, None::<fn(usize, &CoreCounters) -> u64>)
     }
 
@@ -284,7 +284,7 @@ impl Sums {
 
 /// A connection's slot on a core; released on drop.
 #[derive(Debug)]
-pub struct ConnectionSlot {
+pub(crate) struct ConnectionSlot {
     counters: Arc<CoreCounters>,
     core: usize,
     is_beyond: bool,
@@ -293,13 +293,13 @@ pub struct ConnectionSlot {
 impl ConnectionSlot {
     /// Whether the connections were at their maximum without this one.
     #[must_use]
-    pub fn is_beyond(&self) -> bool {
+    pub(crate) fn is_beyond(&self) -> bool {
         self.is_beyond
     }
 
     /// The index of the core.
     #[must_use]
-    pub fn core(&self) -> usize {
+    pub(crate) fn core(&self) -> usize {
         self.core
     }
 }
