@@ -350,14 +350,6 @@ impl Association {
         }
     }
 
-    /// The destinations of C-MOVE requests so far: associations to these come by another connection.
-    #[must_use]
-    pub fn destinations(&self) -> &[AeTitle] {
-        self.stats
-            .as_deref()
-            .map_or(&[], AssociationStats::destinations)
-    }
-
     /// The calling and the called title, after the request has passed.
     #[must_use]
     pub fn titles(&self) -> Option<(AeTitle, AeTitle)> {
@@ -393,7 +385,7 @@ impl Association {
             stats.finish(&mut record);
         }
         let is_not_allowed = |command: &DimseCommand| !self.rules.allows(*command);
-        record.not_allowed = record.asked_for().filter(is_not_allowed).collect();
+        record.not_allowed = record.requested_commands().filter(is_not_allowed).collect();
         if self.rules.commands.is_some() {
             record.unknown_not_allowed = record.unknown_commands;
         }

@@ -172,11 +172,6 @@ impl AssociationStats {
         self.cancels += 1;
     }
 
-    /// The destinations of C-MOVE requests so far.
-    pub(super) fn destinations(&self) -> &[AeTitle] {
-        &self.destinations
-    }
-
     fn count(
         &mut self,
         command: DimseCommand,

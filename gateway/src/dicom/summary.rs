@@ -91,7 +91,7 @@ impl AssociationSummary {
     }
 
     /// The commands that were asked for, each once.
-    pub fn asked_for(&self) -> impl Iterator<Item = DimseCommand> {
+    pub(super) fn requested_commands(&self) -> impl Iterator<Item = DimseCommand> {
         let is_asked = |command: &DimseCommand| {
             let mut commands = self.commands.iter();
             commands.any(|count| count.command == *command && count.requests > 0)

@@ -262,7 +262,7 @@ fn a_cancelled_query_is_reported() {
 }
 
 #[test]
-fn move_destinations_are_reported_at_once() {
+fn each_move_destination_is_reported_once() {
     let mut watched = Watched::open(Strictness::Strict, AssociationRules::default());
     for destination in ["STORE_2 ", "WS_7", "STORE_2"] {
         let to = made::element(0x0600, destination.as_bytes());
@@ -271,7 +271,6 @@ fn move_destinations_are_reported_at_once() {
         watched.pass(Acceptor, &response(MOVE, 1, 0xa801));
     }
     let expected = [title("STORE_2"), title("WS_7")];
-    assert_eq!(watched.association.destinations(), expected);
     assert_eq!(watched.lost().destinations, expected);
 }
 

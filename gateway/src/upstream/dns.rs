@@ -144,7 +144,7 @@ impl DnsCache {
     }
 
     /// What is remembered of `name` and not older than `limits::NAME_STALE`.
-    pub fn last_known(&self, name: &str) -> Option<Vec<IpAddr>> {
+    pub(super) fn last_known(&self, name: &str) -> Option<Vec<IpAddr>> {
         self.recall(name, NAME_STALE)
     }
 

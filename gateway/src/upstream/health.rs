@@ -10,7 +10,7 @@ use crate::upstream::limits::CAUSE_CHANGES_AFTER;
 ///
 /// A target without probe results counts as up, because probes must only remove targets that fail.
 #[derive(Debug)]
-pub struct TargetHealth {
+pub(super) struct TargetHealth {
     rise: u32,
     fall: u32,
     down: Option<Down>,
@@ -44,7 +44,7 @@ impl TargetHealth {
     /// Starts as up; changes to down after `fall` failed probes in a row, and back to up after `rise`
     /// successful ones.
     #[must_use]
-    pub fn new(rise: u32, fall: u32) -> Self {
+    pub(super) fn new(rise: u32, fall: u32) -> Self {
         Self {
             rise,
             fall,
@@ -55,7 +55,7 @@ impl TargetHealth {
 
     /// The state of a target that earlier probes found down, after a change of its route.
     #[must_use]
-    pub fn down(rise: u32, fall: u32, now: Instant) -> Self {
+    pub(super) fn down(rise: u32, fall: u32, now: Instant) -> Self {
         let down = Down {
             since: now,
             reported: String::new(),
@@ -75,7 +75,7 @@ impl TargetHealth {
     }
 
     /// Notes a good probe.
-    pub fn on_success(&mut self, now: Instant) -> Option<Transition> {
+    pub(super) fn on_success(&mut self, now: Instant) -> Option<Transition> {
         let Some(down) = &self.down else {
             self.against = 0;
             return None;
@@ -90,7 +90,7 @@ impl TargetHealth {
     }
 
     /// Notes a bad probe, and why it was bad.
-    pub fn on_failure(&mut self, now: Instant, why: String) -> Option<Transition> {
+    pub(super) fn on_failure(&mut self, now: Instant, why: String) -> Option<Transition> {
         if let Some(down) = &mut self.down {
             self.against = 0;
             return down.on_failure(why);
