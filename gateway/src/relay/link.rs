@@ -41,18 +41,18 @@ pub(super) struct Link<N, F> {
     exchanges: Cell<u32>,
     observer: RefCell<Observer>,
     // The direction of bytes for the plain side.
-    nearward: Direction,
+    to_plain: Direction,
     // Whether the plain side has received only complete PDUs, and can read another one.
-    listens: Cell<bool>,
+    is_between_pdus: Cell<bool>,
     // The plain side was notified of the end, and the gateway waits for it to close.
-    parting: Cell<bool>,
+    plain_notified: Cell<bool>,
     // Observed bytes for a side are not completely sent.
-    is_owed_to_near: Cell<bool>,
-    is_owed_to_far: Cell<bool>,
+    has_unsent_to_plain: Cell<bool>,
+    has_unsent_to_tls: Cell<bool>,
     // The gateway ended both sides cleanly.
     is_in_order: Cell<bool>,
     // One task ends the TLS side, and the other tasks leave it alone.
-    is_far_taken: Cell<bool>,
+    is_tls_end_claimed: Cell<bool>,
     // The bytes that the plain side and the TLS side had not acknowledged when they were reset.
     left: [Cell<Option<u64>>; 2],
 }
@@ -62,17 +62,17 @@ const PLAIN: usize = 0;
 const TLS: usize = 1;
 
 impl<N: Socket, F: Socket> Link<N, F> {
-    /// `nearward` is the direction of bytes for the plain side.
-    pub(super) fn new(plain: N, tls: F, observer: Observer, nearward: Direction) -> Self {
+    /// `to_plain` is the direction of bytes for the plain side.
+    pub(super) fn new(plain: N, tls: F, observer: Observer, to_plain: Direction) -> Self {
         Self {
             observer: RefCell::new(observer),
-            nearward,
-            listens: Cell::new(true),
-            parting: Cell::new(false),
-            is_owed_to_near: Cell::new(false),
-            is_owed_to_far: Cell::new(false),
+            to_plain,
+            is_between_pdus: Cell::new(true),
+            plain_notified: Cell::new(false),
+            has_unsent_to_plain: Cell::new(false),
+            has_unsent_to_tls: Cell::new(false),
             is_in_order: Cell::new(false),
-            is_far_taken: Cell::new(false),
+            is_tls_end_claimed: Cell::new(false),
             left: Default::default(),
             plain,
             tls,
@@ -88,7 +88,7 @@ impl<N: Socket, F: Socket> Link<N, F> {
     /// Resets both sockets at once: an incomplete delivery must not look complete.
     pub(super) fn fail(&self, by: ClosedBy, reason: CloseReason) {
         self.note(by, reason);
-        self.end_near(None);
+        self.end_plain(None);
         self.abort_tls();
     }
 
@@ -96,34 +96,34 @@ impl<N: Socket, F: Socket> Link<N, F> {
     /// directions that lead to the sides end both.
     fn forbid(&self, why: &Forbidden) {
         self.note(ClosedBy::Gateway, CloseReason::Forbidden(why.to_string()));
-        self.say_to_near(Some(why));
+        self.notify_plain(Some(why));
     }
 
     /// Ends the plain side at once: sends a protocol-level rejection or abort if possible, else resets. After
     /// such a reply, the task that receives from the application waits for it to close.
-    pub(super) fn end_near(&self, why: Option<&Forbidden>) {
-        if !self.say_to_near(why) {
+    pub(super) fn end_plain(&self, why: Option<&Forbidden>) {
+        if !self.notify_plain(why) {
             self.abort_plain();
         }
     }
 
     // Whether the plain side was notified that the connection is aborted.
-    fn say_to_near(&self, why: Option<&Forbidden>) -> bool {
-        if self.parting.get() {
+    fn notify_plain(&self, why: Option<&Forbidden>) -> bool {
+        if self.plain_notified.get() {
             return true;
         }
-        let words = self.observer.borrow().last_words(self.nearward, why);
-        let Some(words) = words.filter(|_| self.listens.get()) else {
+        let pdu = self.observer.borrow().last_words(self.to_plain, why);
+        let Some(pdu) = pdu.filter(|_| self.is_between_pdus.get()) else {
             return false;
         };
         // If the reply itself is cut off, no byte of another sender is lost.
         let left = self.plain.send_queue().map_or(0, |queue| queue.bytes());
-        let is_said = self.plain.send_now(&words.octets()).is_ok() && self.plain.finish().is_ok();
-        self.parting.set(is_said);
-        if !is_said && let Some(plain) = self.left.first() {
+        let is_sent = self.plain.send_now(&pdu.octets()).is_ok() && self.plain.finish().is_ok();
+        self.plain_notified.set(is_sent);
+        if !is_sent && let Some(plain) = self.left.first() {
             plain.set(plain.get().or(Some(left)));
         }
-        is_said
+        is_sent
     }
 
     /// Resets the plain side at once.
@@ -154,21 +154,21 @@ impl<N: Socket, F: Socket> Link<N, F> {
         self.left.each_ref().map(|left| left.get().unwrap_or(0))
     }
 
-    /// Ends the plain side like `end_near`, after it has acknowledged all sent bytes or makes no more
+    /// Ends the plain side like `end_plain`, after it has acknowledged all sent bytes or makes no more
     /// progress.
-    pub(super) async fn leave_near(&self) {
+    pub(super) async fn end_plain_after_delivery(&self) {
         settle(&self.plain, &self.moved).await;
-        self.end_near(None);
+        self.end_plain(None);
     }
 
     /// Resets the TLS side after it has acknowledged all sent bytes, or makes no more progress.
-    pub(super) async fn leave_far(&self) {
+    pub(super) async fn abort_tls_after_delivery(&self) {
         settle(&self.tls, &self.moved).await;
         self.abort_tls();
     }
 
     /// Resets both sides, each after it has acknowledged all sent bytes or makes no more progress.
-    pub(super) async fn leave_both(&self) {
+    pub(super) async fn abort_both_after_delivery(&self) {
         tokio::join!(
             settle(&self.plain, &self.moved),
             settle(&self.tls, &self.moved)
@@ -183,36 +183,36 @@ impl<N: Socket, F: Socket> Link<N, F> {
     }
 
     /// Whether the caller may end the TLS side: no other task has begun to.
-    pub(super) fn take_far(&self) -> bool {
-        !self.is_far_taken.replace(true)
+    pub(super) fn claim_tls_end(&self) -> bool {
+        !self.is_tls_end_claimed.replace(true)
     }
 
     /// Whether the plain side was notified of the end and may not have closed yet.
-    pub(super) fn is_parting(&self) -> bool {
-        self.parting.get()
+    pub(super) fn is_plain_notified(&self) -> bool {
+        self.plain_notified.get()
     }
 
     /// Whether the plain side was ended already, so that nothing can be delivered there.
-    pub(super) fn is_near_ended(&self) -> bool {
+    pub(super) fn is_plain_ended(&self) -> bool {
         let is_reset = |left: &Cell<Option<u64>>| left.get().is_some();
-        self.parting.get() || self.left.first().is_some_and(is_reset)
+        self.plain_notified.get() || self.left.first().is_some_and(is_reset)
     }
 
     /// Whether nothing is outstanding between the applications.
     pub(super) fn is_at_rest(&self) -> bool {
-        let is_moving = self.is_owed_to_near.get() || self.is_owed_to_far.get();
+        let is_moving = self.has_unsent_to_plain.get() || self.has_unsent_to_tls.get();
         !is_moving && self.observer.borrow().is_at_rest()
     }
 
     /// Whether an association is open and the plain side still waits, so that the end of the TLS side must
     /// not look clean to it.
-    pub(super) fn near_waits_for_far(&self) -> bool {
-        self.waits_for_other(self.nearward)
+    pub(super) fn plain_waits_for_tls(&self) -> bool {
+        self.waits_for_other(self.to_plain)
     }
 
-    /// The same as `near_waits_for_far`, in the other direction.
-    pub(super) fn far_waits_for_near(&self) -> bool {
-        self.waits_for_other(self.farward())
+    /// The same as `plain_waits_for_tls`, in the other direction.
+    pub(super) fn tls_waits_for_plain(&self) -> bool {
+        self.waits_for_other(self.to_tls())
     }
 
     // An application that has ended its own direction no longer waits.
@@ -222,20 +222,20 @@ impl<N: Socket, F: Socket> Link<N, F> {
 
     /// The PDU for the application behind the TLS side, if the end of the plain side ended the connection and
     /// a PDU can be sent.
-    pub(super) fn words_for_far(&self) -> Option<ClosingPdu> {
+    pub(super) fn closing_pdu_for_tls(&self) -> Option<ClosingPdu> {
         let is_by_plain = |close: &Close| close.by == ClosedBy::PlainSide;
-        if !self.ended.borrow().as_ref().is_some_and(is_by_plain) || self.is_owed_to_far.get() {
+        if !self.ended.borrow().as_ref().is_some_and(is_by_plain) || self.has_unsent_to_tls.get() {
             return None;
         }
         let observer = self.observer.borrow();
-        let may_speak = observer.may_speak(self.farward());
+        let may_speak = observer.may_speak(self.to_tls());
         observer
-            .last_words(self.farward(), None)
+            .last_words(self.to_tls(), None)
             .filter(|_| may_speak)
     }
 
-    fn farward(&self) -> Direction {
-        match self.nearward {
+    fn to_tls(&self) -> Direction {
+        match self.to_plain {
             Direction::ToTarget => Direction::ToClient,
             Direction::ToClient => Direction::ToTarget,
         }
@@ -255,17 +255,17 @@ impl<N: Socket, F: Socket> Link<N, F> {
     }
 
     /// Observes bytes from the plain side; returns whether they may pass.
-    pub(super) fn see_from_near<'b>(&self, parts: impl Iterator<Item = &'b [u8]>) -> bool {
-        self.is_owed_to_far.set(true);
-        self.observe(self.farward(), parts)
+    pub(super) fn observe_from_plain<'b>(&self, parts: impl Iterator<Item = &'b [u8]>) -> bool {
+        self.has_unsent_to_tls.set(true);
+        self.observe(self.to_tls(), parts)
     }
 
     /// Observes bytes for the plain side; returns whether they may pass. The caller must report them with
     /// `answer` when they are delivered.
-    pub(super) fn see_for_near<'b>(&self, parts: impl Iterator<Item = &'b [u8]>) -> bool {
-        let may_go_on = self.observe(self.nearward, parts);
-        self.is_owed_to_near.set(true);
-        self.listens.set(false);
+    pub(super) fn observe_for_plain<'b>(&self, parts: impl Iterator<Item = &'b [u8]>) -> bool {
+        let may_go_on = self.observe(self.to_plain, parts);
+        self.has_unsent_to_plain.set(true);
+        self.is_between_pdus.set(false);
         may_go_on
     }
 
@@ -347,16 +347,16 @@ impl<N: Socket, F: Socket> Link<N, F> {
     /// Records that all observed bytes for the plain side are delivered.
     pub(super) fn answer(&self) {
         self.answered.set(true);
-        self.is_owed_to_near.set(false);
-        self.listens
-            .set(self.observer.borrow().may_speak(self.nearward));
+        self.has_unsent_to_plain.set(false);
+        self.is_between_pdus
+            .set(self.observer.borrow().may_speak(self.to_plain));
     }
 
     /// Records that the plain side sent and that all of it is forwarded. Returns whether messages and answers
     /// have alternated for a while. In that case each answer carries the acknowledgement that the next
     /// message may wait for; a sender that holds back part of a message breaks the alternation.
     pub(super) fn is_conversation(&self) -> bool {
-        self.is_owed_to_far.set(false);
+        self.has_unsent_to_tls.set(false);
         let exchanges = match self.answered.replace(false) {
             true => self.exchanges.get().saturating_add(1),
             false => 0,
@@ -418,7 +418,7 @@ impl<N: Socket, F: Socket> Link<N, F> {
 
     fn stop(&self, reason: CloseReason) {
         // An application that was notified before has had its time.
-        match self.is_parting() {
+        match self.is_plain_notified() {
             true => self.abort_plain(),
             false => self.fail(ClosedBy::Gateway, reason),
         }

@@ -264,14 +264,14 @@ impl OpenDirection<'_> {
         received: &mut ReceiveState,
         is_wrong: bool,
     ) {
-        let is_taken = link.take_far();
+        let is_taken = link.claim_tls_end();
         let plain = async {
-            if !link.is_near_ended() {
+            if !link.is_plain_ended() {
                 let rest = self.deliver(link, received, true);
                 until(rest, link.stalls(&link.plain), || link.abort_plain()).await;
-                link.leave_near().await;
+                link.end_plain_after_delivery().await;
             }
-            if link.is_parting() {
+            if link.is_plain_notified() {
                 // The sealing direction receives, and possibly nothing ever comes.
                 self.writer.parted(link).await;
             }
@@ -279,7 +279,7 @@ impl OpenDirection<'_> {
         let tls = async {
             match (is_taken, is_wrong) {
                 (true, true) => self.writer.last_words(link, self.engine).await,
-                (true, false) => link.leave_far().await,
+                (true, false) => link.abort_tls_after_delivery().await,
                 (false, _) => {}
             }
         };
@@ -321,7 +321,7 @@ impl OpenDirection<'_> {
 
     // close_notify becomes FIN; the other direction may continue.
     async fn finish<N: Socket, F: Socket>(&self, link: &Link<N, F>) {
-        if link.near_waits_for_far() {
+        if link.plain_waits_for_tls() {
             return link.note(ClosedBy::TlsPeer, CloseReason::Unfinished);
         }
         match link.plain.finish() {
@@ -340,7 +340,7 @@ impl OpenDirection<'_> {
         while let Some(payload) = received.payload()
             && (is_rest || !link.failed())
         {
-            if !link.see_for_near(payload.outgoing_parts()) {
+            if !link.observe_for_plain(payload.outgoing_parts()) {
                 return;
             }
             let count = payload.outgoing();

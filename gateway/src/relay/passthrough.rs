@@ -89,7 +89,7 @@ impl<'c, V: Network> Passing<'c, V> {
             }
         }
         if link.failed() {
-            Box::pin(link.leave_both()).await;
+            Box::pin(link.abort_both_after_delivery()).await;
         }
     }
 

@@ -46,11 +46,11 @@ impl SealDirection<'_> {
     // The TLS side sees that the stream is cut off, after all records that were sealed before.
     async fn leave<N: Socket, F: Socket>(&self, link: &Link<N, F>) {
         let tls = async {
-            if link.take_far() {
-                if let Some(words) = link.words_for_far() {
+            if link.claim_tls_end() {
+                if let Some(words) = link.closing_pdu_for_tls() {
                     self.say(link, words).await;
                 }
-                link.leave_far().await;
+                link.abort_tls_after_delivery().await;
             }
         };
         let plain = async {
@@ -58,12 +58,12 @@ impl SealDirection<'_> {
             tokio::select! {
                 biased;
                 () = self.writer.opened_all.reached() => {}
-                () = link.stalls(&link.plain) => link.end_near(None),
+                () = link.stalls(&link.plain) => link.end_plain(None),
             }
             if self.writer.opening_over.is_reached() {
-                link.leave_near().await;
+                link.end_plain_after_delivery().await;
             }
-            if link.is_parting() {
+            if link.is_plain_notified() {
                 linger_close(&link.plain, Vec::new(), ARTIM).await;
             }
         };
@@ -118,7 +118,7 @@ impl SealDirection<'_> {
 
     async fn send<N: Socket, F: Socket>(&self, link: &Link<N, F>, plain: &mut PendingBatch) {
         let count = plain.len() as u64;
-        if link.failed() || !link.see_from_near(plain.payloads()) {
+        if link.failed() || !link.observe_from_plain(plain.payloads()) {
             return self.drop_bytes(count);
         }
         let is_short = plain.is_short();
@@ -187,7 +187,7 @@ impl SealDirection<'_> {
             // A close_notify must not come before the alert that reports an error.
             return;
         }
-        if link.far_waits_for_near() {
+        if link.tls_waits_for_plain() {
             return link.note(ClosedBy::PlainSide, CloseReason::Unfinished);
         }
         let mut words = Vec::new();
