@@ -147,7 +147,7 @@ impl Observer {
     /// Whether the gateway may send a message of its own to the application at the end of `direction`, after
     /// the observed bytes. This is only possible between two messages, in a protocol that has such a message.
     #[must_use]
-    pub fn may_speak(&self, direction: Direction) -> bool {
+    pub fn can_send_pdu(&self, direction: Direction) -> bool {
         match self {
             Self::Association(association) => association.is_between_pdus(source_of(direction)),
             Self::Blind | Self::Conversation(_) => false,
@@ -157,11 +157,11 @@ impl Observer {
     /// The message to send to the application at the end of `direction` when the connection breaks. `why` is
     /// given if the gateway itself ends it. `None` if the protocol has no such message.
     #[must_use]
-    pub fn last_words(&self, direction: Direction, why: Option<&Forbidden>) -> Option<ClosingPdu> {
+    pub fn closing_pdu(&self, direction: Direction, why: Option<&Forbidden>) -> Option<ClosingPdu> {
         let Self::Association(association) = self else {
             return None;
         };
-        let broken_off = match why {
+        let abort = match why {
             Some(Forbidden::Association(reason)) => reason.answer(),
             Some(Forbidden::Conversation(_)) | None => ClosingPdu::aborted(),
         };
@@ -173,7 +173,7 @@ impl Observer {
                 Some(ClosingPdu::temporary_congestion())
             }
             (Phase::Awaited, Direction::ToClient) => None,
-            (Phase::Requested | Phase::Established | Phase::Releasing, _) => Some(broken_off),
+            (Phase::Requested | Phase::Established | Phase::Releasing, _) => Some(abort),
         }
     }
 
@@ -317,16 +317,16 @@ mod tests {
     #[test]
     fn a_requestor_without_an_answer_gets_a_transient_rejection() {
         let mut observer = observer();
-        let words = observer.last_words(Direction::ToClient, None);
-        assert_eq!(words, Some(ClosingPdu::temporary_congestion()));
-        assert_eq!(observer.last_words(Direction::ToTarget, None), None);
+        let pdu = observer.closing_pdu(Direction::ToClient, None);
+        assert_eq!(pdu, Some(ClosingPdu::temporary_congestion()));
+        assert_eq!(observer.closing_pdu(Direction::ToTarget, None), None);
         let seen = observer.observe(Direction::ToTarget, &request(), Instant::now());
         assert_eq!(seen, Ok(()));
-        let words = observer.last_words(Direction::ToClient, None);
-        assert_eq!(words, Some(ClosingPdu::temporary_congestion()));
-        let words = observer.last_words(Direction::ToTarget, None);
-        assert_eq!(words, Some(ClosingPdu::aborted()));
-        assert!(observer.may_speak(Direction::ToClient));
+        let pdu = observer.closing_pdu(Direction::ToClient, None);
+        assert_eq!(pdu, Some(ClosingPdu::temporary_congestion()));
+        let pdu = observer.closing_pdu(Direction::ToTarget, None);
+        assert_eq!(pdu, Some(ClosingPdu::aborted()));
+        assert!(observer.can_send_pdu(Direction::ToClient));
     }
 
     #[test]
@@ -335,10 +335,10 @@ mod tests {
         let request = request();
         let seen = observer.observe(Direction::ToTarget, &request[..20], Instant::now());
         assert_eq!(seen, Ok(()));
-        assert!(!observer.may_speak(Direction::ToTarget));
+        assert!(!observer.can_send_pdu(Direction::ToTarget));
         let seen = observer.observe(Direction::ToTarget, &request[20..], Instant::now());
         assert_eq!(seen, Ok(()));
-        assert!(observer.may_speak(Direction::ToTarget));
+        assert!(observer.can_send_pdu(Direction::ToTarget));
     }
 
     #[test]
@@ -352,7 +352,7 @@ mod tests {
         let abort = ClosingPdu::aborted().octets();
         assert_eq!(observer.observe(Direction::ToTarget, &abort, now), Ok(()));
         assert!(observer.is_at_rest());
-        assert_eq!(observer.last_words(Direction::ToClient, None), None);
+        assert_eq!(observer.closing_pdu(Direction::ToClient, None), None);
     }
 
     #[test]
@@ -377,7 +377,7 @@ mod tests {
         let mut observer = Observer::of_mllp(Strictness::Strict, None);
         let seen = observer.observe(Direction::ToTarget, b"GET / HTTP/1.1", Instant::now());
         assert!(matches!(seen, Err(Forbidden::Conversation(_))));
-        assert_eq!(observer.last_words(Direction::ToClient, None), None);
+        assert_eq!(observer.closing_pdu(Direction::ToClient, None), None);
     }
 
     #[test]

@@ -114,7 +114,7 @@ impl Echo {
     ///
     /// # Errors
     ///
-    /// Why the probe failed; `last_words` then returns the PDU to send to the other side.
+    /// Why the probe failed; `closing_pdu` then returns the PDU to send to the other side.
     pub fn take(&mut self, bytes: &[u8]) -> Result<EchoStep, EchoError> {
         self.incoming.extend_from_slice(bytes);
         let incoming = mem::take(&mut self.incoming);
@@ -133,7 +133,7 @@ impl Echo {
 
     /// The PDU that ends the association, if neither side has released or aborted it.
     #[must_use]
-    pub fn last_words(&mut self) -> Vec<u8> {
+    pub fn closing_pdu(&mut self) -> Vec<u8> {
         let abort = ClosingPdu::Abort(Abort {
             source: 0,
             reason: 0,

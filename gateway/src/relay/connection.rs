@@ -152,7 +152,7 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
             }
         }
         // The application sees the same as without the gateway: a refused connection.
-        Box::pin(self.say_unreachable(&plain, &first)).await;
+        Box::pin(self.reply_unreachable(&plain, &first)).await;
         let sentence = attempts.sentence();
         Ok(match refusal {
             Some((by, class)) => Close {
@@ -186,9 +186,9 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
         let admitted = match self.admit(&mut first) {
             Ok(admitted) => admitted,
             Err(refused) => {
-                let words = Some(refused.answer);
+                let reply = Some(refused.answer);
                 self.note_refused(&first, &refused);
-                Box::pin(self.say_sealed(&tls, &engine, words)).await;
+                Box::pin(self.reply_sealed(&tls, &engine, reply)).await;
                 return Err(close_of(refused));
             }
         };
@@ -196,9 +196,9 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
         let plain = match Box::pin(self.reach(attempts)).await {
             Ok(plain) => plain,
             Err(close) => {
-                let words = self.unreachable_words();
-                self.note_answered(&first, words);
-                Box::pin(self.say_sealed(&tls, &engine, words)).await;
+                let reply = self.unreachable_reply();
+                self.note_answered(&first, reply);
+                Box::pin(self.reply_sealed(&tls, &engine, reply)).await;
                 return Err(close);
             }
         };
@@ -393,8 +393,8 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
                     false => Poll::Pending,
                 })
                 .await;
-                Some(match writer.goodbye(engine) {
-                    Ok(words) => link.end_in_order(&words),
+                Some(match writer.closing_records(engine) {
+                    Ok(records) => link.end_cleanly(&records),
                     Err(error) => CloseReason::Internal(error.to_string()),
                 })
             });

@@ -144,7 +144,7 @@ fn instead_of(expected: &str, kind: StreamKind, mode: Mode) -> String {
 mod tests {
     use super::*;
 
-    fn judged(beginning: Beginning, bytes: &[u8]) -> Result<bool, Option<ClosingPdu>> {
+    fn checked(beginning: Beginning, bytes: &[u8]) -> Result<bool, Option<ClosingPdu>> {
         let mut first = First {
             bytes: bytes.to_vec(),
             ..First::default()
@@ -156,29 +156,29 @@ mod tests {
 
     #[test]
     fn a_part_of_a_request_is_no_start_yet() {
-        assert_eq!(judged(Beginning::Request, b""), Ok(false));
-        assert_eq!(judged(Beginning::Request, &[1, 0, 0, 0, 1, 0]), Ok(false));
+        assert_eq!(checked(Beginning::Request, b""), Ok(false));
+        assert_eq!(checked(Beginning::Request, &[1, 0, 0, 0, 1, 0]), Ok(false));
     }
 
     #[test]
     fn other_protocols_get_no_reply_and_another_pdu_gets_one() {
-        assert_eq!(judged(Beginning::Request, b"GET / HTTP/1.1"), Err(None));
+        assert_eq!(checked(Beginning::Request, b"GET / HTTP/1.1"), Err(None));
         let answer = Some(ClosingPdu::unexpected_pdu());
-        assert_eq!(judged(Beginning::Request, &[4, 0]), Err(answer));
+        assert_eq!(checked(Beginning::Request, &[4, 0]), Err(answer));
     }
 
     #[test]
     fn a_frame_begins_mllp() {
-        assert_eq!(judged(Beginning::Frame, b"\x0bMSH|"), Ok(true));
-        assert_eq!(judged(Beginning::Frame, b"\r"), Ok(false));
-        assert_eq!(judged(Beginning::Frame, b"MSH|"), Err(None));
+        assert_eq!(checked(Beginning::Frame, b"\x0bMSH|"), Ok(true));
+        assert_eq!(checked(Beginning::Frame, b"\r"), Ok(false));
+        assert_eq!(checked(Beginning::Frame, b"MSH|"), Err(None));
     }
 
     #[test]
     fn any_byte_begins_a_passthrough_stream() {
-        assert_eq!(judged(Beginning::Opener, b""), Ok(false));
-        assert_eq!(judged(Beginning::Opener, b"\x16"), Ok(true));
-        assert_eq!(judged(Beginning::Either, b""), Ok(true));
+        assert_eq!(checked(Beginning::Opener, b""), Ok(false));
+        assert_eq!(checked(Beginning::Opener, b"\x16"), Ok(true));
+        assert_eq!(checked(Beginning::Either, b""), Ok(true));
     }
 
     /// First bytes that are sent by mistake, the route's protocol, and the log's text.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::ending::{settle, stalls};
+use super::ending::{delivered_or_stalled, stalls};
 use super::handle::ConnectionHandle;
 use super::receiver::{DeliveryState, Limits, Receiver};
 use crate::audit::limits::HALF_CLOSED_SILENCE;
@@ -50,7 +50,7 @@ pub(super) struct Link<N, F> {
     has_unsent_to_plain: Cell<bool>,
     has_unsent_to_tls: Cell<bool>,
     // The gateway ended both sides cleanly.
-    is_in_order: Cell<bool>,
+    is_clean: Cell<bool>,
     // One task ends the TLS side, and the other tasks leave it alone.
     is_tls_end_claimed: Cell<bool>,
     // The bytes that the plain side and the TLS side had not acknowledged when they were reset.
@@ -71,7 +71,7 @@ impl<N: Socket, F: Socket> Link<N, F> {
             plain_notified: Cell::new(false),
             has_unsent_to_plain: Cell::new(false),
             has_unsent_to_tls: Cell::new(false),
-            is_in_order: Cell::new(false),
+            is_clean: Cell::new(false),
             is_tls_end_claimed: Cell::new(false),
             left: Default::default(),
             plain,
@@ -112,7 +112,7 @@ impl<N: Socket, F: Socket> Link<N, F> {
         if self.plain_notified.get() {
             return true;
         }
-        let pdu = self.observer.borrow().last_words(self.to_plain, why);
+        let pdu = self.observer.borrow().closing_pdu(self.to_plain, why);
         let Some(pdu) = pdu.filter(|_| self.is_between_pdus.get()) else {
             return false;
         };
@@ -157,21 +157,21 @@ impl<N: Socket, F: Socket> Link<N, F> {
     /// Ends the plain side like `end_plain`, after it has acknowledged all sent bytes or makes no more
     /// progress.
     pub(super) async fn end_plain_after_delivery(&self) {
-        settle(&self.plain, &self.moved).await;
+        delivered_or_stalled(&self.plain, &self.moved).await;
         self.end_plain(None);
     }
 
     /// Resets the TLS side after it has acknowledged all sent bytes, or makes no more progress.
     pub(super) async fn abort_tls_after_delivery(&self) {
-        settle(&self.tls, &self.moved).await;
+        delivered_or_stalled(&self.tls, &self.moved).await;
         self.abort_tls();
     }
 
     /// Resets both sides, each after it has acknowledged all sent bytes or makes no more progress.
     pub(super) async fn abort_both_after_delivery(&self) {
         tokio::join!(
-            settle(&self.plain, &self.moved),
-            settle(&self.tls, &self.moved)
+            delivered_or_stalled(&self.plain, &self.moved),
+            delivered_or_stalled(&self.tls, &self.moved)
         );
         self.abort_plain();
         self.abort_tls();
@@ -228,10 +228,10 @@ impl<N: Socket, F: Socket> Link<N, F> {
             return None;
         }
         let observer = self.observer.borrow();
-        let may_speak = observer.may_speak(self.to_tls());
+        let can_send_pdu = observer.can_send_pdu(self.to_tls());
         observer
-            .last_words(self.to_tls(), None)
-            .filter(|_| may_speak)
+            .closing_pdu(self.to_tls(), None)
+            .filter(|_| can_send_pdu)
     }
 
     fn to_tls(&self) -> Direction {
@@ -241,13 +241,13 @@ impl<N: Socket, F: Socket> Link<N, F> {
         }
     }
 
-    /// Ends both sides cleanly, with nothing outstanding. `words` are close_notify and the records that TLS
+    /// Ends both sides cleanly, with nothing outstanding. `records` are close_notify and the records that TLS
     /// must send before it. Returns why the connection ends.
-    pub(super) fn end_in_order(&self, words: &[u8]) -> CloseReason {
+    pub(super) fn end_cleanly(&self, records: &[u8]) -> CloseReason {
         self.note(ClosedBy::Gateway, CloseReason::AtRest);
-        let tls = self.tls.send_now(words).and_then(|()| self.tls.finish());
+        let tls = self.tls.send_now(records).and_then(|()| self.tls.finish());
         match tls.and_then(|()| self.plain.finish()) {
-            Ok(()) => self.is_in_order.set(true),
+            Ok(()) => self.is_clean.set(true),
             // A peer that has gone has lost nothing.
             Err(_) => self.fail(ClosedBy::Gateway, CloseReason::AtRest),
         }
@@ -324,13 +324,13 @@ impl<N: Socket, F: Socket> Link<N, F> {
 
     /// Whether there is a cause that needs a reset of both sides.
     pub(super) fn is_broken(&self) -> bool {
-        self.failed() && !self.is_in_order.get()
+        self.failed() && !self.is_clean.get()
     }
 
     /// Records that `by` finished its direction cleanly.
     pub(super) fn finish(&self, by: ClosedBy) {
         self.finished.set(self.finished.get().or(Some(by)));
-        self.stir();
+        self.note_movement();
         self.has_finished.notify_one();
     }
 
@@ -340,7 +340,7 @@ impl<N: Socket, F: Socket> Link<N, F> {
     }
 
     /// Records that bytes moved just now.
-    pub(super) fn stir(&self) {
+    pub(super) fn note_movement(&self) {
         self.moved.set(Instant::now());
     }
 
@@ -349,7 +349,7 @@ impl<N: Socket, F: Socket> Link<N, F> {
         self.answered.set(true);
         self.has_unsent_to_plain.set(false);
         self.is_between_pdus
-            .set(self.observer.borrow().may_speak(self.to_plain));
+            .set(self.observer.borrow().can_send_pdu(self.to_plain));
     }
 
     /// Records that the plain side sent and that all of it is forwarded. Returns whether messages and answers

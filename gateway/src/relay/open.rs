@@ -125,7 +125,7 @@ impl ReceiveState {
     }
 
     // No memory is held while idle.
-    fn let_go(&mut self) {
+    fn release_memory(&mut self) {
         self.payload = None;
         self.incoming = self.incoming.take().filter(|incoming| !incoming.is_empty());
     }
@@ -149,7 +149,7 @@ impl ReceiveState {
         plain: Option<&N>,
         pool: &Pool,
     ) -> Result<(), OpenError> {
-        self.let_go();
+        self.release_memory();
         if pool.is_in_demand() {
             self.shrink(pool);
         }
@@ -273,12 +273,12 @@ impl OpenDirection<'_> {
             }
             if link.is_plain_notified() {
                 // The sealing direction receives, and possibly nothing ever comes.
-                self.writer.parted(link).await;
+                self.writer.plain_closed(link).await;
             }
         };
         let tls = async {
             match (is_taken, is_wrong) {
-                (true, true) => self.writer.last_words(link, self.engine).await,
+                (true, true) => self.writer.send_final_alert(link, self.engine).await,
                 (true, false) => link.abort_tls_after_delivery().await,
                 (false, _) => {}
             }
@@ -297,7 +297,7 @@ impl OpenDirection<'_> {
         while !link.failed() {
             let opened = received.open(self.engine, self.pool, &mut answer);
             if opened.is_err() {
-                self.writer.owe(&mut answer);
+                self.writer.keep_answers(&mut answer);
             }
             let opened = opened?;
             self.writer.post(link, self.engine, &mut answer).await;

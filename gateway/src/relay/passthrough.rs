@@ -31,20 +31,20 @@ pub(super) struct Passing<'c, V: Network> {
 /// Whether the target has sent its first bytes.
 #[derive(Debug, Default)]
 pub(super) struct FirstTargetBytes {
-    has_come: Cell<bool>,
+    has_arrived: Cell<bool>,
     news: Notify,
 }
 
 impl FirstTargetBytes {
     fn note(&self) {
-        if !self.has_come.replace(true) {
+        if !self.has_arrived.replace(true) {
             self.news.notify_one();
         }
     }
 
     /// Returns when the target has sent its first bytes.
     pub(super) async fn wait(&self) {
-        while !self.has_come.get() {
+        while !self.has_arrived.get() {
             self.news.notified().await;
         }
     }
@@ -158,7 +158,7 @@ impl<'c, V: Network> Passing<'c, V> {
             Load::Pipe(pipe) => {
                 while pipe.held() > 0 {
                     let count = sink.splice_out_some(&pipe).await?;
-                    link.stir();
+                    link.note_movement();
                     self.count(count);
                     self.core.counters.spliced_bytes.add(count as u64);
                 }

@@ -46,7 +46,7 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
             Ok(()) => return Ok(first),
             Err(NoStart::Ended) => first.unfinished(),
             Err(NoStart::Illegal(illegal)) => {
-                self.say(socket, illegal.answer).await;
+                self.reply(socket, illegal.answer).await;
                 CloseReason::Illegal(illegal.sentence)
             }
         };
@@ -89,9 +89,9 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
         let has_begun = Cell::new(false);
         let wait = self.gather_payload((tls, engine, received), (&mut first, &has_begun), place);
         let close = || {
-            let words = TlsWriter::default().goodbye(engine);
-            let words = words.map_err(io::Error::other)?;
-            tls.send_now(&words)?;
+            let reply = TlsWriter::default().closing_records(engine);
+            let reply = reply.map_err(io::Error::other)?;
+            tls.send_now(&reply)?;
             tls.finish()
         };
         let close = (&has_begun, close);
@@ -101,11 +101,11 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
                 first.unfinished()
             }
             Ok(Err(NoStart::Illegal(illegal))) => {
-                self.say_sealed(tls, engine, illegal.answer).await;
+                self.reply_sealed(tls, engine, illegal.answer).await;
                 CloseReason::Illegal(illegal.sentence)
             }
             Err(OpenError::Records(error)) => {
-                let alert = engine.borrow_mut().last_words();
+                let alert = engine.borrow_mut().final_alert();
                 send_alert(tls, alert).await;
                 self.wrong_record(&error, verification)
             }
@@ -163,29 +163,29 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
         refused: Refused,
     ) -> Close {
         self.note_refused(first, &refused);
-        self.say(plain, Some(refused.answer)).await;
+        self.reply(plain, Some(refused.answer)).await;
         close_of(refused)
     }
 
     // Sends the last reply to an application; without a reply it sees a reset.
-    async fn say(&self, plain: &V::Socket, words: Option<ClosingPdu>) {
-        match words {
-            Some(words) => linger_close(plain, words.octets().to_vec(), ARTIM).await,
+    async fn reply(&self, plain: &V::Socket, reply: Option<ClosingPdu>) {
+        match reply {
+            Some(reply) => linger_close(plain, reply.octets().to_vec(), ARTIM).await,
             None => plain.abort(),
         }
     }
 
     /// Sends the last reply to an application behind the TLS peer; without a reply it sees a reset.
-    pub(super) async fn say_sealed(
+    pub(super) async fn reply_sealed(
         &self,
         tls: &V::Socket,
         engine: &RefCell<Engine>,
-        words: Option<ClosingPdu>,
+        reply: Option<ClosingPdu>,
     ) {
-        let Some(words) = words else {
+        let Some(reply) = reply else {
             return tls.abort();
         };
-        let sealed = engine.borrow_mut().linger(&words.octets(), &self.core.pool);
+        let sealed = engine.borrow_mut().linger(&reply.octets(), &self.core.pool);
         match sealed {
             Ok(sealed) => linger_close(tls, sealed, ARTIM).await,
             Err(_) => tls.abort(),
@@ -193,16 +193,16 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
     }
 
     /// Notifies an application that the target cannot be reached.
-    pub(super) async fn say_unreachable(&mut self, plain: &V::Socket, first: &First) {
-        let words = self.unreachable_words();
-        self.note_answered(first, words);
-        self.say(plain, words).await;
+    pub(super) async fn reply_unreachable(&mut self, plain: &V::Socket, first: &First) {
+        let reply = self.unreachable_reply();
+        self.note_answered(first, reply);
+        self.reply(plain, reply).await;
     }
 
     /// Records for the summary that an association ended with the gateway's reply to its request.
-    pub(super) fn note_answered(&mut self, first: &First, words: Option<ClosingPdu>) {
-        if let Some(words) = words {
-            self.note_ending(first, answered(words));
+    pub(super) fn note_answered(&mut self, first: &First, reply: Option<ClosingPdu>) {
+        if let Some(reply) = reply {
+            self.note_ending(first, answered(reply));
         }
     }
 
@@ -261,7 +261,7 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
     }
 
     /// The reply to an application whose association has no target at the moment.
-    pub(super) fn unreachable_words(&self) -> Option<ClosingPdu> {
+    pub(super) fn unreachable_reply(&self) -> Option<ClosingPdu> {
         let speaks_dicom = Beginning::of(&self.route.config) == Beginning::Request;
         speaks_dicom.then(ClosingPdu::temporary_congestion)
     }

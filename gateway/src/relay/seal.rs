@@ -47,8 +47,8 @@ impl SealDirection<'_> {
     async fn leave<N: Socket, F: Socket>(&self, link: &Link<N, F>) {
         let tls = async {
             if link.claim_tls_end() {
-                if let Some(words) = link.closing_pdu_for_tls() {
-                    self.say(link, words).await;
+                if let Some(pdu) = link.closing_pdu_for_tls() {
+                    self.send_closing_pdu(link, pdu).await;
                 }
                 link.abort_tls_after_delivery().await;
             }
@@ -71,9 +71,9 @@ impl SealDirection<'_> {
     }
 
     // The last PDU for the application behind the TLS peer, which gets time to close.
-    async fn say<N: Socket, F: Socket>(&self, link: &Link<N, F>, words: ClosingPdu) {
+    async fn send_closing_pdu<N: Socket, F: Socket>(&self, link: &Link<N, F>, pdu: ClosingPdu) {
         let _turn = self.writer.turn.lock().await;
-        let sealed = self.engine.borrow_mut().linger(&words.octets(), self.pool);
+        let sealed = self.engine.borrow_mut().linger(&pdu.octets(), self.pool);
         let Ok(sealed) = sealed else { return };
         // The records that TLS must send were sealed before.
         let mut all = self.writer.answers.take();
@@ -190,11 +190,11 @@ impl SealDirection<'_> {
         if link.tls_waits_for_plain() {
             return link.note(ClosedBy::PlainSide, CloseReason::Unfinished);
         }
-        let mut words = Vec::new();
-        if let Err(error) = self.engine.borrow_mut().close_notify(&mut words) {
+        let mut records = Vec::new();
+        if let Err(error) = self.engine.borrow_mut().close_notify(&mut records) {
             return link.note(ClosedBy::Gateway, refusal(&error));
         }
-        let sent = write(link, &link.tls, &mut Buffer::of(words)).await;
+        let sent = write(link, &link.tls, &mut Buffer::of(records)).await;
         match sent.and_then(|()| link.tls.finish()) {
             Ok(()) => link.finish(ClosedBy::PlainSide),
             // A peer that has closed with nothing outstanding loses nothing.
@@ -278,7 +278,7 @@ pub(super) async fn write<S: Socket, N: Socket, F: Socket>(
         let (outcome, lent) = socket.writev_some(buffer.lend_parts()).await;
         buffer.restore_parts(lent);
         buffer.sent(outcome?);
-        link.stir();
+        link.note_movement();
     }
     Ok(())
 }
@@ -346,13 +346,13 @@ impl TlsWriter {
         engine: &RefCell<Engine>,
         records: usize,
     ) {
-        while let Some(answers) = self.owed(link, engine, records) {
+        while let Some(answers) = self.due_answers(link, engine, records) {
             // Boxed, because this is rare, and a resting connection holds no memory for it.
             Box::pin(send_answers(link, answers)).await;
         }
     }
 
-    fn owed<N: Socket, F: Socket>(
+    fn due_answers<N: Socket, F: Socket>(
         &self,
         link: &Link<N, F>,
         engine: &RefCell<Engine>,
@@ -370,26 +370,26 @@ impl TlsWriter {
     }
 
     /// Keeps answers that must be sent before the alert that ends the connection.
-    pub(super) fn owe(&self, answers: &mut Vec<u8>) {
+    pub(super) fn keep_answers(&self, answers: &mut Vec<u8>) {
         self.answers.borrow_mut().append(answers);
     }
 
     /// Sends the alert that ends the connection, after all records that were sealed before: the batch in
     /// progress, and waiting answers. A peer that reads neither is reset. The link must have failed, so that
     /// nothing is sealed in the meantime.
-    pub(super) async fn last_words<N: Socket, F: Socket>(
+    pub(super) async fn send_final_alert<N: Socket, F: Socket>(
         &self,
         link: &Link<N, F>,
         engine: &RefCell<Engine>,
     ) {
         debug_assert!(link.failed(), "records may still be sealed");
-        let goodbye = async {
+        let alert = async {
             let _turn = self.turn.lock().await;
-            let mut words = self.answers.take();
-            words.extend(engine.borrow_mut().last_words());
-            send_alert(&link.tls, words).await;
+            let mut records = self.answers.take();
+            records.extend(engine.borrow_mut().final_alert());
+            send_alert(&link.tls, records).await;
         };
-        race(goodbye, 2 * ALERT_LINGER, || link.abort_tls()).await;
+        race(alert, 2 * ALERT_LINGER, || link.abort_tls()).await;
     }
 
     /// Whether nothing is being sent.
@@ -398,12 +398,12 @@ impl TlsWriter {
     }
 
     /// The closing sequence of a clean end: the records that TLS requires, and close_notify.
-    pub(super) fn goodbye(&self, engine: &RefCell<Engine>) -> Result<Vec<u8>, SealError> {
-        let mut words = self.answers.take();
+    pub(super) fn closing_records(&self, engine: &RefCell<Engine>) -> Result<Vec<u8>, SealError> {
+        let mut records = self.answers.take();
         let mut engine = engine.borrow_mut();
-        engine.before(1, &mut words)?;
-        engine.close_notify(&mut words)?;
-        Ok(words)
+        engine.before(1, &mut records)?;
+        engine.close_notify(&mut records)?;
+        Ok(records)
     }
 
     /// The opening direction has ended completely.
@@ -412,7 +412,7 @@ impl TlsWriter {
     }
 
     /// Waits until a plain side that was notified has closed; resets it after a time limit.
-    pub(super) async fn parted<N: Socket, F: Socket>(&self, link: &Link<N, F>) {
+    pub(super) async fn plain_closed<N: Socket, F: Socket>(&self, link: &Link<N, F>) {
         if self.sealing_over.is_reached() {
             return linger_close(&link.plain, Vec::new(), ARTIM).await;
         }

@@ -99,11 +99,11 @@ pub trait Socket: 'static {
     /// with data (section 3.8.6.3).
     fn acknowledge(&self);
 
-    /// Sends `words` at once and completely, while no write is in flight.
+    /// Sends `bytes` at once and completely, while no write is in flight.
     ///
     /// # Errors
-    /// `words` were not sent, or only in part. Only `abort` may follow.
-    fn send_now(&self, words: &[u8]) -> io::Result<()>;
+    /// `bytes` were not sent, or only in part. Only `abort` may follow.
+    fn send_now(&self, bytes: &[u8]) -> io::Result<()>;
 
     /// The sent bytes that are not acknowledged yet.
     ///

@@ -270,9 +270,9 @@ impl Socket for RingSocket {
         let _ = rustix::net::sockopt::set_tcp_quickack(&*self.stream, true);
     }
 
-    fn send_now(&self, words: &[u8]) -> io::Result<()> {
-        match self.send(&[IoSlice::new(words)])? {
-            count if count == words.len() => Ok(()),
+    fn send_now(&self, bytes: &[u8]) -> io::Result<()> {
+        match self.send(&[IoSlice::new(bytes)])? {
+            count if count == bytes.len() => Ok(()),
             _ => Err(io::ErrorKind::WriteZero.into()),
         }
     }

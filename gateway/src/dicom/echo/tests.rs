@@ -108,7 +108,7 @@ fn an_echo_goes_from_request_to_release_at_any_split() {
         let steps = take_in_parts(&mut echo, &whole, size).expect("all is well");
         assert_eq!(steps, expected, "{size}");
         assert!(echo.is_there());
-        assert!(echo.last_words().is_empty(), "it is released");
+        assert!(echo.closing_pdu().is_empty(), "it is released");
     }
     let mut echo = begin();
     take_all(&mut echo, &[acceptance(0)]).expect("accepted");
@@ -172,12 +172,12 @@ fn a_peer_that_did_not_refuse_gets_an_abort() {
     let abort = [7, 0, 0, 0, 0, 4, 0, 0, 0, 0];
     let mut echo = begin();
     take_all(&mut echo, &[acceptance(0), answer(0x0110)]).expect_err("a failure");
-    assert_eq!(echo.last_words(), abort);
-    assert!(echo.last_words().is_empty(), "once");
+    assert_eq!(echo.closing_pdu(), abort);
+    assert!(echo.closing_pdu().is_empty(), "once");
     let mut echo = begin();
     let rejection = ClosingPdu::temporary_congestion().octets();
     echo.take(&rejection).expect_err("a rejection");
-    assert!(echo.last_words().is_empty(), "there is no association");
+    assert!(echo.closing_pdu().is_empty(), "there is no association");
 }
 
 #[test]

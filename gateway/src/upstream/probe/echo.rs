@@ -21,7 +21,7 @@ pub(super) async fn ask<S: Socket>(
     awaited.set(echo.awaited());
     let titles = Titles { calling, called };
     let outcome = converse(channel, &mut echo, request, titles, awaited).await;
-    let abort = echo.last_words();
+    let abort = echo.closing_pdu();
     if !abort.is_empty() {
         // The send fails if the archive has closed the connection already.
         let _ = channel.send(abort).await;
