@@ -349,7 +349,7 @@ mod tests {
             observer.observe(Direction::ToTarget, &request(), now),
             Ok(())
         );
-        let abort = ClosingPdu::aborted().octets();
+        let abort = ClosingPdu::aborted().to_bytes();
         assert_eq!(observer.observe(Direction::ToTarget, &abort, now), Ok(()));
         assert!(observer.is_at_rest());
         assert_eq!(observer.closing_pdu(Direction::ToClient, None), None);
@@ -366,7 +366,7 @@ mod tests {
         );
         assert!(observer.waits_for_other(Direction::ToClient));
         assert!(!observer.waits_for_other(Direction::ToTarget));
-        let reject = ClosingPdu::temporary_congestion().octets();
+        let reject = ClosingPdu::temporary_congestion().to_bytes();
         assert_eq!(observer.observe(Direction::ToClient, &reject, now), Ok(()));
         assert!(!observer.waits_for_other(Direction::ToClient));
         assert!(!Observer::Blind.waits_for_other(Direction::ToClient));

@@ -41,7 +41,7 @@ fn association(account: &ConnectionSummary, record: &dicom::AssociationSummary) 
         commands = %CommaSeparated(&record.commands, command),
         failures = %CommaSeparated(&record.failures, failure),
         objects = record.objects(),
-        object_bytes = record.octets(),
+        object_bytes = record.object_bytes(),
         classes = %CommaSeparated(&record.classes, class),
         bytes_per_second = record.rate().unwrap_or_default().round(),
         store_p50_ms = milliseconds(latencies.p50()),
@@ -171,7 +171,7 @@ fn class(count: &dicom::ClassCount, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         Some(class) => write!(f, "{class}")?,
         None => f.write_str("other")?,
     }
-    write!(f, " {} ({} bytes)", count.objects, count.octets)
+    write!(f, " {} ({} bytes)", count.objects, count.bytes)
 }
 
 fn each(value: &impl fmt::Display, f: &mut fmt::Formatter<'_>) -> fmt::Result {

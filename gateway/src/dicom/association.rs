@@ -153,7 +153,7 @@ impl Association {
                     self.pdu(seen.by, kind, &body).map_err(violation)?
                 }
                 StreamElement::Command(set) => self.command(seen, &set)?,
-                StreamElement::DataSet(octets) => self.stats().data_set(seen, octets),
+                StreamElement::DataSet(length) => self.stats().data_set(seen, length),
             }
         }
     }
@@ -263,9 +263,9 @@ impl Association {
         Types::of(grant).and(Types::of(talk))
     }
 
-    fn command(&mut self, seen: Observation, octets: &[u8]) -> Result<(), AssociationEndReason> {
+    fn command(&mut self, seen: Observation, bytes: &[u8]) -> Result<(), AssociationEndReason> {
         let by = seen.by;
-        let set = CommandSet::read(octets);
+        let set = CommandSet::read(bytes);
         let meaning = set.as_ref().and_then(CommandSet::meaning);
         let (Some(set), Some(meaning)) = (set, meaning) else {
             let what = Violation::Command;

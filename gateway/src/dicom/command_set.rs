@@ -44,10 +44,10 @@ pub(super) enum Meaning {
 
 impl<'a> CommandSet<'a> {
     /// Reads a command set, which is always in Implicit VR Little Endian; `None` if it is malformed.
-    pub(super) fn read(mut octets: &'a [u8]) -> Option<Self> {
+    pub(super) fn read(mut bytes: &'a [u8]) -> Option<Self> {
         let mut set = Self::default();
-        while !octets.is_empty() {
-            let (header, rest) = octets.split_first_chunk::<8>()?;
+        while !bytes.is_empty() {
+            let (header, rest) = bytes.split_first_chunk::<8>()?;
             let [g, h, e, f, a, b, c, d] = *header;
             let length = usize::try_from(u32::from_le_bytes([a, b, c, d])).ok()?;
             let (value, rest) = rest.split_at_checked(length)?;
@@ -55,7 +55,7 @@ impl<'a> CommandSet<'a> {
                 return None;
             }
             set.take(u16::from_le_bytes([e, f]), value)?;
-            octets = rest;
+            bytes = rest;
         }
         Some(set)
     }
@@ -199,8 +199,8 @@ mod tests {
     use super::super::made;
     use super::*;
 
-    fn meaning(octets: &[u8]) -> Option<Meaning> {
-        CommandSet::read(octets)?.meaning()
+    fn meaning(bytes: &[u8]) -> Option<Meaning> {
+        CommandSet::read(bytes)?.meaning()
     }
 
     #[test]
@@ -234,15 +234,15 @@ mod tests {
     fn the_requested_command_is_read() {
         let class = made::element(0x0002, b"1.2.840.10008.5.1.4.1.1.2\0");
         let destination = made::element(0x0600, b"STORE_2 ");
-        let octets = made::command(0x0021, 1, true, &[class, destination].concat());
-        let set = CommandSet::read(&octets).expect("a set");
+        let bytes = made::command(0x0021, 1, true, &[class, destination].concat());
+        let set = CommandSet::read(&bytes).expect("a set");
         assert!(set.has_data_set());
         let class = set.sop_class().map(|class| class.to_string());
         assert_eq!(class.as_deref(), Some("CT Image Storage"));
         let destination = set.destination().map(|title| title.to_string());
         assert_eq!(destination.as_deref(), Some("STORE_2"));
-        let octets = made::command(0x0030, 1, false, &[]);
-        let set = CommandSet::read(&octets).expect("a set");
+        let bytes = made::command(0x0030, 1, false, &[]);
+        let set = CommandSet::read(&bytes).expect("a set");
         assert!(!set.has_data_set());
         assert_eq!((set.sop_class(), set.destination()), (None, None));
     }
@@ -250,8 +250,8 @@ mod tests {
     #[test]
     fn destinations_that_are_not_titles_are_not_kept() {
         let destination = made::element(0x0600, b"A2345678901234567");
-        let octets = made::command(0x0021, 1, true, &destination);
-        let set = CommandSet::read(&octets).expect("a set");
+        let bytes = made::command(0x0021, 1, true, &destination);
+        let set = CommandSet::read(&bytes).expect("a set");
         assert_eq!(set.destination(), None);
     }
 

@@ -61,9 +61,9 @@ impl AssociationCounters {
         }
     }
 
-    pub(super) fn stored(&self, octets: u64) {
+    pub(super) fn stored(&self, bytes: u64) {
         self.objects.add(1);
-        self.object_bytes.add(octets);
+        self.object_bytes.add(bytes);
     }
 
     pub(super) fn store_answered(&self, after: Duration) {

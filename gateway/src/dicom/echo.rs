@@ -4,7 +4,7 @@
 //! association for Verification (PS3.4 annex A), one C-ECHO, and the release. The gateway uses it to probe
 //! whether an archive answers.
 
-mod octets;
+mod pdus;
 #[cfg(test)]
 mod tests;
 
@@ -12,7 +12,7 @@ use std::{fmt, mem};
 
 use thiserror::Error;
 
-use self::octets::{
+use self::pdus::{
     COMMAND, CONTEXT_ID, HEADER, LAST, context_result, pdu, question, request, status,
 };
 use super::{Abort, AeTitle, ClosingPdu, PduType, Rejection};
@@ -140,7 +140,7 @@ impl Echo {
         });
         match mem::replace(&mut self.phase, EchoPhase::Over) {
             EchoPhase::Over => Vec::new(),
-            _ => abort.octets().to_vec(),
+            _ => abort.to_bytes().to_vec(),
         }
     }
 

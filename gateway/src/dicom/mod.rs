@@ -3,8 +3,8 @@
 //! Pure: no socket, no clock. This module changes no byte and keeps no byte of a data set.
 
 mod accept;
-mod answer;
 mod association;
+mod closing_pdu;
 mod command;
 mod command_set;
 mod counts;
@@ -28,8 +28,8 @@ mod user_information;
 mod verdict;
 
 pub use accept::ContextResult;
-pub use answer::{Abort, ClosingPdu, Rejection};
 pub use association::{Association, Phase};
+pub use closing_pdu::{Abort, ClosingPdu, Rejection};
 pub use command::{DimseCommand, NotACommand};
 pub use command_set::{Class, Status};
 pub use counts::{AssociationCounters, OfCommand};

@@ -134,8 +134,8 @@ fn length(bytes: &[u8]) -> Result<Option<usize>, AssociateRqError> {
     // Missing bytes of the length could still be 0, so this is its minimum.
     let mut field = [0; 4];
     let there = bytes.get(2..bytes.len().min(HEADER)).unwrap_or(&[]);
-    for (octet, there) in field.iter_mut().zip(there) {
-        *octet = *there;
+    for (byte, there) in field.iter_mut().zip(there) {
+        *byte = *there;
     }
     let length =
         usize::try_from(u32::from_be_bytes(field)).map_err(|_| AssociateRqError::TooLong)?;
@@ -168,13 +168,13 @@ struct Fixed {
 }
 
 impl Fixed {
-    fn read(octets: &[u8; FIXED]) -> Self {
+    fn read(bytes: &[u8; FIXED]) -> Self {
         let title = |from: usize| {
-            let field = octets.get(from..)?.first_chunk::<16>()?;
+            let field = bytes.get(from..)?.first_chunk::<16>()?;
             AeTitle::from_field(field)
         };
         Self {
-            offers_version_1: octets.get(1).is_some_and(|low| low & 1 == 1),
+            offers_version_1: bytes.get(1).is_some_and(|low| low & 1 == 1),
             called: title(4),
             calling: title(20),
         }
@@ -237,11 +237,11 @@ mod tests {
 
     #[test]
     fn a_request_is_read_once_it_is_whole() {
-        let octets = made::request("CT_1", "PACS", &[(1, CT), (3, "1.2.840.10008.1.1")]);
-        for end in 0..octets.len() {
-            assert_eq!(read(&octets[..end]), Ok(None), "{end}");
+        let bytes = made::request("CT_1", "PACS", &[(1, CT), (3, "1.2.840.10008.1.1")]);
+        for end in 0..bytes.len() {
+            assert_eq!(read(&bytes[..end]), Ok(None), "{end}");
         }
-        let request = whole(&octets);
+        let request = whole(&bytes);
         assert_eq!(request.calling.to_string(), "CT_1");
         assert_eq!(request.called.to_string(), "PACS");
         let contexts: Vec<_> = request
@@ -262,12 +262,12 @@ mod tests {
             Some("MADE_1".to_owned())
         );
         // The bytes after the request are not read.
-        let more = [&octets[..], &[0xff; 9]].concat();
-        assert_eq!(read(&more), Ok(Some((request, octets.len()))));
+        let more = [&bytes[..], &[0xff; 9]].concat();
+        assert_eq!(read(&more), Ok(Some((request, bytes.len()))));
     }
 
     #[test]
-    fn another_pdu_is_told_by_its_first_octet() {
+    fn another_pdu_is_refused_at_its_first_byte() {
         for kind in &PduType::ALL[1..] {
             let no = read(&[kind.byte()]).expect_err("another PDU");
             assert_eq!(no, AssociateRqError::OtherPdu(*kind));
@@ -316,9 +316,9 @@ mod tests {
         let good = made::request("CT_1", "PACS", &[(1, CT)]);
         // The application context, the context and its abstract syntax, each one byte too long.
         for at in [77, 102, 110] {
-            let mut octets = good.clone();
-            octets[at] = octets[at].wrapping_add(200);
-            assert_eq!(read(&octets), Err(AssociateRqError::Malformed), "{at}");
+            let mut bytes = good.clone();
+            bytes[at] = bytes[at].wrapping_add(200);
+            assert_eq!(read(&bytes), Err(AssociateRqError::Malformed), "{at}");
         }
         assert_eq!(
             AssociateRqError::Malformed.answer(),
@@ -350,28 +350,28 @@ mod tests {
             ),
         ];
         for (from, count, no, answer) in cases {
-            let mut octets = good.clone();
-            octets[from..from + count].fill(0);
-            assert_eq!(read(&octets[..octets.len() - 1]), Ok(None));
-            assert_eq!(read(&octets), Err(no));
+            let mut bytes = good.clone();
+            bytes[from..from + count].fill(0);
+            assert_eq!(read(&bytes[..bytes.len() - 1]), Ok(None));
+            assert_eq!(read(&bytes), Err(no));
             assert_eq!(no.answer(), Some(answer));
         }
     }
 
     #[test]
     fn other_versions_may_be_offered_beside_the_first() {
-        let mut octets = made::request("CT_1", "PACS", &[]);
-        octets[6..8].copy_from_slice(&[0x80, 0x03]);
-        whole(&octets);
+        let mut bytes = made::request("CT_1", "PACS", &[]);
+        bytes[6..8].copy_from_slice(&[0x80, 0x03]);
+        whole(&bytes);
     }
 
     #[test]
     fn a_user_identity_leaves_no_trace() {
         let secret = b"correct horse battery staple";
-        let octets = made::request_with_identity("CT_1", "PACS", secret);
+        let bytes = made::request_with_identity("CT_1", "PACS", secret);
         let holds = |text: &str| text.contains("horse") || text.contains("104, 111, 114, 115");
-        assert!(octets.windows(5).any(|window| window == b"horse"));
-        assert!(!holds(&format!("{:?}", whole(&octets))));
+        assert!(bytes.windows(5).any(|window| window == b"horse"));
+        assert!(!holds(&format!("{:?}", whole(&bytes))));
     }
 
     #[test]

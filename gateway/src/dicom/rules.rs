@@ -188,8 +188,8 @@ mod tests {
     }
 
     fn request(calling: &str, called: &str) -> AssociateRq {
-        let octets = made::request(calling, called, &[]);
-        let read = AssociateRq::read(&octets).expect("a request");
+        let bytes = made::request(calling, called, &[]);
+        let read = AssociateRq::read(&bytes).expect("a request");
         read.expect("a whole one").0
     }
 

@@ -48,10 +48,10 @@ impl SopClass {
     /// spaces.
     #[must_use]
     pub fn from_field(field: &[u8]) -> Option<Self> {
-        let is_padding = |octet: &u8| matches!(octet, b' ' | 0);
-        let end = field.iter().rposition(|octet| !is_padding(octet))?;
+        let is_padding = |byte: &u8| matches!(byte, b' ' | 0);
+        let end = field.iter().rposition(|byte| !is_padding(byte))?;
         let uid = str::from_utf8(field.get(..=end)?).ok()?;
-        let is_uid = |octet: u8| matches!(octet, b'0'..=b'9' | b'.');
+        let is_uid = |byte: u8| matches!(byte, b'0'..=b'9' | b'.');
         if uid.len() > UID_CHARS_MAX || !uid.bytes().all(is_uid) {
             return None;
         }

@@ -49,7 +49,7 @@ struct Outstanding {
     command: DimseCommand,
     // The index of its SOP class, if it stores an object.
     class: Option<usize>,
-    octets: u64,
+    bytes: u64,
     // When the request was complete, with its data set.
     sent: Option<Instant>,
 }
@@ -99,17 +99,17 @@ impl AssociationStats {
     }
 
     /// Adds a data set that has passed completely.
-    pub(super) fn data_set(&mut self, seen: Observation, octets: u64) {
+    pub(super) fn data_set(&mut self, seen: Observation, bytes: u64) {
         if let Some(message) = self.sending.of_mut(seen.by).take() {
-            self.sent(seen, message, octets);
+            self.sent(seen, message, bytes);
         }
     }
 
-    fn sent(&mut self, seen: Observation, message: u16, octets: u64) {
+    fn sent(&mut self, seen: Observation, message: u16, bytes: u64) {
         let mut outstanding = self.outstanding.of_mut(seen.by).iter_mut().rev();
         let is_it = |one: &&mut Outstanding| one.class.is_some() && one.message == message;
         if let Some(store) = outstanding.find(is_it) {
-            (store.octets, store.sent) = (octets, Some(seen.now));
+            (store.bytes, store.sent) = (bytes, Some(seen.now));
         }
     }
 
@@ -151,8 +151,8 @@ impl AssociationStats {
             && matches!(class, Class::Success | Class::Warning)
         {
             count.objects += 1;
-            count.octets = count.octets.saturating_add(request.octets);
-            self.tell(|counts| counts.stored(request.octets));
+            count.bytes = count.bytes.saturating_add(request.bytes);
+            self.tell(|counts| counts.stored(request.bytes));
         }
         if let Some(sent) = request.sent {
             let time = now.saturating_duration_since(sent);
@@ -223,7 +223,7 @@ impl AssociationStats {
             class,
             requests: 0,
             objects: 0,
-            octets: 0,
+            bytes: 0,
         });
         self.classes.len() - 1
     }
@@ -257,7 +257,7 @@ impl AssociationStats {
         let classes = self.classes.iter();
         classes.fold((0, 0), |(objects, bytes): (u64, u64), class| {
             let objects = objects.saturating_add(class.objects);
-            (objects, bytes.saturating_add(class.octets))
+            (objects, bytes.saturating_add(class.bytes))
         })
     }
 
@@ -282,7 +282,7 @@ impl Outstanding {
             message,
             command,
             class,
-            octets: 0,
+            bytes: 0,
             sent: None,
         }
     }

@@ -107,8 +107,8 @@ impl AssociationSummary {
 
     /// The bytes of their data sets.
     #[must_use]
-    pub fn octets(&self) -> u64 {
-        self.classes.iter().map(|class| class.octets).sum()
+    pub fn object_bytes(&self) -> u64 {
+        self.classes.iter().map(|class| class.bytes).sum()
     }
 
     /// The bytes per second while objects were stored; `None` if no object was stored.
@@ -119,8 +119,8 @@ impl AssociationSummary {
     )]
     pub fn rate(&self) -> Option<f64> {
         let seconds = self.storing.as_secs_f64();
-        let octets = self.octets();
-        (octets > 0 && seconds > 0.0).then(|| octets as f64 / seconds)
+        let bytes = self.object_bytes();
+        (bytes > 0 && seconds > 0.0).then(|| bytes as f64 / seconds)
     }
 
     /// Whether the summary is of no use: no association was ever requested.
@@ -200,7 +200,7 @@ pub struct ClassCount {
     /// C-STORE requests with a response of success or warning.
     pub objects: u64,
     /// Bytes of their data sets.
-    pub octets: u64,
+    pub bytes: u64,
 }
 
 /// The party that sent the PDU that ended an association.

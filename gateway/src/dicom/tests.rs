@@ -49,18 +49,18 @@ impl Watched {
     /// An association that was accepted.
     fn open(strictness: Strictness, rules: AssociationRules) -> Self {
         let mut watched = Self::new(strictness, rules);
-        for (by, octets) in opening() {
-            assert_eq!(watched.observe(by, &octets), AssociationVerdict::Pass);
+        for (by, bytes) in opening() {
+            assert_eq!(watched.observe(by, &bytes), AssociationVerdict::Pass);
         }
         watched
     }
 
-    fn observe(&mut self, by: AssociationRole, octets: &[u8]) -> AssociationVerdict {
-        self.association.observe(by, octets, self.now)
+    fn observe(&mut self, by: AssociationRole, bytes: &[u8]) -> AssociationVerdict {
+        self.association.observe(by, bytes, self.now)
     }
 
-    fn pass(&mut self, by: AssociationRole, octets: &[u8]) {
-        assert_eq!(self.observe(by, octets), AssociationVerdict::Pass);
+    fn pass(&mut self, by: AssociationRole, bytes: &[u8]) {
+        assert_eq!(self.observe(by, bytes), AssociationVerdict::Pass);
     }
 
     fn wait(&mut self, millis: u64) {
@@ -93,9 +93,9 @@ fn response(field: u16, message: u16, status: u16) -> Vec<u8> {
     made::message(1, &made::response(field | 0x8000, message, status), None)
 }
 
-fn store(message: u16, class: &str, octets: usize) -> Vec<u8> {
+fn store(message: u16, class: &str, bytes: usize) -> Vec<u8> {
     let command = made::store(message, class, true);
-    made::message(1, &command, Some(&vec![0xa5; octets]))
+    made::message(1, &command, Some(&vec![0xa5; bytes]))
 }
 
 fn count(record: &AssociationSummary, command: DimseCommand, by: AssociationRole) -> CommandCount {
@@ -117,14 +117,14 @@ fn title(text: &str) -> AeTitle {
 #[test]
 fn a_store_is_reported_by_class_size_and_time() {
     let mut watched = Watched::open(Strictness::Strict, AssociationRules::default());
-    for (message, octets, status) in [(1, 1000, 0), (2, 500, 0xb007), (3, 70, 0xa700)] {
-        watched.pass(Requestor, &store(message, CT, octets));
+    for (message, bytes, status) in [(1, 1000, 0), (2, 500, 0xb007), (3, 70, 0xa700)] {
+        watched.pass(Requestor, &store(message, CT, bytes));
         watched.wait(20);
         watched.pass(Acceptor, &response(STORE, message, status));
         watched.wait(500);
     }
-    for (by, octets) in release() {
-        watched.pass(by, &octets);
+    for (by, bytes) in release() {
+        watched.pass(by, &bytes);
     }
     assert!(watched.association.is_over());
     let record = watched.lost();
@@ -145,8 +145,8 @@ fn a_store_is_reported_by_class_size_and_time() {
     assert_eq!(failure.status, Status(0xa700));
     assert_eq!((failure.command, failure.count), (DimseCommand::CStore, 1));
     let ct = class(&record, "CT Image Storage");
-    assert_eq!((ct.requests, ct.objects, ct.octets), (3, 2, 1500));
-    assert_eq!((record.objects(), record.octets()), (2, 1500));
+    assert_eq!((ct.requests, ct.objects, ct.bytes), (3, 2, 1500));
+    assert_eq!((record.objects(), record.object_bytes()), (2, 1500));
     assert_eq!(record.storing, Duration::from_millis(60));
     assert_eq!(record.rate(), Some(25_000.0));
     let latencies = &record.latencies;
@@ -160,8 +160,8 @@ fn a_store_is_reported_by_class_size_and_time() {
 #[test]
 fn latency_counts_from_the_last_byte_of_the_data_set() {
     let mut watched = Watched::open(Strictness::Strict, AssociationRules::default());
-    let octets = store(1, CT, 1000);
-    let (last, first) = octets.split_last().expect("octets");
+    let bytes = store(1, CT, 1000);
+    let (last, first) = bytes.split_last().expect("bytes");
     watched.pass(Requestor, first);
     watched.wait(1000);
     watched.pass(Requestor, &[*last]);
@@ -193,7 +193,7 @@ fn roles_flip_in_a_retrieval() {
     assert_eq!((get.requests, get.pending, get.success), (1, 2, 1));
     let stores = count(&record, DimseCommand::CStore, Acceptor);
     assert_eq!((stores.requests, stores.success), (2, 2));
-    assert_eq!(class(&record, "MR Image Storage").octets, 600);
+    assert_eq!(class(&record, "MR Image Storage").bytes, 600);
     assert_eq!(record.unmatched, 0);
 }
 
@@ -211,7 +211,7 @@ fn many_may_be_outstanding_and_are_answered_in_any_order() {
     let record = watched.lost();
     let ct = class(&record, "CT Image Storage");
     assert_eq!((ct.requests, ct.objects), (10, 5));
-    assert_eq!(ct.octets, 2 + 4 + 6 + 8 + 10);
+    assert_eq!(ct.bytes, 2 + 4 + 6 + 8 + 10);
     assert_eq!(record.latencies.count(), 10);
     assert_eq!(record.storing, Duration::from_millis(10));
 }
@@ -224,7 +224,7 @@ fn a_request_without_an_answer_is_not_an_object() {
     let record = watched.lost();
     assert_eq!(record.ending, Ending::Lost { by: None });
     let ct = class(&record, "CT Image Storage");
-    assert_eq!((ct.requests, ct.objects, ct.octets), (1, 0, 0));
+    assert_eq!((ct.requests, ct.objects, ct.bytes), (1, 0, 0));
     assert_eq!((record.rate(), record.latencies.max()), (None, None));
 }
 
@@ -279,7 +279,7 @@ fn values_of_one_message_may_lie_in_any_pdus() {
     let mut watched = Watched::open(Strictness::Strict, AssociationRules::default());
     let command = made::store(7, CT, true);
     let (one, two) = command.split_at(9);
-    let octets = [
+    let bytes = [
         made::pdu(4, &made::pdv(1, 1, one)),
         // The rest of the command and the first part of the data in one PDU, more data in the next.
         made::pdu(
@@ -291,9 +291,9 @@ fn values_of_one_message_may_lie_in_any_pdus() {
             &[made::pdv(1, 0, &[0; 20]), made::pdv(1, 2, &[])].concat(),
         ),
     ];
-    watched.pass(Requestor, &octets.concat());
+    watched.pass(Requestor, &bytes.concat());
     watched.pass(Acceptor, &response(STORE, 7, 0));
-    assert_eq!(class(&watched.lost(), "CT Image Storage").octets, 50);
+    assert_eq!(class(&watched.lost(), "CT Image Storage").bytes, 50);
 }
 
 #[test]
@@ -322,7 +322,7 @@ fn the_side_that_received_a_release_request_may_still_send() {
 #[test]
 fn an_abort_is_reported_with_its_sender_and_the_rest_is_not_read() {
     let mut watched = Watched::open(Strictness::Strict, AssociationRules::default());
-    watched.pass(Acceptor, &ClosingPdu::unexpected_pdu().octets());
+    watched.pass(Acceptor, &ClosingPdu::unexpected_pdu().to_bytes());
     watched.pass(Requestor, &store(1, CT, 10));
     let record = watched.lost();
     let ClosingPdu::Abort(abort) = ClosingPdu::unexpected_pdu() else {
@@ -338,7 +338,7 @@ fn a_rejection_ends_it_before_it_begins() {
     let mut watched = Watched::new(Strictness::Strict, AssociationRules::default());
     watched.pass(Requestor, &made::request("CT_1", "PACS", &[(1, CT)]));
     assert_eq!(watched.association.phase(), Phase::Requested);
-    watched.pass(Acceptor, &ClosingPdu::called_ae_not_recognized().octets());
+    watched.pass(Acceptor, &ClosingPdu::called_ae_not_recognized().to_bytes());
     assert!(watched.association.is_over());
     let record = watched.lost();
     let ClosingPdu::Reject(rejection) = ClosingPdu::called_ae_not_recognized() else {
@@ -366,8 +366,8 @@ fn no_patient_data_is_reported() {
     let request = made::request_with_identity("CT_1", "PACS", b"horse");
     // Shown at every step, with the bytes received so far.
     let mut shown = String::new();
-    for octet in request {
-        watched.pass(Requestor, &[octet]);
+    for byte in request {
+        watched.pass(Requestor, &[byte]);
         shown.push_str(&format!("{:?}\n", watched.association));
     }
     watched.pass(Acceptor, &made::accept(&[(1, 0)]));
@@ -379,8 +379,8 @@ fn no_patient_data_is_reported() {
     for field in [STORE, MOVE, 0x0020, 0x0110, 0x0120] {
         let command = made::command(field, 1, true, &more.concat());
         let message = made::message(1, &command, Some(b"DOE^JANE 19700101"));
-        for octet in message {
-            watched.pass(Requestor, &[octet]);
+        for byte in message {
+            watched.pass(Requestor, &[byte]);
             shown.push_str(&format!("{:?}\n", watched.association));
         }
         watched.pass(Acceptor, &response(field, 1, 0));
@@ -393,7 +393,7 @@ fn no_patient_data_is_reported() {
     shown.push_str(&format!("{record:?}"));
     for mark in marks {
         assert!(!shown.contains(mark), "{mark} is shown");
-        let octets = format!("{:?}", mark.as_bytes());
-        assert!(!shown.contains(octets.trim_matches(['[', ']'])), "{mark}");
+        let bytes = format!("{:?}", mark.as_bytes());
+        assert!(!shown.contains(bytes.trim_matches(['[', ']'])), "{mark}");
     }
 }

@@ -17,7 +17,7 @@ pub(super) struct First {
     /// The request in these bytes, on a route that observes DICOM.
     pub(super) request: Option<Box<AssociateRq>>,
     /// The bytes of that request.
-    pub(super) request_octets: usize,
+    pub(super) request_bytes: usize,
 }
 
 /// The first bytes are not a start of the route's protocol.
@@ -113,9 +113,9 @@ impl First {
                 answer: no_request.answer(),
             }
         })?;
-        if let Some((request, octets)) = read {
+        if let Some((request, bytes)) = read {
             self.request = Some(Box::new(request));
-            self.request_octets = octets;
+            self.request_bytes = bytes;
         }
         Ok(self.request.is_some())
     }

@@ -118,7 +118,7 @@ impl<N: Socket, F: Socket> Link<N, F> {
         };
         // If the reply itself is cut off, no byte of another sender is lost.
         let left = self.plain.send_queue().map_or(0, |queue| queue.bytes());
-        let is_sent = self.plain.send_now(&pdu.octets()).is_ok() && self.plain.finish().is_ok();
+        let is_sent = self.plain.send_now(&pdu.to_bytes()).is_ok() && self.plain.finish().is_ok();
         self.plain_notified.set(is_sent);
         if !is_sent && let Some(plain) = self.left.first() {
             plain.set(plain.get().or(Some(left)));

@@ -170,7 +170,7 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
     // Sends the last reply to an application; without a reply it sees a reset.
     async fn reply(&self, plain: &V::Socket, reply: Option<ClosingPdu>) {
         match reply {
-            Some(reply) => linger_close(plain, reply.octets().to_vec(), ARTIM).await,
+            Some(reply) => linger_close(plain, reply.to_bytes().to_vec(), ARTIM).await,
             None => plain.abort(),
         }
     }
@@ -185,7 +185,9 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
         let Some(reply) = reply else {
             return tls.abort();
         };
-        let sealed = engine.borrow_mut().linger(&reply.octets(), &self.core.pool);
+        let sealed = engine
+            .borrow_mut()
+            .linger(&reply.to_bytes(), &self.core.pool);
         match sealed {
             Ok(sealed) => linger_close(tls, sealed, ARTIM).await,
             Err(_) => tls.abort(),
@@ -215,7 +217,7 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
     fn note_ending(&mut self, first: &First, ending: Ending) {
         let mut observer = self.observer();
         let now = Instant::now().into_std();
-        let request = first.bytes.get(..first.request_octets).unwrap_or(&[]);
+        let request = first.bytes.get(..first.request_bytes).unwrap_or(&[]);
         // None of the bytes pass, whatever the verdict.
         let _ = observer.observe(Direction::ToTarget, request, now);
         self.stats.observed = observer.finish(ending, now);

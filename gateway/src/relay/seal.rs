@@ -73,7 +73,7 @@ impl SealDirection<'_> {
     // The last PDU for the application behind the TLS peer, which gets time to close.
     async fn send_closing_pdu<N: Socket, F: Socket>(&self, link: &Link<N, F>, pdu: ClosingPdu) {
         let _turn = self.writer.turn.lock().await;
-        let sealed = self.engine.borrow_mut().linger(&pdu.octets(), self.pool);
+        let sealed = self.engine.borrow_mut().linger(&pdu.to_bytes(), self.pool);
         let Ok(sealed) = sealed else { return };
         // The records that TLS must send were sealed before.
         let mut all = self.writer.answers.take();

@@ -77,7 +77,7 @@ fn told(record: &AssociationSummary) -> Value {
         .map(|one| {
             let class = one.class.as_ref().expect("each is counted apart");
             let value = json!({
-                "requests": one.requests, "objects": one.objects, "octets": one.octets
+                "requests": one.requests, "objects": one.objects, "octets": one.bytes
             });
             (class.uid().to_owned(), value)
         })

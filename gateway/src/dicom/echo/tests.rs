@@ -1,7 +1,7 @@
 //! A C-ECHO from its request to its release, and every other course of the exchange.
 
 use super::super::{AssociateRq, made};
-use super::octets::*;
+use super::pdus::*;
 use super::*;
 
 fn title(text: &str) -> AeTitle {
@@ -135,14 +135,14 @@ fn an_answer_may_come_in_fragments_and_several_pdus() {
 fn refusals_are_reported_in_the_terms_of_the_standard() {
     let cases: [(&[Vec<u8>], &str); 5] = [
         (
-            &[ClosingPdu::called_ae_not_recognized().octets().to_vec()],
+            &[ClosingPdu::called_ae_not_recognized().to_bytes().to_vec()],
             "the association was rejected (A-ASSOCIATE-RJ): rejected-permanent, service-user, \
              called-AE-title-not-recognized",
         ),
         (
             &[
                 acceptance(0),
-                ClosingPdu::unexpected_pdu().octets().to_vec(),
+                ClosingPdu::unexpected_pdu().to_bytes().to_vec(),
             ],
             "the association was aborted (A-ABORT): service-provider, unexpected-PDU",
         ),
@@ -175,7 +175,7 @@ fn a_peer_that_did_not_refuse_gets_an_abort() {
     assert_eq!(echo.closing_pdu(), abort);
     assert!(echo.closing_pdu().is_empty(), "once");
     let mut echo = begin();
-    let rejection = ClosingPdu::temporary_congestion().octets();
+    let rejection = ClosingPdu::temporary_congestion().to_bytes();
     echo.take(&rejection).expect_err("a rejection");
     assert!(echo.closing_pdu().is_empty(), "there is no association");
 }
@@ -183,7 +183,7 @@ fn a_peer_that_did_not_refuse_gets_an_abort() {
 #[test]
 fn a_full_archive_counts_as_up() {
     let mut echo = begin();
-    let rejection = ClosingPdu::local_limit_exceeded().octets();
+    let rejection = ClosingPdu::local_limit_exceeded().to_bytes();
     echo.take(&rejection).expect_err("a rejection");
     assert!(echo.is_there());
     for other in [
@@ -192,7 +192,7 @@ fn a_full_archive_counts_as_up() {
         ClosingPdu::calling_ae_not_recognized(),
     ] {
         let mut echo = begin();
-        echo.take(&other.octets()).expect_err("a rejection");
+        echo.take(&other.to_bytes()).expect_err("a rejection");
         assert!(!echo.is_there(), "{other:?}");
     }
 }
@@ -201,7 +201,7 @@ fn a_full_archive_counts_as_up() {
 fn a_good_answer_stays_good() {
     let mut echo = begin();
     take_all(&mut echo, &[acceptance(0), answer(0)]).expect("an answer");
-    echo.take(&ClosingPdu::aborted().octets())
+    echo.take(&ClosingPdu::aborted().to_bytes())
         .expect_err("an abort");
     assert!(echo.is_there());
 }

@@ -18,7 +18,7 @@ fn classes_beyond_the_bound_are_counted_together() {
     assert_eq!(record.classes.len(), SOP_CLASSES_MAX + 1);
     let others = record.classes.last().expect("the others");
     assert_eq!(
-        (&others.class, others.requests, others.octets),
+        (&others.class, others.requests, others.bytes),
         (&None, 11, 22)
     );
     assert_eq!(record.objects(), u64::from(many) + 1);

@@ -41,11 +41,11 @@ fn accept() -> Vec<u8> {
 }
 
 fn abort() -> Vec<u8> {
-    ClosingPdu::aborted().octets().to_vec()
+    ClosingPdu::aborted().to_bytes().to_vec()
 }
 
 fn reject() -> Vec<u8> {
-    ClosingPdu::temporary_congestion().octets().to_vec()
+    ClosingPdu::temporary_congestion().to_bytes().to_vec()
 }
 
 /// The bytes of both sides after the first request, up to and including a second request.
@@ -59,7 +59,7 @@ fn evasions() -> Vec<(&'static str, Script)> {
     doubled.extend(made::command(ECHO, 7, false, &[]));
     let unknown = || made::pdu(0x48, &[0; 4]);
     let long = COMMAND_BYTES_MAX + 1;
-    let part = |control, octets: &[u8]| made::pdu(4, &made::pdv(1, control, octets));
+    let part = |control, bytes: &[u8]| made::pdu(4, &made::pdv(1, control, bytes));
     vec![
         // The three cases of the audit.
         (
@@ -258,8 +258,8 @@ fn play(rules: &AssociationRules, script: &Script) -> (Watched, Vec<bool>) {
     let mut watched = Watched::new(Strictness::Lenient, rules.clone());
     let contexts: Vec<_> = (0..200).map(|number| (number, CT)).collect();
     watched.pass(Requestor, &made::request("CT_1", "PACS", &contexts));
-    let see = |(by, octets): &(AssociationRole, Vec<u8>)| {
-        watched.observe(*by, octets) == AssociationVerdict::Pass
+    let see = |(by, bytes): &(AssociationRole, Vec<u8>)| {
+        watched.observe(*by, bytes) == AssociationVerdict::Pass
     };
     let passed = script.iter().map(see).collect();
     (watched, passed)

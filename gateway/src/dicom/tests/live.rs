@@ -14,8 +14,8 @@ fn counted(strictness: Strictness) -> (Watched, Arc<AssociationCounters>) {
 
 fn opened(strictness: Strictness) -> (Watched, Arc<AssociationCounters>) {
     let (mut watched, counts) = counted(strictness);
-    for (by, octets) in opening() {
-        watched.pass(by, &octets);
+    for (by, bytes) in opening() {
+        watched.pass(by, &bytes);
     }
     (watched, counts)
 }
@@ -75,8 +75,8 @@ fn associations_of_one_route_are_counted_together() {
     let (mut first, counts) = opened(Strictness::Strict);
     let (mut second, _) = counted(Strictness::Strict);
     second.association = second.association.counted(Some(Arc::clone(&counts)));
-    for (by, octets) in opening().into_iter().chain(release()) {
-        second.pass(by, &octets);
+    for (by, bytes) in opening().into_iter().chain(release()) {
+        second.pass(by, &bytes);
     }
     first.pass(Requestor, &store(1, CT, 10));
     second.lost();

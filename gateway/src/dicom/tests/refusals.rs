@@ -127,14 +127,14 @@ fn in_report_mode_unlisted_commands_pass_and_are_reported() {
 #[test]
 fn pdus_that_were_complete_before_the_refusal_stay_so() {
     let mut watched = Watched::open(Strictness::Lenient, only(&[DimseCommand::CEcho], true));
-    let octets = store(2, CT, 9);
+    let bytes = store(2, CT, 9);
     let mut whole = Watched::open(Strictness::Lenient, only(&[DimseCommand::CEcho], true));
-    refused(whole.observe(Requestor, &octets));
+    refused(whole.observe(Requestor, &bytes));
     assert!(whole.association.is_between_pdus(Requestor));
     assert!(whole.association.is_between_pdus(Acceptor));
     // A part of the command has passed already.
-    watched.pass(Requestor, &octets[..20]);
-    refused(watched.observe(Requestor, &octets[20..]));
+    watched.pass(Requestor, &bytes[..20]);
+    refused(watched.observe(Requestor, &bytes[20..]));
     assert!(!watched.association.is_between_pdus(Requestor));
     assert!(watched.association.is_between_pdus(Acceptor));
 }
@@ -155,9 +155,9 @@ fn strict_ends_what_is_not_dicom_as_the_standard_asks() {
         (made::pdu(4, &[0; 3]), Violation::PduLength(PduType::Data)),
         (made::pdu(4, &made::pdv(1, 3, &[1, 2])), Violation::Command),
     ];
-    for (octets, what) in cases {
+    for (bytes, what) in cases {
         let mut watched = Watched::open(Strictness::Strict, AssociationRules::default());
-        let reason = refused(watched.observe(by, &octets));
+        let reason = refused(watched.observe(by, &bytes));
         assert_eq!(reason, AssociationEndReason::Violation { by, what });
         assert!(watched.association.is_between_pdus(by));
         let record = watched.lost();
@@ -225,8 +225,8 @@ fn a_side_with_a_list_of_commands_cannot_make_the_observer_stop_reading() {
 fn after_the_end_nothing_is_reported_but_a_new_request_is_refused() {
     let open = |strictness| {
         let mut watched = Watched::open(strictness, AssociationRules::default());
-        for (by, octets) in release() {
-            watched.pass(by, &octets);
+        for (by, bytes) in release() {
+            watched.pass(by, &bytes);
         }
         watched
     };
@@ -236,7 +236,7 @@ fn after_the_end_nothing_is_reported_but_a_new_request_is_refused() {
     let ending = Ending::Released { by: Requestor };
     assert_eq!(watched.lost().ending, ending);
     let mut watched = open(Strictness::Strict);
-    watched.pass(Acceptor, &ClosingPdu::aborted().octets());
+    watched.pass(Acceptor, &ClosingPdu::aborted().to_bytes());
     refused(watched.observe(Requestor, &made::request("CT_1", "PACS", &[])));
 }
 

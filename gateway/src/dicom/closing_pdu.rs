@@ -105,7 +105,7 @@ impl ClosingPdu {
 
     /// The encoded PDU (PS3.8 sections 9.3.4 and 9.3.8).
     #[must_use]
-    pub const fn octets(self) -> [u8; 10] {
+    pub const fn to_bytes(self) -> [u8; 10] {
         match self {
             Self::Reject(Rejection {
                 result,
@@ -226,8 +226,8 @@ mod tests {
                 "A-ABORT, service-provider, reason-not-specified",
             ),
         ];
-        for (answer, octets, words) in cases {
-            assert_eq!(answer.octets(), octets, "{words}");
+        for (answer, bytes, words) in cases {
+            assert_eq!(answer.to_bytes(), bytes, "{words}");
             assert_eq!(answer.to_string(), words);
         }
     }
