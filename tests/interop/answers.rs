@@ -13,7 +13,7 @@ use wardgate_tests::tier::{self, Need};
 use wardgate_tests::{Pki, Program, Site, free_port};
 
 use crate::associations::{PATIENCE, PYNETDICOM, ask_to};
-use crate::octets::{
+use crate::dicom_bytes::{
     ABORT, ABORT_INVALID, ABORT_UNEXPECTED, ABORT_UNRECOGNIZED, REJECT_TEMPORARY, REJECT_VERSION,
     acceptance, answer_to, half_of_data, local, pdu, request,
 };
@@ -214,10 +214,10 @@ fn archive_that_resets_the_request_is_a_rejection_for_the_moment() {
 /// The first bytes on a connection, and the reply.
 fn beginnings() -> Vec<(&'static str, Vec<u8>, &'static [u8])> {
     let good = request();
-    let changed = |at: usize, octet: u8| {
-        let mut octets = good.clone();
-        octets[at] = octet;
-        octets
+    let changed = |at: usize, byte: u8| {
+        let mut bytes = good.clone();
+        bytes[at] = byte;
+        bytes
     };
     vec![
         ("no version 1", changed(7, 2), &REJECT_VERSION),
@@ -242,8 +242,8 @@ fn beginnings() -> Vec<(&'static str, Vec<u8>, &'static [u8])> {
 
 /// Checks the reply to each beginning, and that no byte of it reached the target.
 fn assert_beginnings_are_answered(entry: u16, target: &Echo) {
-    for (what, octets, answer) in beginnings() {
-        let (heard, ending) = answer_to(entry, &octets);
+    for (what, bytes, answer) in beginnings() {
+        let (heard, ending) = answer_to(entry, &bytes);
         assert_eq!(heard, answer, "{what}");
         if answer.is_empty() {
             assert_eq!(ending, Ending::Reset, "{what}");

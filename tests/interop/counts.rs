@@ -55,13 +55,13 @@ fn a_thousand_objects_are_a_thousand_in_the_log_of_both_sites() {
     program.env("TCP_NODELAY", "1").run().expect_success();
     let objects = dicom::objects(received.path());
     assert_eq!(objects, dicom::objects_in(&files));
-    let octets: usize = objects.iter().map(|object| object.octets).sum();
+    let bytes: usize = objects.iter().map(|object| object.octets).sum();
     for gateway in [&pair.a, &pair.b] {
         let line = association(gateway, "ROW");
         assert_eq!(line.text("commands"), "C-STORE 1000 (success 1000)");
         assert_eq!(line.number("objects"), 1000);
-        assert_eq!(line.number("object_bytes"), octets as u64);
-        let classes = format!("CT Image Storage 1000 ({octets} bytes)");
+        assert_eq!(line.number("object_bytes"), bytes as u64);
+        let classes = format!("CT Image Storage 1000 ({bytes} bytes)");
         assert_eq!(line.text("classes"), classes);
         assert_eq!(line.text("failures"), "-");
         assert_eq!(line.text("how"), "released by requestor");

@@ -51,8 +51,8 @@ fn pipelined_messages_are_acknowledged_in_their_order() {
     };
     for number in 0..40 {
         // Some messages are longer than a record, most are not.
-        let octets = if number % 8 == 3 { 40_000 } else { 300 };
-        chain.sender.does(&format!("put M{number} {octets}"));
+        let bytes = if number % 8 == 3 { 40_000 } else { 300 };
+        chain.sender.does(&format!("put M{number} {bytes}"));
     }
     for _ in 0..40 {
         chain.sender.does("take");

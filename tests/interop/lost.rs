@@ -9,7 +9,7 @@ use wardgate_tests::tier;
 use wardgate_tests::{DEADLINE, Gateway, Pki, free_port};
 
 use crate::associations::{CALLED, CALLING, Open, PYNETDICOM, Provider};
-use crate::octets::{ABORT, REJECT_TEMPORARY, acceptance, half_of_data, hear, local, request};
+use crate::dicom_bytes::{ABORT, REJECT_TEMPORARY, acceptance, half_of_data, hear, local, request};
 use crate::pair::{Pair, alone, originate, terminate};
 
 fn ready() -> bool {
@@ -82,10 +82,10 @@ impl InHand {
 }
 
 #[track_caller]
-fn expect(stream: &mut TcpStream, octets: &[u8]) {
-    let mut heard = vec![0; octets.len()];
+fn expect(stream: &mut TcpStream, bytes: &[u8]) {
+    let mut heard = vec![0; bytes.len()];
     stream.read_exact(&mut heard).expect("it comes");
-    assert!(heard == octets, "other bytes came");
+    assert!(heard == bytes, "other bytes came");
 }
 
 #[test]

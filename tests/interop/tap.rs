@@ -22,7 +22,7 @@ impl Recording {
     /// All bytes of one side.
     pub(crate) fn of(&self, by: AssociationRole) -> Vec<u8> {
         let parts = self.parts.iter().filter(|(from, _)| *from == by);
-        parts.flat_map(|(_, octets)| octets).copied().collect()
+        parts.flat_map(|(_, bytes)| bytes).copied().collect()
     }
 }
 
@@ -63,7 +63,7 @@ impl Tap {
     }
 
     /// All bytes of both directions until now, connection by connection.
-    pub(crate) fn octets(&self) -> Vec<u8> {
+    pub(crate) fn bytes(&self) -> Vec<u8> {
         let recordings = lock(&self.recordings);
         let both = |one: &Recording| {
             [
@@ -118,10 +118,10 @@ fn pass(by: AssociationRole, mut from: TcpStream, mut to: TcpStream, place: &Pla
     let _ = to.set_nodelay(true);
     let mut buffer = vec![0; 64 << 10];
     while let Ok(count @ 1..) = from.read(&mut buffer) {
-        let octets = buffer.get(..count).unwrap_or_default();
+        let bytes = buffer.get(..count).unwrap_or_default();
         // Recorded before it is forwarded, so that no answer to it is recorded earlier.
-        place.note(|recording| recording.parts.push((by, octets.to_vec())));
-        if to.write_all(octets).is_err() {
+        place.note(|recording| recording.parts.push((by, bytes.to_vec())));
+        if to.write_all(bytes).is_err() {
             break;
         }
     }

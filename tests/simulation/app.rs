@@ -196,7 +196,7 @@ impl Application {
         let count = self.chunk().min(most);
         let mut chunk: Vec<_> = (begin..)
             .take(count)
-            .map(|at| self.streams[0].octet(at))
+            .map(|at| self.streams[0].byte(at))
             .collect();
         let mut part = 0..count;
         while self.is_there() && !part.is_empty() {
@@ -245,7 +245,7 @@ impl Application {
     fn took(&self, bytes: &[u8]) {
         let mut story = self.story.borrow_mut();
         for byte in bytes {
-            let expected = self.streams[1].octet(story.received);
+            let expected = self.streams[1].byte(story.received);
             let is_between = self.streams[1].is_between(story.received);
             let may_be_words = is_between && *byte != expected && matches!(byte, 3 | 7);
             if may_be_words || !story.words.is_empty() {

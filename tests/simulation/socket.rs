@@ -266,8 +266,8 @@ impl Socket for SimSocket {
         let (outcome, received) = self.read(vec![0; room], 0..room).await;
         let places = parts.iter().flat_map(Clone::clone);
         let count = *outcome.as_ref().unwrap_or(&0);
-        for (place, octet) in places.zip(received.iter().take(count)) {
-            bytes[place] = *octet;
+        for (place, byte) in places.zip(received.iter().take(count)) {
+            bytes[place] = *byte;
         }
         (outcome, (bytes, parts))
     }

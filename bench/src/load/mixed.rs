@@ -177,7 +177,7 @@ fn report(options: &Options, unloaded: &Histogram<u64>, loaded: &Loaded) -> Repo
     report.text("scenario", "mixed");
     report.whole("streams", options.between.streams.into());
     report.whole("talkers", options.talkers.into());
-    report.whole("message_bytes", options.talk.octets.into());
+    report.whole("message_bytes", options.talk.bytes.into());
     report.whole("messages_per_second_asked", options.rate.into());
     report.whole("messages", loaded.latencies.len());
     let gigabytes = loaded.bulk as f64 / 1e9;
@@ -212,7 +212,7 @@ mod tests {
                 count_only: false,
                 threads: 1,
             },
-            talk: Talk { octets: 200 },
+            talk: Talk { bytes: 200 },
             talkers: 2,
             count: 50,
             rate: 500,

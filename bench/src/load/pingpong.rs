@@ -39,7 +39,7 @@ pub(crate) struct Options {
 pub(crate) struct Talk {
     /// Length of a message and of its answer, in bytes
     #[arg(long = "message", value_name = "OCTETS", default_value_t = 200, value_parser = clap::value_parser!(u32).range(i64::from(message::MESSAGE_MIN)..=i64::from(message::MESSAGE_MAX)))]
-    pub(crate) octets: u32,
+    pub(crate) bytes: u32,
 }
 
 /// The last part of a wait is a busy loop, because a sleep may end a scheduler tick late.
@@ -152,10 +152,10 @@ fn exchange(
     control: Control,
     due: impl FnOnce() -> Instant,
 ) -> anyhow::Result<Duration> {
-    let octets = talk.octets as usize;
-    let message = control.message(octets);
-    let expected = control.answer(octets);
-    let mut block = Vec::with_capacity(octets);
+    let bytes = talk.bytes as usize;
+    let message = control.message(bytes);
+    let expected = control.answer(bytes);
+    let mut block = Vec::with_capacity(bytes);
     let due = due();
     socket.write_all(&message)?;
     message::read(socket, &mut block)?.context("the other side ended the connection")?;
@@ -192,7 +192,7 @@ fn report(options: &Options, latencies: &Histogram<u64>, elapsed: Duration) -> R
     let mut report = Report::default();
     report.text("scenario", "pingpong");
     report.whole("streams", options.between.streams.into());
-    report.whole("message_bytes", options.talk.octets.into());
+    report.whole("message_bytes", options.talk.bytes.into());
     report.whole("messages", latencies.len());
     if let Some(rate) = options.rate {
         report.whole("messages_per_second_asked", rate.into());
@@ -213,7 +213,7 @@ mod tests {
         Options {
             between: Between::on_loopback(streams),
             count,
-            talk: Talk { octets: 200 },
+            talk: Talk { bytes: 200 },
             rate,
         }
     }

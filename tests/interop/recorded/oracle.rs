@@ -40,14 +40,14 @@ pub(super) fn assert_told(recordings: &[Recording], records: &[AssociationSummar
 /// The input of `oracle.py`.
 fn lines(recording: &Recording) -> String {
     let mut text = String::new();
-    for (by, octets) in &recording.parts {
+    for (by, bytes) in &recording.parts {
         let by = match by {
             AssociationRole::Requestor => "R ",
             AssociationRole::Acceptor => "A ",
         };
         text.push_str(by);
-        for octet in octets {
-            let _ = write!(text, "{octet:02x}");
+        for byte in bytes {
+            let _ = write!(text, "{byte:02x}");
         }
         text.push('\n');
     }

@@ -65,10 +65,10 @@ fn same_of_all_cuts<R: Debug + PartialEq>(
 /// The bytes that one side sent before the other one did.
 fn runs(recording: &Recording) -> Vec<(AssociationRole, Vec<u8>)> {
     let mut runs: Vec<(AssociationRole, Vec<u8>)> = Vec::new();
-    for (by, octets) in &recording.parts {
+    for (by, bytes) in &recording.parts {
         match runs.last_mut() {
-            Some((last, run)) if last == by => run.extend(octets),
-            _ => runs.push((*by, octets.clone())),
+            Some((last, run)) if last == by => run.extend(bytes),
+            _ => runs.push((*by, bytes.clone())),
         }
     }
     runs
@@ -125,8 +125,8 @@ fn association(parts: &Parts, ended: AssociationRole, how: &str) -> AssociationS
         Arc::new(AssociationRules::default()),
         now,
     );
-    for (by, octets) in parts {
-        let verdict = association.observe(*by, octets, now);
+    for (by, bytes) in parts {
+        let verdict = association.observe(*by, bytes, now);
         assert_eq!(
             verdict,
             AssociationVerdict::Pass,
@@ -139,12 +139,12 @@ fn association(parts: &Parts, ended: AssociationRole, how: &str) -> AssociationS
 fn conversation(parts: &Parts, how: &str) -> hl7::ConversationSummary {
     let now = Instant::now();
     let mut conversation = Conversation::new(Strictness::Strict);
-    for (by, octets) in parts {
+    for (by, bytes) in parts {
         let role = match by {
             AssociationRole::Requestor => hl7::MllpRole::Sender,
             AssociationRole::Acceptor => hl7::MllpRole::Receiver,
         };
-        let verdict = conversation.observe(role, octets, now);
+        let verdict = conversation.observe(role, bytes, now);
         assert_eq!(verdict, hl7::MllpVerdict::Pass, "{how}: {by}");
     }
     conversation.finish(now)
