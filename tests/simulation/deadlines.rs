@@ -65,7 +65,10 @@ fn a_silent_application_is_rejected_after_the_first_byte_deadline() {
             *reason == CloseReason::Deadline(Deadline::FirstByte)
         });
         assert!(within(account, 5, 5), "{account:?}");
-        assert!(report.a.told.is_some() && report.b.is_empty(), "{report:?}");
+        assert!(
+            report.a.failure.is_some() && report.b.is_empty(),
+            "{report:?}"
+        );
     }
 }
 
@@ -82,7 +85,7 @@ fn a_connection_that_only_one_side_ever_finishes_is_ended_at_last() {
         let silence = HALF_CLOSED_SILENCE.as_secs();
         assert!(within(account, silence, silence * 9 / 8 + 5), "{account:?}");
         assert_eq!(report.accounts.len(), modes.len(), "{report:#?}");
-        assert!(report.a.told.is_some(), "{report:?}");
+        assert!(report.a.failure.is_some(), "{report:?}");
     }
 }
 
@@ -95,7 +98,7 @@ fn the_end_of_the_drain_is_seen_at_both_ends() {
         let account = ended_by(&report, |reason| *reason == CloseReason::Drained);
         assert!(within(account, 90, 90), "{account:?}");
         assert!(
-            report.a.told.is_some() && report.b.iter().all(|b| b.told.is_some()),
+            report.a.failure.is_some() && report.b.iter().all(|b| b.failure.is_some()),
             "{report:?}"
         );
     }
@@ -110,7 +113,7 @@ fn a_connection_that_an_operator_ends_is_reset_at_both_ends_and_named_so() {
         let account = ended_by(&report, |reason| *reason == CloseReason::EndedByCommand);
         assert!(within(account, 90, 90), "{account:?}");
         assert!(
-            report.a.told.is_some() && report.b.iter().all(|b| b.told.is_some()),
+            report.a.failure.is_some() && report.b.iter().all(|b| b.failure.is_some()),
             "{report:?}"
         );
     }
@@ -167,7 +170,7 @@ fn an_application_hears_within_four_seconds_that_no_target_can_be_reached() {
             matches!(reason, CloseReason::Unreachable(_))
         });
         assert!(within(account, 3, 4), "{account:?}");
-        assert!(report.a.told.is_some(), "{report:?}");
+        assert!(report.a.failure.is_some(), "{report:?}");
     }
 }
 
@@ -221,8 +224,8 @@ fn a_wrong_record_is_answered_by_an_alert() {
                 0 => &["BadRecordMac", "bad_record_mac"],
                 _ => &["decrypt"],
             };
-            let is_told = words.iter().any(|word| reason.contains(word));
-            assert!(is_told, "seed {seed}, gateway {place}: {reason}");
+            let is_reported = words.iter().any(|word| reason.contains(word));
+            assert!(is_reported, "seed {seed}, gateway {place}: {reason}");
         }
     }
 }
@@ -247,10 +250,10 @@ fn an_alert_is_read_by_the_peer_though_its_own_stream_is_full_of_records() {
         let connector = report.accounts.iter().find(|(place, _)| *place == 0);
         let (_, account) = connector.expect("the connector has an account");
         let reason = account.close.reason.to_string();
-        let is_told = ["BadRecordMac", "bad_record_mac", "reset"]
+        let is_reported = ["BadRecordMac", "bad_record_mac", "reset"]
             .iter()
             .any(|word| reason.contains(word));
-        assert!(is_told, "seed {seed}: {reason}");
+        assert!(is_reported, "seed {seed}: {reason}");
     }
 }
 
@@ -263,7 +266,7 @@ fn a_target_that_does_not_answer_a_passthrough_client_is_given_the_first_byte_de
         *reason == CloseReason::Deadline(Deadline::FirstByte)
     });
     assert!(within(account, 5, 6), "{account:?}");
-    assert!(report.a.told.is_some() && report.b.iter().all(|b| b.told.is_some()));
+    assert!(report.a.failure.is_some() && report.b.iter().all(|b| b.failure.is_some()));
 }
 
 #[test]
@@ -277,7 +280,10 @@ fn a_peer_that_drips_its_handshake_is_ended_at_the_deadline() {
         *reason == CloseReason::Deadline(Deadline::Handshake)
     });
     assert!(within(account, 5, 5), "{account:?}");
-    assert!(report.a.told.is_some() && report.b.is_empty(), "{report:?}");
+    assert!(
+        report.a.failure.is_some() && report.b.is_empty(),
+        "{report:?}"
+    );
 }
 
 // Applications that send nothing and wait for the end.
