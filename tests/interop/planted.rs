@@ -45,7 +45,7 @@ const SCENARIOS: [&str; 11] = [
 /// ones, and those of HL7. Connections that are invalid from the first byte end at A.
 const CONNECTIONS: [usize; 2] = [SCENARIOS.len() + 1 + 7 + 3, SCENARIOS.len() + 1 + 4 + 2];
 /// Texts that both logs contain.
-const TOLD: [&str; 7] = [
+const LOGGED: [&str; 7] = [
     "released",
     "aborted",
     "rejected",
@@ -82,7 +82,7 @@ fn a_planted_name_is_in_no_log_no_metric_and_not_between_the_sites() {
     for (gateway, count) in [chain.a, chain.b].into_iter().zip(CONNECTIONS) {
         assert_clean("the metrics", gateway.metrics().as_bytes());
         let log = gateway.stop(count);
-        for words in TOLD {
+        for words in LOGGED {
             assert!(log.contains(words), "no {words:?} in\n{log}");
         }
         assert_clean("the log", log.as_bytes());

@@ -37,12 +37,12 @@ fn conversations_of_hl7_programs_give_one_summary_at_any_split() {
         let recordings = tap.recordings(1);
         let recording = recordings.first().expect("there is one");
         let record = assert_same_conversation_however_it_is_cut(recording);
-        assert_told(&record, &sender);
+        assert_agrees(&record, &sender);
     }
 }
 
 /// Checks that the summary agrees with the sender.
-fn assert_told(record: &ConversationSummary, sender: &Peer) {
+fn assert_agrees(record: &ConversationSummary, sender: &Peer) {
     let messages = sender.messages();
     let bytes = messages.iter().map(|message| -> u64 {
         let bytes = message.split(' ').nth(1).expect("its bytes");

@@ -13,7 +13,7 @@ use super::script;
 use crate::tap::Recording;
 
 /// Checks that each summary agrees with the oracle for its recording.
-pub(super) fn assert_told(recordings: &[Recording], records: &[AssociationSummary]) {
+pub(super) fn assert_agrees(recordings: &[Recording], records: &[AssociationSummary]) {
     let folder = TempDir::new().expect("there is room");
     let files = recordings.iter().enumerate().map(|(number, recording)| {
         let file = folder.path().join(number.to_string());
@@ -28,12 +28,12 @@ pub(super) fn assert_told(recordings: &[Recording], records: &[AssociationSummar
         .collect();
     assert_eq!(oracles.len(), records.len());
     for (number, (oracle, record)) in oracles.iter().zip(records).enumerate() {
-        let told = told(record);
+        let observed = observed(record);
         for (key, value) in oracle.as_object().expect("an object") {
-            let own = told.get(key);
+            let own = observed.get(key);
             assert_eq!(own, Some(value), "{key} of recording {number}: {oracle:#}");
         }
-        assert_eq!(told, *oracle, "recording {number}");
+        assert_eq!(observed, *oracle, "recording {number}");
     }
 }
 
@@ -55,7 +55,7 @@ fn lines(recording: &Recording) -> String {
 }
 
 /// The summary in the terms of the oracle.
-fn told(record: &AssociationSummary) -> Value {
+fn observed(record: &AssociationSummary) -> Value {
     let shown = |title: &gateway::dicom::AeTitle| title.to_string();
     let contexts: Map<_, _> = record
         .contexts
