@@ -164,7 +164,7 @@ impl Association {
             PduType::AssociateAc => self.accepted(body)?,
             PduType::ReleaseRq => self.release_asked(by),
             PduType::ReleaseRp => self.release_granted(by),
-            _ => self.broken_off(by, kind, body),
+            _ => self.ended(by, kind, body),
         }
         for role in [AssociationRole::Requestor, AssociationRole::Acceptor] {
             self.streams.of_mut(role).legal = self.legal(role);
@@ -206,7 +206,7 @@ impl Association {
     }
 
     // By an A-ABORT or A-ASSOCIATE-RJ; the stream lets only PDUs of the right length pass.
-    fn broken_off(&mut self, by: AssociationRole, kind: PduType, body: &[u8]) {
+    fn ended(&mut self, by: AssociationRole, kind: PduType, body: &[u8]) {
         self.phase = Phase::Over;
         self.aborted_by = Some(by).filter(|_| kind == PduType::Abort);
         let [_, result, source, reason] = body.first_chunk().copied().unwrap_or_default();
@@ -237,7 +237,7 @@ impl Association {
             (Phase::Requested, AssociationRole::Acceptor) => {
                 Types::of(&[PduType::AssociateAc, PduType::AssociateRj, PduType::Abort])
             }
-            (Phase::Established | Phase::Releasing, _) => abort.and(self.legal_within(by)),
+            (Phase::Established | Phase::Releasing, _) => abort.and(self.legal_when_open(by)),
             // The PDU was on its way when the other side aborted, and is ignored there (state 13).
             (Phase::Over, _) if self.aborted_by == Some(by.other()) => {
                 Types::ALL.without(PduType::AssociateRq)
@@ -247,7 +247,7 @@ impl Association {
         }
     }
 
-    fn legal_within(&self, by: AssociationRole) -> Types {
+    fn legal_when_open(&self, by: AssociationRole) -> Types {
         let (asked, granted) = (*self.asked.of(by), *self.granted.of(by));
         let may_grant = *self.asked.of(by.other()) && !granted;
         let grant: &[PduType] = if may_grant {
@@ -255,12 +255,12 @@ impl Association {
         } else {
             &[]
         };
-        let talk: &[PduType] = if asked || granted {
+        let data: &[PduType] = if asked || granted {
             &[]
         } else {
             &[PduType::Data, PduType::ReleaseRq]
         };
-        Types::of(grant).and(Types::of(talk))
+        Types::of(grant).and(Types::of(data))
     }
 
     fn command(&mut self, seen: Observation, bytes: &[u8]) -> Result<(), AssociationEndReason> {
@@ -274,7 +274,7 @@ impl Association {
         match meaning {
             Meaning::Request(asked, message) => {
                 self.stats().request(seen, asked, message, &set);
-                return self.judge(by, asked);
+                return self.check_command(by, asked);
             }
             Meaning::Cancel => self.stats().cancel(by),
             Meaning::Response(asked, message, status) => {
@@ -284,7 +284,7 @@ impl Association {
         Ok(())
     }
 
-    fn judge(
+    fn check_command(
         &self,
         by: AssociationRole,
         command: RequestedCommand,

@@ -107,7 +107,7 @@ impl Echo {
     /// The PDU that the other side must send next, by name.
     #[must_use]
     pub fn awaited(&self) -> &'static str {
-        due(self.phase)
+        expected(self.phase)
     }
 
     /// Reads the next bytes of the other side; an empty slice after sending.
@@ -148,12 +148,12 @@ impl Echo {
         match (self.phase, PduType::of(kind)) {
             (_, Some(PduType::Abort)) => {
                 self.phase = EchoPhase::Over;
-                let [_, _, source, reason] = four(body, "an A-ABORT")?;
+                let [_, _, source, reason] = four_bytes(body, "an A-ABORT")?;
                 Err(EchoError::Aborted(Abort { source, reason }))
             }
             (EchoPhase::Associating, Some(PduType::AssociateRj)) => {
                 self.phase = EchoPhase::Over;
-                let [_, result, source, reason] = four(body, "an A-ASSOCIATE-RJ")?;
+                let [_, result, source, reason] = four_bytes(body, "an A-ASSOCIATE-RJ")?;
                 let rejection = Rejection {
                     result,
                     source,
@@ -178,7 +178,7 @@ impl Echo {
             }
             // Nothing can follow the end of the association, and nobody reads it.
             (EchoPhase::Over, _) => Ok(None),
-            (phase, _) => Err(EchoError::OtherPdu(kind, due(phase))),
+            (phase, _) => Err(EchoError::OtherPdu(kind, expected(phase))),
         }
     }
 
@@ -260,7 +260,7 @@ fn is_busy(rejection: Rejection) -> bool {
     ClosingPdu::Reject(rejection) == ClosingPdu::local_limit_exceeded()
 }
 
-fn due(phase: EchoPhase) -> &'static str {
+fn expected(phase: EchoPhase) -> &'static str {
     match phase {
         EchoPhase::Associating => ACCEPTANCE,
         EchoPhase::Asking => RESPONSE,
@@ -268,7 +268,7 @@ fn due(phase: EchoPhase) -> &'static str {
     }
 }
 
-fn four(body: &[u8], what: &'static str) -> Result<[u8; 4], EchoError> {
+fn four_bytes(body: &[u8], what: &'static str) -> Result<[u8; 4], EchoError> {
     body.try_into().map_err(|_| EchoError::Malformed(what))
 }
 

@@ -71,7 +71,7 @@ impl AssociationRules {
     /// # Errors
     ///
     /// The first rule that refuses the request.
-    pub fn judge(
+    pub fn check(
         &self,
         request: &AssociateRq,
         identities: &[String],
@@ -82,7 +82,7 @@ impl AssociationRules {
         if !is_listed(self.calling.as_deref(), &request.calling) {
             return Err(AssociationRefusal::Calling(request.calling));
         }
-        self.judge_binding(request.calling, identities)
+        self.check_binding(request.calling, identities)
     }
 
     /// Whether there is a rule about the traffic, enforced or not: a list of commands, or a rule for which an
@@ -102,7 +102,7 @@ impl AssociationRules {
 
     // Only a title that is certainly different is unrestricted, because receivers interpret odd titles in
     // different ways.
-    fn judge_binding(
+    fn check_binding(
         &self,
         title: AeTitle,
         identities: &[String],
@@ -193,17 +193,17 @@ mod tests {
         read.expect("a whole one").0
     }
 
-    fn judge(
+    fn check(
         rules: &AssociationRules,
         request: &AssociateRq,
         identity: Option<&str>,
     ) -> Result<(), AssociationRefusal> {
         let identities: Vec<_> = identity.map(ToOwned::to_owned).into_iter().collect();
-        rules.judge(request, &identities)
+        rules.check(request, &identities)
     }
 
     fn told(rules: &AssociationRules, request: &AssociateRq, identity: Option<&str>) -> String {
-        match judge(rules, request, identity) {
+        match check(rules, request, identity) {
             Ok(()) => String::new(),
             Err(refusal) => refusal.to_string(),
         }
@@ -212,7 +212,7 @@ mod tests {
     #[test]
     fn without_rules_everything_is_allowed() {
         let rules = AssociationRules::default();
-        assert_eq!(judge(&rules, &request("CT_1", "PACS"), None), Ok(()));
+        assert_eq!(check(&rules, &request("CT_1", "PACS"), None), Ok(()));
         assert!(DimseCommand::ALL.into_iter().all(|c| rules.allows(c)));
     }
 
@@ -223,14 +223,14 @@ mod tests {
             calling: Some(vec![title("CT_1")]),
             ..AssociationRules::default()
         };
-        assert_eq!(judge(&rules, &request("CT_1", " RIS "), A), Ok(()));
-        let refused = judge(&rules, &request("CT_1", "ris"), A).expect_err("case");
+        assert_eq!(check(&rules, &request("CT_1", " RIS "), A), Ok(()));
+        let refused = check(&rules, &request("CT_1", "ris"), A).expect_err("case");
         assert_eq!(refused.answer(), ClosingPdu::called_ae_not_recognized());
         assert_eq!(
             refused.to_string(),
             "called AE title \"ris\" is not in called_ae"
         );
-        let refused = judge(&rules, &request("CT_2", "RIS"), A).expect_err("CT_2");
+        let refused = check(&rules, &request("CT_2", "RIS"), A).expect_err("CT_2");
         assert_eq!(refused.answer(), ClosingPdu::calling_ae_not_recognized());
         assert_eq!(
             refused.to_string(),
@@ -245,7 +245,7 @@ mod tests {
             commands: Some(Vec::new()),
             ..AssociationRules::default()
         };
-        assert!(judge(&rules, &request("CT_1", "PACS"), A).is_err());
+        assert!(check(&rules, &request("CT_1", "PACS"), A).is_err());
         assert!(!rules.allows(DimseCommand::CEcho));
     }
 
@@ -275,7 +275,7 @@ mod tests {
         assert_eq!(told(&rules, &ct, B), "");
         // Any identity that the peer has proved is sufficient.
         let both = ["dns:other.example", "dns:gw.a.example"].map(ToOwned::to_owned);
-        assert_eq!(rules.judge(&ct, &both), Ok(()));
+        assert_eq!(rules.check(&ct, &both), Ok(()));
         // Every peer may use a title that is not restricted.
         assert_eq!(told(&rules, &request("MR_1", "PACS"), B), "");
     }

@@ -77,7 +77,7 @@ impl AssociationStats {
             return;
         };
         self.count(command, seen.by, |count| count.requests += 1);
-        self.tell(|counts| counts.request(command));
+        self.with_counters(|counts| counts.request(command));
         let class = (command == DimseCommand::CStore).then(|| self.class(set.sop_class()));
         self.remember(seen.by, Outstanding::new(message, command, class));
         match command {
@@ -127,7 +127,7 @@ impl AssociationStats {
         };
         let (asked_by, class) = (seen.by.other(), status.class());
         self.count(command, asked_by, |count| *count.of_mut(class) += 1);
-        self.tell(|counts| counts.response(command, class));
+        self.with_counters(|counts| counts.response(command, class));
         if class == Class::Failure {
             self.note_failure(command, status);
         }
@@ -152,12 +152,12 @@ impl AssociationStats {
         {
             count.objects += 1;
             count.bytes = count.bytes.saturating_add(request.bytes);
-            self.tell(|counts| counts.stored(request.bytes));
+            self.with_counters(|counts| counts.stored(request.bytes));
         }
         if let Some(sent) = request.sent {
             let time = now.saturating_duration_since(sent);
             self.latencies.note(time);
-            self.tell(|counts| counts.store_answered(time));
+            self.with_counters(|counts| counts.store_answered(time));
         }
         self.stores = self.stores.saturating_sub(1);
         if self.stores == 0 {
@@ -188,7 +188,7 @@ impl AssociationStats {
         self.commands.push(count);
     }
 
-    fn tell(&self, what: impl FnOnce(&AssociationCounters)) {
+    fn with_counters(&self, what: impl FnOnce(&AssociationCounters)) {
         if let Some(counts) = &self.counts {
             what(counts);
         }

@@ -192,7 +192,7 @@ impl Conversation {
     pub fn finish(mut self, now: Instant) -> ConversationSummary {
         self.record.unanswered = self.unanswered(now);
         self.record.ended_without_cr = self.take_lack_of_cr();
-        self.tell(|counts| counts.unanswered.add(self.record.unanswered.messages));
+        self.with_counters(|counts| counts.unanswered.add(self.record.unanswered.messages));
         self.record
     }
 
@@ -217,7 +217,7 @@ impl Conversation {
         let more = frames.saturating_sub(self.record.oversize);
         if more > 0 {
             self.record.oversize = frames;
-            self.tell(|counts| counts.oversize.add(more));
+            self.with_counters(|counts| counts.oversize.add(more));
         }
     }
 
@@ -228,7 +228,7 @@ impl Conversation {
         }
         self.record.messages.count(frame.fields.kind);
         self.record.message_bytes = self.record.message_bytes.saturating_add(frame.bytes);
-        self.tell(|counts| counts.message(frame.bytes));
+        self.with_counters(|counts| counts.message(frame.bytes));
         if !self.pending.add(now) {
             self.record.untimed += 1;
         }
@@ -239,7 +239,7 @@ impl Conversation {
         self.record.acknowledgements.count(code);
         let bytes = &mut self.record.acknowledgement_bytes;
         *bytes = bytes.saturating_add(frame.bytes);
-        self.tell(|counts| counts.acknowledgement(code));
+        self.with_counters(|counts| counts.acknowledgement(code));
         // The result of a message comes later, and not necessarily in the order of the messages.
         if self.acknowledges_twice && !code.is_some_and(Code::is_commit) {
             return;
@@ -248,7 +248,7 @@ impl Conversation {
         match self.pending.answer(now) {
             AnsweredMessage::After(time) => {
                 self.record.latencies.note(time);
-                self.tell(|counts| counts.answered(time));
+                self.with_counters(|counts| counts.answered(time));
             }
             AnsweredMessage::Untimed => {}
             AnsweredMessage::Nobody => self.record.unasked += 1,
@@ -258,14 +258,14 @@ impl Conversation {
     fn give_up(&mut self, why: NotMllp) {
         self.record.not_followed = Some(why);
         if self.strictness == Strictness::Lenient {
-            self.tell(|counts| counts.not_followed.add(1));
+            self.with_counters(|counts| counts.not_followed.add(1));
         }
         if !self.is_known() {
             self.pending = Pending::default();
         }
     }
 
-    fn tell(&self, what: impl FnOnce(&ConversationCounters)) {
+    fn with_counters(&self, what: impl FnOnce(&ConversationCounters)) {
         if let Some(counts) = &self.counts {
             what(counts);
         }

@@ -131,8 +131,8 @@ impl Admission {
         request: &AssociateRq,
         identities: &[String],
     ) -> Result<Admitted<'a>, Refused> {
-        let judged = self.rules.judge(request, identities);
-        let by_rule = self.held_to(judged.map_err(Refused::from))?;
+        let checked = self.rules.check(request, identities);
+        let by_rule = self.held_to(checked.map_err(Refused::from))?;
         let targets = targets(route, request, self.rules.enforce)?;
         let (of_peer, by_share) = self.place_of_peer(identities.first())?;
         let (of_all, by_number) = self.place_of_all()?;
@@ -177,10 +177,10 @@ impl Admission {
     }
 
     // Returns the reason as a report on a route that only reports, else as a refusal.
-    fn held_to(&self, judged: Result<(), Refused>) -> Result<Option<String>, Refused> {
-        match judged {
+    fn held_to(&self, checked: Result<(), Refused>) -> Result<Option<String>, Refused> {
+        match checked {
             Err(refused) if self.rules.enforce => Err(refused),
-            judged => Ok(judged.err().map(|refused| refused.sentence)),
+            checked => Ok(checked.err().map(|refused| refused.sentence)),
         }
     }
 }
