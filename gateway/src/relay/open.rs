@@ -181,7 +181,7 @@ impl ReceiveState {
         match outcome.map_err(OpenError::Socket)? {
             0 => Err(OpenError::Truncated),
             count => {
-                self.sizer.ate(count, spare, pool);
+                self.sizer.note_received(count, spare, pool);
                 incoming.fill(count);
                 self.incoming = Some(incoming);
                 Ok(())

@@ -242,7 +242,7 @@ pub(super) async fn receive_ready<S: Socket>(
     batch.restore(lent);
     let count = outcome?;
     batch.fill(count);
-    sizer.ate(count, batch.room(), pool);
+    sizer.note_received(count, batch.room(), pool);
     Ok(Some(batch).filter(|batch| !batch.is_empty()))
 }
 

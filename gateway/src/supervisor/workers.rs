@@ -65,7 +65,7 @@ impl Workers {
         let failures = Arc::<Failures>::default();
         let resolver = Resolver::start()
             .map_err(|error| format!("the thread that looks names up cannot start: {error}"))?;
-        let mut listeners = workers.deal(listeners);
+        let mut listeners = workers.assign_listeners(listeners);
         let (ready, started) = std::sync::mpsc::channel();
         for (core, (cpu, inbox)) in cores.iter().zip(inboxes).enumerate() {
             let plan = WorkerSetup {
@@ -142,7 +142,7 @@ impl Workers {
                 self.acceptors.remove(&route.id());
             }
         }
-        let mut listeners = self.deal(listeners);
+        let mut listeners = self.assign_listeners(listeners);
         for (core, mailbox) in self.mailboxes.iter().enumerate() {
             let routes = Box::new(NewRoutes {
                 table: Arc::clone(&table),
@@ -203,7 +203,7 @@ impl Workers {
 
     // Assigns each listener to the core that accepts for the fewest routes, so that accepting is distributed
     // over all cores.
-    fn deal(
+    fn assign_listeners(
         &mut self,
         listeners: Vec<(RouteId, TcpListener)>,
     ) -> HashMap<usize, Vec<(RouteId, TcpListener)>> {

@@ -60,8 +60,8 @@ impl Resolver {
             let (answer, answered) = oneshot::channel();
             // A connection that waits here is ended by its deadline.
             let sent = requests.send(LookUpRequest { name, answer }).await;
-            sent.map_err(|_| gone())?;
-            let found = answered.await.map_err(|_| gone())??;
+            sent.map_err(|_| thread_ended())?;
+            let found = answered.await.map_err(|_| thread_ended())??;
             let mut addresses: Vec<IpAddr> = Vec::new();
             for address in found {
                 if !addresses.contains(&address) {
@@ -79,7 +79,7 @@ impl Resolver {
     }
 }
 
-fn gone() -> io::Error {
+fn thread_ended() -> io::Error {
     io::Error::other("the resolver's thread has ended")
 }
 

@@ -301,7 +301,7 @@ async fn connection(shared: Rc<Shared>, handed: Handed) {
             counters.at_work.add(1);
         }
         if let Some(busy_poller) = &shared.busy_poller {
-            busy_poller.stir();
+            busy_poller.note_activity();
         }
     };
     let account = measured(work, || of_route.moved_bytes(), clock, each).await;

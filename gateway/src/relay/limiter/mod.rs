@@ -91,7 +91,7 @@ impl HandshakeLimiter {
     }
 
     /// Ends the oldest unauthenticated client of a route at its limit; returns whether there was one.
-    pub(super) fn make_way_on(&self, route: RouteId) -> bool {
+    pub(super) fn free_slot_on(&self, route: RouteId) -> bool {
         ClientStage::ALL.into_iter().any(|stage| {
             let ended = self.places(stage, |places| places.end_oldest_of(route));
             self.end_one(stage, ended, Exhausted::Route)
@@ -100,14 +100,14 @@ impl HandshakeLimiter {
 
     /// Ends a passthrough client that the target has not answered, when all passthrough routes are at their
     /// limit; returns whether there was one.
-    pub(super) fn make_way_in_passthrough(&self) -> bool {
+    pub(super) fn free_passthrough_slot(&self) -> bool {
         let ended = self.places(ClientStage::Passthrough, Places::end_one);
         self.end_one(ClientStage::Passthrough, ended, Exhausted::Passthrough)
     }
 
     /// Ends an unauthenticated client when the process is at its limit, in the stage that has the most;
     /// returns whether there was one.
-    pub(super) fn make_way(&self) -> bool {
+    pub(super) fn free_slot(&self) -> bool {
         // An accepted peer makes way only if there is no other client.
         let rank = |stage: &ClientStage| match self.places(*stage, |places| places.held()) {
             0 => (false, 0),
@@ -436,14 +436,14 @@ mod tests {
         let ended = |place: &LimiterSlot<'_>| place.handle.ended.get();
         let unproved = || counters.each_ref().map(|counters| counters.unproved.get());
         assert_eq!(unproved(), [1, 2]);
-        assert!(limiter.make_way());
+        assert!(limiter.free_slot());
         assert_eq!(
             [ended(&first), ended(&second)],
             [Some(Exhausted::All), None]
         );
-        assert!(limiter.make_way_on(one) && !limiter.make_way_on(one));
+        assert!(limiter.free_slot_on(one) && !limiter.free_slot_on(one));
         assert_eq!(ended(&opener), Some(Exhausted::Route));
-        assert!(limiter.make_way_in_passthrough() && !limiter.make_way());
+        assert!(limiter.free_passthrough_slot() && !limiter.free_slot());
         assert_eq!(ended(&second), Some(Exhausted::Passthrough));
         drop([opener, first, second]);
         assert_eq!(unproved(), [0, 0]);
