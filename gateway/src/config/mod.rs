@@ -12,6 +12,7 @@ mod address;
 mod bind;
 mod by_title;
 mod clash;
+mod connect;
 mod dicom;
 mod draft;
 mod file;
@@ -23,7 +24,6 @@ mod list;
 mod load;
 mod name;
 mod observe;
-mod onward;
 mod peer;
 mod peers;
 mod problem;
@@ -48,11 +48,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use by_title::ByTitle;
+pub use connect::Connect;
 pub use dicom::Dicom;
 pub use health::{HealthCheck, Probe};
 pub use load::load;
 pub use observe::Observe;
-pub use onward::Connect;
 pub use peer::is_peer_name;
 pub use problem::Problem;
 

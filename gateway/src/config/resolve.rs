@@ -19,7 +19,7 @@ use super::{
     RecordLayer, RouteConfig, RouteTls, ServiceLabel, Target,
 };
 use super::{address, clash, gateway, name, timeouts, value};
-use super::{dicom, health, observe, onward, returns};
+use super::{connect, dicom, health, observe, returns};
 use crate::config::limits::{KEY_RECORDS_MAX, ROUTE_CONNECTIONS_MAX, ROUTES_MAX};
 
 /// Resolves `file`, or adds its problems; also returns the routes without problems.
@@ -135,7 +135,7 @@ impl<'a> ConfigResolver<'a> {
         let expected = Expected::new(written, mode, &tables, &peers);
         let mut targets = self.targets(written, &expected);
         let observe = observe::resolve(written, mode, protocol, self.problems);
-        let ground = dicom::Ground {
+        let settings = dicom::RouteSettings {
             mode,
             protocol,
             observe,
@@ -143,8 +143,8 @@ impl<'a> ConfigResolver<'a> {
             peers: &peers,
             expected: &expected,
         };
-        let by_title = dicom::resolve(written, ground, self.problems);
-        let connect = onward::resolve(written, (mode, protocol), observe, self.problems);
+        let by_title = dicom::resolve(written, settings, self.problems);
+        let connect = connect::resolve(written, (mode, protocol), observe, self.problems);
         let health = health::resolve(written, mode, protocol, self.problems);
         let tls = self.tls(written, mode, &peers);
         let connections = self.connections(written);

@@ -1,8 +1,8 @@
 //! Whole configurations: wrong ones with their messages, good ones with their resolved values.
 
+mod connect;
 mod dicom;
 mod mutations;
-mod onward;
 mod peers;
 
 use std::fs;

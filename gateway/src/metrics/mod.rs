@@ -136,7 +136,7 @@ impl CoreCounters {
 
     /// Unauthenticated clients in all stages.
     #[must_use]
-    pub fn unproved(&self) -> u64 {
+    pub fn not_authenticated(&self) -> u64 {
         self.unauthenticated.iter().map(|of| of.open.get()).sum()
     }
 }
@@ -176,7 +176,7 @@ pub struct RouteCounters {
     /// Connections that are open now.
     pub open: Counter,
     /// Open connections of unauthenticated clients. Used for placement; not exported as a metric.
-    pub unproved: Counter,
+    pub not_authenticated: Counter,
     /// Key updates of its connections, counted by their record layers.
     pub key_updates: Arc<KeyUpdates>,
     /// The counters of its observers.

@@ -24,7 +24,7 @@ impl Full {
         match self {
             Self::Route(_) => {
                 let counters = route.state.counters.get(place);
-                counters.map_or(0, |counters| counters.unproved.get())
+                counters.map_or(0, |counters| counters.not_authenticated.get())
             }
             Self::Passthrough => core.unauthenticated(ClientStage::Passthrough).open.get(),
         }

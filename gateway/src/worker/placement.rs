@@ -148,22 +148,22 @@ impl Placement {
     }
 
     /// Like `slot`, for a connection of a route at its limit: takes a slot on the core with the most
-    /// unauthenticated clients according to `unproved`. One of these clients must then be ended.
+    /// unauthenticated clients according to `not_authenticated`. One of these clients must then be ended.
     #[must_use]
     pub(super) fn slot_of_full(
         &mut self,
         own: usize,
         now: Instant,
-        unproved: impl Fn(usize, &CoreCounters) -> u64,
+        not_authenticated: impl Fn(usize, &CoreCounters) -> u64,
     ) -> Option<ConnectionSlot> {
-        self.slot_where(own, now, Some(unproved))
+        self.slot_where(own, now, Some(not_authenticated))
     }
 
     fn slot_where(
         &mut self,
         own: usize,
         now: Instant,
-        unproved: Option<impl Fn(usize, &CoreCounters) -> u64>,
+        not_authenticated: Option<impl Fn(usize, &CoreCounters) -> u64>,
     ) -> Option<ConnectionSlot> {
         // LIMIT: file descriptors (two per connection), counted in wardgate_connections_limited_total.
         let open = self.loads.open();
@@ -172,10 +172,10 @@ impl Placement {
         }
         self.look(now);
         let is_beyond = open >= self.loads.connections_max();
-        let core = match unproved {
+        let core = match not_authenticated {
             None if !is_beyond => self.least_loaded(own)?,
-            None => self.most(|_, core| core.unproved()),
-            Some(unproved) => self.most(unproved),
+            None => self.most(|_, core| core.not_authenticated()),
+            Some(not_authenticated) => self.most(not_authenticated),
         };
         let counters = Arc::clone(self.loads.cores.get(core)?);
         counters.given.add(1);
@@ -189,9 +189,10 @@ impl Placement {
 
     // The core with the most clients that can be ended. If no core has any, the connection is refused on the
     // first core.
-    fn most(&self, unproved: impl Fn(usize, &CoreCounters) -> u64) -> usize {
+    fn most(&self, not_authenticated: impl Fn(usize, &CoreCounters) -> u64) -> usize {
         let cores = self.loads.cores.iter().enumerate();
-        let most = cores.max_by_key(|(index, core)| (unproved(*index, core), Reverse(*index)));
+        let most =
+            cores.max_by_key(|(index, core)| (not_authenticated(*index, core), Reverse(*index)));
         most.map_or(0, |(index, _)| index)
     }
 
@@ -546,10 +547,10 @@ mod tests {
         let now = Instant::now();
         let mut placement = Placement::new(&loads, now);
         cores[2].unauthenticated[0].open.add(1);
-        let mut of_full = |unproved: [u64; 3]| {
-            let unproved = |core: usize, _: &CoreCounters| unproved[core];
+        let mut of_full = |not_authenticated: [u64; 3]| {
+            let not_authenticated = |core: usize, _: &CoreCounters| not_authenticated[core];
             placement
-                .slot_of_full(0, now, unproved)
+                .slot_of_full(0, now, not_authenticated)
                 .map(|slot| slot.core())
         };
         assert_eq!((of_full([0, 1, 0]), of_full([0; 3])), (Some(1), Some(0)));

@@ -123,7 +123,7 @@ impl HandshakeLimiter {
     // Counts for its route as long as it has its place.
     fn count(handle: &Handle, count: impl FnOnce(&Counter)) {
         if handle.ended.get().is_none() {
-            count(&handle.counters.unproved);
+            count(&handle.counters.not_authenticated);
         }
     }
 
@@ -147,7 +147,7 @@ impl HandshakeLimiter {
             counters: Arc::clone(counters),
             ..Handle::default()
         });
-        Self::count(&handle, |unproved| unproved.add(1));
+        Self::count(&handle, |counter| counter.add(1));
         let (ticket, ended) = self.places(stage, |places| {
             places.admit(source, route, Rc::clone(&handle))
         });
@@ -186,7 +186,7 @@ impl HandshakeLimiter {
                 Exhausted::All => &counters.ended_all,
             };
             counter.add(1);
-            Self::count(&handle, |unproved| unproved.sub(1));
+            Self::count(&handle, |counter| counter.sub(1));
             handle.ended.set(Some(why));
             handle.news.notify_one();
         }
@@ -244,7 +244,7 @@ impl Drop for LimiterSlot<'_> {
     fn drop(&mut self) {
         let release = |places: &mut Places<_>| places.release(self.ticket);
         self.limiter.places(self.stage, release);
-        HandshakeLimiter::count(&self.handle, |unproved| unproved.sub(1));
+        HandshakeLimiter::count(&self.handle, |counter| counter.sub(1));
     }
 }
 
@@ -434,8 +434,12 @@ mod tests {
         let first = limiter.admit(ClientStage::Passthrough, address(1), other, of_other);
         let second = limiter.admit(ClientStage::Passthrough, address(1), other, of_other);
         let ended = |place: &LimiterSlot<'_>| place.handle.ended.get();
-        let unproved = || counters.each_ref().map(|counters| counters.unproved.get());
-        assert_eq!(unproved(), [1, 2]);
+        let not_authenticated = || {
+            counters
+                .each_ref()
+                .map(|counters| counters.not_authenticated.get())
+        };
+        assert_eq!(not_authenticated(), [1, 2]);
         assert!(limiter.free_slot());
         assert_eq!(
             [ended(&first), ended(&second)],
@@ -446,7 +450,7 @@ mod tests {
         assert!(limiter.free_passthrough_slot() && !limiter.free_slot());
         assert_eq!(ended(&second), Some(Exhausted::Passthrough));
         drop([opener, first, second]);
-        assert_eq!(unproved(), [0, 0]);
+        assert_eq!(not_authenticated(), [0, 0]);
     }
 
     #[test]
