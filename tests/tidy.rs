@@ -17,6 +17,8 @@ mod layers;
 mod links;
 #[path = "tidy/manifests.rs"]
 mod manifests;
+#[path = "tidy/names.rs"]
+mod names;
 #[path = "tidy/source.rs"]
 mod source;
 #[path = "tidy/terms.rs"]
@@ -38,6 +40,12 @@ fn modules_use_layers_below_their_own() {
 fn no_files_import_each_other_in_a_circle() {
     let circles = circles::refused(&source::all(root()));
     assert!(circles.is_empty(), "circles:\n{}", circles.join("\n"));
+}
+
+#[test]
+fn the_name_of_a_type_is_unique_in_the_gateway() {
+    let repeated = names::repeated(&source::all(root()), "gateway/src/");
+    assert!(repeated.is_empty(), "{}", repeated.join("\n"));
 }
 
 #[test]
