@@ -1,7 +1,7 @@
-//! The AEAD that seals and opens records, by either implementation.
+//! Encryption and decryption of records with AES-GCM, by either implementation.
 //!
-//! aws-lc-rs and ring have the same interface here, and this is the only place that knows which of
-//! the two it is. Each record costs one branch for that, and no memory.
+//! aws-lc-rs and ring have the same interface, and only this file knows which of the two is in use. The
+//! choice costs one branch for each record, and no memory.
 
 use rustls::ConnectionTrafficSecrets;
 
@@ -22,8 +22,8 @@ pub(super) struct Keys {
 
 enum Key {
     AwsLc(aws_lc_rs::aead::LessSafeKey),
-    // Boxed, because ring keeps the expanded key in the value: half a KiB that a connection with the
-    // other implementation must not pay for.
+    // Boxed, because ring keeps the expanded key in the value: half a KiB that a connection with aws-lc-rs
+    // must not use.
     Ring(Box<ring::aead::LessSafeKey>),
 }
 
@@ -58,7 +58,7 @@ impl Key {
 }
 
 impl Keys {
-    /// Takes over traffic secrets; `None` where they are not of AES-GCM.
+    /// Takes over traffic secrets; `None` if they are not for AES-GCM.
     pub(super) fn new(
         cipher: Cipher,
         sequence: u64,
@@ -76,7 +76,7 @@ impl Keys {
         })
     }
 
-    /// Keys of AES-128-GCM, for which only rustls can make secrets.
+    /// Keys of AES-128-GCM, whose secrets only rustls can create.
     #[cfg(test)]
     pub(super) fn of_128(cipher: Cipher, key: [u8; 16], iv: [u8; 12], sequence: u64) -> Self {
         Self {
@@ -86,12 +86,12 @@ impl Keys {
         }
     }
 
-    /// Records that were protected under this key so far.
+    /// Records that this key has protected.
     pub(super) fn records(&self) -> u64 {
         self.sequence
     }
 
-    /// Encrypts `inner` where it lies and gives the tag that belongs behind it.
+    /// Encrypts `inner` in place and returns the tag, which belongs behind it.
     pub(super) fn seal(
         &mut self,
         header: [u8; 5],
@@ -115,7 +115,7 @@ impl Keys {
         .ok_or(RecordError::Cipher)
     }
 
-    /// Checks and decrypts `protected`, whose last bytes are the tag, where it lies.
+    /// Checks and decrypts `protected` in place. Its last bytes are the tag.
     pub(super) fn open<'b>(
         &mut self,
         header: [u8; 5],
@@ -137,11 +137,11 @@ impl Keys {
         .ok_or(RecordError::Mac)
     }
 
-    // Every call uses up a number, so no nonce is ever used twice under a key.
+    // Every call uses the next sequence number, so no nonce is used twice under one key.
     fn nonce(&mut self) -> Result<[u8; NONCE], RecordError> {
         let mut nonce = self.iv;
         let sequence = self.sequence.to_be_bytes();
-        // The number is as long as the nonce, filled with zeros in front.
+        // The sequence number is padded with leading zeros to the length of the nonce.
         for (byte, number) in nonce.iter_mut().skip(NONCE - 8).zip(sequence) {
             *byte ^= number;
         }

@@ -1,6 +1,7 @@
-//! Finds what stands behind an error of the path building: which certificate, by which rule.
+//! Finds the cause of a path building error: which certificate broke which rule.
 //!
-//! webpki says what failed last, not where. Nothing here decides: the chain is refused already.
+//! webpki reports the last failure, but not its place. This module decides nothing: the chain is already
+//! refused.
 
 use rustls::pki_types::{CertificateDer, UnixTime};
 use webpki::EndEntityCert;
@@ -33,8 +34,8 @@ pub(super) fn unreadable(normal: &CertificateDer<'_>, error: &webpki::Error) -> 
 }
 
 impl Rules {
-    /// Finds the certificate and the rule behind an error of the path building. `chain` has intermediates in their
-    /// normal form.
+    /// Finds the certificate and the rule behind a path building error. The intermediates of `chain` are in
+    /// their normal form.
     pub(super) fn diagnose(
         &self,
         error: &webpki::Error,
@@ -87,8 +88,8 @@ impl Rules {
         }
     }
 
-    /// Why no path was found: an extension, a weak key or a signature on the way, another key under the same name, or
-    /// simply nobody we know.
+    /// Why no path was found: an extension, a weak key or a signature on the path, another key under the
+    /// same name, or an unknown issuer.
     fn unknown_issuer(
         &self,
         error: &webpki::Error,
@@ -143,7 +144,7 @@ impl Rules {
         }
     }
 
-    /// The first listed identity that the leaf bears, and who may vouch for it.
+    /// The first listed identity that the leaf bears, and the CAs that may issue certificates for it.
     fn claim(&self, leaf: &EndEntityCert<'_>, chain: Chain<'_>) -> Option<Claim> {
         let key = key_hash(&leaf.subject_public_key_info());
         let proved = self.peers.proved(leaf, &key, chain.expected);
@@ -165,7 +166,7 @@ impl Rules {
         })
     }
 
-    /// The file of the anchor that has the name of an issuer of the chain.
+    /// The trust file that holds the anchor whose name is that of an issuer in the chain.
     fn trust_of_namesake(&self, leaf: &EndEntityCert<'_>, chain: Chain<'_>) -> String {
         let above = chain.intermediates.iter().filter_map(|der| Layout::of(der));
         let issuers: Vec<&[u8]> = std::iter::once(leaf.issuer())
@@ -178,7 +179,7 @@ impl Rules {
         namesake.map_or_else(String::new, |anchor| self.trust_file(anchor))
     }
 
-    /// The names that the first CA may vouch for that may not vouch for a name of the leaf.
+    /// The permitted names of the first CA that may not issue certificates for a name of the leaf.
     fn violated_constraints(&self, leaf: &EndEntityCert<'_>, chain: Chain<'_>) -> String {
         let names: Vec<_> = leaf
             .valid_dns_names()
@@ -208,7 +209,7 @@ impl Rules {
         )
     }
 
-    // The anchor that the chain ends at by name, where its key is too weak to end it.
+    // The anchor at which the chain ends by name, if its key is too weak.
     fn weak_anchor(&self, leaf: &EndEntityCert<'_>, chain: Chain<'_>) -> Option<String> {
         let mut issuers = vec![leaf.issuer().to_vec()];
         for der in chain.intermediates {
@@ -230,13 +231,13 @@ impl Rules {
     }
 }
 
-/// The rule that a certificate breaks whose signature algorithm is not accepted.
+/// The rule that a certificate breaks if its signature algorithm is not accepted.
 pub(super) fn signature_rule(der: &CertificateDer<'_>) -> Option<Rule> {
     let signature = Signature::of(Layout::of(der)?.signature)?;
     Rule::of_signature(&signature)
 }
 
-/// A presented chain, with its intermediates in their normal form, for the refusal of which it is.
+/// A presented chain, with its intermediates in their normal form, for building a refusal.
 #[derive(Clone, Copy)]
 struct Presented<'a> {
     normal: &'a NormalChain<'a>,
@@ -248,14 +249,15 @@ impl Presented<'_> {
         Refusal::new(self.chain.side, self.chain.leaf, rule)
     }
 
-    /// Blames the issuer of which `normal` is the form.
+    /// A refusal because of the issuer whose normal form is `normal`.
     fn refuse_issuer(&self, rule: Rule, normal: &CertificateDer<'_>) -> Refusal {
         let original = self.normal.find(normal);
         self.refuse(rule)
             .because_of(original.map_or(normal, |one| one.original()))
     }
 
-    /// The refusal of the first certificate in the chain that is at fault; the leaf where none is.
+    /// A refusal because of the first certificate in the chain that matches `at_fault`, or because of the
+    /// leaf if none matches.
     fn blame(&self, rule: Rule, at_fault: impl Fn(&Layout<'_>) -> bool) -> Refusal {
         let is_at_fault =
             |der: &CertificateDer<'_>| Layout::of(der).is_some_and(|layout| at_fault(&layout));
@@ -273,8 +275,8 @@ impl Presented<'_> {
     }
 }
 
-/// The first critical extension that neither webpki nor this module's neighbours know, in the normal form of a
-/// certificate.
+/// The first critical extension in the normal form of a certificate that neither webpki nor this module's
+/// neighbours process.
 fn unknown_critical_extension(normal: &CertificateDer<'_>) -> Option<String> {
     let mut extensions = Layout::of(normal)?.each_extension();
     extensions.find_map(|extension| {
@@ -292,8 +294,8 @@ fn unknown_critical_extension(normal: &CertificateDer<'_>) -> Option<String> {
     })
 }
 
-/// What webpki reads: keyUsage, subjectAltName, basicConstraints, nameConstraints, cRLDistributionPoints, extKeyUsage
-/// and the list of signed certificate timestamps.
+/// The extensions that webpki reads: keyUsage, subjectAltName, basicConstraints, nameConstraints,
+/// cRLDistributionPoints, extKeyUsage and the list of signed certificate timestamps.
 const KNOWN_EXTENSIONS: [&[u8]; 7] = [
     &[0x55, 0x1d, 0x0f],
     &[0x55, 0x1d, 0x11],
