@@ -94,9 +94,9 @@ fn other_alerts_say_what_is_needed_or_where_to_look() {
             Alert::NoApplicationProtocol,
             "no_application_protocol; let it take",
         ),
-        (Alert::InternalError, "internal_error; its log says why"),
-        (Alert::DecodeError, "decode_error; its log says why"),
-        (Alert::Unknown(0xee), "alert 238; its log says why"),
+        (Alert::InternalError, "internal_error; its log has the reason"),
+        (Alert::DecodeError, "decode_error; its log has the reason"),
+        (Alert::Unknown(0xee), "alert 238; its log has the reason"),
     ];
     for (alert, words) in cases {
         let sentence = connecting(&Error::AlertReceived(alert));
