@@ -132,7 +132,7 @@ fn critical_extensions_about_policies_are_processed() {
         if requires {
             let words = [
                 "has none of the certificate policies",
-                "issued anew with the policy",
+                "reissued with the policy",
             ];
             refused(
                 &gateway,
