@@ -1,4 +1,5 @@
-//! A peer whose chain was found good, until its key is proved and its certificates are looked up in revocation lists.
+//! A peer whose chain is good, but whose key is not proved yet and whose certificates were not looked up in
+//! revocation lists.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -16,17 +17,18 @@ use crate::pki::crl::{KeyHash, key_hash, may_sign_lists};
 /// A peer that is accepted once it has proved its key and none of `path` is revoked.
 #[derive(Debug)]
 pub(super) struct VerifiedPeer {
-    /// Whom it is accepted as.
+    /// The accepted peer.
     pub(super) info: Arc<PeerInfo>,
     trust: Arc<Trust>,
-    // The leaf first; empty where the trust has no revocation lists, and once nothing of it was found revoked: a
-    // connection keeps this value.
+    // The leaf first; empty if the trust has no revocation lists, and after the look-up has passed, because
+    // the connection keeps this value.
     path: Mutex<Vec<PathCertificate>>,
     now: UnixTime,
 }
 
 impl VerifiedPeer {
-    /// Accepts `info` by the certificates of `path`, which are looked up in the lists of `trust` as of `now`.
+    /// Accepts `info` because of the certificates of `path`, which are looked up in the lists of `trust` as
+    /// of `now`.
     pub(super) fn new(
         info: PeerInfo,
         trust: Arc<Trust>,
@@ -41,8 +43,8 @@ impl VerifiedPeer {
         }
     }
 
-    /// Looks every certificate of the path up in the revocation lists of the peer's CAs, that next to the anchor
-    /// first.
+    /// Looks up every certificate of the path in the revocation lists of the peer's CAs, starting with the
+    /// one below the anchor.
     pub(super) fn check_revocation(
         &self,
         side: TlsRole,
