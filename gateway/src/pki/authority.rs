@@ -1,8 +1,8 @@
-//! A site's own certificate authority: makes it, issues from it, revokes.
+//! A site's own certificate authority: creates the CA, issues certificates, revokes them.
 //!
-//! Its state is one folder: `ca.pem`, `ca.key`, `ca.crl` and `issued.toml`. It exists so that two
-//! sites can be brought up in minutes; a hospital's own CA does as well. A lock on the folder keeps
-//! two commands apart.
+//! The state is one folder: `ca.pem`, `ca.key`, `ca.crl` and `issued.toml`. This CA exists so that two
+//! sites can be connected within minutes; a hospital's own CA works as well. A lock on the folder prevents
+//! two commands from running at the same time.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -30,11 +30,11 @@ use super::profile::{BACKDATED, after, authority_params, instant, leaf_params};
 pub use super::profile::{KeyType, NewAuthority, NewCertificate};
 use super::write;
 
-/// Days that a new CA is valid for.
+/// Days for which a new CA is valid.
 pub const CA_DAYS: u32 = 3653;
-/// Days that a new certificate is valid for: what browsers and public CAs made usual.
+/// Days for which a new certificate is valid: the usual lifetime of browsers and public CAs.
 pub const CERTIFICATE_DAYS: u32 = 398;
-/// Days until a new revocation list is due.
+/// Days until the next revocation list is due.
 pub const CRL_DAYS: u32 = 30;
 
 /// Why a certificate is revoked (RFC 5280 section 5.3.1).
@@ -42,20 +42,20 @@ pub const CRL_DAYS: u32 = 30;
 pub enum Reason {
     /// No reason is given.
     Unspecified,
-    /// Somebody else may have the key.
+    /// Someone else may have the key.
     KeyCompromise,
     /// Names or organisation have changed.
     AffiliationChanged,
     /// Another certificate has taken its place.
     Superseded,
-    /// The site is no more.
+    /// The site has closed.
     CessationOfOperation,
-    /// The site may no longer take part.
+    /// The site no longer takes part.
     PrivilegeWithdrawn,
 }
 
 impl Reason {
-    /// The name that the command line and `issued.toml` have for it.
+    /// The name on the command line and in `issued.toml`.
     fn name(self) -> String {
         use clap::ValueEnum;
         let value = self.to_possible_value();
@@ -66,7 +66,7 @@ impl Reason {
         <Self as clap::ValueEnum>::from_str(name, false).ok()
     }
 
-    // An unspecified reason is said by leaving it out (RFC 5280 section 5.3.1).
+    // An unspecified reason is expressed by leaving it out (RFC 5280 section 5.3.1).
     fn code(self) -> Option<RevocationReason> {
         match self {
             Self::Unspecified => None,
@@ -79,7 +79,7 @@ impl Reason {
     }
 }
 
-/// Where a certificate and its key are written.
+/// The files for a certificate and its key.
 #[derive(Debug, Clone)]
 pub struct Output {
     /// The certificate, PEM.
@@ -97,7 +97,7 @@ pub struct Issued {
     pub names: Vec<String>,
     /// Last day: `2027-12-26`.
     pub ends: String,
-    /// It ends earlier than asked for, because its CA does.
+    /// Whether it expires earlier than requested, because its CA does.
     pub cut_by_authority: bool,
     /// Serial number of the certificate that it replaces.
     pub replaced: Option<String>,
@@ -110,13 +110,13 @@ pub struct CrlWritten {
     pub path: PathBuf,
     /// Its number.
     pub number: u64,
-    /// Revoked certificates in it.
+    /// The number of revoked certificates in it.
     pub revoked: usize,
     /// Day by which the next one is due: `2026-12-23`.
     pub due: String,
 }
 
-/// What is to be revoked.
+/// The certificate to revoke.
 #[derive(Debug, Clone)]
 pub enum Revocable {
     /// A serial number in hexadecimal, with or without colons.
@@ -132,7 +132,7 @@ pub struct Revoked {
     pub serial: String,
     /// Its names.
     pub names: Vec<String>,
-    /// It had been revoked before; the list was written anew all the same.
+    /// Whether it had been revoked before; the list is rewritten in any case.
     pub again: bool,
     /// The new list.
     pub crl: CrlWritten,
@@ -150,14 +150,14 @@ pub struct Authority {
 }
 
 impl Authority {
-    /// Makes a CA in `dir`, which is created where it is missing, with an empty revocation list, so
-    /// that `crl = [...]` works from the first day.
+    /// Creates a CA in `dir` with an empty revocation list, so `crl = [...]` works from the first day.
+    /// Creates the folder if it is missing.
     ///
     /// # Errors
     ///
-    /// `Exists` where the folder has a CA, `Name`, `Write` and `Crypto`.
+    /// `Exists` if the folder has a CA; `Name`, `Write` and `Crypto`.
     pub fn init(dir: &Path, wanted: &NewAuthority, now: SystemTime) -> Result<Self, Error> {
-        // What cannot be made leaves no folder behind.
+        // Created first, so an error leaves no folder behind.
         let params = authority_params(wanted, unix(now))?;
         create_folder(dir)?;
         let lock = lock(dir)?;
@@ -181,11 +181,11 @@ impl Authority {
         Ok(authority)
     }
 
-    /// Opens the CA in `dir`, waiting for another command that has it open.
+    /// Opens the CA in `dir`. Waits while another command has it open.
     ///
     /// # Errors
     ///
-    /// `File` for what is missing or damaged, and a key that is open to others.
+    /// `File` for a missing or damaged file, or a key that other users can read.
     pub fn open(dir: &Path) -> Result<Self, Error> {
         let lock = lock(dir)?;
         let certificate = read_certificate(&dir.join("ca.pem"), Role::Authority)?;
@@ -209,18 +209,18 @@ impl Authority {
         date(self.facts.not_after)
     }
 
-    /// The names that the CA may vouch for; `None` where that is every name.
+    /// The names for which the CA may issue certificates; `None` if there is no restriction.
     #[must_use]
     pub fn permitted(&self) -> Option<String> {
         let constraints = self.facts.constraints.as_ref()?;
         Some(constraints.permitted_text())
     }
 
-    /// Issues a certificate and its key into new files, whose folders are created where missing.
+    /// Issues a certificate and its key into new files. Creates missing folders.
     ///
     /// # Errors
     ///
-    /// `Exists` where one of the files is there, `Name`, `Expired`, `File`, `Write` and `Crypto`.
+    /// `Exists` if one of the files exists; `Name`, `Expired`, `File`, `Write` and `Crypto`.
     pub fn issue(
         &mut self,
         wanted: &NewCertificate,
@@ -239,13 +239,12 @@ impl Authority {
         self.issue_into(wanted, output, Write::New, now)
     }
 
-    /// Issues a certificate with the names and key type of the one in `output`, and a new key, and
-    /// writes both in the place of the old ones. The old certificate is not revoked: it stays good
-    /// until it ends.
+    /// Issues a certificate with the names and key type of the one in `output`, and a new key, and replaces
+    /// both files. The old certificate is not revoked: it stays valid until it expires.
     ///
     /// # Errors
     ///
-    /// As for `issue`, and `File` where the certificate is not of this CA.
+    /// As for `issue`, and `File` if the certificate is not from this CA.
     pub fn renew(&mut self, output: &Output, days: u32, now: SystemTime) -> Result<Issued, Error> {
         let old = self.read_issued(&output.certificate)?;
         let with = |prefix: &str| -> Vec<String> {
@@ -298,7 +297,8 @@ impl Authority {
         let key = wanted.key.generate()?;
         let certificate = params.signed_by(&*key, &self.issuer()?)?;
         let facts = own_facts(certificate.der())?;
-        // Known before it leaves the house: what is not in the index could not be revoked by number.
+        // The index is written before the certificate: a certificate that is missing in the index could not
+        // be revoked by its number.
         self.index.certificates.push(Entry::of(&facts));
         self.write_index()?;
         write_key(&output.key, &key, how)?;
@@ -312,7 +312,7 @@ impl Authority {
         })
     }
 
-    /// Peers would refuse such a certificate; who asked for it should know before.
+    /// Peers would refuse such a certificate, so the command refuses it first.
     fn refuse_not_permitted(&self, wanted: &NewCertificate) -> Result<(), Error> {
         let Some(constraints) = &self.facts.constraints else {
             return Ok(());
@@ -329,12 +329,12 @@ impl Authority {
         }
     }
 
-    /// Revokes a certificate and writes the list anew. To revoke again is no error: the list is then
-    /// written anew all the same.
+    /// Revokes a certificate and rewrites the list. Revoking a revoked certificate is no error: the list is
+    /// rewritten all the same.
     ///
     /// # Errors
     ///
-    /// `UnknownSerial`, `File` where the certificate is not of this CA, `Write` and `Crypto`.
+    /// `UnknownSerial`, `File` if the certificate is not from this CA, `Write` and `Crypto`.
     pub fn revoke(
         &mut self,
         what: &Revocable,
@@ -364,7 +364,7 @@ impl Authority {
         })
     }
 
-    /// Writes the revocation list anew, with a higher number and a new date.
+    /// Rewrites the revocation list, with a higher number and a new date.
     ///
     /// # Errors
     ///
@@ -408,8 +408,8 @@ impl Authority {
         })
     }
 
-    /// The entries of the list. An entry that cannot be read fails it: to leave one out would make a
-    /// revoked certificate good again.
+    /// The entries of the list. If an entry cannot be read, this fails: leaving one out would make a
+    /// revoked certificate valid again.
     fn revoked(&self) -> Result<Vec<RevokedCertParams>, Error> {
         let entries = self.index.certificates.iter();
         let revoked = entries.filter_map(|entry| Some((entry, entry.revoked.as_deref()?)));
@@ -434,7 +434,7 @@ impl Authority {
             .collect()
     }
 
-    /// Reads a certificate and makes sure that this CA signed it.
+    /// Reads a certificate and checks that this CA signed it.
     fn read_issued(&self, path: &Path) -> Result<Facts, Error> {
         let certificate = read_certificate(path, Role::Given)?;
         let facts = Facts::of(&certificate).map_err(|problem| file_error(path, problem))?;
@@ -463,7 +463,7 @@ impl Authority {
     }
 }
 
-/// A serial number as people write it, in the form of the index.
+/// Converts a serial number as people write it into the form of the index.
 fn serial_from_hex(text: &str) -> Option<String> {
     let digits: String = text.trim().chars().filter(|c| *c != ':').collect();
     let even = if digits.len().is_multiple_of(2) {
