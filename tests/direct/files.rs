@@ -227,7 +227,7 @@ fn a_list_that_expires_while_the_gateway_runs_is_an_error_in_the_log() {
         "peer \"c\"",
         "the list of \"CN=",
         "expired on ",
-        "nobody is accepted",
+        "every peer of that CA is refused",
     ] {
         assert!(line.message().contains(part), "{part}: {line:?}");
     }

@@ -24,7 +24,7 @@ fn write_error(path: &Path, cause: io::Error) -> Error {
     Error::Write { path, cause }
 }
 
-/// Makes the folder of a CA, for its owner alone: who may open it could also hold its lock.
+/// Creates the folder of a CA for its owner only: a user who can open the folder could also lock it.
 pub(super) fn create_folder(dir: &Path) -> Result<(), Error> {
     std::fs::DirBuilder::new()
         .recursive(true)
@@ -33,7 +33,7 @@ pub(super) fn create_folder(dir: &Path) -> Result<(), Error> {
         .map_err(|cause| write_error(dir, cause))
 }
 
-/// Waits until no other command has the folder, and keeps them out until the result is dropped.
+/// Waits until no other command has locked the folder, and locks it until the result is dropped.
 pub(crate) fn lock(dir: &Path) -> Result<File, Error> {
     let missing = |cause: io::Error| match cause.kind() {
         io::ErrorKind::NotFound => file_error(
@@ -48,7 +48,7 @@ pub(crate) fn lock(dir: &Path) -> Result<File, Error> {
 }
 
 pub(super) fn refuse_existing(path: &Path, remedy: &'static str) -> Result<(), Error> {
-    // A link that leads nowhere is there as well.
+    // A dangling symbolic link exists as well.
     if path.symlink_metadata().is_ok() {
         let path = path.to_owned();
         return Err(Error::Exists { path, remedy });
@@ -66,7 +66,7 @@ pub(super) fn read_certificate(path: &Path, role: Role) -> Result<CertificateDer
     Ok(contents.certificates.swap_remove(0))
 }
 
-/// The CA's key, which must be closed to others and belong to `certificate`.
+/// The CA's key, which other users must not be able to read and which must belong to `certificate`.
 pub(super) fn read_key(path: &Path, certificate: &Facts) -> Result<Zeroizing<KeyPair>, Error> {
     let raw = file::read(path, Role::Authority).map_err(|problem| file_error(path, problem))?;
     if let Some(problem) = raw.key_mode_problem(path, Role::Authority) {
@@ -86,7 +86,7 @@ pub(super) fn read_key(path: &Path, certificate: &Facts) -> Result<Zeroizing<Key
     Ok(Zeroizing::new(KeyPair::try_from(key)?))
 }
 
-/// Whether a file may be there already.
+/// Whether the file may exist already.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Write {
     New,
@@ -94,7 +94,7 @@ pub(crate) enum Write {
 }
 
 pub(super) fn write_key(path: &Path, key: &KeyPair, how: Write) -> Result<(), Error> {
-    // `KeyPair::serialize_pem` would leave copies of the key behind.
+    // `KeyPair::serialize_pem` would leave copies of the key in memory.
     let pem = pem::of_key(key.serialized_der());
     write_file(path, pem.as_bytes(), write::MODE_KEY, how)
 }
@@ -111,7 +111,7 @@ fn write_file(path: &Path, bytes: &[u8], mode: u32, how: Write) -> Result<(), Er
     written.map_err(|cause| match cause.kind() {
         io::ErrorKind::AlreadyExists => Error::Exists {
             path: path.to_owned(),
-            remedy: "somebody else has just made it",
+            remedy: "another command has just created it",
         },
         _ => write_error(path, cause),
     })

@@ -1,7 +1,7 @@
-//! What a CA has issued and revoked: the file `issued.toml` in its folder.
+//! The certificates that a CA has issued and revoked: the file `issued.toml` in its folder.
 //!
-//! The revocation list is made from it, so it is written first: should the power fail in between, the
-//! next list still has every entry and a higher number.
+//! The revocation list is created from this file, so this file is written first: after a power failure in
+//! between, the next list still has every entry and a higher number.
 
 use std::path::Path;
 
@@ -20,7 +20,7 @@ const HEADER: &str = "# Written by `wardgate pki`: what this CA has issued and r
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Index {
-    /// Number of the last revocation list; each list has a higher one (RFC 5280 section 5.2.3).
+    /// Number of the last revocation list; each list has a higher number (RFC 5280 section 5.2.3).
     pub(crate) crl_number: u64,
     #[serde(default, rename = "certificate", skip_serializing_if = "Vec::is_empty")]
     pub(crate) certificates: Vec<Entry>,
@@ -39,7 +39,7 @@ pub(crate) struct Entry {
     /// When it was revoked, RFC 3339.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) revoked: Option<String>,
-    /// Why: the names of `authority::Reason`.
+    /// The reason: a name of `authority::Reason`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) reason: Option<String>,
 }
@@ -65,7 +65,7 @@ impl Index {
         toml::from_str(text).map_err(|error| damaged(&error))
     }
 
-    /// Writes the index in the place of the old one; the error is a predicate.
+    /// Replaces the index file; the error is a predicate.
     pub(crate) fn write(&self, path: &Path) -> Result<(), String> {
         let text = toml::to_string(self).map_err(|error| format!("cannot be written: {error}"))?;
         let bytes = [HEADER, &text].concat();
@@ -73,7 +73,7 @@ impl Index {
             .map_err(|error| format!("cannot be written: {error}"))
     }
 
-    /// The entry with this serial number, which is added where it is missing.
+    /// The entry with this serial number, which is added if it is missing.
     pub(crate) fn entry(&mut self, of: &Facts) -> &mut Entry {
         let serial = hex(&of.serial);
         let known = self
