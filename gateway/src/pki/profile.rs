@@ -1,4 +1,4 @@
-//! What the certificates of a site look like: names, dates, usages, serial numbers.
+//! The contents of a site's certificates: names, dates, usages, serial numbers.
 
 use rcgen::{
     BasicConstraints, CertificateParams, CustomExtension, DistinguishedName, DnType,
@@ -12,16 +12,16 @@ use zeroize::Zeroizing;
 use super::authority_error::Error;
 use super::permitted::{self, Permitted};
 
-/// Seconds by which certificates and lists begin in the past, because clocks differ between sites.
+/// Seconds by which certificates and lists begin in the past, because the clocks of sites differ.
 pub(super) const BACKDATED: i64 = 60 * 60;
-/// Bytes of a serial number: 126 random bits of at most 159 (RFC 5280 section 4.1.2.2).
+/// Bytes of a serial number: 126 random bits, of at most 159 (RFC 5280 section 4.1.2.2).
 const SERIAL_BYTES: usize = 16;
 /// Characters of a common name (RFC 5280 appendix A, ub-common-name).
 const COMMON_NAME_MAX: usize = 64;
 /// Seconds of a day.
 const DAY: i64 = 24 * 60 * 60;
 
-/// Types of keys that are made here.
+/// Types of keys for new certificates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum KeyType {
     /// ECDSA on P-256.
@@ -40,22 +40,22 @@ impl KeyType {
     }
 }
 
-/// What a new CA is to be.
+/// The properties of a new CA.
 #[derive(Debug, Clone)]
 pub struct NewAuthority {
     /// Its common name, 1 to 64 characters.
     pub name: String,
     /// Its key.
     pub key: KeyType,
-    /// Days that it is valid for.
+    /// Days for which it is valid.
     pub days: u32,
     /// Days until its first revocation list must be renewed.
     pub crl_days: u32,
-    /// The names that it may vouch for.
+    /// The names for which it may issue certificates.
     pub permitted: Permitted,
 }
 
-/// What a new certificate is to be.
+/// The properties of a new certificate.
 #[derive(Debug, Clone)]
 pub struct NewCertificate {
     /// DNS names, without wildcards.
@@ -64,7 +64,7 @@ pub struct NewCertificate {
     pub uri: Vec<String>,
     /// Its key.
     pub key: KeyType,
-    /// Days that it is valid for; it never outlives its CA.
+    /// Days for which it is valid; it never outlives its CA.
     pub days: u32,
 }
 
@@ -77,12 +77,13 @@ pub(crate) fn authority_params(
     params.not_before = instant(now - BACKDATED)?;
     params.not_after = instant(after(now, wanted.days))?;
     params.serial_number = Some(random_serial()?);
-    // It signs certificates of sites and no further CAs.
+    // The CA signs certificates of sites, but no further CAs.
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     if let Some(content) = wanted.permitted.extension()? {
         let mut extension = CustomExtension::from_oid_content(&permitted::OID, content);
-        // RFC 5280 section 4.2.1.10: a verifier that does not know it must refuse.
+        // RFC 5280 section 4.2.1.10: a verifier that does not support the extension must refuse the
+        // certificate.
         extension.set_criticality(true);
         params.custom_extensions.push(extension);
     }
@@ -96,7 +97,7 @@ pub(super) fn leaf_params(
 ) -> Result<CertificateParams, Error> {
     let mut params = CertificateParams::default();
     params.subject_alt_names = alternative_names(wanted)?;
-    // For people to read; names are checked in the SAN.
+    // For people to read; peers check the names in the SAN.
     let first = wanted.dns.iter().chain(&wanted.uri).next();
     params.distinguished_name = match first {
         Some(name) if name.chars().count() <= COMMON_NAME_MAX => distinguished_name(name),
@@ -127,7 +128,7 @@ fn alternative_names(wanted: &NewCertificate) -> Result<Vec<SanType>, Error> {
     if names.is_empty() {
         return Err(Error::Name {
             name: String::new(),
-            problem: "is none at all; give at least one with --dns or --uri",
+            problem: "is empty; give at least one with --dns or --uri",
         });
     }
     Ok(names)
@@ -147,7 +148,7 @@ fn dns_name(name: &str) -> Result<String, Error> {
     Err(Error::Name { name, problem })
 }
 
-/// A URI as a SAN has it: absolute, ASCII (RFC 5280 section 4.2.1.6).
+/// A URI in the form of a SAN: absolute, ASCII (RFC 5280 section 4.2.1.6).
 fn uri_name(name: &str) -> Result<&str, Error> {
     let scheme = name.split_once(':').map_or(
         "",
@@ -188,7 +189,7 @@ fn distinguished_name(common_name: &str) -> DistinguishedName {
     name
 }
 
-/// Always positive, always of the same length: the first byte is between 0x40 and 0x7f.
+/// Always positive, and always of the same length: the first byte is between 0x40 and 0x7f.
 fn random_serial() -> Result<SerialNumber, Error> {
     let mut bytes = [0; SERIAL_BYTES];
     ring::rand::SystemRandom::new()
