@@ -297,7 +297,7 @@ fn a_signature_with_sha_1_is_refused() {
     ))];
     let leaf = fixture(include_bytes!("../../../../tests/data/tls/sha1-leaf.der"));
     let peer = Own::without_key(vec![leaf], SignatureScheme::ECDSA_NISTP256_SHA256);
-    let words = ["signed by ECDSA with SHA-1", "anew with SHA-256"];
+    let words = ["signed by ECDSA with SHA-1", "reissued with SHA-256"];
     refused(&gateway, &peer, Alert::BadCertificate, &words);
 }
 

@@ -94,7 +94,10 @@ fn other_alerts_say_what_is_needed_or_where_to_look() {
             Alert::NoApplicationProtocol,
             "no_application_protocol; let it take",
         ),
-        (Alert::InternalError, "internal_error; its log has the reason"),
+        (
+            Alert::InternalError,
+            "internal_error; its log has the reason",
+        ),
         (Alert::DecodeError, "decode_error; its log has the reason"),
         (Alert::Unknown(0xee), "alert 238; its log has the reason"),
     ];
