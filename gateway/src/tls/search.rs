@@ -24,7 +24,7 @@ use super::policies;
 use super::refusal::{Refusal, Rule};
 use super::rules::{Chain, Rules};
 use super::text::list;
-use super::verified_peer::{VerifiedPeer, certificates, certificates_kept};
+use super::verified_peer::{PathCertificates, VerifiedPeer};
 use crate::pki::algorithms::{Key, KeyUse};
 use crate::pki::crl::{KeyHash, key_hash, may_sign_certificates};
 use crate::pki::limits::CHAIN_CERTIFICATES_MAX;
@@ -347,19 +347,23 @@ impl<'a> Search<'a> {
             }));
         }
         let further = of_group().filter(|proved| proved.name != first.name);
+        let has_lists = !group.trust.crls.is_empty();
+        let certificates = PathCertificates::new(path, self.normal, facts.key, has_lists);
+        let certificates = certificates.ok_or_else(not_listed)?;
         let info = PeerInfo::new(
             self.leaf,
             self.key(),
             first.name.to_string(),
             further.map(|proved| proved.name.to_string()).collect(),
-            certificates_kept(path, facts.key).ok_or_else(not_listed)?,
+            certificates.kept,
         );
-        let path = match group.trust.crls[..] {
-            [] => Vec::new(),
-            [..] => certificates(path, self.normal, facts.key).ok_or_else(not_listed)?,
-        };
         let trust = Arc::clone(&group.trust);
-        Ok(VerifiedPeer::new(info, trust, path, self.chain.now))
+        Ok(VerifiedPeer::new(
+            info,
+            trust,
+            certificates.looked_up,
+            self.chain.now,
+        ))
     }
 
     /// Why no path was found.
