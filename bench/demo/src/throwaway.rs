@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use anyhow::Context;
 
 use gateway::pki::authority::{
-    Authority, KeyType, NewAuthority, NewCertificate, Output, Permitted,
+    Authority, KeyType, NewAuthority, NewCertificate, OutputFiles, Permitted,
 };
 
 /// Validity of all certificates: longer than any run, and enough for a week of trying with `--keep`.
@@ -31,7 +31,7 @@ pub(super) fn equip(site: &Path, name: &str) -> anyhow::Result<()> {
         key: KeyType::P256,
         days: DAYS,
     };
-    let output = Output {
+    let output = OutputFiles {
         certificate: site.join("site.pem"),
         key: site.join("site.key"),
     };

@@ -157,18 +157,18 @@ pub(crate) enum KeyUse {
 
 /// A public key's type and strength.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Key {
+pub(crate) struct PublicKeyInfo {
     /// `RSA`, `EC P-256`, `Ed25519`, or the object identifier of an algorithm without a name here.
     pub(crate) name: String,
     /// 0 where unknown.
     pub(crate) bits: usize,
-    family: Family,
+    family: KeyFamily,
     // Whether `verification` has an algorithm for the key, whatever its size.
     is_verifiable: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Family {
+enum KeyFamily {
     Rsa,
     Ec,
     Other,
@@ -181,7 +181,7 @@ pub(crate) enum KeyFault {
     /// Shorter than `least` bits.
     Weak {
         /// The key.
-        key: Key,
+        key: PublicKeyInfo,
         /// The minimum bits for such a key.
         least: usize,
     },
@@ -198,13 +198,13 @@ pub(crate) enum KeyFault {
     Unreadable,
 }
 
-impl Key {
+impl PublicKeyInfo {
     /// Reads a SubjectPublicKeyInfo in DER.
     pub(crate) fn of_spki(spki: &[u8]) -> Self {
         Self::read(spki).unwrap_or_else(|| Self {
             name: "unknown".to_owned(),
             bits: 0,
-            family: Family::Unreadable,
+            family: KeyFamily::Unreadable,
             is_verifiable: false,
         })
     }
@@ -216,15 +216,15 @@ impl Key {
         let (_, parsed) = SubjectPublicKeyInfo::from_der(spki).ok()?;
         let oid = object_identifier(parsed.algorithm.algorithm.as_bytes());
         let (family, name, bits) = match parsed.parsed() {
-            Ok(PublicKey::RSA(key)) => (Family::Rsa, "RSA".to_owned(), bits(key.modulus)),
+            Ok(PublicKey::RSA(key)) => (KeyFamily::Rsa, "RSA".to_owned(), bits(key.modulus)),
             Ok(PublicKey::EC(point)) => {
                 let (name, bits) = curve(&parsed.algorithm, point.key_size());
-                (Family::Ec, name, bits)
+                (KeyFamily::Ec, name, bits)
             }
             _ => {
                 let named = KEYS.iter().find(|(known, _)| *known == oid);
                 let name = named.map_or(oid, |(_, name)| (*name).to_owned());
-                (Family::Other, name, 0)
+                (KeyFamily::Other, name, 0)
             }
         };
         Some(Self {
@@ -238,23 +238,23 @@ impl Key {
     /// Why the key is not accepted for this use; `None` if it is accepted.
     pub(crate) fn fault(&self, purpose: KeyUse) -> Option<KeyFault> {
         let least = match self.family {
-            Family::Unreadable => return Some(KeyFault::Unreadable),
-            Family::Rsa => *RSA_BITS.start(),
-            Family::Ec => EC_BITS_MIN,
-            Family::Other => 0,
+            KeyFamily::Unreadable => return Some(KeyFault::Unreadable),
+            KeyFamily::Rsa => *RSA_BITS.start(),
+            KeyFamily::Ec => EC_BITS_MIN,
+            KeyFamily::Other => 0,
         };
         let bits = self.bits;
         if bits < least {
             let key = self.clone();
             return Some(KeyFault::Weak { key, least });
         }
-        if self.family == Family::Rsa && !RSA_BITS.contains(&bits) {
+        if self.family == KeyFamily::Rsa && !RSA_BITS.contains(&bits) {
             return Some(KeyFault::Long { bits });
         }
         let is_for_use = purpose == KeyUse::Authority || PEER_KEYS.contains(&self.name.as_str());
         match self.family {
             _ if is_for_use && self.is_verifiable => None,
-            Family::Ec => Some(KeyFault::Curve),
+            KeyFamily::Ec => Some(KeyFault::Curve),
             _ => Some(KeyFault::Algorithm(self.name.clone())),
         }
     }
@@ -275,7 +275,7 @@ fn curve(algorithm: &AlgorithmIdentifier<'_>, point_bits: usize) -> (String, usi
 impl fmt::Display for KeyFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Weak { key, .. } if key.family == Family::Rsa => {
+            Self::Weak { key, .. } if key.family == KeyFamily::Rsa => {
                 write!(f, "an RSA key of {} bits", key.bits)
             }
             Self::Long { bits } => write!(f, "an RSA key of {bits} bits"),
@@ -428,7 +428,7 @@ mod tests {
     #[test]
     fn damaged_keys_and_algorithms_have_a_fault() {
         for spki in [&[][..], &[0x30, 0], &[0x30, 2, 0x30, 0]] {
-            let key = Key::of_spki(spki);
+            let key = PublicKeyInfo::of_spki(spki);
             assert_eq!(key.fault(KeyUse::Authority), Some(KeyFault::Unreadable));
         }
         assert_eq!(Signature::of(&[]), None);

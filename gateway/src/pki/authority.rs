@@ -15,16 +15,16 @@ use rcgen::{
 use rustls::pki_types::CertificateDer;
 use zeroize::Zeroizing;
 
-pub use super::authority_error::Error;
+pub use super::authority_error::AuthorityError;
 use super::authority_error::quoted;
 use super::expiry::{date, unix};
 use super::facts::{self, Facts, hex, trim};
-use super::file::Role;
+use super::file::FileRole;
 use super::folder::{
-    Write, create_folder, file_error, lock, read_certificate, read_key, refuse_existing, write_key,
-    write_public,
+    WriteMode, create_folder, file_error, lock, read_certificate, read_key, refuse_existing,
+    write_key, write_public,
 };
-use super::index::{Entry, Index, parse_rfc3339, rfc3339};
+use super::index::{Index, IndexEntry, parse_rfc3339, rfc3339};
 pub use super::permitted::Permitted;
 use super::profile::{BACKDATED, after, authority_params, instant, leaf_params};
 pub use super::profile::{KeyType, NewAuthority, NewCertificate};
@@ -39,7 +39,7 @@ pub const CRL_DAYS: u32 = 30;
 
 /// Why a certificate is revoked (RFC 5280 section 5.3.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum Reason {
+pub enum RevokeReason {
     /// No reason is given.
     Unspecified,
     /// Someone else may have the key.
@@ -54,7 +54,7 @@ pub enum Reason {
     PrivilegeWithdrawn,
 }
 
-impl Reason {
+impl RevokeReason {
     /// The name on the command line and in `issued.toml`.
     fn name(self) -> String {
         use clap::ValueEnum;
@@ -81,7 +81,7 @@ impl Reason {
 
 /// The files for a certificate and its key.
 #[derive(Debug, Clone)]
-pub struct Output {
+pub struct OutputFiles {
     /// The certificate, PEM.
     pub certificate: PathBuf,
     /// Its private key, PKCS#8 in PEM.
@@ -127,7 +127,7 @@ pub enum Revocable {
 
 /// A certificate that was revoked.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Revoked {
+pub struct Revocation {
     /// Lower-case hexadecimal.
     pub serial: String,
     /// Its names.
@@ -155,8 +155,12 @@ impl Authority {
     ///
     /// # Errors
     ///
-    /// `Exists` if the folder has a CA; `Name`, `Write` and `Crypto`.
-    pub fn init(dir: &Path, wanted: &NewAuthority, now: SystemTime) -> Result<Self, Error> {
+    /// `Exists` if the folder has a CA; `Name`, `WriteMode` and `Crypto`.
+    pub fn init(
+        dir: &Path,
+        wanted: &NewAuthority,
+        now: SystemTime,
+    ) -> Result<Self, AuthorityError> {
         // Created first, so an error leaves no folder behind.
         let params = authority_params(wanted, unix(now))?;
         create_folder(dir)?;
@@ -166,8 +170,8 @@ impl Authority {
         }
         let key = wanted.key.generate()?;
         let certificate = params.self_signed(&*key)?;
-        write_key(&dir.join("ca.key"), &key, Write::New)?;
-        write_public(&dir.join("ca.pem"), &certificate.pem(), Write::New)?;
+        write_key(&dir.join("ca.key"), &key, WriteMode::New)?;
+        write_public(&dir.join("ca.pem"), &certificate.pem(), WriteMode::New)?;
         let certificate = certificate.der().clone();
         let mut authority = Self {
             dir: dir.to_owned(),
@@ -186,9 +190,9 @@ impl Authority {
     /// # Errors
     ///
     /// `File` for a missing or damaged file, or a key that other users can read.
-    pub fn open(dir: &Path) -> Result<Self, Error> {
+    pub fn open(dir: &Path) -> Result<Self, AuthorityError> {
         let lock = lock(dir)?;
-        let certificate = read_certificate(&dir.join("ca.pem"), Role::Authority)?;
+        let certificate = read_certificate(&dir.join("ca.pem"), FileRole::Authority)?;
         let facts = own_facts(&certificate)?;
         let key = read_key(&dir.join("ca.key"), &facts)?;
         let index_path = dir.join("issued.toml");
@@ -220,13 +224,13 @@ impl Authority {
     ///
     /// # Errors
     ///
-    /// `Exists` if one of the files exists; `Name`, `Expired`, `File`, `Write` and `Crypto`.
+    /// `Exists` if one of the files exists; `Name`, `Expired`, `File`, `WriteMode` and `Crypto`.
     pub fn issue(
         &mut self,
         wanted: &NewCertificate,
-        output: &Output,
+        output: &OutputFiles,
         now: SystemTime,
-    ) -> Result<Issued, Error> {
+    ) -> Result<Issued, AuthorityError> {
         for path in [&output.certificate, &output.key] {
             refuse_existing(
                 path,
@@ -236,7 +240,7 @@ impl Authority {
         for path in [&output.certificate, &output.key] {
             create_folder(write::folder(path))?;
         }
-        self.issue_into(wanted, output, Write::New, now)
+        self.issue_into(wanted, output, WriteMode::New, now)
     }
 
     /// Issues a certificate with the names and key type of the one in `output`, and a new key, and replaces
@@ -245,7 +249,12 @@ impl Authority {
     /// # Errors
     ///
     /// As for `issue`, and `File` if the certificate is not from this CA.
-    pub fn renew(&mut self, output: &Output, days: u32, now: SystemTime) -> Result<Issued, Error> {
+    pub fn renew(
+        &mut self,
+        output: &OutputFiles,
+        days: u32,
+        now: SystemTime,
+    ) -> Result<Issued, AuthorityError> {
         let old = self.read_issued(&output.certificate)?;
         let with = |prefix: &str| -> Vec<String> {
             let names = old
@@ -264,7 +273,7 @@ impl Authority {
             },
             days,
         };
-        let issued = self.issue_into(&wanted, output, Write::Replace, now)?;
+        let issued = self.issue_into(&wanted, output, WriteMode::Replace, now)?;
         Ok(Issued {
             replaced: Some(old.serial_hex()),
             ..issued
@@ -274,17 +283,17 @@ impl Authority {
     fn issue_into(
         &mut self,
         wanted: &NewCertificate,
-        output: &Output,
-        how: Write,
+        output: &OutputFiles,
+        how: WriteMode,
         now: SystemTime,
-    ) -> Result<Issued, Error> {
+    ) -> Result<Issued, AuthorityError> {
         if output.certificate == output.key {
             let problem = "is named for certificate and key alike; name two files".to_owned();
             return Err(file_error(&output.key, problem));
         }
         let now = unix(now);
         if self.facts.not_after <= now {
-            return Err(Error::Expired {
+            return Err(AuthorityError::Expired {
                 dir: self.dir.clone(),
                 date: self.ends(),
             });
@@ -299,7 +308,7 @@ impl Authority {
         let facts = own_facts(certificate.der())?;
         // The index is written before the certificate: a certificate that is missing in the index could not
         // be revoked by its number.
-        self.index.certificates.push(Entry::of(&facts));
+        self.index.certificates.push(IndexEntry::of(&facts));
         self.write_index()?;
         write_key(&output.key, &key, how)?;
         write_public(&output.certificate, &certificate.pem(), how)?;
@@ -313,7 +322,7 @@ impl Authority {
     }
 
     /// Peers would refuse such a certificate, so the command refuses it first.
-    fn refuse_not_permitted(&self, wanted: &NewCertificate) -> Result<(), Error> {
+    fn refuse_not_permitted(&self, wanted: &NewCertificate) -> Result<(), AuthorityError> {
         let Some(constraints) = &self.facts.constraints else {
             return Ok(());
         };
@@ -321,7 +330,7 @@ impl Authority {
         let mut names = dns.chain(wanted.uri.iter().map(|name| format!("uri:{name}")));
         match names.find(|name| !constraints.permit(name)) {
             None => Ok(()),
-            Some(name) => Err(Error::NotPermitted {
+            Some(name) => Err(AuthorityError::NotPermitted {
                 name,
                 dir: self.dir.clone(),
                 permitted: constraints.permitted_text(),
@@ -334,14 +343,14 @@ impl Authority {
     ///
     /// # Errors
     ///
-    /// `UnknownSerial`, `File` if the certificate is not from this CA, `Write` and `Crypto`.
+    /// `UnknownSerial`, `File` if the certificate is not from this CA, `WriteMode` and `Crypto`.
     pub fn revoke(
         &mut self,
         what: &Revocable,
-        reason: Reason,
+        reason: RevokeReason,
         crl_days: u32,
         now: SystemTime,
-    ) -> Result<Revoked, Error> {
+    ) -> Result<Revocation, AuthorityError> {
         let entry = match what {
             Revocable::Serial(serial) => self.entry_by_serial(serial)?,
             Revocable::Certificate(path) => {
@@ -356,7 +365,7 @@ impl Authority {
         }
         let (serial, names) = (entry.serial.clone(), entry.names.clone());
         let crl = self.write_crl(crl_days, now)?;
-        Ok(Revoked {
+        Ok(Revocation {
             serial,
             names,
             again,
@@ -368,13 +377,17 @@ impl Authority {
     ///
     /// # Errors
     ///
-    /// `Write`, `File` and `Crypto`.
-    pub fn renew_crl(&mut self, crl_days: u32, now: SystemTime) -> Result<CrlWritten, Error> {
+    /// `WriteMode`, `File` and `Crypto`.
+    pub fn renew_crl(
+        &mut self,
+        crl_days: u32,
+        now: SystemTime,
+    ) -> Result<CrlWritten, AuthorityError> {
         self.write_crl(crl_days, now)
     }
 
-    fn entry_by_serial(&mut self, serial: &str) -> Result<&mut Entry, Error> {
-        let unknown = Error::UnknownSerial {
+    fn entry_by_serial(&mut self, serial: &str) -> Result<&mut IndexEntry, AuthorityError> {
+        let unknown = AuthorityError::UnknownSerial {
             serial: serial.to_owned(),
             index: self.dir.join("issued.toml"),
         };
@@ -384,7 +397,7 @@ impl Authority {
         found.next().ok_or(unknown)
     }
 
-    fn write_crl(&mut self, days: u32, now: SystemTime) -> Result<CrlWritten, Error> {
+    fn write_crl(&mut self, days: u32, now: SystemTime) -> Result<CrlWritten, AuthorityError> {
         let now = unix(now);
         self.index.crl_number += 1;
         self.write_index()?;
@@ -399,7 +412,7 @@ impl Authority {
         };
         let path = self.dir.join("ca.crl");
         let crl = params.signed_by(&self.issuer()?)?;
-        write_public(&path, &crl.pem()?, Write::Replace)?;
+        write_public(&path, &crl.pem()?, WriteMode::Replace)?;
         Ok(CrlWritten {
             path,
             number: self.index.crl_number,
@@ -410,7 +423,7 @@ impl Authority {
 
     /// The entries of the list. If an entry cannot be read, this fails: leaving one out would make a
     /// revoked certificate valid again.
-    fn revoked(&self) -> Result<Vec<RevokedCertParams>, Error> {
+    fn revoked(&self) -> Result<Vec<RevokedCertParams>, AuthorityError> {
         let entries = self.index.certificates.iter();
         let revoked = entries.filter_map(|entry| Some((entry, entry.revoked.as_deref()?)));
         revoked
@@ -418,7 +431,7 @@ impl Authority {
                 let reason = entry
                     .reason
                     .as_deref()
-                    .map_or(Some(Reason::Unspecified), Reason::parse);
+                    .map_or(Some(RevokeReason::Unspecified), RevokeReason::parse);
                 let parts = (from_hex(&entry.serial), parse_rfc3339(at), reason);
                 let (Some(serial), Some(at), Some(reason)) = parts else {
                     let problem = format!("has a damaged entry for serial {:?}", entry.serial);
@@ -435,8 +448,8 @@ impl Authority {
     }
 
     /// Reads a certificate and checks that this CA signed it.
-    fn read_issued(&self, path: &Path) -> Result<Facts, Error> {
-        let certificate = read_certificate(path, Role::Given)?;
+    fn read_issued(&self, path: &Path) -> Result<Facts, AuthorityError> {
+        let certificate = read_certificate(path, FileRole::Given)?;
         let facts = Facts::of(&certificate).map_err(|problem| file_error(path, problem))?;
         let ours = facts.issuer_der == self.facts.subject_der
             && facts::certificate_signed_by(&certificate, &self.certificate) == Some(true);
@@ -451,11 +464,11 @@ impl Authority {
         Ok(facts)
     }
 
-    fn issuer(&self) -> Result<Issuer<'static, &KeyPair>, Error> {
+    fn issuer(&self) -> Result<Issuer<'static, &KeyPair>, AuthorityError> {
         Ok(Issuer::from_ca_cert_der(&self.certificate, &*self.key)?)
     }
 
-    fn write_index(&self) -> Result<(), Error> {
+    fn write_index(&self) -> Result<(), AuthorityError> {
         let path = self.dir.join("issued.toml");
         self.index
             .write(&path)
@@ -484,8 +497,8 @@ fn from_hex(text: &str) -> Option<Vec<u8>> {
         .collect()
 }
 
-fn own_facts(certificate: &CertificateDer<'_>) -> Result<Facts, Error> {
-    Facts::of(certificate).map_err(Error::Crypto)
+fn own_facts(certificate: &CertificateDer<'_>) -> Result<Facts, AuthorityError> {
+    Facts::of(certificate).map_err(AuthorityError::Crypto)
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 /// Why the CA refused an operation or failed.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub enum AuthorityError {
     /// A file exists that must not be overwritten.
     #[error("{} exists already and is not overwritten; {remedy}", quoted(path))]
     Exists {
@@ -78,7 +78,7 @@ pub enum Error {
     Crypto(String),
 }
 
-impl From<rcgen::Error> for Error {
+impl From<rcgen::Error> for AuthorityError {
     fn from(error: rcgen::Error) -> Self {
         Self::Crypto(error.to_string())
     }

@@ -23,7 +23,7 @@ const WARNING_DAYS: [i64; 5] = [30, 14, 7, 3, 1];
 
 /// What expires.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Kind {
+pub enum ExpiryKind {
     /// A certificate of this site's own chain.
     Certificate,
     /// A CA that issues peers' certificates.
@@ -32,7 +32,7 @@ pub enum Kind {
     Crl,
 }
 
-impl Kind {
+impl ExpiryKind {
     /// The key that names its file.
     #[must_use]
     pub fn key(self) -> &'static str {
@@ -48,7 +48,7 @@ impl Kind {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Expiry {
     /// What it is.
-    pub kind: Kind,
+    pub kind: ExpiryKind,
     /// The object at the beginning of a sentence: `certificate "site.pem"` or `peer "region": crl
     /// "ca.crl"`.
     pub object: String,
@@ -62,7 +62,7 @@ pub struct Expiry {
 
 /// How near the expiry is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Stage {
+pub enum ExpiryStage {
     /// Too far away for a warning.
     Far,
     /// This many of `WARNING_DAYS` have been reached.
@@ -74,13 +74,13 @@ pub enum Stage {
 impl Expiry {
     /// How near the expiry is at `now`.
     #[must_use]
-    pub fn stage(&self, now: SystemTime) -> Stage {
+    pub fn stage(&self, now: SystemTime) -> ExpiryStage {
         if self.ends <= now {
-            return Stage::Expired;
+            return ExpiryStage::Expired;
         }
         match self.warnings().filter(|at| *at <= unix(now)).count() {
-            0 => Stage::Far,
-            reached => Stage::Near(reached),
+            0 => ExpiryStage::Far,
+            reached => ExpiryStage::Near(reached),
         }
     }
 
@@ -108,25 +108,25 @@ impl Expiry {
         let (object, name) = (&self.object, &self.name);
         let date = date(unix(self.ends));
         let list = match self.kind {
-            Kind::Crl => "the list of ",
-            Kind::Certificate | Kind::Trust => "",
+            ExpiryKind::Crl => "the list of ",
+            ExpiryKind::Certificate | ExpiryKind::Trust => "",
         };
         if self.ends <= now {
             let effect = match self.kind {
-                Kind::Certificate => "peers refuse this site; issue a new one",
-                Kind::Trust => {
+                ExpiryKind::Certificate => "peers refuse this site; issue a new one",
+                ExpiryKind::Trust => {
                     "it is accepted until the next start, and then refused; get the new CA certificate"
                 }
-                Kind::Crl => "every peer of that CA is refused; get a current list",
+                ExpiryKind::Crl => "every peer of that CA is refused; get a current list",
             };
             return format!(
                 "{object}: {list}{name:?} expired on {date}; {effect}, then restart wardgate"
             );
         }
         let remedy = match self.kind {
-            Kind::Certificate => "issue a new one",
-            Kind::Trust => "get the new CA certificate",
-            Kind::Crl => "get a current list",
+            ExpiryKind::Certificate => "issue a new one",
+            ExpiryKind::Trust => "get the new CA certificate",
+            ExpiryKind::Crl => "get a current list",
         };
         let left = match days_left(self.ends, now) {
             0 => "less than a day".to_owned(),
@@ -144,7 +144,7 @@ impl Expiry {
 pub fn of_identity(files: &IdentityFiles, identity: &Identity, now: SystemTime) -> Vec<Expiry> {
     let file = files.certificate.value.display().to_string();
     let object = format!("certificate {file:?}");
-    let certificates = of_certificates(Kind::Certificate, &object, &identity.chain);
+    let certificates = of_certificates(ExpiryKind::Certificate, &object, &identity.chain);
     certificates.filter(|expiry| expiry.ends > now).collect()
 }
 
@@ -153,7 +153,7 @@ pub fn of_identity(files: &IdentityFiles, identity: &Identity, now: SystemTime) 
 pub fn of_trust(scope: &str, files: &TrustFiles, trust: &Trust) -> Vec<Expiry> {
     let file = files.trust.value.display().to_string();
     let object = format!("{scope}trust {file:?}");
-    let mut all: Vec<_> = of_certificates(Kind::Trust, &object, &trust.anchors).collect();
+    let mut all: Vec<_> = of_certificates(ExpiryKind::Trust, &object, &trust.anchors).collect();
     let lists: Vec<_> = files
         .crl
         .iter()
@@ -163,7 +163,7 @@ pub fn of_trust(scope: &str, files: &TrustFiles, trust: &Trust) -> Vec<Expiry> {
     all.extend(trust.crls.iter().filter_map(|crl| {
         let head = crl.head();
         Some(Expiry {
-            kind: Kind::Crl,
+            kind: ExpiryKind::Crl,
             object: object.clone(),
             name: head.issuer.clone(),
             begins: system_time(head.this_update),
@@ -174,7 +174,7 @@ pub fn of_trust(scope: &str, files: &TrustFiles, trust: &Trust) -> Vec<Expiry> {
 }
 
 fn of_certificates(
-    kind: Kind,
+    kind: ExpiryKind,
     object: &str,
     certificates: &[CertificateDer<'_>],
 ) -> impl Iterator<Item = Expiry> {
@@ -243,7 +243,7 @@ mod tests {
 
     fn ending(begins: u64, ends: u64) -> Expiry {
         Expiry {
-            kind: Kind::Certificate,
+            kind: ExpiryKind::Certificate,
             object: "certificate \"site.pem\"".to_owned(),
             name: "CN=x".to_owned(),
             begins: at(begins),
@@ -256,7 +256,7 @@ mod tests {
         let expiry = ending(0, 1000);
         let mut now = at(900);
         let mut changes = Vec::new();
-        assert_eq!(expiry.stage(now), Stage::Far);
+        assert_eq!(expiry.stage(now), ExpiryStage::Far);
         while let Some(next) = expiry.next_change(now) {
             let before = expiry.stage(
                 next.checked_sub(Duration::from_secs(1))
@@ -267,16 +267,16 @@ mod tests {
             changes.push(days_left(at(1000), now));
         }
         assert_eq!(changes, [30, 14, 7, 3, 1, 0]);
-        assert_eq!(expiry.stage(now), Stage::Expired);
+        assert_eq!(expiry.stage(now), ExpiryStage::Expired);
     }
 
     #[test]
     fn a_weekly_list_causes_no_warning_in_the_first_half_of_its_lifetime() {
         let weekly = ending(0, 7);
-        assert_eq!(weekly.stage(at(0)), Stage::Far);
+        assert_eq!(weekly.stage(at(0)), ExpiryStage::Far);
         assert_eq!(weekly.next_change(at(0)), Some(at(4)));
-        assert_eq!(weekly.stage(at(4)), Stage::Near(1));
-        assert_eq!(weekly.stage(at(6)), Stage::Near(2));
+        assert_eq!(weekly.stage(at(4)), ExpiryStage::Near(1));
+        assert_eq!(weekly.stage(at(6)), ExpiryStage::Near(2));
         let of_a_day = ending(0, 1);
         assert_eq!(of_a_day.next_change(at(0)), Some(at(1)));
     }
@@ -294,7 +294,7 @@ mod tests {
             "certificate \"site.pem\": \"CN=x\" expired on 2024-10-04; peers refuse this site; issue a new \
              one, then restart wardgate"
         );
-        expiry.kind = Kind::Crl;
+        expiry.kind = ExpiryKind::Crl;
         expiry.object = "peer \"region\": crl \"ca.crl\"".to_owned();
         assert_eq!(
             expiry.sentence(at(19_999)),

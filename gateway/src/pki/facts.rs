@@ -12,7 +12,7 @@ use x509_parser::prelude::FromDer;
 use x509_parser::revocation_list::{CertificateRevocationList, RevokedCertificate};
 use x509_parser::x509::X509Version;
 
-use super::algorithms::{Key, Signature};
+use super::algorithms::{PublicKeyInfo, Signature};
 use super::constraints::{Constraints, ip_text};
 use super::name;
 
@@ -34,7 +34,7 @@ pub(crate) struct Facts {
     /// Seconds since 1970.
     pub(crate) not_before: i64,
     pub(crate) not_after: i64,
-    pub(crate) key: Key,
+    pub(crate) key: PublicKeyInfo,
     /// The SubjectPublicKeyInfo as DER, of which `sha256:` identities are the hash.
     pub(crate) spki: Vec<u8>,
     pub(crate) signature: Signature,
@@ -73,7 +73,7 @@ impl Facts {
             serial: trim(certificate.raw_serial()),
             not_before: certificate.validity().not_before.timestamp(),
             not_after: certificate.validity().not_after.timestamp(),
-            key: Key::of_spki(certificate.public_key().raw),
+            key: PublicKeyInfo::of_spki(certificate.public_key().raw),
             spki: certificate.public_key().raw.to_vec(),
             signature,
             names: extensions.names,
@@ -208,12 +208,12 @@ pub(crate) struct CrlFacts {
     /// Whether it contains entries of other CAs (RFC 5280 section 5.2.5).
     pub(crate) indirect: bool,
     /// In the order of the list.
-    pub(crate) revoked: Vec<Revoked>,
+    pub(crate) revoked: Vec<RevokedEntry>,
 }
 
 /// One entry of a revocation list.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Revoked {
+pub(crate) struct RevokedEntry {
     /// Serial number without leading zero bytes.
     pub(crate) serial: Vec<u8>,
     /// Seconds since 1970.
@@ -254,8 +254,8 @@ impl CrlFacts {
     }
 }
 
-fn revoked(entry: &RevokedCertificate<'_>) -> Revoked {
-    Revoked {
+fn revoked(entry: &RevokedCertificate<'_>) -> RevokedEntry {
+    RevokedEntry {
         serial: trim(entry.raw_serial()),
         at: entry.revocation_date.timestamp(),
         reason: entry.reason_code().map(|(_, code)| reason(code.0)),

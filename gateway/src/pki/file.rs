@@ -12,7 +12,7 @@ use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKey
 use zeroize::{Zeroize, Zeroizing};
 
 use super::der::{BIT_STRING, Element, Elements, INTEGER, OBJECT_IDENTIFIER, SEQUENCE};
-use super::pem::{self, Kind, Section};
+use super::pem::{self, Section, SectionKind};
 use crate::config::access::Process;
 use crate::pki::limits::PKI_FILE_BYTES_MAX;
 
@@ -22,7 +22,7 @@ const KEY_MODE_FORBIDDEN: u32 = 0o027;
 
 /// The key of the configuration, or the command, that names a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Role {
+pub(crate) enum FileRole {
     /// `certificate = `
     Certificate,
     /// `key = `
@@ -37,7 +37,7 @@ pub(crate) enum Role {
     Given,
 }
 
-impl Role {
+impl FileRole {
     /// What to do if the file is missing.
     fn remedy_missing(self) -> &'static str {
         match self {
@@ -56,7 +56,7 @@ impl Role {
     }
 }
 
-impl fmt::Display for Role {
+impl fmt::Display for FileRole {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Certificate => "certificate",
@@ -77,7 +77,7 @@ pub(crate) struct Raw {
 
 impl Raw {
     /// Reports wrong permissions of `path`, in case it holds a key.
-    pub(super) fn key_mode_problem(&self, path: &Path, role: Role) -> Option<String> {
+    pub(super) fn key_mode_problem(&self, path: &Path, role: FileRole) -> Option<String> {
         let mode = self.mode;
         if mode & KEY_MODE_FORBIDDEN == 0 {
             return None;
@@ -90,7 +90,7 @@ impl Raw {
         let path = path.display();
         // A service may run under a group of its own; the key of a CA is needed by its owner only.
         let or_group = match role {
-            Role::Key => " (0640 if a service reads it by its group)",
+            FileRole::Key => " (0640 if a service reads it by its group)",
             _ => "",
         };
         Some(format!(
@@ -114,31 +114,33 @@ impl Contents {
     fn add(&mut self, section: &mut Section) {
         let der = std::mem::take(&mut *section.der);
         match section.kind {
-            Kind::Certificate => self.certificates.push(der.into()),
-            Kind::Crl => self.crls.push(der.into()),
-            Kind::Pkcs8Key => self.keys.push(PrivateKeyDer::Pkcs8(der.into())),
-            Kind::Pkcs1Key => self.keys.push(PrivateKeyDer::Pkcs1(der.into())),
-            Kind::Sec1Key => self.keys.push(PrivateKeyDer::Sec1(der.into())),
-            Kind::EncryptedKey => self.encrypted_key = true,
-            Kind::EcParameters | Kind::Unused(_) => {}
+            SectionKind::Certificate => self.certificates.push(der.into()),
+            SectionKind::Crl => self.crls.push(der.into()),
+            SectionKind::Pkcs8Key => self.keys.push(PrivateKeyDer::Pkcs8(der.into())),
+            SectionKind::Pkcs1Key => self.keys.push(PrivateKeyDer::Pkcs1(der.into())),
+            SectionKind::Sec1Key => self.keys.push(PrivateKeyDer::Sec1(der.into())),
+            SectionKind::EncryptedKey => self.encrypted_key = true,
+            SectionKind::EcParameters | SectionKind::Unused(_) => {}
         }
     }
 
     /// Reports contents of the file that are not read from a file of `role`, and where they belong.
-    pub(super) fn out_of_place(&self, role: Role) -> Option<&'static str> {
+    pub(super) fn out_of_place(&self, role: FileRole) -> Option<&'static str> {
         match role {
-            Role::Crl if self.has_key() => Some(
+            FileRole::Crl if self.has_key() => Some(
                 "holds a private key, but revocation lists are handed to others; take it out, and \
                  replace that key if anyone had the file",
             ),
-            Role::Crl if !self.certificates.is_empty() && !self.crls.is_empty() => Some(
+            FileRole::Crl if !self.certificates.is_empty() && !self.crls.is_empty() => Some(
                 "also holds a certificate, which is not read here; put CA certificates into \
                  \"trust\"",
             ),
-            Role::Certificate | Role::Key | Role::Trust if !self.crls.is_empty() => Some(
-                "also holds a revocation list, which is not read here; put it into a file of its own \
+            FileRole::Certificate | FileRole::Key | FileRole::Trust if !self.crls.is_empty() => {
+                Some(
+                    "also holds a revocation list, which is not read here; put it into a file of its own \
                  and name that in \"crl\"",
-            ),
+                )
+            }
             _ => None,
         }
     }
@@ -156,7 +158,7 @@ impl Drop for Contents {
 }
 
 /// Reads the file for `role`, up to `limits::PKI_FILE_BYTES_MAX`. The error is a predicate.
-pub(crate) fn read(path: &Path, role: Role) -> Result<Raw, String> {
+pub(crate) fn read(path: &Path, role: FileRole) -> Result<Raw, String> {
     // Opening a FIFO would wait for a writer. O_NONBLOCK prevents that, and the FIFO is refused below.
     let file = File::options()
         .read(true)
@@ -181,7 +183,7 @@ pub(crate) fn read(path: &Path, role: Role) -> Result<Raw, String> {
     let mode = metadata.mode() & 0o7777;
     // A user with write access could change which peers are trusted. Keys have a stricter rule of their
     // own.
-    if role != Role::Key && mode & 0o002 != 0 {
+    if role != FileRole::Key && mode & 0o002 != 0 {
         let path = path.display();
         return Err(format!(
             "has mode {mode:04o}: every user of this machine may write to it; look at what it \
@@ -190,8 +192,8 @@ pub(crate) fn read(path: &Path, role: Role) -> Result<Raw, String> {
     }
     let process = Process::current();
     let problem = match role {
-        Role::Given => None,
-        Role::Key => process.problem_of_key(path, &metadata),
+        FileRole::Given => None,
+        FileRole::Key => process.problem_of_key(path, &metadata),
         _ => process.problem(path, &metadata),
     };
     match problem {
@@ -210,7 +212,7 @@ fn unreadable(error: &io::Error) -> String {
     format!("cannot be read: {error}; correct the path")
 }
 
-fn open_problem(path: &Path, role: Role, error: &io::Error) -> String {
+fn open_problem(path: &Path, role: FileRole, error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::NotFound => format!("does not exist; {}", role.remedy_missing()),
         io::ErrorKind::PermissionDenied => {
@@ -282,7 +284,7 @@ pub(super) fn parse_crls(
         return Ok(vec![bytes.to_vec().into()]);
     }
     let mut contents = parse_pem(path, bytes)?;
-    match contents.out_of_place(Role::Crl) {
+    match contents.out_of_place(FileRole::Crl) {
         Some(problem) => Err(problem.to_owned()),
         None => Ok(std::mem::take(&mut contents.crls)),
     }
@@ -295,9 +297,9 @@ pub(super) fn is_der(bytes: &[u8]) -> bool {
 
 /// Explains how to convert a binary file to the PEM that a file of `role` must have. No suggested command
 /// prints a private key to the screen or writes it into a file that others may read.
-pub(super) fn der_problem(path: &Path, role: Role, bytes: &[u8]) -> String {
+pub(super) fn der_problem(path: &Path, role: FileRole, bytes: &[u8]) -> String {
     let path = path.display();
-    let is_key_file = role == Role::Key;
+    let is_key_file = role == FileRole::Key;
     let (form, command) = match (Form::of(bytes), is_key_file) {
         (Form::Pkcs12, true) => (
             "PKCS#12",
@@ -446,7 +448,7 @@ mod tests {
             0,
         )
         .expect("mkfifo");
-        let problem = read(&path, Role::Key).err();
+        let problem = read(&path, FileRole::Key).err();
         assert_eq!(
             problem.as_deref(),
             Some("is not a regular file; name a file")
@@ -459,7 +461,7 @@ mod tests {
         let path = dir.path().join("large.pem");
         let file = File::create(&path).expect("create");
         file.set_len(PKI_FILE_BYTES_MAX + 1).expect("a sparse file");
-        let problem = read(&path, Role::Trust).err();
+        let problem = read(&path, FileRole::Trust).err();
         assert_eq!(
             problem.as_deref(),
             Some("is larger than 64 MiB; name a file that holds nothing else")

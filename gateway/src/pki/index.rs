@@ -10,7 +10,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::facts::{Facts, hex};
-use super::file::{self, Role};
+use super::file::{self, FileRole};
 use super::write;
 
 const HEADER: &str = "# Written by `wardgate pki`: what this CA has issued and revoked. \
@@ -23,13 +23,13 @@ pub(crate) struct Index {
     /// Number of the last revocation list; each list has a higher number (RFC 5280 section 5.2.3).
     pub(crate) crl_number: u64,
     #[serde(default, rename = "certificate", skip_serializing_if = "Vec::is_empty")]
-    pub(crate) certificates: Vec<Entry>,
+    pub(crate) certificates: Vec<IndexEntry>,
 }
 
 /// One issued certificate.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Entry {
+pub(crate) struct IndexEntry {
     /// Lower-case hexadecimal, without leading zero bytes.
     pub(crate) serial: String,
     /// `dns:` and `uri:` names.
@@ -39,12 +39,12 @@ pub(crate) struct Entry {
     /// When it was revoked, RFC 3339.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) revoked: Option<String>,
-    /// The reason: a name of `authority::Reason`.
+    /// The reason: a name of `authority::RevokeReason`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) reason: Option<String>,
 }
 
-impl Entry {
+impl IndexEntry {
     /// The entry of a certificate that is not revoked.
     pub(crate) fn of(facts: &Facts) -> Self {
         Self {
@@ -60,7 +60,7 @@ impl Entry {
 impl Index {
     /// Reads the index; the error is a predicate.
     pub(crate) fn read(path: &Path) -> Result<Self, String> {
-        let raw = file::read(path, Role::Authority)?;
+        let raw = file::read(path, FileRole::Authority)?;
         let text = std::str::from_utf8(&raw.bytes).map_err(|error| damaged(&error))?;
         toml::from_str(text).map_err(|error| damaged(&error))
     }
@@ -74,14 +74,14 @@ impl Index {
     }
 
     /// The entry with this serial number, which is added if it is missing.
-    pub(crate) fn entry(&mut self, of: &Facts) -> &mut Entry {
+    pub(crate) fn entry(&mut self, of: &Facts) -> &mut IndexEntry {
         let serial = hex(&of.serial);
         let known = self
             .certificates
             .iter()
             .position(|entry| entry.serial == serial);
         let index = known.unwrap_or_else(|| {
-            self.certificates.push(Entry::of(of));
+            self.certificates.push(IndexEntry::of(of));
             self.certificates.len() - 1
         });
         &mut self.certificates[index]

@@ -3,7 +3,7 @@
 //! Pure: no files and no configuration. A reader that skips unknown input can lose a revocation list, so
 //! here each BEGIN and END marker is accounted for. If the meaning is certain, text is accepted although
 //! RFC 7468 forbids it: a byte order mark, sections that share a line, indented sections, any line end,
-//! base64 in lines of any length. Everything else is a `Fault`. Text between sections is legal (`openssl
+//! base64 in lines of any length. Everything else is a `PemFault`. Text between sections is legal (`openssl
 //! x509 -text`, "Bag Attributes") and has no effect.
 
 use std::fmt;
@@ -25,7 +25,7 @@ const ORPHAN_CHARS_MIN: usize = 60;
 
 /// The contents of a section, by its label.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum SectionKind {
     /// A certificate.
     Certificate,
     /// A certificate revocation list.
@@ -64,42 +64,45 @@ pub enum Unused {
 }
 
 /// All known labels. The older ones are from RFC 7468 section 5.1 and its appendix.
-const LABELS: &[(&str, Kind)] = &[
-    ("CERTIFICATE", Kind::Certificate),
-    ("X509 CERTIFICATE", Kind::Certificate),
-    ("X.509 CERTIFICATE", Kind::Certificate),
-    ("X509 CRL", Kind::Crl),
-    ("CRL", Kind::Crl),
-    ("PRIVATE KEY", Kind::Pkcs8Key),
-    ("RSA PRIVATE KEY", Kind::Pkcs1Key),
-    ("EC PRIVATE KEY", Kind::Sec1Key),
-    ("ENCRYPTED PRIVATE KEY", Kind::EncryptedKey),
-    ("EC PARAMETERS", Kind::EcParameters),
+const LABELS: &[(&str, SectionKind)] = &[
+    ("CERTIFICATE", SectionKind::Certificate),
+    ("X509 CERTIFICATE", SectionKind::Certificate),
+    ("X.509 CERTIFICATE", SectionKind::Certificate),
+    ("X509 CRL", SectionKind::Crl),
+    ("CRL", SectionKind::Crl),
+    ("PRIVATE KEY", SectionKind::Pkcs8Key),
+    ("RSA PRIVATE KEY", SectionKind::Pkcs1Key),
+    ("EC PRIVATE KEY", SectionKind::Sec1Key),
+    ("ENCRYPTED PRIVATE KEY", SectionKind::EncryptedKey),
+    ("EC PARAMETERS", SectionKind::EcParameters),
     (
         "TRUSTED CERTIFICATE",
-        Kind::Unused(Unused::TrustedCertificate),
+        SectionKind::Unused(Unused::TrustedCertificate),
     ),
-    ("PKCS7", Kind::Unused(Unused::Pkcs7)),
-    ("PKCS #7 SIGNED DATA", Kind::Unused(Unused::Pkcs7)),
-    ("CMS", Kind::Unused(Unused::Pkcs7)),
+    ("PKCS7", SectionKind::Unused(Unused::Pkcs7)),
+    ("PKCS #7 SIGNED DATA", SectionKind::Unused(Unused::Pkcs7)),
+    ("CMS", SectionKind::Unused(Unused::Pkcs7)),
     (
         "CERTIFICATE REQUEST",
-        Kind::Unused(Unused::CertificateRequest),
+        SectionKind::Unused(Unused::CertificateRequest),
     ),
     (
         "NEW CERTIFICATE REQUEST",
-        Kind::Unused(Unused::CertificateRequest),
+        SectionKind::Unused(Unused::CertificateRequest),
     ),
-    ("PUBLIC KEY", Kind::Unused(Unused::PublicKey)),
-    ("RSA PUBLIC KEY", Kind::Unused(Unused::PublicKey)),
-    ("DH PARAMETERS", Kind::Unused(Unused::Parameters)),
-    ("X9.42 DH PARAMETERS", Kind::Unused(Unused::Parameters)),
-    ("DSA PARAMETERS", Kind::Unused(Unused::Parameters)),
-    ("DSA PRIVATE KEY", Kind::Unused(Unused::OtherKey)),
-    ("OPENSSH PRIVATE KEY", Kind::Unused(Unused::OtherKey)),
+    ("PUBLIC KEY", SectionKind::Unused(Unused::PublicKey)),
+    ("RSA PUBLIC KEY", SectionKind::Unused(Unused::PublicKey)),
+    ("DH PARAMETERS", SectionKind::Unused(Unused::Parameters)),
+    (
+        "X9.42 DH PARAMETERS",
+        SectionKind::Unused(Unused::Parameters),
+    ),
+    ("DSA PARAMETERS", SectionKind::Unused(Unused::Parameters)),
+    ("DSA PRIVATE KEY", SectionKind::Unused(Unused::OtherKey)),
+    ("OPENSSH PRIVATE KEY", SectionKind::Unused(Unused::OtherKey)),
 ];
 
-impl Kind {
+impl SectionKind {
     fn of(label: &[u8]) -> Self {
         let known = LABELS.iter().find(|(known, _)| known.as_bytes() == label);
         known.map_or(Self::Unused(Unused::Unknown), |(_, kind)| *kind)
@@ -113,7 +116,7 @@ impl Kind {
 /// One section.
 pub struct Section {
     /// Its kind.
-    pub kind: Kind,
+    pub kind: SectionKind,
     /// The line of its BEGIN marker, counted from 1.
     pub line: usize,
     /// Its content, wiped when dropped; empty if `kind` is not decoded.
@@ -159,19 +162,19 @@ pub struct Pem {
     /// The sections that were read, including unused ones.
     pub sections: Vec<Section>,
     /// Where reading stopped, if before the end of the text.
-    pub fault: Option<Fault>,
+    pub fault: Option<PemFault>,
 }
 
 /// Why a text cannot be read to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Fault {
+pub struct PemFault {
     /// The line where reading stopped, counted from 1.
     pub line: usize,
-    why: Why,
+    why: PemFaultKind,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Why {
+enum PemFaultKind {
     /// The text is in the named encoding.
     Encoding(&'static str),
     Binary,
@@ -183,7 +186,7 @@ enum Why {
     NoEnd(Label),
     OtherEnd(Label),
     /// The section with this label contains invalid base64.
-    Base64(Label, base64::Fault),
+    Base64(Label, base64::Base64Fault),
     Empty(Label),
     Orphan,
 }
@@ -191,16 +194,16 @@ enum Why {
 /// Reads every section of `text`. The time is proportional to its length.
 #[must_use]
 pub fn read(text: &[u8]) -> Pem {
-    let mut reader = Reader {
+    let mut reader = PemReader {
         text,
         at: 0,
         line: 1,
         sections: Vec::new(),
     };
     let fault = match foreign_encoding(text) {
-        Some(encoding) => Some(Fault {
+        Some(encoding) => Some(PemFault {
             line: 1,
-            why: Why::Encoding(encoding),
+            why: PemFaultKind::Encoding(encoding),
         }),
         None => reader.read().err(),
     };
@@ -233,7 +236,7 @@ fn foreign_encoding(text: &[u8]) -> Option<&'static str> {
     }
 }
 
-struct Reader<'a> {
+struct PemReader<'a> {
     text: &'a [u8],
     /// The next byte to read.
     at: usize,
@@ -242,8 +245,8 @@ struct Reader<'a> {
     sections: Vec<Section>,
 }
 
-impl<'a> Reader<'a> {
-    fn read(&mut self) -> Result<(), Fault> {
+impl<'a> PemReader<'a> {
+    fn read(&mut self) -> Result<(), PemFault> {
         // Whether an END marker precedes on the same line.
         let mut after_end = false;
         while self.at < self.text.len() {
@@ -266,12 +269,12 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads a section whose BEGIN marker is next.
-    fn section(&mut self) -> Result<(), Fault> {
+    fn section(&mut self) -> Result<(), PemFault> {
         let begin = self.line;
         let line = self.rest_of_line();
         let after = line.get(BEGIN.len()..).unwrap_or_default();
         let Some(length) = memmem::find(after, DASHES) else {
-            return Err(self.fault(Why::BrokenMarker));
+            return Err(self.fault(PemFaultKind::BrokenMarker));
         };
         // Dashes of the next marker do not close this marker.
         let closing = after.get(length..).unwrap_or_default();
@@ -280,7 +283,7 @@ impl<'a> Reader<'a> {
             rest.starts_with(BEGIN) || rest.starts_with(END)
         };
         if (0..DASHES.len()).any(is_marker) {
-            return Err(self.fault(Why::BrokenMarker));
+            return Err(self.fault(PemFaultKind::BrokenMarker));
         }
         let name = after.get(..length).unwrap_or_default();
         let label = Label::of(name);
@@ -289,22 +292,24 @@ impl<'a> Reader<'a> {
         let body = self.up_to_dashes();
         self.advance(body.len());
         self.end_marker(begin, name, label)?;
-        let fault = |why| Fault { line: begin, why };
-        let mut kind = Kind::of(name);
+        let fault = |why| PemFault { line: begin, why };
+        let mut kind = SectionKind::of(name);
         // The old form of encryption has headers before the base64 (RFC 1421 section 4.6.1.1).
         if kind.is_secret() && body.trim_ascii_start().starts_with(b"Proc-Type:") {
-            kind = Kind::EncryptedKey;
+            kind = SectionKind::EncryptedKey;
         }
         let der = match kind {
-            Kind::Unused(_) | Kind::EncryptedKey | Kind::EcParameters => Zeroizing::default(),
+            SectionKind::Unused(_) | SectionKind::EncryptedKey | SectionKind::EcParameters => {
+                Zeroizing::default()
+            }
             _ => {
                 let decoded = base64::decode(body, body_line, kind.is_secret());
-                let der = decoded.map_err(|(line, why)| Fault {
+                let der = decoded.map_err(|(line, why)| PemFault {
                     line,
-                    why: Why::Base64(label, why),
+                    why: PemFaultKind::Base64(label, why),
                 })?;
                 if der.is_empty() {
-                    return Err(fault(Why::Empty(label)));
+                    return Err(fault(PemFaultKind::Empty(label)));
                 }
                 der
             }
@@ -319,33 +324,33 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads the END marker of the section that began in line `begin` with the label `name`.
-    fn end_marker(&mut self, begin: usize, name: &[u8], label: Label) -> Result<(), Fault> {
+    fn end_marker(&mut self, begin: usize, name: &[u8], label: Label) -> Result<(), PemFault> {
         let line = self.rest_of_line();
         let Some(after) = line.strip_prefix(END) else {
             // The end of the text, the BEGIN marker of another section, or stray dashes.
             let lost = line.is_empty() || line.starts_with(BEGIN);
             return Err(if lost {
-                Fault {
+                PemFault {
                     line: begin,
-                    why: Why::NoEnd(label),
+                    why: PemFaultKind::NoEnd(label),
                 }
             } else {
-                self.fault(Why::BrokenMarker)
+                self.fault(PemFaultKind::BrokenMarker)
             });
         };
         let Some(length) = memmem::find(after, DASHES) else {
-            return Err(self.fault(Why::BrokenMarker));
+            return Err(self.fault(PemFaultKind::BrokenMarker));
         };
         if after.get(..length) != Some(name) {
-            return Err(self.fault(Why::OtherEnd(label)));
+            return Err(self.fault(PemFaultKind::OtherEnd(label)));
         }
         self.advance(END.len() + length + DASHES.len());
         Ok(())
     }
 
-    fn fault(&self, why: Why) -> Fault {
+    fn fault(&self, why: PemFaultKind) -> PemFault {
         let line = self.line;
-        Fault { line, why }
+        PemFault { line, why }
     }
 
     fn rest(&self) -> &'a [u8] {
@@ -402,20 +407,20 @@ fn trim_start(mut line: &[u8]) -> &[u8] {
 }
 
 /// The fault of a line, or of its rest, outside of every section.
-fn fault_of_text(text: &[u8], after_end: bool) -> Option<Why> {
+fn fault_of_text(text: &[u8], after_end: bool) -> Option<PemFaultKind> {
     let text = text.trim_ascii_end();
     if text.starts_with(END) {
-        Some(Why::EndWithoutBegin)
+        Some(PemFaultKind::EndWithoutBegin)
     } else if memmem::find(text, BEGIN).is_some() {
-        Some(Why::TextBeforeBegin)
+        Some(PemFaultKind::TextBeforeBegin)
     } else if has_marker(text) {
-        Some(Why::BrokenMarker)
+        Some(PemFaultKind::BrokenMarker)
     } else if text.iter().any(|byte| is_binary(*byte)) {
-        Some(Why::Binary)
+        Some(PemFaultKind::Binary)
     } else if is_orphan(text) {
-        Some(Why::Orphan)
+        Some(PemFaultKind::Orphan)
     } else if after_end && !text.is_empty() {
-        Some(Why::TextAfterEnd)
+        Some(PemFaultKind::TextAfterEnd)
     } else {
         None
     }
@@ -491,52 +496,54 @@ fn last_label_word(text: &[u8]) -> Option<usize> {
     positions.max()
 }
 
-impl Fault {
+impl PemFault {
     /// What is wrong with the file at `path` and what to do, as a predicate. It quotes nothing from the
     /// file.
     #[must_use]
     pub fn predicate(&self, path: &Path) -> String {
         let path = path.display();
         let problem = match self.why {
-            Why::Encoding(encoding) => {
+            PemFaultKind::Encoding(encoding) => {
                 return format!(
                     "is {encoding} text, which is not read; convert it with `(umask 077; iconv -f \
                      {encoding} -t UTF-8 -o {path}.new {path})`, and name that file"
                 );
             }
-            Why::Binary => "it holds bytes that are not text (DER, or UTF-16 that was appended); \
+            PemFaultKind::Binary => {
+                "it holds bytes that are not text (DER, or UTF-16 that was appended); \
                             convert each part to PEM, then put the parts together"
-                .to_owned(),
-            Why::TextBeforeBegin => {
+                    .to_owned()
+            }
+            PemFaultKind::TextBeforeBegin => {
                 "text stands before the BEGIN marker; put the marker on a line of \
                                      its own, or delete a section that is commented out"
                     .to_owned()
             }
-            Why::TextAfterEnd => {
+            PemFaultKind::TextAfterEnd => {
                 "text stands after the END marker; put it on a line of its own".to_owned()
             }
-            Why::BrokenMarker => {
+            PemFaultKind::BrokenMarker => {
                 "this looks like a damaged BEGIN or END marker; copy the section again".to_owned()
             }
-            Why::EndWithoutBegin => {
+            PemFaultKind::EndWithoutBegin => {
                 "an END marker without the BEGIN marker of its section; copy the section again"
                     .to_owned()
             }
-            Why::NoEnd(label) => {
+            PemFaultKind::NoEnd(label) => {
                 format!("the {label} that begins here has no END marker; copy it again")
             }
-            Why::OtherEnd(label) => format!(
+            PemFaultKind::OtherEnd(label) => format!(
                 "the {label} is open, and this END marker has another label; copy the section again"
             ),
-            Why::Base64(label, base64::Fault::Character) => {
+            PemFaultKind::Base64(label, base64::Base64Fault::Character) => {
                 format!("the base64 of the {label} is broken here; copy the section again")
             }
-            Why::Base64(label, base64::Fault::Length) => format!(
+            PemFaultKind::Base64(label, base64::Base64Fault::Length) => format!(
                 "the base64 of the {label} is incomplete or has wrong padding (\"=\"); copy the \
                  section again"
             ),
-            Why::Empty(label) => format!("the {label} is empty; copy it again"),
-            Why::Orphan => {
+            PemFaultKind::Empty(label) => format!("the {label} is empty; copy it again"),
+            PemFaultKind::Orphan => {
                 "this is the content of a section whose BEGIN marker is missing; copy the \
                             section again"
                     .to_owned()
@@ -553,25 +560,25 @@ impl Section {
     pub fn unused(&self, next: Option<&Self>, path: &Path) -> Option<String> {
         let path = path.display();
         let remedy = match self.kind {
-            Kind::EcParameters if next.is_some_and(|next| next.kind == Kind::Sec1Key) => return None,
-            Kind::EcParameters | Kind::Unused(Unused::PublicKey | Unused::Parameters) => {
+            SectionKind::EcParameters if next.is_some_and(|next| next.kind == SectionKind::Sec1Key) => return None,
+            SectionKind::EcParameters | SectionKind::Unused(Unused::PublicKey | Unused::Parameters) => {
                 "it has no use here; delete the section".to_owned()
             }
-            Kind::Unused(Unused::TrustedCertificate) => format!(
+            SectionKind::Unused(Unused::TrustedCertificate) => format!(
                 "convert the file with `openssl storeutl -certs -out {path}.new {path}`, and name that \
                  file"
             ),
-            Kind::Unused(Unused::Pkcs7) => format!(
+            SectionKind::Unused(Unused::Pkcs7) => format!(
                 "convert the file with `openssl pkcs7 -print_certs -in {path} -out {path}.new`, and \
                  name that file"
             ),
-            Kind::Unused(Unused::CertificateRequest) => {
+            SectionKind::Unused(Unused::CertificateRequest) => {
                 "put the certificate there that the CA issued for this request".to_owned()
             }
-            Kind::Unused(Unused::OtherKey) => "keys that can be used are RSA of 2048 to 4096 bit, EC \
+            SectionKind::Unused(Unused::OtherKey) => "keys that can be used are RSA of 2048 to 4096 bit, EC \
                                                P-256, EC P-384 and Ed25519 in PKCS#8, SEC1 or PKCS#1"
                 .to_owned(),
-            Kind::Unused(Unused::Unknown) => {
+            SectionKind::Unused(Unused::Unknown) => {
                 "see what it is, then convert it to a kind that is read here or delete the section"
                     .to_owned()
             }

@@ -4,7 +4,7 @@
 
 use rustls::pki_types::DnsName;
 
-use super::authority_error::Error;
+use super::authority_error::AuthorityError;
 use super::constraints::{NO_HOST, host_of_uri};
 use super::der::element;
 
@@ -31,7 +31,7 @@ impl Permitted {
     /// If a CA may issue certificates for some names only, all other names by which TLS identifies a peer
     /// are forbidden. A kind of name without a permitted name is excluded, because RFC 5280 does not
     /// restrict kinds that no constraint mentions. Addresses are always excluded.
-    pub(crate) fn extension(&self) -> Result<Option<Vec<u8>>, Error> {
+    pub(crate) fn extension(&self) -> Result<Option<Vec<u8>>, AuthorityError> {
         if self.dns.is_empty() && self.uri.is_empty() {
             return Ok(None);
         }
@@ -58,7 +58,7 @@ impl Permitted {
 }
 
 /// The base of a constraint on DNS names.
-fn dns_base(name: &str) -> Result<String, Error> {
+fn dns_base(name: &str) -> Result<String, AuthorityError> {
     let problem = if name.contains('*') {
         "has a wildcard; names below a permitted name are permitted without one"
     } else if name.parse::<std::net::IpAddr>().is_ok() {
@@ -69,11 +69,11 @@ fn dns_base(name: &str) -> Result<String, Error> {
         return Ok(name.to_ascii_lowercase());
     };
     let name = name.to_owned();
-    Err(Error::Name { name, problem })
+    Err(AuthorityError::Name { name, problem })
 }
 
 /// The base of a constraint on URIs: a host, or all hosts below it if it begins with a dot.
-fn uri_base(text: &str) -> Result<String, Error> {
+fn uri_base(text: &str) -> Result<String, AuthorityError> {
     let host = if text.contains("://") {
         host_of_uri(text)
     } else {
@@ -84,7 +84,7 @@ fn uri_base(text: &str) -> Result<String, Error> {
         DnsName::try_from(host).is_ok()
     };
     let Some(host) = host.filter(is_name) else {
-        return Err(Error::Name {
+        return Err(AuthorityError::Name {
             name: text.to_owned(),
             problem: "has no host that is a DNS name, and URIs are permitted by host alone (RFC 5280 \
                       section 4.2.1.10), so a urn: cannot be; give a host, or one with a dot before it \

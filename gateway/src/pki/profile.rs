@@ -9,7 +9,7 @@ use rustls::pki_types::DnsName;
 use time::OffsetDateTime;
 use zeroize::Zeroizing;
 
-use super::authority_error::Error;
+use super::authority_error::AuthorityError;
 use super::permitted::{self, Permitted};
 
 /// Seconds by which certificates and lists begin in the past, because the clocks of sites differ.
@@ -31,7 +31,7 @@ pub enum KeyType {
 }
 
 impl KeyType {
-    pub(crate) fn generate(self) -> Result<Zeroizing<KeyPair>, Error> {
+    pub(crate) fn generate(self) -> Result<Zeroizing<KeyPair>, AuthorityError> {
         let algorithm = match self {
             Self::P256 => &rcgen::PKCS_ECDSA_P256_SHA256,
             Self::P384 => &rcgen::PKCS_ECDSA_P384_SHA384,
@@ -71,7 +71,7 @@ pub struct NewCertificate {
 pub(crate) fn authority_params(
     wanted: &NewAuthority,
     now: i64,
-) -> Result<CertificateParams, Error> {
+) -> Result<CertificateParams, AuthorityError> {
     let mut params = CertificateParams::default();
     params.distinguished_name = distinguished_name(common_name(&wanted.name)?);
     params.not_before = instant(now - BACKDATED)?;
@@ -94,7 +94,7 @@ pub(super) fn leaf_params(
     wanted: &NewCertificate,
     not_before: i64,
     not_after: i64,
-) -> Result<CertificateParams, Error> {
+) -> Result<CertificateParams, AuthorityError> {
     let mut params = CertificateParams::default();
     params.subject_alt_names = alternative_names(wanted)?;
     // For people to read; peers check the names in the SAN.
@@ -117,7 +117,7 @@ pub(super) fn leaf_params(
     Ok(params)
 }
 
-fn alternative_names(wanted: &NewCertificate) -> Result<Vec<SanType>, Error> {
+fn alternative_names(wanted: &NewCertificate) -> Result<Vec<SanType>, AuthorityError> {
     let mut names = Vec::new();
     for name in &wanted.dns {
         names.push(SanType::DnsName(dns_name(name)?.try_into()?));
@@ -126,7 +126,7 @@ fn alternative_names(wanted: &NewCertificate) -> Result<Vec<SanType>, Error> {
         names.push(SanType::URI(uri_name(name)?.try_into()?));
     }
     if names.is_empty() {
-        return Err(Error::Name {
+        return Err(AuthorityError::Name {
             name: String::new(),
             problem: "is empty; give at least one with --dns or --uri",
         });
@@ -134,7 +134,7 @@ fn alternative_names(wanted: &NewCertificate) -> Result<Vec<SanType>, Error> {
     Ok(names)
 }
 
-fn dns_name(name: &str) -> Result<String, Error> {
+fn dns_name(name: &str) -> Result<String, AuthorityError> {
     let problem = if name.contains('*') {
         "has a wildcard, but a certificate names one site; write the name out"
     } else if name.parse::<std::net::IpAddr>().is_ok() {
@@ -145,11 +145,11 @@ fn dns_name(name: &str) -> Result<String, Error> {
         return Ok(name.to_ascii_lowercase());
     };
     let name = name.to_owned();
-    Err(Error::Name { name, problem })
+    Err(AuthorityError::Name { name, problem })
 }
 
 /// A URI in the form of a SAN: absolute, ASCII (RFC 5280 section 4.2.1.6).
-fn uri_name(name: &str) -> Result<&str, Error> {
+fn uri_name(name: &str) -> Result<&str, AuthorityError> {
     let scheme = name.split_once(':').map_or(
         "",
         |(scheme, rest)| {
@@ -163,13 +163,13 @@ fn uri_name(name: &str) -> Result<&str, Error> {
     if scheme_good && name.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Ok(name);
     }
-    Err(Error::Name {
+    Err(AuthorityError::Name {
         name: name.to_owned(),
         problem: "is not an absolute URI; write it like urn:nhs:ods:X26 or https://gw.example/",
     })
 }
 
-fn common_name(name: &str) -> Result<&str, Error> {
+fn common_name(name: &str) -> Result<&str, AuthorityError> {
     let problem = if name.trim().is_empty() {
         "is empty; give the CA a name that people will recognise"
     } else if name.chars().count() > COMMON_NAME_MAX {
@@ -180,7 +180,7 @@ fn common_name(name: &str) -> Result<&str, Error> {
         return Ok(name);
     };
     let name = name.to_owned();
-    Err(Error::Name { name, problem })
+    Err(AuthorityError::Name { name, problem })
 }
 
 fn distinguished_name(common_name: &str) -> DistinguishedName {
@@ -190,11 +190,11 @@ fn distinguished_name(common_name: &str) -> DistinguishedName {
 }
 
 /// Always positive, and always of the same length: the first byte is between 0x40 and 0x7f.
-fn random_serial() -> Result<SerialNumber, Error> {
+fn random_serial() -> Result<SerialNumber, AuthorityError> {
     let mut bytes = [0; SERIAL_BYTES];
     ring::rand::SystemRandom::new()
         .fill(&mut bytes)
-        .map_err(|_| Error::Crypto("the system gave no random bytes".to_owned()))?;
+        .map_err(|_| AuthorityError::Crypto("the system gave no random bytes".to_owned()))?;
     bytes[0] = (bytes[0] & 0x3f) | 0x40;
     Ok(SerialNumber::from_slice(&bytes))
 }
@@ -203,8 +203,8 @@ pub(crate) fn after(now: i64, days: u32) -> i64 {
     now.saturating_add(i64::from(days).saturating_mul(DAY))
 }
 
-pub(super) fn instant(unix: i64) -> Result<OffsetDateTime, Error> {
+pub(super) fn instant(unix: i64) -> Result<OffsetDateTime, AuthorityError> {
     OffsetDateTime::from_unix_timestamp(unix).map_err(|_| {
-        Error::Crypto("its dates go beyond the calendar; give fewer --days".to_owned())
+        AuthorityError::Crypto("its dates go beyond the calendar; give fewer --days".to_owned())
     })
 }

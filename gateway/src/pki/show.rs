@@ -9,11 +9,11 @@ use std::time::SystemTime;
 
 use rustls::pki_types::PrivateKeyDer;
 
-use super::algorithms::{Key, SignatureFault};
+use super::algorithms::{PublicKeyInfo, SignatureFault};
 use super::constraints::Constraints;
 use super::expiry::{date, days_between, plural, unix};
-use super::facts::{CrlFacts, Facts, Revoked, hex, sha256_hex};
-use super::file::{self, Contents, Role};
+use super::facts::{CrlFacts, Facts, RevokedEntry, hex, sha256_hex};
+use super::file::{self, Contents, FileRole};
 use super::store;
 
 /// Entries of a revocation list that are shown; the others are only counted. They fill one or two screens.
@@ -25,7 +25,7 @@ const LABEL: usize = 14;
 /// A file that cannot be shown.
 #[derive(Debug, thiserror::Error)]
 #[error("{:?} {problem}", path.display().to_string())]
-pub struct Error {
+pub struct ShowError {
     path: PathBuf,
     /// The predicate: why it cannot be shown, and what to do.
     problem: String,
@@ -37,7 +37,7 @@ pub struct Shown {
     /// The description of all readable contents; never empty.
     pub text: String,
     /// One error for each PEM section that is not read.
-    pub unread: Vec<Error>,
+    pub unread: Vec<ShowError>,
 }
 
 /// Describes the file at `path`, PEM or DER, as of `now`.
@@ -45,19 +45,19 @@ pub struct Shown {
 /// # Errors
 ///
 /// A file that cannot be read, or that contains none of the three kinds.
-pub fn describe(path: &Path, now: SystemTime) -> Result<Shown, Error> {
-    let error = |problem: String| Error {
+pub fn describe(path: &Path, now: SystemTime) -> Result<Shown, ShowError> {
+    let error = |problem: String| ShowError {
         path: path.to_owned(),
         problem,
     };
-    let raw = file::read(path, Role::Given).map_err(error)?;
+    let raw = file::read(path, FileRole::Given).map_err(error)?;
     let (contents, unread) = if file::is_der(&raw.bytes) {
         (from_der(&raw.bytes), Vec::new())
     } else {
         file::parse_readable(path, &raw.bytes)
     };
     let open = raw
-        .key_mode_problem(path, Role::Given)
+        .key_mode_problem(path, FileRole::Given)
         .filter(|_| contents.has_key());
     let text = Description::of(&contents, unix(now), open.as_deref());
     let mut unread = unread.into_iter().map(error);
@@ -233,7 +233,7 @@ impl Description {
             let problem = format!("in {form}, of a kind that cannot be used here, or damaged");
             return self.line("type", problem);
         };
-        let kind = strength(&Key::of_spki(&public));
+        let kind = strength(&PublicKeyInfo::of_spki(&public));
         self.line("type", format_args!("{kind}, in {form}"));
         let fits = |facts: &Option<&Facts>| facts.is_some_and(|facts| facts.spki == public);
         match certificates.iter().position(fits) {
@@ -276,7 +276,7 @@ fn itself(facts: &Facts) -> &'static str {
     if facts.self_issued() { " (itself)" } else { "" }
 }
 
-fn strength(key: &Key) -> String {
+fn strength(key: &PublicKeyInfo) -> String {
     if key.bits == 0 {
         key.name.clone()
     } else {
@@ -311,7 +311,7 @@ fn authority(facts: &Facts) -> String {
     }
 }
 
-fn revoked(entry: &Revoked) -> String {
+fn revoked(entry: &RevokedEntry) -> String {
     let reason = entry
         .reason
         .map_or_else(String::new, |reason| format!(", {reason}"));

@@ -16,7 +16,7 @@ use super::algorithms::KeyUse;
 use super::crl;
 use super::expiry::{date, unix};
 use super::facts::{self, Facts};
-use super::file::{self, Contents, Role};
+use super::file::{self, Contents, FileRole};
 use super::rules::{self, OwnFiles};
 use super::{Identity, Trust};
 use crate::config::{IdentityFiles, Located, Mode, Problem, TrustFiles};
@@ -103,7 +103,7 @@ impl Store {
         if let Some(known) = self.identities.get(&key) {
             return known.loaded.clone();
         }
-        let mut loader = Loader::new(scope, self.now);
+        let mut loader = FileLoader::new(scope, self.now);
         let chain = loader.chain(files, mode);
         let key_file = loader.key(files, &chain);
         let loaded = match key_file {
@@ -152,7 +152,7 @@ impl Store {
         if let Some(known) = self.trusts.get(&key) {
             return known.loaded.clone();
         }
-        let mut loader = Loader::new(scope, self.now);
+        let mut loader = FileLoader::new(scope, self.now);
         let anchors = loader.anchors(&files.trust);
         let mut crls = Vec::new();
         for at in &files.crl {
@@ -213,7 +213,8 @@ impl Store {
         if let Some(known) = self.crl_files.get(path) {
             return Arc::clone(known);
         }
-        let crls = file::read(path, Role::Crl).and_then(|raw| file::parse_crls(path, &raw.bytes));
+        let crls =
+            file::read(path, FileRole::Crl).and_then(|raw| file::parse_crls(path, &raw.bytes));
         let now = self.now;
         let read = crls.map(|crls| crls.into_iter().map(|der| ReadCrl::new(der, now)).collect());
         let read = Arc::new(read);
@@ -229,7 +230,7 @@ struct Parsed {
 }
 
 /// Collects problems while it loads. Loading continues after each problem, so all are found.
-struct Loader<'a> {
+struct FileLoader<'a> {
     scope: &'a str,
     /// Seconds since 1970.
     now: i64,
@@ -239,7 +240,7 @@ struct Loader<'a> {
     remarks: Vec<String>,
 }
 
-impl<'a> Loader<'a> {
+impl<'a> FileLoader<'a> {
     fn new(scope: &'a str, now: i64) -> Self {
         Self {
             scope,
@@ -253,15 +254,15 @@ impl<'a> Loader<'a> {
     /// Own chain, leaf first; empty if it cannot be read.
     fn chain(&mut self, files: &IdentityFiles, mode: Mode) -> Vec<Parsed> {
         let at = &files.certificate;
-        let Some(mut contents) = self.pem(at, Role::Certificate) else {
+        let Some(mut contents) = self.pem(at, FileRole::Certificate) else {
             return Vec::new();
         };
         if contents.certificates.is_empty() {
-            self.add(at, Role::Certificate, no_certificate(&contents));
+            self.add(at, FileRole::Certificate, no_certificate(&contents));
         } else if contents.has_key() && files.key.value != at.value {
             self.add(
                 at,
-                Role::Certificate,
+                FileRole::Certificate,
                 "also holds a private key; keep the key in the key file alone",
             );
         }
@@ -270,7 +271,7 @@ impl<'a> Loader<'a> {
             let count = contents.certificates.len();
             self.add(
                 at,
-                Role::Certificate,
+                FileRole::Certificate,
                 format!(
                     "holds {count} certificates, {CHAIN_CERTIFICATES_MAX} at most; keep the chain \
                      of this site there, and CAs of peers in \"trust\""
@@ -278,7 +279,7 @@ impl<'a> Loader<'a> {
             );
             contents.certificates.truncate(CHAIN_CERTIFICATES_MAX);
         }
-        let chain = self.parse(at, Role::Certificate, &mut contents);
+        let chain = self.parse(at, FileRole::Certificate, &mut contents);
         self.judge_chain(files, &chain, mode);
         chain
     }
@@ -292,14 +293,14 @@ impl<'a> Loader<'a> {
         let facts: Vec<Facts> = chain.iter().map(|parsed| parsed.facts.clone()).collect();
         if let Some(disorder) = rules::chain_order(&facts) {
             // The leaf is then unknown, so single certificates are not reported.
-            self.add(at, Role::Certificate, disorder);
+            self.add(at, FileRole::Certificate, disorder);
             return;
         }
         let Some((leaf, above)) = facts.split_first() else {
             return;
         };
         for problem in rules::leaf(leaf, own, mode, self.now) {
-            self.add(at, Role::Certificate, problem);
+            self.add(at, FileRole::Certificate, problem);
         }
         for (place, ca) in above.iter().enumerate() {
             // Above the CA that issued the leaf, an expired certificate is a root, or was issued to a root
@@ -309,7 +310,7 @@ impl<'a> Loader<'a> {
                 continue;
             }
             for problem in rules::intermediate(ca, self.now) {
-                self.add_within(at, Role::Certificate, ca, &problem);
+                self.add_within(at, FileRole::Certificate, ca, &problem);
             }
         }
         self.judge_signatures(at, chain);
@@ -321,7 +322,7 @@ impl<'a> Loader<'a> {
             "{}{} {path:?}: {subject:?}, issued by {:?}, expired {}; peers that trust {subject:?} itself do not \
              need it, and others refuse this site; take it out of the file",
             self.scope,
-            Role::Certificate,
+            FileRole::Certificate,
             ca.issuer,
             date(ca.not_after)
         ));
@@ -335,7 +336,7 @@ impl<'a> Loader<'a> {
                 let (subject, issuer) = (&below.facts.subject, &above.facts.subject);
                 self.add(
                     at,
-                    Role::Certificate,
+                    FileRole::Certificate,
                     format!(
                         "has a broken chain: {subject:?} is not signed by the key of {issuer:?} \
                          that follows it; put the issuer's certificate of the same time there"
@@ -349,19 +350,19 @@ impl<'a> Loader<'a> {
     fn key(&mut self, files: &IdentityFiles, chain: &[Parsed]) -> Option<PrivateKeyDer<'static>> {
         let at = &files.key;
         let path = at.value.as_path();
-        let raw = match file::read(path, Role::Key) {
+        let raw = match file::read(path, FileRole::Key) {
             Ok(raw) => raw,
             Err(problem) => {
-                self.add(at, Role::Key, problem);
+                self.add(at, FileRole::Key, problem);
                 return None;
             }
         };
-        let contents = self.sections(at, Role::Key, &raw.bytes);
+        let contents = self.sections(at, FileRole::Key, &raw.bytes);
         // A file that cannot be read may still hold a private key, so its mode is checked in any case.
         let may_hold_key = contents.as_ref().is_none_or(Contents::has_key);
-        let mode = raw.key_mode_problem(path, Role::Key);
+        let mode = raw.key_mode_problem(path, FileRole::Key);
         if let Some(problem) = mode.filter(|_| may_hold_key) {
-            self.add(at, Role::Key, problem);
+            self.add(at, FileRole::Key, problem);
         }
         let mut contents = contents?;
         if contents.has_key()
@@ -370,13 +371,13 @@ impl<'a> Loader<'a> {
         {
             self.add(
                 at,
-                Role::Key,
+                FileRole::Key,
                 "also holds a certificate, which is not read here; keep the key alone, or name this \
                  file in \"certificate\" too",
             );
         }
         if let Some(problem) = key_count_problem(path, &contents) {
-            self.add(at, Role::Key, problem);
+            self.add(at, FileRole::Key, problem);
             return None;
         }
         let key = contents.keys.pop()?;
@@ -394,7 +395,7 @@ impl<'a> Loader<'a> {
                 let certificate = files.certificate.value.display().to_string();
                 self.add(
                     &files.key,
-                    Role::Key,
+                    FileRole::Key,
                     format!(
                         "does not belong to certificate {certificate:?}: the public keys differ; \
                          name the key that the certificate was issued for"
@@ -405,7 +406,7 @@ impl<'a> Loader<'a> {
             (None, Some(leaf)) if leaf.key.fault(KeyUse::Peer).is_some() => {}
             (None, _) => self.add(
                 &files.key,
-                Role::Key,
+                FileRole::Key,
                 "is of a kind that cannot be used here, or damaged; use RSA of 2048 to 4096 bit, \
                  EC P-256, EC P-384 or Ed25519",
             ),
@@ -415,13 +416,13 @@ impl<'a> Loader<'a> {
 
     /// The trust anchors, including expired ones.
     fn anchors(&mut self, at: &Located<PathBuf>) -> Vec<Parsed> {
-        let Some(mut contents) = self.pem(at, Role::Trust) else {
+        let Some(mut contents) = self.pem(at, FileRole::Trust) else {
             return Vec::new();
         };
         if contents.has_key() {
             self.add(
                 at,
-                Role::Trust,
+                FileRole::Trust,
                 "holds a private key, but trust is handed to others; take it out, and replace that \
                  key if anyone had the file",
             );
@@ -429,14 +430,14 @@ impl<'a> Loader<'a> {
         if contents.certificates.is_empty() {
             self.add(
                 at,
-                Role::Trust,
+                FileRole::Trust,
                 "holds no certificate; put the CA certificates of your peers there, as PEM",
             );
         }
-        let anchors = self.parse(at, Role::Trust, &mut contents);
+        let anchors = self.parse(at, FileRole::Trust, &mut contents);
         for anchor in &anchors {
             for problem in rules::anchor(&anchor.facts) {
-                self.add_within(at, Role::Trust, &anchor.facts, &problem);
+                self.add_within(at, FileRole::Trust, &anchor.facts, &problem);
             }
         }
         let facts: Vec<&Facts> = anchors.iter().map(|anchor| &anchor.facts).collect();
@@ -445,7 +446,7 @@ impl<'a> Loader<'a> {
             rules::anchors_of_one_name(&facts),
         ];
         for problem in problems.into_iter().flatten() {
-            self.add(at, Role::Trust, problem);
+            self.add(at, FileRole::Trust, problem);
         }
         anchors
     }
@@ -456,7 +457,7 @@ impl<'a> Loader<'a> {
         anchors.map(|anchor| anchor.der).collect()
     }
 
-    fn pem(&mut self, at: &Located<PathBuf>, role: Role) -> Option<Contents> {
+    fn pem(&mut self, at: &Located<PathBuf>, role: FileRole) -> Option<Contents> {
         match file::read(&at.value, role) {
             Ok(raw) => self.sections(at, role, &raw.bytes),
             Err(problem) => {
@@ -466,7 +467,12 @@ impl<'a> Loader<'a> {
         }
     }
 
-    fn sections(&mut self, at: &Located<PathBuf>, role: Role, bytes: &[u8]) -> Option<Contents> {
+    fn sections(
+        &mut self,
+        at: &Located<PathBuf>,
+        role: FileRole,
+        bytes: &[u8],
+    ) -> Option<Contents> {
         if file::is_der(bytes) {
             self.add(at, role, file::der_problem(&at.value, role, bytes));
             return None;
@@ -485,7 +491,12 @@ impl<'a> Loader<'a> {
         }
     }
 
-    fn parse(&mut self, at: &Located<PathBuf>, role: Role, contents: &mut Contents) -> Vec<Parsed> {
+    fn parse(
+        &mut self,
+        at: &Located<PathBuf>,
+        role: FileRole,
+        contents: &mut Contents,
+    ) -> Vec<Parsed> {
         let mut parsed = Vec::new();
         for (index, der) in std::mem::take(&mut contents.certificates)
             .into_iter()
@@ -509,7 +520,7 @@ impl<'a> Loader<'a> {
         parsed
     }
 
-    fn add(&mut self, at: &Located<PathBuf>, role: Role, problem: impl AsRef<str>) {
+    fn add(&mut self, at: &Located<PathBuf>, role: FileRole, problem: impl AsRef<str>) {
         let path = at.value.display().to_string();
         self.problems.push(Problem {
             line: Some(at.line),
@@ -518,7 +529,7 @@ impl<'a> Loader<'a> {
     }
 
     /// Reports a problem of one of several certificates in a file.
-    fn add_within(&mut self, at: &Located<PathBuf>, role: Role, which: &Facts, problem: &str) {
+    fn add_within(&mut self, at: &Located<PathBuf>, role: FileRole, which: &Facts, problem: &str) {
         let (path, subject) = (at.value.display().to_string(), &which.subject);
         self.problems.push(Problem {
             line: Some(at.line),

@@ -15,9 +15,9 @@ use super::own_chain;
 use super::policy::{demands, provider, versions};
 use super::refusal::Refusal;
 use super::role::TlsRole;
-use super::rules::{Chain, Rules};
+use super::rules::{Chain, PeerRules};
 use super::rustls_states::{self, ServerConnection};
-use super::service::{Asked, asked, protocol_name};
+use super::service::{RequestedService, asked, protocol_name};
 use super::verifier::{PeerVerification, Verifier};
 use crate::config::{RouteTls, ServiceLabel};
 use crate::pki::{Identity, Trust};
@@ -29,7 +29,7 @@ pub struct Acceptor {
     versions: &'static [&'static SupportedProtocolVersion],
     certified: Arc<CertifiedKey>,
     service: Option<ServiceLabel>,
-    rules: Arc<Rules>,
+    rules: Arc<PeerRules>,
     demands: &'static str,
     own: Arc<OwnCertificate>,
 }
@@ -47,7 +47,7 @@ impl Acceptor {
         let provider = provider(tls.policy, tls.key_exchange);
         let certified = certified_key(identity)?;
         let acceptor = Self {
-            rules: Arc::new(Rules::new(&tls.peers, trust, &provider)?),
+            rules: Arc::new(PeerRules::new(&tls.peers, trust, &provider)?),
             provider,
             versions: versions(tls.policy, tls.key_exchange),
             own: own_description(&certified),
@@ -121,11 +121,11 @@ impl Acceptor {
         let mut config = ServerConfig::builder_with_provider(self.provider.clone())
             .with_protocol_versions(self.versions)?
             .with_client_cert_verifier(Arc::new(verifier))
-            .with_cert_resolver(Arc::new(Answer {
+            .with_cert_resolver(Arc::new(ServerCertificateResolver {
                 certified: self.certified.clone(),
                 verification: verification.clone(),
             }));
-        // `Answer` has already refused a client that asks for another protocol.
+        // `ServerCertificateResolver` has already refused a client that asks for another protocol.
         config.alpn_protocols = self.service.iter().map(protocol_name).collect();
         // The server's order decides, so AES-256 is preferred to the other suites of a policy.
         config.ignore_client_order = true;
@@ -148,17 +148,17 @@ impl Acceptor {
 /// any key exchange, so refusing a client that asks for another service costs little. The alert is
 /// access_denied.
 #[derive(Debug)]
-struct Answer {
+struct ServerCertificateResolver {
     certified: Arc<CertifiedKey>,
     verification: Arc<PeerVerification>,
 }
 
-impl ResolvesServerCert for Answer {
+impl ResolvesServerCert for ServerCertificateResolver {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let label = self.verification.service();
         let asked = hello
             .alpn()
-            .map_or(Asked::Nothing, |offered| asked(offered, label));
+            .map_or(RequestedService::Nothing, |offered| asked(offered, label));
         self.verification.check_asked(asked).ok()?;
         Some(self.certified.clone())
     }

@@ -15,12 +15,12 @@ const NONCE: usize = 12;
 
 /// The key and the sequence number of one direction (RFC 8446 section 5.3).
 pub(super) struct Keys {
-    key: Key,
+    key: AeadKey,
     iv: [u8; NONCE],
     sequence: u64,
 }
 
-enum Key {
+enum AeadKey {
     AwsLc(aws_lc_rs::aead::LessSafeKey),
     // Boxed, because ring keeps the expanded key in the value: half a KiB that a connection with aws-lc-rs
     // must not use.
@@ -33,7 +33,7 @@ enum Strength {
     Aes256,
 }
 
-impl Key {
+impl AeadKey {
     fn new(cipher: Cipher, strength: Strength, key: &[u8]) -> Option<Self> {
         Some(match cipher {
             Cipher::AwsLc => {
@@ -70,7 +70,7 @@ impl Keys {
             _ => return None,
         };
         Some(Self {
-            key: Key::new(cipher, strength, key.as_ref())?,
+            key: AeadKey::new(cipher, strength, key.as_ref())?,
             iv: iv.as_ref().try_into().ok()?,
             sequence,
         })
@@ -80,7 +80,7 @@ impl Keys {
     #[cfg(test)]
     pub(super) fn of_128(cipher: Cipher, key: [u8; 16], iv: [u8; 12], sequence: u64) -> Self {
         Self {
-            key: Key::new(cipher, Strength::Aes128, &key).expect("a length that fits"),
+            key: AeadKey::new(cipher, Strength::Aes128, &key).expect("a length that fits"),
             iv,
             sequence,
         }
@@ -99,13 +99,13 @@ impl Keys {
     ) -> Result<[u8; TAG], RecordError> {
         let nonce = self.nonce()?;
         match &self.key {
-            Key::AwsLc(key) => {
+            AeadKey::AwsLc(key) => {
                 use aws_lc_rs::aead::{Aad, Nonce};
                 let nonce = Nonce::assume_unique_for_key(nonce);
                 let tag = key.seal_in_place_separate_tag(nonce, Aad::from(header), inner);
                 tag.ok().and_then(|tag| tag.as_ref().try_into().ok())
             }
-            Key::Ring(key) => {
+            AeadKey::Ring(key) => {
                 use ring::aead::{Aad, Nonce};
                 let nonce = Nonce::assume_unique_for_key(nonce);
                 let tag = key.seal_in_place_separate_tag(nonce, Aad::from(header), inner);
@@ -123,12 +123,12 @@ impl Keys {
     ) -> Result<&'b mut [u8], RecordError> {
         let nonce = self.nonce()?;
         match &self.key {
-            Key::AwsLc(key) => {
+            AeadKey::AwsLc(key) => {
                 use aws_lc_rs::aead::{Aad, Nonce};
                 let nonce = Nonce::assume_unique_for_key(nonce);
                 key.open_in_place(nonce, Aad::from(header), protected).ok()
             }
-            Key::Ring(key) => {
+            AeadKey::Ring(key) => {
                 use ring::aead::{Aad, Nonce};
                 let nonce = Nonce::assume_unique_for_key(nonce);
                 key.open_in_place(nonce, Aad::from(header), protected).ok()

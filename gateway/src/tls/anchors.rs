@@ -7,7 +7,7 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::name_constraints::NameConstraints;
 use super::text::printable;
-use crate::pki::algorithms::{Key, KeyUse};
+use crate::pki::algorithms::{KeyUse, PublicKeyInfo};
 use crate::pki::crl::{KeyHash, key_hash};
 use crate::pki::name;
 
@@ -125,7 +125,7 @@ impl AnchorFacts {
         match X509Certificate::from_der(der) {
             Ok((_, facts)) => Self {
                 not_after: facts.validity().not_after.timestamp(),
-                key_fault: Key::of_spki(facts.public_key().raw)
+                key_fault: PublicKeyInfo::of_spki(facts.public_key().raw)
                     .fault(KeyUse::Authority)
                     .map(|fault| fault.to_string()),
                 is_root: facts.subject().as_raw() == facts.issuer().as_raw(),

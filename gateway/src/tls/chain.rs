@@ -196,7 +196,7 @@ fn thin(issuer: &[u8], kept: &mut Vec<Candidate<'_>>) {
 }
 
 fn is_short(issuer: &[u8], kept: &[Candidate<'_>]) -> bool {
-    let mut steps = Steps {
+    let mut steps = StepCounter {
         kept,
         path: Vec::new(),
         taken: 0,
@@ -206,13 +206,13 @@ fn is_short(issuer: &[u8], kept: &[Candidate<'_>]) -> bool {
 }
 
 /// Counts the steps that webpki would take if no signature check failed.
-struct Steps<'k, 'a> {
+struct StepCounter<'k, 'a> {
     kept: &'k [Candidate<'a>],
     path: Vec<Layout<'a>>,
     taken: usize,
 }
 
-impl Steps<'_, '_> {
+impl StepCounter<'_, '_> {
     fn walk(&mut self, issuer: &[u8]) {
         for candidate in self.kept {
             let Some(layout) = candidate.layout.filter(|layout| layout.subject == issuer) else {
@@ -342,10 +342,10 @@ impl ExtendedKeyUsageValidator for Purpose {
 /// every CA to make them distinguishable.) After that, another certificate fails if an intermediate CA has
 /// renewed its key as well.
 #[derive(Debug, Default)]
-pub struct Checks(Mutex<Ledger>);
+pub struct Checks(Mutex<CheckResults>);
 
 #[derive(Debug, Default)]
-struct Ledger {
+struct CheckResults {
     done: Vec<Check>,
     failed_certificates: usize,
 }
@@ -364,7 +364,7 @@ struct Check {
 
 /// A signature algorithm that counts its checks.
 #[derive(Debug)]
-pub struct Counted<'c> {
+pub struct CountedAlgorithm<'c> {
     checks: &'c Checks,
     algorithm: &'static dyn SignatureVerificationAlgorithm,
 }
@@ -374,40 +374,40 @@ impl Checks {
     pub fn counted(
         &self,
         algorithms: &[&'static dyn SignatureVerificationAlgorithm],
-    ) -> Vec<Counted<'_>> {
-        let counted = algorithms.iter().map(|&algorithm| Counted {
+    ) -> Vec<CountedAlgorithm<'_>> {
+        let counted = algorithms.iter().map(|&algorithm| CountedAlgorithm {
             checks: self,
             algorithm,
         });
         counted.collect()
     }
 
-    fn ledger(&self) -> MutexGuard<'_, Ledger> {
+    fn results(&self) -> MutexGuard<'_, CheckResults> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl SignatureVerificationAlgorithm for Counted<'_> {
+impl SignatureVerificationAlgorithm for CountedAlgorithm<'_> {
     fn verify_signature(
         &self,
         key: &[u8],
         message: &[u8],
         signature: &[u8],
     ) -> Result<(), InvalidSignature> {
-        let mut ledger = self.checks.ledger();
+        let mut results = self.checks.results();
         let algorithms = [self.signature_alg_id(), self.public_key_alg_id()];
-        if let Some(check) = ledger.find(algorithms, key, message, signature) {
+        if let Some(check) = results.find(algorithms, key, message, signature) {
             return check.is_valid.then_some(()).ok_or(InvalidSignature);
         }
-        let has_failed = ledger.has_failed(message);
-        if ledger.failed_checks() >= FAILED_CHECKS_MAX || (!has_failed && ledger.is_exhausted()) {
+        let has_failed = results.has_failed(message);
+        if results.failed_checks() >= FAILED_CHECKS_MAX || (!has_failed && results.is_exhausted()) {
             return Err(InvalidSignature);
         }
         let outcome = self.algorithm.verify_signature(key, message, signature);
         if outcome.is_err() && !has_failed {
-            ledger.failed_certificates += 1;
+            results.failed_certificates += 1;
         }
-        ledger.done.push(Check {
+        results.done.push(Check {
             algorithms,
             key: key.to_vec(),
             message: message.to_vec(),
@@ -430,7 +430,7 @@ impl SignatureVerificationAlgorithm for Counted<'_> {
     }
 }
 
-impl Ledger {
+impl CheckResults {
     fn find(
         &self,
         algorithms: [AlgorithmIdentifier; 2],

@@ -8,15 +8,15 @@ use rustls::pki_types::{ServerName, UnixTime};
 use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, Error, SignatureScheme};
 
-use super::identity::{Description, OwnCertificate};
+use super::identity::{CertificateDescription, OwnCertificate};
 use super::normal_form::{self, NormalChain};
 use super::own_chain;
 use super::policy::{demands, provider, signing_key, versions};
 use super::role::TlsRole;
-use super::rules::Rules;
+use super::rules::PeerRules;
 use super::rustls_states::{self, ClientConnection};
 use super::service::protocol_name;
-use super::verifier::{PeerVerification, Request, Verifier};
+use super::verifier::{CertificateRequest, PeerVerification, Verifier};
 use crate::config::{Host, KeyExchange, RouteTls, ServiceLabel, Target};
 use crate::pki::{Identity, Trust};
 
@@ -26,7 +26,7 @@ pub struct Connector {
     // Its verifier belongs to no connection: `start` replaces it with one for the connection.
     template: ClientConfig,
     certified: Arc<CertifiedKey>,
-    rules: Arc<Rules>,
+    rules: Arc<PeerRules>,
     demands: &'static str,
     own: Arc<OwnCertificate>,
     service: Option<ServiceLabel>,
@@ -46,7 +46,7 @@ impl Connector {
         let provider = provider(tls.policy, tls.key_exchange);
         let certified = certified_key(identity)?;
         let own = own_description(&certified);
-        let rules = Arc::new(Rules::new(&tls.peers, trust, &provider)?);
+        let rules = Arc::new(PeerRules::new(&tls.peers, trust, &provider)?);
         let demands = demands(tls.policy, tls.key_exchange);
 
         let nobody = Arc::new(PeerVerification::new(
@@ -62,7 +62,7 @@ impl Connector {
                 rules.clone(),
                 nobody.clone(),
             )))
-            .with_client_cert_resolver(Arc::new(Answer {
+            .with_client_cert_resolver(Arc::new(ClientCertificateResolver {
                 certified: certified.clone(),
                 verification: nobody,
             }));
@@ -117,7 +117,7 @@ impl Connector {
                 self.rules.clone(),
                 verification.clone(),
             )));
-        config.client_auth_cert_resolver = Arc::new(Answer {
+        config.client_auth_cert_resolver = Arc::new(ClientCertificateResolver {
             certified: self.certified.clone(),
             verification: verification.clone(),
         });
@@ -145,7 +145,7 @@ pub(super) fn own_description(certified: &CertifiedKey) -> Arc<OwnCertificate> {
     let (leaf, above) = certified.cert.split_first().unwrap_or((&nothing, &[]));
     let (top, is_presented) = NormalChain::new(leaf, above).top();
     Arc::new(OwnCertificate {
-        leaf: Description::new(leaf),
+        leaf: CertificateDescription::new(leaf),
         missing_issuer: (!is_presented).then_some(top),
     })
 }
@@ -160,20 +160,20 @@ fn server_name(host: &Host) -> Result<ServerName<'static>, Error> {
 
 /// Presents the site's certificate to a server that asks for one, and records that it asked.
 #[derive(Debug)]
-struct Answer {
+struct ClientCertificateResolver {
     certified: Arc<CertifiedKey>,
     verification: Arc<PeerVerification>,
 }
 
-impl ResolvesClientCert for Answer {
+impl ResolvesClientCert for ClientCertificateResolver {
     // The server's hints are ignored: it may know an intermediate issuer that the hints do not name, and a
     // certificate that it refuses costs one alert, which has a reason.
     fn resolve(&self, _hints: &[&[u8]], schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
         // rustls would send no certificate, and a server that requests one without requiring it would
         // continue.
         let request = match self.certified.key.choose_scheme(schemes) {
-            Some(_) => Request::Answerable,
-            None => Request::Unanswerable,
+            Some(_) => CertificateRequest::Answerable,
+            None => CertificateRequest::Unanswerable,
         };
         self.verification.requested(request);
         Some(self.certified.clone())

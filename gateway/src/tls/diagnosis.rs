@@ -13,9 +13,9 @@ use super::normal_form::NormalChain;
 use super::policies::extension_name;
 use super::refusal::{Claim, Refusal, Rule};
 use super::role::TlsRole;
-use super::rules::{Chain, Rules};
+use super::rules::{Chain, PeerRules};
 use super::text::{list, printable};
-use crate::pki::algorithms::{Key, KeyUse, Signature, object_identifier};
+use crate::pki::algorithms::{KeyUse, PublicKeyInfo, Signature, object_identifier};
 use crate::pki::constraints::Constraints;
 use crate::pki::crl::key_hash;
 use crate::pki::der::{BOOLEAN, element, only};
@@ -33,7 +33,7 @@ pub(super) fn unreadable(normal: &CertificateDer<'_>, error: &webpki::Error) -> 
     }
 }
 
-impl Rules {
+impl PeerRules {
     /// Finds the certificate and the rule behind a path building error. The intermediates of `chain` are in
     /// their normal form.
     pub(super) fn diagnose(
@@ -115,7 +115,7 @@ impl Rules {
                 return presented.refuse_issuer(rule, der);
             }
             let fault = EndEntityCert::try_from(der).ok().and_then(|issuer| {
-                Key::of_spki(&issuer.subject_public_key_info()).fault(KeyUse::Authority)
+                PublicKeyInfo::of_spki(&issuer.subject_public_key_info()).fault(KeyUse::Authority)
             });
             if let Some(fault) = fault {
                 let fault = fault.to_string();

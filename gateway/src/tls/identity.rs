@@ -192,7 +192,7 @@ fn sha256(bytes: &[u8]) -> [u8; 32] {
 
 /// What a person needs to recognise a certificate. All text from the certificate is escaped and bounded.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Description {
+pub struct CertificateDescription {
     /// The names in the SubjectAltName, in the form of `peers`; at most `limits::SHOWN_NAMES_MAX`.
     pub names: Vec<String>,
     /// The number of further names.
@@ -210,7 +210,7 @@ pub struct Description {
     pub key_sha256: String,
 }
 
-impl Description {
+impl CertificateDescription {
     /// Describes a certificate, even one that cannot be read.
     pub fn new(der: &CertificateDer<'_>) -> Self {
         let fingerprint = hex(&sha256(der));
@@ -238,7 +238,7 @@ impl Description {
     }
 }
 
-impl Description {
+impl CertificateDescription {
     /// Whether it names itself as its issuer.
     pub(super) fn is_self_signed(&self) -> bool {
         !self.subject.is_empty() && self.subject == self.issuer
@@ -260,14 +260,14 @@ impl Description {
 /// The site's own certificate, for messages.
 #[derive(Debug)]
 pub(super) struct OwnCertificate {
-    pub(super) leaf: Description,
+    pub(super) leaf: CertificateDescription,
     /// Subject of the CA that issued the last certificate of the chain; `None` if that certificate is a
     /// root.
     pub(super) missing_issuer: Option<String>,
 }
 
 /// The names, or the subject, as a field of a log line.
-impl fmt::Display for Description {
+impl fmt::Display for CertificateDescription {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.serial.is_empty() {
             return f.write_str("unreadable");

@@ -48,7 +48,7 @@ pub use acceptor::Acceptor;
 pub use cipher::{Cipher, CipherChoice, CpuFeatures};
 pub use connector::Connector;
 pub use explain::{explain, explain_end, explain_silence};
-pub use identity::{ChainCertificate, Description, PeerInfo};
+pub use identity::{CertificateDescription, ChainCertificate, PeerInfo};
 pub use policy::{TlsInfo, TlsVersion, describe, provider, versions};
 pub use refusal::{Refusal, RefusalClass, Rule};
 pub use role::TlsRole;

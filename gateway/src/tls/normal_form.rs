@@ -39,12 +39,12 @@ pub(super) struct Certificate<'a> {
     normal: CertificateDer<'static>,
     /// The constraints that webpki does not process, if the certificate has any.
     pub(super) constraints: Option<NameConstraints>,
-    signed: Option<Parts>,
+    signed: Option<SignedParts>,
 }
 
 /// The signed part, and the signature.
 #[derive(Debug)]
-struct Parts {
+struct SignedParts {
     normal: Vec<u8>,
     original: Vec<u8>,
     signature: Vec<u8>,
@@ -56,7 +56,7 @@ impl<'a> Certificate<'a> {
             original,
             normal: CertificateDer::from(original.to_vec()),
             constraints: None,
-            signed: signed_parts(original).map(|(to_be_signed, signature)| Parts {
+            signed: signed_parts(original).map(|(to_be_signed, signature)| SignedParts {
                 normal: to_be_signed.to_vec(),
                 original: to_be_signed.to_vec(),
                 signature: signature.to_vec(),
@@ -97,7 +97,7 @@ impl<'a> Certificate<'a> {
             original,
             normal: CertificateDer::from(whole),
             constraints,
-            signed: Some(Parts {
+            signed: Some(SignedParts {
                 normal,
                 original: to_be_signed.to_vec(),
                 signature: signature.to_vec(),

@@ -17,7 +17,7 @@ use super::normal_form::NormalChain;
 use super::policy::provider;
 use super::refusal::{Refusal, Rule};
 use super::role::TlsRole;
-use super::rules::{Chain, Rules};
+use super::rules::{Chain, PeerRules};
 use crate::config::{KeyExchange, Located, Peer, PeerName, Policy, TrustFiles};
 use crate::pki::Trust;
 use crate::pki::crl::key_hash;
@@ -38,7 +38,7 @@ const CA_ISSUERS: &[u8] = &[0x2b, 6, 1, 5, 5, 7, 0x30, 2];
 pub(super) fn remarks(
     chain: &[CertificateDer<'static>],
     peer: TlsRole,
-    rules: &Rules,
+    rules: &PeerRules,
     now: UnixTime,
 ) -> Vec<String> {
     let is_known_root = |issuer: &[u8]| {
@@ -147,7 +147,7 @@ fn judged(
 }
 
 /// The rules of a route that lists this site by its key and trusts the CA above its chain.
-fn rules(leaf: &CertificateDer<'_>, anchor: CertificateDer<'static>) -> Option<Rules> {
+fn rules(leaf: &CertificateDer<'_>, anchor: CertificateDer<'static>) -> Option<PeerRules> {
     let files = Located {
         value: "the trust of the peer".into(),
         line: 0,
@@ -162,7 +162,7 @@ fn rules(leaf: &CertificateDer<'_>, anchor: CertificateDer<'static>) -> Option<R
     };
     let trust = Trust::new(vec![anchor]);
     let provider = provider(Policy::default(), KeyExchange::default());
-    Rules::new(&[Arc::new(peer)], &[Arc::new(trust)], &provider).ok()
+    PeerRules::new(&[Arc::new(peer)], &[Arc::new(trust)], &provider).ok()
 }
 
 /// An anchor with the name of the issuer of `certificate`, and the certificate signed again by the anchor's

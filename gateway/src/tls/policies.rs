@@ -38,7 +38,7 @@ pub(super) fn is_processed(id: &[u8]) -> bool {
 /// The index of the certificate in `path` that breaks a rule, and the text that follows "the certificate".
 pub(super) fn process(path: &[(&[u8], bool)]) -> Result<(), (usize, String)> {
     let count = path.len();
-    let mut state = State::new(count);
+    let mut state = PolicyState::new(count);
     for (index, (certificate, is_self_issued)) in path.iter().enumerate() {
         let policies = Policies::of(certificate).map_err(|fault| (index, fault))?;
         let is_last = index + 1 == count;
@@ -158,12 +158,12 @@ fn counter(integer: Option<&[u8]>) -> Option<Option<usize>> {
 
 /// A policy that is valid so far, and the policies by which certificates below may refer to it.
 #[derive(Debug)]
-struct Valid<'a> {
+struct ValidPolicy<'a> {
     policy: &'a [u8],
     expected: Vec<&'a [u8]>,
 }
 
-impl<'a> Valid<'a> {
+impl<'a> ValidPolicy<'a> {
     fn new(policy: &'a [u8]) -> Self {
         Self {
             policy,
@@ -173,19 +173,19 @@ impl<'a> Valid<'a> {
 }
 
 /// The state variables of RFC 5280 section 6.1.2.
-struct State<'a> {
+struct PolicyState<'a> {
     // The last level of the graph; empty means that the graph is NULL.
-    valid: Vec<Valid<'a>>,
+    valid: Vec<ValidPolicy<'a>>,
     explicit_policy: usize,
     policy_mapping: usize,
     inhibit_any: usize,
 }
 
-impl<'a> State<'a> {
+impl<'a> PolicyState<'a> {
     fn new(count: usize) -> Self {
         let never = count.saturating_add(1);
         Self {
-            valid: vec![Valid::new(ANY)],
+            valid: vec![ValidPolicy::new(ANY)],
             explicit_policy: never,
             policy_mapping: never,
             inhibit_any: never,
@@ -212,13 +212,13 @@ impl<'a> State<'a> {
         for policy in policies.iter().filter(|policy| **policy != ANY) {
             let is_expected = above.iter().any(|valid| valid.expected.contains(policy));
             if is_expected || has_any {
-                self.valid.push(Valid::new(policy));
+                self.valid.push(ValidPolicy::new(policy));
             }
         }
         if policies.contains(&ANY) && (self.inhibit_any > 0 || may_be_any) {
             for expected in above.iter().flat_map(|valid| &valid.expected) {
                 if !self.valid.iter().any(|valid| valid.policy == *expected) {
-                    self.valid.push(Valid::new(expected));
+                    self.valid.push(ValidPolicy::new(expected));
                 }
             }
         }
@@ -265,7 +265,7 @@ impl<'a> State<'a> {
             match known {
                 Some(valid) if mapped.contains(from) => valid.expected.push(to),
                 Some(valid) => valid.expected = vec![to],
-                None if has_any => self.valid.push(Valid {
+                None if has_any => self.valid.push(ValidPolicy {
                     policy: from,
                     expected: vec![to],
                 }),

@@ -9,7 +9,7 @@ use std::fmt;
 use rustls::pki_types::CertificateDer;
 use rustls::{CertificateError, Error};
 
-use super::identity::Description;
+use super::identity::CertificateDescription;
 use super::role::TlsRole;
 use super::text::date;
 use crate::pki::algorithms::{Signature, SignatureFault};
@@ -20,9 +20,9 @@ pub struct Refusal {
     /// The role of this gateway.
     pub side: TlsRole,
     /// The peer's own certificate; `None` if it had not been sent yet.
-    pub certificate: Option<Box<Description>>,
+    pub certificate: Option<Box<CertificateDescription>>,
     /// The certificate of an issuer, if that certificate broke the rule.
-    pub issuer: Option<Box<Description>>,
+    pub issuer: Option<Box<CertificateDescription>>,
     /// The rule.
     pub rule: Rule,
 }
@@ -248,7 +248,7 @@ impl Refusal {
     pub(super) fn new(side: TlsRole, leaf: &CertificateDer<'_>, rule: Rule) -> Self {
         Self {
             side,
-            certificate: Some(Box::new(Description::new(leaf))),
+            certificate: Some(Box::new(CertificateDescription::new(leaf))),
             issuer: None,
             rule,
         }
@@ -267,7 +267,7 @@ impl Refusal {
     /// Names an issuer's certificate as the cause.
     pub(super) fn because_of(self, issuer: &CertificateDer<'_>) -> Self {
         Self {
-            issuer: Some(Box::new(Description::new(issuer))),
+            issuer: Some(Box::new(CertificateDescription::new(issuer))),
             ..self
         }
     }
@@ -379,7 +379,10 @@ impl fmt::Display for Refusal {
             TlsRole::Client => "the server",
             TlsRole::Server => "the client",
         };
-        let name = self.certificate.as_deref().map(Description::short_name);
+        let name = self
+            .certificate
+            .as_deref()
+            .map(CertificateDescription::short_name);
         let name = name.filter(|name| !name.is_empty());
         let name = name.map_or(String::new(), |name| format!(" {name}"));
         let (rule, remedy) = (&self.rule, self.remedy());
@@ -389,7 +392,7 @@ impl fmt::Display for Refusal {
                 write!(f, " (it showed{name})")?;
             }
         } else if let Some(issuer) = &self.issuer {
-            let Description {
+            let CertificateDescription {
                 subject, serial, ..
             } = &**issuer;
             write!(

@@ -3,7 +3,7 @@
 //! A remedy must work. It never contains a value that `check` refuses. It never asks for another CA in the
 //! trust of a peer, because that CA could then issue certificates for the names of that peer.
 
-use super::identity::Description;
+use super::identity::CertificateDescription;
 use super::refusal::{Claim, Refusal, Rule};
 use crate::config::is_peer_name;
 use crate::pki::algorithms::ACCEPTED_KEYS;
@@ -40,7 +40,8 @@ impl Refusal {
     pub(super) fn remedy(&self) -> String {
         let certificate = self.certificate.as_deref();
         let blamed = self.issuer.as_deref().or(certificate);
-        let issuer_of = |one: Option<&Description>| one.map_or("", |one| &one.issuer).to_owned();
+        let issuer_of =
+            |one: Option<&CertificateDescription>| one.map_or("", |one| &one.issuer).to_owned();
         match &self.rule {
             Rule::Service { own: None, .. } => {
                 "check where the client's target leads, or remove the label from its route".into()
@@ -210,7 +211,7 @@ fn unknown_issuer(top: &str, is_presented: bool) -> String {
 }
 
 /// The line to add to the configuration: a name if the configuration accepts it, otherwise the key.
-fn not_listed(certificate: &Description, table: Option<&str>) -> String {
+fn not_listed(certificate: &CertificateDescription, table: Option<&str>) -> String {
     let place = match table {
         Some(table) => format!("the identities of [[peer]] \"{table}\""),
         None => "the route's peers".to_owned(),

@@ -17,7 +17,7 @@ use crate::tls::limits::CA_NAMES_BYTES_MAX;
 
 /// What a route requires of its peers' certificates.
 #[derive(Debug)]
-pub(super) struct Rules {
+pub(super) struct PeerRules {
     // In the order of the configuration, in which peers are numbered.
     pub(super) groups: Vec<Group>,
     pub(super) peers: Peers,
@@ -35,7 +35,7 @@ pub(super) struct Group {
     pub(super) trust: Arc<Trust>,
 }
 
-impl Rules {
+impl PeerRules {
     /// Reads the anchors of all peers. `trust` holds the trust of each of `peers`, in their order. Fails if
     /// an anchor cannot be read.
     pub(super) fn new(

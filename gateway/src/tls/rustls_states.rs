@@ -90,7 +90,7 @@ pub(super) trait StateHandler {
     /// The peer has closed its direction, or both are closed.
     fn closed(&mut self) {}
     /// Payload may be written.
-    fn ready<D>(&mut self, _writer: Writer<'_, D>) {}
+    fn ready<D>(&mut self, _writer: PayloadWriter<'_, D>) {}
 }
 
 fn drive<D>(
@@ -102,7 +102,7 @@ fn drive<D>(
         // The bytes are sent before anything that is sealed later.
         ConnectionState::TransmitTlsData(data) => data.done(),
         ConnectionState::BlockedHandshake => handler.blocked(),
-        ConnectionState::WriteTraffic(traffic) => handler.ready(Writer(traffic)),
+        ConnectionState::WriteTraffic(traffic) => handler.ready(PayloadWriter(traffic)),
         ConnectionState::PeerClosed | ConnectionState::Closed => handler.closed(),
         ConnectionState::ReadTraffic(mut traffic) => {
             while let Some(record) = traffic.next_record() {
@@ -131,9 +131,9 @@ fn encode<D>(data: &mut EncodeTlsData<'_, D>) -> Vec<u8> {
 }
 
 /// Writes records of payload, once the handshake is complete.
-pub(super) struct Writer<'a, D>(WriteTraffic<'a, D>);
+pub(super) struct PayloadWriter<'a, D>(WriteTraffic<'a, D>);
 
-impl<D> Writer<'_, D> {
+impl<D> PayloadWriter<'_, D> {
     /// Seals `plain` into `room` and returns the length of the records.
     pub(super) fn encrypt(&mut self, plain: &[u8], room: &mut [u8]) -> Result<usize, SealError> {
         Ok(self.0.encrypt(plain, room)?)

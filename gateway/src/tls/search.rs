@@ -22,15 +22,15 @@ use super::identity::{PeerInfo, Proved};
 use super::normal_form::{Certificate, NormalChain, Signed};
 use super::policies;
 use super::refusal::{Refusal, Rule};
-use super::rules::{Chain, Rules};
+use super::rules::{Chain, PeerRules};
 use super::text::list;
 use super::verified_peer::{PathCertificates, VerifiedPeer};
-use crate::pki::algorithms::{Key, KeyUse};
+use crate::pki::algorithms::{KeyUse, PublicKeyInfo};
 use crate::pki::crl::{KeyHash, key_hash, may_sign_certificates};
 use crate::pki::limits::CHAIN_CERTIFICATES_MAX;
 use crate::tls::limits::{ANCHORS_OF_OTHERS_MAX, FAILED_CHECKS_MAX, NAME_COMPARISONS_MAX};
 
-impl Rules {
+impl PeerRules {
     /// Finds out to which peer a chain belongs, or why it is refused. The result does not count before the
     /// peer has proved its key and `VerifiedPeer::check_revocation` has passed.
     pub(super) fn judge(&self, chain: Chain<'_>) -> Result<VerifiedPeer, Refusal> {
@@ -50,7 +50,7 @@ impl Rules {
         };
         let leaf = EndEntityCert::try_from(normal.leaf())
             .map_err(|cause| refuse(diagnosis::unreadable(normal.leaf(), &cause)))?;
-        let key = Key::of_spki(&leaf.subject_public_key_info());
+        let key = PublicKeyInfo::of_spki(&leaf.subject_public_key_info());
         if let Some(fault) = key.fault(KeyUse::Peer) {
             let fault = fault.to_string();
             return Err(refuse(Rule::Key { fault }));
@@ -137,7 +137,7 @@ impl Rules {
 
 /// The search for a path by which the leaf is one of the peers.
 struct Search<'a> {
-    rules: &'a Rules,
+    rules: &'a PeerRules,
     leaf: &'a EndEntityCert<'a>,
     normal: &'a NormalChain<'a>,
     // Its intermediates are in their normal form.

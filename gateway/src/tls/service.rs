@@ -18,23 +18,23 @@ pub(super) fn protocol_name(label: &ServiceLabel) -> Vec<u8> {
 pub(super) fn asked<'a>(
     offered: impl Iterator<Item = &'a [u8]>,
     label: Option<&ServiceLabel>,
-) -> Asked {
+) -> RequestedService {
     let mut first = None;
     for asked in offered.filter_map(|name| name.strip_prefix(PREFIX)) {
         if label.is_some_and(|label| label.0.as_bytes() == asked) {
-            return Asked::This;
+            return RequestedService::This;
         }
         first.get_or_insert(asked);
     }
     match first {
-        Some(other) => Asked::Another(printable(&String::from_utf8_lossy(other))),
-        None => Asked::Nothing,
+        Some(other) => RequestedService::Another(printable(&String::from_utf8_lossy(other))),
+        None => RequestedService::Nothing,
     }
 }
 
 /// What a client asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Asked {
+pub(super) enum RequestedService {
     /// The route's own service.
     This,
     /// Another service, the first that the client names: escaped and bounded.

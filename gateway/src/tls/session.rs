@@ -9,7 +9,9 @@ use rustls::{AlertDescription, CommonState, Error, PeerMisbehaved, ProtocolVersi
 use super::cipher::Cipher;
 pub use super::outcomes::{Opened, SealError};
 use super::post_handshake::InPlace;
-use super::rustls_states::{ClientConnection, ServerConnection, StateHandler, States, Writer};
+use super::rustls_states::{
+    ClientConnection, PayloadWriter, ServerConnection, StateHandler, States,
+};
 use crate::buffers::Buffer;
 use crate::buffers::limits::{PLAINTEXT_ROOM, RECORD_HEADER};
 
@@ -42,7 +44,7 @@ impl From<ServerConnection> for Session {
 
 /// The state of a handshake after one step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Step {
+pub enum HandshakeStep {
     /// Some progress was made; continue.
     Progress,
     /// Send what was written, then receive more.
@@ -76,8 +78,8 @@ impl Session {
         &mut self,
         incoming: &mut Buffer,
         outgoing: &mut Vec<u8>,
-    ) -> Result<Step, Error> {
-        let mut handler = Handshake::new(outgoing);
+    ) -> Result<HandshakeStep, Error> {
+        let mut handler = HandshakeHandler::new(outgoing);
         let discard = self
             .connection
             .process(incoming.filled_mut(), &mut handler)?;
@@ -86,7 +88,7 @@ impl Session {
         incoming.consume(discard);
         self.early.extend_from_slice(&payload);
         self.peer_closed |= closed;
-        if step == Step::Done {
+        if step == HandshakeStep::Done {
             self.keep_tail(incoming);
         }
         Ok(step)
@@ -122,7 +124,7 @@ impl Session {
         let mut opened_some = false;
         let taken = payload.append(&self.early);
         self.early.drain(..taken);
-        let mut handler = Opening {
+        let mut handler = OpenHandler {
             payload,
             answer,
             opened: None,
@@ -159,7 +161,7 @@ impl Session {
         // Fetches only what is queued. rustls may still hold messages after the one that it refused; asked
         // for more, it would look for them in the empty slice, and panic.
         for _ in 0..FINAL_ALERT_STEPS {
-            let mut handler = Handshake::new(&mut outgoing);
+            let mut handler = HandshakeHandler::new(&mut outgoing);
             if !self.state().wants_write()
                 || self.connection.process(&mut [], &mut handler).is_err()
             {
@@ -225,7 +227,7 @@ impl Session {
     // next key at once, but keeps the message that announces the switch until it writes payload. A
     // hand-over would lose that message, and the peer could open nothing that the gateway sends.
     fn fetch_unsent(&mut self) -> Result<Vec<u8>, Error> {
-        let mut handler = Fetching::default();
+        let mut handler = FetchHandler::default();
         for _ in 0..SEAL_STEPS {
             self.connection.process(&mut self.tail, &mut handler)?;
             if handler.is_ready {
@@ -243,7 +245,7 @@ impl Session {
     // `None` writes close_notify. Messages of rustls itself (a key update) go first, because the order on
     // the wire must be the order of sealing.
     fn write(&mut self, plain: Option<&[u8]>, records: &mut Buffer) -> Result<(), SealError> {
-        let mut handler = Sealing {
+        let mut handler = SealHandler {
             plain,
             records,
             outcome: None,
@@ -316,27 +318,27 @@ const FINAL_ALERT_STEPS: usize = 32;
 // A key update in answer to the peer and one of this side are encoded and sent in two steps each.
 const SEAL_STEPS: usize = 16;
 
-struct Handshake<'a> {
+struct HandshakeHandler<'a> {
     outgoing: &'a mut Vec<u8>,
     payload: Vec<u8>,
     closed: bool,
     has_changed_cipher: bool,
-    step: Step,
+    step: HandshakeStep,
 }
 
-impl<'a> Handshake<'a> {
+impl<'a> HandshakeHandler<'a> {
     fn new(outgoing: &'a mut Vec<u8>) -> Self {
         Self {
             outgoing,
             payload: Vec::new(),
             closed: false,
             has_changed_cipher: false,
-            step: Step::Progress,
+            step: HandshakeStep::Progress,
         }
     }
 }
 
-impl StateHandler for Handshake<'_> {
+impl StateHandler for HandshakeHandler<'_> {
     // rustls returns one record at a time.
     fn control(&mut self, records: &[u8]) {
         self.has_changed_cipher |= records.first() == Some(&CHANGE_CIPHER_SPEC);
@@ -344,7 +346,7 @@ impl StateHandler for Handshake<'_> {
     }
 
     fn blocked(&mut self) {
-        self.step = Step::NeedBytes;
+        self.step = HandshakeStep::NeedBytes;
     }
 
     fn payload(&mut self, bytes: &[u8]) {
@@ -355,18 +357,18 @@ impl StateHandler for Handshake<'_> {
         self.closed = true;
     }
 
-    fn ready<D>(&mut self, _writer: Writer<'_, D>) {
-        self.step = Step::Done;
+    fn ready<D>(&mut self, _writer: PayloadWriter<'_, D>) {
+        self.step = HandshakeStep::Done;
     }
 }
 
-struct Sealing<'a> {
+struct SealHandler<'a> {
     plain: Option<&'a [u8]>,
     records: &'a mut Buffer,
     outcome: Option<Result<(), SealError>>,
 }
 
-impl StateHandler for Sealing<'_> {
+impl StateHandler for SealHandler<'_> {
     fn control(&mut self, records: &[u8]) {
         if self.records.append(records) < records.len() {
             self.outcome = Some(Err(SealError::Misused));
@@ -377,7 +379,7 @@ impl StateHandler for Sealing<'_> {
         self.outcome = Some(Err(SealError::Misused));
     }
 
-    fn ready<D>(&mut self, mut writer: Writer<'_, D>) {
+    fn ready<D>(&mut self, mut writer: PayloadWriter<'_, D>) {
         let room = self.records.spare_mut();
         let written = match self.plain {
             Some(plain) => writer.encrypt(plain, room),
@@ -389,18 +391,18 @@ impl StateHandler for Sealing<'_> {
 
 // Makes rustls write what it holds back, and nothing else.
 #[derive(Default)]
-struct Fetching {
+struct FetchHandler {
     unsent: Vec<u8>,
     has_asked: bool,
     is_ready: bool,
 }
 
-impl StateHandler for Fetching {
+impl StateHandler for FetchHandler {
     fn control(&mut self, records: &[u8]) {
         self.unsent.extend_from_slice(records);
     }
 
-    fn ready<D>(&mut self, mut writer: Writer<'_, D>) {
+    fn ready<D>(&mut self, mut writer: PayloadWriter<'_, D>) {
         self.is_ready = self.has_asked;
         self.has_asked = true;
         // A byte without room for it is refused before it is sealed, but after rustls has queued the
@@ -410,13 +412,13 @@ impl StateHandler for Fetching {
     }
 }
 
-struct Opening<'a> {
+struct OpenHandler<'a> {
     payload: &'a mut Buffer,
     answer: &'a mut Vec<u8>,
     opened: Option<Opened>,
 }
 
-impl StateHandler for Opening<'_> {
+impl StateHandler for OpenHandler<'_> {
     fn control(&mut self, records: &[u8]) {
         self.answer.extend_from_slice(records);
     }
@@ -434,7 +436,7 @@ impl StateHandler for Opening<'_> {
         self.opened = Some(Opened::Closed);
     }
 
-    fn ready<D>(&mut self, _writer: Writer<'_, D>) {
+    fn ready<D>(&mut self, _writer: PayloadWriter<'_, D>) {
         self.opened = Some(Opened::NeedBytes);
     }
 }

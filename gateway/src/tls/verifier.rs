@@ -2,7 +2,7 @@
 //!
 //! rustls's own verifiers require that a server's certificate has the host name of the connection. Here a
 //! route lists its peers, whatever their addresses, so this module uses webpki to build the path and then
-//! checks the identity. All connections of a route share one `Rules`; each connection has a
+//! checks the identity. All connections of a route share one `PeerRules`; each connection has a
 //! `PeerVerification` that stores the result.
 
 use std::sync::{Arc, OnceLock};
@@ -15,12 +15,12 @@ use rustls::{
     CertificateError, CommonState, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme,
 };
 
-use super::identity::{Description, OwnCertificate, PeerInfo};
+use super::identity::{CertificateDescription, OwnCertificate, PeerInfo};
 use super::normal_form::readable;
 use super::refusal::{Refusal, Rule};
 use super::role::TlsRole;
-use super::rules::{Chain, Rules};
-use super::service::{Asked, protocol_name};
+use super::rules::{Chain, PeerRules};
+use super::service::{RequestedService, protocol_name};
 use super::verified_peer::VerifiedPeer;
 use crate::config::{KeyExchange, ServiceLabel, Target};
 
@@ -32,7 +32,7 @@ pub struct PeerVerification {
     own: Arc<OwnCertificate>,
     // The route's service label.
     service: Option<ServiceLabel>,
-    request: OnceLock<Request>,
+    request: OnceLock<CertificateRequest>,
     // On an originate route, if the configuration names the expected peers at the target.
     expected: Option<Target>,
     // On an originate route: whether a ClientHello without the hybrid key exchange is allowed too.
@@ -47,7 +47,7 @@ pub struct PeerVerification {
 
 /// How a server asked for the site's certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Request {
+pub(super) enum CertificateRequest {
     /// With signature schemes that the site's key can use.
     Answerable,
     /// Only with schemes that the site's key cannot use, so the answer would be no certificate.
@@ -98,7 +98,7 @@ impl PeerVerification {
     /// handshake completes while this is `None`, it was not mutual and must be ended.
     pub fn peer(&self) -> Option<Arc<PeerInfo>> {
         self.proved.get()?;
-        let asked = self.request.get() == Some(&Request::Answerable);
+        let asked = self.request.get() == Some(&CertificateRequest::Answerable);
         if self.side == TlsRole::Client && !asked {
             return None;
         }
@@ -127,7 +127,7 @@ impl PeerVerification {
     }
 
     /// The site's own certificate.
-    pub(super) fn own(&self) -> &Description {
+    pub(super) fn own(&self) -> &CertificateDescription {
         &self.own.leaf
     }
 
@@ -138,7 +138,7 @@ impl PeerVerification {
     }
 
     /// Records that the server asked for the site's certificate.
-    pub(super) fn requested(&self, request: Request) {
+    pub(super) fn requested(&self, request: CertificateRequest) {
         // A second request, which rustls allows, cannot undo the first.
         let _ = self.request.set(request);
     }
@@ -150,11 +150,11 @@ impl PeerVerification {
 
     /// Refuses a client that asks for another service than the route's. A route without a label accepts a
     /// client that asks for none, whatever other protocols it offers.
-    pub(super) fn check_asked(&self, asked: Asked) -> Result<(), Error> {
+    pub(super) fn check_asked(&self, asked: RequestedService) -> Result<(), Error> {
         let asked = match (asked, &self.service) {
-            (Asked::This, _) | (Asked::Nothing, None) => return Ok(()),
-            (Asked::Another(label), _) => Some(label),
-            (Asked::Nothing, Some(_)) => None,
+            (RequestedService::This, _) | (RequestedService::Nothing, None) => return Ok(()),
+            (RequestedService::Another(label), _) => Some(label),
+            (RequestedService::Nothing, Some(_)) => None,
         };
         let own = self.service.as_ref().map(|label| label.0.clone());
         let rule = Rule::Service { own, asked };
@@ -194,12 +194,12 @@ impl PeerVerification {
 /// The verifier of one connection.
 #[derive(Debug)]
 pub(super) struct Verifier {
-    rules: Arc<Rules>,
+    rules: Arc<PeerRules>,
     verification: Arc<PeerVerification>,
 }
 
 impl Verifier {
-    pub(super) fn new(rules: Arc<Rules>, verification: Arc<PeerVerification>) -> Self {
+    pub(super) fn new(rules: Arc<PeerRules>, verification: Arc<PeerVerification>) -> Self {
         Self {
             rules,
             verification,
@@ -240,8 +240,8 @@ impl Verifier {
     /// (RFC 8446 section 4.3.2, RFC 5246 section 7.4.4), so the request has been recorded by now.
     fn check_request(&self, leaf: &CertificateDer<'_>) -> Result<(), Error> {
         let rule = match self.verification.request.get() {
-            Some(Request::Answerable) => return Ok(()),
-            Some(Request::Unanswerable) => Rule::Unanswerable,
+            Some(CertificateRequest::Answerable) => return Ok(()),
+            Some(CertificateRequest::Unanswerable) => Rule::Unanswerable,
             None => Rule::NotMutual,
         };
         Err(self

@@ -41,7 +41,7 @@ impl Region {
         Self { dir, now }
     }
 
-    fn init(&self, key: KeyType, days: u32) -> Result<Authority, Error> {
+    fn init(&self, key: KeyType, days: u32) -> Result<Authority, AuthorityError> {
         self.init_permitting(key, days, Permitted::default())
     }
 
@@ -50,7 +50,7 @@ impl Region {
         key: KeyType,
         days: u32,
         permitted: Permitted,
-    ) -> Result<Authority, Error> {
+    ) -> Result<Authority, AuthorityError> {
         let wanted = NewAuthority {
             name: "Region CA".to_owned(),
             key,
@@ -69,8 +69,8 @@ impl Region {
         Authority::open(&self.path("ca")).expect("the CA opens")
     }
 
-    fn output(&self, name: &str) -> Output {
-        Output {
+    fn output(&self, name: &str) -> OutputFiles {
+        OutputFiles {
             certificate: self.path(&format!("{name}.pem")),
             key: self.path(&format!("{name}.key")),
         }
@@ -104,11 +104,12 @@ impl Region {
 
     fn certificate(&self, name: &str) -> Facts {
         let path = self.path(&format!("{name}.pem"));
-        Facts::of(&read_certificate(&path, Role::Certificate).expect("PEM")).expect("a certificate")
+        Facts::of(&read_certificate(&path, FileRole::Certificate).expect("PEM"))
+            .expect("a certificate")
     }
 
     /// The message of an error, without the folder's name.
-    fn text(&self, error: &Error) -> String {
+    fn text(&self, error: &AuthorityError) -> String {
         let folder = format!("{}/", self.dir.path().display());
         error.to_string().replace(&folder, "")
     }
@@ -211,7 +212,7 @@ fn keys_are_private_and_no_temporary_file_remains() {
     let revoked = Revocable::Certificate(region.path("site.pem"));
     let revoke = region
         .open()
-        .revoke(&revoked, Reason::Superseded, CRL_DAYS, region.now);
+        .revoke(&revoked, RevokeReason::Superseded, CRL_DAYS, region.now);
     revoke.expect("revoked");
     for key in ["ca/ca.key", "site.key"] {
         assert_eq!(mode(&region.path(key)), 0o600, "{key}");
@@ -262,7 +263,7 @@ fn issue_overwrites_neither_key_nor_certificate() {
 #[test]
 fn certificate_and_key_never_share_a_file() {
     let region = Region::new();
-    let both = Output {
+    let both = OutputFiles {
         certificate: region.path("site"),
         key: region.path("site"),
     };

@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 
 /// The fault of a base64 text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Fault {
+pub(super) enum Base64Fault {
     /// A character that is not in the alphabet.
     Character,
     /// Characters are missing, or the padding is wrong.
@@ -24,7 +24,7 @@ pub(super) fn decode(
     text: &[u8],
     line: usize,
     is_secret: bool,
-) -> Result<Zeroizing<Vec<u8>>, (usize, Fault)> {
+) -> Result<Zeroizing<Vec<u8>>, (usize, Base64Fault)> {
     let value = if is_secret {
         value_of_secret
     } else {
@@ -43,11 +43,11 @@ pub(super) fn decode(
             b'\n' | b'\r' => line += 1,
             b' ' | b'\t' | 0x0b | 0x0c => {}
             PADDING => padding += 1,
-            _ if padding > 0 => return Err((line, Fault::Length)),
+            _ if padding > 0 => return Err((line, Base64Fault::Length)),
             _ => {
                 let value = value(byte);
                 if value > 63 {
-                    return Err((line, Fault::Character));
+                    return Err((line, Base64Fault::Character));
                 }
                 group = (group << 6) | u32::from(value);
                 characters += 1;
@@ -69,7 +69,7 @@ pub(super) fn decode(
         (0, 0) => {}
         (2, 2) if group & 0xf == 0 => decoded.push(first),
         (3, 1) if group & 0x3 == 0 => decoded.extend_from_slice(&[first, second]),
-        _ => return Err((line, Fault::Length)),
+        _ => return Err((line, Base64Fault::Length)),
     }
     Ok(decoded)
 }
@@ -160,7 +160,7 @@ const fn within(byte: i16, first: u8, last: u8) -> i16 {
 mod tests {
     use super::*;
 
-    fn decoded(text: &str) -> Result<Vec<u8>, (usize, Fault)> {
+    fn decoded(text: &str) -> Result<Vec<u8>, (usize, Base64Fault)> {
         let decode = |is_secret| decode(text.as_bytes(), 1, is_secret).map(|der| der.to_vec());
         assert_eq!(decode(true), decode(false), "{text:?}");
         decode(true)
@@ -212,7 +212,7 @@ mod tests {
             "Z", "Zg", "Zg=", "Zg===", "Zm8", "Zm8==", "Zm9v=", "=", "Zh==", "Zm9=", "Zg==Zg==",
             "Zm=8", "Zm9vY",
         ] {
-            assert_eq!(decoded(text), Err((1, Fault::Length)), "{text:?}");
+            assert_eq!(decoded(text), Err((1, Base64Fault::Length)), "{text:?}");
         }
     }
 
@@ -220,7 +220,7 @@ mod tests {
     fn a_fault_names_its_line_whatever_ends_the_lines() {
         for end in ["\n", "\r\n", "\r"] {
             let text = ["Zm9v", " Zm9v\t", "", "Zm-v", "Zm9v"].join(end);
-            assert_eq!(decoded(&text), Err((4, Fault::Character)), "{end:?}");
+            assert_eq!(decoded(&text), Err((4, Base64Fault::Character)), "{end:?}");
         }
     }
 

@@ -7,10 +7,10 @@ use rustls::pki_types::CertificateRevocationListDer;
 
 use super::super::crl::{self, Crl, CrlHead, SignedBy};
 use super::super::expiry::date;
-use super::super::file::Role;
+use super::super::file::FileRole;
 use super::super::in_words::in_words;
 use super::super::{facts, rules};
-use super::{Loader, OwnChain, Parsed};
+use super::{FileLoader, OwnChain, Parsed};
 use crate::config::{Located, Problem};
 
 /// The revocation lists of a file, or why it cannot be read.
@@ -57,7 +57,7 @@ impl ReadCrl {
     }
 }
 
-impl Loader<'_> {
+impl FileLoader<'_> {
     /// The revocation lists of one file, signed by one of `anchors` or by a CA of a chain of this site: the
     /// CAs above this site revoke peers' certificates as well.
     pub(super) fn crls(
@@ -71,14 +71,14 @@ impl Loader<'_> {
             Ok(lists) if lists.is_empty() => {
                 self.add(
                     at,
-                    Role::Crl,
+                    FileRole::Crl,
                     "holds no revocation list; PEM (\"-----BEGIN X509 CRL-----\") or DER is expected",
                 );
                 return Vec::new();
             }
             Ok(lists) => lists,
             Err(problem) => {
-                self.add(at, Role::Crl, problem);
+                self.add(at, FileRole::Crl, problem);
                 return Vec::new();
             }
         };
@@ -87,7 +87,7 @@ impl Loader<'_> {
         let mut usable = Vec::new();
         for list in lists {
             for problem in &list.problems {
-                self.add(at, Role::Crl, problem);
+                self.add(at, FileRole::Crl, problem);
             }
             // If the trust was refused, the list's CA is unknown.
             let Some(crl) = list.crl.as_ref().filter(|_| !anchors.is_empty()) else {
@@ -96,7 +96,7 @@ impl Loader<'_> {
             match crl_issuer_problem(crl, &known) {
                 Some(problem) => {
                     let issuer = &crl.head().issuer;
-                    self.add(at, Role::Crl, format!("of {issuer:?} {problem}"));
+                    self.add(at, FileRole::Crl, format!("of {issuer:?} {problem}"));
                 }
                 None => {
                     self.judge_own_revocation(crl, at, &known, own);
@@ -139,7 +139,7 @@ impl Loader<'_> {
                     "{}{} {certificate:?} was revoked {since}, says crl {list:?}; issue a new one \
                      with `wardgate pki issue`",
                     own.scope,
-                    Role::Certificate
+                    FileRole::Certificate
                 ),
             };
             self.revoked.push((own.at.value.clone(), problem));

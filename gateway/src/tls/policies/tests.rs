@@ -233,7 +233,7 @@ fn hostile_mappings_do_not_take_exponential_time() {
         .iter()
         .map(|der| (der.as_slice(), false))
         .collect();
-    let mut state = State::new(path.len());
+    let mut state = PolicyState::new(path.len());
     for (der, _) in &path {
         let policies = Policies::of(der).expect("it can be read");
         state.take(&policies, false);

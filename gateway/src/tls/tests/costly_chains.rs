@@ -15,7 +15,7 @@ use super::good_peers::accepted;
 use super::matrix::refused;
 use super::{Gateway, PEER};
 use crate::pki::limits::CHAIN_CERTIFICATES_MAX;
-use crate::tls::chain::{Anchor, Checks, Counted, cut};
+use crate::tls::chain::{Anchor, Checks, CountedAlgorithm, cut};
 use crate::tls::der::Layout;
 use crate::tls::limits::{
     CERTIFICATE_BYTES_MAX, CERTIFICATE_ELEMENTS_MAX, CERTIFICATE_EXTENSIONS_MAX,
@@ -339,7 +339,7 @@ fn no_signature_check_is_computed_after_twelve_have_failed_under_whatever_keys()
     assert_eq!(done.len(), 12);
 }
 
-fn check(counted: &[Counted<'_>], key: u8, message: u8, by: u8) -> bool {
+fn check(counted: &[CountedAlgorithm<'_>], key: u8, message: u8, by: u8) -> bool {
     counted[0]
         .verify_signature(&[key], &[message], &[by])
         .is_ok()

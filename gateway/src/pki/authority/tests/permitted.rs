@@ -29,7 +29,7 @@ impl Region {
         region
     }
 
-    fn issue_names(&self, names: &[&str]) -> Result<Issued, Error> {
+    fn issue_names(&self, names: &[&str]) -> Result<Issued, AuthorityError> {
         self.open()
             .issue(&certificate_for(names), &self.output("site"), self.now)
     }

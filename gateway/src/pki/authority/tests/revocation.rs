@@ -12,7 +12,7 @@ fn revoked_certificate_is_refused_by_store_and_by_openssl() {
     let what = Revocable::Certificate(region.path("site.pem"));
     let revoked = region
         .open()
-        .revoke(&what, Reason::KeyCompromise, CRL_DAYS, region.now)
+        .revoke(&what, RevokeReason::KeyCompromise, CRL_DAYS, region.now)
         .expect("revoked");
     assert_eq!((&revoked.serial, revoked.again), (&issued.serial, false));
     assert_eq!((revoked.crl.number, revoked.crl.revoked), (2, 1));
@@ -51,7 +51,7 @@ fn revoke_takes_a_serial_number_as_people_write_it() {
     let revoke = || {
         region
             .open()
-            .revoke(&what, Reason::Unspecified, CRL_DAYS, region.now)
+            .revoke(&what, RevokeReason::Unspecified, CRL_DAYS, region.now)
     };
     let first = revoke().expect("revoked");
     assert_eq!(first.serial, issued.serial);
@@ -74,7 +74,7 @@ fn revoke_refuses_certificates_of_other_cas() {
     let revoke = |what: &Revocable| {
         let outcome = region
             .open()
-            .revoke(what, Reason::Unspecified, CRL_DAYS, region.now);
+            .revoke(what, RevokeReason::Unspecified, CRL_DAYS, region.now);
         region.text(&outcome.expect_err("refused"))
     };
     for serial in ["1234", "", "xyz", "0"] {
@@ -107,7 +107,7 @@ fn a_certificate_that_is_missing_in_the_index_can_still_be_revoked() {
     let what = Revocable::Certificate(region.path("site.pem"));
     let revoked = region
         .open()
-        .revoke(&what, Reason::Unspecified, CRL_DAYS, region.now)
+        .revoke(&what, RevokeReason::Unspecified, CRL_DAYS, region.now)
         .expect("revoked");
     assert_eq!((revoked.serial, revoked.crl.number), (issued.serial, 8));
 }
@@ -119,7 +119,7 @@ fn renewed_list_has_a_higher_number_a_later_date_and_all_entries() {
     let what = Revocable::Certificate(region.path("site.pem"));
     let revoke = region
         .open()
-        .revoke(&what, Reason::Superseded, CRL_DAYS, region.now);
+        .revoke(&what, RevokeReason::Superseded, CRL_DAYS, region.now);
     revoke.expect("revoked");
     let before = region.crl();
     let later = region.now + days(25);
