@@ -118,7 +118,7 @@ fn one_bad_file_of_a_peer_closes_its_route_and_no_other() {
     let lists: [(&Path, &str); 3] = [
         (&missing, "missing.crl"),
         (&garbage, "garbage.crl"),
-        // Issued by an authority that does not vouch for C.
+        // Issued by an authority that may not issue certificates for C.
         (&pki.crl(), "belongs to no CA"),
     ];
     for (list, cause) in lists {

@@ -23,7 +23,7 @@ pub(super) struct AnchorFacts {
     // The name constraints that webpki does not process.
     pub(super) constraints: Option<NameConstraints>,
     // INVARIANT: the indexes of the peers whose trust contains this anchor, ascending.
-    pub(super) vouches_for: Vec<usize>,
+    pub(super) peers: Vec<usize>,
 }
 
 /// The anchors that one search uses.
@@ -95,33 +95,33 @@ impl AnchorFacts {
 
     /// Adds a peer whose trust contains this anchor. Peers are added in ascending order.
     pub(super) fn add_peer(&mut self, peer: usize) {
-        if self.vouches_for.last() != Some(&peer) {
-            self.vouches_for.push(peer);
+        if self.peers.last() != Some(&peer) {
+            self.peers.push(peer);
         }
     }
 
     /// Whether this anchor may issue certificates for this peer.
-    pub(super) fn vouches_for(&self, peer: usize) -> bool {
-        self.vouches_for.binary_search(&peer).is_ok()
+    pub(super) fn may_issue_for(&self, peer: usize) -> bool {
+        self.peers.binary_search(&peer).is_ok()
     }
 
     /// Whether this anchor may issue certificates for each of the `peers` peers.
-    pub(super) fn vouches_for_all(&self, peers: usize) -> bool {
-        self.vouches_for.len() == peers
+    pub(super) fn may_issue_for_all(&self, peers: usize) -> bool {
+        self.peers.len() == peers
     }
 
     /// Whether this anchor may issue certificates for one peer only.
     pub(super) fn is_of_one_peer(&self) -> bool {
-        self.vouches_for_all(1)
+        self.may_issue_for_all(1)
     }
 
     /// The first peer for which this anchor may issue certificates.
     pub(super) fn first_peer(&self) -> Option<usize> {
-        self.vouches_for.first().copied()
+        self.peers.first().copied()
     }
 
     fn new(der: &CertificateDer<'_>, peer: usize) -> Self {
-        let vouches_for = vec![peer];
+        let peers = vec![peer];
         match X509Certificate::from_der(der) {
             Ok((_, facts)) => Self {
                 not_after: facts.validity().not_after.timestamp(),
@@ -131,7 +131,7 @@ impl AnchorFacts {
                 is_root: facts.subject().as_raw() == facts.issuer().as_raw(),
                 subject: printable(&facts.subject().to_string()),
                 key: key_hash(facts.public_key().raw),
-                vouches_for,
+                peers,
                 constraints: None,
             },
             // webpki has read this certificate. An anchor without readable dates counts as expired.
@@ -141,7 +141,7 @@ impl AnchorFacts {
                 is_root: false,
                 subject: String::new(),
                 key: KeyHash::default(),
-                vouches_for,
+                peers,
                 constraints: None,
             },
         }

@@ -154,7 +154,7 @@ impl PeerRules {
             .or(proved.first())?;
         let peer = &self.groups.get(claimed.group)?.peer;
         let of_peer = self.anchor_facts.iter();
-        let of_peer = of_peer.filter(|facts| facts.vouches_for(claimed.group));
+        let of_peer = of_peer.filter(|facts| facts.may_issue_for(claimed.group));
         let authorities: Vec<_> = of_peer
             .map(|facts| format!("\"{}\"", facts.subject))
             .collect();

@@ -545,7 +545,7 @@ impl fmt::Display for Rule {
             ),
             Self::NameConstraint { constraints } => write!(
                 f,
-                "bears a name that a CA of its chain may not vouch for (that CA may vouch for {constraints})"
+                "bears a name that a CA of its chain may not issue certificates for (that CA may issue certificates for {constraints})"
             ),
             Self::Policy { fault } => f.write_str(fault),
             Self::Path { cause } => write!(f, "has no valid path to a trusted CA: {cause}"),
@@ -558,7 +558,7 @@ impl fmt::Display for Rule {
                 ..
             } => write!(
                 f,
-                "was issued by \"{authority}\", which may not vouch for \"{identity}\""
+                "was issued by \"{authority}\", which may not issue certificates for \"{identity}\""
             ),
             Self::NotExpected {
                 target,

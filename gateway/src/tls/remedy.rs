@@ -120,7 +120,7 @@ impl Refusal {
                 None => "have it reissued without that extension, or with it not critical".into(),
             },
             Rule::NameConstraint { .. } => {
-                "have it issued with a name that the CA may vouch for, or by another CA".into()
+                "have it issued with a name that the CA may issue certificates for, or by another CA".into()
             }
             Rule::Policy { .. } => "have the certificates of the chain reissued with the policy that \
                  the CA requires, or put the certificate of the CA that issued the peer's certificate \

@@ -79,7 +79,7 @@ impl PeerRules {
             anchor,
             // If an anchor may not issue certificates for every peer, a path may have to continue beyond
             // it.
-            in_force: !facts.is_past(now) && facts.vouches_for_all(self.groups.len()),
+            in_force: !facts.is_past(now) && facts.may_issue_for_all(self.groups.len()),
         })
     }
 
@@ -172,16 +172,16 @@ impl<'a> Search<'a> {
             anchor.is_some_and(|anchor| issuers.contains(&anchor.subject.as_ref()))
         });
         let candidates = self.candidates();
-        let (mut vouching, mut others): (Vec<_>, Vec<_>) = named.into_iter().partition(|index| {
+        let (mut issuing, mut others): (Vec<_>, Vec<_>) = named.into_iter().partition(|index| {
             let facts = rules.anchor_facts.get(*index);
-            facts.is_some_and(|facts| candidates.iter().any(|peer| facts.vouches_for(*peer)))
+            facts.is_some_and(|facts| candidates.iter().any(|peer| facts.may_issue_for(*peer)))
         });
         // LIMIT: `FAILED_CHECKS_MAX`; beyond it no check is computed. webpki ends its search after 100.
-        vouching.truncate(FAILED_CHECKS_MAX);
+        issuing.truncate(FAILED_CHECKS_MAX);
         // LIMIT: `ANCHORS_OF_OTHERS_MAX`.
         others.truncate(ANCHORS_OF_OTHERS_MAX);
         let others = Some(others).filter(|others| !others.is_empty());
-        let all = std::iter::once(vouching).chain(others);
+        let all = std::iter::once(issuing).chain(others);
         all.map(|numbers| Selection::new(&rules.anchors, numbers))
             .collect()
     }
@@ -210,11 +210,11 @@ impl<'a> Search<'a> {
             return refused;
         }
         let candidates = self.candidates();
-        let vouched = candidates
+        let issuing_group = candidates
             .iter()
             .copied()
-            .find(|group| facts.vouches_for(*group));
-        if vouched.is_none() && !candidates.is_empty() {
+            .find(|group| facts.may_issue_for(*group));
+        if issuing_group.is_none() && !candidates.is_empty() {
             self.other_authority.set(Some(index));
             return refused;
         }
@@ -226,7 +226,7 @@ impl<'a> Search<'a> {
         }
         // A certificate without any listed identity is refused by `accept`, whatever other paths there are.
         self.unlisted.set(Some(index));
-        self.found.set(vouched.map(|group| (group, index)));
+        self.found.set(issuing_group.map(|group| (group, index)));
         Ok(())
     }
 

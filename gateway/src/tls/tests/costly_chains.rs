@@ -112,7 +112,7 @@ fn a_ca_that_two_roots_certified_is_good_under_either_of_them() {
 }
 
 #[test]
-fn a_ca_with_a_new_key_is_good_where_its_old_key_vouches_for_the_new_one() {
+fn a_ca_with_a_new_key_is_good_if_its_old_key_certified_the_new_one() {
     let (old, new) = (Authority::new("Site CA"), Authority::new("Site CA"));
     let new_with_old = old.certify(&new, "Site CA");
     let mut peer = new.issue(&[PEER]);

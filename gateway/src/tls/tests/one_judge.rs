@@ -15,7 +15,7 @@ use crate::tls::der::Layout;
 const RSA: &str = "-algorithm RSA -pkeyopt rsa_keygen_bits:";
 const EC: &str = "-algorithm EC -pkeyopt ec_paramgen_curve:";
 
-/// The rule by which a handshake refuses a client that `anchor` vouches for.
+/// The rule by which a handshake refuses a client whose certificate `anchor` issued.
 fn refused_by(anchor: &CertificateDer<'static>, leaf: &CertificateDer<'_>) -> Option<Rule> {
     let mut gateway = Gateway::under(&Authority::new("Site CA"));
     gateway.listed[0].anchors = vec![anchor.clone()];
