@@ -211,8 +211,8 @@ fn init(args: &Init, now: SystemTime) -> anyhow::Result<()> {
          ca.pem to the other site, which names it as \"trust\"; never give ca.key away"
     );
     println!(
-        "if a site uses {dir}/ca.crl as \"crl\": run `wardgate pki renew --crl --dir {dir}` \
-         at least every {} days and send the new list to that site",
+        "if a site uses {dir}/ca.crl as \"crl\": this list is valid for {} days; run `wardgate pki renew \
+         --crl --crl-days 60 --dir {dir}` before that and then every month, and send each new list to that site",
         args.crl.crl_days
     );
     Ok(())
