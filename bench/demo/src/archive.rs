@@ -20,7 +20,7 @@ pub(super) struct Archive {
     shelf: Arc<Mutex<Shelf>>,
 }
 
-/// What the archive has seen.
+/// What the archive has received so far.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Shelf {
     /// The objects received, in order of arrival.

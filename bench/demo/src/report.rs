@@ -1,4 +1,4 @@
-//! The report: a list of checks, each decided by what was measured.
+//! The report: a list of checks, each with a measured result.
 
 #[cfg(test)]
 pub(super) mod tests;
@@ -18,40 +18,41 @@ use super::wire::{Direction, Sight};
 const VERSION: &str = "TLSv1.3";
 const SUITE: &str = "TLS_AES_256_GCM_SHA384";
 
-/// Below this, a figure per GB would be mostly handshakes and rounding: the kernel counts CPU time in 10 ms.
+/// With fewer bytes, a figure per GB would mostly consist of handshakes and rounding: the kernel counts CPU
+/// time in steps of 10 ms.
 const COST_BYTES_MIN: u64 = 256_000_000;
 
-/// Everything that was measured in one run.
+/// All results of one run.
 pub(super) struct Account {
-    /// What the study is, in words.
+    /// The description of the study.
     pub(super) title: String,
-    /// What is left out of the study, in words.
+    /// What the study leaves out, in words.
     pub(super) notes: Vec<String>,
     /// Objects in the study.
     pub(super) objects: usize,
     /// Associations that carried it.
     pub(super) associations: u64,
-    /// What the sender knows.
+    /// The sender's results.
     pub(super) sent: Vec<Sent>,
-    /// What the archive knows.
+    /// The archive's results.
     pub(super) shelf: Shelf,
-    /// From the first association's request to the last one's release.
+    /// From the request of the first association to the release of the last.
     pub(super) duration: Duration,
     /// The gateway of site A.
     pub(super) a: Ledger,
     /// The gateway of site B.
     pub(super) b: Ledger,
-    /// What an eavesdropper saw.
+    /// The traffic that an eavesdropper could see.
     pub(super) sight: Sight,
-    /// Needles that the same search found in plaintext before the run.
+    /// The needles that the same search found in plaintext before the run.
     pub(super) found: Vec<Hits>,
-    /// The program was built for debugging, so what it costs is not what it costs in service.
+    /// Whether this is a debug build, whose CPU time is not representative.
     pub(super) debug_build: bool,
 }
 
-/// What one gateway logged, and the CPU time it used.
+/// The log lines of one gateway, and its CPU time.
 pub(super) struct Ledger {
-    /// `site A`.
+    /// For example `site A`.
     pub(super) name: &'static str,
     /// The identity that its peer must have.
     pub(super) peer: &'static str,
@@ -84,7 +85,7 @@ enum Mark {
 }
 
 impl Report {
-    /// Judges a run.
+    /// Evaluates a run.
     pub(super) fn new(account: &Account) -> Self {
         Self {
             sections: vec![
@@ -200,7 +201,7 @@ fn study_rows(account: &Account) -> Vec<Row> {
     rows
 }
 
-/// How many objects arrived with the name, length and hash that they were sent with.
+/// How many objects arrived with the same name, length and hash as they were sent.
 fn equal_receipts(sent: &[Sent], received: &[Receipt]) -> usize {
     let mut open: HashMap<&Receipt, usize> = HashMap::new();
     for receipt in received {
@@ -235,7 +236,7 @@ fn tunnel_rows(account: &Account) -> Vec<Row> {
     rows
 }
 
-/// The distinct values. A text that matches no expected value where there is none: a gateway that logged
+/// The distinct values, or a text that matches no expected value if there is none: a gateway that logged
 /// nothing proves nothing.
 fn distinct<'a>(values: impl Iterator<Item = &'a str>) -> String {
     let values: BTreeSet<_> = values.collect();

@@ -1,4 +1,4 @@
-//! The stage: both gateways, the wire between them and the archive, and one run over it.
+//! The setup: both gateways, the wire between them and the archive, and one run with them.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::Path;
@@ -42,7 +42,7 @@ pub(super) struct Stage {
 }
 
 impl Stage {
-    /// Starts everything, from the archive back to site A: each part connects to one that is there.
+    /// Starts all parts, from the archive back to site A, so each part connects to one that is running.
     pub(super) fn set(dir: &Path, study: &Study) -> anyhow::Result<Self> {
         let archive = Archive::start(listener()?, TITLES.called, &study.transfer_syntaxes())?;
         let (listen_a, listen_b) = free_ports()?;
@@ -82,7 +82,7 @@ impl Stage {
         })
     }
 
-    /// Sends the study from end to end, and measures.
+    /// Sends the study through all parts, and measures.
     pub(super) fn play(
         &mut self,
         study: &Arc<Study>,
@@ -133,14 +133,14 @@ impl Stage {
         })
     }
 
-    /// Sends the study from another thread, and checks that bytes move and that both gateways run.
+    /// Sends the study in another thread, and checks that bytes move and that both gateways run.
     fn send(&mut self, study: &Arc<Study>, stop: &AtomicBool) -> anyhow::Result<Vec<Sent>> {
         let bar = progress_bar(study.bytes());
         let moved = Arc::new(AtomicU64::new(0));
         let (done, outcome) = mpsc::channel();
         let (work, counter, to) = (Arc::clone(study), Arc::clone(&moved), self.plan_a.listen);
         let send = move || {
-            // Nobody listens any more only where the run has failed for another reason.
+            // The receiver is only gone if the run has failed for another reason.
             let _ = done.send(sender::send(&work, to, TITLES, &counter));
         };
         thread::Builder::new().name("sender".into()).spawn(send)?;
@@ -168,7 +168,7 @@ impl Stage {
             self.check(stop)?;
             thread::sleep(Duration::from_millis(5));
         }
-        // Not quiet by now: the report says what is missing.
+        // If the wire is still not quiet, the report shows what is missing.
         Ok(())
     }
 
@@ -180,7 +180,7 @@ impl Stage {
         self.b.alive()
     }
 
-    /// Adds what the other parts know to an error of the sender.
+    /// Adds the errors and log lines of the other parts to an error of the sender.
     fn explain(&mut self, error: anyhow::Error) -> anyhow::Error {
         // If a gateway has ended, that is the cause.
         if let Err(death) = self.a.alive().and_then(|()| self.b.alive()) {
@@ -193,7 +193,7 @@ impl Stage {
         ))
     }
 
-    /// In the configuration that is kept, connects site A to site B without the wire between.
+    /// Changes the kept configuration so that site A connects to site B directly, without the wire.
     pub(super) fn join_sites(&self, dir: &Path) -> anyhow::Result<()> {
         let plan = Plan {
             target: self.plan_b.listen,
@@ -204,7 +204,7 @@ impl Stage {
     }
 }
 
-/// Gives up when nothing has moved for `limits::STALL`.
+/// Gives up when no byte has moved for `limits::STALL`.
 struct Watch {
     moved: u64,
     since: Instant,
@@ -237,14 +237,14 @@ pub(super) fn listener() -> anyhow::Result<TcpListener> {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("cannot listen on 127.0.0.1")
 }
 
-/// Two ports that are free now. Another program may take one before a gateway does; the gateway then
-/// refuses to start and logs why.
+/// Two ports that are currently free. Another program may take one before a gateway does; the gateway then
+/// refuses to start and logs the reason.
 pub(super) fn free_ports() -> anyhow::Result<(SocketAddr, SocketAddr)> {
     let (one, two) = (listener()?, listener()?);
     Ok((one.local_addr()?, two.local_addr()?))
 }
 
-/// Hidden by indicatif where standard error is no terminal.
+/// indicatif hides it if standard error is not a terminal.
 fn progress_bar(bytes: u64) -> ProgressBar {
     let bar = ProgressBar::new(bytes);
     let template = "{bar:40} {bytes} of {total_bytes}  {bytes_per_sec}  {eta}";

@@ -1,5 +1,5 @@
-//! Sender, wire and archive against each other, without gateways: in plaintext the search must find,
-//! and what is altered on the way must show.
+//! Sender, wire and archive without gateways: in plaintext the search must find its needles, and altered
+//! bytes must be detected.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -29,7 +29,7 @@ fn archive(study: &Study) -> Archive {
     Archive::start(listener, TITLES.called, &study.transfer_syntaxes()).expect("archive")
 }
 
-/// The archive enters the release after it has answered it.
+/// The archive records a release after it has replied to it.
 fn released(archive: &Archive, associations: u64) -> archive::Shelf {
     let deadline = Instant::now() + Duration::from_secs(10);
     loop {
@@ -60,7 +60,7 @@ fn what_is_sent_arrives_with_equal_hashes() {
 }
 
 #[test]
-fn plaintext_on_the_wire_is_seen_and_is_no_tls() {
+fn plaintext_on_the_wire_is_detected_and_is_not_tls() {
     let study = made();
     let archive = archive(&study);
     let wire = listener().expect("listener");
@@ -82,11 +82,11 @@ fn plaintext_on_the_wire_is_seen_and_is_no_tls() {
             .all(|fault| fault.contains("record of type 1"))
     );
     assert_eq!(sight.forth.faults.len(), 2);
-    // In every frame `DICM` and the marker, in every object the marker once more.
+    // `DICM` and the marker in every frame, and the marker once more in every object.
     let forth = &sight.forth.hits;
     assert!(forth[0] >= 8, "{forth:?}");
     assert_eq!(forth[1..], [2, 2, 13]);
-    // The answers name both applications, as the association's acceptance does.
+    // The replies contain both AE titles, and so does the acceptance of the association.
     assert_eq!(sight.back.hits, [0, 2, 2, 0]);
     assert!(
         sight
@@ -97,49 +97,49 @@ fn plaintext_on_the_wire_is_seen_and_is_no_tls() {
 }
 
 #[test]
-fn the_search_is_tried_on_plaintext_first() {
+fn the_search_is_checked_with_plaintext_first() {
     let found = try_search(&made()).expect("tried");
     assert_eq!(found.len(), 4);
     assert!(found.iter().all(|hits| hits.count > 0), "{found:?}");
 }
 
-/// Relays one connection and flips a bit of byte number `at` on its way.
+/// Relays one connection and flips a bit of byte number `at`.
 fn corrupting(target: SocketAddr, at: usize) -> SocketAddr {
     let listener = listener().expect("listener");
     let addr = listener.local_addr().expect("address");
     thread::spawn(move || {
-        for near in listener.incoming().flatten() {
-            let far = TcpStream::connect(target).expect("archive listens");
+        for client in listener.incoming().flatten() {
+            let server = TcpStream::connect(target).expect("archive listens");
             let (mut from, mut to) = (
-                far.try_clone().expect("clone"),
-                near.try_clone().expect("clone"),
+                server.try_clone().expect("clone"),
+                client.try_clone().expect("clone"),
             );
             thread::spawn(move || {
                 let _ = io::copy(&mut from, &mut to);
                 let _ = to.shutdown(Shutdown::Write);
             });
-            flip(near, far, at);
+            flip(client, server, at);
         }
     });
     addr
 }
 
-fn flip(mut near: TcpStream, mut far: TcpStream, at: usize) {
+fn flip(mut client: TcpStream, mut server: TcpStream, at: usize) {
     let (mut passed, mut buffer) = (0, vec![0; 1 << 16]);
-    while let Ok(read @ 1..) = near.read(&mut buffer) {
+    while let Ok(read @ 1..) = client.read(&mut buffer) {
         if (passed..passed + read).contains(&at) {
             buffer[at - passed] ^= 1;
         }
         passed += read;
-        if far.write_all(&buffer[..read]).is_err() {
+        if server.write_all(&buffer[..read]).is_err() {
             return;
         }
     }
-    let _ = far.shutdown(Shutdown::Write);
+    let _ = server.shutdown(Shutdown::Write);
 }
 
 #[test]
-fn a_byte_altered_on_the_way_fails_the_report() {
+fn a_byte_altered_on_the_wire_fails_the_report() {
     let study = made();
     let archive = archive(&study);
     // In the pixels of the first object of each association.
@@ -162,9 +162,9 @@ fn a_byte_altered_on_the_way_fails_the_report() {
 #[test]
 fn a_sender_without_an_archive_fails_with_the_reason() {
     let study = made();
-    let (nobody, _) = free_ports().expect("ports");
-    let outcome = sender::send(&study, nobody, TITLES, &AtomicU64::new(0));
-    let error = format!("{:#}", outcome.expect_err("nobody listens"));
+    let (unused, _) = free_ports().expect("ports");
+    let outcome = sender::send(&study, unused, TITLES, &AtomicU64::new(0));
+    let error = format!("{:#}", outcome.expect_err("no server listens"));
     assert!(error.contains("association 1: cannot associate"), "{error}");
 }
 
@@ -240,7 +240,7 @@ fn the_gateways_table_of_sop_classes_agrees_with_the_dicom_library() {
 }
 
 #[test]
-fn the_closing_commands_start_what_was_built_here_by_cargo() {
+fn the_closing_commands_start_the_program_that_cargo_built_here() {
     let here = tempfile::tempdir().expect("folder");
     let here = here.path();
     let by_cargo = |program: &str| by_cargo(&here.join(program), here);
@@ -264,7 +264,7 @@ fn the_closing_commands_start_what_was_built_here_by_cargo() {
 }
 
 #[test]
-fn the_closing_commands_run_both_of_the_sites_that_are_kept() {
+fn the_closing_commands_start_both_kept_sites() {
     let text = what_next(true, Path::new("/tmp/x"), "cargo x");
     for site in [HOSPITAL, REGION] {
         let command = format!("  cargo x wardgate run --config /tmp/x/{site}/wardgate.toml\n");

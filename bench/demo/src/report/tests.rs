@@ -1,4 +1,4 @@
-//! The report of a good run, and the checks that fail for each kind of bad run.
+//! The report of a good run, and the checks that fail in each kind of bad run.
 
 use super::*;
 
@@ -15,7 +15,7 @@ fn line(peer: &str, sealed_bytes: u64, opened_bytes: u64) -> ConnectionLine {
     }
 }
 
-/// A run in which everything but `sent` and `shelf` is as it should be.
+/// The results of a run in which everything except `sent` and `shelf` is as expected.
 pub(in super::super) fn account(sent: Vec<Sent>, shelf: Shelf) -> Account {
     let hits = |label: &str, length, count| Hits {
         label: label.into(),
@@ -86,7 +86,7 @@ fn failing(account: &Account) -> Vec<String> {
 }
 
 #[test]
-fn a_good_run_reads_like_this() {
+fn the_report_of_a_good_run_has_the_expected_text() {
     let report = Report::new(&good());
     assert!(report.holds());
     assert_eq!(
@@ -96,7 +96,7 @@ fn a_good_run_reads_like_this() {
 }
 
 #[test]
-fn a_short_run_claims_no_cost_per_gb() {
+fn a_short_run_reports_no_cost_per_gb() {
     let mut account = good();
     account
         .sent
@@ -111,7 +111,7 @@ fn a_short_run_claims_no_cost_per_gb() {
 }
 
 #[test]
-fn a_debug_build_is_named() {
+fn a_debug_build_is_reported() {
     let account = Account {
         debug_build: true,
         ..good()
@@ -120,7 +120,7 @@ fn a_debug_build_is_named() {
 }
 
 #[test]
-fn a_lost_and_a_doubled_object_fail() {
+fn lost_and_duplicate_objects_fail() {
     let mut account = good();
     account.shelf.receipts.pop();
     assert_eq!(failing(&account), ["received", "unaltered"]);
@@ -137,7 +137,7 @@ fn a_refused_object_fails() {
 }
 
 #[test]
-fn what_was_not_logged_is_not_claimed() {
+fn checks_of_unlogged_values_fail() {
     let mut account = good();
     account.a.connections.clear();
     account.b.connections.clear();
@@ -168,7 +168,7 @@ fn weaker_tls_and_other_peers_fail() {
 }
 
 #[test]
-fn what_an_eavesdropper_finds_fails() {
+fn needles_and_faults_on_the_wire_fail() {
     let mut account = good();
     account.sight.hits[1].count = 1;
     assert_eq!(failing(&account), ["AE title A_TITLE_OF_DEMO"]);
@@ -185,7 +185,7 @@ fn what_an_eavesdropper_finds_fails() {
 }
 
 #[test]
-fn a_search_that_found_nothing_in_plaintext_proves_nothing() {
+fn a_search_that_found_nothing_in_plaintext_fails() {
     let mut account = good();
     account.found[0].count = 0;
     assert_eq!(failing(&account), ["search"]);
