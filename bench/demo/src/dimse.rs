@@ -34,7 +34,7 @@ pub(super) struct Receipt {
 }
 
 /// Hashes a data set while it is transferred.
-pub(super) struct Tally {
+pub(super) struct DataSetHasher {
     hasher: Hasher,
     bytes: u64,
 }
@@ -50,7 +50,7 @@ pub(super) struct StoreRequest {
     pub(super) message: u16,
 }
 
-impl Tally {
+impl DataSetHasher {
     /// The hash of an empty data set.
     pub(super) fn new() -> Self {
         Self {

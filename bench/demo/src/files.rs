@@ -35,7 +35,7 @@ const CONTEXTS_MAX: usize = 128;
 
 /// The DICOM files of a directory.
 #[derive(Default)]
-struct Harvest {
+struct FoundFiles {
     /// Grouped by SOP class and transfer syntax, so an association needs few presentation contexts.
     objects: BTreeMap<(String, String), Vec<Object>>,
     needles: Needles,
@@ -52,9 +52,9 @@ struct Harvest {
 /// Reads `dir` and its subdirectories; files other than DICOM are skipped and counted. The patients' names
 /// are added to the needles; if there are many, the first ones are.
 pub(super) fn study(dir: &Path, needles: Needles) -> anyhow::Result<Study> {
-    let mut harvest = Harvest {
+    let mut harvest = FoundFiles {
         needles,
-        ..Harvest::default()
+        ..FoundFiles::default()
     };
     for path in files_in(dir)? {
         harvest.take(path);
@@ -101,7 +101,7 @@ fn files_in(dir: &Path) -> anyhow::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-impl Harvest {
+impl FoundFiles {
     fn take(&mut self, path: PathBuf) {
         let Some((meta, bytes)) = meta_of(&path) else {
             self.skipped += 1;

@@ -13,19 +13,19 @@
 //! the demonstration, and the report covers the code of that build: an installed `wardgate` could be older.
 
 mod archive;
+mod certificates;
 mod dimse;
 mod files;
+mod generated;
 mod limits;
-mod made;
 mod needles;
 mod pixels;
 mod records;
 mod report;
 mod sender;
+mod setup;
 mod site;
-mod stage;
 mod study;
-mod throwaway;
 mod wire;
 
 #[cfg(test)]
@@ -49,7 +49,7 @@ use gateway::cli::{EXIT_FAILED, EXIT_GOOD};
 use self::needles::{Hits, Needles, Search};
 use self::report::Report;
 use self::sender::Titles;
-use self::stage::{HOSPITAL, REGION, Stage};
+use self::setup::{HOSPITAL, REGION, Setup};
 use self::study::Study;
 
 /// AE titles that are long enough not to occur in random bytes.
@@ -133,12 +133,12 @@ fn perform(
     found: Vec<Hits>,
     stop: &AtomicBool,
 ) -> anyhow::Result<Report> {
-    let mut stage = Stage::set(dir, study)?;
-    let account = stage.play(study, found, stop)?;
+    let mut setup = Setup::start(dir, study)?;
+    let measured = setup.run_study(study, found, stop)?;
     if args.keep {
-        stage.join_sites(dir)?;
+        setup.join_sites(dir)?;
     }
-    Ok(Report::new(&account))
+    Ok(Report::new(&measured))
 }
 
 fn choose_study(args: &Args) -> anyhow::Result<Study> {
@@ -158,7 +158,7 @@ fn choose_study(args: &Args) -> anyhow::Result<Study> {
             let mut seed = [0; 8];
             let filled = SystemRandom::new().fill(&mut seed);
             filled.ok().context("the system returned no random bytes")?;
-            made::study(args.size, u64::from_le_bytes(seed), needles)
+            generated::study(args.size, u64::from_le_bytes(seed), needles)
         }
     }
 }

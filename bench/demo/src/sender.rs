@@ -8,7 +8,7 @@ use anyhow::{Context, bail};
 use dicom_ul::association::{ClientAssociation, PDataWriter};
 use dicom_ul::{ClientAssociationOptions, Pdu};
 
-use super::dimse::{Receipt, StoreRequest, Tally};
+use super::dimse::{DataSetHasher, Receipt, StoreRequest};
 use super::study::{Object, Series, Study};
 use crate::limits;
 
@@ -125,13 +125,13 @@ fn stream(
     context: u8,
     moved: &AtomicU64,
 ) -> anyhow::Result<Receipt> {
-    let mut through = Through {
-        tally: Tally::new(),
+    let mut through = HashingWriter {
+        tally: DataSetHasher::new(),
         writer: association.send_pdata(context),
         moved,
     };
     let streamed = object.stream(&mut through);
-    let Through { tally, writer, .. } = through;
+    let HashingWriter { tally, writer, .. } = through;
     match streamed {
         Ok(()) => writer.finish()?,
         Err(error) => {
@@ -158,13 +158,13 @@ fn answer(
 }
 
 /// Hashes and counts the bytes that go into the PDUs.
-struct Through<'a, W: Write> {
-    tally: Tally,
+struct HashingWriter<'a, W: Write> {
+    tally: DataSetHasher,
     writer: PDataWriter<W>,
     moved: &'a AtomicU64,
 }
 
-impl<W: Write> Write for Through<'_, W> {
+impl<W: Write> Write for HashingWriter<'_, W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.writer.write_all(bytes)?;
         self.tally.add(bytes);

@@ -151,7 +151,7 @@ impl Site {
                 bail!(
                     "{}: not ready after {after:?}; its last log lines:\n{}",
                     self.name,
-                    self.said()
+                    self.last_lines()
                 );
             }
         }
@@ -182,7 +182,7 @@ impl Site {
     }
 
     /// The gateway's last log lines.
-    pub(super) fn said(&self) -> String {
+    pub(super) fn last_lines(&self) -> String {
         let lines = self.log.lines();
         let lines: Vec<_> = lines.last.iter().map(|line| format!("  {line}")).collect();
         lines.join("\n")
@@ -199,7 +199,7 @@ impl Site {
         format!(
             "{}: its gateway ended ({how}); its last log lines:\n{}",
             self.name,
-            self.said()
+            self.last_lines()
         )
     }
 }

@@ -9,13 +9,13 @@ use std::time::{Duration, Instant};
 use super::archive::Archive;
 use super::dimse::{Receipt, SUCCESS};
 use super::sender::Sent;
-use super::stage::{free_ports, listener};
+use super::setup::{free_ports, listener};
 use super::wire::Wire;
 use super::*;
 
 const SIZE: u64 = 4 << 20;
 
-fn made() -> Study {
+fn generated() -> Study {
     let args = Args {
         size: SIZE,
         dicom: None,
@@ -30,12 +30,12 @@ fn archive(study: &Study) -> Archive {
 }
 
 /// The archive records a release after it has replied to it.
-fn released(archive: &Archive, associations: u64) -> archive::Shelf {
+fn released(archive: &Archive, associations: u64) -> archive::Received {
     let deadline = Instant::now() + Duration::from_secs(10);
     loop {
-        let shelf = archive.shelf();
-        if shelf.released >= associations || Instant::now() > deadline {
-            return shelf;
+        let received = archive.received();
+        if received.released >= associations || Instant::now() > deadline {
+            return received;
         }
         thread::yield_now();
     }
@@ -47,21 +47,24 @@ fn receipts(sent: &[Sent]) -> Vec<Receipt> {
 
 #[test]
 fn what_is_sent_arrives_with_equal_hashes() {
-    let study = made();
+    let study = generated();
     let archive = archive(&study);
     let moved = AtomicU64::new(0);
     let sent = sender::send(&study, archive.addr, TITLES, &moved).expect("sent");
-    let shelf = released(&archive, 2);
+    let received = released(&archive, 2);
     assert_eq!(sent.len(), 5);
     assert!(sent.iter().all(|sent| sent.status == SUCCESS));
-    assert_eq!(receipts(&sent), shelf.receipts);
+    assert_eq!(receipts(&sent), received.receipts);
     assert_eq!(moved.into_inner(), study.bytes());
-    assert_eq!((shelf.released, shelf.faults), (2, Vec::<String>::new()));
+    assert_eq!(
+        (received.released, received.faults),
+        (2, Vec::<String>::new())
+    );
 }
 
 #[test]
 fn plaintext_on_the_wire_is_detected_and_is_not_tls() {
-    let study = made();
+    let study = generated();
     let archive = archive(&study);
     let wire = listener().expect("listener");
     let wire = Wire::start(wire, archive.addr, Arc::clone(&study.needles)).expect("wire");
@@ -71,34 +74,34 @@ fn plaintext_on_the_wire_is_detected_and_is_not_tls() {
         assert!(Instant::now() < deadline, "the wire is not quiet");
         thread::yield_now();
     }
-    let sight = wire.sight();
-    assert_eq!(sight.connections, 2);
-    assert!(sight.forth.bytes > study.bytes());
+    let traffic = wire.traffic();
+    assert_eq!(traffic.connections, 2);
+    assert!(traffic.a_to_b.bytes > study.bytes());
     assert!(
-        sight
-            .forth
+        traffic
+            .a_to_b
             .faults
             .iter()
             .all(|fault| fault.contains("record of type 1"))
     );
-    assert_eq!(sight.forth.faults.len(), 2);
+    assert_eq!(traffic.a_to_b.faults.len(), 2);
     // `DICM` and the marker in every frame, and the marker once more in every object.
-    let forth = &sight.forth.hits;
-    assert!(forth[0] >= 8, "{forth:?}");
-    assert_eq!(forth[1..], [2, 2, 13]);
+    let a_to_b = &traffic.a_to_b.hits;
+    assert!(a_to_b[0] >= 8, "{a_to_b:?}");
+    assert_eq!(a_to_b[1..], [2, 2, 13]);
     // The replies contain both AE titles, and so does the acceptance of the association.
-    assert_eq!(sight.back.hits, [0, 2, 2, 0]);
+    assert_eq!(traffic.b_to_a.hits, [0, 2, 2, 0]);
     assert!(
-        sight
+        traffic
             .hits
             .iter()
-            .all(|hits| hits.count > hits.allowed(sight.forth.bytes))
+            .all(|hits| hits.count > hits.allowed(traffic.a_to_b.bytes))
     );
 }
 
 #[test]
 fn the_search_is_checked_with_plaintext_first() {
-    let found = try_search(&made()).expect("tried");
+    let found = try_search(&generated()).expect("tried");
     assert_eq!(found.len(), 4);
     assert!(found.iter().all(|hits| hits.count > 0), "{found:?}");
 }
@@ -140,14 +143,14 @@ fn flip(mut client: TcpStream, mut server: TcpStream, at: usize) {
 
 #[test]
 fn a_byte_altered_on_the_wire_fails_the_report() {
-    let study = made();
+    let study = generated();
     let archive = archive(&study);
     // In the pixels of the first object of each association.
     let corrupting = corrupting(archive.addr, 300_000);
     let sent = sender::send(&study, corrupting, TITLES, &AtomicU64::new(0)).expect("sent");
-    let shelf = released(&archive, 2);
-    let account = report::tests::account(sent, shelf);
-    let report = Report::new(&account);
+    let received = released(&archive, 2);
+    let measured = report::tests::measured(sent, received);
+    let report = Report::new(&measured);
     assert!(!report.holds());
     let text = report.to_string();
     let unaltered = "SHA-256 of the data set equal at both ends for 3 of 5";
@@ -161,7 +164,7 @@ fn a_byte_altered_on_the_wire_fails_the_report() {
 
 #[test]
 fn a_sender_without_an_archive_fails_with_the_reason() {
-    let study = made();
+    let study = generated();
     let (unused, _) = free_ports().expect("ports");
     let outcome = sender::send(&study, unused, TITLES, &AtomicU64::new(0));
     let error = format!("{:#}", outcome.expect_err("no server listens"));
@@ -194,9 +197,9 @@ fn the_users_files_are_sent_and_others_are_counted() {
     std::fs::create_dir(dir.path().join("deeper")).expect("directory");
     std::fs::write(dir.path().join("readme.txt"), "not DICOM").expect("file");
     for (at, place) in ["one.dcm", "deeper/two"].iter().enumerate() {
-        let made = made();
+        let generated = generated();
         let mut set = Vec::new();
-        made.series[0].objects[at]
+        generated.series[0].objects[at]
             .stream(&mut set)
             .expect("streams");
         let syntax = dicom_transfer_syntax_registry::entries::EXPLICIT_VR_LITTLE_ENDIAN.erased();

@@ -35,13 +35,13 @@ pub(super) struct Direction {
 
 /// The traffic that an eavesdropper could see.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub(super) struct Sight {
+pub(super) struct WireTraffic {
     /// Connections that carried bytes and have ended.
     pub(super) connections: u64,
     /// From site A to site B.
-    pub(super) forth: Direction,
+    pub(super) a_to_b: Direction,
     /// From site B to site A.
-    pub(super) back: Direction,
+    pub(super) b_to_a: Direction,
     /// Each needle with its hits in both directions.
     pub(super) hits: Vec<Hits>,
 }
@@ -57,7 +57,7 @@ struct Shared {
 #[derive(Default)]
 struct Totals {
     open: u64,
-    sight: Sight,
+    traffic: WireTraffic,
 }
 
 impl Wire {
@@ -94,19 +94,19 @@ impl Wire {
     /// Whether `connections` connections were relayed and all have ended.
     pub(super) fn quiet(&self, connections: u64) -> bool {
         let totals = self.shared.totals();
-        totals.open == 0 && totals.sight.connections >= connections
+        totals.open == 0 && totals.traffic.connections >= connections
     }
 
     /// The traffic of the connections that have ended.
-    pub(super) fn sight(&self) -> Sight {
-        let mut sight = self.shared.totals().sight.clone();
+    pub(super) fn traffic(&self) -> WireTraffic {
+        let mut traffic = self.shared.totals().traffic.clone();
         let count = self.shared.needles.len();
-        sight.forth.hits.resize(count, 0);
-        sight.back.hits.resize(count, 0);
-        let both = sight.forth.hits.iter().zip(&sight.back.hits);
-        let both: Vec<u64> = both.map(|(forth, back)| forth + back).collect();
-        sight.hits = self.shared.needles.describe(&both);
-        sight
+        traffic.a_to_b.hits.resize(count, 0);
+        traffic.b_to_a.hits.resize(count, 0);
+        let both = traffic.a_to_b.hits.iter().zip(&traffic.b_to_a.hits);
+        let both: Vec<u64> = both.map(|(a_to_b, b_to_a)| a_to_b + b_to_a).collect();
+        traffic.hits = self.shared.needles.describe(&both);
+        traffic
     }
 }
 
@@ -139,16 +139,16 @@ fn relay(client: TcpStream, shared: &Arc<Shared>) {
         let outcome = both_ways(&client, &worker);
         let mut totals = worker.totals();
         totals.open -= 1;
-        let sight = &mut totals.sight;
+        let traffic = &mut totals.traffic;
         match outcome {
-            Ok((forth, back)) if forth.bytes + back.bytes > 0 => {
-                sight.connections += 1;
-                sight.forth.add(&forth);
-                sight.back.add(&back);
+            Ok((a_to_b, b_to_a)) if a_to_b.bytes + b_to_a.bytes > 0 => {
+                traffic.connections += 1;
+                traffic.a_to_b.add(&a_to_b);
+                traffic.b_to_a.add(&b_to_a);
             }
             // A probe: a connection without a byte.
             Ok(_) => {}
-            Err(error) => sight.forth.faults.push(format!("relay: {error}")),
+            Err(error) => traffic.a_to_b.faults.push(format!("relay: {error}")),
         }
     };
     // If no thread can be started, the connection closes, and the sender detects that.
@@ -163,12 +163,12 @@ fn both_ways(client: &TcpStream, shared: &Shared) -> io::Result<(Direction, Dire
     server.set_nodelay(true)?;
     let server = &server;
     thread::scope(|scope| {
-        let back = scope.spawn(move || pump(server, client, shared));
-        let forth = pump(client, server, shared);
-        let back = back
+        let b_to_a = scope.spawn(move || pump(server, client, shared));
+        let a_to_b = pump(client, server, shared);
+        let b_to_a = b_to_a
             .join()
             .unwrap_or_else(|_| Err(io::Error::other("panic")));
-        Ok((forth?, back?))
+        Ok((a_to_b?, b_to_a?))
     })
 }
 

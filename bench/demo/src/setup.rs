@@ -13,12 +13,12 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::TITLES;
 use super::archive::Archive;
+use super::certificates;
 use super::needles::Hits;
-use super::report::{Account, Ledger};
+use super::report::{GatewayResult, Measurements};
 use super::sender::{self, Sent};
 use super::site::{self, Plan, Site};
 use super::study::Study;
-use super::throwaway;
 use super::wire::Wire;
 use crate::limits;
 
@@ -32,7 +32,7 @@ pub(super) const REGION: &str = "region";
 const TICK: Duration = Duration::from_millis(100);
 
 /// Both sites, the wire between them and the archive, all running.
-pub(super) struct Stage {
+pub(super) struct Setup {
     a: Site,
     b: Site,
     plan_a: Plan,
@@ -41,9 +41,9 @@ pub(super) struct Stage {
     archive: Archive,
 }
 
-impl Stage {
+impl Setup {
     /// Starts all parts, from the archive back to site A, so each part connects to one that is running.
-    pub(super) fn set(dir: &Path, study: &Study) -> anyhow::Result<Self> {
+    pub(super) fn start(dir: &Path, study: &Study) -> anyhow::Result<Self> {
         let archive = Archive::start(listener()?, TITLES.called, &study.transfer_syntaxes())?;
         let (listen_a, listen_b) = free_ports()?;
         let wire = Wire::start(listener()?, listen_b, Arc::clone(&study.needles))?;
@@ -66,10 +66,10 @@ impl Stage {
             identity: "dns:gw.hospital.example",
         };
         let (hospital, region) = (dir.join(HOSPITAL), dir.join(REGION));
-        throwaway::equip(&hospital, "gw.hospital.example")?;
-        throwaway::equip(&region, "gw.region.example")?;
-        throwaway::introduce(&hospital, &region, REGION)?;
-        throwaway::introduce(&region, &hospital, HOSPITAL)?;
+        certificates::create_site(&hospital, "gw.hospital.example")?;
+        certificates::create_site(&region, "gw.region.example")?;
+        certificates::copy_trust(&hospital, &region, REGION)?;
+        certificates::copy_trust(&region, &hospital, HOSPITAL)?;
         let b = Site::start("site B", &site::write_config(&region, &plan_b)?)?;
         let a = Site::start("site A", &site::write_config(&hospital, &plan_a)?)?;
         Ok(Self {
@@ -83,12 +83,12 @@ impl Stage {
     }
 
     /// Sends the study through all parts, and measures.
-    pub(super) fn play(
+    pub(super) fn run_study(
         &mut self,
         study: &Arc<Study>,
         found: Vec<Hits>,
         stop: &AtomicBool,
-    ) -> anyhow::Result<Account> {
+    ) -> anyhow::Result<Measurements> {
         let (cpu_a, cpu_b) = (self.a.cpu()?, self.b.cpu()?);
         let begin = Instant::now();
         let sent = self.send(study, stop)?;
@@ -101,33 +101,33 @@ impl Stage {
         );
         self.a.alive()?;
         self.b.alive()?;
-        let ledger = |plan: &Plan, name, connections, cpu| Ledger {
+        let result = |plan: &Plan, name, connections, cpu| GatewayResult {
             name,
             peer: plan.identity,
             connections,
             cpu,
         };
-        Ok(Account {
+        Ok(Measurements {
             title: study.title.clone(),
             notes: study.notes.clone(),
             objects: study.objects(),
             associations: associations as u64,
             sent,
-            shelf: self.archive.shelf(),
+            received: self.archive.received(),
             duration,
-            a: ledger(
+            a: result(
                 &self.plan_a,
                 "site A",
                 a,
                 self.a.cpu()?.saturating_sub(cpu_a),
             ),
-            b: ledger(
+            b: result(
                 &self.plan_b,
                 "site B",
                 b,
                 self.b.cpu()?.saturating_sub(cpu_b),
             ),
-            sight: self.wire.sight(),
+            traffic: self.wire.traffic(),
             found,
             debug_build: cfg!(debug_assertions),
         })
@@ -186,8 +186,8 @@ impl Stage {
         if let Err(death) = self.a.alive().and_then(|()| self.b.alive()) {
             return death;
         }
-        let faults = self.archive.shelf().faults.join("\n");
-        let (a, b) = (self.a.said(), self.b.said());
+        let faults = self.archive.received().faults.join("\n");
+        let (a, b) = (self.a.last_lines(), self.b.last_lines());
         error.context(format!(
             "the study was not transferred\nlast log lines of site A:\n{a}\nlast log lines of site B:\n{b}\n{faults}"
         ))

@@ -15,7 +15,7 @@ use gateway::pki::authority::{
 const DAYS: u32 = 7;
 
 /// Creates the folder of a site with its CA in `ca`, an empty revocation list and its certificate.
-pub(super) fn equip(site: &Path, name: &str) -> anyhow::Result<()> {
+pub(super) fn create_site(site: &Path, name: &str) -> anyhow::Result<()> {
     fs::create_dir(site).with_context(|| format!("cannot make {}", site.display()))?;
     let wanted = NewAuthority {
         name: format!("Demonstration CA of {name}"),
@@ -40,7 +40,7 @@ pub(super) fn equip(site: &Path, name: &str) -> anyhow::Result<()> {
 }
 
 /// Copies the public files of the `peer`'s CA to a site, as `NAME-ca.pem` and `NAME-ca.crl`.
-pub(super) fn introduce(site: &Path, peer: &Path, name: &str) -> anyhow::Result<()> {
+pub(super) fn copy_trust(site: &Path, peer: &Path, name: &str) -> anyhow::Result<()> {
     for end in ["pem", "crl"] {
         let from = peer.join("ca").join(format!("ca.{end}"));
         let to = site.join(format!("{name}-ca.{end}"));
