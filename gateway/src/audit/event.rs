@@ -11,7 +11,7 @@ use super::id::ConnectionId;
 use super::warning::Warning;
 use crate::config::RouteConfig;
 use crate::observe::{self, Observed};
-use crate::tls::{Description, PeerInfo, RefusalClass, TlsInfo};
+use crate::tls::{CertificateDescription, PeerInfo, RefusalClass, TlsInfo};
 
 /// An event for operators or auditors.
 #[derive(Debug)]
@@ -121,7 +121,7 @@ pub struct ConnectionSummary {
     /// The accepted peer, if the handshake got that far.
     pub peer: Option<Arc<PeerInfo>>,
     /// The peer's certificate, if the gateway refused it.
-    pub refused: Option<Box<Description>>,
+    pub refused: Option<Box<CertificateDescription>>,
     /// What was negotiated.
     pub tls: Option<TlsInfo>,
     /// Payload bytes that went from the plain side into TLS (passthrough: from source to target).

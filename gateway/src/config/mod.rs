@@ -291,7 +291,7 @@ pub enum Host {
 pub struct RouteTls {
     /// The identity of this site on this route. Routes that name the same files share one value.
     pub identity: Arc<IdentityFiles>,
-    /// The peers that may be at the other end, each with the CAs that may vouch for it; never empty. No
+    /// The peers that may be at the other end, each with the CAs that may issue certificates for it; never empty. No
     /// identity belongs to two peers.
     pub peers: Vec<Arc<Peer>>,
     /// The service label for both ends of this route; `None` if the route has no label.
@@ -320,19 +320,19 @@ impl RouteTls {
     }
 }
 
-/// A peer: the identities by which it is accepted, and the CAs that may vouch for it.
+/// A peer: the identities by which it is accepted, and the CAs that may issue certificates for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Peer {
     /// The name of its `[[peer]]` table; `None` for identities that a route lists itself. For these, the
-    /// trust of the route's identity vouches.
+    /// trust of the route's identity counts.
     pub name: Option<String>,
     /// The identities of which its certificate must prove one; 1 to `limits::PEERS_MAX`.
     pub identities: Vec<PeerName>,
-    /// The CAs that may vouch for these identities. Peers that name the same files share one value.
+    /// The CAs that may issue certificates for these identities. Peers that name the same files share one value.
     pub trust: Arc<TrustFiles>,
 }
 
-/// The files of the CAs that may vouch for a peer.
+/// The files of the CAs that may issue certificates for a peer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TrustFiles {
     /// Trust anchors, PEM.
@@ -379,7 +379,7 @@ pub struct IdentityFiles {
     pub certificate: Located<PathBuf>,
     /// The private key of the leaf, PEM.
     pub key: Located<PathBuf>,
-    /// The CAs that may vouch for identities that a route lists itself; `None` if every route names its peers
+    /// The CAs that may issue certificates for identities that a route lists itself; `None` if every route names its peers
     /// by `[[peer]]` tables.
     pub trust: Option<Arc<TrustFiles>>,
 }

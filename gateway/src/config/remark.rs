@@ -65,7 +65,7 @@ impl Config {
         own.into_iter().chain(by_others).collect()
     }
 
-    /// Identities that a route lists itself although a table has them: the CA that then vouches for them may
+    /// Identities that a route lists itself although a table has them: the CA that may then issue certificates for them may
     /// not be the one that the operator expects.
     fn listed_beside_a_table(&self) -> Vec<String> {
         let named = self.peers.iter().flat_map(|peer| {
@@ -81,7 +81,7 @@ impl Config {
                 if let Some(name) = named.get(identity) {
                     remarks.push(format!(
                         "route \"{}\": peers lists \"{identity}\" itself, so the trust of its identity \
-                         vouches for it, and not that of peer \"{name}\"; list \"{name}\" instead",
+                         counts for it, and not that of peer \"{name}\"; list \"{name}\" instead",
                         route.name
                     ));
                 }

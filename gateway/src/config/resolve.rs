@@ -295,7 +295,7 @@ impl<'a> ConfigResolver<'a> {
         }))
     }
 
-    /// Checks who vouches for the peers of a route, and that these files are not those of the site itself.
+    /// Checks which CAs may issue certificates for the peers of a route, and that these files are not those of the site itself.
     fn check_trust(&mut self, route: &file::Route, peers: &RoutePeers, identity: &IdentityFiles) {
         for peer in peers.tables() {
             let lines = (peer.trust.trust.line, identity.certificate.line);
@@ -313,7 +313,7 @@ impl<'a> ConfigResolver<'a> {
                 None => "[identity]",
             };
             let text = format!(
-                "{}peers lists identities itself, and {table} has no trust that could vouch for \
+                "{}peers lists identities itself, and {table} has no trust that could issue certificates for \
                  them; write a [[peer]] with name, identity and trust and list its name here, or \
                  write trust in {table}",
                 route.scope

@@ -82,7 +82,7 @@ const IDENTITY_KEYS: &[SchemaKey] = &[
     key("crl", "[\"/etc/wardgate/pki/trust.crl\"]"),
 ];
 
-/// A peer, and the CAs that may vouch for it.
+/// A peer, and the CAs that may issue certificates for it.
 pub(super) static PEER: Schema = Schema {
     header: "[[peer]]",
     parent: "peer.",

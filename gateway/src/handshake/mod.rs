@@ -12,7 +12,7 @@ use rustls::{Error, InvalidMessage};
 
 use crate::buffers::Buffer;
 use crate::handshake::limits::{ALERT_LINGER, HANDSHAKE_BYTES_MAX};
-use crate::tls::session::{Session, Step};
+use crate::tls::session::{HandshakeStep, Session};
 use crate::uring::{Socket, SocketExt, linger_close, race};
 
 /// A connection that both ends have proved themselves on.
@@ -154,21 +154,21 @@ impl<S: Socket, P: Pace> HandshakeDriver<'_, S, P> {
             self.send().await?;
             self.note_held(0);
             match step {
-                Step::Done => return Ok(()),
-                Step::Progress | Step::NeedBytes => self.receive().await?,
+                HandshakeStep::Done => return Ok(()),
+                HandshakeStep::Progress | HandshakeStep::NeedBytes => self.receive().await?,
             }
         }
     }
 
     // As far as it goes without more bytes.
-    async fn step(&mut self) -> Result<Step, Cause> {
+    async fn step(&mut self) -> Result<HandshakeStep, Cause> {
         let Some(_step) = self.pace.step().await else {
             return Err(Cause::Deadline);
         };
         loop {
             let step = self.session.advance(&mut self.incoming, &mut self.outgoing);
             match step.map_err(Cause::Tls)? {
-                Step::Progress => {}
+                HandshakeStep::Progress => {}
                 step => return Ok(step),
             }
         }

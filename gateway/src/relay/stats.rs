@@ -13,7 +13,7 @@ use crate::dicom::{self, AssociationRole, ClosingPdu, Ending};
 use crate::metrics::RouteCounters;
 use crate::observe::Observed;
 use crate::route::{Route, Transport};
-use crate::tls::{Description, PeerInfo, TlsInfo};
+use crate::tls::{CertificateDescription, PeerInfo, TlsInfo};
 
 /// A connection that counts as open until this value is dropped, also after a panic.
 pub(super) struct OpenConnection<'c>(&'c RouteCounters);
@@ -36,7 +36,7 @@ impl Drop for OpenConnection<'_> {
 pub(super) struct ConnectionStats {
     pub(super) target: Option<SocketAddr>,
     pub(super) peer: Option<Arc<PeerInfo>>,
-    pub(super) refused: Option<Box<Description>>,
+    pub(super) refused: Option<Box<CertificateDescription>>,
     pub(super) tls: Option<TlsInfo>,
     pub(super) sealed: Cell<u64>,
     pub(super) opened: Cell<u64>,
