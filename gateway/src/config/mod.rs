@@ -71,7 +71,15 @@ pub fn parse(text: &str, file: &Path) -> Result<Config, Vec<Problem>> {
 
 fn find(text: &str, file: &Path) -> Found {
     match gateway::allowed_cpus() {
-        Ok(cpus) => parse_at(text, &FileContext { file, cpus: &cpus }),
+        Ok(cpus) => {
+            let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
+            let place = FileContext {
+                file,
+                cpus: &cpus,
+                credentials: credentials.as_deref(),
+            };
+            parse_at(text, &place)
+        }
         Err(error) => {
             let text =
                 format!("cannot read from the kernel which CPUs this process may run on: {error}");

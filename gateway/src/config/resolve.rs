@@ -86,7 +86,7 @@ struct ConfigResolver<'a> {
 
 impl<'a> ConfigResolver<'a> {
     fn new(file: &'a file::File, place: &FileContext<'a>, problems: &'a mut Problems) -> Self {
-        let mut identities = Identities::new(place.file);
+        let mut identities = Identities::new(place);
         let peer_tables = PeerTables::resolve(file, &mut identities, problems);
         let identity = file.identity.as_ref();
         Self {

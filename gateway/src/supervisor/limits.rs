@@ -38,3 +38,20 @@ pub(super) const EXPIRY_REPORT_EVERY: Duration = Duration::from_secs(24 * 3600);
 ///
 /// When reached: the process ends with an error.
 pub(super) const WORKERS_END: Duration = Duration::from_secs(5);
+
+/// Interval at which a drain is reported to the service manager.
+pub(super) const DRAIN_REPORT_EVERY: Duration = Duration::from_secs(1);
+
+/// How long the service manager waits for the next report of a drain.
+///
+/// When reached: the service manager ends the process.
+pub(super) const STOP_EXTENDED: Duration = Duration::from_secs(30);
+
+/// How long a service waits at its start for a clock at which its certificates are valid. A time server
+/// answers within seconds of the network's start.
+///
+/// When reached: the gateway starts at the clock's date, and closes the routes of such certificates.
+pub(super) const CLOCK_WAIT: Duration = Duration::from_secs(60);
+
+/// Interval at which the clock is checked in this time.
+pub(super) const CLOCK_LOOK: Duration = Duration::from_secs(1);

@@ -74,6 +74,13 @@ pub fn prepare(
     Ok(loader.prepared(config, before, drafts, sentences(file, of_files)))
 }
 
+/// Whether a certificate of this site in the files of a configuration is not valid yet at `now`.
+pub(super) fn begins_later(file: &FilePath, now: SystemTime) -> bool {
+    let mut loader = FileLoader::new(now);
+    loader.load(&config::load(file).routes);
+    loader.store.begins_later()
+}
+
 fn sentences(file: &FilePath, mut problems: Vec<Problem>) -> Vec<String> {
     problems.sort_by_key(|problem| problem.line.unwrap_or(usize::MAX));
     problems.dedup();

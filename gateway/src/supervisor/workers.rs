@@ -102,6 +102,13 @@ impl Workers {
         Ok(workers)
     }
 
+    /// The name of each worker's thread, and its mailbox.
+    pub(super) fn mailboxes(&self) -> Vec<(String, mpsc::Sender<Message>)> {
+        let names = self.threads.iter().map(|thread| thread.thread().name());
+        let names = names.map(|name| name.unwrap_or("worker").to_owned());
+        names.zip(self.mailboxes.iter().cloned()).collect()
+    }
+
     /// The number of open connections.
     pub fn open(&self) -> usize {
         self.loads.open()

@@ -122,19 +122,10 @@ impl Driver {
             #[cfg(test)]
             faults: faults::Faults::default(),
         });
-        // Only the thread pool of this runtime is used, for blocking calls (`spawn_blocking`). No task runs
-        // on it.
-        let threads = tokio::runtime::Builder::new_current_thread().build()?;
-        let output = {
-            let _entered = threads.enter();
-            CURRENT.set(Some(Rc::clone(&driver)));
-            let _current = Current;
-            let tasks = LocalSet::new();
-            driver.turn_until(pin!(tasks.run_until(main)))
-        };
-        // A plain drop would wait for running blocking calls, such as a lookup without an answer.
-        threads.shutdown_background();
-        output
+        CURRENT.set(Some(Rc::clone(&driver)));
+        let _current = Current;
+        let tasks = LocalSet::new();
+        driver.turn_until(pin!(tasks.run_until(main)))
     }
 
     fn turn_until<F: Future>(&self, mut root: Pin<&mut F>) -> io::Result<F::Output> {

@@ -25,7 +25,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
 
 use crate::audit::{
@@ -52,6 +52,8 @@ pub(crate) enum Message {
     Routes(Box<NewRoutes>),
     /// End these connections.
     End(Selected),
+    /// Answer, to show that the worker is not stuck.
+    Ping(oneshot::Sender<()>),
     /// Close the listeners and end the probes; open connections continue.
     StopAccepting,
     /// End after the last connection has ended.
@@ -226,6 +228,10 @@ async fn run(plan: WorkerSetup) {
                 Some(Message::Routes(new)) => routes.take(&shared, *new).await,
                 Some(Message::End(selected)) => {
                     shared.registry.end(|handle| selected.means(handle));
+                }
+                Some(Message::Ping(answer)) => {
+                    // The receiver is gone only when the process ends.
+                    let _ = answer.send(());
                 }
                 Some(Message::StopAccepting) => routes.stop().await,
                 Some(Message::Finish) | None => break,
