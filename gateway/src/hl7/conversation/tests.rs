@@ -1,6 +1,5 @@
 //! Conversations between two sides, and their summaries.
 
-use crate::strictness::Strictness;
 use std::time::Duration;
 
 use super::*;
