@@ -21,7 +21,6 @@ mod file;
 mod fixture;
 mod folder;
 
-pub(crate) mod in_words;
 mod index;
 pub mod limits;
 pub(crate) mod name;
@@ -32,6 +31,7 @@ mod profile;
 mod rules;
 pub mod show;
 pub mod store;
+pub(crate) mod webpki_error;
 mod write;
 
 use std::collections::HashSet;

@@ -19,7 +19,7 @@ use crate::pki::algorithms::{KeyUse, PublicKeyInfo, Signature, object_identifier
 use crate::pki::constraints::Constraints;
 use crate::pki::crl::key_hash;
 use crate::pki::der::{BOOLEAN, element, only};
-use crate::pki::in_words::in_words;
+use crate::pki::webpki_error::webpki_error_text;
 
 /// The rule that a peer's own certificate breaks if webpki cannot read its normal form.
 pub(super) fn unreadable(normal: &CertificateDer<'_>, error: &webpki::Error) -> Rule {
@@ -28,7 +28,7 @@ pub(super) fn unreadable(normal: &CertificateDer<'_>, error: &webpki::Error) -> 
             Rule::Critical { extension }
         }
         _ => Rule::Unreadable {
-            cause: in_words(error).to_owned(),
+            cause: webpki_error_text(error).to_owned(),
         },
     }
 }
@@ -83,7 +83,7 @@ impl PeerRules {
                 self.unknown_issuer(error, leaf, presented)
             }
             other => presented.refuse(Rule::Path {
-                cause: in_words(other).to_owned(),
+                cause: webpki_error_text(other).to_owned(),
             }),
         }
     }

@@ -12,7 +12,7 @@ use super::identity::Peers;
 use super::role::TlsRole;
 use crate::config::{Peer, Target};
 use crate::pki::Trust;
-use crate::pki::in_words::in_words;
+use crate::pki::webpki_error::webpki_error_text;
 use crate::tls::limits::CA_NAMES_BYTES_MAX;
 
 /// What a route requires of its peers' certificates.
@@ -86,7 +86,7 @@ impl PeerRules {
                 let anchor = webpki::anchor_from_trusted_cert(der).map_err(|cause| {
                     Error::General(format!(
                         "a CA certificate in trust cannot be used: {}",
-                        in_words(&cause)
+                        webpki_error_text(&cause)
                     ))
                 })?;
                 let hint = DistinguishedName::in_sequence(&anchor.subject);

@@ -8,7 +8,7 @@ use rustls::pki_types::CertificateRevocationListDer;
 use super::super::crl::{self, Crl, CrlHead, SignedBy};
 use super::super::expiry::date;
 use super::super::file::FileRole;
-use super::super::in_words::in_words;
+use super::super::webpki_error::webpki_error_text;
 use super::super::{facts, rules};
 use super::{FileLoader, OwnChain, Parsed};
 use crate::config::{Located, Problem};
@@ -43,7 +43,7 @@ impl ReadCrl {
                 if problems.is_empty() {
                     problems.push(format!(
                         "cannot be used for TLS ({}); ask the CA for a full list, version 2",
-                        in_words(&error)
+                        webpki_error_text(&error)
                     ));
                 }
                 None

@@ -1,7 +1,7 @@
 //! Describes the errors of webpki, which verifies certificates, for operators, who do not know its names.
 
 /// The end of a sentence about the certificate or list that caused the error.
-pub(crate) fn in_words(error: &webpki::Error) -> &'static str {
+pub(crate) fn webpki_error_text(error: &webpki::Error) -> &'static str {
     use webpki::Error as E;
     match error {
         E::BadDer | E::TrailingData(_) => "its DER is broken",
