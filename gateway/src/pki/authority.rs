@@ -31,11 +31,11 @@ pub use super::profile::{KeyType, NewAuthority, NewCertificate};
 use super::write;
 
 /// Days for which a new CA is valid.
-pub const CA_DAYS: u32 = 3653;
+pub(crate) const CA_DAYS: u32 = 3653;
 /// Days for which a new certificate is valid: the usual lifetime of browsers and public CAs.
-pub const CERTIFICATE_DAYS: u32 = 398;
+pub(crate) const CERTIFICATE_DAYS: u32 = 398;
 /// Days until the next revocation list is due.
-pub const CRL_DAYS: u32 = 30;
+pub(crate) const CRL_DAYS: u32 = 30;
 
 /// Why a certificate is revoked (RFC 5280 section 5.3.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -344,7 +344,7 @@ impl Authority {
     /// # Errors
     ///
     /// `UnknownSerial`, `File` if the certificate is not from this CA, `WriteMode` and `Crypto`.
-    pub fn revoke(
+    pub(crate) fn revoke(
         &mut self,
         what: &Revocable,
         reason: RevokeReason,
@@ -378,7 +378,7 @@ impl Authority {
     /// # Errors
     ///
     /// `WriteMode`, `File` and `Crypto`.
-    pub fn renew_crl(
+    pub(crate) fn renew_crl(
         &mut self,
         crl_days: u32,
         now: SystemTime,

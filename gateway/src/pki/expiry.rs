@@ -86,7 +86,7 @@ impl Expiry {
 
     /// When the stage changes next; `None` after the expiry.
     #[must_use]
-    pub fn next_change(&self, now: SystemTime) -> Option<SystemTime> {
+    pub(crate) fn next_change(&self, now: SystemTime) -> Option<SystemTime> {
         let mut changes = self.warnings().chain([unix(self.ends)]);
         changes.find(|at| *at > unix(now)).map(system_time)
     }
@@ -141,7 +141,11 @@ impl Expiry {
 /// The expiry dates of an identity: those of its chain's certificates that have not expired yet. Expired
 /// ones are reported, or refused, when they are loaded.
 #[must_use]
-pub fn of_identity(files: &IdentityFiles, identity: &Identity, now: SystemTime) -> Vec<Expiry> {
+pub(crate) fn of_identity(
+    files: &IdentityFiles,
+    identity: &Identity,
+    now: SystemTime,
+) -> Vec<Expiry> {
     let file = files.certificate.value.display().to_string();
     let object = format!("certificate {file:?}");
     let certificates = of_certificates(ExpiryKind::Certificate, &object, &identity.chain);
@@ -150,7 +154,7 @@ pub fn of_identity(files: &IdentityFiles, identity: &Identity, now: SystemTime) 
 
 /// The expiry dates of the trust in a peer. `scope` is put in front of the object (`peer "region": `).
 #[must_use]
-pub fn of_trust(scope: &str, files: &TrustFiles, trust: &Trust) -> Vec<Expiry> {
+pub(crate) fn of_trust(scope: &str, files: &TrustFiles, trust: &Trust) -> Vec<Expiry> {
     let file = files.trust.value.display().to_string();
     let object = format!("{scope}trust {file:?}");
     let mut all: Vec<_> = of_certificates(ExpiryKind::Trust, &object, &trust.anchors).collect();

@@ -182,7 +182,7 @@ impl Store {
     /// Why an identity cannot be used on a route of `mode`, judging by its files and all trust that was
     /// loaded. Empty if it can be used, or was not loaded.
     #[must_use]
-    pub fn identity_problems(&self, files: &Arc<IdentityFiles>, mode: Mode) -> Vec<Problem> {
+    pub(crate) fn identity_problems(&self, files: &Arc<IdentityFiles>, mode: Mode) -> Vec<Problem> {
         let kept = self.identities.get(&(Arc::as_ptr(files), mode));
         let of_files = kept.into_iter().flat_map(|kept| &kept.problems);
         let own = |(path, _): &&(PathBuf, Problem)| *path == files.certificate.value;
@@ -192,7 +192,7 @@ impl Store {
 
     /// Why trust cannot be used. Empty if it can be used, or was not loaded.
     #[must_use]
-    pub fn trust_problems(&self, files: &Arc<TrustFiles>) -> &[Problem] {
+    pub(crate) fn trust_problems(&self, files: &Arc<TrustFiles>) -> &[Problem] {
         let kept = self.trusts.get(&Arc::as_ptr(files));
         kept.map_or(&[], |kept| &kept.problems)
     }

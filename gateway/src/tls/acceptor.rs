@@ -72,7 +72,7 @@ impl Acceptor {
     /// Why peers may refuse this route's certificate chain. Each text is the end of a sentence about the
     /// certificate file.
     #[must_use]
-    pub fn own_chain_remarks(&self, now: UnixTime) -> Vec<String> {
+    pub(crate) fn own_chain_remarks(&self, now: UnixTime) -> Vec<String> {
         own_chain::remarks(&self.certified.cert, TlsRole::Client, &self.rules, now)
     }
 

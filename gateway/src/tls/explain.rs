@@ -25,7 +25,11 @@ pub fn explain(error: &Error, verification: &PeerVerification, received: &[u8]) 
 
 /// Explains why the peer may have closed the connection during the handshake. `hello_bytes` is the number
 /// of bytes sent before the peer had sent any.
-pub fn explain_end(verification: &PeerVerification, received: &[u8], hello_bytes: usize) -> String {
+pub(crate) fn explain_end(
+    verification: &PeerVerification,
+    received: &[u8],
+    hello_bytes: usize,
+) -> String {
     bounded(match (StreamKind::of(received), verification.side()) {
         (None, TlsRole::Client) => format!(
             "the server closed the connection before it sent a byte; does it expect TLS at this port, and may our \
@@ -46,7 +50,7 @@ pub fn explain_end(verification: &PeerVerification, received: &[u8], hello_bytes
 
 /// Explains why a handshake may not have ended within `limit`, which `key` sets. `received` and
 /// `hello_bytes` are the same as for `explain_end`.
-pub fn explain_silence(
+pub(crate) fn explain_silence(
     verification: &PeerVerification,
     received: &[u8],
     hello_bytes: usize,

@@ -130,7 +130,7 @@ impl InPlace {
     }
 
     /// From now on, counts key updates in `there`.
-    pub fn count_key_updates(&mut self, there: &Arc<KeyUpdates>) {
+    pub(crate) fn count_key_updates(&mut self, there: &Arc<KeyUpdates>) {
         self.key_updates = Arc::clone(there);
     }
 

@@ -167,7 +167,7 @@ impl PeerVerification {
     /// # Errors
     ///
     /// An error that `explain` can explain.
-    pub fn check_confirmed(&self, state: &CommonState) -> Result<(), Error> {
+    pub(crate) fn check_confirmed(&self, state: &CommonState) -> Result<(), Error> {
         match &self.service {
             Some(label) if state.alpn_protocol() != Some(&protocol_name(label)) => {
                 let own = label.0.clone();
