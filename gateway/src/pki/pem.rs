@@ -487,7 +487,7 @@ fn ends_with_long_dash(text: &[u8]) -> bool {
     matches!(text, [.., 0xe2, 0x80, 0x90..=0x95] | [.., 0xe2, 0x88, 0x92])
 }
 
-/// The position of the last word of a label.
+/// The position of the last label word in a text.
 fn last_label_word(text: &[u8]) -> Option<usize> {
     let upper = text.to_ascii_uppercase();
     let positions = LABEL_WORDS

@@ -68,7 +68,7 @@ impl<'a> Layout<'a> {
         Some(dates)
     }
 
-    /// The value of the first extension with this OID, without the enclosing OCTET STRING.
+    /// The value of the first extension with this OID, without the enclosing `OCTET STRING`.
     pub(super) fn extension(&self, oid: &[u8]) -> Option<&'a [u8]> {
         self.extensions
             .map(extension)

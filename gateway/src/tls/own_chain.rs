@@ -129,7 +129,7 @@ fn judged(
                     false => refusal.because_of(&last),
                 });
             }
-            let (anchor, last) = signed_anew(&last)?;
+            let (anchor, last) = signed_again(&last)?;
             presented.push(last);
             anchor
         }
@@ -167,7 +167,7 @@ fn rules(leaf: &CertificateDer<'_>, anchor: CertificateDer<'static>) -> Option<P
 
 /// An anchor with the name of the issuer of `certificate`, and the certificate signed again by the anchor's
 /// key.
-fn signed_anew(
+fn signed_again(
     certificate: &CertificateDer<'_>,
 ) -> Option<(CertificateDer<'static>, CertificateDer<'static>)> {
     let random = SystemRandom::new();
