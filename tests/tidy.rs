@@ -17,6 +17,8 @@ mod layers;
 mod links;
 #[path = "tidy/manifests.rs"]
 mod manifests;
+#[path = "tidy/names.rs"]
+mod names;
 #[path = "tidy/source.rs"]
 mod source;
 #[path = "tidy/text.rs"]
@@ -40,6 +42,12 @@ fn imports_between_files_form_no_cycle() {
         "cycles of imports:\n{}",
         circles.join("\n")
     );
+}
+
+#[test]
+fn the_name_of_a_type_is_unique_in_the_gateway() {
+    let repeated = names::repeated(&source::all(root()), "gateway/src/");
+    assert!(repeated.is_empty(), "{}", repeated.join("\n"));
 }
 
 #[test]

@@ -2,10 +2,12 @@
 //! that its workers run.
 
 use std::os::unix::net::UnixDatagram;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use tempfile::TempDir;
+use wardgate_tests::pki::Kind;
 use wardgate_tests::tier::python;
 use wardgate_tests::{Background, DEADLINE, Gateway, Pki, Program, Site, wardgate};
 
@@ -137,4 +139,41 @@ fn a_stuck_worker_ends_the_notifications_of_the_watchdog_and_is_logged() {
     drop(stopper);
     manager.wait_for("WATCHDOG=1");
     gateway.stop();
+}
+
+#[test]
+fn a_service_waits_for_the_clock_while_its_certificate_is_not_valid_yet() {
+    let manager = Manager::new();
+    let pki = Pki::new();
+    let site = Site::with_identity(&pki.odd("gw.a.example", Kind::NotYetValid));
+    let site = site.originate(local(), local(), &["dns:gw.b.example"]);
+    let file = manager.folder.path().join("wardgate.toml");
+    site.write(&file);
+    let program = site.program(&file);
+    let refused = program.clone().run().expect_failure().text();
+    assert!(
+        refused.contains("is valid only from"),
+        "by hand it does not wait: {refused}"
+    );
+    let socket = manager.folder.path().join("notify");
+    let mut gateway = Background::start(&program.env("NOTIFY_SOCKET", socket));
+    if Path::new("/run/systemd/timesync/synchronized").exists() {
+        // The clock is known to be right, so the certificate is wrong.
+        let status = manager.wait_for("STATUS=");
+        assert!(status.contains("is valid only from"), "{status}");
+        return;
+    }
+    let microseconds: u64 = manager
+        .wait_for("EXTEND_TIMEOUT_USEC=")
+        .parse()
+        .expect("a number");
+    assert_eq!(microseconds, 90_000_000);
+    let status = manager.wait_for("STATUS=");
+    assert!(status.starts_with("this machine's clock says "), "{status}");
+    assert!(
+        status.ends_with("waiting up to 60 s for a time server to set the clock"),
+        "{status}"
+    );
+    gateway.wait_for_output(&status);
+    assert!(!gateway.has_ended());
 }

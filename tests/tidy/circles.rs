@@ -23,6 +23,13 @@ pub(crate) fn refused(sources: &[Source]) -> Vec<String> {
     refused
 }
 
+/// The files of the crate in `folder`, each as its path and its code without tests.
+pub(crate) fn code_without_tests(sources: &[Source], folder: &str) -> Vec<(String, String)> {
+    let files = Tree::read(sources, folder).files;
+    let files = files.into_values();
+    files.map(|file| (file.path, file.code)).collect()
+}
+
 /// The folders of the crates' modules.
 fn crates(sources: &[Source]) -> BTreeSet<String> {
     let roots = sources.iter().filter_map(|source| {

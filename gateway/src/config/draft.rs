@@ -7,11 +7,13 @@ use super::file;
 use super::{InterfaceName, Located, Mode, Protocol, RouteConfig, Target};
 
 /// What the meaning of a file depends on besides its text.
-pub(super) struct Place<'a> {
+pub(super) struct FileContext<'a> {
     /// The file as given on the command line.
     pub(super) file: &'a Path,
     /// CPUs that this process may run on, ascending.
     pub(super) cpus: &'a [usize],
+    /// The folder of the service's credentials (`CREDENTIALS_DIRECTORY`), if a service manager passed some.
+    pub(super) credentials: Option<&'a Path>,
 }
 
 /// A route as far as it could be read.

@@ -12,6 +12,7 @@ mod address;
 mod bind;
 mod by_title;
 mod clash;
+mod connect;
 mod dicom;
 mod draft;
 mod file;
@@ -23,7 +24,6 @@ mod list;
 mod load;
 mod name;
 mod observe;
-mod onward;
 mod peer;
 mod peers;
 mod problem;
@@ -48,15 +48,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use by_title::ByTitle;
+pub use connect::Connect;
 pub use dicom::Dicom;
-pub use health::{Health, Probe};
+pub use health::{HealthCheck, Probe};
 pub use load::load;
 pub use observe::Observe;
-pub use onward::Connect;
 pub use peer::is_peer_name;
 pub use problem::Problem;
 
-use draft::Place;
+use draft::FileContext;
 use problem::Problems;
 
 /// Reads a configuration from its text. Relative paths in it begin at the folder of `file`, the path of the
@@ -71,7 +71,15 @@ pub fn parse(text: &str, file: &Path) -> Result<Config, Vec<Problem>> {
 
 fn find(text: &str, file: &Path) -> Found {
     match gateway::allowed_cpus() {
-        Ok(cpus) => parse_at(text, &Place { file, cpus: &cpus }),
+        Ok(cpus) => {
+            let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
+            let place = FileContext {
+                file,
+                cpus: &cpus,
+                credentials: credentials.as_deref(),
+            };
+            parse_at(text, &place)
+        }
         Err(error) => {
             let text =
                 format!("cannot read from the kernel which CPUs this process may run on: {error}");
@@ -97,7 +105,7 @@ impl From<Vec<Problem>> for Found {
     }
 }
 
-fn parse_at(text: &str, place: &Place<'_>) -> Found {
+fn parse_at(text: &str, place: &FileContext<'_>) -> Found {
     let lines = syntax::Lines::of(text);
     if let Some(problem) = syntax::pem(text, &lines) {
         return vec![problem].into();
@@ -105,7 +113,7 @@ fn parse_at(text: &str, place: &Place<'_>) -> Found {
     let mut problems = Problems::default();
     let text = syntax::without_bare_keys(text, &lines, &mut problems);
     let table = syntax::parse(&text, &lines, &mut problems);
-    let mut reader = table::Reader {
+    let mut reader = table::TableReader {
         lines: &lines,
         problems: &mut problems,
     };
@@ -202,7 +210,7 @@ pub struct RouteConfig {
     /// and `mode` is not `Passthrough`.
     pub connect: Connect,
     /// How the route probes its targets; `None` means no probes.
-    pub health: Option<Health>,
+    pub health: Option<HealthCheck>,
     /// The maximum number of open connections; 1 to `limits::ROUTE_CONNECTIONS_MAX`. With `None`, only the
     /// limits for all passthrough routes, for a peer and for the process apply.
     pub connections: Option<u32>,

@@ -1,8 +1,8 @@
 //! Whole configurations: wrong ones with their messages, good ones with their resolved values.
 
+mod connect;
 mod dicom;
 mod mutations;
-mod onward;
 mod peers;
 
 use std::fs;
@@ -19,7 +19,12 @@ fn data() -> PathBuf {
 
 fn parse_here(text: &str, file: &str) -> Result<Config, Vec<Problem>> {
     let file = Path::new(file);
-    parse_at(text, &Place { file, cpus: &CPUS }).config
+    let place = FileContext {
+        file,
+        cpus: &CPUS,
+        credentials: None,
+    };
+    parse_at(text, &place).config
 }
 
 /// The messages for `text`, one per line.
@@ -434,4 +439,33 @@ fn routes_share_an_address_where_each_has_its_interface() {
     let same = with("b", "10.20.0.5:11112", "lan0");
     let found = messages(&format!("{site}{a}\n{same}"), "wardgate.toml");
     assert!(found.contains("overlap"), "{found}");
+}
+
+#[test]
+fn a_credential_is_a_file_in_the_folder_of_the_service() {
+    let text = fs::read_to_string(data().join("credential-wrong.toml")).expect("the file is there");
+    let text = text
+        .replace("\"credential:\"", "\"site.pem\"")
+        .replace("../", "");
+    let place = FileContext {
+        file: Path::new("/etc/wardgate/wardgate.toml"),
+        cpus: &CPUS,
+        credentials: Some(Path::new("/run/credentials/wardgate.service")),
+    };
+    let config = parse_at(&text, &place)
+        .config
+        .expect("a good configuration");
+    let tls = config.routes[0].tls.as_ref().expect("the route has TLS");
+    let identity = &tls.identity;
+    let trust = &tls.peers[0].trust.trust;
+    let files = [&identity.certificate, &identity.key, trust];
+    let expected = [
+        "/etc/wardgate/site.pem",
+        "/run/credentials/wardgate.service/site.key",
+        "/run/credentials/wardgate.service/trust.pem",
+    ];
+    assert_eq!(
+        files.map(|file| file.value.as_path()),
+        expected.map(Path::new)
+    );
 }

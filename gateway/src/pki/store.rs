@@ -209,6 +209,14 @@ impl Store {
         &self.problems
     }
 
+    /// Whether a loaded certificate of this site is not valid yet.
+    #[must_use]
+    pub fn begins_later(&self) -> bool {
+        let own = self.own.iter().flat_map(|own| &own.chain);
+        own.into_iter()
+            .any(|parsed| parsed.facts.not_before > self.now)
+    }
+
     fn crl_file(&mut self, path: &Path) -> Arc<CrlFile> {
         if let Some(known) = self.crl_files.get(path) {
             return Arc::clone(known);

@@ -65,7 +65,7 @@ impl Expiries {
     }
 
     /// The earliest expiry of each kind for each owner, for the metrics.
-    pub(super) fn rows(&self) -> Vec<metrics::Expiry> {
+    pub(super) fn rows(&self) -> Vec<metrics::FileExpiry> {
         let mut first = BTreeMap::new();
         for (owner, expiry) in &self.owners {
             let ends = unix(expiry.ends);
@@ -79,7 +79,7 @@ impl Expiries {
                 Owner::Route(name) => ("route", name),
                 Owner::Peer(name) => ("peer", name),
             };
-            metrics::Expiry {
+            metrics::FileExpiry {
                 owner: (label, name.clone()),
                 file: kind.key(),
                 is_list: kind == ExpiryKind::Crl,

@@ -46,3 +46,12 @@ pub(super) const DRAIN_REPORT_EVERY: Duration = Duration::from_secs(1);
 ///
 /// When reached: the service manager ends the process.
 pub(super) const STOP_EXTENDED: Duration = Duration::from_secs(30);
+
+/// How long a service waits at its start for a clock at which its certificates are valid. A time server
+/// answers within seconds of the network's start.
+///
+/// When reached: the gateway starts at the clock's date, and closes the routes of such certificates.
+pub(super) const CLOCK_WAIT: Duration = Duration::from_secs(60);
+
+/// Interval at which the clock is checked in this time.
+pub(super) const CLOCK_LOOK: Duration = Duration::from_secs(1);

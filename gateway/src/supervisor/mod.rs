@@ -5,6 +5,7 @@
 
 mod ambiguity;
 mod bind;
+mod clock;
 mod environment;
 mod expiries;
 mod limits;
@@ -78,6 +79,7 @@ fn start(file: &FilePath) -> Result<(), RunError> {
     environment::close_memory();
     let (runtime, ignored) = main_thread().map_err(|error| RunError::Broken(error.to_string()))?;
     let capabilities = environment::probe().map_err(refused)?;
+    let waited = clock::wait(file);
     let mut prepared = prepare(file, SystemTime::now(), None).map_err(RunError::Refused)?;
     let connections_max = environment::raise_descriptors(&prepared.config).map_err(refused)?;
     let routes = &prepared.table.routes;
@@ -90,6 +92,9 @@ fn start(file: &FilePath) -> Result<(), RunError> {
     notice(&journal, Level::Info, format!("io_uring: {capabilities}"));
     let choice = CipherChoice::new(prepared.config.gateway.cipher, CpuFeatures::detect());
     notice(&journal, Level::Info, format!("cipher: {choice}"));
+    if let Some(text) = waited {
+        notice(&journal, Level::Warn, text);
+    }
     for remark in remarks(&prepared) {
         notice(&journal, remark.level, remark.text);
     }
