@@ -7,8 +7,13 @@
 
 pub mod accept_all;
 pub mod authority;
+pub mod der;
+pub mod expensive;
+pub mod kind;
+pub mod openings;
 
 pub use accept_all::AcceptAll;
+pub use kind::Kind;
 
 /// The name that the routes of the unit tests list.
 pub const PEER: &str = "peer.example";
