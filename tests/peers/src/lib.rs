@@ -7,12 +7,17 @@
 
 pub mod accept_all;
 pub mod authority;
+mod bad_certificates;
+mod bad_lists;
+pub mod bad_peer;
+pub mod bad_peers;
 pub mod der;
 pub mod expensive;
 pub mod kind;
 pub mod openings;
 
 pub use accept_all::AcceptAll;
+pub use bad_peer::{BadPeer, Made, TlsSide};
 pub use kind::Kind;
 
 /// The name that the routes of the unit tests list.
