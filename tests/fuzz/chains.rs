@@ -24,7 +24,7 @@ use rustls::pki_types::{
     SignatureVerificationAlgorithm, TrustAnchor, UnixTime, alg_id,
 };
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region};
-use wardgate_tests::der::{self, Parts, element};
+use test_peers::der::{self, Parts, element};
 use webpki::{EndEntityCert, Error, KeyUsage};
 
 use crate::choices::Choices;

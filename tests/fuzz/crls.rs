@@ -7,7 +7,7 @@ use std::sync::Once;
 
 use gateway::pki::Crl;
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region};
-use wardgate_tests::der::{ecdsa_sha256, element, extension, name};
+use test_peers::der::{ecdsa_sha256, element, extension, name};
 use webpki::{CertRevocationList, OwnedCertRevocationList};
 
 use crate::choices::Choices;
