@@ -30,21 +30,6 @@ use webpki::{EndEntityCert, Error, KeyUsage};
 use crate::choices::Choices;
 use crate::odd_certificates::{MESSAGE_MAX, odd_certificate};
 
-// `cargo xtask fuzz` finds targets by the name of this module.
-mod targets {
-    use crate::driver::fuzz;
-
-    #[test]
-    fn chain_filter() {
-        fuzz("chain_filter", super::filter);
-    }
-
-    #[test]
-    fn der_names() {
-        fuzz("der_names", super::names);
-    }
-}
-
 /// The existing names and keys. Few, so that they meet.
 const NAMES: [&str; 6] = [
     "A",
@@ -70,7 +55,7 @@ struct Node {
     issuer_key: u8,
 }
 
-fn filter(input: &[u8]) -> String {
+pub(crate) fn filter(input: &[u8]) -> String {
     let mut choices = Choices::new(input);
     let anchors: Vec<_> = (0..=choices.below(4))
         .map(|_| End::choose(&mut choices))
@@ -366,7 +351,7 @@ struct Route {
     ca: KeyPair,
 }
 
-fn names(input: &[u8]) -> String {
+pub(crate) fn names(input: &[u8]) -> String {
     let route = route();
     let mut choices = Choices::new(input);
     let chain: Vec<CertificateDer<'static>> = match choices.below(4) {

@@ -16,17 +16,7 @@ use crate::choices::Choices;
 /// grow by doubling; the shortest entry has some twenty bytes.
 const PER_BYTE: usize = 8;
 
-// `cargo xtask fuzz` finds targets by the name of this module.
-mod targets {
-    use crate::driver::fuzz;
-
-    #[test]
-    fn crl_reader() {
-        fuzz("crl_reader", super::read);
-    }
-}
-
-fn read(input: &[u8]) -> String {
+pub(crate) fn read(input: &[u8]) -> String {
     let der = match input.split_first() {
         Some((choice, rest)) if choice % 2 == 0 => rest.to_vec(),
         Some((_, rest)) => list(&mut Choices::new(rest)),

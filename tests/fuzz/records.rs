@@ -1,23 +1,19 @@
-//! The fuzz targets: the opener with recipes and with bytes, and the hand-over.
+//! The fuzz targets of the record layer: the opener with recipes and with bytes, and the hand-over.
 
 use gateway::buffers::Buffer;
 use gateway::limits::KEY_RECORDS_MAX;
 use gateway::tls::Cipher;
 use gateway::tls::post_handshake::InPlace;
 use gateway::tls::session::{self, HandedOver};
-use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
+use stats_alloc::{INSTRUMENTED_SYSTEM, Region};
 
 use crate::choices::Choices;
 use crate::differences::between;
 use crate::differential;
-use crate::driver::fuzz;
 use crate::engines::{self, Course, End, Layer, Outcome};
 use crate::pair::{self, Kind, Role};
 use crate::peer::{DATA, Peer};
 use crate::recipe::Dish;
-
-#[global_allocator]
-static MEMORY: &StatsAlloc<std::alloc::System> = &INSTRUMENTED_SYSTEM;
 
 /// The maximum allocation for opening a stream of any length: the list of parts, which the pool's buffers
 /// contain, and the text of an error.
@@ -26,26 +22,16 @@ const OPENING_MAX: usize = 8 << 10;
 /// The maximum allocation of a connection besides its records: rustls's handshake, twice.
 const CONNECTION_MAX: usize = 4 << 20;
 
-#[test]
-fn opener_recipes() {
-    fuzz("opener_recipes", |input| match differential::play(input) {
+/// Good and bad records, judged by rustls.
+pub(crate) fn open_recipes(input: &[u8]) -> String {
+    match differential::play(input) {
         Ok(compared) => format!("{} {:?}", word(&compared.ours), compared.difference),
         Err(unknown) => panic!("the layers differ\n{unknown}"),
-    });
+    }
 }
 
-#[test]
-fn opener_octets() {
-    fuzz("opener_octets", open_octets);
-}
-
-#[test]
-fn hand_over() {
-    fuzz("hand_over", take_over);
-}
-
-// Records around any inner plaintext, or other bytes, in a few pieces.
-fn open_octets(input: &[u8]) -> String {
+/// Records around any inner plaintext, or other bytes, in a few pieces.
+pub(crate) fn open_octets(input: &[u8]) -> String {
     let mut choices = Choices::new(input);
     let kind = differential::kind(&mut choices);
     let piece = 1 + choices.below(3000);
@@ -70,8 +56,8 @@ fn open_octets(input: &[u8]) -> String {
     format!("{} {:?}", opened.plain.len().min(3), opened.end)
 }
 
-// The same after the last flight of a handshake, split anywhere.
-fn take_over(input: &[u8]) -> String {
+/// The same after the last flight of a handshake, split anywhere.
+pub(crate) fn take_over(input: &[u8]) -> String {
     let mut choices = Choices::new(input);
     let kind = differential::kind(&mut choices);
     let early = choices.below(4096);
@@ -82,7 +68,7 @@ fn take_over(input: &[u8]) -> String {
         early: early.min(stream.len()),
         pieces: &[1 + choices.below(500)],
     };
-    let region = Region::new(MEMORY);
+    let region = Region::new(&INSTRUMENTED_SYSTEM);
     let ours = engines::go(&course, Layer::InPlace(Cipher::AwsLc));
     let allocated = region.change().bytes_allocated;
     let bound = CONNECTION_MAX + 16 * stream.len();
@@ -165,7 +151,7 @@ impl Opened {
             return;
         }
         loop {
-            let region = Region::new(MEMORY);
+            let region = Region::new(&INSTRUMENTED_SYSTEM);
             let progress = in_place.open(incoming);
             self.allocated += region.change().bytes_allocated;
             engines::gather(incoming, &mut self.plain);
