@@ -14,6 +14,7 @@
     not(test),
     allow(
         dead_code,
+        unused_imports,
         reason = "the tests of this tier are not part of the library"
     )
 )]

@@ -7,9 +7,9 @@ use super::good_peers::accepted;
 use super::matrix::{gateway_of, refused, refused_as_listed};
 use super::{Gateway, PEER};
 use crate::config::PeerName;
-use crate::limits::{
+use crate::pki::limits::CHAIN_CERTIFICATES_MAX;
+use crate::tls::limits::{
     CERTIFICATE_BYTES_MAX, CERTIFICATE_ELEMENTS_MAX, CERTIFICATE_EXTENSIONS_MAX,
-    CHAIN_CERTIFICATES_MAX,
 };
 
 const SIDES: [TlsSide; 2] = [TlsSide::Client, TlsSide::Server];

@@ -28,11 +28,11 @@ use std::sync::Arc;
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer};
 
 use super::{Acceptor, Connector};
+use crate::config::limits::KEY_RECORDS_MAX;
 use crate::config::{
     Host, IdentityFiles, KeyExchange, Located, Peer, PeerName, Policy, RecordLayer, RouteTls,
     ServiceLabel, Target, TrustFiles,
 };
-use crate::limits::KEY_RECORDS_MAX;
 use crate::pki::{Identity, Trust};
 use test_peers::PEER;
 use test_peers::authority::{self, Authority, Own};
