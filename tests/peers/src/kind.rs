@@ -89,7 +89,7 @@ impl Kind {
                 params.not_after = now + Duration::days(10) + Duration::HOUR;
             }
             Self::NotYetValid => {
-                (params.not_before, params.not_after) = (day(2400, 1), day(2401, 1))
+                (params.not_before, params.not_after) = (day(2400, 1), day(2401, 1));
             }
             Self::Revoked => params.serial_number = Some(SerialNumber::from(REVOKED_SERIAL)),
             Self::AuthorityAsLeaf => params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained),
