@@ -33,8 +33,12 @@ mod tests {
     use std::fs;
     use std::path::{Path, PathBuf};
 
-    use super::TARGETS;
-    use crate::driver::fuzz;
+    use super::{TARGETS, named};
+    use crate::driver;
+
+    fn fuzz(name: &str) {
+        driver::fuzz(name, named(name));
+    }
 
     #[test]
     fn chain_filter() {
