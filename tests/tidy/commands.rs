@@ -16,7 +16,10 @@ impl Commands {
             pki: variants(pki),
         };
         let read = !commands.all.is_empty() && !commands.pki.is_empty();
-        assert!(read, "no enum of commands found: the rule would find nothing");
+        assert!(
+            read,
+            "no enum of commands found: the rule would find nothing"
+        );
         commands
     }
 
