@@ -108,7 +108,7 @@ fn too_large(params: &mut CertificateParams) {
 const UNLISTED: &[&str] = &["none of this route's peers"];
 const USAGE: &[&str] = &[
     "extended key usage ({usage})",
-    "anew with serverAuth and clientAuth",
+    "with serverAuth and clientAuth",
 ];
 const CA_AS_PEER: &[&str] = &[
     "dns:{peer}",
@@ -333,7 +333,7 @@ pub(crate) const LIST: &[BadPeer] = &[
     bad(
         "sha1",
         Alert::BadCertificate,
-        &["signed by ECDSA with SHA-1", "anew with SHA-256"],
+        &["signed by ECDSA with SHA-1", "reissued with SHA-256"],
         |_, _| {
             fixture(
                 include_bytes!("../../data/tls/sha1-anchor.der"),
@@ -382,7 +382,10 @@ pub(crate) const LIST: &[BadPeer] = &[
     bad(
         "name-beyond-constraints",
         Alert::BadCertificate,
-        &["may not vouch for", "dns:region.example and names below it"],
+        &[
+            "may not issue certificates for",
+            "dns:region.example and names below it",
+        ],
         |name, _| {
             below(name, |params| {
                 params.name_constraints = Some(NameConstraints {

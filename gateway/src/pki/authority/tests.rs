@@ -334,7 +334,7 @@ fn names_that_a_certificate_cannot_contain_are_refused() {
     }
     assert_eq!(
         refused(&[], &[]),
-        "name \"\" is none at all; give at least one with --dns or --uri"
+        "name \"\" is empty; give at least one with --dns or --uri"
     );
     assert_eq!(region.names("").len(), 1, "nothing was written");
 }
