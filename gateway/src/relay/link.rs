@@ -45,6 +45,8 @@ pub(super) struct Link<N, F> {
     listens: Cell<bool>,
     // The plain side was notified of the end, and the gateway waits for it to close.
     parting: Cell<bool>,
+    // The PDU that the gateway sent in the place of a side that was lost.
+    replied: Cell<Option<Answer>>,
     // Observed bytes for a side are not completely sent.
     is_owed_to_near: Cell<bool>,
     is_owed_to_far: Cell<bool>,
@@ -68,6 +70,7 @@ impl<N: Socket, F: Socket> Link<N, F> {
             nearward,
             listens: Cell::new(true),
             parting: Cell::new(false),
+            replied: Cell::new(None),
             is_owed_to_near: Cell::new(false),
             is_owed_to_far: Cell::new(false),
             is_in_order: Cell::new(false),
@@ -119,6 +122,9 @@ impl<N: Socket, F: Socket> Link<N, F> {
         let left = self.plain.send_queue().map_or(0, |queue| queue.bytes());
         let is_said = self.plain.send_now(&words.octets()).is_ok() && self.plain.finish().is_ok();
         self.parting.set(is_said);
+        if is_said && why.is_none() {
+            self.note_reply(words);
+        }
         if !is_said && let Some(plain) = self.left.first() {
             plain.set(plain.get().or(Some(left)));
         }
@@ -184,6 +190,16 @@ impl<N: Socket, F: Socket> Link<N, F> {
     /// Whether the caller may end the TLS side: no other task has begun to.
     pub(super) fn take_far(&self) -> bool {
         !self.is_far_taken.replace(true)
+    }
+
+    /// Records the PDU that the gateway sends in the place of a side that was lost.
+    pub(super) fn note_reply(&self, reply: Answer) {
+        self.replied.set(Some(reply));
+    }
+
+    /// The PDU that the gateway sent in the place of a side that was lost.
+    pub(super) fn reply(&self) -> Option<Answer> {
+        self.replied.get()
     }
 
     /// Whether the plain side was notified of the end and may not have closed yet.

@@ -82,6 +82,7 @@ impl Sealing<'_> {
         let sent = write(link, &link.tls, &mut sealed);
         let (sent, _) = race(sent, ARTIM, || link.abort_tls()).await;
         if sent.is_ok() && link.tls.finish().is_ok() {
+            link.note_reply(words);
             let _ = timeout(ARTIM, self.writer.opened_all.reached()).await;
         }
     }
