@@ -87,7 +87,7 @@ Exit codes:
 
 const CHECK_HELP: &str = "\
 For a good configuration, `check` also prints remarks, for example about a name
-that does not resolve now. A line that begins with FILE: remark: is not an error.
+that does not resolve now. A remark begins with FILE: remark: and is no error.
 
 Exit codes:
   0   the gateway would start with this configuration
