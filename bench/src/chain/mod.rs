@@ -399,16 +399,16 @@ impl Running {
             return Ok(None);
         };
         let both = Cpu::of(&a).and_then(|a| Ok([a, Cpu::of(&b)?]));
-        both.map(Some).with_context(|| self.last_words())
+        both.map(Some).with_context(|| self.log_tail())
     }
 
     /// The end of the output of its programs.
-    pub(crate) fn last_words(&self) -> String {
-        let mut said = format!("chain {}", self.chain.name);
+    pub(crate) fn log_tail(&self) -> String {
+        let mut log = format!("chain {}", self.chain.name);
         for (end, process) in ["A", "B"].iter().zip(self.ends.iter().flatten()) {
-            said += &format!("\n{end} said: {}", process.last_words());
+            log += &format!("\n{end} said: {}", process.log_tail());
         }
-        said
+        log
     }
 }
 

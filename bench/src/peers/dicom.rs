@@ -74,7 +74,7 @@ impl Series {
         })?;
         let status = user.wait_end(START_MAX + OBJECT_MAX * self.objects)?;
         let took = begun.elapsed();
-        anyhow::ensure!(status.success(), "storescu failed: {}", user.last_words());
+        anyhow::ensure!(status.success(), "storescu failed: {}", user.log_tail());
         Ok(took.as_secs_f64() * 1e3 / f64::from(self.objects))
     }
 }
