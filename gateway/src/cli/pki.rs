@@ -20,7 +20,7 @@ const DAYS: std::ops::RangeInclusive<i64> = 1..=36_525;
 
 /// The subcommands of `wardgate pki`.
 #[derive(Debug, Subcommand)]
-pub(crate) enum Command {
+pub(crate) enum PkiCommand {
     /// Make a site's own certificate authority, with an empty revocation list
     Init(Init),
     /// Issue a certificate for a site, with a new key, for connecting and accepting
@@ -173,14 +173,14 @@ fn days() -> clap::builder::RangedI64ValueParser<u32> {
 }
 
 /// Runs one of the commands.
-pub(crate) fn run(command: Command) -> anyhow::Result<u8> {
+pub(crate) fn run(command: PkiCommand) -> anyhow::Result<u8> {
     let now = SystemTime::now();
     match &command {
-        Command::Init(args) => init(args, now)?,
-        Command::Issue(args) => issue(args, now)?,
-        Command::Show(args) => show(args, now)?,
-        Command::Renew(args) => renew(args, now)?,
-        Command::Revoke(args) => revoke(args, now)?,
+        PkiCommand::Init(args) => init(args, now)?,
+        PkiCommand::Issue(args) => issue(args, now)?,
+        PkiCommand::Show(args) => show(args, now)?,
+        PkiCommand::Renew(args) => renew(args, now)?,
+        PkiCommand::Revoke(args) => revoke(args, now)?,
     }
     Ok(EXIT_GOOD)
 }
@@ -363,10 +363,10 @@ mod tests {
     #[derive(Debug, Parser)]
     struct Program {
         #[command(subcommand)]
-        command: Command,
+        command: PkiCommand,
     }
 
-    fn parse(line: &str) -> Result<Command, clap::Error> {
+    fn parse(line: &str) -> Result<PkiCommand, clap::Error> {
         let words = std::iter::once("pki").chain(line.split_whitespace());
         Program::try_parse_from(words).map(|program| program.command)
     }
