@@ -499,8 +499,8 @@ mod tests {
         let files = format!("--out {dir}/site.pem --key-out {dir}/site.key");
         let issue = |names: &str| run_line(&format!("issue --dir {dir}/ca {names} {files}"));
         let error = issue("--dns gw.a.example --dns gw.b.example").expect_err("not permitted");
-        let expected = "name \"dns:gw.b.example\" is not one that the CA in";
-        assert!(error.to_string().starts_with(expected), "{error}");
+        let expected = "may not issue certificates for name \"dns:gw.b.example\"";
+        assert!(error.to_string().contains(expected), "{error}");
         issue("--dns gw.a.example --uri https://a.example/gw").expect("permitted");
     }
 
