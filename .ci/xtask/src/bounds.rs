@@ -12,7 +12,8 @@ pub(crate) const SOURCE: &str = "gateway/src/*/limits.rs";
 const OPENING: &str = "# Bounds
 
 Every queue, table, wait and buffer of the gateway has a bound: a constant with its reason in the `limits.rs` of the module that
-enforces it. The last column is what happens when the bound is reached. If that is an event that is counted, it names the metric.
+enforces it. The last column describes what happens when the bound is reached, and names the metric if this event is counted. The
+column is empty for sizes and intervals, such as the bytes of a record header or the time between two log lines: they cannot be reached.
 ";
 
 /// What begins the last paragraph of a constant's comment.

@@ -69,22 +69,25 @@ impl ConfigArgs {
 
 const RUN_HELP: &str = "\
 Signals:
-  SIGTERM, SIGINT  stop accepting connections; open connections have the `drain` time to finish, then the
-                   gateway resets them. A second signal resets them at once
-  SIGHUP           logged, no other effect: this version reads a changed configuration at the next start
-  SIGUSR1, SIGUSR2, SIGALRM, SIGIO, SIGPROF, SIGPWR, SIGSTKFLT, SIGVTALRM and real-time signals
+  SIGTERM, SIGINT  stop accepting connections; open connections have the `drain`
+                   time to end, then the gateway resets them. A second signal
+                   resets them at once
+  SIGHUP           logged, no other effect: this version reads a changed
+                   configuration at the next start
+  SIGUSR1, SIGUSR2, SIGALRM, SIGIO, SIGPROF, SIGPWR, SIGSTKFLT, SIGVTALRM and
+  real-time signals
                    ignored, with at most one log line per minute
 
 Exit codes:
   0   stopped by a signal, all connections ended
   1   a failure while running; the last line of the log names it
   2   the command line is not valid
-  78  the configuration, its files, or the machine (io_uring, ports, file descriptors) do not allow a start;
-      standard error names each problem";
+  78  the configuration, its files, or the machine (io_uring, ports, file
+      descriptors) do not allow a start; standard error names each problem";
 
 const CHECK_HELP: &str = "\
-For a good configuration, `check` also prints remarks, for example about an address that this machine does not
-have, or about a name that does not resolve now.
+For a good configuration, `check` also prints remarks, for example about a name
+that does not resolve now. A remark begins with FILE: remark: and is no error.
 
 Exit codes:
   0   the gateway would start with this configuration

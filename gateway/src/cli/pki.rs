@@ -3,7 +3,7 @@
 //! Each command prints what it wrote and what to do next. `pki::authority` and `pki::show` do the work.
 
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use clap::{Args, Subcommand};
@@ -11,7 +11,7 @@ use clap::{Args, Subcommand};
 use super::EXIT_GOOD;
 use crate::pki::authority::{
     Authority, CA_DAYS, CERTIFICATE_DAYS, CRL_DAYS, CrlWritten, Issued, KeyType, NewAuthority,
-    NewCertificate, OutputFiles, Permitted, Revocable, RevokeReason,
+    NewCertificate, OutputFiles, Permitted, Replaced, Revocable, RevokeReason,
 };
 use crate::pki::show;
 
@@ -204,7 +204,9 @@ fn init(args: &Init, now: SystemTime) -> anyhow::Result<()> {
         authority.ends()
     );
     if let Some(permitted) = authority.permitted() {
-        println!("the CA may issue certificates for {permitted} only");
+        // The list ends with the kinds of names of which none is permitted.
+        let permitted = permitted.replace(", no URIs", ", and no URIs");
+        println!("the CA may issue certificates for only {permitted}");
     }
     println!(
         "next: issue a certificate with `wardgate pki issue --dir {dir} --dns NAME`, and give \
@@ -297,15 +299,29 @@ fn renew(args: &Renew, now: SystemTime) -> anyhow::Result<()> {
         report_issued(&issued, &output);
         println!(
             "next: restart the gateways that use it ({ENDINGS}); peers that list its key by sha256: \
-             need the new one. The old certificate remains valid until it expires or until `wardgate pki revoke \
-             --serial {}`",
-            issued.replaced.as_deref().unwrap_or_default()
+             need the new one"
         );
+        if let Some(replaced) = &issued.replaced {
+            println!("{}", state_of(replaced, &args.ca.dir));
+        }
     }
     if args.what.crl {
         report_crl(&authority.renew_crl(args.crl_days.crl_days, now)?);
     }
     Ok(())
+}
+
+/// Whether a replaced certificate is still valid, and how to revoke it.
+fn state_of(replaced: &Replaced, dir: &Path) -> String {
+    let serial = &replaced.serial;
+    match &replaced.revoked {
+        Some(date) => format!("the old certificate (serial {serial}) was revoked on {date}"),
+        None => format!(
+            "the old certificate remains valid until it expires; if its key may be in other hands, revoke it: \
+             `wardgate pki revoke --dir {} --serial {serial}`",
+            dir.display()
+        ),
+    }
 }
 
 fn revoke(args: &Revoke, now: SystemTime) -> anyhow::Result<()> {
@@ -394,6 +410,23 @@ mod tests {
         );
         assert!(shown.contains("  number        4\n"), "{shown}");
         assert!(shown.contains("key-compromise"), "{shown}");
+    }
+
+    #[test]
+    fn renew_reports_whether_the_old_certificate_is_revoked() {
+        let dir = Path::new("/etc/wardgate/ca");
+        let replaced = |revoked: Option<&str>| Replaced {
+            serial: "4d2".to_owned(),
+            revoked: revoked.map(str::to_owned),
+        };
+        assert_eq!(
+            state_of(&replaced(Some("2026-11-28")), dir),
+            "the old certificate (serial 4d2) was revoked on 2026-11-28"
+        );
+        let valid = state_of(&replaced(None), dir);
+        let command = "`wardgate pki revoke --dir /etc/wardgate/ca --serial 4d2`";
+        assert!(valid.contains("remains valid"), "{valid}");
+        assert!(valid.ends_with(command), "{valid}");
     }
 
     #[test]

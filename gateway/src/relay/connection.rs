@@ -22,7 +22,7 @@ use super::reception::close_of;
 use super::reports::Reports;
 use super::seal::{SealDirection, TlsWriter};
 use super::shake::Limit;
-use super::stats::{ConnectionStats, OpenConnection, count, ending, unanswered};
+use super::stats::{ConnectionStats, OpenConnection, count, ending, rejected, unanswered};
 use super::task::{ConnectionTask, Core};
 use crate::audit::{self, Close, CloseReason, ClosedBy, Deadline, Event};
 use crate::config::{Connect, Target};
@@ -435,7 +435,7 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
     }
 
     fn note_observed(&mut self, link: &Link<V::Socket, V::Socket>, close: &Close) {
-        let ending = ending(close, &self.route.transport);
+        let ending = rejected(ending(close, &self.route.transport), link.reply());
         let now = Instant::now().into_std();
         self.stats.observed = link.observer().finish(ending, now);
     }

@@ -388,7 +388,11 @@ fn renew_keeps_names_key_type_and_permissions_and_changes_the_key() {
     let after = region.certificate("site");
     assert_eq!(renewed.names, issued.names);
     assert_ne!(renewed.serial, issued.serial);
-    assert_eq!(renewed.replaced, Some(issued.serial));
+    let replaced = Replaced {
+        serial: issued.serial,
+        revoked: None,
+    };
+    assert_eq!(renewed.replaced, Some(replaced));
     assert_ne!(after.spki, before.spki);
     assert_eq!(after.key.name, "EC P-384");
     assert_eq!(mode(&output.key), 0o640);
