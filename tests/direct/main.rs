@@ -32,6 +32,7 @@ mod silent;
 mod stalls;
 mod surroundings;
 mod targets;
+mod tune;
 mod updates;
 mod workers;
 mod wrong_setups;

@@ -4,6 +4,7 @@ mod check;
 mod names;
 mod pki;
 mod run;
+mod tune;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -42,6 +43,9 @@ enum Command {
     /// Make, show and revoke the certificates of a site
     #[command(subcommand)]
     Pki(pki::Command),
+    /// Compare the settings of this host with those of a busy gateway, change them, or undo the change
+    #[command(subcommand)]
+    Tune(tune::Command),
 }
 
 /// Which configuration file a command reads.
@@ -97,6 +101,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Run(args) => run::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Pki(command) => pki::run(command),
+        Command::Tune(command) => tune::run(command),
     };
     match outcome {
         Ok(code) => ExitCode::from(code),
