@@ -5,6 +5,7 @@ use std::path::Path;
 use crate::files::{self, OurFile};
 use crate::goal::Goal;
 use crate::host::{Host, reason};
+use crate::kept;
 use crate::record::{Lock, Record, RecordError, Written};
 use crate::service;
 use crate::setting::Change;
@@ -43,7 +44,11 @@ pub fn plan(host: &Host, goal: &Goal, program: &Path) -> Result<Applied, RecordE
             .changed
             .push((change.setting, change.before, change.after));
     }
-    for (file, text) in files::texts(host, goal, program, &settings, &record) {
+    let texts = kept::texts(host, goal, program, &settings, &record);
+    let has_unit = texts
+        .iter()
+        .any(|(file, text)| *file == OurFile::BootUnit && text.is_some());
+    for (file, text) in texts {
         let is_written = record.files.iter().any(|written| written.file == file);
         match (file.read(host), text) {
             (Ok(Some(now)), Some(text)) if now.text == text => {}
@@ -58,18 +63,23 @@ pub fn plan(host: &Host, goal: &Goal, program: &Path) -> Result<Applied, RecordE
             }
         }
     }
-    planned.not_applicable.extend(lost_at_boot(host, &record));
+    planned
+        .not_applicable
+        .extend(lost_at_boot(host, &record, has_unit));
     Ok(planned)
 }
 
-/// A remark if values last only until the next start of the host.
-fn lost_at_boot(host: &Host, record: &Record) -> Option<(String, String)> {
-    let is_lost = record.needs_boot() && !service::is_installed(host);
-    is_lost.then(|| {
-        let why = "wardgate.service is not installed, so only sysctls last longer than until the next start of the \
-                   host; run `wardgate tune apply` again when the service is installed";
-        ("keeping the values".to_owned(), why.to_owned())
-    })
+/// A remark if values last only until the next start of the host, because there is no unit that applies them again.
+fn lost_at_boot(host: &Host, record: &Record, has_unit: bool) -> Option<(String, String)> {
+    let why = match service::is_installed(host) {
+        false => "wardgate.service is not installed",
+        true => "the path of this program has characters that a unit would have to quote",
+    };
+    let why = format!(
+        "{why}, so only sysctls last longer than until the next start of the host; run `wardgate tune apply` again \
+         when that has changed"
+    );
+    (record.needs_boot() && !has_unit).then(|| ("keeping the values".to_owned(), why))
 }
 
 /// Changes every setting that differs from the goal, and keeps the changes after the next start of the host.
@@ -111,7 +121,11 @@ pub fn apply(host: &Host, goal: &Goal, program: &Path) -> Result<Applied, Record
             }
         }
     }
-    for (file, text) in files::texts(host, goal, program, &settings, &record) {
+    let texts = kept::texts(host, goal, program, &settings, &record);
+    let has_unit = texts
+        .iter()
+        .any(|(file, text)| *file == OurFile::BootUnit && text.is_some());
+    for (file, text) in texts {
         let path = host.path(file.path()).display().to_string();
         match write_file(host, &mut record, file, text)? {
             Ok(true) => applied.files.push(path),
@@ -119,7 +133,9 @@ pub fn apply(host: &Host, goal: &Goal, program: &Path) -> Result<Applied, Record
             Err(reason) => applied.not_applicable.push((path, reason)),
         }
     }
-    applied.not_applicable.extend(lost_at_boot(host, &record));
+    applied
+        .not_applicable
+        .extend(lost_at_boot(host, &record, has_unit));
     if record.is_empty() {
         record.remove(host)?;
     } else {

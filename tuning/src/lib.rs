@@ -16,6 +16,7 @@ mod files;
 mod finding;
 mod goal;
 mod host;
+mod kept;
 pub mod limits;
 mod place;
 mod programs;

@@ -7,7 +7,27 @@ use serde::{Deserialize, Serialize};
 
 use crate::cpus::{CpuList, bare_mask};
 use crate::host::{Host, NoValue};
-use crate::settings::SYSCTLS;
+
+/// All sysctls that this program reads to change them.
+pub(crate) const SYSCTLS: [&str; 17] = [
+    "kernel.io_uring_group",
+    "kernel.io_uring_disabled",
+    "net.ipv4.tcp_rmem",
+    "net.ipv4.tcp_wmem",
+    "net.core.rmem_max",
+    "net.core.wmem_max",
+    "net.ipv4.tcp_congestion_control",
+    "net.core.default_qdisc",
+    "net.ipv4.tcp_slow_start_after_idle",
+    "net.ipv4.tcp_mtu_probing",
+    "net.core.somaxconn",
+    "net.ipv4.tcp_max_syn_backlog",
+    "net.core.netdev_max_backlog",
+    "net.ipv4.tcp_keepalive_time",
+    "net.ipv4.tcp_keepalive_intvl",
+    "net.ipv4.tcp_keepalive_probes",
+    "fs.pipe-user-pages-soft",
+];
 
 /// A place that holds one value.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

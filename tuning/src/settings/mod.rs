@@ -13,27 +13,6 @@ use crate::service;
 use crate::setting::{Importance, Setting, Source};
 use crate::want::Want;
 
-/// All sysctls that this program reads to change them.
-pub(crate) const SYSCTLS: [&str; 17] = [
-    "kernel.io_uring_group",
-    "kernel.io_uring_disabled",
-    "net.ipv4.tcp_rmem",
-    "net.ipv4.tcp_wmem",
-    "net.core.rmem_max",
-    "net.core.wmem_max",
-    "net.ipv4.tcp_congestion_control",
-    "net.core.default_qdisc",
-    "net.ipv4.tcp_slow_start_after_idle",
-    "net.ipv4.tcp_mtu_probing",
-    "net.core.somaxconn",
-    "net.ipv4.tcp_max_syn_backlog",
-    "net.core.netdev_max_backlog",
-    "net.ipv4.tcp_keepalive_time",
-    "net.ipv4.tcp_keepalive_intvl",
-    "net.ipv4.tcp_keepalive_probes",
-    "fs.pipe-user-pages-soft",
-];
-
 /// Every setting, in the order of the table and of `apply`.
 pub(crate) fn all(host: &Host, goal: &Goal) -> Vec<Setting> {
     let mut settings = kernel::ring(host);

@@ -65,7 +65,7 @@ fn each_value_is_compared_changed_and_restored_on_its_own() {
         let (tree, model) = (fixture.tree(), fixture.model.borrow().clone());
         assert_eq!(
             differing(&fixture),
-            [change.setting.clone()],
+            std::slice::from_ref(&change.setting),
             "{:?}",
             change.place
         );
@@ -250,6 +250,17 @@ fn without_the_service_only_sysctls_are_kept_and_apply_says_so() {
         "{why}"
     );
     assert!(!fixture.path("etc/systemd").exists());
+
+    let fixture = Fixture::new();
+    let program = Path::new("/opt/a folder/wardgate");
+    let applied = crate::apply(&fixture.host(), &fixture.goal(), program).expect("a record");
+    let (_, why) = &applied.not_applicable[0];
+    assert!(why.starts_with("the path of this program"), "{why}");
+    assert!(
+        !fixture
+            .path("etc/systemd/system/wardgate-tune.service")
+            .exists()
+    );
 }
 
 #[test]

@@ -89,10 +89,17 @@ pub(crate) struct Fixture {
     pub(crate) model: Rc<RefCell<Model>>,
 }
 
+/// A folder in memory where there is one: files are written to the medium many times in these tests.
+fn folder() -> tempfile::TempDir {
+    let memory = tempfile::tempdir_in("/dev/shm");
+    let folder = memory.or_else(|_| tempfile::tempdir());
+    folder.expect("a folder can be made")
+}
+
 impl Fixture {
     pub(crate) fn new() -> Self {
         let fixture = Self {
-            folder: tempfile::tempdir().expect("a folder can be made"),
+            folder: folder(),
             model: Rc::new(RefCell::new(Model::new())),
         };
         for (path, text) in FILES {

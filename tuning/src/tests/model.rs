@@ -59,8 +59,14 @@ impl Model {
                  Current hardware settings:\nRX:\t\t{}\nRX Mini:\tn/a\nTX:\t\t{}\n",
                 self.rings[0], self.rings[1]
             )),
-            ["-G", "eth0", "rx", value] => Some(self.rings[0] = (*value).to_owned()).map(drop_text),
-            ["-G", "eth0", "tx", value] => Some(self.rings[1] = (*value).to_owned()).map(drop_text),
+            ["-G", "eth0", "rx", value] => {
+                self.rings[0] = (*value).to_owned();
+                Some(String::new())
+            }
+            ["-G", "eth0", "tx", value] => {
+                self.rings[1] = (*value).to_owned();
+                Some(String::new())
+            }
             ["-c", "eth0"] => Some(format!(
                 "Coalesce parameters for eth0:\nAdaptive RX: {}  TX: off\nrx-usecs:\t3\n",
                 self.adaptive
@@ -115,10 +121,6 @@ impl Model {
             _ => None,
         }
     }
-}
-
-fn drop_text((): ()) -> String {
-    String::new()
 }
 
 /// The programs, sharing the model with the test.
