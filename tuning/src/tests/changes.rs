@@ -238,6 +238,30 @@ fn limits_of_the_service_and_the_values_without_sysctl_survive_a_start_of_the_ho
 }
 
 #[test]
+fn sysctls_alone_need_no_unit_that_applies_them_again() {
+    let fixture = Fixture::new();
+    fixture.apply();
+    let files = [
+        "var/lib/wardgate/tune.json",
+        "etc/sysctl.d/90-wardgate.conf",
+        "etc/systemd/system/wardgate-tune.service",
+        "etc/systemd/system/wardgate.service.d/90-tune.conf",
+    ];
+    files.iter().for_each(|file| fixture.remove(file));
+    fixture.write("proc/sys/net/core/somaxconn", "128\n");
+    fixture.apply();
+    let is_there = files.map(|file| fixture.path(file).exists());
+    assert_eq!(is_there, [true, true, false, true]);
+    let drop_in = fixture.read(files[3]);
+    assert!(!drop_in.contains("[Unit]"), "{drop_in}");
+    let conf = fixture.read(files[1]);
+    assert_eq!(
+        conf.lines().skip(1).collect::<Vec<_>>(),
+        ["net.core.somaxconn = 4096"]
+    );
+}
+
+#[test]
 fn without_the_service_only_sysctls_are_kept_and_apply_says_so() {
     let fixture = Fixture::new();
     fixture.remove("usr/lib/systemd/system/wardgate.service");

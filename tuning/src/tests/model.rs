@@ -1,6 +1,7 @@
 //! A model of one network card and of the table of routes, which answers as `ethtool` and `ip` do.
 
 use std::cell::RefCell;
+use std::path::PathBuf;
 use std::rc::Rc;
 
 use crate::programs::{ProgramError, Programs};
@@ -19,6 +20,8 @@ pub(crate) struct Model {
     pub(crate) missing: Vec<&'static str>,
     /// Options that fail, as where the driver does not support them.
     pub(crate) failing: Vec<&'static str>,
+    /// The file that must be there when a value changes.
+    pub(crate) record: Option<PathBuf>,
 }
 
 impl Model {
@@ -49,6 +52,7 @@ impl Model {
             ],
             missing: Vec::new(),
             failing: Vec::new(),
+            record: None,
         }
     }
 
@@ -136,6 +140,15 @@ impl Programs for Modelled {
         let fails = arguments
             .iter()
             .any(|argument| model.failing.contains(argument));
+        let is_change = ["-G", "-C", "-K", "change"]
+            .iter()
+            .any(|word| arguments.contains(word));
+        if let Some(record) = model.record.as_ref().filter(|_| is_change) {
+            assert!(
+                record.exists(),
+                "the record is written before a value changes"
+            );
+        }
         let output = match program {
             _ if fails => None,
             "ethtool" => model.ethtool(arguments),

@@ -45,16 +45,21 @@ fn a_record_with_other_places_changes_nothing_there() {
     let fixture = Fixture::new();
     fixture.apply();
     fixture.write("proc/sys/kernel/core_pattern", "core\n");
+    fs::create_dir(fixture.path("srv")).expect("a folder can be made");
     let text = fixture.read(RECORD);
     let evil = r#"{"setting":"x","place":{"kind":"sysctl","name":"kernel.core_pattern"},"before":"|/tmp/x","after":"core"},"#;
     let text = text.replacen("\"values\": [", &format!("\"values\": [{evil}"), 1);
-    let text = text.replacen("\"folders\": [", "\"folders\": [\"etc\", \"proc/sys\",", 1);
+    let text = text.replacen("\"folders\": [", "\"folders\": [\"etc\", \"srv\",", 1);
     fixture.write(RECORD, &text);
     mode(&fixture, 0o600);
     let undone = fixture.undo();
     assert_eq!(undone.left.len(), 1, "{:?}", undone.left);
     assert_eq!(fixture.read("proc/sys/kernel/core_pattern"), "core\n");
     assert!(fixture.path("etc/group").exists());
+    assert!(
+        fixture.path("srv").exists(),
+        "an empty folder that this program does not make"
+    );
 }
 
 #[test]
@@ -124,6 +129,16 @@ fn the_record_holds_the_old_values_of_what_was_changed_only() {
         record.contains(r#""before": "4096\t131072\t6291456""#),
         "{record}"
     );
+}
+
+#[test]
+fn the_record_is_written_before_a_value_changes() {
+    let fixture = Fixture::new();
+    // The model of the programs panics if the record is not there when a value is changed.
+    fixture.model.borrow_mut().record = Some(fixture.path(RECORD));
+    let applied = fixture.apply();
+    let names = applied.changed.iter().map(|(name, ..)| name.as_str());
+    assert!(names.into_iter().any(|name| name == "eth0 ring rx"));
 }
 
 #[test]
