@@ -1,6 +1,7 @@
 //! The direct tier: the real program on loopback, one test per behaviour.
 
 mod admin;
+mod appliance;
 mod archive;
 mod check;
 mod churn;
@@ -28,6 +29,7 @@ mod refused;
 mod relay;
 mod reports;
 mod routes;
+mod service;
 mod silent;
 mod stalls;
 mod surroundings;

@@ -1,4 +1,4 @@
-//! A program in the foreground, on its core, until its value is dropped.
+//! A program in the foreground, on its cores, until its value is dropped.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use rustix::process::{Pid, Signal};
 
-/// The program and its core.
+/// The program and its cores.
 #[derive(Debug)]
 pub(crate) struct Start<'a> {
-    pub(crate) core: usize,
+    pub(crate) cores: &'a [usize],
     pub(crate) program: PathBuf,
     pub(crate) arguments: Vec<OsString>,
     pub(crate) environment: &'a [(&'a str, &'a str)],
@@ -28,6 +28,12 @@ pub(crate) struct Process {
     name: String,
     child: Child,
     log: PathBuf,
+}
+
+/// As on the command line: `0,1`.
+pub(super) fn list(cores: &[usize]) -> String {
+    let cores: Vec<_> = cores.iter().map(ToString::to_string).collect();
+    cores.join(",")
 }
 
 /// How long a program may take until it listens.
@@ -48,7 +54,7 @@ impl Process {
             .with_context(|| format!("cannot write {}", start.log.display()))?;
         let own = std::env::current_exe().context("cannot find our own program")?;
         let child = Command::new(own)
-            .args(["pinned", "--core", &start.core.to_string(), "--"])
+            .args(["pinned", "--cores", &list(start.cores), "--"])
             .arg(&start.program)
             .args(&start.arguments)
             .envs(start.environment.iter().copied())

@@ -52,7 +52,7 @@ impl Series {
             &[]
         };
         let mut provider = Process::start(Start {
-            core: cores.sink,
+            cores: &[cores.sink],
             program: "/usr/bin/storescp".into(),
             arguments: words(&["--ignore", &chain.target.port().to_string()]),
             environment,
@@ -66,7 +66,7 @@ impl Series {
         arguments.extend((0..self.objects).map(|_| SLICE.into()));
         let begun = Instant::now();
         let mut user = Process::start(Start {
-            core: cores.source,
+            cores: &[cores.source],
             program: "/usr/bin/storescu".into(),
             arguments,
             environment,
