@@ -17,7 +17,7 @@ mod finding;
 mod goal;
 mod host;
 mod kept;
-pub mod limits;
+mod limits;
 mod place;
 mod programs;
 mod record;

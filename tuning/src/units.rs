@@ -4,13 +4,15 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use crate::limits::{BUFFER_MAX, BUFFER_MIN, RATE_MAX, RATE_MIN, ROUND_TRIP_MAX, ROUND_TRIP_MIN};
+use crate::limits::{
+    BUFFER_BYTES_MAX, BUFFER_BYTES_MIN, RATE_MAX, RATE_MIN, ROUND_TRIP_MAX, ROUND_TRIP_MIN,
+};
 
-/// Bits per second, between [`RATE_MIN`] and [`RATE_MAX`].
+/// Bits per second, between 1 Mbit/s and 400 Gbit/s.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Rate(u64);
 
-/// A round-trip time, between [`ROUND_TRIP_MIN`] and [`ROUND_TRIP_MAX`], in whole microseconds.
+/// A round-trip time between 10 us and 5 s, in whole microseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct RoundTrip(Duration);
 
@@ -85,14 +87,14 @@ pub(crate) fn bandwidth_delay(rate: Rate, time: RoundTrip) -> u64 {
 }
 
 /// The maximum of a socket buffer that lets one connection fill the link: twice the bandwidth-delay product, because
-/// the kernel counts its own overhead against the buffer, in whole MiB, between [`BUFFER_MIN`] and
-/// [`BUFFER_MAX`].
+/// the kernel counts its own overhead against the buffer, in whole MiB, between [`BUFFER_BYTES_MIN`] and
+/// [`BUFFER_BYTES_MAX`].
 #[must_use]
 pub(crate) fn buffer(rate: Rate, time: RoundTrip) -> u64 {
     const MIB: u64 = 1 << 20;
     let twice = bandwidth_delay(rate, time).saturating_mul(2);
     let whole = twice.div_ceil(MIB).saturating_mul(MIB);
-    whole.clamp(BUFFER_MIN, BUFFER_MAX)
+    whole.clamp(BUFFER_BYTES_MIN, BUFFER_BYTES_MAX)
 }
 
 /// A number with a unit, times the factor of the unit; units in lower case. Exact to three decimals.
@@ -260,7 +262,7 @@ mod tests {
             (bandwidth_delay(rate, time), buffer(rate, time))
         };
         assert_eq!(of("10g", "20ms"), (25_000_000, 48 << 20));
-        assert_eq!(of("1g", "20ms"), (2_500_000, BUFFER_MIN));
-        assert_eq!(of("400g", "5s"), (250_000_000_000, BUFFER_MAX));
+        assert_eq!(of("1g", "20ms"), (2_500_000, BUFFER_BYTES_MIN));
+        assert_eq!(of("400g", "5s"), (250_000_000_000, BUFFER_BYTES_MAX));
     }
 }
