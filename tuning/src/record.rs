@@ -88,7 +88,15 @@ pub enum RecordError {
 }
 
 /// Holds other processes off until it is dropped.
-pub(crate) struct Lock(#[expect(dead_code, reason = "the open file holds the lock")] File);
+pub(crate) struct Lock(File);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Closing is not enough: a child that another thread has forked, and that has not yet started its program,
+        // still has the file open for a moment. An error means that there is no lock.
+        let _ = self.0.unlock();
+    }
+}
 
 impl Record {
     pub(crate) fn new() -> Self {
@@ -236,5 +244,23 @@ impl Lock {
             Err(std::fs::TryLockError::WouldBlock) => Err(RecordError::Busy),
             Err(std::fs::TryLockError::Error(cause)) => Err(fail(cause)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::programs::NoPrograms;
+
+    #[test]
+    fn the_lock_ends_when_it_is_dropped_even_if_a_child_has_the_file_open() {
+        let folder = tempfile::tempdir().expect("a folder can be made");
+        let host = Host::below(folder.path(), NoPrograms);
+        let (lock, _) = Lock::take(&host).expect("it is free");
+        assert!(matches!(Lock::take(&host), Err(RecordError::Busy)));
+        let of_a_child = lock.0.try_clone().expect("a descriptor is free");
+        drop(lock);
+        assert!(Lock::take(&host).is_ok());
+        drop(of_a_child);
     }
 }
