@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use wardgate_tests::tier::{self, Need};
 use wardgate_tests::{Outcome, Program, wardgate};
 
 /// A host with four sysctls, of which two matter and differ.
@@ -136,7 +137,7 @@ fn tune_check_as_json_has_the_fields_of_the_guide() {
         (&"differs".into(), &"128".into())
     );
     assert_eq!(row["wanted"], "at least 4096");
-    let guide = wardgate_tests::tier::workspace().join("docs/src/guide/tuning.md");
+    let guide = tier::workspace().join("docs/src/guide/tuning.md");
     let guide = fs::read_to_string(guide).expect("the guide is there");
     let fields = [&report, row].map(|value| value.as_object().expect("an object").keys());
     for field in fields.into_iter().flatten() {
@@ -160,4 +161,39 @@ fn tune_refuses_values_that_it_cannot_read_with_an_example() {
         assert_eq!(code(&outcome), Some(2), "{arguments:?}");
         assert!(outcome.text().contains(advice), "{}", outcome.text());
     }
+}
+
+/// `wardgate tune apply` at a terminal, with this answer. `script` makes the terminal.
+fn apply_at_a_terminal(host: &Host, answer: &str) -> Outcome {
+    let (program, root) = (wardgate(), host.0.path());
+    let command = format!(
+        "{} tune apply --profile vm --root {}",
+        program.display(),
+        root.display()
+    );
+    let terminal = Program::new("script").args(["-qec", &command, "/dev/null"]);
+    terminal.stdin(answer).run()
+}
+
+#[test]
+fn tune_apply_asks_at_a_terminal_and_changes_nothing_without_a_yes() {
+    if !tier::ready("direct", &[Need::Program("script")]) {
+        return;
+    }
+    let host = Host::new();
+    let files = host.files();
+    for answer in ["n\n", "\n", "yet\n"] {
+        let outcome = apply_at_a_terminal(&host, answer);
+        assert_eq!(code(&outcome), Some(1), "{}", outcome.text());
+        assert!(outcome.text().contains("[y/N]"), "{}", outcome.text());
+        assert!(
+            outcome.text().contains("nothing was changed"),
+            "{}",
+            outcome.text()
+        );
+        assert_eq!(host.files(), files, "{answer:?}");
+    }
+    let outcome = apply_at_a_terminal(&host, "y\n");
+    assert_eq!(code(&outcome), Some(0), "{}", outcome.text());
+    assert_ne!(host.files(), files);
 }

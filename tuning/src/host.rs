@@ -151,3 +151,34 @@ pub(crate) fn reason(error: &io::Error) -> String {
         _ => error.to_string(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::programs::NoPrograms;
+
+    #[test]
+    fn an_error_of_the_system_becomes_a_reason() {
+        // EPERM, EACCES, EROFS, EINVAL, ENOENT, EOPNOTSUPP, EIO.
+        for (number, expected) in [
+            (1, "permission denied; root may be needed"),
+            (13, "permission denied; root may be needed"),
+            (30, "the file system is read-only (a container?)"),
+            (22, "the kernel refuses the value"),
+            (2, "this kernel does not have it"),
+            (95, "the driver does not support it"),
+            (5, "Input/output error (os error 5)"),
+        ] {
+            assert_eq!(reason(&io::Error::from_raw_os_error(number)), expected);
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_not_there_is_not_made_by_a_write() {
+        let folder = tempfile::tempdir().expect("a folder can be made");
+        let host = Host::below(folder.path(), NoPrograms);
+        assert!(host.write("proc/sys/vm/x", "1").is_err());
+        assert!(host.write("x", "1").is_err());
+        assert!(!host.exists("x"));
+    }
+}
