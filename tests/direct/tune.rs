@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use wardgate_tests::tier::{self, Need};
@@ -196,4 +197,38 @@ fn tune_apply_asks_at_a_terminal_and_changes_nothing_without_a_yes() {
     let outcome = apply_at_a_terminal(&host, "y\n");
     assert_eq!(code(&outcome), Some(0), "{}", outcome.text());
     assert_ne!(host.files(), files);
+}
+
+#[test]
+fn tune_without_privilege_compares_and_refuses_to_change() {
+    if !tier::ready("direct", &[Need::Root, Need::Program("setpriv")]) {
+        return;
+    }
+    let host = Host::new();
+    let root = host.0.path();
+    let program = root.join("wardgate");
+    fs::copy(wardgate(), &program).expect("there is room");
+    let mode = fs::Permissions::from_mode(0o755);
+    fs::set_permissions(root, mode).expect("it is ours");
+    let files = host.files();
+    let tune = |arguments: &[&str]| {
+        let user = Program::new("setpriv").args(["--reuid=9999", "--regid=9999", "--clear-groups"]);
+        let tune = user.arg(&program).arg("tune").args(arguments);
+        tune.args(["--profile", "vm", "--root"]).arg(root).run()
+    };
+    let compared = tune(&["check"]);
+    assert_eq!(code(&compared), Some(1), "{}", compared.text());
+    assert!(
+        compared.text().contains("2 differ and matter"),
+        "{}",
+        compared.text()
+    );
+    let refused = tune(&["apply", "--yes"]);
+    assert_eq!(code(&refused), Some(1), "{}", refused.text());
+    assert!(
+        refused.text().contains("run this command as root"),
+        "{}",
+        refused.text()
+    );
+    assert_eq!(host.files(), files);
 }
