@@ -91,8 +91,8 @@ Exit codes:
   2  the command line is not valid";
 
 const APPLY_HELP: &str = "\
-The values and files that were there before are in /var/lib/wardgate/tune.json before anything is changed. A second
-`apply` keeps those of the first. Without a terminal to ask at, --yes is necessary.
+The values and files that were there before are in /var/lib/wardgate/tune.json before anything is
+changed. A second `apply` keeps those of the first. Without a terminal to ask at, --yes is necessary.
 
 Exit codes:
   0  what can be changed was changed; what cannot be changed on this host is listed
