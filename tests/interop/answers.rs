@@ -8,12 +8,13 @@ use std::net::TcpListener;
 use std::time::Instant;
 
 use socket2::{Domain, Socket, Type};
+use test_peers::openings;
 use wardgate_tests::stream::{Ending, accept, reset};
 use wardgate_tests::tier::{self, Need};
 use wardgate_tests::{Pki, Program, Site, free_port};
 
 use crate::associations::{PATIENCE, PYNETDICOM, ask_to};
-use crate::octets::{
+use crate::dicom_bytes::{
     ABORT, ABORT_INVALID, ABORT_UNEXPECTED, ABORT_UNRECOGNIZED, REJECT_TEMPORARY, REJECT_VERSION,
     acceptance, answer_to, half_of_data, local, pdu, request,
 };
@@ -25,7 +26,7 @@ const TEMPORARY: &str = "2 3 1";
 
 /// Checks that pynetdicom and echoscu both receive a transient rejection, and soon.
 #[track_caller]
-fn assert_told_to_try_again(entry: u16) {
+fn assert_congestion_reply(entry: u16) {
     ask_to(entry, &["echo"]).assert_rejected(TEMPORARY);
     let began = Instant::now();
     let text = Program::new("echoscu")
@@ -87,7 +88,7 @@ fn remote_gateway_that_refuses_connections_is_a_transient_rejection() {
         return;
     }
     let (a, entry) = alone(&Pki::new(), free_port());
-    assert_told_to_try_again(entry);
+    assert_congestion_reply(entry);
     a.stop();
 }
 
@@ -98,7 +99,7 @@ fn remote_gateway_that_is_unreachable_is_a_transient_rejection() {
     }
     let far = Unreachable::start();
     let (a, entry) = alone(&Pki::new(), far.port);
-    assert_told_to_try_again(entry);
+    assert_congestion_reply(entry);
     a.stop();
 }
 
@@ -115,7 +116,7 @@ fn remote_gateway_without_an_address_is_a_transient_rejection() {
         &[format!("dns:{B}")],
     );
     let a = site.start();
-    assert_told_to_try_again(entry);
+    assert_congestion_reply(entry);
     a.stop();
 }
 
@@ -128,7 +129,7 @@ fn remote_gateway_that_is_silent_is_a_transient_rejection() {
     let silent = TcpListener::bind("127.0.0.1:0").expect("loopback has ports");
     let port = silent.local_addr().expect("it is bound").port();
     let (a, entry) = alone(&Pki::new(), port);
-    assert_told_to_try_again(entry);
+    assert_congestion_reply(entry);
     a.stop();
 }
 
@@ -138,7 +139,7 @@ fn remote_end_without_tls_is_a_transient_rejection() {
         return;
     }
     let (a, entry) = alone(&Pki::new(), Echo::start().port);
-    assert_told_to_try_again(entry);
+    assert_congestion_reply(entry);
     a.stop();
 }
 
@@ -155,7 +156,7 @@ fn remote_gateway_that_refuses_the_certificate_is_a_transient_rejection() {
         .set("peers", "[\"dns:gw.other.example\"]")
         .start();
     let a = originate(&pki, "dicom", entry, wan).start();
-    assert_told_to_try_again(entry);
+    assert_congestion_reply(entry);
     a.stop();
     b.stop();
 }
@@ -171,7 +172,7 @@ fn remote_gateway_with_another_name_is_a_transient_rejection() {
     let a = originate(&pki, "dicom", entry, wan)
         .set("peers", "[\"dns:gw.other.example\"]")
         .start();
-    assert_told_to_try_again(entry);
+    assert_congestion_reply(entry);
     a.stop();
     b.stop();
 }
@@ -184,7 +185,7 @@ fn archive_that_is_down_behind_the_remote_gateway_is_a_transient_rejection() {
     let far = Unreachable::start();
     for target in [free_port(), far.port] {
         let pair = Pair::start(&Pki::new(), "dicom", target);
-        assert_told_to_try_again(pair.entry);
+        assert_congestion_reply(pair.entry);
         pair.stop();
     }
 }
@@ -206,7 +207,7 @@ fn archive_that_resets_the_request_is_a_rejection_for_the_moment() {
             reset(connection);
         }
     });
-    assert_told_to_try_again(pair.entry);
+    assert_congestion_reply(pair.entry);
     archive.join().expect("the archive does not panic");
     pair.stop();
 }
@@ -214,10 +215,10 @@ fn archive_that_resets_the_request_is_a_rejection_for_the_moment() {
 /// The first bytes on a connection, and the reply.
 fn beginnings() -> Vec<(&'static str, Vec<u8>, &'static [u8])> {
     let good = request();
-    let changed = |at: usize, octet: u8| {
-        let mut octets = good.clone();
-        octets[at] = octet;
-        octets
+    let changed = |at: usize, byte: u8| {
+        let mut bytes = good.clone();
+        bytes[at] = byte;
+        bytes
     };
     vec![
         ("no version 1", changed(7, 2), &REJECT_VERSION),
@@ -229,21 +230,17 @@ fn beginnings() -> Vec<(&'static str, Vec<u8>, &'static [u8])> {
         ("item beyond the end", changed(77, 0xff), &ABORT_INVALID),
         ("PDU too short", pdu(1, &[0; 20]), &ABORT_INVALID),
         ("PDU too long", vec![1, 0, 0xff, 0, 0, 0], &ABORT_INVALID),
-        ("HTTP", b"GET / HTTP/1.1\r\n\r\n".to_vec(), &[]),
-        ("SSH", b"SSH-2.0-OpenSSH_9.2\r\n".to_vec(), &[]),
-        (
-            "TLS",
-            b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03".to_vec(),
-            &[],
-        ),
-        ("HL7", b"\x0bMSH|^~\\&|".to_vec(), &[]),
+        ("HTTP", openings::HTTP.to_vec(), &[]),
+        ("SSH", openings::SSH.to_vec(), &[]),
+        ("TLS", openings::TLS_HELLO.to_vec(), &[]),
+        ("HL7", openings::HL7.to_vec(), &[]),
     ]
 }
 
 /// Checks the reply to each beginning, and that no byte of it reached the target.
 fn assert_beginnings_are_answered(entry: u16, target: &Echo) {
-    for (what, octets, answer) in beginnings() {
-        let (heard, ending) = answer_to(entry, &octets);
+    for (what, bytes, answer) in beginnings() {
+        let (heard, ending) = answer_to(entry, &bytes);
         assert_eq!(heard, answer, "{what}");
         if answer.is_empty() {
             assert_eq!(ending, Ending::Reset, "{what}");

@@ -85,7 +85,7 @@ impl Process {
                 ended.is_none() && Instant::now() < deadline,
                 "{} does not listen on {address}: {}",
                 self.name,
-                self.last_words()
+                self.log_tail()
             );
             thread::sleep(LOOK);
         }
@@ -107,7 +107,7 @@ impl Process {
                 Instant::now() < deadline,
                 "{} has not ended within {limit:?}: {}",
                 self.name,
-                self.last_words()
+                self.log_tail()
             );
             thread::sleep(LOOK);
         }
@@ -125,10 +125,10 @@ impl Process {
     }
 
     /// The end of its output.
-    pub(crate) fn last_words(&self) -> String {
-        let said = fs::read(&self.log).unwrap_or_default();
-        let tail = said.len().saturating_sub(1000);
-        String::from_utf8_lossy(&said[tail..]).trim().to_owned()
+    pub(crate) fn log_tail(&self) -> String {
+        let log = fs::read(&self.log).unwrap_or_default();
+        let tail = log.len().saturating_sub(1000);
+        String::from_utf8_lossy(&log[tail..]).trim().to_owned()
     }
 }
 

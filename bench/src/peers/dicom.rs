@@ -54,12 +54,12 @@ impl Series {
         let mut provider = Process::start(Start {
             cores: &[cores.sink],
             program: "/usr/bin/storescp".into(),
-            arguments: words(&["--ignore", &chain.target.port().to_string()]),
+            arguments: os_strings(&["--ignore", &chain.target.port().to_string()]),
             environment,
             log: self.folder.join("storescp.log"),
         })?;
         provider.wait_listening(chain.target)?;
-        let mut arguments = words(&[
+        let mut arguments = os_strings(&[
             &chain.connect.ip().to_string(),
             &chain.connect.port().to_string(),
         ]);
@@ -74,7 +74,7 @@ impl Series {
         })?;
         let status = user.wait_end(START_MAX + OBJECT_MAX * self.objects)?;
         let took = begun.elapsed();
-        anyhow::ensure!(status.success(), "storescu failed: {}", user.last_words());
+        anyhow::ensure!(status.success(), "storescu failed: {}", user.log_tail());
         Ok(took.as_secs_f64() * 1e3 / f64::from(self.objects))
     }
 }
@@ -86,8 +86,8 @@ pub(crate) struct Cores {
     pub(crate) sink: usize,
 }
 
-fn words(words: &[&str]) -> Vec<OsString> {
-    words.iter().map(OsString::from).collect()
+fn os_strings(arguments: &[&str]) -> Vec<OsString> {
+    arguments.iter().map(OsString::from).collect()
 }
 
 /// The programs run in the folder, so the name does.

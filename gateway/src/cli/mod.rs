@@ -30,11 +30,11 @@ pub const EXIT_CONFIG: u8 = 78;
 #[command(name = "wardgate", version, max_term_width = 100)]
 struct Cli {
     #[command(subcommand)]
-    command: Command,
+    command: CliCommand,
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {
+enum CliCommand {
     /// Run the gateway in the foreground until SIGTERM
     #[command(after_help = RUN_HELP)]
     Run(ConfigArgs),
@@ -43,10 +43,10 @@ enum Command {
     Check(ConfigArgs),
     /// Make, show and revoke the certificates of a site
     #[command(subcommand)]
-    Pki(pki::Command),
+    Pki(pki::PkiCommand),
     /// Compare the settings of this host with those of a busy gateway, change them, or undo the change
     #[command(subcommand)]
-    Tune(tune::Command),
+    Tune(tune::TuneCommand),
 }
 
 /// Which configuration file a command reads.
@@ -99,10 +99,10 @@ Exit codes:
 /// of the process.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let outcome = match Cli::parse_from(arguments).command {
-        Command::Run(args) => run::run(&args),
-        Command::Check(args) => check::run(&args),
-        Command::Pki(command) => pki::run(command),
-        Command::Tune(command) => tune::run(command),
+        CliCommand::Run(args) => run::run(&args),
+        CliCommand::Check(args) => check::run(&args),
+        CliCommand::Pki(command) => pki::run(command),
+        CliCommand::Tune(command) => tune::run(command),
     };
     match outcome {
         Ok(code) => ExitCode::from(code),

@@ -11,7 +11,7 @@ use clap::{Args, Subcommand};
 use super::EXIT_GOOD;
 use crate::pki::authority::{
     Authority, CA_DAYS, CERTIFICATE_DAYS, CRL_DAYS, CrlWritten, Issued, KeyType, NewAuthority,
-    NewCertificate, Output, Permitted, Reason, Revocable,
+    NewCertificate, OutputFiles, Permitted, Revocable, RevokeReason,
 };
 use crate::pki::show;
 
@@ -20,7 +20,7 @@ const DAYS: std::ops::RangeInclusive<i64> = 1..=36_525;
 
 /// The subcommands of `wardgate pki`.
 #[derive(Debug, Subcommand)]
-pub(crate) enum Command {
+pub(crate) enum PkiCommand {
     /// Make a site's own certificate authority, with an empty revocation list
     Init(Init),
     /// Issue a certificate for a site, with a new key, for connecting and accepting
@@ -150,8 +150,8 @@ pub(crate) struct Revoke {
     #[command(flatten)]
     what: What,
     /// The reason for the revocation
-    #[arg(long, value_enum, default_value_t = Reason::Unspecified)]
-    reason: Reason,
+    #[arg(long, value_enum, default_value_t = RevokeReason::Unspecified)]
+    reason: RevokeReason,
     #[command(flatten)]
     crl: CrlDays,
 }
@@ -173,14 +173,14 @@ fn days() -> clap::builder::RangedI64ValueParser<u32> {
 }
 
 /// Runs one of the commands.
-pub(crate) fn run(command: Command) -> anyhow::Result<u8> {
+pub(crate) fn run(command: PkiCommand) -> anyhow::Result<u8> {
     let now = SystemTime::now();
     match &command {
-        Command::Init(args) => init(args, now)?,
-        Command::Issue(args) => issue(args, now)?,
-        Command::Show(args) => show(args, now)?,
-        Command::Renew(args) => renew(args, now)?,
-        Command::Revoke(args) => revoke(args, now)?,
+        PkiCommand::Init(args) => init(args, now)?,
+        PkiCommand::Issue(args) => issue(args, now)?,
+        PkiCommand::Show(args) => show(args, now)?,
+        PkiCommand::Renew(args) => renew(args, now)?,
+        PkiCommand::Revoke(args) => revoke(args, now)?,
     }
     Ok(EXIT_GOOD)
 }
@@ -211,8 +211,8 @@ fn init(args: &Init, now: SystemTime) -> anyhow::Result<()> {
          ca.pem to the other site, which names it as \"trust\"; never give ca.key away"
     );
     println!(
-        "if a site uses {dir}/ca.crl as \"crl\": run `wardgate pki renew --crl --dir {dir}` \
-         at least every {} days and send the new list to that site",
+        "if a site uses {dir}/ca.crl as \"crl\": this list is valid for {} days; run `wardgate pki renew \
+         --crl --crl-days 60 --dir {dir}` before that and then every month, and send each new list to that site",
         args.crl.crl_days
     );
     Ok(())
@@ -225,7 +225,7 @@ fn issue(args: &Issue, now: SystemTime) -> anyhow::Result<()> {
         key: args.key,
         days: args.days,
     };
-    let output = Output {
+    let output = OutputFiles {
         certificate: args.out.clone(),
         key: args.key_out.clone(),
     };
@@ -239,7 +239,7 @@ fn issue(args: &Issue, now: SystemTime) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn report_issued(issued: &Issued, output: &Output) {
+fn report_issued(issued: &Issued, output: &OutputFiles) {
     let cut = if issued.cut_by_authority {
         ", when its CA expires"
     } else {
@@ -278,7 +278,7 @@ fn described(files: &[PathBuf], now: SystemTime) -> (String, Vec<String>) {
                     text += &format!("{gap}{}\n\n", file.display());
                 }
                 text += &shown.text;
-                problems.extend(shown.unread.iter().map(show::Error::to_string));
+                problems.extend(shown.unread.iter().map(show::ShowError::to_string));
             }
             Err(error) => problems.push(error.to_string()),
         }
@@ -289,7 +289,7 @@ fn described(files: &[PathBuf], now: SystemTime) -> (String, Vec<String>) {
 fn renew(args: &Renew, now: SystemTime) -> anyhow::Result<()> {
     let mut authority = Authority::open(&args.ca.dir)?;
     if let (Some(certificate), Some(key)) = (&args.what.certificate, &args.key) {
-        let output = Output {
+        let output = OutputFiles {
             certificate: certificate.clone(),
             key: key.clone(),
         };
@@ -347,10 +347,10 @@ mod tests {
     #[derive(Debug, Parser)]
     struct Program {
         #[command(subcommand)]
-        command: Command,
+        command: PkiCommand,
     }
 
-    fn parse(line: &str) -> Result<Command, clap::Error> {
+    fn parse(line: &str) -> Result<PkiCommand, clap::Error> {
         let words = std::iter::once("pki").chain(line.split_whitespace());
         Program::try_parse_from(words).map(|program| program.command)
     }

@@ -13,21 +13,21 @@ use super::{EXIT_FAILED, EXIT_GOOD};
 
 /// The subcommands of `wardgate tune`.
 #[derive(Debug, Subcommand)]
-pub(crate) enum Command {
+pub(crate) enum TuneCommand {
     /// Compare each setting with the wanted value; exit code 1 if one that matters differs
     #[command(after_help = CHECK_HELP)]
-    Check(Check),
+    Check(TuneCheck),
     /// Show what differs, ask, change it, and keep the change after the next start of the host
     #[command(after_help = APPLY_HELP)]
-    Apply(Apply),
+    Apply(TuneApply),
     /// Restore what `apply` changed
     #[command(after_help = UNDO_HELP)]
-    Undo(Place),
+    Undo(TunedHost),
 }
 
 /// What the host should be good at.
 #[derive(Debug, Args)]
-pub(crate) struct Target {
+pub(crate) struct TuneGoal {
     /// The kind of host: vm, 1g, 10g, 25g or 100g. By default vm on a virtual machine, otherwise the speed of the
     /// fastest network card
     #[arg(long)]
@@ -45,21 +45,21 @@ pub(crate) struct Target {
     #[arg(long, value_name = "NAME")]
     interface: Vec<String>,
     #[command(flatten)]
-    place: Place,
+    host: TunedHost,
 }
 
 /// Which host is read and changed.
 #[derive(Debug, Args)]
-pub(crate) struct Place {
+pub(crate) struct TunedHost {
     /// A folder with copies of /proc, /sys and /etc in place of this host, for tests
     #[arg(long, value_name = "DIR", hide = true)]
     root: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct Check {
+pub(crate) struct TuneCheck {
     #[command(flatten)]
-    target: Target,
+    goal: TuneGoal,
     /// Write the report as JSON; the guide describes its fields
     #[arg(long, conflicts_with = "explain")]
     json: bool,
@@ -69,9 +69,9 @@ pub(crate) struct Check {
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct Apply {
+pub(crate) struct TuneApply {
     #[command(flatten)]
-    target: Target,
+    goal: TuneGoal,
     /// Do not ask
     #[arg(long)]
     yes: bool,
@@ -108,16 +108,16 @@ Exit codes:
   2  the command line is not valid";
 
 /// Runs a subcommand and returns the exit code.
-pub(crate) fn run(command: Command) -> anyhow::Result<u8> {
+pub(crate) fn run(command: TuneCommand) -> anyhow::Result<u8> {
     match command {
-        Command::Check(check) => Ok(compare(check)),
-        Command::Apply(args) => apply(args),
-        Command::Undo(place) => undo(place),
+        TuneCommand::Check(check) => Ok(compare(check)),
+        TuneCommand::Apply(args) => apply(args),
+        TuneCommand::Undo(host) => undo(host),
     }
 }
 
-impl Place {
-    fn host(self) -> Host {
+impl TunedHost {
+    fn resolve(self) -> Host {
         match self.root {
             Some(root) => Host::below(root, NoPrograms),
             None => Host::running(),
@@ -125,7 +125,7 @@ impl Place {
     }
 }
 
-impl Target {
+impl TuneGoal {
     fn resolve(self) -> (Host, Goal) {
         let options = Options {
             profile: self.profile,
@@ -134,14 +134,14 @@ impl Target {
             cores: self.cores,
             cards: self.interface,
         };
-        let host = self.place.host();
+        let host = self.host.resolve();
         let goal = Goal::new(&host, options);
         (host, goal)
     }
 }
 
-fn compare(check: Check) -> u8 {
-    let (host, goal) = check.target.resolve();
+fn compare(check: TuneCheck) -> u8 {
+    let (host, goal) = check.goal.resolve();
     let report = wardgate_tuning::check(&host, &goal);
     if check.json {
         println!("{}", report.json());
@@ -162,8 +162,8 @@ fn compare(check: Check) -> u8 {
     }
 }
 
-fn apply(args: Apply) -> anyhow::Result<u8> {
-    let (host, goal) = args.target.resolve();
+fn apply(args: TuneApply) -> anyhow::Result<u8> {
+    let (host, goal) = args.goal.resolve();
     let program = std::env::current_exe().context("cannot find the path of this program")?;
     let plan = wardgate_tuning::plan(&host, &goal, &program)?;
     show(&plan, "would be changed", "would be written");
@@ -223,8 +223,8 @@ fn confirmed() -> anyhow::Result<bool> {
     Ok(["y", "yes"].contains(&answer.trim().to_lowercase().as_str()))
 }
 
-fn undo(place: Place) -> anyhow::Result<u8> {
-    let Some(undone) = wardgate_tuning::undo(&place.host())? else {
+fn undo(host: TunedHost) -> anyhow::Result<u8> {
+    let Some(undone) = wardgate_tuning::undo(&host.resolve())? else {
         println!("nothing to undo: `wardgate tune apply` has changed nothing on this host");
         return Ok(EXIT_GOOD);
     };

@@ -1,9 +1,8 @@
 //! Handshakes in memory, between ours and all kinds of peers.
 //!
-//! `authority` makes certificates, odd ones included, and `ends` holds the two ends of a handshake and
-//! lets them talk until neither has anything to say.
+//! `test_peers` makes the certificates, bad ones included; `ends` holds the two ends of a handshake and
+//! passes bytes between them until neither sends anything more.
 
-mod authority;
 mod bad_peers;
 mod costly_chains;
 mod crl_choice;
@@ -11,25 +10,23 @@ mod ends;
 mod foreign_verifier;
 mod good_peers;
 mod hospital_pkis;
+mod issuers;
 mod last_words;
 mod many_peers;
 mod matrix;
 mod negotiation;
 mod one_judge;
 mod openssl;
-mod outdated_peers;
 mod sentences;
 pub(super) mod sessions;
 mod split_messages;
 mod targets;
-mod vouching;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer};
 
-use self::authority::{Authority, Own};
 use super::{Acceptor, Connector};
 use crate::config::limits::KEY_RECORDS_MAX;
 use crate::config::{
@@ -37,9 +34,8 @@ use crate::config::{
     ServiceLabel, Target, TrustFiles,
 };
 use crate::pki::{Identity, Trust};
-
-/// The name that routes in these tests list.
-const PEER: &str = "peer.example";
+use test_peers::PEER;
+use test_peers::authority::{self, Authority, Own};
 
 /// One gateway: who it is, whom its route lists, and whom it believes about them.
 struct Gateway {
@@ -50,7 +46,7 @@ struct Gateway {
     key_exchange: KeyExchange,
 }
 
-/// A peer that the route lists, and the CAs that may vouch for it.
+/// A peer that the route lists, and the CAs that may issue certificates for it.
 struct Listed {
     name: Option<&'static str>,
     identities: Vec<PeerName>,
