@@ -5,6 +5,7 @@ mod limits;
 mod names;
 mod pki;
 mod run;
+mod tune;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -43,6 +44,9 @@ enum CliCommand {
     /// Make, show and revoke the certificates of a site
     #[command(subcommand)]
     Pki(pki::PkiCommand),
+    /// Compare the settings of this host with those of a busy gateway, change them, or undo the change
+    #[command(subcommand)]
+    Tune(tune::TuneCommand),
 }
 
 /// Which configuration file a command reads.
@@ -101,6 +105,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         CliCommand::Run(args) => run::run(&args),
         CliCommand::Check(args) => check::run(&args),
         CliCommand::Pki(command) => pki::run(command),
+        CliCommand::Tune(command) => tune::run(command),
     };
     match outcome {
         Ok(code) => ExitCode::from(code),
