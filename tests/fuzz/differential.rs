@@ -28,7 +28,7 @@ pub(crate) struct Compared {
     pub(crate) difference: Option<Difference>,
 }
 
-/// Plays the course that `octets` decide through both layers.
+/// Plays the course that `bytes` decide through both layers.
 pub(crate) fn play(octets: &[u8]) -> Result<Compared, String> {
     let mut choices = Choices::new(octets);
     let kind = kind(&mut choices);

@@ -46,7 +46,7 @@ pub(crate) struct Case {
     /// Operations in one turn.
     pub(crate) operations: u32,
     /// The bytes that one operation moves; 0 if that has no meaning.
-    pub(crate) octets: usize,
+    pub(crate) bytes: usize,
     /// Sets it up.
     pub(crate) begin: fn() -> anyhow::Result<Box<dyn Turn>>,
 }
@@ -105,13 +105,13 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
 /// There is no such case, it moves no bytes, or it cannot be set up.
 pub(crate) fn nanoseconds_per_byte(name: &str, turns: u32) -> anyhow::Result<f64> {
     let case = all().into_iter().find(|case| case.name == name);
-    let case = case.filter(|case| case.octets > 0);
+    let case = case.filter(|case| case.bytes > 0);
     let case = case.with_context(|| format!("no case {name:?} moves bytes"))?;
     let mut turn = (case.begin)()?;
     let mut times: Vec<_> = (0..turns).map(|_| turn.turn()).collect();
     times.sort_unstable();
     let median = times.get(times.len() / 2).context("no turn")?.as_secs_f64();
-    Ok(median * 1e9 / f64::from(case.operations) / case.octets as f64)
+    Ok(median * 1e9 / f64::from(case.operations) / case.bytes as f64)
 }
 
 /// Median, tenth and ninetieth of a hundred.
@@ -121,9 +121,9 @@ fn row(case: &Case, times: &mut [Duration]) -> String {
         let time = times.get(times.len() * hundredth / 100);
         time.map_or(0.0, Duration::as_secs_f64) / f64::from(case.operations)
     };
-    let per_gigabyte = match case.octets {
+    let per_gigabyte = match case.bytes {
         0 => "-".to_owned(),
-        octets => format!("{:.4}", each(50) / octets as f64 * 1e9),
+        bytes => format!("{:.4}", each(50) / bytes as f64 * 1e9),
     };
     let [median, fast, slow] = [50, 10, 90].map(|hundredth| each(hundredth) * 1e9);
     format!(

@@ -29,7 +29,7 @@ pub(super) fn cases() -> Vec<Case> {
         Case {
             name: "observe-hl7",
             operations: MESSAGES as u32,
-            octets: MESSAGE,
+            bytes: MESSAGE,
             begin: || Ok(Box::new(Talk::begin())),
         },
     ]
@@ -39,7 +39,7 @@ fn case(name: &'static str, begin: fn() -> anyhow::Result<Box<dyn Turn>>) -> Cas
     Case {
         name,
         operations: RECORDS as u32,
-        octets: RECORD,
+        bytes: RECORD,
         begin,
     }
 }
@@ -52,7 +52,7 @@ struct Store {
 }
 
 impl Store {
-    fn begin(pdu_octets: usize) -> anyhow::Result<Box<dyn Turn>> {
+    fn begin(pdu_bytes: usize) -> anyhow::Result<Box<dyn Turn>> {
         let sop_class = "1.2.840.10008.5.1.4.1.1.2";
         let proposal = Proposal {
             sop_class: sop_class.to_owned(),
@@ -88,8 +88,8 @@ impl Store {
             command: false,
             last: false,
         };
-        pdu::lay(&mut bytes, control, pdu_octets - HEADS, |_| {})?;
-        let object = bytes.repeat(RECORDS * RECORD / pdu_octets);
+        pdu::lay(&mut bytes, control, pdu_bytes - HEADS, |_| {})?;
+        let object = bytes.repeat(RECORDS * RECORD / pdu_bytes);
         Ok(Box::new(Self { observer, object }))
     }
 }

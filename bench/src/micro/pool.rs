@@ -14,7 +14,7 @@ pub(super) fn cases() -> Vec<Case> {
     let case = |name, begin| Case {
         name,
         operations: OPERATIONS,
-        octets: 0,
+        bytes: 0,
         begin,
     };
     vec![

@@ -34,11 +34,11 @@ pub(super) fn cases() -> Vec<Case> {
     ]
 }
 
-fn case(name: &'static str, octets: usize, begin: fn() -> anyhow::Result<Box<dyn Turn>>) -> Case {
+fn case(name: &'static str, bytes: usize, begin: fn() -> anyhow::Result<Box<dyn Turn>>) -> Case {
     Case {
         name,
         operations: RECORDS as u32,
-        octets,
+        bytes,
         begin,
     }
 }
@@ -48,11 +48,11 @@ struct Line {
     sealer: Sealer,
     opener: Opener,
     rooms: Vec<u8>,
-    octets: usize,
+    bytes: usize,
 }
 
 impl Line {
-    fn new(cipher: Cipher, octets: usize) -> Self {
+    fn new(cipher: Cipher, bytes: usize) -> Self {
         let secrets = || ConnectionTrafficSecrets::Aes256Gcm {
             key: AeadKey::from([7; 32]),
             iv: Iv::from([9; 12]),
@@ -61,7 +61,7 @@ impl Line {
             sealer: Sealer::new(cipher, 0, &secrets()).expect("it is AES-GCM"),
             opener: Opener::new(cipher, 0, &secrets()).expect("it is AES-GCM"),
             rooms: vec![0x5a; RECORDS * RECORD_ROOM],
-            octets,
+            bytes,
         }
     }
 
@@ -69,7 +69,7 @@ impl Line {
     #[inline(never)]
     fn seal(&mut self) {
         for room in self.rooms.chunks_mut(RECORD_ROOM) {
-            let sealed = self.sealer.seal(Content::Data, room, self.octets);
+            let sealed = self.sealer.seal(Content::Data, room, self.bytes);
             sealed.expect("the room is there");
         }
     }
@@ -79,7 +79,7 @@ impl Line {
         for room in self.rooms.chunks_mut(RECORD_ROOM) {
             let record = self.opener.open(room).expect("it was sealed in order");
             let record = record.expect("it is whole");
-            assert_eq!(record.range.len(), self.octets);
+            assert_eq!(record.range.len(), self.bytes);
         }
     }
 }
@@ -87,8 +87,8 @@ impl Line {
 struct Seal(Line);
 
 impl Seal {
-    fn begin(cipher: Cipher, octets: usize) -> anyhow::Result<Box<dyn Turn>> {
-        Ok(Box::new(Self(Line::new(cipher, octets))))
+    fn begin(cipher: Cipher, bytes: usize) -> anyhow::Result<Box<dyn Turn>> {
+        Ok(Box::new(Self(Line::new(cipher, bytes))))
     }
 }
 
@@ -103,8 +103,8 @@ impl Turn for Seal {
 struct Open(Line);
 
 impl Open {
-    fn begin(cipher: Cipher, octets: usize) -> anyhow::Result<Box<dyn Turn>> {
-        Ok(Box::new(Self(Line::new(cipher, octets))))
+    fn begin(cipher: Cipher, bytes: usize) -> anyhow::Result<Box<dyn Turn>> {
+        Ok(Box::new(Self(Line::new(cipher, bytes))))
     }
 }
 
@@ -123,18 +123,18 @@ macro_rules! bare {
         struct $name {
             key: $crate_name::aead::LessSafeKey,
             rooms: Vec<u8>,
-            octets: usize,
+            bytes: usize,
         }
 
         impl $name {
-            fn begin(octets: usize) -> anyhow::Result<Box<dyn Turn>> {
+            fn begin(bytes: usize) -> anyhow::Result<Box<dyn Turn>> {
                 use $crate_name::aead::{AES_256_GCM, LessSafeKey, UnboundKey};
                 let key = UnboundKey::new(&AES_256_GCM, &[7; 32]);
                 let key = key.map_err(|_| anyhow::anyhow!("the key has another length"))?;
                 Ok(Box::new(Self {
                     key: LessSafeKey::new(key),
                     rooms: vec![0x5a; RECORDS * RECORD_ROOM],
-                    octets,
+                    bytes,
                 }))
             }
         }
@@ -145,7 +145,7 @@ macro_rules! bare {
                 let start = Instant::now();
                 for (number, room) in self.rooms.chunks_mut(RECORD_ROOM).enumerate() {
                     let nonce = Nonce::assume_unique_for_key([number as u8; 12]);
-                    let inner = &mut room[RECORD_HEADER..=RECORD_HEADER + self.octets];
+                    let inner = &mut room[RECORD_HEADER..=RECORD_HEADER + self.bytes];
                     let tag = self
                         .key
                         .seal_in_place_separate_tag(nonce, Aad::from([0; 5]), inner);

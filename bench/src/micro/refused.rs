@@ -29,7 +29,7 @@ pub(super) fn cases() -> Vec<Case> {
     let case = |name, begin| Case {
         name,
         operations: 1,
-        octets: 0,
+        bytes: 0,
         begin,
     };
     vec![

@@ -20,9 +20,9 @@ fn stored(message: u16) -> Vec<u8> {
     made::message(1, &made::response(0x8001, message, 0), None)
 }
 
-fn pass(association: &mut Association, by: AssociationRole, octets: &[u8], now: Instant) {
+fn pass(association: &mut Association, by: AssociationRole, bytes: &[u8], now: Instant) {
     assert_eq!(
-        association.observe(by, octets, now),
+        association.observe(by, bytes, now),
         AssociationVerdict::Pass
     );
 }
@@ -42,8 +42,8 @@ fn an_association_holds_little_and_stores_ask_for_nothing() {
     let before = held();
     let mut association = Association::new(Strictness::Lenient, rules, now);
     let unborn = held() - before;
-    for (by, octets) in &opening {
-        pass(&mut association, *by, octets, now);
+    for (by, bytes) in &opening {
+        pass(&mut association, *by, bytes, now);
     }
     let open = held() - before;
     let mut exchange = |association: &mut Association, count: u32| {

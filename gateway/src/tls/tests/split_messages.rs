@@ -30,8 +30,8 @@ impl Scribe {
         let (sequence, ConnectionTrafficSecrets::Aes256Gcm { key, iv }) = secrets.tx else {
             panic!("AES-256-GCM was negotiated")
         };
-        let key = UnboundKey::new(&AES_256_GCM, key.as_ref()).expect("a key of 32 octets");
-        let iv = iv.as_ref().try_into().expect("an IV of 12 octets");
+        let key = UnboundKey::new(&AES_256_GCM, key.as_ref()).expect("a key of 32 bytes");
+        let iv = iv.as_ref().try_into().expect("an IV of 12 bytes");
         Self {
             key: LessSafeKey::new(key),
             iv,
@@ -41,8 +41,8 @@ impl Scribe {
 
     fn record(&mut self, content_type: u8, content: &[u8]) -> Vec<u8> {
         let mut nonce = self.iv;
-        for (octet, part) in nonce.iter_mut().skip(4).zip(self.sequence.to_be_bytes()) {
-            *octet ^= part;
+        for (byte, part) in nonce.iter_mut().skip(4).zip(self.sequence.to_be_bytes()) {
+            *byte ^= part;
         }
         self.sequence += 1;
         let mut inner = content.to_vec();
