@@ -1,0 +1,90 @@
+//! `wardgate-manual PROGRAMS CONFIGURATION FOLDER`: writes the man pages and shell completions of the packages.
+//!
+//! The pages of `wardgate` and its completions come from the command line in the library, `wardgate.toml(5)`
+//! from the annotated configuration, and the pages of the other programs from their help. `cargo xtask
+//! package` runs this program; no package contains it.
+
+mod help_page;
+mod roff;
+mod toml_page;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use clap_complete::Shell;
+
+/// Programs whose command line is not in a library, with one line about each.
+const TOOLS: [(&str, &str); 2] = [
+    (
+        "wardgate-bench",
+        "load generator and measurements for wardgate",
+    ),
+    (
+        "wardgate-demo",
+        "two wardgate sites on one machine, and a study between them",
+    ),
+];
+
+fn main() -> anyhow::Result<()> {
+    let arguments: Vec<PathBuf> = std::env::args_os().skip(1).map(PathBuf::from).collect();
+    let [programs, configuration, folder] = &arguments[..] else {
+        anyhow::bail!("usage: wardgate-manual PROGRAMS CONFIGURATION FOLDER");
+    };
+    let pages = folder.join("man");
+    let completions = folder.join("completions");
+    for folder in [&pages, &completions] {
+        fs::create_dir_all(folder)
+            .with_context(|| format!("cannot create {}", folder.display()))?;
+    }
+    commands(&pages, &completions)?;
+    let toml = fs::read_to_string(configuration)
+        .with_context(|| format!("cannot read {}", configuration.display()))?;
+    write(&pages.join("wardgate.toml.5"), &toml_page::page(&toml))?;
+    for (name, about) in TOOLS {
+        let page = help_page::page(&programs.join(name), name, about)?;
+        write(&pages.join(format!("{name}.1")), &page)?;
+    }
+    Ok(())
+}
+
+/// The pages of `wardgate` and its commands, and the completions.
+fn commands(pages: &Path, completions: &Path) -> anyhow::Result<()> {
+    // `wardgate help run` is `wardgate run --help`: it needs no pages of its own.
+    let command = gateway::cli::command().disable_help_subcommand(true);
+    clap_mangen::generate_to(command, pages).context("cannot write the man pages")?;
+    for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
+        let mut command = gateway::cli::command();
+        clap_complete::generate_to(shell, &mut command, "wardgate", completions)
+            .with_context(|| format!("cannot write the completions for {shell}"))?;
+    }
+    Ok(())
+}
+
+fn write(file: &Path, text: &str) -> anyhow::Result<()> {
+    fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_command_has_a_page_and_every_shell_its_completions() {
+        let folder = std::env::temp_dir().join(format!("wardgate-manual-{}", std::process::id()));
+        fs::create_dir_all(&folder).expect("the folder can be made");
+        commands(&folder, &folder).expect("the pages can be written");
+        for name in [
+            "wardgate.1",
+            "wardgate-run.1",
+            "wardgate-pki-issue.1",
+            "wardgate.bash",
+            "_wardgate",
+            "wardgate.fish",
+        ] {
+            let text = fs::read_to_string(folder.join(name)).unwrap_or_default();
+            assert!(text.contains("wardgate"), "{name}: {text:?}");
+        }
+        fs::remove_dir_all(&folder).expect("the folder can be removed");
+    }
+}
