@@ -6,9 +6,10 @@ use anyhow::Context as _;
 
 use crate::steps::must;
 
-use super::Build;
+use super::crates::Crates;
 use super::programs::Programs;
 use super::tree::Tree;
+use super::{Build, licences, sbom};
 
 /// The trees of the packages.
 pub(crate) struct Parts {
@@ -66,7 +67,7 @@ fn gateway(build: &Build<'_>, programs: &Programs, parts: &Parts) -> anyhow::Res
     tree.copy_all(build, &book, "/usr/share/doc/wardgate/html")?;
     // Means something to one code host only.
     let _ = fs::remove_file(tree.path("/usr/share/doc/wardgate/html/.nojekyll"));
-    Ok(())
+    origin(build, tree, "wardgate", &["wardgate"])
 }
 
 fn tools(build: &Build<'_>, programs: &Programs, parts: &Parts) -> anyhow::Result<()> {
@@ -74,7 +75,22 @@ fn tools(build: &Build<'_>, programs: &Programs, parts: &Parts) -> anyhow::Resul
     for name in names {
         programs.install(build, name, &parts.tools, &parts.tools_symbols)?;
     }
-    Ok(())
+    origin(build, &parts.tools, "wardgate-tools", &names)
+}
+
+/// Licences and parts list of the crates that a package is made of.
+fn origin(build: &Build<'_>, tree: &Tree, package: &str, programs: &[&str]) -> anyhow::Result<()> {
+    let crates = Crates::of(build, programs)?;
+    let folder = format!("/usr/share/doc/{package}");
+    let licences_file = format!("{folder}/THIRD-PARTY-LICENSES");
+    tree.write(&licences_file, licences::text(&crates)?, 0o644)?;
+    tree.gzip(build, &licences_file)?;
+    let time = build.date("+%Y-%m-%dT%H:%M:%SZ")?;
+    let document = sbom::document(package, &crates, &time);
+    let text = serde_json::to_string_pretty(&document)? + "\n";
+    let sbom_file = format!("{folder}/sbom.cdx.json");
+    tree.write(&sbom_file, text, 0o644)?;
+    tree.gzip(build, &sbom_file)
 }
 
 /// Man pages and completions, which `wardgate-manual` writes.

@@ -8,8 +8,11 @@
 //! compiler does not write the folders of this machine into the programs (`programs.rs`).
 
 mod contents;
+mod crates;
 mod deb;
+mod licences;
 mod programs;
+mod sbom;
 mod tree;
 
 use std::fs;
