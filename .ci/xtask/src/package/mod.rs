@@ -12,6 +12,7 @@ mod crates;
 mod deb;
 mod licences;
 mod programs;
+mod rpm;
 mod sbom;
 mod tree;
 
@@ -45,7 +46,8 @@ impl Package {
         let build = Build::new(workspace, folder, release)?;
         let programs = Programs::build(&build)?;
         let parts = contents::stage(&build, &programs)?;
-        let files = deb::build(&build, &programs, &parts)?;
+        let mut files = deb::build(&build, &programs, &parts)?;
+        files.extend(rpm::build(&build, &parts)?);
         for file in files {
             println!("{}", file.display());
         }
