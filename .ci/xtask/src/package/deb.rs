@@ -159,13 +159,13 @@ impl Deb<'_> {
     /// package; and what lintian need not report.
     fn documents(&self, build: &Build<'_>) -> anyhow::Result<()> {
         let tree = &self.tree;
+        if let Some(package) = self.name.strip_suffix("-dbgsym") {
+            return tree.link(&format!("/usr/share/doc/{}", self.name), package);
+        }
         let packaging = build.workspace.source("packaging/deb");
         let overrides = packaging.join(format!("{}.lintian-overrides", self.name));
         let to = format!("/usr/share/lintian/overrides/{}", self.name);
         tree.copy(&overrides, &to, 0o644)?;
-        if let Some(package) = self.name.strip_suffix("-dbgsym") {
-            return tree.link(&format!("/usr/share/doc/{}", self.name), package);
-        }
         let folder = format!("/usr/share/doc/{}", self.name);
         tree.copy(
             &packaging.join("copyright"),

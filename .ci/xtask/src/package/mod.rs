@@ -28,10 +28,13 @@ use programs::Programs;
 /// The options of `cargo xtask package`.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Package {
-    /// The Cargo profile of the programs: "release" into target/package, or "dev" into target/package-dev, which
-    /// tests use because those programs are there already
+    /// The Cargo profile of the programs: "release" for installations, or "dev" for tests, which use the programs
+    /// that are there already
     #[arg(long, default_value = "release", value_parser = ["release", "dev"])]
     profile: String,
+    /// The folder in the target folder into which the packages go. What is in it is removed first
+    #[arg(long, value_name = "NAME", default_value = "package", value_parser = folder_name)]
+    folder: String,
 }
 
 impl Package {
@@ -42,8 +45,7 @@ impl Package {
         }
         docs::build(workspace)?;
         let release = self.profile == "release";
-        let folder = workspace.product(if release { "package" } else { "package-dev" });
-        let build = Build::new(workspace, folder, release)?;
+        let build = Build::new(workspace, workspace.product(&self.folder), release)?;
         let programs = Programs::build(&build)?;
         let parts = contents::stage(&build, &programs)?;
         let mut files = deb::build(&build, &programs, &parts)?;
@@ -53,6 +55,13 @@ impl Package {
         }
         Ok(())
     }
+}
+
+/// Accepts names that cannot lead out of the target folder or to what Cargo keeps there.
+fn folder_name(name: &str) -> Result<String, String> {
+    let legal = name.starts_with("package") && !name.contains(['/', '.']);
+    let why = || format!("{name:?} does not begin with \"package\", or is a path");
+    legal.then(|| name.to_owned()).ok_or_else(why)
 }
 
 /// What every step of a build needs.
@@ -135,4 +144,17 @@ fn output(command: &mut Command) -> anyhow::Result<String> {
     let errors = String::from_utf8_lossy(&output.stderr);
     anyhow::ensure!(output.status.success(), "{name} failed: {}", errors.trim());
     String::from_utf8(output.stdout).with_context(|| format!("the output of {name}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_that_is_emptied_is_one_of_packages() {
+        assert!(folder_name("package-again").is_ok());
+        for name in ["debug", "package/../debug", "", "package.x", "/package"] {
+            assert!(folder_name(name).is_err(), "{name}");
+        }
+    }
 }

@@ -67,10 +67,11 @@ impl Programs {
         let debug = format!("/usr/lib/debug/.build-id/{head}/{tail}.debug");
         symbols.write(&debug, "", 0o644)?;
         let mut only = build.tool("objcopy");
-        only.args(["--only-keep-debug", "--compress-debug-sections"])
-            .arg(&program)
-            .arg(symbols.path(&debug));
-        must(&mut only)?;
+        only.arg("--only-keep-debug");
+        if build.release {
+            only.arg("--compress-debug-sections");
+        }
+        must(only.arg(&program).arg(symbols.path(&debug)))?;
         symbols.set_mode(&debug, 0o644)?;
         let installed = format!("/usr/bin/{name}");
         tree.write(&installed, "", 0o755)?;
@@ -86,7 +87,7 @@ impl Programs {
 
 /// Builds with the profile `release`, in a folder of its own, because the flags differ from those of other builds.
 fn release(build: &Build<'_>) -> anyhow::Result<PathBuf> {
-    let target = build.workspace.product("package-build");
+    let target = build.workspace.product("release-build");
     // The gateway alone first: built together with the other programs, its dependencies would have more features.
     let parts: [&[&str]; 2] = [
         &["-p", "wardgate"],

@@ -88,6 +88,28 @@ fn head(build: &Build<'_>) -> anyhow::Result<String> {
     Ok(spec)
 }
 
+/// Folders that every system has. A package removes all others with itself: those of firewalld, fish and zsh
+/// may be missing where these are not installed.
+const OF_SYSTEM: [&str; 17] = [
+    "/etc",
+    "/usr",
+    "/usr/bin",
+    "/usr/lib",
+    "/usr/lib/debug",
+    "/usr/lib/systemd",
+    "/usr/lib/systemd/system",
+    "/usr/lib/sysusers.d",
+    "/usr/lib/tmpfiles.d",
+    "/usr/share",
+    "/usr/share/bash-completion",
+    "/usr/share/bash-completion/completions",
+    "/usr/share/doc",
+    "/usr/share/licenses",
+    "/usr/share/man",
+    "/usr/share/man/man1",
+    "/usr/share/man/man5",
+];
+
 /// The files of a package with what rpm must know about each.
 fn files(name: &str, tree: &Tree) -> anyhow::Result<String> {
     let mut lines = String::new();
@@ -104,9 +126,9 @@ fn files(name: &str, tree: &Tree) -> anyhow::Result<String> {
         lines += "%dir %attr(0750,root,wardgate) /etc/wardgate\n\
                   %dir %attr(0750,root,wardgate) /etc/wardgate/pki\n";
     }
-    for folder in ["/usr/share/doc", "/usr/share/licenses"] {
-        if tree.path(&format!("{folder}/{name}")).is_dir() {
-            let _ = writeln!(lines, "%dir {folder}/{name}");
+    for folder in tree.folders()? {
+        if folder != "/etc/wardgate" && !OF_SYSTEM.contains(&&*folder) {
+            let _ = writeln!(lines, "%dir {folder}");
         }
     }
     Ok(lines)

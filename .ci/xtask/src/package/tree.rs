@@ -1,6 +1,6 @@
 //! The files of one package, in a folder, as they will be installed.
 
-use std::fs;
+use std::fs::{self, FileType};
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 
@@ -82,8 +82,17 @@ impl Tree {
 
     /// All files and links, as installed paths, sorted.
     pub(crate) fn files(&self) -> anyhow::Result<Vec<String>> {
+        self.paths(|kind| !kind.is_dir())
+    }
+
+    /// All folders, as installed paths, sorted.
+    pub(crate) fn folders(&self) -> anyhow::Result<Vec<String>> {
+        self.paths(FileType::is_dir)
+    }
+
+    fn paths(&self, wanted: fn(&FileType) -> bool) -> anyhow::Result<Vec<String>> {
         let mut files = Vec::new();
-        collect(&self.root, &mut files)?;
+        collect(&self.root, wanted, &mut files)?;
         let root = self.root.display().to_string();
         let mut files: Vec<_> = files
             .iter()
@@ -100,15 +109,21 @@ impl Tree {
     }
 }
 
-fn collect(folder: &Path, files: &mut Vec<String>) -> anyhow::Result<()> {
+fn collect(
+    folder: &Path,
+    wanted: fn(&FileType) -> bool,
+    paths: &mut Vec<String>,
+) -> anyhow::Result<()> {
     let entries =
         fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
     for entry in entries {
         let entry = entry?;
-        if entry.file_type()?.is_dir() {
-            collect(&entry.path(), files)?;
-        } else {
-            files.push(entry.path().display().to_string());
+        let kind = entry.file_type()?;
+        if wanted(&kind) {
+            paths.push(entry.path().display().to_string());
+        }
+        if kind.is_dir() {
+            collect(&entry.path(), wanted, paths)?;
         }
     }
     Ok(())
