@@ -11,7 +11,9 @@
 mod built;
 mod checks;
 mod life;
+mod machine;
 mod rpm;
+mod service;
 mod tree;
 
 use wardgate_tests::tier::{self, Need};
