@@ -87,8 +87,8 @@ restart_if_running() {
     systemctl --quiet is-active wardgate.service || return 0
     if ! said=$(runuser -u wardgate -- wardgate check 2>&1); then
         echo "$said" >&2
-        echo "wardgate: the service was not restarted and runs the old version, because \`wardgate check\` reports the" >&2
-        echo "problems above. Correct them, then: systemctl restart wardgate" >&2
+        echo "wardgate: the service was not restarted and runs the old version, because the new one reports the" >&2
+        echo "wardgate: problems above. Correct them, then: systemctl restart wardgate" >&2
         return 0
     fi
     "$@" || echo "wardgate: the restart failed; see: systemctl status wardgate" >&2

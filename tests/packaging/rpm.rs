@@ -79,6 +79,8 @@ fn run(tree: &Tree, arguments: &[&str]) -> Outcome {
     Program::new("rpm")
         .arg("--root")
         .arg(tree.root())
+        // Debian's rpm keeps the packages of each user in the user's own folder.
+        .args(["--dbpath", "/var/lib/rpm"])
         .args(arguments)
         .run()
 }

@@ -158,7 +158,6 @@ impl Tree {
 /// Logs and lists of the package manager, and copies that the tools for users keep of the previous state.
 fn is_note(path: &str) -> bool {
     let folders = [
-        "/root/.rpmdb",
         "/var/lib/dpkg",
         "/var/lib/rpm",
         "/var/log",

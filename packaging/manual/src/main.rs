@@ -50,7 +50,7 @@ fn main() -> anyhow::Result<()> {
 
 /// The pages of `wardgate` and its commands, and the completions.
 fn commands(pages: &Path, completions: &Path) -> anyhow::Result<()> {
-    // `wardgate help run` is `wardgate run --help`: it needs no pages of its own.
+    // The command `help` shows the same text as `--help`: it needs no pages of its own.
     let command = gateway::cli::command().disable_help_subcommand(true);
     clap_mangen::generate_to(command, pages).context("cannot write the man pages")?;
     for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
