@@ -12,6 +12,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
+use clap::builder::Resettable;
 use clap_complete::Shell;
 
 /// Programs whose command line is not in a library, with one line about each.
@@ -51,14 +52,35 @@ fn main() -> anyhow::Result<()> {
 /// The pages of `wardgate` and its commands, and the completions.
 fn commands(pages: &Path, completions: &Path) -> anyhow::Result<()> {
     // The command `help` shows the same text as `--help`: it needs no pages of its own.
-    let command = gateway::cli::command().disable_help_subcommand(true);
-    clap_mangen::generate_to(command, pages).context("cannot write the man pages")?;
+    let mut command = gateway::cli::command().disable_help_subcommand(true);
+    command.build();
+    command_pages(&command, pages)?;
     for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
         let mut command = gateway::cli::command();
         clap_complete::generate_to(shell, &mut command, "wardgate", completions)
             .with_context(|| format!("cannot write the completions for {shell}"))?;
     }
     Ok(())
+}
+
+/// The page of a command, and those of its subcommands.
+fn command_pages(command: &clap::Command, pages: &Path) -> anyhow::Result<()> {
+    for subcommand in command.get_subcommands().filter(|one| !one.is_hide_set()) {
+        command_pages(subcommand, pages)?;
+    }
+    // clap_mangen fills the lines of this text, which has tables.
+    let notes = command.get_after_help().map(ToString::to_string);
+    let page = clap_mangen::Man::new(command.clone().after_help(Resettable::Reset))
+        .source(concat!("wardgate ", env!("CARGO_PKG_VERSION")));
+    let file = pages.join(page.get_filename());
+    let mut text = Vec::new();
+    page.render(&mut text).context("cannot render a page")?;
+    let mut text = String::from_utf8(text).context("a page is UTF-8")?;
+    if let Some(notes) = notes {
+        text += ".SH NOTES\n";
+        text += &roff::example(&notes);
+    }
+    write(&file, &text)
 }
 
 fn write(file: &Path, text: &str) -> anyhow::Result<()> {
@@ -85,6 +107,11 @@ mod tests {
             let text = fs::read_to_string(folder.join(name)).unwrap_or_default();
             assert!(text.contains("wardgate"), "{name}: {text:?}");
         }
+        let run = fs::read_to_string(folder.join("wardgate-run.1")).expect("it was written");
+        assert!(
+            run.contains("\n  2   the command line is not valid\n"),
+            "{run}"
+        );
         fs::remove_dir_all(&folder).expect("the folder can be removed");
     }
 }
