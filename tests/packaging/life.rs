@@ -4,7 +4,7 @@ use std::fs;
 
 use crate::built::{VERSION, deb, deb_of};
 use crate::ready;
-use crate::tree::{Suite, Tree};
+use crate::tree::{SYSCTL_FILE, Suite, Tree};
 
 const CONFIGURATION: &str = "/etc/wardgate/wardgate.toml";
 /// What an operator wrote.
@@ -18,6 +18,18 @@ fn debian_12_is_as_before_after_install_upgrade_remove_and_purge() {
 #[test]
 fn debian_13_is_as_before_after_install_upgrade_remove_and_purge() {
     lives_and_leaves_nothing(Suite::Trixie);
+}
+
+/// Where only Debian's mirror can be reached, this is Debian 13 again.
+#[test]
+fn ubuntu_24_04_if_its_mirror_answers_is_as_before_after_install_upgrade_remove_and_purge() {
+    let suite = if Suite::Noble.is_available() {
+        Suite::Noble
+    } else {
+        eprintln!("the mirror of Ubuntu does not answer; using Debian 13");
+        Suite::Trixie
+    };
+    lives_and_leaves_nothing(suite);
 }
 
 fn lives_and_leaves_nothing(suite: Suite) {
@@ -115,19 +127,15 @@ fn io_uring_that_is_off_is_allowed_to_the_service_and_off_again_after_purge() {
         let says = format!("kernel.io_uring_disabled is {before}; 2 means off for everyone");
         assert!(text.contains(&says), "{text}");
         let group = tree.script("getent group wardgate | cut -d: -f3").text();
-        assert_eq!(kernel(&tree), ["1", group.trim()]);
-        let file = tree.read("/etc/sysctl.d/99-wardgate-io-uring.conf");
+        assert_eq!(tree.kernel(), ["1", group.trim()]);
+        let file = tree.read(SYSCTL_FILE);
         let line = format!("\nkernel.io_uring_group = {group}");
         assert!(file.contains(&line), "{file}");
 
         tree.script(&within("dpkg --purge wardgate"))
             .expect_success();
-        assert_eq!(kernel(&tree), [before, "-1"]);
-        assert!(
-            !tree
-                .path("/etc/sysctl.d/99-wardgate-io-uring.conf")
-                .exists()
-        );
+        assert_eq!(tree.kernel(), [before, "-1"]);
+        assert!(!tree.path(SYSCTL_FILE).exists());
     }
 }
 
@@ -146,12 +154,8 @@ fn io_uring_settings_that_serve_or_belong_to_another_group_are_not_changed() {
             .expect_success()
             .text();
         assert!(text.contains(says), "{text}");
-        assert_eq!(kernel(&tree), [disabled, group]);
-        assert!(
-            !tree
-                .path("/etc/sysctl.d/99-wardgate-io-uring.conf")
-                .exists()
-        );
+        assert_eq!(tree.kernel(), [disabled, group]);
+        assert!(!tree.path(SYSCTL_FILE).exists());
     }
 }
 
@@ -172,26 +176,14 @@ fn an_old_kernel_is_explained_at_installation() {
     assert!(text.contains(says), "{text}");
 }
 
-/// A tree with the package beside it, and what the kernel would say of io_uring.
+/// A tree with the package beside it, and what the kernel would report about io_uring.
 fn with_kernel(disabled: &str, group: &str) -> Tree {
-    let tree = Tree::of(Suite::Bookworm);
+    let tree = Tree::with_kernel(Suite::Bookworm, disabled, group);
     tree.take(&deb(), "/tmp/wardgate.deb");
-    fs::create_dir_all(tree.path("/tmp/kernel")).expect("the tree can be written");
-    tree.write("/tmp/kernel/io_uring_disabled", disabled);
-    tree.write("/tmp/kernel/io_uring_group", group);
-    // What the scripts take for a system that systemd has booted.
-    fs::create_dir_all(tree.path("/run/systemd/system")).expect("the tree can be written");
     tree
 }
 
 /// A script that sees the kernel of the tree.
 fn within(script: &str) -> String {
     format!("mount --bind /tmp/kernel /proc/sys/kernel; {script}")
-}
-
-fn kernel(tree: &Tree) -> [String; 2] {
-    ["io_uring_disabled", "io_uring_group"].map(|name| {
-        let text = tree.read(&format!("/tmp/kernel/{name}"));
-        text.trim().to_owned()
-    })
 }

@@ -1,12 +1,12 @@
 //! The packaging tier: the .deb and .rpm files as an administrator meets them.
 //!
 //! The packages are made of the programs in the target folder (`built.rs`). They are installed, upgraded,
-//! removed and purged in trees of Debian 12 and 13 (`tree.rs`, `life.rs`, `rpm.rs`), and a tree is booted with
+//! removed and purged in trees of Debian 12 and 13 and Ubuntu 24.04 (`tree.rs`, `life.rs`, `rpm.rs`), and a tree is booted with
 //! its systemd, in which two sites run as services (`machine.rs`, `service.rs`). Nothing is installed on the
 //! machine that runs the tests.
 //!
-//! The trees come from the Debian mirror, once: `target/packaging` keeps them. Ubuntu has a mirror of its own,
-//! which the tests do not need.
+//! The trees come from the mirrors of the distributions, once: `target/packaging` keeps them. That of Debian is needed;
+//! where that of Ubuntu does not answer, its test uses Debian 13.
 
 mod built;
 mod checks;

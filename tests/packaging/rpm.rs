@@ -9,7 +9,7 @@ use wardgate_tests::{Outcome, Program};
 
 use crate::built::rpm;
 use crate::ready;
-use crate::tree::{Suite, Tree};
+use crate::tree::{SYSCTL_FILE, Suite, Tree};
 
 #[test]
 fn rpm_installs_with_its_scripts_and_leaves_only_what_the_operator_wrote() {
@@ -54,6 +54,35 @@ fn rpm_installs_with_its_scripts_and_leaves_only_what_the_operator_wrote() {
         "+ /etc/wardgate/wardgate.toml.rpmsave",
     ];
     assert_eq!(left, expected);
+}
+
+/// The kernel's settings are files of the test that lie over those of this machine.
+#[test]
+fn rpm_allows_io_uring_that_is_off_and_restores_it_when_it_is_removed() {
+    if !ready(&[]) {
+        return;
+    }
+    let tree = Tree::with_kernel(Suite::Bookworm, "2", "-1");
+    run(&tree, &["--initdb"]).expect_success();
+    let within = |arguments: &str| {
+        let script = format!(
+            "mount -t proc proc \"$0/proc\"; mount --bind \"$0/tmp/kernel\" \"$0/proc/sys/kernel\"; \
+             rpm --root \"$0\" --dbpath /var/lib/rpm {arguments}"
+        );
+        let program = Program::new("unshare").args(["--mount", "--propagation=private"]);
+        let outcome = program.args(["sh", "-ec", &script]).arg(tree.root()).run();
+        outcome.expect_success().text()
+    };
+    let text = within(&format!("-i --nodeps '{}'", path(&rpm())));
+    assert!(text.contains("2 means off for everyone"), "{text}");
+    let group = tree.script("getent group wardgate | cut -d: -f3").text();
+    assert_eq!(tree.kernel(), ["1", group.trim()]);
+    // The new version's scripts run before the old one's at an upgrade, which must not undo the setting.
+    within(&format!("-U --nodeps --replacepkgs '{}'", path(&rpm())));
+    assert_eq!(tree.kernel(), ["1", group.trim()]);
+    within("-e wardgate");
+    assert_eq!(tree.kernel(), ["2", "-1"]);
+    assert!(!tree.path(SYSCTL_FILE).exists());
 }
 
 /// The symbol versions that rpm found in the programs, by its own reading.

@@ -1,29 +1,36 @@
-//! Trees of Debian, in which packages are installed.
+//! Trees of Debian and Ubuntu, in which packages are installed.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::net::{TcpStream, ToSocketAddrs as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::Duration;
 
 use tempfile::TempDir;
+use wardgate_tests::tier::workspace;
 use wardgate_tests::{Outcome, Program};
 
 use crate::built::target;
 
-/// A version of Debian.
+/// Where the packages allow io_uring to the service, if it is off.
+pub(crate) const SYSCTL_FILE: &str = "/etc/sysctl.d/99-wardgate-io-uring.conf";
+
+/// A version of a distribution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Suite {
     /// Debian 12.
     Bookworm,
     /// Debian 13.
     Trixie,
+    /// Ubuntu 24.04.
+    Noble,
 }
 
-/// A copy of a minimal Debian with systemd, gone with its value.
+/// A copy of a minimal system with systemd, gone with its value.
 pub(crate) struct Tree {
     folder: TempDir,
 }
@@ -37,16 +44,25 @@ impl Suite {
         match self {
             Self::Bookworm => "bookworm",
             Self::Trixie => "trixie",
+            Self::Noble => "noble",
         }
+    }
+
+    /// Whether the tree is there, or its mirror answers. The mirror of Debian must answer.
+    pub(crate) fn is_available(self) -> bool {
+        let is_there = || target().join("packaging").join(self.name()).is_dir();
+        self != Self::Noble || is_there() || answers(UBUNTU)
     }
 
     /// The tree that copies are made of; made at the first use on a machine.
     fn base(self) -> PathBuf {
         static BOOKWORM: Mutex<()> = Mutex::new(());
         static TRIXIE: Mutex<()> = Mutex::new(());
+        static NOBLE: Mutex<()> = Mutex::new(());
         let turn = match self {
             Self::Bookworm => &BOOKWORM,
             Self::Trixie => &TRIXIE,
+            Self::Noble => &NOBLE,
         };
         // A test that failed while it made the tree left no tree.
         let _turn = turn
@@ -73,13 +89,37 @@ impl Suite {
                 "--dpkgopt=path-include=/usr/share/doc/wardgate/*",
             ])
             .args(excluded)
+            .args(self.keyring())
             .arg(self.name())
             .arg(&unfinished)
+            .args(self.mirror())
             .deadline(Duration::from_secs(300))
             .run()
             .expect_success();
         fs::rename(&unfinished, base).expect("both are in the target folder");
     }
+}
+
+/// The host of Ubuntu's mirror, where distributions other than the machine's own come from by its address.
+const UBUNTU: &str = "archive.ubuntu.com";
+
+impl Suite {
+    /// Debian has no package of Ubuntu's keys, which verify the packages of its mirror: they are in `tests/data`.
+    fn keyring(self) -> Option<String> {
+        let keys = workspace().join("tests/data/ubuntu-archive-keyring.gpg");
+        (self == Self::Noble).then(|| format!("--keyring={}", keys.display()))
+    }
+
+    fn mirror(self) -> Option<String> {
+        (self == Self::Noble).then(|| format!("deb http://{UBUNTU}/ubuntu noble main"))
+    }
+}
+
+/// Whether a web server answers.
+fn answers(host: &str) -> bool {
+    let addresses = (host, 80).to_socket_addrs().into_iter().flatten();
+    let mut addresses = addresses.take(2);
+    addresses.any(|address| TcpStream::connect_timeout(&address, Duration::from_secs(5)).is_ok())
 }
 
 impl Tree {
@@ -101,6 +141,25 @@ impl Tree {
             .run()
             .expect_success();
         Self { folder }
+    }
+
+    /// A tree that looks like a booted system, with these settings of io_uring in `/tmp/kernel`.
+    pub(crate) fn with_kernel(suite: Suite, disabled: &str, group: &str) -> Self {
+        let tree = Self::of(suite);
+        for folder in ["/tmp/kernel", "/run/systemd/system"] {
+            fs::create_dir_all(tree.path(folder)).expect("the tree can be written");
+        }
+        tree.write("/tmp/kernel/io_uring_disabled", disabled);
+        tree.write("/tmp/kernel/io_uring_group", group);
+        tree
+    }
+
+    /// The settings of [`Tree::with_kernel`], as they are now.
+    pub(crate) fn kernel(&self) -> [String; 2] {
+        ["io_uring_disabled", "io_uring_group"].map(|name| {
+            let text = self.read(&format!("/tmp/kernel/{name}"));
+            text.trim().to_owned()
+        })
     }
 
     pub(crate) fn root(&self) -> PathBuf {

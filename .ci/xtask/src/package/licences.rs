@@ -120,3 +120,48 @@ fn licences_in(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
     }
     Ok(found)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A crate with a licence in a folder of its own.
+    fn a_crate(folder: &Path, name: &str, licence: &str) -> Crate {
+        let folder = folder.join(name);
+        fs::create_dir(&folder).expect("there is room");
+        fs::write(folder.join("LICENSE-MIT"), licence).expect("there is room");
+        fs::write(folder.join("license.rs"), "code").expect("there is room");
+        Crate {
+            id: name.to_owned(),
+            name: name.to_owned(),
+            version: "1.0.0".to_owned(),
+            license: Some("MIT".to_owned()),
+            license_file: None,
+            repository: None,
+            authors: vec!["A".to_owned()],
+            source: Some("registry".to_owned()),
+            manifest_path: folder.join("Cargo.toml"),
+        }
+    }
+
+    #[test]
+    fn equal_licences_are_one_text_and_a_crate_without_one_is_an_error() {
+        let folder = std::env::temp_dir().join(format!("licences-{}", std::process::id()));
+        fs::create_dir_all(&folder).expect("there is room");
+        let mut crates = Crates {
+            all: ["a", "b"]
+                .map(|name| a_crate(&folder, name, "Free.\n"))
+                .into(),
+            uses: BTreeMap::new(),
+            checksums: BTreeMap::new(),
+        };
+        let text = text(&crates).expect("both have a licence");
+        assert!(text.ends_with("\na 1.0.0, b 1.0.0:\n\nFree.\n"), "{text}");
+        fs::remove_file(folder.join("b/LICENSE-MIT")).expect("it is there");
+        let text = super::text(&crates).expect("it is named still");
+        assert!(text.contains("  b 1.0.0: MIT; A\n"), "{text}");
+        crates.all[1].license = None;
+        assert!(super::text(&crates).is_err());
+        fs::remove_dir_all(&folder).expect("it is there");
+    }
+}
