@@ -166,14 +166,6 @@ fn every_message_of_the_page_on_troubleshooting_exists() {
 }
 
 #[test]
-fn every_bound_has_a_row_in_the_documents() {
-    let sources = source::all(root());
-    let limits = named(&sources, "gateway/src/limits.rs");
-    let bounds = named(&sources, "docs/src/reference/bounds.md");
-    report(&documents::bounds_without_row(limits, &bounds.text));
-}
-
-#[test]
 fn every_promise_names_tests_that_exist() {
     let sources = source::all(root());
     let promises = named(&sources, "docs/src/design/promises.md");

@@ -14,7 +14,6 @@ pub mod control;
 pub mod dicom;
 pub mod handshake;
 pub mod hl7;
-pub mod limits;
 pub mod measure;
 pub mod metrics;
 pub mod observe;

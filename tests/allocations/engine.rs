@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use gateway::buffers::limits::PLAINTEXT_ROOM;
 use gateway::buffers::{Buffer, Pool, Size};
-use gateway::limits::{KEY_RECORDS_MAX, PLAINTEXT_ROOM};
+use gateway::config::limits::KEY_RECORDS_MAX;
 use gateway::tls::Cipher;
 use gateway::tls::post_handshake::InPlace;
 use gateway::tls::session::{HandedOver, Opened, Session, Step};

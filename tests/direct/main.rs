@@ -28,6 +28,7 @@ mod refused;
 mod relay;
 mod reports;
 mod routes;
+mod service;
 mod silent;
 mod stalls;
 mod surroundings;

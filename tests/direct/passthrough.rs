@@ -2,7 +2,7 @@
 
 use std::net::{Shutdown, SocketAddr, TcpStream};
 
-use gateway::limits::PIPES_MAX;
+use gateway::uring::limits::PIPES_MAX;
 use rustix::net::SendFlags;
 use wardgate_tests::stream::{Ending, ending, expect_noise, reset, send_noise};
 use wardgate_tests::{DEADLINE, until};

@@ -7,15 +7,16 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::sync::{Arc, OnceLock};
 
+use gateway::config::limits::KEY_RECORDS_MAX;
 use gateway::config::{
     IdentityFiles, KeyExchange, Located, Peer, PeerName, Policy, RecordLayer, RouteTls, TrustFiles,
 };
-use gateway::limits::{
-    FAILED_CHECKS_MAX, FORGED_AT_FIRST_MAX, FORGED_CERTIFICATES_MAX, KEY_RECORDS_MAX,
-    PATH_STEPS_MAX, SENTENCE_CHARS_MAX, SHOWN_NAME_CHARS_MAX, SHOWN_NAMES_MAX,
-};
 use gateway::pki::{Identity, Trust};
 use gateway::tls::chain::{Anchor, Checks, cut};
+use gateway::tls::limits::{
+    FAILED_CHECKS_MAX, FORGED_AT_FIRST_MAX, FORGED_CERTIFICATES_MAX, PATH_STEPS_MAX,
+    SENTENCE_CHARS_MAX, SHOWN_NAME_CHARS_MAX, SHOWN_NAMES_MAX,
+};
 use gateway::tls::{Acceptor, Description};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
 use rustix::time::{ClockId, clock_gettime};

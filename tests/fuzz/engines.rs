@@ -1,10 +1,12 @@
 //! The same stream through both record layers, split at the same positions.
 
+use gateway::buffers::limits::{PLAINTEXT_ROOM, RECORD_ROOM};
 use gateway::buffers::{Batch, Buffer};
-use gateway::limits::{CONTROL_ROOM, KEY_RECORDS_MAX, PLAINTEXT_ROOM, RECORD_ROOM};
+use gateway::config::limits::KEY_RECORDS_MAX;
 use gateway::tls::Cipher;
 use gateway::tls::post_handshake::{InPlace, PostHandshakeError};
 use gateway::tls::session::{HandedOver, Opened, Session};
+use gateway::upstream::limits::CONTROL_ROOM;
 use rustls::Error;
 
 use crate::pair::{Kind, receiver, run, script};

@@ -4,8 +4,10 @@ use gateway::strictness::Strictness;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use gateway::hl7::limits::{
+    MLLP_HEAD_BYTES_MAX, MLLP_PENDING_MAX, MLLP_START_JUNK_MAX, MLLP_TYPES_MAX,
+};
 use gateway::hl7::{Conversation, ConversationSummary, NotMllp, Role, Start, Verdict, start};
-use gateway::limits::{MLLP_HEAD_BYTES_MAX, MLLP_PENDING_MAX, MLLP_START_JUNK_MAX, MLLP_TYPES_MAX};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region};
 
 use crate::choices::Choices;

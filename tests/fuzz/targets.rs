@@ -1,7 +1,7 @@
 //! The fuzz targets: the opener with recipes and with bytes, and the hand-over.
 
 use gateway::buffers::Buffer;
-use gateway::limits::KEY_RECORDS_MAX;
+use gateway::config::limits::KEY_RECORDS_MAX;
 use gateway::tls::Cipher;
 use gateway::tls::post_handshake::InPlace;
 use gateway::tls::session::{self, HandedOver};

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use ::gateway::limits::{PLACE_BYTES, STEPS_SHARE};
+use ::gateway::relay::limits::{PLACE_BYTES, STEPS_SHARE};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustls::{ClientConfig, ClientConnection};
 use wardgate_tests::{DEADLINE, Gateway, Pki, Site, free_port, until};

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use gateway::audit::limits::HALF_CLOSED_SILENCE;
 use gateway::audit::{ConnectionSummary, Deadline, Event, Reason};
 use gateway::config::{Mode, Protocol};
-use gateway::limits::{HALF_CLOSED_SILENCE, PROGRESS_EVERY};
+use gateway::relay::limits::PROGRESS_EVERY;
 
 use crate::app::{End, Script};
 use crate::chain::{Report, Scenario};

@@ -13,7 +13,7 @@
 
 use gateway::audit::{ClosedBy, Reason};
 use gateway::config::Mode;
-use gateway::limits::DELIVERY_MAX;
+use gateway::relay::limits::DELIVERY_MAX;
 
 use crate::app::Story;
 use crate::chain::{Report, Scenario};

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use gateway::config::limits::KEY_RECORDS_MAX;
 use gateway::config::{Mode, Observe, Protocol, RecordLayer, Target, Timeouts};
-use gateway::limits::KEY_RECORDS_MAX;
 use rustix::io::Errno;
 
 use crate::app::{End, Order, Script, Story};

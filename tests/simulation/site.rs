@@ -8,11 +8,11 @@ use std::time::SystemTime;
 
 use gateway::audit::{ConnectionIds, Events, Journal};
 use gateway::buffers::Pool;
+use gateway::config::limits::KEY_RECORDS_MAX;
 use gateway::config::{
     Connect, Dicom, Host, IdentityFiles, KeyExchange, Located, Mode, Observe, Peer, PeerName,
     Policy, Protocol, RecordLayer, RouteConfig, RouteTls, Target, Timeouts, TrustFiles,
 };
-use gateway::limits::KEY_RECORDS_MAX;
 use gateway::metrics;
 use gateway::pki::{Identity, Trust};
 use gateway::relay::{Core, HandshakeLimiter};

@@ -1,5 +1,6 @@
 //! One site's configuration, written as an operator would write it.
 
+use std::ffi::OsString;
 use std::fmt::{Display, Write as _};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -18,6 +19,7 @@ pub struct Site {
     routes: Vec<Route>,
     namespace: Option<String>,
     descriptors: Option<u64>,
+    variables: Vec<(String, OsString)>,
 }
 
 /// A route as lines of TOML.
@@ -47,6 +49,7 @@ impl Site {
             routes: Vec::new(),
             namespace: None,
             descriptors: None,
+            variables: Vec::new(),
         }
     }
 
@@ -170,6 +173,12 @@ impl Site {
         self
     }
 
+    /// Sets an environment variable of the gateway.
+    pub fn env(mut self, key: &str, value: impl Into<OsString>) -> Self {
+        self.variables.push((key.to_owned(), value.into()));
+        self
+    }
+
     /// Gives the last route these targets instead of its one.
     pub fn targets(self, targets: &[impl Display]) -> Self {
         let targets: Vec<_> = targets.iter().map(ToString::to_string).collect();
@@ -206,10 +215,12 @@ impl Site {
                 .arg(wardgate()),
             None => Program::new(wardgate()),
         };
-        program
+        let program = program
             .args(["run", "--config"])
             .arg(file)
-            .netns(self.namespace.clone())
+            .netns(self.namespace.clone());
+        let variables = self.variables.iter();
+        variables.fold(program, |program, (key, value)| program.env(key, value))
     }
 
     fn route(mut self, mode: &str, listen: &dyn Display, target: &dyn Display) -> Self {

@@ -1,4 +1,4 @@
-//! Rules on the documents: README is short and shows its commands, bounds have rows, promises have tests.
+//! Rules on the documents: README is short and shows its commands, promises have tests.
 
 use std::collections::BTreeSet;
 
@@ -29,26 +29,6 @@ pub(crate) fn long_readme(readme: &Source) -> Vec<Finding> {
     let what = format!("{words} words; README is one page of at most {README_WORDS_MAX}");
     let finding = (words > README_WORDS_MAX).then(|| readme.finding_on_line(1, what));
     finding.into_iter().collect()
-}
-
-/// Constants of `limits.rs` that docs/src/reference/bounds.md has no row for.
-pub(crate) fn bounds_without_row(limits: &Source, bounds: &str) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    for (line, text) in (1..).zip(limits.code.lines()) {
-        let name = text
-            .strip_prefix("pub const ")
-            .and_then(|rest| rest.split(':').next());
-        let row = |name: &str| {
-            let cell = format!("`{name}`");
-            let mut rows = bounds.lines().filter(|line| line.starts_with('|'));
-            rows.any(|row| row.contains(&cell))
-        };
-        if let Some(name) = name.filter(|name| !row(name)) {
-            let what = format!("{name} has no row in docs/src/reference/bounds.md");
-            findings.push(limits.finding_on_line(line, what));
-        }
-    }
-    findings
 }
 
 /// Messages that the page on troubleshooting shows and the gateway does not write.
@@ -196,16 +176,6 @@ mod tests {
             lines,
             ["a.md:1: the gateway has no message \"key ... is closed\""]
         );
-    }
-
-    #[test]
-    fn a_bound_without_a_row_is_found() {
-        let text = "//! Bounds.\npub const A_MAX: u8 = 1;\npub const B_MAX: u8 = 2;\n";
-        let limits = Source::new("gateway/src/limits.rs", text);
-        let found = bounds_without_row(&limits, "About `B_MAX`.\n| x | `A_MAX` | y |\n");
-        let lines: Vec<_> = found.iter().map(ToString::to_string).collect();
-        let expected = "gateway/src/limits.rs:3: B_MAX has no row in docs/src/reference/bounds.md";
-        assert_eq!(lines, [expected]);
     }
 
     #[test]

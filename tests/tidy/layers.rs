@@ -4,7 +4,7 @@ use crate::source::{Finding, Source, is_word};
 
 /// The rows of docs/src/design/overview.md, lowest first. A module uses only rows below its own.
 const ROWS: [&[&str]; 14] = [
-    &["sys", "limits", "stream_kind", "strictness"],
+    &["sys", "stream_kind", "strictness"],
     &["measure"],
     &["dicom", "hl7"],
     &["config", "metrics", "observe", "uring", "buffers"],
@@ -220,7 +220,7 @@ fn first_word(text: &str) -> Option<&str> {
     (length > 0).then(|| &text[..length])
 }
 
-/// The depth of a file in modules: `relay/mod.rs` and `limits.rs` 1, `relay/seal.rs` 2.
+/// The depth of a file in modules: `relay/mod.rs` and `strictness.rs` 1, `relay/seal.rs` 2.
 fn depth(path: &str) -> usize {
     let rest = path.trim_start_matches("gateway/src/");
     rest.trim_end_matches("/mod.rs").split('/').count()
@@ -257,7 +257,7 @@ mod tests {
     fn a_use_of_a_row_above_is_found_however_it_is_written() {
         for text in [
             "use crate::relay::Connection;",
-            "use crate::{limits, relay::{self, Close}};",
+            "use crate::{strictness, relay::{self, Close}};",
             "fn f() { crate::cli::main(); }",
             "use super::worker;",
             "mod tests { use super::super::supervisor::X; }",
@@ -269,7 +269,7 @@ mod tests {
             1
         );
         assert_eq!(
-            uses("gateway/src/sys.rs", "use crate::limits;"),
+            uses("gateway/src/sys.rs", "use crate::strictness;"),
             1,
             "same row"
         );

@@ -11,30 +11,43 @@ use std::process::Command;
 use anyhow::Context as _;
 
 use crate::steps::must;
-use crate::{Workspace, tiers};
+use crate::{Workspace, bounds, tiers};
 
-/// A page, the file that it is made from, and how.
+/// A page, what it is made from, and how.
 struct Generated {
     page: &'static str,
     source: &'static str,
-    make: fn(&str) -> String,
+    make: Make,
 }
 
-const GENERATED: [Generated; 3] = [
+/// How a page is made.
+enum Make {
+    /// From the text of its source.
+    Text(fn(&str) -> String),
+    /// From several files below the root of the project.
+    Root(fn(&Path) -> anyhow::Result<String>),
+}
+
+const GENERATED: [Generated; 4] = [
+    Generated {
+        page: "docs/src/reference/bounds.md",
+        source: bounds::SOURCE,
+        make: Make::Root(bounds::page),
+    },
     Generated {
         page: "docs/src/reference/configuration.md",
         source: "packaging/etc/wardgate.toml",
-        make: configuration,
+        make: Make::Text(configuration),
     },
     Generated {
         page: "docs/src/reference/metrics.md",
         source: "tests/data/metrics.expected",
-        make: metrics,
+        make: Make::Text(metrics),
     },
     Generated {
         page: "docs/src/reference/messages.md",
         source: "tests/data/wrong_setups.md",
-        make: messages,
+        make: Make::Text(messages),
     },
 ];
 
@@ -74,13 +87,18 @@ pub(crate) fn mdbook(workspace: &Workspace) -> Option<PathBuf> {
 impl Generated {
     /// The page as its source below `root` gives it.
     fn text(&self, root: &Path) -> anyhow::Result<String> {
-        let source = fs::read_to_string(root.join(self.source))
-            .with_context(|| format!("cannot read {}", self.source))?;
+        let page = match self.make {
+            Make::Text(make) => make(
+                &fs::read_to_string(root.join(self.source))
+                    .with_context(|| format!("cannot read {}", self.source))?,
+            ),
+            Make::Root(make) => make(root)?,
+        };
         let note = format!(
-            "<!-- Generated from {} by `cargo xtask docs`: change that file, not this page. -->\n\n",
+            "<!-- Generated from {} by `cargo xtask docs`: change that source, not this page. -->\n\n",
             self.source
         );
-        Ok(note + &(self.make)(&source))
+        Ok(note + &page)
     }
 }
 

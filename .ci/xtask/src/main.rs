@@ -5,6 +5,7 @@
 //! need, runs every tier, and prints the number of tests. `fuzz` searches for longer than `test` does.
 //! Nothing here is part of the gateway.
 
+mod bounds;
 mod dependencies;
 mod docs;
 mod fuzz;

@@ -8,11 +8,12 @@ use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context as _;
 use gateway::buffers::Buffer;
+use gateway::config::limits::KEY_RECORDS_MAX;
 use gateway::config::{
     IdentityFiles, KeyExchange, Located, Mode, Peer, PeerName, Policy, RecordLayer, RouteTls,
     TrustFiles,
 };
-use gateway::limits::{HANDSHAKE_BYTES_MAX, KEY_RECORDS_MAX};
+use gateway::handshake::limits::HANDSHAKE_BYTES_MAX;
 use gateway::pki::authority::{
     Authority, KeyType, NewAuthority, NewCertificate, Output, Permitted,
 };

@@ -107,7 +107,7 @@ impl Turn for Store {
         let start = Instant::now();
         for record in self.object.chunks(RECORD) {
             let seen = self.observer.observe(Direction::ToTarget, record, start);
-            assert_eq!(seen, Ok(()));
+            assert!(seen.is_ok());
         }
         start.elapsed()
     }

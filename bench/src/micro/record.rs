@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use gateway::limits::{PLAINTEXT_ROOM, RECORD_HEADER, RECORD_ROOM};
+use gateway::buffers::limits::{PLAINTEXT_ROOM, RECORD_HEADER, RECORD_ROOM};
 use gateway::tls::Cipher;
 use gateway::tls::record::{Content, Opener, Sealer};
 use rustls::ConnectionTrafficSecrets;

@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use gateway::buffers::Buffer;
+use gateway::config::limits::KEY_RECORDS_MAX;
 use gateway::config::{KeyExchange, Mode, Peer, PeerName, Policy, RecordLayer, RouteTls};
-use gateway::limits::{HANDSHAKE_BYTES_MAX, KEY_RECORDS_MAX};
+use gateway::handshake::limits::HANDSHAKE_BYTES_MAX;
 use gateway::pki::Identity;
 use gateway::pki::authority::{Authority, KeyType};
 use gateway::tls::Acceptor;

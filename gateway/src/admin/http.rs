@@ -16,13 +16,14 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{AbortHandle, yield_now};
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::audit::Journal;
-use crate::limits::{
-    ACCEPT_PAUSE, METRICS_DEADLINE, METRICS_GRACE, METRICS_HEADER_DEADLINE,
-    METRICS_REQUEST_BYTES_MAX, METRICS_REQUESTS_MAX,
+use crate::admin::limits::{
+    METRICS_DEADLINE, METRICS_GRACE, METRICS_HEADER_DEADLINE, METRICS_REQUEST_BYTES_MAX,
+    METRICS_REQUESTS_MAX,
 };
+use crate::audit::Journal;
 use crate::metrics;
 use crate::route::RouteTable;
+use crate::worker::limits::ACCEPT_PAUSE;
 
 /// The data that the endpoints show.
 pub struct View {

@@ -17,8 +17,8 @@ use super::observed;
 use super::rate::{Kind, Rate};
 use super::times::seconds;
 use super::warning;
+use crate::audit::limits::{EVENTS_MAX, JOURNAL_PAUSE, LISTENERS_SHOWN_MAX};
 use crate::config::{LogFormat, Mode};
-use crate::limits::{EVENTS_MAX, JOURNAL_PAUSE, LISTENERS_SHOWN_MAX};
 use crate::observe;
 use crate::tls::RefusalClass;
 

@@ -6,6 +6,7 @@
 mod event;
 mod id;
 mod journal;
+pub mod limits;
 mod logfmt;
 mod observed;
 mod rate;

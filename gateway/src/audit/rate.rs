@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::Instant;
 
-use crate::limits::{REFUSALS_BURST, REFUSALS_EVERY};
+use crate::audit::limits::{REFUSALS_BURST, REFUSALS_EVERY};
 use crate::tls::RefusalClass;
 
 /// A kind of line with its own limit.

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::ops::Range;
 
 use super::Buffer;
-use crate::limits::{PLAINTEXT_ROOM, RECORD_HEADER, RECORD_ROOM};
+use crate::buffers::limits::{PLAINTEXT_ROOM, RECORD_HEADER, RECORD_ROOM};
 
 /// A buffer divided into one room per record: header, payload, content type and tag. Payload fills one room
 /// after the other, so the sealed records follow each other without a gap.

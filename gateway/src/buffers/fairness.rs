@@ -3,7 +3,7 @@
 use std::cell::Cell;
 
 use super::Size;
-use crate::limits::SHORT_TURNS;
+use crate::buffers::limits::SHORT_TURNS;
 
 /// The number of a connection in `BulkFairness`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

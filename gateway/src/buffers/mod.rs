@@ -6,6 +6,7 @@
 
 mod batch;
 mod fairness;
+pub mod limits;
 mod pool;
 mod size;
 mod sizer;

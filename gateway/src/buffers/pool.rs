@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use super::fairness::BulkFairness;
 use super::{Batch, Buffer, Size};
-use crate::limits::{POOL_LARGE, POOL_LARGE_AT_REST, POOL_SMALL, RECORDS_LARGE};
+use crate::buffers::limits::{POOL_LARGE, POOL_LARGE_AT_REST, POOL_SMALL, RECORDS_LARGE};
 
 /// Lends large buffers while some are free, and small ones always.
 #[derive(Debug, Clone)]
@@ -183,7 +183,7 @@ fn origin(bytes: &[u8]) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::limits::{PLAINTEXT_ROOM, RECORD_HEADER};
+    use crate::buffers::limits::{PLAINTEXT_ROOM, RECORD_HEADER};
 
     #[test]
     fn an_exhausted_pool_lends_small_buffers() {

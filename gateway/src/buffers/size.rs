@@ -1,6 +1,6 @@
 //! The sizes of buffers.
 
-use crate::limits::{RECORD_ROOM, RECORDS_LARGE, RECORDS_MEDIUM, RECORDS_SMALL};
+use crate::buffers::limits::{RECORD_ROOM, RECORDS_LARGE, RECORDS_MEDIUM, RECORDS_SMALL};
 
 /// The size of a buffer.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]

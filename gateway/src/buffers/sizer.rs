@@ -2,7 +2,7 @@
 //! receiver's speed is considered elsewhere (`uring::Socket::send_room`).
 
 use super::{FairnessId, Pool, Size};
-use crate::limits::{PLAINTEXT_ROOM, RECORDS_SMALL, SMALL_READS_MAX};
+use crate::buffers::limits::{PLAINTEXT_ROOM, RECORDS_SMALL, SMALL_READS_MAX};
 
 /// Learns from received bytes: a sender that fills small buffers gets large ones; a sender that hardly fills
 /// large buffers gets small ones.

@@ -1,6 +1,7 @@
 //! The command line: one tree of commands, and the only source of the help text.
 
 mod check;
+mod limits;
 mod names;
 mod pki;
 mod run;

@@ -6,8 +6,8 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::cli::limits::{CHECK_NAMES_MAX, CHECK_NAMES_WAIT};
 use crate::config::{Config, Host, RouteConfig};
-use crate::limits::{CHECK_NAMES_MAX, CHECK_NAMES_WAIT};
 
 /// Returns one message for each target name that does not resolve now. Takes at most `CHECK_NAMES_WAIT`.
 pub(super) fn remarks(config: &Config) -> Vec<String> {

@@ -5,8 +5,8 @@ use super::list::{List, is_listed, read_title, shown};
 use super::peers::{PeerTables, Reference, RoutePeers};
 use super::problem::{Problems, quoted};
 use super::{Located, Mode, PeerName};
+use crate::config::limits::{AE_TITLES_MAX, PEERS_MAX};
 use crate::dicom::AeTitle;
-use crate::limits::{AE_TITLES_MAX, PEERS_MAX};
 
 /// A title and the peers that may use it.
 pub(super) struct Bound {

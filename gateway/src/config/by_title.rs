@@ -7,8 +7,8 @@ use super::list::{self, is_listed, shown};
 use super::problem::Problems;
 use super::targets::{Expected, targets};
 use super::{Located, Target};
+use crate::config::limits::AE_TITLES_MAX;
 use crate::dicom::AeTitle;
-use crate::limits::AE_TITLES_MAX;
 
 /// A table, with the parts that are readable.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -10,8 +10,8 @@ use super::problem::Problems;
 use super::targets::Expected;
 use super::value;
 use super::{Located, Mode, Observe, PeerName, Protocol, RouteConfig, Target};
+use crate::config::limits::ASSOCIATIONS_MAX;
 use crate::dicom::{AeTitle, Command};
-use crate::limits::ASSOCIATIONS_MAX;
 
 /// The rules of a DICOM route, and its targets by title.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -12,6 +12,8 @@ pub(super) struct Place<'a> {
     pub(super) file: &'a Path,
     /// CPUs that this process may run on, ascending.
     pub(super) cpus: &'a [usize],
+    /// The folder of the service's credentials (`CREDENTIALS_DIRECTORY`), if a service manager passed some.
+    pub(super) credentials: Option<&'a Path>,
 }
 
 /// A route as far as it could be read.

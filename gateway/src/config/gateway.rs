@@ -12,7 +12,7 @@ use super::file::{self, Cores};
 use super::identity::{folder, path};
 use super::problem::Problems;
 use super::{CipherSetting, Gateway, Located, LogFormat, address, value};
-use crate::limits::{BUSY_POLL_MAX, CORES_MAX, SOCKET_PATH_BYTES_MAX};
+use crate::config::limits::{BUSY_POLL_MAX, CORES_MAX, SOCKET_PATH_BYTES_MAX};
 
 /// The CPUs on which the main thread and therefore a new worker may run, in ascending order.
 ///

@@ -8,10 +8,10 @@ use super::problem::Problems;
 use super::timeouts::{Bounds, bounded, bounds};
 use super::value::{self, written};
 use super::{Located, Mode, Protocol, RouteConfig, Target};
-use crate::dicom::AeTitle;
-use crate::limits::{
+use crate::config::limits::{
     HEALTH_COUNT_MAX, HEALTH_INTERVAL_MAX, HEALTH_INTERVAL_MIN, HEALTH_TIMEOUT_MAX, TIMEOUT_MIN,
 };
+use crate::dicom::AeTitle;
 
 /// How a route probes whether its targets are available.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::draft::Place;
 use super::file::{self, Text};
 use super::problem::Problems;
 use super::written::Written;
@@ -11,15 +12,17 @@ use super::{IdentityFiles, Located, TrustFiles};
 /// The files of the tables that were read so far.
 pub(super) struct Identities<'a> {
     folder: &'a Path,
+    credentials: Option<&'a Path>,
     known: Vec<Arc<IdentityFiles>>,
     known_trust: Vec<Arc<TrustFiles>>,
 }
 
 impl<'a> Identities<'a> {
-    /// Without any files yet. Relative paths begin at the folder of the configuration `file`.
-    pub(super) fn new(file: &'a Path) -> Self {
+    /// Without any files yet. Relative paths begin at the folder of the configuration.
+    pub(super) fn new(place: &Place<'a>) -> Self {
         Self {
-            folder: folder(file),
+            folder: folder(place.file),
+            credentials: place.credentials,
             known: Vec::new(),
             known_trust: Vec::new(),
         }
@@ -108,7 +111,10 @@ impl<'a> Identities<'a> {
         written: &Located<String>,
         problems: &mut Problems,
     ) -> Option<Located<PathBuf>> {
-        let read = path(self.folder, &written.value);
+        let read = match written.value.strip_prefix(CREDENTIAL) {
+            Some(name) => credential(self.credentials, name),
+            None => path(self.folder, &written.value),
+        };
         let value = problems.accept(scope, key, written, read)?;
         let line = written.line;
         Some(Located { value, line })
@@ -173,6 +179,29 @@ pub(super) fn check_trust(
 /// The folder at which relative paths begin.
 pub(super) fn folder(file: &Path) -> &Path {
     file.parent().unwrap_or(Path::new(""))
+}
+
+/// How the name of a credential of the service begins, in place of a path.
+const CREDENTIAL: &str = "credential:";
+
+/// The path of a credential that the service manager passes to the service (`LoadCredential=` of
+/// systemd.exec(5)). An error is the end of a sentence.
+fn credential(folder: Option<&Path>, name: &str) -> Result<PathBuf, String> {
+    let is_name = Path::new(name).file_name().is_some_and(|file| file == name);
+    if !is_name || name.contains('\0') {
+        return Err(format!(
+            "names no credential; write \"{CREDENTIAL}\" and the name in `LoadCredential=` of the unit, \
+             such as \"{CREDENTIAL}site.key\""
+        ));
+    }
+    match folder {
+        Some(folder) => Ok(folder.join(name)),
+        None => Err(format!(
+            "is a credential, and CREDENTIALS_DIRECTORY is not set: only a service has credentials, by \
+             `LoadCredential={name}:PATH` in its unit; for a check by hand, set CREDENTIALS_DIRECTORY to the \
+             folder that holds the file {name}"
+        )),
+    }
 }
 
 /// A resolved path. An error is the end of a sentence.

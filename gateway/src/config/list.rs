@@ -2,8 +2,8 @@
 
 use super::Located;
 use super::problem::{Problems, quoted};
+use crate::config::limits::{AE_TITLES_MAX, PEERS_MAX};
 use crate::dicom::AeTitle;
-use crate::limits::{AE_TITLES_MAX, PEERS_MAX};
 
 /// The elements of a list that are compared with each other: the maximum length of the longest list.
 const COMPARED_MAX: usize = if PEERS_MAX > AE_TITLES_MAX {

@@ -10,7 +10,7 @@ use rustix::fs::OFlags;
 use super::access::Process;
 use super::syntax::Lines;
 use super::{Found, Problem, find};
-use crate::limits::CONFIG_BYTES_MAX;
+use crate::config::limits::CONFIG_BYTES_MAX;
 
 /// Reads the configuration from `path`, and what is readable of a wrong one.
 #[must_use]

@@ -18,6 +18,7 @@ mod file;
 mod gateway;
 mod health;
 mod identity;
+pub mod limits;
 mod list;
 mod load;
 mod name;
@@ -70,7 +71,15 @@ pub fn parse(text: &str, file: &Path) -> Result<Config, Vec<Problem>> {
 
 fn find(text: &str, file: &Path) -> Found {
     match gateway::allowed_cpus() {
-        Ok(cpus) => parse_at(text, &Place { file, cpus: &cpus }),
+        Ok(cpus) => {
+            let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
+            let place = Place {
+                file,
+                cpus: &cpus,
+                credentials: credentials.as_deref(),
+            };
+            parse_at(text, &place)
+        }
         Err(error) => {
             let text =
                 format!("cannot read from the kernel which CPUs this process may run on: {error}");

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::problem::quoted;
 use super::{InterfaceName, ServiceLabel};
-use crate::limits::{INTERFACE_BYTES_MAX, ROUTE_NAME_BYTES_MAX, SERVICE_LABEL_BYTES_MAX};
+use crate::config::limits::{INTERFACE_BYTES_MAX, ROUTE_NAME_BYTES_MAX, SERVICE_LABEL_BYTES_MAX};
 
 /// The maximum bytes of a DNS name without its final dot (RFC 1035 section 2.3.4).
 const NAME_BYTES_MAX: usize = 253;

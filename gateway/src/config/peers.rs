@@ -11,7 +11,7 @@ use super::peer::peer;
 use super::problem::{Problems, quoted};
 use super::suggest;
 use super::{Located, Peer, PeerName, TrustFiles};
-use crate::limits::{PEER_TABLES_MAX, PEERS_MAX, ROUTE_NAME_BYTES_MAX};
+use crate::config::limits::{PEER_TABLES_MAX, PEERS_MAX, ROUTE_NAME_BYTES_MAX};
 
 /// The `[[peer]]` tables of a file.
 #[derive(Default)]

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::Located;
 use super::written::Written;
-use crate::limits::CONFIG_PROBLEMS_MAX;
+use crate::config::limits::CONFIG_PROBLEMS_MAX;
 
 /// A problem of a configuration: a sentence that also says what to do.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -20,7 +20,7 @@ use super::{
 };
 use super::{address, clash, gateway, name, timeouts, value};
 use super::{dicom, health, observe, onward, returns};
-use crate::limits::{KEY_RECORDS_MAX, ROUTE_CONNECTIONS_MAX, ROUTES_MAX};
+use crate::config::limits::{KEY_RECORDS_MAX, ROUTE_CONNECTIONS_MAX, ROUTES_MAX};
 
 /// Resolves `file`, or adds its problems; also returns the routes without problems.
 pub(super) fn resolve(
@@ -86,7 +86,7 @@ struct Resolver<'a> {
 
 impl<'a> Resolver<'a> {
     fn new(file: &'a file::File, place: &Place<'a>, problems: &'a mut Problems) -> Self {
-        let mut identities = Identities::new(place.file);
+        let mut identities = Identities::new(place);
         let peer_tables = PeerTables::resolve(file, &mut identities, problems);
         let identity = file.identity.as_ref();
         Self {

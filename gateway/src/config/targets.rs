@@ -12,7 +12,7 @@ use super::list::{List, values};
 use super::peers::{PeerTables, Reference, RoutePeers};
 use super::problem::{Problems, quoted};
 use super::{Host, Located, Mode, PeerName, Target, address};
-use crate::limits::{PEERS_MAX, TARGETS_MAX};
+use crate::config::limits::{PEERS_MAX, TARGETS_MAX};
 
 /// The data that decides which peer must answer at the targets of a route.
 pub(super) struct Expected<'a> {

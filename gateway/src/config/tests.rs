@@ -19,7 +19,12 @@ fn data() -> PathBuf {
 
 fn parse_here(text: &str, file: &str) -> Result<Config, Vec<Problem>> {
     let file = Path::new(file);
-    parse_at(text, &Place { file, cpus: &CPUS }).config
+    let place = Place {
+        file,
+        cpus: &CPUS,
+        credentials: None,
+    };
+    parse_at(text, &place).config
 }
 
 /// The messages for `text`, one per line.
@@ -254,7 +259,7 @@ fn a_routes_timeouts_override_the_sites_key_by_key() {
         ..Timeouts::default()
     };
     // Neither the route nor the site sets the idle time.
-    let idle = Some(crate::limits::PASSTHROUGH_IDLE);
+    let idle = Some(limits::PASSTHROUGH_IDLE);
     let expected = Timeouts {
         idle,
         ..site.clone()
@@ -302,14 +307,14 @@ fn words_are_shown_as_they_are_configured() {
 fn a_file_of_another_format_gives_a_bounded_number_of_problems() {
     let text = "lorem = ipsum dolor sit amet\n".repeat(10_000);
     let problems = parse_here(&text, "wardgate.toml").expect_err("it is no configuration");
-    assert_eq!(problems.len(), crate::limits::CONFIG_PROBLEMS_MAX + 1);
+    assert_eq!(problems.len(), limits::CONFIG_PROBLEMS_MAX + 1);
     let last = problems.last().expect("there are some");
     assert_eq!(last.text, "and 9800 more problems; fix these first");
 }
 
 #[test]
 fn more_routes_than_the_limit_are_refused() {
-    use crate::limits::ROUTES_MAX;
+    use crate::config::limits::ROUTES_MAX;
     let mut text = String::new();
     for number in 0..=ROUTES_MAX {
         text += &format!(
@@ -434,4 +439,33 @@ fn routes_share_an_address_where_each_has_its_interface() {
     let same = with("b", "10.20.0.5:11112", "lan0");
     let found = messages(&format!("{site}{a}\n{same}"), "wardgate.toml");
     assert!(found.contains("overlap"), "{found}");
+}
+
+#[test]
+fn a_credential_is_a_file_in_the_folder_of_the_service() {
+    let text = fs::read_to_string(data().join("credential-wrong.toml")).expect("the file is there");
+    let text = text
+        .replace("\"credential:\"", "\"site.pem\"")
+        .replace("../", "");
+    let place = Place {
+        file: Path::new("/etc/wardgate/wardgate.toml"),
+        cpus: &CPUS,
+        credentials: Some(Path::new("/run/credentials/wardgate.service")),
+    };
+    let config = parse_at(&text, &place)
+        .config
+        .expect("a good configuration");
+    let tls = config.routes[0].tls.as_ref().expect("the route has TLS");
+    let identity = &tls.identity;
+    let trust = &tls.peers[0].trust.trust;
+    let files = [&identity.certificate, &identity.key, trust];
+    let expected = [
+        "/etc/wardgate/site.pem",
+        "/run/credentials/wardgate.service/site.key",
+        "/run/credentials/wardgate.service/trust.pem",
+    ];
+    assert_eq!(
+        files.map(|file| file.value.as_path()),
+        expected.map(Path::new)
+    );
 }

@@ -8,7 +8,7 @@ use super::problem::{Problems, quoted};
 use super::value::{duration, written};
 use super::written::Written;
 use super::{Connect, Keepalive, Mode, Protocol, Timeouts};
-use crate::limits;
+use crate::config::limits;
 
 /// The shortest and the longest allowed duration.
 #[derive(Clone, Copy)]

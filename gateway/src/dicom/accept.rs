@@ -5,7 +5,7 @@ use std::fmt;
 use super::items::{Items, Malformed};
 use super::request::{FIXED, USER_INFORMATION};
 use super::user_information::UserInformation;
-use crate::limits::CONTEXTS_MAX;
+use crate::dicom::limits::CONTEXTS_MAX;
 
 /// A presentation context with its result.
 const CONTEXT: u8 = 0x21;

@@ -16,7 +16,7 @@ use self::octets::{
     COMMAND, CONTEXT_ID, HEADER, LAST, context_result, pdu, question, request, status,
 };
 use super::{Abort, AeTitle, Answer, PduType, Rejection};
-use crate::limits::ECHO_PDU_BYTES_MAX;
+use crate::dicom::limits::ECHO_PDU_BYTES_MAX;
 
 /// An association that sends one C-ECHO.
 #[derive(Debug)]

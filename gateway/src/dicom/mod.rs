@@ -10,6 +10,7 @@ mod command_set;
 mod counts;
 mod echo;
 mod items;
+pub(crate) mod limits;
 #[cfg(test)]
 mod made;
 mod pdu;

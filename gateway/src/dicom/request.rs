@@ -5,7 +5,7 @@ use thiserror::Error;
 use super::items::{Items, Malformed};
 use super::user_information::UserInformation;
 use super::{AeTitle, Answer, PduType, SopClass};
-use crate::limits::{CONTEXTS_MAX, REQUEST_BYTES_MAX};
+use crate::dicom::limits::{CONTEXTS_MAX, REQUEST_BYTES_MAX};
 
 /// The bytes of a PDU's header: type, reserved, length.
 const HEADER: usize = 6;

@@ -7,7 +7,7 @@ use super::command_set::{Class, CommandSet, Status};
 use super::role::Both;
 use super::summary::{AssociationSummary, ClassCount, CommandCount, Failure};
 use super::{AeTitle, Asked, Command, Counts, Role, SopClass};
-use crate::limits::{DESTINATIONS_MAX, FAILURES_MAX, OUTSTANDING_MAX, SOP_CLASSES_MAX};
+use crate::dicom::limits::{DESTINATIONS_MAX, FAILURES_MAX, OUTSTANDING_MAX, SOP_CLASSES_MAX};
 use crate::measure::Latencies;
 
 /// The counts of one association. Either side may send requests to the other.

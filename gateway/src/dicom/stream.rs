@@ -9,7 +9,7 @@ use std::fmt;
 use super::PduType;
 use super::request::FIXED;
 use super::verdict::Violation;
-use crate::limits::{COMMAND_BYTES_MAX, REQUEST_BYTES_MAX};
+use crate::dicom::limits::{COMMAND_BYTES_MAX, REQUEST_BYTES_MAX};
 use crate::stream_kind::StreamKind;
 
 /// The bytes of a PDU's header; also of the header of a presentation data value, with context and control.

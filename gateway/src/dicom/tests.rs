@@ -10,7 +10,7 @@ use super::{
     Command, CommandCount, ContextResult, Ending, Phase, Reason, Role, Rules, Status, Verdict,
     Violation,
 };
-use crate::limits::{DESTINATIONS_MAX, FAILURES_MAX, OUTSTANDING_MAX, SOP_CLASSES_MAX};
+use crate::dicom::limits::{DESTINATIONS_MAX, FAILURES_MAX, OUTSTANDING_MAX, SOP_CLASSES_MAX};
 use Role::{Acceptor, Requestor};
 
 mod bounds;

@@ -5,7 +5,7 @@ use std::fmt;
 use thiserror::Error;
 
 use super::{Answer, AssociateRqError, Command, PduType, Role};
-use crate::limits::COMMAND_BYTES_MAX;
+use crate::dicom::limits::COMMAND_BYTES_MAX;
 use crate::stream_kind::StreamKind;
 
 /// What to do with observed bytes.

@@ -9,7 +9,7 @@ use memchr::{memchr, memmem};
 use super::head::{Head, HeadFields};
 use super::is_junk;
 use super::start::START;
-use crate::limits::{MLLP_JUNK_MAX, MLLP_OVERSIZE_BYTES};
+use crate::hl7::limits::{MLLP_JUNK_MAX, MLLP_OVERSIZE_BYTES};
 
 /// The two bytes that end a frame: FS and CR.
 const END: [u8; 2] = [0x1c, b'\r'];

@@ -6,7 +6,7 @@
 
 use super::code::Code;
 use super::kind::MessageType;
-use crate::limits::MLLP_HEAD_BYTES_MAX;
+use crate::hl7::limits::MLLP_HEAD_BYTES_MAX;
 
 /// Reads the head of one frame. The type has no `Debug`, because it may hold bytes of patient data while it
 /// reads.

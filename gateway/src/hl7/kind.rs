@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::limits::MLLP_TYPES_MAX;
+use crate::hl7::limits::MLLP_TYPES_MAX;
 
 /// The type of a message: code and trigger event of MSH-9, such as `ADT^A01`.
 ///

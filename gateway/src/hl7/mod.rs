@@ -10,6 +10,7 @@ mod counts;
 mod frame;
 mod head;
 mod kind;
+pub mod limits;
 mod pending;
 mod probe;
 mod start;

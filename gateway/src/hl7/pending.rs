@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use crate::limits::MLLP_PENDING_MAX;
+use crate::hl7::limits::MLLP_PENDING_MAX;
 
 /// The times at which the messages ended, in their order. Messages beyond the bound are only counted.
 #[derive(Debug, Default)]

@@ -16,7 +16,7 @@ use time::{OffsetDateTime, UtcOffset};
 
 use super::is_junk;
 use super::start::START;
-use crate::limits::PROBE_ANSWER_BYTES_MAX;
+use crate::hl7::limits::PROBE_ANSWER_BYTES_MAX;
 
 /// The probe message in its frame. Its control id, MSH-10, differs from those of other seconds.
 #[must_use]

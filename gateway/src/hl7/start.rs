@@ -1,7 +1,7 @@
 //! Decides whether a stream begins with MLLP.
 
 use super::is_junk;
-use crate::limits::MLLP_START_JUNK_MAX;
+use crate::hl7::limits::MLLP_START_JUNK_MAX;
 use crate::stream_kind::StreamKind;
 
 /// The byte that begins a frame: VT, `<SB>` of HL7's Implementation Guide, appendix C section C.4.2.

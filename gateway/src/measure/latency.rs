@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
-use crate::limits::{LATENCY_MAX, LATENCY_MIN};
+use crate::measure::limits::{LATENCY_MAX, LATENCY_MIN};
 
 /// Two significant digits: reported values are off by at most 1 %.
 const FIGURES: u8 = 2;

@@ -2,6 +2,7 @@
 
 mod counter;
 mod latency;
+mod limits;
 mod times;
 
 pub use counter::Counter;

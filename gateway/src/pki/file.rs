@@ -14,7 +14,7 @@ use zeroize::{Zeroize, Zeroizing};
 use super::der::{BIT_STRING, Element, Elements, INTEGER, OBJECT_IDENTIFIER, SEQUENCE};
 use super::pem::{self, Kind, Section};
 use crate::config::access::Process;
-use crate::limits::PKI_FILE_BYTES_MAX;
+use crate::pki::limits::PKI_FILE_BYTES_MAX;
 
 /// Permission bits that a key file must not have: anything for others, and writing for its group.
 /// Reading by the group stays allowed, for a service that runs under a group of its own.

@@ -22,6 +22,7 @@ mod folder;
 
 pub(crate) mod in_words;
 mod index;
+pub mod limits;
 pub(crate) mod name;
 mod own;
 pub mod pem;

@@ -10,7 +10,7 @@ use super::crl::CrlHead;
 use super::expiry::{date, moment};
 use super::facts::Facts;
 use crate::config::Mode;
-use crate::limits::ANCHORS_OF_ONE_NAME_MAX;
+use crate::pki::limits::ANCHORS_OF_ONE_NAME_MAX;
 
 const ISSUE: &str = "issue a new one with `wardgate pki issue`";
 const ASK: &str = "get a current one from its CA";

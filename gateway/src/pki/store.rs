@@ -21,7 +21,7 @@ use super::file::{self, Contents, Role};
 use super::rules::{self, OwnFiles};
 use super::{Identity, Trust};
 use crate::config::{IdentityFiles, Located, Mode, Problem, TrustFiles};
-use crate::limits::CHAIN_CERTIFICATES_MAX;
+use crate::pki::limits::CHAIN_CERTIFICATES_MAX;
 use lists::{CrlFile, ReadCrl};
 
 /// An identity, and the CAs that it trusts where it names any.
@@ -206,6 +206,14 @@ impl Store {
     #[must_use]
     pub fn problems(&self) -> &[Problem] {
         &self.problems
+    }
+
+    /// Whether a loaded certificate of this site is not valid yet.
+    #[must_use]
+    pub fn begins_later(&self) -> bool {
+        let own = self.own.iter().flat_map(|own| &own.chain);
+        own.into_iter()
+            .any(|parsed| parsed.facts.not_before > self.now)
     }
 
     fn crl_file(&mut self, path: &Path) -> Arc<CrlFile> {

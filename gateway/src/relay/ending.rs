@@ -5,7 +5,7 @@ use std::cell::Cell;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::limits::{DELIVERY_LOOK, DELIVERY_MAX, DELIVERY_STALL, RESET_GRACE};
+use crate::relay::limits::{DELIVERY_LOOK, DELIVERY_MAX, DELIVERY_STALL, RESET_GRACE};
 use crate::uring::{Socket, sleep};
 
 /// An event that happens once in a connection.

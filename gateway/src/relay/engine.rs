@@ -4,14 +4,16 @@ use std::sync::Arc;
 
 use rustls::Error;
 
+use crate::buffers::limits::PLAINTEXT_ROOM;
 use crate::buffers::{Batch, Buffer, Pool, Size};
 use crate::config::RecordLayer;
 use crate::handshake::Secured;
-use crate::limits::{CONTROL_ROOM, PLAINTEXT_ROOM, RECORD_OVERHEAD_MAX};
 use crate::metrics::KeyUpdates;
+use crate::relay::limits::RECORD_OVERHEAD_MAX;
 use crate::tls::Cipher;
 use crate::tls::post_handshake::InPlace;
 use crate::tls::session::{HandedOver, Opened, SealError, Session};
+use crate::upstream::limits::CONTROL_ROOM;
 
 /// The record layer of a connection.
 pub(super) enum Engine {

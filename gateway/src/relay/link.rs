@@ -12,12 +12,14 @@ use tokio::time::Instant;
 use super::ending::{settle, stalls};
 use super::handle::ConnectionHandle;
 use super::receiver::{Limits, Receiver, State};
+use crate::audit::limits::HALF_CLOSED_SILENCE;
 use crate::audit::{Close, ClosedBy, Deadline, Reason};
 use crate::config::Timeouts;
 use crate::dicom::Answer;
+use crate::handshake::limits::ALERT_LINGER;
 use crate::hl7;
-use crate::limits::{ALERT_LINGER, ARTIM, EXCHANGES_MIN, HALF_CLOSED_SILENCE};
 use crate::observe::{Direction, Forbidden, Observer, Progress};
+use crate::relay::limits::{ARTIM, EXCHANGES_MIN};
 use crate::uring::{Socket, sleep, timeout};
 
 /// Two sockets that end together.

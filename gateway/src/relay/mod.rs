@@ -10,6 +10,7 @@ mod first;
 mod full;
 mod handle;
 mod limiter;
+pub mod limits;
 mod link;
 mod open;
 mod passthrough;

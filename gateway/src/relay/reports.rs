@@ -12,7 +12,7 @@ use super::link::Link;
 use super::task::ConnectionTask;
 use crate::audit::{self, Close, ClosedBy, Event, Fault, Reason};
 use crate::config::Protocol;
-use crate::limits::{ANSWER_GIVEN_UP_MIN, ANSWER_WAIT, MLLP_CR_WAIT, PROGRESS_EVERY};
+use crate::relay::limits::{ANSWER_GIVEN_UP_MIN, ANSWER_WAIT, MLLP_CR_WAIT, PROGRESS_EVERY};
 use crate::route::Transport;
 use crate::uring::{Network, sleep_until};
 

@@ -11,10 +11,12 @@ use super::link::{Link, reset};
 use crate::audit::{ClosedBy, Reason};
 use crate::buffers::{Batch, Buffer, BufferSizer, FairnessId, Pool, Size};
 use crate::dicom::Answer;
+use crate::handshake::limits::ALERT_LINGER;
 use crate::handshake::send_alert;
-use crate::limits::{ALERT_LINGER, ARTIM, CONTROL_ROOM};
 use crate::metrics::Counter;
+use crate::relay::limits::ARTIM;
 use crate::tls::session::SealError;
+use crate::upstream::limits::CONTROL_ROOM;
 use crate::uring::{Socket, SocketExt, linger_close, race, timeout};
 
 /// The state of the sealing direction besides the link.

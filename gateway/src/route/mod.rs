@@ -10,6 +10,7 @@ mod diff;
 mod draft;
 mod full;
 mod id;
+mod limits;
 mod live;
 mod observing;
 mod shares;

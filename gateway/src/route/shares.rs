@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::source::Source;
 use crate::config::{Mode, RouteConfig, RouteTls};
-use crate::limits::{PASSTHROUGH_SHARE, PASSTHROUGH_SOURCE_SHARE, PEER_SHARE};
+use crate::route::limits::{PASSTHROUGH_SHARE, PASSTHROUGH_SOURCE_SHARE, PEER_SHARE};
 
 /// The counts that all routes and cores share.
 #[derive(Debug, Default)]

@@ -11,8 +11,8 @@ use std::fmt::Write as _;
 use std::path::Path as FilePath;
 use std::sync::Arc;
 
+use crate::config::limits::ROUTE_NAME_BYTES_MAX;
 use crate::config::{Peer, PeerName, Problem, RouteConfig, TrustFiles};
-use crate::limits::ROUTE_NAME_BYTES_MAX;
 use crate::pki::Trust;
 
 /// The routes with the same trust files that list identities themselves.

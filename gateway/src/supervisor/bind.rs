@@ -9,8 +9,8 @@ use rustix::net::netdevice::name_to_index;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::config::{Config, InterfaceName, RouteConfig};
-use crate::limits::LISTEN_BACKLOG;
 use crate::route::{Route, RouteId};
+use crate::supervisor::limits::LISTEN_BACKLOG;
 
 /// Opens one listener for each of these routes of `config`, in their order.
 ///

@@ -10,9 +10,11 @@ use rustls::pki_types::UnixTime;
 use super::{Prepared, bind};
 use crate::audit::Level;
 use crate::config::{Config, Mode, RouteConfig};
-use crate::limits::{DESCRIPTORS_RESERVED, PIPES_MAX, PROBES_MAX};
 use crate::route::Transport;
+use crate::supervisor::limits::DESCRIPTORS_RESERVED;
+use crate::uring::limits::PIPES_MAX;
 use crate::uring::{self, Capabilities, Unavailable};
+use crate::worker::limits::PROBES_MAX;
 
 /// Tests whether io_uring works.
 ///

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
 use crate::audit::Level;
-use crate::limits::{EXPIRY_LOOK_EVERY, EXPIRY_REPORT_EVERY};
 use crate::metrics;
 use crate::pki::expiry::{Expiry, Kind, Stage, unix};
+use crate::supervisor::limits::{EXPIRY_LOOK_EVERY, EXPIRY_REPORT_EVERY};
 
 /// The owner of files, as in the labels of metrics.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

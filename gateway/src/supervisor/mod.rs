@@ -5,12 +5,15 @@
 
 mod ambiguity;
 mod bind;
+mod clock;
 mod environment;
 mod expiries;
+mod limits;
 mod nodes;
 mod notify;
 mod prepare;
 mod signals;
+mod watchdog;
 mod workers;
 
 use std::cell::{Cell, RefCell};
@@ -32,9 +35,9 @@ use crate::admin::{self, View};
 use crate::audit::{Event, Journal, Level, Ready};
 use crate::config::{Config, Timeouts};
 use crate::control::Command;
-use crate::limits::WORKERS_END;
 use crate::metrics;
 use crate::route::{RoutePhase, RouteTable};
+use crate::supervisor::limits::{DRAIN_REPORT_EVERY, STOP_EXTENDED, WORKERS_END};
 use crate::tls::{CipherChoice, CpuFeatures};
 use crate::worker::report_panics;
 use expiries::Expiries;
@@ -50,14 +53,33 @@ pub enum RunError {
     Broken(String),
 }
 
+impl RunError {
+    /// The first or only reason, for `systemctl status`.
+    fn first(&self) -> &str {
+        match self {
+            Self::Refused(problems) => problems.first().map_or("", String::as_str),
+            Self::Broken(reason) => reason,
+        }
+    }
+}
+
 /// Runs the gateway until a signal stops it.
 ///
 /// # Errors
 /// All reasons why the gateway cannot start, or the one reason why it stopped.
 pub fn run(file: &FilePath) -> Result<(), RunError> {
+    let outcome = start(file);
+    if let Err(error) = &outcome {
+        notify::status(error.first());
+    }
+    outcome
+}
+
+fn start(file: &FilePath) -> Result<(), RunError> {
     environment::close_memory();
     let (runtime, ignored) = main_thread().map_err(|error| RunError::Broken(error.to_string()))?;
     let capabilities = environment::probe().map_err(refused)?;
+    let waited = clock::wait(file);
     let mut prepared = prepare(file, SystemTime::now(), None).map_err(RunError::Refused)?;
     let connections_max = environment::raise_descriptors(&prepared.config).map_err(refused)?;
     let routes = &prepared.table.routes;
@@ -70,6 +92,9 @@ pub fn run(file: &FilePath) -> Result<(), RunError> {
     notice(&journal, Level::Info, format!("io_uring: {capabilities}"));
     let choice = CipherChoice::new(prepared.config.gateway.cipher, CpuFeatures::detect());
     notice(&journal, Level::Info, format!("cipher: {choice}"));
+    if let Some(text) = waited {
+        notice(&journal, Level::Warn, text);
+    }
     for remark in remarks(&prepared) {
         notice(&journal, remark.level, remark.text);
     }
@@ -165,7 +190,11 @@ fn supervise(
             cores: in_words(&config.gateway.cores),
             version: env!("CARGO_PKG_VERSION"),
         })));
-        notify::ready();
+        notify::ready(&open_and_closed(&plan));
+        if let Some(limit) = notify::watchdog() {
+            let workers = workers.mailboxes();
+            tokio::task::spawn_local(watchdog::watch(workers, limit, journal.clone()));
+        }
         serve(workers, &mut signals, &view, &mut plan, journal).await
     }))
 }
@@ -209,10 +238,35 @@ async fn serve(
         () = sleep(drain) => {}
         // A second stop signal ends the drain at once.
         () = signals.stop() => {}
+        () = report_drain(&workers) => {}
     }
     // Connections that are still being set up end at their own timeouts.
     let set_up = longest(config, |timeouts| timeouts.connect + timeouts.handshake);
+    notify::extend(set_up + 2 * WORKERS_END + LOG_END);
     end(workers, set_up + WORKERS_END, journal).await
+}
+
+// Shows the progress in `systemctl status`, and keeps the service manager from ending a drain that takes
+// longer than its own timeout. Does not end.
+async fn report_drain(workers: &Workers) {
+    loop {
+        notify::extend(STOP_EXTENDED);
+        notify::status(&format!(
+            "draining: {} connections are open",
+            workers.open()
+        ));
+        sleep(DRAIN_REPORT_EVERY).await;
+    }
+}
+
+// For `systemctl status`.
+fn open_and_closed(plan: &Plan) -> String {
+    let open = plan.table.routes.len();
+    let closed = plan.config.routes.len().saturating_sub(open);
+    match closed {
+        0 => format!("{open} routes are open"),
+        _ => format!("{open} routes are open, {closed} are closed: the log names the reasons"),
+    }
 }
 
 const NO_RELOAD: &str = "SIGHUP: this version cannot reload; restart to use the new configuration";

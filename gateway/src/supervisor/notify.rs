@@ -1,29 +1,42 @@
-//! Notifies systemd of the service's state (sd_notify(3)); without systemd it has no effect.
+//! Notifies the service manager of the service's state (sd_notify(3)). Without a service manager it has no
+//! effect.
 
-use std::os::linux::net::SocketAddrExt;
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::time::Duration;
+
+use sd_notify::NotifyState;
 
 /// The service has started.
-pub(super) fn ready() {
-    notify("READY=1");
+pub(super) fn ready(status: &str) {
+    notify(&[NotifyState::Ready, NotifyState::Status(status)]);
 }
 
 /// The service is stopping.
 pub(super) fn stopping() {
-    notify("STOPPING=1");
+    notify(&[NotifyState::Stopping]);
 }
 
-// Best effort: a service manager that does not listen must not block the gateway.
-fn notify(state: &str) {
-    let Some(path) = std::env::var_os("NOTIFY_SOCKET") else {
-        return;
-    };
-    let address = match path.as_bytes().split_first() {
-        Some((b'@', name)) => SocketAddr::from_abstract_name(name),
-        _ => SocketAddr::from_pathname(&path),
-    };
-    if let (Ok(address), Ok(socket)) = (address, UnixDatagram::unbound()) {
-        let _ = socket.send_to_addr(state.as_bytes(), &address);
-    }
+/// One line for `systemctl status`.
+pub(super) fn status(text: &str) {
+    notify(&[NotifyState::Status(text)]);
+}
+
+/// The start or the stop takes until `time` from now, at least.
+pub(super) fn extend(time: Duration) {
+    let microseconds = u32::try_from(time.as_micros()).unwrap_or(u32::MAX);
+    notify(&[NotifyState::ExtendTimeoutUsec(microseconds)]);
+}
+
+/// All workers run.
+pub(super) fn alive() {
+    notify(&[NotifyState::Watchdog]);
+}
+
+/// How long the service manager waits for `alive` before it ends the process; `None` without a watchdog.
+pub(super) fn watchdog() -> Option<Duration> {
+    sd_notify::watchdog_enabled()
+}
+
+fn notify(states: &[NotifyState]) {
+    // The gateway also works if the service manager does not listen.
+    let _ = sd_notify::notify(states);
 }

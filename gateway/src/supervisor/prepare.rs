@@ -11,12 +11,12 @@ use std::time::SystemTime;
 use super::ambiguity::Listings;
 use super::expiries::{Expiries, Owner};
 use crate::config::{self, Config, Mode, Peer, Problem, RouteConfig, RouteTls};
-use crate::limits::SHOWN_PROBLEMS_MAX;
 use crate::metrics;
 use crate::pki::store::Store;
 use crate::pki::{self, expiry};
 use crate::pki::{Identity, Trust};
 use crate::route::{RouteDraft, RouteTable, Transport};
+use crate::supervisor::limits::SHOWN_PROBLEMS_MAX;
 use crate::tls::{Acceptor, Connector};
 
 /// A configuration with at least one route that can be opened.
@@ -72,6 +72,13 @@ pub fn prepare(
         ));
     };
     Ok(loader.prepared(config, before, drafts, sentences(file, of_files)))
+}
+
+/// Whether a certificate of this site in the files of a configuration is not valid yet at `now`.
+pub(super) fn begins_later(file: &FilePath, now: SystemTime) -> bool {
+    let mut loader = Loader::new(now);
+    loader.load(&config::load(file).routes);
+    loader.store.begins_later()
 }
 
 fn sentences(file: &FilePath, mut problems: Vec<Problem>) -> Vec<String> {

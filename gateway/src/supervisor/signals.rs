@@ -10,7 +10,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{Event, Journal, Level};
 use crate::control::Command;
-use crate::limits::SIGNAL_REPORT_EVERY;
+use crate::supervisor::limits::SIGNAL_REPORT_EVERY;
 
 /// The signals of a running gateway.
 pub(super) struct Signals {

@@ -11,9 +11,9 @@ use tokio::time::{Instant, sleep};
 
 use crate::audit::{ConnectionId, Journal};
 use crate::config::Gateway;
-use crate::limits::MAILBOX_MAX;
 use crate::metrics;
 use crate::route::{Change, Route, RouteId, RoutePhase, RouteTable, diff};
+use crate::supervisor::limits::MAILBOX_MAX;
 use crate::tls::Cipher;
 use crate::upstream::Failures;
 use crate::uring::{Capabilities, Resolver};
@@ -100,6 +100,13 @@ impl Workers {
             outcome.map_err(|error| cannot_start(*cpu, &error))?;
         }
         Ok(workers)
+    }
+
+    /// The name of each worker's thread, and its mailbox.
+    pub(super) fn mailboxes(&self) -> Vec<(String, mpsc::Sender<Message>)> {
+        let names = self.threads.iter().map(|thread| thread.thread().name());
+        let names = names.map(|name| name.unwrap_or("worker").to_owned());
+        names.zip(self.mailboxes.iter().cloned()).collect()
     }
 
     /// The number of open connections.

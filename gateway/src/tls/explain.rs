@@ -8,8 +8,8 @@ use super::role::TlsRole;
 use super::text::printable;
 use super::verifier::PeerVerification;
 use crate::config::is_peer_name;
-use crate::limits::SENTENCE_CHARS_MAX;
 use crate::stream_kind::StreamKind;
+use crate::tls::limits::SENTENCE_CHARS_MAX;
 
 /// Says why a handshake failed: who refused whom, by which rule, and what to do.
 ///

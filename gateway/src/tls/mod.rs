@@ -17,6 +17,7 @@ mod der;
 mod diagnosis;
 mod explain;
 mod identity;
+pub mod limits;
 mod name_constraints;
 mod names;
 mod normal_form;

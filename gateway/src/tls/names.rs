@@ -10,8 +10,8 @@ use x509_parser::objects::{oid_registry, oid2abbrev};
 
 use super::der::{Element, Elements, Layout, OBJECT_IDENTIFIER, SEQUENCE};
 use super::text::{hex, printable};
-use crate::limits::{SHOWN_NAME_CHARS_MAX, SHOWN_NAMES_MAX};
 use crate::pki::algorithms::{OID_BYTES_SHOWN, object_identifier};
+use crate::tls::limits::{SHOWN_NAME_CHARS_MAX, SHOWN_NAMES_MAX};
 
 /// A distinguished name (the contents of Name, RFC 5280 section 4.1.2.4), as in `CN=gateway, O=Hospital`.
 pub(super) fn distinguished_name(name: &[u8]) -> String {

@@ -11,12 +11,10 @@ use super::cipher::Cipher;
 use super::outcomes::{Opened, RecordError};
 use super::record::{Content, Opener, Record, Sealer};
 use super::rustls_states::KeySchedule;
+use crate::buffers::limits::{RECORD_HEADER, RECORD_TRAILER, RECORDS_LARGE};
 use crate::buffers::{Batch, Buffer};
-use crate::limits::{
-    EMPTY_RECORDS_MAX, KEY_UPDATES_MAX, PARTS_MAX, POST_HANDSHAKE_MESSAGE_MAX, RECORD_HEADER,
-    RECORD_TRAILER,
-};
 use crate::metrics::KeyUpdates;
+use crate::tls::limits::{EMPTY_RECORDS_MAX, KEY_UPDATES_MAX, POST_HANDSHAKE_MESSAGE_MAX};
 
 /// What is wrong with what the peer sent.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -219,7 +217,7 @@ impl InPlace {
 
     fn open_all(&mut self, incoming: &mut Buffer) -> Result<Opened, PostHandshakeError> {
         while !self.peer_closed {
-            if incoming.parts() >= PARTS_MAX {
+            if incoming.parts() >= RECORDS_LARGE {
                 return Ok(Opened::Full);
             }
             let start = incoming.start();

@@ -10,7 +10,9 @@ use rustls::ConnectionTrafficSecrets;
 use super::aead::{Keys, TAG};
 use super::cipher::Cipher;
 pub use super::outcomes::RecordError;
-use crate::limits::{CIPHERTEXT_MAX, PLAINTEXT_ROOM, RECORD_HEADER, RECORD_TRAILER};
+use crate::buffers::limits::RECORD_TRAILER;
+use crate::buffers::limits::{PLAINTEXT_ROOM, RECORD_HEADER};
+use crate::tls::limits::CIPHERTEXT_MAX;
 
 /// The content types that a protected record may have (RFC 8446 section 5.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -10,9 +10,9 @@ use super::anchors::AnchorFacts;
 use super::identity::Peers;
 use super::role::TlsRole;
 use crate::config::{Peer, Target};
-use crate::limits::CA_NAMES_BYTES_MAX;
 use crate::pki::Trust;
 use crate::pki::in_words::in_words;
+use crate::tls::limits::CA_NAMES_BYTES_MAX;
 
 /// What a route requires of its peers' certificates.
 #[derive(Debug)]

@@ -24,11 +24,10 @@ use super::refusal::{Refusal, Rule};
 use super::rules::{Chain, Rules};
 use super::text::list;
 use super::verified_peer::{VerifiedPeer, certificates, certificates_kept};
-use crate::limits::{
-    ANCHORS_OF_OTHERS_MAX, CHAIN_CERTIFICATES_MAX, FAILED_CHECKS_MAX, NAME_COMPARISONS_MAX,
-};
 use crate::pki::algorithms::{Key, KeyUse};
 use crate::pki::crl::{KeyHash, key_hash, may_sign_certificates};
+use crate::pki::limits::CHAIN_CERTIFICATES_MAX;
+use crate::tls::limits::{ANCHORS_OF_OTHERS_MAX, FAILED_CHECKS_MAX, NAME_COMPARISONS_MAX};
 
 impl Rules {
     /// Finds out whom a chain belongs to, or why it is refused. What it gives counts for nothing before the peer has

@@ -11,7 +11,7 @@ pub use super::outcomes::{Opened, SealError};
 use super::post_handshake::InPlace;
 use super::rustls_states::{ClientConnection, ServerConnection, StateHandler, States, Writer};
 use crate::buffers::Buffer;
-use crate::limits::{PLAINTEXT_ROOM, RECORD_HEADER};
+use crate::buffers::limits::{PLAINTEXT_ROOM, RECORD_HEADER};
 
 /// rustls's connection in either role, and what came early.
 pub struct Session {

@@ -3,7 +3,7 @@
 use time::OffsetDateTime;
 use time::macros::format_description;
 
-use crate::limits::{SHOWN_NAME_CHARS_MAX, SHOWN_NAMES_MAX};
+use crate::tls::limits::{SHOWN_NAME_CHARS_MAX, SHOWN_NAMES_MAX};
 
 /// The first names of a list, and how many more there are.
 pub(super) fn list(names: impl ExactSizeIterator<Item = String>) -> String {

@@ -7,7 +7,9 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use crate::limits::{ADDRESS_REPORT_EVERY, ADDRESS_SILENT, DEAD_ADDRESSES_MAX, NAME_STALE};
+use crate::upstream::limits::{
+    ADDRESS_REPORT_EVERY, ADDRESS_SILENT, DEAD_ADDRESSES_MAX, NAME_STALE,
+};
 
 /// The addresses whose last attempt got no answer.
 #[derive(Debug, Default)]

@@ -15,7 +15,8 @@ use super::stop::stopped;
 use super::unresolved::Due;
 use super::{DnsCache, ProbedTarget};
 use crate::config::{Host, RouteConfig, Target, Timeouts};
-use crate::limits::{ATTEMPT_DELAY, LOOK_UP_HASTE, SENTENCE_CHARS_MAX};
+use crate::tls::limits::SENTENCE_CHARS_MAX;
+use crate::upstream::limits::{ATTEMPT_DELAY, LOOK_UP_HASTE};
 use crate::uring::{Network, SocketOptions, sleep};
 
 /// The socket options from a route's timeouts, for both of its sides.

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use super::{AddressReport, Failures};
 use crate::config::RouteConfig;
-use crate::limits::{ADDRESSES_MAX, NAME_FRESH, NAME_STALE, NAMES_MAX};
+use crate::upstream::limits::{ADDRESSES_MAX, NAME_FRESH, NAME_STALE, NAMES_MAX};
 use crate::uring::{LookUp, Network};
 
 /// A core's cache of names.

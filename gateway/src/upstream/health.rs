@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::limits::CAUSE_CHANGES_AFTER;
+use crate::upstream::limits::CAUSE_CHANGES_AFTER;
 
 /// A target's state between probes.
 ///

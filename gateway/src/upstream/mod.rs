@@ -5,6 +5,7 @@ mod connect;
 mod dns;
 mod failures;
 mod health;
+pub mod limits;
 mod probe;
 mod probed;
 mod race;

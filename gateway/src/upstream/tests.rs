@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep};
 
 use super::{AddressReport, Attempts, DnsCache, ProbedTarget, probed_targets};
 use crate::config::{self, RouteConfig};
-use crate::limits::{ADDRESS_SILENT, ATTEMPT_DELAY};
+use crate::upstream::limits::{ADDRESS_SILENT, ATTEMPT_DELAY};
 use crate::uring::{Lent, LookUp, Network, Pipe, Resolver, Ring, SendQueue, Socket, SocketOptions};
 
 const ROUTE: &str = r#"
@@ -223,7 +223,7 @@ async fn a_resolver_that_hangs_does_not_stop_a_known_target() {
             .await
             .is_some()
     );
-    sleep(2 * crate::limits::NAME_FRESH).await;
+    sleep(2 * crate::upstream::limits::NAME_FRESH).await;
     net.hangs.set(true);
     let start = Instant::now();
     let reached = Attempts::new(&route, &route.targets, &[])
@@ -504,7 +504,7 @@ async fn a_machine_without_source_ports_does_not_blame_the_target() {
     net.addresses
         .borrow_mut()
         .push((ip("192.0.2.2"), Fate::Answers));
-    sleep(crate::limits::NAME_FRESH).await;
+    sleep(crate::upstream::limits::NAME_FRESH).await;
     connect_once(&net, &dns, &route).await;
     assert_eq!(
         net.begun.borrow().last().expect("an attempt").1,
@@ -540,7 +540,7 @@ async fn an_answer_that_no_connection_awaited_is_as_old_as_its_lookup() {
     let look_up = || dns.look_up(&net, "gw.region.example");
     let waited = tokio::time::timeout(Duration::from_millis(10), look_up()).await;
     assert!(waited.is_err());
-    sleep(crate::limits::NAME_STALE).await;
+    sleep(crate::upstream::limits::NAME_STALE).await;
     look_up().await.expect("the resolver answers");
     assert_eq!(net.asked.get(), 2, "the first answer is too old");
 }

@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use crate::limits::{ADDRESS_REPORT_EVERY, NAMES_MAX};
+use crate::upstream::limits::{ADDRESS_REPORT_EVERY, NAMES_MAX};
 
 /// The names whose last lookup failed.
 #[derive(Debug, Default)]

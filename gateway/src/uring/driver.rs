@@ -37,8 +37,8 @@ use tokio::time::Instant;
 
 use super::parker::Parker;
 use super::timers::Timers;
-use crate::limits::{RING_RETRY_PAUSE, RING_WAIT_MAX};
 use crate::sys::{Request, look, push_request, submit_and_look};
+use crate::uring::limits::{RING_RETRY_PAUSE, RING_WAIT_MAX};
 
 thread_local! {
     static CURRENT: RefCell<Option<Rc<Driver>>> = const { RefCell::new(None) };
@@ -122,19 +122,10 @@ impl Driver {
             #[cfg(test)]
             faults: faults::Faults::default(),
         });
-        // Only the thread pool of this runtime is used, for blocking calls (`spawn_blocking`). No task runs
-        // on it.
-        let threads = tokio::runtime::Builder::new_current_thread().build()?;
-        let output = {
-            let _entered = threads.enter();
-            CURRENT.set(Some(Rc::clone(&driver)));
-            let _current = Current;
-            let tasks = LocalSet::new();
-            driver.turn_until(pin!(tasks.run_until(main)))
-        };
-        // A plain drop would wait for running blocking calls, such as a lookup without an answer.
-        threads.shutdown_background();
-        output
+        CURRENT.set(Some(Rc::clone(&driver)));
+        let _current = Current;
+        let tasks = LocalSet::new();
+        driver.turn_until(pin!(tasks.run_until(main)))
     }
 
     fn turn_until<F: Future>(&self, mut root: Pin<&mut F>) -> io::Result<F::Output> {

@@ -12,7 +12,7 @@ use rustix::pipe::{
 };
 
 use super::Pipe;
-use crate::limits::{PIPE_ROOM, PIPE_ROOM_MIN};
+use crate::uring::limits::{PIPE_ROOM, PIPE_ROOM_MIN};
 
 /// A pipe with both of its ends.
 #[derive(Debug)]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Socket, SocketExt, race};
-use crate::limits::LINGER_BYTES_MAX;
+use crate::uring::limits::LINGER_BYTES_MAX;
 
 /// Sends `last` and ends our direction cleanly. Resets the socket after the peer has closed, or after
 /// `limit`. An immediate reset could discard the bytes before the peer has read them.

@@ -10,6 +10,7 @@
 
 mod driver;
 mod kernel_pipe;
+pub mod limits;
 mod linger;
 mod no_source;
 mod parker;

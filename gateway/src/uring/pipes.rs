@@ -9,7 +9,7 @@ use std::io;
 use std::ops::Deref;
 
 use super::Pipe;
-use crate::limits::PIPES_MAX;
+use crate::uring::limits::PIPES_MAX;
 
 /// Lends empty pipes, a bounded number at a time.
 #[derive(Debug)]

@@ -6,7 +6,7 @@ use std::io;
 use io_uring::{IoUring, Probe, cqueue, opcode, squeue};
 use rustix::io::Errno;
 
-use crate::limits::{RING_COMPLETIONS, RING_ENTRIES};
+use crate::uring::limits::{RING_COMPLETIONS, RING_ENTRIES};
 
 /// The optional features of the kernel that wardgate uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

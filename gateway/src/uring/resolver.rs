@@ -11,7 +11,7 @@ use std::sync::Arc;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use super::LookUp;
-use crate::limits::LOOK_UPS_MAX;
+use crate::uring::limits::LOOK_UPS_MAX;
 
 /// Sends names to the resolver's thread.
 #[derive(Debug, Clone)]
@@ -39,10 +39,8 @@ impl Resolver {
 
     pub(crate) fn with(look_up: LookUpNow) -> io::Result<Self> {
         let (requests, inbox) = mpsc::channel(LOOK_UPS_MAX);
-        // LIMIT: LOOK_UPS_MAX threads; further requests wait in the channel.
         let runtime = tokio::runtime::Builder::new_current_thread()
             .thread_name("resolver")
-            .max_blocking_threads(LOOK_UPS_MAX)
             .build()?;
         let thread = std::thread::Builder::new().name("resolver".to_owned());
         thread.spawn(move || {
@@ -84,6 +82,7 @@ fn gone() -> io::Error {
 }
 
 async fn serve(mut inbox: mpsc::Receiver<Request>, look_up: LookUpNow) {
+    // LIMIT: LOOK_UPS_MAX threads. Further requests wait in the channel, which a pool of threads would empty.
     let places = Arc::new(Semaphore::new(LOOK_UPS_MAX));
     while let Some(Request { name, answer }) = inbox.recv().await {
         let Ok(place) = Arc::clone(&places).acquire_owned().await else {

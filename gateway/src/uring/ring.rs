@@ -25,8 +25,8 @@ use super::resolver::Resolver;
 use super::{
     Capabilities, KernelPipe, Lent, LookUp, Network, Parts, SendQueue, Socket, SocketOptions,
 };
-use crate::limits::{PARTS_MAX, RING_ENTRIES};
 use crate::sys::tcp_info;
+use crate::uring::limits::{PARTS_MAX, RING_ENTRIES};
 
 /// Starts this thread's ring and runs `main` on it until it ends.
 ///

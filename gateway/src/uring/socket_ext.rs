@@ -7,7 +7,7 @@ use std::pin::pin;
 use std::time::Duration;
 
 use super::{Lent, Socket, sleep};
-use crate::limits::{RETRIES_MAX, RETRY_PAUSE};
+use crate::uring::limits::{RETRIES_MAX, RETRY_PAUSE};
 
 /// Reads and writes that retry temporary failures: interruption, a socket that is not ready after all, a
 /// kernel without memory. Any other error ends the socket and is returned.
@@ -125,33 +125,28 @@ impl<S: Socket> SocketExt for S {
     }
 
     async fn splice_out_some(&self, pipe: &S::Pipe) -> io::Result<usize> {
-        let mut retries = Retries::default();
-        loop {
-            match self.splice_out(pipe).await {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Err(error) if retries.allow(&error).await => {}
-                outcome => return outcome,
-            }
+        match again(|| self.splice_out(pipe)).await {
+            Ok(0) => Err(io::ErrorKind::WriteZero.into()),
+            outcome => outcome,
         }
     }
 
     async fn readable(&self) -> io::Result<()> {
-        let mut retries = Retries::default();
-        loop {
-            match self.wait_readable().await {
-                Err(error) if retries.allow(&error).await => {}
-                outcome => return outcome,
-            }
-        }
+        again(|| self.wait_readable()).await
     }
 
     async fn writable(&self) -> io::Result<()> {
-        let mut retries = Retries::default();
-        loop {
-            match self.wait_writable().await {
-                Err(error) if retries.allow(&error).await => {}
-                outcome => return outcome,
-            }
+        again(|| self.wait_writable()).await
+    }
+}
+
+// Begins an operation again after each error that passes by itself.
+async fn again<T, F: Future<Output = io::Result<T>>>(begin: impl Fn() -> F) -> io::Result<T> {
+    let mut retries = Retries::default();
+    loop {
+        match begin().await {
+            Err(error) if retries.allow(&error).await => {}
+            outcome => return outcome,
         }
     }
 }

@@ -14,7 +14,7 @@ use std::sync::mpsc::channel;
 use std::task::Poll;
 
 use crate::audit::{Event, Journal};
-use crate::limits::PANIC_REPORT;
+use crate::worker::limits::PANIC_REPORT;
 
 /// The prefix of the names of worker threads.
 pub(super) const WORKER_PREFIX: &str = "worker-";

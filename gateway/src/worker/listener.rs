@@ -14,9 +14,9 @@ use tokio::task::JoinHandle;
 
 use super::{Handed, Message, Shared};
 use crate::audit::{ConnectionSummary, Event, Reason};
-use crate::limits::{ACCEPT_BATCH, ACCEPT_PAUSE};
 use crate::route::Route;
 use crate::uring;
+use crate::worker::limits::{ACCEPT_BATCH, ACCEPT_PAUSE};
 
 /// A route's open listener.
 pub(super) struct Listening {

@@ -7,6 +7,7 @@
 mod activity;
 mod busy_poller;
 mod contain;
+pub(crate) mod limits;
 mod listener;
 mod placement;
 mod probes;
@@ -24,18 +25,18 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
 
 use crate::audit::{ConnectionId, ConnectionIds, ConnectionSummary, Event, Journal, Level, Reason};
 use crate::buffers::Pool;
-use crate::limits::PROBES_MAX;
 use crate::metrics::{self, Stage};
 use crate::relay::{AcceptedConnection, ConnectionHandle, Core, HandshakeLimiter, serve};
 use crate::route::{Route, RouteId, RouteTable};
 use crate::tls::Cipher;
 use crate::upstream::{AddressReport, DnsCache, Failures, socket_options};
 use crate::uring::{self, Capabilities, Pipes, Resolver, Ring, RingSocket};
+use crate::worker::limits::PROBES_MAX;
 use activity::{ActivityMeter, measured};
 use busy_poller::BusyPoller;
 use registry::Registry;
@@ -49,6 +50,8 @@ pub enum Message {
     Routes(Box<NewRoutes>),
     /// End these connections.
     End(Selected),
+    /// Answer, to show that the worker is not stuck.
+    Ping(oneshot::Sender<()>),
     /// Close the listeners and end the probes; open connections continue.
     StopAccepting,
     /// End after the last connection has ended.
@@ -223,6 +226,10 @@ async fn run(plan: Plan) {
                 Some(Message::Routes(new)) => routes.take(&shared, *new).await,
                 Some(Message::End(selected)) => {
                     shared.registry.end(|handle| selected.means(handle));
+                }
+                Some(Message::Ping(answer)) => {
+                    // The receiver is gone only when the process ends.
+                    let _ = answer.send(());
                 }
                 Some(Message::StopAccepting) => routes.stop().await,
                 Some(Message::Finish) | None => break,

@@ -17,8 +17,8 @@ use std::cmp::Reverse;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::limits::{HANDSHAKES_SHARE, OPENERS_SHARE, OVERFLOW_MAX};
 use crate::metrics::{CoreCounters, Stage};
+use crate::worker::limits::{HANDSHAKES_SHARE, OPENERS_SHARE, OVERFLOW_MAX};
 
 /// Time constant of the decay (to about a third). Longer than the pauses of an association between two
 /// images, shorter than the pause of a modality between two studies.

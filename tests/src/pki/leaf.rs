@@ -11,7 +11,7 @@ use rcgen::{
 use ring::digest::{SHA256, digest};
 use time::{Duration, OffsetDateTime};
 
-use gateway::limits::CHAIN_CERTIFICATES_MAX;
+use gateway::pki::limits::CHAIN_CERTIFICATES_MAX;
 
 use super::{AUTHORITY, Authority, Pki, REVOKED_SERIAL, write};
 use crate::Program;

@@ -268,7 +268,7 @@ fn titles(count: usize) -> Vec<String> {
 
 #[test]
 fn more_titles_than_the_limit_are_refused() {
-    use crate::limits::AE_TITLES_MAX;
+    use crate::config::limits::AE_TITLES_MAX;
     let (most, more) = (titles(AE_TITLES_MAX), titles(AE_TITLES_MAX + 1));
     let list = |titles: &[String]| format!("called_ae = [{}]", titles.join(", "));
     let bound = |titles: &[String]| {

@@ -1,7 +1,7 @@
 //! The meaning of `[[peer]]` tables, target peers and services, and the warnings about them.
 
 use super::*;
-use crate::limits::{PEER_TABLES_MAX, PEERS_MAX};
+use crate::config::limits::{PEER_TABLES_MAX, PEERS_MAX};
 
 fn config() -> Config {
     good("peers.toml")

@@ -2,7 +2,7 @@
 
 use super::super::items::Items;
 use super::super::{AeTitle, PduType};
-use crate::limits::ECHO_PDU_BYTES_MAX;
+use crate::dicom::limits::ECHO_PDU_BYTES_MAX;
 
 /// The bytes of a PDU's header: type, reserved, length.
 pub(super) const HEADER: usize = 6;

@@ -1,8 +1,8 @@
 //! Attempts to send a second A-ASSOCIATE-RQ without a check: none works if a rule is enforced.
 
 use super::*;
+use crate::dicom::limits::COMMAND_BYTES_MAX;
 use crate::dicom::{Binding, PduType};
-use crate::limits::COMMAND_BYTES_MAX;
 use crate::strictness::Strictness;
 
 /// Rules that need a check of the request, one rule each.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::hl7::MessageType;
-use crate::limits::{MLLP_OVERSIZE_BYTES, MLLP_PENDING_MAX};
+use crate::hl7::limits::{MLLP_OVERSIZE_BYTES, MLLP_PENDING_MAX};
 
 mod live;
 

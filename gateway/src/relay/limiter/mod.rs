@@ -20,10 +20,10 @@ use tokio::sync::Notify;
 
 use crate::audit::Reason;
 use crate::handshake::Pace;
-use crate::limits::{
+use crate::metrics::{self, Counter, RouteCounters, Stage};
+use crate::relay::limits::{
     CONNECTION_BYTES, PLACE_BYTES, SOURCE_PLACES_MIN, SOURCE_SHARE, UNAUTHENTICATED_BYTES,
 };
-use crate::metrics::{self, Counter, RouteCounters, Stage};
 use crate::route::{RouteId, Source, passthrough_max, source_max};
 use pacer::{Pacer, Step};
 use places::{Bounds, Exhausted, Places, Ticket};

@@ -8,7 +8,7 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use crate::limits::PLACE_BYTES;
+use crate::relay::limits::PLACE_BYTES;
 use crate::route::{RouteId, Source};
 
 /// The limits of all sources together, and of one source.

@@ -11,7 +11,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
-use crate::limits::{STEPS_BURST, STEPS_DEBT_MAX, STEPS_SHARE};
+use crate::relay::limits::{STEPS_BURST, STEPS_DEBT_MAX, STEPS_SHARE};
 use crate::route::Source;
 
 /// The tasks that wait for a step, and the time that steps may take. `W` is the handle by which the caller

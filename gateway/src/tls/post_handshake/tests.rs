@@ -3,7 +3,8 @@
 use rustls::AlertDescription as Alert;
 
 use super::*;
-use crate::limits::{KEY_RECORDS_MAX, PLAINTEXT_ROOM};
+use crate::buffers::limits::PLAINTEXT_ROOM;
+use crate::config::limits::KEY_RECORDS_MAX;
 use crate::tls::tests::sessions::{Almost, hand_over, run};
 
 /// Ours, and a peer of which every part is in the test's hand; each has another cipher.
@@ -467,11 +468,11 @@ fn records_come_in_any_pieces() {
 fn no_more_parts_are_opened_than_one_send_takes() {
     let mut pair = Pair::client();
     let mut incoming = Buffer::with_room(1 << 20);
-    for _ in 0..PARTS_MAX + 3 {
+    for _ in 0..RECORDS_LARGE + 3 {
         incoming.append(&pair.record(Content::Data, b"x"));
     }
     assert_eq!(pair.ours.open(&mut incoming), Ok(Opened::Full));
-    assert_eq!(sent(&mut incoming).len(), PARTS_MAX);
+    assert_eq!(sent(&mut incoming).len(), RECORDS_LARGE);
     assert_eq!(pair.ours.open(&mut incoming), Ok(Opened::NeedBytes));
     assert_eq!(sent(&mut incoming).len(), 3);
 }

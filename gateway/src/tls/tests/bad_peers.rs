@@ -9,7 +9,7 @@ use super::ends::{Credulous, Foreign, Ours, everything, foreign_client, foreign_
 use super::matrix::{VERSIONS, refused, refused_on};
 use super::{Gateway, PEER};
 use crate::config::PeerName;
-use crate::limits::CHAIN_CERTIFICATES_MAX;
+use crate::pki::limits::CHAIN_CERTIFICATES_MAX;
 use crate::tls::TlsRole;
 
 #[test]

@@ -14,12 +14,12 @@ use super::authority::{Authority, Own, day, dns};
 use super::good_peers::accepted;
 use super::matrix::refused;
 use super::{Gateway, PEER};
-use crate::limits::{
-    CERTIFICATE_BYTES_MAX, CERTIFICATE_ELEMENTS_MAX, CERTIFICATE_EXTENSIONS_MAX,
-    CHAIN_CERTIFICATES_MAX,
-};
+use crate::pki::limits::CHAIN_CERTIFICATES_MAX;
 use crate::tls::chain::{Anchor, Checks, Counted, cut};
 use crate::tls::der::Layout;
+use crate::tls::limits::{
+    CERTIFICATE_BYTES_MAX, CERTIFICATE_ELEMENTS_MAX, CERTIFICATE_EXTENSIONS_MAX,
+};
 
 /// What is kept for a path from `peer`'s certificate to the CA of this certificate.
 fn kept<'a>(peer: &'a Own, anchor: &CertificateDer<'_>, in_force: bool) -> Vec<CertificateDer<'a>> {

@@ -31,11 +31,11 @@ use rustls::pki_types::{CertificateDer, CertificateRevocationListDer};
 
 use self::authority::{Authority, Own};
 use super::{Acceptor, Connector};
+use crate::config::limits::KEY_RECORDS_MAX;
 use crate::config::{
     Host, IdentityFiles, KeyExchange, Located, Peer, PeerName, Policy, RecordLayer, RouteTls,
     ServiceLabel, Target, TrustFiles,
 };
-use crate::limits::KEY_RECORDS_MAX;
 use crate::pki::{Identity, Trust};
 
 /// The name that routes in these tests list.

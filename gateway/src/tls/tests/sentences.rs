@@ -8,7 +8,7 @@ use super::authority::{Authority, dns, self_signed};
 use super::ends::{End, Foreign, Ours, everything, foreign_client, talk};
 use super::{Gateway, PEER};
 use crate::config::KeyExchange;
-use crate::limits::SENTENCE_CHARS_MAX;
+use crate::tls::limits::SENTENCE_CHARS_MAX;
 use crate::tls::verifier::Request;
 use crate::tls::{explain, explain_end, explain_silence};
 

@@ -141,7 +141,7 @@ fn sealing_goes_on_while_payload_and_a_part_came_with_the_handshake() {
         != Step::Done
     {}
     // What the pool lends when it is exhausted: after the early payload no whole record fits.
-    let mut payload = Buffer::with_room(crate::limits::PLAINTEXT_ROOM);
+    let mut payload = Buffer::with_room(crate::buffers::limits::PLAINTEXT_ROOM);
     let opened = session
         .open(&mut incoming, &mut payload, &mut Vec::new())
         .expect("payload");

@@ -10,13 +10,13 @@ use std::sync::Arc;
 use rustls::{Error, ProtocolVersion};
 
 use crate::buffers::Buffer;
+use crate::buffers::limits::{PLAINTEXT_ROOM, RECORD_ROOM};
 use crate::config::Target;
+use crate::config::limits::HEALTH_TIMEOUT_MAX;
 use crate::handshake::{Cause, Failed, Secured, Unpaced, handshake, send_alert};
-use crate::limits::{
-    CONTROL_ROOM, HEALTH_TIMEOUT_MAX, PLAINTEXT_ROOM, PROBE_BYTES_MAX, RECORD_ROOM,
-};
 use crate::tls::session::{Opened, Session};
 use crate::tls::{Connector, PeerVerification, explain, explain_end};
+use crate::upstream::limits::{CONTROL_ROOM, PROBE_BYTES_MAX};
 use crate::uring::{Socket, SocketExt};
 
 /// A probe's connection.

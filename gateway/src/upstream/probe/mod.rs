@@ -18,8 +18,8 @@ use super::connect::{NO_ANSWER, over};
 use super::stop::stopped;
 use super::{Attempts, Connected, DnsCache, ProbedTarget};
 use crate::config::{Health, Probe, RouteConfig};
-use crate::limits::PROBE_BYTES_MAX;
 use crate::tls::Connector;
+use crate::upstream::limits::PROBE_BYTES_MAX;
 use crate::uring::{Network, Socket, until};
 
 /// Everything that the probes of a route need.

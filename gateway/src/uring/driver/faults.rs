@@ -7,7 +7,7 @@ use std::task::Wake;
 use std::thread;
 
 use super::super::{sleep, spawn, start, timeout, turn, wait_acceptable};
-use super::tests::{DEFERRED, PLAIN, pair, readable, within_a_minute};
+use super::tests::{DEFERRED, PLAIN, elsewhere, pair, readable, within_a_minute};
 use super::*;
 
 /// Answers io_uring_enter calls in place of the kernel.
@@ -136,14 +136,14 @@ fn a_lost_completion_loses_no_wait() {
 fn a_lost_completion_of_the_parker_loses_no_wake_up() {
     within_a_minute(|| {
         let work = async {
-            let waiting = tokio::task::spawn_blocking(|| thread::sleep(Duration::from_millis(50)));
+            let waiting = elsewhere(Duration::from_millis(50));
             turn().await.expect("it runs");
             // The parker's poll completes, and its completion is lost.
             rustix::io::write(driver().parker.event(), &1_u64.to_ne_bytes()).expect("room");
             lose_a_completion(&driver());
             driver().parker.clear_event();
             driver().faults.once.borrow_mut().push_back(Errno::BADR);
-            waiting.await.expect("no panic");
+            waiting.await.expect("the other thread ends well");
         };
         start(&DEFERRED, work).expect("a ring");
     });
@@ -278,27 +278,6 @@ fn a_loop_that_ends_closes_the_files_that_it_polls() {
         start(&DEFERRED, work).expect("a ring");
         let mut peer = receiver.recv().expect("it was sent");
         assert_eq!(peer.read(&mut [0]).expect("an end"), 0);
-    });
-}
-
-#[test]
-fn the_end_of_a_loop_does_not_wait_for_blocking_calls() {
-    within_a_minute(|| {
-        let begun = Instant::now();
-        let work = async {
-            let (sender, receiver) = tokio::sync::oneshot::channel();
-            tokio::task::spawn_blocking(move || {
-                let _ = sender.send(());
-                thread::sleep(Duration::from_secs(30));
-            });
-            receiver.await.expect("it runs");
-        };
-        start(&DEFERRED, work).expect("a ring");
-        assert!(
-            begun.elapsed() < Duration::from_secs(20),
-            "{:?}",
-            begun.elapsed()
-        );
     });
 }
 

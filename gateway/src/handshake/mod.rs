@@ -2,6 +2,8 @@
 //!
 //! `tls` decides; this module moves its bytes. Connections (`relay`) and probes (`upstream`) share it.
 
+pub mod limits;
+
 use std::future::Future;
 use std::io;
 use std::time::Duration;
@@ -9,7 +11,7 @@ use std::time::Duration;
 use rustls::{Error, InvalidMessage};
 
 use crate::buffers::Buffer;
-use crate::limits::{ALERT_LINGER, HANDSHAKE_BYTES_MAX};
+use crate::handshake::limits::{ALERT_LINGER, HANDSHAKE_BYTES_MAX};
 use crate::tls::session::{Session, Step};
 use crate::uring::{Socket, SocketExt, linger_close, race};
 

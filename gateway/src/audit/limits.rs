@@ -1,0 +1,37 @@
+//! Bounds of the log.
+
+use std::time::Duration;
+
+/// Events that may wait for the journal. When the queue is full, the gateway counts and drops events: a log
+/// that is not read must not stop traffic.
+///
+/// When reached: the event is dropped; `wardgate_log_events_dropped_total`.
+pub(super) const EVENTS_MAX: usize = 4096;
+
+/// Pause of the journal after it has written all waiting events. 10 ms delay no reader, and the gateway does
+/// not produce `EVENTS_MAX` events in that time.
+///
+/// When reached: events wait in the queue meanwhile.
+pub(super) const JOURNAL_PAUSE: Duration = Duration::from_millis(10);
+
+/// Listeners that the startup line lists; further ones are counted. The line must fit into what log
+/// collectors accept: with the longest names it takes 6 KiB.
+///
+/// When reached: further listeners are counted.
+pub(super) const LISTENERS_SHOWN_MAX: usize = 64;
+
+/// Refusals of one route and kind that are logged in a row before the rate limit applies.
+///
+/// When reached: the refusal is not logged; the next line has their number in `suppressed`.
+pub(super) const REFUSALS_BURST: u32 = 10;
+
+/// Interval at which refusals of a route and kind are logged after the burst.
+///
+/// When reached: the next line is written.
+pub(super) const REFUSALS_EVERY: Duration = Duration::from_secs(1);
+
+/// Idle time after which a half-closed connection ends. An endpoint that has disappeared leaves no other
+/// trace.
+///
+/// When reached: the connection is reset; `wardgate_deadlines_passed_total`.
+pub const HALF_CLOSED_SILENCE: Duration = Duration::from_secs(15 * 60);

@@ -1,0 +1,17 @@
+//! Bounds of certificates, keys and revocation lists in files.
+
+/// Bytes of a certificate, key or CRL file. The largest public CRLs are some tens of MiB.
+///
+/// When reached: the file is refused.
+pub(super) const PKI_FILE_BYTES_MAX: u64 = 64 << 20;
+
+/// Certificates in one chain that a peer may present, including the leaf (RFC 5280 sets no bound).
+///
+/// When reached: the chain is refused; `wardgate_handshakes_refused_total`.
+pub const CHAIN_CERTIFICATES_MAX: usize = 8;
+
+/// CAs with the same name in the trust of one peer. A CA that renews its key keeps its name, and its old
+/// certificate expires some years later. Even older generations are seldom needed.
+///
+/// When reached: `check` and start refuse the file.
+pub(crate) const ANCHORS_OF_ONE_NAME_MAX: usize = 6;

@@ -1,0 +1,21 @@
+//! Shares of routes and peers in all connections.
+
+/// All passthrough routes together may hold at most 1/2 of all connections. Their clients are
+/// unauthenticated, and the other routes need places too.
+///
+/// When reached: an unanswered connection is ended, or the new one is reset;
+/// `wardgate_unauthenticated_ended_total`, `wardgate_connections_limited_total`.
+pub(super) const PASSTHROUGH_SHARE: usize = 2;
+
+/// One address (IPv6: one /64) may hold at most 1/2 of the connections of all passthrough routes that the
+/// target has answered. A whole site may connect from one address, so this share is large; the rest stays
+/// free for other addresses.
+///
+/// When reached: the connection is reset; `wardgate_connections_limited_total`.
+pub(super) const PASSTHROUGH_SOURCE_SHARE: usize = 2;
+
+/// One peer of terminate routes may hold at most 1/2 of all connections, unless it is the only peer of the
+/// only route. The other peers and routes need places when devices of this peer connect again and again.
+///
+/// When reached: the connection is reset after the handshake; `wardgate_connections_limited_total`.
+pub(super) const PEER_SHARE: usize = 2;

@@ -1,0 +1,67 @@
+//! Bounds of connections to targets, names and probes.
+
+use std::time::Duration;
+
+/// Bytes of protocol messages that TLS itself has queued for the peer at one time: a key update and an alert.
+///
+/// When reached: the connection fails.
+pub const CONTROL_ROOM: usize = 2304;
+
+/// Names whose addresses a core caches. Routes name a handful.
+///
+/// When reached: further names are looked up each time.
+pub(super) const NAMES_MAX: usize = 1024;
+
+/// How long an address is used before its name is looked up again.
+///
+/// When reached: the name is looked up again.
+pub(super) const NAME_FRESH: Duration = Duration::from_secs(10);
+
+/// How long an address may still be used when the lookup of its name fails: a resolver outage must not stop
+/// the image traffic.
+///
+/// When reached: the address is no longer used.
+pub(super) const NAME_STALE: Duration = Duration::from_secs(3600);
+
+/// How long a connection waits for a lookup if a usable address is cached.
+///
+/// When reached: the cached address is used.
+pub(super) const LOOK_UP_HASTE: Duration = Duration::from_millis(500);
+
+/// Addresses of one name that are tried.
+///
+/// When reached: further addresses are not tried.
+pub(super) const ADDRESSES_MAX: usize = 8;
+
+/// How long an attempt at one address of a name runs before the next address is tried in parallel (RFC 8305
+/// section 5 recommends this value): longer than the round trip of any link between hospitals.
+///
+/// When reached: the next address is tried; the delay is shorter if the target's part of `connect` is short.
+pub(super) const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
+
+/// How long an address that did not answer is tried after the others. When the address answers again, the
+/// gateway prefers it again within this time. Until then one connection in this time waits for an attempt at
+/// it.
+///
+/// When reached: one connection tries the address first again.
+pub(super) const ADDRESS_SILENT: Duration = Duration::from_secs(60);
+
+/// How often the log repeats that an address does not answer.
+pub(super) const ADDRESS_REPORT_EVERY: Duration = Duration::from_secs(3600);
+
+/// Addresses without an answer that the gateway remembers. Routes have a handful of addresses.
+///
+/// When reached: a further address is not remembered, and is tried in its order.
+pub(super) const DEAD_ADDRESSES_MAX: usize = 1024;
+
+/// Failed probes in a row with the same new cause before the log reports this cause for a target that is
+/// already down. A cause that changes more often would flood the log.
+///
+/// When reached: a less frequent cause is not logged.
+pub(super) const CAUSE_CHANGES_AFTER: u32 = 3;
+
+/// Bytes that a target may send to one probe after the handshake, including TLS records. The answer takes
+/// some hundreds; payload may come before it.
+///
+/// When reached: the probe fails; `wardgate_health_probes_total`.
+pub(super) const PROBE_BYTES_MAX: usize = 256 << 10;
