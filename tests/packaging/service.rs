@@ -57,6 +57,7 @@ fn two_sites_run_as_services_from_installation_to_purge() {
     store(&machine, &folder);
 
     killed_is_restarted(&machine);
+    stuck_is_restarted(&machine);
     store(&machine, &folder);
     stop_lets_an_association_end(&machine);
     upgrade_restarts_only_with_a_good_configuration(&machine);
@@ -67,8 +68,14 @@ fn two_sites_run_as_services_from_installation_to_purge() {
     machine
         .run("systemctl stop wardgate-b; dpkg --purge wardgate")
         .expect_success();
-    let left = "ls -d /etc/wardgate /var/lib/wardgate /run/wardgate; getent passwd wardgate";
-    machine.run(left).expect_failure();
+    machine
+        .run(
+            "for left in /etc/wardgate /var/lib/wardgate /etc/systemd/system/wardgate.service.d; do
+                if test -e $left; then echo $left is left; exit 1; fi
+            done
+            ! getent passwd wardgate",
+        )
+        .expect_success();
 }
 
 /// The state of a service that cannot start, and the sentence that an operator reads.
@@ -143,12 +150,37 @@ fn store(machine: &Machine, archive: &TempDir) {
 fn killed_is_restarted(machine: &Machine) {
     let before = machine.property("wardgate", "MainPID");
     machine.run(&format!("kill -9 {before}")).expect_success();
-    until("systemd does not restart a killed gateway", SECONDS, || {
-        let active = machine.property("wardgate", "ActiveState") == "active";
-        let again = machine.property("wardgate", "MainPID") != before;
+    assert_restarted(machine, &before);
+    assert_eq!(machine.property("wardgate", "NRestarts"), "1");
+}
+
+/// A stop signal stops all threads, so no worker answers. The watchdog waits for a shorter time here.
+fn stuck_is_restarted(machine: &Machine) {
+    assert_eq!(machine.property("wardgate", "WatchdogUSec"), "10s");
+    machine
+        .run(
+            "mkdir /etc/systemd/system/wardgate.service.d
+            printf '[Service]\nWatchdogSec=2s\n' >/etc/systemd/system/wardgate.service.d/test.conf
+            systemctl daemon-reload
+            systemctl restart wardgate",
+        )
+        .expect_success();
+    let before = machine.property("wardgate", "MainPID");
+    machine
+        .run(&format!("kill -STOP {before}"))
+        .expect_success();
+    assert_restarted(machine, &before);
+}
+
+fn assert_restarted(machine: &Machine, before: &str) {
+    until("systemd does not restart the gateway", SECONDS, || {
+        // Both in one look: between two, a process may end.
+        let show = "systemctl show -p ActiveState -p MainPID wardgate";
+        let state = machine.run(show).expect_success().text();
+        let active = state.contains("ActiveState=active\n");
+        let again = !state.contains(&format!("MainPID={before}\n"));
         (active && again).then_some(())
     });
-    assert_eq!(machine.property("wardgate", "NRestarts"), "1");
 }
 
 /// One association with many requests is open when the service is stopped.

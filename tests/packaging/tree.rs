@@ -271,7 +271,7 @@ impl Snapshot {
             match earlier.0.get(path) {
                 None => lines.push(format!("+ {path}")),
                 Some(before) if before != value => {
-                    lines.push(format!("~ {path}: {before}; now {value}"))
+                    lines.push(format!("~ {path}: {before}; now {value}"));
                 }
                 Some(_) => {}
             }
