@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::built::{VERSION, deb, deb_of};
+use crate::built::{VERSION, deb, deb_of, packages};
 use crate::ready;
 use crate::tree::{SYSCTL_FILE, Suite, Tree};
 
@@ -80,6 +80,20 @@ fn lives_and_leaves_nothing(suite: Suite) {
 
     tree.script("dpkg --purge wardgate").expect_success();
     assert_eq!(tree.snapshot().since(&before), [""; 0]);
+}
+
+#[test]
+fn demonstration_of_the_tools_package_runs_on_debian_13() {
+    if !ready(&[]) {
+        return;
+    }
+    let tree = Tree::of(Suite::Trixie);
+    let tools = packages().join(format!("wardgate-tools_{VERSION}_amd64.deb"));
+    tree.take(&tools, "/tmp/tools.deb");
+    tree.script("dpkg -i /tmp/tools.deb").expect_success();
+    let demo = tree.script("wardgate-bench --version && wardgate-demo --size 4MiB");
+    let text = demo.expect_success().text();
+    assert!(text.contains("All checks passed."), "{text}");
 }
 
 #[test]
