@@ -7,7 +7,7 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::net::{TcpStream, ToSocketAddrs as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -50,29 +50,26 @@ impl Suite {
 
     /// Whether the tree is there, or its mirror answers. The mirror of Debian must answer.
     pub(crate) fn is_available(self) -> bool {
-        let is_there = || target().join("packaging").join(self.name()).is_dir();
-        self != Self::Noble || is_there() || answers(UBUNTU)
+        self != Self::Noble || self.folder().is_dir() || answers(UBUNTU)
     }
 
-    /// The tree that copies are made of; made at the first use on a machine.
+    /// The tree that copies are made of. The first test on a machine makes those of all versions, at the same time.
     fn base(self) -> PathBuf {
-        static BOOKWORM: Mutex<()> = Mutex::new(());
-        static TRIXIE: Mutex<()> = Mutex::new(());
-        static NOBLE: Mutex<()> = Mutex::new(());
-        let turn = match self {
-            Self::Bookworm => &BOOKWORM,
-            Self::Trixie => &TRIXIE,
-            Self::Noble => &NOBLE,
-        };
-        // A test that failed while it made the tree left no tree.
-        let _turn = turn
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        let base = target().join("packaging").join(self.name());
-        if !base.is_dir() {
-            self.make(&base);
-        }
-        base
+        static MADE: OnceLock<()> = OnceLock::new();
+        MADE.get_or_init(|| {
+            let missing = [Self::Bookworm, Self::Trixie, Self::Noble].into_iter();
+            let missing = missing.filter(|suite| !suite.folder().is_dir() && suite.is_available());
+            std::thread::scope(|scope| {
+                for suite in missing {
+                    scope.spawn(move || suite.make(&suite.folder()));
+                }
+            });
+        });
+        self.folder()
+    }
+
+    fn folder(self) -> PathBuf {
+        target().join("packaging").join(self.name())
     }
 
     fn make(self, base: &Path) {
