@@ -17,10 +17,10 @@ mod layers;
 mod links;
 #[path = "tidy/manifests.rs"]
 mod manifests;
+#[path = "tidy/names.rs"]
+mod names;
 #[path = "tidy/source.rs"]
 mod source;
-#[path = "tidy/terms.rs"]
-mod terms;
 #[path = "tidy/text.rs"]
 mod text;
 
@@ -35,9 +35,19 @@ fn modules_use_layers_below_their_own() {
 }
 
 #[test]
-fn no_files_import_each_other_in_a_circle() {
+fn imports_between_files_form_no_cycle() {
     let circles = circles::refused(&source::all(root()));
-    assert!(circles.is_empty(), "circles:\n{}", circles.join("\n"));
+    assert!(
+        circles.is_empty(),
+        "cycles of imports:\n{}",
+        circles.join("\n")
+    );
+}
+
+#[test]
+fn the_name_of_a_type_is_unique_in_the_gateway() {
+    let repeated = names::repeated(&source::all(root()), "gateway/src/");
+    assert!(repeated.is_empty(), "{}", repeated.join("\n"));
 }
 
 #[test]
@@ -51,7 +61,7 @@ fn code_on_a_worker_sleeps_with_the_timers_of_its_loop() {
 }
 
 #[test]
-fn tls_and_the_protocols_know_no_socket_and_no_clock() {
+fn tls_and_the_protocols_use_no_socket_and_no_clock() {
     expect_none(layers::sockets_and_clocks);
 }
 
@@ -76,7 +86,7 @@ fn nothing_is_marked_as_unfinished() {
 }
 
 #[test]
-fn rewritten_files_are_in_plain_english() {
+fn documents_and_rewritten_files_are_in_plain_english() {
     expect_none(language::dialect);
 }
 
@@ -91,7 +101,7 @@ fn no_file_is_longer_than_600_lines() {
 }
 
 #[test]
-fn every_rust_file_opens_with_what_it_is_for() {
+fn every_rust_file_begins_with_its_purpose() {
     expect_none(text::without_opening);
 }
 
@@ -106,7 +116,7 @@ fn every_dependency_has_its_reason_beside_it() {
 }
 
 #[test]
-fn crates_take_dependencies_from_the_workspace_alone() {
+fn crates_take_all_dependencies_from_the_workspace() {
     expect_none(manifests::own_version);
 }
 
@@ -118,11 +128,6 @@ fn the_gateway_needs_no_crate_of_the_demonstration() {
 #[test]
 fn every_relative_link_leads_to_a_file_and_a_heading() {
     expect_none(|source| links::dead(source, root()));
-}
-
-#[test]
-fn documents_use_the_terms_of_the_field() {
-    expect_none(terms::coined);
 }
 
 #[test]

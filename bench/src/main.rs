@@ -4,6 +4,7 @@
 //! another program, or nothing. The bench uses no code of the gateway, so that it does not share the
 //! gateway's mistakes; only `micro` runs pieces of the gateway.
 
+mod appliance;
 mod chain;
 mod cpu;
 mod load;
@@ -43,6 +44,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Measure what link this machine can fill with the installed wardgate
+    Appliance(appliance::Options),
     /// Transfer bytes through several connections, and compare the received bytes
     Bulk(bulk::Options),
     /// Store DICOM objects through several associations
@@ -71,6 +74,7 @@ enum Command {
 fn main() -> anyhow::Result<ExitCode> {
     let cli = Cli::parse();
     let report = match &cli.command {
+        Command::Appliance(options) => appliance::run(options)?,
         Command::Bulk(options) => bulk::run(options)?,
         Command::Dicom(options) => dicom::run(options)?,
         Command::Handshake(options) => handshake::run(options)?,

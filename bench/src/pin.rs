@@ -12,25 +12,25 @@ use clap::Args;
 use rustix::process::Signal;
 use rustix::thread::CpuSet;
 
-/// A program and the core that it gets.
+/// A program and the cores that it gets.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Options {
-    /// The core for the program and all its threads
-    #[arg(long, value_name = "CORE")]
-    core: usize,
+    /// The cores for the program and all its threads
+    #[arg(long, value_name = "CORE", value_delimiter = ',', required = true)]
+    cores: Vec<usize>,
     /// The program and its arguments
     #[arg(required = true, trailing_var_arg = true)]
     command: Vec<OsString>,
 }
 
-/// Runs the program on its core, in place of this one. It ends with the process that started it.
+/// Runs the program on its cores, in place of this one. It ends with the process that started it.
 ///
 /// # Errors
 ///
 /// The core does not exist or the program cannot be run; otherwise the function does not return.
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let (program, arguments) = options.command.split_first().context("no program named")?;
-    this_thread(options.core)?;
+    move_to(&options.cores)?;
     rustix::process::set_parent_process_death_signal(Some(Signal::TERM))
         .context("cannot ask to end with our parent")?;
     let error = Command::new(program).args(arguments).exec();
@@ -43,11 +43,17 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
 ///
 /// Where this process may not run on that core.
 pub(crate) fn this_thread(core: usize) -> anyhow::Result<()> {
-    anyhow::ensure!(core < CpuSet::MAX_CPU, "there is no core {core}");
+    move_to(&[core])
+}
+
+fn move_to(cores: &[usize]) -> anyhow::Result<()> {
     let mut only = CpuSet::new();
-    only.set(core);
+    for &core in cores {
+        anyhow::ensure!(core < CpuSet::MAX_CPU, "there is no core {core}");
+        only.set(core);
+    }
     rustix::thread::sched_setaffinity(None, &only)
-        .with_context(|| format!("cannot move to core {core}"))
+        .with_context(|| format!("cannot move to the cores {cores:?}"))
 }
 
 /// The cores that the calling thread may run on, in ascending order.

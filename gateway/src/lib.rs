@@ -5,26 +5,26 @@
 //! module here opens with its purpose. Modules import only from layers below their own; `tests/tidy.rs` reports
 //! violations.
 
-pub mod admin;
+mod admin;
 pub mod audit;
 pub mod buffers;
 pub mod cli;
 pub mod config;
-pub mod control;
+mod control;
 pub mod dicom;
 pub mod handshake;
 pub mod hl7;
-pub mod measure;
+mod measure;
 pub mod metrics;
 pub mod observe;
 pub mod pki;
 pub mod relay;
 pub mod route;
-pub mod stream_kind;
+mod stream_kind;
 pub mod strictness;
 pub mod supervisor;
-pub mod sys;
+mod sys;
 pub mod tls;
 pub mod upstream;
 pub mod uring;
-pub mod worker;
+mod worker;

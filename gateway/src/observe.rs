@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 
 use thiserror::Error;
 
-use crate::dicom::{self, AeTitle, Answer, Association, Ending, Phase, Role, Rules};
+use crate::dicom::{
+    self, AeTitle, Association, AssociationRole, AssociationRules, ClosingPdu, Ending, Phase,
+};
 use crate::hl7::{self, Conversation, NotMllp};
 
 /// The direction of bytes.
@@ -70,7 +72,7 @@ pub enum Progress {
 pub enum Forbidden {
     /// The association violates the rules of its route.
     #[error("{0}")]
-    Association(dicom::Reason),
+    Association(dicom::AssociationEndReason),
     /// The stream is not MLLP, on a route that enforces MLLP.
     #[error("{0}")]
     Conversation(NotMllp),
@@ -81,8 +83,8 @@ impl Observer {
     #[must_use]
     pub fn of_dicom(
         strictness: Strictness,
-        rules: Arc<Rules>,
-        counts: Option<Arc<dicom::Counts>>,
+        rules: Arc<AssociationRules>,
+        counts: Option<Arc<dicom::AssociationCounters>>,
         now: Instant,
     ) -> Self {
         let association = Association::new(strictness, rules, now).counted(counts);
@@ -91,13 +93,16 @@ impl Observer {
 
     /// Observes a conversation and also counts into `counts`.
     #[must_use]
-    pub fn of_mllp(strictness: Strictness, counts: Option<Arc<hl7::Counts>>) -> Self {
+    pub fn of_mllp(strictness: Strictness, counts: Option<Arc<hl7::ConversationCounters>>) -> Self {
         Self::Conversation(Box::new(Conversation::new(strictness).counted(counts)))
     }
 
     /// Observes a conversation in which either side may send the first message.
     #[must_use]
-    pub fn of_mllp_from_either(strictness: Strictness, counts: Option<Arc<hl7::Counts>>) -> Self {
+    pub fn of_mllp_from_either(
+        strictness: Strictness,
+        counts: Option<Arc<hl7::ConversationCounters>>,
+    ) -> Self {
         let conversation = Conversation::new(strictness).begun_by_either();
         Self::Conversation(Box::new(conversation.counted(counts)))
     }
@@ -122,18 +127,18 @@ impl Observer {
             Self::Blind => Ok(()),
             Self::Association(association) => {
                 match association.observe(source_of(direction), bytes, now) {
-                    dicom::Verdict::Pass => Ok(()),
-                    dicom::Verdict::End(reason) => Err(Forbidden::Association(reason)),
+                    dicom::AssociationVerdict::Pass => Ok(()),
+                    dicom::AssociationVerdict::End(reason) => Err(Forbidden::Association(reason)),
                 }
             }
             Self::Conversation(conversation) => {
                 let by = match direction {
-                    Direction::ToTarget => hl7::Role::Sender,
-                    Direction::ToClient => hl7::Role::Receiver,
+                    Direction::ToTarget => hl7::MllpRole::Sender,
+                    Direction::ToClient => hl7::MllpRole::Receiver,
                 };
                 match conversation.observe(by, bytes, now) {
-                    hl7::Verdict::Pass => Ok(()),
-                    hl7::Verdict::End(why) => Err(Forbidden::Conversation(why)),
+                    hl7::MllpVerdict::Pass => Ok(()),
+                    hl7::MllpVerdict::End(why) => Err(Forbidden::Conversation(why)),
                 }
             }
         }
@@ -142,7 +147,7 @@ impl Observer {
     /// Whether the gateway may send a message of its own to the application at the end of `direction`, after
     /// the observed bytes. This is only possible between two messages, in a protocol that has such a message.
     #[must_use]
-    pub fn may_speak(&self, direction: Direction) -> bool {
+    pub fn can_send_pdu(&self, direction: Direction) -> bool {
         match self {
             Self::Association(association) => association.is_between_pdus(source_of(direction)),
             Self::Blind | Self::Conversation(_) => false,
@@ -152,23 +157,23 @@ impl Observer {
     /// The message to send to the application at the end of `direction` when the connection breaks. `why` is
     /// given if the gateway itself ends it. `None` if the protocol has no such message.
     #[must_use]
-    pub fn last_words(&self, direction: Direction, why: Option<&Forbidden>) -> Option<Answer> {
+    pub fn closing_pdu(&self, direction: Direction, why: Option<&Forbidden>) -> Option<ClosingPdu> {
         let Self::Association(association) = self else {
             return None;
         };
-        let broken_off = match why {
+        let abort = match why {
             Some(Forbidden::Association(reason)) => reason.answer(),
-            Some(Forbidden::Conversation(_)) | None => Answer::aborted(),
+            Some(Forbidden::Conversation(_)) | None => ClosingPdu::aborted(),
         };
         match (association.phase(), direction) {
             (Phase::Over, _) | (Phase::Awaited, Direction::ToTarget) => None,
             // Bytes were only forwarded after a complete request, although that request may not have passed
             // completely here.
             (Phase::Awaited | Phase::Requested, Direction::ToClient) if why.is_none() => {
-                Some(Answer::temporary_congestion())
+                Some(ClosingPdu::temporary_congestion())
             }
             (Phase::Awaited, Direction::ToClient) => None,
-            (Phase::Requested | Phase::Established | Phase::Releasing, _) => Some(broken_off),
+            (Phase::Requested | Phase::Established | Phase::Releasing, _) => Some(abort),
         }
     }
 
@@ -231,7 +236,7 @@ impl Observer {
     }
 
     /// Returns, once, the side that ended a message without CR.
-    pub fn take_lack_of_cr(&mut self) -> Option<hl7::Role> {
+    pub fn take_lack_of_cr(&mut self) -> Option<hl7::MllpRole> {
         match self {
             Self::Conversation(conversation) => conversation.take_lack_of_cr(),
             Self::Association(_) | Self::Blind => None,
@@ -280,10 +285,10 @@ impl Observer {
 }
 
 // The endpoint that receives the bytes. The client is the association requestor (PS3.8 section 7.1).
-fn source_of(direction: Direction) -> Role {
+fn source_of(direction: Direction) -> AssociationRole {
     match direction {
-        Direction::ToTarget => Role::Requestor,
-        Direction::ToClient => Role::Acceptor,
+        Direction::ToTarget => AssociationRole::Requestor,
+        Direction::ToClient => AssociationRole::Acceptor,
     }
 }
 
@@ -305,23 +310,23 @@ mod tests {
     }
 
     fn observer() -> Observer {
-        let rules = Arc::new(Rules::default());
+        let rules = Arc::new(AssociationRules::default());
         Observer::of_dicom(Strictness::Strict, rules, None, Instant::now())
     }
 
     #[test]
     fn a_requestor_without_an_answer_gets_a_transient_rejection() {
         let mut observer = observer();
-        let words = observer.last_words(Direction::ToClient, None);
-        assert_eq!(words, Some(Answer::temporary_congestion()));
-        assert_eq!(observer.last_words(Direction::ToTarget, None), None);
+        let pdu = observer.closing_pdu(Direction::ToClient, None);
+        assert_eq!(pdu, Some(ClosingPdu::temporary_congestion()));
+        assert_eq!(observer.closing_pdu(Direction::ToTarget, None), None);
         let seen = observer.observe(Direction::ToTarget, &request(), Instant::now());
         assert_eq!(seen, Ok(()));
-        let words = observer.last_words(Direction::ToClient, None);
-        assert_eq!(words, Some(Answer::temporary_congestion()));
-        let words = observer.last_words(Direction::ToTarget, None);
-        assert_eq!(words, Some(Answer::aborted()));
-        assert!(observer.may_speak(Direction::ToClient));
+        let pdu = observer.closing_pdu(Direction::ToClient, None);
+        assert_eq!(pdu, Some(ClosingPdu::temporary_congestion()));
+        let pdu = observer.closing_pdu(Direction::ToTarget, None);
+        assert_eq!(pdu, Some(ClosingPdu::aborted()));
+        assert!(observer.can_send_pdu(Direction::ToClient));
     }
 
     #[test]
@@ -330,10 +335,10 @@ mod tests {
         let request = request();
         let seen = observer.observe(Direction::ToTarget, &request[..20], Instant::now());
         assert_eq!(seen, Ok(()));
-        assert!(!observer.may_speak(Direction::ToTarget));
+        assert!(!observer.can_send_pdu(Direction::ToTarget));
         let seen = observer.observe(Direction::ToTarget, &request[20..], Instant::now());
         assert_eq!(seen, Ok(()));
-        assert!(observer.may_speak(Direction::ToTarget));
+        assert!(observer.can_send_pdu(Direction::ToTarget));
     }
 
     #[test]
@@ -344,10 +349,10 @@ mod tests {
             observer.observe(Direction::ToTarget, &request(), now),
             Ok(())
         );
-        let abort = Answer::aborted().octets();
+        let abort = ClosingPdu::aborted().to_bytes();
         assert_eq!(observer.observe(Direction::ToTarget, &abort, now), Ok(()));
         assert!(observer.is_at_rest());
-        assert_eq!(observer.last_words(Direction::ToClient, None), None);
+        assert_eq!(observer.closing_pdu(Direction::ToClient, None), None);
     }
 
     #[test]
@@ -361,7 +366,7 @@ mod tests {
         );
         assert!(observer.waits_for_other(Direction::ToClient));
         assert!(!observer.waits_for_other(Direction::ToTarget));
-        let reject = Answer::temporary_congestion().octets();
+        let reject = ClosingPdu::temporary_congestion().to_bytes();
         assert_eq!(observer.observe(Direction::ToClient, &reject, now), Ok(()));
         assert!(!observer.waits_for_other(Direction::ToClient));
         assert!(!Observer::Blind.waits_for_other(Direction::ToClient));
@@ -372,7 +377,7 @@ mod tests {
         let mut observer = Observer::of_mllp(Strictness::Strict, None);
         let seen = observer.observe(Direction::ToTarget, b"GET / HTTP/1.1", Instant::now());
         assert!(matches!(seen, Err(Forbidden::Conversation(_))));
-        assert_eq!(observer.last_words(Direction::ToClient, None), None);
+        assert_eq!(observer.closing_pdu(Direction::ToClient, None), None);
     }
 
     #[test]

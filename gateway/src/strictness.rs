@@ -7,7 +7,7 @@ pub enum Strictness {
     Strict,
     /// The bytes pass, and nothing after them is observed.
     ///
-    /// Enforced rules make an association strict (`dicom::Rules::must_follow`). Otherwise a side could make
+    /// Enforced rules make an association strict (`dicom::AssociationRules::must_follow`). Otherwise a side could make
     /// the observer stop, and then send any command, or a second request with any titles.
     #[default]
     Lenient,

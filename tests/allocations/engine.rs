@@ -7,7 +7,7 @@ use gateway::buffers::{Buffer, Pool, Size};
 use gateway::config::limits::KEY_RECORDS_MAX;
 use gateway::tls::Cipher;
 use gateway::tls::post_handshake::InPlace;
-use gateway::tls::session::{HandedOver, Opened, Session, Step};
+use gateway::tls::session::{HandedOver, HandshakeStep, Opened, Session};
 use rustls::client::UnbufferedClientConnection;
 use rustls::pki_types::ServerName;
 use rustls::server::UnbufferedServerConnection;
@@ -125,12 +125,12 @@ fn flight(end: &mut Session, incoming: &mut Buffer, outgoing: &mut Buffer) -> bo
     let mut words = Vec::new();
     let step = loop {
         match end.advance(incoming, &mut words).expect("a good handshake") {
-            Step::Progress => {}
+            HandshakeStep::Progress => {}
             step => break step,
         }
     };
     assert_eq!(outgoing.append(&words), words.len());
-    step == Step::Done
+    step == HandshakeStep::Done
 }
 
 fn in_place(end: Session, cipher: Cipher) -> InPlace {

@@ -306,7 +306,7 @@ fn trust_of_several_cas_is_refused_with_the_tables_to_write() {
         );
     golden("trust-of-several-cas", &pki, &site);
 
-    // No CA vouches for a `sha256:` identity.
+    // A `sha256:` identity needs no CA.
     let pinned = Site::with_identity(&leaf).originate("127.0.0.1:11112", "127.0.0.1:2762", &[pin]);
     let folder = TempDir::new().expect("the machine has a folder for temporary files");
     let file = folder.path().join("wardgate.toml");

@@ -118,7 +118,7 @@ fn one_bad_file_of_a_peer_closes_its_route_and_no_other() {
     let lists: [(&Path, &str); 3] = [
         (&missing, "missing.crl"),
         (&garbage, "garbage.crl"),
-        // Issued by an authority that does not vouch for C.
+        // Issued by an authority that may not issue certificates for C.
         (&pki.crl(), "belongs to no CA"),
     ];
     for (list, cause) in lists {
@@ -227,7 +227,7 @@ fn a_list_that_expires_while_the_gateway_runs_is_an_error_in_the_log() {
         "peer \"c\"",
         "the list of \"CN=",
         "expired on ",
-        "nobody is accepted",
+        "every peer of that CA is refused",
     ] {
         assert!(line.message().contains(part), "{part}: {line:?}");
     }

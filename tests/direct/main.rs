@@ -1,6 +1,7 @@
 //! The direct tier: the real program on loopback, one test per behaviour.
 
 mod admin;
+mod appliance;
 mod archive;
 mod check;
 mod churn;

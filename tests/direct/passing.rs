@@ -34,10 +34,10 @@ fn assert_rows(gateway: &Gateway, rows: &[(&str, &str, u64)]) {
     }
 }
 
-fn expect(stream: &mut TcpStream, octets: &[u8]) {
-    let mut came = vec![0; octets.len()];
+fn expect(stream: &mut TcpStream, bytes: &[u8]) {
+    let mut came = vec![0; bytes.len()];
     stream.read_exact(&mut came).expect("it is connected");
-    assert_eq!(came, octets);
+    assert_eq!(came, bytes);
 }
 
 /// An MLLP connection stays open for months, so counting only at its end would show nothing.

@@ -97,17 +97,17 @@ fn urgent_data_neither_stops_the_stream_nor_is_lost() {
         let sent = rustix::net::send(&client, b"!", SendFlags::OOB);
         assert_eq!(sent.expect("it is connected"), 1);
         expect_noise(&mut server, seed, 100_000);
-        assert_eq!(one_octet(&mut server), b'!');
+        assert_eq!(one_byte(&mut server), b'!');
     }
     client.shutdown(Shutdown::Write).expect("it is connected");
     assert_eq!(ending(&mut server), (0, Ending::Orderly));
 }
 
-fn one_octet(stream: &mut TcpStream) -> u8 {
+fn one_byte(stream: &mut TcpStream) -> u8 {
     use std::io::Read;
-    let mut octet = [0];
-    stream.read_exact(&mut octet).expect("it arrives");
-    octet[0]
+    let mut byte = [0];
+    stream.read_exact(&mut byte).expect("it arrives");
+    byte[0]
 }
 
 /// Bytes that were read from the sender and not delivered cause a reset at both ends.

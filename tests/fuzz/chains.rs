@@ -17,7 +17,7 @@ use gateway::tls::limits::{
     FAILED_CHECKS_MAX, FORGED_AT_FIRST_MAX, FORGED_CERTIFICATES_MAX, PATH_STEPS_MAX,
     SENTENCE_CHARS_MAX, SHOWN_NAME_CHARS_MAX, SHOWN_NAMES_MAX,
 };
-use gateway::tls::{Acceptor, Description};
+use gateway::tls::{Acceptor, CertificateDescription};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
 use rustix::time::{ClockId, clock_gettime};
 use rustls::pki_types::{
@@ -381,7 +381,7 @@ fn names(input: &[u8]) -> String {
         return "longer than a handshake message".to_owned();
     }
     for der in &chain {
-        assert_bounded(&Description::new(der));
+        assert_bounded(&CertificateDescription::new(der));
     }
     let region = Region::new(&INSTRUMENTED_SYSTEM);
     let judge = || {
@@ -434,7 +434,7 @@ fn names(input: &[u8]) -> String {
     }
 }
 
-fn assert_bounded(description: &Description) {
+fn assert_bounded(description: &CertificateDescription) {
     assert!(description.names.len() <= SHOWN_NAMES_MAX);
     let names = description.names.iter();
     let texts = names.chain([

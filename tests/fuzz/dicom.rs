@@ -10,8 +10,8 @@ mod targets {
     use std::time::Instant;
 
     use gateway::dicom::{
-        AssociateRq, AssociateRqError, Association, AssociationSummary, Command, Ending, Role,
-        Rules, Verdict,
+        AssociateRq, AssociateRqError, Association, AssociationRole, AssociationRules,
+        AssociationSummary, AssociationVerdict, DimseCommand, Ending,
     };
     use gateway::strictness::Strictness;
     use stats_alloc::{INSTRUMENTED_SYSTEM, Region};
@@ -113,17 +113,21 @@ mod targets {
         whole.word()
     }
 
-    fn rules(choices: &mut Choices<'_>) -> Rules {
-        let lists = [None, None, Some(vec![Command::CEcho, Command::CStore])];
+    fn rules(choices: &mut Choices<'_>) -> AssociationRules {
+        let lists = [
+            None,
+            None,
+            Some(vec![DimseCommand::CEcho, DimseCommand::CStore]),
+        ];
         let commands = lists[choices.below(3)].clone();
         let octet = choices.octet();
         let titles = ["CT_1".parse().expect("a title")];
-        Rules {
+        AssociationRules {
             commands,
             enforce: octet.is_multiple_of(2),
             calling: (octet / 2).is_multiple_of(2).then(|| titles.to_vec()),
             by_title: (octet / 4).is_multiple_of(8),
-            ..Rules::default()
+            ..AssociationRules::default()
         }
     }
 
@@ -163,7 +167,7 @@ mod targets {
         between: Option<[bool; 2]>,
     }
 
-    fn play(script: &Script, strictness: Strictness, rules: &Arc<Rules>) -> Watched {
+    fn play(script: &Script, strictness: Strictness, rules: &Arc<AssociationRules>) -> Watched {
         let now = Instant::now();
         let region = Region::new(&INSTRUMENTED_SYSTEM);
         let mut association = Association::new(strictness, Arc::clone(rules), now);
@@ -173,16 +177,16 @@ mod targets {
         for (by, octets) in script {
             passed += octets.len();
             match (association.observe(*by, octets, now), end) {
-                (Verdict::Pass, None) => {
+                (AssociationVerdict::Pass, None) => {
                     let [requestor, acceptor] = &mut forwarded;
                     match by {
-                        Role::Requestor => requestor.pass(octets),
-                        Role::Acceptor => acceptor.pass(octets),
+                        AssociationRole::Requestor => requestor.pass(octets),
+                        AssociationRole::Acceptor => acceptor.pass(octets),
                     }
                 }
-                (Verdict::Pass, Some(_)) => panic!("a verdict was taken back"),
-                (Verdict::End(reason), None) => end = Some(reason),
-                (Verdict::End(reason), Some(before)) => assert_eq!(reason, before),
+                (AssociationVerdict::Pass, Some(_)) => panic!("a verdict was taken back"),
+                (AssociationVerdict::End(reason), None) => end = Some(reason),
+                (AssociationVerdict::End(reason), Some(before)) => assert_eq!(reason, before),
             }
         }
         let change = region.change();
@@ -199,7 +203,8 @@ mod targets {
             assert_eq!(acceptor.requests, 0, "the acceptor's was forwarded");
             assert!(association.is_followed() || end.is_some());
         }
-        let between = [Role::Requestor, Role::Acceptor].map(|by| association.is_between_pdus(by));
+        let between = [AssociationRole::Requestor, AssociationRole::Acceptor]
+            .map(|by| association.is_between_pdus(by));
         let followed = association.is_followed() || end.is_some();
         assert!(followed || between == [false; 2]);
         Watched {

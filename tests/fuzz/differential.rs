@@ -183,7 +183,7 @@ fn exchange(random: &mut Random) {
             _ => random.length(500),
         };
         let plain: Vec<u8> = (0..length as u64)
-            .map(|at| crate::random::octet(7, at))
+            .map(|at| crate::random::byte(7, at))
             .collect();
         if random.chance(500) {
             at_rustls.send(&seal_and_check(&mut ours, &plain), &plain);

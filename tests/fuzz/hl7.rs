@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 use gateway::hl7::limits::{
     MLLP_HEAD_BYTES_MAX, MLLP_PENDING_MAX, MLLP_START_JUNK_MAX, MLLP_TYPES_MAX,
 };
-use gateway::hl7::{Conversation, ConversationSummary, NotMllp, Role, Start, Verdict, start};
+use gateway::hl7::{
+    Conversation, ConversationSummary, MllpRole, MllpVerdict, NotMllp, Start, start,
+};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region};
 
 use crate::choices::Choices;
@@ -33,7 +35,7 @@ mod targets {
 
 /// The bytes that one side sends at a time.
 struct Saying {
-    by: Role,
+    by: MllpRole,
     bytes: Vec<u8>,
     now: Instant,
 }
@@ -49,10 +51,10 @@ fn converse(input: &[u8]) -> String {
     }
     let (record, verdict) = whole;
     match record.not_followed {
-        Some(why) if strictness == Strictness::Strict => assert_eq!(verdict, Verdict::End(why)),
-        Some(_) => assert_eq!(verdict, Verdict::Pass),
+        Some(why) if strictness == Strictness::Strict => assert_eq!(verdict, MllpVerdict::End(why)),
+        Some(_) => assert_eq!(verdict, MllpVerdict::Pass),
         None => {
-            assert_eq!(verdict, Verdict::Pass);
+            assert_eq!(verdict, MllpVerdict::Pass);
             assert_counted(&record, &sayings);
         }
     }
@@ -65,8 +67,8 @@ fn sayings(choices: &mut Choices<'_>) -> Vec<Saying> {
     while !choices.are_made() {
         let what = choices.octet();
         let by = match what / 16 % 2 {
-            0 => Role::Sender,
-            _ => Role::Receiver,
+            0 => MllpRole::Sender,
+            _ => MllpRole::Receiver,
         };
         now += Duration::from_millis(u64::from(what / 32));
         let bytes = bytes(what % 16, choices);
@@ -131,10 +133,10 @@ fn play(
     sayings: &[Saying],
     strictness: Strictness,
     piece: usize,
-) -> (ConversationSummary, Verdict) {
+) -> (ConversationSummary, MllpVerdict) {
     let region = Region::new(&INSTRUMENTED_SYSTEM);
     let mut conversation = Conversation::new(strictness);
-    let (mut verdict, mut now) = (Verdict::Pass, Instant::now());
+    let (mut verdict, mut now) = (MllpVerdict::Pass, Instant::now());
     for saying in sayings {
         now = saying.now;
         for piece in saying.bytes.chunks(piece) {
@@ -152,8 +154,8 @@ fn play(
     assert!(!shown.contains("SECRET"), "{shown}");
     // Another protocol is named if its beginning comes in one piece.
     record.not_followed = record.not_followed.map(unnamed);
-    if let Verdict::End(why) = verdict {
-        verdict = Verdict::End(unnamed(why));
+    if let MllpVerdict::End(why) = verdict {
+        verdict = MllpVerdict::End(unnamed(why));
     }
     (record, verdict)
 }
@@ -174,7 +176,7 @@ struct Direction {
 }
 
 impl Direction {
-    fn read(sayings: &[Saying], by: Role) -> Self {
+    fn read(sayings: &[Saying], by: MllpRole) -> Self {
         let said = sayings.iter().filter(|saying| saying.by == by);
         let all: Vec<u8> = said.flat_map(|saying| saying.bytes.clone()).collect();
         let mut this = Self::default();
@@ -202,8 +204,8 @@ impl Direction {
 }
 
 fn assert_counted(record: &ConversationSummary, sayings: &[Saying]) {
-    let sender = Direction::read(sayings, Role::Sender);
-    let receiver = Direction::read(sayings, Role::Receiver);
+    let sender = Direction::read(sayings, MllpRole::Sender);
+    let receiver = Direction::read(sayings, MllpRole::Receiver);
     assert_eq!(record.junk_bytes, sender.junk + receiver.junk);
     assert_eq!(record.unanswered.is_cut, sender.is_cut);
     let mut texts = sender.texts.iter().chain(&receiver.texts);
@@ -356,10 +358,10 @@ fn begin(input: &[u8]) -> String {
             .all(|verdict| *verdict == verdicts[at])
     );
     let mut conversation = Conversation::new(Strictness::Strict);
-    let verdict = conversation.observe(Role::Sender, &input[..at], Instant::now());
+    let verdict = conversation.observe(MllpRole::Sender, &input[..at], Instant::now());
     // Between frames, more junk is borne.
     let is_junk = at > MLLP_START_JUNK_MAX && b"\r\n\0".contains(&input[at - 1]);
     let passes = verdicts[at] == Start::Legal || is_junk;
-    assert_eq!(verdict == Verdict::Pass, passes);
+    assert_eq!(verdict == MllpVerdict::Pass, passes);
     format!("{:?} {at} {is_junk}", verdicts[at])
 }

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use gateway::buffers::Buffer;
-use gateway::tls::session::{Session, Step};
+use gateway::tls::session::{HandshakeStep, Session};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{Resumption, UnbufferedClientConnection};
 use rustls::crypto::{
@@ -114,9 +114,9 @@ pub(crate) fn run(
 ) -> Result<bool, Error> {
     loop {
         match session.advance(incoming, outgoing)? {
-            Step::Progress => {}
-            Step::NeedBytes => return Ok(false),
-            Step::Done => return Ok(true),
+            HandshakeStep::Progress => {}
+            HandshakeStep::NeedBytes => return Ok(false),
+            HandshakeStep::Done => return Ok(true),
         }
     }
 }

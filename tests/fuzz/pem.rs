@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use gateway::pki::pem::{self, Kind, Pem, Section};
+use gateway::pki::pem::{self, Pem, Section, SectionKind as Kind};
 use rustls::pki_types::pem::{PemObject as _, SectionKind};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region};
 

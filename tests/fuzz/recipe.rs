@@ -95,7 +95,7 @@ impl Kitchen<'_> {
         let start = self.payload;
         self.payload += count as u64;
         (start..self.payload)
-            .map(|at| random::octet(1, at))
+            .map(|at| random::byte(1, at))
             .collect()
     }
 

@@ -13,7 +13,7 @@ use wardgate_tests::tier::{self, Need};
 use wardgate_tests::{Pki, Program, Site, free_port};
 
 use crate::associations::{PATIENCE, PYNETDICOM, ask_to};
-use crate::octets::{
+use crate::dicom_bytes::{
     ABORT, ABORT_INVALID, ABORT_UNEXPECTED, ABORT_UNRECOGNIZED, REJECT_TEMPORARY, REJECT_VERSION,
     acceptance, answer_to, half_of_data, local, pdu, request,
 };
@@ -25,7 +25,7 @@ const TEMPORARY: &str = "2 3 1";
 
 /// Checks that pynetdicom and echoscu both receive a transient rejection, and soon.
 #[track_caller]
-fn assert_told_to_try_again(entry: u16) {
+fn assert_congestion_reply(entry: u16) {
     ask_to(entry, &["echo"]).assert_rejected(TEMPORARY);
     let began = Instant::now();
     let text = Program::new("echoscu")
@@ -87,7 +87,7 @@ fn remote_gateway_that_refuses_connections_is_a_transient_rejection() {
         return;
     }
     let (a, entry) = alone(&Pki::new(), free_port());
-    assert_told_to_try_again(entry);
+    assert_congestion_reply(entry);
     a.stop();
 }
 
@@ -98,7 +98,7 @@ fn remote_gateway_that_is_unreachable_is_a_transient_rejection() {
     }
     let far = Unreachable::start();
     let (a, entry) = alone(&Pki::new(), far.port);
-    assert_told_to_try_again(entry);
+    assert_congestion_reply(entry);
     a.stop();
 }
 
@@ -115,7 +115,7 @@ fn remote_gateway_without_an_address_is_a_transient_rejection() {
         &[format!("dns:{B}")],
     );
     let a = site.start();
-    assert_told_to_try_again(entry);
+    assert_congestion_reply(entry);
     a.stop();
 }
 
@@ -128,7 +128,7 @@ fn remote_gateway_that_is_silent_is_a_transient_rejection() {
     let silent = TcpListener::bind("127.0.0.1:0").expect("loopback has ports");
     let port = silent.local_addr().expect("it is bound").port();
     let (a, entry) = alone(&Pki::new(), port);
-    assert_told_to_try_again(entry);
+    assert_congestion_reply(entry);
     a.stop();
 }
 
@@ -138,7 +138,7 @@ fn remote_end_without_tls_is_a_transient_rejection() {
         return;
     }
     let (a, entry) = alone(&Pki::new(), Echo::start().port);
-    assert_told_to_try_again(entry);
+    assert_congestion_reply(entry);
     a.stop();
 }
 
@@ -155,7 +155,7 @@ fn remote_gateway_that_refuses_the_certificate_is_a_transient_rejection() {
         .set("peers", "[\"dns:gw.other.example\"]")
         .start();
     let a = originate(&pki, "dicom", entry, wan).start();
-    assert_told_to_try_again(entry);
+    assert_congestion_reply(entry);
     a.stop();
     b.stop();
 }
@@ -171,7 +171,7 @@ fn remote_gateway_with_another_name_is_a_transient_rejection() {
     let a = originate(&pki, "dicom", entry, wan)
         .set("peers", "[\"dns:gw.other.example\"]")
         .start();
-    assert_told_to_try_again(entry);
+    assert_congestion_reply(entry);
     a.stop();
     b.stop();
 }
@@ -184,7 +184,7 @@ fn archive_that_is_down_behind_the_remote_gateway_is_a_transient_rejection() {
     let far = Unreachable::start();
     for target in [free_port(), far.port] {
         let pair = Pair::start(&Pki::new(), "dicom", target);
-        assert_told_to_try_again(pair.entry);
+        assert_congestion_reply(pair.entry);
         pair.stop();
     }
 }
@@ -206,7 +206,7 @@ fn archive_that_resets_the_request_is_a_rejection_for_the_moment() {
             reset(connection);
         }
     });
-    assert_told_to_try_again(pair.entry);
+    assert_congestion_reply(pair.entry);
     archive.join().expect("the archive does not panic");
     pair.stop();
 }
@@ -214,10 +214,10 @@ fn archive_that_resets_the_request_is_a_rejection_for_the_moment() {
 /// The first bytes on a connection, and the reply.
 fn beginnings() -> Vec<(&'static str, Vec<u8>, &'static [u8])> {
     let good = request();
-    let changed = |at: usize, octet: u8| {
-        let mut octets = good.clone();
-        octets[at] = octet;
-        octets
+    let changed = |at: usize, byte: u8| {
+        let mut bytes = good.clone();
+        bytes[at] = byte;
+        bytes
     };
     vec![
         ("no version 1", changed(7, 2), &REJECT_VERSION),
@@ -242,8 +242,8 @@ fn beginnings() -> Vec<(&'static str, Vec<u8>, &'static [u8])> {
 
 /// Checks the reply to each beginning, and that no byte of it reached the target.
 fn assert_beginnings_are_answered(entry: u16, target: &Echo) {
-    for (what, octets, answer) in beginnings() {
-        let (heard, ending) = answer_to(entry, &octets);
+    for (what, bytes, answer) in beginnings() {
+        let (heard, ending) = answer_to(entry, &bytes);
         assert_eq!(heard, answer, "{what}");
         if answer.is_empty() {
             assert_eq!(ending, Ending::Reset, "{what}");

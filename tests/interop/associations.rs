@@ -19,13 +19,13 @@ pub(crate) const CALLED: &str = "ARCHIVE";
 
 /// Requests one association, runs `actions` in it, and returns the results line by line: see the top of
 /// `requestor.py`.
-pub(crate) fn ask(port: u16, calling: &str, called: &str, actions: &[&str]) -> Told {
+pub(crate) fn ask(port: u16, calling: &str, called: &str, actions: &[&str]) -> ApplicationReport {
     let program = requestor(port, calling, called, actions);
-    Told(program.run().expect_success().text())
+    ApplicationReport(program.run().expect_success().text())
 }
 
 /// The same without a relevant title.
-pub(crate) fn ask_to(port: u16, actions: &[&str]) -> Told {
+pub(crate) fn ask_to(port: u16, actions: &[&str]) -> ApplicationReport {
     ask(port, CALLING, CALLED, actions)
 }
 
@@ -42,9 +42,9 @@ fn script(name: &str) -> Program {
 
 /// The application's report about its association.
 #[derive(Debug)]
-pub(crate) struct Told(String);
+pub(crate) struct ApplicationReport(String);
 
-impl Told {
+impl ApplicationReport {
     /// The lines without the last, which reports how and when the association ended.
     pub(crate) fn lines(&self) -> Vec<&str> {
         let lines = self.0.lines();
@@ -95,19 +95,19 @@ impl Open {
     }
 
     /// Releases the association, and returns the report.
-    pub(crate) fn release(mut self) -> Told {
+    pub(crate) fn release(mut self) -> ApplicationReport {
         self.0.try_write(b"\n");
-        self.told()
+        self.report()
     }
 
     /// Waits until the association has ended, and returns the report.
-    pub(crate) fn told(mut self) -> Told {
+    pub(crate) fn report(mut self) -> ApplicationReport {
         until(
             "the association does not end",
             wardgate_tests::DEADLINE,
             || self.0.has_ended().then_some(()),
         );
-        Told(self.0.output())
+        ApplicationReport(self.0.output())
     }
 }
 
@@ -131,13 +131,13 @@ impl Provider {
     }
 
     /// The output until now: see the top of `provider.py`.
-    pub(crate) fn told(&self) -> Vec<String> {
+    pub(crate) fn report(&self) -> Vec<String> {
         self.program.output().lines().map(str::to_owned).collect()
     }
 
     /// The same after the end of the connection.
-    pub(crate) fn told_when_closed(&mut self) -> Vec<String> {
+    pub(crate) fn report_when_closed(&mut self) -> Vec<String> {
         self.wait_for("closed");
-        self.told()
+        self.report()
     }
 }

@@ -55,13 +55,13 @@ fn a_thousand_objects_are_a_thousand_in_the_log_of_both_sites() {
     program.env("TCP_NODELAY", "1").run().expect_success();
     let objects = dicom::objects(received.path());
     assert_eq!(objects, dicom::objects_in(&files));
-    let octets: usize = objects.iter().map(|object| object.octets).sum();
+    let bytes: usize = objects.iter().map(|object| object.octets).sum();
     for gateway in [&pair.a, &pair.b] {
         let line = association(gateway, "ROW");
         assert_eq!(line.text("commands"), "C-STORE 1000 (success 1000)");
         assert_eq!(line.number("objects"), 1000);
-        assert_eq!(line.number("object_bytes"), octets as u64);
-        let classes = format!("CT Image Storage 1000 ({octets} bytes)");
+        assert_eq!(line.number("object_bytes"), bytes as u64);
+        let classes = format!("CT Image Storage 1000 ({bytes} bytes)");
         assert_eq!(line.text("classes"), classes);
         assert_eq!(line.text("failures"), "-");
         assert_eq!(line.text("how"), "released by requestor");
@@ -75,25 +75,26 @@ fn the_logs_of_both_sites_agree_with_the_applications() {
         return;
     }
     let sites = Sites::start(&[], &[]);
-    let (told, text) = sites.perform(&SCENARIOS);
-    let (home, told): (Vec<_>, Vec<_>) = told.into_iter().partition(|told| told.name == "home");
-    assert_eq!(told.len(), SCENARIOS.len(), "{text}");
-    assert_eq!(told[3].counts["C-FIND"]["pending"], 300, "{text}");
+    let (report, text) = sites.perform(&SCENARIOS);
+    let (home, report): (Vec<_>, Vec<_>) =
+        report.into_iter().partition(|report| report.name == "home");
+    assert_eq!(report.len(), SCENARIOS.len(), "{text}");
+    assert_eq!(report[3].counts["C-FIND"]["pending"], 300, "{text}");
     for gateway in [&sites.a, &sites.b] {
-        for told in &told {
-            let line = association(gateway, &told.title());
-            told.assert_logged(&line);
-            sites.assert_heard(told);
-            let moves = matches!(&*told.name, "move" | "astray" | "everything");
+        for report in &report {
+            let line = association(gateway, &report.title());
+            report.assert_logged(&line);
+            sites.assert_received(report);
+            let moves = matches!(&*report.name, "move" | "astray" | "everything");
             assert_eq!(line.text("destinations") != "-", moves, "{line:?}");
-            let ended = match &*told.name {
+            let ended = match &*report.name {
                 "abort" => "aborted",
                 "reject" => "rejected",
                 _ => "released",
             };
             for which in ["accepted", "rejected"] {
                 let logged = line.number(&format!("contexts_{which}"));
-                assert_eq!(told.counts[which], logged, "{which}: {line:?}");
+                assert_eq!(report.counts[which], logged, "{which}: {line:?}");
             }
             assert_eq!(line.text("ended"), ended, "{line:?}");
         }
@@ -104,11 +105,11 @@ fn the_logs_of_both_sites_agree_with_the_applications() {
             (lines.len() >= 2).then_some(lines)
         });
         assert_eq!((back.len(), home.len()), (2, 2), "{back:#?}\n{text}");
-        for (told, line) in home.iter().zip(&back) {
-            told.assert_logged(line);
+        for (report, line) in home.iter().zip(&back) {
+            report.assert_logged(line);
             assert_eq!(line.text("called"), "HOME");
         }
-        assert_in_metrics(gateway, told.iter().chain(&home));
+        assert_in_metrics(gateway, report.iter().chain(&home));
         let output = gateway.output();
         assert!(!output.contains("without a return route"), "{output}");
         assert!(!output.contains("no longer observed"), "{output}");
@@ -157,21 +158,24 @@ impl Sites {
     }
 
     /// Runs these scenarios on the modality; returns its results, parsed and as printed.
-    pub(crate) fn perform(&self, scenarios: &[&str]) -> (Vec<Told>, String) {
+    pub(crate) fn perform(&self, scenarios: &[&str]) -> (Vec<ModalityReport>, String) {
         let program = modality(self.home).arg(self.entry.to_string());
         let text = program.args(scenarios).run().expect_success().text();
-        (text.lines().filter_map(Told::read).collect(), text)
+        (
+            text.lines().filter_map(ModalityReport::read).collect(),
+            text,
+        )
     }
 
     /// Checks that the archive received the modality's requests.
-    fn assert_heard(&self, told: &Told) {
-        let start = format!("closed {} ", told.title());
+    fn assert_received(&self, report: &ModalityReport) {
+        let start = format!("closed {} ", report.title());
         let heard: Value = until("the archive has heard it all", DEADLINE, || {
             let output = self.archive.output();
             let line = output.lines().find_map(|line| line.strip_prefix(&start))?;
             serde_json::from_str(line).ok()
         });
-        for (command, counts) in told.commands() {
+        for (command, counts) in report.commands() {
             if !command.ends_with("acceptor") {
                 assert_eq!(heard[command], counts["requests"], "{command}: {heard}");
             }
@@ -186,12 +190,12 @@ impl Sites {
 
 /// The modality's report about one association.
 #[derive(Debug, PartialEq)]
-pub(crate) struct Told {
+pub(crate) struct ModalityReport {
     name: String,
     counts: Value,
 }
 
-impl Told {
+impl ModalityReport {
     fn read(line: &str) -> Option<Self> {
         let (scenario, counts) = line.strip_prefix("told ")?.split_once(' ')?;
         let name = scenario.split(':').next()?.to_owned();
@@ -241,25 +245,25 @@ fn in_log((command, counts): (&String, &Value)) -> String {
         ("failure", "failure"),
         ("cancel", "cancelled"),
     ];
-    let said = words.iter().filter_map(|(key, word)| {
+    let parts = words.iter().filter_map(|(key, word)| {
         let count = counts.get(key)?;
         Some(format!("{word} {count}"))
     });
-    let said: Vec<_> = said.collect();
-    match said.is_empty() {
+    let parts: Vec<_> = parts.collect();
+    match parts.is_empty() {
         true => text,
-        false => format!("{text} ({})", said.join(", ")),
+        false => format!("{text} ({})", parts.join(", ")),
     }
 }
 
 /// Checks that the metrics of all routes agree with the sum of all associations.
-fn assert_in_metrics<'t>(gateway: &Gateway, told: impl Iterator<Item = &'t Told>) {
+fn assert_in_metrics<'t>(gateway: &Gateway, report: impl Iterator<Item = &'t ModalityReport>) {
     let mut expected: BTreeMap<String, u64> = BTreeMap::new();
-    for told in told {
+    for report in report {
         for which in ["objects", "octets"] {
-            *expected.entry(which.to_owned()).or_default() += number(&told.counts[which]);
+            *expected.entry(which.to_owned()).or_default() += number(&report.counts[which]);
         }
-        for (command, counts) in told.commands() {
+        for (command, counts) in report.commands() {
             let name = command.split(' ').next().unwrap_or_default();
             for (what, count) in counts.as_object().expect("an object") {
                 let what = what.replace("cancel", "cancelled");

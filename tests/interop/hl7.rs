@@ -51,8 +51,8 @@ fn pipelined_messages_are_acknowledged_in_their_order() {
     };
     for number in 0..40 {
         // Some messages are longer than a record, most are not.
-        let octets = if number % 8 == 3 { 40_000 } else { 300 };
-        chain.sender.does(&format!("put M{number} {octets}"));
+        let bytes = if number % 8 == 3 { 40_000 } else { 300 };
+        chain.sender.does(&format!("put M{number} {bytes}"));
     }
     for _ in 0..40 {
         chain.sender.does("take");
@@ -354,8 +354,8 @@ impl Peer {
     /// Runs a command.
     pub(crate) fn does(&mut self, command: &str) {
         let number = self.begins(command);
-        let said = self.waits_for_one_of([&format!("done {number}"), &format!("told {number} ")]);
-        assert!(said.starts_with("done"), "{command}: {said}");
+        let line = self.waits_for_one_of([&format!("done {number}"), &format!("told {number} ")]);
+        assert!(line.starts_with("done"), "{command}: {line}");
     }
 
     /// Runs a command that fails with one of these errors.
@@ -366,9 +366,9 @@ impl Peer {
 
     /// The command with this number fails with one of these errors.
     fn learns(&mut self, number: usize, errors: &[&str]) {
-        let said = self.waits_for_one_of([&format!("told {number} "), &format!("done {number}")]);
+        let line = self.waits_for_one_of([&format!("told {number} "), &format!("done {number}")]);
         let mut told = errors.iter().map(|error| format!("told {number} {error}"));
-        assert!(told.any(|told| told == said), "{said}, not {errors:?}");
+        assert!(told.any(|told| told == line), "{line}, not {errors:?}");
     }
 
     /// Waits for a line with this beginning.
@@ -379,13 +379,13 @@ impl Peer {
     fn waits_for_one_of(&mut self, beginnings: [&str; 2]) -> String {
         until(&format!("nobody says {beginnings:?}"), DEADLINE, || {
             let ended = self.program.has_ended();
-            let said = beginnings.iter().find_map(|words| self.lines(words).pop());
+            let line = beginnings.iter().find_map(|words| self.lines(words).pop());
             assert!(
-                said.is_some() || !ended,
+                line.is_some() || !ended,
                 "it ended: {}",
                 self.program.output()
             );
-            said
+            line
         })
     }
 

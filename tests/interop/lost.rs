@@ -9,7 +9,7 @@ use wardgate_tests::tier;
 use wardgate_tests::{DEADLINE, Gateway, Pki, free_port};
 
 use crate::associations::{CALLED, CALLING, Open, PYNETDICOM, Provider};
-use crate::octets::{ABORT, REJECT_TEMPORARY, acceptance, half_of_data, hear, local, request};
+use crate::dicom_bytes::{ABORT, REJECT_TEMPORARY, acceptance, half_of_data, hear, local, request};
 use crate::pair::{Pair, alone, originate, terminate};
 
 fn ready() -> bool {
@@ -31,9 +31,9 @@ fn remote_gateway_that_dies_in_an_open_association_is_an_abort() {
     let mut open = Open::start(pair.entry, CALLING, CALLED, &["echo"]);
     open.wait_for("echo 0x0000");
     kill(pair.b);
-    let told = open.told();
-    assert_eq!(told.lines(), ["accepted", "echo 0x0000", "aborted 2 0"]);
-    assert_eq!(told.ended(), "aborted");
+    let report = open.report();
+    assert_eq!(report.lines(), ["accepted", "echo 0x0000", "aborted 2 0"]);
+    assert_eq!(report.ended(), "aborted");
     pair.a.stop();
 }
 
@@ -47,11 +47,11 @@ fn local_gateway_that_dies_in_an_open_association_is_an_abort_at_the_archive() {
     let mut open = Open::start(pair.entry, CALLING, CALLED, &["echo"]);
     open.wait_for("echo 0x0000");
     kill(pair.a);
-    let told = provider.told_when_closed();
+    let report = provider.report_when_closed();
     let requested = format!("requested {CALLING} {CALLED}");
-    assert_eq!(told, [&*requested, "C-ECHO", "aborted 2 0", "closed"]);
+    assert_eq!(report, [&*requested, "C-ECHO", "aborted 2 0", "closed"]);
     // The requestor's own gateway is gone, so only the end of the connection can report it.
-    assert_eq!(open.told().lines(), ["accepted", "echo 0x0000"]);
+    assert_eq!(open.report().lines(), ["accepted", "echo 0x0000"]);
     pair.b.stop();
 }
 
@@ -82,10 +82,10 @@ impl InHand {
 }
 
 #[track_caller]
-fn expect(stream: &mut TcpStream, octets: &[u8]) {
-    let mut heard = vec![0; octets.len()];
+fn expect(stream: &mut TcpStream, bytes: &[u8]) {
+    let mut heard = vec![0; bytes.len()];
     stream.read_exact(&mut heard).expect("it comes");
-    assert!(heard == octets, "other bytes came");
+    assert!(heard == bytes, "other bytes came");
 }
 
 #[test]

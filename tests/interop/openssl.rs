@@ -100,7 +100,7 @@ pub(crate) fn lax_server(port: u16, leaf: &Leaf) -> Program {
 
 /// Runs an `s_client` against a server that returns the text or its reverse. Returns the output when the
 /// answer came, or the output at the end without an answer.
-pub(crate) fn talk(client: &Program) -> Result<String, String> {
+pub(crate) fn run_client(client: &Program) -> Result<String, String> {
     let mut client = Background::start(client);
     client.try_write(SAID);
     let answers = [SAID, REVERSED].map(|answer| String::from_utf8_lossy(answer).trim().to_owned());

@@ -17,7 +17,7 @@ use wardgate_tests::stream::connect;
 use wardgate_tests::tier::{self, Need};
 use wardgate_tests::{Background, DEADLINE, Pki, Site, free_port, http, until};
 
-use crate::octets::{acceptance, hear, local, pdu, request};
+use crate::dicom_bytes::{acceptance, hear, local, pdu, request};
 use crate::pair::{A, B};
 use crate::peers::{Echo, loopback};
 use crate::recorded::{archive, modality};
@@ -45,7 +45,7 @@ const SCENARIOS: [&str; 11] = [
 /// ones, and those of HL7. Connections that are invalid from the first byte end at A.
 const CONNECTIONS: [usize; 2] = [SCENARIOS.len() + 1 + 7 + 3, SCENARIOS.len() + 1 + 4 + 2];
 /// Texts that both logs contain.
-const TOLD: [&str; 7] = [
+const LOGGED: [&str; 7] = [
     "released",
     "aborted",
     "rejected",
@@ -66,23 +66,23 @@ fn a_planted_name_is_in_no_log_no_metric_and_not_between_the_sites() {
     chain.speak_hl7();
     // Proof that the search finds each form.
     for tap in &chain.plain {
-        assert!(holds_one_of(&tap.octets(), &utf_8()), "a plain leg");
+        assert!(holds_one_of(&tap.bytes(), &utf_8()), "a plain leg");
     }
     for tap in chain.plain.iter().skip(2) {
         for form in utf_16() {
-            assert!(holds_one_of(&tap.octets(), &[form]), "plain HL7");
+            assert!(holds_one_of(&tap.bytes(), &[form]), "plain HL7");
         }
     }
     for (plain, between) in chain.plain.iter().step_by(2).zip(&chain.between) {
-        let (plain, octets) = (plain.octets(), between.octets());
-        assert!(octets.len() > plain.len(), "it passed between the sites");
-        assert_clean("what passed between the sites", &octets);
+        let (plain, bytes) = (plain.bytes(), between.bytes());
+        assert!(bytes.len() > plain.len(), "it passed between the sites");
+        assert_clean("what passed between the sites", &bytes);
     }
-    assert_clean("what came back", &chain.between[2].octets());
+    assert_clean("what came back", &chain.between[2].bytes());
     for (gateway, count) in [chain.a, chain.b].into_iter().zip(CONNECTIONS) {
         assert_clean("the metrics", gateway.metrics().as_bytes());
         let log = gateway.stop(count);
-        for words in TOLD {
+        for words in LOGGED {
             assert!(log.contains(words), "no {words:?} in\n{log}");
         }
         assert_clean("the log", log.as_bytes());
@@ -142,14 +142,14 @@ impl Chain {
     /// The name in places where no application puts it.
     fn speak_nonsense(&self) {
         let name = MARKER.repeat(40).into_bytes();
-        let value = |control: u8, octets: &[u8]| {
-            let length = u32::try_from(octets.len() + 2).expect("short");
-            let value = [&length.to_be_bytes()[..], &[1, control], octets].concat();
+        let value = |control: u8, bytes: &[u8]| {
+            let length = u32::try_from(bytes.len() + 2).expect("short");
+            let value = [&length.to_be_bytes()[..], &[1, control], bytes].concat();
             pdu(4, &value)
         };
         // A command set of another group, which is invalid.
         let element = [&[0x10, 0, 0x10, 0, 15, 0, 0, 0][..], MARKER.as_bytes()].concat();
-        for octets in [
+        for bytes in [
             name.clone(),
             [request(), name.clone()].concat(),
             [request(), value(2, &name)].concat(),
@@ -157,7 +157,7 @@ impl Chain {
             [request(), pdu(9, &name)].concat(),
             pdu(1, &name),
         ] {
-            say(self.plain[0].port, &octets);
+            say(self.plain[0].port, &bytes);
         }
         // An archive that does not understand the name either.
         say(self.plain[0].port, &[&b"\x16\x03\x01"[..], &name].concat());
@@ -231,31 +231,31 @@ impl Running {
 }
 
 /// Sends the bytes, and waits for the end.
-fn say(port: u16, octets: &[u8]) {
+fn say(port: u16, bytes: &[u8]) {
     let mut stream = connect(local(port));
     // The connection may be reset before all bytes are sent.
-    let _ = stream.write_all(octets);
+    let _ = stream.write_all(bytes);
     let _ = stream.shutdown(Shutdown::Write);
     hear(&mut stream);
 }
 
-fn assert_clean(place: &str, octets: &[u8]) {
+fn assert_clean(place: &str, bytes: &[u8]) {
     let shown = [", ", ""].map(|between| {
-        let numbers = MARKER.bytes().take(6).map(|octet| octet.to_string());
+        let numbers = MARKER.bytes().take(6).map(|byte| byte.to_string());
         numbers.collect::<Vec<_>>().join(between).into_bytes()
     });
-    let hexadecimal: String = MARKER.bytes().map(|octet| format!("{octet:02x}")).collect();
+    let hexadecimal: String = MARKER.bytes().map(|byte| format!("{byte:02x}")).collect();
     let forms = [&utf_8()[..], &utf_16(), &shown, &[hexadecimal.into_bytes()]].concat();
-    let text = String::from_utf8_lossy(octets);
-    assert!(!holds_one_of(octets, &forms), "in {place}:\n{text}");
+    let text = String::from_utf8_lossy(bytes);
+    assert!(!holds_one_of(bytes, &forms), "in {place}:\n{text}");
 }
 
 /// Whether the bytes contain one of these, in any case of letters.
-fn holds_one_of(octets: &[u8], forms: &[Vec<u8>]) -> bool {
-    let octets = octets.to_ascii_lowercase();
+fn holds_one_of(bytes: &[u8], forms: &[Vec<u8>]) -> bool {
+    let bytes = bytes.to_ascii_lowercase();
     let has = |form: &Vec<u8>| {
         let form = form.to_ascii_lowercase();
-        octets.windows(form.len()).any(|window| window == form)
+        bytes.windows(form.len()).any(|window| window == form)
     };
     forms.iter().any(has)
 }

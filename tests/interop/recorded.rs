@@ -20,7 +20,7 @@ mod conversations;
 mod oracle;
 mod replay;
 
-use oracle::assert_told;
+use oracle::assert_agrees;
 use replay::assert_same_however_it_is_cut;
 
 /// Maximum PDU lengths of archives: no limit, pynetdicom's own, and so short that command sets are split.
@@ -130,7 +130,7 @@ fn judge(recordings: &[Recording]) {
         .iter()
         .map(assert_same_however_it_is_cut)
         .collect();
-    assert_told(recordings, &records);
+    assert_agrees(recordings, &records);
 }
 
 /// Storage, verification, a rejection and aborts.

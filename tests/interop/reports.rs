@@ -17,7 +17,7 @@ fn applications_notice_nothing_of_rules_that_only_report() {
         return;
     }
     let free = Sites::start(&[], &[]);
-    let (told, _) = free.perform(&SCENARIOS);
+    let (reports, _) = free.perform(&SCENARIOS);
     free.stop();
     let report = ("rules", "\"report\"");
     let near = [
@@ -32,8 +32,8 @@ fn applications_notice_nothing_of_rules_that_only_report() {
         ("commands", "[\"C-ECHO\", \"C-GET\"]"),
     ];
     let ruled = Sites::start(&near, &far);
-    let (told_with_rules, text) = ruled.perform(&SCENARIOS);
-    assert_eq!(told_with_rules, told, "{text}");
+    let (reports_with_rules, text) = ruled.perform(&SCENARIOS);
+    assert_eq!(reports_with_rules, reports, "{text}");
     let not_called = "called AE title \"ARCHIVE\" is not in called_ae";
     let bound = "calling AE title \"GET\" came from \"dns:gw.a.example\", and ae_bind restricts it to other peers";
     let without_get = FORBIDDEN.replace("C-GET, ", "");

@@ -106,9 +106,9 @@ fn titles_that_are_not_listed_are_rejected_for_good() {
         assert_eq!(connection.text("ended_by"), "gateway", "{connection:?}");
         ruled.stop();
     }
-    let requests = provider.told();
+    let requests = provider.report();
     let requests = requests.iter().filter(|line| line.starts_with("requested"));
-    assert_eq!(requests.count(), 2, "{:?}", provider.told());
+    assert_eq!(requests.count(), 2, "{:?}", provider.report());
 }
 
 #[test]
@@ -234,16 +234,16 @@ fn forbidden_command_aborts_both_ends_and_does_not_arrive() {
         for (action, command) in [("store", "C-STORE"), ("find", "C-FIND")] {
             let mut provider = Provider::start();
             let ruled = Ruled::start(at, provider.port, &[("commands", "[\"C-ECHO\"]")]);
-            let told = ask_to(ruled.entry, &["echo", action]);
-            assert_eq!(told.ended(), "aborted", "{at:?} {command} {told:?}");
-            assert_eq!(told.lines()[..2], ["accepted", "echo 0x0000"]);
+            let report = ask_to(ruled.entry, &["echo", action]);
+            assert_eq!(report.ended(), "aborted", "{at:?} {command} {report:?}");
+            assert_eq!(report.lines()[..2], ["accepted", "echo 0x0000"]);
             assert!(
-                told.lines().contains(&"aborted 2 0"),
-                "{at:?} {command} {told:?}"
+                report.lines().contains(&"aborted 2 0"),
+                "{at:?} {command} {report:?}"
             );
             let requested = format!("requested {CALLING} {CALLED}");
             assert_eq!(
-                provider.told_when_closed(),
+                provider.report_when_closed(),
                 [&*requested, "C-ECHO", "aborted 2 0", "closed"],
                 "{at:?} {command}"
             );
@@ -264,21 +264,21 @@ fn rules_of_commands_hold_for_the_archive_as_well() {
     for at in BOTH {
         let mut provider = Provider::start();
         let ruled = Ruled::start(at, provider.port, &[("commands", "[\"C-GET\"]")]);
-        let told = ask_to(ruled.entry, &["get"]);
-        assert!(told.lines().contains(&"aborted 2 0"), "{at:?} {told:?}");
-        assert!(!told.lines().contains(&"stored"), "{at:?} {told:?}");
+        let report = ask_to(ruled.entry, &["get"]);
+        assert!(report.lines().contains(&"aborted 2 0"), "{at:?} {report:?}");
+        assert!(!report.lines().contains(&"stored"), "{at:?} {report:?}");
         let requested = format!("requested {CALLING} {CALLED}");
         assert_eq!(
-            provider.told_when_closed(),
+            provider.report_when_closed(),
             [&*requested, "C-GET", "aborted 2 0", "closed"],
             "{at:?}"
         );
         ruled.stop();
         let both = [("commands", "[\"C-GET\", \"C-STORE\"]")];
         let ruled = Ruled::start(at, provider.port, &both);
-        let told = ask_to(ruled.entry, &["get"]);
+        let report = ask_to(ruled.entry, &["get"]);
         let expected = ["accepted", "stored", "get 0xff00", "get 0x0000"];
-        assert_eq!(told.lines(), expected, "{at:?}");
+        assert_eq!(report.lines(), expected, "{at:?}");
         let line = association(ruled.judge(), "its end", |_| true);
         assert_eq!(
             line.text("commands"),
@@ -326,10 +326,10 @@ fn rules_that_only_report_let_everything_pass_and_name_it() {
             ("associations", "1"),
         ];
         let ruled = Ruled::start(at, provider.port, &rules);
-        let told = ask_to(ruled.entry, &["echo", "store", "find"]);
+        let report = ask_to(ruled.entry, &["echo", "store", "find"]);
         let expected = ["accepted", "echo 0x0000", "store 0x0000", "find 0x0000"];
-        assert_eq!(told.lines(), expected, "{at:?}");
-        assert_eq!(told.ended(), "released");
+        assert_eq!(report.lines(), expected, "{at:?}");
+        assert_eq!(report.ended(), "released");
         let line = association(ruled.judge(), "its end", |_| true);
         assert_eq!(
             line.text("would_refuse"),
@@ -337,8 +337,8 @@ fn rules_that_only_report_let_everything_pass_and_name_it() {
         );
         assert_eq!(line.text("would_forbid"), "C-STORE, C-FIND", "{line:?}");
         assert_eq!(line.text("ended"), "released");
-        let told = ask(ruled.entry, "MR_B", CALLED, &["echo"]);
-        assert_eq!(told.ended(), "released");
+        let report = ask(ruled.entry, "MR_B", CALLED, &["echo"]);
+        assert_eq!(report.ended(), "released");
         let line = association(ruled.judge(), "the one that is allowed", |line| {
             line.text("calling") == "MR_B"
         });
@@ -346,8 +346,8 @@ fn rules_that_only_report_let_everything_pass_and_name_it() {
         assert_eq!(line.text("would_forbid"), "-", "{line:?}");
         let mut first = Open::start(ruled.entry, "MR_B", CALLED, &["echo"]);
         first.wait_for("echo 0x0000");
-        let told = ask(ruled.entry, "MR_B", "SECOND", &["echo"]);
-        assert_eq!(told.ended(), "released", "one more than may be open");
+        let report = ask(ruled.entry, "MR_B", "SECOND", &["echo"]);
+        assert_eq!(report.ended(), "released", "one more than may be open");
         let line = association(ruled.judge(), "the second", |line| {
             line.text("called") == "SECOND"
         });
@@ -435,12 +435,12 @@ fn other_titles_go_to_the_targets_of_the_route() {
     let ruled = Ruled::start(Where::Far, own.port, &[("ae", &tables)]);
     ask(ruled.entry, CALLING, "RESEARCH", &["echo"]);
     ask(ruled.entry, CALLING, "ANY", &["echo"]);
-    let told = |called: &str| {
+    let report = |called: &str| {
         let requested = format!("requested {CALLING} {called}");
         [&*requested, "C-ECHO", "released", "closed"].map(str::to_owned)
     };
-    assert_eq!(research.told_when_closed(), told("RESEARCH"));
-    assert_eq!(own.told_when_closed(), told("ANY"));
+    assert_eq!(research.report_when_closed(), report("RESEARCH"));
+    assert_eq!(own.report_when_closed(), report("ANY"));
     ruled.stop();
 }
 

@@ -11,7 +11,7 @@ use wardgate_tests::pki::{Key, Kind, Leaf};
 use wardgate_tests::tier::{self, Need};
 use wardgate_tests::{Background, DEADLINE, Gateway, Pki, Program, free_port, until};
 
-use crate::openssl::{Offer, client, lax_server, reversed, server, talk};
+use crate::openssl::{Offer, client, lax_server, reversed, run_client, server};
 use crate::pair::{A, B, originate, terminate};
 use crate::peers::{Echo, loopback};
 
@@ -61,8 +61,8 @@ fn terminate_takes_exactly_the_suites_of_the_policy() {
     let own = pki.leaf(A);
     let mut matrix = Matrix::default();
     for offer in feasible() {
-        let taken =
-            [ecdsa, rsa].map(|port| talk(&client(port, Some(&own)).args(offer.options())).is_ok());
+        let taken = [ecdsa, rsa]
+            .map(|port| run_client(&client(port, Some(&own)).args(offer.options())).is_ok());
         matrix.add(offer, taken.contains(&true));
     }
     matrix.assert_policy();
@@ -101,11 +101,11 @@ fn terminate_chooses_aes_256_where_the_client_prefers_others() {
     let site = terminate(&pki, "tcp", wan, echo.port).start();
     let own = pki.leaf(A);
     let weak_first = "TLS_AES_128_GCM_SHA256:TLS_CHACHA20_POLY1305_SHA256:TLS_AES_256_GCM_SHA384";
-    let text = talk(&client(wan, Some(&own)).args(["-ciphersuites", weak_first]));
+    let text = run_client(&client(wan, Some(&own)).args(["-ciphersuites", weak_first]));
     let text = text.expect("one of the suites is allowed");
     assert!(text.contains("Cipher is TLS_AES_256_GCM_SHA384"), "{text}");
     let weak_first = "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384";
-    let text = talk(&client(wan, Some(&own)).args(["-tls1_2", "-cipher", weak_first]));
+    let text = run_client(&client(wan, Some(&own)).args(["-tls1_2", "-cipher", weak_first]));
     let text = text.expect("one of the suites is allowed");
     assert!(
         text.contains("Cipher is ECDHE-ECDSA-AES256-GCM-SHA384"),
@@ -126,8 +126,8 @@ fn tls13_only_policy_refuses_tls12() {
         .set("policy", "\"hscn-tls13\"")
         .start();
     let own = pki.leaf(A);
-    assert!(talk(&client(wan, Some(&own)).arg("-tls1_2")).is_err());
-    assert!(talk(&client(wan, Some(&own)).arg("-tls1_3")).is_ok());
+    assert!(run_client(&client(wan, Some(&own)).arg("-tls1_2")).is_err());
+    assert!(run_client(&client(wan, Some(&own)).arg("-tls1_3")).is_ok());
     site.stop();
 }
 
@@ -141,7 +141,7 @@ fn terminate_refuses_client_without_certificate() {
     let wan = free_port();
     let site = terminate(&pki, "tcp", wan, echo.port).start();
     for version in ["-tls1_2", "-tls1_3"] {
-        let refused = talk(&client(wan, None).arg(version));
+        let refused = run_client(&client(wan, None).arg(version));
         assert!(refused.is_err(), "{version}: {refused:?}");
     }
     assert_refused(&site);
@@ -191,13 +191,13 @@ fn both_modes_refuse_tls12_without_extended_master_secret() {
     let (client_leaf, server_leaf) = (pki.leaf(A), pki.leaf(B));
     for (file, taken) in [(&with, true), (&without, false)] {
         let client = client(wan, Some(&client_leaf)).arg("-tls1_2");
-        let outcome = talk(&client.env("OPENSSL_CONF", file));
+        let outcome = run_client(&client.env("OPENSSL_CONF", file));
         assert_eq!(outcome.is_ok(), taken, "terminate: {outcome:?}");
-        let said = outcome.unwrap_or_else(|text| text);
+        let output = outcome.unwrap_or_else(|text| text);
         assert_eq!(
-            said.contains("Extended master secret: yes"),
+            output.contains("Extended master secret: yes"),
             taken,
-            "{said}"
+            "{output}"
         );
         let server = server(target, &server_leaf).arg("-tls1_2");
         let _server = Background::listening(&server.env("OPENSSL_CONF", file), target);
@@ -225,13 +225,13 @@ fn terminate_takes_exactly_the_classical_groups_of_the_policy() {
         ("P-256", "secp256r1"),
         ("P-384", "secp384r1"),
     ] {
-        let taken = talk(&client(wan, Some(&own)).args(["-tls1_3", "-groups", group]));
+        let taken = run_client(&client(wan, Some(&own)).args(["-tls1_3", "-groups", group]));
         assert!(taken.is_ok(), "{group}: {taken:?}");
         let what = format!("a connection with {name}");
         site.wait_for_connection_line(&what, DEADLINE, |line| line.text("group") == name);
     }
     for group in ["P-521", "X448", "ffdhe3072"] {
-        let refused = talk(&client(wan, Some(&own)).args(["-tls1_3", "-groups", group]));
+        let refused = run_client(&client(wan, Some(&own)).args(["-tls1_3", "-groups", group]));
         assert!(refused.is_err(), "{group}: {refused:?}");
     }
     site.stop();
@@ -256,9 +256,9 @@ fn terminate_follows_key_updates_of_openssl() {
         until("s_client updates its keys", DEADLINE, || {
             (client.output().matches("KEYUPDATE").count() > number).then_some(())
         });
-        let said = format!("said under keys number {number}\n");
-        client.try_write(said.as_bytes());
-        client.wait_for_output(said.trim());
+        let output = format!("said under keys number {number}\n");
+        client.try_write(output.as_bytes());
+        client.wait_for_output(output.trim());
     }
     drop(client);
     site.stop();
@@ -301,12 +301,12 @@ fn terminate_refuses_openssl_clients_with_certificates_of_every_odd_kind() {
         let wan = free_port();
         let site = terminate(&pki, "tcp", wan, echo.port).crl(&pki.crl());
         let site = site.start();
-        let outcome = talk(&client(wan, Some(&pki.odd(A, kind))).args(LAX));
+        let outcome = run_client(&client(wan, Some(&pki.odd(A, kind))).args(LAX));
         assert!(outcome.is_err(), "accepted {kind:?}: {outcome:?}");
         let reason = assert_refused(&site);
         assert!(reason.contains(cause), "{kind:?}: {reason}");
         assert_eq!(echo.connections(), good_ones, "{kind:?} reached the target");
-        let good = talk(&client(wan, Some(&pki.leaf(A))));
+        let good = run_client(&client(wan, Some(&pki.leaf(A))));
         assert!(
             good.is_ok(),
             "the good certificate is refused too: {good:?}"
@@ -380,7 +380,7 @@ fn feasible() -> &'static [Offer] {
             let port = free_port();
             let mut server = Background::start(&both_keys(port, &leaves, offer));
             server.listens_or_ends(port)
-                && talk(&client(port, Some(&own)).args(offer.options())).is_ok()
+                && run_client(&client(port, Some(&own)).args(offer.options())).is_ok()
         });
         offers
     })

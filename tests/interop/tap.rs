@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use gateway::dicom::Role;
+use gateway::dicom::AssociationRole;
 use wardgate_tests::{DEADLINE, until};
 
 use crate::peers::loopback;
@@ -13,16 +13,16 @@ use crate::peers::loopback;
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Recording {
     /// The bytes of each read. An answer comes after the bytes that it answers.
-    pub(crate) parts: Vec<(Role, Vec<u8>)>,
+    pub(crate) parts: Vec<(AssociationRole, Vec<u8>)>,
     /// The sides that ended their direction, in this order.
-    pub(crate) ended: Vec<Role>,
+    pub(crate) ended: Vec<AssociationRole>,
 }
 
 impl Recording {
     /// All bytes of one side.
-    pub(crate) fn of(&self, by: Role) -> Vec<u8> {
+    pub(crate) fn of(&self, by: AssociationRole) -> Vec<u8> {
         let parts = self.parts.iter().filter(|(from, _)| *from == by);
-        parts.flat_map(|(_, octets)| octets).copied().collect()
+        parts.flat_map(|(_, bytes)| bytes).copied().collect()
     }
 }
 
@@ -63,9 +63,15 @@ impl Tap {
     }
 
     /// All bytes of both directions until now, connection by connection.
-    pub(crate) fn octets(&self) -> Vec<u8> {
+    pub(crate) fn bytes(&self) -> Vec<u8> {
         let recordings = lock(&self.recordings);
-        let both = |one: &Recording| [one.of(Role::Requestor), one.of(Role::Acceptor)].concat();
+        let both = |one: &Recording| {
+            [
+                one.of(AssociationRole::Requestor),
+                one.of(AssociationRole::Acceptor),
+            ]
+            .concat()
+        };
         recordings.iter().flat_map(both).collect()
     }
 }
@@ -97,7 +103,10 @@ fn record(recordings: &Arc<Mutex<Vec<Recording>>>, near: &TcpStream, far: &TcpSt
             index: all.len() - 1,
         }
     };
-    for (by, from, to) in [(Role::Requestor, near, far), (Role::Acceptor, far, near)] {
+    for (by, from, to) in [
+        (AssociationRole::Requestor, near, far),
+        (AssociationRole::Acceptor, far, near),
+    ] {
         let from = from.try_clone().expect("there are descriptors");
         let to = to.try_clone().expect("there are descriptors");
         let place = place.clone();
@@ -105,14 +114,14 @@ fn record(recordings: &Arc<Mutex<Vec<Recording>>>, near: &TcpStream, far: &TcpSt
     }
 }
 
-fn pass(by: Role, mut from: TcpStream, mut to: TcpStream, place: &Place) {
+fn pass(by: AssociationRole, mut from: TcpStream, mut to: TcpStream, place: &Place) {
     let _ = to.set_nodelay(true);
     let mut buffer = vec![0; 64 << 10];
     while let Ok(count @ 1..) = from.read(&mut buffer) {
-        let octets = buffer.get(..count).unwrap_or_default();
+        let bytes = buffer.get(..count).unwrap_or_default();
         // Recorded before it is forwarded, so that no answer to it is recorded earlier.
-        place.note(|recording| recording.parts.push((by, octets.to_vec())));
-        if to.write_all(octets).is_err() {
+        place.note(|recording| recording.parts.push((by, bytes.to_vec())));
+        if to.write_all(bytes).is_err() {
             break;
         }
     }

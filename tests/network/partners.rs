@@ -382,7 +382,7 @@ fn assert_reason(gateway: &Gateway, number: usize, reason: &str) {
 }
 
 /// What the region says of a certificate in the name of hospital A that hospital B's CA has issued.
-const OTHER_CA: &str = "was issued by \"CN=hospital-b\", which may not vouch for \
+const OTHER_CA: &str = "was issued by \"CN=hospital-b\", which may not issue certificates for \
                         \"dns:gw.hospital-a.example\"";
 
 #[test]

@@ -124,7 +124,7 @@ impl Bench<'_> {
         let renew = "install a renewed certificate";
         let unlisted = "is none of this route's peers";
         let issue_own = "issue the peer a certificate of its own";
-        let both = "anew with serverAuth and clientAuth";
+        let both = "reissued with serverAuth and clientAuth";
         let bits = "RSA 2048 to 8192 bits";
         vec![
             of(
@@ -247,7 +247,7 @@ impl Bench<'_> {
         let der = std::fs::read(fixture("sha1-leaf.der")).expect("it is in the repository");
         let chain = vec![CertificateDer::from(der)];
         let peer = Peer::of_stolen(chain.clone(), SignatureScheme::ECDSA_NISTP256_SHA256);
-        let words = ["signed by ECDSA with SHA-1", "anew with SHA-256"];
+        let words = ["signed by ECDSA with SHA-1", "reissued with SHA-256"];
         Case {
             trust: self.sha1.clone(),
             crl: None,

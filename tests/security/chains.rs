@@ -99,7 +99,7 @@ fn costly(pki: &Pki) -> Vec<(&'static str, Peer, Alert)> {
     ]
 }
 
-/// Goal: a certificate that the CA's new key signed is accepted if the old key is trusted and vouches for the
+/// Goal: a certificate that the CA's new key signed is accepted if the old key is trusted and certified the
 /// new one (RFC 4210 section 4.4), although another certificate in the chain then has the CA's name.
 #[test]
 fn a_client_of_a_ca_with_a_new_key_is_accepted() {

@@ -20,7 +20,7 @@ const POLICIES: u64 = 32;
 const POLICY_CONSTRAINTS: u64 = 36;
 const NAME_CONSTRAINTS: u64 = 30;
 
-/// A root with an intermediate CA below it that requires a policy and may vouch for subjects of one hospital.
+/// A root with an intermediate CA below it that requires a policy and may issue certificates for subjects of one hospital.
 struct Hospital {
     root: String,
     middle: String,
@@ -140,7 +140,7 @@ fn terminate_accepts_the_chains_of_a_hospital_pki_and_refuses_those_that_its_ca_
         .start();
     for (number, organisation, words) in [
         (2, "hospital  a", "has none of the certificate policies"),
-        (1, "Hospital B", "may not vouch for"),
+        (1, "Hospital B", "may not issue certificates for"),
     ] {
         let leaf = hospital.leaf(&pki, number, organisation);
         let (received, end) = knock(port, &Peer::of(&leaf), MARKER);

@@ -1,4 +1,4 @@
-//! A CA with name constraints cannot vouch for another site, even if its key was stolen.
+//! A CA with name constraints cannot issue certificates for another site, even if its key was stolen.
 
 use std::fs;
 use std::path::Path;
@@ -16,14 +16,14 @@ const PERMITTED: &str = "gw.a.example";
 /// Goal: a gateway that trusts a CA made with `pki init --permit-dns` accepts the site of this CA, and no
 /// certificate for another listed name made with the CA's key.
 #[test]
-fn a_ca_made_for_one_site_cannot_vouch_for_another() {
+fn a_ca_made_for_one_site_cannot_issue_certificates_for_another() {
     let others = ["gw.b.example", "https://gw.a.example/", "urn:nhs:ods:X26"];
     judge(["--permit-dns", PERMITTED], PERMITTED, &others);
 }
 
 /// Goal: the same with `--permit-uri`: URIs of the permitted host are accepted, and nothing else is.
 #[test]
-fn a_ca_made_for_the_uris_of_one_host_cannot_vouch_for_others() {
+fn a_ca_made_for_the_uris_of_one_host_cannot_issue_certificates_for_others() {
     let others = [
         "https://gw.b.example/",
         "https://b.gw.a.example/",

@@ -73,7 +73,7 @@ impl Default for Script {
 
 /// The actions and observations of an application.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Story {
+pub(crate) struct ApplicationReport {
     /// The bytes that its socket accepted.
     pub(crate) sent: u64,
     /// It ended its direction cleanly.
@@ -85,16 +85,16 @@ pub(crate) struct Story {
     /// The position of the first byte that differs from what the other end sent.
     pub(crate) altered: Option<u64>,
     /// The bytes of an A-ASSOCIATE-RJ or A-ABORT that it read between two PDUs, or instead of the first.
-    pub(crate) words: Vec<u8>,
+    pub(crate) closing_pdu: Vec<u8>,
     /// It read a clean end of the other side.
     pub(crate) ended: bool,
     /// The failure came from a send, so it did not read the bytes that may have been received.
     pub(crate) gave_up: bool,
     /// The failure that it saw: a reset of the connection, or a PDU of the gateway.
-    pub(crate) told: Option<io::ErrorKind>,
+    pub(crate) failure: Option<io::ErrorKind>,
 }
 
-impl Story {
+impl ApplicationReport {
     /// Both directions ended cleanly as far as it saw, so it closed.
     pub(crate) fn is_over(&self) -> bool {
         self.finished && self.ended
@@ -107,7 +107,7 @@ pub(crate) async fn run(
     socket: SimSocket,
     script: Script,
     streams: [Payload; 2],
-) -> Story {
+) -> ApplicationReport {
     let limit = script.leaves_at.unwrap_or(Duration::MAX);
     let application = Application {
         world,
@@ -127,7 +127,7 @@ struct Application {
     socket: SimSocket,
     script: Script,
     streams: [Payload; 2],
-    story: RefCell<Story>,
+    story: RefCell<ApplicationReport>,
     position: Cell<u64>,
     changed: Notify,
 }
@@ -196,7 +196,7 @@ impl Application {
         let count = self.chunk().min(most);
         let mut chunk: Vec<_> = (begin..)
             .take(count)
-            .map(|at| self.streams[0].octet(at))
+            .map(|at| self.streams[0].byte(at))
             .collect();
         let mut part = 0..count;
         while self.is_there() && !part.is_empty() {
@@ -227,13 +227,15 @@ impl Application {
             let (outcome, back) = self.socket.read(room, 0..most).await;
             room = back;
             match outcome {
-                Ok(0) if !self.story.borrow().words.is_empty() => self.heard_words().await,
+                Ok(0) if !self.story.borrow().closing_pdu.is_empty() => {
+                    self.received_closing_pdu().await
+                }
                 Ok(0) => {
                     self.story.borrow_mut().ended = true;
                     self.changed.notify_one();
                 }
                 Ok(count) => {
-                    self.took(&room[..count]);
+                    self.check_received(&room[..count]);
                     self.changed.notify_one();
                 }
                 Err(error) => self.broke(&error),
@@ -242,14 +244,14 @@ impl Application {
         }
     }
 
-    fn took(&self, bytes: &[u8]) {
+    fn check_received(&self, bytes: &[u8]) {
         let mut story = self.story.borrow_mut();
         for byte in bytes {
-            let expected = self.streams[1].octet(story.received);
+            let expected = self.streams[1].byte(story.received);
             let is_between = self.streams[1].is_between(story.received);
-            let may_be_words = is_between && *byte != expected && matches!(byte, 3 | 7);
-            if may_be_words || !story.words.is_empty() {
-                story.words.push(*byte);
+            let may_be_closing_pdu = is_between && *byte != expected && matches!(byte, 3 | 7);
+            if may_be_closing_pdu || !story.closing_pdu.is_empty() {
+                story.closing_pdu.push(*byte);
                 continue;
             }
             if *byte != expected {
@@ -261,9 +263,9 @@ impl Application {
     }
 
     // Incomplete PDUs, or others than these, are an altered stream.
-    async fn heard_words(&self) {
+    async fn received_closing_pdu(&self) {
         let is_good = matches!(
-            self.story.borrow().words[..],
+            self.story.borrow().closing_pdu[..],
             [3, 0, 0, 0, 0, 4, 0, 1 | 2, 1..=3, _] | [7, 0, 0, 0, 0, 4, 0, 0, 2, _]
         );
         if !is_good {
@@ -272,7 +274,7 @@ impl Application {
             story.ended = true;
             return;
         }
-        self.story.borrow_mut().told = Some(io::ErrorKind::ConnectionAborted);
+        self.story.borrow_mut().failure = Some(io::ErrorKind::ConnectionAborted);
         self.changed.notify_one();
         sleep(self.script.stays).await;
         self.end();
@@ -292,7 +294,7 @@ impl Application {
 
     fn is_there(&self) -> bool {
         let story = self.story.borrow();
-        !story.left && story.told.is_none()
+        !story.left && story.failure.is_none()
     }
 
     fn leave(&self) {
@@ -305,7 +307,7 @@ impl Application {
     // A failure in one direction ends the connection, as for any application.
     fn broke(&self, error: &io::Error) {
         if self.is_there() {
-            self.story.borrow_mut().told = Some(error.kind());
+            self.story.borrow_mut().failure = Some(error.kind());
             self.end();
         }
     }

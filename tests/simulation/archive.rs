@@ -92,16 +92,16 @@ fn asking(seed: u64, modes: &[Mode]) -> Scenario {
 fn expect_told(scenario: &Scenario, how: &str) {
     let report = scenario.run();
     assert_eq!(judge(scenario, &report), [""; 0], "{how}: {report:#?}");
-    assert!(is_told(scenario, &report), "{how}: {report:#?}");
+    assert!(is_reported(scenario, &report), "{how}: {report:#?}");
 }
 
 // With a PDU between two PDUs, with a reset inside one. The application's bytes may meet the reset first.
-fn is_told(scenario: &Scenario, report: &Report) -> bool {
+fn is_reported(scenario: &Scenario, report: &Report) -> bool {
     let answers = Payload::new(scenario.seed, 1, true);
     let is_between = answers.is_between(report.a.received);
-    match &report.a.words[..] {
+    match &report.a.closing_pdu[..] {
         [3, ..] => report.a.received == 0,
         [7, ..] => report.a.received > 0 && is_between,
-        _ => report.a.told.is_some() && !is_between,
+        _ => report.a.failure.is_some() && !is_between,
     }
 }

@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 use tokio::task::{JoinSet, LocalSet};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use crate::app::{self, Script, Story};
+use crate::app::{self, ApplicationReport, Script};
 use crate::payload::Payload;
 use crate::site::{self, Site};
 use crate::socket::{APPLICATION_PORT, Arrival, GATEWAY_PORT, Shared, SimNetwork, SimPipe, pair};
@@ -80,9 +80,9 @@ pub(crate) enum Disturbance {
 #[derive(Debug, Default)]
 pub(crate) struct Report {
     /// Application A.
-    pub(crate) a: Story,
+    pub(crate) a: ApplicationReport,
     /// Application B, once for each connection that reached it, in order.
-    pub(crate) b: Vec<Story>,
+    pub(crate) b: Vec<ApplicationReport>,
     /// The summaries of the gateways, each with its position in the chain, in the order of their ends.
     pub(crate) accounts: Vec<(usize, ConnectionSummary)>,
     /// The reports of the gateways while connections were open, each with its position in the chain.
@@ -112,8 +112,8 @@ impl Scenario {
 }
 
 enum Ended {
-    A(Story),
-    B(usize, Story),
+    A(ApplicationReport),
+    B(usize, ApplicationReport),
     Gateway(usize, Box<ConnectionSummary>),
 }
 
@@ -222,7 +222,7 @@ impl<'s> Run<'s> {
                 Some(ended) = self.parties.join_next() => match ended {
                     Ok(Ended::A(story)) => report.a = story,
                     Ok(Ended::B(which, story)) => {
-                        report.b.resize(report.b.len().max(which + 1), Story::default());
+                        report.b.resize(report.b.len().max(which + 1), ApplicationReport::default());
                         report.b[which] = story;
                     }
                     Ok(Ended::Gateway(place, account)) => report.accounts.push((place, *account)),

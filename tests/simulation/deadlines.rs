@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use gateway::audit::limits::HALF_CLOSED_SILENCE;
-use gateway::audit::{ConnectionSummary, Deadline, Event, Reason};
+use gateway::audit::{CloseReason, ConnectionSummary, Deadline, Event};
 use gateway::config::{Mode, Protocol};
 use gateway::relay::limits::PROGRESS_EVERY;
 
@@ -23,7 +23,7 @@ fn silence_for_the_idle_time_ends_a_tcp_connection() {
         let report = judged(&scenario);
         // The gateway whose clock began first ends it.
         let account = ended_by(&report, |reason| {
-            *reason == Reason::Deadline(Deadline::Idle)
+            *reason == CloseReason::Deadline(Deadline::Idle)
         });
         assert!(within(account, 600, 605), "{account:?}");
     }
@@ -62,10 +62,13 @@ fn a_silent_application_is_rejected_after_the_first_byte_deadline() {
     for modes in [THROUGH_TLS, &[Mode::Passthrough]] {
         let report = judged(&waiting(modes, Protocol::Mllp));
         let account = ended_by(&report, |reason| {
-            *reason == Reason::Deadline(Deadline::FirstByte)
+            *reason == CloseReason::Deadline(Deadline::FirstByte)
         });
         assert!(within(account, 5, 5), "{account:?}");
-        assert!(report.a.told.is_some() && report.b.is_empty(), "{report:?}");
+        assert!(
+            report.a.failure.is_some() && report.b.is_empty(),
+            "{report:?}"
+        );
     }
 }
 
@@ -77,12 +80,12 @@ fn a_connection_that_only_one_side_ever_finishes_is_ended_at_last() {
         // Application B is practically gone: it has read the end and no longer reads its socket, so it cannot
         // be notified; everything between must end.
         let report = scenario.run();
-        let forsaken = Reason::Deadline(Deadline::HalfClosed);
+        let forsaken = CloseReason::Deadline(Deadline::HalfClosed);
         let account = ended_by(&report, |reason| *reason == forsaken);
         let silence = HALF_CLOSED_SILENCE.as_secs();
         assert!(within(account, silence, silence * 9 / 8 + 5), "{account:?}");
         assert_eq!(report.accounts.len(), modes.len(), "{report:#?}");
-        assert!(report.a.told.is_some(), "{report:?}");
+        assert!(report.a.failure.is_some(), "{report:?}");
     }
 }
 
@@ -92,10 +95,10 @@ fn the_end_of_the_drain_is_seen_at_both_ends() {
         let mut scenario = waiting(modes, Protocol::Tcp);
         scenario.stop_at = Some(Duration::from_secs(90));
         let report = judged(&scenario);
-        let account = ended_by(&report, |reason| *reason == Reason::Drained);
+        let account = ended_by(&report, |reason| *reason == CloseReason::Drained);
         assert!(within(account, 90, 90), "{account:?}");
         assert!(
-            report.a.told.is_some() && report.b.iter().all(|b| b.told.is_some()),
+            report.a.failure.is_some() && report.b.iter().all(|b| b.failure.is_some()),
             "{report:?}"
         );
     }
@@ -107,10 +110,10 @@ fn a_connection_that_an_operator_ends_is_reset_at_both_ends_and_named_so() {
         let mut scenario = waiting(modes, Protocol::Tcp);
         scenario.end_at = Some(Duration::from_secs(90));
         let report = judged(&scenario);
-        let account = ended_by(&report, |reason| *reason == Reason::EndedByCommand);
+        let account = ended_by(&report, |reason| *reason == CloseReason::EndedByCommand);
         assert!(within(account, 90, 90), "{account:?}");
         assert!(
-            report.a.told.is_some() && report.b.iter().all(|b| b.told.is_some()),
+            report.a.failure.is_some() && report.b.iter().all(|b| b.failure.is_some()),
             "{report:?}"
         );
     }
@@ -163,9 +166,11 @@ fn an_application_hears_within_four_seconds_that_no_target_can_be_reached() {
         scenario.by_name = None;
         scenario.last_target = Some(silent.clone());
         let report = judged(&scenario);
-        let account = ended_by(&report, |reason| matches!(reason, Reason::Unreachable(_)));
+        let account = ended_by(&report, |reason| {
+            matches!(reason, CloseReason::Unreachable(_))
+        });
         assert!(within(account, 3, 4), "{account:?}");
-        assert!(report.a.told.is_some(), "{report:?}");
+        assert!(report.a.failure.is_some(), "{report:?}");
     }
 }
 
@@ -194,7 +199,7 @@ fn an_address_that_is_silent_or_slow_holds_up_no_connection() {
                 let served: Vec<_> = served.filter(|account| account.target.is_some()).collect();
                 assert_eq!(served.len(), modes.len(), "seed {seed}: {report:#?}");
                 let complete =
-                    |account: &&ConnectionSummary| account.close.reason == Reason::Complete;
+                    |account: &&ConnectionSummary| account.close.reason == CloseReason::Complete;
                 assert!(served.iter().all(complete), "seed {seed}: {report:#?}");
             }
         }
@@ -219,8 +224,8 @@ fn a_wrong_record_is_answered_by_an_alert() {
                 0 => &["BadRecordMac", "bad_record_mac"],
                 _ => &["decrypt"],
             };
-            let is_told = words.iter().any(|word| reason.contains(word));
-            assert!(is_told, "seed {seed}, gateway {place}: {reason}");
+            let is_reported = words.iter().any(|word| reason.contains(word));
+            assert!(is_reported, "seed {seed}, gateway {place}: {reason}");
         }
     }
 }
@@ -245,10 +250,10 @@ fn an_alert_is_read_by_the_peer_though_its_own_stream_is_full_of_records() {
         let connector = report.accounts.iter().find(|(place, _)| *place == 0);
         let (_, account) = connector.expect("the connector has an account");
         let reason = account.close.reason.to_string();
-        let is_told = ["BadRecordMac", "bad_record_mac", "reset"]
+        let is_reported = ["BadRecordMac", "bad_record_mac", "reset"]
             .iter()
             .any(|word| reason.contains(word));
-        assert!(is_told, "seed {seed}: {reason}");
+        assert!(is_reported, "seed {seed}: {reason}");
     }
 }
 
@@ -258,10 +263,10 @@ fn a_target_that_does_not_answer_a_passthrough_client_is_given_the_first_byte_de
     scenario.scripts[0].amount = 100;
     let report = judged(&scenario);
     let account = ended_by(&report, |reason| {
-        *reason == Reason::Deadline(Deadline::FirstByte)
+        *reason == CloseReason::Deadline(Deadline::FirstByte)
     });
     assert!(within(account, 5, 6), "{account:?}");
-    assert!(report.a.told.is_some() && report.b.iter().all(|b| b.told.is_some()));
+    assert!(report.a.failure.is_some() && report.b.iter().all(|b| b.failure.is_some()));
 }
 
 #[test]
@@ -272,10 +277,13 @@ fn a_peer_that_drips_its_handshake_is_ended_at_the_deadline() {
     scenario.natures[1].pause = (drip, drip);
     let report = judged(&scenario);
     let account = ended_by(&report, |reason| {
-        *reason == Reason::Deadline(Deadline::Handshake)
+        *reason == CloseReason::Deadline(Deadline::Handshake)
     });
     assert!(within(account, 5, 5), "{account:?}");
-    assert!(report.a.told.is_some() && report.b.is_empty(), "{report:?}");
+    assert!(
+        report.a.failure.is_some() && report.b.is_empty(),
+        "{report:?}"
+    );
 }
 
 // Applications that send nothing and wait for the end.
@@ -297,7 +305,7 @@ fn judged(scenario: &Scenario) -> Report {
     report
 }
 
-fn ended_by(report: &Report, is_it: impl Fn(&Reason) -> bool) -> &ConnectionSummary {
+fn ended_by(report: &Report, is_it: impl Fn(&CloseReason) -> bool) -> &ConnectionSummary {
     let mut accounts = report.accounts.iter().map(|(_, account)| account);
     accounts
         .find(|account| is_it(&account.close.reason))
@@ -314,6 +322,7 @@ fn within(account: &ConnectionSummary, least: u64, most: u64) -> bool {
 }
 
 fn all_complete(report: &Report) -> bool {
-    let complete = |entry: &(usize, ConnectionSummary)| entry.1.close.reason == Reason::Complete;
+    let complete =
+        |entry: &(usize, ConnectionSummary)| entry.1.close.reason == CloseReason::Complete;
     !report.accounts.is_empty() && report.accounts.iter().all(complete)
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use gateway::buffers::Buffer;
 use gateway::config::Mode;
-use gateway::handshake::{Cause, Failed, Pace, Secured, Unpaced, handshake};
+use gateway::handshake::{Cause, FailedHandshake, Pace, Secured, Unpaced, handshake};
 use gateway::route::Transport;
 use gateway::tls::session::Session;
 use gateway::uring::SocketExt;
@@ -24,7 +24,7 @@ const LIMIT: Duration = Duration::from_secs(5);
 
 /// The result of both ends, connector first, and the number of operations.
 struct Outcome {
-    ends: [Result<Secured, Failed>; 2],
+    ends: [Result<Secured, FailedHandshake>; 2],
     operations: u64,
 }
 
@@ -216,7 +216,7 @@ async fn end(
     socket: SimSocket,
     session: Session,
     limit: Duration,
-) -> (Option<SimSocket>, Result<Secured, Failed>) {
+) -> (Option<SimSocket>, Result<Secured, FailedHandshake>) {
     match handshake(&socket, session, limit, &Unpaced).await {
         Ok(secured) => (Some(socket), Ok(secured)),
         Err(failed) => (None, Err(failed)),

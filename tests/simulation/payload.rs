@@ -3,7 +3,7 @@
 
 use std::sync::OnceLock;
 
-use crate::random::octet;
+use crate::random::byte;
 
 /// The payload of an application.
 #[derive(Debug, Clone, Copy)]
@@ -43,17 +43,17 @@ impl Payload {
     }
 
     /// The byte at `position`.
-    pub(crate) fn octet(&self, position: u64) -> u8 {
+    pub(crate) fn byte(&self, position: u64) -> u8 {
         let Shape::Association { asks } = self.shape else {
-            return octet(self.seed, position);
+            return byte(self.seed, position);
         };
         let head = head(asks);
         let at = usize::try_from(position).expect("amounts fit in memory");
-        match head.octets.get(at) {
-            Some(octet) => *octet,
-            None => match data_head().get((at - head.octets.len()) % DATA) {
-                Some(octet) => *octet,
-                None => octet(self.seed, position),
+        match head.bytes.get(at) {
+            Some(byte) => *byte,
+            None => match data_head().get((at - head.bytes.len()) % DATA) {
+                Some(byte) => *byte,
+                None => byte(self.seed, position),
             },
         }
     }
@@ -81,15 +81,15 @@ impl Payload {
         let Shape::Association { asks } = self.shape else {
             return false;
         };
-        let Head { octets, associate } = head(asks);
+        let Head { bytes, associate } = head(asks);
         let at = usize::try_from(position).expect("amounts fit in memory");
-        at == 0 || at == *associate || at >= octets.len() && (at - octets.len()) % DATA == 0
+        at == 0 || at == *associate || at >= bytes.len() && (at - bytes.len()) % DATA == 0
     }
 }
 
 /// The first bytes of an association.
 struct Head {
-    octets: Vec<u8>,
+    bytes: Vec<u8>,
     /// Bytes of its first PDU.
     associate: usize,
 }
@@ -97,13 +97,13 @@ struct Head {
 fn head(asks: bool) -> &'static Head {
     static HEADS: [OnceLock<Head>; 2] = [OnceLock::new(), OnceLock::new()];
     HEADS[usize::from(asks)].get_or_init(|| {
-        let mut octets = match asks {
+        let mut bytes = match asks {
             true => pdu(1, &associate(&item(0x20, &proposed()))),
             false => pdu(2, &associate(&item(0x21, &accepted()))),
         };
-        let associate = octets.len();
-        octets.extend(pdu(4, &value(3, &store())));
-        Head { octets, associate }
+        let associate = bytes.len();
+        bytes.extend(pdu(4, &value(3, &store())));
+        Head { bytes, associate }
     })
 }
 

@@ -41,7 +41,7 @@ impl Random {
 
 /// The byte at `position` of the payload called `stream`. No two streams or parts are alike, so lost,
 /// doubled, swapped or foreign bytes are all detected.
-pub(crate) fn octet(stream: u64, position: u64) -> u8 {
+pub(crate) fn byte(stream: u64, position: u64) -> u8 {
     // The stream begins like MLLP, so that an MLLP route accepts it.
     if position == 0 {
         return 0x0b;

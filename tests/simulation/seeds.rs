@@ -6,7 +6,7 @@ use gateway::config::limits::KEY_RECORDS_MAX;
 use gateway::config::{Mode, Observe, Protocol, RecordLayer, Target, Timeouts};
 use rustix::io::Errno;
 
-use crate::app::{End, Order, Script, Story};
+use crate::app::{ApplicationReport, End, Order, Script};
 use crate::chain::{Disturbance, Report, Scenario};
 use crate::oracle::{is_whole, judge};
 use crate::payload::OPENING_MAX;
@@ -277,7 +277,7 @@ pub(crate) fn explore(count: u64, scenario: impl Fn(u64) -> Scenario) -> Tally {
 }
 
 /// Bytes of an A-ASSOCIATE-RJ or A-ABORT.
-const WORDS: usize = 10;
+const CLOSING_PDU_BYTES: usize = 10;
 
 /// How runs ended.
 #[derive(Debug, Default)]
@@ -285,36 +285,38 @@ pub(crate) struct Tally {
     /// Both directions arrived completely.
     pub(crate) whole: u64,
     /// They did not, and the remaining applications saw it.
-    pub(crate) told: u64,
+    pub(crate) broken: u64,
     /// An application received a PDU with the reason.
-    pub(crate) worded: u64,
+    pub(crate) with_closing_pdu: u64,
     operations: u64,
 }
 
 impl Tally {
     fn add(&mut self, report: &Report) {
         self.operations += report.operations;
-        let has_words = |story: &Story| story.words.len() == WORDS;
-        self.worded += u64::from(has_words(&report.a) || report.b.iter().any(has_words));
+        let has_closing_pdu =
+            |story: &ApplicationReport| story.closing_pdu.len() == CLOSING_PDU_BYTES;
+        self.with_closing_pdu +=
+            u64::from(has_closing_pdu(&report.a) || report.b.iter().any(has_closing_pdu));
         match is_whole(report) {
             true => self.whole += 1,
-            false => self.told += 1,
+            false => self.broken += 1,
         }
     }
 
     /// A tier with only one of the two results would prove nothing.
     pub(crate) fn expect_both(&self) {
         if std::env::var_os("WARDGATE_SEED").is_none() {
-            let runs = self.whole + self.told;
-            assert!(self.whole > runs / 3 && self.told > runs / 5, "{self:?}");
+            let runs = self.whole + self.broken;
+            assert!(self.whole > runs / 3 && self.broken > runs / 5, "{self:?}");
         }
     }
 
     /// The same holds for a tier without any PDU with a reason.
-    pub(crate) fn expect_words(&self) {
+    pub(crate) fn expect_closing_pdus(&self) {
         if std::env::var_os("WARDGATE_SEED").is_none() {
-            let runs = self.whole + self.told;
-            assert!(self.worded > runs / 50, "{self:?}");
+            let runs = self.whole + self.broken;
+            assert!(self.with_closing_pdu > runs / 50, "{self:?}");
         }
     }
 }

@@ -146,7 +146,12 @@ impl SimSocket {
         }
     }
 
-    fn told<T>(&self, what: &str, outcome: &io::Result<T>, count: impl FnOnce(&T) -> usize) {
+    fn note_outcome<T>(
+        &self,
+        what: &str,
+        outcome: &io::Result<T>,
+        count: impl FnOnce(&T) -> usize,
+    ) {
         let outcome = match outcome {
             Ok(value) => i64::try_from(count(value)).expect("lengths fit"),
             Err(error) => -i64::from(error.raw_os_error().unwrap_or(1)),
@@ -249,7 +254,7 @@ impl Socket for SimSocket {
         {
             *first ^= 1;
         }
-        self.told("read", &outcome, |count| *count);
+        self.note_outcome("read", &outcome, |count| *count);
         (outcome, bytes)
     }
 
@@ -257,7 +262,7 @@ impl Socket for SimSocket {
         let from = bytes.get(part).expect("the part is in the buffer");
         let ask = |wire: &mut Wire, now| self.put_flawed(wire, from, now);
         let outcome = self.operate(Verb::Write, ask).await;
-        self.told("write", &outcome, |count| *count);
+        self.note_outcome("write", &outcome, |count| *count);
         (outcome, bytes)
     }
 
@@ -266,8 +271,8 @@ impl Socket for SimSocket {
         let (outcome, received) = self.read(vec![0; room], 0..room).await;
         let places = parts.iter().flat_map(Clone::clone);
         let count = *outcome.as_ref().unwrap_or(&0);
-        for (place, octet) in places.zip(received.iter().take(count)) {
-            bytes[place] = *octet;
+        for (place, byte) in places.zip(received.iter().take(count)) {
+            bytes[place] = *byte;
         }
         (outcome, (bytes, parts))
     }
@@ -288,7 +293,7 @@ impl Socket for SimSocket {
             Some(cause) => Err(cause.into()),
             None => self.pour_into(pipe),
         };
-        self.told("splice_in", &outcome, |count| *count);
+        self.note_outcome("splice_in", &outcome, |count| *count);
         outcome
     }
 
@@ -303,29 +308,29 @@ impl Socket for SimSocket {
         if let Ok(count) = outcome {
             pipe.0.borrow_mut().drain(..count);
         }
-        self.told("splice_out", &outcome, |count| *count);
+        self.note_outcome("splice_out", &outcome, |count| *count);
         outcome
     }
 
     // Wires have no delayed acknowledgements.
     fn acknowledge(&self) {}
 
-    fn send_now(&self, words: &[u8]) -> io::Result<()> {
+    fn send_now(&self, bytes: &[u8]) -> io::Result<()> {
         if self.is_writing.get() {
-            let what = format!("socket {}: a word beside a write", self.number);
+            let what = format!("socket {}: send_now during a write", self.number);
             self.world.violation(what);
         }
         let sent = {
             let mut wire = self.shared.wire.borrow_mut();
-            self.put(&mut wire, words, Instant::now())
+            self.put(&mut wire, bytes, Instant::now())
         };
         self.shared.changed.notify_waiters();
         let outcome = match sent {
-            Progress::Ready(Ok(count)) if count == words.len() => Ok(()),
+            Progress::Ready(Ok(count)) if count == bytes.len() => Ok(()),
             Progress::Ready(Err(error)) => Err(error),
             Progress::Ready(Ok(_)) | Progress::Wait(_) => Err(io::ErrorKind::WriteZero.into()),
         };
-        self.told("send_now", &outcome, |()| words.len());
+        self.note_outcome("send_now", &outcome, |()| bytes.len());
         outcome
     }
 
@@ -346,7 +351,7 @@ impl Socket for SimSocket {
     async fn wait_readable(&self) -> io::Result<()> {
         let ask = |wire: &mut Wire, now| wire.readable(self.side, now);
         let outcome = self.operate(Verb::WaitReadable, ask).await;
-        self.told("wait_readable", &outcome, |()| 0);
+        self.note_outcome("wait_readable", &outcome, |()| 0);
         outcome
     }
 
@@ -364,7 +369,7 @@ impl Socket for SimSocket {
             Progress::Wait(at) => Progress::Wait(at),
         };
         let outcome = self.operate(Verb::WaitWritable, ask).await;
-        self.told("wait_writable", &outcome, |()| 0);
+        self.note_outcome("wait_writable", &outcome, |()| 0);
         outcome
     }
 
@@ -378,7 +383,7 @@ impl Socket for SimSocket {
             None => Progress::Wait(None),
         };
         let outcome = self.operate(Verb::WaitConnected, ask).await;
-        self.told("wait_connected", &outcome, |()| 0);
+        self.note_outcome("wait_connected", &outcome, |()| 0);
         outcome
     }
 
@@ -397,7 +402,7 @@ impl Socket for SimSocket {
         };
         self.has_finished.set(outcome.is_ok());
         self.shared.changed.notify_waiters();
-        self.told("finish", &outcome, |()| 0);
+        self.note_outcome("finish", &outcome, |()| 0);
         outcome
     }
 

@@ -7,7 +7,7 @@ use crate::seeds::{PASSTHROUGH, TLS, explore};
 fn streams_through_tls_arrive_completely_or_fail_visibly() {
     let tally = explore(3000, |seed| Scenario::random(seed, &TLS));
     tally.expect_both();
-    tally.expect_words();
+    tally.expect_closing_pdus();
 }
 
 #[test]

@@ -78,35 +78,38 @@ fn scenario(modes: &[Mode], protocol: Protocol) -> Scenario {
 
 fn fail_each(calm: &Scenario) {
     let operations = operations_of(calm);
-    let mut told = 0;
+    let mut failures = 0;
     for at in 1..=operations {
         for cause in FATAL {
             for lasts in [false, true] {
                 // A temporary failure is not counted as a failure.
                 if lasts || cause != Errno::NOBUFS {
-                    told += u64::from(!run(calm, at, Fault { cause, lasts }));
+                    failures += u64::from(!run(calm, at, Fault { cause, lasts }));
                 }
             }
         }
     }
     // Only a failure after the last byte can leave both directions complete.
-    assert!(told > operations * 5, "{told} of {operations} operations");
+    assert!(
+        failures > operations * 5,
+        "{failures} of {operations} operations"
+    );
 }
 
 fn fail_each_for_a_moment(calm: &Scenario, cause: Errno) {
-    let mut told = Vec::new();
+    let mut failures = Vec::new();
     for at in 1..=operations_of(calm) {
         let fault = Fault {
             cause,
             lasts: false,
         };
         if !run(calm, at, fault) {
-            told.push(at);
+            failures.push(at);
         }
     }
     // Each of two gateways resolves the name and connects once (three operations), and calls shutdown(2) on
     // each of its two sockets.
-    assert!(told.len() <= 10, "{cause:?}: operations {told:?}");
+    assert!(failures.len() <= 10, "{cause:?}: operations {failures:?}");
 }
 
 fn operations_of(calm: &Scenario) -> u64 {

@@ -270,9 +270,9 @@ impl Wire {
             && side == to
             && let Some(offset) = position.checked_sub(begins)
             && let Ok(offset) = usize::try_from(offset)
-            && let Some(octet) = bytes.get_mut(offset)
+            && let Some(byte) = bytes.get_mut(offset)
         {
-            *octet ^= 1 << random.below(8);
+            *byte ^= 1 << random.below(8);
         }
         let arrives = self.arrival(to, now, random);
         let end = &mut self.ends[to];

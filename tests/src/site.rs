@@ -134,7 +134,7 @@ impl Site {
         self
     }
 
-    /// Adds a `[[peer]]` table: these identities, for which the CAs in `trust` may vouch.
+    /// Adds a `[[peer]]` table: these identities, for which the CAs in `trust` may issue certificates.
     pub fn peer(self, name: &str, identities: &[impl AsRef<str>], trust: &Path) -> Self {
         self.peer_with_crls(name, identities, trust, &[])
     }

@@ -1,9 +1,9 @@
-//! Finds circles: files of one crate that import each other, two or more in a row.
+//! Finds cycles of imports between two or more files of one crate.
 //!
 //! An import is a path that names an item of another file, in a `use` or in code. A path through a re-export counts
-//! as an import of the file that defines the item. A file drives the modules that it declares: its imports from the
-//! files below it do not count, theirs from it do. Code of tests (`#[cfg(test)]`, and the files that such a `mod`
-//! names) may import what it likes.
+//! as an import of the file that defines the item. A file uses the modules that it declares: its imports from these
+//! modules do not count, their imports from it do. Test code (`#[cfg(test)]`, and the files that such a `mod` names) is
+//! not restricted.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -12,7 +12,7 @@ use crate::source::{Source, is_word};
 /// A path of modules and an item, from the root of a crate.
 type Names = Vec<String>;
 
-/// Finds the circles of every crate, each written as the files it leads through.
+/// Finds the cycles of every crate, each as the list of its files.
 pub(crate) fn refused(sources: &[Source]) -> Vec<String> {
     let mut refused = Vec::new();
     for folder in crates(sources) {
@@ -23,7 +23,14 @@ pub(crate) fn refused(sources: &[Source]) -> Vec<String> {
     refused
 }
 
-/// The folders in which the modules of a crate lie.
+/// The files of the crate in `folder`, each as its path and its code without tests.
+pub(crate) fn code_without_tests(sources: &[Source], folder: &str) -> Vec<(String, String)> {
+    let files = Tree::read(sources, folder).files;
+    let files = files.into_values();
+    files.map(|file| (file.path, file.code)).collect()
+}
+
+/// The folders of the crates' modules.
 fn crates(sources: &[Source]) -> BTreeSet<String> {
     let roots = sources.iter().filter_map(|source| {
         let root = source.path.strip_suffix("lib.rs");
@@ -44,14 +51,14 @@ struct File {
     /// The code without tests.
     code: String,
     paths: Vec<Written>,
-    /// What each name that a `use` brings in stands for, from the root of the crate.
+    /// The path of each name that a `use` imports, from the root of the crate.
     used: BTreeMap<String, Names>,
 }
 
-/// One path as it is written.
+/// One path in its source form.
 struct Written {
     names: Names,
-    /// The name that it brings in, where it stands in a `use`.
+    /// The imported name, if the path is in a `use`.
     alias: Option<String>,
 }
 
@@ -103,7 +110,7 @@ impl Tree {
         self.files.retain(|module, _| declared.contains(module));
     }
 
-    /// Resolves each `use` as far as the file itself can: what its first name stands for.
+    /// Resolves the first name of each `use` with the names that the file itself imports.
     fn bind_names(&mut self) {
         let modules: BTreeSet<Names> = self.files.keys().cloned().collect();
         for (module, file) in &mut self.files {
@@ -150,7 +157,7 @@ impl Tree {
         None
     }
 
-    /// One circle for each group of files that reach each other: the shortest through its first file.
+    /// One cycle for each group of files that import each other: the shortest through its first file.
     fn circles(&self) -> Vec<Vec<&str>> {
         let imports = self.imports();
         let mut circles = Vec::new();
@@ -169,14 +176,14 @@ impl Tree {
 }
 
 impl File {
-    /// The path with its first name replaced by what a `use` of this file says it stands for.
+    /// The path with its first name replaced by the path that a `use` of this file gives it.
     fn expanded(&self, names: &[String]) -> Option<Names> {
         let (first, rest) = names.split_first()?;
         self.used.get(first).map(|target| [target, rest].concat())
     }
 }
 
-/// The path from the root of the crate, where its first name says so or names a child.
+/// The path from the root of the crate, if its first name is a keyword for that or a child module.
 fn absolute(names: &[String], module: &[String], modules: &BTreeSet<Names>) -> Option<Names> {
     let first = names.first()?.as_str();
     let (start, rest) = match first {
@@ -195,7 +202,7 @@ fn absolute(names: &[String], module: &[String], modules: &BTreeSet<Names>) -> O
     leads_inward.then_some(path)
 }
 
-/// The shortest way from a file back to it.
+/// The shortest cycle through a file.
 fn shortest_circle<'a>(
     start: &'a str,
     imports: &BTreeMap<&'a str, BTreeSet<&'a str>>,
@@ -236,7 +243,7 @@ fn module(path: &str, folder: &str) -> Option<Names> {
     Some(names)
 }
 
-/// Whether the code holds `mod name;`.
+/// Whether the code contains `mod name;`.
 fn declares(code: &str, name: &str) -> bool {
     let all: Vec<_> = words(code).collect();
     all.windows(2).any(|pair| {
@@ -260,7 +267,7 @@ fn without_tests(code: &str) -> String {
     left + rest
 }
 
-/// Length of the item at the start: to its `;`, or to the brace that closes its body.
+/// Length of the item at the start, up to its `;` or the closing brace of its body.
 fn item_length(code: &str) -> usize {
     let mut depth = 0_usize;
     let in_use = words(code).any(|(at, word)| word == "use" && code[..at].trim().is_empty());
@@ -291,7 +298,7 @@ fn words(code: &str) -> impl Iterator<Item = (usize, &str)> {
     })
 }
 
-/// Every path that the code holds: those of each `use`, and those of two names or more elsewhere.
+/// Every path in the code: those of each `use`, and elsewhere those of two names or more.
 fn written(code: &str) -> Vec<Written> {
     let mut paths = Vec::new();
     let mut done = 0;
@@ -382,7 +389,7 @@ mod tests {
 
     const ROOM: &str = "mod a; mod b; mod c; pub use a::A; pub(crate) use b::B; struct Own;";
 
-    /// The circles of a made-up room of three files.
+    /// The cycles of an example module with three files.
     fn found(a: &str, b: &str, c: &str) -> Vec<String> {
         let files = [
             ("x/src/lib.rs", "mod room;"),
@@ -396,7 +403,7 @@ mod tests {
     }
 
     #[test]
-    fn two_files_that_import_each_other_are_found_however_it_is_written() {
+    fn two_files_that_import_each_other_are_found_in_every_form() {
         let circle = "x/src/room/a.rs -> x/src/room/b.rs -> x/src/room/a.rs";
         for (a, b) in [
             ("use super::b::B;", "use super::a::A;"),
@@ -426,7 +433,7 @@ mod tests {
     }
 
     #[test]
-    fn imports_that_lead_one_way_are_no_circle() {
+    fn imports_in_one_direction_are_no_cycle() {
         for (a, b) in [
             ("use super::b::B;", "use super::c::C;"),
             ("use super::b::B;", "use super::Own;"),
@@ -438,7 +445,7 @@ mod tests {
     }
 
     #[test]
-    fn code_of_tests_may_import_what_it_likes() {
+    fn test_code_is_not_restricted() {
         let b =
             "#[cfg(test)] use super::a::{A, D};\n#[cfg(test)]\nmod tests { use super::super::A; }";
         assert!(found("use super::B;", b, "").is_empty());
@@ -449,7 +456,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_of_tests_is_left_out() {
+    fn files_of_tests_are_left_out() {
         let files = [
             ("x/src/lib.rs", "mod a; #[cfg(test)] mod made;"),
             ("x/src/a.rs", "use crate::made::M;"),

@@ -45,7 +45,7 @@ fn variants(source: &Source) -> Vec<String> {
         .collect()
 }
 
-/// How a command line of `wardgate` begins, installed or not.
+/// The beginnings of a command line of `wardgate`, installed or not.
 const STARTS: [&str; 6] = [
     "wardgate ",
     "runuser -u wardgate -- wardgate ",
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn a_command_that_does_not_exist_is_found_wherever_it_stands() {
+    fn a_command_that_does_not_exist_is_found_everywhere() {
         for text in [
             "// `@ reload`",
             "\"then `@ status --all`\"",

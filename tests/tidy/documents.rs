@@ -20,7 +20,7 @@ pub(crate) fn missing_commands(readme: &str) -> Vec<&'static str> {
         .collect()
 }
 
-/// The most words that README.md may have: it is one page.
+/// The maximum number of words in README.md, which is one page.
 const README_WORDS_MAX: usize = 1000;
 
 /// Finds a README that is longer than a page.
@@ -33,7 +33,7 @@ pub(crate) fn long_readme(readme: &Source) -> Vec<Finding> {
 
 /// Messages that the page on troubleshooting shows and the gateway does not write.
 ///
-/// They are in double backquotes there, with `...` for what differs. They must be in the golden file of wrong
+/// They are in double backquotes there, with `...` for the variable parts. They must be in the golden file of wrong
 /// set-ups or in a string of the gateway.
 pub(crate) fn unknown_messages(page: &Source, sources: &[Source]) -> Vec<Finding> {
     let known: Vec<String> = sources
@@ -58,7 +58,7 @@ pub(crate) fn unknown_messages(page: &Source, sources: &[Source]) -> Vec<Finding
     findings
 }
 
-/// The text with strings that go on in the next line joined, and their quotes as they are read.
+/// The text with continued strings joined, and with their quotes unescaped.
 fn joined_strings(text: &str) -> String {
     let mut lines = text.split("\\\n");
     let first = lines.next().unwrap_or_default().to_owned();
@@ -66,7 +66,7 @@ fn joined_strings(text: &str) -> String {
     whole.replace("\\\"", "\"")
 }
 
-/// Tests that a document names and nobody wrote.
+/// Tests that a document names and that do not exist.
 pub(crate) fn promises_without_test(readme: &Source, sources: &[Source]) -> Vec<Finding> {
     let tests: BTreeSet<(&str, &str)> = sources
         .iter()

@@ -1,4 +1,4 @@
-//! Which module may use which: the rows of modules, and names that may occur only in one place.
+//! The rows of modules, which restrict their uses of each other, and names that may occur only in one place.
 
 use crate::source::{Finding, Source, is_word};
 
@@ -77,7 +77,7 @@ pub(crate) fn tokio_timers(source: &Source) -> Vec<Finding> {
         .collect()
 }
 
-/// Finds sockets and clocks in the modules that know neither: bytes and time are arguments there.
+/// Finds sockets and clocks in the modules that must use neither: bytes and time are arguments there.
 pub(crate) fn sockets_and_clocks(source: &Source) -> Vec<Finding> {
     let pure = ["dicom", "hl7", "tls"];
     let Some(own) = module(&source.path).filter(|own| pure.contains(own)) else {
@@ -92,8 +92,8 @@ pub(crate) fn sockets_and_clocks(source: &Source) -> Vec<Finding> {
         let clocks = ["Instant::", "SystemTime::", "UnixTime::"];
         !is_test && clocks.iter().any(|clock| before.ends_with(clock))
     });
-    let sockets = sockets.map(|(at, _)| (at, format!("{own} must know no socket")));
-    let clocks = clocks.map(|at| (at, format!("{own} must know no clock; pass the time in")));
+    let sockets = sockets.map(|(at, _)| (at, format!("{own} must not use sockets")));
+    let clocks = clocks.map(|at| (at, format!("{own} must not use clocks; pass the time in")));
     sockets
         .chain(clocks)
         .map(|(at, what)| source.finding(at, what))
@@ -144,7 +144,12 @@ pub(crate) fn bench_uses_relay(source: &Source) -> Vec<Finding> {
     }
     paths_from(source, "gateway")
         .filter(|&(_, name)| name == "relay")
-        .map(|(at, _)| source.finding(at, "the bench must not share the relay's mistakes"))
+        .map(|(at, _)| {
+            source.finding(
+                at,
+                "the bench must not use the relay, because it would share its mistakes",
+            )
+        })
         .collect()
 }
 
@@ -254,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn a_use_of_a_row_above_is_found_however_it_is_written() {
+    fn a_use_of_a_row_above_is_found_in_every_form() {
         for text in [
             "use crate::relay::Connection;",
             "use crate::{strictness, relay::{self, Close}};",
@@ -276,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn a_use_of_a_row_below_or_of_the_own_module_is_none() {
+    fn uses_of_a_row_below_and_of_the_own_module_are_allowed() {
         for text in [
             "use crate::tls::{Policy, record};",
             "use crate::relay::close;",
@@ -308,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn timers_of_tokio_are_found_in_what_runs_on_a_worker() {
+    fn timers_of_tokio_are_found_in_code_that_runs_on_a_worker() {
         let text = "use tokio::time::{Instant, sleep}; fn f() { tokio::time::timeout(a, b) }";
         let found = |path| tokio_timers(&Source::new(path, text)).len();
         assert_eq!(found("gateway/src/relay/link.rs"), 2);

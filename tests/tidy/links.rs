@@ -24,7 +24,7 @@ pub(crate) fn dead(source: &Source, root: &Path) -> Vec<Finding> {
         .collect()
 }
 
-/// What is wrong with a relative link, if something is.
+/// The fault of a relative link, if it has one.
 fn fault(source: &Source, link: &str, root: &Path) -> Option<String> {
     let (file, anchor) = link.split_once('#').unwrap_or((link, ""));
     let folder = Path::new(&source.path).parent().unwrap_or(Path::new(""));
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn a_dead_link_is_found_wherever_it_stands() {
+    fn a_dead_link_is_found_everywhere() {
         let text = "[a](Cargo.toml) [b](gone.md#x) [c](https://a.example/)\n\
                     <img src=\"gone.svg\"> `[e](code.md)`\n```\n[f](code.md)\n```\n\
                     [g](../outside.md) [h](tidy.rs \"title\")\n";

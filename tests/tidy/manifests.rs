@@ -33,7 +33,7 @@ pub(crate) fn demonstration_in_gateway(source: &Source) -> Vec<Finding> {
     }
     entries(source, |section| section.ends_with("dependencies"))
         .filter(|(_, entry)| entry.starts_with("dicom-") || entry.starts_with("indicatif"))
-        .map(|(line, entry)| source.finding_on_line(line, format!("for bench/demo alone: {entry}")))
+        .map(|(line, entry)| source.finding_on_line(line, format!("only for bench/demo: {entry}")))
         .collect()
 }
 

@@ -164,7 +164,7 @@ fn until(bytes: &[u8], from: usize, end: &[u8]) -> usize {
             .position(|window| window == end)
             .map(|position| from + position + end.len())
     });
-    // One past the end, so that the caller may take the terminator off either way.
+    // One past the end, so that the caller can always remove the terminator.
     found.unwrap_or(bytes.len() + usize::from(end == b"\n"))
 }
 

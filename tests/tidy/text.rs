@@ -2,7 +2,7 @@
 
 use crate::source::{Finding, Source};
 
-/// The number of lines beyond which a file usually holds two stories.
+/// The number of lines beyond which a file usually covers two subjects.
 const LINES_MAX: usize = 600;
 
 /// Finds notes of unfinished work.
@@ -20,7 +20,7 @@ pub(crate) fn unfinished(source: &Source) -> Vec<Finding> {
             let joined = |b: Option<&u8>| b.is_some_and(u8::is_ascii_alphanumeric);
             let before = at.checked_sub(1).and_then(|i| around.get(i));
             if !joined(before) && !joined(around.get(at + note.len())) {
-                let what = format!("{note}: finish it, or say what must be true for it to go");
+                let what = format!("{note}: finish it, or state the condition for its removal");
                 findings.push(source.finding(at, what));
             }
         }
@@ -55,7 +55,7 @@ fn is_attribute(before: &str) -> bool {
     line.ends_with("#[") || line.ends_with("#![") || line.contains("cfg_attr(")
 }
 
-/// Finds files that are too long for one story.
+/// Finds files that are too long for one subject.
 pub(crate) fn too_long(source: &Source) -> Option<Finding> {
     let ours = ["rs", "md", "toml", "sh", "py"]
         .iter()
@@ -63,11 +63,11 @@ pub(crate) fn too_long(source: &Source) -> Option<Finding> {
     // A generated page is as long as its source, to which this rule applies.
     let is_generated = source.text.starts_with("<!-- Generated from ");
     let lines = source.text.lines().count();
-    let what = format!("{lines} lines; one story has at most {LINES_MAX}");
+    let what = format!("{lines} lines; a file has at most {LINES_MAX}");
     (ours && !is_generated && lines > LINES_MAX).then(|| source.finding_on_line(lines, what))
 }
 
-/// Finds Rust files that do not begin with their purpose.
+/// Finds Rust files that do not begin with a description of their purpose.
 pub(crate) fn without_opening(source: &Source) -> Option<Finding> {
     let opens = source
         .text

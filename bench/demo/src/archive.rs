@@ -10,19 +10,19 @@ use dicom_ul::association::ServerAssociation;
 use dicom_ul::pdu::{PDataValue, PDataValueType};
 use dicom_ul::{Pdu, ServerAssociationOptions};
 
-use super::dimse::{Receipt, SUCCESS, StoreRequest, Tally};
+use super::dimse::{DataSetHasher, Receipt, SUCCESS, StoreRequest};
 use crate::limits;
 
 /// The archive; it runs until the process ends.
 pub(super) struct Archive {
     /// Where it listens.
     pub(super) addr: SocketAddr,
-    shelf: Arc<Mutex<Shelf>>,
+    received: Arc<Mutex<Received>>,
 }
 
-/// What the archive has seen.
+/// What the archive has received so far.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Shelf {
+pub(super) struct Received {
     /// The objects received, in order of arrival.
     pub(super) receipts: Vec<Receipt>,
     /// Associations that were released cleanly.
@@ -39,7 +39,7 @@ impl Archive {
         transfer_syntaxes: &[String],
     ) -> io::Result<Self> {
         let addr = listener.local_addr()?;
-        let shelf = Arc::new(Mutex::new(Shelf::default()));
+        let received = Arc::new(Mutex::new(Received::default()));
         let mut options = ServerAssociationOptions::new()
             .accept_called_ae_title()
             .ae_title(title)
@@ -50,7 +50,7 @@ impl Archive {
         for syntax in transfer_syntaxes {
             options = options.with_transfer_syntax(syntax.clone());
         }
-        let shared = Arc::clone(&shelf);
+        let shared = Arc::clone(&received);
         let accept = move || {
             for socket in listener.incoming().flatten() {
                 // The sender opens one association at a time; another one would wait in the backlog.
@@ -59,36 +59,36 @@ impl Archive {
                     let association = options.establish(socket).context("cannot associate")?;
                     serve(association, &shared)
                 });
-                let mut shelf = lock(&shared);
+                let mut received = lock(&shared);
                 match outcome {
-                    Ok(()) => shelf.released += 1,
-                    Err(error) => shelf.faults.push(format!("archive: {error:#}")),
+                    Ok(()) => received.released += 1,
+                    Err(error) => received.faults.push(format!("archive: {error:#}")),
                 }
             }
         };
         thread::Builder::new()
             .name("archive".into())
             .spawn(accept)?;
-        Ok(Self { addr, shelf })
+        Ok(Self { addr, received })
     }
 
     /// What the archive has received so far.
-    pub(super) fn shelf(&self) -> Shelf {
-        lock(&self.shelf).clone()
+    pub(super) fn received(&self) -> Received {
+        lock(&self.received).clone()
     }
 }
 
-fn lock(shelf: &Mutex<Shelf>) -> std::sync::MutexGuard<'_, Shelf> {
-    shelf.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock(received: &Mutex<Received>) -> std::sync::MutexGuard<'_, Received> {
+    received.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Serves one association until it is released.
 fn serve(
     mut association: ServerAssociation<TcpStream>,
-    shelf: &Mutex<Shelf>,
+    received: &Mutex<Received>,
 ) -> anyhow::Result<()> {
     let mut command = Vec::new();
-    let mut open: Option<(StoreRequest, Tally)> = None;
+    let mut open: Option<(StoreRequest, DataSetHasher)> = None;
     loop {
         let values = match association.receive()? {
             Pdu::PData { data } => data,
@@ -105,7 +105,7 @@ fn serve(
                 open = begin(value, &mut command)?.or(open);
             } else if let Some((request, receipt)) = take(value, &mut open)? {
                 // The receipt is recorded before the reply: every object with a reply has a receipt.
-                lock(shelf).receipts.push(receipt);
+                lock(received).receipts.push(receipt);
                 let context = value.presentation_context_id;
                 association.send(&request.response(context, SUCCESS)?)?;
             }
@@ -117,7 +117,7 @@ fn serve(
 fn begin(
     value: &PDataValue,
     command: &mut Vec<u8>,
-) -> anyhow::Result<Option<(StoreRequest, Tally)>> {
+) -> anyhow::Result<Option<(StoreRequest, DataSetHasher)>> {
     if command.len() + value.data.len() > limits::PDU_BYTES as usize {
         bail!("a command of more than {} bytes", limits::PDU_BYTES);
     }
@@ -127,13 +127,13 @@ fn begin(
     }
     let request = StoreRequest::parse(command)?;
     command.clear();
-    Ok(Some((request, Tally::new())))
+    Ok(Some((request, DataSetHasher::new())))
 }
 
 /// Hashes a fragment of a data set; returns the receipt after the last one.
 fn take(
     value: &PDataValue,
-    open: &mut Option<(StoreRequest, Tally)>,
+    open: &mut Option<(StoreRequest, DataSetHasher)>,
 ) -> anyhow::Result<Option<(StoreRequest, Receipt)>> {
     let Some((_, tally)) = open else {
         bail!("a data set without a command");

@@ -22,19 +22,19 @@ const MEDIUM: u16 = 0x0000;
 /// The status of an object that was stored.
 pub(super) const SUCCESS: u16 = 0x0000;
 
-/// What both ends record about an object that was transferred.
+/// The record that both ends keep of a transferred object.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Receipt {
-    /// SOP Instance UID, as the command names it.
+    /// SOP Instance UID, from the command.
     pub(super) sop_instance: String,
-    /// SHA-256 of the data set's bytes, as they are in the PDUs.
+    /// SHA-256 of the data set's bytes in the PDUs.
     pub(super) sha256: [u8; 32],
     /// Length of the data set.
     pub(super) bytes: u64,
 }
 
-/// Hashes a data set as it passes.
-pub(super) struct Tally {
+/// Hashes a data set while it is transferred.
+pub(super) struct DataSetHasher {
     hasher: Hasher,
     bytes: u64,
 }
@@ -50,8 +50,8 @@ pub(super) struct StoreRequest {
     pub(super) message: u16,
 }
 
-impl Tally {
-    /// A tally of nothing yet.
+impl DataSetHasher {
+    /// The hash of an empty data set.
     pub(super) fn new() -> Self {
         Self {
             hasher: Hasher::new(&SHA256),
@@ -59,7 +59,7 @@ impl Tally {
         }
     }
 
-    /// Takes the next bytes of the data set.
+    /// Adds the next bytes of the data set.
     pub(super) fn add(&mut self, bytes: &[u8]) {
         self.hasher.update(bytes);
         self.bytes += bytes.len() as u64;
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_reads_back_as_it_was_written() {
+    fn an_encoded_request_can_be_parsed_again() {
         let pdu = request().to_pdu(3).expect("encodes");
         assert_eq!(
             StoreRequest::parse(command_of(&pdu)).expect("parses"),
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_gives_its_status_to_its_own_request_only() {
+    fn a_response_is_accepted_for_its_own_request_only() {
         let pdu = request().response(3, 0xa700).expect("encodes");
         assert_eq!(
             request().parse_response(command_of(&pdu)).expect("parses"),

@@ -1,4 +1,4 @@
-//! Takes the user's own DICOM files as the study.
+//! Uses the user's own DICOM files as the study.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -15,53 +15,53 @@ use super::needles::Needles;
 use super::study::{Object, Series, Source, Study};
 use crate::limits;
 
-/// What stands before `DICM` (PS3.10 section 7.1).
+/// The bytes before `DICM` (PS3.10 section 7.1).
 const PREAMBLE_BYTES: u64 = 128;
 
-/// Behind preamble, `DICM` and the element that holds the length of the group.
+/// After the preamble, `DICM` and the element that contains the length of the group.
 const META_OFFSET: u64 = PREAMBLE_BYTES + 4 + 12;
 
 /// Patient's Name (0010,0010) in little endian.
 const NAME_TAG: &[u8] = &[0x10, 0, 0x10, 0];
 
-/// The name is among the first elements of a data set; private ones before it are seldom long.
+/// The name is among the first elements of a data set. Private elements before it are seldom long.
 const NAME_WITHIN_BYTES: u64 = 64 << 10;
 
-/// Names shorter than this come up by chance, and prove nothing.
+/// Shorter names also occur in random bytes, so they prove nothing.
 const NAME_BYTES_MIN: usize = 6;
 
 /// Presentation contexts of one association: odd numbers of one byte (PS3.8 section 9.3.2.2).
 const CONTEXTS_MAX: usize = 128;
 
-/// What was found in a directory.
+/// The DICOM files of a directory.
 #[derive(Default)]
-struct Harvest {
-    /// By SOP class and transfer syntax, so that an association needs few presentation contexts.
+struct FoundFiles {
+    /// Grouped by SOP class and transfer syntax, so an association needs few presentation contexts.
     objects: BTreeMap<(String, String), Vec<Object>>,
     needles: Needles,
-    /// Patients' names among the needles.
+    /// The number of patients' names among the needles.
     names: u64,
-    /// Files that are not DICOM, or that cannot be read.
+    /// The number of files that are not DICOM, or that cannot be read.
     skipped: u64,
-    /// DICOM files in a transfer syntax that the embedded archive does not take.
+    /// The number of DICOM files in a transfer syntax that the embedded archive does not support.
     unsupported: u64,
-    /// Objects whose patient's name cannot be searched for.
+    /// The number of objects whose patient's name cannot be searched for.
     nameless: u64,
 }
 
-/// Reads `dir` and the directories in it; other files than DICOM are skipped and counted.
-/// The patients' names join the needles, the first ones where they are many.
+/// Reads `dir` and its subdirectories; files other than DICOM are skipped and counted. The patients' names
+/// are added to the needles; if there are many, the first ones are.
 pub(super) fn study(dir: &Path, needles: Needles) -> anyhow::Result<Study> {
-    let mut harvest = Harvest {
+    let mut harvest = FoundFiles {
         needles,
-        ..Harvest::default()
+        ..FoundFiles::default()
     };
     for path in files_in(dir)? {
         harvest.take(path);
     }
     if harvest.objects.is_empty() {
         bail!(
-            "{}: no DICOM file in it; give a directory that has some",
+            "{}: it contains no DICOM file; give another directory",
             dir.display()
         );
     }
@@ -74,7 +74,7 @@ pub(super) fn study(dir: &Path, needles: Needles) -> anyhow::Result<Study> {
     })
 }
 
-/// Every file below `dir`, sorted. Symbolic links are not followed: they could lead in circles.
+/// Every file below `dir`, sorted. Symbolic links are not followed, because they could form a loop.
 fn files_in(dir: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     let mut open = vec![dir.to_path_buf()];
@@ -101,7 +101,7 @@ fn files_in(dir: &Path) -> anyhow::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-impl Harvest {
+impl FoundFiles {
     fn take(&mut self, path: PathBuf) {
         let Some((meta, bytes)) = meta_of(&path) else {
             self.skipped += 1;
@@ -130,7 +130,7 @@ impl Harvest {
         self.objects.entry(kind).or_default().push(object);
     }
 
-    // The label goes into the report, so it does not hold the name.
+    // The label is shown in the report, so it does not contain the name.
     fn name(&mut self, name: &[u8]) -> bool {
         let number = self.names + 1;
         let added = self.needles.add(format!("patient's name {number}"), name);
@@ -185,7 +185,7 @@ impl Harvest {
     }
 }
 
-/// The file meta information and the file's length, where it is a DICOM file that can be sent.
+/// The file meta information and the file's length, if it is a DICOM file that can be sent.
 fn meta_of(path: &Path) -> Option<(FileMetaTable, u64)> {
     let mut file = File::open(path).ok()?;
     file.seek(SeekFrom::Start(PREAMBLE_BYTES)).ok()?;
@@ -199,11 +199,11 @@ fn meta_of(path: &Path) -> Option<(FileMetaTable, u64)> {
     (whole && !named.contains(&"")).then_some((meta, bytes))
 }
 
-/// The patient's name as it stands near the start of the data set, where a search for it means
-/// something.
+/// The patient's name near the start of the data set, if a search for it is meaningful.
 ///
-/// Looked for by its tag in the bytes, and not parsed: broken files make parsers allocate gigabytes.
-/// What is found wrongly is in the file all the same, and so must not be on the wire.
+/// The name is found by its tag in the bytes, without parsing: damaged files make parsers allocate
+/// gigabytes. Even if the tag occurs by chance, the bytes after it are in the file, and so must not be
+/// visible on the wire.
 fn patient_name(path: &Path, offset: u64) -> Option<Vec<u8>> {
     let mut file = File::open(path).ok()?;
     file.seek(SeekFrom::Start(offset)).ok()?;
@@ -211,8 +211,8 @@ fn patient_name(path: &Path, offset: u64) -> Option<Vec<u8>> {
     file.take(NAME_WITHIN_BYTES).read_to_end(&mut head).ok()?;
     let at = memmem::find(&head, NAME_TAG)?;
     let (header, rest) = head.get(at + NAME_TAG.len()..)?.split_first_chunk()?;
-    // Explicit VR has the VR and a length of two bytes here, implicit VR a length of four
-    // (PS3.5 tables 7.1-2 and 7.1-3).
+    // Explicit VR has the VR and a length of two bytes here, implicit VR a length of four (PS3.5 tables
+    // 7.1-2 and 7.1-3).
     let length = match header {
         [b'P', b'N', low, high] => u32::from(u16::from_le_bytes([*low, *high])),
         length => u32::from_le_bytes(*length),

@@ -4,29 +4,28 @@
 //! sender -> gateway of site A == TLS == wire == TLS == gateway of site B -> archive
 //! ```
 //!
-//! Each gateway is a process that runs `wardgate run` with a configuration file like any other. Sender,
-//! wire and archive are threads of this process: it compares what the sender sent with what the archive
-//! received, and searches the wire in between for what must not be seen there.
+//! Each gateway is a process that runs `wardgate run` with an ordinary configuration file. Sender, wire and
+//! archive are threads of this process. It compares what the sender sent with what the archive received,
+//! and searches the traffic on the wire for bytes that must not be visible there.
 //!
-//! The gateways' processes are this program, started again with `wardgate` as first argument: it then runs
+//! The gateways' processes are this program, started again with `wardgate` as first argument. It then runs
 //! the command line of `wardgate`, which is in the library that both programs link. One build is enough for
-//! the demonstration, and the report is about the code of that build: a `wardgate` found somewhere on disk
-//! could be older.
+//! the demonstration, and the report covers the code of that build: an installed `wardgate` could be older.
 
 mod archive;
+mod certificates;
 mod dimse;
 mod files;
+mod generated;
 mod limits;
-mod made;
 mod needles;
 mod pixels;
 mod records;
 mod report;
 mod sender;
+mod setup;
 mod site;
-mod stage;
 mod study;
-mod throwaway;
 mod wire;
 
 #[cfg(test)]
@@ -50,10 +49,10 @@ use gateway::cli::{EXIT_FAILED, EXIT_GOOD};
 use self::needles::{Hits, Needles, Search};
 use self::report::Report;
 use self::sender::Titles;
-use self::stage::{HOSPITAL, REGION, Stage};
+use self::setup::{HOSPITAL, REGION, Setup};
 use self::study::Study;
 
-/// AE titles so long that random bytes do not spell them.
+/// AE titles that are long enough not to occur in random bytes.
 const TITLES: Titles = Titles {
     calling: "HOSPITAL_CT_DEMO",
     called: "REGION_PACS_DEMO",
@@ -134,12 +133,12 @@ fn perform(
     found: Vec<Hits>,
     stop: &AtomicBool,
 ) -> anyhow::Result<Report> {
-    let mut stage = Stage::set(dir, study)?;
-    let account = stage.play(study, found, stop)?;
+    let mut setup = Setup::start(dir, study)?;
+    let measured = setup.run_study(study, found, stop)?;
     if args.keep {
-        stage.join_sites(dir)?;
+        setup.join_sites(dir)?;
     }
-    Ok(Report::new(&account))
+    Ok(Report::new(&measured))
 }
 
 fn choose_study(args: &Args) -> anyhow::Result<Study> {
@@ -159,13 +158,13 @@ fn choose_study(args: &Args) -> anyhow::Result<Study> {
             let mut seed = [0; 8];
             let filled = SystemRandom::new().fill(&mut seed);
             filled.ok().context("the system returned no random bytes")?;
-            made::study(args.size, u64::from_le_bytes(seed), needles)
+            generated::study(args.size, u64::from_le_bytes(seed), needles)
         }
     }
 }
 
-/// Shows that the search works: given the association request and objects in plaintext, it must find every
-/// needle.
+/// Checks that the search works: in the plaintext of the association request and the objects, it must find
+/// every needle.
 fn try_search(study: &Study) -> anyhow::Result<Vec<Hits>> {
     let mut sink = Searching(Search::new(Arc::clone(&study.needles)));
     let request = AssociationRQ {
@@ -199,7 +198,7 @@ impl Write for Searching {
     }
 }
 
-/// A flag that becomes true on SIGINT, SIGTERM and SIGHUP, so that the gateways are ended too.
+/// A flag that becomes true on SIGINT, SIGTERM and SIGHUP, so the gateways are stopped too.
 fn watch_signals() -> anyhow::Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&stop);
@@ -228,7 +227,8 @@ fn watch_signals() -> anyhow::Result<Arc<AtomicBool>> {
     Ok(stop)
 }
 
-/// The end of the report: where the files are, and commands to try. `program` is how to start this program.
+/// The end of the report: the location of the files, and commands to try. `program` is the command that
+/// starts this program.
 fn what_next(keep: bool, dir: &Path, program: &str) -> String {
     if !keep {
         return format!(
@@ -249,7 +249,7 @@ fn what_next(keep: bool, dir: &Path, program: &str) -> String {
     )
 }
 
-/// How to start this program again from the current folder, whatever is installed.
+/// The command that starts this program again from the current folder, whatever is installed.
 fn invocation() -> String {
     let program = std::env::current_exe().unwrap_or_else(|_| "wardgate-demo".into());
     std::env::current_dir()

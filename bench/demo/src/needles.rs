@@ -6,35 +6,35 @@ use memchr::memmem::Finder;
 
 use crate::limits;
 
-/// Random bytes may spell a short needle. More hits than chance gives in all but one of this many runs
-/// are no chance.
+/// Random bytes may contain a short needle. If chance explains the hits in all but one of this many runs,
+/// more hits are not chance.
 const CHANCE_ONE_IN: f64 = 1e6;
 
-/// From this length a hit counts however many bytes have passed: six given bytes in a row come once in
-/// 281 TB of random ones.
+/// From this length every hit counts, however many bytes have passed: a given sequence of six bytes occurs
+/// once in 281 TB of random bytes.
 const EXACT_BYTES: usize = 6;
 
-/// The byte strings to look for, shared by every direction of every connection.
+/// The byte strings to search for, shared by every direction of every connection.
 ///
-/// No `Debug`: a user's own patient names may be among them.
+/// It has no `Debug`, because a user's own patient names may be among them.
 #[derive(Default)]
 pub(super) struct Needles {
     labels: Vec<String>,
     finders: Vec<Finder<'static>>,
 }
 
-/// Looks for the needles in one stream.
+/// Searches for the needles in one stream.
 pub(super) struct Search {
     needles: Arc<Needles>,
     hits: Vec<u64>,
-    /// The last bytes of the stream so far, one fewer than the longest needle has.
+    /// The last bytes of the stream so far, one fewer than the length of the longest needle.
     carry: Vec<u8>,
 }
 
-/// How often one needle was found, and how often it may be.
+/// How often one needle was found, and how many hits chance explains.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Hits {
-    /// What was searched for, in words for the report.
+    /// The label of the needle, for the report.
     pub(super) label: String,
     /// Its length in bytes.
     pub(super) length: usize,
@@ -43,9 +43,9 @@ pub(super) struct Hits {
 }
 
 impl Needles {
-    /// Adds a needle; `false` where it was there already or `limits::NEEDLES_MAX` is reached.
+    /// Adds a needle; `false` if it was added before or `limits::NEEDLES_MAX` is reached.
     ///
-    /// The label goes into the report, so it must not hold what it stands for where that is private.
+    /// The label is shown in the report, so it must not contain private data.
     pub(super) fn add(&mut self, label: impl Into<String>, bytes: &[u8]) -> bool {
         let known = self.finders.iter().any(|finder| finder.needle() == bytes);
         if known || bytes.is_empty() || self.finders.len() >= limits::NEEDLES_MAX {
@@ -67,7 +67,7 @@ impl Needles {
         .collect()
     }
 
-    /// How many there are.
+    /// The number of needles.
     pub(super) fn len(&self) -> usize {
         self.finders.len()
     }
@@ -79,7 +79,7 @@ impl Needles {
 }
 
 impl Search {
-    /// A search at the start of a stream.
+    /// A search that begins at the start of a stream.
     pub(super) fn new(needles: Arc<Needles>) -> Self {
         Self {
             hits: vec![0; needles.len()],
@@ -88,7 +88,7 @@ impl Search {
         }
     }
 
-    /// Looks at the next bytes of the stream.
+    /// Searches the next bytes of the stream.
     pub(super) fn feed(&mut self, bytes: &[u8]) {
         let reach = self.needles.longest().saturating_sub(1);
         let border = self.carry.len();
@@ -105,7 +105,7 @@ impl Search {
         &self.hits
     }
 
-    /// Keeps the last `reach` bytes of the stream; the first ones of `bytes` are in the carry already.
+    /// Keeps the last `reach` bytes of the stream. The carry already contains the first ones of `bytes`.
     fn keep(&mut self, bytes: &[u8], border: usize, reach: usize) {
         if bytes.len() >= reach {
             self.carry.clear();
@@ -117,7 +117,7 @@ impl Search {
     }
 }
 
-/// Counts the matches in `joint` that begin before `border` and end behind it.
+/// Counts the matches in `joint` that begin before `border` and end after it.
 fn across(finder: &Finder<'_>, joint: &[u8], border: usize) -> u64 {
     let length = finder.needle().len();
     let first = border.saturating_sub(length - 1);
@@ -128,15 +128,16 @@ fn across(finder: &Finder<'_>, joint: &[u8], border: usize) -> u64 {
 }
 
 impl Hits {
-    /// How often chance alone would show it in `bytes` random bytes.
+    /// The expected number of hits in `bytes` random bytes.
     pub(super) fn expected(&self, bytes: u64) -> f64 {
         bytes as f64 / 256f64.powi(i32::try_from(self.length).unwrap_or(i32::MAX))
     }
 
-    /// The most hits that chance explains in `bytes` random bytes.
+    /// The largest number of hits that chance explains in `bytes` random bytes.
     ///
-    /// Four given bytes come once in 4.3 GB of random ones, so ciphertext spells `DICM` now and then:
-    /// demanding none would fail one run in five. Plaintext would show it once for each object.
+    /// A given sequence of four bytes occurs once in 4.3 GB of random bytes, so ciphertext sometimes
+    /// contains `DICM`: if no hit were allowed, one run in five would fail. Plaintext would contain it once
+    /// for each object.
     pub(super) fn allowed(&self, bytes: u64) -> u64 {
         if self.length >= EXACT_BYTES {
             return 0;
@@ -191,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn needles_take_no_duplicates_and_no_more_than_their_bound() {
+    fn duplicate_needles_and_needles_beyond_the_bound_are_refused() {
         let mut needles = Needles::default();
         assert!(needles.add("a", b"DICM"));
         assert!(!needles.add("b", b"DICM"));
@@ -202,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn chance_explains_few_short_hits_and_no_long_one() {
+    fn chance_explains_a_few_hits_of_short_needles_and_none_of_long_ones() {
         let hits = |length| Hits {
             label: String::new(),
             length,

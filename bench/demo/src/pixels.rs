@@ -1,23 +1,23 @@
-//! The pixels of a made study: noise that is made while it is sent.
+//! The pixels of a generated study: noise that is generated while it is sent.
 
 use std::io::{self, Write};
 
-/// Rows, and columns, of every frame: what CT scanners make.
+/// Rows and columns of every frame, the size of CT images.
 pub(super) const SIDE: u16 = 512;
 
 /// Bytes of a frame of 16-bit pixels.
 pub(super) const FRAME_BYTES: u64 = 2 * SIDE as u64 * SIDE as u64;
 
-/// Where in each frame the marker stands: at the start of the middle row.
+/// Position of the marker in each frame: the start of the middle row.
 pub(super) const STAMP_AT: usize = FRAME_BYTES as usize / 2;
 
-/// Pixels that are made while they are sent.
+/// Pixels that are generated while they are sent.
 pub(super) struct Pixels {
-    /// How many frames.
+    /// The number of frames.
     pub(super) frames: u64,
-    /// What the noise begins with.
+    /// The seed of the noise.
     pub(super) seed: u64,
-    /// What stands in each frame at `STAMP_AT`.
+    /// The bytes at `STAMP_AT` of each frame.
     pub(super) stamp: Vec<u8>,
 }
 
@@ -41,7 +41,7 @@ impl Pixels {
     }
 }
 
-/// SplitMix64: not for secrets, but no compressor finds anything in it and it costs next to nothing.
+/// SplitMix64: not for secrets, but incompressible and fast.
 pub(super) struct Noise(pub(super) u64);
 
 impl Noise {

@@ -1,6 +1,6 @@
 //! Counts the TLS records of a stream by their headers (RFC 8446 section 5.1).
 //!
-//! Reads the five bytes of each record's header and never its content. That shows that the wire carries TLS
+//! Reads the five bytes of each record's header, but not its content. This shows that the wire carries TLS
 //! records from the first byte to the last, and only protected ones once both sides have keys.
 
 use std::fmt;
@@ -14,7 +14,7 @@ const RECORD_BYTES_MAX: usize = (1 << 14) + 256;
 const CHANGE_CIPHER_SPEC: u8 = 20;
 const APPLICATION_DATA: u8 = 23;
 
-/// The record types of TLS 1.3, from `change_cipher_spec` (20) on.
+/// The record types of TLS 1.3, starting with `change_cipher_spec` (20).
 pub(super) const RECORD_TYPES: [&str; 4] = [
     "change_cipher_spec",
     "alert",
@@ -27,27 +27,27 @@ pub(super) const RECORD_TYPES: [&str; 4] = [
 pub(super) struct Records {
     counts: [u64; 4],
     header: [u8; HEADER_BYTES],
-    /// Bytes of the header that are there.
+    /// Bytes of the header received so far.
     filled: usize,
-    /// Bytes of the record that are still to come.
+    /// Bytes of the record still to be received.
     body: usize,
     fault: Option<Fault>,
 }
 
-/// What is not as TLS 1.3 demands.
+/// A violation of TLS 1.3.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Fault {
     /// Not a record type of TLS.
     Type(u8),
-    /// Not a version that a TLS 1.3 record may name.
+    /// A version that a TLS 1.3 record may not have.
     Version(u8, u8),
     /// Longer than a record may be.
     Length(usize),
-    /// An unprotected record behind a protected one.
+    /// An unprotected record after a protected one.
     Clear(&'static str),
     /// The stream ended inside a record.
     Cut,
-    /// No protected record came at all.
+    /// The stream had no protected record.
     NoData,
 }
 
@@ -57,7 +57,7 @@ impl fmt::Display for Fault {
             Self::Type(kind) => write!(f, "a record of type {kind}, which TLS does not have"),
             Self::Version(major, minor) => write!(f, "a record of version {major}.{minor}"),
             Self::Length(length) => write!(f, "a record of {length} bytes"),
-            Self::Clear(kind) => write!(f, "an unprotected {kind} record behind protected ones"),
+            Self::Clear(kind) => write!(f, "an unprotected {kind} record after protected ones"),
             Self::Cut => f.write_str("the stream ends inside a record"),
             Self::NoData => f.write_str("no protected record at all"),
         }
@@ -65,7 +65,8 @@ impl fmt::Display for Fault {
 }
 
 impl Records {
-    /// Looks at the next bytes of the stream. After a fault nothing more is understood, or counted.
+    /// Examines the next bytes of the stream. After a fault, further bytes are neither examined nor
+    /// counted.
     pub(super) fn feed(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() && self.fault.is_none() {
             if self.body > 0 {
@@ -86,7 +87,7 @@ impl Records {
         }
     }
 
-    /// Says that the stream has ended, and gives what was wrong with it.
+    /// Ends the stream, and returns its counts or its fault.
     pub(super) fn finish(&self) -> Result<[u64; 4], Fault> {
         if let Some(fault) = &self.fault {
             return Err(fault.clone());
@@ -109,7 +110,7 @@ impl Records {
         self.counts[usize::from(APPLICATION_DATA - CHANGE_CIPHER_SPEC)]
     }
 
-    /// Judges a whole header and counts its record.
+    /// Checks a complete header and counts its record.
     fn begin(&mut self) -> Result<(), Fault> {
         let [kind, major, minor, high, low] = self.header;
         let index = usize::from(kind.wrapping_sub(CHANGE_CIPHER_SPEC));
@@ -175,13 +176,13 @@ mod tests {
     }
 
     #[test]
-    fn plaintext_dicom_is_no_record() {
+    fn plaintext_dicom_is_not_a_tls_record() {
         // An A-ASSOCIATE-RQ begins with type 1.
         assert_eq!(read(&[1, 0, 0, 0, 0, 205]), Err(Fault::Type(1)));
     }
 
     #[test]
-    fn clear_records_behind_protected_ones_are_a_fault() {
+    fn unprotected_records_after_protected_ones_are_a_fault() {
         let bytes = stream(&[(22, 7), (23, 9), (21, 2)]);
         assert_eq!(read(&bytes), Err(Fault::Clear("alert")));
     }

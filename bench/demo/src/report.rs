@@ -1,4 +1,4 @@
-//! The report: a list of checks, each decided by what was measured.
+//! The report: a list of checks, each with a measured result.
 
 #[cfg(test)]
 pub(super) mod tests;
@@ -7,51 +7,52 @@ use std::collections::{BTreeSet, HashMap};
 use std::fmt::{self, Write as _};
 use std::time::Duration;
 
-use super::archive::Shelf;
+use super::archive::Received;
 use super::dimse::{Receipt, SUCCESS};
 use super::needles::Hits;
 use super::records::RECORD_TYPES;
 use super::sender::Sent;
 use super::site::ConnectionLine;
-use super::wire::{Direction, Sight};
+use super::wire::{Direction, WireTraffic};
 
 const VERSION: &str = "TLSv1.3";
 const SUITE: &str = "TLS_AES_256_GCM_SHA384";
 
-/// Below this, a figure per GB would be mostly handshakes and rounding: the kernel counts CPU time in 10 ms.
+/// With fewer bytes, a figure per GB would mostly consist of handshakes and rounding: the kernel counts CPU
+/// time in steps of 10 ms.
 const COST_BYTES_MIN: u64 = 256_000_000;
 
-/// Everything that was measured in one run.
-pub(super) struct Account {
-    /// What the study is, in words.
+/// All results of one run.
+pub(super) struct Measurements {
+    /// The description of the study.
     pub(super) title: String,
-    /// What is left out of the study, in words.
+    /// What the study leaves out, in words.
     pub(super) notes: Vec<String>,
     /// Objects in the study.
     pub(super) objects: usize,
     /// Associations that carried it.
     pub(super) associations: u64,
-    /// What the sender knows.
+    /// The sender's results.
     pub(super) sent: Vec<Sent>,
-    /// What the archive knows.
-    pub(super) shelf: Shelf,
-    /// From the first association's request to the last one's release.
+    /// The archive's results.
+    pub(super) received: Received,
+    /// From the request of the first association to the release of the last.
     pub(super) duration: Duration,
     /// The gateway of site A.
-    pub(super) a: Ledger,
+    pub(super) a: GatewayResult,
     /// The gateway of site B.
-    pub(super) b: Ledger,
-    /// What an eavesdropper saw.
-    pub(super) sight: Sight,
-    /// Needles that the same search found in plaintext before the run.
+    pub(super) b: GatewayResult,
+    /// The traffic that an eavesdropper could see.
+    pub(super) traffic: WireTraffic,
+    /// The needles that the same search found in plaintext before the run.
     pub(super) found: Vec<Hits>,
-    /// The program was built for debugging, so what it costs is not what it costs in service.
+    /// Whether this is a debug build, whose CPU time is not representative.
     pub(super) debug_build: bool,
 }
 
-/// What one gateway logged, and the CPU time it used.
-pub(super) struct Ledger {
-    /// `site A`.
+/// The log lines of one gateway, and its CPU time.
+pub(super) struct GatewayResult {
+    /// For example `site A`.
     pub(super) name: &'static str,
     /// The identity that its peer must have.
     pub(super) peer: &'static str,
@@ -76,22 +77,22 @@ struct Row {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Mark {
     /// Information without a claim.
-    Told,
+    Info,
     /// The check passed.
-    Holds,
+    Passed,
     /// The check failed, or it could not be made.
-    Fails,
+    Failed,
 }
 
 impl Report {
-    /// Judges a run.
-    pub(super) fn new(account: &Account) -> Self {
+    /// Evaluates a run.
+    pub(super) fn new(measured: &Measurements) -> Self {
         Self {
             sections: vec![
-                ("study", study_rows(account)),
-                ("tunnel", tunnel_rows(account)),
-                ("cost", cost_rows(account)),
-                ("wire", wire_rows(account)),
+                ("study", study_rows(measured)),
+                ("tunnel", tunnel_rows(measured)),
+                ("cost", cost_rows(measured)),
+                ("wire", wire_rows(measured)),
             ],
         }
     }
@@ -103,7 +104,7 @@ impl Report {
 
     fn failures(&self) -> usize {
         let rows = self.sections.iter().flat_map(|(_, rows)| rows);
-        rows.filter(|row| row.mark == Mark::Fails).count()
+        rows.filter(|row| row.mark == Mark::Failed).count()
     }
 }
 
@@ -129,23 +130,23 @@ impl fmt::Display for Report {
 impl fmt::Display for Mark {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
-            Self::Told => "",
-            Self::Holds => "ok",
-            Self::Fails => "FAIL",
+            Self::Info => "",
+            Self::Passed => "ok",
+            Self::Failed => "FAIL",
         })
     }
 }
 
-fn told(label: &str, text: impl Into<String>) -> Row {
+fn info(label: &str, text: impl Into<String>) -> Row {
     Row {
         label: label.into(),
         text: text.into(),
-        mark: Mark::Told,
+        mark: Mark::Info,
     }
 }
 
-fn judged(label: &str, holds: bool, text: impl Into<String>) -> Row {
-    let mark = if holds { Mark::Holds } else { Mark::Fails };
+fn checked(label: &str, holds: bool, text: impl Into<String>) -> Row {
+    let mark = if holds { Mark::Passed } else { Mark::Failed };
     Row {
         label: label.into(),
         text: text.into(),
@@ -153,54 +154,54 @@ fn judged(label: &str, holds: bool, text: impl Into<String>) -> Row {
     }
 }
 
-fn study_rows(account: &Account) -> Vec<Row> {
-    let total = account.objects;
-    let sent = account.sent.len();
-    let received = account.shelf.receipts.len();
-    let equal = equal_receipts(&account.sent, &account.shelf.receipts);
-    let stored = account
+fn study_rows(measured: &Measurements) -> Vec<Row> {
+    let total = measured.objects;
+    let sent = measured.sent.len();
+    let received = measured.received.receipts.len();
+    let equal = equal_receipts(&measured.sent, &measured.received.receipts);
+    let stored = measured
         .sent
         .iter()
         .filter(|sent| sent.status == SUCCESS)
         .count();
-    let mut rows = vec![told("what", &account.title)];
-    rows.extend(account.notes.iter().map(|note| told("note", note)));
+    let mut rows = vec![info("what", &measured.title)];
+    rows.extend(measured.notes.iter().map(|note| info("note", note)));
     rows.extend([
-        judged(
+        checked(
             "sent",
             sent == total && total > 0,
-            format!("{sent} of {total} objects, {}", megabytes(account.bytes())),
+            format!("{sent} of {total} objects, {}", megabytes(measured.bytes())),
         ),
-        judged(
+        checked(
             "received",
-            received == total && account.shelf.released == account.associations,
+            received == total && measured.received.released == measured.associations,
             format!(
                 "{received} of {total} objects; associations released cleanly: {} of {}",
-                account.shelf.released, account.associations
+                measured.received.released, measured.associations
             ),
         ),
-        judged(
+        checked(
             "unaltered",
             equal == total && received == total,
             format!("SHA-256 of the data set equal at both ends for {equal} of {total}"),
         ),
-        judged(
+        checked(
             "answered",
             stored == total,
             format!("the archive returned status 0000 for {stored} of {total}"),
         ),
     ]);
     rows.extend(
-        account
-            .shelf
+        measured
+            .received
             .faults
             .iter()
-            .map(|fault| judged("fault", false, fault)),
+            .map(|fault| checked("fault", false, fault)),
     );
     rows
 }
 
-/// How many objects arrived with the name, length and hash that they were sent with.
+/// How many objects arrived with the same name, length and hash as they were sent.
 fn equal_receipts(sent: &[Sent], received: &[Receipt]) -> usize {
     let mut open: HashMap<&Receipt, usize> = HashMap::new();
     for receipt in received {
@@ -216,26 +217,26 @@ fn equal_receipts(sent: &[Sent], received: &[Receipt]) -> usize {
     sent.iter().filter(arrived).count()
 }
 
-fn tunnel_rows(account: &Account) -> Vec<Row> {
-    let lines = || account.a.connections.iter().chain(&account.b.connections);
+fn tunnel_rows(measured: &Measurements) -> Vec<Row> {
+    let lines = || measured.a.connections.iter().chain(&measured.b.connections);
     let version = distinct(lines().map(|line| line.tls.as_str()));
     let suite = distinct(lines().map(|line| line.suite.as_str()));
     let group = distinct(lines().map(|line| line.group.as_str()));
     let mut rows = vec![
-        judged("version", version == VERSION, &version),
-        judged("suite", suite == SUITE, &suite),
-        judged(
+        checked("version", version == VERSION, &version),
+        checked("suite", suite == SUITE, &suite),
+        checked(
             "key exchange",
             !group.contains('-') && !group.contains("nothing"),
             &group,
         ),
     ];
-    rows.extend([&account.a, &account.b].map(|ledger| peer_row(ledger, account.associations)));
-    rows.push(bytes_row(&account.a, &account.b));
+    rows.extend([&measured.a, &measured.b].map(|result| peer_row(result, measured.associations)));
+    rows.push(bytes_row(&measured.a, &measured.b));
     rows
 }
 
-/// The distinct values. A text that matches no expected value where there is none: a gateway that logged
+/// The distinct values, or a text that matches no expected value if there is none: a gateway that logged
 /// nothing proves nothing.
 fn distinct<'a>(values: impl Iterator<Item = &'a str>) -> String {
     let values: BTreeSet<_> = values.collect();
@@ -245,8 +246,8 @@ fn distinct<'a>(values: impl Iterator<Item = &'a str>) -> String {
     Vec::from_iter(values).join(", ")
 }
 
-fn peer_row(ledger: &Ledger, associations: u64) -> Row {
-    let lines = &ledger.connections;
+fn peer_row(result: &GatewayResult, associations: u64) -> Row {
+    let lines = &result.connections;
     let peers = distinct(lines.iter().map(|line| line.peer.as_str()));
     let keys = distinct(
         lines
@@ -254,17 +255,17 @@ fn peer_row(ledger: &Ledger, associations: u64) -> Row {
             .map(|line| line.key_sha256.get(..16).unwrap_or("-")),
     );
     let endings = distinct(lines.iter().map(|line| line.reason.as_str()));
-    let holds = peers == ledger.peer && endings == "complete" && lines.len() as u64 == associations;
+    let holds = peers == result.peer && endings == "complete" && lines.len() as u64 == associations;
     let text = format!(
         "accepted {peers} with key {keys} on {} of {associations} connections; ended: {endings}",
         lines.len()
     );
-    judged(ledger.name, holds, text)
+    checked(result.name, holds, text)
 }
 
-fn bytes_row(a: &Ledger, b: &Ledger) -> Row {
-    let sum = |ledger: &Ledger, of: fn(&ConnectionLine) -> u64| -> u64 {
-        ledger.connections.iter().map(of).sum()
+fn bytes_row(a: &GatewayResult, b: &GatewayResult) -> Row {
+    let sum = |result: &GatewayResult, of: fn(&ConnectionLine) -> u64| -> u64 {
+        result.connections.iter().map(of).sum()
     };
     let (a_sealed, a_opened) = (
         sum(a, |line| line.sealed_bytes),
@@ -278,62 +279,62 @@ fn bytes_row(a: &Ledger, b: &Ledger) -> Row {
     let text = format!(
         "A sealed {a_sealed}, B opened {b_opened}; B sealed {b_sealed}, A opened {a_opened}"
     );
-    judged("bytes", holds, text)
+    checked("bytes", holds, text)
 }
 
-fn cost_rows(account: &Account) -> Vec<Row> {
-    let bytes = account.bytes();
-    let seconds = account.duration.as_secs_f64();
-    let cpu = |ledger: &Ledger| {
-        let cpu = ledger.cpu.as_secs_f64();
+fn cost_rows(measured: &Measurements) -> Vec<Row> {
+    let bytes = measured.bytes();
+    let seconds = measured.duration.as_secs_f64();
+    let cpu = |result: &GatewayResult| {
+        let cpu = result.cpu.as_secs_f64();
         let each = match bytes {
             COST_BYTES_MIN.. => format!("{:.2} s/GB", cpu / (bytes as f64 / 1e9)),
             _ => "too little was sent for a figure per GB".into(),
         };
-        told(ledger.name, format!("{cpu:.2} s of CPU time; {each}"))
+        info(result.name, format!("{cpu:.2} s of CPU time; {each}"))
     };
     let mut rows = vec![
-        told(
+        info(
             "throughput",
             format!(
                 "{:.0} MB/s from end to end, {seconds:.2} s",
                 bytes as f64 / 1e6 / seconds
             ),
         ),
-        cpu(&account.a),
-        cpu(&account.b),
-        told(
+        cpu(&measured.a),
+        cpu(&measured.b),
+        info(
             "note",
             "sender, gateways, eavesdropper and archive shared this machine; CPU times to 0.01 s",
         ),
     ];
-    if account.debug_build {
+    if measured.debug_build {
         let text = "this is a debug build; `cargo demo` gives figures that count";
-        rows.push(told("note", text));
+        rows.push(info("note", text));
     }
     rows
 }
 
-fn wire_rows(account: &Account) -> Vec<Row> {
-    let sight = &account.sight;
-    let seen = sight.forth.bytes + sight.back.bytes;
-    let found = account.found.iter().filter(|hits| hits.count > 0).count();
-    let needles = account.found.len();
+fn wire_rows(measured: &Measurements) -> Vec<Row> {
+    let traffic = &measured.traffic;
+    let seen = traffic.a_to_b.bytes + traffic.b_to_a.bytes;
+    let found = measured.found.iter().filter(|hits| hits.count > 0).count();
+    let needles = measured.found.len();
     let mut rows = vec![
-        judged(
+        checked(
             "connections",
-            sight.connections == account.associations,
-            format!("{} of {}", sight.connections, account.associations),
+            traffic.connections == measured.associations,
+            format!("{} of {}", traffic.connections, measured.associations),
         ),
-        direction_row("A to B", &sight.forth),
-        direction_row("B to A", &sight.back),
-        judged(
+        direction_row("A to B", &traffic.a_to_b),
+        direction_row("B to A", &traffic.b_to_a),
+        checked(
             "search",
-            found == needles && needles > 0 && sight.hits.len() == needles,
+            found == needles && needles > 0 && traffic.hits.len() == needles,
             format!("checked on plaintext before the run: finds {found} of {needles} byte strings"),
         ),
     ];
-    rows.extend(sight.hits.iter().map(|hits| hits_row(hits, seen)));
+    rows.extend(traffic.hits.iter().map(|hits| hits_row(hits, seen)));
     rows
 }
 
@@ -348,7 +349,7 @@ fn direction_row(label: &str, direction: &Direction) -> Row {
             let _ = write!(text, " then {}", faults.join("; "));
         }
     }
-    judged(
+    checked(
         label,
         direction.faults.is_empty() && direction.bytes > 0,
         text,
@@ -368,10 +369,10 @@ fn hits_row(hits: &Hits, seen: u64) -> Row {
             " ({expected:.2} expected by chance in as many random bytes; more than {allowed} fail)"
         );
     }
-    judged(&hits.label, hits.count <= allowed, text)
+    checked(&hits.label, hits.count <= allowed, text)
 }
 
-impl Account {
+impl Measurements {
     /// Bytes of the data sets that were sent.
     fn bytes(&self) -> u64 {
         self.sent.iter().map(|sent| sent.receipt.bytes).sum()

@@ -1,4 +1,4 @@
-//! The modality: a DICOM storage SCU that sends the study in plaintext to the gateway of its own site.
+//! The modality: a DICOM storage SCU that sends the study in plaintext to the gateway of its site.
 
 use std::io::{self, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -8,7 +8,7 @@ use anyhow::{Context, bail};
 use dicom_ul::association::{ClientAssociation, PDataWriter};
 use dicom_ul::{ClientAssociationOptions, Pdu};
 
-use super::dimse::{Receipt, StoreRequest, Tally};
+use super::dimse::{DataSetHasher, Receipt, StoreRequest};
 use super::study::{Object, Series, Study};
 use crate::limits;
 
@@ -21,10 +21,10 @@ pub(super) struct Titles {
     pub(super) called: &'static str,
 }
 
-/// The outcome of one object, as the sender knows it.
+/// The result of one object at the sender.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Sent {
-    /// What was sent.
+    /// The object that was sent.
     pub(super) receipt: Receipt,
     /// The status in the archive's reply.
     pub(super) status: u16,
@@ -54,7 +54,7 @@ fn send_series(
 ) -> anyhow::Result<()> {
     let mut association = associate(series, to, titles)?;
     for (number, object) in series.objects.iter().enumerate() {
-        // Message IDs are unique among the open requests only, and one is open at a time.
+        // Message IDs must be unique only among open requests, and one is open at a time.
         let message = (number % usize::from(u16::MAX)) as u16 + 1;
         let outcome = store(&mut association, object, message, moved);
         sent.push(outcome.with_context(|| format!("object {}", object.sop_instance))?);
@@ -125,13 +125,13 @@ fn stream(
     context: u8,
     moved: &AtomicU64,
 ) -> anyhow::Result<Receipt> {
-    let mut through = Through {
-        tally: Tally::new(),
+    let mut through = HashingWriter {
+        tally: DataSetHasher::new(),
         writer: association.send_pdata(context),
         moved,
     };
     let streamed = object.stream(&mut through);
-    let Through { tally, writer, .. } = through;
+    let HashingWriter { tally, writer, .. } = through;
     match streamed {
         Ok(()) => writer.finish()?,
         Err(error) => {
@@ -157,14 +157,14 @@ fn answer(
     }
 }
 
-/// Hashes and counts what goes into the PDUs.
-struct Through<'a, W: Write> {
-    tally: Tally,
+/// Hashes and counts the bytes that go into the PDUs.
+struct HashingWriter<'a, W: Write> {
+    tally: DataSetHasher,
     writer: PDataWriter<W>,
     moved: &'a AtomicU64,
 }
 
-impl<W: Write> Write for Through<'_, W> {
+impl<W: Write> Write for HashingWriter<'_, W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.writer.write_all(bytes)?;
         self.tally.add(bytes);

@@ -19,23 +19,23 @@ use crate::{GATEWAY, limits};
 /// Clock ticks of `/proc/PID/stat` per second: part of the kernel's interface on x86-64 (proc(5)).
 const TICKS_PER_SECOND: f64 = 100.0;
 
-/// Fields of `/proc/PID/stat` behind the command's name: utime is the 12th, stime the 13th.
+/// Fields of `/proc/PID/stat` after the command's name: utime is the 12th, stime the 13th.
 const UTIME: usize = 11;
 
-/// What a site's configuration says.
+/// The values of a site's configuration.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Plan {
     /// Name of the route.
     pub(super) route: &'static str,
     /// `originate` or `terminate`.
     pub(super) mode: &'static str,
-    /// Where it listens.
+    /// The address on which it listens.
     pub(super) listen: SocketAddr,
-    /// Where it connects to.
+    /// The address of the target.
     pub(super) target: SocketAddr,
-    /// What stands beside the target in the file.
+    /// The comment beside the target in the file.
     pub(super) note: &'static str,
-    /// The name of the peer, with which the files of its CA begin.
+    /// The name of the peer, which is also the prefix of its CA's files.
     pub(super) peer: &'static str,
     /// The identity that the peer must have.
     pub(super) identity: &'static str,
@@ -61,7 +61,7 @@ pub(super) struct ConnectionLine {
     pub(super) reason: String,
 }
 
-/// Writes the configuration of a site, beside its certificates; returns the path.
+/// Writes the configuration of a site beside its certificates, and returns its path.
 pub(super) fn write_config(dir: &Path, plan: &Plan) -> anyhow::Result<PathBuf> {
     let path = dir.join("wardgate.toml");
     fs::write(&path, plan.to_toml()).with_context(|| format!("cannot write {}", path.display()))?;
@@ -122,7 +122,7 @@ impl Site {
             .stderr(Stdio::piped())
             .spawn()
             .with_context(|| format!("{name}: cannot start its gateway"))?;
-        // From here on the process is ended with the value.
+        // From here on, dropping the value ends the process.
         let mut site = Self {
             name,
             child,
@@ -151,14 +151,14 @@ impl Site {
                 bail!(
                     "{}: not ready after {after:?}; its last log lines:\n{}",
                     self.name,
-                    self.said()
+                    self.last_lines()
                 );
             }
         }
         Ok(())
     }
 
-    /// Fails where the gateway has ended, with its last log lines.
+    /// Fails if the gateway has ended, with its last log lines.
     pub(super) fn alive(&mut self) -> anyhow::Result<()> {
         match self.child.try_wait() {
             Ok(None) => Ok(()),
@@ -166,14 +166,14 @@ impl Site {
         }
     }
 
-    /// CPU time of all its threads so far, user and system, to 10 ms.
+    /// CPU time of all its threads so far, user and system, in steps of 10 ms.
     pub(super) fn cpu(&self) -> anyhow::Result<Duration> {
         let path = format!("/proc/{}/stat", self.child.id());
         let stat = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
         cpu_of(&stat).with_context(|| format!("{path}: cannot find utime and stime"))
     }
 
-    /// Waits a short time until the gateway has logged `count` connections; returns all that were logged.
+    /// Waits a short time until the gateway has logged `count` connections; returns all logged ones.
     pub(super) fn connections(&self, count: usize) -> Vec<ConnectionLine> {
         let deadline = Instant::now() + limits::STOP;
         self.log
@@ -182,7 +182,7 @@ impl Site {
     }
 
     /// The gateway's last log lines.
-    pub(super) fn said(&self) -> String {
+    pub(super) fn last_lines(&self) -> String {
         let lines = self.log.lines();
         let lines: Vec<_> = lines.last.iter().map(|line| format!("  {line}")).collect();
         lines.join("\n")
@@ -199,7 +199,7 @@ impl Site {
         format!(
             "{}: its gateway ended ({how}); its last log lines:\n{}",
             self.name,
-            self.said()
+            self.last_lines()
         )
     }
 }
@@ -207,7 +207,7 @@ impl Site {
 impl Drop for Site {
     fn drop(&mut self) {
         if let Ok(None) = self.child.try_wait() {
-            // The child is not reaped yet, so the number is still its own.
+            // The child is not reaped yet, so its process ID is not reused.
             if let Some(pid) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
                 let _ = kill_process(pid, Signal::TERM);
             }
@@ -219,7 +219,7 @@ impl Drop for Site {
     }
 }
 
-/// Waits for a child to end; `None` where it does not in time.
+/// Waits for a child to end; `None` if it does not end in time.
 fn wait(child: &mut Child, time: Duration) -> Option<ExitStatus> {
     let deadline = Instant::now() + time;
     loop {
@@ -234,7 +234,7 @@ fn wait(child: &mut Child, time: Duration) -> Option<ExitStatus> {
 }
 
 fn cpu_of(stat: &str) -> Option<Duration> {
-    // The command's name stands in parentheses and may hold spaces and parentheses of its own.
+    // The command's name is in parentheses and may contain spaces and parentheses itself.
     let (_, fields) = stat.rsplit_once(')')?;
     let mut fields = fields.split_ascii_whitespace().skip(UTIME);
     let utime: u64 = fields.next()?.parse().ok()?;
@@ -244,7 +244,7 @@ fn cpu_of(stat: &str) -> Option<Duration> {
     ))
 }
 
-/// What a gateway writes to its standard error.
+/// The output of a gateway on standard error.
 #[derive(Default)]
 struct Log {
     lines: Mutex<Lines>,
@@ -255,13 +255,13 @@ struct Log {
 struct Lines {
     ready: bool,
     connections: Vec<ConnectionLine>,
-    /// The last lines as they came, for the user when something fails.
+    /// The last lines in their original form, to show them after a failure.
     last: VecDeque<String>,
-    /// The gateway has closed its standard error: it has ended.
+    /// Whether the gateway has closed its standard error, which means that it has ended.
     closed: bool,
 }
 
-/// Lines that are kept for the user.
+/// Number of lines kept for the user.
 const LAST_LINES: usize = 20;
 
 impl Log {
@@ -269,7 +269,7 @@ impl Log {
         self.lines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until `enough` or the deadline or the log's end; `true` where it is enough.
+    /// Waits for `enough`, the deadline or the end of the log; `true` if `enough` holds.
     fn wait(&self, deadline: Instant, enough: impl Fn(&Lines) -> bool) -> bool {
         let mut lines = self.lines();
         loop {
@@ -302,7 +302,7 @@ impl Lines {
         match message.as_deref() {
             Ok("ready") => self.ready = true,
             Ok("connection") if self.connections.len() < limits::LOG_LINES_MAX => {
-                // A line that lacks a field is not counted, and the report says what is missing.
+                // A line without one of the fields is not counted, and the report shows what is missing.
                 self.connections
                     .extend(serde_json::from_str::<ConnectionLine>(&line));
             }
@@ -374,7 +374,7 @@ mod tests {
     }
 
     #[test]
-    fn cpu_time_is_read_past_a_hostile_name() {
+    fn cpu_time_is_read_after_a_hostile_process_name() {
         let stat = "7 (a) b (c) S 1 7 7 0 -1 4194560 900 0 0 0 120 35 0 0 20 0 3 0 99 1 1";
         assert_eq!(cpu_of(stat), Some(Duration::from_millis(1550)));
         assert_eq!(cpu_of("7 (a) S 1"), None);

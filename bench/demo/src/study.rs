@@ -1,4 +1,4 @@
-//! What is sent: series of objects whose data sets are streamed, never held whole.
+//! The data to send: series of objects whose data sets are streamed, never held in memory completely.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -9,15 +9,15 @@ use super::needles::Needles;
 use super::pixels::Pixels;
 use crate::limits;
 
-/// Everything that one run sends.
+/// All objects of one run.
 pub(super) struct Study {
-    /// Each goes over an association of its own.
+    /// Each is sent over an association of its own.
     pub(super) series: Vec<Series>,
-    /// What it is, in words for the report.
+    /// Its description, for the report.
     pub(super) title: String,
     /// Byte strings of the study that must not be visible on the wire.
     pub(super) needles: Arc<Needles>,
-    /// What the search leaves out, in words for the report.
+    /// What the search leaves out, for the report.
     pub(super) notes: Vec<String>,
 }
 
@@ -34,17 +34,17 @@ pub(super) struct Object {
     pub(super) sop_class: String,
     /// SOP Instance UID.
     pub(super) sop_instance: String,
-    /// Transfer syntax that its data set is encoded in.
+    /// The transfer syntax of its data set.
     pub(super) transfer_syntax: String,
-    /// Where its data set comes from.
+    /// The origin of its data set.
     pub(super) source: Source,
-    /// It contains needles, so a search that works finds some in it.
+    /// Whether it contains needles, so that a working search finds some in it.
     pub(super) witness: bool,
 }
 
-/// Where a data set comes from.
+/// The origin of a data set.
 pub(super) enum Source {
-    /// Made here: everything up to the pixels, and then these.
+    /// Generated here: everything up to the pixels, and then the pixels.
     Made {
         /// The encoded data set with the header of its last element, Pixel Data.
         head: Vec<u8>,
@@ -53,9 +53,9 @@ pub(super) enum Source {
     },
     /// A DICOM file (PS3.10).
     File {
-        /// Where it is.
+        /// The path of the file.
         path: PathBuf,
-        /// Where its data set begins, behind the file meta information.
+        /// The offset of its data set, after the file meta information.
         offset: u64,
         /// Length of the data set.
         bytes: u64,
@@ -63,7 +63,7 @@ pub(super) enum Source {
 }
 
 impl Study {
-    /// How many objects it has.
+    /// The number of objects.
     pub(super) fn objects(&self) -> usize {
         self.series.iter().map(|series| series.objects.len()).sum()
     }
@@ -106,7 +106,7 @@ impl Object {
         }
     }
 
-    /// Writes what is at rest: a file whole, as it lies on disk, or the data set.
+    /// Writes the stored form: a whole file as it is on disk, or the data set.
     pub(super) fn stream_at_rest(&self, to: &mut impl Write) -> io::Result<()> {
         match &self.source {
             Source::Made { .. } => self.stream(to),

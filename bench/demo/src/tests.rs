@@ -1,5 +1,5 @@
-//! Sender, wire and archive against each other, without gateways: in plaintext the search must find,
-//! and what is altered on the way must show.
+//! Sender, wire and archive without gateways: in plaintext the search must find its needles, and altered
+//! bytes must be detected.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -9,13 +9,13 @@ use std::time::{Duration, Instant};
 use super::archive::Archive;
 use super::dimse::{Receipt, SUCCESS};
 use super::sender::Sent;
-use super::stage::{free_ports, listener};
+use super::setup::{free_ports, listener};
 use super::wire::Wire;
 use super::*;
 
 const SIZE: u64 = 4 << 20;
 
-fn made() -> Study {
+fn generated() -> Study {
     let args = Args {
         size: SIZE,
         dicom: None,
@@ -29,13 +29,13 @@ fn archive(study: &Study) -> Archive {
     Archive::start(listener, TITLES.called, &study.transfer_syntaxes()).expect("archive")
 }
 
-/// The archive enters the release after it has answered it.
-fn released(archive: &Archive, associations: u64) -> archive::Shelf {
+/// The archive records a release after it has replied to it.
+fn released(archive: &Archive, associations: u64) -> archive::Received {
     let deadline = Instant::now() + Duration::from_secs(10);
     loop {
-        let shelf = archive.shelf();
-        if shelf.released >= associations || Instant::now() > deadline {
-            return shelf;
+        let received = archive.received();
+        if received.released >= associations || Instant::now() > deadline {
+            return received;
         }
         thread::yield_now();
     }
@@ -47,21 +47,24 @@ fn receipts(sent: &[Sent]) -> Vec<Receipt> {
 
 #[test]
 fn what_is_sent_arrives_with_equal_hashes() {
-    let study = made();
+    let study = generated();
     let archive = archive(&study);
     let moved = AtomicU64::new(0);
     let sent = sender::send(&study, archive.addr, TITLES, &moved).expect("sent");
-    let shelf = released(&archive, 2);
+    let received = released(&archive, 2);
     assert_eq!(sent.len(), 5);
     assert!(sent.iter().all(|sent| sent.status == SUCCESS));
-    assert_eq!(receipts(&sent), shelf.receipts);
+    assert_eq!(receipts(&sent), received.receipts);
     assert_eq!(moved.into_inner(), study.bytes());
-    assert_eq!((shelf.released, shelf.faults), (2, Vec::<String>::new()));
+    assert_eq!(
+        (received.released, received.faults),
+        (2, Vec::<String>::new())
+    );
 }
 
 #[test]
-fn plaintext_on_the_wire_is_seen_and_is_no_tls() {
-    let study = made();
+fn plaintext_on_the_wire_is_detected_and_is_not_tls() {
+    let study = generated();
     let archive = archive(&study);
     let wire = listener().expect("listener");
     let wire = Wire::start(wire, archive.addr, Arc::clone(&study.needles)).expect("wire");
@@ -71,83 +74,83 @@ fn plaintext_on_the_wire_is_seen_and_is_no_tls() {
         assert!(Instant::now() < deadline, "the wire is not quiet");
         thread::yield_now();
     }
-    let sight = wire.sight();
-    assert_eq!(sight.connections, 2);
-    assert!(sight.forth.bytes > study.bytes());
+    let traffic = wire.traffic();
+    assert_eq!(traffic.connections, 2);
+    assert!(traffic.a_to_b.bytes > study.bytes());
     assert!(
-        sight
-            .forth
+        traffic
+            .a_to_b
             .faults
             .iter()
             .all(|fault| fault.contains("record of type 1"))
     );
-    assert_eq!(sight.forth.faults.len(), 2);
-    // In every frame `DICM` and the marker, in every object the marker once more.
-    let forth = &sight.forth.hits;
-    assert!(forth[0] >= 8, "{forth:?}");
-    assert_eq!(forth[1..], [2, 2, 13]);
-    // The answers name both applications, as the association's acceptance does.
-    assert_eq!(sight.back.hits, [0, 2, 2, 0]);
+    assert_eq!(traffic.a_to_b.faults.len(), 2);
+    // `DICM` and the marker in every frame, and the marker once more in every object.
+    let a_to_b = &traffic.a_to_b.hits;
+    assert!(a_to_b[0] >= 8, "{a_to_b:?}");
+    assert_eq!(a_to_b[1..], [2, 2, 13]);
+    // The replies contain both AE titles, and so does the acceptance of the association.
+    assert_eq!(traffic.b_to_a.hits, [0, 2, 2, 0]);
     assert!(
-        sight
+        traffic
             .hits
             .iter()
-            .all(|hits| hits.count > hits.allowed(sight.forth.bytes))
+            .all(|hits| hits.count > hits.allowed(traffic.a_to_b.bytes))
     );
 }
 
 #[test]
-fn the_search_is_tried_on_plaintext_first() {
-    let found = try_search(&made()).expect("tried");
+fn the_search_is_checked_with_plaintext_first() {
+    let found = try_search(&generated()).expect("tried");
     assert_eq!(found.len(), 4);
     assert!(found.iter().all(|hits| hits.count > 0), "{found:?}");
 }
 
-/// Relays one connection and flips a bit of byte number `at` on its way.
+/// Relays one connection and flips a bit of byte number `at`.
 fn corrupting(target: SocketAddr, at: usize) -> SocketAddr {
     let listener = listener().expect("listener");
     let addr = listener.local_addr().expect("address");
     thread::spawn(move || {
-        for near in listener.incoming().flatten() {
-            let far = TcpStream::connect(target).expect("archive listens");
+        for client in listener.incoming().flatten() {
+            let server = TcpStream::connect(target).expect("archive listens");
             let (mut from, mut to) = (
-                far.try_clone().expect("clone"),
-                near.try_clone().expect("clone"),
+                server.try_clone().expect("clone"),
+                client.try_clone().expect("clone"),
             );
             thread::spawn(move || {
                 let _ = io::copy(&mut from, &mut to);
                 let _ = to.shutdown(Shutdown::Write);
             });
-            flip(near, far, at);
+            flip(client, server, at);
         }
     });
     addr
 }
 
-fn flip(mut near: TcpStream, mut far: TcpStream, at: usize) {
+fn flip(mut client: TcpStream, mut server: TcpStream, at: usize) {
     let (mut passed, mut buffer) = (0, vec![0; 1 << 16]);
-    while let Ok(read @ 1..) = near.read(&mut buffer) {
+    while let Ok(read @ 1..) = client.read(&mut buffer) {
         if (passed..passed + read).contains(&at) {
             buffer[at - passed] ^= 1;
         }
         passed += read;
-        if far.write_all(&buffer[..read]).is_err() {
+        if server.write_all(&buffer[..read]).is_err() {
             return;
         }
     }
-    let _ = far.shutdown(Shutdown::Write);
+    let _ = server.shutdown(Shutdown::Write);
 }
 
 #[test]
-fn a_byte_altered_on_the_way_fails_the_report() {
-    let study = made();
+fn a_byte_altered_on_the_wire_fails_the_report() {
+    let study = generated();
     let archive = archive(&study);
     // In the pixels of the first object of each association.
     let corrupting = corrupting(archive.addr, 300_000);
     let sent = sender::send(&study, corrupting, TITLES, &AtomicU64::new(0)).expect("sent");
-    let shelf = released(&archive, 2);
-    let account = report::tests::account(sent, shelf);
-    let report = Report::new(&account);
+    let received = released(&archive, 2);
+    let measured = report::tests::measured(sent, received);
+    let report = Report::new(&measured);
     assert!(!report.holds());
     let text = report.to_string();
     let unaltered = "SHA-256 of the data set equal at both ends for 3 of 5";
@@ -161,10 +164,10 @@ fn a_byte_altered_on_the_way_fails_the_report() {
 
 #[test]
 fn a_sender_without_an_archive_fails_with_the_reason() {
-    let study = made();
-    let (nobody, _) = free_ports().expect("ports");
-    let outcome = sender::send(&study, nobody, TITLES, &AtomicU64::new(0));
-    let error = format!("{:#}", outcome.expect_err("nobody listens"));
+    let study = generated();
+    let (unused, _) = free_ports().expect("ports");
+    let outcome = sender::send(&study, unused, TITLES, &AtomicU64::new(0));
+    let error = format!("{:#}", outcome.expect_err("no server listens"));
     assert!(error.contains("association 1: cannot associate"), "{error}");
 }
 
@@ -194,9 +197,9 @@ fn the_users_files_are_sent_and_others_are_counted() {
     std::fs::create_dir(dir.path().join("deeper")).expect("directory");
     std::fs::write(dir.path().join("readme.txt"), "not DICOM").expect("file");
     for (at, place) in ["one.dcm", "deeper/two"].iter().enumerate() {
-        let made = made();
+        let generated = generated();
         let mut set = Vec::new();
-        made.series[0].objects[at]
+        generated.series[0].objects[at]
             .stream(&mut set)
             .expect("streams");
         let syntax = dicom_transfer_syntax_registry::entries::EXPLICIT_VR_LITTLE_ENDIAN.erased();
@@ -240,7 +243,7 @@ fn the_gateways_table_of_sop_classes_agrees_with_the_dicom_library() {
 }
 
 #[test]
-fn the_closing_commands_start_what_was_built_here_by_cargo() {
+fn the_closing_commands_start_the_program_that_cargo_built_here() {
     let here = tempfile::tempdir().expect("folder");
     let here = here.path();
     let by_cargo = |program: &str| by_cargo(&here.join(program), here);
@@ -264,7 +267,7 @@ fn the_closing_commands_start_what_was_built_here_by_cargo() {
 }
 
 #[test]
-fn the_closing_commands_run_both_of_the_sites_that_are_kept() {
+fn the_closing_commands_start_both_kept_sites() {
     let text = what_next(true, Path::new("/tmp/x"), "cargo x");
     for site in [HOSPITAL, REGION] {
         let command = format!("  cargo x wardgate run --config /tmp/x/{site}/wardgate.toml\n");

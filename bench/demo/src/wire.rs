@@ -1,7 +1,7 @@
-//! The wire between the two sites: a relay that reads what passes.
+//! The wire between the two sites: a relay that examines the traffic.
 //!
-//! The relay sits where an eavesdropper would, between site A and site B. It reads every byte, counts TLS
-//! records by type, and searches for byte strings that must not be visible. It changes nothing.
+//! The relay is in the position of an eavesdropper, between site A and site B. It reads every byte, counts
+//! TLS records by type, and searches for byte strings that must not be visible. It changes nothing.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -15,7 +15,7 @@ use crate::limits;
 
 /// The relay between the sites.
 pub(super) struct Wire {
-    /// Where site A connects to.
+    /// The address to which site A connects.
     pub(super) addr: SocketAddr,
     shared: Arc<Shared>,
 }
@@ -23,25 +23,25 @@ pub(super) struct Wire {
 /// The traffic of one direction, over all connections.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Direction {
-    /// Every byte that passed.
+    /// The number of bytes.
     pub(super) bytes: u64,
     /// TLS records by type, in the order of `records::RECORD_TYPES`.
     pub(super) records: [u64; 4],
     /// How often each needle was found, in the order of the needles.
     pub(super) hits: Vec<u64>,
-    /// What was not TLS 1.3.
+    /// Violations of TLS 1.3.
     pub(super) faults: Vec<String>,
 }
 
-/// What an eavesdropper saw.
+/// The traffic that an eavesdropper could see.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub(super) struct Sight {
+pub(super) struct WireTraffic {
     /// Connections that carried bytes and have ended.
     pub(super) connections: u64,
     /// From site A to site B.
-    pub(super) forth: Direction,
+    pub(super) a_to_b: Direction,
     /// From site B to site A.
-    pub(super) back: Direction,
+    pub(super) b_to_a: Direction,
     /// Each needle with its hits in both directions.
     pub(super) hits: Vec<Hits>,
 }
@@ -49,7 +49,7 @@ pub(super) struct Sight {
 struct Shared {
     needles: Arc<Needles>,
     target: SocketAddr,
-    /// Bytes so far in both directions: a sign of life.
+    /// Bytes so server in both directions, to detect a stall.
     moved: AtomicU64,
     totals: Mutex<Totals>,
 }
@@ -57,11 +57,11 @@ struct Shared {
 #[derive(Default)]
 struct Totals {
     open: u64,
-    sight: Sight,
+    traffic: WireTraffic,
 }
 
 impl Wire {
-    /// Relays what comes to `listener` to `target`, and looks for the needles in it.
+    /// Relays the connections of `listener` to `target`, and searches for the needles in them.
     ///
     /// Its threads end with their connections, or with the process.
     pub(super) fn start(
@@ -78,40 +78,40 @@ impl Wire {
         });
         let worker = Arc::clone(&shared);
         let accept = move || {
-            for near in listener.incoming().flatten() {
-                relay(near, &worker);
+            for client in listener.incoming().flatten() {
+                relay(client, &worker);
             }
         };
         thread::Builder::new().name("wire".into()).spawn(accept)?;
         Ok(Self { addr, shared })
     }
 
-    /// Bytes that have passed so far, in both directions.
+    /// Bytes relayed so server, in both directions.
     pub(super) fn moved(&self) -> u64 {
         self.shared.moved.load(Ordering::Relaxed)
     }
 
-    /// Whether `connections` have passed and all have ended.
+    /// Whether `connections` connections were relayed and all have ended.
     pub(super) fn quiet(&self, connections: u64) -> bool {
         let totals = self.shared.totals();
-        totals.open == 0 && totals.sight.connections >= connections
+        totals.open == 0 && totals.traffic.connections >= connections
     }
 
-    /// What was seen on the connections that have ended.
-    pub(super) fn sight(&self) -> Sight {
-        let mut sight = self.shared.totals().sight.clone();
+    /// The traffic of the connections that have ended.
+    pub(super) fn traffic(&self) -> WireTraffic {
+        let mut traffic = self.shared.totals().traffic.clone();
         let count = self.shared.needles.len();
-        sight.forth.hits.resize(count, 0);
-        sight.back.hits.resize(count, 0);
-        let both = sight.forth.hits.iter().zip(&sight.back.hits);
-        let both: Vec<u64> = both.map(|(forth, back)| forth + back).collect();
-        sight.hits = self.shared.needles.describe(&both);
-        sight
+        traffic.a_to_b.hits.resize(count, 0);
+        traffic.b_to_a.hits.resize(count, 0);
+        let both = traffic.a_to_b.hits.iter().zip(&traffic.b_to_a.hits);
+        let both: Vec<u64> = both.map(|(a_to_b, b_to_a)| a_to_b + b_to_a).collect();
+        traffic.hits = self.shared.needles.describe(&both);
+        traffic
     }
 }
 
 impl Shared {
-    // A thread that panicked left whole numbers behind; the run fails for its own reasons.
+    // A thread that panicked leaves consistent numbers behind; the run then fails for another reason.
     fn totals(&self) -> std::sync::MutexGuard<'_, Totals> {
         self.totals.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -132,47 +132,47 @@ impl Direction {
 }
 
 /// Relays one connection in two threads of its own.
-fn relay(near: TcpStream, shared: &Arc<Shared>) {
+fn relay(client: TcpStream, shared: &Arc<Shared>) {
     let worker = Arc::clone(shared);
     shared.totals().open += 1;
     let both = move || {
-        let outcome = both_ways(&near, &worker);
+        let outcome = both_ways(&client, &worker);
         let mut totals = worker.totals();
         totals.open -= 1;
-        let sight = &mut totals.sight;
+        let traffic = &mut totals.traffic;
         match outcome {
-            Ok((forth, back)) if forth.bytes + back.bytes > 0 => {
-                sight.connections += 1;
-                sight.forth.add(&forth);
-                sight.back.add(&back);
+            Ok((a_to_b, b_to_a)) if a_to_b.bytes + b_to_a.bytes > 0 => {
+                traffic.connections += 1;
+                traffic.a_to_b.add(&a_to_b);
+                traffic.b_to_a.add(&b_to_a);
             }
-            // A probe: connected and closed without a byte.
+            // A probe: a connection without a byte.
             Ok(_) => {}
-            Err(error) => sight.forth.faults.push(format!("relay: {error}")),
+            Err(error) => traffic.a_to_b.faults.push(format!("relay: {error}")),
         }
     };
-    // Without a thread the connection closes, and the sender sees that.
+    // If no thread can be started, the connection closes, and the sender detects that.
     if thread::Builder::new().spawn(both).is_err() {
         shared.totals().open -= 1;
     }
 }
 
-fn both_ways(near: &TcpStream, shared: &Shared) -> io::Result<(Direction, Direction)> {
-    let far = TcpStream::connect_timeout(&shared.target, limits::STALL)?;
-    near.set_nodelay(true)?;
-    far.set_nodelay(true)?;
-    let far = &far;
+fn both_ways(client: &TcpStream, shared: &Shared) -> io::Result<(Direction, Direction)> {
+    let server = TcpStream::connect_timeout(&shared.target, limits::STALL)?;
+    client.set_nodelay(true)?;
+    server.set_nodelay(true)?;
+    let server = &server;
     thread::scope(|scope| {
-        let back = scope.spawn(move || pump(far, near, shared));
-        let forth = pump(near, far, shared);
-        let back = back
+        let b_to_a = scope.spawn(move || pump(server, client, shared));
+        let a_to_b = pump(client, server, shared);
+        let b_to_a = b_to_a
             .join()
             .unwrap_or_else(|_| Err(io::Error::other("panic")));
-        Ok((forth?, back?))
+        Ok((a_to_b?, b_to_a?))
     })
 }
 
-/// Passes one direction on until it ends, and looks at what passes.
+/// Relays one direction until it ends, and examines its bytes.
 fn pump(mut from: &TcpStream, mut to: &TcpStream, shared: &Shared) -> io::Result<Direction> {
     let mut search = Search::new(Arc::clone(&shared.needles));
     let mut records = Records::default();
@@ -194,7 +194,7 @@ fn pump(mut from: &TcpStream, mut to: &TcpStream, shared: &Shared) -> io::Result
         search.feed(passed);
         records.feed(passed);
     }
-    // The other direction may go on: a half-close, as in TCP.
+    // The other direction may continue: a half-close, as in TCP.
     let _ = to.shutdown(Shutdown::Write);
     let fault = if bytes > 0 {
         records.finish().err()

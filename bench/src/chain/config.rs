@@ -10,16 +10,17 @@ use std::net::SocketAddr;
 use gateway::tls::Cipher;
 
 use super::certificates::Certificates;
+use super::process::list;
 use super::{End, Member, Program};
 
 /// One end of a chain: its listen address and its target.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Leg {
     pub(crate) end: End,
     pub(crate) listen: SocketAddr,
     pub(crate) target: SocketAddr,
-    /// The core of the end.
-    pub(crate) core: usize,
+    /// The cores of the end.
+    pub(crate) cores: Vec<usize>,
     /// The connections that it must be able to hold.
     pub(crate) connections: u32,
 }
@@ -40,12 +41,12 @@ fn wardgate(leg: &Leg, files: &Certificates, member: Member) -> String {
         end,
         listen,
         target,
-        core,
+        ref cores,
         connections: _,
     } = *leg;
     format!(
         r#"[gateway]
-cores = [{core}]
+cores = [{cores}]
 {cipher}
 
 [identity]
@@ -71,6 +72,7 @@ handshake = "60s"
 connect = "60s"
 drain = "1s"
 "#,
+        cores = list(cores),
         cipher = if member.other_cipher {
             other_cipher()
         } else {
@@ -265,7 +267,7 @@ mod tests {
             end,
             listen: SocketAddr::from(([127, 0, 0, 1], 10_001)),
             target: SocketAddr::from(([127, 0, 0, 1], 10_002)),
-            core: 1,
+            cores: vec![1],
             connections: 1000,
         }
     }

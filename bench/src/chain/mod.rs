@@ -249,6 +249,19 @@ impl Kit {
     ///
     /// An end does not start, with its output.
     pub(crate) fn start(&mut self, chain: Chain, cores: Cores) -> anyhow::Result<Running> {
+        self.start_on(chain, [&[cores.a], &[cores.b]])
+    }
+
+    /// Like `start`, with one or more cores for each end. Only wardgate uses more than the first.
+    ///
+    /// # Errors
+    ///
+    /// An end does not start, with its output.
+    pub(crate) fn start_on(
+        &mut self,
+        chain: Chain,
+        cores: [&[usize]; 2],
+    ) -> anyhow::Result<Running> {
         let target = self.address()?;
         let Some([a, b]) = chain.ends else {
             return Ok(Running {
@@ -267,8 +280,8 @@ impl Kit {
             identity: self.certificates.identity(End::Originate),
         });
         // B first, so that A finds its target.
-        let b = self.start_end(b, End::Terminate, between, target, cores.b)?;
-        let a = self.start_end(a, End::Originate, connect, between, cores.a)?;
+        let b = self.start_end(b, End::Terminate, between, target, cores[1])?;
+        let a = self.start_end(a, End::Originate, connect, between, cores[0])?;
         Ok(Running {
             chain,
             connect,
@@ -284,13 +297,13 @@ impl Kit {
         end: End,
         listen: SocketAddr,
         target: SocketAddr,
-        core: usize,
+        cores: &[usize],
     ) -> anyhow::Result<Process> {
         let leg = Leg {
             end,
             listen,
             target,
-            core,
+            cores: cores.to_vec(),
             connections: self.connections,
         };
         let name = format!("{}-{}", listen.port(), end.name());
@@ -301,7 +314,7 @@ impl Kit {
         }
         let (program, arguments) = self.command(member.program, &leg, &config)?;
         let mut process = Process::start(Start {
-            core,
+            cores,
             program,
             arguments,
             environment: &[],
@@ -386,16 +399,16 @@ impl Running {
             return Ok(None);
         };
         let both = Cpu::of(&a).and_then(|a| Ok([a, Cpu::of(&b)?]));
-        both.map(Some).with_context(|| self.last_words())
+        both.map(Some).with_context(|| self.log_tail())
     }
 
     /// The end of the output of its programs.
-    pub(crate) fn last_words(&self) -> String {
-        let mut said = format!("chain {}", self.chain.name);
+    pub(crate) fn log_tail(&self) -> String {
+        let mut log = format!("chain {}", self.chain.name);
         for (end, process) in ["A", "B"].iter().zip(self.ends.iter().flatten()) {
-            said += &format!("\n{end} said: {}", process.last_words());
+            log += &format!("\n{end} said: {}", process.log_tail());
         }
-        said
+        log
     }
 }
 

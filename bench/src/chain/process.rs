@@ -1,4 +1,4 @@
-//! A program in the foreground, on its core, until its value is dropped.
+//! A program in the foreground, on its cores, until its value is dropped.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use rustix::process::{Pid, Signal};
 
-/// The program and its core.
+/// The program and its cores.
 #[derive(Debug)]
 pub(crate) struct Start<'a> {
-    pub(crate) core: usize,
+    pub(crate) cores: &'a [usize],
     pub(crate) program: PathBuf,
     pub(crate) arguments: Vec<OsString>,
     pub(crate) environment: &'a [(&'a str, &'a str)],
@@ -28,6 +28,12 @@ pub(crate) struct Process {
     name: String,
     child: Child,
     log: PathBuf,
+}
+
+/// As on the command line: `0,1`.
+pub(super) fn list(cores: &[usize]) -> String {
+    let cores: Vec<_> = cores.iter().map(ToString::to_string).collect();
+    cores.join(",")
 }
 
 /// How long a program may take until it listens.
@@ -48,7 +54,7 @@ impl Process {
             .with_context(|| format!("cannot write {}", start.log.display()))?;
         let own = std::env::current_exe().context("cannot find our own program")?;
         let child = Command::new(own)
-            .args(["pinned", "--core", &start.core.to_string(), "--"])
+            .args(["pinned", "--cores", &list(start.cores), "--"])
             .arg(&start.program)
             .args(&start.arguments)
             .envs(start.environment.iter().copied())
@@ -79,7 +85,7 @@ impl Process {
                 ended.is_none() && Instant::now() < deadline,
                 "{} does not listen on {address}: {}",
                 self.name,
-                self.last_words()
+                self.log_tail()
             );
             thread::sleep(LOOK);
         }
@@ -101,7 +107,7 @@ impl Process {
                 Instant::now() < deadline,
                 "{} has not ended within {limit:?}: {}",
                 self.name,
-                self.last_words()
+                self.log_tail()
             );
             thread::sleep(LOOK);
         }
@@ -119,10 +125,10 @@ impl Process {
     }
 
     /// The end of its output.
-    pub(crate) fn last_words(&self) -> String {
-        let said = fs::read(&self.log).unwrap_or_default();
-        let tail = said.len().saturating_sub(1000);
-        String::from_utf8_lossy(&said[tail..]).trim().to_owned()
+    pub(crate) fn log_tail(&self) -> String {
+        let log = fs::read(&self.log).unwrap_or_default();
+        let tail = log.len().saturating_sub(1000);
+        String::from_utf8_lossy(&log[tail..]).trim().to_owned()
     }
 }
 

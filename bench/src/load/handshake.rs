@@ -114,18 +114,18 @@ impl Task for Absorbing {
 struct Client {
     config: Arc<ClientConfig>,
     name: ServerName<'static>,
-    asked: Arc<Asked>,
+    requested: Arc<RequestedCertificate>,
     bare_end: bool,
 }
 
 /// The certificate of the client, and how often a server requested it.
 #[derive(Debug)]
-struct Asked {
+struct RequestedCertificate {
     certificate: Arc<CertifiedKey>,
     times: AtomicU64,
 }
 
-impl ResolvesClientCert for Asked {
+impl ResolvesClientCert for RequestedCertificate {
     fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
         self.times.fetch_add(1, Ordering::Relaxed);
         Some(Arc::clone(&self.certificate))
@@ -147,21 +147,21 @@ impl Client {
         let key = PrivateKeyDer::from_pem_file(&options.key)
             .map_err(|error| anyhow!("cannot read {}: {error}", options.key.display()))?;
         let chain = certificates(&options.certificate)?;
-        let asked = Arc::new(Asked {
+        let requested = Arc::new(RequestedCertificate {
             certificate: Arc::new(CertifiedKey::from_der(chain, key, &provider)?),
             times: AtomicU64::new(0),
         });
         let mut config = ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&rustls::version::TLS13])?
             .with_root_certificates(roots)
-            .with_client_cert_resolver(Arc::clone(&asked) as Arc<dyn ResolvesClientCert>);
+            .with_client_cert_resolver(Arc::clone(&requested) as Arc<dyn ResolvesClientCert>);
         config.resumption = Resumption::disabled();
         let name = ServerName::try_from(options.name.clone())
             .with_context(|| format!("{:?} is no name of a server", options.name))?;
         Ok(Self {
             config: Arc::new(config),
             name,
-            asked,
+            requested,
             bare_end: options.bare_end,
         })
     }
@@ -273,10 +273,10 @@ fn measure(options: &Options, client: &Client, connect: SocketAddr) -> anyhow::R
         let what = format!("{failed} of {count} handshakes failed; the first:");
         return Err(why.context(what));
     }
-    let asked = client.asked.times.load(Ordering::Relaxed);
+    let requested = client.requested.times.load(Ordering::Relaxed);
     anyhow::ensure!(
-        asked == u64::from(options.count) + 1,
-        "the server asked for a certificate {asked} times only: the handshakes were not mutual"
+        requested == u64::from(options.count) + 1,
+        "the server asked for a certificate {requested} times only: the handshakes were not mutual"
     );
     Ok(report(options, &tally.times, elapsed, &used))
 }

@@ -33,7 +33,7 @@ pub(crate) struct Options {
 const AT_ONCE: u32 = 32;
 
 /// The bytes of the message.
-const OCTETS: usize = 200;
+const MESSAGE_BYTES: usize = 200;
 
 /// Opens the connections, lets them rest, and reports their cost.
 ///
@@ -110,10 +110,13 @@ fn open(between: &Between, connect: SocketAddr, number: u32) -> anyhow::Result<T
         stream: number,
         number: 0,
     };
-    stream.write_all(&control.message(OCTETS))?;
-    let mut answer = vec![0; OCTETS];
+    stream.write_all(&control.message(MESSAGE_BYTES))?;
+    let mut answer = vec![0; MESSAGE_BYTES];
     stream.read_exact(&mut answer)?;
-    anyhow::ensure!(answer == control.answer(OCTETS), "its answer differs");
+    anyhow::ensure!(
+        answer == control.answer(MESSAGE_BYTES),
+        "its answer differs"
+    );
     Ok(stream)
 }
 

@@ -28,7 +28,7 @@ const CONTROL: usize = 16;
 
 impl Control {
     fn of(block: &[u8]) -> Option<Self> {
-        let field = block.split(|&octet| octet == b'|').nth(9)?;
+        let field = block.split(|&byte| byte == b'|').nth(9)?;
         let digits = std::str::from_utf8(field.get(..CONTROL)?).ok()?;
         let (stream, number) = digits.split_at_checked(CONTROL / 2)?;
         Some(Self {
@@ -38,17 +38,17 @@ impl Control {
     }
 
     /// The message, with this length including its framing.
-    pub(crate) fn message(self, octets: usize) -> Vec<u8> {
+    pub(crate) fn message(self, bytes: usize) -> Vec<u8> {
         let head = format!("{}\rNTE|1||", self.header("A", "B", "ORU^R01"));
-        self.block(&head, octets)
+        self.block(&head, bytes)
     }
 
     /// The answer of the receiver, as long as the message.
-    pub(crate) fn answer(self, octets: usize) -> Vec<u8> {
+    pub(crate) fn answer(self, bytes: usize) -> Vec<u8> {
         let Self { stream, number } = self;
         let head = self.header("B", "A", "ACK");
         let head = format!("{head}\rMSA|AA|{stream:08x}{number:08x}|");
-        self.block(&head, octets)
+        self.block(&head, bytes)
     }
 
     fn header(self, from: &str, to: &str, kind: &str) -> String {
@@ -56,14 +56,14 @@ impl Control {
         format!("MSH|^~\\&|{from}|BENCH|{to}|BENCH|20260101||{kind}|{stream:08x}{number:08x}|T|2.5")
     }
 
-    fn block(self, head: &str, octets: usize) -> Vec<u8> {
-        let mut block = Vec::with_capacity(octets);
+    fn block(self, head: &str, bytes: usize) -> Vec<u8> {
+        let mut block = Vec::with_capacity(bytes);
         block.push(BEGIN);
         block.extend_from_slice(head.as_bytes());
         // Letters that depend on message and position, so that shifted bytes or those of another message
         // differ.
         let mut state = u64::from(self.stream) << 32 | u64::from(self.number);
-        while block.len() + END.len() + 1 < octets {
+        while block.len() + END.len() + 1 < bytes {
             state = state
                 .wrapping_mul(6_364_136_223_846_793_005)
                 .wrapping_add(1);
@@ -125,12 +125,12 @@ mod tests {
 
     #[test]
     fn messages_and_answers_have_the_length_asked_for() {
-        for octets in [MESSAGE_MIN, 200, 100_000] {
-            let octets = octets as usize;
-            let message = CONTROL.message(octets);
-            assert_eq!(message.len(), octets);
-            assert_eq!((message[0], &message[octets - 2..]), (BEGIN, &END[..]));
-            assert_eq!(answer_to(&message).expect("as made").len(), octets);
+        for bytes in [MESSAGE_MIN, 200, 100_000] {
+            let bytes = bytes as usize;
+            let message = CONTROL.message(bytes);
+            assert_eq!(message.len(), bytes);
+            assert_eq!((message[0], &message[bytes - 2..]), (BEGIN, &END[..]));
+            assert_eq!(answer_to(&message).expect("as made").len(), bytes);
         }
     }
 

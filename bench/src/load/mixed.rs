@@ -12,7 +12,7 @@ use clap::Args;
 use hdrhistogram::Histogram;
 
 use super::bulk::{self, Pieces};
-use super::pingpong::{self, Talk};
+use super::pingpong::{self, MessageSize};
 use super::stream::{self, Direction, Moved, Named, Plan, Receiver};
 use super::{Between, latency, message, per_second, poll};
 use crate::cpu::{self, Meter, Used};
@@ -28,7 +28,7 @@ pub(crate) struct Options {
     #[command(flatten)]
     pub(crate) pieces: Pieces,
     #[command(flatten)]
-    pub(crate) talk: Talk,
+    pub(crate) size: MessageSize,
     /// Connections with messages
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
     pub(crate) talkers: u32,
@@ -93,18 +93,18 @@ fn measure(
     connect: SocketAddr,
 ) -> anyhow::Result<Report> {
     let between = &options.between;
-    let talk = pingpong::Options {
+    let messages = pingpong::Options {
         between: Between {
             streams: options.talkers,
             ..between.clone()
         },
         count: options.count,
-        talk: options.talk,
+        size: options.size,
         rate: Some(options.rate),
     };
-    let unloaded = pingpong::converse_all(&talk, connect)?;
+    let unloaded = pingpong::converse_all(&messages, connect)?;
     server.wait(options.talkers, between.stall())?;
-    let loaded = beside_bulk(options, plan, &talk, connect)?;
+    let loaded = beside_bulk(options, plan, &messages, connect)?;
     let ended = server.wait(options.talkers + between.streams, between.stall())?;
     let arrived: Vec<Moved> = ended.into_iter().flatten().collect();
     bulk::compare(plan, &loaded.sent, &arrived)?;
@@ -124,7 +124,7 @@ struct Loaded {
 fn beside_bulk(
     options: &Options,
     plan: &Arc<Plan>,
-    talk: &pingpong::Options,
+    messages: &pingpong::Options,
     connect: SocketAddr,
 ) -> anyhow::Result<Loaded> {
     let streams = stream::connect_all(plan, connect, &options.between)?;
@@ -133,7 +133,7 @@ fn beside_bulk(
     let measured = until_it_moves(options, plan).and_then(|()| {
         let meter = Meter::start(&options.between.pids)?;
         let (before, begun) = (plan.arrived.load(Ordering::Relaxed), Instant::now());
-        let latencies = pingpong::converse_all(talk, connect)?;
+        let latencies = pingpong::converse_all(messages, connect)?;
         let bulk = plan.arrived.load(Ordering::Relaxed) - before;
         Ok((latencies, bulk, begun.elapsed(), meter.read()?))
     });
@@ -177,7 +177,7 @@ fn report(options: &Options, unloaded: &Histogram<u64>, loaded: &Loaded) -> Repo
     report.text("scenario", "mixed");
     report.whole("streams", options.between.streams.into());
     report.whole("talkers", options.talkers.into());
-    report.whole("message_bytes", options.talk.octets.into());
+    report.whole("message_bytes", options.size.bytes.into());
     report.whole("messages_per_second_asked", options.rate.into());
     report.whole("messages", loaded.latencies.len());
     let gigabytes = loaded.bulk as f64 / 1e9;
@@ -212,7 +212,7 @@ mod tests {
                 count_only: false,
                 threads: 1,
             },
-            talk: Talk { octets: 200 },
+            size: MessageSize { bytes: 200 },
             talkers: 2,
             count: 50,
             rate: 500,

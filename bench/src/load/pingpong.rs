@@ -27,7 +27,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) count: u32,
     #[command(flatten)]
-    pub(crate) talk: Talk,
+    pub(crate) size: MessageSize,
     /// Messages per second on each connection; without a rate, each message follows the answer to the
     /// previous one
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
@@ -36,10 +36,10 @@ pub(crate) struct Options {
 
 /// The message.
 #[derive(Debug, Clone, Copy, Args)]
-pub(crate) struct Talk {
+pub(crate) struct MessageSize {
     /// Length of a message and of its answer, in bytes
-    #[arg(long = "message", value_name = "OCTETS", default_value_t = 200, value_parser = clap::value_parser!(u32).range(i64::from(message::MESSAGE_MIN)..=i64::from(message::MESSAGE_MAX)))]
-    pub(crate) octets: u32,
+    #[arg(long = "message", value_name = "BYTES", default_value_t = 200, value_parser = clap::value_parser!(u32).range(i64::from(message::MESSAGE_MIN)..=i64::from(message::MESSAGE_MAX)))]
+    pub(crate) bytes: u32,
 }
 
 /// The last part of a wait is a busy loop, because a sleep may end a scheduler tick late.
@@ -127,7 +127,7 @@ fn converse(options: &Options, stream: u32, connect: SocketAddr) -> anyhow::Resu
     for number in 0..WARM_UP {
         exchange(
             &mut socket,
-            options.talk,
+            options.size,
             Control { stream, number },
             Instant::now,
         )?;
@@ -139,7 +139,7 @@ fn converse(options: &Options, stream: u32, connect: SocketAddr) -> anyhow::Resu
     for n in 0..options.count {
         let number = n.wrapping_add(WARM_UP);
         let control = Control { stream, number };
-        let took = exchange(&mut socket, options.talk, control, || schedule.wait(n))?;
+        let took = exchange(&mut socket, options.size, control, || schedule.wait(n))?;
         latencies.saturating_record(latency::micros(took));
     }
     Ok(latencies)
@@ -148,14 +148,14 @@ fn converse(options: &Options, stream: u32, connect: SocketAddr) -> anyhow::Resu
 /// Sends one message when it is due, and returns the time until its answer.
 fn exchange(
     socket: &mut TcpStream,
-    talk: Talk,
+    size: MessageSize,
     control: Control,
     due: impl FnOnce() -> Instant,
 ) -> anyhow::Result<Duration> {
-    let octets = talk.octets as usize;
-    let message = control.message(octets);
-    let expected = control.answer(octets);
-    let mut block = Vec::with_capacity(octets);
+    let bytes = size.bytes as usize;
+    let message = control.message(bytes);
+    let expected = control.answer(bytes);
+    let mut block = Vec::with_capacity(bytes);
     let due = due();
     socket.write_all(&message)?;
     message::read(socket, &mut block)?.context("the other side ended the connection")?;
@@ -192,7 +192,7 @@ fn report(options: &Options, latencies: &Histogram<u64>, elapsed: Duration) -> R
     let mut report = Report::default();
     report.text("scenario", "pingpong");
     report.whole("streams", options.between.streams.into());
-    report.whole("message_bytes", options.talk.octets.into());
+    report.whole("message_bytes", options.size.bytes.into());
     report.whole("messages", latencies.len());
     if let Some(rate) = options.rate {
         report.whole("messages_per_second_asked", rate.into());
@@ -213,7 +213,7 @@ mod tests {
         Options {
             between: Between::on_loopback(streams),
             count,
-            talk: Talk { octets: 200 },
+            size: MessageSize { bytes: 200 },
             rate,
         }
     }

@@ -247,10 +247,10 @@ impl Receiver {
 
     /// Reads the number of the stream from its first bytes; returns the result if they never come.
     fn name(&mut self, stream: &TcpStream) -> io::Result<Option<Moved>> {
-        let State::Unnamed(octets, have) = &mut self.state else {
+        let State::Unnamed(bytes, have) = &mut self.state else {
             return Ok(None);
         };
-        let n = match recv(stream, &mut octets[*have..], RecvFlags::empty()) {
+        let n = match recv(stream, &mut bytes[*have..], RecvFlags::empty()) {
             Ok((_, 0)) | Err(rustix::io::Errno::CONNRESET) if *have == 0 => {
                 return Ok(Some(NOTHING));
             }
@@ -262,7 +262,7 @@ impl Receiver {
         if *have < NUMBER {
             return Ok(None);
         }
-        let number = u32::from_be_bytes(*octets);
+        let number = u32::from_be_bytes(*bytes);
         if number >= self.plan.streams {
             let what = format!("stream {number} of {} is none of ours", self.plan.streams);
             return Err(io::Error::other(what));
@@ -369,7 +369,7 @@ impl Outgoing {
 
     fn cut(&self, number: u32, incoming: &Incoming) -> io::Error {
         io::Error::other(format!(
-            "stream {number} was ended by the other side when {} of {} octets were sent and {} had \
+            "stream {number} was ended by the other side when {} of {} bytes were sent and {} had \
              arrived",
             self.position, self.share, incoming.position
         ))

@@ -15,11 +15,11 @@ use gateway::config::{
 };
 use gateway::handshake::limits::HANDSHAKE_BYTES_MAX;
 use gateway::pki::authority::{
-    Authority, KeyType, NewAuthority, NewCertificate, Output, Permitted,
+    Authority, KeyType, NewAuthority, NewCertificate, OutputFiles, Permitted,
 };
 use gateway::pki::{Identity, Trust, store};
 use gateway::tls::Acceptor;
-use gateway::tls::session::{Session, Step};
+use gateway::tls::session::{HandshakeStep, Session};
 use rcgen::{
     CertificateParams, CertificateRevocationListParams, DistinguishedName, DnType, Issuer,
     KeyIdMethod, KeyPair, RevokedCertParams, SerialNumber,
@@ -131,12 +131,12 @@ fn flight(end: &mut Session, incoming: &mut Buffer, outgoing: &mut Buffer) -> bo
     let mut words = Vec::new();
     let step = loop {
         match end.advance(incoming, &mut words).expect("a good handshake") {
-            Step::Progress => {}
+            HandshakeStep::Progress => {}
             step => break step,
         }
     };
     assert_eq!(outgoing.append(&words), words.len());
-    step == Step::Done
+    step == HandshakeStep::Done
 }
 
 pub(super) fn authority(folder: &Path, key: KeyType) -> anyhow::Result<Authority> {
@@ -196,7 +196,7 @@ pub(super) fn own(
         key: KeyType::P256,
         days: 30,
     };
-    let output = Output {
+    let output = OutputFiles {
         certificate: folder.join(format!("{name}.pem")),
         key: folder.join(format!("{name}.key")),
     };

@@ -98,6 +98,22 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// The median time of a case for each byte, on the calling thread.
+///
+/// # Errors
+///
+/// There is no such case, it moves no bytes, or it cannot be set up.
+pub(crate) fn nanoseconds_per_byte(name: &str, turns: u32) -> anyhow::Result<f64> {
+    let case = all().into_iter().find(|case| case.name == name);
+    let case = case.filter(|case| case.octets > 0);
+    let case = case.with_context(|| format!("no case {name:?} moves bytes"))?;
+    let mut turn = (case.begin)()?;
+    let mut times: Vec<_> = (0..turns).map(|_| turn.turn()).collect();
+    times.sort_unstable();
+    let median = times.get(times.len() / 2).context("no turn")?.as_secs_f64();
+    Ok(median * 1e9 / f64::from(case.operations) / case.octets as f64)
+}
+
 /// Median, tenth and ninetieth of a hundred.
 fn row(case: &Case, times: &mut [Duration]) -> String {
     times.sort_unstable();

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use gateway::dicom::{PduType, Rules};
+use gateway::dicom::{AssociationRules, PduType};
 use gateway::observe::{Direction, Observer};
 
 use super::{Case, Turn};
@@ -59,7 +59,7 @@ impl Store {
             pdu_max: 0,
             outstanding: 1,
         };
-        let (rules, counts) = (Arc::new(Rules::default()), Some(Arc::default()));
+        let (rules, counts) = (Arc::new(AssociationRules::default()), Some(Arc::default()));
         let mut observer = Observer::of_dicom(Strictness::Strict, rules, counts, Instant::now());
         for (direction, kind) in [
             (Direction::ToTarget, PduType::AssociateRq),

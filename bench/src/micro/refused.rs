@@ -16,7 +16,7 @@ use gateway::handshake::limits::HANDSHAKE_BYTES_MAX;
 use gateway::pki::Identity;
 use gateway::pki::authority::{Authority, KeyType};
 use gateway::tls::Acceptor;
-use gateway::tls::session::{Session, Step};
+use gateway::tls::session::{HandshakeStep, Session};
 use rcgen::{
     BasicConstraints, CertificateParams, CustomExtension, DistinguishedName, DnType,
     ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, SanType,
@@ -185,7 +185,7 @@ fn advance(end: &mut Session, incoming: &mut Buffer, outgoing: &mut Buffer) -> a
         assert_eq!(outgoing.append(&words), words.len());
         words.clear();
         match step? {
-            Step::Progress => {}
+            HandshakeStep::Progress => {}
             _ => return Ok(()),
         }
     }

@@ -52,7 +52,7 @@ impl Series {
             &[]
         };
         let mut provider = Process::start(Start {
-            core: cores.sink,
+            cores: &[cores.sink],
             program: "/usr/bin/storescp".into(),
             arguments: words(&["--ignore", &chain.target.port().to_string()]),
             environment,
@@ -66,7 +66,7 @@ impl Series {
         arguments.extend((0..self.objects).map(|_| SLICE.into()));
         let begun = Instant::now();
         let mut user = Process::start(Start {
-            core: cores.source,
+            cores: &[cores.source],
             program: "/usr/bin/storescu".into(),
             arguments,
             environment,
@@ -74,7 +74,7 @@ impl Series {
         })?;
         let status = user.wait_end(START_MAX + OBJECT_MAX * self.objects)?;
         let took = begun.elapsed();
-        anyhow::ensure!(status.success(), "storescu failed: {}", user.last_words());
+        anyhow::ensure!(status.success(), "storescu failed: {}", user.log_tail());
         Ok(took.as_secs_f64() * 1e3 / f64::from(self.objects))
     }
 }

@@ -59,7 +59,7 @@ impl Bench<'_> {
             Scenario::Store => self.store(chain),
             Scenario::Idle => self.idle(chain),
         };
-        figures.with_context(|| chain.last_words())
+        figures.with_context(|| chain.log_tail())
     }
 
     fn bulk(&self, chain: &Running) -> anyhow::Result<Vec<Figure>> {

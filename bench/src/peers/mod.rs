@@ -7,7 +7,7 @@
 mod cipher;
 mod dicom;
 mod measure;
-mod namespace;
+pub(crate) mod namespace;
 mod plan;
 mod results;
 mod scenario;

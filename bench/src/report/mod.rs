@@ -14,6 +14,7 @@ use plot::Plot;
 pub(crate) struct Report {
     rows: Vec<(String, Value)>,
     plots: Vec<(String, Plot)>,
+    conclusion: Vec<String>,
 }
 
 #[derive(Debug, Clone)]
@@ -65,6 +66,11 @@ impl Report {
         }
     }
 
+    /// Adds a sentence that readers find below the rows.
+    pub(crate) fn conclude(&mut self, sentence: String) {
+        self.conclusion.push(sentence);
+    }
+
     /// Adds a plot that pages show under its title.
     pub(crate) fn plot(&mut self, title: &str, plot: Plot) {
         self.plots.push((title.to_owned(), plot));
@@ -80,6 +86,7 @@ impl Report {
         };
         let figures = Section {
             title: title.to_owned(),
+            note: self.conclusion.join(" "),
             table,
             ..Section::default()
         };
@@ -101,12 +108,18 @@ impl Report {
             // Writing to a String does not fail.
             let _ = writeln!(table, "{name:<width$}  {value:>16}");
         }
+        for sentence in &self.conclusion {
+            let _ = write!(table, "\n{sentence}");
+        }
+        if !self.conclusion.is_empty() {
+            table.push('\n');
+        }
         table
     }
 
-    /// One flat JSON object on one line.
+    /// One JSON object on one line: the rows, and the sentences below them as an array.
     pub(crate) fn json(&self) -> String {
-        let members: Vec<String> = self
+        let mut members: Vec<String> = self
             .rows
             .iter()
             .map(|(name, value)| match value {
@@ -115,6 +128,10 @@ impl Report {
                 Value::Real(number) => format!("{}:{number}", quoted(name)),
             })
             .collect();
+        if !self.conclusion.is_empty() {
+            let sentences: Vec<_> = self.conclusion.iter().map(|text| quoted(text)).collect();
+            members.push(format!("\"conclusion\":[{}]", sentences.join(",")));
+        }
         format!("{{{}}}", members.join(","))
     }
 }

@@ -26,7 +26,7 @@ use crate::route::RouteTable;
 use crate::worker::limits::ACCEPT_PAUSE;
 
 /// The data that the endpoints show.
-pub struct View {
+pub(crate) struct View {
     /// The open routes.
     pub table: RefCell<Arc<RouteTable>>,
     /// The counters of each core.
@@ -40,7 +40,7 @@ pub struct View {
 }
 
 /// Answers requests until it is dropped.
-pub async fn serve(listener: TcpListener, view: Rc<View>) {
+pub(crate) async fn serve(listener: TcpListener, view: Rc<View>) {
     let mut requests = Requests::default();
     loop {
         match listener.accept().await {
@@ -63,9 +63,9 @@ pub async fn serve(listener: TcpListener, view: Rc<View>) {
 
 /// The requests being answered, oldest first.
 #[derive(Default)]
-struct Requests(VecDeque<Request>);
+struct Requests(VecDeque<HttpRequest>);
 
-struct Request {
+struct HttpRequest {
     source: IpAddr,
     since: Instant,
     task: AbortHandle,
@@ -103,7 +103,7 @@ impl Requests {
 
     fn add(&mut self, source: IpAddr, task: AbortHandle) {
         let since = Instant::now();
-        self.0.push_back(Request {
+        self.0.push_back(HttpRequest {
             source,
             since,
             task,

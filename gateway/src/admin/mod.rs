@@ -3,4 +3,4 @@
 mod http;
 mod limits;
 
-pub use http::{View, serve};
+pub(crate) use http::{View, serve};

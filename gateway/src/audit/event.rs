@@ -11,7 +11,7 @@ use super::id::ConnectionId;
 use super::warning::Warning;
 use crate::config::RouteConfig;
 use crate::observe::{self, Observed};
-use crate::tls::{Description, PeerInfo, RefusalClass, TlsInfo};
+use crate::tls::{CertificateDescription, PeerInfo, RefusalClass, TlsInfo};
 
 /// An event for operators or auditors.
 #[derive(Debug)]
@@ -19,7 +19,7 @@ pub enum Event {
     /// A TLS peer was accepted. Logged at once, so that the log has it even if the process is killed.
     Accepted(Box<AcceptedPeer>),
     /// An open connection with an accepted peer, every `limits::PROGRESS_EVERY`.
-    Progress(Box<Progress>),
+    Progress(Box<ConnectionProgress>),
     /// A problem of a connection that an operator should fix.
     Warning(Box<Warning>),
     /// A connection ended; exactly one event per accepted connection that carried or attempted anything.
@@ -88,7 +88,7 @@ pub struct AcceptedPeer {
 
 /// What an open connection has carried so far. Holds no payload and no patient data.
 #[derive(Debug)]
-pub struct Progress {
+pub struct ConnectionProgress {
     /// The connection.
     pub id: ConnectionId,
     /// The route of the connection.
@@ -121,7 +121,7 @@ pub struct ConnectionSummary {
     /// The accepted peer, if the handshake got that far.
     pub peer: Option<Arc<PeerInfo>>,
     /// The peer's certificate, if the gateway refused it.
-    pub refused: Option<Box<Description>>,
+    pub refused: Option<Box<CertificateDescription>>,
     /// What was negotiated.
     pub tls: Option<TlsInfo>,
     /// Payload bytes that went from the plain side into TLS (passthrough: from source to target).
@@ -173,7 +173,7 @@ impl ConnectionSummary {
         id: ConnectionId,
         route: Arc<RouteConfig>,
         source: SocketAddr,
-        reason: Reason,
+        reason: CloseReason,
     ) -> Self {
         Self {
             id,
@@ -203,7 +203,7 @@ pub struct Close {
     /// The party that ended it.
     pub by: ClosedBy,
     /// Why.
-    pub reason: Reason,
+    pub reason: CloseReason,
 }
 
 /// The party that ended a connection.
@@ -274,7 +274,7 @@ impl fmt::Display for Deadline {
 
 /// Why a connection ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Reason {
+pub enum CloseReason {
     /// Both directions ended cleanly.
     Complete,
     /// The process is stopping and nothing was outstanding, so the gateway ended both directions cleanly.
@@ -314,7 +314,7 @@ pub enum Reason {
     Internal(String),
 }
 
-impl fmt::Display for Reason {
+impl fmt::Display for CloseReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Complete => f.write_str("complete"),

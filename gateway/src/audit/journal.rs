@@ -11,10 +11,12 @@ use std::time::{Duration, Instant};
 use tracing::subscriber;
 use tracing_subscriber::FmtSubscriber;
 
-use super::event::{AcceptedPeer, ConnectionSummary, Event, Level, Progress, Ready, Reason};
+use super::event::{
+    AcceptedPeer, CloseReason, ConnectionProgress, ConnectionSummary, Event, Level, Ready,
+};
 use super::logfmt::Logfmt;
 use super::observed;
-use super::rate::{Kind, Rate};
+use super::rate::{LineKind, Rate};
 use super::times::seconds;
 use super::warning;
 use crate::audit::limits::{EVENTS_MAX, JOURNAL_PAUSE, LISTENERS_SHOWN_MAX};
@@ -25,16 +27,16 @@ use crate::tls::RefusalClass;
 /// Accepts events. Never blocks.
 #[derive(Debug, Clone)]
 pub struct Journal {
-    queue: SyncSender<Entry>,
+    queue: SyncSender<JournalEntry>,
     dropped: Arc<AtomicU64>,
 }
 
-enum Entry {
+enum JournalEntry {
     Event(Event),
     End,
 }
 
-impl std::fmt::Debug for Entry {
+impl std::fmt::Debug for JournalEntry {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Entry")
     }
@@ -45,7 +47,7 @@ impl Journal {
     ///
     /// # Errors
     /// If the system cannot create a thread.
-    pub fn start(format: LogFormat) -> io::Result<(Self, Writer)> {
+    pub fn start(format: LogFormat) -> io::Result<(Self, JournalWriter)> {
         let (queue, events) = sync_channel(EVENTS_MAX);
         let journal = Self {
             queue,
@@ -55,7 +57,7 @@ impl Journal {
         let thread = std::thread::Builder::new()
             .name("journal".to_owned())
             .spawn(work)?;
-        let writer = Writer {
+        let writer = JournalWriter {
             journal: journal.clone(),
             thread,
         };
@@ -75,7 +77,7 @@ impl Journal {
 
     /// Reports an event. If the log is not read and the queue is full, the event is counted and dropped.
     pub fn report(&self, event: Event) {
-        if self.queue.try_send(Entry::Event(event)).is_err() {
+        if self.queue.try_send(JournalEntry::Event(event)).is_err() {
             // LIMIT: EVENTS_MAX, counted in wardgate_log_events_dropped_total.
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }
@@ -89,7 +91,7 @@ impl Journal {
 }
 
 /// The events of a journal without a writer.
-pub struct Events(Receiver<Entry>);
+pub struct Events(Receiver<JournalEntry>);
 
 impl Events {
     /// Takes the events since the last call.
@@ -97,8 +99,8 @@ impl Events {
     pub fn take(&self) -> Vec<Event> {
         let entries = self.0.try_iter();
         let events = entries.filter_map(|entry| match entry {
-            Entry::Event(event) => Some(event),
-            Entry::End => None,
+            JournalEntry::Event(event) => Some(event),
+            JournalEntry::End => None,
         });
         events.collect()
     }
@@ -106,16 +108,16 @@ impl Events {
 
 /// The thread of a journal.
 #[derive(Debug)]
-pub struct Writer {
+pub struct JournalWriter {
     journal: Journal,
     thread: JoinHandle<()>,
 }
 
-impl Writer {
+impl JournalWriter {
     /// Waits until all reported events are written, at most `limit`, because the log may not be read.
     pub fn finish(self, limit: Duration) {
         let until = Instant::now() + limit;
-        while self.journal.queue.try_send(Entry::End).is_err() && Instant::now() < until {
+        while self.journal.queue.try_send(JournalEntry::End).is_err() && Instant::now() < until {
             std::thread::sleep(POLL);
         }
         while !self.thread.is_finished() && Instant::now() < until {
@@ -126,13 +128,13 @@ impl Writer {
 
 const POLL: Duration = Duration::from_millis(5);
 
-fn write_all(events: &Receiver<Entry>, format: LogFormat) {
+fn write_all(events: &Receiver<JournalEntry>, format: LogFormat) {
     let builder = FmtSubscriber::builder()
         .with_writer(io::stderr)
         .with_target(false);
     let writing = || {
         let mut rate = Rate::default();
-        while let Ok(Entry::Event(event)) = next(events) {
+        while let Ok(JournalEntry::Event(event)) = next(events) {
             write(event, &mut rate);
         }
     };
@@ -150,7 +152,7 @@ fn write_all(events: &Receiver<Entry>, format: LogFormat) {
 
 // Waking a sleeping thread costs time on the reporting thread. After the last event the journal thread
 // therefore pauses for a moment instead of waiting on the queue, so events in this time wake no thread.
-fn next(events: &Receiver<Entry>) -> Result<Entry, RecvError> {
+fn next(events: &Receiver<JournalEntry>) -> Result<JournalEntry, RecvError> {
     if let Ok(entry) = events.try_recv() {
         return Ok(entry);
     }
@@ -196,18 +198,22 @@ fn may_pass(account: &ConnectionSummary, rate: &mut Rate) -> Option<u64> {
         return Some(0);
     }
     let kind = match account.close.reason {
-        Reason::Empty => return None,
-        Reason::Handshake(class, _) => Kind::Refused(class),
-        Reason::Protocol(_) => Kind::Refused(RefusalClass::Unknown),
-        Reason::Unreachable(_) | Reason::Unanswered(_) => Kind::Unreachable,
-        Reason::Illegal(_) => Kind::Illegal,
-        Reason::Forbidden(_) => Kind::Forbidden,
-        Reason::Deadline(_) | Reason::Stalled(_) => Kind::Late,
-        Reason::Limit(_) => Kind::Limited,
-        Reason::Reset(_) | Reason::Truncated | Reason::Unfinished | Reason::Internal(_) => {
-            Kind::Broken
-        }
-        Reason::Complete | Reason::AtRest | Reason::Drained | Reason::EndedByCommand => {
+        CloseReason::Empty => return None,
+        CloseReason::Handshake(class, _) => LineKind::Refused(class),
+        CloseReason::Protocol(_) => LineKind::Refused(RefusalClass::Unknown),
+        CloseReason::Unreachable(_) | CloseReason::Unanswered(_) => LineKind::Unreachable,
+        CloseReason::Illegal(_) => LineKind::Illegal,
+        CloseReason::Forbidden(_) => LineKind::Forbidden,
+        CloseReason::Deadline(_) | CloseReason::Stalled(_) => LineKind::Late,
+        CloseReason::Limit(_) => LineKind::Limited,
+        CloseReason::Reset(_)
+        | CloseReason::Truncated
+        | CloseReason::Unfinished
+        | CloseReason::Internal(_) => LineKind::Broken,
+        CloseReason::Complete
+        | CloseReason::AtRest
+        | CloseReason::Drained
+        | CloseReason::EndedByCommand => {
             return Some(0);
         }
     };
@@ -255,7 +261,7 @@ fn accepted(accepted: &AcceptedPeer) {
     );
 }
 
-fn progress(progress: &Progress) {
+fn progress(progress: &ConnectionProgress) {
     let seen = progress.observed.as_ref();
     let (titles, objects, object_bytes) = match seen {
         Some(observe::Progress::Association {
@@ -297,7 +303,9 @@ fn level_of(account: &ConnectionSummary, rate: &mut Rate) -> Level {
     // The lines of unauthenticated clients are limited by `may_pass`.
     if level == Level::Warn && account.peer.is_some() {
         let route = &account.route.name;
-        let is_rare = rate.allow(route, Kind::Warned, Instant::now()).is_some();
+        let is_rare = rate
+            .allow(route, LineKind::Warned, Instant::now())
+            .is_some();
         return if is_rare { level } else { Level::Info };
     }
     level
@@ -308,10 +316,10 @@ fn level_of(account: &ConnectionSummary, rate: &mut Rate) -> Level {
 /// this peer is refused; `rate` limits these.
 fn level(account: &ConnectionSummary) -> Level {
     match &account.close.reason {
-        Reason::Internal(_) => Level::Error,
-        Reason::Unreachable(_) | Reason::Unanswered(_) => Level::Warn,
+        CloseReason::Internal(_) => Level::Error,
+        CloseReason::Unreachable(_) | CloseReason::Unanswered(_) => Level::Warn,
         // Targets are configured. Of the clients, only those with a certificate of a trusted CA count.
-        Reason::Handshake(class, _) => match (account.route.mode, class) {
+        CloseReason::Handshake(class, _) => match (account.route.mode, class) {
             (Mode::Terminate, RefusalClass::Unknown) => Level::Info,
             _ => Level::Warn,
         },

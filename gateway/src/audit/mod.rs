@@ -14,11 +14,11 @@ mod times;
 mod warning;
 
 pub use event::{
-    AcceptedPeer, Close, ClosedBy, ConnectionSummary, Deadline, Event, Level, Progress, Ready,
-    Reason,
+    AcceptedPeer, Close, CloseReason, ClosedBy, ConnectionProgress, ConnectionSummary, Deadline,
+    Event, Level, Ready,
 };
 pub use id::{ConnectionId, ConnectionIds};
-pub use journal::{Events, Journal, Writer};
-pub use warning::{Fault, Warning};
+pub use journal::{Events, Journal, JournalWriter};
+pub use warning::{ConnectionFault, Warning};
 
 pub use crate::tls::{PeerInfo, TlsInfo};

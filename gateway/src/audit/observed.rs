@@ -38,16 +38,16 @@ fn association(account: &ConnectionSummary, record: &dicom::AssociationSummary) 
         implementation = shown(record.requestor.implementation),
         contexts_accepted = record.accepted(),
         contexts_rejected = record.rejected(),
-        commands = %List(&record.commands, command),
-        failures = %List(&record.failures, failure),
+        commands = %CommaSeparated(&record.commands, command),
+        failures = %CommaSeparated(&record.failures, failure),
         objects = record.objects(),
-        object_bytes = record.octets(),
-        classes = %List(&record.classes, class),
+        object_bytes = record.object_bytes(),
+        classes = %CommaSeparated(&record.classes, class),
         bytes_per_second = record.rate().unwrap_or_default().round(),
         store_p50_ms = milliseconds(latencies.p50()),
         store_p99_ms = milliseconds(latencies.p99()),
         store_max_ms = milliseconds(latencies.max()),
-        destinations = List(&record.destinations, each).to_string(),
+        destinations = CommaSeparated(&record.destinations, each).to_string(),
         seconds = seconds(record.duration),
         ended = record.ending.word(),
         how = record.ending.to_string(),
@@ -82,7 +82,7 @@ fn warn_of_destinations(account: &ConnectionSummary, record: &dicom::Association
     if !record.destinations.is_empty() && !has_return {
         tracing::warn!(
             route = %account.route.name,
-            destinations = List(&record.destinations, each).to_string(),
+            destinations = CommaSeparated(&record.destinations, each).to_string(),
             "C-MOVE to destinations without a return route: set return to the route of the returning associations"
         );
     }
@@ -100,9 +100,9 @@ fn conversation(account: &ConnectionSummary, record: &hl7::ConversationSummary) 
         peer = %shown(account.peer.as_ref().map(|peer| &peer.identity)),
         messages = record.messages.total(),
         message_bytes = record.message_bytes,
-        types = %List(&types, with_count),
+        types = %CommaSeparated(&types, with_count),
         acknowledgements = record.acknowledgements.total(),
-        codes = %List(&codes, with_count),
+        codes = %CommaSeparated(&codes, with_count),
         ack_p50_ms = milliseconds(latencies.p50()),
         ack_p99_ms = milliseconds(latencies.p99()),
         ack_max_ms = milliseconds(latencies.max()),
@@ -135,12 +135,12 @@ fn would_forbid(record: &dicom::AssociationSummary) -> String {
     if let Some((by, what)) = record.not_followed.filter(|_| record.would_end) {
         forbidden.push(format!("unobservable traffic: {by} sent {what}"));
     }
-    List(&forbidden, each).to_string()
+    CommaSeparated(&forbidden, each).to_string()
 }
 
 fn command(count: &dicom::CommandCount, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     write!(f, "{} {}", count.command, count.requests)?;
-    if count.by == dicom::Role::Acceptor {
+    if count.by == dicom::AssociationRole::Acceptor {
         f.write_str(" by the acceptor")?;
     }
     let outcomes = [
@@ -158,7 +158,7 @@ fn command(count: &dicom::CommandCount, f: &mut fmt::Formatter<'_>) -> fmt::Resu
     f.write_str(")")
 }
 
-fn failure(failure: &dicom::Failure, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+fn failure(failure: &dicom::CommandFailures, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     write!(
         f,
         "{} {} {}",
@@ -171,7 +171,7 @@ fn class(count: &dicom::ClassCount, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         Some(class) => write!(f, "{class}")?,
         None => f.write_str("other")?,
     }
-    write!(f, " {} ({} bytes)", count.objects, count.octets)
+    write!(f, " {} ({} bytes)", count.objects, count.bytes)
 }
 
 fn each(value: &impl fmt::Display, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -186,9 +186,11 @@ fn with_count(
 }
 
 /// Values separated by commas, or a dash if there are none.
-struct List<'l, T, W>(&'l [T], W);
+struct CommaSeparated<'l, T, W>(&'l [T], W);
 
-impl<T, W: Fn(&T, &mut fmt::Formatter<'_>) -> fmt::Result> fmt::Display for List<'_, T, W> {
+impl<T, W: Fn(&T, &mut fmt::Formatter<'_>) -> fmt::Result> fmt::Display
+    for CommaSeparated<'_, T, W>
+{
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Some((first, rest)) = self.0.split_first() else {
             return f.write_str("-");

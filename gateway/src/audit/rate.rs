@@ -8,7 +8,7 @@ use crate::tls::RefusalClass;
 
 /// A kind of line with its own limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum Kind {
+pub(super) enum LineKind {
     Refused(RefusalClass),
     Unreachable,
     /// Warnings about connections with an accepted peer, whose lines are always written.
@@ -23,7 +23,7 @@ pub(super) enum Kind {
 /// One bucket per route and kind; the configuration bounds their number.
 #[derive(Debug, Default)]
 pub(super) struct Rate {
-    buckets: HashMap<(String, Kind), Bucket>,
+    buckets: HashMap<(String, LineKind), Bucket>,
 }
 
 #[derive(Debug)]
@@ -35,7 +35,7 @@ struct Bucket {
 
 impl Rate {
     /// Returns the number of lines suppressed since the last one if a line may be written now, else `None`.
-    pub(super) fn allow(&mut self, route: &str, kind: Kind, now: Instant) -> Option<u64> {
+    pub(super) fn allow(&mut self, route: &str, kind: LineKind, now: Instant) -> Option<u64> {
         let full = Bucket {
             tokens: REFUSALS_BURST,
             refilled: now,
@@ -80,25 +80,25 @@ mod tests {
         let start = Instant::now();
         let passed = (0..1000)
             .filter(|_| {
-                rate.allow("r", Kind::Refused(RefusalClass::Unknown), start)
+                rate.allow("r", LineKind::Refused(RefusalClass::Unknown), start)
                     .is_some()
             })
             .count();
         assert_eq!(passed, REFUSALS_BURST as usize);
         let later = start + REFUSALS_EVERY;
         assert_eq!(
-            rate.allow("r", Kind::Refused(RefusalClass::Unknown), later),
+            rate.allow("r", LineKind::Refused(RefusalClass::Unknown), later),
             Some(1000 - u64::from(REFUSALS_BURST))
         );
         assert_eq!(
-            rate.allow("r", Kind::Refused(RefusalClass::Unknown), later),
+            rate.allow("r", LineKind::Refused(RefusalClass::Unknown), later),
             None
         );
         assert_eq!(
-            rate.allow("other", Kind::Refused(RefusalClass::Unknown), later),
+            rate.allow("other", LineKind::Refused(RefusalClass::Unknown), later),
             Some(0)
         );
-        assert_eq!(rate.allow("r", Kind::Late, later), Some(0));
+        assert_eq!(rate.allow("r", LineKind::Late, later), Some(0));
     }
 
     #[test]
@@ -106,14 +106,14 @@ mod tests {
         let mut rate = Rate::default();
         let now = Instant::now();
         for _ in 0..1000 {
-            rate.allow("r", Kind::Refused(RefusalClass::Unknown), now);
+            rate.allow("r", LineKind::Refused(RefusalClass::Unknown), now);
         }
         for class in [
             RefusalClass::Revoked,
             RefusalClass::NotListed,
             RefusalClass::Unacceptable,
         ] {
-            assert_eq!(rate.allow("r", Kind::Refused(class), now), Some(0));
+            assert_eq!(rate.allow("r", LineKind::Refused(class), now), Some(0));
         }
     }
 }

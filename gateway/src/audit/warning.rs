@@ -8,9 +8,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::id::ConnectionId;
-use super::rate::{Kind, Rate};
+use super::rate::{LineKind, Rate};
 use crate::config::{Mode, Protocol, RouteConfig};
-use crate::hl7::Role;
+use crate::hl7::MllpRole;
 
 /// A problem of a connection that an operator should fix.
 #[derive(Debug)]
@@ -26,12 +26,12 @@ pub struct Warning {
     /// The identity by which the peer was accepted.
     pub peer: Option<String>,
     /// The problem.
-    pub fault: Fault,
+    pub fault: ConnectionFault,
 }
 
 /// A problem of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fault {
+pub enum ConnectionFault {
     /// The target accepted the connection but sent no byte in answer to the first request.
     NoAnswer {
         /// How long the target had for an answer.
@@ -40,18 +40,18 @@ pub enum Fault {
         is_over: bool,
     },
     /// This side ended an MLLP message with FS alone.
-    EndsWithoutCr(Role),
+    EndsWithoutCr(MllpRole),
 }
 
-/// The explanation of `Fault::EndsWithoutCr`.
+/// The explanation of `ConnectionFault::EndsWithoutCr`.
 pub(super) const ENDS_WITHOUT_CR: &str = "a message ended with byte 0x1c alone, so the other side still waits for its end: \
     MLLP ends a message with bytes 0x1c 0x0d; set these in the sending application";
 
 impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.fault {
-            Fault::EndsWithoutCr(_) => f.write_str(ENDS_WITHOUT_CR),
-            Fault::NoAnswer { waited, is_over } => self.no_answer(waited, is_over, f),
+            ConnectionFault::EndsWithoutCr(_) => f.write_str(ENDS_WITHOUT_CR),
+            ConnectionFault::NoAnswer { waited, is_over } => self.no_answer(waited, is_over, f),
         }
     }
 }
@@ -101,8 +101,8 @@ impl Warning {
 /// Writes the line, unless the route's limit for this kind is reached.
 pub(super) fn write(warning: &Warning, rate: &mut Rate) {
     let (kind, by) = match warning.fault {
-        Fault::NoAnswer { .. } => (Kind::Unreachable, "-".to_owned()),
-        Fault::EndsWithoutCr(by) => (Kind::Illegal, by.to_string()),
+        ConnectionFault::NoAnswer { .. } => (LineKind::Unreachable, "-".to_owned()),
+        ConnectionFault::EndsWithoutCr(by) => (LineKind::Illegal, by.to_string()),
     };
     let route = &warning.route.name;
     let Some(suppressed) = rate.allow(route, kind, Instant::now()) else {

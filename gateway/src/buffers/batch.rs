@@ -11,32 +11,32 @@ use crate::buffers::limits::{PLAINTEXT_ROOM, RECORD_HEADER, RECORD_ROOM};
 #[derive(Debug)]
 pub struct Batch {
     buffer: Buffer,
-    octets: usize,
+    bytes: usize,
 }
 
 impl Batch {
     /// An empty batch in `buffer`'s memory.
     #[must_use]
     pub fn new(buffer: Buffer) -> Self {
-        Self { buffer, octets: 0 }
+        Self { buffer, bytes: 0 }
     }
 
     /// Bytes of payload.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.octets
+        self.bytes
     }
 
     /// Whether there is no payload.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.octets == 0
+        self.bytes == 0
     }
 
     /// The number of records that the payload fills.
     #[must_use]
     pub fn records(&self) -> usize {
-        self.octets.div_ceil(PLAINTEXT_ROOM)
+        self.bytes.div_ceil(PLAINTEXT_ROOM)
     }
 
     /// Bytes of payload that fit.
@@ -64,7 +64,7 @@ impl Batch {
 
     /// Sets the number of bytes that an operation received.
     pub fn fill(&mut self, count: usize) {
-        self.octets = count.min(self.room());
+        self.bytes = count.min(self.room());
     }
 
     /// Copies as much of `source` as fits into an empty batch and returns the number of bytes.
@@ -78,7 +78,7 @@ impl Batch {
                 there.copy_from_slice(piece);
             }
         }
-        self.octets = count;
+        self.bytes = count;
         count
     }
 
@@ -91,9 +91,9 @@ impl Batch {
 
     /// The rooms that hold payload, each complete, with the number of payload bytes.
     pub fn rooms(&mut self) -> impl Iterator<Item = (&mut [u8], usize)> {
-        let octets = self.octets;
-        let starts = (0..octets).step_by(PLAINTEXT_ROOM);
-        let lengths = starts.map(move |start| octets.saturating_sub(start).min(PLAINTEXT_ROOM));
+        let bytes = self.bytes;
+        let starts = (0..bytes).step_by(PLAINTEXT_ROOM);
+        let lengths = starts.map(move |start| bytes.saturating_sub(start).min(PLAINTEXT_ROOM));
         let rooms = self.buffer.memory_mut().chunks_mut(RECORD_ROOM);
         rooms.zip(lengths)
     }
@@ -101,8 +101,8 @@ impl Batch {
     /// The payload of the record with this index.
     #[must_use]
     pub fn payload(&self, index: usize) -> &[u8] {
-        let start = index.saturating_mul(PLAINTEXT_ROOM).min(self.octets);
-        let length = self.octets.saturating_sub(start).min(PLAINTEXT_ROOM);
+        let start = index.saturating_mul(PLAINTEXT_ROOM).min(self.bytes);
+        let length = self.bytes.saturating_sub(start).min(PLAINTEXT_ROOM);
         let at = start_of(&self.buffer, index);
         let payload = at..at.saturating_add(length);
         self.buffer.bytes.get(payload).unwrap_or_default()
@@ -112,9 +112,9 @@ impl Batch {
     #[must_use]
     pub fn into_payload(self) -> Buffer {
         let mut buffer = self.buffer;
-        for index in 0..self.octets.div_ceil(PLAINTEXT_ROOM) {
+        for index in 0..self.bytes.div_ceil(PLAINTEXT_ROOM) {
             let done = index.saturating_mul(PLAINTEXT_ROOM);
-            let length = self.octets.saturating_sub(done).min(PLAINTEXT_ROOM);
+            let length = self.bytes.saturating_sub(done).min(PLAINTEXT_ROOM);
             let start = start_of(&buffer, index);
             buffer.send(start..start.saturating_add(length));
         }

@@ -27,7 +27,7 @@ impl BulkFairness {
     }
 
     /// Records a short message of `fairness_id`.
-    pub(super) fn heard(&self, fairness_id: FairnessId) {
+    pub(super) fn note_short_message(&self, fairness_id: FairnessId) {
         let [latter, former] = self.talkers.get();
         if latter != Some(fairness_id) {
             self.talkers.set([Some(fairness_id), latter]);
@@ -61,7 +61,7 @@ mod tests {
         let fairness = BulkFairness::default();
         let (bulk, chatter) = (fairness.join(), fairness.join());
         assert_eq!(fairness.next(bulk), Size::Large);
-        fairness.heard(chatter);
+        fairness.note_short_message(chatter);
         for _ in 0..SHORT_TURNS {
             assert_eq!(fairness.next(bulk), Size::Medium);
         }
@@ -76,11 +76,11 @@ mod tests {
     fn own_short_messages_do_not_shorten_own_turns() {
         let fairness = BulkFairness::default();
         let (one, other) = (fairness.join(), fairness.join());
-        fairness.heard(one);
+        fairness.note_short_message(one);
         assert_eq!(fairness.next(one), Size::Large);
-        fairness.heard(other);
-        fairness.heard(one);
-        fairness.heard(one);
+        fairness.note_short_message(other);
+        fairness.note_short_message(one);
+        fairness.note_short_message(one);
         assert_eq!(
             fairness.next(one),
             Size::Medium,

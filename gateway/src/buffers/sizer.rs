@@ -40,7 +40,7 @@ impl BufferSizer {
     }
 
     /// Records that `count` bytes were received into `room` bytes.
-    pub fn ate(&mut self, count: usize, room: usize, pool: &Pool) {
+    pub fn note_received(&mut self, count: usize, room: usize, pool: &Pool) {
         if count >= room {
             (self.is_bulk, self.small_reads) = (true, 0);
             return;
@@ -52,7 +52,7 @@ impl BufferSizer {
         self.small_reads = self.small_reads.saturating_add(1);
         self.is_bulk &= self.small_reads < SMALL_READS_MAX;
         if !self.is_bulk {
-            pool.fairness().heard(self.fairness_id);
+            pool.fairness().note_short_message(self.fairness_id);
         }
     }
 }
@@ -66,19 +66,19 @@ mod tests {
         let pool = Pool::default();
         let mut sizer = BufferSizer::new(pool.fairness().join());
         assert_eq!(sizer.size(&pool), Size::Small);
-        sizer.ate(200, 65_536, &pool);
+        sizer.note_received(200, 65_536, &pool);
         assert_eq!(sizer.size(&pool), Size::Small);
-        sizer.ate(65_536, 65_536, &pool);
+        sizer.note_received(65_536, 65_536, &pool);
         assert_eq!(sizer.size(&pool), Size::Large);
         for _ in 1..SMALL_READS_MAX {
-            sizer.ate(200, 1 << 20, &pool);
+            sizer.note_received(200, 1 << 20, &pool);
         }
         assert_eq!(
             sizer.size(&pool),
             Size::Large,
             "a pause does not change the size"
         );
-        sizer.ate(200, 1 << 20, &pool);
+        sizer.note_received(200, 1 << 20, &pool);
         assert_eq!(sizer.size(&pool), Size::Small);
     }
 }

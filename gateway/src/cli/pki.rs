@@ -11,7 +11,7 @@ use clap::{Args, Subcommand};
 use super::EXIT_GOOD;
 use crate::pki::authority::{
     Authority, CA_DAYS, CERTIFICATE_DAYS, CRL_DAYS, CrlWritten, Issued, KeyType, NewAuthority,
-    NewCertificate, Output, Permitted, Reason, Revocable,
+    NewCertificate, OutputFiles, Permitted, Revocable, RevokeReason,
 };
 use crate::pki::show;
 
@@ -150,8 +150,8 @@ pub(crate) struct Revoke {
     #[command(flatten)]
     what: What,
     /// The reason for the revocation
-    #[arg(long, value_enum, default_value_t = Reason::Unspecified)]
-    reason: Reason,
+    #[arg(long, value_enum, default_value_t = RevokeReason::Unspecified)]
+    reason: RevokeReason,
     #[command(flatten)]
     crl: CrlDays,
 }
@@ -211,8 +211,8 @@ fn init(args: &Init, now: SystemTime) -> anyhow::Result<()> {
          ca.pem to the other site, which names it as \"trust\"; never give ca.key away"
     );
     println!(
-        "if a site uses {dir}/ca.crl as \"crl\": run `wardgate pki renew --crl --dir {dir}` \
-         at least every {} days and send the new list to that site",
+        "if a site uses {dir}/ca.crl as \"crl\": this list is valid for {} days; run `wardgate pki renew \
+         --crl --crl-days 60 --dir {dir}` before that and then every month, and send each new list to that site",
         args.crl.crl_days
     );
     Ok(())
@@ -225,7 +225,7 @@ fn issue(args: &Issue, now: SystemTime) -> anyhow::Result<()> {
         key: args.key,
         days: args.days,
     };
-    let output = Output {
+    let output = OutputFiles {
         certificate: args.out.clone(),
         key: args.key_out.clone(),
     };
@@ -239,7 +239,7 @@ fn issue(args: &Issue, now: SystemTime) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn report_issued(issued: &Issued, output: &Output) {
+fn report_issued(issued: &Issued, output: &OutputFiles) {
     let cut = if issued.cut_by_authority {
         ", when its CA expires"
     } else {
@@ -278,7 +278,7 @@ fn described(files: &[PathBuf], now: SystemTime) -> (String, Vec<String>) {
                     text += &format!("{gap}{}\n\n", file.display());
                 }
                 text += &shown.text;
-                problems.extend(shown.unread.iter().map(show::Error::to_string));
+                problems.extend(shown.unread.iter().map(show::ShowError::to_string));
             }
             Err(error) => problems.push(error.to_string()),
         }
@@ -289,7 +289,7 @@ fn described(files: &[PathBuf], now: SystemTime) -> (String, Vec<String>) {
 fn renew(args: &Renew, now: SystemTime) -> anyhow::Result<()> {
     let mut authority = Authority::open(&args.ca.dir)?;
     if let (Some(certificate), Some(key)) = (&args.what.certificate, &args.key) {
-        let output = Output {
+        let output = OutputFiles {
             certificate: certificate.clone(),
             key: key.clone(),
         };

@@ -20,7 +20,7 @@ pub struct ByTitle {
 }
 
 /// A table as far as it could be read.
-pub(super) struct Table {
+pub(super) struct TitleTable {
     called: Vec<Located<AeTitle>>,
     pub(super) targets: Vec<Located<Target>>,
 }
@@ -30,7 +30,7 @@ pub(super) fn resolve(
     route: &file::Route,
     expected: &Expected<'_>,
     problems: &mut Problems,
-) -> Vec<Table> {
+) -> Vec<TitleTable> {
     let Some(tables) = route.ae.value() else {
         return Vec::new();
     };
@@ -53,7 +53,7 @@ pub(super) fn resolve(
         .collect()
 }
 
-fn table(written: &file::Ae, expected: &Expected<'_>, problems: &mut Problems) -> Table {
+fn table(written: &file::Ae, expected: &Expected<'_>, problems: &mut Problems) -> TitleTable {
     let file::Ae { scope, line, .. } = written;
     for (key, is_absent, remedy) in [
         ("called", written.called.is_absent(), CALLED_REMEDY),
@@ -68,7 +68,7 @@ fn table(written: &file::Ae, expected: &Expected<'_>, problems: &mut Problems) -
     let called = called.map(|list| list::titles(scope, "called", list, problems));
     let listed = written.targets.value();
     let listed = listed.map(|list| targets(scope, list, expected, problems));
-    Table {
+    TitleTable {
         called: called.unwrap_or_default(),
         targets: listed.unwrap_or_default(),
     }
@@ -81,7 +81,7 @@ const TARGETS_REMEDY: &str =
 /// Checks the tables together with each other and with the other keys of their route.
 pub(super) fn check(
     route: &file::Route,
-    tables: &[Table],
+    tables: &[TitleTable],
     called: Option<&[Located<AeTitle>]>,
     problems: &mut Problems,
 ) {
@@ -152,7 +152,7 @@ fn refuse_without_target(
 }
 
 /// A resolved table.
-pub(super) fn meant(table: &Table) -> ByTitle {
+pub(super) fn meant(table: &TitleTable) -> ByTitle {
     ByTitle {
         called: table.called.iter().map(|title| title.value).collect(),
         targets: list::values(table.targets.clone()),

@@ -11,7 +11,7 @@ use super::targets::Expected;
 use super::value;
 use super::{Located, Mode, Observe, PeerName, Protocol, RouteConfig, Target};
 use crate::config::limits::ASSOCIATIONS_MAX;
-use crate::dicom::{AeTitle, Command};
+use crate::dicom::{AeTitle, DimseCommand};
 
 /// The rules of a DICOM route, and its targets by title.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,7 +26,7 @@ pub struct Dicom {
     /// list twice, and no list of peers is empty.
     pub bound: Vec<(AeTitle, Vec<PeerName>)>,
     /// Commands that either side may send; `None` allows every command. Never empty.
-    pub commands: Option<Vec<Command>>,
+    pub commands: Option<Vec<DimseCommand>>,
     /// Whether violations of the rules in this struct are refused; if false, they are only logged.
     pub enforce: bool,
     /// Associations that may be open at a time; `None` is no limit for this route.
@@ -45,7 +45,7 @@ pub struct Dicom {
 
 /// The other settings that these keys depend on.
 #[derive(Clone, Copy)]
-pub(super) struct Ground<'a> {
+pub(super) struct RouteSettings<'a> {
     pub(super) mode: Option<Mode>,
     pub(super) protocol: Option<Protocol>,
     pub(super) observe: Observe,
@@ -65,7 +65,7 @@ pub(super) struct Resolved {
 /// Reads the keys that apply only to DICOM.
 pub(super) fn resolve(
     route: &file::Route,
-    ground: Ground<'_>,
+    settings: RouteSettings<'_>,
     problems: &mut Problems,
 ) -> Resolved {
     let scope = &route.scope;
@@ -75,12 +75,19 @@ pub(super) fn resolve(
     };
     let called = titles("called_ae", &route.called_ae);
     let calling = titles("calling_ae", &route.calling_ae);
-    let bound = bind::resolve(route, ground.tables, problems);
-    let tables = by_title::resolve(route, ground.expected, problems);
-    let is_fit = refuse_unfit(route, ground, problems);
+    let bound = bind::resolve(route, settings.tables, problems);
+    let tables = by_title::resolve(route, settings.expected, problems);
+    let is_fit = refuse_unfit(route, settings, problems);
     if is_fit {
         let calling = calling.as_deref();
-        bind::check(route, ground.mode, &bound, ground.peers, calling, problems);
+        bind::check(
+            route,
+            settings.mode,
+            &bound,
+            settings.peers,
+            calling,
+            problems,
+        );
         by_title::check(route, &tables, called.as_deref(), problems);
     }
     let dicom = Dicom {
@@ -90,27 +97,28 @@ pub(super) fn resolve(
         commands: commands(route, problems),
         enforce: enforce(route, problems),
         associations_max: associations(route, problems),
-        associations_per_peer: associations_per_peer(route, ground.mode, problems),
+        associations_per_peer: associations_per_peer(route, settings.mode, problems),
         by_title: tables.iter().map(by_title::meant).collect(),
         returns: route.returns.value().map(|name| name.value.clone()),
     };
-    let looks = ground.protocol == Some(Protocol::Dicom) && ground.mode != Some(Mode::Passthrough);
+    let looks =
+        settings.protocol == Some(Protocol::Dicom) && settings.mode != Some(Mode::Passthrough);
     Resolved {
         dicom: looks.then_some(dicom),
         targets: tables.into_iter().flat_map(|table| table.targets).collect(),
     }
 }
 
-fn commands(route: &file::Route, problems: &mut Problems) -> Option<Vec<Command>> {
+fn commands(route: &file::Route, problems: &mut Problems) -> Option<Vec<DimseCommand>> {
     let list = List {
         scope: &route.scope,
         key: "commands",
         noun: "command",
-        max: Command::ALL.len(),
+        max: DimseCommand::ALL.len(),
         empty: "is empty, so no command would be allowed; list the allowed commands, or remove it",
         long: "name each of them once",
     };
-    let known = Command::ALL.map(|command| (command.name(), command));
+    let known = DimseCommand::ALL.map(|command| (command.name(), command));
     let word = |text: &str| value::word(text, &known);
     Some(values(list.read(route.commands.value()?, word, problems)))
 }
@@ -181,9 +189,9 @@ fn share(associations: u32, peers: usize) -> u32 {
 }
 
 /// Reports keys that are not available on this route; returns whether there are none.
-fn refuse_unfit(route: &file::Route, ground: Ground<'_>, problems: &mut Problems) -> bool {
+fn refuse_unfit(route: &file::Route, settings: RouteSettings<'_>, problems: &mut Problems) -> bool {
     let written = written_keys(route);
-    let (needless, reason) = match (ground.mode, ground.protocol, ground.observe) {
+    let (needless, reason) = match (settings.mode, settings.protocol, settings.observe) {
         (Some(Mode::Passthrough), _, _) => ("", BLIND),
         (_, Some(Protocol::Mllp | Protocol::Tcp), _) => {
             ("", "applies only to protocol \"dicom\"; remove it")

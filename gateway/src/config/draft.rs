@@ -7,7 +7,7 @@ use super::file;
 use super::{InterfaceName, Located, Mode, Protocol, RouteConfig, Target};
 
 /// What the meaning of a file depends on besides its text.
-pub(super) struct Place<'a> {
+pub(super) struct FileContext<'a> {
     /// The file as given on the command line.
     pub(super) file: &'a Path,
     /// CPUs that this process may run on, ascending.

@@ -5,7 +5,7 @@ use toml::de::DeTable;
 use super::Located;
 use super::problem::quoted;
 use super::schema;
-use super::table::{Reader, Table, TextOrTable};
+use super::table::{Table, TableReader, TextOrTable};
 pub(super) use super::written::Texts;
 use super::written::{Named, Written};
 
@@ -158,7 +158,7 @@ pub(super) struct HealthTable {
 }
 
 /// Reads the structure of the file from its TOML.
-pub(super) fn read(root: DeTable<'_>, reader: &mut Reader<'_>) -> File {
+pub(super) fn read(root: DeTable<'_>, reader: &mut TableReader<'_>) -> File {
     let mut root = Table::root(&schema::ROOT, root);
     let gateway = root.table(
         "gateway",
@@ -189,7 +189,7 @@ pub(super) fn read(root: DeTable<'_>, reader: &mut Reader<'_>) -> File {
     file
 }
 
-fn read_gateway(table: Option<Table<'_>>, reader: &mut Reader<'_>) -> Gateway {
+fn read_gateway(table: Option<Table<'_>>, reader: &mut TableReader<'_>) -> Gateway {
     let Some(mut table) = table else {
         return Gateway {
             cores: None,
@@ -212,7 +212,7 @@ fn read_gateway(table: Option<Table<'_>>, reader: &mut Reader<'_>) -> Gateway {
     gateway
 }
 
-fn read_cores(table: &mut Table<'_>, reader: &mut Reader<'_>) -> Option<Cores> {
+fn read_cores(table: &mut Table<'_>, reader: &mut TableReader<'_>) -> Option<Cores> {
     if table.is_string("cores") {
         let word = table.leaf("cores", reader);
         return word.value().cloned().map(Cores::Word);
@@ -224,7 +224,7 @@ fn read_cores(table: &mut Table<'_>, reader: &mut Reader<'_>) -> Option<Cores> {
     }
 }
 
-fn read_identity(mut table: Table<'_>, reader: &mut Reader<'_>) -> Identity {
+fn read_identity(mut table: Table<'_>, reader: &mut TableReader<'_>) -> Identity {
     let identity = Identity {
         scope: table.scope.clone(),
         line: table.line,
@@ -237,7 +237,7 @@ fn read_identity(mut table: Table<'_>, reader: &mut Reader<'_>) -> Identity {
     identity
 }
 
-fn read_timeouts(table: Option<Table<'_>>, scope: &str, reader: &mut Reader<'_>) -> Timeouts {
+fn read_timeouts(table: Option<Table<'_>>, scope: &str, reader: &mut TableReader<'_>) -> Timeouts {
     let Some(mut table) = table else {
         return Timeouts {
             scope: scope.to_owned(),
@@ -268,7 +268,11 @@ fn read_timeouts(table: Option<Table<'_>>, scope: &str, reader: &mut Reader<'_>)
     timeouts
 }
 
-fn read_keepalive(table: Option<Table<'_>>, scope: &str, reader: &mut Reader<'_>) -> Keepalive {
+fn read_keepalive(
+    table: Option<Table<'_>>,
+    scope: &str,
+    reader: &mut TableReader<'_>,
+) -> Keepalive {
     let Some(mut table) = table else {
         return Keepalive {
             scope: scope.to_owned(),
@@ -287,7 +291,7 @@ fn read_keepalive(table: Option<Table<'_>>, scope: &str, reader: &mut Reader<'_>
     keepalive
 }
 
-fn read_peers(root: &mut Table<'_>, reader: &mut Reader<'_>) -> Written<Vec<Peer>> {
+fn read_peers(root: &mut Table<'_>, reader: &mut TableReader<'_>) -> Written<Vec<Peer>> {
     match root.tables("peer", &schema::PEER, reader) {
         Written::Absent => Written::Absent,
         Written::Refused => Written::Refused,
@@ -302,7 +306,7 @@ fn read_peers(root: &mut Table<'_>, reader: &mut Reader<'_>) -> Written<Vec<Peer
     }
 }
 
-fn read_peer(number: usize, mut table: Table<'_>, reader: &mut Reader<'_>) -> Peer {
+fn read_peer(number: usize, mut table: Table<'_>, reader: &mut TableReader<'_>) -> Peer {
     table.scope = match table.peek("name") {
         Some(name) => format!("peer {}: ", quoted(name)),
         None => format!("peer number {number}: "),
@@ -319,7 +323,7 @@ fn read_peer(number: usize, mut table: Table<'_>, reader: &mut Reader<'_>) -> Pe
     peer
 }
 
-fn read_routes(root: &mut Table<'_>, reader: &mut Reader<'_>) -> Written<Vec<Route>> {
+fn read_routes(root: &mut Table<'_>, reader: &mut TableReader<'_>) -> Written<Vec<Route>> {
     match root.tables("route", &schema::ROUTE, reader) {
         Written::Absent => Written::Absent,
         Written::Refused => Written::Refused,
@@ -334,7 +338,7 @@ fn read_routes(root: &mut Table<'_>, reader: &mut Reader<'_>) -> Written<Vec<Rou
     }
 }
 
-fn read_route(number: usize, mut table: Table<'_>, reader: &mut Reader<'_>) -> Route {
+fn read_route(number: usize, mut table: Table<'_>, reader: &mut TableReader<'_>) -> Route {
     let scope = match table.peek("name") {
         Some(name) => format!("route {}: ", quoted(name)),
         None => format!("route number {number}: "),
@@ -385,7 +389,7 @@ fn read_route(number: usize, mut table: Table<'_>, reader: &mut Reader<'_>) -> R
     route
 }
 
-fn read_health(route: &mut Table<'_>, reader: &mut Reader<'_>) -> Health {
+fn read_health(route: &mut Table<'_>, reader: &mut TableReader<'_>) -> Health {
     if route.is_string("health") {
         let word = route.leaf("health", reader);
         return word.value().cloned().map_or(Health::Absent, Health::Word);
@@ -409,7 +413,7 @@ fn read_health(route: &mut Table<'_>, reader: &mut Reader<'_>) -> Health {
     Health::Table(Box::new(health))
 }
 
-fn read_tables_of_titles(route: &mut Table<'_>, reader: &mut Reader<'_>) -> Written<Vec<Ae>> {
+fn read_tables_of_titles(route: &mut Table<'_>, reader: &mut TableReader<'_>) -> Written<Vec<Ae>> {
     match route.tables("ae", &schema::ROUTE_AE, reader) {
         Written::Absent => Written::Absent,
         Written::Refused => Written::Refused,
@@ -427,7 +431,7 @@ fn read_tables_of_titles(route: &mut Table<'_>, reader: &mut Reader<'_>) -> Writ
     }
 }
 
-fn read_table_of_titles(mut table: Table<'_>, reader: &mut Reader<'_>) -> Ae {
+fn read_table_of_titles(mut table: Table<'_>, reader: &mut TableReader<'_>) -> Ae {
     let ae = Ae {
         scope: table.scope.clone(),
         line: table.line,
@@ -438,7 +442,7 @@ fn read_table_of_titles(mut table: Table<'_>, reader: &mut Reader<'_>) -> Ae {
     ae
 }
 
-fn read_targets(table: &mut Table<'_>, reader: &mut Reader<'_>) -> Targets {
+fn read_targets(table: &mut Table<'_>, reader: &mut TableReader<'_>) -> Targets {
     let scope = format!("{}targets: ", table.scope);
     match table.texts_or_tables("targets", &schema::TARGET, &scope, reader) {
         Written::Absent => Written::Absent,
@@ -458,7 +462,7 @@ fn read_targets(table: &mut Table<'_>, reader: &mut Reader<'_>) -> Targets {
 }
 
 /// Reads one target; `None` if its address is not readable.
-fn read_target(element: TextOrTable<'_>, reader: &mut Reader<'_>) -> Option<Target> {
+fn read_target(element: TextOrTable<'_>, reader: &mut TableReader<'_>) -> Option<Target> {
     let mut table = match element {
         TextOrTable::Text(address) => {
             let peer = Texts::Absent;

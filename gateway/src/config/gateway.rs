@@ -7,7 +7,7 @@ use std::time::Duration;
 use rustix::process::getpid;
 use rustix::thread::{CpuSet, sched_getaffinity};
 
-use super::draft::Place;
+use super::draft::FileContext;
 use super::file::{self, Cores};
 use super::identity::{folder, path};
 use super::problem::Problems;
@@ -28,7 +28,7 @@ pub(super) fn allowed_cpus() -> std::io::Result<Vec<usize>> {
 /// Resolves the table; an absent table has defaults.
 pub(super) fn resolve(
     written: &file::Gateway,
-    place: &Place<'_>,
+    place: &FileContext<'_>,
     problems: &mut Problems,
 ) -> Option<Gateway> {
     let scope = "[gateway]: ";

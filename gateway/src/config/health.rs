@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use super::file::{self, Health as Written};
+use super::file;
 use super::list::title;
 use super::problem::Problems;
-use super::timeouts::{Bounds, bounded, bounds};
+use super::timeouts::{DurationRange, bounded, bounds};
 use super::value::{self, written};
 use super::{Located, Mode, Protocol, RouteConfig, Target};
 use crate::config::limits::{
@@ -15,7 +15,7 @@ use crate::dicom::AeTitle;
 
 /// How a route probes whether its targets are available.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Health {
+pub struct HealthCheck {
     /// What a target must do to count as up.
     pub probe: Probe,
     /// The time from the beginning of one probe of a target to the beginning of the next.
@@ -54,8 +54,8 @@ const RISE: u32 = 1;
 /// One failed probe may be a lost packet; three are half a minute.
 const FALL: u32 = 3;
 
-const INTERVAL_BOUNDS: Bounds = bounds(HEALTH_INTERVAL_MIN, HEALTH_INTERVAL_MAX);
-const TIMEOUT_BOUNDS: Bounds = bounds(TIMEOUT_MIN, HEALTH_TIMEOUT_MAX);
+const INTERVAL_BOUNDS: DurationRange = bounds(HEALTH_INTERVAL_MIN, HEALTH_INTERVAL_MAX);
+const TIMEOUT_BOUNDS: DurationRange = bounds(TIMEOUT_MIN, HEALTH_TIMEOUT_MAX);
 
 /// The probes by their keyword; "off" is `None`.
 const WORDS: [(&str, Option<Probe>); 5] = [
@@ -72,19 +72,19 @@ pub(super) fn resolve(
     mode: Option<Mode>,
     protocol: Option<Protocol>,
     problems: &mut Problems,
-) -> Option<Health> {
+) -> Option<HealthCheck> {
     match &route.health {
-        Written::Absent => None,
-        Written::Word(word) => {
+        file::Health::Absent => None,
+        file::Health::Word(word) => {
             let probe = probe(&route.scope, "health", word, mode, protocol, problems);
             probe.map(with_defaults)
         }
-        Written::Table(table) => from_table(table, mode, protocol, problems),
+        file::Health::Table(table) => from_table(table, mode, protocol, problems),
     }
 }
 
-fn with_defaults(probe: Probe) -> Health {
-    Health {
+fn with_defaults(probe: Probe) -> HealthCheck {
+    HealthCheck {
         probe,
         interval: INTERVAL,
         timeout: TIMEOUT,
@@ -125,7 +125,7 @@ fn from_table(
     mode: Option<Mode>,
     protocol: Option<Protocol>,
     problems: &mut Problems,
-) -> Option<Health> {
+) -> Option<HealthCheck> {
     let scope = &table.scope;
     if table.probe.is_absent() {
         let text = format!(
@@ -147,7 +147,7 @@ fn from_table(
     probe.map(|_| health)
 }
 
-fn overlay(table: &file::HealthTable, below: Health, problems: &mut Problems) -> Health {
+fn overlay(table: &file::HealthTable, below: HealthCheck, problems: &mut Problems) -> HealthCheck {
     let scope = &table.scope;
     let interval = bounded(
         scope,
@@ -161,7 +161,7 @@ fn overlay(table: &file::HealthTable, below: Health, problems: &mut Problems) ->
         let read = problems.accept_number(scope, key, number, HEALTH_COUNT_MAX.into());
         read.and_then(|read| u32::try_from(read).ok())
     };
-    Health {
+    HealthCheck {
         rise: count("rise", &table.rise).unwrap_or(below.rise),
         fall: count("fall", &table.fall).unwrap_or(below.fall),
         timeout: timeout(table, interval, problems).unwrap_or(below.timeout.min(interval)),

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::draft::Place;
+use super::draft::FileContext;
 use super::file::{self, Text};
 use super::problem::Problems;
 use super::written::Written;
@@ -19,7 +19,7 @@ pub(super) struct Identities<'a> {
 
 impl<'a> Identities<'a> {
     /// Without any files yet. Relative paths begin at the folder of the configuration.
-    pub(super) fn new(place: &Place<'a>) -> Self {
+    pub(super) fn new(place: &FileContext<'a>) -> Self {
         Self {
             folder: folder(place.file),
             credentials: place.credentials,

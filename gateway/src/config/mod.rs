@@ -12,6 +12,7 @@ mod address;
 mod bind;
 mod by_title;
 mod clash;
+mod connect;
 mod dicom;
 mod draft;
 mod file;
@@ -23,7 +24,6 @@ mod list;
 mod load;
 mod name;
 mod observe;
-mod onward;
 mod peer;
 mod peers;
 mod problem;
@@ -48,15 +48,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use by_title::ByTitle;
+pub use connect::Connect;
 pub use dicom::Dicom;
-pub use health::{Health, Probe};
+pub use health::{HealthCheck, Probe};
 pub use load::load;
 pub use observe::Observe;
-pub use onward::Connect;
 pub use peer::is_peer_name;
 pub use problem::Problem;
 
-use draft::Place;
+use draft::FileContext;
 use problem::Problems;
 
 /// Reads a configuration from its text. Relative paths in it begin at the folder of `file`, the path of the
@@ -73,7 +73,7 @@ fn find(text: &str, file: &Path) -> Found {
     match gateway::allowed_cpus() {
         Ok(cpus) => {
             let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
-            let place = Place {
+            let place = FileContext {
                 file,
                 cpus: &cpus,
                 credentials: credentials.as_deref(),
@@ -105,7 +105,7 @@ impl From<Vec<Problem>> for Found {
     }
 }
 
-fn parse_at(text: &str, place: &Place<'_>) -> Found {
+fn parse_at(text: &str, place: &FileContext<'_>) -> Found {
     let lines = syntax::Lines::of(text);
     if let Some(problem) = syntax::pem(text, &lines) {
         return vec![problem].into();
@@ -113,7 +113,7 @@ fn parse_at(text: &str, place: &Place<'_>) -> Found {
     let mut problems = Problems::default();
     let text = syntax::without_bare_keys(text, &lines, &mut problems);
     let table = syntax::parse(&text, &lines, &mut problems);
-    let mut reader = table::Reader {
+    let mut reader = table::TableReader {
         lines: &lines,
         problems: &mut problems,
     };
@@ -210,7 +210,7 @@ pub struct RouteConfig {
     /// and `mode` is not `Passthrough`.
     pub connect: Connect,
     /// How the route probes its targets; `None` means no probes.
-    pub health: Option<Health>,
+    pub health: Option<HealthCheck>,
     /// The maximum number of open connections; 1 to `limits::ROUTE_CONNECTIONS_MAX`. With `None`, only the
     /// limits for all passthrough routes, for a peer and for the process apply.
     pub connections: Option<u32>,
@@ -291,7 +291,7 @@ pub enum Host {
 pub struct RouteTls {
     /// The identity of this site on this route. Routes that name the same files share one value.
     pub identity: Arc<IdentityFiles>,
-    /// The peers that may be at the other end, each with the CAs that may vouch for it; never empty. No
+    /// The peers that may be at the other end, each with the CAs that may issue certificates for it; never empty. No
     /// identity belongs to two peers.
     pub peers: Vec<Arc<Peer>>,
     /// The service label for both ends of this route; `None` if the route has no label.
@@ -320,19 +320,19 @@ impl RouteTls {
     }
 }
 
-/// A peer: the identities by which it is accepted, and the CAs that may vouch for it.
+/// A peer: the identities by which it is accepted, and the CAs that may issue certificates for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Peer {
     /// The name of its `[[peer]]` table; `None` for identities that a route lists itself. For these, the
-    /// trust of the route's identity vouches.
+    /// trust of the route's identity counts.
     pub name: Option<String>,
     /// The identities of which its certificate must prove one; 1 to `limits::PEERS_MAX`.
     pub identities: Vec<PeerName>,
-    /// The CAs that may vouch for these identities. Peers that name the same files share one value.
+    /// The CAs that may issue certificates for these identities. Peers that name the same files share one value.
     pub trust: Arc<TrustFiles>,
 }
 
-/// The files of the CAs that may vouch for a peer.
+/// The files of the CAs that may issue certificates for a peer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TrustFiles {
     /// Trust anchors, PEM.
@@ -379,7 +379,7 @@ pub struct IdentityFiles {
     pub certificate: Located<PathBuf>,
     /// The private key of the leaf, PEM.
     pub key: Located<PathBuf>,
-    /// The CAs that may vouch for identities that a route lists itself; `None` if every route names its peers
+    /// The CAs that may issue certificates for identities that a route lists itself; `None` if every route names its peers
     /// by `[[peer]]` tables.
     pub trust: Option<Arc<TrustFiles>>,
 }

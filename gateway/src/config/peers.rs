@@ -199,7 +199,7 @@ fn peer_name(text: &str) -> Result<String, String> {
 
 /// Reads the identities of a table.
 ///
-/// No identity is in two tables, because a CA that vouches for one peer would then vouch for the other as
+/// No identity is in two tables, because a CA that may issue certificates for one peer could then issue certificates for the other as
 /// well.
 fn identity<'f>(
     table: &'f file::Peer,
@@ -233,7 +233,7 @@ fn identity<'f>(
         };
         let text = format!(
             "{scope}identity \"{}\" belongs to {} already (line {}); only one peer may have an \
-             identity, because only its CA may vouch for it; remove it from one of the two",
+             identity, because only its CA may issue certificates for it; remove it from one of the two",
             identity.value,
             owner.scope.trim_end_matches(": "),
             owner.line
@@ -377,7 +377,7 @@ impl RoutePeers {
     }
 
     /// The line of the first identity that is written in the route itself. For these identities, the trust of
-    /// the route's identity vouches.
+    /// the route's identity counts.
     pub(super) fn own_line(&self) -> Option<usize> {
         self.own_line
     }
@@ -396,7 +396,7 @@ impl RoutePeers {
         }
     }
 
-    /// The resolved peers; `None` if there is a problem. `trust` vouches for the identities that are written
+    /// The resolved peers; `None` if there is a problem. `trust` counts for the identities that are written
     /// in the route itself.
     pub(super) fn meant(&self, trust: Option<&Arc<TrustFiles>>) -> Option<Vec<Arc<Peer>>> {
         let mut peers = self.tables.clone();

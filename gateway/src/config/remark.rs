@@ -9,7 +9,7 @@ use super::address::reaches;
 use super::{
     Config, Dicom, Mode, Peer, Probe, Protocol, RouteConfig, RouteTls, ServiceLabel, Target,
 };
-use crate::dicom::{AeTitle, Command};
+use crate::dicom::{AeTitle, DimseCommand};
 
 impl Config {
     /// Full sentences about the peers and about routes together: `peer "region": ...`.
@@ -18,7 +18,7 @@ impl Config {
         let unused = self.peers.iter().filter_map(|peer| self.unused(peer));
         let mut remarks: Vec<_> = unused.collect();
         remarks.extend(self.listed_beside_a_table());
-        remarks.extend(self.alike());
+        remarks.extend(self.indistinguishable());
         remarks
     }
 
@@ -65,7 +65,7 @@ impl Config {
         own.into_iter().chain(by_others).collect()
     }
 
-    /// Identities that a route lists itself although a table has them: the CA that then vouches for them may
+    /// Identities that a route lists itself although a table has them: the CA that may then issue certificates for them may
     /// not be the one that the operator expects.
     fn listed_beside_a_table(&self) -> Vec<String> {
         let named = self.peers.iter().flat_map(|peer| {
@@ -81,7 +81,7 @@ impl Config {
                 if let Some(name) = named.get(identity) {
                     remarks.push(format!(
                         "route \"{}\": peers lists \"{identity}\" itself, so the trust of its identity \
-                         vouches for it, and not that of peer \"{name}\"; list \"{name}\" instead",
+                         counts for it, and not that of peer \"{name}\"; list \"{name}\" instead",
                         route.name
                     ));
                 }
@@ -101,8 +101,8 @@ impl Config {
 
     /// Routes that a peer cannot distinguish from an earlier route: a connection of one of them that is
     /// redirected on the network path would be served by the other.
-    fn alike(&self) -> Vec<String> {
-        type Seen<'a> = (&'a Path, Mode, Protocol, Option<&'a ServiceLabel>);
+    fn indistinguishable(&self) -> Vec<String> {
+        type RouteIdentity<'a> = (&'a Path, Mode, Protocol, Option<&'a ServiceLabel>);
         let mut seen = HashMap::<_, &str>::new();
         let mut remarks = Vec::new();
         for route in &self.routes {
@@ -110,7 +110,7 @@ impl Config {
                 continue;
             };
             let certificate = tls.identity.certificate.value.as_path();
-            let kind: Seen<'_> = (
+            let kind: RouteIdentity<'_> = (
                 certificate,
                 route.mode,
                 route.protocol,
@@ -125,13 +125,13 @@ impl Config {
                     }
                 }
             }
-            remarks.extend(other.map(|other| alike(route, tls, other)));
+            remarks.extend(other.map(|other| indistinguishable(route, tls, other)));
         }
         remarks
     }
 }
 
-fn alike(route: &RouteConfig, tls: &RouteTls, other: &str) -> String {
+fn indistinguishable(route: &RouteConfig, tls: &RouteTls, other: &str) -> String {
     let same = match &tls.service {
         Some(_) => "write another service in one of them",
         None => "write service = \"NAME\" in each of them",
@@ -166,10 +166,13 @@ impl RouteConfig {
     /// Full sentences about missing or ineffective rules of this route: `route "ct": ...`.
     #[must_use]
     pub fn remarks(&self) -> Vec<String> {
-        let of_dicom = self
-            .dicom
-            .iter()
-            .flat_map(|dicom| [no_way_back(dicom), retrieval_alone(dicom), told_only(dicom)]);
+        let of_dicom = self.dicom.iter().flat_map(|dicom| {
+            [
+                missing_return_route(dicom),
+                c_get_without_c_store(dicom),
+                reporting_only(dicom),
+            ]
+        });
         let remarks = std::iter::once(any_peer(self)).chain(of_dicom);
         remarks
             .flatten()
@@ -221,18 +224,18 @@ impl Dicom {
         })
     }
 
-    fn names(&self, command: Command) -> bool {
+    fn names(&self, command: DimseCommand) -> bool {
         let commands = self.commands.as_ref();
         commands.is_some_and(|commands| commands.contains(&command))
     }
 }
 
 /// An operator who lists a command with answers in separate associations intends its use.
-fn no_way_back(dicom: &Dicom) -> Option<String> {
+fn missing_return_route(dicom: &Dicom) -> Option<String> {
     let named = [
-        (Command::CMove, "the images of a C-MOVE come"),
+        (DimseCommand::CMove, "the images of a C-MOVE come"),
         (
-            Command::NAction,
+            DimseCommand::NAction,
             "the answer of storage commitment (N-ACTION) comes",
         ),
     ];
@@ -244,15 +247,15 @@ fn no_way_back(dicom: &Dicom) -> Option<String> {
     ))
 }
 
-fn retrieval_alone(dicom: &Dicom) -> Option<String> {
-    let is_alone = dicom.names(Command::CGet) && !dicom.names(Command::CStore);
+fn c_get_without_c_store(dicom: &Dicom) -> Option<String> {
+    let is_alone = dicom.names(DimseCommand::CGet) && !dicom.names(DimseCommand::CStore);
     is_alone.then(|| {
         "commands lists C-GET but not C-STORE, which carries everything that a C-GET retrieves; list both"
             .to_owned()
     })
 }
 
-fn told_only(dicom: &Dicom) -> Option<String> {
+fn reporting_only(dicom: &Dicom) -> Option<String> {
     (!dicom.enforce && dicom.has_rules()).then(|| {
         "rules = \"report\": what the rules forbid passes, is logged (\"would refuse\") and counted in \
             wardgate_would_refuse_total; remove the line to refuse it"

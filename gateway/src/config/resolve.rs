@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::draft::{Draft, Place};
+use super::draft::{Draft, FileContext};
 use super::file::{self, Text};
 use super::identity::{self, Identities};
 use super::peers::{PeerTables, RoutePeers};
@@ -19,17 +19,17 @@ use super::{
     RecordLayer, RouteConfig, RouteTls, ServiceLabel, Target,
 };
 use super::{address, clash, gateway, name, timeouts, value};
-use super::{dicom, health, observe, onward, returns};
+use super::{connect, dicom, health, observe, returns};
 use crate::config::limits::{KEY_RECORDS_MAX, ROUTE_CONNECTIONS_MAX, ROUTES_MAX};
 
 /// Resolves `file`, or adds its problems; also returns the routes without problems.
 pub(super) fn resolve(
     file: &file::File,
-    place: &Place<'_>,
+    place: &FileContext<'_>,
     problems: &mut Problems,
 ) -> (Option<Config>, Vec<Arc<RouteConfig>>) {
     let gateway = gateway::resolve(&file.gateway, place, problems);
-    let mut resolver = Resolver::new(file, place, problems);
+    let mut resolver = ConfigResolver::new(file, place, problems);
     let drafts: Vec<_> = routes(file, resolver.problems)
         .iter()
         .map(|written| resolver.route(written))
@@ -72,7 +72,7 @@ fn routes<'f>(file: &'f file::File, problems: &mut Problems) -> &'f [file::Route
     &routes.value
 }
 
-struct Resolver<'a> {
+struct ConfigResolver<'a> {
     problems: &'a mut Problems,
     identities: Identities<'a>,
     peer_tables: Arc<PeerTables>,
@@ -84,8 +84,8 @@ struct Resolver<'a> {
     trust_checked: HashSet<(usize, usize)>,
 }
 
-impl<'a> Resolver<'a> {
-    fn new(file: &'a file::File, place: &Place<'a>, problems: &'a mut Problems) -> Self {
+impl<'a> ConfigResolver<'a> {
+    fn new(file: &'a file::File, place: &FileContext<'a>, problems: &'a mut Problems) -> Self {
         let mut identities = Identities::new(place);
         let peer_tables = PeerTables::resolve(file, &mut identities, problems);
         let identity = file.identity.as_ref();
@@ -135,7 +135,7 @@ impl<'a> Resolver<'a> {
         let expected = Expected::new(written, mode, &tables, &peers);
         let mut targets = self.targets(written, &expected);
         let observe = observe::resolve(written, mode, protocol, self.problems);
-        let ground = dicom::Ground {
+        let settings = dicom::RouteSettings {
             mode,
             protocol,
             observe,
@@ -143,13 +143,13 @@ impl<'a> Resolver<'a> {
             peers: &peers,
             expected: &expected,
         };
-        let by_title = dicom::resolve(written, ground, self.problems);
-        let connect = onward::resolve(written, (mode, protocol), observe, self.problems);
+        let by_title = dicom::resolve(written, settings, self.problems);
+        let connect = connect::resolve(written, (mode, protocol), observe, self.problems);
         let health = health::resolve(written, mode, protocol, self.problems);
         let tls = self.tls(written, mode, &peers);
         let connections = self.connections(written);
         let written_timeouts = [&written.timeouts, self.written_timeouts];
-        let kind = timeouts::Kind {
+        let kind = timeouts::RouteKind {
             mode,
             protocol,
             connect,
@@ -295,7 +295,7 @@ impl<'a> Resolver<'a> {
         }))
     }
 
-    /// Checks who vouches for the peers of a route, and that these files are not those of the site itself.
+    /// Checks which CAs may issue certificates for the peers of a route, and that these files are not those of the site itself.
     fn check_trust(&mut self, route: &file::Route, peers: &RoutePeers, identity: &IdentityFiles) {
         for peer in peers.tables() {
             let lines = (peer.trust.trust.line, identity.certificate.line);
@@ -313,7 +313,7 @@ impl<'a> Resolver<'a> {
                 None => "[identity]",
             };
             let text = format!(
-                "{}peers lists identities itself, and {table} has no trust that could vouch for \
+                "{}peers lists identities itself, and {table} has no trust that could issue certificates for \
                  them; write a [[peer]] with name, identity and trust and list its name here, or \
                  write trust in {table}",
                 route.scope

@@ -18,13 +18,17 @@ pub(super) fn check(drafts: &[Draft<'_>], problems: &mut Problems) {
         let Some(name) = draft.written.returns.value() else {
             continue;
         };
-        if let Err(reason) = judge(draft, name, drafts) {
+        if let Err(reason) = check_return(draft, name, drafts) {
             problems.accept::<()>(&draft.written.scope, "return", name, Err(reason));
         }
     }
 }
 
-fn judge(draft: &Draft<'_>, name: &Located<String>, drafts: &[Draft<'_>]) -> Result<(), String> {
+fn check_return(
+    draft: &Draft<'_>,
+    name: &Located<String>,
+    drafts: &[Draft<'_>],
+) -> Result<(), String> {
     let named = |draft: &&Draft<'_>| name_of(draft) == Some(name.value.as_str());
     if named(&draft) {
         return Err(

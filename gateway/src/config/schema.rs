@@ -10,7 +10,7 @@ pub(super) struct Schema {
     /// The prefix of the names of inner tables: `route.` for those of a route.
     pub(super) parent: &'static str,
     /// Its keys.
-    pub(super) keys: &'static [Key],
+    pub(super) keys: &'static [SchemaKey],
 }
 
 impl Schema {
@@ -23,15 +23,15 @@ impl Schema {
 
 /// A key with the form of its value.
 #[derive(Debug)]
-pub(super) struct Key {
+pub(super) struct SchemaKey {
     /// The name before the equals sign.
     pub(super) name: &'static str,
     /// A valid value in TOML.
     pub(super) example: &'static str,
 }
 
-const fn key(name: &'static str, example: &'static str) -> Key {
-    Key { name, example }
+const fn key(name: &'static str, example: &'static str) -> SchemaKey {
+    SchemaKey { name, example }
 }
 
 /// The top of the file.
@@ -75,14 +75,14 @@ pub(super) static ROUTE_IDENTITY: Schema = Schema {
     keys: IDENTITY_KEYS,
 };
 
-const IDENTITY_KEYS: &[Key] = &[
+const IDENTITY_KEYS: &[SchemaKey] = &[
     key("certificate", "\"/etc/wardgate/pki/site.pem\""),
     key("key", "\"/etc/wardgate/pki/site.key\""),
     key("trust", "\"/etc/wardgate/pki/trust.pem\""),
     key("crl", "[\"/etc/wardgate/pki/trust.crl\"]"),
 ];
 
-/// A peer, and the CAs that may vouch for it.
+/// A peer, and the CAs that may issue certificates for it.
 pub(super) static PEER: Schema = Schema {
     header: "[[peer]]",
     parent: "peer.",
@@ -108,7 +108,7 @@ pub(super) static ROUTE_TIMEOUTS: Schema = Schema {
     keys: TIMEOUTS_KEYS,
 };
 
-const TIMEOUTS_KEYS: &[Key] = &[
+const TIMEOUTS_KEYS: &[SchemaKey] = &[
     key("handshake", "\"5s\""),
     key("connect", "\"4s\""),
     key("first_byte", "\"5s\""),

@@ -6,18 +6,18 @@ use super::schema::{ALL, Schema};
 
 /// The advice for an unknown key in the table of `schema`.
 pub(super) fn remedy(key: &str, schema: &Schema) -> String {
-    if let Some(remedy) = familiar(key, schema) {
+    if let Some(remedy) = key_of_another_program(key, schema) {
         return remedy;
     }
     let names = schema.keys.iter().map(|key| key.name);
-    let home = home(key, schema);
+    let table_with_key = table_with_key(key, schema);
     // A key that exists in another table is not a misspelling of a similar key here, but may be short for
     // one.
-    let near = nearest(key, names).filter(|near| home.is_none() || near.starts_with(key));
+    let near = nearest(key, names).filter(|near| table_with_key.is_none() || near.starts_with(key));
     if let Some(near) = near {
         return format!("did you mean {near:?}?");
     }
-    if let Some(table) = home {
+    if let Some(table) = table_with_key {
         return format!("it belongs in {table}");
     }
     format!("the keys of this table are {}", schema.key_names())
@@ -42,19 +42,19 @@ pub(super) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) 
 }
 
 /// Another table that has exactly this key; a table of the route if the key is in a route.
-fn home(key: &str, schema: &Schema) -> Option<&'static str> {
-    let mut homes = ALL
+fn table_with_key(key: &str, schema: &Schema) -> Option<&'static str> {
+    let mut tables = ALL
         .iter()
         .filter(|other| other.keys.iter().any(|known| known.name == key));
-    let near = homes
+    let near = tables
         .clone()
         .find(|other| other.parent == schema.parent && !other.header.is_empty());
-    near.or_else(|| homes.find(|other| !other.header.is_empty()))
-        .map(|home| home.header)
+    near.or_else(|| tables.find(|other| !other.header.is_empty()))
+        .map(|table| table.header)
 }
 
 /// Keys of other programs, with the key of wardgate that has the same meaning.
-fn familiar(key: &str, schema: &Schema) -> Option<String> {
+fn key_of_another_program(key: &str, schema: &Schema) -> Option<String> {
     let lower = key.to_lowercase().replace('-', "_");
     if matches!(
         lower.as_str(),

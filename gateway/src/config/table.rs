@@ -7,7 +7,7 @@ use toml::de::{DeTable, DeValue, ValueDeserializer};
 
 use super::Located;
 use super::problem::{Problems, quoted};
-use super::schema::{Key, Schema};
+use super::schema::{Schema, SchemaKey};
 use super::suggest;
 use super::syntax::Lines;
 use super::written::{Named, Texts, Written};
@@ -37,7 +37,7 @@ impl Leaf for i64 {
 }
 
 /// The context of a reader besides the table.
-pub(super) struct Reader<'a> {
+pub(super) struct TableReader<'a> {
     pub(super) lines: &'a Lines,
     pub(super) problems: &'a mut Problems,
 }
@@ -68,7 +68,7 @@ impl<'i> Table<'i> {
     }
 
     /// Takes a value of a simple type.
-    pub(super) fn leaf<T: Leaf>(&mut self, name: &str, reader: &mut Reader<'_>) -> Written<T> {
+    pub(super) fn leaf<T: Leaf>(&mut self, name: &str, reader: &mut TableReader<'_>) -> Written<T> {
         let Some((key, value)) = self.take(name) else {
             return Written::Absent;
         };
@@ -83,7 +83,7 @@ impl<'i> Table<'i> {
     pub(super) fn list<T: Leaf>(
         &mut self,
         name: &str,
-        reader: &mut Reader<'_>,
+        reader: &mut TableReader<'_>,
     ) -> Written<Vec<Located<T>>> {
         let Some((key, value)) = self.take(name) else {
             return Written::Absent;
@@ -107,7 +107,7 @@ impl<'i> Table<'i> {
         name: &str,
         elements: &[Spanned<DeValue<'i>>],
         line: usize,
-        reader: &mut Reader<'_>,
+        reader: &mut TableReader<'_>,
     ) -> Written<Vec<Located<T>>> {
         let mut read = Vec::with_capacity(elements.len());
         for element in elements.iter().cloned() {
@@ -137,7 +137,7 @@ impl<'i> Table<'i> {
         name: &str,
         schema: &'static Schema,
         scope: &str,
-        reader: &mut Reader<'_>,
+        reader: &mut TableReader<'_>,
     ) -> Written<Vec<TextOrTable<'i>>> {
         let Some((key, value)) = self.take(name) else {
             return Written::Absent;
@@ -179,7 +179,7 @@ impl<'i> Table<'i> {
     }
 
     /// Takes a list of strings, or a single string as a list with one element.
-    pub(super) fn one_or_list(&mut self, name: &str, reader: &mut Reader<'_>) -> Texts {
+    pub(super) fn one_or_list(&mut self, name: &str, reader: &mut TableReader<'_>) -> Texts {
         let value = self.entries.get(name).map(Spanned::get_ref);
         match value {
             None | Some(DeValue::String(_)) => {}
@@ -203,7 +203,11 @@ impl<'i> Table<'i> {
 
     /// Takes a table whose keys are names that the operator chooses, each with a string or a list of strings,
     /// in the order of the file.
-    pub(super) fn named_lists(&mut self, name: &str, reader: &mut Reader<'_>) -> Written<Named> {
+    pub(super) fn named_lists(
+        &mut self,
+        name: &str,
+        reader: &mut TableReader<'_>,
+    ) -> Written<Named> {
         let Some((key, value)) = self.take(name) else {
             return Written::Absent;
         };
@@ -227,10 +231,10 @@ impl<'i> Table<'i> {
 
     fn named_list(
         &self,
-        key: &Key,
+        key: &SchemaKey,
         word: &str,
         value: &Spanned<DeValue<'i>>,
-        reader: &mut Reader<'_>,
+        reader: &mut TableReader<'_>,
     ) -> Texts {
         let line = reader.lines.at(value.span().start);
         let name = format!("{}: {}", key.name, quoted(word));
@@ -261,7 +265,7 @@ impl<'i> Table<'i> {
         name: &str,
         schema: &'static Schema,
         scope: String,
-        reader: &mut Reader<'_>,
+        reader: &mut TableReader<'_>,
     ) -> Option<Self> {
         let (key, value) = self.take(name)?;
         let line = reader.lines.at(value.span().start);
@@ -288,7 +292,7 @@ impl<'i> Table<'i> {
         &mut self,
         name: &str,
         schema: &'static Schema,
-        reader: &mut Reader<'_>,
+        reader: &mut TableReader<'_>,
     ) -> Written<Vec<Self>> {
         let Some((_, value)) = self.take(name) else {
             return Written::Absent;
@@ -338,7 +342,7 @@ impl<'i> Table<'i> {
     }
 
     /// Reports every key that was not taken.
-    pub(super) fn finish(self, reader: &mut Reader<'_>) {
+    pub(super) fn finish(self, reader: &mut TableReader<'_>) {
         for (key, _) in &self.entries {
             let line = reader.lines.at(key.span().start);
             let remedy = suggest::remedy(key.get_ref(), self.schema);
@@ -361,7 +365,7 @@ impl<'i> Table<'i> {
         self.peek(name).is_some()
     }
 
-    fn take(&mut self, name: &str) -> Option<(&'static Key, Spanned<DeValue<'i>>)> {
+    fn take(&mut self, name: &str) -> Option<(&'static SchemaKey, Spanned<DeValue<'i>>)> {
         let key = self.schema.keys.iter().find(|key| key.name == name);
         let key = key.expect("only keys of the table's schema are taken");
         let value = self.entries.remove(name)?;
@@ -371,13 +375,13 @@ impl<'i> Table<'i> {
 
     fn refuse<T>(
         &self,
-        key: &Key,
+        key: &SchemaKey,
         line: usize,
         expected: &str,
         found: &str,
-        reader: &mut Reader<'_>,
+        reader: &mut TableReader<'_>,
     ) -> Written<T> {
-        let Key { name, example, .. } = key;
+        let SchemaKey { name, example, .. } = key;
         let scope = &self.scope;
         let text = format!(
             "{scope}{name} must be {expected}, found {found}; write for example {name} = {example}"

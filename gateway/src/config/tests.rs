@@ -1,8 +1,8 @@
 //! Whole configurations: wrong ones with their messages, good ones with their resolved values.
 
+mod connect;
 mod dicom;
 mod mutations;
-mod onward;
 mod peers;
 
 use std::fs;
@@ -19,7 +19,7 @@ fn data() -> PathBuf {
 
 fn parse_here(text: &str, file: &str) -> Result<Config, Vec<Problem>> {
     let file = Path::new(file);
-    let place = Place {
+    let place = FileContext {
         file,
         cpus: &CPUS,
         credentials: None,
@@ -447,7 +447,7 @@ fn a_credential_is_a_file_in_the_folder_of_the_service() {
     let text = text
         .replace("\"credential:\"", "\"site.pem\"")
         .replace("../", "");
-    let place = Place {
+    let place = FileContext {
         file: Path::new("/etc/wardgate/wardgate.toml"),
         cpus: &CPUS,
         credentials: Some(Path::new("/run/credentials/wardgate.service")),

@@ -12,37 +12,37 @@ use crate::config::limits;
 
 /// The shortest and the longest allowed duration.
 #[derive(Clone, Copy)]
-pub(super) struct Bounds {
+pub(super) struct DurationRange {
     min: Duration,
     max: Duration,
     /// Whether "never" is allowed as well.
     never: bool,
 }
 
-const HANDSHAKE: Bounds = bounds(limits::TIMEOUT_MIN, limits::HANDSHAKE_TIMEOUT_MAX);
-const CONNECT: Bounds = bounds(limits::TIMEOUT_MIN, limits::CONNECT_TIMEOUT_MAX);
-const FIRST_BYTE: Bounds = Bounds {
+const HANDSHAKE: DurationRange = bounds(limits::TIMEOUT_MIN, limits::HANDSHAKE_TIMEOUT_MAX);
+const CONNECT: DurationRange = bounds(limits::TIMEOUT_MIN, limits::CONNECT_TIMEOUT_MAX);
+const FIRST_BYTE: DurationRange = DurationRange {
     min: limits::TIMEOUT_MIN,
     max: limits::FIRST_BYTE_TIMEOUT_MAX,
     never: true,
 };
-const IDLE: Bounds = Bounds {
+const IDLE: DurationRange = DurationRange {
     min: Duration::from_secs(1),
     max: limits::IDLE_TIMEOUT_MAX,
     never: true,
 };
-const DRAIN: Bounds = bounds(limits::TIMEOUT_MIN, limits::DRAIN_TIMEOUT_MAX);
-const KEEPALIVE: Bounds = bounds(Duration::from_secs(1), limits::KEEPALIVE_MAX);
-const USER: Bounds = bounds(Duration::from_secs(1), limits::USER_TIMEOUT_MAX);
-const STALL: Bounds = Bounds {
+const DRAIN: DurationRange = bounds(limits::TIMEOUT_MIN, limits::DRAIN_TIMEOUT_MAX);
+const KEEPALIVE: DurationRange = bounds(Duration::from_secs(1), limits::KEEPALIVE_MAX);
+const USER: DurationRange = bounds(Duration::from_secs(1), limits::USER_TIMEOUT_MAX);
+const STALL: DurationRange = DurationRange {
     min: Duration::from_secs(1),
     max: limits::STALL_TIMEOUT_MAX,
     never: true,
 };
 
 /// The bounds from `min` to `max`, without `"never"`.
-pub(super) const fn bounds(min: Duration, max: Duration) -> Bounds {
-    Bounds {
+pub(super) const fn bounds(min: Duration, max: Duration) -> DurationRange {
+    DurationRange {
         min,
         max,
         never: false,
@@ -56,7 +56,7 @@ pub(super) fn site(written: &file::Timeouts, problems: &mut Problems) -> Timeout
 
 /// The settings of a route that its deadlines depend on.
 #[derive(Clone, Copy)]
-pub(super) struct Kind {
+pub(super) struct RouteKind {
     pub(super) mode: Option<Mode>,
     pub(super) protocol: Option<Protocol>,
     pub(super) connect: Connect,
@@ -67,10 +67,10 @@ pub(super) struct Kind {
 pub(super) fn route(
     [written, written_site]: [&file::Timeouts; 2],
     site: &Timeouts,
-    kind: Kind,
+    kind: RouteKind,
     problems: &mut Problems,
 ) -> Timeouts {
-    let Kind { mode, protocol, .. } = kind;
+    let RouteKind { mode, protocol, .. } = kind;
     let mut timeouts = overlay(written, site, problems);
     if let (Some(idle), Some(protocol @ (Protocol::Dicom | Protocol::Mllp))) =
         (written.idle.value(), protocol)
@@ -133,7 +133,7 @@ fn default_idle(
 
 /// Interface engines connect when a channel starts, and send the first message later. On a passthrough route
 /// they use TLS, in which the client sends at once.
-fn waits_for_a_message(kind: Kind) -> bool {
+fn waits_for_a_message(kind: RouteKind) -> bool {
     kind.protocol == Some(Protocol::Mllp) && kind.mode != Some(Mode::Passthrough)
 }
 
@@ -210,7 +210,7 @@ fn overlay(own: &file::Timeouts, below: &Timeouts, problems: &mut Problems) -> T
 /// A deadline that may be "never".
 fn or_never(
     (scope, key, text): (&str, &str, &file::Text),
-    bounds: Bounds,
+    bounds: DurationRange,
     below: Option<Duration>,
     problems: &mut Problems,
 ) -> Option<Duration> {
@@ -253,14 +253,14 @@ pub(super) fn bounded(
     scope: &str,
     key: &str,
     text: &file::Text,
-    bounds: Bounds,
+    bounds: DurationRange,
     problems: &mut Problems,
 ) -> Option<Duration> {
     let text = text.value()?;
     problems.accept(scope, key, text, within(&text.value, key, bounds))
 }
 
-fn within(text: &str, key: &str, bounds: Bounds) -> Result<Duration, String> {
+fn within(text: &str, key: &str, bounds: DurationRange) -> Result<Duration, String> {
     if text == "never" {
         return Err(format!(
             "would let {key} wait forever; write a duration up to {}",

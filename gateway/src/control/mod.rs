@@ -2,7 +2,7 @@
 
 /// A request to the supervisor. Signals produce it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Command {
+pub(crate) enum Command {
     /// Drain all routes, then end the process.
     Stop,
     /// Read the configuration again.

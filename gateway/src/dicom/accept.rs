@@ -60,8 +60,8 @@ impl AssociateAc {
 }
 
 impl ContextResult {
-    fn of(octet: u8) -> Self {
-        match octet {
+    fn of(byte: u8) -> Self {
+        match byte {
             0 => Self::Accepted,
             1 => Self::UserRejection,
             2 => Self::NoReason,
@@ -93,8 +93,8 @@ mod tests {
 
     #[test]
     fn results_and_limits_are_read() {
-        let octets = made::accept(&[(1, 0), (3, 3), (5, 9)]);
-        let read = AssociateAc::read_body(&octets[6..]).expect("an acceptance");
+        let bytes = made::accept(&[(1, 0), (3, 3), (5, 9)]);
+        let read = AssociateAc::read_body(&bytes[6..]).expect("an acceptance");
         let results = [
             (1, ContextResult::Accepted),
             (3, ContextResult::AbstractSyntax),
@@ -106,8 +106,8 @@ mod tests {
 
     #[test]
     fn impossible_lengths_are_malformed() {
-        let octets = made::accept(&[(1, 0)]);
-        let body = &octets[6..];
+        let bytes = made::accept(&[(1, 0)]);
+        let body = &bytes[6..];
         assert!(AssociateAc::read_body(&body[..body.len() - 1]).is_err());
         assert!(AssociateAc::read_body(&body[..60]).is_err());
         let short = [&[0; 68][..], &made::item(0x21, &[1, 0, 0])].concat();

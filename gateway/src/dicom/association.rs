@@ -11,11 +11,12 @@ use super::accept::AssociateAc;
 use super::command_set::{CommandSet, Meaning};
 use super::role::Both;
 use super::stats::{AssociationStats, Observation};
-use super::stream::{Event, Stream, Types};
+use super::stream::{Stream, StreamElement, Types};
 use super::summary::{AssociationSummary, Context, Ending};
 use super::{
-    Abort, AeTitle, Asked, AssociateRq, Command, ContextResult, Counts, PduType, Reason, Rejection,
-    Role, Rules, UserInformation, Verdict, Violation,
+    Abort, AeTitle, AssociateRq, AssociationCounters, AssociationEndReason, AssociationRole,
+    AssociationRules, AssociationVerdict, ContextResult, DimseCommand, PduType, Rejection,
+    RequestedCommand, UserInformation, Violation,
 };
 
 /// The state of an association.
@@ -37,7 +38,7 @@ pub enum Phase {
 #[derive(Debug)]
 pub struct Association {
     is_strict: bool,
-    rules: Arc<Rules>,
+    rules: Arc<AssociationRules>,
     began: Instant,
     course: Course,
     streams: Both<Stream>,
@@ -45,13 +46,13 @@ pub struct Association {
     // Which side sent an A-RELEASE-RQ, and which side granted one.
     asked: Both<bool>,
     granted: Both<bool>,
-    released_by: Option<Role>,
-    aborted_by: Option<Role>,
+    released_by: Option<AssociationRole>,
+    aborted_by: Option<AssociationRole>,
     ending: Option<Ending>,
     // Allocated when needed: most connections of a port scan never need it.
     parties: Option<Box<Parties>>,
     stats: Option<Box<AssociationStats>>,
-    counts: Option<Arc<Counts>>,
+    counts: Option<Arc<AssociationCounters>>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -59,9 +60,9 @@ enum Course {
     Followed,
     // Set on a lenient route that has stopped reading: the side and its violation, unless the association was
     // over already.
-    Lost(Option<(Role, Violation)>),
+    Lost(Option<(AssociationRole, Violation)>),
     // What did not pass, and whether everything before it was complete.
-    Ended(Reason, Both<bool>),
+    Ended(AssociationEndReason, Both<bool>),
 }
 
 #[derive(Debug)]
@@ -76,7 +77,7 @@ struct Parties {
 impl Association {
     /// An association without any bytes yet.
     #[must_use]
-    pub fn new(strictness: Strictness, rules: Arc<Rules>, now: Instant) -> Self {
+    pub fn new(strictness: Strictness, rules: Arc<AssociationRules>, now: Instant) -> Self {
         Self {
             is_strict: strictness == Strictness::Strict || rules.must_follow(),
             rules,
@@ -100,7 +101,7 @@ impl Association {
 
     /// Also counts into `counts`, the counts of the route, if there are any.
     #[must_use]
-    pub fn counted(mut self, counts: Option<Arc<Counts>>) -> Self {
+    pub fn counted(mut self, counts: Option<Arc<AssociationCounters>>) -> Self {
         self.counts = counts;
         self
     }
@@ -108,16 +109,21 @@ impl Association {
     /// Reads the next bytes of one side, before they pass on. The split into slices has no meaning.
     ///
     /// If the verdict is to end, none of `bytes` may pass, and every further verdict is the same.
-    pub fn observe(&mut self, by: Role, bytes: &[u8], now: Instant) -> Verdict {
+    pub fn observe(
+        &mut self,
+        by: AssociationRole,
+        bytes: &[u8],
+        now: Instant,
+    ) -> AssociationVerdict {
         match self.course {
             Course::Followed => {}
-            Course::Lost(_) => return Verdict::Pass,
-            Course::Ended(reason, _) => return Verdict::End(reason),
+            Course::Lost(_) => return AssociationVerdict::Pass,
+            Course::Ended(reason, _) => return AssociationVerdict::End(reason),
         }
         let between = self.between_pdus();
         match self.follow(Observation { by, now }, bytes) {
-            Ok(()) => Verdict::Pass,
-            Err(Reason::Violation { what, .. }) if !self.is_strict => {
+            Ok(()) => AssociationVerdict::Pass,
+            Err(AssociationEndReason::Violation { what, .. }) if !self.is_strict => {
                 // After its end, an association has nothing more to send, valid or not. But rules that only
                 // report must report what could evade them there.
                 let told = self.phase != Phase::Over || self.rules.are_any();
@@ -125,17 +131,17 @@ impl Association {
                 if let Some(counts) = self.counts.as_ref().filter(|_| told) {
                     counts.not_followed.add(1);
                 }
-                Verdict::Pass
+                AssociationVerdict::Pass
             }
             Err(reason) => {
                 self.course = Course::Ended(reason, between);
-                Verdict::End(reason)
+                AssociationVerdict::End(reason)
             }
         }
     }
 
-    fn follow(&mut self, seen: Observation, mut bytes: &[u8]) -> Result<(), Reason> {
-        let violation = |what| Reason::Violation { by: seen.by, what };
+    fn follow(&mut self, seen: Observation, mut bytes: &[u8]) -> Result<(), AssociationEndReason> {
+        let violation = |what| AssociationEndReason::Violation { by: seen.by, what };
         loop {
             let event = self.streams.of_mut(seen.by).next(&mut bytes);
             let Some(event) = event.map_err(violation)? else {
@@ -143,22 +149,24 @@ impl Association {
             };
             match event {
                 _ if self.phase == Phase::Over => {}
-                Event::Pdu(kind, body) => self.pdu(seen.by, kind, &body).map_err(violation)?,
-                Event::Command(set) => self.command(seen, &set)?,
-                Event::DataSet(octets) => self.stats().data_set(seen, octets),
+                StreamElement::Pdu(kind, body) => {
+                    self.pdu(seen.by, kind, &body).map_err(violation)?
+                }
+                StreamElement::Command(set) => self.command(seen, &set)?,
+                StreamElement::DataSet(length) => self.stats().data_set(seen, length),
             }
         }
     }
 
-    fn pdu(&mut self, by: Role, kind: PduType, body: &[u8]) -> Result<(), Violation> {
+    fn pdu(&mut self, by: AssociationRole, kind: PduType, body: &[u8]) -> Result<(), Violation> {
         match kind {
             PduType::AssociateRq => self.requested(body)?,
             PduType::AssociateAc => self.accepted(body)?,
             PduType::ReleaseRq => self.release_asked(by),
             PduType::ReleaseRp => self.release_granted(by),
-            _ => self.broken_off(by, kind, body),
+            _ => self.ended(by, kind, body),
         }
-        for role in [Role::Requestor, Role::Acceptor] {
+        for role in [AssociationRole::Requestor, AssociationRole::Acceptor] {
             self.streams.of_mut(role).legal = self.legal(role);
         }
         Ok(())
@@ -180,17 +188,17 @@ impl Association {
         Ok(())
     }
 
-    fn release_asked(&mut self, by: Role) {
+    fn release_asked(&mut self, by: AssociationRole) {
         self.released_by.get_or_insert(by);
         *self.asked.of_mut(by) = true;
         self.phase = Phase::Releasing;
     }
 
     // Both sides may request the release at once; each then grants the other's request (PS3.8 section 7.2.2).
-    fn release_granted(&mut self, by: Role) {
+    fn release_granted(&mut self, by: AssociationRole) {
         *self.granted.of_mut(by) = true;
-        let waits = |role: Role| *self.asked.of(role) && !self.granted.of(role.other());
-        if !waits(Role::Requestor) && !waits(Role::Acceptor) {
+        let waits = |role: AssociationRole| *self.asked.of(role) && !self.granted.of(role.other());
+        if !waits(AssociationRole::Requestor) && !waits(AssociationRole::Acceptor) {
             self.phase = Phase::Over;
             let by = self.released_by.unwrap_or(by.other());
             self.ending = Some(Ending::Released { by });
@@ -198,7 +206,7 @@ impl Association {
     }
 
     // By an A-ABORT or A-ASSOCIATE-RJ; the stream lets only PDUs of the right length pass.
-    fn broken_off(&mut self, by: Role, kind: PduType, body: &[u8]) {
+    fn ended(&mut self, by: AssociationRole, kind: PduType, body: &[u8]) {
         self.phase = Phase::Over;
         self.aborted_by = Some(by).filter(|_| kind == PduType::Abort);
         let [_, result, source, reason] = body.first_chunk().copied().unwrap_or_default();
@@ -220,15 +228,16 @@ impl Association {
 
     // The PDUs that `by` may send next (PS3.8 section 9.2.3). PDUs that cross on the way are legal for each
     // side, because the observer sees a PDU only when it passes.
-    fn legal(&self, by: Role) -> Types {
+    fn legal(&self, by: AssociationRole) -> Types {
         let abort = Types::of(&[PduType::Abort]);
         match (self.phase, by) {
-            (Phase::Awaited, Role::Requestor) => Types::of(&[PduType::AssociateRq]),
-            (Phase::Awaited, Role::Acceptor) | (Phase::Requested, Role::Requestor) => abort,
-            (Phase::Requested, Role::Acceptor) => {
+            (Phase::Awaited, AssociationRole::Requestor) => Types::of(&[PduType::AssociateRq]),
+            (Phase::Awaited, AssociationRole::Acceptor)
+            | (Phase::Requested, AssociationRole::Requestor) => abort,
+            (Phase::Requested, AssociationRole::Acceptor) => {
                 Types::of(&[PduType::AssociateAc, PduType::AssociateRj, PduType::Abort])
             }
-            (Phase::Established | Phase::Releasing, _) => abort.and(self.legal_within(by)),
+            (Phase::Established | Phase::Releasing, _) => abort.and(self.legal_when_open(by)),
             // The PDU was on its way when the other side aborted, and is ignored there (state 13).
             (Phase::Over, _) if self.aborted_by == Some(by.other()) => {
                 Types::ALL.without(PduType::AssociateRq)
@@ -238,7 +247,7 @@ impl Association {
         }
     }
 
-    fn legal_within(&self, by: Role) -> Types {
+    fn legal_when_open(&self, by: AssociationRole) -> Types {
         let (asked, granted) = (*self.asked.of(by), *self.granted.of(by));
         let may_grant = *self.asked.of(by.other()) && !granted;
         let grant: &[PduType] = if may_grant {
@@ -246,26 +255,26 @@ impl Association {
         } else {
             &[]
         };
-        let talk: &[PduType] = if asked || granted {
+        let data: &[PduType] = if asked || granted {
             &[]
         } else {
             &[PduType::Data, PduType::ReleaseRq]
         };
-        Types::of(grant).and(Types::of(talk))
+        Types::of(grant).and(Types::of(data))
     }
 
-    fn command(&mut self, seen: Observation, octets: &[u8]) -> Result<(), Reason> {
+    fn command(&mut self, seen: Observation, bytes: &[u8]) -> Result<(), AssociationEndReason> {
         let by = seen.by;
-        let set = CommandSet::read(octets);
+        let set = CommandSet::read(bytes);
         let meaning = set.as_ref().and_then(CommandSet::meaning);
         let (Some(set), Some(meaning)) = (set, meaning) else {
             let what = Violation::Command;
-            return Err(Reason::Violation { by, what });
+            return Err(AssociationEndReason::Violation { by, what });
         };
         match meaning {
             Meaning::Request(asked, message) => {
                 self.stats().request(seen, asked, message, &set);
-                return self.judge(by, asked);
+                return self.check_command(by, asked);
             }
             Meaning::Cancel => self.stats().cancel(by),
             Meaning::Response(asked, message, status) => {
@@ -275,15 +284,19 @@ impl Association {
         Ok(())
     }
 
-    fn judge(&self, by: Role, command: Asked) -> Result<(), Reason> {
+    fn check_command(
+        &self,
+        by: AssociationRole,
+        command: RequestedCommand,
+    ) -> Result<(), AssociationEndReason> {
         let is_allowed = match command {
-            Asked::For(command) => self.rules.allows(command),
-            Asked::Unknown(_) => self.rules.commands.is_none(),
+            RequestedCommand::For(command) => self.rules.allows(command),
+            RequestedCommand::Unknown(_) => self.rules.commands.is_none(),
         };
         if is_allowed || !self.rules.enforce {
             return Ok(());
         }
-        Err(Reason::NotAllowed { by, command })
+        Err(AssociationEndReason::NotAllowed { by, command })
     }
 
     fn stats(&mut self) -> &mut AssociationStats {
@@ -312,7 +325,7 @@ impl Association {
 
     /// The side and the violation at which the observer stopped reading, for one warning in the log.
     #[must_use]
-    pub fn not_followed(&self) -> Option<(Role, Violation)> {
+    pub fn not_followed(&self) -> Option<(AssociationRole, Violation)> {
         match self.course {
             Course::Lost(why) => why,
             Course::Followed | Course::Ended(..) => None,
@@ -322,7 +335,7 @@ impl Association {
     /// Whether every PDU of this side has passed completely, so that an A-ABORT may follow. False if the
     /// observer has stopped reading.
     #[must_use]
-    pub fn is_between_pdus(&self, by: Role) -> bool {
+    pub fn is_between_pdus(&self, by: AssociationRole) -> bool {
         match &self.course {
             Course::Followed => self.streams.of(by).is_between_pdus(),
             Course::Lost(_) => false,
@@ -335,14 +348,6 @@ impl Association {
             requestor: self.streams.requestor.is_between_pdus(),
             acceptor: self.streams.acceptor.is_between_pdus(),
         }
-    }
-
-    /// The destinations of C-MOVE requests so far: associations to these come by another connection.
-    #[must_use]
-    pub fn destinations(&self) -> &[AeTitle] {
-        self.stats
-            .as_deref()
-            .map_or(&[], AssociationStats::destinations)
     }
 
     /// The calling and the called title, after the request has passed.
@@ -379,8 +384,8 @@ impl Association {
         if let Some(stats) = self.stats {
             stats.finish(&mut record);
         }
-        let is_not_allowed = |command: &Command| !self.rules.allows(*command);
-        record.not_allowed = record.asked_for().filter(is_not_allowed).collect();
+        let is_not_allowed = |command: &DimseCommand| !self.rules.allows(*command);
+        record.not_allowed = record.requested_commands().filter(is_not_allowed).collect();
         if self.rules.commands.is_some() {
             record.unknown_not_allowed = record.unknown_commands;
         }

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 /// A DIMSE service, with the name from the standard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Command {
+pub enum DimseCommand {
     /// Verification.
     CEcho,
     /// Storage.
@@ -30,7 +30,7 @@ pub enum Command {
     NDelete,
 }
 
-impl Command {
+impl DimseCommand {
     /// All commands, in the order of the type.
     pub const ALL: [Self; 11] = [
         Self::CEcho,
@@ -71,7 +71,7 @@ impl Command {
     }
 }
 
-impl fmt::Display for Command {
+impl fmt::Display for DimseCommand {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
     }
@@ -82,7 +82,7 @@ impl fmt::Display for Command {
 #[error("no DIMSE command has this name")]
 pub struct NotACommand;
 
-impl FromStr for Command {
+impl FromStr for DimseCommand {
     type Err = NotACommand;
 
     fn from_str(text: &str) -> Result<Self, NotACommand> {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{AeTitle, Asked, Command, SopClass};
+use super::{AeTitle, DimseCommand, RequestedCommand, SopClass};
 
 /// Elements of group 0000 (PS3.7 table E.1-1).
 const AFFECTED_SOP_CLASS: u16 = 0x0002;
@@ -35,19 +35,19 @@ pub(super) struct CommandSet<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Meaning {
     /// A request with this Message ID.
-    Request(Asked, u16),
+    Request(RequestedCommand, u16),
     /// The request to cancel a running request.
     Cancel,
     /// A response to the request with this Message ID.
-    Response(Asked, u16, Status),
+    Response(RequestedCommand, u16, Status),
 }
 
 impl<'a> CommandSet<'a> {
     /// Reads a command set, which is always in Implicit VR Little Endian; `None` if it is malformed.
-    pub(super) fn read(mut octets: &'a [u8]) -> Option<Self> {
+    pub(super) fn read(mut bytes: &'a [u8]) -> Option<Self> {
         let mut set = Self::default();
-        while !octets.is_empty() {
-            let (header, rest) = octets.split_first_chunk::<8>()?;
+        while !bytes.is_empty() {
+            let (header, rest) = bytes.split_first_chunk::<8>()?;
             let [g, h, e, f, a, b, c, d] = *header;
             let length = usize::try_from(u32::from_le_bytes([a, b, c, d])).ok()?;
             let (value, rest) = rest.split_at_checked(length)?;
@@ -55,7 +55,7 @@ impl<'a> CommandSet<'a> {
                 return None;
             }
             set.take(u16::from_le_bytes([e, f]), value)?;
-            octets = rest;
+            bytes = rest;
         }
         Some(set)
     }
@@ -114,22 +114,22 @@ fn put(place: &mut Option<u16>, value: &[u8]) -> Option<()> {
     place.replace(value).is_none().then_some(())
 }
 
-fn asked(field: u16) -> Asked {
+fn asked(field: u16) -> RequestedCommand {
     let command = match field {
-        0x0001 => Command::CStore,
-        0x0010 => Command::CGet,
-        0x0020 => Command::CFind,
-        0x0021 => Command::CMove,
-        0x0030 => Command::CEcho,
-        0x0100 => Command::NEventReport,
-        0x0110 => Command::NGet,
-        0x0120 => Command::NSet,
-        0x0130 => Command::NAction,
-        0x0140 => Command::NCreate,
-        0x0150 => Command::NDelete,
-        other => return Asked::Unknown(other),
+        0x0001 => DimseCommand::CStore,
+        0x0010 => DimseCommand::CGet,
+        0x0020 => DimseCommand::CFind,
+        0x0021 => DimseCommand::CMove,
+        0x0030 => DimseCommand::CEcho,
+        0x0100 => DimseCommand::NEventReport,
+        0x0110 => DimseCommand::NGet,
+        0x0120 => DimseCommand::NSet,
+        0x0130 => DimseCommand::NAction,
+        0x0140 => DimseCommand::NCreate,
+        0x0150 => DimseCommand::NDelete,
+        other => return RequestedCommand::Unknown(other),
     };
-    Asked::For(command)
+    RequestedCommand::For(command)
 }
 
 /// The Status (0000,0900) of a response.
@@ -199,14 +199,14 @@ mod tests {
     use super::super::made;
     use super::*;
 
-    fn meaning(octets: &[u8]) -> Option<Meaning> {
-        CommandSet::read(octets)?.meaning()
+    fn meaning(bytes: &[u8]) -> Option<Meaning> {
+        CommandSet::read(bytes)?.meaning()
     }
 
     #[test]
     fn requests_and_responses_are_distinguished() {
         let store = made::command(0x0001, 7, true, &[]);
-        let for_store = Asked::For(Command::CStore);
+        let for_store = RequestedCommand::For(DimseCommand::CStore);
         assert_eq!(meaning(&store), Some(Meaning::Request(for_store, 7)));
         let stored = made::response(0x8001, 7, 0xb007);
         let status = Status(0xb007);
@@ -216,7 +216,7 @@ mod tests {
         let cancel = made::response(0x0fff, 7, 0);
         assert_eq!(meaning(&cancel), Some(Meaning::Cancel));
         let odd = made::command(0x7777, 7, false, &[]);
-        let expected = Meaning::Request(Asked::Unknown(0x7777), 7);
+        let expected = Meaning::Request(RequestedCommand::Unknown(0x7777), 7);
         assert_eq!(meaning(&odd), Some(expected));
     }
 
@@ -225,8 +225,8 @@ mod tests {
         let numbers = [
             0x30, 0x01, 0x20, 0x10, 0x21, 0x100, 0x110, 0x120, 0x130, 0x140, 0x150,
         ];
-        for (command, number) in Command::ALL.into_iter().zip(numbers) {
-            assert_eq!(asked(number), Asked::For(command));
+        for (command, number) in DimseCommand::ALL.into_iter().zip(numbers) {
+            assert_eq!(asked(number), RequestedCommand::For(command));
         }
     }
 
@@ -234,15 +234,15 @@ mod tests {
     fn the_requested_command_is_read() {
         let class = made::element(0x0002, b"1.2.840.10008.5.1.4.1.1.2\0");
         let destination = made::element(0x0600, b"STORE_2 ");
-        let octets = made::command(0x0021, 1, true, &[class, destination].concat());
-        let set = CommandSet::read(&octets).expect("a set");
+        let bytes = made::command(0x0021, 1, true, &[class, destination].concat());
+        let set = CommandSet::read(&bytes).expect("a set");
         assert!(set.has_data_set());
         let class = set.sop_class().map(|class| class.to_string());
         assert_eq!(class.as_deref(), Some("CT Image Storage"));
         let destination = set.destination().map(|title| title.to_string());
         assert_eq!(destination.as_deref(), Some("STORE_2"));
-        let octets = made::command(0x0030, 1, false, &[]);
-        let set = CommandSet::read(&octets).expect("a set");
+        let bytes = made::command(0x0030, 1, false, &[]);
+        let set = CommandSet::read(&bytes).expect("a set");
         assert!(!set.has_data_set());
         assert_eq!((set.sop_class(), set.destination()), (None, None));
     }
@@ -250,8 +250,8 @@ mod tests {
     #[test]
     fn destinations_that_are_not_titles_are_not_kept() {
         let destination = made::element(0x0600, b"A2345678901234567");
-        let octets = made::command(0x0021, 1, true, &destination);
-        let set = CommandSet::read(&octets).expect("a set");
+        let bytes = made::command(0x0021, 1, true, &destination);
+        let set = CommandSet::read(&bytes).expect("a set");
         assert_eq!(set.destination(), None);
     }
 

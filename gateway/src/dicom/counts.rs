@@ -6,14 +6,14 @@
 
 use std::time::Duration;
 
-use super::{Class, Command, Ending};
+use super::{Class, DimseCommand, Ending};
 use crate::measure::{Counter, Times};
 
 /// The counters of a route.
 #[derive(Debug, Default)]
-pub struct Counts {
-    // In the order of `Command::ALL`.
-    commands: [OfCommand; Command::ALL.len()],
+pub struct AssociationCounters {
+    // In the order of `DimseCommand::ALL`.
+    commands: [OfCommand; DimseCommand::ALL.len()],
     // In the order of `Ending::WORDS`.
     endings: [Counter; Ending::WORDS.len()],
     /// Stored objects, in either direction.
@@ -35,10 +35,10 @@ pub struct OfCommand {
     responses: [Counter; Class::ALL.len()],
 }
 
-impl Counts {
+impl AssociationCounters {
     /// Every command with its counters.
-    pub fn commands(&self) -> impl Iterator<Item = (Command, &OfCommand)> {
-        Command::ALL.into_iter().zip(&self.commands)
+    pub fn commands(&self) -> impl Iterator<Item = (DimseCommand, &OfCommand)> {
+        DimseCommand::ALL.into_iter().zip(&self.commands)
     }
 
     /// Every way to end, by its keyword, with the number of associations.
@@ -46,14 +46,14 @@ impl Counts {
         Ending::WORDS.into_iter().zip(&self.endings)
     }
 
-    pub(super) fn request(&self, command: Command) {
+    pub(super) fn request(&self, command: DimseCommand) {
         let mut commands = self.commands();
         if let Some((_, counts)) = commands.find(|(this, _)| *this == command) {
             counts.requests.add(1);
         }
     }
 
-    pub(super) fn response(&self, command: Command, class: Class) {
+    pub(super) fn response(&self, command: DimseCommand, class: Class) {
         let of_command = self.commands().find(|(this, _)| *this == command);
         let mut responses = of_command.into_iter().flat_map(|(_, of)| of.responses());
         if let Some((_, count)) = responses.find(|(this, _)| *this == class) {
@@ -61,9 +61,9 @@ impl Counts {
         }
     }
 
-    pub(super) fn stored(&self, octets: u64) {
+    pub(super) fn stored(&self, bytes: u64) {
         self.objects.add(1);
-        self.object_bytes.add(octets);
+        self.object_bytes.add(bytes);
     }
 
     pub(super) fn store_answered(&self, after: Duration) {

@@ -4,7 +4,7 @@
 //! association for Verification (PS3.4 annex A), one C-ECHO, and the release. The gateway uses it to probe
 //! whether an archive answers.
 
-mod octets;
+mod pdus;
 #[cfg(test)]
 mod tests;
 
@@ -12,16 +12,16 @@ use std::{fmt, mem};
 
 use thiserror::Error;
 
-use self::octets::{
+use self::pdus::{
     COMMAND, CONTEXT_ID, HEADER, LAST, context_result, pdu, question, request, status,
 };
-use super::{Abort, AeTitle, Answer, PduType, Rejection};
+use super::{Abort, AeTitle, ClosingPdu, PduType, Rejection};
 use crate::dicom::limits::ECHO_PDU_BYTES_MAX;
 
 /// An association that sends one C-ECHO.
 #[derive(Debug)]
 pub struct Echo {
-    phase: Phase,
+    phase: EchoPhase,
     // Received bytes that are not a complete PDU yet.
     incoming: Vec<u8>,
     // The received part of the answer's command set.
@@ -31,7 +31,7 @@ pub struct Echo {
 
 /// What the other side must send next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Phase {
+enum EchoPhase {
     /// The reply to the association request.
     Associating,
     /// The response to the C-ECHO.
@@ -44,7 +44,7 @@ enum Phase {
 
 /// What the caller must do next.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Next {
+pub enum EchoStep {
     /// Receive more bytes.
     Receive,
     /// Send these bytes, then call `take` again: the reply may have been received already.
@@ -89,7 +89,7 @@ impl Echo {
     #[must_use]
     pub fn begin(calling: AeTitle, called: AeTitle) -> (Self, Vec<u8>) {
         let echo = Self {
-            phase: Phase::Associating,
+            phase: EchoPhase::Associating,
             incoming: Vec::new(),
             command: Vec::new(),
             is_there: false,
@@ -107,19 +107,19 @@ impl Echo {
     /// The PDU that the other side must send next, by name.
     #[must_use]
     pub fn awaited(&self) -> &'static str {
-        due(self.phase)
+        expected(self.phase)
     }
 
     /// Reads the next bytes of the other side; an empty slice after sending.
     ///
     /// # Errors
     ///
-    /// Why the probe failed; `last_words` then returns the PDU to send to the other side.
-    pub fn take(&mut self, bytes: &[u8]) -> Result<Next, EchoError> {
+    /// Why the probe failed; `closing_pdu` then returns the PDU to send to the other side.
+    pub fn take(&mut self, bytes: &[u8]) -> Result<EchoStep, EchoError> {
         self.incoming.extend_from_slice(bytes);
         let incoming = mem::take(&mut self.incoming);
         let mut rest = &incoming[..];
-        let mut next = Next::Receive;
+        let mut next = EchoStep::Receive;
         while let Some((kind, body, behind)) = first_pdu(rest)? {
             rest = behind;
             if let Some(step) = self.step(kind, body)? {
@@ -133,27 +133,27 @@ impl Echo {
 
     /// The PDU that ends the association, if neither side has released or aborted it.
     #[must_use]
-    pub fn last_words(&mut self) -> Vec<u8> {
-        let abort = Answer::Abort(Abort {
+    pub fn closing_pdu(&mut self) -> Vec<u8> {
+        let abort = ClosingPdu::Abort(Abort {
             source: 0,
             reason: 0,
         });
-        match mem::replace(&mut self.phase, Phase::Over) {
-            Phase::Over => Vec::new(),
-            _ => abort.octets().to_vec(),
+        match mem::replace(&mut self.phase, EchoPhase::Over) {
+            EchoPhase::Over => Vec::new(),
+            _ => abort.to_bytes().to_vec(),
         }
     }
 
-    fn step(&mut self, kind: u8, body: &[u8]) -> Result<Option<Next>, EchoError> {
+    fn step(&mut self, kind: u8, body: &[u8]) -> Result<Option<EchoStep>, EchoError> {
         match (self.phase, PduType::of(kind)) {
             (_, Some(PduType::Abort)) => {
-                self.phase = Phase::Over;
-                let [_, _, source, reason] = four(body, "an A-ABORT")?;
+                self.phase = EchoPhase::Over;
+                let [_, _, source, reason] = four_bytes(body, "an A-ABORT")?;
                 Err(EchoError::Aborted(Abort { source, reason }))
             }
-            (Phase::Associating, Some(PduType::AssociateRj)) => {
-                self.phase = Phase::Over;
-                let [_, result, source, reason] = four(body, "an A-ASSOCIATE-RJ")?;
+            (EchoPhase::Associating, Some(PduType::AssociateRj)) => {
+                self.phase = EchoPhase::Over;
+                let [_, result, source, reason] = four_bytes(body, "an A-ASSOCIATE-RJ")?;
                 let rejection = Rejection {
                     result,
                     source,
@@ -162,28 +162,28 @@ impl Echo {
                 self.is_there = is_busy(rejection);
                 Err(EchoError::Rejected(rejection))
             }
-            (Phase::Associating, Some(PduType::AssociateAc)) => {
+            (EchoPhase::Associating, Some(PduType::AssociateAc)) => {
                 match context_result(body) {
                     Some(0) => {}
                     Some(other) => return Err(EchoError::ContextRefused(other)),
                     None => return Err(EchoError::Malformed(ACCEPTANCE)),
                 }
-                self.phase = Phase::Asking;
-                Ok(Some(Next::Send(question())))
+                self.phase = EchoPhase::Asking;
+                Ok(Some(EchoStep::Send(question())))
             }
-            (Phase::Asking, Some(PduType::Data)) => self.data(body),
-            (Phase::Releasing, Some(PduType::ReleaseRp)) => {
-                self.phase = Phase::Over;
-                Ok(Some(Next::Close))
+            (EchoPhase::Asking, Some(PduType::Data)) => self.data(body),
+            (EchoPhase::Releasing, Some(PduType::ReleaseRp)) => {
+                self.phase = EchoPhase::Over;
+                Ok(Some(EchoStep::Close))
             }
             // Nothing can follow the end of the association, and nobody reads it.
-            (Phase::Over, _) => Ok(None),
-            (phase, _) => Err(EchoError::OtherPdu(kind, due(phase))),
+            (EchoPhase::Over, _) => Ok(None),
+            (phase, _) => Err(EchoError::OtherPdu(kind, expected(phase))),
         }
     }
 
     // Presentation data values: a length, a context, a control byte, a fragment (PS3.8 section 9.3.5).
-    fn data(&mut self, mut body: &[u8]) -> Result<Option<Next>, EchoError> {
+    fn data(&mut self, mut body: &[u8]) -> Result<Option<EchoStep>, EchoError> {
         const WRONG: EchoError = EchoError::Malformed(RESPONSE);
         if body.is_empty() {
             return Err(WRONG);
@@ -223,12 +223,12 @@ impl Echo {
         Ok(())
     }
 
-    fn answered(&mut self) -> Result<Next, EchoError> {
+    fn answered(&mut self) -> Result<EchoStep, EchoError> {
         match status(&self.command).ok_or(EchoError::Malformed(RESPONSE))? {
             0 => {
                 self.is_there = true;
-                self.phase = Phase::Releasing;
-                Ok(Next::Send(pdu(PduType::ReleaseRq, &[0; 4])))
+                self.phase = EchoPhase::Releasing;
+                Ok(EchoStep::Send(pdu(PduType::ReleaseRq, &[0; 4])))
             }
             other => Err(EchoError::Status(other)),
         }
@@ -257,18 +257,18 @@ fn first_pdu(bytes: &[u8]) -> Result<Option<Pdu<'_>>, EchoError> {
 // local-limit-exceeded: the number of associations is at the limit (PS3.8 table 9-21). temporary-congestion
 // does not count as up: a remote gateway sends it if its archive does not answer.
 fn is_busy(rejection: Rejection) -> bool {
-    Answer::Reject(rejection) == Answer::local_limit_exceeded()
+    ClosingPdu::Reject(rejection) == ClosingPdu::local_limit_exceeded()
 }
 
-fn due(phase: Phase) -> &'static str {
+fn expected(phase: EchoPhase) -> &'static str {
     match phase {
-        Phase::Associating => ACCEPTANCE,
-        Phase::Asking => RESPONSE,
-        Phase::Releasing | Phase::Over => RELEASE_REPLY,
+        EchoPhase::Associating => ACCEPTANCE,
+        EchoPhase::Asking => RESPONSE,
+        EchoPhase::Releasing | EchoPhase::Over => RELEASE_REPLY,
     }
 }
 
-fn four(body: &[u8], what: &'static str) -> Result<[u8; 4], EchoError> {
+fn four_bytes(body: &[u8], what: &'static str) -> Result<[u8; 4], EchoError> {
     body.try_into().map_err(|_| EchoError::Malformed(what))
 }
 

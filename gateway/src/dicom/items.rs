@@ -14,8 +14,8 @@ type Item<'a> = (u8, &'a [u8]);
 pub(super) struct Items<'a>(&'a [u8]);
 
 impl<'a> Items<'a> {
-    pub(super) fn new(octets: &'a [u8]) -> Self {
-        Self(octets)
+    pub(super) fn new(bytes: &'a [u8]) -> Self {
+        Self(bytes)
     }
 
     fn split(&self) -> Option<(Item<'a>, &'a [u8])> {
@@ -50,8 +50,8 @@ mod tests {
 
     #[test]
     fn items_come_in_order_and_end_at_what_does_not_fit() {
-        let octets = [0x10, 0, 0, 1, 7, 0x20, 9, 0, 0, 0x50, 0, 0xff, 0xff, 1];
-        let items: Vec<_> = Items::new(&octets).collect();
+        let bytes = [0x10, 0, 0, 1, 7, 0x20, 9, 0, 0, 0x50, 0, 0xff, 0xff, 1];
+        let items: Vec<_> = Items::new(&bytes).collect();
         let good = [Ok((0x10, [7].as_slice())), Ok((0x20, [].as_slice()))];
         assert_eq!(items, [&good[..], &[Err(Malformed)]].concat());
         let cut: Vec<_> = Items::new(&[0x10, 0, 0]).collect();

@@ -3,8 +3,8 @@
 //! Pure: no socket, no clock. This module changes no byte and keeps no byte of a data set.
 
 mod accept;
-mod answer;
 mod association;
+mod closing_pdu;
 mod command;
 mod command_set;
 mod counts;
@@ -28,20 +28,21 @@ mod user_information;
 mod verdict;
 
 pub use accept::ContextResult;
-pub use answer::{Abort, Answer, Rejection};
 pub use association::{Association, Phase};
-pub use command::{Command, NotACommand};
+pub use closing_pdu::{Abort, ClosingPdu, Rejection};
+pub use command::{DimseCommand, NotACommand};
 pub use command_set::{Class, Status};
-pub use counts::{Counts, OfCommand};
-pub use echo::{Echo, EchoError, Next};
+pub use counts::{AssociationCounters, OfCommand};
+pub use echo::{Echo, EchoError, EchoStep};
 pub use pdu::PduType;
 pub use request::{AssociateRq, AssociateRqError, Proposed};
-pub use role::Role;
-pub use rules::{Binding, Refusal, Rules};
+pub use role::AssociationRole;
+pub use rules::{AssociationRefusal, AssociationRules, Binding};
 pub use sop_class::SopClass;
 pub use summary::{
-    AssociationEndpoint, AssociationSummary, ClassCount, CommandCount, Context, Ending, Failure,
+    AssociationEndpoint, AssociationSummary, ClassCount, CommandCount, CommandFailures, Context,
+    Ending,
 };
 pub use title::{AeTitle, InvalidAeTitle};
 pub use user_information::{UserInformation, VersionName, Window};
-pub use verdict::{Asked, Reason, Verdict, Violation};
+pub use verdict::{AssociationEndReason, AssociationVerdict, RequestedCommand, Violation};

@@ -4,7 +4,7 @@ use thiserror::Error;
 
 use super::items::{Items, Malformed};
 use super::user_information::UserInformation;
-use super::{AeTitle, Answer, PduType, SopClass};
+use super::{AeTitle, ClosingPdu, PduType, SopClass};
 use crate::dicom::limits::{CONTEXTS_MAX, REQUEST_BYTES_MAX};
 
 /// The bytes of a PDU's header: type, reserved, length.
@@ -134,8 +134,8 @@ fn length(bytes: &[u8]) -> Result<Option<usize>, AssociateRqError> {
     // Missing bytes of the length could still be 0, so this is its minimum.
     let mut field = [0; 4];
     let there = bytes.get(2..bytes.len().min(HEADER)).unwrap_or(&[]);
-    for (octet, there) in field.iter_mut().zip(there) {
-        *octet = *there;
+    for (byte, there) in field.iter_mut().zip(there) {
+        *byte = *there;
     }
     let length =
         usize::try_from(u32::from_be_bytes(field)).map_err(|_| AssociateRqError::TooLong)?;
@@ -168,13 +168,13 @@ struct Fixed {
 }
 
 impl Fixed {
-    fn read(octets: &[u8; FIXED]) -> Self {
+    fn read(bytes: &[u8; FIXED]) -> Self {
         let title = |from: usize| {
-            let field = octets.get(from..)?.first_chunk::<16>()?;
+            let field = bytes.get(from..)?.first_chunk::<16>()?;
             AeTitle::from_field(field)
         };
         Self {
-            offers_version_1: octets.get(1).is_some_and(|low| low & 1 == 1),
+            offers_version_1: bytes.get(1).is_some_and(|low| low & 1 == 1),
             called: title(4),
             calling: title(20),
         }
@@ -205,15 +205,15 @@ impl AssociateRqError {
     /// The reply to send. `None` if the connection is closed without a reply, because a client with another
     /// protocol would not understand it.
     #[must_use]
-    pub fn answer(&self) -> Option<Answer> {
+    pub fn answer(&self) -> Option<ClosingPdu> {
         match self {
-            Self::OtherPdu(_) => Some(Answer::unexpected_pdu()),
-            Self::UnknownPdu(_) => Some(Answer::unrecognized_pdu()),
+            Self::OtherPdu(_) => Some(ClosingPdu::unexpected_pdu()),
+            Self::UnknownPdu(_) => Some(ClosingPdu::unrecognized_pdu()),
             Self::NotDicom(_) => None,
-            Self::Version => Some(Answer::protocol_version_not_supported()),
-            Self::CalledEmpty => Some(Answer::called_ae_not_recognized()),
-            Self::CallingEmpty => Some(Answer::calling_ae_not_recognized()),
-            Self::Malformed | Self::TooLong => Some(Answer::invalid_parameter()),
+            Self::Version => Some(ClosingPdu::protocol_version_not_supported()),
+            Self::CalledEmpty => Some(ClosingPdu::called_ae_not_recognized()),
+            Self::CallingEmpty => Some(ClosingPdu::calling_ae_not_recognized()),
+            Self::Malformed | Self::TooLong => Some(ClosingPdu::invalid_parameter()),
         }
     }
 }
@@ -237,11 +237,11 @@ mod tests {
 
     #[test]
     fn a_request_is_read_once_it_is_whole() {
-        let octets = made::request("CT_1", "PACS", &[(1, CT), (3, "1.2.840.10008.1.1")]);
-        for end in 0..octets.len() {
-            assert_eq!(read(&octets[..end]), Ok(None), "{end}");
+        let bytes = made::request("CT_1", "PACS", &[(1, CT), (3, "1.2.840.10008.1.1")]);
+        for end in 0..bytes.len() {
+            assert_eq!(read(&bytes[..end]), Ok(None), "{end}");
         }
-        let request = whole(&octets);
+        let request = whole(&bytes);
         assert_eq!(request.calling.to_string(), "CT_1");
         assert_eq!(request.called.to_string(), "PACS");
         let contexts: Vec<_> = request
@@ -262,21 +262,21 @@ mod tests {
             Some("MADE_1".to_owned())
         );
         // The bytes after the request are not read.
-        let more = [&octets[..], &[0xff; 9]].concat();
-        assert_eq!(read(&more), Ok(Some((request, octets.len()))));
+        let more = [&bytes[..], &[0xff; 9]].concat();
+        assert_eq!(read(&more), Ok(Some((request, bytes.len()))));
     }
 
     #[test]
-    fn another_pdu_is_told_by_its_first_octet() {
+    fn another_pdu_is_refused_at_its_first_byte() {
         for kind in &PduType::ALL[1..] {
             let no = read(&[kind.byte()]).expect_err("another PDU");
             assert_eq!(no, AssociateRqError::OtherPdu(*kind));
-            assert_eq!(no.answer(), Some(Answer::unexpected_pdu()));
+            assert_eq!(no.answer(), Some(ClosingPdu::unexpected_pdu()));
         }
         for kind in [0, 8, 9, 10, 12, 15] {
             let no = read(&[kind, 0, 0, 0]).expect_err("an unknown PDU");
             assert_eq!(no, AssociateRqError::UnknownPdu(kind));
-            assert_eq!(no.answer(), Some(Answer::unrecognized_pdu()));
+            assert_eq!(no.answer(), Some(ClosingPdu::unrecognized_pdu()));
         }
     }
 
@@ -306,7 +306,7 @@ mod tests {
         assert_eq!(read(&[1, 0, 0, 0x0f, 0xff, 0xfa]), Ok(None));
         assert_eq!(
             AssociateRqError::TooLong.answer(),
-            Some(Answer::invalid_parameter())
+            Some(ClosingPdu::invalid_parameter())
         );
     }
 
@@ -316,13 +316,13 @@ mod tests {
         let good = made::request("CT_1", "PACS", &[(1, CT)]);
         // The application context, the context and its abstract syntax, each one byte too long.
         for at in [77, 102, 110] {
-            let mut octets = good.clone();
-            octets[at] = octets[at].wrapping_add(200);
-            assert_eq!(read(&octets), Err(AssociateRqError::Malformed), "{at}");
+            let mut bytes = good.clone();
+            bytes[at] = bytes[at].wrapping_add(200);
+            assert_eq!(read(&bytes), Err(AssociateRqError::Malformed), "{at}");
         }
         assert_eq!(
             AssociateRqError::Malformed.answer(),
-            Some(Answer::invalid_parameter())
+            Some(ClosingPdu::invalid_parameter())
         );
     }
 
@@ -334,44 +334,44 @@ mod tests {
                 7,
                 1,
                 AssociateRqError::Version,
-                Answer::protocol_version_not_supported(),
+                ClosingPdu::protocol_version_not_supported(),
             ),
             (
                 10,
                 16,
                 AssociateRqError::CalledEmpty,
-                Answer::called_ae_not_recognized(),
+                ClosingPdu::called_ae_not_recognized(),
             ),
             (
                 26,
                 16,
                 AssociateRqError::CallingEmpty,
-                Answer::calling_ae_not_recognized(),
+                ClosingPdu::calling_ae_not_recognized(),
             ),
         ];
         for (from, count, no, answer) in cases {
-            let mut octets = good.clone();
-            octets[from..from + count].fill(0);
-            assert_eq!(read(&octets[..octets.len() - 1]), Ok(None));
-            assert_eq!(read(&octets), Err(no));
+            let mut bytes = good.clone();
+            bytes[from..from + count].fill(0);
+            assert_eq!(read(&bytes[..bytes.len() - 1]), Ok(None));
+            assert_eq!(read(&bytes), Err(no));
             assert_eq!(no.answer(), Some(answer));
         }
     }
 
     #[test]
     fn other_versions_may_be_offered_beside_the_first() {
-        let mut octets = made::request("CT_1", "PACS", &[]);
-        octets[6..8].copy_from_slice(&[0x80, 0x03]);
-        whole(&octets);
+        let mut bytes = made::request("CT_1", "PACS", &[]);
+        bytes[6..8].copy_from_slice(&[0x80, 0x03]);
+        whole(&bytes);
     }
 
     #[test]
     fn a_user_identity_leaves_no_trace() {
         let secret = b"correct horse battery staple";
-        let octets = made::request_with_identity("CT_1", "PACS", secret);
+        let bytes = made::request_with_identity("CT_1", "PACS", secret);
         let holds = |text: &str| text.contains("horse") || text.contains("104, 111, 114, 115");
-        assert!(octets.windows(5).any(|window| window == b"horse"));
-        assert!(!holds(&format!("{:?}", whole(&octets))));
+        assert!(bytes.windows(5).any(|window| window == b"horse"));
+        assert!(!holds(&format!("{:?}", whole(&bytes))));
     }
 
     #[test]

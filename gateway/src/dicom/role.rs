@@ -4,14 +4,14 @@ use std::fmt;
 
 /// One of the two ends. After acceptance, either end may send requests to the other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Role {
+pub enum AssociationRole {
     /// The end that requested the association.
     Requestor,
     /// The end that received the request.
     Acceptor,
 }
 
-impl Role {
+impl AssociationRole {
     /// The other end.
     #[must_use]
     pub const fn other(self) -> Self {
@@ -22,7 +22,7 @@ impl Role {
     }
 }
 
-impl fmt::Display for Role {
+impl fmt::Display for AssociationRole {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Requestor => "requestor",
@@ -39,17 +39,17 @@ pub(super) struct Both<T> {
 }
 
 impl<T> Both<T> {
-    pub(super) const fn of(&self, role: Role) -> &T {
+    pub(super) const fn of(&self, role: AssociationRole) -> &T {
         match role {
-            Role::Requestor => &self.requestor,
-            Role::Acceptor => &self.acceptor,
+            AssociationRole::Requestor => &self.requestor,
+            AssociationRole::Acceptor => &self.acceptor,
         }
     }
 
-    pub(super) const fn of_mut(&mut self, role: Role) -> &mut T {
+    pub(super) const fn of_mut(&mut self, role: AssociationRole) -> &mut T {
         match role {
-            Role::Requestor => &mut self.requestor,
-            Role::Acceptor => &mut self.acceptor,
+            AssociationRole::Requestor => &mut self.requestor,
+            AssociationRole::Acceptor => &mut self.acceptor,
         }
     }
 }

@@ -2,13 +2,13 @@
 
 use std::fmt;
 
-use super::{AeTitle, Answer, AssociateRq, Command};
+use super::{AeTitle, AssociateRq, ClosingPdu, DimseCommand};
 
 /// The rules of a route. By default everything is allowed.
 ///
 /// The checks do not depend on `enforce`; the caller that acts on a refusal does.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Rules {
+pub struct AssociationRules {
     /// Called titles that are allowed (`called_ae`); `None` allows every title.
     pub called: Option<Vec<AeTitle>>,
     /// Calling titles that are allowed (`calling_ae`); `None` allows every title.
@@ -18,7 +18,7 @@ pub struct Rules {
     /// Whether the called title selects the targets (`[[route.ae]]`).
     pub by_title: bool,
     /// Commands that either side may send (`commands`); `None` allows every command.
-    pub commands: Option<Vec<Command>>,
+    pub commands: Option<Vec<DimseCommand>>,
     /// Whether violations are refused, or only reported (`rules = "report"`).
     pub enforce: bool,
 }
@@ -34,7 +34,7 @@ pub struct Binding {
 
 /// Why the rules of a route refuse an association.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Refusal {
+pub enum AssociationRefusal {
     /// The called AE title is not listed.
     Called(AeTitle),
     /// The calling AE title is not listed.
@@ -51,7 +51,7 @@ pub enum Refusal {
     },
 }
 
-impl Default for Rules {
+impl Default for AssociationRules {
     fn default() -> Self {
         Self {
             called: None,
@@ -64,21 +64,25 @@ impl Default for Rules {
     }
 }
 
-impl Rules {
+impl AssociationRules {
     /// Checks a request of a TLS peer that has proved these identities; the first is the identity by which it
     /// was accepted. Empty for a request from the plain side.
     ///
     /// # Errors
     ///
     /// The first rule that refuses the request.
-    pub fn judge(&self, request: &AssociateRq, identities: &[String]) -> Result<(), Refusal> {
+    pub fn check(
+        &self,
+        request: &AssociateRq,
+        identities: &[String],
+    ) -> Result<(), AssociationRefusal> {
         if !is_listed(self.called.as_deref(), &request.called) {
-            return Err(Refusal::Called(request.called));
+            return Err(AssociationRefusal::Called(request.called));
         }
         if !is_listed(self.calling.as_deref(), &request.calling) {
-            return Err(Refusal::Calling(request.calling));
+            return Err(AssociationRefusal::Calling(request.calling));
         }
-        self.judge_binding(request.calling, identities)
+        self.check_binding(request.calling, identities)
     }
 
     /// Whether there is a rule about the traffic, enforced or not: a list of commands, or a rule for which an
@@ -98,9 +102,13 @@ impl Rules {
 
     // Only a title that is certainly different is unrestricted, because receivers interpret odd titles in
     // different ways.
-    fn judge_binding(&self, title: AeTitle, identities: &[String]) -> Result<(), Refusal> {
+    fn check_binding(
+        &self,
+        title: AeTitle,
+        identities: &[String],
+    ) -> Result<(), AssociationRefusal> {
         if title.is_odd() && !self.bound.is_empty() {
-            return Err(Refusal::Odd(title));
+            return Err(AssociationRefusal::Odd(title));
         }
         let is_tied = self.bound.iter().any(|bound| bound.title == title);
         let mut bindings = self.bound.iter().filter(|bound| match is_tied {
@@ -112,7 +120,7 @@ impl Rules {
         if !is_bound || bindings.any(|bound| bound.identities.iter().any(has_proved)) {
             return Ok(());
         }
-        Err(Refusal::Bound {
+        Err(AssociationRefusal::Bound {
             title,
             identity: identities.first().cloned(),
         })
@@ -121,7 +129,7 @@ impl Rules {
     /// Whether a request with this command may pass. Its responses may then pass as well, and the C-CANCEL
     /// that ends it.
     #[must_use]
-    pub fn allows(&self, command: Command) -> bool {
+    pub fn allows(&self, command: DimseCommand) -> bool {
         is_listed(self.commands.as_deref(), &command)
     }
 }
@@ -130,20 +138,20 @@ fn is_listed<T: PartialEq>(list: Option<&[T]>, one: &T) -> bool {
     list.is_none_or(|list| list.contains(one))
 }
 
-impl Refusal {
+impl AssociationRefusal {
     /// The reply to the application that sent the request.
     #[must_use]
-    pub fn answer(&self) -> Answer {
+    pub fn answer(&self) -> ClosingPdu {
         match self {
-            Self::Called(_) => Answer::called_ae_not_recognized(),
+            Self::Called(_) => ClosingPdu::called_ae_not_recognized(),
             Self::Calling(_) | Self::Odd(_) | Self::Bound { .. } => {
-                Answer::calling_ae_not_recognized()
+                ClosingPdu::calling_ae_not_recognized()
             }
         }
     }
 }
 
-impl fmt::Display for Refusal {
+impl fmt::Display for AssociationRefusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Called(title) => {
@@ -180,18 +188,22 @@ mod tests {
     }
 
     fn request(calling: &str, called: &str) -> AssociateRq {
-        let octets = made::request(calling, called, &[]);
-        let read = AssociateRq::read(&octets).expect("a request");
+        let bytes = made::request(calling, called, &[]);
+        let read = AssociateRq::read(&bytes).expect("a request");
         read.expect("a whole one").0
     }
 
-    fn judge(rules: &Rules, request: &AssociateRq, identity: Option<&str>) -> Result<(), Refusal> {
+    fn check(
+        rules: &AssociationRules,
+        request: &AssociateRq,
+        identity: Option<&str>,
+    ) -> Result<(), AssociationRefusal> {
         let identities: Vec<_> = identity.map(ToOwned::to_owned).into_iter().collect();
-        rules.judge(request, &identities)
+        rules.check(request, &identities)
     }
 
-    fn told(rules: &Rules, request: &AssociateRq, identity: Option<&str>) -> String {
-        match judge(rules, request, identity) {
+    fn told(rules: &AssociationRules, request: &AssociateRq, identity: Option<&str>) -> String {
+        match check(rules, request, identity) {
             Ok(()) => String::new(),
             Err(refusal) => refusal.to_string(),
         }
@@ -199,27 +211,27 @@ mod tests {
 
     #[test]
     fn without_rules_everything_is_allowed() {
-        let rules = Rules::default();
-        assert_eq!(judge(&rules, &request("CT_1", "PACS"), None), Ok(()));
-        assert!(Command::ALL.into_iter().all(|c| rules.allows(c)));
+        let rules = AssociationRules::default();
+        assert_eq!(check(&rules, &request("CT_1", "PACS"), None), Ok(()));
+        assert!(DimseCommand::ALL.into_iter().all(|c| rules.allows(c)));
     }
 
     #[test]
     fn titles_that_are_not_listed_are_refused_by_name() {
-        let rules = Rules {
+        let rules = AssociationRules {
             called: Some(vec![title("PACS"), title("RIS")]),
             calling: Some(vec![title("CT_1")]),
-            ..Rules::default()
+            ..AssociationRules::default()
         };
-        assert_eq!(judge(&rules, &request("CT_1", " RIS "), A), Ok(()));
-        let refused = judge(&rules, &request("CT_1", "ris"), A).expect_err("case");
-        assert_eq!(refused.answer(), Answer::called_ae_not_recognized());
+        assert_eq!(check(&rules, &request("CT_1", " RIS "), A), Ok(()));
+        let refused = check(&rules, &request("CT_1", "ris"), A).expect_err("case");
+        assert_eq!(refused.answer(), ClosingPdu::called_ae_not_recognized());
         assert_eq!(
             refused.to_string(),
             "called AE title \"ris\" is not in called_ae"
         );
-        let refused = judge(&rules, &request("CT_2", "RIS"), A).expect_err("CT_2");
-        assert_eq!(refused.answer(), Answer::calling_ae_not_recognized());
+        let refused = check(&rules, &request("CT_2", "RIS"), A).expect_err("CT_2");
+        assert_eq!(refused.answer(), ClosingPdu::calling_ae_not_recognized());
         assert_eq!(
             refused.to_string(),
             "calling AE title \"CT_2\" is not in calling_ae"
@@ -228,13 +240,13 @@ mod tests {
 
     #[test]
     fn an_empty_list_allows_no_title() {
-        let rules = Rules {
+        let rules = AssociationRules {
             calling: Some(Vec::new()),
             commands: Some(Vec::new()),
-            ..Rules::default()
+            ..AssociationRules::default()
         };
-        assert!(judge(&rules, &request("CT_1", "PACS"), A).is_err());
-        assert!(!rules.allows(Command::CEcho));
+        assert!(check(&rules, &request("CT_1", "PACS"), A).is_err());
+        assert!(!rules.allows(DimseCommand::CEcho));
     }
 
     #[test]
@@ -243,9 +255,9 @@ mod tests {
             title: title("CT_1"),
             identities: vec![who.to_owned()],
         };
-        let mut rules = Rules {
+        let mut rules = AssociationRules {
             bound: vec![binding("dns:gw.a.example")],
-            ..Rules::default()
+            ..AssociationRules::default()
         };
         let ct = request("CT_1", "PACS");
         assert_eq!(told(&rules, &ct, A), "");
@@ -263,19 +275,19 @@ mod tests {
         assert_eq!(told(&rules, &ct, B), "");
         // Any identity that the peer has proved is sufficient.
         let both = ["dns:other.example", "dns:gw.a.example"].map(ToOwned::to_owned);
-        assert_eq!(rules.judge(&ct, &both), Ok(()));
+        assert_eq!(rules.check(&ct, &both), Ok(()));
         // Every peer may use a title that is not restricted.
         assert_eq!(told(&rules, &request("MR_1", "PACS"), B), "");
     }
 
     #[test]
     fn titles_that_a_receiver_might_read_as_a_bound_title_are_bound() {
-        let rules = Rules {
+        let rules = AssociationRules {
             bound: vec![Binding {
                 title: title("CT_1"),
                 identities: vec!["dns:gw.a.example".to_owned()],
             }],
-            ..Rules::default()
+            ..AssociationRules::default()
         };
         let small = request("ct_1", "PACS");
         assert_eq!(told(&rules, &small, A), "");
@@ -287,16 +299,16 @@ mod tests {
                 "calling AE title \"CT_1\\x00X\" has illegal characters"
             );
         }
-        assert_eq!(told(&Rules::default(), &odd, B), "");
+        assert_eq!(told(&AssociationRules::default(), &odd, B), "");
     }
 
     #[test]
     fn commands_that_are_not_listed_are_not_allowed() {
-        let rules = Rules {
-            commands: Some(vec![Command::CEcho, Command::CStore]),
-            ..Rules::default()
+        let rules = AssociationRules {
+            commands: Some(vec![DimseCommand::CEcho, DimseCommand::CStore]),
+            ..AssociationRules::default()
         };
-        assert!(rules.allows(Command::CStore));
-        assert!(!rules.allows(Command::CMove));
+        assert!(rules.allows(DimseCommand::CStore));
+        assert!(!rules.allows(DimseCommand::CMove));
     }
 }

@@ -8,19 +8,20 @@ use std::sync::LazyLock;
 /// would add seventy times as much text and a calendar to the gateway.
 const TABLE: &str = include_str!("sop_classes.txt");
 
-static KNOWN: LazyLock<Vec<Known>> = LazyLock::new(|| {
+static KNOWN: LazyLock<Vec<StandardClass>> = LazyLock::new(|| {
     let rows = TABLE.lines().filter_map(|line| line.split_once(' '));
-    rows.map(|(uid, name)| Known { uid, name }).collect()
+    rows.map(|(uid, name)| StandardClass { uid, name })
+        .collect()
 });
 
 /// An SOP class of the standard.
 #[derive(Clone, Copy)]
-struct Known {
+struct StandardClass {
     uid: &'static str,
     name: &'static str,
 }
 
-fn known(uid: &str) -> Option<Known> {
+fn known(uid: &str) -> Option<StandardClass> {
     let found = KNOWN.binary_search_by_key(&uid, |known| known.uid);
     found.ok().and_then(|at| KNOWN.get(at)).copied()
 }
@@ -32,11 +33,11 @@ const UID_CHARS_MAX: usize = 64;
 ///
 /// The type cannot hold anything else, so text that is in its place by mistake is not kept.
 #[derive(Clone)]
-pub struct SopClass(Kind);
+pub struct SopClass(UidKind);
 
 #[derive(Clone)]
-enum Kind {
-    Known(Known),
+enum UidKind {
+    Known(StandardClass),
     Other(Box<str>),
 }
 
@@ -47,23 +48,23 @@ impl SopClass {
     /// spaces.
     #[must_use]
     pub fn from_field(field: &[u8]) -> Option<Self> {
-        let is_padding = |octet: &u8| matches!(octet, b' ' | 0);
-        let end = field.iter().rposition(|octet| !is_padding(octet))?;
+        let is_padding = |byte: &u8| matches!(byte, b' ' | 0);
+        let end = field.iter().rposition(|byte| !is_padding(byte))?;
         let uid = str::from_utf8(field.get(..=end)?).ok()?;
-        let is_uid = |octet: u8| matches!(octet, b'0'..=b'9' | b'.');
+        let is_uid = |byte: u8| matches!(byte, b'0'..=b'9' | b'.');
         if uid.len() > UID_CHARS_MAX || !uid.bytes().all(is_uid) {
             return None;
         }
-        let known = known(uid).map(Kind::Known);
-        Some(Self(known.unwrap_or_else(|| Kind::Other(uid.into()))))
+        let known = known(uid).map(UidKind::Known);
+        Some(Self(known.unwrap_or_else(|| UidKind::Other(uid.into()))))
     }
 
     /// Its UID.
     #[must_use]
     pub fn uid(&self) -> &str {
         match &self.0 {
-            Kind::Known(known) => known.uid,
-            Kind::Other(uid) => uid,
+            UidKind::Known(known) => known.uid,
+            UidKind::Other(uid) => uid,
         }
     }
 
@@ -71,8 +72,8 @@ impl SopClass {
     #[must_use]
     pub fn name(&self) -> Option<&'static str> {
         match &self.0 {
-            Kind::Known(known) => Some(known.name),
-            Kind::Other(_) => None,
+            UidKind::Known(known) => Some(known.name),
+            UidKind::Other(_) => None,
         }
     }
 }

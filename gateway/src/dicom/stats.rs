@@ -5,8 +5,10 @@ use std::time::{Duration, Instant};
 
 use super::command_set::{Class, CommandSet, Status};
 use super::role::Both;
-use super::summary::{AssociationSummary, ClassCount, CommandCount, Failure};
-use super::{AeTitle, Asked, Command, Counts, Role, SopClass};
+use super::summary::{AssociationSummary, ClassCount, CommandCount, CommandFailures};
+use super::{
+    AeTitle, AssociationCounters, AssociationRole, DimseCommand, RequestedCommand, SopClass,
+};
 use crate::dicom::limits::{DESTINATIONS_MAX, FAILURES_MAX, OUTSTANDING_MAX, SOP_CLASSES_MAX};
 use crate::measure::Latencies;
 
@@ -17,7 +19,7 @@ pub(super) struct AssociationStats {
     unknown_commands: u64,
     cancels: u64,
     unmatched: u64,
-    failures: Vec<Failure>,
+    failures: Vec<CommandFailures>,
     other_failures: u64,
     classes: Vec<ClassCount>,
     destinations: Vec<AeTitle>,
@@ -31,30 +33,30 @@ pub(super) struct AssociationStats {
     storing: Duration,
     latencies: Latencies,
     // The counts of the route; each event is added at once.
-    counts: Option<Arc<Counts>>,
+    counts: Option<Arc<AssociationCounters>>,
 }
 
 /// Which side sent a message, and when it was observed.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Observation {
-    pub(super) by: Role,
+    pub(super) by: AssociationRole,
     pub(super) now: Instant,
 }
 
 #[derive(Debug)]
 struct Outstanding {
     message: u16,
-    command: Command,
+    command: DimseCommand,
     // The index of its SOP class, if it stores an object.
     class: Option<usize>,
-    octets: u64,
+    bytes: u64,
     // When the request was complete, with its data set.
     sent: Option<Instant>,
 }
 
 impl AssociationStats {
     /// Empty counts; `counts` are those of the route.
-    pub(super) fn new(counts: Option<Arc<Counts>>) -> Self {
+    pub(super) fn new(counts: Option<Arc<AssociationCounters>>) -> Self {
         Self {
             counts,
             ..Self::default()
@@ -65,22 +67,22 @@ impl AssociationStats {
     pub(super) fn request(
         &mut self,
         seen: Observation,
-        asked: Asked,
+        asked: RequestedCommand,
         message: u16,
         set: &CommandSet<'_>,
     ) {
         *self.sending.of_mut(seen.by) = None;
-        let Asked::For(command) = asked else {
+        let RequestedCommand::For(command) = asked else {
             self.unknown_commands += 1;
             return;
         };
         self.count(command, seen.by, |count| count.requests += 1);
-        self.tell(|counts| counts.request(command));
-        let class = (command == Command::CStore).then(|| self.class(set.sop_class()));
+        self.with_counters(|counts| counts.request(command));
+        let class = (command == DimseCommand::CStore).then(|| self.class(set.sop_class()));
         self.remember(seen.by, Outstanding::new(message, command, class));
         match command {
-            Command::CStore => self.store_begins(seen, message, set.has_data_set()),
-            Command::CMove => self.note_destination(set.destination()),
+            DimseCommand::CStore => self.store_begins(seen, message, set.has_data_set()),
+            DimseCommand::CMove => self.note_destination(set.destination()),
             _ => {}
         }
     }
@@ -97,17 +99,17 @@ impl AssociationStats {
     }
 
     /// Adds a data set that has passed completely.
-    pub(super) fn data_set(&mut self, seen: Observation, octets: u64) {
+    pub(super) fn data_set(&mut self, seen: Observation, bytes: u64) {
         if let Some(message) = self.sending.of_mut(seen.by).take() {
-            self.sent(seen, message, octets);
+            self.sent(seen, message, bytes);
         }
     }
 
-    fn sent(&mut self, seen: Observation, message: u16, octets: u64) {
+    fn sent(&mut self, seen: Observation, message: u16, bytes: u64) {
         let mut outstanding = self.outstanding.of_mut(seen.by).iter_mut().rev();
         let is_it = |one: &&mut Outstanding| one.class.is_some() && one.message == message;
         if let Some(store) = outstanding.find(is_it) {
-            (store.octets, store.sent) = (octets, Some(seen.now));
+            (store.bytes, store.sent) = (bytes, Some(seen.now));
         }
     }
 
@@ -115,17 +117,17 @@ impl AssociationStats {
     pub(super) fn response(
         &mut self,
         seen: Observation,
-        asked: Asked,
+        asked: RequestedCommand,
         message: u16,
         status: Status,
     ) {
-        let Asked::For(command) = asked else {
+        let RequestedCommand::For(command) = asked else {
             self.unmatched += 1;
             return;
         };
         let (asked_by, class) = (seen.by.other(), status.class());
         self.count(command, asked_by, |count| *count.of_mut(class) += 1);
-        self.tell(|counts| counts.response(command, class));
+        self.with_counters(|counts| counts.response(command, class));
         if class == Class::Failure {
             self.note_failure(command, status);
         }
@@ -149,13 +151,13 @@ impl AssociationStats {
             && matches!(class, Class::Success | Class::Warning)
         {
             count.objects += 1;
-            count.octets = count.octets.saturating_add(request.octets);
-            self.tell(|counts| counts.stored(request.octets));
+            count.bytes = count.bytes.saturating_add(request.bytes);
+            self.with_counters(|counts| counts.stored(request.bytes));
         }
         if let Some(sent) = request.sent {
             let time = now.saturating_duration_since(sent);
             self.latencies.note(time);
-            self.tell(|counts| counts.store_answered(time));
+            self.with_counters(|counts| counts.store_answered(time));
         }
         self.stores = self.stores.saturating_sub(1);
         if self.stores == 0 {
@@ -165,17 +167,17 @@ impl AssociationStats {
     }
 
     /// Counts a C-CANCEL.
-    pub(super) fn cancel(&mut self, by: Role) {
+    pub(super) fn cancel(&mut self, by: AssociationRole) {
         *self.sending.of_mut(by) = None;
         self.cancels += 1;
     }
 
-    /// The destinations of C-MOVE requests so far.
-    pub(super) fn destinations(&self) -> &[AeTitle] {
-        &self.destinations
-    }
-
-    fn count(&mut self, command: Command, by: Role, how: impl FnOnce(&mut CommandCount)) {
+    fn count(
+        &mut self,
+        command: DimseCommand,
+        by: AssociationRole,
+        how: impl FnOnce(&mut CommandCount),
+    ) {
         let is_it = |count: &&mut CommandCount| count.command == command && count.by == by;
         if let Some(count) = self.commands.iter_mut().find(is_it) {
             return how(count);
@@ -186,13 +188,13 @@ impl AssociationStats {
         self.commands.push(count);
     }
 
-    fn tell(&self, what: impl FnOnce(&Counts)) {
+    fn with_counters(&self, what: impl FnOnce(&AssociationCounters)) {
         if let Some(counts) = &self.counts {
             what(counts);
         }
     }
 
-    fn remember(&mut self, by: Role, request: Outstanding) {
+    fn remember(&mut self, by: AssociationRole, request: Outstanding) {
         let outstanding = self.outstanding.of_mut(by);
         if outstanding.len() < OUTSTANDING_MAX {
             self.stores += usize::from(request.class.is_some());
@@ -221,17 +223,17 @@ impl AssociationStats {
             class,
             requests: 0,
             objects: 0,
-            octets: 0,
+            bytes: 0,
         });
         self.classes.len() - 1
     }
 
-    fn note_failure(&mut self, command: Command, status: Status) {
-        let is_it = |one: &&mut Failure| one.command == command && one.status == status;
+    fn note_failure(&mut self, command: DimseCommand, status: Status) {
+        let is_it = |one: &&mut CommandFailures| one.command == command && one.status == status;
         if let Some(failure) = self.failures.iter_mut().find(is_it) {
             failure.count += 1;
         } else if self.failures.len() < FAILURES_MAX {
-            self.failures.push(Failure {
+            self.failures.push(CommandFailures {
                 command,
                 status,
                 count: 1,
@@ -255,7 +257,7 @@ impl AssociationStats {
         let classes = self.classes.iter();
         classes.fold((0, 0), |(objects, bytes): (u64, u64), class| {
             let objects = objects.saturating_add(class.objects);
-            (objects, bytes.saturating_add(class.octets))
+            (objects, bytes.saturating_add(class.bytes))
         })
     }
 
@@ -275,19 +277,19 @@ impl AssociationStats {
 }
 
 impl Outstanding {
-    fn new(message: u16, command: Command, class: Option<usize>) -> Self {
+    fn new(message: u16, command: DimseCommand, class: Option<usize>) -> Self {
         Self {
             message,
             command,
             class,
-            octets: 0,
+            bytes: 0,
             sent: None,
         }
     }
 }
 
 impl CommandCount {
-    fn new(command: Command, by: Role) -> Self {
+    fn new(command: DimseCommand, by: AssociationRole) -> Self {
         Self {
             command,
             by,

@@ -25,7 +25,7 @@ const IS_LAST: u8 = 2;
 
 /// A complete element of the stream.
 #[cfg_attr(test, derive(Debug, PartialEq, Eq))]
-pub(super) enum Event<'a> {
+pub(super) enum StreamElement<'a> {
     /// A PDU of any type but P-PduType::Data-TF, without its header.
     Pdu(PduType, Cow<'a, [u8]>),
     /// A command set.
@@ -66,12 +66,12 @@ impl Types {
 
 /// Reads one direction, in slices of any size.
 pub(super) struct Stream {
-    state: State,
+    state: StreamState,
     // Whether a PDU has begun.
     has_begun: bool,
     /// The PDUs that may begin now.
     pub(super) legal: Types,
-    head: Head,
+    head: PartialHeader,
     // The bytes of the PDU after the current presentation data value.
     pdu_left: u32,
     // The bytes left of the fragment, or of the PDU that is collected.
@@ -79,12 +79,12 @@ pub(super) struct Stream {
     // The context of the command set that is collected.
     context: u8,
     // The bytes of the current data set.
-    octets: u64,
+    bytes: u64,
     gathered: Vec<u8>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
+enum StreamState {
     // A PDU's header, or the rest of it.
     Pdu,
     // The header of a presentation data value.
@@ -101,66 +101,68 @@ impl Stream {
     /// A direction in which the PDUs of `legal` may begin.
     pub(super) fn new(legal: Types) -> Self {
         Self {
-            state: State::Pdu,
+            state: StreamState::Pdu,
             has_begun: false,
             legal,
-            head: Head::default(),
+            head: PartialHeader::default(),
             pdu_left: 0,
             left: 0,
             context: 0,
-            octets: 0,
+            bytes: 0,
             gathered: Vec::new(),
         }
     }
 
     /// Whether every PDU that began is complete.
     pub(super) fn is_between_pdus(&self) -> bool {
-        self.state == State::Pdu && self.head.count == 0
+        self.state == StreamState::Pdu && self.head.count == 0
     }
 
     /// Reads to the next event or to the end of `bytes`.
     pub(super) fn next<'a>(
         &mut self,
         bytes: &mut &'a [u8],
-    ) -> Result<Option<Event<'a>>, Violation> {
+    ) -> Result<Option<StreamElement<'a>>, Violation> {
         loop {
             match self.state {
-                State::Pdu => match self.head.take(bytes) {
+                StreamState::Pdu => match self.head.take(bytes) {
                     Some(header) => self.begin_pdu(header)?,
                     None => return Ok(None),
                 },
-                State::Pdv => match self.head.take(bytes) {
+                StreamState::Pdv => match self.head.take(bytes) {
                     Some(header) => self.begin_pdv(header)?,
                     None => return Ok(None),
                 },
-                State::Data(is_last) => {
+                StreamState::Data(is_last) => {
                     self.skip(bytes);
                     if self.left > 0 {
                         return Ok(None);
                     }
                     self.end_pdv()?;
                     if is_last {
-                        return Ok(Some(Event::DataSet(std::mem::take(&mut self.octets))));
+                        return Ok(Some(StreamElement::DataSet(std::mem::take(
+                            &mut self.bytes,
+                        ))));
                     }
                 }
-                State::Command(false) => {
+                StreamState::Command(false) => {
                     self.gather(bytes);
                     if self.left > 0 {
                         return Ok(None);
                     }
                     self.end_pdv()?;
                 }
-                State::Command(true) => match self.whole(bytes) {
+                StreamState::Command(true) => match self.whole(bytes) {
                     Some(set) => {
                         self.end_pdv()?;
-                        return Ok(Some(Event::Command(set)));
+                        return Ok(Some(StreamElement::Command(set)));
                     }
                     None => return Ok(None),
                 },
-                State::Whole(kind) => match self.whole(bytes) {
+                StreamState::Whole(kind) => match self.whole(bytes) {
                     Some(body) => {
-                        self.state = State::Pdu;
-                        return Ok(Some(Event::Pdu(kind, body)));
+                        self.state = StreamState::Pdu;
+                        return Ok(Some(StreamElement::Pdu(kind, body)));
                     }
                     None => return Ok(None),
                 },
@@ -199,7 +201,7 @@ impl Stream {
             return Err(Violation::PduLength(kind));
         }
         self.left = length;
-        self.state = State::Whole(kind);
+        self.state = StreamState::Whole(kind);
         Ok(())
     }
 
@@ -207,7 +209,7 @@ impl Stream {
         if self.pdu_left < PDV_LENGTH + PDV_CONTROL {
             return Err(Violation::PdvLength);
         }
-        self.state = State::Pdv;
+        self.state = StreamState::Pdv;
         Ok(())
     }
 
@@ -227,8 +229,8 @@ impl Stream {
         if self.is_within_command() {
             return Err(Violation::Interleaved);
         }
-        self.octets = self.octets.saturating_add(self.left.into());
-        self.state = State::Data(is_last);
+        self.bytes = self.bytes.saturating_add(self.left.into());
+        self.state = StreamState::Data(is_last);
         Ok(())
     }
 
@@ -242,8 +244,8 @@ impl Stream {
         }
         self.context = context;
         // An unfinished data set ends where the next command begins.
-        self.octets = 0;
-        self.state = State::Command(is_last);
+        self.bytes = 0;
+        self.state = StreamState::Command(is_last);
         Ok(())
     }
 
@@ -256,7 +258,7 @@ impl Stream {
         if self.pdu_left > 0 {
             return self.begin_values();
         }
-        self.state = State::Pdu;
+        self.state = StreamState::Pdu;
         Ok(())
     }
 
@@ -308,12 +310,12 @@ fn wide(length: u32) -> usize {
 
 /// A header that may be incomplete.
 #[derive(Default)]
-struct Head {
-    octets: [u8; HEADER],
+struct PartialHeader {
+    bytes: [u8; HEADER],
     count: u8,
 }
 
-impl Head {
+impl PartialHeader {
     fn take(&mut self, bytes: &mut &[u8]) -> Option<[u8; HEADER]> {
         if self.count == 0
             && let Some((header, rest)) = bytes.split_first_chunk::<HEADER>()
@@ -321,14 +323,14 @@ impl Head {
             *bytes = rest;
             return Some(*header);
         }
-        let room = self.octets.get_mut(usize::from(self.count)..)?;
+        let room = self.bytes.get_mut(usize::from(self.count)..)?;
         for there in room {
-            let (octet, rest) = bytes.split_first()?;
-            (*there, *bytes) = (*octet, rest);
+            let (byte, rest) = bytes.split_first()?;
+            (*there, *bytes) = (*byte, rest);
             self.count += 1;
         }
         self.count = 0;
-        Some(self.octets)
+        Some(self.bytes)
     }
 }
 
@@ -338,10 +340,10 @@ mod tests {
     use super::*;
 
     // The events of a stream in pieces of this length, and where it ends.
-    fn events(octets: &[u8], piece: usize) -> (Vec<String>, Result<bool, Violation>) {
+    fn events(stream_bytes: &[u8], piece: usize) -> (Vec<String>, Result<bool, Violation>) {
         let mut stream = Stream::new(Types::ALL);
         let mut events = Vec::new();
-        for mut bytes in octets.chunks(piece) {
+        for mut bytes in stream_bytes.chunks(piece) {
             loop {
                 match stream.next(&mut bytes) {
                     Ok(Some(event)) => events.push(shown(&event)),
@@ -354,31 +356,31 @@ mod tests {
         (events, Ok(stream.is_between_pdus()))
     }
 
-    fn shown(event: &Event<'_>) -> String {
+    fn shown(event: &StreamElement<'_>) -> String {
         match event {
-            Event::Pdu(kind, body) => format!("{}: {}", kind.byte(), body.len()),
-            Event::Command(set) => format!("command {set:?}"),
-            Event::DataSet(octets) => format!("data {octets}"),
+            StreamElement::Pdu(kind, body) => format!("{}: {}", kind.byte(), body.len()),
+            StreamElement::Command(set) => format!("command {set:?}"),
+            StreamElement::DataSet(bytes) => format!("data {bytes}"),
         }
     }
 
     // The events must be the same at every length of pieces.
-    fn at_any_split(octets: &[u8]) -> (Vec<String>, Result<bool, Violation>) {
-        let whole = events(octets, octets.len().max(1));
-        for piece in 1..octets.len() {
-            assert_eq!(events(octets, piece), whole, "pieces of {piece}");
+    fn at_any_split(bytes: &[u8]) -> (Vec<String>, Result<bool, Violation>) {
+        let whole = events(bytes, bytes.len().max(1));
+        for piece in 1..bytes.len() {
+            assert_eq!(events(bytes, piece), whole, "pieces of {piece}");
         }
         whole
     }
 
-    fn refused(octets: &[u8]) -> Violation {
-        at_any_split(octets).1.expect_err("a violation")
+    fn refused(bytes: &[u8]) -> Violation {
+        at_any_split(bytes).1.expect_err("a violation")
     }
 
     #[test]
     fn values_are_read_at_any_position_in_pdus() {
         // Two fragments of a command in two PDUs, then three fragments of its data in two PDUs.
-        let octets = [
+        let bytes = [
             made::pdu(PduType::Data.byte(), &made::pdv(1, 1, &[1, 2, 3])),
             made::pdu(
                 PduType::Data.byte(),
@@ -391,17 +393,17 @@ mod tests {
             made::pdu(PduType::ReleaseRq.byte(), &[0; 4]),
         ]
         .concat();
-        let (events, end) = at_any_split(&octets);
+        let (events, end) = at_any_split(&bytes);
         assert_eq!(events, ["command [1, 2, 3, 4]", "data 107", "5: 4"]);
         assert_eq!(end, Ok(true));
     }
 
     #[test]
     fn a_pdu_that_began_is_not_between_pdus() {
-        let octets = made::pdu(PduType::Data.byte(), &made::pdv(1, 2, &[0; 9]));
-        for end in 0..=octets.len() {
-            let is_whole = end == 0 || end == octets.len();
-            assert_eq!(events(&octets[..end], 64).1, Ok(is_whole), "{end}");
+        let bytes = made::pdu(PduType::Data.byte(), &made::pdv(1, 2, &[0; 9]));
+        for end in 0..=bytes.len() {
+            let is_whole = end == 0 || end == bytes.len();
+            assert_eq!(events(&bytes[..end], 64).1, Ok(is_whole), "{end}");
         }
     }
 
@@ -418,7 +420,7 @@ mod tests {
         }
         assert!(!stream.is_between_pdus());
         let rest = &piece[..usize::try_from(left).expect("little")];
-        let data = Event::DataSet(u64::from(u32::MAX) - 6);
+        let data = StreamElement::DataSet(u64::from(u32::MAX) - 6);
         assert_eq!(stream.next(&mut &rest[..]), Ok(Some(data)));
         assert!(stream.is_between_pdus());
         assert_eq!(stream.gathered.capacity(), 0);
@@ -444,15 +446,15 @@ mod tests {
             (4, 5),
             (4, 0),
         ] {
-            let octets = [kind, 0, 0, 0, 0, length];
+            let bytes = [kind, 0, 0, 0, 0, length];
             assert_eq!(
-                refused(&octets),
+                refused(&bytes),
                 Violation::PduLength(PduType::of(kind).expect("one of the seven"))
             );
         }
         let long = [1, 0, 0, 0x0f, 0xff, 0xfb];
         assert_eq!(refused(&long), Violation::PduLength(PduType::AssociateRq));
-        // A value longer than its PDU, one too short for its context, and octets behind the last one.
+        // A value longer than its PDU, one too short for its context, and bytes behind the last one.
         for value in [
             &[0, 0, 0, 3, 1, 2][..],
             &[0, 0, 0, 1, 1, 2],
@@ -473,13 +475,13 @@ mod tests {
     #[test]
     fn pdus_that_are_unknown_or_not_legal_now_are_violations() {
         for kind in [0, 8, 9, 0x48, 0xff] {
-            let octets = [kind, 0, 0, 0, 0, 4];
-            assert_eq!(refused(&octets), Violation::UnknownPdu(kind));
+            let bytes = [kind, 0, 0, 0, 0, 4];
+            assert_eq!(refused(&bytes), Violation::UnknownPdu(kind));
         }
         let mut stream = Stream::new(Types::of(&[PduType::Abort]));
-        let octets = made::pdu(PduType::ReleaseRq.byte(), &[0; 4]);
+        let bytes = made::pdu(PduType::ReleaseRq.byte(), &[0; 4]);
         let unexpected = Err(Violation::UnexpectedPdu(PduType::ReleaseRq));
-        assert_eq!(stream.next(&mut &octets[..]), unexpected);
+        assert_eq!(stream.next(&mut &bytes[..]), unexpected);
     }
 
     #[test]
@@ -488,8 +490,8 @@ mod tests {
         let data = made::pdu(PduType::Data.byte(), &made::pdv(1, 2, &[2]));
         let other = made::pdu(PduType::Data.byte(), &made::pdv(3, 3, &[2]));
         for next in [data, other] {
-            let octets = [part.clone(), next].concat();
-            assert_eq!(refused(&octets), Violation::Interleaved);
+            let bytes = [part.clone(), next].concat();
+            assert_eq!(refused(&bytes), Violation::Interleaved);
         }
     }
 
@@ -506,13 +508,13 @@ mod tests {
 
     #[test]
     fn an_unfinished_data_set_is_not_added_to_the_next() {
-        let octets = [
+        let bytes = [
             made::pdv(1, 3, &[1]),
             made::pdv(1, 0, &[0; 50]),
             made::pdv(1, 3, &[2]),
             made::pdv(1, 2, &[0; 5]),
         ];
-        let (events, _) = at_any_split(&made::pdu(PduType::Data.byte(), &octets.concat()));
+        let (events, _) = at_any_split(&made::pdu(PduType::Data.byte(), &bytes.concat()));
         assert_eq!(events, ["command [1]", "command [2]", "data 5"]);
     }
 }

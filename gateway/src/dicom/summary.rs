@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use super::command_set::Status;
 use super::{
-    Abort, AeTitle, Command, ContextResult, Reason, Rejection, Role, SopClass, UserInformation,
-    Violation,
+    Abort, AeTitle, AssociationEndReason, AssociationRole, ContextResult, DimseCommand, Rejection,
+    SopClass, UserInformation, Violation,
 };
 use crate::measure::Latencies;
 
@@ -35,7 +35,7 @@ pub struct AssociationSummary {
     /// Responses to requests that did not wait for one, or no longer did.
     pub unmatched: u64,
     /// Failures, by command and code.
-    pub failures: Vec<Failure>,
+    pub failures: Vec<CommandFailures>,
     /// Failures beyond `FAILURES_MAX` codes.
     pub other_failures: u64,
     /// Stored objects by SOP class; an entry without a class counts all others.
@@ -48,7 +48,7 @@ pub struct AssociationSummary {
     /// The destinations of C-MOVE requests.
     pub destinations: Vec<AeTitle>,
     /// Commands that were requested although the rules do not list them.
-    pub not_allowed: Vec<Command>,
+    pub not_allowed: Vec<DimseCommand>,
     /// Requests with unknown commands, if the rules list commands: the list contains none of these.
     pub unknown_not_allowed: u64,
     /// From the beginning to the end.
@@ -56,7 +56,7 @@ pub struct AssociationSummary {
     /// How the association ended, and by which side.
     pub ending: Ending,
     /// The side and the violation at which the observer stopped reading: all numbers are from before.
-    pub not_followed: Option<(Role, Violation)>,
+    pub not_followed: Option<(AssociationRole, Violation)>,
     /// Whether the association would have ended at a violation if the rules were enforced.
     pub would_end: bool,
 }
@@ -91,12 +91,12 @@ impl AssociationSummary {
     }
 
     /// The commands that were asked for, each once.
-    pub fn asked_for(&self) -> impl Iterator<Item = Command> {
-        let is_asked = |command: &Command| {
+    pub(super) fn requested_commands(&self) -> impl Iterator<Item = DimseCommand> {
+        let is_asked = |command: &DimseCommand| {
             let mut commands = self.commands.iter();
             commands.any(|count| count.command == *command && count.requests > 0)
         };
-        Command::ALL.into_iter().filter(is_asked)
+        DimseCommand::ALL.into_iter().filter(is_asked)
     }
 
     /// The number of stored objects.
@@ -107,8 +107,8 @@ impl AssociationSummary {
 
     /// The bytes of their data sets.
     #[must_use]
-    pub fn octets(&self) -> u64 {
-        self.classes.iter().map(|class| class.octets).sum()
+    pub fn object_bytes(&self) -> u64 {
+        self.classes.iter().map(|class| class.bytes).sum()
     }
 
     /// The bytes per second while objects were stored; `None` if no object was stored.
@@ -119,8 +119,8 @@ impl AssociationSummary {
     )]
     pub fn rate(&self) -> Option<f64> {
         let seconds = self.storing.as_secs_f64();
-        let octets = self.octets();
-        (octets > 0 && seconds > 0.0).then(|| octets as f64 / seconds)
+        let bytes = self.object_bytes();
+        (bytes > 0 && seconds > 0.0).then(|| bytes as f64 / seconds)
     }
 
     /// Whether the summary is of no use: no association was ever requested.
@@ -162,9 +162,9 @@ pub struct Context {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CommandCount {
     /// The command.
-    pub command: Command,
+    pub command: DimseCommand,
     /// The requesting side.
-    pub by: Role,
+    pub by: AssociationRole,
     /// Requests.
     pub requests: u64,
     /// Responses with a pending status.
@@ -181,9 +181,9 @@ pub struct CommandCount {
 
 /// The number of failures of one command with one status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Failure {
+pub struct CommandFailures {
     /// The command.
-    pub command: Command,
+    pub command: DimseCommand,
     /// The status.
     pub status: Status,
     /// The number of failures.
@@ -200,7 +200,7 @@ pub struct ClassCount {
     /// C-STORE requests with a response of success or warning.
     pub objects: u64,
     /// Bytes of their data sets.
-    pub octets: u64,
+    pub bytes: u64,
 }
 
 /// The party that sent the PDU that ended an association.
@@ -220,7 +220,7 @@ pub enum Ending {
     /// Orderly: an A-RELEASE was requested and granted.
     Released {
         /// The side that requested first.
-        by: Role,
+        by: AssociationRole,
     },
     /// By an A-ABORT.
     Aborted {
@@ -239,22 +239,22 @@ pub enum Ending {
     /// Its connection was closed cleanly, without a release or abort before.
     Closed {
         /// The side that closed first.
-        by: Role,
+        by: AssociationRole,
     },
     /// Its connection was reset, timed out or was lost; `None` if the side is unknown.
     Lost {
         /// The side.
-        by: Option<Role>,
+        by: Option<AssociationRole>,
     },
     /// Its TLS stream ended without close_notify: the last bytes may be missing.
     Truncated {
         /// The side.
-        by: Role,
+        by: AssociationRole,
     },
     /// The rules of the route refused the association; the rule as text.
     Refused(String),
     /// The rules of the route ended the association.
-    Policy(Reason),
+    Policy(AssociationEndReason),
     /// The gateway stopped, or the time of its drain was over.
     Stopped,
 }
@@ -290,11 +290,11 @@ impl Ending {
     }
 }
 
-impl From<Role> for AssociationEndpoint {
-    fn from(role: Role) -> Self {
+impl From<AssociationRole> for AssociationEndpoint {
+    fn from(role: AssociationRole) -> Self {
         match role {
-            Role::Requestor => Self::Requestor,
-            Role::Acceptor => Self::Acceptor,
+            AssociationRole::Requestor => Self::Requestor,
+            AssociationRole::Acceptor => Self::Acceptor,
         }
     }
 }
@@ -328,21 +328,21 @@ impl fmt::Display for Ending {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Answer, Asked, Refusal};
+    use super::super::{AssociationRefusal, ClosingPdu, RequestedCommand};
     use super::*;
 
     #[test]
     fn endings_name_the_side_and_the_way() {
-        let by = Role::Requestor;
-        let Answer::Abort(abort) = Answer::unexpected_pdu() else {
+        let by = AssociationRole::Requestor;
+        let ClosingPdu::Abort(abort) = ClosingPdu::unexpected_pdu() else {
             panic!("an abort");
         };
-        let Answer::Reject(rejection) = Answer::local_limit_exceeded() else {
+        let ClosingPdu::Reject(rejection) = ClosingPdu::local_limit_exceeded() else {
             panic!("a rejection");
         };
-        let reason = Reason::NotAllowed {
+        let reason = AssociationEndReason::NotAllowed {
             by,
-            command: Asked::For(Command::CMove),
+            command: RequestedCommand::For(DimseCommand::CMove),
         };
         let title = "CT_9".parse().expect("a title");
         let cases = [
@@ -373,7 +373,7 @@ mod tests {
                 "truncated on the side of the requestor",
             ),
             (
-                Ending::Refused(Refusal::Calling(title).to_string()),
+                Ending::Refused(AssociationRefusal::Calling(title).to_string()),
                 "refused: calling AE title \"CT_9\" is not in calling_ae",
             ),
             (

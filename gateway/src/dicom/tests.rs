@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 
 use super::made;
 use super::{
-    AeTitle, Answer, Asked, Association, AssociationEndpoint, AssociationSummary, ClassCount,
-    Command, CommandCount, ContextResult, Ending, Phase, Reason, Role, Rules, Status, Verdict,
-    Violation,
+    AeTitle, Association, AssociationEndReason, AssociationEndpoint, AssociationRole,
+    AssociationRules, AssociationSummary, AssociationVerdict, ClassCount, ClosingPdu, CommandCount,
+    ContextResult, DimseCommand, Ending, Phase, RequestedCommand, Status, Violation,
 };
 use crate::dicom::limits::{DESTINATIONS_MAX, FAILURES_MAX, OUTSTANDING_MAX, SOP_CLASSES_MAX};
-use Role::{Acceptor, Requestor};
+use AssociationRole::{Acceptor, Requestor};
 
 mod bounds;
 mod evasion;
@@ -29,7 +29,7 @@ const MOVE: u16 = 0x0021;
 const ECHO: u16 = 0x0030;
 
 /// The bytes that pass, and the side that sends them.
-type Script = Vec<(Role, Vec<u8>)>;
+type Script = Vec<(AssociationRole, Vec<u8>)>;
 
 /// An association under test and its clock.
 struct Watched {
@@ -38,7 +38,7 @@ struct Watched {
 }
 
 impl Watched {
-    fn new(strictness: Strictness, rules: Rules) -> Self {
+    fn new(strictness: Strictness, rules: AssociationRules) -> Self {
         let now = Instant::now();
         Self {
             association: Association::new(strictness, Arc::new(rules), now),
@@ -47,20 +47,20 @@ impl Watched {
     }
 
     /// An association that was accepted.
-    fn open(strictness: Strictness, rules: Rules) -> Self {
+    fn open(strictness: Strictness, rules: AssociationRules) -> Self {
         let mut watched = Self::new(strictness, rules);
-        for (by, octets) in opening() {
-            assert_eq!(watched.observe(by, &octets), Verdict::Pass);
+        for (by, bytes) in opening() {
+            assert_eq!(watched.observe(by, &bytes), AssociationVerdict::Pass);
         }
         watched
     }
 
-    fn observe(&mut self, by: Role, octets: &[u8]) -> Verdict {
-        self.association.observe(by, octets, self.now)
+    fn observe(&mut self, by: AssociationRole, bytes: &[u8]) -> AssociationVerdict {
+        self.association.observe(by, bytes, self.now)
     }
 
-    fn pass(&mut self, by: Role, octets: &[u8]) {
-        assert_eq!(self.observe(by, octets), Verdict::Pass);
+    fn pass(&mut self, by: AssociationRole, bytes: &[u8]) {
+        assert_eq!(self.observe(by, bytes), AssociationVerdict::Pass);
     }
 
     fn wait(&mut self, millis: u64) {
@@ -93,12 +93,12 @@ fn response(field: u16, message: u16, status: u16) -> Vec<u8> {
     made::message(1, &made::response(field | 0x8000, message, status), None)
 }
 
-fn store(message: u16, class: &str, octets: usize) -> Vec<u8> {
+fn store(message: u16, class: &str, bytes: usize) -> Vec<u8> {
     let command = made::store(message, class, true);
-    made::message(1, &command, Some(&vec![0xa5; octets]))
+    made::message(1, &command, Some(&vec![0xa5; bytes]))
 }
 
-fn count(record: &AssociationSummary, command: Command, by: Role) -> CommandCount {
+fn count(record: &AssociationSummary, command: DimseCommand, by: AssociationRole) -> CommandCount {
     let mut counts = record.commands.iter();
     let found = counts.find(|count| count.command == command && count.by == by);
     *found.expect("a count")
@@ -116,15 +116,15 @@ fn title(text: &str) -> AeTitle {
 
 #[test]
 fn a_store_is_reported_by_class_size_and_time() {
-    let mut watched = Watched::open(Strictness::Strict, Rules::default());
-    for (message, octets, status) in [(1, 1000, 0), (2, 500, 0xb007), (3, 70, 0xa700)] {
-        watched.pass(Requestor, &store(message, CT, octets));
+    let mut watched = Watched::open(Strictness::Strict, AssociationRules::default());
+    for (message, bytes, status) in [(1, 1000, 0), (2, 500, 0xb007), (3, 70, 0xa700)] {
+        watched.pass(Requestor, &store(message, CT, bytes));
         watched.wait(20);
         watched.pass(Acceptor, &response(STORE, message, status));
         watched.wait(500);
     }
-    for (by, octets) in release() {
-        watched.pass(by, &octets);
+    for (by, bytes) in release() {
+        watched.pass(by, &bytes);
     }
     assert!(watched.association.is_over());
     let record = watched.lost();
@@ -138,15 +138,15 @@ fn a_store_is_reported_by_class_size_and_time() {
         record.acceptor.map(|user| user.pdu_length_max),
         Some(16_384)
     );
-    let stores = count(&record, Command::CStore, Requestor);
+    let stores = count(&record, DimseCommand::CStore, Requestor);
     assert_eq!((stores.requests, stores.success), (3, 1));
     assert_eq!((stores.warning, stores.failure), (1, 1));
     let failure = record.failures[0];
     assert_eq!(failure.status, Status(0xa700));
-    assert_eq!((failure.command, failure.count), (Command::CStore, 1));
+    assert_eq!((failure.command, failure.count), (DimseCommand::CStore, 1));
     let ct = class(&record, "CT Image Storage");
-    assert_eq!((ct.requests, ct.objects, ct.octets), (3, 2, 1500));
-    assert_eq!((record.objects(), record.octets()), (2, 1500));
+    assert_eq!((ct.requests, ct.objects, ct.bytes), (3, 2, 1500));
+    assert_eq!((record.objects(), record.object_bytes()), (2, 1500));
     assert_eq!(record.storing, Duration::from_millis(60));
     assert_eq!(record.rate(), Some(25_000.0));
     let latencies = &record.latencies;
@@ -159,9 +159,9 @@ fn a_store_is_reported_by_class_size_and_time() {
 
 #[test]
 fn latency_counts_from_the_last_byte_of_the_data_set() {
-    let mut watched = Watched::open(Strictness::Strict, Rules::default());
-    let octets = store(1, CT, 1000);
-    let (last, first) = octets.split_last().expect("octets");
+    let mut watched = Watched::open(Strictness::Strict, AssociationRules::default());
+    let bytes = store(1, CT, 1000);
+    let (last, first) = bytes.split_last().expect("bytes");
     watched.pass(Requestor, first);
     watched.wait(1000);
     watched.pass(Requestor, &[*last]);
@@ -178,7 +178,7 @@ fn latency_counts_from_the_last_byte_of_the_data_set() {
 
 #[test]
 fn roles_flip_in_a_retrieval() {
-    let mut watched = Watched::open(Strictness::Strict, Rules::default());
+    let mut watched = Watched::open(Strictness::Strict, AssociationRules::default());
     let get = made::command(GET, 1, true, &made::element(2, FIND.as_bytes()));
     watched.pass(Requestor, &made::message(5, &get, Some(&[0; 40])));
     for message in 1..=2 {
@@ -189,17 +189,17 @@ fn roles_flip_in_a_retrieval() {
     }
     watched.pass(Acceptor, &response(GET, 1, 0));
     let record = watched.lost();
-    let get = count(&record, Command::CGet, Requestor);
+    let get = count(&record, DimseCommand::CGet, Requestor);
     assert_eq!((get.requests, get.pending, get.success), (1, 2, 1));
-    let stores = count(&record, Command::CStore, Acceptor);
+    let stores = count(&record, DimseCommand::CStore, Acceptor);
     assert_eq!((stores.requests, stores.success), (2, 2));
-    assert_eq!(class(&record, "MR Image Storage").octets, 600);
+    assert_eq!(class(&record, "MR Image Storage").bytes, 600);
     assert_eq!(record.unmatched, 0);
 }
 
 #[test]
 fn many_may_be_outstanding_and_are_answered_in_any_order() {
-    let mut watched = Watched::open(Strictness::Strict, Rules::default());
+    let mut watched = Watched::open(Strictness::Strict, AssociationRules::default());
     for message in 1..=10 {
         watched.pass(Requestor, &store(message, CT, usize::from(message)));
         watched.wait(1);
@@ -211,26 +211,26 @@ fn many_may_be_outstanding_and_are_answered_in_any_order() {
     let record = watched.lost();
     let ct = class(&record, "CT Image Storage");
     assert_eq!((ct.requests, ct.objects), (10, 5));
-    assert_eq!(ct.octets, 2 + 4 + 6 + 8 + 10);
+    assert_eq!(ct.bytes, 2 + 4 + 6 + 8 + 10);
     assert_eq!(record.latencies.count(), 10);
     assert_eq!(record.storing, Duration::from_millis(10));
 }
 
 #[test]
 fn a_request_without_an_answer_is_not_an_object() {
-    let mut watched = Watched::open(Strictness::Strict, Rules::default());
+    let mut watched = Watched::open(Strictness::Strict, AssociationRules::default());
     watched.pass(Requestor, &store(1, CT, 1000));
     watched.wait(5000);
     let record = watched.lost();
     assert_eq!(record.ending, Ending::Lost { by: None });
     let ct = class(&record, "CT Image Storage");
-    assert_eq!((ct.requests, ct.objects, ct.octets), (1, 0, 0));
+    assert_eq!((ct.requests, ct.objects, ct.bytes), (1, 0, 0));
     assert_eq!((record.rate(), record.latencies.max()), (None, None));
 }
 
 #[test]
 fn responses_without_a_request_are_counted_as_such() {
-    let mut watched = Watched::open(Strictness::Strict, Rules::default());
+    let mut watched = Watched::open(Strictness::Strict, AssociationRules::default());
     watched.pass(
         Requestor,
         &made::message(1, &made::command(ECHO, 1, false, &[]), None),
@@ -240,13 +240,13 @@ fn responses_without_a_request_are_counted_as_such() {
     watched.pass(Acceptor, &response(0x7777, 1, 0));
     let record = watched.lost();
     assert_eq!(record.unmatched, 3);
-    assert_eq!(count(&record, Command::CEcho, Requestor).success, 1);
+    assert_eq!(count(&record, DimseCommand::CEcho, Requestor).success, 1);
     assert_eq!(record.objects(), 0);
 }
 
 #[test]
 fn a_cancelled_query_is_reported() {
-    let mut watched = Watched::open(Strictness::Strict, Rules::default());
+    let mut watched = Watched::open(Strictness::Strict, AssociationRules::default());
     let find = made::command(0x0020, 9, true, &[]);
     watched.pass(Requestor, &made::message(5, &find, Some(b"DOE^JANE")));
     watched.pass(Acceptor, &response(0x0020, 9, 0xff00));
@@ -256,14 +256,14 @@ fn a_cancelled_query_is_reported() {
     );
     watched.pass(Acceptor, &response(0x0020, 9, 0xfe00));
     let record = watched.lost();
-    let find = count(&record, Command::CFind, Requestor);
+    let find = count(&record, DimseCommand::CFind, Requestor);
     assert_eq!((find.requests, find.pending, find.cancel), (1, 1, 1));
     assert_eq!(record.cancels, 1);
 }
 
 #[test]
-fn move_destinations_are_reported_at_once() {
-    let mut watched = Watched::open(Strictness::Strict, Rules::default());
+fn each_move_destination_is_reported_once() {
+    let mut watched = Watched::open(Strictness::Strict, AssociationRules::default());
     for destination in ["STORE_2 ", "WS_7", "STORE_2"] {
         let to = made::element(0x0600, destination.as_bytes());
         let command = made::command(MOVE, 1, true, &to);
@@ -271,16 +271,15 @@ fn move_destinations_are_reported_at_once() {
         watched.pass(Acceptor, &response(MOVE, 1, 0xa801));
     }
     let expected = [title("STORE_2"), title("WS_7")];
-    assert_eq!(watched.association.destinations(), expected);
     assert_eq!(watched.lost().destinations, expected);
 }
 
 #[test]
 fn values_of_one_message_may_lie_in_any_pdus() {
-    let mut watched = Watched::open(Strictness::Strict, Rules::default());
+    let mut watched = Watched::open(Strictness::Strict, AssociationRules::default());
     let command = made::store(7, CT, true);
     let (one, two) = command.split_at(9);
-    let octets = [
+    let bytes = [
         made::pdu(4, &made::pdv(1, 1, one)),
         // The rest of the command and the first part of the data in one PDU, more data in the next.
         made::pdu(
@@ -292,14 +291,14 @@ fn values_of_one_message_may_lie_in_any_pdus() {
             &[made::pdv(1, 0, &[0; 20]), made::pdv(1, 2, &[])].concat(),
         ),
     ];
-    watched.pass(Requestor, &octets.concat());
+    watched.pass(Requestor, &bytes.concat());
     watched.pass(Acceptor, &response(STORE, 7, 0));
-    assert_eq!(class(&watched.lost(), "CT Image Storage").octets, 50);
+    assert_eq!(class(&watched.lost(), "CT Image Storage").bytes, 50);
 }
 
 #[test]
 fn both_sides_may_ask_for_the_release_at_once() {
-    let mut watched = Watched::open(Strictness::Strict, Rules::default());
+    let mut watched = Watched::open(Strictness::Strict, AssociationRules::default());
     watched.pass(Acceptor, &made::pdu(5, &[0; 4]));
     watched.pass(Requestor, &made::pdu(5, &[0; 4]));
     watched.pass(Requestor, &made::pdu(6, &[0; 4]));
@@ -311,7 +310,7 @@ fn both_sides_may_ask_for_the_release_at_once() {
 
 #[test]
 fn the_side_that_received_a_release_request_may_still_send() {
-    let mut watched = Watched::open(Strictness::Strict, Rules::default());
+    let mut watched = Watched::open(Strictness::Strict, AssociationRules::default());
     watched.pass(Requestor, &store(1, CT, 10));
     watched.pass(Requestor, &made::pdu(5, &[0; 4]));
     watched.pass(Acceptor, &response(STORE, 1, 0));
@@ -322,11 +321,11 @@ fn the_side_that_received_a_release_request_may_still_send() {
 
 #[test]
 fn an_abort_is_reported_with_its_sender_and_the_rest_is_not_read() {
-    let mut watched = Watched::open(Strictness::Strict, Rules::default());
-    watched.pass(Acceptor, &Answer::unexpected_pdu().octets());
+    let mut watched = Watched::open(Strictness::Strict, AssociationRules::default());
+    watched.pass(Acceptor, &ClosingPdu::unexpected_pdu().to_bytes());
     watched.pass(Requestor, &store(1, CT, 10));
     let record = watched.lost();
-    let Answer::Abort(abort) = Answer::unexpected_pdu() else {
+    let ClosingPdu::Abort(abort) = ClosingPdu::unexpected_pdu() else {
         panic!("an abort");
     };
     let by = AssociationEndpoint::Acceptor;
@@ -336,13 +335,13 @@ fn an_abort_is_reported_with_its_sender_and_the_rest_is_not_read() {
 
 #[test]
 fn a_rejection_ends_it_before_it_begins() {
-    let mut watched = Watched::new(Strictness::Strict, Rules::default());
+    let mut watched = Watched::new(Strictness::Strict, AssociationRules::default());
     watched.pass(Requestor, &made::request("CT_1", "PACS", &[(1, CT)]));
     assert_eq!(watched.association.phase(), Phase::Requested);
-    watched.pass(Acceptor, &Answer::called_ae_not_recognized().octets());
+    watched.pass(Acceptor, &ClosingPdu::called_ae_not_recognized().to_bytes());
     assert!(watched.association.is_over());
     let record = watched.lost();
-    let Answer::Reject(rejection) = Answer::called_ae_not_recognized() else {
+    let ClosingPdu::Reject(rejection) = ClosingPdu::called_ae_not_recognized() else {
         panic!("a rejection");
     };
     let by = AssociationEndpoint::Acceptor;
@@ -354,7 +353,7 @@ fn a_rejection_ends_it_before_it_begins() {
 
 #[test]
 fn without_an_end_of_its_own_an_association_ends_as_its_connection() {
-    let watched = Watched::open(Strictness::Strict, Rules::default());
+    let watched = Watched::open(Strictness::Strict, AssociationRules::default());
     let ending = Ending::Truncated { by: Acceptor };
     let record = watched.association.finish(ending.clone(), watched.now);
     assert_eq!(record.ending, ending);
@@ -363,12 +362,12 @@ fn without_an_end_of_its_own_an_association_ends_as_its_connection() {
 #[test]
 fn no_patient_data_is_reported() {
     let marks = ["DOE", "JANE", "19700101", "4.3.2.1", "horse"];
-    let mut watched = Watched::new(Strictness::Lenient, Rules::default());
+    let mut watched = Watched::new(Strictness::Lenient, AssociationRules::default());
     let request = made::request_with_identity("CT_1", "PACS", b"horse");
     // Shown at every step, with the bytes received so far.
     let mut shown = String::new();
-    for octet in request {
-        watched.pass(Requestor, &[octet]);
+    for byte in request {
+        watched.pass(Requestor, &[byte]);
         shown.push_str(&format!("{:?}\n", watched.association));
     }
     watched.pass(Acceptor, &made::accept(&[(1, 0)]));
@@ -380,8 +379,8 @@ fn no_patient_data_is_reported() {
     for field in [STORE, MOVE, 0x0020, 0x0110, 0x0120] {
         let command = made::command(field, 1, true, &more.concat());
         let message = made::message(1, &command, Some(b"DOE^JANE 19700101"));
-        for octet in message {
-            watched.pass(Requestor, &[octet]);
+        for byte in message {
+            watched.pass(Requestor, &[byte]);
             shown.push_str(&format!("{:?}\n", watched.association));
         }
         watched.pass(Acceptor, &response(field, 1, 0));
@@ -394,7 +393,7 @@ fn no_patient_data_is_reported() {
     shown.push_str(&format!("{record:?}"));
     for mark in marks {
         assert!(!shown.contains(mark), "{mark} is shown");
-        let octets = format!("{:?}", mark.as_bytes());
-        assert!(!shown.contains(octets.trim_matches(['[', ']'])), "{mark}");
+        let bytes = format!("{:?}", mark.as_bytes());
+        assert!(!shown.contains(bytes.trim_matches(['[', ']'])), "{mark}");
     }
 }

@@ -12,7 +12,7 @@ use thiserror::Error;
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct AeTitle {
     // Bytes after `length` are 0.
-    octets: [u8; 16],
+    bytes: [u8; 16],
     length: u8,
 }
 
@@ -38,22 +38,22 @@ impl AeTitle {
     }
 
     fn trimmed(field: &[u8]) -> Option<Self> {
-        let is_padding = |octet: &u8| matches!(octet, b' ' | 0);
-        let start = field.iter().position(|octet| !is_padding(octet))?;
-        let end = field.iter().rposition(|octet| !is_padding(octet))?;
+        let is_padding = |byte: &u8| matches!(byte, b' ' | 0);
+        let start = field.iter().position(|byte| !is_padding(byte))?;
+        let end = field.iter().rposition(|byte| !is_padding(byte))?;
         let kept = field.get(start..=end)?;
-        let mut octets = [0; 16];
-        octets.get_mut(..kept.len())?.copy_from_slice(kept);
+        let mut bytes = [0; 16];
+        bytes.get_mut(..kept.len())?.copy_from_slice(kept);
         let length = u8::try_from(kept.len()).ok()?;
-        Some(Self { octets, length })
+        Some(Self { bytes, length })
     }
 
     /// The field of an A-ASSOCIATE PDU, padded with spaces.
     #[must_use]
     pub(crate) fn to_field(self) -> [u8; 16] {
         let mut field = [b' '; 16];
-        for (there, octet) in field.iter_mut().zip(self.octets()) {
-            *there = *octet;
+        for (there, byte) in field.iter_mut().zip(self.bytes()) {
+            *there = *byte;
         }
         field
     }
@@ -62,18 +62,18 @@ impl AeTitle {
     /// then read another title.
     #[must_use]
     pub fn is_odd(&self) -> bool {
-        let is_good = |octet: &u8| matches!(octet, b' '..=b'~') && *octet != b'\\';
-        !self.octets().iter().all(is_good)
+        let is_good = |byte: &u8| matches!(byte, b' '..=b'~') && *byte != b'\\';
+        !self.bytes().iter().all(is_good)
     }
 
     /// Whether the titles differ only in case, which some receivers ignore.
     #[must_use]
     pub(super) fn is_like(&self, other: &Self) -> bool {
-        self.octets().eq_ignore_ascii_case(other.octets())
+        self.bytes().eq_ignore_ascii_case(other.bytes())
     }
 
-    fn octets(&self) -> &[u8] {
-        self.octets.get(..usize::from(self.length)).unwrap_or(&[])
+    fn bytes(&self) -> &[u8] {
+        self.bytes.get(..usize::from(self.length)).unwrap_or(&[])
     }
 }
 
@@ -87,7 +87,7 @@ impl FromStr for AeTitle {
         }
         if !text
             .bytes()
-            .all(|octet| matches!(octet, b' '..=b'~') && octet != b'\\')
+            .all(|byte| matches!(byte, b' '..=b'~') && byte != b'\\')
         {
             return Err(InvalidAeTitle::Character);
         }
@@ -97,7 +97,7 @@ impl FromStr for AeTitle {
 
 impl fmt::Display for AeTitle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.octets().escape_ascii())
+        write!(f, "{}", self.bytes().escape_ascii())
     }
 }
 

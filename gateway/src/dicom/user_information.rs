@@ -36,7 +36,7 @@ pub struct Window {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct VersionName {
     // Bytes after `length` are 0.
-    octets: [u8; 16],
+    bytes: [u8; 16],
     length: u8,
 }
 
@@ -72,22 +72,22 @@ fn whole(value: &[u8]) -> Result<[u8; 4], Malformed> {
 
 impl VersionName {
     fn read(value: &[u8]) -> Option<Self> {
-        let end = value.iter().rposition(|octet| !matches!(octet, b' ' | 0))?;
+        let end = value.iter().rposition(|byte| !matches!(byte, b' ' | 0))?;
         let kept = value.get(..=end)?;
-        if !kept.iter().all(|octet| matches!(octet, b' '..=b'~')) {
+        if !kept.iter().all(|byte| matches!(byte, b' '..=b'~')) {
             return None;
         }
-        let mut octets = [0; 16];
-        octets.get_mut(..kept.len())?.copy_from_slice(kept);
+        let mut bytes = [0; 16];
+        bytes.get_mut(..kept.len())?.copy_from_slice(kept);
         let length = u8::try_from(kept.len()).ok()?;
-        Some(Self { octets, length })
+        Some(Self { bytes, length })
     }
 
     /// The name as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        let octets = self.octets.get(..usize::from(self.length));
-        str::from_utf8(octets.unwrap_or(&[])).unwrap_or("")
+        let bytes = self.bytes.get(..usize::from(self.length));
+        str::from_utf8(bytes.unwrap_or(&[])).unwrap_or("")
     }
 }
 

@@ -4,27 +4,27 @@ use std::fmt;
 
 use thiserror::Error;
 
-use super::{Answer, AssociateRqError, Command, PduType, Role};
+use super::{AssociateRqError, AssociationRole, ClosingPdu, DimseCommand, PduType};
 use crate::dicom::limits::COMMAND_BYTES_MAX;
 use crate::stream_kind::StreamKind;
 
 /// What to do with observed bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
+pub enum AssociationVerdict {
     /// Forward the bytes.
     Pass,
     /// Do not forward these bytes or any later ones: the association is over.
-    End(Reason),
+    End(AssociationEndReason),
 }
 
 /// Why the gateway ends an association that its applications would have continued.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Error)]
-pub enum Reason {
+pub enum AssociationEndReason {
     /// Bytes of one side are not DICOM, on a strict route.
     #[error("{by} sent {what}")]
     Violation {
         /// The side that sent the bytes.
-        by: Role,
+        by: AssociationRole,
         /// The violation.
         what: Violation,
     },
@@ -32,22 +32,22 @@ pub enum Reason {
     #[error("{by} sent {command}, which is not in commands")]
     NotAllowed {
         /// The side that sent the request.
-        by: Role,
+        by: AssociationRole,
         /// The requested command.
-        command: Asked,
+        command: RequestedCommand,
     },
 }
 
 /// The command of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Asked {
+pub enum RequestedCommand {
     /// A command of the standard.
-    For(Command),
+    For(DimseCommand),
     /// A Command Field (0000,0100) that is not in the standard.
     Unknown(u16),
 }
 
-impl fmt::Display for Asked {
+impl fmt::Display for RequestedCommand {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::For(command) => command.fmt(f),
@@ -91,22 +91,22 @@ pub enum Violation {
     Acceptance,
 }
 
-impl Reason {
+impl AssociationEndReason {
     /// The PDU that both sides receive, if a PDU can still be sent.
     #[must_use]
-    pub fn answer(&self) -> Answer {
+    pub fn answer(&self) -> ClosingPdu {
         match self {
-            Self::NotAllowed { .. } => Answer::aborted(),
+            Self::NotAllowed { .. } => ClosingPdu::aborted(),
             Self::Violation { what, .. } => match what {
-                Violation::UnexpectedPdu(_) => Answer::unexpected_pdu(),
-                Violation::UnknownPdu(_) | Violation::Foreign(_) => Answer::unrecognized_pdu(),
+                Violation::UnexpectedPdu(_) => ClosingPdu::unexpected_pdu(),
+                Violation::UnknownPdu(_) | Violation::Foreign(_) => ClosingPdu::unrecognized_pdu(),
                 Violation::PduLength(_)
                 | Violation::PdvLength
                 | Violation::Interleaved
                 | Violation::CommandTooLong
                 | Violation::Command
                 | Violation::Request(_)
-                | Violation::Acceptance => Answer::invalid_parameter(),
+                | Violation::Acceptance => ClosingPdu::invalid_parameter(),
             },
         }
     }
@@ -118,41 +118,41 @@ mod tests {
 
     #[test]
     fn reasons_name_the_side_the_fault_and_the_reply() {
-        let violation = |what| Reason::Violation {
-            by: Role::Acceptor,
+        let violation = |what| AssociationEndReason::Violation {
+            by: AssociationRole::Acceptor,
             what,
         };
         let cases = [
             (
                 violation(Violation::UnexpectedPdu(PduType::Data)),
                 "acceptor sent P-DATA-TF where it has no place",
-                Answer::unexpected_pdu(),
+                ClosingPdu::unexpected_pdu(),
             ),
             (
                 violation(Violation::UnknownPdu(0x48)),
                 "acceptor sent a PDU of unknown type 0x48",
-                Answer::unrecognized_pdu(),
+                ClosingPdu::unrecognized_pdu(),
             ),
             (
                 violation(Violation::PdvLength),
                 "acceptor sent a presentation data value with an impossible length",
-                Answer::invalid_parameter(),
+                ClosingPdu::invalid_parameter(),
             ),
             (
-                Reason::NotAllowed {
-                    by: Role::Requestor,
-                    command: Asked::For(Command::CMove),
+                AssociationEndReason::NotAllowed {
+                    by: AssociationRole::Requestor,
+                    command: RequestedCommand::For(DimseCommand::CMove),
                 },
                 "requestor sent C-MOVE, which is not in commands",
-                Answer::aborted(),
+                ClosingPdu::aborted(),
             ),
             (
-                Reason::NotAllowed {
-                    by: Role::Requestor,
-                    command: Asked::Unknown(0x7777),
+                AssociationEndReason::NotAllowed {
+                    by: AssociationRole::Requestor,
+                    command: RequestedCommand::Unknown(0x7777),
                 },
                 "requestor sent unknown command 0x7777, which is not in commands",
-                Answer::aborted(),
+                ClosingPdu::aborted(),
             ),
         ];
         for (reason, words, answer) in cases {

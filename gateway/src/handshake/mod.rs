@@ -12,7 +12,7 @@ use rustls::{Error, InvalidMessage};
 
 use crate::buffers::Buffer;
 use crate::handshake::limits::{ALERT_LINGER, HANDSHAKE_BYTES_MAX};
-use crate::tls::session::{Session, Step};
+use crate::tls::session::{HandshakeStep, Session};
 use crate::uring::{Socket, SocketExt, linger_close, race};
 
 /// A connection that both ends have proved themselves on.
@@ -25,7 +25,7 @@ pub struct Secured {
 
 /// Why a handshake failed. The peer was sent the alert that TLS has for the cause, and no payload passed.
 #[derive(Debug)]
-pub struct Failed {
+pub struct FailedHandshake {
     /// The cause.
     pub cause: Cause,
     /// The first bytes that the peer sent, for the explanation: it may not speak TLS at all.
@@ -89,8 +89,8 @@ pub async fn handshake<S: Socket>(
     session: Session,
     limit: Duration,
     pace: &impl Pace,
-) -> Result<Secured, Failed> {
-    let mut driver = Driver {
+) -> Result<Secured, FailedHandshake> {
+    let mut driver = HandshakeDriver {
         socket,
         pace,
         received: 0,
@@ -118,7 +118,7 @@ pub async fn handshake<S: Socket>(
     if let Some(alert) = driver.final_alert(&cause) {
         send_alert(socket, alert).await;
     }
-    Err(Failed {
+    Err(FailedHandshake {
         cause,
         first: driver.first,
         hello_bytes: driver.hello_bytes,
@@ -131,7 +131,7 @@ const FIRST_ROOM: usize = 4 << 10;
 // As many bytes as an explanation looks at.
 const FIRST_BYTES: usize = 64;
 
-struct Driver<'s, S, P> {
+struct HandshakeDriver<'s, S, P> {
     socket: &'s S,
     pace: &'s P,
     session: Session,
@@ -145,7 +145,7 @@ struct Driver<'s, S, P> {
     hello_bytes: usize,
 }
 
-impl<S: Socket, P: Pace> Driver<'_, S, P> {
+impl<S: Socket, P: Pace> HandshakeDriver<'_, S, P> {
     async fn run(&mut self) -> Result<(), Cause> {
         loop {
             let step = self.step().await;
@@ -154,21 +154,21 @@ impl<S: Socket, P: Pace> Driver<'_, S, P> {
             self.send().await?;
             self.note_held(0);
             match step {
-                Step::Done => return Ok(()),
-                Step::Progress | Step::NeedBytes => self.receive().await?,
+                HandshakeStep::Done => return Ok(()),
+                HandshakeStep::Progress | HandshakeStep::NeedBytes => self.receive().await?,
             }
         }
     }
 
     // As far as it goes without more bytes.
-    async fn step(&mut self) -> Result<Step, Cause> {
+    async fn step(&mut self) -> Result<HandshakeStep, Cause> {
         let Some(_step) = self.pace.step().await else {
             return Err(Cause::Deadline);
         };
         loop {
             let step = self.session.advance(&mut self.incoming, &mut self.outgoing);
             match step.map_err(Cause::Tls)? {
-                Step::Progress => {}
+                HandshakeStep::Progress => {}
                 step => return Ok(step),
             }
         }

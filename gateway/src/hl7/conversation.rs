@@ -6,12 +6,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::code::Code;
-use super::counts::Counts;
-use super::frame::{Frame, Reader, Stray};
+use super::counts::ConversationCounters;
+use super::frame::{Frame, FrameReader, Stray};
 use super::is_junk;
-use super::pending::{Answered, Pending};
+use super::pending::{AnsweredMessage, Pending};
 use super::start::kind_of;
-use super::summary::{ConversationSummary, NotMllp, Role, Unanswered};
+use super::summary::{ConversationSummary, MllpRole, NotMllp, Unanswered};
 
 /// Which side sends the messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,7 +29,7 @@ enum Roles {
 /// What to do with observed bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]
-pub enum Verdict {
+pub enum MllpVerdict {
     /// Forward the bytes.
     Pass,
     /// Do not forward these bytes, and end the connection. Only with `Strictness::Strict`, or before the
@@ -44,8 +44,8 @@ pub enum Verdict {
 /// that it reads.
 pub struct Conversation {
     strictness: Strictness,
-    sender: Reader,
-    receiver: Reader,
+    sender: FrameReader,
+    receiver: FrameReader,
     pending: Pending,
     roles: Roles,
     // Set when a side did not begin with a frame where a frame is required: no further byte passes.
@@ -55,7 +55,7 @@ pub struct Conversation {
     is_lack_of_cr_taken: bool,
     record: ConversationSummary,
     // The counts of the route; each event is added at once.
-    counts: Option<Arc<Counts>>,
+    counts: Option<Arc<ConversationCounters>>,
 }
 
 impl Conversation {
@@ -64,8 +64,8 @@ impl Conversation {
     pub fn new(strictness: Strictness) -> Self {
         Self {
             strictness,
-            sender: Reader::new(),
-            receiver: Reader::new(),
+            sender: FrameReader::new(),
+            receiver: FrameReader::new(),
             pending: Pending::default(),
             roles: Roles::AsConnected,
             refused: None,
@@ -78,7 +78,7 @@ impl Conversation {
 
     /// Also counts into `counts`, the counts of the route, if there are any.
     #[must_use]
-    pub fn counted(mut self, counts: Option<Arc<Counts>>) -> Self {
+    pub fn counted(mut self, counts: Option<Arc<ConversationCounters>>) -> Self {
         self.counts = counts;
         self
     }
@@ -92,9 +92,9 @@ impl Conversation {
         self
     }
 
-    /// Reads the next bytes of one side, which pass at `now`. `by` is `Role::Sender` for the side that opened
+    /// Reads the next bytes of one side, which pass at `now`. `by` is `MllpRole::Sender` for the side that opened
     /// the connection.
-    pub fn observe(&mut self, by: Role, bytes: &[u8], now: Instant) -> Verdict {
+    pub fn observe(&mut self, by: MllpRole, bytes: &[u8], now: Instant) -> MllpVerdict {
         let by = self.role_of(by, bytes);
         if self.record.not_followed.is_none()
             && let Err(stray) = self.follow(by, bytes, now)
@@ -109,18 +109,18 @@ impl Conversation {
             self.give_up(why);
         }
         match (self.strictness, self.record.not_followed) {
-            (_, Some(why)) if self.refused.is_some() => Verdict::End(why),
-            (Strictness::Strict, Some(why)) => Verdict::End(why),
-            _ => Verdict::Pass,
+            (_, Some(why)) if self.refused.is_some() => MllpVerdict::End(why),
+            (Strictness::Strict, Some(why)) => MllpVerdict::End(why),
+            _ => MllpVerdict::Pass,
         }
     }
 
     // Decides which side sends the messages, if this is open: the side that sends the first frame.
-    fn role_of(&mut self, by: Role, bytes: &[u8]) -> Role {
+    fn role_of(&mut self, by: MllpRole, bytes: &[u8]) -> MllpRole {
         if self.roles == Roles::Undecided && !bytes.iter().all(|byte| is_junk(*byte)) {
             self.roles = match by {
-                Role::Sender => Roles::Same,
-                Role::Receiver => Roles::Swapped,
+                MllpRole::Sender => Roles::Same,
+                MllpRole::Receiver => Roles::Swapped,
             };
         }
         match self.roles {
@@ -129,10 +129,10 @@ impl Conversation {
         }
     }
 
-    fn reader(&self, by: Role) -> &Reader {
+    fn reader(&self, by: MllpRole) -> &FrameReader {
         match by {
-            Role::Sender => &self.sender,
-            Role::Receiver => &self.receiver,
+            MllpRole::Sender => &self.sender,
+            MllpRole::Receiver => &self.receiver,
         }
     }
 
@@ -168,12 +168,12 @@ impl Conversation {
     }
 
     /// Returns the side that ended a message without CR, once for each conversation.
-    pub fn take_lack_of_cr(&mut self) -> Option<Role> {
+    pub fn take_lack_of_cr(&mut self) -> Option<MllpRole> {
         if !self.lacks_cr() {
             return None;
         }
         self.is_lack_of_cr_taken = true;
-        let mut both = [Role::Sender, Role::Receiver].into_iter();
+        let mut both = [MllpRole::Sender, MllpRole::Receiver].into_iter();
         both.find(|by| self.reader(*by).lacks_cr())
     }
 
@@ -192,23 +192,23 @@ impl Conversation {
     pub fn finish(mut self, now: Instant) -> ConversationSummary {
         self.record.unanswered = self.unanswered(now);
         self.record.ended_without_cr = self.take_lack_of_cr();
-        self.tell(|counts| counts.unanswered.add(self.record.unanswered.messages));
+        self.with_counters(|counts| counts.unanswered.add(self.record.unanswered.messages));
         self.record
     }
 
-    fn follow(&mut self, by: Role, mut bytes: &[u8], now: Instant) -> Result<(), Stray> {
+    fn follow(&mut self, by: MllpRole, mut bytes: &[u8], now: Instant) -> Result<(), Stray> {
         loop {
             let read = match by {
-                Role::Sender => self.sender.next(&mut bytes),
-                Role::Receiver => self.receiver.next(&mut bytes),
+                MllpRole::Sender => self.sender.next(&mut bytes),
+                MllpRole::Receiver => self.receiver.next(&mut bytes),
             };
             let both = [&self.sender, &self.receiver];
-            self.record.junk_bytes = both.map(Reader::junk_bytes).iter().sum();
-            self.note_oversize(both.map(Reader::oversize).iter().sum());
+            self.record.junk_bytes = both.map(FrameReader::junk_bytes).iter().sum();
+            self.note_oversize(both.map(FrameReader::oversize).iter().sum());
             match (read?, by) {
                 (None, _) => return Ok(()),
-                (Some(frame), Role::Sender) => self.message(&frame, now),
-                (Some(frame), Role::Receiver) => self.acknowledgement(&frame, now),
+                (Some(frame), MllpRole::Sender) => self.message(&frame, now),
+                (Some(frame), MllpRole::Receiver) => self.acknowledgement(&frame, now),
             }
         }
     }
@@ -217,7 +217,7 @@ impl Conversation {
         let more = frames.saturating_sub(self.record.oversize);
         if more > 0 {
             self.record.oversize = frames;
-            self.tell(|counts| counts.oversize.add(more));
+            self.with_counters(|counts| counts.oversize.add(more));
         }
     }
 
@@ -228,7 +228,7 @@ impl Conversation {
         }
         self.record.messages.count(frame.fields.kind);
         self.record.message_bytes = self.record.message_bytes.saturating_add(frame.bytes);
-        self.tell(|counts| counts.message(frame.bytes));
+        self.with_counters(|counts| counts.message(frame.bytes));
         if !self.pending.add(now) {
             self.record.untimed += 1;
         }
@@ -239,33 +239,33 @@ impl Conversation {
         self.record.acknowledgements.count(code);
         let bytes = &mut self.record.acknowledgement_bytes;
         *bytes = bytes.saturating_add(frame.bytes);
-        self.tell(|counts| counts.acknowledgement(code));
+        self.with_counters(|counts| counts.acknowledgement(code));
         // The result of a message comes later, and not necessarily in the order of the messages.
         if self.acknowledges_twice && !code.is_some_and(Code::is_commit) {
             return;
         }
         self.acknowledges_twice |= matches!(code, Some(Code::CommitAccept | Code::Ack));
         match self.pending.answer(now) {
-            Answered::After(time) => {
+            AnsweredMessage::After(time) => {
                 self.record.latencies.note(time);
-                self.tell(|counts| counts.answered(time));
+                self.with_counters(|counts| counts.answered(time));
             }
-            Answered::Untimed => {}
-            Answered::Nobody => self.record.unasked += 1,
+            AnsweredMessage::Untimed => {}
+            AnsweredMessage::Nobody => self.record.unasked += 1,
         }
     }
 
     fn give_up(&mut self, why: NotMllp) {
         self.record.not_followed = Some(why);
         if self.strictness == Strictness::Lenient {
-            self.tell(|counts| counts.not_followed.add(1));
+            self.with_counters(|counts| counts.not_followed.add(1));
         }
         if !self.is_known() {
             self.pending = Pending::default();
         }
     }
 
-    fn tell(&self, what: impl FnOnce(&Counts)) {
+    fn with_counters(&self, what: impl FnOnce(&ConversationCounters)) {
         if let Some(counts) = &self.counts {
             what(counts);
         }
@@ -278,7 +278,7 @@ impl Conversation {
 }
 
 // Why the first bytes of a side are not a frame.
-fn foreign(by: Role, bytes: &[u8]) -> NotMllp {
+fn foreign(by: MllpRole, bytes: &[u8]) -> NotMllp {
     match kind_of(bytes) {
         Some(kind) => NotMllp::Foreign(by, kind),
         None => NotMllp::OutsideOfFrames(by),

@@ -11,7 +11,7 @@ use crate::measure::{Counter, Times};
 
 /// The counters of a route.
 #[derive(Debug, Default)]
-pub struct Counts {
+pub struct ConversationCounters {
     /// Complete messages.
     pub messages: Counter,
     /// Bytes of their texts.
@@ -29,7 +29,7 @@ pub struct Counts {
     pub not_followed: Counter,
 }
 
-impl Counts {
+impl ConversationCounters {
     /// Every acknowledgement code with its count; the last is the count of acknowledgements without a known
     /// code.
     pub fn acknowledgements(&self) -> impl Iterator<Item = (&'static str, &Counter)> {

@@ -6,7 +6,7 @@
 
 use memchr::{memchr, memmem};
 
-use super::head::{Head, HeadFields};
+use super::head::{HeadFields, HeadReader};
 use super::is_junk;
 use super::start::START;
 use crate::hl7::limits::{MLLP_JUNK_MAX, MLLP_OVERSIZE_BYTES};
@@ -15,8 +15,8 @@ use crate::hl7::limits::{MLLP_JUNK_MAX, MLLP_OVERSIZE_BYTES};
 const END: [u8; 2] = [0x1c, b'\r'];
 
 /// Reads one direction, in slices of any size.
-pub(super) struct Reader {
-    place: Place,
+pub(super) struct FrameReader {
+    place: FramePosition,
     junk_bytes: u64,
     oversize: u64,
     // Whether a frame has begun on this stream.
@@ -26,16 +26,16 @@ pub(super) struct Reader {
 }
 
 #[derive(Clone, Copy)]
-enum Place {
+enum FramePosition {
     /// Outside of frames, after this number of junk bytes in a row.
     Between(u64),
     /// In a frame's text.
-    Within(Text),
+    Within(FrameText),
 }
 
 #[derive(Clone, Copy)]
-struct Text {
-    head: Head,
+struct FrameText {
+    head: HeadReader,
     bytes: u64,
     // Whether the last byte was the first of an end; it is not yet counted as text.
     may_end: bool,
@@ -59,10 +59,10 @@ pub(super) enum Stray {
     Junk,
 }
 
-impl Reader {
+impl FrameReader {
     pub(super) fn new() -> Self {
         Self {
-            place: Place::Between(0),
+            place: FramePosition::Between(0),
             junk_bytes: 0,
             oversize: 0,
             has_begun: false,
@@ -82,7 +82,7 @@ impl Reader {
 
     /// Whether the reader is inside a frame.
     pub(super) fn is_within(&self) -> bool {
-        matches!(self.place, Place::Within(_))
+        matches!(self.place, FramePosition::Within(_))
     }
 
     /// Whether any frame has begun until now.
@@ -93,17 +93,17 @@ impl Reader {
     /// Whether a frame ended with FS without the required CR: another frame began there, or nothing has come
     /// since.
     pub(super) fn lacks_cr(&self) -> bool {
-        let waits = matches!(self.place, Place::Within(text) if text.may_end);
+        let waits = matches!(self.place, FramePosition::Within(text) if text.may_end);
         self.lacks_cr || waits
     }
 
     /// Reads to the end of the next frame, or all bytes if no frame ends, and removes the bytes that it read
     /// from `bytes`.
     pub(super) fn next(&mut self, bytes: &mut &[u8]) -> Result<Option<Frame>, Stray> {
-        if let Place::Between(run) = self.place {
+        if let FramePosition::Between(run) = self.place {
             self.between(run, bytes)?;
         }
-        let Place::Within(text) = &mut self.place else {
+        let FramePosition::Within(text) = &mut self.place else {
             return Ok(None);
         };
         let was_oversize = text.is_oversize();
@@ -114,7 +114,7 @@ impl Reader {
         self.oversize += u64::from(text.is_oversize() && !was_oversize);
         let frame = has_ended.then(|| text.finish());
         if has_ended {
-            self.place = Place::Between(0);
+            self.place = FramePosition::Between(0);
         }
         Ok(frame)
     }
@@ -130,10 +130,10 @@ impl Reader {
             return Err(Stray::Junk);
         }
         self.place = match take(bytes, 1) {
-            [] => Place::Between(run.saturating_add(counted)),
+            [] => FramePosition::Between(run.saturating_add(counted)),
             [START] => {
                 self.has_begun = true;
-                Place::Within(Text::new())
+                FramePosition::Within(FrameText::new())
             }
             _ => return Err(Stray::Byte),
         };
@@ -141,10 +141,10 @@ impl Reader {
     }
 }
 
-impl Text {
+impl FrameText {
     fn new() -> Self {
         Self {
-            head: Head::new(),
+            head: HeadReader::new(),
             bytes: 0,
             may_end: false,
         }
@@ -230,7 +230,7 @@ mod tests {
 
     const MESSAGE: &[u8] = b"\x0bMSH|^~\\&|||||||ADT^A01|1|P|2.3\rPID|1||4711\r\x1c\r";
 
-    fn all(reader: &mut Reader, mut bytes: &[u8]) -> Result<Vec<Frame>, Stray> {
+    fn all(reader: &mut FrameReader, mut bytes: &[u8]) -> Result<Vec<Frame>, Stray> {
         let mut frames = Vec::new();
         while let Some(frame) = reader.next(&mut bytes)? {
             frames.push(frame);
@@ -240,7 +240,7 @@ mod tests {
     }
 
     fn lengths(bytes: &[u8]) -> Vec<u64> {
-        let frames = all(&mut Reader::new(), bytes).expect("MLLP");
+        let frames = all(&mut FrameReader::new(), bytes).expect("MLLP");
         frames.iter().map(|frame| frame.bytes).collect()
     }
 
@@ -263,11 +263,11 @@ mod tests {
     #[test]
     fn any_split_finds_the_same() {
         let stream = [b"\r\n", MESSAGE, b"\r", b"\x0b\x1c\x1c\x1c\r\0", MESSAGE].concat();
-        let whole = all(&mut Reader::new(), &stream).expect("MLLP");
+        let whole = all(&mut FrameReader::new(), &stream).expect("MLLP");
         assert_eq!(whole.len(), 3);
         for first in 0..=stream.len() {
             for second in first..=stream.len() {
-                let mut reader = Reader::new();
+                let mut reader = FrameReader::new();
                 let pieces = [&stream[..first], &stream[first..second], &stream[second..]];
                 let frames = pieces
                     .map(|piece| all(&mut reader, piece).expect("MLLP"))
@@ -281,7 +281,7 @@ mod tests {
 
     #[test]
     fn a_frame_is_incomplete_until_its_last_byte() {
-        let mut reader = Reader::new();
+        let mut reader = FrameReader::new();
         for byte in MESSAGE {
             let frames = all(&mut reader, &[*byte]).expect("MLLP");
             assert_eq!(frames.is_empty(), reader.is_within());
@@ -307,7 +307,7 @@ mod tests {
             (&[0; MLLP_JUNK_MAX as usize + 1], Stray::Junk),
         ] {
             for size in [1, 2, 3, 1000, stream.len()] {
-                let mut reader = Reader::new();
+                let mut reader = FrameReader::new();
                 let mut pieces = stream.chunks(size);
                 let found = pieces.find_map(|piece| all(&mut reader, piece).err());
                 assert_eq!(found, Some(wrong));
@@ -321,7 +321,7 @@ mod tests {
     #[test]
     fn long_frames_are_counted_as_such_and_pass() {
         let text = vec![b'x'; 1 << 20];
-        let mut reader = Reader::new();
+        let mut reader = FrameReader::new();
         all(&mut reader, b"\x0b").expect("MLLP");
         let mut bytes = 0;
         while bytes < MLLP_OVERSIZE_BYTES {

@@ -11,7 +11,7 @@ use crate::hl7::limits::MLLP_HEAD_BYTES_MAX;
 /// Reads the head of one frame. The type has no `Debug`, because it may hold bytes of patient data while it
 /// reads.
 #[derive(Clone, Copy)]
-pub(super) struct Head {
+pub(super) struct HeadReader {
     at: At,
     // The number of bytes that may still be read.
     left: usize,
@@ -51,7 +51,7 @@ enum At {
     Decided,
 }
 
-impl Head {
+impl HeadReader {
     pub(super) fn new() -> Self {
         Self {
             at: At::Name(SmallBytes::EMPTY),
@@ -224,7 +224,7 @@ mod tests {
     use super::*;
 
     fn fields(text: &[u8]) -> HeadFields {
-        let mut head = Head::new();
+        let mut head = HeadReader::new();
         head.read(text);
         head.finish()
     }
@@ -247,7 +247,7 @@ mod tests {
     #[test]
     fn pieces_of_any_size_give_the_same_fields() {
         for size in 1..ACK.len() {
-            let mut head = Head::new();
+            let mut head = HeadReader::new();
             ACK.chunks(size).for_each(|piece| head.read(piece));
             assert_eq!(head.finish(), fields(ACK), "{size}");
         }

@@ -17,12 +17,12 @@ mod start;
 mod summary;
 
 pub use code::{Code, Codes};
-pub use conversation::{Conversation, Verdict};
-pub use counts::Counts;
+pub use conversation::{Conversation, MllpVerdict};
+pub use counts::ConversationCounters;
 pub use kind::{MessageType, MessageTypes};
 pub use probe::{NoAcknowledgement, Reply, question};
 pub use start::{Start, kind_of, start};
-pub use summary::{ConversationSummary, NotMllp, Role, Unanswered};
+pub use summary::{ConversationSummary, MllpRole, NotMllp, Unanswered};
 
 /// Bytes that programs put around frames and that have no meaning: CR, LF and NUL.
 fn is_junk(byte: u8) -> bool {

@@ -14,7 +14,7 @@ pub(super) struct Pending {
 
 /// The message that an acknowledgement belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Answered {
+pub(super) enum AnsweredMessage {
     /// A message that has waited for this time.
     After(Duration),
     /// A message without a recorded time.
@@ -37,17 +37,17 @@ impl Pending {
     }
 
     /// The first message is acknowledged.
-    pub(super) fn answer(&mut self, now: Instant) -> Answered {
+    pub(super) fn answer(&mut self, now: Instant) -> AnsweredMessage {
         if let Some(ended) = self.timed.pop_front() {
             self.shrink();
-            return Answered::After(now.saturating_duration_since(ended));
+            return AnsweredMessage::After(now.saturating_duration_since(ended));
         }
         match self.untimed.checked_sub(1) {
             Some(untimed) => {
                 self.untimed = untimed;
-                Answered::Untimed
+                AnsweredMessage::Untimed
             }
-            None => Answered::Nobody,
+            None => AnsweredMessage::Nobody,
         }
     }
 
@@ -80,12 +80,18 @@ mod tests {
     fn messages_are_answered_in_their_order() {
         let (start, step) = (Instant::now(), Duration::from_millis(1));
         let mut pending = Pending::default();
-        assert_eq!(pending.answer(start), Answered::Nobody);
+        assert_eq!(pending.answer(start), AnsweredMessage::Nobody);
         assert!(pending.add(start));
         assert!(pending.add(start + step));
         assert_eq!(pending.waited(start + step), Some(step));
-        assert_eq!(pending.answer(start + 3 * step), Answered::After(3 * step));
-        assert_eq!(pending.answer(start + 3 * step), Answered::After(2 * step));
+        assert_eq!(
+            pending.answer(start + 3 * step),
+            AnsweredMessage::After(3 * step)
+        );
+        assert_eq!(
+            pending.answer(start + 3 * step),
+            AnsweredMessage::After(2 * step)
+        );
         assert_eq!((pending.count(), pending.waited(start)), (0, None));
     }
 
@@ -99,16 +105,16 @@ mod tests {
             .filter(|_| pending.add(now))
             .count();
         assert_eq!(timed, MLLP_PENDING_MAX);
-        assert_eq!(pending.answer(now), Answered::After(Duration::ZERO));
+        assert_eq!(pending.answer(now), AnsweredMessage::After(Duration::ZERO));
         assert!(!pending.add(now));
         for _ in 1..MLLP_PENDING_MAX {
-            assert_eq!(pending.answer(now), Answered::After(Duration::ZERO));
+            assert_eq!(pending.answer(now), AnsweredMessage::After(Duration::ZERO));
         }
         for left in (0..4).rev() {
-            assert_eq!(pending.answer(now), Answered::Untimed);
+            assert_eq!(pending.answer(now), AnsweredMessage::Untimed);
             assert_eq!(pending.count(), left);
         }
-        assert_eq!(pending.answer(now), Answered::Nobody);
+        assert_eq!(pending.answer(now), AnsweredMessage::Nobody);
         assert!(pending.add(now));
     }
 

@@ -91,7 +91,10 @@ impl Reply {
 
     // The text of the first frame and the bytes after it, if the frame is complete. Junk before the frame is
     // skipped.
-    fn frame<'b>(&mut self, rest: &mut &'b [u8]) -> Result<Option<Frame<'b>>, NoAcknowledgement> {
+    fn frame<'b>(
+        &mut self,
+        rest: &mut &'b [u8],
+    ) -> Result<Option<SplitFrame<'b>>, NoAcknowledgement> {
         let junk = rest.iter().take_while(|byte| is_junk(**byte)).count();
         *rest = rest.get(junk..).unwrap_or_default();
         let Some((first, text)) = rest.split_first() else {
@@ -112,7 +115,7 @@ impl Reply {
 }
 
 /// The text of a frame, and the bytes after the frame.
-type Frame<'b> = (&'b [u8], &'b [u8]);
+type SplitFrame<'b> = (&'b [u8], &'b [u8]);
 
 fn acknowledges(text: &[u8]) -> bool {
     if COMMIT.contains(&text) {

@@ -10,14 +10,14 @@ use crate::stream_kind::StreamKind;
 
 /// The side of a conversation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Role {
+pub enum MllpRole {
     /// The side that sends messages; usually the side that opened the connection.
     Sender,
     /// The side that acknowledges messages.
     Receiver,
 }
 
-impl Role {
+impl MllpRole {
     /// The other side.
     #[must_use]
     pub fn other(self) -> Self {
@@ -33,13 +33,13 @@ impl Role {
 pub enum NotMllp {
     /// The first bytes of this side are of another protocol.
     #[error("the {0} sent {1}, not HL7 in MLLP frames; {remedy}", remedy = .1.remedy())]
-    Foreign(Role, StreamKind),
+    Foreign(MllpRole, StreamKind),
     /// This side sent a byte other than CR, LF or NUL outside of a frame.
     #[error("bytes of the {0} are outside of any frame")]
-    OutsideOfFrames(Role),
+    OutsideOfFrames(MllpRole),
     /// This side sent more CR, LF and NUL between two frames than `MLLP_JUNK_MAX`.
     #[error("the {0} sends only junk and no frame")]
-    NoFrame(Role),
+    NoFrame(MllpRole),
 }
 
 /// The counts and times of a conversation. Of a message, only its type is kept.
@@ -69,7 +69,7 @@ pub struct ConversationSummary {
     pub oversize: u64,
     /// The side that ended a message with FS only, without the required CR: its receiver still waits for the
     /// end of the message. `None` also if this was reported before the end.
-    pub ended_without_cr: Option<Role>,
+    pub ended_without_cr: Option<MllpRole>,
     /// Why the rest of the conversation was not read, or was ended.
     pub not_followed: Option<NotMllp>,
 }
@@ -85,7 +85,7 @@ pub struct Unanswered {
     pub is_cut: bool,
 }
 
-impl fmt::Display for Role {
+impl fmt::Display for MllpRole {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Sender => "sender",

@@ -6,5 +6,5 @@ mod limits;
 mod times;
 
 pub use counter::Counter;
-pub use latency::Latencies;
-pub use times::{SCALE, Times};
+pub(crate) use latency::Latencies;
+pub(crate) use times::{SCALE, Times};

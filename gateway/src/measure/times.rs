@@ -7,7 +7,7 @@ use super::Counter;
 /// The upper bounds of the buckets in microseconds, each with its name in seconds. They range from LAN
 /// latencies to times that no application waits for. With two or three buckets per decade, a shift is
 /// visible, and a percentile has an error of at most half its value.
-pub const SCALE: [(u64, &str); 14] = [
+pub(crate) const SCALE: [(u64, &str); 14] = [
     (1_000, "0.001"),
     (2_500, "0.0025"),
     (5_000, "0.005"),

@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use super::text::head;
 use super::{
-    CoreCounters, Counter, RouteCounters, RouteMetrics, Stage, Target, Unauthenticated, passing,
+    ClientStage, CoreCounters, Counter, RouteCounters, RouteMetrics, TargetCounters,
+    Unauthenticated, passing,
 };
 
 type Number = fn(&RouteCounters) -> &Counter;
 type OfCore = fn(&CoreCounters) -> u64;
-type OfTarget = fn(&Target) -> &Counter;
+type OfTarget = fn(&TargetCounters) -> &Counter;
 type OfStage = fn(&Unauthenticated) -> &Counter;
 
 const ROUTES: [(&str, &str, &str, Number); 15] = [
@@ -180,7 +181,7 @@ const OUTCOMES: [(&str, OfTarget); 2] = [("good", |t| &t.good), ("bad", |t| &t.b
 pub fn exposition(
     routes: &[RouteMetrics],
     cores: &[Arc<CoreCounters>],
-    targets: &[Arc<Target>],
+    targets: &[Arc<TargetCounters>],
     dropped: u64,
 ) -> String {
     let mut text = String::new();
@@ -243,14 +244,14 @@ fn unauthenticated(text: &mut String, cores: &[Arc<CoreCounters>]) {
     let name = "wardgate_unauthenticated_open";
     let help = "Connections of unauthenticated clients, and of accepted peers that have sent nothing, by stage.";
     head(text, name, "gauge", help);
-    for stage in Stage::ALL {
+    for stage in ClientStage::ALL {
         let open = sum(stage, |block| &block.open);
         let _ = writeln!(text, "{name}{{stage=\"{}\"}} {open}", stage.name());
     }
     let name = "wardgate_unauthenticated_ended_total";
     let help = "Connections of these clients that were ended because a limit was reached.";
     head(text, name, "counter", help);
-    for stage in Stage::ALL {
+    for stage in ClientStage::ALL {
         for (limit, number) in ENDED {
             let labels = format!("stage=\"{}\",limit=\"{limit}\"", stage.name());
             let _ = writeln!(text, "{name}{{{labels}}} {}", sum(stage, number));
@@ -258,7 +259,7 @@ fn unauthenticated(text: &mut String, cores: &[Arc<CoreCounters>]) {
     }
 }
 
-fn health(text: &mut String, targets: &[Arc<Target>]) {
+fn health(text: &mut String, targets: &[Arc<TargetCounters>]) {
     let name = "wardgate_target_up";
     let help = "Whether the probed target counts as up.";
     head(text, name, "gauge", help);
@@ -276,8 +277,8 @@ fn health(text: &mut String, targets: &[Arc<Target>]) {
 }
 
 // Route names, addresses and DNS names have no character that needs escaping.
-fn labels(target: &Target) -> String {
-    let Target { route, name, .. } = target;
+fn labels(target: &TargetCounters) -> String {
+    let TargetCounters { route, name, .. } = target;
     format!("route=\"{route}\",target=\"{name}\"")
 }
 
@@ -310,7 +311,7 @@ mod tests {
 
     #[test]
     fn a_target_shows_its_state_and_its_probes() {
-        let target = Target::new("ct".to_owned(), "[::1]:104".to_owned());
+        let target = TargetCounters::new("ct".to_owned(), "[::1]:104".to_owned());
         target.good.add(3);
         target.bad.add(2);
         target.up.set(0);

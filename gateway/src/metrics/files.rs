@@ -13,12 +13,12 @@ pub struct Files {
     /// empty for identities that the route lists itself.
     pub refused: Vec<(String, String)>,
     /// The expiry dates.
-    pub expiries: Vec<Expiry>,
+    pub expiries: Vec<FileExpiry>,
 }
 
 /// The earliest expiry among the certificates or lists in the files of one owner.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Expiry {
+pub struct FileExpiry {
     /// The label of the owner, `route` or `peer`, and its name.
     pub owner: (&'static str, String),
     /// The configuration key of the file.
@@ -71,7 +71,7 @@ mod tests {
 
     #[test]
     fn closed_routes_refused_peers_and_expiry_dates_are_shown() {
-        let expiry = |owner: (&'static str, &str), file, is_list, ends| Expiry {
+        let expiry = |owner: (&'static str, &str), file, is_list, ends| FileExpiry {
             owner: (owner.0, owner.1.to_owned()),
             file,
             is_list,

@@ -11,7 +11,7 @@ mod passing;
 mod text;
 
 pub use catalogue::exposition;
-pub use files::{Expiry, Files};
+pub use files::{FileExpiry, Files};
 
 use std::sync::{Arc, OnceLock};
 
@@ -47,12 +47,12 @@ pub struct CoreCounters {
     /// CPU time of the core spent on handshake steps with clients, in microseconds.
     pub steps_micros: Counter,
     /// Unauthenticated clients, one block per stage.
-    pub unauthenticated: [Unauthenticated; Stage::COUNT],
+    pub unauthenticated: [Unauthenticated; ClientStage::COUNT],
 }
 
 /// The stage of a client that is unauthenticated, or accepted but silent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stage {
+pub enum ClientStage {
     /// On a terminate route: until the handshake is done.
     Handshake,
     /// On an originate route: until the first message is complete.
@@ -64,7 +64,7 @@ pub enum Stage {
     SilentPeer,
 }
 
-impl Stage {
+impl ClientStage {
     /// The number of stages.
     pub const COUNT: usize = 4;
     /// All stages.
@@ -130,13 +130,13 @@ impl CoreCounters {
 
     /// The block of one stage.
     #[must_use]
-    pub fn unauthenticated(&self, stage: Stage) -> &Unauthenticated {
+    pub fn unauthenticated(&self, stage: ClientStage) -> &Unauthenticated {
         &self.unauthenticated[stage as usize]
     }
 
     /// Unauthenticated clients in all stages.
     #[must_use]
-    pub fn unproved(&self) -> u64 {
+    pub fn not_authenticated(&self) -> u64 {
         self.unauthenticated.iter().map(|of| of.open.get()).sum()
     }
 }
@@ -176,7 +176,7 @@ pub struct RouteCounters {
     /// Connections that are open now.
     pub open: Counter,
     /// Open connections of unauthenticated clients. Used for placement; not exported as a metric.
-    pub unproved: Counter,
+    pub not_authenticated: Counter,
     /// Key updates of its connections, counted by their record layers.
     pub key_updates: Arc<KeyUpdates>,
     /// The counters of its observers.
@@ -188,8 +188,8 @@ pub struct RouteCounters {
 /// counts stay.
 #[derive(Debug, Default)]
 pub struct ObservedCounts {
-    associations: OnceLock<Arc<dicom::Counts>>,
-    conversations: OnceLock<Arc<hl7::Counts>>,
+    associations: OnceLock<Arc<dicom::AssociationCounters>>,
+    conversations: OnceLock<Arc<hl7::ConversationCounters>>,
 }
 
 impl ObservedCounts {
@@ -205,13 +205,13 @@ impl ObservedCounts {
 
     /// The counts of associations, if they are counted.
     #[must_use]
-    pub fn associations(&self) -> Option<Arc<dicom::Counts>> {
+    pub fn associations(&self) -> Option<Arc<dicom::AssociationCounters>> {
         self.associations.get().cloned()
     }
 
     /// The counts of conversations, if they are counted.
     #[must_use]
-    pub fn conversations(&self) -> Option<Arc<hl7::Counts>> {
+    pub fn conversations(&self) -> Option<Arc<hl7::ConversationCounters>> {
         self.conversations.get().cloned()
     }
 }
@@ -245,7 +245,7 @@ impl RouteCounters {
 
 /// The probe results of one target.
 #[derive(Debug)]
-pub struct Target {
+pub struct TargetCounters {
     /// The route, by its name.
     pub route: String,
     /// The target as configured.
@@ -258,7 +258,7 @@ pub struct Target {
     pub bad: Counter,
 }
 
-impl Target {
+impl TargetCounters {
     /// A target without probe results, which counts as up.
     #[must_use]
     pub fn new(route: String, name: String) -> Self {

@@ -11,14 +11,14 @@ use std::sync::Arc;
 
 use super::text::head;
 use super::{Counter, ObservedCounts, RouteMetrics};
-use crate::dicom::{self, Class, Command, OfCommand};
+use crate::dicom::{self, Class, DimseCommand, OfCommand};
 use crate::hl7;
 use crate::measure::{SCALE, Times};
 
 /// The routes' names with their counts, one block per core. No route has counts of both protocols.
 type Blocks<'r, T> = Vec<(&'r str, Vec<Arc<T>>)>;
 /// A metric: its name, its help, and its rows in one block.
-type Family<T> = (&'static str, &'static str, fn(&T) -> Vec<Row>);
+type MetricFamily<T> = (&'static str, &'static str, fn(&T) -> Vec<Row>);
 /// A histogram: its name, its help, and its times in one block.
 type Histogram<T> = (&'static str, &'static str, fn(&T) -> &Times);
 
@@ -30,7 +30,7 @@ struct Row {
     is_rare: bool,
 }
 
-const ASSOCIATIONS: [Family<dicom::Counts>; 5] = [
+const ASSOCIATIONS: [MetricFamily<dicom::AssociationCounters>; 5] = [
     (
         "wardgate_associations_total",
         "Requested associations that have ended, by how they ended.",
@@ -58,7 +58,7 @@ const ASSOCIATIONS: [Family<dicom::Counts>; 5] = [
     ),
 ];
 
-const CONVERSATIONS: [Family<hl7::Counts>; 5] = [
+const CONVERSATIONS: [MetricFamily<hl7::ConversationCounters>; 5] = [
     (
         "wardgate_mllp_messages_total",
         "Complete HL7 messages.",
@@ -86,13 +86,13 @@ const CONVERSATIONS: [Family<hl7::Counts>; 5] = [
     ),
 ];
 
-const STORES: Histogram<dicom::Counts> = (
+const STORES: Histogram<dicom::AssociationCounters> = (
     "wardgate_store_seconds",
     "Seconds from the last byte of a C-STORE request to its response.",
     |c| &c.stores,
 );
 
-const ANSWERS: Histogram<hl7::Counts> = (
+const ANSWERS: Histogram<hl7::ConversationCounters> = (
     "wardgate_mllp_seconds",
     "Seconds from the end of an HL7 message to the end of its first acknowledgement.",
     |c| &c.answers,
@@ -128,7 +128,7 @@ fn blocks<T>(routes: &[RouteMetrics], of: fn(&ObservedCounts) -> Option<Arc<T>>)
     routes.filter(|(_, blocks)| !blocks.is_empty()).collect()
 }
 
-fn families<T>(text: &mut String, families: &[Family<T>], blocks: &Blocks<'_, T>) {
+fn families<T>(text: &mut String, families: &[MetricFamily<T>], blocks: &Blocks<'_, T>) {
     for (name, help, of) in families {
         head(text, name, "counter", help);
         rows(text, name, blocks, of);
@@ -177,20 +177,20 @@ fn histogram<T>(text: &mut String, (name, help, of): Histogram<T>, blocks: &Bloc
     }
 }
 
-fn endings(counts: &dicom::Counts) -> Vec<Row> {
+fn endings(counts: &dicom::AssociationCounters) -> Vec<Row> {
     let endings = counts.endings();
     let row = |(word, count): (&str, &Counter)| Row::labelled(format!(",ended=\"{word}\""), count);
     endings.map(row).collect()
 }
 
-fn requests(counts: &dicom::Counts) -> Vec<Row> {
-    let row = |(command, of): (Command, &OfCommand)| {
+fn requests(counts: &dicom::AssociationCounters) -> Vec<Row> {
+    let row = |(command, of): (DimseCommand, &OfCommand)| {
         Row::labelled(format!(",command=\"{command}\""), &of.requests)
     };
     counts.commands().map(row).collect()
 }
 
-fn responses(counts: &dicom::Counts) -> Vec<Row> {
+fn responses(counts: &dicom::AssociationCounters) -> Vec<Row> {
     let mut rows = Vec::new();
     for (command, of) in counts.commands() {
         for (class, count) in of.responses() {
@@ -205,7 +205,7 @@ fn responses(counts: &dicom::Counts) -> Vec<Row> {
     rows
 }
 
-fn acknowledgements(counts: &hl7::Counts) -> Vec<Row> {
+fn acknowledgements(counts: &hl7::ConversationCounters) -> Vec<Row> {
     let row = |(code, count): (&str, &Counter)| Row::labelled(format!(",code=\"{code}\""), count);
     counts.acknowledgements().map(row).collect()
 }

@@ -1,7 +1,9 @@
-//! Which keys and signature algorithms of certificates are accepted: one judge for `check`, start and handshakes.
+//! Which keys and signature algorithms of certificates are accepted. `check`, start and handshakes all use
+//! this module.
 //!
-//! What a handshake accepts follows from `verification`, which webpki and rustls verify signatures by. The tables here
-//! give names to algorithms, and say which keys a peer may have; a test compares them with real handshakes.
+//! Handshakes accept what `verification` accepts, by which webpki and rustls verify signatures. The tables
+//! here give names to algorithms, and define which keys a peer may have; a test compares them with real
+//! handshakes.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -24,15 +26,15 @@ pub(crate) fn verification() -> WebPkiSupportedAlgorithms {
     *ALGORITHMS
 }
 
-/// The keys that a peer's certificate may have, for sentences.
+/// The keys that a peer's certificate may have, for messages.
 pub(crate) const ACCEPTED_KEYS: &str = "RSA 2048 to 8192 bits, ECDSA P-256 or P-384, or Ed25519";
 
-/// Bits of an RSA key: the least of PS3.15 B.13 and NIST SP 800-131A, and the most that `verification` takes.
+/// Bits of an RSA key: the minimum of PS3.15 B.13 and NIST SP 800-131A, and the maximum of `verification`.
 const RSA_BITS: RangeInclusive<usize> = 2048..=8192;
-/// The least bits of a curve (PS3.15 B.13).
+/// The minimum bits of a curve (PS3.15 B.13).
 const EC_BITS_MIN: usize = 256;
 
-/// Key algorithms beside RSA and the curves: object identifier, name.
+/// Key algorithms other than RSA and elliptic curves: object identifier, name.
 const KEYS: &[(&str, &str)] = &[
     ("1.3.101.112", "Ed25519"),
     ("1.3.101.113", "Ed448"),
@@ -53,7 +55,7 @@ const CURVES: &[(&str, &str, usize)] = &[
     ("1.3.132.0.10", "EC secp256k1", 256),
 ];
 
-/// Names of the keys that a peer may have. The key of a CA may be any that `verification` knows.
+/// Names of the keys that a peer may have. A CA may have any key that `verification` supports.
 const PEER_KEYS: &[&str] = &["RSA", "EC P-256", "EC P-384", "Ed25519"];
 
 /// How strong a hash is.
@@ -61,7 +63,7 @@ const PEER_KEYS: &[&str] = &["RSA", "EC P-256", "EC P-384", "Ed25519"];
 enum Hash {
     /// SHA-256 or stronger, or a scheme without a hash of its own.
     Strong,
-    /// Collisions can be made.
+    /// An attacker can create collisions.
     Broken(&'static str),
     /// Less than the 128 bits of SHA-256.
     Short(&'static str),
@@ -107,7 +109,7 @@ const SIGNATURES: &[(&str, &str, Hash)] = &[
     ("2.16.840.1.101.3.4.3.19", "ML-DSA-87", Hash::Strong),
 ];
 
-/// RSASSA-PSS, whose hash stands in its parameters (RFC 4055 section 3.1).
+/// RSASSA-PSS, whose parameters contain the hash (RFC 4055 section 3.1).
 const RSA_PSS: &str = "1.2.840.113549.1.1.10";
 
 /// Hashes of RSASSA-PSS: object identifier, name of the algorithm, hash, bytes of the only salt that is accepted.
@@ -155,35 +157,35 @@ pub(crate) enum KeyUse {
 
 /// A public key's type and strength.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Key {
+pub(crate) struct PublicKeyInfo {
     /// `RSA`, `EC P-256`, `Ed25519`, or the object identifier of an algorithm without a name here.
     pub(crate) name: String,
     /// 0 where unknown.
     pub(crate) bits: usize,
-    family: Family,
-    // Whether `verification` has an algorithm for it, its size aside.
+    family: KeyFamily,
+    // Whether `verification` has an algorithm for the key, whatever its size.
     is_verifiable: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Family {
+enum KeyFamily {
     Rsa,
     Ec,
     Other,
     Unreadable,
 }
 
-/// Why a key is not accepted. `Display` gives a noun phrase: `an RSA key of 1024 bits`.
+/// Why a key is not accepted. `Display` returns a noun phrase: `an RSA key of 1024 bits`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum KeyFault {
     /// Shorter than `least` bits.
     Weak {
         /// The key.
-        key: Key,
-        /// The least bits of its family.
+        key: PublicKeyInfo,
+        /// The minimum bits for such a key.
         least: usize,
     },
-    /// An RSA key longer than any that is verified.
+    /// An RSA key longer than `verification` supports.
     Long {
         /// Its length.
         bits: usize,
@@ -196,13 +198,13 @@ pub(crate) enum KeyFault {
     Unreadable,
 }
 
-impl Key {
+impl PublicKeyInfo {
     /// Reads a SubjectPublicKeyInfo in DER.
     pub(crate) fn of_spki(spki: &[u8]) -> Self {
         Self::read(spki).unwrap_or_else(|| Self {
             name: "unknown".to_owned(),
             bits: 0,
-            family: Family::Unreadable,
+            family: KeyFamily::Unreadable,
             is_verifiable: false,
         })
     }
@@ -214,15 +216,15 @@ impl Key {
         let (_, parsed) = SubjectPublicKeyInfo::from_der(spki).ok()?;
         let oid = object_identifier(parsed.algorithm.algorithm.as_bytes());
         let (family, name, bits) = match parsed.parsed() {
-            Ok(PublicKey::RSA(key)) => (Family::Rsa, "RSA".to_owned(), bits(key.modulus)),
+            Ok(PublicKey::RSA(key)) => (KeyFamily::Rsa, "RSA".to_owned(), bits(key.modulus)),
             Ok(PublicKey::EC(point)) => {
                 let (name, bits) = curve(&parsed.algorithm, point.key_size());
-                (Family::Ec, name, bits)
+                (KeyFamily::Ec, name, bits)
             }
             _ => {
                 let named = KEYS.iter().find(|(known, _)| *known == oid);
                 let name = named.map_or(oid, |(_, name)| (*name).to_owned());
-                (Family::Other, name, 0)
+                (KeyFamily::Other, name, 0)
             }
         };
         Some(Self {
@@ -233,26 +235,26 @@ impl Key {
         })
     }
 
-    /// Why the key is not accepted for this use; `None` where it is.
+    /// Why the key is not accepted for this use; `None` if it is accepted.
     pub(crate) fn fault(&self, purpose: KeyUse) -> Option<KeyFault> {
         let least = match self.family {
-            Family::Unreadable => return Some(KeyFault::Unreadable),
-            Family::Rsa => *RSA_BITS.start(),
-            Family::Ec => EC_BITS_MIN,
-            Family::Other => 0,
+            KeyFamily::Unreadable => return Some(KeyFault::Unreadable),
+            KeyFamily::Rsa => *RSA_BITS.start(),
+            KeyFamily::Ec => EC_BITS_MIN,
+            KeyFamily::Other => 0,
         };
         let bits = self.bits;
         if bits < least {
             let key = self.clone();
             return Some(KeyFault::Weak { key, least });
         }
-        if self.family == Family::Rsa && !RSA_BITS.contains(&bits) {
+        if self.family == KeyFamily::Rsa && !RSA_BITS.contains(&bits) {
             return Some(KeyFault::Long { bits });
         }
         let is_for_use = purpose == KeyUse::Authority || PEER_KEYS.contains(&self.name.as_str());
         match self.family {
             _ if is_for_use && self.is_verifiable => None,
-            Family::Ec => Some(KeyFault::Curve),
+            KeyFamily::Ec => Some(KeyFault::Curve),
             _ => Some(KeyFault::Algorithm(self.name.clone())),
         }
     }
@@ -273,7 +275,7 @@ fn curve(algorithm: &AlgorithmIdentifier<'_>, point_bits: usize) -> (String, usi
 impl fmt::Display for KeyFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Weak { key, .. } if key.family == Family::Rsa => {
+            Self::Weak { key, .. } if key.family == KeyFamily::Rsa => {
                 write!(f, "an RSA key of {} bits", key.bits)
             }
             Self::Long { bits } => write!(f, "an RSA key of {bits} bits"),
@@ -291,14 +293,14 @@ impl fmt::Display for KeyFault {
 pub(crate) struct Signature {
     /// `ECDSA with SHA-256`, or the object identifier of an algorithm without a name here.
     pub(crate) name: String,
-    /// Why it is not accepted, where it is not.
+    /// Why it is not accepted; `None` if it is accepted.
     pub(crate) fault: Option<SignatureFault>,
 }
 
 /// Why a signature algorithm is not accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SignatureFault {
-    /// Its hash is broken, so that a signature can be forged.
+    /// Its hash is broken, so signatures can be forged.
     Forgeable {
         /// The hash.
         hash: &'static str,
@@ -308,12 +310,12 @@ pub(crate) enum SignatureFault {
         /// The hash.
         hash: &'static str,
     },
-    /// RSA-PSS with a salt of another length than its hash.
+    /// RSA-PSS with a salt whose length is not that of its hash.
     Salt {
         /// Bytes of the salt.
         salt: u32,
     },
-    /// Anything else that `verification` has no algorithm for.
+    /// Any other algorithm that `verification` does not support.
     Unsupported,
 }
 
@@ -325,7 +327,7 @@ impl Signature {
         Self::of(parts.next_if(SEQUENCE)?)
     }
 
-    /// Reads the content of an AlgorithmIdentifier; `None` where it begins with no object identifier.
+    /// Reads the content of an AlgorithmIdentifier; `None` if it does not begin with an object identifier.
     pub(crate) fn of(identifier: &[u8]) -> Option<Self> {
         let oid = Elements(identifier).element_if(OBJECT_IDENTIFIER)?;
         let known = verification().all.iter().map(|one| one.signature_alg_id());
@@ -354,7 +356,7 @@ impl Signature {
     }
 }
 
-/// Name and hash of RSASSA-PSS, and its salt where that is not as long as the hash.
+/// Name and hash of RSASSA-PSS, and the length of its salt if that is not the length of the hash.
 fn pss(identifier: &[u8]) -> (String, Hash, Option<u32>) {
     let whole = element(SEQUENCE, identifier);
     let parsed = AlgorithmIdentifier::from_der(&whole).ok();
@@ -383,7 +385,7 @@ pub(crate) fn object_identifier(oid: &[u8]) -> String {
     }
 }
 
-/// More than any registered algorithm or attribute has.
+/// Longer than any registered algorithm or attribute.
 pub(crate) const OID_BYTES_SHOWN: usize = 32;
 
 fn bits(modulus: &[u8]) -> usize {
@@ -426,7 +428,7 @@ mod tests {
     #[test]
     fn damaged_keys_and_algorithms_have_a_fault() {
         for spki in [&[][..], &[0x30, 0], &[0x30, 2, 0x30, 0]] {
-            let key = Key::of_spki(spki);
+            let key = PublicKeyInfo::of_spki(spki);
             assert_eq!(key.fault(KeyUse::Authority), Some(KeyFault::Unreadable));
         }
         assert_eq!(Signature::of(&[]), None);

@@ -1,8 +1,8 @@
-//! A site's own certificate authority: makes it, issues from it, revokes.
+//! A site's own certificate authority: creates the CA, issues certificates, revokes them.
 //!
-//! Its state is one folder: `ca.pem`, `ca.key`, `ca.crl` and `issued.toml`. It exists so that two
-//! sites can be brought up in minutes; a hospital's own CA does as well. A lock on the folder keeps
-//! two commands apart.
+//! The state is one folder: `ca.pem`, `ca.key`, `ca.crl` and `issued.toml`. This CA exists so that two
+//! sites can be connected within minutes; a hospital's own CA works as well. A lock on the folder prevents
+//! two commands from running at the same time.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -15,47 +15,47 @@ use rcgen::{
 use rustls::pki_types::CertificateDer;
 use zeroize::Zeroizing;
 
-pub use super::authority_error::Error;
+pub use super::authority_error::AuthorityError;
 use super::authority_error::quoted;
 use super::expiry::{date, unix};
 use super::facts::{self, Facts, hex, trim};
-use super::file::Role;
+use super::file::FileRole;
 use super::folder::{
-    Write, create_folder, file_error, lock, read_certificate, read_key, refuse_existing, write_key,
-    write_public,
+    WriteMode, create_folder, file_error, lock, read_certificate, read_key, refuse_existing,
+    write_key, write_public,
 };
-use super::index::{Entry, Index, parse_rfc3339, rfc3339};
+use super::index::{Index, IndexEntry, parse_rfc3339, rfc3339};
 pub use super::permitted::Permitted;
 use super::profile::{BACKDATED, after, authority_params, instant, leaf_params};
 pub use super::profile::{KeyType, NewAuthority, NewCertificate};
 use super::write;
 
-/// Days that a new CA is valid for.
-pub const CA_DAYS: u32 = 3653;
-/// Days that a new certificate is valid for: what browsers and public CAs made usual.
-pub const CERTIFICATE_DAYS: u32 = 398;
-/// Days until a new revocation list is due.
-pub const CRL_DAYS: u32 = 30;
+/// Days for which a new CA is valid.
+pub(crate) const CA_DAYS: u32 = 3653;
+/// Days for which a new certificate is valid: the usual lifetime of browsers and public CAs.
+pub(crate) const CERTIFICATE_DAYS: u32 = 398;
+/// Days until the next revocation list is due.
+pub(crate) const CRL_DAYS: u32 = 30;
 
 /// Why a certificate is revoked (RFC 5280 section 5.3.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum Reason {
+pub enum RevokeReason {
     /// No reason is given.
     Unspecified,
-    /// Somebody else may have the key.
+    /// Someone else may have the key.
     KeyCompromise,
     /// Names or organisation have changed.
     AffiliationChanged,
     /// Another certificate has taken its place.
     Superseded,
-    /// The site is no more.
+    /// The site has closed.
     CessationOfOperation,
-    /// The site may no longer take part.
+    /// The site no longer takes part.
     PrivilegeWithdrawn,
 }
 
-impl Reason {
-    /// The name that the command line and `issued.toml` have for it.
+impl RevokeReason {
+    /// The name on the command line and in `issued.toml`.
     fn name(self) -> String {
         use clap::ValueEnum;
         let value = self.to_possible_value();
@@ -66,7 +66,7 @@ impl Reason {
         <Self as clap::ValueEnum>::from_str(name, false).ok()
     }
 
-    // An unspecified reason is said by leaving it out (RFC 5280 section 5.3.1).
+    // An unspecified reason is expressed by leaving it out (RFC 5280 section 5.3.1).
     fn code(self) -> Option<RevocationReason> {
         match self {
             Self::Unspecified => None,
@@ -79,9 +79,9 @@ impl Reason {
     }
 }
 
-/// Where a certificate and its key are written.
+/// The files for a certificate and its key.
 #[derive(Debug, Clone)]
-pub struct Output {
+pub struct OutputFiles {
     /// The certificate, PEM.
     pub certificate: PathBuf,
     /// Its private key, PKCS#8 in PEM.
@@ -97,7 +97,7 @@ pub struct Issued {
     pub names: Vec<String>,
     /// Last day: `2027-12-26`.
     pub ends: String,
-    /// It ends earlier than asked for, because its CA does.
+    /// Whether it expires earlier than requested, because its CA does.
     pub cut_by_authority: bool,
     /// Serial number of the certificate that it replaces.
     pub replaced: Option<String>,
@@ -110,13 +110,13 @@ pub struct CrlWritten {
     pub path: PathBuf,
     /// Its number.
     pub number: u64,
-    /// Revoked certificates in it.
+    /// The number of revoked certificates in it.
     pub revoked: usize,
     /// Day by which the next one is due: `2026-12-23`.
     pub due: String,
 }
 
-/// What is to be revoked.
+/// The certificate to revoke.
 #[derive(Debug, Clone)]
 pub enum Revocable {
     /// A serial number in hexadecimal, with or without colons.
@@ -127,12 +127,12 @@ pub enum Revocable {
 
 /// A certificate that was revoked.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Revoked {
+pub struct Revocation {
     /// Lower-case hexadecimal.
     pub serial: String,
     /// Its names.
     pub names: Vec<String>,
-    /// It had been revoked before; the list was written anew all the same.
+    /// Whether it had been revoked before; the list is rewritten in any case.
     pub again: bool,
     /// The new list.
     pub crl: CrlWritten,
@@ -150,14 +150,18 @@ pub struct Authority {
 }
 
 impl Authority {
-    /// Makes a CA in `dir`, which is created where it is missing, with an empty revocation list, so
-    /// that `crl = [...]` works from the first day.
+    /// Creates a CA in `dir` with an empty revocation list, so `crl = [...]` works from the first day.
+    /// Creates the folder if it is missing.
     ///
     /// # Errors
     ///
-    /// `Exists` where the folder has a CA, `Name`, `Write` and `Crypto`.
-    pub fn init(dir: &Path, wanted: &NewAuthority, now: SystemTime) -> Result<Self, Error> {
-        // What cannot be made leaves no folder behind.
+    /// `Exists` if the folder has a CA; `Name`, `WriteMode` and `Crypto`.
+    pub fn init(
+        dir: &Path,
+        wanted: &NewAuthority,
+        now: SystemTime,
+    ) -> Result<Self, AuthorityError> {
+        // Created first, so an error leaves no folder behind.
         let params = authority_params(wanted, unix(now))?;
         create_folder(dir)?;
         let lock = lock(dir)?;
@@ -166,8 +170,8 @@ impl Authority {
         }
         let key = wanted.key.generate()?;
         let certificate = params.self_signed(&*key)?;
-        write_key(&dir.join("ca.key"), &key, Write::New)?;
-        write_public(&dir.join("ca.pem"), &certificate.pem(), Write::New)?;
+        write_key(&dir.join("ca.key"), &key, WriteMode::New)?;
+        write_public(&dir.join("ca.pem"), &certificate.pem(), WriteMode::New)?;
         let certificate = certificate.der().clone();
         let mut authority = Self {
             dir: dir.to_owned(),
@@ -181,14 +185,14 @@ impl Authority {
         Ok(authority)
     }
 
-    /// Opens the CA in `dir`, waiting for another command that has it open.
+    /// Opens the CA in `dir`. Waits while another command has it open.
     ///
     /// # Errors
     ///
-    /// `File` for what is missing or damaged, and a key that is open to others.
-    pub fn open(dir: &Path) -> Result<Self, Error> {
+    /// `File` for a missing or damaged file, or a key that other users can read.
+    pub fn open(dir: &Path) -> Result<Self, AuthorityError> {
         let lock = lock(dir)?;
-        let certificate = read_certificate(&dir.join("ca.pem"), Role::Authority)?;
+        let certificate = read_certificate(&dir.join("ca.pem"), FileRole::Authority)?;
         let facts = own_facts(&certificate)?;
         let key = read_key(&dir.join("ca.key"), &facts)?;
         let index_path = dir.join("issued.toml");
@@ -209,24 +213,24 @@ impl Authority {
         date(self.facts.not_after)
     }
 
-    /// The names that the CA may vouch for; `None` where that is every name.
+    /// The names for which the CA may issue certificates; `None` if there is no restriction.
     #[must_use]
     pub fn permitted(&self) -> Option<String> {
         let constraints = self.facts.constraints.as_ref()?;
         Some(constraints.permitted_text())
     }
 
-    /// Issues a certificate and its key into new files, whose folders are created where missing.
+    /// Issues a certificate and its key into new files. Creates missing folders.
     ///
     /// # Errors
     ///
-    /// `Exists` where one of the files is there, `Name`, `Expired`, `File`, `Write` and `Crypto`.
+    /// `Exists` if one of the files exists; `Name`, `Expired`, `File`, `WriteMode` and `Crypto`.
     pub fn issue(
         &mut self,
         wanted: &NewCertificate,
-        output: &Output,
+        output: &OutputFiles,
         now: SystemTime,
-    ) -> Result<Issued, Error> {
+    ) -> Result<Issued, AuthorityError> {
         for path in [&output.certificate, &output.key] {
             refuse_existing(
                 path,
@@ -236,17 +240,21 @@ impl Authority {
         for path in [&output.certificate, &output.key] {
             create_folder(write::folder(path))?;
         }
-        self.issue_into(wanted, output, Write::New, now)
+        self.issue_into(wanted, output, WriteMode::New, now)
     }
 
-    /// Issues a certificate with the names and key type of the one in `output`, and a new key, and
-    /// writes both in the place of the old ones. The old certificate is not revoked: it stays good
-    /// until it ends.
+    /// Issues a certificate with the names and key type of the one in `output`, and a new key, and replaces
+    /// both files. The old certificate is not revoked: it stays valid until it expires.
     ///
     /// # Errors
     ///
-    /// As for `issue`, and `File` where the certificate is not of this CA.
-    pub fn renew(&mut self, output: &Output, days: u32, now: SystemTime) -> Result<Issued, Error> {
+    /// As for `issue`, and `File` if the certificate is not from this CA.
+    pub fn renew(
+        &mut self,
+        output: &OutputFiles,
+        days: u32,
+        now: SystemTime,
+    ) -> Result<Issued, AuthorityError> {
         let old = self.read_issued(&output.certificate)?;
         let with = |prefix: &str| -> Vec<String> {
             let names = old
@@ -265,7 +273,7 @@ impl Authority {
             },
             days,
         };
-        let issued = self.issue_into(&wanted, output, Write::Replace, now)?;
+        let issued = self.issue_into(&wanted, output, WriteMode::Replace, now)?;
         Ok(Issued {
             replaced: Some(old.serial_hex()),
             ..issued
@@ -275,17 +283,17 @@ impl Authority {
     fn issue_into(
         &mut self,
         wanted: &NewCertificate,
-        output: &Output,
-        how: Write,
+        output: &OutputFiles,
+        how: WriteMode,
         now: SystemTime,
-    ) -> Result<Issued, Error> {
+    ) -> Result<Issued, AuthorityError> {
         if output.certificate == output.key {
             let problem = "is named for certificate and key alike; name two files".to_owned();
             return Err(file_error(&output.key, problem));
         }
         let now = unix(now);
         if self.facts.not_after <= now {
-            return Err(Error::Expired {
+            return Err(AuthorityError::Expired {
                 dir: self.dir.clone(),
                 date: self.ends(),
             });
@@ -298,8 +306,9 @@ impl Authority {
         let key = wanted.key.generate()?;
         let certificate = params.signed_by(&*key, &self.issuer()?)?;
         let facts = own_facts(certificate.der())?;
-        // Known before it leaves the house: what is not in the index could not be revoked by number.
-        self.index.certificates.push(Entry::of(&facts));
+        // The index is written before the certificate: a certificate that is missing in the index could not
+        // be revoked by its number.
+        self.index.certificates.push(IndexEntry::of(&facts));
         self.write_index()?;
         write_key(&output.key, &key, how)?;
         write_public(&output.certificate, &certificate.pem(), how)?;
@@ -312,8 +321,8 @@ impl Authority {
         })
     }
 
-    /// Peers would refuse such a certificate; who asked for it should know before.
-    fn refuse_not_permitted(&self, wanted: &NewCertificate) -> Result<(), Error> {
+    /// Peers would refuse such a certificate, so the command refuses it first.
+    fn refuse_not_permitted(&self, wanted: &NewCertificate) -> Result<(), AuthorityError> {
         let Some(constraints) = &self.facts.constraints else {
             return Ok(());
         };
@@ -321,7 +330,7 @@ impl Authority {
         let mut names = dns.chain(wanted.uri.iter().map(|name| format!("uri:{name}")));
         match names.find(|name| !constraints.permit(name)) {
             None => Ok(()),
-            Some(name) => Err(Error::NotPermitted {
+            Some(name) => Err(AuthorityError::NotPermitted {
                 name,
                 dir: self.dir.clone(),
                 permitted: constraints.permitted_text(),
@@ -329,19 +338,19 @@ impl Authority {
         }
     }
 
-    /// Revokes a certificate and writes the list anew. To revoke again is no error: the list is then
-    /// written anew all the same.
+    /// Revokes a certificate and rewrites the list. Revoking a revoked certificate is no error: the list is
+    /// rewritten all the same.
     ///
     /// # Errors
     ///
-    /// `UnknownSerial`, `File` where the certificate is not of this CA, `Write` and `Crypto`.
-    pub fn revoke(
+    /// `UnknownSerial`, `File` if the certificate is not from this CA, `WriteMode` and `Crypto`.
+    pub(crate) fn revoke(
         &mut self,
         what: &Revocable,
-        reason: Reason,
+        reason: RevokeReason,
         crl_days: u32,
         now: SystemTime,
-    ) -> Result<Revoked, Error> {
+    ) -> Result<Revocation, AuthorityError> {
         let entry = match what {
             Revocable::Serial(serial) => self.entry_by_serial(serial)?,
             Revocable::Certificate(path) => {
@@ -356,7 +365,7 @@ impl Authority {
         }
         let (serial, names) = (entry.serial.clone(), entry.names.clone());
         let crl = self.write_crl(crl_days, now)?;
-        Ok(Revoked {
+        Ok(Revocation {
             serial,
             names,
             again,
@@ -364,17 +373,21 @@ impl Authority {
         })
     }
 
-    /// Writes the revocation list anew, with a higher number and a new date.
+    /// Rewrites the revocation list, with a higher number and a new date.
     ///
     /// # Errors
     ///
-    /// `Write`, `File` and `Crypto`.
-    pub fn renew_crl(&mut self, crl_days: u32, now: SystemTime) -> Result<CrlWritten, Error> {
+    /// `WriteMode`, `File` and `Crypto`.
+    pub(crate) fn renew_crl(
+        &mut self,
+        crl_days: u32,
+        now: SystemTime,
+    ) -> Result<CrlWritten, AuthorityError> {
         self.write_crl(crl_days, now)
     }
 
-    fn entry_by_serial(&mut self, serial: &str) -> Result<&mut Entry, Error> {
-        let unknown = Error::UnknownSerial {
+    fn entry_by_serial(&mut self, serial: &str) -> Result<&mut IndexEntry, AuthorityError> {
+        let unknown = AuthorityError::UnknownSerial {
             serial: serial.to_owned(),
             index: self.dir.join("issued.toml"),
         };
@@ -384,7 +397,7 @@ impl Authority {
         found.next().ok_or(unknown)
     }
 
-    fn write_crl(&mut self, days: u32, now: SystemTime) -> Result<CrlWritten, Error> {
+    fn write_crl(&mut self, days: u32, now: SystemTime) -> Result<CrlWritten, AuthorityError> {
         let now = unix(now);
         self.index.crl_number += 1;
         self.write_index()?;
@@ -399,7 +412,7 @@ impl Authority {
         };
         let path = self.dir.join("ca.crl");
         let crl = params.signed_by(&self.issuer()?)?;
-        write_public(&path, &crl.pem()?, Write::Replace)?;
+        write_public(&path, &crl.pem()?, WriteMode::Replace)?;
         Ok(CrlWritten {
             path,
             number: self.index.crl_number,
@@ -408,9 +421,9 @@ impl Authority {
         })
     }
 
-    /// The entries of the list. An entry that cannot be read fails it: to leave one out would make a
-    /// revoked certificate good again.
-    fn revoked(&self) -> Result<Vec<RevokedCertParams>, Error> {
+    /// The entries of the list. If an entry cannot be read, this fails: leaving one out would make a
+    /// revoked certificate valid again.
+    fn revoked(&self) -> Result<Vec<RevokedCertParams>, AuthorityError> {
         let entries = self.index.certificates.iter();
         let revoked = entries.filter_map(|entry| Some((entry, entry.revoked.as_deref()?)));
         revoked
@@ -418,7 +431,7 @@ impl Authority {
                 let reason = entry
                     .reason
                     .as_deref()
-                    .map_or(Some(Reason::Unspecified), Reason::parse);
+                    .map_or(Some(RevokeReason::Unspecified), RevokeReason::parse);
                 let parts = (from_hex(&entry.serial), parse_rfc3339(at), reason);
                 let (Some(serial), Some(at), Some(reason)) = parts else {
                     let problem = format!("has a damaged entry for serial {:?}", entry.serial);
@@ -434,9 +447,9 @@ impl Authority {
             .collect()
     }
 
-    /// Reads a certificate and makes sure that this CA signed it.
-    fn read_issued(&self, path: &Path) -> Result<Facts, Error> {
-        let certificate = read_certificate(path, Role::Given)?;
+    /// Reads a certificate and checks that this CA signed it.
+    fn read_issued(&self, path: &Path) -> Result<Facts, AuthorityError> {
+        let certificate = read_certificate(path, FileRole::Given)?;
         let facts = Facts::of(&certificate).map_err(|problem| file_error(path, problem))?;
         let ours = facts.issuer_der == self.facts.subject_der
             && facts::certificate_signed_by(&certificate, &self.certificate) == Some(true);
@@ -451,11 +464,11 @@ impl Authority {
         Ok(facts)
     }
 
-    fn issuer(&self) -> Result<Issuer<'static, &KeyPair>, Error> {
+    fn issuer(&self) -> Result<Issuer<'static, &KeyPair>, AuthorityError> {
         Ok(Issuer::from_ca_cert_der(&self.certificate, &*self.key)?)
     }
 
-    fn write_index(&self) -> Result<(), Error> {
+    fn write_index(&self) -> Result<(), AuthorityError> {
         let path = self.dir.join("issued.toml");
         self.index
             .write(&path)
@@ -463,7 +476,7 @@ impl Authority {
     }
 }
 
-/// A serial number as people write it, in the form of the index.
+/// Converts a serial number as people write it into the form of the index.
 fn serial_from_hex(text: &str) -> Option<String> {
     let digits: String = text.trim().chars().filter(|c| *c != ':').collect();
     let even = if digits.len().is_multiple_of(2) {
@@ -484,8 +497,8 @@ fn from_hex(text: &str) -> Option<Vec<u8>> {
         .collect()
 }
 
-fn own_facts(certificate: &CertificateDer<'_>) -> Result<Facts, Error> {
-    Facts::of(certificate).map_err(Error::Crypto)
+fn own_facts(certificate: &CertificateDer<'_>) -> Result<Facts, AuthorityError> {
+    Facts::of(certificate).map_err(AuthorityError::Crypto)
 }
 
 #[cfg(test)]

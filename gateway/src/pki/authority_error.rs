@@ -1,11 +1,11 @@
-//! Why an act of a site's own CA failed.
+//! Why a command of a site's own CA failed.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Why the authority refused or failed.
+/// Why the CA refused an operation or failed.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub enum AuthorityError {
     /// A file exists that must not be overwritten.
     #[error("{} exists already and is not overwritten; {remedy}", quoted(path))]
     Exists {
@@ -22,7 +22,7 @@ pub enum Error {
         /// The predicate: what is wrong with it, and what to do.
         problem: String,
     },
-    /// The system refused to read or write.
+    /// The operating system refused to read or write.
     #[error("{} cannot be written: {cause}", quoted(path))]
     Write {
         /// The file or folder.
@@ -30,7 +30,7 @@ pub enum Error {
         /// The system's error.
         cause: io::Error,
     },
-    /// A name cannot stand in a certificate.
+    /// A name that a certificate cannot contain.
     #[error("name {name:?} {problem}")]
     Name {
         /// The name as given.
@@ -38,9 +38,9 @@ pub enum Error {
         /// What is wrong with it, and what to do.
         problem: &'static str,
     },
-    /// A name that the CA must not vouch for.
+    /// A name for which the CA may not issue certificates.
     #[error(
-        "name {name:?} is not one that the CA in {} may vouch for: {permitted}; issue it from another CA",
+        "the CA in {} may not issue certificates for name {name:?} (permitted: {permitted}); issue it from another CA",
         quoted(dir)
     )]
     NotPermitted {
@@ -48,7 +48,7 @@ pub enum Error {
         name: String,
         /// The CA's folder.
         dir: PathBuf,
-        /// The names that it may vouch for.
+        /// The names for which the CA may issue certificates.
         permitted: String,
     },
     /// The CA has expired.
@@ -78,7 +78,7 @@ pub enum Error {
     Crypto(String),
 }
 
-impl From<rcgen::Error> for Error {
+impl From<rcgen::Error> for AuthorityError {
     fn from(error: rcgen::Error) -> Self {
         Self::Crypto(error.to_string())
     }

@@ -1,7 +1,7 @@
-//! Name constraints: the names that a CA may vouch for (RFC 5280 section 4.2.1.10).
+//! Name constraints: the names for which a CA may issue certificates (RFC 5280 section 4.2.1.10).
 //!
-//! They are read from a certificate, and names are judged by them before a certificate is issued. For
-//! peers' certificates the verifier enforces them (webpki, OpenSSL). `permitted` writes them.
+//! Constraints are read from a certificate, and names are checked before a certificate is issued. In peers'
+//! certificates, the verifier (webpki, OpenSSL) enforces constraints. `permitted` writes them.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -9,14 +9,14 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use rustls::pki_types::DnsName;
 use x509_parser::extensions::{GeneralName, NameConstraints};
 
-/// A host that no URI names (RFC 2606 section 2). To permit URIs of this host alone forbids every URI in
-/// every verifier: OpenSSL does not know an excluded subtree that every URI is in.
+/// A host that no URI has (RFC 2606 section 2). Permitting only URIs of this host forbids every URI in
+/// every verifier: OpenSSL knows no excluded subtree that contains every URI.
 pub(super) const NO_HOST: &str = "invalid";
 
 /// The constraints that a certificate carries.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Constraints {
-    /// A verifier that does not know them refuses the certificate.
+    /// A verifier that does not support constraints must then refuse the certificate.
     pub(crate) critical: bool,
     pub(crate) permitted: Vec<Subtree>,
     pub(crate) excluded: Vec<Subtree>,
@@ -25,23 +25,23 @@ pub(crate) struct Constraints {
 /// Names of one kind, in the form of RFC 5280 section 4.2.1.10.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Subtree {
-    /// A DNS name and all below it; all names where it is empty.
+    /// A DNS name and all names below it; all names if empty.
     Dns(String),
-    /// A host of URIs, or all hosts below one where it begins with a dot.
+    /// A host of URIs; if it begins with a dot, all hosts below it.
     Uri(String),
     /// Addresses, as text.
     Ip(String),
     /// A mail address, a host of mail addresses, or all hosts below one.
     Mail(String),
-    /// Subjects that begin so.
+    /// Subjects that begin with this name.
     Directory(String),
-    /// A kind that is not known here.
+    /// A kind that this program does not process.
     Other,
 }
 
 impl Constraints {
     pub(crate) fn of(constraints: &NameConstraints<'_>, critical: bool) -> Self {
-        // RFC 5280 section 4.2.1.10 forbids both; the parser stops at what it does not know.
+        // RFC 5280 section 4.2.1.10 forbids both; the parser stops at unknown kinds.
         if constraints.permitted_subtrees.is_none() && constraints.excluded_subtrees.is_none() {
             return Self::unreadable(critical);
         }
@@ -65,7 +65,7 @@ impl Constraints {
         }
     }
 
-    /// The permitted names, for a sentence.
+    /// The permitted names, for a message.
     pub(crate) fn permitted_text(&self) -> String {
         let permitted: Vec<_> = self.permitted.iter().map(Subtree::to_string).collect();
         if permitted.is_empty() {
@@ -75,8 +75,8 @@ impl Constraints {
         }
     }
 
-    /// Whether a CA with these constraints may vouch for a name in the form of `peers`, `dns:...` or
-    /// `uri:...`. Names of other kinds are not judged here: none is issued.
+    /// Whether a CA with these constraints may issue certificates for a name in the form of `peers`,
+    /// `dns:...` or `uri:...`. Names of other kinds are not checked: no certificate is issued for them.
     pub(crate) fn permit(&self, name: &str) -> bool {
         let kind = |subtree: &&Subtree| match subtree {
             Subtree::Dns(_) => name.starts_with("dns:"),
@@ -88,12 +88,12 @@ impl Constraints {
         if permitted.peek().is_none() && excluded.peek().is_none() {
             return true;
         }
-        // A URI without a host must be refused where URIs are constrained.
+        // A URI without a host must be refused if URIs are constrained.
         let uri = name.strip_prefix("uri:");
         let Some(base) = uri.map_or(name.strip_prefix("dns:"), host_of_uri) else {
             return false;
         };
-        // So must one whose host is no fully qualified name (RFC 5280 section 4.2.1.10).
+        // The same applies to a URI whose host is no fully qualified name (RFC 5280 section 4.2.1.10).
         if uri.is_some() && !is_host_name(base) {
             return false;
         }
@@ -103,7 +103,7 @@ impl Constraints {
     }
 }
 
-/// What stands before `base` in a name that ends with it, in whatever case.
+/// The part before `base` of a name that ends with it, ignoring case.
 fn below<'n>(name: &'n str, base: &str) -> Option<&'n str> {
     let (below, end) = name.split_at_checked(name.len().checked_sub(base.len())?)?;
     end.eq_ignore_ascii_case(base).then_some(below)
@@ -127,7 +127,7 @@ impl Subtree {
         }
     }
 
-    /// Whether a DNS name or a host is in it.
+    /// Whether it contains a DNS name or a host.
     fn contains(&self, name: &str) -> bool {
         match self {
             Self::Dns(base) => {
@@ -165,17 +165,17 @@ impl fmt::Display for Subtree {
     }
 }
 
-/// The host of a URI (RFC 3986 section 3.2.2), where it has one.
+/// The host of a URI (RFC 3986 section 3.2.2), if it has one.
 pub(super) fn host_of_uri(uri: &str) -> Option<&str> {
     let (_, rest) = uri.split_once("://")?;
     let authority = rest.split(['/', '?', '#']).next()?;
     let host = authority.rsplit('@').next()?;
-    // An IPv6 address in brackets is no host name, and stays one that nothing matches.
+    // An IPv6 address in brackets is not a host name, and nothing matches it.
     let host = host.split(':').next()?;
     (!host.is_empty()).then_some(host)
 }
 
-/// Address and mask: `10.0.0.0/8` or, where the mask is no prefix, both.
+/// Address and mask: `10.0.0.0/8`, or both in full if the mask is not a prefix.
 fn subnet(bytes: &[u8]) -> String {
     let half = bytes.len() / 2;
     let (address, mask) = bytes.split_at(half);
@@ -190,7 +190,7 @@ fn subnet(bytes: &[u8]) -> String {
     }
 }
 
-/// An address as text, or its bytes where it is none.
+/// An address as text, or its bytes if it is not an address.
 pub(super) fn ip_text(bytes: &[u8]) -> String {
     if let Ok(bytes) = <[u8; 4]>::try_from(bytes) {
         Ipv4Addr::from(bytes).to_string()
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn a_dns_name_is_permitted_with_all_below_it_whatever_its_case() {
+    fn a_permitted_dns_name_includes_names_below_it_in_any_case() {
         let permitted = constraints(&[dns("GW.a.example"), dns(".b.example")], &[]);
         for name in ["gw.A.example", "x.y.gw.a.example", "gw.b.example"] {
             assert!(permitted.permit(&format!("dns:{name}")), "{name}");
@@ -236,12 +236,12 @@ mod tests {
         ] {
             assert!(!permitted.permit(&format!("dns:{name}")), "{name}");
         }
-        // Another kind of name is free, as RFC 5280 says.
+        // Names of other kinds are unrestricted, as RFC 5280 requires.
         assert!(permitted.permit("uri:urn:x:y"));
     }
 
     #[test]
-    fn what_is_excluded_is_refused_though_it_is_permitted() {
+    fn an_excluded_name_is_refused_even_if_it_is_permitted() {
         let both = constraints(&[dns("a.example")], &[dns("x.a.example"), uri(".example")]);
         assert!(both.permit("dns:gw.a.example"));
         assert!(!both.permit("dns:gw.x.a.example"));
@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn the_host_of_a_uri_is_compared_and_nothing_else_of_it() {
+    fn only_the_host_of_a_uri_is_compared() {
         let permitted = constraints(&[uri("gw.example"), uri(".a.example")], &[]);
         for name in [
             "https://gw.example",
@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn subtrees_of_every_kind_have_words() {
+    fn subtrees_of_every_kind_can_be_displayed() {
         let ip = |bytes: &[u8]| Subtree::of(&GeneralName::IPAddress(bytes)).to_string();
         assert_eq!(ip(&[10, 0, 0, 0, 255, 0, 0, 0]), "ip:10.0.0.0/8");
         assert_eq!(

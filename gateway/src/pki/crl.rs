@@ -1,8 +1,8 @@
-//! Revocation lists as TLS uses them: parsed once, verified once, searched by serial number.
+//! Revocation lists in memory: parsed once, verified once, searched by serial number.
 //!
-//! A large CA revokes hundreds of thousands of certificates. The bytes of a list are kept as they came, and
-//! beside them four bytes for each entry, in the order of the serial numbers. Which key signed the list is found
-//! out when it is loaded (RFC 5280 section 6.3.3, step g), so that a handshake only compares keys.
+//! A large CA revokes hundreds of thousands of certificates. A list is stored in its original bytes plus
+//! four bytes for each entry, in the order of the serial numbers. The key that signed a list is determined
+//! when the list is loaded (RFC 5280 section 6.3.3, step g), so a handshake only compares keys.
 
 use std::sync::{Arc, OnceLock};
 
@@ -25,23 +25,24 @@ pub struct Crl {
     der: CertificateRevocationListDer<'static>,
     head: CrlHead,
     scope: Option<Scope>,
-    // Where in `der` the content of each entry's serial number begins. It has fewer than 128 bytes, so that its
-    // length is the byte before.
-    // INVARIANT: in ascending order of the serial numbers, leading zeros aside.
+    // The position in `der` of the content of each entry's serial number. A serial number has fewer than
+    // 128 bytes, so its length is in the byte before.
+    // INVARIANT: in ascending order of the serial numbers without leading zeros.
     serials: Vec<u32>,
     signer: OnceLock<KeyHash>,
-    // SHA-256 of `der`, once it was asked for.
+    // SHA-256 of `der`, computed at the first call of `sha256`.
     digest: OnceLock<[u8; 32]>,
 }
 
 impl Crl {
-    /// SHA-256 of the list as it was read. Lists have megabytes and belong to many routes, so it is made once.
+    /// SHA-256 of the list in its original bytes. A list may have megabytes and belong to many routes, so
+    /// the hash is computed once.
     pub(crate) fn sha256(&self) -> &[u8; 32] {
         self.digest.get_or_init(|| key_hash(&self.der))
     }
 }
 
-/// What a list says of itself.
+/// The fields of a list outside its entries.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct CrlHead {
     /// Distinguished name: `CN=Region CA`.
@@ -52,31 +53,31 @@ pub(crate) struct CrlHead {
     pub(crate) this_update: i64,
     pub(crate) next_update: Option<i64>,
     pub(crate) signature: Signature,
-    /// A list of changes to another list (RFC 5280 section 5.2.4).
+    /// Whether it lists changes to another list (RFC 5280 section 5.2.4).
     pub(crate) delta: bool,
-    /// A list that holds entries of other CAs too (RFC 5280 section 5.2.5).
+    /// Whether it contains entries of other CAs (RFC 5280 section 5.2.5).
     pub(crate) indirect: bool,
 }
 
 /// Whether a key signed a list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SignedBy {
-    /// It did.
+    /// The key signed it.
     ThisKey,
-    /// It did not.
+    /// The key did not sign it.
     AnotherKey,
     /// The signature's algorithm, or the key's, is not supported.
     Unsupported,
 }
 
-/// The certificates that a list is about, where it is not about all of its issuer (RFC 5280 section 5.2.5).
+/// The certificates that a list covers, if it does not cover all of its issuer (RFC 5280 section 5.2.5).
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Scope {
     users_only: bool,
     cas_only: bool,
-    /// Whether it is about the certificates of a distribution point alone.
+    /// Whether it covers only the certificates of a distribution point.
     is_part: bool,
-    /// URIs of the distribution points that it is published at.
+    /// URIs of the distribution points at which it is published.
     points: Vec<String>,
 }
 
@@ -86,11 +87,12 @@ const ISSUING_DISTRIBUTION_POINT: &[u8] = &[0x55, 0x1d, 28];
 const CRL_DISTRIBUTION_POINTS: &[u8] = &[0x55, 0x1d, 31];
 
 impl Crl {
-    /// Takes a list over, with all its entries read.
+    /// Takes a list and reads all its entries.
     ///
     /// # Errors
-    /// Where it is none, or none that can be used: a delta list, an indirect one, one without nextUpdate, or one
-    /// with an entry that cannot be read. The text is the parser's.
+    ///
+    /// If it is not a usable revocation list: not a list at all, a delta list, an indirect list, a list
+    /// without nextUpdate, or one with an entry that cannot be read. The text is the parser's.
     pub fn new(der: CertificateRevocationListDer<'static>) -> Result<Self, String> {
         let head = CrlHead::of(&der)?;
         Self::with_head(head, der).map_err(|error| error.to_string())
@@ -113,7 +115,7 @@ impl Crl {
         })
     }
 
-    /// What it says of itself.
+    /// The fields outside its entries.
     pub(crate) fn head(&self) -> &CrlHead {
         &self.head
     }
@@ -123,13 +125,13 @@ impl Crl {
         der::only(&self.head.issuer_der, SEQUENCE).unwrap_or_default()
     }
 
-    /// The key that signed it; `None` where no key that `signed_by` was asked about did.
+    /// The key that signed it; `None` if `signed_by` has found no such key.
     pub(crate) fn signer(&self) -> Option<&KeyHash> {
         self.signer.get()
     }
 
-    /// Whether the key in `spki` (DER SubjectPublicKeyInfo) signed it. The signature is verified until one key is
-    /// found that did; from then on keys are compared.
+    /// Whether the key in `spki` (DER SubjectPublicKeyInfo) signed the list. The signature is verified
+    /// until the right key is found; after that keys are compared.
     pub(crate) fn signed_by(&self, spki: &[u8]) -> SignedBy {
         let hash = key_hash(spki);
         match self.signer.get() {
@@ -139,13 +141,14 @@ impl Crl {
         }
         let verdict = self.verify(spki).unwrap_or(SignedBy::AnotherKey);
         if verdict == SignedBy::ThisKey {
-            // Another thread may have found the same.
+            // Another thread may have found the same key.
             let _ = self.signer.set(hash);
         }
         verdict
     }
 
-    /// When the certificate with this serial number was revoked, in seconds since 1970; `None` where it was not.
+    /// When the certificate with this serial number was revoked, in seconds since 1970; `None` if it is not
+    /// revoked.
     #[must_use]
     pub fn revoked_at(&self, serial: &[u8]) -> Option<i64> {
         let wanted = trimmed(serial);
@@ -153,7 +156,7 @@ impl Crl {
             .serials
             .binary_search_by(|at| serial_at(&self.der, *at).cmp(wanted));
         let at = *self.serials.get(found.ok()?)?;
-        // The date follows. That it can be read was found out when the list was loaded.
+        // The date follows. It was readable when the list was loaded.
         let from = usize::try_from(at).ok()?.checked_sub(1)?;
         let length = usize::from(*self.der.get(from)?);
         let rest = self.der.get(from.checked_add(1)?.checked_add(length)?..)?;
@@ -161,14 +164,15 @@ impl Crl {
         Some(date.unwrap_or(0))
     }
 
-    /// Why the list is not about `certificate` (DER), in words; `None` where it is. `is_leaf` says whether it is a
-    /// peer's own certificate rather than that of a CA.
+    /// Why the list does not cover `certificate` (DER), in words; `None` if it does. `is_leaf`
+    /// distinguishes a peer's own certificate from a CA's.
     #[must_use]
     pub fn out_of_scope(&self, certificate: &[u8], is_leaf: bool) -> Option<String> {
         self.scope.as_ref()?.mismatch(certificate, is_leaf)
     }
 
-    // As webpki verifies certificates: by the first algorithm whose identifiers are those of signature and key.
+    // webpki verifies certificates in the same way: by the first algorithm whose identifiers match
+    // signature and key.
     fn verify(&self, spki: &[u8]) -> Option<SignedBy> {
         let fields = Fields::of(&self.der)?;
         let mut key = Elements(der::only(spki, SEQUENCE)?);
@@ -195,15 +199,15 @@ pub(crate) fn key_hash(spki: &[u8]) -> KeyHash {
     hash
 }
 
-/// Whether the key usage of a CA's certificate (DER), where it has one, allows it to sign lists (RFC 5280 section
-/// 6.3.3, step f).
+/// Whether a CA's certificate (DER) may sign lists. If it has a key usage, that must contain cRLSign (RFC
+/// 5280 section 6.3.3, step f).
 pub(crate) fn may_sign_lists(certificate: &[u8]) -> bool {
-    // cRLSign is bit 6, counted from the highest.
+    // cRLSign is bit 6, counted from the most significant bit.
     has_usage(certificate, 0x02)
 }
 
-/// Whether the key usage of a CA's certificate (DER), where it has one, allows it to sign certificates (RFC 5280
-/// section 6.1.4, step n).
+/// Whether a CA's certificate (DER) may sign certificates. If it has a key usage, that must contain
+/// keyCertSign (RFC 5280 section 6.1.4, step n).
 pub(crate) fn may_sign_certificates(certificate: &[u8]) -> bool {
     // keyCertSign is bit 5.
     has_usage(certificate, 0x04)
@@ -213,14 +217,14 @@ fn has_usage(certificate: &[u8], bit: u8) -> bool {
     let Some(usage) = der::certificate_extension(certificate, KEY_USAGE) else {
         return true;
     };
-    // The first byte says how many bits at the end are not used.
+    // The first byte is the number of unused bits at the end.
     der::only(usage, BIT_STRING)
         .and_then(|bits| bits.get(1))
         .is_some_and(|bits| bits & bit != 0)
 }
 
 impl CrlHead {
-    /// Reads the head of a list, its entries aside; the error is the end of a sentence.
+    /// Reads the fields of a list outside its entries. The error is the end of a sentence.
     pub(crate) fn of(der: &[u8]) -> Result<Self, String> {
         let fields = Fields::of(der).ok_or("its DER is broken or cut off")?;
         let (_, issuer) =
@@ -244,7 +248,7 @@ impl CrlHead {
 }
 
 impl Scope {
-    // webpki has read it before and found nothing that it does not know.
+    // webpki has read the extension before, and refuses unknown parts.
     fn of(point: &[u8]) -> Self {
         let point = der::only(point, SEQUENCE).unwrap_or_default();
         Self {
@@ -255,8 +259,8 @@ impl Scope {
         }
     }
 
-    // A list of a distribution point is about the certificates that name this point (RFC 5280 section 6.3.3, step b).
-    // One that names none is in an unknown part of the CA's lists.
+    // A list of a distribution point covers the certificates that name this point (RFC 5280 section 6.3.3,
+    // step b). A certificate that names no point belongs to an unknown part of the CA's lists.
     fn mismatch(&self, certificate: &[u8], is_leaf: bool) -> Option<String> {
         if self.cas_only && is_leaf {
             return Some("is about CA certificates only".to_owned());
@@ -270,7 +274,7 @@ impl Scope {
         let named = der::certificate_extension(certificate, CRL_DISTRIBUTION_POINTS);
         let named = named.unwrap_or_default();
         let points = Elements(der::only(named, SEQUENCE).unwrap_or_default());
-        // One for some reasons only, or with a list of another CA, is none that this list is published at.
+        // This list is not published at a point for some reasons only, or at a point of another CA.
         let whole = points.filter(|point| {
             let parts = Elements(point.content);
             !parts.into_iter().any(|part| part.tag == context(1))
@@ -305,7 +309,7 @@ fn distribution_point_uris(point: &[u8]) -> Vec<String> {
         .collect()
 }
 
-/// Whether the BOOLEAN `[number]` is there and true.
+/// Whether the BOOLEAN `[number]` is present and true.
 fn flag(point: &[u8], number: u8) -> bool {
     Elements(point).any(|part| part.tag == context(number) && part.content != [0])
 }
@@ -367,7 +371,7 @@ fn time(der: &[u8]) -> Option<i64> {
     Some(time.timestamp())
 }
 
-/// The content of a BIT STRING that has whole bytes.
+/// The content of a BIT STRING that consists of whole bytes.
 fn whole_bytes(bits: &[u8]) -> Option<&[u8]> {
     match bits.split_first()? {
         (0, bytes) => Some(bytes),
@@ -390,7 +394,7 @@ fn sorted_serials(der: &[u8]) -> Result<Vec<u32>, webpki::Error> {
         }
         found.push((prefix(trimmed(serial)), at));
     }
-    // The first bytes decide nearly always, and stand beside each other in memory.
+    // The first bytes nearly always decide, and they are adjacent in memory.
     found.sort_unstable_by(|(one, at), (other, other_at)| {
         let whole = || serial_at(der, *at).cmp(serial_at(der, *other_at));
         one.cmp(other).then_with(whole)
@@ -410,7 +414,7 @@ fn serial_at(der: &[u8], at: u32) -> &[u8] {
     trimmed(serial_bytes(der, at).unwrap_or_default())
 }
 
-/// A serial number without leading zeros, of which some CAs write more than others.
+/// A serial number without leading zeros, because some CAs write more of them than others.
 fn trimmed(serial: &[u8]) -> &[u8] {
     let first = serial.iter().position(|byte| *byte != 0);
     first
@@ -418,7 +422,7 @@ fn trimmed(serial: &[u8]) -> &[u8] {
         .unwrap_or_default()
 }
 
-/// The first eight bytes, filled up with zeros: ordered as the whole, or equal.
+/// The first eight bytes, padded with zeros: they have the order of the whole numbers, or are equal.
 fn prefix(serial: &[u8]) -> u64 {
     let mut bytes = [0; 8];
     for (byte, first) in bytes.iter_mut().zip(serial) {
@@ -427,7 +431,8 @@ fn prefix(serial: &[u8]) -> u64 {
     u64::from_be_bytes(bytes)
 }
 
-/// Newest first: the first one of a key decides, and one that was left behind does not.
+/// Sorts the newest list first: the first list of a key decides, so an old list that was left in place does
+/// not.
 pub(super) fn newest_first(crls: &mut [Arc<Crl>]) {
     crls.sort_by_key(|crl| std::cmp::Reverse((crl.head.this_update, crl.head.next_update)));
 }
@@ -490,7 +495,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_beside_a_list_s_bytes_is_four_bytes_for_each_entry() {
+    fn a_list_takes_four_bytes_for_each_entry_beyond_its_own_bytes() {
         let crl = list(&Ca::new("CA"), |crl| {
             let serials = (1..=2000_u32).map(|serial| (serial * 7919).to_be_bytes());
             crl.revoked_certs = serials.map(|serial| entry(&serial, 1)).collect();
@@ -515,7 +520,7 @@ mod tests {
     }
 
     #[test]
-    fn a_changed_list_is_signed_by_nobody() {
+    fn the_signature_of_a_changed_list_is_invalid() {
         let ca = Ca::new("CA");
         let spki = Facts::of(ca.certificate.der()).expect("a CA").spki;
         let crl = list(&ca, |crl| crl.revoked_certs = vec![entry(&[0x42, 0x43], 1)]);
@@ -529,7 +534,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_eight_bytes_of_serial_numbers_do_not_decide_alone() {
+    fn serial_numbers_are_compared_beyond_their_first_eight_bytes() {
         // Equal in the first eight bytes, or shorter than that.
         let serials: [&[u8]; 4] = [
             &[1, 1, 1, 1, 1, 1, 1, 1, 2],

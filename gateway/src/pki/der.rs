@@ -1,16 +1,17 @@
-//! Steps through DER elements (X.690 section 8.1) without reading what they hold.
+//! Iterates over DER elements (X.690 section 8.1) without interpreting their contents.
 //!
-//! Everything here takes time linear in the bytes it looks at, allocates nothing and does not recurse, so
-//! that it may look at a certificate before anything else does.
+//! Everything here takes time linear in the input, allocates nothing and does not recurse, so it can
+//! examine a certificate before any other code does.
 
-/// Elements that follow each other. Ends at the first byte that begins none, which is then not empty.
+/// Consecutive elements. Iteration ends at the first byte that begins no element; the rest is then not
+/// empty.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Elements<'a>(pub(crate) &'a [u8]);
 
 /// One element.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Element<'a> {
-    /// Its identifier byte. Tag numbers above 30 take several; no certificate has them.
+    /// Its identifier byte. Tag numbers above 30 take several bytes; no certificate has them.
     pub(crate) tag: u8,
     /// Its contents.
     pub(crate) content: &'a [u8],
@@ -24,10 +25,10 @@ pub(crate) const BIT_STRING: u8 = 0x03;
 pub(crate) const OCTET_STRING: u8 = 0x04;
 pub(crate) const OBJECT_IDENTIFIER: u8 = 0x06;
 pub(crate) const SEQUENCE: u8 = 0x30;
-/// Set in the identifier of an element that holds elements.
+/// Set in the identifier of an element that contains elements.
 const CONSTRUCTED: u8 = 0x20;
 
-/// `[number]` with content that is no element itself.
+/// `[number]` with content that is not an element.
 pub(crate) const fn context(number: u8) -> u8 {
     0x80 | number
 }
@@ -38,7 +39,7 @@ pub(crate) const fn context_constructed(number: u8) -> u8 {
 }
 
 impl<'a> Elements<'a> {
-    /// Takes the next element if it has this tag, and gives its contents.
+    /// Takes the next element if it has this tag, and returns its contents.
     pub(crate) fn next_if(&mut self, tag: u8) -> Option<&'a [u8]> {
         self.element_if(tag).map(|element| element.content)
     }
@@ -57,7 +58,7 @@ impl<'a> Elements<'a> {
         let mut length = usize::from(first);
         if first >= 0x80 {
             let count = usize::from(first & 0x7f);
-            // Four bytes are 4 GiB; DER has no indefinite length (0x80).
+            // Four bytes can express 4 GiB; DER has no indefinite length (0x80).
             if !(1..=4).contains(&count) {
                 return None;
             }
@@ -71,15 +72,15 @@ impl<'a> Elements<'a> {
         Some((tag, length))
     }
 
-    /// How many elements there are, with those inside of others, but not those inside of strings.
-    /// Stops counting above `most`.
+    /// The number of elements, including nested elements but not those inside strings. Stops counting above
+    /// `most`.
     pub(crate) fn count_within(mut self, most: usize) -> usize {
         let mut count = 0;
         while count <= most
             && let Some((tag, length)) = self.header()
         {
             count += 1;
-            // The elements inside follow the header, so that stepping over it enters it.
+            // Nested elements follow the header, so skipping the header enters the element.
             if tag & CONSTRUCTED == 0 {
                 self.0 = self.0.get(length..).unwrap_or_default();
             }
@@ -106,7 +107,7 @@ impl<'a> Iterator for Elements<'a> {
     }
 }
 
-/// One element of DER.
+/// Encodes one DER element.
 pub(crate) fn element(tag: u8, content: &[u8]) -> Vec<u8> {
     let length = content.len();
     let mut element = Vec::with_capacity(length.saturating_add(10));
@@ -126,7 +127,7 @@ pub(crate) fn element(tag: u8, content: &[u8]) -> Vec<u8> {
     element
 }
 
-/// The content of the only element in `bytes`, where it has this tag and nothing follows it.
+/// The content of the only element in `bytes`, if it has this tag and nothing follows it.
 pub(crate) fn only(bytes: &[u8], tag: u8) -> Option<&[u8]> {
     let mut elements = Elements(bytes);
     let content = elements.next_if(tag)?;
@@ -170,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_are_no_whole_element_end_the_reading() {
+    fn reading_ends_at_bytes_that_are_no_whole_element() {
         let cases: [&[u8]; 6] = [
             &[0x30],
             &[0x30, 2, 0],

@@ -1,7 +1,7 @@
-//! How long certificates and revocation lists still last, and when to say so.
+//! How long certificates and revocation lists are still valid, and when to warn.
 //!
-//! Pure: the time comes in as an argument. `store` refuses what has ended already; this is for what
-//! will end soon, or ends while the gateway runs.
+//! Pure: the time is an argument. `store` refuses expired files; this module covers those that expire soon,
+//! or while the gateway runs.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -16,23 +16,23 @@ use crate::config::{IdentityFiles, TrustFiles};
 /// Seconds of a day.
 const DAY: i64 = 24 * 60 * 60;
 
-/// Days before its end at which something is warned of: a month is what a hospital's change process takes, a
-/// week what an urgent one takes. A warning that comes before half of the lifetime is over is left out: a list
-/// that is issued weekly would always be warned of.
+/// Days before expiry at which a warning is logged: a month is the duration of a hospital's change process,
+/// a week that of an urgent one. A warning before half of the lifetime is over is left out: otherwise a
+/// list that is issued weekly would always cause a warning.
 const WARNING_DAYS: [i64; 5] = [30, 14, 7, 3, 1];
 
-/// What ends.
+/// What expires.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Kind {
+pub enum ExpiryKind {
     /// A certificate of this site's own chain.
     Certificate,
-    /// A CA that vouches for peers.
+    /// A CA that issues peers' certificates.
     Trust,
     /// A revocation list.
     Crl,
 }
 
-impl Kind {
+impl ExpiryKind {
     /// The key that names its file.
     #[must_use]
     pub fn key(self) -> &'static str {
@@ -44,53 +44,54 @@ impl Kind {
     }
 }
 
-/// A certificate or a revocation list, and when it ends.
+/// A certificate or a revocation list, and when it expires.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Expiry {
     /// What it is.
-    pub kind: Kind,
-    /// The object in front of a sentence: `certificate "site.pem"` or `peer "region": crl "ca.crl"`.
+    pub kind: ExpiryKind,
+    /// The object at the beginning of a sentence: `certificate "site.pem"` or `peer "region": crl
+    /// "ca.crl"`.
     pub object: String,
-    /// Whose: the subject of a certificate, the issuer of a list.
+    /// The subject of a certificate, or the issuer of a list.
     pub name: String,
-    /// When it began.
+    /// When it becomes valid.
     pub begins: SystemTime,
-    /// When it ends.
+    /// When it expires.
     pub ends: SystemTime,
 }
 
-/// How near an end is.
+/// How near the expiry is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Stage {
-    /// Too far away to be warned of.
+pub enum ExpiryStage {
+    /// Too far away for a warning.
     Far,
-    /// As many of `WARNING_DAYS` have been reached.
+    /// This many of `WARNING_DAYS` have been reached.
     Near(usize),
-    /// It has ended.
+    /// It has expired.
     Expired,
 }
 
 impl Expiry {
-    /// How near the end is at `now`.
+    /// How near the expiry is at `now`.
     #[must_use]
-    pub fn stage(&self, now: SystemTime) -> Stage {
+    pub fn stage(&self, now: SystemTime) -> ExpiryStage {
         if self.ends <= now {
-            return Stage::Expired;
+            return ExpiryStage::Expired;
         }
         match self.warnings().filter(|at| *at <= unix(now)).count() {
-            0 => Stage::Far,
-            reached => Stage::Near(reached),
+            0 => ExpiryStage::Far,
+            reached => ExpiryStage::Near(reached),
         }
     }
 
-    /// When the stage changes next; `None` once it has ended.
+    /// When the stage changes next; `None` after the expiry.
     #[must_use]
-    pub fn next_change(&self, now: SystemTime) -> Option<SystemTime> {
+    pub(crate) fn next_change(&self, now: SystemTime) -> Option<SystemTime> {
         let mut changes = self.warnings().chain([unix(self.ends)]);
         changes.find(|at| *at > unix(now)).map(system_time)
     }
 
-    // Seconds since 1970 at which it is warned of, ascending.
+    // The times of the warnings, in seconds since 1970, ascending.
     fn warnings(&self) -> impl Iterator<Item = i64> {
         let (begins, ends) = (unix(self.begins), unix(self.ends));
         let lifetime = ends.saturating_sub(begins);
@@ -107,23 +108,25 @@ impl Expiry {
         let (object, name) = (&self.object, &self.name);
         let date = date(unix(self.ends));
         let list = match self.kind {
-            Kind::Crl => "the list of ",
-            Kind::Certificate | Kind::Trust => "",
+            ExpiryKind::Crl => "the list of ",
+            ExpiryKind::Certificate | ExpiryKind::Trust => "",
         };
         if self.ends <= now {
             let effect = match self.kind {
-                Kind::Certificate => "peers refuse this site; issue a new one",
-                Kind::Trust => "it counts until the next start, and not after; get its successor",
-                Kind::Crl => "nobody is accepted; get a current list",
+                ExpiryKind::Certificate => "peers refuse this site; issue a new one",
+                ExpiryKind::Trust => {
+                    "it is accepted until the next start, and then refused; get the new CA certificate"
+                }
+                ExpiryKind::Crl => "every peer of that CA is refused; get a current list",
             };
             return format!(
                 "{object}: {list}{name:?} expired on {date}; {effect}, then restart wardgate"
             );
         }
         let remedy = match self.kind {
-            Kind::Certificate => "issue a new one",
-            Kind::Trust => "get its successor",
-            Kind::Crl => "get a current list",
+            ExpiryKind::Certificate => "issue a new one",
+            ExpiryKind::Trust => "get the new CA certificate",
+            ExpiryKind::Crl => "get a current list",
         };
         let left = match days_left(self.ends, now) {
             0 => "less than a day".to_owned(),
@@ -135,22 +138,26 @@ impl Expiry {
     }
 }
 
-/// What ends of an identity: the certificates of the own chain that have not ended yet. The others are remarked
-/// on, or refused, when they are loaded.
+/// The expiry dates of an identity: those of its chain's certificates that have not expired yet. Expired
+/// ones are reported, or refused, when they are loaded.
 #[must_use]
-pub fn of_identity(files: &IdentityFiles, identity: &Identity, now: SystemTime) -> Vec<Expiry> {
+pub(crate) fn of_identity(
+    files: &IdentityFiles,
+    identity: &Identity,
+    now: SystemTime,
+) -> Vec<Expiry> {
     let file = files.certificate.value.display().to_string();
     let object = format!("certificate {file:?}");
-    let certificates = of_certificates(Kind::Certificate, &object, &identity.chain);
+    let certificates = of_certificates(ExpiryKind::Certificate, &object, &identity.chain);
     certificates.filter(|expiry| expiry.ends > now).collect()
 }
 
-/// What ends of the trust in a peer; `scope` is put in front of the object (`peer "region": `).
+/// The expiry dates of the trust in a peer. `scope` is put in front of the object (`peer "region": `).
 #[must_use]
-pub fn of_trust(scope: &str, files: &TrustFiles, trust: &Trust) -> Vec<Expiry> {
+pub(crate) fn of_trust(scope: &str, files: &TrustFiles, trust: &Trust) -> Vec<Expiry> {
     let file = files.trust.value.display().to_string();
     let object = format!("{scope}trust {file:?}");
-    let mut all: Vec<_> = of_certificates(Kind::Trust, &object, &trust.anchors).collect();
+    let mut all: Vec<_> = of_certificates(ExpiryKind::Trust, &object, &trust.anchors).collect();
     let lists: Vec<_> = files
         .crl
         .iter()
@@ -160,7 +167,7 @@ pub fn of_trust(scope: &str, files: &TrustFiles, trust: &Trust) -> Vec<Expiry> {
     all.extend(trust.crls.iter().filter_map(|crl| {
         let head = crl.head();
         Some(Expiry {
-            kind: Kind::Crl,
+            kind: ExpiryKind::Crl,
             object: object.clone(),
             name: head.issuer.clone(),
             begins: system_time(head.this_update),
@@ -171,7 +178,7 @@ pub fn of_trust(scope: &str, files: &TrustFiles, trust: &Trust) -> Vec<Expiry> {
 }
 
 fn of_certificates(
-    kind: Kind,
+    kind: ExpiryKind,
     object: &str,
     certificates: &[CertificateDer<'_>],
 ) -> impl Iterator<Item = Expiry> {
@@ -185,7 +192,7 @@ fn of_certificates(
     })
 }
 
-/// Whole days from `now` to `ends`, rounded down; negative once it has ended.
+/// Whole days from `now` to `ends`, rounded down; negative after `ends`.
 fn days_left(ends: SystemTime, now: SystemTime) -> i64 {
     days_between(unix(now), unix(ends))
 }
@@ -195,7 +202,7 @@ pub(super) fn days_between(from: i64, to: i64) -> i64 {
     to.saturating_sub(from).div_euclid(DAY)
 }
 
-/// Seconds since 1970, as certificates count; a clock before 1970 counts as 1970.
+/// Seconds since 1970, as in certificates; a clock before 1970 counts as 1970.
 pub(crate) fn unix(at: SystemTime) -> i64 {
     let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
@@ -206,7 +213,7 @@ fn system_time(unix: i64) -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(unix.max(0).unsigned_abs())
 }
 
-/// A calendar date in UTC, as messages have it: `2027-03-01`.
+/// A calendar date in UTC, in the form of messages: `2027-03-01`.
 pub(crate) fn date(unix: i64) -> String {
     let format = format_description!("[year]-[month]-[day]");
     OffsetDateTime::from_unix_timestamp(unix)
@@ -215,7 +222,7 @@ pub(crate) fn date(unix: i64) -> String {
         .unwrap_or_else(|| "a date beyond the calendar".to_owned())
 }
 
-/// A moment in UTC, as messages about the clock have it: `2027-03-01 14:05 UTC`.
+/// A time in UTC, in the form of messages about the clock: `2027-03-01 14:05 UTC`.
 pub(crate) fn moment(unix: i64) -> String {
     let format = format_description!("[year]-[month]-[day] [hour]:[minute] UTC");
     OffsetDateTime::from_unix_timestamp(unix)
@@ -240,7 +247,7 @@ mod tests {
 
     fn ending(begins: u64, ends: u64) -> Expiry {
         Expiry {
-            kind: Kind::Certificate,
+            kind: ExpiryKind::Certificate,
             object: "certificate \"site.pem\"".to_owned(),
             name: "CN=x".to_owned(),
             begins: at(begins),
@@ -253,7 +260,7 @@ mod tests {
         let expiry = ending(0, 1000);
         let mut now = at(900);
         let mut changes = Vec::new();
-        assert_eq!(expiry.stage(now), Stage::Far);
+        assert_eq!(expiry.stage(now), ExpiryStage::Far);
         while let Some(next) = expiry.next_change(now) {
             let before = expiry.stage(
                 next.checked_sub(Duration::from_secs(1))
@@ -264,16 +271,16 @@ mod tests {
             changes.push(days_left(at(1000), now));
         }
         assert_eq!(changes, [30, 14, 7, 3, 1, 0]);
-        assert_eq!(expiry.stage(now), Stage::Expired);
+        assert_eq!(expiry.stage(now), ExpiryStage::Expired);
     }
 
     #[test]
-    fn a_list_of_every_week_is_not_warned_of_while_it_is_young() {
+    fn a_weekly_list_causes_no_warning_in_the_first_half_of_its_lifetime() {
         let weekly = ending(0, 7);
-        assert_eq!(weekly.stage(at(0)), Stage::Far);
+        assert_eq!(weekly.stage(at(0)), ExpiryStage::Far);
         assert_eq!(weekly.next_change(at(0)), Some(at(4)));
-        assert_eq!(weekly.stage(at(4)), Stage::Near(1));
-        assert_eq!(weekly.stage(at(6)), Stage::Near(2));
+        assert_eq!(weekly.stage(at(4)), ExpiryStage::Near(1));
+        assert_eq!(weekly.stage(at(6)), ExpiryStage::Near(2));
         let of_a_day = ending(0, 1);
         assert_eq!(of_a_day.next_change(at(0)), Some(at(1)));
     }
@@ -291,7 +298,7 @@ mod tests {
             "certificate \"site.pem\": \"CN=x\" expired on 2024-10-04; peers refuse this site; issue a new \
              one, then restart wardgate"
         );
-        expiry.kind = Kind::Crl;
+        expiry.kind = ExpiryKind::Crl;
         expiry.object = "peer \"region\": crl \"ca.crl\"".to_owned();
         assert_eq!(
             expiry.sentence(at(19_999)),
@@ -304,8 +311,8 @@ mod tests {
         assert!(expiry.sentence(last).contains(", in less than a day; "));
         assert_eq!(
             expiry.sentence(at(20_000)),
-            "peer \"region\": crl \"ca.crl\": the list of \"CN=x\" expired on 2024-10-04; nobody is \
-             accepted; get a current list, then restart wardgate"
+            "peer \"region\": crl \"ca.crl\": the list of \"CN=x\" expired on 2024-10-04; every peer of that CA is refused; \
+             get a current list, then restart wardgate"
         );
     }
 

@@ -1,6 +1,6 @@
 //! The contents of certificates and revocation lists, parsed once into plain values.
 //!
-//! Nothing is judged here: `rules` does that, and `show` puts it into words. Text from a file is
+//! This module does not judge: `rules` does, and `show` prints the values as text. Text from a file is
 //! untrusted: print it with `{:?}`, so that no control character reaches a terminal.
 
 use x509_parser::certificate::X509Certificate;
@@ -12,30 +12,30 @@ use x509_parser::prelude::FromDer;
 use x509_parser::revocation_list::{CertificateRevocationList, RevokedCertificate};
 use x509_parser::x509::X509Version;
 
-use super::algorithms::{Key, Signature};
+use super::algorithms::{PublicKeyInfo, Signature};
 use super::constraints::{Constraints, ip_text};
 use super::name;
 
 const UNREADABLE_ALGORITHM: &str = "its signature algorithm cannot be read";
 
-/// What a certificate says.
+/// The fields of a certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Facts {
     /// Distinguished name: `CN=gw.hospital.example`.
     pub(crate) subject: String,
     pub(crate) issuer: String,
-    /// The names in their comparable form (`name`).
+    /// The issuer's and subject's names in their comparable form (`name`).
     pub(crate) subject_der: Vec<u8>,
     pub(crate) issuer_der: Vec<u8>,
     /// X.509 version, 1 to 3.
     pub(crate) version: u32,
-    /// Serial number without leading zero bytes, as CRLs are compared.
+    /// Serial number without leading zero bytes, the form in which CRLs are searched.
     pub(crate) serial: Vec<u8>,
     /// Seconds since 1970.
     pub(crate) not_before: i64,
     pub(crate) not_after: i64,
-    pub(crate) key: Key,
-    /// The SubjectPublicKeyInfo as DER: what `sha256:` identities are computed over.
+    pub(crate) key: PublicKeyInfo,
+    /// The SubjectPublicKeyInfo as DER, of which `sha256:` identities are the hash.
     pub(crate) spki: Vec<u8>,
     pub(crate) signature: Signature,
     /// SAN entries: `dns:...`, `uri:...`, `ip:...`, `email:...`, `other`.
@@ -43,9 +43,9 @@ pub(crate) struct Facts {
     /// Whether basicConstraints make it a CA, and how many CAs may follow below it.
     pub(crate) ca: bool,
     pub(crate) path_length: Option<u32>,
-    /// Which names a CA may vouch for, where it is constrained.
+    /// The names for which a CA may issue certificates, if it is constrained.
     pub(crate) constraints: Option<Constraints>,
-    /// keyUsage and extendedKeyUsage, where present.
+    /// keyUsage and extendedKeyUsage, if present.
     pub(crate) usage: Option<Vec<&'static str>>,
     pub(crate) extended_usage: Option<Vec<String>>,
 }
@@ -73,7 +73,7 @@ impl Facts {
             serial: trim(certificate.raw_serial()),
             not_before: certificate.validity().not_before.timestamp(),
             not_after: certificate.validity().not_after.timestamp(),
-            key: Key::of_spki(certificate.public_key().raw),
+            key: PublicKeyInfo::of_spki(certificate.public_key().raw),
             spki: certificate.public_key().raw.to_vec(),
             signature,
             names: extensions.names,
@@ -85,7 +85,7 @@ impl Facts {
         }
     }
 
-    /// Whether subject and issuer are the same: a root, or a certificate that signs itself.
+    /// Whether subject and issuer are the same: a root, or a self-signed certificate.
     pub(super) fn self_issued(&self) -> bool {
         self.subject_der == self.issuer_der
     }
@@ -95,13 +95,13 @@ impl Facts {
         hex(&self.serial)
     }
 
-    /// `sha256:` and the hash of the public key, as `peers` takes it.
+    /// `sha256:` and the hash of the public key, in the form of `peers`.
     pub(super) fn peer_sha256(&self) -> String {
         format!("sha256:{}", sha256_hex(&self.spki))
     }
 }
 
-/// The extensions of a certificate. Where a certificate repeats one, the last counts here; TLS refuses such a
+/// The extensions of a certificate. If a certificate repeats one, the last counts here; TLS refuses such a
 /// certificate.
 #[derive(Default)]
 struct Extensions {
@@ -192,33 +192,33 @@ fn extended_usages(usage: &ExtendedKeyUsage<'_>) -> Vec<String> {
     set.map(|(_, name)| name.to_owned()).chain(others).collect()
 }
 
-/// What a revocation list says; its entries are in `revoked`.
+/// The fields of a revocation list; its entries are in `revoked`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct CrlFacts {
     pub(crate) issuer: String,
     pub(crate) issuer_der: Vec<u8>,
-    /// CRL number in lower-case hexadecimal, where it has one.
+    /// CRL number in lower-case hexadecimal, if it has one.
     pub(crate) number: Option<Vec<u8>>,
     /// Seconds since 1970.
     pub(crate) this_update: i64,
     pub(crate) next_update: Option<i64>,
     pub(crate) signature: Signature,
-    /// A list of changes to another list (RFC 5280 section 5.2.4).
+    /// Whether it lists changes to another list (RFC 5280 section 5.2.4).
     pub(crate) delta: bool,
-    /// A list that speaks for other CAs too (RFC 5280 section 5.2.5).
+    /// Whether it contains entries of other CAs (RFC 5280 section 5.2.5).
     pub(crate) indirect: bool,
     /// In the order of the list.
-    pub(crate) revoked: Vec<Revoked>,
+    pub(crate) revoked: Vec<RevokedEntry>,
 }
 
 /// One entry of a revocation list.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Revoked {
+pub(crate) struct RevokedEntry {
     /// Serial number without leading zero bytes.
     pub(crate) serial: Vec<u8>,
     /// Seconds since 1970.
     pub(crate) at: i64,
-    /// `key-compromise` and the like, as the command line has them, where given.
+    /// The reason in the form of the command line, for example `key-compromise`, if there is one.
     pub(crate) reason: Option<&'static str>,
 }
 
@@ -254,8 +254,8 @@ impl CrlFacts {
     }
 }
 
-fn revoked(entry: &RevokedCertificate<'_>) -> Revoked {
-    Revoked {
+fn revoked(entry: &RevokedCertificate<'_>) -> RevokedEntry {
+    RevokedEntry {
         serial: trim(entry.raw_serial()),
         at: entry.revocation_date.timestamp(),
         reason: entry.reason_code().map(|(_, code)| reason(code.0)),
@@ -279,8 +279,8 @@ fn reason(code: u8) -> &'static str {
     }
 }
 
-/// Whether `certificate` (DER) carries a signature by the key in `issuer` (DER). `None` where the
-/// algorithm is not known here, so nothing can be said.
+/// Whether `certificate` (DER) carries a signature by the key in `issuer` (DER). `None` if this program
+/// does not support the algorithm.
 pub(super) fn certificate_signed_by(certificate: &[u8], issuer: &[u8]) -> Option<bool> {
     let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
     let (_, issuer) = X509Certificate::from_der(issuer).ok()?;

@@ -1,4 +1,4 @@
-//! Reads certificate, key and revocation files: bounded, sorted by what they hold, keys wiped.
+//! Reads certificate, key and revocation files: bounded, sorted by content, keys wiped.
 //!
 //! Errors are predicates: the caller puts the object in front (`key "/etc/wardgate/site.key"`).
 
@@ -12,17 +12,17 @@ use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKey
 use zeroize::{Zeroize, Zeroizing};
 
 use super::der::{BIT_STRING, Element, Elements, INTEGER, OBJECT_IDENTIFIER, SEQUENCE};
-use super::pem::{self, Kind, Section};
+use super::pem::{self, Section, SectionKind};
 use crate::config::access::Process;
 use crate::pki::limits::PKI_FILE_BYTES_MAX;
 
-/// Permission bits that a key file must not have: anything for others, and writing for its group.
-/// Reading by the group stays allowed, for a service that runs under a group of its own.
+/// Permission bits that a key file must not have: any access for others, and write access for its group.
+/// The group may read the file, because a service may run under a group of its own.
 const KEY_MODE_FORBIDDEN: u32 = 0o027;
 
-/// What a file is named for in the configuration.
+/// The key of the configuration, or the command, that names a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Role {
+pub(crate) enum FileRole {
     /// `certificate = `
     Certificate,
     /// `key = `
@@ -33,12 +33,12 @@ pub(crate) enum Role {
     Crl,
     /// A file of a CA's folder.
     Authority,
-    /// A file that is described or revoked, whatever its owner.
+    /// A file that is shown or revoked, with any owner.
     Given,
 }
 
-impl Role {
-    /// What to do where the file is missing.
+impl FileRole {
+    /// What to do if the file is missing.
     fn remedy_missing(self) -> &'static str {
         match self {
             Self::Certificate | Self::Key | Self::Given => {
@@ -56,7 +56,7 @@ impl Role {
     }
 }
 
-impl fmt::Display for Role {
+impl fmt::Display for FileRole {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Certificate => "certificate",
@@ -69,15 +69,15 @@ impl fmt::Display for Role {
     }
 }
 
-/// A file's bytes, wiped when dropped, with the permission bits it had when it was read.
+/// A file's bytes, wiped when dropped, with the permission bits that it had when it was read.
 pub(crate) struct Raw {
     pub(crate) bytes: Zeroizing<Vec<u8>>,
     mode: u32,
 }
 
 impl Raw {
-    /// Says what is wrong with the permissions of `path`, should it hold a key.
-    pub(super) fn key_mode_problem(&self, path: &Path, role: Role) -> Option<String> {
+    /// Reports wrong permissions of `path`, in case it holds a key.
+    pub(super) fn key_mode_problem(&self, path: &Path, role: FileRole) -> Option<String> {
         let mode = self.mode;
         if mode & KEY_MODE_FORBIDDEN == 0 {
             return None;
@@ -88,9 +88,9 @@ impl Raw {
             "it is open to every user"
         };
         let path = path.display();
-        // A service may run under a group of its own; nobody but its owner needs the key of a CA.
+        // A service may run under a group of its own; the key of a CA is needed by its owner only.
         let or_group = match role {
-            Role::Key => " (0640 if a service reads it by its group)",
+            FileRole::Key => " (0640 if a service reads it by its group)",
             _ => "",
         };
         Some(format!(
@@ -99,13 +99,13 @@ impl Raw {
     }
 }
 
-/// What a file holds, sorted by kind, each kind in the order of the file. Keys are wiped on drop.
+/// The contents of a file, sorted by kind, each kind in the order of the file. Keys are wiped on drop.
 #[derive(Default)]
 pub(crate) struct Contents {
     pub(crate) certificates: Vec<CertificateDer<'static>>,
     pub(crate) keys: Vec<PrivateKeyDer<'static>>,
     pub(crate) crls: Vec<CertificateRevocationListDer<'static>>,
-    /// A private key is there that only a passphrase opens.
+    /// Whether it contains a private key that requires a passphrase.
     pub(crate) encrypted_key: bool,
 }
 
@@ -114,36 +114,38 @@ impl Contents {
     fn add(&mut self, section: &mut Section) {
         let der = std::mem::take(&mut *section.der);
         match section.kind {
-            Kind::Certificate => self.certificates.push(der.into()),
-            Kind::Crl => self.crls.push(der.into()),
-            Kind::Pkcs8Key => self.keys.push(PrivateKeyDer::Pkcs8(der.into())),
-            Kind::Pkcs1Key => self.keys.push(PrivateKeyDer::Pkcs1(der.into())),
-            Kind::Sec1Key => self.keys.push(PrivateKeyDer::Sec1(der.into())),
-            Kind::EncryptedKey => self.encrypted_key = true,
-            Kind::EcParameters | Kind::Unused(_) => {}
+            SectionKind::Certificate => self.certificates.push(der.into()),
+            SectionKind::Crl => self.crls.push(der.into()),
+            SectionKind::Pkcs8Key => self.keys.push(PrivateKeyDer::Pkcs8(der.into())),
+            SectionKind::Pkcs1Key => self.keys.push(PrivateKeyDer::Pkcs1(der.into())),
+            SectionKind::Sec1Key => self.keys.push(PrivateKeyDer::Sec1(der.into())),
+            SectionKind::EncryptedKey => self.encrypted_key = true,
+            SectionKind::EcParameters | SectionKind::Unused(_) => {}
         }
     }
 
-    /// Says of what is in the file, but is not read from a file of `role`, where it belongs.
-    pub(super) fn out_of_place(&self, role: Role) -> Option<&'static str> {
+    /// Reports contents of the file that are not read from a file of `role`, and where they belong.
+    pub(super) fn out_of_place(&self, role: FileRole) -> Option<&'static str> {
         match role {
-            Role::Crl if self.has_key() => Some(
+            FileRole::Crl if self.has_key() => Some(
                 "holds a private key, but revocation lists are handed to others; take it out, and \
                  replace that key if anyone had the file",
             ),
-            Role::Crl if !self.certificates.is_empty() && !self.crls.is_empty() => Some(
+            FileRole::Crl if !self.certificates.is_empty() && !self.crls.is_empty() => Some(
                 "also holds a certificate, which is not read here; put CA certificates into \
                  \"trust\"",
             ),
-            Role::Certificate | Role::Key | Role::Trust if !self.crls.is_empty() => Some(
-                "also holds a revocation list, which is not read here; put it into a file of its own \
+            FileRole::Certificate | FileRole::Key | FileRole::Trust if !self.crls.is_empty() => {
+                Some(
+                    "also holds a revocation list, which is not read here; put it into a file of its own \
                  and name that in \"crl\"",
-            ),
+                )
+            }
             _ => None,
         }
     }
 
-    /// Whether any private key is in it, readable or not.
+    /// Whether it contains any private key, readable or not.
     pub(super) fn has_key(&self) -> bool {
         self.encrypted_key || !self.keys.is_empty()
     }
@@ -155,9 +157,9 @@ impl Drop for Contents {
     }
 }
 
-/// Reads the file named for `role`, up to `limits::PKI_FILE_BYTES_MAX`. The error is a predicate.
-pub(crate) fn read(path: &Path, role: Role) -> Result<Raw, String> {
-    // Opening a FIFO would wait for a writer; O_NONBLOCK makes it return, and it is refused below.
+/// Reads the file for `role`, up to `limits::PKI_FILE_BYTES_MAX`. The error is a predicate.
+pub(crate) fn read(path: &Path, role: FileRole) -> Result<Raw, String> {
+    // Opening a FIFO would wait for a writer. O_NONBLOCK prevents that, and the FIFO is refused below.
     let file = File::options()
         .read(true)
         .custom_flags(rustix::fs::OFlags::NONBLOCK.bits().cast_signed())
@@ -171,7 +173,7 @@ pub(crate) fn read(path: &Path, role: Role) -> Result<Raw, String> {
     file.take(PKI_FILE_BYTES_MAX + 1)
         .read_to_end(&mut bytes)
         .map_err(|error| unreadable(&error))?;
-    // LIMIT: PKI_FILE_BYTES_MAX; the file is refused whole.
+    // LIMIT: PKI_FILE_BYTES_MAX; a larger file is refused.
     if bytes.len() as u64 > PKI_FILE_BYTES_MAX {
         let most = PKI_FILE_BYTES_MAX >> 20;
         return Err(format!(
@@ -179,8 +181,9 @@ pub(crate) fn read(path: &Path, role: Role) -> Result<Raw, String> {
         ));
     }
     let mode = metadata.mode() & 0o7777;
-    // A user who can write it decides which peers are trusted. A key has a stricter rule of its own.
-    if role != Role::Key && mode & 0o002 != 0 {
+    // A user with write access could change which peers are trusted. Keys have a stricter rule of their
+    // own.
+    if role != FileRole::Key && mode & 0o002 != 0 {
         let path = path.display();
         return Err(format!(
             "has mode {mode:04o}: every user of this machine may write to it; look at what it \
@@ -189,8 +192,8 @@ pub(crate) fn read(path: &Path, role: Role) -> Result<Raw, String> {
     }
     let process = Process::current();
     let problem = match role {
-        Role::Given => None,
-        Role::Key => process.problem_of_key(path, &metadata),
+        FileRole::Given => None,
+        FileRole::Key => process.problem_of_key(path, &metadata),
         _ => process.problem(path, &metadata),
     };
     match problem {
@@ -199,7 +202,7 @@ pub(crate) fn read(path: &Path, role: Role) -> Result<Raw, String> {
     }
 }
 
-/// Room for the whole file at once: a vector that grows would leave unwiped copies of a key behind.
+/// Reserves room for the whole file: a growing vector would leave unwiped copies of a key behind.
 fn capacity(metadata: &Metadata) -> usize {
     let bytes = metadata.len().min(PKI_FILE_BYTES_MAX) + 1;
     usize::try_from(bytes).unwrap_or(0)
@@ -209,7 +212,7 @@ fn unreadable(error: &io::Error) -> String {
     format!("cannot be read: {error}; correct the path")
 }
 
-fn open_problem(path: &Path, role: Role, error: &io::Error) -> String {
+fn open_problem(path: &Path, role: FileRole, error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::NotFound => format!("does not exist; {}", role.remedy_missing()),
         io::ErrorKind::PermissionDenied => {
@@ -223,7 +226,7 @@ fn open_problem(path: &Path, role: Role, error: &io::Error) -> String {
     }
 }
 
-/// Says which user lacks which permission; `metadata` is `None` where even that is out of reach.
+/// Reports which user lacks which permission. `metadata` is `None` if it cannot be read either.
 fn permission_problem(
     path: &Path,
     (user, group): (u32, u32),
@@ -244,7 +247,7 @@ fn permission_problem(
     )
 }
 
-/// Sorts the PEM sections of the file at `path`. A section that is not read refuses the file; the error
+/// Sorts the PEM sections of the file at `path`. If a section is not read, the file is refused. The error
 /// is a predicate.
 pub(super) fn parse_pem(path: &Path, bytes: &[u8]) -> Result<Contents, String> {
     let (contents, unread) = parse_readable(path, bytes);
@@ -256,7 +259,7 @@ pub(super) fn parse_pem(path: &Path, bytes: &[u8]) -> Result<Contents, String> {
     }
 }
 
-/// Sorts what can be read, and says of each section that cannot be read why, as predicates.
+/// Sorts the readable sections, and reports why each other section cannot be read, as predicates.
 pub(super) fn parse_readable(path: &Path, bytes: &[u8]) -> (Contents, Vec<String>) {
     let mut pem = pem::read(bytes);
     let mut contents = Contents::default();
@@ -272,7 +275,7 @@ pub(super) fn parse_readable(path: &Path, bytes: &[u8]) -> (Contents, Vec<String
     (contents, unread)
 }
 
-/// Reads revocation lists as PEM, or as DER where the file does not look like PEM.
+/// Reads revocation lists as PEM, or as DER if the file does not look like PEM.
 pub(super) fn parse_crls(
     path: &Path,
     bytes: &[u8],
@@ -281,22 +284,22 @@ pub(super) fn parse_crls(
         return Ok(vec![bytes.to_vec().into()]);
     }
     let mut contents = parse_pem(path, bytes)?;
-    match contents.out_of_place(Role::Crl) {
+    match contents.out_of_place(FileRole::Crl) {
         Some(problem) => Err(problem.to_owned()),
         None => Ok(std::mem::take(&mut contents.crls)),
     }
 }
 
-/// Whether the bytes begin as DER does: with a SEQUENCE, as no PEM text does in practice.
+/// Whether the bytes begin like DER: with a SEQUENCE. In practice no PEM text begins so.
 pub(super) fn is_der(bytes: &[u8]) -> bool {
     bytes.first() == Some(&0x30) && memchr::memmem::find(bytes, b"-----BEGIN ").is_none()
 }
 
-/// Says how a binary file becomes the PEM that is expected of a file of `role`. No command here shows a
-/// private key on the screen or writes it into a file that others may read.
-pub(super) fn der_problem(path: &Path, role: Role, bytes: &[u8]) -> String {
+/// Explains how to convert a binary file to the PEM that a file of `role` must have. No suggested command
+/// prints a private key to the screen or writes it into a file that others may read.
+pub(super) fn der_problem(path: &Path, role: FileRole, bytes: &[u8]) -> String {
     let path = path.display();
-    let is_key_file = role == Role::Key;
+    let is_key_file = role == FileRole::Key;
     let (form, command) = match (Form::of(bytes), is_key_file) {
         (Form::Pkcs12, true) => (
             "PKCS#12",
@@ -336,7 +339,7 @@ pub(super) fn der_problem(path: &Path, role: Role, bytes: &[u8]) -> String {
     format!("is {form}, and PEM is expected; convert it with `{command}`, and name that file")
 }
 
-/// What a binary file seems to hold, by how its DER begins.
+/// The apparent contents of a binary file, judged by the beginning of its DER.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Form {
     Certificate,
@@ -378,7 +381,7 @@ impl Form {
                     {
                         Self::Request
                     }
-                    // Algorithm, issuer, then a time where a certificate has its Validity.
+                    // Algorithm, issuer, then a time: the Validity of a certificate.
                     (Some(version), [SEQUENCE, SEQUENCE, UTC_TIME | GENERALIZED_TIME, ..])
                         if version.tag == INTEGER =>
                     {
@@ -445,7 +448,7 @@ mod tests {
             0,
         )
         .expect("mkfifo");
-        let problem = read(&path, Role::Key).err();
+        let problem = read(&path, FileRole::Key).err();
         assert_eq!(
             problem.as_deref(),
             Some("is not a regular file; name a file")
@@ -458,7 +461,7 @@ mod tests {
         let path = dir.path().join("large.pem");
         let file = File::create(&path).expect("create");
         file.set_len(PKI_FILE_BYTES_MAX + 1).expect("a sparse file");
-        let problem = read(&path, Role::Trust).err();
+        let problem = read(&path, FileRole::Trust).err();
         assert_eq!(
             problem.as_deref(),
             Some("is larger than 64 MiB; name a file that holds nothing else")
@@ -487,7 +490,7 @@ mod tests {
     }
 
     #[test]
-    fn arbitrary_bytes_end_neither_parser() {
+    fn arbitrary_bytes_do_not_crash_the_parsers() {
         for seed in 0..2000_u64 {
             let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
             let mut bytes = b"-----BEGIN CERTIFICATE-----\n".to_vec();

@@ -1,4 +1,4 @@
-//! A site with good files in a folder of its own, for tests to spoil one thing at a time.
+//! A site with valid files in a folder of its own. Tests change one property at a time.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use super::{Identity, Trust, store};
 use crate::config::{IdentityFiles, Located, Mode, Problem, TrustFiles};
 
-/// Lines of the configuration on which the files are named.
+/// The lines of the configuration that name the files.
 pub(crate) const LINES: [usize; 4] = [11, 12, 13, 14];
 
 /// 2026-06-01, noon, in UTC.
@@ -36,7 +36,7 @@ impl Ca {
         Self::with(name, |_| {})
     }
 
-    /// The same, with `change` applied before it is signed.
+    /// The same CA, with `change` applied before it is signed.
     pub(crate) fn with(name: &str, change: impl FnOnce(&mut CertificateParams)) -> Self {
         let key = KeyPair::generate().expect("a key");
         let mut params = Self::params(name);
@@ -49,7 +49,7 @@ impl Ca {
         }
     }
 
-    /// A CA below this one.
+    /// A CA that this CA has issued.
     pub(crate) fn below(&self, name: &str) -> Self {
         let key = KeyPair::generate().expect("a key");
         let params = Self::params(name);
@@ -95,7 +95,7 @@ impl Ca {
     }
 }
 
-/// A site: a CA, and certificate, key, trust and (where written) revocation list in one folder.
+/// A site: a CA, and certificate, key, trust and, if added, a revocation list in one folder.
 pub(crate) struct Site {
     dir: TempDir,
     pub(crate) ca: Ca,
@@ -103,7 +103,7 @@ pub(crate) struct Site {
 }
 
 impl Site {
-    /// A site whose files are all good at `now()`; it has no revocation list.
+    /// A site whose files are all valid at `now()`; it has no revocation list.
     pub(crate) fn new() -> Self {
         let site = Self {
             dir: tempfile::tempdir().expect("a folder"),
@@ -115,7 +115,7 @@ impl Site {
         site
     }
 
-    /// The parameters of a good certificate for the site, valid for the year 2026.
+    /// The parameters of a valid certificate for the site, for the year 2026.
     pub(crate) fn leaf_params() -> CertificateParams {
         let mut params = CertificateParams::default();
         let name = "gw.hospital.example";
@@ -132,12 +132,12 @@ impl Site {
         params
     }
 
-    /// Issues a certificate from the site's CA, `change` applied, and writes it with its key.
+    /// Issues a certificate from the site's CA with `change` applied, and writes it with its key.
     pub(crate) fn leaf(&self, change: impl FnOnce(&mut CertificateParams)) {
         self.write("site.pem", self.leaf_pem(&self.ca, change));
     }
 
-    /// Issues a certificate from `ca` and writes its key; gives the certificate.
+    /// Issues a certificate from `ca`, writes its key, and returns the certificate.
     pub(crate) fn leaf_pem(&self, ca: &Ca, change: impl FnOnce(&mut CertificateParams)) -> String {
         let mut params = Self::leaf_params();
         change(&mut params);
@@ -154,7 +154,7 @@ impl Site {
         std::fs::read_to_string(self.path(name)).expect("a text file")
     }
 
-    /// Writes a file that its owner alone may read.
+    /// Writes a file that only its owner may read.
     pub(crate) fn write(&self, name: &str, bytes: impl AsRef<[u8]>) {
         std::fs::write(self.path(name), bytes).expect("written");
         self.chmod(name, 0o600);
@@ -165,7 +165,7 @@ impl Site {
         std::fs::set_permissions(self.path(name), mode).expect("chmod");
     }
 
-    /// Writes a revocation list and configures it.
+    /// Writes a revocation list and adds it to the configuration.
     pub(crate) fn add_crl(&mut self, name: &'static str, bytes: impl AsRef<[u8]>) {
         self.write(name, bytes);
         self.crls.push(name);
@@ -213,7 +213,7 @@ impl Site {
     }
 }
 
-/// Runs `openssl` with arguments separated by spaces and gives what it printed; fails where it fails.
+/// Runs `openssl` with arguments separated by spaces and returns its output; panics if it fails.
 pub(crate) fn openssl(dir: &Path, arguments: &str) -> String {
     let output = Command::new("openssl")
         .args(arguments.split_whitespace())

@@ -9,23 +9,23 @@ use rcgen::KeyPair;
 use rustls::pki_types::CertificateDer;
 use zeroize::Zeroizing;
 
-use super::authority_error::Error;
+use super::authority_error::AuthorityError;
 use super::facts::Facts;
-use super::file::{self, Role};
+use super::file::{self, FileRole};
 use super::{pem, store, write};
 
-pub(super) fn file_error(path: &Path, problem: String) -> Error {
+pub(super) fn file_error(path: &Path, problem: String) -> AuthorityError {
     let path = path.to_owned();
-    Error::File { path, problem }
+    AuthorityError::File { path, problem }
 }
 
-fn write_error(path: &Path, cause: io::Error) -> Error {
+fn write_error(path: &Path, cause: io::Error) -> AuthorityError {
     let path = path.to_owned();
-    Error::Write { path, cause }
+    AuthorityError::Write { path, cause }
 }
 
-/// Makes the folder of a CA, for its owner alone: who may open it could also hold its lock.
-pub(super) fn create_folder(dir: &Path) -> Result<(), Error> {
+/// Creates the folder of a CA for its owner only: a user who can open the folder could also lock it.
+pub(super) fn create_folder(dir: &Path) -> Result<(), AuthorityError> {
     std::fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)
@@ -33,8 +33,8 @@ pub(super) fn create_folder(dir: &Path) -> Result<(), Error> {
         .map_err(|cause| write_error(dir, cause))
 }
 
-/// Waits until no other command has the folder, and keeps them out until the result is dropped.
-pub(crate) fn lock(dir: &Path) -> Result<File, Error> {
+/// Waits until no other command has locked the folder, and locks it until the result is dropped.
+pub(crate) fn lock(dir: &Path) -> Result<File, AuthorityError> {
     let missing = |cause: io::Error| match cause.kind() {
         io::ErrorKind::NotFound => file_error(
             dir,
@@ -47,17 +47,20 @@ pub(crate) fn lock(dir: &Path) -> Result<File, Error> {
     Ok(folder)
 }
 
-pub(super) fn refuse_existing(path: &Path, remedy: &'static str) -> Result<(), Error> {
-    // A link that leads nowhere is there as well.
+pub(super) fn refuse_existing(path: &Path, remedy: &'static str) -> Result<(), AuthorityError> {
+    // A dangling symbolic link exists as well.
     if path.symlink_metadata().is_ok() {
         let path = path.to_owned();
-        return Err(Error::Exists { path, remedy });
+        return Err(AuthorityError::Exists { path, remedy });
     }
     Ok(())
 }
 
 /// The first certificate of a file.
-pub(super) fn read_certificate(path: &Path, role: Role) -> Result<CertificateDer<'static>, Error> {
+pub(super) fn read_certificate(
+    path: &Path,
+    role: FileRole,
+) -> Result<CertificateDer<'static>, AuthorityError> {
     let contents = file::read(path, role).and_then(|raw| file::parse_pem(path, &raw.bytes));
     let mut contents = contents.map_err(|problem| file_error(path, problem))?;
     if contents.certificates.is_empty() {
@@ -66,10 +69,13 @@ pub(super) fn read_certificate(path: &Path, role: Role) -> Result<CertificateDer
     Ok(contents.certificates.swap_remove(0))
 }
 
-/// The CA's key, which must be closed to others and belong to `certificate`.
-pub(super) fn read_key(path: &Path, certificate: &Facts) -> Result<Zeroizing<KeyPair>, Error> {
-    let raw = file::read(path, Role::Authority).map_err(|problem| file_error(path, problem))?;
-    if let Some(problem) = raw.key_mode_problem(path, Role::Authority) {
+/// The CA's key, which other users must not be able to read and which must belong to `certificate`.
+pub(super) fn read_key(
+    path: &Path,
+    certificate: &Facts,
+) -> Result<Zeroizing<KeyPair>, AuthorityError> {
+    let raw = file::read(path, FileRole::Authority).map_err(|problem| file_error(path, problem))?;
+    if let Some(problem) = raw.key_mode_problem(path, FileRole::Authority) {
         return Err(file_error(path, problem));
     }
     let contents =
@@ -86,32 +92,32 @@ pub(super) fn read_key(path: &Path, certificate: &Facts) -> Result<Zeroizing<Key
     Ok(Zeroizing::new(KeyPair::try_from(key)?))
 }
 
-/// Whether a file may be there already.
+/// Whether the file may exist already.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Write {
+pub(crate) enum WriteMode {
     New,
     Replace,
 }
 
-pub(super) fn write_key(path: &Path, key: &KeyPair, how: Write) -> Result<(), Error> {
-    // `KeyPair::serialize_pem` would leave copies of the key behind.
+pub(super) fn write_key(path: &Path, key: &KeyPair, how: WriteMode) -> Result<(), AuthorityError> {
+    // `KeyPair::serialize_pem` would leave copies of the key in memory.
     let pem = pem::of_key(key.serialized_der());
     write_file(path, pem.as_bytes(), write::MODE_KEY, how)
 }
 
-pub(super) fn write_public(path: &Path, pem: &str, how: Write) -> Result<(), Error> {
+pub(super) fn write_public(path: &Path, pem: &str, how: WriteMode) -> Result<(), AuthorityError> {
     write_file(path, pem.as_bytes(), write::MODE_PUBLIC, how)
 }
 
-fn write_file(path: &Path, bytes: &[u8], mode: u32, how: Write) -> Result<(), Error> {
+fn write_file(path: &Path, bytes: &[u8], mode: u32, how: WriteMode) -> Result<(), AuthorityError> {
     let written = match how {
-        Write::New => write::create(path, bytes, mode),
-        Write::Replace => write::replace(path, bytes, mode),
+        WriteMode::New => write::create(path, bytes, mode),
+        WriteMode::Replace => write::replace(path, bytes, mode),
     };
     written.map_err(|cause| match cause.kind() {
-        io::ErrorKind::AlreadyExists => Error::Exists {
+        io::ErrorKind::AlreadyExists => AuthorityError::Exists {
             path: path.to_owned(),
-            remedy: "somebody else has just made it",
+            remedy: "another command has just created it",
         },
         _ => write_error(path, cause),
     })

@@ -1,7 +1,7 @@
-//! What a CA has issued and revoked: the file `issued.toml` in its folder.
+//! The certificates that a CA has issued and revoked: the file `issued.toml` in its folder.
 //!
-//! The revocation list is made from it, so it is written first: should the power fail in between, the
-//! next list still has every entry and a higher number.
+//! The revocation list is created from this file, so this file is written first: after a power failure in
+//! between, the next list still has every entry and a higher number.
 
 use std::path::Path;
 
@@ -10,7 +10,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::facts::{Facts, hex};
-use super::file::{self, Role};
+use super::file::{self, FileRole};
 use super::write;
 
 const HEADER: &str = "# Written by `wardgate pki`: what this CA has issued and revoked. \
@@ -20,16 +20,16 @@ const HEADER: &str = "# Written by `wardgate pki`: what this CA has issued and r
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Index {
-    /// Number of the last revocation list; each list has a higher one (RFC 5280 section 5.2.3).
+    /// Number of the last revocation list; each list has a higher number (RFC 5280 section 5.2.3).
     pub(crate) crl_number: u64,
     #[serde(default, rename = "certificate", skip_serializing_if = "Vec::is_empty")]
-    pub(crate) certificates: Vec<Entry>,
+    pub(crate) certificates: Vec<IndexEntry>,
 }
 
 /// One issued certificate.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Entry {
+pub(crate) struct IndexEntry {
     /// Lower-case hexadecimal, without leading zero bytes.
     pub(crate) serial: String,
     /// `dns:` and `uri:` names.
@@ -39,12 +39,12 @@ pub(crate) struct Entry {
     /// When it was revoked, RFC 3339.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) revoked: Option<String>,
-    /// Why: the names of `authority::Reason`.
+    /// The reason: a name of `authority::RevokeReason`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) reason: Option<String>,
 }
 
-impl Entry {
+impl IndexEntry {
     /// The entry of a certificate that is not revoked.
     pub(crate) fn of(facts: &Facts) -> Self {
         Self {
@@ -60,12 +60,12 @@ impl Entry {
 impl Index {
     /// Reads the index; the error is a predicate.
     pub(crate) fn read(path: &Path) -> Result<Self, String> {
-        let raw = file::read(path, Role::Authority)?;
+        let raw = file::read(path, FileRole::Authority)?;
         let text = std::str::from_utf8(&raw.bytes).map_err(|error| damaged(&error))?;
         toml::from_str(text).map_err(|error| damaged(&error))
     }
 
-    /// Writes the index in the place of the old one; the error is a predicate.
+    /// Replaces the index file; the error is a predicate.
     pub(crate) fn write(&self, path: &Path) -> Result<(), String> {
         let text = toml::to_string(self).map_err(|error| format!("cannot be written: {error}"))?;
         let bytes = [HEADER, &text].concat();
@@ -73,15 +73,15 @@ impl Index {
             .map_err(|error| format!("cannot be written: {error}"))
     }
 
-    /// The entry with this serial number, which is added where it is missing.
-    pub(crate) fn entry(&mut self, of: &Facts) -> &mut Entry {
+    /// The entry with this serial number, which is added if it is missing.
+    pub(crate) fn entry(&mut self, of: &Facts) -> &mut IndexEntry {
         let serial = hex(&of.serial);
         let known = self
             .certificates
             .iter()
             .position(|entry| entry.serial == serial);
         let index = known.unwrap_or_else(|| {
-            self.certificates.push(Entry::of(of));
+            self.certificates.push(IndexEntry::of(of));
             self.certificates.len() - 1
         });
         &mut self.certificates[index]

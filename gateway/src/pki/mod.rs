@@ -1,11 +1,12 @@
-//! Certificates, keys and revocation lists: making them, loading them, judging their dates.
+//! Certificates, keys and revocation lists: creating and loading them, and checking their dates.
 //!
-//! `authority` makes a site's own CA and issues from it, `store` loads what a route names and finds
-//! what is wrong with it, `own` finds this site among its own peers, `expiry` says how long it lasts, `show`
-//! says in words what is in a file. `crl` holds revocation lists. Below them `pem` and `der` read, `file`
-//! reads files, `facts` parses, `rules` judges, `profile` and `permitted` say what new certificates look
-//! like, `constraints` which names a CA may vouch for, `folder` and `index` keep a CA's state and `write`
-//! writes. Nothing here speaks TLS.
+//! `authority` creates a site's own CA and issues certificates from it. `store` loads the files of a route
+//! and finds their faults, `own` finds this site among its own peers, `expiry` computes how long the files
+//! are valid, and `show` prints their contents as text. `crl` holds revocation lists. Below them, `pem` and
+//! `der` parse, `file` reads files, `facts` extracts the fields of certificates, and `rules` checks them.
+//! `profile` and `permitted` define the contents of new certificates, `constraints` the names for which a
+//! CA may issue certificates. `folder` and `index` hold a CA's state, and `write` writes files. Nothing
+//! here speaks TLS.
 
 pub(crate) mod algorithms;
 pub mod authority;
@@ -20,7 +21,6 @@ mod file;
 mod fixture;
 mod folder;
 
-pub(crate) mod in_words;
 mod index;
 pub mod limits;
 pub(crate) mod name;
@@ -31,6 +31,7 @@ mod profile;
 mod rules;
 pub mod show;
 pub mod store;
+pub(crate) mod webpki_error;
 mod write;
 
 use std::collections::HashSet;
@@ -43,7 +44,7 @@ use zeroize::Zeroize;
 
 pub use crl::Crl;
 
-/// Who a site is on a route, loaded and found good.
+/// A site's certificate chain and key on a route, loaded and valid.
 pub struct Identity {
     /// Own chain, leaf first.
     pub chain: Vec<CertificateDer<'static>>,
@@ -51,13 +52,13 @@ pub struct Identity {
     pub key: PrivateKeyDer<'static>,
 }
 
-/// The CAs that may vouch for a peer, and their revocation lists. Routes and peers that name the same files share
-/// one value.
+/// The CAs that may issue certificates for a peer, and their revocation lists. Routes and peers that name
+/// the same files share one value.
 #[derive(Debug)]
 pub struct Trust {
     /// Certificates of the trust anchors; never empty.
     pub anchors: Vec<CertificateDer<'static>>,
-    /// Revocation lists, newest first; empty means that revocation is not checked.
+    /// Revocation lists, newest first; if empty, revocation is not checked.
     pub crls: Vec<Arc<Crl>>,
 }
 
@@ -71,7 +72,7 @@ impl Trust {
         }
     }
 
-    /// The different subject names of the anchors, in their order.
+    /// The distinct subject names of the anchors, in the order of the anchors.
     #[must_use]
     pub fn subjects(&self) -> Vec<String> {
         let facts = self
@@ -85,8 +86,8 @@ impl Trust {
             .collect()
     }
 
-    /// The same with revocation lists, which the anchors or the CAs of `issuers` have signed. A list that none of
-    /// them has signed lets nobody in.
+    /// The same trust with revocation lists, which the anchors or the CAs of `issuers` have signed. If none
+    /// of them has signed a list, every peer that the list covers is refused.
     ///
     /// # Errors
     /// As `Crl::new`.
@@ -113,12 +114,13 @@ impl Trust {
     }
 }
 
-/// A digest of what a route shakes hands with: its own chain, and the CAs and revocation lists of its peers. Two
-/// sets of files that lead to the same TLS configuration have the same digest. The key is not in it: the leaf has its
-/// public part.
+/// A digest of everything that a route's TLS configuration is built from: its own chain, and the CAs and
+/// revocation lists of its peers. Two sets of files with the same TLS configuration have the same digest.
+/// The private key is not part of it: the leaf contains its public key.
 pub(crate) fn digest(identity: &Identity, trusts: &[Arc<Trust>]) -> [u8; 32] {
     let mut context = digest::Context::new(&digest::SHA256);
-    // Each list comes with its length, and so does each part, so that no two sets read alike.
+    // Each list is preceded by its length, and so is each part, so two different sets cannot have the same
+    // bytes.
     let mut add = |parts: &[&[u8]]| {
         context.update(&parts.len().to_be_bytes());
         for part in parts {
@@ -144,14 +146,14 @@ fn bytes<'c>(certificates: &'c [CertificateDer<'_>]) -> Vec<&'c [u8]> {
     certificates.iter().map(AsRef::as_ref).collect()
 }
 
-// rustls keeps a form of its own of the key, in memory of the cryptographic library that is not wiped.
+// rustls stores its own form of the key in memory of the cryptographic library, which is not wiped.
 impl Drop for Identity {
     fn drop(&mut self) {
         self.key.zeroize();
     }
 }
 
-// The key must not reach a log by accident.
+// Prevents the key from being logged by accident.
 impl fmt::Debug for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Identity")

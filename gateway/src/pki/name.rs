@@ -1,11 +1,12 @@
 //! Distinguished names in a form in which equal names have equal bytes (RFC 5280 section 7.1).
 //!
-//! A CA may write one name in several string types, letter cases and spacings, for example when its software was
-//! replaced. RFC 5280 compares such names by value. Here every string that can be decoded becomes a UTF8String
-//! in lower case with single spaces. What cannot be decoded stays as it is and equals itself alone.
+//! A CA may write one name in several string types, letter cases and spacings, for example after its
+//! software was replaced. RFC 5280 compares such names by value. Here every string that can be decoded
+//! becomes a UTF8String in lower case with single spaces. A string that cannot be decoded stays unchanged
+//! and equals only itself.
 //!
-//! Not done: Unicode normalization (NFKC) and the removal of invisible characters (RFC 4518 sections 2.2 and 2.3).
-//! Names that differ in those alone count as different, as OpenSSL has it.
+//! Not implemented: Unicode normalization (NFKC) and the removal of invisible characters (RFC 4518 sections
+//! 2.2 and 2.3). Names that differ only in these count as different, as in OpenSSL.
 
 use super::der::{self, Element, Elements, OBJECT_IDENTIFIER, SEQUENCE};
 
@@ -25,15 +26,16 @@ pub(crate) fn comparable(name: &[u8]) -> Vec<u8> {
     }
 }
 
-/// The same for the contents of a Name, without tag and length. Each relative distinguished name keeps its place, so
-/// that a name begins with another if and only if its comparable form begins with that of the other.
+/// The comparable form of the contents of a Name, without tag and length. Each relative distinguished name
+/// keeps its position, so a name is a prefix of another if and only if the same holds for their comparable
+/// forms.
 ///
-/// A name that cannot be read stays as it is and equals itself alone.
+/// A name that cannot be read stays unchanged and equals only itself.
 pub(crate) fn comparable_content(name: &[u8]) -> Vec<u8> {
     read_content(name).unwrap_or_else(|| name.to_vec())
 }
 
-/// The same; `None` for a name that cannot be read.
+/// The same as `comparable_content`, but `None` for a name that cannot be read.
 pub(crate) fn read_content(name: &[u8]) -> Option<Vec<u8>> {
     let mut comparable = Vec::with_capacity(name.len());
     let mut relative_names = Elements(name);
@@ -45,7 +47,8 @@ pub(crate) fn read_content(name: &[u8]) -> Option<Vec<u8>> {
 
 /// The attributes of one relative distinguished name, sorted as DER sorts a SET.
 fn attributes(relative: Element<'_>) -> Option<Vec<u8>> {
-    // First of all, because the contents of other elements count as one in the bound of a certificate's elements.
+    // Checked first, because the contents of other elements count as one in the bound of a certificate's
+    // elements.
     if relative.tag != SET {
         return None;
     }
@@ -76,14 +79,14 @@ fn attribute(attribute: Element<'_>) -> Option<Vec<u8>> {
     Some(der::element(SEQUENCE, &[kind, &value].concat()))
 }
 
-/// The text of a string; `None` where it is of another type, or no text of its type.
+/// The text of a string; `None` if it is of another type, or not valid in its type.
 fn decoded(value: Element<'_>) -> Option<String> {
     let bytes = value.content;
     let text = |bytes: &[u8]| Some(std::str::from_utf8(bytes).ok()?.to_owned());
     match value.tag {
         UTF8_STRING => text(bytes),
         tag if ASCII_STRINGS.contains(&tag) => text(bytes).filter(|text| text.is_ascii()),
-        // In practice TeletexString is Latin-1, as OpenSSL reads it.
+        // In practice TeletexString contains Latin-1, as OpenSSL assumes.
         TELETEX_STRING => Some(bytes.iter().copied().map(char::from).collect()),
         BMP_STRING => units(bytes).map(char::from_u32).collect(),
         UNIVERSAL_STRING => {
@@ -97,7 +100,7 @@ fn decoded(value: Element<'_>) -> Option<String> {
     }
 }
 
-// UCS-2: a surrogate is no character, and an odd byte at the end makes the last unit one.
+// UCS-2: a surrogate is not a character. An odd byte at the end makes the last unit invalid too.
 fn units(bytes: &[u8]) -> impl Iterator<Item = u32> {
     bytes.chunks(2).map(|unit| match unit {
         [high, low] => u32::from(u16::from_be_bytes([*high, *low])),
@@ -105,7 +108,7 @@ fn units(bytes: &[u8]) -> impl Iterator<Item = u32> {
     })
 }
 
-/// In lower case, without spaces at its ends, and with one space wherever there are some.
+/// Converts to lower case, removes leading and trailing spaces, and reduces all other spaces to one.
 fn folded(text: &str) -> String {
     let words: Vec<_> = text.split_whitespace().collect();
     words
@@ -196,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_decoded_equals_itself_alone() {
+    fn a_name_that_cannot_be_decoded_equals_only_itself() {
         let broken: [(u8, &[u8]); 5] = [
             (UTF8_STRING, b"\xff"),
             (PRINTABLE, b"\xe9"),

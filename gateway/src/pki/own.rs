@@ -1,4 +1,4 @@
-//! Whether a route would take this site itself for its peer.
+//! Whether a route would accept this site itself as its peer.
 
 use super::Identity;
 use super::facts::Facts;
@@ -7,8 +7,8 @@ use crate::config::PeerName;
 impl Identity {
     /// The first of `peers` that this site's own certificate proves.
     ///
-    /// A route with such a peer accepts every holder of this site's own key, and this gateway itself where
-    /// a connection is led back to it.
+    /// A route with such a peer accepts every holder of this site's own key, and this gateway itself if a
+    /// connection loops back to it.
     #[must_use]
     pub fn among<'p>(&self, peers: impl IntoIterator<Item = &'p PeerName>) -> Option<&'p PeerName> {
         let own = Facts::of(self.chain.first()?).ok()?;

@@ -1,10 +1,10 @@
 //! Reads PEM text (RFC 7468) strictly: every section is read, or reported with its line.
 //!
-//! Pure: knows no file and no configuration. A reader that skips what it does not understand turns a
-//! revocation list into nothing, so here each BEGIN and END marker is accounted for. Where the meaning
-//! is certain, the text is read although RFC 7468 forbids it: a byte order mark, sections that share a
-//! line, indented sections, any line end, base64 in lines of any length. Everything else is a `Fault`.
-//! Text between sections is legal (`openssl x509 -text`, "Bag Attributes") and has no effect.
+//! Pure: no files and no configuration. A reader that skips unknown input can lose a revocation list, so
+//! here each BEGIN and END marker is accounted for. If the meaning is certain, text is accepted although
+//! RFC 7468 forbids it: a byte order mark, sections that share a line, indented sections, any line end,
+//! base64 in lines of any length. Everything else is a `PemFault`. Text between sections is legal (`openssl
+//! x509 -text`, "Bag Attributes") and has no effect.
 
 use std::fmt;
 use std::path::Path;
@@ -19,13 +19,13 @@ const END: &[u8] = b"-----END ";
 const DASHES: &[u8] = b"-----";
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// A line that begins with so many base64 characters outside of any section is the content of a section
-/// whose markers were lost: OpenSSL and RFC 7468 write 64 in a line.
+/// A line outside of any section that begins with this many base64 characters is the content of a section
+/// whose markers were lost: OpenSSL and RFC 7468 write 64 per line.
 const ORPHAN_CHARS_MIN: usize = 60;
 
-/// What a section holds, by its label.
+/// The contents of a section, by its label.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum SectionKind {
     /// A certificate.
     Certificate,
     /// A certificate revocation list.
@@ -36,11 +36,11 @@ pub enum Kind {
     Pkcs1Key,
     /// An EC private key in SEC1.
     Sec1Key,
-    /// A private key that only a passphrase opens. It is not decoded.
+    /// A private key that requires a passphrase. It is not decoded.
     EncryptedKey,
-    /// The curve of the EC key in the next section, which names the curve too. It is not decoded.
+    /// The curve of the EC key in the next section, which also contains the curve. It is not decoded.
     EcParameters,
-    /// A section that is not used here, whatever it holds. It is not decoded.
+    /// A section of another kind, which is not used. It is not decoded.
     Unused(Unused),
 }
 
@@ -57,49 +57,52 @@ pub enum Unused {
     PublicKey,
     /// Parameters for key exchange or of a curve.
     Parameters,
-    /// A private key of a kind that TLS does not use, or in a form of another program.
+    /// A private key of a kind that TLS does not use, or in another program's format.
     OtherKey,
-    /// A label that is in no table here.
+    /// An unknown label.
     Unknown,
 }
 
-/// Every label that is known. RFC 7468 section 5.1 and its appendix name the older ones.
-const LABELS: &[(&str, Kind)] = &[
-    ("CERTIFICATE", Kind::Certificate),
-    ("X509 CERTIFICATE", Kind::Certificate),
-    ("X.509 CERTIFICATE", Kind::Certificate),
-    ("X509 CRL", Kind::Crl),
-    ("CRL", Kind::Crl),
-    ("PRIVATE KEY", Kind::Pkcs8Key),
-    ("RSA PRIVATE KEY", Kind::Pkcs1Key),
-    ("EC PRIVATE KEY", Kind::Sec1Key),
-    ("ENCRYPTED PRIVATE KEY", Kind::EncryptedKey),
-    ("EC PARAMETERS", Kind::EcParameters),
+/// All known labels. The older ones are from RFC 7468 section 5.1 and its appendix.
+const LABELS: &[(&str, SectionKind)] = &[
+    ("CERTIFICATE", SectionKind::Certificate),
+    ("X509 CERTIFICATE", SectionKind::Certificate),
+    ("X.509 CERTIFICATE", SectionKind::Certificate),
+    ("X509 CRL", SectionKind::Crl),
+    ("CRL", SectionKind::Crl),
+    ("PRIVATE KEY", SectionKind::Pkcs8Key),
+    ("RSA PRIVATE KEY", SectionKind::Pkcs1Key),
+    ("EC PRIVATE KEY", SectionKind::Sec1Key),
+    ("ENCRYPTED PRIVATE KEY", SectionKind::EncryptedKey),
+    ("EC PARAMETERS", SectionKind::EcParameters),
     (
         "TRUSTED CERTIFICATE",
-        Kind::Unused(Unused::TrustedCertificate),
+        SectionKind::Unused(Unused::TrustedCertificate),
     ),
-    ("PKCS7", Kind::Unused(Unused::Pkcs7)),
-    ("PKCS #7 SIGNED DATA", Kind::Unused(Unused::Pkcs7)),
-    ("CMS", Kind::Unused(Unused::Pkcs7)),
+    ("PKCS7", SectionKind::Unused(Unused::Pkcs7)),
+    ("PKCS #7 SIGNED DATA", SectionKind::Unused(Unused::Pkcs7)),
+    ("CMS", SectionKind::Unused(Unused::Pkcs7)),
     (
         "CERTIFICATE REQUEST",
-        Kind::Unused(Unused::CertificateRequest),
+        SectionKind::Unused(Unused::CertificateRequest),
     ),
     (
         "NEW CERTIFICATE REQUEST",
-        Kind::Unused(Unused::CertificateRequest),
+        SectionKind::Unused(Unused::CertificateRequest),
     ),
-    ("PUBLIC KEY", Kind::Unused(Unused::PublicKey)),
-    ("RSA PUBLIC KEY", Kind::Unused(Unused::PublicKey)),
-    ("DH PARAMETERS", Kind::Unused(Unused::Parameters)),
-    ("X9.42 DH PARAMETERS", Kind::Unused(Unused::Parameters)),
-    ("DSA PARAMETERS", Kind::Unused(Unused::Parameters)),
-    ("DSA PRIVATE KEY", Kind::Unused(Unused::OtherKey)),
-    ("OPENSSH PRIVATE KEY", Kind::Unused(Unused::OtherKey)),
+    ("PUBLIC KEY", SectionKind::Unused(Unused::PublicKey)),
+    ("RSA PUBLIC KEY", SectionKind::Unused(Unused::PublicKey)),
+    ("DH PARAMETERS", SectionKind::Unused(Unused::Parameters)),
+    (
+        "X9.42 DH PARAMETERS",
+        SectionKind::Unused(Unused::Parameters),
+    ),
+    ("DSA PARAMETERS", SectionKind::Unused(Unused::Parameters)),
+    ("DSA PRIVATE KEY", SectionKind::Unused(Unused::OtherKey)),
+    ("OPENSSH PRIVATE KEY", SectionKind::Unused(Unused::OtherKey)),
 ];
 
-impl Kind {
+impl SectionKind {
     fn of(label: &[u8]) -> Self {
         let known = LABELS.iter().find(|(known, _)| known.as_bytes() == label);
         known.map_or(Self::Unused(Unused::Unknown), |(_, kind)| *kind)
@@ -112,16 +115,17 @@ impl Kind {
 
 /// One section.
 pub struct Section {
-    /// What it holds.
-    pub kind: Kind,
-    /// The line of its BEGIN marker, from 1.
+    /// Its kind.
+    pub kind: SectionKind,
+    /// The line of its BEGIN marker, counted from 1.
     pub line: usize,
-    /// Its content, wiped when dropped; empty where `kind` is not decoded.
+    /// Its content, wiped when dropped; empty if `kind` is not decoded.
     pub der: Zeroizing<Vec<u8>>,
     label: Label,
 }
 
-/// A label as messages show it: only labels of the table, because an unknown one may be bytes of a key.
+/// A label in the form of messages: only known labels are shown, because an unknown one may be part of a
+/// key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Label(Option<&'static str>);
 
@@ -152,25 +156,25 @@ impl fmt::Debug for Section {
     }
 }
 
-/// The sections of a text, in its order, up to the first fault.
+/// The sections of a text, in order, up to the first fault.
 #[derive(Debug, Default)]
 pub struct Pem {
-    /// The sections that were read, those that are not used included.
+    /// The sections that were read, including unused ones.
     pub sections: Vec<Section>,
-    /// Where reading stopped before the end of the text.
-    pub fault: Option<Fault>,
+    /// Where reading stopped, if before the end of the text.
+    pub fault: Option<PemFault>,
 }
 
 /// Why a text cannot be read to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Fault {
-    /// The line where reading stopped, from 1.
+pub struct PemFault {
+    /// The line where reading stopped, counted from 1.
     pub line: usize,
-    why: Why,
+    why: PemFaultKind,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Why {
+enum PemFaultKind {
     /// The text is in the named encoding.
     Encoding(&'static str),
     Binary,
@@ -178,28 +182,28 @@ enum Why {
     TextAfterEnd,
     BrokenMarker,
     EndWithoutBegin,
-    /// The section of this label is open when the text ends or another section begins.
+    /// The text ends or another section begins before the end of the section with this label.
     NoEnd(Label),
     OtherEnd(Label),
-    /// The section of this label holds something that is no base64.
-    Base64(Label, base64::Fault),
+    /// The section with this label contains invalid base64.
+    Base64(Label, base64::Base64Fault),
     Empty(Label),
     Orphan,
 }
 
-/// Reads every section of `text`. Takes time in proportion to its length.
+/// Reads every section of `text`. The time is proportional to its length.
 #[must_use]
 pub fn read(text: &[u8]) -> Pem {
-    let mut reader = Reader {
+    let mut reader = PemReader {
         text,
         at: 0,
         line: 1,
         sections: Vec::new(),
     };
     let fault = match foreign_encoding(text) {
-        Some(encoding) => Some(Fault {
+        Some(encoding) => Some(PemFault {
             line: 1,
-            why: Why::Encoding(encoding),
+            why: PemFaultKind::Encoding(encoding),
         }),
         None => reader.read().err(),
     };
@@ -209,7 +213,7 @@ pub fn read(text: &[u8]) -> Pem {
     }
 }
 
-/// The text of a private key in PKCS#8, with nothing left of it elsewhere in memory.
+/// The PEM text of a private key in PKCS#8. No other copy of the key stays in memory.
 pub(super) fn of_key(pkcs8: &[u8]) -> Zeroizing<String> {
     const HEAD: &str = "-----BEGIN PRIVATE KEY-----\n";
     const TAIL: &str = "-----END PRIVATE KEY-----\n";
@@ -232,18 +236,18 @@ fn foreign_encoding(text: &[u8]) -> Option<&'static str> {
     }
 }
 
-struct Reader<'a> {
+struct PemReader<'a> {
     text: &'a [u8],
-    /// The next byte to look at.
+    /// The next byte to read.
     at: usize,
-    /// The line that it is in.
+    /// The line of that byte.
     line: usize,
     sections: Vec<Section>,
 }
 
-impl<'a> Reader<'a> {
-    fn read(&mut self) -> Result<(), Fault> {
-        // Whether an END marker stands before on the same line.
+impl<'a> PemReader<'a> {
+    fn read(&mut self) -> Result<(), PemFault> {
+        // Whether an END marker precedes on the same line.
         let mut after_end = false;
         while self.at < self.text.len() {
             let line = self.rest_of_line();
@@ -265,21 +269,21 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads a section whose BEGIN marker is next.
-    fn section(&mut self) -> Result<(), Fault> {
+    fn section(&mut self) -> Result<(), PemFault> {
         let begin = self.line;
         let line = self.rest_of_line();
         let after = line.get(BEGIN.len()..).unwrap_or_default();
         let Some(length) = memmem::find(after, DASHES) else {
-            return Err(self.fault(Why::BrokenMarker));
+            return Err(self.fault(PemFaultKind::BrokenMarker));
         };
-        // Dashes that belong to the next marker do not close this one.
+        // Dashes of the next marker do not close this marker.
         let closing = after.get(length..).unwrap_or_default();
         let is_marker = |at| {
             let rest = closing.get(at..).unwrap_or_default();
             rest.starts_with(BEGIN) || rest.starts_with(END)
         };
         if (0..DASHES.len()).any(is_marker) {
-            return Err(self.fault(Why::BrokenMarker));
+            return Err(self.fault(PemFaultKind::BrokenMarker));
         }
         let name = after.get(..length).unwrap_or_default();
         let label = Label::of(name);
@@ -288,22 +292,24 @@ impl<'a> Reader<'a> {
         let body = self.up_to_dashes();
         self.advance(body.len());
         self.end_marker(begin, name, label)?;
-        let fault = |why| Fault { line: begin, why };
-        let mut kind = Kind::of(name);
-        // The old form of encryption puts headers before the base64 (RFC 1421 section 4.6.1.1).
+        let fault = |why| PemFault { line: begin, why };
+        let mut kind = SectionKind::of(name);
+        // The old form of encryption has headers before the base64 (RFC 1421 section 4.6.1.1).
         if kind.is_secret() && body.trim_ascii_start().starts_with(b"Proc-Type:") {
-            kind = Kind::EncryptedKey;
+            kind = SectionKind::EncryptedKey;
         }
         let der = match kind {
-            Kind::Unused(_) | Kind::EncryptedKey | Kind::EcParameters => Zeroizing::default(),
+            SectionKind::Unused(_) | SectionKind::EncryptedKey | SectionKind::EcParameters => {
+                Zeroizing::default()
+            }
             _ => {
                 let decoded = base64::decode(body, body_line, kind.is_secret());
-                let der = decoded.map_err(|(line, why)| Fault {
+                let der = decoded.map_err(|(line, why)| PemFault {
                     line,
-                    why: Why::Base64(label, why),
+                    why: PemFaultKind::Base64(label, why),
                 })?;
                 if der.is_empty() {
-                    return Err(fault(Why::Empty(label)));
+                    return Err(fault(PemFaultKind::Empty(label)));
                 }
                 der
             }
@@ -317,34 +323,34 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// Reads the END marker of the section that began in line `begin` and is called `name`.
-    fn end_marker(&mut self, begin: usize, name: &[u8], label: Label) -> Result<(), Fault> {
+    /// Reads the END marker of the section that began in line `begin` with the label `name`.
+    fn end_marker(&mut self, begin: usize, name: &[u8], label: Label) -> Result<(), PemFault> {
         let line = self.rest_of_line();
         let Some(after) = line.strip_prefix(END) else {
-            // The end of the text, the BEGIN of another section, or dashes for no reason.
+            // The end of the text, the BEGIN marker of another section, or stray dashes.
             let lost = line.is_empty() || line.starts_with(BEGIN);
             return Err(if lost {
-                Fault {
+                PemFault {
                     line: begin,
-                    why: Why::NoEnd(label),
+                    why: PemFaultKind::NoEnd(label),
                 }
             } else {
-                self.fault(Why::BrokenMarker)
+                self.fault(PemFaultKind::BrokenMarker)
             });
         };
         let Some(length) = memmem::find(after, DASHES) else {
-            return Err(self.fault(Why::BrokenMarker));
+            return Err(self.fault(PemFaultKind::BrokenMarker));
         };
         if after.get(..length) != Some(name) {
-            return Err(self.fault(Why::OtherEnd(label)));
+            return Err(self.fault(PemFaultKind::OtherEnd(label)));
         }
         self.advance(END.len() + length + DASHES.len());
         Ok(())
     }
 
-    fn fault(&self, why: Why) -> Fault {
+    fn fault(&self, why: PemFaultKind) -> PemFault {
         let line = self.line;
-        Fault { line, why }
+        PemFault { line, why }
     }
 
     fn rest(&self) -> &'a [u8] {
@@ -378,7 +384,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Line ends in a text: LF, CR LF and CR are one each.
+/// The number of line ends in a text: LF, CR LF and CR count as one each.
 fn line_ends(text: &[u8]) -> usize {
     let mut count = 0;
     for at in memchr::memchr2_iter(b'\n', b'\r', text) {
@@ -388,7 +394,7 @@ fn line_ends(text: &[u8]) -> usize {
     count
 }
 
-/// Without the blanks and byte order marks at its start.
+/// Removes blanks and byte order marks at the start.
 fn trim_start(mut line: &[u8]) -> &[u8] {
     loop {
         let trimmed = line.trim_ascii_start();
@@ -400,38 +406,38 @@ fn trim_start(mut line: &[u8]) -> &[u8] {
     }
 }
 
-/// What is wrong with a line, or its rest, that stands outside of every section.
-fn fault_of_text(text: &[u8], after_end: bool) -> Option<Why> {
+/// The fault of a line, or of its rest, outside of every section.
+fn fault_of_text(text: &[u8], after_end: bool) -> Option<PemFaultKind> {
     let text = text.trim_ascii_end();
     if text.starts_with(END) {
-        Some(Why::EndWithoutBegin)
+        Some(PemFaultKind::EndWithoutBegin)
     } else if memmem::find(text, BEGIN).is_some() {
-        Some(Why::TextBeforeBegin)
+        Some(PemFaultKind::TextBeforeBegin)
     } else if has_marker(text) {
-        Some(Why::BrokenMarker)
+        Some(PemFaultKind::BrokenMarker)
     } else if text.iter().any(|byte| is_binary(*byte)) {
-        Some(Why::Binary)
+        Some(PemFaultKind::Binary)
     } else if is_orphan(text) {
-        Some(Why::Orphan)
+        Some(PemFaultKind::Orphan)
     } else if after_end && !text.is_empty() {
-        Some(Why::TextAfterEnd)
+        Some(PemFaultKind::TextAfterEnd)
     } else {
         None
     }
 }
 
-/// Control characters that no text has. DER and UTF-16 have them.
+/// Control characters that do not occur in text, but in DER and UTF-16.
 fn is_binary(byte: u8) -> bool {
     byte < 0x20 && !matches!(byte, b'\t' | 0x0b | 0x0c | 0x1b)
 }
 
-/// Whether this is the first line of a DER structure as base64: a SEQUENCE of 128 bytes or more.
+/// Whether this is the first line of a DER structure in base64: a SEQUENCE of 128 bytes or more.
 fn is_orphan(text: &[u8]) -> bool {
     let start = text.get(..ORPHAN_CHARS_MIN).unwrap_or_default();
     start.starts_with(b"MI") && start.iter().all(|byte| base64::is_in_alphabet(*byte))
 }
 
-/// Words of the labels. With one of them, a line that resembles a marker is one that was damaged.
+/// Words of the labels. A line with one of them that resembles a marker is a damaged marker.
 const LABEL_WORDS: [&[u8]; 8] = [
     b"CERT",
     b"CRL",
@@ -443,8 +449,8 @@ const LABEL_WORDS: [&[u8]; 8] = [
     b"REVOCATION",
 ];
 
-/// Whether a line has a marker, or what was one: `-----BEGIN` or `-----END` anywhere; or BEGIN or END, in
-/// any case, behind two dashes or a long dash of a word processor, where a word of a label follows.
+/// Whether a line has a marker or a damaged one: `-----BEGIN` or `-----END` anywhere; or BEGIN or END, in
+/// any case, after two dashes or a word processor's long dash, and before a word of a label.
 fn has_marker(text: &[u8]) -> bool {
     let mut words = None;
     let candidates =
@@ -467,7 +473,7 @@ fn has_marker(text: &[u8]) -> bool {
     false
 }
 
-/// What follows the word BEGIN or END, where a text begins with one of them.
+/// The text after the word BEGIN or END, if it begins with one of them.
 fn begin_or_end(text: &[u8]) -> Option<&[u8]> {
     [&b"BEGIN"[..], b"END"].into_iter().find_map(|word| {
         let (start, after) = text.split_at_checked(word.len())?;
@@ -481,7 +487,7 @@ fn ends_with_long_dash(text: &[u8]) -> bool {
     matches!(text, [.., 0xe2, 0x80, 0x90..=0x95] | [.., 0xe2, 0x88, 0x92])
 }
 
-/// Where the last word of a label begins.
+/// The position of the last label word in a text.
 fn last_label_word(text: &[u8]) -> Option<usize> {
     let upper = text.to_ascii_uppercase();
     let positions = LABEL_WORDS
@@ -490,51 +496,54 @@ fn last_label_word(text: &[u8]) -> Option<usize> {
     positions.max()
 }
 
-impl Fault {
-    /// What is wrong with the file at `path` and what to do, as a predicate. Quotes nothing of the file.
+impl PemFault {
+    /// What is wrong with the file at `path` and what to do, as a predicate. It quotes nothing from the
+    /// file.
     #[must_use]
     pub fn predicate(&self, path: &Path) -> String {
         let path = path.display();
         let problem = match self.why {
-            Why::Encoding(encoding) => {
+            PemFaultKind::Encoding(encoding) => {
                 return format!(
                     "is {encoding} text, which is not read; convert it with `(umask 077; iconv -f \
                      {encoding} -t UTF-8 -o {path}.new {path})`, and name that file"
                 );
             }
-            Why::Binary => "it holds bytes that are not text (DER, or UTF-16 that was appended); \
+            PemFaultKind::Binary => {
+                "it holds bytes that are not text (DER, or UTF-16 that was appended); \
                             convert each part to PEM, then put the parts together"
-                .to_owned(),
-            Why::TextBeforeBegin => {
+                    .to_owned()
+            }
+            PemFaultKind::TextBeforeBegin => {
                 "text stands before the BEGIN marker; put the marker on a line of \
                                      its own, or delete a section that is commented out"
                     .to_owned()
             }
-            Why::TextAfterEnd => {
+            PemFaultKind::TextAfterEnd => {
                 "text stands after the END marker; put it on a line of its own".to_owned()
             }
-            Why::BrokenMarker => {
+            PemFaultKind::BrokenMarker => {
                 "this looks like a damaged BEGIN or END marker; copy the section again".to_owned()
             }
-            Why::EndWithoutBegin => {
+            PemFaultKind::EndWithoutBegin => {
                 "an END marker without the BEGIN marker of its section; copy the section again"
                     .to_owned()
             }
-            Why::NoEnd(label) => {
+            PemFaultKind::NoEnd(label) => {
                 format!("the {label} that begins here has no END marker; copy it again")
             }
-            Why::OtherEnd(label) => format!(
+            PemFaultKind::OtherEnd(label) => format!(
                 "the {label} is open, and this END marker has another label; copy the section again"
             ),
-            Why::Base64(label, base64::Fault::Character) => {
+            PemFaultKind::Base64(label, base64::Base64Fault::Character) => {
                 format!("the base64 of the {label} is broken here; copy the section again")
             }
-            Why::Base64(label, base64::Fault::Length) => format!(
+            PemFaultKind::Base64(label, base64::Base64Fault::Length) => format!(
                 "the base64 of the {label} is incomplete or has wrong padding (\"=\"); copy the \
                  section again"
             ),
-            Why::Empty(label) => format!("the {label} is empty; copy it again"),
-            Why::Orphan => {
+            PemFaultKind::Empty(label) => format!("the {label} is empty; copy it again"),
+            PemFaultKind::Orphan => {
                 "this is the content of a section whose BEGIN marker is missing; copy the \
                             section again"
                     .to_owned()
@@ -546,30 +555,30 @@ impl Fault {
 
 impl Section {
     /// Why this section is not used, and what to do, as a predicate of the file at `path`. `next` is the
-    /// section that follows. `None` where the section is used.
+    /// next section. `None` if the section is used.
     #[must_use]
     pub fn unused(&self, next: Option<&Self>, path: &Path) -> Option<String> {
         let path = path.display();
         let remedy = match self.kind {
-            Kind::EcParameters if next.is_some_and(|next| next.kind == Kind::Sec1Key) => return None,
-            Kind::EcParameters | Kind::Unused(Unused::PublicKey | Unused::Parameters) => {
+            SectionKind::EcParameters if next.is_some_and(|next| next.kind == SectionKind::Sec1Key) => return None,
+            SectionKind::EcParameters | SectionKind::Unused(Unused::PublicKey | Unused::Parameters) => {
                 "it has no use here; delete the section".to_owned()
             }
-            Kind::Unused(Unused::TrustedCertificate) => format!(
+            SectionKind::Unused(Unused::TrustedCertificate) => format!(
                 "convert the file with `openssl storeutl -certs -out {path}.new {path}`, and name that \
                  file"
             ),
-            Kind::Unused(Unused::Pkcs7) => format!(
+            SectionKind::Unused(Unused::Pkcs7) => format!(
                 "convert the file with `openssl pkcs7 -print_certs -in {path} -out {path}.new`, and \
                  name that file"
             ),
-            Kind::Unused(Unused::CertificateRequest) => {
+            SectionKind::Unused(Unused::CertificateRequest) => {
                 "put the certificate there that the CA issued for this request".to_owned()
             }
-            Kind::Unused(Unused::OtherKey) => "keys that can be used are RSA of 2048 to 4096 bit, EC \
+            SectionKind::Unused(Unused::OtherKey) => "keys that can be used are RSA of 2048 to 4096 bit, EC \
                                                P-256, EC P-384 and Ed25519 in PKCS#8, SEC1 or PKCS#1"
                 .to_owned(),
-            Kind::Unused(Unused::Unknown) => {
+            SectionKind::Unused(Unused::Unknown) => {
                 "see what it is, then convert it to a kind that is read here or delete the section"
                     .to_owned()
             }

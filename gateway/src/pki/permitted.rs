@@ -1,10 +1,10 @@
-//! What a new CA is to vouch for, as the extension that says so (RFC 5280 section 4.2.1.10).
+//! The extension with the names for which a new CA may issue certificates (RFC 5280 section 4.2.1.10).
 //!
-//! rcgen writes no constraints on URIs, so the DER is written here.
+//! rcgen cannot write constraints on URIs, so the DER is written here.
 
 use rustls::pki_types::DnsName;
 
-use super::authority_error::Error;
+use super::authority_error::AuthorityError;
 use super::constraints::{NO_HOST, host_of_uri};
 use super::der::element;
 
@@ -16,22 +16,22 @@ const DNS: u8 = 0x82;
 const URI: u8 = 0x86;
 const IP: u8 = 0x87;
 
-/// The names that a new CA is to vouch for. Without any it may vouch for all names.
+/// The names for which a new CA may issue certificates. If empty, there is no restriction.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Permitted {
-    /// DNS names, each with all names below it.
+    /// DNS names, each including all names below it.
     pub dns: Vec<String>,
-    /// Hosts of URIs, `gw.example` or `.example` for all hosts below it, or URIs with such a host.
+    /// Hosts of URIs: `gw.example`, or `.example` for all hosts below it, or URIs with such a host.
     pub uri: Vec<String>,
 }
 
 impl Permitted {
-    /// The content of the extension as DER; `None` where every name is permitted.
+    /// The content of the extension as DER; `None` if there is no restriction.
     ///
-    /// A CA that may vouch for some names vouches for nothing else that TLS identifies a party by: where
-    /// one kind of name is not permitted at all, it is forbidden, because RFC 5280 leaves kinds free that
-    /// no constraint names. Addresses always are.
-    pub(crate) fn extension(&self) -> Result<Option<Vec<u8>>, Error> {
+    /// If a CA may issue certificates for some names only, all other names by which TLS identifies a peer
+    /// are forbidden. A kind of name without a permitted name is excluded, because RFC 5280 does not
+    /// restrict kinds that no constraint mentions. Addresses are always excluded.
+    pub(crate) fn extension(&self) -> Result<Option<Vec<u8>>, AuthorityError> {
         if self.dns.is_empty() && self.uri.is_empty() {
             return Ok(None);
         }
@@ -49,7 +49,7 @@ impl Permitted {
         if self.uri.is_empty() {
             permitted.extend(subtree(URI, NO_HOST.as_bytes()));
         }
-        // All addresses of IPv4 and IPv6: address and mask are zero.
+        // All IPv4 and IPv6 addresses: address and mask are zero.
         excluded.extend(subtree(IP, &[0; 8]));
         excluded.extend(subtree(IP, &[0; 32]));
         let subtrees = [element(0xa0, &permitted), element(0xa1, &excluded)].concat();
@@ -58,7 +58,7 @@ impl Permitted {
 }
 
 /// The base of a constraint on DNS names.
-fn dns_base(name: &str) -> Result<String, Error> {
+fn dns_base(name: &str) -> Result<String, AuthorityError> {
     let problem = if name.contains('*') {
         "has a wildcard; names below a permitted name are permitted without one"
     } else if name.parse::<std::net::IpAddr>().is_ok() {
@@ -69,11 +69,11 @@ fn dns_base(name: &str) -> Result<String, Error> {
         return Ok(name.to_ascii_lowercase());
     };
     let name = name.to_owned();
-    Err(Error::Name { name, problem })
+    Err(AuthorityError::Name { name, problem })
 }
 
-/// The base of a constraint on URIs: a host, or all hosts below one where it begins with a dot.
-fn uri_base(text: &str) -> Result<String, Error> {
+/// The base of a constraint on URIs: a host, or all hosts below it if it begins with a dot.
+fn uri_base(text: &str) -> Result<String, AuthorityError> {
     let host = if text.contains("://") {
         host_of_uri(text)
     } else {
@@ -84,7 +84,7 @@ fn uri_base(text: &str) -> Result<String, Error> {
         DnsName::try_from(host).is_ok()
     };
     let Some(host) = host.filter(is_name) else {
-        return Err(Error::Name {
+        return Err(AuthorityError::Name {
             name: text.to_owned(),
             problem: "has no host that is a DNS name, and URIs are permitted by host alone (RFC 5280 \
                       section 4.2.1.10), so a urn: cannot be; give a host, or one with a dot before it \

@@ -1,4 +1,4 @@
-//! What the certificates of a site look like: names, dates, usages, serial numbers.
+//! The contents of a site's certificates: names, dates, usages, serial numbers.
 
 use rcgen::{
     BasicConstraints, CertificateParams, CustomExtension, DistinguishedName, DnType,
@@ -9,19 +9,19 @@ use rustls::pki_types::DnsName;
 use time::OffsetDateTime;
 use zeroize::Zeroizing;
 
-use super::authority_error::Error;
+use super::authority_error::AuthorityError;
 use super::permitted::{self, Permitted};
 
-/// Seconds by which certificates and lists begin in the past, because clocks differ between sites.
+/// Seconds by which certificates and lists begin in the past, because the clocks of sites differ.
 pub(super) const BACKDATED: i64 = 60 * 60;
-/// Bytes of a serial number: 126 random bits of at most 159 (RFC 5280 section 4.1.2.2).
+/// Bytes of a serial number: 126 random bits, of at most 159 (RFC 5280 section 4.1.2.2).
 const SERIAL_BYTES: usize = 16;
 /// Characters of a common name (RFC 5280 appendix A, ub-common-name).
 const COMMON_NAME_MAX: usize = 64;
 /// Seconds of a day.
 const DAY: i64 = 24 * 60 * 60;
 
-/// Types of keys that are made here.
+/// Types of keys for new certificates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum KeyType {
     /// ECDSA on P-256.
@@ -31,7 +31,7 @@ pub enum KeyType {
 }
 
 impl KeyType {
-    pub(crate) fn generate(self) -> Result<Zeroizing<KeyPair>, Error> {
+    pub(crate) fn generate(self) -> Result<Zeroizing<KeyPair>, AuthorityError> {
         let algorithm = match self {
             Self::P256 => &rcgen::PKCS_ECDSA_P256_SHA256,
             Self::P384 => &rcgen::PKCS_ECDSA_P384_SHA384,
@@ -40,22 +40,22 @@ impl KeyType {
     }
 }
 
-/// What a new CA is to be.
+/// The properties of a new CA.
 #[derive(Debug, Clone)]
 pub struct NewAuthority {
     /// Its common name, 1 to 64 characters.
     pub name: String,
     /// Its key.
     pub key: KeyType,
-    /// Days that it is valid for.
+    /// Days for which it is valid.
     pub days: u32,
     /// Days until its first revocation list must be renewed.
     pub crl_days: u32,
-    /// The names that it may vouch for.
+    /// The names for which it may issue certificates.
     pub permitted: Permitted,
 }
 
-/// What a new certificate is to be.
+/// The properties of a new certificate.
 #[derive(Debug, Clone)]
 pub struct NewCertificate {
     /// DNS names, without wildcards.
@@ -64,25 +64,26 @@ pub struct NewCertificate {
     pub uri: Vec<String>,
     /// Its key.
     pub key: KeyType,
-    /// Days that it is valid for; it never outlives its CA.
+    /// Days for which it is valid; it never outlives its CA.
     pub days: u32,
 }
 
 pub(crate) fn authority_params(
     wanted: &NewAuthority,
     now: i64,
-) -> Result<CertificateParams, Error> {
+) -> Result<CertificateParams, AuthorityError> {
     let mut params = CertificateParams::default();
     params.distinguished_name = distinguished_name(common_name(&wanted.name)?);
     params.not_before = instant(now - BACKDATED)?;
     params.not_after = instant(after(now, wanted.days))?;
     params.serial_number = Some(random_serial()?);
-    // It signs certificates of sites and no further CAs.
+    // The CA signs certificates of sites, but no further CAs.
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     if let Some(content) = wanted.permitted.extension()? {
         let mut extension = CustomExtension::from_oid_content(&permitted::OID, content);
-        // RFC 5280 section 4.2.1.10: a verifier that does not know it must refuse.
+        // RFC 5280 section 4.2.1.10: a verifier that does not support the extension must refuse the
+        // certificate.
         extension.set_criticality(true);
         params.custom_extensions.push(extension);
     }
@@ -93,10 +94,10 @@ pub(super) fn leaf_params(
     wanted: &NewCertificate,
     not_before: i64,
     not_after: i64,
-) -> Result<CertificateParams, Error> {
+) -> Result<CertificateParams, AuthorityError> {
     let mut params = CertificateParams::default();
     params.subject_alt_names = alternative_names(wanted)?;
-    // For people to read; names are checked in the SAN.
+    // For people to read; peers check the names in the SAN.
     let first = wanted.dns.iter().chain(&wanted.uri).next();
     params.distinguished_name = match first {
         Some(name) if name.chars().count() <= COMMON_NAME_MAX => distinguished_name(name),
@@ -116,7 +117,7 @@ pub(super) fn leaf_params(
     Ok(params)
 }
 
-fn alternative_names(wanted: &NewCertificate) -> Result<Vec<SanType>, Error> {
+fn alternative_names(wanted: &NewCertificate) -> Result<Vec<SanType>, AuthorityError> {
     let mut names = Vec::new();
     for name in &wanted.dns {
         names.push(SanType::DnsName(dns_name(name)?.try_into()?));
@@ -125,15 +126,15 @@ fn alternative_names(wanted: &NewCertificate) -> Result<Vec<SanType>, Error> {
         names.push(SanType::URI(uri_name(name)?.try_into()?));
     }
     if names.is_empty() {
-        return Err(Error::Name {
+        return Err(AuthorityError::Name {
             name: String::new(),
-            problem: "is none at all; give at least one with --dns or --uri",
+            problem: "is empty; give at least one with --dns or --uri",
         });
     }
     Ok(names)
 }
 
-fn dns_name(name: &str) -> Result<String, Error> {
+fn dns_name(name: &str) -> Result<String, AuthorityError> {
     let problem = if name.contains('*') {
         "has a wildcard, but a certificate names one site; write the name out"
     } else if name.parse::<std::net::IpAddr>().is_ok() {
@@ -144,11 +145,11 @@ fn dns_name(name: &str) -> Result<String, Error> {
         return Ok(name.to_ascii_lowercase());
     };
     let name = name.to_owned();
-    Err(Error::Name { name, problem })
+    Err(AuthorityError::Name { name, problem })
 }
 
-/// A URI as a SAN has it: absolute, ASCII (RFC 5280 section 4.2.1.6).
-fn uri_name(name: &str) -> Result<&str, Error> {
+/// A URI in the form of a SAN: absolute, ASCII (RFC 5280 section 4.2.1.6).
+fn uri_name(name: &str) -> Result<&str, AuthorityError> {
     let scheme = name.split_once(':').map_or(
         "",
         |(scheme, rest)| {
@@ -162,13 +163,13 @@ fn uri_name(name: &str) -> Result<&str, Error> {
     if scheme_good && name.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Ok(name);
     }
-    Err(Error::Name {
+    Err(AuthorityError::Name {
         name: name.to_owned(),
         problem: "is not an absolute URI; write it like urn:nhs:ods:X26 or https://gw.example/",
     })
 }
 
-fn common_name(name: &str) -> Result<&str, Error> {
+fn common_name(name: &str) -> Result<&str, AuthorityError> {
     let problem = if name.trim().is_empty() {
         "is empty; give the CA a name that people will recognise"
     } else if name.chars().count() > COMMON_NAME_MAX {
@@ -179,7 +180,7 @@ fn common_name(name: &str) -> Result<&str, Error> {
         return Ok(name);
     };
     let name = name.to_owned();
-    Err(Error::Name { name, problem })
+    Err(AuthorityError::Name { name, problem })
 }
 
 fn distinguished_name(common_name: &str) -> DistinguishedName {
@@ -188,12 +189,12 @@ fn distinguished_name(common_name: &str) -> DistinguishedName {
     name
 }
 
-/// Always positive, always of the same length: the first byte is between 0x40 and 0x7f.
-fn random_serial() -> Result<SerialNumber, Error> {
+/// Always positive, and always of the same length: the first byte is between 0x40 and 0x7f.
+fn random_serial() -> Result<SerialNumber, AuthorityError> {
     let mut bytes = [0; SERIAL_BYTES];
     ring::rand::SystemRandom::new()
         .fill(&mut bytes)
-        .map_err(|_| Error::Crypto("the system gave no random bytes".to_owned()))?;
+        .map_err(|_| AuthorityError::Crypto("the system gave no random bytes".to_owned()))?;
     bytes[0] = (bytes[0] & 0x3f) | 0x40;
     Ok(SerialNumber::from_slice(&bytes))
 }
@@ -202,8 +203,8 @@ pub(crate) fn after(now: i64, days: u32) -> i64 {
     now.saturating_add(i64::from(days).saturating_mul(DAY))
 }
 
-pub(super) fn instant(unix: i64) -> Result<OffsetDateTime, Error> {
+pub(super) fn instant(unix: i64) -> Result<OffsetDateTime, AuthorityError> {
     OffsetDateTime::from_unix_timestamp(unix).map_err(|_| {
-        Error::Crypto("its dates go beyond the calendar; give fewer --days".to_owned())
+        AuthorityError::Crypto("its dates go beyond the calendar; give fewer --days".to_owned())
     })
 }

@@ -1,6 +1,7 @@
-//! What a certificate must be to serve on a route: pure judgements over `Facts`.
+//! The requirements for a certificate on a route: pure checks of `Facts`.
 //!
-//! Each answer is a predicate with its remedy (`expired 2026-03-01, ...; renew it ...`): the caller
+//! Each result is a predicate with its remedy (`expired 2026-03-01, ...; renew it ...`): the caller puts
+//! the object in front. `algorithms` defines the accepted keys and signatures.
 //! puts the object in front. Which keys and signatures are accepted, `algorithms` decides.
 
 use std::path::Path;
@@ -22,8 +23,8 @@ pub(crate) struct OwnFiles<'f> {
     pub(crate) key: &'f Path,
 }
 
-/// What is wrong with the certificate that a site shows on a route of `mode`, and that is in these files; `now` in
-/// seconds since 1970. Empty where it is good.
+/// What is wrong with the certificate in these files, which a site presents on a route of `mode`; `now` in
+/// seconds since 1970. Empty if it is valid.
 pub(crate) fn leaf(facts: &Facts, files: OwnFiles<'_>, mode: Mode, now: i64) -> Vec<String> {
     let mut problems: Vec<String> = dates(facts, now, &renew(files)).into_iter().collect();
     if facts.ca {
@@ -48,14 +49,16 @@ pub(crate) fn leaf(facts: &Facts, files: OwnFiles<'_>, mode: Mode, now: i64) -> 
 pub(crate) fn intermediate(facts: &Facts, now: i64) -> Vec<String> {
     let mut problems: Vec<String> = dates(facts, now, ASK).into_iter().collect();
     problems.extend(authority(facts));
-    // A root signs itself, and nobody checks that signature: it is trusted by being known.
+    // A root signs itself, and no verifier checks that signature: a root is trusted because it is
+    // configured.
     if !facts.self_issued() {
         problems.extend(weak_signature(facts, ASK));
     }
     problems
 }
 
-/// What is wrong with a certificate as a trust anchor, dates aside: they are judged over all anchors.
+/// What is wrong with a certificate as a trust anchor, except for its dates, which are checked over all
+/// anchors.
 pub(crate) fn anchor(facts: &Facts) -> Vec<String> {
     authority(facts)
 }
@@ -72,7 +75,7 @@ fn authority(facts: &Facts) -> Vec<String> {
     problems
 }
 
-/// Says that no trust anchor is current; `None` where at least one is.
+/// Reports that no trust anchor is currently valid; `None` if at least one is.
 pub(super) fn anchors_current(anchors: &[&Facts], now: i64) -> Option<String> {
     if anchors
         .iter()
@@ -84,7 +87,7 @@ pub(super) fn anchors_current(anchors: &[&Facts], now: i64) -> Option<String> {
     if let Some(first) = coming.min_by_key(|ca| ca.not_before) {
         let (subject, from, clock) = (&first.subject, date(first.not_before), moment(now));
         return Some(format!(
-            "holds no CA that is valid today: {subject:?} is only from {from}, and this machine's \
+            "holds no CA that is valid today: {subject:?} is valid only from {from}, and this machine's \
              clock says {clock}; correct the clock"
         ));
     }
@@ -97,7 +100,8 @@ pub(super) fn anchors_current(anchors: &[&Facts], now: i64) -> Option<String> {
     ))
 }
 
-/// Says that too many CAs have one name; each of them costs a signature check for every certificate that fails.
+/// Reports that too many CAs have the same name: each of them costs a signature check for every certificate
+/// that fails.
 pub(super) fn anchors_of_one_name(anchors: &[&Facts]) -> Option<String> {
     let of_name = |one: &Facts| {
         let namesakes = anchors
@@ -115,7 +119,7 @@ pub(super) fn anchors_of_one_name(anchors: &[&Facts]) -> Option<String> {
     ))
 }
 
-/// Renewal takes the names from the old certificate and makes a new key.
+/// Renewal keeps the names of the old certificate and creates a new key.
 fn renew(files: OwnFiles<'_>) -> String {
     let (certificate, key) = (files.certificate.display(), files.key.display());
     format!(
@@ -147,7 +151,7 @@ fn version(facts: &Facts, remedy: &str) -> String {
     format!("is X.509 version {version}, which cannot carry names and usages; {remedy}")
 }
 
-/// Peers find a site by its DNS or URI names; what stands in CN alone counts for nothing (RFC 9525).
+/// Peers identify a site by its DNS or URI names; the common name does not count (RFC 9525).
 fn names(facts: &Facts) -> Option<String> {
     let usable = |name: &String| name.starts_with("dns:") || name.starts_with("uri:");
     (!facts.names.iter().any(usable)).then(|| {
@@ -171,7 +175,7 @@ fn extended_usage(facts: &Facts, mode: Mode) -> Option<String> {
         Mode::Passthrough => return None,
     };
     let usages = facts.extended_usage.as_ref()?;
-    // anyExtendedKeyUsage is not enough: peers that follow webpki ask for the usage itself.
+    // anyExtendedKeyUsage is not enough: peers that follow webpki require the usage itself.
     (!usages.iter().any(|usage| usage == needed)).then(|| {
         format!(
             "lacks {needed} in its extended key usage, and mode \"{mode}\" {act} with it; {ISSUE}"
@@ -190,8 +194,8 @@ fn key(facts: &Facts, purpose: KeyUse, remedy: &str) -> Option<String> {
     })
 }
 
-/// Reports a signature whose hash is weaker than SHA-256. Peers of another make may accept other algorithms that
-/// wardgate does not accept; the start reports those as a warning (`tls::own_chain`).
+/// Reports a signature whose hash is weaker than SHA-256. Other peers may accept algorithms that wardgate
+/// does not accept; these are reported as a warning at start (`tls::own_chain`).
 fn weak_signature(facts: &Facts, remedy: &str) -> Option<String> {
     let (hash, why) = match facts.signature.fault? {
         SignatureFault::Forgeable { hash } => (hash, "can be forged"),
@@ -203,7 +207,7 @@ fn weak_signature(facts: &Facts, remedy: &str) -> Option<String> {
     ))
 }
 
-/// Says where a chain is out of order (leaf first, then each issuer: RFC 8446 section 4.4.2).
+/// Reports a wrong order of the chain (leaf first, then each issuer: RFC 8446 section 4.4.2).
 pub(super) fn chain_order(chain: &[Facts]) -> Option<String> {
     let broken = chain.windows(2).find_map(|pair| match pair {
         [below, above] if below.issuer_der != above.subject_der => Some((below, above)),
@@ -217,17 +221,17 @@ pub(super) fn chain_order(chain: &[Facts]) -> Option<String> {
     ))
 }
 
-/// What is wrong with a revocation list by itself, who signed it aside.
+/// What is wrong with a revocation list, except for its signature.
 pub(crate) fn crl(facts: &CrlHead, now: i64) -> Vec<String> {
     let mut problems = Vec::new();
     if facts.delta {
         problems.push(
-            "is a delta list, which names changes only; fetch the full list from the CA".to_owned(),
+            "is a delta list, which lists changes only; fetch the full list from the CA".to_owned(),
         );
     }
     if facts.indirect {
         problems.push(
-            "is an indirect list, which speaks for several CAs and is not supported; ask each CA \
+            "is an indirect list, which covers several CAs and is not supported; ask each CA \
              for a list of its own"
                 .to_owned(),
         );
@@ -244,7 +248,7 @@ pub(crate) fn crl(facts: &CrlHead, now: i64) -> Vec<String> {
 fn crl_dates(facts: &CrlHead, now: i64) -> Option<String> {
     let Some(next_update) = facts.next_update else {
         return Some(
-            "has no nextUpdate, so nobody can tell when it is out of date; ask the CA for one that \
+            "has no nextUpdate, so it is unknown when it is out of date; ask the CA for one that \
              has (RFC 5280 section 5.1.2.5)"
                 .to_owned(),
         );

@@ -1,7 +1,7 @@
-//! Says in words what is in a certificate, key or revocation file.
+//! Describes in words the contents of a certificate, key or revocation file.
 //!
-//! It describes and does not judge: `store` does, for the route that uses the file. Of a private key
-//! it tells the type and never a byte.
+//! This module describes and does not judge: `store` does, for the route that uses the file. Of a private
+//! key it shows only the type.
 
 use std::fmt::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -9,14 +9,14 @@ use std::time::SystemTime;
 
 use rustls::pki_types::PrivateKeyDer;
 
-use super::algorithms::{Key, SignatureFault};
+use super::algorithms::{PublicKeyInfo, SignatureFault};
 use super::constraints::Constraints;
 use super::expiry::{date, days_between, plural, unix};
-use super::facts::{CrlFacts, Facts, Revoked, hex, sha256_hex};
-use super::file::{self, Contents, Role};
+use super::facts::{CrlFacts, Facts, RevokedEntry, hex, sha256_hex};
+use super::file::{self, Contents, FileRole};
 use super::store;
 
-/// Entries of a revocation list that are shown; the rest is counted. A screen or two.
+/// Entries of a revocation list that are shown; the others are only counted. They fill one or two screens.
 const REVOKED_SHOWN_MAX: usize = 100;
 
 /// Columns of the labels.
@@ -25,39 +25,39 @@ const LABEL: usize = 14;
 /// A file that cannot be shown.
 #[derive(Debug, thiserror::Error)]
 #[error("{:?} {problem}", path.display().to_string())]
-pub struct Error {
+pub struct ShowError {
     path: PathBuf,
-    /// The predicate: why not, and what to do.
+    /// The predicate: why it cannot be shown, and what to do.
     problem: String,
 }
 
-/// What is in a file.
+/// The contents of a file.
 #[derive(Debug)]
 pub struct Shown {
-    /// The description of everything that can be read; never empty.
+    /// The description of all readable contents; never empty.
     pub text: String,
     /// One error for each PEM section that is not read.
-    pub unread: Vec<Error>,
+    pub unread: Vec<ShowError>,
 }
 
 /// Describes the file at `path`, PEM or DER, as of `now`.
 ///
 /// # Errors
 ///
-/// A file that cannot be read, or that holds none of the three kinds.
-pub fn describe(path: &Path, now: SystemTime) -> Result<Shown, Error> {
-    let error = |problem: String| Error {
+/// A file that cannot be read, or that contains none of the three kinds.
+pub fn describe(path: &Path, now: SystemTime) -> Result<Shown, ShowError> {
+    let error = |problem: String| ShowError {
         path: path.to_owned(),
         problem,
     };
-    let raw = file::read(path, Role::Given).map_err(error)?;
+    let raw = file::read(path, FileRole::Given).map_err(error)?;
     let (contents, unread) = if file::is_der(&raw.bytes) {
         (from_der(&raw.bytes), Vec::new())
     } else {
         file::parse_readable(path, &raw.bytes)
     };
     let open = raw
-        .key_mode_problem(path, Role::Given)
+        .key_mode_problem(path, FileRole::Given)
         .filter(|_| contents.has_key());
     let text = Description::of(&contents, unix(now), open.as_deref());
     let mut unread = unread.into_iter().map(error);
@@ -73,7 +73,7 @@ pub fn describe(path: &Path, now: SystemTime) -> Result<Shown, Error> {
     Ok(Shown { text, unread })
 }
 
-/// DER does not say what it is: what parses is taken.
+/// DER has no label: the first kind that can be parsed is used.
 fn from_der(bytes: &[u8]) -> Contents {
     let mut contents = Contents::default();
     if Facts::of(bytes).is_ok() {
@@ -86,7 +86,7 @@ fn from_der(bytes: &[u8]) -> Contents {
     contents
 }
 
-/// The text while it grows.
+/// The text under construction.
 struct Description {
     text: String,
     /// Seconds since 1970.
@@ -122,7 +122,7 @@ impl Description {
         }
         if contents.encrypted_key {
             description.head(format_args!("private key"));
-            description.line("type", "encrypted; nothing else can be said of it");
+            description.line("type", "encrypted; nothing else is known about it");
         }
         if let Some(problem) = open {
             description.line("permissions", problem);
@@ -158,7 +158,7 @@ impl Description {
             "fingerprint",
             format_args!("{} (SHA-256 of the certificate)", sha256_hex(der)),
         );
-        // A CA is nobody's peer.
+        // A CA is never a peer.
         if !facts.ca {
             self.line("as a peer", format_args!("{:?}", facts.peer_sha256()));
         }
@@ -168,7 +168,7 @@ impl Description {
         if facts.names.is_empty() {
             self.line(
                 "names",
-                "none in the SAN; no peer can name it but by its key",
+                "none in the SAN; peers can list it only by its key",
             );
         }
         for (index, name) in facts.names.iter().enumerate() {
@@ -233,7 +233,7 @@ impl Description {
             let problem = format!("in {form}, of a kind that cannot be used here, or damaged");
             return self.line("type", problem);
         };
-        let kind = strength(&Key::of_spki(&public));
+        let kind = strength(&PublicKeyInfo::of_spki(&public));
         self.line("type", format_args!("{kind}, in {form}"));
         let fits = |facts: &Option<&Facts>| facts.is_some_and(|facts| facts.spki == public);
         match certificates.iter().position(fits) {
@@ -276,7 +276,7 @@ fn itself(facts: &Facts) -> &'static str {
     if facts.self_issued() { " (itself)" } else { "" }
 }
 
-fn strength(key: &Key) -> String {
+fn strength(key: &PublicKeyInfo) -> String {
     if key.bits == 0 {
         key.name.clone()
     } else {
@@ -311,14 +311,14 @@ fn authority(facts: &Facts) -> String {
     }
 }
 
-fn revoked(entry: &Revoked) -> String {
+fn revoked(entry: &RevokedEntry) -> String {
     let reason = entry
         .reason
         .map_or_else(String::new, |reason| format!(", {reason}"));
     format!("{} since {}{reason}", hex(&entry.serial), date(entry.at))
 }
 
-/// A CRL number: decimal where it fits, as its CA counts, else hexadecimal.
+/// A CRL number: decimal if it fits, as CAs count, else hexadecimal.
 fn decimal(number: &[u8]) -> String {
     let value = number.iter().try_fold(0_u64, |value, byte| {
         Some(value.checked_mul(256)? | u64::from(*byte))

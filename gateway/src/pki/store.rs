@@ -1,7 +1,6 @@
-//! Loads the certificate, key, trust and revocation files of a configuration, and finds what is wrong.
+//! Loads the certificate, key, trust and revocation files of a configuration, and finds their faults.
 //!
-//! Every problem is reported, not the first. What passes here does not expire silently: `expiry` says
-//! how long it still lasts.
+//! All problems are reported, not only the first. Files that pass are watched for their expiry by `expiry`.
 
 mod lists;
 
@@ -17,17 +16,17 @@ use super::algorithms::KeyUse;
 use super::crl;
 use super::expiry::{date, unix};
 use super::facts::{self, Facts};
-use super::file::{self, Contents, Role};
+use super::file::{self, Contents, FileRole};
 use super::rules::{self, OwnFiles};
 use super::{Identity, Trust};
 use crate::config::{IdentityFiles, Located, Mode, Problem, TrustFiles};
 use crate::pki::limits::CHAIN_CERTIFICATES_MAX;
 use lists::{CrlFile, ReadCrl};
 
-/// An identity, and the CAs that it trusts where it names any.
+/// An identity, and the CAs that it trusts, if it names any.
 pub type Loaded = (Arc<Identity>, Option<Arc<Trust>>);
 
-/// Files, kept so that no others get their address, and what was loaded of them.
+/// The files, kept so that their address is not reused, and the loaded value.
 struct Kept<F, L> {
     _files: Arc<F>,
     loaded: Option<Arc<L>>,
@@ -35,12 +34,12 @@ struct Kept<F, L> {
     problems: Vec<Problem>,
 }
 
-/// Loads the files of an identity for a route of `mode`, and those of the CAs that it trusts; the latter are
-/// `None` where it names none.
+/// Loads the files of an identity for a route of `mode`, and those of the CAs that it trusts; the latter
+/// are `None` if it names none.
 ///
 /// # Errors
 ///
-/// Every problem found, as [`Store`] gathers them.
+/// Every problem found, in the form of [`Store`].
 pub fn load(
     files: &Arc<IdentityFiles>,
     mode: Mode,
@@ -55,10 +54,10 @@ pub fn load(
     }
 }
 
-/// The files of a configuration, each loaded once however many routes name it.
+/// The files of a configuration, each loaded once, whatever number of routes names it.
 ///
-/// Identities are loaded before trust: the CAs of the own chains sign revocation lists as well, and an own
-/// certificate is looked up in every list.
+/// Identities are loaded before trust, because the CAs of the site's own chains sign revocation lists too,
+/// and the site's own certificates are looked up in every list.
 #[derive(Default)]
 pub struct Store {
     /// Seconds since 1970.
@@ -74,7 +73,7 @@ pub struct Store {
     remarks: Vec<String>,
 }
 
-/// The chain of an identity, with the scope and the place of its problems.
+/// The chain of an identity, with the scope and the location of its problems.
 struct OwnChain {
     scope: String,
     at: Located<PathBuf>,
@@ -82,7 +81,7 @@ struct OwnChain {
 }
 
 impl Store {
-    /// Nothing is loaded yet. Dates are judged as of `now`.
+    /// Creates an empty store. Dates are checked for `now`.
     #[must_use]
     pub fn new(now: SystemTime) -> Self {
         Self {
@@ -91,8 +90,9 @@ impl Store {
         }
     }
 
-    /// Loads certificate and key for a route of `mode`; `None` where there is a problem. `scope` is put in front of
-    /// the problems' texts (`route "ct": `), which go on with the object (`certificate "site.pem" expired ...`).
+    /// Loads certificate and key for a route of `mode`; `None` if there is a problem. `scope` is put in
+    /// front of the problems' texts (`route "ct": `); the object follows (`certificate "site.pem" expired
+    /// ...`).
     pub fn identity(
         &mut self,
         scope: &str,
@@ -103,7 +103,7 @@ impl Store {
         if let Some(known) = self.identities.get(&key) {
             return known.loaded.clone();
         }
-        let mut loader = Loader::new(scope, self.now);
+        let mut loader = FileLoader::new(scope, self.now);
         let chain = loader.chain(files, mode);
         let key_file = loader.key(files, &chain);
         let loaded = match key_file {
@@ -124,7 +124,7 @@ impl Store {
                 self.remarks.push(remark);
             }
         }
-        // Routes of both modes show the same certificate.
+        // Routes of both modes present the same certificate.
         if !self.own.iter().any(|own| own.at == files.certificate) {
             self.own.push(OwnChain {
                 scope: scope.to_owned(),
@@ -141,17 +141,18 @@ impl Store {
         loaded
     }
 
-    /// Loads the CAs that may vouch for a peer, and their revocation lists; `None` where there is a problem.
+    /// Loads the CAs that may issue certificates for a peer, and their revocation lists; `None` if there is
+    /// a problem.
     ///
-    /// Expired anchors are left out: TLS would believe them for ever, because the dates of an anchor are no part of
-    /// path validation (RFC 5280 section 6.1.1). Anchors that are not valid yet stay, for a CA that is about to
-    /// change.
+    /// Expired anchors are left out: TLS would accept them for ever, because path validation ignores the
+    /// dates of an anchor (RFC 5280 section 6.1.1). Anchors that are not valid yet stay, for a CA that is
+    /// about to change.
     pub fn trust(&mut self, scope: &str, files: &Arc<TrustFiles>) -> Option<Arc<Trust>> {
         let key = Arc::as_ptr(files);
         if let Some(known) = self.trusts.get(&key) {
             return known.loaded.clone();
         }
-        let mut loader = Loader::new(scope, self.now);
+        let mut loader = FileLoader::new(scope, self.now);
         let anchors = loader.anchors(&files.trust);
         let mut crls = Vec::new();
         for at in &files.crl {
@@ -178,10 +179,10 @@ impl Store {
         loaded
     }
 
-    /// Why an identity cannot be used on a route of `mode`, as far as its files and all trust that was loaded say.
-    /// Empty where it can, or was not loaded.
+    /// Why an identity cannot be used on a route of `mode`, judging by its files and all trust that was
+    /// loaded. Empty if it can be used, or was not loaded.
     #[must_use]
-    pub fn identity_problems(&self, files: &Arc<IdentityFiles>, mode: Mode) -> Vec<Problem> {
+    pub(crate) fn identity_problems(&self, files: &Arc<IdentityFiles>, mode: Mode) -> Vec<Problem> {
         let kept = self.identities.get(&(Arc::as_ptr(files), mode));
         let of_files = kept.into_iter().flat_map(|kept| &kept.problems);
         let own = |(path, _): &&(PathBuf, Problem)| *path == files.certificate.value;
@@ -189,20 +190,20 @@ impl Store {
         of_files.chain(revoked).cloned().collect()
     }
 
-    /// Why trust cannot be used. Empty where it can, or was not loaded.
+    /// Why trust cannot be used. Empty if it can be used, or was not loaded.
     #[must_use]
-    pub fn trust_problems(&self, files: &Arc<TrustFiles>) -> &[Problem] {
+    pub(crate) fn trust_problems(&self, files: &Arc<TrustFiles>) -> &[Problem] {
         let kept = self.trusts.get(&Arc::as_ptr(files));
         kept.map_or(&[], |kept| &kept.problems)
     }
 
-    /// What an operator should know of files that are good, in sentences.
+    /// What an operator should know about valid files, in sentences.
     #[must_use]
     pub fn remarks(&self) -> &[String] {
         &self.remarks
     }
 
-    /// Every problem found, with the line of the file's name in the configuration.
+    /// Every problem found, with the line of the configuration that names the file.
     #[must_use]
     pub fn problems(&self) -> &[Problem] {
         &self.problems
@@ -220,7 +221,8 @@ impl Store {
         if let Some(known) = self.crl_files.get(path) {
             return Arc::clone(known);
         }
-        let crls = file::read(path, Role::Crl).and_then(|raw| file::parse_crls(path, &raw.bytes));
+        let crls =
+            file::read(path, FileRole::Crl).and_then(|raw| file::parse_crls(path, &raw.bytes));
         let now = self.now;
         let read = crls.map(|crls| crls.into_iter().map(|der| ReadCrl::new(der, now)).collect());
         let read = Arc::new(read);
@@ -229,24 +231,24 @@ impl Store {
     }
 }
 
-/// A certificate as it stands in the file, with what it says.
+/// A certificate of a file, with its fields.
 struct Parsed {
     der: CertificateDer<'static>,
     facts: Facts,
 }
 
-/// Gathers problems while it loads. Loading goes on after each, so that all are found.
-struct Loader<'a> {
+/// Collects problems while it loads. Loading continues after each problem, so all are found.
+struct FileLoader<'a> {
     scope: &'a str,
     /// Seconds since 1970.
     now: i64,
     problems: Vec<Problem>,
-    /// Own certificates that a list revokes, by their files: no fault of the trust that is loaded.
+    /// Own certificates that a list revokes, by their files. They are no fault of the trust that is loaded.
     revoked: Vec<(PathBuf, Problem)>,
     remarks: Vec<String>,
 }
 
-impl<'a> Loader<'a> {
+impl<'a> FileLoader<'a> {
     fn new(scope: &'a str, now: i64) -> Self {
         Self {
             scope,
@@ -257,27 +259,27 @@ impl<'a> Loader<'a> {
         }
     }
 
-    /// Own chain, leaf first; empty where there is none to speak of.
+    /// Own chain, leaf first; empty if it cannot be read.
     fn chain(&mut self, files: &IdentityFiles, mode: Mode) -> Vec<Parsed> {
         let at = &files.certificate;
-        let Some(mut contents) = self.pem(at, Role::Certificate) else {
+        let Some(mut contents) = self.pem(at, FileRole::Certificate) else {
             return Vec::new();
         };
         if contents.certificates.is_empty() {
-            self.add(at, Role::Certificate, no_certificate(&contents));
+            self.add(at, FileRole::Certificate, no_certificate(&contents));
         } else if contents.has_key() && files.key.value != at.value {
             self.add(
                 at,
-                Role::Certificate,
+                FileRole::Certificate,
                 "also holds a private key; keep the key in the key file alone",
             );
         }
-        // LIMIT: CHAIN_CERTIFICATES_MAX; what is beyond it is not looked at.
+        // LIMIT: CHAIN_CERTIFICATES_MAX; further certificates are ignored.
         if contents.certificates.len() > CHAIN_CERTIFICATES_MAX {
             let count = contents.certificates.len();
             self.add(
                 at,
-                Role::Certificate,
+                FileRole::Certificate,
                 format!(
                     "holds {count} certificates, {CHAIN_CERTIFICATES_MAX} at most; keep the chain \
                      of this site there, and CAs of peers in \"trust\""
@@ -285,7 +287,7 @@ impl<'a> Loader<'a> {
             );
             contents.certificates.truncate(CHAIN_CERTIFICATES_MAX);
         }
-        let chain = self.parse(at, Role::Certificate, &mut contents);
+        let chain = self.parse(at, FileRole::Certificate, &mut contents);
         self.judge_chain(files, &chain, mode);
         chain
     }
@@ -298,25 +300,25 @@ impl<'a> Loader<'a> {
         };
         let facts: Vec<Facts> = chain.iter().map(|parsed| parsed.facts.clone()).collect();
         if let Some(disorder) = rules::chain_order(&facts) {
-            // Which of them is the leaf is then a guess, so nothing is said of single certificates.
-            self.add(at, Role::Certificate, disorder);
+            // The leaf is then unknown, so single certificates are not reported.
+            self.add(at, FileRole::Certificate, disorder);
             return;
         }
         let Some((leaf, above)) = facts.split_first() else {
             return;
         };
         for problem in rules::leaf(leaf, own, mode, self.now) {
-            self.add(at, Role::Certificate, problem);
+            self.add(at, FileRole::Certificate, problem);
         }
         for (place, ca) in above.iter().enumerate() {
-            // Above the CA that issued the leaf, an expired certificate is that of a root, or was issued to a root
-            // by an older one: peers trust the CA below it by a certificate of their own.
+            // Above the CA that issued the leaf, an expired certificate is a root, or was issued to a root
+            // by an older one. Peers trust the CA below it by a certificate of their own.
             if ca.not_after <= self.now && place > 0 {
                 self.remark_surplus(at, ca);
                 continue;
             }
             for problem in rules::intermediate(ca, self.now) {
-                self.add_within(at, Role::Certificate, ca, &problem);
+                self.add_within(at, FileRole::Certificate, ca, &problem);
             }
         }
         self.judge_signatures(at, chain);
@@ -328,13 +330,13 @@ impl<'a> Loader<'a> {
             "{}{} {path:?}: {subject:?}, issued by {:?}, expired {}; peers that trust {subject:?} itself do not \
              need it, and others refuse this site; take it out of the file",
             self.scope,
-            Role::Certificate,
+            FileRole::Certificate,
             ca.issuer,
             date(ca.not_after)
         ));
     }
 
-    /// A CA that was renewed under its old name breaks a chain that looks whole by its names.
+    /// A CA that was renewed under its old name breaks a chain whose names still match.
     fn judge_signatures(&mut self, at: &Located<PathBuf>, chain: &[Parsed]) {
         for pair in chain.windows(2) {
             let [below, above] = pair else { continue };
@@ -342,7 +344,7 @@ impl<'a> Loader<'a> {
                 let (subject, issuer) = (&below.facts.subject, &above.facts.subject);
                 self.add(
                     at,
-                    Role::Certificate,
+                    FileRole::Certificate,
                     format!(
                         "has a broken chain: {subject:?} is not signed by the key of {issuer:?} \
                          that follows it; put the issuer's certificate of the same time there"
@@ -352,23 +354,23 @@ impl<'a> Loader<'a> {
         }
     }
 
-    /// The private key, matched with the leaf where that could be read.
+    /// The private key, compared with the leaf if the leaf could be read.
     fn key(&mut self, files: &IdentityFiles, chain: &[Parsed]) -> Option<PrivateKeyDer<'static>> {
         let at = &files.key;
         let path = at.value.as_path();
-        let raw = match file::read(path, Role::Key) {
+        let raw = match file::read(path, FileRole::Key) {
             Ok(raw) => raw,
             Err(problem) => {
-                self.add(at, Role::Key, problem);
+                self.add(at, FileRole::Key, problem);
                 return None;
             }
         };
-        let contents = self.sections(at, Role::Key, &raw.bytes);
-        // The mode of a file matters for the private key in it. A file that cannot be read may hold one.
+        let contents = self.sections(at, FileRole::Key, &raw.bytes);
+        // A file that cannot be read may still hold a private key, so its mode is checked in any case.
         let may_hold_key = contents.as_ref().is_none_or(Contents::has_key);
-        let mode = raw.key_mode_problem(path, Role::Key);
+        let mode = raw.key_mode_problem(path, FileRole::Key);
         if let Some(problem) = mode.filter(|_| may_hold_key) {
-            self.add(at, Role::Key, problem);
+            self.add(at, FileRole::Key, problem);
         }
         let mut contents = contents?;
         if contents.has_key()
@@ -377,13 +379,13 @@ impl<'a> Loader<'a> {
         {
             self.add(
                 at,
-                Role::Key,
+                FileRole::Key,
                 "also holds a certificate, which is not read here; keep the key alone, or name this \
                  file in \"certificate\" too",
             );
         }
         if let Some(problem) = key_count_problem(path, &contents) {
-            self.add(at, Role::Key, problem);
+            self.add(at, FileRole::Key, problem);
             return None;
         }
         let key = contents.keys.pop()?;
@@ -393,25 +395,26 @@ impl<'a> Loader<'a> {
 
     fn judge_key(&mut self, files: &IdentityFiles, key: &PrivateKeyDer<'static>, chain: &[Parsed]) {
         let leaf = chain.first().map(|leaf| &leaf.facts);
-        // A key that fits further up says only that the chain is out of order, which has been said.
+        // If the key belongs to a certificate further up, the chain is out of order, which was already
+        // reported.
         let belongs = |public: &Vec<u8>| chain.iter().any(|one| one.facts.spki == *public);
         match (public_key(key), leaf) {
             (Some(public), Some(_)) if !belongs(&public) => {
                 let certificate = files.certificate.value.display().to_string();
                 self.add(
                     &files.key,
-                    Role::Key,
+                    FileRole::Key,
                     format!(
                         "does not belong to certificate {certificate:?}: the public keys differ; \
                          name the key that the certificate was issued for"
                     ),
                 );
             }
-            // The certificate's own problem has named the key already.
+            // The certificate's own problem already reports the key.
             (None, Some(leaf)) if leaf.key.fault(KeyUse::Peer).is_some() => {}
             (None, _) => self.add(
                 &files.key,
-                Role::Key,
+                FileRole::Key,
                 "is of a kind that cannot be used here, or damaged; use RSA of 2048 to 4096 bit, \
                  EC P-256, EC P-384 or Ed25519",
             ),
@@ -419,15 +422,15 @@ impl<'a> Loader<'a> {
         }
     }
 
-    /// The trust anchors, expired ones included.
+    /// The trust anchors, including expired ones.
     fn anchors(&mut self, at: &Located<PathBuf>) -> Vec<Parsed> {
-        let Some(mut contents) = self.pem(at, Role::Trust) else {
+        let Some(mut contents) = self.pem(at, FileRole::Trust) else {
             return Vec::new();
         };
         if contents.has_key() {
             self.add(
                 at,
-                Role::Trust,
+                FileRole::Trust,
                 "holds a private key, but trust is handed to others; take it out, and replace that \
                  key if anyone had the file",
             );
@@ -435,14 +438,14 @@ impl<'a> Loader<'a> {
         if contents.certificates.is_empty() {
             self.add(
                 at,
-                Role::Trust,
+                FileRole::Trust,
                 "holds no certificate; put the CA certificates of your peers there, as PEM",
             );
         }
-        let anchors = self.parse(at, Role::Trust, &mut contents);
+        let anchors = self.parse(at, FileRole::Trust, &mut contents);
         for anchor in &anchors {
             for problem in rules::anchor(&anchor.facts) {
-                self.add_within(at, Role::Trust, &anchor.facts, &problem);
+                self.add_within(at, FileRole::Trust, &anchor.facts, &problem);
             }
         }
         let facts: Vec<&Facts> = anchors.iter().map(|anchor| &anchor.facts).collect();
@@ -451,7 +454,7 @@ impl<'a> Loader<'a> {
             rules::anchors_of_one_name(&facts),
         ];
         for problem in problems.into_iter().flatten() {
-            self.add(at, Role::Trust, problem);
+            self.add(at, FileRole::Trust, problem);
         }
         anchors
     }
@@ -462,7 +465,7 @@ impl<'a> Loader<'a> {
         anchors.map(|anchor| anchor.der).collect()
     }
 
-    fn pem(&mut self, at: &Located<PathBuf>, role: Role) -> Option<Contents> {
+    fn pem(&mut self, at: &Located<PathBuf>, role: FileRole) -> Option<Contents> {
         match file::read(&at.value, role) {
             Ok(raw) => self.sections(at, role, &raw.bytes),
             Err(problem) => {
@@ -472,7 +475,12 @@ impl<'a> Loader<'a> {
         }
     }
 
-    fn sections(&mut self, at: &Located<PathBuf>, role: Role, bytes: &[u8]) -> Option<Contents> {
+    fn sections(
+        &mut self,
+        at: &Located<PathBuf>,
+        role: FileRole,
+        bytes: &[u8],
+    ) -> Option<Contents> {
         if file::is_der(bytes) {
             self.add(at, role, file::der_problem(&at.value, role, bytes));
             return None;
@@ -491,7 +499,12 @@ impl<'a> Loader<'a> {
         }
     }
 
-    fn parse(&mut self, at: &Located<PathBuf>, role: Role, contents: &mut Contents) -> Vec<Parsed> {
+    fn parse(
+        &mut self,
+        at: &Located<PathBuf>,
+        role: FileRole,
+        contents: &mut Contents,
+    ) -> Vec<Parsed> {
         let mut parsed = Vec::new();
         for (index, der) in std::mem::take(&mut contents.certificates)
             .into_iter()
@@ -515,7 +528,7 @@ impl<'a> Loader<'a> {
         parsed
     }
 
-    fn add(&mut self, at: &Located<PathBuf>, role: Role, problem: impl AsRef<str>) {
+    fn add(&mut self, at: &Located<PathBuf>, role: FileRole, problem: impl AsRef<str>) {
         let path = at.value.display().to_string();
         self.problems.push(Problem {
             line: Some(at.line),
@@ -523,8 +536,8 @@ impl<'a> Loader<'a> {
         });
     }
 
-    /// Reports a problem of one certificate among several in a file.
-    fn add_within(&mut self, at: &Located<PathBuf>, role: Role, which: &Facts, problem: &str) {
+    /// Reports a problem of one of several certificates in a file.
+    fn add_within(&mut self, at: &Located<PathBuf>, role: FileRole, which: &Facts, problem: &str) {
         let (path, subject) = (at.value.display().to_string(), &which.subject);
         self.problems.push(Problem {
             line: Some(at.line),
@@ -562,7 +575,7 @@ fn key_count_problem(path: &Path, contents: &Contents) -> Option<String> {
     }
 }
 
-/// The SubjectPublicKeyInfo of a private key, where it is of a kind that TLS can sign with here.
+/// The SubjectPublicKeyInfo of a private key, if TLS can sign with a key of its kind.
 pub(crate) fn public_key(key: &PrivateKeyDer<'_>) -> Option<Vec<u8>> {
     let signer = rustls::crypto::ring::sign::any_supported_type(key).ok()?;
     Some(signer.public_key()?.to_vec())

@@ -1,6 +1,6 @@
-//! Writes files whole or not at all: a temporary file in the same folder, synced, then renamed.
+//! Writes files completely or not at all: a temporary file in the same folder, synced, then renamed.
 //!
-//! A file has its permissions from the moment it exists, so a key is never readable a moment too wide.
+//! A file has its permissions from its creation, so a key is never readable by others, not even briefly.
 
 use std::fs::{File, Metadata, Permissions};
 use std::io::{self, Write};
@@ -11,31 +11,31 @@ use tempfile::NamedTempFile;
 
 /// Permissions of private keys.
 pub(super) const MODE_KEY: u32 = 0o600;
-/// Permissions of what may be read by all.
+/// Permissions of files that every user may read.
 pub(super) const MODE_PUBLIC: u32 = 0o644;
 
-/// What a replaced key keeps at most: its owner writes, its group reads, others do nothing.
+/// The permissions that a replaced key keeps at most: write for its owner, read for its group, none for
+/// others.
 const MODE_KEY_KEPT: u32 = 0o640;
 
 /// Writes a new file.
 ///
 /// # Errors
 ///
-/// `AlreadyExists` where `path` exists, which is then left as it is; else what the system says.
+/// `AlreadyExists` if `path` exists, which is then left unchanged; otherwise the error of the system.
 pub(crate) fn create(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     let file = temporary(path, bytes, mode)?;
     file.persist_noclobber(path).map_err(|error| error.error)?;
     sync_folder(path)
 }
 
-/// Writes a file in the place of another, which keeps its owner and its permissions; where there is
-/// none, like `create`.
+/// Replaces a file, keeping its owner and its permissions. If there is none, the same as `create`.
 ///
 /// A key that a service reads through its group must stay readable for it after a renewal.
 ///
 /// # Errors
 ///
-/// What the system says; the old file is then as it was.
+/// The error of the system; the old file is then unchanged.
 pub(crate) fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     let file = temporary(path, bytes, mode)?;
     if let Ok(old) = std::fs::metadata(path) {
@@ -72,12 +72,12 @@ fn take_over(file: &File, old: &Metadata, mode: u32) -> io::Result<()> {
     file.set_permissions(Permissions::from_mode(old.mode() & kept))
 }
 
-/// A rename is on the disk only when its folder is.
+/// A rename is stored on disk only after its folder was synced.
 fn sync_folder(path: &Path) -> io::Result<()> {
     File::open(folder(path))?.sync_all()
 }
 
-/// The folder that a file is in.
+/// The folder of a file.
 pub(crate) fn folder(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if parent != Path::new("") => parent,
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn a_replaced_key_keeps_its_mode_but_nothing_that_opens_it_to_others() {
+    fn a_replaced_key_keeps_its_mode_but_no_access_for_others() {
         let dir = tempfile::tempdir().expect("a folder");
         let path = dir.path().join("site.key");
         create(&path, b"old", MODE_KEY).expect("written");
@@ -140,9 +140,9 @@ mod tests {
     }
 
     #[test]
-    fn a_write_that_fails_leaves_the_old_file_and_no_other() {
+    fn a_failed_write_leaves_the_old_file_and_no_other() {
         let dir = tempfile::tempdir().expect("a folder");
-        // A folder that is not empty cannot be replaced by a file: the last step fails.
+        // A folder that is not empty cannot be replaced by a file, so the last step fails.
         let path = dir.path().join("taken");
         std::fs::create_dir(&path).expect("mkdir");
         std::fs::write(path.join("inside"), "old").expect("write");
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn readers_see_the_old_file_or_the_new_one_and_never_a_part() {
+    fn readers_see_the_whole_old_file_or_the_whole_new_one() {
         let dir = tempfile::tempdir().expect("a folder");
         let path = dir.path().join("site.pem");
         let contents = [vec![b'a'; 1 << 20], vec![b'b'; 1 << 19]];

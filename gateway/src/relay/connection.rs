@@ -14,20 +14,20 @@ use super::ending::Milestone;
 use super::engine::Engine;
 use super::first::Beginning;
 use super::handle::ConnectionHandle;
-use super::limiter::{Place, source_limit};
+use super::limiter::{LimiterSlot, source_limit};
 use super::link::Link;
-use super::open::{Opening, ReceiveState};
-use super::passthrough::{Answered, Passing};
+use super::open::{OpenDirection, ReceiveState};
+use super::passthrough::{FirstTargetBytes, Passing};
 use super::reception::close_of;
 use super::reports::Reports;
-use super::seal::{Sealing, TlsWriter};
+use super::seal::{SealDirection, TlsWriter};
 use super::shake::Limit;
-use super::stats::{ConnectionStats, Open, count, ending, unanswered};
+use super::stats::{ConnectionStats, OpenConnection, count, ending, unanswered};
 use super::task::{ConnectionTask, Core};
-use crate::audit::{self, Close, ClosedBy, Deadline, Event, Reason};
+use crate::audit::{self, Close, CloseReason, ClosedBy, Deadline, Event};
 use crate::config::{Connect, Target};
 use crate::handshake::{Secured, Unpaced};
-use crate::metrics::Stage;
+use crate::metrics::ClientStage;
 use crate::observe::{Direction, Observer};
 use crate::relay::limits::FIRST_MOVE_LOOK;
 use crate::route::{AnsweredPlace, OfRoute, Transport};
@@ -69,7 +69,7 @@ pub async fn serve<V: Network>(
     let (of_route, full) = OfRoute::count(route, core.connections_max);
     let close = match work.admit_connection(full, accepted.is_beyond) {
         Ok(()) => {
-            let _open = Open::count(counters);
+            let _open = OpenConnection::count(counters);
             work.run(accepted.socket).await
         }
         Err(close) => {
@@ -103,7 +103,7 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
 
     async fn originate(&mut self, plain: V::Socket, connector: &Connector) -> Result<Close, Close> {
         // The futures before the relay are boxed: a resting connection holds no memory for them.
-        let place = self.place(Stage::FirstMessage);
+        let place = self.place(ClientStage::FirstMessage);
         let mut first = Box::pin(self.first_bytes(&plain, &place)).await?;
         // If either side may begin, a client may be silent forever.
         let may_be_silent = Beginning::of(&self.route.config) == Beginning::Either;
@@ -144,7 +144,7 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
                 Err(close) => {
                     attempts.reject(format!("target {}: {}", reached.address, close.reason));
                     let class = match close.reason {
-                        Reason::Handshake(class, _) => class,
+                        CloseReason::Handshake(class, _) => class,
                         _ => RefusalClass::default(),
                     };
                     refusal = Some((close.by, class));
@@ -152,28 +152,28 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
             }
         }
         // The application sees the same as without the gateway: a refused connection.
-        Box::pin(self.say_unreachable(&plain, &first)).await;
+        Box::pin(self.reply_unreachable(&plain, &first)).await;
         let sentence = attempts.sentence();
         Ok(match refusal {
             Some((by, class)) => Close {
                 by,
-                reason: Reason::Handshake(class, sentence),
+                reason: CloseReason::Handshake(class, sentence),
             },
             None => Close {
                 by: unreachable_by(&attempts),
-                reason: Reason::Unreachable(sentence),
+                reason: CloseReason::Unreachable(sentence),
             },
         })
     }
 
     async fn terminate(&mut self, tls: V::Socket, acceptor: &Acceptor) -> Result<Close, Close> {
-        let place = self.place(Stage::Handshake);
+        let place = self.place(ClientStage::Handshake);
         let (secured, verification) = Box::pin(self.accept(&tls, acceptor, &place)).await?;
         drop(place);
         self.report_accepted();
         let _of_peer = self.of_peer().inspect_err(|_| tls.abort())?;
         // An accepted peer may be silent forever; this bounds the number of such peers.
-        let place = self.place(Stage::SilentPeer);
+        let place = self.place(ClientStage::SilentPeer);
         let (engine, mut received) = self.engine(secured).map_err(|reason| {
             tls.abort();
             let by = ClosedBy::Gateway;
@@ -186,9 +186,9 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
         let admitted = match self.admit(&mut first) {
             Ok(admitted) => admitted,
             Err(refused) => {
-                let words = Some(refused.answer);
+                let reply = Some(refused.answer);
                 self.note_refused(&first, &refused);
-                Box::pin(self.say_sealed(&tls, &engine, words)).await;
+                Box::pin(self.reply_sealed(&tls, &engine, reply)).await;
                 return Err(close_of(refused));
             }
         };
@@ -196,9 +196,9 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
         let plain = match Box::pin(self.reach(attempts)).await {
             Ok(plain) => plain,
             Err(close) => {
-                let words = self.unreachable_words();
-                self.note_answered(&first, words);
-                Box::pin(self.say_sealed(&tls, &engine, words)).await;
+                let reply = self.unreachable_reply();
+                self.note_answered(&first, reply);
+                Box::pin(self.reply_sealed(&tls, &engine, reply)).await;
                 return Err(close);
             }
         };
@@ -214,10 +214,10 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
     }
 
     async fn pass(&mut self, source: V::Socket) -> Result<Close, Close> {
-        let place = self.place(Stage::Passthrough);
+        let place = self.place(ClientStage::Passthrough);
         let first = Box::pin(self.first_bytes(&source, &place)).await?;
         let target = Box::pin(self.reach_for(&source, &place)).await?;
-        let answered = Answered::default();
+        let answered = FirstTargetBytes::default();
         let link = Link::new(source, target, Observer::Blind, Direction::ToClient);
         let overs = [Milestone::default(), Milestone::default()];
         let direction = |bytes, counter, from, to| Passing {
@@ -267,7 +267,7 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
     async fn reach_for(
         &mut self,
         source: &V::Socket,
-        place: &Place<'_>,
+        place: &LimiterSlot<'_>,
     ) -> Result<V::Socket, Close> {
         let (stopping, stopped) = watch::channel(false);
         let attempts = self.attempts(&self.route.config.targets);
@@ -293,10 +293,10 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
     // reason that ends the client, which has proved nothing until then.
     async fn until_answered(
         &self,
-        place: Place<'_>,
-        answered: &Answered,
+        place: LimiterSlot<'_>,
+        answered: &FirstTargetBytes,
         share: &OnceCell<AnsweredPlace<'c>>,
-    ) -> Option<Reason> {
+    ) -> Option<CloseReason> {
         let all = self.core.connections_max;
         let counted = async {
             answered.wait().await;
@@ -305,7 +305,7 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
                     let _ = share.set(place);
                     None
                 }
-                None => Some(Reason::Limit(source_limit(all).into())),
+                None => Some(CloseReason::Limit(source_limit(all).into())),
             }
         };
         let late = async {
@@ -324,12 +324,12 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
             biased;
             reason = counted => reason,
             reason = place.ended() => Some(reason),
-            () = late => Some(Reason::Deadline(Deadline::FirstByte)),
+            () = late => Some(CloseReason::Deadline(Deadline::FirstByte)),
         }
     }
 
     // Returns when either side has sent something, or the reason that ends the client before.
-    async fn until_moved(&self, place: Box<Place<'_>>) -> Option<Reason> {
+    async fn until_moved(&self, place: Box<LimiterSlot<'_>>) -> Option<CloseReason> {
         let moved = async {
             while self.stats.sealed.get() == 0 && self.stats.opened.get() == 0 {
                 sleep(FIRST_MOVE_LOOK).await;
@@ -348,11 +348,11 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
         engine: &RefCell<Engine>,
         verification: &PeerVerification,
         (first, received): (&mut Vec<u8>, &mut ReceiveState),
-        place: Option<Box<Place<'_>>>,
+        place: Option<Box<LimiterSlot<'_>>>,
     ) -> Close {
         let (writer, reports) = (TlsWriter::default(), Reports::new());
         let (pool, counters, stats) = (&self.core.pool, self.counters, &self.stats);
-        let sealing = Sealing {
+        let sealing = SealDirection {
             engine,
             writer: &writer,
             pool,
@@ -362,7 +362,7 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
             undelivered: &stats.unsealed,
         };
         let explain = |error: &rustls::Error| self.wrong_record(error, verification);
-        let opening = Opening {
+        let opening = OpenDirection {
             engine,
             writer: &writer,
             pool,
@@ -393,9 +393,9 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
                     false => Poll::Pending,
                 })
                 .await;
-                Some(match writer.goodbye(engine) {
-                    Ok(words) => link.end_in_order(&words),
-                    Err(error) => Reason::Internal(error.to_string()),
+                Some(match writer.closing_records(engine) {
+                    Ok(records) => link.end_cleanly(&records),
+                    Err(error) => CloseReason::Internal(error.to_string()),
                 })
             });
             let until = pin!(async {
@@ -440,14 +440,14 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
         self.stats.observed = link.observer().finish(ending, now);
     }
 
-    fn engine(&self, secured: Secured) -> Result<(RefCell<Engine>, ReceiveState), Reason> {
+    fn engine(&self, secured: Secured) -> Result<(RefCell<Engine>, ReceiveState), CloseReason> {
         let Some(tls) = &self.route.config.tls else {
             unreachable!("who shook hands has a TLS route")
         };
         let layer = tls.record_layer;
         let begun = Engine::new(secured, layer, self.core.cipher, tls.key_records);
         let (mut engine, incoming, early) =
-            begun.map_err(|error| Reason::Internal(error.to_string()))?;
+            begun.map_err(|error| CloseReason::Internal(error.to_string()))?;
         engine.count_key_updates(&self.counters.key_updates);
         let received = ReceiveState::new(incoming, early, self.fairness_id);
         Ok((RefCell::new(engine), received))
@@ -485,14 +485,14 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
             self.stats.target = Some(reached.address);
             return Ok(reached.socket);
         }
-        let reason = Reason::Unreachable(attempts.sentence());
+        let reason = CloseReason::Unreachable(attempts.sentence());
         Err(Close {
             by: unreachable_by(&attempts),
             reason,
         })
     }
 
-    fn place(&self, stage: Stage) -> Place<'c> {
+    fn place(&self, stage: ClientStage) -> LimiterSlot<'c> {
         let (limiter, route) = (&self.core.limiter, self.route.id());
         limiter.admit(stage, self.source.ip(), route, self.counters)
     }

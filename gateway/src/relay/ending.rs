@@ -38,20 +38,24 @@ impl Milestone {
 
 /// Waits until the receiver at `socket` has acknowledged all sent bytes, as long as it makes progress.
 /// `moved` is updated to the time at which bytes moved last.
-pub(super) async fn settle<S: Socket>(socket: &S, moved: &Cell<Instant>) {
-    if watch_taking(socket, moved, true).await {
+pub(super) async fn delivered_or_stalled<S: Socket>(socket: &S, moved: &Cell<Instant>) {
+    if watch_delivery(socket, moved, true).await {
         sleep(RESET_GRACE.saturating_sub(moved.get().elapsed())).await;
     }
 }
 
 /// Waits until the receiver at `socket` makes no more progress, or its time is over.
 pub(super) async fn stalls<S: Socket>(socket: &S, moved: &Cell<Instant>) {
-    watch_taking(socket, moved, false).await;
+    watch_delivery(socket, moved, false).await;
 }
 
 // Returns true when all bytes are acknowledged (only if `ends_when_empty`), and false when the receiver makes no
 // more progress.
-async fn watch_taking<S: Socket>(socket: &S, moved: &Cell<Instant>, ends_when_empty: bool) -> bool {
+async fn watch_delivery<S: Socket>(
+    socket: &S,
+    moved: &Cell<Instant>,
+    ends_when_empty: bool,
+) -> bool {
     let begun = Instant::now();
     let [mut pause, pause_max] = DELIVERY_LOOK;
     let (mut left, mut since) = (None, begun);

@@ -135,12 +135,12 @@ impl Engine {
         }
     }
 
-    /// Seals `words` and then close_notify: the last bytes that the peer receives.
-    pub(super) fn linger(&mut self, words: &[u8], pool: &Pool) -> Result<Vec<u8>, SealError> {
+    /// Seals `payload` and then close_notify: the last bytes that the peer receives.
+    pub(super) fn linger(&mut self, payload: &[u8], pool: &Pool) -> Result<Vec<u8>, SealError> {
         let mut outgoing = Vec::new();
         self.before(1, &mut outgoing)?;
         let mut batch = pool.batch(Size::Small);
-        batch.copy_from(words);
+        batch.copy_from(payload);
         let mut plain = PendingBatch::default();
         plain.hold(Some(batch));
         while let Some(mut records) = self.seal(&mut plain, pool)? {
@@ -176,7 +176,7 @@ impl Engine {
     }
 
     /// The alert for the peer after an error.
-    pub(super) fn last_words(&mut self) -> Vec<u8> {
+    pub(super) fn final_alert(&mut self) -> Vec<u8> {
         match self {
             Self::InPlace(in_place) => in_place.final_alert(),
             Self::Buffered(session) => session.final_alert(),

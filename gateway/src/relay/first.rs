@@ -3,9 +3,9 @@
 //! Until then, no byte is forwarded and no connection to the target is made. Pure: the socket is read
 //! elsewhere.
 
-use crate::audit::Reason;
+use crate::audit::CloseReason;
 use crate::config::{Connect, Mode, Protocol, RouteConfig};
-use crate::dicom::{Answer, AssociateRq, AssociateRqError};
+use crate::dicom::{AssociateRq, AssociateRqError, ClosingPdu};
 use crate::hl7::{self, Start};
 use crate::stream_kind::StreamKind;
 
@@ -17,7 +17,7 @@ pub(super) struct First {
     /// The request in these bytes, on a route that observes DICOM.
     pub(super) request: Option<Box<AssociateRq>>,
     /// The bytes of that request.
-    pub(super) request_octets: usize,
+    pub(super) request_bytes: usize,
 }
 
 /// The first bytes are not a start of the route's protocol.
@@ -26,7 +26,7 @@ pub(super) struct Illegal {
     /// The reason, for the log.
     pub(super) sentence: String,
     /// The reply to the client; `None` if the client would not understand it.
-    pub(super) answer: Option<Answer>,
+    pub(super) answer: Option<ClosingPdu>,
 }
 
 /// Why there is no start.
@@ -90,10 +90,10 @@ impl First {
     }
 
     /// The result if the other side ended before a start.
-    pub(super) fn unfinished(&self) -> Reason {
+    pub(super) fn unfinished(&self) -> CloseReason {
         match self.bytes.is_empty() {
-            true => Reason::Empty,
-            false => Reason::Illegal("ended before its first message was whole".to_owned()),
+            true => CloseReason::Empty,
+            false => CloseReason::Illegal("ended before its first message was whole".to_owned()),
         }
     }
 
@@ -113,9 +113,9 @@ impl First {
                 answer: no_request.answer(),
             }
         })?;
-        if let Some((request, octets)) = read {
+        if let Some((request, bytes)) = read {
             self.request = Some(Box::new(request));
-            self.request_octets = octets;
+            self.request_bytes = bytes;
         }
         Ok(self.request.is_some())
     }
@@ -144,7 +144,7 @@ fn instead_of(expected: &str, kind: StreamKind, mode: Mode) -> String {
 mod tests {
     use super::*;
 
-    fn judged(beginning: Beginning, bytes: &[u8]) -> Result<bool, Option<Answer>> {
+    fn checked(beginning: Beginning, bytes: &[u8]) -> Result<bool, Option<ClosingPdu>> {
         let mut first = First {
             bytes: bytes.to_vec(),
             ..First::default()
@@ -156,29 +156,29 @@ mod tests {
 
     #[test]
     fn a_part_of_a_request_is_no_start_yet() {
-        assert_eq!(judged(Beginning::Request, b""), Ok(false));
-        assert_eq!(judged(Beginning::Request, &[1, 0, 0, 0, 1, 0]), Ok(false));
+        assert_eq!(checked(Beginning::Request, b""), Ok(false));
+        assert_eq!(checked(Beginning::Request, &[1, 0, 0, 0, 1, 0]), Ok(false));
     }
 
     #[test]
     fn other_protocols_get_no_reply_and_another_pdu_gets_one() {
-        assert_eq!(judged(Beginning::Request, b"GET / HTTP/1.1"), Err(None));
-        let answer = Some(Answer::unexpected_pdu());
-        assert_eq!(judged(Beginning::Request, &[4, 0]), Err(answer));
+        assert_eq!(checked(Beginning::Request, b"GET / HTTP/1.1"), Err(None));
+        let answer = Some(ClosingPdu::unexpected_pdu());
+        assert_eq!(checked(Beginning::Request, &[4, 0]), Err(answer));
     }
 
     #[test]
     fn a_frame_begins_mllp() {
-        assert_eq!(judged(Beginning::Frame, b"\x0bMSH|"), Ok(true));
-        assert_eq!(judged(Beginning::Frame, b"\r"), Ok(false));
-        assert_eq!(judged(Beginning::Frame, b"MSH|"), Err(None));
+        assert_eq!(checked(Beginning::Frame, b"\x0bMSH|"), Ok(true));
+        assert_eq!(checked(Beginning::Frame, b"\r"), Ok(false));
+        assert_eq!(checked(Beginning::Frame, b"MSH|"), Err(None));
     }
 
     #[test]
     fn any_byte_begins_a_passthrough_stream() {
-        assert_eq!(judged(Beginning::Opener, b""), Ok(false));
-        assert_eq!(judged(Beginning::Opener, b"\x16"), Ok(true));
-        assert_eq!(judged(Beginning::Either, b""), Ok(true));
+        assert_eq!(checked(Beginning::Opener, b""), Ok(false));
+        assert_eq!(checked(Beginning::Opener, b"\x16"), Ok(true));
+        assert_eq!(checked(Beginning::Either, b""), Ok(true));
     }
 
     /// First bytes that are sent by mistake, the route's protocol, and the log's text.

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::limiter::{ALL_LIMIT, passthrough_limit, peer_limit, route_limit, source_limit};
 use super::task::ConnectionTask;
-use crate::audit::{Close, ClosedBy, Reason};
+use crate::audit::{Close, CloseReason, ClosedBy};
 use crate::route::{Full, PeerPlace};
 use crate::uring::Network;
 
@@ -23,13 +23,13 @@ impl<V: Network> ConnectionTask<'_, V> {
             return Err(limited(source_limit(all)));
         }
         match full {
-            Some(Full::Route(most)) if !limiter.make_way_on(route.id()) => {
+            Some(Full::Route(most)) if !limiter.free_slot_on(route.id()) => {
                 Err(limited(route_limit(most)))
             }
-            Some(Full::Passthrough) if !limiter.make_way_in_passthrough() => {
+            Some(Full::Passthrough) if !limiter.free_passthrough_slot() => {
                 Err(limited(passthrough_limit(all)))
             }
-            _ if is_beyond && !limiter.make_way() => Err(limited(ALL_LIMIT)),
+            _ if is_beyond && !limiter.free_slot() => Err(limited(ALL_LIMIT)),
             _ => Ok(()),
         }
     }
@@ -49,6 +49,6 @@ impl<V: Network> ConnectionTask<'_, V> {
 fn limited(limit: impl Into<Cow<'static, str>>) -> Close {
     Close {
         by: ClosedBy::Gateway,
-        reason: Reason::Limit(limit.into()),
+        reason: CloseReason::Limit(limit.into()),
     }
 }

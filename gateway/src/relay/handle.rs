@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use tokio::sync::{Notify, watch};
 
-use crate::audit::{ConnectionId, Reason};
+use crate::audit::{CloseReason, ConnectionId};
 use crate::route::{Route, RoutePhase};
 use crate::tls::PeerInfo;
 
@@ -64,7 +64,7 @@ impl ConnectionHandle {
     }
 
     /// Waits until the connection must end at once, and returns why.
-    pub(super) async fn stopped(&self) -> Reason {
+    pub(super) async fn stopped(&self) -> CloseReason {
         let ended = async {
             while !self.is_ended.get() {
                 self.ended.notified().await;
@@ -72,8 +72,8 @@ impl ConnectionHandle {
         };
         tokio::select! {
             biased;
-            () = ended => Reason::EndedByCommand,
-            () = self.phase(RoutePhase::Stopped) => Reason::Drained,
+            () = ended => CloseReason::EndedByCommand,
+            () = self.phase(RoutePhase::Stopped) => CloseReason::Drained,
         }
     }
 

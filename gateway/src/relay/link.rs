@@ -9,13 +9,13 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::ending::{settle, stalls};
+use super::ending::{delivered_or_stalled, stalls};
 use super::handle::ConnectionHandle;
-use super::receiver::{Limits, Receiver, State};
+use super::receiver::{DeliveryState, Limits, Receiver};
 use crate::audit::limits::HALF_CLOSED_SILENCE;
-use crate::audit::{Close, ClosedBy, Deadline, Reason};
+use crate::audit::{Close, CloseReason, ClosedBy, Deadline};
 use crate::config::Timeouts;
-use crate::dicom::Answer;
+use crate::dicom::ClosingPdu;
 use crate::handshake::limits::ALERT_LINGER;
 use crate::hl7;
 use crate::observe::{Direction, Forbidden, Observer, Progress};
@@ -41,18 +41,18 @@ pub(super) struct Link<N, F> {
     exchanges: Cell<u32>,
     observer: RefCell<Observer>,
     // The direction of bytes for the plain side.
-    nearward: Direction,
+    to_plain: Direction,
     // Whether the plain side has received only complete PDUs, and can read another one.
-    listens: Cell<bool>,
+    is_between_pdus: Cell<bool>,
     // The plain side was notified of the end, and the gateway waits for it to close.
-    parting: Cell<bool>,
+    plain_notified: Cell<bool>,
     // Observed bytes for a side are not completely sent.
-    is_owed_to_near: Cell<bool>,
-    is_owed_to_far: Cell<bool>,
+    has_unsent_to_plain: Cell<bool>,
+    has_unsent_to_tls: Cell<bool>,
     // The gateway ended both sides cleanly.
-    is_in_order: Cell<bool>,
+    is_clean: Cell<bool>,
     // One task ends the TLS side, and the other tasks leave it alone.
-    is_far_taken: Cell<bool>,
+    is_tls_end_claimed: Cell<bool>,
     // The bytes that the plain side and the TLS side had not acknowledged when they were reset.
     left: [Cell<Option<u64>>; 2],
 }
@@ -62,17 +62,17 @@ const PLAIN: usize = 0;
 const TLS: usize = 1;
 
 impl<N: Socket, F: Socket> Link<N, F> {
-    /// `nearward` is the direction of bytes for the plain side.
-    pub(super) fn new(plain: N, tls: F, observer: Observer, nearward: Direction) -> Self {
+    /// `to_plain` is the direction of bytes for the plain side.
+    pub(super) fn new(plain: N, tls: F, observer: Observer, to_plain: Direction) -> Self {
         Self {
             observer: RefCell::new(observer),
-            nearward,
-            listens: Cell::new(true),
-            parting: Cell::new(false),
-            is_owed_to_near: Cell::new(false),
-            is_owed_to_far: Cell::new(false),
-            is_in_order: Cell::new(false),
-            is_far_taken: Cell::new(false),
+            to_plain,
+            is_between_pdus: Cell::new(true),
+            plain_notified: Cell::new(false),
+            has_unsent_to_plain: Cell::new(false),
+            has_unsent_to_tls: Cell::new(false),
+            is_clean: Cell::new(false),
+            is_tls_end_claimed: Cell::new(false),
             left: Default::default(),
             plain,
             tls,
@@ -86,44 +86,44 @@ impl<N: Socket, F: Socket> Link<N, F> {
     }
 
     /// Resets both sockets at once: an incomplete delivery must not look complete.
-    pub(super) fn fail(&self, by: ClosedBy, reason: Reason) {
+    pub(super) fn fail(&self, by: ClosedBy, reason: CloseReason) {
         self.note(by, reason);
-        self.end_near(None);
+        self.end_plain(None);
         self.abort_tls();
     }
 
     /// Records that observed bytes must not pass. The plain side is notified at once if possible; the
     /// directions that lead to the sides end both.
     fn forbid(&self, why: &Forbidden) {
-        self.note(ClosedBy::Gateway, Reason::Forbidden(why.to_string()));
-        self.say_to_near(Some(why));
+        self.note(ClosedBy::Gateway, CloseReason::Forbidden(why.to_string()));
+        self.notify_plain(Some(why));
     }
 
     /// Ends the plain side at once: sends a protocol-level rejection or abort if possible, else resets. After
     /// such a reply, the task that receives from the application waits for it to close.
-    pub(super) fn end_near(&self, why: Option<&Forbidden>) {
-        if !self.say_to_near(why) {
+    pub(super) fn end_plain(&self, why: Option<&Forbidden>) {
+        if !self.notify_plain(why) {
             self.abort_plain();
         }
     }
 
     // Whether the plain side was notified that the connection is aborted.
-    fn say_to_near(&self, why: Option<&Forbidden>) -> bool {
-        if self.parting.get() {
+    fn notify_plain(&self, why: Option<&Forbidden>) -> bool {
+        if self.plain_notified.get() {
             return true;
         }
-        let words = self.observer.borrow().last_words(self.nearward, why);
-        let Some(words) = words.filter(|_| self.listens.get()) else {
+        let pdu = self.observer.borrow().closing_pdu(self.to_plain, why);
+        let Some(pdu) = pdu.filter(|_| self.is_between_pdus.get()) else {
             return false;
         };
         // If the reply itself is cut off, no byte of another sender is lost.
         let left = self.plain.send_queue().map_or(0, |queue| queue.bytes());
-        let is_said = self.plain.send_now(&words.octets()).is_ok() && self.plain.finish().is_ok();
-        self.parting.set(is_said);
-        if !is_said && let Some(plain) = self.left.first() {
+        let is_sent = self.plain.send_now(&pdu.to_bytes()).is_ok() && self.plain.finish().is_ok();
+        self.plain_notified.set(is_sent);
+        if !is_sent && let Some(plain) = self.left.first() {
             plain.set(plain.get().or(Some(left)));
         }
-        is_said
+        is_sent
     }
 
     /// Resets the plain side at once.
@@ -154,24 +154,24 @@ impl<N: Socket, F: Socket> Link<N, F> {
         self.left.each_ref().map(|left| left.get().unwrap_or(0))
     }
 
-    /// Ends the plain side like `end_near`, after it has acknowledged all sent bytes or makes no more
+    /// Ends the plain side like `end_plain`, after it has acknowledged all sent bytes or makes no more
     /// progress.
-    pub(super) async fn leave_near(&self) {
-        settle(&self.plain, &self.moved).await;
-        self.end_near(None);
+    pub(super) async fn end_plain_after_delivery(&self) {
+        delivered_or_stalled(&self.plain, &self.moved).await;
+        self.end_plain(None);
     }
 
     /// Resets the TLS side after it has acknowledged all sent bytes, or makes no more progress.
-    pub(super) async fn leave_far(&self) {
-        settle(&self.tls, &self.moved).await;
+    pub(super) async fn abort_tls_after_delivery(&self) {
+        delivered_or_stalled(&self.tls, &self.moved).await;
         self.abort_tls();
     }
 
     /// Resets both sides, each after it has acknowledged all sent bytes or makes no more progress.
-    pub(super) async fn leave_both(&self) {
+    pub(super) async fn abort_both_after_delivery(&self) {
         tokio::join!(
-            settle(&self.plain, &self.moved),
-            settle(&self.tls, &self.moved)
+            delivered_or_stalled(&self.plain, &self.moved),
+            delivered_or_stalled(&self.tls, &self.moved)
         );
         self.abort_plain();
         self.abort_tls();
@@ -183,36 +183,36 @@ impl<N: Socket, F: Socket> Link<N, F> {
     }
 
     /// Whether the caller may end the TLS side: no other task has begun to.
-    pub(super) fn take_far(&self) -> bool {
-        !self.is_far_taken.replace(true)
+    pub(super) fn claim_tls_end(&self) -> bool {
+        !self.is_tls_end_claimed.replace(true)
     }
 
     /// Whether the plain side was notified of the end and may not have closed yet.
-    pub(super) fn is_parting(&self) -> bool {
-        self.parting.get()
+    pub(super) fn is_plain_notified(&self) -> bool {
+        self.plain_notified.get()
     }
 
     /// Whether the plain side was ended already, so that nothing can be delivered there.
-    pub(super) fn is_near_ended(&self) -> bool {
+    pub(super) fn is_plain_ended(&self) -> bool {
         let is_reset = |left: &Cell<Option<u64>>| left.get().is_some();
-        self.parting.get() || self.left.first().is_some_and(is_reset)
+        self.plain_notified.get() || self.left.first().is_some_and(is_reset)
     }
 
     /// Whether nothing is outstanding between the applications.
     pub(super) fn is_at_rest(&self) -> bool {
-        let is_moving = self.is_owed_to_near.get() || self.is_owed_to_far.get();
+        let is_moving = self.has_unsent_to_plain.get() || self.has_unsent_to_tls.get();
         !is_moving && self.observer.borrow().is_at_rest()
     }
 
     /// Whether an association is open and the plain side still waits, so that the end of the TLS side must
     /// not look clean to it.
-    pub(super) fn near_waits_for_far(&self) -> bool {
-        self.waits_for_other(self.nearward)
+    pub(super) fn plain_waits_for_tls(&self) -> bool {
+        self.waits_for_other(self.to_plain)
     }
 
-    /// The same as `near_waits_for_far`, in the other direction.
-    pub(super) fn far_waits_for_near(&self) -> bool {
-        self.waits_for_other(self.farward())
+    /// The same as `plain_waits_for_tls`, in the other direction.
+    pub(super) fn tls_waits_for_plain(&self) -> bool {
+        self.waits_for_other(self.to_tls())
     }
 
     // An application that has ended its own direction no longer waits.
@@ -222,50 +222,50 @@ impl<N: Socket, F: Socket> Link<N, F> {
 
     /// The PDU for the application behind the TLS side, if the end of the plain side ended the connection and
     /// a PDU can be sent.
-    pub(super) fn words_for_far(&self) -> Option<Answer> {
+    pub(super) fn closing_pdu_for_tls(&self) -> Option<ClosingPdu> {
         let is_by_plain = |close: &Close| close.by == ClosedBy::PlainSide;
-        if !self.ended.borrow().as_ref().is_some_and(is_by_plain) || self.is_owed_to_far.get() {
+        if !self.ended.borrow().as_ref().is_some_and(is_by_plain) || self.has_unsent_to_tls.get() {
             return None;
         }
         let observer = self.observer.borrow();
-        let may_speak = observer.may_speak(self.farward());
+        let can_send_pdu = observer.can_send_pdu(self.to_tls());
         observer
-            .last_words(self.farward(), None)
-            .filter(|_| may_speak)
+            .closing_pdu(self.to_tls(), None)
+            .filter(|_| can_send_pdu)
     }
 
-    fn farward(&self) -> Direction {
-        match self.nearward {
+    fn to_tls(&self) -> Direction {
+        match self.to_plain {
             Direction::ToTarget => Direction::ToClient,
             Direction::ToClient => Direction::ToTarget,
         }
     }
 
-    /// Ends both sides cleanly, with nothing outstanding. `words` are close_notify and the records that TLS
+    /// Ends both sides cleanly, with nothing outstanding. `records` are close_notify and the records that TLS
     /// must send before it. Returns why the connection ends.
-    pub(super) fn end_in_order(&self, words: &[u8]) -> Reason {
-        self.note(ClosedBy::Gateway, Reason::AtRest);
-        let tls = self.tls.send_now(words).and_then(|()| self.tls.finish());
+    pub(super) fn end_cleanly(&self, records: &[u8]) -> CloseReason {
+        self.note(ClosedBy::Gateway, CloseReason::AtRest);
+        let tls = self.tls.send_now(records).and_then(|()| self.tls.finish());
         match tls.and_then(|()| self.plain.finish()) {
-            Ok(()) => self.is_in_order.set(true),
+            Ok(()) => self.is_clean.set(true),
             // A peer that has gone has lost nothing.
-            Err(_) => self.fail(ClosedBy::Gateway, Reason::AtRest),
+            Err(_) => self.fail(ClosedBy::Gateway, CloseReason::AtRest),
         }
-        Reason::AtRest
+        CloseReason::AtRest
     }
 
     /// Observes bytes from the plain side; returns whether they may pass.
-    pub(super) fn see_from_near<'b>(&self, parts: impl Iterator<Item = &'b [u8]>) -> bool {
-        self.is_owed_to_far.set(true);
-        self.observe(self.farward(), parts)
+    pub(super) fn observe_from_plain<'b>(&self, parts: impl Iterator<Item = &'b [u8]>) -> bool {
+        self.has_unsent_to_tls.set(true);
+        self.observe(self.to_tls(), parts)
     }
 
     /// Observes bytes for the plain side; returns whether they may pass. The caller must report them with
     /// `answer` when they are delivered.
-    pub(super) fn see_for_near<'b>(&self, parts: impl Iterator<Item = &'b [u8]>) -> bool {
-        let may_go_on = self.observe(self.nearward, parts);
-        self.is_owed_to_near.set(true);
-        self.listens.set(false);
+    pub(super) fn observe_for_plain<'b>(&self, parts: impl Iterator<Item = &'b [u8]>) -> bool {
+        let may_go_on = self.observe(self.to_plain, parts);
+        self.has_unsent_to_plain.set(true);
+        self.is_between_pdus.set(false);
         may_go_on
     }
 
@@ -303,7 +303,7 @@ impl<N: Socket, F: Socket> Link<N, F> {
     }
 
     /// Returns that side, once.
-    pub(super) fn take_lack_of_cr(&self) -> Option<hl7::Role> {
+    pub(super) fn take_lack_of_cr(&self) -> Option<hl7::MllpRole> {
         self.observer.borrow_mut().take_lack_of_cr()
     }
 
@@ -313,7 +313,7 @@ impl<N: Socket, F: Socket> Link<N, F> {
     }
 
     /// Records the cause without ending the sockets yet.
-    pub(super) fn note(&self, by: ClosedBy, reason: Reason) {
+    pub(super) fn note(&self, by: ClosedBy, reason: CloseReason) {
         self.ended.borrow_mut().get_or_insert(Close { by, reason });
     }
 
@@ -324,13 +324,13 @@ impl<N: Socket, F: Socket> Link<N, F> {
 
     /// Whether there is a cause that needs a reset of both sides.
     pub(super) fn is_broken(&self) -> bool {
-        self.failed() && !self.is_in_order.get()
+        self.failed() && !self.is_clean.get()
     }
 
     /// Records that `by` finished its direction cleanly.
     pub(super) fn finish(&self, by: ClosedBy) {
         self.finished.set(self.finished.get().or(Some(by)));
-        self.stir();
+        self.note_movement();
         self.has_finished.notify_one();
     }
 
@@ -340,23 +340,23 @@ impl<N: Socket, F: Socket> Link<N, F> {
     }
 
     /// Records that bytes moved just now.
-    pub(super) fn stir(&self) {
+    pub(super) fn note_movement(&self) {
         self.moved.set(Instant::now());
     }
 
     /// Records that all observed bytes for the plain side are delivered.
     pub(super) fn answer(&self) {
         self.answered.set(true);
-        self.is_owed_to_near.set(false);
-        self.listens
-            .set(self.observer.borrow().may_speak(self.nearward));
+        self.has_unsent_to_plain.set(false);
+        self.is_between_pdus
+            .set(self.observer.borrow().can_send_pdu(self.to_plain));
     }
 
     /// Records that the plain side sent and that all of it is forwarded. Returns whether messages and answers
     /// have alternated for a while. In that case each answer carries the acknowledgement that the next
     /// message may wait for; a sender that holds back part of a message breaks the alternation.
     pub(super) fn is_conversation(&self) -> bool {
-        self.is_owed_to_far.set(false);
+        self.has_unsent_to_tls.set(false);
         let exchanges = match self.answered.replace(false) {
             true => self.exchanges.get().saturating_add(1),
             false => 0,
@@ -369,7 +369,7 @@ impl<N: Socket, F: Socket> Link<N, F> {
     pub(super) fn close(&self) -> Close {
         let complete = || Close {
             by: self.finished.get().unwrap_or(ClosedBy::Gateway),
-            reason: Reason::Complete,
+            reason: CloseReason::Complete,
         };
         self.ended.borrow_mut().take().unwrap_or_else(complete)
     }
@@ -383,13 +383,13 @@ impl<N: Socket, F: Socket> Link<N, F> {
         timeouts: &Timeouts,
         parties: [ClosedBy; 2],
         handle: &ConnectionHandle,
-        until: impl Future<Output = Option<Reason>>,
+        until: impl Future<Output = Option<CloseReason>>,
     ) -> bool {
         tokio::select! {
             biased;
             _ = &mut both => return false,
             ended = until => match ended {
-                Some(Reason::AtRest) => {
+                Some(CloseReason::AtRest) => {
                     // The other ways to end follow later.
                     if timeout(ALERT_LINGER, both.as_mut()).await.is_ok() {
                         return false;
@@ -416,9 +416,9 @@ impl<N: Socket, F: Socket> Link<N, F> {
         false
     }
 
-    fn stop(&self, reason: Reason) {
+    fn stop(&self, reason: CloseReason) {
         // An application that was notified before has had its time.
-        match self.is_parting() {
+        match self.is_plain_notified() {
             true => self.abort_plain(),
             false => self.fail(ClosedBy::Gateway, reason),
         }
@@ -455,7 +455,7 @@ impl<N: Socket, F: Socket> Link<N, F> {
         let of_us = |which| Overdue {
             close: Close {
                 by: ClosedBy::Gateway,
-                reason: Reason::Deadline(which),
+                reason: CloseReason::Deadline(which),
             },
             gone: None,
         };
@@ -548,15 +548,15 @@ fn look_at<S: Socket>(
         socket.set_user_timeout(was_slow.then_some(limits.user));
     }
     match state {
-        State::Done => Ok(true),
-        State::Busy | State::Slow => Ok(false),
-        State::Stalled => Err(Close {
+        DeliveryState::Done => Ok(true),
+        DeliveryState::Busy | DeliveryState::Slow => Ok(false),
+        DeliveryState::Stalled => Err(Close {
             by: ClosedBy::Gateway,
-            reason: Reason::Stalled(party),
+            reason: CloseReason::Stalled(party),
         }),
-        State::Gone => Err(Close {
+        DeliveryState::Gone => Err(Close {
             by: party,
-            reason: Reason::Reset(GONE.to_owned()),
+            reason: CloseReason::Reset(GONE.to_owned()),
         }),
     }
 }
@@ -565,16 +565,16 @@ const GONE: &str = "the other end stopped answering: neither data nor probes wer
     (timeouts.user, or keepalive)";
 
 /// Whether a connection ended because its other end stopped answering.
-pub(super) fn is_silence(reason: &Reason) -> bool {
-    matches!(reason, Reason::Reset(text) if text == GONE)
+pub(super) fn is_silence(reason: &CloseReason) -> bool {
+    matches!(reason, CloseReason::Reset(text) if text == GONE)
 }
 
 // The maximum delay until a silent half-closed connection is noticed.
 const LOOK_EVERY: Duration = Duration::from_secs(HALF_CLOSED_SILENCE.as_secs() / 8);
 
 /// The reason for the end of a socket.
-pub(super) fn reset(error: &io::Error) -> Reason {
-    Reason::Reset(match error.kind() {
+pub(super) fn reset(error: &io::Error) -> CloseReason {
+    CloseReason::Reset(match error.kind() {
         io::ErrorKind::TimedOut => GONE.to_owned(),
         _ => error.to_string(),
     })

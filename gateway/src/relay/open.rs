@@ -6,7 +6,7 @@ use std::io;
 use super::engine::Engine;
 use super::link::{Link, reset};
 use super::seal::{TlsWriter, room_later, write};
-use crate::audit::{ClosedBy, Reason};
+use crate::audit::{CloseReason, ClosedBy};
 use crate::buffers::{Buffer, BufferSizer, FairnessId, Pool, Size};
 use crate::metrics::Counter;
 use crate::tls::session::Opened;
@@ -23,7 +23,7 @@ pub(super) struct ReceiveState {
 
 /// Why opening stopped.
 #[derive(Debug)]
-pub(super) enum Cut {
+pub(super) enum OpenError {
     /// The socket failed.
     Socket(io::Error),
     /// The stream ended without close_notify.
@@ -48,7 +48,7 @@ impl ReceiveState {
         tls: &F,
         engine: &RefCell<Engine>,
         pool: &Pool,
-    ) -> Result<bool, Cut> {
+    ) -> Result<bool, OpenError> {
         loop {
             if self.payload().is_some() {
                 return Ok(true);
@@ -64,7 +64,7 @@ impl ReceiveState {
                 return Ok(true);
             }
             let opened = opened?;
-            sent.map_err(Cut::Socket)?;
+            sent.map_err(OpenError::Socket)?;
             match opened {
                 _ if self.payload().is_some() => {}
                 Opened::Closed => return Ok(false),
@@ -116,16 +116,16 @@ impl ReceiveState {
         engine: &RefCell<Engine>,
         pool: &Pool,
         answer: &mut Vec<u8>,
-    ) -> Result<Opened, Cut> {
+    ) -> Result<Opened, OpenError> {
         let mut none = Buffer::with_room(0);
         let incoming = self.incoming.as_mut().unwrap_or(&mut none);
         let mut engine = engine.borrow_mut();
         let opened = engine.open(incoming, &mut self.payload, pool, answer);
-        opened.map_err(Cut::Records)
+        opened.map_err(OpenError::Records)
     }
 
     // No memory is held while idle.
-    fn let_go(&mut self) {
+    fn release_memory(&mut self) {
         self.payload = None;
         self.incoming = self.incoming.take().filter(|incoming| !incoming.is_empty());
     }
@@ -148,12 +148,12 @@ impl ReceiveState {
         tls: &F,
         plain: Option<&N>,
         pool: &Pool,
-    ) -> Result<(), Cut> {
-        self.let_go();
+    ) -> Result<(), OpenError> {
+        self.release_memory();
         if pool.is_in_demand() {
             self.shrink(pool);
         }
-        tls.readable().await.map_err(Cut::Socket)?;
+        tls.readable().await.map_err(OpenError::Socket)?;
         let most = match plain.filter(|_| self.sizer.is_bulk()) {
             Some(plain) => match plain.send_room() {
                 0 => {
@@ -172,16 +172,16 @@ impl ReceiveState {
         let (bytes, room) = incoming.lend_spare();
         let spare = room.len();
         if spare == 0 {
-            return Err(Cut::Records(rustls::Error::General(
+            return Err(OpenError::Records(rustls::Error::General(
                 "record without an end".into(),
             )));
         }
         let (outcome, bytes) = tls.read_some(bytes, room).await;
         incoming.restore(bytes);
-        match outcome.map_err(Cut::Socket)? {
-            0 => Err(Cut::Truncated),
+        match outcome.map_err(OpenError::Socket)? {
+            0 => Err(OpenError::Truncated),
             count => {
-                self.sizer.ate(count, spare, pool);
+                self.sizer.note_received(count, spare, pool);
                 incoming.fill(count);
                 self.incoming = Some(incoming);
                 Ok(())
@@ -207,7 +207,7 @@ fn with_room(mut incoming: Buffer, pool: &Pool, size: Size, most: usize) -> Buff
 }
 
 /// The state of the opening direction besides the link.
-pub(super) struct Opening<'c> {
+pub(super) struct OpenDirection<'c> {
     pub(super) engine: &'c RefCell<Engine>,
     pub(super) writer: &'c TlsWriter,
     pub(super) pool: &'c Pool,
@@ -215,10 +215,10 @@ pub(super) struct Opening<'c> {
     pub(super) counter: &'c Counter,
     /// The number of bytes of opened payload that were not handed to the plain side.
     pub(super) undelivered: &'c Cell<u64>,
-    pub(super) explain: &'c dyn Fn(&rustls::Error) -> Reason,
+    pub(super) explain: &'c dyn Fn(&rustls::Error) -> CloseReason,
 }
 
-impl Opening<'_> {
+impl OpenDirection<'_> {
     /// Forwards payload until the peer sends close_notify or an error occurs, which the link records.
     pub(super) async fn run<N: Socket, F: Socket>(
         &self,
@@ -231,12 +231,12 @@ impl Opening<'_> {
             Err(_) if link.failed() && !link.is_broken() => {}
             // Many peers close without close_notify when nothing is outstanding. An attacker cannot cut off
             // anything there: the applications have answered everything that was sent.
-            Err(Cut::Truncated) if link.is_at_rest() && !received.is_partial() => {
+            Err(OpenError::Truncated) if link.is_at_rest() && !received.is_partial() => {
                 self.finish(link).await;
             }
             Err(cut) => {
                 self.note(link, &cut);
-                is_wrong = matches!(cut, Cut::Records(_));
+                is_wrong = matches!(cut, OpenError::Records(_));
             }
         }
         self.writer.opened_all.reach();
@@ -247,11 +247,11 @@ impl Opening<'_> {
         self.writer.opening_ended();
     }
 
-    fn note<N: Socket, F: Socket>(&self, link: &Link<N, F>, cut: &Cut) {
+    fn note<N: Socket, F: Socket>(&self, link: &Link<N, F>, cut: &OpenError) {
         let reason = match cut {
-            Cut::Socket(error) => reset(error),
-            Cut::Truncated => Reason::Truncated,
-            Cut::Records(error) => (self.explain)(error),
+            OpenError::Socket(error) => reset(error),
+            OpenError::Truncated => CloseReason::Truncated,
+            OpenError::Records(error) => (self.explain)(error),
         };
         link.note(ClosedBy::TlsPeer, reason);
     }
@@ -264,22 +264,22 @@ impl Opening<'_> {
         received: &mut ReceiveState,
         is_wrong: bool,
     ) {
-        let is_taken = link.take_far();
+        let is_taken = link.claim_tls_end();
         let plain = async {
-            if !link.is_near_ended() {
+            if !link.is_plain_ended() {
                 let rest = self.deliver(link, received, true);
                 until(rest, link.stalls(&link.plain), || link.abort_plain()).await;
-                link.leave_near().await;
+                link.end_plain_after_delivery().await;
             }
-            if link.is_parting() {
+            if link.is_plain_notified() {
                 // The sealing direction receives, and possibly nothing ever comes.
-                self.writer.parted(link).await;
+                self.writer.plain_closed(link).await;
             }
         };
         let tls = async {
             match (is_taken, is_wrong) {
-                (true, true) => self.writer.last_words(link, self.engine).await,
-                (true, false) => link.leave_far().await,
+                (true, true) => self.writer.send_final_alert(link, self.engine).await,
+                (true, false) => link.abort_tls_after_delivery().await,
                 (false, _) => {}
             }
         };
@@ -290,14 +290,14 @@ impl Opening<'_> {
         &self,
         link: &Link<N, F>,
         received: &mut ReceiveState,
-    ) -> Result<(), Cut> {
+    ) -> Result<(), OpenError> {
         let mut answer = Vec::new();
         // Payload that was opened before this direction began comes first.
         self.deliver(link, received, false).await;
         while !link.failed() {
             let opened = received.open(self.engine, self.pool, &mut answer);
             if opened.is_err() {
-                self.writer.owe(&mut answer);
+                self.writer.keep_answers(&mut answer);
             }
             let opened = opened?;
             self.writer.post(link, self.engine, &mut answer).await;
@@ -321,8 +321,8 @@ impl Opening<'_> {
 
     // close_notify becomes FIN; the other direction may continue.
     async fn finish<N: Socket, F: Socket>(&self, link: &Link<N, F>) {
-        if link.near_waits_for_far() {
-            return link.note(ClosedBy::TlsPeer, Reason::Unfinished);
+        if link.plain_waits_for_tls() {
+            return link.note(ClosedBy::TlsPeer, CloseReason::Unfinished);
         }
         match link.plain.finish() {
             Ok(()) => link.finish(ClosedBy::TlsPeer),
@@ -340,7 +340,7 @@ impl Opening<'_> {
         while let Some(payload) = received.payload()
             && (is_rest || !link.failed())
         {
-            if !link.see_for_near(payload.outgoing_parts()) {
+            if !link.observe_for_plain(payload.outgoing_parts()) {
                 return;
             }
             let count = payload.outgoing();

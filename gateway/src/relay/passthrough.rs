@@ -25,26 +25,26 @@ pub(super) struct Passing<'c, V: Network> {
     pub(super) from: ClosedBy,
     pub(super) to: ClosedBy,
     /// Records that the target has answered.
-    pub(super) answered: Option<&'c Answered>,
+    pub(super) answered: Option<&'c FirstTargetBytes>,
 }
 
 /// Whether the target has sent its first bytes.
 #[derive(Debug, Default)]
-pub(super) struct Answered {
-    has_come: Cell<bool>,
+pub(super) struct FirstTargetBytes {
+    has_arrived: Cell<bool>,
     news: Notify,
 }
 
-impl Answered {
+impl FirstTargetBytes {
     fn note(&self) {
-        if !self.has_come.replace(true) {
+        if !self.has_arrived.replace(true) {
             self.news.notify_one();
         }
     }
 
     /// Returns when the target has sent its first bytes.
     pub(super) async fn wait(&self) {
-        while !self.has_come.get() {
+        while !self.has_arrived.get() {
             self.news.notified().await;
         }
     }
@@ -89,7 +89,7 @@ impl<'c, V: Network> Passing<'c, V> {
             }
         }
         if link.failed() {
-            Box::pin(link.leave_both()).await;
+            Box::pin(link.abort_both_after_delivery()).await;
         }
     }
 
@@ -158,7 +158,7 @@ impl<'c, V: Network> Passing<'c, V> {
             Load::Pipe(pipe) => {
                 while pipe.held() > 0 {
                     let count = sink.splice_out_some(&pipe).await?;
-                    link.stir();
+                    link.note_movement();
                     self.count(count);
                     self.core.counters.spliced_bytes.add(count as u64);
                 }

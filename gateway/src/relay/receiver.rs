@@ -40,7 +40,7 @@ impl Limits {
 
 /// The state of a receiver.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum State {
+pub(super) enum DeliveryState {
     /// All sent bytes are acknowledged.
     Done,
     /// The bytes are in transit; the kernel watches them.
@@ -71,13 +71,18 @@ impl Receiver {
     }
 
     /// Updates the state from the kernel's data. The caller checks about four times within each limit.
-    pub(super) fn look(&mut self, queue: &SendQueue, limits: Limits, now: Instant) -> State {
+    pub(super) fn look(
+        &mut self,
+        queue: &SendQueue,
+        limits: Limits,
+        now: Instant,
+    ) -> DeliveryState {
         if queue.is_empty() {
             *self = Self {
                 acked: queue.acked,
                 ..Self::new(now)
             };
-            return State::Done;
+            return DeliveryState::Done;
         }
         if queue.acked != self.acked {
             (self.acked, self.since, self.unanswered) = (queue.acked, now, None);
@@ -85,15 +90,15 @@ impl Receiver {
         let is_closed = queue.is_closed();
         self.is_slow |= is_closed;
         if !self.is_slow {
-            return State::Busy;
+            return DeliveryState::Busy;
         }
         if self.is_unanswered(queue, limits.user, now) {
-            return State::Gone;
+            return DeliveryState::Gone;
         }
         let stands = now.saturating_duration_since(self.since);
         match limits.stall {
-            Some(stall) if is_closed && stands >= stall => State::Stalled,
-            _ => State::Slow,
+            Some(stall) if is_closed && stands >= stall => DeliveryState::Stalled,
+            _ => DeliveryState::Slow,
         }
     }
 
@@ -125,11 +130,11 @@ mod tests {
         (start, from, to): (Instant, u32, u32),
         limits: Limits,
         queue: impl Fn(u32) -> SendQueue,
-    ) -> State {
-        let mut state = State::Done;
+    ) -> DeliveryState {
+        let mut state = DeliveryState::Done;
         for second in (from..=to).step_by(10) {
             state = receiver.look(&queue(second), limits, start + second * SECOND);
-            if matches!(state, State::Stalled | State::Gone) {
+            if matches!(state, DeliveryState::Stalled | DeliveryState::Gone) {
                 break;
             }
         }
@@ -162,15 +167,15 @@ mod tests {
         let mut receiver = Receiver::new(start);
         let day = (start, 0, 86_400);
         let state = looks(&mut receiver, day, LIMITS, |_| closed(10, None));
-        assert_eq!(state, State::Slow);
+        assert_eq!(state, DeliveryState::Slow);
         let now = start + 86_410 * SECOND;
         assert_eq!(
             receiver.look(&SendQueue::default(), LIMITS, now),
-            State::Done
+            DeliveryState::Done
         );
         // From here on, the kernel watches again.
         let state = receiver.look(&in_flight(20, None), LIMITS, now + SECOND);
-        assert_eq!(state, State::Busy);
+        assert_eq!(state, DeliveryState::Busy);
     }
 
     #[test]
@@ -183,10 +188,13 @@ mod tests {
         let mut receiver = Receiver::new(start);
         let minutes = (start, 0, 600);
         let reads = |second: u32| closed(u64::from(second / 50), None);
-        assert_eq!(looks(&mut receiver, minutes, limits, reads), State::Slow);
+        assert_eq!(
+            looks(&mut receiver, minutes, limits, reads),
+            DeliveryState::Slow
+        );
         let then = (start, 610, 1200);
         let state = looks(&mut receiver, then, limits, |_| closed(99, None));
-        assert_eq!(state, State::Stalled);
+        assert_eq!(state, DeliveryState::Stalled);
     }
 
     #[test]
@@ -196,11 +204,11 @@ mod tests {
         let probes = |second: u32| closed(10, (second >= 100).then(|| 1 + (second - 100) / 30));
         assert_eq!(
             looks(&mut receiver, (start, 0, 130), LIMITS, probes),
-            State::Slow
+            DeliveryState::Slow
         );
         assert_eq!(
             looks(&mut receiver, (start, 140, 140), LIMITS, probes),
-            State::Gone
+            DeliveryState::Gone
         );
     }
 
@@ -211,7 +219,7 @@ mod tests {
         // Probes are now two minutes apart, and every third is lost.
         let probes = |second: u32| closed(10, (second / 120 % 3 == 2).then_some(1));
         let state = looks(&mut receiver, (start, 0, 36_000), LIMITS, probes);
-        assert_eq!(state, State::Slow);
+        assert_eq!(state, DeliveryState::Slow);
     }
 
     #[test]
@@ -222,11 +230,11 @@ mod tests {
         let repeats = |second: u32| in_flight(20, Some(second / 20));
         assert_eq!(
             looks(&mut receiver, (start, 10, 40), LIMITS, repeats),
-            State::Slow
+            DeliveryState::Slow
         );
         assert_eq!(
             looks(&mut receiver, (start, 50, 50), LIMITS, repeats),
-            State::Gone
+            DeliveryState::Gone
         );
     }
 
@@ -239,11 +247,11 @@ mod tests {
         let hour = (start, 0, 3600);
         assert_eq!(
             looks(&mut receiver, hour, LIMITS, |_| closed(10, None)),
-            State::Slow
+            DeliveryState::Slow
         );
         let then = (start, 3610, 3700);
         let state = looks(&mut receiver, then, LIMITS, |_| in_flight(10, None));
-        assert_eq!(state, State::Slow);
+        assert_eq!(state, DeliveryState::Slow);
     }
 
     #[test]
@@ -252,6 +260,6 @@ mod tests {
         let mut receiver = Receiver::new(start);
         let hour = (start, 0, 3600);
         let state = looks(&mut receiver, hour, LIMITS, |_| in_flight(10, Some(9)));
-        assert_eq!(state, State::Busy);
+        assert_eq!(state, DeliveryState::Busy);
     }
 }

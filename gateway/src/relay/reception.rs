@@ -10,14 +10,14 @@ use tokio::time::Instant;
 
 use super::engine::Engine;
 use super::first::{Beginning, First, NoStart};
-use super::limiter::Place;
-use super::open::{Cut, ReceiveState};
+use super::limiter::LimiterSlot;
+use super::open::{OpenError, ReceiveState};
 use super::seal::{TlsWriter, receive_ready};
 use super::stats::answered;
 use super::task::ConnectionTask;
-use crate::audit::{Close, ClosedBy, Deadline, Reason};
+use crate::audit::{Close, CloseReason, ClosedBy, Deadline};
 use crate::buffers::BufferSizer;
-use crate::dicom::{Answer, Ending};
+use crate::dicom::{ClosingPdu, Ending};
 use crate::handshake::send_alert;
 use crate::observe::Direction;
 use crate::relay::limits::ARTIM;
@@ -30,7 +30,7 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
     pub(super) async fn first_bytes(
         &self,
         socket: &V::Socket,
-        place: &Place<'_>,
+        place: &LimiterSlot<'_>,
     ) -> Result<First, Close> {
         let beginning = Beginning::of(&self.route.config);
         let mut first = First::default();
@@ -46,8 +46,8 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
             Ok(()) => return Ok(first),
             Err(NoStart::Ended) => first.unfinished(),
             Err(NoStart::Illegal(illegal)) => {
-                self.say(socket, illegal.answer).await;
-                Reason::Illegal(illegal.sentence)
+                self.reply(socket, illegal.answer).await;
+                CloseReason::Illegal(illegal.sentence)
             }
         };
         Err(Close { by, reason })
@@ -58,7 +58,7 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
         socket: &V::Socket,
         beginning: Beginning,
         (first, has_begun): (&mut First, &Cell<bool>),
-        place: &Place<'_>,
+        place: &LimiterSlot<'_>,
     ) -> Result<(), NoStart> {
         let mut sizer = BufferSizer::new(self.fairness_id);
         while !first
@@ -83,27 +83,29 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
         engine: &RefCell<Engine>,
         received: &mut ReceiveState,
         verification: &PeerVerification,
-        place: &Place<'_>,
+        place: &LimiterSlot<'_>,
     ) -> Result<First, Close> {
         let mut first = First::default();
         let has_begun = Cell::new(false);
         let wait = self.gather_payload((tls, engine, received), (&mut first, &has_begun), place);
         let close = || {
-            let words = TlsWriter::default().goodbye(engine);
-            let words = words.map_err(io::Error::other)?;
-            tls.send_now(&words)?;
+            let reply = TlsWriter::default().closing_records(engine);
+            let reply = reply.map_err(io::Error::other)?;
+            tls.send_now(&reply)?;
             tls.finish()
         };
         let close = (&has_begun, close);
         let reason = match self.before_first_byte(wait, tls, place, close).await? {
             Ok(Ok(())) => return Ok(first),
-            Ok(Err(NoStart::Ended)) | Err(Cut::Truncated | Cut::Socket(_)) => first.unfinished(),
-            Ok(Err(NoStart::Illegal(illegal))) => {
-                self.say_sealed(tls, engine, illegal.answer).await;
-                Reason::Illegal(illegal.sentence)
+            Ok(Err(NoStart::Ended)) | Err(OpenError::Truncated | OpenError::Socket(_)) => {
+                first.unfinished()
             }
-            Err(Cut::Records(error)) => {
-                let alert = engine.borrow_mut().last_words();
+            Ok(Err(NoStart::Illegal(illegal))) => {
+                self.reply_sealed(tls, engine, illegal.answer).await;
+                CloseReason::Illegal(illegal.sentence)
+            }
+            Err(OpenError::Records(error)) => {
+                let alert = engine.borrow_mut().final_alert();
                 send_alert(tls, alert).await;
                 self.wrong_record(&error, verification)
             }
@@ -118,8 +120,8 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
         &self,
         (tls, engine, received): (&V::Socket, &RefCell<Engine>, &mut ReceiveState),
         (first, has_begun): (&mut First, &Cell<bool>),
-        place: &Place<'_>,
-    ) -> Result<Result<(), NoStart>, Cut> {
+        place: &LimiterSlot<'_>,
+    ) -> Result<Result<(), NoStart>, OpenError> {
         let beginning = Beginning::of(&self.route.config);
         loop {
             match first.is_legal(beginning, self.route.config.mode) {
@@ -161,29 +163,31 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
         refused: Refused,
     ) -> Close {
         self.note_refused(first, &refused);
-        self.say(plain, Some(refused.answer)).await;
+        self.reply(plain, Some(refused.answer)).await;
         close_of(refused)
     }
 
     // Sends the last reply to an application; without a reply it sees a reset.
-    async fn say(&self, plain: &V::Socket, words: Option<Answer>) {
-        match words {
-            Some(words) => linger_close(plain, words.octets().to_vec(), ARTIM).await,
+    async fn reply(&self, plain: &V::Socket, reply: Option<ClosingPdu>) {
+        match reply {
+            Some(reply) => linger_close(plain, reply.to_bytes().to_vec(), ARTIM).await,
             None => plain.abort(),
         }
     }
 
     /// Sends the last reply to an application behind the TLS peer; without a reply it sees a reset.
-    pub(super) async fn say_sealed(
+    pub(super) async fn reply_sealed(
         &self,
         tls: &V::Socket,
         engine: &RefCell<Engine>,
-        words: Option<Answer>,
+        reply: Option<ClosingPdu>,
     ) {
-        let Some(words) = words else {
+        let Some(reply) = reply else {
             return tls.abort();
         };
-        let sealed = engine.borrow_mut().linger(&words.octets(), &self.core.pool);
+        let sealed = engine
+            .borrow_mut()
+            .linger(&reply.to_bytes(), &self.core.pool);
         match sealed {
             Ok(sealed) => linger_close(tls, sealed, ARTIM).await,
             Err(_) => tls.abort(),
@@ -191,16 +195,16 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
     }
 
     /// Notifies an application that the target cannot be reached.
-    pub(super) async fn say_unreachable(&mut self, plain: &V::Socket, first: &First) {
-        let words = self.unreachable_words();
-        self.note_answered(first, words);
-        self.say(plain, words).await;
+    pub(super) async fn reply_unreachable(&mut self, plain: &V::Socket, first: &First) {
+        let reply = self.unreachable_reply();
+        self.note_answered(first, reply);
+        self.reply(plain, reply).await;
     }
 
     /// Records for the summary that an association ended with the gateway's reply to its request.
-    pub(super) fn note_answered(&mut self, first: &First, words: Option<Answer>) {
-        if let Some(words) = words {
-            self.note_ending(first, answered(words));
+    pub(super) fn note_answered(&mut self, first: &First, reply: Option<ClosingPdu>) {
+        if let Some(reply) = reply {
+            self.note_ending(first, answered(reply));
         }
     }
 
@@ -213,7 +217,7 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
     fn note_ending(&mut self, first: &First, ending: Ending) {
         let mut observer = self.observer();
         let now = Instant::now().into_std();
-        let request = first.bytes.get(..first.request_octets).unwrap_or(&[]);
+        let request = first.bytes.get(..first.request_bytes).unwrap_or(&[]);
         // None of the bytes pass, whatever the verdict.
         let _ = observer.observe(Direction::ToTarget, request, now);
         self.stats.observed = observer.finish(ending, now);
@@ -224,7 +228,7 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
         &self,
         wait: W,
         socket: &V::Socket,
-        place: &Place<'_>,
+        place: &LimiterSlot<'_>,
         (has_begun, close): (&Cell<bool>, impl Fn() -> io::Result<()>),
     ) -> Result<W::Output, Close> {
         let limit = self.route.config.timeouts.first_byte;
@@ -239,9 +243,9 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
         };
         let time = async {
             tokio::select! {
-                () = passed(limit) => Reason::Deadline(Deadline::FirstByte),
+                () = passed(limit) => CloseReason::Deadline(Deadline::FirstByte),
                 reason = self.handle.stopped() => reason,
-                () = at_rest => Reason::AtRest,
+                () = at_rest => CloseReason::AtRest,
                 reason = place.ended() => reason,
             }
         };
@@ -259,9 +263,9 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
     }
 
     /// The reply to an application whose association has no target at the moment.
-    pub(super) fn unreachable_words(&self) -> Option<Answer> {
+    pub(super) fn unreachable_reply(&self) -> Option<ClosingPdu> {
         let speaks_dicom = Beginning::of(&self.route.config) == Beginning::Request;
-        speaks_dicom.then(Answer::temporary_congestion)
+        speaks_dicom.then(ClosingPdu::temporary_congestion)
     }
 }
 
@@ -277,6 +281,6 @@ async fn passed(limit: Option<Duration>) {
 pub(super) fn close_of(refused: Refused) -> Close {
     Close {
         by: ClosedBy::Gateway,
-        reason: Reason::Forbidden(refused.sentence),
+        reason: CloseReason::Forbidden(refused.sentence),
     }
 }

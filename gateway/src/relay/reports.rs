@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::link::Link;
 use super::task::ConnectionTask;
-use crate::audit::{self, Close, ClosedBy, Event, Fault, Reason};
+use crate::audit::{self, Close, CloseReason, ClosedBy, ConnectionFault, Event};
 use crate::config::Protocol;
 use crate::relay::limits::{ANSWER_GIVEN_UP_MIN, ANSWER_WAIT, MLLP_CR_WAIT, PROGRESS_EVERY};
 use crate::route::Transport;
@@ -48,7 +48,7 @@ impl<V: Network> ConnectionTask<'_, V> {
         &self,
         link: &Link<V::Socket, V::Socket>,
         reports: &Reports,
-    ) -> Option<Reason> {
+    ) -> Option<CloseReason> {
         let mut progress_at = Instant::now() + PROGRESS_EVERY;
         let mut answer_at = self.expects_answer().then(|| reports.began + ANSWER_WAIT);
         let mut lack = LackOfCr::Unseen;
@@ -73,7 +73,7 @@ impl<V: Network> ConnectionTask<'_, V> {
             if suspected.is_some_and(|until| until <= now) {
                 lack = match link.take_lack_of_cr() {
                     Some(by) => {
-                        self.warn(Fault::EndsWithoutCr(by));
+                        self.warn(ConnectionFault::EndsWithoutCr(by));
                         LackOfCr::Reported
                     }
                     None => LackOfCr::Unseen,
@@ -104,11 +104,11 @@ impl<V: Network> ConnectionTask<'_, V> {
         };
         let is_given_up = matches!(
             close.reason,
-            Reason::Complete
-                | Reason::Unfinished
-                | Reason::Reset(_)
-                | Reason::Truncated
-                | Reason::Deadline(_)
+            CloseReason::Complete
+                | CloseReason::Unfinished
+                | CloseReason::Reset(_)
+                | CloseReason::Truncated
+                | CloseReason::Deadline(_)
         );
         let is_known = reports.is_unanswered_reported.get();
         if is_known || close.by == target || !is_given_up || !self.expects_answer() {
@@ -117,7 +117,7 @@ impl<V: Network> ConnectionTask<'_, V> {
         let waited = self.unanswered_for(link, reports);
         if let Some(waited) = waited.filter(|waited| *waited >= ANSWER_GIVEN_UP_MIN) {
             let is_over = true;
-            self.warn(Fault::NoAnswer { waited, is_over });
+            self.warn(ConnectionFault::NoAnswer { waited, is_over });
         }
     }
 
@@ -135,7 +135,7 @@ impl<V: Network> ConnectionTask<'_, V> {
             return Some(Instant::now() + (ANSWER_WAIT - waited));
         }
         let is_over = false;
-        self.warn(Fault::NoAnswer { waited, is_over });
+        self.warn(ConnectionFault::NoAnswer { waited, is_over });
         reports.is_unanswered_reported.set(true);
         None
     }
@@ -171,7 +171,7 @@ impl<V: Network> ConnectionTask<'_, V> {
         link.unanswered_for(reports.began)
     }
 
-    fn warn(&self, fault: Fault) {
+    fn warn(&self, fault: ConnectionFault) {
         let warning = audit::Warning {
             id: self.handle.id,
             route: Arc::clone(&self.route.config),
@@ -184,7 +184,7 @@ impl<V: Network> ConnectionTask<'_, V> {
     }
 
     fn report_progress(&self, link: &Link<V::Socket, V::Socket>) {
-        let progress = audit::Progress {
+        let progress = audit::ConnectionProgress {
             id: self.handle.id,
             route: Arc::clone(&self.route.config),
             source: self.source,

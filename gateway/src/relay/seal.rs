@@ -8,9 +8,9 @@ use tokio::sync::Mutex;
 use super::ending::Milestone;
 use super::engine::{Engine, PendingBatch};
 use super::link::{Link, reset};
-use crate::audit::{ClosedBy, Reason};
+use crate::audit::{CloseReason, ClosedBy};
 use crate::buffers::{Batch, Buffer, BufferSizer, FairnessId, Pool, Size};
-use crate::dicom::Answer;
+use crate::dicom::ClosingPdu;
 use crate::handshake::limits::ALERT_LINGER;
 use crate::handshake::send_alert;
 use crate::metrics::Counter;
@@ -20,7 +20,7 @@ use crate::upstream::limits::CONTROL_ROOM;
 use crate::uring::{Socket, SocketExt, linger_close, race, timeout};
 
 /// The state of the sealing direction besides the link.
-pub(super) struct Sealing<'c> {
+pub(super) struct SealDirection<'c> {
     pub(super) engine: &'c RefCell<Engine>,
     pub(super) writer: &'c TlsWriter,
     pub(super) pool: &'c Pool,
@@ -31,7 +31,7 @@ pub(super) struct Sealing<'c> {
     pub(super) undelivered: &'c Cell<u64>,
 }
 
-impl Sealing<'_> {
+impl SealDirection<'_> {
     /// Forwards payload until the plain side finishes or an error occurs, which the link records. A plain
     /// side that was notified of a failure gets time to close.
     pub(super) async fn run<N: Socket, F: Socket>(&self, link: &Link<N, F>, first: &mut Vec<u8>) {
@@ -46,11 +46,11 @@ impl Sealing<'_> {
     // The TLS side sees that the stream is cut off, after all records that were sealed before.
     async fn leave<N: Socket, F: Socket>(&self, link: &Link<N, F>) {
         let tls = async {
-            if link.take_far() {
-                if let Some(words) = link.words_for_far() {
-                    self.say(link, words).await;
+            if link.claim_tls_end() {
+                if let Some(pdu) = link.closing_pdu_for_tls() {
+                    self.send_closing_pdu(link, pdu).await;
                 }
-                link.leave_far().await;
+                link.abort_tls_after_delivery().await;
             }
         };
         let plain = async {
@@ -58,12 +58,12 @@ impl Sealing<'_> {
             tokio::select! {
                 biased;
                 () = self.writer.opened_all.reached() => {}
-                () = link.stalls(&link.plain) => link.end_near(None),
+                () = link.stalls(&link.plain) => link.end_plain(None),
             }
             if self.writer.opening_over.is_reached() {
-                link.leave_near().await;
+                link.end_plain_after_delivery().await;
             }
-            if link.is_parting() {
+            if link.is_plain_notified() {
                 linger_close(&link.plain, Vec::new(), ARTIM).await;
             }
         };
@@ -71,9 +71,9 @@ impl Sealing<'_> {
     }
 
     // The last PDU for the application behind the TLS peer, which gets time to close.
-    async fn say<N: Socket, F: Socket>(&self, link: &Link<N, F>, words: Answer) {
+    async fn send_closing_pdu<N: Socket, F: Socket>(&self, link: &Link<N, F>, pdu: ClosingPdu) {
         let _turn = self.writer.turn.lock().await;
-        let sealed = self.engine.borrow_mut().linger(&words.octets(), self.pool);
+        let sealed = self.engine.borrow_mut().linger(&pdu.to_bytes(), self.pool);
         let Ok(sealed) = sealed else { return };
         // The records that TLS must send were sealed before.
         let mut all = self.writer.answers.take();
@@ -118,7 +118,7 @@ impl Sealing<'_> {
 
     async fn send<N: Socket, F: Socket>(&self, link: &Link<N, F>, plain: &mut PendingBatch) {
         let count = plain.len() as u64;
-        if link.failed() || !link.see_from_near(plain.payloads()) {
+        if link.failed() || !link.observe_from_plain(plain.payloads()) {
             return self.drop_bytes(count);
         }
         let is_short = plain.is_short();
@@ -187,14 +187,14 @@ impl Sealing<'_> {
             // A close_notify must not come before the alert that reports an error.
             return;
         }
-        if link.far_waits_for_near() {
-            return link.note(ClosedBy::PlainSide, Reason::Unfinished);
+        if link.tls_waits_for_plain() {
+            return link.note(ClosedBy::PlainSide, CloseReason::Unfinished);
         }
-        let mut words = Vec::new();
-        if let Err(error) = self.engine.borrow_mut().close_notify(&mut words) {
+        let mut records = Vec::new();
+        if let Err(error) = self.engine.borrow_mut().close_notify(&mut records) {
             return link.note(ClosedBy::Gateway, refusal(&error));
         }
-        let sent = write(link, &link.tls, &mut Buffer::of(words)).await;
+        let sent = write(link, &link.tls, &mut Buffer::of(records)).await;
         match sent.and_then(|()| link.tls.finish()) {
             Ok(()) => link.finish(ClosedBy::PlainSide),
             // A peer that has closed with nothing outstanding loses nothing.
@@ -242,7 +242,7 @@ pub(super) async fn receive_ready<S: Socket>(
     batch.restore(lent);
     let count = outcome?;
     batch.fill(count);
-    sizer.ate(count, batch.room(), pool);
+    sizer.note_received(count, batch.room(), pool);
     Ok(Some(batch).filter(|batch| !batch.is_empty()))
 }
 
@@ -278,7 +278,7 @@ pub(super) async fn write<S: Socket, N: Socket, F: Socket>(
         let (outcome, lent) = socket.writev_some(buffer.lend_parts()).await;
         buffer.restore_parts(lent);
         buffer.sent(outcome?);
-        link.stir();
+        link.note_movement();
     }
     Ok(())
 }
@@ -291,12 +291,12 @@ async fn send_answers<N: Socket, F: Socket>(link: &Link<N, F>, answers: Vec<u8>)
     }
 }
 
-fn refusal(error: &SealError) -> Reason {
+fn refusal(error: &SealError) -> CloseReason {
     match error {
-        SealError::Exhausted => Reason::Limit(
+        SealError::Exhausted => CloseReason::Limit(
             "2^24 records of a TLS 1.2 key; connections that move this much need TLS 1.3".into(),
         ),
-        SealError::Tls(_) | SealError::Misused => Reason::Internal(error.to_string()),
+        SealError::Tls(_) | SealError::Misused => CloseReason::Internal(error.to_string()),
     }
 }
 
@@ -329,7 +329,7 @@ impl TlsWriter {
             // LIMIT: the required answers of TLS are one key update and one alert at a time.
             return link.note(
                 ClosedBy::TlsPeer,
-                Reason::Limit("answers owed to the TLS peer".into()),
+                CloseReason::Limit("answers owed to the TLS peer".into()),
             );
         }
         // Never wait for the turn here: sealing may be blocked by a peer that reads only after this gateway
@@ -346,13 +346,13 @@ impl TlsWriter {
         engine: &RefCell<Engine>,
         records: usize,
     ) {
-        while let Some(answers) = self.owed(link, engine, records) {
+        while let Some(answers) = self.due_answers(link, engine, records) {
             // Boxed, because this is rare, and a resting connection holds no memory for it.
             Box::pin(send_answers(link, answers)).await;
         }
     }
 
-    fn owed<N: Socket, F: Socket>(
+    fn due_answers<N: Socket, F: Socket>(
         &self,
         link: &Link<N, F>,
         engine: &RefCell<Engine>,
@@ -370,26 +370,26 @@ impl TlsWriter {
     }
 
     /// Keeps answers that must be sent before the alert that ends the connection.
-    pub(super) fn owe(&self, answers: &mut Vec<u8>) {
+    pub(super) fn keep_answers(&self, answers: &mut Vec<u8>) {
         self.answers.borrow_mut().append(answers);
     }
 
     /// Sends the alert that ends the connection, after all records that were sealed before: the batch in
     /// progress, and waiting answers. A peer that reads neither is reset. The link must have failed, so that
     /// nothing is sealed in the meantime.
-    pub(super) async fn last_words<N: Socket, F: Socket>(
+    pub(super) async fn send_final_alert<N: Socket, F: Socket>(
         &self,
         link: &Link<N, F>,
         engine: &RefCell<Engine>,
     ) {
         debug_assert!(link.failed(), "records may still be sealed");
-        let goodbye = async {
+        let alert = async {
             let _turn = self.turn.lock().await;
-            let mut words = self.answers.take();
-            words.extend(engine.borrow_mut().last_words());
-            send_alert(&link.tls, words).await;
+            let mut records = self.answers.take();
+            records.extend(engine.borrow_mut().final_alert());
+            send_alert(&link.tls, records).await;
         };
-        race(goodbye, 2 * ALERT_LINGER, || link.abort_tls()).await;
+        race(alert, 2 * ALERT_LINGER, || link.abort_tls()).await;
     }
 
     /// Whether nothing is being sent.
@@ -398,12 +398,12 @@ impl TlsWriter {
     }
 
     /// The closing sequence of a clean end: the records that TLS requires, and close_notify.
-    pub(super) fn goodbye(&self, engine: &RefCell<Engine>) -> Result<Vec<u8>, SealError> {
-        let mut words = self.answers.take();
+    pub(super) fn closing_records(&self, engine: &RefCell<Engine>) -> Result<Vec<u8>, SealError> {
+        let mut records = self.answers.take();
         let mut engine = engine.borrow_mut();
-        engine.before(1, &mut words)?;
-        engine.close_notify(&mut words)?;
-        Ok(words)
+        engine.before(1, &mut records)?;
+        engine.close_notify(&mut records)?;
+        Ok(records)
     }
 
     /// The opening direction has ended completely.
@@ -412,7 +412,7 @@ impl TlsWriter {
     }
 
     /// Waits until a plain side that was notified has closed; resets it after a time limit.
-    pub(super) async fn parted<N: Socket, F: Socket>(&self, link: &Link<N, F>) {
+    pub(super) async fn plain_closed<N: Socket, F: Socket>(&self, link: &Link<N, F>) {
         if self.sealing_over.is_reached() {
             return linger_close(&link.plain, Vec::new(), ARTIM).await;
         }

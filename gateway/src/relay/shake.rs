@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::limiter::Place;
+use super::limiter::LimiterSlot;
 use super::task::ConnectionTask;
-use crate::audit::{Close, ClosedBy, Deadline, Reason};
-use crate::handshake::{Cause, Failed, Pace, Secured, handshake};
+use crate::audit::{Close, CloseReason, ClosedBy, Deadline};
+use crate::handshake::{Cause, FailedHandshake, Pace, Secured, handshake};
 use crate::stream_kind::StreamKind;
 use crate::tls::session::Session;
 use crate::tls::{
@@ -23,7 +23,7 @@ impl<V: Network> ConnectionTask<'_, V> {
         &mut self,
         tls: &V::Socket,
         acceptor: &Acceptor,
-        place: &Place<'_>,
+        place: &LimiterSlot<'_>,
     ) -> Result<(Secured, Arc<PeerVerification>), Close> {
         let limit = self.route.config.timeouts.handshake;
         let work = async {
@@ -32,12 +32,12 @@ impl<V: Network> ConnectionTask<'_, V> {
             if late {
                 return Err(Close {
                     by: ClosedBy::Gateway,
-                    reason: Reason::Deadline(Deadline::Handshake),
+                    reason: CloseReason::Deadline(Deadline::Handshake),
                 });
             }
             ready.map_err(|_| Close {
                 by: ClosedBy::TlsPeer,
-                reason: Reason::Empty,
+                reason: CloseReason::Empty,
             })?;
             let begun = acceptor.start().map(|(c, j)| (Session::from(c), j));
             let limit = Limit::of_handshake(limit.saturating_sub(waited.elapsed()));
@@ -67,7 +67,7 @@ impl<V: Network> ConnectionTask<'_, V> {
             socket.abort();
             Close {
                 by: ClosedBy::Gateway,
-                reason: Reason::Internal(error.to_string()),
+                reason: CloseReason::Internal(error.to_string()),
             }
         })?;
         let secured = match handshake(socket, session, limit.time, pace).await {
@@ -83,7 +83,7 @@ impl<V: Network> ConnectionTask<'_, V> {
             socket.abort();
             return Err(Close {
                 by: ClosedBy::Gateway,
-                reason: Reason::Handshake(
+                reason: CloseReason::Handshake(
                     class(&verification),
                     explain(&error, &verification, &[]),
                 ),
@@ -94,7 +94,7 @@ impl<V: Network> ConnectionTask<'_, V> {
             // The verifier runs in every full handshake, and there are no other handshakes. Should this ever
             // change, no peer is accepted.
             socket.abort();
-            let reason = Reason::Internal("a peer without an accepted identity".to_owned());
+            let reason = CloseReason::Internal("a peer without an accepted identity".to_owned());
             return Err(Close {
                 by: ClosedBy::Gateway,
                 reason,
@@ -109,7 +109,7 @@ impl<V: Network> ConnectionTask<'_, V> {
         &self,
         error: &rustls::Error,
         verification: &PeerVerification,
-    ) -> Reason {
+    ) -> CloseReason {
         match error {
             rustls::Error::AlertReceived(_)
                 if self.stats.opened.get() == 0
@@ -120,9 +120,9 @@ impl<V: Network> ConnectionTask<'_, V> {
                         .as_ref()
                         .is_some_and(|tls| tls.version == TlsVersion::Tls13) =>
             {
-                Reason::Handshake(class(verification), explain(error, verification, &[]))
+                CloseReason::Handshake(class(verification), explain(error, verification, &[]))
             }
-            _ => Reason::Protocol(error.to_string()),
+            _ => CloseReason::Protocol(error.to_string()),
         }
     }
 }
@@ -151,9 +151,10 @@ fn is_tls(first: &[u8]) -> bool {
     matches!(StreamKind::of(first), None | Some(StreamKind::Tls))
 }
 
-fn refusal(failed: &Failed, verification: &PeerVerification, limit: Limit) -> Close {
+fn refusal(failed: &FailedHandshake, verification: &PeerVerification, limit: Limit) -> Close {
     let class = class(verification);
-    let explained = |error| Reason::Handshake(class, explain(error, verification, &failed.first));
+    let explained =
+        |error| CloseReason::Handshake(class, explain(error, verification, &failed.first));
     match &failed.cause {
         Cause::Tls(error @ rustls::Error::AlertReceived(_)) => Close {
             by: ClosedBy::TlsPeer,
@@ -167,7 +168,7 @@ fn refusal(failed: &Failed, verification: &PeerVerification, limit: Limit) -> Cl
         Cause::Deadline if verification.side() == tls::TlsRole::Server && is_tls(&failed.first) => {
             Close {
                 by: ClosedBy::Gateway,
-                reason: Reason::Deadline(Deadline::Handshake),
+                reason: CloseReason::Deadline(Deadline::Handshake),
             }
         }
         Cause::Deadline => {
@@ -175,12 +176,12 @@ fn refusal(failed: &Failed, verification: &PeerVerification, limit: Limit) -> Cl
             let sentence = explain_silence(verification, &failed.first, failed.hello_bytes, limit);
             Close {
                 by: ClosedBy::Gateway,
-                reason: Reason::Handshake(class, sentence),
+                reason: CloseReason::Handshake(class, sentence),
             }
         }
         Cause::TooLong => Close {
             by: ClosedBy::Gateway,
-            reason: Reason::Limit("bytes of a handshake flight".into()),
+            reason: CloseReason::Limit("bytes of a handshake flight".into()),
         },
         // A client that connects and goes is a probe; a target that does so is reported.
         Cause::Closed | Cause::Socket(_)
@@ -188,12 +189,12 @@ fn refusal(failed: &Failed, verification: &PeerVerification, limit: Limit) -> Cl
         {
             Close {
                 by: ClosedBy::TlsPeer,
-                reason: Reason::Empty,
+                reason: CloseReason::Empty,
             }
         }
         Cause::Closed | Cause::Socket(_) => Close {
             by: ClosedBy::TlsPeer,
-            reason: Reason::Handshake(
+            reason: CloseReason::Handshake(
                 class,
                 explain_end(verification, &failed.first, failed.hello_bytes),
             ),

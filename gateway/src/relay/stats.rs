@@ -7,25 +7,25 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::link::is_silence;
-use crate::audit::{self, Close, ClosedBy, ConnectionId, Reason};
+use crate::audit::{self, Close, CloseReason, ClosedBy, ConnectionId};
 use crate::config::Protocol;
-use crate::dicom::{self, Answer, Ending, Role};
+use crate::dicom::{self, AssociationRole, ClosingPdu, Ending};
 use crate::metrics::RouteCounters;
 use crate::observe::Observed;
 use crate::route::{Route, Transport};
-use crate::tls::{Description, PeerInfo, TlsInfo};
+use crate::tls::{CertificateDescription, PeerInfo, TlsInfo};
 
 /// A connection that counts as open until this value is dropped, also after a panic.
-pub(super) struct Open<'c>(&'c RouteCounters);
+pub(super) struct OpenConnection<'c>(&'c RouteCounters);
 
-impl<'c> Open<'c> {
+impl<'c> OpenConnection<'c> {
     pub(super) fn count(counters: &'c RouteCounters) -> Self {
         counters.open.add(1);
         Self(counters)
     }
 }
 
-impl Drop for Open<'_> {
+impl Drop for OpenConnection<'_> {
     fn drop(&mut self) {
         self.0.open.sub(1);
     }
@@ -36,7 +36,7 @@ impl Drop for Open<'_> {
 pub(super) struct ConnectionStats {
     pub(super) target: Option<SocketAddr>,
     pub(super) peer: Option<Arc<PeerInfo>>,
-    pub(super) refused: Option<Box<Description>>,
+    pub(super) refused: Option<Box<CertificateDescription>>,
     pub(super) tls: Option<TlsInfo>,
     pub(super) sealed: Cell<u64>,
     pub(super) opened: Cell<u64>,
@@ -99,9 +99,11 @@ impl ConnectionStats {
 pub(super) fn ending(close: &Close, transport: &Transport) -> Ending {
     let by = role(close.by, transport);
     match (&close.reason, by) {
-        (Reason::Complete, Some(by)) => Ending::Closed { by },
-        (Reason::Truncated, Some(by)) => Ending::Truncated { by },
-        (Reason::Drained | Reason::EndedByCommand | Reason::AtRest, _) => Ending::Stopped,
+        (CloseReason::Complete, Some(by)) => Ending::Closed { by },
+        (CloseReason::Truncated, Some(by)) => Ending::Truncated { by },
+        (CloseReason::Drained | CloseReason::EndedByCommand | CloseReason::AtRest, _) => {
+            Ending::Stopped
+        }
         _ => Ending::Lost { by },
     }
 }
@@ -117,8 +119,8 @@ pub(super) fn unanswered(close: Close, stats: &ConnectionStats, protocol: Protoc
     let has_answered = stats.sealed.get() > 0 || stats.opened.get() == 0;
     let how = match &close.reason {
         _ if has_answered || close.by != ClosedBy::PlainSide => return close,
-        Reason::Complete | Reason::Unfinished => "closed",
-        Reason::Reset(_) if !is_silence(&close.reason) => "reset",
+        CloseReason::Complete | CloseReason::Unfinished => "closed",
+        CloseReason::Reset(_) if !is_silence(&close.reason) => "reset",
         _ => return close,
     };
     let sentence = format!(
@@ -126,50 +128,50 @@ pub(super) fn unanswered(close: Close, stats: &ConnectionStats, protocol: Protoc
          does so"
     );
     Close {
-        reason: Reason::Unanswered(sentence),
+        reason: CloseReason::Unanswered(sentence),
         ..close
     }
 }
 
 /// How an association ended that the gateway rejected.
-pub(super) fn answered(answer: Answer) -> Ending {
+pub(super) fn answered(answer: ClosingPdu) -> Ending {
     let by = dicom::AssociationEndpoint::Gateway;
     match answer {
-        Answer::Reject(rejection) => Ending::Rejected { by, rejection },
-        Answer::Abort(abort) => Ending::Aborted { by, abort },
+        ClosingPdu::Reject(rejection) => Ending::Rejected { by, rejection },
+        ClosingPdu::Abort(abort) => Ending::Aborted { by, abort },
     }
 }
 
 // The connecting side requests the association.
-fn role(party: ClosedBy, transport: &Transport) -> Option<Role> {
+fn role(party: ClosedBy, transport: &Transport) -> Option<AssociationRole> {
     match (party, transport) {
         (ClosedBy::PlainSide, Transport::Originate(_))
-        | (ClosedBy::TlsPeer, Transport::Terminate(_)) => Some(Role::Requestor),
+        | (ClosedBy::TlsPeer, Transport::Terminate(_)) => Some(AssociationRole::Requestor),
         (ClosedBy::PlainSide, Transport::Terminate(_))
-        | (ClosedBy::TlsPeer, Transport::Originate(_)) => Some(Role::Acceptor),
+        | (ClosedBy::TlsPeer, Transport::Originate(_)) => Some(AssociationRole::Acceptor),
         _ => None,
     }
 }
 
 /// Counts a connection by how it ended.
-pub(super) fn count(counters: &RouteCounters, reason: &Reason) {
+pub(super) fn count(counters: &RouteCounters, reason: &CloseReason) {
     let counter = match reason {
-        Reason::Complete | Reason::AtRest => &counters.complete,
-        Reason::Empty => &counters.empty,
-        Reason::Handshake(..) => &counters.refused,
-        Reason::Unreachable(_) => &counters.unreachable,
-        Reason::Illegal(_) => &counters.illegal,
-        Reason::Forbidden(_) => &counters.forbidden,
-        Reason::Deadline(_) | Reason::Stalled(_) => &counters.late,
-        Reason::Limit(_) => &counters.limited,
-        Reason::Reset(_)
-        | Reason::Unanswered(_)
-        | Reason::Truncated
-        | Reason::Unfinished
-        | Reason::Protocol(_)
-        | Reason::Drained
-        | Reason::EndedByCommand
-        | Reason::Internal(_) => &counters.broken,
+        CloseReason::Complete | CloseReason::AtRest => &counters.complete,
+        CloseReason::Empty => &counters.empty,
+        CloseReason::Handshake(..) => &counters.refused,
+        CloseReason::Unreachable(_) => &counters.unreachable,
+        CloseReason::Illegal(_) => &counters.illegal,
+        CloseReason::Forbidden(_) => &counters.forbidden,
+        CloseReason::Deadline(_) | CloseReason::Stalled(_) => &counters.late,
+        CloseReason::Limit(_) => &counters.limited,
+        CloseReason::Reset(_)
+        | CloseReason::Unanswered(_)
+        | CloseReason::Truncated
+        | CloseReason::Unfinished
+        | CloseReason::Protocol(_)
+        | CloseReason::Drained
+        | CloseReason::EndedByCommand
+        | CloseReason::Internal(_) => &counters.broken,
     };
     counter.add(1);
 }

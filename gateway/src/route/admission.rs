@@ -6,21 +6,21 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::state::RouteState;
 use crate::config::{ByTitle, RouteConfig, RouteTls, Target};
-use crate::dicom::{Answer, AssociateRq, Binding, Refusal, Rules};
+use crate::dicom::{AssociateRq, AssociationRefusal, AssociationRules, Binding, ClosingPdu};
 
 /// The admission rules of a route, and its open associations on all cores.
 #[derive(Debug)]
 pub(crate) struct Admission {
-    rules: Arc<Rules>,
-    open: Open,
+    rules: Arc<AssociationRules>,
+    open: AssociationLimit,
     // By the identities that peers are accepted by. All configured identities are entered at the start and
     // none is added later. The identities of one `[[peer]]` share one count.
-    by_peer: HashMap<String, Arc<Open>>,
+    by_peer: HashMap<String, Arc<AssociationLimit>>,
 }
 
 /// The number of open associations, and its limit.
 #[derive(Debug)]
-struct Open {
+struct AssociationLimit {
     // Counted for as long as a route of this name exists, under any configuration.
     count: Arc<AtomicU32>,
     most: u32,
@@ -28,7 +28,7 @@ struct Open {
 
 /// A slot among the associations that are counted together.
 #[derive(Debug)]
-struct Place<'a>(&'a Open);
+struct AssociationSlot<'a>(&'a AssociationLimit);
 
 /// An association that may begin.
 #[derive(Debug)]
@@ -36,7 +36,7 @@ pub(crate) struct Admitted<'a> {
     /// Its targets, in the order in which they are tried.
     pub(crate) targets: &'a [Target],
     /// Its slots in the counts of its peer and of the route, held for its lifetime.
-    _places: [Option<Place<'a>>; 2],
+    _places: [Option<AssociationSlot<'a>>; 2],
     /// The rule that would have refused it, on a route with `rules = "report"`.
     pub(crate) reported: Option<String>,
 }
@@ -47,7 +47,7 @@ pub(crate) struct Refused {
     /// The reason, for the log.
     pub(crate) sentence: String,
     /// The reply to its requestor.
-    pub(crate) answer: Answer,
+    pub(crate) answer: ClosingPdu,
 }
 
 impl<'a> Admitted<'a> {
@@ -69,7 +69,7 @@ impl Refused {
         }
         Err(Self {
             sentence: sentence(),
-            answer: Answer::local_limit_exceeded(),
+            answer: ClosingPdu::local_limit_exceeded(),
         })
     }
 }
@@ -83,14 +83,19 @@ impl Admission {
             identities: peers.iter().map(ToString::to_string).collect(),
         });
         let most = dicom.associations_max.unwrap_or(u32::MAX);
-        let open = Open::new(Arc::clone(&state.associations), most);
+        let open = AssociationLimit::new(Arc::clone(&state.associations), most);
         // A peer that may use all associations of the route is only bounded by the route.
         let per_peer = route
             .associations_per_peer()
             .filter(|most| *most < open.most);
         let sites = route.tls.iter().flat_map(RouteTls::sites);
         let by_peer = per_peer.map(|most| {
-            let of_site = |identities| Arc::new(Open::new(state.associations_of(identities), most));
+            let of_site = |identities| {
+                Arc::new(AssociationLimit::new(
+                    state.associations_of(identities),
+                    most,
+                ))
+            };
             let counted_together = sites.map(|identities| (identities, of_site(identities)));
             counted_together
                 .flat_map(|(identities, open)| {
@@ -100,7 +105,7 @@ impl Admission {
                 .collect()
         });
         Some(Self {
-            rules: Arc::new(Rules {
+            rules: Arc::new(AssociationRules {
                 called: dicom.called.clone(),
                 calling: dicom.calling.clone(),
                 bound: bound.collect(),
@@ -114,7 +119,7 @@ impl Admission {
     }
 
     /// The rules, which also apply to messages after the request.
-    pub(crate) fn rules(&self) -> Arc<Rules> {
+    pub(crate) fn rules(&self) -> Arc<AssociationRules> {
         Arc::clone(&self.rules)
     }
 
@@ -126,8 +131,8 @@ impl Admission {
         request: &AssociateRq,
         identities: &[String],
     ) -> Result<Admitted<'a>, Refused> {
-        let judged = self.rules.judge(request, identities);
-        let by_rule = self.held_to(judged.map_err(Refused::from))?;
+        let checked = self.rules.check(request, identities);
+        let by_rule = self.held_to(checked.map_err(Refused::from))?;
         let targets = targets(route, request, self.rules.enforce)?;
         let (of_peer, by_share) = self.place_of_peer(identities.first())?;
         let (of_all, by_number) = self.place_of_all()?;
@@ -143,7 +148,7 @@ impl Admission {
     fn place_of_peer(
         &self,
         identity: Option<&String>,
-    ) -> Result<(Option<Place<'_>>, Option<String>), Refused> {
+    ) -> Result<(Option<AssociationSlot<'_>>, Option<String>), Refused> {
         let Some((identity, open)) = identity.and_then(|one| self.by_peer.get_key_value(one))
         else {
             return Ok((None, None));
@@ -160,7 +165,7 @@ impl Admission {
     }
 
     // LIMIT: associations of the route.
-    fn place_of_all(&self) -> Result<(Option<Place<'_>>, Option<String>), Refused> {
+    fn place_of_all(&self) -> Result<(Option<AssociationSlot<'_>>, Option<String>), Refused> {
         let (place, is_one_too_many) = self.open.place(self.rules.enforce);
         let reported = self.held_to(Refused::check_number(is_one_too_many, || {
             format!(
@@ -172,22 +177,22 @@ impl Admission {
     }
 
     // Returns the reason as a report on a route that only reports, else as a refusal.
-    fn held_to(&self, judged: Result<(), Refused>) -> Result<Option<String>, Refused> {
-        match judged {
+    fn held_to(&self, checked: Result<(), Refused>) -> Result<Option<String>, Refused> {
+        match checked {
             Err(refused) if self.rules.enforce => Err(refused),
-            judged => Ok(judged.err().map(|refused| refused.sentence)),
+            checked => Ok(checked.err().map(|refused| refused.sentence)),
         }
     }
 }
 
-impl Open {
+impl AssociationLimit {
     fn new(count: Arc<AtomicU32>, most: u32) -> Self {
         Self { count, most }
     }
 
     // Takes a slot and returns whether the limit is exceeded; a slot beyond the limit is only given if rules
     // are not enforced.
-    fn place(&self, enforce: bool) -> (Option<Place<'_>>, bool) {
+    fn place(&self, enforce: bool) -> (Option<AssociationSlot<'_>>, bool) {
         let one_more = |open: u32| {
             let is_allowed = open < self.most || !enforce;
             is_allowed.then(|| open.saturating_add(1))
@@ -196,11 +201,11 @@ impl Open {
             .count
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more);
         let is_one_too_many = taken.is_err() || taken.is_ok_and(|before| before >= self.most);
-        (taken.ok().map(|_| Place(self)), is_one_too_many)
+        (taken.ok().map(|_| AssociationSlot(self)), is_one_too_many)
     }
 }
 
-impl Drop for Place<'_> {
+impl Drop for AssociationSlot<'_> {
     fn drop(&mut self) {
         self.0.count.fetch_sub(1, Ordering::Relaxed);
     }
@@ -221,14 +226,14 @@ fn targets<'a>(
     if targets.is_empty() || is_doubtful {
         return Err(Refused {
             sentence: format!("called AE title \"{}\" has no targets", request.called),
-            answer: Answer::called_ae_not_recognized(),
+            answer: ClosingPdu::called_ae_not_recognized(),
         });
     }
     Ok(targets)
 }
 
-impl From<Refusal> for Refused {
-    fn from(refusal: Refusal) -> Self {
+impl From<AssociationRefusal> for Refused {
+    fn from(refusal: AssociationRefusal) -> Self {
         Self {
             sentence: refusal.to_string(),
             answer: refusal.answer(),
@@ -288,7 +293,7 @@ peers = ["dns:gw.a.example", "dns:gw.b.example"]
         let admit = |one: &str| admission.admit(&route, &request(), &[one.to_owned()]);
         let of_a: Vec<_> = (0..4).map(|_| admit(A).expect("a place")).collect();
         let refused = admit(A).expect_err("the last place is not for A");
-        assert_eq!(refused.answer, Answer::local_limit_exceeded());
+        assert_eq!(refused.answer, ClosingPdu::local_limit_exceeded());
         assert_eq!(
             refused.sentence,
             "\"dns:gw.a.example\" requested another association, but its peer may have at most 4 open \

@@ -4,7 +4,6 @@
 
 use std::sync::Arc;
 
-use super::id::RouteId;
 use super::live::Route;
 use super::table::RouteTable;
 
@@ -21,19 +20,6 @@ pub enum Change {
     Added(Arc<Route>),
     /// Removed from the configuration: its listener closes and its connections drain.
     Removed(Arc<Route>),
-}
-
-impl Change {
-    /// The route concerned.
-    #[must_use]
-    pub fn id(&self) -> RouteId {
-        let (Self::Kept(route)
-        | Self::Changed(route)
-        | Self::NewListener(route)
-        | Self::Added(route)
-        | Self::Removed(route)) = self;
-        route.id()
-    }
 }
 
 /// The changes from `old` to `new`: the routes of `new` in their order, then the removed ones.

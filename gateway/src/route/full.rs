@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use super::draft::Transport;
 use super::live::Route;
 use super::shares::PassthroughPlace;
-use crate::metrics::{self, Stage};
+use crate::metrics::{self, ClientStage};
 
 /// The limit that a route's connections have reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,13 +20,13 @@ impl Full {
     /// The number of clients on a core that could be ended for a connection of `route`. `place` is the core's
     /// index.
     #[must_use]
-    pub fn can_make_way(self, core: &metrics::CoreCounters, place: usize, route: &Route) -> u64 {
+    pub fn can_free_slot(self, core: &metrics::CoreCounters, place: usize, route: &Route) -> u64 {
         match self {
             Self::Route(_) => {
                 let counters = route.state.counters.get(place);
-                counters.map_or(0, |counters| counters.unproved.get())
+                counters.map_or(0, |counters| counters.not_authenticated.get())
             }
-            Self::Passthrough => core.unauthenticated(Stage::Passthrough).open.get(),
+            Self::Passthrough => core.unauthenticated(ClientStage::Passthrough).open.get(),
         }
     }
 }

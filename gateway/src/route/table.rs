@@ -101,7 +101,7 @@ impl RouteTable {
 
     /// The results of the probes of all targets.
     #[must_use]
-    pub fn targets(&self) -> Vec<Arc<metrics::Target>> {
+    pub fn targets(&self) -> Vec<Arc<metrics::TargetCounters>> {
         let targets = self.routes.iter().flat_map(|route| &route.targets);
         targets.map(|probed| Arc::clone(&probed.counters)).collect()
     }

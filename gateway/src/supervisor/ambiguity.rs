@@ -26,11 +26,11 @@ pub(super) struct Listing<'r> {
 #[derive(Default)]
 pub(super) struct Listings<'r> {
     all: Vec<Listing<'r>>,
-    tables: Vec<Table>,
+    tables: Vec<PeerAuthorities>,
 }
 
 /// A `[[peer]]` table and the names of the CAs in its trust file.
-struct Table {
+struct PeerAuthorities {
     peer: Arc<Peer>,
     authorities: BTreeSet<String>,
 }
@@ -38,9 +38,9 @@ struct Table {
 /// Two tables with a CA that may issue certificates for both peers.
 enum Overlap<'a> {
     /// Both trust the same CAs, more than one: a file of all CAs is named in each table.
-    Same(&'a Table, &'a Table),
+    Same(&'a PeerAuthorities, &'a PeerAuthorities),
     /// Both trust this CA, and at least one of them trusts others as well.
-    Partly(&'a Table, &'a Table, &'a str),
+    Partly(&'a PeerAuthorities, &'a PeerAuthorities, &'a str),
 }
 
 impl<'r> Listings<'r> {
@@ -52,7 +52,7 @@ impl<'r> Listings<'r> {
                 .iter()
                 .any(|table| Arc::ptr_eq(&table.peer, peer))
             {
-                self.tables.push(Table {
+                self.tables.push(PeerAuthorities {
                     peer: Arc::clone(peer),
                     authorities: trust.subjects().into_iter().collect(),
                 });
@@ -99,16 +99,16 @@ impl<'r> Listings<'r> {
     }
 }
 
-impl Table {
+impl PeerAuthorities {
     fn name(&self) -> &str {
         self.peer.name.as_deref().unwrap_or_default()
     }
 }
 
 impl<'a> Overlap<'a> {
-    fn of(first: &'a Table, second: &'a Table) -> Option<Self> {
+    fn of(first: &'a PeerAuthorities, second: &'a PeerAuthorities) -> Option<Self> {
         let shared = first.authorities.intersection(&second.authorities).next()?;
-        let is_one = |table: &Table| table.authorities.len() < 2;
+        let is_one = |table: &PeerAuthorities| table.authorities.len() < 2;
         // One CA that serves both peers is allowed.
         if is_one(first) && is_one(second) {
             return None;

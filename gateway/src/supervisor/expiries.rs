@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::audit::Level;
 use crate::metrics;
-use crate::pki::expiry::{Expiry, Kind, Stage, unix};
+use crate::pki::expiry::{Expiry, ExpiryKind, ExpiryStage, unix};
 use crate::supervisor::limits::{EXPIRY_LOOK_EVERY, EXPIRY_REPORT_EVERY};
 
 /// The owner of files, as in the labels of metrics.
@@ -27,7 +27,7 @@ pub struct Expiries {
 #[derive(Debug)]
 struct Watched {
     expiry: Expiry,
-    stage: Stage,
+    stage: ExpiryStage,
     // When it was last reported as expired.
     reported: Option<SystemTime>,
 }
@@ -40,7 +40,7 @@ impl Expiries {
             if !self.all.iter().any(|known| known.expiry == expiry) {
                 self.all.push(Watched {
                     expiry: expiry.clone(),
-                    stage: Stage::Far,
+                    stage: ExpiryStage::Far,
                     reported: None,
                 });
             }
@@ -65,7 +65,7 @@ impl Expiries {
     }
 
     /// The earliest expiry of each kind for each owner, for the metrics.
-    pub(super) fn rows(&self) -> Vec<metrics::Expiry> {
+    pub(super) fn rows(&self) -> Vec<metrics::FileExpiry> {
         let mut first = BTreeMap::new();
         for (owner, expiry) in &self.owners {
             let ends = unix(expiry.ends);
@@ -79,10 +79,10 @@ impl Expiries {
                 Owner::Route(name) => ("route", name),
                 Owner::Peer(name) => ("peer", name),
             };
-            metrics::Expiry {
+            metrics::FileExpiry {
                 owner: (label, name.clone()),
                 file: kind.key(),
-                is_list: kind == Kind::Crl,
+                is_list: kind == ExpiryKind::Crl,
                 ends,
             }
         });
@@ -96,9 +96,9 @@ impl Watched {
         let is_new = stage != self.stage;
         self.stage = stage;
         match stage {
-            Stage::Far => None,
-            Stage::Near(_) => is_new.then(|| (Level::Warn, self.expiry.sentence(now))),
-            Stage::Expired => {
+            ExpiryStage::Far => None,
+            ExpiryStage::Near(_) => is_new.then(|| (Level::Warn, self.expiry.sentence(now))),
+            ExpiryStage::Expired => {
                 let since = self
                     .reported
                     .map(|at| now.duration_since(at).unwrap_or_default());
@@ -122,7 +122,7 @@ mod tests {
         UNIX_EPOCH + Duration::from_secs(days * 86_400)
     }
 
-    fn ending(kind: Kind, ends: u64) -> Expiry {
+    fn ending(kind: ExpiryKind, ends: u64) -> Expiry {
         Expiry {
             kind,
             object: "certificate \"site.pem\"".to_owned(),
@@ -138,7 +138,7 @@ mod tests {
         // The same file in two routes.
         for route in ["a", "b"] {
             let owner = Owner::Route(route.to_owned());
-            expiries.add(&owner, vec![ending(Kind::Certificate, 1000)]);
+            expiries.add(&owner, vec![ending(ExpiryKind::Certificate, 1000)]);
         }
         let mut levels = Vec::new();
         let mut now = at(960);
@@ -160,13 +160,17 @@ mod tests {
     fn the_earliest_expiry_of_each_kind_is_a_metric_of_its_owner() {
         let mut expiries = Expiries::default();
         let region = Owner::Peer("region".to_owned());
-        let ends = [(Kind::Trust, 30), (Kind::Trust, 20), (Kind::Crl, 10)];
+        let ends = [
+            (ExpiryKind::Trust, 30),
+            (ExpiryKind::Trust, 20),
+            (ExpiryKind::Crl, 10),
+        ];
         expiries.add(
             &region,
             ends.map(|(kind, ends)| ending(kind, ends)).to_vec(),
         );
         let route = Owner::Route("out".to_owned());
-        expiries.add(&route, vec![ending(Kind::Certificate, 40)]);
+        expiries.add(&route, vec![ending(ExpiryKind::Certificate, 40)]);
         let rows = expiries.rows();
         let rows = rows
             .iter()

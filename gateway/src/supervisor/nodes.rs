@@ -38,9 +38,9 @@ impl Nodes {
             return Vec::new();
         }
         let used = self.used(&gateway.cores);
-        let mut remarks = vec![(Level::Info, whereabouts(&used))];
+        let mut remarks = vec![(Level::Info, nodes_remark(&used))];
         if used.len() > 1 && !gateway.cores_listed {
-            remarks.push((Level::Warn, spread(used.len())));
+            remarks.push((Level::Warn, several_nodes_warning(used.len())));
         }
         remarks
     }
@@ -55,7 +55,7 @@ impl Nodes {
     }
 }
 
-fn whereabouts(used: &[(usize, Vec<usize>)]) -> String {
+fn nodes_remark(used: &[(usize, Vec<usize>)]) -> String {
     let nodes = used.iter().map(|(node, cpus)| {
         let cpus: Vec<_> = cpus.iter().map(usize::to_string).collect();
         format!("workers {} on node {node}", cpus.join(","))
@@ -67,7 +67,7 @@ fn whereabouts(used: &[(usize, Vec<usize>)]) -> String {
     )
 }
 
-fn spread(nodes: usize) -> String {
+fn several_nodes_warning(nodes: usize) -> String {
     format!(
         "[gateway]: cores is not set, so workers run on {nodes} NUMA nodes: traffic of workers that are not \
          on the network card's node crosses between nodes, which is slower; set cores to the CPUs of that \

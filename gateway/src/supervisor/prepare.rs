@@ -51,7 +51,7 @@ pub fn prepare(
     before: Option<&RouteTable>,
 ) -> Result<Prepared, Vec<String>> {
     let found = config::load(file);
-    let mut loader = Loader::new(now);
+    let mut loader = RouteLoader::new(now);
     loader.load(&found.routes);
     let refusals = loader.refusals(&found.routes);
     let drafts: Vec<_> = found
@@ -76,7 +76,7 @@ pub fn prepare(
 
 /// Whether a certificate of this site in the files of a configuration is not valid yet at `now`.
 pub(super) fn begins_later(file: &FilePath, now: SystemTime) -> bool {
-    let mut loader = Loader::new(now);
+    let mut loader = RouteLoader::new(now);
     loader.load(&config::load(file).routes);
     loader.store.begins_later()
 }
@@ -90,7 +90,7 @@ fn sentences(file: &FilePath, mut problems: Vec<Problem>) -> Vec<String> {
     sentences.collect()
 }
 
-struct Loader {
+struct RouteLoader {
     now: SystemTime,
     store: Store,
     /// Problems between several files, besides those of each single file.
@@ -101,7 +101,7 @@ struct Loader {
     expiries: Expiries,
 }
 
-impl Loader {
+impl RouteLoader {
     fn new(now: SystemTime) -> Self {
         Self {
             now,

@@ -21,7 +21,7 @@ pub(super) async fn watch(
 ) {
     let mut workers: Vec<_> = workers
         .into_iter()
-        .map(|(name, mailbox)| Watched::new(name, mailbox))
+        .map(|(name, mailbox)| PingedWorker::new(name, mailbox))
         .collect();
     loop {
         let now = Instant::now();
@@ -45,19 +45,19 @@ pub(super) async fn watch(
 const ROUNDS: u32 = 8;
 
 /// A worker and its ping without an answer.
-struct Watched {
+struct PingedWorker {
     name: String,
     mailbox: mpsc::Sender<Message>,
-    pending: Option<Pending>,
+    pending: Option<PendingPing>,
 }
 
-struct Pending {
+struct PendingPing {
     since: Instant,
     answer: oneshot::Receiver<()>,
     is_reported: bool,
 }
 
-impl Watched {
+impl PingedWorker {
     fn new(name: String, mailbox: mpsc::Sender<Message>) -> Self {
         Self {
             name,
@@ -79,7 +79,7 @@ impl Watched {
         let (sender, answer) = oneshot::channel();
         match self.mailbox.try_send(Message::Ping(sender)) {
             Ok(()) => {
-                self.pending = Some(Pending {
+                self.pending = Some(PendingPing {
                     since: now,
                     answer,
                     is_reported: false,
@@ -115,9 +115,9 @@ mod tests {
 
     const LIMIT: Duration = Duration::from_secs(10);
 
-    fn watched(room: usize) -> (Watched, mpsc::Receiver<Message>) {
+    fn watched(room: usize) -> (PingedWorker, mpsc::Receiver<Message>) {
         let (mailbox, inbox) = mpsc::channel(room);
-        (Watched::new("worker-3".to_owned(), mailbox), inbox)
+        (PingedWorker::new("worker-3".to_owned(), mailbox), inbox)
     }
 
     fn answer(inbox: &mut mpsc::Receiver<Message>) {

@@ -17,7 +17,7 @@ use crate::supervisor::limits::MAILBOX_MAX;
 use crate::tls::Cipher;
 use crate::upstream::Failures;
 use crate::uring::{Capabilities, Resolver};
-use crate::worker::{self, Loads, Message, NewRoutes, Plan, Selected};
+use crate::worker::{self, Loads, Message, NewRoutes, Selected, WorkerSetup};
 
 /// All workers of this process.
 pub struct Workers {
@@ -65,10 +65,10 @@ impl Workers {
         let failures = Arc::<Failures>::default();
         let resolver = Resolver::start()
             .map_err(|error| format!("the thread that looks names up cannot start: {error}"))?;
-        let mut listeners = workers.deal(listeners);
+        let mut listeners = workers.assign_listeners(listeners);
         let (ready, started) = std::sync::mpsc::channel();
         for (core, (cpu, inbox)) in cores.iter().zip(inboxes).enumerate() {
-            let plan = Plan {
+            let plan = WorkerSetup {
                 cpu: *cpu,
                 core,
                 busy_poll: config.busy_poll,
@@ -149,7 +149,7 @@ impl Workers {
                 self.acceptors.remove(&route.id());
             }
         }
-        let mut listeners = self.deal(listeners);
+        let mut listeners = self.assign_listeners(listeners);
         for (core, mailbox) in self.mailboxes.iter().enumerate() {
             let routes = Box::new(NewRoutes {
                 table: Arc::clone(&table),
@@ -210,7 +210,7 @@ impl Workers {
 
     // Assigns each listener to the core that accepts for the fewest routes, so that accepting is distributed
     // over all cores.
-    fn deal(
+    fn assign_listeners(
         &mut self,
         listeners: Vec<(RouteId, TcpListener)>,
     ) -> HashMap<usize, Vec<(RouteId, TcpListener)>> {

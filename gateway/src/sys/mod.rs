@@ -7,5 +7,5 @@
 mod ring;
 mod tcp_info;
 
-pub use ring::{Request, look, push_request, submit_and_look};
-pub use tcp_info::{TcpInfo, tcp_info};
+pub(crate) use ring::{RingRequest, look, push_request, submit_and_look};
+pub(crate) use tcp_info::tcp_info;

@@ -7,7 +7,7 @@ use io_uring::{IoUring, opcode, types};
 
 /// A request of a worker to its ring.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Request {
+pub(crate) enum RingRequest {
     /// A one-shot poll of `descriptor` for `events`. Its completion carries `token`.
     Poll {
         /// The file descriptor to poll.
@@ -29,9 +29,9 @@ pub enum Request {
 
 /// Puts a request into the submission queue. Returns false if the queue is full and must be submitted first.
 #[must_use]
-pub fn push_request(ring: &mut IoUring, request: &Request) -> bool {
+pub(crate) fn push_request(ring: &mut IoUring, request: &RingRequest) -> bool {
     let entry = match *request {
-        Request::Poll {
+        RingRequest::Poll {
             descriptor,
             events,
             token,
@@ -39,7 +39,7 @@ pub fn push_request(ring: &mut IoUring, request: &Request) -> bool {
             let poll = opcode::PollAdd::new(types::Fd(descriptor), events);
             poll.build().user_data(token)
         }
-        Request::Cancel { of, token } => opcode::PollRemove::new(of).build().user_data(token),
+        RingRequest::Cancel { of, token } => opcode::PollRemove::new(of).build().user_data(token),
     };
     // JUSTIFICATION: `push` is unsafe because an entry may name memory that the kernel reads or writes later.
     // SAFETY: a poll names a file descriptor and no memory; a cancellation names a number. If the descriptor
@@ -53,7 +53,7 @@ pub fn push_request(ring: &mut IoUring, request: &Request) -> bool {
 ///
 /// # Errors
 /// The error of io_uring_enter(2).
-pub fn submit_and_look(ring: &mut IoUring) -> io::Result<()> {
+pub(crate) fn submit_and_look(ring: &mut IoUring) -> io::Result<()> {
     let queued = u32::try_from(ring.submission().len()).unwrap_or(u32::MAX);
     enter(ring, queued)
 }
@@ -62,14 +62,14 @@ pub fn submit_and_look(ring: &mut IoUring) -> io::Result<()> {
 ///
 /// # Errors
 /// The error of io_uring_enter(2).
-pub fn look(ring: &IoUring) -> io::Result<()> {
+pub(crate) fn look(ring: &IoUring) -> io::Result<()> {
     enter(ring, 0)
 }
 
 fn enter(ring: &IoUring, queued: u32) -> io::Result<()> {
     // JUSTIFICATION: the crate requests completions (GETEVENTS) only when it waits for some. With
     // DEFER_TASKRUN, none are posted otherwise.
-    // SAFETY: the kernel takes no more entries than the queue holds, and every entry is a `Request`. No
+    // SAFETY: the kernel takes no more entries than the queue holds, and every entry is a `RingRequest`. No
     // argument is passed, so the kernel reads no memory of this process.
     let entered = unsafe {
         ring.submitter()
@@ -102,7 +102,7 @@ mod tests {
         let (mut peer, _) = listener.accept().expect("a connection");
         let readable = u32::from(rustix::event::PollFlags::IN.bits());
         let mut push = |token| {
-            let request = Request::Poll {
+            let request = RingRequest::Poll {
                 descriptor: ours.as_raw_fd(),
                 events: readable,
                 token,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 /// The fields of `struct tcp_info` that are used here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TcpInfo {
+pub(crate) struct TcpInfo {
     /// State of the connection as a number of the kernel (`tcpi_state`).
     pub state: u8,
     /// Probes of a closed window in a row without an answer (`tcpi_probes`).
@@ -34,14 +34,14 @@ pub struct TcpInfo {
 impl TcpInfo {
     /// Whether the connection has ended, by a reset of either end or by a timeout.
     #[must_use]
-    pub fn has_ended(&self) -> bool {
+    pub(crate) fn has_ended(&self) -> bool {
         self.state == CLOSE
     }
 
     /// Bytes that were sent and not acknowledged. If this end opened the connection (`has_connected`), the
     /// acknowledgement of its SYN counted as one byte.
     #[must_use]
-    pub fn in_flight_bytes(&self, has_connected: bool) -> u64 {
+    pub(crate) fn in_flight_bytes(&self, has_connected: bool) -> u64 {
         let sent_once = self.bytes_sent.saturating_sub(self.bytes_sent_again);
         let acked = self.bytes_acked.saturating_sub(has_connected.into());
         sent_once.saturating_sub(acked)
@@ -60,7 +60,7 @@ const LENGTH: usize = 232;
 /// # Errors
 /// The kernel's error if `socket` is not a TCP socket. `Unsupported` if the kernel is older than Linux 5.4
 /// and lacks fields of `TcpInfo`.
-pub fn tcp_info(socket: impl AsFd) -> io::Result<TcpInfo> {
+pub(crate) fn tcp_info(socket: impl AsFd) -> io::Result<TcpInfo> {
     let mut bytes = [0_u8; LENGTH];
     let mut length = libc::socklen_t::try_from(LENGTH).map_err(io::Error::other)?;
     let descriptor = socket.as_fd().as_raw_fd();

@@ -1,4 +1,4 @@
-//! Begins handshakes where we accept.
+//! Starts handshakes on terminate routes.
 
 use std::sync::Arc;
 
@@ -15,30 +15,30 @@ use super::own_chain;
 use super::policy::{demands, provider, versions};
 use super::refusal::Refusal;
 use super::role::TlsRole;
-use super::rules::{Chain, Rules};
+use super::rules::{Chain, PeerRules};
 use super::rustls_states::{self, ServerConnection};
-use super::service::{Asked, asked, protocol_name};
+use super::service::{RequestedService, asked, protocol_name};
 use super::verifier::{PeerVerification, Verifier};
 use crate::config::{RouteTls, ServiceLabel};
 use crate::pki::{Identity, Trust};
 
-/// What all connections of a terminate route share.
+/// The TLS settings that all connections of a terminate route share.
 #[derive(Debug)]
 pub struct Acceptor {
     provider: Arc<CryptoProvider>,
     versions: &'static [&'static SupportedProtocolVersion],
     certified: Arc<CertifiedKey>,
     service: Option<ServiceLabel>,
-    rules: Arc<Rules>,
+    rules: Arc<PeerRules>,
     demands: &'static str,
     own: Arc<OwnCertificate>,
 }
 
 impl Acceptor {
-    /// Prepares everything that does not depend on the connection; `trust` has that of each of the route's peers, in
-    /// their order.
+    /// Prepares everything that does not depend on the connection. `trust` holds the trust of each of the
+    /// route's peers, in the order of the peers.
     ///
-    /// Fails where the key does not belong to the certificate, or where an anchor cannot be read.
+    /// Fails if the key does not belong to the certificate, or if a trust anchor cannot be read.
     pub fn new(
         identity: &Arc<Identity>,
         tls: &RouteTls,
@@ -47,7 +47,7 @@ impl Acceptor {
         let provider = provider(tls.policy, tls.key_exchange);
         let certified = certified_key(identity)?;
         let acceptor = Self {
-            rules: Arc::new(Rules::new(&tls.peers, trust, &provider)?),
+            rules: Arc::new(PeerRules::new(&tls.peers, trust, &provider)?),
             provider,
             versions: versions(tls.policy, tls.key_exchange),
             own: own_description(&certified),
@@ -55,7 +55,7 @@ impl Acceptor {
             service: tls.service.clone(),
             demands: demands(tls.policy, tls.key_exchange),
         };
-        // What could fail in `start` fails here, before the first connection.
+        // Errors that `start` could have are found here, before the first connection.
         acceptor.config(&acceptor.verification())?;
         Ok(acceptor)
     }
@@ -69,21 +69,22 @@ impl Acceptor {
         own_chain::remarks(chain, TlsRole::Client, &self.rules, now)
     }
 
-    /// Why peers may refuse the chain that this route presents, as ends of sentences about its file.
+    /// Why peers may refuse this route's certificate chain. Each text is the end of a sentence about the
+    /// certificate file.
     #[must_use]
-    pub fn own_chain_remarks(&self, now: UnixTime) -> Vec<String> {
+    pub(crate) fn own_chain_remarks(&self, now: UnixTime) -> Vec<String> {
         own_chain::remarks(&self.certified.cert, TlsRole::Client, &self.rules, now)
     }
 
-    /// Begins a handshake with a client.
+    /// Starts a handshake with a client.
     pub fn start(&self) -> Result<(ServerConnection, Arc<PeerVerification>), Error> {
         let verification = self.verification();
         let config = Arc::new(self.config(&verification)?);
         Ok((rustls_states::server(config)?, verification))
     }
 
-    /// Judges a client's chain by the rules of this route, as a handshake does, but without one: for
-    /// measurements and tests of what a chain may cost.
+    /// Checks a client's chain by the rules of this route, without a handshake. For measurements and tests
+    /// of what a chain may cost.
     pub fn judge(
         &self,
         leaf: &CertificateDer<'_>,
@@ -110,8 +111,8 @@ impl Acceptor {
         ))
     }
 
-    // rustls lets nobody change the verifier of a server's configuration, so each connection builds
-    // its own. That is some microseconds, against the hundreds that the signatures take.
+    // rustls has no way to change the verifier of a server's configuration, so each connection builds its
+    // own. This takes a few microseconds; the signatures take hundreds.
     pub(super) fn config(
         &self,
         verification: &Arc<PeerVerification>,
@@ -120,13 +121,13 @@ impl Acceptor {
         let mut config = ServerConfig::builder_with_provider(self.provider.clone())
             .with_protocol_versions(self.versions)?
             .with_client_cert_verifier(Arc::new(verifier))
-            .with_cert_resolver(Arc::new(Answer {
+            .with_cert_resolver(Arc::new(ServerCertificateResolver {
                 certified: self.certified.clone(),
                 verification: verification.clone(),
             }));
-        // `Answer` has refused who asks for another one.
+        // `ServerCertificateResolver` has already refused a client that asks for another protocol.
         config.alpn_protocols = self.service.iter().map(protocol_name).collect();
-        // Our order, so that AES-256 comes before what a policy allows beside it.
+        // The server's order decides, so AES-256 is preferred to the other suites of a policy.
         config.ignore_client_order = true;
         // A resumed session would skip the verifier, and with it the revocation lists.
         config.session_storage = Arc::new(NoServerSessionStorage {});
@@ -134,7 +135,7 @@ impl Acceptor {
         config.max_tls13_tickets = 0;
         config.max_early_data_size = 0;
         config.require_ems = true;
-        // The record layer of ours takes the keys over after the handshake.
+        // After the handshake, the gateway's own record layer takes over the keys.
         config.enable_secret_extraction = true;
         config.cert_compressors = Vec::new();
         config.cert_decompressors = Vec::new();
@@ -143,20 +144,21 @@ impl Acceptor {
     }
 }
 
-/// Gives our certificate to a client that asks for the route's service. rustls asks for it before any key exchange, so
-/// that a client which wants another one costs next to nothing; its alert is access_denied.
+/// Presents the route's certificate to a client that asks for the route's service. rustls calls this before
+/// any key exchange, so refusing a client that asks for another service costs little. The alert is
+/// access_denied.
 #[derive(Debug)]
-struct Answer {
+struct ServerCertificateResolver {
     certified: Arc<CertifiedKey>,
     verification: Arc<PeerVerification>,
 }
 
-impl ResolvesServerCert for Answer {
+impl ResolvesServerCert for ServerCertificateResolver {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let label = self.verification.service();
         let asked = hello
             .alpn()
-            .map_or(Asked::Nothing, |offered| asked(offered, label));
+            .map_or(RequestedService::Nothing, |offered| asked(offered, label));
         self.verification.check_asked(asked).ok()?;
         Some(self.certified.clone())
     }

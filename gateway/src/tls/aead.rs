@@ -1,7 +1,7 @@
-//! The AEAD that seals and opens records, by either implementation.
+//! Encryption and decryption of records with AES-GCM, by either implementation.
 //!
-//! aws-lc-rs and ring have the same interface here, and this is the only place that knows which of
-//! the two it is. Each record costs one branch for that, and no memory.
+//! aws-lc-rs and ring have the same interface, and only this file knows which of the two is in use. The
+//! choice costs one branch for each record, and no memory.
 
 use rustls::ConnectionTrafficSecrets;
 
@@ -15,15 +15,15 @@ const NONCE: usize = 12;
 
 /// The key and the sequence number of one direction (RFC 8446 section 5.3).
 pub(super) struct Keys {
-    key: Key,
+    key: AeadKey,
     iv: [u8; NONCE],
     sequence: u64,
 }
 
-enum Key {
+enum AeadKey {
     AwsLc(aws_lc_rs::aead::LessSafeKey),
-    // Boxed, because ring keeps the expanded key in the value: half a KiB that a connection with the
-    // other implementation must not pay for.
+    // Boxed, because ring keeps the expanded key in the value: half a KiB that a connection with aws-lc-rs
+    // must not use.
     Ring(Box<ring::aead::LessSafeKey>),
 }
 
@@ -33,7 +33,7 @@ enum Strength {
     Aes256,
 }
 
-impl Key {
+impl AeadKey {
     fn new(cipher: Cipher, strength: Strength, key: &[u8]) -> Option<Self> {
         Some(match cipher {
             Cipher::AwsLc => {
@@ -58,7 +58,7 @@ impl Key {
 }
 
 impl Keys {
-    /// Takes over traffic secrets; `None` where they are not of AES-GCM.
+    /// Takes over traffic secrets; `None` if they are not for AES-GCM.
     pub(super) fn new(
         cipher: Cipher,
         sequence: u64,
@@ -70,28 +70,28 @@ impl Keys {
             _ => return None,
         };
         Some(Self {
-            key: Key::new(cipher, strength, key.as_ref())?,
+            key: AeadKey::new(cipher, strength, key.as_ref())?,
             iv: iv.as_ref().try_into().ok()?,
             sequence,
         })
     }
 
-    /// Keys of AES-128-GCM, for which only rustls can make secrets.
+    /// Keys of AES-128-GCM, whose secrets only rustls can create.
     #[cfg(test)]
     pub(super) fn of_128(cipher: Cipher, key: [u8; 16], iv: [u8; 12], sequence: u64) -> Self {
         Self {
-            key: Key::new(cipher, Strength::Aes128, &key).expect("a length that fits"),
+            key: AeadKey::new(cipher, Strength::Aes128, &key).expect("a length that fits"),
             iv,
             sequence,
         }
     }
 
-    /// Records that were protected under this key so far.
+    /// Records that this key has protected.
     pub(super) fn records(&self) -> u64 {
         self.sequence
     }
 
-    /// Encrypts `inner` where it lies and gives the tag that belongs behind it.
+    /// Encrypts `inner` in place and returns the tag, which belongs behind it.
     pub(super) fn seal(
         &mut self,
         header: [u8; 5],
@@ -99,13 +99,13 @@ impl Keys {
     ) -> Result<[u8; TAG], RecordError> {
         let nonce = self.nonce()?;
         match &self.key {
-            Key::AwsLc(key) => {
+            AeadKey::AwsLc(key) => {
                 use aws_lc_rs::aead::{Aad, Nonce};
                 let nonce = Nonce::assume_unique_for_key(nonce);
                 let tag = key.seal_in_place_separate_tag(nonce, Aad::from(header), inner);
                 tag.ok().and_then(|tag| tag.as_ref().try_into().ok())
             }
-            Key::Ring(key) => {
+            AeadKey::Ring(key) => {
                 use ring::aead::{Aad, Nonce};
                 let nonce = Nonce::assume_unique_for_key(nonce);
                 let tag = key.seal_in_place_separate_tag(nonce, Aad::from(header), inner);
@@ -115,7 +115,7 @@ impl Keys {
         .ok_or(RecordError::Cipher)
     }
 
-    /// Checks and decrypts `protected`, whose last bytes are the tag, where it lies.
+    /// Checks and decrypts `protected` in place. Its last bytes are the tag.
     pub(super) fn open<'b>(
         &mut self,
         header: [u8; 5],
@@ -123,12 +123,12 @@ impl Keys {
     ) -> Result<&'b mut [u8], RecordError> {
         let nonce = self.nonce()?;
         match &self.key {
-            Key::AwsLc(key) => {
+            AeadKey::AwsLc(key) => {
                 use aws_lc_rs::aead::{Aad, Nonce};
                 let nonce = Nonce::assume_unique_for_key(nonce);
                 key.open_in_place(nonce, Aad::from(header), protected).ok()
             }
-            Key::Ring(key) => {
+            AeadKey::Ring(key) => {
                 use ring::aead::{Aad, Nonce};
                 let nonce = Nonce::assume_unique_for_key(nonce);
                 key.open_in_place(nonce, Aad::from(header), protected).ok()
@@ -137,11 +137,11 @@ impl Keys {
         .ok_or(RecordError::Mac)
     }
 
-    // Every call uses up a number, so no nonce is ever used twice under a key.
+    // Every call uses the next sequence number, so no nonce is used twice under one key.
     fn nonce(&mut self) -> Result<[u8; NONCE], RecordError> {
         let mut nonce = self.iv;
         let sequence = self.sequence.to_be_bytes();
-        // The number is as long as the nonce, filled with zeros in front.
+        // The sequence number is padded with leading zeros to the length of the nonce.
         for (byte, number) in nonce.iter_mut().skip(NONCE - 8).zip(sequence) {
             *byte ^= number;
         }

@@ -1,4 +1,4 @@
-//! Trust anchors: what webpki leaves out of them, and those of one search.
+//! Trust anchors: the properties that webpki drops, and the anchors that one search uses.
 
 use std::borrow::Cow;
 
@@ -7,34 +7,34 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::name_constraints::NameConstraints;
 use super::text::printable;
-use crate::pki::algorithms::{Key, KeyUse};
+use crate::pki::algorithms::{KeyUse, PublicKeyInfo};
 use crate::pki::crl::{KeyHash, key_hash};
 use crate::pki::name;
 
-/// What webpki leaves out of a trust anchor.
+/// The properties of a trust anchor that webpki drops.
 #[derive(Debug)]
 pub(super) struct AnchorFacts {
     pub(super) not_after: i64,
     pub(super) key_fault: Option<String>,
-    // Whether it issued itself.
+    // Whether the CA issued this certificate to itself.
     pub(super) is_root: bool,
     pub(super) subject: String,
     pub(super) key: KeyHash,
-    // What it permits of names that webpki is not asked about.
+    // The name constraints that webpki does not process.
     pub(super) constraints: Option<NameConstraints>,
-    // INVARIANT: the numbers of the peers whose trust it is in, ascending.
-    pub(super) vouches_for: Vec<usize>,
+    // INVARIANT: the indexes of the peers whose trust contains this anchor, ascending.
+    pub(super) peers: Vec<usize>,
 }
 
-/// The anchors of one search.
+/// The anchors that one search uses.
 pub(super) struct Selection<'a> {
     anchors: Cow<'a, [TrustAnchor<'a>]>,
-    // INVARIANT: the place of each of `anchors` among those of the route, in their order.
+    // INVARIANT: for each of `anchors`, in order, its index among the anchors of the route.
     numbers: Vec<usize>,
 }
 
 impl<'a> Selection<'a> {
-    /// Those of `all` with these places, ascending.
+    /// The anchors at these indexes of `all`, ascending.
     pub(super) fn new(all: &'a [TrustAnchor<'static>], numbers: Vec<usize>) -> Self {
         let anchors = match numbers.len() == all.len() {
             true => Cow::Borrowed(all),
@@ -50,7 +50,7 @@ impl<'a> Selection<'a> {
         &self.anchors
     }
 
-    /// The place of one of `all` among the anchors of the route.
+    /// The index of an anchor of `all` among the anchors of the route.
     pub(super) fn number_of(&self, anchor: &TrustAnchor<'_>) -> Option<usize> {
         let is_it = |one: &TrustAnchor<'_>| std::ptr::eq(one, anchor);
         let place = self.anchors.iter().position(is_it)?;
@@ -58,7 +58,7 @@ impl<'a> Selection<'a> {
     }
 }
 
-/// The same without a copy of its parts.
+/// The same anchor, borrowed instead of copied.
 fn borrowed<'a>(anchor: &'a TrustAnchor<'static>) -> TrustAnchor<'a> {
     TrustAnchor {
         subject: Der::from_slice(&anchor.subject),
@@ -68,13 +68,13 @@ fn borrowed<'a>(anchor: &'a TrustAnchor<'static>) -> TrustAnchor<'a> {
 }
 
 impl AnchorFacts {
-    /// Whether its last day is over.
+    /// Whether the certificate has expired.
     pub(super) fn is_past(&self, now: UnixTime) -> bool {
         i64::try_from(now.as_secs()).unwrap_or(i64::MAX) > self.not_after
     }
 
-    /// Takes what webpki is not asked about out of the anchor in `der`, which is in the trust of a peer, and gives its
-    /// subject the form in which names are compared.
+    /// Takes the properties that webpki does not process out of the anchor in `der`, which belongs to the
+    /// trust of a peer, and brings its subject into the form in which names are compared.
     pub(super) fn take(
         anchor: &mut TrustAnchor<'_>,
         der: &CertificateDer<'_>,
@@ -93,55 +93,55 @@ impl AnchorFacts {
         }
     }
 
-    /// Adds a peer in whose trust it is; they come in ascending order.
+    /// Adds a peer whose trust contains this anchor. Peers are added in ascending order.
     pub(super) fn add_peer(&mut self, peer: usize) {
-        if self.vouches_for.last() != Some(&peer) {
-            self.vouches_for.push(peer);
+        if self.peers.last() != Some(&peer) {
+            self.peers.push(peer);
         }
     }
 
-    /// Whether it is in the trust of this peer.
-    pub(super) fn vouches_for(&self, peer: usize) -> bool {
-        self.vouches_for.binary_search(&peer).is_ok()
+    /// Whether this anchor may issue certificates for this peer.
+    pub(super) fn may_issue_for(&self, peer: usize) -> bool {
+        self.peers.binary_search(&peer).is_ok()
     }
 
-    /// Whether it is in the trust of all of so many peers.
-    pub(super) fn vouches_for_all(&self, peers: usize) -> bool {
-        self.vouches_for.len() == peers
+    /// Whether this anchor may issue certificates for each of the `peers` peers.
+    pub(super) fn may_issue_for_all(&self, peers: usize) -> bool {
+        self.peers.len() == peers
     }
 
-    /// Whether it is in the trust of one peer only.
+    /// Whether this anchor may issue certificates for one peer only.
     pub(super) fn is_of_one_peer(&self) -> bool {
-        self.vouches_for_all(1)
+        self.may_issue_for_all(1)
     }
 
-    /// The first peer in whose trust it is.
+    /// The first peer for which this anchor may issue certificates.
     pub(super) fn first_peer(&self) -> Option<usize> {
-        self.vouches_for.first().copied()
+        self.peers.first().copied()
     }
 
     fn new(der: &CertificateDer<'_>, peer: usize) -> Self {
-        let vouches_for = vec![peer];
+        let peers = vec![peer];
         match X509Certificate::from_der(der) {
             Ok((_, facts)) => Self {
                 not_after: facts.validity().not_after.timestamp(),
-                key_fault: Key::of_spki(facts.public_key().raw)
+                key_fault: PublicKeyInfo::of_spki(facts.public_key().raw)
                     .fault(KeyUse::Authority)
                     .map(|fault| fault.to_string()),
                 is_root: facts.subject().as_raw() == facts.issuer().as_raw(),
                 subject: printable(&facts.subject().to_string()),
                 key: key_hash(facts.public_key().raw),
-                vouches_for,
+                peers,
                 constraints: None,
             },
-            // webpki could read it. Without dates it is an anchor that ended long ago.
+            // webpki has read this certificate. An anchor without readable dates counts as expired.
             Err(_) => Self {
                 not_after: i64::MIN,
                 key_fault: None,
                 is_root: false,
                 subject: String::new(),
                 key: KeyHash::default(),
-                vouches_for,
+                peers,
                 constraints: None,
             },
         }

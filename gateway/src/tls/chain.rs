@@ -1,21 +1,23 @@
-//! Cuts a presented chain to what a path may need, before a path is built, and bounds what building costs.
+//! Reduces a presented chain to what a path may need, before a path is built, and bounds the cost of path
+//! building.
 //!
-//! Any client can present a chain: nothing in it is proved when it is judged. webpki tries every
-//! order of the intermediates that fit by name, reads all of them again at every step, and stops after
-//! 200,000 steps or 100 signature checks (`verify_cert.rs`). So this module keeps three bounds:
+//! Any client can present a chain, and nothing in a chain is proved while it is checked. webpki tries every
+//! order of the intermediates whose names match, reads all of them again at every step, and stops after
+//! 200,000 steps or 100 signature checks (`verify_cert.rs`). So this module has three bounds:
 //!
 //! - A certificate is no larger than `CERTIFICATE_BYTES_MAX`, `CERTIFICATE_EXTENSIONS_MAX` and
-//!   `CERTIFICATE_ELEMENTS_MAX`, so that reading one costs little.
-//! - The intermediates that are kept allow at most `PATH_STEPS_MAX` steps, so that reading all of them at
-//!   each step costs little.
-//! - Signature checks are computed once each, and end where `FORGED_AT_FIRST_MAX` certificates have failed
-//!   one before any has passed, or `FORGED_CERTIFICATES_MAX` in all, or where `FAILED_CHECKS_MAX` checks have
-//!   failed (`Checks`).
+//!   `CERTIFICATE_ELEMENTS_MAX`, so reading one is cheap.
+//! - The remaining intermediates allow at most `PATH_STEPS_MAX` steps, so reading all of them at each step
+//!   is cheap.
+//! - Each signature check is computed once. Checking stops if `FORGED_AT_FIRST_MAX` certificates have
+//!   failed before any has passed, if `FORGED_CERTIFICATES_MAX` have failed in total, or if
+//!   `FAILED_CHECKS_MAX` checks have failed (`Checks`).
 //!
-//! webpki checks from the anchor down, so that a key is only used if an anchor vouches for it. With A anchors
-//! of one name, a peer without any certificate of theirs costs `FORGED_AT_FIRST_MAX` x A signature checks, and
-//! never more than `FAILED_CHECKS_MAX`. A peer that presents intermediates that an anchor really issued (they are public) adds one check for
-//! each of them, and one for each forged certificate under each of their keys.
+//! webpki checks from the anchor down, so it uses a key only if an anchor has certified that key. With A
+//! anchors of one name, a peer without any certificate from them costs `FORGED_AT_FIRST_MAX` x A signature
+//! checks, and never more than `FAILED_CHECKS_MAX`. A peer that presents real intermediates of an anchor
+//! (they are public) adds one check for each of them, and one for each forged certificate under each of
+//! their keys.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -34,7 +36,7 @@ use crate::tls::limits::{
     FORGED_AT_FIRST_MAX, FORGED_CERTIFICATES_MAX, PATH_STEPS_MAX,
 };
 
-/// What makes a certificate too large to be looked at, where something does.
+/// Why a certificate is too large to be processed; `None` if it is not.
 pub(super) fn size_fault(certificate: &CertificateDer<'_>) -> Option<String> {
     if certificate.len() > CERTIFICATE_BYTES_MAX {
         let length = certificate.len();
@@ -53,21 +55,22 @@ pub(super) fn size_fault(certificate: &CertificateDer<'_>) -> Option<String> {
 
 /// The intermediates that a path from `leaf` to one of `anchors` may need.
 ///
-/// They keep their order, but certificates that a CA seems to have issued to itself come last: where a CA has
-/// renewed its key, the certificate that its old key issued for the new one is tried before the new root.
+/// They keep their order, except that certificates that a CA seems to have issued to itself come last: if a
+/// CA has renewed its key, the certificate that its old key issued for its new key is tried before the new
+/// root.
 ///
-/// Left out are:
+/// These certificates are left out:
 ///
-/// - a certificate that came before, byte for byte;
-/// - a certificate with name and key of an anchor, which would have ended the path already. It is kept
-///   where the anchor is not `in_force`, or has name constraints that the certificate may not have;
-/// - where the rest still allows more than `PATH_STEPS_MAX` steps: certificates from which no anchor is
-///   reached, and then of those with one subject the last. No public key infrastructure that we know of
-///   comes near: with two certificates for each CA on the way (a renewed key, or a second root) a path of
-///   three CAs takes 14 steps.
+/// - exact duplicates;
+/// - a certificate with the name and key of an anchor, because the path would end at that anchor. It stays
+///   if the anchor is not `in_force`, or has name constraints that the certificate may not have;
+/// - if the rest still allows more than `PATH_STEPS_MAX` steps: certificates from which no anchor can be
+///   reached, and then the last certificate of the most frequent subject. No known public key
+///   infrastructure comes near this bound: with two certificates for each CA on the path (a renewed key, or
+///   a second root), a path of three CAs takes 14 steps.
 ///
-/// A certificate that bears an anchor's name and another key is kept, within that bound: a CA that has
-/// renewed its key under its name issues one (RFC 4210 section 4.4), and so does who cross-signs it.
+/// A certificate with an anchor's name and another key stays, within that bound: a CA that has renewed its
+/// key under its name issues one (RFC 4210 section 4.4), and so does a CA that cross-signs it.
 pub fn cut<'a, 't>(
     leaf: &CertificateDer<'_>,
     intermediates: &'a [CertificateDer<'_>],
@@ -89,19 +92,19 @@ pub fn cut<'a, 't>(
     kept.into_iter().map(der).collect()
 }
 
-/// A trust anchor, and whether it ends a path now.
+/// A trust anchor, and whether a path may end at it now.
 #[derive(Debug, Clone, Copy)]
 pub struct Anchor<'t> {
     /// The anchor.
     pub anchor: &'t TrustAnchor<'t>,
-    /// Whether it is used: an anchor that is past its last day is not.
+    /// Whether the anchor may be used. An expired anchor may not.
     pub in_force: bool,
 }
 
 #[derive(Debug)]
 struct Candidate<'a> {
     der: &'a [u8],
-    // `None` where webpki cannot read it either, so that it is no step of any path.
+    // `None` if webpki cannot read the certificate either, so no path contains it.
     layout: Option<Layout<'a>>,
     is_issued_by_anchor: bool,
     is_superseded: bool,
@@ -139,14 +142,14 @@ impl<'a> Candidate<'a> {
     }
 }
 
-/// Whether a certificate seems to be signed by the key that it holds, by what it says of itself.
+/// Whether a certificate seems to be signed by its own key, according to its own contents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum SelfSigned {
-    /// It names another issuer, or another key of an issuer of the same name (RFC 5280 section 4.2.1.1).
+    /// It names another issuer, or another key of an issuer with the same name (RFC 5280 section 4.2.1.1).
     No,
-    /// Its issuer has its name, and it does not say with which key.
+    /// It names itself as issuer, and does not identify the key.
     Perhaps,
-    /// Its issuer has its name, and its key.
+    /// It names itself as issuer, with its own key.
     Yes,
 }
 
@@ -179,7 +182,7 @@ const AUTHORITY_KEY_IDENTIFIER: &[u8] = &[0x55, 0x1d, 0x23];
 const KEY_IDENTIFIER: u8 = 0x80;
 const SUBJECT_KEY_IDENTIFIER: &[u8] = &[0x55, 0x1d, 0x0e];
 
-/// Leaves out certificates until a path from `issuer` on takes no more than `PATH_STEPS_MAX` steps.
+/// Leaves out certificates until a path from `issuer` takes no more than `PATH_STEPS_MAX` steps.
 fn thin(issuer: &[u8], kept: &mut Vec<Candidate<'_>>) {
     if is_short(issuer, kept) {
         return;
@@ -193,7 +196,7 @@ fn thin(issuer: &[u8], kept: &mut Vec<Candidate<'_>>) {
 }
 
 fn is_short(issuer: &[u8], kept: &[Candidate<'_>]) -> bool {
-    let mut steps = Steps {
+    let mut steps = StepCounter {
         kept,
         path: Vec::new(),
         taken: 0,
@@ -202,14 +205,14 @@ fn is_short(issuer: &[u8], kept: &[Candidate<'_>]) -> bool {
     steps.taken <= PATH_STEPS_MAX
 }
 
-/// The steps that webpki would take if no signature stopped it.
-struct Steps<'k, 'a> {
+/// Counts the steps that webpki would take if no signature check failed.
+struct StepCounter<'k, 'a> {
     kept: &'k [Candidate<'a>],
     path: Vec<Layout<'a>>,
     taken: usize,
 }
 
-impl Steps<'_, '_> {
+impl StepCounter<'_, '_> {
     fn walk(&mut self, issuer: &[u8]) {
         for candidate in self.kept {
             let Some(layout) = candidate.layout.filter(|layout| layout.subject == issuer) else {
@@ -233,13 +236,13 @@ impl Steps<'_, '_> {
     }
 }
 
-/// Removes what leads to no anchor by name, so that it can be on no path that is accepted.
+/// Removes certificates from which no anchor can be reached by name. No accepted path contains one.
 fn remove_dead_ends(kept: &mut Vec<Candidate<'_>>) {
     let mut leads: Vec<bool> = kept
         .iter()
         .map(|candidate| candidate.is_issued_by_anchor)
         .collect();
-    // Each turn goes one step further down from the anchors.
+    // Each iteration goes one level down from the anchors.
     for _ in 0..kept.len() {
         let reached: Vec<_> = kept
             .iter()
@@ -257,7 +260,7 @@ fn remove_dead_ends(kept: &mut Vec<Candidate<'_>>) {
     kept.retain(|_| leads.next().unwrap_or(true));
 }
 
-/// The last of the certificates whose subject most of them have; `None` where no two have the same.
+/// The last certificate with the most frequent subject; `None` if all subjects differ.
 fn last_of_most_frequent_subject(kept: &[Candidate<'_>]) -> Option<usize> {
     let namesakes = |candidate: &Candidate<'_>| {
         let subject = candidate.subject()?;
@@ -275,9 +278,10 @@ fn last_of_most_frequent_subject(kept: &[Candidate<'_>]) -> Option<usize> {
         .map(|(_, index)| index)
 }
 
-/// The purpose that a certificate must allow, where it says for what it is (RFC 5280 section 4.2.1.12).
+/// The purpose that a certificate must allow if it restricts its purposes (RFC 5280 section 4.2.1.12).
 ///
-/// As webpki's `KeyUsage`, which collects all other purposes in memory on the way, at each step of the search.
+/// The same as webpki's `KeyUsage`, but that one collects all other purposes in memory at each step of the
+/// search.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Purpose {
     usage: KeyUsage,
@@ -285,7 +289,7 @@ pub(super) struct Purpose {
 }
 
 impl Purpose {
-    /// For a server's certificate.
+    /// The purpose of a server's certificate.
     pub(super) fn server() -> Self {
         Self {
             usage: KeyUsage::server_auth(),
@@ -293,7 +297,7 @@ impl Purpose {
         }
     }
 
-    /// For a client's certificate.
+    /// The purpose of a client's certificate.
     pub(super) fn client() -> Self {
         Self {
             usage: KeyUsage::client_auth(),
@@ -322,84 +326,88 @@ impl ExtendedKeyUsageValidator for Purpose {
     }
 }
 
-/// The signature checks of one chain: each is computed once, and none once too many certificates failed.
+/// The signature checks of one chain. Each is computed once, and none after too many certificates have
+/// failed.
 ///
-/// A certificate that failed under one key may be tried under another, because anchors and intermediates
-/// of one name with several keys are legal. When `FORGED_AT_FIRST_MAX` certificates have failed before any
-/// has passed, or `FORGED_CERTIFICATES_MAX` in all, no other certificate is checked any more, and those
-/// count as failed too. After `FAILED_CHECKS_MAX` failed checks, under whatever keys, all others count as failed.
+/// A certificate that failed under one key may be tried under another, because several anchors and
+/// intermediates may have one name and different keys. If `FORGED_AT_FIRST_MAX` certificates have failed
+/// before any has passed, or `FORGED_CERTIFICATES_MAX` in total, other certificates are no longer checked
+/// and count as failed too. After `FAILED_CHECKS_MAX` failed checks, under whatever keys, all further
+/// checks count as failed.
 ///
-/// A legal chain stays below. Before any certificate has passed, one fails: where a CA has renewed its key
-/// and its old one is trusted, what the new one signed fails under the old one. (A second one fails where
-/// the new root comes too and is not told from the certificate that the old key issued, which is then not
-/// checked. RFC 5280 section 4.2.1.1 makes every CA tell them apart.) Another fails after that where there is an
-/// intermediate CA that has renewed its key as well.
+/// A legitimate chain stays below these bounds. Before any certificate has passed, one fails: if a CA has
+/// renewed its key and its old key is trusted, certificates that the new key signed fail under the old key.
+/// (A second one fails if the chain also contains the new root, and the root cannot be distinguished from
+/// the certificate that the old key issued, which is then not checked. RFC 5280 section 4.2.1.1 requires
+/// every CA to make them distinguishable.) After that, another certificate fails if an intermediate CA has
+/// renewed its key as well.
 #[derive(Debug, Default)]
-pub struct Checks(Mutex<Ledger>);
+pub struct Checks(Mutex<CheckResults>);
 
 #[derive(Debug, Default)]
-struct Ledger {
+struct CheckResults {
     done: Vec<Check>,
     failed_certificates: usize,
 }
 
 #[derive(Debug)]
 struct Check {
-    // Of the signature and of the key.
+    // Covers the signature and the key.
     algorithms: [AlgorithmIdentifier; 2],
-    // Contents are compared, not addresses: a check that is wrongly taken for another lets a peer in.
+    // Compares contents, not addresses: taking one check for another would accept a peer that must be
+    // refused.
     key: Vec<u8>,
     message: Vec<u8>,
     signature: Vec<u8>,
     is_valid: bool,
 }
 
-/// An algorithm whose checks are counted.
+/// A signature algorithm that counts its checks.
 #[derive(Debug)]
-pub struct Counted<'c> {
+pub struct CountedAlgorithm<'c> {
     checks: &'c Checks,
     algorithm: &'static dyn SignatureVerificationAlgorithm,
 }
 
 impl Checks {
-    /// The same algorithms, counted.
+    /// The same algorithms, each counting its checks.
     pub fn counted(
         &self,
         algorithms: &[&'static dyn SignatureVerificationAlgorithm],
-    ) -> Vec<Counted<'_>> {
-        let counted = algorithms.iter().map(|&algorithm| Counted {
+    ) -> Vec<CountedAlgorithm<'_>> {
+        let counted = algorithms.iter().map(|&algorithm| CountedAlgorithm {
             checks: self,
             algorithm,
         });
         counted.collect()
     }
 
-    fn ledger(&self) -> MutexGuard<'_, Ledger> {
+    fn results(&self) -> MutexGuard<'_, CheckResults> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl SignatureVerificationAlgorithm for Counted<'_> {
+impl SignatureVerificationAlgorithm for CountedAlgorithm<'_> {
     fn verify_signature(
         &self,
         key: &[u8],
         message: &[u8],
         signature: &[u8],
     ) -> Result<(), InvalidSignature> {
-        let mut ledger = self.checks.ledger();
+        let mut results = self.checks.results();
         let algorithms = [self.signature_alg_id(), self.public_key_alg_id()];
-        if let Some(check) = ledger.find(algorithms, key, message, signature) {
+        if let Some(check) = results.find(algorithms, key, message, signature) {
             return check.is_valid.then_some(()).ok_or(InvalidSignature);
         }
-        let has_failed = ledger.has_failed(message);
-        if ledger.failed_checks() >= FAILED_CHECKS_MAX || (!has_failed && ledger.is_exhausted()) {
+        let has_failed = results.has_failed(message);
+        if results.failed_checks() >= FAILED_CHECKS_MAX || (!has_failed && results.is_exhausted()) {
             return Err(InvalidSignature);
         }
         let outcome = self.algorithm.verify_signature(key, message, signature);
         if outcome.is_err() && !has_failed {
-            ledger.failed_certificates += 1;
+            results.failed_certificates += 1;
         }
-        ledger.done.push(Check {
+        results.done.push(Check {
             algorithms,
             key: key.to_vec(),
             message: message.to_vec(),
@@ -422,7 +430,7 @@ impl SignatureVerificationAlgorithm for Counted<'_> {
     }
 }
 
-impl Ledger {
+impl CheckResults {
     fn find(
         &self,
         algorithms: [AlgorithmIdentifier; 2],

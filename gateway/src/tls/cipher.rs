@@ -1,7 +1,7 @@
-//! Which implementation of AES-GCM seals and opens records: chosen once, at start.
+//! The implementation of AES-GCM that seals and opens records, chosen once at start.
 //!
-//! The choice depends on the CPU's instructions alone, so that it is the same at every start of a
-//! machine. A measurement at start would differ from start to start on a busy host.
+//! The choice depends only on the CPU's instructions, so it is the same at every start of a machine. The
+//! result of a measurement at start would vary on a busy host.
 
 use std::arch::is_x86_feature_detected as has;
 use std::fmt;
@@ -10,8 +10,8 @@ use crate::config::CipherSetting;
 
 /// An implementation of AES-GCM for the records that the gateway seals and opens itself.
 ///
-/// Handshakes use aws-lc-rs in any case, and so do the records of TLS 1.2 and of routes with
-/// `record_layer = "rustls"`.
+/// Handshakes always use aws-lc-rs, and so do the records of TLS 1.2 and of routes with `record_layer =
+/// "rustls"`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cipher {
     /// aws-lc-rs: with VAES where the CPU also has AVX-512, else with AES-NI.
@@ -30,7 +30,7 @@ impl Cipher {
         CipherChoice::new(CipherSetting::Auto, CpuFeatures::detect()).cipher
     }
 
-    // Which of the CPU's instructions the implementation uses for AES-GCM.
+    // The CPU instructions that the implementation uses for AES-GCM.
     fn instructions(self, cpu: CpuFeatures) -> &'static str {
         match self {
             _ if !cpu.has_aes_ni() => "no AES instructions, so bulk is slow",
@@ -41,7 +41,7 @@ impl Cipher {
     }
 }
 
-/// As in the configuration.
+/// The name in the configuration.
 impl fmt::Display for Cipher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -51,8 +51,8 @@ impl fmt::Display for Cipher {
     }
 }
 
-/// The instructions that decide how fast an implementation is, as the CPU and the operating system
-/// offer them.
+/// The CPU instructions that decide how fast an implementation is, as far as the operating system has
+/// enabled them.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct CpuFeatures {
     aes: bool,
@@ -98,7 +98,7 @@ impl CpuFeatures {
     }
 }
 
-/// The chosen implementation and why it was chosen. Displays as the log line at start.
+/// The chosen implementation and the reason. Its `Display` is the log line at start.
 #[derive(Debug, Clone, Copy)]
 pub struct CipherChoice {
     /// The implementation to use.
@@ -108,7 +108,7 @@ pub struct CipherChoice {
 }
 
 impl CipherChoice {
-    /// Decides by the configuration and, where that leaves it open, by the CPU.
+    /// Chooses by the configuration, or by the CPU if the configuration does not decide.
     #[must_use]
     pub fn new(setting: CipherSetting, cpu: CpuFeatures) -> Self {
         let cipher = match setting {
@@ -135,8 +135,8 @@ impl CipherChoice {
     }
 }
 
-// aws-lc has AES-GCM with VAES for AVX-512 alone, ring (0.17.14) for AVX2 alone. Where both can use
-// VAES, AVX-512 is faster; where neither can, they are alike.
+// aws-lc uses VAES only with AVX-512, ring (0.17.14) only with AVX2. If both can use VAES, AVX-512 is
+// faster; if neither can, they are equally fast.
 fn fastest(cpu: CpuFeatures) -> Cipher {
     match cpu.has_vaes() && cpu.avx2 && !cpu.has_avx512() {
         true => Cipher::Ring,
@@ -226,14 +226,14 @@ mod tests {
         ] {
             let choice = auto(cpu);
             assert_eq!(choice.cipher, cipher, "{name}");
-            let told = choice.to_string();
+            let line = choice.to_string();
             let begin = format!("{cipher} with {used}; this CPU has ");
-            assert!(told.starts_with(&begin), "{name}: {told}");
+            assert!(line.starts_with(&begin), "{name}: {line}");
         }
     }
 
     #[test]
-    fn ring_is_chosen_only_where_every_instruction_that_it_needs_is_there() {
+    fn ring_is_chosen_only_if_the_cpu_has_every_instruction_that_it_needs() {
         for without in [
             CpuFeatures {
                 vaes: false,
@@ -254,7 +254,7 @@ mod tests {
         ] {
             assert_eq!(auto(without).cipher, Cipher::AwsLc, "{without:?}");
         }
-        // A hypervisor may hide a part of AVX-512; aws-lc needs all four.
+        // A hypervisor may hide some of the AVX-512 extensions; aws-lc needs all four.
         for part in [
             CpuFeatures {
                 avx512bw: false,
@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn the_configuration_overrides_the_cpu_and_the_log_says_so() {
+    fn the_configuration_overrides_the_cpu_and_the_log_line_gives_both() {
         let choice = CipherChoice::new(CipherSetting::AwsLc, ZEN_3);
         assert_eq!(choice.cipher, Cipher::AwsLc);
         assert_eq!(
@@ -295,7 +295,7 @@ mod tests {
 
     #[test]
     fn a_cpu_without_aes_instructions_is_named_as_slow() {
-        let told = auto(CpuFeatures::default()).to_string();
-        assert!(told.contains("no AES instructions"), "{told}");
+        let line = auto(CpuFeatures::default()).to_string();
+        assert!(line.contains("no AES instructions"), "{line}");
     }
 }

@@ -1,4 +1,4 @@
-//! Begins handshakes where we connect.
+//! Starts handshakes on originate routes.
 
 use std::sync::Arc;
 
@@ -8,25 +8,25 @@ use rustls::pki_types::{ServerName, UnixTime};
 use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, Error, SignatureScheme};
 
-use super::identity::{Description, OwnCertificate};
+use super::identity::{CertificateDescription, OwnCertificate};
 use super::normal_form::{self, NormalChain};
 use super::own_chain;
 use super::policy::{demands, provider, signing_key, versions};
 use super::role::TlsRole;
-use super::rules::Rules;
+use super::rules::PeerRules;
 use super::rustls_states::{self, ClientConnection};
 use super::service::protocol_name;
-use super::verifier::{PeerVerification, Request, Verifier};
+use super::verifier::{CertificateRequest, PeerVerification, Verifier};
 use crate::config::{Host, KeyExchange, RouteTls, ServiceLabel, Target};
 use crate::pki::{Identity, Trust};
 
-/// What all connections of an originate route share.
+/// The TLS settings that all connections of an originate route share.
 #[derive(Debug)]
 pub struct Connector {
-    // Its verifier knows no connection: `start` puts one in its place that does.
+    // Its verifier belongs to no connection: `start` replaces it with one for the connection.
     template: ClientConfig,
     certified: Arc<CertifiedKey>,
-    rules: Arc<Rules>,
+    rules: Arc<PeerRules>,
     demands: &'static str,
     own: Arc<OwnCertificate>,
     service: Option<ServiceLabel>,
@@ -34,10 +34,10 @@ pub struct Connector {
 }
 
 impl Connector {
-    /// Prepares everything that does not depend on the connection; `trust` has that of each of the route's peers, in
-    /// their order.
+    /// Prepares everything that does not depend on the connection. `trust` holds the trust of each of the
+    /// route's peers, in the order of the peers.
     ///
-    /// Fails where the key does not belong to the certificate, or where an anchor cannot be read.
+    /// Fails if the key does not belong to the certificate, or if a trust anchor cannot be read.
     pub fn new(
         identity: &Arc<Identity>,
         tls: &RouteTls,
@@ -46,7 +46,7 @@ impl Connector {
         let provider = provider(tls.policy, tls.key_exchange);
         let certified = certified_key(identity)?;
         let own = own_description(&certified);
-        let rules = Arc::new(Rules::new(&tls.peers, trust, &provider)?);
+        let rules = Arc::new(PeerRules::new(&tls.peers, trust, &provider)?);
         let demands = demands(tls.policy, tls.key_exchange);
 
         let nobody = Arc::new(PeerVerification::new(
@@ -62,7 +62,7 @@ impl Connector {
                 rules.clone(),
                 nobody.clone(),
             )))
-            .with_client_cert_resolver(Arc::new(Answer {
+            .with_client_cert_resolver(Arc::new(ClientCertificateResolver {
                 certified: certified.clone(),
                 verification: nobody,
             }));
@@ -71,7 +71,7 @@ impl Connector {
         template.resumption = Resumption::disabled();
         template.enable_early_data = false;
         template.require_ems = true;
-        // The record layer of ours takes the keys over after the handshake.
+        // After the handshake, the gateway's own record layer takes over the keys.
         template.enable_secret_extraction = true;
         template.cert_compressors = Vec::new();
         template.cert_decompressors = Vec::new();
@@ -87,16 +87,17 @@ impl Connector {
         })
     }
 
-    /// Why peers may refuse the chain that this route presents, as ends of sentences about its file.
+    /// Why peers may refuse this route's certificate chain. Each text is the end of a sentence about the
+    /// certificate file.
     #[must_use]
-    pub fn own_chain_remarks(&self, now: UnixTime) -> Vec<String> {
+    pub(crate) fn own_chain_remarks(&self, now: UnixTime) -> Vec<String> {
         own_chain::remarks(&self.certified.cert, TlsRole::Server, &self.rules, now)
     }
 
-    /// Begins a handshake with the server at `target`, whose name goes into the SNI; an address goes into none (RFC
-    /// 6066 section 3). The server must be one that is expected there, where the target says so.
+    /// Starts a handshake with the server at `target`. A host name is sent as SNI, an address is not (RFC
+    /// 6066 section 3). If the target names the expected peers, the server must be one of them.
     ///
-    /// Fails where the name is none that DNS could know.
+    /// Fails if the host name is not a valid DNS name.
     pub fn start(
         &self,
         target: &Target,
@@ -116,7 +117,7 @@ impl Connector {
                 self.rules.clone(),
                 verification.clone(),
             )));
-        config.client_auth_cert_resolver = Arc::new(Answer {
+        config.client_auth_cert_resolver = Arc::new(ClientCertificateResolver {
             certified: self.certified.clone(),
             verification: verification.clone(),
         });
@@ -124,9 +125,9 @@ impl Connector {
     }
 }
 
-/// Our chain and key as rustls wants them; fails where they do not belong together.
+/// The site's chain and key in rustls's form. Fails if they do not belong together.
 pub(super) fn certified_key(identity: &Identity) -> Result<Arc<CertifiedKey>, Error> {
-    // `CertifiedKey::from_der` would take a copy of the key and not wipe it.
+    // `CertifiedKey::from_der` would copy the key without wiping the copy.
     let key = signing_key(&identity.key)?;
     let readable: Vec<_> = identity
         .chain
@@ -138,13 +139,13 @@ pub(super) fn certified_key(identity: &Identity) -> Result<Arc<CertifiedKey>, Er
     Ok(Arc::new(CertifiedKey::new(identity.chain.clone(), key)))
 }
 
-/// Our own certificate in words, for the sentences about peers that refuse it.
+/// A description of the site's own certificate, for messages about peers that refuse it.
 pub(super) fn own_description(certified: &CertifiedKey) -> Arc<OwnCertificate> {
     let nothing = Vec::new().into();
     let (leaf, above) = certified.cert.split_first().unwrap_or((&nothing, &[]));
     let (top, is_presented) = NormalChain::new(leaf, above).top();
     Arc::new(OwnCertificate {
-        leaf: Description::new(leaf),
+        leaf: CertificateDescription::new(leaf),
         missing_issuer: (!is_presented).then_some(top),
     })
 }
@@ -157,21 +158,22 @@ fn server_name(host: &Host) -> Result<ServerName<'static>, Error> {
     }
 }
 
-/// Gives our certificate to a server that asks, and notes that it asked.
+/// Presents the site's certificate to a server that asks for one, and records that it asked.
 #[derive(Debug)]
-struct Answer {
+struct ClientCertificateResolver {
     certified: Arc<CertifiedKey>,
     verification: Arc<PeerVerification>,
 }
 
-impl ResolvesClientCert for Answer {
-    // The server's hints are not asked: it may know our issuer by an intermediate that it does not
-    // name, and an answer that it does not like costs one alert with a reason.
+impl ResolvesClientCert for ClientCertificateResolver {
+    // The server's hints are ignored: it may know an intermediate issuer that the hints do not name, and a
+    // certificate that it refuses costs one alert, which has a reason.
     fn resolve(&self, _hints: &[&[u8]], schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
-        // rustls would answer with no certificate, and a server that only "requests" one goes on.
+        // rustls would send no certificate, and a server that requests one without requiring it would
+        // continue.
         let request = match self.certified.key.choose_scheme(schemes) {
-            Some(_) => Request::Answerable,
-            None => Request::Unanswerable,
+            Some(_) => CertificateRequest::Answerable,
+            None => CertificateRequest::Unanswerable,
         };
         self.verification.requested(request);
         Some(self.certified.clone())

@@ -1,12 +1,12 @@
-//! Where the parts of a certificate lie, found in time linear in its bytes and without allocation, so that it
-//! may be looked at before anything else reads it.
+//! Locates the parts of a certificate in time linear in its bytes and without allocation, so that a
+//! certificate can be examined before anything else reads it.
 
 use x509_parser::prelude::{FromDer, Validity};
 
 pub(super) use crate::pki::der::{Element, Elements, OBJECT_IDENTIFIER, OCTET_STRING, SEQUENCE};
 use crate::pki::der::{INTEGER, context_constructed};
 
-/// Where the parts of a certificate lie (RFC 5280 section 4.1). Contents, without tag and length.
+/// The parts of a certificate (RFC 5280 section 4.1). Contents, without tag and length.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Layout<'a> {
     pub(super) serial: &'a [u8],
@@ -18,17 +18,17 @@ pub(super) struct Layout<'a> {
     pub(super) key_element: &'a [u8],
     // Validity, with tag and length.
     validity_element: &'a [u8],
-    /// Contents of AlgorithmIdentifier, as it stands beside the signature.
+    /// Contents of the AlgorithmIdentifier beside the signature.
     pub(super) signature: &'a [u8],
-    /// The extensions one after the other; none in versions 1 and 2.
+    /// The extensions, one after the other; none in versions 1 and 2.
     extensions: Elements<'a>,
     // All of TBSCertificate before the extensions.
     before: Elements<'a>,
 }
 
 impl<'a> Layout<'a> {
-    /// Finds the parts. `None` where the bytes have not the outline of a certificate; webpki can read
-    /// none of those.
+    /// Locates the parts. `None` if the bytes do not have the structure of a certificate; webpki cannot
+    /// read such bytes either.
     pub(super) fn of(certificate: &'a [u8]) -> Option<Self> {
         let mut outer = Elements(Elements(certificate).next_if(SEQUENCE)?);
         let tbs = outer.next_if(SEQUENCE)?;
@@ -62,13 +62,13 @@ impl<'a> Layout<'a> {
         })
     }
 
-    /// Its dates; `None` where they cannot be read.
+    /// The dates of the certificate; `None` if they cannot be read.
     pub(super) fn validity(&self) -> Option<Validity> {
         let (_, dates) = Validity::from_der(self.validity_element).ok()?;
         Some(dates)
     }
 
-    /// The value of the first extension with this OID, without its OCTET STRING.
+    /// The value of the first extension with this OID, without the enclosing `OCTET STRING`.
     pub(super) fn extension(&self, oid: &[u8]) -> Option<&'a [u8]> {
         self.extensions
             .map(extension)
@@ -86,8 +86,8 @@ impl<'a> Layout<'a> {
         self.extensions.take(most.saturating_add(1)).count()
     }
 
-    /// How many elements the certificate has, those in its extensions' values included. Stops counting
-    /// above `most`.
+    /// How many elements the certificate has, including those in the values of its extensions. Stops
+    /// counting above `most`.
     pub(super) fn elements(&self, most: usize) -> usize {
         let mut count = self.before.count_within(most);
         for part in self.extensions {
@@ -102,13 +102,13 @@ impl<'a> Layout<'a> {
     }
 }
 
-/// What was read since `start`.
+/// The bytes that were read since `start`.
 fn upto<'a>(start: &'a [u8], now: Elements<'a>) -> &'a [u8] {
     let read = start.len().saturating_sub(now.0.len());
     start.get(..read).unwrap_or_default()
 }
 
-/// OID and value of an extension; empty what it has not.
+/// OID and value of an extension; a missing part is empty.
 fn extension(part: Element<'_>) -> (&[u8], &[u8]) {
     let mut parts = Elements(part.content);
     let oid = parts.next_if(OBJECT_IDENTIFIER).unwrap_or_default();

@@ -1,6 +1,7 @@
-//! Finds what stands behind an error of the path building: which certificate, by which rule.
+//! Finds the cause of a path building error: which certificate broke which rule.
 //!
-//! webpki says what failed last, not where. Nothing here decides: the chain is refused already.
+//! webpki reports the last failure, but not its place. This module decides nothing: the chain is already
+//! refused.
 
 use rustls::pki_types::{CertificateDer, UnixTime};
 use webpki::EndEntityCert;
@@ -12,13 +13,13 @@ use super::normal_form::NormalChain;
 use super::policies::extension_name;
 use super::refusal::{Claim, Refusal, Rule};
 use super::role::TlsRole;
-use super::rules::{Chain, Rules};
+use super::rules::{Chain, PeerRules};
 use super::text::{list, printable};
-use crate::pki::algorithms::{Key, KeyUse, Signature, object_identifier};
+use crate::pki::algorithms::{KeyUse, PublicKeyInfo, Signature, object_identifier};
 use crate::pki::constraints::Constraints;
 use crate::pki::crl::key_hash;
 use crate::pki::der::{BOOLEAN, element, only};
-use crate::pki::in_words::in_words;
+use crate::pki::webpki_error::webpki_error_text;
 
 /// The rule that a peer's own certificate breaks if webpki cannot read its normal form.
 pub(super) fn unreadable(normal: &CertificateDer<'_>, error: &webpki::Error) -> Rule {
@@ -27,14 +28,14 @@ pub(super) fn unreadable(normal: &CertificateDer<'_>, error: &webpki::Error) -> 
             Rule::Critical { extension }
         }
         _ => Rule::Unreadable {
-            cause: in_words(error).to_owned(),
+            cause: webpki_error_text(error).to_owned(),
         },
     }
 }
 
-impl Rules {
-    /// Finds the certificate and the rule behind an error of the path building. `chain` has intermediates in their
-    /// normal form.
+impl PeerRules {
+    /// Finds the certificate and the rule behind a path building error. The intermediates of `chain` are in
+    /// their normal form.
     pub(super) fn diagnose(
         &self,
         error: &webpki::Error,
@@ -82,13 +83,13 @@ impl Rules {
                 self.unknown_issuer(error, leaf, presented)
             }
             other => presented.refuse(Rule::Path {
-                cause: in_words(other).to_owned(),
+                cause: webpki_error_text(other).to_owned(),
             }),
         }
     }
 
-    /// Why no path was found: an extension, a weak key or a signature on the way, another key under the same name, or
-    /// simply nobody we know.
+    /// Why no path was found: an extension, a weak key or a signature on the path, another key under the
+    /// same name, or an unknown issuer.
     fn unknown_issuer(
         &self,
         error: &webpki::Error,
@@ -114,7 +115,7 @@ impl Rules {
                 return presented.refuse_issuer(rule, der);
             }
             let fault = EndEntityCert::try_from(der).ok().and_then(|issuer| {
-                Key::of_spki(&issuer.subject_public_key_info()).fault(KeyUse::Authority)
+                PublicKeyInfo::of_spki(&issuer.subject_public_key_info()).fault(KeyUse::Authority)
             });
             if let Some(fault) = fault {
                 let fault = fault.to_string();
@@ -143,7 +144,7 @@ impl Rules {
         }
     }
 
-    /// The first listed identity that the leaf bears, and who may vouch for it.
+    /// The first listed identity that the leaf bears, and the CAs that may issue certificates for it.
     fn claim(&self, leaf: &EndEntityCert<'_>, chain: Chain<'_>) -> Option<Claim> {
         let key = key_hash(&leaf.subject_public_key_info());
         let proved = self.peers.proved(leaf, &key, chain.expected);
@@ -153,7 +154,7 @@ impl Rules {
             .or(proved.first())?;
         let peer = &self.groups.get(claimed.group)?.peer;
         let of_peer = self.anchor_facts.iter();
-        let of_peer = of_peer.filter(|facts| facts.vouches_for(claimed.group));
+        let of_peer = of_peer.filter(|facts| facts.may_issue_for(claimed.group));
         let authorities: Vec<_> = of_peer
             .map(|facts| format!("\"{}\"", facts.subject))
             .collect();
@@ -165,7 +166,7 @@ impl Rules {
         })
     }
 
-    /// The file of the anchor that has the name of an issuer of the chain.
+    /// The trust file that holds the anchor whose name is that of an issuer in the chain.
     fn trust_of_namesake(&self, leaf: &EndEntityCert<'_>, chain: Chain<'_>) -> String {
         let above = chain.intermediates.iter().filter_map(|der| Layout::of(der));
         let issuers: Vec<&[u8]> = std::iter::once(leaf.issuer())
@@ -178,7 +179,7 @@ impl Rules {
         namesake.map_or_else(String::new, |anchor| self.trust_file(anchor))
     }
 
-    /// The names that the first CA may vouch for that may not vouch for a name of the leaf.
+    /// The permitted names of the first CA that may not issue certificates for a name of the leaf.
     fn violated_constraints(&self, leaf: &EndEntityCert<'_>, chain: Chain<'_>) -> String {
         let names: Vec<_> = leaf
             .valid_dns_names()
@@ -208,7 +209,7 @@ impl Rules {
         )
     }
 
-    // The anchor that the chain ends at by name, where its key is too weak to end it.
+    // The anchor at which the chain ends by name, if its key is too weak.
     fn weak_anchor(&self, leaf: &EndEntityCert<'_>, chain: Chain<'_>) -> Option<String> {
         let mut issuers = vec![leaf.issuer().to_vec()];
         for der in chain.intermediates {
@@ -230,13 +231,13 @@ impl Rules {
     }
 }
 
-/// The rule that a certificate breaks whose signature algorithm is not accepted.
+/// The rule that a certificate breaks if its signature algorithm is not accepted.
 pub(super) fn signature_rule(der: &CertificateDer<'_>) -> Option<Rule> {
     let signature = Signature::of(Layout::of(der)?.signature)?;
     Rule::of_signature(&signature)
 }
 
-/// A presented chain, with its intermediates in their normal form, for the refusal of which it is.
+/// A presented chain, with its intermediates in their normal form, for building a refusal.
 #[derive(Clone, Copy)]
 struct Presented<'a> {
     normal: &'a NormalChain<'a>,
@@ -248,14 +249,15 @@ impl Presented<'_> {
         Refusal::new(self.chain.side, self.chain.leaf, rule)
     }
 
-    /// Blames the issuer of which `normal` is the form.
+    /// A refusal because of the issuer whose normal form is `normal`.
     fn refuse_issuer(&self, rule: Rule, normal: &CertificateDer<'_>) -> Refusal {
         let original = self.normal.find(normal);
         self.refuse(rule)
             .because_of(original.map_or(normal, |one| one.original()))
     }
 
-    /// The refusal of the first certificate in the chain that is at fault; the leaf where none is.
+    /// A refusal because of the first certificate in the chain that matches `at_fault`, or because of the
+    /// leaf if none matches.
     fn blame(&self, rule: Rule, at_fault: impl Fn(&Layout<'_>) -> bool) -> Refusal {
         let is_at_fault =
             |der: &CertificateDer<'_>| Layout::of(der).is_some_and(|layout| at_fault(&layout));
@@ -273,8 +275,8 @@ impl Presented<'_> {
     }
 }
 
-/// The first critical extension that neither webpki nor this module's neighbours know, in the normal form of a
-/// certificate.
+/// The first critical extension in the normal form of a certificate that neither webpki nor this module's
+/// neighbours process.
 fn unknown_critical_extension(normal: &CertificateDer<'_>) -> Option<String> {
     let mut extensions = Layout::of(normal)?.each_extension();
     extensions.find_map(|extension| {
@@ -292,8 +294,8 @@ fn unknown_critical_extension(normal: &CertificateDer<'_>) -> Option<String> {
     })
 }
 
-/// What webpki reads: keyUsage, subjectAltName, basicConstraints, nameConstraints, cRLDistributionPoints, extKeyUsage
-/// and the list of signed certificate timestamps.
+/// The extensions that webpki reads: keyUsage, subjectAltName, basicConstraints, nameConstraints,
+/// cRLDistributionPoints, extKeyUsage and the list of signed certificate timestamps.
 const KNOWN_EXTENSIONS: [&[u8]; 7] = [
     &[0x55, 0x1d, 0x0f],
     &[0x55, 0x1d, 0x11],

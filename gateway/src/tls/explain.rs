@@ -11,10 +11,10 @@ use crate::config::is_peer_name;
 use crate::stream_kind::StreamKind;
 use crate::tls::limits::SENTENCE_CHARS_MAX;
 
-/// Says why a handshake failed: who refused whom, by which rule, and what to do.
+/// Explains why a handshake failed: which side refused the other, by which rule, and what to do.
 ///
-/// `received` are the first bytes that came from the peer, where they are at hand (eight suffice): they
-/// tell a peer that speaks no TLS at all. They are looked at and not shown. The sentence has at most
+/// `received` holds the first bytes from the peer, if available (eight suffice). They identify a peer that
+/// does not speak TLS. The bytes are examined but not shown. The sentence has at most
 /// `limits::SENTENCE_CHARS_MAX` characters, none of them a control character.
 pub fn explain(error: &Error, verification: &PeerVerification, received: &[u8]) -> String {
     bounded(match verification.refusal() {
@@ -23,9 +23,13 @@ pub fn explain(error: &Error, verification: &PeerVerification, received: &[u8]) 
     })
 }
 
-/// Says what it means that the peer ended the connection in the middle of the handshake. `hello_bytes` were sent
-/// before it had sent any.
-pub fn explain_end(verification: &PeerVerification, received: &[u8], hello_bytes: usize) -> String {
+/// Explains why the peer may have closed the connection during the handshake. `hello_bytes` is the number
+/// of bytes sent before the peer had sent any.
+pub(crate) fn explain_end(
+    verification: &PeerVerification,
+    received: &[u8],
+    hello_bytes: usize,
+) -> String {
     bounded(match (StreamKind::of(received), verification.side()) {
         (None, TlsRole::Client) => format!(
             "the server closed the connection before it sent a byte; does it expect TLS at this port, and may our \
@@ -37,16 +41,16 @@ pub fn explain_end(verification: &PeerVerification, received: &[u8], hello_bytes
         }
         (Some(StreamKind::Tls), _) => format!(
             "the {} closed the connection in the middle of the handshake without an alert; its log \
-             says why",
+             has the reason",
             opposite(verification)
         ),
         (Some(kind), _) => no_tls(kind, verification),
     })
 }
 
-/// Says what it means that a handshake did not end within `limit`, which `key` sets. `received` and `hello_bytes` are
-/// as in `explain_end`.
-pub fn explain_silence(
+/// Explains why a handshake may not have ended within `limit`, which `key` sets. `received` and
+/// `hello_bytes` are the same as for `explain_end`.
+pub(crate) fn explain_silence(
     verification: &PeerVerification,
     received: &[u8],
     hello_bytes: usize,
@@ -68,7 +72,8 @@ pub fn explain_silence(
     })
 }
 
-// A device on the path may want the whole ClientHello in one packet, which the hybrid key exchange does not fit in.
+// A device on the path may expect the whole ClientHello in one packet. A hybrid key exchange does not fit
+// in one.
 fn after_hello(begin: &str, verification: &PeerVerification, hello_bytes: usize) -> String {
     match verification.offers_hybrid() && hello_bytes > ONE_PACKET {
         true => format!(
@@ -79,8 +84,8 @@ fn after_hello(begin: &str, verification: &PeerVerification, hello_bytes: usize)
     }
 }
 
-// What is carried by one packet of a path with tunnels in it. Without the hybrid key exchange a ClientHello has some
-// 300 bytes, with it more than 1400.
+// Bytes that fit into one packet on a path with tunnels. A ClientHello has some 300 bytes without the
+// hybrid key exchange, and more than 1400 with it.
 const ONE_PACKET: usize = 1200;
 
 fn in_seconds(time: Duration) -> String {
@@ -96,7 +101,7 @@ fn by_error(error: &Error, verification: &PeerVerification, received: &[u8]) -> 
     match error {
         Error::AlertReceived(alert) => by_alert(*alert, verification),
         Error::NoCertificatesPresented => format!(
-            "the {peer} offered no certificate, and this route takes nobody without one; give the \
+            "the {peer} offered no certificate, and this route requires one; give the \
              {peer} a certificate of a CA that this route trusts"
         ),
         Error::PeerIncompatible(cause) => incompatible(cause, verification),
@@ -149,7 +154,7 @@ fn incompatible(cause: &PeerIncompatible, verification: &PeerVerification) -> St
         P::ExtendedMasterSecretExtensionRequired => {
             "speaks TLS 1.2 without extended master secret (RFC 7627)"
         }
-        // TLS 1.2 brought the extension, and rustls looks for it before it looks at the version.
+        // TLS 1.2 introduced the extension, and rustls looks for it before it looks at the version.
         P::SignatureAlgorithmsExtensionRequired => {
             "offers no signature algorithms, as TLS before 1.2 does not"
         }
@@ -171,7 +176,7 @@ fn incompatible(cause: &PeerIncompatible, verification: &PeerVerification) -> St
     format!("the {peer} {lack}; it needs {}", verification.demands())
 }
 
-/// What the peer's alert means for us (RFC 8446 section 6).
+/// Explains the peer's alert (RFC 8446 section 6).
 fn by_alert(alert: AlertDescription, verification: &PeerVerification) -> String {
     let peer = opposite(verification);
     let own = verification.own();
@@ -196,7 +201,7 @@ fn by_alert(alert: AlertDescription, verification: &PeerVerification) -> String 
         AlertDescription::CertificateRevoked => "have a new one issued".to_owned(),
         AlertDescription::AccessDenied => {
             let key = &own.key_sha256;
-            // A name that `check` refuses at the other end is no help: wildcards, for one.
+            // Suggests no name that `check` refuses at the other site, for example a wildcard.
             match own.names.iter().find(|name| is_peer_name(name)) {
                 Some(name) => {
                     format!("let the {peer} list \"{name}\" or \"sha256:{key}\" as a peer")
@@ -215,7 +220,7 @@ fn by_alert(alert: AlertDescription, verification: &PeerVerification) -> String 
         ),
         AlertDescription::CertificateRequired => {
             return format!(
-                "the {peer} handler a client certificate and got none ({name}); let it accept the \
+                "the {peer} required a client certificate and got none ({name}); let it accept the \
                  signatures of our key (certificate {})",
                 own.short_name()
             );
@@ -228,8 +233,7 @@ fn by_alert(alert: AlertDescription, verification: &PeerVerification) -> String 
     )
 }
 
-/// A CA that the peer does not know, an intermediate that we do not send, and an expired revocation list look the same
-/// from here.
+/// An unknown CA, a missing intermediate and an expired revocation list cause the same alert.
 fn unknown_ca(verification: &PeerVerification) -> String {
     let peer = opposite(verification);
     if verification.own().is_self_signed() {
@@ -271,12 +275,12 @@ fn by_other_alert(alert: AlertDescription, verification: &PeerVerification) -> S
              without one"
         ),
         AlertDescription::CloseNotify | AlertDescription::UserCanceled => {
-            format!("the {peer} ended the handshake on purpose: {name}; its log says why")
+            format!("the {peer} ended the handshake on purpose: {name}; its log has the reason")
         }
         AlertDescription::InternalError => {
-            format!("the {peer} failed on its own: {name}; its log says why")
+            format!("the {peer} failed on its own: {name}; its log has the reason")
         }
-        _ => format!("the {peer} ended the handshake: {name}; its log says why"),
+        _ => format!("the {peer} ended the handshake: {name}; its log has the reason"),
     }
 }
 
@@ -341,7 +345,7 @@ fn no_tls(kind: StreamKind, verification: &PeerVerification) -> String {
     format!("the {peer} sent {what}, not TLS; {remedy}")
 }
 
-/// Where a target answers in another protocol, its address or its port is wrong, or TLS is off there.
+/// If a target answers in another protocol, its address or port is wrong, or TLS is off at the target.
 fn of_server(kind: StreamKind) -> &'static str {
     match kind {
         StreamKind::Dicom | StreamKind::Mllp | StreamKind::BareHl7 | StreamKind::StxHl7 => {
@@ -357,7 +361,8 @@ fn of_server(kind: StreamKind) -> &'static str {
     }
 }
 
-/// Where a client speaks another protocol, it is at the wrong port of ours, or TLS is off there.
+/// If a client speaks another protocol, it uses the wrong port of this gateway, or TLS is off at the
+/// client.
 fn of_client(kind: StreamKind) -> &'static str {
     match kind {
         StreamKind::Dicom | StreamKind::Mllp | StreamKind::BareHl7 | StreamKind::StxHl7 => {
@@ -371,7 +376,7 @@ fn of_client(kind: StreamKind) -> &'static str {
         }
         StreamKind::Ssh => {
             "this port takes TLS from another site's gateway and serves no SSH; correct the port in the SSH client, and \
-             if nobody uses one, it is a port scan"
+             if no user has one, it is a port scan"
         }
         _ => {
             "this port takes TLS from another site's gateway; turn TLS on in the client, or correct its port; from an \
@@ -387,7 +392,7 @@ fn opposite(verification: &PeerVerification) -> &'static str {
     }
 }
 
-// Every part is bounded on its own; this holds whatever they add up to.
+// Every part has its own bound; this bounds the whole sentence.
 fn bounded(mut sentence: String) -> String {
     if let Some((end, _)) = sentence.char_indices().nth(SENTENCE_CHARS_MAX) {
         sentence.truncate(end);

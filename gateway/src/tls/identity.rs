@@ -1,8 +1,8 @@
-//! Who a certificate says it is, and which of a route's peers that makes it.
+//! The names in a certificate, and which of a route's peers has them.
 //!
-//! Names count in the SubjectAltName alone (RFC 6125 section 6.4.4, RFC 9525 section 2): a common name
-//! never makes anyone a peer. Nothing here asks whether the certificate may be believed; that is
-//! `verifier`'s work and comes first.
+//! Only names in the SubjectAltName count (RFC 6125 section 6.4.4, RFC 9525 section 2): a common name never
+//! makes a certificate that of a peer. Whether the certificate is valid is not checked here: `verifier`
+//! does that first.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -18,25 +18,27 @@ use super::text::{hex, list, serial};
 use crate::config::{Peer, PeerName, Target};
 use crate::pki::crl::KeyHash;
 
-/// The TLS party opposite.
+/// The peer of a TLS connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PeerInfo {
-    /// The name that it was accepted by, as configured: `dns:gw.region.example`.
+    /// The identity by which the peer was accepted, as configured: `dns:gw.region.example`.
     pub identity: String,
-    /// Further identities of the same peer that its certificate bears; at most `limits::PEERS_MAX`.
+    /// Further identities of the same peer in its certificate; at most `limits::PEERS_MAX`.
     pub further: Vec<String>,
     /// SHA-256 of its SubjectPublicKeyInfo, lower-case hexadecimal.
     pub key_sha256: String,
     /// Serial number of its certificate, lower-case hexadecimal.
     pub serial: String,
-    /// The certificates by which it was accepted, the leaf first, without the CA of the trust.
+    /// The certificates of the verified path, the leaf first, without the trust anchor.
     pub chain: Vec<ChainCertificate>,
 }
 
-/// What a later revocation list, or time, needs to know of a certificate by which a peer was accepted.
+/// What remains known of a certificate on an accepted peer's path, to check it later against a new
+/// revocation list or the clock.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChainCertificate {
-    /// SHA-256 of the issuer's name, in the form in which names are compared, and the hash of the issuer's key.
+    /// SHA-256 of the issuer's name, in the form in which names are compared, and the hash of the issuer's
+    /// key.
     pub issuer: [u8; 32],
     /// Serial number, as in the certificate.
     pub serial: Box<[u8]>,
@@ -45,7 +47,7 @@ pub struct ChainCertificate {
 }
 
 impl ChainCertificate {
-    /// `None` where its dates cannot be read, which cannot be: its path was verified.
+    /// `None` if its dates cannot be read. This cannot happen, because its path was verified.
     pub(super) fn new(certificate: &Cert<'_>, issuer_key: &KeyHash) -> Option<Self> {
         let der = certificate.der();
         let dates = Layout::of(&der)?.validity()?;
@@ -80,9 +82,9 @@ impl PeerInfo {
         }
     }
 
-    /// All identities that it has proved, as they are written in the configuration: that which it was accepted by
-    /// first, and the hash of its key last. A name that its certificate bears beside does not count, because its CA
-    /// may not vouch for it.
+    /// All identities that the peer has proved, as the configuration writes them: first the one by which it
+    /// was accepted, last the hash of its key. Other names in its certificate do not count, because its CA
+    /// may not issue certificates for them.
     #[must_use]
     pub fn identities(&self) -> Vec<String> {
         let mut all = vec![self.identity.clone()];
@@ -98,7 +100,7 @@ impl PeerInfo {
 /// The identities of a route's peers.
 #[derive(Debug)]
 pub(super) struct Peers {
-    // With the number of the peer.
+    // Each with the index of its peer.
     listed: HashMap<PeerName, usize>,
     shown: String,
 }
@@ -106,16 +108,16 @@ pub(super) struct Peers {
 /// A listed identity that a certificate bears.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Proved {
-    /// The number of the peer that it is listed for.
+    /// The index of the peer that lists it.
     pub(super) group: usize,
     /// The identity.
     pub(super) name: PeerName,
-    /// Whether it is expected at the target; true where nothing is said of that.
+    /// Whether this identity is expected at the target; true if the target does not name expected peers.
     pub(super) is_expected: bool,
 }
 
 impl Peers {
-    /// Takes the identities as configured.
+    /// Takes the identities from the configuration.
     pub(super) fn new(peers: &[Arc<Peer>]) -> Self {
         let mut listed = HashMap::new();
         for (number, peer) in peers.iter().enumerate() {
@@ -130,11 +132,11 @@ impl Peers {
         }
     }
 
-    /// The listed identities that `leaf` bears: DNS names, then URIs, then its key, of which `key` is the hash; empty
-    /// where none is listed.
+    /// The listed identities that `leaf` bears: DNS names, then URIs, then its key, whose hash is `key`.
+    /// Empty if none is listed.
     ///
-    /// DNS names are compared whole and without regard to ASCII case. A wildcard in the certificate
-    /// matches nothing: it would let every host of a domain in where one was listed.
+    /// DNS names are compared whole and without regard to ASCII case. A wildcard in the certificate matches
+    /// nothing: a listed wildcard would accept every host of a domain.
     pub(super) fn proved(
         &self,
         leaf: &Cert<'_>,
@@ -167,14 +169,14 @@ impl Peers {
         proved
     }
 
-    /// The first of them as configured, for sentences.
+    /// The first identity as configured, for messages.
     pub(super) fn shown(&self) -> &str {
         &self.shown
     }
 }
 
-// The configuration has DNS names in lower case already; a comparison that lets people in does not
-// rely on it.
+// DNS names from the configuration are in lower case already. A comparison that decides about access does
+// not rely on that.
 fn comparable(name: &PeerName) -> PeerName {
     match name {
         PeerName::Dns(name) => PeerName::Dns(name.to_ascii_lowercase()),
@@ -188,28 +190,28 @@ fn sha256(bytes: &[u8]) -> [u8; 32] {
     sum
 }
 
-/// What a person needs to recognise a certificate. All text from outside is escaped and bounded.
+/// What a person needs to recognise a certificate. All text from the certificate is escaped and bounded.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Description {
-    /// Names of the SubjectAltName, as one would list them in `peers`; at most
-    /// `limits::SHOWN_NAMES_MAX`.
+pub struct CertificateDescription {
+    /// The names in the SubjectAltName, in the form of `peers`; at most `limits::SHOWN_NAMES_MAX`.
     pub names: Vec<String>,
-    /// How many more names there are.
+    /// The number of further names.
     pub names_hidden: usize,
-    /// Subject, as in `CN=gateway, O=Hospital`; empty where there is none.
+    /// Subject, for example `CN=gateway, O=Hospital`; empty if there is none.
     pub subject: String,
     /// Issuer, in the same form.
     pub issuer: String,
-    /// Serial number, lower-case hexadecimal; empty where the certificate cannot be read.
+    /// Serial number, lower-case hexadecimal; empty if the certificate cannot be read.
     pub serial: String,
     /// SHA-256 of the whole certificate, lower-case hexadecimal.
     pub fingerprint: String,
-    /// SHA-256 of its SubjectPublicKeyInfo, lower-case hexadecimal; empty where it cannot be read.
+    /// SHA-256 of its SubjectPublicKeyInfo, lower-case hexadecimal; empty if the certificate cannot be
+    /// read.
     pub key_sha256: String,
 }
 
-impl Description {
-    /// Describes a certificate, readable or not.
+impl CertificateDescription {
+    /// Describes a certificate, even one that cannot be read.
     pub fn new(der: &CertificateDer<'_>) -> Self {
         let fingerprint = hex(&sha256(der));
         let Some(certificate) = Layout::of(der) else {
@@ -236,13 +238,14 @@ impl Description {
     }
 }
 
-impl Description {
+impl CertificateDescription {
     /// Whether it names itself as its issuer.
     pub(super) fn is_self_signed(&self) -> bool {
         !self.subject.is_empty() && self.subject == self.issuer
     }
 
-    /// The first name and how many more there are, or the subject; empty where the certificate cannot be read.
+    /// The first name and the number of further names, or the subject; empty if the certificate cannot be
+    /// read.
     pub(super) fn short_name(&self) -> String {
         let more = self.names.len().saturating_sub(1) + self.names_hidden;
         match self.names.first() {
@@ -254,16 +257,17 @@ impl Description {
     }
 }
 
-/// What this site presents, for sentences.
+/// The site's own certificate, for messages.
 #[derive(Debug)]
 pub(super) struct OwnCertificate {
-    pub(super) leaf: Description,
-    /// Subject of the CA above the last certificate of the chain; `None` where that is a root.
+    pub(super) leaf: CertificateDescription,
+    /// Subject of the CA that issued the last certificate of the chain; `None` if that certificate is a
+    /// root.
     pub(super) missing_issuer: Option<String>,
 }
 
-/// The names, or the subject, for the field of a log line.
-impl fmt::Display for Description {
+/// The names, or the subject, as a field of a log line.
+impl fmt::Display for CertificateDescription {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.serial.is_empty() {
             return f.write_str("unreadable");

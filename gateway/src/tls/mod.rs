@@ -1,11 +1,12 @@
 //! TLS: what may be negotiated, which peers are accepted, and the handshake.
 //!
-//! `policy` holds the versions, suites and key exchanges that a route may use, and `cipher` chooses the implementation
-//! of AES-GCM for the records. `verifier` checks a peer's certificates by `rules`, `search`, `identity` and
-//! `revocation`. `session` is a connection as the handshake and the relay use it,
-//! `record` and `post_handshake` are our own record layer. `connector` and `acceptor` begin a handshake with a `PeerVerification` of its own. `refusal` and
-//! `explain` describe in one sentence why a handshake failed. No module here knows a socket or a clock:
-//! `handshake` moves the bytes.
+//! `policy` holds the versions, suites and key exchanges that a route may use, and `cipher` chooses the
+//! implementation of AES-GCM for the records. `verifier` checks a peer's certificates with `rules`,
+//! `search`, `identity` and `revocation`. `session` wraps a rustls connection for the handshake and the
+//! relay; `record` and `post_handshake` are the gateway's own record layer. `connector` and `acceptor`
+//! start a handshake, each with a `PeerVerification` of its own. `refusal` and `explain` describe in one
+//! sentence why a handshake failed. No module here uses a socket or a clock: `handshake` transports the
+//! bytes.
 
 mod acceptor;
 mod aead;
@@ -46,8 +47,9 @@ mod tests;
 pub use acceptor::Acceptor;
 pub use cipher::{Cipher, CipherChoice, CpuFeatures};
 pub use connector::Connector;
-pub use explain::{explain, explain_end, explain_silence};
-pub use identity::{ChainCertificate, Description, PeerInfo};
+pub use explain::explain;
+pub(crate) use explain::{explain_end, explain_silence};
+pub use identity::{CertificateDescription, ChainCertificate, PeerInfo};
 pub use policy::{TlsInfo, TlsVersion, describe, provider, versions};
 pub use refusal::{Refusal, RefusalClass, Rule};
 pub use role::TlsRole;

@@ -1,9 +1,9 @@
-//! Name constraints that webpki does not judge: on the hosts of URIs and on directory names (RFC 5280 section
-//! 4.2.1.10).
+//! Name constraints that webpki does not process: on the hosts of URIs and on directory names (RFC 5280
+//! section 4.2.1.10).
 //!
-//! webpki refuses every URI and every subject below a CA with such constraints, whatever they permit. So they are
-//! taken out of what webpki reads of a CA, and every path that it finds is judged by them here. All other constraints
-//! stay for webpki.
+//! webpki refuses every URI and every subject below a CA with such constraints, whatever they permit. So
+//! these constraints are removed from what webpki reads of a CA, and this module applies them to every path
+//! that webpki finds. All other constraints are left to webpki.
 
 use std::cell::Cell;
 use std::fmt;
@@ -35,15 +35,16 @@ const DIRECTORY_NAME: u8 = context_constructed(4);
 /// id-ce-subjectAltName.
 const SUBJECT_ALT_NAME: &[u8] = &[0x55, 0x1d, 0x11];
 
-/// A subtree of a kind that is judged here.
+/// A subtree of a kind that this module processes.
 enum Base<'a> {
     Uri(&'a str),
     Directory(DirectoryName),
 }
 
 impl NameConstraints {
-    /// Splits `all`, the contents of NameConstraints, into the constraints that are judged here and the contents of
-    /// the others; `None` where all are for webpki. What cannot be read stays among the others, for webpki to refuse.
+    /// Splits `all`, the contents of NameConstraints, into the constraints that this module processes and
+    /// the contents of the others. `None` if webpki can process all of them. Constraints that cannot be
+    /// read stay among the others, and webpki refuses them.
     pub(super) fn split(all: &[u8]) -> Option<(Self, Vec<u8>)> {
         let mut taken = Self::default();
         let mut rest = Vec::new();
@@ -77,9 +78,10 @@ impl NameConstraints {
         Some((taken, rest))
     }
 
-    /// Whether the names of a certificate are permitted. `is_exempt` says that its subject is not judged, because it
-    /// is a self-issued certificate of a CA (RFC 5280 section 6.1.3). Each name takes as many comparisons off `left` as
-    /// there are constraints; none is permitted once too few are left.
+    /// Whether the constraints permit the names of a certificate. `is_exempt` means that the subject is not
+    /// checked, because the certificate is a self-issued certificate of a CA (RFC 5280 section 6.1.3). Each
+    /// name takes as many comparisons off `left` as there are constraints; if too few are left, the name is
+    /// not permitted.
     pub(super) fn permit(&self, certificate: &[u8], is_exempt: bool, left: &Cell<usize>) -> bool {
         let Some(layout) = Layout::of(certificate) else {
             return false;
@@ -115,14 +117,14 @@ impl NameConstraints {
         let Some(name) = name::read_content(name) else {
             return false;
         };
-        // Both are whole elements one after the other, so a beginning in bytes is one in elements.
+        // Both consist of whole elements, so a common prefix in bytes is a common prefix in elements.
         let is_within = |base: &DirectoryName| name.starts_with(base);
         (self.permitted.is_empty() || self.permitted.iter().any(is_within))
             && !self.excluded.iter().any(is_within)
     }
 }
 
-/// The permitted names, for a sentence.
+/// The permitted names, for a message.
 impl fmt::Display for NameConstraints {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let directories = |names: &[DirectoryName]| -> Vec<String> {
@@ -156,7 +158,7 @@ impl<'a> Base<'a> {
         }
         match base.tag {
             URI => {
-                // Another base would contain no host, and what it excludes would be permitted.
+                // A base of another form would contain no host, so an exclusion by it would have no effect.
                 let host = str::from_utf8(base.content).ok()?;
                 let name = host.strip_prefix('.').unwrap_or(host);
                 is_host_name(name).then_some(Self::Uri(host))
@@ -214,11 +216,11 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_stays_for_webpki_to_refuse() {
+    fn unreadable_constraints_are_left_to_webpki_which_refuses_them() {
         let minimum = [&element(URI, b"a.example")[..], &[0x80, 1, 0]].concat();
         let with_minimum = element(SEQUENCE, &minimum);
         let no_name = subtree(DIRECTORY_NAME, b"\x31\x00");
-        // Bases that are no host, and would contain none.
+        // Bases that are not hosts, and would contain none.
         let uris = [
             "",
             "https://b.example/",
@@ -231,7 +233,7 @@ mod tests {
         let odd = [with_minimum, subtree(URI, b"\xff"), no_name];
         for odd in odd.into_iter().chain(uris) {
             assert_eq!(NameConstraints::split(&element(PERMITTED, &odd)), None);
-            // Beside one that can be read, it is left to webpki.
+            // If it stands beside a readable one, it is still left to webpki.
             let both = [&subtree(URI, b"a.example"), &odd[..]].concat();
             let (_, rest) = NameConstraints::split(&element(PERMITTED, &both)).expect("one");
             assert_eq!(rest, element(PERMITTED, &odd));
@@ -271,7 +273,7 @@ mod tests {
             split(PERMITTED, &[]).permit_directory(&behind),
             "every name"
         );
-        // A name that cannot be read evades neither.
+        // A name that cannot be read passes neither permitted nor excluded subtrees.
         for odd in [&b"\x31\x00"[..], &b"\x30\x00"[..]] {
             let name = [&hospital[..], odd].concat();
             assert!(!permitted.permit_directory(&name) && !excluded.permit_directory(&name));

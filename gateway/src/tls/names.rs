@@ -1,7 +1,6 @@
-//! Names in certificates as text for people: escaped, and bounded whatever a certificate holds.
+//! Names in certificates as text for people: escaped, and bounded whatever the certificate holds.
 //!
-//! A certificate is described before and after it was found too large, so nothing here reads further than
-//! what is shown.
+//! A certificate is described even if it is too large, so nothing here reads further than what is shown.
 
 use std::borrow::Cow;
 
@@ -13,7 +12,8 @@ use super::text::{hex, printable};
 use crate::pki::algorithms::{OID_BYTES_SHOWN, object_identifier};
 use crate::tls::limits::{SHOWN_NAME_CHARS_MAX, SHOWN_NAMES_MAX};
 
-/// A distinguished name (the contents of Name, RFC 5280 section 4.1.2.4), as in `CN=gateway, O=Hospital`.
+/// A distinguished name (the contents of Name, RFC 5280 section 4.1.2.4), for example `CN=gateway,
+/// O=Hospital`.
 pub(super) fn distinguished_name(name: &[u8]) -> String {
     let mut text = String::new();
     for relative in Elements(name) {
@@ -32,8 +32,8 @@ pub(super) fn distinguished_name(name: &[u8]) -> String {
     printable(&text)
 }
 
-/// DNS and URI names of a certificate as one would list them in `peers`, at most `SHOWN_NAMES_MAX`, and
-/// how many more there are.
+/// DNS and URI names of a certificate in the form of `peers`, at most `SHOWN_NAMES_MAX`, and the number of
+/// further names.
 pub(super) fn alternative_names(certificate: &Layout<'_>) -> (Vec<String>, usize) {
     let value = certificate.extension(SUBJECT_ALT_NAME).unwrap_or_default();
     let all = Elements(value).next_if(SEQUENCE).unwrap_or_default();
@@ -63,7 +63,7 @@ const BMP_STRING: u8 = 0x1e;
 /// UTF8String, NumericString, PrintableString, TeletexString, IA5String, VisibleString.
 const TEXT: [u8; 6] = [0x0c, 0x12, 0x13, 0x14, 0x16, 0x1a];
 
-/// Bytes that are read of a text of which `SHOWN_NAME_CHARS_MAX` characters are shown.
+/// Bytes to read of a text of which `SHOWN_NAME_CHARS_MAX` characters are shown.
 const TEXT_BYTES_READ: usize = 4 * (SHOWN_NAME_CHARS_MAX + 1);
 
 fn attribute(attribute: Element<'_>) -> String {

@@ -1,18 +1,21 @@
-//! Certificates in the form that webpki judges rightly, while signatures are verified over what was signed.
+//! A second form of each certificate, which webpki processes correctly. Signatures are verified over the
+//! original bytes.
 //!
-//! webpki compares names byte by byte, refuses every critical extension about policies, and refuses every name below
-//! a CA that constrains directory names or URIs. RFC 5280 says otherwise (sections 7.1, 6.1 and 4.2.1.10), and
-//! hospital PKIs have all of them. So webpki is given another form of each certificate, in which
+//! webpki compares names byte by byte, refuses every critical extension about policies, and refuses every
+//! name below a CA that constrains directory names or URIs. RFC 5280 requires otherwise (sections 7.1, 6.1
+//! and 4.2.1.10), and hospital PKIs use all of these. So webpki is given a normal form of each certificate,
+//! in which
 //!
 //! - issuer and subject are in their comparable form (`pki::name`);
 //! - the extensions about policies are not marked critical, because `policies` processes them;
-//! - the name constraints that `name_constraints` judges are left out.
+//! - the name constraints that `name_constraints` processes are left out.
 //!
-//! Everything else is copied byte for byte. A signature is never verified over a normal form: `Signed` finds the
-//! certificate that the form was made of, and verifies that. A form that nothing was made of has no valid signature.
-//! What webpki is not asked about is judged on each path that it finds, before the path counts (`search`).
+//! Everything else is copied byte for byte. A signature is never verified over a normal form: `Signed`
+//! finds the original certificate of the form and verifies that. A form without an original has no valid
+//! signature. The rules that webpki does not apply are checked on each path that it finds, before the path
+//! counts (`search`).
 //!
-//! A certificate that cannot be taken apart here stays as it is, for webpki to judge.
+//! A certificate that cannot be parsed here stays unchanged, and webpki decides about it.
 
 use rustls::pki_types::{
     AlgorithmIdentifier, CertificateDer, InvalidSignature, SignatureVerificationAlgorithm,
@@ -32,16 +35,16 @@ const NAME_CONSTRAINTS: &[u8] = &[0x55, 0x1d, 0x1e];
 #[derive(Debug)]
 pub(super) struct Certificate<'a> {
     original: &'a CertificateDer<'a>,
-    /// What webpki reads.
+    /// The form that webpki reads.
     normal: CertificateDer<'static>,
-    /// The constraints that webpki does not judge, where it is a CA's with such.
+    /// The constraints that webpki does not process, if the certificate has any.
     pub(super) constraints: Option<NameConstraints>,
-    signed: Option<Parts>,
+    signed: Option<SignedParts>,
 }
 
-/// What is signed, and the signature.
+/// The signed part, and the signature.
 #[derive(Debug)]
-struct Parts {
+struct SignedParts {
     normal: Vec<u8>,
     original: Vec<u8>,
     signature: Vec<u8>,
@@ -53,7 +56,7 @@ impl<'a> Certificate<'a> {
             original,
             normal: CertificateDer::from(original.to_vec()),
             constraints: None,
-            signed: signed_parts(original).map(|(to_be_signed, signature)| Parts {
+            signed: signed_parts(original).map(|(to_be_signed, signature)| SignedParts {
                 normal: to_be_signed.to_vec(),
                 original: to_be_signed.to_vec(),
                 signature: signature.to_vec(),
@@ -74,7 +77,7 @@ impl<'a> Certificate<'a> {
         normal.extend(parts.element_if(SEQUENCE)?.whole);
         let (mut constraints, mut has_extensions) = (None, false);
         for part in parts.by_ref() {
-            // The extensions come once, and last: only those count in the bounds of a certificate.
+            // Extensions must come once, and last: only those count in the bounds of a certificate.
             if has_extensions {
                 return None;
             }
@@ -94,7 +97,7 @@ impl<'a> Certificate<'a> {
             original,
             normal: CertificateDer::from(whole),
             constraints,
-            signed: Some(Parts {
+            signed: Some(SignedParts {
                 normal,
                 original: to_be_signed.to_vec(),
                 signature: signature.to_vec(),
@@ -102,30 +105,30 @@ impl<'a> Certificate<'a> {
         })
     }
 
-    /// Whether its issuer has its subject's name.
+    /// Whether issuer and subject have the same name.
     pub(super) fn is_self_issued(&self) -> bool {
         Layout::of(&self.normal).is_some_and(|layout| layout.issuer == layout.subject)
     }
 
-    /// What the peer presented.
+    /// The certificate that the peer presented.
     pub(super) fn original(&self) -> &'a CertificateDer<'a> {
         self.original
     }
 }
 
-/// The form of a certificate that webpki can read, for its public key.
+/// The form of a certificate that webpki can read, to get its public key.
 pub(super) fn readable(original: &CertificateDer<'_>) -> CertificateDer<'static> {
     Certificate::new(original).normal
 }
 
-/// The content of the only element in `bytes`, if that is encoded as DER asks: another form of the length would be
-/// lost in the normal form, and webpki would not see it.
+/// The content of the only element in `bytes`, if it is encoded as DER requires. The normal form would lose
+/// another encoding of the length, and webpki would not see it.
 fn exactly(bytes: &[u8], tag: u8) -> Option<&[u8]> {
     let content = only(bytes, tag)?;
     (element(tag, content) == bytes).then_some(content)
 }
 
-/// What is signed in a certificate, with tag and length, and the signature.
+/// The signed part of a certificate, with tag and length, and the signature.
 fn signed_parts(certificate: &[u8]) -> Option<(&[u8], &[u8])> {
     let mut outer = Elements(only(certificate, SEQUENCE)?);
     let to_be_signed = outer.element_if(SEQUENCE)?;
@@ -140,7 +143,7 @@ fn signed_parts(certificate: &[u8]) -> Option<(&[u8], &[u8])> {
     }
 }
 
-/// The normal form of all extensions, with the tag around them.
+/// The normal form of all extensions, including the enclosing tag.
 fn extensions(content: &[u8], constraints: &mut Option<NameConstraints>) -> Option<Vec<u8>> {
     let mut all = Elements(exactly(content, SEQUENCE)?);
     let mut normal = Vec::with_capacity(content.len());
@@ -193,7 +196,7 @@ impl<'a> NormalChain<'a> {
         &self.leaf.normal
     }
 
-    /// The normal forms of what came beside, in the order of the peer.
+    /// The normal forms of the other certificates, in the order of the peer.
     pub(super) fn above(&self) -> Vec<CertificateDer<'_>> {
         self.above
             .iter()
@@ -201,23 +204,25 @@ impl<'a> NormalChain<'a> {
             .collect()
     }
 
-    /// The certificate of which `normal` is the form.
+    /// The certificate whose normal form is `normal`.
     ///
-    /// INVARIANT: this is the certificate whose signature `Signed` verifies for that form. Certificates of one form
-    /// may differ in what webpki is not asked about, and only one of them may be signed.
+    /// INVARIANT: this is the certificate whose signature `Signed` verifies for that form. Certificates
+    /// with the same form may differ in parts that webpki does not read, and only one of them may have the
+    /// signature.
     pub(super) fn find(&self, normal: &[u8]) -> Option<&Certificate<'a>> {
         let (to_be_signed, signature) = signed_parts(normal)?;
         self.signed(to_be_signed, signature)
     }
 
-    /// Subject of the CA that the chain ends at, going up by names, and whether its certificate is there.
+    /// Subject of the CA at which the chain ends, following the names, and whether the chain contains its
+    /// certificate.
     pub(super) fn top(&self) -> (String, bool) {
         let mut top = &self.leaf;
         let shown = |certificate: &Certificate<'_>| {
             let layout = Layout::of(certificate.original);
             layout.map_or_else(String::new, |layout| distinguished_name(layout.issuer))
         };
-        // Each step goes one certificate up; more steps than certificates are a loop of names.
+        // Each step goes one certificate up. More steps than certificates mean a loop of names.
         for _ in 0..=self.above.len() {
             let issuer = Layout::of(&top.normal).map(|layout| layout.issuer);
             if top.is_self_issued() {
@@ -238,7 +243,7 @@ impl<'a> NormalChain<'a> {
         std::iter::once(&self.leaf).chain(&self.above)
     }
 
-    /// The first certificate of which this is what is signed in its form, with this signature.
+    /// The first certificate whose normal form has this signed part, with this signature.
     fn signed(&self, normal: &[u8], signature: &[u8]) -> Option<&Certificate<'a>> {
         self.all().find(|one| {
             let parts = one.signed.as_ref();
@@ -247,7 +252,7 @@ impl<'a> NormalChain<'a> {
     }
 }
 
-/// An algorithm that verifies what was signed where it is asked about a normal form.
+/// A signature algorithm that verifies the original certificate when webpki asks about a normal form.
 #[derive(Debug)]
 pub(super) struct Signed<'c> {
     pub(super) chain: &'c NormalChain<'c>,

@@ -1,8 +1,9 @@
-//! Whether a peer would accept the chain that this site presents, by the rules that a peer's gateway has.
+//! Checks whether peers would accept the chain that this site presents, by the rules that a peer's gateway
+//! applies.
 //!
-//! The chain goes through the same verifier as a peer's. Only the key of the CA above it is not known here, so the
-//! last certificate is signed anew by a key of the moment, under an anchor with the name of its issuer. The
-//! algorithm that really signed it is judged beside.
+//! The chain goes through the verifier that checks peers' chains. Only the key of the CA above the chain is
+//! unknown here. So a temporary key signs the last certificate again, under an anchor with the name of its
+//! issuer. The algorithm of the original signature is checked separately.
 
 use std::sync::Arc;
 
@@ -16,7 +17,7 @@ use super::normal_form::NormalChain;
 use super::policy::provider;
 use super::refusal::{Refusal, Rule};
 use super::role::TlsRole;
-use super::rules::{Chain, Rules};
+use super::rules::{Chain, PeerRules};
 use crate::config::{KeyExchange, Located, Peer, PeerName, Policy, TrustFiles};
 use crate::pki::Trust;
 use crate::pki::crl::key_hash;
@@ -31,12 +32,13 @@ const P256_KEY: &[u8] = &[
 const AUTHORITY_INFO_ACCESS: &[u8] = &[0x2b, 6, 1, 5, 5, 7, 1, 1];
 const CA_ISSUERS: &[u8] = &[0x2b, 6, 1, 5, 5, 7, 0x30, 2];
 
-/// Why peers may refuse `chain` at `now`, as ends of sentences about the file that holds it. `peer` is the side of TLS
-/// that judges it, and `rules` are those of a route that shows it.
+/// Why peers may refuse `chain` at `now`. Each text is the end of a sentence about the file that holds the
+/// chain. `peer` is the TLS role of the verifying peer, and `rules` belong to a route that presents the
+/// chain.
 pub(super) fn remarks(
     chain: &[CertificateDer<'static>],
     peer: TlsRole,
-    rules: &Rules,
+    rules: &PeerRules,
     now: UnixTime,
 ) -> Vec<String> {
     let is_known_root = |issuer: &[u8]| {
@@ -50,8 +52,8 @@ pub(super) fn remarks(
     found.into_iter().flatten().collect()
 }
 
-/// Why peers would refuse `chain`, as the end of a sentence about the file that holds it; `None` where they would
-/// not. `peer` is the side of TLS that judges it.
+/// Why peers would refuse `chain`, as the end of a sentence about the file that holds it; `None` if they
+/// would accept it. `peer` is the TLS role of the verifying peer.
 fn fault(chain: &[CertificateDer<'static>], peer: TlsRole, now: UnixTime) -> Option<String> {
     let (leaf, above) = chain.split_first()?;
     let refusal = match above {
@@ -72,8 +74,9 @@ fn fault(chain: &[CertificateDer<'static>], peer: TlsRole, now: UnixTime) -> Opt
     ))
 }
 
-/// Says that the file probably lacks an intermediate CA: it ends below a CA that is no root known here, and the last
-/// certificate says where that of its issuer is to be fetched, as those of intermediate CAs do.
+/// Reports that the file probably lacks an intermediate CA: the CA above the chain is no root known here,
+/// and the last certificate has an address from which its issuer's certificate can be fetched, as
+/// certificates of intermediate CAs have.
 fn missing_issuer(
     chain: &[CertificateDer<'static>],
     is_known_root: impl Fn(&[u8]) -> bool,
@@ -106,7 +109,7 @@ fn is_self_issued(certificate: &CertificateDer<'_>) -> bool {
     NormalChain::new(certificate, &[]).leaf.is_self_issued()
 }
 
-/// The refusal of the chain, where there is one.
+/// The refusal of the chain, if it is refused.
 fn judged(
     leaf: &CertificateDer<'static>,
     above: &[CertificateDer<'static>],
@@ -126,7 +129,7 @@ fn judged(
                     false => refusal.because_of(&last),
                 });
             }
-            let (anchor, last) = signed_anew(&last)?;
+            let (anchor, last) = signed_again(&last)?;
             presented.push(last);
             anchor
         }
@@ -143,8 +146,8 @@ fn judged(
     judged.err()
 }
 
-/// The rules of a route that knows this site by its key, and the CA above it.
-fn rules(leaf: &CertificateDer<'_>, anchor: CertificateDer<'static>) -> Option<Rules> {
+/// The rules of a route that lists this site by its key and trusts the CA above its chain.
+fn rules(leaf: &CertificateDer<'_>, anchor: CertificateDer<'static>) -> Option<PeerRules> {
     let files = Located {
         value: "the trust of the peer".into(),
         line: 0,
@@ -159,11 +162,12 @@ fn rules(leaf: &CertificateDer<'_>, anchor: CertificateDer<'static>) -> Option<R
     };
     let trust = Trust::new(vec![anchor]);
     let provider = provider(Policy::default(), KeyExchange::default());
-    Rules::new(&[Arc::new(peer)], &[Arc::new(trust)], &provider).ok()
+    PeerRules::new(&[Arc::new(peer)], &[Arc::new(trust)], &provider).ok()
 }
 
-/// An anchor with the name of the issuer of `certificate`, and the certificate signed by its key.
-fn signed_anew(
+/// An anchor with the name of the issuer of `certificate`, and the certificate signed again by the anchor's
+/// key.
+fn signed_again(
     certificate: &CertificateDer<'_>,
 ) -> Option<(CertificateDer<'static>, CertificateDer<'static>)> {
     let random = SystemRandom::new();

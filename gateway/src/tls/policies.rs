@@ -1,12 +1,13 @@
 //! Certificate policies on a path (RFC 5280 section 6.1), which webpki does not process.
 //!
-//! A route asks for no policy: the initial policy set is any-policy, and nothing is inhibited at first. So policies
-//! decide only where a CA on the path requires one (requireExplicitPolicy), or maps the special any-policy. A path's
-//! trust anchor has no say (RFC 5280 section 6.1.1).
+//! Routes do not require a policy: the initial policy set is any-policy, and nothing is inhibited at first.
+//! So policies only matter if a CA on the path requires one (requireExplicitPolicy), or maps the special
+//! any-policy. The policies of the trust anchor do not count (RFC 5280 section 6.1.1).
 //!
-//! The standard grows a tree of policies, which takes exponential time with hostile mappings. Whether any policy is
-//! left at the end depends on the nodes of the last level alone, so one level is kept, in which each policy stands
-//! once (RFC 9618 section 4). Paths are processed only after every signature on them was found good.
+//! The standard grows a tree of policies, and hostile mappings make it exponentially large. Whether any
+//! policy remains at the end depends only on the nodes of the last level, so only one level is kept, in
+//! which each policy occurs once (RFC 9618 section 4). A path is processed only after every signature on it
+//! has been verified.
 
 use super::der::{Elements, Layout, OBJECT_IDENTIFIER, OCTET_STRING, SEQUENCE};
 use crate::pki::der::{BOOLEAN, INTEGER, context, only};
@@ -19,7 +20,7 @@ const INHIBIT_ANY_POLICY: &[u8] = &[0x55, 0x1d, 0x36];
 /// anyPolicy.
 const ANY: &[u8] = &[0x55, 0x1d, 0x20, 0];
 
-/// Whether this extension is one of those that are processed here.
+/// Whether this module processes the extension.
 pub(super) fn is_processed(id: &[u8]) -> bool {
     [
         CERTIFICATE_POLICIES,
@@ -30,14 +31,14 @@ pub(super) fn is_processed(id: &[u8]) -> bool {
     .contains(&id)
 }
 
-/// Processes the policies of a path, that of the leaf last. `path` has each certificate, and whether it is
+/// Processes the policies of a path. `path` lists the certificates, the leaf last, each with whether it is
 /// self-issued.
 ///
 /// # Errors
-/// The number of the certificate in `path` that breaks a rule, and what comes after "the certificate".
+/// The index of the certificate in `path` that breaks a rule, and the text that follows "the certificate".
 pub(super) fn process(path: &[(&[u8], bool)]) -> Result<(), (usize, String)> {
     let count = path.len();
-    let mut state = State::new(count);
+    let mut state = PolicyState::new(count);
     for (index, (certificate, is_self_issued)) in path.iter().enumerate() {
         let policies = Policies::of(certificate).map_err(|fault| (index, fault))?;
         let is_last = index + 1 == count;
@@ -59,12 +60,12 @@ pub(super) fn process(path: &[(&[u8], bool)]) -> Result<(), (usize, String)> {
     Ok(())
 }
 
-/// What a certificate says about policies. Object identifiers are contents without tag and length.
+/// The policy extensions of a certificate. Object identifiers are contents without tag and length.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Policies<'a> {
-    /// `None` where the extension is absent.
+    /// `None` if the extension is absent.
     policies: Option<Vec<&'a [u8]>>,
-    /// From a policy of the issuer to one of the subject.
+    /// From a policy of the issuer to a policy of the subject.
     mappings: Vec<(&'a [u8], &'a [u8])>,
     require_explicit: Option<usize>,
     inhibit_mapping: Option<usize>,
@@ -72,8 +73,8 @@ struct Policies<'a> {
 }
 
 impl<'a> Policies<'a> {
-    /// Reads them; the error is what comes after "the certificate". Policies that are not critical and cannot be read
-    /// count as none.
+    /// Reads the extensions. The error is the text that follows "the certificate". Policies that are not
+    /// critical and cannot be read count as none.
     fn of(certificate: &'a [u8]) -> Result<Self, String> {
         let mut all = Self::default();
         let mut seen: Vec<&[u8]> = Vec::new();
@@ -144,8 +145,8 @@ fn mappings(value: &[u8]) -> Option<Vec<(&[u8], &[u8])>> {
     (all.0.is_empty() && !mappings.is_empty()).then_some(mappings)
 }
 
-/// A number of certificates, where there is one; `None` where it is negative or none. No path is longer than what
-/// one byte counts, so larger numbers are all the same.
+/// A number of certificates, if present; `None` if it is negative or not a number. No path is longer than
+/// one byte can count, so all larger numbers are treated alike.
 fn counter(integer: Option<&[u8]>) -> Option<Option<usize>> {
     match integer {
         None => Some(None),
@@ -155,14 +156,14 @@ fn counter(integer: Option<&[u8]>) -> Option<Option<usize>> {
     }
 }
 
-/// One policy that is valid so far, and those that a certificate below may name for it.
+/// A policy that is valid so far, and the policies by which certificates below may refer to it.
 #[derive(Debug)]
-struct Valid<'a> {
+struct ValidPolicy<'a> {
     policy: &'a [u8],
     expected: Vec<&'a [u8]>,
 }
 
-impl<'a> Valid<'a> {
+impl<'a> ValidPolicy<'a> {
     fn new(policy: &'a [u8]) -> Self {
         Self {
             policy,
@@ -172,19 +173,19 @@ impl<'a> Valid<'a> {
 }
 
 /// The state variables of RFC 5280 section 6.1.2.
-struct State<'a> {
+struct PolicyState<'a> {
     // The last level of the graph; empty means that the graph is NULL.
-    valid: Vec<Valid<'a>>,
+    valid: Vec<ValidPolicy<'a>>,
     explicit_policy: usize,
     policy_mapping: usize,
     inhibit_any: usize,
 }
 
-impl<'a> State<'a> {
+impl<'a> PolicyState<'a> {
     fn new(count: usize) -> Self {
         let never = count.saturating_add(1);
         Self {
-            valid: vec![Valid::new(ANY)],
+            valid: vec![ValidPolicy::new(ANY)],
             explicit_policy: never,
             policy_mapping: never,
             inhibit_any: never,
@@ -200,7 +201,7 @@ impl<'a> State<'a> {
             .to_owned()
     }
 
-    /// Section 6.1.3, steps d and e. `may_be_any` says that any-policy counts even where it is inhibited.
+    /// Section 6.1.3, steps d and e. `may_be_any` means that any-policy counts even if it is inhibited.
     fn take(&mut self, certificate: &Policies<'a>, may_be_any: bool) {
         let Some(policies) = &certificate.policies else {
             self.valid.clear();
@@ -211,13 +212,13 @@ impl<'a> State<'a> {
         for policy in policies.iter().filter(|policy| **policy != ANY) {
             let is_expected = above.iter().any(|valid| valid.expected.contains(policy));
             if is_expected || has_any {
-                self.valid.push(Valid::new(policy));
+                self.valid.push(ValidPolicy::new(policy));
             }
         }
         if policies.contains(&ANY) && (self.inhibit_any > 0 || may_be_any) {
             for expected in above.iter().flat_map(|valid| &valid.expected) {
                 if !self.valid.iter().any(|valid| valid.policy == *expected) {
-                    self.valid.push(Valid::new(expected));
+                    self.valid.push(ValidPolicy::new(expected));
                 }
             }
         }
@@ -264,7 +265,7 @@ impl<'a> State<'a> {
             match known {
                 Some(valid) if mapped.contains(from) => valid.expected.push(to),
                 Some(valid) => valid.expected = vec![to],
-                None if has_any => self.valid.push(Valid {
+                None if has_any => self.valid.push(ValidPolicy {
                     policy: from,
                     expected: vec![to],
                 }),
@@ -283,7 +284,7 @@ impl<'a> State<'a> {
     }
 }
 
-/// The name of an extension in RFC 5280 that is known here or that is often critical.
+/// The RFC 5280 name of an extension that this program processes, or that is often critical.
 pub(super) fn extension_name(id: &[u8]) -> Option<&'static str> {
     Some(match id {
         CERTIFICATE_POLICIES => "certificatePolicies",

@@ -1,7 +1,7 @@
-//! What may be negotiated: protocol versions, cipher suites and key exchanges.
+//! Protocol versions, cipher suites and key exchanges that a handshake may negotiate.
 //!
-//! The provider is put together here, field by field, and never taken from the process: a default
-//! that some dependency installs must not widen what a route accepts.
+//! The provider is assembled here, field by field, and never taken from the process: a default that a
+//! dependency installs must not widen what a route accepts.
 
 use std::fmt;
 use std::sync::Arc;
@@ -19,14 +19,14 @@ use rustls::{
 use crate::config::{KeyExchange, Policy};
 use crate::pki::algorithms;
 
-/// What a handshake negotiated, in the names of the IANA registries.
+/// The result of a handshake's negotiation, with the names of the IANA registries.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TlsInfo {
     /// The protocol version.
     pub version: TlsVersion,
-    /// `TLS_AES_256_GCM_SHA384` and the like.
+    /// For example `TLS_AES_256_GCM_SHA384`.
     pub suite: &'static str,
-    /// `X25519MLKEM768` and the like.
+    /// For example `X25519MLKEM768`.
     pub group: &'static str,
 }
 
@@ -51,8 +51,8 @@ impl fmt::Display for TlsVersion {
 
 /// The cryptography of a route, most preferred first.
 ///
-/// A required hybrid key exchange leaves X25519MLKEM768 as the only one, and with it TLS 1.3 alone: TLS 1.2
-/// has no hybrid key exchange.
+/// If the hybrid key exchange is required, X25519MLKEM768 is the only one, and TLS 1.3 the only version:
+/// TLS 1.2 has no hybrid key exchange.
 pub fn provider(policy: Policy, key_exchange: KeyExchange) -> Arc<CryptoProvider> {
     let base = engine::default_provider();
     Arc::new(CryptoProvider {
@@ -64,7 +64,7 @@ pub fn provider(policy: Policy, key_exchange: KeyExchange) -> Arc<CryptoProvider
     })
 }
 
-/// The private key as the provider signs with it. The provider's own form of it is not wiped.
+/// The private key in the form in which the provider signs with it. The provider does not wipe that form.
 pub(super) fn signing_key(key: &PrivateKeyDer<'_>) -> Result<Arc<dyn SigningKey>, Error> {
     engine::sign::any_supported_type(key)
 }
@@ -84,7 +84,7 @@ pub fn versions(
 static TLS13_AND_TLS12: [&SupportedProtocolVersion; 2] = [&TLS13, &TLS12];
 static TLS13_ALONE: [&SupportedProtocolVersion; 1] = [&TLS13];
 
-/// What a completed handshake negotiated; `None` before that.
+/// The result of a completed handshake; `None` before.
 pub fn describe(common: &CommonState) -> Option<TlsInfo> {
     let version = match common.protocol_version()? {
         ProtocolVersion::TLSv1_3 => TlsVersion::Tls13,
@@ -98,7 +98,7 @@ pub fn describe(common: &CommonState) -> Option<TlsInfo> {
     })
 }
 
-/// What a peer must be able to do, in words, for the sentences about failed handshakes.
+/// What a peer must support, for messages about failed handshakes.
 pub(super) fn demands(policy: Policy, key_exchange: KeyExchange) -> &'static str {
     use KeyExchange::{Classical, HybridPreferred, HybridRequired};
     match (policy, key_exchange) {
@@ -157,7 +157,7 @@ fn cipher_suites(policy: Policy, key_exchange: KeyExchange) -> Vec<SupportedCiph
     chosen
 }
 
-// rustls sends the X25519 half of the first as a share of its own, so a peer without ML-KEM costs no
+// rustls sends the X25519 half of the first group as a share of its own, so a peer without ML-KEM needs no
 // second round trip.
 fn kx_groups(key_exchange: KeyExchange) -> Vec<&'static dyn SupportedKxGroup> {
     let classical: [&'static dyn SupportedKxGroup; 3] =
@@ -188,7 +188,7 @@ fn suite_name(suite: CipherSuite) -> &'static str {
         CipherSuite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256 => {
             "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"
         }
-        // `cipher_suites` offers no other, and a test holds the two lists together.
+        // `cipher_suites` offers no other, and a test compares the two lists.
         _ => "unlisted",
     }
 }
@@ -199,7 +199,7 @@ fn group_name(group: NamedGroup) -> &'static str {
         NamedGroup::X25519 => "x25519",
         NamedGroup::secp256r1 => "secp256r1",
         NamedGroup::secp384r1 => "secp384r1",
-        // As above, for `kx_groups`.
+        // The same for `kx_groups`.
         _ => "unlisted",
     }
 }
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn only_dicom_b12_knows_aes_128_and_nobody_chacha20() {
+    fn only_dicom_b12_has_aes_128_and_no_policy_has_chacha20() {
         for (policy, key_exchange) in all() {
             let provider = provider(policy, key_exchange);
             let names: Vec<_> = provider

@@ -1,7 +1,7 @@
-//! What follows a TLS 1.3 handshake beside payload: key updates, alerts, tickets, the end.
+//! Messages after a TLS 1.3 handshake other than payload: key updates, alerts, tickets, close_notify.
 //!
-//! rustls has made the handshake and keeps the key schedule; from here on its records are ours
-//! (`record`). The rules are those of RFC 8446 sections 4.6, 5.1 and 6.
+//! rustls has completed the handshake and keeps the key schedule. After that, the gateway handles the
+//! records itself (`record`). The rules are in RFC 8446 sections 4.6, 5.1 and 6.
 
 use std::sync::Arc;
 
@@ -16,13 +16,13 @@ use crate::buffers::{Batch, Buffer};
 use crate::metrics::KeyUpdates;
 use crate::tls::limits::{EMPTY_RECORDS_MAX, KEY_UPDATES_MAX, POST_HANDSHAKE_MESSAGE_MAX};
 
-/// What is wrong with what the peer sent.
+/// What is wrong with data from the peer.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum PostHandshakeError {
-    /// A record.
+    /// The record is wrong.
     #[error(transparent)]
     Record(#[from] RecordError),
-    /// A handshake message that has no place here, or stands where it must not.
+    /// A handshake message that is not allowed after the handshake, or not at this position.
     #[error("unexpected handshake message after the handshake: {0}")]
     Unexpected(&'static str),
     /// A message that does not parse.
@@ -31,7 +31,7 @@ pub enum PostHandshakeError {
     /// A value that is not allowed.
     #[error("illegal value after the handshake: {0}")]
     Illegal(&'static str),
-    /// More of what costs us work than an honest peer has a use for.
+    /// More messages that cost the gateway work than a legitimate peer needs.
     #[error("the peer sends too many {0}")]
     TooMany(&'static str),
     /// The peer sent an alert.
@@ -68,33 +68,33 @@ impl From<PostHandshakeError> for Error {
     }
 }
 
-/// A connection whose records are sealed and opened where they lie.
+/// A connection whose records are sealed and opened in place.
 pub struct InPlace {
     cipher: Cipher,
     sealer: Sealer,
     opener: Opener,
     schedule: KeySchedule,
-    // Records that a key seals before it is updated.
+    // The number of records that a key seals before it is updated.
     key_records: u64,
-    // Sealed before the hand-over and not sent yet.
+    // Records that were sealed before the hand-over and are not sent yet.
     unsent: Vec<u8>,
-    // The peer asked for a key update of ours.
+    // The peer has requested a key update.
     owes_key_update: bool,
-    // We have sent close_notify, and nothing may follow it.
+    // close_notify was sent, and nothing may follow it.
     closed: bool,
     key_updates: Arc<KeyUpdates>,
     messages: Messages,
     peer_closed: bool,
-    // What ended the connection: nothing is opened after it.
+    // The error that ended the connection. Nothing is opened after it.
     wrong: Option<PostHandshakeError>,
-    // Nothing follows the alert that ended the connection.
+    // The final alert was sent, and nothing may follow it.
     alert: Option<AlertDescription>,
 }
 
 impl InPlace {
-    /// Takes over from the handshake, with `cipher` for the records; `None` where the suite is not of
-    /// AES-GCM. A key seals
-    /// `key_records` records before it is updated, or those of one turn where that is more.
+    /// Takes over from the handshake, with `cipher` for the records; `None` if the suite does not use
+    /// AES-GCM. A key seals `key_records` records before it is updated, or the records of one turn if these
+    /// are more.
     pub(super) fn new(
         secrets: &ExtractedSecrets,
         schedule: KeySchedule,
@@ -118,34 +118,35 @@ impl InPlace {
         })
     }
 
-    /// Notes that the peer's close_notify came with its last handshake message.
+    /// Records that the peer's close_notify came together with its last handshake message.
     pub(super) fn peer_closed(&mut self) {
         self.peer_closed = true;
     }
 
-    /// Takes records over that were sealed before the first of ours, and must go out before it.
+    /// Takes over records that were sealed before the first record of this layer, and must be sent before
+    /// it.
     pub(super) fn take_unsent(&mut self, records: Vec<u8>) {
         self.unsent = records;
     }
 
-    /// Counts key updates there from now on.
-    pub fn count_key_updates(&mut self, there: &Arc<KeyUpdates>) {
+    /// From now on, counts key updates in `there`.
+    pub(crate) fn count_key_updates(&mut self, there: &Arc<KeyUpdates>) {
         self.key_updates = Arc::clone(there);
     }
 
-    /// Appends what must go out before `records` more records are sealed: a key update that the peer
-    /// asked for (RFC 8446 section 4.6.3), or that the key's limit asks for (section 5.5).
+    /// Appends what must be sent before `records` more records are sealed: a key update that the peer
+    /// requested (RFC 8446 section 4.6.3), or that the key's limit requires (section 5.5).
     ///
     /// # Errors
-    /// Defects of the key schedule or of ours.
+    /// Defects of the key schedule or of this program.
     pub fn before(&mut self, records: usize, outgoing: &mut Vec<u8>) -> Result<(), Error> {
         outgoing.append(&mut self.unsent);
         if self.closed {
-            // An answer is owed before our next payload only, and no payload comes any more.
+            // A requested key update is due before the next payload, and no payload will follow.
             return Ok(());
         }
         if self.owes_key_update || self.is_worn(records) {
-            // update_not_requested: the peer looks after its own key.
+            // update_not_requested: the peer updates its own key when it needs to.
             self.control(Content::Handshake, &[KEY_UPDATE, 0, 0, 1, 0], outgoing)?;
             let (sequence, secrets) = self.schedule.next_to_seal()?;
             let sealer = Sealer::new(self.cipher, sequence, &secrets);
@@ -156,16 +157,16 @@ impl InPlace {
         Ok(())
     }
 
-    // A fresh key takes a turn of any length: otherwise a limit below one turn would never be met.
+    // A fresh key is used for a turn of any length: otherwise a limit below one turn could never be met.
     fn is_worn(&self, records: usize) -> bool {
         let sealed = self.sealer.records();
         sealed > 0 && sealed.saturating_add(records as u64) > self.key_records
     }
 
-    /// Seals a batch where it lies.
+    /// Seals a batch in place.
     ///
     /// # Errors
-    /// Defects of ours alone.
+    /// Defects of this program only.
     pub fn seal(&mut self, mut batch: Batch) -> Result<Buffer, RecordError> {
         let mut length = 0_usize;
         for (room, payload) in batch.rooms() {
@@ -177,7 +178,7 @@ impl InPlace {
     /// Appends close_notify.
     ///
     /// # Errors
-    /// Defects of ours alone.
+    /// Defects of this program only.
     pub fn close_notify(&mut self, outgoing: &mut Vec<u8>) -> Result<(), Error> {
         let close = [WARNING, AlertDescription::CloseNotify.into()];
         self.control(Content::Alert, &close, outgoing)?;
@@ -185,24 +186,24 @@ impl InPlace {
         Ok(())
     }
 
-    /// After an error: the alert for the peer, where there is one.
+    /// After an error: the alert for the peer, if there is one.
     #[must_use]
     pub fn final_alert(&mut self) -> Vec<u8> {
         let mut outgoing = Vec::new();
         if let Some(description) = self.alert.take() {
             let alert = [FATAL, description.into()];
-            // Without an alert the peer sees a reset, which means the same.
+            // Without an alert the peer sees a reset, which has the same meaning.
             let _ = self.control(Content::Alert, &alert, &mut outgoing);
         }
         outgoing
     }
 
-    /// Opens the whole records of `incoming` where they lie, and makes their payload `incoming`'s
-    /// parts to be sent.
+    /// Opens the whole records of `incoming` in place, and registers their payload as the parts of
+    /// `incoming` to be sent.
     ///
     /// # Errors
-    /// What is wrong with the records; `final_alert` then has the alert for the peer. What was opened
-    /// before stands among the parts. Nothing is opened ever after.
+    /// What is wrong with the records; `final_alert` then returns the alert for the peer. Payload that was
+    /// opened before the error is among the parts. Nothing is opened after an error.
     pub fn open(&mut self, incoming: &mut Buffer) -> Result<Opened, PostHandshakeError> {
         if let Some(wrong) = &self.wrong {
             return Err(wrong.clone());
@@ -227,7 +228,7 @@ impl InPlace {
             self.take(&record, incoming, start)?;
             incoming.consume(record.length);
         }
-        // Whatever stands behind close_notify is ignored (RFC 8446 section 6.1).
+        // All bytes after close_notify are ignored (RFC 8446 section 6.1).
         incoming.consume(usize::MAX);
         Ok(Opened::Closed)
     }
@@ -269,12 +270,12 @@ impl InPlace {
         let opener = Opener::new(self.cipher, sequence, &secrets);
         self.opener = opener.ok_or_else(|| PostHandshakeError::Schedule(other_suite()))?;
         self.key_updates.opened.add(1);
-        // Several requests before our answer are answered by one (RFC 8446 section 4.6.3).
+        // One key update answers all requests that came before it (RFC 8446 section 4.6.3).
         self.owes_key_update |= request == UpdateRequest::Requested;
         Ok(())
     }
 
-    // RFC 8446 section 6: which of the two levels it has says nothing, all but two alerts are fatal.
+    // RFC 8446 section 6: the level of an alert has no meaning; all alerts but two are fatal.
     fn process_alert(&mut self, alert: &[u8]) -> Result<(), PostHandshakeError> {
         let [level, description] = *alert else {
             return Err(PostHandshakeError::Malformed("alert"));
@@ -285,7 +286,7 @@ impl InPlace {
         let description = AlertDescription::from(description);
         match description {
             AlertDescription::CloseNotify => self.peer_closed = true,
-            // It announces a close_notify; some send it for no reason.
+            // It announces a close_notify, but some programs send it without one.
             AlertDescription::UserCanceled if level == WARNING => self.messages.warning()?,
             _ => return Err(PostHandshakeError::Alert(description)),
         }
@@ -333,16 +334,16 @@ enum UpdateRequest {
     Requested,
 }
 
-/// Handshake messages as they come, split over records or several in one (RFC 8446 section 5.1).
-/// Nothing of them is kept but where the message stands: tickets are of no use to us.
+/// Handshake messages as they arrive: split over records, or several in one record (RFC 8446 section 5.1).
+/// Only the position within a message is stored: this program does not use tickets.
 #[derive(Debug, Default)]
 struct Messages {
-    // Bytes of the message's header that came, and their values.
+    // Bytes of the message's header received so far, and their values.
     header: [u8; 4],
     header_bytes: usize,
-    // Bytes of its body that are still to come.
+    // Bytes of its body still to be received.
     rest: usize,
-    // Of a key update.
+    // The value of a key update.
     request: Option<u8>,
     empty_records: u32,
     key_updates: u32,
@@ -350,11 +351,11 @@ struct Messages {
 }
 
 impl Messages {
-    // What holds of a record before its content is looked at.
+    // Checks that apply before a record's content is examined.
     fn admit(&mut self, record: &Record) -> Result<(), PostHandshakeError> {
         let is_empty = record.range.is_empty();
         if record.content != Content::Handshake && self.is_within() {
-            // RFC 8446 section 5.1: other records must not come between the parts of a message.
+            // RFC 8446 section 5.1: no other record may come between the parts of a message.
             return Err(PostHandshakeError::Unexpected(
                 "a record between the parts of a message",
             ));
@@ -389,8 +390,8 @@ impl Messages {
         Ok(())
     }
 
-    // Reads one record's worth. A key update must be the last in its record, because the next one is
-    // under another key (RFC 8446 section 5.1).
+    // Reads the messages of one record. A key update must be the last message in its record, because the
+    // next record uses another key (RFC 8446 section 5.1).
     fn read(
         &mut self,
         mut bytes: &[u8],
@@ -433,14 +434,14 @@ impl Messages {
         match kind {
             KEY_UPDATE if self.rest != 1 => Err(PostHandshakeError::Malformed("key update")),
             KEY_UPDATE => Ok(()),
-            // Only a server has tickets to give (RFC 8446 section 4.6.1).
+            // Only servers send tickets (RFC 8446 section 4.6.1).
             NEW_SESSION_TICKET if schedule.is_client() => {
                 match self.rest <= POST_HANDSHAKE_MESSAGE_MAX {
                     true => Ok(()),
                     false => Err(PostHandshakeError::Malformed("session ticket")),
                 }
             }
-            // Post-handshake authentication was not offered, and renegotiation is gone.
+            // Post-handshake authentication was not offered, and TLS 1.3 has no renegotiation.
             _ => Err(PostHandshakeError::Unexpected("type")),
         }
     }

@@ -1,6 +1,6 @@
-//! The TLS 1.3 record layer after the handshake: seals and opens records where they lie.
+//! The TLS 1.3 record layer after the handshake: seals and opens records in place.
 //!
-//! RFC 8446 section 5 for records of AES-GCM. Nothing here knows a socket, allocates, or copies
+//! Implements RFC 8446 section 5 for AES-GCM. This module uses no socket, allocates nothing, and copies no
 //! payload. `post_handshake` handles control messages.
 
 use std::ops::Range;
@@ -19,7 +19,7 @@ use crate::tls::limits::CIPHERTEXT_MAX;
 pub enum Content {
     /// An alert.
     Alert,
-    /// A handshake message, or a part of one or several.
+    /// A handshake message, a part of one, or several.
     Handshake,
     /// Payload.
     Data,
@@ -44,27 +44,27 @@ impl Content {
     }
 }
 
-/// Seals one direction's records.
+/// Seals the records of one direction.
 pub struct Sealer(Keys);
 
 impl Sealer {
-    /// Goes on from `sequence` with these secrets; `None` where they are not of AES-GCM.
+    /// Continues from `sequence` with these secrets; `None` if they are not for AES-GCM.
     #[must_use]
     pub fn new(cipher: Cipher, sequence: u64, secrets: &ConnectionTrafficSecrets) -> Option<Self> {
         Keys::new(cipher, sequence, secrets).map(Self)
     }
 
-    /// Records that this key has sealed.
+    /// The number of records that this key has sealed.
     #[must_use]
     pub fn records(&self) -> u64 {
         self.0.records()
     }
 
-    /// Seals the `length` bytes that stand behind the header's room in `room`; header, content type
-    /// and tag are written around them. Returns the record's length.
+    /// Seals the `length` bytes that follow the space for the header in `room`. Writes header, content type
+    /// and tag around them, and returns the length of the record.
     ///
     /// # Errors
-    /// `NoRoom` where `room` is shorter than the record or `length` more than a record holds.
+    /// `NoRoom` if `room` is shorter than the record, or if `length` is more than a record holds.
     pub fn seal(
         &mut self,
         content: Content,
@@ -90,34 +90,35 @@ impl Sealer {
     }
 }
 
-/// A record that was opened where it lay.
+/// A record that was opened in place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
     /// Its inner content type.
     pub content: Content,
-    /// Where its content lies, counted from the record's first byte. May be empty.
+    /// The range of its content, counted from the first byte of the record. May be empty.
     pub range: Range<usize>,
     /// Bytes of the whole record, header and tag included.
     pub length: usize,
 }
 
-/// Opens one direction's records.
+/// Opens the records of one direction.
 pub struct Opener(Keys);
 
 impl Opener {
-    /// Goes on from `sequence` with these secrets; `None` where they are not of AES-GCM.
+    /// Continues from `sequence` with these secrets; `None` if they are not for AES-GCM.
     #[must_use]
     pub fn new(cipher: Cipher, sequence: u64, secrets: &ConnectionTrafficSecrets) -> Option<Self> {
         Keys::new(cipher, sequence, secrets).map(Self)
     }
 
-    /// Opens the record at the front of `bytes`, or gives `None` while it is not there whole.
+    /// Opens the record at the front of `bytes`; returns `None` until all of it has been received.
     ///
     /// # Errors
-    /// What is wrong with it. The connection must end then: the record is lost.
+    /// What is wrong with the record. The connection must then be closed: the record is lost.
     pub fn open(&mut self, bytes: &mut [u8]) -> Result<Option<Record>, RecordError> {
         if let Some(kind) = bytes.first().filter(|kind| **kind != Content::Data.byte()) {
-            // After the handshake every record is protected, and looks like payload (section 5.2).
+            // After the handshake every record is protected, and its outer type is application_data
+            // (section 5.2).
             return Err(RecordError::Type(*kind));
         }
         let Some((head, rest)) = bytes.split_first_chunk_mut::<RECORD_HEADER>() else {
@@ -153,7 +154,7 @@ fn header(protected: u16) -> [u8; RECORD_HEADER] {
     [Content::Data.byte(), 3, 3, high, low]
 }
 
-// Takes padding and content type off (RFC 8446 section 5.4); what is left is the content.
+// Removes padding and content type (RFC 8446 section 5.4), which leaves the content.
 fn strip(inner: &[u8]) -> Result<(Content, usize), RecordError> {
     if inner.len() > PLAINTEXT_ROOM + 1 {
         return Err(RecordError::Oversized);

@@ -1,28 +1,28 @@
 //! Why a peer's certificate is refused: the certificate and the rule.
 //!
-//! Each rule has its sentence for the operator, its remedy (`remedy`), and its alert for the peer (RFC 8446
-//! section 6.2). The alert follows from the `rustls::Error` that the verifier returns, so `Refusal::error`
-//! chooses that by the alert it stands for.
+//! Each rule has a sentence for the operator, a remedy (`remedy`), and an alert for the peer (RFC 8446
+//! section 6.2). rustls derives the alert from the `rustls::Error` that the verifier returns, so
+//! `Refusal::error` chooses the error whose alert fits.
 
 use std::fmt;
 
 use rustls::pki_types::CertificateDer;
 use rustls::{CertificateError, Error};
 
-use super::identity::Description;
+use super::identity::CertificateDescription;
 use super::role::TlsRole;
 use super::text::date;
 use crate::pki::algorithms::{Signature, SignatureFault};
 
-/// A peer's certificate that was refused.
+/// The refusal of a peer's certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
-    /// Which end we were.
+    /// The role of this gateway.
     pub side: TlsRole,
-    /// The peer's own certificate; `None` where it had not been sent yet.
-    pub certificate: Option<Box<Description>>,
-    /// The certificate of an issuer, where that one broke the rule.
-    pub issuer: Option<Box<Description>>,
+    /// The peer's own certificate; `None` if it had not been sent yet.
+    pub certificate: Option<Box<CertificateDescription>>,
+    /// The certificate of an issuer, if that certificate broke the rule.
+    pub issuer: Option<Box<CertificateDescription>>,
     /// The rule.
     pub rule: Rule,
 }
@@ -30,11 +30,11 @@ pub struct Refusal {
 /// The rules that a peer's certificate can break. Dates are seconds since 1970.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Rule {
-    /// The client asked for another service than the route's, or for none where it has one.
+    /// The client asked for another service than the route's, or for none although the route has one.
     Service {
-        /// The service label of the route, where it has one.
+        /// The service label of the route, if it has one.
         own: Option<String>,
-        /// The label that the client asked for, where it did.
+        /// The label that the client asked for, if any.
         asked: Option<String>,
     },
     /// The server did not confirm the route's service.
@@ -42,62 +42,62 @@ pub enum Rule {
         /// The service label of the route.
         own: String,
     },
-    /// The server asked for no certificate of ours.
+    /// The server did not ask for the site's certificate.
     NotMutual,
-    /// The server asked, but by signature schemes that our key cannot make.
+    /// The server asked for it, but accepts only signature schemes that the site's key cannot use.
     Unanswerable,
     /// More certificates than `limits::CHAIN_CERTIFICATES_MAX`.
     ChainTooLong {
-        /// How many there were.
+        /// The number of certificates.
         presented: usize,
     },
     /// A certificate beyond `limits::CERTIFICATE_BYTES_MAX`, `CERTIFICATE_EXTENSIONS_MAX` or
     /// `CERTIFICATE_ELEMENTS_MAX`.
     TooLarge {
-        /// `16500 bytes, which is more than 16384`.
+        /// For example `16500 bytes, which is more than 16384`.
         fault: String,
     },
-    /// Not an X.509 version 3 certificate that can be judged (RFC 5280).
+    /// Not an X.509 version 3 certificate that can be checked (RFC 5280).
     Unreadable {
         /// Why, in plain words.
         cause: String,
     },
     /// A key that is too weak, or of a kind that is not accepted.
     Key {
-        /// `an RSA key of 1024 bits`.
+        /// For example `an RSA key of 1024 bits`.
         fault: String,
     },
-    /// The same of the trust anchor that the chain ends at.
+    /// The trust anchor at which the chain ends has such a key.
     AnchorKey {
-        /// As above.
+        /// For example `an RSA key of 1024 bits`.
         fault: String,
     },
     /// A signature algorithm that is not accepted.
     Signature {
-        /// `SHA-1 with RSA`.
+        /// For example `SHA-1 with RSA`.
         fault: String,
     },
-    /// RSASSA-PSS with a salt of another length than that of its hash, which no library here verifies.
+    /// RSASSA-PSS with a salt whose length is not that of the hash. No library used here verifies it.
     SaltLength {
         /// Bytes of the salt.
         salt: u64,
-        /// `RSA-PSS with SHA-256`.
+        /// For example `RSA-PSS with SHA-256`.
         algorithm: String,
     },
-    /// A CA's certificate where a peer's own was due.
+    /// A CA's certificate instead of a peer's own.
     CaAsLeaf,
     /// No trust anchor issued it.
     UnknownIssuer {
-        /// Subject of the CA that the presented chain ends at.
+        /// Subject of the CA at which the presented chain ends.
         top: String,
-        /// Whether the certificate of that CA was presented.
+        /// Whether the chain contains the certificate of that CA.
         is_presented: bool,
-        /// The listed peer that the certificate claims to be, where it does.
+        /// The listed peer whose identity the certificate bears, if any.
         claim: Option<Box<Claim>>,
     },
-    /// It issued itself and is no trust anchor.
+    /// The certificate is self-issued and is not a trust anchor.
     SelfSigned {
-        /// The listed peer that the certificate claims to be, where it does.
+        /// The listed peer whose identity the certificate bears, if any.
         claim: Option<Box<Claim>>,
     },
     /// A trust anchor has its issuer's name, but another key.
@@ -105,142 +105,142 @@ pub enum Rule {
         /// The file of that anchor.
         trust: String,
     },
-    /// Past its last day.
+    /// Expired.
     Expired {
         /// notAfter.
         not_after: i64,
     },
-    /// Before its first day.
+    /// Not valid yet.
     NotYetValid {
         /// notBefore.
         not_before: i64,
     },
-    /// The trust anchor is past its last day.
+    /// The trust anchor has expired.
     AnchorExpired {
         /// The file of that anchor.
         trust: String,
         /// notAfter.
         not_after: i64,
     },
-    /// On a revocation list.
+    /// A revocation list contains the certificate.
     Revoked,
-    /// The revocation list that covers it is too old to be asked.
+    /// The revocation list that covers the certificate has expired.
     ListExpired {
         /// Subject of the list's issuer.
         issuer: String,
         /// nextUpdate.
         next_update: i64,
     },
-    /// There are revocation lists, but none is its issuer's.
+    /// There are revocation lists, but none of its issuer.
     ListMissing,
-    /// The lists of its issuer's name are signed by other keys than that which signed it.
+    /// The lists with its issuer's name are signed by other keys than the one that signed the certificate.
     ListOfOtherKey,
-    /// The lists of its issuer are about other certificates.
+    /// The lists of its issuer cover other certificates.
     ListOutOfScope {
-        /// What the last of them is about: `is about CA certificates only`.
+        /// Which certificates the last of them covers: `is about CA certificates only`.
         scope: String,
     },
-    /// The revocation list that covers it cannot be believed.
+    /// The revocation list that covers the certificate is not valid.
     ListUnusable {
-        /// webpki's word for it.
+        /// webpki's description of the error.
         cause: String,
     },
-    /// Its extended key usage does not allow this side of TLS.
+    /// Its extended key usage does not allow its role in TLS.
     Purpose,
     /// A certificate that is not a CA's has issued another.
     NotACa,
     /// More CAs follow than one of them allows (pathLenConstraint, RFC 5280 section 4.2.1.9).
     PathLength,
-    /// A critical extension that is not known here (RFC 5280 section 4.2).
+    /// A critical extension that this program does not process (RFC 5280 section 4.2).
     Critical {
         /// The extension, by name or object identifier.
         extension: String,
     },
-    /// A name that its CA may not vouch for (RFC 5280 section 4.2.1.10).
+    /// A name for which its CA may not issue certificates (RFC 5280 section 4.2.1.10).
     NameConstraint {
-        /// The names that the CA may vouch for.
+        /// The names for which the CA may issue certificates.
         constraints: String,
     },
-    /// A CA requires a certificate policy that is not in force on the path (RFC 5280 section 6.1.5).
+    /// A CA requires a certificate policy that is not valid on the path (RFC 5280 section 6.1.5).
     Policy {
-        /// Which rule about policies is broken.
+        /// The violated rule about policies.
         fault: String,
     },
-    /// Anything else that breaks the path.
+    /// Any other error of the path.
     Path {
         /// Why, in plain words.
         cause: String,
     },
-    /// A good certificate of somebody who is not listed in `peers`.
+    /// A valid certificate whose names are not listed in `peers`.
     NotListed {
-        /// Who is listed, as configured, shortened.
+        /// The listed peers, as configured, shortened.
         peers: String,
-        /// The `[[peer]]` table whose CA issued it, where there is one.
+        /// The `[[peer]]` table whose CA issued it, if there is one.
         table: Option<String>,
     },
-    /// A certificate with a peer's name, from a CA that may vouch for other peers only.
+    /// A certificate with a peer's name, from a CA that may issue certificates for other peers only.
     OtherAuthority {
         /// Subject of the trust anchor.
         authority: String,
         /// The name, as configured.
         identity: String,
-        /// The name of the peer's `[[peer]]` table, where it has one.
+        /// The name of the peer's `[[peer]]` table, if it has one.
         peer: Option<String>,
-        /// The file of the CAs that may vouch for it.
+        /// The file of the CAs that may issue certificates for the name.
         trust: String,
     },
     /// One of the peers, but not one that is expected at this target.
     NotExpected {
         /// The target, as configured.
         target: String,
-        /// Whom it proved to be.
+        /// The identity that the peer proved.
         identity: String,
-        /// Who is expected, as configured, shortened.
+        /// The expected peers, as configured, shortened.
         expected: String,
     },
-    /// The peer did not prove that it has the certificate's key.
+    /// The peer did not prove that it has the certificate's private key.
     NotProved {
         /// Why, in plain words.
         cause: String,
     },
 }
 
-/// A listed identity that a refused certificate bears. Nobody has vouched for it: anyone can write a name into a
-/// certificate.
+/// A listed identity that a refused certificate bears. The identity is not proved: anyone can write a name
+/// into a certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Claim {
     /// The identity, as configured.
     pub identity: String,
-    /// The name of the peer's `[[peer]]` table, where it has one.
+    /// The name of the peer's `[[peer]]` table, if it has one.
     pub peer: Option<String>,
-    /// The file of the CAs that may vouch for the identity.
+    /// The file of the CAs that may issue certificates for the identity.
     pub trust: String,
     /// The subjects of these CAs, shortened.
     pub authorities: String,
 }
 
-/// What a failed handshake says about the peer, as far as its log lines are limited apart: a flood of
-/// one class must not hide another.
+/// The class of a failed handshake, by what it shows about the peer. Each class has its own log rate limit,
+/// so a flood of one class does not hide another.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum RefusalClass {
-    /// Anything but the classes below: port scans, other protocols, certificates of unknown CAs.
-    /// Everybody who can connect can cause it at will.
+    /// Anything but the classes below: port scans, other protocols, certificates of unknown CAs. Every host
+    /// that can connect can cause it at will.
     #[default]
     Unknown,
-    /// A certificate of a trusted CA that is revoked; nobody else can cause it.
+    /// A revoked certificate of a trusted CA. Only the holder of its key can cause it.
     Revoked,
-    /// A good certificate of a trusted CA that is none of the route's peers, or not the one that was due.
-    /// Only a party that has the key of such a certificate can cause it.
+    /// A valid certificate of a trusted CA that is not a peer of the route, or not the expected peer. Only
+    /// the holder of its key can cause it.
     NotListed,
-    /// A certificate that is refused for another reason: it expired, its revocation list is missing, the
-    /// peer did not prove its key, it bears a listed name and is of another CA. Certificates of unknown CAs can be among
-    /// them.
+    /// A certificate that is refused for another reason: it has expired, its revocation list is missing,
+    /// the peer did not prove its key, or it bears a listed name and is of another CA. Certificates of
+    /// unknown CAs can be among these.
     Unacceptable,
 }
 
 impl Refusal {
-    /// Whether everything about the certificate is good, but it is that of nobody who may connect. A copy of such a
-    /// certificate is easily had, so it counts once the peer has proved its key.
+    /// Whether the certificate is valid, but is not the certificate of an accepted peer. Copies of such a
+    /// certificate are easy to get, so it counts only after the peer has proved its key.
     pub(super) fn is_of_good_certificate(&self) -> bool {
         self.class() == RefusalClass::NotListed
     }
@@ -248,13 +248,13 @@ impl Refusal {
     pub(super) fn new(side: TlsRole, leaf: &CertificateDer<'_>, rule: Rule) -> Self {
         Self {
             side,
-            certificate: Some(Box::new(Description::new(leaf))),
+            certificate: Some(Box::new(CertificateDescription::new(leaf))),
             issuer: None,
             rule,
         }
     }
 
-    /// A refusal for what the peer said in its hello.
+    /// A refusal because of the peer's hello message.
     pub(super) fn of_hello(side: TlsRole, rule: Rule) -> Self {
         Self {
             side,
@@ -264,15 +264,15 @@ impl Refusal {
         }
     }
 
-    /// Puts the blame on an issuer's certificate.
+    /// Names an issuer's certificate as the cause.
     pub(super) fn because_of(self, issuer: &CertificateDer<'_>) -> Self {
         Self {
-            issuer: Some(Box::new(Description::new(issuer))),
+            issuer: Some(Box::new(CertificateDescription::new(issuer))),
             ..self
         }
     }
 
-    /// What the refusal says about the peer.
+    /// The class of the refusal.
     #[must_use]
     pub fn class(&self) -> RefusalClass {
         match &self.rule {
@@ -280,7 +280,7 @@ impl Refusal {
             Rule::NotListed { .. } | Rule::OtherAuthority { .. } | Rule::NotExpected { .. } => {
                 RefusalClass::NotListed
             }
-            // A partner that has a new CA, or the wrong file of it here.
+            // A peer that has a new CA, or whose CA file here is the wrong one.
             Rule::UnknownIssuer { claim: Some(_), .. } | Rule::SelfSigned { claim: Some(_) } => {
                 RefusalClass::Unacceptable
             }
@@ -321,7 +321,7 @@ impl Refusal {
     /// The error that makes rustls send the alert for this rule.
     pub(super) fn error(&self) -> Error {
         let error = match &self.rule {
-            // handshake_failure: there is no alert for a server that asks too little.
+            // handshake_failure: there is no alert for a server that does not ask for a certificate.
             Rule::NotMutual
             | Rule::Unanswerable
             | Rule::Service { .. }
@@ -341,10 +341,10 @@ impl Refusal {
             | Rule::NameConstraint { .. }
             | Rule::Policy { .. }
             | Rule::Path { .. } => CertificateError::BadEncoding,
-            // unsupported_certificate: good, but not for this use.
+            // unsupported_certificate: valid, but not for this use.
             Rule::CaAsLeaf | Rule::Purpose => CertificateError::InvalidPurpose,
-            // unknown_ca. As in OpenSSL and rustls, also where the lists that make a CA usable are
-            // missing or old.
+            // unknown_ca, as in OpenSSL and rustls, also if the revocation lists without which a CA cannot
+            // be used are missing or expired.
             Rule::UnknownIssuer { .. }
             | Rule::SelfSigned { .. }
             | Rule::OtherKey { .. }
@@ -355,7 +355,7 @@ impl Refusal {
             | Rule::ListOfOtherKey
             | Rule::ListOutOfScope { .. }
             | Rule::ListUnusable { .. } => CertificateError::UnknownRevocationStatus,
-            // certificate_expired, which means "not currently valid" as well.
+            // certificate_expired, which also means "not currently valid".
             Rule::Expired { .. } => CertificateError::Expired,
             Rule::NotYetValid { .. } => CertificateError::NotValidYet,
             // certificate_revoked.
@@ -365,7 +365,7 @@ impl Refusal {
             Rule::NotListed { .. } | Rule::OtherAuthority { .. } | Rule::NotExpected { .. } => {
                 CertificateError::ApplicationVerificationFailure
             }
-            // decrypt_error; the verifier returns rustls's own error, this is its like.
+            // decrypt_error. The verifier returns rustls's own error; this one is equivalent.
             Rule::NotProved { .. } => CertificateError::BadSignature,
         };
         error.into()
@@ -379,7 +379,10 @@ impl fmt::Display for Refusal {
             TlsRole::Client => "the server",
             TlsRole::Server => "the client",
         };
-        let name = self.certificate.as_deref().map(Description::short_name);
+        let name = self
+            .certificate
+            .as_deref()
+            .map(CertificateDescription::short_name);
         let name = name.filter(|name| !name.is_empty());
         let name = name.map_or(String::new(), |name| format!(" {name}"));
         let (rule, remedy) = (&self.rule, self.remedy());
@@ -389,7 +392,7 @@ impl fmt::Display for Refusal {
                 write!(f, " (it showed{name})")?;
             }
         } else if let Some(issuer) = &self.issuer {
-            let Description {
+            let CertificateDescription {
                 subject, serial, ..
             } = &**issuer;
             write!(
@@ -410,7 +413,7 @@ impl fmt::Display for Refusal {
 }
 
 impl Rule {
-    /// The rule that a signature breaks, where its algorithm is not accepted.
+    /// The rule that a signature breaks if its algorithm is not accepted.
     pub(super) fn of_signature(signature: &Signature) -> Option<Self> {
         let name = signature.name.clone();
         Some(match signature.fault? {
@@ -424,7 +427,7 @@ impl Rule {
         })
     }
 
-    /// Whether the sentence is about the peer itself and not about its certificate.
+    /// Whether the sentence is about the peer itself, not about its certificate.
     fn is_of_peer(&self) -> bool {
         matches!(
             self,
@@ -437,7 +440,7 @@ impl Rule {
     }
 }
 
-/// What comes after "the certificate".
+/// The text that follows "the certificate".
 impl fmt::Display for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -513,7 +516,7 @@ impl fmt::Display for Rule {
             } => write!(
                 f,
                 "is not accepted because the revocation list of \"{issuer}\" expired on {}: until it is \
-                 renewed, nobody with a certificate of that CA is accepted",
+                 renewed, every peer with a certificate of that CA is refused",
                 date(*next_update)
             ),
             Self::ListMissing => f.write_str("is covered by no revocation list of its peer"),
@@ -542,7 +545,7 @@ impl fmt::Display for Rule {
             ),
             Self::NameConstraint { constraints } => write!(
                 f,
-                "bears a name that a CA of its chain may not vouch for (that CA may vouch for {constraints})"
+                "bears a name that a CA of its chain may not issue certificates for (that CA may issue certificates for {constraints})"
             ),
             Self::Policy { fault } => f.write_str(fault),
             Self::Path { cause } => write!(f, "has no valid path to a trusted CA: {cause}"),
@@ -555,7 +558,7 @@ impl fmt::Display for Rule {
                 ..
             } => write!(
                 f,
-                "was issued by \"{authority}\", which may not vouch for \"{identity}\""
+                "was issued by \"{authority}\", which may not issue certificates for \"{identity}\""
             ),
             Self::NotExpected {
                 target,

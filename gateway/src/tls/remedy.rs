@@ -1,15 +1,15 @@
 //! What the operator can do about a refused certificate, one sentence for each rule.
 //!
-//! A remedy must work: it names no value that `check` refuses, and it never asks for another CA in the trust
-//! of a peer, because that CA could then vouch for the names of that peer.
+//! A remedy must work. It never contains a value that `check` refuses. It never asks for another CA in the
+//! trust of a peer, because that CA could then issue certificates for the names of that peer.
 
-use super::identity::Description;
+use super::identity::CertificateDescription;
 use super::refusal::{Claim, Refusal, Rule};
 use crate::config::is_peer_name;
 use crate::pki::algorithms::ACCEPTED_KEYS;
 
 impl Refusal {
-    /// What the site does whose own certificate this is, before any peer refuses it.
+    /// What the site with this certificate can do before any peer refuses it.
     pub(super) fn own_remedy(&self) -> String {
         match &self.rule {
             Rule::SelfSigned { .. } => format!(
@@ -23,12 +23,12 @@ impl Refusal {
             Rule::Expired { .. } => "replace it by a renewed one, or correct this machine's clock".into(),
             Rule::NotYetValid { .. } => "correct this machine's clock, or wait".into(),
             Rule::Critical { .. } if self.issuer.is_some() => {
-                "have it issued anew with that extension not critical, or let the sites opposite trust that CA's \
+                "have it reissued with that extension not critical, or let the sites opposite trust that CA's \
                  certificate itself"
                     .into()
             }
             Rule::Policy { .. } => {
-                "have the certificates of the chain issued anew with the policy that the CA requires, or let the \
+                "have the certificates of the chain reissued with the policy that the CA requires, or let the \
                  sites opposite trust the CA that issued this site's certificate"
                     .into()
             }
@@ -36,11 +36,12 @@ impl Refusal {
         }
     }
 
-    /// What to do, as the second half of a sentence.
+    /// The remedy, as the second half of a sentence.
     pub(super) fn remedy(&self) -> String {
         let certificate = self.certificate.as_deref();
         let blamed = self.issuer.as_deref().or(certificate);
-        let issuer_of = |one: Option<&Description>| one.map_or("", |one| &one.issuer).to_owned();
+        let issuer_of =
+            |one: Option<&CertificateDescription>| one.map_or("", |one| &one.issuer).to_owned();
         match &self.rule {
             Rule::Service { own: None, .. } => {
                 "check where the client's target leads, or remove the label from its route".into()
@@ -63,16 +64,16 @@ impl Refusal {
                 "let the peer send its own certificate and its intermediates only".into()
             }
             Rule::TooLarge { .. } => {
-                "have the certificate issued anew with fewer names and extensions".into()
+                "have the certificate reissued with fewer names and extensions".into()
             }
             Rule::Unreadable { .. } | Rule::Path { .. } | Rule::NotACa => {
-                "have the certificate issued anew by RFC 5280".into()
+                "have the certificate reissued in accordance with RFC 5280".into()
             }
-            Rule::Key { .. } => format!("have it issued anew for a key of {ACCEPTED_KEYS}"),
+            Rule::Key { .. } => format!("have it reissued for a key of {ACCEPTED_KEYS}"),
             Rule::AnchorKey { .. } => format!("replace the CA by one with {ACCEPTED_KEYS}"),
-            Rule::Signature { .. } => "have it issued anew with SHA-256 or SHA-384".into(),
+            Rule::Signature { .. } => "have it reissued with SHA-256 or SHA-384".into(),
             Rule::SaltLength { .. } => {
-                "have it issued anew with a salt as long as the hash, or with RSA PKCS #1 v1.5 or ECDSA \
+                "have it reissued with a salt as long as the hash, or with RSA PKCS #1 v1.5 or ECDSA \
                  (OpenSSL: -sigopt rsa_pss_saltlen:digest)"
                     .into()
             }
@@ -87,7 +88,7 @@ impl Refusal {
             },
             Rule::SelfSigned { claim } => self_signed(claim.as_deref()),
             Rule::OtherKey { trust } => format!(
-                "if the CA was made anew under its old name, compare the fingerprint of its new \
+                "if the CA was replaced under its old name, compare the fingerprint of its new \
                  certificate with its owner and put it beside the old one into {trust:?}"
             ),
             Rule::Expired { .. } => "let the peer install a renewed certificate, or, if its certificate is \
@@ -108,20 +109,20 @@ impl Refusal {
             Rule::ListUnusable { .. } => {
                 "fetch the list again from its CA into the peer's crl, then restart wardgate".into()
             }
-            Rule::Purpose => "have it issued anew with serverAuth and clientAuth".into(),
+            Rule::Purpose => "have it reissued with serverAuth and clientAuth".into(),
             Rule::PathLength => "let a CA issue it that may have no further CA between, or have that \
-                 CA's certificate issued anew with a larger path length"
+                 CA's certificate reissued with a larger path length"
                 .into(),
             Rule::Critical { .. } => match self.issuer {
                 Some(_) => "put that CA's certificate itself into the trust of the peer's [[peer]] table, \
-                     or have it issued anew with that extension not critical"
+                     or have it reissued with that extension not critical"
                     .into(),
-                None => "have it issued anew without that extension, or with it not critical".into(),
+                None => "have it reissued without that extension, or with it not critical".into(),
             },
             Rule::NameConstraint { .. } => {
-                "have it issued with a name that the CA may vouch for, or by another CA".into()
+                "have it issued with a name that the CA may issue certificates for, or by another CA".into()
             }
-            Rule::Policy { .. } => "have the certificates of the chain issued anew with the policy that \
+            Rule::Policy { .. } => "have the certificates of the chain reissued with the policy that \
                  the CA requires, or put the certificate of the CA that issued the peer's certificate \
                  into the trust of the peer's [[peer]] table"
                 .into(),
@@ -149,7 +150,7 @@ impl Refusal {
     }
 }
 
-/// A listed peer shows a certificate of a CA that its trust does not have.
+/// A listed peer presents a certificate of a CA that is not in its trust.
 fn other_authority_of_peer(top: &str, is_presented: bool, claim: &Claim) -> String {
     let Claim {
         trust, authorities, ..
@@ -176,7 +177,7 @@ fn bearer(claim: &Claim) -> String {
     }
 }
 
-/// Who is to issue it, and where the certificate of that CA belongs.
+/// Which CA should issue it, and where the certificate of that CA belongs.
 fn self_signed(claim: Option<&Claim>) -> String {
     let (whose, place) = match claim {
         Some(claim) => (
@@ -196,7 +197,7 @@ fn self_signed(claim: Option<&Claim>) -> String {
 
 const MAKE_CA: &str = "`wardgate pki init` and `wardgate pki issue`";
 
-/// Two causes look the same from here: an intermediate that was not sent, and a CA that is not known.
+/// Two causes look the same: an intermediate that was not sent, and an unknown CA.
 fn unknown_issuer(top: &str, is_presented: bool) -> String {
     let table = "compare its fingerprint with its owner, then write a [[peer]] table of that partner with \
                  its identity and this CA; never put it into the trust of another peer";
@@ -209,22 +210,22 @@ fn unknown_issuer(top: &str, is_presented: bool) -> String {
     }
 }
 
-/// The line to write, by a name where the configuration takes it, else by the key.
-fn not_listed(certificate: &Description, table: Option<&str>) -> String {
+/// The line to add to the configuration: a name if the configuration accepts it, otherwise the key.
+fn not_listed(certificate: &CertificateDescription, table: Option<&str>) -> String {
     let place = match table {
         Some(table) => format!("the identities of [[peer]] \"{table}\""),
         None => "the route's peers".to_owned(),
     };
-    // What was escaped or cut for the log would not match.
+    // A name that was escaped or shortened for the log would not match.
     let is_whole = |name: &&String| !name.contains('\\') && !name.ends_with("...");
     let mut names = certificate.names.iter().filter(is_whole);
     let name = names.find(|name| is_peer_name(name));
     let key = &certificate.key_sha256;
     match name {
         Some(name) => format!("if this is the right peer, add \"{name}\" to {place}"),
-        None if certificate.names.is_empty() => format!(
-            "have it issued anew with a DNS or URI name, or add \"sha256:{key}\" to {place}"
-        ),
+        None if certificate.names.is_empty() => {
+            format!("have it reissued with a DNS or URI name, or add \"sha256:{key}\" to {place}")
+        }
         None if certificate.names.iter().any(|name| name.contains('*')) => format!(
             "it has wildcard names only, and a wildcard cannot be listed because a peer is one host; if this is the \
              right peer, add \"sha256:{key}\" to {place}"

@@ -1,10 +1,10 @@
-//! Looks the certificates of a verified path up in the revocation lists of its peer's CAs.
+//! Looks up the certificates of a verified path in the revocation lists of its peer's CAs.
 //!
-//! Where a peer has lists, every certificate of its path must be covered by one that is not past its next update
-//! (RFC 5280 section 6.3); a status that is not known is a refusal. Where it has none, revocation is not checked,
-//! and `check` says so.
+//! If a peer has lists, every certificate of its path must be covered by a list that has not passed its
+//! next update (RFC 5280 section 6.3). A certificate of unknown status is refused. If the peer has no
+//! lists, revocation is not checked, and `check` warns.
 //!
-//! The look-up comes after the peer has proved its key, so that nobody else has any use of it.
+//! The look-up comes after the peer has proved its key, so only the holder of the key learns the result.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use super::text::printable;
 use crate::pki::Crl;
 use crate::pki::crl::KeyHash;
 
-/// A certificate of a verified path, with what its issuer is known by.
+/// A certificate of a verified path, with the properties that identify its issuer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct PathCertificate {
     der: CertificateDer<'static>,
@@ -29,8 +29,8 @@ pub(super) struct PathCertificate {
 }
 
 impl PathCertificate {
-    /// A certificate in its normal form and as it was presented, with the key of its issuer, and whether that one may
-    /// sign lists.
+    /// A certificate in its normal form and as it was presented, with the key of its issuer, and whether
+    /// the issuer may sign lists.
     pub(super) fn new(
         certificate: &Cert<'_>,
         original: &CertificateDer<'_>,
@@ -47,16 +47,16 @@ impl PathCertificate {
         }
     }
 
-    /// The certificate, where it is that of a CA.
+    /// The certificate, if it is a CA's.
     pub(super) fn as_issuer(&self) -> Option<&CertificateDer<'static>> {
         (!self.is_leaf).then_some(&self.der)
     }
 
-    /// Looks the certificate up in `crls`, which are in order, the newest first. The first list of its issuer's name
-    /// and key whose scope it is in decides (RFC 5280 section 6.3.3).
+    /// Looks up the certificate in `crls`, which are sorted with the newest first. The first list with its
+    /// issuer's name and key, and with the certificate in its scope, decides (RFC 5280 section 6.3.3).
     ///
     /// # Errors
-    /// The rule that it breaks.
+    /// The rule that the certificate breaks.
     pub(super) fn check(&self, crls: &[Arc<Crl>], now: UnixTime) -> Result<(), Rule> {
         let mut lack = Rule::ListMissing;
         let is_of_issuer = |crl: &&Arc<Crl>| crl.issuer_name() == self.issuer;

@@ -2,12 +2,12 @@
 
 use super::chain::Purpose;
 
-/// Which end of a handshake this gateway is.
+/// The role of this gateway in a handshake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TlsRole {
-    /// It connects and verifies a server.
+    /// The gateway connects and verifies a server.
     Client,
-    /// It accepts and verifies a client.
+    /// The gateway accepts and verifies a client.
     Server,
 }
 

@@ -1,4 +1,5 @@
-//! What a route requires of its peers' certificates: the peers, their CAs, the algorithms. `search` applies it.
+//! What a route requires of its peers' certificates: the peers, their CAs, the algorithms. `search` applies
+//! these rules.
 
 use std::sync::Arc;
 
@@ -11,13 +12,13 @@ use super::identity::Peers;
 use super::role::TlsRole;
 use crate::config::{Peer, Target};
 use crate::pki::Trust;
-use crate::pki::in_words::in_words;
+use crate::pki::webpki_error::webpki_error_text;
 use crate::tls::limits::CA_NAMES_BYTES_MAX;
 
 /// What a route requires of its peers' certificates.
 #[derive(Debug)]
-pub(super) struct Rules {
-    // In the order of the configuration, which is that of `peers`' numbers.
+pub(super) struct PeerRules {
+    // In the order of the configuration, in which peers are numbered.
     pub(super) groups: Vec<Group>,
     pub(super) peers: Peers,
     // INVARIANT: `anchors` and `anchor_facts` have the same length and order.
@@ -27,16 +28,16 @@ pub(super) struct Rules {
     pub(super) algorithms: WebPkiSupportedAlgorithms,
 }
 
-/// A peer, and the CAs that may vouch for it.
+/// A peer, and the CAs that may issue certificates for it.
 #[derive(Debug)]
 pub(super) struct Group {
     pub(super) peer: Arc<Peer>,
     pub(super) trust: Arc<Trust>,
 }
 
-impl Rules {
-    /// Reads the anchors of all peers; `trust` has that of each of `peers`, in their order. Fails where one of them
-    /// cannot be read.
+impl PeerRules {
+    /// Reads the anchors of all peers. `trust` holds the trust of each of `peers`, in their order. Fails if
+    /// an anchor cannot be read.
     pub(super) fn new(
         peers: &[Arc<Peer>],
         trust: &[Arc<Trust>],
@@ -62,7 +63,8 @@ impl Rules {
             algorithms: provider.signature_verification_algorithms,
         };
         rules.read_anchors()?;
-        // LIMIT: `CA_NAMES_BYTES_MAX`. Without names a client chooses by itself (RFC 8446 section 4.2.4).
+        // LIMIT: `CA_NAMES_BYTES_MAX`. Without CA names a client chooses its certificate by itself (RFC
+        // 8446 section 4.2.4).
         let names = rules.hints.iter().map(|name| name.as_ref().len());
         if names.sum::<usize>() > CA_NAMES_BYTES_MAX {
             rules.hints = Vec::new();
@@ -70,7 +72,7 @@ impl Rules {
         Ok(rules)
     }
 
-    // A certificate that several peers trust is one anchor: its signatures are checked once.
+    // A certificate that several peers trust is one anchor, so its signatures are checked once.
     fn read_anchors(&mut self) -> Result<(), Error> {
         let mut seen: Vec<&CertificateDer<'_>> = Vec::new();
         for (number, group) in self.groups.iter().enumerate() {
@@ -84,11 +86,11 @@ impl Rules {
                 let anchor = webpki::anchor_from_trusted_cert(der).map_err(|cause| {
                     Error::General(format!(
                         "a CA certificate in trust cannot be used: {}",
-                        in_words(&cause)
+                        webpki_error_text(&cause)
                     ))
                 })?;
                 let hint = DistinguishedName::in_sequence(&anchor.subject);
-                // CAs of one name are one to the peer that asks whose certificates are taken.
+                // CAs with the same name are listed once in the CertificateRequest.
                 if !self
                     .hints
                     .iter()
@@ -106,12 +108,12 @@ impl Rules {
         Ok(())
     }
 
-    /// The first peer that an anchor vouches for.
+    /// The first peer for which an anchor may issue certificates.
     pub(super) fn group_of(&self, anchor: &AnchorFacts) -> Option<&Group> {
         self.groups.get(anchor.first_peer()?)
     }
 
-    /// The file that holds an anchor, for a sentence.
+    /// The file that holds an anchor, for a message.
     pub(super) fn trust_file(&self, anchor: usize) -> String {
         let facts = self.anchor_facts.get(anchor);
         let group = facts.and_then(|facts| self.group_of(facts));
@@ -121,17 +123,17 @@ impl Rules {
     }
 }
 
-/// A chain as presented, and what it is to be judged for.
+/// A chain as presented, and the circumstances of the check.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Chain<'a> {
-    /// Which end we are.
+    /// The role of this gateway.
     pub(super) side: TlsRole,
     /// The peer's own certificate.
     pub(super) leaf: &'a CertificateDer<'a>,
-    /// What it sent beside, in its order.
+    /// The other certificates that the peer sent, in its order.
     pub(super) intermediates: &'a [CertificateDer<'a>],
-    /// The target that we connected to, where the configuration says who is expected there.
+    /// The target of the connection, if the configuration names the expected peers there.
     pub(super) expected: Option<&'a Target>,
-    /// The moment to judge by.
+    /// The time for which the chain is checked.
     pub(super) now: UnixTime,
 }

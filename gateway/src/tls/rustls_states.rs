@@ -1,7 +1,7 @@
-//! rustls's unbuffered API, which rustls 0.24 removes: only this file names it.
+//! The only file that uses rustls's unbuffered API, which rustls 0.24 removes.
 //!
-//! That API hands its caller one state of the connection at a time. `drive` makes calls of a `StateHandler` out of
-//! the states. After the handshake `KeySchedule` stands for what rustls keeps of the connection.
+//! That API hands its caller one state of the connection at a time. `drive` turns the states into calls of
+//! a `StateHandler`. After the handshake `KeySchedule` is the part of the connection that rustls keeps.
 
 use std::sync::Arc;
 
@@ -18,12 +18,12 @@ use rustls::{
 
 use super::outcomes::SealError;
 
-/// rustls's connection of the end that connects.
+/// rustls's connection of a client.
 pub(super) type ClientConnection = rustls::client::UnbufferedClientConnection;
-/// rustls's connection of the end that accepts.
+/// rustls's connection of a server.
 pub(super) type ServerConnection = rustls::server::UnbufferedServerConnection;
 
-/// Begins a handshake as a client.
+/// Starts a handshake as a client.
 pub(super) fn client(
     config: Arc<ClientConfig>,
     name: ServerName<'static>,
@@ -31,7 +31,7 @@ pub(super) fn client(
     ClientConnection::new(config, name)
 }
 
-/// Begins a handshake as a server.
+/// Starts a handshake as a server.
 pub(super) fn server(config: Arc<ServerConfig>) -> Result<ServerConnection, Error> {
     ServerConnection::new(config)
 }
@@ -43,7 +43,7 @@ pub(super) enum States {
 }
 
 impl States {
-    /// What was negotiated.
+    /// The result of the negotiation.
     pub(super) fn common(&self) -> &CommonState {
         match self {
             Self::Client(connection) => connection,
@@ -51,7 +51,8 @@ impl States {
         }
     }
 
-    /// Handles the next state, with `incoming` as what was received. Returns how many bytes of it are used up.
+    /// Handles the next state. `incoming` is the received data. Returns how many of its bytes were
+    /// consumed.
     pub(super) fn process(
         &mut self,
         incoming: &mut [u8],
@@ -63,7 +64,7 @@ impl States {
         }
     }
 
-    /// Takes the keys out, the handshake being complete.
+    /// Takes out the keys after the handshake is complete.
     pub(super) fn into_secrets(self) -> Result<(ExtractedSecrets, KeySchedule), Error> {
         Ok(match self {
             Self::Client(connection) => {
@@ -78,7 +79,7 @@ impl States {
     }
 }
 
-/// Receives the states of a connection. A state that it does not handle is passed over and comes again.
+/// Receives the states of a connection. A state that it does not handle is skipped and comes again.
 pub(super) trait StateHandler {
     /// Handshake messages, key updates and alerts to be sent, as records.
     fn control(&mut self, records: &[u8]);
@@ -89,7 +90,7 @@ pub(super) trait StateHandler {
     /// The peer has closed its direction, or both are closed.
     fn closed(&mut self) {}
     /// Payload may be written.
-    fn ready<D>(&mut self, _writer: Writer<'_, D>) {}
+    fn ready<D>(&mut self, _writer: PayloadWriter<'_, D>) {}
 }
 
 fn drive<D>(
@@ -98,17 +99,17 @@ fn drive<D>(
 ) -> Result<usize, Error> {
     match status.state? {
         ConnectionState::EncodeTlsData(mut data) => handler.control(&encode(&mut data)),
-        // The bytes are on their way to the peer before anything that is sealed later.
+        // The bytes are sent before anything that is sealed later.
         ConnectionState::TransmitTlsData(data) => data.done(),
         ConnectionState::BlockedHandshake => handler.blocked(),
-        ConnectionState::WriteTraffic(traffic) => handler.ready(Writer(traffic)),
+        ConnectionState::WriteTraffic(traffic) => handler.ready(PayloadWriter(traffic)),
         ConnectionState::PeerClosed | ConnectionState::Closed => handler.closed(),
         ConnectionState::ReadTraffic(mut traffic) => {
             while let Some(record) = traffic.next_record() {
                 handler.payload(record?.payload);
             }
         }
-        // Early data is switched off in every configuration; further states are unknown to us.
+        // Early data is disabled in every configuration, and this program knows no further states.
         _ => {
             return Err(Error::General(
                 "unexpected state of the TLS connection".into(),
@@ -120,7 +121,7 @@ fn drive<D>(
 
 fn encode<D>(data: &mut EncodeTlsData<'_, D>) -> Vec<u8> {
     let mut records = Vec::new();
-    // The first call only asks how much room it takes.
+    // The first call only determines the necessary room.
     if let Err(EncodeError::InsufficientSize(size)) = data.encode(&mut records) {
         records.resize(size.required_size, 0);
         let written = data.encode(&mut records).unwrap_or(0);
@@ -130,9 +131,9 @@ fn encode<D>(data: &mut EncodeTlsData<'_, D>) -> Vec<u8> {
 }
 
 /// Writes records of payload, once the handshake is complete.
-pub(super) struct Writer<'a, D>(WriteTraffic<'a, D>);
+pub(super) struct PayloadWriter<'a, D>(WriteTraffic<'a, D>);
 
-impl<D> Writer<'_, D> {
+impl<D> PayloadWriter<'_, D> {
     /// Seals `plain` into `room` and returns the length of the records.
     pub(super) fn encrypt(&mut self, plain: &[u8], room: &mut [u8]) -> Result<usize, SealError> {
         Ok(self.0.encrypt(plain, room)?)
@@ -153,16 +154,16 @@ impl From<EncryptError> for SealError {
     }
 }
 
-/// rustls's key schedule, which goes on when keys are updated.
+/// rustls's key schedule, which continues when keys are updated.
 pub(super) enum KeySchedule {
-    /// Of the end that connected.
+    /// Of a client.
     Client(Box<KernelConnection<ClientConnectionData>>),
-    /// Of the end that accepted.
+    /// Of a server.
     Server(Box<KernelConnection<ServerConnectionData>>),
 }
 
 impl KeySchedule {
-    /// Whether we connected.
+    /// Whether this side is the client.
     pub(super) fn is_client(&self) -> bool {
         matches!(self, Self::Client(_))
     }

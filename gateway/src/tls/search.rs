@@ -1,11 +1,12 @@
-//! Searches for a path from a peer's chain to a CA of its peer, and decides whom it is accepted as.
+//! Searches for a path from a peer's chain to a CA of the peer, and decides as which peer it is accepted.
 //!
-//! webpki builds the path (RFC 5280 section 6) from the normal forms of the certificates (`normal_form`). This module
-//! adds the rules that webpki does not have: the chain's length, the leaf's own key, policies, constraints on URIs and
-//! directory names, the anchors' last day, the identity, and which CA may vouch for it.
+//! webpki builds the path (RFC 5280 section 6) from the normal forms of the certificates (`normal_form`).
+//! This module adds the rules that webpki does not have: the length of the chain, the leaf's own key,
+//! policies, constraints on URIs and directory names, the anchors' expiry, the identity, and which CA may
+//! issue certificates for it.
 //!
-//! Only the anchors of those peers are searched whose identities the leaf bears, so the cost does not grow with the
-//! number of peers. A path counts only where it ends at an anchor of such a peer.
+//! The search uses only the anchors of those peers whose identities the leaf bears, so its cost does not
+//! grow with the number of peers. A path counts only if it ends at an anchor of such a peer.
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::sync::Arc;
@@ -21,17 +22,17 @@ use super::identity::{PeerInfo, Proved};
 use super::normal_form::{Certificate, NormalChain, Signed};
 use super::policies;
 use super::refusal::{Refusal, Rule};
-use super::rules::{Chain, Rules};
+use super::rules::{Chain, PeerRules};
 use super::text::list;
-use super::verified_peer::{VerifiedPeer, certificates, certificates_kept};
-use crate::pki::algorithms::{Key, KeyUse};
+use super::verified_peer::{PathCertificates, VerifiedPeer};
+use crate::pki::algorithms::{KeyUse, PublicKeyInfo};
 use crate::pki::crl::{KeyHash, key_hash, may_sign_certificates};
 use crate::pki::limits::CHAIN_CERTIFICATES_MAX;
 use crate::tls::limits::{ANCHORS_OF_OTHERS_MAX, FAILED_CHECKS_MAX, NAME_COMPARISONS_MAX};
 
-impl Rules {
-    /// Finds out whom a chain belongs to, or why it is refused. What it gives counts for nothing before the peer has
-    /// proved its key and `VerifiedPeer::check_revocation` found nothing.
+impl PeerRules {
+    /// Finds out to which peer a chain belongs, or why it is refused. The result does not count before the
+    /// peer has proved its key and `VerifiedPeer::check_revocation` has passed.
     pub(super) fn judge(&self, chain: Chain<'_>) -> Result<VerifiedPeer, Refusal> {
         let refuse = |rule| Refusal::new(chain.side, chain.leaf, rule);
         if chain.intermediates.len() >= CHAIN_CERTIFICATES_MAX {
@@ -49,7 +50,7 @@ impl Rules {
         };
         let leaf = EndEntityCert::try_from(normal.leaf())
             .map_err(|cause| refuse(diagnosis::unreadable(normal.leaf(), &cause)))?;
-        let key = Key::of_spki(&leaf.subject_public_key_info());
+        let key = PublicKeyInfo::of_spki(&leaf.subject_public_key_info());
         if let Some(fault) = key.fault(KeyUse::Peer) {
             let fault = fault.to_string();
             return Err(refuse(Rule::Key { fault }));
@@ -76,8 +77,9 @@ impl Rules {
         let anchors = self.anchors.iter().zip(&self.anchor_facts);
         anchors.map(move |(anchor, facts)| chain::Anchor {
             anchor,
-            // Where an anchor does not vouch for every peer, a path may have to go on beyond it.
-            in_force: !facts.is_past(now) && facts.vouches_for_all(self.groups.len()),
+            // If an anchor may not issue certificates for every peer, a path may have to continue beyond
+            // it.
+            in_force: !facts.is_past(now) && facts.may_issue_for_all(self.groups.len()),
         })
     }
 
@@ -119,7 +121,7 @@ impl Rules {
                 chain.intermediates,
                 chain.now,
                 chain.side.purpose(),
-                // Revocation is asked after the peer has proved its key.
+                // Revocation is checked after the peer has proved its key.
                 None,
                 Some(&|path: &VerifiedPath<'_>| search.judge(path, anchors)),
             );
@@ -135,32 +137,32 @@ impl Rules {
 
 /// The search for a path by which the leaf is one of the peers.
 struct Search<'a> {
-    rules: &'a Rules,
+    rules: &'a PeerRules,
     leaf: &'a EndEntityCert<'a>,
     normal: &'a NormalChain<'a>,
     // Its intermediates are in their normal form.
     chain: Chain<'a>,
-    // Read before any signature is checked: a certificate has `CERTIFICATE_ELEMENTS_MAX` elements at most.
+    // Read before any signature is checked: a certificate has at most `CERTIFICATE_ELEMENTS_MAX` elements.
     proved: OnceCell<Vec<Proved>>,
     key: OnceCell<KeyHash>,
-    // The peer, and the anchor that vouches for it.
+    // The peer, and the anchor that may issue certificates for it.
     found: Cell<Option<(usize, usize)>>,
-    // notAfter of an anchor that would have vouched, and its place.
+    // notAfter of an expired anchor that may issue certificates for the peer, and its index.
     expired: Cell<Option<(i64, usize)>>,
-    // An anchor that vouched for a name which is not its to give.
+    // An anchor that certified a name for which it may not issue certificates.
     other_authority: Cell<Option<usize>>,
-    // An anchor that vouched for a certificate without any listed identity.
+    // An anchor that certified a certificate without any listed identity.
     unlisted: Cell<Option<usize>>,
-    // How many names may still be compared with constraints.
+    // How many more comparisons of a name with a constraint are allowed.
     comparisons: Cell<usize>,
-    // The rule that a path broke which webpki found good.
+    // The rule that a path broke although webpki had found it good.
     broken: RefCell<Option<Refusal>>,
 }
 
 impl<'a> Search<'a> {
-    /// The anchors with which a path is searched for, those of each search in turn. First those that may vouch for an
-    /// identity of the leaf: however many peers there are, a path is looked for among the CAs of those that it may be.
-    /// The others serve for the reason of the refusal alone, so a few of them will do.
+    /// The anchors of each search, in the order of the searches. The first search uses the anchors that may
+    /// issue certificates for an identity of the leaf, so its cost does not depend on the number of peers.
+    /// The other searches only find the reason of the refusal, so a few anchors suffice.
     fn anchors(&self) -> Vec<Selection<'a>> {
         let rules = self.rules;
         let issuers = self.issuers();
@@ -170,16 +172,16 @@ impl<'a> Search<'a> {
             anchor.is_some_and(|anchor| issuers.contains(&anchor.subject.as_ref()))
         });
         let candidates = self.candidates();
-        let (mut vouching, mut others): (Vec<_>, Vec<_>) = named.into_iter().partition(|index| {
+        let (mut issuing, mut others): (Vec<_>, Vec<_>) = named.into_iter().partition(|index| {
             let facts = rules.anchor_facts.get(*index);
-            facts.is_some_and(|facts| candidates.iter().any(|peer| facts.vouches_for(*peer)))
+            facts.is_some_and(|facts| candidates.iter().any(|peer| facts.may_issue_for(*peer)))
         });
-        // LIMIT: `FAILED_CHECKS_MAX`, beyond which no check is computed. webpki ends its search after 100.
-        vouching.truncate(FAILED_CHECKS_MAX);
+        // LIMIT: `FAILED_CHECKS_MAX`; beyond it no check is computed. webpki ends its search after 100.
+        issuing.truncate(FAILED_CHECKS_MAX);
         // LIMIT: `ANCHORS_OF_OTHERS_MAX`.
         others.truncate(ANCHORS_OF_OTHERS_MAX);
         let others = Some(others).filter(|others| !others.is_empty());
-        let all = std::iter::once(vouching).chain(others);
+        let all = std::iter::once(issuing).chain(others);
         all.map(|numbers| Selection::new(&rules.anchors, numbers))
             .collect()
     }
@@ -195,7 +197,7 @@ impl<'a> Search<'a> {
         std::iter::once(self.leaf.issuer()).chain(above).collect()
     }
 
-    /// Judges a path whose signatures, dates and constraints are good. An error lets the search go on.
+    /// Checks a path whose signatures, dates and constraints are good. After an error the search continues.
     fn judge(&self, path: &VerifiedPath<'_>, anchors: &Selection<'_>) -> Result<(), webpki::Error> {
         let refused = Err(webpki::Error::UnknownIssuer);
         let index = anchors.number_of(path.anchor());
@@ -208,27 +210,27 @@ impl<'a> Search<'a> {
             return refused;
         }
         let candidates = self.candidates();
-        let vouched = candidates
+        let issuing_group = candidates
             .iter()
             .copied()
-            .find(|group| facts.vouches_for(*group));
-        if vouched.is_none() && !candidates.is_empty() {
+            .find(|group| facts.may_issue_for(*group));
+        if issuing_group.is_none() && !candidates.is_empty() {
             self.other_authority.set(Some(index));
             return refused;
         }
-        // webpki takes an anchor's key and name alone (RFC 5280 section 6.1.1 allows that); an operator who sees a
-        // CA's last day pass expects it to end.
+        // webpki uses only an anchor's key and name (RFC 5280 section 6.1.1 allows that). An operator
+        // expects a CA to be rejected after it has expired.
         if facts.is_past(self.chain.now) {
             self.expired.set(Some((facts.not_after, index)));
             return refused;
         }
-        // Without any listed identity it is refused by `accept`, whatever other paths there are.
+        // A certificate without any listed identity is refused by `accept`, whatever other paths there are.
         self.unlisted.set(Some(index));
-        self.found.set(vouched.map(|group| (group, index)));
+        self.found.set(issuing_group.map(|group| (group, index)));
         Ok(())
     }
 
-    /// Judges a path by the rules that webpki does not know, from the certificates that were signed.
+    /// Checks the rules that webpki does not know, on the original certificates of a path.
     fn check_beyond_webpki(
         &self,
         path: &VerifiedPath<'_>,
@@ -297,8 +299,8 @@ impl<'a> Search<'a> {
         })
     }
 
-    /// The peers whose identities the leaf bears, in the configuration's order: those that are expected, or all
-    /// where none is.
+    /// The peers whose identities the leaf bears, in the order of the configuration: the expected ones, or
+    /// all if none of them is expected.
     fn candidates(&self) -> Vec<usize> {
         let proved = self.proved();
         let any_expected = proved.iter().any(|proved| proved.is_expected);
@@ -318,7 +320,7 @@ impl<'a> Search<'a> {
         let not_listed = || {
             let anchor = self.unlisted.get();
             let facts = anchor.and_then(|anchor| self.rules.anchor_facts.get(anchor));
-            // Where it vouches for several peers, nobody knows whose identity this is.
+            // If the anchor may issue certificates for several peers, the peer cannot be determined.
             let facts = facts.filter(|facts| facts.is_of_one_peer());
             let group = facts.and_then(|facts| self.rules.group_of(facts));
             refuse(Rule::NotListed {
@@ -345,25 +347,29 @@ impl<'a> Search<'a> {
             }));
         }
         let further = of_group().filter(|proved| proved.name != first.name);
+        let has_lists = !group.trust.crls.is_empty();
+        let certificates = PathCertificates::new(path, self.normal, facts.key, has_lists);
+        let certificates = certificates.ok_or_else(not_listed)?;
         let info = PeerInfo::new(
             self.leaf,
             self.key(),
             first.name.to_string(),
             further.map(|proved| proved.name.to_string()).collect(),
-            certificates_kept(path, facts.key).ok_or_else(not_listed)?,
+            certificates.kept,
         );
-        let path = match group.trust.crls[..] {
-            [] => Vec::new(),
-            [..] => certificates(path, self.normal, facts.key).ok_or_else(not_listed)?,
-        };
         let trust = Arc::clone(&group.trust);
-        Ok(VerifiedPeer::new(info, trust, path, self.chain.now))
+        Ok(VerifiedPeer::new(
+            info,
+            trust,
+            certificates.looked_up,
+            self.chain.now,
+        ))
     }
 
     /// Why no path was found.
     fn explain(&self, error: &webpki::Error) -> Refusal {
         let refuse = |rule| Refusal::new(self.chain.side, self.chain.leaf, rule);
-        // A path that was good but for its anchor says more than what other paths lacked.
+        // A path that only its anchor made invalid explains more than the errors of other paths.
         if let Some((not_after, anchor)) = self.expired.get() {
             let trust = self.rules.trust_file(anchor);
             return refuse(Rule::AnchorExpired { trust, not_after });

@@ -1,30 +1,32 @@
-//! A TLS connection of rustls in either role, without a socket: bytes in, bytes out.
+//! A rustls connection in either role, without a socket: bytes in, bytes out.
 //!
-//! The handshake and the relay need four acts: advance, seal, open, close. This module makes them of the states of
-//! rustls's connection (`rustls_states`). rustls owns the records here; `hand_over` gives the keys to a record layer of
-//! our own.
+//! The handshake and the relay need four operations: advance, seal, open, close. This module implements
+//! them with the states of rustls's connection (`rustls_states`). rustls handles the records here;
+//! `hand_over` gives the keys to the gateway's own record layer.
 
 use rustls::{AlertDescription, CommonState, Error, PeerMisbehaved, ProtocolVersion};
 
 use super::cipher::Cipher;
 pub use super::outcomes::{Opened, SealError};
 use super::post_handshake::InPlace;
-use super::rustls_states::{ClientConnection, ServerConnection, StateHandler, States, Writer};
+use super::rustls_states::{
+    ClientConnection, PayloadWriter, ServerConnection, StateHandler, States,
+};
 use crate::buffers::Buffer;
 use crate::buffers::limits::{PLAINTEXT_ROOM, RECORD_HEADER};
 
-/// rustls's connection in either role, and what came early.
+/// rustls's connection in either role, and data that arrived early.
 pub struct Session {
     connection: States,
-    // Payload that stood behind the end of the handshake in the same bytes.
+    // Payload that followed the end of the handshake in the same bytes.
     early: Vec<u8>,
-    // rustls reports it once, maybe before `open` is called.
+    // rustls reports close_notify once, possibly before `open` is called.
     peer_closed: bool,
-    // Whether our change_cipher_spec was written: behind it TLS 1.2 is encrypted.
+    // Whether change_cipher_spec was sent: after it TLS 1.2 is encrypted.
     has_changed_cipher: bool,
-    // A copy of what was received and not consumed when all whole records had been looked at.
-    // rustls may keep a part of a handshake message there (RFC 8446 section 5.1 lets one span
-    // records) and looks for it at every step, when we seal as well.
+    // A copy of the bytes that were received and not consumed after all whole records had been examined.
+    // They may contain a part of a handshake message (RFC 8446 section 5.1 allows one to span records).
+    // rustls expects them at every step, also when it seals.
     tail: Vec<u8>,
 }
 
@@ -40,14 +42,14 @@ impl From<ServerConnection> for Session {
     }
 }
 
-/// Where a handshake stands after one step.
+/// The state of a handshake after one step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Step {
-    /// Something was done; go on.
+pub enum HandshakeStep {
+    /// Some progress was made; continue.
     Progress,
-    /// What was written must be sent, and then more be received.
+    /// Send what was written, then receive more.
     NeedBytes,
-    /// The handshake is over and payload may pass.
+    /// The handshake is complete and payload may pass.
     Done,
 }
 
@@ -62,23 +64,22 @@ impl Session {
         }
     }
 
-    /// What was negotiated.
+    /// The result of the negotiation.
     #[must_use]
     pub fn state(&self) -> &CommonState {
         self.connection.common()
     }
 
-    /// Takes the handshake one step further: reads from `incoming`, appends what is to be sent to
-    /// `outgoing`.
+    /// Advances the handshake by one step: reads from `incoming`, appends bytes to be sent to `outgoing`.
     ///
     /// # Errors
-    /// What rustls found wrong; `alert` then returns the alert for the peer.
+    /// The error of rustls; `alert` then returns the alert for the peer.
     pub fn advance(
         &mut self,
         incoming: &mut Buffer,
         outgoing: &mut Vec<u8>,
-    ) -> Result<Step, Error> {
-        let mut handler = Handshake::new(outgoing);
+    ) -> Result<HandshakeStep, Error> {
+        let mut handler = HandshakeHandler::new(outgoing);
         let discard = self
             .connection
             .process(incoming.filled_mut(), &mut handler)?;
@@ -87,33 +88,33 @@ impl Session {
         incoming.consume(discard);
         self.early.extend_from_slice(&payload);
         self.peer_closed |= closed;
-        if step == Step::Done {
+        if step == HandshakeStep::Done {
             self.keep_tail(incoming);
         }
         Ok(step)
     }
 
-    /// Seals `plain` into records behind what `records` holds.
+    /// Seals `plain` into records and appends them to `records`.
     ///
     /// # Errors
-    /// `Exhausted` where TLS 1.2 must end; others are defects of ours.
+    /// `Exhausted` if the TLS 1.2 connection must end; other errors are defects of this program.
     pub fn seal(&mut self, plain: &[u8], records: &mut Buffer) -> Result<(), SealError> {
         self.write(Some(plain), records)
     }
 
-    /// Appends close_notify to `records`: the peer then knows that our direction is complete.
+    /// Appends close_notify to `records`, by which the peer knows that this direction is complete.
     ///
     /// # Errors
-    /// As `seal`.
+    /// The same as for `seal`.
     pub fn close_notify(&mut self, records: &mut Buffer) -> Result<(), SealError> {
         self.write(None, records)
     }
 
-    /// Opens records of `incoming` into `payload` until one of them has no more to give. An answer that the peer must be
-    /// sent (a key update) is appended to `answer`.
+    /// Opens records of `incoming` into `payload` until either has no more room or data. If the peer must
+    /// be sent an answer (a key update), the answer is appended to `answer`.
     ///
     /// # Errors
-    /// What is wrong with the records; `final_alert` then has the alert for the peer.
+    /// What is wrong with the records; `final_alert` then returns the alert for the peer.
     pub fn open(
         &mut self,
         incoming: &mut Buffer,
@@ -123,7 +124,7 @@ impl Session {
         let mut opened_some = false;
         let taken = payload.append(&self.early);
         self.early.drain(..taken);
-        let mut handler = Opening {
+        let mut handler = OpenHandler {
             payload,
             answer,
             opened: None,
@@ -131,7 +132,8 @@ impl Session {
         loop {
             if !self.early.is_empty() || handler.payload.spare() < PLAINTEXT_ROOM {
                 if opened_some {
-                    // Payload came last, and no handshake message may stand around it: no tail.
+                    // The last record was payload, and no part of a handshake message may surround it:
+                    // there is no tail.
                     self.tail.clear();
                 }
                 return Ok(Opened::Full);
@@ -152,14 +154,14 @@ impl Session {
         }
     }
 
-    /// After an error: the alert for the peer, where there is one.
+    /// After an error: the alert for the peer, if there is one.
     #[must_use]
     pub fn final_alert(&mut self) -> Vec<u8> {
         let mut outgoing = Vec::new();
-        // Only what is queued is fetched. rustls may still hold messages that stood behind the one it
-        // refused; asked for more, it would look for them in the empty slice, and panic.
+        // Fetches only what is queued. rustls may still hold messages after the one that it refused; asked
+        // for more, it would look for them in the empty slice, and panic.
         for _ in 0..FINAL_ALERT_STEPS {
-            let mut handler = Handshake::new(&mut outgoing);
+            let mut handler = HandshakeHandler::new(&mut outgoing);
             if !self.state().wants_write()
                 || self.connection.process(&mut [], &mut handler).is_err()
             {
@@ -169,8 +171,8 @@ impl Session {
         outgoing
     }
 
-    /// After `advance` has failed: the alert for the peer. Where rustls has none and nothing is encrypted yet, it is
-    /// made here (RFC 8446 section 6); later, only rustls could encrypt it.
+    /// After `advance` has failed: the alert for the peer. If rustls has none and nothing is encrypted yet,
+    /// the alert is made here (RFC 8446 section 6). Later only rustls could encrypt it.
     #[must_use]
     pub fn alert(&mut self, error: &Error) -> Vec<u8> {
         let alert = self.final_alert();
@@ -184,19 +186,21 @@ impl Session {
         match self.state().protocol_version() {
             None => true,
             Some(ProtocolVersion::TLSv1_2) => !self.has_changed_cipher,
-            // As a server it is encrypted behind ServerHello, which rustls may have made already.
+            // A server is encrypted after ServerHello, which rustls may have created already.
             Some(_) => false,
         }
     }
 
-    /// Hands the records over to a layer of our own with `cipher`, the handshake being done; `tail` is
-    /// what was received behind it. The second part of the outcome is payload that rustls has opened already.
+    /// Hands over the records to the gateway's own record layer with `cipher`, after the handshake. `tail`
+    /// holds the bytes received after it. The second part of the result is payload that rustls has already
+    /// opened.
     ///
-    /// TLS 1.2 stays with rustls, and so does a connection of whose `tail` rustls has opened a part
-    /// of a handshake message: that part cannot be opened again.
+    /// TLS 1.2 stays with rustls. So does a connection whose `tail` contains a part of a handshake message
+    /// that rustls has already opened, because it cannot be opened again.
     ///
     /// # Errors
-    /// rustls refuses the hand-over; the connection is lost then.
+    ///
+    /// rustls refuses the hand-over; the connection is then lost.
     pub fn hand_over(
         mut self,
         tail: &[u8],
@@ -219,11 +223,11 @@ impl Session {
         Ok(HandedOver::InPlace(Box::new(in_place), self.early))
     }
 
-    // A peer may ask for a key update in the same bytes that end its handshake. rustls then goes on to
-    // its next key at once, but keeps the message that says so until it writes payload, and a hand-over
-    // would lose it: the peer could open nothing of ours.
+    // A peer may request a key update in the same bytes that end its handshake. rustls then switches to its
+    // next key at once, but keeps the message that announces the switch until it writes payload. A
+    // hand-over would lose that message, and the peer could open nothing that the gateway sends.
     fn fetch_unsent(&mut self) -> Result<Vec<u8>, Error> {
-        let mut handler = Fetching::default();
+        let mut handler = FetchHandler::default();
         for _ in 0..SEAL_STEPS {
             self.connection.process(&mut self.tail, &mut handler)?;
             if handler.is_ready {
@@ -238,10 +242,10 @@ impl Session {
         self.tail.extend_from_slice(incoming.filled());
     }
 
-    // `None` writes close_notify. What rustls itself has to say (a key update) goes first, because
-    // the order on the wire must be the order of sealing.
+    // `None` writes close_notify. Messages of rustls itself (a key update) go first, because the order on
+    // the wire must be the order of sealing.
     fn write(&mut self, plain: Option<&[u8]>, records: &mut Buffer) -> Result<(), SealError> {
-        let mut handler = Sealing {
+        let mut handler = SealHandler {
             plain,
             records,
             outcome: None,
@@ -256,16 +260,16 @@ impl Session {
     }
 }
 
-/// Which record layer has the connection after the handshake.
+/// The record layer that has the connection after the handshake.
 pub enum HandedOver {
-    /// Our own layer, and the payload that came with the handshake's last bytes.
+    /// The gateway's own layer, and the payload that came with the last bytes of the handshake.
     InPlace(Box<InPlace>, Vec<u8>),
     /// rustls.
     Kept(Session),
 }
 
-// rustls looks at every whole record before it says that the handshake is done; one that still stands
-// there is a part of a message that it waits for the rest of.
+// rustls examines every whole record before it reports the end of the handshake. A whole record that is
+// still there is part of a message of which rustls has not received the rest.
 fn holds_whole_record(tail: &[u8]) -> bool {
     let length = tail.get(3..5).and_then(|length| length.first_chunk());
     length.is_some_and(|length| {
@@ -274,9 +278,9 @@ fn holds_whole_record(tail: &[u8]) -> bool {
     })
 }
 
-/// A fatal alert as it stands on the wire before anything is encrypted.
+/// A fatal alert in the form that it has on the wire before encryption starts.
 fn plain_alert(description: AlertDescription) -> Vec<u8> {
-    // The version in the header says nothing (RFC 8446 section 5.1).
+    // The version in the header has no meaning (RFC 8446 section 5.1).
     vec![ALERT, 3, 3, 0, 2, FATAL, description.into()]
 }
 
@@ -308,41 +312,41 @@ const CHANGE_CIPHER_SPEC: u8 = 20;
 const ALERT: u8 = 21;
 const FATAL: u8 = 2;
 
-// An alert and at most a flight before it; a bound, so that no defect can spin here.
+// An alert and at most one flight before it. The bound ensures that no defect can loop here.
 const FINAL_ALERT_STEPS: usize = 32;
 
-// A key update in answer and one of our own are encoded and sent in two steps each.
+// A key update in answer to the peer and one of this side are encoded and sent in two steps each.
 const SEAL_STEPS: usize = 16;
 
-struct Handshake<'a> {
+struct HandshakeHandler<'a> {
     outgoing: &'a mut Vec<u8>,
     payload: Vec<u8>,
     closed: bool,
     has_changed_cipher: bool,
-    step: Step,
+    step: HandshakeStep,
 }
 
-impl<'a> Handshake<'a> {
+impl<'a> HandshakeHandler<'a> {
     fn new(outgoing: &'a mut Vec<u8>) -> Self {
         Self {
             outgoing,
             payload: Vec::new(),
             closed: false,
             has_changed_cipher: false,
-            step: Step::Progress,
+            step: HandshakeStep::Progress,
         }
     }
 }
 
-impl StateHandler for Handshake<'_> {
-    // rustls gives record by record.
+impl StateHandler for HandshakeHandler<'_> {
+    // rustls returns one record at a time.
     fn control(&mut self, records: &[u8]) {
         self.has_changed_cipher |= records.first() == Some(&CHANGE_CIPHER_SPEC);
         self.outgoing.extend_from_slice(records);
     }
 
     fn blocked(&mut self) {
-        self.step = Step::NeedBytes;
+        self.step = HandshakeStep::NeedBytes;
     }
 
     fn payload(&mut self, bytes: &[u8]) {
@@ -353,18 +357,18 @@ impl StateHandler for Handshake<'_> {
         self.closed = true;
     }
 
-    fn ready<D>(&mut self, _writer: Writer<'_, D>) {
-        self.step = Step::Done;
+    fn ready<D>(&mut self, _writer: PayloadWriter<'_, D>) {
+        self.step = HandshakeStep::Done;
     }
 }
 
-struct Sealing<'a> {
+struct SealHandler<'a> {
     plain: Option<&'a [u8]>,
     records: &'a mut Buffer,
     outcome: Option<Result<(), SealError>>,
 }
 
-impl StateHandler for Sealing<'_> {
+impl StateHandler for SealHandler<'_> {
     fn control(&mut self, records: &[u8]) {
         if self.records.append(records) < records.len() {
             self.outcome = Some(Err(SealError::Misused));
@@ -375,7 +379,7 @@ impl StateHandler for Sealing<'_> {
         self.outcome = Some(Err(SealError::Misused));
     }
 
-    fn ready<D>(&mut self, mut writer: Writer<'_, D>) {
+    fn ready<D>(&mut self, mut writer: PayloadWriter<'_, D>) {
         let room = self.records.spare_mut();
         let written = match self.plain {
             Some(plain) => writer.encrypt(plain, room),
@@ -387,34 +391,34 @@ impl StateHandler for Sealing<'_> {
 
 // Makes rustls write what it holds back, and nothing else.
 #[derive(Default)]
-struct Fetching {
+struct FetchHandler {
     unsent: Vec<u8>,
     has_asked: bool,
     is_ready: bool,
 }
 
-impl StateHandler for Fetching {
+impl StateHandler for FetchHandler {
     fn control(&mut self, records: &[u8]) {
         self.unsent.extend_from_slice(records);
     }
 
-    fn ready<D>(&mut self, mut writer: Writer<'_, D>) {
+    fn ready<D>(&mut self, mut writer: PayloadWriter<'_, D>) {
         self.is_ready = self.has_asked;
         self.has_asked = true;
-        // A byte without room for it is refused before it is sealed, but after the messages that wait before it were
-        // put where they can be fetched.
+        // A byte without room for it is refused before it is sealed, but after rustls has queued the
+        // messages that must precede it.
         let refused = writer.encrypt(&[0], &mut []);
         debug_assert!(refused.is_err(), "a byte was sealed into no room");
     }
 }
 
-struct Opening<'a> {
+struct OpenHandler<'a> {
     payload: &'a mut Buffer,
     answer: &'a mut Vec<u8>,
     opened: Option<Opened>,
 }
 
-impl StateHandler for Opening<'_> {
+impl StateHandler for OpenHandler<'_> {
     fn control(&mut self, records: &[u8]) {
         self.answer.extend_from_slice(records);
     }
@@ -432,7 +436,7 @@ impl StateHandler for Opening<'_> {
         self.opened = Some(Opened::Closed);
     }
 
-    fn ready<D>(&mut self, _writer: Writer<'_, D>) {
+    fn ready<D>(&mut self, _writer: PayloadWriter<'_, D>) {
         self.opened = Some(Opened::NeedBytes);
     }
 }

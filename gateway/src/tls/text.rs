@@ -1,11 +1,11 @@
-//! Text for sentences and logs: lists, dates, numbers, and text from outside escaped and bounded.
+//! Text for messages and logs: lists, dates, numbers, and text from peers escaped and bounded.
 
 use time::OffsetDateTime;
 use time::macros::format_description;
 
 use crate::tls::limits::{SHOWN_NAME_CHARS_MAX, SHOWN_NAMES_MAX};
 
-/// The first names of a list, and how many more there are.
+/// The first names of a list, and the number of further names.
 pub(super) fn list(names: impl ExactSizeIterator<Item = String>) -> String {
     let hidden = names.len().saturating_sub(SHOWN_NAMES_MAX);
     let shown: Vec<_> = names.take(SHOWN_NAMES_MAX).collect();
@@ -15,8 +15,8 @@ pub(super) fn list(names: impl ExactSizeIterator<Item = String>) -> String {
     }
 }
 
-/// Makes text from outside safe for a terminal and a log: printable ASCII stays, the rest is escaped, and the length
-/// is bounded.
+/// Makes text from outside safe for a terminal and a log: printable ASCII stays, everything else is
+/// escaped, and the length is bounded.
 pub(super) fn printable(text: &str) -> String {
     let mut shown = String::new();
     for letter in text.chars() {
@@ -27,7 +27,7 @@ pub(super) fn printable(text: &str) -> String {
         match letter {
             '"' | '\\' => shown.extend(letter.escape_default()),
             ' '..='~' => shown.push(letter),
-            // Not only control characters: letters that reverse the reading direction would let a
+            // Escapes more than control characters: letters that reverse the reading direction could make a
             // certificate forge a log line.
             _ => shown.extend(letter.escape_unicode()),
         }
@@ -43,8 +43,8 @@ pub(super) fn hex(bytes: &[u8]) -> String {
         .collect()
 }
 
-/// A serial number (the content of a DER INTEGER) without the zero that only says "not negative".
-/// RFC 5280 section 4.1.2.2 bounds it to 20 bytes and webpki does not, so `printable` does.
+/// A serial number (the content of a DER INTEGER) without the leading zero that only marks it as not
+/// negative. RFC 5280 section 4.1.2.2 limits it to 20 bytes and webpki does not, so `printable` does.
 pub(super) fn serial(integer: &[u8]) -> String {
     let significant = match integer {
         [0, rest @ ..] if !rest.is_empty() => rest,
@@ -56,7 +56,7 @@ pub(super) fn serial(integer: &[u8]) -> String {
     printable(&hex(shown))
 }
 
-/// A moment in words; seconds since 1970, UTC.
+/// A date and time in UTC, from seconds since 1970.
 pub(super) fn date(seconds: i64) -> String {
     let format = format_description!("[year]-[month]-[day] [hour]:[minute] UTC");
     OffsetDateTime::from_unix_timestamp(seconds)

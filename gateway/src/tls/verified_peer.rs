@@ -1,4 +1,5 @@
-//! A peer whose chain was found good, until its key is proved and its certificates are looked up in revocation lists.
+//! A peer whose chain is good, but whose key is not proved yet and whose certificates were not looked up in
+//! revocation lists.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -16,17 +17,18 @@ use crate::pki::crl::{KeyHash, key_hash, may_sign_lists};
 /// A peer that is accepted once it has proved its key and none of `path` is revoked.
 #[derive(Debug)]
 pub(super) struct VerifiedPeer {
-    /// Whom it is accepted as.
+    /// The accepted peer.
     pub(super) info: Arc<PeerInfo>,
     trust: Arc<Trust>,
-    // The leaf first; empty where the trust has no revocation lists, and once nothing of it was found revoked: a
-    // connection keeps this value.
+    // The leaf first; empty if the trust has no revocation lists, and after the look-up has passed, because
+    // the connection keeps this value.
     path: Mutex<Vec<PathCertificate>>,
     now: UnixTime,
 }
 
 impl VerifiedPeer {
-    /// Accepts `info` by the certificates of `path`, which are looked up in the lists of `trust` as of `now`.
+    /// Accepts `info` because of the certificates of `path`, which are looked up in the lists of `trust` as
+    /// of `now`.
     pub(super) fn new(
         info: PeerInfo,
         trust: Arc<Trust>,
@@ -41,8 +43,8 @@ impl VerifiedPeer {
         }
     }
 
-    /// Looks every certificate of the path up in the revocation lists of the peer's CAs, that next to the anchor
-    /// first.
+    /// Looks up every certificate of the path in the revocation lists of the peer's CAs, starting with the
+    /// one below the anchor.
     pub(super) fn check_revocation(
         &self,
         side: TlsRole,
@@ -65,45 +67,44 @@ impl VerifiedPeer {
     }
 }
 
-/// What is kept of the certificates of a path, the leaf first; `anchor` is the key that it ends at.
-pub(super) fn certificates_kept(
-    path: &VerifiedPath<'_>,
-    anchor: KeyHash,
-) -> Option<Vec<ChainCertificate>> {
-    let above = path.intermediate_certificates();
-    let keys = above.map(|issuer| key_hash(&issuer.subject_public_key_info()));
-    let issuers = keys.chain([anchor]);
-    let leaf: &Cert<'_> = path.end_entity();
-    let certificates = std::iter::once(leaf).chain(path.intermediate_certificates());
-    certificates
-        .zip(issuers)
-        .map(|(certificate, issuer)| ChainCertificate::new(certificate, &issuer))
-        .collect()
+/// The certificates of a path, the leaf first: what is kept of each, and what is looked up in revocation
+/// lists.
+pub(super) struct PathCertificates {
+    /// What is kept for the duration of the connection.
+    pub(super) kept: Vec<ChainCertificate>,
+    /// What is looked up; empty if the trust has no revocation lists.
+    pub(super) looked_up: Vec<PathCertificate>,
 }
 
-/// The certificates of a path, the leaf first; `anchor` is the key that it ends at. `None` where one of them was not
-/// presented, which cannot be.
-pub(super) fn certificates(
-    path: &VerifiedPath<'_>,
-    normal: &NormalChain<'_>,
-    anchor: KeyHash,
-) -> Option<Vec<PathCertificate>> {
-    let issuers: Vec<_> = path.intermediate_certificates().collect();
-    let issuer_at = |index: usize| match issuers.get(index) {
-        Some(issuer) => (
-            key_hash(&issuer.subject_public_key_info()),
-            may_sign_lists(&issuer.der()),
-        ),
-        None => (anchor, true),
-    };
-    let certificate = |certificate: &Cert<'_>, is_leaf, issuer| {
-        let original = normal.find(&certificate.der())?.original();
-        Some(PathCertificate::new(certificate, original, is_leaf, issuer))
-    };
-    let leaf = certificate(path.end_entity(), true, issuer_at(0));
-    let above = issuers
-        .iter()
-        .enumerate()
-        .map(|(index, issuer)| certificate(issuer, false, issuer_at(index + 1)));
-    std::iter::once(leaf).chain(above).collect()
+impl PathCertificates {
+    /// Takes the certificates of `path`, which ends at an anchor with the key `anchor`. `None` if one of them
+    /// was not presented or has no readable dates. Neither can happen after the path was verified.
+    pub(super) fn new(
+        path: &VerifiedPath<'_>,
+        normal: &NormalChain<'_>,
+        anchor: KeyHash,
+        has_lists: bool,
+    ) -> Option<Self> {
+        let issuers: Vec<&Cert<'_>> = path.intermediate_certificates().collect();
+        let leaf: &Cert<'_> = path.end_entity();
+        let certificates = std::iter::once(leaf).chain(issuers.iter().copied());
+        let (mut kept, mut looked_up) = (Vec::new(), Vec::new());
+        for (index, certificate) in certificates.enumerate() {
+            let issuer = issuers.get(index);
+            let key = issuer.map_or(anchor, |issuer| key_hash(&issuer.subject_public_key_info()));
+            kept.push(ChainCertificate::new(certificate, &key)?);
+            if has_lists {
+                let may_sign = issuer.is_none_or(|issuer| may_sign_lists(&issuer.der()));
+                let original = normal.find(&certificate.der())?.original();
+                let issuer = (key, may_sign);
+                looked_up.push(PathCertificate::new(
+                    certificate,
+                    original,
+                    index == 0,
+                    issuer,
+                ));
+            }
+        }
+        Some(Self { kept, looked_up })
+    }
 }

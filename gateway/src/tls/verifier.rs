@@ -1,8 +1,9 @@
-//! Judges a peer's certificates, in both directions by the same rules.
+//! Verifies a peer's certificates, by the same rules in both directions.
 //!
-//! rustls's own verifiers tie a server to the host name that was dialled. Here a route lists its
-//! peers, wherever they are reached, so the path is built with webpki directly and the identity is checked
-//! after it. One `Rules` per route is shared; one `PeerVerification` per connection keeps what was found.
+//! rustls's own verifiers require that a server's certificate has the host name of the connection. Here a
+//! route lists its peers, whatever their addresses, so this module uses webpki to build the path and then
+//! checks the identity. All connections of a route share one `PeerRules`; each connection has a
+//! `PeerVerification` that stores the result.
 
 use std::sync::{Arc, OnceLock};
 
@@ -14,12 +15,12 @@ use rustls::{
     CertificateError, CommonState, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme,
 };
 
-use super::identity::{Description, OwnCertificate, PeerInfo};
+use super::identity::{CertificateDescription, OwnCertificate, PeerInfo};
 use super::normal_form::readable;
 use super::refusal::{Refusal, Rule};
 use super::role::TlsRole;
-use super::rules::{Chain, Rules};
-use super::service::{Asked, protocol_name};
+use super::rules::{Chain, PeerRules};
+use super::service::{RequestedService, protocol_name};
 use super::verified_peer::VerifiedPeer;
 use crate::config::{KeyExchange, ServiceLabel, Target};
 
@@ -31,25 +32,25 @@ pub struct PeerVerification {
     own: Arc<OwnCertificate>,
     // The route's service label.
     service: Option<ServiceLabel>,
-    request: OnceLock<Request>,
-    // Where we connect and the configuration says who is expected there.
+    request: OnceLock<CertificateRequest>,
+    // On an originate route, if the configuration names the expected peers at the target.
     expected: Option<Target>,
-    // Where we connect: whether a ClientHello without the hybrid key exchange is allowed as well.
+    // On an originate route: whether a ClientHello without the hybrid key exchange is allowed too.
     offers_hybrid: bool,
     accepted: OnceLock<VerifiedPeer>,
-    // Why a good certificate is refused, until its key is proved.
+    // Why a valid certificate is refused, kept until its key is proved.
     refused: OnceLock<Refusal>,
-    // Set once the key is proved and nothing is revoked.
+    // Set after the key is proved and no certificate is revoked.
     proved: OnceLock<()>,
     refusal: OnceLock<Refusal>,
 }
 
-/// How a server asked for our certificate.
+/// How a server asked for the site's certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Request {
-    /// By signature schemes that our key can make.
+pub(super) enum CertificateRequest {
+    /// With signature schemes that the site's key can use.
     Answerable,
-    /// By schemes that our key cannot make, so that the answer would be no certificate.
+    /// Only with schemes that the site's key cannot use, so the answer would be no certificate.
     Unanswerable,
 }
 
@@ -75,13 +76,13 @@ impl PeerVerification {
         }
     }
 
-    /// The same for a connection to `target`.
+    /// The same value for a connection to `target`.
     pub(super) fn at(self, target: &Target) -> Self {
         let expected = target.expected.is_some().then(|| target.clone());
         Self { expected, ..self }
     }
 
-    /// The same where our ClientHello has these key exchanges.
+    /// The same value for a ClientHello with these key exchanges.
     pub(super) fn offering(self, key_exchange: KeyExchange) -> Self {
         let offers_hybrid = key_exchange == KeyExchange::HybridPreferred;
         Self {
@@ -90,53 +91,55 @@ impl PeerVerification {
         }
     }
 
-    /// Whom the peer was accepted as.
+    /// The accepted peer.
     ///
     /// `None` until its chain was accepted, its key was proved by a signature over this handshake, no
-    /// certificate was found revoked and, where we connect, it asked for our certificate. A handshake that completes while this is `None`
-    /// was not mutual and must be ended.
+    /// certificate was found revoked and, on an originate route, it asked for the site's certificate. If a
+    /// handshake completes while this is `None`, it was not mutual and must be ended.
     pub fn peer(&self) -> Option<Arc<PeerInfo>> {
         self.proved.get()?;
-        let asked = self.request.get() == Some(&Request::Answerable);
+        let asked = self.request.get() == Some(&CertificateRequest::Answerable);
         if self.side == TlsRole::Client && !asked {
             return None;
         }
         Some(Arc::clone(&self.accepted.get()?.info))
     }
 
-    /// Why we refused the peer, where we did.
+    /// Why the peer was refused, if it was.
     pub fn refusal(&self) -> Option<Refusal> {
         self.refusal.get().cloned()
     }
 
-    /// Which end of the handshake we are.
+    /// The role of this gateway in the handshake.
     pub fn side(&self) -> TlsRole {
         self.side
     }
 
-    /// What the route's policy asks of a peer, in words.
+    /// What the route's policy requires of a peer, in words.
     pub(super) fn demands(&self) -> &'static str {
         self.demands
     }
 
-    /// Whether our ClientHello is large for the hybrid key exchange, which the route does not require.
+    /// Whether the ClientHello is large because of the hybrid key exchange, which the route does not
+    /// require.
     pub(super) fn offers_hybrid(&self) -> bool {
         self.offers_hybrid
     }
 
-    /// Our own certificate.
-    pub(super) fn own(&self) -> &Description {
+    /// The site's own certificate.
+    pub(super) fn own(&self) -> &CertificateDescription {
         &self.own.leaf
     }
 
-    /// Subject of the CA above the last certificate that we present; `None` where that is a root.
+    /// Subject of the CA that issued the last certificate of the site's chain; `None` if that certificate
+    /// is a root.
     pub(super) fn own_missing_issuer(&self) -> Option<&str> {
         self.own.missing_issuer.as_deref()
     }
 
-    /// Notes that the server asked for our certificate.
-    pub(super) fn requested(&self, request: Request) {
-        // A second request cannot take back what the first one said; rustls allows one.
+    /// Records that the server asked for the site's certificate.
+    pub(super) fn requested(&self, request: CertificateRequest) {
+        // A second request, which rustls allows, cannot undo the first.
         let _ = self.request.set(request);
     }
 
@@ -145,24 +148,26 @@ impl PeerVerification {
         self.service.as_ref()
     }
 
-    /// Refuses a client that asks for another service than the route's. A route without a label takes a client that
-    /// asks for none, whatever other protocols it offers.
-    pub(super) fn check_asked(&self, asked: Asked) -> Result<(), Error> {
+    /// Refuses a client that asks for another service than the route's. A route without a label accepts a
+    /// client that asks for none, whatever other protocols it offers.
+    pub(super) fn check_asked(&self, asked: RequestedService) -> Result<(), Error> {
         let asked = match (asked, &self.service) {
-            (Asked::This, _) | (Asked::Nothing, None) => return Ok(()),
-            (Asked::Another(label), _) => Some(label),
-            (Asked::Nothing, Some(_)) => None,
+            (RequestedService::This, _) | (RequestedService::Nothing, None) => return Ok(()),
+            (RequestedService::Another(label), _) => Some(label),
+            (RequestedService::Nothing, Some(_)) => None,
         };
         let own = self.service.as_ref().map(|label| label.0.clone());
         let rule = Rule::Service { own, asked };
         Err(self.refuse(Refusal::of_hello(self.side, rule)))
     }
 
-    /// Refuses a server that did not confirm the route's service, the handshake being complete; `state` is its end.
+    /// After the handshake, refuses a server that did not confirm the route's service. `state` is the end
+    /// state of the handshake.
     ///
     /// # Errors
-    /// What `explain` has the sentence for.
-    pub fn check_confirmed(&self, state: &CommonState) -> Result<(), Error> {
+    ///
+    /// An error that `explain` can explain.
+    pub(crate) fn check_confirmed(&self, state: &CommonState) -> Result<(), Error> {
         match &self.service {
             Some(label) if state.alpn_protocol() != Some(&protocol_name(label)) => {
                 let own = label.0.clone();
@@ -173,7 +178,7 @@ impl PeerVerification {
         }
     }
 
-    /// Whether the server has asked for our certificate. Until then it has not seen it.
+    /// Whether the server has asked for the site's certificate. Until then the server has not seen it.
     pub(super) fn was_asked(&self) -> bool {
         self.request.get().is_some()
     }
@@ -189,12 +194,12 @@ impl PeerVerification {
 /// The verifier of one connection.
 #[derive(Debug)]
 pub(super) struct Verifier {
-    rules: Arc<Rules>,
+    rules: Arc<PeerRules>,
     verification: Arc<PeerVerification>,
 }
 
 impl Verifier {
-    pub(super) fn new(rules: Arc<Rules>, verification: Arc<PeerVerification>) -> Self {
+    pub(super) fn new(rules: Arc<PeerRules>, verification: Arc<PeerVerification>) -> Self {
         Self {
             rules,
             verification,
@@ -214,12 +219,13 @@ impl Verifier {
             expected: self.verification.expected.as_ref(),
             now,
         };
-        // A second chain in one handshake would be a defect of rustls; the first one stands.
+        // A second chain in one handshake would be a defect of rustls; the first one stays.
         match self.rules.judge(chain) {
             Ok(accepted) => {
                 let _ = self.verification.accepted.set(accepted);
             }
-            // Anyone who has seen the certificate could cause it, so it is sent only once the key is proved.
+            // Any host with a copy of the certificate could cause this refusal, so it is sent only after
+            // the key is proved.
             Err(refusal) if refusal.is_of_good_certificate() => {
                 let _ = self.verification.refused.set(refusal);
             }
@@ -228,14 +234,14 @@ impl Verifier {
         Ok(())
     }
 
-    /// Refuses a server that does not ask for our certificate.
+    /// Refuses a server that does not ask for the site's certificate.
     ///
-    /// In both versions of TLS a CertificateRequest is handled before the server's certificate is
-    /// judged (RFC 8446 section 4.3.2, RFC 5246 section 7.4.4), so that the note is there by now.
+    /// In both versions of TLS a CertificateRequest is handled before the server's certificate is verified
+    /// (RFC 8446 section 4.3.2, RFC 5246 section 7.4.4), so the request has been recorded by now.
     fn check_request(&self, leaf: &CertificateDer<'_>) -> Result<(), Error> {
         let rule = match self.verification.request.get() {
-            Some(Request::Answerable) => return Ok(()),
-            Some(Request::Unanswerable) => Rule::Unanswerable,
+            Some(CertificateRequest::Answerable) => return Ok(()),
+            Some(CertificateRequest::Unanswerable) => Rule::Unanswerable,
             None => Rule::NotMutual,
         };
         Err(self
@@ -243,9 +249,9 @@ impl Verifier {
             .refuse(Refusal::new(self.verification.side, leaf, rule)))
     }
 
-    /// Notes whether the peer has the key of the certificate that it presented. Only then is it refused because it is not
-    /// listed, and only then are its certificates looked up in the revocation lists: a copy of a certificate must not
-    /// be enough to learn either.
+    /// Records whether the peer has proved that it has the private key of its certificate. Only then is it
+    /// refused for not being listed, and only then are its certificates looked up in the revocation lists:
+    /// a copy of a certificate must not suffice to learn either.
     fn prove(
         &self,
         leaf: &CertificateDer<'_>,
@@ -313,8 +319,8 @@ impl Verifier {
 }
 
 impl ServerCertVerifier for Verifier {
-    // The name that was dialled and a stapled OCSP response are not asked: `peers` names who may
-    // answer, and revocation rests on the lists.
+    // The host name of the connection and a stapled OCSP response are not used: `peers` lists who may
+    // answer, and revocation is checked with lists.
     fn verify_server_cert(
         &self,
         leaf: &CertificateDer<'_>,

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::addresses::AddressReport;
-use super::race::{Failed, Finish, race};
+use super::race::{FailedAttempt, Finish, race};
 use super::stop::stopped;
 use super::unresolved::Due;
 use super::{DnsCache, ProbedTarget};
@@ -250,8 +250,8 @@ impl<'r> Attempts<'r> {
         })
     }
 
-    fn fail(&mut self, dns: &DnsCache, target: &'r Target, failed: &Failed) {
-        let Failed {
+    fn fail(&mut self, dns: &DnsCache, target: &'r Target, failed: &FailedAttempt) {
+        let FailedAttempt {
             address,
             error,
             waited,

@@ -21,11 +21,11 @@ use crate::uring::{LookUp, Network};
 /// A core's cache of names.
 #[derive(Default)]
 pub struct DnsCache {
-    known: RefCell<HashMap<String, Known>>,
+    known: RefCell<HashMap<String, CachedAddresses>>,
     // Each name has one lookup at a time, which all waiting connections poll in turn. The lookup continues
     // when a connection times out, and the next connection waits for the same one. A resolver that hangs for
     // one name therefore holds one thread, however many connections wait.
-    look_ups: RefCell<HashMap<String, Turn>>,
+    look_ups: RefCell<HashMap<String, SharedLookUp>>,
     failures: Arc<Failures>,
     reporter: Reporter,
 }
@@ -41,7 +41,7 @@ impl fmt::Debug for Reporter {
     }
 }
 
-type Turn = Rc<Mutex<Option<Begun>>>;
+type SharedLookUp = Rc<Mutex<Option<Begun>>>;
 
 struct Begun {
     since: Instant,
@@ -49,7 +49,7 @@ struct Begun {
 }
 
 #[derive(Debug, Clone)]
-struct Known {
+struct CachedAddresses {
     addresses: Vec<IpAddr>,
     since: Instant,
 }
@@ -144,16 +144,16 @@ impl DnsCache {
     }
 
     /// What is remembered of `name` and not older than `limits::NAME_STALE`.
-    pub fn last_known(&self, name: &str) -> Option<Vec<IpAddr>> {
+    pub(super) fn last_known(&self, name: &str) -> Option<Vec<IpAddr>> {
         self.recall(name, NAME_STALE)
     }
 
-    fn turn(&self, name: &str) -> Turn {
+    fn turn(&self, name: &str) -> SharedLookUp {
         let mut look_ups = self.look_ups.borrow_mut();
         // LIMIT: NAMES_MAX. When full, names without a running lookup and without a waiting connection are
         // dropped.
         if look_ups.len() >= NAMES_MAX {
-            let is_free = |turn: &Turn| turn.try_lock().is_ok_and(|begun| begun.is_none());
+            let is_free = |turn: &SharedLookUp| turn.try_lock().is_ok_and(|begun| begun.is_none());
             look_ups.retain(|_, turn| Rc::strong_count(turn) > 1 || !is_free(turn));
         }
         Rc::clone(look_ups.entry(name.to_owned()).or_default())
@@ -171,7 +171,7 @@ impl DnsCache {
         let mut known = self.known.borrow_mut();
         // LIMIT: NAMES_MAX. A name beyond the limit is looked up for each connection.
         if known.len() < NAMES_MAX || known.contains_key(name) {
-            let entry = Known {
+            let entry = CachedAddresses {
                 addresses: addresses.to_vec(),
                 since,
             };

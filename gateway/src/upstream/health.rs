@@ -10,7 +10,7 @@ use crate::upstream::limits::CAUSE_CHANGES_AFTER;
 ///
 /// A target without probe results counts as up, because probes must only remove targets that fail.
 #[derive(Debug)]
-pub struct Health {
+pub(super) struct TargetHealth {
     rise: u32,
     fall: u32,
     down: Option<Down>,
@@ -40,11 +40,11 @@ pub enum Transition {
     Up(Duration),
 }
 
-impl Health {
+impl TargetHealth {
     /// Starts as up; changes to down after `fall` failed probes in a row, and back to up after `rise`
     /// successful ones.
     #[must_use]
-    pub fn new(rise: u32, fall: u32) -> Self {
+    pub(super) fn new(rise: u32, fall: u32) -> Self {
         Self {
             rise,
             fall,
@@ -55,7 +55,7 @@ impl Health {
 
     /// The state of a target that earlier probes found down, after a change of its route.
     #[must_use]
-    pub fn down(rise: u32, fall: u32, now: Instant) -> Self {
+    pub(super) fn down(rise: u32, fall: u32, now: Instant) -> Self {
         let down = Down {
             since: now,
             reported: String::new(),
@@ -75,7 +75,7 @@ impl Health {
     }
 
     /// Notes a good probe.
-    pub fn on_success(&mut self, now: Instant) -> Option<Transition> {
+    pub(super) fn on_success(&mut self, now: Instant) -> Option<Transition> {
         let Some(down) = &self.down else {
             self.against = 0;
             return None;
@@ -90,7 +90,7 @@ impl Health {
     }
 
     /// Notes a bad probe, and why it was bad.
-    pub fn on_failure(&mut self, now: Instant, why: String) -> Option<Transition> {
+    pub(super) fn on_failure(&mut self, now: Instant, why: String) -> Option<Transition> {
         if let Some(down) = &mut self.down {
             self.against = 0;
             return down.on_failure(why);
@@ -134,7 +134,7 @@ mod tests {
     #[test]
     fn a_target_that_was_down_stays_down_until_enough_probes_are_good() {
         let now = Instant::now();
-        let mut health = Health::down(2, 3, now);
+        let mut health = TargetHealth::down(2, 3, now);
         assert!(!health.is_up());
         assert_eq!(health.on_failure(now, "refused".into()), None);
         assert!(!health.is_up(), "one bad probe more");
@@ -146,7 +146,7 @@ mod tests {
 
     #[test]
     fn an_unknown_target_is_up() {
-        let mut health = Health::new(1, 1);
+        let mut health = TargetHealth::new(1, 1);
         assert!(health.is_up());
         assert_eq!(
             health.on_success(Instant::now()),
@@ -159,7 +159,7 @@ mod tests {
     #[test]
     fn a_target_goes_down_after_fall_failures_and_up_after_rise_successes() {
         let start = Instant::now();
-        let mut health = Health::new(2, 3);
+        let mut health = TargetHealth::new(2, 3);
         let why = |number: u32| format!("reason {number}");
         for number in 1..=2 {
             assert_eq!(health.on_failure(start, why(number)), None);
@@ -188,7 +188,7 @@ mod tests {
     #[test]
     fn another_cause_is_reported_when_it_persists() {
         let now = Instant::now();
-        let mut health = Health::new(2, 1);
+        let mut health = TargetHealth::new(2, 1);
         let mut fail = |why: &str| health.on_failure(now, why.to_owned());
         assert_eq!(fail("refused"), Some(Transition::Down("refused".into())));
         for _ in 0..20 {
@@ -208,7 +208,7 @@ mod tests {
     #[test]
     fn a_clock_that_steps_back_is_harmless() {
         let later = Instant::now() + 60 * SECOND;
-        let mut health = Health::new(1, 1);
+        let mut health = TargetHealth::new(1, 1);
         health.on_failure(later, String::new());
         let up = health.on_success(later.checked_sub(SECOND).expect("a minute behind us"));
         assert_eq!(up, Some(Transition::Up(Duration::ZERO)));
@@ -233,7 +233,7 @@ mod tests {
         for seed in 1..=200 {
             let mut coins = Coins(seed);
             let (rise, fall) = (1 + seed % 4, 1 + seed / 4 % 4);
-            let mut health = Health::new(rise as u32, fall as u32);
+            let mut health = TargetHealth::new(rise as u32, fall as u32);
             let (mut is_up, mut run, mut last) = (true, 0, None);
             for turn in 0..500_u64 {
                 let good = coins.toss();

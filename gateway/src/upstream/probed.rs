@@ -16,7 +16,7 @@ pub struct ProbedTarget {
     /// The called AE title of a C-ECHO to this target.
     pub called: AeTitle,
     /// The results of its probes.
-    pub counters: Arc<metrics::Target>,
+    pub counters: Arc<metrics::TargetCounters>,
 }
 
 impl ProbedTarget {
@@ -45,7 +45,7 @@ pub fn probed_targets(route: &RouteConfig, known: &[Arc<ProbedTarget>]) -> Vec<A
         let mut before = known.iter();
         let before = before.find(|one| one.target == *target && one.called == called);
         all.push(before.cloned().unwrap_or_else(|| {
-            let counters = metrics::Target::new(route.name.clone(), target.to_string());
+            let counters = metrics::TargetCounters::new(route.name.clone(), target.to_string());
             Arc::new(ProbedTarget {
                 target: target.clone(),
                 called,

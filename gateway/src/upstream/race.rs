@@ -20,13 +20,13 @@ pub(super) struct Finish<S> {
     /// The first connected socket, with its address.
     pub(super) won: Option<(S, SocketAddr)>,
     /// Failed addresses, in the order of their failures.
-    pub(super) failed: Vec<Failed>,
+    pub(super) failed: Vec<FailedAttempt>,
     /// Addresses that had not answered when another one did, with the duration of each attempt.
     pub(super) overtaken: Vec<(SocketAddr, Duration)>,
 }
 
 /// A failed attempt.
-pub(super) struct Failed {
+pub(super) struct FailedAttempt {
     pub(super) address: SocketAddr,
     pub(super) error: io::Error,
     /// The duration of the attempt.
@@ -75,7 +75,7 @@ pub(super) async fn race<V: Network>(
                         work,
                     });
                 }
-                Err(error) => finish.failed.push(Failed {
+                Err(error) => finish.failed.push(FailedAttempt {
                     address,
                     error,
                     waited: Duration::ZERO,
@@ -118,7 +118,7 @@ pub(super) async fn race<V: Network>(
     if let Some(why) = late {
         finish
             .failed
-            .extend(addresses.drain(..).map(|address| Failed {
+            .extend(addresses.drain(..).map(|address| FailedAttempt {
                 address,
                 error: in_time(why),
                 waited: Duration::ZERO,
@@ -128,8 +128,8 @@ pub(super) async fn race<V: Network>(
 }
 
 impl<S> Attempt<'_, S> {
-    fn failed(&self, error: io::Error) -> Failed {
-        Failed {
+    fn failed(&self, error: io::Error) -> FailedAttempt {
+        FailedAttempt {
             address: self.address,
             error,
             waited: self.began.elapsed(),

@@ -6,7 +6,7 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use super::stop::stopped;
-use super::{Health, ProbedTarget, Prober, Transition};
+use super::{ProbedTarget, Prober, TargetHealth, Transition};
 use crate::metrics;
 use crate::uring::{Network, sleep_until};
 
@@ -26,8 +26,8 @@ pub async fn watch<V: Network>(
     };
     let (rise, fall) = (settings.rise, settings.fall);
     let mut state = match watched.is_down() {
-        true => Health::down(rise, fall, Instant::now().into_std()),
-        false => Health::new(rise, fall),
+        true => TargetHealth::down(rise, fall, Instant::now().into_std()),
+        false => TargetHealth::new(rise, fall),
     };
     let mut begin = Instant::now() + delay;
     let mut stop = prober.stop.clone();
@@ -55,9 +55,9 @@ pub async fn watch<V: Network>(
 }
 
 fn note(
-    state: &mut Health,
+    state: &mut TargetHealth,
     outcome: Result<(), String>,
-    counters: &metrics::Target,
+    counters: &metrics::TargetCounters,
 ) -> Option<Transition> {
     let now = Instant::now().into_std();
     let transition = match outcome {

@@ -37,7 +37,7 @@ use tokio::time::Instant;
 
 use super::parker::Parker;
 use super::timers::Timers;
-use crate::sys::{Request, look, push_request, submit_and_look};
+use crate::sys::{RingRequest, look, push_request, submit_and_look};
 use crate::uring::limits::{RING_RETRY_PAUSE, RING_WAIT_MAX};
 
 thread_local! {
@@ -52,7 +52,7 @@ pub(super) struct Driver {
     next_serial: Cell<u32>,
     // Requests that did not fit into the submission queue, in order. At most one poll and one cancellation
     // for each wait of a task.
-    backlog: RefCell<VecDeque<Request>>,
+    backlog: RefCell<VecDeque<RingRequest>>,
     pub(super) timers: Timers,
     // Tasks to wake after the next pass over the completions.
     turns: RefCell<Vec<Waker>>,
@@ -68,11 +68,11 @@ pub(super) struct Driver {
 
 struct PollSlot {
     serial: u32,
-    state: State,
+    state: PollState,
 }
 
 /// A poll that is queued, or whose completion has arrived.
-enum State {
+enum PollState {
     // The file stays open, so that its descriptor number is not reused while the poll runs.
     Pending(Rc<dyn AsRawFd>, Option<Waker>),
     // The future was dropped and the poll is being cancelled. The file stays open as above.
@@ -148,7 +148,7 @@ impl Driver {
     // Submits queued requests, and waits if no task is ready.
     fn enter(&self) -> io::Result<()> {
         if !self.is_parker_polled.replace(true) {
-            self.push(Request::Poll {
+            self.push(RingRequest::Poll {
                 descriptor: self.parker.as_raw_fd(),
                 events: u32::from(PollFlags::IN.bits()),
                 token: PARKER_TOKEN,
@@ -231,19 +231,19 @@ impl Driver {
         let mut ended = Vec::new();
         let serial = self.take_serial();
         self.polls.borrow_mut().retain(|_, slot| {
-            let lost = State::Completed(Errno::INTR.raw_os_error().saturating_neg());
+            let lost = PollState::Completed(Errno::INTR.raw_os_error().saturating_neg());
             match std::mem::replace(&mut slot.state, lost) {
-                State::Pending(file, waker) => {
+                PollState::Pending(file, waker) => {
                     slot.serial = serial;
                     ended.push((file, waker));
                     true
                 }
-                State::Abandoned(file) => {
+                PollState::Abandoned(file) => {
                     ended.push((file, None));
                     false
                 }
-                State::Completed(result) => {
-                    slot.state = State::Completed(result);
+                PollState::Completed(result) => {
+                    slot.state = PollState::Completed(result);
                     true
                 }
             }
@@ -281,22 +281,22 @@ impl Driver {
         if self::token(slot.serial, key) != token {
             return None;
         }
-        match std::mem::replace(&mut slot.state, State::Completed(result)) {
-            State::Pending(file, waker) => {
+        match std::mem::replace(&mut slot.state, PollState::Completed(result)) {
+            PollState::Pending(file, waker) => {
                 drop(polls);
                 waker.into_iter().for_each(Waker::wake);
                 Some(file)
             }
-            State::Abandoned(file) => {
+            PollState::Abandoned(file) => {
                 polls.remove(key);
                 Some(file)
             }
-            State::Completed(_) => None,
+            PollState::Completed(_) => None,
         }
     }
 
     // Queues `request` after the earlier ones.
-    fn push(&self, request: Request) {
+    fn push(&self, request: RingRequest) {
         if self.submit_backlog() {
             let is_queued = || push_request(&mut self.ring.borrow_mut(), &request);
             // LIMIT: RING_ENTRIES. A full queue is submitted; requests that the kernel does not accept wait
@@ -334,9 +334,9 @@ impl Driver {
     ) -> Readiness {
         let descriptor = file.as_raw_fd();
         let serial = self.take_serial();
-        let state = State::Pending(file, None);
+        let state = PollState::Pending(file, None);
         let key = self.polls.borrow_mut().insert(PollSlot { serial, state });
-        self.push(Request::Poll {
+        self.push(RingRequest::Poll {
             descriptor,
             events: u32::from(events.bits()),
             token: token(serial, key),
@@ -390,7 +390,7 @@ impl Future for Readiness {
         let before;
         let mut polls = self.driver.polls.borrow_mut();
         match polls.get_mut(self.key).map(|slot| &mut slot.state) {
-            Some(State::Pending(_, waiting)) => {
+            Some(PollState::Pending(_, waiting)) => {
                 if !waiting
                     .as_ref()
                     .is_some_and(|waker| waker.will_wake(context.waker()))
@@ -401,10 +401,10 @@ impl Future for Readiness {
                 }
                 Poll::Pending
             }
-            Some(State::Completed(result)) if *result < 0 => {
+            Some(PollState::Completed(result)) if *result < 0 => {
                 Poll::Ready(Err(io::Error::from_raw_os_error(result.saturating_neg())))
             }
-            Some(State::Completed(_) | State::Abandoned(_)) | None => Poll::Ready(Ok(())),
+            Some(PollState::Completed(_) | PollState::Abandoned(_)) | None => Poll::Ready(Ok(())),
         }
     }
 }
@@ -415,16 +415,16 @@ impl Drop for Readiness {
         let Some(slot) = polls.get_mut(self.key) else {
             return;
         };
-        match std::mem::replace(&mut slot.state, State::Completed(0)) {
-            State::Pending(file, waker) => {
-                slot.state = State::Abandoned(file);
+        match std::mem::replace(&mut slot.state, PollState::Completed(0)) {
+            PollState::Pending(file, waker) => {
+                slot.state = PollState::Abandoned(file);
                 let of = token(slot.serial, self.key);
                 drop(polls);
                 let token = CANCEL_TOKEN;
-                self.driver.push(Request::Cancel { of, token });
+                self.driver.push(RingRequest::Cancel { of, token });
                 drop(waker);
             }
-            State::Abandoned(_) | State::Completed(_) => {
+            PollState::Abandoned(_) | PollState::Completed(_) => {
                 polls.remove(self.key);
             }
         }

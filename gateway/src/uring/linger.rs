@@ -8,13 +8,13 @@ use crate::uring::limits::LINGER_BYTES_MAX;
 /// Sends `last` and ends our direction cleanly. Resets the socket after the peer has closed, or after
 /// `limit`. An immediate reset could discard the bytes before the peer has read them.
 pub async fn linger_close<S: Socket>(socket: &S, last: Vec<u8>, limit: Duration) {
-    let goodbye = async {
+    let closing = async {
         let all = 0..last.len();
         if socket.write_all(last, all).await.0.is_ok() && socket.finish().is_ok() {
             discard_rest(socket).await;
         }
     };
-    race(goodbye, limit, || socket.abort()).await;
+    race(closing, limit, || socket.abort()).await;
     socket.abort();
 }
 

@@ -42,10 +42,10 @@ pub use socket_ext::{SocketExt, passes_by_itself, race, until};
 pub use turn::turn;
 
 /// Parts of a buffer, in order. At most `limits::PARTS_MAX` of them take part in an operation.
-pub type Parts = VecDeque<Range<usize>>;
+pub type BufferRanges = VecDeque<Range<usize>>;
 
 /// A buffer lent to an operation, with the parts that the operation fills or sends.
-pub type Lent = (Vec<u8>, Parts);
+pub type Lent = (Vec<u8>, BufferRanges);
 
 /// Holds bytes between two sockets without copying them: the kernel passes pages by reference.
 pub trait Pipe: 'static {
@@ -99,11 +99,11 @@ pub trait Socket: 'static {
     /// with data (section 3.8.6.3).
     fn acknowledge(&self);
 
-    /// Sends `words` at once and completely, while no write is in flight.
+    /// Sends `bytes` at once and completely, while no write is in flight.
     ///
     /// # Errors
-    /// `words` were not sent, or only in part. Only `abort` may follow.
-    fn send_now(&self, words: &[u8]) -> io::Result<()>;
+    /// `bytes` were not sent, or only in part. Only `abort` may follow.
+    fn send_now(&self, bytes: &[u8]) -> io::Result<()>;
 
     /// The sent bytes that are not acknowledged yet.
     ///

@@ -16,11 +16,11 @@ use crate::uring::limits::LOOK_UPS_MAX;
 /// Sends names to the resolver's thread.
 #[derive(Debug, Clone)]
 pub struct Resolver {
-    requests: mpsc::Sender<Request>,
+    requests: mpsc::Sender<LookUpRequest>,
 }
 
 #[derive(Debug)]
-struct Request {
+struct LookUpRequest {
     name: String,
     answer: oneshot::Sender<io::Result<Vec<IpAddr>>>,
 }
@@ -57,9 +57,9 @@ impl Resolver {
         Box::pin(async move {
             let (answer, answered) = oneshot::channel();
             // A connection that waits here is ended by its deadline.
-            let sent = requests.send(Request { name, answer }).await;
-            sent.map_err(|_| gone())?;
-            let found = answered.await.map_err(|_| gone())??;
+            let sent = requests.send(LookUpRequest { name, answer }).await;
+            sent.map_err(|_| thread_ended())?;
+            let found = answered.await.map_err(|_| thread_ended())??;
             let mut addresses: Vec<IpAddr> = Vec::new();
             for address in found {
                 if !addresses.contains(&address) {
@@ -77,14 +77,14 @@ impl Resolver {
     }
 }
 
-fn gone() -> io::Error {
+fn thread_ended() -> io::Error {
     io::Error::other("the resolver's thread has ended")
 }
 
-async fn serve(mut inbox: mpsc::Receiver<Request>, look_up: LookUpNow) {
+async fn serve(mut inbox: mpsc::Receiver<LookUpRequest>, look_up: LookUpNow) {
     // LIMIT: LOOK_UPS_MAX threads. Further requests wait in the channel, which a pool of threads would empty.
     let places = Arc::new(Semaphore::new(LOOK_UPS_MAX));
-    while let Some(Request { name, answer }) = inbox.recv().await {
+    while let Some(LookUpRequest { name, answer }) = inbox.recv().await {
         let Ok(place) = Arc::clone(&places).acquire_owned().await else {
             return;
         };

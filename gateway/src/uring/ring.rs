@@ -23,7 +23,7 @@ use super::driver::Driver;
 use super::no_source::no_source;
 use super::resolver::Resolver;
 use super::{
-    Capabilities, KernelPipe, Lent, LookUp, Network, Parts, SendQueue, Socket, SocketOptions,
+    BufferRanges, Capabilities, KernelPipe, Lent, LookUp, Network, SendQueue, Socket, SocketOptions,
 };
 use crate::sys::tcp_info;
 use crate::uring::limits::{PARTS_MAX, RING_ENTRIES};
@@ -270,9 +270,9 @@ impl Socket for RingSocket {
         let _ = rustix::net::sockopt::set_tcp_quickack(&*self.stream, true);
     }
 
-    fn send_now(&self, words: &[u8]) -> io::Result<()> {
-        match self.send(&[IoSlice::new(words)])? {
-            count if count == words.len() => Ok(()),
+    fn send_now(&self, bytes: &[u8]) -> io::Result<()> {
+        match self.send(&[IoSlice::new(bytes)])? {
+            count if count == bytes.len() => Ok(()),
             _ => Err(io::ErrorKind::WriteZero.into()),
         }
     }
@@ -359,7 +359,7 @@ const READABLE: PollFlags = PollFlags::IN.union(PollFlags::RDHUP);
 // The parts are in memory order, so each is split off the rest of the previous one.
 fn scatter<'b>(
     mut bytes: &'b mut [u8],
-    parts: &Parts,
+    parts: &BufferRanges,
     into: &mut [IoSliceMut<'b>; PARTS_MAX],
 ) -> io::Result<usize> {
     let mut behind = 0;
@@ -376,7 +376,7 @@ fn scatter<'b>(
 
 fn gather<'b>(
     bytes: &'b [u8],
-    parts: &Parts,
+    parts: &BufferRanges,
     from: &mut [IoSlice<'b>; PARTS_MAX],
 ) -> io::Result<usize> {
     for (slot, part) in from.iter_mut().zip(parts) {

@@ -34,7 +34,7 @@ impl BusyPoller {
     }
 
     /// Reports activity of a connection.
-    pub(super) fn stir(&self) {
+    pub(super) fn note_activity(&self) {
         self.active.set(Instant::now());
         if !self.awake.get() {
             self.news.notify_one();

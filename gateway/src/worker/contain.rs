@@ -49,7 +49,7 @@ fn in_words(panic: &(dyn std::any::Any + Send)) -> String {
 /// Reports every panic without blocking. A panic of a worker outside of a connection ends the process: the
 /// panic loses all connections of that worker, and its listeners would stay open with nothing accepting on
 /// them. systemd restarts the process.
-pub fn report_panics(journal: Journal) {
+pub(crate) fn report_panics(journal: Journal) {
     std::panic::set_hook(Box::new(move |panic| {
         let (text, backtrace) = (report(panic), Backtrace::capture());
         if CONTAINED.get() {

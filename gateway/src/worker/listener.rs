@@ -13,7 +13,7 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::task::JoinHandle;
 
 use super::{Handed, Message, Shared};
-use crate::audit::{ConnectionSummary, Event, Reason};
+use crate::audit::{CloseReason, ConnectionSummary, Event};
 use crate::route::Route;
 use crate::uring;
 use crate::worker::limits::{ACCEPT_BATCH, ACCEPT_PAUSE};
@@ -108,12 +108,12 @@ fn place(shared: &Rc<Shared>, route: Arc<Route>, socket: TcpStream, source: Sock
     let slot = match full {
         None => placement.slot(own, now),
         Some(full) => placement.slot_of_full(own, now, |place, core| {
-            full.can_make_way(core, place, &route)
+            full.can_free_slot(core, place, &route)
         }),
     };
     drop(placement);
     let Some(slot) = slot else {
-        return turn_away(shared, &route, &socket, source, "open connections");
+        return reset_connection(shared, &route, &socket, source, "open connections");
     };
     let core = slot.core();
     let handed = Handed {
@@ -128,7 +128,7 @@ fn place(shared: &Rc<Shared>, route: Arc<Route>, socket: TcpStream, source: Sock
     // LIMIT: MAILBOX_MAX, counted in wardgate_connections_limited_total.
     let sent = mailbox.try_send(Message::Connection(handed));
     if let Some(Message::Connection(handed)) = sent.err().map(TrySendError::into_inner) {
-        turn_away(
+        reset_connection(
             shared,
             &handed.route,
             &handed.socket,
@@ -139,7 +139,7 @@ fn place(shared: &Rc<Shared>, route: Arc<Route>, socket: TcpStream, source: Sock
 }
 
 // Resets the connection, so that the client sees an error and not a clean end.
-fn turn_away(
+fn reset_connection(
     shared: &Rc<Shared>,
     route: &Route,
     socket: &TcpStream,
@@ -150,7 +150,7 @@ fn turn_away(
     route.counters(shared.core.place).limited.add(1);
     let id = shared.ids.next();
     let config = Arc::clone(&route.config);
-    let account = ConnectionSummary::unserved(id, config, source, Reason::Limit(which.into()));
+    let account = ConnectionSummary::unserved(id, config, source, CloseReason::Limit(which.into()));
     shared
         .core
         .journal

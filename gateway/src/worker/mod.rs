@@ -14,8 +14,8 @@ mod probes;
 mod registry;
 mod routes;
 
-pub use contain::report_panics;
-pub use placement::{ConnectionSlot, Loads, Placement};
+pub(crate) use contain::report_panics;
+pub(crate) use placement::{ConnectionSlot, Loads, Placement};
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -28,9 +28,11 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
 
-use crate::audit::{ConnectionId, ConnectionIds, ConnectionSummary, Event, Journal, Level, Reason};
+use crate::audit::{
+    CloseReason, ConnectionId, ConnectionIds, ConnectionSummary, Event, Journal, Level,
+};
 use crate::buffers::Pool;
-use crate::metrics::{self, Stage};
+use crate::metrics::{self, ClientStage};
 use crate::relay::{AcceptedConnection, ConnectionHandle, Core, HandshakeLimiter, serve};
 use crate::route::{Route, RouteId, RouteTable};
 use crate::tls::Cipher;
@@ -43,7 +45,7 @@ use registry::Registry;
 use routes::Routes;
 
 /// Messages to a worker.
-pub enum Message {
+pub(crate) enum Message {
     /// Serve this connection.
     Connection(Handed),
     /// Use these routes from now on. Open connections keep their route.
@@ -59,7 +61,7 @@ pub enum Message {
 }
 
 /// A connection on its way to the core that serves it.
-pub struct Handed {
+pub(crate) struct Handed {
     /// The route that it was accepted for.
     pub route: Arc<Route>,
     /// The accepted socket.
@@ -71,7 +73,7 @@ pub struct Handed {
 }
 
 /// A table of routes, and the listeners that are new to this worker.
-pub struct NewRoutes {
+pub(crate) struct NewRoutes {
     /// All routes.
     pub table: Arc<RouteTable>,
     /// Listeners to accept on from now on, with their routes. The worker that accepts for a route also probes
@@ -81,7 +83,7 @@ pub struct NewRoutes {
 
 /// Selects connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Selected {
+pub(crate) enum Selected {
     /// The connection with this number.
     Connection(ConnectionId),
 }
@@ -95,7 +97,7 @@ impl Selected {
 }
 
 /// Everything a worker starts with.
-pub struct Plan {
+pub(crate) struct WorkerSetup {
     /// The CPU to run on.
     pub cpu: usize,
     /// The worker's index in `Loads` and in the counters of a route.
@@ -128,8 +130,8 @@ pub struct Plan {
 ///
 /// # Errors
 /// If the system cannot create a thread.
-pub fn start(
-    plan: Plan,
+pub(crate) fn start(
+    plan: WorkerSetup,
     ready: std::sync::mpsc::Sender<io::Result<()>>,
 ) -> io::Result<JoinHandle<()>> {
     let name = format!("{}{}", contain::WORKER_PREFIX, plan.cpu);
@@ -183,8 +185,8 @@ struct Shared {
     busy_poller: Option<Rc<BusyPoller>>,
 }
 
-async fn run(plan: Plan) {
-    let places = Stage::ALL.map(|stage| plan.loads.unauthenticated_max(stage));
+async fn run(plan: WorkerSetup) {
+    let places = ClientStage::ALL.map(|stage| plan.loads.unauthenticated_max(stage));
     let shared = Rc::new(Shared {
         core: Core {
             network: Ring::new(plan.resolver),
@@ -305,13 +307,13 @@ async fn connection(shared: Rc<Shared>, handed: Handed) {
             counters.at_work.add(1);
         }
         if let Some(busy_poller) = &shared.busy_poller {
-            busy_poller.stir();
+            busy_poller.note_activity();
         }
     };
     let account = measured(work, || of_route.moved_bytes(), clock, each).await;
     let account = account.unwrap_or_else(|panic| {
         let config = Arc::clone(&handle.route.config);
-        ConnectionSummary::unserved(handle.id, config, source, Reason::Internal(panic))
+        ConnectionSummary::unserved(handle.id, config, source, CloseReason::Internal(panic))
     });
     drop(slot);
     shared

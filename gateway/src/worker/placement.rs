@@ -17,7 +17,7 @@ use std::cmp::Reverse;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::metrics::{CoreCounters, Stage};
+use crate::metrics::{ClientStage, CoreCounters};
 use crate::worker::limits::{HANDSHAKES_SHARE, OPENERS_SHARE, OVERFLOW_MAX};
 
 /// Time constant of the decay (to about a third). Longer than the pauses of an association between two
@@ -38,7 +38,7 @@ const OVERFLOW_PART: usize = 8;
 
 /// How many connections each core has, and how many all cores may have.
 #[derive(Debug)]
-pub struct Loads {
+pub(crate) struct Loads {
     cores: Vec<Arc<CoreCounters>>,
     max: usize,
 }
@@ -46,16 +46,18 @@ pub struct Loads {
 impl Loads {
     /// For these cores, which may have `max` connections in total.
     #[must_use]
-    pub fn new(cores: Vec<Arc<CoreCounters>>, max: usize) -> Arc<Self> {
+    pub(crate) fn new(cores: Vec<Arc<CoreCounters>>, max: usize) -> Arc<Self> {
         Arc::new(Self { cores, max })
     }
 
     /// How many unauthenticated clients a core may have in this stage.
     #[must_use]
-    pub(super) fn unauthenticated_max(&self, stage: Stage) -> usize {
+    pub(super) fn unauthenticated_max(&self, stage: ClientStage) -> usize {
         let share = match stage {
-            Stage::Handshake => HANDSHAKES_SHARE,
-            Stage::FirstMessage | Stage::Passthrough | Stage::SilentPeer => OPENERS_SHARE,
+            ClientStage::Handshake => HANDSHAKES_SHARE,
+            ClientStage::FirstMessage | ClientStage::Passthrough | ClientStage::SilentPeer => {
+                OPENERS_SHARE
+            }
         };
         (self.max / share).div_ceil(self.cores.len().max(1))
     }
@@ -63,14 +65,14 @@ impl Loads {
     /// How many connections all cores may have. Connections above this number are served if each of them ends
     /// an unauthenticated client.
     #[must_use]
-    pub fn connections_max(&self) -> usize {
+    pub(crate) fn connections_max(&self) -> usize {
         let overflow = OVERFLOW_MAX.min(self.max / OVERFLOW_PART);
         self.max.saturating_sub(overflow)
     }
 
     /// Connections on all cores.
     #[must_use]
-    pub fn open(&self) -> usize {
+    pub(crate) fn open(&self) -> usize {
         let open: u64 = self.cores.iter().map(|core| core.open.get()).sum();
         usize::try_from(open).unwrap_or(usize::MAX)
     }
@@ -78,7 +80,7 @@ impl Loads {
 
 /// What one accepting core knows of the loads of all cores. Each accepting core has its own.
 #[derive(Debug)]
-pub struct Placement {
+pub(crate) struct Placement {
     loads: Arc<Loads>,
     looked: Instant,
     pasts: Vec<Past>,
@@ -87,7 +89,7 @@ pub struct Placement {
 /// A core's counters at the last reading, and decaying sums of earlier values.
 #[derive(Debug, Default)]
 struct Past {
-    seen: Seen,
+    seen: CoreReading,
     recent_bytes: f64,
     recent_at_work: f64,
     newcomers: f64,
@@ -95,7 +97,7 @@ struct Past {
 
 /// The values read from a core's counters.
 #[derive(Debug, Default, Clone, Copy)]
-struct Seen {
+struct CoreReading {
     moved_bytes: u64,
     at_work: u64,
     given: u64,
@@ -113,9 +115,9 @@ struct Weighed {
 impl Placement {
     /// Starts at `now` without history.
     #[must_use]
-    pub fn new(loads: &Arc<Loads>, now: Instant) -> Self {
+    pub(crate) fn new(loads: &Arc<Loads>, now: Instant) -> Self {
         let pasts = loads.cores.iter().map(|core| Past {
-            seen: Seen::of(core),
+            seen: CoreReading::of(core),
             ..Past::default()
         });
         Self {
@@ -126,7 +128,7 @@ impl Placement {
     }
 
     /// Reads the counters of all cores if it is time. Must be called every `TURN`.
-    pub fn look(&mut self, now: Instant) {
+    pub(crate) fn look(&mut self, now: Instant) {
         let passed = now.saturating_duration_since(self.looked);
         if passed < TURN {
             return;
@@ -141,27 +143,27 @@ impl Placement {
     /// Takes a slot on the least loaded core. Among equal cores it prefers `own`, because the connection then
     /// need not move. `None` if all slots are taken.
     #[must_use]
-    pub fn slot(&mut self, own: usize, now: Instant) -> Option<ConnectionSlot> {
+    pub(crate) fn slot(&mut self, own: usize, now: Instant) -> Option<ConnectionSlot> {
         self.slot_where(own, now, None::<fn(usize, &CoreCounters) -> u64>)
     }
 
     /// Like `slot`, for a connection of a route at its limit: takes a slot on the core with the most
-    /// unauthenticated clients according to `unproved`. One of these clients must then be ended.
+    /// unauthenticated clients according to `not_authenticated`. One of these clients must then be ended.
     #[must_use]
     pub(super) fn slot_of_full(
         &mut self,
         own: usize,
         now: Instant,
-        unproved: impl Fn(usize, &CoreCounters) -> u64,
+        not_authenticated: impl Fn(usize, &CoreCounters) -> u64,
     ) -> Option<ConnectionSlot> {
-        self.slot_where(own, now, Some(unproved))
+        self.slot_where(own, now, Some(not_authenticated))
     }
 
     fn slot_where(
         &mut self,
         own: usize,
         now: Instant,
-        unproved: Option<impl Fn(usize, &CoreCounters) -> u64>,
+        not_authenticated: Option<impl Fn(usize, &CoreCounters) -> u64>,
     ) -> Option<ConnectionSlot> {
         // LIMIT: file descriptors (two per connection), counted in wardgate_connections_limited_total.
         let open = self.loads.open();
@@ -170,10 +172,10 @@ impl Placement {
         }
         self.look(now);
         let is_beyond = open >= self.loads.connections_max();
-        let core = match unproved {
+        let core = match not_authenticated {
             None if !is_beyond => self.least_loaded(own)?,
-            None => self.most(|_, core| core.unproved()),
-            Some(unproved) => self.most(unproved),
+            None => self.most(|_, core| core.not_authenticated()),
+            Some(not_authenticated) => self.most(not_authenticated),
         };
         let counters = Arc::clone(self.loads.cores.get(core)?);
         counters.given.add(1);
@@ -187,9 +189,10 @@ impl Placement {
 
     // The core with the most clients that can be ended. If no core has any, the connection is refused on the
     // first core.
-    fn most(&self, unproved: impl Fn(usize, &CoreCounters) -> u64) -> usize {
+    fn most(&self, not_authenticated: impl Fn(usize, &CoreCounters) -> u64) -> usize {
         let cores = self.loads.cores.iter().enumerate();
-        let most = cores.max_by_key(|(index, core)| (unproved(*index, core), Reverse(*index)));
+        let most =
+            cores.max_by_key(|(index, core)| (not_authenticated(*index, core), Reverse(*index)));
         most.map_or(0, |(index, _)| index)
     }
 
@@ -210,7 +213,7 @@ impl Placement {
     }
 }
 
-impl Seen {
+impl CoreReading {
     fn of(core: &CoreCounters) -> Self {
         Self {
             moved_bytes: core.moved_bytes.get(),
@@ -222,7 +225,7 @@ impl Seen {
 
 impl Past {
     fn look(&mut self, core: &CoreCounters, kept: f64) {
-        let (before, now) = (self.seen, Seen::of(core));
+        let (before, now) = (self.seen, CoreReading::of(core));
         let add = |sum: &mut f64, before: u64, now: u64| {
             *sum = *sum * kept + now.wrapping_sub(before) as f64;
         };
@@ -282,7 +285,7 @@ impl Sums {
 
 /// A connection's slot on a core; released on drop.
 #[derive(Debug)]
-pub struct ConnectionSlot {
+pub(crate) struct ConnectionSlot {
     counters: Arc<CoreCounters>,
     core: usize,
     is_beyond: bool,
@@ -291,13 +294,13 @@ pub struct ConnectionSlot {
 impl ConnectionSlot {
     /// Whether the connections were at their maximum without this one.
     #[must_use]
-    pub fn is_beyond(&self) -> bool {
+    pub(crate) fn is_beyond(&self) -> bool {
         self.is_beyond
     }
 
     /// The index of the core.
     #[must_use]
-    pub fn core(&self) -> usize {
+    pub(crate) fn core(&self) -> usize {
         self.core
     }
 }
@@ -544,10 +547,10 @@ mod tests {
         let now = Instant::now();
         let mut placement = Placement::new(&loads, now);
         cores[2].unauthenticated[0].open.add(1);
-        let mut of_full = |unproved: [u64; 3]| {
-            let unproved = |core: usize, _: &CoreCounters| unproved[core];
+        let mut of_full = |not_authenticated: [u64; 3]| {
+            let not_authenticated = |core: usize, _: &CoreCounters| not_authenticated[core];
             placement
-                .slot_of_full(0, now, unproved)
+                .slot_of_full(0, now, not_authenticated)
                 .map(|slot| slot.core())
         };
         assert_eq!((of_full([0, 1, 0]), of_full([0; 3])), (Some(1), Some(0)));
@@ -577,7 +580,7 @@ mod tests {
                 .collect()
         };
         let loads = Loads::new(cores(2), 1000);
-        let places = Stage::ALL.map(|stage| 2 * loads.unauthenticated_max(stage));
+        let places = ClientStage::ALL.map(|stage| 2 * loads.unauthenticated_max(stage));
         assert_eq!(places, [500, 250, 250, 250]);
     }
 }

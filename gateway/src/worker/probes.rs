@@ -94,15 +94,15 @@ fn log_transition(
     target: &ProbedTarget,
     transition: &Transition,
 ) {
-    let about = about(route, target);
+    let label = label(route, target);
     let (level, text) = match transition {
-        Transition::Down(why) => (Level::Warn, format!("{about} is down: {why}")),
-        Transition::StillDown(why) => (Level::Warn, format!("{about} is still down: {why}")),
+        Transition::Down(why) => (Level::Warn, format!("{label} is down: {why}")),
+        Transition::StillDown(why) => (Level::Warn, format!("{label} is still down: {why}")),
         Transition::Up(after) => {
             let seconds = after.as_secs();
             (
                 Level::Info,
-                format!("{about} is up again after {seconds} s"),
+                format!("{label} is up again after {seconds} s"),
             )
         }
     };
@@ -112,14 +112,14 @@ fn log_transition(
 // The target is not probed any more, so its state is unknown.
 fn give_up(journal: &Journal, route: &RouteConfig, target: &ProbedTarget, panic: &str) {
     target.counters.up.set(1);
-    let about = about(route, target);
-    let text = format!("{about} is not probed any more: internal error: {panic}");
+    let label = label(route, target);
+    let text = format!("{label} is not probed any more: internal error: {panic}");
     journal.report(Event::Notice {
         level: Level::Error,
         text,
     });
 }
 
-fn about(route: &RouteConfig, target: &ProbedTarget) -> String {
+fn label(route: &RouteConfig, target: &ProbedTarget) -> String {
     format!("route \"{}\": target {}", route.name, target.target)
 }

@@ -279,7 +279,7 @@ pub(super) fn certificates() -> Vec<Case> {
             "a partner's certificate is for servers alone",
             &[
                 "extended key usage (clientAuth)",
-                "anew with serverAuth and clientAuth",
+                "reissued with serverAuth and clientAuth",
             ],
             |words| refused(words, Kind::ServerOnly),
         ),

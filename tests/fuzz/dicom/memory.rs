@@ -4,7 +4,7 @@ use gateway::strictness::Strictness;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use gateway::dicom::{Association, Role, Rules, Verdict};
+use gateway::dicom::{Association, AssociationRole, AssociationRules, AssociationVerdict};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region};
 
 use super::{made, script};
@@ -20,15 +20,18 @@ fn stored(message: u16) -> Vec<u8> {
     made::message(1, &made::response(0x8001, message, 0), None)
 }
 
-fn pass(association: &mut Association, by: Role, octets: &[u8], now: Instant) {
-    assert_eq!(association.observe(by, octets, now), Verdict::Pass);
+fn pass(association: &mut Association, by: AssociationRole, octets: &[u8], now: Instant) {
+    assert_eq!(
+        association.observe(by, octets, now),
+        AssociationVerdict::Pass
+    );
 }
 
 #[test]
 fn an_association_holds_little_and_stores_ask_for_nothing() {
     let _alone = alone();
     let (opening, store, stored) = (script::opening(), store(1), stored(1));
-    let (rules, mut now) = (Arc::new(Rules::default()), Instant::now());
+    let (rules, mut now) = (Arc::new(AssociationRules::default()), Instant::now());
     let region = Region::new(&INSTRUMENTED_SYSTEM);
     let held = || {
         let change = region.change();
@@ -45,9 +48,9 @@ fn an_association_holds_little_and_stores_ask_for_nothing() {
     let open = held() - before;
     let mut exchange = |association: &mut Association, count: u32| {
         for _ in 0..count {
-            pass(association, Role::Requestor, &store, now);
+            pass(association, AssociationRole::Requestor, &store, now);
             now += Duration::from_millis(20);
-            pass(association, Role::Acceptor, &stored, now);
+            pass(association, AssociationRole::Acceptor, &stored, now);
         }
     };
     exchange(&mut association, 1);

@@ -1,12 +1,12 @@
 //! Associations that choices decide, most of them with a legal beginning.
 
-use gateway::dicom::Role;
+use gateway::dicom::AssociationRole;
 
 use super::made;
 use crate::choices::Choices;
 
 /// The bytes that pass, and the side that sends them.
-pub(crate) type Script = Vec<(Role, Vec<u8>)>;
+pub(crate) type Script = Vec<(AssociationRole, Vec<u8>)>;
 
 const CLASSES: [&str; 5] = [
     "1.2.840.10008.5.1.4.1.1.2",
@@ -26,8 +26,14 @@ const STEPS_MAX: usize = 100;
 pub(crate) fn opening() -> Script {
     let contexts = [(1, CLASSES[0]), (3, CLASSES[1]), (5, CLASSES[2])];
     vec![
-        (Role::Requestor, made::request("CT_1", "PACS", &contexts)),
-        (Role::Acceptor, made::accept(&[(1, 0), (3, 3), (5, 0)])),
+        (
+            AssociationRole::Requestor,
+            made::request("CT_1", "PACS", &contexts),
+        ),
+        (
+            AssociationRole::Acceptor,
+            made::accept(&[(1, 0), (3, 3), (5, 0)]),
+        ),
     ]
 }
 
@@ -35,14 +41,14 @@ pub(crate) fn opening() -> Script {
 pub(crate) fn make(choices: &mut Choices<'_>) -> Script {
     let mut script = match choices.octet() % 8 {
         6 => vec![(
-            Role::Requestor,
+            AssociationRole::Requestor,
             made::request_with_identity("CT_1", "PACS", b"horse"),
         )],
         7 => Script::new(),
         _ => opening(),
     };
     while !choices.are_made() && script.len() < STEPS_MAX {
-        let by = choices.pick(&[Role::Requestor, Role::Acceptor]);
+        let by = choices.pick(&[AssociationRole::Requestor, AssociationRole::Acceptor]);
         let octets = step(choices);
         script.push((by, octets));
         if choices.chance(10) {
@@ -54,7 +60,7 @@ pub(crate) fn make(choices: &mut Choices<'_>) -> Script {
 
 /// The same in pieces of at most `length` bytes.
 pub(crate) fn cut(script: &Script, length: usize) -> Script {
-    let pieces = |(by, octets): &(Role, Vec<u8>)| {
+    let pieces = |(by, octets): &(AssociationRole, Vec<u8>)| {
         let by = *by;
         let pieces: Vec<_> = octets
             .chunks(length)

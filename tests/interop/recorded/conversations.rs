@@ -37,18 +37,18 @@ fn conversations_of_hl7_programs_give_one_summary_at_any_split() {
         let recordings = tap.recordings(1);
         let recording = recordings.first().expect("there is one");
         let record = assert_same_conversation_however_it_is_cut(recording);
-        assert_told(&record, &sender);
+        assert_agrees(&record, &sender);
     }
 }
 
 /// Checks that the summary agrees with the sender.
-fn assert_told(record: &ConversationSummary, sender: &Peer) {
+fn assert_agrees(record: &ConversationSummary, sender: &Peer) {
     let messages = sender.messages();
-    let octets = messages.iter().map(|message| -> u64 {
-        let octets = message.split(' ').nth(1).expect("its bytes");
-        octets.parse().expect("a number")
+    let bytes = messages.iter().map(|message| -> u64 {
+        let bytes = message.split(' ').nth(1).expect("its bytes");
+        bytes.parse().expect("a number")
     });
-    assert_eq!(record.message_bytes, octets.sum::<u64>());
+    assert_eq!(record.message_bytes, bytes.sum::<u64>());
     let types = record.messages.each();
     let types: Vec<_> = types.map(|(kind, n)| (kind.to_string(), n)).collect();
     assert_eq!(types, [("ORU^R01".to_owned(), messages.len() as u64)]);

@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 
 use gateway::dicom::{
-    AssociationSummary, CommandCount, ContextResult, Ending, Role, SopClass, UserInformation,
+    AssociationRole, AssociationSummary, CommandCount, ContextResult, Ending, SopClass,
+    UserInformation,
 };
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
@@ -12,7 +13,7 @@ use super::script;
 use crate::tap::Recording;
 
 /// Checks that each summary agrees with the oracle for its recording.
-pub(super) fn assert_told(recordings: &[Recording], records: &[AssociationSummary]) {
+pub(super) fn assert_agrees(recordings: &[Recording], records: &[AssociationSummary]) {
     let folder = TempDir::new().expect("there is room");
     let files = recordings.iter().enumerate().map(|(number, recording)| {
         let file = folder.path().join(number.to_string());
@@ -27,26 +28,26 @@ pub(super) fn assert_told(recordings: &[Recording], records: &[AssociationSummar
         .collect();
     assert_eq!(oracles.len(), records.len());
     for (number, (oracle, record)) in oracles.iter().zip(records).enumerate() {
-        let told = told(record);
+        let observed = observed(record);
         for (key, value) in oracle.as_object().expect("an object") {
-            let own = told.get(key);
+            let own = observed.get(key);
             assert_eq!(own, Some(value), "{key} of recording {number}: {oracle:#}");
         }
-        assert_eq!(told, *oracle, "recording {number}");
+        assert_eq!(observed, *oracle, "recording {number}");
     }
 }
 
 /// The input of `oracle.py`.
 fn lines(recording: &Recording) -> String {
     let mut text = String::new();
-    for (by, octets) in &recording.parts {
+    for (by, bytes) in &recording.parts {
         let by = match by {
-            Role::Requestor => "R ",
-            Role::Acceptor => "A ",
+            AssociationRole::Requestor => "R ",
+            AssociationRole::Acceptor => "A ",
         };
         text.push_str(by);
-        for octet in octets {
-            let _ = write!(text, "{octet:02x}");
+        for byte in bytes {
+            let _ = write!(text, "{byte:02x}");
         }
         text.push('\n');
     }
@@ -54,7 +55,7 @@ fn lines(recording: &Recording) -> String {
 }
 
 /// The summary in the terms of the oracle.
-fn told(record: &AssociationSummary) -> Value {
+fn observed(record: &AssociationSummary) -> Value {
     let shown = |title: &gateway::dicom::AeTitle| title.to_string();
     let contexts: Map<_, _> = record
         .contexts
@@ -76,7 +77,7 @@ fn told(record: &AssociationSummary) -> Value {
         .map(|one| {
             let class = one.class.as_ref().expect("each is counted apart");
             let value = json!({
-                "requests": one.requests, "objects": one.objects, "octets": one.octets
+                "requests": one.requests, "objects": one.objects, "octets": one.bytes
             });
             (class.uid().to_owned(), value)
         })

@@ -5,7 +5,9 @@ use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Instant;
 
-use gateway::dicom::{Association, AssociationSummary, Ending, Role, Rules, Verdict};
+use gateway::dicom::{
+    Association, AssociationRole, AssociationRules, AssociationSummary, AssociationVerdict, Ending,
+};
 use gateway::hl7::{self, Conversation};
 
 use crate::tap::Recording;
@@ -19,7 +21,7 @@ const SEED: u64 = 0x5eed_0fa5_50c1_a000;
 /// Recordings up to this length are also fed byte by byte.
 const OCTETWISE_MAX: usize = 100_000;
 
-type Parts<'a> = Vec<(Role, &'a [u8])>;
+type Parts<'a> = Vec<(AssociationRole, &'a [u8])>;
 
 /// Checks that every split of a recording gives the same summary of an association, and returns it.
 pub(super) fn assert_same_however_it_is_cut(recording: &Recording) -> AssociationSummary {
@@ -45,7 +47,7 @@ fn same_of_all_cuts<R: Debug + PartialEq>(
     let recorded = recording.parts.iter();
     let recorded = recorded.map(|(by, part)| (*by, &**part)).collect();
     assert_same(&recorded, "as it was recorded");
-    for by in [Role::Requestor, Role::Acceptor] {
+    for by in [AssociationRole::Requestor, AssociationRole::Acceptor] {
         for place in 1..recording.of(by).len().min(PLACES) {
             assert_same(&in_two(&runs, by, place), &format!("{by} at {place}"));
         }
@@ -61,19 +63,19 @@ fn same_of_all_cuts<R: Debug + PartialEq>(
 }
 
 /// The bytes that one side sent before the other one did.
-fn runs(recording: &Recording) -> Vec<(Role, Vec<u8>)> {
-    let mut runs: Vec<(Role, Vec<u8>)> = Vec::new();
-    for (by, octets) in &recording.parts {
+fn runs(recording: &Recording) -> Vec<(AssociationRole, Vec<u8>)> {
+    let mut runs: Vec<(AssociationRole, Vec<u8>)> = Vec::new();
+    for (by, bytes) in &recording.parts {
         match runs.last_mut() {
-            Some((last, run)) if last == by => run.extend(octets),
-            _ => runs.push((*by, octets.clone())),
+            Some((last, run)) if last == by => run.extend(bytes),
+            _ => runs.push((*by, bytes.clone())),
         }
     }
     runs
 }
 
 /// Split at one position of one direction.
-fn in_two<'a>(runs: &Parts<'a>, by: Role, mut place: usize) -> Parts<'a> {
+fn in_two<'a>(runs: &Parts<'a>, by: AssociationRole, mut place: usize) -> Parts<'a> {
     let mut parts = Vec::new();
     for (from, run) in runs {
         if *from == by && (1..run.len()).contains(&place) {
@@ -116,12 +118,20 @@ fn pieces<'a>(runs: &Parts<'a>, mut length: impl FnMut(&[u8]) -> usize) -> Parts
 }
 
 // Strict, so that bytes that cannot be followed end the association.
-fn association(parts: &Parts, ended: Role, how: &str) -> AssociationSummary {
+fn association(parts: &Parts, ended: AssociationRole, how: &str) -> AssociationSummary {
     let now = Instant::now();
-    let mut association = Association::new(Strictness::Strict, Arc::new(Rules::default()), now);
-    for (by, octets) in parts {
-        let verdict = association.observe(*by, octets, now);
-        assert_eq!(verdict, Verdict::Pass, "{how}: {by}: {association:?}");
+    let mut association = Association::new(
+        Strictness::Strict,
+        Arc::new(AssociationRules::default()),
+        now,
+    );
+    for (by, bytes) in parts {
+        let verdict = association.observe(*by, bytes, now);
+        assert_eq!(
+            verdict,
+            AssociationVerdict::Pass,
+            "{how}: {by}: {association:?}"
+        );
     }
     association.finish(Ending::Closed { by: ended }, now)
 }
@@ -129,13 +139,13 @@ fn association(parts: &Parts, ended: Role, how: &str) -> AssociationSummary {
 fn conversation(parts: &Parts, how: &str) -> hl7::ConversationSummary {
     let now = Instant::now();
     let mut conversation = Conversation::new(Strictness::Strict);
-    for (by, octets) in parts {
+    for (by, bytes) in parts {
         let role = match by {
-            Role::Requestor => hl7::Role::Sender,
-            Role::Acceptor => hl7::Role::Receiver,
+            AssociationRole::Requestor => hl7::MllpRole::Sender,
+            AssociationRole::Acceptor => hl7::MllpRole::Receiver,
         };
-        let verdict = conversation.observe(role, octets, now);
-        assert_eq!(verdict, hl7::Verdict::Pass, "{how}: {by}");
+        let verdict = conversation.observe(role, bytes, now);
+        assert_eq!(verdict, hl7::MllpVerdict::Pass, "{how}: {by}");
     }
     conversation.finish(now)
 }

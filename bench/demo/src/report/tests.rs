@@ -1,4 +1,4 @@
-//! The report of a good run, and the checks that fail for each kind of bad run.
+//! The report of a good run, and the checks that fail in each kind of bad run.
 
 use super::*;
 
@@ -15,8 +15,8 @@ fn line(peer: &str, sealed_bytes: u64, opened_bytes: u64) -> ConnectionLine {
     }
 }
 
-/// A run in which everything but `sent` and `shelf` is as it should be.
-pub(in super::super) fn account(sent: Vec<Sent>, shelf: Shelf) -> Account {
+/// The results of a run in which everything except `sent` and `received` is as expected.
+pub(in super::super) fn measured(sent: Vec<Sent>, received: Received) -> Measurements {
     let hits = |label: &str, length, count| Hits {
         label: label.into(),
         length,
@@ -28,26 +28,26 @@ pub(in super::super) fn account(sent: Vec<Sent>, shelf: Shelf) -> Account {
         hits: vec![0, 0],
         faults: Vec::new(),
     };
-    let ledger = |name, peer, sealed, opened, cpu| Ledger {
+    let result = |name, peer, sealed, opened, cpu| GatewayResult {
         name,
         peer,
         connections: vec![line(peer, sealed, opened), line(peer, sealed, opened)],
         cpu: Duration::from_millis(cpu),
     };
-    Account {
+    Measurements {
         title: "2 CT slices".into(),
         notes: vec!["1 file was left out".into()],
         objects: sent.len(),
         associations: 2,
         sent,
-        shelf,
+        received,
         duration: Duration::from_millis(2500),
-        a: ledger("site A", "dns:gw.region.example", 500, 40, 250),
-        b: ledger("site B", "dns:gw.hospital.example", 40, 500, 280),
-        sight: Sight {
+        a: result("site A", "dns:gw.region.example", 500, 40, 250),
+        b: result("site B", "dns:gw.hospital.example", 40, 500, 280),
+        traffic: WireTraffic {
             connections: 2,
-            forth: direction(1_002_000_000, [2, 0, 2, 61_000]),
-            back: direction(9_000, [2, 0, 2, 40]),
+            a_to_b: direction(1_002_000_000, [2, 0, 2, 61_000]),
+            b_to_a: direction(9_000, [2, 0, 2, 40]),
             hits: vec![hits("DICM", 4, 1), hits("AE title A_TITLE_OF_DEMO", 15, 0)],
         },
         found: vec![hits("DICM", 4, 5), hits("AE title A_TITLE_OF_DEMO", 15, 1)],
@@ -55,7 +55,7 @@ pub(in super::super) fn account(sent: Vec<Sent>, shelf: Shelf) -> Account {
     }
 }
 
-fn good() -> Account {
+fn good() -> Measurements {
     let sent = |number: u8| Sent {
         receipt: Receipt {
             sop_instance: format!("2.25.{number}"),
@@ -65,16 +65,16 @@ fn good() -> Account {
         status: SUCCESS,
     };
     let sent = vec![sent(1), sent(2)];
-    let shelf = Shelf {
+    let received = Received {
         receipts: sent.iter().rev().map(|sent| sent.receipt.clone()).collect(),
         released: 2,
         faults: Vec::new(),
     };
-    account(sent, shelf)
+    measured(sent, received)
 }
 
-fn failing(account: &Account) -> Vec<String> {
-    let report = Report::new(account);
+fn failing(measured: &Measurements) -> Vec<String> {
+    let report = Report::new(measured);
     assert!(!report.holds());
     let text = report.to_string();
     let lines = text
@@ -86,7 +86,7 @@ fn failing(account: &Account) -> Vec<String> {
 }
 
 #[test]
-fn a_good_run_reads_like_this() {
+fn the_report_of_a_good_run_has_the_expected_text() {
     let report = Report::new(&good());
     assert!(report.holds());
     assert_eq!(
@@ -96,13 +96,13 @@ fn a_good_run_reads_like_this() {
 }
 
 #[test]
-fn a_short_run_claims_no_cost_per_gb() {
-    let mut account = good();
-    account
+fn a_short_run_reports_no_cost_per_gb() {
+    let mut measured = good();
+    measured
         .sent
         .iter_mut()
         .for_each(|sent| sent.receipt.bytes = 1_000_000);
-    let text = Report::new(&account).to_string();
+    let text = Report::new(&measured).to_string();
     assert!(
         text.contains("0.25 s of CPU time; too little was sent"),
         "{text}"
@@ -111,36 +111,36 @@ fn a_short_run_claims_no_cost_per_gb() {
 }
 
 #[test]
-fn a_debug_build_is_named() {
-    let account = Account {
+fn a_debug_build_is_reported() {
+    let measured = Measurements {
         debug_build: true,
         ..good()
     };
-    assert!(Report::new(&account).to_string().contains("debug build"));
+    assert!(Report::new(&measured).to_string().contains("debug build"));
 }
 
 #[test]
-fn a_lost_and_a_doubled_object_fail() {
-    let mut account = good();
-    account.shelf.receipts.pop();
-    assert_eq!(failing(&account), ["received", "unaltered"]);
-    let again = account.shelf.receipts[0].clone();
-    account.shelf.receipts.push(again);
-    assert_eq!(failing(&account), ["unaltered"]);
+fn lost_and_duplicate_objects_fail() {
+    let mut measured = good();
+    measured.received.receipts.pop();
+    assert_eq!(failing(&measured), ["received", "unaltered"]);
+    let again = measured.received.receipts[0].clone();
+    measured.received.receipts.push(again);
+    assert_eq!(failing(&measured), ["unaltered"]);
 }
 
 #[test]
 fn a_refused_object_fails() {
-    let mut account = good();
-    account.sent[0].status = 0xa700;
-    assert_eq!(failing(&account), ["answered"]);
+    let mut measured = good();
+    measured.sent[0].status = 0xa700;
+    assert_eq!(failing(&measured), ["answered"]);
 }
 
 #[test]
-fn what_was_not_logged_is_not_claimed() {
-    let mut account = good();
-    account.a.connections.clear();
-    account.b.connections.clear();
+fn checks_of_unlogged_values_fail() {
+    let mut measured = good();
+    measured.a.connections.clear();
+    measured.b.connections.clear();
     let failed = [
         "version",
         "suite",
@@ -149,46 +149,46 @@ fn what_was_not_logged_is_not_claimed() {
         "site B",
         "bytes",
     ];
-    assert_eq!(failing(&account), failed);
-    let mut account = good();
-    account.b.connections.pop();
-    assert_eq!(failing(&account), ["site B", "bytes"]);
+    assert_eq!(failing(&measured), failed);
+    let mut measured = good();
+    measured.b.connections.pop();
+    assert_eq!(failing(&measured), ["site B", "bytes"]);
 }
 
 #[test]
 fn weaker_tls_and_other_peers_fail() {
-    let mut account = good();
-    account.b.connections[1].suite = "TLS_AES_128_GCM_SHA256".into();
-    account.b.connections[0].tls = "TLSv1.2".into();
-    assert_eq!(failing(&account), ["version", "suite"]);
-    let mut account = good();
-    account.a.connections[1].peer = "-".into();
-    account.b.connections[1].reason = "connection reset".into();
-    assert_eq!(failing(&account), ["site A", "site B"]);
+    let mut measured = good();
+    measured.b.connections[1].suite = "TLS_AES_128_GCM_SHA256".into();
+    measured.b.connections[0].tls = "TLSv1.2".into();
+    assert_eq!(failing(&measured), ["version", "suite"]);
+    let mut measured = good();
+    measured.a.connections[1].peer = "-".into();
+    measured.b.connections[1].reason = "connection reset".into();
+    assert_eq!(failing(&measured), ["site A", "site B"]);
 }
 
 #[test]
-fn what_an_eavesdropper_finds_fails() {
-    let mut account = good();
-    account.sight.hits[1].count = 1;
-    assert_eq!(failing(&account), ["AE title A_TITLE_OF_DEMO"]);
-    account.sight.hits[0].count = 1000;
-    account
-        .sight
-        .back
+fn needles_and_faults_on_the_wire_fail() {
+    let mut measured = good();
+    measured.traffic.hits[1].count = 1;
+    assert_eq!(failing(&measured), ["AE title A_TITLE_OF_DEMO"]);
+    measured.traffic.hits[0].count = 1000;
+    measured
+        .traffic
+        .b_to_a
         .faults
         .push("a record of type 1, which TLS does not have".into());
     assert_eq!(
-        failing(&account),
+        failing(&measured),
         ["B to A", "DICM", "AE title A_TITLE_OF_DEMO"]
     );
 }
 
 #[test]
-fn a_search_that_found_nothing_in_plaintext_proves_nothing() {
-    let mut account = good();
-    account.found[0].count = 0;
-    assert_eq!(failing(&account), ["search"]);
-    account.found.clear();
-    assert_eq!(failing(&account), ["search"]);
+fn a_search_that_found_nothing_in_plaintext_fails() {
+    let mut measured = good();
+    measured.found[0].count = 0;
+    assert_eq!(failing(&measured), ["search"]);
+    measured.found.clear();
+    assert_eq!(failing(&measured), ["search"]);
 }

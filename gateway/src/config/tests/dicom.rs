@@ -1,7 +1,7 @@
 //! The meaning of the keys for DICOM, `observe` and `health`.
 
 use super::*;
-use crate::dicom::{AeTitle, Command};
+use crate::dicom::{AeTitle, DimseCommand};
 
 fn title(text: &str) -> AeTitle {
     text.parse().expect("a title")
@@ -44,7 +44,11 @@ fn lists_of_titles_and_commands_are_read_without_the_spaces_around() {
     let called = ["ARCHIVE", "ARCHIVE2", "MY PACS"].map(title);
     assert_eq!(dicom.called.as_deref(), Some(&called[..]));
     assert_eq!(dicom.calling, Some(vec![title("CT_A")]));
-    let commands = vec![Command::CEcho, Command::CStore, Command::CMove];
+    let commands = vec![
+        DimseCommand::CEcho,
+        DimseCommand::CStore,
+        DimseCommand::CMove,
+    ];
     assert_eq!(dicom.commands, Some(commands));
     assert!(!dicom.enforce);
     assert_eq!(dicom.associations_max, Some(40));
@@ -145,7 +149,7 @@ fn return_is_kept_with_observe_off() {
 
 #[test]
 fn a_keyword_is_a_probe_with_defaults() {
-    let health = Health {
+    let health = HealthCheck {
         probe: Probe::Tls,
         interval: Duration::from_secs(10),
         timeout: Duration::from_secs(5),
@@ -155,7 +159,7 @@ fn a_keyword_is_a_probe_with_defaults() {
         called: None,
     };
     assert_eq!(route("to-region").health, Some(health.clone()));
-    let echo = Health {
+    let echo = HealthCheck {
         probe: Probe::CEcho,
         ..health
     };

@@ -202,7 +202,7 @@ fn an_identity_that_a_route_lists_despite_its_table_gives_a_warning() {
         ]))
     };
     let text = "route \"two\": peers lists \"dns:gw.a.example\" itself, so the trust of its identity \
-                vouches for it, and not that of peer \"a\"; list \"a\" instead";
+                counts for it, and not that of peer \"a\"; list \"a\" instead";
     assert_eq!(lists("[\"dns:gw.a.example\", \"b\"]"), [text]);
     let nothing: [String; 0] = [];
     assert_eq!(lists("[\"dns:gw.c.example\", \"b\"]"), nothing);

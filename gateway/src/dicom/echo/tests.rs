@@ -1,7 +1,7 @@
 //! A C-ECHO from its request to its release, and every other course of the exchange.
 
 use super::super::{AssociateRq, made};
-use super::octets::*;
+use super::pdus::*;
 use super::*;
 
 fn title(text: &str) -> AeTitle {
@@ -13,20 +13,20 @@ fn begin() -> Echo {
 }
 
 /// Passes the bytes in parts of this size, and returns the steps in between.
-fn take_in_parts(echo: &mut Echo, bytes: &[u8], size: usize) -> Result<Vec<Next>, EchoError> {
+fn take_in_parts(echo: &mut Echo, bytes: &[u8], size: usize) -> Result<Vec<EchoStep>, EchoError> {
     let mut steps = Vec::new();
     for part in bytes.chunks(size) {
         let mut next = echo.take(part)?;
-        while let Next::Send(_) = next {
+        while let EchoStep::Send(_) = next {
             steps.push(next);
             next = echo.take(&[])?;
         }
-        steps.extend(Some(next).filter(|next| *next == Next::Close));
+        steps.extend(Some(next).filter(|next| *next == EchoStep::Close));
     }
     Ok(steps)
 }
 
-fn take_all(echo: &mut Echo, pdus: &[Vec<u8>]) -> Result<Vec<Next>, EchoError> {
+fn take_all(echo: &mut Echo, pdus: &[Vec<u8>]) -> Result<Vec<EchoStep>, EchoError> {
     let bytes = pdus.concat();
     take_in_parts(echo, &bytes, bytes.len())
 }
@@ -98,13 +98,17 @@ fn the_question_has_the_bytes_of_the_standard() {
 fn an_echo_goes_from_request_to_release_at_any_split() {
     let whole = [acceptance(0), answer(0), made::pdu(0x06, &[0; 4])].concat();
     let release = made::pdu(0x05, &[0; 4]);
-    let expected = [Next::Send(question()), Next::Send(release), Next::Close];
+    let expected = [
+        EchoStep::Send(question()),
+        EchoStep::Send(release),
+        EchoStep::Close,
+    ];
     for size in 1..=whole.len() {
         let mut echo = begin();
         let steps = take_in_parts(&mut echo, &whole, size).expect("all is well");
         assert_eq!(steps, expected, "{size}");
         assert!(echo.is_there());
-        assert!(echo.last_words().is_empty(), "it is released");
+        assert!(echo.closing_pdu().is_empty(), "it is released");
     }
     let mut echo = begin();
     take_all(&mut echo, &[acceptance(0)]).expect("accepted");
@@ -119,10 +123,10 @@ fn an_answer_may_come_in_fragments_and_several_pdus() {
     let mut echo = begin();
     echo.take(&acceptance(0)).expect("accepted");
     let first = values(&[(1, one), (1, two)]);
-    assert_eq!(echo.take(&first), Ok(Next::Receive));
+    assert_eq!(echo.take(&first), Ok(EchoStep::Receive));
     assert!(matches!(
         echo.take(&values(&[(3, three)])),
-        Ok(Next::Send(_))
+        Ok(EchoStep::Send(_))
     ));
     assert!(echo.is_there());
 }
@@ -131,12 +135,15 @@ fn an_answer_may_come_in_fragments_and_several_pdus() {
 fn refusals_are_reported_in_the_terms_of_the_standard() {
     let cases: [(&[Vec<u8>], &str); 5] = [
         (
-            &[Answer::called_ae_not_recognized().octets().to_vec()],
+            &[ClosingPdu::called_ae_not_recognized().to_bytes().to_vec()],
             "the association was rejected (A-ASSOCIATE-RJ): rejected-permanent, service-user, \
              called-AE-title-not-recognized",
         ),
         (
-            &[acceptance(0), Answer::unexpected_pdu().octets().to_vec()],
+            &[
+                acceptance(0),
+                ClosingPdu::unexpected_pdu().to_bytes().to_vec(),
+            ],
             "the association was aborted (A-ABORT): service-provider, unexpected-PDU",
         ),
         (
@@ -165,27 +172,27 @@ fn a_peer_that_did_not_refuse_gets_an_abort() {
     let abort = [7, 0, 0, 0, 0, 4, 0, 0, 0, 0];
     let mut echo = begin();
     take_all(&mut echo, &[acceptance(0), answer(0x0110)]).expect_err("a failure");
-    assert_eq!(echo.last_words(), abort);
-    assert!(echo.last_words().is_empty(), "once");
+    assert_eq!(echo.closing_pdu(), abort);
+    assert!(echo.closing_pdu().is_empty(), "once");
     let mut echo = begin();
-    let rejection = Answer::temporary_congestion().octets();
+    let rejection = ClosingPdu::temporary_congestion().to_bytes();
     echo.take(&rejection).expect_err("a rejection");
-    assert!(echo.last_words().is_empty(), "there is no association");
+    assert!(echo.closing_pdu().is_empty(), "there is no association");
 }
 
 #[test]
 fn a_full_archive_counts_as_up() {
     let mut echo = begin();
-    let rejection = Answer::local_limit_exceeded().octets();
+    let rejection = ClosingPdu::local_limit_exceeded().to_bytes();
     echo.take(&rejection).expect_err("a rejection");
     assert!(echo.is_there());
     for other in [
         // A gateway whose archive does not answer sends this.
-        Answer::temporary_congestion(),
-        Answer::calling_ae_not_recognized(),
+        ClosingPdu::temporary_congestion(),
+        ClosingPdu::calling_ae_not_recognized(),
     ] {
         let mut echo = begin();
-        echo.take(&other.octets()).expect_err("a rejection");
+        echo.take(&other.to_bytes()).expect_err("a rejection");
         assert!(!echo.is_there(), "{other:?}");
     }
 }
@@ -194,7 +201,7 @@ fn a_full_archive_counts_as_up() {
 fn a_good_answer_stays_good() {
     let mut echo = begin();
     take_all(&mut echo, &[acceptance(0), answer(0)]).expect("an answer");
-    echo.take(&Answer::aborted().octets())
+    echo.take(&ClosingPdu::aborted().to_bytes())
         .expect_err("an abort");
     assert!(echo.is_there());
 }

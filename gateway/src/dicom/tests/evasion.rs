@@ -6,28 +6,28 @@ use crate::dicom::{Binding, PduType};
 use crate::strictness::Strictness;
 
 /// Rules that need a check of the request, one rule each.
-fn rules_about_titles() -> [Rules; 4] {
+fn rules_about_titles() -> [AssociationRules; 4] {
     let titles = || Some(vec![title("CT_1"), title("PACS")]);
     let bound = vec![Binding {
         title: title("MR_9"),
         identities: vec!["dns:gw.b.example".to_owned()],
     }];
     [
-        Rules {
+        AssociationRules {
             called: titles(),
-            ..Rules::default()
+            ..AssociationRules::default()
         },
-        Rules {
+        AssociationRules {
             calling: titles(),
-            ..Rules::default()
+            ..AssociationRules::default()
         },
-        Rules {
+        AssociationRules {
             bound,
-            ..Rules::default()
+            ..AssociationRules::default()
         },
-        Rules {
+        AssociationRules {
             by_title: true,
-            ..Rules::default()
+            ..AssociationRules::default()
         },
     ]
 }
@@ -41,11 +41,11 @@ fn accept() -> Vec<u8> {
 }
 
 fn abort() -> Vec<u8> {
-    Answer::aborted().octets().to_vec()
+    ClosingPdu::aborted().to_bytes().to_vec()
 }
 
 fn reject() -> Vec<u8> {
-    Answer::temporary_congestion().octets().to_vec()
+    ClosingPdu::temporary_congestion().to_bytes().to_vec()
 }
 
 /// The bytes of both sides after the first request, up to and including a second request.
@@ -59,7 +59,7 @@ fn evasions() -> Vec<(&'static str, Script)> {
     doubled.extend(made::command(ECHO, 7, false, &[]));
     let unknown = || made::pdu(0x48, &[0; 4]);
     let long = COMMAND_BYTES_MAX + 1;
-    let part = |control, octets: &[u8]| made::pdu(4, &made::pdv(1, control, octets));
+    let part = |control, bytes: &[u8]| made::pdu(4, &made::pdv(1, control, bytes));
     vec![
         // The three cases of the audit.
         (
@@ -254,11 +254,13 @@ fn evasions() -> Vec<(&'static str, Script)> {
 }
 
 /// Plays what follows the first request, and returns for each part whether it passed.
-fn play(rules: &Rules, script: &Script) -> (Watched, Vec<bool>) {
+fn play(rules: &AssociationRules, script: &Script) -> (Watched, Vec<bool>) {
     let mut watched = Watched::new(Strictness::Lenient, rules.clone());
     let contexts: Vec<_> = (0..200).map(|number| (number, CT)).collect();
     watched.pass(Requestor, &made::request("CT_1", "PACS", &contexts));
-    let see = |(by, octets): &(Role, Vec<u8>)| watched.observe(*by, octets) == Verdict::Pass;
+    let see = |(by, bytes): &(AssociationRole, Vec<u8>)| {
+        watched.observe(*by, bytes) == AssociationVerdict::Pass
+    };
     let passed = script.iter().map(see).collect();
     (watched, passed)
 }
@@ -279,7 +281,7 @@ fn no_second_request_passes_if_titles_are_checked_or_select_targets() {
 #[test]
 fn in_report_mode_a_second_request_passes_and_is_always_logged() {
     for rules in rules_about_titles() {
-        let rules = Rules {
+        let rules = AssociationRules {
             enforce: false,
             ..rules
         };
@@ -296,7 +298,7 @@ fn in_report_mode_a_second_request_passes_and_is_always_logged() {
 #[test]
 fn without_rules_nothing_is_ended_by_a_second_request() {
     for (name, script) in evasions() {
-        let (watched, _) = play(&Rules::default(), &script);
+        let (watched, _) = play(&AssociationRules::default(), &script);
         let record = watched.lost();
         assert!(!matches!(record.ending, Ending::Policy(_)), "{name}");
         assert!(!record.would_end, "{name}");
@@ -306,9 +308,9 @@ fn without_rules_nothing_is_ended_by_a_second_request() {
 /// A command after the sender's own A-ABORT would not be checked, because the association is over.
 #[test]
 fn a_side_that_aborted_sends_no_more_commands() {
-    let rules = Rules {
-        commands: Some(vec![Command::CEcho]),
-        ..Rules::default()
+    let rules = AssociationRules {
+        commands: Some(vec![DimseCommand::CEcho]),
+        ..AssociationRules::default()
     };
     let mut watched = Watched::open(Strictness::Lenient, rules);
     watched.pass(Requestor, &abort());
@@ -319,5 +321,8 @@ fn a_side_that_aborted_sends_no_more_commands() {
     let verdict = watched.observe(Requestor, &store(2, CT, 9));
     let what = Violation::UnexpectedPdu(PduType::Data);
     let by = Requestor;
-    assert_eq!(verdict, Verdict::End(Reason::Violation { by, what }));
+    assert_eq!(
+        verdict,
+        AssociationVerdict::End(AssociationEndReason::Violation { by, what })
+    );
 }

@@ -6,7 +6,7 @@ use crate::strictness::Strictness;
 // A store, a retrieval with pending responses, and several requests at once.
 fn script() -> Script {
     let get = made::command(GET, 1, true, &[]);
-    let part = |octets: &[u8], control| made::pdu(4, &made::pdv(1, control, octets));
+    let part = |bytes: &[u8], control| made::pdu(4, &made::pdv(1, control, bytes));
     let command = made::store(8, MR, true);
     let mut script = opening();
     script.extend([
@@ -32,14 +32,14 @@ fn script() -> Script {
 }
 
 fn play(script: &Script, cut: impl Fn(usize, &[u8]) -> Vec<Vec<u8>>) -> AssociationSummary {
-    let mut watched = Watched::new(Strictness::Strict, Rules::default());
+    let mut watched = Watched::new(Strictness::Strict, AssociationRules::default());
     let mut passed = 0;
-    for (by, octets) in script {
-        for piece in cut(passed, octets) {
+    for (by, bytes) in script {
+        for piece in cut(passed, bytes) {
             watched.pass(*by, &piece);
         }
         assert!(watched.association.is_between_pdus(*by));
-        passed += octets.len();
+        passed += bytes.len();
     }
     watched.lost()
 }
@@ -47,16 +47,16 @@ fn play(script: &Script, cut: impl Fn(usize, &[u8]) -> Vec<Vec<u8>>) -> Associat
 #[test]
 fn the_record_is_the_same_at_every_split() {
     let script = script();
-    let whole = play(&script, |_, octets| vec![octets.to_vec()]);
+    let whole = play(&script, |_, bytes| vec![bytes.to_vec()]);
     assert_eq!(whole.ending, Ending::Released { by: Requestor });
     assert_eq!(whole.objects(), 4);
-    assert_eq!(whole.octets(), 60 + 33 + 2 + 11);
-    assert_eq!(count(&whole, Command::CGet, Requestor).pending, 1);
-    let total: usize = script.iter().map(|(_, octets)| octets.len()).sum();
+    assert_eq!(whole.object_bytes(), 60 + 33 + 2 + 11);
+    assert_eq!(count(&whole, DimseCommand::CGet, Requestor).pending, 1);
+    let total: usize = script.iter().map(|(_, bytes)| bytes.len()).sum();
     for at in 0..total {
-        let cut_at = |passed: usize, octets: &[u8]| {
-            let here = at.checked_sub(passed).filter(|here| *here < octets.len());
-            let (one, two) = octets.split_at(here.unwrap_or(0));
+        let cut_at = |passed: usize, bytes: &[u8]| {
+            let here = at.checked_sub(passed).filter(|here| *here < bytes.len());
+            let (one, two) = bytes.split_at(here.unwrap_or(0));
             vec![one.to_vec(), two.to_vec()]
         };
         assert_eq!(play(&script, cut_at), whole, "cut at {at}");
@@ -66,19 +66,19 @@ fn the_record_is_the_same_at_every_split() {
 #[test]
 fn the_record_is_the_same_in_pieces_of_any_length() {
     let script = script();
-    let whole = play(&script, |_, octets| vec![octets.to_vec()]);
+    let whole = play(&script, |_, bytes| vec![bytes.to_vec()]);
     for length in 1..80 {
-        let pieces = |_, octets: &[u8]| octets.chunks(length).map(<[u8]>::to_vec).collect();
+        let pieces = |_, bytes: &[u8]| bytes.chunks(length).map(<[u8]>::to_vec).collect();
         assert_eq!(play(&script, pieces), whole, "pieces of {length}");
     }
 }
 
 #[test]
 fn a_side_is_between_pdus_where_one_ended_and_none_began() {
-    let mut watched = Watched::open(Strictness::Strict, Rules::default());
-    let octets = store(1, CT, 20);
-    let first = octets.len() - 20 - 12;
-    for (at, octet) in octets.iter().enumerate() {
+    let mut watched = Watched::open(Strictness::Strict, AssociationRules::default());
+    let bytes = store(1, CT, 20);
+    let first = bytes.len() - 20 - 12;
+    for (at, byte) in bytes.iter().enumerate() {
         let is_between = at == 0 || at == first;
         assert_eq!(
             watched.association.is_between_pdus(Requestor),
@@ -86,7 +86,7 @@ fn a_side_is_between_pdus_where_one_ended_and_none_began() {
             "{at}"
         );
         assert!(watched.association.is_between_pdus(Acceptor));
-        watched.pass(Requestor, &[*octet]);
+        watched.pass(Requestor, &[*byte]);
     }
     assert!(watched.association.is_between_pdus(Requestor));
 }

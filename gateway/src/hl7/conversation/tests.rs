@@ -40,17 +40,17 @@ impl Talk {
         Self { conversation, now }
     }
 
-    fn says(&mut self, by: Role, bytes: &[u8]) -> Verdict {
+    fn says(&mut self, by: MllpRole, bytes: &[u8]) -> MllpVerdict {
         self.conversation.observe(by, bytes, self.now)
     }
 
     fn sends(&mut self, bytes: &[u8]) -> &mut Self {
-        assert_eq!(self.says(Role::Sender, bytes), Verdict::Pass);
+        assert_eq!(self.says(MllpRole::Sender, bytes), MllpVerdict::Pass);
         self
     }
 
     fn answers(&mut self, bytes: &[u8]) -> &mut Self {
-        assert_eq!(self.says(Role::Receiver, bytes), Verdict::Pass);
+        assert_eq!(self.says(MllpRole::Receiver, bytes), MllpVerdict::Pass);
         self
     }
 
@@ -178,11 +178,17 @@ fn the_record_is_the_same_at_any_split() {
     let play = |first: usize, second: usize| {
         let mut talk = Conversation::new(Strictness::Strict);
         for piece in [&sent[..first], &sent[first..second], &sent[second..]] {
-            assert_eq!(talk.observe(Role::Sender, piece, now), Verdict::Pass);
+            assert_eq!(
+                talk.observe(MllpRole::Sender, piece, now),
+                MllpVerdict::Pass
+            );
         }
         let middle = first.min(answered.len());
         for piece in [&answered[..middle], &answered[middle..]] {
-            assert_eq!(talk.observe(Role::Receiver, piece, now), Verdict::Pass);
+            assert_eq!(
+                talk.observe(MllpRole::Receiver, piece, now),
+                MllpVerdict::Pass
+            );
         }
         talk.finish(now)
     };
@@ -322,12 +328,15 @@ fn strict_ends_what_is_not_mllp() {
     let mut talk = Talk::new(Strictness::Strict);
     talk.sends(&message("ADT^A01"));
     talk.answers(&answer("AA"));
-    let why = NotMllp::OutsideOfFrames(Role::Receiver);
+    let why = NotMllp::OutsideOfFrames(MllpRole::Receiver);
     assert_eq!(
-        talk.says(Role::Receiver, b"HTTP/1.1 400"),
-        Verdict::End(why)
+        talk.says(MllpRole::Receiver, b"HTTP/1.1 400"),
+        MllpVerdict::End(why)
     );
-    assert_eq!(talk.says(Role::Sender, &answer("AA")), Verdict::End(why));
+    assert_eq!(
+        talk.says(MllpRole::Sender, &answer("AA")),
+        MllpVerdict::End(why)
+    );
     assert_eq!(
         why.to_string(),
         "bytes of the receiver are outside of any frame"
@@ -348,7 +357,7 @@ fn another_protocol_at_the_beginning_is_named() {
     ] {
         let mut talk = Talk::new(Strictness::Strict);
         talk.sends(&message("ADT^A01"));
-        let Verdict::End(why) = talk.says(Role::Receiver, first) else {
+        let MllpVerdict::End(why) = talk.says(MllpRole::Receiver, first) else {
             panic!("{name} passed");
         };
         let begin = format!("the receiver sent {name}, not HL7 in MLLP frames; ");
@@ -368,17 +377,25 @@ fn a_message_that_ends_with_fs_alone_is_reported_with_its_side() {
     assert_eq!(lacking(&whole), None);
     assert_eq!(
         lacking(lacks_cr),
-        Some(Role::Sender),
+        Some(MllpRole::Sender),
         "nothing has come since"
     );
     let two = [lacks_cr, &whole].concat();
-    assert_eq!(lacking(&two), Some(Role::Sender), "another message began");
+    assert_eq!(
+        lacking(&two),
+        Some(MllpRole::Sender),
+        "another message began"
+    );
     for size in 1..two.len() {
         let mut talk = lenient();
         for part in two.chunks(size) {
             talk.sends(part);
         }
-        assert_eq!(talk.finish().ended_without_cr, Some(Role::Sender), "{size}");
+        assert_eq!(
+            talk.finish().ended_without_cr,
+            Some(MllpRole::Sender),
+            "{size}"
+        );
     }
 }
 
@@ -388,13 +405,13 @@ fn a_missing_cr_is_reported_once_and_a_late_cr_is_not() {
     let whole = message("ADT^A01");
     let (lacks_cr, cr) = whole.split_at(whole.len() - 1);
     let mut talk = Conversation::new(Strictness::Lenient);
-    let _ = talk.observe(Role::Sender, lacks_cr, now);
+    let _ = talk.observe(MllpRole::Sender, lacks_cr, now);
     assert!(talk.lacks_cr(), "it may be under way");
-    let _ = talk.observe(Role::Sender, cr, now);
+    let _ = talk.observe(MllpRole::Sender, cr, now);
     assert!(!talk.lacks_cr());
     assert_eq!(talk.take_lack_of_cr(), None);
-    let _ = talk.observe(Role::Receiver, lacks_cr, now);
-    assert_eq!(talk.take_lack_of_cr(), Some(Role::Receiver));
+    let _ = talk.observe(MllpRole::Receiver, lacks_cr, now);
+    assert_eq!(talk.take_lack_of_cr(), Some(MllpRole::Receiver));
     assert!(!talk.lacks_cr());
     assert_eq!(
         talk.finish(now).ended_without_cr,
@@ -408,12 +425,12 @@ fn the_first_message_waits_until_it_is_acknowledged() {
     let (sent, now) = (Instant::now(), Instant::now() + Duration::from_secs(30));
     let whole = message("ADT^A01");
     let mut talk = Conversation::new(Strictness::Lenient);
-    let _ = talk.observe(Role::Sender, &whole[..20], sent);
+    let _ = talk.observe(MllpRole::Sender, &whole[..20], sent);
     assert_eq!(talk.first_waits(now), None, "it is not whole");
-    let _ = talk.observe(Role::Sender, &whole[20..], sent);
+    let _ = talk.observe(MllpRole::Sender, &whole[20..], sent);
     assert!(talk.first_waits(now) >= Some(Duration::from_secs(29)));
-    let _ = talk.observe(Role::Receiver, &answer("AA"), now);
-    let _ = talk.observe(Role::Sender, &whole, now);
+    let _ = talk.observe(MllpRole::Receiver, &answer("AA"), now);
+    let _ = talk.observe(MllpRole::Sender, &whole, now);
     assert_eq!(talk.first_waits(now), None, "a later one is none");
 }
 
@@ -421,8 +438,8 @@ fn the_first_message_waits_until_it_is_acknowledged() {
 fn if_either_side_may_begin_the_first_to_send_a_message_is_the_sender() {
     for swapped in [false, true] {
         let [sender, receiver] = match swapped {
-            false => [Role::Sender, Role::Receiver],
-            true => [Role::Receiver, Role::Sender],
+            false => [MllpRole::Sender, MllpRole::Receiver],
+            true => [MllpRole::Receiver, MllpRole::Sender],
         };
         let mut talk = Talk::new(Strictness::Strict);
         talk.conversation = Conversation::new(Strictness::Strict).begun_by_either();
@@ -432,7 +449,11 @@ fn if_either_side_may_begin_the_first_to_send_a_message_is_the_sender() {
             (receiver, answer("AA")),
             (sender, message("ORU^R01")),
         ] {
-            assert_eq!(talk.says(by, &bytes), Verdict::Pass, "swapped: {swapped}");
+            assert_eq!(
+                talk.says(by, &bytes),
+                MllpVerdict::Pass,
+                "swapped: {swapped}"
+            );
         }
         let record = talk.finish();
         assert_eq!(record.messages.total(), 2, "swapped: {swapped}");
@@ -444,26 +465,29 @@ fn if_either_side_may_begin_the_first_to_send_a_message_is_the_sender() {
 /// No other code has checked the first byte there; on a route that connects late, it has been checked.
 #[test]
 fn if_either_side_may_begin_each_must_begin_with_a_frame() {
-    for by in [Role::Sender, Role::Receiver] {
+    for by in [MllpRole::Sender, MllpRole::Receiver] {
         let mut talk = lenient();
         talk.conversation = Conversation::new(Strictness::Lenient).begun_by_either();
-        assert_eq!(talk.says(by, b"\r"), Verdict::Pass);
-        assert!(matches!(talk.says(by, b"GET / HTTP/1.1"), Verdict::End(_)));
+        assert_eq!(talk.says(by, b"\r"), MllpVerdict::Pass);
+        assert!(matches!(
+            talk.says(by, b"GET / HTTP/1.1"),
+            MllpVerdict::End(_)
+        ));
         assert!(matches!(
             talk.says(by, &message("ADT^A01")),
-            Verdict::End(_)
+            MllpVerdict::End(_)
         ));
         let mut talk = lenient();
         talk.conversation = Conversation::new(Strictness::Lenient).begun_by_either();
-        assert_eq!(talk.says(by, &message("ADT^A01")), Verdict::Pass);
+        assert_eq!(talk.says(by, &message("ADT^A01")), MllpVerdict::Pass);
         assert_eq!(
             talk.says(by, b"no frame at all."),
-            Verdict::Pass,
+            MllpVerdict::Pass,
             "lenient forwards it"
         );
         assert!(matches!(
             talk.says(by.other(), b"an answer without"),
-            Verdict::Pass
+            MllpVerdict::Pass
         ));
     }
 }
@@ -472,8 +496,11 @@ fn if_either_side_may_begin_each_must_begin_with_a_frame() {
 fn strict_ends_junk_without_end() {
     let mut talk = Talk::new(Strictness::Strict);
     talk.sends(&vec![0; 60_000]);
-    let why = NotMllp::NoFrame(Role::Sender);
-    assert_eq!(talk.says(Role::Sender, &vec![0; 60_000]), Verdict::End(why));
+    let why = NotMllp::NoFrame(MllpRole::Sender);
+    assert_eq!(
+        talk.says(MllpRole::Sender, &vec![0; 60_000]),
+        MllpVerdict::End(why)
+    );
 }
 
 #[test]
@@ -483,7 +510,7 @@ fn lenient_stops_reading_and_reports_nothing_that_it_did_not_read() {
     talk.sends(&message("ADT^A01")[..9]).answers(&answer("AA"));
     assert_eq!(talk.conversation.so_far().not_followed, None);
     talk.answers(b"?").sends(b"?\x1c\r").answers(&answer("AA"));
-    let why = Some(NotMllp::OutsideOfFrames(Role::Receiver));
+    let why = Some(NotMllp::OutsideOfFrames(MllpRole::Receiver));
     assert_eq!(talk.conversation.so_far().not_followed, why);
     let record = talk.finish();
     assert_eq!(record.messages.total(), 2);

@@ -26,12 +26,12 @@ fn shown(routes: &[RouteMetrics]) -> String {
     text
 }
 
-fn associations(routes: &[RouteMetrics], core: usize) -> Arc<dicom::Counts> {
+fn associations(routes: &[RouteMetrics], core: usize) -> Arc<dicom::AssociationCounters> {
     let seen = &routes[0].cores[core].observed;
     seen.associations().expect("a DICOM route")
 }
 
-fn conversations(routes: &[RouteMetrics], core: usize) -> Arc<hl7::Counts> {
+fn conversations(routes: &[RouteMetrics], core: usize) -> Arc<hl7::ConversationCounters> {
     let seen = &routes[1].cores[core].observed;
     seen.conversations().expect("an MLLP route")
 }

@@ -1,4 +1,4 @@
-//! A CA in a folder, from its first certificate to its end.
+//! The life of a CA in a folder, from its first certificate to its end.
 
 mod permitted;
 mod revocation;
@@ -18,7 +18,7 @@ use super::super::store;
 use super::*;
 use crate::config::{IdentityFiles, Located, Mode, Problem, TrustFiles};
 
-/// A folder with a CA named `Region CA` in `ca`, made now: openssl looks at the real clock.
+/// A folder with a CA named `Region CA` in `ca`, created now, because openssl uses the real clock.
 struct Region {
     dir: TempDir,
     now: SystemTime,
@@ -41,7 +41,7 @@ impl Region {
         Self { dir, now }
     }
 
-    fn init(&self, key: KeyType, days: u32) -> Result<Authority, Error> {
+    fn init(&self, key: KeyType, days: u32) -> Result<Authority, AuthorityError> {
         self.init_permitting(key, days, Permitted::default())
     }
 
@@ -50,7 +50,7 @@ impl Region {
         key: KeyType,
         days: u32,
         permitted: Permitted,
-    ) -> Result<Authority, Error> {
+    ) -> Result<Authority, AuthorityError> {
         let wanted = NewAuthority {
             name: "Region CA".to_owned(),
             key,
@@ -69,8 +69,8 @@ impl Region {
         Authority::open(&self.path("ca")).expect("the CA opens")
     }
 
-    fn output(&self, name: &str) -> Output {
-        Output {
+    fn output(&self, name: &str) -> OutputFiles {
+        OutputFiles {
             certificate: self.path(&format!("{name}.pem")),
             key: self.path(&format!("{name}.key")),
         }
@@ -104,11 +104,12 @@ impl Region {
 
     fn certificate(&self, name: &str) -> Facts {
         let path = self.path(&format!("{name}.pem"));
-        Facts::of(&read_certificate(&path, Role::Certificate).expect("PEM")).expect("a certificate")
+        Facts::of(&read_certificate(&path, FileRole::Certificate).expect("PEM"))
+            .expect("a certificate")
     }
 
     /// The message of an error, without the folder's name.
-    fn text(&self, error: &Error) -> String {
+    fn text(&self, error: &AuthorityError) -> String {
         let folder = format!("{}/", self.dir.path().display());
         error.to_string().replace(&folder, "")
     }
@@ -180,7 +181,7 @@ fn openssl_verifies_certificate_and_list() {
 }
 
 #[test]
-fn certificates_have_the_shape_that_was_promised() {
+fn certificates_have_the_documented_usages_and_key_identifiers() {
     let region = Region::new();
     region.issue("site");
     let ca = region.certificate("ca/ca");
@@ -205,13 +206,13 @@ fn certificates_have_the_shape_that_was_promised() {
 }
 
 #[test]
-fn keys_are_closed_and_nothing_else_is_left_behind() {
+fn keys_are_private_and_no_temporary_file_remains() {
     let region = Region::new();
     region.issue("site");
     let revoked = Revocable::Certificate(region.path("site.pem"));
     let revoke = region
         .open()
-        .revoke(&revoked, Reason::Superseded, CRL_DAYS, region.now);
+        .revoke(&revoked, RevokeReason::Superseded, CRL_DAYS, region.now);
     revoke.expect("revoked");
     for key in ["ca/ca.key", "site.key"] {
         assert_eq!(mode(&region.path(key)), 0o600, "{key}");
@@ -262,7 +263,7 @@ fn issue_overwrites_neither_key_nor_certificate() {
 #[test]
 fn certificate_and_key_never_share_a_file() {
     let region = Region::new();
-    let both = Output {
+    let both = OutputFiles {
         certificate: region.path("site"),
         key: region.path("site"),
     };
@@ -294,7 +295,7 @@ fn certificate_never_outlives_its_ca() {
 }
 
 #[test]
-fn names_that_cannot_stand_in_a_certificate_are_refused() {
+fn names_that_a_certificate_cannot_contain_are_refused() {
     let region = Region::new();
     let refused = |dns: &[&str], uri: &[&str]| {
         let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
@@ -339,7 +340,7 @@ fn names_that_cannot_stand_in_a_certificate_are_refused() {
 }
 
 #[test]
-fn ca_names_that_cannot_stand_in_a_certificate_are_refused() {
+fn ca_names_that_a_certificate_cannot_contain_are_refused() {
     let dir = tempfile::tempdir().expect("a folder");
     let long = "x".repeat(65);
     let cases = [
@@ -399,7 +400,7 @@ fn renew_keeps_names_key_type_and_permissions_and_changes_the_key() {
 }
 
 #[test]
-fn open_refuses_a_folder_without_ca_an_open_key_and_a_foreign_key() {
+fn open_refuses_a_folder_without_ca_a_readable_key_and_a_foreign_key() {
     let region = Region::new();
     let open = |name: &str| {
         let error = Authority::open(&region.path(name)).err().expect("refused");
@@ -431,7 +432,7 @@ fn open_refuses_a_folder_without_ca_an_open_key_and_a_foreign_key() {
 }
 
 #[test]
-fn damaged_index_is_refused_and_no_list_is_made_from_it() {
+fn a_damaged_index_is_refused_and_no_list_is_written() {
     let region = Region::new();
     let path = region.path("ca/issued.toml");
     std::fs::write(&path, "crl_number = 1\nunknown = 2\n").expect("written");

@@ -1,30 +1,30 @@
-//! Base64 (RFC 4648 section 4), strictly, straight into memory that is wiped.
+//! Strict base64 (RFC 4648 section 4), decoded directly into memory that is wiped.
 //!
-//! There is no buffer between text and content, and the content's memory never moves while it grows:
-//! neither leaves a copy of a key behind.
+//! There is no buffer between text and content, and the content's memory never moves while it grows: either
+//! would leave a copy of a key in memory.
 
 use zeroize::Zeroizing;
 
-/// What is wrong with a base64 text.
+/// The fault of a base64 text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Fault {
-    /// A character that base64 has not.
+pub(super) enum Base64Fault {
+    /// A character that is not in the alphabet.
     Character,
-    /// Characters are missing, or what follows the last one is not the padding that belongs there.
+    /// Characters are missing, or the padding is wrong.
     Length,
 }
 
-/// What the text is read as that is neither a character of the alphabet nor a blank.
+/// The value of the padding character, which is neither in the alphabet nor a blank.
 const PADDING: u8 = b'=';
 
-/// Decodes `text`, which begins in `line`; blanks and line ends are skipped. The error is the line and
-/// what is wrong there. The characters of a secret are decoded without looking them up in a table and
-/// without branches on them.
+/// Decodes `text`, which begins in `line`. Blanks and line ends are skipped. The error is the line and its
+/// fault. The characters of a secret are decoded without table look-ups and without branches that depend on
+/// them.
 pub(super) fn decode(
     text: &[u8],
     line: usize,
     is_secret: bool,
-) -> Result<Zeroizing<Vec<u8>>, (usize, Fault)> {
+) -> Result<Zeroizing<Vec<u8>>, (usize, Base64Fault)> {
     let value = if is_secret {
         value_of_secret
     } else {
@@ -33,7 +33,7 @@ pub(super) fn decode(
     let mut decoded = Zeroizing::new(Vec::with_capacity(text.len() / 4 * 3 + 3));
     let mut line = line;
     let mut group: u32 = 0;
-    // Characters of the alphabet and of padding so far.
+    // The number of characters of the alphabet and of padding so far.
     let (mut characters, mut padding) = (0_usize, 0_usize);
     let mut previous = 0;
     for byte in text.iter().copied() {
@@ -43,11 +43,11 @@ pub(super) fn decode(
             b'\n' | b'\r' => line += 1,
             b' ' | b'\t' | 0x0b | 0x0c => {}
             PADDING => padding += 1,
-            _ if padding > 0 => return Err((line, Fault::Length)),
+            _ if padding > 0 => return Err((line, Base64Fault::Length)),
             _ => {
                 let value = value(byte);
                 if value > 63 {
-                    return Err((line, Fault::Character));
+                    return Err((line, Base64Fault::Character));
                 }
                 group = (group << 6) | u32::from(value);
                 characters += 1;
@@ -58,7 +58,7 @@ pub(super) fn decode(
             }
         }
     }
-    // Bits of the last group that stand for no byte must be 0, or two texts would mean the same.
+    // Unused bits of the last group must be 0, otherwise two texts would have the same meaning.
     let [_, first, second, _] = match characters % 4 {
         2 => group << 12,
         3 => group << 6,
@@ -69,15 +69,15 @@ pub(super) fn decode(
         (0, 0) => {}
         (2, 2) if group & 0xf == 0 => decoded.push(first),
         (3, 1) if group & 0x3 == 0 => decoded.extend_from_slice(&[first, second]),
-        _ => return Err((line, Fault::Length)),
+        _ => return Err((line, Base64Fault::Length)),
     }
     Ok(decoded)
 }
 
-/// Characters in a line of RFC 7468 section 2.
+/// Characters per line in RFC 7468 section 2.
 const LINE_CHARS: usize = 64;
 
-/// Encodes `bytes` in lines of 64 characters, each with its end, without looking them up in a table.
+/// Encodes `bytes` in lines of 64 characters, each with a line end, without table look-ups.
 pub(super) fn encode(bytes: &[u8]) -> Zeroizing<String> {
     let characters = bytes.len().div_ceil(3) * 4;
     let mut text = Zeroizing::new(String::with_capacity(
@@ -103,7 +103,7 @@ pub(super) fn encode(bytes: &[u8]) -> Zeroizing<String> {
     text
 }
 
-/// The character of a value below 64, by arithmetic alone.
+/// The character for a value below 64, by arithmetic only.
 fn character(value: u8) -> u8 {
     // The alphabet has five ranges; each term is the distance from one to the next.
     let beyond = |last: u8| within(i16::from(value), last + 1, 63);
@@ -116,7 +116,7 @@ fn character(value: u8) -> u8 {
     character.to_le_bytes()[0]
 }
 
-/// Whether a byte is a character of base64, padding included.
+/// Whether a byte is a base64 character, including padding.
 pub(super) fn is_in_alphabet(byte: u8) -> bool {
     byte == PADDING || value_of_public(byte) <= 63
 }
@@ -131,15 +131,15 @@ const VALUES: [u8; 256] = {
     values
 };
 
-/// The value of a character, more than 63 where base64 has no such character.
+/// The value of a character; more than 63 if it is not in the alphabet.
 fn value_of_public(byte: u8) -> u8 {
     VALUES.get(usize::from(byte)).copied().unwrap_or(0xff)
 }
 
-/// The same by arithmetic alone.
+/// The same as `value_of_public`, by arithmetic only.
 const fn value_of_secret(byte: u8) -> u8 {
     let byte = byte as i16;
-    // Each range adds its value plus one where the byte is in it: `within` is then all ones.
+    // Each range adds its value plus one if it contains the byte: `within` is then all ones.
     let mut sum = 0;
     sum |= within(byte, b'A', b'Z') & (byte - b'A' as i16 + 1);
     sum |= within(byte, b'a', b'z') & (byte - b'a' as i16 + 27);
@@ -149,7 +149,7 @@ const fn value_of_secret(byte: u8) -> u8 {
     (sum - 1) as u8
 }
 
-/// -1 where `byte` is in the range, else 0.
+/// -1 if `byte` is in the range, else 0.
 const fn within(byte: i16, first: u8, last: u8) -> i16 {
     let below = (byte - first as i16) >> 15;
     let above = (last as i16 - byte) >> 15;
@@ -160,7 +160,7 @@ const fn within(byte: i16, first: u8, last: u8) -> i16 {
 mod tests {
     use super::*;
 
-    fn decoded(text: &str) -> Result<Vec<u8>, (usize, Fault)> {
+    fn decoded(text: &str) -> Result<Vec<u8>, (usize, Base64Fault)> {
         let decode = |is_secret| decode(text.as_bytes(), 1, is_secret).map(|der| der.to_vec());
         assert_eq!(decode(true), decode(false), "{text:?}");
         decode(true)
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn both_ways_to_decode_know_the_same_64_characters() {
+    fn both_decoders_accept_the_same_64_characters() {
         let alphabet = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
         for byte in 0..=255 {
             let expected = alphabet.iter().position(|known| *known == byte);
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_encoded_is_decoded_again() {
+    fn encoded_bytes_can_be_decoded_again() {
         let bytes: Vec<u8> = (0..=255).collect();
         for length in 0..200 {
             let bytes = &bytes[256 - length..];
@@ -207,12 +207,12 @@ mod tests {
     }
 
     #[test]
-    fn wrong_padding_and_bits_that_mean_nothing_are_refused() {
+    fn wrong_padding_and_unused_bits_are_refused() {
         for text in [
             "Z", "Zg", "Zg=", "Zg===", "Zm8", "Zm8==", "Zm9v=", "=", "Zh==", "Zm9=", "Zg==Zg==",
             "Zm=8", "Zm9vY",
         ] {
-            assert_eq!(decoded(text), Err((1, Fault::Length)), "{text:?}");
+            assert_eq!(decoded(text), Err((1, Base64Fault::Length)), "{text:?}");
         }
     }
 
@@ -220,12 +220,12 @@ mod tests {
     fn a_fault_names_its_line_whatever_ends_the_lines() {
         for end in ["\n", "\r\n", "\r"] {
             let text = ["Zm9v", " Zm9v\t", "", "Zm-v", "Zm9v"].join(end);
-            assert_eq!(decoded(&text), Err((4, Fault::Character)), "{end:?}");
+            assert_eq!(decoded(&text), Err((4, Base64Fault::Character)), "{end:?}");
         }
     }
 
     #[test]
-    fn the_memory_of_the_content_is_large_enough_from_the_start() {
+    fn memory_for_the_content_is_reserved_at_the_start() {
         for length in 0..200 {
             let mut text = "A".repeat(length);
             text.push_str(["", "?", "==", "="][length % 4]);

@@ -1,4 +1,4 @@
-//! The texts of `tests/data/pem`, each with what is read of it, and the time that hostile texts take.
+//! The texts of `tests/data/pem`, each with its expected result, and the time for hostile texts.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -6,29 +6,29 @@ use std::time::{Duration, Instant};
 
 use super::*;
 
-/// What is read of a text, a line for each section and each problem.
-fn told(text: &[u8]) -> String {
+/// The result of reading a text, a line for each section and each problem.
+fn read_result(text: &[u8]) -> String {
     let path = Path::new("FILE");
     let pem = read(text);
-    let mut told = String::new();
+    let mut result = String::new();
     let next = pem.sections.iter().skip(1).map(Some).chain([None]);
     for (section, next) in pem.sections.iter().zip(next) {
         let content = String::from_utf8_lossy(&section.der);
         let content: String = content.chars().take(20).collect();
         let (line, kind) = (section.line, section.kind);
-        writeln!(told, "line {line}: {kind:?} {content:?}").expect("a string");
+        writeln!(result, "line {line}: {kind:?} {content:?}").expect("a string");
         if let Some(problem) = section.unused(next, path) {
-            writeln!(told, "{problem}").expect("a string");
+            writeln!(result, "{problem}").expect("a string");
         }
     }
     if let Some(fault) = pem.fault {
-        writeln!(told, "{}", fault.predicate(path)).expect("a string");
+        writeln!(result, "{}", fault.predicate(path)).expect("a string");
     }
-    told
+    result
 }
 
 #[test]
-fn each_text_is_read_as_its_expectation_says() {
+fn each_text_gives_its_expected_result() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/data/pem");
     let mut wrong = String::new();
     let mut cases = 0;
@@ -38,12 +38,12 @@ fn each_text_is_read_as_its_expectation_says() {
             continue;
         }
         cases += 1;
-        let told = told(&std::fs::read(&path).expect("a case"));
+        let result = read_result(&std::fs::read(&path).expect("a case"));
         let expected_path = path.with_extension("expected");
         let expected = std::fs::read_to_string(&expected_path);
         let expected = expected.expect("each case has its expectation");
-        if told != expected {
-            write!(wrong, "{}:\n{told}\n", expected_path.display()).expect("a string");
+        if result != expected {
+            write!(wrong, "{}:\n{result}\n", expected_path.display()).expect("a string");
         }
     }
     assert!(wrong.is_empty(), "{wrong}");
@@ -62,8 +62,8 @@ fn no_message_quotes_an_unknown_label_or_a_line_of_the_file() {
         format!("{secret}{secret}\n"),
     ] {
         let pem = read(text.as_bytes());
-        let told = told(text.as_bytes());
-        assert!(!told.contains(&secret[..8]), "{told}");
+        let result = read_result(text.as_bytes());
+        assert!(!result.contains(&secret[..8]), "{result}");
         let shown = format!("{pem:?}");
         assert!(!shown.contains(&secret[..8]), "{shown}");
     }
@@ -101,7 +101,7 @@ fn hostile_texts_take_time_in_proportion_to_their_length() {
             let start = Instant::now();
             let _ = read(&text);
             let took = start.elapsed();
-            // A reader that looks at the rest of the text for each piece would take minutes.
+            // Code that examines the rest of the text for each piece would take minutes.
             let pattern = String::from_utf8_lossy(pattern);
             assert!(took < Duration::from_secs(5), "{pattern:?}: {took:?}");
         }

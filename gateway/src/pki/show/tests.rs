@@ -1,4 +1,4 @@
-//! What `wardgate pki show` prints, word for word.
+//! The exact output of `wardgate pki show`.
 
 use std::time::{Duration, SystemTime};
 
@@ -15,19 +15,15 @@ fn shown_at(site: &Site, name: &str, now: SystemTime) -> String {
     describe(&site.path(name), now).expect("shown").text
 }
 
-/// What openssl prints after the last `=` or space, as plain lower-case hexadecimal.
+/// The text after the last `=` or space of openssl's output, as plain lower-case hexadecimal.
 fn digest(site: &Site, arguments: &str) -> String {
     let printed = site.openssl(arguments);
-    let last = printed
-        .trim()
-        .rsplit(['=', ' '])
-        .next()
-        .expect("a last word");
+    let last = printed.trim().rsplit(['=', ' ']).next().expect("an output");
     last.replace(':', "").to_lowercase()
 }
 
 #[test]
-fn certificate_is_told_in_words_with_the_hashes_that_openssl_computes() {
+fn a_certificate_is_described_with_the_same_hashes_as_by_openssl() {
     let site = Site::new();
     let fingerprint = digest(&site, "x509 -in site.pem -noout -fingerprint -sha256");
     site.openssl("pkey -in site.key -pubout -outform DER -out spki.der");
@@ -74,7 +70,7 @@ fn a_root_names_itself_as_issuer_and_a_chain_is_numbered() {
 }
 
 #[test]
-fn dates_are_told_from_today() {
+fn dates_are_relative_to_today() {
     let site = Site::new();
     let at = |days: u64| SystemTime::UNIX_EPOCH + Duration::from_secs(days * 86_400);
     // 2026-01-01 is day 20454, 2027-01-01 is day 20819.
@@ -92,7 +88,7 @@ fn dates_are_told_from_today() {
 }
 
 #[test]
-fn revocation_list_is_told_with_its_entries_up_to_a_bound() {
+fn a_revocation_list_is_shown_with_its_entries_up_to_a_bound() {
     let site = Site::new();
     let entry = |serial: u64, reason| RevokedCertParams {
         serial_number: SerialNumber::from(serial),
@@ -128,7 +124,7 @@ fn revocation_list_is_told_with_its_entries_up_to_a_bound() {
 }
 
 #[test]
-fn private_key_is_told_by_its_type_and_never_by_its_bytes() {
+fn a_private_key_is_shown_by_its_type_and_never_by_its_bytes() {
     let site = Site::new();
     let key = site.read("site.key");
     site.write("both.pem", site.ca.pem() + &site.read("site.pem") + &key);
@@ -155,7 +151,7 @@ fn private_key_is_told_by_its_type_and_never_by_its_bytes() {
 }
 
 #[test]
-fn open_and_encrypted_keys_are_pointed_out() {
+fn readable_and_encrypted_keys_are_reported() {
     let site = Site::new();
     site.chmod("site.key", 0o644);
     let text = shown(&site, "site.key");
@@ -167,7 +163,7 @@ fn open_and_encrypted_keys_are_pointed_out() {
     let text = shown(&site, "secret.key");
     assert!(
         text.starts_with(
-            "private key\n  type          encrypted; nothing else can be said of it\n"
+            "private key\n  type          encrypted; nothing else is known about it\n"
         ),
         "{text}"
     );
@@ -226,7 +222,7 @@ fn other_files_are_refused() {
 }
 
 #[test]
-fn sections_that_are_not_read_are_reported_beside_those_that_are() {
+fn unused_sections_are_reported_and_the_others_are_shown() {
     let site = Site::new();
     site.openssl("x509 -in trust.pem -trustout -out trusted.pem");
     site.write(

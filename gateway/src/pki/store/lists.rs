@@ -1,4 +1,4 @@
-//! Revocation lists as they are loaded: read once for each file, and judged for each trust that names the file.
+//! Loads revocation lists: each file is read once, and checked for each trust that names it.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -7,16 +7,16 @@ use rustls::pki_types::CertificateRevocationListDer;
 
 use super::super::crl::{self, Crl, CrlHead, SignedBy};
 use super::super::expiry::date;
-use super::super::file::Role;
-use super::super::in_words::in_words;
+use super::super::file::FileRole;
+use super::super::webpki_error::webpki_error_text;
 use super::super::{facts, rules};
-use super::{Loader, OwnChain, Parsed};
+use super::{FileLoader, OwnChain, Parsed};
 use crate::config::{Located, Problem};
 
-/// What is in a file of revocation lists, or why it cannot be read.
+/// The revocation lists of a file, or why it cannot be read.
 pub(super) type CrlFile = Result<Vec<ReadCrl>, String>;
 
-/// A revocation list, and what is wrong with it whoever trusts its CA.
+/// A revocation list, and its problems whatever the trust.
 pub(super) struct ReadCrl {
     crl: Option<Arc<Crl>>,
     problems: Vec<String>,
@@ -43,7 +43,7 @@ impl ReadCrl {
                 if problems.is_empty() {
                     problems.push(format!(
                         "cannot be used for TLS ({}); ask the CA for a full list, version 2",
-                        in_words(&error)
+                        webpki_error_text(&error)
                     ));
                 }
                 None
@@ -57,9 +57,9 @@ impl ReadCrl {
     }
 }
 
-impl Loader<'_> {
-    /// The revocation lists of one file, signed by one of `anchors` or by a CA of an own chain: the CAs above this
-    /// site revoke peers' certificates as well.
+impl FileLoader<'_> {
+    /// The revocation lists of one file, signed by one of `anchors` or by a CA of a chain of this site: the
+    /// CAs above this site revoke peers' certificates as well.
     pub(super) fn crls(
         &mut self,
         at: &Located<PathBuf>,
@@ -71,14 +71,14 @@ impl Loader<'_> {
             Ok(lists) if lists.is_empty() => {
                 self.add(
                     at,
-                    Role::Crl,
+                    FileRole::Crl,
                     "holds no revocation list; PEM (\"-----BEGIN X509 CRL-----\") or DER is expected",
                 );
                 return Vec::new();
             }
             Ok(lists) => lists,
             Err(problem) => {
-                self.add(at, Role::Crl, problem);
+                self.add(at, FileRole::Crl, problem);
                 return Vec::new();
             }
         };
@@ -87,16 +87,16 @@ impl Loader<'_> {
         let mut usable = Vec::new();
         for list in lists {
             for problem in &list.problems {
-                self.add(at, Role::Crl, problem);
+                self.add(at, FileRole::Crl, problem);
             }
-            // Without trust, which was refused then, nothing is known of a list's CA.
+            // If the trust was refused, the list's CA is unknown.
             let Some(crl) = list.crl.as_ref().filter(|_| !anchors.is_empty()) else {
                 continue;
             };
             match crl_issuer_problem(crl, &known) {
                 Some(problem) => {
                     let issuer = &crl.head().issuer;
-                    self.add(at, Role::Crl, format!("of {issuer:?} {problem}"));
+                    self.add(at, FileRole::Crl, format!("of {issuer:?} {problem}"));
                 }
                 None => {
                     self.judge_own_revocation(crl, at, &known, own);
@@ -107,7 +107,7 @@ impl Loader<'_> {
         usable
     }
 
-    /// A list is that of an own certificate's CA where the name is the same and the key is: names are not unique.
+    /// A list belongs to an own certificate's CA if both name and key match: names are not unique.
     fn judge_own_revocation(
         &mut self,
         crl: &Crl,
@@ -139,7 +139,7 @@ impl Loader<'_> {
                     "{}{} {certificate:?} was revoked {since}, says crl {list:?}; issue a new one \
                      with `wardgate pki issue`",
                     own.scope,
-                    Role::Certificate
+                    FileRole::Certificate
                 ),
             };
             self.revoked.push((own.at.value.clone(), problem));
@@ -147,7 +147,7 @@ impl Loader<'_> {
     }
 }
 
-/// Says that no known CA signed a list. A CA may have several certificates under one name.
+/// Reports that no known CA signed a list. A CA may have several certificates under one name.
 fn crl_issuer_problem(crl: &Crl, known: &[&Parsed]) -> Option<String> {
     let named = known
         .iter()
@@ -163,7 +163,7 @@ fn crl_issuer_problem(crl: &Crl, known: &[&Parsed]) -> Option<String> {
         )
     } else if verdicts.contains(&SignedBy::Unsupported) {
         Some(format!(
-            "is signed by {}, which is not accepted, so nobody could be accepted by it; ask the CA for one \
+            "is signed by {}, which is not accepted, so every peer would be refused; ask the CA for one \
              signed with SHA-256 or SHA-384",
             crl.head().signature.name
         ))

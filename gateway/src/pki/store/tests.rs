@@ -1,4 +1,4 @@
-//! Every message of `store::load`, word for word, on files that are good but for one thing.
+//! Every message of `store::load`, word for word, each with files of which one is wrong.
 
 mod certificate;
 mod crl;
@@ -25,11 +25,11 @@ fn good_files_load_in_both_modes() {
     }
 }
 
-/// Extensions of a good leaf, as openssl's `-addext` takes them.
+/// Extensions of a valid leaf, in the form of openssl's `-addext`.
 const LEAF: &str =
     "-addext basicConstraints=critical,CA:FALSE -addext subjectAltName=DNS:gw.example";
 
-/// Writes a self-signed certificate of openssl's with its key. It is good for the real clock only.
+/// Writes a self-signed certificate from openssl with its key. It is valid only at the real time.
 fn self_signed(site: &Site, key: &str, hash: &str, extensions: &str) {
     site.write("empty.cnf", "[req]\ndistinguished_name = dn\n[dn]\n");
     site.openssl(&format!(
@@ -69,7 +69,7 @@ fn every_problem_is_reported_at_once() {
 }
 
 #[test]
-fn a_second_decides_over_expiry() {
+fn expiry_is_exact_to_the_second() {
     let site = Site::new();
     // 2027-01-01T00:00:00Z.
     let end = SystemTime::UNIX_EPOCH + Duration::from_secs(1_798_761_600);

@@ -18,29 +18,29 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use crate::audit::Reason;
+use crate::audit::CloseReason;
 use crate::handshake::Pace;
-use crate::metrics::{self, Counter, RouteCounters, Stage};
+use crate::metrics::{self, ClientStage, Counter, RouteCounters};
 use crate::relay::limits::{
     CONNECTION_BYTES, PLACE_BYTES, SOURCE_PLACES_MIN, SOURCE_SHARE, UNAUTHENTICATED_BYTES,
 };
 use crate::route::{RouteId, Source, passthrough_max, source_max};
-use pacer::{Pacer, Step};
+use pacer::{PacedStep, Pacer};
 use places::{Bounds, Exhausted, Places, Ticket};
 
 /// Limits the unauthenticated clients of one core, for each stage and for each address.
 #[derive(Debug)]
 pub struct HandshakeLimiter {
-    stages: [RefCell<Places<Rc<Handle>>>; Stage::COUNT],
+    stages: [RefCell<Places<Rc<Handle>>>; ClientStage::COUNT],
     counters: Arc<metrics::CoreCounters>,
     pacer: Pacer,
 }
 
 /// A connection's place; returned when dropped.
 #[derive(Debug)]
-pub(super) struct Place<'l> {
+pub(super) struct LimiterSlot<'l> {
     limiter: &'l HandshakeLimiter,
-    stage: Stage,
+    stage: ClientStage,
     source: Source,
     ticket: Ticket,
     handle: Rc<Handle>,
@@ -60,7 +60,7 @@ struct Handle {
 impl HandshakeLimiter {
     /// With this number of places in each stage, at most what `UNAUTHENTICATED_BYTES` allows.
     #[must_use]
-    pub fn new(places: [usize; Stage::COUNT], counters: Arc<metrics::CoreCounters>) -> Self {
+    pub fn new(places: [usize; ClientStage::COUNT], counters: Arc<metrics::CoreCounters>) -> Self {
         Self {
             stages: places.map(|places| RefCell::new(Places::new(bounds(places)))),
             pacer: Pacer::new(Arc::clone(&counters)),
@@ -91,8 +91,8 @@ impl HandshakeLimiter {
     }
 
     /// Ends the oldest unauthenticated client of a route at its limit; returns whether there was one.
-    pub(super) fn make_way_on(&self, route: RouteId) -> bool {
-        Stage::ALL.into_iter().any(|stage| {
+    pub(super) fn free_slot_on(&self, route: RouteId) -> bool {
+        ClientStage::ALL.into_iter().any(|stage| {
             let ended = self.places(stage, |places| places.end_oldest_of(route));
             self.end_one(stage, ended, Exhausted::Route)
         })
@@ -100,20 +100,20 @@ impl HandshakeLimiter {
 
     /// Ends a passthrough client that the target has not answered, when all passthrough routes are at their
     /// limit; returns whether there was one.
-    pub(super) fn make_way_in_passthrough(&self) -> bool {
-        let ended = self.places(Stage::Passthrough, Places::end_one);
-        self.end_one(Stage::Passthrough, ended, Exhausted::Passthrough)
+    pub(super) fn free_passthrough_slot(&self) -> bool {
+        let ended = self.places(ClientStage::Passthrough, Places::end_one);
+        self.end_one(ClientStage::Passthrough, ended, Exhausted::Passthrough)
     }
 
     /// Ends an unauthenticated client when the process is at its limit, in the stage that has the most;
     /// returns whether there was one.
-    pub(super) fn make_way(&self) -> bool {
+    pub(super) fn free_slot(&self) -> bool {
         // An accepted peer makes way only if there is no other client.
-        let rank = |stage: &Stage| match self.places(*stage, |places| places.held()) {
+        let rank = |stage: &ClientStage| match self.places(*stage, |places| places.held()) {
             0 => (false, 0),
-            held => (*stage != Stage::SilentPeer, held),
+            held => (*stage != ClientStage::SilentPeer, held),
         };
-        let Some(stage) = Stage::ALL.into_iter().max_by_key(rank) else {
+        let Some(stage) = ClientStage::ALL.into_iter().max_by_key(rank) else {
             return false;
         };
         let ended = self.places(stage, Places::end_one);
@@ -123,11 +123,11 @@ impl HandshakeLimiter {
     // Counts for its route as long as it has its place.
     fn count(handle: &Handle, count: impl FnOnce(&Counter)) {
         if handle.ended.get().is_none() {
-            count(&handle.counters.unproved);
+            count(&handle.counters.not_authenticated);
         }
     }
 
-    fn end_one(&self, stage: Stage, ended: Option<Rc<Handle>>, why: Exhausted) -> bool {
+    fn end_one(&self, stage: ClientStage, ended: Option<Rc<Handle>>, why: Exhausted) -> bool {
         let is_one = ended.is_some();
         self.end_all(stage, ended.map(|handle| (handle, why)));
         is_one
@@ -137,22 +137,22 @@ impl HandshakeLimiter {
     /// `counters` are those of the route on this core.
     pub(super) fn admit(
         &self,
-        stage: Stage,
+        stage: ClientStage,
         source: IpAddr,
         route: RouteId,
         counters: &Arc<RouteCounters>,
-    ) -> Place<'_> {
+    ) -> LimiterSlot<'_> {
         let source = Source::from(source);
         let handle = Rc::new(Handle {
             counters: Arc::clone(counters),
             ..Handle::default()
         });
-        Self::count(&handle, |unproved| unproved.add(1));
+        Self::count(&handle, |counter| counter.add(1));
         let (ticket, ended) = self.places(stage, |places| {
             places.admit(source, route, Rc::clone(&handle))
         });
         self.end_all(stage, ended);
-        Place {
+        LimiterSlot {
             limiter: self,
             stage,
             source,
@@ -161,7 +161,7 @@ impl HandshakeLimiter {
         }
     }
 
-    fn places<R>(&self, stage: Stage, with: impl FnOnce(&mut Places<Rc<Handle>>) -> R) -> R {
+    fn places<R>(&self, stage: ClientStage, with: impl FnOnce(&mut Places<Rc<Handle>>) -> R) -> R {
         let mut places = self.stages[stage as usize].borrow_mut();
         let outcome = with(&mut places);
         let held = places.held() as u64;
@@ -169,7 +169,11 @@ impl HandshakeLimiter {
         outcome
     }
 
-    fn end_all(&self, stage: Stage, ended: impl IntoIterator<Item = (Rc<Handle>, Exhausted)>) {
+    fn end_all(
+        &self,
+        stage: ClientStage,
+        ended: impl IntoIterator<Item = (Rc<Handle>, Exhausted)>,
+    ) {
         let counters = self.counters.unauthenticated(stage);
         for (handle, why) in ended {
             let counter = match why {
@@ -182,14 +186,14 @@ impl HandshakeLimiter {
                 Exhausted::All => &counters.ended_all,
             };
             counter.add(1);
-            Self::count(&handle, |unproved| unproved.sub(1));
+            Self::count(&handle, |counter| counter.sub(1));
             handle.ended.set(Some(why));
             handle.news.notify_one();
         }
     }
 }
 
-impl Place<'_> {
+impl LimiterSlot<'_> {
     /// Records that the connection uses `bytes` of memory besides the memory of every connection.
     pub(super) fn hold_bytes(&self, bytes: usize) {
         let bytes = bytes.saturating_add(CONNECTION_BYTES);
@@ -199,21 +203,21 @@ impl Place<'_> {
     }
 
     /// Returns when another connection needs the place more. The connection must then be ended.
-    pub(super) async fn ended(&self) -> Reason {
+    pub(super) async fn ended(&self) -> CloseReason {
         loop {
             if let Some(why) = self.handle.ended.get() {
                 let bounds = self.limiter.places(self.stage, |places| places.bounds());
-                return Reason::Limit(ended_by(self.stage, why, bounds).into());
+                return CloseReason::Limit(ended_by(self.stage, why, bounds).into());
             }
             self.handle.news.notified().await;
         }
     }
 }
 
-impl<'l> Pace for Place<'l> {
-    type Step = Step<'l>;
+impl<'l> Pace for LimiterSlot<'l> {
+    type Step = PacedStep<'l>;
 
-    async fn step(&self) -> Option<Step<'l>> {
+    async fn step(&self) -> Option<PacedStep<'l>> {
         let cancelled = async {
             while !self.handle.is_cancelled.get() {
                 self.handle.cancelled.notified().await;
@@ -236,11 +240,11 @@ impl<'l> Pace for Place<'l> {
     }
 }
 
-impl Drop for Place<'_> {
+impl Drop for LimiterSlot<'_> {
     fn drop(&mut self) {
         let release = |places: &mut Places<_>| places.release(self.ticket);
         self.limiter.places(self.stage, release);
-        HandshakeLimiter::count(&self.handle, |unproved| unproved.sub(1));
+        HandshakeLimiter::count(&self.handle, |counter| counter.sub(1));
     }
 }
 
@@ -300,12 +304,12 @@ const LOOK_AT: &str =
     "see the other lines about this source and wardgate_unauthenticated_ended_total";
 
 // The limit that ended an unauthenticated client, and what to check.
-fn ended_by(stage: Stage, why: Exhausted, bounds: Bounds) -> String {
+fn ended_by(stage: ClientStage, why: Exhausted, bounds: Bounds) -> String {
     let whose = match stage {
-        Stage::Handshake => "unfinished handshakes",
-        Stage::FirstMessage => "connections without a first message",
-        Stage::SilentPeer => "connections whose accepted peer has sent no first message",
-        Stage::Passthrough => "passthrough connections that the target has not answered",
+        ClientStage::Handshake => "unfinished handshakes",
+        ClientStage::FirstMessage => "connections without a first message",
+        ClientStage::SilentPeer => "connections whose accepted peer has sent no first message",
+        ClientStage::Passthrough => "passthrough connections that the target has not answered",
     };
     let mebibytes = |units: usize| units.saturating_mul(PLACE_BYTES) >> 20;
     let of_address = "it may be a flood, or many devices behind one NAT address";
@@ -357,7 +361,7 @@ mod tests {
 
     fn limiter(places: usize) -> HandshakeLimiter {
         HandshakeLimiter::new(
-            [places; Stage::COUNT],
+            [places; ClientStage::COUNT],
             Arc::new(metrics::CoreCounters::new(0)),
         )
     }
@@ -367,18 +371,18 @@ mod tests {
     }
 
     /// Takes a place for a connection of some route.
-    fn admit(limiter: &HandshakeLimiter, stage: Stage, source: IpAddr) -> Place<'_> {
+    fn admit(limiter: &HandshakeLimiter, stage: ClientStage, source: IpAddr) -> LimiterSlot<'_> {
         limiter.admit(stage, source, RouteId::LEAST, &Arc::default())
     }
 
     #[tokio::test(flavor = "current_thread")]
     async fn who_must_go_is_woken_with_the_limit_that_was_reached() {
         let limiter = limiter(2);
-        let first = admit(&limiter, Stage::Handshake, address(1));
-        let _second = admit(&limiter, Stage::Handshake, address(2));
+        let first = admit(&limiter, ClientStage::Handshake, address(1));
+        let _second = admit(&limiter, ClientStage::Handshake, address(2));
         let (reason, _third) = tokio::join!(first.ended(), async {
             tokio::task::yield_now().await;
-            admit(&limiter, Stage::Handshake, address(3))
+            admit(&limiter, ClientStage::Handshake, address(3))
         });
         let sentence = reason.to_string();
         for part in [
@@ -388,7 +392,7 @@ mod tests {
         ] {
             assert!(sentence.contains(part), "{sentence}");
         }
-        let counters = limiter.counters.unauthenticated(Stage::Handshake);
+        let counters = limiter.counters.unauthenticated(ClientStage::Handshake);
         assert_eq!((counters.open.get(), counters.ended_places.get()), (2, 1));
         drop(first);
         assert_eq!(counters.open.get(), 2);
@@ -397,9 +401,9 @@ mod tests {
     #[tokio::test(flavor = "current_thread")]
     async fn one_address_over_its_share_is_logged_with_the_number_and_the_possible_cause() {
         let limiter = limiter(40);
-        let first = admit(&limiter, Stage::Handshake, address(1));
+        let first = admit(&limiter, ClientStage::Handshake, address(1));
         let _others: Vec<_> = (0..20)
-            .map(|_| admit(&limiter, Stage::Handshake, address(1)))
+            .map(|_| admit(&limiter, ClientStage::Handshake, address(1)))
             .collect();
         let sentence = first.ended().await.to_string();
         for part in [
@@ -414,8 +418,8 @@ mod tests {
     #[test]
     fn the_stages_do_not_share_places() {
         let limiter = limiter(1);
-        let places = Stage::ALL.map(|stage| admit(&limiter, stage, address(1)));
-        for (place, stage) in places.iter().zip(Stage::ALL) {
+        let places = ClientStage::ALL.map(|stage| admit(&limiter, stage, address(1)));
+        for (place, stage) in places.iter().zip(ClientStage::ALL) {
             assert_eq!(place.handle.ended.get(), None, "{stage:?}");
         }
     }
@@ -426,23 +430,27 @@ mod tests {
         let (one, other) = (RouteId::LEAST, RouteId::LEAST.following());
         let counters = [(); 2].map(|()| Arc::<RouteCounters>::default());
         let [of_one, of_other] = &counters;
-        let opener = limiter.admit(Stage::FirstMessage, address(1), one, of_one);
-        let first = limiter.admit(Stage::Passthrough, address(1), other, of_other);
-        let second = limiter.admit(Stage::Passthrough, address(1), other, of_other);
-        let ended = |place: &Place<'_>| place.handle.ended.get();
-        let unproved = || counters.each_ref().map(|counters| counters.unproved.get());
-        assert_eq!(unproved(), [1, 2]);
-        assert!(limiter.make_way());
+        let opener = limiter.admit(ClientStage::FirstMessage, address(1), one, of_one);
+        let first = limiter.admit(ClientStage::Passthrough, address(1), other, of_other);
+        let second = limiter.admit(ClientStage::Passthrough, address(1), other, of_other);
+        let ended = |place: &LimiterSlot<'_>| place.handle.ended.get();
+        let not_authenticated = || {
+            counters
+                .each_ref()
+                .map(|counters| counters.not_authenticated.get())
+        };
+        assert_eq!(not_authenticated(), [1, 2]);
+        assert!(limiter.free_slot());
         assert_eq!(
             [ended(&first), ended(&second)],
             [Some(Exhausted::All), None]
         );
-        assert!(limiter.make_way_on(one) && !limiter.make_way_on(one));
+        assert!(limiter.free_slot_on(one) && !limiter.free_slot_on(one));
         assert_eq!(ended(&opener), Some(Exhausted::Route));
-        assert!(limiter.make_way_in_passthrough() && !limiter.make_way());
+        assert!(limiter.free_passthrough_slot() && !limiter.free_slot());
         assert_eq!(ended(&second), Some(Exhausted::Passthrough));
         drop([opener, first, second]);
-        assert_eq!(unproved(), [0, 0]);
+        assert_eq!(not_authenticated(), [0, 0]);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::steps::{Next, Steps, Turn};
+use super::steps::{QueueAction, QueuePosition, StepQueue};
 use crate::metrics;
 use crate::route::Source;
 use crate::uring::{sleep, timeout};
@@ -18,7 +18,7 @@ use crate::uring::{sleep, timeout};
 #[derive(Debug)]
 pub(super) struct Pacer {
     counters: Arc<metrics::CoreCounters>,
-    steps: RefCell<Steps<Rc<Waiter>>>,
+    steps: RefCell<StepQueue<Rc<Waiter>>>,
     is_running: Cell<bool>,
     ended: Cell<bool>,
     // Wakes `run`: a step waits, a step is over, or `run` must end.
@@ -33,12 +33,12 @@ pub(super) struct Pacer {
 /// A task that waits for its turn.
 #[derive(Debug, Default)]
 struct Waiter {
-    state: Cell<State>,
+    state: Cell<TurnState>,
     news: Notify,
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-enum State {
+enum TurnState {
     #[default]
     Waiting,
     // The task has the turn, and `run` waits for it.
@@ -49,7 +49,7 @@ enum State {
 
 /// A step in progress; over when dropped.
 #[derive(Debug)]
-pub(in crate::relay) struct Step<'p> {
+pub(in crate::relay) struct PacedStep<'p> {
     pacer: &'p Pacer,
     source: Source,
     begun: Duration,
@@ -58,7 +58,7 @@ pub(in crate::relay) struct Step<'p> {
 /// A place in the queue; left when dropped.
 struct Line<'p> {
     pacer: &'p Pacer,
-    turn: Turn,
+    turn: QueuePosition,
     waiter: Rc<Waiter>,
 }
 
@@ -76,7 +76,7 @@ impl Pacer {
         let now = Instant::now();
         Self {
             counters,
-            steps: RefCell::new(Steps::new(now.into_std())),
+            steps: RefCell::new(StepQueue::new(now.into_std())),
             is_running: Cell::new(false),
             ended: Cell::new(false),
             news: Notify::new(),
@@ -98,7 +98,7 @@ impl Pacer {
     }
 
     /// Waits for the turn of a step of `source`.
-    pub(super) async fn turn(&self, source: Source) -> Step<'_> {
+    pub(super) async fn turn(&self, source: Source) -> PacedStep<'_> {
         if self.is_running.get() && !self.may_begin() {
             self.counters.steps_delayed.add(1);
             let waiter = Rc::new(Waiter::default());
@@ -112,7 +112,7 @@ impl Pacer {
             line.granted().await;
         }
         self.is_stepping.set(true);
-        Step {
+        PacedStep {
             pacer: self,
             source,
             begun: cpu_time(),
@@ -144,20 +144,20 @@ impl Pacer {
         loop {
             pass().await;
             match self.next() {
-                Next::Step(_, waiter) => {
-                    waiter.state.set(State::Granted);
+                QueueAction::Step(_, waiter) => {
+                    waiter.state.set(TurnState::Granted);
                     waiter.news.notify_one();
-                    while waiter.state.get() == State::Granted || self.is_stepping.get() {
+                    while waiter.state.get() == TurnState::Granted || self.is_stepping.get() {
                         self.news.notified().await;
                     }
                 }
-                Next::Wait(wait) => sleep(wait.min(WAIT_MAX)).await,
-                Next::Nobody => return,
+                QueueAction::Wait(wait) => sleep(wait.min(WAIT_MAX)).await,
+                QueueAction::Nobody => return,
             }
         }
     }
 
-    fn next(&self) -> Next<Rc<Waiter>> {
+    fn next(&self) -> QueueAction<Rc<Waiter>> {
         let now = Instant::now().into_std();
         let relayed = self.relayed.take();
         self.steps.borrow_mut().next(now, relayed)
@@ -172,22 +172,22 @@ impl Pacer {
 
 impl Line<'_> {
     async fn granted(self) {
-        while self.waiter.state.get() == State::Waiting {
+        while self.waiter.state.get() == TurnState::Waiting {
             self.waiter.news.notified().await;
         }
-        self.waiter.state.set(State::Taken);
+        self.waiter.state.set(TurnState::Taken);
     }
 }
 
 impl Drop for Line<'_> {
     fn drop(&mut self) {
         self.pacer.steps.borrow_mut().remove(self.turn);
-        self.waiter.state.set(State::Taken);
+        self.waiter.state.set(TurnState::Taken);
         self.pacer.news.notify_one();
     }
 }
 
-impl Drop for Step<'_> {
+impl Drop for PacedStep<'_> {
     fn drop(&mut self) {
         let cost = cpu_time().saturating_sub(self.begun);
         let micros = u64::try_from(cost.as_micros()).unwrap_or(u64::MAX);

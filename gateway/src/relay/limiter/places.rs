@@ -55,15 +55,15 @@ pub(super) struct Places<H> {
     sources: HashMap<Source, Holder<H>>,
     // INVARIANT: one entry for each source. The last entry holds the most; among equal sources, the one with
     // the oldest connection.
-    by_places: BTreeSet<Rank>,
-    by_units: BTreeSet<Rank>,
+    by_places: BTreeSet<HolderRank>,
+    by_units: BTreeSet<HolderRank>,
     // INVARIANT: one entry for each connection: its route, its age, its source.
     by_route: BTreeSet<(RouteId, u64, Source)>,
     places: usize,
     units: usize,
 }
 
-type Rank = (usize, Reverse<u64>, Source);
+type HolderRank = (usize, Reverse<u64>, Source);
 
 #[derive(Debug)]
 struct Holder<H> {
@@ -195,7 +195,7 @@ impl<H> Places<H> {
             .sources
             .get(&source)
             .map_or((0, 0), |holder| (holder.held.len(), holder.units));
-        let most = |ranks: &BTreeSet<Rank>| ranks.last().map(|(_, _, source)| *source);
+        let most = |ranks: &BTreeSet<HolderRank>| ranks.last().map(|(_, _, source)| *source);
         if own_places > self.bounds.source_places {
             Some((source, Exhausted::SourcePlaces))
         } else if own_units > self.bounds.source_units {

@@ -17,11 +17,11 @@ use crate::route::Source;
 /// The tasks that wait for a step, and the time that steps may take. `W` is the handle by which the caller
 /// reaches a waiting connection.
 #[derive(Debug)]
-pub(super) struct Steps<W> {
+pub(super) struct StepQueue<W> {
     // INVARIANT: each source has at least one waiting task.
     sources: HashMap<Source, Waiting<W>>,
     // INVARIANT: one entry for each source.
-    order: BTreeSet<Rank>,
+    order: BTreeSet<SourceRank>,
     arrivals: u64,
     // The served time of the source that had the last turn: a source that comes back begins there, without
     // credit or debt.
@@ -30,7 +30,7 @@ pub(super) struct Steps<W> {
 }
 
 // Served time in nanoseconds, then the first arrival.
-type Rank = (u64, u64, Source);
+type SourceRank = (u64, u64, Source);
 
 #[derive(Debug)]
 struct Waiting<W> {
@@ -41,14 +41,14 @@ struct Waiting<W> {
 
 /// A place in the queue.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Turn {
+pub(super) struct QueuePosition {
     source: Source,
     arrival: u64,
 }
 
 /// The next action of the queue.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Next<W> {
+pub(super) enum QueueAction<W> {
     /// This task takes its step.
     Step(Source, W),
     /// The share is used up for this time.
@@ -57,7 +57,7 @@ pub(super) enum Next<W> {
     Nobody,
 }
 
-impl<W> Steps<W> {
+impl<W> StepQueue<W> {
     pub(super) fn new(now: Instant) -> Self {
         Self {
             sources: HashMap::new(),
@@ -69,19 +69,19 @@ impl<W> Steps<W> {
     }
 
     /// Adds a task to the queue.
-    pub(super) fn enqueue(&mut self, source: Source, waiter: W) -> Turn {
+    pub(super) fn enqueue(&mut self, source: Source, waiter: W) -> QueuePosition {
         let arrival = self.arrivals;
         self.arrivals = arrival.wrapping_add(1);
         let served = self.served;
         self.change(source, served, |waiting| {
             waiting.waiters.insert(arrival, waiter);
         });
-        Turn { source, arrival }
+        QueuePosition { source, arrival }
     }
 
     /// Removes a task that no longer waits.
-    pub(super) fn remove(&mut self, turn: Turn) {
-        let Turn { source, arrival } = turn;
+    pub(super) fn remove(&mut self, turn: QueuePosition) {
+        let QueuePosition { source, arrival } = turn;
         if self.sources.contains_key(&source) {
             self.change(source, 0, |waiting| waiting.waiters.remove(&arrival));
         }
@@ -93,21 +93,21 @@ impl<W> Steps<W> {
     }
 
     /// The next task, if it is time. `relayed` is how long the core has moved payload since the last call.
-    pub(super) fn next(&mut self, now: Instant, relayed: Duration) -> Next<W> {
+    pub(super) fn next(&mut self, now: Instant, relayed: Duration) -> QueueAction<W> {
         self.budget.note_relayed(now, relayed);
         let Some((_, _, source)) = self.order.first().copied() else {
-            return Next::Nobody;
+            return QueueAction::Nobody;
         };
         if let Some(wait) = self.budget.wait(now) {
-            return Next::Wait(wait);
+            return QueueAction::Wait(wait);
         }
         let (served, waiter) = self.change(source, 0, |waiting| {
             (waiting.served, waiting.waiters.pop_first())
         });
         self.served = served;
         match waiter {
-            Some((_, waiter)) => Next::Step(source, waiter),
-            None => Next::Nobody,
+            Some((_, waiter)) => QueueAction::Step(source, waiter),
+            None => QueueAction::Nobody,
         }
     }
 

@@ -69,7 +69,7 @@ fn certificate(extensions: &[Extension]) -> Vec<u8> {
         .to_vec()
 }
 
-/// The outcome of a path whose certificates have these extensions, the leaf's last; none is self-issued.
+/// The result of a path whose certificates have these extensions, the leaf's last; none is self-issued.
 fn outcome(path: &[&[Extension]]) -> Result<(), (usize, String)> {
     outcome_with(path, &[])
 }
@@ -96,7 +96,7 @@ fn without_a_required_policy_every_path_is_good() {
         &[policies_of(&[B]), inhibit_any(0)],
     ];
     assert_eq!(outcome(&other), Ok(()));
-    // What is required of more certificates than follow is not required.
+    // A requirement that starts after more certificates than follow has no effect.
     assert_eq!(outcome(&[&[constraints(Some(9), None)], &[]]), Ok(()));
 }
 
@@ -111,7 +111,7 @@ fn a_required_policy_must_be_on_the_whole_path() {
         assert_eq!(index, 1);
         assert!(fault.contains("requireExplicitPolicy"), "{fault}");
     }
-    // A CA between that has none of them ends it.
+    // An intermediate CA without any of the required policies makes the path invalid.
     let between = outcome(&[&ca, &[], &[policies_of(&[A])]]);
     assert_eq!(between.expect_err("no policy is left").0, 1);
     // Without any policy on the CA that requires one.
@@ -120,7 +120,7 @@ fn a_required_policy_must_be_on_the_whole_path() {
 }
 
 #[test]
-fn a_leaf_may_require_a_policy_of_itself() {
+fn a_leaf_may_require_a_policy_for_itself() {
     let require = constraints(Some(0), None);
     assert!(outcome(&[&[], std::slice::from_ref(&require)]).is_err());
     let good = [&[policies_of(&[A])][..], &[policies_of(&[A]), require]];
@@ -136,18 +136,18 @@ fn any_policy_counts_until_it_is_inhibited() {
     assert!(outcome(&[&ca(0), &any]).is_err());
     assert!(outcome(&[&ca(1), &any, &any]).is_err());
     assert_eq!(outcome(&[&ca(1), &any, &[policies_of(&[A])]]), Ok(()));
-    // A self-issued CA in between neither counts nor is it inhibited.
+    // A self-issued intermediate CA neither counts nor is it inhibited.
     assert_eq!(
         outcome_with(&[&ca(0), &any, &[policies_of(&[A])]], &[1]),
         Ok(())
     );
     assert_eq!(outcome_with(&[&ca(1), &any, &any], &[1]), Ok(()));
-    // As the last certificate it is no exception.
+    // The last certificate is not exempt.
     assert!(outcome_with(&[&ca(0), &any], &[1]).is_err());
 }
 
 #[test]
-fn a_policy_that_is_mapped_is_known_by_its_other_name_below() {
+fn below_a_mapping_a_policy_has_the_name_that_it_was_mapped_to() {
     let require = constraints(Some(0), None);
     let ca = |mapping| [policies_of(&[A]), require.clone(), mapping];
     let to_b = mapped(&[(A, B)]);
@@ -160,10 +160,10 @@ fn a_policy_that_is_mapped_is_known_by_its_other_name_below() {
             Ok(())
         );
     }
-    // Any policy may be mapped as well, below a CA that has them all.
+    // any-policy may be mapped too, below a CA that has all policies.
     let any = [policies_of(&[ANY]), require.clone(), to_b.clone()];
     assert_eq!(outcome(&[&any, &[policies_of(&[B])]]), Ok(()));
-    // Where mapping is inhibited, a mapped policy is none.
+    // If mapping is inhibited, a mapped policy does not count.
     let inhibited = [policies_of(&[A, C]), constraints(Some(0), Some(0))];
     let between = [policies_of(&[A, C]), to_b];
     assert!(outcome(&[&inhibited, &between, &[policies_of(&[B])]]).is_err());
@@ -184,7 +184,7 @@ fn the_special_policy_may_not_be_mapped() {
 }
 
 #[test]
-fn extensions_that_cannot_be_read_are_a_fault() {
+fn unreadable_policy_extensions_are_refused() {
     let broken: [Extension; 9] = [
         (CERTIFICATE_POLICIES, element(SEQUENCE, &[])),
         (CERTIFICATE_POLICIES, b"\x30\x05\x30".to_vec()),
@@ -217,7 +217,7 @@ fn extensions_that_cannot_be_read_are_a_fault() {
 }
 
 #[test]
-fn hostile_mappings_take_no_exponential_time() {
+fn hostile_mappings_do_not_take_exponential_time() {
     let names: Vec<Vec<u8>> = (0..100).map(|number| vec![0x2a, 4, number]).collect();
     let all: Vec<&[u8]> = names.iter().map(Vec::as_slice).collect();
     let crossed: Vec<_> = (0..120)
@@ -233,7 +233,7 @@ fn hostile_mappings_take_no_exponential_time() {
         .iter()
         .map(|der| (der.as_slice(), false))
         .collect();
-    let mut state = State::new(path.len());
+    let mut state = PolicyState::new(path.len());
     for (der, _) in &path {
         let policies = Policies::of(der).expect("it can be read");
         state.take(&policies, false);

@@ -1,4 +1,4 @@
-//! What follows a handshake, from a peer that may send anything, to a client and to a server.
+//! Messages after a handshake from a hostile peer, to a client and to a server.
 
 use rustls::AlertDescription as Alert;
 
@@ -7,7 +7,7 @@ use crate::buffers::limits::PLAINTEXT_ROOM;
 use crate::config::limits::KEY_RECORDS_MAX;
 use crate::tls::tests::sessions::{Almost, hand_over, run};
 
-/// Ours, and a peer of which every part is in the test's hand; each has another cipher.
+/// The tested end, and a peer whose every byte the test controls; each uses another cipher.
 struct Pair {
     ours: InPlace,
     peer: InPlace,
@@ -42,7 +42,7 @@ impl Pair {
         record(&mut self.peer, content, bytes)
     }
 
-    /// Lets the peer send one record, and gives the payload that came and how opening stands.
+    /// Lets the peer send one record, and returns the payload that arrived and the state of opening.
     fn take(
         &mut self,
         content: Content,
@@ -66,18 +66,18 @@ impl Pair {
         assert_eq!(self.alert(), Some(alert), "{content:?} {bytes:?}");
     }
 
-    /// What the peer is told after an error.
+    /// The alert for the peer after an error.
     fn alert(&mut self) -> Option<Alert> {
         let words = self.ours.final_alert();
-        assert!(self.ours.final_alert().is_empty(), "it is said once");
-        let told = read(&mut self.peer, &words).pop()?;
-        let (Content::Alert, [2, description]) = (told.0, &told.1[..]) else {
-            panic!("no fatal alert: {told:?}")
+        assert!(self.ours.final_alert().is_empty(), "an alert is sent once");
+        let last = read(&mut self.peer, &words).pop()?;
+        let (Content::Alert, [2, description]) = (last.0, &last.1[..]) else {
+            panic!("no fatal alert: {last:?}")
         };
         Some(Alert::from(*description))
     }
 
-    // The peer goes on to its next key.
+    // The peer switches to its next key.
     fn update_peer(&mut self) {
         let (sequence, secrets) = self.peer.schedule.next_to_seal().expect("keys");
         let sealer = Sealer::new(self.peer.cipher, sequence, &secrets);
@@ -110,9 +110,9 @@ fn sent(buffer: &mut Buffer) -> Vec<u8> {
     all
 }
 
-/// Opens records at the peer, whatever they hold; it follows key updates.
+/// Opens any records at the peer, which follows key updates.
 fn read(peer: &mut InPlace, mut records: &[u8]) -> Vec<(Content, Vec<u8>)> {
-    let mut told = Vec::new();
+    let mut messages = Vec::new();
     while !records.is_empty() {
         let mut bytes = records.to_vec();
         let opened = peer.opener.open(&mut bytes).expect("ours").expect("whole");
@@ -122,10 +122,10 @@ fn read(peer: &mut InPlace, mut records: &[u8]) -> Vec<(Content, Vec<u8>)> {
             peer.update_opener(UpdateRequest::NotRequested)
                 .expect("keys");
         }
-        told.push((opened.content, content));
+        messages.push((opened.content, content));
         records = &records[opened.length..];
     }
-    told
+    messages
 }
 
 const UPDATE: [u8; 5] = [KEY_UPDATE, 0, 0, 1, 0];
@@ -171,9 +171,9 @@ fn several_requests_are_answered_by_one_key_update_before_the_next_payload() {
         pair.ours.before(1, &mut outgoing).expect("keys");
         outgoing.extend(record(&mut pair.ours, Content::Data, b"payload"));
         pair.ours.before(1, &mut outgoing).expect("keys");
-        let told = read(&mut pair.peer, &outgoing);
-        assert_eq!(told.len(), 2, "{told:?}");
-        assert_eq!(told[1], (Content::Data, b"payload".to_vec()));
+        let messages = read(&mut pair.peer, &outgoing);
+        assert_eq!(messages.len(), 2, "{messages:?}");
+        assert_eq!(messages[1], (Content::Data, b"payload".to_vec()));
     }
 }
 
@@ -246,8 +246,8 @@ fn a_message_may_be_split_anywhere_over_records() {
         pair.update_peer();
         pair.accept(Content::Data, b"x");
     }
-    for octet in &both {
-        pair.accept(Content::Handshake, &[*octet]);
+    for byte in &both {
+        pair.accept(Content::Handshake, &[*byte]);
     }
     pair.update_peer();
     pair.accept(Content::Data, b"x");
@@ -271,7 +271,7 @@ fn nothing_comes_between_the_parts_of_a_message() {
 }
 
 #[test]
-fn tickets_are_nothing_to_a_client() {
+fn a_client_ignores_tickets() {
     let mut pair = Pair::client();
     for length in [0, 1, 200, 16_380, 40_000, 65_535] {
         for part in message(NEW_SESSION_TICKET, length).chunks(PLAINTEXT_ROOM) {
@@ -284,13 +284,13 @@ fn tickets_are_nothing_to_a_client() {
 }
 
 #[test]
-fn a_server_takes_no_ticket() {
+fn a_server_refuses_tickets() {
     let ticket = message(NEW_SESSION_TICKET, 40);
     Pair::server().refuse(Content::Handshake, &ticket, Alert::UnexpectedMessage);
 }
 
 #[test]
-fn no_other_message_has_a_place_and_its_header_tells() {
+fn any_other_message_is_refused_at_its_header() {
     // HelloRequest, ClientHello, CertificateRequest and Finished are among them.
     for kind in (0..=255).filter(|kind| ![NEW_SESSION_TICKET, KEY_UPDATE].contains(kind)) {
         let mut pair = if kind % 2 == 0 {
@@ -314,7 +314,7 @@ fn messages_of_no_length_are_unexpected() {
 }
 
 #[test]
-fn close_notify_of_either_level_is_the_end_and_what_follows_is_ignored() {
+fn close_notify_of_either_level_ends_the_direction_and_later_bytes_are_ignored() {
     for level in [1, 2] {
         for mut pair in Pair::both() {
             let mut records = pair.record(Content::Data, b"before");
@@ -333,7 +333,7 @@ fn close_notify_of_either_level_is_the_end_and_what_follows_is_ignored() {
 }
 
 #[test]
-fn user_canceled_is_a_warning_a_few_times() {
+fn user_canceled_is_ignored_a_few_times() {
     let mut pair = Pair::server();
     for _ in 0..4 {
         pair.accept(Content::Alert, &[1, 90]);
@@ -411,7 +411,7 @@ fn empty_records_are_bounded() {
 }
 
 #[test]
-fn after_a_wrong_record_nothing_is_opened() {
+fn nothing_is_opened_after_an_invalid_record() {
     for mut pair in Pair::both() {
         let good = pair.record(Content::Data, b"good");
         let mut forged = good.clone();
@@ -428,7 +428,7 @@ fn after_a_wrong_record_nothing_is_opened() {
 }
 
 #[test]
-fn what_stands_before_a_wrong_record_is_delivered() {
+fn records_before_an_invalid_record_are_delivered() {
     let mut pair = Pair::client();
     let mut records = pair.record(Content::Data, b"good");
     records.extend([23, 3, 3, 0, 16].iter().chain(&[0; 16]));
@@ -438,7 +438,7 @@ fn what_stands_before_a_wrong_record_is_delivered() {
 }
 
 #[test]
-fn records_come_in_any_pieces() {
+fn records_may_arrive_in_any_pieces() {
     let contents = [
         (Content::Data, &b"one"[..]),
         (Content::Data, b""),
@@ -465,7 +465,7 @@ fn records_come_in_any_pieces() {
 }
 
 #[test]
-fn no_more_parts_are_opened_than_one_send_takes() {
+fn opening_stops_at_as_many_parts_as_one_send_takes() {
     let mut pair = Pair::client();
     let mut incoming = Buffer::with_room(1 << 20);
     for _ in 0..RECORDS_LARGE + 3 {
@@ -491,8 +491,8 @@ fn a_key_limit_below_one_turn_updates_the_key_once_a_turn() {
         for _ in 0..4 {
             outgoing.extend(record(&mut pair.ours, Content::Data, b"x"));
         }
-        let told = read(&mut pair.peer, &outgoing);
-        assert_eq!(told.len(), 4 + usize::from(turn > 0));
+        let messages = read(&mut pair.peer, &outgoing);
+        assert_eq!(messages.len(), 4 + usize::from(turn > 0));
     }
 }
 
@@ -524,13 +524,13 @@ fn a_key_update_asked_for_with_the_last_flight_is_answered_after_the_hand_over()
     let mut outgoing = Vec::new();
     ours.before(1, &mut outgoing).expect("keys");
     outgoing.extend(record(&mut ours, Content::Data, b"payload"));
-    let told = read(&mut peer, &outgoing);
-    assert_eq!(told[0].0, Content::Handshake);
-    assert_eq!(told[1], (Content::Data, b"payload".to_vec()));
+    let messages = read(&mut peer, &outgoing);
+    assert_eq!(messages[0].0, Content::Handshake);
+    assert_eq!(messages[1], (Content::Data, b"payload".to_vec()));
 }
 
 #[test]
-fn close_notify_with_the_last_flight_is_heeded_after_the_hand_over() {
+fn close_notify_with_the_last_flight_is_processed_after_the_hand_over() {
     let mut almost = Almost::begin();
     let (mut peer, _) = hand_over(almost.client, &[], Cipher::Ring, KEY_RECORDS_MAX);
     let mut flight = almost.last_flight;
@@ -543,7 +543,7 @@ fn close_notify_with_the_last_flight_is_heeded_after_the_hand_over() {
 }
 
 #[test]
-fn a_part_of_a_record_behind_the_last_flight_is_not_lost() {
+fn a_partial_record_after_the_last_flight_is_not_lost() {
     let mut almost = Almost::begin();
     let (mut peer, _) = hand_over(almost.client, &[], Cipher::Ring, KEY_RECORDS_MAX);
     let behind = record(&mut peer, Content::Data, b"payload");

@@ -1,5 +1,5 @@
-//! Single records, good ones and those that RFC 8446 section 5 tells to refuse, with each cipher
-//! against each.
+//! Single records, valid ones and those that RFC 8446 section 5 requires to refuse, with each pair of
+//! ciphers.
 
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use rustls::AlertDescription as Alert;
@@ -17,7 +17,7 @@ fn secrets() -> ConnectionTrafficSecrets {
     }
 }
 
-/// Which cipher seals and which opens. Every test runs with each pair.
+/// The cipher that seals and the cipher that opens. Every test runs with each pair.
 #[derive(Debug, Clone, Copy)]
 struct Ends {
     seals: Cipher,
@@ -53,7 +53,7 @@ fn sealed(sealer: &mut Sealer, content: Content, plain: &[u8]) -> Vec<u8> {
     room
 }
 
-/// A record around any inner plaintext, made by ring with its own nonce and header.
+/// A record around any inner plaintext, created by ring with its own nonce and header.
 fn forged(sequence: u64, inner: &[u8]) -> Vec<u8> {
     let [high, low] = u16::try_from(inner.len() + TAG)
         .expect("short")
@@ -62,10 +62,10 @@ fn forged(sequence: u64, inner: &[u8]) -> Vec<u8> {
 }
 
 fn forged_under(header: [u8; 5], sequence: u64, inner: &[u8]) -> Vec<u8> {
-    let key = UnboundKey::new(&AES_256_GCM, &KEY).expect("32 octets");
+    let key = UnboundKey::new(&AES_256_GCM, &KEY).expect("32 bytes");
     let mut nonce = IV;
-    for (octet, part) in nonce[4..].iter_mut().zip(sequence.to_be_bytes()) {
-        *octet ^= part;
+    for (byte, part) in nonce[4..].iter_mut().zip(sequence.to_be_bytes()) {
+        *byte ^= part;
     }
     let mut protected = inner.to_vec();
     LessSafeKey::new(key)
@@ -87,13 +87,13 @@ fn opened(opener: &mut Opener, record: &[u8]) -> Result<(Content, Vec<u8>), Reco
 
 fn hex(text: &str) -> Vec<u8> {
     let digits: Vec<_> = text.chars().filter(|c| !c.is_whitespace()).collect();
-    let octet = |pair: &[char]| u8::from_str_radix(&pair.iter().collect::<String>(), 16);
-    let octets = digits.chunks(2).map(octet);
-    octets.collect::<Result<_, _>>().expect("hexadecimal")
+    let byte = |pair: &[char]| u8::from_str_radix(&pair.iter().collect::<String>(), 16);
+    let bytes = digits.chunks(2).map(byte);
+    bytes.collect::<Result<_, _>>().expect("hexadecimal")
 }
 
 #[test]
-fn records_of_rfc_8448_section_3_are_made_and_opened() {
+fn records_of_rfc_8448_section_3_are_sealed_and_opened() {
     let client = |cipher| {
         let key = hex("17422dda596ed5d9acd890e3c63f5051");
         let iv = hex("5b78923dee08579033e523d9");
@@ -128,7 +128,7 @@ fn records_of_rfc_8448_section_3_are_made_and_opened() {
 }
 
 #[test]
-fn records_of_every_legal_size_open_to_what_was_sealed() {
+fn records_of_every_legal_size_can_be_opened_again() {
     for ends in Ends::all() {
         let (mut sealer, mut opener) = (ends.sealer(0), ends.opener(0));
         for length in [0, 1, 2, 15, 16, 17, 255, 256, 16_383, 16_384] {
@@ -141,7 +141,7 @@ fn records_of_every_legal_size_open_to_what_was_sealed() {
 }
 
 #[test]
-fn what_is_sealed_is_what_another_cipher_makes_of_it() {
+fn both_ciphers_seal_to_the_same_bytes() {
     for ends in Ends::all() {
         for sequence in [0, 1, 255, 256, 1 << 24, 1 << 32, u64::MAX - 1] {
             let record = sealed(
@@ -155,7 +155,7 @@ fn what_is_sealed_is_what_another_cipher_makes_of_it() {
 }
 
 #[test]
-fn no_more_is_sealed_than_a_record_holds_or_there_is_room_for() {
+fn a_record_without_enough_room_or_too_long_is_refused() {
     for ends in Ends::all() {
         let mut sealer = ends.sealer(0);
         let mut room = vec![0; 20_000];
@@ -177,7 +177,7 @@ fn no_more_is_sealed_than_a_record_holds_or_there_is_room_for() {
 }
 
 #[test]
-fn a_sequence_number_never_comes_again() {
+fn a_sequence_number_is_never_reused() {
     for ends in Ends::all() {
         let (mut sealer, mut opener) = (ends.sealer(u64::MAX - 1), ends.opener(u64::MAX - 1));
         let last = sealed(&mut sealer, Content::Data, b"last");
@@ -194,7 +194,7 @@ fn a_sequence_number_never_comes_again() {
 }
 
 #[test]
-fn a_record_opens_when_it_is_there_whole_and_not_before() {
+fn a_record_is_opened_once_all_of_it_has_arrived() {
     for ends in Ends::all() {
         let record = sealed(&mut ends.sealer(0), Content::Data, b"payload");
         let mut opener = ends.opener(0);
@@ -210,7 +210,7 @@ fn a_record_opens_when_it_is_there_whole_and_not_before() {
 }
 
 #[test]
-fn an_outer_type_but_application_data_is_unexpected_at_its_first_octet() {
+fn an_outer_type_other_than_application_data_is_unexpected_at_its_first_byte() {
     for ends in Ends::all() {
         for kind in (0..=255).filter(|kind| *kind != 23) {
             let first = ends.opener(0).open(&mut [kind]);
@@ -228,7 +228,7 @@ fn another_version_than_was_authenticated_is_bad_record_mac() {
             let mut record = forged(0, b"x\x17");
             record[1..3].copy_from_slice(&version);
             assert_eq!(ends.refused(&record), Alert::BadRecordMac);
-            // The field is no matter beside that (RFC 8446 section 5.1).
+            // Apart from that the version is ignored (RFC 8446 section 5.1).
             let own = forged_under([23, version[0], version[1], 0, 18], 0, b"x\x17");
             assert!(opened(&mut ends.opener(0), &own).is_ok());
         }
@@ -242,7 +242,8 @@ fn a_record_with_any_bit_changed_does_not_open() {
         for bit in 0..record.len() * 8 {
             let mut altered = record.clone();
             altered[bit / 8] ^= 1 << (bit % 8);
-            // A larger length waits for more; with more it is forged as well.
+            // A larger length makes the opener wait for more bytes; once they arrive, the record does not
+            // authenticate either.
             altered.resize(70_000, 0);
             assert!(ends.opener(0).open(&mut altered).is_err(), "bit {bit}");
         }
@@ -285,7 +286,7 @@ fn a_record_under_another_key_or_another_cipher_is_bad_record_mac() {
 }
 
 #[test]
-fn padding_of_any_length_is_taken_off() {
+fn padding_of_any_length_is_removed() {
     for ends in Ends::all() {
         for (content, padding) in [
             (0, 0),
@@ -357,7 +358,7 @@ fn a_ciphertext_too_long_by_one_is_record_overflow_by_its_header() {
             let refused = ends.opener(0).open(&mut [23, 3, 3, high, low]);
             assert_eq!(refused, Err(RecordError::Oversized));
         }
-        // The longest that there may be is looked at, and forged.
+        // A record of the largest legal length is opened, and does not authenticate.
         let mut longest = vec![0; RECORD_HEADER + 16_640];
         longest[..5].copy_from_slice(&[23, 3, 3, 65, 0]);
         assert_eq!(ends.refused(&longest), Alert::BadRecordMac);
@@ -365,7 +366,7 @@ fn a_ciphertext_too_long_by_one_is_record_overflow_by_its_header() {
 }
 
 #[test]
-fn of_all_content_types_three_have_a_place() {
+fn three_content_types_are_allowed() {
     for ends in Ends::all() {
         for kind in 1..=255 {
             let outcome = opened(&mut ends.opener(0), &forged(0, &[b'x', kind]));
@@ -377,13 +378,13 @@ fn of_all_content_types_three_have_a_place() {
             };
             assert_eq!(outcome, expected);
         }
-        // A protected change_cipher_spec as well (RFC 8446 section 5).
+        // A protected change_cipher_spec is refused too (RFC 8446 section 5).
         assert_eq!(ends.refused(&forged(0, &[1, 20])), Alert::UnexpectedMessage);
     }
 }
 
 #[test]
-fn secrets_of_another_cipher_are_not_taken() {
+fn secrets_for_another_cipher_are_refused() {
     let secrets = ConnectionTrafficSecrets::Chacha20Poly1305 {
         key: AeadKey::from(KEY),
         iv: Iv::from(IV),

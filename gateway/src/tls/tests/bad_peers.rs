@@ -273,7 +273,7 @@ fn an_rsa_key_of_16384_bits_is_refused_before_it_is_used() {
 }
 
 #[test]
-fn a_trust_anchor_with_an_rsa_key_of_1024_bits_vouches_for_nobody() {
+fn a_trust_anchor_with_an_rsa_key_of_1024_bits_is_refused() {
     let mut gateway = Gateway::under(&Authority::new("Site CA"));
     gateway.listed[0].anchors = vec![fixture(include_bytes!(
         "../../../../tests/data/tls/weak-anchor.der"
@@ -297,7 +297,7 @@ fn a_signature_with_sha_1_is_refused() {
     ))];
     let leaf = fixture(include_bytes!("../../../../tests/data/tls/sha1-leaf.der"));
     let peer = Own::without_key(vec![leaf], SignatureScheme::ECDSA_NISTP256_SHA256);
-    let words = ["signed by ECDSA with SHA-1", "anew with SHA-256"];
+    let words = ["signed by ECDSA with SHA-1", "reissued with SHA-256"];
     refused(&gateway, &peer, Alert::BadCertificate, &words);
 }
 
@@ -323,7 +323,10 @@ fn a_name_that_the_issuer_may_not_give_is_refused() {
         });
     });
     let gateway = Gateway::under(&root);
-    let words = ["may not vouch for", "dns:region.example and names below it"];
+    let words = [
+        "may not issue certificates for",
+        "dns:region.example and names below it",
+    ];
     refused(
         &gateway,
         &middle.issue(&[PEER]),

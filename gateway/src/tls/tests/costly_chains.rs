@@ -15,7 +15,7 @@ use super::good_peers::accepted;
 use super::matrix::refused;
 use super::{Gateway, PEER};
 use crate::pki::limits::CHAIN_CERTIFICATES_MAX;
-use crate::tls::chain::{Anchor, Checks, Counted, cut};
+use crate::tls::chain::{Anchor, Checks, CountedAlgorithm, cut};
 use crate::tls::der::Layout;
 use crate::tls::limits::{
     CERTIFICATE_BYTES_MAX, CERTIFICATE_ELEMENTS_MAX, CERTIFICATE_EXTENSIONS_MAX,
@@ -112,7 +112,7 @@ fn a_ca_that_two_roots_certified_is_good_under_either_of_them() {
 }
 
 #[test]
-fn a_ca_with_a_new_key_is_good_where_its_old_key_vouches_for_the_new_one() {
+fn a_ca_with_a_new_key_is_good_if_its_old_key_certified_the_new_one() {
     let (old, new) = (Authority::new("Site CA"), Authority::new("Site CA"));
     let new_with_old = old.certify(&new, "Site CA");
     let mut peer = new.issue(&[PEER]);
@@ -339,7 +339,7 @@ fn no_signature_check_is_computed_after_twelve_have_failed_under_whatever_keys()
     assert_eq!(done.len(), 12);
 }
 
-fn check(counted: &[Counted<'_>], key: u8, message: u8, by: u8) -> bool {
+fn check(counted: &[CountedAlgorithm<'_>], key: u8, message: u8, by: u8) -> bool {
     counted[0]
         .verify_signature(&[key], &[message], &[by])
         .is_ok()

@@ -132,7 +132,7 @@ fn critical_extensions_about_policies_are_processed() {
         if requires {
             let words = [
                 "has none of the certificate policies",
-                "issued anew with the policy",
+                "reissued with the policy",
             ];
             refused(
                 &gateway,
@@ -195,7 +195,7 @@ fn constraints_on_directory_names_are_enforced_by_value() {
     };
     // The leaf is called "leaf", in another string type.
     accepted(&gateway, &middle("LEAF").issue(&[PEER]));
-    let words = ["may not vouch for", "subjects below", "other"];
+    let words = ["may not issue certificates for", "subjects below", "other"];
     refused(
         &gateway,
         &middle("other").issue(&[PEER]),
@@ -204,7 +204,7 @@ fn constraints_on_directory_names_are_enforced_by_value() {
     );
     // A CA below must be within as well, unless it has issued itself.
     let below = middle("leaf").intermediate("Lower CA", |_| {});
-    let words = ["issuer \"CN=Lower CA\"", "may not vouch for"];
+    let words = ["issuer \"CN=Lower CA\"", "may not issue certificates for"];
     refused(
         &gateway,
         &below.issue(&[PEER]),
@@ -236,7 +236,7 @@ fn an_anchor_constrains_directory_names_too() {
         &gateway,
         &other,
         Alert::BadCertificate,
-        &["may not vouch for"],
+        &["may not issue certificates for"],
     );
 }
 
@@ -251,7 +251,7 @@ fn an_intermediate_constrains_the_hosts_of_uris() {
     let leaf =
         |name: &str| middle.issue_with(&[PEER], |params| params.subject_alt_names.push(uri(name)));
     accepted(&gateway, &leaf("spiffe://gw.a.example/site"));
-    let words = ["may not vouch for", ".a.example"];
+    let words = ["may not issue certificates for", ".a.example"];
     refused(
         &gateway,
         &leaf("spiffe://gw.b.example/site"),

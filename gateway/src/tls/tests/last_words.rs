@@ -8,7 +8,7 @@ use super::authority::Authority;
 use super::ends::{Credulous, End, Foreign, everything, foreign_client, foreign_server};
 use super::{Gateway, PEER, target};
 use crate::buffers::Buffer;
-use crate::tls::session::{Session, Step};
+use crate::tls::session::{HandshakeStep, Session};
 
 /// Drives `session` against `foreign` until it fails, and gives the alert over.
 fn refuse(mut session: Session, foreign: &mut Foreign) {
@@ -17,7 +17,7 @@ fn refuse(mut session: Session, foreign: &mut Foreign) {
         let mut outgoing = Vec::new();
         let failed = loop {
             match session.advance(&mut incoming, &mut outgoing) {
-                Ok(Step::Progress) => {}
+                Ok(HandshakeStep::Progress) => {}
                 Ok(_) => break false,
                 Err(_) => break true,
             }

@@ -39,10 +39,10 @@ fn peers_whose_cas_all_have_one_name_are_accepted_however_many_they_are() {
 }
 
 #[test]
-fn a_ca_that_vouches_for_another_peer_is_named_among_few_of_its_name() {
+fn a_ca_of_another_peer_is_named_among_few_of_its_name() {
     let (gateway, authorities) = of_many(|peer| format!("Hospital {}", peer / 3));
     let claimed = name_of(0);
-    let words = ["which may not vouch for", "hospital-0"];
+    let words = ["which may not issue certificates for", "hospital-0"];
     refused(
         &gateway,
         &authorities[PEERS - 1].issue(&[&claimed]),

@@ -11,6 +11,7 @@ mod ends;
 mod foreign_verifier;
 mod good_peers;
 mod hospital_pkis;
+mod issuers;
 mod last_words;
 mod many_peers;
 mod matrix;
@@ -22,7 +23,6 @@ mod sentences;
 pub(super) mod sessions;
 mod split_messages;
 mod targets;
-mod vouching;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -50,7 +50,7 @@ struct Gateway {
     key_exchange: KeyExchange,
 }
 
-/// A peer that the route lists, and the CAs that may vouch for it.
+/// A peer that the route lists, and the CAs that may issue certificates for it.
 struct Listed {
     name: Option<&'static str>,
     identities: Vec<PeerName>,

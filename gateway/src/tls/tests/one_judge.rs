@@ -7,7 +7,7 @@ use rustls::pki_types::{CertificateDer, UnixTime};
 use super::Gateway;
 use super::authority::Authority;
 use super::openssl::Openssl;
-use crate::pki::algorithms::{Key, KeyUse, Signature};
+use crate::pki::algorithms::{KeyUse, PublicKeyInfo, Signature};
 use crate::pki::der::{BIT_STRING, INTEGER, SEQUENCE, element};
 use crate::tls::Rule;
 use crate::tls::der::Layout;
@@ -15,7 +15,7 @@ use crate::tls::der::Layout;
 const RSA: &str = "-algorithm RSA -pkeyopt rsa_keygen_bits:";
 const EC: &str = "-algorithm EC -pkeyopt ec_paramgen_curve:";
 
-/// The rule by which a handshake refuses a client that `anchor` vouches for.
+/// The rule by which a handshake refuses a client whose certificate `anchor` issued.
 fn refused_by(anchor: &CertificateDer<'static>, leaf: &CertificateDer<'_>) -> Option<Rule> {
     let mut gateway = Gateway::under(&Authority::new("Site CA"));
     gateway.listed[0].anchors = vec![anchor.clone()];
@@ -25,7 +25,7 @@ fn refused_by(anchor: &CertificateDer<'static>, leaf: &CertificateDer<'_>) -> Op
 
 fn fault_of_key(certificate: &CertificateDer<'_>, purpose: KeyUse) -> Option<String> {
     let layout = Layout::of(certificate).expect("a certificate");
-    let fault = Key::of_spki(layout.key_element).fault(purpose);
+    let fault = PublicKeyInfo::of_spki(layout.key_element).fault(purpose);
     fault.map(|fault| fault.to_string())
 }
 

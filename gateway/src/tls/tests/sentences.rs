@@ -9,7 +9,7 @@ use super::ends::{End, Foreign, Ours, everything, foreign_client, talk};
 use super::{Gateway, PEER};
 use crate::config::KeyExchange;
 use crate::tls::limits::SENTENCE_CHARS_MAX;
-use crate::tls::verifier::Request;
+use crate::tls::verifier::CertificateRequest;
 use crate::tls::{explain, explain_end, explain_silence};
 
 fn gateway() -> Gateway {
@@ -18,7 +18,7 @@ fn gateway() -> Gateway {
 
 fn connecting(error: &Error) -> String {
     let ours = Ours::connecting(&gateway());
-    ours.verification.requested(Request::Answerable);
+    ours.verification.requested(CertificateRequest::Answerable);
     explain(error, &ours.verification, &[])
 }
 
@@ -94,9 +94,12 @@ fn other_alerts_say_what_is_needed_or_where_to_look() {
             Alert::NoApplicationProtocol,
             "no_application_protocol; let it take",
         ),
-        (Alert::InternalError, "internal_error; its log says why"),
-        (Alert::DecodeError, "decode_error; its log says why"),
-        (Alert::Unknown(0xee), "alert 238; its log says why"),
+        (
+            Alert::InternalError,
+            "internal_error; its log has the reason",
+        ),
+        (Alert::DecodeError, "decode_error; its log has the reason"),
+        (Alert::Unknown(0xee), "alert 238; its log has the reason"),
     ];
     for (alert, words) in cases {
         let sentence = connecting(&Error::AlertReceived(alert));
@@ -110,7 +113,7 @@ fn a_site_with_wildcard_names_is_told_the_line_to_list_at_the_other_end() {
     let authority = Authority::new("Site CA");
     let wildcard = authority.issue(&["*.us.example"]);
     let ours = Ours::connecting(&gateway().with_own(wildcard));
-    ours.verification.requested(Request::Answerable);
+    ours.verification.requested(CertificateRequest::Answerable);
     let error = Error::AlertReceived(Alert::AccessDenied);
     let sentence = explain(&error, &ours.verification, &[]);
     let words = "none of its names can be listed: let the server add \"sha256:";

@@ -5,7 +5,7 @@ use super::{Gateway, PEER, target};
 use crate::buffers::Buffer;
 use crate::config::PeerName;
 use crate::tls::Cipher;
-use crate::tls::session::{HandedOver, Session, Step};
+use crate::tls::session::{HandedOver, HandshakeStep, Session};
 
 /// Client and server in the middle of their handshake: the client is done, and the server has not seen
 /// its last flight.
@@ -51,7 +51,7 @@ pub(in crate::tls) fn run(session: &mut Session, received: &[u8]) -> (Vec<u8>, V
     while session
         .advance(&mut incoming, &mut outgoing)
         .expect("good peers")
-        == Step::Progress
+        == HandshakeStep::Progress
     {}
     (outgoing, incoming.filled().to_vec())
 }

@@ -8,7 +8,7 @@ use super::Gateway;
 use super::authority::Authority;
 use super::ends::{End, Foreign, everything, foreign_client};
 use crate::buffers::Buffer;
-use crate::tls::session::{Opened, Session, Step};
+use crate::tls::session::{HandshakeStep, Opened, Session};
 
 const HANDSHAKE: u8 = 22;
 const APPLICATION_DATA: u8 = 23;
@@ -78,9 +78,9 @@ fn accepted() -> (Session, Scribe) {
                 .advance(&mut incoming, &mut answer)
                 .expect("a good peer")
             {
-                Step::Progress => {}
-                Step::NeedBytes => break,
-                Step::Done => {
+                HandshakeStep::Progress => {}
+                HandshakeStep::NeedBytes => break,
+                HandshakeStep::Done => {
                     foreign.advance(&answer);
                     let Connection::Client(client) = foreign.connection else {
                         panic!("it was made as a client")
@@ -138,7 +138,7 @@ fn sealing_goes_on_while_payload_and_a_part_came_with_the_handshake() {
     while session
         .advance(&mut incoming, &mut Vec::new())
         .expect("a good peer")
-        != Step::Done
+        != HandshakeStep::Done
     {}
     // What the pool lends when it is exhausted: after the early payload no whole record fits.
     let mut payload = Buffer::with_room(crate::buffers::limits::PLAINTEXT_ROOM);

@@ -76,7 +76,7 @@ fn an_expected_identity_behind_another_one_is_enough() {
 }
 
 #[test]
-fn an_expected_name_from_a_ca_that_may_not_vouch_for_it_is_refused() {
+fn an_expected_name_from_a_ca_that_may_not_issue_it_is_refused() {
     let (a, b) = (Authority::new("Hospital A"), Authority::new("Hospital B"));
     let listed = vec![
         Listed::named("hospital-a", A, &a),
@@ -89,7 +89,7 @@ fn an_expected_name_from_a_ca_that_may_not_vouch_for_it_is_refused() {
     assert_eq!(foreign.alert(), Some(Alert::AccessDenied));
     assert!(
         ours.sentence()
-            .contains("may not vouch for \"dns:gw.a.example\"")
+            .contains("may not issue certificates for \"dns:gw.a.example\"")
     );
 }
 

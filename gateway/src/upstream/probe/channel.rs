@@ -13,7 +13,7 @@ use crate::buffers::Buffer;
 use crate::buffers::limits::{PLAINTEXT_ROOM, RECORD_ROOM};
 use crate::config::Target;
 use crate::config::limits::HEALTH_TIMEOUT_MAX;
-use crate::handshake::{Cause, Failed, Secured, Unpaced, handshake, send_alert};
+use crate::handshake::{Cause, FailedHandshake, Secured, Unpaced, handshake, send_alert};
 use crate::tls::session::{Opened, Session};
 use crate::tls::{Connector, PeerVerification, explain, explain_end};
 use crate::upstream::limits::{CONTROL_ROOM, PROBE_BYTES_MAX};
@@ -22,14 +22,14 @@ use crate::uring::{Socket, SocketExt};
 /// A probe's connection.
 pub(super) enum Channel<'s, S> {
     /// Plaintext.
-    Plain(Source<'s, S>),
+    Plain(ProbeReceiver<'s, S>),
     /// TLS after the handshake.
     Tls(Box<Tls<'s, S>>),
 }
 
 /// Why nothing more can be received.
 #[derive(Debug)]
-pub(super) enum Cut {
+pub(super) enum ChannelError {
     /// The target closed cleanly.
     Closed,
     /// The target's TLS stream ended without close_notify.
@@ -58,20 +58,20 @@ impl<'s, S: Socket> Channel<'s, S> {
         socket: &'s S,
         connector: Option<&Connector>,
         target: &Target,
-    ) -> Result<Self, Cut> {
+    ) -> Result<Self, ChannelError> {
         match connector {
             Some(connector) => Tls::open(socket, connector, target).await,
-            None => Ok(Self::Plain(Source::new(socket))),
+            None => Ok(Self::Plain(ProbeReceiver::new(socket))),
         }
     }
 
     /// Sends all of `bytes`.
-    pub(super) async fn send(&mut self, bytes: Vec<u8>) -> Result<(), Cut> {
+    pub(super) async fn send(&mut self, bytes: Vec<u8>) -> Result<(), ChannelError> {
         match self {
             Self::Plain(source) => {
                 let all = 0..bytes.len();
                 let sent = source.socket.write_all(bytes, all).await.0;
-                sent.map_err(Cut::Socket)
+                sent.map_err(ChannelError::Socket)
             }
             Self::Tls(tls) => {
                 let records = tls.seal(&bytes)?;
@@ -81,7 +81,7 @@ impl<'s, S: Socket> Channel<'s, S> {
     }
 
     /// Receives the next bytes; never empty.
-    pub(super) async fn receive(&mut self) -> Result<Vec<u8>, Cut> {
+    pub(super) async fn receive(&mut self) -> Result<Vec<u8>, ChannelError> {
         let tls = match self {
             Self::Plain(source) => return source.receive().await,
             Self::Tls(tls) => tls,
@@ -90,7 +90,7 @@ impl<'s, S: Socket> Channel<'s, S> {
             match tls.receive_message().await? {
                 Received::Payload(payload) => return Ok(payload),
                 Received::Message => {}
-                Received::Closed => return Err(Cut::Closed),
+                Received::Closed => return Err(ChannelError::Closed),
             }
         }
     }
@@ -109,13 +109,13 @@ impl<'s, S: Socket> Channel<'s, S> {
 }
 
 /// The receiving side of a probe's connection.
-pub(super) struct Source<'s, S> {
+pub(super) struct ProbeReceiver<'s, S> {
     socket: &'s S,
     // The number of bytes that the target may still send.
     rest: usize,
 }
 
-impl<'s, S: Socket> Source<'s, S> {
+impl<'s, S: Socket> ProbeReceiver<'s, S> {
     fn new(socket: &'s S) -> Self {
         Self {
             socket,
@@ -127,25 +127,29 @@ impl<'s, S: Socket> Source<'s, S> {
     ///
     /// Each read waits on the ring first, even if bytes are already available. Otherwise a target that sends
     /// without end would be read without a pause, and the other connections of this core would stall.
-    async fn read(&mut self, bytes: Vec<u8>, room: Range<usize>) -> (Result<usize, Cut>, Vec<u8>) {
+    async fn read(
+        &mut self,
+        bytes: Vec<u8>,
+        room: Range<usize>,
+    ) -> (Result<usize, ChannelError>, Vec<u8>) {
         if let Err(error) = self.socket.readable().await {
-            return (Err(Cut::Socket(error)), bytes);
+            return (Err(ChannelError::Socket(error)), bytes);
         }
         let (outcome, bytes) = self.socket.read_some(bytes, room).await;
-        let outcome = outcome.map_err(Cut::Socket).and_then(|count| {
+        let outcome = outcome.map_err(ChannelError::Socket).and_then(|count| {
             // LIMIT: PROBE_BYTES_MAX, reported as the failure of this probe.
-            self.rest = self.rest.checked_sub(count).ok_or(Cut::TooMuch)?;
+            self.rest = self.rest.checked_sub(count).ok_or(ChannelError::TooMuch)?;
             Ok(count)
         });
         (outcome, bytes)
     }
 
-    async fn receive(&mut self) -> Result<Vec<u8>, Cut> {
+    async fn receive(&mut self) -> Result<Vec<u8>, ChannelError> {
         let room = vec![0; PLAINTEXT_ROOM];
         let all = 0..room.len();
         let (outcome, mut bytes) = self.read(room, all).await;
         match outcome? {
-            0 => Err(Cut::Closed),
+            0 => Err(ChannelError::Closed),
             count => {
                 bytes.truncate(count);
                 Ok(bytes)
@@ -156,7 +160,7 @@ impl<'s, S: Socket> Source<'s, S> {
 
 /// A TLS connection after its handshake.
 pub(super) struct Tls<'s, S> {
-    source: Source<'s, S>,
+    source: ProbeReceiver<'s, S>,
     session: Session,
     verification: Arc<PeerVerification>,
     // Received records that are not opened yet.
@@ -170,7 +174,7 @@ impl<'s, S: Socket> Tls<'s, S> {
         socket: &'s S,
         connector: &Connector,
         target: &Target,
-    ) -> Result<Channel<'s, S>, Cut> {
+    ) -> Result<Channel<'s, S>, ChannelError> {
         let (connection, verification) = connector.start(target).map_err(defect)?;
         // The probe's own timeout ends before this one.
         let shaken = handshake(
@@ -181,19 +185,21 @@ impl<'s, S: Socket> Tls<'s, S> {
         )
         .await;
         let Secured { session, incoming } =
-            shaken.map_err(|failed| Cut::Tls(refusal(&failed, &verification)))?;
+            shaken.map_err(|failed| ChannelError::Tls(refusal(&failed, &verification)))?;
         verification
             .check_confirmed(session.state())
-            .map_err(|error| Cut::Tls(explain(&error, &verification, &[])))?;
+            .map_err(|error| ChannelError::Tls(explain(&error, &verification, &[])))?;
         if verification.peer().is_none() {
             // As for connections: the verifier runs in every handshake. If it ever did not, the target counts
             // as down.
-            return Err(Cut::Tls("a peer without an accepted identity".to_owned()));
+            return Err(ChannelError::Tls(
+                "a peer without an accepted identity".to_owned(),
+            ));
         }
         let mut room = Buffer::with_room(incoming.filled().len().saturating_add(2 * RECORD_ROOM));
         room.append(incoming.filled());
         Ok(Channel::Tls(Box::new(Self {
-            source: Source::new(socket),
+            source: ProbeReceiver::new(socket),
             session,
             verification,
             incoming: room,
@@ -208,13 +214,13 @@ impl<'s, S: Socket> Tls<'s, S> {
     }
 
     /// Sends close_notify. This ends only our direction.
-    pub(super) async fn send_close_notify(&mut self) -> Result<(), Cut> {
+    pub(super) async fn send_close_notify(&mut self) -> Result<(), ChannelError> {
         let records = self.close_notify();
         self.send(records).await
     }
 
     /// Receives the next TLS event.
-    pub(super) async fn receive_message(&mut self) -> Result<Received, Cut> {
+    pub(super) async fn receive_message(&mut self) -> Result<Received, ChannelError> {
         loop {
             let before = self.incoming.filled().len();
             let mut payload = Buffer::with_room(PLAINTEXT_ROOM);
@@ -225,7 +231,7 @@ impl<'s, S: Socket> Tls<'s, S> {
             let opened = opened.map_err(|error| self.wrong(&error))?;
             let all = 0..answer.len();
             let sent = self.source.socket.write_all(answer, all).await.0;
-            sent.map_err(Cut::Socket)?;
+            sent.map_err(ChannelError::Socket)?;
             if !payload.is_empty() {
                 self.has_received_payload = true;
                 return Ok(Received::Payload(payload.filled().to_vec()));
@@ -239,10 +245,10 @@ impl<'s, S: Socket> Tls<'s, S> {
         }
     }
 
-    fn seal(&mut self, plain: &[u8]) -> Result<Vec<u8>, Cut> {
+    fn seal(&mut self, plain: &[u8]) -> Result<Vec<u8>, ChannelError> {
         let mut records = Buffer::with_room(plain.len().saturating_add(CONTROL_ROOM));
         let sealed = self.session.seal(plain, &mut records);
-        sealed.map_err(|error| Cut::Tls(error.to_string()))?;
+        sealed.map_err(|error| ChannelError::Tls(error.to_string()))?;
         Ok(records.filled().to_vec())
     }
 
@@ -255,27 +261,29 @@ impl<'s, S: Socket> Tls<'s, S> {
         records.filled().to_vec()
     }
 
-    async fn send(&mut self, records: Vec<u8>) -> Result<(), Cut> {
+    async fn send(&mut self, records: Vec<u8>) -> Result<(), ChannelError> {
         let all = 0..records.len();
         let Err(error) = self.source.socket.write_all(records, all).await.0 else {
             return Ok(());
         };
         // An alert with the reason may have arrived before the reset.
         match self.receive_message().await {
-            Err(cut @ Cut::Tls(_)) => Err(cut),
-            _ => Err(Cut::Socket(error)),
+            Err(cut @ ChannelError::Tls(_)) => Err(cut),
+            _ => Err(ChannelError::Socket(error)),
         }
     }
 
-    async fn receive(&mut self) -> Result<(), Cut> {
+    async fn receive(&mut self) -> Result<(), ChannelError> {
         self.incoming.compact();
         let (bytes, room) = self.incoming.lend_spare();
         let has_room = !room.is_empty();
         let (outcome, bytes) = self.source.read(bytes, room).await;
         self.incoming.restore(bytes);
         match outcome? {
-            0 if has_room => Err(Cut::Truncated),
-            0 => Err(Cut::Tls("the stream ended within a record".to_owned())),
+            0 if has_room => Err(ChannelError::Truncated),
+            0 => Err(ChannelError::Tls(
+                "the stream ended within a record".to_owned(),
+            )),
             count => {
                 self.incoming.fill(count);
                 Ok(())
@@ -285,16 +293,16 @@ impl<'s, S: Socket> Tls<'s, S> {
 
     // In TLS 1.3, an alert before the first payload is the server's answer to the handshake (RFC 8446 section
     // 4.4.2.4).
-    fn wrong(&self, error: &Error) -> Cut {
+    fn wrong(&self, error: &Error) -> ChannelError {
         let is_answer = self.is_tls13() && !self.has_received_payload;
-        Cut::Tls(match error {
+        ChannelError::Tls(match error {
             Error::AlertReceived(_) if is_answer => explain(error, &self.verification, &[]),
             _ => format!("TLS record layer: {error}"),
         })
     }
 }
 
-fn refusal(failed: &Failed, verification: &PeerVerification) -> String {
+fn refusal(failed: &FailedHandshake, verification: &PeerVerification) -> String {
     match &failed.cause {
         Cause::Tls(error) => explain(error, verification, &failed.first),
         Cause::Closed | Cause::Socket(_) => {
@@ -305,6 +313,6 @@ fn refusal(failed: &Failed, verification: &PeerVerification) -> String {
     }
 }
 
-fn defect(error: Error) -> Cut {
-    Cut::Tls(error.to_string())
+fn defect(error: Error) -> ChannelError {
+    ChannelError::Tls(error.to_string())
 }

@@ -2,9 +2,9 @@
 
 use std::cell::Cell;
 
-use super::Failure;
+use super::ProbeFailure;
 use super::channel::Channel;
-use crate::dicom::{AeTitle, Answer, Echo, EchoError, Next};
+use crate::dicom::{AeTitle, ClosingPdu, Echo, EchoError, EchoStep};
 use crate::stream_kind::StreamKind;
 use crate::uring::Socket;
 
@@ -16,12 +16,12 @@ pub(super) async fn ask<S: Socket>(
     calling: AeTitle,
     called: AeTitle,
     awaited: &Cell<&'static str>,
-) -> Result<(), Failure> {
+) -> Result<(), ProbeFailure> {
     let (mut echo, request) = Echo::begin(calling, called);
     awaited.set(echo.awaited());
     let titles = Titles { calling, called };
     let outcome = converse(channel, &mut echo, request, titles, awaited).await;
-    let abort = echo.last_words();
+    let abort = echo.closing_pdu();
     if !abort.is_empty() {
         // The send fails if the archive has closed the connection already.
         let _ = channel.send(abort).await;
@@ -38,22 +38,22 @@ async fn converse<S: Socket>(
     request: Vec<u8>,
     titles: Titles,
     awaited: &Cell<&'static str>,
-) -> Result<(), Failure> {
-    let mut next = Next::Send(request);
+) -> Result<(), ProbeFailure> {
+    let mut next = EchoStep::Send(request);
     let mut first = None;
     loop {
         let came = match next {
-            Next::Send(bytes) => {
+            EchoStep::Send(bytes) => {
                 channel.send(bytes).await?;
                 Vec::new()
             }
-            Next::Receive => channel.receive().await?,
-            Next::Close => return Ok(()),
+            EchoStep::Receive => channel.receive().await?,
+            EchoStep::Close => return Ok(()),
         };
         first = first.or(StreamKind::of(&came));
         let taken = echo.take(&came);
         awaited.set(echo.awaited());
-        next = taken.map_err(|why| Failure::Answer(titles.sentence(why, first)))?;
+        next = taken.map_err(|why| ProbeFailure::Answer(titles.sentence(why, first)))?;
     }
 }
 
@@ -70,7 +70,7 @@ impl Titles {
         let Self { calling, called } = self;
         match (why, first) {
             (EchoError::Rejected(rejection), _)
-                if Answer::Reject(rejection) == Answer::called_ae_not_recognized() =>
+                if ClosingPdu::Reject(rejection) == ClosingPdu::called_ae_not_recognized() =>
             {
                 format!(
                     "the probe was rejected: called title \"{called}\" is not known there; set `called` in \
@@ -78,7 +78,7 @@ impl Titles {
                 )
             }
             (EchoError::Rejected(rejection), _)
-                if Answer::Reject(rejection) == Answer::calling_ae_not_recognized() =>
+                if ClosingPdu::Reject(rejection) == ClosingPdu::calling_ae_not_recognized() =>
             {
                 format!(
                     "the probe was rejected: calling title \"{calling}\" is not allowed there; allow it, or set \

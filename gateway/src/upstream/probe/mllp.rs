@@ -4,7 +4,7 @@ use std::cell::Cell;
 
 use time::OffsetDateTime;
 
-use super::Failure;
+use super::ProbeFailure;
 use super::channel::Channel;
 use crate::hl7::{Reply, kind_of, question};
 use crate::uring::Socket;
@@ -13,7 +13,7 @@ use crate::uring::Socket;
 pub(super) async fn ask<S: Socket>(
     channel: &mut Channel<'_, S>,
     awaited: &Cell<&'static str>,
-) -> Result<(), Failure> {
+) -> Result<(), ProbeFailure> {
     awaited.set("an acknowledgement");
     channel.send(question(OffsetDateTime::now_utc())).await?;
     let mut reply = Reply::default();
@@ -28,7 +28,7 @@ pub(super) async fn ask<S: Socket>(
             ),
             None => why.to_string(),
         });
-        if taken.map_err(Failure::Answer)? {
+        if taken.map_err(ProbeFailure::Answer)? {
             return Ok(());
         }
     }

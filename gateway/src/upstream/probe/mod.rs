@@ -13,11 +13,11 @@ use std::slice;
 
 use tokio::sync::watch;
 
-use self::channel::{Channel, Cut};
+use self::channel::{Channel, ChannelError};
 use super::connect::{NO_ANSWER, over};
 use super::stop::stopped;
 use super::{Attempts, Connected, DnsCache, ProbedTarget};
-use crate::config::{Health, Probe, RouteConfig};
+use crate::config::{HealthCheck, Probe, RouteConfig};
 use crate::tls::Connector;
 use crate::upstream::limits::PROBE_BYTES_MAX;
 use crate::uring::{Network, Socket, until};
@@ -41,7 +41,7 @@ impl<V: Network> Prober<'_, V> {
     ///
     /// # Errors
     /// Why the probe failed, as a message.
-    pub async fn probe(&self, watched: &ProbedTarget, health: &Health) -> Result<(), String> {
+    pub async fn probe(&self, watched: &ProbedTarget, health: &HealthCheck) -> Result<(), String> {
         let target = slice::from_ref(&watched.target);
         let attempts = Attempts::new(self.route, target, &[]);
         let mut attempts = attempts.within(health.timeout, self.stop.clone());
@@ -59,7 +59,7 @@ impl<V: Network> Prober<'_, V> {
         &self,
         reached: &Connected<V::Socket>,
         watched: &ProbedTarget,
-        health: &Health,
+        health: &HealthCheck,
         over: impl Future<Output = &'static str>,
     ) -> Result<(), String> {
         let socket = &reached.socket;
@@ -69,7 +69,7 @@ impl<V: Network> Prober<'_, V> {
         let mut channel = None;
         let talk = async {
             let opened = Channel::open(socket, connector, &reached.target).await;
-            let channel = channel.insert(opened.map_err(Failure::Cut)?);
+            let channel = channel.insert(opened.map_err(ProbeFailure::Cut)?);
             converse(channel, watched, health, &awaited).await
         };
         let (outcome, ended) = until(talk, over, || socket.abort()).await;
@@ -101,9 +101,9 @@ impl<V: Network> Prober<'_, V> {
 async fn converse<S: Socket>(
     channel: &mut Channel<'_, S>,
     watched: &ProbedTarget,
-    health: &Health,
+    health: &HealthCheck,
     awaited: &Cell<&'static str>,
-) -> Result<(), Failure> {
+) -> Result<(), ProbeFailure> {
     match health.probe {
         Probe::Connect => Ok(()),
         Probe::Tls => proof::wait(channel, awaited).await,
@@ -113,7 +113,7 @@ async fn converse<S: Socket>(
 }
 
 /// The plaintext protocol of a probe, which a port that expects TLS does not answer.
-fn asks(health: &Health, connector: Option<&Connector>) -> Option<&'static str> {
+fn asks(health: &HealthCheck, connector: Option<&Connector>) -> Option<&'static str> {
     match (health.probe, connector) {
         (Probe::CEcho, None) => Some("DICOM"),
         (Probe::Mllp, None) => Some("HL7 in MLLP frames"),
@@ -123,38 +123,38 @@ fn asks(health: &Health, connector: Option<&Connector>) -> Option<&'static str> 
 
 /// Why a probe failed.
 #[derive(Debug)]
-enum Failure {
+enum ProbeFailure {
     /// The connection ended.
-    Cut(Cut),
+    Cut(ChannelError),
     /// The answer was not as expected.
     Answer(String),
 }
 
-impl From<Cut> for Failure {
-    fn from(cut: Cut) -> Self {
+impl From<ChannelError> for ProbeFailure {
+    fn from(cut: ChannelError) -> Self {
         Self::Cut(cut)
     }
 }
 
-impl Failure {
+impl ProbeFailure {
     fn in_words(&self, awaited: &str, plain: Option<&str>) -> String {
         let hint = plain.map_or_else(String::new, |plain| {
             format!("; is this port plaintext {plain}?")
         });
         match self {
-            Self::Answer(why) | Self::Cut(Cut::Tls(why)) => why.clone(),
-            Self::Cut(Cut::Closed) => {
+            Self::Answer(why) | Self::Cut(ChannelError::Tls(why)) => why.clone(),
+            Self::Cut(ChannelError::Closed) => {
                 format!("the target closed the connection before {awaited} arrived{hint}")
             }
-            Self::Cut(Cut::Truncated) => {
+            Self::Cut(ChannelError::Truncated) => {
                 format!("the connection ended without close_notify before {awaited} arrived")
             }
-            Self::Cut(Cut::TooMuch) => {
+            Self::Cut(ChannelError::TooMuch) => {
                 format!(
                     "the target sent more than {PROBE_BYTES_MAX} bytes before {awaited} arrived"
                 )
             }
-            Self::Cut(Cut::Socket(error)) => {
+            Self::Cut(ChannelError::Socket(error)) => {
                 format!("the connection broke before {awaited} arrived: {error}{hint}")
             }
         }

@@ -23,7 +23,7 @@
 
 use std::cell::Cell;
 
-use super::Failure;
+use super::ProbeFailure;
 use super::channel::{Channel, Received};
 use crate::uring::Socket;
 
@@ -31,7 +31,7 @@ use crate::uring::Socket;
 pub(super) async fn wait<S: Socket>(
     channel: &mut Channel<'_, S>,
     awaited: &Cell<&'static str>,
-) -> Result<(), Failure> {
+) -> Result<(), ProbeFailure> {
     let tls = match channel {
         Channel::Tls(tls) if tls.is_tls13() => tls,
         _ => return Ok(()),

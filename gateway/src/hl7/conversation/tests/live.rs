@@ -3,14 +3,14 @@
 use super::*;
 use crate::strictness::Strictness;
 
-fn counted(strictness: Strictness) -> (Talk, Arc<Counts>) {
-    let counts = Arc::new(Counts::default());
+fn counted(strictness: Strictness) -> (Talk, Arc<ConversationCounters>) {
+    let counts = Arc::new(ConversationCounters::default());
     let mut talk = Talk::new(strictness);
     talk.conversation = talk.conversation.counted(Some(Arc::clone(&counts)));
     (talk, counts)
 }
 
-fn said(counts: &Counts) -> Vec<(&'static str, u64)> {
+fn said(counts: &ConversationCounters) -> Vec<(&'static str, u64)> {
     let said = counts.acknowledgements();
     let said = said.map(|(code, count)| (code, count.get()));
     said.filter(|(_, count)| *count > 0).collect()
@@ -63,6 +63,9 @@ fn a_conversation_that_is_no_longer_followed_is_counted_once_and_at_once() {
         assert_eq!(counts.not_followed.get(), 1);
     }
     let (mut talk, counts) = counted(Strictness::Strict);
-    assert!(matches!(talk.says(Role::Sender, b"GET"), Verdict::End(_)));
+    assert!(matches!(
+        talk.says(MllpRole::Sender, b"GET"),
+        MllpVerdict::End(_)
+    ));
     assert_eq!(counts.not_followed.get(), 0, "the conversation is ended");
 }

@@ -1,4 +1,4 @@
-//! A CA that may vouch for some names alone: what it issues, and what verifiers say of the rest.
+//! A CA that may issue certificates for some names only: what it issues, and what verifiers accept.
 
 use std::sync::Arc;
 
@@ -29,12 +29,12 @@ impl Region {
         region
     }
 
-    fn issue_names(&self, names: &[&str]) -> Result<Issued, Error> {
+    fn issue_names(&self, names: &[&str]) -> Result<Issued, AuthorityError> {
         self.open()
             .issue(&certificate_for(names), &self.output("site"), self.now)
     }
 
-    /// A certificate that this CA signs whatever its constraints say, as a thief of its key would.
+    /// A certificate that this CA signs in spite of its constraints, as an attacker with its key would.
     fn forge(&self, names: &[&str]) -> CertificateDer<'static> {
         let authority = self.open();
         let now = unix(self.now);
@@ -56,7 +56,7 @@ impl Region {
             let address = address.parse().expect("an address");
             params.subject_alt_names.push(SanType::IpAddress(address));
         }
-        // No verifier is to take the common name for a name.
+        // No verifier may treat the common name as a name of the host.
         params.distinguished_name = rcgen::DistinguishedName::new();
         let key = KeyType::P256.generate().expect("a key");
         let issuer = authority.issuer().expect("an issuer");
@@ -65,7 +65,7 @@ impl Region {
         certificate.der().clone()
     }
 
-    /// The CA, which is not held open: whoever has its folder open keeps others out.
+    /// The CA, which is not kept open: an open CA locks its folder.
     fn certificate_and_facts(&self) -> (CertificateDer<'static>, Facts) {
         let authority = self.open();
         (authority.certificate.clone(), authority.facts.clone())
@@ -94,7 +94,7 @@ fn certificate_for(names: &[&str]) -> NewCertificate {
     }
 }
 
-/// What webpki says, which the gateway verifies its peers with.
+/// The verdict of webpki, with which the gateway verifies its peers.
 fn webpki_accepts(authority: &CertificateDer<'_>, leaf: &CertificateDer<'_>) -> bool {
     let anchors = [webpki::anchor_from_trusted_cert(authority).expect("a CA")];
     let leaf = webpki::EndEntityCert::try_from(leaf).expect("a certificate");
@@ -115,7 +115,7 @@ fn webpki_accepts(authority: &CertificateDer<'_>, leaf: &CertificateDer<'_>) -> 
     }
 }
 
-/// What another program with rustls says, which connects to a host.
+/// The verdict of another program that uses rustls and connects to a host.
 fn rustls_accepts(authority: &CertificateDer<'_>, leaf: &CertificateDer<'_>, name: &str) -> bool {
     let mut roots = RootCertStore::empty();
     roots.add(authority.clone()).expect("a CA");
@@ -128,9 +128,9 @@ fn rustls_accepts(authority: &CertificateDer<'_>, leaf: &CertificateDer<'_>, nam
     let verdict = verifier.verify_server_cert(leaf, &[], &host, &[], UnixTime::now());
     match verdict {
         Ok(_) => true,
-        // rustls has no certificate error of its own for a violated constraint.
+        // rustls has no specific error for a violated constraint.
         Err(rustls::Error::InvalidCertificate(CertificateError::Other(_))) => false,
-        // A URI is no host, so that the path was good.
+        // A URI is not a host, so the path was valid.
         Err(rustls::Error::InvalidCertificate(
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
         )) => true,
@@ -147,17 +147,17 @@ enum Accepted {
     None,
 }
 
-/// `--permit-dns`, `--permit-uri`, and names with who accepts them.
+/// `--permit-dns`, `--permit-uri`, and names with the verifiers that accept them.
 type Case = (
     &'static [&'static str],
     &'static [&'static str],
     &'static [(&'static str, Accepted)],
 );
 
-/// Goal: a name that a CA must not vouch for is refused by every verifier, and `pki issue` refuses it
-/// before. What webpki refuses beside that is known.
+/// Goal: a name for which a CA must not issue certificates is refused by every verifier, and `pki issue`
+/// refuses it first. The further names that webpki refuses are known.
 #[test]
-fn verifiers_refuse_what_a_constrained_ca_must_not_vouch_for() {
+fn verifiers_refuse_names_for_which_a_ca_may_not_issue_certificates() {
     use Accepted::{All, ByOpenssl, None};
     let cases: [Case; 4] = [
         (
@@ -239,7 +239,7 @@ fn verifiers_refuse_what_a_constrained_ca_must_not_vouch_for() {
 }
 
 #[test]
-fn a_good_name_does_not_cover_for_a_bad_one_in_the_same_certificate() {
+fn a_certificate_with_one_forbidden_name_is_refused_despite_permitted_names() {
     let region = Region::permitting(&["gw.a.example"], &[]);
     for bad in [
         "dns:gw.b.example",
@@ -268,8 +268,8 @@ fn issue_and_renew_refuse_a_name_that_is_not_permitted() {
         assert_eq!(
             error.expect_err("not permitted").to_string(),
             format!(
-                "name {name:?} is not one that the CA in {ca:?} may vouch for: dns:gw.a.example and \
-                 names below it, dns:gw.b.example and names below it, no URIs; issue it from another CA"
+                "the CA in {ca:?} may not issue certificates for name {name:?} (permitted: dns:gw.a.example and \
+                 names below it, dns:gw.b.example and names below it, no URIs); issue it from another CA"
             )
         );
         assert!(!region.path("site.pem").exists());
@@ -278,7 +278,7 @@ fn issue_and_renew_refuse_a_name_that_is_not_permitted() {
 }
 
 #[test]
-fn what_cannot_be_permitted_makes_no_ca() {
+fn no_ca_is_created_for_names_that_cannot_be_permitted() {
     for (dns, uri, expected) in [
         (
             "*.a.example",
@@ -333,7 +333,7 @@ fn the_extension_is_critical_and_openssl_reads_it_however_long_it_is() {
 }
 
 #[test]
-fn show_prints_what_a_ca_may_vouch_for() {
+fn show_prints_the_names_for_which_a_ca_may_issue_certificates() {
     let region = Region::permitting(&["gw.a.example", "gw.b.example"], &[]);
     let shown = show::describe(&region.path("ca/ca.pem"), region.now).expect("a CA");
     assert!(

@@ -1,4 +1,4 @@
-//! Revoking, and renewing the list of what is revoked.
+//! Revoking certificates, and renewing the revocation list.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ fn revoked_certificate_is_refused_by_store_and_by_openssl() {
     let what = Revocable::Certificate(region.path("site.pem"));
     let revoked = region
         .open()
-        .revoke(&what, Reason::KeyCompromise, CRL_DAYS, region.now)
+        .revoke(&what, RevokeReason::KeyCompromise, CRL_DAYS, region.now)
         .expect("revoked");
     assert_eq!((&revoked.serial, revoked.again), (&issued.serial, false));
     assert_eq!((revoked.crl.number, revoked.crl.revoked), (2, 1));
@@ -51,12 +51,12 @@ fn revoke_takes_a_serial_number_as_people_write_it() {
     let revoke = || {
         region
             .open()
-            .revoke(&what, Reason::Unspecified, CRL_DAYS, region.now)
+            .revoke(&what, RevokeReason::Unspecified, CRL_DAYS, region.now)
     };
     let first = revoke().expect("revoked");
     assert_eq!(first.serial, issued.serial);
     assert_eq!(first.names, issued.names);
-    // Once more: no second entry, but a list with a higher number.
+    // Again: no second entry, but a list with a higher number.
     let again = revoke().expect("revoked before");
     assert!(again.again);
     assert_eq!((again.crl.number, again.crl.revoked), (3, 1));
@@ -67,14 +67,14 @@ fn revoke_takes_a_serial_number_as_people_write_it() {
 }
 
 #[test]
-fn revoke_refuses_what_is_not_of_this_ca() {
+fn revoke_refuses_certificates_of_other_cas() {
     let region = Region::new();
     let other = Region::new();
     other.issue("site");
     let revoke = |what: &Revocable| {
         let outcome = region
             .open()
-            .revoke(what, Reason::Unspecified, CRL_DAYS, region.now);
+            .revoke(what, RevokeReason::Unspecified, CRL_DAYS, region.now);
         region.text(&outcome.expect_err("refused"))
     };
     for serial in ["1234", "", "xyz", "0"] {
@@ -86,7 +86,7 @@ fn revoke_refuses_what_is_not_of_this_ca() {
             )
         );
     }
-    // The other CA has the same name, so only the signature tells them apart.
+    // The other CA has the same name, so only the signature distinguishes them.
     let copy = region.path("foreign.pem");
     std::fs::copy(other.path("site.pem"), &copy).expect("copied");
     assert_eq!(
@@ -100,14 +100,14 @@ fn revoke_refuses_what_is_not_of_this_ca() {
 }
 
 #[test]
-fn certificate_that_the_index_lost_can_still_be_revoked() {
+fn a_certificate_that_is_missing_in_the_index_can_still_be_revoked() {
     let region = Region::new();
     let issued = region.issue("site");
     std::fs::write(region.path("ca/issued.toml"), "crl_number = 7\n").expect("written");
     let what = Revocable::Certificate(region.path("site.pem"));
     let revoked = region
         .open()
-        .revoke(&what, Reason::Unspecified, CRL_DAYS, region.now)
+        .revoke(&what, RevokeReason::Unspecified, CRL_DAYS, region.now)
         .expect("revoked");
     assert_eq!((revoked.serial, revoked.crl.number), (issued.serial, 8));
 }
@@ -119,7 +119,7 @@ fn renewed_list_has_a_higher_number_a_later_date_and_all_entries() {
     let what = Revocable::Certificate(region.path("site.pem"));
     let revoke = region
         .open()
-        .revoke(&what, Reason::Superseded, CRL_DAYS, region.now);
+        .revoke(&what, RevokeReason::Superseded, CRL_DAYS, region.now);
     revoke.expect("revoked");
     let before = region.crl();
     let later = region.now + days(25);
@@ -132,7 +132,7 @@ fn renewed_list_has_a_higher_number_a_later_date_and_all_entries() {
 }
 
 #[test]
-fn list_of_the_first_day_lasts_thirty_days() {
+fn the_first_list_is_valid_for_thirty_days() {
     let region = Region::new();
     region.issue("site");
     let second = Duration::from_secs(1);

@@ -1,4 +1,4 @@
-//! Certificates and chains that cannot serve on a route.
+//! Certificates and chains that cannot be used on a route.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -249,9 +249,10 @@ fn expired_intermediate_is_named() {
     );
 }
 
-/// As when DST Root CA X3 expired: the new root was there under its own name, and under that of the old one.
+/// The case of the expired DST Root CA X3: the chain had the new root under its own name and under that of
+/// the old one.
 #[test]
-fn an_expired_cross_certificate_behind_the_chain_is_a_remark() {
+fn an_expired_cross_certificate_after_the_chain_is_a_warning() {
     let site = Site::new();
     let old = Ca::with("Old Root", |ca| ca.not_after = date_time_ymd(2026, 2, 3));
     let middle = site.ca.below("Sub CA");

@@ -1,4 +1,4 @@
-//! Revocation lists that would refuse every peer, or that say too little.
+//! Revocation lists that would refuse every peer, or that are incomplete.
 
 use rcgen::{RevokedCertParams, SerialNumber, SigningKey, date_time_ymd};
 use x509_parser::prelude::{FromDer, X509Certificate};
@@ -105,7 +105,7 @@ fn crl_without_next_update_is_refused() {
     assert_eq!(
         site.problems(),
         [
-            "14: crl \"ca.crl\" of \"CN=Region CA\" has no nextUpdate, so nobody can tell when it \
+            "14: crl \"ca.crl\" of \"CN=Region CA\" has no nextUpdate, so it is unknown when it \
              is out of date; ask the CA for one that has (RFC 5280 section 5.1.2.5)"
         ]
     );
@@ -124,9 +124,9 @@ fn delta_and_indirect_crls_are_refused() {
     assert_eq!(
         site.problems(),
         [
-            "14: crl \"delta.crl\" of \"CN=Region CA\" is a delta list, which names changes only; \
+            "14: crl \"delta.crl\" of \"CN=Region CA\" is a delta list, which lists changes only; \
              fetch the full list from the CA",
-            "14: crl \"indirect.crl\" of \"CN=Region CA\" is an indirect list, which speaks for \
+            "14: crl \"indirect.crl\" of \"CN=Region CA\" is an indirect list, which covers \
              several CAs and is not supported; ask each CA for a list of its own",
         ]
     );
@@ -135,7 +135,7 @@ fn delta_and_indirect_crls_are_refused() {
 #[test]
 fn crl_that_the_verifier_cannot_use_is_refused() {
     let mut site = Site::new();
-    // A critical extension that nobody knows.
+    // A critical extension that no program knows.
     let unknown = extension(&[0x55, 0x1d, 99], &tlv(0x05, &[]));
     site.add_crl(
         "ca.crl",
@@ -155,7 +155,7 @@ fn crl_signed_by_an_algorithm_that_is_not_accepted_is_refused() {
     let mut site = Site::new();
     let due = Some("260620000000Z");
     let mut list = crl_der(&site.ca, due, &[]);
-    // ecdsa-with-SHA224 in the place of ecdsa-with-SHA256, whose identifiers differ in the last byte.
+    // Replaces ecdsa-with-SHA256 by ecdsa-with-SHA224; the identifiers differ in the last byte.
     let name = [0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 3];
     for at in 0..list.len() {
         if list[at..].starts_with(&name) {
@@ -167,19 +167,19 @@ fn crl_signed_by_an_algorithm_that_is_not_accepted_is_refused() {
         site.problems(),
         [
             "14: crl \"ca.crl\" of \"CN=Region CA\" is signed by ECDSA with SHA-224, which is not accepted, \
-             so nobody could be accepted by it; ask the CA for one signed with SHA-256 or SHA-384"
+             so every peer would be refused; ask the CA for one signed with SHA-256 or SHA-384"
         ]
     );
 }
 
-/// A revocation list that rcgen does not make: without nextUpdate, or with extensions of its own.
+/// A revocation list that rcgen cannot create: without nextUpdate, or with other extensions.
 fn crl_der(ca: &Ca, next_update: Option<&str>, extensions: &[Vec<u8>]) -> Vec<u8> {
     // ecdsa-with-SHA256.
     let algorithm = tlv(0x30, &[&[0x06, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 3, 2]]);
     let (_, authority) = X509Certificate::from_der(ca.certificate.der()).expect("a CA");
     let name = authority.subject().as_raw().to_vec();
     let mut all = extension(&[0x55, 0x1d, 20], &tlv(0x02, &[&[2]]));
-    // The CRL number is not critical; drop the flag that `extension` set.
+    // The CRL number is not critical, so the flag that `extension` set is removed.
     all = remove_critical(&all);
     let list: Vec<&[u8]> = std::iter::once(all.as_slice())
         .chain(extensions.iter().map(Vec::as_slice))

@@ -1,4 +1,5 @@
-//! Files that are missing, open, swapped, encrypted, binary or damaged; keys that do not belong.
+//! Files that are missing, readable by others, swapped, encrypted, binary or damaged, and keys of other
+//! certificates.
 
 use std::time::SystemTime;
 
@@ -42,7 +43,7 @@ fn a_folder_in_the_place_of_a_file_is_refused() {
 }
 
 #[test]
-fn key_open_to_every_user_is_refused() {
+fn a_key_that_every_user_can_access_is_refused() {
     let site = Site::new();
     for mode in [0o604, 0o602, 0o601, 0o644] {
         site.chmod("site.key", mode);
@@ -64,7 +65,7 @@ fn key_open_to_every_user_is_refused() {
 }
 
 #[test]
-fn key_that_its_group_may_write_is_refused_and_read_is_not() {
+fn a_key_may_be_readable_but_not_writable_for_its_group() {
     let site = Site::new();
     site.chmod("site.key", 0o660);
     assert_eq!(
@@ -298,7 +299,7 @@ fn two_keys_in_one_file_are_refused() {
 }
 
 #[test]
-fn key_beside_the_certificate_is_refused_unless_it_is_the_key_file() {
+fn a_key_in_the_certificate_file_is_refused_unless_that_is_the_key_file() {
     let site = Site::new();
     let both = [site.read("site.pem"), site.read("site.key")].concat();
     site.write("site.pem", &both);
@@ -315,7 +316,7 @@ fn key_beside_the_certificate_is_refused_unless_it_is_the_key_file() {
 }
 
 #[test]
-fn what_is_not_read_from_a_file_refuses_it() {
+fn a_file_with_other_contents_than_its_role_has_is_refused() {
     let mut site = Site::new();
     let crl = || site.ca.crl(|_| {});
     let lists = [crl(), crl()];

@@ -1,4 +1,4 @@
-//! What several identities and peers share.
+//! Files that several identities and peers share.
 
 use std::sync::Arc;
 
@@ -32,7 +32,7 @@ fn revoked(serial: u64) -> RevokedCertParams {
 }
 
 #[test]
-fn a_file_of_lists_is_held_once_however_many_peers_name_it() {
+fn a_list_file_is_kept_once_for_all_peers_that_name_it() {
     let site = Site::new();
     site.write("ca.crl", site.ca.crl(|_| {}));
     let mut store = Store::new(now());
@@ -124,7 +124,7 @@ fn an_own_certificate_is_looked_up_in_the_lists_of_every_peer() {
 #[test]
 fn a_ca_of_the_same_name_revokes_no_own_certificate() {
     let site = Site::new();
-    // A partner's CA that is called as ours, with a list that has our serial number.
+    // A partner's CA with the name of this site's CA, and a list that contains this site's serial number.
     let partner = Ca::new("Region CA");
     site.write("partner.pem", partner.pem());
     site.write(

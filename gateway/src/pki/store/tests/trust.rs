@@ -1,4 +1,4 @@
-//! Trust anchors that cannot be believed.
+//! Trust anchors that cannot be used.
 
 use std::time::SystemTime;
 
@@ -64,7 +64,7 @@ fn anchors_of_the_future_alone_are_refused_with_a_hint_at_the_clock() {
     assert_eq!(
         site.problems(),
         [
-            "13: trust \"trust.pem\" holds no CA that is valid today: \"CN=Next CA\" is only from \
+            "13: trust \"trust.pem\" holds no CA that is valid today: \"CN=Next CA\" is valid only from \
              2026-09-01, and this machine's clock says 2026-06-01 12:00 UTC; correct the clock"
         ]
     );

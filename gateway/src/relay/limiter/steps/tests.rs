@@ -12,7 +12,7 @@ fn v4(last: u8) -> Source {
 
 /// A core under a clock of its own.
 struct Machine {
-    steps: Steps<u32>,
+    steps: StepQueue<u32>,
     now: Instant,
     /// The part of the time between two steps that payload uses.
     relayed: f64,
@@ -21,7 +21,7 @@ struct Machine {
 impl Machine {
     fn new(relayed: f64) -> Self {
         let now = Instant::now();
-        let steps = Steps::new(now);
+        let steps = StepQueue::new(now);
         Self {
             steps,
             now,
@@ -29,7 +29,7 @@ impl Machine {
         }
     }
 
-    fn pass(&mut self, time: Duration) -> Next<u32> {
+    fn pass(&mut self, time: Duration) -> QueueAction<u32> {
         self.now += time;
         self.steps.next(self.now, time.mul_f64(self.relayed))
     }
@@ -40,14 +40,14 @@ impl Machine {
         let mut wait = STEP;
         while self.now < until {
             wait = match self.pass(wait) {
-                Next::Step(source, name) => {
+                QueueAction::Step(source, name) => {
                     self.now += step;
                     self.steps.done(source, step, self.now);
                     each(self, name);
                     STEP.min(Duration::from_micros(100))
                 }
-                Next::Wait(wait) => wait,
-                Next::Nobody => STEP,
+                QueueAction::Wait(wait) => wait,
+                QueueAction::Nobody => STEP,
             };
         }
     }
@@ -110,7 +110,7 @@ fn long_steps_wait_no_longer_than_the_debt_is_deep() {
     machine
         .steps
         .done(v4(9), Duration::from_secs(1), machine.now);
-    let Next::Wait(wait) = machine.pass(Duration::from_micros(10)) else {
+    let QueueAction::Wait(wait) = machine.pass(Duration::from_micros(10)) else {
         panic!("a second was used");
     };
     assert!(wait <= STEPS_DEBT_MAX * STEPS_SHARE, "{wait:?}");
@@ -170,8 +170,8 @@ fn who_left_the_line_is_not_served() {
     machine.steps.enqueue(v4(1), 2);
     machine.steps.remove(first);
     machine.steps.remove(first);
-    assert_eq!(machine.pass(STEP), Next::Step(v4(1), 2));
-    assert_eq!(machine.pass(STEP), Next::Nobody);
+    assert_eq!(machine.pass(STEP), QueueAction::Step(v4(1), 2));
+    assert_eq!(machine.pass(STEP), QueueAction::Nobody);
     assert!(machine.steps.sources.is_empty() && machine.steps.order.is_empty());
 }
 

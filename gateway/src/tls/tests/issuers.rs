@@ -1,4 +1,4 @@
-//! Which CA may vouch for whom.
+//! Which CA may issue certificates for whom.
 
 use rustls::AlertDescription as Alert;
 
@@ -21,7 +21,7 @@ fn two_hospitals(a: &Authority, b: &Authority) -> Gateway {
 }
 
 #[test]
-fn each_ca_vouches_for_its_own_peer() {
+fn each_ca_may_issue_certificates_for_its_own_peer_only() {
     let (a, b) = (Authority::new("Hospital A"), Authority::new("Hospital B"));
     let gateway = two_hospitals(&a, &b);
     accepted(&gateway, &a.issue(&[A]), "dns:gw.a.example");
@@ -34,7 +34,7 @@ fn a_name_of_another_ca_s_peer_is_refused_though_both_are_trusted() {
     let gateway = two_hospitals(&a, &b);
     let words = [
         "dns:gw.a.example",
-        "was issued by \"CN=Hospital B\", which may not vouch for \"dns:gw.a.example\"",
+        "was issued by \"CN=Hospital B\", which may not issue certificates for \"dns:gw.a.example\"",
         "only the CAs of [[peer]] \"hospital-a\" in \"trust.pem\" may",
     ];
     refused(&gateway, &b.issue(&[A]), Alert::AccessDenied, &words);
@@ -64,13 +64,18 @@ fn an_unlisted_name_belongs_to_the_table_of_the_ca_that_issued_it() {
 }
 
 #[test]
-fn a_ca_of_the_other_s_subject_vouches_for_its_own_peer_alone() {
+fn a_ca_with_the_subject_of_another_may_issue_certificates_for_its_own_peer_only() {
     let (a, b) = (Authority::new("Issuing CA"), Authority::new("Issuing CA"));
     let gateway = two_hospitals(&a, &b);
     accepted(&gateway, &a.issue(&[A]), "dns:gw.a.example");
     accepted(&gateway, &b.issue(&[B]), "dns:gw.b.example");
     for peer in [b.issue(&[A]), a.issue(&[B])] {
-        refused(&gateway, &peer, Alert::AccessDenied, &["may not vouch for"]);
+        refused(
+            &gateway,
+            &peer,
+            Alert::AccessDenied,
+            &["may not issue certificates for"],
+        );
     }
 }
 
@@ -84,7 +89,7 @@ fn a_foreign_name_beside_its_own_neither_harms_nor_helps_a_peer() {
 }
 
 #[test]
-fn one_ca_that_several_peers_trust_vouches_for_each_of_them() {
+fn one_ca_that_several_peers_trust_may_issue_certificates_for_each_of_them() {
     let region = Authority::new("Region CA");
     let gateway = two_hospitals(&region, &region);
     accepted(&gateway, &region.issue(&[A]), "dns:gw.a.example");
@@ -103,7 +108,7 @@ fn a_ca_s_two_certificates_may_be_trusted_by_two_peers() {
 }
 
 #[test]
-fn a_cross_signed_chain_finds_the_anchor_that_may_vouch() {
+fn a_cross_signed_chain_finds_the_anchor_that_may_issue_for_its_peer() {
     let (a, b) = (Authority::new("Hospital A"), Authority::new("Hospital B"));
     let region = Authority::new("Region CA");
     let mut gateway = two_hospitals(&a, &b);
@@ -117,11 +122,11 @@ fn a_cross_signed_chain_finds_the_anchor_that_may_vouch() {
     accepted(&gateway, &a_leaf, "dns:gw.a.example");
     let b_leaf = with(b.issue(&[B]), region.cross_sign(&b));
     accepted(&gateway, &b_leaf, "dns:gw.b.example");
-    // The region may vouch for B, and so may whom it lets: A's CA as well. It may not vouch for A.
+    // The region may issue certificates for B, and so may whom it lets: A's CA as well. It may not issue certificates for A.
     let b_of_a = with(a.issue(&[B]), region.cross_sign(&a));
     accepted(&gateway, &b_of_a, "dns:gw.b.example");
     let a_of_b = with(b.issue(&[A]), region.cross_sign(&b));
-    let words = ["issued by \"CN=Region CA\", which may not vouch for"];
+    let words = ["issued by \"CN=Region CA\", which may not issue certificates for"];
     refused(&gateway, &a_of_b, Alert::AccessDenied, &words);
 }
 
@@ -133,11 +138,11 @@ fn identities_that_a_route_lists_itself_are_a_peer_of_their_own() {
     accepted(&gateway, &site.issue(&[PEER]), "dns:peer.example");
     accepted(&gateway, &b.issue(&[B]), "dns:gw.b.example");
     let words = [
-        "issued by \"CN=Hospital B\", which may not vouch for \"dns:peer.example\"",
+        "issued by \"CN=Hospital B\", which may not issue certificates for \"dns:peer.example\"",
         "only the CAs in \"trust.pem\" may",
     ];
     refused(&gateway, &b.issue(&[PEER]), Alert::AccessDenied, &words);
-    let words = ["issued by \"CN=Site CA\", which may not vouch"];
+    let words = ["issued by \"CN=Site CA\", which may not issue"];
     refused(&gateway, &site.issue(&[B]), Alert::AccessDenied, &words);
 }
 
@@ -163,7 +168,7 @@ fn a_pinned_key_needs_a_ca_of_its_own_peer_too() {
         &gateway,
         &peer,
         Alert::AccessDenied,
-        &["may not vouch for \"sha256:"],
+        &["may not issue certificates for \"sha256:"],
     );
 }
 

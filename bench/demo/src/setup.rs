@@ -1,4 +1,4 @@
-//! The stage: both gateways, the wire between them and the archive, and one run over it.
+//! The setup: both gateways, the wire between them and the archive, and one run with them.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::Path;
@@ -13,12 +13,12 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::TITLES;
 use super::archive::Archive;
+use super::certificates;
 use super::needles::Hits;
-use super::report::{Account, Ledger};
+use super::report::{GatewayResult, Measurements};
 use super::sender::{self, Sent};
 use super::site::{self, Plan, Site};
 use super::study::Study;
-use super::throwaway;
 use super::wire::Wire;
 use crate::limits;
 
@@ -32,7 +32,7 @@ pub(super) const REGION: &str = "region";
 const TICK: Duration = Duration::from_millis(100);
 
 /// Both sites, the wire between them and the archive, all running.
-pub(super) struct Stage {
+pub(super) struct Setup {
     a: Site,
     b: Site,
     plan_a: Plan,
@@ -41,9 +41,9 @@ pub(super) struct Stage {
     archive: Archive,
 }
 
-impl Stage {
-    /// Starts everything, from the archive back to site A: each part connects to one that is there.
-    pub(super) fn set(dir: &Path, study: &Study) -> anyhow::Result<Self> {
+impl Setup {
+    /// Starts all parts, from the archive back to site A, so each part connects to one that is running.
+    pub(super) fn start(dir: &Path, study: &Study) -> anyhow::Result<Self> {
         let archive = Archive::start(listener()?, TITLES.called, &study.transfer_syntaxes())?;
         let (listen_a, listen_b) = free_ports()?;
         let wire = Wire::start(listener()?, listen_b, Arc::clone(&study.needles))?;
@@ -66,10 +66,10 @@ impl Stage {
             identity: "dns:gw.hospital.example",
         };
         let (hospital, region) = (dir.join(HOSPITAL), dir.join(REGION));
-        throwaway::equip(&hospital, "gw.hospital.example")?;
-        throwaway::equip(&region, "gw.region.example")?;
-        throwaway::introduce(&hospital, &region, REGION)?;
-        throwaway::introduce(&region, &hospital, HOSPITAL)?;
+        certificates::create_site(&hospital, "gw.hospital.example")?;
+        certificates::create_site(&region, "gw.region.example")?;
+        certificates::copy_trust(&hospital, &region, REGION)?;
+        certificates::copy_trust(&region, &hospital, HOSPITAL)?;
         let b = Site::start("site B", &site::write_config(&region, &plan_b)?)?;
         let a = Site::start("site A", &site::write_config(&hospital, &plan_a)?)?;
         Ok(Self {
@@ -82,13 +82,13 @@ impl Stage {
         })
     }
 
-    /// Sends the study from end to end, and measures.
-    pub(super) fn play(
+    /// Sends the study through all parts, and measures.
+    pub(super) fn run_study(
         &mut self,
         study: &Arc<Study>,
         found: Vec<Hits>,
         stop: &AtomicBool,
-    ) -> anyhow::Result<Account> {
+    ) -> anyhow::Result<Measurements> {
         let (cpu_a, cpu_b) = (self.a.cpu()?, self.b.cpu()?);
         let begin = Instant::now();
         let sent = self.send(study, stop)?;
@@ -101,46 +101,46 @@ impl Stage {
         );
         self.a.alive()?;
         self.b.alive()?;
-        let ledger = |plan: &Plan, name, connections, cpu| Ledger {
+        let result = |plan: &Plan, name, connections, cpu| GatewayResult {
             name,
             peer: plan.identity,
             connections,
             cpu,
         };
-        Ok(Account {
+        Ok(Measurements {
             title: study.title.clone(),
             notes: study.notes.clone(),
             objects: study.objects(),
             associations: associations as u64,
             sent,
-            shelf: self.archive.shelf(),
+            received: self.archive.received(),
             duration,
-            a: ledger(
+            a: result(
                 &self.plan_a,
                 "site A",
                 a,
                 self.a.cpu()?.saturating_sub(cpu_a),
             ),
-            b: ledger(
+            b: result(
                 &self.plan_b,
                 "site B",
                 b,
                 self.b.cpu()?.saturating_sub(cpu_b),
             ),
-            sight: self.wire.sight(),
+            traffic: self.wire.traffic(),
             found,
             debug_build: cfg!(debug_assertions),
         })
     }
 
-    /// Sends the study from another thread, and checks that bytes move and that both gateways run.
+    /// Sends the study in another thread, and checks that bytes move and that both gateways run.
     fn send(&mut self, study: &Arc<Study>, stop: &AtomicBool) -> anyhow::Result<Vec<Sent>> {
         let bar = progress_bar(study.bytes());
         let moved = Arc::new(AtomicU64::new(0));
         let (done, outcome) = mpsc::channel();
         let (work, counter, to) = (Arc::clone(study), Arc::clone(&moved), self.plan_a.listen);
         let send = move || {
-            // Nobody listens any more only where the run has failed for another reason.
+            // The receiver is only gone if the run has failed for another reason.
             let _ = done.send(sender::send(&work, to, TITLES, &counter));
         };
         thread::Builder::new().name("sender".into()).spawn(send)?;
@@ -168,7 +168,7 @@ impl Stage {
             self.check(stop)?;
             thread::sleep(Duration::from_millis(5));
         }
-        // Not quiet by now: the report says what is missing.
+        // If the wire is still not quiet, the report shows what is missing.
         Ok(())
     }
 
@@ -180,20 +180,20 @@ impl Stage {
         self.b.alive()
     }
 
-    /// Adds what the other parts know to an error of the sender.
+    /// Adds the errors and log lines of the other parts to an error of the sender.
     fn explain(&mut self, error: anyhow::Error) -> anyhow::Error {
         // If a gateway has ended, that is the cause.
         if let Err(death) = self.a.alive().and_then(|()| self.b.alive()) {
             return death;
         }
-        let faults = self.archive.shelf().faults.join("\n");
-        let (a, b) = (self.a.said(), self.b.said());
+        let faults = self.archive.received().faults.join("\n");
+        let (a, b) = (self.a.last_lines(), self.b.last_lines());
         error.context(format!(
             "the study was not transferred\nlast log lines of site A:\n{a}\nlast log lines of site B:\n{b}\n{faults}"
         ))
     }
 
-    /// In the configuration that is kept, connects site A to site B without the wire between.
+    /// Changes the kept configuration so that site A connects to site B directly, without the wire.
     pub(super) fn join_sites(&self, dir: &Path) -> anyhow::Result<()> {
         let plan = Plan {
             target: self.plan_b.listen,
@@ -204,7 +204,7 @@ impl Stage {
     }
 }
 
-/// Gives up when nothing has moved for `limits::STALL`.
+/// Gives up when no byte has moved for `limits::STALL`.
 struct Watch {
     moved: u64,
     since: Instant,
@@ -237,14 +237,14 @@ pub(super) fn listener() -> anyhow::Result<TcpListener> {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("cannot listen on 127.0.0.1")
 }
 
-/// Two ports that are free now. Another program may take one before a gateway does; the gateway then
-/// refuses to start and logs why.
+/// Two ports that are currently free. Another program may take one before a gateway does; the gateway then
+/// refuses to start and logs the reason.
 pub(super) fn free_ports() -> anyhow::Result<(SocketAddr, SocketAddr)> {
     let (one, two) = (listener()?, listener()?);
     Ok((one.local_addr()?, two.local_addr()?))
 }
 
-/// Hidden by indicatif where standard error is no terminal.
+/// indicatif hides it if standard error is not a terminal.
 fn progress_bar(bytes: u64) -> ProgressBar {
     let bar = ProgressBar::new(bytes);
     let template = "{bar:40} {bytes} of {total_bytes}  {bytes_per_sec}  {eta}";

@@ -1,8 +1,8 @@
-//! Makes a study: a CT series of 16-bit slices and one large multi-frame object.
+//! Generates a study: a CT series of 16-bit slices and one large multi-frame object.
 //!
-//! The pixels are noise, so nothing on the way can compress them and no two blocks are alike. Every
-//! object carries a marker in the patient's name, and every frame carries it in its pixels with the
-//! `DICM` of a DICOM file before it: what an eavesdropper would find in plaintext, many times.
+//! The pixels are noise, so no device on the path can compress them and no two blocks are equal. Every
+//! object contains a marker in the patient's name, and every frame contains the marker in its pixels, after
+//! the `DICM` of a DICOM file. An eavesdropper would find both many times in plaintext.
 
 use std::sync::Arc;
 
@@ -20,17 +20,17 @@ use crate::limits;
 /// Frames of one object: an element of defined length holds less than 4 GiB (PS3.5 section 7.1.1).
 const FRAMES_MAX: u64 = (u32::MAX as u64 - 1) / FRAME_BYTES;
 
-/// What all objects of a study share.
+/// The attributes that all objects of a study share.
 struct Common {
     marker: String,
     study: String,
     frame_of_reference: String,
 }
 
-/// Makes a study of about `size` bytes, half of it slices and half one object; the same for one seed.
-/// Its marker joins the needles.
+/// Generates a study of about `size` bytes: half of it slices, half one object. The same seed gives the
+/// same study. The study's marker is added to the needles.
 ///
-/// Not less than one slice and one frame; the large object stays below 4 GiB, the rest is slices.
+/// There is at least one slice and one frame. The large object stays below 4 GiB; the rest is slices.
 pub(super) fn study(size: u64, seed: u64, mut needles: Needles) -> anyhow::Result<Study> {
     let frames = (size / 2 / FRAME_BYTES).clamp(1, FRAMES_MAX);
     let slices = (size / FRAME_BYTES).saturating_sub(frames).max(1);
@@ -91,7 +91,7 @@ fn object(
 ) -> anyhow::Result<Object> {
     let mut head = Vec::new();
     set.write_dataset_with_ts(&mut head, &EXPLICIT_VR_LITTLE_ENDIAN.erased())
-        .context("cannot encode a made data set")?;
+        .context("cannot encode a generated data set")?;
     head.extend(pixel_data_header(pixels.bytes())?);
     Ok(Object {
         sop_class: sop_class.into(),
@@ -102,7 +102,7 @@ fn object(
     })
 }
 
-/// Pixel Data's tag, VR and length (PS3.5 table 7.1-1); its value follows, and nothing behind it.
+/// Pixel Data's tag, VR and length (PS3.5 table 7.1-1). Its value follows, and ends the data set.
 fn pixel_data_header(bytes: u64) -> anyhow::Result<Vec<u8>> {
     let length = u32::try_from(bytes).context("pixel data has 4 GiB or more")?;
     let Tag(group, element) = tags::PIXEL_DATA;
@@ -164,7 +164,7 @@ impl Common {
     }
 }
 
-/// What makes it a CT Image (PS3.3 A.3): frame of reference, image plane, CT image.
+/// The attributes of a CT Image (PS3.3 A.3): frame of reference, image plane, CT image.
 fn ct_attributes(set: &mut InMemDicomObject, number: u64, frame_of_reference: &str) {
     let mut text = |tag, vr, value: &str| {
         set.put(DataElement::new(tag, vr, PrimitiveValue::from(value)));
@@ -207,7 +207,7 @@ fn ct_attributes(set: &mut InMemDicomObject, number: u64, frame_of_reference: &s
     }
 }
 
-/// What makes it a Multi-frame Grayscale Word Secondary Capture Image (PS3.3 A.8.4).
+/// The attributes of a Multi-frame Grayscale Word Secondary Capture Image (PS3.3 A.8.4).
 fn large_attributes(set: &mut InMemDicomObject, frames: u64) {
     let mut text = |tag, vr, value: &str| {
         set.put(DataElement::new(tag, vr, PrimitiveValue::from(value)));
@@ -233,7 +233,7 @@ fn large_attributes(set: &mut InMemDicomObject, frames: u64) {
     ));
 }
 
-// One slice and one frame are the least that is sent.
+// At least one slice and one frame are sent.
 const _: () = assert!(limits::SIZE_MIN_BYTES >= 2 * FRAME_BYTES);
 
 #[cfg(test)]
@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn slices_parse_back_as_ct_images() {
+    fn slices_can_be_parsed_as_ct_images() {
         let study = study(4 << 20, 7);
         let ct = &study.series[0].objects;
         assert_eq!(ct.len(), 4);
@@ -286,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn the_large_object_parses_back_with_all_its_frames() {
+    fn the_large_object_can_be_parsed_with_all_its_frames() {
         let study = study(4 << 20, 7);
         let [large] = &study.series[1].objects[..] else {
             panic!("one large object");
@@ -328,18 +328,22 @@ mod tests {
     }
 
     #[test]
-    fn size_is_met_and_the_large_object_stays_below_4_gib() {
+    fn the_size_is_as_requested_and_the_large_object_stays_below_4_gib() {
         for size in [1 << 20, 64 << 20, 1 << 30, 12 << 30] {
             let study = study(size, 3);
             let large = study.series[1].objects[0].bytes();
             assert!(large < 1 << 32, "{large}");
             let error = study.bytes().abs_diff(size) as f64 / size as f64;
-            assert!(error < 0.01, "{size} asked for, {} made", study.bytes());
+            assert!(
+                error < 0.01,
+                "{size} requested, {} generated",
+                study.bytes()
+            );
         }
     }
 
     #[test]
-    fn one_seed_makes_one_study() {
+    fn the_same_seed_generates_the_same_study() {
         let (one, two) = (study(1 << 20, 5), study(1 << 20, 5));
         assert_eq!(
             bytes_of(&one.series[0].objects[0]),

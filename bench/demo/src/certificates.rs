@@ -1,5 +1,5 @@
-//! Certificates for one run. As with two real sites, each site has its own certificate authority and the
-//! certificate of the other site's authority.
+//! Certificates for one run. As with two real sites, each site has its own CA and the CA certificate of the
+//! other site.
 
 use std::fs;
 use std::path::Path;
@@ -8,14 +8,14 @@ use std::time::SystemTime;
 use anyhow::Context;
 
 use gateway::pki::authority::{
-    Authority, KeyType, NewAuthority, NewCertificate, Output, Permitted,
+    Authority, KeyType, NewAuthority, NewCertificate, OutputFiles, Permitted,
 };
 
-/// Validity of all certificates: longer than any run, and enough for a week of trying with `--keep`.
+/// Validity of all certificates: longer than any run, and enough to try `--keep` for a week.
 const DAYS: u32 = 7;
 
-/// Makes the folder of a site with its authority in `ca`, an empty revocation list and its certificate.
-pub(super) fn equip(site: &Path, name: &str) -> anyhow::Result<()> {
+/// Creates the folder of a site with its CA in `ca`, an empty revocation list and its certificate.
+pub(super) fn create_site(site: &Path, name: &str) -> anyhow::Result<()> {
     fs::create_dir(site).with_context(|| format!("cannot make {}", site.display()))?;
     let wanted = NewAuthority {
         name: format!("Demonstration CA of {name}"),
@@ -31,7 +31,7 @@ pub(super) fn equip(site: &Path, name: &str) -> anyhow::Result<()> {
         key: KeyType::P256,
         days: DAYS,
     };
-    let output = Output {
+    let output = OutputFiles {
         certificate: site.join("site.pem"),
         key: site.join("site.key"),
     };
@@ -39,8 +39,8 @@ pub(super) fn equip(site: &Path, name: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Gives a site the public files of the `peer`'s authority, as `NAME-ca.pem` and `NAME-ca.crl`.
-pub(super) fn introduce(site: &Path, peer: &Path, name: &str) -> anyhow::Result<()> {
+/// Copies the public files of the `peer`'s CA to a site, as `NAME-ca.pem` and `NAME-ca.crl`.
+pub(super) fn copy_trust(site: &Path, peer: &Path, name: &str) -> anyhow::Result<()> {
     for end in ["pem", "crl"] {
         let from = peer.join("ca").join(format!("ca.{end}"));
         let to = site.join(format!("{name}-ca.{end}"));

@@ -29,14 +29,14 @@ pub struct Abort {
 
 /// A PDU that ends an association.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Answer {
+pub enum ClosingPdu {
     /// An A-ASSOCIATE-RJ: the reply to a complete request.
     Reject(Rejection),
     /// An A-ABORT. It may be sent only between two PDUs: inside a PDU it would be read as content.
     Abort(Abort),
 }
 
-impl Answer {
+impl ClosingPdu {
     /// The target cannot be reached at the moment. Senders try again later.
     #[must_use]
     pub const fn temporary_congestion() -> Self {
@@ -105,7 +105,7 @@ impl Answer {
 
     /// The encoded PDU (PS3.8 sections 9.3.4 and 9.3.8).
     #[must_use]
-    pub const fn octets(self) -> [u8; 10] {
+    pub const fn to_bytes(self) -> [u8; 10] {
         match self {
             Self::Reject(Rejection {
                 result,
@@ -117,7 +117,7 @@ impl Answer {
     }
 }
 
-impl fmt::Display for Answer {
+impl fmt::Display for ClosingPdu {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Reject(rejection) => rejection.fmt(f),
@@ -181,53 +181,53 @@ mod tests {
     fn answers_have_the_numbers_and_terms_of_the_standard() {
         let cases = [
             (
-                Answer::temporary_congestion(),
+                ClosingPdu::temporary_congestion(),
                 [3, 0, 0, 0, 0, 4, 0, 2, 3, 1],
                 "rejected-transient, service-provider (presentation), temporary-congestion",
             ),
             (
-                Answer::local_limit_exceeded(),
+                ClosingPdu::local_limit_exceeded(),
                 [3, 0, 0, 0, 0, 4, 0, 2, 3, 2],
                 "rejected-transient, service-provider (presentation), local-limit-exceeded",
             ),
             (
-                Answer::called_ae_not_recognized(),
+                ClosingPdu::called_ae_not_recognized(),
                 [3, 0, 0, 0, 0, 4, 0, 1, 1, 7],
                 "rejected-permanent, service-user, called-AE-title-not-recognized",
             ),
             (
-                Answer::calling_ae_not_recognized(),
+                ClosingPdu::calling_ae_not_recognized(),
                 [3, 0, 0, 0, 0, 4, 0, 1, 1, 3],
                 "rejected-permanent, service-user, calling-AE-title-not-recognized",
             ),
             (
-                Answer::protocol_version_not_supported(),
+                ClosingPdu::protocol_version_not_supported(),
                 [3, 0, 0, 0, 0, 4, 0, 1, 2, 2],
                 "rejected-permanent, service-provider (ACSE), protocol-version-not-supported",
             ),
             (
-                Answer::unexpected_pdu(),
+                ClosingPdu::unexpected_pdu(),
                 [7, 0, 0, 0, 0, 4, 0, 0, 2, 2],
                 "A-ABORT, service-provider, unexpected-PDU",
             ),
             (
-                Answer::unrecognized_pdu(),
+                ClosingPdu::unrecognized_pdu(),
                 [7, 0, 0, 0, 0, 4, 0, 0, 2, 1],
                 "A-ABORT, service-provider, unrecognized-PDU",
             ),
             (
-                Answer::invalid_parameter(),
+                ClosingPdu::invalid_parameter(),
                 [7, 0, 0, 0, 0, 4, 0, 0, 2, 6],
                 "A-ABORT, service-provider, invalid-PDU-parameter-value",
             ),
             (
-                Answer::aborted(),
+                ClosingPdu::aborted(),
                 [7, 0, 0, 0, 0, 4, 0, 0, 2, 0],
                 "A-ABORT, service-provider, reason-not-specified",
             ),
         ];
-        for (answer, octets, words) in cases {
-            assert_eq!(answer.octets(), octets, "{words}");
+        for (answer, bytes, words) in cases {
+            assert_eq!(answer.to_bytes(), bytes, "{words}");
             assert_eq!(answer.to_string(), words);
         }
     }

@@ -1,4 +1,4 @@
-//! Which CA may vouch for which peer, and which connection belongs to which target and route.
+//! Which CA may issue certificates for which peer, and which connection belongs to which target and route.
 //!
 //! Hospital A and hospital B each have a CA, and the gateway knows both. B's CA issues a certificate that
 //! only A's may issue.
@@ -43,7 +43,7 @@ fn wait_for_reason(gateway: &Gateway, route: &str, words: &[&str]) {
 }
 
 const MAY_NOT: &[&str] = &[
-    "was issued by \"CN=other test authority\", which may not vouch for \"dns:gw.a.example\"",
+    "was issued by \"CN=other test authority\", which may not issue certificates for \"dns:gw.a.example\"",
     "only the CAs of [[peer]] \"hospital-a\" in",
 ];
 

@@ -20,9 +20,9 @@ pub(crate) fn local(port: u16) -> SocketAddr {
 }
 
 /// Sends bytes, and returns all received bytes and the end.
-pub(crate) fn answer_to(port: u16, octets: &[u8]) -> (Vec<u8>, Ending) {
+pub(crate) fn answer_to(port: u16, bytes: &[u8]) -> (Vec<u8>, Ending) {
     let mut stream = connect(local(port));
-    stream.write_all(octets).expect("it is connected");
+    stream.write_all(bytes).expect("it is connected");
     hear(&mut stream)
 }
 
