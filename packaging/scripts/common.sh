@@ -85,7 +85,9 @@ END
 # configuration that the new version does not accept, the old program keeps running.
 restart_if_running() {
     systemctl --quiet is-active wardgate.service || return 0
-    if ! said=$(runuser -u wardgate -- wardgate check 2>&1); then
+    # The credentials of the running service, which its user may read.
+    credentials=/run/credentials/wardgate.service
+    if ! said=$(CREDENTIALS_DIRECTORY=$credentials runuser -u wardgate -- wardgate check 2>&1); then
         echo "$said" >&2
         echo "wardgate: the service was not restarted and runs the old version, because the new one reports the" >&2
         echo "wardgate: problems above. Correct them, then: systemctl restart wardgate" >&2

@@ -32,6 +32,8 @@ mount -t cgroup2 cgroup2 sys/fs/cgroup
 mkdir -p run/before
 pivot_root . run/before
 umount -l /run/before
+# As the kernel leaves it to systemd at boot: the credentials of a service are mounted by another process.
+mount --make-rshared /
 hostname machine
 exec env -i container=test PATH=/usr/sbin:/usr/bin:/sbin:/bin \
     /lib/systemd/systemd --log-target=console --log-level=warning --show-status=no </dev/null
