@@ -1,6 +1,7 @@
 //! The programs of the packages: their build, their debug symbols, and what they need of the C library.
 
 use std::ffi::OsString;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
@@ -34,7 +35,13 @@ impl Programs {
         };
         let mut glibc = (2, 0);
         for name in ["wardgate", "wardgate-bench", "wardgate-demo"] {
-            glibc = glibc.max(needed_glibc(build, &folder.join(name))?);
+            let program = folder.join(name);
+            glibc = glibc.max(needed_glibc(build, &program)?);
+            if build.release {
+                let bytes = fs::read(&program)
+                    .with_context(|| format!("cannot read {}", program.display()))?;
+                names_no_folder(name, &bytes, &folders(build)?)?;
+            }
         }
         anyhow::ensure!(
             glibc <= GLIBC_MAX,
@@ -113,28 +120,19 @@ fn release(build: &Build<'_>) -> anyhow::Result<PathBuf> {
 
 /// Flags that keep the folders of this machine out of the programs, for the compilers of Rust and C.
 fn flags(build: &Build<'_>) -> anyhow::Result<[(&'static str, OsString); 3]> {
-    let cargo = match std::env::var_os("CARGO_HOME") {
-        Some(folder) => PathBuf::from(folder),
-        None => PathBuf::from(std::env::var_os("HOME").context("HOME is not set")?).join(".cargo"),
-    };
-    let root = std::path::absolute(build.workspace.source(""))?;
-    let target = std::path::absolute(build.workspace.product(""))?;
-    // The last of several prefixes that match is used, so the most specific is last.
-    let names = [(cargo, "/cargo"), (root, "/wardgate"), (target, "/target")];
+    let names = ["/cargo", "/wardgate", "/target"];
     let (mut rust, mut c) = (
         OsString::from("-Clink-arg=-Wl,--build-id=sha1"),
         OsString::from("-g0"),
     );
-    for (folder, name) in names {
-        // Without the separator at the end, which `join("")` leaves.
-        let folder = folder.components().as_path().to_owned();
+    for (folder, name) in folders(build)?.iter().zip(names) {
         for (flags, option) in [
             (&mut rust, "--remap-path-prefix="),
             (&mut c, "-ffile-prefix-map="),
         ] {
             flags.push(" ");
             flags.push(option);
-            flags.push(&folder);
+            flags.push(folder);
             flags.push("=");
             flags.push(name);
         }
@@ -145,6 +143,32 @@ fn flags(build: &Build<'_>) -> anyhow::Result<[(&'static str, OsString); 3]> {
         ("CFLAGS", c),
         ("SOURCE_DATE_EPOCH", epoch),
     ])
+}
+
+/// The folders of Cargo, of the sources and of what is built. The compilers use the last of several prefixes that
+/// match, so the most specific is last.
+fn folders(build: &Build<'_>) -> anyhow::Result<[PathBuf; 3]> {
+    let cargo = match std::env::var_os("CARGO_HOME") {
+        Some(folder) => PathBuf::from(folder),
+        None => PathBuf::from(std::env::var_os("HOME").context("HOME is not set")?).join(".cargo"),
+    };
+    let root = std::path::absolute(build.workspace.source(""))?;
+    let target = std::path::absolute(build.workspace.product(""))?;
+    // Without the separator at the end, which `join("")` leaves.
+    Ok([cargo, root, target].map(|folder| folder.components().as_path().to_owned()))
+}
+
+/// Fails if a program holds the path of a folder of this machine: it would differ on another one.
+fn names_no_folder(name: &str, bytes: &[u8], folders: &[PathBuf]) -> anyhow::Result<()> {
+    for folder in folders {
+        let folder = folder.display().to_string();
+        let mut places = bytes.windows(folder.len());
+        anyhow::ensure!(
+            !places.any(|place| place == folder.as_bytes()),
+            "{name} holds the path {folder}, so its bytes depend on this machine"
+        );
+    }
+    Ok(())
 }
 
 /// The newest version of glibc's symbols that a program uses.
@@ -177,6 +201,14 @@ fn build_id(build: &Build<'_>, program: &Path) -> anyhow::Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_program_with_a_folder_of_this_machine_is_refused() {
+        let folders = [PathBuf::from("/srv/sources")];
+        let refused = names_no_folder("x", b"a\0/srv/sources/a.rs\0", &folders);
+        assert!(refused.is_err_and(|why| why.to_string().contains("/srv/sources")));
+        assert!(names_no_folder("x", b"/wardgate/a.rs", &folders).is_ok());
+    }
 
     #[test]
     fn the_newest_symbol_version_of_glibc_is_found() {
