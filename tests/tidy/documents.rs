@@ -102,13 +102,14 @@ pub(crate) fn rows_without_test(model: &Source) -> Vec<Finding> {
         .collect()
 }
 
-const TIERS: [&str; 7] = [
+const TIERS: [&str; 8] = [
     "simulation",
     "direct",
     "fuzz",
     "network",
     "security",
     "interop",
+    "packaging",
     "tidy",
 ];
 

@@ -76,7 +76,7 @@ pub(crate) fn build(workspace: &Workspace) -> anyhow::Result<()> {
 }
 
 /// The mdBook that `.ci/requirements.txt` installs, or the one in PATH.
-fn mdbook(workspace: &Workspace) -> Option<PathBuf> {
+pub(crate) fn mdbook(workspace: &Workspace) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let folders = std::env::split_paths(&path).map(|folder| folder.join("mdbook"));
     std::iter::once(workspace.product("python/bin/mdbook"))

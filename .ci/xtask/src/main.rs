@@ -1,4 +1,5 @@
-//! The project's developer tasks: `cargo xtask check`, `test`, `gate`, `fuzz`, `endurance` and `docs`.
+//! The project's developer tasks: `cargo xtask check`, `test`, `gate`, `fuzz`, `endurance`, `docs` and
+//! `package`.
 //!
 //! `check` must pass before every commit. `test` runs everything: it installs the programs that the tests
 //! need, runs every tier, and prints the number of tests. `fuzz` searches for longer than `test` does.
@@ -10,6 +11,7 @@ mod docs;
 mod fuzz;
 mod gate;
 mod libtest;
+mod package;
 mod packages;
 mod python;
 mod report;
@@ -44,6 +46,8 @@ enum Task {
         #[arg(long)]
         renew: bool,
     },
+    /// Builds the .deb and .rpm files in target/package, with `dpkg-deb` and `rpmbuild`
+    Package(package::Package),
     /// Writes the generated pages of docs, and builds the book where mdBook is installed
     Docs,
     /// Sends hundreds of gigabytes through one connection of a release build and compares every byte; takes
@@ -81,6 +85,10 @@ fn run(task: &Task, workspace: &Workspace) -> anyhow::Result<bool> {
         }
         Task::Docs => {
             steps.run("book", || docs::run(workspace));
+            return Ok(report::print(&[], &steps));
+        }
+        Task::Package(package) => {
+            steps.run("package", || package.run(workspace));
             return Ok(report::print(&[], &steps));
         }
         Task::Fuzz(fuzz) => return fuzz.run(workspace),

@@ -13,7 +13,7 @@ use crate::libtest::{self, Counts, Line};
 use crate::steps::Steps;
 
 /// The required tiers in the order in which they run: the fastest first.
-const EXPECTED: [&str; 8] = [
+const EXPECTED: [&str; 9] = [
     "tidy",
     "unit",
     "simulation",
@@ -22,6 +22,7 @@ const EXPECTED: [&str; 8] = [
     "security",
     "network",
     "interop",
+    "packaging",
 ];
 
 /// The result of one tier.

@@ -42,7 +42,7 @@ pub(crate) fn run(options: &Options, html: Option<&Path>) -> anyhow::Result<bool
     let mut plan = Plan::of(options);
     if !options.inside {
         packages::prepare(&plan.packages(), !options.no_install)?;
-        if options.wardgate.is_none() {
+        if options.wardgate.is_none() && installed().is_none() {
             build()?;
         }
         namespace::enter(!options.no_install)?;
@@ -102,23 +102,38 @@ const ROOM: u32 = 200;
 /// Descriptors for these and for all other files of a program.
 const BESIDE: u64 = 600;
 
-/// The release build of wardgate next to this program, or the named one.
+/// The named wardgate, the installed one, or the release build in the target folder of this program.
 fn wardgate(options: &Options) -> anyhow::Result<PathBuf> {
-    let path = match &options.wardgate {
-        Some(path) => path.clone(),
-        None => {
-            let own = std::env::current_exe().context("cannot find our own program")?;
-            let target = own.parent().and_then(|folder| folder.parent());
-            let target = target.context("our own program is in no target folder")?;
-            target.join("release/wardgate")
-        }
+    let path = match options.wardgate.clone().or_else(installed) {
+        Some(path) => path,
+        None => target()?.join("release/wardgate"),
     };
     fs::canonicalize(&path).with_context(|| format!("there is no {}", path.display()))
 }
 
-/// Cargo checks whether the release build is current.
+/// The wardgate in the folder of this program, unless that is a folder of Cargo.
+fn installed() -> Option<PathBuf> {
+    let own = std::env::current_exe().ok()?;
+    let path = own.parent()?.join("wardgate");
+    let is_built = target().is_ok_and(|target| target.join("CACHEDIR.TAG").exists());
+    (!is_built && path.exists()).then_some(path)
+}
+
+/// The folder above that of this program: Cargo's target folder, unless it is installed.
+fn target() -> anyhow::Result<PathBuf> {
+    let own = std::env::current_exe().context("cannot find our own program")?;
+    let target = own.parent().and_then(|folder| folder.parent());
+    let target = target.context("our own program is in no target folder")?;
+    Ok(target.to_owned())
+}
+
+/// Cargo checks whether the release build is current. The folder of the sources is that of `cargo run`, or the
+/// one around the target folder: a path in the program would differ from build to build.
 fn build() -> anyhow::Result<()> {
-    let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml");
+    let manifest = match std::env::var_os("CARGO_MANIFEST_DIR") {
+        Some(folder) => PathBuf::from(folder).join("../Cargo.toml"),
+        None => target()?.join("../Cargo.toml"),
+    };
     let status = Command::new("cargo")
         .args(["build", "--release", "-p", "wardgate", "--manifest-path"])
         .arg(manifest)

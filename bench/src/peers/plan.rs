@@ -48,7 +48,7 @@ pub(crate) struct Options {
     /// Fail if wardgate's CPU time per byte is more than this multiple of HAProxy's as shipped
     #[arg(long, value_name = "RATIO", value_parser = ratio)]
     pub(super) at_most: Option<f64>,
-    /// The wardgate to measure [default: the release build, brought up to date]
+    /// The wardgate to measure [default: the installed one, or else the release build, brought up to date]
     #[arg(long, value_name = "FILE")]
     pub(super) wardgate: Option<PathBuf>,
     /// Bytes that a plain relay reads at once: as many as wardgate

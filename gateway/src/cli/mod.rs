@@ -11,7 +11,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 /// The command succeeded.
 pub const EXIT_GOOD: u8 = 0;
@@ -97,6 +97,12 @@ Exit codes:
   0   the gateway would start with this configuration
   2   the command line is not valid
   78  the gateway would not start; standard error names each problem with its line";
+
+/// The tree of commands with its help, from which man pages and completions are made.
+#[must_use]
+pub fn command() -> clap::Command {
+    Cli::command()
+}
 
 /// Parses a command line that begins with the program's name, runs its command and returns the exit code
 /// of the process.

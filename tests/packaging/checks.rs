@@ -1,0 +1,139 @@
+//! What other programs say about the packages and their files.
+
+use std::fs;
+
+use wardgate_tests::tier::{Need, workspace};
+use wardgate_tests::{Program, wardgate};
+
+use crate::built::{package_into, packages};
+use crate::ready;
+
+/// The highest exposure that `systemd-analyze security` may find: 0 is none, 10 is all.
+const EXPOSURE_MAX: f32 = 1.5;
+
+#[test]
+fn lintian_and_rpmlint_report_nothing_without_a_reason() {
+    if !ready(&[Need::Program("lintian"), Need::Program("rpmlint")]) {
+        return;
+    }
+    let debs = files(".deb");
+    let lintian = Program::new("lintian")
+        .args(["--pedantic", "--display-info", "--allow-root", "--fail-on"])
+        .arg("error,warning,info,pedantic")
+        // The link of a package of debug symbols leads to its program's documents: a package of debug symbols may
+        // hold no override that says so.
+        .arg("--suppress-tags=cannot-check-whether-usr-share-doc-symlink-points-to-foreign-package")
+        .args(&debs);
+    let text = lintian.run().expect_success().text();
+    assert_eq!(text.trim(), "");
+    let rpmlint = Program::new("rpmlint")
+        .arg("--config")
+        .arg(workspace().join("packaging/rpm/rpmlint.toml"))
+        .args(files(".rpm"));
+    let text = rpmlint.run().expect_success().text();
+    assert!(text.contains("0 errors, 0 warnings"), "{text}");
+    assert_eq!(debs.len(), 4);
+}
+
+#[test]
+fn two_builds_of_one_commit_give_the_same_bytes() {
+    if !ready(&[]) {
+        return;
+    }
+    let again = package_into("package-again");
+    let all = [files(".deb"), files(".rpm")].concat();
+    assert_eq!(all.len(), 8);
+    for name in all {
+        let file = std::path::Path::new(&name)
+            .file_name()
+            .expect("it is a file");
+        let first = fs::read(&name).expect("it is there");
+        let second = fs::read(again.join(file)).expect("the second build has the same files");
+        assert!(first == second, "{name} differs");
+    }
+}
+
+#[test]
+fn the_unit_is_valid_and_its_exposure_is_low() {
+    if !ready(&[Need::Program("systemd-analyze")]) {
+        return;
+    }
+    let unit = workspace().join("packaging/systemd/wardgate.service");
+    let text = Program::new("systemd-analyze")
+        .args(["security", "--offline=yes", "--no-pager"])
+        .arg(unit)
+        .run()
+        .expect_success()
+        .text();
+    let (_, rest) = text
+        .split_once("Overall exposure level for wardgate.service: ")
+        .expect(&text);
+    let level: f32 = rest
+        .split(' ')
+        .next()
+        .and_then(|level| level.parse().ok())
+        .expect(rest);
+    assert!(level <= EXPOSURE_MAX, "{text}");
+}
+
+#[test]
+fn the_apparmor_profile_compiles() {
+    if !ready(&[Need::Program("apparmor_parser")]) {
+        return;
+    }
+    let profile = workspace().join("packaging/apparmor/wardgate");
+    Program::new("apparmor_parser")
+        .args(["--skip-kernel-load", "--skip-cache"])
+        .arg(profile)
+        .run()
+        .expect_success();
+}
+
+/// The configuration of a new installation, as it is and with its example written out.
+#[test]
+fn the_first_configuration_explains_itself_and_its_example_is_valid() {
+    let starter = workspace().join("packaging/etc/starter.toml");
+    let text = Program::new(wardgate())
+        .arg("check")
+        .arg(&starter)
+        .run()
+        .expect_failure()
+        .text();
+    assert!(text.contains("no [[route]]; write one"), "{text}");
+
+    let folder = tempfile::TempDir::new().expect("there is room");
+    let file = folder.path().join("wardgate.toml");
+    let text = fs::read_to_string(starter).expect("it is there");
+    // A comment has a space after its mark, a line of the example has none.
+    let lines = text.lines().map(|line| match line.strip_prefix('#') {
+        Some(rest) if !rest.starts_with(' ') => rest,
+        _ => line,
+    });
+    fs::write(&file, lines.collect::<Vec<_>>().join("\n")).expect("there is room");
+    let text = Program::new(wardgate())
+        .arg("check")
+        .arg(&file)
+        .run()
+        .expect_failure()
+        .text();
+    // Only the files and the address are missing on this machine.
+    for line in text.lines().filter(|line| line.contains("wardgate.toml:")) {
+        assert!(line.contains("/etc/wardgate/pki/"), "{text}");
+    }
+    assert!(!text.contains("no [[route]]"), "{text}");
+}
+
+/// The packages whose names end so, sorted.
+fn files(end: &str) -> Vec<String> {
+    let entries = fs::read_dir(packages()).expect("the packages were made");
+    let paths = entries.map(|entry| {
+        entry
+            .expect("the folder can be read")
+            .path()
+            .display()
+            .to_string()
+    });
+    let mut files: Vec<_> = paths.filter(|path| path.ends_with(end)).collect();
+    files.sort();
+    files
+}

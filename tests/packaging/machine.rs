@@ -1,0 +1,123 @@
+//! A tree with its systemd running: a machine as far as a package can see.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use wardgate_tests::{Background, Outcome, Program, until};
+
+use crate::tree::Tree;
+
+/// A booted tree. It ends, with all that runs in it, when its value is dropped.
+pub(crate) struct Machine {
+    // Ends before the tree is removed.
+    processes: Background,
+    init: u32,
+    pub(crate) tree: Tree,
+}
+
+/// How long the machine may take to boot, and a service to start or stop.
+const MACHINE_DEADLINE: Duration = Duration::from_secs(60);
+
+impl Machine {
+    /// Boots a tree.
+    pub(crate) fn boot(tree: Tree) -> Self {
+        let script = Program::new("sh")
+            .args(["-c", include_str!("boot.sh"), "boot.sh"])
+            .arg(tree.root());
+        let processes = Background::start(&script);
+        let shell = processes.process().id();
+        let init = until("systemd has not started", MACHINE_DEADLINE, || {
+            // The shell has become unshare, whose only child is process 1 of the machine.
+            let children = format!("/proc/{shell}/task/{shell}/children");
+            let init: u32 = fs::read_to_string(children).ok()?.trim().parse().ok()?;
+            let name = fs::read_to_string(format!("/proc/{init}/comm")).ok()?;
+            (name.trim() == "systemd").then_some(init)
+        });
+        let machine = Self {
+            processes,
+            init,
+            tree,
+        };
+        until("the machine has not booted", MACHINE_DEADLINE, || {
+            let state = machine.run("systemctl is-system-running").text();
+            ["running", "degraded"]
+                .contains(&state.trim())
+                .then_some(())
+        });
+        machine
+    }
+
+    /// Runs a shell script in the machine.
+    pub(crate) fn run(&self, script: &str) -> Outcome {
+        let inside = "exec env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin DEBIAN_FRONTEND=noninteractive sh -ec \"$0\"";
+        self.enter(&[
+            "--mount", "--uts", "--ipc", "--net", "--pid", "--root", "--wd",
+        ])
+        .args(["sh", "-c", inside, script])
+        .deadline(MACHINE_DEADLINE)
+        .run()
+    }
+
+    /// A program of this machine in the network of the other one.
+    pub(crate) fn program(&self, name: &str) -> Program {
+        self.enter(&["--net"]).arg(name)
+    }
+
+    fn enter(&self, namespaces: &[&str]) -> Program {
+        let init = self.init.to_string();
+        Program::new("nsenter")
+            .args(["--target", &init])
+            .args(namespaces)
+    }
+
+    /// A property of a service, as `systemctl show` prints it.
+    pub(crate) fn property(&self, service: &str, name: &str) -> String {
+        let text = self.run(&format!("systemctl show --value -p {name} {service}"));
+        text.expect_success().text().trim().to_owned()
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!(
+                "{}",
+                self.run("journalctl --no-pager -o short -b | tail -n 60")
+                    .text()
+            );
+        }
+        // systemd as process 1 ends with its PID namespace.
+        self.processes
+            .process()
+            .signal(rustix::process::Signal::KILL);
+        let group = format!("wardgate-test-{}", self.processes.process().id());
+        remove_groups(&group);
+    }
+}
+
+/// Removes the machine's control groups, the innermost first, once the last process has gone.
+fn remove_groups(name: &str) {
+    let find = Program::new("findmnt")
+        .args([
+            "--list",
+            "--noheadings",
+            "--types",
+            "cgroup2",
+            "--output",
+            "TARGET",
+        ])
+        .run();
+    let text = find.text();
+    let group = Path::new(text.lines().next().unwrap_or_default()).join(name);
+    for _ in 0..100 {
+        let remove = Program::new("find")
+            .arg(&group)
+            .args(["-depth", "-type", "d", "-exec", "rmdir", "{}", ";"]);
+        let _ = remove.run();
+        if !group.exists() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}

@@ -1,0 +1,32 @@
+//! The packaging tier: the .deb and .rpm files as an administrator meets them.
+//!
+//! The packages are made of the programs in the target folder (`built.rs`). They are installed, upgraded,
+//! removed and purged in trees of Debian 12 and 13 and Ubuntu 24.04 (`tree.rs`, `life.rs`, `rpm.rs`), and a tree is booted with
+//! its systemd, in which two sites run as services (`machine.rs`, `service.rs`). Nothing is installed on the
+//! machine that runs the tests.
+//!
+//! The trees come from the mirrors of the distributions, once: `target/packaging` keeps them. That of Debian is needed;
+//! where that of Ubuntu does not answer, its test uses Debian 13.
+
+mod built;
+mod checks;
+mod life;
+mod machine;
+mod rpm;
+mod service;
+mod tree;
+
+use wardgate_tests::tier::{self, Need};
+
+/// What every test of this tier needs.
+const NEEDS: [Need; 4] = [
+    Need::Root,
+    Need::Program("dpkg-deb"),
+    Need::Program("rpmbuild"),
+    Need::Program("mmdebstrap"),
+];
+
+/// Whether the calling test can run.
+fn ready(more: &[Need]) -> bool {
+    tier::ready("packaging", &[NEEDS.as_slice(), more].concat())
+}
