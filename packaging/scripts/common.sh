@@ -59,6 +59,12 @@ restore_io_uring() {
     fi
 }
 
+# Restores what `wardgate tune apply` changed: without the program nothing could.
+undo_tuning() {
+    [ -e /var/lib/wardgate/tune.json ] || return 0
+    wardgate tune undo || echo "wardgate: some settings of this host were not restored; see above." >&2
+}
+
 # Kernels before 6.1 lack what the gateway needs; distributions backport features, so this is a hint and no verdict.
 explain_kernel() {
     is_booted || return 0
