@@ -71,6 +71,11 @@ fn one_file_names_the_unbuffered_api_of_rustls() {
 }
 
 #[test]
+fn one_verifier_and_one_forged_key_serve_all_tests() {
+    expect_none(layers::verifiers);
+}
+
+#[test]
 fn only_sys_holds_unsafe_code() {
     expect_none(layers::unsafe_code);
 }

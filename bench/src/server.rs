@@ -47,8 +47,8 @@ impl<T: Send + 'static> Server<T> {
                 thread::spawn(move || {
                     let outcome = stream.and_then(|stream| {
                         prepare(&stream, stall)?;
-                        let said = speaks(&stream)?;
-                        said.then(|| work(stream)).transpose()
+                        let has_sent = sends_a_byte(&stream)?;
+                        has_sent.then(|| work(stream)).transpose()
                     });
                     if let Some(outcome) = outcome.transpose() {
                         // No thread waits any more after the run has failed elsewhere.
@@ -89,7 +89,7 @@ impl<T> Drop for Server<T> {
 }
 
 /// Waits for the first byte. A silent connection belongs to a probe and not to the run.
-fn speaks(stream: &TcpStream) -> io::Result<bool> {
+fn sends_a_byte(stream: &TcpStream) -> io::Result<bool> {
     match stream.peek(&mut [0]) {
         Ok(n) => Ok(n > 0),
         Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Ok(false),

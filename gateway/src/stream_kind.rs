@@ -115,25 +115,27 @@ fn is_http(first: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use test_peers::openings;
+
     use super::*;
 
     /// The first bytes of streams recorded from real programs.
     const KINDS: [(&[u8], StreamKind); 15] = [
-        (b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03", StreamKind::Tls),
-        (b"\x15\x03\x03\0\x02\x02\x28", StreamKind::Tls),
+        (openings::TLS_HELLO, StreamKind::Tls),
+        (openings::TLS_ALERT, StreamKind::Tls),
         (b"\x16", StreamKind::Tls),
-        (&[0x80, 0x2e, 1, 3, 1, 0, 0x15, 0], StreamKind::OldSsl),
-        (b"\x01\0\0\0\0\xcd\0\x01", StreamKind::Dicom),
-        (b"\x07\0\0\0\0\x04\0\0\x02\0", StreamKind::Dicom),
-        (b"\x0bMSH|^~\\&|", StreamKind::Mllp),
-        (b"MSH|^~\\&|", StreamKind::BareHl7),
-        (b"\x02MSH|^~\\&|", StreamKind::StxHl7),
-        (b"GET / HTTP/1.1\r\n", StreamKind::Http),
-        (b"HTTP/1.1 400 Bad Request\r\n", StreamKind::Http),
-        (b"SSH-2.0-OpenSSH_9.2\r\n", StreamKind::Ssh),
-        (b"PROXY TCP4 10.0.0.1", StreamKind::ProxyHeader),
-        (b"\r\n\r\n\0\r\nQUIT\n", StreamKind::ProxyHeader),
-        (b"\xff\xfb\x1f\xff\xfb", StreamKind::Unknown),
+        (openings::OLD_SSL, StreamKind::OldSsl),
+        (openings::DICOM, StreamKind::Dicom),
+        (openings::DICOM_ABORT, StreamKind::Dicom),
+        (openings::HL7, StreamKind::Mllp),
+        (openings::BARE_HL7, StreamKind::BareHl7),
+        (openings::STX_HL7, StreamKind::StxHl7),
+        (openings::HTTP, StreamKind::Http),
+        (openings::HTTP_ANSWER, StreamKind::Http),
+        (openings::SSH, StreamKind::Ssh),
+        (openings::PROXY, StreamKind::ProxyHeader),
+        (openings::PROXY_V2, StreamKind::ProxyHeader),
+        (openings::TELNET, StreamKind::Unknown),
     ];
 
     #[test]

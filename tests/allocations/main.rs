@@ -5,6 +5,7 @@
 
 mod engine;
 mod relay;
+mod route_pair;
 
 use std::alloc::System;
 

@@ -1,14 +1,11 @@
 //! The whole relay: two routes of one gateway in this process, one originating to the other.
 
 use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::thread;
 
-use gateway::supervisor;
-use wardgate_tests::stream::{accept, bounded};
-use wardgate_tests::{DEADLINE, Pki, Site, free_port, until};
-
 use crate::allocations;
+use crate::route_pair::{RoutePair, exchange};
 
 const MIB: usize = 1 << 20;
 /// The bytes that move before the count.
@@ -22,7 +19,7 @@ const MESSAGES: usize = 1000;
 const ALLOCATIONS_MAX: usize = 40;
 
 pub(crate) fn bulk_and_messages_through_both_modes_allocate_nothing() {
-    let (mut client, mut server) = join();
+    let (mut client, mut server) = RoutePair::start().join();
     let mut room = vec![0; MIB];
     move_bytes(&mut client, &mut server, &mut room, WARM_UP);
     let count = allocations(|| move_bytes(&mut client, &mut server, &mut room, BULK));
@@ -33,17 +30,6 @@ pub(crate) fn bulk_and_messages_through_both_modes_allocate_nothing() {
     let count = allocations(|| exchange(&mut client, &mut server, MESSAGES));
     assert!(count <= ALLOCATIONS_MAX, "{count} allocations for messages");
     println!("{count} allocations for {MESSAGES} messages there and back");
-}
-
-/// A message and its echo, by turns.
-fn exchange(client: &mut TcpStream, server: &mut TcpStream, count: usize) {
-    let mut message = [7; 200];
-    for _ in 0..count {
-        client.write_all(&message).expect("it is connected");
-        server.read_exact(&mut message).expect("it comes");
-        server.write_all(&message).expect("it is connected");
-        client.read_exact(&mut message).expect("it comes back");
-    }
 }
 
 /// Moves bytes in one direction; its only cost is a thread for the other end.
@@ -62,31 +48,4 @@ fn move_bytes(client: &mut TcpStream, server: &mut TcpStream, room: &mut [u8], c
             received += some;
         }
     });
-}
-
-/// A connection through both routes of a gateway that runs as long as this process.
-fn join() -> (TcpStream, TcpStream) {
-    let pki = Pki::new();
-    let exit = TcpListener::bind("127.0.0.1:0").expect("loopback has ports");
-    let to = exit.local_addr().expect("it is bound");
-    let [entry, wan] = [(); 2].map(|()| SocketAddr::from(([127, 0, 0, 1], free_port())));
-    // A route may not accept its own site as its peer.
-    let far = pki.leaf("gw.far.example");
-    let identity = format!(
-        "{{ certificate = {:?}, key = {:?}, trust = {:?} }}",
-        far.certificate, far.key, far.trust
-    );
-    let site = Site::new(&pki, "gw.example")
-        .originate(entry, wan, &["dns:gw.far.example"])
-        .protocol("tcp")
-        .terminate(wan, to, &["dns:gw.example"])
-        .protocol("tcp")
-        .set("identity", identity);
-    let file = pki.path("wardgate.toml");
-    site.write(&file);
-    thread::spawn(move || supervisor::run(&file));
-    let client = until("the gateway does not listen", DEADLINE, || {
-        TcpStream::connect(entry).ok()
-    });
-    (bounded(client), accept(&exit))
 }

@@ -6,8 +6,9 @@ use std::net::TcpStream;
 
 use wardgate_tests::stream::{accept, connect, reset};
 use wardgate_tests::tls::TLS13;
+use wardgate_tests::{DEADLINE, Gateway, Pki, Site};
 
-use crate::pair::{Originate, Terminate};
+use crate::pair::{B, Originate, Terminate, local, originate};
 
 const REJECTED: [u8; 10] = [3, 0, 0, 0, 0, 4, 0, 2, 3, 1];
 const ABORTED: [u8; 10] = [7, 0, 0, 0, 0, 4, 0, 0, 2, 0];
@@ -126,4 +127,51 @@ fn a_tls_archive_that_closes_before_it_has_answered_is_a_rejection() {
             assert_eq!(rest(&mut client), REJECTED, "{how}");
         }
     }
+}
+
+/// The line of the association, after the gateway has rejected it in the place of a target that was lost.
+fn assert_rejected(gateway: &Gateway) {
+    let what = "the association ends";
+    let line = gateway.wait_for_line(what, DEADLINE, |line| line.message() == "association");
+    assert_eq!(line.text("ended"), "rejected");
+    assert_eq!(
+        line.text("how"),
+        "rejected by gateway: rejected-transient, service-provider (presentation), temporary-congestion"
+    );
+}
+
+#[test]
+fn an_association_that_the_gateway_rejects_for_a_lost_target_is_logged_as_rejected_by_it() {
+    let terminate = Terminate::with(|site| site.protocol("dicom"));
+    let mut peer = terminate.greeted(TLS13);
+    peer.write_all(&associate(1, 0)).expect("connected");
+    reset(accept(&terminate.exit));
+    assert_eq!(rest(&mut peer), REJECTED);
+    drop(peer);
+    assert_rejected(&terminate.gateway);
+
+    let originate = Originate::with(|site| site.protocol("dicom"));
+    let mut client = connect(originate.entry);
+    client.write_all(&associate(1, 0)).expect("connected");
+    reset(originate.accept(TLS13).socket);
+    assert_eq!(rest(&mut client), REJECTED);
+    drop(client);
+    assert_rejected(&originate.gateway);
+}
+
+/// The server's alert arrives after the gateway has sent the request: in TLS 1.3 the server verifies the
+/// gateway's certificate after the gateway's side of the handshake is done.
+#[test]
+fn an_association_behind_a_server_that_refuses_our_certificate_is_logged_as_rejected_by_the_gateway()
+ {
+    let (pki, entry, wan) = (Pki::new(), local(), local());
+    let other = Site::new(&pki, B).terminate(wan, local(), &["dns:gw.other.example".to_owned()]);
+    let other = other.protocol("dicom").start();
+    let gateway = originate(&pki, entry, wan).protocol("dicom").start();
+    let mut client = connect(entry);
+    client.write_all(&associate(1, 0)).expect("connected");
+    assert_eq!(rest(&mut client), REJECTED);
+    drop(client);
+    assert_rejected(&gateway);
+    drop(other);
 }

@@ -101,7 +101,7 @@ fn good_site_is_good() {
     let outcome = check(&file).expect_success();
     assert_eq!(
         without_user(&outcome),
-        [format!("{}: good; 1 routes", file.display())]
+        [format!("{}: good; 1 route", file.display())]
     );
 }
 
@@ -126,13 +126,13 @@ fn without_user(outcome: &Outcome) -> Vec<String> {
 fn rules_that_leave_something_open_are_valid_and_give_warnings() {
     let pki = Pki::new();
     let site = || originate(&pki.leaf(A)).name("out").crl(&pki.crl());
-    let good = "good; 1 routes";
+    let good = "good; 1 route";
     assert_eq!(remarks(&site().set("commands", r#"["C-STORE"]"#)), [good]);
     assert_eq!(
         remarks(&site().set("commands", r#"["C-STORE", "C-MOVE"]"#)),
         [
             good,
-            "route \"out\": the images of a C-MOVE come in an association that the other side opens, but this \
+            "remark: route \"out\": the images of a C-MOVE come in an association that the other side opens, but this \
                 route names no route for it; if it is to come through this gateway, write return = \"NAME\""
         ]
     );
@@ -142,7 +142,7 @@ fn rules_that_leave_something_open_are_valid_and_give_warnings() {
         remarks(&report.set("rules", "\"report\"")),
         [
             good,
-            "route \"out\": rules = \"report\": what the rules forbid passes, is logged (\"would refuse\") and \
+            "remark: route \"out\": rules = \"report\": what the rules forbid passes, is logged (\"would refuse\") and \
                 counted in wardgate_would_refuse_total; remove the line to refuse it"
         ]
     );
@@ -152,12 +152,12 @@ fn rules_that_leave_something_open_are_valid_and_give_warnings() {
 fn an_interface_that_this_machine_lacks_is_valid_and_gives_a_warning() {
     let pki = Pki::new();
     let site = || originate(&pki.leaf(A)).name("out").crl(&pki.crl());
-    let good = "good; 1 routes";
+    let good = "good; 1 route";
     assert_eq!(remarks(&site().set("interface", "\"lo\"")), [good]);
     assert_eq!(
         remarks(&site().set("interface", "\"nosuch0\"")),
         [
-            "no mistake in the configuration and its files; 1 routes",
+            "no mistake in the configuration and its files; 1 route",
             "`wardgate run` would not start on this machine (exit code 78): route \"out\": interface \"nosuch0\": this \
              machine has no such interface; `ip link` lists its interfaces; if the file is for another machine, \
              check it there"

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use tempfile::TempDir;
+use test_peers::openings;
 use wardgate_tests::stream::{accept, connect};
 use wardgate_tests::tls::{TLS13, TlsPeer};
 use wardgate_tests::{DEADLINE, Line, Pki, Process, Site, http, logfmt, until, wardgate};
@@ -201,7 +202,7 @@ fn every_account_has_the_same_keys() {
         .terminate(tls, address(&exit), &["dns:gw.b.example"])
         .start();
     drop((connect(entry), accept(&exit)));
-    let _ = connect(tls).write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+    let _ = connect(tls).write_all(openings::HTTP);
     for line in gateway.wait_for_connections(2) {
         let expected = [
             "certificate",

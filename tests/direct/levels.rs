@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 
+use test_peers::openings;
 use wardgate_tests::pki::Kind;
 use wardgate_tests::stream::{Ending, accept, connect, ending_of};
 use wardgate_tests::tls::{TLS13, TlsPeer};
@@ -72,7 +73,7 @@ fn a_refused_peer_is_a_warning_and_a_port_scan_is_not() {
         .protocol("tcp")
         .start();
     connect(tls)
-        .write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        .write_all(openings::HTTP)
         .expect("it is connected");
     let scan = gateway.wait_for_connection_line("a scan", DEADLINE, |_| true);
     assert_eq!(scan.text("level"), "INFO", "{scan:?}");

@@ -34,6 +34,7 @@ mod silent;
 mod stalls;
 mod surroundings;
 mod targets;
+mod tune;
 mod updates;
 mod workers;
 mod wrong_setups;

@@ -5,23 +5,15 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener};
 use std::time::Duration;
 
+use test_peers::openings::{
+    BARE_HL7, HL7, HTTP, HTTP_ANSWER, PROXY, SSH, STX_HL7, TLS_ALERT, TLS_HELLO,
+};
 use wardgate_tests::stream::{accept, bounded, connect, ending};
 use wardgate_tests::tls::TLS13;
 use wardgate_tests::{DEADLINE, Gateway, Line, Pki};
 
 use crate::pair::{Originate, Terminate, address, listen, local, originate, terminate};
 
-/// The first bytes of streams.
-pub(crate) const TLS_HELLO: &[u8] =
-    b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
-pub(crate) const TLS_ALERT: &[u8] = b"\x15\x03\x03\x00\x02\x02\x28";
-pub(crate) const HL7: &[u8] = b"\x0bMSH|^~\\&|A|B|C|D|20260101||ADT^A01|1|P|2.5\r\x1c\r";
-pub(crate) const BARE_HL7: &[u8] = b"MSH|^~\\&|A|B|C|D|20260101||ADT^A01|1|P|2.5\r";
-pub(crate) const STX_HL7: &[u8] = b"\x02MSH|^~\\&|A|B|C|D|20260101||ADT^A01|1|P|2.5\r\x03";
-pub(crate) const HTTP: &[u8] = b"GET / HTTP/1.1\r\nHost: gw\r\n\r\n";
-pub(crate) const HTTP_ANSWER: &[u8] = b"HTTP/1.1 400 Bad Request\r\n\r\n";
-pub(crate) const SSH: &[u8] = b"SSH-2.0-OpenSSH_9.2p1\r\n";
-pub(crate) const PROXY: &[u8] = b"PROXY TCP4 10.0.0.1 10.0.0.2 40000 104\r\n";
 const ABORT: &[u8] = b"\x07\0\0\0\0\x04\0\0\0\0";
 
 /// An A-ASSOCIATE-RQ without presentation contexts.

@@ -4,6 +4,7 @@ use std::io::Write;
 use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant};
 
+use test_peers::openings;
 use wardgate_tests::stream::{Ending, Noise, connect, ending, expect_noise, send_noise};
 use wardgate_tests::tls::TLS13;
 use wardgate_tests::{DEADLINE, Gateway, until};
@@ -53,7 +54,7 @@ fn nonsense(terminate: &Terminate) -> Vec<(&'static str, Vec<u8>)> {
         ("random bytes", Noise::new(11).take(5000)),
         ("zeros", vec![0; 5000]),
         ("half a ClientHello", half),
-        ("HTTP", b"GET / HTTP/1.1\r\nHost: x\r\n\r\n".to_vec()),
+        ("HTTP", openings::HTTP.to_vec()),
         ("plaintext DICOM", associate),
         (
             "record of 65,535 bytes",
@@ -61,9 +62,9 @@ fn nonsense(terminate: &Terminate) -> Vec<(&'static str, Vec<u8>)> {
         ),
         ("message of 16 MiB", long_message),
         ("record without a byte", vec![22, 3, 1, 0, 0]),
-        ("alert", vec![21, 3, 3, 0, 2, 2, 40]),
+        ("alert", openings::TLS_ALERT.to_vec()),
         ("application data", vec![23, 3, 3, 0, 3, 1, 2, 3]),
-        ("SSLv2", vec![0x80, 0x2e, 1, 0, 2, 0, 0x15, 0, 0, 0, 0x10]),
+        ("SSLv2", [openings::OLD_SSL, &[0, 0, 0x10]].concat()),
         ("two ClientHellos", [hello.clone(), hello].concat()),
         ("one byte", vec![22]),
     ]
@@ -94,7 +95,7 @@ fn garbage_does_not_end_the_process() {
 fn the_protocol_of_unauthenticated_clients_is_named() {
     let terminate = Terminate::start();
     for (bytes, word) in [
-        (&b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"[..], "HTTP"),
+        (openings::HTTP, "HTTP"),
         (&[1, 0, 0, 0, 0, 68, 0, 1, 0, 0][..], "DICOM"),
     ] {
         let mut stream = connect(terminate.entry);

@@ -135,7 +135,11 @@ fn metrics_port_in_use_refuses_start() {
     let taken = listen();
     let site = some_site().gateway("metrics", format!("\"{}\"", address(&taken)));
     let text = refused(&site, None);
-    assert_says(&text, &["metrics", &address(&taken).to_string(), "in use"]);
+    let toml = site.toml();
+    let line = toml.lines().position(|line| line.starts_with("metrics"));
+    let line = line.expect("it is written") + 1;
+    let problem = format!("wardgate.toml:{line}: metrics \"{}\"", address(&taken));
+    assert_says(&text, &[&problem, "in use"]);
 }
 
 #[test]

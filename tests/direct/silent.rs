@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 use std::time::Duration;
 
+use test_peers::openings;
 use wardgate_tests::stream::{Ending, accept, accept_now, connect, ending, ending_of};
 use wardgate_tests::tls::TLS13;
 use wardgate_tests::{DEADLINE, Line, Pki, until};
@@ -106,9 +107,7 @@ fn early_connection_carries_nothing_that_does_not_begin_as_mllp() {
     let pair = early();
     let mut client = connect(pair.entry);
     let mut server = accept(&pair.exit);
-    client
-        .write_all(b"GET / HTTP/1.1\r\n\r\n")
-        .expect("it is open");
+    client.write_all(openings::HTTP).expect("it is open");
     assert_ne!(ending(&mut client).1, Ending::Orderly);
     assert_eq!(
         ending(&mut server),

@@ -13,14 +13,16 @@ use crate::pair::{Pair, Through};
 const MUCH: usize = 96 << 20;
 
 /// Several times the `user` and `stall` of these tests.
-const PAUSE: Duration = Duration::from_secs(6);
+const PAUSE: Duration = Duration::from_secs(10);
 
 /// The `stall` of the test that sets it.
 const STALL: Duration = Duration::from_secs(2);
 
+/// Short limits, but `user` is longer than a busy machine keeps the gateway from running: if the gateway does not
+/// see the closed window within `user`, the kernel ends the receiver.
 fn impatient(site: Site) -> Site {
     let keepalive = "{ idle = \"1s\", interval = \"1s\", probes = 1 }";
-    site.timeout("user", "\"1s\"")
+    site.timeout("user", "\"3s\"")
         .timeout("keepalive", keepalive)
 }
 

@@ -25,26 +25,11 @@ use rustls::pki_types::{
     SignatureVerificationAlgorithm, TrustAnchor, UnixTime, alg_id,
 };
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region};
-use wardgate_tests::der::{self, Parts, element};
+use test_peers::der::{self, Parts, element};
 use webpki::{EndEntityCert, Error, KeyUsage};
 
 use crate::choices::Choices;
 use crate::odd_certificates::{MESSAGE_MAX, odd_certificate};
-
-// `cargo xtask fuzz` finds targets by the name of this module.
-mod targets {
-    use crate::driver::fuzz;
-
-    #[test]
-    fn chain_filter() {
-        fuzz("chain_filter", super::filter);
-    }
-
-    #[test]
-    fn der_names() {
-        fuzz("der_names", super::names);
-    }
-}
 
 /// The existing names and keys. Few, so that they meet.
 const NAMES: [&str; 6] = [
@@ -71,7 +56,7 @@ struct Node {
     issuer_key: u8,
 }
 
-fn filter(input: &[u8]) -> String {
+pub(crate) fn filter(input: &[u8]) -> String {
     let mut choices = Choices::new(input);
     let anchors: Vec<_> = (0..=choices.below(4))
         .map(|_| End::choose(&mut choices))
@@ -367,7 +352,7 @@ struct Route {
     ca: KeyPair,
 }
 
-fn names(input: &[u8]) -> String {
+pub(crate) fn names(input: &[u8]) -> String {
     let route = route();
     let mut choices = Choices::new(input);
     let chain: Vec<CertificateDer<'static>> = match choices.below(4) {

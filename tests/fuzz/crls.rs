@@ -7,7 +7,7 @@ use std::sync::Once;
 
 use gateway::pki::Crl;
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region};
-use wardgate_tests::der::{ecdsa_sha256, element, extension, name};
+use test_peers::der::{ecdsa_sha256, element, extension, name};
 use webpki::{CertRevocationList, OwnedCertRevocationList};
 
 use crate::choices::Choices;
@@ -16,17 +16,7 @@ use crate::choices::Choices;
 /// grow by doubling; the shortest entry has some twenty bytes.
 const PER_BYTE: usize = 8;
 
-// `cargo xtask fuzz` finds targets by the name of this module.
-mod targets {
-    use crate::driver::fuzz;
-
-    #[test]
-    fn crl_reader() {
-        fuzz("crl_reader", super::read);
-    }
-}
-
-fn read(input: &[u8]) -> String {
+pub(crate) fn read(input: &[u8]) -> String {
     let der = match input.split_first() {
         Some((choice, rest)) if choice % 2 == 0 => rest.to_vec(),
         Some((_, rest)) => list(&mut Choices::new(rest)),

@@ -18,21 +18,6 @@ use crate::choices::Choices;
 /// and the types, which both grow by doubling.
 const CONVERSATION_MAX: usize = (14 << 10) + 2 * (16 * MLLP_PENDING_MAX + 16 * MLLP_TYPES_MAX);
 
-// `cargo xtask fuzz` finds targets by the name of this module.
-mod targets {
-    use crate::driver::fuzz;
-
-    #[test]
-    fn hl7_conversation() {
-        fuzz("hl7_conversation", super::converse);
-    }
-
-    #[test]
-    fn hl7_start() {
-        fuzz("hl7_start", super::begin);
-    }
-}
-
 /// The bytes that one side sends at a time.
 struct Saying {
     by: MllpRole,
@@ -40,7 +25,7 @@ struct Saying {
     now: Instant,
 }
 
-fn converse(input: &[u8]) -> String {
+pub(crate) fn converse(input: &[u8]) -> String {
     let mut choices = Choices::new(input);
     let strictness = choices.pick(&[Strictness::Lenient, Strictness::Strict]);
     let piece = 1 + choices.below(40);
@@ -344,7 +329,7 @@ fn word(record: &ConversationSummary) -> String {
 }
 
 /// The verdict on a beginning does not change with later bytes, and the reader of the stream agrees.
-fn begin(input: &[u8]) -> String {
+pub(crate) fn begin(input: &[u8]) -> String {
     let verdicts = (0..=input.len()).map(|to| start(&input[..to]));
     let verdicts: Vec<_> = verdicts.collect();
     let decided = verdicts.iter().position(|verdict| *verdict != Start::More);

@@ -2,7 +2,7 @@
 
 use rcgen::{KeyPair, SigningKey};
 use rustls::pki_types::CertificateDer;
-use wardgate_tests::der::{self, Parts, element};
+use test_peers::der::{self, Parts, element};
 
 use crate::choices::Choices;
 

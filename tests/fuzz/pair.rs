@@ -8,21 +8,19 @@ use std::sync::Arc;
 
 use gateway::buffers::Buffer;
 use gateway::tls::session::{HandshakeStep, Session};
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{Resumption, UnbufferedClientConnection};
 use rustls::crypto::{
     ActiveKeyExchange, CryptoProvider, GetRandomFailed, SecureRandom, SharedSecret,
     SupportedKxGroup,
 };
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::server::UnbufferedServerConnection;
-use rustls::sign::{CertifiedKey, Signer, SigningKey, SingleCertAndKey};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::unbuffered::{ConnectionState, EncodeError, UnbufferedStatus};
 use rustls::version::TLS13;
-use rustls::{
-    CipherSuite, ClientConfig, DigitallySignedStruct, Error, NamedGroup, ServerConfig,
-    SignatureAlgorithm, SignatureScheme,
-};
+use rustls::{CipherSuite, ClientConfig, Error, NamedGroup, ServerConfig, SignatureScheme};
+use test_peers::AcceptAll;
+use test_peers::accept_all::ForgedKey;
 
 use crate::peer::{Peer, Schedule};
 
@@ -183,7 +181,9 @@ fn client(suite: CipherSuite) -> UnbufferedClientConnection {
         .with_protocol_versions(&[&TLS13])
         .expect("a suite of TLS 1.3")
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Credulous))
+        .with_custom_certificate_verifier(Arc::new(AcceptAll::without_signature_checks(
+            SignatureScheme::ED25519,
+        )))
         .with_no_client_auth();
     config.enable_secret_extraction = true;
     config.resumption = Resumption::disabled();
@@ -193,7 +193,7 @@ fn client(suite: CipherSuite) -> UnbufferedClientConnection {
 
 fn server(suite: CipherSuite) -> UnbufferedServerConnection {
     let chain = vec![CertificateDer::from(vec![0; 16])];
-    let certified = CertifiedKey::new(chain, Arc::new(Forged));
+    let certified = CertifiedKey::new(chain, Arc::new(ForgedKey(SignatureScheme::ED25519)));
     let mut config = ServerConfig::builder_with_provider(provider(suite))
         .with_protocol_versions(&[&TLS13])
         .expect("a suite of TLS 1.3")
@@ -246,68 +246,5 @@ impl ActiveKeyExchange for Fixed {
 
     fn group(&self) -> NamedGroup {
         NamedGroup::X25519
-    }
-}
-
-/// Signs with zeros.
-#[derive(Debug)]
-struct Forged;
-
-impl SigningKey for Forged {
-    fn choose_scheme(&self, _: &[SignatureScheme]) -> Option<Box<dyn Signer>> {
-        Some(Box::new(Self))
-    }
-
-    fn algorithm(&self) -> SignatureAlgorithm {
-        SignatureAlgorithm::ED25519
-    }
-}
-
-impl Signer for Forged {
-    fn sign(&self, _: &[u8]) -> Result<Vec<u8>, Error> {
-        Ok(vec![0; 64])
-    }
-
-    fn scheme(&self) -> SignatureScheme {
-        SignatureScheme::ED25519
-    }
-}
-
-/// Accepts every certificate.
-#[derive(Debug)]
-struct Credulous;
-
-impl ServerCertVerifier for Credulous {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        vec![SignatureScheme::ED25519]
     }
 }

@@ -15,17 +15,7 @@ use crate::choices::Choices;
 /// and the shortest section has some forty characters.
 const PER_BYTE: usize = 8;
 
-// `cargo xtask fuzz` finds targets by the name of this module.
-mod targets {
-    use crate::driver::fuzz;
-
-    #[test]
-    fn pem_reader() {
-        fuzz("pem_reader", super::read);
-    }
-}
-
-fn read(input: &[u8]) -> String {
+pub(crate) fn read(input: &[u8]) -> String {
     let text = match input.split_first() {
         Some((choice, rest)) if choice % 2 == 0 => rest.to_vec(),
         Some((_, rest)) => text_of_pieces(&mut Choices::new(rest)),

@@ -1,187 +1,137 @@
-//! The fuzz targets: the opener with recipes and with bytes, and the hand-over.
+//! The list of fuzz targets, for this tier and for libFuzzer.
 
-use gateway::buffers::Buffer;
-use gateway::config::limits::KEY_RECORDS_MAX;
-use gateway::tls::Cipher;
-use gateway::tls::post_handshake::InPlace;
-use gateway::tls::session::{self, HandedOver};
-use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
+use crate::{chains, crls, dicom, hl7, pem, records};
 
-use crate::choices::Choices;
-use crate::differences::between;
-use crate::differential;
-use crate::driver::fuzz;
-use crate::engines::{self, Course, End, Layer, Outcome};
-use crate::pair::{self, Kind, Role};
-use crate::peer::{DATA, Peer};
-use crate::recipe::Dish;
+/// Returns a word for the result of its input, and panics on a fault.
+pub(crate) type Target = fn(&[u8]) -> String;
 
-#[global_allocator]
-static MEMORY: &StatsAlloc<std::alloc::System> = &INSTRUMENTED_SYSTEM;
+/// Every target. `cargo xtask fuzz` finds the tests by the names of the targets.
+pub(crate) const TARGETS: [(&str, Target); 11] = [
+    ("chain_filter", chains::filter),
+    ("crl_reader", crls::read),
+    ("der_names", chains::names),
+    ("dicom_association", dicom::watch),
+    ("dicom_request", dicom::read),
+    ("hand_over", records::take_over),
+    ("hl7_conversation", hl7::converse),
+    ("hl7_start", hl7::begin),
+    ("opener_octets", records::open_octets),
+    ("opener_recipes", records::open_recipes),
+    ("pem_reader", pem::read),
+];
 
-/// The maximum allocation for opening a stream of any length: the list of parts, which the pool's buffers
-/// contain, and the text of an error.
-const OPENING_MAX: usize = 8 << 10;
-
-/// The maximum allocation of a connection besides its records: rustls's handshake, twice.
-const CONNECTION_MAX: usize = 4 << 20;
-
-#[test]
-fn opener_recipes() {
-    fuzz("opener_recipes", |input| match differential::play(input) {
-        Ok(compared) => format!("{} {:?}", word(&compared.ours), compared.difference),
-        Err(unknown) => panic!("the layers differ\n{unknown}"),
-    });
+/// The target of this name.
+pub(crate) fn named(name: &str) -> Target {
+    let found = TARGETS.iter().find(|(known, _)| *known == name);
+    found
+        .unwrap_or_else(|| panic!("no target is called {name}"))
+        .1
 }
 
-#[test]
-fn opener_octets() {
-    fuzz("opener_octets", open_octets);
-}
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::{Path, PathBuf};
 
-#[test]
-fn hand_over() {
-    fuzz("hand_over", take_over);
-}
+    use super::{TARGETS, named};
+    use crate::driver;
 
-// Records around any inner plaintext, or other bytes, in a few pieces.
-fn open_octets(input: &[u8]) -> String {
-    let mut choices = Choices::new(input);
-    let kind = differential::kind(&mut choices);
-    let piece = 1 + choices.below(3000);
-    let (stream, payload) = octets(&mut choices, &mut pair::script(kind).peer);
-    let mut in_place = in_place(kind);
-    let mut incoming = Buffer::with_room(stream.len() + 1);
-    let mut opened = Opened::default();
-    for piece in stream.chunks(piece) {
-        incoming.compact();
-        incoming.append(piece);
-        opened.open(&mut in_place, &mut incoming);
+    fn fuzz(name: &str) {
+        driver::fuzz(name, named(name));
     }
-    assert!(
-        opened.allocated <= OPENING_MAX,
-        "{} bytes",
-        opened.allocated
-    );
-    assert!(
-        payload.starts_with(&opened.plain),
-        "payload that nobody sent"
-    );
-    format!("{} {:?}", opened.plain.len().min(3), opened.end)
-}
 
-// The same after the last flight of a handshake, split anywhere.
-fn take_over(input: &[u8]) -> String {
-    let mut choices = Choices::new(input);
-    let kind = differential::kind(&mut choices);
-    let early = choices.below(4096);
-    let (stream, _) = octets(&mut choices, &mut pair::script(kind).peer);
-    let course = Course {
-        kind,
-        stream: &stream,
-        early: early.min(stream.len()),
-        pieces: &[1 + choices.below(500)],
-    };
-    let region = Region::new(MEMORY);
-    let ours = engines::go(&course, Layer::InPlace(Cipher::AwsLc));
-    let allocated = region.change().bytes_allocated;
-    let bound = CONNECTION_MAX + 16 * stream.len();
-    assert!(
-        allocated <= bound || !ours.is_in_place,
-        "{allocated} bytes of {bound}"
-    );
-    let by_ring = engines::go(&course, Layer::InPlace(Cipher::Ring));
-    assert_eq!(ours, by_ring, "the ciphers differ");
-    let theirs = engines::go(&course, Layer::Rustls);
-    // The content of these bytes is unknown.
-    let dish = Dish {
-        stream: Vec::new(),
-        has_odd_version: true,
-        has_odd_ticket: true,
-        has_flood: true,
-    };
-    let difference = between(&dish, &ours, &theirs);
-    let difference = difference.unwrap_or_else(|unknown| panic!("the layers differ\n{unknown}"));
-    format!("{} {difference:?}", word(&ours))
-}
-
-// A stream, and the payload that was sealed in it.
-fn octets(choices: &mut Choices<'_>, peer: &mut Peer) -> (Vec<u8>, Vec<u8>) {
-    let (mut stream, mut payload) = (Vec::new(), Vec::new());
-    while !choices.are_made() {
-        let length = choices.below(40);
-        if choices.octet() >= 250 {
-            stream.extend_from_slice(choices.take(length));
-            continue;
-        }
-        let content_type = choices.pick(&[DATA, 22, 21, 22, 22, 21, 0]);
-        let mut inner = choices.take(length).to_vec();
-        inner.extend((content_type != 0).then_some(content_type));
-        if choices.chance(20) {
-            inner.resize(inner.len() + choices.below(20_000), 0);
-        }
-        // The last byte that is not zero is the type, wherever it came from.
-        if let Some(end) = inner.iter().rposition(|octet| *octet != 0)
-            && inner[end] == DATA
-        {
-            payload.extend_from_slice(&inner[..end]);
-        }
-        stream.extend(peer.protect(inner));
+    #[test]
+    fn chain_filter() {
+        fuzz("chain_filter");
     }
-    (stream, payload)
-}
 
-fn in_place(kind: Kind) -> Box<InPlace> {
-    let (session, _) = pair::both(kind);
-    let cipher = match kind.role {
-        Role::Client => Cipher::AwsLc,
-        Role::Server => Cipher::Ring,
-    };
-    match session.hand_over(&[], cipher, KEY_RECORDS_MAX) {
-        Ok(HandedOver::InPlace(in_place, _)) => in_place,
-        _ => panic!("nothing keeps our layer from taking over"),
+    #[test]
+    fn crl_reader() {
+        fuzz("crl_reader");
     }
-}
 
-struct Opened {
-    plain: Vec<u8>,
-    end: End,
-    allocated: usize,
-}
+    #[test]
+    fn der_names() {
+        fuzz("der_names");
+    }
 
-impl Default for Opened {
-    fn default() -> Self {
-        Self {
-            plain: Vec::new(),
-            end: End::Open,
-            allocated: 0,
+    #[test]
+    fn dicom_association() {
+        fuzz("dicom_association");
+    }
+
+    #[test]
+    fn dicom_request() {
+        fuzz("dicom_request");
+    }
+
+    #[test]
+    fn hand_over() {
+        fuzz("hand_over");
+    }
+
+    #[test]
+    fn hl7_conversation() {
+        fuzz("hl7_conversation");
+    }
+
+    #[test]
+    fn hl7_start() {
+        fuzz("hl7_start");
+    }
+
+    #[test]
+    fn opener_octets() {
+        fuzz("opener_octets");
+    }
+
+    #[test]
+    fn opener_recipes() {
+        fuzz("opener_recipes");
+    }
+
+    #[test]
+    fn pem_reader() {
+        fuzz("pem_reader");
+    }
+
+    fn folder() -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz")
+    }
+
+    fn read(file: &Path) -> String {
+        fs::read_to_string(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()))
+    }
+
+    /// The names in a folder, without extensions.
+    fn names(folder: &Path) -> Vec<String> {
+        let entries = fs::read_dir(folder).expect("it lies beside the tests");
+        let mut names: Vec<_> = entries
+            .map(|entry| entry.expect("an entry").path())
+            .map(|path| path.file_stem().expect("a name").to_string_lossy().into())
+            .collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn every_target_is_a_program_for_libfuzzer_with_a_corpus_and_a_test() {
+        let targets = TARGETS.map(|(name, _)| name);
+        assert_eq!(names(&folder().join("fuzz_targets")), targets);
+        assert_eq!(names(&folder().join("corpus")), targets);
+        let manifest = read(&folder().join("Cargo.toml"));
+        let programs = manifest.matches("[[bin]]").count();
+        assert_eq!(programs, targets.len());
+        let tests = include_str!("targets.rs");
+        for name in targets {
+            let program = read(&folder().join("fuzz_targets").join(format!("{name}.rs")));
+            let act =
+                format!("fuzz_target!(|input: &[u8]| wardgate_fuzz::play(\"{name}\", input));");
+            assert!(program.contains(&act), "{name}: {program}");
+            let part = format!("name = \"{name}\"\npath = \"fuzz_targets/{name}.rs\"\n");
+            assert!(manifest.contains(&part), "{name} is not in the manifest");
+            let test = format!("fn {name}() {{\n        fuzz(\"{name}\");");
+            assert!(tests.contains(&test), "{name} has no test");
         }
     }
-}
-
-impl Opened {
-    fn open(&mut self, in_place: &mut InPlace, incoming: &mut Buffer) {
-        if self.end != End::Open {
-            return;
-        }
-        loop {
-            let region = Region::new(MEMORY);
-            let progress = in_place.open(incoming);
-            self.allocated += region.change().bytes_allocated;
-            engines::gather(incoming, &mut self.plain);
-            self.end = match progress {
-                Ok(session::Opened::Full) => continue,
-                Ok(session::Opened::NeedBytes) => End::Open,
-                Ok(session::Opened::Closed) => End::Closed,
-                Err(wrong) => End::Ours(wrong, None),
-            };
-            return;
-        }
-    }
-}
-
-fn word(outcome: &Outcome) -> String {
-    let plain = outcome.plain.len().min(3);
-    let in_place = outcome.is_in_place;
-    format!("{in_place} {plain} {:?} {:?}", outcome.end, outcome.alert)
 }

@@ -8,6 +8,7 @@ use std::net::TcpListener;
 use std::time::Instant;
 
 use socket2::{Domain, Socket, Type};
+use test_peers::openings;
 use wardgate_tests::stream::{Ending, accept, reset};
 use wardgate_tests::tier::{self, Need};
 use wardgate_tests::{Pki, Program, Site, free_port};
@@ -229,14 +230,10 @@ fn beginnings() -> Vec<(&'static str, Vec<u8>, &'static [u8])> {
         ("item beyond the end", changed(77, 0xff), &ABORT_INVALID),
         ("PDU too short", pdu(1, &[0; 20]), &ABORT_INVALID),
         ("PDU too long", vec![1, 0, 0xff, 0, 0, 0], &ABORT_INVALID),
-        ("HTTP", b"GET / HTTP/1.1\r\n\r\n".to_vec(), &[]),
-        ("SSH", b"SSH-2.0-OpenSSH_9.2\r\n".to_vec(), &[]),
-        (
-            "TLS",
-            b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03".to_vec(),
-            &[],
-        ),
-        ("HL7", b"\x0bMSH|^~\\&|".to_vec(), &[]),
+        ("HTTP", openings::HTTP.to_vec(), &[]),
+        ("SSH", openings::SSH.to_vec(), &[]),
+        ("TLS", openings::TLS_HELLO.to_vec(), &[]),
+        ("HL7", openings::HL7.to_vec(), &[]),
     ]
 }
 

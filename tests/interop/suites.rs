@@ -25,23 +25,6 @@ const ALLOWED: [&str; 3] = [
 /// With fewer weak offers that openssl can use with itself, the matrix would compare almost nothing.
 const WEAK_MIN: usize = 30;
 
-/// Each kind of refused certificate, and the text that the log must contain.
-const CAUSES: [(Kind, &str); Kind::REFUSED.len()] = [
-    (
-        Kind::OtherAuthority,
-        "issued by no trusted CA of this route",
-    ),
-    (Kind::OtherName, "other.example"),
-    (Kind::Expired, "expired"),
-    (Kind::NotYetValid, "not valid before"),
-    (Kind::Revoked, "revoked"),
-    (Kind::AuthorityAsLeaf, "CA's certificate"),
-    (Kind::WrongUsage, "extended key usage"),
-    (Kind::SelfSigned, "self-signed"),
-    (Kind::ShortRsa, "RSA key of 1024 bits"),
-    (Kind::CommonNameOnly, "without a DNS or URI name"),
-];
-
 /// Security level 0, because openssl would otherwise not present an RSA key of 1024 bits.
 const LAX: [&str; 2] = ["-cipher", "DEFAULT:@SECLEVEL=0"];
 
@@ -297,7 +280,7 @@ fn terminate_refuses_openssl_clients_with_certificates_of_every_odd_kind() {
     }
     let pki = Pki::new();
     let echo = Echo::start();
-    for (good_ones, (kind, cause)) in CAUSES.into_iter().enumerate() {
+    for (good_ones, (kind, cause)) in Kind::REFUSED.into_iter().enumerate() {
         let wan = free_port();
         let site = terminate(&pki, "tcp", wan, echo.port).crl(&pki.crl());
         let site = site.start();
@@ -321,7 +304,7 @@ fn originate_refuses_openssl_servers_with_certificates_of_every_odd_kind() {
         return;
     }
     let pki = Pki::new();
-    for (kind, cause) in CAUSES {
+    for (kind, cause) in Kind::REFUSED {
         let (entry, target) = (free_port(), free_port());
         let site = originate(&pki, "tcp", entry, target).crl(&pki.crl());
         let site = site.start();

@@ -25,3 +25,4 @@ mod lab;
 mod mllp;
 mod namespaces;
 mod partners;
+mod tuning;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::{AlertDescription, ClientConnection, Error};
+use test_peers::openings;
 use wardgate_tests::{DEADLINE, Gateway, Pki, Site, free_port};
 
 use crate::plain::{Witness, connect, loopback};
@@ -82,7 +83,7 @@ fn errors_that_the_tls_library_refuses_silently_are_answered_by_a_plain_alert() 
     for (bytes, description) in [
         ([&part[..], &warning].concat(), 10),
         (long.to_vec(), 50),
-        (b"GET / HTTP/1.1\r\n\r\n".to_vec(), 50),
+        (openings::HTTP.to_vec(), 50),
     ] {
         let mut socket = connect(port);
         socket.write_all(&bytes).expect("it is connected");

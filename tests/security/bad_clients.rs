@@ -2,10 +2,11 @@
 
 use std::io::Write;
 
+use test_peers::{TlsSide, openings};
 use wardgate_tests::pki::Kind;
 use wardgate_tests::{DEADLINE, Gateway, Pki, Site, free_port};
 
-use crate::cases::{Case, Role};
+use crate::cases::Case;
 use crate::plain::{MARKER, Witness, assert_sound, connect, loopback, of_route, receive_all};
 use crate::tls::{Peer, TlsEnd, knock};
 
@@ -18,7 +19,7 @@ const PEER: &str = "gw.a.example";
 #[test]
 fn terminate_refuses_every_bad_client_and_logs_why() {
     let pki = Pki::new();
-    let cases = Case::all(&pki, Role::Client, PEER);
+    let cases = Case::all(&pki, TlsSide::Client, PEER);
     let (site, doors) = site(&pki, &cases);
     let gateway = site.start();
     for (case, door) in cases.iter().zip(&doors) {
@@ -35,13 +36,12 @@ fn terminate_refuses_every_bad_client_and_logs_why() {
 #[test]
 fn the_routes_of_the_matrix_take_a_good_client() {
     let pki = Pki::new();
-    let mut cases = Case::all(&pki, Role::Client, PEER);
-    // All routes but the one whose authority has issued to no peer here.
-    cases.retain(|case| case.trust == pki.trust());
+    let mut cases = Case::all(&pki, TlsSide::Client, PEER);
+    cases.retain(|case| case.good.is_some());
     let (site, doors) = site(&pki, &cases);
     let gateway = site.start();
-    let good = Peer::of(&pki.leaf(PEER));
     for (case, door) in cases.iter().zip(&doors) {
+        let good = case.good.as_ref().expect("the others are left out");
         let mut tls = crate::tls::Tls::connect(door.port, good.client()).expect_shake();
         tls.send(MARKER);
         tls.close_notify();
@@ -69,8 +69,7 @@ fn flood_of_scans_hides_no_line_about_a_refused_certificate() {
         .start();
     for _ in 0..100 {
         let mut scan = connect(port);
-        scan.write_all(b"GET / HTTP/1.0\r\n\r\n")
-            .expect("it is open");
+        scan.write_all(openings::HTTP).expect("it is open");
         receive_all(&scan);
     }
     let refused = [
@@ -103,8 +102,8 @@ fn site(pki: &Pki, cases: &[Case]) -> (Site, Vec<Door>) {
             port: free_port(),
             target: Witness::start(),
         };
-        // Both names: the certificate with a SHA-1 signature must fail for its signature.
-        let peers = [format!("dns:{PEER}"), "dns:peer.example".to_owned()];
+        // Both names: the certificates of the repository are for `peer.example`.
+        let peers = [format!("dns:{PEER}"), format!("dns:{}", test_peers::PEER)];
         site = site
             .terminate(loopback(door.port), loopback(door.target.port), &peers)
             .name(&case.name)

@@ -2,9 +2,10 @@
 
 use std::net::TcpListener;
 
+use test_peers::TlsSide;
 use wardgate_tests::{DEADLINE, Gateway, Pki, Site, free_port};
 
-use crate::cases::{Case, Role};
+use crate::cases::Case;
 use crate::plain::{
     self, MARKER, Received, assert_sound, listener, loopback, of_route, offer_marker,
 };
@@ -19,7 +20,7 @@ const PEER: &str = "gw.b.example";
 #[test]
 fn originate_refuses_every_bad_server_and_logs_why() {
     let pki = Pki::new();
-    let cases = Case::all(&pki, Role::Server, PEER);
+    let cases = Case::all(&pki, TlsSide::Server, PEER);
     let (site, doors) = site(&pki, &cases);
     let gateway = site.start();
     for (case, door) in cases.iter().zip(&doors) {
@@ -42,13 +43,12 @@ fn originate_refuses_every_bad_server_and_logs_why() {
 #[test]
 fn the_routes_of_the_matrix_take_a_good_server() {
     let pki = Pki::new();
-    let mut cases = Case::all(&pki, Role::Server, PEER);
-    // All routes but the one whose authority has issued to no peer here.
-    cases.retain(|case| case.trust == pki.trust());
+    let mut cases = Case::all(&pki, TlsSide::Server, PEER);
+    cases.retain(|case| case.good.is_some());
     let (site, doors) = site(&pki, &cases);
     let gateway = site.start();
-    let good = Peer::of(&pki.leaf(PEER));
     for (case, door) in cases.iter().zip(&doors) {
+        let good = case.good.as_ref().expect("the others are left out");
         std::thread::scope(|scope| {
             let application = scope.spawn(|| offer_marker(door.entry));
             let socket = plain::accept(&door.listener);
@@ -76,8 +76,8 @@ fn site(pki: &Pki, cases: &[Case]) -> (Site, Vec<Door>) {
     for case in cases {
         let entry = free_port();
         let (listener, port) = listener();
-        // Both names: the certificate with a SHA-1 signature must fail for its signature.
-        let peers = [format!("dns:{PEER}"), "dns:peer.example".to_owned()];
+        // Both names: the certificates of the repository are for `peer.example`.
+        let peers = [format!("dns:{PEER}"), format!("dns:{}", test_peers::PEER)];
         site = site
             .originate(loopback(entry), loopback(port), &peers)
             .name(&case.name)

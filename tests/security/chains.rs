@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
-use rustls::pki_types::CertificateDer;
 use rustls::{AlertDescription as Alert, SignatureScheme};
-use wardgate_tests::der::{self, Parts, p256};
-use wardgate_tests::pki::Kind;
+use test_peers::expensive::{self, ExpensiveChain};
+use wardgate_tests::pki::{AUTHORITY, Kind};
 use wardgate_tests::{DEADLINE, Gateway, Pki, Site, free_port, until};
 
 use crate::plain::{self, MARKER, Witness, assert_sound, listener, loopback, offer_marker};
@@ -13,7 +12,6 @@ use crate::tls::{Peer, Tls, TlsEnd, chain, knock};
 
 const OWN: &str = "gw.b.example";
 const PEER: &str = "gw.a.example";
-const INTERMEDIATES: u8 = 7;
 
 /// Goal: a chain costs about as much as a normally refused handshake, whatever it contains. Method: chains
 /// that took from 6 ms to 2.9 s of a core each, ten times over one route, compared with a good certificate of
@@ -55,48 +53,20 @@ fn cost(gateway: &Gateway, port: u16, peer: &Peer, alert: Alert) -> Duration {
     gateway.process().cpu_time() - before
 }
 
-/// Peers whose chains have no valid signature, and the alert for each.
+/// Peers whose chains have no valid path, and the alert for each.
 fn costly(pki: &Pki) -> Vec<(&'static str, Peer, Alert)> {
-    let scheme = SignatureScheme::ECDSA_NISTP256_SHA256;
-    let made = |leaf: Parts, intermediate: Option<Parts>| {
-        let mut chain = vec![CertificateDer::from(leaf.forged())];
-        for number in 0..INTERMEDIATES {
-            let keyed = intermediate
-                .clone()
-                .map(|parts| parts.with_key(p256(number)));
-            chain.extend(keyed.map(|parts| CertificateDer::from(parts.forged())));
-        }
-        Peer::of_stolen(chain, scheme)
-    };
-    let leaf = || Parts::new("leaf", "X");
-    let extensions = |count: usize| der::extension(&[0x2a], &[]).repeat(count);
-    let ca = |filling: &[u8]| Some(Parts::new("X", "X").with(filling).of_ca());
-    let names: Vec<_> = (0..9_000)
-        .map(|name| der::element(0x82, &[format!("{name:x}").as_bytes()]))
-        .collect();
-    vec![
-        (
-            "anchor names",
-            Peer::of(&pki.odd(PEER, Kind::Namesakes)),
-            Alert::UnknownCA,
-        ),
-        ("equal names", made(leaf(), ca(&[])), Alert::UnknownCA),
-        (
-            "as many extensions as there may be",
-            made(leaf(), ca(&extensions(28))),
-            Alert::UnknownCA,
-        ),
-        (
-            "more extensions",
-            made(leaf(), ca(&extensions(850))),
-            Alert::BadCertificate,
-        ),
-        (
-            "many names",
-            made(leaf().with(&der::alternative_names(&names)), None),
-            Alert::BadCertificate,
-        ),
-    ]
+    let namesakes = Peer::of(&pki.odd(PEER, Kind::Namesakes));
+    let mut peers = vec![("namesakes", namesakes, Alert::UnknownCA)];
+    let unsigned = expensive::unsigned().into_iter();
+    peers.extend(unsigned.map(|(name, chain, alert)| {
+        let peer = Peer::of_stolen(chain, SignatureScheme::ECDSA_NISTP256_SHA256);
+        (name, peer, alert)
+    }));
+    peers.extend(ExpensiveChain::ALL.map(|(name, chain, alert)| {
+        let (chain, key) = chain.make(AUTHORITY);
+        (name, Peer::with_key(chain, &key), alert)
+    }));
+    peers
 }
 
 /// Goal: a certificate that the CA's new key signed is accepted if the old key is trusted and certified the

@@ -6,7 +6,7 @@ use rcgen::{
     BasicConstraints, CertificateParams, CustomExtension, DistinguishedName, DnType, DnValue,
     ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType,
 };
-use wardgate_tests::der::element;
+use test_peers::der::element;
 use wardgate_tests::pki::Leaf;
 use wardgate_tests::{DEADLINE, Pki, Program, Site, free_port, until, wardgate};
 

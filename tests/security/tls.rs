@@ -4,17 +4,17 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::sign::{CertifiedKey, Signer, SigningKey, SingleCertAndKey};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::sign::{CertifiedKey, SigningKey, SingleCertAndKey};
 use rustls::{
-    AlertDescription, ClientConfig, ClientConnection, Connection, DigitallySignedStruct,
-    DistinguishedName, Error, ServerConfig, ServerConnection, SignatureAlgorithm, SignatureScheme,
-    SupportedProtocolVersion,
+    AlertDescription, ClientConfig, ClientConnection, Connection, Error, ServerConfig,
+    ServerConnection, SignatureScheme, SupportedProtocolVersion,
 };
+use test_peers::accept_all::ForgedKey;
+use test_peers::authority::Own;
+use test_peers::{AcceptAll, Made};
 use wardgate_tests::DEADLINE;
 use wardgate_tests::pki::Leaf;
 
@@ -28,7 +28,7 @@ pub(crate) const VERSIONS: [&SupportedProtocolVersion; 2] =
 #[derive(Debug, Clone)]
 pub(crate) struct Peer {
     own: Option<Arc<CertifiedKey>>,
-    asks: bool,
+    verifier: Arc<AcceptAll>,
     protocols: Vec<Vec<u8>>,
     provider: Arc<CryptoProvider>,
     versions: Vec<&'static SupportedProtocolVersion>,
@@ -39,7 +39,7 @@ impl Peer {
     pub(crate) fn nobody() -> Self {
         Self {
             own: None,
-            asks: true,
+            verifier: Arc::new(AcceptAll::default()),
             protocols: Vec::new(),
             provider: Arc::new(rustls::crypto::aws_lc_rs::default_provider()),
             versions: VERSIONS.to_vec(),
@@ -49,8 +49,13 @@ impl Peer {
     /// A peer with a certificate and its key.
     pub(crate) fn of(leaf: &Leaf) -> Self {
         let key = PrivateKeyDer::from_pem_file(&leaf.key).expect("the harness wrote it");
-        let key = rustls::crypto::ring::sign::any_supported_type(&key).expect("ring knows it");
-        Self::with(chain(leaf), key)
+        Self::with_key(chain(leaf), &key)
+    }
+
+    /// A peer with these certificates and this key.
+    pub(crate) fn with_key(chain: Vec<CertificateDer<'static>>, key: &PrivateKeyDer<'_>) -> Self {
+        let key = rustls::crypto::ring::sign::any_supported_type(key).expect("ring knows it");
+        Self::with(chain, key)
     }
 
     /// A peer with the certificate of another and without its key: it signs at random.
@@ -58,9 +63,26 @@ impl Peer {
         Self::of_stolen(chain(leaf), scheme)
     }
 
+    /// A peer of the list of bad peers.
+    pub(crate) fn bad(made: Made) -> Self {
+        Self {
+            own: made.own.map(|own| own.certified()),
+            verifier: Arc::new(made.verifier),
+            ..Self::nobody()
+        }
+    }
+
+    /// A peer with this certificate, made in memory.
+    pub(crate) fn with_own(own: &Own) -> Self {
+        Self {
+            own: Some(own.certified()),
+            ..Self::nobody()
+        }
+    }
+
     /// The same with certificates that are in no file of the harness.
     pub(crate) fn of_stolen(chain: Vec<CertificateDer<'static>>, scheme: SignatureScheme) -> Self {
-        Self::with(chain, Arc::new(Forger(scheme)))
+        Self::with(chain, Arc::new(ForgedKey(scheme)))
     }
 
     fn with(chain: Vec<CertificateDer<'static>>, key: Arc<dyn SigningKey>) -> Self {
@@ -84,7 +106,7 @@ impl Peer {
 
     /// As a server, requests no certificate.
     pub(crate) fn lax(mut self) -> Self {
-        self.asks = false;
+        self.verifier = Arc::new(AcceptAll::without_request());
         self
     }
 
@@ -100,7 +122,7 @@ impl Peer {
             .with_protocol_versions(&self.versions)
             .expect("the provider has suites for the versions")
             .dangerous()
-            .with_custom_certificate_verifier(Arc::new(Credulous { asks: true }));
+            .with_custom_certificate_verifier(self.verifier.clone());
         let mut config = match &self.own {
             Some(own) => {
                 builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(own.clone())))
@@ -117,7 +139,7 @@ impl Peer {
         let mut config = ServerConfig::builder_with_provider(Arc::clone(&self.provider))
             .with_protocol_versions(&self.versions)
             .expect("the provider has suites for the versions")
-            .with_client_cert_verifier(Arc::new(Credulous { asks: self.asks }))
+            .with_client_cert_verifier(self.verifier.clone())
             .with_cert_resolver(Arc::new(SingleCertAndKey::from(own)));
         config.alpn_protocols.clone_from(&self.protocols);
         config
@@ -273,121 +295,5 @@ fn end(error: &std::io::Error) -> TlsEnd {
         (None, ErrorKind::UnexpectedEof) => TlsEnd::Cut,
         (None, ErrorKind::ConnectionReset | ErrorKind::BrokenPipe) => TlsEnd::Reset,
         _ => TlsEnd::Other,
-    }
-}
-
-/// Signs without a key.
-#[derive(Debug, Clone, Copy)]
-struct Forger(SignatureScheme);
-
-impl SigningKey for Forger {
-    fn choose_scheme(&self, offered: &[SignatureScheme]) -> Option<Box<dyn Signer>> {
-        let known = offered.contains(&self.0);
-        known.then(|| Box::new(*self) as Box<dyn Signer>)
-    }
-
-    fn algorithm(&self) -> SignatureAlgorithm {
-        match self.0 {
-            SignatureScheme::RSA_PSS_SHA256 => SignatureAlgorithm::RSA,
-            _ => SignatureAlgorithm::ECDSA,
-        }
-    }
-}
-
-impl Signer for Forger {
-    fn sign(&self, _message: &[u8]) -> Result<Vec<u8>, Error> {
-        Ok(vec![0; 64])
-    }
-
-    fn scheme(&self) -> SignatureScheme {
-        self.0
-    }
-}
-
-/// Accepts every certificate.
-#[derive(Debug)]
-struct Credulous {
-    asks: bool,
-}
-
-impl Credulous {
-    fn algorithms() -> rustls::crypto::WebPkiSupportedAlgorithms {
-        rustls::crypto::ring::default_provider().signature_verification_algorithms
-    }
-}
-
-impl ServerCertVerifier for Credulous {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        leaf: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, leaf, signature, &Self::algorithms())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        leaf: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, leaf, signature, &Self::algorithms())
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        Self::algorithms().supported_schemes()
-    }
-}
-
-impl ClientCertVerifier for Credulous {
-    fn offer_client_auth(&self) -> bool {
-        self.asks
-    }
-
-    fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        &[]
-    }
-
-    fn verify_client_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: UnixTime,
-    ) -> Result<ClientCertVerified, Error> {
-        Ok(ClientCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        leaf: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        ServerCertVerifier::verify_tls12_signature(self, message, leaf, signature)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        leaf: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        ServerCertVerifier::verify_tls13_signature(self, message, leaf, signature)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        Self::algorithms().supported_schemes()
     }
 }

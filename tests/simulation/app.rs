@@ -228,7 +228,7 @@ impl Application {
             room = back;
             match outcome {
                 Ok(0) if !self.story.borrow().closing_pdu.is_empty() => {
-                    self.received_closing_pdu().await
+                    self.received_closing_pdu().await;
                 }
                 Ok(0) => {
                     self.story.borrow_mut().ended = true;

@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
-use gateway::audit::limits::HALF_CLOSED_SILENCE;
 use gateway::audit::{CloseReason, ConnectionSummary, Deadline, Event};
 use gateway::config::{Mode, Protocol};
-use gateway::relay::limits::PROGRESS_EVERY;
+use gateway::relay::limits::{HALF_CLOSED_SILENCE, PROGRESS_EVERY};
 
 use crate::app::{End, Script};
 use crate::chain::{Report, Scenario};

@@ -6,7 +6,6 @@
 //! harness does not use the gateway's data path: it would share the mistakes of that code.
 
 mod background;
-pub mod der;
 pub mod dicom;
 mod gateway;
 pub mod http;

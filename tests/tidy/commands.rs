@@ -16,7 +16,10 @@ impl Commands {
             pki: variants(pki),
         };
         let read = !commands.all.is_empty() && !commands.pki.is_empty();
-        assert!(read, "no `enum Command` found: the rule would find nothing");
+        assert!(
+            read,
+            "no enum of commands found: the rule would find nothing"
+        );
         commands
     }
 
@@ -33,9 +36,9 @@ impl Commands {
     }
 }
 
-/// The variants of `enum Command`, as clap spells them.
+/// The variants of the enum of commands, as clap spells them.
 fn variants(source: &Source) -> Vec<String> {
-    let body = source.code.split("enum Command {").nth(1);
+    let body = source.code.split("Command {").nth(1);
     let body = body.and_then(|rest| rest.split("\n}").next());
     let names = body.unwrap_or_default().lines().map(str::trim);
     names
@@ -94,9 +97,9 @@ mod tests {
     use super::*;
 
     fn commands() -> Commands {
-        let cli = "#[derive(Parser)]\nenum Command {\n    /// Runs.\n    Run(Args),\n    \
+        let cli = "#[derive(Parser)]\nenum CliCommand {\n    /// Runs.\n    Run(Args),\n    \
                    #[command(subcommand)]\n    Pki(pki::Command),\n}\nenum Other {\n    No,\n}\n";
-        let pki = "enum Command {\n    /// Shows, not Hides.\n    Show(Show),\n}\n";
+        let pki = "enum PkiCommand {\n    /// Shows, not Hides.\n    Show(Show),\n}\n";
         Commands::of(&Source::new("mod.rs", cli), &Source::new("pki.rs", pki))
     }
 

@@ -126,6 +126,33 @@ pub(crate) fn unbuffered_api(source: &Source) -> Vec<Finding> {
         .collect()
 }
 
+/// Finds verifiers of certificates, and keys that sign, beside the gateway's own and that of `tests/peers`, which
+/// accepts all.
+pub(crate) fn verifiers(source: &Source) -> Vec<Finding> {
+    let own = [
+        "gateway/src/tls/verifier.rs",
+        "tests/peers/src/accept_all.rs",
+    ];
+    if own.contains(&source.path.as_str()) {
+        return Vec::new();
+    }
+    let names = ["ServerCertVerifier", "ClientCertVerifier", "SigningKey"];
+    let found = names
+        .into_iter()
+        .flat_map(|name| source.words(name).map(move |at| (at, name)))
+        .filter(|(at, name)| {
+            source.code[at + name.len()..]
+                .trim_start()
+                .starts_with("for ")
+        });
+    found
+        .map(|(at, name)| {
+            let what = format!("only tests/peers/src/accept_all.rs implements {name} for tests");
+            source.finding(at, what)
+        })
+        .collect()
+}
+
 /// Finds unsafe code outside `gateway/src/sys`.
 pub(crate) fn unsafe_code(source: &Source) -> Vec<Finding> {
     if module(&source.path) == Some("sys") {
@@ -349,6 +376,15 @@ mod tests {
             "bench/src/micro/handshake.rs",
         ];
         assert_eq!(others.map(found), [0; 3]);
+    }
+
+    #[test]
+    fn a_second_verifier_is_found() {
+        let text = "use danger::ServerCertVerifier; impl ServerCertVerifier for Lax {} \
+            impl danger::ClientCertVerifier\n for Lax {} impl SigningKey for Zero {}";
+        let found = |path| verifiers(&Source::new(path, text)).len();
+        assert_eq!(found("tests/security/tls.rs"), 3);
+        assert_eq!(found("tests/peers/src/accept_all.rs"), 0);
     }
 
     #[test]

@@ -1,67 +1,51 @@
-//! Compares the kernel settings of this machine with those that a busy gateway needs.
+//! Compares the settings of a host with those that a busy gateway needs, changes them, and undoes the change.
 //!
-//! The library reads the relevant settings and compares each with the profile of an appliance. It changes
-//! nothing: a finding has the command that would, for the operator to decide.
+//! A [`Goal`] (profile, bandwidth and round-trip time of the WAN, cores) and a [`Host`] give a list of
+//! [`Setting`]s. Each reads, explains, compares, applies and undoes itself. [`check`] compares all of them,
+//! [`apply`] changes those that differ, and [`undo`] restores what `apply` changed.
+//!
+//! - Everything is below a root folder, `/` for the running machine. Tests pass a folder with copies of files of
+//!   `/proc`, `/sys` and `/etc`.
+//! - `apply` writes the previous values to a record before it changes a value. A value without a record is
+//!   never changed, and `undo` writes to no place that the program does not know.
+//! - What this host does not have is "not applicable" with the reason, never an error.
 
-mod machine;
-mod profile;
+mod apply;
+mod cpus;
+mod files;
+mod finding;
+mod goal;
+mod host;
+mod kept;
+mod limits;
+mod place;
+mod programs;
+mod record;
+mod report;
+mod service;
+mod setting;
+mod settings;
+#[cfg(test)]
+mod tests;
+mod undo;
+mod units;
+mod want;
 
-use std::fmt;
+pub use apply::{Applied, apply, plan};
+pub use cpus::{CpuList, CpuListError};
+pub use finding::{Finding, Verdict};
+pub use goal::{Goal, Options, Profile};
+pub use host::Host;
+pub use programs::{Installed, NoPrograms, ProgramError, Programs};
+pub use record::RecordError;
+pub use report::{Report, Shown};
+pub use setting::Setting;
+pub use undo::{Left, Undone, undo};
+pub use units::{Rate, RoundTrip, UnitError};
 
-pub use machine::{Machine, ReadError};
-
-/// One setting: its value, the recommended value, and the reason.
-#[derive(Debug)]
-pub struct Finding {
-    /// The setting's name, as `sysctl` or `ulimit` give it: `net.core.rmem_max`, `nofile`.
-    pub setting: &'static str,
-    /// The current value as the kernel prints it, or why it is unknown.
-    pub value: Result<String, ReadError>,
-    /// The recommended value as text.
-    pub wanted: String,
-    /// The result of the comparison.
-    pub verdict: Verdict,
-    /// Why the setting matters to a gateway.
-    pub reason: &'static str,
-    /// A command, or a line of a unit file, that sets the recommended value.
-    pub remedy: String,
-}
-
-/// How a setting compares with the profile.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
-    /// As recommended, or better.
-    Good,
-    /// The gateway runs, and would run better with the recommended value.
-    Improve,
-    /// The gateway cannot start with this value.
-    Prevents,
-    /// The setting is not readable, so there is no verdict.
-    Unknown,
-}
-
-impl fmt::Display for Verdict {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Good => "good",
-            Self::Improve => "improve",
-            Self::Prevents => "prevents",
-            Self::Unknown => "unknown",
-        })
-    }
-}
-
-/// Compares the running machine with the profile, setting by setting, always in the same order.
+/// Compares every setting with the goal, always in the same order.
 #[must_use]
-pub fn report() -> Vec<Finding> {
-    report_of(&Machine::running())
-}
-
-/// Compares a machine with the profile; tests pass one in a folder.
-#[must_use]
-pub fn report_of(machine: &Machine) -> Vec<Finding> {
-    profile::SETTINGS
-        .iter()
-        .map(|setting| setting.judge(machine))
-        .collect()
+pub fn check(host: &Host, goal: &Goal) -> Report {
+    let settings = settings::all(host, goal);
+    Report::new(goal, settings.iter().map(|setting| setting.check(host)))
 }

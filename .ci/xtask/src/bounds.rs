@@ -1,4 +1,4 @@
-//! The page of bounds, from the constants and their comments in `gateway/src/*/limits.rs`.
+//! The page of bounds, from the constants and their comments in `gateway/src/*/limits.rs` and in `tuning/src`.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -9,10 +9,14 @@ use anyhow::Context as _;
 /// Where the constants are, below the root of the project.
 pub(crate) const SOURCE: &str = "gateway/src/*/limits.rs";
 
+/// The file of `wardgate tune`, after those of the gateway's modules.
+const TUNING: &str = "tuning/src/limits.rs";
+
 const OPENING: &str = "# Bounds
 
 Every queue, table, wait and buffer of the gateway has a bound: a constant with its reason in the `limits.rs` of the module that
-enforces it. The last column is what happens when the bound is reached. If that is an event that is counted, it names the metric.
+enforces it. The last column describes what happens when the bound is reached, and names the metric if this event is counted. The
+column is empty for sizes and intervals, such as the bytes of a record header or the time between two log lines: they cannot be reached.
 ";
 
 /// What begins the last paragraph of a constant's comment.
@@ -28,27 +32,30 @@ pub(crate) fn page(root: &Path) -> anyhow::Result<String> {
         names.push(entry.file_name().to_string_lossy().into_owned());
     }
     names.sort();
+    let files = names
+        .iter()
+        .map(|name| format!("gateway/src/{name}/limits.rs"));
     let mut page = OPENING.to_owned();
-    for name in names {
-        let file = modules.join(&name).join("limits.rs");
-        if !file.exists() {
+    for file in files.chain([TUNING.to_owned()]) {
+        let path = root.join(&file);
+        if !path.exists() {
             continue;
         }
-        let text = fs::read_to_string(&file).with_context(|| format!("cannot read {name}"))?;
-        page += &section(&name, &text).with_context(|| format!("gateway/src/{name}/limits.rs"))?;
+        let text = fs::read_to_string(&path).with_context(|| format!("cannot read {file}"))?;
+        page += &section(&file, &text).context(file)?;
     }
     Ok(page)
 }
 
-/// The section of one module: its file's title and a row for each constant.
-fn section(module: &str, text: &str) -> anyhow::Result<String> {
+/// The section of one file: its title and a row for each constant.
+fn section(file: &str, text: &str) -> anyhow::Result<String> {
     let title = text
         .lines()
         .next()
         .and_then(|line| line.strip_prefix("//! "));
     let title = title.context("no title")?.trim_end_matches('.');
     let mut page = format!(
-        "\n## {title}\n\n`gateway/src/{module}/limits.rs`\n\n| constant | value | bound and reason | when reached |\n|---|---|---|---|\n"
+        "\n## {title}\n\n`{file}`\n\n| constant | value | bound and reason | when reached |\n|---|---|---|---|\n"
     );
     let mut comment: Vec<&str> = Vec::new();
     let mut lines = text.lines();

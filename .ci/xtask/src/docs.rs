@@ -105,9 +105,7 @@ impl Generated {
 /// The annotated configuration: a section for each table, an entry for each key.
 fn configuration(toml: &str) -> String {
     let mut page = String::from(
-        "# Configuration\n\nEvery key, its default, and the reason to change it. A line `#key = value` shows a default, or an \
-         example if there is no default; a line without `#` is part of the example. The same text is the file \
-         `packaging/etc/wardgate.toml`, from which a configuration can start.\n",
+        "# Configuration\n\nThis page is made from the file `packaging/etc/wardgate.toml`, from which a configuration can start.\n",
     );
     let mut section = None;
     for block in toml.split("\n\n") {

@@ -125,10 +125,13 @@ fn run(task: &Task, workspace: &Workspace) -> anyhow::Result<bool> {
     Ok(report::print(&tiers, &steps))
 }
 
-const CLIPPY: [&str; 7] = [
+// With the programs for libFuzzer, which nothing builds otherwise.
+const CLIPPY: [&str; 9] = [
     "clippy",
     "--workspace",
     "--all-targets",
+    "--features",
+    "wardgate-fuzz/programs",
     "--locked",
     "--",
     "-D",

@@ -331,26 +331,30 @@ impl Kit {
         config: &Path,
     ) -> anyhow::Result<(PathBuf, Vec<OsString>)> {
         let config = config.as_os_str().to_owned();
-        let words = |words: &[&str]| words.iter().map(OsString::from).collect::<Vec<_>>();
+        let os_strings =
+            |arguments: &[&str]| arguments.iter().map(OsString::from).collect::<Vec<_>>();
         let with = |mut first: Vec<OsString>| {
             first.push(config.clone());
             first
         };
         Ok(match program {
-            Program::Wardgate => (self.wardgate.clone(), with(words(&["run", "--config"]))),
-            Program::Haproxy => ("/usr/sbin/haproxy".into(), with(words(&["-db", "-f"]))),
-            Program::Stunnel => ("/usr/bin/stunnel4".into(), with(words(&[]))),
+            Program::Wardgate => (
+                self.wardgate.clone(),
+                with(os_strings(&["run", "--config"])),
+            ),
+            Program::Haproxy => ("/usr/sbin/haproxy".into(), with(os_strings(&["-db", "-f"]))),
+            Program::Stunnel => ("/usr/bin/stunnel4".into(), with(os_strings(&[]))),
             Program::Nginx => {
-                let mut all = words(&["-p"]);
+                let mut all = os_strings(&["-p"]);
                 all.push(self.folder.as_os_str().to_owned());
-                all.extend(words(&["-e", "stderr", "-c"]));
+                all.extend(os_strings(&["-e", "stderr", "-c"]));
                 ("/usr/sbin/nginx".into(), with(all))
             }
             Program::Relay => {
                 let (listen, target) = (leg.listen.to_string(), leg.target.to_string());
                 let all = ["relay", "--listen", &listen, "--target", &target];
-                let mut all = words(&all);
-                all.extend(words(&["--batch", &self.batch]));
+                let mut all = os_strings(&all);
+                all.extend(os_strings(&["--batch", &self.batch]));
                 (std::env::current_exe()?, all)
             }
         })

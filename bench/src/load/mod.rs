@@ -83,13 +83,13 @@ const THREADS_MAX: u32 = 256;
 /// more.
 pub(crate) fn defaults<O: Args>(connect: SocketAddr, listen: SocketAddr) -> O {
     let command = O::augment_args(clap::Command::new("defaults").no_binary_name(true));
-    let words = [
+    let arguments = [
         "--connect",
         &connect.to_string(),
         "--listen",
         &listen.to_string(),
     ];
-    let matches = command.get_matches_from(words);
+    let matches = command.get_matches_from(arguments);
     O::from_arg_matches(&matches).expect("the two addresses are all that is required")
 }
 

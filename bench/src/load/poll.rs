@@ -276,8 +276,9 @@ impl<T: Task, F: Fn() -> T> Member<T, F> {
                 (WAKER, _) => self.take_in()?,
                 _ => {
                     let outcome = self.turns.turn(event);
-                    let said = |outcome: &io::Result<_>| !outcome.as_ref().is_ok_and(T::is_nothing);
-                    if let Some(outcome) = outcome.filter(said) {
+                    let is_outcome =
+                        |outcome: &io::Result<_>| !outcome.as_ref().is_ok_and(T::is_nothing);
+                    if let Some(outcome) = outcome.filter(is_outcome) {
                         let _ = self.sender.send(outcome);
                     }
                 }

@@ -54,12 +54,12 @@ impl Series {
         let mut provider = Process::start(Start {
             cores: &[cores.sink],
             program: "/usr/bin/storescp".into(),
-            arguments: words(&["--ignore", &chain.target.port().to_string()]),
+            arguments: os_strings(&["--ignore", &chain.target.port().to_string()]),
             environment,
             log: self.folder.join("storescp.log"),
         })?;
         provider.wait_listening(chain.target)?;
-        let mut arguments = words(&[
+        let mut arguments = os_strings(&[
             &chain.connect.ip().to_string(),
             &chain.connect.port().to_string(),
         ]);
@@ -86,8 +86,8 @@ pub(crate) struct Cores {
     pub(crate) sink: usize,
 }
 
-fn words(words: &[&str]) -> Vec<OsString> {
-    words.iter().map(OsString::from).collect()
+fn os_strings(arguments: &[&str]) -> Vec<OsString> {
+    arguments.iter().map(OsString::from).collect()
 }
 
 /// The programs run in the folder, so the name does.

@@ -274,11 +274,11 @@ impl Campaign {
                 return;
             }
         };
-        let said: Vec<_> = figures
+        let shown: Vec<_> = figures
             .iter()
             .map(|(figure, value)| format!("{figure} {value:.3}"))
             .collect();
-        eprintln!("{what} through {name}: {}", said.join(", "));
+        eprintln!("{what} through {name}: {}", shown.join(", "));
         if round > 0 {
             for (figure, value) in figures {
                 self.results.push(at, name, &figure, value);

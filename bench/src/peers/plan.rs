@@ -171,15 +171,15 @@ mod tests {
     use clap::Parser;
 
     #[derive(Parser)]
-    struct Words {
+    struct Arguments {
         #[command(flatten)]
         options: Options,
     }
 
-    fn plan(words: &str) -> Result<Plan, String> {
-        let words = std::iter::once("peers").chain(words.split_whitespace());
-        match Words::try_parse_from(words) {
-            Ok(words) => Ok(Plan::of(&words.options)),
+    fn plan(arguments: &str) -> Result<Plan, String> {
+        let arguments = std::iter::once("peers").chain(arguments.split_whitespace());
+        match Arguments::try_parse_from(arguments) {
+            Ok(arguments) => Ok(Plan::of(&arguments.options)),
             Err(error) => Err(error.to_string()),
         }
     }
@@ -196,7 +196,7 @@ mod tests {
     #[test]
     fn the_quick_run_of_the_tests_is_bulk_through_two_chains_on_one_core() {
         let plan = plan("--quick --only wardgate,haproxy --scenarios bulk --at-most 0.6")
-            .expect("these are words of ours");
+            .expect("these are valid arguments");
         let names: Vec<_> = plan.chains.iter().map(|chain| chain.name).collect();
         assert_eq!(names, ["wardgate", "haproxy"]);
         assert_eq!(plan.scenarios, [Scenario::Bulk]);
@@ -206,7 +206,7 @@ mod tests {
 
     #[test]
     fn names_given_twice_are_measured_once() {
-        let plan = plan("--only direct,direct --streams 8,8").expect("these are words of ours");
+        let plan = plan("--only direct,direct --streams 8,8").expect("these are valid arguments");
         assert_eq!((plan.chains.len(), plan.streams.len()), (1, 1));
     }
 
@@ -219,7 +219,7 @@ mod tests {
 
     #[test]
     fn series_are_sent_at_the_last_placement_alone() {
-        let plan = plan("--scenarios bulk,dicom,idle").expect("these are words of ours");
+        let plan = plan("--scenarios bulk,dicom,idle").expect("these are valid arguments");
         assert_eq!(plan.of_round(Placement::One), [Scenario::Bulk]);
         let both = [Scenario::Bulk, Scenario::Dicom];
         assert_eq!(plan.of_round(Placement::Split), both);

@@ -75,8 +75,8 @@ fn known(flags: &str) -> String {
 }
 
 /// The arguments in shell syntax; of the program only its name, because its location has no meaning.
-fn command(words: impl Iterator<Item = String>) -> String {
-    let words: Vec<String> = words
+fn command(arguments: impl Iterator<Item = String>) -> String {
+    let arguments: Vec<String> = arguments
         .enumerate()
         .map(|(n, word)| match n {
             0 => word.rsplit('/').next().unwrap_or_default().to_owned(),
@@ -86,7 +86,7 @@ fn command(words: impl Iterator<Item = String>) -> String {
             _ => word,
         })
         .collect();
-    words.join(" ")
+    arguments.join(" ")
 }
 
 #[cfg(test)]
@@ -109,7 +109,10 @@ mod tests {
     fn flags_are_whole_words_and_commands_can_be_typed_again() {
         assert_eq!(known("sse aes vaes_x avx2"), "aes avx2");
         assert_eq!(field("a\t: 1\nb: 2 3\n", "b"), Some("2 3"));
-        let words = ["/x/y/bench", "--label", "a 'b'"].map(String::from);
-        assert_eq!(command(words.into_iter()), r"bench --label 'a '\''b'\'''");
+        let arguments = ["/x/y/bench", "--label", "a 'b'"].map(String::from);
+        assert_eq!(
+            command(arguments.into_iter()),
+            r"bench --label 'a '\''b'\'''"
+        );
     }
 }

@@ -244,7 +244,7 @@ pub enum Deadline {
     FirstByte,
     /// Any byte, either way.
     Idle,
-    /// The end of the second side, after the first had finished: `limits::HALF_CLOSED_SILENCE`.
+    /// The end of the second side, after the first had finished: `relay::limits::HALF_CLOSED_SILENCE`.
     HalfClosed,
 }
 

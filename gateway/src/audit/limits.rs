@@ -29,9 +29,3 @@ pub(super) const REFUSALS_BURST: u32 = 10;
 ///
 /// When reached: the next line is written.
 pub(super) const REFUSALS_EVERY: Duration = Duration::from_secs(1);
-
-/// Idle time after which a half-closed connection ends. An endpoint that has disappeared leaves no other
-/// trace.
-///
-/// When reached: the connection is reset; `wardgate_deadlines_passed_total`.
-pub const HALF_CLOSED_SILENCE: Duration = Duration::from_secs(15 * 60);

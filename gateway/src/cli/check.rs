@@ -28,12 +28,13 @@ pub(crate) fn run(args: &ConfigArgs) -> anyhow::Result<u8> {
                 [] => "good",
                 _ => "no mistake in the configuration and its files",
             };
-            println!("{}: {verdict}; {routes} routes", file.display());
+            let plural = if routes == 1 { "" } else { "s" };
+            println!("{}: {verdict}; {routes} route{plural}", file.display());
             for remark in others
                 .chain(expiring)
                 .chain(names::remarks(&prepared.config))
             {
-                println!("{}: {remark}", file.display());
+                println!("{}: remark: {remark}", file.display());
             }
             // The file may be for another machine than this one, and an address may be added later (VRRP).
             // The exit code is therefore that of a good file, and the last line names what would stop `run`

@@ -5,6 +5,7 @@ mod limits;
 mod names;
 mod pki;
 mod run;
+mod tune;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -29,11 +30,11 @@ pub const EXIT_CONFIG: u8 = 78;
 #[command(name = "wardgate", version, max_term_width = 100)]
 struct Cli {
     #[command(subcommand)]
-    command: Command,
+    command: CliCommand,
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {
+enum CliCommand {
     /// Run the gateway in the foreground until SIGTERM
     #[command(after_help = RUN_HELP)]
     Run(ConfigArgs),
@@ -42,7 +43,10 @@ enum Command {
     Check(ConfigArgs),
     /// Make, show and revoke the certificates of a site
     #[command(subcommand)]
-    Pki(pki::Command),
+    Pki(pki::PkiCommand),
+    /// Compare the settings of this host with those of a busy gateway, change them, or undo the change
+    #[command(subcommand)]
+    Tune(tune::TuneCommand),
 }
 
 /// Which configuration file a command reads.
@@ -69,22 +73,25 @@ impl ConfigArgs {
 
 const RUN_HELP: &str = "\
 Signals:
-  SIGTERM, SIGINT  stop accepting connections; open connections have the `drain` time to finish, then the
-                   gateway resets them. A second signal resets them at once
-  SIGHUP           logged, no other effect: this version reads a changed configuration at the next start
-  SIGUSR1, SIGUSR2, SIGALRM, SIGIO, SIGPROF, SIGPWR, SIGSTKFLT, SIGVTALRM and real-time signals
+  SIGTERM, SIGINT  stop accepting connections; open connections have the `drain`
+                   time to end, then the gateway resets them. A second signal
+                   resets them at once
+  SIGHUP           logged, no other effect: this version reads a changed
+                   configuration at the next start
+  SIGUSR1, SIGUSR2, SIGALRM, SIGIO, SIGPROF, SIGPWR, SIGSTKFLT, SIGVTALRM and
+  real-time signals
                    ignored, with at most one log line per minute
 
 Exit codes:
   0   stopped by a signal, all connections ended
   1   a failure while running; the last line of the log names it
   2   the command line is not valid
-  78  the configuration, its files, or the machine (io_uring, ports, file descriptors) do not allow a start;
-      standard error names each problem";
+  78  the configuration, its files, or the machine (io_uring, ports, file
+      descriptors) do not allow a start; standard error names each problem";
 
 const CHECK_HELP: &str = "\
-For a good configuration, `check` also prints remarks, for example about an address that this machine does not
-have, or about a name that does not resolve now.
+For a good configuration, `check` also prints remarks, for example about a name
+that does not resolve now. A remark begins with FILE: remark: and is no error.
 
 Exit codes:
   0   the gateway would start with this configuration
@@ -101,9 +108,10 @@ pub fn command() -> clap::Command {
 /// of the process.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let outcome = match Cli::parse_from(arguments).command {
-        Command::Run(args) => run::run(&args),
-        Command::Check(args) => check::run(&args),
-        Command::Pki(command) => pki::run(command),
+        CliCommand::Run(args) => run::run(&args),
+        CliCommand::Check(args) => check::run(&args),
+        CliCommand::Pki(command) => pki::run(command),
+        CliCommand::Tune(command) => tune::run(command),
     };
     match outcome {
         Ok(code) => ExitCode::from(code),

@@ -3,7 +3,7 @@
 //! Each command prints what it wrote and what to do next. `pki::authority` and `pki::show` do the work.
 
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use clap::{Args, Subcommand};
@@ -11,7 +11,7 @@ use clap::{Args, Subcommand};
 use super::EXIT_GOOD;
 use crate::pki::authority::{
     Authority, CA_DAYS, CERTIFICATE_DAYS, CRL_DAYS, CrlWritten, Issued, KeyType, NewAuthority,
-    NewCertificate, OutputFiles, Permitted, Revocable, RevokeReason,
+    NewCertificate, OutputFiles, Permitted, Replaced, Revocable, RevokeReason,
 };
 use crate::pki::show;
 
@@ -20,7 +20,7 @@ const DAYS: std::ops::RangeInclusive<i64> = 1..=36_525;
 
 /// The subcommands of `wardgate pki`.
 #[derive(Debug, Subcommand)]
-pub(crate) enum Command {
+pub(crate) enum PkiCommand {
     /// Make a site's own certificate authority, with an empty revocation list
     Init(Init),
     /// Issue a certificate for a site, with a new key, for connecting and accepting
@@ -173,14 +173,14 @@ fn days() -> clap::builder::RangedI64ValueParser<u32> {
 }
 
 /// Runs one of the commands.
-pub(crate) fn run(command: Command) -> anyhow::Result<u8> {
+pub(crate) fn run(command: PkiCommand) -> anyhow::Result<u8> {
     let now = SystemTime::now();
     match &command {
-        Command::Init(args) => init(args, now)?,
-        Command::Issue(args) => issue(args, now)?,
-        Command::Show(args) => show(args, now)?,
-        Command::Renew(args) => renew(args, now)?,
-        Command::Revoke(args) => revoke(args, now)?,
+        PkiCommand::Init(args) => init(args, now)?,
+        PkiCommand::Issue(args) => issue(args, now)?,
+        PkiCommand::Show(args) => show(args, now)?,
+        PkiCommand::Renew(args) => renew(args, now)?,
+        PkiCommand::Revoke(args) => revoke(args, now)?,
     }
     Ok(EXIT_GOOD)
 }
@@ -204,7 +204,9 @@ fn init(args: &Init, now: SystemTime) -> anyhow::Result<()> {
         authority.ends()
     );
     if let Some(permitted) = authority.permitted() {
-        println!("the CA may issue certificates for {permitted} only");
+        // The list ends with the kinds of names of which none is permitted.
+        let permitted = permitted.replace(", no URIs", ", and no URIs");
+        println!("the CA may issue certificates for only {permitted}");
     }
     println!(
         "next: issue a certificate with `wardgate pki issue --dir {dir} --dns NAME`, and give \
@@ -297,15 +299,29 @@ fn renew(args: &Renew, now: SystemTime) -> anyhow::Result<()> {
         report_issued(&issued, &output);
         println!(
             "next: restart the gateways that use it ({ENDINGS}); peers that list its key by sha256: \
-             need the new one. The old certificate remains valid until it expires or until `wardgate pki revoke \
-             --serial {}`",
-            issued.replaced.as_deref().unwrap_or_default()
+             need the new one"
         );
+        if let Some(replaced) = &issued.replaced {
+            println!("{}", state_of(replaced, &args.ca.dir));
+        }
     }
     if args.what.crl {
         report_crl(&authority.renew_crl(args.crl_days.crl_days, now)?);
     }
     Ok(())
+}
+
+/// Whether a replaced certificate is still valid, and how to revoke it.
+fn state_of(replaced: &Replaced, dir: &Path) -> String {
+    let serial = &replaced.serial;
+    match &replaced.revoked {
+        Some(date) => format!("the old certificate (serial {serial}) was revoked on {date}"),
+        None => format!(
+            "the old certificate remains valid until it expires; if its key may be in other hands, revoke it: \
+             `wardgate pki revoke --dir {} --serial {serial}`",
+            dir.display()
+        ),
+    }
 }
 
 fn revoke(args: &Revoke, now: SystemTime) -> anyhow::Result<()> {
@@ -347,10 +363,10 @@ mod tests {
     #[derive(Debug, Parser)]
     struct Program {
         #[command(subcommand)]
-        command: Command,
+        command: PkiCommand,
     }
 
-    fn parse(line: &str) -> Result<Command, clap::Error> {
+    fn parse(line: &str) -> Result<PkiCommand, clap::Error> {
         let words = std::iter::once("pki").chain(line.split_whitespace());
         Program::try_parse_from(words).map(|program| program.command)
     }
@@ -394,6 +410,23 @@ mod tests {
         );
         assert!(shown.contains("  number        4\n"), "{shown}");
         assert!(shown.contains("key-compromise"), "{shown}");
+    }
+
+    #[test]
+    fn renew_reports_whether_the_old_certificate_is_revoked() {
+        let dir = Path::new("/etc/wardgate/ca");
+        let replaced = |revoked: Option<&str>| Replaced {
+            serial: "4d2".to_owned(),
+            revoked: revoked.map(str::to_owned),
+        };
+        assert_eq!(
+            state_of(&replaced(Some("2026-11-28")), dir),
+            "the old certificate (serial 4d2) was revoked on 2026-11-28"
+        );
+        let valid = state_of(&replaced(None), dir);
+        let command = "`wardgate pki revoke --dir /etc/wardgate/ca --serial 4d2`";
+        assert!(valid.contains("remains valid"), "{valid}");
+        assert!(valid.ends_with(command), "{valid}");
     }
 
     #[test]
@@ -466,8 +499,8 @@ mod tests {
         let files = format!("--out {dir}/site.pem --key-out {dir}/site.key");
         let issue = |names: &str| run_line(&format!("issue --dir {dir}/ca {names} {files}"));
         let error = issue("--dns gw.a.example --dns gw.b.example").expect_err("not permitted");
-        let expected = "name \"dns:gw.b.example\" is not one that the CA in";
-        assert!(error.to_string().starts_with(expected), "{error}");
+        let expected = "may not issue certificates for name \"dns:gw.b.example\"";
+        assert!(error.to_string().contains(expected), "{error}");
         issue("--dns gw.a.example --uri https://a.example/gw").expect("permitted");
     }
 

@@ -66,6 +66,7 @@ pub(super) fn resolve(
         cipher: flat(cipher)?.unwrap_or_default(),
         admin: flat(admin)?,
         metrics: flat(metrics)?,
+        metrics_line: written.metrics.value().map_or(0, |text| text.line),
         log: flat(log)?.unwrap_or(LogFormat::Text),
     })
 }

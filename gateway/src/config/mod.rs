@@ -153,6 +153,8 @@ pub struct Gateway {
     pub admin: Option<PathBuf>,
     /// The address that serves metrics and health over HTTP.
     pub metrics: Option<SocketAddr>,
+    /// The line of `metrics` in the configuration; 0 without that key.
+    pub metrics_line: usize,
     /// The format of log lines.
     pub log: LogFormat,
 }

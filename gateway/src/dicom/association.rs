@@ -150,7 +150,7 @@ impl Association {
             match event {
                 _ if self.phase == Phase::Over => {}
                 StreamElement::Pdu(kind, body) => {
-                    self.pdu(seen.by, kind, &body).map_err(violation)?
+                    self.pdu(seen.by, kind, &body).map_err(violation)?;
                 }
                 StreamElement::Command(set) => self.command(seen, &set)?,
                 StreamElement::DataSet(length) => self.stats().data_set(seen, length),

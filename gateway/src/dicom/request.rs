@@ -220,6 +220,8 @@ impl AssociateRqError {
 
 #[cfg(test)]
 mod tests {
+    use test_peers::openings;
+
     use super::super::made;
     use super::*;
 
@@ -283,10 +285,10 @@ mod tests {
     #[test]
     fn other_protocols_get_no_answer() {
         for start in [
-            &b"GET / HTTP/1.1"[..],
-            b"SSH-2.0",
-            b"\x16\x03\x01",
-            b"\x0bMSH|",
+            openings::HTTP,
+            openings::SSH,
+            openings::TLS_HELLO,
+            openings::HL7,
             b"\xff",
         ] {
             let no = read(start).expect_err("not DICOM");

@@ -9,7 +9,7 @@ use super::code::Code;
 use super::counts::ConversationCounters;
 use super::frame::{Frame, FrameReader, Stray};
 use super::is_junk;
-use super::pending::{AnsweredMessage, Pending};
+use super::pending::{AnsweredMessage, PendingMessages};
 use super::start::kind_of;
 use super::summary::{ConversationSummary, MllpRole, NotMllp, Unanswered};
 
@@ -46,7 +46,7 @@ pub struct Conversation {
     strictness: Strictness,
     sender: FrameReader,
     receiver: FrameReader,
-    pending: Pending,
+    pending: PendingMessages,
     roles: Roles,
     // Set when a side did not begin with a frame where a frame is required: no further byte passes.
     refused: Option<NotMllp>,
@@ -66,7 +66,7 @@ impl Conversation {
             strictness,
             sender: FrameReader::new(),
             receiver: FrameReader::new(),
-            pending: Pending::default(),
+            pending: PendingMessages::default(),
             roles: Roles::AsConnected,
             refused: None,
             acknowledges_twice: false,
@@ -261,7 +261,7 @@ impl Conversation {
             self.with_counters(|counts| counts.not_followed.add(1));
         }
         if !self.is_known() {
-            self.pending = Pending::default();
+            self.pending = PendingMessages::default();
         }
     }
 

@@ -7,7 +7,7 @@ use crate::hl7::limits::MLLP_PENDING_MAX;
 
 /// The times at which the messages ended, in their order. Messages beyond the bound are only counted.
 #[derive(Debug, Default)]
-pub(super) struct Pending {
+pub(super) struct PendingMessages {
     timed: VecDeque<Instant>,
     untimed: u64,
 }
@@ -23,7 +23,7 @@ pub(super) enum AnsweredMessage {
     Nobody,
 }
 
-impl Pending {
+impl PendingMessages {
     /// Adds a message that has ended; returns whether its time was recorded.
     pub(super) fn add(&mut self, now: Instant) -> bool {
         // LIMIT: MLLP_PENDING_MAX, counted in `ConversationSummary::untimed`.
@@ -79,7 +79,7 @@ mod tests {
     #[test]
     fn messages_are_answered_in_their_order() {
         let (start, step) = (Instant::now(), Duration::from_millis(1));
-        let mut pending = Pending::default();
+        let mut pending = PendingMessages::default();
         assert_eq!(pending.answer(start), AnsweredMessage::Nobody);
         assert!(pending.add(start));
         assert!(pending.add(start + step));
@@ -100,7 +100,7 @@ mod tests {
     #[test]
     fn the_order_is_kept_beyond_the_bound() {
         let now = Instant::now();
-        let mut pending = Pending::default();
+        let mut pending = PendingMessages::default();
         let timed = (0..MLLP_PENDING_MAX + 3)
             .filter(|_| pending.add(now))
             .count();
@@ -121,7 +121,7 @@ mod tests {
     #[test]
     fn the_memory_of_a_burst_is_released() {
         let now = Instant::now();
-        let mut pending = Pending::default();
+        let mut pending = PendingMessages::default();
         for _ in 0..100 {
             pending.add(now);
         }

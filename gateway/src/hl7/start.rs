@@ -44,6 +44,8 @@ pub fn kind_of(bytes: &[u8]) -> Option<StreamKind> {
 
 #[cfg(test)]
 mod tests {
+    use test_peers::openings;
+
     use super::*;
 
     #[test]
@@ -63,12 +65,12 @@ mod tests {
     #[test]
     fn other_protocols_are_wrong() {
         for bytes in [
-            &b"GET / HTTP/1.1\r\n"[..],
+            openings::HTTP,
             b"\r\n\r\nGET / HTTP/1.0\r\n",
-            b"SSH-2.0-OpenSSH_9.2\r\n",
-            b"MSH|^~\\&|",
-            b"\x01\0\0\0\0\xcd\0\x01",
-            b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03",
+            openings::SSH,
+            openings::BARE_HL7,
+            openings::DICOM,
+            openings::TLS_HELLO,
             b" \x0bMSH",
             b"\r\n\x1c\r",
             b"\xff",

@@ -99,8 +99,17 @@ pub struct Issued {
     pub ends: String,
     /// Whether it expires earlier than requested, because its CA does.
     pub cut_by_authority: bool,
-    /// Serial number of the certificate that it replaces.
-    pub replaced: Option<String>,
+    /// The certificate that it replaces.
+    pub replaced: Option<Replaced>,
+}
+
+/// A certificate that was replaced by a renewed one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Replaced {
+    /// Its serial number, lower-case hexadecimal.
+    pub serial: String,
+    /// The day on which it was revoked, such as `2026-12-23`; `None` if it was not.
+    pub revoked: Option<String>,
 }
 
 /// A revocation list that was written.
@@ -275,7 +284,10 @@ impl Authority {
         };
         let issued = self.issue_into(&wanted, output, WriteMode::Replace, now)?;
         Ok(Issued {
-            replaced: Some(old.serial_hex()),
+            replaced: Some(Replaced {
+                serial: old.serial_hex(),
+                revoked: self.index.revoked_on(&old),
+            }),
             ..issued
         })
     }

@@ -73,6 +73,15 @@ impl Index {
             .map_err(|error| format!("cannot be written: {error}"))
     }
 
+    /// The day on which this certificate was revoked; `None` if it was not.
+    pub(crate) fn revoked_on(&self, facts: &Facts) -> Option<String> {
+        let serial = hex(&facts.serial);
+        let mut entries = self.certificates.iter();
+        let revoked = &entries.find(|entry| entry.serial == serial)?.revoked;
+        let (day, _) = revoked.as_deref()?.split_once('T')?;
+        Some(day.to_owned())
+    }
+
     /// The entry with this serial number, which is added if it is missing.
     pub(crate) fn entry(&mut self, of: &Facts) -> &mut IndexEntry {
         let serial = hex(&of.serial);

@@ -103,7 +103,7 @@ impl Store {
         if let Some(known) = self.identities.get(&key) {
             return known.loaded.clone();
         }
-        let mut loader = FileLoader::new(scope, self.now);
+        let mut loader = PkiLoader::new(scope, self.now);
         let chain = loader.chain(files, mode);
         let key_file = loader.key(files, &chain);
         let loaded = match key_file {
@@ -152,7 +152,7 @@ impl Store {
         if let Some(known) = self.trusts.get(&key) {
             return known.loaded.clone();
         }
-        let mut loader = FileLoader::new(scope, self.now);
+        let mut loader = PkiLoader::new(scope, self.now);
         let anchors = loader.anchors(&files.trust);
         let mut crls = Vec::new();
         for at in &files.crl {
@@ -238,7 +238,7 @@ struct Parsed {
 }
 
 /// Collects problems while it loads. Loading continues after each problem, so all are found.
-struct FileLoader<'a> {
+struct PkiLoader<'a> {
     scope: &'a str,
     /// Seconds since 1970.
     now: i64,
@@ -248,7 +248,7 @@ struct FileLoader<'a> {
     remarks: Vec<String>,
 }
 
-impl<'a> FileLoader<'a> {
+impl<'a> PkiLoader<'a> {
     fn new(scope: &'a str, now: i64) -> Self {
         Self {
             scope,

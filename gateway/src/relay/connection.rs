@@ -14,7 +14,7 @@ use super::ending::Milestone;
 use super::engine::Engine;
 use super::first::Beginning;
 use super::handle::ConnectionHandle;
-use super::limiter::{LimiterSlot, source_limit};
+use super::limiter::{LimiterPlace, source_limit};
 use super::link::Link;
 use super::open::{OpenDirection, ReceiveState};
 use super::passthrough::{FirstTargetBytes, Passing};
@@ -22,7 +22,7 @@ use super::reception::close_of;
 use super::reports::Reports;
 use super::seal::{SealDirection, TlsWriter};
 use super::shake::Limit;
-use super::stats::{ConnectionStats, OpenConnection, count, ending, unanswered};
+use super::stats::{ConnectionStats, OpenConnection, count, ending, rejected, unanswered};
 use super::task::{ConnectionTask, Core};
 use crate::audit::{self, Close, CloseReason, ClosedBy, Deadline, Event};
 use crate::config::{Connect, Target};
@@ -267,7 +267,7 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
     async fn reach_for(
         &mut self,
         source: &V::Socket,
-        place: &LimiterSlot<'_>,
+        place: &LimiterPlace<'_>,
     ) -> Result<V::Socket, Close> {
         let (stopping, stopped) = watch::channel(false);
         let attempts = self.attempts(&self.route.config.targets);
@@ -293,7 +293,7 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
     // reason that ends the client, which has proved nothing until then.
     async fn until_answered(
         &self,
-        place: LimiterSlot<'_>,
+        place: LimiterPlace<'_>,
         answered: &FirstTargetBytes,
         share: &OnceCell<AnsweredPlace<'c>>,
     ) -> Option<CloseReason> {
@@ -329,7 +329,7 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
     }
 
     // Returns when either side has sent something, or the reason that ends the client before.
-    async fn until_moved(&self, place: Box<LimiterSlot<'_>>) -> Option<CloseReason> {
+    async fn until_moved(&self, place: Box<LimiterPlace<'_>>) -> Option<CloseReason> {
         let moved = async {
             while self.stats.sealed.get() == 0 && self.stats.opened.get() == 0 {
                 sleep(FIRST_MOVE_LOOK).await;
@@ -348,7 +348,7 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
         engine: &RefCell<Engine>,
         verification: &PeerVerification,
         (first, received): (&mut Vec<u8>, &mut ReceiveState),
-        place: Option<Box<LimiterSlot<'_>>>,
+        place: Option<Box<LimiterPlace<'_>>>,
     ) -> Close {
         let (writer, reports) = (TlsWriter::default(), Reports::new());
         let (pool, counters, stats) = (&self.core.pool, self.counters, &self.stats);
@@ -435,7 +435,7 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
     }
 
     fn note_observed(&mut self, link: &Link<V::Socket, V::Socket>, close: &Close) {
-        let ending = ending(close, &self.route.transport);
+        let ending = rejected(ending(close, &self.route.transport), link.reply());
         let now = Instant::now().into_std();
         self.stats.observed = link.observer().finish(ending, now);
     }
@@ -492,7 +492,7 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
         })
     }
 
-    fn place(&self, stage: ClientStage) -> LimiterSlot<'c> {
+    fn place(&self, stage: ClientStage) -> LimiterPlace<'c> {
         let (limiter, route) = (&self.core.limiter, self.route.id());
         limiter.admit(stage, self.source.ip(), route, self.counters)
     }

@@ -142,6 +142,8 @@ fn instead_of(expected: &str, kind: StreamKind, mode: Mode) -> String {
 
 #[cfg(test)]
 mod tests {
+    use test_peers::openings;
+
     use super::*;
 
     fn checked(beginning: Beginning, bytes: &[u8]) -> Result<bool, Option<ClosingPdu>> {
@@ -185,47 +187,47 @@ mod tests {
     const MISTAKES: [(Beginning, &[u8], &str); 9] = [
         (
             Beginning::Request,
-            b"\x16\x03\x01\x02\0\x01",
+            openings::TLS_HELLO,
             "sent TLS, not DICOM; turn TLS off",
         ),
         (
             Beginning::Request,
-            b"\x0bMSH|^~\\&|",
+            openings::HL7,
             "sent HL7 in MLLP frames, not DICOM; is protocol = \"mllp\"",
         ),
         (
             Beginning::Request,
-            b"GET / HTTP/1.1\r\n",
+            openings::HTTP,
             "sent HTTP, not DICOM; check the port",
         ),
         (
             Beginning::Request,
-            b"SSH-2.0-OpenSSH_9.2\r\n",
+            openings::SSH,
             "sent SSH, not DICOM; check the port",
         ),
         (
             Beginning::Frame,
-            b"\x16\x03\x01\x02\0\x01",
+            openings::TLS_HELLO,
             "sent TLS, not HL7 in MLLP frames; turn TLS off",
         ),
         (
             Beginning::Frame,
-            b"\x01\0\0\0\0\xcd\0\x01",
+            openings::DICOM,
             "sent DICOM, not HL7 in MLLP frames; is protocol = \"dicom\"",
         ),
         (
             Beginning::Frame,
-            b"MSH|^~\\&|A|B",
+            openings::BARE_HL7,
             "sent HL7 without MLLP frames, not HL7 in MLLP frames; turn on MLLP",
         ),
         (
             Beginning::Frame,
-            b"\x02MSH|^~\\&|A|B",
+            openings::STX_HL7,
             "sent HL7 between STX and ETX, not HL7 in MLLP frames; set the framing",
         ),
         (
             Beginning::Frame,
-            b"PROXY TCP4 10.0.0.1 10.0.0.2 1 2\r\n",
+            openings::PROXY,
             "sent a PROXY protocol header, not",
         ),
     ];

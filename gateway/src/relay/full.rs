@@ -23,13 +23,13 @@ impl<V: Network> ConnectionTask<'_, V> {
             return Err(limited(source_limit(all)));
         }
         match full {
-            Some(Full::Route(most)) if !limiter.free_slot_on(route.id()) => {
+            Some(Full::Route(most)) if !limiter.free_place_on(route.id()) => {
                 Err(limited(route_limit(most)))
             }
-            Some(Full::Passthrough) if !limiter.free_passthrough_slot() => {
+            Some(Full::Passthrough) if !limiter.free_passthrough_place() => {
                 Err(limited(passthrough_limit(all)))
             }
-            _ if is_beyond && !limiter.free_slot() => Err(limited(ALL_LIMIT)),
+            _ if is_beyond && !limiter.free_place() => Err(limited(ALL_LIMIT)),
             _ => Ok(()),
         }
     }

@@ -41,6 +41,12 @@ pub(super) const RECORD_OVERHEAD_MAX: usize = 29;
 /// When reached: no separate acknowledgements are sent any more.
 pub(super) const EXCHANGES_MIN: u32 = 8;
 
+/// Idle time after which a half-closed connection ends. An endpoint that has disappeared leaves no other
+/// trace.
+///
+/// When reached: the connection is reset; `wardgate_deadlines_passed_total`.
+pub const HALF_CLOSED_SILENCE: Duration = Duration::from_secs(15 * 60);
+
 /// How long the gateway waits for an application to close after an association rejection or abort: the ARTIM
 /// timer (PS3.8 section 9.1.5). No standard defines its value.
 ///
@@ -97,7 +103,7 @@ pub const PLACE_BYTES: usize = 16 << 10;
 /// Memory of a connection besides the bytes it has received.
 pub(super) const CONNECTION_BYTES: usize = 12 << 10;
 
-/// Memory of unauthenticated clients on one core in one of the three stages. It is enough for 2,048 places,
+/// Memory of clients on one core in one of the four stages. It is enough for 2,048 places,
 /// each twice as large as usual.
 ///
 /// When reached: the oldest connection of the address that has the most is reset;

@@ -12,14 +12,13 @@ use tokio::time::Instant;
 use super::ending::{delivered_or_stalled, stalls};
 use super::handle::ConnectionHandle;
 use super::receiver::{DeliveryState, Limits, Receiver};
-use crate::audit::limits::HALF_CLOSED_SILENCE;
 use crate::audit::{Close, CloseReason, ClosedBy, Deadline};
 use crate::config::Timeouts;
 use crate::dicom::ClosingPdu;
 use crate::handshake::limits::ALERT_LINGER;
 use crate::hl7;
 use crate::observe::{Direction, Forbidden, Observer, Progress};
-use crate::relay::limits::{ARTIM, EXCHANGES_MIN};
+use crate::relay::limits::{ARTIM, EXCHANGES_MIN, HALF_CLOSED_SILENCE};
 use crate::uring::{Socket, sleep, timeout};
 
 /// Two sockets that end together.
@@ -46,6 +45,8 @@ pub(super) struct Link<N, F> {
     is_between_pdus: Cell<bool>,
     // The plain side was notified of the end, and the gateway waits for it to close.
     plain_notified: Cell<bool>,
+    // The PDU that the gateway sent in the place of a side that was lost.
+    replied: Cell<Option<ClosingPdu>>,
     // Observed bytes for a side are not completely sent.
     has_unsent_to_plain: Cell<bool>,
     has_unsent_to_tls: Cell<bool>,
@@ -69,6 +70,7 @@ impl<N: Socket, F: Socket> Link<N, F> {
             to_plain,
             is_between_pdus: Cell::new(true),
             plain_notified: Cell::new(false),
+            replied: Cell::new(None),
             has_unsent_to_plain: Cell::new(false),
             has_unsent_to_tls: Cell::new(false),
             is_clean: Cell::new(false),
@@ -120,6 +122,9 @@ impl<N: Socket, F: Socket> Link<N, F> {
         let left = self.plain.send_queue().map_or(0, |queue| queue.bytes());
         let is_sent = self.plain.send_now(&pdu.to_bytes()).is_ok() && self.plain.finish().is_ok();
         self.plain_notified.set(is_sent);
+        if is_sent && why.is_none() {
+            self.note_reply(pdu);
+        }
         if !is_sent && let Some(plain) = self.left.first() {
             plain.set(plain.get().or(Some(left)));
         }
@@ -185,6 +190,16 @@ impl<N: Socket, F: Socket> Link<N, F> {
     /// Whether the caller may end the TLS side: no other task has begun to.
     pub(super) fn claim_tls_end(&self) -> bool {
         !self.is_tls_end_claimed.replace(true)
+    }
+
+    /// Records the PDU that the gateway sends in the place of a side that was lost.
+    pub(super) fn note_reply(&self, reply: ClosingPdu) {
+        self.replied.set(Some(reply));
+    }
+
+    /// The PDU that the gateway sent in the place of a side that was lost.
+    pub(super) fn reply(&self) -> Option<ClosingPdu> {
+        self.replied.get()
     }
 
     /// Whether the plain side was notified of the end and may not have closed yet.

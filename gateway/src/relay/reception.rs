@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::engine::Engine;
 use super::first::{Beginning, First, NoStart};
-use super::limiter::LimiterSlot;
+use super::limiter::LimiterPlace;
 use super::open::{OpenError, ReceiveState};
 use super::seal::{TlsWriter, receive_ready};
 use super::stats::answered;
@@ -30,7 +30,7 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
     pub(super) async fn first_bytes(
         &self,
         socket: &V::Socket,
-        place: &LimiterSlot<'_>,
+        place: &LimiterPlace<'_>,
     ) -> Result<First, Close> {
         let beginning = Beginning::of(&self.route.config);
         let mut first = First::default();
@@ -58,7 +58,7 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
         socket: &V::Socket,
         beginning: Beginning,
         (first, has_begun): (&mut First, &Cell<bool>),
-        place: &LimiterSlot<'_>,
+        place: &LimiterPlace<'_>,
     ) -> Result<(), NoStart> {
         let mut sizer = BufferSizer::new(self.fairness_id);
         while !first
@@ -83,7 +83,7 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
         engine: &RefCell<Engine>,
         received: &mut ReceiveState,
         verification: &PeerVerification,
-        place: &LimiterSlot<'_>,
+        place: &LimiterPlace<'_>,
     ) -> Result<First, Close> {
         let mut first = First::default();
         let has_begun = Cell::new(false);
@@ -120,7 +120,7 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
         &self,
         (tls, engine, received): (&V::Socket, &RefCell<Engine>, &mut ReceiveState),
         (first, has_begun): (&mut First, &Cell<bool>),
-        place: &LimiterSlot<'_>,
+        place: &LimiterPlace<'_>,
     ) -> Result<Result<(), NoStart>, OpenError> {
         let beginning = Beginning::of(&self.route.config);
         loop {
@@ -228,7 +228,7 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
         &self,
         wait: W,
         socket: &V::Socket,
-        place: &LimiterSlot<'_>,
+        place: &LimiterPlace<'_>,
         (has_begun, close): (&Cell<bool>, impl Fn() -> io::Result<()>),
     ) -> Result<W::Output, Close> {
         let limit = self.route.config.timeouts.first_byte;

@@ -82,6 +82,7 @@ impl SealDirection<'_> {
         let sent = write(link, &link.tls, &mut sealed);
         let (sent, _) = race(sent, ARTIM, || link.abort_tls()).await;
         if sent.is_ok() && link.tls.finish().is_ok() {
+            link.note_reply(pdu);
             let _ = timeout(ARTIM, self.writer.opened_all.reached()).await;
         }
     }

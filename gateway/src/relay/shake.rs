@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::limiter::LimiterSlot;
+use super::limiter::LimiterPlace;
 use super::task::ConnectionTask;
 use crate::audit::{Close, CloseReason, ClosedBy, Deadline};
 use crate::handshake::{Cause, FailedHandshake, Pace, Secured, handshake};
@@ -23,7 +23,7 @@ impl<V: Network> ConnectionTask<'_, V> {
         &mut self,
         tls: &V::Socket,
         acceptor: &Acceptor,
-        place: &LimiterSlot<'_>,
+        place: &LimiterPlace<'_>,
     ) -> Result<(Secured, Arc<PeerVerification>), Close> {
         let limit = self.route.config.timeouts.handshake;
         let work = async {

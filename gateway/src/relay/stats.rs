@@ -108,6 +108,18 @@ pub(super) fn ending(close: &Close, transport: &Transport) -> Ending {
     }
 }
 
+/// How an association ended whose connection ended as `ending`, if the gateway has sent `reply` in the place of
+/// the side that was lost. A request that the gateway rejected was rejected, also if its target was connected
+/// before.
+pub(super) fn rejected(ending: Ending, reply: Option<ClosingPdu>) -> Ending {
+    match (ending, reply) {
+        (Ending::Lost { .. } | Ending::Truncated { .. }, Some(reply @ ClosingPdu::Reject(_))) => {
+            answered(reply)
+        }
+        (ending, _) => ending,
+    }
+}
+
 /// The end of a connection of a terminate route; if the target ended without having answered anything, the
 /// end is named so, because a target that expects TLS does this.
 pub(super) fn unanswered(close: Close, stats: &ConnectionStats, protocol: Protocol) -> Close {

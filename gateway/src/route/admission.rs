@@ -36,7 +36,7 @@ pub(crate) struct Admitted<'a> {
     /// Its targets, in the order in which they are tried.
     pub(crate) targets: &'a [Target],
     /// Its slots in the counts of its peer and of the route, held for its lifetime.
-    _places: [Option<AssociationSlot<'a>>; 2],
+    _slots: [Option<AssociationSlot<'a>>; 2],
     /// The rule that would have refused it, on a route with `rules = "report"`.
     pub(crate) reported: Option<String>,
 }
@@ -55,7 +55,7 @@ impl<'a> Admitted<'a> {
     pub(crate) fn anyone(targets: &'a [Target]) -> Self {
         Self {
             targets,
-            _places: [None, None],
+            _slots: [None, None],
             reported: None,
         }
     }
@@ -134,18 +134,18 @@ impl Admission {
         let checked = self.rules.check(request, identities);
         let by_rule = self.held_to(checked.map_err(Refused::from))?;
         let targets = targets(route, request, self.rules.enforce)?;
-        let (of_peer, by_share) = self.place_of_peer(identities.first())?;
-        let (of_all, by_number) = self.place_of_all()?;
+        let (of_peer, by_share) = self.slot_of_peer(identities.first())?;
+        let (of_all, by_number) = self.slot_of_all()?;
         Ok(Admitted {
             targets,
-            _places: [of_peer, of_all],
+            _slots: [of_peer, of_all],
             reported: by_rule.or(by_share).or(by_number),
         })
     }
 
     // LIMIT: associations of one peer, so that one peer cannot use those of all. A request that is refused
     // here or below releases its slots.
-    fn place_of_peer(
+    fn slot_of_peer(
         &self,
         identity: Option<&String>,
     ) -> Result<(Option<AssociationSlot<'_>>, Option<String>), Refused> {
@@ -153,7 +153,7 @@ impl Admission {
         else {
             return Ok((None, None));
         };
-        let (place, is_one_too_many) = open.place(self.rules.enforce);
+        let (slot, is_one_too_many) = open.take_slot(self.rules.enforce);
         let reported = self.held_to(Refused::check_number(is_one_too_many, || {
             let most = open.most;
             format!(
@@ -161,19 +161,19 @@ impl Admission {
                  (associations_per_peer)"
             )
         }))?;
-        Ok((place, reported))
+        Ok((slot, reported))
     }
 
     // LIMIT: associations of the route.
-    fn place_of_all(&self) -> Result<(Option<AssociationSlot<'_>>, Option<String>), Refused> {
-        let (place, is_one_too_many) = self.open.place(self.rules.enforce);
+    fn slot_of_all(&self) -> Result<(Option<AssociationSlot<'_>>, Option<String>), Refused> {
+        let (slot, is_one_too_many) = self.open.take_slot(self.rules.enforce);
         let reported = self.held_to(Refused::check_number(is_one_too_many, || {
             format!(
                 "requested another association, but at most {} may be open on this route (associations)",
                 self.open.most
             )
         }))?;
-        Ok((place, reported))
+        Ok((slot, reported))
     }
 
     // Returns the reason as a report on a route that only reports, else as a refusal.
@@ -192,7 +192,7 @@ impl AssociationLimit {
 
     // Takes a slot and returns whether the limit is exceeded; a slot beyond the limit is only given if rules
     // are not enforced.
-    fn place(&self, enforce: bool) -> (Option<AssociationSlot<'_>>, bool) {
+    fn take_slot(&self, enforce: bool) -> (Option<AssociationSlot<'_>>, bool) {
         let one_more = |open: u32| {
             let is_allowed = open < self.most || !enforce;
             is_allowed.then(|| open.saturating_add(1))

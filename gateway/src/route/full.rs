@@ -20,7 +20,7 @@ impl Full {
     /// The number of clients on a core that could be ended for a connection of `route`. `place` is the core's
     /// index.
     #[must_use]
-    pub fn can_free_slot(self, core: &metrics::CoreCounters, place: usize, route: &Route) -> u64 {
+    pub fn can_free_place(self, core: &metrics::CoreCounters, place: usize, route: &Route) -> u64 {
         match self {
             Self::Route(_) => {
                 let counters = route.state.counters.get(place);

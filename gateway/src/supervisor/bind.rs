@@ -46,8 +46,9 @@ pub(super) fn metrics(config: &Config) -> Result<Option<TcpListener>, String> {
     };
     listen(address, None).map(Some).map_err(|error| {
         format!(
-            "{}: metrics \"{address}\": {}",
+            "{}:{}: metrics \"{address}\": {}",
             config.file.display(),
+            config.gateway.metrics_line,
             why(address, &error)
         )
     })

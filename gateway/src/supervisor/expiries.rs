@@ -20,12 +20,12 @@ pub(super) enum Owner {
 /// All expiry dates of the loaded files.
 #[derive(Debug, Default)]
 pub struct Expiries {
-    all: Vec<Watched>,
+    all: Vec<WatchedExpiry>,
     owners: Vec<(Owner, Expiry)>,
 }
 
 #[derive(Debug)]
-struct Watched {
+struct WatchedExpiry {
     expiry: Expiry,
     stage: ExpiryStage,
     // When it was last reported as expired.
@@ -38,7 +38,7 @@ impl Expiries {
     pub(super) fn add(&mut self, owner: &Owner, expiries: Vec<Expiry>) {
         for expiry in expiries {
             if !self.all.iter().any(|known| known.expiry == expiry) {
-                self.all.push(Watched {
+                self.all.push(WatchedExpiry {
                     expiry: expiry.clone(),
                     stage: ExpiryStage::Far,
                     reported: None,
@@ -90,7 +90,7 @@ impl Expiries {
     }
 }
 
-impl Watched {
+impl WatchedExpiry {
     fn look(&mut self, now: SystemTime) -> Option<(Level, String)> {
         let stage = self.expiry.stage(now);
         let is_new = stage != self.stage;

@@ -119,6 +119,7 @@ mod tests {
             cipher: CipherSetting::Auto,
             admin: None,
             metrics: None,
+            metrics_line: 0,
             log: LogFormat::Text,
         }
     }

@@ -108,7 +108,7 @@ fn place(shared: &Rc<Shared>, route: Arc<Route>, socket: TcpStream, source: Sock
     let slot = match full {
         None => placement.slot(own, now),
         Some(full) => placement.slot_of_full(own, now, |place, core| {
-            full.can_free_slot(core, place, &route)
+            full.can_free_place(core, place, &route)
         }),
     };
     drop(placement);

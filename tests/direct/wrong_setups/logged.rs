@@ -5,13 +5,15 @@ use std::net::{Shutdown, SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use test_peers::openings::{
+    BARE_HL7, HL7, HTTP, HTTP_ANSWER, PROXY, SSH, STX_HL7, TLS_ALERT, TLS_HELLO,
+};
 use wardgate_tests::pki::{Kind, Leaf};
 use wardgate_tests::stream::{bounded, connect, ending};
 use wardgate_tests::tls::{TLS13, TlsPeer};
 use wardgate_tests::{DEADLINE, Gateway, Line, Pki, Program, Site, wardgate};
 
 use super::Case;
-use crate::mixups::{BARE_HL7, HL7, HTTP, HTTP_ANSWER, PROXY, SSH, STX_HL7, TLS_ALERT, TLS_HELLO};
 use crate::mixups::{Target, request, serve};
 use crate::pair::{A, B, address, listen, local};
 

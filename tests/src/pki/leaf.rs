@@ -3,17 +3,18 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use rcgen::ExtendedKeyUsagePurpose::{ClientAuth, ServerAuth};
 use rcgen::{
-    BasicConstraints, Certificate, CertificateParams, DistinguishedName, DnType,
-    ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose, PublicKeyData, SanType, SerialNumber,
+    Certificate, CertificateParams, IsCa, KeyPair, KeyUsagePurpose, PublicKeyData, SanType,
     SubjectPublicKeyInfo,
 };
 use ring::digest::{SHA256, digest};
+use test_peers::Kind;
+use test_peers::authority::called;
+use test_peers::expensive::CHAIN_MAX;
 use time::{Duration, OffsetDateTime};
 
-use gateway::pki::limits::CHAIN_CERTIFICATES_MAX;
-
-use super::{AUTHORITY, Authority, Pki, REVOKED_SERIAL, write};
+use super::{AUTHORITY, Authority, Pki, write};
 use crate::Program;
 
 /// The files of one site's identity.
@@ -29,45 +30,6 @@ pub struct Leaf {
     pub trust: PathBuf,
     /// SHA-256 of its SubjectPublicKeyInfo, lower-case hexadecimal, as `sha256:` peers are named.
     pub key_sha256: String,
-}
-
-/// The correct or wrong property of a certificate. All other properties are as in `Good`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// Valid: the right name, client and server usage, current.
-    Good,
-    /// Issued by an authority that is not trusted.
-    OtherAuthority,
-    /// Issued for `other.example`.
-    OtherName,
-    /// Its time was over yesterday.
-    Expired,
-    /// Its time will be over in ten days and an hour. Nothing is wrong with that.
-    ExpiresSoon,
-    /// Its time begins tomorrow.
-    NotYetValid,
-    /// Named in the revocation list [`Pki::crl`].
-    Revoked,
-    /// A CA certificate (basic constraints) in a site's place.
-    AuthorityAsLeaf,
-    /// For signing code: neither for clients nor for servers.
-    WrongUsage,
-    /// For servers alone.
-    ServerOnly,
-    /// For clients alone.
-    ClientOnly,
-    /// Issued by itself.
-    SelfSigned,
-    /// With an RSA key of 1024 bits.
-    ShortRsa,
-    /// The name is only in the common name.
-    CommonNameOnly,
-    /// Issued by a CA of an attacker with the trusted authority's name. As many more certificates of that
-    /// name as a chain may have are presented with it, each with its own key.
-    Namesakes,
-    /// Issued by the trusted authority's new key. The certificate that the old key, which is trusted,
-    /// issued for the new one is presented with it. Nothing is wrong with that.
-    RenewedAuthority,
 }
 
 /// What kind of key a certificate is for.
@@ -88,27 +50,11 @@ struct Material {
     pair: Option<KeyPair>,
 }
 
-impl Kind {
-    /// The kinds that neither mode may accept in its peer, with a revocation list configured.
-    pub const REFUSED: [Self; 10] = [
-        Self::OtherAuthority,
-        Self::OtherName,
-        Self::Expired,
-        Self::NotYetValid,
-        Self::Revoked,
-        Self::AuthorityAsLeaf,
-        Self::WrongUsage,
-        Self::SelfSigned,
-        Self::ShortRsa,
-        Self::CommonNameOnly,
-    ];
-
-    /// The kind of key that goes with it.
-    pub(super) fn key(self) -> Key {
-        match self {
-            Self::ShortRsa => Key::Rsa(1024),
-            _ => Key::P256,
-        }
+/// The kind of key that goes with a kind of certificate.
+pub(super) fn key_of(kind: Kind) -> Key {
+    match kind {
+        Kind::ShortRsa => Key::Rsa(1024),
+        _ => Key::P256,
     }
 }
 
@@ -116,7 +62,7 @@ impl Pki {
     /// A certificate for all of these names, DNS names and URIs, good but for its kind.
     pub fn leaf_of(&self, names: &[&str], kind: Kind) -> Leaf {
         let (first, further) = names.split_first().expect("a certificate has a name");
-        self.make_with(first, further, kind, kind.key())
+        self.make_with(first, further, kind, key_of(kind))
     }
 
     /// Makes a certificate and its key, and writes their files.
@@ -135,7 +81,7 @@ impl Pki {
             Kind::SelfSigned => material.self_signed(&params).pem(),
             Kind::OtherAuthority => issued_by(&self.other),
             Kind::Namesakes => {
-                let namesakes = (0..CHAIN_CERTIFICATES_MAX).map(|_| Authority::new(AUTHORITY));
+                let namesakes = (0..CHAIN_MAX).map(|_| Authority::new(AUTHORITY));
                 let namesakes: Vec<_> = namesakes.collect();
                 let presented = namesakes[1..].iter().map(|ca| ca.certificate.as_str());
                 issued_by(&namesakes[0]) + &presented.collect::<String>()
@@ -220,26 +166,17 @@ fn sign(params: &CertificateParams, material: &Material, authority: &Authority) 
 }
 
 fn params(name: &str, kind: Kind) -> CertificateParams {
-    let name = if kind == Kind::OtherName {
-        "other.example"
-    } else {
-        name
-    };
     let mut params = CertificateParams::default();
-    if kind != Kind::CommonNameOnly {
-        params.subject_alt_names = vec![alternative_name(name)];
-    }
-    params.distinguished_name = DistinguishedName::new();
-    params.distinguished_name.push(DnType::CommonName, name);
+    params.subject_alt_names = vec![alternative_name(name)];
+    params.distinguished_name = called(name);
     params.use_authority_key_identifier_extension = kind != Kind::SelfSigned;
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-    params.extended_key_usages = usages(kind);
-    (params.not_before, params.not_after) = dates(kind);
-    match kind {
-        Kind::Revoked => params.serial_number = Some(SerialNumber::from_slice(&REVOKED_SERIAL)),
-        Kind::AuthorityAsLeaf => params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained),
-        _ => params.is_ca = IsCa::ExplicitNoCa,
-    }
+    params.extended_key_usages = vec![ServerAuth, ClientAuth];
+    let now = OffsetDateTime::now_utc();
+    params.not_before = now - Duration::days(1);
+    params.not_after = now + Duration::days(90);
+    params.is_ca = IsCa::ExplicitNoCa;
+    kind.change(name, &mut params);
     params
 }
 
@@ -249,27 +186,6 @@ fn alternative_name(name: &str) -> SanType {
         SanType::URI(text)
     } else {
         SanType::DnsName(text)
-    }
-}
-
-fn usages(kind: Kind) -> Vec<ExtendedKeyUsagePurpose> {
-    use ExtendedKeyUsagePurpose::{ClientAuth, CodeSigning, ServerAuth};
-    match kind {
-        Kind::WrongUsage => vec![CodeSigning],
-        Kind::ServerOnly => vec![ServerAuth],
-        Kind::ClientOnly => vec![ClientAuth],
-        _ => vec![ServerAuth, ClientAuth],
-    }
-}
-
-fn dates(kind: Kind) -> (OffsetDateTime, OffsetDateTime) {
-    let now = OffsetDateTime::now_utc();
-    let day = Duration::days(1);
-    match kind {
-        Kind::Expired => (now - 30 * day, now - day),
-        Kind::ExpiresSoon => (now - 100 * day, now + 10 * day + Duration::HOUR),
-        Kind::NotYetValid => (now + day, now + 30 * day),
-        _ => (now - day, now + 90 * day),
     }
 }
 

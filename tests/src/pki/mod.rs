@@ -15,15 +15,14 @@ use rcgen::{
     KeyIdMethod, KeyPair, KeyUsagePurpose, RevocationReason, RevokedCertParams, SerialNumber,
 };
 use tempfile::TempDir;
+use test_peers::kind::REVOKED_SERIAL;
 use time::{Duration, OffsetDateTime};
 
-pub use leaf::{Key, Kind, Leaf};
-
-/// The serial number of each certificate of [`Kind::Revoked`], which the revocation list names.
-const REVOKED_SERIAL: [u8; 2] = [0x0b, 0xad];
+pub use leaf::{Key, Leaf};
+pub use test_peers::Kind;
 
 /// The name of the authority that both sites trust.
-const AUTHORITY: &str = "wardgate test authority";
+pub const AUTHORITY: &str = "wardgate test authority";
 
 /// A certificate authority that both sites trust, another that neither trusts, and a folder for the
 /// files of both. The folder goes with the value.
@@ -75,7 +74,7 @@ impl Pki {
     /// A certificate of an odd kind. [`Kind::OtherName`] is good but for its name, which is not the
     /// one asked for.
     pub fn odd(&self, name: &str, kind: Kind) -> Leaf {
-        self.make(name, kind, kind.key())
+        self.make(name, kind, leaf::key_of(kind))
     }
 
     /// The trusted authority's certificate, PEM.
@@ -192,7 +191,7 @@ impl Authority {
             crl_number: SerialNumber::from_slice(&[1]),
             issuing_distribution_point: None,
             revoked_certs: std::iter::once(RevokedCertParams {
-                serial_number: SerialNumber::from_slice(&REVOKED_SERIAL),
+                serial_number: SerialNumber::from(REVOKED_SERIAL),
                 revocation_time: now - Duration::days(3),
                 reason_code: Some(RevocationReason::KeyCompromise),
                 invalidity_date: None,

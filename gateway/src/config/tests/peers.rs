@@ -327,7 +327,7 @@ fn the_example_of_hl7_in_both_directions_is_good() {
     let identity =
         "[identity]\ncertificate = \"/etc/wardgate/site.pem\"\nkey = \"/etc/wardgate/site.key\"\n";
     let shown = examples("docs/src/guide/hl7.md").concat();
-    let text = [identity, &table("lab"), &table("hospital"), &shown].concat();
+    let text = [identity, &table("region"), &table("hospital-a"), &shown].concat();
     let routes = parse_good(&text, "example.toml").routes;
     assert_eq!(routes.len(), 2, "{text}");
     for route in &routes {

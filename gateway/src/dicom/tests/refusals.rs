@@ -1,5 +1,7 @@
 //! Bytes that must not pass, and bytes that pass without being read.
 
+use test_peers::openings;
+
 use super::*;
 use crate::dicom::PduType;
 use crate::strictness::Strictness;
@@ -169,10 +171,10 @@ fn strict_ends_what_is_not_dicom_as_the_standard_asks() {
 #[test]
 fn an_answer_in_another_protocol_is_named() {
     for (first, name) in [
-        (&b"\x15\x03\x03\0\x02\x02\x28"[..], "TLS"),
-        (b"HTTP/1.1 400 Bad Request\r\n", "HTTP"),
-        (b"SSH-2.0-OpenSSH_9.2\r\n", "SSH"),
-        (b"\x0bMSH|^~\\&|", "HL7 in MLLP frames"),
+        (openings::TLS_ALERT, "TLS"),
+        (openings::HTTP_ANSWER, "HTTP"),
+        (openings::SSH, "SSH"),
+        (openings::HL7, "HL7 in MLLP frames"),
     ] {
         let mut watched = Watched::new(Strictness::Strict, AssociationRules::default());
         watched.pass(Requestor, &made::request("A", "B", &[(1, CT)]));

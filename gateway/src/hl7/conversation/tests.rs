@@ -1,6 +1,5 @@
 //! Conversations between two sides, and their summaries.
 
-use crate::strictness::Strictness;
 use std::time::Duration;
 
 use super::*;
@@ -28,29 +27,29 @@ fn answer(code: &str) -> Vec<u8> {
 }
 
 /// A conversation with a clock.
-struct Talk {
+struct TimedConversation {
     conversation: Conversation,
     now: Instant,
 }
 
-impl Talk {
+impl TimedConversation {
     fn new(strictness: Strictness) -> Self {
         let conversation = Conversation::new(strictness);
         let now = Instant::now();
         Self { conversation, now }
     }
 
-    fn says(&mut self, by: MllpRole, bytes: &[u8]) -> MllpVerdict {
+    fn observe(&mut self, by: MllpRole, bytes: &[u8]) -> MllpVerdict {
         self.conversation.observe(by, bytes, self.now)
     }
 
     fn sends(&mut self, bytes: &[u8]) -> &mut Self {
-        assert_eq!(self.says(MllpRole::Sender, bytes), MllpVerdict::Pass);
+        assert_eq!(self.observe(MllpRole::Sender, bytes), MllpVerdict::Pass);
         self
     }
 
     fn answers(&mut self, bytes: &[u8]) -> &mut Self {
-        assert_eq!(self.says(MllpRole::Receiver, bytes), MllpVerdict::Pass);
+        assert_eq!(self.observe(MllpRole::Receiver, bytes), MllpVerdict::Pass);
         self
     }
 
@@ -64,8 +63,8 @@ impl Talk {
     }
 }
 
-fn lenient() -> Talk {
-    Talk::new(Strictness::Lenient)
+fn lenient() -> TimedConversation {
+    TimedConversation::new(Strictness::Lenient)
 }
 
 fn types(record: &ConversationSummary) -> Vec<(String, u64)> {
@@ -80,10 +79,10 @@ fn is_about(found: Option<Duration>, exact: Duration) -> bool {
 
 #[test]
 fn a_message_and_its_acknowledgement_are_counted_and_timed() {
-    let mut talk = lenient();
+    let mut timed = lenient();
     let (order, ack) = (message("ORM^O01"), answer("AA"));
-    talk.sends(&order).later().answers(&ack);
-    let record = talk.finish();
+    timed.sends(&order).later().answers(&ack);
+    let record = timed.finish();
     assert_eq!(types(&record), [("ORM^O01".to_owned(), 1)]);
     assert_eq!(record.acknowledgements.of(Code::ApplicationAccept), 1);
     assert_eq!(record.acknowledgements.total(), 1);
@@ -99,59 +98,59 @@ fn a_message_and_its_acknowledgement_are_counted_and_timed() {
 
 #[test]
 fn a_conversation_is_at_rest_between_an_acknowledgement_and_the_next_message() {
-    let mut talk = lenient();
+    let mut timed = lenient();
     let (order, ack) = (message("ORM^O01"), answer("AA"));
-    assert!(talk.conversation.is_at_rest());
+    assert!(timed.conversation.is_at_rest());
     for _ in 0..2 {
-        talk.sends(&order[..5]);
-        assert!(!talk.conversation.is_at_rest(), "inside a message");
-        talk.sends(&order[5..]);
-        assert!(!talk.conversation.is_at_rest(), "not acknowledged");
-        talk.answers(&ack[..5]);
+        timed.sends(&order[..5]);
+        assert!(!timed.conversation.is_at_rest(), "inside a message");
+        timed.sends(&order[5..]);
+        assert!(!timed.conversation.is_at_rest(), "not acknowledged");
+        timed.answers(&ack[..5]);
         assert!(
-            !talk.conversation.is_at_rest(),
+            !timed.conversation.is_at_rest(),
             "the acknowledgement is incomplete"
         );
-        talk.answers(&ack[5..]);
-        assert!(talk.conversation.is_at_rest());
+        timed.answers(&ack[5..]);
+        assert!(timed.conversation.is_at_rest());
     }
-    talk.sends(&[order.clone(), order].concat()).answers(&ack);
+    timed.sends(&[order.clone(), order].concat()).answers(&ack);
     assert!(
-        !talk.conversation.is_at_rest(),
+        !timed.conversation.is_at_rest(),
         "one of two is not acknowledged"
     );
 }
 
 #[test]
 fn a_conversation_that_is_acknowledged_twice_or_not_followed_is_never_at_rest() {
-    let mut talk = lenient();
-    talk.sends(&message("ORM^O01")).answers(&answer("CA"));
+    let mut timed = lenient();
+    timed.sends(&message("ORM^O01")).answers(&answer("CA"));
     assert!(
-        !talk.conversation.is_at_rest(),
+        !timed.conversation.is_at_rest(),
         "a second acknowledgement may come"
     );
-    let mut talk = lenient();
-    talk.sends(b"GET / HTTP/1.1\r\n\r\n");
-    assert!(!talk.conversation.is_at_rest(), "nobody knows");
+    let mut timed = lenient();
+    timed.sends(b"GET / HTTP/1.1\r\n\r\n");
+    assert!(!timed.conversation.is_at_rest(), "nobody knows");
 }
 
 #[test]
 fn time_runs_from_the_end_of_the_message_to_the_end_of_the_answer() {
-    let mut talk = lenient();
+    let mut timed = lenient();
     let (order, ack) = (message("ORM^O01"), answer("AA"));
-    talk.sends(&order[..9]).later().later().sends(&order[9..]);
-    talk.later().answers(&ack[..5]).later().answers(&ack[5..]);
-    assert!(is_about(talk.finish().latencies.max(), 2 * STEP));
+    timed.sends(&order[..9]).later().later().sends(&order[9..]);
+    timed.later().answers(&ack[..5]).later().answers(&ack[5..]);
+    assert!(is_about(timed.finish().latencies.max(), 2 * STEP));
 }
 
 #[test]
 fn pipelined_messages_are_answered_in_their_order() {
-    let mut talk = lenient();
+    let mut timed = lenient();
     let three = ["ADT^A01", "ADT^A08", "ADT^A08"].map(message).concat();
-    talk.sends(&three).later().answers(&answer("AA"));
+    timed.sends(&three).later().answers(&answer("AA"));
     let two = [answer("AE"), answer("AR")].concat();
-    talk.later().answers(&two);
-    let record = talk.finish();
+    timed.later().answers(&two);
+    let record = timed.finish();
     let counted = [("ADT^A01".to_owned(), 1), ("ADT^A08".to_owned(), 2)];
     assert_eq!(types(&record), counted);
     let said = |code| record.acknowledgements.of(code);
@@ -176,21 +175,21 @@ fn the_record_is_the_same_at_any_split() {
     let (sent, answered) = (sent.concat(), [answer("AA"), framed("\x06")].concat());
     let now = Instant::now();
     let play = |first: usize, second: usize| {
-        let mut talk = Conversation::new(Strictness::Strict);
+        let mut timed = Conversation::new(Strictness::Strict);
         for piece in [&sent[..first], &sent[first..second], &sent[second..]] {
             assert_eq!(
-                talk.observe(MllpRole::Sender, piece, now),
+                timed.observe(MllpRole::Sender, piece, now),
                 MllpVerdict::Pass
             );
         }
         let middle = first.min(answered.len());
         for piece in [&answered[..middle], &answered[middle..]] {
             assert_eq!(
-                talk.observe(MllpRole::Receiver, piece, now),
+                timed.observe(MllpRole::Receiver, piece, now),
                 MllpVerdict::Pass
             );
         }
-        talk.finish(now)
+        timed.finish(now)
     };
     let whole = play(0, 0);
     assert_eq!((whole.messages.total(), whole.latencies.count()), (2, 2));
@@ -204,15 +203,15 @@ fn the_record_is_the_same_at_any_split() {
 
 #[test]
 fn messages_without_acknowledgement_are_reported() {
-    let mut talk = lenient();
+    let mut timed = lenient();
     let order = message("ORM^O01");
-    talk.sends(&order).answers(&answer("AA"));
-    talk.sends(&order).later().sends(&order);
-    let fields = talk.conversation.unanswered(talk.now);
+    timed.sends(&order).answers(&answer("AA"));
+    timed.sends(&order).later().sends(&order);
+    let fields = timed.conversation.unanswered(timed.now);
     assert_eq!((fields.messages, fields.waited), (2, Some(STEP)));
     assert!(!fields.is_cut);
-    talk.sends(&order[..order.len() - 1]).later();
-    let record = talk.finish();
+    timed.sends(&order[..order.len() - 1]).later();
+    let record = timed.finish();
     assert_eq!(record.unanswered.messages, 2);
     assert_eq!(record.unanswered.waited, Some(2 * STEP));
     assert!(record.unanswered.is_cut, "a byte is missing");
@@ -221,28 +220,29 @@ fn messages_without_acknowledgement_are_reported() {
 
 #[test]
 fn an_answer_without_a_code_is_an_answer() {
-    let mut talk = lenient();
+    let mut timed = lenient();
     for text in [
         "MSH|^~\\&|||||||ACK\rERR|x\rMSA|AA",
         "garbage",
         "",
         "MSH|^~\\&|||||||ACK\rMSA|XX",
     ] {
-        talk.sends(&message("ADT^A01")).answers(&framed(text));
+        timed.sends(&message("ADT^A01")).answers(&framed(text));
     }
-    let record = talk.finish();
+    let record = timed.finish();
     assert_eq!(record.acknowledgements.other(), 4);
     assert_eq!((record.unanswered.messages, record.unasked), (0, 0));
 }
 
 #[test]
 fn answers_without_a_message_are_counted() {
-    let mut talk = lenient();
-    talk.answers(&answer("AA"));
-    talk.sends(&message("ADT^A01"))
+    let mut timed = lenient();
+    timed.answers(&answer("AA"));
+    timed
+        .sends(&message("ADT^A01"))
         .answers(&answer("AA"))
         .answers(&answer("AA"));
-    let record = talk.finish();
+    let record = timed.finish();
     assert_eq!((record.unasked, record.latencies.count()), (2, 1));
     assert_eq!(record.acknowledgements.total(), 3);
 }
@@ -251,14 +251,15 @@ fn answers_without_a_message_are_counted() {
 /// continues between the two.
 #[test]
 fn a_message_is_answered_by_the_first_of_two_acknowledgements() {
-    let mut talk = lenient();
-    talk.sends(&message("ORM^O01"))
+    let mut timed = lenient();
+    timed
+        .sends(&message("ORM^O01"))
         .later()
         .answers(&answer("CA"));
-    talk.sends(&message("ORM^O01")).later();
-    talk.answers(&answer("AE")).sends(&answer("CA")).later();
-    talk.answers(&answer("CA")).later().answers(&answer("AA"));
-    let record = talk.finish();
+    timed.sends(&message("ORM^O01")).later();
+    timed.answers(&answer("AE")).sends(&answer("CA")).later();
+    timed.answers(&answer("CA")).later().answers(&answer("AA"));
+    let record = timed.finish();
     assert_eq!(
         record.messages.total(),
         2,
@@ -273,11 +274,11 @@ fn a_message_is_answered_by_the_first_of_two_acknowledgements() {
 /// A sender may request commit acknowledgements only in case of errors (MSH-15 is ER).
 #[test]
 fn a_commit_error_does_not_make_acceptances_second_answers() {
-    let mut talk = lenient();
+    let mut timed = lenient();
     for code in ["CE", "AA", "CR", "AA"] {
-        talk.sends(&message("ORM^O01")).answers(&answer(code));
+        timed.sends(&message("ORM^O01")).answers(&answer(code));
     }
-    let record = talk.finish();
+    let record = timed.finish();
     assert_eq!(
         (record.unanswered.messages, record.latencies.count()),
         (0, 4)
@@ -286,14 +287,15 @@ fn a_commit_error_does_not_make_acceptances_second_answers() {
 
 #[test]
 fn acknowledgements_of_release_2_are_known() {
-    let mut talk = lenient();
-    talk.sends(&message("ADT^A01")).later();
-    talk.answers(b"\x0b\x06\x1c\r")
+    let mut timed = lenient();
+    timed.sends(&message("ADT^A01")).later();
+    timed
+        .answers(b"\x0b\x06\x1c\r")
         .later()
         .answers(&answer("AA"));
-    talk.sends(b"\x0b\x06\x1c\r");
-    talk.sends(&message("ADT^A08")).answers(b"\x0b\x15\x1c\r");
-    let record = talk.finish();
+    timed.sends(b"\x0b\x06\x1c\r");
+    timed.sends(&message("ADT^A08")).answers(b"\x0b\x15\x1c\r");
+    let record = timed.finish();
     assert_eq!(record.messages.total(), 2);
     let said = [Code::Ack, Code::Nak, Code::ApplicationAccept];
     assert_eq!(said.map(|code| record.acknowledgements.of(code)), [1, 1, 1]);
@@ -304,44 +306,45 @@ fn acknowledgements_of_release_2_are_known() {
 /// An application's answer may come as a message on a separate connection, and is acknowledged there.
 #[test]
 fn a_deferred_answer_is_a_message_of_its_sender() {
-    let mut talk = lenient();
-    talk.sends(&answer("AA")).answers(&answer("CA"));
-    let record = talk.finish();
+    let mut timed = lenient();
+    timed.sends(&answer("AA")).answers(&answer("CA"));
+    let record = timed.finish();
     assert_eq!(types(&record), [("ACK^A01".to_owned(), 1)]);
     assert_eq!((record.unanswered.messages, record.unasked), (0, 0));
 }
 
 #[test]
 fn junk_between_frames_is_counted_and_passes() {
-    let mut talk = Talk::new(Strictness::Strict);
-    talk.sends(b"\r\n")
+    let mut timed = TimedConversation::new(Strictness::Strict);
+    timed
+        .sends(b"\r\n")
         .sends(&message("ADT^A01"))
         .answers(b"\0");
-    talk.answers(&answer("AA")).answers(b"\n").sends(b"\n\n");
-    let record = talk.finish();
+    timed.answers(&answer("AA")).answers(b"\n").sends(b"\n\n");
+    let record = timed.finish();
     assert_eq!((record.junk_bytes, record.not_followed), (6, None));
     assert_eq!(record.latencies.count(), 1);
 }
 
 #[test]
 fn strict_ends_what_is_not_mllp() {
-    let mut talk = Talk::new(Strictness::Strict);
-    talk.sends(&message("ADT^A01"));
-    talk.answers(&answer("AA"));
+    let mut timed = TimedConversation::new(Strictness::Strict);
+    timed.sends(&message("ADT^A01"));
+    timed.answers(&answer("AA"));
     let why = NotMllp::OutsideOfFrames(MllpRole::Receiver);
     assert_eq!(
-        talk.says(MllpRole::Receiver, b"HTTP/1.1 400"),
+        timed.observe(MllpRole::Receiver, b"HTTP/1.1 400"),
         MllpVerdict::End(why)
     );
     assert_eq!(
-        talk.says(MllpRole::Sender, &answer("AA")),
+        timed.observe(MllpRole::Sender, &answer("AA")),
         MllpVerdict::End(why)
     );
     assert_eq!(
         why.to_string(),
         "bytes of the receiver are outside of any frame"
     );
-    let record = talk.finish();
+    let record = timed.finish();
     assert_eq!(record.not_followed, Some(why));
     assert_eq!(record.unanswered.messages, 0);
 }
@@ -355,9 +358,9 @@ fn another_protocol_at_the_beginning_is_named() {
         (b"\x02MSH|^~\\&|", "HL7 between STX and ETX"),
         (b"\x03\0\0\0\0\x04\0\x01\x01\x07", "DICOM"),
     ] {
-        let mut talk = Talk::new(Strictness::Strict);
-        talk.sends(&message("ADT^A01"));
-        let MllpVerdict::End(why) = talk.says(MllpRole::Receiver, first) else {
+        let mut timed = TimedConversation::new(Strictness::Strict);
+        timed.sends(&message("ADT^A01"));
+        let MllpVerdict::End(why) = timed.observe(MllpRole::Receiver, first) else {
             panic!("{name} passed");
         };
         let begin = format!("the receiver sent {name}, not HL7 in MLLP frames; ");
@@ -368,9 +371,9 @@ fn another_protocol_at_the_beginning_is_named() {
 #[test]
 fn a_message_that_ends_with_fs_alone_is_reported_with_its_side() {
     let lacking = |bytes: &[u8]| {
-        let mut talk = lenient();
-        talk.sends(bytes);
-        talk.finish().ended_without_cr
+        let mut timed = lenient();
+        timed.sends(bytes);
+        timed.finish().ended_without_cr
     };
     let whole = message("ADT^A01");
     let (lacks_cr, _) = whole.split_at(whole.len() - 1);
@@ -387,12 +390,12 @@ fn a_message_that_ends_with_fs_alone_is_reported_with_its_side() {
         "another message began"
     );
     for size in 1..two.len() {
-        let mut talk = lenient();
+        let mut timed = lenient();
         for part in two.chunks(size) {
-            talk.sends(part);
+            timed.sends(part);
         }
         assert_eq!(
-            talk.finish().ended_without_cr,
+            timed.finish().ended_without_cr,
             Some(MllpRole::Sender),
             "{size}"
         );
@@ -404,17 +407,17 @@ fn a_missing_cr_is_reported_once_and_a_late_cr_is_not() {
     let now = Instant::now();
     let whole = message("ADT^A01");
     let (lacks_cr, cr) = whole.split_at(whole.len() - 1);
-    let mut talk = Conversation::new(Strictness::Lenient);
-    let _ = talk.observe(MllpRole::Sender, lacks_cr, now);
-    assert!(talk.lacks_cr(), "it may be under way");
-    let _ = talk.observe(MllpRole::Sender, cr, now);
-    assert!(!talk.lacks_cr());
-    assert_eq!(talk.take_lack_of_cr(), None);
-    let _ = talk.observe(MllpRole::Receiver, lacks_cr, now);
-    assert_eq!(talk.take_lack_of_cr(), Some(MllpRole::Receiver));
-    assert!(!talk.lacks_cr());
+    let mut timed = Conversation::new(Strictness::Lenient);
+    let _ = timed.observe(MllpRole::Sender, lacks_cr, now);
+    assert!(timed.lacks_cr(), "it may be under way");
+    let _ = timed.observe(MllpRole::Sender, cr, now);
+    assert!(!timed.lacks_cr());
+    assert_eq!(timed.take_lack_of_cr(), None);
+    let _ = timed.observe(MllpRole::Receiver, lacks_cr, now);
+    assert_eq!(timed.take_lack_of_cr(), Some(MllpRole::Receiver));
+    assert!(!timed.lacks_cr());
     assert_eq!(
-        talk.finish(now).ended_without_cr,
+        timed.finish(now).ended_without_cr,
         None,
         "it was reported already"
     );
@@ -424,14 +427,14 @@ fn a_missing_cr_is_reported_once_and_a_late_cr_is_not() {
 fn the_first_message_waits_until_it_is_acknowledged() {
     let (sent, now) = (Instant::now(), Instant::now() + Duration::from_secs(30));
     let whole = message("ADT^A01");
-    let mut talk = Conversation::new(Strictness::Lenient);
-    let _ = talk.observe(MllpRole::Sender, &whole[..20], sent);
-    assert_eq!(talk.first_waits(now), None, "it is not whole");
-    let _ = talk.observe(MllpRole::Sender, &whole[20..], sent);
-    assert!(talk.first_waits(now) >= Some(Duration::from_secs(29)));
-    let _ = talk.observe(MllpRole::Receiver, &answer("AA"), now);
-    let _ = talk.observe(MllpRole::Sender, &whole, now);
-    assert_eq!(talk.first_waits(now), None, "a later one is none");
+    let mut timed = Conversation::new(Strictness::Lenient);
+    let _ = timed.observe(MllpRole::Sender, &whole[..20], sent);
+    assert_eq!(timed.first_waits(now), None, "it is not whole");
+    let _ = timed.observe(MllpRole::Sender, &whole[20..], sent);
+    assert!(timed.first_waits(now) >= Some(Duration::from_secs(29)));
+    let _ = timed.observe(MllpRole::Receiver, &answer("AA"), now);
+    let _ = timed.observe(MllpRole::Sender, &whole, now);
+    assert_eq!(timed.first_waits(now), None, "a later one is none");
 }
 
 #[test]
@@ -441,8 +444,8 @@ fn if_either_side_may_begin_the_first_to_send_a_message_is_the_sender() {
             false => [MllpRole::Sender, MllpRole::Receiver],
             true => [MllpRole::Receiver, MllpRole::Sender],
         };
-        let mut talk = Talk::new(Strictness::Strict);
-        talk.conversation = Conversation::new(Strictness::Strict).begun_by_either();
+        let mut timed = TimedConversation::new(Strictness::Strict);
+        timed.conversation = Conversation::new(Strictness::Strict).begun_by_either();
         for (by, bytes) in [
             (receiver, b"\r\n".to_vec()),
             (sender, message("ORU^R01")),
@@ -450,12 +453,12 @@ fn if_either_side_may_begin_the_first_to_send_a_message_is_the_sender() {
             (sender, message("ORU^R01")),
         ] {
             assert_eq!(
-                talk.says(by, &bytes),
+                timed.observe(by, &bytes),
                 MllpVerdict::Pass,
                 "swapped: {swapped}"
             );
         }
-        let record = talk.finish();
+        let record = timed.finish();
         assert_eq!(record.messages.total(), 2, "swapped: {swapped}");
         assert_eq!(record.acknowledgements.total(), 1);
         assert_eq!(record.unanswered.messages, 1);
@@ -466,27 +469,27 @@ fn if_either_side_may_begin_the_first_to_send_a_message_is_the_sender() {
 #[test]
 fn if_either_side_may_begin_each_must_begin_with_a_frame() {
     for by in [MllpRole::Sender, MllpRole::Receiver] {
-        let mut talk = lenient();
-        talk.conversation = Conversation::new(Strictness::Lenient).begun_by_either();
-        assert_eq!(talk.says(by, b"\r"), MllpVerdict::Pass);
+        let mut timed = lenient();
+        timed.conversation = Conversation::new(Strictness::Lenient).begun_by_either();
+        assert_eq!(timed.observe(by, b"\r"), MllpVerdict::Pass);
         assert!(matches!(
-            talk.says(by, b"GET / HTTP/1.1"),
+            timed.observe(by, b"GET / HTTP/1.1"),
             MllpVerdict::End(_)
         ));
         assert!(matches!(
-            talk.says(by, &message("ADT^A01")),
+            timed.observe(by, &message("ADT^A01")),
             MllpVerdict::End(_)
         ));
-        let mut talk = lenient();
-        talk.conversation = Conversation::new(Strictness::Lenient).begun_by_either();
-        assert_eq!(talk.says(by, &message("ADT^A01")), MllpVerdict::Pass);
+        let mut timed = lenient();
+        timed.conversation = Conversation::new(Strictness::Lenient).begun_by_either();
+        assert_eq!(timed.observe(by, &message("ADT^A01")), MllpVerdict::Pass);
         assert_eq!(
-            talk.says(by, b"no frame at all."),
+            timed.observe(by, b"no frame at all."),
             MllpVerdict::Pass,
             "lenient forwards it"
         );
         assert!(matches!(
-            talk.says(by.other(), b"an answer without"),
+            timed.observe(by.other(), b"an answer without"),
             MllpVerdict::Pass
         ));
     }
@@ -494,25 +497,25 @@ fn if_either_side_may_begin_each_must_begin_with_a_frame() {
 
 #[test]
 fn strict_ends_junk_without_end() {
-    let mut talk = Talk::new(Strictness::Strict);
-    talk.sends(&vec![0; 60_000]);
+    let mut timed = TimedConversation::new(Strictness::Strict);
+    timed.sends(&vec![0; 60_000]);
     let why = NotMllp::NoFrame(MllpRole::Sender);
     assert_eq!(
-        talk.says(MllpRole::Sender, &vec![0; 60_000]),
+        timed.observe(MllpRole::Sender, &vec![0; 60_000]),
         MllpVerdict::End(why)
     );
 }
 
 #[test]
 fn lenient_stops_reading_and_reports_nothing_that_it_did_not_read() {
-    let mut talk = lenient();
-    talk.sends(&message("ADT^A01")).sends(&message("ADT^A01"));
-    talk.sends(&message("ADT^A01")[..9]).answers(&answer("AA"));
-    assert_eq!(talk.conversation.so_far().not_followed, None);
-    talk.answers(b"?").sends(b"?\x1c\r").answers(&answer("AA"));
+    let mut timed = lenient();
+    timed.sends(&message("ADT^A01")).sends(&message("ADT^A01"));
+    timed.sends(&message("ADT^A01")[..9]).answers(&answer("AA"));
+    assert_eq!(timed.conversation.so_far().not_followed, None);
+    timed.answers(b"?").sends(b"?\x1c\r").answers(&answer("AA"));
     let why = Some(NotMllp::OutsideOfFrames(MllpRole::Receiver));
-    assert_eq!(talk.conversation.so_far().not_followed, why);
-    let record = talk.finish();
+    assert_eq!(timed.conversation.so_far().not_followed, why);
+    let record = timed.finish();
     assert_eq!(record.messages.total(), 2);
     assert_eq!(record.acknowledgements.total(), 1);
     assert_eq!(record.unanswered, Unanswered::default());
@@ -520,14 +523,14 @@ fn lenient_stops_reading_and_reports_nothing_that_it_did_not_read() {
 
 #[test]
 fn messages_in_transit_are_bounded_and_the_rest_is_counted() {
-    let mut talk = lenient();
+    let mut timed = lenient();
     for _ in 0..MLLP_PENDING_MAX + 10 {
-        talk.sends(&message("ADT^A01"));
+        timed.sends(&message("ADT^A01"));
     }
     for _ in 0..MLLP_PENDING_MAX + 9 {
-        talk.answers(&answer("AA"));
+        timed.answers(&answer("AA"));
     }
-    let record = talk.finish();
+    let record = timed.finish();
     assert_eq!(record.untimed, 10);
     assert_eq!(record.latencies.count(), MLLP_PENDING_MAX as u64);
     assert_eq!((record.unanswered.messages, record.unasked), (1, 0));
@@ -536,19 +539,19 @@ fn messages_in_transit_are_bounded_and_the_rest_is_counted() {
 
 #[test]
 fn a_frame_that_is_too_long_is_counted_once() {
-    let mut talk = lenient();
+    let mut timed = lenient();
     let piece = vec![b'x'; 16 << 20];
-    talk.sends(b"\x0b");
+    timed.sends(b"\x0b");
     for _ in 0..=MLLP_OVERSIZE_BYTES >> 24 {
-        talk.sends(&piece);
+        timed.sends(&piece);
     }
     assert_eq!(
-        talk.conversation.so_far().oversize,
+        timed.conversation.so_far().oversize,
         1,
         "the frame has not ended"
     );
-    talk.sends(b"\x1c\r");
-    let record = talk.finish();
+    timed.sends(b"\x1c\r");
+    let record = timed.finish();
     assert_eq!((record.oversize, record.messages.other()), (1, 1));
 }
 
@@ -557,28 +560,28 @@ fn text_in_utf_16_is_a_message_of_another_type() {
     let text: String = "MSH|^~\\&|||||||ADT^A01|\rPID|\u{1c}\r\u{b}\u{1c1c}|".to_owned();
     let bytes: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
     let frame = [b"\x0b", &bytes[..], b"\x1c\r"].concat();
-    let mut talk = Talk::new(Strictness::Strict);
-    talk.sends(&frame).answers(&frame);
-    let record = talk.finish();
+    let mut timed = TimedConversation::new(Strictness::Strict);
+    timed.sends(&frame).answers(&frame);
+    let record = timed.finish();
     assert_eq!((record.messages.other(), record.latencies.count()), (1, 1));
 }
 
 #[test]
 fn nothing_of_a_text_can_be_shown() {
-    let mut talk = lenient();
+    let mut timed = lenient();
     let mut whole = [message("ADT^A01"), message("SECRET"), answer("SECRET")].concat();
     whole.extend(b"\x0bSECRET");
     // At every byte, a reader may hold part of a message.
     for byte in whole {
-        talk.sends(&[byte]);
-        let shown = format!("{:?}", talk.conversation);
+        timed.sends(&[byte]);
+        let shown = format!("{:?}", timed.conversation);
         assert!(
             !shown.contains("SEC") && !shown.contains("83, 69, 67"),
             "{shown}"
         );
     }
-    talk.answers(&answer("SECRET"));
-    let shown = format!("{:?}", talk.finish());
+    timed.answers(&answer("SECRET"));
+    let shown = format!("{:?}", timed.finish());
     assert!(shown.contains("[65, 68, 84]"), "the type is shown: {shown}");
     assert!(
         !shown.contains("SEC") && !shown.contains("83, 69, 67"),

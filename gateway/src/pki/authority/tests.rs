@@ -334,7 +334,7 @@ fn names_that_a_certificate_cannot_contain_are_refused() {
     }
     assert_eq!(
         refused(&[], &[]),
-        "name \"\" is none at all; give at least one with --dns or --uri"
+        "name \"\" is empty; give at least one with --dns or --uri"
     );
     assert_eq!(region.names("").len(), 1, "nothing was written");
 }
@@ -388,7 +388,11 @@ fn renew_keeps_names_key_type_and_permissions_and_changes_the_key() {
     let after = region.certificate("site");
     assert_eq!(renewed.names, issued.names);
     assert_ne!(renewed.serial, issued.serial);
-    assert_eq!(renewed.replaced, Some(issued.serial));
+    let replaced = Replaced {
+        serial: issued.serial,
+        revoked: None,
+    };
+    assert_eq!(renewed.replaced, Some(replaced));
     assert_ne!(after.spki, before.spki);
     assert_eq!(after.key.name, "EC P-384");
     assert_eq!(mode(&output.key), 0o640);

@@ -10,7 +10,7 @@ use super::super::expiry::date;
 use super::super::file::FileRole;
 use super::super::webpki_error::webpki_error_text;
 use super::super::{facts, rules};
-use super::{FileLoader, OwnChain, Parsed};
+use super::{OwnChain, Parsed, PkiLoader};
 use crate::config::{Located, Problem};
 
 /// The revocation lists of a file, or why it cannot be read.
@@ -57,7 +57,7 @@ impl ReadCrl {
     }
 }
 
-impl FileLoader<'_> {
+impl PkiLoader<'_> {
     /// The revocation lists of one file, signed by one of `anchors` or by a CA of a chain of this site: the
     /// CAs above this site revoke peers' certificates as well.
     pub(super) fn crls(

@@ -38,7 +38,7 @@ pub struct HandshakeLimiter {
 
 /// A connection's place; returned when dropped.
 #[derive(Debug)]
-pub(super) struct LimiterSlot<'l> {
+pub(super) struct LimiterPlace<'l> {
     limiter: &'l HandshakeLimiter,
     stage: ClientStage,
     source: Source,
@@ -91,7 +91,7 @@ impl HandshakeLimiter {
     }
 
     /// Ends the oldest unauthenticated client of a route at its limit; returns whether there was one.
-    pub(super) fn free_slot_on(&self, route: RouteId) -> bool {
+    pub(super) fn free_place_on(&self, route: RouteId) -> bool {
         ClientStage::ALL.into_iter().any(|stage| {
             let ended = self.places(stage, |places| places.end_oldest_of(route));
             self.end_one(stage, ended, Exhausted::Route)
@@ -100,14 +100,14 @@ impl HandshakeLimiter {
 
     /// Ends a passthrough client that the target has not answered, when all passthrough routes are at their
     /// limit; returns whether there was one.
-    pub(super) fn free_passthrough_slot(&self) -> bool {
+    pub(super) fn free_passthrough_place(&self) -> bool {
         let ended = self.places(ClientStage::Passthrough, Places::end_one);
         self.end_one(ClientStage::Passthrough, ended, Exhausted::Passthrough)
     }
 
     /// Ends an unauthenticated client when the process is at its limit, in the stage that has the most;
     /// returns whether there was one.
-    pub(super) fn free_slot(&self) -> bool {
+    pub(super) fn free_place(&self) -> bool {
         // An accepted peer makes way only if there is no other client.
         let rank = |stage: &ClientStage| match self.places(*stage, |places| places.held()) {
             0 => (false, 0),
@@ -141,7 +141,7 @@ impl HandshakeLimiter {
         source: IpAddr,
         route: RouteId,
         counters: &Arc<RouteCounters>,
-    ) -> LimiterSlot<'_> {
+    ) -> LimiterPlace<'_> {
         let source = Source::from(source);
         let handle = Rc::new(Handle {
             counters: Arc::clone(counters),
@@ -152,7 +152,7 @@ impl HandshakeLimiter {
             places.admit(source, route, Rc::clone(&handle))
         });
         self.end_all(stage, ended);
-        LimiterSlot {
+        LimiterPlace {
             limiter: self,
             stage,
             source,
@@ -193,7 +193,7 @@ impl HandshakeLimiter {
     }
 }
 
-impl LimiterSlot<'_> {
+impl LimiterPlace<'_> {
     /// Records that the connection uses `bytes` of memory besides the memory of every connection.
     pub(super) fn hold_bytes(&self, bytes: usize) {
         let bytes = bytes.saturating_add(CONNECTION_BYTES);
@@ -214,7 +214,7 @@ impl LimiterSlot<'_> {
     }
 }
 
-impl<'l> Pace for LimiterSlot<'l> {
+impl<'l> Pace for LimiterPlace<'l> {
     type Step = PacedStep<'l>;
 
     async fn step(&self) -> Option<PacedStep<'l>> {
@@ -240,7 +240,7 @@ impl<'l> Pace for LimiterSlot<'l> {
     }
 }
 
-impl Drop for LimiterSlot<'_> {
+impl Drop for LimiterPlace<'_> {
     fn drop(&mut self) {
         let release = |places: &mut Places<_>| places.release(self.ticket);
         self.limiter.places(self.stage, release);
@@ -371,7 +371,7 @@ mod tests {
     }
 
     /// Takes a place for a connection of some route.
-    fn admit(limiter: &HandshakeLimiter, stage: ClientStage, source: IpAddr) -> LimiterSlot<'_> {
+    fn admit(limiter: &HandshakeLimiter, stage: ClientStage, source: IpAddr) -> LimiterPlace<'_> {
         limiter.admit(stage, source, RouteId::LEAST, &Arc::default())
     }
 
@@ -433,21 +433,21 @@ mod tests {
         let opener = limiter.admit(ClientStage::FirstMessage, address(1), one, of_one);
         let first = limiter.admit(ClientStage::Passthrough, address(1), other, of_other);
         let second = limiter.admit(ClientStage::Passthrough, address(1), other, of_other);
-        let ended = |place: &LimiterSlot<'_>| place.handle.ended.get();
+        let ended = |place: &LimiterPlace<'_>| place.handle.ended.get();
         let not_authenticated = || {
             counters
                 .each_ref()
                 .map(|counters| counters.not_authenticated.get())
         };
         assert_eq!(not_authenticated(), [1, 2]);
-        assert!(limiter.free_slot());
+        assert!(limiter.free_place());
         assert_eq!(
             [ended(&first), ended(&second)],
             [Some(Exhausted::All), None]
         );
-        assert!(limiter.free_slot_on(one) && !limiter.free_slot_on(one));
+        assert!(limiter.free_place_on(one) && !limiter.free_place_on(one));
         assert_eq!(ended(&opener), Some(Exhausted::Route));
-        assert!(limiter.free_passthrough_slot() && !limiter.free_slot());
+        assert!(limiter.free_passthrough_place() && !limiter.free_place());
         assert_eq!(ended(&second), Some(Exhausted::Passthrough));
         drop([opener, first, second]);
         assert_eq!(not_authenticated(), [0, 0]);

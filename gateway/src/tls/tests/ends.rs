@@ -3,19 +3,17 @@
 use std::io::Cursor;
 use std::sync::Arc;
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{ResolvesClientCert, UnbufferedClientConnection};
-use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::ServerName;
 use rustls::server::UnbufferedServerConnection;
-use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::sign::SingleCertAndKey;
 use rustls::unbuffered::{ConnectionState, EncodeError, UnbufferedStatus};
 use rustls::{
-    AlertDescription, ClientConfig, ClientConnection, CommonState, Connection,
-    DigitallySignedStruct, DistinguishedName, Error, ServerConfig, ServerConnection,
-    SignatureScheme, SupportedProtocolVersion,
+    AlertDescription, ClientConfig, ClientConnection, CommonState, Connection, Error, ServerConfig,
+    ServerConnection, SupportedProtocolVersion,
 };
+use test_peers::AcceptAll;
 
 use super::authority::Own;
 use super::{Gateway, target};
@@ -238,7 +236,7 @@ pub(super) fn foreign_client(
         .with_protocol_versions(versions)
         .expect("suites for the versions")
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Credulous::default()));
+        .with_custom_certificate_verifier(Arc::new(AcceptAll::default()));
     match own {
         Some(own) => {
             let resolver: Arc<dyn ResolvesClientCert> =
@@ -249,124 +247,21 @@ pub(super) fn foreign_client(
     }
 }
 
-/// What a foreign server does: it asks for a certificate as `asks` says.
+/// The settings of a foreign server, which requests a certificate as `verifier` does.
 pub(super) fn foreign_server(
     own: &Own,
-    asks: Credulous,
+    verifier: AcceptAll,
     provider: CryptoProvider,
     versions: &[&'static SupportedProtocolVersion],
 ) -> ServerConfig {
     ServerConfig::builder_with_provider(Arc::new(provider))
         .with_protocol_versions(versions)
         .expect("suites for the versions")
-        .with_client_cert_verifier(Arc::new(asks))
+        .with_client_cert_verifier(Arc::new(verifier))
         .with_cert_resolver(Arc::new(SingleCertAndKey::from(own.certified())))
 }
 
 /// Everything that ring can do.
 pub(super) fn everything() -> CryptoProvider {
     rustls::crypto::ring::default_provider()
-}
-
-/// Believes every certificate.
-#[derive(Debug)]
-pub(super) struct Credulous {
-    pub(super) asks: bool,
-    pub(super) insists: bool,
-    pub(super) schemes: Vec<SignatureScheme>,
-}
-
-impl Default for Credulous {
-    fn default() -> Self {
-        let schemes = everything()
-            .signature_verification_algorithms
-            .supported_schemes();
-        Self {
-            asks: true,
-            insists: true,
-            schemes,
-        }
-    }
-}
-
-impl ServerCertVerifier for Credulous {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        leaf: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        let algorithms = everything().signature_verification_algorithms;
-        verify_tls12_signature(message, leaf, signature, &algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        leaf: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        let algorithms = everything().signature_verification_algorithms;
-        verify_tls13_signature(message, leaf, signature, &algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.schemes.clone()
-    }
-}
-
-impl ClientCertVerifier for Credulous {
-    fn offer_client_auth(&self) -> bool {
-        self.asks
-    }
-
-    fn client_auth_mandatory(&self) -> bool {
-        self.insists
-    }
-
-    fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        &[]
-    }
-
-    fn verify_client_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: UnixTime,
-    ) -> Result<ClientCertVerified, Error> {
-        Ok(ClientCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        leaf: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        ServerCertVerifier::verify_tls12_signature(self, message, leaf, signature)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        leaf: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        ServerCertVerifier::verify_tls13_signature(self, message, leaf, signature)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.schemes.clone()
-    }
 }

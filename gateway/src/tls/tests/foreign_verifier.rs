@@ -13,6 +13,7 @@ use rcgen::{
     ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
 };
 use rustls::pki_types::{CertificateDer, UnixTime};
+use test_peers::der::pem;
 
 use super::authority::dns;
 use super::{Authority, Gateway, PEER};
@@ -226,7 +227,10 @@ fn ours(chain: &Chain) -> Result<(), String> {
 fn theirs(chain: &Chain, folder: &Path) -> Result<(), String> {
     let write = |name: &str, certificates: &[CertificateDer<'_>]| {
         let path = folder.join(name);
-        let pem: String = certificates.iter().map(|der| pem(der)).collect();
+        let pem: String = certificates
+            .iter()
+            .map(|der| pem("CERTIFICATE", der))
+            .collect();
         std::fs::write(&path, pem).expect("written");
         path
     };
@@ -245,26 +249,6 @@ fn theirs(chain: &Chain, folder: &Path) -> Result<(), String> {
         true => Ok(()),
         false => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
     }
-}
-
-fn pem(der: &[u8]) -> String {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::new();
-    for (index, three) in der.chunks(3).enumerate() {
-        if index % 16 == 0 {
-            text.push('\n');
-        }
-        let bits = (0..3).fold(0, |bits, at| {
-            bits << 8 | usize::from(*three.get(at).unwrap_or(&0))
-        });
-        for at in 0..4 {
-            text.push(match at <= three.len() {
-                true => char::from(ALPHABET[bits >> (18 - 6 * at) & 63]),
-                false => '=',
-            });
-        }
-    }
-    format!("-----BEGIN CERTIFICATE-----{text}\n-----END CERTIFICATE-----\n")
 }
 
 #[test]

@@ -2,11 +2,12 @@
 
 use ring::digest::{SHA256, digest};
 use rustls::version::{TLS12, TLS13};
+use test_peers::AcceptAll;
 use webpki::EndEntityCert;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::authority::{Authority, Own, self_signed, uri};
-use super::ends::{Credulous, Foreign, Ours, everything, foreign_client, foreign_server, talk};
+use super::ends::{Foreign, Ours, everything, foreign_client, foreign_server, talk};
 use super::{Gateway, PEER};
 use crate::config::PeerName;
 use crate::tls::PeerInfo;
@@ -19,7 +20,7 @@ pub(super) fn accepted(gateway: &Gateway, peer: &Own, identity: &str) {
 /// The same with further identities behind the first.
 pub(super) fn accepted_as(gateway: &Gateway, peer: &Own, identities: &[&str]) {
     for version in [&TLS13, &TLS12] {
-        let config = foreign_server(peer, Credulous::default(), everything(), &[version]);
+        let config = foreign_server(peer, AcceptAll::default(), everything(), &[version]);
         let (mut ours, mut foreign) = (Ours::connecting(gateway), Foreign::server(config));
         talk(&mut ours, &mut foreign);
         assert_accepted(&ours, &foreign, peer, identities);

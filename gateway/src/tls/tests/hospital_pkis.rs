@@ -4,9 +4,10 @@
 use rcgen::{CustomExtension, DnValue, KeyUsagePurpose};
 use rustls::AlertDescription as Alert;
 use rustls::pki_types::{CertificateDer, UnixTime};
+use test_peers::AcceptAll;
 
 use super::authority::{Authority, Own, called, uri};
-use super::ends::{Credulous, Foreign, Ours, everything, foreign_client, foreign_server, talk};
+use super::ends::{Foreign, Ours, everything, foreign_client, foreign_server, talk};
 use super::matrix::{VERSIONS, refused};
 use super::openssl::Openssl;
 use super::{Gateway, PEER};
@@ -62,7 +63,7 @@ fn accepted(gateway: &Gateway, peer: &Own) {
         let (mut ours, mut foreign) = (Ours::accepting(gateway), Foreign::client(config));
         talk(&mut foreign, &mut ours);
         assert!(ours.is_established, "{version:?}: {}", ours.sentence());
-        let config = foreign_server(peer, Credulous::default(), everything(), &[version]);
+        let config = foreign_server(peer, AcceptAll::default(), everything(), &[version]);
         let (mut ours, mut foreign) = (Ours::connecting(gateway), Foreign::server(config));
         talk(&mut ours, &mut foreign);
         assert!(ours.is_established, "{version:?}: {}", ours.sentence());

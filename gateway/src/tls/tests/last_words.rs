@@ -3,9 +3,10 @@
 
 use rustls::AlertDescription as Alert;
 use rustls::version::{TLS12, TLS13};
+use test_peers::AcceptAll;
 
 use super::authority::Authority;
-use super::ends::{Credulous, End, Foreign, everything, foreign_client, foreign_server};
+use super::ends::{End, Foreign, everything, foreign_client, foreign_server};
 use super::{Gateway, PEER, target};
 use crate::buffers::Buffer;
 use crate::tls::session::{HandshakeStep, Session};
@@ -63,7 +64,7 @@ fn a_refused_server_reads_its_alert_though_more_messages_were_under_way() {
             .connector()
             .start(&target())
             .expect("a handshake begins");
-        let config = foreign_server(&peer, Credulous::default(), everything(), &[version]);
+        let config = foreign_server(&peer, AcceptAll::default(), everything(), &[version]);
         let mut foreign = Foreign::server(config);
         refuse(connection.into(), &mut foreign);
         assert_eq!(

@@ -3,10 +3,11 @@
 
 use rustls::version::{TLS12, TLS13};
 use rustls::{AlertDescription as Alert, SupportedProtocolVersion};
+use test_peers::{AcceptAll, BadPeer, Made, TlsSide};
 
-use super::Gateway;
-use super::authority::Own;
-use super::ends::{Credulous, Foreign, Ours, everything, foreign_client, foreign_server, talk};
+use super::authority::{Authority, Own};
+use super::ends::{Foreign, Ours, everything, foreign_client, foreign_server, talk};
+use super::{Gateway, PEER};
 use crate::tls::TlsRole;
 
 pub(super) const VERSIONS: [&SupportedProtocolVersion; 2] = [&TLS13, &TLS12];
@@ -20,25 +21,10 @@ pub(super) fn refused_on(
     words: &[&str],
 ) {
     for version in VERSIONS {
-        let (ours, foreign) = meet(side, gateway, peer, version);
+        let (ours, foreign) = meet(side, gateway, Some(peer), AcceptAll::default(), version);
         let case = format!("{side:?} {:?} {words:?}", version.version);
-        assert!(!ours.is_established, "{case}: established");
         assert_eq!(ours.verification.peer(), None, "{case}");
-        assert_eq!(
-            foreign.alert(),
-            Some(alert),
-            "{case}: {:?} {:?}",
-            foreign.error,
-            ours.error
-        );
-        let sentence = ours.sentence();
-        for word in words {
-            assert!(
-                sentence.contains(word),
-                "{case}: no \"{word}\" in: {sentence}"
-            );
-        }
-        assert!(sentence.contains("; "), "{case}: no remedy in: {sentence}");
+        let sentence = refused_for(&ours, &foreign, alert, words, &case);
         assert_reads_well(&sentence, &case);
         let refusal = ours.verification.refusal().expect("it was refused");
         let shown = refusal.certificate.expect("it was presented");
@@ -56,6 +42,64 @@ pub(super) fn refused_on(
 pub(super) fn refused(gateway: &Gateway, peer: &Own, alert: Alert, words: &[&str]) {
     refused_on(TlsRole::Client, gateway, peer, alert, words);
     refused_on(TlsRole::Server, gateway, peer, alert, words);
+}
+
+/// Meets a peer of the list of bad peers on one side, under the trust that it comes with.
+pub(super) fn refused_as_listed(bad: &BadPeer, side: TlsSide) {
+    let ours = match side {
+        TlsSide::Client => TlsRole::Server,
+        TlsSide::Server => TlsRole::Client,
+    };
+    let words = bad.words(PEER, side);
+    let words: Vec<_> = words.iter().map(String::as_str).collect();
+    let made = bad.make(PEER, side);
+    let gateway = gateway_of(&made);
+    match &made.own {
+        Some(own) if made.verifier.requires => {
+            refused_on(ours, &gateway, own, bad.alert, &words);
+        }
+        // Nothing is wrong with a certificate.
+        _ => {
+            for version in VERSIONS {
+                let verifier = bad.make(PEER, side).verifier;
+                let (ours, foreign) = meet(ours, &gateway, made.own.as_ref(), verifier, version);
+                let case = format!("{side:?} {:?} {}", version.version, bad.name);
+                refused_for(&ours, &foreign, bad.alert, &words, &case);
+                if side == TlsSide::Server {
+                    // The refusal comes within the handshake, so the server sends no payload.
+                    assert!(foreign.connection.is_handshaking(), "{case}");
+                }
+            }
+        }
+    }
+}
+
+/// A gateway with the trust that a bad peer comes with.
+pub(super) fn gateway_of(made: &Made) -> Gateway {
+    let mut gateway = Gateway::under(&Authority::new("Site CA")).with_crls(made.crls.clone());
+    gateway.listed[0].anchors.clone_from(&made.anchors);
+    gateway
+}
+
+/// Checks that the handshake failed with this alert and this sentence, and returns the sentence.
+fn refused_for(ours: &Ours, foreign: &Foreign, alert: Alert, words: &[&str], case: &str) -> String {
+    assert!(!ours.is_established, "{case}: established");
+    assert_eq!(
+        foreign.alert(),
+        Some(alert),
+        "{case}: {:?} {:?}",
+        foreign.error,
+        ours.error
+    );
+    let sentence = ours.sentence();
+    for word in words {
+        assert!(
+            sentence.contains(word),
+            "{case}: no \"{word}\" in: {sentence}"
+        );
+    }
+    assert!(sentence.contains("; "), "{case}: no remedy in: {sentence}");
+    sentence
 }
 
 /// The sentence begins with whose certificate it is and holds no name of the library's errors.
@@ -80,18 +124,20 @@ pub(super) fn assert_reads_well(sentence: &str, case: &str) {
 fn meet(
     side: TlsRole,
     gateway: &Gateway,
-    peer: &Own,
+    peer: Option<&Own>,
+    verifier: AcceptAll,
     version: &'static SupportedProtocolVersion,
 ) -> (Ours, Foreign) {
     match side {
         TlsRole::Client => {
-            let config = foreign_server(peer, Credulous::default(), everything(), &[version]);
+            let peer = peer.expect("a server has a certificate");
+            let config = foreign_server(peer, verifier, everything(), &[version]);
             let (mut ours, mut foreign) = (Ours::connecting(gateway), Foreign::server(config));
             talk(&mut ours, &mut foreign);
             (ours, foreign)
         }
         TlsRole::Server => {
-            let config = foreign_client(Some(peer), everything(), &[version]);
+            let config = foreign_client(peer, everything(), &[version]);
             let (mut ours, mut foreign) = (Ours::accepting(gateway), Foreign::client(config));
             talk(&mut foreign, &mut ours);
             (ours, foreign)

@@ -1,9 +1,8 @@
 //! Handshakes in memory, between ours and all kinds of peers.
 //!
-//! `authority` makes certificates, odd ones included, and `ends` holds the two ends of a handshake and
-//! lets them talk until neither has anything to say.
+//! `test_peers` makes the certificates, bad ones included; `ends` holds the two ends of a handshake and
+//! passes bytes between them until neither sends anything more.
 
-mod authority;
 mod bad_peers;
 mod costly_chains;
 mod crl_choice;
@@ -18,7 +17,6 @@ mod matrix;
 mod negotiation;
 mod one_judge;
 mod openssl;
-mod outdated_peers;
 mod sentences;
 pub(super) mod sessions;
 mod split_messages;
@@ -29,7 +27,6 @@ use std::sync::Arc;
 
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer};
 
-use self::authority::{Authority, Own};
 use super::{Acceptor, Connector};
 use crate::config::limits::KEY_RECORDS_MAX;
 use crate::config::{
@@ -37,9 +34,8 @@ use crate::config::{
     ServiceLabel, Target, TrustFiles,
 };
 use crate::pki::{Identity, Trust};
-
-/// The name that routes in these tests list.
-const PEER: &str = "peer.example";
+use test_peers::PEER;
+use test_peers::authority::{self, Authority, Own};
 
 /// One gateway: who it is, whom its route lists, and whom it believes about them.
 struct Gateway {

@@ -8,11 +8,10 @@ use rustls::{
     AlertDescription as Alert, Error, HandshakeKind, PeerIncompatible, SupportedCipherSuite,
     SupportedProtocolVersion,
 };
+use test_peers::AcceptAll;
 
 use super::authority::Authority;
-use super::ends::{
-    Credulous, End, Foreign, Ours, everything, foreign_client, foreign_server, talk,
-};
+use super::ends::{End, Foreign, Ours, everything, foreign_client, foreign_server, talk};
 use super::{Gateway, PEER, target};
 use crate::config::{Host, KeyExchange, PeerName, Policy, Target};
 use crate::tls::{TlsInfo, TlsVersion};
@@ -44,7 +43,7 @@ impl Pair {
         versions: &[&'static SupportedProtocolVersion],
     ) -> (Ours, Foreign) {
         let peer = self.authority.issue(&[PEER]);
-        let config = foreign_server(&peer, Credulous::default(), provider, versions);
+        let config = foreign_server(&peer, AcceptAll::default(), provider, versions);
         let (mut ours, mut foreign) = (Ours::connecting(&self.gateway), Foreign::server(config));
         talk(&mut ours, &mut foreign);
         (ours, foreign)
@@ -297,7 +296,7 @@ fn no_session_is_resumed_where_we_connect() {
     let peer = pair.authority.issue(&[PEER]);
     for version in BOTH {
         // This server keeps sessions and gives tickets away, and we connect by one connector.
-        let config = foreign_server(&peer, Credulous::default(), everything(), &[version]);
+        let config = foreign_server(&peer, AcceptAll::default(), everything(), &[version]);
         let connector = pair.gateway.connector();
         for _ in 0..2 {
             let mut ours = Ours::connecting_by(&connector);
@@ -354,7 +353,7 @@ fn a_tls_1_2_client_without_extended_master_secret_is_refused() {
 fn a_tls_1_2_server_without_extended_master_secret_is_refused() {
     let pair = Pair::new(Policy::Hscn, false);
     let peer = pair.authority.issue(&[PEER]);
-    let config = foreign_server(&peer, Credulous::default(), everything(), &[&TLS12]);
+    let config = foreign_server(&peer, AcceptAll::default(), everything(), &[&TLS12]);
     let (mut ours, mut foreign) = (Ours::connecting(&pair.gateway), Foreign::server(config));
     let mut flight = foreign.advance(&ours.advance(&[]));
     remove_extension(&mut flight);
@@ -399,7 +398,7 @@ fn the_name_of_the_target_is_asked_for_and_an_address_is_not() {
     let peer = pair.authority.issue(&[PEER]);
     for (target, asked) in [(target(), Some("target.example")), (address, None)] {
         let mut ours = Ours::connecting_to(&connector, &target);
-        let config = foreign_server(&peer, Credulous::default(), everything(), &BOTH);
+        let config = foreign_server(&peer, AcceptAll::default(), everything(), &BOTH);
         let mut foreign = Foreign::server(config);
         talk(&mut ours, &mut foreign);
         assert!(ours.is_established);

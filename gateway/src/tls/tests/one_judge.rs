@@ -4,9 +4,9 @@ use rcgen::SubjectPublicKeyInfo;
 use rustls::SignatureScheme;
 use rustls::pki_types::{CertificateDer, UnixTime};
 
-use super::Gateway;
 use super::authority::Authority;
 use super::openssl::Openssl;
+use super::{Gateway, PEER};
 use crate::pki::algorithms::{KeyUse, PublicKeyInfo, Signature};
 use crate::pki::der::{BIT_STRING, INTEGER, SEQUENCE, element};
 use crate::tls::Rule;
@@ -81,7 +81,7 @@ fn check_and_handshake_agree_on_every_rsa_key_of_a_peer() {
     let authority = Authority::new("Site CA");
     for bits in [2047, 2048, 3072, 4096, 8192, 8193, 16384] {
         let key = SubjectPublicKeyInfo::from_der(&rsa_key(bits)).expect("a public key");
-        let peer = authority.issue_for(&key, SignatureScheme::RSA_PSS_SHA256);
+        let peer = authority.issue_for(PEER, &key, SignatureScheme::RSA_PSS_SHA256);
         let is_accepted = (2048..=8192).contains(&bits);
         check_key(&authority.der(), &peer.chain[0], is_accepted);
     }

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use rustls::{AlertDescription as Alert, Error, InvalidMessage, PeerIncompatible, PeerMisbehaved};
 
+use test_peers::openings;
+
 use super::authority::{Authority, dns, self_signed};
 use super::ends::{End, Foreign, Ours, everything, foreign_client, talk};
 use super::{Gateway, PEER};
@@ -152,20 +154,16 @@ fn a_refusal_by_the_other_gateway_is_explained_at_both_ends() {
 
 #[test]
 fn a_peer_that_speaks_no_tls_is_named_by_what_it_speaks() {
-    let associate = [1, 0, 0, 0, 0, 0xcd, 0, 1];
     let cases: [(&[u8], &str); 9] = [
-        (&associate, "plaintext DICOM, not TLS"),
-        (b"\x0bMSH|^~\\&", "plaintext HL7, not TLS"),
-        (b"MSH|^~\\&", "plaintext HL7, not TLS"),
-        (b"GET / HTTP/1.1\r\n", "plaintext HTTP, not TLS"),
+        (openings::DICOM, "plaintext DICOM, not TLS"),
+        (openings::HL7, "plaintext HL7, not TLS"),
+        (openings::BARE_HL7, "plaintext HL7, not TLS"),
+        (openings::HTTP, "plaintext HTTP, not TLS"),
         (b"OPTIONS ", "plaintext HTTP, not TLS"),
-        (b"SSH-2.0-x", "SSH, not TLS"),
-        (b"PROXY TCP4 ", "a PROXY protocol header"),
-        (&[0x80, 0x2e, 1, 3, 1, 0, 0x15, 0], "SSL 2"),
-        (
-            b"\xff\xfb\x1f\xff\xfb",
-            "bytes of an unknown protocol, not TLS",
-        ),
+        (openings::SSH, "SSH, not TLS"),
+        (openings::PROXY, "a PROXY protocol header"),
+        (openings::OLD_SSL, "SSL 2"),
+        (openings::TELNET, "bytes of an unknown protocol, not TLS"),
     ];
     for (first, words) in cases {
         let mut ours = Ours::accepting(&gateway());
@@ -186,7 +184,7 @@ fn a_peer_that_speaks_no_tls_is_named_by_what_it_speaks() {
 #[test]
 fn an_abort_in_plain_dicom_is_recognised_where_we_connect() {
     let mut ours = Ours::connecting(&gateway());
-    ours.advance(&[7, 0, 0, 0, 0, 4, 0, 0, 2, 0]);
+    ours.advance(openings::DICOM_ABORT);
     let sentence = ours.sentence();
     assert!(
         sentence.contains("the server sent plaintext DICOM, not TLS"),

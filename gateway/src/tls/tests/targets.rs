@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use rustls::version::{TLS12, TLS13};
 use rustls::{AlertDescription as Alert, SupportedProtocolVersion};
+use test_peers::AcceptAll;
 
 use super::authority::Authority;
-use super::ends::{Credulous, Foreign, Ours, everything, foreign_client, foreign_server, talk};
+use super::ends::{Foreign, Ours, everything, foreign_client, foreign_server, talk};
 use super::matrix::VERSIONS;
 use super::{Gateway, Listed, PEER, target};
 use crate::config::{PeerName, Target};
@@ -31,7 +32,7 @@ fn connect(
     version: &'static SupportedProtocolVersion,
 ) -> (Ours, Foreign) {
     let peer = authority.issue(names);
-    let config = foreign_server(&peer, Credulous::default(), everything(), &[version]);
+    let config = foreign_server(&peer, AcceptAll::default(), everything(), &[version]);
     let mut ours = Ours::connecting_to(&gateway.connector(), target);
     let mut foreign = Foreign::server(config);
     talk(&mut ours, &mut foreign);
@@ -173,7 +174,7 @@ fn a_foreign_server_that_does_not_confirm_the_service_is_refused() {
         (&TLS12, true),
     ] {
         let peer = region.issue(&[PEER]);
-        let mut config = foreign_server(&peer, Credulous::default(), everything(), &[version]);
+        let mut config = foreign_server(&peer, AcceptAll::default(), everything(), &[version]);
         if confirms {
             config.alpn_protocols = vec![b"h2".to_vec(), b"wardgate/archive".to_vec()];
         }

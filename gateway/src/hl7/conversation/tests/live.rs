@@ -3,11 +3,11 @@
 use super::*;
 use crate::strictness::Strictness;
 
-fn counted(strictness: Strictness) -> (Talk, Arc<ConversationCounters>) {
+fn counted(strictness: Strictness) -> (TimedConversation, Arc<ConversationCounters>) {
     let counts = Arc::new(ConversationCounters::default());
-    let mut talk = Talk::new(strictness);
-    talk.conversation = talk.conversation.counted(Some(Arc::clone(&counts)));
-    (talk, counts)
+    let mut timed = TimedConversation::new(strictness);
+    timed.conversation = timed.conversation.counted(Some(Arc::clone(&counts)));
+    (timed, counts)
 }
 
 fn said(counts: &ConversationCounters) -> Vec<(&'static str, u64)> {
@@ -18,53 +18,53 @@ fn said(counts: &ConversationCounters) -> Vec<(&'static str, u64)> {
 
 #[test]
 fn messages_and_answers_are_counted_when_they_pass() {
-    let (mut talk, counts) = counted(Strictness::Strict);
+    let (mut timed, counts) = counted(Strictness::Strict);
     let order = message("ORM^O01");
-    talk.sends(&order).sends(&order).later();
+    timed.sends(&order).sends(&order).later();
     assert_eq!(counts.messages.get(), 2);
     assert_eq!(counts.message_bytes.get(), 2 * (order.len() as u64 - 3));
     assert_eq!(said(&counts), []);
-    talk.answers(&answer("AA")).later().answers(&answer("ZZ"));
+    timed.answers(&answer("AA")).later().answers(&answer("ZZ"));
     assert_eq!(said(&counts), [("AA", 1), ("other", 1)]);
     assert_eq!(counts.answers.each().sum::<u64>(), 2);
     assert_eq!(counts.answers.micros(), 60_000);
-    talk.sends(&order);
+    timed.sends(&order);
     assert_eq!(counts.unanswered.get(), 0, "an answer may still come");
-    talk.finish();
+    timed.finish();
     assert_eq!((counts.messages.get(), counts.unanswered.get()), (3, 1));
 }
 
 #[test]
 fn an_answer_of_one_byte_is_counted_by_its_name() {
-    let (mut talk, counts) = counted(Strictness::Strict);
-    talk.sends(&message("ADT^A01")).answers(b"\x0b\x06\x1c\r");
-    talk.sends(&message("ADT^A01")).answers(b"\x0b\x15\x1c\r");
+    let (mut timed, counts) = counted(Strictness::Strict);
+    timed.sends(&message("ADT^A01")).answers(b"\x0b\x06\x1c\r");
+    timed.sends(&message("ADT^A01")).answers(b"\x0b\x15\x1c\r");
     assert_eq!(said(&counts), [("ACK", 1), ("NAK", 1)]);
 }
 
 #[test]
 fn a_long_frame_is_counted_before_its_end_and_once() {
-    let (mut talk, counts) = counted(Strictness::Strict);
+    let (mut timed, counts) = counted(Strictness::Strict);
     let piece = vec![b'x'; 16 << 20];
-    talk.sends(b"\x0b");
+    timed.sends(b"\x0b");
     for _ in 0..=MLLP_OVERSIZE_BYTES >> 24 {
-        talk.sends(&piece);
+        timed.sends(&piece);
     }
     assert_eq!(counts.oversize.get(), 1);
-    talk.sends(b"\x1c\r");
+    timed.sends(b"\x1c\r");
     assert_eq!((counts.oversize.get(), counts.messages.get()), (1, 1));
 }
 
 #[test]
 fn a_conversation_that_is_no_longer_followed_is_counted_once_and_at_once() {
-    let (mut talk, counts) = counted(Strictness::Lenient);
+    let (mut timed, counts) = counted(Strictness::Lenient);
     for _ in 0..3 {
-        talk.sends(b"GET / HTTP/1.1\r\n\r\n");
+        timed.sends(b"GET / HTTP/1.1\r\n\r\n");
         assert_eq!(counts.not_followed.get(), 1);
     }
-    let (mut talk, counts) = counted(Strictness::Strict);
+    let (mut timed, counts) = counted(Strictness::Strict);
     assert!(matches!(
-        talk.says(MllpRole::Sender, b"GET"),
+        timed.observe(MllpRole::Sender, b"GET"),
         MllpVerdict::End(_)
     ));
     assert_eq!(counts.not_followed.get(), 0, "the conversation is ended");

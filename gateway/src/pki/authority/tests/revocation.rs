@@ -148,3 +148,20 @@ fn the_first_list_is_valid_for_thirty_days() {
         "{problems:?}"
     );
 }
+
+#[test]
+fn renewal_of_a_revoked_certificate_reports_when_it_was_revoked() {
+    let region = Region::new();
+    let issued = region.issue("site");
+    let what = Revocable::Serial(issued.serial.clone());
+    let revoked = region
+        .open()
+        .revoke(&what, RevokeReason::KeyCompromise, CRL_DAYS, region.now);
+    revoked.expect("revoked");
+    let output = region.output("site");
+    let later = region.now + days(3);
+    let renewed = region.open().renew(&output, CERTIFICATE_DAYS, later);
+    let replaced = renewed.expect("renewed").replaced.expect("it replaces one");
+    assert_eq!(replaced.serial, issued.serial);
+    assert_eq!(replaced.revoked, Some(date(unix(region.now))));
+}

@@ -1,0 +1,5 @@
+//! `hand_over` of the fuzz tier under libFuzzer.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| wardgate_fuzz::play("hand_over", input));

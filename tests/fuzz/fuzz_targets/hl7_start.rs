@@ -1,0 +1,5 @@
+//! `hl7_start` of the fuzz tier under libFuzzer.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| wardgate_fuzz::play("hl7_start", input));

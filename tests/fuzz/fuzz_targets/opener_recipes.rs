@@ -1,0 +1,5 @@
+//! `opener_recipes` of the fuzz tier under libFuzzer.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| wardgate_fuzz::play("opener_recipes", input));

@@ -1,0 +1,5 @@
+//! `pem_reader` of the fuzz tier under libFuzzer.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| wardgate_fuzz::play("pem_reader", input));
