@@ -78,6 +78,14 @@ explain_kernel() {
     fi
 }
 
+# Only the program can restore them, so this is said while it is there.
+mention_tuning() {
+    if [ -f /var/lib/wardgate/tune.json ]; then
+        echo "wardgate: the host settings of \"wardgate tune apply\" stay. To restore them, install wardgate again," >&2
+        echo "wardgate: run \"wardgate tune undo\", and remove it." >&2
+    fi
+}
+
 print_next_commands() {
     cat <<'END'
 wardgate is installed. It is not started: it has no route yet. Next:
