@@ -40,9 +40,6 @@ pub(crate) struct Options {
     /// Runs of each measurement; the median counts
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
     rounds: u32,
-    /// Install no Debian package; fail if one is missing
-    #[arg(long)]
-    no_install: bool,
     /// Run in this network namespace, which the program has made
     #[arg(long, hide = true)]
     inside: bool,
@@ -73,7 +70,7 @@ const LINKS: [u32; 5] = [1, 10, 25, 40, 100];
 /// A permission or a program is missing, or a gateway fails, with its output.
 pub(crate) fn run(options: &Options) -> anyhow::Result<Report> {
     if !options.inside {
-        namespace::enter(!options.no_install)?;
+        namespace::enter(false)?;
     }
     namespace::prepare()?;
     load::allow_descriptors(u64::from(CONNECTIONS) * 3)?;

@@ -61,7 +61,7 @@ restore_io_uring() {
 
 # Restores what `wardgate tune apply` changed: without the program nothing could.
 undo_tuning() {
-    [ -e /var/lib/wardgate/tune.json ] || return 0
+    [ -e /var/lib/wardgate-tune/tune.json ] || return 0
     wardgate tune undo || echo "wardgate: some settings of this host were not restored; see above." >&2
 }
 
@@ -80,7 +80,7 @@ explain_kernel() {
 
 # Only the program can restore them, so this is said while it is there.
 mention_tuning() {
-    if [ -f /var/lib/wardgate/tune.json ]; then
+    if [ -f /var/lib/wardgate-tune/tune.json ]; then
         echo "wardgate: the host settings of \"wardgate tune apply\" stay. To restore them, install wardgate again," >&2
         echo "wardgate: run \"wardgate tune undo\", and remove it." >&2
     fi
@@ -107,5 +107,13 @@ restart_if_running() {
         echo "wardgate: problems above. Correct them, then: systemctl restart wardgate" >&2
         return 0
     fi
+    case $said in
+    *"would not start on this machine"*)
+        echo "$said" >&2
+        echo "wardgate: the service was not restarted and runs the old version. Then: systemctl restart wardgate" >&2
+        return 0
+        ;;
+    esac
+    echo "wardgate: restarting; open connections have the time \`drain\` to end, and new ones are refused until then."
     "$@" || echo "wardgate: the restart failed; see: systemctl status wardgate" >&2
 }

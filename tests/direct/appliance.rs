@@ -17,14 +17,7 @@ fn an_appliance_is_measured_and_the_report_names_the_links_that_it_can_fill() {
     let outcome = Program::new(built("wardgate-bench"))
         .args(["--json", "--html"])
         .arg(&page)
-        .args([
-            "appliance",
-            "--no-install",
-            "--rounds",
-            "1",
-            "--size",
-            "256MiB",
-        ])
+        .args(["appliance", "--rounds", "1", "--size", "256MiB"])
         .args(["--handshakes", "100", "--messages", "100", "--wardgate"])
         .arg(wardgate())
         .run()

@@ -73,7 +73,9 @@ pub fn plan(host: &Host, goal: &Goal, program: &Path) -> Result<Applied, RecordE
 fn lost_at_boot(host: &Host, record: &Record, has_unit: bool) -> Option<(String, String)> {
     let why = match service::is_installed(host) {
         false => "wardgate.service is not installed",
-        true => "the path of this program has characters that a unit would have to quote",
+        true => {
+            "this program is not the installed one, or its path has characters that a unit would have to quote"
+        }
     };
     let why = format!(
         "{why}, so only sysctls last longer than until the next start of the host; run `wardgate tune apply` again \

@@ -90,6 +90,7 @@ fn boot_unit(goal: &Goal, program: &Path) -> Option<String> {
          [Service]\n\
          Type=oneshot\n\
          RemainAfterExit=yes\n\
+         TimeoutStartSec=2min\n\
          ExecStart={program} tune apply --yes {arguments}\n"
     ))
 }

@@ -1,4 +1,4 @@
-//! The record of what `apply` changed: `/var/lib/wardgate/tune.json`.
+//! The record of what `apply` changed: `/var/lib/wardgate-tune/tune.json`.
 //!
 //! The record is written before a value is changed. It keeps the first value of each place, however often `apply`
 //! runs. Its folder may belong to the service's user, so the record is read only if root (or the user who runs this
@@ -19,8 +19,8 @@ use crate::limits::RECORD_BYTES_MAX;
 use crate::place::Place;
 use crate::setting::Change;
 
-const FOLDER: &str = "var/lib/wardgate";
-const FILE: &str = "var/lib/wardgate/tune.json";
+const FOLDER: &str = "var/lib/wardgate-tune";
+const FILE: &str = "var/lib/wardgate-tune/tune.json";
 const VERSION: u32 = 1;
 
 /// What `apply` changed.
@@ -65,8 +65,8 @@ pub enum RecordError {
     },
     /// The file is not trusted.
     #[error(
-        "{path} is not used: it belongs to user {owner}, or other users can write to it; if `wardgate tune` wrote it, \
-         run `chown root {path}` and `chmod 600 {path}`"
+        "{path} is not used: it belongs to user {owner}, or other users can write to it, so its values may be false; \
+         find out who changed it, or remove it: then nothing is restored"
     )]
     Untrusted {
         /// The file.
@@ -116,7 +116,8 @@ impl Record {
             path: path.clone(),
             cause,
         };
-        let no_link = OFlags::NOFOLLOW.bits().cast_signed();
+        // A FIFO in its place must not hold the command.
+        let no_link = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
         let file = match OpenOptions::new()
             .read(true)
             .custom_flags(no_link)

@@ -101,7 +101,7 @@ fn restore_value(host: &Host, value: &Value) -> Outcome {
     if !place.same(&now, &value.after) {
         let (after, before) = (&value.after, &value.before);
         return Outcome::Left(format!(
-            "it is {now:?}, but `tune apply` wrote {after:?}: it was changed since. Before, it was {before:?} before"
+            "it is {now:?}, but `tune apply` wrote {after:?}: it was changed since. Before `tune apply`, it was {before:?}"
         ));
     }
     if let Err(reason) = place.write(host, &value.before) {

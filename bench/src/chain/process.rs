@@ -167,7 +167,7 @@ fn listens(table: &str, address: SocketAddr) -> bool {
         return false;
     };
     // The kernel prints the address as a number of its own byte order.
-    let ip = u32::from_le_bytes(address.ip().bytes());
+    let ip = u32::from_le_bytes(address.ip().octets());
     let port = address.port();
     let takes = [
         format!("{ip:08X}:{port:04X}"),

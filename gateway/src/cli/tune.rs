@@ -91,7 +91,7 @@ Exit codes:
   2  the command line is not valid";
 
 const APPLY_HELP: &str = "\
-The values and files that were there before are in /var/lib/wardgate/tune.json before anything is
+The values and files that were there before are in /var/lib/wardgate-tune/tune.json before anything is
 changed. A second `apply` keeps those of the first. Without a terminal to ask at, --yes is necessary.
 
 Exit codes:
@@ -165,6 +165,12 @@ fn compare(check: TuneCheck) -> u8 {
 fn apply(args: TuneApply) -> anyhow::Result<u8> {
     let (host, goal) = args.goal.resolve();
     let program = std::env::current_exe().context("cannot find the path of this program")?;
+    // Root runs the named program at each start of the host, so only the installed one may be named.
+    let program = if program.starts_with("/usr") {
+        program
+    } else {
+        PathBuf::new()
+    };
     let plan = wardgate_tuning::plan(&host, &goal, &program)?;
     show(&plan, "would be changed", "would be written");
     if plan.is_empty() {

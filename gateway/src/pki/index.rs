@@ -78,7 +78,8 @@ impl Index {
         let serial = hex(&facts.serial);
         let mut entries = self.certificates.iter();
         let revoked = &entries.find(|entry| entry.serial == serial)?.revoked;
-        let (day, _) = revoked.as_deref()?.split_once('T')?;
+        let revoked = revoked.as_deref()?;
+        let day = revoked.split_once('T').map_or(revoked, |(day, _)| day);
         Some(day.to_owned())
     }
 

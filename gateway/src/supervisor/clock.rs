@@ -32,7 +32,10 @@ pub(super) fn wait(file: &FilePath) -> Option<String> {
         notify::status(&text);
         eprintln!("{text}");
     };
-    wait_while(begins_later, is_set, announce, CLOCK_WAIT, CLOCK_LOOK)
+    let text = wait_while(begins_later, is_set, announce, CLOCK_WAIT, CLOCK_LOOK)?;
+    // The log does not exist yet, and perhaps no route can be opened.
+    eprintln!("{text}");
+    Some(text)
 }
 
 /// How long the start may take after the wait.
@@ -65,7 +68,8 @@ fn wait_while(
         }
     }
     Some(format!(
-        "this machine's clock was not set within {} s; check its time server (`timedatectl`)",
+        "a certificate of this site is still not valid after {} s: either this machine's clock is wrong (`timedatectl`), \
+         or the certificate begins later",
         limit.as_secs()
     ))
 }
@@ -109,7 +113,7 @@ mod tests {
         let (text, _) = waits(u32::MAX, false, 5 * PAUSE);
         let text = text.expect("it waited");
         assert!(
-            text.starts_with("this machine's clock was not set within"),
+            text.starts_with("a certificate of this site is still not valid after"),
             "{text}"
         );
     }

@@ -192,7 +192,7 @@ fn supervise(
         })));
         notify::ready(&open_and_closed(&plan));
         if let Some(limit) = notify::watchdog() {
-            let workers = workers.mailboxes();
+            let workers = workers.pings();
             tokio::task::spawn_local(watchdog::watch(workers, limit, journal.clone()));
         }
         serve(workers, &mut signals, &view, &mut plan, journal).await

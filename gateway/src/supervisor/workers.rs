@@ -17,7 +17,7 @@ use crate::supervisor::limits::MAILBOX_MAX;
 use crate::tls::Cipher;
 use crate::upstream::Failures;
 use crate::uring::{Capabilities, Resolver};
-use crate::worker::{self, Loads, Message, NewRoutes, Selected, WorkerSetup};
+use crate::worker::{self, Loads, Message, NewRoutes, Ping, Selected, WorkerSetup};
 
 /// All workers of this process.
 pub struct Workers {
@@ -29,6 +29,8 @@ pub struct Workers {
     // The core that accepts for each route, by the core's index.
     acceptors: HashMap<RouteId, usize>,
     mailboxes: Vec<mpsc::Sender<Message>>,
+    // The channels of the watchdog.
+    pings: Vec<mpsc::Sender<Ping>>,
     threads: Vec<JoinHandle<()>>,
     loads: Arc<Loads>,
 }
@@ -47,6 +49,8 @@ impl Workers {
         connections_max: usize,
     ) -> Result<Self, String> {
         let cores = &config.cores;
+        // LIMIT: one ping. The next one is sent after its answer.
+        let (pings, pinged): (Vec<_>, Vec<_>) = cores.iter().map(|_| mpsc::channel(1)).unzip();
         let (mailboxes, inboxes): (Vec<_>, Vec<_>) =
             cores.iter().map(|_| mpsc::channel(MAILBOX_MAX)).unzip();
         let counters = cores
@@ -60,6 +64,7 @@ impl Workers {
             removed: Vec::new(),
             acceptors: HashMap::new(),
             mailboxes,
+            pings,
             threads: Vec::new(),
         };
         let failures = Arc::<Failures>::default();
@@ -67,7 +72,11 @@ impl Workers {
             .map_err(|error| format!("the thread that looks names up cannot start: {error}"))?;
         let mut listeners = workers.assign_listeners(listeners);
         let (ready, started) = std::sync::mpsc::channel();
-        for (core, (cpu, inbox)) in cores.iter().zip(inboxes).enumerate() {
+        for (core, (cpu, (inbox, pings))) in cores
+            .iter()
+            .zip(inboxes.into_iter().zip(pinged))
+            .enumerate()
+        {
             let plan = WorkerSetup {
                 cpu: *cpu,
                 core,
@@ -82,6 +91,7 @@ impl Workers {
                 resolver: resolver.clone(),
                 mailboxes: workers.mailboxes.clone(),
                 inbox,
+                pings,
                 loads: Arc::clone(&workers.loads),
                 counters: Arc::clone(&workers.counters[core]),
                 journal: journal.clone(),
@@ -102,11 +112,11 @@ impl Workers {
         Ok(workers)
     }
 
-    /// The name of each worker's thread, and its mailbox.
-    pub(super) fn mailboxes(&self) -> Vec<(String, mpsc::Sender<Message>)> {
+    /// The name of each worker's thread, and the channel for its pings.
+    pub(super) fn pings(&self) -> Vec<(String, mpsc::Sender<Ping>)> {
         let names = self.threads.iter().map(|thread| thread.thread().name());
         let names = names.map(|name| name.unwrap_or("worker").to_owned());
-        names.zip(self.mailboxes.iter().cloned()).collect()
+        names.zip(self.pings.iter().cloned()).collect()
     }
 
     /// The number of open connections.

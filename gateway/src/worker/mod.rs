@@ -44,6 +44,9 @@ use busy_poller::BusyPoller;
 use registry::Registry;
 use routes::Routes;
 
+/// What a worker answers, to show that it is not stuck.
+pub(crate) type Ping = oneshot::Sender<()>;
+
 /// Messages to a worker.
 pub(crate) enum Message {
     /// Serve this connection.
@@ -52,8 +55,6 @@ pub(crate) enum Message {
     Routes(Box<NewRoutes>),
     /// End these connections.
     End(Selected),
-    /// Answer, to show that the worker is not stuck.
-    Ping(oneshot::Sender<()>),
     /// Close the listeners and end the probes; open connections continue.
     StopAccepting,
     /// End after the last connection has ended.
@@ -118,6 +119,8 @@ pub(crate) struct WorkerSetup {
     pub mailboxes: Vec<mpsc::Sender<Message>>,
     /// This worker's mailbox.
     pub inbox: mpsc::Receiver<Message>,
+    /// Pings of the watchdog, in a channel of their own: a full mailbox is no sign of a stuck worker.
+    pub pings: mpsc::Receiver<Ping>,
     /// How many connections each core has, and the limits.
     pub loads: Arc<Loads>,
     /// This core's counters.
@@ -215,6 +218,7 @@ async fn run(plan: WorkerSetup) {
     let pacing = Rc::clone(&shared);
     let pacing = uring::spawn(async move { pacing.core.limiter.run(uring::turn).await });
     let mut inbox = plan.inbox;
+    let mut pings = plan.pings;
     let mut connections = JoinSet::new();
     let mut routes = Routes::default();
     routes.take(&shared, plan.routes).await;
@@ -229,13 +233,13 @@ async fn run(plan: WorkerSetup) {
                 Some(Message::End(selected)) => {
                     shared.registry.end(|handle| selected.means(handle));
                 }
-                Some(Message::Ping(answer)) => {
-                    // The receiver is gone only when the process ends.
-                    let _ = answer.send(());
-                }
                 Some(Message::StopAccepting) => routes.stop().await,
                 Some(Message::Finish) | None => break,
             },
+            Some(answer) = pings.recv() => {
+                // The receiver is gone only when the process ends.
+                let _ = answer.send(());
+            }
             // Finished tasks are removed at once, so that they hold no memory.
             Some(_) = connections.join_next() => {}
             // A core that neither serves nor places connections may sleep.

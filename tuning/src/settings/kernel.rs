@@ -38,6 +38,10 @@ pub(super) fn ring(host: &Host) -> Vec<Setting> {
             let reason = "every user may use io_uring, so the group has no effect";
             group.source = Source::Absent(reason.to_owned());
         }
+        Ok("1") if of_other_group(host, gid.as_deref()) => {
+            let reason = "another group may use io_uring: make the service's user its member, with usermod -a -G";
+            group.source = Source::Absent(reason.to_owned());
+        }
         Ok(_) => match gid {
             Some(gid) => {
                 let place = Place::Sysctl {
@@ -53,6 +57,14 @@ pub(super) fn ring(host: &Host) -> Vec<Setting> {
         },
     }
     vec![group, disabled]
+}
+
+/// Whether io_uring is allowed to a group that is not the service's. Its programs would lose it.
+fn of_other_group(host: &Host, own: Option<&str>) -> bool {
+    let group = host
+        .read("proc/sys/kernel/io_uring_group")
+        .unwrap_or_default();
+    !matches!(group.trim(), "" | "-1") && Some(group.trim()) != own
 }
 
 /// The number of the service's group, from `/etc/group`.

@@ -57,7 +57,7 @@ fn each_value_is_compared_changed_and_restored_on_its_own() {
         // A tuned machine whose record is gone, on which this one value is as it was before.
         let fixture = Fixture::new();
         fixture.apply();
-        fixture.remove("var/lib/wardgate/tune.json");
+        fixture.remove("var/lib/wardgate-tune/tune.json");
         change
             .place
             .write(&fixture.host(), &change.before)
@@ -113,10 +113,13 @@ fn a_second_apply_changes_nothing_and_keeps_the_first_record() {
     let fixture = Fixture::new();
     let tree = fixture.tree();
     fixture.apply();
-    let (applied, record) = (fixture.tree(), fixture.read("var/lib/wardgate/tune.json"));
+    let (applied, record) = (
+        fixture.tree(),
+        fixture.read("var/lib/wardgate-tune/tune.json"),
+    );
     let again = fixture.apply();
     assert!(again.is_empty(), "{again:?}");
-    assert_eq!(fixture.read("var/lib/wardgate/tune.json"), record);
+    assert_eq!(fixture.read("var/lib/wardgate-tune/tune.json"), record);
     assert_eq!(fixture.tree(), applied);
 
     // A line that is ten times as long needs larger buffers.
@@ -180,7 +183,7 @@ fn a_value_that_was_changed_since_is_reported_and_left() {
     assert_eq!(fixture.read("proc/sys/net/core/somaxconn"), "9999\n");
     assert!(conf.exists());
     assert_eq!(fixture.read("proc/sys/net/core/rmem_max"), "212992\n");
-    assert!(!fixture.path("var/lib/wardgate").exists());
+    assert!(!fixture.path("var/lib/wardgate-tune").exists());
 }
 
 #[test]
@@ -242,7 +245,7 @@ fn sysctls_alone_need_no_unit_that_applies_them_again() {
     let fixture = Fixture::new();
     fixture.apply();
     let files = [
-        "var/lib/wardgate/tune.json",
+        "var/lib/wardgate-tune/tune.json",
         "etc/sysctl.d/90-wardgate.conf",
         "etc/systemd/system/wardgate-tune.service",
         "etc/systemd/system/wardgate.service.d/90-tune.conf",
@@ -279,7 +282,10 @@ fn without_the_service_only_sysctls_are_kept_and_apply_says_so() {
     let program = Path::new("/opt/a folder/wardgate");
     let applied = crate::apply(&fixture.host(), &fixture.goal(), program).expect("a record");
     let (_, why) = &applied.not_applicable[0];
-    assert!(why.starts_with("the path of this program"), "{why}");
+    assert!(
+        why.starts_with("this program is not the installed one"),
+        "{why}"
+    );
     assert!(
         !fixture
             .path("etc/systemd/system/wardgate-tune.service")

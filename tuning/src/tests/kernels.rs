@@ -149,7 +149,12 @@ fn io_uring_is_allowed_for_the_group_of_the_service_before_it_is_switched_on() {
         Verdict::NotApplicable
     );
 
+    // Programs of another group would lose io_uring.
     fixture.write("proc/sys/kernel/io_uring_disabled", "1\n");
+    fixture.write("proc/sys/kernel/io_uring_group", "500\n");
+    let reason = finding(&fixture, "kernel.io_uring_group").reason;
+    assert!(reason.is_some_and(|reason| reason.starts_with("another group may use io_uring")));
+    fixture.write("proc/sys/kernel/io_uring_group", "-1\n");
     fixture.write("etc/group", "root:x:0:\n");
     let reason = finding(&fixture, "kernel.io_uring_group")
         .reason

@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use super::fixture::Fixture;
 use crate::RecordError;
 
-const RECORD: &str = "var/lib/wardgate/tune.json";
+const RECORD: &str = "var/lib/wardgate-tune/tune.json";
 
 fn mode(fixture: &Fixture, mode: u32) {
     let mode = fs::Permissions::from_mode(mode);
@@ -185,7 +185,7 @@ fn a_card_that_is_gone_is_reported_and_forgotten() {
 fn two_at_a_time_do_not_mix() {
     let fixture = Fixture::new();
     fixture.apply();
-    let folder = fs::File::open(fixture.path("var/lib/wardgate")).expect("apply made it");
+    let folder = fs::File::open(fixture.path("var/lib/wardgate-tune")).expect("apply made it");
     folder.lock().expect("it is free");
     assert!(matches!(
         crate::undo(&fixture.host()),
