@@ -193,7 +193,7 @@ impl Partners {
             Site::Region => format!("[gateway]\nlog = \"json\"\n\n{}", guide_region()),
             Site::A | Site::B => read("packaging/etc/wardgate.toml")
                 .replace("#log = \"text\"", "log = \"json\"")
-                .replace("192.0.2.10:2762", &format!("{}:2762", site.wan())),
+                .replace("198.51.100.7:2762", &format!("{}:2762", site.wan())),
         };
         text.replace("/etc/wardgate", &self.home(site))
     }
