@@ -186,8 +186,10 @@ fn accepted_peer_without_a_byte_is_logged() {
     let terminate = Terminate::with(|site| site);
     let mut peer = terminate.greeted(TLS13);
     // Without FIN: the gateway may have ended the connection before a FIN arrives.
-    let goodbye = peer.close_notify();
-    peer.socket.write_all(&goodbye).expect("it is connected");
+    let close_notify = peer.close_notify();
+    peer.socket
+        .write_all(&close_notify)
+        .expect("it is connected");
     let line = &terminate.gateway.wait_for_connections(1)[0];
     assert_eq!(line.text("peer"), format!("dns:{A}"));
     assert_eq!(line.text("reason"), "closed without a byte");

@@ -77,7 +77,7 @@ pub(crate) fn go(course: &Course<'_>, layer: Layer) -> Outcome {
         taker.take(piece);
         rest = behind;
     }
-    let alert = taker.say_goodbye(|records| peer.read(records));
+    let alert = taker.close(|records| peer.read(records));
     Outcome {
         plain: taker.plain,
         end: taker.end,
@@ -212,7 +212,7 @@ impl Taker {
 
     // After an error, sends the alert if there is one; else payload must reach the peer, whatever key updates
     // it has requested, and close_notify.
-    fn say_goodbye(&mut self, mut read: impl FnMut(&[u8]) -> Vec<Told>) -> Option<Vec<u8>> {
+    fn close(&mut self, mut read: impl FnMut(&[u8]) -> Vec<Told>) -> Option<Vec<u8>> {
         if matches!(self.end, End::Open | End::Closed) {
             let told = read(&seal(&mut self.engine, b"in answer"));
             let content: Vec<_> = told.iter().filter(|t| t.content_type == DATA).collect();

@@ -130,7 +130,14 @@ impl Tier {
     fn stream(&mut self, workspace: &Workspace) -> anyhow::Result<()> {
         let mut cargo = workspace.cargo(&["test", "--locked", "--no-fail-fast"]);
         match self.name.as_str() {
-            "unit" => cargo.args(["--workspace", "--lib", "--bins"]),
+            // The library of wardgate-fuzz is the tier `fuzz` once more.
+            "unit" => cargo.args([
+                "--workspace",
+                "--exclude",
+                "wardgate-fuzz",
+                "--lib",
+                "--bins",
+            ]),
             target => cargo.args(["--workspace", "--test", target]),
         };
         cargo.env("WARDGATE_SKIPS", workspace.product(SKIPS));

@@ -74,7 +74,7 @@ fn peers_beyond_the_limits_of_a_chain_are_made_by_the_limits_of_the_gateway() {
 }
 
 #[test]
-fn a_wildcard_name_matches_nobody_even_where_one_were_listed() {
+fn a_wildcard_name_in_a_certificate_matches_no_listed_peer() {
     let authority = Authority::new("Site CA");
     let gateway =
         Gateway::under(&authority).with_peers(vec![PeerName::Dns("*.region.example".into())]);

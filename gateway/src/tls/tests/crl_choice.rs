@@ -137,7 +137,7 @@ fn a_full_list_covers_every_distribution_point() {
 }
 
 #[test]
-fn an_issuer_without_the_right_to_sign_lists_lets_nobody_in() {
+fn an_issuer_that_may_not_sign_lists_lets_no_peer_in() {
     let root = Authority::new("Site CA");
     let middle = root.intermediate("Middle CA", |_| {});
     let gateway = Gateway::under(&root)

@@ -174,7 +174,7 @@ fn step<Data>(status: UnbufferedStatus<'_, '_, Data>, outgoing: &mut Vec<u8>) ->
     (status.discard, step)
 }
 
-/// A peer of another make: rustls with its own records and whatever it is told to do.
+/// A peer of another make: rustls with its own records and the behaviour that a test configures.
 pub(super) struct Foreign {
     pub(super) connection: Connection,
     pub(super) error: Option<Error>,

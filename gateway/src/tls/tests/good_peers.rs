@@ -93,7 +93,7 @@ fn a_listed_dns_name_is_accepted_whatever_its_case() {
 }
 
 #[test]
-fn a_listed_uri_is_accepted_octet_by_octet() {
+fn a_listed_uri_is_compared_byte_by_byte() {
     let authority = Authority::new("Site CA");
     let name = "spiffe://region.example/Gateway";
     let gateway = Gateway::under(&authority).with_peers(vec![PeerName::Uri(name.into())]);

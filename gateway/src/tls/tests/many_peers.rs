@@ -49,7 +49,7 @@ fn a_ca_of_another_peer_is_named_among_few_of_its_name() {
         Alert::AccessDenied,
         &words,
     );
-    // Nobody who is listed, of a known CA.
+    // A peer of a known CA that is not listed.
     let unlisted = authorities[PEERS - 1].issue(&[PEER]);
     refused(&gateway, &unlisted, Alert::AccessDenied, &["hospital-"]);
 }

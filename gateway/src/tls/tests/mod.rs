@@ -7,11 +7,12 @@ mod bad_peers;
 mod costly_chains;
 mod crl_choice;
 mod ends;
+mod final_alerts;
 mod foreign_verifier;
 mod good_peers;
 mod hospital_pkis;
 mod issuers;
-mod last_words;
+
 mod many_peers;
 mod matrix;
 mod negotiation;

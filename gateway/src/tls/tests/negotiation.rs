@@ -234,7 +234,7 @@ fn require_pq_refuses_a_peer_without_it() {
 }
 
 #[test]
-fn a_peer_without_any_common_key_exchange_is_told_what_is_needed() {
+fn the_refusal_of_a_peer_without_a_common_key_exchange_names_what_is_needed() {
     let pair = Pair::new(Policy::Hscn, true);
     let provider = CryptoProvider {
         kx_groups: vec![groups::SECP256R1],

@@ -111,7 +111,7 @@ fn other_alerts_say_what_is_needed_or_where_to_look() {
 
 /// `check` at the other end refuses a wildcard in `peers`.
 #[test]
-fn a_site_with_wildcard_names_is_told_the_line_to_list_at_the_other_end() {
+fn the_refusal_of_wildcard_names_has_the_line_to_list_at_the_other_end() {
     let authority = Authority::new("Site CA");
     let wildcard = authority.issue(&["*.us.example"]);
     let ours = Ours::connecting(&gateway().with_own(wildcard));
@@ -197,7 +197,7 @@ fn an_abort_in_plain_dicom_is_recognised_where_we_connect() {
 }
 
 #[test]
-fn a_connection_that_ends_early_is_told_apart() {
+fn a_connection_that_ends_early_has_a_sentence_of_its_own() {
     let ours = Ours::connecting(&gateway());
     assert!(explain_end(&ours.verification, &[], 0).contains("before it sent a byte"));
     let tls = explain_end(&ours.verification, &[0x16, 3, 3], 0);
@@ -272,7 +272,7 @@ fn hello_of_tls_1_1(extensions: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn tls_1_1_is_told_what_is_needed() {
+fn the_refusal_of_tls_1_1_names_what_is_needed() {
     let mut ours = Ours::accepting(&gateway());
     let answer = ours.advance(&hello_of_tls_1_1(&[]));
     let sentence = ours.sentence();

@@ -91,8 +91,8 @@ fn garbage_is_answered_by_one_alert() {
     assert!(session.final_alert().is_empty());
 }
 
-/// What a session tells a peer whose bytes it refuses.
-fn told(bytes: &[u8]) -> Vec<u8> {
+/// The bytes that a session sends to a peer whose bytes it refuses.
+fn alert_for(bytes: &[u8]) -> Vec<u8> {
     let gateway = Gateway::under(&Authority::new("Site CA"));
     let (connection, _) = gateway.acceptor().start().expect("a handshake begins");
     let mut session = Session::from(connection);
@@ -126,15 +126,19 @@ fn what_rustls_refuses_without_an_alert_is_answered_by_one() {
         ),
         ("warnings", warning.repeat(8), 10),
         ("a message of 16 MiB", long, 50),
-        ("an alert of one octet", record(alert, &[1]), 50),
+        ("an alert of one byte", record(alert, &[1]), 50),
     ] {
-        assert_eq!(told(&bytes), [alert, 3, 3, 0, 2, 2, description], "{what}");
+        assert_eq!(
+            alert_for(&bytes),
+            [alert, 3, 3, 0, 2, 2, description],
+            "{what}"
+        );
     }
 }
 
 #[test]
 fn an_alert_is_not_answered() {
-    assert_eq!(told(&record(0x15, &[2, 40])), [0; 0]);
+    assert_eq!(alert_for(&record(0x15, &[2, 40])), [0; 0]);
 }
 
 #[test]
