@@ -102,12 +102,13 @@ pub(crate) fn rows_without_test(model: &Source) -> Vec<Finding> {
         .collect()
 }
 
-const TIERS: [&str; 8] = [
+const TIERS: [&str; 9] = [
     "simulation",
     "direct",
     "fuzz",
     "network",
     "security",
+    "allocations",
     "interop",
     "packaging",
     "tidy",
