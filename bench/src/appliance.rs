@@ -5,8 +5,7 @@
 //! the generator and both ends share the cores, so that the transferred bytes per second alone would report
 //! too little.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -14,7 +13,7 @@ use clap::Args;
 use gateway::config::CipherSetting;
 use gateway::tls::{Cipher, CipherChoice, CpuFeatures};
 
-use crate::chain::{Chain, Kit, Running};
+use crate::chain::{self, Chain, Kit, Running};
 use crate::load::handshake::{self, Group};
 use crate::load::{self, bulk, pingpong};
 use crate::peers::namespace;
@@ -25,7 +24,7 @@ use crate::{micro, pin, size};
 /// The amounts, and the program to measure.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Options {
-    /// The wardgate to measure [default: the one beside this program, or /usr/bin/wardgate]
+    /// The wardgate to measure [default: the installed one, or the release build]
     #[arg(long, value_name = "FILE")]
     wardgate: Option<PathBuf>,
     /// Payload of one bulk run
@@ -82,7 +81,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<Report> {
     report.whole("cores", cores.len() as u64);
     ciphers(&mut report, &cores)?;
     let folder = tempfile::tempdir().context("cannot make a folder for the run")?;
-    let wardgate = wardgate(options.wardgate.as_deref())?;
+    let wardgate = chain::wardgate(options.wardgate.as_deref())?;
     let mut kit = Kit::new(folder.path(), &wardgate, BATCH, CONNECTIONS)?;
     let capacity = transfers(&mut report, options, &mut kit, &cores)?;
     handshakes_and_latency(&mut report, options, &mut kit, &cores)?;
@@ -90,28 +89,6 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<Report> {
         report.conclude(sentence);
     }
     Ok(report)
-}
-
-/// The named program, or the installed one.
-fn wardgate(named: Option<&Path>) -> anyhow::Result<PathBuf> {
-    let path = match named {
-        Some(path) => path.to_owned(),
-        None => {
-            let own = std::env::current_exe().context("cannot find our own program")?;
-            let beside = own.with_file_name("wardgate");
-            if beside.exists() {
-                beside
-            } else {
-                PathBuf::from("/usr/bin/wardgate")
-            }
-        }
-    };
-    fs::canonicalize(&path).with_context(|| {
-        format!(
-            "there is no {}; name the program by --wardgate",
-            path.display()
-        )
-    })
 }
 
 /// The speed of the chosen cipher on each core alone, and on all cores at once: less for each if cores share

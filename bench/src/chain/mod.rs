@@ -8,6 +8,7 @@
 
 mod certificates;
 mod config;
+mod installed;
 pub(crate) mod packages;
 mod process;
 mod usage;
@@ -21,6 +22,7 @@ use anyhow::Context as _;
 
 use certificates::{Certificates, Identity};
 use config::Leg;
+pub(crate) use installed::{installed, target_folder, wardgate};
 pub(crate) use process::{Process, Start};
 pub(crate) use usage::{Cpu, memory};
 

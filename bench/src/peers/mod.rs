@@ -22,7 +22,7 @@ use anyhow::Context as _;
 use rustix::process::Resource;
 use serde_json::json;
 
-use crate::chain::{Cores, Kit, Running, packages};
+use crate::chain::{self, Cores, Kit, Running, packages};
 use crate::load::{self, DESCRIPTORS_BESIDE};
 use crate::pin;
 use crate::report::html;
@@ -42,7 +42,7 @@ pub(crate) fn run(options: &Options, html: Option<&Path>) -> anyhow::Result<bool
     let mut plan = Plan::of(options);
     if !options.inside {
         packages::prepare(&plan.packages(), !options.no_install)?;
-        if options.wardgate.is_none() && installed().is_none() {
+        if options.wardgate.is_none() && chain::installed().is_none() {
             build()?;
         }
         namespace::enter(!options.no_install)?;
@@ -52,7 +52,7 @@ pub(crate) fn run(options: &Options, html: Option<&Path>) -> anyhow::Result<bool
     let folder = tempfile::tempdir().context("cannot make a folder for the run")?;
     let kit = Kit::new(
         folder.path(),
-        &wardgate(options)?,
+        &chain::wardgate(options.wardgate.as_deref())?,
         options.batch,
         connections,
     )?;
@@ -102,37 +102,12 @@ const ROOM: u32 = 200;
 /// Descriptors for these and for all other files of a program.
 const BESIDE: u64 = 600;
 
-/// The named wardgate, the installed one, or the release build in the target folder of this program.
-fn wardgate(options: &Options) -> anyhow::Result<PathBuf> {
-    let path = match options.wardgate.clone().or_else(installed) {
-        Some(path) => path,
-        None => target()?.join("release/wardgate"),
-    };
-    fs::canonicalize(&path).with_context(|| format!("there is no {}", path.display()))
-}
-
-/// The wardgate in the folder of this program, unless that is a folder of Cargo.
-fn installed() -> Option<PathBuf> {
-    let own = std::env::current_exe().ok()?;
-    let path = own.parent()?.join("wardgate");
-    let is_built = target().is_ok_and(|target| target.join("CACHEDIR.TAG").exists());
-    (!is_built && path.exists()).then_some(path)
-}
-
-/// The folder above that of this program: Cargo's target folder, unless it is installed.
-fn target() -> anyhow::Result<PathBuf> {
-    let own = std::env::current_exe().context("cannot find our own program")?;
-    let target = own.parent().and_then(|folder| folder.parent());
-    let target = target.context("our own program is in no target folder")?;
-    Ok(target.to_owned())
-}
-
 /// Cargo checks whether the release build is current. The folder of the sources is that of `cargo run`, or the
 /// one around the target folder: a path in the program would differ from build to build.
 fn build() -> anyhow::Result<()> {
     let manifest = match std::env::var_os("CARGO_MANIFEST_DIR") {
         Some(folder) => PathBuf::from(folder).join("../Cargo.toml"),
-        None => target()?.join("../Cargo.toml"),
+        None => chain::target_folder()?.join("../Cargo.toml"),
     };
     let status = Command::new("cargo")
         .args(["build", "--release", "-p", "wardgate", "--manifest-path"])
