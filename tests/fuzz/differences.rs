@@ -140,8 +140,8 @@ fn ours_alone(dish: &Dish, ours: &Outcome) -> Option<Difference> {
 
 // The rules for each difference besides its name.
 fn is_borne_out(difference: Difference, ours: &Outcome, theirs: &Outcome) -> bool {
-    let told = ours.alert.as_deref();
-    let is_alert = |alert: AlertDescription| told == Some(&[2, u8::from(alert)]);
+    let sent_alert = ours.alert.as_deref();
+    let is_alert = |alert: AlertDescription| sent_alert == Some(&[2, u8::from(alert)]);
     let (same, silent) = (ours.plain == theirs.plain, theirs.alert.is_none());
     let refuses = |refused: fn(&Error) -> bool| matches!(&theirs.end, End::Rustls(e) if refused(e));
     let goes_on = theirs.plain.starts_with(&ours.plain);
@@ -205,7 +205,8 @@ fn is_borne_out(difference: Difference, ours: &Outcome, theirs: &Outcome) -> boo
         }
         Difference::EmptyBetweenUpdates => goes_on && is_alert(AlertDescription::UnexpectedMessage),
         Difference::WarningAnswered => {
-            same && told.is_none() && refuses(|error| matches!(error, Error::AlertReceived(_)))
+            same && sent_alert.is_none()
+                && refuses(|error| matches!(error, Error::AlertReceived(_)))
         }
     }
 }

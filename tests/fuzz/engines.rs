@@ -10,7 +10,7 @@ use gateway::upstream::limits::CONTROL_ROOM;
 use rustls::Error;
 
 use crate::pair::{Kind, receiver, run, script};
-use crate::peer::{ALERT, DATA, HANDSHAKE, Told};
+use crate::peer::{ALERT, DATA, HANDSHAKE, OpenedRecord};
 
 /// A stream and its splits.
 pub(crate) struct Course<'s> {
@@ -212,32 +212,33 @@ impl Taker {
 
     // After an error, sends the alert if there is one; else payload must reach the peer, whatever key updates
     // it has requested, and close_notify.
-    fn close(&mut self, mut read: impl FnMut(&[u8]) -> Vec<Told>) -> Option<Vec<u8>> {
+    fn close(&mut self, mut read: impl FnMut(&[u8]) -> Vec<OpenedRecord>) -> Option<Vec<u8>> {
         if matches!(self.end, End::Open | End::Closed) {
-            let told = read(&seal(&mut self.engine, b"in answer"));
-            let content: Vec<_> = told.iter().filter(|t| t.content_type == DATA).collect();
+            let answer = read(&seal(&mut self.engine, b"in answer"));
+            let content: Vec<_> = answer.iter().filter(|t| t.content_type == DATA).collect();
             assert_eq!(
                 (content.len(), &content[0].content[..]),
                 (1, &b"in answer"[..])
             );
             assert!(
-                told.iter()
+                answer
+                    .iter()
                     .all(|t| [DATA, HANDSHAKE].contains(&t.content_type))
             );
-            let told = read(&self.close_notify());
-            assert_eq!(told.last().map(|t| &t.content[..]), Some(&[1, 0][..]));
+            let answer = read(&self.close_notify());
+            assert_eq!(answer.last().map(|t| &t.content[..]), Some(&[1, 0][..]));
             return None;
         }
         let words = match &mut self.engine {
             Engine::InPlace(in_place) => in_place.final_alert(),
             Engine::Rustls(session) => session.final_alert(),
         };
-        let mut told = read(&words);
-        told.retain(|told| told.content_type != HANDSHAKE);
-        assert!(told.len() <= 1, "one alert at most: {told:?}");
-        told.pop().map(|told| {
-            assert_eq!(told.content_type, ALERT);
-            told.content
+        let mut answer = read(&words);
+        answer.retain(|answer| answer.content_type != HANDSHAKE);
+        assert!(answer.len() <= 1, "one alert at most: {answer:?}");
+        answer.pop().map(|answer| {
+            assert_eq!(answer.content_type, ALERT);
+            answer.content
         })
     }
 

@@ -57,7 +57,7 @@ impl Key {
 
 /// The messages that the peer received.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Told {
+pub(crate) struct OpenedRecord {
     pub(crate) content_type: u8,
     pub(crate) content: Vec<u8>,
 }
@@ -119,36 +119,36 @@ impl Peer {
     }
 
     /// Opens complete records of the receiver in order, and follows its key updates.
-    pub(crate) fn read(&mut self, mut records: &[u8]) -> Vec<Told> {
-        let mut told = Vec::new();
+    pub(crate) fn read(&mut self, mut records: &[u8]) -> Vec<OpenedRecord> {
+        let mut records_read = Vec::new();
         while let Some((header, rest)) = records.split_first_chunk::<5>() {
             assert_eq!(header[..3], [DATA, 3, 3], "RFC 8446 section 5.2");
             let length = usize::from(u16::from_be_bytes([header[3], header[4]]));
             let (protected, rest) = rest.split_at(length);
             records = rest;
-            told.push(self.open(*header, protected.to_vec()));
+            records_read.push(self.open(*header, protected.to_vec()));
         }
         assert!(records.is_empty(), "half a record");
-        told
+        records_read
     }
 
-    fn open(&mut self, header: [u8; 5], mut protected: Vec<u8>) -> Told {
+    fn open(&mut self, header: [u8; 5], mut protected: Vec<u8>) -> OpenedRecord {
         let nonce = self.opens.nonce();
         let inner = self
             .opens
             .key
             .open_in_place(nonce, Aad::from(header), &mut protected)
             .expect("the receiver seals with the key that is due");
-        let end = inner.iter().rposition(|octet| *octet != 0);
+        let end = inner.iter().rposition(|byte| *byte != 0);
         let end = end.expect("a content type");
-        let told = Told {
+        let opened = OpenedRecord {
             content_type: inner[end],
             content: inner[..end].to_vec(),
         };
-        if told.content_type == HANDSHAKE {
-            self.follow(&told.content);
+        if opened.content_type == HANDSHAKE {
+            self.follow(&opened.content);
         }
-        told
+        opened
     }
 
     // A receiver sends key updates, and no other handshake messages.

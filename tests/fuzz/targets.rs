@@ -116,6 +116,7 @@ mod tests {
 
     #[test]
     fn every_target_is_a_program_for_libfuzzer_with_a_corpus_and_a_test() {
+        let _alone = driver::alone();
         let targets = TARGETS.map(|(name, _)| name);
         assert_eq!(names(&folder().join("fuzz_targets")), targets);
         assert_eq!(names(&folder().join("corpus")), targets);

@@ -81,7 +81,7 @@ fn the_remote_gateway_is_killed_in_the_middle_of_a_message() {
     chain.sender.does(&format!("half MIDDLE {LARGE}"));
     chain.wait_for_bytes_at_the_far_end(1_000_000);
     chain.kill_far_gateway();
-    chain.sender.is_told("take", &[RESET]);
+    chain.sender.fails("take", &[RESET]);
     chain.receiver.says("reset");
     assert_eq!(chain.receiver.names(), ["BEFORE"]);
     chain.start_far_gateway();
@@ -102,7 +102,7 @@ fn the_receiver_is_killed_in_the_middle_of_a_message() {
     chain.wait_for_bytes_at_the_far_end(1_000_000);
     chain.receiver.kill();
     assert_eq!(chain.received(), ["BEFORE"]);
-    chain.sender.is_told("take", KILLED);
+    chain.sender.fails("take", KILLED);
     chain.start_receiver();
     chain.sender.connects(chain.entry);
     chain.sender.does(&format!("send MIDDLE {LARGE}"));
@@ -124,7 +124,7 @@ fn a_message_under_way_is_not_replayed() {
     chain.sender.does("put HOLD 5000");
     chain.receiver.says("received HOLD ");
     chain.kill_far_gateway();
-    chain.sender.is_told("take", &[RESET]);
+    chain.sender.fails("take", &[RESET]);
     chain.start_far_gateway();
     chain.sender.connects(chain.entry);
     chain.sender.does("send NEXT 500");
@@ -145,7 +145,7 @@ fn a_row_of_messages_is_broken_off_at_any_place() {
             .sender
             .says(&format!("acknowledged T{turn}-{} ", 20 + 7 * turn));
         chain.kill_far_gateway();
-        chain.sender.learns(row, &[RESET]);
+        chain.sender.expect_failure(row, &[RESET]);
         chain.start_far_gateway();
         chain.sender.connects(chain.entry);
     }
@@ -177,7 +177,7 @@ fn a_message_that_has_begun_goes_to_no_other_target() {
     sender.does("put HOLD 500");
     first.says("received HOLD ");
     first.kill();
-    sender.is_told("take", KILLED);
+    sender.fails("take", KILLED);
     // The next connection may go there, and carries what the sender repeats.
     sender.connects(entry);
     sender.does("send NEXT 500");
@@ -192,7 +192,7 @@ fn a_sender_keeps_its_message_while_the_remote_gateway_is_down() {
         return;
     };
     chain.kill_far_gateway();
-    chain.sender.is_told("send QUEUED 500", &[RESET]);
+    chain.sender.fails("send QUEUED 500", &[RESET]);
     chain.start_far_gateway();
     chain.sender.connects(chain.entry);
     chain.sender.does("send QUEUED 500");
@@ -206,7 +206,7 @@ fn a_sender_keeps_its_message_while_the_receiver_is_down() {
         return;
     };
     chain.receiver.kill();
-    chain.sender.is_told("send QUEUED 500", &[RESET]);
+    chain.sender.fails("send QUEUED 500", &[RESET]);
     chain.start_receiver();
     chain.sender.connects(chain.entry);
     chain.sender.does("send QUEUED 500");
@@ -283,7 +283,7 @@ impl Chain {
     /// The names of the messages that the receiver has, at least those that the sender knows of: the lines of
     /// two programs come through two pipes.
     fn received(&mut self) -> Vec<String> {
-        let last = self.sender.accepted().pop().expect("it was told of one");
+        let last = self.sender.accepted().pop().expect("it accepted one");
         self.receiver.says(&format!("received {last} "));
         self.receiver.names()
     }
@@ -354,21 +354,26 @@ impl Peer {
     /// Runs a command.
     pub(crate) fn does(&mut self, command: &str) {
         let number = self.begins(command);
-        let line = self.waits_for_one_of([&format!("done {number}"), &format!("told {number} ")]);
+        let line = self.waits_for_one_of([&format!("done {number}"), &format!("failed {number} ")]);
         assert!(line.starts_with("done"), "{command}: {line}");
     }
 
     /// Runs a command that fails with one of these errors.
-    fn is_told(&mut self, command: &str, errors: &[&str]) {
+    fn fails(&mut self, command: &str, errors: &[&str]) {
         let number = self.begins(command);
-        self.learns(number, errors);
+        self.expect_failure(number, errors);
     }
 
     /// The command with this number fails with one of these errors.
-    fn learns(&mut self, number: usize, errors: &[&str]) {
-        let line = self.waits_for_one_of([&format!("told {number} "), &format!("done {number}")]);
-        let mut told = errors.iter().map(|error| format!("told {number} {error}"));
-        assert!(told.any(|told| told == line), "{line}, not {errors:?}");
+    fn expect_failure(&mut self, number: usize, errors: &[&str]) {
+        let line = self.waits_for_one_of([&format!("failed {number} "), &format!("done {number}")]);
+        let mut expected = errors
+            .iter()
+            .map(|error| format!("failed {number} {error}"));
+        assert!(
+            expected.any(|expected| expected == line),
+            "{line}, not {errors:?}"
+        );
     }
 
     /// Waits for a line with this beginning.

@@ -112,8 +112,8 @@ impl Problems {
         if spoilt.is_empty() {
             all.extend(self.missing);
         }
-        let told = |problem: &Problem| !spoilt.contains(&problem.line);
-        all.extend(self.wrong.into_iter().filter(told));
+        let remains = |problem: &Problem| !spoilt.contains(&problem.line);
+        all.extend(self.wrong.into_iter().filter(remains));
         all.sort_by_key(|problem| problem.line.unwrap_or(usize::MAX));
         shorten(&mut all);
         all

@@ -126,9 +126,9 @@ impl Association {
             Err(AssociationEndReason::Violation { what, .. }) if !self.is_strict => {
                 // After its end, an association has nothing more to send, valid or not. But rules that only
                 // report must report what could evade them there.
-                let told = self.phase != Phase::Over || self.rules.are_any();
-                self.course = Course::Lost(told.then_some((by, what)));
-                if let Some(counts) = self.counts.as_ref().filter(|_| told) {
+                let is_reported = self.phase != Phase::Over || self.rules.are_any();
+                self.course = Course::Lost(is_reported.then_some((by, what)));
+                if let Some(counts) = self.counts.as_ref().filter(|_| is_reported) {
                     counts.not_followed.add(1);
                 }
                 AssociationVerdict::Pass

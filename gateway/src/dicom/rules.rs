@@ -202,7 +202,11 @@ mod tests {
         rules.check(request, &identities)
     }
 
-    fn told(rules: &AssociationRules, request: &AssociateRq, identity: Option<&str>) -> String {
+    fn refusal_text(
+        rules: &AssociationRules,
+        request: &AssociateRq,
+        identity: Option<&str>,
+    ) -> String {
         match check(rules, request, identity) {
             Ok(()) => String::new(),
             Err(refusal) => refusal.to_string(),
@@ -260,24 +264,24 @@ mod tests {
             ..AssociationRules::default()
         };
         let ct = request("CT_1", "PACS");
-        assert_eq!(told(&rules, &ct, A), "");
+        assert_eq!(refusal_text(&rules, &ct, A), "");
         assert_eq!(
-            told(&rules, &ct, B),
+            refusal_text(&rules, &ct, B),
             "calling AE title \"CT_1\" came from \"dns:gw.b.example\", \
              and ae_bind restricts it to other peers"
         );
         assert_eq!(
-            told(&rules, &ct, None),
+            refusal_text(&rules, &ct, None),
             "calling AE title \"CT_1\" came from the plain side, \
              and ae_bind restricts it to other peers"
         );
         rules.bound.push(binding("dns:gw.b.example"));
-        assert_eq!(told(&rules, &ct, B), "");
+        assert_eq!(refusal_text(&rules, &ct, B), "");
         // Any identity that the peer has proved is sufficient.
         let both = ["dns:other.example", "dns:gw.a.example"].map(ToOwned::to_owned);
         assert_eq!(rules.check(&ct, &both), Ok(()));
         // Every peer may use a title that is not restricted.
-        assert_eq!(told(&rules, &request("MR_1", "PACS"), B), "");
+        assert_eq!(refusal_text(&rules, &request("MR_1", "PACS"), B), "");
     }
 
     #[test]
@@ -290,16 +294,16 @@ mod tests {
             ..AssociationRules::default()
         };
         let small = request("ct_1", "PACS");
-        assert_eq!(told(&rules, &small, A), "");
-        assert_ne!(told(&rules, &small, B), "");
+        assert_eq!(refusal_text(&rules, &small, A), "");
+        assert_ne!(refusal_text(&rules, &small, B), "");
         let odd = request("CT_1\0X", "PACS");
         for identity in [A, B] {
             assert_eq!(
-                told(&rules, &odd, identity),
+                refusal_text(&rules, &odd, identity),
                 "calling AE title \"CT_1\\x00X\" has illegal characters"
             );
         }
-        assert_eq!(told(&AssociationRules::default(), &odd, B), "");
+        assert_eq!(refusal_text(&AssociationRules::default(), &odd, B), "");
     }
 
     #[test]

@@ -79,8 +79,17 @@ fn start(file: &FilePath) -> Result<(), RunError> {
     environment::close_memory();
     let (runtime, ignored) = main_thread().map_err(|error| RunError::Broken(error.to_string()))?;
     let capabilities = environment::probe().map_err(refused)?;
-    let waited = clock::wait(file);
-    let mut prepared = prepare(file, SystemTime::now(), None).map_err(RunError::Refused)?;
+    let load = || prepare(file, SystemTime::now(), None);
+    let mut prepared = load();
+    // A certificate that is not valid yet is a problem, so good files are loaded only once.
+    let is_good = prepared
+        .as_ref()
+        .is_ok_and(|prepared| prepared.problems.is_empty());
+    let waited = if is_good { None } else { clock::wait(file) };
+    if waited.is_some() {
+        prepared = load();
+    }
+    let mut prepared = prepared.map_err(RunError::Refused)?;
     let connections_max = environment::raise_descriptors(&prepared.config).map_err(refused)?;
     let routes = &prepared.table.routes;
     let listeners = bind::routes(&prepared.config, routes).map_err(RunError::Refused)?;

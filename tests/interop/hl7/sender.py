@@ -9,7 +9,7 @@
 #   close
 #
 # It writes `sent ID OCTETS SHA256` ahead of a message and `acknowledged ID CODE` behind its
-# acknowledgement; when a command is through, `done NUMBER`, or `told NUMBER ERROR` where the connection
+# acknowledgement; when a command is through, `done NUMBER`, or `failed NUMBER ERROR` where the connection
 # was refused, reset, or ended while an acknowledgement was due.
 import asyncio
 import hashlib
@@ -74,7 +74,7 @@ async def main():
             await getattr(sender, command)(*arguments)
             say("done", number)
         except (ConnectionError, asyncio.IncompleteReadError) as error:
-            say("told", number, type(error).__name__)
+            say("failed", number, type(error).__name__)
 
 
 asyncio.run(main())

@@ -92,13 +92,13 @@ fn an_unknown_command_is_on_no_list() {
 #[test]
 fn unknown_commands_that_a_list_would_stop_are_reported() {
     let odd = made::message(1, &made::command(0x7777, 1, false, &[]), None);
-    for (rules, told) in [
+    for (rules, expected) in [
         (only(&[DimseCommand::CEcho], false), 1),
         (AssociationRules::default(), 0),
     ] {
         let mut watched = Watched::open(Strictness::Strict, rules);
         watched.pass(Requestor, &odd);
-        assert_eq!(watched.lost().unknown_not_allowed, told);
+        assert_eq!(watched.lost().unknown_not_allowed, expected);
     }
 }
 
@@ -192,8 +192,8 @@ fn lenient_forwards_other_bytes_and_stops_reading() {
     watched.pass(Acceptor, &response(STORE, 1, 0));
     assert_eq!(watched.association.not_followed(), None);
     watched.pass(Acceptor, b"HTTP/1.1 400");
-    let told = Some((Acceptor, Violation::UnknownPdu(b'H')));
-    assert_eq!(watched.association.not_followed(), told);
+    let expected = Some((Acceptor, Violation::UnknownPdu(b'H')));
+    assert_eq!(watched.association.not_followed(), expected);
     assert!(!watched.association.is_followed());
     for by in [Requestor, Acceptor] {
         watched.pass(by, &store(2, CT, 9));
@@ -201,7 +201,7 @@ fn lenient_forwards_other_bytes_and_stops_reading() {
     }
     assert!(!watched.association.is_over());
     let record = watched.lost();
-    assert_eq!(record.not_followed, told);
+    assert_eq!(record.not_followed, expected);
     assert_eq!(record.ending, Ending::Lost { by: None });
     assert_eq!(record.objects(), 1);
 }
