@@ -9,7 +9,7 @@ use crate::supervisor::{Remark, prepare, remarks};
 pub(crate) fn run(args: &ConfigArgs) -> anyhow::Result<u8> {
     let file = args.file();
     let now = SystemTime::now();
-    match prepare(file, now, None) {
+    match prepare(file, now) {
         Ok(prepared) if !prepared.problems.is_empty() => {
             for problem in prepared.problems {
                 eprintln!("{problem}");
