@@ -16,10 +16,12 @@ mod files;
 mod finding;
 mod goal;
 mod host;
+mod interrupts;
 mod kept;
 mod limits;
 mod place;
 mod programs;
+mod qdisc;
 mod record;
 mod report;
 mod service;
@@ -27,6 +29,7 @@ mod setting;
 mod settings;
 #[cfg(test)]
 mod tests;
+mod turn;
 mod undo;
 mod units;
 mod want;
@@ -40,6 +43,7 @@ pub use programs::{Installed, NoPrograms, ProgramError, Programs};
 pub use record::RecordError;
 pub use report::{Report, Shown};
 pub use setting::Setting;
+pub use turn::BootStage;
 pub use undo::{Left, Undone, undo};
 pub use units::{Rate, RoundTrip, UnitError};
 

@@ -67,3 +67,14 @@ pub(crate) const BUFFER_BYTES_MIN: u64 = 16 << 20;
 ///
 /// When reached: one connection alone does not fill the line.
 pub(crate) const BUFFER_BYTES_MAX: u64 = 1 << 30;
+
+/// How long a route may be away after the rings or offloads of its card changed: until the link is up, and the network
+/// configuration has set the route again.
+///
+/// When reached: the route is not applicable, or stays in the record of what is to be undone.
+pub(crate) const ROUTE_WAIT: Duration = Duration::from_secs(10);
+
+/// Between two looks for a route that is away.
+///
+/// When reached: the next look follows.
+pub(crate) const ROUTE_POLL: Duration = Duration::from_millis(200);
