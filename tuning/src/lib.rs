@@ -18,6 +18,7 @@ mod goal;
 mod host;
 mod interrupts;
 mod kept;
+mod later;
 mod limits;
 mod place;
 mod programs;
@@ -51,5 +52,6 @@ pub use units::{Rate, RoundTrip, UnitError};
 #[must_use]
 pub fn check(host: &Host, goal: &Goal) -> Report {
     let settings = settings::all(host, goal);
-    Report::new(goal, settings.iter().map(|setting| setting.check(host)))
+    let later = later::assignments(host);
+    Report::new(goal, settings.iter().map(|setting| setting.check(host, &later)))
 }
