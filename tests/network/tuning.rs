@@ -112,7 +112,7 @@ fn apply_changes_the_sysctls_routes_and_offloads_of_a_namespace_and_undo_restore
         let host = host(root.path());
         let goal = goal(&host);
         let checked = wardgate_tuning::check(&host, &goal);
-        let applied = wardgate_tuning::apply(&host, &goal, Path::new(PROGRAM));
+        let applied = wardgate_tuning::apply(&host, &goal, Path::new(PROGRAM), None);
         let applied = applied.expect("the record can be written");
         (checked, applied, wardgate_tuning::check(&host, &goal))
     });

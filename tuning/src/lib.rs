@@ -28,6 +28,7 @@ mod report;
 mod service;
 mod setting;
 mod settings;
+mod steering;
 #[cfg(test)]
 mod tests;
 mod turn;
@@ -35,7 +36,7 @@ mod undo;
 mod units;
 mod want;
 
-pub use apply::{Applied, apply, plan};
+pub use apply::{Applied, ApplyError, apply, apply_at_boot, plan};
 pub use cpus::{CpuList, CpuListError};
 pub use finding::{Finding, Verdict};
 pub use goal::{Goal, Options, Profile};
@@ -53,5 +54,8 @@ pub use units::{Rate, RoundTrip, UnitError};
 pub fn check(host: &Host, goal: &Goal) -> Report {
     let settings = settings::all(host, goal);
     let later = later::assignments(host);
-    Report::new(goal, settings.iter().map(|setting| setting.check(host, &later)))
+    Report::new(
+        goal,
+        settings.iter().map(|setting| setting.check(host, &later)),
+    )
 }

@@ -136,7 +136,7 @@ impl Fixture {
     }
 
     pub(crate) fn apply(&self) -> crate::Applied {
-        let applied = crate::apply(&self.host(), &self.goal(), Path::new(PROGRAM));
+        let applied = crate::apply(&self.host(), &self.goal(), Path::new(PROGRAM), None);
         self.play_kernel();
         applied.expect("the record can be written")
     }

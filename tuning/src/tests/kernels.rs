@@ -93,7 +93,12 @@ fn an_empty_machine_has_every_setting_not_applicable_or_reported_and_apply_write
             );
         }
         assert!(!report.differs());
-        let applied = crate::apply(&host, &goal, std::path::Path::new("/usr/bin/wardgate"));
+        let applied = crate::apply(
+            &host,
+            &goal,
+            std::path::Path::new("/usr/bin/wardgate"),
+            None,
+        );
         assert_eq!(
             applied.expect("nothing to record"),
             crate::Applied::default()
