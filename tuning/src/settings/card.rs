@@ -187,9 +187,9 @@ impl<'a> Card<'a> {
         };
         self.setting(
             "queues",
-            "one queue for each core; `ethtool -L` changes it. It is not changed here, because the driver then builds its \
-             queues again: what it forgets (which flows go to which queue, coalescing of each queue) differs between \
-             drivers, and could not be restored exactly",
+            "one queue for each core; `ethtool -L` changes it, and `tune apply` then spreads the interrupts. It is not \
+             changed here, because the driver then builds its queues again: what it forgets (which flows go to which \
+             queue, coalescing of each queue) differs between drivers, and could not be restored exactly",
             "how many cores can process packets of the card",
             Minor,
             source,

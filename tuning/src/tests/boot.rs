@@ -91,13 +91,11 @@ fn what_may_take_the_link_down_is_written_before_the_network_and_the_rest_after_
         names.collect::<Vec<_>>()
     };
     let before = stage(BootStage::BeforeNetwork);
-    let expected = [
-        "eth0 ring rx",
-        "eth0 ring tx",
-        "eth0 offload tso",
-        "eth0 offload gro",
-        "eth0 interrupt coalescing",
-    ];
+    let offloads =
+        ["rx", "tx", "sg", "tso", "gso", "gro"].map(|name| format!("eth0 offload {name}"));
+    let rings = ["eth0 ring rx", "eth0 ring tx"].map(str::to_owned);
+    let coalescing = ["eth0 interrupt coalescing".to_owned()];
+    let expected = [rings.as_slice(), &offloads, &coalescing].concat();
     assert_eq!(before, expected);
     let after = stage(BootStage::AfterNetwork);
     for name in ["CPU governor", "eth0 interrupts", "eth0 IPv4 route default"] {

@@ -37,11 +37,11 @@ pub(crate) struct Model {
 impl Model {
     pub(crate) fn new() -> Self {
         let features = [
-            ("rx-checksumming", "rx", "on"),
-            ("tx-checksumming", "tx", "on"),
-            ("scatter-gather", "sg", "on"),
+            ("rx-checksumming", "rx", "off"),
+            ("tx-checksumming", "tx", "off"),
+            ("scatter-gather", "sg", "off"),
             ("tcp-segmentation-offload", "tso", "off"),
-            ("generic-segmentation-offload", "gso", "on"),
+            ("generic-segmentation-offload", "gso", "off"),
             ("generic-receive-offload", "gro", "off"),
         ];
         let features = features.map(|(heading, word, value)| (heading, word, value.to_owned()));
