@@ -13,12 +13,12 @@ pub(crate) const FILE_BYTES_MAX: u64 = 1 << 20;
 /// When reached: the record is refused, and nothing is changed.
 pub(crate) const RECORD_BYTES_MAX: u64 = 8 << 20;
 
-/// Output of `ip` or `ethtool` that is read.
+/// Output of `ip`, `tc` or `ethtool` that is read.
 ///
 /// When reached: the rest is dropped.
 pub(crate) const PROGRAM_BYTES_MAX: u64 = 1 << 20;
 
-/// How long `ip` or `ethtool` may run. A network card that resets itself may need a few seconds.
+/// How long `ip`, `tc` or `ethtool` may run. A network card that resets itself may need a few seconds.
 ///
 /// When reached: the program is ended, and the setting is not applicable.
 pub(crate) const PROGRAM_WAIT: Duration = Duration::from_secs(15);
