@@ -260,7 +260,8 @@ fn change_values(
         let routes = Instant::now() + ROUTE_WAIT;
         for change in of_turn {
             if link_changed {
-                change.place.await_route(host, routes);
+                // One that does not come back is reported by the write.
+                let _ = change.place.await_route(host, routes);
             }
             match write(host, &change) {
                 Ok(after) => {

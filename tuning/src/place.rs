@@ -190,14 +190,19 @@ impl Place {
         }
     }
 
-    /// Waits until a route is there again, which may take a moment after the link was down.
-    pub(crate) fn await_route(&self, host: &Host, until: Instant) {
-        while matches!(self, Self::Route { .. })
-            && self.read(host).is_err()
-            && Instant::now() < until
-        {
+    /// Waits until a route is there again, which may take a moment after the link was down; false if it is not. Other
+    /// places are not waited for.
+    pub(crate) fn await_route(&self, host: &Host, until: Instant) -> bool {
+        if !matches!(self, Self::Route { .. }) {
+            return true;
+        }
+        while self.read(host).is_err() {
+            if Instant::now() >= until {
+                return false;
+            }
             thread::sleep(ROUTE_POLL);
         }
+        true
     }
 
     /// Whether two values of this place mean the same.

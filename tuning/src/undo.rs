@@ -60,17 +60,24 @@ pub fn undo(host: &Host) -> Result<Option<Undone>, RecordError> {
     });
     let links: Vec<Place> = links.map(|value| value.place.clone()).collect();
     let mut steering = Some(Steering::of(host, links.iter()));
-    let routes = Instant::now() + ROUTE_WAIT;
+    // A link that is down for a moment may take routes with it.
+    let routes = record.values.iter().filter(|value| {
+        let is_route = value.place.turn() == Turn::Routes;
+        is_route && !links.is_empty() && value.place.read(host).is_ok()
+    });
+    let routes: Vec<Place> = routes.map(|value| value.place.clone()).collect();
+    let until = Instant::now() + ROUTE_WAIT;
     record.values.retain(|value| {
         if value.place.turn() > Turn::Link
             && let Some(steering) = steering.take()
         {
             steering.put_back(host);
         }
-        if !links.is_empty() {
-            value.place.await_route(host, routes);
-        }
         let what = value.setting.clone();
+        if routes.contains(&value.place) && !value.place.await_route(host, until) {
+            let why = "the route has not come back since the link was down".to_owned();
+            return undone.note(what, Outcome::Failed(why));
+        }
         undone.note(what, restore_value(host, value))
     });
     if let Some(steering) = steering {
